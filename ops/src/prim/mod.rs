@@ -1,0 +1,390 @@
+//! Primitives: the vocabulary of the lowered program, forward and reverse together.
+//!
+//! Each is pure, has a type rule ([`Prim::infer`]), a reference kernel ([`reference`]) and an ONNX spelling. Backends see
+//! nothing else.
+
+mod builder;
+mod infer;
+pub mod reference;
+pub mod sign;
+mod window;
+
+pub use builder::Builder;
+pub use window::{ConvGeometry, Window};
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::{FanIn, Graph, PrintOp, Vocabulary};
+use crate::tensor::{Bindings, DType, Dim, Shape, Tensor};
+
+/// Which part of an operand a product reads: `|x|` is `Abs`, `max(x, 0)` is `Pos`, `min(x, 0)` is `Neg`.
+///
+/// Weights are stored once; a kernel takes the part on the fly where it can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Part {
+    /// As it is.
+    #[default]
+    Id,
+    /// The magnitude.
+    Abs,
+    /// The positive part.
+    Pos,
+    /// The negative part (its values are ≤ 0).
+    Neg,
+}
+
+/// Elementwise functions of one float operand (`Not` takes booleans).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Unary {
+    Abs,
+    Neg,
+    Sign,
+    Exp,
+    Log,
+    Sqrt,
+    Reciprocal,
+    Erf,
+    Tanh,
+    Sigmoid,
+    Relu,
+    /// `x` where positive, else `alpha·x`.
+    LeakyRelu { alpha: f32 },
+    /// `x` where positive, else `alpha·(eˣ - 1)`.
+    Elu { alpha: f32 },
+    /// `clip(alpha·x + beta, 0, 1)`.
+    HardSigmoid { alpha: f32, beta: f32 },
+    /// `x · clip(x/6 + 1/2, 0, 1)`.
+    HardSwish,
+    /// `ln(1 + eˣ)`.
+    Softplus,
+    /// `x / (1 + |x|)`.
+    Softsign,
+    /// Bounds are -∞ and ∞ when absent.
+    Clip { min: Option<f32>, max: Option<f32> },
+    Floor,
+    Ceil,
+    /// Half to even.
+    Round,
+    Sin,
+    Cos,
+    Not,
+}
+
+/// Elementwise functions of two operands, which broadcast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Binary {
+    Add,
+    Sub,
+    Mul,
+    /// Integers: truncation towards zero.
+    Div,
+    /// `a / b` with `0` wherever `b` is `0`.
+    GuardedDiv,
+    Pow,
+    Min,
+    Max,
+    /// Sign of the divisor, as ONNX `Mod` with `fmod = 0`.
+    Mod,
+    /// Comparisons give booleans.
+    Equal,
+    Less,
+    LessOrEqual,
+    /// Booleans.
+    And,
+    Or,
+    Xor,
+}
+
+impl Binary {
+    /// Whether the result is boolean.
+    pub fn is_predicate(self) -> bool {
+        matches!(self, Binary::Equal | Binary::Less | Binary::LessOrEqual)
+    }
+
+    /// Whether operands are boolean.
+    pub fn is_logic(self) -> bool {
+        matches!(self, Binary::And | Binary::Or | Binary::Xor)
+    }
+}
+
+/// Reductions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Reduction {
+    Sum,
+    Max,
+    Min,
+    Prod,
+    /// Index of the first maximum, int64; one axis.
+    ArgMax,
+    /// Index of the first minimum, int64; one axis.
+    ArgMin,
+}
+
+/// How a pad is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum PadMode {
+    Constant(f32),
+    Reflect,
+    Edge,
+}
+
+/// A primitive.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Prim {
+    /// A program input.
+    Input,
+    /// A constant. Serialised as an ONNX initializer.
+    #[serde(skip)]
+    Const(Tensor),
+    /// An int64 tensor of dimensions, known once symbols are bound: `values` fill `dims`, row-major.
+    Dims {
+        /// The dimensions of this tensor.
+        dims: Vec<usize>,
+        /// Its values.
+        values: Vec<Dim>,
+    },
+    /// Elementwise.
+    Unary(Unary),
+    /// Elementwise, broadcasting.
+    Binary(Binary),
+    /// `where(condition, a, b)`, broadcasting.
+    Select,
+    /// `part(a) · part(b)` over the last two axes (each transposed first if so marked), batch axes broadcast.
+    /// Both operands have rank ≥ 2.
+    MatMul {
+        /// Part of `a`.
+        a: Part,
+        /// Part of `b`.
+        b: Part,
+        /// Swap the last two axes of `a`.
+        ta: bool,
+        /// Swap the last two axes of `b`.
+        tb: bool,
+    },
+    /// Convolution: `x [n, c, …]`, `w [o, c/groups, …]`, optional `bias [o]` (always as it is).
+    Conv {
+        /// Geometry.
+        geometry: ConvGeometry,
+        /// Part of `w`.
+        w: Part,
+    },
+    /// The adjoint of `Conv` in `x`: `s [n, o, …]`, `w [o, c/groups, …]` → `[n, c, to…]`.
+    ConvTranspose {
+        /// Geometry of the forward convolution.
+        geometry: ConvGeometry,
+        /// Part of `w`.
+        w: Part,
+        /// Spatial dimensions of the result.
+        to: Vec<Dim>,
+    },
+    /// Sum over each window of `x [n, c, …]`; pads count as 0.
+    WindowSum(Window),
+    /// The adjoint of `WindowSum`: `s [n, c, …]` → `[n, c, to…]`.
+    WindowSumTranspose {
+        /// The forward window.
+        window: Window,
+        /// Spatial dimensions of the result.
+        to: Vec<Dim>,
+    },
+    /// Maximum over each window of `x [n, c, …]`; pads count as -∞.
+    WindowMax(Window),
+    /// `(x, y, r)`: each `r` is shared equally among the positions of its window where `x` equals the maximum `y`.
+    WindowMaxShare(Window),
+    /// Reduction over `axes` (sorted, in range).
+    Reduce {
+        /// What is computed.
+        kind: Reduction,
+        /// The axes.
+        axes: Vec<usize>,
+        /// Keep the reduced axes with dimension 1.
+        keep: bool,
+    },
+    /// Softmax over one axis.
+    Softmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// The same elements under another shape.
+    Reshape {
+        /// The shape.
+        to: Shape,
+    },
+    /// Axis `i` of the result is axis `perm[i]` of the operand.
+    Transpose {
+        /// The permutation.
+        perm: Vec<usize>,
+    },
+    /// Along one axis: `start, start + step, …`, `len` elements. A negative step runs backwards.
+    Slice {
+        /// The axis.
+        axis: usize,
+        /// The first index.
+        start: Dim,
+        /// The number of elements.
+        len: Dim,
+        /// The step, not 0.
+        step: i64,
+    },
+    /// The adjoint of `Slice`: zeros of dimension `to` along `axis`, with the operand in the slice.
+    SliceTranspose {
+        /// The axis.
+        axis: usize,
+        /// The first index.
+        start: Dim,
+        /// The dimension of the result along `axis`.
+        to: Dim,
+        /// The step, not 0.
+        step: i64,
+    },
+    /// Concatenation along an axis.
+    Concat {
+        /// The axis.
+        axis: usize,
+    },
+    /// Padding of each axis.
+    Pad {
+        /// Elements put before, by axis.
+        before: Vec<Dim>,
+        /// Elements put after, by axis.
+        after: Vec<Dim>,
+        /// The fill.
+        mode: PadMode,
+    },
+    /// Broadcast to a shape.
+    Expand {
+        /// The shape.
+        to: Shape,
+    },
+    /// `gather(data, indices)` along an axis; negative indices count from the end.
+    Gather {
+        /// The axis.
+        axis: usize,
+    },
+    /// The adjoint of `Gather` in `data`: `(updates, indices)` → zeros of dimension `to` along `axis`, plus each update at
+    /// its index.
+    ScatterAdd {
+        /// The axis.
+        axis: usize,
+        /// The dimension of the result along `axis`.
+        to: Dim,
+    },
+    /// Conversion.
+    Cast {
+        /// The element type.
+        to: DType,
+    },
+    /// `0, 1, …, len - 1`, int64.
+    Iota {
+        /// How many.
+        len: Dim,
+    },
+}
+
+impl Prim {
+    /// Replaces bound symbols. A fully bound `Dims` becomes a constant.
+    pub fn substitute(&self, bindings: &Bindings) -> Prim {
+        let sub = |d: &Dim| d.substitute(bindings);
+        let subs = |d: &[Dim]| d.iter().map(|d| d.substitute(bindings)).collect::<Vec<_>>();
+        match self {
+            Prim::Dims { dims, values } => {
+                let values = subs(values);
+                match values.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>() {
+                    Some(known) => Prim::Const(Tensor::from_i64(dims, &known)),
+                    None => Prim::Dims { dims: dims.clone(), values },
+                }
+            }
+            Prim::ConvTranspose { geometry, w, to } => {
+                Prim::ConvTranspose { geometry: geometry.clone(), w: *w, to: subs(to) }
+            }
+            Prim::WindowSumTranspose { window, to } => {
+                Prim::WindowSumTranspose { window: window.clone(), to: subs(to) }
+            }
+            Prim::Reshape { to } => Prim::Reshape { to: to.substitute(bindings) },
+            Prim::Expand { to } => Prim::Expand { to: to.substitute(bindings) },
+            Prim::Slice { axis, start, len, step } => {
+                Prim::Slice { axis: *axis, start: sub(start), len: sub(len), step: *step }
+            }
+            Prim::SliceTranspose { axis, start, to, step } => {
+                Prim::SliceTranspose { axis: *axis, start: sub(start), to: sub(to), step: *step }
+            }
+            Prim::Pad { before, after, mode } => Prim::Pad { before: subs(before), after: subs(after), mode: *mode },
+            Prim::ScatterAdd { axis, to } => Prim::ScatterAdd { axis: *axis, to: sub(to) },
+            Prim::Iota { len } => Prim::Iota { len: sub(len) },
+            _ => self.clone(),
+        }
+    }
+}
+
+impl Vocabulary for Prim {
+    const FAN_IN: FanIn = FanIn::One;
+}
+
+impl PrintOp for Prim {
+    fn name(&self) -> String {
+        match self {
+            Prim::Unary(u) => format!("{u:?}").split([' ', '{']).next().unwrap_or_default().to_string(),
+            Prim::Binary(b) => format!("{b:?}"),
+            Prim::Reduce { kind, .. } => format!("Reduce{kind:?}"),
+            other => format!("{other:?}").split([' ', '{', '(']).next().unwrap_or_default().to_string(),
+        }
+    }
+
+    fn attributes(&self) -> String {
+        let text = match self {
+            Prim::Input | Prim::Const(_) | Prim::Binary(_) | Prim::Select => String::new(),
+            Prim::WindowSum(w) | Prim::WindowMax(w) | Prim::WindowMaxShare(w) => w.to_string(),
+            Prim::WindowSumTranspose { window, to } => format!("{window} to={to:?}"),
+            Prim::Conv { geometry, w } => format!("{geometry} w={w:?}"),
+            Prim::ConvTranspose { geometry, w, to } => format!("{geometry} w={w:?} to={to:?}"),
+            Prim::Reshape { to } | Prim::Expand { to } => format!("to={to}"),
+            Prim::Reduce { axes, keep, .. } => format!("axes={axes:?} keep={keep}"),
+            Prim::MatMul { a, b, ta, tb } => {
+                format!("a={a:?}{} b={b:?}{}", if *ta { "ᵀ" } else { "" }, if *tb { "ᵀ" } else { "" })
+            }
+            other => {
+                let text = format!("{other:?}");
+                let inner = text.split_once('{').and_then(|(_, t)| t.rsplit_once('}')).map_or("", |(t, _)| t);
+                inner.trim().to_string()
+            }
+        };
+        if text.is_empty() { text } else { format!(" {text}") }
+    }
+
+    fn is_const(&self) -> bool {
+        matches!(self, Prim::Const(_))
+    }
+}
+
+impl Graph<Prim> {
+    /// Verifies the graph and the type of every node.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn check(&self) -> Result<(), Vec<crate::graph::Fault>> {
+        self.verify(|g, id| match g.op(id) {
+            Prim::Input => None,
+            op => {
+                let types: Vec<_> = g.node_inputs(id).iter().map(|v| g.ty(*v).clone()).collect();
+                Some(op.infer(&types).map(|t| vec![t]).map_err(|e| e.to_string()))
+            }
+        })
+    }
+
+    /// Replaces bound symbols everywhere; node ids stay. With all symbols of the inputs bound, every type is known.
+    pub fn bind(&self, bindings: &Bindings) -> Graph<Prim> {
+        let mut bound = self.clone();
+        let ids: Vec<_> = bound.nodes().collect();
+        for id in ids {
+            let node = bound.node_mut(id);
+            node.op = node.op.substitute(bindings);
+            for ty in &mut node.types {
+                ty.shape = ty.shape.substitute(bindings);
+            }
+        }
+        bound
+    }
+}

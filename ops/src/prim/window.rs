@@ -1,0 +1,148 @@
+//! Sliding windows: the geometry of convolutions and pools.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::OpError;
+use crate::tensor::Dim;
+
+/// A sliding window over the spatial axes of `[n, c, …]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Extent by spatial axis.
+    pub kernel: Vec<usize>,
+    /// Step by spatial axis.
+    pub strides: Vec<usize>,
+    /// Pads before each spatial axis.
+    pub before: Vec<usize>,
+    /// Pads after each spatial axis.
+    pub after: Vec<usize>,
+    /// Distance of taps by spatial axis.
+    pub dilations: Vec<usize>,
+    /// Round the output size up; a last window must still begin inside the operand or its leading pads.
+    pub ceil: bool,
+}
+
+impl Window {
+    /// The number of spatial axes.
+    pub fn rank(&self) -> usize {
+        self.kernel.len()
+    }
+
+    /// Extent of the dilated kernel along a spatial axis.
+    pub fn extent(&self, axis: usize) -> usize {
+        (self.kernel[axis] - 1) * self.dilations[axis] + 1
+    }
+
+    /// Output dimension along a spatial axis: the one place with the output-size formula.
+    pub fn output_dim(&self, axis: usize, input: &Dim) -> Dim {
+        let pads = (self.before[axis] + self.after[axis]) as i64;
+        let span = input + &Dim::known(pads - self.extent(axis) as i64);
+        let stride = self.strides[axis] as i64;
+        if !self.ceil || stride == 1 {
+            return &span.floor_div(&Dim::known(stride)) + &Dim::known(1);
+        }
+        let steps = span.ceil_div(stride);
+        match (steps.as_known(), input.as_known()) {
+            // The window after the last step would begin in the trailing pads: it is dropped.
+            (Some(s), Some(x)) if s * stride >= x + self.before[axis] as i64 => Dim::known(s),
+            _ => &steps + &Dim::known(1),
+        }
+    }
+
+    /// Output dimensions for spatial `input` dimensions.
+    ///
+    /// # Errors
+    /// When a window does not fit.
+    pub fn output(&self, input: &[Dim]) -> Result<Vec<Dim>, OpError> {
+        if input.len() != self.rank() {
+            return Err(OpError::mismatch("spatial axes", self.rank(), input.len()));
+        }
+        let dims: Vec<Dim> = input.iter().enumerate().map(|(i, d)| self.output_dim(i, d)).collect();
+        for (axis, d) in dims.iter().enumerate() {
+            if d.as_known().is_some_and(|d| d < 1) {
+                return Err(OpError::Invalid(format!(
+                    "window of extent {} does not fit spatial axis {axis} of dimension {} with pads {} and {}",
+                    self.extent(axis),
+                    input[axis],
+                    self.before[axis],
+                    self.after[axis]
+                )));
+            }
+        }
+        Ok(dims)
+    }
+
+    /// The pads after that the windows really reach, for known dimensions; negative when input is left over.
+    pub fn reach_after(&self, axis: usize, input: usize, output: usize) -> i64 {
+        ((output - 1) * self.strides[axis] + self.extent(axis)) as i64 - (input + self.before[axis]) as i64
+    }
+
+    /// Lists of equal rank, no zero where a zero has no meaning, and sizes that stay in bounds.
+    ///
+    /// # Errors
+    /// Names the attribute.
+    pub fn check(&self) -> Result<(), OpError> {
+        let rank = self.rank();
+        let lists = [
+            ("strides", &self.strides),
+            ("pads", &self.before),
+            ("pads", &self.after),
+            ("dilations", &self.dilations),
+        ];
+        for (what, list) in lists {
+            if list.len() != rank {
+                return Err(OpError::mismatch(what, format!("{rank} values"), list.len()));
+            }
+        }
+        let huge = 1 << 31;
+        for (what, list) in [("kernel_shape", &self.kernel), lists[0], lists[3]] {
+            if list.iter().any(|v| *v == 0 || *v >= huge) {
+                return Err(OpError::Invalid(format!("{what} must be in 1..2^31, found {list:?}")));
+            }
+        }
+        if (0..rank).any(|i| self.kernel[i].saturating_mul(self.dilations[i]) >= huge) {
+            return Err(OpError::Invalid(format!("dilated kernel is too large: dilations {:?}", self.dilations)));
+        }
+        if self.before.iter().chain(&self.after).any(|v| *v >= huge) {
+            return Err(OpError::Invalid(format!("pads must be below 2^31, found {:?} {:?}", self.before, self.after)));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kernel={:?} strides={:?}", self.kernel, self.strides)?;
+        if self.before.iter().chain(&self.after).any(|p| *p != 0) {
+            write!(f, " pads={:?}", [self.before.as_slice(), &self.after].concat())?;
+        }
+        if self.dilations.iter().any(|d| *d != 1) {
+            write!(f, " dilations={:?}", self.dilations)?;
+        }
+        if self.ceil {
+            f.write_str(" ceil")?;
+        }
+        Ok(())
+    }
+}
+
+/// The geometry of a convolution.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConvGeometry {
+    /// The window; `ceil` is false.
+    pub window: Window,
+    /// Groups: channels `c` and outputs `o` are both split into as many.
+    pub groups: usize,
+}
+
+impl fmt::Display for ConvGeometry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.window)?;
+        if self.groups != 1 {
+            write!(f, " groups={}", self.groups)?;
+        }
+        Ok(())
+    }
+}

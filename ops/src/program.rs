@@ -1,0 +1,74 @@
+//! A lowered program with what a caller must know of it: the content of an artifact.
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Graph;
+use crate::prim::Prim;
+use crate::tensor::TensorType;
+
+/// Name of the program input that holds the starting relevance; its shape is that of the explained output.
+pub const SEED: &str = "dlbc_seed";
+
+/// A lowered program, forward and reverse together.
+///
+/// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs by name:
+///
+/// | name | what |
+/// | --- | --- |
+/// | `output/NAME` | each model output |
+/// | `relevance/NAME` | relevance of tensor `NAME`, of its shape: inputs and intermediates |
+/// | `audit/I/in`, `audit/I/out`, `audit/I/absorbed` | scalars of row `I` of [`Info::audit`] |
+///
+/// A run asks for a subset; what it does not need is not computed.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The lowered graph.
+    pub graph: Graph<Prim>,
+    /// What the caller must know.
+    pub info: Info,
+}
+
+/// What a caller must know of a program.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Info {
+    /// The model's name: its file name without folder.
+    pub model: String,
+    /// SHA-256 of the model file and of each external file it references, `(file name, hex digest)`.
+    pub hashes: Vec<(String, String)>,
+    /// The composite's name.
+    pub rules: String,
+    /// `default` or `contrastive`.
+    pub mode: String,
+    /// The explained output.
+    pub explained: String,
+    /// The model's inputs, in order.
+    pub inputs: Vec<InputInfo>,
+    /// The model's outputs, in order.
+    pub outputs: Vec<String>,
+    /// The ledger's rows, in reverse order of computation: from the output to the inputs.
+    pub audit: Vec<AuditRow>,
+}
+
+/// A model input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InputInfo {
+    /// The ONNX name.
+    pub name: String,
+    /// Its type; a dimension is a number or a symbol.
+    pub ty: TensorType,
+    /// Whether relevance reaches it: `relevance/NAME` exists.
+    pub explained: bool,
+}
+
+/// A row of the ledger: one rule node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AuditRow {
+    /// The forward node's first output tensor.
+    pub node: String,
+    /// The operator.
+    pub op: String,
+    /// The rule.
+    pub rule: String,
+    /// The data operands that receive relevance, by tensor name.
+    pub operands: Vec<String>,
+}

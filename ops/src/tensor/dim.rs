@@ -1,0 +1,456 @@
+//! Symbolic dimensions: integer polynomials over symbols and floor divisions, in normal form.
+//!
+//! A dimension stays symbolic from import to run; `--shape` or the first input binds it. Equality is equality of
+//! normal forms, so `n*h + h*n` equals `2*h*n`, and an exact division cancels. Arithmetic saturates: an overflowing
+//! dimension is larger than any limit, hence refused where sizes are checked.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// The values of symbols.
+pub type Bindings = BTreeMap<Arc<str>, i64>;
+
+/// What a product is made of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Atom {
+    Symbol(Arc<str>),
+    FloorDiv(Box<Dim>, Box<Dim>),
+}
+
+/// An integer expression in normal form: a sum of products with integer coefficients.
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Dim {
+    /// Sorted by product, no zero coefficient; the empty product is the constant term.
+    terms: Vec<(Vec<Atom>, i64)>,
+}
+
+impl Dim {
+    /// A constant.
+    pub fn known(value: i64) -> Dim {
+        Dim { terms: if value == 0 { vec![] } else { vec![(vec![], value)] } }
+    }
+
+    /// A free symbol.
+    pub fn symbol(name: &str) -> Dim {
+        Dim { terms: vec![(vec![Atom::Symbol(name.into())], 1)] }
+    }
+
+    /// The value when no symbol is left.
+    pub fn as_known(&self) -> Option<i64> {
+        match self.terms.as_slice() {
+            [] => Some(0),
+            [(product, c)] if product.is_empty() => Some(*c),
+            _ => None,
+        }
+    }
+
+    /// Whether this is the constant `value`.
+    pub fn is(&self, value: i64) -> bool {
+        self.as_known() == Some(value)
+    }
+
+    /// How large the expression is; `import` bounds it.
+    pub fn complexity(&self) -> usize {
+        let atom = |a: &Atom| match a {
+            Atom::Symbol(_) => 1,
+            Atom::FloorDiv(a, b) => 1 + a.complexity() + b.complexity(),
+        };
+        self.terms.iter().map(|(p, _)| 1 + p.iter().map(atom).sum::<usize>()).sum()
+    }
+
+    fn from_terms(terms: impl IntoIterator<Item = (Vec<Atom>, i64)>) -> Dim {
+        let mut map: BTreeMap<Vec<Atom>, i64> = BTreeMap::new();
+        for (product, c) in terms {
+            let slot = map.entry(product).or_default();
+            *slot = slot.saturating_add(c);
+        }
+        Dim { terms: map.into_iter().filter(|(_, c)| *c != 0).collect() }
+    }
+
+    /// `⌊self / divisor⌋`; exact divisions are carried out. A zero divisor stays and fails when bound.
+    pub fn floor_div(&self, divisor: &Dim) -> Dim {
+        if divisor.is(1) {
+            return self.clone();
+        }
+        if self == divisor && !divisor.is(0) {
+            return Dim::known(1);
+        }
+        if let Some(exact) = self.divide_exactly(divisor) {
+            return exact;
+        }
+        match (self.as_known(), divisor.as_known()) {
+            (Some(a), Some(b)) if b != 0 => Dim::known(a.div_euclid(b)),
+            _ => self.floor_div_by_parts(divisor),
+        }
+    }
+
+    /// Splits off the terms that a constant divides: `⌊(4n + 3) / 2⌋ = 2n + ⌊3 / 2⌋`.
+    fn floor_div_by_parts(&self, divisor: &Dim) -> Dim {
+        let keep = |d: &Dim, by: &Dim| Dim {
+            terms: vec![(vec![Atom::FloorDiv(Box::new(d.clone()), Box::new(by.clone()))], 1)],
+        };
+        let Some(by) = divisor.as_known().filter(|&b| b > 0) else { return keep(self, divisor) };
+        let (whole, rest): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(_, c)| c % by == 0);
+        let whole = Dim::from_terms(whole.into_iter().map(|(p, c)| (p, c / by)));
+        let rest = Dim::from_terms(rest);
+        let rest = match rest.as_known() {
+            Some(r) => Dim::known(r.div_euclid(by)),
+            // ⌊⌊a / b⌋ / c⌋ = ⌊a / (b c)⌋ for positive constants.
+            None => match rest.terms.as_slice() {
+                [(p, 1)] => match p.as_slice() {
+                    [Atom::FloorDiv(a, b)] if b.as_known().is_some_and(|b| b > 0) => {
+                        a.floor_div(&(&**b * &Dim::known(by)))
+                    }
+                    _ => keep(&rest, divisor),
+                },
+                _ => keep(&rest, divisor),
+            },
+        };
+        &whole + &rest
+    }
+
+    /// `⌈self / divisor⌉` for a positive constant divisor.
+    pub fn ceil_div(&self, divisor: i64) -> Dim {
+        (self + &Dim::known(divisor - 1)).floor_div(&Dim::known(divisor))
+    }
+
+    /// The quotient when `divisor` is a single product that divides every term.
+    fn divide_exactly(&self, divisor: &Dim) -> Option<Dim> {
+        let [(by, k)] = divisor.terms.as_slice() else { return None };
+        let quotient: Option<Vec<_>> = self
+            .terms
+            .iter()
+            .map(|(product, c)| {
+                let mut rest = product.clone();
+                for atom in by {
+                    let at = rest.iter().position(|a| a == atom)?;
+                    rest.remove(at);
+                }
+                (c % k == 0).then_some((rest, c / k))
+            })
+            .collect();
+        quotient.map(Dim::from_terms)
+    }
+
+    /// The value under `bindings`; `None` when a symbol is unbound, a divisor is zero, or it overflows.
+    pub fn eval(&self, bindings: &Bindings) -> Option<i64> {
+        let mut sum: i64 = 0;
+        for (product, c) in &self.terms {
+            let mut value = *c;
+            for atom in product {
+                let factor = match atom {
+                    Atom::Symbol(s) => *bindings.get(s)?,
+                    Atom::FloorDiv(a, b) => {
+                        let (a, b) = (a.eval(bindings)?, b.eval(bindings)?);
+                        if b == 0 {
+                            return None;
+                        }
+                        a.div_euclid(b)
+                    }
+                };
+                value = value.checked_mul(factor)?;
+            }
+            sum = sum.checked_add(value)?;
+        }
+        Some(sum)
+    }
+
+    /// Replaces the symbols that `bindings` has.
+    pub fn substitute(&self, bindings: &Bindings) -> Dim {
+        let mut sum = Dim::default();
+        for (product, c) in &self.terms {
+            let mut value = Dim::known(*c);
+            for atom in product {
+                let factor = match atom {
+                    Atom::Symbol(s) => bindings.get(s).map_or_else(|| Dim::symbol(s), |v| Dim::known(*v)),
+                    Atom::FloorDiv(a, b) => a.substitute(bindings).floor_div(&b.substitute(bindings)),
+                };
+                value = &value * &factor;
+            }
+            sum = &sum + &value;
+        }
+        sum
+    }
+
+    /// Calls `visit` with each symbol's name.
+    pub fn symbols(&self, visit: &mut impl FnMut(&Arc<str>)) {
+        for (product, _) in &self.terms {
+            for atom in product {
+                match atom {
+                    Atom::Symbol(s) => visit(s),
+                    Atom::FloorDiv(a, b) => {
+                        a.symbols(visit);
+                        b.symbols(visit);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The expression as a small program, for writers that compute it elsewhere.
+    pub fn fold<T: Clone>(&self, visitor: &mut impl DimVisitor<T>) -> T {
+        let mut sum: Option<T> = None;
+        for (product, c) in &self.terms {
+            let mut value: Option<T> = if *c == 1 && !product.is_empty() { None } else { Some(visitor.constant(*c)) };
+            for atom in product {
+                let factor = match atom {
+                    Atom::Symbol(s) => visitor.symbol(s),
+                    Atom::FloorDiv(a, b) => {
+                        let (a, b) = (a.fold(visitor), b.fold(visitor));
+                        visitor.floor_div(a, b)
+                    }
+                };
+                value = Some(match value {
+                    None => factor,
+                    Some(v) => visitor.mul(v, factor),
+                });
+            }
+            let value = value.unwrap_or_else(|| visitor.constant(1));
+            sum = Some(match sum {
+                None => value,
+                Some(s) => visitor.add(s, value),
+            });
+        }
+        sum.unwrap_or_else(|| visitor.constant(0))
+    }
+}
+
+/// Receives the pieces of a [`Dim`] in evaluation order.
+pub trait DimVisitor<T> {
+    /// A constant.
+    fn constant(&mut self, value: i64) -> T;
+    /// A symbol.
+    fn symbol(&mut self, name: &str) -> T;
+    /// A sum.
+    fn add(&mut self, a: T, b: T) -> T;
+    /// A product.
+    fn mul(&mut self, a: T, b: T) -> T;
+    /// A floor division.
+    fn floor_div(&mut self, a: T, b: T) -> T;
+}
+
+impl From<i64> for Dim {
+    fn from(value: i64) -> Dim {
+        Dim::known(value)
+    }
+}
+
+impl std::ops::Add for &Dim {
+    type Output = Dim;
+    fn add(self, other: &Dim) -> Dim {
+        Dim::from_terms(self.terms.iter().chain(&other.terms).cloned())
+    }
+}
+
+impl std::ops::Sub for &Dim {
+    type Output = Dim;
+    fn sub(self, other: &Dim) -> Dim {
+        self + &(other * &Dim::known(-1))
+    }
+}
+
+impl std::ops::Mul for &Dim {
+    type Output = Dim;
+    fn mul(self, other: &Dim) -> Dim {
+        let mut terms = Vec::with_capacity(self.terms.len() * other.terms.len());
+        for (p, a) in &self.terms {
+            for (q, b) in &other.terms {
+                let mut product: Vec<Atom> = p.iter().chain(q).cloned().collect();
+                product.sort();
+                terms.push((product, a.saturating_mul(*b)));
+            }
+        }
+        Dim::from_terms(terms)
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.terms.is_empty() {
+            return f.write_str("0");
+        }
+        // Symbols first, the constant last, as one writes it.
+        let ordered = self.terms.iter().filter(|t| !t.0.is_empty()).chain(self.terms.iter().filter(|t| t.0.is_empty()));
+        for (i, (product, c)) in ordered.enumerate() {
+            match (i, *c < 0) {
+                (0, true) => f.write_str("-")?,
+                (0, false) => {}
+                (_, true) => f.write_str("-")?,
+                (_, false) => f.write_str("+")?,
+            }
+            let magnitude = c.unsigned_abs();
+            let mut first = true;
+            if magnitude != 1 || product.is_empty() {
+                write!(f, "{magnitude}")?;
+                first = false;
+            }
+            for atom in product {
+                if !first {
+                    f.write_str("*")?;
+                }
+                first = false;
+                match atom {
+                    Atom::Symbol(s) => f.write_str(s)?,
+                    Atom::FloorDiv(a, b) => write!(f, "floor({a}/({b}))")?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Dim {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Dim, String> {
+        let mut parser = Parser { text: text.as_bytes(), at: 0, depth: 0 };
+        let dim = parser.sum()?;
+        if parser.at == text.len() { Ok(dim) } else { Err(format!("unexpected text in dimension `{text}`")) }
+    }
+}
+
+/// Reads what `Display` writes.
+struct Parser<'a> {
+    text: &'a [u8],
+    at: usize,
+    depth: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), String> {
+        if self.eat(byte) { Ok(()) } else { Err(format!("`{}` expected in dimension", byte as char)) }
+    }
+
+    fn sum(&mut self) -> Result<Dim, String> {
+        self.depth += 1;
+        if self.depth > 32 {
+            return Err("dimension is nested too deeply".into());
+        }
+        let negative = self.eat(b'-');
+        let mut sum = self.product()?;
+        if negative {
+            sum = &sum * &Dim::known(-1);
+        }
+        loop {
+            if self.eat(b'+') {
+                sum = &sum + &self.product()?;
+            } else if self.eat(b'-') {
+                sum = &sum - &self.product()?;
+            } else {
+                self.depth -= 1;
+                return Ok(sum);
+            }
+        }
+    }
+
+    fn product(&mut self) -> Result<Dim, String> {
+        let mut product = self.atom()?;
+        while self.eat(b'*') {
+            product = &product * &self.atom()?;
+        }
+        Ok(product)
+    }
+
+    fn atom(&mut self) -> Result<Dim, String> {
+        let start = self.at;
+        while self.peek().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'.') {
+            self.at += 1;
+        }
+        let word = std::str::from_utf8(&self.text[start..self.at]).map_err(|e| e.to_string())?;
+        if word == "floor" && self.eat(b'(') {
+            // The quotient's dividend is a sum; the divisor stands in brackets of its own.
+            let dividend = self.sum()?;
+            self.expect(b'/')?;
+            self.expect(b'(')?;
+            let divisor = self.sum()?;
+            self.expect(b')')?;
+            self.expect(b')')?;
+            return Ok(dividend.floor_div(&divisor));
+        }
+        if word.is_empty() {
+            return Err("a dimension is expected".into());
+        }
+        if word.bytes().all(|b| b.is_ascii_digit()) {
+            return word.parse().map(Dim::known).map_err(|e| e.to_string());
+        }
+        Ok(Dim::symbol(word))
+    }
+}
+
+impl Serialize for Dim {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self.as_known() {
+            Some(v) => s.serialize_i64(v),
+            None => s.collect_str(self),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Dim {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Dim, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Either {
+            Known(i64),
+            Text(String),
+        }
+        match Either::deserialize(d)? {
+            Either::Known(v) => Ok(Dim::known(v)),
+            Either::Text(t) => t.parse().map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn d(text: &str) -> Dim {
+        text.parse().expect(text)
+    }
+
+    #[test]
+    fn normal_form_decides_equality() {
+        assert_eq!(&d("n") * &d("h"), &d("h") * &d("n"));
+        assert_eq!((&(&d("n*h") + &d("n*h"))).to_string(), "2*h*n");
+        assert_eq!(&d("n") - &d("n"), Dim::known(0));
+    }
+
+    #[test]
+    fn exact_division_cancels() {
+        assert_eq!(d("12*h*n").floor_div(&d("4*n")), d("3*h"));
+        assert_eq!(d("4*n+3").floor_div(&Dim::known(2)), d("2*n+1"));
+        assert_eq!(d("n").floor_div(&Dim::known(2)).floor_div(&Dim::known(2)), d("n").floor_div(&Dim::known(4)));
+    }
+
+    #[test]
+    fn text_parses_back_and_evaluates() {
+        for text in ["n", "0", "-3", "2*h*n+n-5", "floor(h-1/(2))+1", "floor(n/(h))*3"] {
+            let dim = d(text);
+            assert_eq!(d(&dim.to_string()), dim, "{text}");
+        }
+        let b = Bindings::from([("h".into(), 7), ("n".into(), 3)]);
+        assert_eq!(d("floor(h-1/(2))+n*h").eval(&b), Some(24));
+        assert_eq!(d("floor(h-1/(2))+n*h").substitute(&b), Dim::known(24));
+        assert_eq!(d("m").eval(&b), None);
+        assert_eq!(d("floor(h/(n-3))").eval(&b), None);
+    }
+}

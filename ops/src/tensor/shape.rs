@@ -1,0 +1,141 @@
+//! Shapes and tensor types.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bindings, DType, Dim};
+
+/// The dimensions of a tensor, outermost first.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Shape(pub Vec<Dim>);
+
+impl Shape {
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The number of elements.
+    pub fn elems(&self) -> Dim {
+        self.0.iter().fold(Dim::known(1), |n, d| &n * d)
+    }
+
+    /// The dimensions when all are known.
+    pub fn as_known(&self) -> Option<Vec<usize>> {
+        self.0.iter().map(|d| d.as_known().and_then(|v| usize::try_from(v).ok())).collect()
+    }
+
+    /// Replaces bound symbols.
+    pub fn substitute(&self, bindings: &Bindings) -> Shape {
+        self.0.iter().map(|d| d.substitute(bindings)).collect()
+    }
+
+    /// Resolves an axis in `-rank..rank`.
+    pub fn axis(&self, axis: i64) -> Option<usize> {
+        resolve_axis(axis, self.rank())
+    }
+}
+
+/// Resolves an axis in `-rank..rank`.
+pub(crate) fn resolve_axis(axis: i64, rank: usize) -> Option<usize> {
+    let rank = rank as i64;
+    let axis = if axis < 0 { axis + rank } else { axis };
+    (0..rank).contains(&axis).then_some(axis as usize)
+}
+
+impl FromIterator<Dim> for Shape {
+    fn from_iter<I: IntoIterator<Item = Dim>>(dims: I) -> Shape {
+        Shape(dims.into_iter().collect())
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, d) in self.0.iter().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            write!(f, "{d}")?;
+        }
+        f.write_str("]")
+    }
+}
+
+/// An element type and a shape.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TensorType {
+    /// The element type.
+    pub dtype: DType,
+    /// The shape.
+    pub shape: Shape,
+}
+
+impl TensorType {
+    /// A type.
+    pub fn new(dtype: DType, shape: impl Into<Shape>) -> TensorType {
+        TensorType { dtype, shape: shape.into() }
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.rank()
+    }
+
+    /// The dimension of `axis`; `axis < rank` is the caller's duty.
+    pub fn dim(&self, axis: usize) -> &Dim {
+        &self.shape.0[axis]
+    }
+
+    /// The same element type with another shape.
+    pub fn with_shape(&self, shape: impl Into<Shape>) -> TensorType {
+        TensorType { dtype: self.dtype, shape: shape.into() }
+    }
+
+    /// The same shape with another element type.
+    pub fn with_dtype(&self, dtype: DType) -> TensorType {
+        TensorType { dtype, shape: self.shape.clone() }
+    }
+
+    /// The size in bytes when the shape is known and the size does not overflow.
+    pub fn bytes(&self) -> Option<u64> {
+        let elems = self.shape.0.iter().try_fold(1u64, |n, d| n.checked_mul(u64::try_from(d.as_known()?).ok()?))?;
+        elems.checked_mul(self.dtype.size_bytes() as u64)
+    }
+}
+
+impl From<Vec<Dim>> for Shape {
+    fn from(dims: Vec<Dim>) -> Shape {
+        Shape(dims)
+    }
+}
+
+impl fmt::Display for TensorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.dtype, self.shape)
+    }
+}
+
+/// The shape two shapes broadcast to (ONNX multidirectional broadcasting); `None` when they do not.
+///
+/// A symbol against a known dimension other than 1 takes the known one; two different symbols are refused, because
+/// only a run could tell which of them is 1.
+pub fn broadcast(a: &Shape, b: &Shape) -> Option<Shape> {
+    let rank = a.rank().max(b.rank());
+    let at = |s: &Shape, i: usize| (i + s.rank()).checked_sub(rank).map_or(Dim::known(1), |i| s.0[i].clone());
+    (0..rank)
+        .map(|i| {
+            let (a, b) = (at(a, i), at(b, i));
+            match (a.as_known(), b.as_known()) {
+                _ if a == b => Some(a),
+                (Some(1), _) => Some(b),
+                (_, Some(1)) => Some(a),
+                (Some(_), None) => Some(a),
+                (None, Some(_)) => Some(b),
+                _ => None,
+            }
+        })
+        .collect()
+}
