@@ -5,8 +5,10 @@
 
 pub mod error;
 pub mod graph;
+pub mod op;
 pub mod prim;
 pub mod program;
+pub mod rule;
 pub mod tensor;
 
 pub use error::OpError;

@@ -8,6 +8,7 @@ mod shape;
 pub use array::Array;
 pub use dim::{Bindings, Dim, DimVisitor};
 pub use dtype::DType;
+pub(crate) use shape::resolve_axis;
 pub use shape::{Shape, TensorType, broadcast};
 
 use std::fmt;

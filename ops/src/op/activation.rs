@@ -1,0 +1,266 @@
+//! Elementwise functions of one operand.
+//!
+//! Reads the ONNX activation and unary mathematics operators. The function's name is its ONNX name.
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Prim, Unary};
+
+/// An elementwise function. It carries relevance unchanged.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Activation {
+    /// Which function.
+    pub f: Function,
+}
+
+/// The functions: a primitive, or a formula of primitives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Function {
+    /// A primitive.
+    Unary(Unary),
+    /// `x · Φ(x)`, exact or by the tanh formula.
+    Gelu {
+        /// The tanh formula.
+        tanh: bool,
+    },
+    /// `x · σ(alpha·x)`: SiLU, Swish, QuickGELU.
+    Silu {
+        /// The slope inside.
+        alpha: f32,
+    },
+    /// `x · tanh(softplus(x))`.
+    Mish,
+    /// `gamma·x` where positive, else `gamma·alpha·(eˣ - 1)`.
+    Selu {
+        /// Scale of the negative side.
+        alpha: f32,
+        /// Scale of all.
+        gamma: f32,
+    },
+    /// `max(x, 0) + min(0, alpha·(e^(x/alpha) - 1))`.
+    Celu {
+        /// Scale of the negative side.
+        alpha: f32,
+    },
+    /// `x` where above `alpha`, else 0.
+    ThresholdedRelu {
+        /// The threshold.
+        alpha: f32,
+    },
+    /// `x - bias` above `lambd`, `x + bias` below `-lambd`, else 0.
+    Shrink {
+        /// Shift.
+        bias: f32,
+        /// Threshold.
+        lambd: f32,
+    },
+    /// `tan(x)`.
+    Tan,
+}
+
+impl Activation {
+    pub(super) fn name(&self) -> String {
+        let text = match self.f {
+            Function::Unary(u) => format!("{u:?}"),
+            other => format!("{other:?}"),
+        };
+        text.split([' ', '{']).next().unwrap_or_default().into()
+    }
+}
+
+impl Operator for Activation {
+    fn attributes(&self) -> String {
+        let text = match self.f {
+            Function::Unary(u) => format!("{u:?}"),
+            other => format!("{other:?}"),
+        };
+        let inner = text.split_once('{').and_then(|(_, t)| t.split_once('}')).map_or("", |(t, _)| t.trim());
+        if inner.is_empty() { String::new() } else { format!(" {inner}") }
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![apply(self.f, b, inputs[0])]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Elementwise
+    }
+}
+
+fn apply(f: Function, b: &mut Builder, x: Value) -> Value {
+    match f {
+        Function::Unary(u) => b.unary(u, x),
+        Function::Gelu { tanh: false } => {
+            let e = b.scale(x, std::f64::consts::FRAC_1_SQRT_2);
+            let e = b.unary(Unary::Erf, e);
+            half_of_one_plus(b, x, e)
+        }
+        Function::Gelu { tanh: true } => {
+            // 0.044715 is the constant of the published approximation.
+            let x2 = b.mul(x, x);
+            let x3 = b.mul(x2, x);
+            let x3 = b.scale(x3, 0.044715);
+            let u = b.plus(x, x3);
+            let u = b.scale(u, (2.0 / std::f64::consts::PI).sqrt());
+            let t = b.unary(Unary::Tanh, u);
+            half_of_one_plus(b, x, t)
+        }
+        Function::Silu { alpha } => {
+            let u = if alpha == 1.0 { x } else { b.scale(x, f64::from(alpha)) };
+            let s = b.unary(Unary::Sigmoid, u);
+            b.mul(x, s)
+        }
+        Function::Mish => {
+            let s = b.unary(Unary::Softplus, x);
+            let t = b.unary(Unary::Tanh, s);
+            b.mul(x, t)
+        }
+        Function::Selu { alpha, gamma } => {
+            let e = b.unary(Unary::Elu { alpha }, x);
+            b.scale(e, f64::from(gamma))
+        }
+        Function::Celu { alpha } => {
+            // alpha · elu(x / alpha) is x where positive.
+            let u = b.scale(x, 1.0 / f64::from(alpha));
+            let e = b.unary(Unary::Elu { alpha: 1.0 }, u);
+            b.scale(e, f64::from(alpha))
+        }
+        Function::ThresholdedRelu { alpha } => {
+            let t = b.scalar_like(f64::from(alpha), x);
+            let above = b.binary(Binary::Less, t, x);
+            let zero = b.scalar_like(0.0, x);
+            b.add(Prim::Select, &[above, x, zero])
+        }
+        Function::Shrink { bias, lambd } => {
+            let (l, m) = (b.scalar_like(f64::from(lambd), x), b.scalar_like(-f64::from(lambd), x));
+            let bias = b.scalar_like(f64::from(bias), x);
+            let (up, down) = (b.minus(x, bias), b.plus(x, bias));
+            let zero = b.scalar_like(0.0, x);
+            let (above, below) = (b.binary(Binary::Less, l, x), b.binary(Binary::Less, x, m));
+            let inner = b.add(Prim::Select, &[below, down, zero]);
+            b.add(Prim::Select, &[above, up, inner])
+        }
+        Function::Tan => {
+            let (s, c) = (b.unary(Unary::Sin, x), b.unary(Unary::Cos, x));
+            b.binary(Binary::Div, s, c)
+        }
+    }
+}
+
+/// `x · (1 + e) / 2`.
+fn half_of_one_plus(b: &mut Builder, x: Value, e: Value) -> Value {
+    let one = b.scalar_like(1.0, x);
+    let e = b.plus(e, one);
+    let x = b.scale(x, 0.5);
+    b.mul(x, e)
+}
+
+/// Readers of the unary operators.
+pub fn readers() -> Vec<Reader> {
+    fn plain(op: &'static str, since: i64) -> Reader {
+        Reader::new(op, since, read_plain)
+    }
+    let mut readers: Vec<Reader> = [
+        "Abs", "Neg", "Sign", "Exp", "Log", "Sqrt", "Reciprocal", "Erf", "Tanh", "Sigmoid", "Relu", "HardSwish", "Softplus",
+        "Softsign", "Floor", "Ceil", "Round", "Sin", "Cos", "Tan", "Mish",
+    ]
+    .into_iter()
+    .map(|op| plain(op, 1))
+    .collect();
+    readers.extend([
+        Reader::new("LeakyRelu", 6, |r| {
+            let alpha = r.float_or("alpha", 0.01)?;
+            one(r, Function::Unary(Unary::LeakyRelu { alpha }))
+        }),
+        Reader::new("Elu", 6, |r| {
+            let alpha = r.float_or("alpha", 1.0)?;
+            one(r, Function::Unary(Unary::Elu { alpha }))
+        }),
+        Reader::new("Selu", 6, |r| {
+            let (alpha, gamma) = (r.float_or("alpha", 1.673_263_2)?, r.float_or("gamma", 1.050_701)?);
+            one(r, Function::Selu { alpha, gamma })
+        }),
+        Reader::new("Celu", 12, |r| {
+            let alpha = r.float_or("alpha", 1.0)?;
+            one(r, Function::Celu { alpha })
+        }),
+        Reader::new("ThresholdedRelu", 10, |r| {
+            let alpha = r.float_or("alpha", 1.0)?;
+            one(r, Function::ThresholdedRelu { alpha })
+        }),
+        Reader::new("Shrink", 9, |r| {
+            let (bias, lambd) = (r.float_or("bias", 0.0)?, r.float_or("lambd", 0.5)?);
+            one(r, Function::Shrink { bias, lambd })
+        }),
+        Reader::new("HardSigmoid", 6, |r| {
+            let (alpha, beta) = (r.float_or("alpha", 0.2)?, r.float_or("beta", 0.5)?);
+            one(r, Function::Unary(Unary::HardSigmoid { alpha, beta }))
+        }),
+        Reader::new("Gelu", 20, |r| match r.string_or("approximate", "none")?.as_str() {
+            "none" => one(r, Function::Gelu { tanh: false }),
+            "tanh" => one(r, Function::Gelu { tanh: true }),
+            other => Err(OpError::mismatch("approximate", "none or tanh", other)),
+        }),
+        Reader::new("Clip", 6, read_clip),
+    ]);
+    readers
+}
+
+fn one(r: &mut Reading, f: Function) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    let ty = r.ty(x);
+    if !ty.dtype.is_float() && !works_on_integers(f) {
+        return Err(OpError::mismatch("element type", "a float", ty.dtype));
+    }
+    Ok(vec![r.add(Activation { f }, &[x])?])
+}
+
+fn works_on_integers(f: Function) -> bool {
+    matches!(
+        f,
+        Function::Unary(Unary::Abs | Unary::Neg | Unary::Sign | Unary::Relu | Unary::Clip { .. })
+    )
+}
+
+fn read_plain(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let f = match r.op {
+        "Abs" => Unary::Abs,
+        "Neg" => Unary::Neg,
+        "Sign" => Unary::Sign,
+        "Exp" => Unary::Exp,
+        "Log" => Unary::Log,
+        "Sqrt" => Unary::Sqrt,
+        "Reciprocal" => Unary::Reciprocal,
+        "Erf" => Unary::Erf,
+        "Tanh" => Unary::Tanh,
+        "Sigmoid" => Unary::Sigmoid,
+        "Relu" => Unary::Relu,
+        "HardSwish" => Unary::HardSwish,
+        "Softplus" => Unary::Softplus,
+        "Softsign" => Unary::Softsign,
+        "Floor" => Unary::Floor,
+        "Ceil" => Unary::Ceil,
+        "Round" => Unary::Round,
+        "Sin" => Unary::Sin,
+        "Cos" => Unary::Cos,
+        "Tan" => return one(r, Function::Tan),
+        "Mish" => return one(r, Function::Mish),
+        other => return Err(OpError::Unsupported(format!("`{other}` is not a unary operator"))),
+    };
+    r.ignore(&["consumed_inputs"]);
+    one(r, Function::Unary(f))
+}
+
+/// `Clip`: bounds are attributes up to opset 10, constant operands after.
+fn read_clip(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (min, max) = if r.opset < 11 {
+        (r.float("min")?, r.float("max")?)
+    } else {
+        let bound = |r: &Reading, i: usize, what: &str| r.optional(i).map(|v| r.float_of(v, what)).transpose();
+        (bound(r, 1, "min")?, bound(r, 2, "max")?)
+    };
+    one(r, Function::Unary(Unary::Clip { min, max }))
+}

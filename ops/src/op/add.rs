@@ -1,0 +1,74 @@
+//! Sums: `Add`, `Sum`, `Mean` of operands, and `Sub`. Operands broadcast.
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::Builder;
+
+/// The sum of all operands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Add;
+
+/// The first operand minus the second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sub;
+
+impl Operator for Add {
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![inputs.iter().skip(1).fold(inputs[0], |sum, x| b.plus(sum, *x))]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Sum
+    }
+}
+
+impl Operator for Sub {
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.minus(inputs[0], inputs[1])]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Sum
+    }
+}
+
+/// Readers of `Add`, `Sub`, `Sum`, `Mean`.
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("Add", 7, |r| sum(r, Some(2))),
+        Reader::new("Sum", 8, |r| sum(r, None)),
+        Reader::new("Mean", 8, |r| {
+            let total = sum(r, None)?;
+            let dtype = r.ty(total[0]).dtype;
+            let n = r.inputs.len().max(1);
+            let n = r.add_scalar(n as f64, dtype);
+            Ok(vec![r.add(super::Div, &[total[0], n])?])
+        }),
+        Reader::new("Sub", 7, |r| {
+            let inputs = [r.input(0)?, r.input(1)?];
+            Ok(vec![r.add(Sub, &inputs)?])
+        }),
+    ]
+}
+
+fn sum(r: &mut Reading, arity: Option<usize>) -> Result<Vec<Value>, OpError> {
+    let inputs = r.all_inputs()?;
+    if arity.is_some_and(|n| n != inputs.len()) {
+        return Err(OpError::Arity { expected: "2".into(), found: inputs.len() });
+    }
+    if inputs.len() == 1 {
+        return Ok(inputs);
+    }
+    Ok(vec![r.add(Add, &inputs)?])
+}

@@ -1,0 +1,49 @@
+//! `ArgMax` and `ArgMin`: the index of the first extremum along an axis. It carries no relevance.
+
+use super::Operator;
+use super::read::{Reader, Reading, resolve};
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, Reduction};
+
+/// The index of an extremum.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arg {
+    /// Of the maximum; else of the minimum.
+    pub max: bool,
+    /// The axis.
+    pub axis: usize,
+    /// Keep the axis with dimension 1.
+    pub keep: bool,
+}
+
+impl Operator for Arg {
+    fn attributes(&self) -> String {
+        format!(" max={} axis={} keep={}", self.max, self.axis, self.keep)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let kind = if self.max { Reduction::ArgMax } else { Reduction::ArgMin };
+        vec![b.reduce(kind, inputs[0], &[self.axis], self.keep)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::NoRelevance
+    }
+}
+
+/// Readers of `ArgMax` and `ArgMin`.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("ArgMax", 1, |r| read(r, true)), Reader::new("ArgMin", 1, |r| read(r, false))]
+}
+
+fn read(r: &mut Reading, max: bool) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    if r.flag("select_last_index", false)? {
+        return Err(OpError::Unsupported("select_last_index = 1 is not supported".into()));
+    }
+    let axis = resolve(r.int_or("axis", 0)?, r.ty(x).rank())?;
+    let keep = r.flag("keepdims", true)?;
+    Ok(vec![r.add(Arg { max, axis, keep }, &[x])?])
+}

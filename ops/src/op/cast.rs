@@ -1,0 +1,75 @@
+//! Conversion of the element type.
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::Builder;
+use crate::tensor::DType;
+
+/// A conversion.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cast {
+    /// The element type.
+    pub to: DType,
+}
+
+impl Operator for Cast {
+    fn attributes(&self) -> String {
+        format!(" to={}", self.to)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.cast(inputs[0], self.to)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Elementwise
+    }
+}
+
+/// Readers of `Cast` and `CastLike`.
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("Cast", 6, |r| {
+            let code = r.int("to")?.ok_or_else(|| OpError::Invalid("attribute `to` is missing".into()))?;
+            r.ignore(&["saturate", "round_mode"]);
+            let to = dtype(code)?;
+            cast(r, to)
+        }),
+        Reader::new("CastLike", 15, |r| {
+            r.ignore(&["saturate", "round_mode"]);
+            let to = r.ty(r.input(1)?).dtype;
+            cast(r, to)
+        }),
+    ]
+}
+
+fn cast(r: &mut Reading, to: DType) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    Ok(vec![if r.ty(x).dtype == to { x } else { r.add(Cast { to }, &[x])? }])
+}
+
+/// The element type behind a code of `TensorProto.DataType`.
+///
+/// # Errors
+/// For codes that are not supported.
+pub fn dtype(code: i64) -> Result<DType, OpError> {
+    Ok(match code {
+        1 => DType::F32,
+        2 => DType::U8,
+        3 => DType::I8,
+        4 => DType::U16,
+        5 => DType::I16,
+        6 => DType::I32,
+        7 => DType::I64,
+        9 => DType::Bool,
+        10 => DType::F16,
+        11 => DType::F64,
+        12 => DType::U32,
+        13 => DType::U64,
+        16 => DType::Bf16,
+        other => return Err(OpError::Unsupported(format!("element type {other} is not supported"))),
+    })
+}

@@ -1,0 +1,42 @@
+//! `Constant`, `Shape`, `Size`: values known when compiling, up to the dimensions of the inputs.
+
+use super::read::{Reader, Reading};
+use crate::OpError;
+use crate::graph::Value;
+use crate::tensor::Tensor;
+
+/// Readers of `Constant`, `Shape`, `Size`.
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("Constant", 1, read_constant),
+        Reader::new("Shape", 1, |r| {
+            let dims = r.ty(r.input(0)?).shape.0;
+            let rank = dims.len() as i64;
+            let bound = |v: i64| (if v < 0 { v + rank } else { v }).clamp(0, rank) as usize;
+            let (start, end) = (bound(r.int_or("start", 0)?), bound(r.int_or("end", rank)?));
+            let picked = dims.get(start..end.max(start)).unwrap_or_default().to_vec();
+            Ok(vec![r.add_dims(vec![picked.len()], picked)?])
+        }),
+        Reader::new("Size", 1, |r| {
+            let elems = r.ty(r.input(0)?).shape.elems();
+            Ok(vec![r.add_dims(vec![], vec![elems])?])
+        }),
+    ]
+}
+
+fn read_constant(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let tensor = if let Some(t) = r.tensor("value")? {
+        t
+    } else if let Some(v) = r.float("value_float")? {
+        Tensor::scalar(v)
+    } else if let Some(v) = r.floats("value_floats")? {
+        Tensor::from_f32(&[v.len()], &v)
+    } else if let Some(v) = r.int("value_int")? {
+        Tensor::from_i64(&[], &[v])
+    } else if let Some(v) = r.ints("value_ints")? {
+        Tensor::from_i64(&[v.len()], &v)
+    } else {
+        return Err(OpError::Unsupported("a constant of strings or without a value is not supported".into()));
+    };
+    Ok(vec![r.add_constant(tensor)])
+}

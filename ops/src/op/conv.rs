@@ -1,0 +1,128 @@
+//! Convolution over any number of spatial axes: `y = conv(x, w) + bias`.
+//!
+//! Reads ONNX `Conv`. Shapes: x `[n, c, …]`, w `[o, c/groups, …]`, bias `[o]` (optional), y `[n, o, …]`.
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::{LinearMap, Role, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, ConvGeometry, Part, Window};
+use crate::tensor::{Dim, Shape, TensorType};
+
+/// A convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Geometry; `auto_pad` is resolved when read.
+    pub geometry: ConvGeometry,
+}
+
+impl Operator for Conv {
+    fn attributes(&self) -> String {
+        format!(" {}", self.geometry)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.conv(&self.geometry, inputs[0], inputs[1], Part::Id, inputs.get(2).copied())]
+    }
+
+    fn role(&self, live: &[bool]) -> Role<'_> {
+        if live.get(1) == Some(&true) { Role::NoRelevance } else { Role::Linear(self) }
+    }
+}
+
+impl LinearMap for Conv {
+    fn has_weight(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
+        b.conv(&self.geometry, x, site.inputs[1], part, None)
+    }
+
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
+        let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
+        b.conv_transpose(&self.geometry, s, site.inputs[1], part, &to)
+    }
+
+    fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value> {
+        let bias = *site.inputs.get(2)?;
+        let mut shape = vec![Dim::known(1); b.ty(site.y()).rank()];
+        shape[1] = b.ty(bias).dim(0).clone();
+        Some(b.reshape(bias, &Shape(shape)))
+    }
+}
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Conv", 1, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (x, w) = (r.input(0)?, r.input(1)?);
+    let (tx, tw) = (r.ty(x), r.ty(w));
+    if tx.rank() < 3 || tw.rank() != tx.rank() {
+        return Err(OpError::mismatch("rank of the weight", format!("that of the operand {tx}, at least 3"), tw));
+    }
+    let kernel: Vec<usize> = match r.sizes("kernel_shape")? {
+        Some(k) => k,
+        None => Shape(tw.shape.0[2..].to_vec())
+            .as_known()
+            .ok_or_else(|| OpError::Unsupported("a weight of symbolic shape is not supported".into()))?,
+    };
+    let groups = r.int_or("group", 1)?;
+    let groups = usize::try_from(groups).ok().filter(|g| (1..1 << 31).contains(g));
+    let groups = groups.ok_or_else(|| OpError::Invalid("group must be in 1..2^31".into()))?;
+    let geometry = ConvGeometry { window: read_window(r, kernel, &tx)?, groups };
+    let inputs: Vec<Value> = [x, w].into_iter().chain(r.optional(2)).collect();
+    Ok(vec![r.add(Conv { geometry }, &inputs)?])
+}
+
+/// Reads `strides`, `pads`, `dilations`, `auto_pad`, `ceil_mode`, shared by convolutions and pools.
+///
+/// # Errors
+/// For lists of the wrong length or values out of range, and for `auto_pad` that only a run could resolve.
+pub fn read_window(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<Window, OpError> {
+    let rank = kernel.len();
+    if x.rank() != rank + 2 {
+        return Err(OpError::mismatch("spatial axes of the operand", rank, x.rank() as i64 - 2));
+    }
+    let strides = r.sizes("strides")?.unwrap_or_else(|| vec![1; rank]);
+    let dilations = r.sizes("dilations")?.unwrap_or_else(|| vec![1; rank]);
+    let pads = r.sizes("pads")?.unwrap_or_else(|| vec![0; 2 * rank]);
+    if pads.len() != 2 * rank {
+        return Err(OpError::mismatch("pads", format!("{} values", 2 * rank), pads.len()));
+    }
+    let ceil = r.flag("ceil_mode", false)?;
+    let (before, after) = (pads[..rank].to_vec(), pads[rank..].to_vec());
+    let mut window = Window { kernel, strides, before, after, dilations, ceil };
+    window.check()?;
+    let upper = match r.string_or("auto_pad", "NOTSET")?.as_str() {
+        "NOTSET" | "" => return Ok(window),
+        "VALID" => {
+            window.before = vec![0; rank];
+            window.after = vec![0; rank];
+            return Ok(window);
+        }
+        "SAME_UPPER" => true,
+        "SAME_LOWER" => false,
+        other => return Err(OpError::mismatch("auto_pad", "NOTSET, VALID, SAME_UPPER or SAME_LOWER", other)),
+    };
+    for i in 0..rank {
+        let (stride, extent) = (window.strides[i] as i64, window.extent(i) as i64);
+        // Output ⌈d / stride⌉; with stride 1 the pads do not depend on d.
+        let total = match x.dim(i + 2).as_known() {
+            _ if stride == 1 => extent - 1,
+            Some(d) => ((Dim::known(d).ceil_div(stride).as_known().unwrap_or(0) - 1) * stride + extent - d).max(0),
+            None => {
+                return Err(OpError::Unsupported(format!(
+                    "auto_pad of a stride {stride} over symbolic dimension {}; `--shape` can fix it",
+                    x.dim(i + 2)
+                )));
+            }
+        } as usize;
+        let small = total / 2;
+        (window.before[i], window.after[i]) = if upper { (small, total - small) } else { (total - small, small) };
+    }
+    Ok(window)
+}

@@ -1,0 +1,68 @@
+//! Instance and group normalisation: each sample's groups of channels get mean 0 and variance 1.
+//!
+//! Reads `InstanceNormalization` (a group a channel), `GroupNormalization`. Operands: x `[n, c, …]`, scale, bias `[c]`.
+
+use super::Operator;
+use super::layer_norm::standardise;
+use super::read::Reader;
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::Builder;
+use crate::tensor::{Dim, Shape};
+
+/// Group normalisation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupNorm {
+    /// The number of groups; `None`: a group a channel.
+    pub groups: Option<usize>,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+impl Operator for GroupNorm {
+    fn attributes(&self) -> String {
+        let groups = self.groups.map_or("channels".into(), |g| g.to_string());
+        format!(" groups={groups} epsilon={:e}", self.epsilon)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let x = inputs[0];
+        let shape = b.ty(x).shape;
+        let channels = shape.0[1].clone();
+        let groups = self.groups.map_or(channels.clone(), |g| Dim::known(g as i64));
+        let per_group = shape.0[1..].iter().fold(Dim::known(1), |n, d| &n * d).floor_div(&groups);
+        let flat = b.reshape(x, &Shape(vec![shape.0[0].clone(), groups, per_group]));
+        let flat = standardise(b, flat, &[2], f64::from(self.epsilon), true);
+        let y = b.reshape(flat, &shape);
+        let mut by_channel = vec![Dim::known(1); shape.rank()];
+        by_channel[1] = channels;
+        let by_channel = Shape(by_channel);
+        let (scale, bias) = (b.reshape(inputs[1], &by_channel), b.reshape(inputs[2], &by_channel));
+        let y = b.mul(y, scale);
+        vec![b.plus(y, bias)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Normalize
+    }
+}
+
+/// Readers of `InstanceNormalization` and `GroupNormalization` (scale by channel since opset 21, by group before).
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("InstanceNormalization", 6, |r| {
+            let op = GroupNorm { groups: None, epsilon: r.float_or("epsilon", 1e-5)? };
+            let inputs = [r.input(0)?, r.input(1)?, r.input(2)?];
+            Ok(vec![r.add(op, &inputs)?])
+        }),
+        Reader::new("GroupNormalization", 21, |r| {
+            r.ignore(&["stash_type"]);
+            let groups = r.int("num_groups")?.and_then(|g| usize::try_from(g).ok()).filter(|g| *g > 0);
+            let groups = groups.ok_or_else(|| OpError::Invalid("num_groups must be at least 1".into()))?;
+            let op = GroupNorm { groups: Some(groups), epsilon: r.float_or("epsilon", 1e-5)? };
+            let inputs = [r.input(0)?, r.input(1)?, r.input(2)?];
+            Ok(vec![r.add(op, &inputs)?])
+        }),
+    ]
+}

@@ -1,0 +1,23 @@
+//! `Identity` and `Dropout` (in inference): another name for the operand.
+
+use super::read::Reader;
+use crate::OpError;
+
+/// Readers of `Identity` and `Dropout`.
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("Identity", 1, |r| Ok(vec![r.input(0)?])),
+        Reader::new("Dropout", 1, |r| {
+            r.ignore(&["ratio", "seed", "is_test"]);
+            if let Some(mode) = r.optional(2) {
+                if r.constant(mode).is_none_or(|t| t.to_i64() != [0]) {
+                    return Err(OpError::Unsupported("dropout in training mode is not supported".into()));
+                }
+            }
+            if r.outputs > 1 {
+                return Err(OpError::Unsupported("the mask output of dropout is not supported".into()));
+            }
+            Ok(vec![r.input(0)?])
+        }),
+    ]
+}

@@ -1,0 +1,99 @@
+//! Layer and root-mean-square normalisation over the last axes.
+//!
+//! `y = (x - mean) / √(var + epsilon) · scale + bias`; without centring for RMS. Reads `LayerNormalization`,
+//! `RMSNormalization`, `MeanVarianceNormalization`. Shapes: x `[…, axes]`, scale, bias broadcast to x.
+
+use super::Operator;
+use super::read::{Reader, Reading, resolve, resolve_all};
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Reduction, Unary};
+
+/// Normalisation over some axes of one operand, then an optional affine map.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerNorm {
+    /// The normalised axes.
+    pub axes: Vec<usize>,
+    /// Added to the variance.
+    pub epsilon: f32,
+    /// Subtract the mean; RMS normalisation does not.
+    pub centre: bool,
+}
+
+impl Operator for LayerNorm {
+    fn attributes(&self) -> String {
+        format!(" axes={:?} epsilon={:e}{}", self.axes, self.epsilon, if self.centre { "" } else { " rms" })
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let mut y = standardise(b, inputs[0], &self.axes, f64::from(self.epsilon), self.centre);
+        if let Some(scale) = inputs.get(1) {
+            y = b.mul(y, *scale);
+        }
+        if let Some(bias) = inputs.get(2) {
+            y = b.plus(y, *bias);
+        }
+        vec![y]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Normalize
+    }
+}
+
+/// `(x - mean) / √(mean((x - mean)²) + epsilon)` over `axes`, with or without centring.
+pub(super) fn standardise(b: &mut Builder, x: Value, axes: &[usize], epsilon: f64, centre: bool) -> Value {
+    let mean = |b: &mut Builder, v: Value| {
+        let count = axes.iter().fold(crate::tensor::Dim::known(1), |n, a| &n * b.ty(v).dim(*a));
+        let sum = b.reduce(Reduction::Sum, v, axes, true);
+        super::reduce::divide_by(b, sum, &count)
+    };
+    let x = if centre {
+        let m = mean(b, x);
+        b.minus(x, m)
+    } else {
+        x
+    };
+    let square = b.mul(x, x);
+    let var = mean(b, square);
+    let eps = b.scalar_like(epsilon, x);
+    let var = b.plus(var, eps);
+    let std = b.unary(Unary::Sqrt, var);
+    b.binary(Binary::Div, x, std)
+}
+
+/// Readers of `LayerNormalization`, `RMSNormalization`, `MeanVarianceNormalization`.
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("LayerNormalization", 17, |r| {
+            if r.outputs > 1 {
+                return Err(OpError::Unsupported("the statistics outputs are not supported".into()));
+            }
+            read(r, true)
+        }),
+        Reader::new("RMSNormalization", 23, |r| read(r, false)),
+        Reader::new("MeanVarianceNormalization", 9, |r| {
+            let x = r.input(0)?;
+            let axes = r.ints("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
+            let axes = resolve_all(&axes, r.ty(x).rank())?;
+            // The specification's function body adds 1e-9 to the standard deviation; under the root it is below float32.
+            Ok(vec![r.add(LayerNorm { axes, epsilon: 1e-18, centre: true }, &[x])?])
+        }),
+    ]
+}
+
+fn read(r: &mut Reading, centre: bool) -> Result<Vec<Value>, OpError> {
+    r.ignore(&["stash_type"]);
+    let x = r.input(0)?;
+    let rank = r.ty(x).rank();
+    let axis = resolve(r.int_or("axis", -1)?, rank)?;
+    let epsilon = r.float_or("epsilon", 1e-5)?;
+    let inputs: Vec<Value> = [x, r.input(1)?].into_iter().chain(r.optional(2)).collect();
+    let op = LayerNorm { axes: (axis..rank).collect(), epsilon, centre };
+    let y = r.add(op, &inputs)?;
+    if r.ty(y).shape != r.ty(x).shape {
+        return Err(OpError::mismatch("shape after scale and bias", r.ty(x), r.ty(y)));
+    }
+    Ok(vec![y])
+}

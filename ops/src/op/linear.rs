@@ -1,0 +1,151 @@
+//! Linear layer: `y = x · W + b` or `y = x · Wᵀ + b`.
+//!
+//! Reads ONNX `Gemm`; `MatMul` with a constant right side reads as this too. Shapes: x `[…, in]`, W `[in, out]` or
+//! `[out, in]` as the file has it, b `[out]` (optional), y `[…, out]`.
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::{LinearMap, Role, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, Part};
+use crate::tensor::{Dim, Shape};
+
+/// A linear layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Linear {
+    /// The weight is stored `[out, in]`.
+    pub transposed: bool,
+}
+
+impl Linear {
+    /// `x · W` with any number of leading axes.
+    fn product(&self, b: &mut Builder, x: Value, w: Value, part: Part, adjoint: bool) -> Value {
+        let shape = b.ty(x).shape;
+        // A matrix product of two matrices is what backends do best, so leading axes are merged.
+        let matrix = if shape.rank() == 2 {
+            x
+        } else {
+            let rows = shape.0[..shape.rank().saturating_sub(1)].iter().fold(Dim::known(1), |n, d| &n * d);
+            b.reshape(x, &Shape(vec![rows, shape.0.last().cloned().unwrap_or_default()]))
+        };
+        let y = b.matmul((matrix, Part::Id, false), (w, part, self.transposed != adjoint));
+        let mut to = shape;
+        if let Some(last) = to.0.last_mut() {
+            *last = b.ty(y).dim(1).clone();
+        }
+        b.reshape(y, &to)
+    }
+}
+
+impl Operator for Linear {
+    fn attributes(&self) -> String {
+        if self.transposed { " w=[out,in]".into() } else { String::new() }
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let y = self.product(b, inputs[0], inputs[1], Part::Id, false);
+        vec![match inputs.get(2) {
+            Some(bias) => b.plus(y, *bias),
+            None => y,
+        }]
+    }
+
+    fn role(&self, live: &[bool]) -> Role<'_> {
+        if live.get(1) == Some(&true) { Role::NoRelevance } else { Role::Linear(self) }
+    }
+}
+
+impl LinearMap for Linear {
+    fn has_weight(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
+        self.product(b, x, site.inputs[1], part, false)
+    }
+
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
+        self.product(b, s, site.inputs[1], part, true)
+    }
+
+    fn bias(&self, _: &mut Builder, site: &Site) -> Option<Value> {
+        site.inputs.get(2).copied()
+    }
+}
+
+/// The reader of `Gemm`.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Gemm", 7, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (alpha, beta) = (r.float_or("alpha", 1.0)?, r.float_or("beta", 1.0)?);
+    let (ta, tb) = (r.flag("transA", false)?, r.flag("transB", false)?);
+    let (mut x, mut w) = (r.input(0)?, r.input(1)?);
+    for v in [x, w] {
+        if r.ty(v).rank() != 2 {
+            return Err(OpError::mismatch("rank of an operand", 2, r.ty(v)));
+        }
+    }
+    if ta {
+        x = r.add(super::Transpose { perm: vec![1, 0] }, &[x])?;
+    }
+    if alpha != 1.0 {
+        // On the side that folds.
+        let side = if r.constant(w).is_some() { &mut w } else { &mut x };
+        *side = scaled(r, *side, alpha)?;
+    }
+    let bias = match r.optional(2) {
+        Some(c) if beta != 1.0 => Some(scaled(r, c, beta)?),
+        c => c,
+    };
+    if r.constant(w).is_none() {
+        if tb {
+            w = r.add(super::Transpose { perm: vec![1, 0] }, &[w])?;
+        }
+        let y = r.add(super::MatMul, &[x, w])?;
+        return Ok(vec![bias.map_or(Ok(y), |c| r.add(super::Add, &[y, c]))?]);
+    }
+    let out = r.ty(w).dim(usize::from(!tb)).clone();
+    match bias {
+        None => Ok(vec![r.add(Linear { transposed: tb }, &[x, w])?]),
+        Some(c) if r.constant(c).is_some() && by_feature(&r.ty(c).shape, &out) => {
+            let c = r.add(super::Expand { to: wide(&r.ty(c).shape, &out) }, &[c])?;
+            let c = r.reshape(c, Shape(vec![out]))?;
+            Ok(vec![r.add(Linear { transposed: tb }, &[x, w, c])?])
+        }
+        Some(c) => {
+            let y = r.add(Linear { transposed: tb }, &[x, w])?;
+            let sum = r.add(super::Add, &[y, c])?;
+            if r.ty(sum).shape != r.ty(y).shape {
+                return Err(OpError::mismatch("C, which broadcasts to the result", r.ty(y), r.ty(c)));
+            }
+            Ok(vec![sum])
+        }
+    }
+}
+
+fn scaled(r: &mut Reading, x: Value, factor: f32) -> Result<Value, OpError> {
+    let dtype = r.ty(x).dtype;
+    let factor = r.add_scalar(f64::from(factor), dtype);
+    r.add(super::Mul, &[x, factor])
+}
+
+/// Whether a shape is a bias of the last axis: `[out]`, `[1, …, out]` or a single value.
+pub fn by_feature(shape: &Shape, out: &Dim) -> bool {
+    let (last, lead) = match shape.0.split_last() {
+        None => return true,
+        Some(parts) => parts,
+    };
+    lead.iter().all(|d| d.is(1)) && (last == out || last.is(1))
+}
+
+fn wide(shape: &Shape, out: &Dim) -> Shape {
+    let mut dims = shape.0.clone();
+    match dims.last_mut() {
+        Some(last) => *last = out.clone(),
+        None => dims.push(out.clone()),
+    }
+    Shape(dims)
+}

@@ -1,0 +1,72 @@
+//! Local response normalisation across channels: `x / (bias + alpha/size · Σ x²)^beta`, summed over `size` channels around.
+
+use super::Operator;
+use super::read::Reader;
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Window};
+use crate::tensor::{Dim, Shape};
+
+/// Local response normalisation of x `[n, c, …]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalResponseNorm {
+    /// Channels in a window.
+    pub size: usize,
+    /// Factor of the mean square.
+    pub alpha: f32,
+    /// Exponent.
+    pub beta: f32,
+    /// Added before the exponent.
+    pub bias: f32,
+}
+
+impl Operator for LocalResponseNorm {
+    fn attributes(&self) -> String {
+        format!(" size={} alpha={} beta={} bias={}", self.size, self.alpha, self.beta, self.bias)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let x = inputs[0];
+        let shape = b.ty(x).shape;
+        let square = b.mul(x, x);
+        // Channels become the one spatial axis of a window sum.
+        let inner = shape.0[2..].iter().fold(Dim::known(1), |n, d| &n * d);
+        let flat = b.reshape(square, &Shape(vec![shape.0[0].clone(), Dim::known(1), shape.0[1].clone(), inner]));
+        let (before, after) = ((self.size - 1) / 2, self.size / 2);
+        let window = Window {
+            kernel: vec![self.size, 1],
+            strides: vec![1, 1],
+            before: vec![before, 0],
+            after: vec![after, 0],
+            dilations: vec![1, 1],
+            ceil: false,
+        };
+        let sum = b.window_sum(&window, flat);
+        let sum = b.reshape(sum, &shape);
+        let mean = b.scale(sum, f64::from(self.alpha) / self.size as f64);
+        let bias = b.scalar_like(f64::from(self.bias), x);
+        let base = b.plus(mean, bias);
+        let beta = b.scalar_like(f64::from(self.beta), x);
+        let power = b.binary(Binary::Pow, base, beta);
+        vec![b.binary(Binary::Div, x, power)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Normalize
+    }
+}
+
+/// The reader of `LRN`.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("LRN", 1, |r| {
+        let x = r.input(0)?;
+        let size = r.int("size")?.and_then(|s| usize::try_from(s).ok()).filter(|s| (1..1 << 20).contains(s));
+        let size = size.ok_or_else(|| OpError::Invalid("size must be in 1..2^20".into()))?;
+        if r.ty(x).rank() < 3 {
+            return Err(OpError::mismatch("rank of the operand", "at least 3", r.ty(x)));
+        }
+        let (alpha, beta, bias) = (r.float_or("alpha", 1e-4)?, r.float_or("beta", 0.75)?, r.float_or("bias", 1.0)?);
+        Ok(vec![r.add(LocalResponseNorm { size, alpha, beta, bias }, &[x])?])
+    })]
+}

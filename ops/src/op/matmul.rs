@@ -1,0 +1,105 @@
+//! Matrix product over the last two axes; batch axes broadcast. Reads ONNX `MatMul`.
+//!
+//! With a constant side it is linear in the other; a constant right matrix reads as [`Linear`](super::Linear).
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::{BilinearMap, LinearMap, Role, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, Part};
+use crate::tensor::{Dim, Shape};
+
+/// A matrix product of operands of rank ≥ 2.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MatMul;
+
+impl Operator for MatMul {
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![self.product(b, inputs[0], inputs[1])]
+    }
+
+    fn role(&self, live: &[bool]) -> Role<'_> {
+        if live == [true, true] { Role::Bilinear(self) } else { Role::Linear(self) }
+    }
+}
+
+impl LinearMap for MatMul {
+    fn has_weight(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
+        match site.data() {
+            0 => b.matmul((x, Part::Id, false), (site.inputs[1], part, false)),
+            _ => b.matmul((site.inputs[0], part, false), (x, Part::Id, false)),
+        }
+    }
+
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
+        let data = site.data();
+        let r = match data {
+            0 => b.matmul((s, Part::Id, false), (site.inputs[1], part, true)),
+            _ => b.matmul((site.inputs[0], part, true), (s, Part::Id, false)),
+        };
+        let shape = b.ty(site.inputs[data]).shape;
+        b.sum_to(r, &shape)
+    }
+
+    fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {
+        None
+    }
+}
+
+impl BilinearMap for MatMul {
+    fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
+        b.matmul((x, Part::Id, false), (y, Part::Id, false))
+    }
+
+    fn left(&self, b: &mut Builder, site: &Site, s: Value, y: Value) -> Value {
+        let r = b.matmul((s, Part::Id, false), (y, Part::Id, true));
+        let shape = b.ty(site.inputs[0]).shape;
+        b.sum_to(r, &shape)
+    }
+
+    fn right(&self, b: &mut Builder, site: &Site, s: Value, x: Value) -> Value {
+        let r = b.matmul((x, Part::Id, true), (s, Part::Id, false));
+        let shape = b.ty(site.inputs[1]).shape;
+        b.sum_to(r, &shape)
+    }
+}
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("MatMul", 1, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (mut x, mut w) = (r.input(0)?, r.input(1)?);
+    let (sx, sw) = (r.ty(x).shape, r.ty(w).shape);
+    if sx.rank() == 0 || sw.rank() == 0 {
+        return Err(OpError::mismatch("rank of an operand", "at least 1", 0));
+    }
+    // A vector is a matrix of one row (left) or one column (right), which the result drops again.
+    if sx.rank() == 1 {
+        x = r.reshape(x, Shape([vec![Dim::known(1)], sx.0.clone()].concat()))?;
+    }
+    if sw.rank() == 1 {
+        w = r.reshape(w, Shape([sw.0.clone(), vec![Dim::known(1)]].concat()))?;
+    }
+    let linear = r.constant(w).is_some() && r.ty(w).rank() == 2 && r.constant(x).is_none();
+    let y = if linear { r.add(super::Linear { transposed: false }, &[x, w])? } else { r.add(MatMul, &[x, w])? };
+    let mut shape = r.ty(y).shape;
+    if sw.rank() == 1 {
+        shape.0.pop();
+    }
+    if sx.rank() == 1 {
+        let row = shape.rank() - if sw.rank() == 1 { 1 } else { 2 };
+        shape.0.remove(row);
+    }
+    Ok(vec![r.reshape(y, shape)?])
+}

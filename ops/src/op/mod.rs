@@ -1,0 +1,266 @@
+//! Operators: what a model computes, in canonical form. One operator a file.
+//!
+//! An operator supplies algebra and names no relevance: [`Operator::lower`] is its forward, [`Operator::role`] says what
+//! it *is* to a rule. Readers (`readers()` in each file) turn ONNX nodes into operators; several ONNX operators may read
+//! into one operator (`Flatten`, `Squeeze`, `Reshape`) and one into several (`Gemm` with `transA`).
+
+mod activation;
+mod add;
+mod arg;
+mod arithmetic;
+mod array_feature_extractor;
+mod batch_norm;
+mod cast;
+mod compare;
+mod concat;
+mod constant;
+mod conv;
+mod expand;
+mod gather;
+mod group_norm;
+mod identity;
+mod layer_norm;
+mod linear;
+mod local_response_norm;
+mod matmul;
+mod mul;
+mod pad;
+mod pool;
+mod prelu;
+mod range;
+mod reduce;
+mod reshape;
+mod scaler;
+mod select;
+mod slice;
+mod softmax;
+mod space;
+mod transpose;
+
+pub mod fold;
+pub mod read;
+pub mod role;
+
+pub use activation::{Activation, Function};
+pub use add::{Add, Sub};
+pub use arg::Arg;
+pub use arithmetic::{Arithmetic, Extremum};
+pub use batch_norm::BatchNorm;
+pub use cast::Cast;
+pub use compare::Compare;
+pub use concat::Concat;
+pub use conv::Conv;
+pub use expand::Expand;
+pub use gather::Gather;
+pub use group_norm::GroupNorm;
+pub use layer_norm::LayerNorm;
+pub use linear::Linear;
+pub use local_response_norm::LocalResponseNorm;
+pub use matmul::MatMul;
+pub use mul::{Div, Mul};
+pub use pad::Pad;
+pub use pool::{AveragePool, MaxPool};
+pub use prelu::PRelu;
+pub use range::Range;
+pub use reduce::Reduce;
+pub use reshape::Reshape;
+pub use select::Select;
+pub use slice::Slice;
+pub use softmax::Softmax;
+pub use transpose::Transpose;
+
+use crate::OpError;
+use crate::graph::{FanIn, Graph, PrintOp, Value, Vocabulary};
+use crate::prim::Builder;
+use crate::tensor::{Dim, Tensor, TensorType};
+use read::Reader;
+use role::Role;
+
+/// What every operator is asked.
+pub trait Operator {
+    /// ` key=value …` for the text form.
+    fn attributes(&self) -> String;
+    /// Builds the forward from primitives; one value an output.
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value>;
+    /// What this is to a rule, given which operands carry relevance.
+    fn role(&self, live: &[bool]) -> Role<'_>;
+}
+
+macro_rules! op_table {
+    ($($variant:ident),+ $(,)?) => {
+        /// An operator of a model. The table of operators; the dispatch is generated from it.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Op {
+            /// A model input.
+            Input,
+            /// A constant.
+            Const(Tensor),
+            /// An int64 tensor of dimensions: `values` fill `dims`.
+            Dims {
+                /// The dimensions of this tensor.
+                dims: Vec<usize>,
+                /// Its values.
+                values: Vec<Dim>,
+            },
+            $(
+                #[doc = concat!("See [`", stringify!($variant), "`].")]
+                $variant($variant),
+            )+
+        }
+
+        impl Op {
+            fn operator(&self) -> Option<&dyn Operator> {
+                match self {
+                    Op::Input | Op::Const(_) | Op::Dims { .. } => None,
+                    $(Op::$variant(op) => Some(op),)+
+                }
+            }
+
+            fn operator_name(&self) -> &'static str {
+                match self {
+                    Op::Input => "Input",
+                    Op::Const(_) => "Const",
+                    Op::Dims { .. } => "Dims",
+                    $(Op::$variant(_) => stringify!($variant),)+
+                }
+            }
+        }
+
+        $(
+            impl From<$variant> for Op {
+                fn from(op: $variant) -> Op {
+                    Op::$variant(op)
+                }
+            }
+        )+
+    };
+}
+
+op_table! {
+    Activation, Add, Arg, Arithmetic, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, Div, Expand, Extremum, Gather,
+    GroupNorm, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Mul, PRelu, Pad, Range, Reduce, Reshape, Select,
+    Slice, Softmax, Sub, Transpose,
+}
+
+/// Every reader: which ONNX operator, from which to which opset, and how.
+pub fn readers() -> Vec<Reader> {
+    [
+        activation::readers(),
+        add::readers(),
+        arg::readers(),
+        arithmetic::readers(),
+        array_feature_extractor::readers(),
+        batch_norm::readers(),
+        cast::readers(),
+        compare::readers(),
+        concat::readers(),
+        constant::readers(),
+        conv::readers(),
+        expand::readers(),
+        gather::readers(),
+        group_norm::readers(),
+        identity::readers(),
+        layer_norm::readers(),
+        linear::readers(),
+        local_response_norm::readers(),
+        matmul::readers(),
+        mul::readers(),
+        pad::readers(),
+        pool::readers(),
+        prelu::readers(),
+        range::readers(),
+        reduce::readers(),
+        reshape::readers(),
+        scaler::readers(),
+        select::readers(),
+        slice::readers(),
+        softmax::readers(),
+        space::readers(),
+        transpose::readers(),
+    ]
+    .concat()
+}
+
+impl Op {
+    /// Builds the forward from primitives.
+    pub fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        match self {
+            Op::Const(t) => vec![b.constant("constant", t.clone())],
+            Op::Dims { dims, values } => {
+                vec![b.add(crate::prim::Prim::Dims { dims: dims.clone(), values: values.clone() }, &[])]
+            }
+            // Inputs are made by the driver, which knows their names.
+            Op::Input => vec![],
+            _ => self.operator().map_or_else(Vec::new, |op| op.lower(b, inputs)),
+        }
+    }
+
+    /// What this is to a rule, given which operands carry relevance.
+    pub fn role(&self, live: &[bool]) -> Role<'_> {
+        self.operator().map_or(Role::NoRelevance, |op| op.role(live))
+    }
+
+    /// The types of the outputs, as the lowered forward has them.
+    ///
+    /// # Errors
+    /// When the inputs do not fit.
+    pub fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, OpError> {
+        let mut b = Builder::new();
+        let values: Vec<Value> = inputs.iter().map(|ty| b.input("x", ty.clone())).collect();
+        let outputs = self.lower(&mut b, &values);
+        b.ok()?;
+        Ok(outputs.into_iter().map(|v| b.ty(v)).collect())
+    }
+}
+
+impl Vocabulary for Op {
+    const FAN_IN: FanIn = FanIn::One;
+}
+
+impl PrintOp for Op {
+    fn name(&self) -> String {
+        match self {
+            Op::Activation(a) => a.name(),
+            Op::Arithmetic(a) => a.name(),
+            Op::Extremum(e) => e.name(),
+            Op::Compare(c) => c.name(),
+            Op::Reduce(r) => r.name(),
+            other => other.operator_name().into(),
+        }
+    }
+
+    fn attributes(&self) -> String {
+        match self {
+            Op::Dims { values, .. } => format!(" {values:?}"),
+            _ => self.operator().map_or_else(String::new, |op| op.attributes()),
+        }
+    }
+
+    fn is_const(&self) -> bool {
+        matches!(self, Op::Const(_))
+    }
+}
+
+impl Graph<Op> {
+    /// Verifies the graph and the types of every node.
+    ///
+    /// # Errors
+    /// Every fault found.
+    pub fn check(&self) -> Result<(), Vec<crate::graph::Fault>> {
+        self.verify(|g, id| match g.op(id) {
+            Op::Input => None,
+            op => {
+                let types: Vec<_> = g.node_inputs(id).iter().map(|v| g.ty(*v).clone()).collect();
+                Some(op.infer(&types).map_err(|e| e.to_string()))
+            }
+        })
+    }
+
+    /// The constant behind a value.
+    pub fn constant(&self, v: Value) -> Option<&Tensor> {
+        match self.op(v.node) {
+            Op::Const(t) => Some(t),
+            _ => None,
+        }
+    }
+}

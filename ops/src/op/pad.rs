@@ -1,0 +1,135 @@
+//! Padding of each axis: constant, reflected or repeated edge.
+
+use super::Operator;
+use super::read::{Reader, Reading, resolve};
+use super::role::{Role, Route, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, PadMode, Prim};
+use crate::tensor::{Dim, Shape};
+
+/// Padding; pads may be negative, which crops.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pad {
+    /// Elements before, by axis.
+    pub before: Vec<Dim>,
+    /// Elements after, by axis.
+    pub after: Vec<Dim>,
+    /// The fill.
+    pub mode: PadMode,
+}
+
+impl Operator for Pad {
+    fn attributes(&self) -> String {
+        format!(" before={:?} after={:?} {:?}", self.before, self.after, self.mode)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let (before, after, mode) = (self.before.clone(), self.after.clone(), self.mode);
+        vec![b.add(Prim::Pad { before, after, mode }, &[inputs[0]])]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Rearrange(self)
+    }
+}
+
+impl Route for Pad {
+    /// Crops; what lies on reflected or repeated elements is added to the element they copy.
+    fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
+        let shape = b.ty(site.inputs[0]).shape;
+        let mut r = r;
+        for axis in 0..shape.rank() {
+            let (before, after) = (&self.before[axis], &self.after[axis]);
+            if before.is(0) && after.is(0) {
+                continue;
+            }
+            let dim = &shape.0[axis];
+            let slice = |start: Dim, len: &Dim, step: i64| Prim::Slice { axis, start, len: len.clone(), step };
+            let mut y = b.add(slice(before.clone(), dim, 1), &[r]);
+            if self.mode != PadMode::Constant(0.0) && !matches!(self.mode, PadMode::Constant(_)) {
+                for (start, len, at) in [(Dim::known(0), before, true), (before + dim, after, false)] {
+                    if len.is(0) {
+                        continue;
+                    }
+                    let margin = b.add(slice(start, len, 1), &[r]);
+                    let back = self.give_back(b, margin, axis, dim, len, at);
+                    y = b.plus(y, back);
+                }
+            }
+            r = y;
+        }
+        vec![Some(r)]
+    }
+}
+
+impl Pad {
+    /// Puts a margin's relevance onto the elements that the margin copies, in a tensor of the operand's dimension.
+    fn give_back(&self, b: &mut Builder, margin: Value, axis: usize, dim: &Dim, len: &Dim, leading: bool) -> Value {
+        let one = Dim::known(1);
+        let put = |start: Dim, step: i64| Prim::SliceTranspose { axis, start, to: dim.clone(), step };
+        match self.mode {
+            PadMode::Reflect => {
+                // Before: element `len - i` of the operand stands at `i`; after: element `dim - 2 - i`.
+                let start = if leading { len.clone() } else { dim - &Dim::known(2) };
+                b.add(put(start, -1), &[margin])
+            }
+            _ => {
+                let sum = b.reduce(crate::prim::Reduction::Sum, margin, &[axis], true);
+                let start = if leading { Dim::known(0) } else { dim - &one };
+                b.add(put(start, 1), &[sum])
+            }
+        }
+    }
+}
+
+/// The reader of `Pad`.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Pad", 2, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    let rank = r.ty(x).rank();
+    let mode = r.string_or("mode", "constant")?;
+    let (pads, value, axes) = if r.opset < 11 {
+        let pads = r.ints("pads")?.ok_or_else(|| OpError::Invalid("attribute `pads` is missing".into()))?;
+        (pads.into_iter().map(Dim::known).collect(), r.float_or("value", 0.0)?, None)
+    } else {
+        let pads = r.dims_of(r.input(1)?, "pads")?;
+        let value = r.optional(2).map(|v| r.float_of(v, "constant_value")).transpose()?.unwrap_or(0.0);
+        (pads, value, r.optional(3).map(|v| r.ints_of(v, "axes")).transpose()?)
+    };
+    let axes = match axes {
+        None => (0..rank).collect(),
+        Some(axes) => axes.iter().map(|a| resolve(*a, rank)).collect::<Result<Vec<_>, _>>()?,
+    };
+    if pads.len() != 2 * axes.len() {
+        return Err(OpError::mismatch("pads", format!("{} values", 2 * axes.len()), pads.len()));
+    }
+    let mode = match mode.as_str() {
+        "constant" => PadMode::Constant(value),
+        "reflect" => PadMode::Reflect,
+        "edge" => PadMode::Edge,
+        other => return Err(OpError::Unsupported(format!("pad mode {other} is not supported"))),
+    };
+    let zeros: Vec<Dim> = vec![Dim::known(0); rank];
+    let (mut before, mut after) = (zeros.clone(), zeros);
+    let mut y = x;
+    for (i, axis) in axes.iter().enumerate() {
+        let (b, a) = (&pads[i], &pads[i + axes.len()]);
+        // A negative pad crops first.
+        let crop = |d: &Dim| d.as_known().filter(|v| *v < 0).map_or(0, |v| -v);
+        let (cb, ca) = (crop(b), crop(a));
+        if cb + ca > 0 {
+            let len = r.ty(y).dim(*axis) - &Dim::known(cb.saturating_add(ca));
+            y = r.add(super::Slice { axis: *axis, start: Dim::known(cb), len, step: 1 }, &[y])?;
+        }
+        before[*axis] = b + &Dim::known(cb);
+        after[*axis] = a + &Dim::known(ca);
+    }
+    if Shape([before.clone(), after.clone()].concat()).0.iter().all(|d| d.is(0)) {
+        return Ok(vec![y]);
+    }
+    Ok(vec![r.add(Pad { before, after, mode }, &[y])?])
+}

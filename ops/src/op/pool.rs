@@ -1,0 +1,139 @@
+//! Pooling over windows of the spatial axes, average and maximum.
+//!
+//! Reads `AveragePool`, `MaxPool`; the global pools read as [`Reduce`](super::Reduce). Shapes: x `[n, c, …]`.
+
+use super::Operator;
+use super::conv::read_window;
+use super::read::{Reader, Reading};
+use super::role::{LinearMap, Role, Route, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, PadMode, Part, Prim, Window};
+use crate::tensor::{Dim, Shape};
+
+/// The mean of each window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AveragePool {
+    /// The window.
+    pub window: Window,
+    /// Pads count in the divisor (what `ceil` reaches beyond them never does).
+    pub count_include_pad: bool,
+}
+
+/// The maximum of each window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MaxPool {
+    /// The window.
+    pub window: Window,
+}
+
+impl AveragePool {
+    /// The number of elements that each window averages, as a value that broadcasts to the result.
+    fn count(&self, b: &mut Builder, x: Value) -> Value {
+        let w = &self.window;
+        let plain = !w.ceil && w.before.iter().chain(&w.after).all(|p| *p == 0);
+        if plain || (self.count_include_pad && !w.ceil) {
+            return b.scalar_like(w.kernel.iter().product::<usize>() as f64, x);
+        }
+        let one = Dim::known(1);
+        let spatial = b.ty(x).shape.0[2..].to_vec();
+        let ones = b.scalar_like(1.0, x);
+        let ones = b.expand(ones, &Shape([vec![one.clone(), one], spatial].concat()));
+        if !self.count_include_pad {
+            return b.window_sum(w, ones);
+        }
+        // Pads that count are ones around; the windows then reach `ceil` beyond them.
+        let pads = |p: &[usize]| [0, 0].iter().chain(p).map(|p| Dim::known(*p as i64)).collect::<Vec<_>>();
+        let (before, after) = (pads(&w.before), pads(&w.after));
+        let ones = b.add(Prim::Pad { before, after, mode: PadMode::Constant(1.0) }, &[ones]);
+        let zeros = vec![0; w.rank()];
+        let inner = Window { before: zeros.clone(), after: zeros, ..w.clone() };
+        b.window_sum(&inner, ones)
+    }
+}
+
+impl Operator for AveragePool {
+    fn attributes(&self) -> String {
+        format!(" {}{}", self.window, if self.count_include_pad { " count_include_pad" } else { "" })
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let sum = b.window_sum(&self.window, inputs[0]);
+        let count = self.count(b, inputs[0]);
+        vec![b.binary(Binary::Div, sum, count)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Pool(self)
+    }
+}
+
+impl LinearMap for AveragePool {
+    fn has_weight(&self) -> bool {
+        false
+    }
+
+    // A common factor of a window cancels in every share, so the map is the plain sum.
+    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Part) -> Value {
+        b.window_sum(&self.window, x)
+    }
+
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: Part) -> Value {
+        let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
+        b.add(Prim::WindowSumTranspose { window: self.window.clone(), to }, &[s])
+    }
+
+    fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {
+        None
+    }
+}
+
+impl Operator for MaxPool {
+    fn attributes(&self) -> String {
+        format!(" {}", self.window)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.add(Prim::WindowMax(self.window.clone()), &[inputs[0]])]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Select(self)
+    }
+}
+
+impl Route for MaxPool {
+    fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
+        vec![Some(b.add(Prim::WindowMaxShare(self.window.clone()), &[site.inputs[0], site.y(), r]))]
+    }
+}
+
+/// Readers of `AveragePool` and `MaxPool`.
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("AveragePool", 7, |r| {
+            let (x, window) = window(r)?;
+            let count_include_pad = r.flag("count_include_pad", false)?;
+            Ok(vec![r.add(AveragePool { window, count_include_pad }, &[x])?])
+        }),
+        Reader::new("MaxPool", 1, |r| {
+            if r.outputs > 1 {
+                return Err(OpError::Unsupported("the indices output of a max pool is not supported".into()));
+            }
+            r.ignore(&["storage_order"]);
+            let (x, window) = window(r)?;
+            Ok(vec![r.add(MaxPool { window }, &[x])?])
+        }),
+    ]
+}
+
+fn window(r: &mut Reading) -> Result<(Value, Window), OpError> {
+    let x = r.input(0)?;
+    let kernel = r.sizes("kernel_shape")?;
+    let kernel = kernel.ok_or_else(|| OpError::Invalid("attribute `kernel_shape` is missing".into()))?;
+    let window = read_window(r, kernel, &r.ty(x))?;
+    if (0..window.rank()).any(|i| window.before[i] >= window.extent(i) || window.after[i] >= window.extent(i)) {
+        return Err(OpError::Invalid(format!("pads must be smaller than the kernel: {window}")));
+    }
+    Ok((x, window))
+}

@@ -1,0 +1,42 @@
+//! `PRelu`: `x` where positive, else `slope · x`. Operands: x, slope (constant, broadcasts to x).
+
+use super::Operator;
+use super::read::Reader;
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Prim};
+
+/// A rectifier with a learned slope.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PRelu;
+
+impl Operator for PRelu {
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let (x, slope) = (inputs[0], inputs[1]);
+        let zero = b.scalar_like(0.0, x);
+        let negative = b.binary(Binary::Less, x, zero);
+        let scaled = b.mul(x, slope);
+        vec![b.add(Prim::Select, &[negative, scaled, x])]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Elementwise
+    }
+}
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("PRelu", 7, |r| {
+        let inputs = [r.input(0)?, r.input(1)?];
+        let y = r.add(PRelu, &inputs)?;
+        if r.ty(y).shape != r.ty(inputs[0]).shape {
+            return Err(OpError::mismatch("slope, which broadcasts to x", r.ty(inputs[0]), r.ty(inputs[1])));
+        }
+        Ok(vec![y])
+    })]
+}

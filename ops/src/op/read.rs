@@ -1,0 +1,388 @@
+//! Reading one ONNX node: typed access to its attributes and operands, and the place where it adds operators.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Op, fold};
+use crate::OpError;
+use crate::graph::{Graph, Origin, Value};
+use crate::tensor::{DType, Dim, Shape, Tensor, TensorType};
+
+/// An attribute's value.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub enum Attr {
+    Int(i64),
+    Ints(Vec<i64>),
+    Float(f32),
+    Floats(Vec<f32>),
+    Str(String),
+    Strs(Vec<String>),
+    Tensor(Tensor),
+    /// Anything else, by what it is.
+    Other(&'static str),
+}
+
+/// How an ONNX operator is read.
+#[derive(Clone, Copy)]
+pub struct Reader {
+    /// The domain; empty for ai.onnx.
+    pub domain: &'static str,
+    /// The operator.
+    pub op: &'static str,
+    /// The first opset whose definition is read.
+    pub since: i64,
+    /// The last opset whose definition is known to be the same.
+    pub until: i64,
+    /// Adds the node's operators and returns its outputs.
+    pub read: fn(&mut Reading) -> Result<Vec<Value>, OpError>,
+}
+
+/// The newest opset of ai.onnx that readers were written against.
+pub const NEWEST: i64 = 23;
+
+impl Reader {
+    /// A reader of an ai.onnx operator, up to the newest opset.
+    pub const fn new(op: &'static str, since: i64, read: fn(&mut Reading) -> Result<Vec<Value>, OpError>) -> Reader {
+        Reader { domain: "", op, since, until: NEWEST, read }
+    }
+}
+
+/// An ONNX node while it is read.
+pub struct Reading<'a> {
+    /// The model so far.
+    pub graph: &'a mut Graph<Op>,
+    /// The operator.
+    pub op: &'a str,
+    /// The opset version of its domain.
+    pub opset: i64,
+    /// The operands; `None` where an optional one is left out.
+    pub inputs: &'a [Option<Value>],
+    /// The number of outputs that the node names.
+    pub outputs: usize,
+    /// Attributes by name.
+    pub attributes: &'a BTreeMap<String, Attr>,
+    /// Attributes that were asked for.
+    pub asked: RefCell<BTreeSet<String>>,
+    /// The node.
+    pub origin: Origin,
+    /// A result above this many bytes is refused.
+    pub max_tensor_bytes: u64,
+}
+
+impl Reading<'_> {
+    /// A required operand.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn input(&self, i: usize) -> Result<Value, OpError> {
+        self.optional(i).ok_or_else(|| OpError::Arity { expected: format!("at least {}", i + 1), found: self.inputs.len() })
+    }
+
+    /// An optional operand.
+    pub fn optional(&self, i: usize) -> Option<Value> {
+        self.inputs.get(i).copied().flatten()
+    }
+
+    /// All operands; none may be left out.
+    ///
+    /// # Errors
+    /// When one is, or there is none.
+    pub fn all_inputs(&self) -> Result<Vec<Value>, OpError> {
+        (0..self.inputs.len().max(1)).map(|i| self.input(i)).collect()
+    }
+
+    /// The type of a value.
+    pub fn ty(&self, v: Value) -> TensorType {
+        self.graph.ty(v).clone()
+    }
+
+    /// The constant behind a value.
+    pub fn constant(&self, v: Value) -> Option<Tensor> {
+        self.graph.constant(v).cloned()
+    }
+
+    /// The values of an integer tensor made of constants and dimensions.
+    pub fn dims(&self, v: Value) -> Option<Vec<Dim>> {
+        fold::DimTensor::of(self.graph, v).map(|d| d.values)
+    }
+
+    /// The values of an integer operand that must be known when compiling.
+    ///
+    /// # Errors
+    /// When they depend on the input's values, or on its shape where a number is needed.
+    pub fn ints_of(&self, v: Value, what: &str) -> Result<Vec<i64>, OpError> {
+        let dims = self.dims(v).ok_or_else(|| computed(what))?;
+        let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
+        known.ok_or_else(|| {
+            OpError::Unsupported(format!("{what} depends on the input's shape ({dims:?}); `--shape` can fix it"))
+        })
+    }
+
+    /// The dimensions of an integer operand that must be known up to the input's shape.
+    ///
+    /// # Errors
+    /// When they depend on the input's values.
+    pub fn dims_of(&self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+        self.dims(v).ok_or_else(|| computed(what))
+    }
+
+    /// The float values of an operand that must be constant.
+    ///
+    /// # Errors
+    /// When it is computed.
+    pub fn floats_of(&self, v: Value, what: &str) -> Result<Vec<f32>, OpError> {
+        self.constant(v).map(|t| t.to_f32()).ok_or_else(|| computed(what))
+    }
+
+    /// A single float value of an operand that must be constant.
+    ///
+    /// # Errors
+    /// When it is computed or not a single value.
+    pub fn float_of(&self, v: Value, what: &str) -> Result<f32, OpError> {
+        match self.floats_of(v, what)?.as_slice() {
+            [x] => Ok(*x),
+            other => Err(OpError::mismatch(what, "one value", other.len())),
+        }
+    }
+
+    fn attribute(&self, name: &str) -> Option<&Attr> {
+        self.asked.borrow_mut().insert(name.into());
+        self.attributes.get(name)
+    }
+
+    /// An integer attribute.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn int(&self, name: &str) -> Result<Option<i64>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attr::Int(v)) => Ok(Some(*v)),
+            Some(other) => Err(wrong_type(name, "an integer", other)),
+        }
+    }
+
+    /// An integer attribute with a default.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn int_or(&self, name: &str, default: i64) -> Result<i64, OpError> {
+        Ok(self.int(name)?.unwrap_or(default))
+    }
+
+    /// A flag: 0 or 1.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn flag(&self, name: &str, default: bool) -> Result<bool, OpError> {
+        match self.int_or(name, i64::from(default))? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(OpError::mismatch(name, "0 or 1", other)),
+        }
+    }
+
+    /// An attribute of integers.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn ints(&self, name: &str) -> Result<Option<Vec<i64>>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attr::Ints(v)) => Ok(Some(v.clone())),
+            Some(other) => Err(wrong_type(name, "integers", other)),
+        }
+    }
+
+    /// An attribute of sizes: integers in `0..2^31`.
+    ///
+    /// # Errors
+    /// When one is out of range.
+    pub fn sizes(&self, name: &str) -> Result<Option<Vec<usize>>, OpError> {
+        let Some(values) = self.ints(name)? else { return Ok(None) };
+        let size = |v: &i64| usize::try_from(*v).ok().filter(|v| *v < 1 << 31);
+        match values.iter().map(size).collect() {
+            Some(sizes) => Ok(Some(sizes)),
+            None => Err(OpError::mismatch(name, "values in 0..2^31", format!("{values:?}"))),
+        }
+    }
+
+    /// A float attribute with a default.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn float_or(&self, name: &str, default: f32) -> Result<f32, OpError> {
+        match self.attribute(name) {
+            None => Ok(default),
+            Some(Attr::Float(v)) => Ok(*v),
+            Some(other) => Err(wrong_type(name, "a float", other)),
+        }
+    }
+
+    /// A float attribute.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn float(&self, name: &str) -> Result<Option<f32>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attr::Float(v)) => Ok(Some(*v)),
+            Some(other) => Err(wrong_type(name, "a float", other)),
+        }
+    }
+
+    /// An attribute of floats.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attr::Floats(v)) => Ok(Some(v.clone())),
+            Some(other) => Err(wrong_type(name, "floats", other)),
+        }
+    }
+
+    /// A string attribute with a default.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn string_or(&self, name: &str, default: &str) -> Result<String, OpError> {
+        match self.attribute(name) {
+            None => Ok(default.into()),
+            Some(Attr::Str(v)) => Ok(v.clone()),
+            Some(other) => Err(wrong_type(name, "a string", other)),
+        }
+    }
+
+    /// A tensor attribute.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn tensor(&self, name: &str) -> Result<Option<Tensor>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attr::Tensor(t)) => Ok(Some(t.clone())),
+            Some(other) => Err(wrong_type(name, "a tensor", other)),
+        }
+    }
+
+    /// Marks attributes as known that have no effect on inference.
+    pub fn ignore(&self, names: &[&str]) {
+        for name in names {
+            self.attribute(name);
+        }
+    }
+
+    /// An axis attribute with a default, resolved against `rank`.
+    ///
+    /// # Errors
+    /// When it is out of range.
+    pub fn axis_or(&self, default: i64, rank: usize) -> Result<usize, OpError> {
+        resolve(self.int_or("axis", default)?, rank)
+    }
+
+    /// Adds an operator; a constant or a tensor of dimensions folds.
+    ///
+    /// # Errors
+    /// When the operands do not fit, or the result is larger than the limit.
+    pub fn add(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Value, OpError> {
+        let op = op.into();
+        let types: Vec<TensorType> = inputs.iter().map(|v| self.ty(*v)).collect();
+        let ty = op.infer(&types)?.into_iter().next();
+        let ty = ty.ok_or_else(|| OpError::Invalid("an operator without output".into()))?;
+        self.check_size(&ty)?;
+        let op = fold::fold(self.graph, &op, inputs, &ty)?.unwrap_or(op);
+        let inputs = if matches!(op, Op::Const(_) | Op::Dims { .. }) { &[] } else { inputs };
+        let name = self.origin.nodes.first().map_or("", |(n, _)| n.as_str()).to_string();
+        Ok(self.graph.add_value(op, &name, ty, self.origin.clone(), inputs))
+    }
+
+    fn check_size(&self, ty: &TensorType) -> Result<(), OpError> {
+        // A dimension whose formula outgrows this is not one that a model means.
+        const COMPLEXITY: usize = 512;
+        if ty.shape.0.iter().any(|d| d.complexity() > COMPLEXITY) {
+            return Err(OpError::Limit("a dimension's formula is too long".into()));
+        }
+        if ty.shape.0.iter().any(|d| d.as_known().is_some_and(|d| d < 0)) {
+            return Err(OpError::Invalid(format!("result {ty} has a negative dimension")));
+        }
+        match (ty.shape.as_known(), ty.bytes()) {
+            (Some(_), None) => Err(OpError::Limit(format!("result {ty} has more bytes than can be counted"))),
+            (_, Some(bytes)) if bytes > self.max_tensor_bytes => Err(OpError::Limit(format!(
+                "result {ty} takes {bytes} bytes, more than the limit of {} (`--max-tensor-bytes`)",
+                self.max_tensor_bytes
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Adds a constant.
+    pub fn add_constant(&mut self, t: Tensor) -> Value {
+        let name = self.origin.nodes.first().map_or("constant", |(n, _)| n.as_str()).to_string();
+        let ty = t.ty();
+        self.graph.add_value(Op::Const(t), &name, ty, self.origin.clone(), &[])
+    }
+
+    /// A scalar constant of an element type.
+    pub fn add_scalar(&mut self, value: f64, dtype: DType) -> Value {
+        let array = crate::tensor::Array::F(ndarray::arr0(value).into_dyn());
+        self.add_constant(array.to_tensor(dtype))
+    }
+
+    /// Adds an int64 vector of dimensions.
+    ///
+    /// # Errors
+    /// None in practice; the size limit applies.
+    pub fn add_dims(&mut self, dims: Vec<usize>, values: Vec<Dim>) -> Result<Value, OpError> {
+        self.add(fold::DimTensor { dims, values }.into_op(), &[])
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// When the number of elements differs.
+    pub fn reshape(&mut self, x: Value, to: Shape) -> Result<Value, OpError> {
+        if self.ty(x).shape == to { Ok(x) } else { self.add(super::Reshape { to }, &[x]) }
+    }
+}
+
+/// Resolves an axis in `-rank..rank`.
+///
+/// # Errors
+/// When it is out of range.
+pub fn resolve(axis: i64, rank: usize) -> Result<usize, OpError> {
+    crate::tensor::resolve_axis(axis, rank).ok_or(OpError::Axis { axis, rank })
+}
+
+/// Resolves axes, sorted; duplicates are refused.
+///
+/// # Errors
+/// When one is out of range or named twice.
+pub fn resolve_all(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
+    let mut resolved = axes.iter().map(|a| resolve(*a, rank)).collect::<Result<Vec<_>, _>>()?;
+    resolved.sort_unstable();
+    if resolved.windows(2).any(|w| w[0] == w[1]) {
+        return Err(OpError::Invalid(format!("axes {axes:?} name an axis twice")));
+    }
+    Ok(resolved)
+}
+
+fn computed(what: &str) -> OpError {
+    OpError::Unsupported(format!("{what} is computed from the input's values"))
+}
+
+fn wrong_type(name: &str, expected: &str, found: &Attr) -> OpError {
+    let found = match found {
+        Attr::Int(_) => "an integer",
+        Attr::Ints(_) => "integers",
+        Attr::Float(_) => "a float",
+        Attr::Floats(_) => "floats",
+        Attr::Str(_) => "a string",
+        Attr::Strs(_) => "strings",
+        Attr::Tensor(_) => "a tensor",
+        Attr::Other(what) => what,
+    };
+    OpError::mismatch(&format!("attribute `{name}`"), expected, found)
+}

@@ -1,0 +1,227 @@
+//! Reductions over axes: sum, mean, maximum, minimum, product, and what is made of them. Also the global pools.
+
+use super::Operator;
+use super::fold::DimTensor;
+use super::read::{Reader, Reading, resolve_all};
+use super::role::{LinearMap, Role, Route, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Part, Prim, Reduction};
+use crate::tensor::{DType, Dim, Shape};
+
+/// A reduction over axes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reduce {
+    /// What is computed.
+    pub kind: ReduceKind,
+    /// The axes, sorted.
+    pub axes: Vec<usize>,
+    /// Keep the reduced axes with dimension 1.
+    pub keep: bool,
+}
+
+/// The reductions that carry relevance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ReduceKind {
+    Sum,
+    Mean,
+    Max,
+    Min,
+    Prod,
+}
+
+impl Reduce {
+    pub(super) fn name(&self) -> String {
+        format!("Reduce{:?}", self.kind)
+    }
+
+    fn kept(&self, b: &mut Builder, x: Value) -> Value {
+        let kind = match self.kind {
+            ReduceKind::Sum | ReduceKind::Mean => Reduction::Sum,
+            ReduceKind::Max => Reduction::Max,
+            ReduceKind::Min => Reduction::Min,
+            ReduceKind::Prod => Reduction::Prod,
+        };
+        let y = b.reduce(kind, x, &self.axes, true);
+        match self.kind {
+            ReduceKind::Mean => {
+                let count = self.axes.iter().fold(Dim::known(1), |n, a| &n * b.ty(x).dim(*a));
+                divide_by(b, y, &count)
+            }
+            _ => y,
+        }
+    }
+
+    fn drop_axes(&self, b: &mut Builder, y: Value) -> Value {
+        if self.keep {
+            return y;
+        }
+        let shape = b.ty(y).shape;
+        let dims = shape.0.into_iter().enumerate().filter(|(i, _)| !self.axes.contains(i)).map(|(_, d)| d);
+        b.reshape(y, &dims.collect())
+    }
+
+    /// `r` with the reduced axes back, of dimension 1.
+    fn with_axes(&self, b: &mut Builder, site: &Site, r: Value) -> Value {
+        let mut shape = b.ty(site.inputs[0]).shape;
+        for axis in &self.axes {
+            shape.0[*axis] = Dim::known(1);
+        }
+        b.reshape(r, &shape)
+    }
+
+    /// Sum and product of a vector of dimensions.
+    pub(super) fn of_dims(&self, d: &DimTensor) -> Option<DimTensor> {
+        if d.dims.len() != 1 || self.axes != [0] {
+            return None;
+        }
+        let value = match self.kind {
+            ReduceKind::Sum => d.values.iter().fold(Dim::known(0), |a, v| &a + v),
+            ReduceKind::Prod => d.values.iter().fold(Dim::known(1), |a, v| &a * v),
+            _ => return None,
+        };
+        Some(DimTensor { dims: if self.keep { vec![1] } else { vec![] }, values: vec![value] })
+    }
+}
+
+/// `x / count` for a dimension that may be symbolic.
+pub(super) fn divide_by(b: &mut Builder, x: Value, count: &Dim) -> Value {
+    let dtype = b.ty(x).dtype;
+    let n = match count.as_known() {
+        Some(n) => b.scalar_like(n as f64, x),
+        None => {
+            let n = b.add(Prim::Dims { dims: vec![], values: vec![count.clone()] }, &[]);
+            b.cast(n, dtype)
+        }
+    };
+    b.binary(Binary::Div, x, n)
+}
+
+impl Operator for Reduce {
+    fn attributes(&self) -> String {
+        format!(" axes={:?} keep={}", self.axes, self.keep)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let y = self.kept(b, inputs[0]);
+        vec![self.drop_axes(b, y)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        match self.kind {
+            ReduceKind::Sum | ReduceKind::Mean => Role::Pool(self),
+            ReduceKind::Max | ReduceKind::Min | ReduceKind::Prod => Role::Select(self),
+        }
+    }
+}
+
+impl LinearMap for Reduce {
+    fn has_weight(&self) -> bool {
+        false
+    }
+
+    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Part) -> Value {
+        let y = b.reduce(Reduction::Sum, x, &self.axes, true);
+        self.drop_axes(b, y)
+    }
+
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: Part) -> Value {
+        let s = self.with_axes(b, site, s);
+        let shape = b.ty(site.inputs[0]).shape;
+        b.expand(s, &shape)
+    }
+
+    fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {
+        None
+    }
+}
+
+impl Route for Reduce {
+    /// Extrema: the winners share equally. A product: every factor gets the same.
+    fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
+        let x = site.inputs[0];
+        let r = self.with_axes(b, site, r);
+        let wins = if self.kind == ReduceKind::Prod {
+            b.binary(Binary::Equal, x, x)
+        } else {
+            let y = self.with_axes(b, site, site.y());
+            b.binary(Binary::Equal, x, y)
+        };
+        let wins = b.cast(wins, b.ty(r).dtype);
+        let count = b.reduce(Reduction::Sum, wins, &self.axes, true);
+        let share = b.guarded_div(r, count);
+        vec![Some(b.mul(share, wins))]
+    }
+}
+
+/// Readers of the reductions and of the global pools.
+pub fn readers() -> Vec<Reader> {
+    let mut readers: Vec<Reader> =
+        ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"]
+            .into_iter()
+            .map(|op| Reader::new(op, 1, read))
+            .collect();
+    readers.push(Reader::new("GlobalAveragePool", 1, |r| global(r, ReduceKind::Mean)));
+    readers.push(Reader::new("GlobalMaxPool", 1, |r| global(r, ReduceKind::Max)));
+    readers
+}
+
+fn global(r: &mut Reading, kind: ReduceKind) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    let rank = r.ty(x).rank();
+    if rank < 3 {
+        return Err(OpError::mismatch("rank of the operand", "at least 3", r.ty(x)));
+    }
+    Ok(vec![r.add(Reduce { kind, axes: (2..rank).collect(), keep: true }, &[x])?])
+}
+
+/// Axes are an attribute up to opset 12 (`ReduceSum`) or 17 (the others), an operand after.
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let mut x = r.input(0)?;
+    let rank = r.ty(x).rank();
+    let keep = r.flag("keepdims", true)?;
+    let axes = match r.optional(1) {
+        Some(v) => Some(r.ints_of(v, "axes")?),
+        None => r.ints("axes")?,
+    };
+    let noop = r.flag("noop_with_empty_axes", false)?;
+    let axes = match axes.filter(|a| !a.is_empty()) {
+        Some(axes) => resolve_all(&axes, rank)?,
+        None if noop => vec![],
+        None => (0..rank).collect(),
+    };
+    let square = matches!(r.op, "ReduceL2" | "ReduceSumSquare");
+    if square {
+        x = r.add(super::Mul, &[x, x])?;
+    } else if r.op == "ReduceL1" {
+        x = r.add(absolute(), &[x])?;
+    }
+    if axes.is_empty() && !square {
+        return Ok(vec![x]);
+    }
+    let kind = match r.op {
+        "ReduceMean" => ReduceKind::Mean,
+        "ReduceMax" => ReduceKind::Max,
+        "ReduceMin" => ReduceKind::Min,
+        "ReduceProd" => ReduceKind::Prod,
+        _ => ReduceKind::Sum,
+    };
+    if r.ty(x).dtype == DType::Bool {
+        return Err(OpError::mismatch("element type", "a number", DType::Bool));
+    }
+    let empty = Shape(axes.iter().map(|a| r.ty(x).dim(*a).clone()).collect()).elems().is(0);
+    if empty && kind != ReduceKind::Sum {
+        return Err(OpError::Invalid("reduction of no elements".into()));
+    }
+    let y = r.add(Reduce { kind, axes, keep }, &[x])?;
+    Ok(vec![if r.op == "ReduceL2" { r.add(root(), &[y])? } else { y }])
+}
+
+fn absolute() -> super::Activation {
+    super::Activation { f: super::Function::Unary(crate::prim::Unary::Abs) }
+}
+
+fn root() -> super::Activation {
+    super::Activation { f: super::Function::Unary(crate::prim::Unary::Sqrt) }
+}

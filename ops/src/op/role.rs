@@ -1,0 +1,121 @@
+//! What an operator is to a rule: its algebra behind a small trait, so that ops and rules add instead of multiply.
+
+use crate::graph::Value;
+use crate::prim::{Builder, Part};
+
+/// A node as rules see it: the lowered values it reads and makes.
+#[derive(Clone, Copy, Debug)]
+pub struct Site<'a> {
+    /// The operands.
+    pub inputs: &'a [Value],
+    /// The results.
+    pub outputs: &'a [Value],
+    /// Which operands carry relevance.
+    pub live: &'a [bool],
+}
+
+impl Site<'_> {
+    /// The first result.
+    pub fn y(&self) -> Value {
+        self.outputs[0]
+    }
+
+    /// The first live operand.
+    pub fn data(&self) -> usize {
+        self.live.iter().position(|l| *l).unwrap_or(0)
+    }
+}
+
+/// `y = A(w) x + b`: linear in one operand, the others constant.
+pub trait LinearMap {
+    /// Whether there is a weight (without one, every coefficient is 1 and `part` has no effect).
+    fn has_weight(&self) -> bool;
+    /// `A(part(w)) x`, without bias.
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value;
+    /// `Aᵀ(part(w)) s`, of the shape of the data operand.
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value;
+    /// The bias, of a shape that broadcasts to `y`.
+    fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value>;
+}
+
+/// `y = a · b`, bilinear in two operands.
+pub trait BilinearMap {
+    /// `x · y`.
+    fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value;
+    /// The adjoint in the left operand: `s · yᵀ`, of the shape of the left operand.
+    fn left(&self, b: &mut Builder, site: &Site, s: Value, y: Value) -> Value;
+    /// The adjoint in the right operand: `xᵀ · s`, of the shape of the right operand.
+    fn right(&self, b: &mut Builder, site: &Site, s: Value, x: Value) -> Value;
+}
+
+/// Each element of `y` is an element of some operand (or equal shares of several): relevance goes the way back.
+pub trait Route {
+    /// The relevance of each operand, of its shape; `None` for an operand that only steers (indices, conditions).
+    fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>>;
+}
+
+/// What an operator is to a rule.
+pub enum Role<'a> {
+    /// Linear in the live operand, with weights.
+    Linear(&'a dyn LinearMap),
+    /// A plain sum or mean over positions of the live operand.
+    Pool(&'a dyn LinearMap),
+    /// Bilinear in two live operands.
+    Bilinear(&'a dyn BilinearMap),
+    /// Operands add up (a subtrahend counts by magnitude), with broadcasting.
+    Sum,
+    /// Operands multiply, with broadcasting.
+    Product,
+    /// The first live operand is divided or transformed by the others, with broadcasting; it takes all.
+    Scaled,
+    /// An elementwise function of the first operand.
+    Elementwise,
+    /// A normalisation of the first operand.
+    Normalize,
+    /// The greatest, the smallest or the chosen wins.
+    Select(&'a dyn Route),
+    /// Data movement.
+    Rearrange(&'a dyn Route),
+    /// A constant table looked up by live integer ids (operand 1).
+    Embedding,
+    /// Never carries relevance: indices, predicates, shapes.
+    NoRelevance,
+}
+
+/// The kinds of role, for composites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs)]
+pub enum RoleKind {
+    Linear,
+    Pool,
+    Bilinear,
+    Sum,
+    Product,
+    Scaled,
+    Elementwise,
+    Normalize,
+    Select,
+    Rearrange,
+    Embedding,
+    NoRelevance,
+}
+
+impl Role<'_> {
+    /// Which kind.
+    pub fn kind(&self) -> RoleKind {
+        match self {
+            Role::Linear(_) => RoleKind::Linear,
+            Role::Pool(_) => RoleKind::Pool,
+            Role::Bilinear(_) => RoleKind::Bilinear,
+            Role::Sum => RoleKind::Sum,
+            Role::Product => RoleKind::Product,
+            Role::Scaled => RoleKind::Scaled,
+            Role::Elementwise => RoleKind::Elementwise,
+            Role::Normalize => RoleKind::Normalize,
+            Role::Select(_) => RoleKind::Select,
+            Role::Rearrange(_) => RoleKind::Rearrange,
+            Role::Embedding => RoleKind::Embedding,
+            Role::NoRelevance => RoleKind::NoRelevance,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! A slice along one axis. Reads `Slice` (an operator an axis) and `Split` (an operator a part).
+
+use super::Operator;
+use super::read::{Reader, Reading, resolve};
+use super::role::{Role, Route, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, Prim};
+use crate::tensor::Dim;
+
+/// `len` elements `start, start + step, …` along `axis`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Slice {
+    /// The axis.
+    pub axis: usize,
+    /// The first index.
+    pub start: Dim,
+    /// How many.
+    pub len: Dim,
+    /// The step, not 0.
+    pub step: i64,
+}
+
+impl Operator for Slice {
+    fn attributes(&self) -> String {
+        format!(" axis={} start={} len={} step={}", self.axis, self.start, self.len, self.step)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let Slice { axis, start, len, step } = self.clone();
+        vec![b.add(Prim::Slice { axis, start, len, step }, &[inputs[0]])]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Rearrange(self)
+    }
+}
+
+impl Route for Slice {
+    fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
+        let to = b.ty(site.inputs[0]).dim(self.axis).clone();
+        let (axis, start, step) = (self.axis, self.start.clone(), self.step);
+        vec![Some(b.add(Prim::SliceTranspose { axis, start, to, step }, &[r]))]
+    }
+}
+
+/// Readers of `Slice` and `Split`.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Slice", 1, read_slice), Reader::new("Split", 2, read_split)]
+}
+
+/// Bounds are attributes up to opset 9, operands after.
+fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let mut x = r.input(0)?;
+    let rank = r.ty(x).rank();
+    let known = |v: Vec<i64>| v.into_iter().map(Dim::known).collect::<Vec<_>>();
+    let missing = |what: &str| OpError::Invalid(format!("attribute `{what}` is missing"));
+    let (starts, ends, axes, steps) = if r.opset < 10 {
+        let starts = r.ints("starts")?.ok_or_else(|| missing("starts"))?;
+        let ends = r.ints("ends")?.ok_or_else(|| missing("ends"))?;
+        (known(starts), known(ends), r.ints("axes")?, None)
+    } else {
+        let axes = r.optional(3).map(|v| r.ints_of(v, "axes")).transpose()?;
+        let steps = r.optional(4).map(|v| r.ints_of(v, "steps")).transpose()?;
+        (r.dims_of(r.input(1)?, "starts")?, r.dims_of(r.input(2)?, "ends")?, axes, steps)
+    };
+    let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+    let steps = steps.unwrap_or_else(|| vec![1; starts.len()]);
+    if [ends.len(), axes.len(), steps.len()].iter().any(|n| *n != starts.len()) {
+        return Err(OpError::Invalid("starts, ends, axes and steps differ in length".into()));
+    }
+    for i in 0..starts.len() {
+        let axis = resolve(axes[i], rank)?;
+        let dim = r.ty(x).dim(axis).clone();
+        let slice = bounds(axis, &starts[i], &ends[i], steps[i], &dim)?;
+        let whole = slice.start.is(0) && slice.step == 1 && slice.len == dim;
+        if !whole {
+            x = r.add(slice, &[x])?;
+        }
+    }
+    Ok(vec![x])
+}
+
+/// The specification's clamping of `start` and `end`, as far as the dimension is known.
+fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<Slice, OpError> {
+    if step == 0 {
+        return Err(OpError::Invalid("step of a slice must not be 0".into()));
+    }
+    if step == i64::MIN {
+        return Err(OpError::Invalid("step of a slice is out of range".into()));
+    }
+    // An index: negative ones count from the end, then it is clamped into low..=high.
+    let clamp = |v: &Dim, low: i64, high: &Dim| -> Dim {
+        match (v.as_known(), high.as_known()) {
+            (Some(v), Some(high)) => {
+                let d = dim.as_known().unwrap_or(i64::MAX);
+                Dim::known((if v < 0 { v.saturating_add(d) } else { v }).clamp(low, high.max(low)))
+            }
+            // Beyond any dimension: the end.
+            (Some(v), None) if v >= i64::from(i32::MAX) => high.clone(),
+            (Some(v), None) if v <= -i64::from(i32::MAX) => Dim::known(low),
+            (Some(v), None) if v < 0 => dim + &Dim::known(v),
+            _ => v.clone(),
+        }
+    };
+    let one = Dim::known(1);
+    let (start, end) = if step > 0 {
+        (clamp(start, 0, dim), clamp(end, 0, dim))
+    } else {
+        (clamp(start, 0, &(dim - &one)), clamp(end, -1, &(dim - &one)))
+    };
+    let span = if step > 0 { &end - &start } else { &start - &end };
+    let len = span.ceil_div(step.abs());
+    let len = if len.as_known().is_some_and(|n| n < 0) { Dim::known(0) } else { len };
+    let start = if len.is(0) { Dim::known(0) } else { start };
+    Ok(Slice { axis, start, len, step })
+}
+
+/// Sizes are an attribute up to opset 12, an operand after; without them the parts are equal, the last one smaller.
+fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    let axis = resolve(r.int_or("axis", 0)?, r.ty(x).rank())?;
+    let dim = r.ty(x).dim(axis).clone();
+    let sizes = match r.optional(1) {
+        Some(v) => Some(r.dims_of(v, "split")?),
+        None => r.ints("split")?.map(|s| s.into_iter().map(Dim::known).collect()),
+    };
+    let parts = r.int_or("num_outputs", r.outputs as i64)?;
+    if parts != r.outputs as i64 {
+        return Err(OpError::mismatch("num_outputs", r.outputs, parts));
+    }
+    let sizes: Vec<Dim> = match sizes {
+        Some(sizes) => sizes,
+        None => {
+            let part = dim.ceil_div(parts.max(1));
+            let last = &dim - &(&part * &Dim::known(parts - 1));
+            (0..parts).map(|i| if i + 1 == parts { last.clone() } else { part.clone() }).collect()
+        }
+    };
+    if sizes.len() != r.outputs {
+        return Err(OpError::mismatch("split", format!("{} sizes", r.outputs), sizes.len()));
+    }
+    let total = sizes.iter().fold(Dim::known(0), |n, s| &n + s);
+    if total != dim || sizes.iter().any(|s| s.as_known().is_some_and(|s| s < 0)) {
+        return Err(OpError::mismatch("sum of split", &dim, total));
+    }
+    let mut start = Dim::known(0);
+    let mut outputs = vec![];
+    for len in sizes {
+        outputs.push(r.add(Slice { axis, start: start.clone(), len: len.clone(), step: 1 }, &[x])?);
+        start = &start + &len;
+    }
+    Ok(outputs)
+}

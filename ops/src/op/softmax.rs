@@ -1,0 +1,64 @@
+//! Softmax and its logarithm along an axis.
+
+use super::Operator;
+use super::read::{Reader, Reading, resolve};
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, Prim, Reduction, Unary};
+use crate::tensor::{Dim, Shape};
+
+/// Softmax.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Softmax {
+    /// The axis.
+    pub axis: usize,
+    /// The logarithm of it.
+    pub log: bool,
+}
+
+impl Operator for Softmax {
+    fn attributes(&self) -> String {
+        format!(" axis={}{}", self.axis, if self.log { " log" } else { "" })
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        let x = inputs[0];
+        if !self.log {
+            return vec![b.add(Prim::Softmax { axis: self.axis }, &[x])];
+        }
+        let max = b.reduce(Reduction::Max, x, &[self.axis], true);
+        let x = b.minus(x, max);
+        let e = b.unary(Unary::Exp, x);
+        let sum = b.reduce(Reduction::Sum, e, &[self.axis], true);
+        let log = b.unary(Unary::Log, sum);
+        vec![b.minus(x, log)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Elementwise
+    }
+}
+
+/// Readers of `Softmax` and `LogSoftmax`.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Softmax", 1, |r| read(r, false)), Reader::new("LogSoftmax", 1, |r| read(r, true))]
+}
+
+/// Up to opset 12 the operand is flattened to a matrix at `axis` (default 1); after, `axis` (default -1) is the one axis.
+fn read(r: &mut Reading, log: bool) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    let shape = r.ty(x).shape;
+    if r.opset >= 13 {
+        let axis = resolve(r.int_or("axis", -1)?, shape.rank())?;
+        return Ok(vec![r.add(Softmax { axis, log }, &[x])?]);
+    }
+    let axis = resolve(r.int_or("axis", 1)?, shape.rank())?;
+    if axis + 1 == shape.rank() {
+        return Ok(vec![r.add(Softmax { axis, log }, &[x])?]);
+    }
+    let product = |d: &[Dim]| d.iter().fold(Dim::known(1), |n, d| &n * d);
+    let flat = r.reshape(x, Shape(vec![product(&shape.0[..axis]), product(&shape.0[axis..])]))?;
+    let y = r.add(Softmax { axis: 1, log }, &[flat])?;
+    Ok(vec![r.reshape(y, shape)?])
+}

@@ -1,0 +1,144 @@
+//! Relevance rules: one redistribution formula a file.
+//!
+//! A rule supplies policy and names no operator: it is written once against the algebra that
+//! [`Role`](crate::op::role::Role) offers. Each takes the relevance `r` of a node's result and gives the relevance of each
+//! operand, plus what was *absorbed*: the share of biases, constants and positions that nothing contributed to. The books
+//! close: `Σ r = Σ operands + absorbed`.
+
+mod bilinear;
+mod pass;
+mod product;
+mod proportional;
+mod route;
+mod sum;
+mod token;
+
+pub use product::Product;
+pub use proportional::{Bias, Contribution, Proportional};
+pub use sum::{Constants, Sum};
+
+use std::fmt;
+
+use crate::graph::{FanIn, PrintOp, Value, Vocabulary};
+use crate::op::role::{Role, RoleKind, Site};
+use crate::prim::Builder;
+
+/// What a rule makes.
+#[derive(Clone, Debug, Default)]
+pub struct Flow {
+    /// The relevance of each operand, of the operand's shape; `None` where it gets none.
+    pub operands: Vec<Option<Value>>,
+    /// Scalars that add up to what was absorbed.
+    pub absorbed: Vec<Value>,
+}
+
+/// A relevance rule with its parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rule {
+    /// Shares by contribution magnitude.
+    Proportional(Proportional),
+    /// Half to each factor, by contribution magnitude.
+    Bilinear,
+    /// Shares of a sum.
+    Sum(Sum),
+    /// Fixed shares of a product.
+    Product(Product),
+    /// Unchanged to the first live operand.
+    Pass,
+    /// The way back of a data movement or a choice.
+    Route,
+    /// The sum over the embedding axis.
+    Token,
+}
+
+impl Rule {
+    /// Which roles the rule fits.
+    pub fn fits(&self, role: RoleKind) -> bool {
+        match self {
+            Rule::Proportional(_) => matches!(role, RoleKind::Linear | RoleKind::Pool),
+            Rule::Bilinear => role == RoleKind::Bilinear,
+            Rule::Sum(_) => role == RoleKind::Sum,
+            Rule::Product(_) => role == RoleKind::Product,
+            Rule::Pass => matches!(role, RoleKind::Elementwise | RoleKind::Normalize | RoleKind::Scaled),
+            Rule::Route => matches!(role, RoleKind::Rearrange | RoleKind::Select),
+            Rule::Token => role == RoleKind::Embedding,
+        }
+    }
+
+    /// Builds the relevance of the operands from `r`, the relevance of the result.
+    ///
+    /// The rule fits the role ([`Rule::fits`]); composites check that when they are made.
+    pub fn lower(&self, b: &mut Builder, role: &Role, site: &Site, r: Value) -> Flow {
+        let mut flow = match (self, role) {
+            (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::Bilinear, Role::Bilinear(map)) => bilinear::lower(b, *map, site, r),
+            (Rule::Sum(s), _) => s.lower(b, site, r),
+            (Rule::Product(p), _) => p.lower(b, site, r),
+            (Rule::Pass, _) => pass::lower(b, site, r),
+            (Rule::Route, Role::Rearrange(route) | Role::Select(route)) => route::lower(b, *route, site, r),
+            (Rule::Token, _) => token::lower(b, site, r),
+            _ => {
+                let message = format!("rule {self} does not fit role {:?}", role.kind());
+                b.fail(crate::OpError::Invalid(message));
+                Flow::default()
+            }
+        };
+        flow.operands.resize(site.inputs.len(), None);
+        // What a constant operand was given stays there.
+        for (k, share) in flow.operands.iter_mut().enumerate() {
+            if !site.live[k] {
+                flow.absorbed.extend(share.take().map(|v| b.total(v)));
+            }
+        }
+        flow
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Rule::Proportional(p) => write!(f, "{p}"),
+            Rule::Bilinear => f.write_str("bilinear-half"),
+            Rule::Sum(s) => write!(f, "{s}"),
+            Rule::Product(p) => write!(f, "{p}"),
+            Rule::Pass => f.write_str("pass"),
+            Rule::Route => f.write_str("route"),
+            Rule::Token => f.write_str("token-sum"),
+        }
+    }
+}
+
+/// A node of the relevance graph: the rule of one forward node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleNode {
+    /// The rule; `None` for a seed.
+    pub rule: Option<Rule>,
+    /// The forward node's operator.
+    pub op: String,
+    /// The forward node's results, by name.
+    pub results: Vec<String>,
+    /// The forward node's operands, by name.
+    pub operands: Vec<String>,
+    /// Which operands get relevance: output slot `i` is that of operand `targets[i]`.
+    pub targets: Vec<usize>,
+    /// The forward values that the rule reads, by name.
+    pub saves: Vec<String>,
+}
+
+impl Vocabulary for RuleNode {
+    const FAN_IN: FanIn = FanIn::Sum;
+}
+
+impl PrintOp for RuleNode {
+    fn name(&self) -> String {
+        self.rule.as_ref().map_or_else(|| "seed".into(), ToString::to_string)
+    }
+
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    fn is_const(&self) -> bool {
+        false
+    }
+}

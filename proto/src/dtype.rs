@@ -1,0 +1,117 @@
+//! Kinds of elements that can be read.
+
+use std::fmt;
+
+use crate::onnx::tensor_proto;
+
+/// Kind of the elements of a [`TensorData`](crate::TensorData).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DataType {
+    /// IEEE 754, 32 bits.
+    F32,
+    /// IEEE 754, 64 bits.
+    F64,
+    /// IEEE 754, 16 bits.
+    F16,
+    /// The upper half of an [`F32`](Self::F32).
+    Bf16,
+    /// Signed, 8 bits.
+    I8,
+    /// Signed, 16 bits.
+    I16,
+    /// Signed, 32 bits.
+    I32,
+    /// Signed, 64 bits.
+    I64,
+    /// Unsigned, 8 bits.
+    U8,
+    /// Unsigned, 16 bits.
+    U16,
+    /// Unsigned, 32 bits.
+    U32,
+    /// Unsigned, 64 bits.
+    U64,
+    /// One byte, 0 or 1.
+    Bool,
+    /// Byte strings of any length.
+    String,
+}
+
+impl DataType {
+    /// Every kind, in the order of the declaration.
+    pub const ALL: [DataType; 14] = [
+        DataType::F32,
+        DataType::F64,
+        DataType::F16,
+        DataType::Bf16,
+        DataType::I8,
+        DataType::I16,
+        DataType::I32,
+        DataType::I64,
+        DataType::U8,
+        DataType::U16,
+        DataType::U32,
+        DataType::U64,
+        DataType::Bool,
+        DataType::String,
+    ];
+
+    /// The kind that the format numbers `number`; `None` if there is none or it is not supported.
+    pub fn from_onnx(number: i32) -> Option<DataType> {
+        DataType::ALL.into_iter().find(|dtype| dtype.to_onnx() == number)
+    }
+
+    /// The number of this kind in the format.
+    pub fn to_onnx(self) -> i32 {
+        use tensor_proto::DataType as Onnx;
+        let onnx = match self {
+            DataType::F32 => Onnx::Float,
+            DataType::F64 => Onnx::Double,
+            DataType::F16 => Onnx::Float16,
+            DataType::Bf16 => Onnx::Bfloat16,
+            DataType::I8 => Onnx::Int8,
+            DataType::I16 => Onnx::Int16,
+            DataType::I32 => Onnx::Int32,
+            DataType::I64 => Onnx::Int64,
+            DataType::U8 => Onnx::Uint8,
+            DataType::U16 => Onnx::Uint16,
+            DataType::U32 => Onnx::Uint32,
+            DataType::U64 => Onnx::Uint64,
+            DataType::Bool => Onnx::Bool,
+            DataType::String => Onnx::String,
+        };
+        onnx as i32
+    }
+
+    /// Bytes of one element; `None` for strings, which have no fixed size.
+    pub fn size(self) -> Option<u64> {
+        match self {
+            DataType::I8 | DataType::U8 | DataType::Bool => Some(1),
+            DataType::F16 | DataType::Bf16 | DataType::I16 | DataType::U16 => Some(2),
+            DataType::F32 | DataType::I32 | DataType::U32 => Some(4),
+            DataType::F64 | DataType::I64 | DataType::U64 => Some(8),
+            DataType::String => None,
+        }
+    }
+}
+
+impl fmt::Display for DataType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            DataType::F32 => "f32",
+            DataType::F64 => "f64",
+            DataType::F16 => "f16",
+            DataType::Bf16 => "bf16",
+            DataType::I8 => "i8",
+            DataType::I16 => "i16",
+            DataType::I32 => "i32",
+            DataType::I64 => "i64",
+            DataType::U8 => "u8",
+            DataType::U16 => "u16",
+            DataType::U32 => "u32",
+            DataType::U64 => "u64",
+            DataType::Bool => "bool",
+            DataType::String => "string",
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! How a tensor describes the file that its elements are in.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::{ExternalFault, LocationFault, Name, TensorFault, onnx::TensorProto};
+
+/// A checked description of external data.
+#[derive(Debug, PartialEq)]
+pub(crate) struct External<'a> {
+    /// The location as the model gives it.
+    pub(crate) location: &'a str,
+    /// The location as a path of plain components.
+    pub(crate) path: PathBuf,
+    /// Where the elements start, in bytes.
+    pub(crate) offset: u64,
+    /// How many bytes they take; to the end of the file if not given.
+    pub(crate) length: Option<u64>,
+    /// SHA-1 sum of the whole file, as lower-case hexadecimal digits.
+    pub(crate) checksum: Option<String>,
+}
+
+/// Reads the description of the external data of `tensor`; opens nothing.
+pub(crate) fn parse(tensor: &TensorProto) -> Result<External<'_>, TensorFault> {
+    let (mut location, mut offset, mut length, mut checksum) = (None, None, None, None);
+    for entry in &tensor.external_data {
+        let slot = match entry.key() {
+            "location" => &mut location,
+            "offset" => &mut offset,
+            "length" => &mut length,
+            "checksum" => &mut checksum,
+            key => return Err(TensorFault::External(ExternalFault::UnknownKey { key: Name::new(key) })),
+        };
+        if slot.replace(entry.value()).is_some() {
+            return Err(TensorFault::External(ExternalFault::TwiceKey { key: Name::new(entry.key()) }));
+        }
+    }
+    let location = location.ok_or(TensorFault::External(ExternalFault::NoLocation))?;
+    let path = plain_path(location)
+        .map_err(|fault| TensorFault::Location { location: Name::new(location), fault })?;
+    let offset = offset.map(|text| number("offset", text)).transpose()?.unwrap_or(0);
+    let length = length.map(|text| number("length", text)).transpose()?;
+    let checksum = checksum.map(sum).transpose()?;
+    Ok(External { location, path, offset, length, checksum })
+}
+
+/// A decimal number without sign, blank or separator, as every reader understands it.
+fn number(key: &str, text: &str) -> Result<u64, TensorFault> {
+    let fault = || ExternalFault::NotANumber { key: Name::new(key), found: Name::new(text) };
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(TensorFault::External(fault()));
+    }
+    text.parse().map_err(|_| TensorFault::External(fault()))
+}
+
+fn sum(text: &str) -> Result<String, TensorFault> {
+    if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text.to_ascii_lowercase());
+    }
+    Err(TensorFault::External(ExternalFault::NotAChecksum { found: Name::new(text) }))
+}
+
+/// Accepts a relative path whose components are plain names on every system.
+fn plain_path(location: &str) -> Result<PathBuf, LocationFault> {
+    let refuse = |problem| Err(LocationFault::Path { problem });
+    let bytes = location.as_bytes();
+    if location.is_empty() {
+        return refuse("an empty path");
+    }
+    if bytes.contains(&0) {
+        return refuse("a NUL character");
+    }
+    if bytes.contains(&b'\\') {
+        return refuse("a backslash");
+    }
+    if bytes[0] == b'/' {
+        return refuse("an absolute path");
+    }
+    if bytes.len() >= 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':' {
+        return refuse("a drive letter");
+    }
+    if location.ends_with('/') {
+        return refuse("a folder");
+    }
+    let mut path = PathBuf::new();
+    for component in Path::new(location).components() {
+        match component {
+            Component::Normal(name) => path.push(name),
+            Component::CurDir => {}
+            Component::ParentDir => return refuse("`..`"),
+            Component::RootDir | Component::Prefix(_) => return refuse("an absolute path"),
+        }
+    }
+    if path.as_os_str().is_empty() {
+        return refuse("a folder");
+    }
+    Ok(path)
+}

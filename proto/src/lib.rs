@@ -1,0 +1,50 @@
+//! ONNX files: reading, checking and writing, with external tensor data.
+//!
+//! A model file is not trusted. [`read_model`] and [`decode`] check sizes, nesting and number of nodes
+//! before anything is allocated for them; [`Model::tensor`] opens external data only beneath the model's
+//! own folder and checks every element count. Bytes of weights are not copied: they are slices of the
+//! mapped file.
+//!
+//! ```
+//! use dlbc_proto::{DataType, Limits, decode, encode, write};
+//!
+//! let weight = write::tensor("w", DataType::F32, &[2], 1.0f32.to_le_bytes().repeat(2));
+//! let graph = write::graph("g", vec![], vec![weight], vec![], vec![]);
+//! let bytes = encode(&write::model(graph, vec![write::opset("", 17)]));
+//!
+//! let model = decode(&bytes, &Limits::default())?;
+//! let weight = model.tensor(&model.graph().initializer[0])?;
+//! assert_eq!((weight.dtype, weight.dims.as_slice(), weight.bytes.len()), (DataType::F32, &[2][..], 8));
+//! # Ok::<(), dlbc_proto::ProtoError>(())
+//! ```
+
+mod dtype;
+mod error;
+mod external;
+mod fault;
+mod folder;
+mod limits;
+mod model;
+mod save;
+mod scan;
+mod sparse;
+mod tensor;
+mod validate;
+mod walk;
+pub mod write;
+
+pub use bytes::Bytes;
+pub use dtype::DataType;
+pub use error::{ErrorKind, ModelFault, Name, ProtoError};
+pub use fault::{Encoding, ExternalFault, LocationFault, SparseFault, TensorFault};
+pub use limits::Limits;
+pub use model::{FileDigest, Model, decode, read_model};
+pub use save::{MAX_MESSAGE_BYTES, WriteOptions, encode, write_model, write_model_with};
+pub use tensor::TensorData;
+pub use validate::{MAX_IR_VERSION, MIN_IR_VERSION};
+
+/// The message types of the format, generated from `onnx.proto`.
+pub mod onnx {
+    #![allow(clippy::all, clippy::unwrap_used)]
+    include!(concat!(env!("OUT_DIR"), "/onnx.rs"));
+}

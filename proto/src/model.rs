@@ -1,0 +1,301 @@
+//! A model that was read and checked, and the files that it came from.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock},
+};
+
+use bytes::Bytes;
+use prost::Message;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Limits, LocationFault, ModelFault, Name, ProtoError, SparseFault, TensorData, TensorFault,
+    external::{self, External},
+    folder::{self, Folder, OpenFault},
+    onnx::{GraphProto, ModelProto, SparseTensorProto, TensorProto, tensor_proto},
+    save::MAX_MESSAGE_BYTES,
+    scan::scan,
+    sparse, tensor,
+    validate::{self, Fault},
+    walk::{self, Item, Place},
+};
+
+/// A model within its limits, with access to its external data.
+pub struct Model {
+    /// The model as it is in the file.
+    pub proto: ModelProto,
+    /// The file; `None` for a model from memory.
+    pub path: Option<PathBuf>,
+    folder: Option<Folder>,
+    /// The bytes of the file; `None` for a model that was never encoded.
+    source: Option<Bytes>,
+    limits: Limits,
+}
+
+/// A file that belongs to a model, with its SHA-256 sum.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileDigest {
+    /// Path of the file beneath the model's folder; `None` for the model itself.
+    pub location: Option<String>,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// SHA-256 sum of the file.
+    pub sha256: [u8; 32],
+}
+
+impl FileDigest {
+    /// The sum as lower-case hexadecimal digits.
+    pub fn hex(&self) -> String {
+        folder::hex(&self.sha256)
+    }
+}
+
+/// Reads the model at `path`. The file is mapped, not copied; external data are opened when asked for.
+///
+/// # Errors
+/// When the file cannot be read, is not a well-formed model, or breaks `limits`.
+pub fn read_model(path: &Path, limits: &Limits) -> Result<Model, ProtoError> {
+    let read = |source| ProtoError::Read { path: path.to_owned(), source };
+    let (file, file_type, file_bytes) = folder::open_model(path).map_err(read)?;
+    if !file_type.is_file() {
+        return Err(ProtoError::Model { file: name_of(Some(path)), fault: ModelFault::NotAFile });
+    }
+    check_size(file_bytes, limits).map_err(|fault| ProtoError::Model { file: name_of(Some(path)), fault })?;
+    let source = folder::map(&file, file_bytes).map_err(read)?;
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let folder =
+        Folder::open(parent, limits.allow_links, file_bytes, limits.max_model_bytes).map_err(read)?;
+    Model::check(source, Some(path.to_owned()), Some(folder), limits)
+}
+
+/// Reads a model from memory. It cannot have external data. The bytes are copied once.
+///
+/// # Errors
+/// When the bytes are not a well-formed model, or break `limits`.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Model, ProtoError> {
+    check_size(bytes.len() as u64, limits)
+        .map_err(|fault| ProtoError::Model { file: name_of(None), fault })?;
+    Model::check(Bytes::copy_from_slice(bytes), None, None, limits)
+}
+
+fn check_size(found: u64, limits: &Limits) -> Result<(), ModelFault> {
+    let limit = limits.max_model_bytes.min(MAX_MESSAGE_BYTES);
+    if found > limit {
+        return Err(ModelFault::TooLarge { what: "the model file", found, limit });
+    }
+    Ok(())
+}
+
+fn name_of(path: Option<&Path>) -> Name {
+    path.map_or(Name::plain("model"), |path| Name::new(&path.to_string_lossy()))
+}
+
+impl Model {
+    /// Checks a model that is made in memory, as [`decode`] checks its bytes.
+    ///
+    /// # Errors
+    /// When the model is not well-formed, breaks `limits`, or has external data.
+    pub fn from_proto(proto: ModelProto, limits: &Limits) -> Result<Model, ProtoError> {
+        Model { proto, path: None, folder: None, source: None, limits: limits.clone() }.validated()
+    }
+
+    fn check(
+        source: Bytes,
+        path: Option<PathBuf>,
+        folder: Option<Folder>,
+        limits: &Limits,
+    ) -> Result<Model, ProtoError> {
+        let file = || name_of(path.as_deref());
+        scan(&source, limits).map_err(|fault| ProtoError::Model { file: file(), fault })?;
+        let proto = ModelProto::decode(source.clone())
+            .map_err(|source| ProtoError::Message { file: file(), source })?;
+        Model { proto, path, folder, source: Some(source), limits: limits.clone() }.validated()
+    }
+
+    fn validated(self) -> Result<Model, ProtoError> {
+        validate::validate(&self.proto, &self.limits).map_err(|fault| match fault {
+            Fault::Model(fault) => ProtoError::Model { file: self.name(), fault },
+            Fault::Tensor(tensor, fault) => self.tensor_fault(&tensor, fault),
+        })?;
+        if self.folder.is_none() {
+            self.refuse_external(LocationFault::NoFolder)?;
+        }
+        Ok(self)
+    }
+
+    fn refuse_external(&self, fault: LocationFault) -> Result<(), ProtoError> {
+        walk::visit(&self.proto, |item| match item {
+            Item::Tensor(tensor, place) if is_external(tensor) => {
+                let location = Name::new(external::parse(tensor).map_or("", |external| external.location));
+                let fault = TensorFault::Location { location, fault: fault.clone() };
+                Err(self.tensor_fault(&place.name(tensor), fault))
+            }
+            Item::Tensor(..) | Item::Graph { .. } | Item::Node => Ok(()),
+        })
+    }
+
+    /// The main graph.
+    pub fn graph(&self) -> &GraphProto {
+        static EMPTY: LazyLock<GraphProto> = LazyLock::new(GraphProto::default);
+        self.proto.graph.as_ref().unwrap_or(&EMPTY)
+    }
+
+    /// Resolves a tensor of this model, whatever its encoding. Raw and external elements are not copied.
+    ///
+    /// # Errors
+    /// When the elements are missing, do not fit the shape, are given twice, break the limits, or are in
+    /// a file that is refused.
+    pub fn tensor(&self, tensor: &TensorProto) -> Result<TensorData, ProtoError> {
+        self.resolve(tensor, &Place::default().name(tensor))
+    }
+
+    /// Resolves a sparse tensor of this model into a dense one.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor), and when the indices are not ascending or are outside of the shape.
+    pub fn sparse(&self, sparse: &SparseTensorProto) -> Result<TensorData, ProtoError> {
+        let name = Name::new(sparse.values.as_ref().map_or("", |values| values.name()));
+        let fault = |fault| self.tensor_fault(&name, fault);
+        let missing = |what| fault(TensorFault::Sparse(what));
+        let values = sparse.values.as_ref().ok_or_else(|| missing(SparseFault::NoValues))?;
+        let indices = sparse.indices.as_ref().ok_or_else(|| missing(SparseFault::NoIndices))?;
+        let values = self.resolve(values, &name)?;
+        let indices = self.resolve(indices, &name)?;
+        sparse::densify(&values, &indices, &sparse.dims, self.limits.max_tensor_bytes).map_err(fault)
+    }
+
+    /// Puts all external data into the messages, without copying: a model to write elsewhere.
+    ///
+    /// # Errors
+    /// As [`tensor`](Self::tensor).
+    pub fn embed(mut self) -> Result<ModelProto, ProtoError> {
+        let mut proto = std::mem::take(&mut self.proto);
+        walk::change_tensors(&mut proto, |tensor| {
+            if is_external(tensor) {
+                tensor.raw_data = Some(self.tensor(tensor)?.bytes);
+                tensor.external_data.clear();
+                tensor.data_location = None;
+            }
+            Ok(())
+        })?;
+        Ok(proto)
+    }
+
+    /// Paths beneath the model's folder of the files that the model's tensors name, in order.
+    pub fn external_files(&self) -> Vec<PathBuf> {
+        self.external_tensors().into_keys().collect()
+    }
+
+    /// SHA-256 sums of the model's file and of each external file, for provenance.
+    ///
+    /// # Errors
+    /// When an external file is refused or cannot be read.
+    pub fn digests(&self) -> Result<Vec<FileDigest>, ProtoError> {
+        let digest = |location, bytes: &Bytes| FileDigest {
+            location,
+            bytes: bytes.len() as u64,
+            sha256: Sha256::digest(bytes).into(),
+        };
+        let encoded = || Bytes::from(self.proto.encode_to_vec());
+        let mut digests = vec![digest(None, &self.source.clone().unwrap_or_else(encoded))];
+        for (path, (tensor, name)) in self.external_tensors() {
+            let external = external::parse(tensor).map_err(|fault| self.tensor_fault(&name, fault))?;
+            let mapped = self.open(&external, &name)?;
+            digests.push(digest(Some(path.to_string_lossy().into_owned()), &mapped.bytes));
+        }
+        Ok(digests)
+    }
+
+    /// The first tensor for each external file, with its name for messages.
+    fn external_tensors(&self) -> BTreeMap<PathBuf, (&TensorProto, Name)> {
+        let mut files = BTreeMap::new();
+        let Ok(()) = walk::visit(&self.proto, |item| {
+            if let Item::Tensor(tensor, place) = item
+                && is_external(tensor)
+                && let Ok(external) = external::parse(tensor)
+            {
+                files.entry(external.path).or_insert_with(|| (tensor, place.name(tensor)));
+            }
+            Ok::<(), Infallible>(())
+        });
+        files
+    }
+
+    fn resolve(&self, tensor: &TensorProto, name: &Name) -> Result<TensorData, ProtoError> {
+        let max_bytes = self.limits.max_tensor_bytes;
+        tensor::resolve(tensor, max_bytes, |external| {
+            self.slice(external, name).map_err(Box::new).map_err(Refusal::Error)
+        })
+        .map_err(|refusal| match refusal {
+            Refusal::Fault(fault) => self.tensor_fault(name, fault),
+            Refusal::Error(error) => *error,
+        })
+    }
+
+    /// The bytes that `external` describes.
+    fn slice(&self, external: &External<'_>, name: &Name) -> Result<Bytes, ProtoError> {
+        let mapped = self.open(external, name)?;
+        let file_bytes = mapped.bytes.len() as u64;
+        let length = external.length.unwrap_or(file_bytes.saturating_sub(external.offset));
+        match external.offset.checked_add(length) {
+            Some(end) if end <= file_bytes => Ok(mapped.bytes.slice(external.offset as usize..end as usize)),
+            _ => {
+                let fault = LocationFault::Range { offset: external.offset, length, file_bytes };
+                Err(self.location_fault(external, name, fault))
+            }
+        }
+    }
+
+    fn open(&self, external: &External<'_>, name: &Name) -> Result<Arc<folder::Mapped>, ProtoError> {
+        let Some(folder) = &self.folder else {
+            return Err(self.location_fault(external, name, LocationFault::NoFolder));
+        };
+        let mapped = folder.map(&external.path).map_err(|fault| match fault {
+            OpenFault::Location(fault) => self.location_fault(external, name, fault),
+            OpenFault::Io(source) => ProtoError::External {
+                file: self.name(),
+                tensor: name.clone(),
+                location: Name::new(external.location),
+                source,
+            },
+        })?;
+        if let Some(expected) = &external.checksum
+            && mapped.sha1() != expected
+        {
+            let (found, expected) = (mapped.sha1().to_owned(), expected.clone());
+            return Err(self.location_fault(external, name, LocationFault::Checksum { found, expected }));
+        }
+        Ok(mapped)
+    }
+
+    fn location_fault(&self, external: &External<'_>, name: &Name, fault: LocationFault) -> ProtoError {
+        self.tensor_fault(name, TensorFault::Location { location: Name::new(external.location), fault })
+    }
+
+    fn tensor_fault(&self, name: &Name, fault: TensorFault) -> ProtoError {
+        ProtoError::Tensor { file: self.name(), tensor: name.clone(), fault: Box::new(fault) }
+    }
+
+    fn name(&self) -> Name {
+        name_of(self.path.as_deref())
+    }
+}
+
+/// Why a tensor was refused: by itself, or for its file.
+enum Refusal {
+    Fault(TensorFault),
+    Error(Box<ProtoError>),
+}
+
+impl From<TensorFault> for Refusal {
+    fn from(fault: TensorFault) -> Self {
+        Refusal::Fault(fault)
+    }
+}
+
+fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location() == tensor_proto::DataLocation::External
+}

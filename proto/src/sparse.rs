@@ -1,0 +1,75 @@
+//! Sparse tensors, made dense.
+
+use crate::{
+    DataType, SparseFault, TensorData, TensorFault,
+    tensor::{check_bytes, count_elements},
+};
+
+/// Puts `values` at `indices` into zeros of shape `dims`.
+pub(crate) fn densify(
+    values: &TensorData,
+    indices: &TensorData,
+    dims: &[i64],
+    max_bytes: u64,
+) -> Result<TensorData, TensorFault> {
+    let dtype = values.dtype;
+    let size = dtype.size().ok_or(TensorFault::Sparse(SparseFault::ValueType { found: dtype }))?;
+    let total = check_bytes(count_elements(dims)?, size, max_bytes)?;
+    let dims: Vec<u64> = dims.iter().map(|dim| dim.unsigned_abs()).collect();
+    let positions = positions(values, indices, &dims).map_err(TensorFault::Sparse)?;
+    let mut dense = zeros(total)?;
+    let size = size as usize;
+    for (value, position) in values.bytes.chunks_exact(size).zip(positions) {
+        let start = position as usize * size;
+        dense[start..start + size].copy_from_slice(value);
+    }
+    Ok(TensorData { dtype, dims, bytes: dense.into(), strings: Vec::new() })
+}
+
+/// Row-major positions of the values, ascending and within the shape.
+fn positions(values: &TensorData, indices: &TensorData, dims: &[u64]) -> Result<Vec<u64>, SparseFault> {
+    if indices.dtype != DataType::I64 {
+        return Err(SparseFault::IndexType { found: indices.dtype });
+    }
+    let &[count] = values.dims.as_slice() else {
+        return Err(SparseFault::ValueRank { found: values.dims.len() });
+    };
+    let rank = dims.len();
+    let numbers = indices.bytes.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
+    let positions = match indices.dims.as_slice() {
+        &[n] if n == count => {
+            let elements = dims.iter().product();
+            numbers
+                .enumerate()
+                .map(|(value, index)| bounded(value, index, elements))
+                .collect::<Result<_, _>>()?
+        }
+        &[n, axes] if n == count && axes == rank as u64 => {
+            let mut positions = vec![0u64; count as usize];
+            for (at, index) in numbers.enumerate() {
+                let (value, axis) = (at / rank, at % rank);
+                positions[value] = positions[value] * dims[axis] + bounded(value, index, dims[axis])?;
+            }
+            positions
+        }
+        found => return Err(SparseFault::IndexShape { count, rank, found: found.to_vec() }),
+    };
+    if let Some(value) = positions.windows(2).position(|pair| pair[0] >= pair[1]) {
+        return Err(SparseFault::NotAscending { value: value + 1 });
+    }
+    Ok(positions)
+}
+
+fn bounded(value: usize, index: i64, limit: u64) -> Result<u64, SparseFault> {
+    match u64::try_from(index) {
+        Ok(position) if position < limit => Ok(position),
+        _ => Err(SparseFault::OutOfBounds { value, found: index, limit }),
+    }
+}
+
+/// Zeros that the system hands out only when they are written. Fails where the memory is not there.
+fn zeros(bytes: u64) -> Result<Vec<u8>, TensorFault> {
+    let length = usize::try_from(bytes).map_err(|_| TensorFault::NoMemory { found: bytes })?;
+    Vec::<u8>::new().try_reserve_exact(length).map_err(|_| TensorFault::NoMemory { found: bytes })?;
+    Ok(vec![0; length])
+}

@@ -1,0 +1,249 @@
+//! The elements of a tensor, from any of the encodings of the format.
+
+use bytes::Bytes;
+
+use crate::{
+    DataType, Encoding, ExternalFault, TensorFault, external,
+    onnx::{TensorProto, tensor_proto},
+};
+
+/// Elements that no tensor may have, whatever its type.
+const MAX_ELEMENTS: u64 = 1 << 60;
+
+/// A tensor with its elements at hand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorData {
+    /// Kind of the elements.
+    pub dtype: DataType,
+    /// Number of elements along each axis.
+    pub dims: Vec<u64>,
+    /// The elements, row-major, little-endian, not aligned; empty for strings.
+    pub bytes: Bytes,
+    /// The elements of a tensor of strings, row-major; else empty.
+    pub strings: Vec<Vec<u8>>,
+}
+
+impl TensorData {
+    /// Number of elements.
+    pub fn elements(&self) -> u64 {
+        self.dims.iter().product()
+    }
+}
+
+/// Checks all of `tensor` that can be checked without its elements and without opening a file.
+pub(crate) fn check(tensor: &TensorProto) -> Result<(), TensorFault> {
+    if tensor.segment.is_some() {
+        return Err(TensorFault::Segment);
+    }
+    count_elements(&tensor.dims)?;
+    if encoding(tensor)? == Some(Encoding::External) {
+        external::parse(tensor)?;
+    }
+    Ok(())
+}
+
+/// Resolves `tensor` into at most `max_bytes` bytes; `external` gives the bytes of its external data.
+pub(crate) fn resolve<E: From<TensorFault>>(
+    tensor: &TensorProto,
+    max_bytes: u64,
+    external: impl FnOnce(&external::External<'_>) -> Result<Bytes, E>,
+) -> Result<TensorData, E> {
+    check(tensor)?;
+    let dtype = dtype(tensor)?;
+    let elements = count_elements(&tensor.dims)?;
+    let dims = tensor.dims.iter().map(|&dim| dim.unsigned_abs()).collect();
+    let Some(size) = dtype.size() else {
+        let strings = strings(tensor, elements)?;
+        return Ok(TensorData { dtype, dims, bytes: Bytes::new(), strings });
+    };
+    let expected = check_bytes(elements, size, max_bytes)?;
+    let bytes = match encoding(tensor)? {
+        None if elements == 0 => Bytes::new(),
+        None => return Err(TensorFault::NoElements.into()),
+        Some(encoding @ (Encoding::Raw | Encoding::External)) => {
+            let bytes = match encoding {
+                Encoding::External => external(&external::parse(tensor)?)?,
+                _ => tensor.raw_data.clone().unwrap_or_default(),
+            };
+            let found = bytes.len() as u64;
+            if found != expected {
+                let dims = tensor.dims.clone();
+                return Err(TensorFault::ByteCount { dtype, dims, encoding, expected, found }.into());
+            }
+            check_bools(dtype, &bytes)?;
+            bytes
+        }
+        Some(encoding) => typed(tensor, dtype, encoding, elements)?,
+    };
+    Ok(TensorData { dtype, dims, bytes, strings: Vec::new() })
+}
+
+/// Number of elements of a shape. Zero dimensions do not excuse the others from being countable.
+pub(crate) fn count_elements(dims: &[i64]) -> Result<u64, TensorFault> {
+    let mut product = 1u64;
+    for (axis, &dim) in dims.iter().enumerate() {
+        let Ok(size) = u64::try_from(dim) else {
+            return Err(TensorFault::NegativeDim { axis, found: dim });
+        };
+        product = match product.checked_mul(size.max(1)) {
+            Some(product) if product < MAX_ELEMENTS => product,
+            _ => return Err(TensorFault::TooManyElements { dims: dims.to_vec() }),
+        };
+    }
+    Ok(if dims.contains(&0) { 0 } else { product })
+}
+
+/// Bytes of `elements` elements of `size` bytes, if that is at most `limit`.
+pub(crate) fn check_bytes(elements: u64, size: u64, limit: u64) -> Result<u64, TensorFault> {
+    let found = elements.saturating_mul(size);
+    if found > limit || usize::try_from(found).is_err() {
+        return Err(TensorFault::TooLarge { found, limit });
+    }
+    Ok(found)
+}
+
+pub(crate) fn dtype(tensor: &TensorProto) -> Result<DataType, TensorFault> {
+    let number = tensor.data_type();
+    match (DataType::from_onnx(number), tensor_proto::DataType::try_from(number)) {
+        (Some(dtype), _) => Ok(dtype),
+        (None, Err(_) | Ok(tensor_proto::DataType::Undefined)) => {
+            Err(TensorFault::UnknownType { found: number })
+        }
+        (None, Ok(known)) => Err(TensorFault::UnsupportedType { found: known.as_str_name() }),
+    }
+}
+
+/// The one place where the elements are; `None` if there is no element.
+pub(crate) fn encoding(tensor: &TensorProto) -> Result<Option<Encoding>, TensorFault> {
+    let is_external = tensor.data_location() == tensor_proto::DataLocation::External;
+    let places = [
+        (tensor.raw_data.is_some(), Encoding::Raw),
+        (!tensor.float_data.is_empty(), Encoding::Float),
+        (!tensor.double_data.is_empty(), Encoding::Double),
+        (!tensor.int32_data.is_empty(), Encoding::Int32),
+        (!tensor.int64_data.is_empty(), Encoding::Int64),
+        (!tensor.uint64_data.is_empty(), Encoding::Uint64),
+        (!tensor.string_data.is_empty(), Encoding::String),
+        (is_external, Encoding::External),
+    ];
+    let mut used = places.into_iter().filter(|(is_used, _)| *is_used).map(|(_, encoding)| encoding);
+    let first = used.next();
+    if let (Some(first), Some(second)) = (first, used.next()) {
+        return Err(TensorFault::TwoEncodings { first, second });
+    }
+    if !is_external && !tensor.external_data.is_empty() {
+        return Err(TensorFault::External(ExternalFault::NotExternal));
+    }
+    Ok(first)
+}
+
+fn strings(tensor: &TensorProto, elements: u64) -> Result<Vec<Vec<u8>>, TensorFault> {
+    let dtype = DataType::String;
+    match encoding(tensor)? {
+        None if elements == 0 => Ok(Vec::new()),
+        None => Err(TensorFault::NoElements),
+        Some(Encoding::String) => {
+            check_count(tensor, dtype, Encoding::String, elements, tensor.string_data.len())?;
+            Ok(tensor.string_data.clone())
+        }
+        Some(encoding) => Err(TensorFault::WrongEncoding { dtype, encoding }),
+    }
+}
+
+/// The elements of a typed field as bytes.
+fn typed(
+    tensor: &TensorProto,
+    dtype: DataType,
+    encoding: Encoding,
+    elements: u64,
+) -> Result<Bytes, TensorFault> {
+    let count = |found| check_count(tensor, dtype, encoding, elements, found);
+    let bytes: Vec<u8> = match (encoding, dtype) {
+        (Encoding::Float, DataType::F32) => {
+            count(tensor.float_data.len())?;
+            tensor.float_data.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        (Encoding::Double, DataType::F64) => {
+            count(tensor.double_data.len())?;
+            tensor.double_data.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        (Encoding::Int64, DataType::I64) => {
+            count(tensor.int64_data.len())?;
+            tensor.int64_data.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        (Encoding::Uint64, DataType::U64) => {
+            count(tensor.uint64_data.len())?;
+            tensor.uint64_data.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+        (Encoding::Uint64, DataType::U32) => {
+            count(tensor.uint64_data.len())?;
+            narrow(dtype, &tensor.uint64_data, |value| u32::try_from(value).ok().map(u32::to_le_bytes))?
+        }
+        (Encoding::Int32, _) => {
+            let values = tensor.int32_data.as_slice();
+            let bytes = match dtype {
+                DataType::I32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+                DataType::I16 => narrow(dtype, values, |v| i16::try_from(v).ok().map(i16::to_le_bytes))?,
+                DataType::I8 => narrow(dtype, values, |v| i8::try_from(v).ok().map(i8::to_le_bytes))?,
+                DataType::U8 => narrow(dtype, values, |v| u8::try_from(v).ok().map(u8::to_le_bytes))?,
+                DataType::Bool => {
+                    narrow(dtype, values, |v| u8::try_from(v).ok().filter(|v| *v < 2).map(|v| [v]))?
+                }
+                DataType::U16 | DataType::F16 | DataType::Bf16 => {
+                    narrow(dtype, values, |v| u16::try_from(v).ok().map(u16::to_le_bytes))?
+                }
+                DataType::F32
+                | DataType::F64
+                | DataType::I64
+                | DataType::U32
+                | DataType::U64
+                | DataType::String => return Err(TensorFault::WrongEncoding { dtype, encoding }),
+            };
+            count(values.len())?;
+            bytes
+        }
+        _ => return Err(TensorFault::WrongEncoding { dtype, encoding }),
+    };
+    Ok(bytes.into())
+}
+
+/// Stores each value in `N` bytes; `None` from `store` means that it does not fit.
+fn narrow<T: Copy + Into<i128>, const N: usize>(
+    dtype: DataType,
+    values: &[T],
+    store: impl Fn(T) -> Option<[u8; N]>,
+) -> Result<Vec<u8>, TensorFault> {
+    let mut bytes = Vec::with_capacity(values.len() * N);
+    for (index, &value) in values.iter().enumerate() {
+        match store(value) {
+            Some(stored) => bytes.extend_from_slice(&stored),
+            None => return Err(TensorFault::OutOfRange { dtype, index, found: value.into() }),
+        }
+    }
+    Ok(bytes)
+}
+
+fn check_count(
+    tensor: &TensorProto,
+    dtype: DataType,
+    encoding: Encoding,
+    expected: u64,
+    found: usize,
+) -> Result<(), TensorFault> {
+    if found as u64 == expected {
+        return Ok(());
+    }
+    let dims = tensor.dims.clone();
+    Err(TensorFault::ElementCount { dtype, dims, encoding, expected, found: found as u64 })
+}
+
+/// Readers disagree about bytes of booleans that are neither 0 nor 1.
+fn check_bools(dtype: DataType, bytes: &[u8]) -> Result<(), TensorFault> {
+    if dtype != DataType::Bool {
+        return Ok(());
+    }
+    match bytes.iter().position(|&byte| byte > 1) {
+        Some(index) => Err(TensorFault::OutOfRange { dtype, index, found: bytes[index].into() }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,93 @@
+//! What must hold for a model before anyone looks at its nodes.
+//!
+//! 1. There is a graph, a known `ir_version`, and an operator set.
+//! 2. No domain is imported in two versions, no function is defined twice.
+//! 3. Nodes and nesting are within the limits.
+//! 4. Each tensor, wherever it is, has a shape that can be counted and at most one place for its
+//!    elements; external data are described with known keys and stay beneath the model's folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    Limits, ModelFault, Name, TensorFault,
+    onnx::{ModelProto, OperatorSetIdProto},
+    tensor,
+    walk::{self, Item},
+};
+
+/// The oldest format version that is read: the first with operator sets.
+pub const MIN_IR_VERSION: i64 = 3;
+
+/// The newest format version that is read.
+pub const MAX_IR_VERSION: i64 = 14;
+
+/// A fault of the model or of one of its tensors.
+pub(crate) enum Fault {
+    Model(ModelFault),
+    Tensor(Name, TensorFault),
+}
+
+/// Checks everything in the list above.
+pub(crate) fn validate(model: &ModelProto, limits: &Limits) -> Result<(), Fault> {
+    check_header(model).map_err(Fault::Model)?;
+    let mut nodes = 0;
+    walk::visit(model, |item| match item {
+        Item::Graph { depth } if depth > limits.max_depth => {
+            Err(Fault::Model(ModelFault::TooDeep { limit: limits.max_depth }))
+        }
+        Item::Graph { .. } => Ok(()),
+        Item::Node if nodes == limits.max_nodes => {
+            Err(Fault::Model(ModelFault::TooManyNodes { limit: limits.max_nodes }))
+        }
+        Item::Node => {
+            nodes += 1;
+            Ok(())
+        }
+        Item::Tensor(tensor, place) => {
+            tensor::check(tensor).map_err(|fault| Fault::Tensor(place.name(tensor), fault))
+        }
+    })
+}
+
+fn check_header(model: &ModelProto) -> Result<(), ModelFault> {
+    if model.graph.is_none() {
+        return Err(ModelFault::NoGraph);
+    }
+    let found = model.ir_version.ok_or(ModelFault::NoIrVersion)?;
+    if !(MIN_IR_VERSION..=MAX_IR_VERSION).contains(&found) {
+        return Err(ModelFault::IrVersion { found });
+    }
+    if model.opset_import.is_empty() {
+        return Err(ModelFault::NoOpset);
+    }
+    check_opsets(&model.opset_import)?;
+    let mut functions = BTreeSet::new();
+    for function in &model.functions {
+        check_opsets(&function.opset_import)?;
+        let (domain, name) = (standard(function.domain()), function.name());
+        if !functions.insert((domain, name, function.overload())) {
+            return Err(ModelFault::TwoFunctions { function: Name::new(&format!("{domain}.{name}")) });
+        }
+    }
+    Ok(())
+}
+
+fn check_opsets(opsets: &[OperatorSetIdProto]) -> Result<(), ModelFault> {
+    let mut versions = BTreeMap::new();
+    for opset in opsets {
+        let (domain, version) = (standard(opset.domain()), opset.version());
+        if version < 1 {
+            return Err(ModelFault::OpsetVersion { domain: Name::new(domain), found: version });
+        }
+        let first = *versions.entry(domain).or_insert(version);
+        if first != version {
+            return Err(ModelFault::TwoOpsets { domain: Name::new(domain), first, second: version });
+        }
+    }
+    Ok(())
+}
+
+/// The standard domain has two spellings.
+fn standard(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}

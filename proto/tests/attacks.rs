@@ -1,0 +1,313 @@
+//! Models that try to make their reader do something else than read them.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{assert_refused, bare, model_of, model_with, nested, read, resolve};
+use dlbc_proto::{
+    DataType, ErrorKind, Limits, MAX_MESSAGE_BYTES, Model, decode, encode,
+    onnx::{
+        AttributeProto, FunctionProto, ModelProto, SparseTensorProto, StringStringEntryProto, TensorProto,
+        tensor_proto::{DataLocation, Segment},
+    },
+    read_model, write,
+};
+
+fn decode_bytes(bytes: &[u8]) -> Result<Model, dlbc_proto::ProtoError> {
+    decode(bytes, &Limits::default())
+}
+
+/// A tensor that gives its elements twice.
+fn dual() -> TensorProto {
+    TensorProto { float_data: vec![1.0], ..write::tensor("w", DataType::F32, &[1], vec![0; 4]) }
+}
+
+#[test]
+fn every_prefix_is_refused() {
+    let mut model = model_of(vec![write::tensor("w", DataType::F32, &[2], vec![0; 8])]);
+    let graph = model.graph.as_mut().unwrap();
+    graph.node.push(write::node(
+        "Constant",
+        "/c",
+        &[],
+        &["c"],
+        vec![write::attr_ints("value_ints", [1, -2]), write::attr_floats("f", [1.0])],
+    ));
+    let bytes = encode(&model);
+    assert!(decode_bytes(&bytes).is_ok());
+    for length in 0..bytes.len() {
+        assert_refused(decode_bytes(&bytes[..length]), ErrorKind::Invalid, "model: ");
+    }
+}
+
+#[test]
+fn changed_bytes_never_panic() {
+    let bytes = encode(&model_of(vec![write::tensor("w", DataType::F32, &[2], vec![0; 8])]));
+    for at in 0..bytes.len() {
+        for value in [0, 1, 0x7f, 0x80, 0xff, bytes[at] ^ 1, bytes[at] ^ 7, bytes[at].wrapping_add(1)] {
+            let mut changed = bytes.clone();
+            changed[at] = value;
+            if let Ok(model) = decode_bytes(&changed) {
+                for tensor in &model.graph().initializer {
+                    let _ = model.tensor(tensor);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn garbage_is_refused() {
+    for bytes in [
+        &b""[..],
+        b"PK\x03\x04",
+        b"\x00",
+        b"<html>",
+        &[0xff; 100],
+        b"\x0b\x0c",
+        b"\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+    ] {
+        let error = decode_bytes(bytes).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}
+
+#[test]
+fn headers_are_checked() {
+    let invalid = |change: &dyn Fn(&mut ModelProto), message| {
+        let mut model = model_of(vec![]);
+        change(&mut model);
+        assert_refused(read(&model), ErrorKind::Invalid, message);
+        assert_refused(Model::from_proto(model, &Limits::default()), ErrorKind::Invalid, message);
+    };
+    invalid(&|model| model.graph = None, "model: the model has no graph");
+    invalid(&|model| model.ir_version = None, "no ir_version");
+    invalid(&|model| model.opset_import.clear(), "imports no operator set");
+    invalid(&|model| model.opset_import.push(write::opset("ai.onnx", 18)), "in versions 17 and 18");
+    invalid(&|model| model.opset_import[0].version = None, "expected a version of at least 1, found 0");
+    let function = write::function("d", "f", &[], &[], vec![], vec![]);
+    invalid(&|model| model.functions = vec![function.clone(), function.clone()], "`d.f` is defined twice");
+    for version in [1, 2, 15, i64::MAX] {
+        let model = ModelProto { ir_version: Some(version), ..model_of(vec![]) };
+        assert_refused(read(&model), ErrorKind::Unsupported, "expected ir_version 3 to 14");
+    }
+    let mut twice = model_of(vec![]);
+    twice.opset_import.push(write::opset("", 17));
+    assert!(read(&twice).is_ok());
+    let mut bytes = encode(&model_of(vec![]));
+    bytes.extend_from_slice(b"\x3a\x00");
+    assert_refused(decode_bytes(&bytes), ErrorKind::Invalid, "more than one graph");
+}
+
+#[test]
+fn elements_given_twice_are_refused_wherever_they_are() {
+    let message = "elements are given in both raw_data and float_data";
+    let mut models = vec![model_of(vec![dual()])];
+    let constant = |attribute: AttributeProto| write::node("Constant", "/c", &[], &["c"], vec![attribute]);
+    let in_attribute = constant(write::attr_tensor("value", dual()));
+    models.push(model_with(vec![in_attribute.clone()]));
+    models.push(model_with(vec![constant(AttributeProto { tensors: vec![dual()], ..Default::default() })]));
+    let branch = write::graph("b", vec![in_attribute.clone()], vec![], vec![], vec![]);
+    models.push(model_with(vec![write::node("If", "", &[], &[], vec![write::attr_graph("g", branch)])]));
+    let sparse = SparseTensorProto { indices: Some(dual()), ..Default::default() };
+    let mut model = model_of(vec![]);
+    model.graph.as_mut().unwrap().sparse_initializer.push(sparse.clone());
+    models.push(model);
+    let attribute = AttributeProto { sparse_tensor: Some(Box::new(sparse)), ..Default::default() };
+    models.push(model_with(vec![constant(attribute)]));
+    let body = write::function("d", "f", &[], &[], vec![in_attribute], vec![]);
+    models.push(ModelProto { functions: vec![body], ..model_of(vec![]) });
+    let default = vec![write::attr_tensor("value", dual())];
+    let function = FunctionProto { attribute_proto: default, ..Default::default() };
+    models.push(ModelProto { functions: vec![function], ..model_of(vec![]) });
+    for model in models {
+        assert_refused(read(&model), ErrorKind::Invalid, message);
+    }
+}
+
+#[test]
+fn external_and_inner_elements_together_are_refused() {
+    let mut tensor = common::external(&[4], &[("location", "w.bin")]);
+    tensor.raw_data = Some(vec![0; 4].into());
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "in both raw_data and external_data");
+    let mut tensor = write::tensor("w", DataType::U8, &[4], vec![0; 4]);
+    tensor.external_data.push(StringStringEntryProto::default());
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "data_location is not EXTERNAL");
+}
+
+#[test]
+fn an_unnamed_tensor_is_known_by_its_node() {
+    let mut tensor = dual();
+    tensor.name = None;
+    let node = write::node("Constant", "/c", &[], &["out"], vec![write::attr_tensor("value", tensor)]);
+    assert_refused(read(&model_with(vec![node])), ErrorKind::Invalid, "tensor `/c.value`: ");
+}
+
+#[test]
+fn shapes_that_do_not_fit_are_refused() {
+    let tensor = write::tensor("w", DataType::F32, &[2, 3], vec![0; 20]);
+    let message = "model: tensor `w`: f32[2,3] takes 24 bytes, raw_data has 20";
+    assert_refused(resolve(tensor), ErrorKind::Invalid, message);
+    let tensor = TensorProto { float_data: vec![0.0; 5], ..bare(DataType::F32, &[2, 3]) };
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "f32[2,3] has 6 elements, float_data has 5");
+    let tensor = TensorProto { int32_data: vec![0; 5], ..bare(DataType::U8, &[4]) };
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "u8[4] has 4 elements, int32_data has 5");
+    let tensor = write::string_tensor("w", &[3], vec![vec![]]);
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "string[3] has 3 elements, string_data has 1");
+    assert_refused(resolve(bare(DataType::F32, &[1])), ErrorKind::Invalid, "the elements are missing");
+    assert_refused(resolve(bare(DataType::F32, &[2, -1])), ErrorKind::Invalid, "dimension 1 is -1");
+    let tensor = TensorProto { segment: Some(Segment::default()), ..bare(DataType::F32, &[0]) };
+    assert_refused(resolve(tensor), ErrorKind::Unsupported, "tensor segments");
+}
+
+#[test]
+fn huge_shapes_are_refused_as_a_limit() {
+    for dims in
+        [&[1i64 << 60][..], &[1 << 30, 1 << 30], &[1 << 62, 1 << 62], &[0, 1 << 62, 1 << 62], &[i64::MAX; 8]]
+    {
+        let tensor = TensorProto { raw_data: Some(vec![0; 4].into()), ..bare(DataType::F32, dims) };
+        assert_refused(resolve(tensor), ErrorKind::Limit, "has too many elements");
+    }
+    let tensor = TensorProto { raw_data: Some(vec![0; 4].into()), ..bare(DataType::F32, &[1 << 59]) };
+    assert_refused(resolve(tensor), ErrorKind::Limit, "bytes, the limit is 8589934592");
+    let limits = Limits { max_tensor_bytes: 7, ..Limits::default() };
+    let model = model_of(vec![write::tensor("w", DataType::F32, &[2], vec![0; 8])]);
+    let model = decode(&encode(&model), &limits).unwrap();
+    let refused = model.tensor(&model.graph().initializer[0]);
+    assert_refused(refused, ErrorKind::Limit, "8 bytes, the limit is 7");
+}
+
+#[test]
+fn nesting_is_limited() {
+    let depth = Limits::default().max_depth;
+    let typed = |mut model: ModelProto| {
+        model.graph.as_mut().unwrap().name = Some("main".into());
+        model
+    };
+    assert!(read(&typed(nested(depth))).is_ok());
+    for depth in [depth + 1, 200, 1000] {
+        let message = "graphs are nested more than 32 deep";
+        assert_refused(read(&nested(depth)), ErrorKind::Limit, message);
+    }
+    let limits = Limits { max_depth: 1000, ..Limits::default() };
+    let refused = decode(&encode(&nested(200)), &limits);
+    assert_refused(refused, ErrorKind::Limit, "messages are nested more than 100 deep");
+    let from_proto = Model::from_proto(nested(40), &Limits::default());
+    assert_refused(from_proto, ErrorKind::Limit, "graphs are nested more than 32 deep");
+}
+
+#[test]
+fn the_scan_is_as_deep_as_the_decoder() {
+    let limits = Limits { max_depth: 1000, ..Limits::default() };
+    let accepted = (1..60).filter(|&depth| decode(&encode(&nested(depth)), &limits).is_ok()).count();
+    assert_eq!(accepted, 34, "graph 1 + 33 × 3 = 100 messages");
+    let types = |depth: usize| {
+        let mut bytes = vec![];
+        for _ in 0..depth {
+            bytes = [field(1, &bytes), vec![]].concat();
+            bytes = field(4, &bytes);
+        }
+        [encode(&model_of(vec![])), vec![]]
+            .concat()
+            .into_iter()
+            .chain(field(25, &field(12, &field(2, &bytes))))
+            .collect::<Vec<u8>>()
+    };
+    for depth in 1..200 {
+        let result = decode(&types(depth), &limits);
+        match depth {
+            ..=48 => assert!(result.is_ok(), "{depth}"),
+            _ => assert_refused(result, ErrorKind::Limit, "messages are nested"),
+        }
+    }
+}
+
+/// A length-delimited field.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![];
+    let mut key = u32::from(number) << 3 | 2;
+    while key > 0x7f {
+        bytes.push(key as u8 | 0x80);
+        key >>= 7;
+    }
+    bytes.push(key as u8);
+    let mut length = content.len();
+    while length > 0x7f {
+        bytes.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(length as u8);
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+#[test]
+fn nodes_are_counted_over_graphs_and_functions() {
+    let node = write::node("Relu", "", &["x"], &["y"], vec![]);
+    let body = write::graph("b", vec![node.clone(); 3], vec![], vec![], vec![]);
+    let outer = write::node("If", "", &[], &[], vec![write::attr_graph("g", body)]);
+    let mut model = model_with(vec![outer, node.clone()]);
+    model.functions.push(write::function("d", "f", &[], &[], vec![node.clone(); 2], vec![]));
+    for (max_nodes, is_refused) in [(6, true), (7, false)] {
+        let limits = Limits { max_nodes, ..Limits::default() };
+        for result in [decode(&encode(&model), &limits), Model::from_proto(model.clone(), &limits)] {
+            match is_refused {
+                true => assert_refused(result, ErrorKind::Limit, "the model has more than 6 nodes"),
+                false => assert!(result.is_ok()),
+            }
+        }
+    }
+}
+
+#[test]
+fn small_files_cannot_become_big_models() {
+    // Two bytes in the file, hundreds in memory: empty nodes, tensors, names.
+    for (number, message) in [(1, "more than 1000000 nodes"), (5, "the decoded model would take")] {
+        let graph = field(number, b"").repeat(4_000_000);
+        let bytes = field(7, &graph);
+        assert_refused(decode_bytes(&bytes), ErrorKind::Limit, message);
+    }
+    let limits = Limits { max_model_bytes: 100, ..Limits::default() };
+    let model = encode(&model_of(vec![write::tensor("w", DataType::U8, &[200], vec![0; 200])]));
+    assert_refused(decode(&model, &limits), ErrorKind::Limit, "the model file would take");
+    let limits = Limits { max_model_bytes: model.len() as u64, ..Limits::default() };
+    assert!(decode(&model, &limits).is_ok());
+}
+
+#[test]
+fn files_larger_than_a_message_are_refused_unread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("big.onnx");
+    std::fs::File::create(&path).unwrap().set_len(MAX_MESSAGE_BYTES + 1).unwrap();
+    let message = "big.onnx`: the model file would take 2147483648 bytes, the limit is 2147483647";
+    assert_refused(read_model(&path, &Limits::default()), ErrorKind::Limit, message);
+}
+
+#[test]
+fn things_that_are_not_files_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_refused(read_model(folder.path(), &Limits::default()), ErrorKind::Invalid, "not a regular file");
+    let missing = folder.path().join("missing.onnx");
+    assert_refused(read_model(&missing, &Limits::default()), ErrorKind::Io, "cannot read `");
+    let empty = folder.path().join("empty.onnx");
+    std::fs::write(&empty, b"").unwrap();
+    assert_refused(read_model(&empty, &Limits::default()), ErrorKind::Invalid, "the model has no graph");
+}
+
+#[test]
+fn names_cannot_control_a_terminal() {
+    let mut tensor = dual();
+    tensor.name = Some("\u{1b}]0;x\u{7}\n\u{202e}".into());
+    let error = read(&model_of(vec![tensor])).err().unwrap().to_string();
+    assert!(error.contains(r"`\u{1b}]0;x\u{7}\n\u{202e}`"), "{error}");
+}
+
+#[test]
+fn external_data_need_a_file() {
+    let mut tensor = common::external(&[4], &[("location", "w.bin")]);
+    let message = "model: tensor `w`: external data `w.bin`: a model that is not read from a file";
+    assert_refused(resolve(tensor.clone()), ErrorKind::Invalid, message);
+    tensor.data_location = Some(DataLocation::External as i32);
+    let from_proto = Model::from_proto(model_of(vec![tensor]), &Limits::default());
+    assert_refused(from_proto, ErrorKind::Invalid, message);
+}

@@ -1,0 +1,194 @@
+//! Every element type in every encoding that may hold it.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{assert_refused, bare, read, resolve};
+use dlbc_proto::{
+    Bytes, DataType, ErrorKind, Limits, decode, encode,
+    onnx::{SparseTensorProto, TensorProto},
+    write,
+};
+
+#[test]
+fn raw_data_of_every_type() {
+    for dtype in DataType::ALL {
+        let Some(size) = dtype.size() else { continue };
+        let bytes: Vec<u8> = (0..6 * size).map(|byte| (byte % 2) as u8).collect();
+        let data = resolve(write::tensor("w", dtype, &[2, 3], bytes.clone())).unwrap();
+        assert_eq!((data.dtype, data.dims.as_slice(), data.elements()), (dtype, &[2, 3][..], 6));
+        assert_eq!(data.bytes, bytes);
+        assert_eq!(DataType::from_onnx(dtype.to_onnx()), Some(dtype));
+    }
+}
+
+#[test]
+fn float_and_double_data() {
+    let values = [1.5f32, -0.0, f32::MAX, f32::MIN_POSITIVE / 2.0];
+    let tensor = TensorProto { float_data: values.to_vec(), ..bare(DataType::F32, &[4]) };
+    assert_eq!(resolve(tensor).unwrap().bytes, values.map(f32::to_le_bytes).concat());
+    let values = [1.5f64, -0.0, f64::MAX];
+    let tensor = TensorProto { double_data: values.to_vec(), ..bare(DataType::F64, &[3]) };
+    assert_eq!(resolve(tensor).unwrap().bytes, values.map(f64::to_le_bytes).concat());
+}
+
+#[test]
+fn int32_data_of_every_type() {
+    let cases: [(DataType, &[i32], &[u8]); 8] = [
+        (DataType::I32, &[i32::MIN, -1], &[0, 0, 0, 128, 255, 255, 255, 255]),
+        (DataType::I16, &[-32768, 32767], &[0, 128, 255, 127]),
+        (DataType::I8, &[-128, 127], &[128, 127]),
+        (DataType::U16, &[0, 65535], &[0, 0, 255, 255]),
+        (DataType::U8, &[0, 255], &[0, 255]),
+        (DataType::Bool, &[0, 1], &[0, 1]),
+        (DataType::F16, &[0x3c00, 0xfc00], &[0, 0x3c, 0, 0xfc]),
+        (DataType::Bf16, &[0x3f80, 0xff80], &[0x80, 0x3f, 0x80, 0xff]),
+    ];
+    for (dtype, values, bytes) in cases {
+        let tensor = TensorProto { int32_data: values.to_vec(), ..bare(dtype, &[2]) };
+        assert_eq!(resolve(tensor).unwrap().bytes, bytes, "{dtype}");
+    }
+}
+
+#[test]
+fn int64_and_uint64_data() {
+    let tensor = TensorProto { int64_data: vec![i64::MIN, -1], ..bare(DataType::I64, &[2]) };
+    assert_eq!(resolve(tensor).unwrap().bytes, [i64::MIN.to_le_bytes(), [255; 8]].concat());
+    let tensor = TensorProto { uint64_data: vec![u64::MAX], ..bare(DataType::U64, &[1]) };
+    assert_eq!(resolve(tensor).unwrap().bytes, [255u8; 8].as_slice());
+    let tensor = TensorProto { uint64_data: vec![u64::from(u32::MAX)], ..bare(DataType::U32, &[1]) };
+    assert_eq!(resolve(tensor).unwrap().bytes, [255u8; 4].as_slice());
+}
+
+#[test]
+fn strings() {
+    let strings = vec![b"a".to_vec(), vec![], vec![0xff]];
+    let data = resolve(write::string_tensor("w", &[3], strings.clone())).unwrap();
+    assert_eq!((data.dtype, data.strings, data.bytes.len()), (DataType::String, strings, 0));
+}
+
+#[test]
+fn scalars_and_empty_tensors() {
+    let data = resolve(write::tensor("w", DataType::F32, &[], vec![0; 4])).unwrap();
+    assert_eq!((data.dims.len(), data.elements()), (0, 1));
+    for tensor in [bare(DataType::F32, &[3, 0]), write::tensor("w", DataType::F32, &[3, 0], vec![])] {
+        let data = resolve(tensor).unwrap();
+        assert_eq!((data.dims.as_slice(), data.bytes.len()), (&[3, 0][..], 0));
+    }
+    assert_eq!(resolve(bare(DataType::String, &[0])).unwrap().strings.len(), 0);
+}
+
+#[test]
+fn values_that_do_not_fit_are_refused() {
+    for (dtype, value) in [
+        (DataType::I8, 128),
+        (DataType::I8, -129),
+        (DataType::U8, -1),
+        (DataType::U8, 256),
+        (DataType::I16, 32768),
+        (DataType::U16, 65536),
+        (DataType::F16, -1),
+        (DataType::Bf16, 65536),
+        (DataType::Bool, 2),
+    ] {
+        let tensor = TensorProto { int32_data: vec![0, value], ..bare(dtype, &[2]) };
+        let message = format!("model: tensor `w`: element 1 is {value}, which is not a {dtype}");
+        assert_refused(resolve(tensor), ErrorKind::Invalid, &message);
+    }
+    let tensor = TensorProto { uint64_data: vec![1 << 32], ..bare(DataType::U32, &[1]) };
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "element 0 is 4294967296, which is not a u32");
+    let tensor = write::tensor("w", DataType::Bool, &[2], vec![1, 2]);
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "element 1 is 2, which is not a bool");
+}
+
+#[test]
+fn encodings_of_the_wrong_type_are_refused() {
+    let tensor = TensorProto { float_data: vec![1.0], ..bare(DataType::I64, &[1]) };
+    let message = "elements of type i64 cannot be in float_data";
+    assert_refused(resolve(tensor), ErrorKind::Invalid, message);
+    let tensor = TensorProto { int32_data: vec![1], ..bare(DataType::I64, &[1]) };
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "elements of type i64 cannot be in int32_data");
+    let tensor = write::tensor("w", DataType::String, &[1], vec![0]);
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "elements of type string cannot be in raw_data");
+}
+
+#[test]
+fn unsupported_types_are_named() {
+    for (number, name) in [(14, "COMPLEX64"), (15, "COMPLEX128"), (17, "FLOAT8E4M3FN"), (22, "INT4")] {
+        let tensor = TensorProto { data_type: Some(number), ..bare(DataType::F32, &[1]) };
+        let message = format!("tensor `w`: elements of type {name} are not supported");
+        assert_refused(resolve(tensor), ErrorKind::Unsupported, &message);
+    }
+    let tensor = TensorProto { data_type: Some(99), ..bare(DataType::F32, &[1]) };
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "99 is not an element type");
+    let tensor = TensorProto { data_type: None, ..bare(DataType::F32, &[1]) };
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "0 is not an element type");
+}
+
+#[test]
+fn raw_data_is_not_copied() {
+    let tensor = |fill| write::tensor("w", DataType::U8, &[64], vec![fill; 64]);
+    let bytes = encode(&common::model_of(vec![tensor(7), tensor(8)]));
+    let model = decode(&bytes, &Limits::default()).unwrap();
+    let tensor = &model.graph().initializer[0];
+    let data = model.tensor(tensor).unwrap();
+    assert_eq!(data.bytes.as_ptr(), tensor.raw_data.as_ref().unwrap().as_ptr());
+    // Both tensors are parts of one buffer: the source.
+    let other = model.graph().initializer[1].raw_data.as_ref().unwrap();
+    let distance = other.as_ptr() as usize - data.bytes.as_ptr() as usize;
+    let in_source = bytes.windows(64).position(|part| part == [8; 64]).unwrap()
+        - bytes.windows(64).position(|part| part == [7; 64]).unwrap();
+    assert_eq!(distance, in_source);
+}
+
+fn sparse(values: &[f32], indices: &[i64], index_dims: &[u64], dims: &[i64]) -> SparseTensorProto {
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let index_bytes: Vec<u8> = indices.iter().flat_map(|index| index.to_le_bytes()).collect();
+    SparseTensorProto {
+        values: Some(write::tensor("s", DataType::F32, &[values.len() as u64], bytes)),
+        indices: Some(write::tensor("", DataType::I64, index_dims, index_bytes)),
+        dims: dims.to_vec(),
+    }
+}
+
+fn densify(sparse: SparseTensorProto) -> Result<Vec<f32>, dlbc_proto::ProtoError> {
+    let mut proto = common::model_of(vec![]);
+    proto.graph.as_mut().unwrap().sparse_initializer.push(sparse);
+    let model = read(&proto)?;
+    let data = model.sparse(&model.graph().sparse_initializer[0])?;
+    Ok(floats(&data.bytes))
+}
+
+fn floats(bytes: &Bytes) -> Vec<f32> {
+    bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+#[test]
+fn sparse_tensors_become_dense() {
+    let dense = vec![0.0, 5.0, 0.0, 0.0, 0.0, 7.0];
+    assert_eq!(densify(sparse(&[5.0, 7.0], &[1, 5], &[2], &[2, 3])).unwrap(), dense);
+    assert_eq!(densify(sparse(&[5.0, 7.0], &[0, 1, 1, 2], &[2, 2], &[2, 3])).unwrap(), dense);
+    assert_eq!(densify(sparse(&[], &[], &[0], &[2])).unwrap(), vec![0.0; 2]);
+}
+
+#[test]
+fn sparse_tensors_are_checked() {
+    let invalid = |sparse, message| assert_refused(densify(sparse), ErrorKind::Invalid, message);
+    invalid(sparse(&[1.0], &[6], &[1], &[2, 3]), "index 6 of value 0 is outside of 6");
+    invalid(sparse(&[1.0], &[-1], &[1], &[2, 3]), "index -1 of value 0 is outside of 6");
+    invalid(sparse(&[1.0], &[0, 3], &[1, 2], &[2, 3]), "index 3 of value 0 is outside of 3");
+    invalid(sparse(&[1.0, 2.0], &[1, 1], &[2], &[2, 3]), "index of value 1 is not greater");
+    invalid(sparse(&[1.0, 2.0], &[3, 1], &[2], &[2, 3]), "index of value 1 is not greater");
+    invalid(
+        sparse(&[1.0], &[0, 0, 0], &[1, 3], &[2, 3]),
+        "expected indices of shape [1] or [1,2], found [1,3]",
+    );
+    invalid(sparse(&[1.0, 2.0], &[1], &[1], &[2, 3]), "expected indices of shape [2] or [2,2], found [1]");
+    invalid(SparseTensorProto { values: None, ..sparse(&[], &[], &[0], &[2]) }, "the values are missing");
+    invalid(SparseTensorProto { indices: None, ..sparse(&[], &[], &[0], &[2]) }, "the indices are missing");
+    invalid(sparse(&[1.0], &[0], &[1], &[-2]), "tensor `s`: dimension 0 is -2");
+    let huge = sparse(&[1.0], &[0], &[1], &[1 << 40]);
+    assert_refused(densify(huge), ErrorKind::Limit, "tensor `s`: 4398046511104 bytes, the limit is");
+    let rank_0_rows = sparse(&[1.0], &[], &[1, 0], &[]);
+    assert_eq!(densify(rank_0_rows).unwrap(), [1.0]);
+}
