@@ -118,11 +118,13 @@ impl<O> Graph<O> {
 
     fn unique(&mut self, name: &str) -> String {
         let mut candidate = name.to_string();
-        let mut n = 1;
-        while candidate.is_empty() || !self.names.insert(candidate.clone()) {
+        // Counting on from the last suffix keeps a million nodes of one name linear.
+        while candidate.is_empty() || self.names.contains_key(&candidate) {
+            let n = self.names.entry(name.to_string()).or_insert(0);
+            *n += 1;
             candidate = format!("{name}.{n}");
-            n += 1;
         }
+        self.names.insert(candidate.clone(), 0);
         candidate
     }
 }

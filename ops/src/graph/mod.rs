@@ -10,7 +10,7 @@ mod verify;
 pub use print::PrintOp;
 pub use verify::Fault;
 
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Reverse;
 use std::fmt;
 
@@ -122,12 +122,13 @@ pub struct Graph<O> {
     g: StableDiGraph<Node<O>, Wire>,
     inputs: Vec<NodeId>,
     outputs: Vec<(String, Value)>,
-    names: BTreeSet<String>,
+    /// Names in use, with the last suffix given to a variant of each.
+    names: BTreeMap<String, usize>,
 }
 
 impl<O> Default for Graph<O> {
     fn default() -> Self {
-        Graph { g: StableDiGraph::default(), inputs: vec![], outputs: vec![], names: BTreeSet::new() }
+        Graph { g: StableDiGraph::default(), inputs: vec![], outputs: vec![], names: BTreeMap::new() }
     }
 }
 
@@ -140,6 +141,11 @@ impl<O> Graph<O> {
     /// Whether there is no node.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether a node is (still) in the graph.
+    pub fn contains(&self, id: NodeId) -> bool {
+        self.g.contains_node(id.0)
     }
 
     /// A node; the id must be of this graph.

@@ -39,6 +39,7 @@ mod transpose;
 
 pub mod fold;
 pub mod read;
+pub use fold::eval;
 pub mod role;
 
 pub use activation::{Activation, Function};
@@ -46,7 +47,7 @@ pub use add::{Add, Sub};
 pub use arg::Arg;
 pub use arithmetic::{Arithmetic, Extremum};
 pub use batch_norm::BatchNorm;
-pub use cast::Cast;
+pub use cast::{Cast, dtype as element_type};
 pub use compare::Compare;
 pub use concat::Concat;
 pub use conv::Conv;
@@ -62,7 +63,7 @@ pub use pad::Pad;
 pub use pool::{AveragePool, MaxPool};
 pub use prelu::PRelu;
 pub use range::Range;
-pub use reduce::Reduce;
+pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
 pub use select::Select;
 pub use slice::Slice;
@@ -193,6 +194,11 @@ impl Op {
             Op::Input => vec![],
             _ => self.operator().map_or_else(Vec::new, |op| op.lower(b, inputs)),
         }
+    }
+
+    /// The operator's name without attributes.
+    pub fn title(&self) -> String {
+        PrintOp::name(self)
     }
 
     /// What this is to a rule, given which operands carry relevance.

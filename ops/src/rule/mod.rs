@@ -121,8 +121,6 @@ pub struct RuleNode {
     pub operands: Vec<String>,
     /// Which operands get relevance: output slot `i` is that of operand `targets[i]`.
     pub targets: Vec<usize>,
-    /// The forward values that the rule reads, by name.
-    pub saves: Vec<String>,
 }
 
 impl Vocabulary for RuleNode {

@@ -36,9 +36,9 @@ impl Array {
     /// To a tensor of `dtype`.
     pub fn to_tensor(&self, dtype: DType) -> Tensor {
         let bytes = match self {
-            Array::F(a) => dtype.encode_f64(a.iter().copied()),
-            Array::I(a) => dtype.encode_i64(a.iter().copied()),
-            Array::B(a) => dtype.encode_i64(a.iter().map(|b| i64::from(*b))),
+            Array::F(a) => dtype.encode_f64(&mut a.iter().copied()),
+            Array::I(a) => dtype.encode_i64(&mut a.iter().copied()),
+            Array::B(a) => dtype.encode_i64(&mut a.iter().map(|b| i64::from(*b))),
         };
         Tensor { dtype, dims: self.dims().to_vec(), data: Arc::new(bytes) }
     }

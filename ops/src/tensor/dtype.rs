@@ -77,20 +77,20 @@ impl DType {
         }
     }
 
-    pub(super) fn encode_f64(self, values: impl Iterator<Item = f64>) -> Vec<u8> {
+    pub(super) fn encode_f64(self, values: &mut dyn Iterator<Item = f64>) -> Vec<u8> {
         match self {
             DType::F32 => values.flat_map(|v| (v as f32).to_le_bytes()).collect(),
             DType::F64 => values.flat_map(|v| v.to_le_bytes()).collect(),
             DType::F16 => values.flat_map(|v| f16::from_f64(v).to_le_bytes()).collect(),
             DType::Bf16 => values.flat_map(|v| bf16::from_f64(v).to_le_bytes()).collect(),
-            _ => self.encode_i64(values.map(|v| v as i64)),
+            _ => self.encode_i64(&mut values.map(|v| v as i64)),
         }
     }
 
-    pub(super) fn encode_i64(self, values: impl Iterator<Item = i64>) -> Vec<u8> {
+    pub(super) fn encode_i64(self, values: &mut dyn Iterator<Item = i64>) -> Vec<u8> {
         match self.size_bytes() {
             1 if self == DType::Bool => values.map(|v| u8::from(v != 0)).collect(),
-            _ if self.is_float() => self.encode_f64(values.map(|v| v as f64)),
+            _ if self.is_float() => self.encode_f64(&mut values.map(|v| v as f64)),
             n => values.flat_map(|v| v.to_le_bytes().into_iter().take(n)).collect(),
         }
     }

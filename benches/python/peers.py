@@ -1,0 +1,135 @@
+#!/usr/bin/env python3
+"""Times what dlbc is compared with; prints a line of JSON for each measurement.
+
+    benches/python/peers.py --model resnet50 --onnx MODEL.onnx --threads 2
+    benches/python/peers.py --model vgg16 --method torch_grad_input --repeats 5
+
+Needs the environment of `scripts/python_env.sh --bench`; the ONNX file comes from
+scripts/make_models.py (ort_forward takes any file, with the inputs beside it as
+input.npz). Every method runs in its own process, so that memory is its own:
+
+  ort_forward               ONNX Runtime's forward pass
+  torch_forward             torchvision's forward pass
+  torch_grad_input          gradient x input, weights frozen
+  zennit_epsilon_plus       LRP, zennit's EpsilonPlus
+  zennit_epsilon_plus_flat  LRP, zennit's EpsilonPlusFlat
+
+torchvision's models have random weights; they do not change the time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+METHODS = ("ort_forward", "torch_forward", "torch_grad_input", "zennit_epsilon_plus", "zennit_epsilon_plus_flat")
+TARGET = 3  # the class that is explained
+
+
+def prepare_ort(path: Path, threads: int) -> Callable[[], object]:
+    import numpy as np
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    feed = dict(np.load(path.with_name("input.npz")))
+    return lambda: session.run(None, feed)
+
+
+def prepare_torch(model: str, method: str, threads: int) -> Callable[[], object]:
+    import torch
+    import torchvision
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    net = getattr(torchvision.models, model)(weights=None).eval()
+    for p in net.parameters():
+        p.requires_grad_(False)
+    x = torch.randn(1, 3, 224, 224)
+
+    if method == "torch_forward":
+        def forward() -> object:
+            with torch.no_grad():
+                return net(x)
+        return forward
+    if method == "torch_grad_input":
+        def grad_input() -> object:
+            leaf = x.clone().requires_grad_(True)
+            (gradient,) = torch.autograd.grad(net(leaf)[0, TARGET], leaf)
+            return gradient * leaf
+        return grad_input
+
+    from zennit.attribution import Gradient
+    from zennit.composites import EpsilonPlus, EpsilonPlusFlat
+    from zennit.torchvision import ResNetCanonizer, VGGCanonizer
+
+    composite = EpsilonPlusFlat if method.endswith("flat") else EpsilonPlus
+    canonizer = ResNetCanonizer() if model.startswith("resnet") else VGGCanonizer()
+    start = torch.eye(1000)[[TARGET]]
+    attributor = Gradient(model=net, composite=composite(canonizers=[canonizer]))
+    attributor.__enter__()  # stays registered while the process lives, as a user would keep it
+    return lambda: attributor(x, start)
+
+
+def measure(args: argparse.Namespace, method: str) -> dict[str, object]:
+    """One method, in this process."""
+    warnings.filterwarnings("ignore")
+    if method == "ort_forward":
+        run = prepare_ort(args.onnx, args.threads)
+    else:
+        run = prepare_torch(args.model, method, args.threads)
+    times, cpu = [], []
+    for i in range(args.warmup + args.repeats):
+        start, cpu_start = time.perf_counter(), time.process_time()
+        run()
+        if i >= args.warmup:
+            times.append(1000 * (time.perf_counter() - start))
+            cpu.append(1000 * (time.process_time() - cpu_start))
+    return {
+        "model": args.model, "method": method, "threads": args.threads,
+        "median_ms": round(statistics.median(times), 2), "min_ms": round(min(times), 2),
+        "cpu_ms": round(statistics.median(cpu), 2),  # of all threads; steadier on a shared machine
+        "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "load": round(os.getloadavg()[0], 2),  # of the machine, to judge the numbers by
+    }
+
+
+def main() -> int:
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--model", choices=["resnet50", "vgg16"], required=True)
+    ap.add_argument("--onnx", type=Path, help="the model for ort_forward; without it that method is left out")
+    ap.add_argument("--method", choices=METHODS, action="append", help="repeatable (default: all)")
+    ap.add_argument("--threads", type=int, default=1)
+    ap.add_argument("--repeats", type=int, default=5)
+    ap.add_argument("--warmup", type=int, default=1)
+    args = ap.parse_args()
+    methods = args.method or [m for m in METHODS if m != "ort_forward" or args.onnx]
+    if "ort_forward" in methods and not args.onnx:
+        ap.error("ort_forward needs --onnx")
+
+    if len(methods) == 1:
+        print(json.dumps(measure(args, methods[0])), flush=True)
+        return 0
+    failed = 0
+    for method in methods:
+        command = [sys.executable, __file__, "--model", args.model, "--method", method, "--threads", str(args.threads),
+                   "--repeats", str(args.repeats), "--warmup", str(args.warmup)]
+        command += ["--onnx", str(args.onnx)] if args.onnx else []
+        failed |= subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": str(args.threads)}).returncode
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,85 @@
+//! A layer followed by a constant scale or shift by unit becomes one layer: `a · (W x + b) + c = (a W) x + (a b + c)`.
+//!
+//! Exporters write batch normalisation that way. A scale that precedes an activation is not touched: it is no part of the
+//! layer then.
+
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::op::{Add, Mul, Op, Reshape};
+use dlbc_ops::tensor::{Dim, Shape, Tensor};
+
+use super::fuse_linear_bias::{absorb, constant, unit_axis};
+
+/// Folds every `Mul` and `Add` by a constant of units into the layer before it.
+pub fn run(graph: &mut Graph<Op>) -> bool {
+    let mut changed = false;
+    for id in graph.topological() {
+        if !graph.contains(id) {
+            continue;
+        }
+        if !matches!(graph.op(id), Op::Mul(_) | Op::Add(_)) {
+            continue;
+        }
+        let inputs = graph.node_inputs(id);
+        let &[a, b] = inputs.as_slice() else { continue };
+        let (layer, factor) = if graph.constant(b).is_some() { (a, b) } else { (b, a) };
+        if graph.only_consumer(layer) != Some(id) {
+            continue;
+        }
+        let mul = matches!(graph.op(id), Op::Mul(_));
+        let Some(units) = unit_axis(graph, layer).and_then(|axis| graph.ty(layer).dim(axis).as_known()) else { continue };
+        let Some(vector) = graph.constant(factor).and_then(|t| by_unit(graph, layer, t, units as usize)) else { continue };
+        let ones = Tensor::from_f32(&[units as usize], &vec![1.0; units as usize]);
+        let zeros = Tensor::from_f32(&[units as usize], &vec![0.0; units as usize]);
+        let (scale, shift) = if mul { (vector, zeros) } else { (ones, vector) };
+        changed |= apply(graph, layer, &scale, &shift, Value { node: id, slot: 0 });
+    }
+    changed
+}
+
+/// Folds `scale · layer + shift` (both `[units]`) into the layer and lets it stand for `result`.
+pub(super) fn apply(graph: &mut Graph<Op>, layer: Value, scale: &Tensor, shift: &Tensor, result: Value) -> bool {
+    let operands = graph.node_inputs(layer.node);
+    let Some(weight) = operands.get(1).and_then(|w| graph.constant(*w)).cloned() else { return false };
+    let bias = match operands.get(2) {
+        None => Some(shift.clone()),
+        Some(b) => graph
+            .constant(*b)
+            .and_then(|b| constant(Mul, &[b, scale]))
+            .and_then(|b| constant(Add, &[&b, shift])),
+    };
+    let unit_axis_of_weight = match graph.op(layer.node) {
+        Op::Conv(_) => 0,
+        Op::Linear(l) => usize::from(!l.transposed),
+        _ => return false,
+    };
+    let mut dims = vec![Dim::known(1); weight.dims().len()];
+    dims[unit_axis_of_weight] = Dim::known(scale.elems() as i64);
+    let column = constant(Reshape { to: Shape(dims) }, &[scale]);
+    let Some((weight, bias)) = column.and_then(|c| constant(Mul, &[&weight, &c])).zip(bias) else { return false };
+    let mut inputs = vec![operands[0]];
+    for (tensor, suffix) in [(weight, "weight"), (bias, "bias")] {
+        let name = format!("{}.{suffix}", graph.value_name(result));
+        let origin = graph.node(layer.node).origin.join(&graph.node(result.node).origin);
+        let ty = tensor.ty();
+        inputs.push(graph.add_value(Op::Const(tensor), &name, ty, origin, &[]));
+    }
+    graph.set_inputs(layer.node, &inputs);
+    absorb(graph, layer, result);
+    true
+}
+
+/// A constant as `[units]` when it broadcasts to a layer's result along its unit axis only.
+pub(super) fn by_unit(graph: &Graph<Op>, layer: Value, t: &Tensor, units: usize) -> Option<Tensor> {
+    let rank = graph.ty(layer).rank();
+    let axis = unit_axis(graph, layer)?;
+    let lead = rank.checked_sub(t.dims().len())?;
+    let fits = t.dims().iter().enumerate().all(|(i, d)| *d == 1 || (i + lead == axis && *d == units));
+    if !fits || !t.dtype().is_float() {
+        return None;
+    }
+    match t.elems() {
+        1 => Some(Tensor::from_f32(&[units], &vec![t.to_f32()[0]; units])),
+        n if n == units => t.with_dims(&[units]),
+        _ => None,
+    }
+}

@@ -1,0 +1,57 @@
+//! Canonicalisation: rewrites the model before rules apply, so that a rule sees what the author wrote.
+//!
+//! The table gives the order; each line says why it stands there. The runner verifies after every pass.
+
+mod fold_affine;
+mod fold_batch_norm;
+mod fuse_linear_bias;
+mod recover_gelu;
+mod recover_silu;
+
+use dlbc_ops::graph::Graph;
+use dlbc_ops::op::Op;
+
+use crate::composite::Composite;
+use crate::error::CompileError;
+
+/// A pass: a name and a function that says whether it changed the graph.
+pub struct Pass {
+    /// A verb phrase.
+    pub name: &'static str,
+    /// Whether the composite wants it.
+    pub wanted: fn(&Composite) -> bool,
+    /// Rewrites the graph.
+    pub run: fn(&mut Graph<Op>) -> bool,
+}
+
+const fn pass(name: &'static str, run: fn(&mut Graph<Op>) -> bool) -> Pass {
+    Pass { name, wanted: |_| true, run }
+}
+
+/// The passes in order.
+pub const CANONICAL: &[Pass] = &[
+    pass("fuse_linear_bias", fuse_linear_bias::run), // a bias is part of its layer before anything folds into the layer
+    Pass { name: "fold_batch_norm", wanted: |c| c.fold_batch_norm, run: fold_batch_norm::run },
+    Pass { name: "fold_affine", wanted: |c| c.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
+    pass("recover_silu", recover_silu::run), // before a gate is taken for a product
+    pass("recover_gelu", recover_gelu::run),
+    pass("remove_unused", |g| g.remove_unused() > 0), // last: what the others left behind
+];
+
+/// Runs the passes that `composite` wants; calls `after` with each pass's name and the graph.
+///
+/// # Errors
+/// [`CompileError::Broken`] when a pass leaves a graph that does not verify: a bug in dlbc.
+pub fn canonicalise(
+    graph: &mut Graph<Op>,
+    composite: &Composite,
+    mut after: impl FnMut(&'static str, &Graph<Op>),
+) -> Result<(), CompileError> {
+    for pass in CANONICAL.iter().filter(|p| (p.wanted)(composite)) {
+        if (pass.run)(graph) {
+            graph.check().map_err(|faults| CompileError::Broken { pass: pass.name, faults })?;
+        }
+        after(pass.name, graph);
+    }
+    Ok(())
+}

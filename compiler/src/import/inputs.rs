@@ -1,0 +1,117 @@
+//! The model's inputs: types, symbols, `--shape`.
+
+use std::collections::BTreeMap;
+
+use dlbc_ops::OpError;
+use dlbc_ops::op::Op;
+use dlbc_ops::tensor::{Dim, Shape, TensorType};
+use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
+use dlbc_proto::onnx::type_proto::Value as TypeValue;
+use dlbc_proto::onnx::ValueInfoProto;
+use dlbc_proto::Name;
+
+use super::{Import, widen};
+use crate::error::CompileError;
+
+/// Adds every input that is no initializer (older files list those as inputs too).
+pub fn add(import: &mut Import) -> Result<(), CompileError> {
+    let model = import.model;
+    let mut symbols = Symbols::default();
+    let mut names = vec![];
+    let initializers: std::collections::HashSet<String> = import.values.keys().cloned().collect();
+    for input in &model.graph().input {
+        let name = input.name();
+        if initializers.contains(name) {
+            continue;
+        }
+        names.push(name.to_string());
+        let ty = input_type(input, &mut symbols)?;
+        let ty = match import.options.shapes.get(name) {
+            Some(dims) => fix(name, &ty, dims)?,
+            None => ty,
+        };
+        let v = import.graph.add_input(Op::Input, name, ty);
+        if import.values.insert(name.into(), widen(&mut import.graph, v)).is_some() {
+            return Err(CompileError::Duplicate(Name::new(name)));
+        }
+    }
+    for (what, given) in [
+        ("--shape", import.options.shapes.keys().collect::<Vec<_>>()),
+        ("--live", import.options.live.iter().collect()),
+        ("--no-relevance", import.options.no_relevance.iter().collect()),
+    ] {
+        if let Some(name) = given.into_iter().find(|n| !names.contains(n) && !import.options.stop_at.contains(n)) {
+            let known = super::nearest(name, &names);
+            return Err(CompileError::UnknownName { what, name: Name::new(name), known });
+        }
+    }
+    Ok(())
+}
+
+/// Symbols by the name that the file gives them.
+#[derive(Default)]
+struct Symbols(BTreeMap<String, String>);
+
+impl Symbols {
+    /// A symbol for a named dimension: the same name, the same symbol. Names that would not print or parse are rewritten.
+    fn named(&mut self, param: &str) -> Dim {
+        if let Some(name) = self.0.get(param) {
+            return Dim::symbol(name);
+        }
+        let clean: String = param.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
+        let clean = match clean.chars().next() {
+            Some(c) if c.is_ascii_alphabetic() => clean,
+            _ => format!("d{clean}"),
+        };
+        let mut name = clean.clone();
+        let mut n = 1;
+        while self.0.values().any(|v| *v == name) || name == "floor" {
+            name = format!("{clean}_{n}");
+            n += 1;
+        }
+        self.0.insert(param.into(), name.clone());
+        Dim::symbol(&name)
+    }
+}
+
+fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorType, CompileError> {
+    let name = input.name();
+    let bad = |message: &str| CompileError::Input { input: Name::new(name), message: message.into() };
+    let Some(TypeValue::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Err(bad("a tensor is expected; sequences, maps and optionals are not supported"));
+    };
+    let dtype = dlbc_ops::op::element_type(i64::from(ty.elem_type())).map_err(|e| match e {
+        OpError::Unsupported(m) => bad(&m),
+        other => bad(&other.to_string()),
+    })?;
+    let shape = ty.shape.as_ref().ok_or_else(|| bad("its rank is not stated"))?;
+    let mut dims = vec![];
+    for (i, d) in shape.dim.iter().enumerate() {
+        let unnamed = format!("{name}_{i}");
+        dims.push(match &d.value {
+            // Some exporters write 0 or a negative number for a dimension they do not know.
+            Some(DimValue::DimValue(v)) if *v > 0 => Dim::known(*v),
+            Some(DimValue::DimParam(p)) if !p.is_empty() && p != "?" => symbols.named(p),
+            _ => symbols.named(&unnamed),
+        });
+    }
+    Ok(TensorType::new(dtype, dims))
+}
+
+fn fix(name: &str, ty: &TensorType, dims: &[i64]) -> Result<TensorType, CompileError> {
+    let bad = |message: String| CompileError::Input { input: Name::new(name), message };
+    if dims.len() != ty.rank() {
+        return Err(bad(format!("--shape has {} dimensions, the input {ty} has {}", dims.len(), ty.rank())));
+    }
+    let fixed: Result<Shape, CompileError> = dims
+        .iter()
+        .zip(&ty.shape.0)
+        .map(|(given, own)| match (given, own.as_known()) {
+            (-1, _) => Ok(own.clone()),
+            (d, _) if *d < 1 => Err(bad(format!("--shape {d}: a dimension is at least 1, or -1 to keep it symbolic"))),
+            (d, Some(known)) if *d != known => Err(bad(format!("--shape {d}: the model fixes this dimension to {known}"))),
+            (d, _) => Ok(Dim::known(*d)),
+        })
+        .collect();
+    Ok(ty.with_shape(fixed?))
+}

@@ -1,0 +1,42 @@
+//! What a compilation may be told.
+
+use std::collections::BTreeMap;
+
+/// Options of a compilation.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The composite's name.
+    pub rules: String,
+    /// Fixed dimensions of inputs by name; -1 keeps one symbolic.
+    pub shapes: BTreeMap<String, Vec<i64>>,
+    /// The explained output; the first when `None`.
+    pub output: Option<String>,
+    /// Tensors that become inputs: what makes them is left out.
+    pub stop_at: Vec<String>,
+    /// Integer inputs whose values, cast to float, carry relevance.
+    pub live: Vec<String>,
+    /// Inputs that carry no relevance.
+    pub no_relevance: Vec<String>,
+    /// A tensor above this many bytes is refused.
+    pub max_tensor_bytes: u64,
+    /// More nodes than this, functions expanded, are refused.
+    pub max_nodes: usize,
+    /// Keep the text of the graph after the pass of this name (or `import`).
+    pub dump_after: Option<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            rules: "dlb".into(),
+            shapes: BTreeMap::new(),
+            output: None,
+            stop_at: vec![],
+            live: vec![],
+            no_relevance: vec![],
+            max_tensor_bytes: 8 << 30,
+            max_nodes: 1_000_000,
+            dump_after: None,
+        }
+    }
+}

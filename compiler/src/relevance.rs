@@ -1,0 +1,212 @@
+//! `Graph<Op>` + composite → [`RelevanceGraph`]: one rule node for each forward node between the explained output and the
+//! inputs, wires reversed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use dlbc_ops::graph::{Graph, Node, NodeId, Value};
+use dlbc_ops::op::Op;
+use dlbc_ops::op::role::{Role, RoleKind};
+use dlbc_ops::rule::{Rule, RuleNode};
+use dlbc_ops::tensor::DType;
+use dlbc_proto::Name;
+
+use crate::composite::Composite;
+use crate::error::CompileError;
+use crate::options::Options;
+
+/// The reverse of a model: who gets relevance from whom, by which rule.
+pub struct RelevanceGraph {
+    /// Rule nodes; a wire carries relevance, and wires into one slot sum up.
+    pub graph: Graph<RuleNode>,
+    /// The forward node of each rule node (the seed has none).
+    pub forward: BTreeMap<NodeId, NodeId>,
+    /// The explained output.
+    pub explained: String,
+    /// The seed: relevance of the explained output.
+    pub seed: NodeId,
+    /// The model inputs that relevance reaches, by name.
+    pub sinks: Vec<String>,
+    /// Which operands carry relevance, by forward node.
+    pub live: HashMap<NodeId, Vec<bool>>,
+}
+
+/// How a value carries relevance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Live {
+    /// It does not.
+    No,
+    /// As token ids that an embedding may look up.
+    Ids,
+    /// As data.
+    Data,
+}
+
+/// Derives the relevance graph of one output.
+///
+/// # Errors
+/// For an unknown output, and one that depends on no input that carries relevance.
+pub fn derive(graph: &Graph<Op>, composite: &Composite, options: &Options) -> Result<RelevanceGraph, CompileError> {
+    let (explained, seed_value) = explained(graph, options)?;
+    let live = liveness(graph, options);
+    if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
+        return Err(CompileError::NothingToExplain(Name::new(&explained)));
+    }
+    let mut relevance = Graph::<RuleNode>::default();
+    let name = graph.value_name(seed_value).to_string();
+    let seed = relevance.add(
+        Node {
+            op: rule_node(None, "output", &[name.clone()], &[], vec![]),
+            names: vec![format!("R.{name}")],
+            types: vec![graph.ty(seed_value).clone()],
+            origin: graph.node(seed_value.node).origin.clone(),
+        },
+        &[],
+    );
+    // The wires that carry the relevance of each forward value.
+    let mut wires: HashMap<Value, Vec<Value>> = HashMap::from([(seed_value, vec![Value { node: seed, slot: 0 }])]);
+    let mut result = RelevanceGraph {
+        graph: relevance,
+        forward: BTreeMap::new(),
+        explained,
+        seed,
+        sinks: vec![],
+        live: HashMap::new(),
+    };
+    for id in graph.topological().into_iter().rev() {
+        let y = Value { node: id, slot: 0 };
+        let Some(incoming) = wires.remove(&y) else { continue };
+        if matches!(graph.op(id), Op::Input) {
+            result.sinks.push(graph.value_name(y).to_string());
+            wires.insert(y, incoming);
+            continue;
+        }
+        let inputs = graph.node_inputs(id);
+        let operands: Vec<bool> = inputs.iter().map(|v| live.get(v).is_some_and(|l| *l != Live::No)).collect();
+        let role = graph.op(id).role(&operands);
+        let Some(rule) = composite.rule(graph, id, &role, &operands) else { continue };
+        let targets = targets(&rule, &operands);
+        if targets.is_empty() {
+            continue;
+        }
+        let names: Vec<String> = inputs.iter().map(|v| graph.value_name(*v).to_string()).collect();
+        let node = Node {
+            op: rule_node(Some(rule), &graph.op(id).title(), &[graph.value_name(y).to_string()], &names, targets.clone()),
+            names: targets.iter().map(|k| format!("R.{}", names[*k])).collect(),
+            types: targets.iter().map(|k| graph.ty(inputs[*k]).with_dtype(DType::F32)).collect(),
+            origin: graph.node(id).origin.clone(),
+        };
+        let rule_id = result.graph.add(node, &[]);
+        for wire in incoming {
+            result.graph.wire(wire, rule_id, 0);
+        }
+        for (slot, k) in targets.iter().enumerate() {
+            wires.entry(inputs[*k]).or_default().push(Value { node: rule_id, slot });
+        }
+        result.forward.insert(rule_id, id);
+        result.live.insert(id, operands);
+    }
+    result.sinks.sort_by_key(|s| graph.inputs().iter().position(|i| graph.node(*i).name() == s));
+    if result.sinks.is_empty() {
+        return Err(CompileError::NothingToExplain(Name::new(&result.explained)));
+    }
+    for (i, sink) in result.sinks.clone().iter().enumerate() {
+        if let Some(v) = graph.find(sink) {
+            for wire in wires.get(&v).into_iter().flatten() {
+                result.graph.add_output(&format!("{sink}#{i}"), *wire);
+            }
+        }
+    }
+    Ok(result)
+}
+
+fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
+    let found = match &options.output {
+        None => graph.outputs().iter().find(|(_, v)| graph.ty(*v).dtype.is_float()).or(graph.outputs().first()),
+        Some(name) => graph.outputs().iter().find(|(n, _)| n == name),
+    };
+    found.cloned().ok_or_else(|| {
+        let known: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
+        let name = options.output.as_deref().unwrap_or_default();
+        CompileError::UnknownName { what: "--output", name: Name::new(name), known: crate::import::nearest(name, &known) }
+    })
+}
+
+/// Which operands a rule gives relevance to.
+fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
+    let all = (0..live.len()).filter(|k| live[*k]);
+    match rule {
+        Rule::Product(p) => all.filter(|k| p.shares[*k] != 0.0).collect(),
+        Rule::Pass | Rule::Proportional(_) => all.take(1).collect(),
+        Rule::Route | Rule::Sum(_) | Rule::Bilinear | Rule::Token => all.collect(),
+    }
+}
+
+fn rule_node(rule: Option<Rule>, op: &str, results: &[String], operands: &[String], targets: Vec<usize>) -> RuleNode {
+    RuleNode { rule, op: op.into(), results: results.to_vec(), operands: operands.to_vec(), targets }
+}
+
+/// How every value carries relevance: floats that depend on a float input, and what embeddings of token ids make.
+fn liveness(graph: &Graph<Op>, options: &Options) -> HashMap<Value, Live> {
+    let mut live: HashMap<Value, Live> = HashMap::new();
+    for id in graph.topological() {
+        let inputs = graph.node_inputs(id);
+        let operands: Vec<Live> = inputs.iter().map(|v| live.get(v).copied().unwrap_or(Live::No)).collect();
+        for (slot, ty) in graph.node(id).types.iter().enumerate() {
+            let name = &graph.node(id).names[slot];
+            let state = match graph.op(id) {
+                Op::Const(_) | Op::Dims { .. } => Live::No,
+                Op::Input => input_liveness(name, ty.dtype, options),
+                op => {
+                    let carries: Vec<bool> = operands.iter().map(|l| *l != Live::No).collect();
+                    value_liveness(op, &op.role(&carries), ty.dtype, &operands)
+                }
+            };
+            live.insert(Value { node: id, slot }, state);
+        }
+    }
+    live
+}
+
+fn input_liveness(name: &str, dtype: DType, options: &Options) -> Live {
+    if options.no_relevance.iter().any(|n| n == name) {
+        return Live::No;
+    }
+    match dtype {
+        _ if options.live.iter().any(|n| n == name) => Live::Data,
+        DType::Bool => Live::No,
+        // Bytes are pixels.
+        DType::U8 => Live::Data,
+        t if t.is_integer() => Live::Ids,
+        _ => Live::Data,
+    }
+}
+
+fn value_liveness(op: &Op, role: &Role, dtype: DType, operands: &[Live]) -> Live {
+    let most = operands.iter().copied().max().unwrap_or(Live::No);
+    match role.kind() {
+        RoleKind::NoRelevance => Live::No,
+        RoleKind::Embedding if operands.get(1).is_some_and(|l| *l != Live::No) => Live::Data,
+        // Ids stay ids while they are moved; arithmetic on them, or a cast to float, ends them.
+        RoleKind::Rearrange if dtype.is_integer() => most,
+        RoleKind::Elementwise if dtype.is_integer() && matches!(op, Op::Cast(_)) => most,
+        _ if dtype.is_float() && most == Live::Data => Live::Data,
+        _ => Live::No,
+    }
+}
+
+impl fmt::Display for RelevanceGraph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "relevance of {} onto {} {{", self.explained, self.sinks.join(", "))?;
+        for id in self.graph.topological() {
+            let node = self.graph.node(id);
+            let op = &node.op;
+            let Some(rule) = &op.rule else { continue };
+            let results: Vec<String> = op.targets.iter().map(|k| format!("R.{}", op.operands[*k])).collect();
+            let incoming: Vec<String> = op.results.iter().map(|r| format!("R.{r}")).collect();
+            write!(f, "  {} = {rule}({}; {})", results.join(", "), incoming.join(", "), op.operands.join(", "))?;
+            writeln!(f, "   // {}", op.op)?;
+        }
+        writeln!(f, "}}")
+    }
+}

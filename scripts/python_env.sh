@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Makes the pinned Python environment of the test scripts.
+#
+#   scripts/python_env.sh           .venv at the root of the repository
+#   scripts/python_env.sh --bench   .cache/venv-bench: the same and the benchmark peers (torch, some GB)
+#
+# Prints the path of the environment's python. Does nothing when the environment
+# was made from the same requirements by the same Python.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=.venv
+files=(scripts/requirements.txt)
+if [[ "${1:-}" == --bench ]]; then
+    venv="${DLBC_CACHE:-.cache}/venv-bench"
+    files+=(scripts/requirements-bench.txt)
+elif [[ $# -gt 0 ]]; then
+    echo "usage: $0 [--bench]" >&2
+    exit 2
+fi
+[[ "$venv" = /* ]] || venv="$PWD/$venv"
+
+base="${PYTHON:-python3}"
+stamp="$({ "$base" --version; grep -hv '^#' "${files[@]}"; } | sha256sum | cut -d' ' -f1)"
+if [[ "$(cat "$venv/.stamp" 2>/dev/null)" != "$stamp" || ! -x "$venv/bin/python" ]]; then
+    rm -rf "$venv"
+    "$base" -m venv "$venv"
+    # --no-deps: the files name the whole closure, so nothing unpinned can slip in.
+    args=()
+    for f in "${files[@]}"; do args+=(-r "$f"); done
+    "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps "${args[@]}" >&2
+    echo "$stamp" > "$venv/.stamp"
+fi
+echo "$venv/bin/python"
