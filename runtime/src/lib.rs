@@ -1,1 +1,20 @@
-//! dlbc-runtime
+//! The runtime: runs lowered programs.
+//!
+//! A [`Session`] holds a [`Program`](dlbc_ops::program::Program) and a [`Backend`]; it binds shapes, caches plans, seeds the
+//! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
+
+mod backend;
+mod error;
+mod inputs;
+mod reference;
+mod seed;
+mod session;
+mod stage;
+mod tract;
+
+pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
+pub use error::{ErrorKind, RuntimeError};
+pub use reference::ReferenceBackend;
+pub use seed::{Request, Start, Target};
+pub use session::{Explanation, LedgerRow, Seconds, Session};
+pub use tract::CpuBackend;

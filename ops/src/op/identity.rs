@@ -9,10 +9,10 @@ pub fn readers() -> Vec<Reader> {
         Reader::new("Identity", 1, |r| Ok(vec![r.input(0)?])),
         Reader::new("Dropout", 1, |r| {
             r.ignore(&["ratio", "seed", "is_test"]);
-            if let Some(mode) = r.optional(2) {
-                if r.constant(mode).is_none_or(|t| t.to_i64() != [0]) {
-                    return Err(OpError::Unsupported("dropout in training mode is not supported".into()));
-                }
+            if let Some(mode) = r.optional(2)
+                && r.constant(mode).is_none_or(|t| t.to_i64() != [0])
+            {
+                return Err(OpError::Unsupported("dropout in training mode is not supported".into()));
             }
             if r.outputs > 1 {
                 return Err(OpError::Unsupported("the mask output of dropout is not supported".into()));

@@ -22,6 +22,7 @@ fn follow(graph: &Graph<Prim>, v: Value, depth: usize) -> bool {
         Prim::Unary(u) => match u {
             Unary::Abs | Unary::Exp | Unary::Sqrt | Unary::Sigmoid | Unary::Relu | Unary::Softplus => true,
             Unary::HardSigmoid { .. } => true,
+            Unary::Clip { max: Some(max), .. } if max < 0.0 => false,
             Unary::Clip { min, .. } => min.is_some_and(|m| m >= 0.0) || first(),
             _ => false,
         },
@@ -29,7 +30,9 @@ fn follow(graph: &Graph<Prim>, v: Value, depth: usize) -> bool {
         Prim::Binary(Binary::Max) => inputs.iter().any(|v| follow(graph, *v, depth / 2)),
         Prim::Softmax { .. } => true,
         Prim::Reduce { kind: Reduction::Sum | Reduction::Max | Reduction::Min | Reduction::Prod, .. } => first(),
-        Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowSumTranspose { .. } => first(),
+        Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } => first(),
+        // A window of pads alone is -∞; pads smaller than the kernel leave none.
+        Prim::WindowMax(w) => (0..w.rank()).all(|i| w.before[i] < w.extent(i) && w.after[i] < w.extent(i)) && first(),
         Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Slice { .. } | Prim::SliceTranspose { .. } => first(),
         Prim::Expand { .. } | Prim::Gather { .. } => first(),
         Prim::Concat { .. } => all(),

@@ -43,11 +43,12 @@ impl Window {
         if !self.ceil || stride == 1 {
             return &span.floor_div(&Dim::known(stride)) + &Dim::known(1);
         }
-        let steps = span.ceil_div(stride);
-        match (steps.as_known(), input.as_known()) {
-            // The window after the last step would begin in the trailing pads: it is dropped.
-            (Some(s), Some(x)) if s * stride >= x + self.before[axis] as i64 => Dim::known(s),
-            _ => &steps + &Dim::known(1),
+        // A last window that would begin in the trailing pads is dropped. Whether that can happen does not depend on the
+        // input: windows begin every `stride`, and the last full one ends `after` beyond it.
+        if stride + self.after[axis] as i64 >= self.extent(axis) as i64 {
+            (input + &Dim::known(self.before[axis] as i64)).ceil_div(stride)
+        } else {
+            &span.ceil_div(stride) + &Dim::known(1)
         }
     }
 

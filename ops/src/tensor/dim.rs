@@ -430,7 +430,7 @@ mod tests {
     #[test]
     fn normal_form_decides_equality() {
         assert_eq!(&d("n") * &d("h"), &d("h") * &d("n"));
-        assert_eq!((&(&d("n*h") + &d("n*h"))).to_string(), "2*h*n");
+        assert_eq!((&d("n*h") + &d("n*h")).to_string(), "2*h*n");
         assert_eq!(&d("n") - &d("n"), Dim::known(0));
     }
 

@@ -101,47 +101,46 @@ fn unary_integer(f: Unary) -> Option<Box<dyn Fn(i64) -> i64>> {
 /// `f(a, b)`, both broadcast to `dims`.
 pub(super) fn binary(f: Binary, a: &Array, b: &Array, dims: &[usize]) -> Result<Array, OpError> {
     match (a, b) {
-        (Array::F(x), Array::F(y)) => match f {
-            Binary::Equal => zip(x, y, dims, &0.0, |a, b| Ok(a == b)).map(Array::B),
-            Binary::Less => zip(x, y, dims, &0.0, |a, b| Ok(a < b)).map(Array::B),
-            Binary::LessOrEqual => zip(x, y, dims, &0.0, |a, b| Ok(a <= b)).map(Array::B),
-            _ => {
-                let g = float_function(f).ok_or_else(|| wrong_kind("bool", a))?;
-                zip(x, y, dims, &0.0, |a, b| Ok(g(a, b))).map(Array::F)
+        (Array::F(x), Array::F(y)) => {
+            if let Some(g) = comparison(f) {
+                return zip(x, y, dims, &0.0, |a, b| Ok(g(&a, &b))).map(Array::B);
             }
-        },
-        (Array::I(x), Array::I(y)) => match f {
-            Binary::Equal => zip(x, y, dims, &0, |a, b| Ok(a == b)).map(Array::B),
-            Binary::Less => zip(x, y, dims, &0, |a, b| Ok(a < b)).map(Array::B),
-            Binary::LessOrEqual => zip(x, y, dims, &0, |a, b| Ok(a <= b)).map(Array::B),
-            _ => {
-                let g = integer_function(f).ok_or_else(|| wrong_kind("bool", a))?;
-                zip(x, y, dims, &0, g).map(Array::I)
+            let g = float_function(f).ok_or_else(|| wrong_kind("bool", a))?;
+            zip(x, y, dims, &0.0, |a, b| Ok(g(a, b))).map(Array::F)
+        }
+        (Array::I(x), Array::I(y)) => {
+            if let Some(g) = comparison(f) {
+                return zip(x, y, dims, &0, |a, b| Ok(g(&a, &b))).map(Array::B);
             }
-        },
+            let g = integer_function(f).ok_or_else(|| wrong_kind("bool", a))?;
+            zip(x, y, dims, &0, g).map(Array::I)
+        }
         (Array::B(x), Array::B(y)) => {
-            let g: fn(bool, bool) -> bool = match f {
-                Binary::Equal => |a, b| a == b,
-                Binary::And => |a, b| a && b,
-                Binary::Or => |a, b| a || b,
-                Binary::Xor => |a, b| a != b,
-                Binary::Add
-                | Binary::Sub
-                | Binary::Mul
-                | Binary::Div
-                | Binary::GuardedDiv
-                | Binary::Pow
-                | Binary::Min
-                | Binary::Max
-                | Binary::Mod
-                | Binary::Less
-                | Binary::LessOrEqual => {
-                    return Err(wrong_kind("a number type", a));
-                }
-            };
+            let g = bool_function(f).ok_or_else(|| wrong_kind("a number type", a))?;
             zip(x, y, dims, &false, |a, b| Ok(g(a, b))).map(Array::B)
         }
         (Array::F(_) | Array::I(_) | Array::B(_), _) => Err(two_kinds()),
+    }
+}
+
+fn comparison<T: PartialOrd>(f: Binary) -> Option<fn(&T, &T) -> bool> {
+    match f {
+        Binary::Equal => Some(T::eq),
+        Binary::Less => Some(T::lt),
+        Binary::LessOrEqual => Some(T::le),
+        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Pow => None,
+        Binary::Min | Binary::Max | Binary::Mod | Binary::And | Binary::Or | Binary::Xor => None,
+    }
+}
+
+fn bool_function(f: Binary) -> Option<fn(bool, bool) -> bool> {
+    match f {
+        Binary::Equal => Some(|a, b| a == b),
+        Binary::And => Some(|a, b| a && b),
+        Binary::Or => Some(|a, b| a || b),
+        Binary::Xor => Some(|a, b| a != b),
+        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Pow => None,
+        Binary::Min | Binary::Max | Binary::Mod | Binary::Less | Binary::LessOrEqual => None,
     }
 }
 
@@ -166,7 +165,9 @@ fn float_function(f: Binary) -> Option<fn(f64, f64) -> f64> {
     })
 }
 
-fn integer_function(f: Binary) -> Option<fn(i64, i64) -> Result<i64, OpError>> {
+type IntegerFunction = fn(i64, i64) -> Result<i64, OpError>;
+
+fn integer_function(f: Binary) -> Option<IntegerFunction> {
     Some(match f {
         Binary::Add => |a, b| Ok(a.wrapping_add(b)),
         Binary::Sub => |a, b| Ok(a.wrapping_sub(b)),

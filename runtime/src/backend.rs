@@ -1,0 +1,125 @@
+//! What a backend is.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::fmt;
+
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_ops::tensor::Tensor;
+
+use crate::error::RuntimeError;
+
+/// Tensors by name.
+pub type Tensors = BTreeMap<String, Tensor>;
+
+/// Options of a run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Threads; all cores when `None`.
+    pub threads: Option<usize>,
+    /// A tensor above this many bytes is refused.
+    pub max_tensor_bytes: u64,
+}
+
+impl Default for RunOptions {
+    fn default() -> RunOptions {
+        RunOptions { threads: None, max_tensor_bytes: 8 << 30 }
+    }
+}
+
+/// A node that a backend cannot run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The node.
+    pub node: String,
+    /// The primitive and why.
+    pub reason: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.node, self.reason)
+    }
+}
+
+/// What a plan holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryReport {
+    /// Bytes of constants, every copy counted.
+    pub constant_bytes: u64,
+    /// Bytes of the values that the forward keeps for the reverse.
+    pub saved_bytes: u64,
+}
+
+/// Runs programs whose types are all known.
+pub trait Backend: Send + Sync {
+    /// The name that `--device` takes.
+    fn name(&self) -> &'static str;
+
+    /// Everything this backend cannot run, at once; empty means that `prepare` refuses no node.
+    fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported>;
+
+    /// Plans the computation of the `forward` outputs from the inputs, and of the `reverse` outputs from the inputs, the
+    /// seed and what the forward computed.
+    ///
+    /// # Errors
+    /// When planning fails.
+    fn prepare(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+        options: &RunOptions,
+    ) -> Result<Box<dyn Plan>, RuntimeError>;
+}
+
+/// Forward values that the reverse reads. Cheap to clone; a reverse that owns the only clone frees them as it goes.
+pub struct Saved(pub(crate) Box<dyn SavedValues>);
+
+/// What a backend keeps between the stages.
+pub(crate) trait SavedValues: Any + Send {
+    fn duplicate(&self) -> Box<dyn SavedValues>;
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<T: Any + Clone + Send> SavedValues for T {
+    fn duplicate(&self) -> Box<dyn SavedValues> {
+        Box::new(self.clone())
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl Clone for Saved {
+    fn clone(&self) -> Saved {
+        Saved(self.0.duplicate())
+    }
+}
+
+impl Saved {
+    /// The values, when `T` is what the backend saved.
+    pub(crate) fn take<T: 'static>(self) -> Option<T> {
+        self.0.into_any().downcast::<T>().ok().map(|b| *b)
+    }
+}
+
+/// A prepared program. Thread-safe.
+pub trait Plan: Send + Sync {
+    /// Computes the forward outputs.
+    ///
+    /// # Errors
+    /// When a value is out of range for a node.
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError>;
+
+    /// Computes the reverse outputs from a seed of the explained output's shape.
+    ///
+    /// # Errors
+    /// When a value is out of range for a node.
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError>;
+
+    /// What the plan holds.
+    fn memory(&self) -> MemoryReport;
+}

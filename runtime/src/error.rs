@@ -1,0 +1,145 @@
+//! Errors of a run.
+
+use dlbc_ops::graph::Fault;
+use thiserror::Error;
+
+use crate::backend::Unsupported;
+
+/// Why a program does not run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RuntimeError {
+    /// An input that the program needs and did not get.
+    #[error("input `{0}` is missing")]
+    MissingInput(String),
+    /// An input that the program does not have.
+    #[error("the model has no input `{name}`: it has {}", .known.join(", "))]
+    UnknownInput {
+        /// The name given.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// An input of the wrong type or shape.
+    #[error("input `{input}`: {expected} expected, found {found}")]
+    InputType {
+        /// The input.
+        input: String,
+        /// What the program takes.
+        expected: String,
+        /// What it got.
+        found: String,
+    },
+    /// Two inputs that disagree on a dimension.
+    #[error("input `{input}`: dimension {symbol} is {found}, but `{other}` makes it {expected}")]
+    Dimension {
+        /// The input.
+        input: String,
+        /// The symbol.
+        symbol: String,
+        /// Its value here.
+        found: i64,
+        /// The input that bound it.
+        other: String,
+        /// Its value there.
+        expected: i64,
+    },
+    /// A NaN or an infinity in an input.
+    #[error("input `{input}`: {value} at index {index:?}")]
+    NotFinite {
+        /// The input.
+        input: String,
+        /// NaN or ±inf.
+        value: f32,
+        /// Where.
+        index: Vec<usize>,
+    },
+    /// A target that the output does not have.
+    #[error("target {target} is out of range for output `{output}` of shape {shape:?}")]
+    Target {
+        /// The target.
+        target: i64,
+        /// The explained output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// An output whose shape cannot be seeded.
+    #[error("output `{output}` of shape {shape:?} cannot be explained by a unit: at most [batch, position, unit] is supported")]
+    OutputRank {
+        /// The explained output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A name that the program's results do not have.
+    #[error("no relevance is computed for `{name}`; nearest: {}", .known.join(", "))]
+    UnknownRelevance {
+        /// The name given.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The shapes do not work out for these inputs.
+    #[error("the model does not run with these input shapes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Shapes(Vec<Fault>),
+    /// A tensor beyond the limit.
+    #[error("node `{node}`: {bytes} bytes, more than the limit of {limit} (`--max-tensor-bytes`)")]
+    Limit {
+        /// The value.
+        node: String,
+        /// Its size; `u64::MAX` when it cannot be counted.
+        bytes: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// What the backend cannot run, all at once.
+    #[error("backend {backend} cannot run {}", .nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Unsupported {
+        /// The backend.
+        backend: &'static str,
+        /// The nodes.
+        nodes: Vec<Unsupported>,
+    },
+    /// A node that failed on these values: an index out of range, a division of integers by zero.
+    #[error("{0}")]
+    Node(String),
+    /// A bug in dlbc or in its engine.
+    #[error("backend {backend}, {stage}: {message}")]
+    Backend {
+        /// The backend.
+        backend: &'static str,
+        /// Planning, forward or reverse.
+        stage: &'static str,
+        /// What the engine said.
+        message: String,
+    },
+}
+
+/// What kind of error, for exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// An option is wrong.
+    Usage,
+    /// An input is invalid.
+    InvalidInput,
+    /// The program is valid and not supported.
+    Unsupported,
+    /// A limit refused it.
+    Limit,
+    /// A bug.
+    Internal,
+}
+
+impl RuntimeError {
+    /// Which kind.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            RuntimeError::Unsupported { .. } | RuntimeError::OutputRank { .. } => ErrorKind::Unsupported,
+            RuntimeError::Limit { .. } => ErrorKind::Limit,
+            RuntimeError::Backend { .. } => ErrorKind::Internal,
+            RuntimeError::Target { .. } | RuntimeError::UnknownRelevance { .. } => ErrorKind::Usage,
+            _ => ErrorKind::InvalidInput,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Checks a run's inputs and binds the symbols of their dimensions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dlbc_ops::program::Info;
+use dlbc_ops::tensor::{Bindings, Tensor};
+
+use crate::backend::Tensors;
+use crate::error::RuntimeError;
+
+/// Binds the symbols of the program's inputs.
+///
+/// # Errors
+/// For missing and unknown names, wrong types and shapes, dimensions that disagree, NaN and infinities.
+pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeError> {
+    let mut bindings = Bindings::new();
+    let mut bound_by: HashMap<Arc<str>, String> = HashMap::new();
+    for name in inputs.keys() {
+        if !info.inputs.iter().any(|i| i.name == *name) {
+            let known = info.inputs.iter().map(|i| format!("`{}`", i.name)).collect();
+            return Err(RuntimeError::UnknownInput { name: name.clone(), known });
+        }
+    }
+    for input in &info.inputs {
+        let tensor = inputs.get(&input.name).ok_or_else(|| RuntimeError::MissingInput(input.name.clone()))?;
+        let wrong = || RuntimeError::InputType {
+            input: input.name.clone(),
+            expected: input.ty.to_string(),
+            found: tensor.ty().to_string(),
+        };
+        if tensor.dtype() != input.ty.dtype || tensor.dims().len() != input.ty.rank() || tensor.elems() == 0 {
+            return Err(wrong());
+        }
+        for (dim, found) in input.ty.shape.0.iter().zip(tensor.dims()) {
+            let found = *found as i64;
+            match dim.as_known() {
+                Some(known) if known != found => return Err(wrong()),
+                Some(_) => {}
+                None => {
+                    let mut symbol = None;
+                    dim.symbols(&mut |s| symbol = Some(s.clone()));
+                    let Some(symbol) = symbol else { return Err(wrong()) };
+                    match bindings.insert(symbol.clone(), found) {
+                        Some(expected) if expected != found => {
+                            return Err(RuntimeError::Dimension {
+                                input: input.name.clone(),
+                                symbol: symbol.to_string(),
+                                found,
+                                other: bound_by.remove(&symbol).unwrap_or_default(),
+                                expected,
+                            });
+                        }
+                        Some(_) => {}
+                        None => {
+                            bound_by.insert(symbol, input.name.clone());
+                        }
+                    }
+                }
+            }
+        }
+        finite(&input.name, tensor)?;
+    }
+    Ok(bindings)
+}
+
+fn finite(name: &str, tensor: &Tensor) -> Result<(), RuntimeError> {
+    if !tensor.dtype().is_float() {
+        return Ok(());
+    }
+    let values = tensor.to_f32();
+    let Some(flat) = values.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let mut rest = flat;
+    let mut index: Vec<usize> = tensor
+        .dims()
+        .iter()
+        .rev()
+        .map(|d| {
+            let i = rest % d;
+            rest /= d;
+            i
+        })
+        .collect();
+    index.reverse();
+    Err(RuntimeError::NotFinite { input: name.into(), value: values[flat], index })
+}

@@ -1,0 +1,123 @@
+//! Backend "reference": the float64 kernels of the primitives, slow and obvious. The oracle.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
+use dlbc_ops::prim::{Prim, reference};
+use dlbc_ops::program::SEED;
+use dlbc_ops::tensor::{Array, Tensor};
+
+use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
+use crate::error::RuntimeError;
+use crate::stage::{Stage, Stages, split, uses};
+
+/// The float64 interpreter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReferenceBackend;
+
+impl Backend for ReferenceBackend {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    fn check(&self, _: &Graph<Prim>) -> Vec<Unsupported> {
+        vec![]
+    }
+
+    fn prepare(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+        _: &RunOptions,
+    ) -> Result<Box<dyn Plan>, RuntimeError> {
+        let stages = split(graph, forward, reverse)?;
+        Ok(Box::new(Interpreter { graph: graph.clone(), stages, forward: forward.to_vec(), reverse: reverse.to_vec() }))
+    }
+}
+
+struct Interpreter {
+    graph: Graph<Prim>,
+    stages: Stages,
+    forward: Vec<String>,
+    reverse: Vec<String>,
+}
+
+type Values = HashMap<Value, Arc<Array>>;
+
+impl Interpreter {
+    fn run(&self, stage: &Stage, mut values: Values) -> Result<Values, RuntimeError> {
+        let mut left = uses(&self.graph, stage);
+        for id in &stage.nodes {
+            let prim = self.graph.op(*id);
+            if matches!(prim, Prim::Input) {
+                continue;
+            }
+            let operands = self.graph.node_inputs(*id);
+            let made = {
+                let arrays: Option<Vec<&Array>> = operands.iter().map(|v| values.get(v).map(|a| &**a)).collect();
+                let arrays = arrays.ok_or_else(|| self.failed(*id, "an operand is missing"))?;
+                reference::eval(prim, &arrays).map_err(|e| self.failed(*id, &e.to_string()))?
+            };
+            values.insert(Value { node: *id, slot: 0 }, Arc::new(made));
+            for v in operands {
+                if let Some(n) = left.get_mut(&v.node) {
+                    *n -= 1;
+                    if *n == 0 {
+                        values.remove(&v);
+                    }
+                }
+            }
+        }
+        Ok(values)
+    }
+
+    fn failed(&self, id: NodeId, message: &str) -> RuntimeError {
+        let node = self.graph.node(id);
+        RuntimeError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
+    }
+
+    fn feed(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Values, RuntimeError> {
+        let mut values = Values::new();
+        for v in stage.inputs.iter().filter(|v| matches!(self.graph.op(v.node), Prim::Input)) {
+            let name = self.graph.value_name(*v);
+            let tensor = if name == SEED { seed } else { inputs.get(name) };
+            let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.into()))?;
+            values.insert(*v, Arc::new(Array::from_tensor(tensor)));
+        }
+        Ok(values)
+    }
+
+    fn results(&self, names: &[String], outputs: &[Value], values: &Values) -> Tensors {
+        let pairs = names.iter().zip(outputs);
+        pairs.filter_map(|(n, v)| Some((n.clone(), values.get(v)?.to_tensor(self.graph.ty(*v).dtype)))).collect()
+    }
+}
+
+impl Plan for Interpreter {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+        let stage = &self.stages.forward;
+        let values = self.run(stage, self.feed(stage, inputs, None)?)?;
+        let outputs = self.results(&self.forward, &stage.outputs, &values);
+        let saved: Values = self.stages.saved.iter().filter_map(|v| Some((*v, values.get(v)?.clone()))).collect();
+        Ok((outputs, Saved(Box::new(saved))))
+    }
+
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+        let stage = &self.stages.reverse;
+        let mut values = self.feed(stage, inputs, Some(seed))?;
+        values.extend(saved.take::<Values>().unwrap_or_default());
+        let values = self.run(stage, values)?;
+        Ok(self.results(&self.reverse, &stage.outputs, &values))
+    }
+
+    fn memory(&self) -> MemoryReport {
+        let bytes = |v: &Value| self.graph.ty(*v).shape.as_known().map_or(0, |d| d.iter().product::<usize>() as u64 * 8);
+        let constants = self.graph.nodes().filter(|id| matches!(self.graph.op(*id), Prim::Const(_)));
+        MemoryReport {
+            constant_bytes: constants.map(|node| bytes(&Value { node, slot: 0 })).sum(),
+            saved_bytes: self.stages.saved.iter().map(bytes).sum(),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Backend "cpu": each stage of a program becomes a tract model, built node by node.
+
+mod kernel;
+mod loops;
+mod weights;
+mod wire;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_ops::program::SEED;
+use dlbc_ops::tensor::{DType, Tensor};
+use tract_onnx::tract_core::internal as tr;
+use tract_linalg::multithread::{Executor, multithread_tract_scope};
+
+use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
+use crate::error::RuntimeError;
+use crate::stage::{Stage, split};
+use weights::{from_tract, to_tract};
+
+/// The CPU through tract.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CpuBackend;
+
+impl Backend for CpuBackend {
+    fn name(&self) -> &'static str {
+        "cpu"
+    }
+
+    fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
+        let narrow = |dtype: DType| matches!(dtype, DType::F16 | DType::Bf16 | DType::F64);
+        graph
+            .nodes()
+            .filter(|id| narrow(graph.node(*id).types[0].dtype) && !boundary(graph, *id))
+            .map(|id| Unsupported {
+                node: graph.node(id).name().into(),
+                reason: format!("arithmetic in {}", graph.node(id).types[0].dtype),
+            })
+            .collect()
+    }
+
+    fn prepare(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+        options: &RunOptions,
+    ) -> Result<Box<dyn Plan>, RuntimeError> {
+        let stages = split(graph, forward, reverse)?;
+        let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let executor = if threads > 1 { Executor::multithread(threads) } else { Executor::SingleThread };
+        let mut cache = weights::Cache::default();
+        let plan = |stage: &Stage, cache: &mut weights::Cache| {
+            guarded("planning", || Runnable::new(graph, stage, cache))
+        };
+        let saved_bytes = stages.saved.iter().filter_map(|v| graph.ty(*v).bytes()).sum();
+        let plan = TractPlan {
+            forward: plan(&stages.forward, &mut cache)?,
+            reverse: plan(&stages.reverse, &mut cache)?,
+            forward_names: forward.to_vec(),
+            reverse_names: reverse.to_vec(),
+            executor,
+            memory: MemoryReport { constant_bytes: cache.bytes(), saved_bytes },
+        };
+        Ok(Box::new(plan))
+    }
+}
+
+/// Whether a node only carries a wide or narrow float across the program's boundary, or converts it.
+fn boundary(graph: &Graph<Prim>, id: dlbc_ops::graph::NodeId) -> bool {
+    matches!(graph.op(id), Prim::Input | Prim::Cast { .. } | Prim::Const(_))
+}
+
+/// Runs `f`; an error or a panic of the engine becomes an error of ours.
+fn guarded<T>(stage: &'static str, f: impl FnOnce() -> tr::TractResult<T>) -> Result<T, RuntimeError> {
+    let failed = |message: String| RuntimeError::Backend { backend: "cpu", stage, message };
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(e)) => match e.downcast_ref::<kernel::Refused>() {
+            Some(refused) => Err(RuntimeError::Node(refused.to_string())),
+            None => Err(failed(format!("{e:#}"))),
+        },
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            Err(failed(text.unwrap_or_else(|| "the engine panicked".into())))
+        }
+    }
+}
+
+/// A stage as a tract plan.
+struct Runnable {
+    plan: Arc<tr::TypedSimplePlan>,
+    /// Names of the program inputs that it takes, in order; saved values follow.
+    inputs: Vec<String>,
+    /// The element types of its outputs.
+    outputs: Vec<DType>,
+}
+
+impl Runnable {
+    fn new(graph: &Graph<Prim>, stage: &Stage, cache: &mut weights::Cache) -> tr::TractResult<Runnable> {
+        let model = wire::model(graph, stage, cache)?.into_optimized()?;
+        let plan = tr::TypedSimplePlan::new(model)?;
+        let named = stage.inputs.iter().filter(|v| matches!(graph.op(v.node), Prim::Input));
+        Ok(Runnable {
+            plan,
+            inputs: named.map(|v| graph.value_name(*v).to_string()).collect(),
+            outputs: stage.outputs.iter().map(|v| graph.ty(*v).dtype).collect(),
+        })
+    }
+
+    fn feed(&self, inputs: &Tensors, seed: Option<&Tensor>) -> Result<tr::TVec<tr::TValue>, RuntimeError> {
+        let named = self.inputs.iter().map(|name| {
+            let tensor = if name == SEED { seed } else { inputs.get(name) };
+            let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))?;
+            guarded("input", || Ok(tr::TValue::from(to_tract(tensor)?)))
+        });
+        named.collect()
+    }
+
+    fn run(
+        &self,
+        stage: &'static str,
+        executor: &Executor,
+        feed: tr::TVec<tr::TValue>,
+    ) -> Result<tr::TVec<tr::TValue>, RuntimeError> {
+        guarded(stage, || multithread_tract_scope(executor.clone(), || self.plan.run(feed)))
+    }
+
+    fn results(&self, names: &[String], values: &[tr::TValue]) -> Result<Tensors, RuntimeError> {
+        let mut tensors = Tensors::new();
+        for ((name, value), dtype) in names.iter().zip(values).zip(&self.outputs) {
+            tensors.insert(name.clone(), guarded("output", || from_tract(value, *dtype))?);
+        }
+        Ok(tensors)
+    }
+}
+
+struct TractPlan {
+    forward: Runnable,
+    reverse: Runnable,
+    forward_names: Vec<String>,
+    reverse_names: Vec<String>,
+    executor: Executor,
+    memory: MemoryReport,
+}
+
+/// Saved values cross threads as shared tensors.
+type Kept = Vec<Arc<tr::Tensor>>;
+
+impl Plan for TractPlan {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+        let mut values = self.forward.run("forward", &self.executor, self.forward.feed(inputs, None)?)?;
+        let outputs = self.forward.results(&self.forward_names, &values)?;
+        let saved: Kept = values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
+        Ok((outputs, Saved(Box::new(saved))))
+    }
+
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+        let mut feed = self.reverse.feed(inputs, Some(seed))?;
+        let saved = saved.take::<Kept>().unwrap_or_default();
+        // A value that nobody else holds is moved, so that the plan frees it after its last use.
+        feed.extend(saved.into_iter().map(|t| match Arc::try_unwrap(t) {
+            Ok(own) => tr::TValue::from(own),
+            Err(shared) => tr::TValue::from_const(shared),
+        }));
+        let values = self.reverse.run("reverse", &self.executor, feed)?;
+        self.reverse.results(&self.reverse_names, &values)
+    }
+
+    fn memory(&self) -> MemoryReport {
+        self.memory
+    }
+}

@@ -1,0 +1,452 @@
+//! Stage → tract model, primitive by primitive.
+//!
+//! Matrix products, convolutions, elementwise chains, reductions and movements are tract's own operators; what tract has
+//! no operator for, or a slow one, is a [`Kernel`].
+
+use std::collections::HashMap;
+
+use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
+use dlbc_ops::prim::{Binary, ConvGeometry, PadMode, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::tensor::{DType, Tensor as Constant};
+use tract_onnx::tract_core::ops;
+use tract_onnx::tract_core::internal::*;
+
+use super::kernel::{Fold, Kernel};
+use super::weights::{Cache, datum};
+use crate::stage::Stage;
+
+/// Builds the model of a stage.
+pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResult<TypedModel> {
+    let mut w = Wiring { graph, cache, model: TypedModel::default(), values: HashMap::new() };
+    for v in &stage.inputs {
+        let fact = datum(graph.ty(*v).dtype).fact(w.dims(*v));
+        let outlet = w.model.add_source(w.name(*v), fact)?;
+        w.values.insert(*v, outlet);
+    }
+    for id in &stage.nodes {
+        if matches!(graph.op(*id), Prim::Input) {
+            continue;
+        }
+        let outlet = w.node(*id).map_err(|e| e.context(format!("node `{}`", graph.node(*id).name())))?;
+        w.values.insert(Value { node: *id, slot: 0 }, outlet);
+    }
+    let outputs: Vec<OutletId> = stage.outputs.iter().map(|v| w.values[v]).collect();
+    // An input that is an output as it stands, or an output named twice, needs a node of its own.
+    let outputs: Vec<OutletId> = outputs
+        .iter()
+        .enumerate()
+        .map(|(i, o)| {
+            let plain = !w.model.inputs.contains(o) && !outputs[..i].contains(o);
+            if plain { Ok(*o) } else { w.wire(&format!("output.{i}"), ops::identity::Identity, &[*o]) }
+        })
+        .collect::<TractResult<_>>()?;
+    w.model.select_output_outlets(&outputs)?;
+    Ok(w.model)
+}
+
+struct Wiring<'a> {
+    graph: &'a Graph<Prim>,
+    cache: &'a mut Cache,
+    model: TypedModel,
+    values: HashMap<Value, OutletId>,
+}
+
+impl Wiring<'_> {
+    fn name(&self, v: Value) -> String {
+        self.graph.value_name(v).to_string()
+    }
+
+    fn dims(&self, v: Value) -> Vec<usize> {
+        self.graph.ty(v).shape.as_known().unwrap_or_default()
+    }
+
+    fn wire(
+        &mut self,
+        name: &str,
+        op: impl Into<Box<dyn TypedOp>>,
+        inputs: &[OutletId],
+    ) -> TractResult<OutletId> {
+        let name = self.unique(name);
+        Ok(self.model.wire_node(name, op, inputs)?[0])
+    }
+
+    /// The constant behind a value.
+    fn constant(&self, v: Value) -> Option<Constant> {
+        match self.graph.op(v.node) {
+            Prim::Const(t) => Some(t.clone()),
+            _ => None,
+        }
+    }
+
+    /// A part of an operand: made at plan time for a constant, a node otherwise.
+    fn part(&mut self, v: Value, part: Part) -> TractResult<OutletId> {
+        if let Some(t) = self.constant(v) {
+            let made = self.cache.get(v.node, part, "plain", &t, |x, d| Tensor::from_shape(d, &x))?;
+            let name = format!("{}.{part:?}", self.name(v));
+            return {
+                let name = self.unique(&name);
+                self.model.add_const(name, made)
+            };
+        }
+        let x = self.values[&v];
+        let name = self.name(v);
+        match part {
+            Part::Id => Ok(x),
+            Part::Abs => self.wire(&format!("{name}.abs"), ops::math::abs(), &[x]),
+            Part::Pos => self.scalar_binary(&format!("{name}.pos"), ops::math::max(), x, 0.0),
+            Part::Neg => self.scalar_binary(&format!("{name}.neg"), ops::math::min(), x, 0.0),
+        }
+    }
+
+    fn unique(&self, name: &str) -> String {
+        self.model.unique_name(name).into_owned()
+    }
+
+    fn scalar_binary(
+        &mut self,
+        name: &str,
+        op: ops::binary::TypedBinOp,
+        x: OutletId,
+        value: f32,
+    ) -> TractResult<OutletId> {
+        let rank = self.model.outlet_fact(x)?.rank();
+        let scalar = Tensor::from_shape(&vec![1; rank], &[value])?.into_arc_tensor();
+        let name_const = self.unique(&format!("{name}.scalar"));
+        let scalar = self.model.add_const(name_const, scalar)?;
+        self.wire(name, op, &[x, scalar])
+    }
+
+    fn node(&mut self, id: NodeId) -> TractResult<OutletId> {
+        let v = Value { node: id, slot: 0 };
+        let name = self.name(v);
+        let prim = self.graph.op(id).clone();
+        let operands = self.graph.node_inputs(id);
+        let float = operands.iter().all(|o| self.graph.ty(*o).dtype.is_float());
+        match &prim {
+            Prim::Const(t) => {
+                let made = self.cache.get(id, Part::Id, "plain", t, |x, d| Tensor::from_shape(d, &x))?;
+                let name = self.unique(&name);
+                self.model.add_const(name, made)
+            }
+            Prim::MatMul { a, b, ta, tb } => self.matmul(&name, (operands[0], *a, *ta), (operands[1], *b, *tb)),
+            Prim::Conv { geometry, w } => {
+                let weight = self.part(operands[1], *w)?;
+                let bias = operands.get(2).map(|b| self.part(*b, Part::Id)).transpose()?;
+                let x = self.values[&operands[0]];
+                let input = self.dims(operands[0])[2..].to_vec();
+                let output = self.dims(v)[2..].to_vec();
+                let after: Vec<i64> =
+                    (0..input.len()).map(|i| geometry.window.reach_after(i, input[i], output[i])).collect();
+                self.conv(&name, geometry, x, weight, bias, &after)
+            }
+            Prim::ConvTranspose { geometry, w, .. } => self.conv_transpose(&name, v, &operands, geometry, *w),
+            Prim::WindowMax(window) if self.pools(window, operands[0], v) => {
+                let spec = self.pool_spec(window, operands[0], v);
+                let x = self.values[&operands[0]];
+                self.wire(&name, ops::cnn::MaxPool { pool_spec: spec, with_index_outputs: None }, &[x])
+            }
+            Prim::WindowSum(window) if self.pools(window, operands[0], v) => {
+                let spec = self.pool_spec(window, operands[0], v);
+                let x = self.values[&operands[0]];
+                let op = ops::cnn::SumPool { pool_spec: spec, count_include_pad: false, normalize: false };
+                self.wire(&name, op, &[x])
+            }
+            Prim::Unary(f) if float => self.unary(&name, *f, v, &operands),
+            Prim::Binary(f) if float => self.binary(&name, *f, v, &operands),
+            Prim::Reduce { kind, axes, keep } if float => self.reduce(&name, *kind, axes, *keep, v, &operands),
+            Prim::Softmax { axis } => {
+                let op = ops::nn::Softmax { axes: tvec!(*axis), quant_output_dt: None, kind: Default::default() };
+                self.wire(&name, op, &[self.values[&operands[0]]])
+            }
+            Prim::Reshape { .. } => {
+                let x = self.values[&operands[0]];
+                let dims = |d: Vec<usize>| d.into_iter().map(|d| ToDim::to_dim(&d)).collect();
+                self.reshape(&name, x, self.dims(operands[0]), dims(self.dims(v)))
+            }
+            Prim::Transpose { perm } => self.transpose(&name, self.values[&operands[0]], perm),
+            Prim::Slice { axis, start, len, step: 1 } => {
+                let (start, len) = (known(start)?, known(len)?);
+                let op = ops::array::Slice::new(*axis, start, start + len);
+                self.wire(&name, op, &[self.values[&operands[0]]])
+            }
+            Prim::Concat { axis } => {
+                let parts: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+                if parts.len() == 1 {
+                    return Ok(parts[0]);
+                }
+                self.wire(&name, ops::array::TypedConcat { axis: *axis }, &parts)
+            }
+            Prim::Pad { before, after, mode: PadMode::Constant(value) } if float => {
+                let pads = before.iter().zip(after).map(|(b, a)| Ok((known(b)?, known(a)?)));
+                let pads = pads.collect::<TractResult<Vec<_>>>()?;
+                let mode = ops::array::PadMode::Constant(tensor0(*value).into_arc_tensor());
+                self.wire(&name, ops::array::Pad { pads, mode }, &[self.values[&operands[0]]])
+            }
+            Prim::Expand { .. } => {
+                let x = self.values[&operands[0]];
+                let dims = self.dims(v);
+                let mut wide = x;
+                for i in self.dims(operands[0]).len()..dims.len() {
+                    wide = self.wire(&format!("{name}.axis.{i}"), AxisOp::Add(0), &[wide])?;
+                }
+                let shape = ShapeFact::from_dims(dims);
+                self.wire(&name, ops::array::MultiBroadcastTo { shape }, &[wide])
+            }
+            Prim::Gather { axis } if float_data(self.graph, &operands) => {
+                let (x, at) = (self.values[&operands[0]], self.values[&operands[1]]);
+                // tract does not check the range of indices.
+                let dim = self.dims(operands[0])[*axis];
+                let at = self.wire(&format!("{name}.checked"), Kernel::checked_indices(*axis, dim), &[at])?;
+                self.wire(&name, ops::array::Gather { axis: *axis, output_type: None }, &[x, at])
+            }
+            Prim::Cast { .. } => {
+                let x = self.values[&operands[0]];
+                let to = datum(self.graph.ty(v).dtype);
+                if self.model.outlet_fact(x)?.datum_type == to {
+                    return Ok(x);
+                }
+                self.kernel(&name, prim, v, &operands)
+            }
+            _ => self.kernel(&name, prim, v, &operands),
+        }
+    }
+
+    /// A primitive as a kernel of ours.
+    fn kernel(&mut self, name: &str, prim: Prim, v: Value, operands: &[Value]) -> TractResult<OutletId> {
+        let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+        let ty = self.graph.ty(v);
+        let title = format!("{name}: {}", prim.name());
+        let kernel = Kernel::new(title, prim, datum(ty.dtype), self.dims(v));
+        self.wire(name, kernel, &inputs)
+    }
+
+    fn unary(&mut self, name: &str, f: Unary, v: Value, operands: &[Value]) -> TractResult<OutletId> {
+        let x = self.values[&operands[0]];
+        let op: Box<dyn TypedOp> = match f {
+            Unary::Abs => ops::math::abs().into(),
+            Unary::Neg => ops::math::neg().into(),
+            Unary::Exp => ops::math::exp().into(),
+            Unary::Sqrt => ops::math::sqrt().into(),
+            Unary::Tanh => ops::math::tanh().into(),
+            Unary::Sigmoid => ops::nn::sigmoid().into(),
+            Unary::Erf => ops::math::erf().into(),
+            Unary::HardSwish => ops::nn::hard_swish().into(),
+            Unary::Relu => return self.scalar_binary(name, ops::math::max(), x, 0.0),
+            Unary::Clip { min: Some(min), max: Some(max) } => {
+                let low = self.scalar_binary(&format!("{name}.min"), ops::math::max(), x, min)?;
+                return self.scalar_binary(name, ops::math::min(), low, max);
+            }
+            _ => return self.kernel(name, Prim::Unary(f), v, operands),
+        };
+        self.wire(name, op, &[x])
+    }
+
+    fn binary(&mut self, name: &str, f: Binary, v: Value, operands: &[Value]) -> TractResult<OutletId> {
+        let op = match f {
+            Binary::Add => ops::math::add(),
+            Binary::Sub => ops::math::sub(),
+            Binary::Mul => ops::math::mul(),
+            Binary::Max => ops::math::max(),
+            Binary::Min => ops::math::min(),
+            _ => return self.kernel(name, Prim::Binary(f), v, operands),
+        };
+        let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+        let name = self.unique(name);
+        Ok(tract_onnx::tract_core::ops::change_axes::wire_with_rank_broadcast(name, &mut self.model, op, &inputs)?[0])
+    }
+
+    fn reduce(
+        &mut self,
+        name: &str,
+        kind: Reduction,
+        axes: &[usize],
+        keep: bool,
+        v: Value,
+        operands: &[Value],
+    ) -> TractResult<OutletId> {
+        use ops::nn::{Reduce, Reducer};
+        let reducer = match kind {
+            Reduction::Sum => Reducer::Sum,
+            Reduction::Max => Reducer::Max,
+            Reduction::Min => Reducer::Min,
+            Reduction::Prod => Reducer::Prod,
+            Reduction::ArgMax | Reduction::ArgMin => {
+                return self.kernel(name, Prim::Reduce { kind, axes: axes.to_vec(), keep }, v, operands);
+            }
+        };
+        let x = self.values[&operands[0]];
+        let mut y = self.wire(name, Reduce { axes: axes.into(), reducer }, &[x])?;
+        if !keep {
+            for axis in axes.iter().rev() {
+                y = self.wire(&format!("{name}.drop.{axis}"), AxisOp::Rm(*axis), &[y])?;
+            }
+        }
+        Ok(y)
+    }
+
+    fn reshape(
+        &mut self,
+        name: &str,
+        x: OutletId,
+        from: Vec<usize>,
+        to: TVec<TDim>,
+    ) -> TractResult<OutletId> {
+        let from: TVec<TDim> = from.into_iter().map(|d| ToDim::to_dim(&d)).collect();
+        // Common leading and trailing axes stay out of it, so that tract can move the change around.
+        let lead = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+        let limit = from.len().min(to.len()) - lead;
+        let tail = from.iter().rev().zip(to.iter().rev()).take(limit).take_while(|(a, b)| a == b).count();
+        let (from, to): (TVec<TDim>, TVec<TDim>) =
+            (from[lead..from.len() - tail].into(), to[lead..to.len() - tail].into());
+        if from.is_empty() && to.is_empty() {
+            return Ok(x);
+        }
+        self.wire(name, AxisOp::Reshape(lead, from, to), &[x])
+    }
+
+    fn transpose(&mut self, name: &str, x: OutletId, perm: &[usize]) -> TractResult<OutletId> {
+        // Axis by axis: `order` is where each axis of the result stands now.
+        let mut order: Vec<usize> = (0..perm.len()).collect();
+        let mut y = x;
+        for (to, axis) in perm.iter().enumerate() {
+            let from = order.iter().position(|a| a == axis).unwrap_or(to);
+            if from != to {
+                let moved = order.remove(from);
+                order.insert(to, moved);
+                y = self.wire(&format!("{name}.move.{to}"), AxisOp::Move(from, to), &[y])?;
+            }
+        }
+        Ok(y)
+    }
+
+    fn matmul(
+        &mut self,
+        name: &str,
+        a: (Value, Part, bool),
+        b: (Value, Part, bool),
+    ) -> TractResult<OutletId> {
+        let inputs = [self.part(a.0, a.1)?, self.part(b.0, b.1)?];
+        let unique = self.unique(name);
+        let inputs = tract_onnx::tract_core::ops::change_axes::wire_rank_broadcast(unique, &mut self.model, &inputs)?;
+        let rank = self.model.outlet_fact(inputs[0])?.rank();
+        // Batch axes are a, b, …; then m, k, n.
+        let batch: String = ('a'..='j').take(rank - 2).collect();
+        let axes = format!(
+            "{batch}{},{batch}{}->{batch}mn",
+            if a.2 { "km" } else { "mk" },
+            if b.2 { "nk" } else { "kn" }
+        );
+        let op = ops::einsum::EinSum { axes: axes.parse()?, operating_dt: DatumType::F32, q_params: None };
+        self.wire(name, op, &inputs)
+    }
+
+    fn spec(&self, window: &Window, after: &[i64], channels: (usize, usize)) -> ops::cnn::PoolSpec {
+        let after = after.iter().map(|a| usize::try_from(*a).unwrap_or(0)).collect();
+        ops::cnn::PoolSpec {
+            data_format: ops::nn::DataFormat::NCHW,
+            kernel_shape: window.kernel.iter().copied().collect(),
+            padding: ops::cnn::PaddingSpec::Explicit(window.before.iter().copied().collect(), after),
+            dilations: Some(window.dilations.iter().copied().collect()),
+            strides: Some(window.strides.iter().copied().collect()),
+            input_channels: channels.0,
+            output_channels: channels.1,
+        }
+    }
+
+    fn after(&self, window: &Window, x: Value, y: Value) -> Vec<i64> {
+        let (input, output) = (self.dims(x), self.dims(y));
+        (0..window.rank()).map(|i| window.reach_after(i, input[i + 2], output[i + 2])).collect()
+    }
+
+    /// Whether tract's pools do this window: pads smaller than the kernel.
+    fn pools(&self, window: &Window, x: Value, y: Value) -> bool {
+        let after = self.after(window, x, y);
+        (0..window.rank()).all(|i| window.before[i] < window.kernel[i] && after[i] < window.kernel[i] as i64)
+    }
+
+    fn pool_spec(&self, window: &Window, x: Value, y: Value) -> ops::cnn::PoolSpec {
+        let channels = self.dims(x)[1];
+        self.spec(window, &self.after(window, x, y), (channels, channels))
+    }
+
+    fn conv(
+        &mut self,
+        name: &str,
+        geometry: &ConvGeometry,
+        x: OutletId,
+        weight: OutletId,
+        bias: Option<OutletId>,
+        after: &[i64],
+    ) -> TractResult<OutletId> {
+        let channels = self.model.outlet_fact(x)?.shape.as_concrete().map_or(0, |d| d[1]);
+        let outputs = self.model.outlet_fact(weight)?.shape.as_concrete().map_or(0, |d| d[0]);
+        let pool_spec = self.spec(&geometry.window, after, (channels, outputs));
+        let bias = match bias {
+            Some(bias) => bias,
+            None => {
+                let name = self.unique(&format!("{name}.bias"));
+                self.model.add_const(name, tensor0(0f32).into_arc_tensor())?
+            }
+        };
+        let op =
+            ops::cnn::Conv { pool_spec, kernel_fmt: ops::cnn::KernelFormat::OIHW, group: geometry.groups, q_params: None };
+        self.wire(name, op, &[x, weight, bias])
+    }
+
+    /// The adjoint of a convolution. With stride 1 it is a convolution by the flipped weight; else a matrix product
+    /// into windows that a fold adds up.
+    fn conv_transpose(
+        &mut self,
+        name: &str,
+        v: Value,
+        operands: &[Value],
+        geometry: &ConvGeometry,
+        part: Part,
+    ) -> TractResult<OutletId> {
+        let s = self.values[&operands[0]];
+        let (from, to) = (self.dims(operands[0]), self.dims(v));
+        let w = &geometry.window;
+        let before: Vec<i64> = (0..w.rank()).map(|i| w.extent(i) as i64 - 1 - w.before[i] as i64).collect();
+        let after: Vec<i64> = (0..w.rank())
+            .map(|i| to[i + 2] as i64 - from[i + 2] as i64 - before[i] + w.extent(i) as i64 - 1)
+            .collect();
+        let plain = w.strides.iter().all(|s| *s == 1) && before.iter().chain(&after).all(|p| *p >= 0);
+        let constant = self.constant(operands[1]);
+        if let (true, Some(t)) = (plain, constant) {
+            let groups = geometry.groups;
+            let flipped =
+                self.cache.get(operands[1].node, part, "flipped", &t, |x, d| super::loops::flip(&x, d, groups))?;
+            let weight_name = self.unique(&format!("{name}.flipped"));
+            let weight = self.model.add_const(weight_name, flipped)?;
+            let window = Window { before: before.iter().map(|p| *p as usize).collect(), ..w.clone() };
+            let geometry = ConvGeometry { window, groups };
+            return self.conv(name, &geometry, s, weight, None, &after);
+        }
+        // s [n, o, …] → [n, g, o/g, positions]; w [o, c/g, …] → [g, o/g, c/g·taps]; product [n, g, c/g·taps, positions].
+        let groups = geometry.groups;
+        let weight_dims = self.dims(operands[1]);
+        let (o, q) = (weight_dims[0] / groups, weight_dims[1..].iter().product::<usize>());
+        let positions: usize = from[2..].iter().product();
+        let weight = self.part(operands[1], part)?;
+        let dims = |d: &[usize]| d.iter().map(|d| ToDim::to_dim(d)).collect::<TVec<_>>();
+        let weight = self.reshape(&format!("{name}.matrix"), weight, weight_dims, dims(&[groups, o, q]))?;
+        let s = self.reshape(&format!("{name}.columns"), s, from.clone(), dims(&[from[0], groups, o, positions]))?;
+        let op = ops::einsum::EinSum {
+            axes: "goq,ngop->ngqp".parse()?,
+            operating_dt: DatumType::F32,
+            q_params: None,
+        };
+        let columns = self.wire(&format!("{name}.product"), op, &[weight, s])?;
+        let fold = Fold { window: w.clone(), from: from[2..].to_vec(), to };
+        self.wire(name, fold, &[columns])
+    }
+}
+
+fn float_data(graph: &Graph<Prim>, operands: &[Value]) -> bool {
+    operands.first().is_some_and(|v| graph.ty(*v).dtype == DType::F32)
+}
+
+fn known(d: &dlbc_ops::tensor::Dim) -> TractResult<usize> {
+    d.as_known().and_then(|v| usize::try_from(v).ok()).ok_or_else(|| anyhow!("dimension {d} is not known"))
+}
+

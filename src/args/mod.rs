@@ -1,0 +1,211 @@
+//! The command line: one struct a command, the documentation of a flag beside its field.
+
+mod limits;
+mod model;
+mod run;
+mod values;
+
+pub use limits::LimitArgs;
+pub use model::{ExplainArgs, ModelArgs};
+pub use run::{Channels, Colors, Layout, PictureArgs, Resize, RunArgs, Start};
+pub use values::{Device, Keep, Pair, Target};
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Explains what a neural network's answer rests on: relevance for any ONNX model.
+#[derive(Debug, Parser)]
+#[command(name = "dlbc", version, about, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Leave out notes and progress; warnings and errors stay.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Compile a model and the relevance of its inputs into one artifact.
+    #[command(after_help = COMPILE_EXAMPLE)]
+    Compile(Box<CompileArgs>),
+    /// Run a model and explain its answer.
+    #[command(after_help = RUN_EXAMPLE)]
+    Run(Box<RunArgs>),
+    /// Show each node of a model with its rule, and everything that is not supported.
+    #[command(after_help = INSPECT_EXAMPLE)]
+    Inspect(Box<InspectArgs>),
+    /// Write model and relevance as one plain ONNX model that any runtime executes.
+    #[command(after_help = EXPORT_EXAMPLE)]
+    Export(Box<ExportArgs>),
+    /// Print a completion script for a shell.
+    #[command(after_help = COMPLETIONS_EXAMPLE)]
+    Completions(CompletionsArgs),
+}
+
+const COMPILE_EXAMPLE: &str = "Example:
+  dlbc compile fixtures/digits_cnn/model.onnx -o digits.dlbc.onnx --emit relevance";
+const RUN_EXAMPLE: &str = "Examples:
+  dlbc run fixtures/digits_cnn/model.onnx --image fixtures/digits_cnn/digit.png --heatmap digit-relevance.png
+  dlbc run fixtures/digits_cnn/model.onnx --inputs fixtures/digits_cnn/input.npz --out relevance.npz --audit
+  dlbc run fixtures/tabular_mlp/model.onnx --csv fixtures/tabular_mlp/rows.csv --row 3 --heatmap row.png";
+const INSPECT_EXAMPLE: &str = "Example:
+  dlbc inspect fixtures/digits_cnn/model.onnx";
+const EXPORT_EXAMPLE: &str = "Example:
+  dlbc export fixtures/digits_cnn/model.onnx -o digits-explained.onnx";
+const COMPLETIONS_EXAMPLE: &str = "Example:
+  dlbc completions bash > ~/.local/share/bash-completion/completions/dlbc";
+
+/// `dlbc compile`.
+#[derive(Debug, ClapArgs)]
+pub struct CompileArgs {
+    /// The model, an ONNX file.
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// The artifact; beside the model as `MODEL.dlbc.onnx` unless said otherwise.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// How the relevance is made.
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+    /// Print a stage of the compilation on standard output.
+    #[arg(long, value_enum)]
+    pub emit: Option<Emit>,
+    /// Print the graph after the named pass (`import` for the graph as read).
+    #[arg(long, value_name = "PASS", hide = true)]
+    pub dump_after: Option<String>,
+    /// What the model may cost.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What `dlbc compile --emit` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Emit {
+    /// The relevance graph: a line a rule.
+    Relevance,
+    /// The lowered graph: forward and reverse in primitives.
+    Lowered,
+    /// The model with its rules as Graphviz text.
+    Dot,
+    /// The model's nodes, rules and program as JSON.
+    Json,
+}
+
+/// `dlbc inspect`.
+#[derive(Debug, ClapArgs)]
+pub struct InspectArgs {
+    /// The model, an ONNX file or an artifact of `dlbc compile`.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+    /// How the relevance would be made.
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// What the model may cost.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// `dlbc export`.
+#[derive(Debug, ClapArgs)]
+pub struct ExportArgs {
+    /// The model, an ONNX file or an artifact of `dlbc compile`.
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// The file to write.
+    #[arg(long, short, value_name = "EXPLAINED.onnx")]
+    pub out: PathBuf,
+    /// How the relevance is made.
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+    /// What the model may cost.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// `dlbc completions`.
+#[derive(Debug, ClapArgs)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Args::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("\n  dlbc "), "{}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn the_examples_parse() {
+        for text in [COMPILE_EXAMPLE, RUN_EXAMPLE, INSPECT_EXAMPLE, EXPORT_EXAMPLE, COMPLETIONS_EXAMPLE] {
+            for line in text.lines().skip(1) {
+                let words = line.split('>').next().unwrap_or_default().split_whitespace();
+                Args::try_parse_from(words).unwrap();
+            }
+        }
+    }
+
+    fn run_args(extra: &[&str]) -> Result<Box<RunArgs>, clap::Error> {
+        match Args::try_parse_from(["dlbc", "run", "m.onnx"].iter().chain(extra))?.command {
+            Command::Run(args) => Ok(args),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn negative_values_need_no_equals_sign() {
+        let args = run_args(&["--target", "-1", "--position", "-2", "--mean", "-0.5,1", "--multiplier", "-3"]).unwrap();
+        assert_eq!(args.target, Target::Index(-1));
+        assert_eq!((args.position, args.multiplier), (Some(-2), -3.0));
+        assert_eq!(args.picture.mean, Some(vec![-0.5, 1.0]));
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let args = run_args(&[]).unwrap();
+        assert_eq!((args.target, args.multiplier, args.repeat), (Target::Argmax, 100.0, None));
+        assert_eq!((args.device, args.keep), (Device::Cpu, Keep::Inputs));
+        assert_eq!(args.explain.rules(), "dlb");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for extra in [
+            &["--target", "1-"][..],
+            &["--target", "first"],
+            &["--repeat", "0"],
+            &["--threads", "0"],
+            &["--device", "tpu"],
+            &["--multiplier", "nan"],
+            &["--std", "0"],
+            &["--row", "1"],
+            &["--input", "x.npy"],
+            &["--shape", "x=1,two"],
+            &["--mode", "other"],
+        ] {
+            assert_eq!(run_args(extra).unwrap_err().exit_code(), 2, "{extra:?}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How the relevance of a model is made: flags that compile, run, inspect and export share.
+
+use std::path::Path;
+
+use clap::Args;
+use dlbc_compiler::Options;
+
+use super::LimitArgs;
+use super::values::shape;
+use crate::exit::{unsupported, usage};
+
+/// How the relevance of a model is made.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Relevance")]
+pub struct ExplainArgs {
+    /// The composite: which rule for which operator [default: dlb].
+    #[arg(long, value_name = "NAME")]
+    rules: Option<String>,
+    /// One relevance track, or two (supporting and opposing) [default: default].
+    #[arg(long, value_name = "MODE", value_parser = ["default", "contrastive"])]
+    mode: Option<String>,
+    /// Which model output is explained [default: the first].
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// Treat a tensor as an input and leave out what makes it (repeatable).
+    #[arg(long, value_name = "NAME")]
+    stop_at: Vec<String>,
+    /// Let relevance reach an integer input whose values the model casts to float (repeatable).
+    #[arg(long, value_name = "NAME")]
+    live: Vec<String>,
+    /// Keep relevance from an input, such as a mask (repeatable).
+    #[arg(long, value_name = "NAME")]
+    no_relevance: Vec<String>,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// How a model is read.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ModelArgs {
+    /// Fix the dimensions of an input, as in `x=1,3,224,224`; `?` leaves one open (repeatable).
+    #[arg(long, value_name = "NAME=DIMS", value_parser = shape)]
+    shape: Vec<(String, Vec<i64>)>,
+}
+
+impl ExplainArgs {
+    /// The composite's name.
+    pub fn rules(&self) -> &str {
+        self.rules.as_deref().unwrap_or("dlb")
+    }
+
+    /// The compiler's options.
+    ///
+    /// # Errors
+    /// For what is not supported yet, and a name given twice.
+    pub fn options(&self, limits: &LimitArgs) -> anyhow::Result<Options> {
+        if self.mode.as_deref() == Some("contrastive") {
+            return Err(unsupported("`--mode contrastive` is not supported yet"));
+        }
+        if Path::new(self.rules()).extension().is_some_and(|e| e == "toml") {
+            return Err(unsupported("`--rules` with a file is not supported yet, only composites by name"));
+        }
+        let mut options = Options {
+            rules: self.rules().into(),
+            output: self.output.clone(),
+            stop_at: self.stop_at.clone(),
+            live: self.live.clone(),
+            no_relevance: self.no_relevance.clone(),
+            max_tensor_bytes: limits.tensor_bytes(),
+            max_nodes: limits.nodes(),
+            ..Options::default()
+        };
+        for (name, dims) in &self.model.shape {
+            if options.shapes.insert(name.clone(), dims.clone()).is_some() {
+                return Err(usage(format!("`--shape` gives `{name}` twice")));
+            }
+        }
+        Ok(options)
+    }
+
+    /// The output to explain, as given.
+    pub fn output(&self) -> Option<&str> {
+        self.output.as_deref()
+    }
+
+    /// The flags that an artifact cannot obey any more, as given.
+    pub fn compile_time(&self) -> Vec<&'static str> {
+        let given = [
+            ("--rules", self.rules.is_some()),
+            ("--mode", self.mode.is_some()),
+            ("--stop-at", !self.stop_at.is_empty()),
+            ("--live", !self.live.is_empty()),
+            ("--no-relevance", !self.no_relevance.is_empty()),
+            ("--shape", !self.model.shape.is_empty()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}

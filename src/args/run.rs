@@ -1,0 +1,209 @@
+//! `dlbc run`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::values::{finite, nonzero};
+use super::{Device, ExplainArgs, Keep, LimitArgs, Pair, Target};
+use crate::exit::{Code, failure, unsupported};
+
+/// `dlbc run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The model, an ONNX file or an artifact of `dlbc compile`.
+    #[arg(value_name = "MODEL")]
+    pub model: PathBuf,
+
+    /// One model input from a .npy file (repeatable).
+    #[arg(long, value_name = "NAME=FILE.npy", help_heading = "Inputs")]
+    pub input: Vec<Pair>,
+    /// Model inputs by name from a .npz file.
+    #[arg(long, value_name = "FILE.npz", help_heading = "Inputs")]
+    pub inputs: Option<PathBuf>,
+    /// A table whose header names the features of the model's only float input.
+    #[arg(long, value_name = "FILE", help_heading = "Inputs")]
+    pub csv: Option<PathBuf>,
+    /// Which row of the table, from 0 [default: 0].
+    #[arg(long, value_name = "N", requires = "csv", help_heading = "Inputs")]
+    pub row: Option<usize>,
+    /// A picture and how it becomes an input.
+    #[command(flatten)]
+    pub picture: PictureArgs,
+
+    /// Which output unit gets the starting relevance: argmax, an index (-1 is the last), a difference A-B, or all.
+    #[arg(long, value_name = "TARGET", default_value = "argmax", allow_hyphen_values = true, help_heading = "Target")]
+    pub target: Target,
+    /// Sequence position of the target, for outputs of shape [batch, position, unit] [default: the last].
+    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Target")]
+    pub position: Option<i64>,
+    /// What the target starts with: one times the multiplier, or its own value.
+    #[arg(long, value_enum, default_value = "one", help_heading = "Target")]
+    pub start: Start,
+    /// Starting relevance.
+    #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true,
+          help_heading = "Target")]
+    pub multiplier: f64,
+
+    /// How the relevance is made; an artifact knows it already.
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+
+    /// Where it runs: auto, cpu, cuda, cuda:N, or reference (float64, slow, for comparisons).
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Execution")]
+    pub device: Device,
+    /// Threads of the processor [default: all].
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
+    pub threads: Option<usize>,
+    /// Run N times after a warm-up; the seconds are medians [default: once, no warm-up].
+    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
+    pub repeat: Option<usize>,
+
+    /// Which tensors' relevance is written: inputs, all, or names separated by commas.
+    #[arg(long, value_name = "WHAT", default_value = "inputs", help_heading = "Results")]
+    pub keep: Keep,
+    /// The result: outputs and relevance, as .npz, .safetensors or .json.
+    #[arg(long, value_name = "FILE", help_heading = "Results")]
+    pub out: Option<PathBuf>,
+    /// The relevance of the input as a picture.
+    #[arg(long, value_name = "FILE.png", help_heading = "Results")]
+    pub heatmap: Option<PathBuf>,
+    /// Colours of the picture, negative to positive.
+    #[arg(long, value_enum, default_value = "blue-red", requires = "heatmap", help_heading = "Results")]
+    pub colors: Colors,
+    /// Print the summary as one JSON object instead of tables.
+    #[arg(long, help_heading = "Results")]
+    pub json: bool,
+    /// Print the conservation ledger: a row a rule node.
+    #[arg(long, help_heading = "Results")]
+    pub audit: bool,
+
+    /// What the model may cost.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// Options that have no effect yet and are refused.
+    #[command(flatten)]
+    later: LaterArgs,
+}
+
+/// A picture and how it becomes an input.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Picture")]
+pub struct PictureArgs {
+    /// A picture (png, jpeg, bmp, webp) for the model's only picture input, resized to its size.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Subtracted from each channel [default: ImageNet's for three channels, 0 for one].
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = finite, allow_hyphen_values = true,
+          requires = "image")]
+    pub mean: Option<Vec<f64>>,
+    /// Divides each channel afterwards [default: ImageNet's for three channels, 1 for one].
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = nonzero, allow_hyphen_values = true,
+          requires = "image")]
+    pub std: Option<Vec<f64>>,
+    /// White, before the mean is subtracted: 1, or 255 for models that take bytes.
+    #[arg(long, value_name = "F", default_value = "1", value_parser = nonzero, requires = "image")]
+    pub pixel_range: f64,
+    /// Order of the channels; `--mean` and `--std` follow it.
+    #[arg(long, value_enum, default_value = "rgb", requires = "image")]
+    pub channels: Channels,
+    /// Where the channel axis stands.
+    #[arg(long, value_enum, default_value = "nchw", requires = "image")]
+    pub layout: Layout,
+    /// Resize the shorter side and cut out the centre, or stretch both sides.
+    #[arg(long, value_enum, default_value = "crop", requires = "image")]
+    pub resize: Resize,
+}
+
+/// What the target starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Start {
+    /// One, times the multiplier.
+    One,
+    /// Its own value; the multiplier is ignored.
+    Value,
+}
+
+/// Order of a picture's channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Channels {
+    /// Red first.
+    Rgb,
+    /// Blue first.
+    Bgr,
+}
+
+/// Where a picture's channel axis stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layout {
+    /// Channels before rows.
+    Nchw,
+    /// Channels last.
+    Nhwc,
+}
+
+/// How a picture gets its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Resize {
+    /// The shorter side fits, the centre stays.
+    Crop,
+    /// Both sides fit.
+    Stretch,
+}
+
+/// Colours of a heat map: negative, zero is white, positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Colors {
+    /// Blue to red.
+    BlueRed,
+    /// Purple to orange, for every kind of colour vision.
+    PurpleOrange,
+}
+
+/// Options of the contract that nothing implements yet.
+#[derive(Debug, Default, Args)]
+struct LaterArgs {
+    #[arg(long, hide = true)]
+    text: Option<String>,
+    #[arg(long, hide = true)]
+    tokenizer: Option<PathBuf>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    scaler: Option<String>,
+    #[arg(long, hide = true, allow_hyphen_values = true)]
+    threshold: Option<String>,
+    #[arg(long, hide = true)]
+    task: Option<String>,
+    #[arg(long, hide = true)]
+    report: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// Refuses what is not supported yet.
+    ///
+    /// # Errors
+    /// Names every such option at once.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let later = &self.later;
+        let given = [
+            ("--text", later.text.is_some()),
+            ("--tokenizer", later.tokenizer.is_some()),
+            ("--scaler", later.scaler.is_some()),
+            ("--threshold", later.threshold.is_some()),
+            ("--task", later.task.is_some()),
+            ("--report", later.report.is_some()),
+        ];
+        let names: Vec<String> = given.iter().filter(|(_, g)| *g).map(|(n, _)| format!("`{n}`")).collect();
+        if !names.is_empty() {
+            let are = if names.len() == 1 { "is" } else { "are" };
+            return Err(unsupported(format!("{} {are} not supported yet", names.join(", "))));
+        }
+        if let Device::Cuda(_) = self.device {
+            return Err(failure(Code::Device, "this build has no CUDA backend"));
+        }
+        Ok(())
+    }
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| format!("`{text}` is no positive whole number"))
+}

@@ -1,0 +1,201 @@
+//! Values of flags that are more than a word or a number.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// `NAME=FILE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The name.
+    pub name: String,
+    /// The file.
+    pub file: PathBuf,
+}
+
+impl FromStr for Pair {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Pair, String> {
+        match text.split_once('=') {
+            Some((name, file)) if !name.is_empty() && !file.is_empty() => {
+                Ok(Pair { name: name.into(), file: file.into() })
+            }
+            _ => Err("NAME=FILE expected".into()),
+        }
+    }
+}
+
+/// `NAME=1,3,224,224`: -1 or `?` leaves a dimension open.
+pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
+    let (name, dims) = text.split_once('=').ok_or("NAME=1,3,224,224 expected")?;
+    let dim = |d: &str| match d.trim() {
+        "?" | "-1" => Ok(-1),
+        d => match d.parse::<i64>() {
+            Ok(n) if n >= 0 => Ok(n),
+            _ => Err(format!("`{d}` is no dimension")),
+        },
+    };
+    let dims = if dims.is_empty() { vec![] } else { dims.split(',').map(dim).collect::<Result<_, _>>()? };
+    if name.is_empty() { Err("NAME=1,3,224,224 expected".into()) } else { Ok((name.into(), dims)) }
+}
+
+/// A finite number.
+pub fn finite(text: &str) -> Result<f64, String> {
+    text.trim().parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(|| format!("`{text}` is no finite number"))
+}
+
+/// A finite number other than zero.
+pub fn nonzero(text: &str) -> Result<f64, String> {
+    finite(text).and_then(|v| if v == 0.0 { Err("must not be zero".into()) } else { Ok(v) })
+}
+
+/// A number of bytes: `1000`, `512MiB`, `2G`.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let bad = || format!("`{text}` is no size; 1000, 512MiB and 2GiB are");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(bad()),
+    };
+    number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(bad)
+}
+
+/// Which output units get the starting relevance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The largest of each batch row.
+    Argmax,
+    /// One, by index on the last axis; negative from the end.
+    Index(i64),
+    /// The first minus the second.
+    Difference(i64, i64),
+    /// Every one.
+    All,
+}
+
+impl FromStr for Target {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Target, String> {
+        let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
+        let parsed = match text {
+            "argmax" => Some(Target::Argmax),
+            "all" => Some(Target::All),
+            _ => match text.split_once('-') {
+                None => index(text).map(Target::Index),
+                Some(("", n)) => index(n).map(|n| Target::Index(-n)),
+                Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
+            },
+        };
+        parsed.ok_or_else(|| format!("`{text}` is no target; argmax, 3, -1, 3-5 and all are"))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Argmax => f.write_str("argmax"),
+            Target::Index(n) => write!(f, "{n}"),
+            Target::Difference(a, b) => write!(f, "{a}-{b}"),
+            Target::All => f.write_str("all"),
+        }
+    }
+}
+
+/// Where it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    Cpu,
+    /// Reference kernels in float64 on the processor, slow.
+    Reference,
+    /// An NVIDIA GPU by number.
+    Cuda(u32),
+}
+
+impl FromStr for Device {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Device, String> {
+        let cuda = text.strip_prefix("cuda");
+        match (text, cuda) {
+            ("auto" | "cpu", _) => Ok(Device::Cpu),
+            ("reference", _) => Ok(Device::Reference),
+            (_, Some("")) => Ok(Device::Cuda(0)),
+            (_, Some(rest)) => match rest.strip_prefix(':').and_then(|n| n.parse().ok()) {
+                Some(n) => Ok(Device::Cuda(n)),
+                None => Err(format!("`{text}` is no device; cuda:0 is the first GPU")),
+            },
+            _ => Err(format!("`{text}` is no device; auto, cpu, cuda, cuda:1 and reference are")),
+        }
+    }
+}
+
+/// Which tensors' relevance is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The model's inputs.
+    Inputs,
+    /// Every tensor that carries relevance.
+    All,
+    /// The inputs and these.
+    Names(Vec<String>),
+}
+
+impl FromStr for Keep {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Keep, String> {
+        match text {
+            "inputs" => Ok(Keep::Inputs),
+            "all" => Ok(Keep::All),
+            _ => {
+                let names: Vec<String> = text.split(',').filter(|n| !n.is_empty()).map(Into::into).collect();
+                if names.is_empty() { Err("inputs, all or tensor names expected".into()) } else { Ok(Keep::Names(names)) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        for (text, target) in [
+            ("argmax", Target::Argmax),
+            ("all", Target::All),
+            ("0", Target::Index(0)),
+            ("-3", Target::Index(-3)),
+            ("3-5", Target::Difference(3, 5)),
+        ] {
+            assert_eq!(text.parse(), Ok(target));
+            assert_eq!(target.to_string(), text);
+        }
+        for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(bytes("1000"), Ok(1000));
+        assert_eq!(bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(bytes("512m"), Ok(512 << 20));
+        for text in ["", "-1", "1.5G", "GiB", "1X", "99999999T"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn devices_and_shapes() {
+        assert_eq!("auto".parse(), Ok(Device::Cpu));
+        assert_eq!("cuda:2".parse(), Ok(Device::Cuda(2)));
+        assert!("cuda2".parse::<Device>().is_err());
+        assert_eq!(shape("x=1,?,224"), Ok(("x".into(), vec![1, -1, 224])));
+        assert_eq!(shape("s="), Ok(("s".into(), vec![])));
+        assert!(shape("x").is_err() && shape("=1").is_err() && shape("x=-2").is_err());
+    }
+}

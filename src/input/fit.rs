@@ -1,0 +1,179 @@
+//! A tensor from a file, fitted to the input that it is for: element type and shape.
+
+use std::sync::Arc;
+
+use dlbc_ops::program::InputInfo;
+use dlbc_ops::tensor::{Array, Bindings, DType, Dim, Tensor};
+
+use crate::exit::{invalid, usage};
+use crate::terminal::{Console, plural, visible};
+
+/// Fits a tensor to its input and binds the symbols of its shape. Conversions that lose nothing but float digits are
+/// made and noted; all others are refused.
+///
+/// # Errors
+/// Names input, what is expected and what was found.
+pub fn fit(input: &InputInfo, tensor: Tensor, bindings: &mut Bindings, console: Console) -> anyhow::Result<Tensor> {
+    let tensor = batch_axis(input, tensor, console);
+    bind(input, &tensor, bindings)?;
+    let (expected, found) = (input.ty.dtype, tensor.dtype());
+    if expected == found {
+        warn_of_nonfinite(input, &tensor, console);
+        return Ok(tensor);
+    }
+    let fitted = convert(&tensor, expected).map_err(|why| {
+        invalid(format!("input `{}`: {expected} expected, found {found}: {why}", visible(&input.name)))
+    })?;
+    console.note(format!("input `{}`: {found} converted to {expected}", visible(&input.name)));
+    warn_of_nonfinite(input, &fitted, console);
+    Ok(fitted)
+}
+
+/// Adds a missing batch axis where only that is missing.
+fn batch_axis(input: &InputInfo, tensor: Tensor, console: Console) -> Tensor {
+    let shape = &input.ty.shape.0;
+    let fits = |(dim, found): (&Dim, &usize)| dim.as_known().is_none_or(|d| d == *found as i64);
+    let open = |dim: &Dim| dim.as_known().is_none_or(|d| d == 1);
+    let missing = tensor.dims().len() + 1 == shape.len()
+        && shape.first().is_some_and(open)
+        && shape[1..].iter().zip(tensor.dims()).all(fits);
+    if !missing {
+        return tensor;
+    }
+    let dims: Vec<usize> = [1].iter().chain(tensor.dims()).copied().collect();
+    console.note(format!("input `{}`: a batch axis of 1 added to {}", visible(&input.name), tensor.ty().shape));
+    tensor.with_dims(&dims).unwrap_or(tensor)
+}
+
+fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> anyhow::Result<()> {
+    let mismatch = |why: String| {
+        let name = visible(&input.name);
+        Err(invalid(format!("input `{name}`: {} expected, found {}{why}", input.ty, tensor.ty())))
+    };
+    if tensor.dims().len() != input.ty.rank() {
+        return mismatch(String::new());
+    }
+    for (dim, found) in input.ty.shape.0.iter().zip(tensor.dims()) {
+        let mut symbols = vec![];
+        dim.symbols(&mut |s| symbols.push(s.clone()));
+        if let [symbol] = symbols.as_slice()
+            && !bindings.contains_key(symbol)
+            && *dim == Dim::symbol(symbol)
+        {
+            bindings.insert(symbol.clone(), *found as i64);
+        }
+        match dim.eval(bindings) {
+            Some(value) if value != *found as i64 => {
+                let why = if symbols.is_empty() { String::new() } else { format!(" where `{dim}` is {value}") };
+                return mismatch(why);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn convert(tensor: &Tensor, to: DType) -> Result<Tensor, String> {
+    let from = tensor.dtype();
+    if from.is_float() {
+        if !to.is_float() {
+            return Err("floats are not rounded to integers".into());
+        }
+        let values = tensor.to_f64();
+        let fitted = Array::from_tensor(tensor).to_tensor(to);
+        let lost = values.iter().zip(fitted.to_f64()).find(|(a, b)| a.is_finite() && !b.is_finite());
+        return match lost {
+            Some((value, _)) => Err(format!("{value} is out of range")),
+            None => Ok(fitted),
+        };
+    }
+    let values = tensor.to_i64();
+    if let Some(value) = values.iter().find(|v| from == DType::U64 && **v < 0) {
+        return Err(format!("{} is out of range", *value as u64));
+    }
+    let fitted = Array::from_tensor(tensor).to_tensor(to);
+    let exact = |(before, after): (&i64, &f64)| *before as f64 == *after && before.unsigned_abs() <= 1 << 53;
+    let lost = match to.is_float() {
+        true => values.iter().zip(&fitted.to_f64()).position(|pair| !exact(pair)),
+        false => values.iter().zip(&fitted.to_i64()).position(|(a, b)| a != b || (to == DType::U64 && *a < 0)),
+    };
+    match lost {
+        Some(i) => Err(format!("{} has no such value", values[i])),
+        None => Ok(fitted),
+    }
+}
+
+fn warn_of_nonfinite(input: &InputInfo, tensor: &Tensor, console: Console) {
+    if tensor.dtype().is_float() {
+        let count = tensor.to_f64().iter().filter(|v| !v.is_finite()).count();
+        if count > 0 {
+            let name = visible(&input.name);
+            console.warn(format!("input `{name}`: {} not finite", plural(count, "value")));
+        }
+    }
+}
+
+/// A tensor of any type from float64 values; `None` when they do not fill the dimensions.
+pub fn from_f64(dtype: DType, dims: &[usize], values: &[f64]) -> Option<Tensor> {
+    let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+    let tensor = Tensor::from_bytes(DType::F64, dims.to_vec(), Arc::new(bytes))?;
+    Some(Array::from_tensor(&tensor).to_tensor(dtype))
+}
+
+#[cfg(test)]
+mod tests {
+    use dlbc_ops::tensor::TensorType;
+
+    use super::*;
+
+    const QUIET: Console = Console { quiet: true };
+
+    fn input(dtype: DType, dims: &[&str]) -> InputInfo {
+        let shape: Vec<Dim> = dims.iter().map(|d| d.parse().unwrap()).collect();
+        InputInfo { name: "x".into(), ty: TensorType::new(dtype, shape), explained: true }
+    }
+
+    fn fitted(expected: DType, found: DType, values: &[f64]) -> Result<Vec<f64>, String> {
+        let tensor = from_f64(found, &[values.len()], values).unwrap();
+        fit(&input(expected, &["n"]), tensor, &mut Bindings::new(), QUIET).map(|t| t.to_f64()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn conversions_that_lose_nothing_are_made() {
+        assert_eq!(fitted(DType::F32, DType::F64, &[0.1]), Ok(vec![f64::from(0.1f32)]));
+        assert_eq!(fitted(DType::I64, DType::I32, &[-7.0]), Ok(vec![-7.0]));
+        assert_eq!(fitted(DType::I32, DType::I64, &[7.0]), Ok(vec![7.0]));
+        assert_eq!(fitted(DType::F32, DType::U8, &[255.0]), Ok(vec![255.0]));
+        assert_eq!(fitted(DType::Bool, DType::I64, &[0.0, 1.0]), Ok(vec![0.0, 1.0]));
+    }
+
+    #[test]
+    fn all_others_are_refused() {
+        for (expected, found, value) in [
+            (DType::F32, DType::F64, 1e300),
+            (DType::I64, DType::F32, 1.0),
+            (DType::I32, DType::I64, 3e9),
+            (DType::U8, DType::I64, -1.0),
+            (DType::U64, DType::I64, -1.0),
+            (DType::F32, DType::I64, 16_777_217.0),
+            (DType::Bool, DType::I64, 2.0),
+        ] {
+            let error = fitted(expected, found, &[value]).unwrap_err();
+            assert!(error.starts_with(&format!("input `x`: {expected} expected, found {found}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn symbols_bind_once_and_batches_are_added() {
+        let mut bindings = Bindings::new();
+        let tensor = |dims: &[usize]| Tensor::from_f32(dims, &vec![0.0; dims.iter().product()]);
+        let ids = input(DType::F32, &["n", "t"]);
+        fit(&ids, tensor(&[2, 5]), &mut bindings, QUIET).unwrap();
+        let error = fit(&ids, tensor(&[2, 6]), &mut bindings, QUIET).unwrap_err().to_string();
+        assert_eq!(error, "input `x`: f32[n,t] expected, found f32[2,6] where `t` is 5");
+        let picture = input(DType::F32, &["b", "3", "4", "4"]);
+        assert_eq!(fit(&picture, tensor(&[3, 4, 4]), &mut bindings, QUIET).unwrap().dims(), [1, 3, 4, 4]);
+        let error = fit(&picture, tensor(&[1, 1, 4, 4]), &mut bindings, QUIET).unwrap_err().to_string();
+        assert_eq!(error, "input `x`: f32[b,3,4,4] expected, found f32[1,1,4,4]");
+    }
+}

@@ -1,0 +1,164 @@
+//! NumPy's .npy format: one array.
+//!
+//! Reads versions 1 to 3, every number type that a tensor can have, both byte orders and both memory orders. The header
+//! is checked against the limit before anything of its size is allocated. Pickled objects are not read.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use anyhow::Context;
+use dlbc_ops::tensor::{DType, Tensor};
+
+use super::npy_header::{Header, parse};
+use crate::exit::{invalid, limit};
+use crate::terminal::size;
+
+/// The largest header that is read; NumPy writes 128 bytes for any usual array.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// Reads an array of at most `max_bytes`.
+///
+/// # Errors
+/// For bytes that are no array, types that no tensor has, and sizes above the limit.
+pub fn read(from: &mut impl Read, max_bytes: u64) -> anyhow::Result<Tensor> {
+    let header = read_header(from)?;
+    let bytes = header.dims.iter().try_fold(header.dtype.size_bytes() as u64, |n, d| n.checked_mul(*d as u64));
+    let bytes = bytes.filter(|b| *b <= max_bytes).ok_or_else(|| {
+        let shape = format!("{}{:?}", header.dtype, header.dims);
+        limit(format!("the array {shape} is above the limit of {} (`--max-tensor-bytes`)", size(max_bytes)))
+    })?;
+    let mut data = Vec::new();
+    // Grows with what is really there: a header alone cannot make it allocate.
+    from.take(bytes).read_to_end(&mut data).context("the array's data cannot be read")?;
+    if data.len() as u64 != bytes {
+        return Err(invalid(format!("the array ends early: {bytes} bytes expected, found {}", data.len())));
+    }
+    if from.read(&mut [0]).context("the array's data cannot be read")? != 0 {
+        return Err(invalid("there is more data than the array's shape says"));
+    }
+    let width = header.dtype.size_bytes();
+    if header.big_endian {
+        data.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+    }
+    if header.fortran && header.dims.len() > 1 {
+        data = row_major(&data, &header.dims, width);
+    }
+    if header.dtype == DType::Bool {
+        data.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+    }
+    let dims = header.dims;
+    Tensor::from_bytes(header.dtype, dims, Arc::new(data)).ok_or_else(|| invalid("the array's shape is not its size"))
+}
+
+fn read_header(from: &mut impl Read) -> anyhow::Result<Header> {
+    let mut start = [0; 8];
+    from.read_exact(&mut start).map_err(|_| invalid("not a .npy array: too short"))?;
+    if &start[..6] != b"\x93NUMPY" {
+        return Err(invalid("not a .npy array: it does not start with \\x93NUMPY"));
+    }
+    let len = match start[6] {
+        1 => {
+            let mut len = [0; 2];
+            from.read_exact(&mut len).map_err(|_| invalid("the array's header ends early"))?;
+            usize::from(u16::from_le_bytes(len))
+        }
+        2 | 3 => {
+            let mut len = [0; 4];
+            from.read_exact(&mut len).map_err(|_| invalid("the array's header ends early"))?;
+            u32::from_le_bytes(len) as usize
+        }
+        version => return Err(invalid(format!(".npy version 1, 2 or 3 expected, found {version}"))),
+    };
+    if len > MAX_HEADER_BYTES {
+        return Err(invalid(format!("the array's header has {len} bytes, more than {MAX_HEADER_BYTES}")));
+    }
+    let mut text = vec![0; len];
+    from.read_exact(&mut text).map_err(|_| invalid("the array's header ends early"))?;
+    parse(&String::from_utf8_lossy(&text))
+}
+
+/// Column-major data as row-major.
+fn row_major(data: &[u8], dims: &[usize], width: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len());
+    let mut strides = vec![width; dims.len()];
+    for axis in 1..dims.len() {
+        strides[axis] = strides[axis - 1] * dims[axis - 1];
+    }
+    let mut index = vec![0; dims.len()];
+    let mut at = 0;
+    while out.len() < data.len() {
+        out.extend_from_slice(&data[at..at + width]);
+        // The next index, last axis fastest.
+        for axis in (0..dims.len()).rev() {
+            index[axis] += 1;
+            at += strides[axis];
+            if index[axis] < dims[axis] {
+                break;
+            }
+            at -= strides[axis] * dims[axis];
+            index[axis] = 0;
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::{Code, verdict};
+
+    fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+        let header = format!("{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+        let mut out = b"\x93NUMPY\x01\x00".to_vec();
+        out.extend((header.len() as u16).to_le_bytes());
+        out.extend(header.as_bytes());
+        out.extend(data);
+        out
+    }
+
+    #[test]
+    fn every_type_and_both_byte_orders() {
+        let two = |bytes: [&[u8]; 2]| bytes.concat();
+        for (descr, data, values) in [
+            ("'<f4'", two([&1.5f32.to_le_bytes(), &(-2f32).to_le_bytes()]), [1.5, -2.0]),
+            ("'>f8'", two([&1.5f64.to_be_bytes(), &(-2f64).to_be_bytes()]), [1.5, -2.0]),
+            ("'<f2'", vec![0x00, 0x3e, 0x00, 0xc0], [1.5, -2.0]),
+            ("'|i1'", vec![1, 0xff], [1.0, -1.0]),
+            ("'>i2'", vec![1, 0, 0xff, 0xff], [256.0, -1.0]),
+            ("'<i4'", two([&7i32.to_le_bytes(), &(-7i32).to_le_bytes()]), [7.0, -7.0]),
+            ("'<i8'", two([&7i64.to_le_bytes(), &(-7i64).to_le_bytes()]), [7.0, -7.0]),
+            ("'|u1'", vec![1, 0xff], [1.0, 255.0]),
+            ("'<u2'", vec![1, 0, 0xff, 0xff], [1.0, 65535.0]),
+            ("'<u4'", two([&7u32.to_le_bytes(), &u32::MAX.to_le_bytes()]), [7.0, f64::from(u32::MAX)]),
+            ("'<u8'", two([&7u64.to_le_bytes(), &9u64.to_le_bytes()]), [7.0, 9.0]),
+            ("'|b1'", vec![0, 2], [0.0, 1.0]),
+        ] {
+            let tensor = read(&mut &npy(descr, "False", "(2,)", &data)[..], 1 << 20).unwrap();
+            assert_eq!(tensor.to_f64(), values, "{descr}");
+        }
+    }
+
+    #[test]
+    fn column_major_becomes_row_major() {
+        let tensor = read(&mut &npy("'|u1'", "True", "(2, 3)", &[1, 4, 2, 5, 3, 6])[..], 100).unwrap();
+        assert_eq!((tensor.dims(), tensor.bytes()), (&[2, 3][..], &[1, 2, 3, 4, 5, 6][..]));
+        let empty = read(&mut &npy("'|u1'", "True", "(0, 3)", &[])[..], 100).unwrap();
+        assert_eq!(empty.dims(), [0, 3]);
+        let scalar = read(&mut &npy("'|u1'", "True", "()", &[9])[..], 100).unwrap();
+        assert_eq!(scalar.to_i64(), [9]);
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_their_code() {
+        let code = |bytes: &[u8]| verdict(&read(&mut &bytes[..], 1 << 20).unwrap_err()).code;
+        assert_eq!(code(b"PK"), Code::Invalid);
+        assert_eq!(code(&npy("'|O'", "False", "(1,)", &[0; 8])), Code::Invalid);
+        assert_eq!(code(&npy("[('a', '<f4')]", "False", "(1,)", &[0; 8])), Code::Invalid);
+        assert_eq!(code(&npy("'<f4'", "False", "(3,)", &[0; 8])), Code::Invalid);
+        assert_eq!(code(&npy("'<f4'", "False", "(1,)", &[0; 8])), Code::Invalid);
+        assert_eq!(code(&npy("'<f4'", "False", "(-1,)", &[0; 8])), Code::Invalid);
+        assert_eq!(code(&npy("'<f4'", "False", "(1000000000000,)", &[])), Code::Limit);
+        assert_eq!(code(&npy("'<f4'", "False", "(9223372036854775807, 9223372036854775807)", &[])), Code::Limit);
+        assert_eq!(code(b"\x93NUMPY\x02\x00\xff\xff\xff\xff"), Code::Invalid);
+    }
+}

@@ -1,0 +1,146 @@
+//! The header of a .npy array: a Python dictionary of three entries.
+
+use dlbc_ops::tensor::DType;
+
+use crate::exit::{invalid, unsupported};
+
+/// What a header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The element type.
+    pub dtype: DType,
+    /// Whether the high byte stands first.
+    pub big_endian: bool,
+    /// Whether the first axis varies fastest.
+    pub fortran: bool,
+    /// The dimensions.
+    pub dims: Vec<usize>,
+}
+
+/// Parses a header.
+///
+/// # Errors
+/// For anything but `descr`, `fortran_order` and `shape` with values that a tensor can have.
+pub fn parse(text: &str) -> anyhow::Result<Header> {
+    let mut parser = Parser { rest: text };
+    let (mut descr, mut fortran, mut dims) = (None, None, None);
+    parser.expect("{")?;
+    while !parser.eat("}") {
+        let key = parser.string()?;
+        parser.expect(":")?;
+        match key {
+            "descr" => descr = Some(parser.descr()?),
+            "fortran_order" => fortran = Some(parser.boolean()?),
+            "shape" => dims = Some(parser.shape()?),
+            other => return Err(invalid(format!("the array's header has an unknown entry `{other}`"))),
+        }
+        if !parser.eat(",") {
+            parser.expect("}")?;
+            break;
+        }
+    }
+    match (descr, fortran, dims) {
+        (Some((dtype, big_endian)), Some(fortran), Some(dims)) => Ok(Header { dtype, big_endian, fortran, dims }),
+        _ => Err(invalid("the array's header lacks `descr`, `fortran_order` or `shape`")),
+    }
+}
+
+struct Parser<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Parser<'a> {
+    fn eat(&mut self, token: &str) -> bool {
+        self.rest = self.rest.trim_start();
+        match self.rest.strip_prefix(token) {
+            Some(rest) => {
+                self.rest = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn expect(&mut self, token: &str) -> anyhow::Result<()> {
+        if self.eat(token) { Ok(()) } else { Err(invalid(format!("the array's header lacks a `{token}`"))) }
+    }
+
+    fn string(&mut self) -> anyhow::Result<&'a str> {
+        let quote = ["'", "\""].into_iter().find(|q| self.eat(q));
+        let quote = quote.ok_or_else(|| invalid("the array's header lacks a string"))?;
+        let (text, rest) =
+            self.rest.split_once(quote).ok_or_else(|| invalid("the array's header has an open string"))?;
+        self.rest = rest;
+        Ok(text)
+    }
+
+    fn boolean(&mut self) -> anyhow::Result<bool> {
+        if self.eat("True") {
+            return Ok(true);
+        }
+        self.expect("False").map(|()| false)
+    }
+
+    fn descr(&mut self) -> anyhow::Result<(DType, bool)> {
+        if self.eat("[") {
+            return Err(invalid("the array holds records; only arrays of numbers are read"));
+        }
+        let text = self.string()?;
+        let (order, kind) = match text.as_bytes().first() {
+            Some(b'<' | b'>' | b'|' | b'=') => text.split_at(1),
+            _ => ("|", text),
+        };
+        let dtype = match kind {
+            "f2" => DType::F16,
+            "f4" => DType::F32,
+            "f8" => DType::F64,
+            "i1" => DType::I8,
+            "i2" => DType::I16,
+            "i4" => DType::I32,
+            "i8" => DType::I64,
+            "u1" => DType::U8,
+            "u2" => DType::U16,
+            "u4" => DType::U32,
+            "u8" => DType::U64,
+            "b1" | "?" => DType::Bool,
+            "O" => return Err(invalid("the array holds pickled Python objects; they are never read")),
+            _ => return Err(unsupported(format!("the array's type `{text}` is not supported"))),
+        };
+        Ok((dtype, order == ">"))
+    }
+
+    fn shape(&mut self) -> anyhow::Result<Vec<usize>> {
+        self.expect("(")?;
+        let mut dims = vec![];
+        while !self.eat(")") {
+            self.rest = self.rest.trim_start();
+            let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
+            let (digits, rest) = self.rest.split_at(end);
+            let dim = digits.parse().map_err(|_| invalid("the array's shape holds something else than numbers"))?;
+            dims.push(dim);
+            self.rest = rest;
+            if !self.eat(",") {
+                self.expect(")")?;
+                break;
+            }
+        }
+        Ok(dims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers() {
+        let header = parse("{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   \n").unwrap();
+        assert_eq!(header, Header { dtype: DType::F32, big_endian: false, fortran: false, dims: vec![3, 4] });
+        let header = parse("{\"shape\":(2,),\"fortran_order\":True,\"descr\":\">i8\"}").unwrap();
+        assert_eq!(header, Header { dtype: DType::I64, big_endian: true, fortran: true, dims: vec![2] });
+        assert_eq!(parse("{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().dims, Vec::<usize>::new());
+        for text in ["", "{", "{}", "{'descr': '<f4'}", "{'shape': (1 2)}", "{'descr': 'é'}", "{'x': 1}"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! NumPy's .npz format: arrays by name in a zip file.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::Context;
+use dlbc_ops::tensor::Tensor;
+use zip::ZipArchive;
+
+use super::npy;
+use crate::exit::invalid;
+
+/// The arrays of a file.
+pub struct Arrays {
+    /// Those that were wanted.
+    pub found: BTreeMap<String, Tensor>,
+    /// The names of the others.
+    pub others: Vec<String>,
+}
+
+/// Reads the arrays that `wanted` asks for, each of at most `max_bytes`. Names are only names: nothing is unpacked.
+///
+/// # Errors
+/// For a file that is no zip file, a name that occurs twice, and bad arrays.
+pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Arrays> {
+    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
+    let mut archive =
+        ZipArchive::new(BufReader::new(file)).map_err(|e| invalid(format!("not an .npz file: {e}")))?;
+    let mut arrays = Arrays { found: BTreeMap::new(), others: vec![] };
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).map_err(|e| invalid(format!("entry {index}: {e}")))?;
+        let Some(name) = entry.name().strip_suffix(".npy").map(ToString::to_string) else { continue };
+        if !wanted(&name) {
+            arrays.others.push(name);
+            continue;
+        }
+        let tensor = npy::read(&mut entry, max_bytes).with_context(|| format!("array `{name}`"))?;
+        if arrays.found.insert(name.clone(), tensor).is_some() {
+            return Err(invalid(format!("array `{name}` occurs twice")));
+        }
+    }
+    Ok(arrays)
+}
