@@ -97,6 +97,16 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
             Internal => Verdict { code: Code::Other, internal: true },
         });
     }
+    if let Some(error) = cause.downcast_ref::<dlbc_runtime::RuntimeError>() {
+        use dlbc_runtime::ErrorKind::{Internal, InvalidInput, Limit, Unsupported, Usage};
+        return Some(match error.kind() {
+            Usage => Code::Usage.into(),
+            InvalidInput => Code::Invalid.into(),
+            Unsupported => Code::Unsupported.into(),
+            Limit => Code::Limit.into(),
+            Internal => Verdict { code: Code::Other, internal: true },
+        });
+    }
     if let Some(error) = cause.downcast_ref::<dlbc_proto::ProtoError>() {
         use dlbc_proto::ErrorKind::{Invalid, Io, Limit, Unsupported};
         return Some(match error.kind() {

@@ -6,7 +6,7 @@ mod run;
 mod values;
 
 pub use limits::LimitArgs;
-pub use model::{ExplainArgs, ModelArgs};
+pub use model::ExplainArgs;
 pub use run::{Channels, Colors, Layout, PictureArgs, Resize, RunArgs, Start};
 pub use values::{Device, Keep, Pair, Target};
 
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn negative_values_need_no_equals_sign() {
-        let args = run_args(&["--target", "-1", "--position", "-2", "--mean", "-0.5,1", "--multiplier", "-3"]).unwrap();
+        let args = run_args(&["--target", "-1", "--position", "-2", "--image", "x.png", "--mean", "-0.5,1", "--multiplier", "-3"]).unwrap();
         assert_eq!(args.target, Target::Index(-1));
         assert_eq!((args.position, args.multiplier), (Some(-2), -3.0));
         assert_eq!(args.picture.mean, Some(vec![-0.5, 1.0]));

@@ -37,7 +37,7 @@ pub struct ExplainArgs {
 
 /// How a model is read.
 #[derive(Clone, Debug, Default, Args)]
-pub struct ModelArgs {
+struct ModelArgs {
     /// Fix the dimensions of an input, as in `x=1,3,224,224`; `?` leaves one open (repeatable).
     #[arg(long, value_name = "NAME=DIMS", value_parser = shape)]
     shape: Vec<(String, Vec<i64>)>,

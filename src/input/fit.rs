@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Array, Bindings, DType, Dim, Tensor};
 
-use crate::exit::{invalid, usage};
-use crate::terminal::{Console, plural, visible};
+use crate::exit::invalid;
+use crate::terminal::{Console, visible};
 
 /// Fits a tensor to its input and binds the symbols of its shape. Conversions that lose nothing but float digits are
 /// made and noted; all others are refused.
@@ -18,14 +18,12 @@ pub fn fit(input: &InputInfo, tensor: Tensor, bindings: &mut Bindings, console: 
     bind(input, &tensor, bindings)?;
     let (expected, found) = (input.ty.dtype, tensor.dtype());
     if expected == found {
-        warn_of_nonfinite(input, &tensor, console);
         return Ok(tensor);
     }
     let fitted = convert(&tensor, expected).map_err(|why| {
         invalid(format!("input `{}`: {expected} expected, found {found}: {why}", visible(&input.name)))
     })?;
     console.note(format!("input `{}`: {found} converted to {expected}", visible(&input.name)));
-    warn_of_nonfinite(input, &fitted, console);
     Ok(fitted)
 }
 
@@ -100,16 +98,6 @@ fn convert(tensor: &Tensor, to: DType) -> Result<Tensor, String> {
     match lost {
         Some(i) => Err(format!("{} has no such value", values[i])),
         None => Ok(fitted),
-    }
-}
-
-fn warn_of_nonfinite(input: &InputInfo, tensor: &Tensor, console: Console) {
-    if tensor.dtype().is_float() {
-        let count = tensor.to_f64().iter().filter(|v| !v.is_finite()).count();
-        if count > 0 {
-            let name = visible(&input.name);
-            console.warn(format!("input `{name}`: {} not finite", plural(count, "value")));
-        }
     }
 }
 

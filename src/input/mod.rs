@@ -16,6 +16,9 @@ use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
 use image::RgbImage;
 
+#[cfg(test)]
+pub use npz::read as read_npz;
+
 use crate::args::RunArgs;
 use crate::exit::{invalid, usage};
 use crate::terminal::{Console, plural, visible};

@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn rows_count_from_zero() {
-        let text = "\u{feff}mean radius, \"a, b\"\n1, 2e-1\n-3,.5\n";
+        let text = "\u{feff}mean radius,\"a, b\"\n1, 2e-1\n-3,.5\n";
         let second = Row { features: vec!["mean radius".into(), "a, b".into()], values: vec![-3.0, 0.5] };
         assert_eq!(row(text, 1), Ok(second));
         assert_eq!(row(text, 2), Err("there is no row 2: the table has 2 rows below its header".into()));

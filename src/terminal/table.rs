@@ -84,7 +84,7 @@ mod tests {
         table.footer(["total".into(), "11.5".into()]);
         assert_eq!(
             table.text(1),
-            " name    sum\n ------  ----\n x       10.5\n a\\u{7}     1\n ------  ----\n total   11.5\n"
+            " name     sum\n ------  ----\n x       10.5\n a\\u{7}     1\n ------  ----\n total   11.5\n"
         );
     }
 }

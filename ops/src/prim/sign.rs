@@ -22,7 +22,7 @@ fn follow(graph: &Graph<Prim>, v: Value, depth: usize) -> bool {
         Prim::Unary(u) => match u {
             Unary::Abs | Unary::Exp | Unary::Sqrt | Unary::Sigmoid | Unary::Relu | Unary::Softplus => true,
             Unary::HardSigmoid { .. } => true,
-            Unary::Clip { max: Some(max), .. } if max < 0.0 => false,
+            Unary::Clip { max: Some(max), .. } if *max < 0.0 => false,
             Unary::Clip { min, .. } => min.is_some_and(|m| m >= 0.0) || first(),
             _ => false,
         },

@@ -1,0 +1,80 @@
+//! `dlbc compile`: model file → compiler → artifact.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use dlbc_compiler::{Compiled, Phase};
+
+use crate::args::{CompileArgs, Emit};
+use crate::exit::usage;
+use crate::terminal::{Console, number, plural, print, size};
+use crate::{artifact, emit, model, output};
+
+/// Compiles a model.
+///
+/// # Errors
+/// See the exit codes of the command line.
+pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
+    let mut options = args.explain.options(&args.limits)?;
+    options.dump_after.clone_from(&args.dump_after);
+    let out = args.out.clone().unwrap_or_else(|| beside(&args.model));
+    output::check(&out)?;
+    let source = model::read(&args.model, &args.limits, console)?;
+    if artifact::read(&source)?.is_some() {
+        return Err(usage(format!("`{}` is compiled already", args.model.display())));
+    }
+    let compiled = model::compile(&source, &options, console)?;
+    let stage = stage(&source, &options, &compiled, args)?;
+    artifact::write(&compiled.program, &out)?;
+    let bytes = std::fs::metadata(&out).with_context(|| format!("`{}`", out.display()))?.len();
+    let mut text: String = compiled.phases.iter().map(line).collect();
+    let _ = writeln!(text, "{:8} {} ({})", "wrote", out.display(), size(bytes));
+    match stage {
+        None => print(&text),
+        // Standard output is the stage and nothing else.
+        Some(stage) => {
+            text.lines().for_each(|l| console.note(l));
+            print(&stage)
+        }
+    }
+}
+
+fn line(phase: &Phase) -> String {
+    format!("{:8} {:>12}  {} s\n", phase.name, plural(phase.nodes, "node"), number(phase.seconds, 2))
+}
+
+fn stage(
+    source: &dlbc_proto::Model,
+    options: &dlbc_compiler::Options,
+    compiled: &Compiled,
+    args: &CompileArgs,
+) -> anyhow::Result<Option<String>> {
+    if let Some(pass) = &args.dump_after {
+        let dump = compiled.dump.clone().ok_or_else(|| usage(format!("there is no pass `{pass}`")))?;
+        return Ok(Some(dump));
+    }
+    Ok(match args.emit {
+        None => None,
+        Some(Emit::Relevance) => Some(emit::text(&compiled.relevance)),
+        Some(Emit::Lowered) => Some(emit::text(&compiled.program.graph)),
+        Some(Emit::Dot) => Some(emit::dot(compiled)),
+        Some(Emit::Json) => Some(emit::json(&dlbc_compiler::inspect(source, options)?, compiled)?),
+    })
+}
+
+/// `model.onnx` → `model.dlbc.onnx` in the same folder.
+fn beside(model: &Path) -> PathBuf {
+    model.with_extension("dlbc.onnx")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_artifact_stands_beside_the_model() {
+        assert_eq!(beside("a/model.onnx".as_ref()), Path::new("a/model.dlbc.onnx"));
+        assert_eq!(beside("model".as_ref()), Path::new("model.dlbc.onnx"));
+    }
+}

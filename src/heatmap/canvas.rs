@@ -1,0 +1,116 @@
+//! A picture to draw on: rectangles, other pictures, text.
+
+use image::{Rgb, RgbImage};
+use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
+
+use super::palette::blend;
+
+/// Height of a line of text.
+pub const LINE: u32 = 20;
+/// Black enough for text.
+pub const INK: Rgb<u8> = Rgb([32, 32, 32]);
+/// For what is less important.
+pub const FAINT: Rgb<u8> = Rgb([120, 120, 120]);
+
+const WEIGHT: FontWeight = FontWeight::Regular;
+const HEIGHT: RasterHeight = RasterHeight::Size16;
+
+/// A white picture to draw on. What falls outside is cut off.
+pub struct Canvas {
+    /// The picture.
+    pub image: RgbImage,
+}
+
+/// The width of a text.
+pub fn text_width(text: &str) -> u32 {
+    (text.chars().count() * get_raster_width(WEIGHT, HEIGHT)) as u32
+}
+
+/// `text`, cut in the middle so that it has at most `chars` characters.
+pub fn shortened(text: &str, chars: usize) -> String {
+    let count = text.chars().count();
+    if count <= chars {
+        return text.into();
+    }
+    let kept = chars.saturating_sub(2);
+    let head: String = text.chars().take(kept / 2).collect();
+    let tail: String = text.chars().skip(count - (kept - kept / 2)).collect();
+    format!("{head}..{tail}")
+}
+
+impl Canvas {
+    /// A white picture.
+    pub fn new(width: u32, height: u32) -> Canvas {
+        Canvas { image: RgbImage::from_pixel(width, height, Rgb([255; 3])) }
+    }
+
+    /// Fills a rectangle.
+    pub fn fill(&mut self, x: u32, y: u32, width: u32, height: u32, color: Rgb<u8>) {
+        for y in y..y.saturating_add(height).min(self.image.height()) {
+            for x in x..x.saturating_add(width).min(self.image.width()) {
+                self.image.put_pixel(x, y, color);
+            }
+        }
+    }
+
+    /// Draws the border of a rectangle, just outside it.
+    pub fn frame(&mut self, x: u32, y: u32, width: u32, height: u32, color: Rgb<u8>) {
+        let (left, top) = (x.saturating_sub(1), y.saturating_sub(1));
+        self.fill(left, top, width + 2, 1, color);
+        self.fill(left, y + height, width + 2, 1, color);
+        self.fill(left, top, 1, height + 2, color);
+        self.fill(x + width, top, 1, height + 2, color);
+    }
+
+    /// Draws a picture, each of its pixels as a square of `zoom`.
+    pub fn picture(&mut self, x: u32, y: u32, picture: &RgbImage, zoom: u32) {
+        for (px, py, color) in picture.enumerate_pixels() {
+            self.fill(x + px * zoom, y + py * zoom, zoom, zoom, *color);
+        }
+    }
+
+    /// Writes a line of text, its top left corner at (x, y). Characters without a glyph become `?`.
+    pub fn text(&mut self, x: u32, y: u32, text: &str, color: Rgb<u8>) {
+        let mut left = x;
+        for c in text.chars() {
+            let Some(glyph) = get_raster(c, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT)) else {
+                continue;
+            };
+            for (dy, row) in glyph.rows().enumerate() {
+                for (dx, ink) in row.iter().enumerate() {
+                    let (x, y) = (left + dx as u32, y + dy as u32);
+                    if let Some(pixel) = self.image.get_pixel_mut_checked(x, y) {
+                        *pixel = blend(*pixel, color, f64::from(*ink) / 255.0);
+                    }
+                }
+            }
+            left += glyph.width() as u32;
+        }
+    }
+
+    /// Writes a line of text that ends at `right`.
+    pub fn text_right(&mut self, right: u32, y: u32, text: &str, color: Rgb<u8>) {
+        self.text(right.saturating_sub(text_width(text)), y, text, color);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drawing_outside_is_cut_off() {
+        let mut canvas = Canvas::new(10, 10);
+        canvas.fill(5, 5, 100, 100, INK);
+        canvas.text(8, 8, "wide \u{4e2d}", INK);
+        canvas.frame(0, 0, 20, 20, INK);
+        assert_eq!(canvas.image.dimensions(), (10, 10));
+        assert_eq!(canvas.image.get_pixel(9, 9), &INK);
+    }
+
+    #[test]
+    fn long_names_keep_both_ends() {
+        assert_eq!(shortened("abcdefghij", 10), "abcdefghij");
+        assert_eq!(shortened("abcdefghijk", 8), "abc..ijk");
+    }
+}

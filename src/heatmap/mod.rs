@@ -1,0 +1,173 @@
+//! The relevance of an input as a picture.
+
+mod bars;
+mod canvas;
+mod palette;
+mod spatial;
+mod strip;
+
+use dlbc_ops::tensor::Tensor;
+use image::RgbImage;
+
+use crate::args::{Colors, Layout};
+
+/// The most samples of a batch that are drawn.
+pub const MAX_SAMPLES: usize = 8;
+
+/// What is drawn.
+pub struct Subject<'a> {
+    /// The input.
+    pub value: &'a Tensor,
+    /// Its relevance, of the same shape.
+    pub relevance: &'a Tensor,
+    /// What stands above each sample of the batch.
+    pub captions: &'a [String],
+    /// The picture that the input was made from, and where its channels stand.
+    pub picture: Option<(&'a RgbImage, Layout)>,
+    /// The names of the features.
+    pub features: Option<&'a [String]>,
+    /// The colours.
+    pub colors: Colors,
+}
+
+/// Draws the relevance of an input: pictures as pictures, features as bars, all else as a strip.
+pub fn draw(subject: &Subject) -> RgbImage {
+    let dims = subject.value.dims();
+    if let ([_, a, b, c], true) = (dims, subject.value.elems() > 0) {
+        let layout = subject.picture.map(|p| p.1).unwrap_or(match (*a, *c) {
+            (1 | 3 | 4, _) => Layout::Nchw,
+            (_, 1 | 3 | 4) => Layout::Nhwc,
+            _ => Layout::Nchw,
+        });
+        let (channels, height, width) = match layout {
+            Layout::Nchw => (*a, *b, *c),
+            Layout::Nhwc => (*c, *a, *b),
+        };
+        if height > 1 && width > 1 {
+            return pictures(subject, Axes { layout, channels, height, width });
+        }
+    }
+    let tabular = matches!(dims.len(), 1 | 2) && subject.value.dtype().is_float();
+    if tabular || subject.features.is_some() { bar_charts(subject) } else { strips(subject) }
+}
+
+#[derive(Clone, Copy)]
+struct Axes {
+    layout: Layout,
+    channels: usize,
+    height: usize,
+    width: usize,
+}
+
+impl Axes {
+    /// Where a value stands in its sample.
+    fn index(self, channel: usize, pixel: usize) -> usize {
+        match self.layout {
+            Layout::Nchw => channel * self.height * self.width + pixel,
+            Layout::Nhwc => pixel * self.channels + channel,
+        }
+    }
+
+    fn pixels(self) -> usize {
+        self.height * self.width
+    }
+}
+
+fn caption(subject: &Subject, sample: usize) -> String {
+    subject.captions.get(sample).cloned().unwrap_or_else(|| format!("sample {sample}"))
+}
+
+/// The values of each sample that is drawn, with their relevance.
+fn samples(subject: &Subject) -> Vec<(Vec<f64>, Vec<f64>)> {
+    let dims = subject.value.dims();
+    let size: usize = if dims.len() < 2 { subject.value.elems() } else { dims[1..].iter().product() };
+    let (values, relevance) = (subject.value.to_f64(), subject.relevance.to_f64());
+    let both = values.chunks(size.max(1)).zip(relevance.chunks(size.max(1)));
+    both.take(MAX_SAMPLES).map(|(v, r)| (v.to_vec(), r.to_vec())).collect()
+}
+
+fn pictures(subject: &Subject, axes: Axes) -> RgbImage {
+    let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
+        let picture = match subject.picture {
+            Some((crop, _)) if i == 0 && crop.dimensions() == (axes.width as u32, axes.height as u32) => crop.clone(),
+            _ => rescaled(&values, axes),
+        };
+        let pixel = |p| (0..axes.channels).map(|c| relevance.get(axes.index(c, p)).copied().unwrap_or(f64::NAN)).sum();
+        let relevance = (0..axes.pixels()).map(pixel).collect();
+        spatial::Sample { caption: caption(subject, i), picture, relevance }
+    };
+    let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
+    spatial::draw(&all, subject.colors)
+}
+
+/// A normalised picture as bytes: its smallest value black, its largest white.
+fn rescaled(values: &[f64], axes: Axes) -> RgbImage {
+    let finite = || values.iter().copied().filter(|v| v.is_finite());
+    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    let byte = |v: f64| if high > low { ((v - low) / (high - low) * 255.0).round() as u8 } else { 128 };
+    RgbImage::from_fn(axes.width as u32, axes.height as u32, |x, y| {
+        let pixel = y as usize * axes.width + x as usize;
+        let channel = |c: usize| values.get(axes.index(c, pixel)).copied().unwrap_or(0.0);
+        match axes.channels {
+            3 | 4 => [byte(channel(0)), byte(channel(1)), byte(channel(2))].into(),
+            n => [byte((0..n).map(channel).sum::<f64>() / n as f64); 3].into(),
+        }
+    })
+}
+
+fn bar_charts(subject: &Subject) -> RgbImage {
+    let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
+        let name = |f: usize| subject.features.and_then(|n| n.get(f).cloned()).unwrap_or_else(|| format!("feature {f}"));
+        let features = values.iter().zip(&relevance).enumerate();
+        let features =
+            features.map(|(f, (value, relevance))| bars::Feature { name: name(f), value: *value, relevance: *relevance });
+        bars::Sample { caption: caption(subject, i), features: features.collect() }
+    };
+    let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
+    bars::draw(&all, subject.colors)
+}
+
+fn strips(subject: &Subject) -> RgbImage {
+    // Relevance per position of the first axis after the batch; what is inside a position adds up.
+    let inner: usize = subject.value.dims().iter().skip(2).product();
+    let sample = |(i, (_, relevance)): (usize, (Vec<f64>, Vec<f64>))| strip::Sample {
+        caption: caption(subject, i),
+        relevance: relevance.chunks(inner.max(1)).map(|c| c.iter().sum()).collect(),
+    };
+    let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
+    strip::draw(&all, subject.colors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(dims: &[usize]) -> Tensor {
+        let values: Vec<f32> = (0..dims.iter().product::<usize>()).map(|i| i as f32 - 3.0).collect();
+        Tensor::from_f32(dims, &values)
+    }
+
+    #[test]
+    fn every_rank_draws() {
+        for dims in [&[][..], &[5], &[2, 5], &[2, 5, 3], &[2, 3, 4, 4], &[1, 4, 4, 3], &[1, 2, 2, 2, 2], &[0, 3, 4, 4]] {
+            let value = tensor(dims);
+            let subject = Subject {
+                value: &value,
+                relevance: &value,
+                captions: &[],
+                picture: None,
+                features: None,
+                colors: Colors::BlueRed,
+            };
+            let image = draw(&subject);
+            assert!(image.width() > 16 && image.height() >= 16, "{dims:?}: {:?}", image.dimensions());
+        }
+    }
+
+    #[test]
+    fn relevance_adds_up_over_channels_in_both_layouts() {
+        let axes = |layout| Axes { layout, channels: 3, height: 4, width: 5 };
+        assert_eq!(axes(Layout::Nchw).index(2, 7), 47);
+        assert_eq!(axes(Layout::Nhwc).index(2, 7), 23);
+    }
+}

@@ -1,0 +1,132 @@
+//! The relevance of a picture: the picture, the relevance over it, the relevance alone; a row a sample.
+
+use image::{Rgb, RgbImage};
+
+use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
+use super::palette::{blend, color, relative, scale};
+use crate::args::Colors;
+use crate::terminal::number;
+
+/// A sample of a batch.
+pub struct Sample {
+    /// What stands above it.
+    pub caption: String,
+    /// The picture.
+    pub picture: RgbImage,
+    /// The relevance of each pixel, row by row.
+    pub relevance: Vec<f64>,
+}
+
+const MARGIN: u32 = 16;
+const GAP: u32 = 12;
+const BAR: u32 = 16;
+/// Panels get at least this size by drawing pixels as squares.
+const PANEL: u32 = 224;
+/// But no panel becomes longer than this by it.
+const MAX_PANEL: u32 = 1120;
+const BORDER: Rgb<u8> = Rgb([200; 3]);
+
+/// Draws the samples, all of one size.
+pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+    let (width, height) = samples.first().map_or((1, 1), |s| s.picture.dimensions());
+    let zoom = (PANEL.div_ceil(width.min(height))).min(MAX_PANEL / width.max(height)).max(1);
+    let (panel_w, panel_h) = (width * zoom, height * zoom);
+    let scales: Vec<f64> = samples.iter().map(|s| scale(&s.relevance)).collect();
+    let labels = scales.iter().map(|s| text_width(&label(-s))).max().unwrap_or(0);
+    let panels_w = 3 * panel_w + 2 * GAP;
+    let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
+    let row_h = LINE + 4 + panel_h + GAP;
+    let wide = (panels_w + GAP + BAR + 6 + labels).max(captions);
+    let mut canvas = Canvas::new(2 * MARGIN + wide, MARGIN + LINE + row_h * samples.len() as u32 + MARGIN / 2);
+    let panel_x = |i: u32| MARGIN + i * (panel_w + GAP);
+    for (i, title) in ["input", "relevance on input", "relevance"].into_iter().enumerate() {
+        canvas.text(panel_x(i as u32), MARGIN, title, FAINT);
+    }
+    for ((i, sample), scale) in samples.iter().enumerate().zip(scales) {
+        let top = MARGIN + LINE + row_h * i as u32;
+        canvas.text(MARGIN, top, &sample.caption, INK);
+        let y = top + LINE + 4;
+        let map = RgbImage::from_fn(width, height, |x, y| color(colors, at(sample, x, y, scale)));
+        let over = RgbImage::from_fn(width, height, |x, y| overlaid(sample, x, y, scale, colors));
+        for (i, panel) in [&sample.picture, &over, &map].into_iter().enumerate() {
+            canvas.picture(panel_x(i as u32), y, panel, zoom);
+            canvas.frame(panel_x(i as u32), y, panel_w, panel_h, BORDER);
+        }
+        color_bar(&mut canvas, MARGIN + panels_w + GAP, y, panel_h, scale, colors);
+    }
+    canvas.image
+}
+
+fn at(sample: &Sample, x: u32, y: u32, scale: f64) -> f64 {
+    let index = (y * sample.picture.width() + x) as usize;
+    relative(sample.relevance.get(index).copied().unwrap_or(f64::NAN), scale)
+}
+
+/// The colour over the grey, lightened picture, the stronger the more relevance.
+fn overlaid(sample: &Sample, x: u32, y: u32, scale: f64, colors: Colors) -> Rgb<u8> {
+    let t = at(sample, x, y, scale);
+    let [r, g, b] = sample.picture.get_pixel(x, y).0.map(f64::from);
+    let grey = Rgb([(0.299 * r + 0.587 * g + 0.114 * b).round() as u8; 3]);
+    let base = blend(grey, Rgb([255; 3]), 0.5);
+    if t.is_nan() {
+        return color(colors, t);
+    }
+    let strength = t.abs().min(1.0).sqrt();
+    blend(base, color(colors, t.signum() * strength), 0.85 * strength)
+}
+
+fn label(value: f64) -> String {
+    let sign = if value > 0.0 { "+" } else { "" };
+    format!("{sign}{}", number(value, 3))
+}
+
+fn color_bar(canvas: &mut Canvas, x: u32, y: u32, height: u32, scale: f64, colors: Colors) {
+    for dy in 0..height {
+        let t = 1.0 - 2.0 * f64::from(dy) / f64::from(height.max(2) - 1);
+        canvas.fill(x, y + dy, BAR, 1, color(colors, t));
+    }
+    canvas.frame(x, y, BAR, height, BORDER);
+    let text_x = x + BAR + 6;
+    canvas.text(text_x, y, &label(scale), INK);
+    if scale > 0.0 && height >= 3 * LINE {
+        canvas.text(text_x, y + height / 2 - LINE / 2, "0", INK);
+        canvas.text(text_x, y + height - LINE + 4, &label(-scale), INK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(relevance: Vec<f64>) -> Sample {
+        Sample { caption: "0".into(), picture: RgbImage::from_pixel(2, 1, Rgb([0; 3])), relevance }
+    }
+
+    #[test]
+    fn no_relevance_leaves_the_map_white() {
+        let image = draw(&[sample(vec![0.0, 5.0])], Colors::BlueRed);
+        // Two pixels of 224 each, three panels.
+        let y = MARGIN + LINE + LINE + 4 + 100;
+        let map_x = MARGIN + 2 * (448 + GAP);
+        assert_eq!(image.get_pixel(map_x + 100, y).0, [255; 3]);
+        assert_eq!(image.get_pixel(map_x + 300, y), &color(Colors::BlueRed, 1.0));
+        assert_eq!(image.get_pixel(MARGIN + 448 + GAP + 100, y).0, [128; 3]);
+    }
+
+    #[test]
+    fn opposite_relevance_gets_opposite_colors() {
+        let s = sample(vec![-5.0, 5.0]);
+        assert_eq!(color(Colors::BlueRed, at(&s, 0, 0, 5.0)), color(Colors::BlueRed, -1.0));
+        assert_eq!(color(Colors::BlueRed, at(&s, 1, 0, 5.0)), color(Colors::BlueRed, 1.0));
+        assert_eq!(overlaid(&s, 0, 0, 0.0, Colors::BlueRed).0, [128; 3]);
+    }
+
+    #[test]
+    fn strange_sizes_draw() {
+        for (w, h) in [(1, 1), (1, 3000), (700, 2)] {
+            let picture = RgbImage::new(w, h);
+            let relevance = vec![f64::NAN; (w * h) as usize];
+            draw(&[Sample { caption: String::new(), picture, relevance }], Colors::PurpleOrange);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The relevance along a sequence: a thin bar a position, up for positive, down for negative.
+
+use image::RgbImage;
+
+use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
+use super::palette::{color, relative};
+use crate::args::Colors;
+use crate::terminal::number;
+
+/// A sample of a batch.
+pub struct Sample {
+    /// What stands above it.
+    pub caption: String,
+    /// The relevance of each position.
+    pub relevance: Vec<f64>,
+}
+
+const MARGIN: u32 = 16;
+const WIDTH: u32 = 960;
+const HEIGHT: u32 = 160;
+
+/// Draws the samples, one below the other.
+pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+    let labels = 12 * text_width("0");
+    let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
+    let row = LINE + HEIGHT + LINE + MARGIN;
+    let mut canvas = Canvas::new(2 * MARGIN + (labels + WIDTH).max(captions), MARGIN + row * samples.len() as u32);
+    let left = MARGIN + labels;
+    for (i, sample) in samples.iter().enumerate() {
+        let top = MARGIN + row * i as u32;
+        canvas.text(MARGIN, top, &sample.caption, INK);
+        let bins = binned(&sample.relevance, WIDTH as usize);
+        let scale = bins.iter().map(|r| r.abs()).filter(|r| r.is_finite()).fold(0.0, f64::max);
+        let y = top + LINE;
+        let zero = y + HEIGHT / 2;
+        let step = (WIDTH / bins.len().max(1) as u32).clamp(1, 48);
+        for (i, value) in bins.iter().enumerate() {
+            let t = relative(*value, scale);
+            let length = if t.is_finite() { (t.abs() * f64::from(HEIGHT / 2)).round() as u32 } else { 0 };
+            let thick = if step > 3 { step - 1 } else { step };
+            let bar_y = if t < 0.0 { zero + 1 } else { zero - length };
+            canvas.fill(left + i as u32 * step, bar_y, thick, length, color(colors, 0.75 * t.signum()));
+        }
+        canvas.fill(left, zero, step * bins.len() as u32, 1, FAINT);
+        canvas.text_right(left - 8, y, &format!("+{}", number(scale, 3)), INK);
+        canvas.text_right(left - 8, zero - LINE / 2, "0", INK);
+        canvas.text_right(left - 8, y + HEIGHT - LINE + 4, &number(-scale, 3), INK);
+        canvas.text(left, y + HEIGHT + 2, "0", FAINT);
+        let last = sample.relevance.len().saturating_sub(1).to_string();
+        canvas.text_right(left + (step * bins.len() as u32).max(text_width(&last) + 24), y + HEIGHT + 2, &last, FAINT);
+    }
+    canvas.image
+}
+
+/// At most `count` values: neighbours are added up.
+fn binned(values: &[f64], count: usize) -> Vec<f64> {
+    let size = values.len().div_ceil(count).max(1);
+    values.chunks(size).map(|c| c.iter().sum()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bins_keep_the_sum() {
+        let values: Vec<f64> = (0..1000).map(f64::from).collect();
+        let bins = binned(&values, 300);
+        assert_eq!((bins.len(), bins.iter().sum::<f64>()), (250, 499_500.0));
+        assert_eq!(binned(&[1.0, 2.0], 10), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn anything_draws() {
+        for relevance in [vec![], vec![0.0], vec![f64::NAN, -1.0], vec![1.0; 5000]] {
+            draw(&[Sample { caption: String::new(), relevance }], Colors::BlueRed);
+        }
+    }
+}

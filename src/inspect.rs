@@ -1,0 +1,92 @@
+//! `dlbc inspect`: every node with its rule, and everything that is not supported.
+
+use std::fmt::Write;
+
+use dlbc_compiler::{Inspection, Row};
+use dlbc_ops::program::Program;
+
+use crate::args::InspectArgs;
+use crate::terminal::{Align, Console, Table, json_text, plural, print, visible};
+use crate::{artifact, model};
+
+/// Node names that are listed of each unsupported operator.
+const LISTED: usize = 5;
+
+/// Shows a model.
+///
+/// # Errors
+/// For an invalid model. What is not supported is part of the answer.
+pub fn inspect(args: &InspectArgs, console: Console) -> anyhow::Result<()> {
+    let options = args.explain.options(&args.limits)?;
+    let source = model::read(&args.model, &args.limits, console)?;
+    let inspection = match artifact::read(&source)? {
+        Some(program) => {
+            model::check_artifact(&program, &args.explain)?;
+            of_artifact(&program)
+        }
+        None => dlbc_compiler::inspect(&source, &options)?,
+    };
+    print(&if args.json { json_text(&inspection)? + "\n" } else { text(&inspection) })
+}
+
+/// What an artifact knows of its model: the nodes that have a rule.
+fn of_artifact(program: &Program) -> Inspection {
+    let info = &program.info;
+    let graph = &program.graph;
+    let row = |r: &dlbc_ops::program::AuditRow| Row {
+        node: r.node.clone(),
+        onnx_op: r.op.clone(),
+        op: r.op.clone(),
+        rule: Some(r.rule.clone()),
+        shape: graph.find(&r.node).map(|v| graph.ty(v).to_string()).unwrap_or_default(),
+    };
+    let output = |name: &String| {
+        let full = format!("output/{name}");
+        let found = graph.outputs().iter().find(|(n, _)| *n == full);
+        (name.clone(), found.map(|(_, v)| graph.ty(*v).to_string()).unwrap_or_default())
+    };
+    Inspection {
+        rules: info.rules.clone(),
+        inputs: info.inputs.iter().map(|i| (i.name.clone(), i.ty.to_string())).collect(),
+        outputs: info.outputs.iter().map(output).collect(),
+        // The ledger runs from the output to the inputs.
+        rows: info.audit.iter().rev().map(row).collect(),
+        unsupported: vec![],
+        note: None,
+    }
+}
+
+fn text(inspection: &Inspection) -> String {
+    let mut out = String::new();
+    if !inspection.rows.is_empty() {
+        let columns = ["node", "ONNX op", "op", "rule", "shape"].map(|name| (name, Align::Left));
+        let mut table = Table::new(&columns);
+        for row in &inspection.rows {
+            let rule = row.rule.clone().unwrap_or_else(|| "-".into());
+            table.row([row.node.clone(), row.onnx_op.clone(), row.op.clone(), rule, row.shape.clone()]);
+        }
+        out.push_str(&table.text(0));
+        let _ = writeln!(out, "{}, rules {}\n", plural(inspection.rows.len(), "node"), inspection.rules);
+    }
+    for (what, values) in [("input ", &inspection.inputs), ("output", &inspection.outputs)] {
+        for (name, ty) in values {
+            let _ = writeln!(out, "{what} {} {}", visible(name), visible(ty));
+        }
+    }
+    if !inspection.unsupported.is_empty() {
+        let columns = [("unsupported", Align::Left), ("nodes", Align::Right), ("names", Align::Left), ("why", Align::Left)];
+        let mut table = Table::new(&columns);
+        for item in &inspection.unsupported {
+            let mut names = item.nodes.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+            if item.nodes.len() > LISTED {
+                names.push_str(", ..");
+            }
+            table.row([item.op.clone(), item.nodes.len().to_string(), names, item.reason.clone()]);
+        }
+        out.push_str(&table.text(0));
+    }
+    if let Some(note) = &inspection.note {
+        let _ = writeln!(out, "note: {}", visible(note));
+    }
+    out
+}

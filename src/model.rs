@@ -1,0 +1,91 @@
+//! From a model file to a program: read an artifact, or compile.
+
+use std::path::Path;
+use std::time::Instant;
+
+use dlbc_compiler::{Compiled, Options};
+use dlbc_ops::program::Program;
+use dlbc_proto::Model;
+
+use crate::args::{ExplainArgs, LimitArgs};
+use crate::artifact;
+use crate::exit::usage;
+use crate::terminal::{Console, Progress, visible};
+
+/// A program, and the seconds that it took.
+pub struct Loaded {
+    /// The program.
+    pub program: Program,
+    /// Reading the file.
+    pub load_seconds: f64,
+    /// Compiling; 0 for an artifact.
+    pub compile_seconds: f64,
+}
+
+/// Reads a model file.
+///
+/// # Errors
+/// For an invalid model and one above the limits.
+pub fn read(path: &Path, limits: &LimitArgs, console: Console) -> anyhow::Result<Model> {
+    let _progress = Progress::start(console, "reading the model");
+    Ok(dlbc_proto::read_model(path, &limits.model())?)
+}
+
+/// Compiles a model and says which output is explained when there is a choice.
+///
+/// # Errors
+/// For what the compiler refuses.
+pub fn compile(model: &Model, options: &Options, console: Console) -> anyhow::Result<Compiled> {
+    let compiled = {
+        let _progress = Progress::start(console, "compiling");
+        dlbc_compiler::compile(model, options)?
+    };
+    let info = &compiled.program.info;
+    if options.output.is_none() && info.outputs.len() > 1 {
+        let others: Vec<String> =
+            info.outputs.iter().filter(|o| **o != info.explained).map(|o| format!("`{}`", visible(o))).collect();
+        console.note(format!(
+            "explained output `{}`; `--output` chooses another: {}",
+            visible(&info.explained),
+            others.join(", ")
+        ));
+    }
+    Ok(compiled)
+}
+
+/// Loads the program of a model or an artifact.
+///
+/// # Errors
+/// For an invalid or unsupported model, and for flags that an artifact cannot obey.
+pub fn load(path: &Path, explain: &ExplainArgs, limits: &LimitArgs, console: Console) -> anyhow::Result<Loaded> {
+    let options = explain.options(limits)?;
+    let clock = Instant::now();
+    let model = read(path, limits, console)?;
+    if let Some(program) = artifact::read(&model)? {
+        check_artifact(&program, explain)?;
+        return Ok(Loaded { program, load_seconds: clock.elapsed().as_secs_f64(), compile_seconds: 0.0 });
+    }
+    let load_seconds = clock.elapsed().as_secs_f64();
+    let clock = Instant::now();
+    let program = compile(&model, &options, console)?.program;
+    Ok(Loaded { program, load_seconds, compile_seconds: clock.elapsed().as_secs_f64() })
+}
+
+/// Refuses flags that came too late for an artifact.
+///
+/// # Errors
+/// Names them all.
+pub fn check_artifact(program: &Program, explain: &ExplainArgs) -> anyhow::Result<()> {
+    let late = explain.compile_time();
+    if !late.is_empty() {
+        return Err(usage(format!("the model is compiled already: {} must be given to `dlbc compile`", late.join(", "))));
+    }
+    match explain.output() {
+        Some(output) if output != program.info.explained => Err(usage(format!(
+            "the artifact explains output `{}`, not `{}`: compile the model with `--output`",
+            visible(&program.info.explained),
+            visible(output)
+        ))),
+        _ => Ok(()),
+    }
+}

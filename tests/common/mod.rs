@@ -1,0 +1,167 @@
+//! What the integration tests share: where models are, arrays from files, comparisons.
+
+#![allow(dead_code, clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use dlbc_compiler::{Options, compile};
+use dlbc_ops::program::Program;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::{Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Tensors};
+use ndarray::{ArrayD, IxDyn, OwnedRepr};
+use ndarray_npy::NpzReader;
+
+pub const VISION_AND_TABULAR: &[&str] = &[
+    "resnet", "resnet_bottleneck", "vgg", "vgg_bn", "densenet", "efficientnet", "mobilenet_v2", "mobilenet_v3", "convnext",
+    "mlp", "mlp_bn_softmax", "mlp_mixed", "textcnn",
+];
+
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The model zoo beside the checkout; says so when it is not there.
+pub fn zoo() -> Option<PathBuf> {
+    let path = root().join("../shared/zoo");
+    if path.is_dir() {
+        return Some(path);
+    }
+    eprintln!("skipped: no model zoo beside the checkout (../shared/zoo)");
+    None
+}
+
+/// A zoo model: its name, file, inputs, and the outputs that ONNX Runtime gave.
+pub struct ZooModel {
+    pub name: String,
+    pub model: PathBuf,
+    pub inputs: PathBuf,
+    pub outputs: PathBuf,
+    pub alt: PathBuf,
+}
+
+/// Every export of the named models.
+pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
+    let Some(zoo) = zoo() else { return vec![] };
+    let mut models = vec![];
+    for folder in ["v4.48", "torch2.9"] {
+        for name in names {
+            for via in ["ts", "dynamo"] {
+                let file = |suffix: &str| zoo.join(folder).join(format!("{name}.{suffix}"));
+                let input = |suffix: &str| {
+                    let own = file(suffix);
+                    if own.exists() { own } else { zoo.join("v4.48").join(format!("{name}.{suffix}")) }
+                };
+                if file(&format!("{via}.onnx")).exists() {
+                    models.push(ZooModel {
+                        name: format!("{folder}/{name}.{via}"),
+                        model: file(&format!("{via}.onnx")),
+                        inputs: input("in.npz"),
+                        outputs: file(&format!("{via}.out.npz")),
+                        alt: input("alt.npz"),
+                    });
+                }
+            }
+        }
+    }
+    assert!(!models.is_empty(), "the zoo is there but has none of {names:?}");
+    models
+}
+
+/// The numeric arrays of an .npz file, by name without the `.npy`.
+pub fn npz(path: &Path) -> Tensors {
+    let mut file = NpzReader::new(File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap();
+    let mut tensors = BTreeMap::new();
+    for name in file.names().unwrap() {
+        let key = name.trim_end_matches(".npy").to_string();
+        let tensor = if let Ok(a) = file.by_name::<OwnedRepr<f32>, IxDyn>(&name) {
+            let a: ArrayD<f32> = a;
+            Tensor::from_f32(a.shape(), &a.iter().copied().collect::<Vec<_>>())
+        } else if let Ok(a) = file.by_name::<OwnedRepr<f64>, IxDyn>(&name) {
+            let a: ArrayD<f64> = a;
+            Tensor::from_f32(a.shape(), &a.iter().map(|v| *v as f32).collect::<Vec<_>>())
+        } else if let Ok(a) = file.by_name::<OwnedRepr<i64>, IxDyn>(&name) {
+            let a: ArrayD<i64> = a;
+            Tensor::from_i64(a.shape(), &a.iter().copied().collect::<Vec<_>>())
+        } else {
+            continue;
+        };
+        tensors.insert(key, tensor);
+    }
+    tensors
+}
+
+pub fn program(model: &Path, rules: &str) -> Program {
+    let proto = dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let options = Options { rules: rules.into(), ..Options::default() };
+    compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
+}
+
+pub fn cpu(program: Program, threads: usize) -> Session {
+    session(program, Box::new(CpuBackend), threads)
+}
+
+pub fn reference(program: Program) -> Session {
+    session(program, Box::new(ReferenceBackend), 1)
+}
+
+fn session(program: Program, backend: Box<dyn Backend>, threads: usize) -> Session {
+    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    Session::new(program, backend, options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+pub fn explain(session: &Session, inputs: &Tensors, request: &Request) -> Explanation {
+    session.explain(inputs, request).unwrap_or_else(|e| panic!("{}: {e}", session.program().info.model))
+}
+
+/// Only the arrays that are inputs of the program.
+pub fn inputs_of(program: &Program, arrays: &Tensors) -> Tensors {
+    let named = program.info.inputs.iter();
+    named.filter_map(|i| Some((i.name.clone(), arrays.get(&i.name)?.clone()))).collect()
+}
+
+/// `Σ|a - b| / Σ|b|`.
+pub fn relative_l1(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.dims(), b.dims(), "shapes differ");
+    let (a, b) = (a.to_f64(), b.to_f64());
+    let gap: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum();
+    gap / b.iter().map(|b| b.abs()).sum::<f64>().max(f64::MIN_POSITIVE)
+}
+
+/// The largest difference of an element, over the sum of magnitudes of `b`.
+pub fn worst_element(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.dims(), b.dims(), "shapes differ");
+    let (a, b) = (a.to_f64(), b.to_f64());
+    let gap = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    gap / b.iter().map(|b| b.abs()).sum::<f64>().max(f64::MIN_POSITIVE)
+}
+
+/// The project's Python: `DLBC_PYTHON`, else `.venv`; says so when there is none.
+pub fn python() -> Option<PathBuf> {
+    let own = std::env::var_os("DLBC_PYTHON").map(PathBuf::from);
+    let path = own.unwrap_or_else(|| root().join(".venv/bin/python"));
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("skipped: no Python environment (scripts/python_env.sh makes it)");
+    None
+}
+
+/// Runs ONNX Runtime on `(model, inputs)` pairs in one process; returns each one's outputs.
+pub fn onnx_runtime(jobs: &[(PathBuf, PathBuf)]) -> Option<Vec<Tensors>> {
+    let python = python()?;
+    let folder = tempfile::tempdir().unwrap();
+    let out = |i: usize| folder.path().join(format!("{i}.npz"));
+    let list: Vec<serde_json::Value> = jobs
+        .iter()
+        .enumerate()
+        .map(|(i, (model, inputs))| serde_json::json!({ "model": model, "inputs": inputs, "outputs": out(i) }))
+        .collect();
+    let jobs_file = folder.path().join("jobs.json");
+    std::fs::write(&jobs_file, serde_json::to_vec(&list).unwrap()).unwrap();
+    let script = root().join("scripts/ort_forward.py");
+    let run = std::process::Command::new(python).arg(script).arg(&jobs_file).args(["--threads", "1"]).output().unwrap();
+    assert!(run.status.success(), "{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    Some((0..jobs.len()).map(|i| npz(&out(i))).collect())
+}
