@@ -14,8 +14,9 @@ use crate::terminal::report;
 /// Stack of the main thread: models nest deeper than the usual stack holds.
 const STACK_BYTES: usize = 256 << 20;
 
-/// What a shell reports after an interrupt.
-const INTERRUPTED: i32 = 130;
+/// Added to a signal's number, as shells report it: 130 after an interrupt.
+#[cfg(unix)]
+const SIGNALLED: i32 = 128;
 
 /// Runs `work`; a panic becomes a message.
 ///
@@ -59,13 +60,23 @@ pub fn on_timeout(timeout: Duration) -> anyhow::Result<()> {
 }
 
 /// Removes unfinished files when the user interrupts.
+#[cfg(unix)]
 pub fn on_interrupt() {
-    // Without a handler the interrupt still ends the program.
-    let _ = ctrlc::set_handler(|| {
-        discard_pending();
-        std::process::exit(INTERRUPTED);
-    });
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    // Without a handler a signal still ends the program.
+    let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
+    let watch = move || {
+        if let Some(signal) = signals.forever().next() {
+            discard_pending();
+            std::process::exit(SIGNALLED + signal);
+        }
+    };
+    let _ = std::thread::Builder::new().name("signals".into()).spawn(watch);
 }
+
+/// Elsewhere the system ends the program.
+#[cfg(not(unix))]
+pub fn on_interrupt() {}
 
 #[cfg(test)]
 mod tests {

@@ -1,1 +1,73 @@
-fn main() {}
+//! `dlbc`: parse, dispatch, print the error chain, exit code.
+
+mod args;
+mod artifact;
+mod compile;
+mod completions;
+mod emit;
+mod exit;
+mod export;
+mod guard;
+mod heatmap;
+mod input;
+mod inspect;
+mod model;
+mod output;
+mod render;
+mod run;
+mod summary;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use exit::{Code, Verdict};
+use terminal::{Console, report};
+
+fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(e) => {
+            // A reader of the help that left early is no error.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Code::Usage as u8));
+        }
+    };
+    match guard::contained(move || dispatch(args)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            let Verdict { code, internal } = exit::verdict(&error);
+            report(if internal { "internal error" } else { "error" }, &exit::describe(&error));
+            ExitCode::from(code as u8)
+        }
+        Err(panic) => {
+            output::discard_pending();
+            report("internal error", &panic);
+            ExitCode::from(Code::Other as u8)
+        }
+    }
+}
+
+fn dispatch(args: Args) -> anyhow::Result<()> {
+    let console = Console { quiet: args.quiet };
+    let limits = match &args.command {
+        Command::Compile(args) => Some(&args.limits),
+        Command::Run(args) => Some(&args.limits),
+        Command::Inspect(args) => Some(&args.limits),
+        Command::Export(args) => Some(&args.limits),
+        Command::Completions(_) => None,
+    };
+    guard::on_interrupt();
+    if let Some(timeout) = limits.and_then(|l| l.timeout()) {
+        guard::on_timeout(timeout)?;
+    }
+    match args.command {
+        Command::Compile(args) => compile::compile(&args, console),
+        Command::Run(args) => run::run(&args, console),
+        Command::Inspect(args) => inspect::inspect(&args, console),
+        Command::Export(args) => export::export(&args, console),
+        Command::Completions(args) => completions::completions(args.shell),
+    }
+}

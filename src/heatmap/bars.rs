@@ -36,66 +36,94 @@ const GAP: u32 = 12;
 
 /// Draws the samples, one below the other.
 pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
-    let charts: Vec<Vec<(String, f64)>> = samples.iter().map(|s| rows(&s.features)).collect();
-    let rows = || charts.iter().flatten();
+    let charts: Vec<Chart> = samples.iter().map(|s| Chart::new(&s.features)).collect();
+    let rows = || charts.iter().flat_map(|c| c.bars.iter().chain(&c.others));
     let names = rows().map(|(name, _)| text_width(name)).max().unwrap_or(0);
-    let values = rows().map(|(_, r)| text_width(&signed(*r))).max().unwrap_or(0);
+    let values = rows().map(|(_, r)| text_width(&signed(*r))).max().unwrap_or(0) + 6;
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
     let width = (names + GAP + values + BARS + values).max(captions) + 2 * MARGIN;
-    let height: u32 = charts.iter().map(|c| LINE + 8 + ROW * c.len() as u32 + MARGIN).sum::<u32>() + MARGIN;
+    let height: u32 = charts.iter().map(|c| LINE + 8 + c.height() + MARGIN).sum::<u32>() + MARGIN;
     let mut canvas = Canvas::new(width, height);
     let mut y = MARGIN;
-    let zero = MARGIN + names + GAP + values + BARS / 2;
     for (sample, chart) in samples.iter().zip(&charts) {
         canvas.text(MARGIN, y, &sample.caption, INK);
         y += LINE + 8;
-        let scale = chart.iter().map(|(_, r)| r.abs()).filter(|r| r.is_finite()).fold(0.0, f64::max);
+        let zero = MARGIN + names + GAP + if chart.down > 0 { values } else { 0 } + chart.down;
         let top = y;
-        for (i, (name, relevance)) in chart.iter().enumerate() {
-            let ink = if i >= SHOWN { FAINT } else { INK };
-            canvas.text_right(MARGIN + names, y + 3, name, ink);
-            bar(&mut canvas, zero, y, *relevance, scale, colors);
+        for (name, relevance) in &chart.bars {
+            canvas.text_right(MARGIN + names, y + 3, name, INK);
+            bar(&mut canvas, zero, y, *relevance, chart.length(*relevance), colors);
             y += ROW;
         }
         canvas.fill(zero, top, 1, y - top, FAINT);
+        // The others have no bar: together they may be longer than the largest.
+        if let Some((name, sum)) = &chart.others {
+            canvas.text_right(MARGIN + names, y + 3, name, FAINT);
+            canvas.text(zero + 6, y + 3, &signed(*sum), FAINT);
+            y += ROW;
+        }
         y += MARGIN;
     }
     canvas.image
 }
 
-fn bar(canvas: &mut Canvas, zero: u32, y: u32, relevance: f64, scale: f64, colors: Colors) {
-    let share = relative(relevance, scale);
-    let length = if share.is_finite() { (share.abs() * f64::from(BARS / 2)).round() as u32 } else { 0 };
-    // Length shows the size; the colour only the sign.
-    let fill = color(colors, 0.75 * if share < 0.0 { -1.0 } else { 1.0 });
-    if share < 0.0 {
-        canvas.fill(zero - length, y + 3, length, ROW - 6, fill);
-        canvas.text_right(zero - length - 6, y + 3, &signed(relevance), INK);
+/// A sample's rows.
+struct Chart {
+    bars: Vec<(String, f64)>,
+    others: Option<(String, f64)>,
+    /// Pixels of a unit of relevance.
+    unit: f64,
+    /// Pixels of the longest bar below zero.
+    down: u32,
+}
+
+impl Chart {
+    /// The largest features have a bar each; the others are summed.
+    fn new(features: &[Feature]) -> Chart {
+        let mut order: Vec<&Feature> = features.iter().collect();
+        order.sort_by(|a, b| b.relevance.abs().total_cmp(&a.relevance.abs()));
+        let shown = if order.len() == SHOWN + 1 { SHOWN + 1 } else { SHOWN.min(order.len()) };
+        let (first, others) = order.split_at(shown);
+        let name = |f: &Feature| {
+            let value = format!(" = {}", number(f.value, 4));
+            format!("{}{value}", shortened(&f.name, NAME_CHARS.saturating_sub(value.len())))
+        };
+        let finite = || first.iter().map(|f| f.relevance).filter(|r| r.is_finite());
+        let (down, up) = (finite().fold(0.0, |m, r| f64::max(m, -r)), finite().fold(0.0, f64::max));
+        let unit = relative(f64::from(BARS), down + up);
+        Chart {
+            bars: first.iter().map(|f| (name(f), f.relevance)).collect(),
+            others: (!others.is_empty())
+                .then(|| (format!("{} others, sum", others.len()), others.iter().map(|f| f.relevance).sum())),
+            unit,
+            down: (down * unit).round() as u32,
+        }
+    }
+
+    fn length(&self, relevance: f64) -> u32 {
+        let length = relevance.abs() * self.unit;
+        if length.is_finite() { length.round() as u32 } else { 0 }
+    }
+
+    fn height(&self) -> u32 {
+        ROW * (self.bars.len() + usize::from(self.others.is_some())) as u32
+    }
+}
+
+/// Length shows the size; the colour only the sign.
+fn bar(canvas: &mut Canvas, zero: u32, y: u32, relevance: f64, length: u32, colors: Colors) {
+    if relevance < 0.0 {
+        let left = zero.saturating_sub(length);
+        canvas.fill(left, y + 3, zero - left, ROW - 6, color(colors, -0.75));
+        canvas.text_right(left.saturating_sub(6), y + 3, &signed(relevance), INK);
     } else {
-        canvas.fill(zero, y + 3, length, ROW - 6, fill);
+        canvas.fill(zero, y + 3, length, ROW - 6, color(colors, 0.75));
         canvas.text(zero + length + 6, y + 3, &signed(relevance), INK);
     }
 }
 
 fn signed(value: f64) -> String {
     format!("{}{}", if value > 0.0 { "+" } else { "" }, number(value, 3))
-}
-
-/// The largest features and, in one row, the sum of the others.
-fn rows(features: &[Feature]) -> Vec<(String, f64)> {
-    let mut order: Vec<&Feature> = features.iter().collect();
-    order.sort_by(|a, b| b.relevance.abs().total_cmp(&a.relevance.abs()));
-    let shown = if order.len() == SHOWN + 1 { SHOWN + 1 } else { SHOWN.min(order.len()) };
-    let (first, others) = order.split_at(shown);
-    let name = |f: &Feature| {
-        let value = format!(" = {}", number(f.value, 4));
-        format!("{}{value}", shortened(&f.name, NAME_CHARS.saturating_sub(value.len())))
-    };
-    let mut rows: Vec<(String, f64)> = first.iter().map(|f| (name(f), f.relevance)).collect();
-    if !others.is_empty() {
-        rows.push((format!("{} others, sum", others.len()), others.iter().map(|f| f.relevance).sum()));
-    }
-    rows
 }
 
 #[cfg(test)]
@@ -109,10 +137,19 @@ mod tests {
 
     #[test]
     fn the_largest_stand_first_and_the_rest_is_summed() {
-        let rows = rows(&features(&(0..30).map(|i| if i % 2 == 0 { f64::from(i) } else { -f64::from(i) }).collect::<Vec<_>>()));
-        assert_eq!(rows.len(), 21);
-        assert_eq!((rows[0].0.as_str(), rows[0].1), ("f29 = 1", -29.0));
-        assert_eq!((rows[20].0.as_str(), rows[20].1), ("10 others, sum", -5.0));
+        let relevance: Vec<f64> = (0..30).map(|i| f64::from(if i % 2 == 0 { i } else { -i })).collect();
+        let chart = Chart::new(&features(&relevance));
+        assert_eq!(chart.bars.len(), SHOWN);
+        assert_eq!(chart.bars[0], ("f29 = 1".into(), -29.0));
+        assert_eq!(chart.others, Some(("10 others, sum".into(), -5.0)));
+    }
+
+    #[test]
+    fn lengths_are_in_proportion_and_fill_the_width() {
+        let chart = Chart::new(&features(&[3.0, -1.0]));
+        assert_eq!((chart.length(3.0), chart.length(-1.0), chart.down), (BARS * 3 / 4, BARS / 4, BARS / 4));
+        assert_eq!(Chart::new(&features(&[5.0, 1.0])).down, 0);
+        assert_eq!(Chart::new(&features(&[0.0])).length(0.0), 0);
     }
 
     #[test]

@@ -1,0 +1,339 @@
+//! The command line as scripts see it: names, files, keys, exit codes.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use dlbc_proto::{DataType, write};
+use ndarray_npy::NpzReader;
+use serde_json::Value;
+use tempfile::TempDir;
+
+const DIGITS: &str = "fixtures/digits_cnn/model.onnx";
+const DIGIT: [&str; 2] = ["--image", "fixtures/digits_cnn/digit.png"];
+const BATCH: [&str; 2] = ["--inputs", "fixtures/digits_cnn/input.npz"];
+const TABLE: &str = "fixtures/tabular_mlp/model.onnx";
+const ROWS: [&str; 2] = ["--csv", "fixtures/tabular_mlp/rows.csv"];
+
+struct Done {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dlbc"));
+    command.args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+fn dlbc(words: &[&[&str]]) -> Done {
+    let Output { status, stdout, stderr } = command(&words.concat()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let done = Done { code: status.code(), out: text(stdout), err: text(stderr) };
+    assert!(!done.err.contains("panicked") && !done.err.contains("internal error"), "{}", done.err);
+    done
+}
+
+/// Runs and returns standard output; it must succeed.
+fn ok(words: &[&[&str]]) -> String {
+    let done = dlbc(words);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    done.out
+}
+
+/// Runs and returns the error line; it must fail with `code`.
+fn fails(code: i32, words: &[&[&str]]) -> String {
+    let done = dlbc(words);
+    assert_eq!(done.code, Some(code), "{words:?}\n{}", done.err);
+    assert_eq!(done.out, "", "{words:?}");
+    let error = done.err.lines().find(|l| l.starts_with("error: "));
+    error.unwrap_or_else(|| panic!("{words:?}: no error line in {}", done.err)).to_string()
+}
+
+fn json(words: &[&[&str]]) -> Value {
+    serde_json::from_str(&ok(&[words.concat().as_slice(), &["--json"]])).unwrap()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).to_string_lossy().into_owned()
+}
+
+/// Writes a model of one node from `x` [1, 2] to `y`.
+fn one_node(folder: &TempDir, op: &str, node_name: &str) -> String {
+    let node = write::node(op, node_name, &["x"], &["y"], vec![]);
+    let x = write::value_info("x", DataType::F32, &[write::Dim::Value(1), write::Dim::Value(2)]);
+    let y = write::value_info("y", DataType::F32, &[write::Dim::Value(1), write::Dim::Value(2)]);
+    let model = write::model(write::graph("g", vec![node], vec![], vec![x], vec![y]), vec![write::opset("", 17)]);
+    let file = path(folder, "model.onnx");
+    fs::write(&file, dlbc_proto::encode(&model)).unwrap();
+    file
+}
+
+#[test]
+fn help_shows_an_example_and_the_version_is_known() {
+    for words in [&["--help"][..], &["--version"], &["compile", "--help"], &["run", "-h"], &["inspect", "--help"]] {
+        assert!(ok(&[words]).contains("dlbc"));
+    }
+    assert!(ok(&[&["run", "--help"]]).contains("dlbc run fixtures/digits_cnn/model.onnx --image"));
+}
+
+#[test]
+fn every_shell_completes() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        assert!(ok(&[&["completions", shell]]).contains("heatmap"));
+    }
+}
+
+#[test]
+fn the_summary_has_the_keys_of_the_contract() {
+    let summary = json(&[&["run", DIGITS], &DIGIT]);
+    assert_eq!(summary["model"], "model.onnx");
+    assert_eq!((&summary["device"], &summary["rules"], &summary["mode"]), (&"cpu".into(), &"dlb".into(), &"default".into()));
+    assert_eq!(summary["outputs"]["logits"]["shape"], serde_json::json!([1, 10]));
+    assert_eq!(summary["outputs"]["logits"]["argmax"], serde_json::json!([1]));
+    assert_eq!(summary["start"], 100.0);
+    let (inputs, absorbed) = (summary["inputs"]["input"].as_f64().unwrap(), summary["absorbed"].as_f64().unwrap());
+    assert!((inputs + absorbed - 100.0).abs() < 1e-3, "{inputs} {absorbed}");
+    for phase in ["load", "compile", "forward", "reverse"] {
+        assert!(summary["seconds"][phase].as_f64().unwrap() > 0.0, "{phase}");
+    }
+}
+
+#[test]
+fn targets_choose_the_unit() {
+    for (target, start) in [("argmax", 800.0), ("3", 800.0), ("-1", 800.0), ("3-5", 0.0), ("all", 800.0)] {
+        let summary = json(&[&["run", DIGITS, "--target", target], &BATCH]);
+        let found = summary["start"].as_f64().unwrap();
+        assert!((found - start).abs() < 1e-3, "{target}: {found}");
+    }
+    let summary = json(&[&["run", DIGITS, "--start", "value", "--multiplier", "7"], &DIGIT]);
+    assert!(summary["start"].as_f64().unwrap() != 7.0);
+    fails(2, &[&["run", DIGITS, "--target", "10"], &DIGIT]);
+    fails(2, &[&["run", DIGITS, "--target", "-11"], &DIGIT]);
+}
+
+#[test]
+fn results_have_the_keys_of_the_contract() {
+    let folder = folder();
+    let npz = path(&folder, "r.npz");
+    ok(&[&["run", DIGITS, "--out", &npz, "--audit"], &BATCH]);
+    let mut reader = NpzReader::new(File::open(&npz).unwrap()).unwrap();
+    let mut names = reader.names().unwrap();
+    names.sort();
+    assert_eq!(names, ["audit/absorbed", "audit/inputs", "audit/start", "output/logits", "relevance/input"]);
+    let relevance: ndarray::ArrayD<f32> = reader.by_name("relevance/input").unwrap();
+    assert_eq!(relevance.shape(), [8, 1, 8, 8]);
+    let start: ndarray::ArrayD<f64> = reader.by_name("audit/start").unwrap();
+    assert_eq!((start.ndim(), start.sum()), (0, 800.0));
+
+    for name in ["r.safetensors", "r.json"] {
+        let file = path(&folder, name);
+        ok(&[&["run", DIGITS, "--out", &file], &BATCH]);
+        let bytes = fs::read(&file).unwrap();
+        for key in ["output/logits", "relevance/input", "sha256/model.onnx"] {
+            assert!(bytes.windows(key.len()).any(|w| w == key.as_bytes()), "{name}: {key}");
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    fails(2, &[&["run", DIGITS, "--out", "r.pkl"], &BATCH]);
+}
+
+#[test]
+fn intermediate_relevance_is_kept_on_request() {
+    let folder = folder();
+    let npz = path(&folder, "r.npz");
+    ok(&[&["run", DIGITS, "--out", &npz, "--keep", "all"], &DIGIT]);
+    let count = NpzReader::new(File::open(&npz).unwrap()).unwrap().names().unwrap().len();
+    assert!(count > 5, "{count}");
+    fails(2, &[&["run", DIGITS, "--out", &npz, "--keep", "no_such_tensor"], &DIGIT]);
+}
+
+#[test]
+fn results_do_not_depend_on_run_or_threads() {
+    let folder = folder();
+    let (one, two) = (path(&folder, "1.npz"), path(&folder, "2.npz"));
+    ok(&[&["run", DIGITS, "--out", &one, "--threads", "1"], &BATCH]);
+    ok(&[&["run", DIGITS, "--out", &two, "--threads", "2"], &BATCH]);
+    assert_eq!(fs::read(one).unwrap(), fs::read(two).unwrap());
+}
+
+#[test]
+fn an_artifact_runs_like_its_model() {
+    let folder = folder();
+    let artifact = path(&folder, "digits.dlbc.onnx");
+    let text = ok(&[&["compile", DIGITS, "-o", &artifact]]);
+    for word in ["parsed", "fused", "ruled", "lowered", &artifact] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let (direct, compiled) = (path(&folder, "1.npz"), path(&folder, "2.npz"));
+    ok(&[&["run", DIGITS, "--out", &direct, "--audit"], &BATCH]);
+    ok(&[&["run", &artifact, "--out", &compiled, "--audit"], &BATCH]);
+    assert_eq!(fs::read(direct).unwrap(), fs::read(compiled).unwrap());
+    assert!(ok(&[&["inspect", &artifact]]).contains("logits"));
+    fails(2, &[&["run", &artifact, "--rules", "dlb"], &BATCH]);
+    fails(2, &[&["compile", &artifact]]);
+    // Again, over the old file.
+    ok(&[&["compile", DIGITS, "-o", &artifact, "--quiet"]]);
+}
+
+#[test]
+fn stages_are_printed_on_standard_output() {
+    let folder = folder();
+    let artifact = path(&folder, "a.onnx");
+    let emit = |stage| ok(&[&["compile", DIGITS, "-o", &artifact, "--emit", stage]]);
+    assert!(emit("relevance").starts_with("relevance of logits onto input {"));
+    assert!(emit("lowered").starts_with("graph ("));
+    assert!(emit("dot").starts_with("digraph"));
+    let stage: Value = serde_json::from_str(&emit("json")).unwrap();
+    assert_eq!(stage["program"]["explained"], "logits");
+}
+
+#[test]
+fn an_export_is_a_model() {
+    let folder = folder();
+    let exported = path(&folder, "explained.onnx");
+    ok(&[&["export", DIGITS, "-o", &exported]]);
+    let table = dlbc(&[&["inspect", &exported]]);
+    assert_eq!(table.code, Some(0), "{}", table.err);
+    assert!(table.out.contains("relevance/input"), "{}", table.out);
+}
+
+#[test]
+fn heat_maps_are_pictures() {
+    let folder = folder();
+    for (name, words) in [
+        ("digit.png", [&["run", DIGITS][..], &DIGIT].concat()),
+        ("batch.png", [&["run", DIGITS, "--colors", "purple-orange"][..], &BATCH].concat()),
+        ("row.png", [&["run", TABLE, "--row", "3"][..], &ROWS].concat()),
+    ] {
+        let file = path(&folder, name);
+        ok(&[&words, &["--heatmap", &file]]);
+        let picture = image::open(&file).unwrap();
+        assert!(picture.width() > 224 && picture.height() > 224, "{name}");
+    }
+}
+
+#[test]
+fn the_ledger_closes() {
+    let text = ok(&[&["run", DIGITS, "--audit"], &BATCH]);
+    assert!(text.contains("closes to") && text.contains("total"), "{text}");
+    let audit = &json(&[&["run", DIGITS, "--audit"], &BATCH])["audit"];
+    assert_eq!(audit["closed"], true);
+    assert!(audit["rows"].as_array().unwrap().len() >= 8);
+}
+
+#[test]
+fn tables_of_both_kinds_run() {
+    for (model, output) in [(TABLE, "logits"), ("fixtures/tabular_mlp/sklearn.onnx", "probabilities")] {
+        let summary = json(&[&["run", model, "--row", "1"], &ROWS]);
+        assert_eq!(summary["outputs"][output]["argmax"], serde_json::json!([0]), "{model}");
+    }
+    fails(3, &[&["run", TABLE, "--row", "10"], &ROWS]);
+}
+
+#[test]
+fn repeated_runs_report_medians() {
+    assert_eq!(json(&[&["run", DIGITS, "--repeat", "3"], &DIGIT])["repeat"], 3);
+    fails(2, &[&["run", DIGITS, "--repeat", "0"], &DIGIT]);
+}
+
+#[test]
+fn code_2_wrong_arguments() {
+    assert_eq!(dlbc(&[&["explode"]]).code, Some(2));
+    assert!(fails(2, &[&["run", DIGITS]]).contains("missing input `input` f32[batch,1,8,8]"));
+    assert!(fails(2, &[&["run", DIGITS, "--input", "x=fixtures/x.npy"]]).contains("no input `x`"));
+    assert!(fails(2, &[&["run", DIGITS], &ROWS]).contains("--csv"));
+    assert!(fails(2, &[&["run", TABLE], &DIGIT]).contains("--image"));
+    assert!(fails(2, &[&["run", DIGITS], &DIGIT, &BATCH]).contains("twice"));
+    assert!(fails(2, &[&["run", DIGITS, "--rules", "magic"], &DIGIT]).contains("magic"));
+    assert!(fails(2, &[&["run", DIGITS, "--output", "magic"], &DIGIT]).contains("magic"));
+    assert!(fails(2, &[&["run", DIGITS, "--out", "no/such/folder/r.npz"], &DIGIT]).contains("no/such/folder"));
+}
+
+#[test]
+fn code_3_invalid_model_or_input() {
+    let folder = folder();
+    let garbage = path(&folder, "garbage.onnx");
+    fs::write(&garbage, [7; 100]).unwrap();
+    assert!(fails(3, &[&["inspect", &garbage]]).contains("garbage.onnx"));
+    assert!(fails(3, &[&["inspect", "no-such-model.onnx"]]).contains("no-such-model.onnx"));
+    let table = path(&folder, "rows.csv");
+    fs::write(&table, "a,b\n1,x\n").unwrap();
+    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("row 0, column 2 `b`"));
+    fs::write(&table, "a,b\n1,2\n").unwrap();
+    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected by input `X`, found 2"));
+    let other = fails(3, &[&["run", DIGITS, "--input", "input=fixtures/digits_cnn/digit.png"]]);
+    assert!(other.contains("not a .npy array"), "{other}");
+    let swapped = ["--inputs", "fixtures/digits_cnn/model.onnx"];
+    assert!(fails(3, &[&["run", DIGITS], &swapped]).contains("not an .npz file"));
+}
+
+#[test]
+fn code_4_not_supported() {
+    let folder = folder();
+    let model = one_node(&folder, "NonMaxSuppression", "nms");
+    assert!(fails(4, &[&["compile", &model]]).contains("NonMaxSuppression"));
+    assert!(ok(&[&["inspect", &model]]).contains("NonMaxSuppression"));
+    let error = fails(4, &[&["run", DIGITS, "--text", "hello", "--report", "r.html"]]);
+    assert_eq!(error, "error: `--text`, `--report` are not supported yet");
+    for later in [&["--mode", "contrastive"], &["--scaler", "1"], &["--task", "x"], &["--rules", "own.toml"]] {
+        fails(4, &[&["run", DIGITS], &DIGIT, later]);
+    }
+}
+
+#[test]
+fn code_5_no_device() {
+    assert_eq!(fails(5, &[&["run", DIGITS, "--device", "cuda"], &DIGIT]), "error: this build has no CUDA backend");
+    fails(5, &[&["run", DIGITS, "--device", "cuda:1"], &DIGIT]);
+}
+
+#[test]
+fn code_7_limits() {
+    for (flag, value) in [("--max-model-bytes", "100"), ("--max-nodes", "2"), ("--max-tensor-bytes", "16")] {
+        fails(7, &[&["run", DIGITS, flag, value], &DIGIT]);
+    }
+    assert!(fails(7, &[&["run", DIGITS, "--timeout", "0.000001"], &DIGIT]).contains("--timeout"));
+}
+
+#[test]
+fn an_error_leaves_no_file() {
+    let folder = folder();
+    let (npz, png) = (path(&folder, "r.npz"), path(&folder, "r.png"));
+    fails(2, &[&["run", DIGITS, "--target", "99", "--out", &npz, "--heatmap", &png], &DIGIT]);
+    fails(4, &[&["export", DIGITS, "-o", &npz, "--mode", "contrastive"]]);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn names_cannot_steer_the_terminal() {
+    let folder = folder();
+    let model = one_node(&folder, "Relu", "a\u{1b}[2J\u{202e}");
+    for words in [&["inspect", &model][..], &["inspect", &model, "--json"]] {
+        let text = ok(&[words]);
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text:?}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn output_that_nobody_reads_is_no_error() {
+    let mut child = command(&["run", DIGITS, "--image", DIGIT[1]])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    if Path::new("/dev/full").exists() {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let done = command(&["inspect", DIGITS]).stdout(full).output().unwrap();
+        assert_eq!(done.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&done.stderr).starts_with("error: cannot write to standard output"));
+    }
+}
