@@ -2,76 +2,93 @@
 
 use std::collections::HashMap;
 
-use dlbc_ops::tensor::{Dim, DimVisitor};
-use dlbc_proto::onnx::NodeProto;
-use dlbc_proto::{DataType, write};
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_ops::tensor::{Dim, DimVisitor, Tensor};
+use dlbc_proto::write;
 
-/// Emits the nodes that compute dimensions.
-#[derive(Default)]
-pub struct DimNodes {
-    /// The nodes, in order.
-    pub nodes: Vec<NodeProto>,
-    sources: HashMap<String, (String, usize)>,
-    made: HashMap<String, String>,
-    count: usize,
+use crate::sheet::Sheet;
+
+/// The input and axis whose dimension each symbol is.
+pub(crate) type Sources = HashMap<String, (String, usize)>;
+
+/// Where the symbols of a graph are known from: the first input that has them as a dimension. `except` is no source.
+pub(crate) fn sources(graph: &Graph<Prim>, except: &str) -> Sources {
+    let mut sources = Sources::new();
+    for node in graph.inputs().iter().map(|id| graph.node(*id)).filter(|n| n.name() != except) {
+        for (axis, dim) in node.types.iter().flat_map(|t| t.shape.0.iter().enumerate()) {
+            dim.symbols(&mut |symbol| {
+                if *dim == Dim::symbol(symbol) {
+                    sources.entry(symbol.to_string()).or_insert_with(|| (node.name().to_string(), axis));
+                }
+            });
+        }
+    }
+    sources
 }
 
-impl DimNodes {
-    /// Dimension `axis` of graph input `input` is this symbol.
-    pub fn source(&mut self, symbol: &str, input: &str, axis: usize) {
-        self.sources.entry(symbol.into()).or_insert_with(|| (input.into(), axis));
-    }
-
-    /// The name of an int64 vector of these dimensions.
-    pub fn vector(&mut self, dims: &[Dim]) -> String {
-        let key = format!("{dims:?}");
-        if let Some(name) = self.made.get(&key) {
-            return name.clone();
+/// Computes an int64 vector of dimensions in a main graph.
+pub(crate) fn vector(sheet: &mut Sheet, dims: &[Dim]) -> Result<String, String> {
+    let mut parts: Vec<String> = vec![];
+    let mut known: Vec<i64> = vec![];
+    let flush = |sheet: &mut Sheet, known: &mut Vec<i64>, parts: &mut Vec<String>| {
+        if !known.is_empty() {
+            parts.push(sheet.ints(&std::mem::take(known)));
         }
-        let parts: Vec<String> = dims.iter().map(|d| d.fold(self)).collect();
-        let name = self.node("Concat", &parts, vec![write::attr_int("axis", 0)]);
-        self.made.insert(key, name.clone());
-        name
-    }
-
-    fn node(&mut self, op: &str, inputs: &[String], attributes: Vec<dlbc_proto::onnx::AttributeProto>) -> String {
-        let key = format!("{op} {inputs:?} {attributes:?}");
-        if let Some(name) = self.made.get(&key) {
-            return name.clone();
+    };
+    for dim in dims {
+        match dim.as_known() {
+            Some(v) => known.push(v),
+            None => {
+                flush(sheet, &mut known, &mut parts);
+                let mut writer = Writer { sheet, missing: None };
+                let part = dim.fold(&mut writer);
+                if let Some(symbol) = writer.missing {
+                    return Err(format!("dimension `{symbol}` is not that of an input"));
+                }
+                parts.push(part);
+            }
         }
-        let name = format!("dlbc.dim/{}", self.count);
-        self.count += 1;
-        let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
-        self.nodes.push(write::node(op, &name, &inputs, &[&name], attributes));
-        self.made.insert(key, name.clone());
-        name
     }
+    flush(sheet, &mut known, &mut parts);
+    if let [single] = parts.as_slice() {
+        return Ok(single.clone());
+    }
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    Ok(sheet.early("Concat", &parts, vec![write::attr_int("axis", 0)]))
 }
 
 /// Every value is an int64 vector of one element.
-impl DimVisitor<String> for DimNodes {
+struct Writer<'a> {
+    sheet: &'a mut Sheet,
+    missing: Option<String>,
+}
+
+impl DimVisitor<String> for Writer<'_> {
     fn constant(&mut self, value: i64) -> String {
-        let tensor = write::tensor("", DataType::I64, &[1], value.to_le_bytes().to_vec());
-        self.node("Constant", &[], vec![write::attr_tensor("value", tensor)])
+        self.sheet.constant(&Tensor::from_i64(&[1], &[value]))
     }
 
     fn symbol(&mut self, name: &str) -> String {
-        let (input, axis) = self.sources.get(name).cloned().unwrap_or_default();
-        let shape = self.node("Shape", &[input], vec![]);
+        let Some((input, axis)) = self.sheet.source(name) else {
+            self.missing.get_or_insert_with(|| name.to_string());
+            return String::new();
+        };
+        let shape = self.sheet.early("Shape", &[&input], vec![]);
         let axis = self.constant(axis as i64);
-        self.node("Gather", &[shape, axis], vec![write::attr_int("axis", 0)])
+        self.sheet.early("Gather", &[&shape, &axis], vec![write::attr_int("axis", 0)])
     }
 
     fn add(&mut self, a: String, b: String) -> String {
-        self.node("Add", &[a, b], vec![])
+        self.sheet.early("Add", &[&a, &b], vec![])
     }
 
     fn mul(&mut self, a: String, b: String) -> String {
-        self.node("Mul", &[a, b], vec![])
+        self.sheet.early("Mul", &[&a, &b], vec![])
     }
 
     fn floor_div(&mut self, a: String, b: String) -> String {
         // Dimensions are not negative, so truncation is floor.
-        self.node("Div", &[a, b], vec![])
+        self.sheet.early("Div", &[&a, &b], vec![])
     }
 }

@@ -2,145 +2,136 @@
 
 use std::collections::HashSet;
 
-use dlbc_ops::graph::Value;
+use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
+use dlbc_ops::prim::{Binary, Prim, Reduction};
 use dlbc_ops::program::{Program, SEED};
-use dlbc_ops::tensor::{DType, Dim, TensorType};
-use dlbc_proto::onnx::{ModelProto, NodeProto};
-use dlbc_proto::{DataType, Name, write as onnx};
+use dlbc_ops::tensor::{Array, DType, Dim, Shape, Tensor, TensorType};
+use dlbc_proto::onnx::ModelProto;
+use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
+use crate::sheet::initializer;
 use crate::write::{Writer, value_info};
 
-/// The optional input that chooses the explained unit.
-const TARGET: &str = "dlbc_target";
+/// The optional input of an exported model that chooses the explained unit.
+pub const TARGET: &str = "dlbc_target";
+
+const TARGET_DOC: &str = "The explained unit on the last axis: a value for each batch row, or one for all. -1, the \
+    default, is the greatest unit of the row.";
 
 /// Writes forward and relevance as one plain model of opset 17.
 ///
-/// Inputs: the model's, and the optional `dlbc_target` (int64, a value a batch row or one for all; -1, its default: the
-/// greatest unit). Outputs: the model's by their names, and `relevance/NAME` for each explained input. The starting
-/// relevance of a row is `multiplier`.
+/// Inputs: the model's, and the optional [`TARGET`] (int64, a value for each batch row or one for all; a negative one, as
+/// the default -1, is the greatest unit). Outputs: the model's by their names, and `relevance/NAME` for each explained
+/// input. The target unit of each row starts with `multiplier`; of an output `[batch, position, unit]` that of the last
+/// position.
 ///
 /// # Errors
-/// When a primitive has no spelling, or the explained output is not of rank 1 to 3.
+/// When a primitive has no spelling for its types, or the explained output has more than 3 axes.
 pub fn export(program: &Program, multiplier: f32) -> Result<ModelProto, ArtifactError> {
+    let info = &program.info;
     let mut graph = program.graph.clone();
-    let wanted: HashSet<String> = program.info.inputs.iter().map(|i| format!("relevance/{}", i.name)).collect();
-    let outputs: Vec<(String, Value)> = graph
-        .outputs()
-        .iter()
-        .filter(|(n, _)| n.starts_with("output/") || wanted.contains(n))
-        .cloned()
-        .collect();
-    graph.set_outputs(outputs.clone());
+    let of_input: HashSet<String> =
+        info.inputs.iter().filter(|i| i.explained).map(|i| format!("relevance/{}", i.name)).collect();
+    let wanted = graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input.contains(n));
+    graph.set_outputs(wanted.cloned().collect());
+    seed(&mut graph, &info.explained, multiplier)?;
     graph.remove_unused();
-    let mut w = Writer::new(&graph, false);
     let strip = |n: &str| n.strip_prefix("output/").unwrap_or(n).to_string();
-    // A value that has the name of an output that it is not makes way.
-    for (name, v) in &outputs {
-        let name = strip(name);
-        if let Some(other) = graph.find(&name).filter(|o| o != v && !graph.inputs().contains(&o.node)) {
-            w.renamed.insert(other, format!("{name}.value"));
-        }
-    }
-    let explained = outputs.iter().find(|(n, _)| *n == format!("output/{}", program.info.explained)).map(|(_, v)| *v);
-    let explained = explained.ok_or_else(|| ArtifactError::Damaged("the explained output is missing".into()))?;
-    let ty = graph.ty(explained).clone();
-    let mut seeded = false;
-    for id in graph.inputs().iter().filter(|id| graph.node(**id).name() != SEED) {
-        w.inputs.push(value_info(graph.node(*id).name(), &graph.node(*id).types[0]));
-    }
-    let mut target = value_info(TARGET, &TensorType::new(DType::I64, vec![Dim::symbol("dlbc_targets")]));
-    target.doc_string = Some("the explained unit of each batch row, or one for all; -1: the greatest".into());
-    w.inputs.push(target);
-    w.initializer(onnx::tensor(TARGET, DataType::I64, &[1], (-1i64).to_le_bytes().to_vec()));
+    let declared: Vec<(String, Value)> = graph.outputs().iter().map(|(n, v)| (strip(n), *v)).collect();
+    let mut writer = Writer::new(&graph, &declared, false)?;
     for id in graph.topological() {
-        w.node(id)?;
-        if id == explained.node && !seeded {
-            seed(&mut w, explained, &ty, &program.info.explained, multiplier)?;
-            seeded = true;
-        }
+        writer.add(id)?;
     }
-    for (name, v) in &outputs {
-        w.output(&strip(name), *v);
+    if let Some(target) = writer.inputs.iter_mut().find(|i| i.name() == TARGET) {
+        *target = value_info(TARGET, &TensorType::new(DType::I64, vec![Dim::symbol("dlbc_targets")]));
+        target.doc_string = Some(TARGET_DOC.into());
+        writer.initializers.push(initializer(TARGET, &Tensor::from_i64(&[1], &[-1])));
     }
-    let mut model = w.finish("dlbc_explained");
-    sort(&mut model);
+    let mut model = writer.finish("dlbc_explained");
+    model.doc_string =
+        Some(format!("{} with the relevance of its inputs, rules `{}`", info.model, info.rules));
+    model.metadata_props = vec![onnx::metadata("dlbc.explained", &info.explained)];
     Ok(model)
 }
 
-/// The nodes that make the seed from the explained output.
-fn seed(w: &mut Writer, y: Value, ty: &TensorType, output: &str, multiplier: f32) -> Result<(), ArtifactError> {
-    let name = w.name(y);
-    let dims = &ty.shape.0;
-    let (int, n) = (onnx::attr_int, |s: &str| format!("{SEED}/{s}"));
-    let mut add = |op: &str, out: &str, inputs: &[&str], attributes| {
-        let node: NodeProto = onnx::node(op, out, inputs, &[out], attributes);
-        w.nodes.push(node);
-    };
-    let constant = |t| vec![onnx::attr_tensor("value", t)];
-    let i64s = |v: &[i64]| {
-        onnx::tensor("", DataType::I64, &[v.len() as u64], v.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>())
-    };
-    let floats = [0.0f32, multiplier].iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
-    add("Constant", &n("zero"), &[], constant(i64s(&[0])));
-    add("Constant", &n("values"), &[], constant(onnx::tensor("", DataType::F32, &[2], floats)));
-    // The rows to explain, [batch, unit].
-    let rows = match dims.len() {
-        1 => {
-            add("Constant", &n("axis"), &[], constant(i64s(&[0])));
-            add("Unsqueeze", &n("rows"), &[&name, &n("axis")], vec![]);
-            n("rows")
-        }
-        2 => name,
-        3 => {
-            add("Constant", &n("last"), &[], constant(onnx::tensor("", DataType::I64, &[], (-1i64).to_le_bytes().to_vec())));
-            add("Gather", &n("rows"), &[&name, &n("last")], vec![int("axis", 1)]);
-            n("rows")
-        }
-        _ => return Err(ArtifactError::Seed { output: Name::new(output), ty: ty.to_string() }),
-    };
-    add("ArgMax", &n("argmax"), &[&rows], vec![int("axis", -1), int("keepdims", 0)]);
-    add("Less", &n("free"), &[TARGET, &n("zero")], vec![]);
-    add("Where", &n("unit"), &[&n("free"), &n("argmax"), TARGET], vec![]);
-    add("Shape", &n("shape"), &[&rows], vec![int("start", -1)]);
-    let single = if dims.len() == 2 { SEED.to_string() } else { n("single") };
-    add("OneHot", &single, &[&n("unit"), &n("shape"), &n("values")], vec![int("axis", -1)]);
-    match dims.len() {
-        1 => add("Squeeze", SEED, &[&single, &n("axis")], vec![]),
-        3 => {
-            add("Constant", &n("axis"), &[], constant(i64s(&[1])));
-            add("Unsqueeze", &n("placed"), &[&single, &n("axis")], vec![]);
-            let before = &dims[1] - &Dim::known(1);
-            let zero = || Dim::known(0);
-            let pads = w.dims.vector(&[zero(), before, zero(), zero(), zero(), zero()]);
-            w.nodes.push(onnx::node("Pad", SEED, &[&n("placed"), &pads], &[SEED], vec![]));
-        }
-        _ => {}
+/// Puts what makes the seed from the explained output in the place of the seed's input.
+fn seed(graph: &mut Graph<Prim>, explained: &str, multiplier: f32) -> Result<(), ArtifactError> {
+    let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
+    let name = format!("output/{explained}");
+    let output = graph.outputs().iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+    let output = output.ok_or_else(|| missing("explained output"))?;
+    let given = graph.inputs().iter().find(|id| graph.node(**id).name() == SEED).copied();
+    let given = Value { node: given.ok_or_else(|| missing("seed"))?, slot: 0 };
+    let (ty, dtype) = (graph.ty(output).clone(), graph.ty(given).dtype);
+    if ty.rank() > 3 || ty.dtype == DType::Bool {
+        return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
+    let made = made(&mut Steps { graph }, output, &ty, dtype, multiplier).map_err(ArtifactError::Damaged)?;
+    graph.replace(given, made);
+    graph.remove(given.node);
     Ok(())
 }
 
-/// Puts the nodes in an order that ONNX accepts: the seed's stand where its output is made.
-fn sort(model: &mut ModelProto) {
-    let Some(graph) = model.graph.as_mut() else { return };
-    let mut made: HashSet<String> = graph.input.iter().map(|i| i.name().to_string()).collect();
-    made.extend(graph.initializer.iter().map(|t| t.name().to_string()));
-    let mut waiting: Vec<NodeProto> = std::mem::take(&mut graph.node);
-    // The graph is acyclic, so every round places some node.
-    while !waiting.is_empty() {
-        let before = waiting.len();
-        let mut later = vec![];
-        for node in waiting {
-            if node.input.iter().all(|i| i.is_empty() || made.contains(i)) {
-                made.extend(node.output.iter().cloned());
-                graph.node.push(node);
-            } else {
-                later.push(node);
-            }
-        }
-        waiting = later;
-        if waiting.len() == before {
-            graph.node.append(&mut waiting);
-        }
+/// The seed: `multiplier` at the target unit of each row, else 0.
+fn made(
+    steps: &mut Steps,
+    y: Value,
+    ty: &TensorType,
+    dtype: DType,
+    multiplier: f32,
+) -> Result<Value, String> {
+    let one = Dim::known(1);
+    let rows = &ty.shape.0[..ty.rank().saturating_sub(1)];
+    let batch = rows.first().cloned().unwrap_or_else(|| one.clone());
+    // The type says a target a row. One for all rows broadcasts, so nothing may be spelled by the target's own shape.
+    let target = steps.graph.add_input(Prim::Input, TARGET, TensorType::new(DType::I64, vec![batch.clone()]));
+    let Some(units) = ty.shape.0.last().cloned() else {
+        return Ok(steps.scalar(dtype, f64::from(multiplier)));
+    };
+    let axis = ty.rank() - 1;
+    let mut at = y;
+    if let [_, positions] = rows {
+        at = steps.add(Prim::Slice { axis: 1, start: positions - &one, len: one.clone(), step: 1 }, &[at])?;
+    }
+    let best = steps.add(Prim::Reduce { kind: Reduction::ArgMax, axes: vec![axis], keep: false }, &[at])?;
+    let best = steps.add(Prim::Reshape { to: Shape(vec![batch.clone()]) }, &[best])?;
+    let zero = steps.scalar(DType::I64, 0.0);
+    let free = steps.add(Prim::Binary(Binary::Less), &[target, zero])?;
+    let unit = steps.add(Prim::Select, &[free, best, target])?;
+    let mut column = vec![one; ty.rank()];
+    column[0] = batch;
+    let unit = steps.add(Prim::Reshape { to: Shape(column) }, &[unit])?;
+    let all = steps.add(Prim::Iota { len: units }, &[])?;
+    let mut hit = steps.add(Prim::Binary(Binary::Equal), &[unit, all])?;
+    if let [_, positions] = rows {
+        let all = steps.add(Prim::Iota { len: positions.clone() }, &[])?;
+        let all = steps.add(Prim::Reshape { to: Shape(vec![positions.clone(), Dim::known(1)]) }, &[all])?;
+        let value = Prim::Dims { dims: vec![], values: vec![positions - &Dim::known(1)] };
+        let position = steps.add(value, &[])?;
+        let here = steps.add(Prim::Binary(Binary::Equal), &[all, position])?;
+        hit = steps.add(Prim::Binary(Binary::And), &[hit, here])?;
+    }
+    let (full, none) = (steps.scalar(dtype, f64::from(multiplier)), steps.scalar(dtype, 0.0));
+    steps.add(Prim::Select, &[hit, full, none])
+}
+
+/// Adds primitives.
+struct Steps<'a> {
+    graph: &'a mut Graph<Prim>,
+}
+
+impl Steps<'_> {
+    fn add(&mut self, prim: Prim, inputs: &[Value]) -> Result<Value, String> {
+        let types: Vec<TensorType> = inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
+        let ty = prim.infer(&types).map_err(|e| format!("the seed: {e}"))?;
+        let name = format!("{SEED}/{}", prim.name());
+        Ok(self.graph.add_value(prim, &name, ty, Origin::onnx(SEED, "seed"), inputs))
+    }
+
+    fn scalar(&mut self, dtype: DType, value: f64) -> Value {
+        let t = Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype);
+        let ty = t.ty();
+        self.graph.add_value(Prim::Const(t), &format!("{SEED}/value"), ty, Origin::onnx(SEED, "seed"), &[])
     }
 }

@@ -1,21 +1,29 @@
 //! Programs as ONNX: the artifact of `dlbc compile`, which reads back, and the plain model of `dlbc export`.
 //!
-//! Every primitive has an ONNX spelling in standard operators (opset 17). The artifact writes a primitive of one node as
-//! that node and the others as model-local functions of domain `dlbc`; the export inlines them. The program itself stands
-//! in the artifact's metadata, so that reading it back is exact.
+//! Every primitive has a spelling in standard operators of opset 17. The artifact writes a primitive of one node as that
+//! node and the others as calls of model-local functions of domain `dlbc`, so that it runs as it is; each such node
+//! carries its primitive as metadata, which is what reading goes by. The export has every spelling inlined.
 
 mod dims;
 mod export;
+mod limits;
+mod plain;
 mod read;
+mod sheet;
 mod spelling;
+mod text;
 mod write;
 
-pub use export::export;
+pub use export::{TARGET, export};
+pub use plain::plain;
 pub use read::{is_artifact, read};
 pub use write::write;
 
 use dlbc_proto::{Name, ProtoError};
 use thiserror::Error;
+
+/// The version of the artifact's metadata.
+pub(crate) const FORMAT: &str = "1";
 
 /// Why a program cannot be written or an artifact cannot be read.
 #[derive(Debug, Error)]
@@ -25,40 +33,58 @@ pub enum ArtifactError {
     #[error(transparent)]
     Proto(#[from] ProtoError),
     /// A primitive without a spelling for its types.
-    #[error("node `{node}` has no ONNX spelling: {reason}")]
+    #[error("node {node} ({op}) has no ONNX spelling: {reason}")]
     Spelling {
         /// The node.
         node: Name,
+        /// Its primitive.
+        op: String,
         /// Why.
         reason: String,
     },
+    /// Two values would have one name in the file.
+    #[error("output {name} has the name of an input")]
+    Taken {
+        /// The name.
+        name: Name,
+    },
     /// An explained output whose seed cannot be written.
-    #[error("output `{output}` of type {ty} cannot be explained in an exported model: rank 1, 2 or 3 is supported")]
+    #[error(
+        "output {output} of type {ty} cannot be explained in an exported model: at most 3 axes are supported"
+    )]
     Seed {
         /// The output.
         output: Name,
         /// Its type.
         ty: String,
     },
+    /// A node of an artifact that does not describe a primitive of a program.
+    #[error("the artifact is damaged: node {node}: {fault}")]
+    Node {
+        /// The node's first output.
+        node: Name,
+        /// What is wrong.
+        fault: String,
+    },
     /// Metadata that do not describe a program.
     #[error("the artifact is damaged: {0}")]
     Damaged(String),
     /// Metadata of another version of dlbc.
-    #[error("the artifact was written by format {found}, this is format {expected}: compile the model again")]
+    #[error("the artifact has format {found}, format {expected} is expected: compile the model again")]
     Format {
         /// This format.
-        expected: u32,
+        expected: &'static str,
         /// The artifact's.
-        found: String,
+        found: Name,
     },
 }
 
 impl ArtifactError {
     /// Whether something valid is not supported (else the file is invalid).
     pub fn is_unsupported(&self) -> bool {
-        matches!(self, ArtifactError::Spelling { .. } | ArtifactError::Seed { .. })
+        matches!(
+            self,
+            ArtifactError::Spelling { .. } | ArtifactError::Seed { .. } | ArtifactError::Taken { .. }
+        )
     }
 }
-
-/// The version of the metadata.
-pub(crate) const FORMAT: u32 = 1;

@@ -1,109 +1,242 @@
-//! Artifact → program.
+//! Artifact → program. Nothing of the file is trusted.
+//!
+//! Nodes that carry a primitive are read, in the file's order; their first operands are the primitive's. What else there
+//! is (functions, computed dimensions, constants of spellings) is how ONNX runtimes see the same program.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::{Info, Program, SEED};
 use dlbc_ops::tensor::{DType, Tensor, TensorType};
-use dlbc_proto::onnx::ModelProto;
+use dlbc_proto::onnx::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use dlbc_proto::{DataType, Model, Name};
+use serde::de::DeserializeOwned;
 
-use crate::write::Listing;
-use crate::{ArtifactError, FORMAT};
+use crate::sheet::code;
+use crate::{ArtifactError, FORMAT, limits, text};
 
 /// Whether a model is an artifact of `dlbc compile`.
 pub fn is_artifact(model: &ModelProto) -> bool {
-    model.metadata_props.iter().any(|p| p.key() == "dlbc.program")
+    find(&model.metadata_props, "dlbc.format").is_some()
 }
 
 /// Reads the program of an artifact.
 ///
 /// # Errors
-/// For metadata that do not describe a program: nothing of the file is trusted.
+/// For metadata that do not describe a program, and for tensors that cannot be read.
 pub fn read(model: &Model) -> Result<Program, ArtifactError> {
-    let property = |key: &str| {
-        let found = model.proto.metadata_props.iter().find(|p| p.key() == key).map(|p| p.value());
-        found.ok_or_else(|| ArtifactError::Damaged(format!("metadata `{key}` are missing")))
-    };
-    let format = property("dlbc.format")?;
-    if format != FORMAT.to_string() {
-        return Err(ArtifactError::Format { expected: FORMAT, found: Name::new(format).to_string() });
+    let metadata = &model.proto.metadata_props;
+    let format = find(metadata, "dlbc.format").unwrap_or_default();
+    if format != FORMAT {
+        return Err(ArtifactError::Format { expected: FORMAT, found: Name::new(format) });
     }
-    let json = |e: serde_json::Error| ArtifactError::Damaged(Name::new(&e.to_string()).to_string());
-    let info: Info = serde_json::from_str(property("dlbc.info")?).map_err(json)?;
-    let listing: Listing = serde_json::from_str(property("dlbc.program")?).map_err(json)?;
-    let graph = build(model, &info, listing)?;
+    let info: Info = required(metadata, "dlbc.info")?;
+    let inputs: Vec<(String, TensorType)> = required(metadata, "dlbc.inputs")?;
+    let outputs: Vec<(String, String)> = required(metadata, "dlbc.outputs")?;
+    let mut reader = Reader::new(model)?;
+    for (name, ty) in &inputs {
+        reader.input(name, ty)?;
+    }
+    for node in &model.graph().node {
+        reader.node(node)?;
+    }
+    for (name, value) in &outputs {
+        let v = reader.value(value).map_err(|fault| node_fault(name, fault))?;
+        reader.graph.add_output(name, v);
+    }
+    let graph = reader.graph;
+    graph.check().map_err(|f| damaged(f.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
+    check_info(&graph, &info, &inputs)?;
     Ok(Program { graph, info })
 }
 
-fn build(model: &Model, info: &Info, listing: Listing) -> Result<Graph<Prim>, ArtifactError> {
-    let damaged = |name: &str, what: &str| ArtifactError::Damaged(format!("value `{}`: {what}", Name::new(name)));
-    let initializers: HashMap<&str, _> = model.graph().initializer.iter().map(|t| (t.name(), t)).collect();
-    let mut g = Graph::<Prim>::default();
-    let mut values: HashMap<String, Value> = HashMap::new();
-    let seed = (SEED.to_string(), listing.seed.clone());
-    for (name, ty) in info.inputs.iter().map(|i| (i.name.clone(), i.ty.clone())).chain([seed]) {
-        let v = g.add_input(Prim::Input, &name, ty);
-        if values.insert(name.clone(), v).is_some() {
-            return Err(damaged(&name, "it is made twice"));
-        }
-    }
-    for entry in listing.nodes {
-        let prim = match entry.prim {
-            Some(Prim::Input) => return Err(damaged(&entry.name, "an input among the nodes")),
-            Some(prim) => prim,
-            None => {
-                let proto = initializers.get(entry.name.as_str());
-                let proto = proto.ok_or_else(|| damaged(&entry.name, "its initializer is missing"))?;
-                let data = model.tensor(proto)?;
-                let dims: Option<Vec<usize>> = data.dims.iter().map(|d| usize::try_from(*d).ok()).collect();
-                let dtype = element_type(data.dtype).ok_or_else(|| damaged(&entry.name, "its element type"))?;
-                let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, Arc::new(data.bytes)));
-                Prim::Const(tensor.ok_or_else(|| damaged(&entry.name, "its bytes do not fill its shape"))?)
-            }
+fn find<'a>(metadata: &'a [StringStringEntryProto], key: &str) -> Option<&'a str> {
+    metadata.iter().find(|p| p.key() == key).map(|p| p.value())
+}
+
+fn required<T: DeserializeOwned>(metadata: &[StringStringEntryProto], key: &str) -> Result<T, ArtifactError> {
+    let found = find(metadata, key).ok_or_else(|| damaged(format!("metadata `{key}` are missing")))?;
+    serde_json::from_str(found).map_err(text::damaged)
+}
+
+fn damaged(message: String) -> ArtifactError {
+    ArtifactError::Damaged(message)
+}
+
+fn node_fault(node: &str, fault: String) -> ArtifactError {
+    ArtifactError::Node { node: Name::new(node), fault }
+}
+
+struct Reader<'a> {
+    model: &'a Model,
+    graph: Graph<Prim>,
+    /// Values by their names in the file.
+    values: HashMap<&'a str, Value>,
+    initializers: HashMap<&'a str, &'a TensorProto>,
+    /// The names of values that go by another one in the file.
+    names: HashMap<String, String>,
+    taken: HashSet<String>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(model: &'a Model) -> Result<Reader<'a>, ArtifactError> {
+        let metadata = &model.proto.metadata_props;
+        let names: Vec<(String, String)> = match find(metadata, "dlbc.names") {
+            Some(_) => required(metadata, "dlbc.names")?,
+            None => vec![],
         };
-        let inputs = entry.inputs.iter().map(|n| values.get(n).copied().ok_or_else(|| damaged(n, "it is read before it is made")));
-        let inputs = inputs.collect::<Result<Vec<Value>, _>>()?;
-        let types: Vec<TensorType> = inputs.iter().map(|v| g.ty(*v).clone()).collect();
-        let ty = prim.infer(&types).map_err(|e| damaged(&entry.name, &e.to_string()))?;
-        let v = g.add_value(prim, &entry.name, ty, Origin { nodes: entry.origin }, &inputs);
-        if values.insert(entry.name.clone(), v).is_some() {
-            return Err(damaged(&entry.name, "it is made twice"));
+        let mut initializers = HashMap::new();
+        for t in &model.graph().initializer {
+            if initializers.insert(t.name(), t).is_some() {
+                return Err(node_fault(t.name(), "it is made twice".into()));
+            }
         }
+        Ok(Reader {
+            model,
+            graph: Graph::default(),
+            values: HashMap::new(),
+            initializers,
+            names: names.into_iter().collect(),
+            taken: HashSet::new(),
+        })
     }
-    for (name, value) in listing.outputs {
-        let v = values.get(&value).ok_or_else(|| damaged(&value, "an output that nothing makes"))?;
-        g.add_output(&name, *v);
+
+    fn input(&mut self, name: &str, ty: &TensorType) -> Result<(), ArtifactError> {
+        let fail = |fault: &str| node_fault(name, fault.into());
+        let listed = self.model.graph().input.iter().find(|i| i.name() == name);
+        let listed = listed.ok_or_else(|| fail("it is no input of the graph"))?;
+        limits::ty(ty).map_err(|fault| fail(&fault))?;
+        self.name(listed.name()).map_err(|fault| fail(&fault))?;
+        let v = self.graph.add_input(Prim::Input, name, ty.clone());
+        self.values.insert(listed.name(), v);
+        Ok(())
     }
-    let has = |name: String| g.outputs().iter().any(|(n, _)| *n == name);
-    let complete = info.outputs.iter().all(|n| has(format!("output/{n}")))
-        && info.inputs.iter().filter(|i| i.explained).all(|i| has(format!("relevance/{}", i.name)))
-        && info.outputs.contains(&info.explained);
-    if !complete {
-        return Err(ArtifactError::Damaged("an output or the relevance of an input is missing".into()));
+
+    fn node(&mut self, node: &'a NodeProto) -> Result<(), ArtifactError> {
+        let Some(prim) = find(&node.metadata_props, "dlbc.prim") else { return Ok(()) };
+        let result = node.output.first().map_or("", String::as_str);
+        let fail = |fault: String| node_fault(result, fault);
+        let json = |e: serde_json::Error| fail(Name::new(&e.to_string()).to_string());
+        let prim: Prim = serde_json::from_str(prim).map_err(json)?;
+        limits::prim(&prim).map_err(fail)?;
+        let origin = match find(&node.metadata_props, "dlbc.origin") {
+            Some(origin) => Origin { nodes: serde_json::from_str(origin).map_err(json)? },
+            None => Origin::default(),
+        };
+        if node.output.len() != 1 {
+            return Err(fail(format!("{} outputs", node.output.len())));
+        }
+        let operands = operands(&prim).unwrap_or(node.input.len());
+        let operands = node.input.iter().take(operands).map(|name| self.value(name));
+        let operands = operands.collect::<Result<Vec<Value>, String>>().map_err(fail)?;
+        let types: Vec<TensorType> = operands.iter().map(|v| self.graph.ty(*v).clone()).collect();
+        let ty = prim.infer(&types).map_err(|e| fail(e.to_string()))?;
+        limits::ty(&ty).map_err(fail)?;
+        if self.initializers.contains_key(result) {
+            return Err(fail("it is made twice".into()));
+        }
+        let name = self.name(result).map_err(fail)?;
+        let v = self.graph.add_value(prim, &name, ty, origin, &operands);
+        self.values.insert(result, v);
+        Ok(())
     }
-    g.check().map_err(|f| ArtifactError::Damaged(f.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
-    Ok(g)
+
+    /// A value that was made already, or a constant.
+    fn value(&mut self, name: &str) -> Result<Value, String> {
+        if let Some(v) = self.values.get(name) {
+            return Ok(*v);
+        }
+        let unknown = || format!("{} is read before it is made", Name::new(name));
+        let (key, proto) = self.initializers.get_key_value(name).ok_or_else(unknown)?;
+        let (key, tensor) = (*key, tensor(self.model, proto)?);
+        let own = self.name(key)?;
+        let v = self.graph.add_value(
+            Prim::Const(tensor.clone()),
+            &own,
+            tensor.ty(),
+            Origin::onnx(&own, "initializer"),
+            &[],
+        );
+        self.values.insert(key, v);
+        Ok(v)
+    }
+
+    /// The own name of a value that has not been made yet.
+    fn name(&mut self, name: &str) -> Result<String, String> {
+        let own = self.names.get(name).map_or(name, String::as_str).to_string();
+        if own.is_empty() || self.values.contains_key(name) || !self.taken.insert(own.clone()) {
+            return Err("its name is empty or in use".into());
+        }
+        Ok(own)
+    }
+}
+
+/// How many operands a primitive has; `None` when all of its node's are.
+fn operands(prim: &Prim) -> Option<usize> {
+    Some(match prim {
+        Prim::Conv { .. } | Prim::Concat { .. } => return None,
+        Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0,
+        Prim::Unary(_) | Prim::Reduce { .. } | Prim::Softmax { .. } | Prim::Cast { .. } => 1,
+        Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } | Prim::WindowMax(_) => 1,
+        Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Pad { .. } | Prim::Expand { .. } => 1,
+        Prim::Slice { .. } | Prim::SliceTranspose { .. } => 1,
+        Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2,
+        Prim::Gather { .. } | Prim::ScatterAdd { .. } => 2,
+        Prim::Select | Prim::WindowMaxShare(_) => 3,
+    })
+}
+
+fn tensor(model: &Model, proto: &TensorProto) -> Result<Tensor, String> {
+    let data = model.tensor(proto).map_err(|e| e.to_string())?;
+    let dims = data.dims.iter().map(|d| usize::try_from(*d).ok()).collect::<Option<Vec<usize>>>();
+    let dtype = element_type(data.dtype).ok_or_else(|| format!("a constant of {}", data.dtype))?;
+    let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, Arc::new(data.bytes)));
+    tensor.ok_or_else(|| "a constant whose bytes do not fill its shape".into())
 }
 
 fn element_type(dtype: DataType) -> Option<DType> {
-    [
-        DType::F32,
-        DType::F64,
-        DType::F16,
-        DType::Bf16,
-        DType::I8,
-        DType::I16,
-        DType::I32,
-        DType::I64,
-        DType::U8,
-        DType::U16,
-        DType::U32,
-        DType::U64,
-        DType::Bool,
-    ]
-    .into_iter()
-    .find(|d| crate::spelling::code(*d) == dtype)
+    let floats = [DType::F32, DType::F64, DType::F16, DType::Bf16];
+    let signed = [DType::I8, DType::I16, DType::I32, DType::I64];
+    let unsigned = [DType::U8, DType::U16, DType::U32, DType::U64];
+    let all = floats.into_iter().chain(signed).chain(unsigned).chain([DType::Bool]);
+    all.into_iter().find(|d| code(*d) == dtype)
+}
+
+/// Checks that the graph has what a caller relies on.
+fn check_info(
+    graph: &Graph<Prim>,
+    info: &Info,
+    inputs: &[(String, TensorType)],
+) -> Result<(), ArtifactError> {
+    let outputs: HashMap<&str, Value> = graph.outputs().iter().map(|(n, v)| (n.as_str(), *v)).collect();
+    let output = |name: String| {
+        let found = outputs.get(name.as_str()).copied();
+        found.ok_or_else(|| damaged(format!("output {} is missing", Name::new(&name))))
+    };
+    let model_inputs = inputs.iter().filter(|(n, _)| n != SEED);
+    if !model_inputs.map(|(n, ty)| (n, ty)).eq(info.inputs.iter().map(|i| (&i.name, &i.ty))) {
+        return Err(damaged("the inputs are not those of the model".into()));
+    }
+    for name in &info.outputs {
+        output(format!("output/{name}"))?;
+    }
+    let explained = output(format!("output/{}", info.explained))?;
+    let seed = inputs.iter().find(|(n, _)| n == SEED);
+    if seed.is_none_or(|(_, ty)| ty.shape != graph.ty(explained).shape) {
+        return Err(damaged("the seed has not the shape of the explained output".into()));
+    }
+    for input in info.inputs.iter().filter(|i| i.explained) {
+        let v = output(format!("relevance/{}", input.name))?;
+        if graph.ty(v).shape != input.ty.shape {
+            return Err(damaged(format!("the relevance of {} has another shape", Name::new(&input.name))));
+        }
+    }
+    for row in 0..info.audit.len() {
+        for column in ["in", "out", "absorbed"] {
+            output(format!("audit/{row}/{column}"))?;
+        }
+    }
+    Ok(())
 }

@@ -1,253 +1,279 @@
-//! Program → artifact.
+//! Program → artifact; and what all writers share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
-use dlbc_ops::prim::Prim;
-use dlbc_ops::program::{Program, SEED};
-use dlbc_ops::tensor::{Dim, TensorType};
-use dlbc_proto::onnx::{FunctionProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use dlbc_ops::prim::{Part, Prim};
+use dlbc_ops::program::Program;
+use dlbc_ops::tensor::TensorType;
+use dlbc_proto::onnx::{
+    FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
+};
 use dlbc_proto::{Name, write as onnx};
-use serde::{Deserialize, Serialize};
 
-use crate::dims::DimNodes;
-use crate::spelling::{Body, RESULT, code, spell};
-use crate::{ArtifactError, FORMAT};
+use crate::dims::sources;
+use crate::export::TARGET;
+use crate::sheet::{RESULT, Sheet, code, initializer};
+use crate::spelling::{Site, spell};
+use crate::{ArtifactError, FORMAT, text};
 
-/// A node of the program in the metadata.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Entry {
-    /// The value's name.
-    pub name: String,
-    /// The primitive; a constant is the initializer of this name.
-    pub prim: Option<Prim>,
-    /// The values it reads.
-    pub inputs: Vec<String>,
-    /// The ONNX nodes it comes from.
-    pub origin: Vec<(String, String)>,
-}
+/// The operator set that spellings are written in.
+const OPSET: i64 = 17;
 
-/// The program in the metadata.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Listing {
-    /// Nodes in topological order.
-    pub nodes: Vec<Entry>,
-    /// Program outputs: name and value.
-    pub outputs: Vec<(String, String)>,
-    /// The type of the seed.
-    pub seed: TensorType,
-}
+/// The format version with metadata of nodes.
+const IR_VERSION: i64 = 10;
 
 /// Writes a program as an artifact.
+///
+/// Its graph outputs are `output/NAME` and `relevance/NAME` of the model's inputs; other program outputs are values that
+/// the metadata name.
 ///
 /// # Errors
 /// When a primitive has no ONNX spelling for its types.
 pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
-    let mut w = Writer::new(&program.graph, true);
-    w.graph()?;
-    for (name, v) in program.graph.outputs() {
-        let input = name.strip_prefix("relevance/").is_some_and(|n| program.info.inputs.iter().any(|i| i.name == n));
-        if name.starts_with("output/") || input {
-            w.output(name, *v);
-        }
+    let graph = &program.graph;
+    let of_input =
+        |name: &str| program.info.inputs.iter().any(|i| name.strip_prefix("relevance/") == Some(&i.name));
+    let declared: Vec<(String, Value)> =
+        graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input(n)).cloned().collect();
+    let mut writer = Writer::new(graph, &declared, true)?;
+    for id in graph.topological() {
+        writer.add(id)?;
     }
-    let listing = listing(program)?;
-    let mut model = w.finish("dlbc");
-    let damaged = |e: serde_json::Error| ArtifactError::Damaged(e.to_string());
-    model.metadata_props = vec![
-        onnx::metadata("dlbc.format", &FORMAT.to_string()),
-        onnx::metadata("dlbc.version", env!("CARGO_PKG_VERSION")),
-        onnx::metadata("dlbc.info", &serde_json::to_string(&program.info).map_err(damaged)?),
-        onnx::metadata("dlbc.program", &serde_json::to_string(&listing).map_err(damaged)?),
-    ];
+    let metadata = metadata(program, &writer)?;
+    let mut model = writer.finish("dlbc");
+    model.ir_version = Some(IR_VERSION);
+    model.metadata_props = metadata;
     Ok(model)
 }
 
-fn listing(program: &Program) -> Result<Listing, ArtifactError> {
-    let g = &program.graph;
-    let seed = g.find(SEED).ok_or_else(|| ArtifactError::Damaged("the program has no seed".into()))?;
-    let nodes = g.topological().into_iter().filter(|id| !matches!(g.op(*id), Prim::Input)).map(|id| Entry {
-        name: g.node(id).name().into(),
-        prim: (!matches!(g.op(id), Prim::Const(_))).then(|| g.op(id).clone()),
-        inputs: g.node_inputs(id).iter().map(|v| g.value_name(*v).to_string()).collect(),
-        origin: g.node(id).origin.nodes.clone(),
-    });
-    let outputs = g.outputs().iter().map(|(n, v)| (n.clone(), g.value_name(*v).to_string()));
-    Ok(Listing { nodes: nodes.collect(), outputs: outputs.collect(), seed: g.ty(seed).clone() })
+fn metadata(
+    program: &Program,
+    writer: &Writer,
+) -> Result<Vec<dlbc_proto::onnx::StringStringEntryProto>, ArtifactError> {
+    let graph = &program.graph;
+    let inputs: Vec<(&str, &TensorType)> =
+        graph.inputs().iter().map(|id| (graph.node(*id).name(), &graph.node(*id).types[0])).collect();
+    let outputs: Vec<(&String, &String)> =
+        graph.outputs().iter().map(|(n, v)| (n, writer.name(*v))).collect();
+    let mut entries = vec![
+        onnx::metadata("dlbc.format", FORMAT),
+        onnx::metadata("dlbc.version", env!("CARGO_PKG_VERSION")),
+        onnx::metadata("dlbc.info", &text::json(&program.info)?),
+        onnx::metadata("dlbc.inputs", &text::json(&inputs)?),
+        onnx::metadata("dlbc.outputs", &text::json(&outputs)?),
+    ];
+    // Values that made way for an output: their name in the file and their own.
+    let moved: Vec<(&String, &str)> = graph
+        .nodes()
+        .map(|node| Value { node, slot: 0 })
+        .map(|v| (writer.name(v), graph.value_name(v)))
+        .filter(|(name, own)| *name != own)
+        .collect();
+    if !moved.is_empty() {
+        entries.push(onnx::metadata("dlbc.names", &text::json(&moved)?));
+    }
+    Ok(entries)
 }
 
-/// Writes a graph of primitives as standard nodes.
+/// Writes a graph of primitives as standard nodes, inlined or with functions.
 pub(crate) struct Writer<'a> {
-    g: &'a Graph<Prim>,
-    functions_wanted: bool,
-    pub nodes: Vec<NodeProto>,
-    pub dims: DimNodes,
-    initializers: Vec<TensorProto>,
-    pub inputs: Vec<ValueInfoProto>,
-    outputs: Vec<ValueInfoProto>,
-    functions: Vec<FunctionProto>,
-    /// The function that spells a primitive of certain types.
-    named: HashMap<String, String>,
-    /// Values that go by another name than their own.
-    pub renamed: HashMap<Value, String>,
+    graph: &'a Graph<Prim>,
+    sheet: Sheet,
+    /// The name of each value in the file.
+    names: HashMap<Value, String>,
+    functions: Option<Functions>,
+    pub(crate) inputs: Vec<ValueInfoProto>,
+    /// Constants of the graph, and defaults of inputs.
+    pub(crate) initializers: Vec<TensorProto>,
+    declared: &'a [(String, Value)],
+}
+
+/// The functions of a file.
+#[derive(Default)]
+struct Functions {
+    all: Vec<FunctionProto>,
+    /// The name of the function with a body.
+    by_body: HashMap<String, String>,
+    /// How many functions have a name, but for a number.
+    titles: HashMap<String, usize>,
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(g: &'a Graph<Prim>, functions_wanted: bool) -> Writer<'a> {
-        let mut dims = DimNodes::default();
-        for id in g.inputs() {
-            if g.node(*id).name() == SEED {
-                continue;
+    /// A writer of a graph whose outputs in the file are `declared`; with `functions`, or all inlined.
+    pub fn new(
+        graph: &'a Graph<Prim>,
+        declared: &'a [(String, Value)],
+        functions: bool,
+    ) -> Result<Writer<'a>, ArtifactError> {
+        let mut taken: HashSet<String> = HashSet::new();
+        let mut outputs: HashMap<&str, Value> = HashMap::new();
+        for (name, v) in declared {
+            outputs.entry(name).or_insert(*v);
+        }
+        let value = |node: NodeId| Value { node, slot: 0 };
+        for id in graph.nodes() {
+            taken.extend(graph.node(id).names.iter().cloned());
+        }
+        for id in graph.inputs() {
+            let name = graph.node(*id).name();
+            if outputs.get(name).is_some_and(|v| *v != value(*id)) {
+                return Err(ArtifactError::Taken { name: Name::new(name) });
             }
-            for (axis, d) in g.node(*id).types[0].shape.0.iter().enumerate() {
-                d.symbols(&mut |s| dims.source(s, g.node(*id).name(), axis));
-            }
         }
-        Writer {
-            g,
-            functions_wanted,
-            nodes: vec![],
-            dims,
-            initializers: vec![],
-            inputs: vec![],
-            outputs: vec![],
-            functions: vec![],
-            named: HashMap::new(),
-            renamed: HashMap::new(),
+        taken.extend(declared.iter().map(|(n, _)| n.clone()));
+        let mut sheet = Sheet::main(sources(graph, TARGET), taken);
+        let mut names = HashMap::new();
+        for id in graph.nodes() {
+            let own = graph.node(id).name();
+            let made_way = outputs.get(own).is_some_and(|v| *v != value(id));
+            names.insert(value(id), if made_way { sheet.fresh(own) } else { own.to_string() });
         }
+        let inputs =
+            graph.inputs().iter().map(|id| value_info(graph.node(*id).name(), &graph.node(*id).types[0]));
+        let inputs = inputs.collect();
+        let functions = functions.then(Functions::default);
+        Ok(Writer { graph, sheet, names, functions, inputs, initializers: vec![], declared })
     }
 
-    pub fn name(&self, v: Value) -> String {
-        self.renamed.get(&v).cloned().unwrap_or_else(|| self.g.value_name(v).to_string())
+    /// The name of a value in the file.
+    pub fn name(&self, v: Value) -> &String {
+        &self.names[&v]
     }
 
-    /// Every input, constant and node.
-    pub fn graph(&mut self) -> Result<(), ArtifactError> {
-        for id in self.g.inputs() {
-            self.inputs.push(value_info(self.g.node(*id).name(), &self.g.node(*id).types[0]));
-        }
-        for id in self.g.topological() {
-            self.node(id)?;
-        }
-        Ok(())
-    }
-
-    pub fn node(&mut self, id: NodeId) -> Result<(), ArtifactError> {
-        let v = Value { node: id, slot: 0 };
-        let prim = self.g.op(id);
-        match prim {
+    /// Adds a node; its operands were added before.
+    pub fn add(&mut self, id: NodeId) -> Result<(), ArtifactError> {
+        let node = self.graph.node(id);
+        let result = self.names[&Value { node: id, slot: 0 }].clone();
+        match &node.op {
             Prim::Input => return Ok(()),
             Prim::Const(t) => {
-                let dims: Vec<u64> = t.dims().iter().map(|d| *d as u64).collect();
-                self.initializers.push(onnx::tensor(&self.name(v), code(t.dtype()), &dims, t.bytes().to_vec()));
+                self.initializers.push(initializer(&result, t));
                 return Ok(());
             }
             _ => {}
         }
-        let operands = self.g.node_inputs(id);
-        let types: Vec<TensorType> = operands.iter().map(|v| self.g.ty(*v).clone()).collect();
-        let fail = |reason: String| ArtifactError::Spelling { node: Name::new(self.g.node(id).name()), reason };
-        let body = spell(prim, &types, self.g.ty(v)).map_err(fail)?;
-        let mut arguments: Vec<String> = operands.iter().map(|v| self.name(*v)).collect();
-        for vector in &body.vectors {
-            let name = self.dims.vector(vector);
-            arguments.push(name);
-        }
-        let result = self.name(v);
-        let single = body.nodes.iter().filter(|n| !matches!(n.op_type(), "Constant" | "Identity")).count() <= 1;
-        if self.functions_wanted && !single {
-            let function = self.function(prim, &types, self.g.ty(v).clone(), body);
-            let names: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            self.nodes.push(onnx::node_in("dlbc", &function, &result, &names, &[&result], vec![]));
-        } else {
-            self.inline(body, &arguments, &result);
-        }
-        Ok(())
-    }
-
-    /// The name of the function with this body; made when it is new.
-    fn function(&mut self, prim: &Prim, types: &[TensorType], result: TensorType, body: Body) -> String {
-        let key = format!("{prim:?} {types:?} {result}");
-        if let Some(name) = self.named.get(&key) {
-            return name.clone();
-        }
-        let title = prim.name();
-        let same = self.functions.iter().filter(|f| f.name().split('_').next() == Some(&title)).count();
-        let name = if same == 0 { title } else { format!("{title}_{same}") };
-        let mut formals = body.inputs.clone();
-        formals.extend((0..body.vectors.len()).map(|i| format!("d{i}")));
-        let formals: Vec<&str> = formals.iter().map(String::as_str).collect();
-        let mut function =
-            onnx::function("dlbc", &name, &formals, &[RESULT], body.nodes, vec![onnx::opset("", 17)]);
-        function.doc_string = Some(format!("{}{}", prim.name(), prim.attributes()));
-        self.functions.push(function);
-        self.named.insert(key, name.clone());
-        name
-    }
-
-    fn inline(&mut self, body: Body, arguments: &[String], result: &str) {
-        let operands = body.inputs.len();
-        let rename = |t: &String| -> String {
-            if t == RESULT {
-                return result.to_string();
-            }
-            let (kind, number) = t.split_at(1);
-            match (kind, number.parse::<usize>()) {
-                ("x", Ok(i)) => arguments[i].clone(),
-                ("d", Ok(i)) => arguments[operands + i].clone(),
-                _ => format!("{result}/{t}"),
-            }
+        let operands = self.graph.node_inputs(id);
+        let types: Vec<TensorType> = operands.iter().map(|v| self.graph.ty(*v).clone()).collect();
+        let x: Vec<String> = operands.iter().map(|v| self.names[v].clone()).collect();
+        let site = Site { prim: &node.op, x: &x, types: &types };
+        self.sheet.begin(&result);
+        let fail = |reason: String| {
+            let op = node.op.name();
+            ArtifactError::Spelling { node: Name::new(node.name()), op, reason }
         };
-        for mut node in body.nodes {
-            node.input = node.input.iter().map(rename).collect();
-            node.output = node.output.iter().map(rename).collect();
-            node.name = node.output.first().cloned();
-            self.nodes.push(node);
+        match &mut self.functions {
+            None => inline(&mut self.sheet, &site, &result).map_err(fail),
+            Some(functions) => {
+                call_or_inline(&mut self.sheet, functions, &site, &result).map_err(fail)?;
+                let metadata = vec![
+                    onnx::metadata("dlbc.prim", &text::prim(&node.op)?),
+                    onnx::metadata("dlbc.origin", &text::json(&node.origin.nodes)?),
+                ];
+                if let Some(last) = self.sheet.nodes.last_mut() {
+                    last.metadata_props = metadata;
+                }
+                Ok(())
+            }
         }
     }
 
-    /// Adds a graph output.
-    pub fn output(&mut self, name: &str, v: Value) {
-        let own = self.name(v);
-        if own != name {
-            self.nodes.push(onnx::node("Identity", name, &[&own], &[name], vec![]));
+    /// The model, when every node is added.
+    pub fn finish(mut self, name: &str) -> ModelProto {
+        let mut outputs: Vec<ValueInfoProto> = vec![];
+        for (name, v) in self.declared {
+            if outputs.iter().any(|o| o.name() == name) {
+                continue;
+            }
+            let own = &self.names[v];
+            if own != name {
+                self.sheet.nodes.push(onnx::node("Identity", name, &[own], &[name], vec![]));
+            }
+            outputs.push(value_info(name, self.graph.ty(*v)));
         }
-        self.outputs.push(value_info(name, self.g.ty(v)));
-    }
-
-    pub fn initializer(&mut self, t: TensorProto) {
-        self.initializers.push(t);
-    }
-
-    pub fn finish(self, name: &str) -> ModelProto {
-        let mut nodes = self.dims.nodes;
-        nodes.extend(self.nodes);
-        let graph = onnx::graph(name, nodes, self.initializers, self.inputs, self.outputs);
-        let mut opsets = vec![onnx::opset("", 17)];
-        if self.functions_wanted {
+        let (nodes, main) = self.sheet.into_main();
+        let nodes: Vec<NodeProto> = main.prelude.into_iter().chain(nodes).collect();
+        let initializers = self.initializers.into_iter().chain(main.initializers).collect();
+        let mut opsets: Vec<OperatorSetIdProto> = vec![onnx::opset("", OPSET)];
+        if self.functions.is_some() {
             opsets.push(onnx::opset("dlbc", 1));
         }
-        let mut model = onnx::model(graph, opsets);
-        model.functions = self.functions;
+        let mut model = onnx::model(onnx::graph(name, nodes, initializers, self.inputs, outputs), opsets);
+        model.functions = self.functions.map(|f| f.all).unwrap_or_default();
         model.producer_name = Some("dlbc".into());
         model.producer_version = Some(env!("CARGO_PKG_VERSION").into());
         model
     }
 }
 
-/// A graph input or output; a dimension that is an expression is left unnamed.
-pub(crate) fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {
-    let dims: Vec<onnx::Dim> = ty.shape.0.iter().map(dim).collect();
-    onnx::value_info(name, code(ty.dtype), &dims)
+fn inline(sheet: &mut Sheet, site: &Site, result: &str) -> Result<(), String> {
+    let made = spell(sheet, site)?;
+    sheet.finish(&made, result);
+    Ok(())
 }
 
-fn dim(d: &Dim) -> onnx::Dim {
-    match d.as_known() {
-        Some(v) => onnx::Dim::Value(v as _),
-        None => {
-            let text = d.to_string();
-            let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            if plain { onnx::Dim::Symbol(text) } else { onnx::Dim::Unknown }
-        }
+/// A primitive of one node as that node, else as the call of a function.
+fn call_or_inline(
+    sheet: &mut Sheet,
+    functions: &mut Functions,
+    site: &Site,
+    result: &str,
+) -> Result<(), String> {
+    let formals: Vec<String> = (0..site.x.len()).map(|i| format!("x{i}")).collect();
+    let mut body = Sheet::function();
+    inline(&mut body, &Site { x: &formals, ..*site }, RESULT)?;
+    if body.nodes.len() - body.constants <= 1 {
+        return inline(sheet, site, result);
     }
+    let mut arguments: Vec<String> = site.x.to_vec();
+    for vector in body.vectors() {
+        arguments.push(sheet.vector(vector)?);
+    }
+    let dims = (0..body.vectors().len()).map(|i| format!("d{i}"));
+    let formals: Vec<String> = formals.into_iter().chain(dims).collect();
+    let function = functions.with_body(site.prim, &formals, body.nodes);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    sheet.nodes.push(onnx::node_in("dlbc", &function, result, &arguments, &[result], vec![]));
+    Ok(())
+}
+
+impl Functions {
+    /// The name of the function with this body; made when it is new.
+    fn with_body(&mut self, prim: &Prim, formals: &[String], body: Vec<NodeProto>) -> String {
+        let key = format!("{formals:?} {body:?}");
+        if let Some(name) = self.by_body.get(&key) {
+            return name.clone();
+        }
+        let title = title(prim);
+        let count = self.titles.entry(title.clone()).or_insert(0);
+        *count += 1;
+        let name = if *count == 1 { title } else { format!("{title}_{count}") };
+        let formals: Vec<&str> = formals.iter().map(String::as_str).collect();
+        let opsets = vec![onnx::opset("", OPSET)];
+        let mut function = onnx::function("dlbc", &name, &formals, &[RESULT], body, opsets);
+        function.doc_string = Some(format!("{}{}", prim.name(), prim.attributes()));
+        self.all.push(function);
+        self.by_body.insert(key, name.clone());
+        name
+    }
+}
+
+/// The primitive's name, with the parts that it reads.
+fn title(prim: &Prim) -> String {
+    let word = |p: &Part| if *p == Part::Id { String::new() } else { format!("{p:?}") };
+    match prim {
+        Prim::MatMul { a, b, .. } => format!("MatMul{}{}", word(a), word(b)),
+        Prim::Conv { w, .. } | Prim::ConvTranspose { w, .. } => format!("{}{}", prim.name(), word(w)),
+        _ => prim.name(),
+    }
+}
+
+/// A graph input or output; a dimension that is an expression goes by its text.
+pub(crate) fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {
+    let dim = |d: &dlbc_ops::tensor::Dim| match d.as_known().map(u64::try_from) {
+        Some(Ok(v)) => onnx::Dim::Value(v),
+        Some(Err(_)) => onnx::Dim::Unknown,
+        None => onnx::Dim::Symbol(d.to_string()),
+    };
+    onnx::value_info(name, code(ty.dtype), &ty.shape.0.iter().map(dim).collect::<Vec<_>>())
 }

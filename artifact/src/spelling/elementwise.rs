@@ -1,22 +1,14 @@
-//! Elementwise primitives and reductions.
+//! Elementwise functions, selection and reductions.
 
-use dlbc_ops::prim::{Binary, Prim, Reduction, Unary};
+use dlbc_ops::prim::{Binary, Reduction, Unary};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::write::{attr_float, attr_int};
 
-use super::{Body, ints};
+use super::{Spelled, guarded_div};
+use crate::sheet::{Sheet, code, sizes};
 
-pub(super) fn unary(b: &mut Body, f: Unary) -> Result<(), String> {
+pub(super) fn unary(s: &mut Sheet, f: Unary, x: &str, dtype: DType) -> Spelled {
     let (op, attributes) = match f {
-        Unary::LeakyRelu { alpha } => ("LeakyRelu", vec![attr_float("alpha", alpha)]),
-        Unary::Elu { alpha } => ("Elu", vec![attr_float("alpha", alpha)]),
-        Unary::HardSigmoid { alpha, beta } => ("HardSigmoid", vec![attr_float("alpha", alpha), attr_float("beta", beta)]),
-        Unary::Clip { min, max } => {
-            let low = b.float(min.unwrap_or(f32::MIN));
-            let high = b.float(max.unwrap_or(f32::MAX));
-            b.finish("Clip", &["x0", &low, &high], vec![]);
-            return Ok(());
-        }
         Unary::Abs => ("Abs", vec![]),
         Unary::Neg => ("Neg", vec![]),
         Unary::Sign => ("Sign", vec![]),
@@ -27,10 +19,17 @@ pub(super) fn unary(b: &mut Body, f: Unary) -> Result<(), String> {
         Unary::Erf => ("Erf", vec![]),
         Unary::Tanh => ("Tanh", vec![]),
         Unary::Sigmoid => ("Sigmoid", vec![]),
-        Unary::Relu => ("Relu", vec![]),
+        Unary::Relu if dtype.is_float() => ("Relu", vec![]),
+        Unary::Relu => return clip(s, x, dtype, Some(0.0), None),
+        Unary::LeakyRelu { alpha } => ("LeakyRelu", vec![attr_float("alpha", alpha)]),
+        Unary::Elu { alpha } => ("Elu", vec![attr_float("alpha", alpha)]),
+        Unary::HardSigmoid { alpha, beta } => {
+            ("HardSigmoid", vec![attr_float("alpha", alpha), attr_float("beta", beta)])
+        }
         Unary::HardSwish => ("HardSwish", vec![]),
         Unary::Softplus => ("Softplus", vec![]),
         Unary::Softsign => ("Softsign", vec![]),
+        Unary::Clip { min, max } => return clip(s, x, dtype, min, max),
         Unary::Floor => ("Floor", vec![]),
         Unary::Ceil => ("Ceil", vec![]),
         Unary::Round => ("Round", vec![]),
@@ -38,55 +37,89 @@ pub(super) fn unary(b: &mut Body, f: Unary) -> Result<(), String> {
         Unary::Cos => ("Cos", vec![]),
         Unary::Not => ("Not", vec![]),
     };
-    b.finish(op, &["x0"], attributes);
-    Ok(())
+    Ok(s.node(op, &[x], attributes))
 }
 
-pub(super) fn binary(b: &mut Body, f: Binary, dtype: DType) -> Result<(), String> {
+fn clip(s: &mut Sheet, x: &str, dtype: DType, min: Option<f32>, max: Option<f32>) -> Spelled {
+    let whole = !dtype.is_float();
+    let bound = |v: Option<f32>, round: fn(f64) -> f64| {
+        v.map(f64::from).filter(|v| v.is_finite()).map(|v| if whole { round(v) } else { v })
+    };
+    let mut scalar = |v: Option<f64>| v.map_or(String::new(), |v| s.scalar(dtype, v));
+    let (low, high) = (scalar(bound(min, f64::ceil)), scalar(bound(max, f64::floor)));
+    Ok(match (low.is_empty(), high.is_empty()) {
+        (true, true) => s.node("Identity", &[x], vec![]),
+        (_, true) => s.node("Clip", &[x, &low], vec![]),
+        (_, false) => s.node("Clip", &[x, &low, &high], vec![]),
+    })
+}
+
+pub(super) fn binary(s: &mut Sheet, f: Binary, a: &str, b: &str, dtype: DType) -> Spelled {
     let op = match f {
         Binary::Add => "Add",
         Binary::Sub => "Sub",
         Binary::Mul => "Mul",
         Binary::Div => "Div",
+        Binary::GuardedDiv => return Ok(guarded_div(s, a, b, dtype)),
         Binary::Pow => "Pow",
         Binary::Min => "Min",
         Binary::Max => "Max",
-        Binary::Mod if dtype.is_integer() => "Mod",
-        Binary::Mod => return Err("Mod of floats".into()),
+        Binary::Mod if dtype.is_float() => {
+            let quotient = s.node("Div", &[a, b], vec![]);
+            let whole = s.node("Floor", &[&quotient], vec![]);
+            let product = s.node("Mul", &[b, &whole], vec![]);
+            return Ok(s.node("Sub", &[a, &product], vec![]));
+        }
+        Binary::Mod => "Mod",
         Binary::Equal => "Equal",
         Binary::Less => "Less",
         Binary::LessOrEqual => "LessOrEqual",
         Binary::And => "And",
         Binary::Or => "Or",
         Binary::Xor => "Xor",
-        Binary::GuardedDiv if dtype == DType::F32 => {
-            let y = b.guarded_div("x0", "x1");
-            b.finish("Identity", &[&y], vec![]);
-            return Ok(());
-        }
-        Binary::GuardedDiv => return Err(format!("a guarded division of {dtype}")),
     };
-    b.finish(op, &["x0", "x1"], vec![]);
-    Ok(())
+    Ok(s.node(op, &[a, b], vec![]))
 }
 
-pub(super) fn reduce(b: &mut Body, prim: &Prim) {
-    match prim {
-        Prim::Reduce { kind, axes, keep } => {
-            let keep = attr_int("keepdims", i64::from(*keep));
-            match kind {
-                Reduction::Sum => {
-                    let axes = b.ints(&axes.iter().map(|a| *a as i64).collect::<Vec<_>>());
-                    b.finish("ReduceSum", &["x0", &axes], vec![keep]);
-                }
-                Reduction::Max => b.finish("ReduceMax", &["x0"], vec![ints("axes", axes), keep]),
-                Reduction::Min => b.finish("ReduceMin", &["x0"], vec![ints("axes", axes), keep]),
-                Reduction::Prod => b.finish("ReduceProd", &["x0"], vec![ints("axes", axes), keep]),
-                Reduction::ArgMax => b.finish("ArgMax", &["x0"], vec![attr_int("axis", axes[0] as i64), keep]),
-                Reduction::ArgMin => b.finish("ArgMin", &["x0"], vec![attr_int("axis", axes[0] as i64), keep]),
-            }
-        }
-        Prim::Softmax { axis } => b.finish("Softmax", &["x0"], vec![attr_int("axis", *axis as i64)]),
-        _ => {}
+pub(super) fn select(s: &mut Sheet, x: &[&str], dtype: DType) -> Spelled {
+    if dtype != DType::Bool {
+        return Ok(s.node("Where", x, vec![]));
     }
+    // ONNX Runtime has no `Where` of booleans.
+    let yes = s.node("And", &[x[0], x[1]], vec![]);
+    let no = s.node("Not", &[x[0]], vec![]);
+    let no = s.node("And", &[&no, x[2]], vec![]);
+    Ok(s.node("Or", &[&yes, &no], vec![]))
+}
+
+pub(super) fn reduce(
+    s: &mut Sheet,
+    kind: Reduction,
+    axes: &[usize],
+    keep: bool,
+    x: &str,
+    dtype: DType,
+) -> Spelled {
+    let keep = attr_int("keepdims", i64::from(keep));
+    // No axes mean all axes there.
+    let (op, arg) = match kind {
+        _ if axes.is_empty() => return Ok(s.node("Identity", &[x], vec![])),
+        Reduction::Sum => {
+            let axes = s.ints(&axes.iter().map(|a| *a as i64).collect::<Vec<_>>());
+            return Ok(s.node("ReduceSum", &[x, &axes], vec![keep]));
+        }
+        Reduction::Max => ("ReduceMax", false),
+        Reduction::Min => ("ReduceMin", false),
+        Reduction::Prod => ("ReduceProd", false),
+        Reduction::ArgMax => ("ArgMax", true),
+        Reduction::ArgMin => ("ArgMin", true),
+    };
+    if !arg {
+        return Ok(s.node(op, &[x], vec![sizes("axes", axes), keep]));
+    }
+    // ONNX Runtime has none of int64.
+    let wide = dtype == DType::I64;
+    let to = attr_int("to", i64::from(code(DType::F64).to_onnx()));
+    let x = if wide { s.node("Cast", &[x], vec![to]) } else { x.to_string() };
+    Ok(s.node(op, &[&x], vec![attr_int("axis", axes[0] as i64), keep]))
 }

@@ -1,141 +1,112 @@
-//! The ONNX spelling of every primitive, as a body of standard nodes.
+//! The ONNX spelling of every primitive, in standard operators of opset 17.
+//!
+//! | primitive | spelling |
+//! | --- | --- |
+//! | `Unary`, `Binary` | the operator of that name; `GuardedDiv` by `Where`, `Mod` of floats by `Floor` |
+//! | `Select`, `Cast`, `Transpose`, `Concat`, `Softmax` | `Where`, and the operators of those names |
+//! | `MatMul` | `MatMul`; transposed matrices: `Gemm`, more axes: `Transpose` first; parts by `Abs`, `Relu`, `Min` |
+//! | `Conv` | `Conv` |
+//! | `ConvTranspose` | `ConvTranspose`; what only a run can size is made large and then sliced |
+//! | `WindowSum` | `AveragePool` times the kernel's size; dilated: `Conv` with ones, a channel at a time |
+//! | `WindowSumTranspose` | `ConvTranspose` with ones, a channel at a time; a single window: `Expand` |
+//! | `WindowMax` | `MaxPool` |
+//! | `WindowMaxShare` | a `Slice` a tap, `Equal` to the maximum, counted; put back by `ConvTranspose` |
+//! | `Reduce` | `ReduceSum`, `ReduceMax`, …, `ArgMax`, `ArgMin` |
+//! | `Reshape`, `Expand`, `Slice`, `Pad`, `Gather` | the operators of those names |
+//! | `SliceTranspose` | `Pad`; steps: zeros between by `Pad` and `Reshape` first |
+//! | `ScatterAdd` | `ScatterElements` with addition |
+//! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
 
 mod elementwise;
+mod index;
 mod movement;
 mod product;
+mod share;
 mod window;
 
 use dlbc_ops::prim::{Part, Prim};
-use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
-use dlbc_proto::onnx::{AttributeProto, NodeProto};
-use dlbc_proto::{DataType, write};
+use dlbc_ops::tensor::{DType, TensorType};
+use dlbc_proto::write::attr_int;
 
-/// A spelled primitive: standard nodes from `x0, x1, …` (the operands) and `d0, d1, …` (vectors of dimensions that only a
-/// run knows) to `y`.
-#[derive(Clone, Debug, Default)]
-pub struct Body {
-    /// The nodes.
-    pub nodes: Vec<NodeProto>,
+use crate::sheet::{Sheet, code, sizes};
+
+/// The name of a result, or why there is none.
+pub(crate) type Spelled = Result<String, String>;
+
+/// A primitive with its operands' names and types.
+pub(crate) struct Site<'a> {
+    /// The primitive.
+    pub prim: &'a Prim,
     /// The operands' names.
-    pub inputs: Vec<String>,
-    /// The vectors of dimensions that the caller computes.
-    pub vectors: Vec<Vec<Dim>>,
-    count: usize,
+    pub x: &'a [String],
+    /// The operands' types.
+    pub types: &'a [TensorType],
 }
 
-/// The name of the result of a body.
-pub const RESULT: &str = "y";
-
-/// Spells a primitive.
+/// Adds the nodes that spell a primitive, its result last.
 ///
 /// # Errors
 /// Why it cannot be spelled for these types.
-pub fn spell(prim: &Prim, inputs: &[TensorType], result: &TensorType) -> Result<Body, String> {
-    let mut b = Body { inputs: (0..inputs.len()).map(|i| format!("x{i}")).collect(), ..Body::default() };
-    match prim {
-        Prim::Input | Prim::Const(_) => return Err("it is no computation".into()),
-        Prim::Unary(f) => elementwise::unary(&mut b, *f)?,
-        Prim::Binary(f) => elementwise::binary(&mut b, *f, inputs[0].dtype)?,
-        Prim::Select => b.finish("Where", &["x0", "x1", "x2"], vec![]),
-        Prim::Cast { to } => b.finish("Cast", &["x0"], vec![write::attr_int("to", i64::from(code(*to).to_onnx()))]),
-        Prim::MatMul { .. } | Prim::Conv { .. } | Prim::ConvTranspose { .. } => {
-            product::spell(&mut b, prim, inputs, result)?;
+pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
+    let x: Vec<&str> = site.x.iter().map(String::as_str).collect();
+    let x = x.as_slice();
+    let types = site.types;
+    match site.prim {
+        Prim::Input | Prim::Const(_) => Err("it is no computation".into()),
+        Prim::Unary(f) => elementwise::unary(s, *f, x[0], types[0].dtype),
+        Prim::Binary(f) => elementwise::binary(s, *f, x[0], x[1], types[0].dtype),
+        Prim::Select => elementwise::select(s, x, types[1].dtype),
+        Prim::Cast { to } => {
+            Ok(s.node("Cast", &[x[0]], vec![attr_int("to", i64::from(code(*to).to_onnx()))]))
         }
-        Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } | Prim::WindowMax(_) | Prim::WindowMaxShare(_) => {
-            window::spell(&mut b, prim, inputs, result)?;
+        Prim::MatMul { a, b, ta, tb } => product::matmul(s, (x[0], *a, *ta), (x[1], *b, *tb), types),
+        Prim::Conv { geometry, w } => product::conv(s, geometry, *w, x, types),
+        Prim::ConvTranspose { geometry, w, to } => {
+            let weight = part(s, x[1], *w, types[1].dtype);
+            product::adjoint(s, geometry, x[0], &weight, to)
         }
-        Prim::Reduce { .. } | Prim::Softmax { .. } => elementwise::reduce(&mut b, prim),
-        _ => movement::spell(&mut b, prim, inputs, result)?,
-    }
-    Ok(b)
-}
-
-/// The file's element type.
-pub fn code(dtype: DType) -> DataType {
-    match dtype {
-        DType::F32 => DataType::F32,
-        DType::F64 => DataType::F64,
-        DType::F16 => DataType::F16,
-        DType::Bf16 => DataType::Bf16,
-        DType::I8 => DataType::I8,
-        DType::I16 => DataType::I16,
-        DType::I32 => DataType::I32,
-        DType::I64 => DataType::I64,
-        DType::U8 => DataType::U8,
-        DType::U16 => DataType::U16,
-        DType::U32 => DataType::U32,
-        DType::U64 => DataType::U64,
-        DType::Bool => DataType::Bool,
-    }
-}
-
-impl Body {
-    /// Adds a node and returns its result.
-    fn node(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
-        let name = format!("t{}", self.count);
-        self.count += 1;
-        self.nodes.push(write::node(op, &name, inputs, &[&name], attributes));
-        name
-    }
-
-    /// Adds the node that makes the result.
-    fn finish(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) {
-        self.nodes.push(write::node(op, RESULT, inputs, &[RESULT], attributes));
-    }
-
-    /// A constant.
-    fn constant(&mut self, t: &Tensor) -> String {
-        let dims: Vec<u64> = t.dims().iter().map(|d| *d as u64).collect();
-        let tensor = write::tensor("", code(t.dtype()), &dims, t.bytes().to_vec());
-        self.node("Constant", &[], vec![write::attr_tensor("value", tensor)])
-    }
-
-    /// A float32 scalar.
-    fn float(&mut self, value: f32) -> String {
-        self.constant(&Tensor::scalar(value))
-    }
-
-    /// An int64 vector.
-    fn ints(&mut self, values: &[i64]) -> String {
-        self.constant(&Tensor::from_i64(&[values.len()], values))
-    }
-
-    /// An int64 vector of dimensions: a constant when they are known, else computed by the caller.
-    fn vector(&mut self, dims: &[Dim]) -> String {
-        if let Some(known) = dims.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>() {
-            return self.ints(&known);
+        Prim::WindowSum(w) => window::sum(s, w, x[0], &types[0]),
+        Prim::WindowSumTranspose { window, to } => window::sum_transpose(s, window, x[0], &types[0], to),
+        Prim::WindowMax(w) => window::max(s, w, x[0], &types[0]),
+        Prim::WindowMaxShare(w) => share::share(s, w, x, &types[0]),
+        Prim::Reduce { kind, axes, keep } => elementwise::reduce(s, *kind, axes, *keep, x[0], types[0].dtype),
+        Prim::Softmax { axis } => Ok(s.node("Softmax", &[x[0]], vec![attr_int("axis", *axis as i64)])),
+        Prim::Reshape { to } => movement::reshape(s, x[0], &types[0].shape.0, &to.0),
+        Prim::Transpose { perm } => Ok(s.node("Transpose", &[x[0]], vec![sizes("perm", perm)])),
+        Prim::Slice { axis, start, len, step } => {
+            movement::slice(s, x[0], *axis, types[0].dim(*axis), start, len, *step)
         }
-        let at = self.vectors.iter().position(|v| v == dims).unwrap_or_else(|| {
-            self.vectors.push(dims.to_vec());
-            self.vectors.len() - 1
-        });
-        format!("d{at}")
-    }
-
-    /// A part of a value.
-    fn part(&mut self, x: &str, part: Part) -> String {
-        match part {
-            Part::Id => x.to_string(),
-            Part::Abs => self.node("Abs", &[x], vec![]),
-            Part::Pos => self.node("Relu", &[x], vec![]),
-            Part::Neg => {
-                let minus = self.node("Neg", &[x], vec![]);
-                let kept = self.node("Relu", &[&minus], vec![]);
-                self.node("Neg", &[&kept], vec![])
-            }
+        Prim::SliceTranspose { axis, start, to, step } => {
+            movement::slice_transpose(s, x[0], &types[0], *axis, start, to, *step)
         }
-    }
-
-    /// `a / b`, 0 where `b` is 0.
-    fn guarded_div(&mut self, a: &str, b: &str) -> String {
-        let (zero, one) = (self.float(0.0), self.float(1.0));
-        let empty = self.node("Equal", &[b, &zero], vec![]);
-        let divisor = self.node("Where", &[&empty, &one, b], vec![]);
-        let quotient = self.node("Div", &[a, &divisor], vec![]);
-        self.node("Where", &[&empty, &zero, &quotient], vec![])
+        Prim::Concat { axis } => Ok(s.node("Concat", x, vec![attr_int("axis", *axis as i64)])),
+        Prim::Pad { before, after, mode } => movement::pad(s, x[0], types[0].dtype, before, after, *mode),
+        Prim::Expand { to } => movement::expand(s, x[0], &types[0].shape, to),
+        Prim::Gather { axis } => index::gather(s, *axis, x, types),
+        Prim::ScatterAdd { axis, to } => index::scatter_add(s, *axis, to, x, types),
+        Prim::Iota { len } => index::iota(s, len),
+        Prim::Dims { dims, values } => index::dims(s, dims, values),
     }
 }
 
-fn ints(name: &str, values: &[usize]) -> AttributeProto {
-    write::attr_ints(name, values.iter().map(|v| *v as i64).collect::<Vec<_>>())
+/// A part of a value.
+fn part(s: &mut Sheet, x: &str, part: Part, dtype: DType) -> String {
+    match part {
+        Part::Id => x.to_string(),
+        Part::Abs => s.shared("Abs", &[x], vec![]),
+        Part::Pos if dtype.is_float() => s.shared("Relu", &[x], vec![]),
+        Part::Pos | Part::Neg => {
+            let zero = s.scalar(dtype, 0.0);
+            s.shared(if part == Part::Pos { "Max" } else { "Min" }, &[x, &zero], vec![])
+        }
+    }
+}
+
+/// `a / b`, 0 where `b` is 0.
+fn guarded_div(s: &mut Sheet, a: &str, b: &str, dtype: DType) -> String {
+    let (zero, one) = (s.scalar(dtype, 0.0), s.scalar(dtype, 1.0));
+    let empty = s.node("Equal", &[b, &zero], vec![]);
+    let divisor = s.node("Where", &[&empty, &one, b], vec![]);
+    let quotient = s.node("Div", &[a, &divisor], vec![]);
+    s.node("Where", &[&empty, &zero, &quotient], vec![])
 }

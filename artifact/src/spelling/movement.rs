@@ -1,134 +1,138 @@
-//! Data movement, gather and its adjoint, ranges and dimensions.
+//! Data movement.
 
-use dlbc_ops::prim::{PadMode, Prim};
-use dlbc_ops::tensor::{Dim, Shape, TensorType};
+use dlbc_ops::prim::PadMode;
+use dlbc_ops::tensor::{DType, Dim, Shape, TensorType};
 use dlbc_proto::write::{attr_int, attr_string};
 
-use super::{Body, ints};
+use super::Spelled;
+use crate::sheet::Sheet;
 
-pub(super) fn spell(b: &mut Body, prim: &Prim, inputs: &[TensorType], result: &TensorType) -> Result<(), String> {
-    match prim {
-        Prim::Reshape { to } => {
-            let to = b.vector(&to.0);
-            b.finish("Reshape", &["x0", &to], vec![attr_int("allowzero", 1)]);
-        }
-        Prim::Transpose { perm } => b.finish("Transpose", &["x0"], vec![ints("perm", perm)]),
-        Prim::Expand { to } => {
-            let to = b.vector(&to.0);
-            b.finish("Expand", &["x0", &to], vec![]);
-        }
-        Prim::Concat { axis } => {
-            let names = b.inputs.clone();
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            b.finish("Concat", &names, vec![attr_int("axis", *axis as i64)]);
-        }
-        Prim::Slice { axis, start, len, step } => {
-            let y = slice(b, "x0", *axis, start, len, *step);
-            b.finish("Identity", &[&y], vec![]);
-        }
-        Prim::SliceTranspose { axis, start, to, step } => {
-            slice_transpose(b, &inputs[0], *axis, start, to, *step);
-        }
-        Prim::Pad { before, after, mode } => {
-            let pads = b.vector(&[before.as_slice(), after].concat());
-            match mode {
-                PadMode::Constant(v) => {
-                    let value = b.float(*v);
-                    b.finish("Pad", &["x0", &pads, &value], vec![]);
-                }
-                PadMode::Reflect => b.finish("Pad", &["x0", &pads], vec![attr_string("mode", "reflect")]),
-                PadMode::Edge => b.finish("Pad", &["x0", &pads], vec![attr_string("mode", "edge")]),
-            }
-        }
-        Prim::Gather { axis } => b.finish("Gather", &["x0", "x1"], vec![attr_int("axis", *axis as i64)]),
-        Prim::ScatterAdd { axis, to } => scatter_add(b, &inputs[0], &inputs[1], *axis, to, result),
-        Prim::Iota { len } => {
-            let (zero, one) = (b.ints(&[0]), b.ints(&[1]));
-            let len = b.vector(std::slice::from_ref(len));
-            let mut scalar = |v: &str| b.node("Squeeze", &[v], vec![]);
-            let (zero, len, one) = (scalar(&zero), scalar(&len), scalar(&one));
-            b.finish("Range", &[&zero, &len, &one], vec![]);
-        }
-        Prim::Dims { dims, values } => {
-            let vector = b.vector(values);
-            let to = b.ints(&dims.iter().map(|d| *d as i64).collect::<Vec<_>>());
-            b.finish("Reshape", &[&vector, &to], vec![]);
-        }
-        other => return Err(format!("{other:?}")),
+/// The same elements under another shape. A dimension that stays where it is is kept, one other is left to be found out.
+pub(super) fn reshape(s: &mut Sheet, x: &str, from: &[Dim], to: &[Dim]) -> Spelled {
+    if to.iter().any(|d| d.is(0)) {
+        let to = s.vector(to)?;
+        return Ok(s.node("Reshape", &[x, &to], vec![attr_int("allowzero", 1)]));
     }
-    Ok(())
-}
-
-fn slice(b: &mut Body, x: &str, axis: usize, start: &Dim, len: &Dim, step: i64) -> String {
-    let end = start + &(len * &Dim::known(step));
-    // Running backwards to the first element ends before it, which only the smallest number says.
-    let end = if step < 0 && end.as_known().is_none_or(|e| e < 0) { Dim::known(i64::MIN + 1) } else { end };
-    let starts = b.vector(std::slice::from_ref(start));
-    let ends = b.vector(&[end]);
-    let (axes, steps) = (b.ints(&[axis as i64]), b.ints(&[step]));
-    b.node("Slice", &[x, &starts, &ends, &axes, &steps], vec![])
-}
-
-/// Zeros with the operand in the slice: spread by the step, turned around for a negative one, padded.
-fn slice_transpose(b: &mut Body, x: &TensorType, axis: usize, start: &Dim, to: &Dim, step: i64) {
-    let rank = x.rank();
-    let gap = step.abs();
-    let len = x.dim(axis);
-    let mut y = "x0".to_string();
-    if gap > 1 {
-        let one = b.ints(&[axis as i64 + 1]);
-        let wide = b.node("Unsqueeze", &[&y, &one], vec![]);
-        let mut margins = vec![0i64; 2 * (rank + 1)];
-        margins[rank + 1 + axis + 1] = gap - 1;
-        let margins = b.ints(&margins);
-        let wide = b.node("Pad", &[&wide, &margins], vec![]);
-        let mut merged = x.shape.0.clone();
-        merged[axis] = len * &Dim::known(gap);
-        let merged = b.vector(&merged);
-        y = b.node("Reshape", &[&wide, &merged], vec![]);
-    }
-    // Elements from the first to the last, zeros between.
-    let span = &(&(len - &Dim::known(1)) * &Dim::known(gap)) + &Dim::known(1);
-    if gap > 1 {
-        y = slice(b, &y, axis, &Dim::known(0), &span, 1);
-    }
-    let first = if step < 0 {
-        y = slice(b, &y, axis, &(&span - &Dim::known(1)), &span, -1);
-        &(start - &span) + &Dim::known(1)
-    } else {
-        start.clone()
+    let kept = |i: usize| to[i].as_known().is_none() && from.get(i) == Some(&to[i]);
+    let found = (0..to.len()).rev().find(|i| to[*i].as_known().is_none() && !kept(*i));
+    let entry = |i: usize| match i {
+        _ if kept(i) => Dim::known(0),
+        _ if Some(i) == found => Dim::known(-1),
+        _ => to[i].clone(),
     };
-    let mut margins = vec![Dim::known(0); 2 * rank];
-    margins[rank + axis] = &(to - &span) - &first;
-    margins[axis] = first;
-    let margins = b.vector(&margins);
-    b.finish("Pad", &[&y, &margins], vec![]);
+    let to = s.vector(&(0..to.len()).map(entry).collect::<Vec<_>>())?;
+    Ok(s.node("Reshape", &[x, &to], vec![]))
 }
 
-/// `(updates, indices)` → zeros plus each update at its index: the indexed axis is moved to the front, where `ScatterND`
-/// adds rows.
-fn scatter_add(b: &mut Body, updates: &TensorType, indices: &TensorType, axis: usize, to: &Dim, result: &TensorType) {
-    let d = &updates.shape.0;
-    let (before, after) = (&d[..axis], &d[axis + indices.rank()..]);
-    let count = indices.shape.elems();
-    let merged: Shape = [before, std::slice::from_ref(&count), after].concat().into();
-    let merged_vector = b.vector(&merged.0);
-    let rows = b.node("Reshape", &["x0", &merged_vector], vec![]);
-    let rank = merged.rank();
-    let mut front: Vec<usize> = (0..rank).filter(|i| *i != axis).collect();
-    front.insert(0, axis);
-    let rows = b.node("Transpose", &[&rows], vec![ints("perm", &front)]);
-    let zero = b.float(0.0);
-    let shape = b.vector(&[std::slice::from_ref(to), before, after].concat());
-    let zeros = b.node("Expand", &[&zero, &shape], vec![]);
-    let at = b.node("Cast", &["x1"], vec![attr_int("to", 7)]);
-    let column = b.vector(&[count, Dim::known(1)]);
-    let at = b.node("Reshape", &[&at, &column], vec![]);
-    let sum = b.node("ScatterND", &[&zeros, &at, &rows], vec![attr_string("reduction", "add")]);
-    let mut back = vec![0; rank];
-    for (i, p) in front.iter().enumerate() {
-        back[*p] = i;
+pub(super) fn expand(s: &mut Sheet, x: &str, from: &Shape, to: &Shape) -> Spelled {
+    // 1 keeps a dimension.
+    let lead = to.rank() - from.rank();
+    let entry =
+        |(i, d): (usize, &Dim)| if i >= lead && from.0[i - lead] == *d { Dim::known(1) } else { d.clone() };
+    let to = s.vector(&to.0.iter().enumerate().map(entry).collect::<Vec<_>>())?;
+    Ok(s.node("Expand", &[x, &to], vec![]))
+}
+
+/// `start, start + step, …` along an axis of dimension `dim`.
+pub(super) fn slice(
+    s: &mut Sheet,
+    x: &str,
+    axis: usize,
+    dim: &Dim,
+    start: &Dim,
+    len: &Dim,
+    step: i64,
+) -> Spelled {
+    let end = start + &(len * &Dim::known(step));
+    let end = match end.as_known() {
+        _ if step > 0 && end == *dim => Dim::known(i64::MAX),
+        Some(e) if e < 0 => Dim::known(i64::MIN + 1),
+        Some(_) => end,
+        None if step > 0 => end,
+        // Whether a backward slice runs into the start only a run can tell: cut its span, then turn it.
+        None => {
+            let one = Dim::known(1);
+            let first = start + &(&(len - &one) * &Dim::known(step));
+            let span = slice_nodes(s, x, axis, &first, &(start + &one), 1)?;
+            return slice_nodes(s, &span, axis, &Dim::known(-1), &Dim::known(i64::MIN + 1), step);
+        }
+    };
+    slice_nodes(s, x, axis, start, &end, step)
+}
+
+fn slice_nodes(s: &mut Sheet, x: &str, axis: usize, start: &Dim, end: &Dim, step: i64) -> Spelled {
+    let starts = s.vector(std::slice::from_ref(start))?;
+    let ends = s.vector(std::slice::from_ref(end))?;
+    let axes = s.ints(&[axis as i64]);
+    if step == 1 {
+        return Ok(s.node("Slice", &[x, &starts, &ends, &axes], vec![]));
     }
-    debug_assert_eq!(result.rank(), rank);
-    b.finish("Transpose", &[&sum], vec![ints("perm", &back)]);
+    let steps = s.ints(&[step]);
+    Ok(s.node("Slice", &[x, &starts, &ends, &axes, &steps], vec![]))
+}
+
+/// Zeros with the operand in the slice: turned for a negative step, spread by the step, padded.
+pub(super) fn slice_transpose(
+    s: &mut Sheet,
+    x: &str,
+    ty: &TensorType,
+    axis: usize,
+    start: &Dim,
+    to: &Dim,
+    step: i64,
+) -> Spelled {
+    let (one, zero) = (Dim::known(1), Dim::known(0));
+    let (len, gap) = (ty.dim(axis), step.saturating_abs());
+    let mut y = x.to_string();
+    let mut first = start.clone();
+    if step < 0 {
+        y = slice_nodes(s, &y, axis, &Dim::known(-1), &Dim::known(i64::MIN + 1), -1)?;
+        first = start + &(&(len - &one) * &Dim::known(step));
+    }
+    let mut span = len.clone();
+    if gap > 1 && !len.is(0) {
+        y = spread(s, &y, ty, axis, gap)?;
+        span = &(&(len - &one) * &Dim::known(gap)) + &one;
+    }
+    if len.is(0) {
+        first = zero.clone();
+    }
+    let (mut before, mut after) = (vec![zero.clone(); ty.rank()], vec![zero; ty.rank()]);
+    after[axis] = &(to - &span) - &first;
+    before[axis] = first;
+    pad(s, &y, ty.dtype, &before, &after, PadMode::Constant(0.0))
+}
+
+/// Puts `gap - 1` zeros between elements of an axis.
+fn spread(s: &mut Sheet, x: &str, ty: &TensorType, axis: usize, gap: i64) -> Spelled {
+    let at = s.ints(&[axis as i64 + 1]);
+    let wide = s.node("Unsqueeze", &[x, &at], vec![]);
+    let (before, mut after) = (vec![Dim::known(0); ty.rank() + 1], vec![Dim::known(0); ty.rank() + 1]);
+    after[axis + 1] = Dim::known(gap - 1);
+    let wide = pad(s, &wide, ty.dtype, &before, &after, PadMode::Constant(0.0))?;
+    let (mut from, mut to) = (ty.shape.0.clone(), ty.shape.0.clone());
+    from.insert(axis + 1, Dim::known(gap));
+    to[axis] = ty.dim(axis) * &Dim::known(gap);
+    let merged = reshape(s, &wide, &from, &to)?;
+    // The zeros after the last element are none between elements.
+    slice_nodes(s, &merged, axis, &Dim::known(0), &Dim::known(1 - gap), 1)
+}
+
+pub(super) fn pad(
+    s: &mut Sheet,
+    x: &str,
+    dtype: DType,
+    before: &[Dim],
+    after: &[Dim],
+    mode: PadMode,
+) -> Spelled {
+    let pads = s.vector(&[before, after].concat())?;
+    Ok(match mode {
+        PadMode::Constant(fill) => {
+            let fill = s.scalar(dtype, f64::from(fill));
+            s.node("Pad", &[x, &pads, &fill], vec![])
+        }
+        PadMode::Reflect => s.node("Pad", &[x, &pads], vec![attr_string("mode", "reflect")]),
+        PadMode::Edge => s.node("Pad", &[x, &pads], vec![attr_string("mode", "edge")]),
+    })
 }

@@ -1,99 +1,110 @@
-//! Matrix products and convolutions.
+//! Matrix products, convolutions and their adjoints.
 
-use dlbc_ops::prim::{ConvGeometry, Prim, Window};
+use dlbc_ops::prim::{ConvGeometry, Part, Window};
 use dlbc_ops::tensor::{Dim, TensorType};
 use dlbc_proto::onnx::AttributeProto;
-use dlbc_proto::write::{attr_int, attr_ints};
+use dlbc_proto::write::attr_int;
 
-use super::{Body, ints};
+use super::window::settled;
+use super::{Spelled, part};
+use crate::sheet::{Sheet, sizes};
 
-pub(super) fn spell(b: &mut Body, prim: &Prim, inputs: &[TensorType], result: &TensorType) -> Result<(), String> {
-    match prim {
-        Prim::MatMul { a, b: part_b, ta, tb } => {
-            let mut side = |name: &str, part, swap: bool, rank: usize| {
-                let x = b.part(name, part);
-                if !swap {
-                    return x;
-                }
-                let mut perm: Vec<usize> = (0..rank).collect();
-                perm.swap(rank - 2, rank - 1);
-                b.node("Transpose", &[&x], vec![ints("perm", &perm)])
-            };
-            let left = side("x0", *a, *ta, inputs[0].rank());
-            let right = side("x1", *part_b, *tb, inputs[1].rank());
-            b.finish("MatMul", &[&left, &right], vec![]);
-        }
-        Prim::Conv { geometry, w } => {
-            let weight = b.part("x1", *w);
-            let mut operands = vec!["x0", &weight];
-            if inputs.len() > 2 {
-                operands.push("x2");
-            }
-            let window = &geometry.window;
-            let mut attributes = attributes(geometry);
-            attributes.push(pads(&window.before, &window.after));
-            b.finish("Conv", &operands, attributes);
-        }
-        Prim::ConvTranspose { geometry, w, to } => {
-            let weight = b.part("x1", *w);
-            let y = transpose(b, "x0", &weight, geometry, &inputs[0].shape.0[2..], to, result.rank());
-            b.finish("Identity", &[&y], vec![]);
-        }
-        _ => {}
+/// An operand of a matrix product: its name, the part that counts, and whether it is transposed.
+type Side<'a> = (&'a str, Part, bool);
+
+pub(super) fn matmul(s: &mut Sheet, a: Side, b: Side, types: &[TensorType]) -> Spelled {
+    let left = part(s, a.0, a.1, types[0].dtype);
+    let right = part(s, b.0, b.1, types[1].dtype);
+    let plain = types.iter().all(|t| t.rank() == 2 && t.dtype.is_float());
+    if plain && (a.2 || b.2) {
+        let swaps = vec![attr_int("transA", i64::from(a.2)), attr_int("transB", i64::from(b.2))];
+        return Ok(s.node("Gemm", &[&left, &right], swaps));
     }
-    Ok(())
+    let left = swapped(s, left, a.2, types[0].rank());
+    let right = swapped(s, right, b.2, types[1].rank());
+    Ok(s.node("MatMul", &[&left, &right], vec![]))
+}
+
+fn swapped(s: &mut Sheet, x: String, swap: bool, rank: usize) -> String {
+    if !swap {
+        return x;
+    }
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(rank - 2, rank - 1);
+    s.shared("Transpose", &[&x], vec![sizes("perm", &perm)])
+}
+
+pub(super) fn conv(
+    s: &mut Sheet,
+    geometry: &ConvGeometry,
+    w: Part,
+    x: &[&str],
+    types: &[TensorType],
+) -> Spelled {
+    let weight = part(s, x[1], w, types[1].dtype);
+    let operands: Vec<&str> = [x[0], &weight].into_iter().chain(x.get(2).copied()).collect();
+    let window = &geometry.window;
+    let mut attributes = attributes(geometry)?;
+    attributes.push(pads(&window.before, &window.after));
+    Ok(s.node("Conv", &operands, attributes))
 }
 
 /// Kernel, strides, dilations and groups.
-pub(super) fn attributes(geometry: &ConvGeometry) -> Vec<AttributeProto> {
+pub(super) fn attributes(geometry: &ConvGeometry) -> Result<Vec<AttributeProto>, String> {
     let w = &geometry.window;
-    vec![
-        ints("kernel_shape", &w.kernel),
-        ints("strides", &w.strides),
-        ints("dilations", &w.dilations),
+    if w.rank() == 0 {
+        return Err("its window has no spatial axis".into());
+    }
+    Ok(vec![
+        sizes("kernel_shape", &w.kernel),
+        sizes("strides", &w.strides),
+        sizes("dilations", &w.dilations),
         attr_int("group", geometry.groups as i64),
-    ]
+    ])
 }
 
 pub(super) fn pads(before: &[usize], after: &[usize]) -> AttributeProto {
-    ints("pads", &[before, after].concat())
+    sizes("pads", &[before, after].concat())
 }
 
-/// The adjoint of a convolution of `s` with spatial dimensions `from`, giving spatial dimensions `to`.
-pub(super) fn transpose(
-    b: &mut Body,
-    s: &str,
-    weight: &str,
-    geometry: &ConvGeometry,
-    from: &[Dim],
-    to: &[Dim],
-    rank: usize,
-) -> String {
-    let w: &Window = &geometry.window;
-    let mut attributes = attributes(geometry);
-    let known = |d: &[Dim]| d.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>();
-    if let (Some(from), Some(to)) = (known(from), known(to)) {
-        // What the full adjoint reaches beyond `to`: cropped by pads; what it lacks: output padding.
-        let over: Vec<i64> = (0..w.rank())
-            .map(|i| (from[i] - 1) * w.strides[i] as i64 + w.extent(i) as i64 - w.before[i] as i64 - to[i])
-            .collect();
-        let after: Vec<usize> = over.iter().map(|o| (*o).max(0) as usize).collect();
-        attributes.push(pads(&w.before, &after));
-        attributes.push(attr_ints("output_padding", over.iter().map(|o| (-o).max(0)).collect::<Vec<_>>()));
-        return b.node("ConvTranspose", &[s, weight], attributes);
+/// The adjoint in `x` of a convolution whose `x` had spatial dimensions `to`: `r` has those of its result.
+pub(super) fn adjoint(s: &mut Sheet, geometry: &ConvGeometry, r: &str, weight: &str, to: &[Dim]) -> Spelled {
+    let geometry = ConvGeometry { window: settled(&geometry.window), groups: geometry.groups };
+    let w = &geometry.window;
+    let mut attributes = attributes(&geometry)?;
+    let (mut after, mut more, mut sliced) = (vec![], vec![], vec![]);
+    for (i, to) in to.iter().enumerate() {
+        match unread(w, i, to) {
+            Some(unread) => {
+                after.push(w.after[i].saturating_sub(unread));
+                more.push(unread.saturating_sub(w.after[i]));
+            }
+            None => {
+                after.push(0);
+                more.push(w.strides[i] - 1);
+                sliced.push(i);
+            }
+        }
     }
-    attributes.push(ints("pads", &vec![0; 2 * w.rank()]));
-    let full = b.node("ConvTranspose", &[s, weight], attributes);
-    // The forward may have left up to stride - 1 trailing positions unread: zeros there, then the part that is wanted.
-    let mut margins = vec![0i64; 2 * rank];
-    for i in 0..w.rank() {
-        margins[rank + 2 + i] = (w.strides[i] + w.before[i] + w.after[i]) as i64;
+    attributes.push(pads(&w.before, &after));
+    if more.iter().any(|m| *m != 0) {
+        attributes.push(sizes("output_padding", &more));
     }
-    let margins = b.ints(&margins);
-    let padded = b.node("Pad", &[&full, &margins], vec![]);
-    let starts = b.ints(&w.before.iter().map(|p| *p as i64).collect::<Vec<_>>());
-    let ends: Vec<Dim> = to.iter().zip(&w.before).map(|(d, p)| d + &Dim::known(*p as i64)).collect();
-    let ends = b.vector(&ends);
-    let axes = b.ints(&(2..2 + w.rank() as i64).collect::<Vec<_>>());
-    b.node("Slice", &[&padded, &starts, &ends, &axes], vec![])
+    let x = s.node("ConvTranspose", &[r, weight], attributes);
+    if sliced.is_empty() {
+        return Ok(x);
+    }
+    let starts = s.ints(&vec![0; sliced.len()]);
+    let ends = s.vector(&sliced.iter().map(|i| to[*i].clone()).collect::<Vec<_>>())?;
+    let axes = s.ints(&sliced.iter().map(|i| *i as i64 + 2).collect::<Vec<_>>());
+    Ok(s.node("Slice", &[&x, &starts, &ends, &axes], vec![]))
+}
+
+/// How many trailing positions, pads included, no window of the forward read; `None` when only a run can tell.
+fn unread(w: &Window, axis: usize, to: &Dim) -> Option<usize> {
+    let reach = (w.before[axis] + w.after[axis]) as i64 - w.extent(axis) as i64;
+    let span = to + &Dim::known(reach);
+    let stride = Dim::known(w.strides[axis] as i64);
+    let whole = &span.floor_div(&stride) * &stride;
+    (&span - &whole).as_known().and_then(|v| usize::try_from(v).ok())
 }

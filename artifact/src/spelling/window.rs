@@ -1,120 +1,128 @@
-//! Window sums and maxima, and their adjoints.
+//! Window sums and maxima, and the adjoint of the sum.
 
-use dlbc_ops::prim::{ConvGeometry, Prim, Window};
-use dlbc_ops::tensor::{Dim, Tensor, TensorType};
-use dlbc_proto::write::attr_int;
+use dlbc_ops::prim::{ConvGeometry, PadMode, Window};
+use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
-use super::product::{attributes, pads, transpose};
-use super::{Body, ints};
+use super::Spelled;
+use super::movement::{expand, pad};
+use super::product::{adjoint, attributes, pads};
+use crate::sheet::{Sheet, sizes};
 
-pub(super) fn spell(b: &mut Body, prim: &Prim, inputs: &[TensorType], result: &TensorType) -> Result<(), String> {
-    let x = &inputs[0];
-    match prim {
-        Prim::WindowSum(w) => {
-            let (geometry, ones) = ones(b, w, x)?;
-            let mut attributes = attributes(&geometry);
-            // With `ceil`, windows may reach beyond the pads: pad as far as they can, then keep as many as there are.
-            let reach = |i: usize| w.after[i] + if w.ceil { w.strides[i] - 1 } else { 0 };
-            attributes.push(pads(&w.before, &(0..w.rank()).map(reach).collect::<Vec<_>>()));
-            let y = b.node("Conv", &["x0", &ones], attributes);
-            let starts = b.ints(&vec![0; w.rank()]);
-            let ends = b.vector(&result.shape.0[2..]);
-            let axes = b.ints(&(2..2 + w.rank() as i64).collect::<Vec<_>>());
-            if w.ceil {
-                b.finish("Slice", &[&y, &starts, &ends, &axes], vec![]);
-            } else {
-                b.finish("Identity", &[&y], vec![]);
+/// The same windows without `ceil`: the pads after are as large as the windows reach, whatever the operand's size.
+///
+/// A last window must begin inside the operand or its leading pads. Where the windows can get past that, the pads after
+/// are such that exactly those which begin there fit; else such that the rounded-up number fits.
+pub(super) fn settled(w: &Window) -> Window {
+    let mut settled = Window { ceil: false, ..w.clone() };
+    if w.ceil {
+        for (i, after) in settled.after.iter_mut().enumerate() {
+            let (stride, extent) = (w.strides[i], w.extent(i));
+            if stride > 1 {
+                *after = if stride + *after >= extent { extent - 1 } else { *after + stride - 1 };
             }
         }
-        Prim::WindowSumTranspose { window, to } => {
-            let (geometry, ones) = ones(b, window, x)?;
-            let y = transpose(b, "x0", &ones, &geometry, &x.shape.0[2..], to, x.rank());
-            b.finish("Identity", &[&y], vec![]);
-        }
-        Prim::WindowMax(w) => {
-            let attributes = vec![
-                ints("kernel_shape", &w.kernel),
-                ints("strides", &w.strides),
-                ints("dilations", &w.dilations),
-                pads(&w.before, &w.after),
-                attr_int("ceil_mode", i64::from(w.ceil)),
-            ];
-            b.finish("MaxPool", &["x0"], attributes);
-        }
-        Prim::WindowMaxShare(w) => share(b, w, x, &inputs[1]),
-        _ => {}
     }
-    Ok(())
+    settled
 }
 
-/// A depthwise convolution by ones.
-fn ones(b: &mut Body, w: &Window, x: &TensorType) -> Result<(ConvGeometry, String), String> {
-    let channels = x.dim(1).as_known().and_then(|c| usize::try_from(c).ok());
-    let channels = channels.ok_or_else(|| format!("a window over {} channels", x.dim(1)))?;
-    let dims = [&[channels, 1], w.kernel.as_slice()].concat();
-    let weight = b.constant(&Tensor::from_f32(&dims, &vec![1.0; dims.iter().product()]));
-    Ok((ConvGeometry { window: Window { ceil: false, ..w.clone() }, groups: channels }, weight))
+/// Whether the pools of ONNX Runtime take these pads: smaller than the kernel, and not dilated.
+fn pads_fit(w: &Window) -> bool {
+    let small = |p: &[usize]| p.iter().zip(&w.kernel).all(|(p, k)| p < k);
+    let none = w.before.iter().chain(&w.after).all(|p| *p == 0);
+    none || (small(&w.before) && small(&w.after) && w.dilations.iter().all(|d| *d == 1))
 }
 
-/// Shares `r` (x2) among the positions of its window where `x` (x0) equals the maximum (x1): a mask a tap, counted, and
-/// put back by the adjoint of a convolution whose kernel has one output a tap.
-fn share(b: &mut Body, w: &Window, x: &TensorType, y: &TensorType) {
-    let rank = x.rank();
-    let output = &y.shape.0[2..];
-    let mut margins = vec![0i64; 2 * rank];
-    for i in 0..w.rank() {
-        margins[2 + i] = w.before[i] as i64;
-        margins[rank + 2 + i] = (w.after[i] + if w.ceil { w.strides[i] - 1 } else { 0 }) as i64;
+/// `x` with the pads of a window around its spatial axes.
+pub(super) fn padded(s: &mut Sheet, w: &Window, x: &str, dtype: DType, fill: f32) -> Spelled {
+    if w.before.iter().chain(&w.after).all(|p| *p == 0) {
+        return Ok(x.into());
     }
-    let margins = b.ints(&margins);
-    let lowest = b.float(f32::NEG_INFINITY);
-    let padded = b.node("Pad", &["x0", &margins, &lowest], vec![]);
-    let axes = b.ints(&(2..2 + w.rank() as i64).collect::<Vec<_>>());
-    let steps = b.ints(&w.strides.iter().map(|s| *s as i64).collect::<Vec<_>>());
-    let axis = b.ints(&[2]);
-    let taps: usize = w.kernel.iter().product();
-    let mut masks = vec![];
-    let mut tap = vec![0usize; w.rank()];
-    for _ in 0..taps {
-        let at: Vec<i64> = (0..w.rank()).map(|i| (tap[i] * w.dilations[i]) as i64).collect();
-        let starts = b.ints(&at);
-        let ends: Vec<Dim> = (0..w.rank())
-            .map(|i| {
-                let last = &(&output[i] - &Dim::known(1)) * &Dim::known(w.strides[i] as i64);
-                &last + &Dim::known(at[i] + 1)
-            })
-            .collect();
-        let ends = b.vector(&ends);
-        let seen = b.node("Slice", &[&padded, &starts, &ends, &axes, &steps], vec![]);
-        let equal = b.node("Equal", &[&seen, "x1"], vec![]);
-        let mask = b.node("Cast", &[&equal], vec![attr_int("to", 1)]);
-        masks.push(b.node("Unsqueeze", &[&mask, &axis], vec![]));
-        for i in (0..w.rank()).rev() {
-            tap[i] += 1;
-            if tap[i] < w.kernel[i] {
-                break;
-            }
-            tap[i] = 0;
-        }
+    let margins = |p: &[usize]| [0, 0].iter().chain(p).map(|p| Dim::known(*p as i64)).collect::<Vec<_>>();
+    pad(s, x, dtype, &margins(&w.before), &margins(&w.after), PadMode::Constant(fill))
+}
+
+pub(super) fn sum(s: &mut Sheet, w: &Window, x: &str, ty: &TensorType) -> Spelled {
+    let w = settled(w);
+    if w.dilations.iter().any(|d| *d != 1) {
+        let flat = flat(s, x, ty.rank());
+        let (geometry, ones) = (single(&w), ones(s, &w));
+        let mut attributes = attributes(&geometry)?;
+        attributes.push(pads(&w.before, &w.after));
+        let y = s.node("Conv", &[&flat, &ones], attributes);
+        return unflat(s, &y, ty);
     }
-    let names: Vec<&str> = masks.iter().map(String::as_str).collect();
-    let masks = b.node("Concat", &names, vec![attr_int("axis", 2)]);
-    let count = b.node("ReduceSum", &[&masks, &axis], vec![attr_int("keepdims", 1)]);
-    let r = b.node("Unsqueeze", &["x2", &axis], vec![]);
-    let each = b.guarded_div(&r, &count);
-    let shares = b.node("Mul", &[&masks, &each], vec![]);
-    let planes = x.dim(0) * x.dim(1);
-    let merged = [&[planes, Dim::known(taps as i64)], output].concat();
-    let merged = b.vector(&merged);
-    let shares = b.node("Reshape", &[&shares, &merged], vec![]);
-    let mut kernel = vec![0.0f32; taps * taps];
-    for t in 0..taps {
-        kernel[t * taps + t] = 1.0;
+    let (x, w) =
+        if pads_fit(&w) { (x.to_string(), w) } else { (padded(s, &w, x, ty.dtype, 0.0)?, unpadded(&w)) };
+    let mut attributes = pool(&w)?;
+    attributes.push(dlbc_proto::write::attr_int("count_include_pad", 1));
+    let mean = s.node("AveragePool", &[&x], attributes);
+    let size = s.scalar(ty.dtype, w.kernel.iter().product::<usize>() as f64);
+    Ok(s.node("Mul", &[&mean, &size], vec![]))
+}
+
+pub(super) fn max(s: &mut Sheet, w: &Window, x: &str, ty: &TensorType) -> Spelled {
+    let w = settled(w);
+    let fits = pads_fit(&w);
+    let (x, w) = if fits {
+        (x.to_string(), w)
+    } else {
+        (padded(s, &w, x, ty.dtype, f32::NEG_INFINITY)?, unpadded(&w))
+    };
+    let mut attributes = pool(&w)?;
+    if w.dilations.iter().any(|d| *d != 1) {
+        attributes.push(sizes("dilations", &w.dilations));
     }
-    let dims = [&[taps, 1], w.kernel.as_slice()].concat();
-    let kernel = b.constant(&Tensor::from_f32(&dims, &kernel));
-    let geometry = ConvGeometry { window: Window { ceil: false, ..w.clone() }, groups: 1 };
-    let back = transpose(b, &shares, &kernel, &geometry, output, &x.shape.0[2..], rank);
-    let shape = b.vector(&x.shape.0);
-    b.finish("Reshape", &[&back, &shape], vec![]);
+    Ok(s.node("MaxPool", &[&x], attributes))
+}
+
+fn pool(w: &Window) -> Result<Vec<dlbc_proto::onnx::AttributeProto>, String> {
+    if w.rank() == 0 {
+        return Err("its window has no spatial axis".into());
+    }
+    Ok(vec![sizes("kernel_shape", &w.kernel), sizes("strides", &w.strides), pads(&w.before, &w.after)])
+}
+
+pub(super) fn unpadded(w: &Window) -> Window {
+    let zeros = vec![0; w.rank()];
+    Window { before: zeros.clone(), after: zeros, ..w.clone() }
+}
+
+pub(super) fn sum_transpose(s: &mut Sheet, window: &Window, r: &str, ty: &TensorType, to: &[Dim]) -> Spelled {
+    let w = settled(window);
+    let whole =
+        |i: usize| w.before[i] == 0 && w.after[i] == 0 && w.dilations[i] == 1 && to[i].is(w.kernel[i] as i64);
+    if (0..w.rank()).all(whole) {
+        let to = Shape([&ty.shape.0[..2], to].concat());
+        return expand(s, r, &ty.shape, &to);
+    }
+    let flat = flat(s, r, ty.rank());
+    let (geometry, ones) = (single(&w), ones(s, &w));
+    let x = adjoint(s, &geometry, &flat, &ones, to)?;
+    unflat(s, &x, ty)
+}
+
+/// A convolution of one channel.
+pub(super) fn single(w: &Window) -> ConvGeometry {
+    ConvGeometry { window: w.clone(), groups: 1 }
+}
+
+fn ones(s: &mut Sheet, w: &Window) -> String {
+    let dims = [&[1, 1], w.kernel.as_slice()].concat();
+    s.constant(&Tensor::from_f32(&dims, &vec![1.0; w.kernel.iter().product()]))
+}
+
+/// `[n, c, …]` as `[n·c, 1, …]`.
+pub(super) fn flat(s: &mut Sheet, x: &str, rank: usize) -> String {
+    // 0 keeps a dimension.
+    let to = s.ints(&[&[-1, 1], vec![0; rank - 2].as_slice()].concat());
+    s.node("Reshape", &[x, &to], vec![])
+}
+
+/// `[n·c, 1, …]` as `[n, c, …]`, the first two of `ty`.
+pub(super) fn unflat(s: &mut Sheet, x: &str, ty: &TensorType) -> Spelled {
+    let (n, c) = (ty.dim(0).clone(), ty.dim(1).clone());
+    let (n, c) = if c.as_known().is_some() { (Dim::known(-1), c) } else { (n, Dim::known(-1)) };
+    let rest = vec![Dim::known(0); ty.rank() - 2];
+    let to = s.vector(&[&[n, c], rest.as_slice()].concat())?;
+    Ok(s.node("Reshape", &[x, &to], vec![]))
 }

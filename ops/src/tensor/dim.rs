@@ -317,6 +317,9 @@ impl std::str::FromStr for Dim {
     }
 }
 
+/// No larger expression is read: products of sums would grow beyond any bound.
+const MAX_COMPLEXITY: usize = 2048;
+
 /// Reads what `Display` writes.
 struct Parser<'a> {
     text: &'a [u8],
@@ -351,9 +354,9 @@ impl Parser<'_> {
         }
         loop {
             if self.eat(b'+') {
-                sum = &sum + &self.product()?;
+                sum = bounded(&sum + &self.product()?)?;
             } else if self.eat(b'-') {
-                sum = &sum - &self.product()?;
+                sum = bounded(&sum - &self.product()?)?;
             } else {
                 self.depth -= 1;
                 return Ok(sum);
@@ -364,7 +367,7 @@ impl Parser<'_> {
     fn product(&mut self) -> Result<Dim, String> {
         let mut product = self.atom()?;
         while self.eat(b'*') {
-            product = &product * &self.atom()?;
+            product = bounded(&product * &self.atom()?)?;
         }
         Ok(product)
     }
@@ -393,6 +396,10 @@ impl Parser<'_> {
         }
         Ok(Dim::symbol(word))
     }
+}
+
+fn bounded(dim: Dim) -> Result<Dim, String> {
+    if dim.complexity() > MAX_COMPLEXITY { Err("dimension is too large an expression".into()) } else { Ok(dim) }
 }
 
 impl Serialize for Dim {
@@ -439,6 +446,15 @@ mod tests {
         assert_eq!(d("12*h*n").floor_div(&d("4*n")), d("3*h"));
         assert_eq!(d("4*n+3").floor_div(&Dim::known(2)), d("2*n+1"));
         assert_eq!(d("n").floor_div(&Dim::known(2)).floor_div(&Dim::known(2)), d("n").floor_div(&Dim::known(4)));
+    }
+
+    #[test]
+    fn text_that_would_grow_is_refused() {
+        let power = vec!["floor(a+b+c+d+e+f+g+h/(1))"; 100].join("*");
+        let (long, sum) = (vec!["n"; 10_000].join("*"), (0..10_000).map(|i| format!("n{i}")).collect::<Vec<_>>().join("+"));
+        for text in [power, long, sum] {
+            assert!(text.parse::<Dim>().is_err());
+        }
     }
 
     #[test]

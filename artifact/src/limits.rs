@@ -1,0 +1,119 @@
+//! What must hold in a primitive of a file before its type is inferred, and in that type: sizes that arithmetic can bear.
+
+use dlbc_ops::prim::{ConvGeometry, Prim};
+use dlbc_ops::tensor::{Dim, TensorType};
+
+/// No dimension, index, pad or number of elements may be larger.
+const MAX_SIZE: i64 = 1 << 48;
+
+/// No tensor has more axes.
+const MAX_RANK: usize = 64;
+
+/// No dimension is a larger expression.
+const MAX_COMPLEXITY: usize = 2048;
+
+/// Checks a primitive that a file describes.
+pub(crate) fn prim(prim: &Prim) -> Result<(), String> {
+    match prim {
+        Prim::Input => return Err("an input among the nodes".into()),
+        Prim::Const(_) => return Err("a constant among the nodes".into()),
+        Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::MatMul { .. } | Prim::Cast { .. } => {}
+        // Type inference checks windows.
+        Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare(_) => {}
+        Prim::WindowSumTranspose { to, .. } => dims(to)?,
+        Prim::Conv { geometry: g, .. } => geometry(g)?,
+        Prim::ConvTranspose { geometry: g, to, .. } => {
+            geometry(g)?;
+            dims(to)?;
+        }
+        Prim::Dims { dims: shape, values } => {
+            let elems = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+            if elems != Some(values.len()) || shape.len() > MAX_RANK {
+                return Err(format!("{} dimensions do not fill {shape:?}", values.len()));
+            }
+            values.iter().try_for_each(simple)?;
+        }
+        Prim::Reduce { axes, .. } => {
+            if !axes.is_sorted_by(|a, b| a < b) {
+                return Err(format!("axes {axes:?} are not ascending"));
+            }
+            axes.iter().try_for_each(|a| axis(*a))?;
+        }
+        Prim::Softmax { axis: a } | Prim::Concat { axis: a } | Prim::Gather { axis: a } => axis(*a)?,
+        Prim::Reshape { to } | Prim::Expand { to } => dims(&to.0)?,
+        Prim::Transpose { perm } => {
+            if perm.len() > MAX_RANK {
+                return Err(format!("a permutation of {} axes", perm.len()));
+            }
+        }
+        Prim::Slice { axis: a, start, len, step: s } => {
+            axis(*a)?;
+            step(*s)?;
+            dims(&[start.clone(), len.clone()])?;
+        }
+        Prim::SliceTranspose { axis: a, start, to, step: s } => {
+            axis(*a)?;
+            step(*s)?;
+            dims(&[start.clone(), to.clone()])?;
+        }
+        Prim::Pad { before, after, .. } => {
+            dims(before)?;
+            dims(after)?;
+        }
+        Prim::ScatterAdd { axis: a, to } => {
+            axis(*a)?;
+            dims(std::slice::from_ref(to))?;
+        }
+        Prim::Iota { len } => dims(std::slice::from_ref(len))?,
+    }
+    Ok(())
+}
+
+/// Checks a type.
+pub(crate) fn ty(ty: &TensorType) -> Result<(), String> {
+    dims(&ty.shape.0)?;
+    let known = ty.shape.0.iter().filter_map(Dim::as_known);
+    match known.filter(|d| *d != 0).try_fold(1i64, i64::checked_mul) {
+        Some(elems) if elems <= MAX_SIZE => Ok(()),
+        _ => Err(format!("a tensor of type {ty} is too large")),
+    }
+}
+
+fn dims(dims: &[Dim]) -> Result<(), String> {
+    if dims.len() > MAX_RANK {
+        return Err(format!("{} axes", dims.len()));
+    }
+    dims.iter().try_for_each(|d| {
+        simple(d)?;
+        match d.as_known() {
+            Some(v) if !(0..=MAX_SIZE).contains(&v) => Err(format!("dimension {v} is out of range")),
+            _ => Ok(()),
+        }
+    })
+}
+
+fn simple(dim: &Dim) -> Result<(), String> {
+    if dim.complexity() > MAX_COMPLEXITY {
+        Err("a dimension is too large an expression".into())
+    } else {
+        Ok(())
+    }
+}
+
+fn axis(axis: usize) -> Result<(), String> {
+    if axis < MAX_RANK { Ok(()) } else { Err(format!("axis {axis} is out of range")) }
+}
+
+fn step(step: i64) -> Result<(), String> {
+    if step != 0 && (-MAX_SIZE..=MAX_SIZE).contains(&step) { Ok(()) } else { Err(format!("step {step}")) }
+}
+
+fn geometry(g: &ConvGeometry) -> Result<(), String> {
+    if g.window.ceil {
+        return Err("a convolution does not round up".into());
+    }
+    if g.groups == 0 || g.groups as u64 > MAX_SIZE as u64 {
+        return Err(format!("{} groups", g.groups));
+    }
+    Ok(())
+}

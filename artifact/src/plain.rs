@@ -1,0 +1,20 @@
+//! A graph of primitives as a plain model.
+
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_proto::onnx::ModelProto;
+
+use crate::ArtifactError;
+use crate::write::Writer;
+
+/// Writes a graph as a model of standard operators, with the graph's inputs and outputs.
+///
+/// # Errors
+/// When a primitive has no ONNX spelling for its types.
+pub fn plain(graph: &Graph<Prim>) -> Result<ModelProto, ArtifactError> {
+    let mut writer = Writer::new(graph, graph.outputs(), false)?;
+    for id in graph.topological() {
+        writer.add(id)?;
+    }
+    Ok(writer.finish("dlbc"))
+}

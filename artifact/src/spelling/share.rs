@@ -1,0 +1,64 @@
+//! Relevance to the maxima of windows, in equal shares where they tie.
+
+use dlbc_ops::prim::Window;
+use dlbc_ops::tensor::{DType, Tensor, TensorType};
+use dlbc_proto::write::attr_int;
+
+use super::product::adjoint;
+use super::window::{flat, padded, settled, single, unflat};
+use super::{Spelled, guarded_div};
+use crate::sheet::Sheet;
+
+/// The most taps that are spelled.
+const MAX_TAPS: usize = 4096;
+
+/// `(x, y, r)`: a mask a tap of where `x` is the maximum `y`; `r` in as many shares as masks agree, put back by the
+/// adjoint of a convolution that has an output a tap.
+pub(super) fn share(s: &mut Sheet, window: &Window, x: &[&str], ty: &TensorType) -> Spelled {
+    let w = settled(window);
+    let taps = w.kernel.iter().try_fold(1usize, |n, k| n.checked_mul(*k)).filter(|n| *n <= MAX_TAPS);
+    let taps = taps.ok_or_else(|| format!("its window has more than {MAX_TAPS} elements"))?;
+    if ty.dtype != DType::F32 {
+        return Err(format!("relevance of windows of {}", ty.dtype));
+    }
+    let [x, y, r] = [x[0], x[1], x[2]].map(|v| flat(s, v, ty.rank()));
+    // Not a number equals nothing: pads take no share.
+    let x = padded(s, &w, &x, ty.dtype, f32::NAN)?;
+    let seen: Vec<String> = (0..taps).map(|tap| slice(s, &w, &x, tap)).collect();
+    let seen: Vec<&str> = seen.iter().map(String::as_str).collect();
+    let seen = s.node("Concat", &seen, vec![attr_int("axis", 1)]);
+    let equal = s.node("Equal", &[&seen, &y], vec![]);
+    let masks = s.node("Cast", &[&equal], vec![attr_int("to", 1)]);
+    let axis = s.ints(&[1]);
+    let count = s.node("ReduceSum", &[&masks, &axis], vec![attr_int("keepdims", 1)]);
+    let each = guarded_div(s, &r, &count, ty.dtype);
+    let shares = s.node("Mul", &[&masks, &each], vec![]);
+    let weight = selection(s, &w, taps);
+    let back = adjoint(s, &single(&w), &shares, &weight, &ty.shape.0[2..])?;
+    unflat(s, &back, ty)
+}
+
+/// What each window sees at a tap.
+fn slice(s: &mut Sheet, w: &Window, x: &str, tap: usize) -> String {
+    let (mut starts, mut ends) = (vec![0i64; w.rank()], vec![0i64; w.rank()]);
+    let mut rest = tap;
+    for i in (0..w.rank()).rev() {
+        let at = rest % w.kernel[i] * w.dilations[i];
+        rest /= w.kernel[i];
+        starts[i] = at as i64;
+        // The last window ends where the padded operand ends, or a part of a step before.
+        let left = w.extent(i) - 1 - at;
+        ends[i] = if left == 0 { i64::MAX } else { -(left as i64) };
+    }
+    let axes: Vec<i64> = (0..w.rank()).map(|i| i as i64 + 2).collect();
+    let steps: Vec<i64> = w.strides.iter().map(|v| *v as i64).collect();
+    let [starts, ends, axes, steps] = [starts, ends, axes, steps].map(|v| s.ints(&v));
+    s.node("Slice", &[x, &starts, &ends, &axes, &steps], vec![])
+}
+
+/// The weight `[taps, 1, …]` whose output `t` is tap `t`.
+fn selection(s: &mut Sheet, w: &Window, taps: usize) -> String {
+    let mut values = vec![0.0f32; taps * taps];
+    (0..taps).for_each(|t| values[t * taps + t] = 1.0);
+    s.constant(&Tensor::from_f32(&[&[taps, 1], w.kernel.as_slice()].concat(), &values))
+}

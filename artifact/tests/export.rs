@@ -1,0 +1,246 @@
+//! Exported models and artifacts of whole programs in ONNX Runtime, against the reference kernels.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use common::{Run, difference, dim, expected, onnx_runtime, python, ty, values};
+use dlbc_artifact::{TARGET, export};
+use dlbc_ops::prim::{Builder, Part};
+use dlbc_ops::program::{Info, InputInfo, Program, SEED};
+use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
+
+/// `y = x · w` of a shape, and the relevance `(seed · wᵀ) ⊙ x`, so that the relevance shows the seed.
+fn linear(shape: &str) -> Program {
+    let mut b = Builder::new();
+    let x = b.input("x", ty(&format!("f32[{shape}]")));
+    let weight = b.constant("w", values(&ty("f32[5,5]"), 9));
+    let (rank, own) = (b.ty(x).rank(), b.ty(x).shape);
+    let matrix = match rank {
+        0 => Shape(vec![dim("1"), dim("1")]),
+        1 => Shape([vec![dim("1")], own.0.clone()].concat()),
+        _ => own.clone(),
+    };
+    let weight = if rank == 0 { b.constant("w1", Tensor::from_f32(&[1, 1], &[2.0])) } else { weight };
+    let flat = b.reshape(x, &matrix);
+    let y = b.matmul((flat, Part::Id, false), (weight, Part::Id, false));
+    let y = b.reshape(y, &own);
+    let seed_type = b.ty(y);
+    let seed = b.input(SEED, seed_type);
+    let r = b.reshape(seed, &matrix);
+    let r = b.matmul((r, Part::Id, false), (weight, Part::Id, true));
+    let r = b.reshape(r, &own);
+    let r = b.mul(r, x);
+    let total = b.total(r);
+    b.ok().unwrap();
+    let input = InputInfo { name: "x".into(), ty: b.ty(x), explained: true };
+    let info =
+        Info { explained: "y".into(), inputs: vec![input], outputs: vec!["y".into()], ..Info::default() };
+    let mut graph = b.finish();
+    for (name, v) in [("output/y", y), ("relevance/x", r), ("relevance/inner", r), ("audit/0/in", total)] {
+        graph.add_output(name, v);
+    }
+    Program { graph, info }
+}
+
+/// The seed for what the model gave: 100 at the target of each row, of the last position.
+fn seed(y: &Tensor, target: Option<&[i64]>) -> Tensor {
+    let (rows, positions, units) = match y.dims() {
+        [] => (1, 1, 1),
+        [u] => (1, 1, *u),
+        [b, u] => (*b, 1, *u),
+        [b, p, u] => (*b, *p, *u),
+        _ => panic!(),
+    };
+    let own = y.to_f32();
+    let mut seed = vec![0.0; own.len()];
+    for row in 0..rows {
+        let from = (row * positions + positions - 1) * units;
+        let best = (0..units).fold(0, |m, i| if own[from + i] > own[from + m] { i } else { m });
+        let given = target.map(|t| t[if t.len() == 1 { 0 } else { row }]).filter(|t| *t >= 0);
+        seed[from + given.map_or(best, |t| t as usize)] = 100.0;
+    }
+    Tensor::from_f32(y.dims(), &seed)
+}
+
+#[derive(Default)]
+struct Suite {
+    runs: Vec<Run>,
+    /// The program, the bindings, and the target of each run.
+    cases: Vec<(Program, Bindings, Option<Vec<i64>>)>,
+}
+
+impl Suite {
+    fn add(&mut self, name: &str, program: &Program, sizes: &[(&str, i64)], target: Option<&[i64]>) {
+        let bindings: Bindings = sizes.iter().map(|(n, v)| ((*n).into(), *v)).collect();
+        let mut inputs: BTreeMap<String, Tensor> = program
+            .info
+            .inputs
+            .iter()
+            .enumerate()
+            .map(|(i, input)| {
+                let ty = TensorType::new(input.ty.dtype, input.ty.shape.substitute(&bindings));
+                (input.name.clone(), values(&ty, i as u64 + 17))
+            })
+            .collect();
+        if let Some(target) = target {
+            inputs.insert(TARGET.into(), Tensor::from_i64(&[target.len()], target));
+        }
+        let model = export(program, 100.0).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert!(model.functions.is_empty());
+        let nodes = &model.graph.as_ref().unwrap().node;
+        assert!(nodes.iter().all(|n| n.domain().is_empty()));
+        self.runs.push(Run { name: format!("{name} {sizes:?} {target:?}"), model, inputs });
+        self.cases.push((program.clone(), bindings, target.map(<[i64]>::to_vec)));
+    }
+
+    fn check(self, bound: f64) {
+        let Some(python) = python() else { return };
+        let mut faults = vec![];
+        for ((run, found), case) in self.runs.iter().zip(onnx_runtime(&python, &self.runs)).zip(&self.cases) {
+            let fault = found.and_then(|found| compare(run, &found, case, bound));
+            faults.extend(fault.err().map(|e| format!("{}: {e}", run.name)));
+        }
+        assert!(faults.is_empty(), "{} of {} runs:\n{}", faults.len(), self.runs.len(), faults.join("\n"));
+    }
+}
+
+fn compare(
+    run: &Run,
+    found: &BTreeMap<String, Tensor>,
+    (program, bindings, target): &(Program, Bindings, Option<Vec<i64>>),
+    bound: f64,
+) -> Result<(), String> {
+    let info = &program.info;
+    let mut names: Vec<String> = info.outputs.clone();
+    names.extend(info.inputs.iter().filter(|i| i.explained).map(|i| format!("relevance/{}", i.name)));
+    names.sort();
+    let given: Vec<&String> = found.keys().collect();
+    if names.iter().collect::<Vec<_>>() != given {
+        return Err(format!("outputs {given:?} found, {names:?} expected"));
+    }
+    let mut inputs = run.inputs.clone();
+    inputs.remove(TARGET);
+    inputs.insert(SEED.into(), seed(&found[&info.explained], target.as_deref()));
+    let wanted = expected(program, bindings, &inputs);
+    for name in names {
+        let full = if wanted.contains_key(&name) { name.clone() } else { format!("output/{name}") };
+        if let Some(d) = difference(&found[&name], &wanted[&full], bound) {
+            return Err(format!("{name}: {d}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn outputs_of_every_rank_are_seeded() {
+    let mut suite = Suite::default();
+    for shape in ["", "5", "n,5", "4,5", "n,3,5", "n,p,5", "2,3,5"] {
+        let program = linear(shape);
+        let rows = match shape.split(',').next().unwrap() {
+            "2" => 2,
+            "4" => 4,
+            "n" => 3,
+            _ => 1,
+        };
+        let sizes = [("n", rows), ("p", 4)];
+        suite.add(shape, &program, &sizes, None);
+        suite.add(shape, &program, &sizes, Some(&[-1]));
+        if !shape.is_empty() {
+            suite.add(shape, &program, &sizes, Some(&[3]));
+            let own: Vec<i64> = (0..rows).map(|i| i - 1).collect();
+            suite.add(shape, &program, &sizes, Some(&own));
+        }
+        if shape.starts_with('n') {
+            suite.add(shape, &program, &[("n", 1), ("p", 1)], Some(&[0]));
+        }
+    }
+    suite.check(1e-5);
+}
+
+#[test]
+fn outputs_of_more_axes_are_refused() {
+    let error = export(&linear("n,2,3,5"), 100.0).unwrap_err();
+    assert!(error.is_unsupported() && error.to_string().contains("at most 3 axes"), "{error}");
+}
+
+#[test]
+fn only_what_the_inputs_need_is_exported() {
+    let model = export(&linear("n,5"), 100.0).unwrap();
+    let nodes = model.graph.unwrap().node;
+    assert!(!nodes.iter().any(|n| n.op_type() == "ReduceSum"), "{nodes:?}");
+}
+
+fn fixtures() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let mut found = vec![];
+    for folder in std::fs::read_dir(root).unwrap() {
+        let Ok(files) = std::fs::read_dir(folder.unwrap().path()) else { continue };
+        found.extend(files.map(|f| f.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "onnx")));
+    }
+    found.sort();
+    found
+}
+
+fn compiled(path: &Path) -> Program {
+    let model = dlbc_proto::read_model(path, &dlbc_proto::Limits::default()).unwrap();
+    let options = dlbc_compiler::Options::default();
+    dlbc_compiler::compile(&model, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display())).program
+}
+
+/// Two numbers for each symbol of the inputs.
+fn sizes(program: &Program) -> Vec<BTreeMap<String, i64>> {
+    let mut symbols = vec![];
+    let dims = program.info.inputs.iter().flat_map(|i| &i.ty.shape.0);
+    dims.for_each(|d: &Dim| d.symbols(&mut |s| symbols.push(s.to_string())));
+    [2, 3].map(|n| symbols.iter().map(|s| (s.clone(), n)).collect()).into()
+}
+
+#[test]
+fn compiled_models_are_exported() {
+    let mut suite = Suite::default();
+    for path in fixtures() {
+        let program = compiled(&path);
+        for sizes in sizes(&program) {
+            let sizes: Vec<(&str, i64)> = sizes.iter().map(|(s, n)| (s.as_str(), *n)).collect();
+            suite.add(&path.display().to_string(), &program, &sizes, None);
+            suite.add(&path.display().to_string(), &program, &sizes, Some(&[0]));
+        }
+    }
+    suite.check(1e-3);
+}
+
+#[test]
+fn artifacts_of_compiled_models_read_back_and_run() {
+    let mut runs = vec![];
+    let mut cases = vec![];
+    for path in fixtures() {
+        let program = compiled(&path);
+        let model = dlbc_artifact::write(&program).unwrap();
+        let bytes = dlbc_proto::encode(&model);
+        let again = dlbc_artifact::read(&dlbc_proto::decode(&bytes, &dlbc_proto::Limits::default()).unwrap());
+        let again = again.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        assert_eq!(again.graph.to_string(), program.graph.to_string());
+        assert_eq!(again.info, program.info);
+        for sizes in sizes(&program) {
+            let bindings: Bindings = sizes.iter().map(|(s, n)| (s.as_str().into(), *n)).collect();
+            let bound = program.graph.bind(&bindings);
+            let inputs = bound.inputs().iter().map(|id| bound.node(*id));
+            let inputs = inputs.map(|n| (n.name().to_string(), values(&n.types[0], 5))).collect();
+            runs.push(Run { name: format!("{} {sizes:?}", path.display()), model: model.clone(), inputs });
+            cases.push((again.clone(), bindings));
+        }
+    }
+    let Some(python) = python() else { return };
+    for ((run, found), (program, bindings)) in runs.iter().zip(onnx_runtime(&python, &runs)).zip(&cases) {
+        let found = found.unwrap_or_else(|e| panic!("{}: {e}", run.name));
+        let wanted = expected(program, bindings, &run.inputs);
+        for (name, t) in &found {
+            let off = difference(t, &wanted[name], 1e-3);
+            assert!(off.is_none(), "{}: {name}: {off:?}", run.name);
+        }
+    }
+}

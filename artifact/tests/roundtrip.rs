@@ -1,0 +1,212 @@
+//! Artifacts read back; damaged ones are refused.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::{dim, dims, program, ty, values};
+use dlbc_artifact::{ArtifactError, is_artifact, read, write};
+use dlbc_ops::graph::Origin;
+use dlbc_ops::prim::{Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::program::Program;
+use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_proto::onnx::ModelProto;
+use dlbc_proto::{Limits, decode, encode};
+use proptest::prelude::*;
+
+fn window() -> Window {
+    Window {
+        kernel: vec![3, 2],
+        strides: vec![2, 1],
+        before: vec![1, 0],
+        after: vec![1, 0],
+        dilations: vec![1, 1],
+        ceil: false,
+    }
+}
+
+/// A program with most primitives.
+fn rich() -> Program {
+    program(|b| {
+        let origin = Origin::onnx("/conv", "Conv").join(&Origin::onnx("/relu", "Relu"));
+        let x = b.input("x", ty("f32[n,4,h,6]"));
+        b.at(&origin, "first");
+        let weight = b.constant("w", values(&ty("f32[6,2,3,2]"), 1));
+        let half = b.constant("half", values(&ty("bf16[6]"), 2));
+        let bias = b.cast(half, DType::F32);
+        let geometry = ConvGeometry { window: window(), groups: 2 };
+        let y = b.conv(&geometry, x, weight, Part::Abs, Some(bias));
+        let spatial = dims(&["h", "6"]);
+        let back = b.conv_transpose(&geometry, y, weight, Part::Neg, &spatial);
+        b.at(&Origin::onnx("/pool", "MaxPool"), "second");
+        let pooled = b.add(Prim::WindowMax(window()), &[back]);
+        let shared = b.add(Prim::WindowMaxShare(window()), &[back, pooled, pooled]);
+        let clipped = b.unary(Unary::Clip { min: Some(f32::NEG_INFINITY), max: Some(0.1) }, shared);
+        let divided = b.guarded_div(clipped, x);
+        let mode = PadMode::Constant(f32::NEG_INFINITY);
+        let (before, after) = (dims(&["0", "0", "h", "0"]), dims(&["0", "0", "0", "1"]));
+        let padded = b.add(Prim::Pad { before, after, mode }, &[divided]);
+        let flat = b.reshape(padded, &ty("f32[n,56*h]").shape);
+        let part = Prim::Slice { axis: 1, start: dim("h"), len: dim("h"), step: 1 };
+        let part = b.add(part, &[flat]);
+        let length = b.add(Prim::Dims { dims: vec![1], values: dims(&["floor(h-1/(2))+1"]) }, &[]);
+        let steps = b.add(Prim::Iota { len: dim("h") }, &[]);
+        let steps = b.binary(Binary::Add, steps, length);
+        let best = b.add(Prim::Reduce { kind: Reduction::ArgMax, axes: vec![1], keep: true }, &[part]);
+        vec![part, b.binary(Binary::Less, steps, best), length]
+    })
+}
+
+fn reread(model: &ModelProto) -> Result<Program, ArtifactError> {
+    read(&decode(&encode(model), &Limits::default())?)
+}
+
+#[test]
+fn a_program_reads_back() {
+    let program = rich();
+    let model = write(&program).unwrap();
+    assert!(is_artifact(&model));
+    let again = reread(&model).unwrap();
+    assert_eq!(again.graph.to_string(), program.graph.to_string());
+    assert_eq!(again.info, program.info);
+    for id in again.graph.nodes() {
+        let Prim::Const(t) = again.graph.op(id) else { continue };
+        let own = program.graph.find(again.graph.node(id).name()).unwrap();
+        assert!(matches!(program.graph.op(own.node), Prim::Const(o) if o == t));
+    }
+    let second = write(&again).unwrap();
+    assert_eq!(encode(&write(&reread(&second).unwrap()).unwrap()), encode(&second));
+}
+
+#[test]
+fn a_value_makes_way_for_an_output_and_keeps_its_name() {
+    let mut program = program(|b| {
+        let x = b.input("x", ty("f32[3]"));
+        let y = b.unary(Unary::Relu, x);
+        b.graph_mut().rename(y, "output/0");
+        let c = b.constant("output/1", Tensor::from_f32(&[3], &[1.0, 2.0, 3.0]));
+        let z = b.plus(y, c);
+        vec![z, y]
+    });
+    let y = program.graph.find("output/0").unwrap();
+    program.graph.add_output("relevance/y", y);
+    let again = reread(&write(&program).unwrap()).unwrap();
+    assert_eq!(again.graph.to_string(), program.graph.to_string());
+}
+
+#[test]
+fn weights_may_stand_beside_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.onnx");
+    let options = dlbc_proto::WriteOptions { external_above: Some(0) };
+    dlbc_proto::write_model_with(&path, &write(&rich()).unwrap(), &options).unwrap();
+    let again = read(&dlbc_proto::read_model(&path, &Limits::default()).unwrap()).unwrap();
+    assert_eq!(again.graph.to_string(), rich().graph.to_string());
+}
+
+#[test]
+fn a_plain_model_is_no_artifact() {
+    let model = dlbc_artifact::plain(&rich().graph).unwrap();
+    assert!(!is_artifact(&model));
+    assert!(matches!(reread(&model), Err(ArtifactError::Format { .. })));
+}
+
+/// Replaces the primitive of the first node whose primitive has `part` in it.
+fn with_prim(part: &str, prim: &str) -> Result<Program, ArtifactError> {
+    let mut model = write(&rich()).unwrap();
+    let nodes = &mut model.graph.as_mut().unwrap().node;
+    let entries = nodes.iter_mut().flat_map(|n| &mut n.metadata_props);
+    let mut entry = entries.filter(|p| p.key() == "dlbc.prim" && p.value().contains(part));
+    entry.next().unwrap().value = Some(prim.into());
+    reread(&model)
+}
+
+#[test]
+fn damaged_primitives_are_refused() {
+    let max = usize::MAX;
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    let grows = vec!["floor(a+b+c+d+e+f+g+h/(1))"; 100].join("*");
+    for (part, prim) in [
+        ("Unary", "{".into()),
+        ("Unary", deep),
+        ("Unary", "\"Input\"".into()),
+        ("Unary", "{\"Const\":null}".into()),
+        ("Unary", "{\"Iota\":{\"len\":5}}".into()),
+        ("Unary", format!("{{\"Gather\":{{\"axis\":{max}}}}}")),
+        ("GuardedDiv", format!("{{\"ScatterAdd\":{{\"axis\":{max},\"to\":3}}}}")),
+        ("GuardedDiv", format!("{{\"ScatterAdd\":{{\"axis\":{},\"to\":3}}}}", max - 1)),
+        ("Reshape", "{\"Reshape\":{\"to\":[-1,-1]}}".into()),
+        ("Reshape", format!("{{\"Expand\":{{\"to\":[{},1,1,1]}}}}", i64::MAX)),
+        ("Reshape", format!("{{\"Reshape\":{{\"to\":[\"{grows}\"]}}}}")),
+        ("\"Slice\"", format!("{{\"Slice\":{{\"axis\":1,\"start\":0,\"len\":{},\"step\":1}}}}", i64::MIN)),
+        ("\"Slice\"", format!("{{\"Slice\":{{\"axis\":1,\"start\":0,\"len\":2,\"step\":{}}}}}", i64::MIN)),
+        ("Dims", "{\"Dims\":{\"dims\":[5],\"values\":[1]}}".into()),
+        ("Dims", format!("{{\"Dims\":{{\"dims\":[{max},{max}],\"values\":[1]}}}}")),
+        ("Iota", format!("{{\"Iota\":{{\"len\":{}}}}}", i64::MAX)),
+        ("Reduce", "{\"Reduce\":{\"kind\":\"ArgMax\",\"axes\":[1,1],\"keep\":true}}".into()),
+        ("WindowMax\"", "{\"WindowMax\":{\"kernel\":[0],\"strides\":[],\"before\":[],\"after\":[],\"dilations\":[],\"ceil\":true}}".into()),
+    ] {
+        assert!(with_prim(part, &prim).is_err(), "{prim}");
+    }
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    type Damage = fn(&mut ModelProto);
+    let damages: [(&str, Damage); 10] = [
+        ("no info", |m| m.metadata_props.retain(|p| p.key() != "dlbc.info")),
+        ("no outputs", |m| m.metadata_props.retain(|p| p.key() != "dlbc.outputs")),
+        ("format", |m| m.metadata_props[0].value = Some("0".into())),
+        ("order", |m| m.graph.as_mut().unwrap().node.reverse()),
+        ("no nodes", |m| m.graph.as_mut().unwrap().node.clear()),
+        ("no constants", |m| m.graph.as_mut().unwrap().initializer.clear()),
+        ("no inputs", |m| m.graph.as_mut().unwrap().input.clear()),
+        ("a node twice", |m| {
+            let nodes = &mut m.graph.as_mut().unwrap().node;
+            let last = nodes.last().unwrap().clone();
+            let node = nodes.iter().rev().find(|n| !n.metadata_props.is_empty()).cloned().unwrap_or(last);
+            nodes.push(node);
+        }),
+        ("no operands", |m| m.graph.as_mut().unwrap().node.iter_mut().for_each(|n| n.input.clear())),
+        ("no results", |m| m.graph.as_mut().unwrap().node.iter_mut().for_each(|n| n.output.clear())),
+    ];
+    for (what, damage) in damages {
+        let mut model = write(&rich()).unwrap();
+        damage(&mut model);
+        let read = reread(&model);
+        assert!(read.is_err(), "{what}");
+    }
+}
+
+#[test]
+fn errors_name_the_node() {
+    let error = with_prim("GuardedDiv", "{\"Binary\":\"And\"}").map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("second/GuardedDiv"), "{error}");
+}
+
+proptest! {
+    /// Bytes changed anywhere: an error or a program, never a panic.
+    #[test]
+    fn changed_bytes_never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+        let mut bytes = encode(&write(&rich()).unwrap());
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(model) = decode(&bytes, &Limits::default()) {
+            let _ = read(&model);
+        }
+    }
+}
+
+#[test]
+fn a_symbol_of_no_input_has_no_spelling() {
+    let mut b = Builder::new();
+    let x = b.input("x", ty("f32[2*n]"));
+    let y = b.add(Prim::Iota { len: dim("n") }, &[]);
+    let mut graph = b.finish();
+    graph.add_output("x", x);
+    graph.add_output("y", y);
+    let Err(error) = dlbc_artifact::plain(&graph) else { panic!("it was written") };
+    assert!(error.is_unsupported() && error.to_string().contains("dimension `n`"), "{error}");
+}
