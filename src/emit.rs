@@ -25,7 +25,9 @@ pub fn dot(compiled: &Compiled) -> String {
     let rules: HashMap<NodeId, String> = (relevance.forward.iter())
         .filter_map(|(rule, node)| Some((*node, relevance.graph.op(*rule).rule.as_ref()?.to_string())))
         .collect();
-    let mut out = String::from("digraph model {\n  rankdir=TB;\n  node [shape=box, fontname=\"sans-serif\", fontsize=11];\n");
+    let mut out = String::from(
+        "digraph model {\n  rankdir=TB;\n  node [shape=box, fontname=\"sans-serif\", fontsize=11];\n",
+    );
     for id in graph.topological() {
         let node = graph.node(id);
         if node.op.is_const() {
@@ -44,7 +46,13 @@ pub fn dot(compiled: &Compiled) -> String {
         let _ = writeln!(out, "  n{} [label=\"{op}\\n{name}{rule}\"{style}];", id.index());
         for value in graph.node_inputs(id) {
             if !graph.op(value.node).is_const() {
-                let _ = writeln!(out, "  n{} -> n{} [label=\"{}\"];", value.node.index(), id.index(), graph.ty(value).shape);
+                let _ = writeln!(
+                    out,
+                    "  n{} -> n{} [label=\"{}\"];",
+                    value.node.index(),
+                    id.index(),
+                    graph.ty(value).shape
+                );
             }
         }
     }

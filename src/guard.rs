@@ -86,7 +86,10 @@ mod tests {
     fn a_panic_becomes_a_message() {
         assert_eq!(contained(|| 7), Ok(7));
         let message = contained(|| panic!("broken {}", 1)).unwrap_err();
-        assert!(message.starts_with("broken 1 (at src/guard.rs:") || message.contains("guard.rs"), "{message}");
+        assert!(
+            message.starts_with("broken 1 (at src/guard.rs:") || message.contains("guard.rs"),
+            "{message}"
+        );
         let _ = panic::take_hook();
     }
 }

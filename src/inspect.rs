@@ -74,7 +74,12 @@ fn text(inspection: &Inspection) -> String {
         }
     }
     if !inspection.unsupported.is_empty() {
-        let columns = [("unsupported", Align::Left), ("nodes", Align::Right), ("names", Align::Left), ("why", Align::Left)];
+        let columns = [
+            ("unsupported", Align::Left),
+            ("nodes", Align::Right),
+            ("names", Align::Left),
+            ("why", Align::Left),
+        ];
         let mut table = Table::new(&columns);
         for item in &inspection.unsupported {
             let mut names = item.nodes.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");

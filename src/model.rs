@@ -42,8 +42,12 @@ pub fn compile(model: &Model, options: &Options, console: Console) -> anyhow::Re
     };
     let info = &compiled.program.info;
     if options.output.is_none() && info.outputs.len() > 1 {
-        let others: Vec<String> =
-            info.outputs.iter().filter(|o| **o != info.explained).map(|o| format!("`{}`", visible(o))).collect();
+        let others: Vec<String> = info
+            .outputs
+            .iter()
+            .filter(|o| **o != info.explained)
+            .map(|o| format!("`{}`", visible(o)))
+            .collect();
         console.note(format!(
             "explained output `{}`; `--output` chooses another: {}",
             visible(&info.explained),
@@ -57,7 +61,12 @@ pub fn compile(model: &Model, options: &Options, console: Console) -> anyhow::Re
 ///
 /// # Errors
 /// For an invalid or unsupported model, and for flags that an artifact cannot obey.
-pub fn load(path: &Path, explain: &ExplainArgs, limits: &LimitArgs, console: Console) -> anyhow::Result<Loaded> {
+pub fn load(
+    path: &Path,
+    explain: &ExplainArgs,
+    limits: &LimitArgs,
+    console: Console,
+) -> anyhow::Result<Loaded> {
     let options = explain.options(limits)?;
     let clock = Instant::now();
     let model = read(path, limits, console)?;
@@ -78,7 +87,10 @@ pub fn load(path: &Path, explain: &ExplainArgs, limits: &LimitArgs, console: Con
 pub fn check_artifact(program: &Program, explain: &ExplainArgs) -> anyhow::Result<()> {
     let late = explain.compile_time();
     if !late.is_empty() {
-        return Err(usage(format!("the model is compiled already: {} must be given to `dlbc compile`", late.join(", "))));
+        return Err(usage(format!(
+            "the model is compiled already: {} must be given to `dlbc compile`",
+            late.join(", ")
+        )));
     }
     match explain.output() {
         Some(output) if output != program.info.explained => Err(usage(format!(

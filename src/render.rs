@@ -47,7 +47,8 @@ pub fn heatmap(
     let from_file = inputs.picture.as_ref().map(|p| &p.0).or(inputs.features.as_ref().map(|f| &f.0));
     let mut explained = info.inputs.iter().filter(|i| explanation.relevance.contains_key(&i.name));
     let chosen = explained.clone().find(|i| Some(&i.name) == from_file).or_else(|| explained.next());
-    let name = &chosen.ok_or_else(|| unsupported("no input of the model carries relevance: nothing to draw"))?.name;
+    let name =
+        &chosen.ok_or_else(|| unsupported("no input of the model carries relevance: nothing to draw"))?.name;
     let (Some(value), Some(relevance)) = (inputs.tensors.get(name), explanation.relevance.get(name)) else {
         return Err(unsupported(format!("input `{}` has no relevance to draw", visible(name))));
     };
@@ -71,7 +72,13 @@ pub fn heatmap(
     Ok(Heatmap { path: path.to_path_buf(), png: png(&image)? })
 }
 
-fn caption(sample: usize, batch: usize, relevance: &Tensor, explanation: &Explanation, args: &RunArgs) -> String {
+fn caption(
+    sample: usize,
+    batch: usize,
+    relevance: &Tensor,
+    explanation: &Explanation,
+    args: &RunArgs,
+) -> String {
     let target = match (args.target, explanation.targets.get(sample).or(explanation.targets.first())) {
         (Target::Argmax, Some(unit)) => format!("argmax {unit}"),
         (Target::Difference(a, b), _) => format!("{a} minus {b}"),

@@ -41,7 +41,8 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     times.compile = loaded.compile_seconds;
 
     // The pictures are drawn before anything is written: an error leaves no file.
-    let heatmap = args.heatmap.as_ref().map(|path| render::heatmap(path, &info, &inputs, &explanation, args, console));
+    let heatmap =
+        args.heatmap.as_ref().map(|path| render::heatmap(path, &info, &inputs, &explanation, args, console));
     let heatmap = heatmap.transpose()?;
     if let (Some(format), Some(path)) = (format, &args.out) {
         format.save(path, &contents(&info, &explanation, args))?;

@@ -85,8 +85,15 @@ struct Row {
 
 impl Summary {
     /// The summary of an explanation.
-    pub fn new(info: &Info, device: &str, explanation: &Explanation, seconds: Times, args: &RunArgs) -> Summary {
-        let outputs = explanation.outputs.iter().map(|(name, tensor)| (name.clone(), output(tensor))).collect();
+    pub fn new(
+        info: &Info,
+        device: &str,
+        explanation: &Explanation,
+        seconds: Times,
+        args: &RunArgs,
+    ) -> Summary {
+        let outputs =
+            explanation.outputs.iter().map(|(name, tensor)| (name.clone(), output(tensor))).collect();
         let mut summary = Summary {
             model: info.model.clone(),
             device: device.into(),
@@ -122,7 +129,14 @@ impl Summary {
     /// Tables.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        let _ = writeln!(out, "model    {} ({}, rules {}, mode {})", visible(&self.model), self.device, self.rules, self.mode);
+        let _ = writeln!(
+            out,
+            "model    {} ({}, rules {}, mode {})",
+            visible(&self.model),
+            self.device,
+            self.rules,
+            self.mode
+        );
         for (name, output) in &self.outputs {
             let _ = writeln!(out, "output   {} {:?}{}", visible(name), output.shape, greatest(output));
         }
@@ -140,20 +154,32 @@ impl Summary {
         if let Some(audit) = &self.audit {
             out.push('\n');
             out.push_str(&ledger(audit).text(0));
-            let _ = writeln!(out, "closes to {} of the start", number(relative(audit.residual, self.start), 2));
+            let _ =
+                writeln!(out, "closes to {} of the start", number(relative(audit.residual, self.start), 2));
         }
         let t = &self.seconds;
-        let times = [("load", t.load), ("compile", t.compile), ("prepare", t.prepare), ("forward", t.forward), ("reverse", t.reverse)];
-        let times: Vec<String> = times.iter().map(|(name, s)| format!("{name} {} s", number(*s, 3))).collect();
-        let medians = self.repeat.map(|n| format!(" (forward and reverse: medians of {n})")).unwrap_or_default();
+        let times = [
+            ("load", t.load),
+            ("compile", t.compile),
+            ("prepare", t.prepare),
+            ("forward", t.forward),
+            ("reverse", t.reverse),
+        ];
+        let times: Vec<String> =
+            times.iter().map(|(name, s)| format!("{name} {} s", number(*s, 3))).collect();
+        let medians =
+            self.repeat.map(|n| format!(" (forward and reverse: medians of {n})")).unwrap_or_default();
         let _ = writeln!(out, "\n{}{medians}", times.join(", "));
         out
     }
 
     /// Where the starting relevance went.
     fn balance(&self) -> Table {
-        let mut table = Table::new(&[("relevance", Align::Left), ("sum", Align::Right), ("share", Align::Right)]);
-        let share = |v: f64| if self.start == 0.0 { String::new() } else { format!("{:.2} %", 100.0 * v / self.start) };
+        let mut table =
+            Table::new(&[("relevance", Align::Left), ("sum", Align::Right), ("share", Align::Right)]);
+        let share = |v: f64| {
+            if self.start == 0.0 { String::new() } else { format!("{:.2} %", 100.0 * v / self.start) }
+        };
         for (name, sum) in &self.inputs {
             table.row([format!("input {name}"), number(*sum, 6), share(*sum)]);
         }
@@ -196,8 +222,13 @@ fn output(tensor: &Tensor) -> Output {
 }
 
 fn greatest(output: &Output) -> String {
-    let pairs: Vec<String> =
-        output.argmax.iter().zip(&output.max).take(LISTED).map(|(unit, v)| format!("{unit} ({})", number(*v, 5))).collect();
+    let pairs: Vec<String> = output
+        .argmax
+        .iter()
+        .zip(&output.max)
+        .take(LISTED)
+        .map(|(unit, v)| format!("{unit} ({})", number(*v, 5)))
+        .collect();
     match (output.argmax.len(), pairs.is_empty()) {
         (_, true) => String::new(),
         (n, _) if n > LISTED => format!("  argmax {}, ..", pairs.join(", ")),
@@ -249,7 +280,15 @@ fn ledger(audit: &Audit) -> Table {
     }
     let absorbed: f64 = audit.rows.iter().map(|r| r.absorbed).sum();
     let none = String::new;
-    table.footer(["total".into(), none(), none(), none(), none(), number(absorbed, 6), number(audit.residual, 2)]);
+    table.footer([
+        "total".into(),
+        none(),
+        none(),
+        none(),
+        none(),
+        number(absorbed, 6),
+        number(audit.residual, 2),
+    ]);
     table
 }
 

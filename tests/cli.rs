@@ -68,7 +68,8 @@ fn one_node(folder: &TempDir, op: &str, node_name: &str) -> String {
     let node = write::node(op, node_name, &["x"], &["y"], vec![]);
     let x = write::value_info("x", DataType::F32, &[write::Dim::Value(1), write::Dim::Value(2)]);
     let y = write::value_info("y", DataType::F32, &[write::Dim::Value(1), write::Dim::Value(2)]);
-    let model = write::model(write::graph("g", vec![node], vec![], vec![x], vec![y]), vec![write::opset("", 17)]);
+    let model =
+        write::model(write::graph("g", vec![node], vec![], vec![x], vec![y]), vec![write::opset("", 17)]);
     let file = path(folder, "model.onnx");
     fs::write(&file, dlbc_proto::encode(&model)).unwrap();
     file
@@ -76,7 +77,9 @@ fn one_node(folder: &TempDir, op: &str, node_name: &str) -> String {
 
 #[test]
 fn help_shows_an_example_and_the_version_is_known() {
-    for words in [&["--help"][..], &["--version"], &["compile", "--help"], &["run", "-h"], &["inspect", "--help"]] {
+    for words in
+        [&["--help"][..], &["--version"], &["compile", "--help"], &["run", "-h"], &["inspect", "--help"]]
+    {
         assert!(ok(&[words]).contains("dlbc"));
     }
     assert!(ok(&[&["run", "--help"]]).contains("dlbc run fixtures/digits_cnn/model.onnx --image"));
@@ -93,11 +96,15 @@ fn every_shell_completes() {
 fn the_summary_has_the_keys_of_the_contract() {
     let summary = json(&[&["run", DIGITS], &DIGIT]);
     assert_eq!(summary["model"], "model.onnx");
-    assert_eq!((&summary["device"], &summary["rules"], &summary["mode"]), (&"cpu".into(), &"dlb".into(), &"default".into()));
+    assert_eq!(
+        (&summary["device"], &summary["rules"], &summary["mode"]),
+        (&"cpu".into(), &"dlb".into(), &"default".into())
+    );
     assert_eq!(summary["outputs"]["logits"]["shape"], serde_json::json!([1, 10]));
     assert_eq!(summary["outputs"]["logits"]["argmax"], serde_json::json!([1]));
     assert_eq!(summary["start"], 100.0);
-    let (inputs, absorbed) = (summary["inputs"]["input"].as_f64().unwrap(), summary["absorbed"].as_f64().unwrap());
+    let (inputs, absorbed) =
+        (summary["inputs"]["input"].as_f64().unwrap(), summary["absorbed"].as_f64().unwrap());
     assert!((inputs + absorbed - 100.0).abs() < 1e-3, "{inputs} {absorbed}");
     for phase in ["load", "compile", "forward", "reverse"] {
         assert!(summary["seconds"][phase].as_f64().unwrap() > 0.0, "{phase}");
@@ -252,7 +259,9 @@ fn code_2_wrong_arguments() {
     assert!(fails(2, &[&["run", DIGITS], &DIGIT, &BATCH]).contains("twice"));
     assert!(fails(2, &[&["run", DIGITS, "--rules", "magic"], &DIGIT]).contains("magic"));
     assert!(fails(2, &[&["run", DIGITS, "--output", "magic"], &DIGIT]).contains("magic"));
-    assert!(fails(2, &[&["run", DIGITS, "--out", "no/such/folder/r.npz"], &DIGIT]).contains("no/such/folder"));
+    assert!(
+        fails(2, &[&["run", DIGITS, "--out", "no/such/folder/r.npz"], &DIGIT]).contains("no/such/folder")
+    );
 }
 
 #[test]
@@ -266,7 +275,9 @@ fn code_3_invalid_model_or_input() {
     fs::write(&table, "a,b\n1,x\n").unwrap();
     assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("row 0, column 2 `b`"));
     fs::write(&table, "a,b\n1,2\n").unwrap();
-    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected by input `X`, found 2"));
+    assert!(
+        fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected by input `X`, found 2")
+    );
     let other = fails(3, &[&["run", DIGITS, "--input", "input=fixtures/digits_cnn/digit.png"]]);
     assert!(other.contains("not a .npy array"), "{other}");
     let swapped = ["--inputs", "fixtures/digits_cnn/model.onnx"];
@@ -281,14 +292,18 @@ fn code_4_not_supported() {
     assert!(ok(&[&["inspect", &model]]).contains("NonMaxSuppression"));
     let error = fails(4, &[&["run", DIGITS, "--text", "hello", "--report", "r.html"]]);
     assert_eq!(error, "error: `--text`, `--report` are not supported yet");
-    for later in [&["--mode", "contrastive"], &["--scaler", "1"], &["--task", "x"], &["--rules", "own.toml"]] {
+    for later in [&["--mode", "contrastive"], &["--scaler", "1"], &["--task", "x"], &["--rules", "own.toml"]]
+    {
         fails(4, &[&["run", DIGITS], &DIGIT, later]);
     }
 }
 
 #[test]
 fn code_5_no_device() {
-    assert_eq!(fails(5, &[&["run", DIGITS, "--device", "cuda"], &DIGIT]), "error: this build has no CUDA backend");
+    assert_eq!(
+        fails(5, &[&["run", DIGITS, "--device", "cuda"], &DIGIT]),
+        "error: this build has no CUDA backend"
+    );
     fails(5, &[&["run", DIGITS, "--device", "cuda:1"], &DIGIT]);
 }
 

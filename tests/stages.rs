@@ -8,7 +8,8 @@ use common::root;
 use dlbc_compiler::{Options, compile};
 
 fn stages(path: &str) -> String {
-    let model = dlbc_proto::read_model(&root().join("fixtures").join(path), &dlbc_proto::Limits::default()).unwrap();
+    let model =
+        dlbc_proto::read_model(&root().join("fixtures").join(path), &dlbc_proto::Limits::default()).unwrap();
     let c = compile(&model, &Options::default()).unwrap();
     // The program without its ledger: three scalars a rule would bury the rest.
     let mut program = c.program.graph.clone();

@@ -80,8 +80,18 @@ fn threads_and_repetition_do_not_change_a_bit() {
         let inputs = inputs_of(&program, &npz(&m.inputs));
         let (one, two) = (cpu(program.clone(), 1), cpu(program, 2));
         let first = explain(&two, &inputs, &Request::default()).relevance;
-        assert_eq!(first, explain(&two, &inputs, &Request::default()).relevance, "{}: two runs differ", m.name);
-        assert_eq!(first, explain(&one, &inputs, &Request::default()).relevance, "{}: 1 and 2 threads differ", m.name);
+        assert_eq!(
+            first,
+            explain(&two, &inputs, &Request::default()).relevance,
+            "{}: two runs differ",
+            m.name
+        );
+        assert_eq!(
+            first,
+            explain(&one, &inputs, &Request::default()).relevance,
+            "{}: 1 and 2 threads differ",
+            m.name
+        );
     }
 }
 

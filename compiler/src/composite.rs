@@ -121,7 +121,9 @@ fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
                 let inputs = graph.node_inputs(v.node);
                 let (Some(a), Some(b)) = (inputs.first(), inputs.get(1)) else { return false };
                 let (x, c) = if graph.constant(*b).is_some() { (*a, *b) } else { (*b, *a) };
-                let Some(c) = graph.constant(c).filter(|t| t.elems() == 1).map(|t| t.to_f64()[0]) else { return false };
+                let Some(c) = graph.constant(c).filter(|t| t.elems() == 1).map(|t| t.to_f64()[0]) else {
+                    return false;
+                };
                 let bound = if matches!(graph.op(v.node), Op::Div(_)) { c } else { 1.0 / c };
                 return match graph.op(x.node) {
                     Op::Activation(a) => match a.f {

@@ -104,7 +104,9 @@ pub enum CompileError {
         known: Vec<&'static str>,
     },
     /// The explained output does not depend on an input that carries relevance.
-    #[error("output `{0}` depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)")]
+    #[error(
+        "output `{0}` depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)"
+    )]
     NothingToExplain(Name),
     /// A bug in dlbc: a pass broke the graph.
     #[error("pass `{pass}` broke the graph: {}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -140,7 +142,9 @@ impl CompileError {
                 dlbc_proto::ErrorKind::Unsupported => ErrorKind::Unsupported,
                 _ => ErrorKind::Invalid,
             },
-            CompileError::Node { source: OpError::Limit(_), .. } | CompileError::TooManyNodes(_) => ErrorKind::Limit,
+            CompileError::Node { source: OpError::Limit(_), .. } | CompileError::TooManyNodes(_) => {
+                ErrorKind::Limit
+            }
             CompileError::Node { source: OpError::Unsupported(_), .. } => ErrorKind::Unsupported,
             CompileError::Unsupported(_) | CompileError::NothingToExplain(_) => ErrorKind::Unsupported,
             CompileError::UnknownName { .. } | CompileError::UnknownRules { .. } => ErrorKind::Usage,
@@ -160,5 +164,11 @@ fn describe(items: &[Unsupported]) -> String {
             format!("{} ×{} ({}), first `{}`", Name::new(&i.op), i.nodes.len(), i.reason, Name::new(first))
         })
         .collect();
-    format!("{} unsupported operator{} ({nodes} node{}): {}", items.len(), s(items.len()), s(nodes), list.join("; "))
+    format!(
+        "{} unsupported operator{} ({nodes} node{}): {}",
+        items.len(),
+        s(items.len()),
+        s(nodes),
+        list.join("; ")
+    )
 }

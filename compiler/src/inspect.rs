@@ -77,7 +77,9 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
         if matches!(node.op, Op::Input | Op::Const(_)) {
             continue;
         }
-        let rule_node = relevance.as_ref().and_then(|r| r.forward.iter().find(|(_, f)| **f == id).map(|(n, _)| r.graph.node(*n)));
+        let rule_node = relevance
+            .as_ref()
+            .and_then(|r| r.forward.iter().find(|(_, f)| **f == id).map(|(n, _)| r.graph.node(*n)));
         inspection.rows.push(Row {
             node: graph.value_name(Value { node: id, slot: 0 }).into(),
             onnx_op: node.origin.ops(),

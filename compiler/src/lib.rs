@@ -96,6 +96,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     }
     let own = program.info.model.clone();
     let digests = model.digests()?.into_iter();
-    program.info.hashes = digests.map(|d| (d.location.clone().unwrap_or_else(|| own.clone()), d.hex())).collect();
+    program.info.hashes =
+        digests.map(|d| (d.location.clone().unwrap_or_else(|| own.clone()), d.hex())).collect();
     Ok(Compiled { model: graph, relevance, program, phases, dump })
 }

@@ -159,7 +159,9 @@ fn sum(b: &mut Builder, mut wires: impl Iterator<Item = Value>) -> Value {
 fn audit(b: &mut Builder, row: usize, r: Value, passed: &[Value], absorbed: &[Value]) {
     let received = b.total(r);
     let zero = b.scalar_like(0.0, r);
-    let add = |b: &mut Builder, terms: &[Value]| terms.iter().fold(None, |s, v| Some(s.map_or(*v, |s| b.plus(s, *v))));
+    let add = |b: &mut Builder, terms: &[Value]| {
+        terms.iter().fold(None, |s, v| Some(s.map_or(*v, |s| b.plus(s, *v))))
+    };
     let out = add(b, passed).unwrap_or(zero);
     let kept = add(b, absorbed).unwrap_or(zero);
     for (name, v) in [("in", received), ("out", out), ("absorbed", kept)] {

@@ -46,7 +46,11 @@ enum Live {
 ///
 /// # Errors
 /// For an unknown output, and one that depends on no input that carries relevance.
-pub fn derive(graph: &Graph<Op>, composite: &Composite, options: &Options) -> Result<RelevanceGraph, CompileError> {
+pub fn derive(
+    graph: &Graph<Op>,
+    composite: &Composite,
+    options: &Options,
+) -> Result<RelevanceGraph, CompileError> {
     let (explained, seed_value) = explained(graph, options)?;
     let live = liveness(graph, options);
     if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
@@ -64,7 +68,8 @@ pub fn derive(graph: &Graph<Op>, composite: &Composite, options: &Options) -> Re
         &[],
     );
     // The wires that carry the relevance of each forward value.
-    let mut wires: HashMap<Value, Vec<Value>> = HashMap::from([(seed_value, vec![Value { node: seed, slot: 0 }])]);
+    let mut wires: HashMap<Value, Vec<Value>> =
+        HashMap::from([(seed_value, vec![Value { node: seed, slot: 0 }])]);
     let mut result = RelevanceGraph {
         graph: relevance,
         forward: BTreeMap::new(),
@@ -82,7 +87,8 @@ pub fn derive(graph: &Graph<Op>, composite: &Composite, options: &Options) -> Re
             continue;
         }
         let inputs = graph.node_inputs(id);
-        let operands: Vec<bool> = inputs.iter().map(|v| live.get(v).is_some_and(|l| *l != Live::No)).collect();
+        let operands: Vec<bool> =
+            inputs.iter().map(|v| live.get(v).is_some_and(|l| *l != Live::No)).collect();
         let role = graph.op(id).role(&operands);
         let Some(rule) = composite.rule(graph, id, &role, &operands) else { continue };
         let targets = targets(&rule, &operands);
@@ -91,7 +97,13 @@ pub fn derive(graph: &Graph<Op>, composite: &Composite, options: &Options) -> Re
         }
         let names: Vec<String> = inputs.iter().map(|v| graph.value_name(*v).to_string()).collect();
         let node = Node {
-            op: rule_node(Some(rule), &graph.op(id).title(), &[graph.value_name(y).to_string()], &names, targets.clone()),
+            op: rule_node(
+                Some(rule),
+                &graph.op(id).title(),
+                &[graph.value_name(y).to_string()],
+                &names,
+                targets.clone(),
+            ),
             names: targets.iter().map(|k| format!("R.{}", names[*k])).collect(),
             types: targets.iter().map(|k| graph.ty(inputs[*k]).with_dtype(DType::F32)).collect(),
             origin: graph.node(id).origin.clone(),
@@ -122,13 +134,19 @@ pub fn derive(graph: &Graph<Op>, composite: &Composite, options: &Options) -> Re
 
 fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
     let found = match &options.output {
-        None => graph.outputs().iter().find(|(_, v)| graph.ty(*v).dtype.is_float()).or(graph.outputs().first()),
+        None => {
+            graph.outputs().iter().find(|(_, v)| graph.ty(*v).dtype.is_float()).or(graph.outputs().first())
+        }
         Some(name) => graph.outputs().iter().find(|(n, _)| n == name),
     };
     found.cloned().ok_or_else(|| {
         let known: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
         let name = options.output.as_deref().unwrap_or_default();
-        CompileError::UnknownName { what: "--output", name: Name::new(name), known: crate::import::nearest(name, &known) }
+        CompileError::UnknownName {
+            what: "--output",
+            name: Name::new(name),
+            known: crate::import::nearest(name, &known),
+        }
     })
 }
 
@@ -142,7 +160,13 @@ fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
     }
 }
 
-fn rule_node(rule: Option<Rule>, op: &str, results: &[String], operands: &[String], targets: Vec<usize>) -> RuleNode {
+fn rule_node(
+    rule: Option<Rule>,
+    op: &str,
+    results: &[String],
+    operands: &[String],
+    targets: Vec<usize>,
+) -> RuleNode {
     RuleNode { rule, op: op.into(), results: results.to_vec(), operands: operands.to_vec(), targets }
 }
 
@@ -204,7 +228,13 @@ impl fmt::Display for RelevanceGraph {
             let Some(rule) = &op.rule else { continue };
             let results: Vec<String> = op.targets.iter().map(|k| format!("R.{}", op.operands[*k])).collect();
             let incoming: Vec<String> = op.results.iter().map(|r| format!("R.{r}")).collect();
-            write!(f, "  {} = {rule}({}; {})", results.join(", "), incoming.join(", "), op.operands.join(", "))?;
+            write!(
+                f,
+                "  {} = {rule}({}; {})",
+                results.join(", "),
+                incoming.join(", "),
+                op.operands.join(", ")
+            )?;
             writeln!(f, "   // {}", op.op)?;
         }
         writeln!(f, "}}")

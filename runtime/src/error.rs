@@ -65,7 +65,9 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// An output whose shape cannot be seeded.
-    #[error("output `{output}` of shape {shape:?} cannot be explained by a unit: at most [batch, position, unit] is supported")]
+    #[error(
+        "output `{output}` of shape {shape:?} cannot be explained by a unit: at most [batch, position, unit] is supported"
+    )]
     OutputRank {
         /// The explained output.
         output: String,

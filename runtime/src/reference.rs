@@ -33,7 +33,12 @@ impl Backend for ReferenceBackend {
         _: &RunOptions,
     ) -> Result<Box<dyn Plan>, RuntimeError> {
         let stages = split(graph, forward, reverse)?;
-        Ok(Box::new(Interpreter { graph: graph.clone(), stages, forward: forward.to_vec(), reverse: reverse.to_vec() }))
+        Ok(Box::new(Interpreter {
+            graph: graph.clone(),
+            stages,
+            forward: forward.to_vec(),
+            reverse: reverse.to_vec(),
+        }))
     }
 }
 
@@ -56,7 +61,8 @@ impl Interpreter {
             }
             let operands = self.graph.node_inputs(*id);
             let made = {
-                let arrays: Option<Vec<&Array>> = operands.iter().map(|v| values.get(v).map(|a| &**a)).collect();
+                let arrays: Option<Vec<&Array>> =
+                    operands.iter().map(|v| values.get(v).map(|a| &**a)).collect();
                 let arrays = arrays.ok_or_else(|| self.failed(*id, "an operand is missing"))?;
                 reference::eval(prim, &arrays).map_err(|e| self.failed(*id, &e.to_string()))?
             };
@@ -91,7 +97,9 @@ impl Interpreter {
 
     fn results(&self, names: &[String], outputs: &[Value], values: &Values) -> Tensors {
         let pairs = names.iter().zip(outputs);
-        pairs.filter_map(|(n, v)| Some((n.clone(), values.get(v)?.to_tensor(self.graph.ty(*v).dtype)))).collect()
+        pairs
+            .filter_map(|(n, v)| Some((n.clone(), values.get(v)?.to_tensor(self.graph.ty(*v).dtype))))
+            .collect()
     }
 }
 
@@ -100,7 +108,8 @@ impl Plan for Interpreter {
         let stage = &self.stages.forward;
         let values = self.run(stage, self.feed(stage, inputs, None)?)?;
         let outputs = self.results(&self.forward, &stage.outputs, &values);
-        let saved: Values = self.stages.saved.iter().filter_map(|v| Some((*v, values.get(v)?.clone()))).collect();
+        let saved: Values =
+            self.stages.saved.iter().filter_map(|v| Some((*v, values.get(v)?.clone()))).collect();
         Ok((outputs, Saved(Box::new(saved))))
     }
 
@@ -113,7 +122,9 @@ impl Plan for Interpreter {
     }
 
     fn memory(&self) -> MemoryReport {
-        let bytes = |v: &Value| self.graph.ty(*v).shape.as_known().map_or(0, |d| d.iter().product::<usize>() as u64 * 8);
+        let bytes = |v: &Value| {
+            self.graph.ty(*v).shape.as_known().map_or(0, |d| d.iter().product::<usize>() as u64 * 8)
+        };
         let constants = self.graph.nodes().filter(|id| matches!(self.graph.op(*id), Prim::Const(_)));
         MemoryReport {
             constant_bytes: constants.map(|node| bytes(&Value { node, slot: 0 })).sum(),

@@ -76,7 +76,8 @@ pub(crate) struct Seed {
 /// Makes the seed of an output: `[batch, unit]`, `[batch, position, unit]`, `[unit]` or a single value.
 pub(crate) fn seed(name: &str, output: &Tensor, request: &Request) -> Result<Seed, RuntimeError> {
     let dims = output.dims();
-    let out_of_range = |target: i64| RuntimeError::Target { target, output: name.into(), shape: dims.to_vec() };
+    let out_of_range =
+        |target: i64| RuntimeError::Target { target, output: name.into(), shape: dims.to_vec() };
     let (rows, positions, units) = match dims {
         [] => (1, 1, 1),
         [u] => (1, 1, *u),

@@ -95,7 +95,11 @@ impl Session {
     ///
     /// # Errors
     /// When the backend cannot run one of its nodes: lists them all.
-    pub fn new(program: Program, backend: Box<dyn Backend>, options: RunOptions) -> Result<Session, RuntimeError> {
+    pub fn new(
+        program: Program,
+        backend: Box<dyn Backend>,
+        options: RunOptions,
+    ) -> Result<Session, RuntimeError> {
         let nodes = backend.check(&program.graph);
         if !nodes.is_empty() {
             return Err(RuntimeError::Unsupported { backend: backend.name(), nodes });
@@ -127,12 +131,15 @@ impl Session {
 
         let clock = Instant::now();
         let (made, saved) = plan.forward(inputs)?;
-        let outputs: Tensors =
-            made.into_iter().map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v)).collect();
+        let outputs: Tensors = made
+            .into_iter()
+            .map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v))
+            .collect();
         let forward = clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
-        let explained = outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
+        let explained =
+            outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
         let seed = seed(&info.explained, explained, request)?;
         let made = plan.reverse(inputs, saved, &seed.tensor)?;
         let seconds = Seconds { prepare, forward, reverse: clock.elapsed().as_secs_f64() };
@@ -161,8 +168,10 @@ impl Session {
             });
             rows.collect()
         });
-        let relevance: Tensors =
-            made.iter().filter_map(|(k, v)| Some((k.strip_prefix("relevance/")?.to_string(), v.clone()))).collect();
+        let relevance: Tensors = made
+            .iter()
+            .filter_map(|(k, v)| Some((k.strip_prefix("relevance/")?.to_string(), v.clone())))
+            .collect();
         let explained = info.inputs.iter().filter(|i| i.explained);
         let inputs: BTreeMap<String, f64> = explained
             .filter_map(|i| Some((i.name.clone(), relevance.get(&i.name)?.to_f64().iter().sum())))
@@ -193,12 +202,17 @@ impl Session {
         for name in &request.keep {
             let full = format!("relevance/{name}");
             if !all.contains(&&full) {
-                let known = all.iter().filter_map(|n| n.strip_prefix("relevance/")).take(20).map(|n| format!("`{n}`"));
+                let known = all
+                    .iter()
+                    .filter_map(|n| n.strip_prefix("relevance/"))
+                    .take(20)
+                    .map(|n| format!("`{n}`"));
                 return Err(RuntimeError::UnknownRelevance { name: name.clone(), known: known.collect() });
             }
             wanted.push(full);
         }
-        let rest = |prefix: &'static str| all.iter().filter(move |n| n.starts_with(prefix)).map(|n| n.to_string());
+        let rest =
+            |prefix: &'static str| all.iter().filter(move |n| n.starts_with(prefix)).map(|n| n.to_string());
         if request.keep_all {
             wanted.extend(rest("relevance/"));
         }
@@ -231,7 +245,8 @@ impl Session {
             }
         }
         let forward: Vec<String> = self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
-        let plan: Arc<dyn Plan> = Arc::from(self.backend.prepare(&graph, &forward, &key.reverse, &self.options)?);
+        let plan: Arc<dyn Plan> =
+            Arc::from(self.backend.prepare(&graph, &forward, &key.reverse, &self.options)?);
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.insert(0, (key, plan.clone()));
         plans.truncate(PLANS);

@@ -50,8 +50,11 @@ pub fn split(graph: &Graph<Prim>, forward: &[String], reverse: &[String]) -> Res
         }
     }
     let first = ancestors(graph, &forward, &HashSet::new());
-    let computed: HashSet<NodeId> =
-        first.iter().filter(|id| !constant.contains(id) && !matches!(graph.op(**id), Prim::Input)).copied().collect();
+    let computed: HashSet<NodeId> = first
+        .iter()
+        .filter(|id| !constant.contains(id) && !matches!(graph.op(**id), Prim::Input))
+        .copied()
+        .collect();
     let second = ancestors(graph, &reverse, &computed);
     let mut saved = BTreeSet::new();
     for id in &second {
@@ -66,7 +69,11 @@ pub fn split(graph: &Graph<Prim>, forward: &[String], reverse: &[String]) -> Res
         used.map(|id| Value { node: *id, slot: 0 }).collect()
     };
     let stage = |nodes: &HashSet<NodeId>, extra: &[Value], outputs: Vec<Value>| Stage {
-        nodes: order.iter().filter(|id| nodes.contains(id) && !extra.iter().any(|v| v.node == **id)).copied().collect(),
+        nodes: order
+            .iter()
+            .filter(|id| nodes.contains(id) && !extra.iter().any(|v| v.node == **id))
+            .copied()
+            .collect(),
         inputs: inputs(nodes).into_iter().chain(extra.iter().copied()).collect(),
         outputs,
     };

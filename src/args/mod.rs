@@ -17,7 +17,14 @@ use clap_complete::Shell;
 
 /// Explains what a neural network's answer rests on: relevance for any ONNX model.
 #[derive(Debug, Parser)]
-#[command(name = "dlbc", version, about, max_term_width = 110, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "dlbc",
+    version,
+    about,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -176,7 +183,19 @@ mod tests {
 
     #[test]
     fn negative_values_need_no_equals_sign() {
-        let args = run_args(&["--target", "-1", "--position", "-2", "--image", "x.png", "--mean", "-0.5,1", "--multiplier", "-3"]).unwrap();
+        let args = run_args(&[
+            "--target",
+            "-1",
+            "--position",
+            "-2",
+            "--image",
+            "x.png",
+            "--mean",
+            "-0.5,1",
+            "--multiplier",
+            "-3",
+        ])
+        .unwrap();
         assert_eq!(args.target, Target::Index(-1));
         assert_eq!((args.position, args.multiplier), (Some(-2), -3.0));
         assert_eq!(args.picture.mean, Some(vec![-0.5, 1.0]));

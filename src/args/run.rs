@@ -32,7 +32,13 @@ pub struct RunArgs {
     pub picture: PictureArgs,
 
     /// Which output unit gets the starting relevance: argmax, an index (-1 is the last), a difference A-B, or all.
-    #[arg(long, value_name = "TARGET", default_value = "argmax", allow_hyphen_values = true, help_heading = "Target")]
+    #[arg(
+        long,
+        value_name = "TARGET",
+        default_value = "argmax",
+        allow_hyphen_values = true,
+        help_heading = "Target"
+    )]
     pub target: Target,
     /// Sequence position of the target, for outputs of shape [batch, position, unit] [default: the last].
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Target")]

@@ -40,7 +40,11 @@ pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
 
 /// A finite number.
 pub fn finite(text: &str) -> Result<f64, String> {
-    text.trim().parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(|| format!("`{text}` is no finite number"))
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|v: &f64| v.is_finite())
+        .ok_or_else(|| format!("`{text}` is no finite number"))
 }
 
 /// A finite number other than zero.
@@ -152,7 +156,11 @@ impl FromStr for Keep {
             "all" => Ok(Keep::All),
             _ => {
                 let names: Vec<String> = text.split(',').filter(|n| !n.is_empty()).map(Into::into).collect();
-                if names.is_empty() { Err("inputs, all or tensor names expected".into()) } else { Ok(Keep::Names(names)) }
+                if names.is_empty() {
+                    Err("inputs, all or tensor names expected".into())
+                } else {
+                    Ok(Keep::Names(names))
+                }
             }
         }
     }

@@ -73,7 +73,8 @@ impl Canvas {
     pub fn text(&mut self, x: u32, y: u32, text: &str, color: Rgb<u8>) {
         let mut left = x;
         for c in text.chars() {
-            let Some(glyph) = get_raster(c, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT)) else {
+            let Some(glyph) = get_raster(c, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT))
+            else {
                 continue;
             };
             for (dy, row) in glyph.rows().enumerate() {

@@ -89,10 +89,14 @@ fn samples(subject: &Subject) -> Vec<(Vec<f64>, Vec<f64>)> {
 fn pictures(subject: &Subject, axes: Axes) -> RgbImage {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
         let picture = match subject.picture {
-            Some((crop, _)) if i == 0 && crop.dimensions() == (axes.width as u32, axes.height as u32) => crop.clone(),
+            Some((crop, _)) if i == 0 && crop.dimensions() == (axes.width as u32, axes.height as u32) => {
+                crop.clone()
+            }
             _ => rescaled(&values, axes),
         };
-        let pixel = |p| (0..axes.channels).map(|c| relevance.get(axes.index(c, p)).copied().unwrap_or(f64::NAN)).sum();
+        let pixel = |p| {
+            (0..axes.channels).map(|c| relevance.get(axes.index(c, p)).copied().unwrap_or(f64::NAN)).sum()
+        };
         let relevance = (0..axes.pixels()).map(pixel).collect();
         spatial::Sample { caption: caption(subject, i), picture, relevance }
     };
@@ -117,10 +121,15 @@ fn rescaled(values: &[f64], axes: Axes) -> RgbImage {
 
 fn bar_charts(subject: &Subject) -> RgbImage {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
-        let name = |f: usize| subject.features.and_then(|n| n.get(f).cloned()).unwrap_or_else(|| format!("feature {f}"));
+        let name = |f: usize| {
+            subject.features.and_then(|n| n.get(f).cloned()).unwrap_or_else(|| format!("feature {f}"))
+        };
         let features = values.iter().zip(&relevance).enumerate();
-        let features =
-            features.map(|(f, (value, relevance))| bars::Feature { name: name(f), value: *value, relevance: *relevance });
+        let features = features.map(|(f, (value, relevance))| bars::Feature {
+            name: name(f),
+            value: *value,
+            relevance: *relevance,
+        });
         bars::Sample { caption: caption(subject, i), features: features.collect() }
     };
     let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
@@ -149,7 +158,16 @@ mod tests {
 
     #[test]
     fn every_rank_draws() {
-        for dims in [&[][..], &[5], &[2, 5], &[2, 5, 3], &[2, 3, 4, 4], &[1, 4, 4, 3], &[1, 2, 2, 2, 2], &[0, 3, 4, 4]] {
+        for dims in [
+            &[][..],
+            &[5],
+            &[2, 5],
+            &[2, 5, 3],
+            &[2, 3, 4, 4],
+            &[1, 4, 4, 3],
+            &[1, 2, 2, 2, 2],
+            &[0, 3, 4, 4],
+        ] {
             let value = tensor(dims);
             let subject = Subject {
                 value: &value,

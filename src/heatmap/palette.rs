@@ -38,7 +38,9 @@ pub fn color(colors: Colors, t: f64) -> Rgb<u8> {
 
 /// `share` of `b` over `a`.
 pub fn blend(a: Rgb<u8>, b: Rgb<u8>, share: f64) -> Rgb<u8> {
-    Rgb(std::array::from_fn(|c| (f64::from(a.0[c]) * (1.0 - share) + f64::from(b.0[c]) * share).round() as u8))
+    Rgb(std::array::from_fn(|c| {
+        (f64::from(a.0[c]) * (1.0 - share) + f64::from(b.0[c]) * share).round() as u8
+    }))
 }
 
 /// The magnitude that gets the strongest colour: the largest but for the clipped share. 0 when all is zero.
@@ -74,7 +76,8 @@ mod tests {
 
     #[test]
     fn both_signs_darken_alike() {
-        let light = |c: Rgb<u8>| c.0.iter().zip([0.299, 0.587, 0.114]).map(|(v, w)| f64::from(*v) * w).sum::<f64>();
+        let light =
+            |c: Rgb<u8>| c.0.iter().zip([0.299, 0.587, 0.114]).map(|(v, w)| f64::from(*v) * w).sum::<f64>();
         for colors in [Colors::BlueRed, Colors::PurpleOrange] {
             let mut last = 256.0;
             for step in 1..=20 {

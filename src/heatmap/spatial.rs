@@ -37,7 +37,8 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
     let row_h = LINE + 4 + panel_h + GAP;
     let wide = (panels_w + GAP + BAR + 6 + labels).max(captions);
-    let mut canvas = Canvas::new(2 * MARGIN + wide, MARGIN + LINE + row_h * samples.len() as u32 + MARGIN / 2);
+    let mut canvas =
+        Canvas::new(2 * MARGIN + wide, MARGIN + LINE + row_h * samples.len() as u32 + MARGIN / 2);
     let panel_x = |i: u32| MARGIN + i * (panel_w + GAP);
     for (i, title) in ["input", "relevance on input", "relevance"].into_iter().enumerate() {
         canvas.text(panel_x(i as u32), MARGIN, title, FAINT);

@@ -24,7 +24,8 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
     let labels = 12 * text_width("0");
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
     let row = LINE + HEIGHT + LINE + MARGIN;
-    let mut canvas = Canvas::new(2 * MARGIN + (labels + WIDTH).max(captions), MARGIN + row * samples.len() as u32);
+    let mut canvas =
+        Canvas::new(2 * MARGIN + (labels + WIDTH).max(captions), MARGIN + row * samples.len() as u32);
     let left = MARGIN + labels;
     for (i, sample) in samples.iter().enumerate() {
         let top = MARGIN + row * i as u32;
@@ -47,7 +48,12 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
         canvas.text_right(left - 8, y + HEIGHT - LINE + 4, &number(-scale, 3), INK);
         canvas.text(left, y + HEIGHT + 2, "0", FAINT);
         let last = sample.relevance.len().saturating_sub(1).to_string();
-        canvas.text_right(left + (step * bins.len() as u32).max(text_width(&last) + 24), y + HEIGHT + 2, &last, FAINT);
+        canvas.text_right(
+            left + (step * bins.len() as u32).max(text_width(&last) + 24),
+            y + HEIGHT + 2,
+            &last,
+            FAINT,
+        );
     }
     canvas.image
 }

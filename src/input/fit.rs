@@ -13,7 +13,12 @@ use crate::terminal::{Console, visible};
 ///
 /// # Errors
 /// Names input, what is expected and what was found.
-pub fn fit(input: &InputInfo, tensor: Tensor, bindings: &mut Bindings, console: Console) -> anyhow::Result<Tensor> {
+pub fn fit(
+    input: &InputInfo,
+    tensor: Tensor,
+    bindings: &mut Bindings,
+    console: Console,
+) -> anyhow::Result<Tensor> {
     let tensor = batch_axis(input, tensor, console);
     bind(input, &tensor, bindings)?;
     let (expected, found) = (input.ty.dtype, tensor.dtype());
@@ -39,7 +44,11 @@ fn batch_axis(input: &InputInfo, tensor: Tensor, console: Console) -> Tensor {
         return tensor;
     }
     let dims: Vec<usize> = [1].iter().chain(tensor.dims()).copied().collect();
-    console.note(format!("input `{}`: a batch axis of 1 added to {}", visible(&input.name), tensor.ty().shape));
+    console.note(format!(
+        "input `{}`: a batch axis of 1 added to {}",
+        visible(&input.name),
+        tensor.ty().shape
+    ));
     tensor.with_dims(&dims).unwrap_or(tensor)
 }
 
@@ -62,7 +71,8 @@ fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> anyhow::
         }
         match dim.eval(bindings) {
             Some(value) if value != *found as i64 => {
-                let why = if symbols.is_empty() { String::new() } else { format!(" where `{dim}` is {value}") };
+                let why =
+                    if symbols.is_empty() { String::new() } else { format!(" where `{dim}` is {value}") };
                 return mismatch(why);
             }
             _ => {}
@@ -93,7 +103,9 @@ fn convert(tensor: &Tensor, to: DType) -> Result<Tensor, String> {
     let exact = |(before, after): (&i64, &f64)| *before as f64 == *after && before.unsigned_abs() <= 1 << 53;
     let lost = match to.is_float() {
         true => values.iter().zip(&fitted.to_f64()).position(|pair| !exact(pair)),
-        false => values.iter().zip(&fitted.to_i64()).position(|(a, b)| a != b || (to == DType::U64 && *a < 0)),
+        false => {
+            values.iter().zip(&fitted.to_i64()).position(|(a, b)| a != b || (to == DType::U64 && *a < 0))
+        }
     };
     match lost {
         Some(i) => Err(format!("{} has no such value", values[i])),
@@ -123,7 +135,9 @@ mod tests {
 
     fn fitted(expected: DType, found: DType, values: &[f64]) -> Result<Vec<f64>, String> {
         let tensor = from_f64(found, &[values.len()], values).unwrap();
-        fit(&input(expected, &["n"]), tensor, &mut Bindings::new(), QUIET).map(|t| t.to_f64()).map_err(|e| e.to_string())
+        fit(&input(expected, &["n"]), tensor, &mut Bindings::new(), QUIET)
+            .map(|t| t.to_f64())
+            .map_err(|e| e.to_string())
     }
 
     #[test]
@@ -147,7 +161,10 @@ mod tests {
             (DType::Bool, DType::I64, 2.0),
         ] {
             let error = fitted(expected, found, &[value]).unwrap_err();
-            assert!(error.starts_with(&format!("input `x`: {expected} expected, found {found}: ")), "{error}");
+            assert!(
+                error.starts_with(&format!("input `x`: {expected} expected, found {found}: ")),
+                "{error}"
+            );
         }
     }
 

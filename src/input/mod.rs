@@ -39,7 +39,8 @@ pub struct Inputs {
 /// # Errors
 /// For inputs that are missing, given twice or unknown, and for files that do not fit.
 pub fn read(infos: &[InputInfo], args: &RunArgs, console: Console) -> anyhow::Result<Inputs> {
-    let mut reader = Reader { infos, args, console, max_bytes: args.limits.tensor_bytes(), inputs: Inputs::default() };
+    let mut reader =
+        Reader { infos, args, console, max_bytes: args.limits.tensor_bytes(), inputs: Inputs::default() };
     reader.single_arrays()?;
     reader.picture()?;
     reader.table()?;
@@ -82,7 +83,8 @@ impl<'a> Reader<'a> {
     fn archive(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.inputs else { return Ok(()) };
         let wanted = |name: &str| self.infos.iter().any(|i| i.name == name);
-        let arrays = npz::read(path, wanted, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
+        let arrays =
+            npz::read(path, wanted, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
         if !arrays.others.is_empty() {
             let others: Vec<String> = arrays.others.iter().map(|o| format!("`{}`", visible(o))).collect();
             let are = if others.len() == 1 { "is no input" } else { "are no inputs" };
@@ -108,7 +110,8 @@ impl<'a> Reader<'a> {
         let table = |i: &InputInfo| i.ty.dtype.is_float() && matches!(i.ty.rank(), 1 | 2);
         let input = self.only("--csv", "a row of features: float of one or two axes", table)?;
         let index = self.args.row.unwrap_or(0);
-        let row = table::read(path, index, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
+        let row =
+            table::read(path, index, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
         let count = row.values.len();
         let wanted = input.ty.dim(input.ty.rank() - 1).as_known();
         if let Some(wanted) = wanted.filter(|w| *w != count as i64) {
@@ -120,21 +123,31 @@ impl<'a> Reader<'a> {
             )));
         }
         let dims = if input.ty.rank() == 1 { vec![count] } else { vec![1, count] };
-        let tensor = fit::from_f64(input.ty.dtype, &dims, &row.values).context("the row does not fill its tensor")?;
+        let tensor =
+            fit::from_f64(input.ty.dtype, &dims, &row.values).context("the row does not fill its tensor")?;
         self.inputs.features = Some((input.name.clone(), row.features));
         self.add(&input.name, tensor)
     }
 
     /// The only input that fits a flag without a name.
-    fn only(&self, flag: &str, what: &str, fits: impl Fn(&InputInfo) -> bool) -> anyhow::Result<&'a InputInfo> {
+    fn only(
+        &self,
+        flag: &str,
+        what: &str,
+        fits: impl Fn(&InputInfo) -> bool,
+    ) -> anyhow::Result<&'a InputInfo> {
         let infos: &'a [InputInfo] = self.infos;
         let mut fitting = infos.iter().filter(|i| fits(i));
         match (fitting.next(), fitting.next()) {
             (Some(input), None) => Ok(input),
             (first, _) => {
                 let count = if first.is_none() { "no input" } else { "more than one input" };
-                let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
-                Err(usage(format!("`{flag}`: the model has {count} that may be {what}; its inputs: {}", all.join(", "))))
+                let all: Vec<String> =
+                    infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
+                Err(usage(format!(
+                    "`{flag}`: the model has {count} that may be {what}; its inputs: {}",
+                    all.join(", ")
+                )))
             }
         }
     }

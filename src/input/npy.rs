@@ -22,7 +22,8 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 /// For bytes that are no array, types that no tensor has, and sizes above the limit.
 pub fn read(from: &mut impl Read, max_bytes: u64) -> anyhow::Result<Tensor> {
     let header = read_header(from)?;
-    let bytes = header.dims.iter().try_fold(header.dtype.size_bytes() as u64, |n, d| n.checked_mul(*d as u64));
+    let bytes =
+        header.dims.iter().try_fold(header.dtype.size_bytes() as u64, |n, d| n.checked_mul(*d as u64));
     let bytes = bytes.filter(|b| *b <= max_bytes).ok_or_else(|| {
         let shape = format!("{}{:?}", header.dtype, header.dims);
         limit(format!("the array {shape} is above the limit of {} (`--max-tensor-bytes`)", size(max_bytes)))
@@ -47,7 +48,8 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> anyhow::Result<Tensor> {
         data.iter_mut().for_each(|b| *b = u8::from(*b != 0));
     }
     let dims = header.dims;
-    Tensor::from_bytes(header.dtype, dims, Arc::new(data)).ok_or_else(|| invalid("the array's shape is not its size"))
+    Tensor::from_bytes(header.dtype, dims, Arc::new(data))
+        .ok_or_else(|| invalid("the array's shape is not its size"))
 }
 
 fn read_header(from: &mut impl Read) -> anyhow::Result<Header> {
@@ -158,7 +160,10 @@ mod tests {
         assert_eq!(code(&npy("'<f4'", "False", "(1,)", &[0; 8])), Code::Invalid);
         assert_eq!(code(&npy("'<f4'", "False", "(-1,)", &[0; 8])), Code::Invalid);
         assert_eq!(code(&npy("'<f4'", "False", "(1000000000000,)", &[])), Code::Limit);
-        assert_eq!(code(&npy("'<f4'", "False", "(9223372036854775807, 9223372036854775807)", &[])), Code::Limit);
+        assert_eq!(
+            code(&npy("'<f4'", "False", "(9223372036854775807, 9223372036854775807)", &[])),
+            Code::Limit
+        );
         assert_eq!(code(b"\x93NUMPY\x02\x00\xff\xff\xff\xff"), Code::Invalid);
     }
 }

@@ -40,7 +40,9 @@ pub fn parse(text: &str) -> anyhow::Result<Header> {
         }
     }
     match (descr, fortran, dims) {
-        (Some((dtype, big_endian)), Some(fortran), Some(dims)) => Ok(Header { dtype, big_endian, fortran, dims }),
+        (Some((dtype, big_endian)), Some(fortran), Some(dims)) => {
+            Ok(Header { dtype, big_endian, fortran, dims })
+        }
         _ => Err(invalid("the array's header lacks `descr`, `fortran_order` or `shape`")),
     }
 }
@@ -116,7 +118,8 @@ impl<'a> Parser<'a> {
             self.rest = self.rest.trim_start();
             let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
             let (digits, rest) = self.rest.split_at(end);
-            let dim = digits.parse().map_err(|_| invalid("the array's shape holds something else than numbers"))?;
+            let dim =
+                digits.parse().map_err(|_| invalid("the array's shape holds something else than numbers"))?;
             dims.push(dim);
             self.rest = rest;
             if !self.eat(",") {
@@ -138,7 +141,10 @@ mod tests {
         assert_eq!(header, Header { dtype: DType::F32, big_endian: false, fortran: false, dims: vec![3, 4] });
         let header = parse("{\"shape\":(2,),\"fortran_order\":True,\"descr\":\">i8\"}").unwrap();
         assert_eq!(header, Header { dtype: DType::I64, big_endian: true, fortran: true, dims: vec![2] });
-        assert_eq!(parse("{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().dims, Vec::<usize>::new());
+        assert_eq!(
+            parse("{'descr': '|b1', 'fortran_order': False, 'shape': ()}").unwrap().dims,
+            Vec::<usize>::new()
+        );
         for text in ["", "{", "{}", "{'descr': '<f4'}", "{'shape': (1 2)}", "{'descr': 'é'}", "{'x': 1}"] {
             assert!(parse(text).is_err(), "{text}");
         }

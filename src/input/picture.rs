@@ -40,14 +40,22 @@ struct Site {
 ///
 /// # Errors
 /// For an input that takes no picture, a file that is none, and flags that do not fit.
-pub fn read(path: &Path, input: &InputInfo, args: &PictureArgs, max_bytes: u64, console: Console) -> anyhow::Result<Picture> {
+pub fn read(
+    path: &Path,
+    input: &InputInfo,
+    args: &PictureArgs,
+    max_bytes: u64,
+    console: Console,
+) -> anyhow::Result<Picture> {
     let site = site(input, args)?;
     let picture = decode(path, max_bytes)?;
     let (height, width) =
         (site.height.unwrap_or(picture.height() as usize), site.width.unwrap_or(picture.width() as usize));
     let out_bytes = [site.channels, height, width, 4].iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
     if out_bytes.is_none_or(|b| b > max_bytes) {
-        return Err(crate::exit::limit(format!("a picture of {height}×{width} is above `--max-tensor-bytes`")));
+        return Err(crate::exit::limit(format!(
+            "a picture of {height}×{width} is above `--max-tensor-bytes`"
+        )));
     }
     let (crop, how) = if site.channels == 1 {
         let (grey, how) = resize(&grey(&picture), width, height, args.resize);
@@ -99,16 +107,25 @@ fn site(input: &InputInfo, args: &PictureArgs) -> anyhow::Result<Site> {
     };
     let name = visible(&input.name);
     if dim(0).is_some_and(|n| n != 1) {
-        return Err(unsupported(format!("input `{name}`: {} takes more than one picture; give it with `--inputs`", input.ty)));
+        return Err(unsupported(format!(
+            "input `{name}`: {} takes more than one picture; give it with `--inputs`",
+            input.ty
+        )));
     }
     match channels {
         Some(channels @ (1 | 3)) => Ok(Site { channels, height, width }),
         None if other.is_none_or(|n| !matches!(n, 1 | 3)) => Ok(Site { channels: 3, height, width }),
         _ if other.is_some_and(|n| matches!(n, 1 | 3)) => {
             let flag = if args.layout == Layout::Nchw { "nhwc" } else { "nchw" };
-            Err(usage(format!("input `{name}` is {}: its channels stand elsewhere, give `--layout {flag}`", input.ty)))
+            Err(usage(format!(
+                "input `{name}` is {}: its channels stand elsewhere, give `--layout {flag}`",
+                input.ty
+            )))
         }
-        _ => Err(unsupported(format!("input `{name}`: {} has not 1 or 3 channels, as a picture has", input.ty))),
+        _ => Err(unsupported(format!(
+            "input `{name}`: {} has not 1 or 3 channels, as a picture has",
+            input.ty
+        ))),
     }
 }
 
@@ -174,11 +191,18 @@ where
     (crop, format!("resized to {to_w}×{to_h}, centre "))
 }
 
-fn normalisation(channels: usize, input: &InputInfo, args: &PictureArgs) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
+fn normalisation(
+    channels: usize,
+    input: &InputInfo,
+    args: &PictureArgs,
+) -> anyhow::Result<(Vec<f64>, Vec<f64>)> {
     if !input.ty.dtype.is_float() {
         if args.mean.is_some() || args.std.is_some() || args.pixel_range != 255.0 {
             let name = visible(&input.name);
-            return Err(usage(format!("input `{name}` is {}: give `--pixel-range 255`, no mean and no std", input.ty)));
+            return Err(usage(format!(
+                "input `{name}` is {}: give `--pixel-range 255`, no mean and no std",
+                input.ty
+            )));
         }
         return Ok((vec![0.0; channels], vec![1.0; channels]));
     }
@@ -236,14 +260,17 @@ mod tests {
     }
 
     fn input(dims: [i64; 4]) -> InputInfo {
-        let shape: Vec<Dim> = dims.iter().map(|d| if *d < 0 { Dim::symbol("s") } else { Dim::known(*d) }).collect();
+        let shape: Vec<Dim> =
+            dims.iter().map(|d| if *d < 0 { Dim::symbol("s") } else { Dim::known(*d) }).collect();
         InputInfo { name: "x".into(), ty: TensorType::new(DType::F32, shape), explained: true }
     }
 
     /// A picture whose pixel at (x, y) is (10x, 10y, 7).
     fn file(width: u32, height: u32) -> tempfile::NamedTempFile {
         let file = tempfile::Builder::new().suffix(".png").tempfile().unwrap();
-        RgbImage::from_fn(width, height, |x, y| [10 * x as u8, 10 * y as u8, 7].into()).save(file.path()).unwrap();
+        RgbImage::from_fn(width, height, |x, y| [10 * x as u8, 10 * y as u8, 7].into())
+            .save(file.path())
+            .unwrap();
         file
     }
 
@@ -262,7 +289,12 @@ mod tests {
 
     #[test]
     fn mean_and_std_follow_the_channel_order() {
-        let bgr = PictureArgs { channels: Channels::Bgr, mean: Some(vec![7.0, 0.0, 5.0]), std: Some(vec![2.0]), ..args() };
+        let bgr = PictureArgs {
+            channels: Channels::Bgr,
+            mean: Some(vec![7.0, 0.0, 5.0]),
+            std: Some(vec![2.0]),
+            ..args()
+        };
         let picture = read_with((2, 1), [1, 3, 1, 2], &bgr).unwrap();
         assert_eq!(picture.tensor.to_f32(), [0.0, 0.0, 0.0, 0.0, -2.5, 2.5]);
         let bad = PictureArgs { mean: Some(vec![1.0, 2.0]), ..args() };
@@ -285,7 +317,11 @@ mod tests {
         let stripes = GrayImage::from_fn(64, 64, |x, _| Luma([if x % 2 == 0 { 0 } else { 200 }]));
         stripes.save(file.path()).unwrap();
         let picture = read(file.path(), &input([1, 1, 8, 8]), &args(), 1 << 20, QUIET).unwrap();
-        assert!(picture.tensor.to_f32().iter().all(|v| (v - 100.0).abs() < 15.0), "{:?}", picture.tensor.to_f32());
+        assert!(
+            picture.tensor.to_f32().iter().all(|v| (v - 100.0).abs() < 15.0),
+            "{:?}",
+            picture.tensor.to_f32()
+        );
     }
 
     #[test]
@@ -295,7 +331,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        assert!(read_with((5, 3), [1, 4, 4, 3], &args()).err().unwrap().to_string().contains("--layout nhwc"));
+        assert!(
+            read_with((5, 3), [1, 4, 4, 3], &args()).err().unwrap().to_string().contains("--layout nhwc")
+        );
         assert!(read_with((5, 3), [2, 3, 4, 4], &args()).is_err());
         assert!(read_with((5, 3), [1, 7, 4, 4], &args()).is_err());
         let text = tempfile::NamedTempFile::new().unwrap();

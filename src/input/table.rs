@@ -46,8 +46,13 @@ fn from_reader(from: impl Read, row: usize) -> anyhow::Result<Row> {
                 Ok(value) => Ok(value),
                 Err(_) => {
                     let name = features.get(i).map_or("", String::as_str);
-                    let text = if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
-                    Err(invalid(format!("row {row}, column {} `{}`: a number expected, found {text}", i + 1, visible(name))))
+                    let text =
+                        if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
+                    Err(invalid(format!(
+                        "row {row}, column {} `{}`: a number expected, found {text}",
+                        i + 1,
+                        visible(name)
+                    )))
                 }
             };
             let values = record.iter().enumerate().map(cell).collect::<anyhow::Result<_>>()?;
@@ -71,7 +76,9 @@ fn check_header(features: &[String]) -> anyhow::Result<()> {
     let numbers: Option<Vec<f64>> = features.iter().map(|f| f.parse().ok()).collect();
     let counts = |n: &[f64]| n.windows(2).all(|w| w[1] - w[0] == 1.0) && matches!(n[0], 0.0 | 1.0);
     if numbers.is_some_and(|n| !counts(&n)) {
-        return Err(invalid("the first line holds numbers: a header with the names of the features is expected"));
+        return Err(invalid(
+            "the first line holds numbers: a header with the names of the features is expected",
+        ));
     }
     Ok(())
 }

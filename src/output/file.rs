@@ -77,7 +77,10 @@ mod tests {
             out.write_all(b"half")?;
             anyhow::bail!("no more")
         });
-        assert_eq!(crate::exit::describe(&failed.unwrap_err()), format!("cannot write `{}`: no more", path.display()));
+        assert_eq!(
+            crate::exit::describe(&failed.unwrap_err()),
+            format!("cannot write `{}`: no more", path.display())
+        );
         assert_eq!(fs::read(&path).unwrap(), b"before");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         write(&path, |out| Ok(out.write_all(b"whole")?)).unwrap();

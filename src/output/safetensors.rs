@@ -18,7 +18,8 @@ pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
     let mut offset = 0;
     for (name, tensor) in &order {
         let end = offset + tensor.bytes().len();
-        let entry = json!({"dtype": kind(tensor.dtype()), "shape": tensor.dims(), "data_offsets": [offset, end]});
+        let entry =
+            json!({"dtype": kind(tensor.dtype()), "shape": tensor.dims(), "data_offsets": [offset, end]});
         header.insert((*name).clone(), entry);
         offset = end;
     }

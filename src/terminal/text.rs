@@ -130,6 +130,9 @@ mod tests {
         ] {
             assert_eq!(number(value, 5), text);
         }
-        assert_eq!((size(1), size(1023), size(1536), size(5 << 30)), ("1 byte".into(), "1023 bytes".into(), "1.5 KiB".into(), "5.0 GiB".into()));
+        assert_eq!(
+            (size(1), size(1023), size(1536), size(5 << 30)),
+            ("1 byte".into(), "1023 bytes".into(), "1.5 KiB".into(), "5.0 GiB".into())
+        );
     }
 }

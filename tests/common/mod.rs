@@ -9,13 +9,26 @@ use std::path::{Path, PathBuf};
 use dlbc_compiler::{Options, compile};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Tensors};
+use dlbc_runtime::{
+    Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Tensors,
+};
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::NpzReader;
 
 pub const VISION_AND_TABULAR: &[&str] = &[
-    "resnet", "resnet_bottleneck", "vgg", "vgg_bn", "densenet", "efficientnet", "mobilenet_v2", "mobilenet_v3", "convnext",
-    "mlp", "mlp_bn_softmax", "mlp_mixed", "textcnn",
+    "resnet",
+    "resnet_bottleneck",
+    "vgg",
+    "vgg_bn",
+    "densenet",
+    "efficientnet",
+    "mobilenet_v2",
+    "mobilenet_v3",
+    "convnext",
+    "mlp",
+    "mlp_bn_softmax",
+    "mlp_mixed",
+    "textcnn",
 ];
 
 pub fn root() -> PathBuf {
@@ -71,7 +84,8 @@ pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
 
 /// The numeric arrays of an .npz file, by name without the `.npy`.
 pub fn npz(path: &Path) -> Tensors {
-    let mut file = NpzReader::new(File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap();
+    let mut file =
+        NpzReader::new(File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap();
     let mut tensors = BTreeMap::new();
     for name in file.names().unwrap() {
         let key = name.trim_end_matches(".npy").to_string();
@@ -93,7 +107,8 @@ pub fn npz(path: &Path) -> Tensors {
 }
 
 pub fn program(model: &Path, rules: &str) -> Program {
-    let proto = dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let proto =
+        dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
     let options = Options { rules: rules.into(), ..Options::default() };
     compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
 }
@@ -156,12 +171,24 @@ pub fn onnx_runtime(jobs: &[(PathBuf, PathBuf)]) -> Option<Vec<Tensors>> {
     let list: Vec<serde_json::Value> = jobs
         .iter()
         .enumerate()
-        .map(|(i, (model, inputs))| serde_json::json!({ "model": model, "inputs": inputs, "outputs": out(i) }))
+        .map(
+            |(i, (model, inputs))| serde_json::json!({ "model": model, "inputs": inputs, "outputs": out(i) }),
+        )
         .collect();
     let jobs_file = folder.path().join("jobs.json");
     std::fs::write(&jobs_file, serde_json::to_vec(&list).unwrap()).unwrap();
     let script = root().join("scripts/ort_forward.py");
-    let run = std::process::Command::new(python).arg(script).arg(&jobs_file).args(["--threads", "1"]).output().unwrap();
-    assert!(run.status.success(), "{}{}", String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let run = std::process::Command::new(python)
+        .arg(script)
+        .arg(&jobs_file)
+        .args(["--threads", "1"])
+        .output()
+        .unwrap();
+    assert!(
+        run.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr)
+    );
     Some((0..jobs.len()).map(|i| npz(&out(i))).collect())
 }

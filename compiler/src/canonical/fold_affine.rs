@@ -26,8 +26,14 @@ pub fn run(graph: &mut Graph<Op>) -> bool {
             continue;
         }
         let mul = matches!(graph.op(id), Op::Mul(_));
-        let Some(units) = unit_axis(graph, layer).and_then(|axis| graph.ty(layer).dim(axis).as_known()) else { continue };
-        let Some(vector) = graph.constant(factor).and_then(|t| by_unit(graph, layer, t, units as usize)) else { continue };
+        let Some(units) = unit_axis(graph, layer).and_then(|axis| graph.ty(layer).dim(axis).as_known())
+        else {
+            continue;
+        };
+        let Some(vector) = graph.constant(factor).and_then(|t| by_unit(graph, layer, t, units as usize))
+        else {
+            continue;
+        };
         let ones = Tensor::from_f32(&[units as usize], &vec![1.0; units as usize]);
         let zeros = Tensor::from_f32(&[units as usize], &vec![0.0; units as usize]);
         let (scale, shift) = if mul { (vector, zeros) } else { (ones, vector) };
@@ -37,7 +43,13 @@ pub fn run(graph: &mut Graph<Op>) -> bool {
 }
 
 /// Folds `scale · layer + shift` (both `[units]`) into the layer and lets it stand for `result`.
-pub(super) fn apply(graph: &mut Graph<Op>, layer: Value, scale: &Tensor, shift: &Tensor, result: Value) -> bool {
+pub(super) fn apply(
+    graph: &mut Graph<Op>,
+    layer: Value,
+    scale: &Tensor,
+    shift: &Tensor,
+    result: Value,
+) -> bool {
     let operands = graph.node_inputs(layer.node);
     let Some(weight) = operands.get(1).and_then(|w| graph.constant(*w)).cloned() else { return false };
     let bias = match operands.get(2) {
@@ -55,7 +67,9 @@ pub(super) fn apply(graph: &mut Graph<Op>, layer: Value, scale: &Tensor, shift: 
     let mut dims = vec![Dim::known(1); weight.dims().len()];
     dims[unit_axis_of_weight] = Dim::known(scale.elems() as i64);
     let column = constant(Reshape { to: Shape(dims) }, &[scale]);
-    let Some((weight, bias)) = column.and_then(|c| constant(Mul, &[&weight, &c])).zip(bias) else { return false };
+    let Some((weight, bias)) = column.and_then(|c| constant(Mul, &[&weight, &c])).zip(bias) else {
+        return false;
+    };
     let mut inputs = vec![operands[0]];
     for (tensor, suffix) in [(weight, "weight"), (bias, "bias")] {
         let name = format!("{}.{suffix}", graph.value_name(result));

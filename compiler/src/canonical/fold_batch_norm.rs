@@ -29,9 +29,11 @@ pub fn run(graph: &mut Graph<Op>) -> bool {
         if [beta.len(), mean.len(), var.len()].iter().any(|n| *n != units) {
             continue;
         }
-        let scale: Vec<f64> = (0..units).map(|i| gamma[i] / (var[i] + f64::from(norm.epsilon)).sqrt()).collect();
+        let scale: Vec<f64> =
+            (0..units).map(|i| gamma[i] / (var[i] + f64::from(norm.epsilon)).sqrt()).collect();
         let shift: Vec<f64> = (0..units).map(|i| beta[i] - mean[i] * scale[i]).collect();
-        let tensor = |v: Vec<f64>| Tensor::from_f32(&[units], &v.into_iter().map(|x| x as f32).collect::<Vec<_>>());
+        let tensor =
+            |v: Vec<f64>| Tensor::from_f32(&[units], &v.into_iter().map(|x| x as f32).collect::<Vec<_>>());
         changed |= apply(graph, layer, &tensor(scale), &tensor(shift), Value { node: id, slot: 0 });
     }
     changed

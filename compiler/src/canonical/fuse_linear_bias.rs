@@ -65,7 +65,10 @@ pub(super) fn unit_axis(graph: &Graph<Op>, layer: Value) -> Option<usize> {
 }
 
 /// Evaluates an operator on constants.
-pub(super) fn constant(op: impl Into<Op>, inputs: &[&dlbc_ops::tensor::Tensor]) -> Option<dlbc_ops::tensor::Tensor> {
+pub(super) fn constant(
+    op: impl Into<Op>,
+    inputs: &[&dlbc_ops::tensor::Tensor],
+) -> Option<dlbc_ops::tensor::Tensor> {
     let op = op.into();
     let types: Vec<_> = inputs.iter().map(|t| t.ty()).collect();
     let ty = op.infer(&types).ok()?.into_iter().next()?;

@@ -34,7 +34,12 @@ pub(super) fn activation(graph: &Graph<Op>, id: NodeId) -> Option<Function> {
 }
 
 /// Replaces the last of `parts` by an activation of `x`; the activation has the name of that part and the origin of all.
-pub(super) fn become_activation(graph: &mut Graph<Op>, x: Value, op: Activation, parts: &[NodeId]) -> Option<()> {
+pub(super) fn become_activation(
+    graph: &mut Graph<Op>,
+    x: Value,
+    op: Activation,
+    parts: &[NodeId],
+) -> Option<()> {
     let result = Value { node: *parts.last()?, slot: 0 };
     let ty = graph.ty(result).clone();
     if ty != *graph.ty(x) {

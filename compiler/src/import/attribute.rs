@@ -43,7 +43,11 @@ pub fn read(model: &Model, node: &NodeProto) -> Result<BTreeMap<String, Attr>, C
         };
         if attributes.insert(a.name().to_string(), value).is_some() {
             let source = OpError::Invalid(format!("attribute `{}` is given twice", Name::new(a.name())));
-            return Err(CompileError::Node { node: Name::new(node_name(node)), op: Name::new(node.op_type()), source });
+            return Err(CompileError::Node {
+                node: Name::new(node_name(node)),
+                op: Name::new(node.op_type()),
+                source,
+            });
         }
     }
     // A sparse constant reads as its dense form.

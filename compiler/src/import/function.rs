@@ -48,10 +48,19 @@ struct Expansion<'a> {
 }
 
 impl Expansion<'_> {
-    fn node(&mut self, node: NodeProto, versions: &Rc<BTreeMap<String, i64>>, path: &mut Vec<String>) -> Result<(), CompileError> {
+    fn node(
+        &mut self,
+        node: NodeProto,
+        versions: &Rc<BTreeMap<String, i64>>,
+        path: &mut Vec<String>,
+    ) -> Result<(), CompileError> {
         let Some(function) = self.functions.get(&(node.domain(), node.op_type())).copied() else {
             self.nodes.push(Expanded { node, opsets: versions.clone() });
-            return if self.nodes.len() > self.max_nodes { Err(CompileError::TooManyNodes(self.max_nodes)) } else { Ok(()) };
+            return if self.nodes.len() > self.max_nodes {
+                Err(CompileError::TooManyNodes(self.max_nodes))
+            } else {
+                Ok(())
+            };
         };
         let key = format!("{}::{}", function.domain(), function.name());
         // The path is as long as calls nest; a function that is on it calls itself.
@@ -98,7 +107,11 @@ impl Expansion<'_> {
 }
 
 /// An attribute that refers to one of the function's takes the call's value, or the default; without either it is left out.
-fn resolve(a: AttributeProto, call: &[AttributeProto], defaults: &[AttributeProto]) -> Option<AttributeProto> {
+fn resolve(
+    a: AttributeProto,
+    call: &[AttributeProto],
+    defaults: &[AttributeProto],
+) -> Option<AttributeProto> {
     let from = a.ref_attr_name().to_string();
     if from.is_empty() {
         return Some(a);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use dlbc_ops::OpError;
 use dlbc_ops::op::Op;
 use dlbc_ops::tensor::{Dim, Shape, TensorType};
+use dlbc_proto::Name;
+use dlbc_proto::onnx::ValueInfoProto;
 use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
 use dlbc_proto::onnx::type_proto::Value as TypeValue;
-use dlbc_proto::onnx::ValueInfoProto;
-use dlbc_proto::Name;
 
 use super::{Import, widen};
 use crate::error::CompileError;
@@ -40,7 +40,9 @@ pub fn add(import: &mut Import) -> Result<(), CompileError> {
         ("--live", import.options.live.iter().collect()),
         ("--no-relevance", import.options.no_relevance.iter().collect()),
     ] {
-        if let Some(name) = given.into_iter().find(|n| !names.contains(n) && !import.options.stop_at.contains(n)) {
+        if let Some(name) =
+            given.into_iter().find(|n| !names.contains(n) && !import.options.stop_at.contains(n))
+        {
             let known = super::nearest(name, &names);
             return Err(CompileError::UnknownName { what, name: Name::new(name), known });
         }
@@ -58,7 +60,8 @@ impl Symbols {
         if let Some(name) = self.0.get(param) {
             return Dim::symbol(name);
         }
-        let clean: String = param.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
+        let clean: String =
+            param.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
         let clean = match clean.chars().next() {
             Some(c) if c.is_ascii_alphabetic() => clean,
             _ => format!("d{clean}"),
@@ -108,8 +111,12 @@ fn fix(name: &str, ty: &TensorType, dims: &[i64]) -> Result<TensorType, CompileE
         .zip(&ty.shape.0)
         .map(|(given, own)| match (given, own.as_known()) {
             (-1, _) => Ok(own.clone()),
-            (d, _) if *d < 1 => Err(bad(format!("--shape {d}: a dimension is at least 1, or -1 to keep it symbolic"))),
-            (d, Some(known)) if *d != known => Err(bad(format!("--shape {d}: the model fixes this dimension to {known}"))),
+            (d, _) if *d < 1 => {
+                Err(bad(format!("--shape {d}: a dimension is at least 1, or -1 to keep it symbolic")))
+            }
+            (d, Some(known)) if *d != known => {
+                Err(bad(format!("--shape {d}: the model fixes this dimension to {known}")))
+            }
             (d, _) => Ok(Dim::known(*d)),
         })
         .collect();

@@ -111,7 +111,11 @@ fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>
         }
     }
     if sorted.len() < nodes.len() {
-        let stuck = nodes.iter().zip(&missing).filter(|(_, m)| **m > 0).map(|(n, _)| format!("`{}`", Name::new(node_name(&n.node))));
+        let stuck = nodes
+            .iter()
+            .zip(&missing)
+            .filter(|(_, m)| **m > 0)
+            .map(|(n, _)| format!("`{}`", Name::new(node_name(&n.node))));
         return Err(CompileError::Cycle(stuck.take(4).collect::<Vec<_>>().join(", ")));
     }
     Ok(sorted)
@@ -184,7 +188,9 @@ impl Import<'_> {
         let read = (reader.read)(&mut reading).and_then(|outputs| {
             let asked = reading.asked.borrow();
             match attributes.keys().find(|a| !asked.contains(*a)) {
-                Some(unread) => Err(OpError::Invalid(format!("attribute `{unread}` is not one of this operator"))),
+                Some(unread) => {
+                    Err(OpError::Invalid(format!("attribute `{unread}` is not one of this operator")))
+                }
                 None => Ok(outputs),
             }
         });
@@ -259,7 +265,8 @@ impl Import<'_> {
             }
         }
         if !self.unsupported.is_empty() {
-            let items = self.unsupported.into_iter().map(|((op, reason), nodes)| Unsupported { op, reason, nodes });
+            let items =
+                self.unsupported.into_iter().map(|((op, reason), nodes)| Unsupported { op, reason, nodes });
             return Err(CompileError::Unsupported(items.collect()));
         }
         for output in outputs {
@@ -291,7 +298,12 @@ pub(crate) fn nearest(name: &str, known: &[String]) -> Vec<String> {
 }
 
 /// A constant in the arithmetic of the graph: every float type becomes float32.
-fn convert(dtype: DataType, dims: &[u64], bytes: dlbc_proto::Bytes, name: &str) -> Result<Tensor, CompileError> {
+fn convert(
+    dtype: DataType,
+    dims: &[u64],
+    bytes: dlbc_proto::Bytes,
+    name: &str,
+) -> Result<Tensor, CompileError> {
     let bad = |source| CompileError::Node { node: Name::new(name), op: Name::new("initializer"), source };
     let dtype = element_type(dtype).map_err(bad)?;
     let dims: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();

@@ -20,7 +20,14 @@ impl<O> Graph<O> {
     }
 
     /// Adds a node with one output and returns that output.
-    pub fn add_value(&mut self, op: O, name: &str, ty: TensorType, origin: Origin, inputs: &[Value]) -> Value {
+    pub fn add_value(
+        &mut self,
+        op: O,
+        name: &str,
+        ty: TensorType,
+        origin: Origin,
+        inputs: &[Value],
+    ) -> Value {
         let node = self.add(Node { op, names: vec![name.into()], types: vec![ty], origin }, inputs);
         Value { node, slot: 0 }
     }
@@ -103,7 +110,8 @@ impl<O> Graph<O> {
     /// Removes every node that no output needs, inputs excepted. Returns how many.
     pub fn remove_unused(&mut self) -> usize {
         let mut needed = vec![false; self.g.node_indices().last().map_or(0, |n| n.index() + 1)];
-        let mut stack: Vec<NodeId> = self.outputs.iter().map(|(_, v)| v.node).chain(self.inputs.clone()).collect();
+        let mut stack: Vec<NodeId> =
+            self.outputs.iter().map(|(_, v)| v.node).chain(self.inputs.clone()).collect();
         while let Some(id) = stack.pop() {
             if !std::mem::replace(&mut needed[id.index()], true) {
                 stack.extend(self.node_inputs(id).into_iter().map(|v| v.node));

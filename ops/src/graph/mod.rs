@@ -10,8 +10,8 @@ mod verify;
 pub use print::PrintOp;
 pub use verify::Fault;
 
-use std::collections::{BTreeMap, BinaryHeap};
 use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
 
 use petgraph::Direction;

@@ -57,7 +57,9 @@ impl<O: Vocabulary> Graph<O> {
             for (slot, v) in self.wires_in(id) {
                 self.check_value(v, &format!("`{name}` input {slot}"), 3, &mut fault);
                 match O::FAN_IN {
-                    FanIn::One if slot != next => fault(4, format!("`{name}`: input {next} expected, found {slot}")),
+                    FanIn::One if slot != next => {
+                        fault(4, format!("`{name}`: input {next} expected, found {slot}"))
+                    }
                     FanIn::Sum if slot > next => fault(4, format!("`{name}`: input {next} is missing")),
                     _ => {}
                 }
@@ -73,8 +75,11 @@ impl<O: Vocabulary> Graph<O> {
                 let name = self.node(id).name();
                 match infer(self, id) {
                     Some(Ok(inferred)) if inferred != *types => {
-                        let show = |t: &[TensorType]| t.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                        let message = format!("`{name}`: {} inferred, {} recorded", show(&inferred), show(types));
+                        let show = |t: &[TensorType]| {
+                            t.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+                        };
+                        let message =
+                            format!("`{name}`: {} inferred, {} recorded", show(&inferred), show(types));
                         faults.push(Fault { rule: 7, message });
                     }
                     Some(Err(error)) => faults.push(Fault { rule: 7, message: format!("`{name}`: {error}") }),

@@ -164,8 +164,27 @@ pub fn readers() -> Vec<Reader> {
         Reader::new(op, since, read_plain)
     }
     let mut readers: Vec<Reader> = [
-        "Abs", "Neg", "Sign", "Exp", "Log", "Sqrt", "Reciprocal", "Erf", "Tanh", "Sigmoid", "Relu", "HardSwish", "Softplus",
-        "Softsign", "Floor", "Ceil", "Round", "Sin", "Cos", "Tan", "Mish",
+        "Abs",
+        "Neg",
+        "Sign",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Reciprocal",
+        "Erf",
+        "Tanh",
+        "Sigmoid",
+        "Relu",
+        "HardSwish",
+        "Softplus",
+        "Softsign",
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sin",
+        "Cos",
+        "Tan",
+        "Mish",
     ]
     .into_iter()
     .map(|op| plain(op, 1))
@@ -219,10 +238,7 @@ fn one(r: &mut Reading, f: Function) -> Result<Vec<Value>, OpError> {
 }
 
 fn works_on_integers(f: Function) -> bool {
-    matches!(
-        f,
-        Function::Unary(Unary::Abs | Unary::Neg | Unary::Sign | Unary::Relu | Unary::Clip { .. })
-    )
+    matches!(f, Function::Unary(Unary::Abs | Unary::Neg | Unary::Sign | Unary::Relu | Unary::Clip { .. }))
 }
 
 fn read_plain(r: &mut Reading) -> Result<Vec<Value>, OpError> {
@@ -259,7 +275,8 @@ fn read_clip(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (min, max) = if r.opset < 11 {
         (r.float("min")?, r.float("max")?)
     } else {
-        let bound = |r: &Reading, i: usize, what: &str| r.optional(i).map(|v| r.float_of(v, what)).transpose();
+        let bound =
+            |r: &Reading, i: usize, what: &str| r.optional(i).map(|v| r.float_of(v, what)).transpose();
         (bound(r, 1, "min")?, bound(r, 2, "max")?)
     };
     one(r, Function::Unary(Unary::Clip { min, max }))

@@ -62,7 +62,11 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (x, w) = (r.input(0)?, r.input(1)?);
     let (tx, tw) = (r.ty(x), r.ty(w));
     if tx.rank() < 3 || tw.rank() != tx.rank() {
-        return Err(OpError::mismatch("rank of the weight", format!("that of the operand {tx}, at least 3"), tw));
+        return Err(OpError::mismatch(
+            "rank of the weight",
+            format!("that of the operand {tx}, at least 3"),
+            tw,
+        ));
     }
     let kernel: Vec<usize> = match r.sizes("kernel_shape")? {
         Some(k) => k,
@@ -113,7 +117,9 @@ pub fn read_window(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<Wi
         // Output ⌈d / stride⌉; with stride 1 the pads do not depend on d.
         let total = match x.dim(i + 2).as_known() {
             _ if stride == 1 => extent - 1,
-            Some(d) => ((Dim::known(d).ceil_div(stride).as_known().unwrap_or(0) - 1) * stride + extent - d).max(0),
+            Some(d) => {
+                ((Dim::known(d).ceil_div(stride).as_known().unwrap_or(0) - 1) * stride + extent - d).max(0)
+            }
             None => {
                 return Err(OpError::Unsupported(format!(
                     "auto_pad of a stride {stride} over symbolic dimension {}; `--shape` can fix it",
@@ -122,7 +128,8 @@ pub fn read_window(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<Wi
             }
         } as usize;
         let small = total / 2;
-        (window.before[i], window.after[i]) = if upper { (small, total - small) } else { (total - small, small) };
+        (window.before[i], window.after[i]) =
+            if upper { (small, total - small) } else { (total - small, small) };
     }
     Ok(window)
 }

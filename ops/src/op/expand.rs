@@ -51,7 +51,9 @@ pub fn readers() -> Vec<Reader> {
         Reader::new("ConstantOfShape", 9, |r| {
             let to = Shape(r.dims_of(r.input(0)?, "shape")?);
             let value = r.tensor("value")?.unwrap_or_else(|| Tensor::scalar(0.0));
-            let value = value.with_dims(&[]).ok_or_else(|| OpError::mismatch("value", "one element", value.elems()))?;
+            let value = value
+                .with_dims(&[])
+                .ok_or_else(|| OpError::mismatch("value", "one element", value.elems()))?;
             let value = r.add_constant(value);
             Ok(vec![r.add(Expand { to }, &[value])?])
         }),

@@ -30,9 +30,10 @@ impl DimTensor {
     pub fn of(graph: &Graph<Op>, v: Value) -> Option<DimTensor> {
         match graph.op(v.node) {
             Op::Dims { dims, values } => Some(DimTensor { dims: dims.clone(), values: values.clone() }),
-            Op::Const(t) if t.dtype().is_integer() && t.elems() <= LARGEST_DIMS => {
-                Some(DimTensor { dims: t.dims().to_vec(), values: t.to_i64().into_iter().map(Dim::known).collect() })
-            }
+            Op::Const(t) if t.dtype().is_integer() && t.elems() <= LARGEST_DIMS => Some(DimTensor {
+                dims: t.dims().to_vec(),
+                values: t.to_i64().into_iter().map(Dim::known).collect(),
+            }),
             _ => None,
         }
     }
@@ -103,7 +104,8 @@ fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> R
             moved(op, &parts, vec![], ty)?
         }
         Op::Gather(_) => {
-            let (Some(data), Some(indices)) = (DimTensor::of(graph, inputs[0]), graph.constant(inputs[1])) else {
+            let (Some(data), Some(indices)) = (DimTensor::of(graph, inputs[0]), graph.constant(inputs[1]))
+            else {
                 return Ok(None);
             };
             moved(op, &[data], vec![indices.clone()], ty)?
@@ -126,7 +128,8 @@ fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> R
         }
         Op::Select(_) => {
             let Some(condition) = graph.constant(inputs[0]) else { return Ok(None) };
-            let (Some(a), Some(b)) = (DimTensor::of(graph, inputs[1]), DimTensor::of(graph, inputs[2])) else {
+            let (Some(a), Some(b)) = (DimTensor::of(graph, inputs[1]), DimTensor::of(graph, inputs[2]))
+            else {
                 return Ok(None);
             };
             select(condition, &a, &b)
@@ -142,7 +145,12 @@ fn all_dims(graph: &Graph<Op>, inputs: &[Value]) -> Option<Vec<DimTensor>> {
 }
 
 /// Moves dimensions by moving their indices in a common pool.
-fn moved(op: &Op, parts: &[DimTensor], rest: Vec<Tensor>, ty: &TensorType) -> Result<Option<DimTensor>, OpError> {
+fn moved(
+    op: &Op,
+    parts: &[DimTensor],
+    rest: Vec<Tensor>,
+    ty: &TensorType,
+) -> Result<Option<DimTensor>, OpError> {
     let Some(dims) = ty.shape.as_known() else { return Ok(None) };
     if dims.iter().product::<usize>() > LARGEST_DIMS {
         return Ok(None);
@@ -190,10 +198,14 @@ fn broadcast(a: &DimTensor, b: &DimTensor) -> Option<(DimTensor, DimTensor)> {
 }
 
 fn select(condition: &Tensor, a: &DimTensor, b: &DimTensor) -> Option<DimTensor> {
-    let c = DimTensor { dims: condition.dims().to_vec(), values: condition.to_i64().into_iter().map(Dim::known).collect() };
+    let c = DimTensor {
+        dims: condition.dims().to_vec(),
+        values: condition.to_i64().into_iter().map(Dim::known).collect(),
+    };
     let (a, b) = broadcast(a, b)?;
     let (c, a) = broadcast(&c, &a)?;
     let (_, b) = broadcast(&c, &b)?;
-    let values = (0..a.values.len()).map(|i| if c.values[i].is(0) { &b.values[i] } else { &a.values[i] }.clone());
+    let values =
+        (0..a.values.len()).map(|i| if c.values[i].is(0) { &b.values[i] } else { &a.values[i] }.clone());
     Some(DimTensor { values: values.collect(), dims: a.dims.clone() })
 }

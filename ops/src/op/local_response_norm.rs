@@ -32,7 +32,8 @@ impl Operator for LocalResponseNorm {
         let square = b.mul(x, x);
         // Channels become the one spatial axis of a window sum.
         let inner = shape.0[2..].iter().fold(Dim::known(1), |n, d| &n * d);
-        let flat = b.reshape(square, &Shape(vec![shape.0[0].clone(), Dim::known(1), shape.0[1].clone(), inner]));
+        let flat =
+            b.reshape(square, &Shape(vec![shape.0[0].clone(), Dim::known(1), shape.0[1].clone(), inner]));
         let (before, after) = ((self.size - 1) / 2, self.size / 2);
         let window = Window {
             kernel: vec![self.size, 1],
@@ -66,7 +67,8 @@ pub fn readers() -> Vec<Reader> {
         if r.ty(x).rank() < 3 {
             return Err(OpError::mismatch("rank of the operand", "at least 3", r.ty(x)));
         }
-        let (alpha, beta, bias) = (r.float_or("alpha", 1e-4)?, r.float_or("beta", 0.75)?, r.float_or("bias", 1.0)?);
+        let (alpha, beta, bias) =
+            (r.float_or("alpha", 1e-4)?, r.float_or("beta", 0.75)?, r.float_or("bias", 1.0)?);
         Ok(vec![r.add(LocalResponseNorm { size, alpha, beta, bias }, &[x])?])
     })]
 }

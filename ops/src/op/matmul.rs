@@ -92,7 +92,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         w = r.reshape(w, Shape([sw.0.clone(), vec![Dim::known(1)]].concat()))?;
     }
     let linear = r.constant(w).is_some() && r.ty(w).rank() == 2 && r.constant(x).is_none();
-    let y = if linear { r.add(super::Linear { transposed: false }, &[x, w])? } else { r.add(MatMul, &[x, w])? };
+    let y =
+        if linear { r.add(super::Linear { transposed: false }, &[x, w])? } else { r.add(MatMul, &[x, w])? };
     let mut shape = r.ty(y).shape;
     if sw.rank() == 1 {
         shape.0.pop();

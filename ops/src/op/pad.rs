@@ -45,7 +45,8 @@ impl Route for Pad {
                 continue;
             }
             let dim = &shape.0[axis];
-            let slice = |start: Dim, len: &Dim, step: i64| Prim::Slice { axis, start, len: len.clone(), step };
+            let slice =
+                |start: Dim, len: &Dim, step: i64| Prim::Slice { axis, start, len: len.clone(), step };
             let mut y = b.add(slice(before.clone(), dim, 1), &[r]);
             if self.mode != PadMode::Constant(0.0) && !matches!(self.mode, PadMode::Constant(_)) {
                 for (start, len, at) in [(Dim::known(0), before, true), (before + dim, after, false)] {
@@ -65,7 +66,15 @@ impl Route for Pad {
 
 impl Pad {
     /// Puts a margin's relevance onto the elements that the margin copies, in a tensor of the operand's dimension.
-    fn give_back(&self, b: &mut Builder, margin: Value, axis: usize, dim: &Dim, len: &Dim, leading: bool) -> Value {
+    fn give_back(
+        &self,
+        b: &mut Builder,
+        margin: Value,
+        axis: usize,
+        dim: &Dim,
+        len: &Dim,
+        leading: bool,
+    ) -> Value {
         let one = Dim::known(1);
         let put = |start: Dim, step: i64| Prim::SliceTranspose { axis, start, to: dim.clone(), step };
         match self.mode {

@@ -132,7 +132,8 @@ fn window(r: &mut Reading) -> Result<(Value, Window), OpError> {
     let kernel = r.sizes("kernel_shape")?;
     let kernel = kernel.ok_or_else(|| OpError::Invalid("attribute `kernel_shape` is missing".into()))?;
     let window = read_window(r, kernel, &r.ty(x))?;
-    if (0..window.rank()).any(|i| window.before[i] >= window.extent(i) || window.after[i] >= window.extent(i)) {
+    if (0..window.rank()).any(|i| window.before[i] >= window.extent(i) || window.after[i] >= window.extent(i))
+    {
         return Err(OpError::Invalid(format!("pads must be smaller than the kernel: {window}")));
     }
     Ok((x, window))

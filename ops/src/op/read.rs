@@ -43,7 +43,11 @@ pub const NEWEST: i64 = 23;
 
 impl Reader {
     /// A reader of an ai.onnx operator, up to the newest opset.
-    pub const fn new(op: &'static str, since: i64, read: fn(&mut Reading) -> Result<Vec<Value>, OpError>) -> Reader {
+    pub const fn new(
+        op: &'static str,
+        since: i64,
+        read: fn(&mut Reading) -> Result<Vec<Value>, OpError>,
+    ) -> Reader {
         Reader { domain: "", op, since, until: NEWEST, read }
     }
 }
@@ -76,7 +80,10 @@ impl Reading<'_> {
     /// # Errors
     /// When it is missing.
     pub fn input(&self, i: usize) -> Result<Value, OpError> {
-        self.optional(i).ok_or_else(|| OpError::Arity { expected: format!("at least {}", i + 1), found: self.inputs.len() })
+        self.optional(i).ok_or_else(|| OpError::Arity {
+            expected: format!("at least {}", i + 1),
+            found: self.inputs.len(),
+        })
     }
 
     /// An optional operand.
@@ -115,7 +122,9 @@ impl Reading<'_> {
         let dims = self.dims(v).ok_or_else(|| computed(what))?;
         let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
         known.ok_or_else(|| {
-            OpError::Unsupported(format!("{what} depends on the input's shape ({dims:?}); `--shape` can fix it"))
+            OpError::Unsupported(format!(
+                "{what} depends on the input's shape ({dims:?}); `--shape` can fix it"
+            ))
         })
     }
 

@@ -157,11 +157,19 @@ impl Route for Reduce {
 
 /// Readers of the reductions and of the global pools.
 pub fn readers() -> Vec<Reader> {
-    let mut readers: Vec<Reader> =
-        ["ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceSumSquare"]
-            .into_iter()
-            .map(|op| Reader::new(op, 1, read))
-            .collect();
+    let mut readers: Vec<Reader> = [
+        "ReduceSum",
+        "ReduceMean",
+        "ReduceMax",
+        "ReduceMin",
+        "ReduceProd",
+        "ReduceL1",
+        "ReduceL2",
+        "ReduceSumSquare",
+    ]
+    .into_iter()
+    .map(|op| Reader::new(op, 1, read))
+    .collect();
     readers.push(Reader::new("GlobalAveragePool", 1, |r| global(r, ReduceKind::Mean)));
     readers.push(Reader::new("GlobalMaxPool", 1, |r| global(r, ReduceKind::Max)));
     readers

@@ -12,8 +12,14 @@ pub fn readers() -> Vec<Reader> {
             let (x, [n, c, h, w], k) = operand(r)?;
             let inner = c.floor_div(&(&k * &k));
             let (split, perm) = match r.string_or("mode", "DCR")?.as_str() {
-                "DCR" => (vec![n.clone(), k.clone(), k.clone(), inner.clone(), h.clone(), w.clone()], [0, 3, 4, 1, 5, 2]),
-                "CRD" => (vec![n.clone(), inner.clone(), k.clone(), k.clone(), h.clone(), w.clone()], [0, 1, 4, 2, 5, 3]),
+                "DCR" => (
+                    vec![n.clone(), k.clone(), k.clone(), inner.clone(), h.clone(), w.clone()],
+                    [0, 3, 4, 1, 5, 2],
+                ),
+                "CRD" => (
+                    vec![n.clone(), inner.clone(), k.clone(), k.clone(), h.clone(), w.clone()],
+                    [0, 1, 4, 2, 5, 3],
+                ),
                 other => return Err(OpError::mismatch("mode", "DCR or CRD", other)),
             };
             moved(r, x, split, &perm, vec![n, inner, &h * &k, &w * &k])
@@ -39,7 +45,13 @@ fn operand(r: &Reading) -> Result<(Value, [Dim; 4], Dim), OpError> {
     }
 }
 
-fn moved(r: &mut Reading, x: Value, split: Vec<Dim>, perm: &[usize], to: Vec<Dim>) -> Result<Vec<Value>, OpError> {
+fn moved(
+    r: &mut Reading,
+    x: Value,
+    split: Vec<Dim>,
+    perm: &[usize],
+    to: Vec<Dim>,
+) -> Result<Vec<Value>, OpError> {
     let y = r.reshape(x, Shape(split))?;
     let y = r.add(super::Transpose { perm: perm.to_vec() }, &[y])?;
     Ok(vec![r.reshape(y, Shape(to))?])

@@ -54,8 +54,16 @@ pub fn readers() -> Vec<Reader> {
         let mut sorted = perm.clone();
         sorted.sort_unstable();
         if sorted != (0..rank).collect::<Vec<_>>() {
-            return Err(OpError::mismatch("perm", format!("a permutation of {rank} axes"), format!("{perm:?}")));
+            return Err(OpError::mismatch(
+                "perm",
+                format!("a permutation of {rank} axes"),
+                format!("{perm:?}"),
+            ));
         }
-        Ok(vec![if perm.iter().enumerate().all(|(i, p)| i == *p) { x } else { r.add(Transpose { perm }, &[x])? }])
+        Ok(vec![if perm.iter().enumerate().all(|(i, p)| i == *p) {
+            x
+        } else {
+            r.add(Transpose { perm }, &[x])?
+        }])
     })]
 }

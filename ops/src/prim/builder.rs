@@ -74,7 +74,10 @@ impl Builder {
             Ok(ty) => ty,
             Err(e) => {
                 self.fail(e);
-                return inputs.first().copied().unwrap_or_else(|| self.push(Prim::Const(Tensor::scalar(0.0)), &[]));
+                return inputs
+                    .first()
+                    .copied()
+                    .unwrap_or_else(|| self.push(Prim::Const(Tensor::scalar(0.0)), &[]));
             }
         };
         if let Prim::Const(_) = op {
@@ -162,13 +165,27 @@ impl Builder {
     }
 
     /// Convolution with a part of `w`.
-    pub fn conv(&mut self, geometry: &ConvGeometry, x: Value, w: Value, part: Part, bias: Option<Value>) -> Value {
+    pub fn conv(
+        &mut self,
+        geometry: &ConvGeometry,
+        x: Value,
+        w: Value,
+        part: Part,
+        bias: Option<Value>,
+    ) -> Value {
         let inputs: Vec<Value> = [x, w].into_iter().chain(bias).collect();
         self.add(Prim::Conv { geometry: geometry.clone(), w: part }, &inputs)
     }
 
     /// The adjoint of a convolution whose operand had spatial dimensions `to`.
-    pub fn conv_transpose(&mut self, geometry: &ConvGeometry, s: Value, w: Value, part: Part, to: &[Dim]) -> Value {
+    pub fn conv_transpose(
+        &mut self,
+        geometry: &ConvGeometry,
+        s: Value,
+        w: Value,
+        part: Part,
+        to: &[Dim],
+    ) -> Value {
         self.add(Prim::ConvTranspose { geometry: geometry.clone(), w: part, to: to.to_vec() }, &[s, w])
     }
 

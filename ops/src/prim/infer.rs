@@ -44,7 +44,8 @@ impl Prim {
             Prim::ConvTranspose { geometry, to, .. } => {
                 let (s, w) = (&inputs[0], &inputs[1]);
                 let spatial = spatial(s, &geometry.window)?;
-                let channels = w.shape.0.get(1).map(|c| c * &Dim::known(geometry.groups as i64)).unwrap_or_default();
+                let channels =
+                    w.shape.0.get(1).map(|c| c * &Dim::known(geometry.groups as i64)).unwrap_or_default();
                 conv_weight(w, geometry, &channels)?;
                 equal("output channels", s.dim(1), w.dim(0))?;
                 dims_equal("output of the convolution", spatial, &geometry.window.output(to)?)?;
@@ -61,7 +62,11 @@ impl Prim {
                 Ok(s.with_shape([s.shape.0[..2].to_vec(), to.clone()].concat()))
             }
             Prim::WindowMaxShare(w) => {
-                dims_equal("output of the window", spatial(&inputs[1], w)?, &w.output(spatial(&inputs[0], w)?)?)?;
+                dims_equal(
+                    "output of the window",
+                    spatial(&inputs[1], w)?,
+                    &w.output(spatial(&inputs[0], w)?)?,
+                )?;
                 equal("shape of relevance", &inputs[2].shape, &inputs[1].shape)?;
                 Ok(inputs[0].clone())
             }
@@ -109,7 +114,11 @@ impl Prim {
                 integer(indices)?;
                 let end = axis + indices.rank();
                 if end > updates.rank() {
-                    return Err(OpError::mismatch("rank of updates", format!("at least {end}"), updates.rank()));
+                    return Err(OpError::mismatch(
+                        "rank of updates",
+                        format!("at least {end}"),
+                        updates.rank(),
+                    ));
                 }
                 let d = &updates.shape.0;
                 dims_equal("indexed axes of updates", &d[*axis..end], &indices.shape.0)?;
@@ -185,7 +194,9 @@ fn matmul(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorTy
     };
     let ((m, k), (k2, n)) = (matrix(a, ta), matrix(b, tb));
     if k != k2 {
-        return Err(OpError::Invalid(format!("inner dimensions differ: {k} and {k2} (operands {a} and {b})")));
+        return Err(OpError::Invalid(format!(
+            "inner dimensions differ: {k} and {k2} (operands {a} and {b})"
+        )));
     }
     let batch = |t: &TensorType| Shape(t.shape.0[..t.rank() - 2].to_vec());
     let mut shape = broadcast_or(&batch(a), &batch(b))?;
@@ -196,7 +207,11 @@ fn matmul(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorTy
 fn spatial<'a>(x: &'a TensorType, w: &Window) -> Result<&'a [Dim], OpError> {
     w.check()?;
     if x.rank() != w.rank() + 2 {
-        return Err(OpError::mismatch("rank of the operand", format!("{} (n, c, {} spatial)", w.rank() + 2, w.rank()), x));
+        return Err(OpError::mismatch(
+            "rank of the operand",
+            format!("{} (n, c, {} spatial)", w.rank() + 2, w.rank()),
+            x,
+        ));
     }
     Ok(&x.shape.0[2..])
 }
@@ -243,7 +258,9 @@ fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError>
     let last = (len - 1).checked_mul(step).and_then(|d| d.checked_add(start));
     let inside = |i: i64| (0..dim).contains(&i);
     if len < 0 || (len > 0 && !(inside(start) && last.is_some_and(inside))) {
-        return Err(OpError::Invalid(format!("slice of {len} from {start} step {step} leaves dimension {dim}")));
+        return Err(OpError::Invalid(format!(
+            "slice of {len} from {start} step {step} leaves dimension {dim}"
+        )));
     }
     Ok(())
 }
@@ -275,7 +292,9 @@ fn pad(before: &[Dim], after: &[Dim], mode: PadMode, x: &TensorType) -> Result<T
                 _ => i64::MAX,
             };
             if p < 0 || p > limit {
-                return Err(OpError::Invalid(format!("pad {p} is out of range for axis {i} of dimension {dim}")));
+                return Err(OpError::Invalid(format!(
+                    "pad {p} is out of range for axis {i} of dimension {dim}"
+                )));
             }
         }
         *dim = &(&*dim + &before[i]) + &after[i];

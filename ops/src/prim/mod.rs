@@ -49,11 +49,18 @@ pub enum Unary {
     Sigmoid,
     Relu,
     /// `x` where positive, else `alpha·x`.
-    LeakyRelu { alpha: f32 },
+    LeakyRelu {
+        alpha: f32,
+    },
     /// `x` where positive, else `alpha·(eˣ - 1)`.
-    Elu { alpha: f32 },
+    Elu {
+        alpha: f32,
+    },
     /// `clip(alpha·x + beta, 0, 1)`.
-    HardSigmoid { alpha: f32, beta: f32 },
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
     /// `x · clip(x/6 + 1/2, 0, 1)`.
     HardSwish,
     /// `ln(1 + eˣ)`.
@@ -61,7 +68,10 @@ pub enum Unary {
     /// `x / (1 + |x|)`.
     Softsign,
     /// Bounds are -∞ and ∞ when absent.
-    Clip { min: Option<f32>, max: Option<f32> },
+    Clip {
+        min: Option<f32>,
+        max: Option<f32>,
+    },
     Floor,
     Ceil,
     /// Half to even.
@@ -311,7 +321,9 @@ impl Prim {
             Prim::SliceTranspose { axis, start, to, step } => {
                 Prim::SliceTranspose { axis: *axis, start: sub(start), to: sub(to), step: *step }
             }
-            Prim::Pad { before, after, mode } => Prim::Pad { before: subs(before), after: subs(after), mode: *mode },
+            Prim::Pad { before, after, mode } => {
+                Prim::Pad { before: subs(before), after: subs(after), mode: *mode }
+            }
             Prim::ScatterAdd { axis, to } => Prim::ScatterAdd { axis: *axis, to: sub(to) },
             Prim::Iota { len } => Prim::Iota { len: sub(len) },
             _ => self.clone(),

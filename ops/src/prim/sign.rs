@@ -29,11 +29,17 @@ fn follow(graph: &Graph<Prim>, v: Value, depth: usize) -> bool {
         Prim::Binary(Binary::Add | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Min) => all(),
         Prim::Binary(Binary::Max) => inputs.iter().any(|v| follow(graph, *v, depth / 2)),
         Prim::Softmax { .. } => true,
-        Prim::Reduce { kind: Reduction::Sum | Reduction::Max | Reduction::Min | Reduction::Prod, .. } => first(),
+        Prim::Reduce { kind: Reduction::Sum | Reduction::Max | Reduction::Min | Reduction::Prod, .. } => {
+            first()
+        }
         Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } => first(),
         // A window of pads alone is -∞; pads smaller than the kernel leave none.
-        Prim::WindowMax(w) => (0..w.rank()).all(|i| w.before[i] < w.extent(i) && w.after[i] < w.extent(i)) && first(),
-        Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Slice { .. } | Prim::SliceTranspose { .. } => first(),
+        Prim::WindowMax(w) => {
+            (0..w.rank()).all(|i| w.before[i] < w.extent(i) && w.after[i] < w.extent(i)) && first()
+        }
+        Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Slice { .. } | Prim::SliceTranspose { .. } => {
+            first()
+        }
         Prim::Expand { .. } | Prim::Gather { .. } => first(),
         Prim::Concat { .. } => all(),
         Prim::Const(t) => t.dtype().is_float() && t.elems() <= 64 && t.to_f64().iter().all(|x| *x >= 0.0),

@@ -104,10 +104,16 @@ impl Window {
             }
         }
         if (0..rank).any(|i| self.kernel[i].saturating_mul(self.dilations[i]) >= huge) {
-            return Err(OpError::Invalid(format!("dilated kernel is too large: dilations {:?}", self.dilations)));
+            return Err(OpError::Invalid(format!(
+                "dilated kernel is too large: dilations {:?}",
+                self.dilations
+            )));
         }
         if self.before.iter().chain(&self.after).any(|v| *v >= huge) {
-            return Err(OpError::Invalid(format!("pads must be below 2^31, found {:?} {:?}", self.before, self.after)));
+            return Err(OpError::Invalid(format!(
+                "pads must be below 2^31, found {:?} {:?}",
+                self.before, self.after
+            )));
         }
         Ok(())
     }

@@ -194,7 +194,8 @@ impl Dim {
     pub fn fold<T: Clone>(&self, visitor: &mut impl DimVisitor<T>) -> T {
         let mut sum: Option<T> = None;
         for (product, c) in &self.terms {
-            let mut value: Option<T> = if *c == 1 && !product.is_empty() { None } else { Some(visitor.constant(*c)) };
+            let mut value: Option<T> =
+                if *c == 1 && !product.is_empty() { None } else { Some(visitor.constant(*c)) };
             for atom in product {
                 let factor = match atom {
                     Atom::Symbol(s) => visitor.symbol(s),
@@ -273,7 +274,8 @@ impl fmt::Display for Dim {
             return f.write_str("0");
         }
         // Symbols first, the constant last, as one writes it.
-        let ordered = self.terms.iter().filter(|t| !t.0.is_empty()).chain(self.terms.iter().filter(|t| t.0.is_empty()));
+        let ordered =
+            self.terms.iter().filter(|t| !t.0.is_empty()).chain(self.terms.iter().filter(|t| t.0.is_empty()));
         for (i, (product, c)) in ordered.enumerate() {
             match (i, *c < 0) {
                 (0, true) => f.write_str("-")?,
@@ -399,7 +401,11 @@ impl Parser<'_> {
 }
 
 fn bounded(dim: Dim) -> Result<Dim, String> {
-    if dim.complexity() > MAX_COMPLEXITY { Err("dimension is too large an expression".into()) } else { Ok(dim) }
+    if dim.complexity() > MAX_COMPLEXITY {
+        Err("dimension is too large an expression".into())
+    } else {
+        Ok(dim)
+    }
 }
 
 impl Serialize for Dim {
@@ -445,13 +451,17 @@ mod tests {
     fn exact_division_cancels() {
         assert_eq!(d("12*h*n").floor_div(&d("4*n")), d("3*h"));
         assert_eq!(d("4*n+3").floor_div(&Dim::known(2)), d("2*n+1"));
-        assert_eq!(d("n").floor_div(&Dim::known(2)).floor_div(&Dim::known(2)), d("n").floor_div(&Dim::known(4)));
+        assert_eq!(
+            d("n").floor_div(&Dim::known(2)).floor_div(&Dim::known(2)),
+            d("n").floor_div(&Dim::known(4))
+        );
     }
 
     #[test]
     fn text_that_would_grow_is_refused() {
         let power = vec!["floor(a+b+c+d+e+f+g+h/(1))"; 100].join("*");
-        let (long, sum) = (vec!["n"; 10_000].join("*"), (0..10_000).map(|i| format!("n{i}")).collect::<Vec<_>>().join("+"));
+        let (long, sum) =
+            (vec!["n"; 10_000].join("*"), (0..10_000).map(|i| format!("n{i}")).collect::<Vec<_>>().join("+"));
         for text in [power, long, sum] {
             assert!(text.parse::<Dim>().is_err());
         }

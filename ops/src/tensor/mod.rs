@@ -52,7 +52,11 @@ impl Tensor {
     }
 
     fn expect_bytes(dtype: DType, dims: &[usize], bytes: Vec<u8>) -> Tensor {
-        assert_eq!(bytes.len(), dims.iter().product::<usize>() * dtype.size_bytes(), "values do not fill the shape");
+        assert_eq!(
+            bytes.len(),
+            dims.iter().product::<usize>() * dtype.size_bytes(),
+            "values do not fill the shape"
+        );
         Tensor { dtype, dims: dims.to_vec(), data: Arc::new(bytes) }
     }
 
@@ -88,7 +92,8 @@ impl Tensor {
 
     /// The same bytes under other dimensions of the same product.
     pub fn with_dims(&self, dims: &[usize]) -> Option<Tensor> {
-        (dims.iter().product::<usize>() == self.elems()).then(|| Tensor { dims: dims.to_vec(), ..self.clone() })
+        (dims.iter().product::<usize>() == self.elems())
+            .then(|| Tensor { dims: dims.to_vec(), ..self.clone() })
     }
 
     /// The values as float64 (integers and booleans convert).

@@ -101,7 +101,8 @@ impl TensorType {
 
     /// The size in bytes when the shape is known and the size does not overflow.
     pub fn bytes(&self) -> Option<u64> {
-        let elems = self.shape.0.iter().try_fold(1u64, |n, d| n.checked_mul(u64::try_from(d.as_known()?).ok()?))?;
+        let elems =
+            self.shape.0.iter().try_fold(1u64, |n, d| n.checked_mul(u64::try_from(d.as_known()?).ok()?))?;
         elems.checked_mul(self.dtype.size_bytes() as u64)
     }
 }

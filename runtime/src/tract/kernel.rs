@@ -51,7 +51,9 @@ impl Kernel {
 // tract compares operators to merge equal nodes: a primitive prints all that it is.
 impl PartialEq for Kernel {
     fn eq(&self, other: &Kernel) -> bool {
-        self.check == other.check && self.dims == other.dims && format!("{:?}", self.prim) == format!("{:?}", other.prim)
+        self.check == other.check
+            && self.dims == other.dims
+            && format!("{:?}", self.prim) == format!("{:?}", other.prim)
     }
 }
 
@@ -74,7 +76,9 @@ impl EvalOp for Kernel {
             let at = plain.try_as_plain_ram()?.as_slice::<i64>()?;
             let limit = dim as i64;
             if let Some(i) = at.iter().find(|i| !(-limit..limit).contains(*i)) {
-                return Err(Refused(format!("index {i} is out of range for axis {axis} of dimension {dim}")).into());
+                return Err(
+                    Refused(format!("index {i} is out of range for axis {axis} of dimension {dim}")).into()
+                );
             }
             return Ok(inputs);
         }
@@ -83,7 +87,8 @@ impl EvalOp for Kernel {
         }
         let arrays = inputs.iter().map(|t| array(t)).collect::<TractResult<Vec<Array>>>()?;
         let refs: Vec<&Array> = arrays.iter().collect();
-        let made = reference::eval(&self.prim, &refs).map_err(|e| Refused(format!("node `{}`: {e}", self.title)))?;
+        let made =
+            reference::eval(&self.prim, &refs).map_err(|e| Refused(format!("node `{}`: {e}", self.title)))?;
         Ok(tvec!(tensor(made)?.into()))
     }
 }
@@ -91,7 +96,10 @@ impl EvalOp for Kernel {
 impl Kernel {
     /// The float32 loops, where there are some.
     fn fast(&self, inputs: &[TValue]) -> TractResult<Option<Vec<f32>>> {
-        if inputs.is_empty() || inputs.iter().any(|t| t.datum_type() != tr::DatumType::F32) || self.dtype != tr::DatumType::F32 {
+        if inputs.is_empty()
+            || inputs.iter().any(|t| t.datum_type() != tr::DatumType::F32)
+            || self.dtype != tr::DatumType::F32
+        {
             return Ok(None);
         }
         let x = |i: usize| -> TractResult<&[f32]> { inputs[i].try_as_plain_ram()?.as_slice::<f32>() };
@@ -165,7 +173,8 @@ impl EvalOp for Fold {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let y = loops::fold(&self.window, inputs[0].try_as_plain_ram()?.as_slice::<f32>()?, &self.from, &self.to);
+        let y =
+            loops::fold(&self.window, inputs[0].try_as_plain_ram()?.as_slice::<f32>()?, &self.from, &self.to);
         Ok(tvec!(tr::Tensor::from_shape(&self.to, &y)?.into()))
     }
 }
@@ -182,9 +191,10 @@ fn array(t: &tr::Tensor) -> TractResult<Array> {
     let dims = IxDyn(t.shape());
     let plain = t.try_as_plain_ram()?;
     Ok(match t.datum_type() {
-        tr::DatumType::F32 => {
-            Array::F(ArrayD::from_shape_vec(dims, plain.as_slice::<f32>()?.iter().map(|v| f64::from(*v)).collect())?)
-        }
+        tr::DatumType::F32 => Array::F(ArrayD::from_shape_vec(
+            dims,
+            plain.as_slice::<f32>()?.iter().map(|v| f64::from(*v)).collect(),
+        )?),
         tr::DatumType::Bool => Array::B(ArrayD::from_shape_vec(dims, plain.as_slice::<bool>()?.to_vec())?),
         _ => Array::I(ArrayD::from_shape_vec(dims, plain.as_slice::<i64>()?.to_vec())?),
     })

@@ -82,7 +82,12 @@ pub fn flip(w: &[f32], dims: &[usize], groups: usize) -> tr::TractResult<tr::Ten
 
 /// Calls `visit(tap, output row, input row, first, last, input column of first)` for every tap and every row of the last
 /// spatial axis where the tap falls inside the input; positions `first..last` of the row are inside.
-fn rows(w: &Window, output: &[usize], input: &[usize], mut visit: impl FnMut(usize, usize, usize, usize, usize, usize)) {
+fn rows(
+    w: &Window,
+    output: &[usize],
+    input: &[usize],
+    mut visit: impl FnMut(usize, usize, usize, usize, usize, usize),
+) {
     let rank = w.rank();
     let last = rank - 1;
     let (outer_out, outer_in) = (&output[..last], &input[..last]);
@@ -157,7 +162,14 @@ pub fn window_sum_transpose(w: &Window, s: &[f32], dims: &[usize], to: &[usize])
 }
 
 /// Shares `r` equally among the positions of its window where `x` equals the maximum `y`.
-pub fn max_share(w: &Window, x: &[f32], x_dims: &[usize], y: &[f32], y_dims: &[usize], r: &[f32]) -> Vec<f32> {
+pub fn max_share(
+    w: &Window,
+    x: &[f32],
+    x_dims: &[usize],
+    y: &[f32],
+    y_dims: &[usize],
+    r: &[f32],
+) -> Vec<f32> {
     let (output, input) = (&y_dims[2..], &x_dims[2..]);
     let (no, ni): (usize, usize) = (output.iter().product(), input.iter().product());
     let (wo, wi) = (output[w.rank() - 1], input[w.rank() - 1]);
@@ -194,7 +206,14 @@ pub fn max_share(w: &Window, x: &[f32], x_dims: &[usize], y: &[f32], y_dims: &[u
 }
 
 /// Zeros of `to` with `x` in the slice `start, start + step, …` of an axis.
-pub fn slice_transpose(x: &[f32], dims: &[usize], to: &[usize], axis: usize, start: i64, step: i64) -> Vec<f32> {
+pub fn slice_transpose(
+    x: &[f32],
+    dims: &[usize],
+    to: &[usize],
+    axis: usize,
+    start: i64,
+    step: i64,
+) -> Vec<f32> {
     let inner: usize = dims[axis + 1..].iter().product();
     let outer: usize = dims[..axis].iter().product();
     let mut y = vec![0.0f32; to.iter().product()];

@@ -12,8 +12,8 @@ use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Tensor};
-use tract_onnx::tract_core::internal as tr;
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
+use tract_onnx::tract_core::internal as tr;
 
 use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 use crate::error::RuntimeError;
@@ -49,7 +49,8 @@ impl Backend for CpuBackend {
         options: &RunOptions,
     ) -> Result<Box<dyn Plan>, RuntimeError> {
         let stages = split(graph, forward, reverse)?;
-        let threads = options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+        let threads =
+            options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
         let executor = if threads > 1 { Executor::multithread(threads) } else { Executor::SingleThread };
         let mut cache = weights::Cache::default();
         let plan = |stage: &Stage, cache: &mut weights::Cache| {
@@ -154,7 +155,8 @@ impl Plan for TractPlan {
     fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
         let mut values = self.forward.run("forward", &self.executor, self.forward.feed(inputs, None)?)?;
         let outputs = self.forward.results(&self.forward_names, &values)?;
-        let saved: Kept = values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
+        let saved: Kept =
+            values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
         Ok((outputs, Saved(Box::new(saved))))
     }
 

@@ -15,7 +15,9 @@ pub fn to_tract(t: &Tensor) -> tr::TractResult<tr::Tensor> {
         return tr::Tensor::from_shape(dims, &t.to_f32());
     }
     match t.dtype() {
-        DType::Bool => tr::Tensor::from_shape(dims, &t.bytes().iter().map(|b| *b != 0).collect::<Vec<bool>>()),
+        DType::Bool => {
+            tr::Tensor::from_shape(dims, &t.bytes().iter().map(|b| *b != 0).collect::<Vec<bool>>())
+        }
         _ => tr::Tensor::from_shape(dims, &t.to_i64()),
     }
 }

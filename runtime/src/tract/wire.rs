@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::{Binary, ConvGeometry, PadMode, Part, Prim, Reduction, Unary, Window};
 use dlbc_ops::tensor::{DType, Tensor as Constant};
-use tract_onnx::tract_core::ops;
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops;
 
 use super::kernel::{Fold, Kernel};
 use super::weights::{Cache, datum};
@@ -128,7 +128,9 @@ impl Wiring<'_> {
                 let name = self.unique(&name);
                 self.model.add_const(name, made)
             }
-            Prim::MatMul { a, b, ta, tb } => self.matmul(&name, (operands[0], *a, *ta), (operands[1], *b, *tb)),
+            Prim::MatMul { a, b, ta, tb } => {
+                self.matmul(&name, (operands[0], *a, *ta), (operands[1], *b, *tb))
+            }
             Prim::Conv { geometry, w } => {
                 let weight = self.part(operands[1], *w)?;
                 let bias = operands.get(2).map(|b| self.part(*b, Part::Id)).transpose()?;
@@ -153,9 +155,12 @@ impl Wiring<'_> {
             }
             Prim::Unary(f) if float => self.unary(&name, *f, v, &operands),
             Prim::Binary(f) if float => self.binary(&name, *f, v, &operands),
-            Prim::Reduce { kind, axes, keep } if float => self.reduce(&name, *kind, axes, *keep, v, &operands),
+            Prim::Reduce { kind, axes, keep } if float => {
+                self.reduce(&name, *kind, axes, *keep, v, &operands)
+            }
             Prim::Softmax { axis } => {
-                let op = ops::nn::Softmax { axes: tvec!(*axis), quant_output_dt: None, kind: Default::default() };
+                let op =
+                    ops::nn::Softmax { axes: tvec!(*axis), quant_output_dt: None, kind: Default::default() };
                 self.wire(&name, op, &[self.values[&operands[0]]])
             }
             Prim::Reshape { .. } => {
@@ -252,7 +257,12 @@ impl Wiring<'_> {
         };
         let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
         let name = self.unique(name);
-        Ok(tract_onnx::tract_core::ops::change_axes::wire_with_rank_broadcast(name, &mut self.model, op, &inputs)?[0])
+        Ok(tract_onnx::tract_core::ops::change_axes::wire_with_rank_broadcast(
+            name,
+            &mut self.model,
+            op,
+            &inputs,
+        )?[0])
     }
 
     fn reduce(
@@ -327,7 +337,8 @@ impl Wiring<'_> {
     ) -> TractResult<OutletId> {
         let inputs = [self.part(a.0, a.1)?, self.part(b.0, b.1)?];
         let unique = self.unique(name);
-        let inputs = tract_onnx::tract_core::ops::change_axes::wire_rank_broadcast(unique, &mut self.model, &inputs)?;
+        let inputs =
+            tract_onnx::tract_core::ops::change_axes::wire_rank_broadcast(unique, &mut self.model, &inputs)?;
         let rank = self.model.outlet_fact(inputs[0])?.rank();
         // Batch axes are a, b, …; then m, k, n.
         let batch: String = ('a'..='j').take(rank - 2).collect();
@@ -388,8 +399,12 @@ impl Wiring<'_> {
                 self.model.add_const(name, tensor0(0f32).into_arc_tensor())?
             }
         };
-        let op =
-            ops::cnn::Conv { pool_spec, kernel_fmt: ops::cnn::KernelFormat::OIHW, group: geometry.groups, q_params: None };
+        let op = ops::cnn::Conv {
+            pool_spec,
+            kernel_fmt: ops::cnn::KernelFormat::OIHW,
+            group: geometry.groups,
+            q_params: None,
+        };
         self.wire(name, op, &[x, weight, bias])
     }
 
@@ -414,8 +429,9 @@ impl Wiring<'_> {
         let constant = self.constant(operands[1]);
         if let (true, Some(t)) = (plain, constant) {
             let groups = geometry.groups;
-            let flipped =
-                self.cache.get(operands[1].node, part, "flipped", &t, |x, d| super::loops::flip(&x, d, groups))?;
+            let flipped = self
+                .cache
+                .get(operands[1].node, part, "flipped", &t, |x, d| super::loops::flip(&x, d, groups))?;
             let weight_name = self.unique(&format!("{name}.flipped"));
             let weight = self.model.add_const(weight_name, flipped)?;
             let window = Window { before: before.iter().map(|p| *p as usize).collect(), ..w.clone() };
@@ -430,7 +446,12 @@ impl Wiring<'_> {
         let weight = self.part(operands[1], part)?;
         let dims = |d: &[usize]| d.iter().map(|d| ToDim::to_dim(d)).collect::<TVec<_>>();
         let weight = self.reshape(&format!("{name}.matrix"), weight, weight_dims, dims(&[groups, o, q]))?;
-        let s = self.reshape(&format!("{name}.columns"), s, from.clone(), dims(&[from[0], groups, o, positions]))?;
+        let s = self.reshape(
+            &format!("{name}.columns"),
+            s,
+            from.clone(),
+            dims(&[from[0], groups, o, positions]),
+        )?;
         let op = ops::einsum::EinSum {
             axes: "goq,ngop->ngqp".parse()?,
             operating_dt: DatumType::F32,
@@ -449,4 +470,3 @@ fn float_data(graph: &Graph<Prim>, operands: &[Value]) -> bool {
 fn known(d: &dlbc_ops::tensor::Dim) -> TractResult<usize> {
     d.as_known().and_then(|v| usize::try_from(v).ok()).ok_or_else(|| anyhow!("dimension {d} is not known"))
 }
-

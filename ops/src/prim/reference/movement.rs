@@ -131,7 +131,7 @@ pub(super) fn pad(before: &[Dim], mode: PadMode, x: &Array, dims: &[usize]) -> R
                 PadMode::Reflect if i > last => 2 * last - i,
                 PadMode::Reflect => i.abs(),
             };
-            (0..=last).contains(&inside).then_some(inside as usize * strides[axis])
+            (0..=last).contains(&inside).then(|| inside as usize * strides[axis])
         };
         tables.push((0..dims[axis]).map(source).collect());
     }
