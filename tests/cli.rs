@@ -205,9 +205,13 @@ fn an_export_is_a_model() {
     let folder = folder();
     let exported = path(&folder, "explained.onnx");
     ok(&[&["export", DIGITS, "-o", &exported]]);
-    let table = dlbc(&[&["inspect", &exported]]);
-    assert_eq!(table.code, Some(0), "{}", table.err);
-    assert!(table.out.contains("relevance/input"), "{}", table.out);
+    let model = dlbc_proto::read_model(exported.as_ref(), &dlbc_proto::Limits::default()).unwrap();
+    let names = |values: &[dlbc_proto::onnx::ValueInfoProto]| {
+        values.iter().map(|v| v.name().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&model.graph().output), ["logits", "relevance/input"]);
+    assert!(names(&model.graph().input).contains(&"input".to_string()));
+    assert!(model.graph().node.iter().all(|n| n.domain().is_empty()));
 }
 
 #[test]
