@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use dlbc_compiler::{Inspection, Row};
 use dlbc_ops::program::Program;
+use dlbc_proto::DataType;
+use dlbc_proto::onnx::tensor_shape_proto::{self, dimension};
+use dlbc_proto::onnx::{ValueInfoProto, type_proto};
 
 use crate::args::InspectArgs;
 use crate::terminal::{Align, Console, Table, json_text, plural, print, visible};
@@ -19,14 +22,37 @@ const LISTED: usize = 5;
 pub fn inspect(args: &InspectArgs, console: Console) -> anyhow::Result<()> {
     let options = args.explain.options(&args.limits)?;
     let source = model::read(&args.model, &args.limits, console)?;
-    let inspection = match artifact::read(&source)? {
+    let mut inspection = match artifact::read(&source)? {
         Some(program) => {
             model::check_artifact(&program, &args.explain)?;
             of_artifact(&program)
         }
         None => dlbc_compiler::inspect(&source, &options)?,
     };
+    if inspection.rows.is_empty() {
+        // Not understood as a whole: what the file itself says.
+        let graph = source.graph();
+        let inputs = graph.input.iter().filter(|i| graph.initializer.iter().all(|t| t.name() != i.name()));
+        inspection.inputs = inputs.map(declared).collect();
+        inspection.outputs = graph.output.iter().map(declared).collect();
+    }
     print(&if args.json { json_text(&inspection)? + "\n" } else { text(&inspection) })
+}
+
+/// Name and type of a value as the file declares them.
+fn declared(value: &ValueInfoProto) -> (String, String) {
+    let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return (value.name().into(), String::new());
+    };
+    let dim = |d: &tensor_shape_proto::Dimension| match &d.value {
+        Some(dimension::Value::DimValue(n)) => n.to_string(),
+        Some(dimension::Value::DimParam(symbol)) if !symbol.is_empty() => symbol.clone(),
+        _ => "?".into(),
+    };
+    let dims = tensor.shape.iter().flat_map(|s| &s.dim).map(dim).collect::<Vec<_>>().join(",");
+    let dtype = DataType::from_onnx(tensor.elem_type()).map(|d| format!("{d:?}").to_lowercase());
+    (value.name().into(), format!("{}[{dims}]", dtype.unwrap_or_else(|| "?".into())))
 }
 
 /// What an artifact knows of its model: the nodes that have a rule.

@@ -1,5 +1,7 @@
 //! `dlbc`: parse, dispatch, print the error chain, exit code.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod args;
 mod artifact;
 mod compile;

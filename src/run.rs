@@ -58,7 +58,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
 
 fn backend(device: Device) -> anyhow::Result<Box<dyn Backend>> {
     match device {
-        Device::Cpu => Ok(Box::new(CpuBackend::default())),
+        Device::Cpu => Ok(Box::new(CpuBackend)),
         Device::Reference => Ok(Box::new(ReferenceBackend)),
         Device::Cuda(_) => Err(failure(Code::Device, "this build has no CUDA backend")),
     }

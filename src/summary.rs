@@ -8,11 +8,14 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::Explanation;
 use serde::Serialize;
 
-use crate::args::RunArgs;
+use crate::args::{RunArgs, Start};
 use crate::terminal::{Align, Console, Table, json_text, number, visible};
 
 /// A ledger that misses more than this share of the start is reported.
 const TOLERANCE: f64 = 1e-4;
+
+/// When less than this share of the start reaches the inputs, it is noted.
+const REACHES: f64 = 1e-3;
 
 /// The most rows whose greatest unit is listed in the tables.
 const LISTED: usize = 8;
@@ -53,6 +56,9 @@ pub struct Summary {
     audit: Option<Audit>,
     hashes: BTreeMap<String, String>,
     version: &'static str,
+    /// Absolute relevance of the inputs over that of the start.
+    #[serde(skip)]
+    reached: f64,
 }
 
 #[derive(Serialize)]
@@ -111,6 +117,7 @@ impl Summary {
             audit: explanation.ledger.as_ref().map(|rows| audit(explanation, rows)),
             hashes: info.hashes.iter().cloned().collect(),
             version: env!("CARGO_PKG_VERSION"),
+            reached: reached(info, explanation, args),
         };
         if let Some(explained) = summary.outputs.get_mut(&info.explained) {
             explained.argmax.clone_from(&explanation.argmax);
@@ -188,8 +195,14 @@ impl Summary {
         table
     }
 
-    /// Says when the ledger does not close.
+    /// Says when the ledger does not close, and when next to nothing reaches the inputs.
     pub fn warn(&self, console: Console) {
+        if self.reached < REACHES && !self.inputs.is_empty() {
+            let share = number(100.0 * self.reached, 2);
+            console.note(format!(
+                "only {share} % of the starting relevance reaches the inputs; `--audit` shows where the rest stays"
+            ));
+        }
         if let Some(audit) = &self.audit
             && !audit.closed
         {
@@ -197,6 +210,17 @@ impl Summary {
             console.warn(format!("the ledger does not close: {share} of the start is unaccounted for"));
         }
     }
+}
+
+/// How much relevance, signs aside, reaches the inputs for each unit that starts.
+fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
+    let inputs = info.inputs.iter().filter_map(|i| explanation.relevance.get(&i.name));
+    let arrived: f64 = inputs.flat_map(|t| t.to_f64()).map(f64::abs).sum();
+    let started = match args.start {
+        Start::One => args.multiplier.abs() * explanation.argmax.len() as f64,
+        Start::Value => explanation.start.abs(),
+    };
+    if started > 0.0 { arrived / started } else { 1.0 }
 }
 
 fn relative(residual: f64, start: f64) -> f64 {

@@ -1,5 +1,7 @@
 //! The command line as scripts see it: names, files, keys, exit codes.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -248,6 +250,13 @@ fn tables_of_both_kinds_run() {
 }
 
 #[test]
+fn relevance_that_cancels_is_noted() {
+    let done = dlbc(&[&["run", TABLE, "--target", "1-0"], &ROWS]);
+    assert!(done.err.contains("of the starting relevance reaches the inputs"), "{}", done.err);
+    assert!(!dlbc(&[&["run", TABLE], &ROWS]).err.contains("starting relevance"));
+}
+
+#[test]
 fn repeated_runs_report_medians() {
     assert_eq!(json(&[&["run", DIGITS, "--repeat", "3"], &DIGIT])["repeat"], 3);
     fails(2, &[&["run", DIGITS, "--repeat", "0"], &DIGIT]);
@@ -293,7 +302,10 @@ fn code_4_not_supported() {
     let folder = folder();
     let model = one_node(&folder, "NonMaxSuppression", "nms");
     assert!(fails(4, &[&["compile", &model]]).contains("NonMaxSuppression"));
-    assert!(ok(&[&["inspect", &model]]).contains("NonMaxSuppression"));
+    let table = ok(&[&["inspect", &model]]);
+    for part in ["NonMaxSuppression", "input  x f32[1,2]", "output y f32[1,2]"] {
+        assert!(table.contains(part), "{table}");
+    }
     let error = fails(4, &[&["run", DIGITS, "--text", "hello", "--report", "r.html"]]);
     assert_eq!(error, "error: `--text`, `--report` are not supported yet");
     for later in [&["--mode", "contrastive"], &["--scaler", "1"], &["--task", "x"], &["--rules", "own.toml"]]

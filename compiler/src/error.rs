@@ -24,7 +24,7 @@ pub enum CompileError {
     #[error(transparent)]
     Proto(#[from] ProtoError),
     /// A node that violates its operator's specification.
-    #[error("node `{node}` ({op}): {source}")]
+    #[error("node {node} ({op}): {source}")]
     Node {
         /// The node's name.
         node: Name,
@@ -35,7 +35,7 @@ pub enum CompileError {
         source: OpError,
     },
     /// A tensor that nothing makes.
-    #[error("node `{node}` ({op}): input {slot} `{tensor}` is made by no node, input or initializer")]
+    #[error("node {node} ({op}): input {slot} {tensor} is made by no node, input or initializer")]
     MissingTensor {
         /// The node's name.
         node: Name,
@@ -47,19 +47,19 @@ pub enum CompileError {
         tensor: Name,
     },
     /// A graph output that nothing makes.
-    #[error("output `{0}` is made by no node, input or initializer")]
+    #[error("output {0} is made by no node, input or initializer")]
     MissingOutput(Name),
     /// Nodes that wait for one another.
     #[error("the graph has a cycle through nodes {0}")]
     Cycle(String),
     /// Two values of one name.
-    #[error("tensor `{0}` is made twice")]
+    #[error("tensor {0} is made twice")]
     Duplicate(Name),
     /// A model without outputs.
     #[error("the model has no outputs")]
     NoOutputs,
     /// A model input that cannot be used.
-    #[error("input `{input}`: {message}")]
+    #[error("input {input}: {message}")]
     Input {
         /// The input.
         input: Name,
@@ -70,7 +70,7 @@ pub enum CompileError {
     #[error("local functions call one another in a circle: {0}")]
     RecursiveFunction(String),
     /// An operator whose domain's version the model does not state.
-    #[error("node `{node}` ({op}): the model imports no opset of domain `{domain}`")]
+    #[error("node {node} ({op}): the model imports no opset of domain {domain}")]
     NoOpset {
         /// The node's name.
         node: Name,
@@ -86,7 +86,7 @@ pub enum CompileError {
     #[error("the model has more than {0} nodes (`--max-nodes`)")]
     TooManyNodes(usize),
     /// An option that names something the model does not have.
-    #[error("{what} `{name}`: the model has {}", .known.join(", "))]
+    #[error("{what} {name}: the model has {}", .known.join(", "))]
     UnknownName {
         /// Which option.
         what: &'static str,
@@ -105,7 +105,7 @@ pub enum CompileError {
     },
     /// The explained output does not depend on an input that carries relevance.
     #[error(
-        "output `{0}` depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)"
+        "output {0} depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)"
     )]
     NothingToExplain(Name),
     /// A bug in dlbc: a pass broke the graph.
@@ -161,7 +161,7 @@ fn describe(items: &[Unsupported]) -> String {
         .iter()
         .map(|i| {
             let first = i.nodes.first().map_or("", String::as_str);
-            format!("{} ×{} ({}), first `{}`", Name::new(&i.op), i.nodes.len(), i.reason, Name::new(first))
+            format!("{} ×{} ({}), first {}", Name::new(&i.op), i.nodes.len(), i.reason, Name::new(first))
         })
         .collect();
     format!(

@@ -1,6 +1,6 @@
 //! Both graphs → one `Graph<Prim>`: the forward, then the rules in reverse order.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, NodeId, Value};
@@ -47,18 +47,26 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
 
 fn forward(graph: &Graph<Op>, b: &mut Builder) -> Result<HashMap<Value, Value>, CompileError> {
     let mut values: HashMap<Value, Value> = HashMap::new();
+    // Values that carry a tensor's name: one that two nodes share keeps the first.
+    let mut named: HashSet<Value> = HashSet::new();
     // Inputs first and in order: they are the program's signature.
     for id in graph.inputs() {
         let v = Value { node: *id, slot: 0 };
         b.at(&graph.node(*id).origin, graph.node(*id).name());
-        values.insert(v, b.input(graph.node(*id).name(), graph.ty(v).clone()));
+        let input = b.input(graph.node(*id).name(), graph.ty(v).clone());
+        named.insert(input);
+        values.insert(v, input);
     }
     for id in graph.topological() {
         let node = graph.node(id);
         b.at(&node.origin, node.name());
         let made = match &node.op {
             Op::Input => continue,
-            Op::Const(t) => vec![b.constant(node.name(), t.clone())],
+            Op::Const(t) => {
+                let constant = b.constant(node.name(), t.clone());
+                named.insert(constant);
+                vec![constant]
+            }
             op => {
                 let inputs: Vec<Value> = graph.node_inputs(id).iter().map(|v| values[v]).collect();
                 let before = b.graph().len();
@@ -66,7 +74,7 @@ fn forward(graph: &Graph<Op>, b: &mut Builder) -> Result<HashMap<Value, Value>, 
                 b.ok().map_err(|source| located(graph, id, source))?;
                 for (slot, v) in made.iter().enumerate() {
                     // A node that added nothing is another name for its operand.
-                    if b.graph().len() > before && !values.values().any(|x| x == v) {
+                    if b.graph().len() > before && named.insert(*v) {
                         b.graph_mut().rename(*v, &node.names[slot]);
                     }
                 }

@@ -115,7 +115,7 @@ fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>
             .iter()
             .zip(&missing)
             .filter(|(_, m)| **m > 0)
-            .map(|(n, _)| format!("`{}`", Name::new(node_name(&n.node))));
+            .map(|(n, _)| Name::new(node_name(&n.node)).to_string());
         return Err(CompileError::Cycle(stuck.take(4).collect::<Vec<_>>().join(", ")));
     }
     Ok(sorted)
@@ -294,7 +294,7 @@ pub(crate) fn nearest(name: &str, known: &[String]) -> Vec<String> {
     let common = |k: &str| k.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
     let mut sorted: Vec<&String> = known.iter().collect();
     sorted.sort_by_key(|k| (std::cmp::Reverse(common(k)), k.len(), (*k).clone()));
-    sorted.into_iter().take(8).map(|k| format!("`{}`", Name::new(k))).collect()
+    sorted.into_iter().take(8).map(|k| Name::new(k).to_string()).collect()
 }
 
 /// A constant in the arithmetic of the graph: every float type becomes float32.
