@@ -60,7 +60,7 @@ pub fn derive(
     let name = graph.value_name(seed_value).to_string();
     let seed = relevance.add(
         Node {
-            op: rule_node(None, "output", &[name.clone()], &[], vec![]),
+            op: rule_node(None, "output", std::slice::from_ref(&name), &[], vec![]),
             names: vec![format!("R.{name}")],
             types: vec![graph.ty(seed_value).clone()],
             origin: graph.node(seed_value.node).origin.clone(),

@@ -444,7 +444,7 @@ impl Wiring<'_> {
         let (o, q) = (weight_dims[0] / groups, weight_dims[1..].iter().product::<usize>());
         let positions: usize = from[2..].iter().product();
         let weight = self.part(operands[1], part)?;
-        let dims = |d: &[usize]| d.iter().map(|d| ToDim::to_dim(d)).collect::<TVec<_>>();
+        let dims = |d: &[usize]| d.iter().map(ToDim::to_dim).collect::<TVec<_>>();
         let weight = self.reshape(&format!("{name}.matrix"), weight, weight_dims, dims(&[groups, o, q]))?;
         let s = self.reshape(
             &format!("{name}.columns"),
