@@ -96,6 +96,12 @@ impl Tensor {
             .then(|| Tensor { dims: dims.to_vec(), ..self.clone() })
     }
 
+    /// The values in place, when they are float32 and the bytes lie as this machine reads them.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        let native = self.dtype == DType::F32 && cfg!(target_endian = "little");
+        if native { bytemuck::try_cast_slice(self.bytes()).ok() } else { None }
+    }
+
     /// The values as float64 (integers and booleans convert).
     pub fn to_f64(&self) -> Vec<f64> {
         self.dtype.decode_f64(self.bytes())

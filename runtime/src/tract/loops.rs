@@ -1,7 +1,6 @@
 //! Float32 loops of the kernels that stand on the hot path.
 
 use dlbc_ops::prim::Window;
-use tract_onnx::tract_core::internal as tr;
 
 /// `r / z`, 0 where `z` is 0.
 pub fn guarded_div(r: f32, z: f32) -> f32 {
@@ -60,24 +59,6 @@ fn advance(index: &mut [usize], dims: &[usize]) {
         }
         index[i] = 0;
     }
-}
-
-/// The weight `[o, c/g, …]` of a convolution as that of its adjoint: `[c, o/g, … reversed]`.
-pub fn flip(w: &[f32], dims: &[usize], groups: usize) -> tr::TractResult<tr::Tensor> {
-    let (o, c) = (dims[0] / groups, dims[1]);
-    let taps: usize = dims[2..].iter().product();
-    let mut y = vec![0.0; w.len()];
-    for g in 0..groups {
-        for i in 0..o {
-            for j in 0..c {
-                let (from, to) = (((g * o + i) * c + j) * taps, ((g * c + j) * o + i) * taps);
-                for t in 0..taps {
-                    y[to + taps - 1 - t] = w[from + t];
-                }
-            }
-        }
-    }
-    tr::Tensor::from_shape(&[&[groups * c, o], &dims[2..]].concat(), &y)
 }
 
 /// Calls `visit(tap, output row, input row, first, last, input column of first)` for every tap and every row of the last

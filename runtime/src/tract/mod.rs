@@ -1,7 +1,14 @@
 //! Backend "cpu": each stage of a program becomes a tract model, built node by node.
 
+mod columns;
+mod conv;
+mod epilogue;
+mod gemm;
 mod kernel;
+mod linear;
 mod loops;
+mod parallel;
+mod products;
 mod weights;
 mod wire;
 
@@ -12,6 +19,7 @@ use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Tensor};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::tract_core::internal as tr;
 
@@ -51,7 +59,8 @@ impl Backend for CpuBackend {
         let stages = split(graph, forward, reverse)?;
         let threads =
             options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let executor = if threads > 1 { Executor::multithread(threads) } else { Executor::SingleThread };
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dlbc-{i}")).build();
+        let pool = guarded("threads", || Ok(pool?))?;
         let mut cache = weights::Cache::default();
         let plan = |stage: &Stage, cache: &mut weights::Cache| {
             guarded("planning", || Runnable::new(graph, stage, cache))
@@ -62,7 +71,7 @@ impl Backend for CpuBackend {
             reverse: plan(&stages.reverse, &mut cache)?,
             forward_names: forward.to_vec(),
             reverse_names: reverse.to_vec(),
-            executor,
+            pool: Arc::new(pool),
             memory: MemoryReport { constant_bytes: cache.bytes(), saved_bytes },
         };
         Ok(Box::new(plan))
@@ -124,10 +133,9 @@ impl Runnable {
     fn run(
         &self,
         stage: &'static str,
-        executor: &Executor,
         feed: tr::TVec<tr::TValue>,
     ) -> Result<tr::TVec<tr::TValue>, RuntimeError> {
-        guarded(stage, || multithread_tract_scope(executor.clone(), || self.plan.run(feed)))
+        guarded(stage, || self.plan.run(feed))
     }
 
     fn results(&self, names: &[String], values: &[tr::TValue]) -> Result<Tensors, RuntimeError> {
@@ -144,35 +152,55 @@ struct TractPlan {
     reverse: Runnable,
     forward_names: Vec<String>,
     reverse_names: Vec<String>,
-    executor: Executor,
+    pool: Arc<ThreadPool>,
     memory: MemoryReport,
 }
 
 /// Saved values cross threads as shared tensors.
 type Kept = Vec<Arc<tr::Tensor>>;
 
+impl TractPlan {
+    /// Runs `f` in the plan's threads, tract's operators among them.
+    fn within<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
+        let executor = match self.pool.current_num_threads() {
+            1 => Executor::SingleThread,
+            _ => Executor::MultiThread(self.pool.clone()),
+        };
+        self.pool.install(|| multithread_tract_scope(executor, f))
+    }
+}
+
 impl Plan for TractPlan {
     fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
-        let mut values = self.forward.run("forward", &self.executor, self.forward.feed(inputs, None)?)?;
-        let outputs = self.forward.results(&self.forward_names, &values)?;
-        let saved: Kept =
-            values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
-        Ok((outputs, Saved(Box::new(saved))))
+        self.within(|| {
+            let mut values = self.forward.run("forward", self.forward.feed(inputs, None)?)?;
+            let outputs = self.forward.results(&self.forward_names, &values)?;
+            let saved: Kept =
+                values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
+            Ok((outputs, Saved(Box::new(saved))))
+        })
     }
 
     fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
-        let mut feed = self.reverse.feed(inputs, Some(seed))?;
-        let saved = saved.take::<Kept>().unwrap_or_default();
-        // A value that nobody else holds is moved, so that the plan frees it after its last use.
-        feed.extend(saved.into_iter().map(|t| match Arc::try_unwrap(t) {
-            Ok(own) => tr::TValue::from(own),
-            Err(shared) => tr::TValue::from_const(shared),
-        }));
-        let values = self.reverse.run("reverse", &self.executor, feed)?;
-        self.reverse.results(&self.reverse_names, &values)
+        self.within(|| {
+            let mut feed = self.reverse.feed(inputs, Some(seed))?;
+            let saved = saved.take::<Kept>().unwrap_or_default();
+            // A value that nobody else holds is moved, so that the plan frees it after its last use.
+            feed.extend(saved.into_iter().map(|t| match Arc::try_unwrap(t) {
+                Ok(own) => tr::TValue::from(own),
+                Err(shared) => tr::TValue::from_const(shared),
+            }));
+            let values = self.reverse.run("reverse", feed)?;
+            self.reverse.results(&self.reverse_names, &values)
+        })
     }
 
     fn memory(&self) -> MemoryReport {
         self.memory
     }
+}
+
+/// The nodes' operands as float32.
+fn slices(inputs: &tr::TVec<tr::TValue>) -> tr::TractResult<tr::TVec<&[f32]>> {
+    inputs.iter().map(|t| t.try_as_plain_ram()?.as_slice::<f32>()).collect()
 }

@@ -1,7 +1,7 @@
 //! Stage → tract model, primitive by primitive.
 //!
-//! Matrix products, convolutions, elementwise chains, reductions and movements are tract's own operators; what tract has
-//! no operator for, or a slow one, is a [`Kernel`].
+//! Elementwise functions, reductions, movements and products of two computed values are tract's own operators; products
+//! with a constant are ours ([`Convolution`], [`Linear`]), and what tract has no operator for is a [`Kernel`].
 
 use std::collections::HashMap;
 
@@ -11,12 +11,18 @@ use dlbc_ops::tensor::{DType, Tensor as Constant};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
+use super::columns::Taps;
+use super::conv::{self, Convolution, Way};
+use super::epilogue::Step;
 use super::kernel::{Fold, Kernel};
-use super::weights::{Cache, datum};
+use super::linear::{self, Linear};
+use super::products::{self, Chain};
+use super::weights::{Cache, Layout, datum};
 use crate::stage::Stage;
 
 /// Builds the model of a stage.
 pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResult<TypedModel> {
+    let chains = products::find(graph, stage);
     let mut w = Wiring { graph, cache, model: TypedModel::default(), values: HashMap::new() };
     for v in &stage.inputs {
         let fact = datum(graph.ty(*v).dtype).fact(w.dims(*v));
@@ -24,10 +30,14 @@ pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResu
         w.values.insert(*v, outlet);
     }
     for id in &stage.nodes {
-        if matches!(graph.op(*id), Prim::Input) {
+        if matches!(graph.op(*id), Prim::Input) || chains.inner.contains(id) {
             continue;
         }
-        let outlet = w.node(*id).map_err(|e| e.context(format!("node `{}`", graph.node(*id).name())))?;
+        let made = match chains.by_end.get(id) {
+            Some(chain) => w.product(chain),
+            None => w.node(*id),
+        };
+        let outlet = made.map_err(|e| e.context(format!("node `{}`", graph.node(*id).name())))?;
         w.values.insert(Value { node: *id, slot: 0 }, outlet);
     }
     let outputs: Vec<OutletId> = stage.outputs.iter().map(|v| w.values[v]).collect();
@@ -81,7 +91,7 @@ impl Wiring<'_> {
     /// A part of an operand: made at plan time for a constant, a node otherwise.
     fn part(&mut self, v: Value, part: Part) -> TractResult<OutletId> {
         if let Some(t) = self.constant(v) {
-            let made = self.cache.get(v.node, part, "plain", &t, |x, d| Tensor::from_shape(d, &x))?;
+            let made = self.cache.tensor(v.node, part, &t)?;
             let name = format!("{}.{part:?}", self.name(v));
             return {
                 let name = self.unique(&name);
@@ -124,7 +134,7 @@ impl Wiring<'_> {
         let float = operands.iter().all(|o| self.graph.ty(*o).dtype.is_float());
         match &prim {
             Prim::Const(t) => {
-                let made = self.cache.get(id, Part::Id, "plain", t, |x, d| Tensor::from_shape(d, &x))?;
+                let made = self.cache.tensor(id, Part::Id, t)?;
                 let name = self.unique(&name);
                 self.model.add_const(name, made)
             }
@@ -214,6 +224,51 @@ impl Wiring<'_> {
             }
             _ => self.kernel(&name, prim, v, &operands),
         }
+    }
+
+    /// A product with a constant and what follows it.
+    fn product(&mut self, chain: &Chain) -> TractResult<OutletId> {
+        let id = chain.product;
+        let v = Value { node: id, slot: 0 };
+        let operands = self.graph.node_inputs(id);
+        let constant = self.constant(operands[1]).context("the weight is not a constant")?;
+        let mut inputs = vec![self.values[&operands[0]]];
+        let mut steps = vec![];
+        for (then, reach, operand) in &chain.steps {
+            let input = inputs.len();
+            if let Some(operand) = operand {
+                inputs.push(self.part(*operand, Part::Id)?);
+            }
+            steps.push(Step { then: *then, reach: *reach, input });
+        }
+        let (x, dims) = (self.dims(operands[0]), self.dims(v));
+        let op: Box<dyn TypedOp> = match self.graph.op(id) {
+            Prim::Conv { geometry, w } | Prim::ConvTranspose { geometry, w, .. } => {
+                let way = match self.graph.op(id) {
+                    Prim::Conv { .. } => Way::Forward,
+                    _ => Way::Adjoint,
+                };
+                let outputs = constant.dims()[0];
+                let (from, to) = if way == Way::Forward { (&x, &dims) } else { (&dims, &x) };
+                let taps = Taps::new(geometry.window.clone(), &from[2..], &to[2..]);
+                let q = constant.elems() / outputs.max(1);
+                let layout = conv::layout(way, &taps, outputs / geometry.groups, q);
+                let weight = self.cache.weight(operands[1].node, *w, layout, &constant, q);
+                let (channels, groups) = (from[1], geometry.groups);
+                Box::new(Convolution { way, taps, groups, dims, outputs, channels, weight, steps })
+            }
+            Prim::MatMul { b, tb, .. } => {
+                let (k, n) = (x[x.len() - 1], dims[dims.len() - 1]);
+                let rows = x[..x.len() - 1].iter().product();
+                // A matrix that is read once takes its part on the way; one that is read often has it made.
+                let (made, part) = if rows <= linear::FEW { (Part::Id, *b) } else { (*b, Part::Id) };
+                let weight = self.cache.weight(operands[1].node, made, Layout::Plain, &constant, k);
+                Box::new(Linear { rows, k, n, dims, weight, part, transposed: *tb, steps })
+            }
+            other => bail!("{} is not a product", other.name()),
+        };
+        let name = self.name(v);
+        self.wire(&name, op, &inputs)
     }
 
     /// A primitive as a kernel of ours.
@@ -408,8 +463,7 @@ impl Wiring<'_> {
         self.wire(name, op, &[x, weight, bias])
     }
 
-    /// The adjoint of a convolution. With stride 1 it is a convolution by the flipped weight; else a matrix product
-    /// into windows that a fold adds up.
+    /// The adjoint of a convolution whose weight is not a constant: a matrix product into windows that a fold adds up.
     fn conv_transpose(
         &mut self,
         name: &str,
@@ -421,23 +475,6 @@ impl Wiring<'_> {
         let s = self.values[&operands[0]];
         let (from, to) = (self.dims(operands[0]), self.dims(v));
         let w = &geometry.window;
-        let before: Vec<i64> = (0..w.rank()).map(|i| w.extent(i) as i64 - 1 - w.before[i] as i64).collect();
-        let after: Vec<i64> = (0..w.rank())
-            .map(|i| to[i + 2] as i64 - from[i + 2] as i64 - before[i] + w.extent(i) as i64 - 1)
-            .collect();
-        let plain = w.strides.iter().all(|s| *s == 1) && before.iter().chain(&after).all(|p| *p >= 0);
-        let constant = self.constant(operands[1]);
-        if let (true, Some(t)) = (plain, constant) {
-            let groups = geometry.groups;
-            let flipped = self
-                .cache
-                .get(operands[1].node, part, "flipped", &t, |x, d| super::loops::flip(&x, d, groups))?;
-            let weight_name = self.unique(&format!("{name}.flipped"));
-            let weight = self.model.add_const(weight_name, flipped)?;
-            let window = Window { before: before.iter().map(|p| *p as usize).collect(), ..w.clone() };
-            let geometry = ConvGeometry { window, groups };
-            return self.conv(name, &geometry, s, weight, None, &after);
-        }
         // s [n, o, …] → [n, g, o/g, positions]; w [o, c/g, …] → [g, o/g, c/g·taps]; product [n, g, c/g·taps, positions].
         let groups = geometry.groups;
         let weight_dims = self.dims(operands[1]);

@@ -1,0 +1,96 @@
+//! What follows a product element by element, done while its rows are still in the cache.
+
+use super::loops::guarded_div;
+
+/// What is done to the product's elements `a`, with an operand `b`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// `a + b`.
+    Add,
+    /// `a · b`.
+    Mul,
+    /// `b / a`, 0 where `a` is 0.
+    Into,
+    /// `max(a, 0)`; no operand.
+    Relu,
+}
+
+/// How an operand lies beside a product of `[rows, width]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Of the product's shape.
+    Full,
+    /// One element for each row, the rows repeating every so many.
+    Row(usize),
+    /// One element for each column, the columns repeating every so many.
+    Column(usize),
+}
+
+/// One step, with the index of its operand among the node's inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// What is done.
+    pub then: Then,
+    /// How the operand lies.
+    pub reach: Reach,
+    /// Which input of the node it is.
+    pub input: usize,
+}
+
+/// A piece of a row of the product.
+#[derive(Clone, Copy, Debug)]
+pub struct Piece {
+    /// The row.
+    pub row: usize,
+    /// Elements of a row.
+    pub width: usize,
+    /// Where the piece begins in its row.
+    pub at: usize,
+}
+
+/// Does `steps` to a piece. `inputs` are the node's inputs.
+pub fn apply(steps: &[Step], inputs: &[&[f32]], piece: Piece, a: &mut [f32]) {
+    for step in steps {
+        if step.then == Then::Relu {
+            a.iter_mut().for_each(|a| *a = a.max(0.0));
+            continue;
+        }
+        let b = inputs[step.input];
+        match step.reach {
+            Reach::Full => {
+                let from = piece.row * piece.width + piece.at;
+                let b = &b[from..from + a.len()];
+                zip(step.then, a, b);
+            }
+            Reach::Row(period) => {
+                let b = b[piece.row % period];
+                match step.then {
+                    Then::Add => a.iter_mut().for_each(|a| *a += b),
+                    Then::Mul => a.iter_mut().for_each(|a| *a *= b),
+                    Then::Into => a.iter_mut().for_each(|a| *a = guarded_div(b, *a)),
+                    Then::Relu => {}
+                }
+            }
+            Reach::Column(period) => {
+                let mut rest = &mut *a;
+                let mut at = piece.at % period;
+                while !rest.is_empty() {
+                    let len = (period - at).min(rest.len());
+                    let (now, later) = rest.split_at_mut(len);
+                    zip(step.then, now, &b[at..at + len]);
+                    (rest, at) = (later, 0);
+                }
+            }
+        }
+    }
+}
+
+fn zip(then: Then, a: &mut [f32], b: &[f32]) {
+    let pairs = a.iter_mut().zip(b);
+    match then {
+        Then::Add => pairs.for_each(|(a, b)| *a += b),
+        Then::Mul => pairs.for_each(|(a, b)| *a *= b),
+        Then::Into => pairs.for_each(|(a, b)| *a = guarded_div(*b, *a)),
+        Then::Relu => {}
+    }
+}

@@ -1,0 +1,174 @@
+//! Products with a constant matrix: `y = x · part(B)` for `x [rows, k]`, `B [k, n]`.
+
+use tract_onnx::tract_core::internal::*;
+
+use super::epilogue::{Piece, Step, apply};
+use super::gemm::{Matrix, gemm};
+use super::parallel::{blocks, chunks};
+use super::weights::{Weight, part_of};
+use dlbc_ops::prim::Part;
+
+/// Rows up to which the matrix is read once, in place, and its part taken on the way: the time is that of the memory.
+pub const FEW: usize = 4;
+
+/// Elements of a row of the result that one task makes.
+const COLUMNS: usize = 512;
+
+/// Terms that are summed before they join the whole: two short sums round less than a long one.
+const RUN: usize = 64;
+
+/// A product with a constant, and what follows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Linear {
+    /// Rows of `x`.
+    pub rows: usize,
+    /// Columns of `x`.
+    pub k: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Dimensions of the result.
+    pub dims: Vec<usize>,
+    /// `B`: as it is up to [`FEW`] rows, else its part.
+    pub weight: Weight,
+    /// The part that remains to be taken of `B`.
+    pub part: Part,
+    /// Whether `B` is stored as `[n, k]`.
+    pub transposed: bool,
+    /// What follows.
+    pub steps: Vec<Step>,
+}
+
+impl Op for Linear {
+    fn name(&self) -> StaticName {
+        "dlbc.Linear".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Linear {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let slices = super::slices(&inputs)?;
+        let mut y = Tensor::zero::<f32>(&self.dims)?;
+        let mut plain = y.try_as_plain_ram_mut()?;
+        let out = plain.as_slice_mut::<f32>()?;
+        if self.rows <= FEW {
+            for (row, y) in out.chunks_mut(self.n.max(1)).enumerate() {
+                self.row(row, &slices, y);
+            }
+        } else if !out.is_empty() {
+            self.product(&slices, out);
+        }
+        Ok(tvec!(y.into()))
+    }
+}
+
+impl TypedOp for Linear {
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(f32::fact(&self.dims)))
+    }
+
+    as_op!();
+}
+
+impl Linear {
+    fn row(&self, row: usize, inputs: &[&[f32]], y: &mut [f32]) {
+        let x = &inputs[0][row * self.k..][..self.k];
+        let size = if self.transposed { 64 } else { COLUMNS };
+        // A block is worth a thread by the elements of B that it reads.
+        let f = |i: usize, y: &mut [f32]| {
+            let at = i * size;
+            if self.transposed {
+                for (j, y) in y.iter_mut().enumerate() {
+                    let w = self.weight.values((at + j) * self.k, self.k);
+                    *y = match self.part {
+                        Part::Id => dot(x, w, |w| w),
+                        Part::Abs => dot(x, w, f32::abs),
+                        part => dot(x, w, |w| part_of(part, w)),
+                    };
+                }
+            } else {
+                let mut sum = [0.0f32; COLUMNS];
+                for (block, x) in x.chunks(RUN).enumerate() {
+                    let sum = &mut sum[..y.len()];
+                    sum.fill(0.0);
+                    for (i, x) in x.iter().enumerate() {
+                        let w = self.weight.values((block * RUN + i) * self.n + at, y.len());
+                        let pairs = sum.iter_mut().zip(w);
+                        match self.part {
+                            Part::Id => pairs.for_each(|(y, w)| *y += x * w),
+                            Part::Abs => pairs.for_each(|(y, w)| *y += x * w.abs()),
+                            part => pairs.for_each(|(y, w)| *y += x * part_of(part, *w)),
+                        }
+                    }
+                    y.iter_mut().zip(sum).for_each(|(y, s)| *y += *s);
+                }
+            }
+            apply(&self.steps, inputs, Piece { row, width: self.n, at }, y);
+        };
+        if self.k * self.n < 1 << 16 {
+            y.chunks_mut(size).enumerate().for_each(|(i, y)| f(i, y));
+        } else {
+            blocks(y, 1, self.n, 1, size, |b, y| f(b.first / size, y));
+        }
+    }
+
+    fn product(&self, inputs: &[&[f32]], y: &mut [f32]) {
+        let (k, n) = (self.k, self.n);
+        let b = |column: usize| match self.transposed {
+            true => Matrix { data: self.weight.from(column * k), row: 1, column: k },
+            false => Matrix { data: self.weight.from(column), row: n, column: 1 },
+        };
+        let x = |row: usize| Matrix { data: &inputs[0][row * k..], row: k, column: 1 };
+        let finish = |row: usize, at: usize, y: &mut [f32]| {
+            apply(&self.steps, inputs, Piece { row, width: n, at }, y);
+        };
+        if self.rows >= 256 {
+            blocks(y, 1, self.rows, n, 64, |block, y| {
+                gemm([block.rows, k, n], y, n, x(block.first), b(0));
+                y.chunks_exact_mut(n).enumerate().for_each(|(i, y)| finish(block.first + i, 0, y));
+            });
+            return;
+        }
+        // Few rows: cut by columns, each block on its own and then put in place.
+        let wide = COLUMNS.min(n);
+        let mut made = vec![0.0f32; n.div_ceil(wide) * self.rows * wide];
+        chunks(&mut made, self.rows * wide, |i, part| {
+            let at = i * wide;
+            let width = wide.min(n - at);
+            gemm([self.rows, k, width], part, wide, x(0), b(at));
+            let rows = part.chunks_exact_mut(wide).enumerate();
+            rows.for_each(|(row, y)| finish(row, at, &mut y[..width]));
+        });
+        for (i, part) in made.chunks_exact(self.rows * wide).enumerate() {
+            let at = i * wide;
+            let width = wide.min(n - at);
+            for (row, from) in part.chunks_exact(wide).enumerate() {
+                y[row * n + at..][..width].copy_from_slice(&from[..width]);
+            }
+        }
+    }
+}
+
+/// The sum of `x · f(w)`, in sixteen lanes: the order depends on the length alone.
+fn dot(x: &[f32], w: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [0.0f32; LANES];
+    let (xs, ws) = (x.chunks_exact(LANES), w.chunks_exact(LANES));
+    let rest: f32 = xs.remainder().iter().zip(ws.remainder()).map(|(x, w)| x * f(*w)).sum();
+    for (x, w) in xs.zip(ws) {
+        for i in 0..LANES {
+            lanes[i] += x[i] * f(w[i]);
+        }
+    }
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for i in 0..width {
+            lanes[i] += lanes[i + width];
+        }
+    }
+    lanes[0] + rest
+}

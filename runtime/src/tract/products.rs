@@ -1,0 +1,128 @@
+//! Which products of a stage run on our own operators, and what is done in the same breath.
+//!
+//! A product with a constant takes along the elementwise steps that follow it, as far as nobody else reads what lies
+//! between: the bias, the activation; in the reverse the division of the relevance by the product, and the product of its
+//! adjoint with the operand. What they would write and read again is most of the memory traffic of an explanation.
+
+use std::collections::{HashMap, HashSet};
+
+use dlbc_ops::graph::{Graph, NodeId, Value};
+use dlbc_ops::prim::{Binary, Part, Prim, Unary};
+use dlbc_ops::tensor::DType;
+
+use super::epilogue::{Reach, Then};
+use crate::stage::{Stage, uses};
+
+/// A product and the steps that it takes along.
+pub struct Chain {
+    /// The product's node.
+    pub product: NodeId,
+    /// The steps: what is done and with which operand, if any.
+    pub steps: Vec<(Then, Reach, Option<Value>)>,
+}
+
+/// The chains of a stage by their last node, and the nodes that are done within one.
+#[derive(Default)]
+pub struct Chains {
+    /// By last node.
+    pub by_end: HashMap<NodeId, Chain>,
+    /// All nodes of chains but the last.
+    pub inner: HashSet<NodeId>,
+}
+
+/// Finds the chains of a stage.
+pub fn find(graph: &Graph<Prim>, stage: &Stage) -> Chains {
+    let uses = uses(graph, stage);
+    let within: HashSet<NodeId> = stage.nodes.iter().copied().collect();
+    let mut readers: HashMap<NodeId, NodeId> = HashMap::new();
+    for id in &stage.nodes {
+        for v in graph.node_inputs(*id) {
+            readers.insert(v.node, *id);
+        }
+    }
+    let mut chains = Chains::default();
+    let mut taken: HashSet<NodeId> = HashSet::new();
+    for id in stage.nodes.iter().filter(|id| is_product(graph, **id)) {
+        let mut steps = vec![];
+        let mut end = *id;
+        if let (Prim::Conv { .. }, Some(bias)) = (graph.op(*id), graph.node_inputs(*id).get(2)) {
+            let channels = elems(graph, *bias);
+            steps.push((Then::Add, Reach::Row(channels), Some(*bias)));
+        }
+        while uses.get(&end) == Some(&1) {
+            let Some(next) = readers.get(&end).copied().filter(|n| within.contains(n)) else { break };
+            // Where two products meet, one of them goes on.
+            let Some(step) = step(graph, *id, end, next).filter(|_| taken.insert(next)) else { break };
+            steps.push(step);
+            chains.inner.insert(end);
+            end = next;
+        }
+        chains.by_end.insert(end, Chain { product: *id, steps });
+    }
+    chains
+}
+
+/// Whether a node is a product with a constant that our own operators do.
+fn is_product(graph: &Graph<Prim>, id: NodeId) -> bool {
+    let inputs = graph.node_inputs(id);
+    let constant = |i: usize| inputs.get(i).is_some_and(|v| matches!(graph.op(v.node), Prim::Const(_)));
+    let float = graph.node(id).types[0].dtype == DType::F32;
+    match graph.op(id) {
+        Prim::Conv { .. } | Prim::ConvTranspose { .. } => float && constant(1) && !constant(0),
+        Prim::MatMul { a: Part::Id, ta: false, .. } => {
+            let leading = dims(graph, inputs[1]);
+            let flat = leading[..leading.len().saturating_sub(2)].iter().all(|d| *d == 1);
+            float && constant(1) && !constant(0) && flat
+        }
+        _ => false,
+    }
+}
+
+/// `next` as a step on `end`, which stands for the product `id`.
+fn step(graph: &Graph<Prim>, id: NodeId, end: NodeId, next: NodeId) -> Option<(Then, Reach, Option<Value>)> {
+    let made = graph.node(id).types[0].clone();
+    if graph.node(next).types[0] != made {
+        return None;
+    }
+    let inputs = graph.node_inputs(next);
+    let then = match graph.op(next) {
+        Prim::Unary(Unary::Relu) => return Some((Then::Relu, Reach::Full, None)),
+        Prim::Binary(Binary::Add) => Then::Add,
+        Prim::Binary(Binary::Mul) => Then::Mul,
+        Prim::Binary(Binary::GuardedDiv) if inputs[1].node == end => Then::Into,
+        _ => return None,
+    };
+    let other = *inputs.iter().find(|v| v.node != end)?;
+    if graph.ty(other).dtype != DType::F32 {
+        return None;
+    }
+    Some((then, reach(graph, id, other)?, Some(other)))
+}
+
+/// How `other` lies beside the product `id`.
+fn reach(graph: &Graph<Prim>, id: NodeId, other: Value) -> Option<Reach> {
+    let (full, own) = (dims(graph, Value { node: id, slot: 0 }), dims(graph, other));
+    if own == full {
+        return Some(Reach::Full);
+    }
+    let count: usize = own.iter().product();
+    if count == 1 {
+        return Some(Reach::Row(1));
+    }
+    let wide = [vec![1; full.len().checked_sub(own.len())?], own].concat();
+    let only = |axis: usize| wide.iter().enumerate().all(|(i, d)| *d == if i == axis { full[i] } else { 1 });
+    match graph.op(id) {
+        Prim::MatMul { .. } if only(full.len() - 1) => Some(Reach::Column(count)),
+        Prim::MatMul { .. } => None,
+        _ if only(1) => Some(Reach::Row(count)),
+        _ => None,
+    }
+}
+
+fn dims(graph: &Graph<Prim>, v: Value) -> Vec<usize> {
+    graph.ty(v).shape.as_known().unwrap_or_default()
+}
+
+fn elems(graph: &Graph<Prim>, v: Value) -> usize {
+    dims(graph, v).iter().product()
+}
