@@ -170,4 +170,56 @@ impl Taps {
             });
         }
     }
+
+    /// `y[p] = max(y[p], x[p's tap])` over all taps of a plane.
+    pub fn maximum(&self, x: &[f32], y: &mut [f32]) {
+        let (stride, all) = (self.stride(), 0..self.positions());
+        let greater = |y: &mut f32, x: &f32| *y = if *y < *x { *x } else { *y };
+        for tap in 0..self.count() {
+            self.runs(tap, &all, |run| {
+                let to = y[run.at..run.at + run.len].iter_mut();
+                if stride == 1 {
+                    to.zip(&x[run.from..]).for_each(|(y, x)| greater(y, x));
+                } else {
+                    to.zip(x[run.from..].iter().step_by(stride)).for_each(|(y, x)| greater(y, x));
+                }
+            });
+        }
+    }
+
+    /// `ties[p] += 1` for each tap of `p` where `x` equals `m[p]`.
+    pub fn count_equal(&self, x: &[f32], m: &[f32], ties: &mut [f32]) {
+        let (stride, all) = (self.stride(), 0..self.positions());
+        for tap in 0..self.count() {
+            self.runs(tap, &all, |run| {
+                let range = run.at..run.at + run.len;
+                let pairs = ties[range.clone()].iter_mut().zip(&m[range]);
+                let one = |x: f32, m: f32| if x == m { 1.0 } else { 0.0 };
+                if stride == 1 {
+                    pairs.zip(&x[run.from..]).for_each(|((t, m), x)| *t += one(*x, *m));
+                } else {
+                    pairs.zip(x[run.from..].iter().step_by(stride)).for_each(|((t, m), x)| *t += one(*x, *m));
+                }
+            });
+        }
+    }
+
+    /// `y[p's tap] += share[p]` for each tap of `p` where `x` equals `m[p]`.
+    pub fn scatter_equal(&self, x: &[f32], m: &[f32], share: &[f32], y: &mut [f32]) {
+        let (stride, all) = (self.stride(), 0..self.positions());
+        for tap in 0..self.count() {
+            self.runs(tap, &all, |run| {
+                let range = run.at..run.at + run.len;
+                let pairs = share[range.clone()].iter().zip(&m[range]);
+                let given = |x: f32, m: f32, s: f32| if x == m { s } else { 0.0 };
+                let (x, y) = (&x[run.from..], &mut y[run.from..]);
+                if stride == 1 {
+                    pairs.zip(x).zip(y).for_each(|(((s, m), x), y)| *y += given(*x, *m, *s));
+                } else {
+                    let (x, y) = (x.iter().step_by(stride), y.iter_mut().step_by(stride));
+                    pairs.zip(x).zip(y).for_each(|(((s, m), x), y)| *y += given(*x, *m, *s));
+                }
+            });
+        }
+    }
 }

@@ -8,11 +8,14 @@ use tract_onnx::tract_core::internal::*;
 use super::columns::Taps;
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Matrix, gemm};
-use super::parallel::{blocks, chunks};
+use super::parallel::{Tile, chunks, made, tiles, with_scratch};
 use super::weights::{Layout, Weight};
 
 /// Elements of a strip of columns: what stays in the cache between its making and its use.
 const STRIP: usize = 1 << 18;
+
+/// Positions from which strips are cut, each with columns of its own; below, all channels share the columns.
+const MANY: usize = 1024;
 
 /// Output channels by input channels of a group up to which taps are multiplied one by one.
 const FEW: usize = 4;
@@ -60,16 +63,14 @@ impl EvalOp for Convolution {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let slices = super::slices(&inputs)?;
-        let mut y = Tensor::zero::<f32>(&self.dims)?;
-        let mut plain = y.try_as_plain_ram_mut()?;
-        let out = plain.as_slice_mut::<f32>()?;
-        let (o, c) = (self.outputs / self.groups, self.channels / self.groups);
-        match self.way {
-            _ if out.is_empty() => {}
-            _ if o * c <= FEW => self.tap_by_tap(&slices, out),
-            Way::Forward => self.forward(&slices, out),
-            Way::Adjoint => self.adjoint(&slices, out),
-        }
+        let (o, c, _) = self.sizes();
+        let y = made(&self.dims, |y| match self.way {
+            _ if y.is_empty() => {}
+            _ if o * c <= FEW => self.tap_by_tap(&slices, y),
+            Way::Forward => self.forward(&slices, y),
+            Way::Adjoint if self.taps.identity() => self.forward(&slices, y),
+            Way::Adjoint => self.adjoint(&slices, y),
+        })?;
         Ok(tvec!(y.into()))
     }
 }
@@ -91,9 +92,11 @@ pub fn layout(way: Way, taps: &Taps, o: usize, q: usize) -> Layout {
     if way == Way::Adjoint && !few && taps.positions() <= NARROW { Layout::Turned(o) } else { Layout::Plain }
 }
 
-/// Rows of a block of `all`: some blocks for each thread of a large machine, none too thin for the kernel.
-fn block_of(all: usize) -> usize {
-    all.div_ceil(8).next_multiple_of(16).clamp(32, 256)
+/// The largest tile of a product of `rows` by `columns`: some for each thread of a large machine, none too thin.
+fn tile(rows: usize, columns: usize) -> (usize, usize) {
+    let wide = if columns >= MANY { 512 } else { columns };
+    let parts = 16 / columns.div_ceil(wide).min(16);
+    (rows.div_ceil(parts.max(1)).next_multiple_of(16).clamp(48, 512), wide.max(1))
 }
 
 impl Convolution {
@@ -102,77 +105,86 @@ impl Convolution {
         (o, c, c * self.taps.count())
     }
 
+    /// The forward; and the adjoint of a window that is its own column, with the channels' parts exchanged.
     fn forward(&self, inputs: &[&[f32]], y: &mut [f32]) {
-        let (o, c, q) = self.sizes();
-        let (positions, plane) = (self.taps.positions(), self.taps.plane());
-        let x = inputs[0];
-        let finish = |row: usize, at: usize, y: &mut [f32]| {
-            apply(&self.steps, inputs, Piece { row, width: positions, at }, y);
+        let (o, c, _) = self.sizes();
+        let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
+        let (o, c) = if self.way == Way::Forward { (o, c) } else { (c, o) };
+        let (x, q) = (inputs[0], c * count);
+        let groups = self.dims[0] * self.groups;
+        let product = |tile: &mut Tile<'_>, columns: Matrix<'_>| {
+            let group = tile.group % self.groups;
+            let w = match self.way {
+                Way::Forward => self.weight.rows(group * o + tile.row),
+                Way::Adjoint => self.weight.columns(group, c, tile.row),
+            };
+            gemm(q, tile, w, columns);
+            for i in 0..tile.rows {
+                let piece = Piece { row: tile.group * o + tile.row + i, width: positions, at: tile.column };
+                apply(&self.steps, inputs, piece, tile.line(i));
+            }
         };
+        let most = tile(o, positions);
         if self.taps.identity() {
-            // Groups of images and channels at once: the operand's planes are the columns.
-            blocks(y, self.dims[0] * self.groups, o, positions, block_of(o), |b, y| {
-                let w = self.weight.rows(b.group % self.groups * o + b.first);
-                let columns = Matrix { data: &x[b.group * c * plane..], row: plane, column: 1 };
-                gemm([b.rows, q, positions], y, positions, w, columns);
-                for (i, y) in y.chunks_exact_mut(positions).enumerate() {
-                    finish(b.group * o + b.first + i, 0, y);
-                }
+            // The operand's planes are the columns.
+            tiles(y, [groups, o, positions], most, |mut tile| {
+                let data = &x[tile.group * c * plane + tile.column..];
+                product(&mut tile, Matrix { data, row: plane, column: 1 });
             });
-            return;
-        }
-        let wide = (STRIP / q).next_multiple_of(64).min(positions);
-        let mut columns = vec![0.0f32; q * wide];
-        for (group, y) in y.chunks_exact_mut(o * positions).enumerate() {
-            let x = &x[group * c * plane..(group + 1) * c * plane];
-            for start in (0..positions).step_by(wide) {
-                let strip = start..(start + wide).min(positions);
-                let columns = &mut columns[..q * strip.len()];
-                chunks(columns, self.taps.count() * strip.len(), |i, columns| {
-                    self.taps.unfold(&x[i * plane..(i + 1) * plane], &strip, columns);
+        } else if positions >= MANY {
+            let wide = (STRIP / q).next_multiple_of(64).clamp(128, 1024);
+            tiles(y, [groups, o, positions], (o, wide), |mut tile| {
+                let strip = tile.column..tile.column + tile.columns;
+                with_scratch(q * tile.columns, |columns| {
+                    let planes = x[tile.group * c * plane..].chunks_exact(plane);
+                    let columns_of = columns.chunks_exact_mut(count * strip.len());
+                    planes.zip(columns_of).for_each(|(x, columns)| self.taps.unfold(x, &strip, columns));
+                    product(&mut tile, Matrix { data: columns, row: strip.len(), column: 1 });
                 });
-                blocks(y, 1, o, positions, block_of(o), |b, y| {
-                    let w = self.weight.rows(group % self.groups * o + b.first);
-                    let columns = Matrix { data: columns, row: strip.len(), column: 1 };
-                    gemm([b.rows, q, strip.len()], &mut y[start..], positions, w, columns);
-                    for (i, y) in y.chunks_exact_mut(positions).enumerate() {
-                        finish(group * o + b.first + i, start, &mut y[strip.clone()]);
-                    }
+            });
+        } else {
+            let mut columns = vec![0.0f32; q * positions];
+            for (group, y) in y.chunks_exact_mut(o * positions).enumerate() {
+                let x = &x[group * c * plane..(group + 1) * c * plane];
+                chunks(&mut columns, count * positions, |i, columns| {
+                    self.taps.unfold(&x[i * plane..(i + 1) * plane], &(0..positions), columns);
+                });
+                tiles(y, [1, o, positions], most, |mut tile| {
+                    tile.group = group;
+                    let data = &columns[tile.column..];
+                    product(&mut tile, Matrix { data, row: positions, column: 1 });
                 });
             }
         }
     }
 
     fn adjoint(&self, inputs: &[&[f32]], y: &mut [f32]) {
-        let (o, c, q) = self.sizes();
+        let (o, c, _) = self.sizes();
         let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
         let s = inputs[0];
-        let most = (block_of(q) / count).max(1);
-        blocks(y, self.dims[0] * self.groups, c, plane, most, |b, y| {
-            let rows = b.rows * count;
-            let w = self.weight.columns(b.group % self.groups, o, b.first * count);
-            let s = &s[b.group * o * positions..];
-            if self.taps.identity() {
-                let s = Matrix { data: s, row: positions, column: 1 };
-                gemm([rows, o, positions], y, positions, w, s);
-            } else {
-                let wide = (STRIP / rows.max(o)).next_multiple_of(64).min(positions);
-                let mut columns = vec![0.0f32; rows * wide];
+        let most = (c.div_ceil(8)).clamp(1, (256 / count).max(1));
+        tiles(y, [self.dims[0] * self.groups, c, plane], (most, plane), |mut y| {
+            let rows = y.rows * count;
+            let w = self.weight.columns(y.group % self.groups, o, y.row * count);
+            let s = &s[y.group * o * positions..];
+            let wide = (STRIP / rows).next_multiple_of(64).clamp(128, 1024).min(positions);
+            (0..y.rows).for_each(|i| y.line(i).fill(0.0));
+            with_scratch(rows * wide, |columns| {
                 for start in (0..positions).step_by(wide) {
                     let strip = start..(start + wide).min(positions);
                     let columns = &mut columns[..rows * strip.len()];
                     let s = Matrix { data: &s[start..], row: positions, column: 1 };
-                    gemm([rows, o, strip.len()], columns, strip.len(), w, s);
-                    let planes = y.chunks_exact_mut(plane).zip(columns.chunks_exact(count * strip.len()));
-                    planes.for_each(|(y, columns)| self.taps.fold(columns, &strip, y));
+                    gemm(o, &mut Tile::whole(columns, rows, strip.len()), w, s);
+                    for (i, columns) in columns.chunks_exact(count * strip.len()).enumerate() {
+                        self.taps.fold(columns, &strip, y.line(i));
+                    }
                 }
-            }
-            for (i, y) in y.chunks_exact_mut(plane).enumerate() {
-                let piece = Piece { row: b.group * c + b.first + i, width: plane, at: 0 };
-                apply(&self.steps, inputs, piece, y);
+            });
+            for i in 0..y.rows {
+                let piece = Piece { row: y.group * c + y.row + i, width: plane, at: 0 };
+                apply(&self.steps, inputs, piece, y.line(i));
             }
         });
-        debug_assert_eq!(q, c * count);
     }
 
     /// Depthwise convolutions and others with few channels in a group.
@@ -189,6 +201,7 @@ impl Convolution {
             let weight = |o_: usize, c_: usize| {
                 self.weight.values((group % self.groups * o + o_) * c * count + c_ * count, count)
             };
+            y.fill(0.0);
             match self.way {
                 Way::Forward => (0..c).for_each(|j| {
                     self.taps.correlate(weight(i, j), &x[(group * c + j) * plane..][..plane], y);

@@ -52,7 +52,7 @@ pub struct Piece {
 pub fn apply(steps: &[Step], inputs: &[&[f32]], piece: Piece, a: &mut [f32]) {
     for step in steps {
         if step.then == Then::Relu {
-            a.iter_mut().for_each(|a| *a = a.max(0.0));
+            a.iter_mut().for_each(|a| *a = if *a < 0.0 { 0.0 } else { *a });
             continue;
         }
         let b = inputs[step.input];

@@ -3,6 +3,8 @@
 use gemm_common::Parallelism;
 use gemm_f32::gemm::f32::get_gemm_fn;
 
+use super::parallel::Tile;
+
 /// A matrix within a slice: element `(i, j)` lies at `i·row + j·column`.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
@@ -20,33 +22,32 @@ impl Matrix<'_> {
     }
 }
 
-/// `c = a · b` for `a [m, k]`, `b [k, n]`; rows of `c [m, n]` lie `row` apart. One thread; the order of the sums depends on
-/// the sizes alone, so equal calls give equal bits.
+/// `c = a · b` for `a [m, k]`, `b [k, n]` and a tile `c [m, n]`. One thread; the order of the sums depends on the sizes
+/// alone, so equal calls give equal bits.
 ///
 /// # Panics
-/// When a matrix is larger than its slice, or rows of `c` overlap.
+/// When an operand is larger than its slice.
 #[allow(unsafe_code)]
-pub fn gemm([m, k, n]: [usize; 3], c: &mut [f32], row: usize, a: Matrix<'_>, b: Matrix<'_>) {
+pub fn gemm(k: usize, c: &mut Tile<'_>, a: Matrix<'_>, b: Matrix<'_>) {
+    let (m, n) = (c.rows, c.columns);
     if m == 0 || n == 0 {
         return;
     }
-    assert!(row >= n && c.len() >= (m - 1) * row + n, "c is too small");
     if k == 0 {
-        for r in c.chunks_mut(row).take(m) {
-            r[..n].fill(0.0);
-        }
+        (0..m).for_each(|i| c.line(i).fill(0.0));
         return;
     }
     assert!(a.holds(m, k) && b.holds(k, n), "an operand is too small");
+    let (data, row) = c.raw();
     // The kernel wants columns of `c` close together: cᵀ = bᵀ · aᵀ.
-    // SAFETY: the pointers come from slices that hold every element that the strides reach (asserted above), `c` is
-    // borrowed mutably, its elements are distinct because its rows do not overlap, and `read_dst` is false.
+    // SAFETY: the operands' pointers come from slices that hold every element that the strides reach (asserted above); the
+    // tile is a mutable borrow of `m` rows of `n` elements that do not overlap, and `read_dst` is false.
     unsafe {
         get_gemm_fn()(
             n,
             m,
             k,
-            c.as_mut_ptr(),
+            data,
             row as isize,
             1,
             false,

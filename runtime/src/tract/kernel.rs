@@ -4,13 +4,15 @@
 
 use std::fmt;
 
-use dlbc_ops::prim::{Binary, Prim, Unary, Window, reference};
+use dlbc_ops::prim::{Binary, Prim, Reduction, Window, reference};
 use dlbc_ops::tensor::Array;
 use ndarray::{ArrayD, IxDyn};
 use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::internal::*;
 
+use super::columns::Taps;
 use super::loops;
+use super::parallel::{chunks, made};
 
 /// What a kernel refuses because of the values it got.
 #[derive(Debug)]
@@ -83,7 +85,7 @@ impl EvalOp for Kernel {
             return Ok(inputs);
         }
         if let Some(y) = self.fast(&inputs)? {
-            return Ok(tvec!(tr::Tensor::from_shape(&self.dims, &y)?.into()));
+            return Ok(tvec!(y.into()));
         }
         let arrays = inputs.iter().map(|t| array(t)).collect::<TractResult<Vec<Array>>>()?;
         let refs: Vec<&Array> = arrays.iter().collect();
@@ -95,47 +97,43 @@ impl EvalOp for Kernel {
 
 impl Kernel {
     /// The float32 loops, where there are some.
-    fn fast(&self, inputs: &[TValue]) -> TractResult<Option<Vec<f32>>> {
+    fn fast(&self, inputs: &[TValue]) -> TractResult<Option<tr::Tensor>> {
         if inputs.is_empty()
             || inputs.iter().any(|t| t.datum_type() != tr::DatumType::F32)
             || self.dtype != tr::DatumType::F32
         {
             return Ok(None);
         }
-        let x = |i: usize| -> TractResult<&[f32]> { inputs[i].try_as_plain_ram()?.as_slice::<f32>() };
-        let same = inputs.iter().all(|t| t.shape() == self.dims.as_slice());
-        Ok(match &self.prim {
-            Prim::Binary(Binary::GuardedDiv) if same => Some(loops::zip(x(0)?, x(1)?, loops::guarded_div)),
-            Prim::Binary(Binary::GuardedDiv) => {
-                let (a, b) = (&inputs[0], &inputs[1]);
-                Some(loops::broadcast(x(0)?, a.shape(), x(1)?, b.shape(), &self.dims, loops::guarded_div))
-            }
-            Prim::Binary(Binary::Div) => {
-                let (a, b) = (&inputs[0], &inputs[1]);
-                Some(loops::broadcast(x(0)?, a.shape(), x(1)?, b.shape(), &self.dims, |a, b| a / b))
-            }
-            Prim::Unary(Unary::HardSigmoid { alpha, beta }) => {
-                Some(x(0)?.iter().map(|v| (alpha * v + beta).clamp(0.0, 1.0)).collect())
-            }
-            Prim::Unary(Unary::Log) => Some(x(0)?.iter().map(|v| v.ln()).collect()),
-            Prim::Unary(Unary::LeakyRelu { alpha }) => {
-                Some(x(0)?.iter().map(|v| if *v < 0.0 { alpha * v } else { *v }).collect())
-            }
-            Prim::Unary(Unary::Elu { alpha }) => {
-                Some(x(0)?.iter().map(|v| if *v < 0.0 { alpha * v.exp_m1() } else { *v }).collect())
-            }
+        let x = inputs
+            .iter()
+            .map(|t| t.try_as_plain_ram()?.as_slice::<f32>())
+            .collect::<TractResult<Vec<&[f32]>>>()?;
+        let shape = |i: usize| inputs[i].shape();
+        let taps = |w: &Window, from: &[usize], to: &[usize]| Taps::new(w.clone(), &from[2..], &to[2..]);
+        let make = |f: &dyn Fn(&mut [f32])| made(&self.dims, f).map(Some);
+        let broadcast = |f: fn(f32, f32) -> f32| {
+            make(&|y| loops::broadcast(x[0], shape(0), x[1], shape(1), &self.dims, f, y))
+        };
+        match &self.prim {
+            Prim::Binary(Binary::GuardedDiv) => broadcast(loops::guarded_div),
+            Prim::Binary(Binary::Div) => broadcast(|a, b| a / b),
+            Prim::Reduce { kind: Reduction::Sum, axes, .. } => make(&|y| loops::sum(x[0], shape(0), axes, y)),
+            Prim::WindowMax(w) => make(&|y| loops::window_max(&taps(w, shape(0), &self.dims), x[0], y)),
+            Prim::WindowSum(w) => make(&|y| loops::window_sum(&taps(w, shape(0), &self.dims), x[0], y)),
             Prim::WindowMaxShare(w) => {
-                Some(loops::max_share(w, x(0)?, inputs[0].shape(), x(1)?, inputs[1].shape(), x(2)?))
+                make(&|y| loops::max_share(&taps(w, shape(0), shape(1)), x[0], x[1], x[2], y))
             }
             Prim::WindowSumTranspose { window, .. } => {
-                Some(loops::window_sum_transpose(window, x(0)?, inputs[0].shape(), &self.dims))
+                make(&|y| loops::window_sum_transpose(&taps(window, &self.dims, shape(0)), x[0], y))
             }
             Prim::SliceTranspose { axis, start, step, .. } => {
+                let inner = self.dims[axis + 1..].iter().product();
+                let (from, to) = (shape(0)[*axis], self.dims[*axis]);
                 let start = start.as_known().unwrap_or(0);
-                Some(loops::slice_transpose(x(0)?, inputs[0].shape(), &self.dims, *axis, start, *step))
+                make(&|y| loops::slice_transpose(x[0], inner, from, to, start, *step, y))
             }
-            _ => None,
-        })
+            _ => Ok(None),
+        }
     }
 }
 
@@ -153,10 +151,8 @@ impl TypedOp for Kernel {
 /// Adds up windows: `[n, g, c/g·taps, positions]` → `[n, c, to…]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
-    /// The window.
-    pub window: Window,
-    /// Positions by spatial axis.
-    pub from: Vec<usize>,
+    /// The window over a plane of the result.
+    pub taps: Taps,
     /// Dimensions of the result.
     pub to: Vec<usize>,
 }
@@ -173,9 +169,16 @@ impl EvalOp for Fold {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let y =
-            loops::fold(&self.window, inputs[0].try_as_plain_ram()?.as_slice::<f32>()?, &self.from, &self.to);
-        Ok(tvec!(tr::Tensor::from_shape(&self.to, &y)?.into()))
+        let columns = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
+        let all = 0..self.taps.positions();
+        let size = self.taps.count() * all.len();
+        let y = made(&self.to, |y| {
+            chunks(y, self.taps.plane(), |i, y| {
+                y.fill(0.0);
+                self.taps.fold(&columns[i * size..][..size], &all, y);
+            });
+        })?;
+        Ok(tvec!(y.into()))
     }
 }
 

@@ -4,7 +4,7 @@ use tract_onnx::tract_core::internal::*;
 
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Matrix, gemm};
-use super::parallel::{blocks, chunks};
+use super::parallel::{made, tiles};
 use super::weights::{Weight, part_of};
 use dlbc_ops::prim::Part;
 
@@ -51,16 +51,15 @@ impl EvalOp for Linear {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let slices = super::slices(&inputs)?;
-        let mut y = Tensor::zero::<f32>(&self.dims)?;
-        let mut plain = y.try_as_plain_ram_mut()?;
-        let out = plain.as_slice_mut::<f32>()?;
-        if self.rows <= FEW {
-            for (row, y) in out.chunks_mut(self.n.max(1)).enumerate() {
-                self.row(row, &slices, y);
+        let y = made(&self.dims, |y| {
+            if self.rows <= FEW {
+                for (row, y) in y.chunks_mut(self.n.max(1)).enumerate() {
+                    self.row(row, &slices, y);
+                }
+            } else if !y.is_empty() {
+                self.product(&slices, y);
             }
-        } else if !out.is_empty() {
-            self.product(&slices, out);
-        }
+        })?;
         Ok(tvec!(y.into()))
     }
 }
@@ -77,9 +76,8 @@ impl Linear {
     fn row(&self, row: usize, inputs: &[&[f32]], y: &mut [f32]) {
         let x = &inputs[0][row * self.k..][..self.k];
         let size = if self.transposed { 64 } else { COLUMNS };
-        // A block is worth a thread by the elements of B that it reads.
-        let f = |i: usize, y: &mut [f32]| {
-            let at = i * size;
+        let f = |at: usize, y: &mut [f32]| {
+            y.fill(0.0);
             if self.transposed {
                 for (j, y) in y.iter_mut().enumerate() {
                     let w = self.weight.values((at + j) * self.k, self.k);
@@ -108,10 +106,11 @@ impl Linear {
             }
             apply(&self.steps, inputs, Piece { row, width: self.n, at }, y);
         };
+        // A tile is worth a thread by the elements of B that it reads.
         if self.k * self.n < 1 << 16 {
-            y.chunks_mut(size).enumerate().for_each(|(i, y)| f(i, y));
+            y.chunks_mut(size).enumerate().for_each(|(i, y)| f(i * size, y));
         } else {
-            blocks(y, 1, self.n, 1, size, |b, y| f(b.first / size, y));
+            tiles(y, [1, 1, self.n], (1, size), |mut tile| f(tile.column, tile.line(0)));
         }
     }
 
@@ -121,34 +120,16 @@ impl Linear {
             true => Matrix { data: self.weight.from(column * k), row: 1, column: k },
             false => Matrix { data: self.weight.from(column), row: n, column: 1 },
         };
-        let x = |row: usize| Matrix { data: &inputs[0][row * k..], row: k, column: 1 };
-        let finish = |row: usize, at: usize, y: &mut [f32]| {
-            apply(&self.steps, inputs, Piece { row, width: n, at }, y);
-        };
-        if self.rows >= 256 {
-            blocks(y, 1, self.rows, n, 64, |block, y| {
-                gemm([block.rows, k, n], y, n, x(block.first), b(0));
-                y.chunks_exact_mut(n).enumerate().for_each(|(i, y)| finish(block.first + i, 0, y));
-            });
-            return;
-        }
-        // Few rows: cut by columns, each block on its own and then put in place.
-        let wide = COLUMNS.min(n);
-        let mut made = vec![0.0f32; n.div_ceil(wide) * self.rows * wide];
-        chunks(&mut made, self.rows * wide, |i, part| {
-            let at = i * wide;
-            let width = wide.min(n - at);
-            gemm([self.rows, k, width], part, wide, x(0), b(at));
-            let rows = part.chunks_exact_mut(wide).enumerate();
-            rows.for_each(|(row, y)| finish(row, at, &mut y[..width]));
-        });
-        for (i, part) in made.chunks_exact(self.rows * wide).enumerate() {
-            let at = i * wide;
-            let width = wide.min(n - at);
-            for (row, from) in part.chunks_exact(wide).enumerate() {
-                y[row * n + at..][..width].copy_from_slice(&from[..width]);
+        let most = if self.rows >= 256 { (64, n) } else { (self.rows, COLUMNS) };
+        tiles(y, [1, self.rows, n], most, |mut tile| {
+            let x = Matrix { data: &inputs[0][tile.row * k..], row: k, column: 1 };
+            let b = b(tile.column);
+            gemm(k, &mut tile, x, b);
+            for i in 0..tile.rows {
+                let piece = Piece { row: tile.row + i, width: n, at: tile.column };
+                apply(&self.steps, inputs, piece, tile.line(i));
             }
-        }
+        });
     }
 }
 

@@ -8,6 +8,7 @@ mod kernel;
 mod linear;
 mod loops;
 mod parallel;
+mod pointwise;
 mod products;
 mod weights;
 mod wire;

@@ -16,6 +16,7 @@ use super::conv::{self, Convolution, Way};
 use super::epilogue::Step;
 use super::kernel::{Fold, Kernel};
 use super::linear::{self, Linear};
+use super::pointwise::{self, Pointwise};
 use super::products::{self, Chain};
 use super::weights::{Cache, Layout, datum};
 use crate::stage::Stage;
@@ -23,6 +24,7 @@ use crate::stage::Stage;
 /// Builds the model of a stage.
 pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResult<TypedModel> {
     let chains = products::find(graph, stage);
+    let expressions = pointwise::find(graph, stage, &chains);
     let mut w = Wiring { graph, cache, model: TypedModel::default(), values: HashMap::new() };
     for v in &stage.inputs {
         let fact = datum(graph.ty(*v).dtype).fact(w.dims(*v));
@@ -30,11 +32,13 @@ pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResu
         w.values.insert(*v, outlet);
     }
     for id in &stage.nodes {
-        if matches!(graph.op(*id), Prim::Input) || chains.inner.contains(id) {
+        let within = chains.inner.contains(id) || expressions.within(*id);
+        if matches!(graph.op(*id), Prim::Input) || within {
             continue;
         }
         let made = match chains.by_end.get(id) {
             Some(chain) => w.product(chain),
+            None if expressions.makes(*id) => w.expression(expressions.build(graph, *id), *id),
             None => w.node(*id),
         };
         let outlet = made.map_err(|e| e.context(format!("node `{}`", graph.node(*id).name())))?;
@@ -152,17 +156,6 @@ impl Wiring<'_> {
                 self.conv(&name, geometry, x, weight, bias, &after)
             }
             Prim::ConvTranspose { geometry, w, .. } => self.conv_transpose(&name, v, &operands, geometry, *w),
-            Prim::WindowMax(window) if self.pools(window, operands[0], v) => {
-                let spec = self.pool_spec(window, operands[0], v);
-                let x = self.values[&operands[0]];
-                self.wire(&name, ops::cnn::MaxPool { pool_spec: spec, with_index_outputs: None }, &[x])
-            }
-            Prim::WindowSum(window) if self.pools(window, operands[0], v) => {
-                let spec = self.pool_spec(window, operands[0], v);
-                let x = self.values[&operands[0]];
-                let op = ops::cnn::SumPool { pool_spec: spec, count_include_pad: false, normalize: false };
-                self.wire(&name, op, &[x])
-            }
             Prim::Unary(f) if float => self.unary(&name, *f, v, &operands),
             Prim::Binary(f) if float => self.binary(&name, *f, v, &operands),
             Prim::Reduce { kind, axes, keep } if float => {
@@ -226,6 +219,13 @@ impl Wiring<'_> {
         }
     }
 
+    /// An elementwise expression.
+    fn expression(&mut self, (op, operands): (Pointwise, Vec<Value>), id: NodeId) -> TractResult<OutletId> {
+        let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+        let name = self.name(Value { node: id, slot: 0 });
+        self.wire(&name, op, &inputs)
+    }
+
     /// A product with a constant and what follows it.
     fn product(&mut self, chain: &Chain) -> TractResult<OutletId> {
         let id = chain.product;
@@ -283,19 +283,10 @@ impl Wiring<'_> {
     fn unary(&mut self, name: &str, f: Unary, v: Value, operands: &[Value]) -> TractResult<OutletId> {
         let x = self.values[&operands[0]];
         let op: Box<dyn TypedOp> = match f {
-            Unary::Abs => ops::math::abs().into(),
-            Unary::Neg => ops::math::neg().into(),
             Unary::Exp => ops::math::exp().into(),
-            Unary::Sqrt => ops::math::sqrt().into(),
             Unary::Tanh => ops::math::tanh().into(),
             Unary::Sigmoid => ops::nn::sigmoid().into(),
             Unary::Erf => ops::math::erf().into(),
-            Unary::HardSwish => ops::nn::hard_swish().into(),
-            Unary::Relu => return self.scalar_binary(name, ops::math::max(), x, 0.0),
-            Unary::Clip { min: Some(min), max: Some(max) } => {
-                let low = self.scalar_binary(&format!("{name}.min"), ops::math::max(), x, min)?;
-                return self.scalar_binary(name, ops::math::min(), low, max);
-            }
             _ => return self.kernel(name, Prim::Unary(f), v, operands),
         };
         self.wire(name, op, &[x])
@@ -331,11 +322,10 @@ impl Wiring<'_> {
     ) -> TractResult<OutletId> {
         use ops::nn::{Reduce, Reducer};
         let reducer = match kind {
-            Reduction::Sum => Reducer::Sum,
             Reduction::Max => Reducer::Max,
             Reduction::Min => Reducer::Min,
             Reduction::Prod => Reducer::Prod,
-            Reduction::ArgMax | Reduction::ArgMin => {
+            Reduction::Sum | Reduction::ArgMax | Reduction::ArgMin => {
                 return self.kernel(name, Prim::Reduce { kind, axes: axes.to_vec(), keep }, v, operands);
             }
         };
@@ -419,22 +409,6 @@ impl Wiring<'_> {
         }
     }
 
-    fn after(&self, window: &Window, x: Value, y: Value) -> Vec<i64> {
-        let (input, output) = (self.dims(x), self.dims(y));
-        (0..window.rank()).map(|i| window.reach_after(i, input[i + 2], output[i + 2])).collect()
-    }
-
-    /// Whether tract's pools do this window: pads smaller than the kernel.
-    fn pools(&self, window: &Window, x: Value, y: Value) -> bool {
-        let after = self.after(window, x, y);
-        (0..window.rank()).all(|i| window.before[i] < window.kernel[i] && after[i] < window.kernel[i] as i64)
-    }
-
-    fn pool_spec(&self, window: &Window, x: Value, y: Value) -> ops::cnn::PoolSpec {
-        let channels = self.dims(x)[1];
-        self.spec(window, &self.after(window, x, y), (channels, channels))
-    }
-
     fn conv(
         &mut self,
         name: &str,
@@ -495,7 +469,7 @@ impl Wiring<'_> {
             q_params: None,
         };
         let columns = self.wire(&format!("{name}.product"), op, &[weight, s])?;
-        let fold = Fold { window: w.clone(), from: from[2..].to_vec(), to };
+        let fold = Fold { taps: Taps::new(w.clone(), &to[2..], &from[2..]), to };
         self.wire(name, fold, &[columns])
     }
 }
