@@ -60,6 +60,8 @@ fn only_the_graph_knows_petgraph_and_only_proto_knows_prost() {
 #[test]
 fn the_runtime_never_sees_an_operator_or_a_rule() {
     for (path, text) in texts("runtime/src") {
+        // Examples in comments may compile a model.
+        let text: String = text.lines().filter(|l| !l.trim_start().starts_with("//")).collect();
         for word in ["dlbc_ops::op::", "dlbc_ops::rule", "dlbc_compiler"] {
             assert!(!text.contains(word), "{} uses {word}", path.display());
         }

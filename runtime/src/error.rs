@@ -1,5 +1,7 @@
 //! Errors of a run.
 
+use std::path::PathBuf;
+
 use dlbc_ops::graph::Fault;
 use thiserror::Error;
 
@@ -9,6 +11,17 @@ use crate::backend::Unsupported;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
+    /// A file that cannot be read as a compiled model.
+    #[error("{}: {source}", .path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: dlbc_artifact::ArtifactError,
+    },
+    /// A model that nobody compiled.
+    #[error("{}: not a compiled model: `dlbc compile` makes one of it", .0.display())]
+    NotCompiled(PathBuf),
     /// An input that the program needs and did not get.
     #[error("input `{0}` is missing")]
     MissingInput(String),

@@ -6,11 +6,14 @@
 mod backend;
 mod error;
 mod inputs;
+mod load;
 mod reference;
 mod seed;
 mod session;
 mod stage;
 mod tract;
+
+pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 pub use error::{ErrorKind, RuntimeError};

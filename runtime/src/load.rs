@@ -1,0 +1,63 @@
+//! From a compiled file to a session.
+
+use std::path::Path;
+
+use crate::backend::{Backend, RunOptions};
+use crate::error::RuntimeError;
+use crate::session::Session;
+use crate::tract::CpuBackend;
+
+impl Session {
+    /// Loads what `dlbc compile` wrote, to run on the CPU.
+    ///
+    /// # Errors
+    /// For a file that cannot be read, one that is not a compiled model, and one that the CPU cannot run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("digits.dlbc.onnx");
+    /// # let model = dlbc_proto::read_model("../fixtures/digits_cnn/model.onnx".as_ref(), &Default::default())?;
+    /// # let compiled = dlbc_compiler::compile(&model, &Default::default())?;
+    /// # dlbc_proto::write_model(&path, &dlbc_artifact::write(&compiled.program)?)?;
+    /// # let pixels = vec![0.5f32; 64];
+    /// use dlbc_runtime::{Request, RunOptions, Session, Tensor, Tensors};
+    ///
+    /// let session = Session::load(&path, RunOptions::default())?;
+    /// let digit = Tensor::from_f32(&[1, 1, 8, 8], &pixels);
+    /// let inputs = Tensors::from([("input".to_string(), digit)]);
+    /// let explanation = session.explain(&inputs, &Request::default())?;
+    ///
+    /// let heat = &explanation.relevance["input"]; // float32, of the input's shape
+    /// println!("class {}: {:?}", explanation.targets[0], heat.to_f32());
+    /// println!("{} of {} reached the pixels", explanation.inputs["input"], explanation.start);
+    /// # assert_eq!(heat.dims(), [1, 1, 8, 8]);
+    /// # assert!((explanation.inputs["input"] + explanation.absorbed - explanation.start).abs() < 1e-3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn load(path: impl AsRef<Path>, options: RunOptions) -> Result<Session, RuntimeError> {
+        Session::load_with(path, Box::new(CpuBackend), options)
+    }
+
+    /// Loads what `dlbc compile` wrote, to run on a backend.
+    ///
+    /// # Errors
+    /// As [`Session::load`].
+    pub fn load_with(
+        path: impl AsRef<Path>,
+        backend: Box<dyn Backend>,
+        options: RunOptions,
+    ) -> Result<Session, RuntimeError> {
+        let path = path.as_ref();
+        let failed = |e: dlbc_artifact::ArtifactError| RuntimeError::Load { path: path.into(), source: e };
+        let model =
+            dlbc_proto::read_model(path, &dlbc_proto::Limits::default()).map_err(|e| failed(e.into()))?;
+        if !dlbc_artifact::is_artifact(&model.proto) {
+            return Err(RuntimeError::NotCompiled(path.into()));
+        }
+        Session::new(dlbc_artifact::read(&model).map_err(failed)?, backend, options)
+    }
+}

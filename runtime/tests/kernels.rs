@@ -1,0 +1,336 @@
+//! The CPU backend's kernels against the float64 reference, on random geometries.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::prim::{Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
+use dlbc_runtime::{Backend, CpuBackend, ReferenceBackend, RunOptions, Tensors};
+
+/// Random numbers, the same on every run (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    fn within(&mut self, low: usize, high: usize) -> usize {
+        low + self.below(high - low + 1)
+    }
+
+    fn values(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| (self.next() % 2001) as f32 / 1000.0 - 1.0).collect()
+    }
+
+    fn tensor(&mut self, dims: &[usize]) -> Tensor {
+        let values = self.values(dims.iter().product());
+        Tensor::from_f32(dims, &values)
+    }
+
+    fn positive(&mut self, dims: &[usize]) -> Tensor {
+        let values: Vec<f32> = self.values(dims.iter().product()).iter().map(|v| v.abs() + 0.1).collect();
+        Tensor::from_f32(dims, &values)
+    }
+
+    fn part(&mut self) -> Part {
+        [Part::Id, Part::Abs, Part::Pos, Part::Neg][self.below(4)]
+    }
+}
+
+fn known(dims: &[usize]) -> TensorType {
+    TensorType::new(DType::F32, dims.iter().map(|d| Dim::known(*d as i64)).collect::<Vec<_>>())
+}
+
+/// A program under test: inputs by name as they are added.
+struct Case {
+    builder: Builder,
+    inputs: Tensors,
+}
+
+impl Case {
+    fn new() -> Case {
+        Case { builder: Builder::new(), inputs: Tensors::new() }
+    }
+
+    fn input(&mut self, name: &str, t: Tensor) -> Value {
+        let v = self.builder.input(name, known(t.dims()));
+        self.inputs.insert(name.into(), t);
+        v
+    }
+
+    /// Runs on both backends, the CPU with one and with two threads, and compares.
+    fn check(mut self, what: &str, outputs: &[Value]) {
+        self.builder.ok().unwrap_or_else(|e| panic!("{what}: {e}"));
+        let names: Vec<String> = (0..outputs.len()).map(|i| format!("y{i}")).collect();
+        for (name, v) in names.iter().zip(outputs) {
+            self.builder.graph_mut().add_output(name, *v);
+        }
+        let graph = self.builder.finish();
+        let run = |backend: &dyn Backend, threads: usize| run(backend, &graph, &names, &self.inputs, threads);
+        let wanted = run(&ReferenceBackend, 1);
+        let one = run(&CpuBackend, 1);
+        let two = run(&CpuBackend, 2);
+        for name in &names {
+            assert_eq!(one[name].bytes(), two[name].bytes(), "{what}: threads change the bits of {name}");
+            let (a, b) = (wanted[name].to_f64(), one[name].to_f64());
+            assert_eq!(wanted[name].dims(), one[name].dims(), "{what}: {name}");
+            let scale: f64 = a.iter().map(|v| v.abs()).sum::<f64>().max(1e-30);
+            let error: f64 = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).sum();
+            assert!(error / scale < 2e-6, "{what}: {name} differs by {:.1e}", error / scale);
+        }
+    }
+}
+
+fn run(
+    backend: &dyn Backend,
+    graph: &Graph<Prim>,
+    names: &[String],
+    inputs: &Tensors,
+    threads: usize,
+) -> Tensors {
+    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    let plan = backend.prepare(graph, names, &[], &options).unwrap();
+    plan.forward(inputs).unwrap().0
+}
+
+fn window(random: &mut Random, rank: usize, kernel: usize) -> Window {
+    let kernel: Vec<usize> = (0..rank).map(|_| random.within(1, kernel)).collect();
+    let dilations: Vec<usize> = (0..rank).map(|_| random.within(1, 2)).collect();
+    let pads = |random: &mut Random| -> Vec<usize> {
+        (0..rank).map(|i| random.below((kernel[i] - 1) * dilations[i] + 1)).collect()
+    };
+    Window {
+        before: pads(random),
+        after: pads(random),
+        strides: (0..rank).map(|_| random.within(1, 3)).collect(),
+        ceil: random.below(3) == 0,
+        kernel,
+        dilations,
+    }
+}
+
+/// Spatial dimensions that the window fits.
+fn spatial(random: &mut Random, window: &Window, most: usize) -> Vec<usize> {
+    (0..window.rank()).map(|i| window.extent(i) + random.below(most)).collect()
+}
+
+#[test]
+fn convolutions_and_their_adjoints() {
+    let mut random = Random(0x1234_5678_9abc_def1);
+    for i in 0..120 {
+        let rank = random.within(1, 3);
+        let mut w = window(&mut random, rank, 3);
+        w.ceil = false;
+        let most = [60, 14, 5][rank - 1];
+        let space = spatial(&mut random, &w, most);
+        let groups = random.within(1, 3);
+        // Channels of a group: one by one, a few, and more than a tile has rows.
+        let (c, o) = match random.below(3) {
+            0 => (1, random.within(1, 3)),
+            1 => (random.within(1, 6), random.within(1, 6)),
+            _ => (random.within(3, 20), random.within(40, 70)),
+        };
+        let n = random.within(1, 3);
+        let mut case = Case::new();
+        let x = random.positive(&[&[n, groups * c], &space[..]].concat());
+        let weight = random.tensor(&[&[groups * o, c], &w.kernel[..]].concat());
+        let bias = random.positive(&[groups * o]);
+        let what = format!("case {i}: {w} groups {groups}, c {c}, o {o}, {space:?}");
+        let geometry = ConvGeometry { window: w, groups };
+        let x = case.input("x", x);
+        let part = random.part();
+        let b = &mut case.builder;
+        let weight = b.constant("w", weight);
+        let bias = (random.below(2) == 0).then(|| b.constant("b", bias));
+        let y = b.conv(&geometry, x, weight, part, bias);
+        let dims: Vec<Dim> = b.ty(y).shape.0.clone();
+        let shape: Vec<usize> = dims.iter().map(|d| d.as_known().unwrap() as usize).collect();
+        let s = random.tensor(&shape);
+        let s = case.input("s", s);
+        let b = &mut case.builder;
+        // A quotient by a sum that cancels has no digits to compare.
+        let quotient = if part == Part::Abs { b.guarded_div(s, y) } else { b.mul(y, s) };
+        let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
+        let adjoint = Prim::ConvTranspose { geometry, w: part, to };
+        let back = b.add(adjoint, &[s, weight]);
+        let times = b.mul(back, x);
+        case.check(&what, &[quotient, times]);
+    }
+}
+
+#[test]
+fn convolutions_of_large_planes_and_narrow_ones() {
+    let mut random = Random(77);
+    for (c, o, kernel, stride, side) in
+        [(3, 20, 7, 2, 75), (16, 24, 3, 1, 40), (40, 130, 1, 1, 36), (70, 90, 3, 1, 7), (64, 200, 1, 2, 9)]
+    {
+        let pad = kernel / 2;
+        let window = Window {
+            kernel: vec![kernel; 2],
+            strides: vec![stride; 2],
+            before: vec![pad; 2],
+            after: vec![pad; 2],
+            dilations: vec![1; 2],
+            ceil: false,
+        };
+        let geometry = ConvGeometry { window, groups: 1 };
+        let mut case = Case::new();
+        let x = random.tensor(&[2, c, side, side]);
+        let weight = random.tensor(&[o, c, kernel, kernel]);
+        let x = case.input("x", x);
+        let b = &mut case.builder;
+        let weight = b.constant("w", weight);
+        let y = b.conv(&geometry, x, weight, Part::Abs, None);
+        let relu = b.unary(Unary::Relu, y);
+        let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
+        let back = b.add(Prim::ConvTranspose { geometry, w: Part::Abs, to }, &[relu, weight]);
+        case.check(&format!("{o}x{c}x{kernel}, stride {stride}, side {side}"), &[relu, back]);
+    }
+}
+
+#[test]
+fn products_with_a_matrix() {
+    let mut random = Random(99);
+    for rows in [1, 2, 4, 5, 60, 300] {
+        for turned in [false, true] {
+            for (k, n) in [(1, 1), (7, 3), (130, 70), (300, 700)] {
+                let mut case = Case::new();
+                let x = random.positive(&[rows, k]);
+                let weight = random.tensor(&if turned { [n, k] } else { [k, n] });
+                let bias = random.positive(&[n]);
+                let r = random.tensor(&[rows, n]);
+                let part = random.part();
+                let (x, r) = (case.input("x", x), case.input("r", r));
+                let b = &mut case.builder;
+                let (weight, bias) = (b.constant("w", weight), b.constant("b", bias));
+                let y = b.matmul((x, Part::Id, false), (weight, part, turned));
+                let y = b.plus(y, bias);
+                let y = if part == Part::Abs { b.guarded_div(r, y) } else { b.mul(y, r) };
+                case.check(&format!("{rows}x{k}x{n} {turned} {part:?}"), &[y]);
+            }
+        }
+    }
+}
+
+#[test]
+fn windows() {
+    let mut random = Random(5);
+    for i in 0..120 {
+        let rank = random.within(1, 3);
+        let w = window(&mut random, rank, 3);
+        let space = spatial(&mut random, &w, [40, 12, 5][rank - 1]);
+        let mut case = Case::new();
+        // Few values, so that maxima tie.
+        let dims = [&[random.within(1, 2), random.within(1, 5)], &space[..]].concat();
+        let values: Vec<f32> =
+            (0..dims.iter().product::<usize>()).map(|_| random.below(4) as f32 - 1.0).collect();
+        let x = case.input("x", Tensor::from_f32(&dims, &values));
+        let b = &mut case.builder;
+        let max = b.add(Prim::WindowMax(w.clone()), &[x]);
+        let sum = b.add(Prim::WindowSum(w.clone()), &[x]);
+        let shape: Vec<usize> = b.ty(max).shape.as_known().unwrap();
+        let r = random.tensor(&shape);
+        let r = case.input("r", r);
+        let b = &mut case.builder;
+        let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
+        let share = b.add(Prim::WindowMaxShare(w.clone()), &[x, max, r]);
+        let spread = b.add(Prim::WindowSumTranspose { window: w.clone(), to }, &[r]);
+        case.check(&format!("case {i}: {w} on {dims:?}"), &[max, sum, share, spread]);
+    }
+}
+
+#[test]
+fn elementwise_with_every_broadcast() {
+    let mut random = Random(31);
+    let full = [3usize, 5, 4, 7];
+    for mask in 0..16usize {
+        for op in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::GuardedDiv, Binary::Max] {
+            let dims: Vec<usize> =
+                full.iter().enumerate().map(|(i, d)| if mask >> i & 1 == 1 { *d } else { 1 }).collect();
+            let mut case = Case::new();
+            let (a, b) = (random.positive(&full), random.positive(&dims));
+            let (a, b) = (case.input("a", a), case.input("b", b));
+            let g = &mut case.builder;
+            let one = g.binary(op, a, b);
+            let other = g.binary(op, b, a);
+            // An expression of several nodes, one of them read twice.
+            let magnitude = g.unary(Unary::Abs, one);
+            let sum = g.plus(magnitude, b);
+            let share = g.guarded_div(a, sum);
+            let twice = g.mul(share, magnitude);
+            case.check(&format!("{op:?} by {dims:?}"), &[one, other, twice]);
+        }
+    }
+}
+
+#[test]
+fn activations() {
+    let mut random = Random(8);
+    let functions = [
+        Unary::Abs,
+        Unary::Neg,
+        Unary::Relu,
+        Unary::LeakyRelu { alpha: 0.1 },
+        Unary::Elu { alpha: 0.7 },
+        Unary::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Unary::HardSwish,
+        Unary::Clip { min: Some(-0.3), max: None },
+        Unary::Clip { min: None, max: Some(0.4) },
+        Unary::Clip { min: Some(-0.3), max: Some(0.4) },
+        Unary::Sigmoid,
+        Unary::Tanh,
+        Unary::Exp,
+        Unary::Erf,
+        Unary::Softplus,
+        Unary::Softsign,
+        Unary::Sign,
+        Unary::Floor,
+        Unary::Ceil,
+        Unary::Round,
+        Unary::Sin,
+        Unary::Cos,
+    ];
+    for f in functions {
+        // Longer than a task of the expression kernel.
+        let mut case = Case::new();
+        let x = random.tensor(&[2, 20_003]);
+        let x = case.input("x", x);
+        let y = case.builder.unary(f, x);
+        case.check(&format!("{f:?}"), &[y]);
+    }
+}
+
+#[test]
+fn reductions_over_any_axes() {
+    let mut random = Random(64);
+    let dims = [3usize, 4, 5, 6];
+    for mask in 1..16usize {
+        for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
+            for keep in [false, true] {
+                let axes: Vec<usize> = (0..4).filter(|i| mask >> i & 1 == 1).collect();
+                let mut case = Case::new();
+                let x = random.tensor(&dims);
+                let x = case.input("x", x);
+                let y = case.builder.add(Prim::Reduce { kind, axes: axes.clone(), keep }, &[x]);
+                case.check(&format!("{kind:?} over {axes:?}"), &[y]);
+            }
+        }
+    }
+}
+
+/// A million terms of one size: float32 would lose five digits.
+#[test]
+fn long_sums_are_exact() {
+    let mut case = Case::new();
+    let x = case.input("x", Tensor::from_f32(&[1, 1_000_003], &vec![0.1; 1_000_003]));
+    let y = case.builder.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![1], keep: false }, &[x]);
+    case.check("a million terms", &[y]);
+}

@@ -1,0 +1,230 @@
+//! A session as its user sees it, on the models that ship with the project.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_ops::program::Program;
+use dlbc_runtime::{
+    Backend, CpuBackend, ErrorKind, Explanation, Plan, ReferenceBackend, Request, RunOptions, RuntimeError,
+    Session, Target, Tensor, Tensors, Unsupported,
+};
+
+fn fixture(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(name)
+}
+
+fn digits() -> Program {
+    let model = dlbc_proto::read_model(&fixture("digits_cnn/model.onnx"), &Default::default()).unwrap();
+    dlbc_compiler::compile(&model, &Default::default()).unwrap().program
+}
+
+fn cpu(threads: usize) -> Session {
+    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    Session::new(digits(), Box::new(CpuBackend), options).unwrap()
+}
+
+/// A batch of different digits.
+fn batch(n: usize) -> Tensors {
+    let values: Vec<f32> = (0..n * 64).map(|i| ((i * 37 + i / 64 * 11) % 17) as f32 / 16.0).collect();
+    Tensors::from([("input".into(), Tensor::from_f32(&[n, 1, 8, 8], &values))])
+}
+
+fn one(inputs: &Tensors, i: usize) -> Tensors {
+    let values = inputs["input"].to_f32();
+    Tensors::from([("input".into(), Tensor::from_f32(&[1, 1, 8, 8], &values[i * 64..(i + 1) * 64]))])
+}
+
+fn heat(explanation: &Explanation) -> Vec<f32> {
+    explanation.relevance["input"].to_f32()
+}
+
+fn failure(session: &Session, inputs: &Tensors, request: &Request) -> RuntimeError {
+    session.explain(inputs, request).unwrap_err()
+}
+
+#[test]
+fn a_compiled_file_loads_and_explains_as_the_program_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("digits.dlbc.onnx");
+    dlbc_proto::write_model(&path, &dlbc_artifact::write(&digits()).unwrap()).unwrap();
+    let loaded = Session::load(&path, RunOptions { threads: Some(2), ..RunOptions::default() }).unwrap();
+    let inputs = batch(3);
+    let (a, b) = (
+        loaded.explain(&inputs, &Request::default()).unwrap(),
+        cpu(2).explain(&inputs, &Request::default()).unwrap(),
+    );
+    assert_eq!(heat(&a), heat(&b));
+    assert_eq!(a.targets, b.targets);
+}
+
+#[test]
+fn a_model_that_is_not_compiled_and_a_file_that_is_no_model_are_refused() {
+    let raw = Session::load(fixture("digits_cnn/model.onnx"), RunOptions::default()).err().unwrap();
+    assert!(matches!(raw, RuntimeError::NotCompiled(_)), "{raw}");
+    assert!(raw.to_string().contains("dlbc compile"), "{raw}");
+    for name in ["digits_cnn/digit.png", "nowhere.onnx"] {
+        let error = Session::load(fixture(name), RunOptions::default()).err().unwrap();
+        assert!(error.to_string().contains(name), "{error}");
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
+
+#[test]
+fn threads_share_a_session_and_get_the_same_bits() {
+    let session = Arc::new(cpu(2));
+    let inputs = batch(4);
+    let alone = heat(&session.explain(&inputs, &Request::default()).unwrap());
+    let workers: Vec<_> = (0..4)
+        .map(|_| {
+            let (session, inputs) = (session.clone(), inputs.clone());
+            std::thread::spawn(move || {
+                (0..3)
+                    .map(|_| heat(&session.explain(&inputs, &Request::default()).unwrap()))
+                    .collect::<Vec<_>>()
+            })
+        })
+        .collect();
+    for worker in workers {
+        for made in worker.join().unwrap() {
+            assert_eq!(made, alone);
+        }
+    }
+    assert_eq!(heat(&cpu(1).explain(&inputs, &Request::default()).unwrap()), alone);
+}
+
+#[test]
+fn a_batch_equals_its_rows() {
+    let (session, inputs) = (cpu(2), batch(7));
+    let all = heat(&session.explain(&inputs, &Request::default()).unwrap());
+    for i in 0..7 {
+        let row = heat(&session.explain(&one(&inputs, i), &Request::default()).unwrap());
+        let scale: f32 = row.iter().map(|v| v.abs()).sum();
+        let error: f32 = row.iter().zip(&all[i * 64..]).map(|(a, b)| (a - b).abs()).sum();
+        assert!(error <= 1e-6 * scale, "row {i}: {error} of {scale}");
+    }
+}
+
+#[test]
+fn relevance_is_linear_in_the_start() {
+    let (session, inputs) = (cpu(1), batch(2));
+    let with = |target, multiplier| {
+        heat(&session.explain(&inputs, &Request { target, multiplier, ..Request::default() }).unwrap())
+    };
+    let (three, five) = (with(Target::Index(3), 100.0), with(Target::Index(5), 100.0));
+    let twice = with(Target::Index(3), 200.0);
+    let minus = with(Target::Difference(3, 5), 100.0);
+    let near = |a: f32, b: f32| (a - b).abs() <= 2e-5 * (1.0 + a.abs());
+    assert!(three.iter().zip(&twice).all(|(a, b)| near(2.0 * a, *b)));
+    assert!(three.iter().zip(&five).zip(&minus).all(|((a, b), c)| near(a - b, *c)));
+    assert_ne!(three, five);
+}
+
+#[test]
+fn the_ledger_closes_row_by_row_on_both_backends() {
+    for backend in [Box::new(CpuBackend) as Box<dyn Backend>, Box::new(ReferenceBackend)] {
+        let session = Session::new(digits(), backend, RunOptions::default()).unwrap();
+        let request = Request { audit: true, keep_all: true, ..Request::default() };
+        let made = session.explain(&batch(2), &request).unwrap();
+        let rows = made.ledger.as_ref().unwrap();
+        assert!(rows.len() >= 8);
+        for row in rows {
+            assert!(row.residual().abs() <= 1e-4 * made.start, "{row:?}");
+        }
+        let total: f64 = made.inputs.values().sum::<f64>() + rows.iter().map(|r| r.absorbed).sum::<f64>();
+        assert!((total - made.start).abs() <= 1e-4 * made.start, "{total} of {}", made.start);
+        assert!(made.relevance.len() > 5);
+    }
+}
+
+#[test]
+fn inputs_that_do_not_fit_are_named() {
+    let session = cpu(1);
+    let say = |inputs: &Tensors| failure(&session, inputs, &Request::default()).to_string();
+    assert_eq!(say(&Tensors::new()), "input `input` is missing");
+
+    let mut extra = batch(1);
+    extra.insert("mask".into(), Tensor::scalar(1.0));
+    assert_eq!(say(&extra), "the model has no input `mask`: it has `input`");
+
+    let shaped = |dims: &[usize]| {
+        let values = vec![0.0; dims.iter().product()];
+        Tensors::from([("input".into(), Tensor::from_f32(dims, &values))])
+    };
+    for dims in [&[1, 1, 8, 9][..], &[1, 8, 8], &[0, 1, 8, 8]] {
+        let message = say(&shaped(dims));
+        assert!(message.starts_with("input `input`: f32[batch,1,8,8] expected, found f32["), "{message}");
+    }
+    let ints = Tensors::from([("input".into(), Tensor::from_i64(&[1, 1, 8, 8], &[0; 64]))]);
+    assert!(say(&ints).contains("found i64[1,1,8,8]"));
+
+    let mut values = vec![0.0; 128];
+    values[64 + 8 + 3] = f32::NAN;
+    let nan = Tensors::from([("input".into(), Tensor::from_f32(&[2, 1, 8, 8], &values))]);
+    assert_eq!(say(&nan), "input `input`: NaN at index [1, 0, 1, 3]");
+}
+
+#[test]
+fn requests_that_do_not_fit_are_named() {
+    let session = cpu(1);
+    let say = |request: Request| failure(&session, &batch(1), &request);
+    let target = say(Request { target: Target::Index(10), ..Request::default() });
+    assert_eq!(target.to_string(), "target 10 is out of range for output `logits` of shape [1, 10]");
+    assert_eq!(target.kind(), ErrorKind::Usage);
+    let keep = say(Request { keep: vec!["nothing".into()], ..Request::default() });
+    assert!(keep.to_string().starts_with("no relevance is computed for `nothing`; nearest: `"), "{keep}");
+}
+
+#[test]
+fn a_tensor_above_the_limit_is_refused_before_it_is_made() {
+    let options = RunOptions { max_tensor_bytes: 10_000, ..RunOptions::default() };
+    let session = Session::new(digits(), Box::new(CpuBackend), options).unwrap();
+    let error = failure(&session, &batch(50), &Request::default());
+    assert_eq!(error.kind(), ErrorKind::Limit);
+    assert!(error.to_string().contains("--max-tensor-bytes"), "{error}");
+}
+
+/// The CPU, counting its plans.
+struct Counting(Arc<AtomicUsize>);
+
+impl Backend for Counting {
+    fn name(&self) -> &'static str {
+        "counting"
+    }
+
+    fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
+        CpuBackend.check(graph)
+    }
+
+    fn prepare(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+        options: &RunOptions,
+    ) -> Result<Box<dyn Plan>, RuntimeError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        CpuBackend.prepare(graph, forward, reverse, options)
+    }
+}
+
+#[test]
+fn a_plan_is_made_once_for_a_shape() {
+    let plans = Arc::new(AtomicUsize::new(0));
+    let session = Session::new(digits(), Box::new(Counting(plans.clone())), RunOptions::default()).unwrap();
+    let run = |n, audit| {
+        session.explain(&batch(n), &Request { audit, ..Request::default() }).unwrap();
+        plans.load(Ordering::SeqCst)
+    };
+    assert_eq!((run(2, false), run(2, false)), (1, 1));
+    assert_eq!((run(3, false), run(2, false), run(2, true)), (2, 2, 3));
+    // More shapes than a session keeps: the oldest is planned again.
+    for n in 4..14 {
+        run(n, false);
+    }
+    assert_eq!(run(2, false), 14);
+}
