@@ -108,8 +108,8 @@ fn a_batch_equals_its_single_runs() {
             let alone = explain(&session, &single, &Request::default());
             for (name, r) in &alone.relevance {
                 let gap = relative_l1(&pick(&batch.relevance[name], row), r);
-                // The goal is 1e-6; a batch takes other matrix tiles, and one model reaches 1.2e-6.
-                assert!(gap <= 2e-6, "{} row {row} of {rows}, {name}: {gap:e}", m.name);
+                // A batch takes other matrix tiles: not the same bits.
+                assert!(gap <= 1e-6, "{} row {row} of {rows}, {name}: {gap:e}", m.name);
             }
         }
     }

@@ -1,8 +1,10 @@
-//! Safetensors: a JSON header and the bytes. The same contents are the same bytes.
+//! Safetensors: a JSON header and the bytes. The same contents are the same bytes, which the crate's own writer does not
+//! promise: it keeps metadata in a hash map.
 
 use std::collections::BTreeMap;
 
 use dlbc_ops::tensor::DType;
+use safetensors::Dtype;
 use serde_json::{Map, Value, json};
 
 use super::{Contents, Out};
@@ -33,21 +35,21 @@ pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn kind(dtype: DType) -> &'static str {
+fn kind(dtype: DType) -> Dtype {
     match dtype {
-        DType::F32 => "F32",
-        DType::F64 => "F64",
-        DType::F16 => "F16",
-        DType::Bf16 => "BF16",
-        DType::I8 => "I8",
-        DType::I16 => "I16",
-        DType::I32 => "I32",
-        DType::I64 => "I64",
-        DType::U8 => "U8",
-        DType::U16 => "U16",
-        DType::U32 => "U32",
-        DType::U64 => "U64",
-        DType::Bool => "BOOL",
+        DType::F32 => Dtype::F32,
+        DType::F64 => Dtype::F64,
+        DType::F16 => Dtype::F16,
+        DType::Bf16 => Dtype::BF16,
+        DType::I8 => Dtype::I8,
+        DType::I16 => Dtype::I16,
+        DType::I32 => Dtype::I32,
+        DType::I64 => Dtype::I64,
+        DType::U8 => Dtype::U8,
+        DType::U16 => Dtype::U16,
+        DType::U32 => Dtype::U32,
+        DType::U64 => Dtype::U64,
+        DType::Bool => Dtype::BOOL,
     }
 }
 
