@@ -9,7 +9,7 @@ use super::columns::Taps;
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Matrix, gemm};
 use super::parallel::{Tile, chunks, made, tiles, with_scratch};
-use super::weights::{Layout, Weight};
+use super::weights::Weight;
 
 /// Elements of a strip of columns: what stays in the cache between its making and its use.
 const STRIP: usize = 1 << 18;
@@ -83,20 +83,20 @@ impl TypedOp for Convolution {
     as_op!();
 }
 
-/// Positions up to which the kernel is slow on a weight that lies across.
+/// Positions up to which an adjoint is made channel by channel within a position: the kernel runs along the longer axis.
 const NARROW: usize = 512;
 
-/// How the weight of a convolution is best stored.
-pub fn layout(way: Way, taps: &Taps, o: usize, q: usize) -> Layout {
-    let few = o * (q / taps.count().max(1)) <= FEW;
-    if way == Way::Adjoint && !few && taps.positions() <= NARROW { Layout::Turned(o) } else { Layout::Plain }
+/// How many positions a strip has at most, so that there are strips for several threads and none is much smaller.
+fn strip(positions: usize, most: usize) -> usize {
+    let parts = positions.div_ceil(most).next_multiple_of(4);
+    positions.div_ceil(parts).next_multiple_of(16)
 }
 
 /// The largest tile of a product of `rows` by `columns`: some for each thread of a large machine, none too thin.
 fn tile(rows: usize, columns: usize) -> (usize, usize) {
-    let wide = if columns >= MANY { 512 } else { columns };
-    let parts = 16 / columns.div_ceil(wide).min(16);
-    (rows.div_ceil(parts.max(1)).next_multiple_of(16).clamp(48, 512), wide.max(1))
+    let wide = if columns >= NARROW { strip(columns, 512) } else { columns.max(1) };
+    let parts = (8 / columns.div_ceil(wide)).max(1);
+    (rows.div_ceil(parts).max(24), wide)
 }
 
 impl Convolution {
@@ -114,11 +114,10 @@ impl Convolution {
         let groups = self.dims[0] * self.groups;
         let product = |tile: &mut Tile<'_>, columns: Matrix<'_>| {
             let group = tile.group % self.groups;
-            let w = match self.way {
-                Way::Forward => self.weight.rows(group * o + tile.row),
-                Way::Adjoint => self.weight.columns(group, c, tile.row),
-            };
-            gemm(q, tile, w, columns);
+            match self.way {
+                Way::Forward => gemm(q, tile, self.weight.rows(group * o + tile.row), columns),
+                Way::Adjoint => self.transposed(group, tile.row, columns, tile),
+            }
             for i in 0..tile.rows {
                 let piece = Piece { row: tile.group * o + tile.row + i, width: positions, at: tile.column };
                 apply(&self.steps, inputs, piece, tile.line(i));
@@ -132,7 +131,7 @@ impl Convolution {
                 product(&mut tile, Matrix { data, row: plane, column: 1 });
             });
         } else if positions >= MANY {
-            let wide = (STRIP / q).next_multiple_of(64).clamp(128, 1024);
+            let wide = strip(positions, (STRIP / q).clamp(128, 1024));
             tiles(y, [groups, o, positions], (o, wide), |mut tile| {
                 let strip = tile.column..tile.column + tile.columns;
                 with_scratch(q * tile.columns, |columns| {
@@ -158,6 +157,27 @@ impl Convolution {
         }
     }
 
+    /// `tile = Wᵀ · s` for the rows of a group's `Wᵀ` from `first` on.
+    fn transposed(&self, group: usize, first: usize, s: Matrix<'_>, tile: &mut Tile<'_>) {
+        let (o, _, _) = self.sizes();
+        let (rows, columns) = (tile.rows, tile.columns);
+        if columns > NARROW {
+            gemm(o, tile, self.weight.columns(group * o, first), s);
+            return;
+        }
+        // Few columns: the kernel runs along the rows, and the result is turned.
+        let s = Matrix { data: s.data, row: s.column, column: s.row };
+        let w =
+            Matrix { data: self.weight.from(group * o * self.weight.row() + first), ..self.weight.rows(0) };
+        with_scratch(columns * rows, |turned| {
+            gemm(o, &mut Tile::whole(turned, columns, rows), s, w);
+            for i in 0..rows {
+                let from = turned[i..].iter().step_by(rows);
+                tile.line(i).iter_mut().zip(from).for_each(|(t, v)| *t = *v);
+            }
+        });
+    }
+
     fn adjoint(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (o, c, _) = self.sizes();
         let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
@@ -165,16 +185,17 @@ impl Convolution {
         let most = (c.div_ceil(8)).clamp(1, (256 / count).max(1));
         tiles(y, [self.dims[0] * self.groups, c, plane], (most, plane), |mut y| {
             let rows = y.rows * count;
-            let w = self.weight.columns(y.group % self.groups, o, y.row * count);
             let s = &s[y.group * o * positions..];
             let wide = (STRIP / rows).next_multiple_of(64).clamp(128, 1024).min(positions);
+            let group = y.group % self.groups;
             (0..y.rows).for_each(|i| y.line(i).fill(0.0));
             with_scratch(rows * wide, |columns| {
                 for start in (0..positions).step_by(wide) {
                     let strip = start..(start + wide).min(positions);
                     let columns = &mut columns[..rows * strip.len()];
                     let s = Matrix { data: &s[start..], row: positions, column: 1 };
-                    gemm(o, &mut Tile::whole(columns, rows, strip.len()), w, s);
+                    let mut tile = Tile::whole(columns, rows, strip.len());
+                    self.transposed(group, y.row * count, s, &mut tile);
                     for (i, columns) in columns.chunks_exact(count * strip.len()).enumerate() {
                         self.taps.fold(columns, &strip, y.line(i));
                     }

@@ -111,17 +111,17 @@ pub fn tiles(
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(vec![]) };
+    static SCRATCH: RefCell<Vec<Vec<f32>>> = const { RefCell::new(vec![]) };
 }
 
-/// Lends `f` a buffer of this thread, with whatever was left in it. `f` must not wait for other work.
+/// Lends `f` a buffer of this thread, with whatever was left in it. Calls may nest.
 pub fn with_scratch<T>(len: usize, f: impl FnOnce(&mut [f32]) -> T) -> T {
-    let mut buffer = SCRATCH.take();
+    let mut buffer = SCRATCH.with_borrow_mut(Vec::pop).unwrap_or_default();
     if buffer.len() < len {
         buffer = vec![0.0; len];
     }
     let made = f(&mut buffer[..len]);
-    SCRATCH.set(buffer);
+    SCRATCH.with_borrow_mut(|free| free.push(buffer));
     made
 }
 

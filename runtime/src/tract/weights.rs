@@ -85,33 +85,27 @@ impl Values {
     }
 }
 
-/// A constant matrix of our own products: `[o, q]`, or by group `[q, o]` when it is stored for the adjoint.
+/// A constant matrix of our own products, `[o, q]`.
 #[derive(Clone)]
 pub struct Weight {
     values: Values,
     q: usize,
-    /// Output channels of a group, when each group is stored as `[q, o]`.
-    turned: Option<usize>,
 }
 
 impl Weight {
-    /// Rows of `[o, q]` from `row` on.
-    pub fn rows(&self, row: usize) -> Matrix<'_> {
-        match self.turned {
-            None => Matrix { data: self.from(row * self.q), row: self.q, column: 1 },
-            Some(o) => {
-                let (group, row) = (row / o, row % o);
-                Matrix { data: self.from(group * self.q * o + row), row: 1, column: o }
-            }
-        }
+    /// Elements of a row.
+    pub fn row(&self) -> usize {
+        self.q
     }
 
-    /// The transposed matrix of a group of `o` channels, from its row `first` on.
-    pub fn columns(&self, group: usize, o: usize, first: usize) -> Matrix<'_> {
-        match self.turned {
-            None => Matrix { data: self.from(group * o * self.q + first), row: 1, column: self.q },
-            Some(o) => Matrix { data: self.from((group * self.q + first) * o), row: o, column: 1 },
-        }
+    /// The matrix from row `row` on.
+    pub fn rows(&self, row: usize) -> Matrix<'_> {
+        Matrix { data: self.from(row * self.q), row: self.q, column: 1 }
+    }
+
+    /// The transposed matrix of the rows from `row` on, from its own row `first` on.
+    pub fn columns(&self, row: usize, first: usize) -> Matrix<'_> {
+        Matrix { data: self.from(row * self.q + first), row: 1, column: self.q }
     }
 
     /// Values as they are stored.
@@ -127,8 +121,7 @@ impl Weight {
 
 impl PartialEq for Weight {
     fn eq(&self, other: &Weight) -> bool {
-        std::ptr::eq(self.values.get(), other.values.get())
-            && (self.q, self.turned) == (other.q, other.turned)
+        std::ptr::eq(self.values.get(), other.values.get()) && self.q == other.q
     }
 }
 
@@ -140,20 +133,11 @@ impl fmt::Debug for Weight {
     }
 }
 
-/// How a constant is laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Layout {
-    /// As it is.
-    Plain,
-    /// Each group of so many output channels turned: `[q, o]`.
-    Turned(usize),
-}
-
-/// The constants of a plan: each part and layout once.
+/// The constants of a plan: each part once.
 #[derive(Default)]
 pub struct Cache {
     tensors: HashMap<(NodeId, Part), Arc<tr::Tensor>>,
-    weights: HashMap<(NodeId, Part, Layout), Weight>,
+    weights: HashMap<(NodeId, Part), Weight>,
 }
 
 impl Cache {
@@ -172,32 +156,20 @@ impl Cache {
         Ok(made)
     }
 
-    /// A part of the constant of `node` as a matrix whose rows, before any turning, have `q` elements.
-    pub fn weight(&mut self, node: NodeId, part: Part, layout: Layout, tensor: &Tensor, q: usize) -> Weight {
-        let key = (node, part, layout);
-        if let Some(w) = self.weights.get(&key) {
+    /// A part of the constant of `node` as a matrix whose rows have `q` elements.
+    pub fn weight(&mut self, node: NodeId, part: Part, tensor: &Tensor, q: usize) -> Weight {
+        if let Some(w) = self.weights.get(&(node, part)) {
             return Weight { q, ..w.clone() };
         }
-        let own = |values: Vec<f32>| Values::Own(Arc::new(values));
-        let weight = match layout {
-            Layout::Plain if part == Part::Id && tensor.as_f32().is_some() => {
-                Weight { values: Values::Shared(tensor.clone()), q, turned: None }
-            }
-            Layout::Plain => {
-                let mut values = tensor.to_f32();
-                values.iter_mut().for_each(|v| *v = part_of(part, *v));
-                Weight { values: own(values), q, turned: None }
-            }
-            Layout::Turned(o) => {
-                let from = tensor.to_f32();
-                let mut values = vec![0.0; from.len()];
-                for (to, from) in values.chunks_exact_mut(o * q).zip(from.chunks_exact(o * q)) {
-                    turn(from, o, q, |v| part_of(part, v), to);
-                }
-                Weight { values: own(values), q, turned: Some(o) }
-            }
+        let values = if part == Part::Id && tensor.as_f32().is_some() {
+            Values::Shared(tensor.clone())
+        } else {
+            let mut values = tensor.to_f32();
+            values.iter_mut().for_each(|v| *v = part_of(part, *v));
+            Values::Own(Arc::new(values))
         };
-        self.weights.insert(key, weight.clone());
+        let weight = Weight { values, q };
+        self.weights.insert((node, part), weight.clone());
         weight
     }
 
@@ -209,19 +181,5 @@ impl Cache {
             Values::Own(v) => v.len() * 4,
         });
         (tensors + own.sum::<usize>()) as u64
-    }
-}
-
-/// `to[j, i] = f(from[i, j])` for `from [rows, columns]`, in tiles that the cache holds.
-fn turn(from: &[f32], rows: usize, columns: usize, f: impl Fn(f32) -> f32, to: &mut [f32]) {
-    const TILE: usize = 32;
-    for top in (0..rows).step_by(TILE) {
-        for left in (0..columns).step_by(TILE) {
-            for i in top..(top + TILE).min(rows) {
-                for j in left..(left + TILE).min(columns) {
-                    to[j * rows + i] = f(from[i * columns + j]);
-                }
-            }
-        }
     }
 }

@@ -12,13 +12,13 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
 use super::columns::Taps;
-use super::conv::{self, Convolution, Way};
+use super::conv::{Convolution, Way};
 use super::epilogue::Step;
 use super::kernel::{Fold, Kernel};
 use super::linear::{self, Linear};
 use super::pointwise::{self, Pointwise};
 use super::products::{self, Chain};
-use super::weights::{Cache, Layout, datum};
+use super::weights::{Cache, datum};
 use crate::stage::Stage;
 
 /// Builds the model of a stage.
@@ -252,8 +252,7 @@ impl Wiring<'_> {
                 let (from, to) = if way == Way::Forward { (&x, &dims) } else { (&dims, &x) };
                 let taps = Taps::new(geometry.window.clone(), &from[2..], &to[2..]);
                 let q = constant.elems() / outputs.max(1);
-                let layout = conv::layout(way, &taps, outputs / geometry.groups, q);
-                let weight = self.cache.weight(operands[1].node, *w, layout, &constant, q);
+                let weight = self.cache.weight(operands[1].node, *w, &constant, q);
                 let (channels, groups) = (from[1], geometry.groups);
                 Box::new(Convolution { way, taps, groups, dims, outputs, channels, weight, steps })
             }
@@ -262,7 +261,7 @@ impl Wiring<'_> {
                 let rows = x[..x.len() - 1].iter().product();
                 // A matrix that is read once takes its part on the way; one that is read often has it made.
                 let (made, part) = if rows <= linear::FEW { (Part::Id, *b) } else { (*b, Part::Id) };
-                let weight = self.cache.weight(operands[1].node, made, Layout::Plain, &constant, k);
+                let weight = self.cache.weight(operands[1].node, made, &constant, k);
                 Box::new(Linear { rows, k, n, dims, weight, part, transposed: *tb, steps })
             }
             other => bail!("{} is not a product", other.name()),
