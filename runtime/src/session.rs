@@ -117,6 +117,16 @@ impl Session {
         self.backend.name()
     }
 
+    /// Runs the model alone: its outputs by name.
+    ///
+    /// # Errors
+    /// For inputs that do not fit, sizes beyond the limit.
+    pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
+        let bindings = bind(&self.program.info, inputs)?;
+        let plan = self.plan(Key { bindings, reverse: vec![] })?;
+        Ok(outputs(plan.forward(inputs)?.0))
+    }
+
     /// Runs the model and explains its output.
     ///
     /// # Errors
@@ -131,10 +141,7 @@ impl Session {
 
         let clock = Instant::now();
         let (made, saved) = plan.forward(inputs)?;
-        let outputs: Tensors = made
-            .into_iter()
-            .map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v))
-            .collect();
+        let outputs = outputs(made);
         let forward = clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
@@ -252,4 +259,9 @@ impl Session {
         plans.truncate(PLANS);
         Ok(plan)
     }
+}
+
+/// The model's outputs under their own names.
+fn outputs(made: Tensors) -> Tensors {
+    made.into_iter().map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v)).collect()
 }

@@ -110,6 +110,15 @@ fn a_batch_equals_its_rows() {
 }
 
 #[test]
+fn a_prediction_is_the_explanation_without_the_reverse() {
+    let (session, inputs) = (cpu(2), batch(3));
+    let outputs = session.predict(&inputs).unwrap();
+    let explained = session.explain(&inputs, &Request::default()).unwrap().outputs;
+    assert_eq!(outputs["logits"].to_f32(), explained["logits"].to_f32());
+    assert!(session.predict(&Tensors::new()).is_err());
+}
+
+#[test]
 fn relevance_is_linear_in_the_start() {
     let (session, inputs) = (cpu(1), batch(2));
     let with = |target, multiplier| {

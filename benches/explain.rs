@@ -1,0 +1,79 @@
+//! Times one model on the CPU backend and prints a line of JSON.
+//!
+//! ```text
+//! cargo bench --bench explain -- MODEL.onnx INPUT.npz [--threads N] [--repeats N] [--forward]
+//! ```
+//!
+//! `--forward` runs the model alone, so that the peak memory of the process is that of the forward.
+//! `benches/python/compare.py` runs it beside its peers.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fs::File;
+use std::time::Instant;
+
+use dlbc_runtime::{CpuBackend, Request, RunOptions, Session, Tensor, Tensors};
+use ndarray::{ArrayD, IxDyn, OwnedRepr};
+use ndarray_npy::NpzReader;
+use serde_json::json;
+
+fn main() {
+    // Cargo adds `--bench`.
+    let words: Vec<String> = std::env::args().skip(1).filter(|w| w != "--bench").collect();
+    let value = |flag: &str, default: usize| {
+        let at = words.iter().position(|w| w == flag);
+        at.map_or(default, |i| words[i + 1].parse().expect("a number"))
+    };
+    let [model, inputs, ..] = words.as_slice() else {
+        println!("usage: MODEL.onnx INPUT.npz [--threads N] [--repeats N] [--forward]");
+        return;
+    };
+    let (threads, repeats) = (value("--threads", 2), value("--repeats", 9));
+    let forward = words.iter().any(|w| w == "--forward");
+
+    let read = dlbc_proto::read_model(model.as_ref(), &Default::default()).unwrap();
+    let program = dlbc_compiler::compile(&read, &Default::default()).unwrap().program;
+    drop(read);
+    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    let session = Session::new(program, Box::new(CpuBackend), options).unwrap();
+    let inputs = tensors(inputs);
+    let mut times = vec![];
+    for _ in 0..=repeats {
+        let clock = Instant::now();
+        if forward {
+            session.predict(&inputs).unwrap();
+        } else {
+            session.explain(&inputs, &Request::default()).unwrap();
+        }
+        times.push(1e3 * clock.elapsed().as_secs_f64());
+    }
+    // The first one plans.
+    let first = times.remove(0);
+    times.sort_by(f64::total_cmp);
+    let what = if forward { "dlbc_forward" } else { "dlbc_explain" };
+    let line = json!({
+        "method": what, "threads": threads, "median_ms": times[times.len() / 2], "min_ms": times[0],
+        "first_ms": first, "peak_rss_mb": peak_mib(),
+    });
+    println!("{line}");
+}
+
+fn tensors(path: &str) -> Tensors {
+    let mut npz = NpzReader::new(File::open(path).unwrap()).unwrap();
+    let names = npz.names().unwrap();
+    let mut made = Tensors::new();
+    for name in names {
+        let array: ArrayD<f32> = npz.by_name::<OwnedRepr<f32>, IxDyn>(&name).unwrap();
+        let key = name.strip_suffix(".npy").unwrap_or(&name).to_string();
+        let values: Vec<f32> = array.iter().copied().collect();
+        made.insert(key, Tensor::from_f32(array.shape(), &values));
+    }
+    made
+}
+
+/// The greatest resident memory of this process so far, in MiB; `None` where the system does not say.
+fn peak_mib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? / 1024)
+}
