@@ -54,7 +54,7 @@ fn recover(graph: &mut Graph<Op>, erf: NodeId) -> Option<()> {
 }
 
 /// The operand and the factor of a product or quotient with a single number; the operand itself with factor 1.
-fn scaled(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
+pub(super) fn scaled(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
     let inputs = graph.node_inputs(v.node);
     match (graph.op(v.node), inputs.as_slice()) {
         (Op::Mul(_), &[a, b]) => match (single(graph, a), single(graph, b)) {

@@ -4,6 +4,8 @@ use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::Unary;
 
+use super::recover_gelu::scaled;
+
 /// Recovers every product of a value and its own sigmoid.
 pub fn run(graph: &mut Graph<Op>) -> bool {
     let mut changed = false;
@@ -15,11 +17,20 @@ pub fn run(graph: &mut Graph<Op>) -> bool {
         let (Op::Mul(_), &[a, b]) = (graph.op(id), inputs.as_slice()) else { continue };
         for (x, gate) in [(a, b), (b, a)] {
             let sigmoid = activation(graph, gate.node) == Some(Function::Unary(Unary::Sigmoid));
-            if sigmoid && graph.node_inputs(gate.node) == [x] && graph.only_consumer(gate) == Some(id) {
-                let f = Function::Silu { alpha: 1.0 };
-                changed |= become_activation(graph, x, Activation { f }, &[gate.node, id]).is_some();
-                break;
+            if !sigmoid || graph.only_consumer(gate) != Some(id) {
+                continue;
             }
+            let argument = graph.node_inputs(gate.node)[0];
+            let (alpha, parts) = match scaled(graph, argument) {
+                _ if argument == x => (1.0, vec![gate.node, id]),
+                Some((base, alpha)) if base == x && graph.only_consumer(argument) == Some(gate.node) => {
+                    (alpha, vec![argument.node, gate.node, id])
+                }
+                _ => continue,
+            };
+            let f = Function::Silu { alpha: alpha as f32 };
+            changed |= become_activation(graph, x, Activation { f }, &parts).is_some();
+            break;
         }
     }
     changed

@@ -15,6 +15,7 @@ mod compare;
 mod concat;
 mod constant;
 mod conv;
+mod conv_transpose;
 mod expand;
 mod gather;
 mod group_norm;
@@ -51,6 +52,7 @@ pub use cast::{Cast, dtype as element_type};
 pub use compare::Compare;
 pub use concat::Concat;
 pub use conv::Conv;
+pub use conv_transpose::ConvTranspose;
 pub use expand::Expand;
 pub use gather::Gather;
 pub use group_norm::GroupNorm;
@@ -138,7 +140,7 @@ macro_rules! op_table {
 }
 
 op_table! {
-    Activation, Add, Arg, Arithmetic, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, Div, Expand, Extremum, Gather,
+    Activation, Add, Arg, Arithmetic, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, Div, Expand, Extremum, Gather,
     GroupNorm, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Mul, PRelu, Pad, Range, Reduce, Reshape, Select,
     Slice, Softmax, Sub, Transpose,
 }
@@ -157,6 +159,7 @@ pub fn readers() -> Vec<Reader> {
         concat::readers(),
         constant::readers(),
         conv::readers(),
+        conv_transpose::readers(),
         expand::readers(),
         gather::readers(),
         group_norm::readers(),

@@ -6,7 +6,7 @@ use super::read::{Reader, Reading, resolve_all};
 use super::role::{LinearMap, Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Part, Prim, Reduction};
+use crate::prim::{Binary, Builder, Part, Prim, Reduction, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// A reduction over axes.
@@ -29,6 +29,8 @@ pub enum ReduceKind {
     Max,
     Min,
     Prod,
+    /// `ln Σ eˣ`, a smooth maximum.
+    LogSumExp,
 }
 
 impl Reduce {
@@ -37,8 +39,17 @@ impl Reduce {
     }
 
     fn kept(&self, b: &mut Builder, x: Value) -> Value {
+        if self.kind == ReduceKind::LogSumExp {
+            // The greatest goes out of the exponent, which could overflow.
+            let greatest = b.reduce(Reduction::Max, x, &self.axes, true);
+            let rest = b.minus(x, greatest);
+            let powers = b.unary(Unary::Exp, rest);
+            let sum = b.reduce(Reduction::Sum, powers, &self.axes, true);
+            let log = b.unary(Unary::Log, sum);
+            return b.plus(log, greatest);
+        }
         let kind = match self.kind {
-            ReduceKind::Sum | ReduceKind::Mean => Reduction::Sum,
+            ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSumExp => Reduction::Sum,
             ReduceKind::Max => Reduction::Max,
             ReduceKind::Min => Reduction::Min,
             ReduceKind::Prod => Reduction::Prod,
@@ -111,7 +122,9 @@ impl Operator for Reduce {
     fn role(&self, _: &[bool]) -> Role<'_> {
         match self.kind {
             ReduceKind::Sum | ReduceKind::Mean => Role::Pool(self),
-            ReduceKind::Max | ReduceKind::Min | ReduceKind::Prod => Role::Select(self),
+            ReduceKind::Max | ReduceKind::Min | ReduceKind::Prod | ReduceKind::LogSumExp => {
+                Role::Select(self)
+            }
         }
     }
 }
@@ -138,10 +151,16 @@ impl LinearMap for Reduce {
 }
 
 impl Route for Reduce {
-    /// Extrema: the winners share equally. A product: every factor gets the same.
+    /// Extrema: the winners share equally. A product: every factor gets the same. A smooth maximum: shares by softmax.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let x = site.inputs[0];
         let r = self.with_axes(b, site, r);
+        if self.kind == ReduceKind::LogSumExp {
+            let y = self.with_axes(b, site, site.y());
+            let rest = b.minus(x, y);
+            let softmax = b.unary(Unary::Exp, rest);
+            return vec![Some(b.mul(r, softmax))];
+        }
         let wins = if self.kind == ReduceKind::Prod {
             b.binary(Binary::Equal, x, x)
         } else {
@@ -166,6 +185,8 @@ pub fn readers() -> Vec<Reader> {
         "ReduceL1",
         "ReduceL2",
         "ReduceSumSquare",
+        "ReduceLogSum",
+        "ReduceLogSumExp",
     ]
     .into_iter()
     .map(|op| Reader::new(op, 1, read))
@@ -203,9 +224,10 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if square {
         x = r.add(super::Mul, &[x, x])?;
     } else if r.op == "ReduceL1" {
-        x = r.add(absolute(), &[x])?;
+        x = r.add(unary(Unary::Abs), &[x])?;
     }
-    if axes.is_empty() && !square {
+    let log_of_sum = r.op == "ReduceLogSum";
+    if axes.is_empty() && !square && !log_of_sum {
         return Ok(vec![x]);
     }
     let kind = match r.op {
@@ -213,6 +235,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "ReduceMax" => ReduceKind::Max,
         "ReduceMin" => ReduceKind::Min,
         "ReduceProd" => ReduceKind::Prod,
+        "ReduceLogSumExp" => ReduceKind::LogSumExp,
         _ => ReduceKind::Sum,
     };
     if r.ty(x).dtype == DType::Bool {
@@ -223,13 +246,13 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Err(OpError::Invalid("reduction of no elements".into()));
     }
     let y = r.add(Reduce { kind, axes, keep }, &[x])?;
-    Ok(vec![if r.op == "ReduceL2" { r.add(root(), &[y])? } else { y }])
+    Ok(vec![match r.op {
+        "ReduceL2" => r.add(unary(Unary::Sqrt), &[y])?,
+        "ReduceLogSum" => r.add(unary(Unary::Log), &[y])?,
+        _ => y,
+    }])
 }
 
-fn absolute() -> super::Activation {
-    super::Activation { f: super::Function::Unary(crate::prim::Unary::Abs) }
-}
-
-fn root() -> super::Activation {
-    super::Activation { f: super::Function::Unary(crate::prim::Unary::Sqrt) }
+fn unary(f: Unary) -> super::Activation {
+    super::Activation { f: super::Function::Unary(f) }
 }

@@ -1,0 +1,412 @@
+//! Each canonical pass: the graph before and after it, and graphs that it must leave alone.
+
+use dlbc_compiler::canonical::CANONICAL;
+use dlbc_ops::graph::{Graph, Origin, Value};
+use dlbc_ops::op::{Activation, Add, BatchNorm, Conv, Div, Function, Linear, Mul, Op};
+use dlbc_ops::prim::{ConvGeometry, Unary, Window};
+use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
+use insta::{allow_duplicates, assert_snapshot};
+
+/// Builds a graph; every node has the name of its result.
+#[derive(Default)]
+struct Model(Graph<Op>);
+
+impl Model {
+    fn input(&mut self, name: &str, dims: &[i64]) -> Value {
+        let dims: Vec<Dim> = dims.iter().map(|d| Dim::known(*d)).collect();
+        self.0.add_input(Op::Input, name, TensorType::new(DType::F32, dims))
+    }
+
+    fn constant(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Value {
+        let tensor = Tensor::from_f32(dims, values);
+        let ty = tensor.ty();
+        self.0.add_value(Op::Const(tensor), name, ty, Origin::onnx(name, "initializer"), &[])
+    }
+
+    fn ones(&mut self, name: &str, dims: &[usize]) -> Value {
+        self.constant(name, dims, &vec![1.0; dims.iter().product()])
+    }
+
+    fn add(&mut self, name: &str, op: impl Into<Op>, inputs: &[Value]) -> Value {
+        let op = op.into();
+        let types: Vec<TensorType> = inputs.iter().map(|v| self.0.ty(*v).clone()).collect();
+        let ty = op.infer(&types).expect("operands that fit").remove(0);
+        let origin = Origin::onnx(name, &op.title());
+        self.0.add_value(op, name, ty, origin, inputs)
+    }
+
+    fn unary(&mut self, name: &str, f: Unary, x: Value) -> Value {
+        self.add(name, Activation { f: Function::Unary(f) }, &[x])
+    }
+
+    /// The graph with output `y`, after the pass; the pass must change it.
+    fn after(mut self, pass: &str, y: Value) -> Graph<Op> {
+        assert!(self.run(pass, y), "{pass} changes nothing");
+        self.0
+    }
+
+    /// The pass must leave the graph with output `y` alone.
+    fn untouched(mut self, pass: &str, y: Value) {
+        self.0.add_output("y", y);
+        let before = self.0.to_string();
+        self.0.set_outputs(vec![]);
+        assert!(!self.run(pass, y), "{pass} changes\n{before}into\n{}", self.0);
+        assert_eq!(self.0.to_string(), before);
+    }
+
+    fn run(&mut self, pass: &str, y: Value) -> bool {
+        self.0.add_output("y", y);
+        self.0.check().expect("a sound graph");
+        let pass = CANONICAL.iter().find(|p| p.name == pass).expect("a pass of this name");
+        let changed = (pass.run)(&mut self.0);
+        self.0.check().expect("the pass leaves a sound graph");
+        changed
+    }
+}
+
+fn conv() -> Conv {
+    let window = Window {
+        kernel: vec![1],
+        strides: vec![1],
+        before: vec![0],
+        after: vec![0],
+        dilations: vec![1],
+        ceil: false,
+    };
+    Conv { geometry: ConvGeometry { window, groups: 1 } }
+}
+
+const LINEAR: Linear = Linear { transposed: true };
+
+/// A layer of 2 units without bias, and its weight `[[1, 1, 1], [1, 1, 1]]`.
+fn layer(m: &mut Model) -> (Value, Value) {
+    let x = m.input("x", &[4, 3]);
+    let w = m.ones("w", &[2, 3]);
+    (x, m.add("h", LINEAR, &[x, w]))
+}
+
+/// The values of the constants that a node reads after its first operand.
+fn constants(graph: &Graph<Op>, name: &str) -> Vec<Vec<f32>> {
+    let node = graph.find(name).expect("a value of this name").node;
+    let operands = graph.node_inputs(node);
+    operands[1..].iter().map(|v| graph.constant(*v).expect("a constant").to_f32()).collect()
+}
+
+#[test]
+fn fuse_linear_bias_makes_one_layer() {
+    for swapped in [false, true] {
+        let mut m = Model::default();
+        let (_, h) = layer(&mut m);
+        let b = m.constant("b", &[1, 2], &[5.0, 6.0]);
+        let y = m.add("y", Add, &if swapped { [b, h] } else { [h, b] });
+        let graph = m.after("fuse_linear_bias", y);
+        allow_duplicates! {
+        assert_snapshot!(graph, @r"
+        graph (x: f32[4,3]) -> (y) {
+          y = Linear(x, #w: f32[2,3], #b.1: f32[2]) w=[out,in] : f32[4,2]   // from h, y
+        }
+        ");
+        }
+        assert_eq!(constants(&graph, "y")[1], [5.0, 6.0]);
+    }
+}
+
+#[test]
+fn fuse_linear_bias_of_a_convolution_counts_along_the_channels() {
+    let mut m = Model::default();
+    let x = m.input("x", &[1, 3, 5]);
+    let w = m.ones("w", &[2, 3, 1]);
+    let h = m.add("h", conv(), &[x, w]);
+    let b = m.constant("b", &[2, 1], &[5.0, 6.0]);
+    let y = m.add("y", Add, &[h, b]);
+    assert_snapshot!(m.after("fuse_linear_bias", y), @r"
+    graph (x: f32[1,3,5]) -> (y) {
+      y = Conv(x, #w: f32[2,3,1], #b.1: f32[2]) kernel=[1] strides=[1] : f32[1,2,5]   // from h, y
+    }
+    ");
+}
+
+#[test]
+fn fuse_linear_bias_leaves_alone() {
+    // A layer that somebody else reads.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let b = m.ones("b", &[2]);
+    let s = m.add("s", Add, &[h, b]);
+    let y = m.add("out", Mul, &[s, h]);
+    m.untouched("fuse_linear_bias", y);
+    // A layer that is a model output.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let b = m.ones("b", &[2]);
+    let s = m.add("s", Add, &[h, b]);
+    m.0.add_output("h", h);
+    let before = m.0.to_string();
+    assert!(!m.run("fuse_linear_bias", s), "{before}");
+    // A constant by row, not by unit.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let b = m.ones("b", &[4, 1]);
+    let y = m.add("out", Add, &[h, b]);
+    m.untouched("fuse_linear_bias", y);
+    // A layer that has a bias.
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let (w, own, b) = (m.ones("w", &[2, 3]), m.ones("own", &[2]), m.ones("b", &[2]));
+    let h = m.add("h", LINEAR, &[x, w, own]);
+    let y = m.add("out", Add, &[h, b]);
+    m.untouched("fuse_linear_bias", y);
+    // An addend that is no constant.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let b = m.input("b", &[2]);
+    let y = m.add("out", Add, &[h, b]);
+    m.untouched("fuse_linear_bias", y);
+}
+
+/// Scale 2, shift 1, mean 3, variance 4 of every channel: `y = x - 2` with epsilon 0.
+fn batch_norm(m: &mut Model, name: &str, x: Value, channels: usize) -> Value {
+    let mut inputs = vec![x];
+    for (what, value) in [("scale", 2.0), ("shift", 1.0), ("mean", 3.0), ("var", 4.0)] {
+        inputs.push(m.constant(what, &[channels], &vec![value; channels]));
+    }
+    m.add(name, BatchNorm { epsilon: 0.0 }, &inputs)
+}
+
+#[test]
+fn fold_batch_norm_into_the_layer_before_it() {
+    let mut m = Model::default();
+    let x = m.input("x", &[1, 3, 5]);
+    let w = m.constant("w", &[2, 3, 1], &[7.0; 6]);
+    let b = m.constant("b", &[2], &[5.0, 6.0]);
+    let h = m.add("h", conv(), &[x, w, b]);
+    let y = batch_norm(&mut m, "y", h, 2);
+    let graph = m.after("fold_batch_norm", y);
+    assert_snapshot!(graph, @r"
+    graph (x: f32[1,3,5]) -> (y) {
+      y = Conv(x, #y.weight: f32[2,3,1], #y.bias: f32[2]) kernel=[1] strides=[1] : f32[1,2,5]   // from h, y
+    }
+    ");
+    assert_eq!(constants(&graph, "y"), [vec![7.0; 6], vec![3.0, 4.0]]);
+}
+
+#[test]
+fn fold_batch_norm_leaves_alone() {
+    // Before a layer, it normalises what the layer reads.
+    let mut m = Model::default();
+    let x = m.input("x", &[1, 3, 5]);
+    let n = batch_norm(&mut m, "n", x, 3);
+    let w = m.ones("w", &[2, 3, 1]);
+    let y = m.add("out", conv(), &[n, w]);
+    m.untouched("fold_batch_norm", y);
+    // An activation stands between.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let relu = m.unary("relu", Unary::Relu, h);
+    let y = batch_norm(&mut m, "out", relu, 2);
+    m.untouched("fold_batch_norm", y);
+    // The units of a layer on three axes are on the last one, not on axis 1.
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 2, 3]);
+    let w = m.ones("w", &[2, 3]);
+    let h = m.add("h", LINEAR, &[x, w]);
+    let y = batch_norm(&mut m, "out", h, 2);
+    m.untouched("fold_batch_norm", y);
+    // Somebody else reads the layer.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let n = batch_norm(&mut m, "n", h, 2);
+    let y = m.add("out", Add, &[n, h]);
+    m.untouched("fold_batch_norm", y);
+}
+
+#[test]
+fn fold_affine_scales_weight_and_bias_and_adds_the_shift() {
+    let mut m = Model::default();
+    let (x, w, b) = (m.input("x", &[4, 3]), m.ones("w", &[2, 3]), m.constant("b", &[2], &[5.0, 6.0]));
+    let h = m.add("h", LINEAR, &[x, w, b]);
+    let scale = m.constant("scale", &[2], &[2.0, -3.0]);
+    let scaled = m.add("scaled", Mul, &[scale, h]);
+    let shift = m.constant("shift", &[1], &[0.5]);
+    let y = m.add("y", Add, &[scaled, shift]);
+    let graph = m.after("fold_affine", y);
+    assert_snapshot!(graph, @r"
+    graph (x: f32[4,3]) -> (y) {
+      y = Linear(x, #y.weight: f32[2,3], #y.bias: f32[2]) w=[out,in] : f32[4,2]   // from h, scaled, y
+    }
+    ");
+    assert_eq!(constants(&graph, "y"), [vec![2.0, 2.0, 2.0, -3.0, -3.0, -3.0], vec![10.5, -17.5]]);
+}
+
+#[test]
+fn fold_affine_leaves_alone() {
+    // A scale before the layer.
+    let mut m = Model::default();
+    let (x, w, s) = (m.input("x", &[4, 3]), m.ones("w", &[2, 3]), m.ones("s", &[3]));
+    let h = m.add("h", Mul, &[x, s]);
+    let y = m.add("out", LINEAR, &[h, w]);
+    m.untouched("fold_affine", y);
+    // A scale by row.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let s = m.ones("s", &[4, 1]);
+    let y = m.add("out", Mul, &[h, s]);
+    m.untouched("fold_affine", y);
+    // A scale that makes the result larger.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let s = m.ones("s", &[7, 1, 2]);
+    let y = m.add("out", Mul, &[h, s]);
+    m.untouched("fold_affine", y);
+    // A scale that is no constant.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let s = m.input("s", &[2]);
+    let y = m.add("out", Mul, &[h, s]);
+    m.untouched("fold_affine", y);
+}
+
+#[test]
+fn recover_silu_from_a_product_with_its_own_sigmoid() {
+    for swapped in [false, true] {
+        let mut m = Model::default();
+        let x = m.input("x", &[4, 3]);
+        let s = m.unary("s", Unary::Sigmoid, x);
+        let y = m.add("y", Mul, &if swapped { [s, x] } else { [x, s] });
+        allow_duplicates! {
+        assert_snapshot!(m.after("recover_silu", y), @r"
+        graph (x: f32[4,3]) -> (y) {
+          y = Silu(x) alpha: 1.0 : f32[4,3]   // from s, y
+        }
+        ");
+        }
+    }
+}
+
+#[test]
+fn recover_silu_with_a_factor_is_the_quick_gelu() {
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let alpha = m.constant("alpha", &[], &[1.75]);
+    let a = m.add("a", Mul, &[x, alpha]);
+    let s = m.unary("s", Unary::Sigmoid, a);
+    let y = m.add("y", Mul, &[x, s]);
+    assert_snapshot!(m.after("recover_silu", y), @r"
+    graph (x: f32[4,3]) -> (y) {
+      y = Silu(x) alpha: 1.75 : f32[4,3]   // from a, s, y
+    }
+    ");
+}
+
+#[test]
+fn recover_silu_leaves_alone() {
+    // Another value's sigmoid is a gate.
+    let mut m = Model::default();
+    let (x, z) = (m.input("x", &[4, 3]), m.input("z", &[4, 3]));
+    let s = m.unary("s", Unary::Sigmoid, z);
+    let y = m.add("out", Mul, &[x, s]);
+    m.untouched("recover_silu", y);
+    // Another function.
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let s = m.unary("s", Unary::Tanh, x);
+    let y = m.add("out", Mul, &[x, s]);
+    m.untouched("recover_silu", y);
+    // A sigmoid that somebody else reads.
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let s = m.unary("s", Unary::Sigmoid, x);
+    let p = m.add("p", Mul, &[x, s]);
+    let y = m.add("out", Add, &[p, s]);
+    m.untouched("recover_silu", y);
+    // A factor by column is no single factor.
+    let mut m = Model::default();
+    let (x, alpha) = (m.input("x", &[4, 3]), m.ones("alpha", &[3]));
+    let a = m.add("a", Mul, &[x, alpha]);
+    let s = m.unary("s", Unary::Sigmoid, a);
+    let y = m.add("out", Mul, &[x, s]);
+    m.untouched("recover_silu", y);
+}
+
+/// `x · ½ · (1 + erf(x / root))`, with ½ on x, on the sum, or at the end.
+fn gelu(m: &mut Model, root: f32, addend: f32, half: usize) -> Value {
+    let x = m.input("x", &[4, 3]);
+    let (root, one) = (m.constant("root", &[], &[root]), m.constant("one", &[], &[addend]));
+    let factor = m.constant("half", &[], &[0.5]);
+    let u = m.add("u", Div, &[x, root]);
+    let e = m.unary("e", Unary::Erf, u);
+    let s = m.add("sum", Add, &[e, one]);
+    match half {
+        0 => {
+            let left = m.add("left", Mul, &[x, factor]);
+            m.add("out", Mul, &[left, s])
+        }
+        1 => {
+            let right = m.add("right", Mul, &[s, factor]);
+            m.add("out", Mul, &[x, right])
+        }
+        _ => {
+            let product = m.add("product", Mul, &[x, s]);
+            m.add("out", Mul, &[product, factor])
+        }
+    }
+}
+
+#[test]
+fn recover_gelu_in_any_order_of_its_factors() {
+    for half in 0..3 {
+        let mut m = Model::default();
+        let y = gelu(&mut m, std::f32::consts::SQRT_2, 1.0, half);
+        let mut graph = m.after("recover_gelu", y);
+        graph.remove_unused();
+        let activations: Vec<_> = graph.nodes().map(|id| graph.op(id).title()).collect();
+        assert_eq!(activations, ["Input", "Gelu"], "{graph}");
+    }
+    let mut m = Model::default();
+    let y = gelu(&mut m, std::f32::consts::SQRT_2, 1.0, 1);
+    assert_snapshot!(m.after("recover_gelu", y), @r"
+    graph (x: f32[4,3]) -> (y = out) {
+      u = Div(x, #root: f32[]) : f32[4,3]
+      out = Gelu(x) tanh: false : f32[4,3]   // from e, sum, right, out
+    }
+    ");
+}
+
+#[test]
+fn recover_gelu_leaves_alone() {
+    for (root, addend) in [(1.5, 1.0), (std::f32::consts::SQRT_2, 1.25)] {
+        let mut m = Model::default();
+        let y = gelu(&mut m, root, addend, 1);
+        m.untouched("recover_gelu", y);
+    }
+    // The error function somebody else reads.
+    let mut m = Model::default();
+    let p = gelu(&mut m, std::f32::consts::SQRT_2, 1.0, 1);
+    let e = m.0.find("e").expect("the error function");
+    let y = m.add("more", Add, &[p, e]);
+    m.untouched("recover_gelu", y);
+}
+
+#[test]
+fn remove_unused_keeps_inputs_and_what_outputs_need() {
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    m.input("idle", &[2]);
+    let y = m.unary("y", Unary::Relu, x);
+    let c = m.ones("c", &[3]);
+    let dead = m.add("dead", Mul, &[y, c]);
+    m.unary("deader", Unary::Tanh, dead);
+    assert_snapshot!(m.after("remove_unused", y), @r"
+    graph (x: f32[4,3], idle: f32[2]) -> (y) {
+      y = Relu(x) : f32[4,3]
+    }
+    ");
+}
+
+#[test]
+fn remove_unused_leaves_alone() {
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let y = m.unary("out", Unary::Relu, x);
+    m.untouched("remove_unused", y);
+}

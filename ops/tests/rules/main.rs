@@ -1,0 +1,173 @@
+//! The relevance rules against loops written from their formulas, and the properties that all of them share.
+
+mod formulas;
+mod properties;
+
+use std::collections::BTreeMap;
+
+use dlbc_ops::op::Op;
+use dlbc_ops::op::role::Site;
+use dlbc_ops::prim::{Builder, reference};
+use dlbc_ops::rule::Rule;
+use dlbc_ops::tensor::{Array, DType, Dim, TensorType};
+use ndarray::{ArrayD, IxDyn};
+
+/// An operator, its operands, which of them are live, and the rule.
+struct Layer {
+    op: Op,
+    inputs: Vec<Array>,
+    live: Vec<bool>,
+    rule: Rule,
+}
+
+/// What a rule gives.
+struct Shares {
+    operands: Vec<Option<Array>>,
+    absorbed: f64,
+}
+
+impl Layer {
+    fn new(op: impl Into<Op>, inputs: &[&Array], live: &[bool], rule: Rule) -> Layer {
+        assert_eq!(inputs.len(), live.len());
+        Layer {
+            op: op.into(),
+            inputs: inputs.iter().map(|x| (*x).clone()).collect(),
+            live: live.to_vec(),
+            rule,
+        }
+    }
+
+    /// The result of the operator.
+    fn y(&self) -> Array {
+        self.eval(None).1
+    }
+
+    /// The rule's shares of the relevance `r` of the result.
+    fn explain(&self, r: &Array) -> Shares {
+        self.eval(Some(r)).0
+    }
+
+    fn eval(&self, r: Option<&Array>) -> (Shares, Array) {
+        let mut b = Builder::new();
+        let mut feed = BTreeMap::new();
+        let mut inputs = vec![];
+        for (i, x) in self.inputs.iter().enumerate() {
+            let name = format!("x{i}");
+            inputs.push(b.input(&name, ty(x)));
+            feed.insert(name, x.clone());
+        }
+        let outputs = self.op.lower(&mut b, &inputs);
+        b.graph_mut().add_output("y", outputs[0]);
+        let mut wanted = vec!["y".to_string()];
+        let mut taken = vec![false; inputs.len()];
+        let mut absorbed = vec![];
+        if let Some(r) = r {
+            feed.insert("r".into(), r.clone());
+            let r = b.input("r", ty(r));
+            let role = self.op.role(&self.live);
+            assert!(self.rule.fits(role.kind()), "{} does not fit {:?}", self.rule, role.kind());
+            let site = Site { inputs: &inputs, outputs: &outputs, live: &self.live };
+            let flow = self.rule.lower(&mut b, &role, &site, r);
+            for (i, v) in flow.operands.iter().enumerate() {
+                if let Some(v) = v {
+                    assert_eq!(b.ty(*v).shape, b.ty(inputs[i]).shape, "share of operand {i}");
+                    let name = format!("share/{i}");
+                    b.graph_mut().add_output(&name, *v);
+                    wanted.push(name);
+                    taken[i] = true;
+                }
+            }
+            for (i, v) in flow.absorbed.iter().enumerate() {
+                let name = format!("absorbed/{i}");
+                b.graph_mut().add_output(&name, *v);
+                absorbed.push(name);
+            }
+        }
+        b.ok().expect("a typed graph");
+        let wanted: Vec<&str> = wanted.iter().chain(&absorbed).map(String::as_str).collect();
+        let mut values = reference::run(&b.finish(), &feed, &wanted).expect("values");
+        let absorbed = absorbed.iter().map(|name| data(&values[name])[0]).sum();
+        let share = |(i, taken): (usize, bool)| taken.then(|| values[&format!("share/{i}")].clone());
+        let operands = taken.into_iter().enumerate().map(share).collect();
+        (Shares { operands, absorbed }, values.remove("y").expect("the result"))
+    }
+}
+
+impl Shares {
+    fn of(&self, i: usize) -> &Array {
+        self.operands[i].as_ref().expect("a share")
+    }
+}
+
+fn known(dims: &[usize]) -> Vec<Dim> {
+    dims.iter().map(|d| Dim::known(*d as i64)).collect()
+}
+
+fn ty(x: &Array) -> TensorType {
+    let dtype = match x {
+        Array::F(_) => DType::F32,
+        Array::I(_) => DType::I64,
+        Array::B(_) => DType::Bool,
+    };
+    TensorType::new(dtype, known(x.dims()))
+}
+
+fn floats(dims: &[usize], values: &[f64]) -> Array {
+    Array::F(ArrayD::from_shape_vec(IxDyn(dims), values.to_vec()).expect("values fill the dimensions"))
+}
+
+fn ints(dims: &[usize], values: &[i64]) -> Array {
+    Array::I(ArrayD::from_shape_vec(IxDyn(dims), values.to_vec()).expect("values fill the dimensions"))
+}
+
+fn data(x: &Array) -> Vec<f64> {
+    match x {
+        Array::F(x) => x.iter().copied().collect(),
+        other => panic!("floats expected, found {other:?}"),
+    }
+}
+
+/// The element at an index.
+fn at(x: &Array, index: &[usize]) -> f64 {
+    match x {
+        Array::F(x) => x[index],
+        other => panic!("floats expected, found {other:?}"),
+    }
+}
+
+/// Values in -1..1 that depend on the seed alone.
+fn random(dims: &[usize], seed: u64) -> Array {
+    let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 11) as f64 / (1u64 << 52) as f64 - 1.0
+    };
+    floats(dims, &(0..dims.iter().product()).map(|_| next()).collect::<Vec<_>>())
+}
+
+/// All indices of an array, row-major.
+fn indices(dims: &[usize]) -> Vec<Vec<usize>> {
+    dims.iter().fold(vec![vec![]], |all, d| {
+        all.iter().flat_map(|i| (0..*d).map(move |j| [i.as_slice(), &[j]].concat())).collect()
+    })
+}
+
+/// An array by its elements.
+fn fill(dims: &[usize], f: impl Fn(&[usize]) -> f64) -> Array {
+    floats(dims, &indices(dims).iter().map(|i| f(i)).collect::<Vec<_>>())
+}
+
+fn total(x: &Array) -> f64 {
+    data(x).iter().sum()
+}
+
+fn close(a: f64, b: f64, what: &str) {
+    assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {b} expected, found {a}");
+}
+
+fn assert_close(found: &Array, expected: &Array, what: &str) {
+    assert_eq!(found.dims(), expected.dims(), "{what}");
+    for (i, (a, b)) in data(found).into_iter().zip(data(expected)).enumerate() {
+        close(a, b, &format!("{what}, element {i}"));
+    }
+}

@@ -1,0 +1,174 @@
+//! What holds for every rule: the books close, shares are linear in the relevance, rows of a batch do not mix.
+
+use dlbc_ops::op::{
+    Activation, Add, AveragePool, Concat, Conv, ConvTranspose, Function, Gather, Linear, MatMul, MaxPool,
+    Mul, Reduce, ReduceKind, Transpose,
+};
+use dlbc_ops::prim::{ConvGeometry, Unary};
+use dlbc_ops::rule::{Bias, Constants, Contribution, Product, Rule, Sum};
+use dlbc_ops::tensor::Array;
+use ndarray::Axis;
+
+use super::formulas::{MAGNITUDE, proportional, window};
+use super::{Layer, assert_close, close, data, floats, ints, known, random, total};
+
+const ROWS: usize = 3;
+
+/// Layers whose operand 0 has the rows of the batch on axis 0, as the result has.
+fn layers() -> Vec<Layer> {
+    let x = random(&[ROWS, 4, 5, 6], 1);
+    let rows = random(&[ROWS, 4], 2);
+    let other = random(&[ROWS, 4], 3);
+    let geometry = ConvGeometry { window: window(&[3, 2], &[2, 1], &[1, 0, 1, 0], &[1, 1]), groups: 2 };
+    let pool = window(&[2, 2], &[2, 2], &[1, 1, 0, 0], &[1, 1]);
+    let sum = |by, constants| Rule::Sum(Sum { by, constants });
+    let halves = Rule::Product(Product { shares: vec![0.5, 0.5] });
+    let uniform = proportional(Bias::Ledger, Contribution::Uniform);
+    let matrices = [random(&[ROWS, 2, 3], 4), random(&[ROWS, 3, 2], 5)];
+    let single = [true];
+    let layer = [true, false, false];
+    vec![
+        Layer::new(
+            Linear { transposed: false },
+            &[&rows, &random(&[4, 3], 6), &random(&[3], 7)],
+            &layer,
+            MAGNITUDE(),
+        ),
+        Layer::new(
+            Linear { transposed: false },
+            &[&rows, &random(&[4, 3], 6), &random(&[3], 7)],
+            &layer,
+            proportional(Bias::Redistribute, Contribution::Magnitude),
+        ),
+        Layer::new(
+            Conv { geometry: geometry.clone() },
+            &[&x, &random(&[2, 2, 3, 2], 8), &random(&[2], 9)],
+            &layer,
+            MAGNITUDE(),
+        ),
+        Layer::new(
+            ConvTranspose { geometry, to: known(&[9, 7]) },
+            &[&x, &random(&[4, 2, 3, 2], 8), &random(&[4], 9)],
+            &layer,
+            MAGNITUDE(),
+        ),
+        Layer::new(
+            AveragePool { window: pool.clone(), count_include_pad: false },
+            &[&x],
+            &single,
+            MAGNITUDE(),
+        ),
+        Layer::new(AveragePool { window: pool.clone(), count_include_pad: false }, &[&x], &single, uniform),
+        Layer::new(MaxPool { window: pool }, &[&x], &single, Rule::Route),
+        Layer::new(MatMul, &[&matrices[0], &matrices[1]], &[true, true], Rule::Bilinear),
+        Layer::new(Add, &[&rows, &other], &[true, true], sum(Contribution::Magnitude, Constants::Data)),
+        Layer::new(Add, &[&rows, &other], &[true, true], sum(Contribution::Uniform, Constants::Data)),
+        Layer::new(
+            Add,
+            &[&rows, &random(&[4], 10)],
+            &[true, false],
+            sum(Contribution::Magnitude, Constants::Ledger),
+        ),
+        Layer::new(Mul, &[&rows, &other], &[true, true], halves),
+        Layer::new(Activation { f: Function::Unary(Unary::Relu) }, &[&rows], &single, Rule::Pass),
+        Layer::new(Transpose { perm: vec![0, 2, 1, 3] }, &[&x], &single, Rule::Route),
+        Layer::new(Concat { axis: 1 }, &[&rows, &other], &[true, true], Rule::Route),
+        Layer::new(Concat { axis: 1 }, &[&rows, &other], &[true, false], Rule::Route),
+        Layer::new(Gather { axis: 1 }, &[&rows, &ints(&[3], &[1, 1, -1])], &[true, false], Rule::Route),
+        Layer::new(
+            Reduce { kind: ReduceKind::LogSumExp, axes: vec![1], keep: false },
+            &[&rows],
+            &single,
+            Rule::Route,
+        ),
+    ]
+}
+
+fn name(layer: &Layer) -> String {
+    format!("{} with {}", layer.op.title(), layer.rule)
+}
+
+#[test]
+fn the_books_close() {
+    for layer in layers() {
+        let r = random(layer.y().dims(), 11);
+        let found = layer.explain(&r);
+        let passed: f64 = found
+            .operands
+            .iter()
+            .flatten()
+            .zip(&layer.live)
+            .filter(|(_, l)| **l)
+            .map(|(v, _)| total(v))
+            .sum();
+        close(passed + found.absorbed, total(&r), &name(&layer));
+        let live: Vec<bool> = found.operands.iter().map(Option::is_some).collect();
+        assert!(live.iter().zip(&layer.live).all(|(given, live)| *live || !given), "{}", name(&layer));
+        assert!(live.contains(&true), "{}", name(&layer));
+    }
+}
+
+#[test]
+fn shares_are_linear_in_the_relevance() {
+    for layer in layers() {
+        let y = layer.y();
+        let (a, b) = (random(y.dims(), 12), random(y.dims(), 13));
+        let mix = |a: &Array, b: &Array| {
+            let both = data(a).into_iter().zip(data(b));
+            floats(a.dims(), &both.map(|(a, b)| 2.0 * a - 3.0 * b).collect::<Vec<_>>())
+        };
+        let (of_a, of_b, of_mix) = (layer.explain(&a), layer.explain(&b), layer.explain(&mix(&a, &b)));
+        for i in (0..layer.live.len()).filter(|i| of_mix.operands[*i].is_some()) {
+            assert_close(of_mix.of(i), &mix(of_a.of(i), of_b.of(i)), &name(&layer));
+        }
+        close(of_mix.absorbed, 2.0 * of_a.absorbed - 3.0 * of_b.absorbed, &name(&layer));
+    }
+}
+
+#[test]
+fn relevance_that_is_not_negative_stays_so() {
+    for layer in layers() {
+        let y = layer.y();
+        let r = floats(y.dims(), &data(&random(y.dims(), 14)).iter().map(|v| v.abs()).collect::<Vec<_>>());
+        let found = layer.explain(&r);
+        for share in found.operands.iter().flatten() {
+            assert!(data(share).iter().all(|v| *v >= 0.0), "{}", name(&layer));
+        }
+        assert!(found.absorbed >= -1e-11, "{}: {}", name(&layer), found.absorbed);
+    }
+}
+
+/// The rows in reverse order, where there is an axis of rows.
+fn reversed(x: &Array) -> Array {
+    let Array::F(x) = x else { return x.clone() };
+    if x.ndim() < 2 || x.shape()[0] != ROWS {
+        return Array::F(x.clone());
+    }
+    let rows: Vec<_> = (0..ROWS).rev().map(|i| x.index_axis(Axis(0), i)).collect();
+    Array::F(ndarray::stack(Axis(0), &rows).expect("rows of one shape"))
+}
+
+#[test]
+fn rows_of_a_batch_do_not_mix() {
+    for mut layer in layers() {
+        let y = layer.y();
+        let r = random(y.dims(), 15);
+        let forth = layer.explain(&r);
+        // Constants have no rows; their first axis is never as long as the batch.
+        for i in 0..layer.inputs.len() {
+            if layer.live[i] || matches!(layer.op, dlbc_ops::op::Op::Concat(_)) {
+                layer.inputs[i] = reversed(&layer.inputs[i]);
+            }
+        }
+        let turned = if r.dims().len() == 1 {
+            floats(r.dims(), &data(&r).into_iter().rev().collect::<Vec<_>>())
+        } else {
+            reversed(&r)
+        };
+        let back = layer.explain(&turned);
+        for i in (0..layer.live.len()).filter(|i| forth.operands[*i].is_some()) {
+            assert_close(&reversed(back.of(i)), forth.of(i), &name(&layer));
+        }
+        close(back.absorbed, forth.absorbed, &name(&layer));
+    }
+}

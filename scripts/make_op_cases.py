@@ -1,0 +1,440 @@
+#!/usr/bin/env python3
+"""Writes models of one to three operators with inputs and what ONNX Runtime gives for them.
+
+    scripts/make_op_cases.py OUT [--only PREFIX]
+
+Writes OUT/NAME.onnx, OUT/NAME.in.npz, OUT/NAME.out.npz and OUT/cases.json, the list of names. A name
+`refused_OP` says that OP is not supported.
+The first output has at most three axes, so that its relevance can be started; a result with more is
+flattened for that and kept as a further output. Deterministic: values depend on the case's name alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import TensorProto, helper, numpy_helper
+
+Arrays = dict[str, np.ndarray]
+
+
+class Cases:
+    """Collects cases; writes each when it is added."""
+
+    def __init__(self, out: Path, only: str) -> None:
+        self.out, self.only, self.names = out, only, []  # type: Path, str, list[str]
+        out.mkdir(parents=True, exist_ok=True)
+
+    def add(self, name: str, nodes: list[onnx.NodeProto], inputs: Arrays, weights: Arrays | None = None, *,
+            opset: int = 17, outputs: tuple[str, ...] = ("y",), symbolic: bool = False,
+            functions: list[onnx.FunctionProto] | None = None) -> None:
+        """A case; `outputs` are what the nodes make. With `symbolic`, the first axis of every input is "batch"."""
+        if not name.startswith(self.only):
+            return
+        assert name not in self.names, name
+
+        def model(outs: list[str], extra: list[onnx.NodeProto]) -> onnx.ModelProto:
+            infos = []
+            for n, a in inputs.items():
+                dims: list[Any] = list(a.shape)
+                if symbolic:
+                    dims[0] = "batch"
+                infos.append(helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), dims))
+            made = [onnx.ValueInfoProto(name=o, type=kinds.get(o, helper.make_tensor_type_proto(TensorProto.FLOAT, None)))
+                    for o in outs]
+            graph = helper.make_graph(nodes + extra, name, infos, made,
+                                      [numpy_helper.from_array(np.asarray(w), n) for n, w in (weights or {}).items()])
+            imports = [helper.make_opsetid("", opset)]
+            if functions:
+                imports.append(helper.make_opsetid("local", 1))
+            return helper.make_model(graph, opset_imports=imports, ir_version=10, functions=functions or [])
+
+        kinds: dict[str, onnx.TypeProto] = {}
+        result = run(model(list(outputs), []), inputs, name)
+        for o in outputs:
+            kinds[o] = helper.make_tensor_type_proto(
+                helper.np_dtype_to_tensor_dtype(result[o].dtype), [None] * result[o].ndim)
+        outs, extra = list(outputs), []
+        if result[outputs[0]].ndim > 3:
+            extra = [helper.make_node("Flatten", [outputs[0]], ["flat"], name="flat", axis=1)]
+            outs = ["flat", *outs]
+        final = model(outs, extra)
+        np.savez(self.out / f"{name}.in.npz", **inputs)
+        np.savez(self.out / f"{name}.out.npz", **run(final, inputs, name))
+        onnx.save(final, self.out / f"{name}.onnx")
+        self.names.append(name)
+
+    def one(self, name: str, op: str, x: np.ndarray, *weights: np.ndarray | None, opset: int = 17,
+            **attributes: Any) -> None:
+        """`y = op(x, weights…)`; None leaves an operand out."""
+        named = {f"w{i}": w for i, w in enumerate(weights) if w is not None}
+        operands = ["x"] + [f"w{i}" if w is not None else "" for i, w in enumerate(weights)]
+        self.add(name, [helper.make_node(op, operands, ["y"], name="n", **attributes)], {"x": x}, named, opset=opset)
+
+
+def run(model: onnx.ModelProto, inputs: Arrays, name: str) -> Arrays:
+    """What ONNX Runtime gives, unoptimised."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        names = [o.name for o in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs)))
+    except Exception as e:
+        raise SystemExit(f"{name}: {e}") from e
+
+
+def r(key: str, *shape: int) -> np.ndarray:
+    """Normal float32 values that depend on the key and the shape alone."""
+    seed = zlib.crc32(f"{key}{shape}".encode())
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def i64(*values: int) -> np.ndarray:
+    return np.array(values, np.int64)
+
+
+def f32(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
+
+
+def node(op: str, inputs: list[str], outputs: list[str], **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(op, inputs, outputs, name=f"{op}_{outputs[0]}", **attributes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--only", default="", help="only cases whose name begins so")
+    arguments = parser.parse_args()
+    cases = Cases(arguments.out, arguments.only)
+    for group in GROUPS:
+        group(cases)
+    (arguments.out / "cases.json").write_text(json.dumps(cases.names))
+    print(f"{len(cases.names)} cases")
+
+
+def convolutions(c: Cases) -> None:
+    conv = "Conv"
+    c.one("conv_1d", conv, r("x", 2, 3, 11), r("w", 4, 3, 3), r("b", 4))
+    c.one("conv_2d_nobias", conv, r("x", 2, 3, 7, 6), r("w", 4, 3, 3, 2))
+    c.one("conv_3d", conv, r("x", 1, 2, 5, 4, 6), r("w", 3, 2, 2, 2, 3), r("b", 3), pads=[1, 0, 1, 0, 1, 2])
+    c.one("conv_groups", conv, r("x", 2, 4, 6, 6), r("w", 6, 2, 3, 3), r("b", 6), group=2, pads=[1, 1, 1, 1])
+    c.one("conv_depthwise", conv, r("x", 2, 4, 6, 6), r("w", 4, 1, 3, 3), r("b", 4), group=4, strides=[2, 2])
+    c.one("conv_depthwise_multiplier", conv, r("x", 1, 3, 6, 6), r("w", 6, 1, 3, 3), r("b", 6), group=3)
+    c.one("conv_dilation", conv, r("x", 1, 2, 9, 9), r("w", 3, 2, 3, 3), r("b", 3), dilations=[2, 3])
+    c.one("conv_asymmetric_pads", conv, r("x", 1, 2, 6, 7), r("w", 3, 2, 3, 3), r("b", 3), pads=[0, 1, 2, 3])
+    c.one("conv_stride_above_kernel", conv, r("x", 1, 2, 9, 9), r("w", 3, 2, 2, 1), r("b", 3), strides=[4, 3])
+    c.one("conv_1d_all", conv, r("x", 2, 4, 13), r("w", 4, 2, 3), r("b", 4), group=2, dilations=[2], strides=[2],
+          pads=[3, 1])
+    for pad in ["SAME_UPPER", "SAME_LOWER", "VALID"]:
+        c.one(f"conv_{pad}", conv, r("x", 1, 2, 8, 7), r("w", 3, 2, 4, 2), r("b", 3), auto_pad=pad, strides=[2, 3])
+        c.one(f"conv_1d_{pad}_stride1", conv, r("x", 1, 2, 8), r("w", 3, 2, 4), r("b", 3), auto_pad=pad)
+    transposed = "ConvTranspose"
+    c.one("convt_1d", transposed, r("x", 2, 3, 5), r("w", 3, 4, 3), r("b", 4), strides=[2])
+    c.one("convt_2d", transposed, r("x", 2, 3, 4, 5), r("w", 3, 2, 3, 3), r("b", 2), strides=[2, 3], pads=[1, 0, 0, 2])
+    c.one("convt_nobias", transposed, r("x", 1, 3, 4, 5), r("w", 3, 2, 2, 2), strides=[2, 2])
+    c.one("convt_3d", transposed, r("x", 1, 2, 3, 2, 3), r("w", 2, 3, 2, 3, 2), r("b", 3), strides=[1, 2, 2])
+    c.one("convt_groups", transposed, r("x", 1, 4, 4, 4), r("w", 4, 3, 3, 3), r("b", 6), group=2, pads=[1, 1, 1, 1])
+    c.one("convt_depthwise", transposed, r("x", 1, 4, 4, 4), r("w", 4, 1, 4, 4), group=4, strides=[2, 2],
+          pads=[1, 1, 1, 1])
+    c.one("convt_dilation", transposed, r("x", 1, 2, 4, 4), r("w", 2, 3, 3, 2), r("b", 3), dilations=[2, 3])
+    c.one("convt_output_padding", transposed, r("x", 1, 2, 4, 4), r("w", 2, 3, 3, 3), r("b", 3), strides=[2, 3],
+          pads=[1, 1, 1, 1], output_padding=[1, 2])
+    c.one("convt_output_shape", transposed, r("x", 1, 2, 4, 4), r("w", 2, 3, 3, 3), r("b", 3), strides=[2, 2],
+          output_shape=[8, 8])
+    c.one("convt_stride_above_kernel", transposed, r("x", 1, 2, 4, 4), r("w", 2, 3, 2, 2), r("b", 3), strides=[3, 4])
+    for pad in ["SAME_UPPER", "SAME_LOWER", "VALID"]:
+        c.one(f"convt_{pad}", transposed, r("x", 1, 2, 4, 5), r("w", 2, 3, 4, 3), r("b", 3), auto_pad=pad,
+              strides=[2, 2])
+        c.one(f"convt_output_shape_{pad}", transposed, r("x", 1, 2, 4), r("w", 2, 3, 4), auto_pad=pad, strides=[3],
+              output_shape=[10])
+    norm = {"s": abs(r("s", 3)) + 1, "o": r("o", 3), "m": r("m", 3), "v": abs(r("v", 3)) + np.float32(0.5)}
+    for name, first in [("after_conv", conv), ("after_convt", transposed)]:
+        c.add(f"batch_norm_{name}", [node(first, ["x", "w", "b"], ["h"]),
+                                     node("BatchNormalization", ["h", "s", "o", "m", "v"], ["g"]),
+                                     node("Relu", ["g"], ["y"])],
+              {"x": r("x", 2, 3, 5, 5)}, {"w": r("w", 3, 3, 3, 3), "b": r("b", 3), **norm})
+    c.add("batch_norm_before_conv", [node("BatchNormalization", ["x", "s", "o", "m", "v"], ["h"], epsilon=0.1),
+                                     node(conv, ["h", "w"], ["y"])],
+          {"x": r("x", 2, 3, 5, 5)}, {"w": r("w", 4, 3, 3, 3), **norm})
+    for opset in [7, 9, 14, 17]:
+        c.one(f"batch_norm_alone_opset{opset}", "BatchNormalization", r("x", 2, 3, 4, 4), *norm.values(), opset=opset)
+    c.one("batch_norm_matrix", "BatchNormalization", r("x", 2, 3), *norm.values())
+    c.add("conv_transpose_relu_conv", [node(transposed, ["x", "w", "b"], ["h"], strides=[2, 2]), node("Relu", ["h"], ["g"]),
+                                       node(conv, ["g", "v"], ["y"])],
+          {"x": r("x", 3, 3, 5, 5)}, {"w": r("w", 3, 3, 3, 3), "b": r("b", 3), "v": r("v", 2, 3, 3, 3)}, symbolic=True)
+
+
+def products(c: Cases) -> None:
+    for ta in [0, 1]:
+        for tb in [0, 1]:
+            x = r("x", 3, 4) if not ta else r("x", 4, 3)
+            w = r("w", 4, 5) if not tb else r("w", 5, 4)
+            c.one(f"gemm_{ta}{tb}", "Gemm", x, w, r("b", 5), transA=ta, transB=tb, alpha=0.5, beta=2.0)
+    for name, bias in [("row", r("b", 1, 5)), ("scalar", r("b", 1)), ("column", r("b", 3, 1)), ("full", r("b", 3, 5))]:
+        c.one(f"gemm_bias_{name}", "Gemm", r("x", 3, 4), r("w", 4, 5), bias)
+    c.one("gemm_nobias", "Gemm", r("x", 3, 4), r("w", 4, 5), opset=11)
+    c.one("gemm_opset7", "Gemm", r("x", 3, 4), r("w", 5, 4), r("b", 5), opset=7, transB=1)
+    c.add("gemm_two_inputs", [node("Gemm", ["x", "z", "b"], ["y"], transB=1, alpha=0.5)],
+          {"x": r("x", 3, 4), "z": r("z", 5, 4)}, {"b": r("b", 5)})
+    c.add("gemm_constant_left", [node("Gemm", ["w", "x"], ["y"])], {"x": r("x", 4, 5)}, {"w": r("w", 3, 4)})
+    for name, x, w in [("2d", (3, 4), (4, 5)), ("3d", (2, 3, 4), (4, 5)), ("4d", (2, 2, 3, 4), (4, 5)),
+                       ("batched", (2, 3, 4), (2, 4, 5)), ("broadcast", (3, 4), (2, 4, 5)), ("vector", (4,), (4, 5))]:
+        c.add(f"matmul_add_{name}", [node("MatMul", ["x", "w"], ["h"]), node("Add", ["h", "b"], ["y"])],
+              {"x": r("x", *x)}, {"w": r("w", *w), "b": r("b", 5)})
+    c.add("matmul_constant_left", [node("MatMul", ["w", "x"], ["y"])], {"x": r("x", 2, 4, 5)}, {"w": r("w", 3, 4)})
+    c.add("matmul_vector_right", [node("MatMul", ["x", "w"], ["y"])], {"x": r("x", 2, 3, 4)}, {"w": r("w", 4)})
+    c.add("matmul_two_inputs", [node("MatMul", ["x", "z"], ["y"])], {"x": r("x", 2, 3, 4), "z": r("z", 2, 4, 5)})
+    c.add("matmul_two_inputs_broadcast", [node("MatMul", ["x", "z"], ["y"])], {"x": r("x", 2, 3, 4), "z": r("z", 4, 5)})
+    c.add("mlp_symbolic", [node("Gemm", ["x", "w", "b"], ["h"]), node("Relu", ["h"], ["g"]), node("Gemm", ["g", "v"], ["y"])],
+          {"x": r("x", 3, 4)}, {"w": r("w", 4, 6), "b": r("b", 6), "v": r("v", 6, 2)}, symbolic=True)
+
+
+def pools(c: Cases) -> None:
+    for op in ["MaxPool", "AveragePool"]:
+        low = op.lower()
+        c.one(f"{low}_1d", op, r("x", 2, 3, 9), kernel_shape=[3], strides=[2], pads=[1, 0])
+        c.one(f"{low}_2d", op, r("x", 1, 2, 7, 8), kernel_shape=[2, 3], strides=[2, 2], pads=[0, 1, 1, 2])
+        c.one(f"{low}_3d", op, r("x", 1, 2, 4, 5, 6), kernel_shape=[2, 2, 3], strides=[2, 1, 2])
+        c.one(f"{low}_stride_above_kernel", op, r("x", 1, 2, 9), kernel_shape=[2], strides=[4])
+        c.one(f"{low}_opset8", op, r("x", 1, 2, 6, 6), kernel_shape=[2, 2], opset=8)
+        for name, size, pad in [("even", 8, 0), ("odd", 9, 0), ("pads", 8, 1), ("dropped", 7, 1)]:
+            c.one(f"{low}_ceil_{name}", op, r("x", 1, 2, size, size), kernel_shape=[3, 3], strides=[2, 2],
+                  pads=[pad] * 4, ceil_mode=1)
+        for pad in ["SAME_UPPER", "SAME_LOWER", "VALID"]:
+            c.one(f"{low}_{pad}", op, r("x", 1, 2, 8, 7), kernel_shape=[3, 2], strides=[2, 3], auto_pad=pad)
+    c.one("maxpool_dilations", "MaxPool", r("x", 1, 2, 9, 9), kernel_shape=[2, 3], dilations=[3, 2])
+    c.one("maxpool_dilations_ceil", "MaxPool", r("x", 1, 2, 10), kernel_shape=[2], dilations=[3], strides=[2], ceil_mode=1)
+    c.one("averagepool_dilations", "AveragePool", r("x", 1, 2, 9, 9), kernel_shape=[2, 3], dilations=[3, 2], opset=19)
+    for ceil in [0, 1]:
+        c.one(f"averagepool_count_include_pad_{ceil}", "AveragePool", r("x", 1, 2, 8, 7), kernel_shape=[3, 3],
+              strides=[2, 2], pads=[1, 1, 1, 0], count_include_pad=1, ceil_mode=ceil, opset=19)
+    c.one("averagepool_excluded_pads", "AveragePool", r("x", 1, 2, 6, 6), kernel_shape=[3, 3], pads=[1, 2, 1, 0])
+    for op in ["GlobalAveragePool", "GlobalMaxPool"]:
+        for name, shape in [("1d", (2, 3, 5)), ("2d", (2, 3, 4, 5)), ("3d", (1, 2, 3, 2, 4))]:
+            c.one(f"{op.lower()}_{name}", op, r("x", *shape))
+
+
+def activations(c: Cases) -> None:
+    x = r("x", 2, 3, 5) * 2
+    for op in ["Relu", "Elu", "Selu", "LeakyRelu", "Softplus", "Softsign", "HardSigmoid", "Sigmoid", "Tanh", "Erf", "Abs",
+               "Neg", "Exp", "Sin", "Cos", "Tan", "Floor", "Ceil", "Sign", "Round", "Identity"]:
+        c.one(op.lower(), op, x)
+    for op in ["HardSwish", "Celu", "ThresholdedRelu", "Shrink"]:
+        c.one(op.lower(), op, x)
+    c.one("mish", "Mish", x, opset=18)
+    for op in ["Log", "Sqrt", "Reciprocal"]:
+        c.one(op.lower(), op, abs(x) + np.float32(0.1))
+    for approximate in ["none", "tanh"]:
+        c.one(f"gelu_{approximate}", "Gelu", x, opset=20, approximate=approximate)
+    c.one("elu_alpha", "Elu", x, alpha=0.3)
+    c.one("selu_alpha", "Selu", x, alpha=1.1, gamma=0.7)
+    c.one("celu_alpha", "Celu", x, alpha=0.4)
+    c.one("leakyrelu_alpha", "LeakyRelu", x, alpha=-0.3)
+    c.one("hardsigmoid_alpha", "HardSigmoid", x, alpha=0.4, beta=0.3)
+    c.one("thresholdedrelu_alpha", "ThresholdedRelu", x, alpha=0.3)
+    c.one("shrink_bias", "Shrink", x, bias=0.3, lambd=0.7)
+    c.one("prelu_channel", "PRelu", r("x", 2, 3, 4, 4), r("slope", 3, 1, 1))
+    c.one("prelu_scalar", "PRelu", x, r("slope", 1))
+    c.one("prelu_opset7", "PRelu", x, r("slope", 3, 1), opset=7)
+    c.one("clip_attributes", "Clip", x, opset=6, min=-0.5, max=1.0)
+    c.one("clip_attribute_min", "Clip", x, opset=6, min=-0.5)
+    c.one("clip_inputs", "Clip", x, np.float32(-0.5), np.float32(1.0), opset=11)
+    c.one("clip_min", "Clip", x, np.float32(-0.5), opset=13)
+    c.one("clip_max", "Clip", x, None, np.float32(0.5), opset=13)
+    c.one("clip_neither", "Clip", x, opset=13)
+    for op in ["Softmax", "LogSoftmax"]:
+        for axis in [0, 1, 2, -1]:
+            c.one(f"{op.lower()}_11_axis{axis}", op, x, opset=11, axis=axis)
+            c.one(f"{op.lower()}_13_axis{axis}", op, x, opset=13, axis=axis)
+        c.one(f"{op.lower()}_11_default", op, x, opset=11)
+        c.one(f"{op.lower()}_13_default", op, x, opset=13)
+    c.one("dropout_7", "Dropout", x, opset=7, ratio=0.3)
+    c.one("dropout_13", "Dropout", x, np.float32(0.3), np.array(False), opset=13)
+    c.add("cast_to_int_and_back", [node("Cast", ["x"], ["h"], to=TensorProto.INT64),
+                                   node("Cast", ["h"], ["g"], to=TensorProto.FLOAT), node("Mul", ["x", "g"], ["y"])], {"x": x})
+    c.add("swish", [node("Sigmoid", ["x"], ["h"]), node("Mul", ["x", "h"], ["y"])], {"x": x})
+    c.add("normalisation_chain", [node("Tanh", ["x"], ["h"]), node("Relu", ["h"], ["g"]), node("Softmax", ["g"], ["y"])], {"x": x})
+
+
+def arithmetic(c: Cases) -> None:
+    shapes = {"same": ((2, 3, 4), (2, 3, 4)), "right": ((2, 3, 4), (3, 1)), "left": ((4,), (2, 3, 4)),
+              "both": ((2, 1, 4), (3, 1)), "scalar": ((2, 3, 4), ()), "one": ((1,), (2, 3))}
+    for op in ["Add", "Sub", "Mul", "Div", "Max", "Min"]:
+        for name, (a, b) in shapes.items():
+            divisor = r("z", *b)
+            divisor = np.asarray(divisor + 2 * np.sign(divisor), np.float32) if op == "Div" else divisor
+            c.add(f"{op.lower()}_inputs_{name}", [node(op, ["x", "z"], ["y"])], {"x": r("x", *a), "z": divisor})
+            c.add(f"{op.lower()}_constant_right_{name}", [node(op, ["x", "z"], ["y"])], {"x": r("x", *a)}, {"z": divisor})
+            c.add(f"{op.lower()}_constant_left_{name}", [node(op, ["w", "x"], ["y"])], {"x": divisor}, {"w": r("w", *a)})
+    for op in ["Max", "Min", "Sum", "Mean"]:
+        c.add(f"{op.lower()}_three", [node(op, ["x", "w", "z"], ["y"])], {"x": r("x", 2, 3), "z": r("z", 2, 1)},
+              {"w": r("w", 3)})
+        c.add(f"{op.lower()}_one", [node(op, ["x"], ["y"])], {"x": r("x", 2, 3)})
+        c.add(f"{op.lower()}_ties", [node(op, ["x", "x", "w"], ["y"])], {"x": r("x", 2, 3)}, {"w": r("w", 2, 3)})
+    c.add("add_opset7", [node("Add", ["x", "w"], ["y"])], {"x": r("x", 2, 3)}, {"w": r("w", 3)}, opset=7)
+    c.add("pow_2", [node("Pow", ["x", "w"], ["y"])], {"x": r("x", 2, 3)}, {"w": np.float32(2)})
+    c.add("pow_half", [node("Pow", ["x", "w"], ["y"])], {"x": abs(r("x", 2, 3))}, {"w": np.float32(0.5)})
+    c.add("refused_Mod", [node("Mod", ["x", "w"], ["y"], fmod=1)], {"x": r("x", 2, 3) * 3}, {"w": np.float32(2)})
+    c.add("where_inputs", [node("Greater", ["x", "z"], ["h"]), node("Where", ["h", "x", "z"], ["y"])],
+          {"x": r("x", 2, 3, 4), "z": r("z", 3, 1)})
+    c.add("where_constant", [node("Where", ["m", "x", "w"], ["y"])], {"x": r("x", 2, 3)},
+          {"m": np.array([True, False, True]), "w": np.float32(-3)})
+    c.add("residual", [node("Relu", ["x"], ["h"]), node("Add", ["h", "x"], ["y"])], {"x": r("x", 2, 3)})
+    c.add("same_operand_twice", [node("Mul", ["x", "x"], ["y"])], {"x": r("x", 2, 3)})
+    c.add("zeros", [node("Add", ["x", "z"], ["y"])], {"x": np.zeros((2, 3), np.float32), "z": np.zeros((2, 3), np.float32)})
+
+
+def movement(c: Cases) -> None:
+    x = r("x", 2, 6, 4)
+    for axis in [0, 1, -1]:
+        c.add(f"concat_{axis}", [node("Concat", ["x", "w", "x"], ["y"], axis=axis)], {"x": x}, {"w": r("w", 2, 6, 4)})
+
+    def split(name: str, n: int, sizes: list[int] | None, opset: int, **attributes: Any) -> None:
+        outs = [f"h{i}" for i in range(n)]
+        ins = ["x"] + (["sizes"] if sizes and opset >= 13 else [])
+        if sizes and opset < 13:
+            attributes["split"] = sizes
+        c.add(name, [node("Split", ins, outs, **attributes), node("Concat", [*outs[1:], outs[0]], ["y"], axis=1)],
+              {"x": x}, {"sizes": i64(*sizes)} if sizes and opset >= 13 else {}, opset=opset)
+
+    split("split_equal_11", 2, None, 11, axis=1)
+    split("split_equal_13", 3, None, 13, axis=1)
+    split("split_sizes_11", 2, [1, 5], 11, axis=1)
+    split("split_sizes_13", 3, [1, 2, 3], 13, axis=-2)
+    split("split_num_outputs_18", 3, None, 18, axis=1, num_outputs=3)
+    split("split_num_outputs_uneven", 4, None, 18, axis=1, num_outputs=4)
+    c.one("slice_9", "Slice", x, opset=9, starts=[1, -3], ends=[5, 9], axes=[1, 2])
+    c.one("slice_inputs", "Slice", x, i64(1), i64(5), i64(1), i64(2))
+    c.one("slice_negative_step", "Slice", x, i64(-1, 3), i64(-100, 0), i64(1, 2), i64(-2, -1))
+    c.one("slice_negative_start", "Slice", x, i64(-4, -3), i64(-1, 100), i64(1, -1))
+    c.one("slice_default_axes", "Slice", x, i64(0, 2), i64(1, 6))
+    c.one("pad_2", "Pad", x, opset=9, pads=[0, 1, 2, 0, 2, 1], value=1.5)
+    c.one("pad_constant", "Pad", x, i64(0, 1, 2, 0, 2, 1), np.float32(1.5), opset=13)
+    c.one("pad_negative", "Pad", x, i64(0, -1, 2, 0, 2, -1), opset=13)
+    c.one("pad_axes", "Pad", x, i64(1, 2), np.float32(0), i64(-1), opset=18)
+    for mode in ["reflect", "edge"]:
+        c.one(f"pad_{mode}", "Pad", x, i64(0, 1, 2, 0, 2, 1), opset=13, mode=mode)
+    for name, to in [("zero_and_minus", [0, -1]), ("minus", [3, -1, 2]), ("all", [4, 12])]:
+        c.one(f"reshape_{name}", "Reshape", x, i64(*to))
+    c.one("reshape_allowzero", "Reshape", x, i64(6, 8), opset=14, allowzero=1)
+    for axis in [0, 1, 2, 3, -1]:
+        c.one(f"flatten_{axis}", "Flatten", x, axis=axis)
+    c.one("squeeze_11", "Squeeze", r("x", 2, 1, 3, 1), opset=11, axes=[1, -1])
+    c.one("squeeze_13", "Squeeze", r("x", 2, 1, 3, 1), i64(1, 3), opset=13)
+    c.one("squeeze_all", "Squeeze", r("x", 2, 1, 3, 1), opset=13)
+    c.one("unsqueeze_11", "Unsqueeze", r("x", 2, 3), opset=11, axes=[0, 3])
+    c.one("unsqueeze_13", "Unsqueeze", r("x", 2, 3), i64(-1), opset=13)
+    c.one("transpose", "Transpose", x, perm=[2, 0, 1])
+    c.one("transpose_default", "Transpose", x)
+    c.one("expand", "Expand", r("x", 3, 1), i64(2, 3, 4))
+    c.one("expand_smaller", "Expand", r("x", 2, 3), i64(1, 1))
+    c.one("tile", "Tile", r("x", 2, 3), i64(2, 3))
+    c.one("depth_to_space_DCR", "DepthToSpace", r("x", 1, 8, 2, 3), blocksize=2)
+    c.one("depth_to_space_CRD", "DepthToSpace", r("x", 1, 8, 2, 3), blocksize=2, mode="CRD")
+    c.one("space_to_depth", "SpaceToDepth", r("x", 1, 2, 4, 6), blocksize=2)
+    c.one("gather_rows", "Gather", x, i64(2, 0, -1, 2), axis=1)
+    c.one("gather_scalar", "Gather", x, np.array(1, np.int64), axis=2)
+    c.one("gather_matrix", "Gather", x, np.array([[0, 3], [5, 1]], np.int64), axis=-2)
+    c.add("embedding", [node("Gather", ["w", "ids"], ["h"]), node("ReduceMean", ["h"], ["y"], axes=[1], keepdims=0)],
+          {"ids": np.array([[1, 4, 0], [2, 2, 5]], np.int64)}, {"w": r("w", 6, 4)})
+    c.add("identity_chain", [node("Identity", ["x"], ["h"]), node("Identity", ["h"], ["y"])], {"x": x})
+
+
+def reductions(c: Cases) -> None:
+    x = r("x", 2, 3, 4) + np.float32(0.2)
+    moved = {"ReduceSum": 13}  # the opset that made axes an operand; 18 for the others
+    for op in ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2",
+               "ReduceLogSumExp", "ReduceSumSquare"]:
+        opset = moved.get(op, 18)
+        for keep in [0, 1]:
+            c.one(f"{op}_attribute_{keep}", op, x, opset=11, axes=[1, -1], keepdims=keep)
+            c.one(f"{op}_input_{keep}", op, x, i64(-2), opset=opset, keepdims=keep)
+            c.one(f"{op}_all_{keep}", op, x, opset=opset, keepdims=keep)
+        c.one(f"{op}_noop", op, x, opset=opset, noop_with_empty_axes=1)
+        c.one(f"{op}_first_axis", op, x, i64(0), opset=21, keepdims=0)
+    c.one("ReduceLogSum", "ReduceLogSum", abs(x), i64(1), opset=18)
+    c.one("ReduceLogSum_noop", "ReduceLogSum", abs(x), opset=18, noop_with_empty_axes=1)
+    c.one("ReduceLogSumExp_large", "ReduceLogSumExp", x * 100, i64(1), opset=18)
+
+
+def normalisations(c: Cases) -> None:
+    x, s, o = r("x", 2, 3, 4), r("s", 4), r("o", 4)
+    c.one("layer_norm", "LayerNormalization", x, s, o)
+    c.one("layer_norm_nobias", "LayerNormalization", x, s, epsilon=0.1)
+    c.one("layer_norm_axis1", "LayerNormalization", x, r("s", 3, 4), r("o", 3, 4), axis=1)
+    for name, shape in [("1d", (2, 3, 7)), ("2d", (2, 3, 4, 5)), ("3d", (1, 3, 2, 3, 2))]:
+        c.one(f"instance_norm_{name}", "InstanceNormalization", r("x", *shape), r("s", 3), r("o", 3))
+    c.one("group_norm", "GroupNormalization", r("x", 2, 6, 3, 3), r("s", 6), r("o", 6), num_groups=3, opset=21)
+    c.one("rms_norm", "RMSNormalization", x, s, opset=23)
+    c.one("lrn", "LRN", r("x", 2, 6, 3, 3), size=3)
+    c.one("lrn_wide", "LRN", r("x", 2, 6, 3, 3), size=5, alpha=0.1, beta=0.6, bias=2.0)
+    c.one("mean_variance", "MeanVarianceNormalization", r("x", 2, 3, 4, 4))
+
+
+def shapes(c: Cases) -> None:
+    x = r("x", 3, 4, 5)
+    c.add("flatten_by_shape", [node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["b"], axis=0),
+                               node("Unsqueeze", ["b", "axes"], ["bs"]), node("Concat", ["bs", "rest"], ["to"], axis=0),
+                               node("Reshape", ["x", "to"], ["y"])], {"x": x},
+          {"zero": np.array(0, np.int64), "axes": i64(0), "rest": i64(-1)}, symbolic=True)
+    c.add("shape_slice_15", [node("Shape", ["x"], ["s"], start=0, end=1), node("Concat", ["s", "rest"], ["to"], axis=0),
+                             node("Reshape", ["x", "to"], ["y"])], {"x": x}, {"rest": i64(2, 10)}, opset=15, symbolic=True)
+    c.add("expand_by_shape", [node("Shape", ["x"], ["s"]), node("Expand", ["w", "s"], ["h"]), node("Add", ["x", "h"], ["y"])],
+          {"x": x}, {"w": r("w", 4, 1)}, symbolic=True)
+    c.add("constant_of_shape", [node("Shape", ["x"], ["s"]), node("ConstantOfShape", ["s"], ["h"],
+                                value=helper.make_tensor("v", TensorProto.FLOAT, [1], [0.5])),
+                                node("Add", ["x", "h"], ["y"])], {"x": x}, symbolic=True)
+    c.add("symbolic_conv", [node("Conv", ["x", "w", "b"], ["h"], strides=[2]), node("Relu", ["h"], ["g"]),
+                            node("Flatten", ["g"], ["y"])], {"x": x}, {"w": r("w", 2, 4, 3), "b": r("b", 2)}, symbolic=True)
+    for opset in [7, 9, 11, 13, 17, 21, 23]:
+        c.add(f"opset{opset}", [node("Conv", ["x", "w", "b"], ["h"]), node("Relu", ["h"], ["g"]),
+                                node("GlobalAveragePool", ["g"], ["p"]), node("Flatten", ["p"], ["f"]),
+                                node("Gemm", ["f", "v", "c"], ["y"], transB=1)], {"x": r("x", 2, 3, 5, 5)},
+              {"w": r("w", 4, 3, 3, 3), "b": r("b", 4), "v": r("v", 2, 4), "c": r("c", 2)}, opset=opset)
+    body = [helper.make_node("Mul", ["a", "k"], ["m"]), helper.make_node("Relu", ["m"], ["out"])]
+    scaled = helper.make_function("local", "ScaledRelu", ["a", "k"], ["out"], body, [helper.make_opsetid("", 17)])
+    c.add("function", [helper.make_node("ScaledRelu", ["x", "w"], ["h"], name="f", domain="local"),
+                       helper.make_node("ScaledRelu", ["h", "w"], ["y"], name="g", domain="local")],
+          {"x": x}, {"w": r("w", 5)}, functions=[scaled])
+    leaky = helper.make_node("LeakyRelu", ["a"], ["out"])
+    leaky.attribute.append(onnx.AttributeProto(name="alpha", ref_attr_name="slope", type=onnx.AttributeProto.FLOAT))
+    sloped = helper.make_function("local", "Sloped", ["a"], ["out"], [leaky], [helper.make_opsetid("", 17)], ["slope"])
+    c.add("function_attribute", [helper.make_node("Sloped", ["x"], ["y"], name="f", domain="local", slope=0.3)],
+          {"x": x}, functions=[sloped])
+
+
+def refused(c: Cases) -> None:
+    """Operators that are not supported: the compiler must say which."""
+    x = r("x", 1, 2, 7)
+    for op in ["Atan", "Sinh", "Cosh", "Asinh", "Hardmax"]:
+        c.one(f"refused_{op}", op, x)
+    for op in ["Asin", "Acos", "Atanh"]:
+        c.one(f"refused_{op}", op, np.tanh(x))
+    c.one("refused_Acosh", "Acosh", abs(x) + 1)
+    c.one("refused_LpPool", "LpPool", x, kernel_shape=[3])
+    c.one("refused_GlobalLpPool", "GlobalLpPool", x)
+    c.one("refused_CumSum", "CumSum", x, np.array(1, np.int64))
+    c.one("refused_LpNormalization", "LpNormalization", x)
+    c.one("refused_Trilu", "Trilu", r("x", 3, 3))
+    c.one("refused_Resize", "Resize", r("x", 1, 2, 3, 3), None, f32(1, 1, 2, 2))
+    c.add("refused_TopK", [node("TopK", ["x", "k"], ["y", "i"])], {"x": x}, {"k": i64(2)})
+    c.add("refused_Einsum", [node("Einsum", ["x", "w"], ["y"], equation="nci,io->nco")], {"x": x}, {"w": r("w", 7, 3)})
+    c.add("refused_GatherElements", [node("GatherElements", ["x", "i"], ["y"], axis=2)], {"x": x},
+          {"i": np.array([[[0, 3], [5, 1]]], np.int64)})
+
+
+GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, refused]
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+//! Models of one to three operators: the forward against ONNX Runtime, relevance of the backends against each other.
+//!
+//! `scripts/make_op_cases.py` writes the cases; a few of them are kept in `fixtures/operators` and need no Python.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::*;
+use dlbc_compiler::{Options, compile};
+use dlbc_ops::program::Program;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::{
+    Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Target, Tensors,
+};
+
+/// Bounds of a forward, of the largest magnitude in the tensor or of 1.
+const REFERENCE: f64 = 1e-5;
+const CPU: f64 = 1e-4;
+/// Bound of an element of relevance, of the sum of magnitudes.
+const RELEVANCE: f64 = 1e-4;
+/// Bound of what the ledger leaves open, of the starting relevance.
+const LEDGER: f64 = 1e-4;
+
+#[test]
+fn operators_equal_onnx_runtime() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let run = Command::new(python)
+        .arg(root().join("scripts/make_op_cases.py"))
+        .arg(folder.path())
+        // One group of cases, while working on it.
+        .args(std::env::var("DLBC_OP_CASES").ok().iter().flat_map(|only| ["--only", only]))
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    check_folder(folder.path());
+}
+
+#[test]
+fn kept_operators_equal_onnx_runtime() {
+    check_folder(&root().join("fixtures/operators"));
+}
+
+fn check_folder(folder: &Path) {
+    let names: Vec<String> =
+        serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    assert!(!names.is_empty(), "no cases");
+    let check = |name: &String| check_case(folder, name).err().map(|e| format!("{name}: {e}"));
+    let faults: Vec<String> = names.iter().filter_map(check).collect();
+    assert!(faults.is_empty(), "{} of {} cases:\n{}", faults.len(), names.len(), faults.join("\n"));
+}
+
+fn check_case(folder: &Path, name: &str) -> Result<(), String> {
+    let model: PathBuf = folder.join(format!("{name}.onnx"));
+    let arrays = npz(&folder.join(format!("{name}.in.npz")));
+    let expected = npz(&folder.join(format!("{name}.out.npz")));
+    if let Some(op) = name.strip_prefix("refused_") {
+        return match read(&model, "dlb") {
+            Err(e) if e.contains("unsupported operator") && e.contains(&format!("`{op}`")) => Ok(()),
+            Err(e) => Err(format!("the message does not say that {op} is not supported: {e}")),
+            Ok(_) => Err(format!("{op} is supported by now: make this an ordinary case")),
+        };
+    }
+    for rules in ["dlb", "dlb-v2"] {
+        let program = read(&model, rules)?;
+        let inputs = inputs_of(&program, &arrays);
+        let reference = run(program.clone(), Box::new(ReferenceBackend), &inputs)
+            .map_err(|e| format!("{rules} reference: {e}"))?;
+        let cpu = run(program, Box::new(CpuBackend), &inputs).map_err(|e| format!("{rules} cpu: {e}"))?;
+        for (what, explanation, bound) in [("reference", &reference, REFERENCE), ("cpu", &cpu, CPU)] {
+            for (output, expected) in &expected {
+                let found = explanation.outputs.get(output).ok_or(format!("no output {output}"))?;
+                close(found, expected, bound).map_err(|e| format!("{rules} {what} output {output}: {e}"))?;
+            }
+            ledger_closes(explanation).map_err(|e| format!("{rules} {what}: {e}"))?;
+        }
+        for (input, expected) in &reference.relevance {
+            let gap = worst_element(&cpu.relevance[input], expected);
+            if gap.is_nan() || gap > RELEVANCE {
+                return Err(format!("{rules} relevance of {input}: {gap:e} of the sum"));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(model: &Path, rules: &str) -> Result<Program, String> {
+    let proto = dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).map_err(|e| e.to_string())?;
+    let options = Options { rules: rules.into(), ..Options::default() };
+    compile(&proto, &options).map(|c| c.program).map_err(|e| e.to_string())
+}
+
+fn run(program: Program, backend: Box<dyn Backend>, inputs: &Tensors) -> Result<Explanation, String> {
+    let options = RunOptions { threads: Some(1), ..RunOptions::default() };
+    let session = Session::new(program, backend, options).map_err(|e| e.to_string())?;
+    let request = Request { target: Target::All, audit: true, ..Request::default() };
+    session.explain(inputs, &request).map_err(|e| e.to_string())
+}
+
+fn close(found: &Tensor, expected: &Tensor, bound: f64) -> Result<(), String> {
+    if found.dims() != expected.dims() {
+        return Err(format!("shape {:?}, expected {:?}", found.dims(), expected.dims()));
+    }
+    let (found, expected) = (found.to_f64(), expected.to_f64());
+    let scale = expected.iter().map(|v| v.abs()).filter(|v| v.is_finite()).fold(1.0, f64::max);
+    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= bound * scale;
+    match found.iter().zip(&expected).position(|(a, b)| !same(*a, *b)) {
+        Some(i) => Err(format!("element {i} is {}, expected {}", found[i], expected[i])),
+        None => Ok(()),
+    }
+}
+
+fn ledger_closes(e: &Explanation) -> Result<(), String> {
+    let open = (e.start - e.inputs.values().sum::<f64>() - e.absorbed).abs() / e.start.abs();
+    if open.is_nan() || open > LEDGER {
+        return Err(format!("the ledger is open by {open:e}"));
+    }
+    let rows = e.ledger.as_ref().ok_or("no ledger")?;
+    match rows.iter().find(|row| !(row.residual().abs() <= LEDGER * e.start.abs())) {
+        Some(row) => Err(format!("the ledger row is open: {row:?}")),
+        None => Ok(()),
+    }
+}
