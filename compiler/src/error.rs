@@ -49,6 +49,9 @@ pub enum CompileError {
     /// A graph output that nothing makes.
     #[error("output {0} is made by no node, input or initializer")]
     MissingOutput(Name),
+    /// A graph output that is listed more than once.
+    #[error("output {0} is listed twice")]
+    DuplicateOutput(Name),
     /// Nodes that wait for one another.
     #[error("the graph has a cycle through nodes {0}")]
     Cycle(String),

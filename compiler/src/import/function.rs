@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
+use dlbc_ops::OpError;
 use dlbc_proto::onnx::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto};
 use dlbc_proto::{Model, Name};
 
@@ -62,6 +63,7 @@ impl Expansion<'_> {
                 Ok(())
             };
         };
+        check_call(&node, function)?;
         let key = format!("{}::{}", function.domain(), function.name());
         // The path is as long as calls nest; a function that is on it calls itself.
         if path.contains(&key) {
@@ -104,6 +106,25 @@ impl Expansion<'_> {
         path.pop();
         Ok(())
     }
+}
+
+/// Refuses a call with more operands or outputs than its function has.
+fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileError> {
+    let named = |names: &[String]| names.iter().rposition(|n| !n.is_empty()).map_or(0, |i| i + 1);
+    for (what, given, taken) in [
+        ("inputs", named(&node.input), function.input.len()),
+        ("outputs", named(&node.output), function.output.len()),
+    ] {
+        if given > taken {
+            let source = OpError::mismatch(what, format!("at most {taken}"), given);
+            return Err(CompileError::Node {
+                node: Name::new(node_name(node)),
+                op: Name::new(node.op_type()),
+                source,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// An attribute that refers to one of the function's takes the call's value, or the default; without either it is left out.
