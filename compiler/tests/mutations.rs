@@ -46,7 +46,8 @@ enum Change {
 fn change() -> impl Strategy<Value = Change> {
     let at = any::<Index>;
     // Numbers at the edges of their types, where arithmetic overflows.
-    let number = prop_oneof![0u64..300, (0u32..64).prop_map(|b| 1 << b), (0u64..4).prop_map(|n| u64::MAX - n)];
+    let number =
+        prop_oneof![0u64..300, (0u32..64).prop_map(|b| 1 << b), (0u64..4).prop_map(|n| u64::MAX - n)];
     prop_oneof![
         4 => (at(), 1u8..).prop_map(|(i, bits)| Change::Flip(i, bits)),
         3 => (at(), number).prop_map(|(i, n)| Change::Varint(i, n)),
