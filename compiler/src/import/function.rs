@@ -1,6 +1,6 @@
 //! Model-local functions: every call is replaced by the body, within the node budget.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
 use dlbc_ops::OpError;
@@ -108,7 +108,7 @@ impl Expansion<'_> {
     }
 }
 
-/// Refuses a call with more operands or outputs than its function has.
+/// Refuses a call with more operands or outputs than its function has, and a function that does not make its outputs.
 fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileError> {
     let named = |names: &[String]| names.iter().rposition(|n| !n.is_empty()).map_or(0, |i| i + 1);
     for (what, given, taken) in [
@@ -123,6 +123,17 @@ fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileE
                 source,
             });
         }
+    }
+    let made: HashSet<&String> =
+        function.node.iter().flat_map(|n| &n.output).chain(&function.input).collect();
+    if let Some(missing) = function.output.iter().find(|o| !made.contains(o)) {
+        let source =
+            OpError::Invalid(format!("no node of the function makes its output {}", Name::new(missing)));
+        return Err(CompileError::Node {
+            node: Name::new(node_name(node)),
+            op: Name::new(node.op_type()),
+            source,
+        });
     }
     Ok(())
 }

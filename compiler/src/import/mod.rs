@@ -73,7 +73,11 @@ fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>
     for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if import.values.contains_key(output.as_str()) || makers.insert(output, i).is_some() {
-                return Err(CompileError::Duplicate(Name::new(output)));
+                return Err(CompileError::MadeTwice {
+                    node: Name::new(node_name(node)),
+                    op: Name::new(node.op_type()),
+                    tensor: Name::new(output),
+                });
             }
         }
     }
