@@ -49,6 +49,19 @@ pub enum CompileError {
     /// A graph output that nothing makes.
     #[error("output {0} is made by no node, input or initializer")]
     MissingOutput(Name),
+    /// A node whose output another node, an input or an initializer already is.
+    #[error("node {node} ({op}): output {tensor} is made twice")]
+    MadeTwice {
+        /// The second maker's name.
+        node: Name,
+        /// Its operator.
+        op: Name,
+        /// The tensor.
+        tensor: Name,
+    },
+    /// A graph output that is listed more than once.
+    #[error("output {0} is listed twice")]
+    DuplicateOutput(Name),
     /// Nodes that wait for one another.
     #[error("the graph has a cycle through nodes {0}")]
     Cycle(String),

@@ -121,11 +121,13 @@ fn reverse(
         let flow = rule.lower(b, &role, &site, r);
         b.ok().map_err(|source| located(graph, forward, source))?;
         named.push((graph.node(forward).name().to_string(), r));
+        // A node may have tens of thousands of operands.
+        let slots: HashMap<usize, usize> = node.op.targets.iter().enumerate().map(|(s, k)| (*k, s)).collect();
         let mut passed = vec![];
         let mut absorbed = flow.absorbed.clone();
         for (k, share) in flow.operands.iter().enumerate() {
             let Some(share) = *share else { continue };
-            match node.op.targets.iter().position(|t| *t == k) {
+            match slots.get(&k).copied() {
                 Some(slot) => {
                     lowered.insert(Value { node: id, slot }, share);
                     passed.push(b.total(share));

@@ -66,6 +66,14 @@ pub enum TensorFault {
         /// Its size.
         found: i64,
     },
+    /// More dimensions than any model needs.
+    #[error("{found} dimensions, more than {limit}")]
+    TooManyDims {
+        /// How many there are.
+        found: usize,
+        /// The most there may be.
+        limit: usize,
+    },
     /// More elements than any limit allows.
     #[error("{} has too many elements", Shape(dims))]
     TooManyElements {
@@ -163,7 +171,8 @@ impl TensorFault {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             TensorFault::UnsupportedType { .. } | TensorFault::Segment => ErrorKind::Unsupported,
-            TensorFault::TooManyElements { .. }
+            TensorFault::TooManyDims { .. }
+            | TensorFault::TooManyElements { .. }
             | TensorFault::TooLarge { .. }
             | TensorFault::NoMemory { .. } => ErrorKind::Limit,
             TensorFault::UnknownType { .. }

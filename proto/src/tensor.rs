@@ -30,10 +30,16 @@ impl TensorData {
     }
 }
 
+/// Dimensions that a tensor may have; NumPy has the same limit.
+const MAX_RANK: usize = 64;
+
 /// Checks all of `tensor` that can be checked without its elements and without opening a file.
 pub(crate) fn check(tensor: &TensorProto) -> Result<(), TensorFault> {
     if tensor.segment.is_some() {
         return Err(TensorFault::Segment);
+    }
+    if tensor.dims.len() > MAX_RANK {
+        return Err(TensorFault::TooManyDims { found: tensor.dims.len(), limit: MAX_RANK });
     }
     count_elements(&tensor.dims)?;
     if encoding(tensor)? == Some(Encoding::External) {

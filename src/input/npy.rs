@@ -6,7 +6,6 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use anyhow::Context;
 use dlbc_ops::tensor::{DType, Tensor};
 
 use super::npy_header::{Header, parse};
@@ -30,11 +29,11 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> anyhow::Result<Tensor> {
     })?;
     let mut data = Vec::new();
     // Grows with what is really there: a header alone cannot make it allocate.
-    from.take(bytes).read_to_end(&mut data).context("the array's data cannot be read")?;
+    from.take(bytes).read_to_end(&mut data).map_err(unreadable)?;
     if data.len() as u64 != bytes {
         return Err(invalid(format!("the array ends early: {bytes} bytes expected, found {}", data.len())));
     }
-    if from.read(&mut [0]).context("the array's data cannot be read")? != 0 {
+    if from.read(&mut [0]).map_err(unreadable)? != 0 {
         return Err(invalid("there is more data than the array's shape says"));
     }
     let width = header.dtype.size_bytes();
@@ -50,6 +49,11 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> anyhow::Result<Tensor> {
     let dims = header.dims;
     Tensor::from_bytes(header.dtype, dims, Arc::new(data))
         .ok_or_else(|| invalid("the array's shape is not its size"))
+}
+
+/// A damaged archive shows when its data are unpacked.
+fn unreadable(error: std::io::Error) -> anyhow::Error {
+    invalid(format!("the array's data cannot be read: {error}"))
 }
 
 fn read_header(from: &mut impl Read) -> anyhow::Result<Header> {

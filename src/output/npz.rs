@@ -3,18 +3,30 @@
 use std::io::Write;
 
 use dlbc_ops::tensor::{Array, DType, Tensor};
+use dlbc_proto::Name;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::{Contents, Out};
+use crate::exit::invalid;
 
 /// Above this size an entry needs the 64-bit form of the format.
 const LARGE_BYTES: usize = 1 << 31;
+
+/// The longest name of an array: an entry's name has a length of 16 bits, `.npy` included.
+const MAX_NAME_BYTES: usize = u16::MAX as usize - ".npy".len();
 
 /// Writes the tensors; metadata has no place in this format.
 pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
     let mut zip = ZipWriter::new(out);
     for (name, tensor) in &contents.tensors {
+        // The zip library panics on such a name.
+        if name.len() > MAX_NAME_BYTES {
+            return Err(invalid(format!(
+                "the array name {} is longer than the {MAX_NAME_BYTES} bytes that an .npz file can hold",
+                Name::new(name)
+            )));
+        }
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Deflated)
             .compression_level(Some(1))

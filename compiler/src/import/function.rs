@@ -1,8 +1,9 @@
 //! Model-local functions: every call is replaced by the body, within the node budget.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
+use dlbc_ops::OpError;
 use dlbc_proto::onnx::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto};
 use dlbc_proto::{Model, Name};
 
@@ -62,6 +63,7 @@ impl Expansion<'_> {
                 Ok(())
             };
         };
+        check_call(&node, function)?;
         let key = format!("{}::{}", function.domain(), function.name());
         // The path is as long as calls nest; a function that is on it calls itself.
         if path.contains(&key) {
@@ -104,6 +106,36 @@ impl Expansion<'_> {
         path.pop();
         Ok(())
     }
+}
+
+/// Refuses a call with more operands or outputs than its function has, and a function that does not make its outputs.
+fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileError> {
+    let named = |names: &[String]| names.iter().rposition(|n| !n.is_empty()).map_or(0, |i| i + 1);
+    for (what, given, taken) in [
+        ("inputs", named(&node.input), function.input.len()),
+        ("outputs", named(&node.output), function.output.len()),
+    ] {
+        if given > taken {
+            let source = OpError::mismatch(what, format!("at most {taken}"), given);
+            return Err(CompileError::Node {
+                node: Name::new(node_name(node)),
+                op: Name::new(node.op_type()),
+                source,
+            });
+        }
+    }
+    let made: HashSet<&String> =
+        function.node.iter().flat_map(|n| &n.output).chain(&function.input).collect();
+    if let Some(missing) = function.output.iter().find(|o| !made.contains(o)) {
+        let source =
+            OpError::Invalid(format!("no node of the function makes its output {}", Name::new(missing)));
+        return Err(CompileError::Node {
+            node: Name::new(node_name(node)),
+            op: Name::new(node.op_type()),
+            source,
+        });
+    }
+    Ok(())
 }
 
 /// An attribute that refers to one of the function's takes the call's value, or the default; without either it is left out.

@@ -6,7 +6,7 @@ mod attribute;
 mod function;
 mod inputs;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -73,7 +73,11 @@ fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>
     for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if import.values.contains_key(output.as_str()) || makers.insert(output, i).is_some() {
-                return Err(CompileError::Duplicate(Name::new(output)));
+                return Err(CompileError::MadeTwice {
+                    node: Name::new(node_name(node)),
+                    op: Name::new(node.op_type()),
+                    tensor: Name::new(output),
+                });
             }
         }
     }
@@ -182,17 +186,13 @@ impl Import<'_> {
             outputs: node.output.iter().rposition(|o| !o.is_empty()).map_or(0, |i| i + 1),
             attributes: &attributes,
             asked: RefCell::default(),
+            asked_inputs: Cell::default(),
             origin: Origin::onnx(&name, op),
             max_tensor_bytes: self.options.max_tensor_bytes,
         };
         let read = (reader.read)(&mut reading).and_then(|outputs| {
-            let asked = reading.asked.borrow();
-            match attributes.keys().find(|a| !asked.contains(*a)) {
-                Some(unread) => {
-                    Err(OpError::Invalid(format!("attribute `{unread}` is not one of this operator")))
-                }
-                None => Ok(outputs),
-            }
+            reading.check_complete(outputs.len())?;
+            Ok(outputs)
         });
         match read {
             Ok(outputs) => self.bind(node, outputs),
@@ -258,8 +258,12 @@ impl Import<'_> {
         if outputs.is_empty() {
             return Err(CompileError::NoOutputs);
         }
+        let mut listed = HashSet::new();
         for output in outputs {
             let name = output.name();
+            if !listed.insert(name) {
+                return Err(CompileError::DuplicateOutput(Name::new(name)));
+            }
             if !self.values.contains_key(name) && !self.failed.contains(name) {
                 return Err(CompileError::MissingOutput(Name::new(name)));
             }

@@ -54,7 +54,7 @@ fn cast(r: &mut Reading, to: DType) -> Result<Vec<Value>, OpError> {
 /// The element type behind a code of `TensorProto.DataType`.
 ///
 /// # Errors
-/// For codes that are not supported.
+/// For codes of types that are not supported, and for those of none.
 pub fn dtype(code: i64) -> Result<DType, OpError> {
     Ok(match code {
         1 => DType::F32,
@@ -70,6 +70,10 @@ pub fn dtype(code: i64) -> Result<DType, OpError> {
         12 => DType::U32,
         13 => DType::U64,
         16 => DType::Bf16,
-        other => return Err(OpError::Unsupported(format!("element type {other} is not supported"))),
+        // Strings, complex numbers, and floats and integers of 8 bits or less.
+        8 | 14 | 15 | 17..=26 => {
+            return Err(OpError::Unsupported(format!("element type {code} is not supported")));
+        }
+        other => return Err(OpError::Invalid(format!("{other} is the code of no element type"))),
     })
 }

@@ -35,8 +35,10 @@ fn read_constant(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         Tensor::from_i64(&[], &[v])
     } else if let Some(v) = r.ints("value_ints")? {
         Tensor::from_i64(&[v.len()], &v)
+    } else if r.attributes.keys().any(|a| a.starts_with("value_string")) {
+        return Err(OpError::Unsupported("a constant of strings is not supported".into()));
     } else {
-        return Err(OpError::Unsupported("a constant of strings or without a value is not supported".into()));
+        return Err(OpError::Invalid("a constant without a value".into()));
     };
     Ok(vec![r.add_constant(tensor)])
 }

@@ -54,9 +54,11 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
     };
     let (start, limit) = (scalar(r, 0, "start")?, scalar(r, 1, "limit")?);
-    let step = scalar(r, 2, "delta")?.as_known().filter(|s| *s != 0);
-    let step =
-        step.ok_or_else(|| OpError::Unsupported("delta must be a known number other than 0".into()))?;
+    let step = scalar(r, 2, "delta")?.as_known();
+    let step = step.ok_or_else(|| OpError::Unsupported("delta must be a known number".into()))?;
+    if step == 0 {
+        return Err(OpError::Invalid("delta is 0".into()));
+    }
     let span = if step > 0 { &limit - &start } else { &start - &limit };
     let len = span.ceil_div(step.saturating_abs());
     let len = if len.as_known().is_some_and(|n| n < 0) { Dim::known(0) } else { len };

@@ -1,6 +1,6 @@
 //! Reading one ONNX node: typed access to its attributes and operands, and the place where it adds operators.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Op, fold};
@@ -41,6 +41,9 @@ pub struct Reader {
 /// The newest opset of ai.onnx that readers were written against.
 pub const NEWEST: i64 = 23;
 
+/// Dimensions that a tensor may have; NumPy has the same limit.
+pub const MAX_RANK: usize = 64;
+
 impl Reader {
     /// A reader of an ai.onnx operator, up to the newest opset.
     pub const fn new(
@@ -68,6 +71,8 @@ pub struct Reading<'a> {
     pub attributes: &'a BTreeMap<String, Attr>,
     /// Attributes that were asked for.
     pub asked: RefCell<BTreeSet<String>>,
+    /// One more than the last operand that was asked for.
+    pub asked_inputs: Cell<usize>,
     /// The node.
     pub origin: Origin,
     /// A result above this many bytes is refused.
@@ -88,6 +93,7 @@ impl Reading<'_> {
 
     /// An optional operand.
     pub fn optional(&self, i: usize) -> Option<Value> {
+        self.asked_inputs.set(self.asked_inputs.get().max(i + 1));
         self.inputs.get(i).copied().flatten()
     }
 
@@ -97,6 +103,26 @@ impl Reading<'_> {
     /// When one is, or there is none.
     pub fn all_inputs(&self) -> Result<Vec<Value>, OpError> {
         (0..self.inputs.len().max(1)).map(|i| self.input(i)).collect()
+    }
+
+    /// Refuses attributes, operands and outputs that the operator does not have, once it is read: what no reader asked
+    /// for would be dropped without a word.
+    ///
+    /// # Errors
+    /// For the first one that was not asked for, and for more outputs than the `made` ones.
+    pub fn check_complete(&self, made: usize) -> Result<(), OpError> {
+        let asked = self.asked.borrow();
+        if let Some(unread) = self.attributes.keys().find(|a| !asked.contains(*a)) {
+            return Err(OpError::Invalid(format!("attribute `{unread}` is not one of this operator")));
+        }
+        let known = self.asked_inputs.get();
+        if self.inputs.len() > known {
+            return Err(OpError::Arity { expected: format!("at most {known}"), found: self.inputs.len() });
+        }
+        if self.outputs > made {
+            return Err(OpError::mismatch("outputs", format!("at most {made}"), self.outputs));
+        }
+        Ok(())
     }
 
     /// The type of a value.
@@ -117,9 +143,9 @@ impl Reading<'_> {
     /// The values of an integer operand that must be known when compiling.
     ///
     /// # Errors
-    /// When they depend on the input's values, or on its shape where a number is needed.
+    /// When they are no integers, depend on the input's values, or on its shape where a number is needed.
     pub fn ints_of(&self, v: Value, what: &str) -> Result<Vec<i64>, OpError> {
-        let dims = self.dims(v).ok_or_else(|| computed(what))?;
+        let dims = self.dims_of(v, what)?;
         let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
         known.ok_or_else(|| {
             OpError::Unsupported(format!(
@@ -131,8 +157,12 @@ impl Reading<'_> {
     /// The dimensions of an integer operand that must be known up to the input's shape.
     ///
     /// # Errors
-    /// When they depend on the input's values.
+    /// When they are no integers, or depend on the input's values.
     pub fn dims_of(&self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+        let dtype = self.ty(v).dtype;
+        if !dtype.is_integer() {
+            return Err(OpError::mismatch(what, "integers", dtype));
+        }
         self.dims(v).ok_or_else(|| computed(what))
     }
 
@@ -311,6 +341,9 @@ impl Reading<'_> {
     fn check_size(&self, ty: &TensorType) -> Result<(), OpError> {
         // A dimension whose formula outgrows this is not one that a model means.
         const COMPLEXITY: usize = 512;
+        if ty.rank() > MAX_RANK {
+            return Err(OpError::Limit(format!("result has {} dimensions, more than {MAX_RANK}", ty.rank())));
+        }
         if ty.shape.0.iter().any(|d| d.complexity() > COMPLEXITY) {
             return Err(OpError::Limit("a dimension's formula is too long".into()));
         }

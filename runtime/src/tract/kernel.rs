@@ -78,9 +78,11 @@ impl EvalOp for Kernel {
             let at = plain.try_as_plain_ram()?.as_slice::<i64>()?;
             let limit = dim as i64;
             if let Some(i) = at.iter().find(|i| !(-limit..limit).contains(*i)) {
-                return Err(
-                    Refused(format!("index {i} is out of range for axis {axis} of dimension {dim}")).into()
-                );
+                return Err(Refused(format!(
+                    "node `{}`: index {i} is out of range for axis {axis} of dimension {dim}",
+                    self.title
+                ))
+                .into());
             }
             return Ok(inputs);
         }
