@@ -414,6 +414,22 @@ def shapes(c: Cases) -> None:
           {"x": x}, functions=[sloped])
 
 
+def resizes(c: Cases) -> None:
+    x = r("x", 1, 2, 4, 5)
+    c.one("upsample_7", "Upsample", x, opset=7, scales=[1.0, 1.0, 2.0, 3.0])
+    c.one("upsample_9", "Upsample", x, f32(1, 1, 2, 1.5), opset=9)
+    c.one("resize_10", "Resize", x, f32(1, 1, 2, 3), opset=10)
+    for mode in ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]:
+        for rounding in ["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]:
+            for name, scale in [("up", (2, 3)), ("down", (0.5, 0.6)), ("uneven", (1.7, 0.75))]:
+                c.one(f"resize_{mode}_{rounding}_{name}", "Resize", x, None, f32(1, 1, *scale), opset=13,
+                      coordinate_transformation_mode=mode, nearest_mode=rounding)
+    c.one("resize_sizes", "Resize", x, None, None, i64(1, 2, 7, 3), opset=13)
+    c.one("resize_axes", "Resize", x, None, None, i64(9, 2), opset=18, axes=[3, -2])
+    c.add("resize_symbolic", [node("Resize", ["x", "", "s"], ["y"], coordinate_transformation_mode="asymmetric",
+                                   nearest_mode="floor")], {"x": r("x", 3, 2, 4, 5)}, {"s": f32(1, 1, 2, 2)}, symbolic=True)
+
+
 def refused(c: Cases) -> None:
     """Operators that are not supported: the compiler must say which."""
     x = r("x", 1, 2, 7)
@@ -427,14 +443,14 @@ def refused(c: Cases) -> None:
     c.one("refused_CumSum", "CumSum", x, np.array(1, np.int64))
     c.one("refused_LpNormalization", "LpNormalization", x)
     c.one("refused_Trilu", "Trilu", r("x", 3, 3))
-    c.one("refused_Resize", "Resize", r("x", 1, 2, 3, 3), None, f32(1, 1, 2, 2))
+    c.one("refused_Resize", "Resize", r("x", 1, 2, 3, 3), None, f32(1, 1, 2, 2), mode="linear")
     c.add("refused_TopK", [node("TopK", ["x", "k"], ["y", "i"])], {"x": x}, {"k": i64(2)})
     c.add("refused_Einsum", [node("Einsum", ["x", "w"], ["y"], equation="nci,io->nco")], {"x": x}, {"w": r("w", 7, 3)})
     c.add("refused_GatherElements", [node("GatherElements", ["x", "i"], ["y"], axis=2)], {"x": x},
           {"i": np.array([[[0, 3], [5, 1]]], np.int64)})
 
 
-GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, refused]
+GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, resizes, refused]
 
 if __name__ == "__main__":
     main()

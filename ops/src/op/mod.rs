@@ -31,6 +31,7 @@ mod prelu;
 mod range;
 mod reduce;
 mod reshape;
+mod resize;
 mod scaler;
 mod select;
 mod slice;
@@ -175,6 +176,7 @@ pub fn readers() -> Vec<Reader> {
         range::readers(),
         reduce::readers(),
         reshape::readers(),
+        resize::readers(),
         scaler::readers(),
         select::readers(),
         slice::readers(),
