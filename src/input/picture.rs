@@ -12,7 +12,7 @@ use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Luma, RgbImage};
 use super::fit::from_f64;
 use crate::args::{Channels, Layout, PictureArgs, Resize};
 use crate::exit::{invalid, unsupported, usage};
-use crate::terminal::{Console, number, visible};
+use crate::terminal::{Console, number, size, visible};
 
 /// Mean and standard deviation of ImageNet's channels, for pixels in 0..1.
 const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
@@ -134,13 +134,23 @@ fn decode(path: &Path, max_bytes: u64) -> anyhow::Result<DynamicImage> {
         .and_then(ImageReader::with_guessed_format)
         .map_err(|e| invalid(e.to_string()))?;
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(max_bytes.min(MAX_DECODED_BYTES));
+    let most = max_bytes.min(MAX_DECODED_BYTES);
+    limits.max_alloc = Some(most);
     reader.limits(limits);
     let refuse = |e: image::ImageError| match e {
         image::ImageError::Limits(e) => crate::exit::limit(format!("the picture is too large: {e}")),
         e => invalid(format!("not a picture that can be read: {e}")),
     };
     let mut decoder = reader.into_decoder().map_err(refuse)?;
+    // The decoder's own limit does not cover the picture that it fills.
+    if decoder.total_bytes() > most {
+        let (width, height) = decoder.dimensions();
+        return Err(crate::exit::limit(format!(
+            "the picture is too large: {width}×{height} pixels take {}, the limit is {}",
+            size(decoder.total_bytes()),
+            size(most)
+        )));
+    }
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(refuse)?;
     picture.apply_orientation(orientation);

@@ -43,9 +43,8 @@ impl Kernel {
         Kernel { title, prim, dtype, dims, check: None }
     }
 
-    /// Passes indices on, refusing those outside `-dim..dim`.
-    pub fn checked_indices(axis: usize, dim: usize) -> Kernel {
-        let title = format!("indices of axis {axis}");
+    /// Passes indices on to the node `title`, refusing those outside `-dim..dim`.
+    pub fn checked_indices(title: String, axis: usize, dim: usize) -> Kernel {
         Kernel { title, prim: Prim::Input, dtype: tr::DatumType::I64, dims: vec![], check: Some((axis, dim)) }
     }
 }

@@ -204,7 +204,11 @@ impl Wiring<'_> {
                 let (x, at) = (self.values[&operands[0]], self.values[&operands[1]]);
                 // tract does not check the range of indices.
                 let dim = self.dims(operands[0])[*axis];
-                let at = self.wire(&format!("{name}.checked"), Kernel::checked_indices(*axis, dim), &[at])?;
+                // The model's name of the node, which a message is looked up by.
+                let origin = self.graph.node(v.node).origin.nodes.first();
+                let title = origin.map_or(&name, |(node, _)| node).clone();
+                let check = Kernel::checked_indices(title, *axis, dim);
+                let at = self.wire(&format!("{name}.checked"), check, &[at])?;
                 self.wire(&name, ops::array::Gather { axis: *axis, output_type: None }, &[x, at])
             }
             Prim::Cast { .. } => {
