@@ -1,0 +1,144 @@
+//! Trained models of other people, on real inputs: `scripts/fetch_models.py` prepares them in the cache.
+//!
+//! `.ci/run` fetches them and sets `DLBC_REAL_MODELS=required`; elsewhere a model that is not there is skipped, aloud.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use common::*;
+use dlbc_runtime::{Request, Tensors};
+
+/// A cached model's folder.
+fn cached(name: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("DLBC_CACHE").map_or(root().join(".cache"), PathBuf::from);
+    let folder = cache.join("models").join(name);
+    if folder.join("output.npz").exists() {
+        return Some(folder);
+    }
+    let required = std::env::var_os("DLBC_REAL_MODELS").is_some_and(|v| v == "required");
+    assert!(!required, "{} is missing: scripts/fetch_models.py", folder.display());
+    eprintln!("skipped: {name} is not in the cache (scripts/fetch_models.py)");
+    None
+}
+
+/// What a model must show; returns its relevance for more.
+fn check(name: &str, model: PathBuf, inputs: &Tensors, outputs: &Tensors) -> Tensors {
+    let program = program(&model, "dlb");
+    let inputs = inputs_of(&program, inputs);
+    let explained = program.info.explained.clone();
+    let session = cpu(program, 2);
+    let made = explain(&session, &inputs, &Request { audit: true, ..Request::default() });
+    for (output, wanted) in outputs {
+        let gap = relative_l1(&made.outputs[output], wanted);
+        assert!(gap <= 1e-4, "{name}: output {output} differs by {gap:e}");
+    }
+    let wanted = outputs[&explained].to_f32();
+    for (row, greatest) in wanted.chunks(wanted.len() / made.argmax.len()).zip(&made.argmax) {
+        assert_eq!(*greatest as usize, argmax(row), "{name}");
+    }
+    let total: f64 = made.inputs.values().sum::<f64>() + made.absorbed;
+    assert!((total - made.start).abs() <= 1e-4 * made.start, "{name}: {total} of {}", made.start);
+    for row in made.ledger.as_ref().unwrap() {
+        assert!(row.residual().abs() <= 1e-4 * made.start, "{name}: {row:?}");
+    }
+    for (input, value) in &inputs {
+        let Some(r) = made.relevance.get(input) else { continue };
+        assert_eq!(r.dims(), value.dims(), "{name}");
+        let r = r.to_f32();
+        assert!(r.iter().all(|v| v.is_finite()) && r.iter().any(|v| *v != 0.0), "{name}: {input}");
+    }
+    made.relevance
+}
+
+fn argmax(values: &[f32]) -> usize {
+    (0..values.len()).max_by(|a, b| values[*a].total_cmp(&values[*b])).unwrap()
+}
+
+/// Checks a cached picture model, and that the binary draws its heatmap.
+fn picture_model(name: &str, flags: &[&str]) -> Option<(Tensors, PathBuf)> {
+    let folder = cached(name)?;
+    let (inputs, outputs) = (npz(&folder.join("input.npz")), npz(&folder.join("output.npz")));
+    let relevance = check(name, folder.join("model.onnx"), &inputs, &outputs);
+    let out = tempfile::tempdir().unwrap();
+    let map = out.path().join("heatmap.png");
+    let done = Command::new(env!("CARGO_BIN_EXE_dlbc"))
+        .arg("run")
+        .arg(folder.join("model.onnx"))
+        .arg("--image")
+        .arg(folder.join("picture.png"))
+        .args(flags)
+        .arg("--heatmap")
+        .arg(&map)
+        .args(["--out".into(), out.path().join("result.npz")])
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+    let drawn = image::open(&map).unwrap().to_rgb8();
+    let first = *drawn.get_pixel(0, 0);
+    assert!(drawn.pixels().any(|p| *p != first), "{name}: an empty heatmap");
+    Some((relevance, folder))
+}
+
+#[test]
+fn efficientnet_lite0_sees_the_cat() {
+    let Some((relevance, folder)) = picture_model("efficientnet_lite0", &[]) else { return };
+    assert_eq!(argmax(&npz(&folder.join("output.npz"))["logits"].to_f32()), 285, "Egyptian cat");
+    // The cat's head fills the middle of the picture: more relevance there than on the rim of the same area.
+    let r = relevance["input"].to_f32();
+    let (mut middle, mut rim) = (0.0, 0.0);
+    for (i, v) in r.iter().enumerate() {
+        let (y, x) = (i / 224 % 224, i % 224);
+        let inside = (33..191).contains(&y) && (33..191).contains(&x);
+        *(if inside { &mut middle } else { &mut rim }) += v.abs();
+    }
+    assert!(middle > 1.2 * rim, "{middle} in the middle, {rim} on the rim");
+}
+
+#[test]
+fn opennsfw_in_nhwc_from_tensorflow() {
+    picture_model(
+        "opennsfw",
+        &[
+            "--layout",
+            "nhwc",
+            "--channels",
+            "bgr",
+            "--pixel-range",
+            "255",
+            "--mean",
+            "104,117,123",
+            "--std",
+            "1,1,1",
+        ],
+    );
+}
+
+#[test]
+fn vgg16_tumor_in_nhwc_from_tensorflow() {
+    picture_model("vgg16_tumor", &["--layout", "nhwc", "--mean", "0,0,0", "--std", "1,1,1"]);
+}
+
+#[test]
+fn ppocr_cls_from_paddle() {
+    picture_model("ppocr_cls", &["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]);
+}
+
+/// The pipeline of scikit-learn that ships with the project: a `Scaler` of `ai.onnx.ml` before the network.
+#[test]
+fn a_pipeline_of_scikit_learn() {
+    let folder = root().join("fixtures/tabular_mlp");
+    let job = [(folder.join("sklearn.onnx"), folder.join("input.npz"))];
+    let Some(outputs) = onnx_runtime(&job) else { return };
+    let outputs: Tensors = outputs.into_iter().next().unwrap();
+    let inputs = npz(&folder.join("input.npz"));
+    let made = program(&job[0].0, "dlb");
+    let floats: Tensors = outputs
+        .into_iter()
+        .filter(|(k, _)| made.info.outputs.contains(k) && *k == made.info.explained)
+        .collect();
+    check("sklearn", job[0].0.clone(), &inputs, &floats);
+}
