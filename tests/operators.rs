@@ -120,7 +120,7 @@ fn ledger_closes(e: &Explanation) -> Result<(), String> {
         return Err(format!("the ledger is open by {open:e}"));
     }
     let rows = e.ledger.as_ref().ok_or("no ledger")?;
-    match rows.iter().find(|row| !(row.residual().abs() <= LEDGER * e.start.abs())) {
+    match rows.iter().find(|row| row.residual().is_nan() || row.residual().abs() > LEDGER * e.start.abs()) {
         Some(row) => Err(format!("the ledger row is open: {row:?}")),
         None => Ok(()),
     }
