@@ -10,14 +10,20 @@ use crate::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
 /// An attribute's value.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)]
 pub enum Attr {
+    /// An integer.
     Int(i64),
+    /// Integers.
     Ints(Vec<i64>),
+    /// A float.
     Float(f32),
+    /// Floats.
     Floats(Vec<f32>),
+    /// A text.
     Str(String),
+    /// Texts.
     Strs(Vec<String>),
+    /// A tensor.
     Tensor(Tensor),
     /// Anything else, by what it is.
     Other(&'static str),

@@ -22,12 +22,16 @@ pub struct Reduce {
 
 /// The reductions that carry relevance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
 pub enum ReduceKind {
+    /// The sum.
     Sum,
+    /// The mean.
     Mean,
+    /// The greatest.
     Max,
+    /// The smallest.
     Min,
+    /// The product.
     Prod,
     /// `ln Σ eˣ`, a smooth maximum.
     LogSumExp,

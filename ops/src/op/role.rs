@@ -84,19 +84,30 @@ pub enum Role<'a> {
 
 /// The kinds of role, for composites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
 pub enum RoleKind {
+    /// A linear map with weights.
     Linear,
+    /// A linear map without weights, such as an average.
     Pool,
+    /// A product of two computed operands that sums.
     Bilinear,
+    /// A sum of operands.
     Sum,
+    /// An elementwise product of operands.
     Product,
+    /// A product or quotient with one operand that carries relevance.
     Scaled,
+    /// A function of each element.
     Elementwise,
+    /// A normalisation over some axes.
     Normalize,
+    /// A choice among elements.
     Select,
+    /// A change of shape or order.
     Rearrange,
+    /// Rows of a table.
     Embedding,
+    /// What carries none.
     NoRelevance,
 }
 

@@ -35,30 +35,44 @@ pub enum Part {
 
 /// Elementwise functions of one float operand (`Not` takes booleans).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub enum Unary {
+    /// `|x|`.
     Abs,
+    /// `-x`.
     Neg,
+    /// -1, 0 or 1.
     Sign,
+    /// `eˣ`.
     Exp,
+    /// `ln x`.
     Log,
+    /// `√x`.
     Sqrt,
+    /// `1 / x`.
     Reciprocal,
+    /// The error function.
     Erf,
+    /// `tanh x`.
     Tanh,
+    /// `1 / (1 + e⁻ˣ)`.
     Sigmoid,
+    /// `max(x, 0)`.
     Relu,
     /// `x` where positive, else `alpha·x`.
     LeakyRelu {
+        /// The factor.
         alpha: f32,
     },
     /// `x` where positive, else `alpha·(eˣ - 1)`.
     Elu {
+        /// The factor.
         alpha: f32,
     },
     /// `clip(alpha·x + beta, 0, 1)`.
     HardSigmoid {
+        /// The factor.
         alpha: f32,
+        /// The offset.
         beta: f32,
     },
     /// `x · clip(x/6 + 1/2, 0, 1)`.
@@ -69,41 +83,57 @@ pub enum Unary {
     Softsign,
     /// Bounds are -∞ and ∞ when absent.
     Clip {
+        /// The lower bound.
         min: Option<f32>,
+        /// The upper bound.
         max: Option<f32>,
     },
+    /// The next integer below.
     Floor,
+    /// The next integer above.
     Ceil,
     /// Half to even.
     Round,
+    /// `sin x`.
     Sin,
+    /// `cos x`.
     Cos,
+    /// Boolean negation.
     Not,
 }
 
 /// Elementwise functions of two operands, which broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub enum Binary {
+    /// `a + b`.
     Add,
+    /// `a - b`.
     Sub,
+    /// `a · b`.
     Mul,
     /// Integers: truncation towards zero.
     Div,
     /// `a / b` with `0` wherever `b` is `0`.
     GuardedDiv,
+    /// `aᵇ`.
     Pow,
+    /// The smaller.
     Min,
+    /// The greater.
     Max,
     /// Sign of the divisor, as ONNX `Mod` with `fmod = 0`.
     Mod,
     /// Comparisons give booleans.
     Equal,
+    /// `a < b`, a boolean.
     Less,
+    /// `a ≤ b`, a boolean.
     LessOrEqual,
     /// Booleans.
     And,
+    /// Booleans.
     Or,
+    /// Booleans.
     Xor,
 }
 
@@ -121,11 +151,14 @@ impl Binary {
 
 /// Reductions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub enum Reduction {
+    /// The sum.
     Sum,
+    /// The greatest.
     Max,
+    /// The smallest.
     Min,
+    /// The product.
     Prod,
     /// Index of the first maximum, int64; one axis.
     ArgMax,
@@ -135,10 +168,12 @@ pub enum Reduction {
 
 /// How a pad is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs)]
 pub enum PadMode {
+    /// One value.
     Constant(f32),
+    /// The operand mirrored at its edge, the edge not repeated.
     Reflect,
+    /// The element at the edge.
     Edge,
 }
 

@@ -8,20 +8,32 @@ use serde::{Deserialize, Serialize};
 /// An element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum DType {
+    /// float32.
     F32,
+    /// float64.
     F64,
+    /// float16 (IEEE binary16).
     F16,
+    /// bfloat16.
     Bf16,
+    /// int8.
     I8,
+    /// int16.
     I16,
+    /// int32.
     I32,
+    /// int64.
     I64,
+    /// uint8.
     U8,
+    /// uint16.
     U16,
+    /// uint32.
     U32,
+    /// uint64.
     U64,
+    /// Booleans, one byte each.
     Bool,
 }
 
