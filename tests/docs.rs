@@ -1,0 +1,162 @@
+//! The book is true: its commands run and print what it shows, its links lead somewhere, its table of operators is the
+//! program's.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::root;
+use dlbc_ops::op::readers;
+
+fn book() -> PathBuf {
+    root().join("docs/src")
+}
+
+fn pages() -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = fs::read_dir(book())
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.extension().is_some_and(|e| e == "md"))
+        .map(|p| (p.file_name().unwrap().to_str().unwrap().to_string(), fs::read_to_string(p).unwrap()))
+        .collect();
+    found.sort();
+    assert!(found.len() > 8);
+    found
+}
+
+/// Whether `found` is `shown`, where `...` stands for anything: within a line, or as a line for any lines.
+fn matches(shown: &str, found: &str) -> bool {
+    let mut rest = found;
+    for (i, piece) in shown.split("...").enumerate() {
+        let piece = if i == 0 { piece } else { piece.trim_start_matches('\n') };
+        match rest.find(piece) {
+            Some(at) if i > 0 || at == 0 => rest = &rest[at + piece.len()..],
+            _ => return false,
+        }
+    }
+    shown.ends_with("...") || rest.trim().is_empty()
+}
+
+/// Commands of a page's console blocks, with the output shown after each.
+fn commands(text: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = vec![];
+    for block in text.split("```console\n").skip(1) {
+        for line in block.split("```").next().unwrap().lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => found.push((command.to_string(), String::new())),
+                None => {
+                    let (_, shown) = found.last_mut().expect("a command before its output");
+                    shown.push_str(line);
+                    shown.push('\n');
+                }
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn commands_print_what_the_book_shows() {
+    let mut run = 0;
+    for (page, text) in pages() {
+        let folder = tempfile::tempdir().unwrap();
+        copy(&root().join("fixtures"), &folder.path().join("fixtures"));
+        for (command, shown) in commands(&text) {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            assert_eq!(words[0], "dlbc", "{page}: {command}");
+            let done = Command::new(env!("CARGO_BIN_EXE_dlbc"))
+                .args(&words[1..])
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+            assert!(done.status.success(), "{page}: {command}\n{err}");
+            assert!(matches(shown.trim_end(), out.trim_end()), "{page}: {command}\nshown:\n{shown}\nfound:\n{out}");
+            run += 1;
+        }
+    }
+    assert!(run >= 8, "{run} commands in the book");
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+    }
+}
+
+#[test]
+fn the_summary_has_every_page_and_links_lead_somewhere() {
+    let summary = fs::read_to_string(book().join("SUMMARY.md")).unwrap();
+    let files = pages().into_iter().chain(
+        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "REFERENCES.md"]
+            .map(|f| (format!("../../{f}"), fs::read_to_string(root().join(f)).unwrap())),
+    );
+    for (page, text) in files {
+        let listed = page == "SUMMARY.md" || page.starts_with("..") || summary.contains(&format!("({page})"));
+        assert!(listed, "{page} is not in SUMMARY.md");
+        let folder = book().join(&page);
+        for link in text.split("](").skip(1).filter_map(|t| t.split(')').next()) {
+            let target = link.split('#').next().unwrap();
+            let inside = !link.starts_with("http") && !target.is_empty();
+            assert!(!inside || folder.parent().unwrap().join(target).exists(), "{page}: {link} leads nowhere");
+        }
+    }
+}
+
+/// The page of operators, from the program's own table.
+fn operators() -> String {
+    let mut by_name: BTreeMap<(&str, &str), Vec<(i64, i64)>> = BTreeMap::new();
+    for r in readers() {
+        by_name.entry((r.domain, r.op)).or_default().push((r.since, r.until));
+    }
+    let mut page = String::from(
+        "# Operators\n\nONNX operators that are read, and the opsets whose definitions are known. A model with any other \
+         operator is\nrefused, and all that is not supported is listed at once (exit code 4).\n\n\
+         | operator | opsets |\n| --- | --- |\n",
+    );
+    for ((domain, op), mut ranges) in by_name {
+        ranges.sort_unstable();
+        let name = if domain.is_empty() { op.to_string() } else { format!("{domain}.{op}") };
+        let ranges: Vec<String> = ranges.iter().map(|(a, b)| format!("{a} to {b}")).collect();
+        page.push_str(&format!("| {name} | {} |\n", ranges.join(", ")));
+    }
+    page
+}
+
+#[test]
+fn the_table_of_operators_is_up_to_date() {
+    let path = book().join("operators.md");
+    let wanted = operators();
+    if std::env::var_os("DLBC_UPDATE_DOCS").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    let found = fs::read_to_string(&path).unwrap_or_default();
+    assert!(found == wanted, "docs/src/operators.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test docs");
+}
+
+/// What the reference backend recorded for the models that ship, by both backends.
+#[test]
+fn recorded_relevance_is_reproduced() {
+    for name in ["digits_cnn", "tabular_mlp"] {
+        let folder = root().join("fixtures").join(name);
+        let wanted = common::npz(&folder.join("relevance.npz"));
+        let program = common::program(&folder.join("model.onnx"), "dlb");
+        let inputs = common::inputs_of(&program, &common::npz(&folder.join("input.npz")));
+        for (session, bar) in [(common::reference(program.clone()), 1e-6), (common::cpu(program, 2), 1e-4)] {
+            let made = common::explain(&session, &inputs, &dlbc_runtime::Request::default());
+            for (input, r) in &made.relevance {
+                let gap = common::relative_l1(r, &wanted[&format!("relevance/{input}")]);
+                assert!(gap <= bar, "{name}: {input} differs by {gap:e}");
+            }
+            assert!(!made.relevance.is_empty());
+        }
+    }
+}
