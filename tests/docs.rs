@@ -31,15 +31,17 @@ fn pages() -> Vec<(String, String)> {
 
 /// Whether `found` is `shown`, where `...` stands for anything: within a line, or as a line for any lines.
 fn matches(shown: &str, found: &str) -> bool {
-    let mut rest = found;
-    for (i, piece) in shown.split("...").enumerate() {
-        let piece = if i == 0 { piece } else { piece.trim_start_matches('\n') };
-        match rest.find(piece) {
-            Some(at) if i > 0 || at == 0 => rest = &rest[at + piece.len()..],
-            _ => return false,
-        }
+    let pieces: Vec<&str> = shown.split("...").map(|p| p.trim_matches('\n')).collect();
+    let (last, first) = (pieces[pieces.len() - 1], pieces[0]);
+    if pieces.len() == 1 {
+        return first == found;
     }
-    shown.ends_with("...") || rest.trim().is_empty()
+    let Some(mut rest) = found.strip_prefix(first).and_then(|r| r.strip_suffix(last)) else { return false };
+    pieces[1..pieces.len() - 1].iter().all(|piece| {
+        let at = rest.find(piece);
+        rest = at.map_or("", |at| &rest[at + piece.len()..]);
+        at.is_some()
+    })
 }
 
 /// Commands of a page's console blocks, with the output shown after each.
@@ -76,7 +78,10 @@ fn commands_print_what_the_book_shows() {
                 .unwrap();
             let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
             assert!(done.status.success(), "{page}: {command}\n{err}");
-            assert!(matches(shown.trim_end(), out.trim_end()), "{page}: {command}\nshown:\n{shown}\nfound:\n{out}");
+            assert!(
+                matches(shown.trim_end(), out.trim_end()),
+                "{page}: {command}\nshown:\n{shown}\nfound:\n{out}"
+            );
             run += 1;
         }
     }
@@ -88,7 +93,11 @@ fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(fs::copy(entry.path(), target).unwrap()) }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -106,7 +115,10 @@ fn the_summary_has_every_page_and_links_lead_somewhere() {
         for link in text.split("](").skip(1).filter_map(|t| t.split(')').next()) {
             let target = link.split('#').next().unwrap();
             let inside = !link.starts_with("http") && !target.is_empty();
-            assert!(!inside || folder.parent().unwrap().join(target).exists(), "{page}: {link} leads nowhere");
+            assert!(
+                !inside || folder.parent().unwrap().join(target).exists(),
+                "{page}: {link} leads nowhere"
+            );
         }
     }
 }
@@ -139,7 +151,10 @@ fn the_table_of_operators_is_up_to_date() {
         fs::write(&path, &wanted).unwrap();
     }
     let found = fs::read_to_string(&path).unwrap_or_default();
-    assert!(found == wanted, "docs/src/operators.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test docs");
+    assert!(
+        found == wanted,
+        "docs/src/operators.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test docs"
+    );
 }
 
 /// What the reference backend recorded for the models that ship, by both backends.

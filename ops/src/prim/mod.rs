@@ -1,6 +1,6 @@
 //! Primitives: the vocabulary of the lowered program, forward and reverse together.
 //!
-//! Each is pure, has a type rule ([`Prim::infer`]), a reference kernel ([`reference`]) and an ONNX spelling. Backends see
+//! Each is pure, has a type rule ([`Prim::infer`]), a reference kernel ([`mod@reference`]) and an ONNX spelling. Backends see
 //! nothing else.
 
 mod builder;

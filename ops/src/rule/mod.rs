@@ -1,7 +1,7 @@
 //! Relevance rules: one redistribution formula a file.
 //!
 //! A rule supplies policy and names no operator: it is written once against the algebra that
-//! [`Role`](crate::op::role::Role) offers. Each takes the relevance `r` of a node's result and gives the relevance of each
+//! [`Role`] offers. Each takes the relevance `r` of a node's result and gives the relevance of each
 //! operand, plus what was *absorbed*: the share of biases, constants and positions that nothing contributed to. The books
 //! close: `Σ r = Σ operands + absorbed`.
 
