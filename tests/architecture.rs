@@ -77,3 +77,17 @@ fn files_stay_short() {
         }
     }
 }
+
+#[test]
+fn unsafe_stands_where_the_architecture_says() {
+    let allowed = ["proto/src/folder.rs", "runtime/src/tract/gemm.rs", "runtime/src/tract/parallel.rs"];
+    for folder in ["proto/src", "ops/src", "artifact/src", "compiler/src", "runtime/src", "src"] {
+        for (path, text) in texts(folder) {
+            let code = text.lines().filter(|l| !l.trim_start().starts_with("//"));
+            let has = code.into_iter().any(|l| l.contains("unsafe ") || l.contains("allow(unsafe_code)"));
+            let may = allowed.iter().any(|a| path == root().join(a));
+            assert!(!has || may, "{} has unsafe code", path.display());
+            assert!(has || !may, "{} has no unsafe code any more: take it off the list", path.display());
+        }
+    }
+}

@@ -214,7 +214,7 @@ fn compiled_models_are_exported() {
             suite.add(&path.display().to_string(), &program, &sizes, Some(&[0]));
         }
     }
-    suite.check(1e-3);
+    suite.check(1e-4);
 }
 
 #[test]
@@ -243,7 +243,7 @@ fn artifacts_of_compiled_models_read_back_and_run() {
         let found = found.unwrap_or_else(|e| panic!("{}: {e}", run.name));
         let wanted = expected(program, bindings, &run.inputs);
         for (name, t) in &found {
-            let off = difference(t, &wanted[name], 1e-3);
+            let off = difference(t, &wanted[name], 1e-4);
             assert!(off.is_none(), "{}: {name}: {off:?}", run.name);
         }
     }

@@ -1,7 +1,7 @@
 //! Convolutions by a constant weight, and their adjoints, as matrix products over columns.
 //!
-//! Shapes: `x [n, c, …]`, `w [o, c/g, …]`, `y [n, o, …]`; `q` is `c/g` times the taps. Nothing of size `q × positions` is
-//! ever whole in memory: columns are made strip by strip.
+//! Shapes: `x [n, c, …]`, `w [o, c/g, …]`, `y [n, o, …]`; `q` is `c/g` times the taps. Of planes with many positions the
+//! columns `[q, positions]` are never whole in memory: they are made strip by strip.
 
 use tract_onnx::tract_core::internal::*;
 
