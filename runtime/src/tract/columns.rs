@@ -1,6 +1,7 @@
 //! Windows laid out as columns: what turns a convolution into a matrix product.
 
 use dlbc_ops::prim::Window;
+use tract_onnx::tract_core::internal::TVec;
 
 /// A window over one plane, with the dimensions on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Taps {
         let w = &self.window;
         let last = w.rank() - 1;
         let (wide, stride) = (self.output[last], w.strides[last] as i64);
-        let mut k = vec![0usize; w.rank()];
+        let mut k: TVec<usize> = TVec::from_elem(0, w.rank());
         let mut rest = tap;
         for i in (0..w.rank()).rev() {
             k[i] = rest % w.kernel[i];
