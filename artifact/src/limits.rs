@@ -17,7 +17,8 @@ pub(crate) fn prim(prim: &Prim) -> Result<(), String> {
     match prim {
         Prim::Input => return Err("an input among the nodes".into()),
         Prim::Const(_) => return Err("a constant among the nodes".into()),
-        Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::MatMul { .. } | Prim::Cast { .. } => {}
+        Prim::Unary(_) | Prim::Binary(_) | Prim::MatMul { .. } | Prim::Cast { .. } => {}
+        Prim::Select | Prim::Overwrite => {}
         // Type inference checks windows.
         Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare(_) => {}
         Prim::WindowSumTranspose { to, .. } => dims(to)?,

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::tensor::{Dim, Shape};
+
 /// Why an operator or a primitive cannot be read, typed or built.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -23,6 +25,8 @@ pub enum OpError {
         expected: String,
         /// The found value.
         found: String,
+        /// The dimensions that must be equal, where it is about dimensions.
+        dims: Vec<(Dim, Dim)>,
     },
     /// Two shapes do not broadcast.
     #[error("shapes {a} and {b} do not broadcast")]
@@ -31,6 +35,8 @@ pub enum OpError {
         a: String,
         /// The second shape.
         b: String,
+        /// The dimensions that must be equal.
+        dims: Vec<(Dim, Dim)>,
     },
     /// An axis outside the rank.
     #[error("axis {axis} is out of range for rank {rank}")]
@@ -54,6 +60,55 @@ pub enum OpError {
 impl OpError {
     /// A mismatch of something printable.
     pub fn mismatch(what: &str, expected: impl ToString, found: impl ToString) -> OpError {
-        OpError::Mismatch { what: what.into(), expected: expected.to_string(), found: found.to_string() }
+        OpError::Mismatch {
+            what: what.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            dims: vec![],
+        }
     }
+
+    /// A mismatch of shapes.
+    pub fn shapes(what: &str, expected: &Shape, found: &Shape) -> OpError {
+        let dims = match expected.rank() == found.rank() {
+            true => differing(&expected.0, &found.0),
+            false => vec![],
+        };
+        OpError::Mismatch {
+            what: what.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            dims,
+        }
+    }
+
+    /// A mismatch of two dimensions.
+    pub fn dims(what: &str, expected: &Dim, found: &Dim) -> OpError {
+        OpError::Mismatch {
+            what: what.into(),
+            expected: expected.to_string(),
+            found: found.to_string(),
+            dims: vec![(expected.clone(), found.clone())],
+        }
+    }
+
+    /// Two shapes that do not broadcast.
+    pub fn broadcast(a: &Shape, b: &Shape) -> OpError {
+        let common = a.rank().min(b.rank());
+        let (from_a, from_b) = (&a.0[a.rank() - common..], &b.0[b.rank() - common..]);
+        OpError::Broadcast { a: a.to_string(), b: b.to_string(), dims: differing(from_a, from_b) }
+    }
+
+    /// The pairs of dimensions that would have to be equal, when the error is about dimensions alone.
+    pub fn unequal(&self) -> &[(Dim, Dim)] {
+        match self {
+            OpError::Mismatch { dims, .. } | OpError::Broadcast { dims, .. } => dims,
+            _ => &[],
+        }
+    }
+}
+
+fn differing(a: &[Dim], b: &[Dim]) -> Vec<(Dim, Dim)> {
+    let one = |d: &Dim| d.is(1);
+    a.iter().zip(b).filter(|(a, b)| a != b && !one(a) && !one(b)).map(|(a, b)| (a.clone(), b.clone())).collect()
 }

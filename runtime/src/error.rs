@@ -57,6 +57,18 @@ pub enum RuntimeError {
         /// Its value there.
         expected: i64,
     },
+    /// An input whose dimension is not what the other inputs make it.
+    #[error("input `{input}`: a dimension is {found}, but {formula} is {} with the other inputs", number(.expected))]
+    Formula {
+        /// The input.
+        input: String,
+        /// The dimension in terms of other inputs' dimensions.
+        formula: String,
+        /// Its value here.
+        found: i64,
+        /// Its value by the formula, when there is one.
+        expected: Option<i64>,
+    },
     /// A NaN or an infinity in an input.
     #[error("input `{input}`: {value} at index {index:?}")]
     NotFinite {
@@ -157,4 +169,8 @@ impl RuntimeError {
             _ => ErrorKind::InvalidInput,
         }
     }
+}
+
+fn number(value: &Option<i64>) -> String {
+    value.map_or_else(|| "not a number".into(), |v| v.to_string())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use dlbc_ops::program::Info;
-use dlbc_ops::tensor::{Bindings, Tensor};
+use dlbc_ops::tensor::{Bindings, Dim, Tensor};
 
 use crate::backend::Tensors;
 use crate::error::RuntimeError;
@@ -15,6 +15,7 @@ use crate::error::RuntimeError;
 /// For missing and unknown names, wrong types and shapes, dimensions that disagree, NaN and infinities.
 pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeError> {
     let mut bindings = Bindings::new();
+    let mut formulas = vec![];
     let mut bound_by: HashMap<Arc<str>, String> = HashMap::new();
     for name in inputs.keys() {
         if !info.inputs.iter().any(|i| i.name == *name) {
@@ -38,9 +39,16 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
                 Some(known) if known != found => return Err(wrong()),
                 Some(_) => {}
                 None => {
-                    let mut symbol = None;
-                    dim.symbols(&mut |s| symbol = Some(s.clone()));
-                    let Some(symbol) = symbol else { return Err(wrong()) };
+                    let mut symbols = vec![];
+                    dim.symbols(&mut |s| symbols.push(s.clone()));
+                    let symbol = match symbols.as_slice() {
+                        [symbol] if *dim == Dim::symbol(symbol) => symbol.clone(),
+                        // A formula of other inputs' dimensions is checked once those are bound.
+                        _ => {
+                            formulas.push((input, dim, found));
+                            continue;
+                        }
+                    };
                     match bindings.insert(symbol.clone(), found) {
                         Some(expected) if expected != found => {
                             return Err(RuntimeError::Dimension {
@@ -60,6 +68,16 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
             }
         }
         finite(&input.name, tensor)?;
+    }
+    for (input, dim, found) in formulas {
+        if dim.eval(&bindings) != Some(found) {
+            return Err(RuntimeError::Formula {
+                input: input.name.clone(),
+                formula: dim.to_string(),
+                found,
+                expected: dim.eval(&bindings),
+            });
+        }
     }
     Ok(bindings)
 }

@@ -44,6 +44,17 @@ pub(super) fn scatter_add(s: &mut Sheet, axis: usize, to: &Dim, x: &[&str], type
     Ok(s.node("ScatterElements", &[&zeros, &at, &updates], attributes))
 }
 
+/// `(data, indices, updates)`: each index becomes a vector of one, as `ScatterND` takes them.
+pub(super) fn overwrite(s: &mut Sheet, x: &[&str], types: &[TensorType]) -> Spelled {
+    let column = s.ints(&[-1, 1]);
+    let at = match types[1].dtype {
+        DType::I64 => x[1].to_string(),
+        _ => s.node("Cast", &[x[1]], vec![attr_int("to", 7)]),
+    };
+    let at = s.node("Reshape", &[&at, &column], vec![]);
+    Ok(s.node("ScatterND", &[x[0], &at, x[2]], vec![]))
+}
+
 pub(super) fn iota(s: &mut Sheet, len: &Dim) -> Spelled {
     let mut scalar = |v: i64| s.constant(&Tensor::from_i64(&[], &[v]));
     let (zero, one) = (scalar(0), scalar(1));

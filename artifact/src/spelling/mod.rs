@@ -15,6 +15,7 @@
 //! | `Reshape`, `Expand`, `Slice`, `Pad`, `Gather` | the operators of those names |
 //! | `SliceTranspose` | `Pad`; steps: zeros between by `Pad` and `Reshape` first |
 //! | `ScatterAdd` | `ScatterElements` with addition |
+//! | `Overwrite` | `ScatterND` |
 //! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
 
 mod elementwise;
@@ -84,6 +85,7 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::Expand { to } => movement::expand(s, x[0], &types[0].shape, to),
         Prim::Gather { axis } => index::gather(s, *axis, x, types),
         Prim::ScatterAdd { axis, to } => index::scatter_add(s, *axis, to, x, types),
+        Prim::Overwrite => index::overwrite(s, x, types),
         Prim::Iota { len } => index::iota(s, len),
         Prim::Dims { dims, values } => index::dims(s, dims, values),
     }

@@ -6,6 +6,7 @@ mod fold_affine;
 mod fold_batch_norm;
 mod fuse_linear_bias;
 mod recover_gelu;
+mod recover_norm;
 mod recover_silu;
 
 use dlbc_ops::graph::Graph;
@@ -30,6 +31,7 @@ const fn pass(name: &'static str, run: fn(&mut Graph<Op>) -> bool) -> Pass {
 
 /// The passes in order.
 pub const CANONICAL: &[Pass] = &[
+    pass("recover_norm", recover_norm::run), // before its products and sums fold into anything else
     pass("fuse_linear_bias", fuse_linear_bias::run), // a bias is part of its layer before anything folds into the layer
     Pass { name: "fold_batch_norm", wanted: |c| c.fold_batch_norm, run: fold_batch_norm::run },
     Pass { name: "fold_affine", wanted: |c| c.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add

@@ -1,8 +1,9 @@
-//! GELU as exporters spell it, `x · ½ · (1 + erf(x / √2))` in any order of its factors, becomes one activation.
+//! GELU as exporters spell it becomes one activation: `x · ½ · (1 + erf(x / √2))`, or by the tanh formula
+//! `x · ½ · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))`, their factors in any order.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::op::{Activation, Function, Op};
-use dlbc_ops::prim::Unary;
+use dlbc_ops::op::{Activation, Arithmetic, Function, Op};
+use dlbc_ops::prim::{Binary, Unary};
 
 use super::recover_silu::{activation, become_activation};
 
@@ -13,18 +14,62 @@ pub fn run(graph: &mut Graph<Op>) -> bool {
         if !graph.contains(id) {
             continue;
         }
-        if activation(graph, id) == Some(Function::Unary(Unary::Erf)) {
-            changed |= recover(graph, id).is_some();
+        let argument = graph.node_inputs(id).first().copied();
+        let found = match (activation(graph, id), argument) {
+            (Some(Function::Unary(Unary::Erf)), Some(u)) => by_erf(graph, u).map(|x| (x, false)),
+            (Some(Function::Unary(Unary::Tanh)), Some(u)) => by_tanh(graph, u).map(|x| (x, true)),
+            _ => None,
+        };
+        if let Some((x, tanh)) = found {
+            changed |= recover(graph, id, x, tanh).is_some();
         }
     }
     changed
 }
 
-fn recover(graph: &mut Graph<Op>, erf: NodeId) -> Option<()> {
-    let (x, scale) = scaled(graph, graph.node_inputs(erf)[0])?;
+/// `x` of `x / √2`.
+fn by_erf(graph: &Graph<Op>, u: Value) -> Option<Value> {
+    let (x, scale) = scaled(graph, u)?;
     near(scale, std::f64::consts::FRAC_1_SQRT_2)?;
-    let mut parts = vec![erf];
-    let sum = graph.only_consumer(Value { node: erf, slot: 0 })?;
+    Some(x)
+}
+
+/// `x` of `√(2/π) · (x + 0.044715 · x³)`.
+fn by_tanh(graph: &Graph<Op>, u: Value) -> Option<Value> {
+    let (sum, scale) = scaled(graph, u)?;
+    near(scale, (2.0 / std::f64::consts::PI).sqrt())?;
+    let inputs = graph.node_inputs(sum.node);
+    let (Op::Add(_), &[a, b]) = (graph.op(sum.node), inputs.as_slice()) else { return None };
+    [(a, b), (b, a)].into_iter().find_map(|(x, c)| {
+        let (cube, factor) = scaled(graph, c)?;
+        near(factor, 0.044_715)?;
+        (cubed(graph, cube)? == x).then_some(x)
+    })
+}
+
+/// `x` of `x³`, as a power or as products.
+fn cubed(graph: &Graph<Op>, v: Value) -> Option<Value> {
+    let inputs = graph.node_inputs(v.node);
+    let &[a, b] = inputs.as_slice() else { return None };
+    let square = |v: Value| {
+        let inputs = graph.node_inputs(v.node);
+        match (graph.op(v.node), inputs.as_slice()) {
+            (Op::Mul(_), &[x, y]) if x == y => Some(x),
+            (Op::Arithmetic(Arithmetic { f: Binary::Pow }), &[x, e]) if number(graph, e) == Some(2.0) => Some(x),
+            _ => None,
+        }
+    };
+    match graph.op(v.node) {
+        Op::Arithmetic(Arithmetic { f: Binary::Pow }) if number(graph, b) == Some(3.0) => Some(a),
+        Op::Mul(_) if square(a) == Some(b) => Some(b),
+        Op::Mul(_) if square(b) == Some(a) => Some(a),
+        _ => None,
+    }
+}
+
+fn recover(graph: &mut Graph<Op>, inner: NodeId, x: Value, tanh: bool) -> Option<()> {
+    let mut parts = vec![inner];
+    let sum = graph.only_consumer(Value { node: inner, slot: 0 })?;
     near(addend(graph, sum)?, 1.0)?;
     parts.push(sum);
     // A chain of products up to the one that brings in x, with one factor ½ somewhere in it.
@@ -50,7 +95,7 @@ fn recover(graph: &mut Graph<Op>, erf: NodeId) -> Option<()> {
         parts.push(next);
         last = Value { node: next, slot: 0 };
     }
-    become_activation(graph, x, Activation { f: Function::Gelu { tanh: false } }, &parts)
+    become_activation(graph, x, Activation { f: Function::Gelu { tanh } }, &parts)
 }
 
 /// The operand and the factor of a product or quotient with a single number; the operand itself with factor 1.
@@ -76,8 +121,13 @@ fn addend(graph: &Graph<Op>, node: NodeId) -> Option<f64> {
     }
 }
 
-/// A constant of one element.
-fn single(graph: &Graph<Op>, v: Value) -> Option<f64> {
+/// A constant of one element, of any element type.
+pub(super) fn number(graph: &Graph<Op>, v: Value) -> Option<f64> {
+    graph.constant(v).filter(|t| t.elems() == 1).map(|t| t.to_f64()[0])
+}
+
+/// A float constant of one element.
+pub(super) fn single(graph: &Graph<Op>, v: Value) -> Option<f64> {
     graph.constant(v).filter(|t| t.elems() == 1 && t.dtype().is_float()).map(|t| t.to_f64()[0])
 }
 

@@ -10,13 +10,13 @@ use dlbc_proto::onnx::ValueInfoProto;
 use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
 use dlbc_proto::onnx::type_proto::Value as TypeValue;
 
+use super::unify::Merge;
 use super::{Import, widen};
 use crate::error::CompileError;
 
 /// Adds every input that is no initializer (older files list those as inputs too).
-pub fn add(import: &mut Import) -> Result<(), CompileError> {
+pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileError> {
     let model = import.model;
-    let mut symbols = Symbols::default();
     let mut names = vec![];
     let initializers: std::collections::HashSet<String> = import.values.keys().cloned().collect();
     for input in &model.graph().input {
@@ -25,7 +25,7 @@ pub fn add(import: &mut Import) -> Result<(), CompileError> {
             continue;
         }
         names.push(name.to_string());
-        let ty = input_type(input, &mut symbols)?;
+        let ty = input_type(input, symbols)?;
         let ty = match import.options.shapes.get(name) {
             Some(dims) => fix(name, &ty, dims)?,
             None => ty,
@@ -52,13 +52,40 @@ pub fn add(import: &mut Import) -> Result<(), CompileError> {
 
 /// Symbols by the name that the file gives them.
 #[derive(Default)]
-struct Symbols(BTreeMap<String, String>);
+pub struct Symbols {
+    named: BTreeMap<String, String>,
+    /// Symbols that turned out to be other dimensions.
+    merged: BTreeMap<String, Dim>,
+}
 
 impl Symbols {
+    /// Records what symbols are; whether any of it was news.
+    pub fn merge(&mut self, merges: &[Merge]) -> bool {
+        let before = self.merged.len();
+        for (symbol, dim) in merges {
+            let dim = self.resolve(dim);
+            let mut circular = false;
+            dim.symbols(&mut |s| circular |= **s == **symbol);
+            if !circular {
+                self.merged.insert(symbol.clone(), dim);
+            }
+        }
+        self.merged.len() > before
+    }
+
+    /// A dimension without merged symbols. Each step removes one, and what it brings in was resolved before.
+    fn resolve(&self, dim: &Dim) -> Dim {
+        let mut dim = dim.clone();
+        for _ in 0..self.merged.len() {
+            dim = dim.replace(&|s| self.merged.get(s).cloned());
+        }
+        dim
+    }
+
     /// A symbol for a named dimension: the same name, the same symbol. Names that would not print or parse are rewritten.
     fn named(&mut self, param: &str) -> Dim {
-        if let Some(name) = self.0.get(param) {
-            return Dim::symbol(name);
+        if let Some(name) = self.named.get(param) {
+            return self.resolve(&Dim::symbol(name));
         }
         let clean: String =
             param.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
@@ -68,12 +95,12 @@ impl Symbols {
         };
         let mut name = clean.clone();
         let mut n = 1;
-        while self.0.values().any(|v| *v == name) || name == "floor" {
+        while self.named.values().any(|v| *v == name) || name == "floor" {
             name = format!("{clean}_{n}");
             n += 1;
         }
-        self.0.insert(param.into(), name.clone());
-        Dim::symbol(&name)
+        self.named.insert(param.into(), name.clone());
+        self.resolve(&Dim::symbol(&name))
     }
 }
 

@@ -5,6 +5,7 @@
 mod attribute;
 mod function;
 mod inputs;
+mod unify;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -14,7 +15,7 @@ use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::op::read::{Reader, Reading};
 use dlbc_ops::op::{Cast, Op, readers};
-use dlbc_ops::tensor::{Bytes, DType, Tensor};
+use dlbc_ops::tensor::{Bytes, DType, Tensor, TensorType};
 use dlbc_proto::onnx::{NodeProto, TensorProto};
 use dlbc_proto::{DataType, Model, Name};
 use function::Expanded;
@@ -28,6 +29,32 @@ use crate::options::Options;
 /// For invalid nodes, missing tensors and cycles; for everything unsupported, listed at once; for sizes beyond limits.
 pub fn import(model: &Model, options: &Options) -> Result<Graph<Op>, CompileError> {
     let nodes = function::inline(model, options.max_nodes)?;
+    // Some exporters give every dimension of every input a name of its own. Where a node fits only if two of them are
+    // equal, they are, and the import starts again.
+    let mut symbols = inputs::Symbols::default();
+    loop {
+        let (error, types) = match attempt(model, options, &nodes, &mut symbols) {
+            Ok(graph) => return Ok(graph),
+            Err(failed) => failed,
+        };
+        let unequal = match &error {
+            CompileError::Node { source, .. } => source.unequal(),
+            _ => &[],
+        };
+        match unequal.iter().find_map(|(a, b)| unify::merge(a, b, &types)) {
+            Some(merged) if symbols.merge(&merged) => {}
+            _ => return Err(error),
+        }
+    }
+}
+
+/// One import; on failure with the types of the inputs.
+fn attempt(
+    model: &Model,
+    options: &Options,
+    nodes: &[Expanded],
+    symbols: &mut inputs::Symbols,
+) -> Result<Graph<Op>, (CompileError, Vec<TensorType>)> {
     let mut import = Import {
         model,
         options,
@@ -38,12 +65,21 @@ pub fn import(model: &Model, options: &Options) -> Result<Graph<Op>, CompileErro
         readers: readers().into_iter().map(|r| ((r.domain, r.op), r)).collect(),
         named: HashSet::new(),
     };
-    import.initializers()?;
-    inputs::add(&mut import)?;
-    for node in order(&nodes, &import)? {
-        import.node(node)?;
+    let mut read = |import: &mut Import| {
+        import.initializers()?;
+        inputs::add(import, symbols)?;
+        for node in order(nodes, import)? {
+            import.node(node)?;
+        }
+        Ok(())
+    };
+    match read(&mut import) {
+        Ok(()) => import.finish().map_err(|e| (e, vec![])),
+        Err(e) => {
+            let types = import.graph.inputs().iter().map(|id| import.graph.node(*id).types[0].clone());
+            Err((e, types.collect()))
+        }
     }
-    import.finish()
 }
 
 struct Import<'a> {

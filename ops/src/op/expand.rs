@@ -45,7 +45,7 @@ pub fn readers() -> Vec<Reader> {
             let shape = Shape(r.dims_of(r.input(1)?, "shape")?);
             let from = r.ty(x).shape;
             let to = broadcast(&from, &shape)
-                .ok_or_else(|| OpError::Broadcast { a: from.to_string(), b: shape.to_string() })?;
+                .ok_or_else(|| OpError::broadcast(&from, &shape))?;
             Ok(vec![if from == to { x } else { r.add(Expand { to }, &[x])? }])
         }),
         Reader::new("ConstantOfShape", 9, |r| {

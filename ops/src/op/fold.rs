@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Arithmetic, Op};
+use super::{Activation, Arithmetic, Function, Op};
 use crate::OpError;
 use crate::graph::{Graph, Value};
-use crate::prim::{Binary, Builder, Prim, reference};
+use crate::prim::{Binary, Builder, Prim, Unary, reference};
 use crate::tensor::{Array, Dim, Tensor, TensorType};
 
 /// Results above this are left to the backend.
@@ -55,7 +55,7 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
     if inputs.is_empty() {
         // A constant, or a range of known length.
         return match op {
-            Op::Range(_) if small(ty) => Ok(Some(Op::Const(eval(op, &[], ty)?))),
+            Op::Range(r) if small(ty) && r.start.as_known().is_some() => Ok(Some(Op::Const(eval(op, &[], ty)?))),
             _ => Ok(None),
         };
     }
@@ -111,6 +111,12 @@ fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> R
             moved(op, &[data], vec![indices.clone()], ty)?
         }
         Op::Cast(_) if ty.dtype.is_integer() => DimTensor::of(graph, inputs[0]),
+        Op::Activation(Activation { f: Function::Unary(Unary::Neg) }) => {
+            DimTensor::of(graph, inputs[0]).map(|d| DimTensor {
+                values: d.values.iter().map(|v| &Dim::known(0) - v).collect(),
+                dims: d.dims,
+            })
+        }
         Op::Add(_) => binary(graph, inputs, |a, b| Some(a + b)),
         Op::Sub(_) => binary(graph, inputs, |a, b| Some(a - b)),
         Op::Mul(_) => binary(graph, inputs, |a, b| Some(a * b)),

@@ -16,10 +16,14 @@ mod concat;
 mod constant;
 mod conv;
 mod conv_transpose;
+mod cum_sum;
+mod einsum;
 mod expand;
+mod eye_like;
 mod gather;
 mod group_norm;
 mod identity;
+mod is_nan;
 mod layer_norm;
 mod linear;
 mod local_response_norm;
@@ -33,11 +37,13 @@ mod reduce;
 mod reshape;
 mod resize;
 mod scaler;
+mod scatter_nd;
 mod select;
 mod slice;
 mod softmax;
 mod space;
 mod transpose;
+mod trilu;
 
 pub mod fold;
 pub mod read;
@@ -54,6 +60,7 @@ pub use compare::Compare;
 pub use concat::Concat;
 pub use conv::Conv;
 pub use conv_transpose::ConvTranspose;
+pub use cum_sum::CumSum;
 pub use expand::Expand;
 pub use gather::Gather;
 pub use group_norm::GroupNorm;
@@ -68,10 +75,12 @@ pub use prelu::PRelu;
 pub use range::Range;
 pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
+pub use scatter_nd::{Overwrite, ScatterAdd};
 pub use select::Select;
 pub use slice::Slice;
 pub use softmax::Softmax;
 pub use transpose::Transpose;
+pub use trilu::Trilu;
 
 use crate::OpError;
 use crate::graph::{FanIn, Graph, PrintOp, Value, Vocabulary};
@@ -141,9 +150,10 @@ macro_rules! op_table {
 }
 
 op_table! {
-    Activation, Add, Arg, Arithmetic, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, Div, Expand, Extremum, Gather,
-    GroupNorm, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Mul, PRelu, Pad, Range, Reduce, Reshape, Select,
-    Slice, Softmax, Sub, Transpose,
+    Activation, Add, Arg, Arithmetic, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, CumSum, Div, Expand, Extremum, Gather,
+    GroupNorm, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Mul, Overwrite, PRelu, Pad, Range, Reduce, Reshape,
+    ScatterAdd, Select,
+    Slice, Softmax, Sub, Transpose, Trilu,
 }
 
 /// Every reader: which ONNX operator, from which to which opset, and how.
@@ -161,10 +171,14 @@ pub fn readers() -> Vec<Reader> {
         constant::readers(),
         conv::readers(),
         conv_transpose::readers(),
+        cum_sum::readers(),
+        einsum::readers(),
         expand::readers(),
+        eye_like::readers(),
         gather::readers(),
         group_norm::readers(),
         identity::readers(),
+        is_nan::readers(),
         layer_norm::readers(),
         linear::readers(),
         local_response_norm::readers(),
@@ -178,11 +192,13 @@ pub fn readers() -> Vec<Reader> {
         reshape::readers(),
         resize::readers(),
         scaler::readers(),
+        scatter_nd::readers(),
         select::readers(),
         slice::readers(),
         softmax::readers(),
         space::readers(),
         transpose::readers(),
+        trilu::readers(),
     ]
     .concat()
 }

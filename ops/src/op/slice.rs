@@ -99,7 +99,7 @@ fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<S
             // Beyond any dimension: the end.
             (Some(v), None) if v >= i64::from(i32::MAX) => high.clone(),
             (Some(v), None) if v <= -i64::from(i32::MAX) => Dim::known(low),
-            (Some(v), None) if v < 0 => dim + &Dim::known(v),
+            _ if v.is_negative() => dim + v,
             _ => v.clone(),
         }
     };

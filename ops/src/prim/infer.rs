@@ -47,7 +47,7 @@ impl Prim {
                 let channels =
                     w.shape.0.get(1).map(|c| c * &Dim::known(geometry.groups as i64)).unwrap_or_default();
                 conv_weight(w, geometry, &channels)?;
-                equal("output channels", s.dim(1), w.dim(0))?;
+                dim_equal("output channels", s.dim(1), w.dim(0))?;
                 dims_equal("output of the convolution", spatial, &geometry.window.output(to)?)?;
                 Ok(s.with_shape([vec![s.dim(0).clone(), channels], to.clone()].concat()))
             }
@@ -73,7 +73,7 @@ impl Prim {
             Prim::Reduce { kind, axes, keep } => reduce(*kind, axes, *keep, &inputs[0]),
             Prim::Softmax { axis } => axis_in(*axis, &inputs[0]).map(|()| inputs[0].clone()),
             Prim::Reshape { to } => {
-                equal("elements", to.elems(), inputs[0].shape.elems())?;
+                dim_equal("elements", &to.elems(), &inputs[0].shape.elems())?;
                 Ok(inputs[0].with_shape(to.clone()))
             }
             Prim::Transpose { perm } => {
@@ -100,7 +100,7 @@ impl Prim {
             Prim::Pad { before, after, mode } => pad(before, after, *mode, &inputs[0]),
             Prim::Expand { to } => {
                 let reached = broadcast_or(&inputs[0].shape, to)?;
-                equal("shape to expand to", &reached, to)?;
+                dims_equal("shape to expand to", &reached.0, &to.0)?;
                 Ok(inputs[0].with_shape(to.clone()))
             }
             Prim::Gather { axis } => {
@@ -124,6 +124,16 @@ impl Prim {
                 dims_equal("indexed axes of updates", &d[*axis..end], &indices.shape.0)?;
                 Ok(updates.with_shape([&d[..*axis], std::slice::from_ref(to), &d[end..]].concat()))
             }
+            Prim::Overwrite => {
+                let [data, indices, updates] = inputs else { return Ok(inputs[0].clone()) };
+                integer(indices)?;
+                axis_in(0, data)?;
+                equal("rank of indices", indices.rank(), 1)?;
+                want(updates, data.dtype)?;
+                let rows = [&indices.shape.0[..], &data.shape.0[1..]].concat();
+                dims_equal("shape of updates", &updates.shape.0, &rows)?;
+                Ok(data.clone())
+            }
             Prim::Cast { to } => Ok(inputs[0].with_dtype(*to)),
             Prim::Iota { len } => Ok(TensorType::new(DType::I64, vec![len.clone()])),
         }
@@ -134,7 +144,7 @@ impl Prim {
             Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0..=0,
             Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2..=2,
             Prim::Gather { .. } | Prim::ScatterAdd { .. } => 2..=2,
-            Prim::Select | Prim::WindowMaxShare(_) => 3..=3,
+            Prim::Select | Prim::WindowMaxShare(_) | Prim::Overwrite => 3..=3,
             Prim::Conv { .. } => 2..=3,
             Prim::Concat { .. } => 1..=usize::MAX,
             _ => 1..=1,
@@ -147,7 +157,14 @@ fn equal<T: PartialEq + std::fmt::Display>(what: &str, found: T, expected: T) ->
 }
 
 fn dims_equal(what: &str, found: &[Dim], expected: &[Dim]) -> Result<(), OpError> {
-    equal(what, Shape(found.to_vec()), Shape(expected.to_vec()))
+    if found == expected {
+        return Ok(());
+    }
+    Err(OpError::shapes(what, &Shape(expected.to_vec()), &Shape(found.to_vec())))
+}
+
+fn dim_equal(what: &str, found: &Dim, expected: &Dim) -> Result<(), OpError> {
+    if found == expected { Ok(()) } else { Err(OpError::dims(what, expected, found)) }
 }
 
 fn want(ty: &TensorType, dtype: DType) -> Result<(), OpError> {
@@ -169,7 +186,7 @@ fn with_dim(ty: &TensorType, axis: usize, dim: Dim) -> TensorType {
 }
 
 fn broadcast_or(a: &Shape, b: &Shape) -> Result<Shape, OpError> {
-    broadcast(a, b).ok_or_else(|| OpError::Broadcast { a: a.to_string(), b: b.to_string() })
+    broadcast(a, b).ok_or_else(|| OpError::broadcast(a, b))
 }
 
 fn binary(op: Binary, a: &TensorType, b: &TensorType) -> Result<TensorType, OpError> {
@@ -224,7 +241,7 @@ fn conv_weight(w: &TensorType, geometry: &super::ConvGeometry, channels: &Dim) -
         return Err(OpError::Invalid("group must be at least 1, found 0".into()));
     }
     let groups = Dim::known(geometry.groups as i64);
-    equal("channels (weight channels × groups)", channels, &(w.dim(1) * &groups))?;
+    dim_equal("channels (weight channels × groups)", channels, &(w.dim(1) * &groups))?;
     if w.dim(0).as_known().is_some_and(|o| o % geometry.groups as i64 != 0) {
         return Err(OpError::mismatch("output channels", format!("a multiple of {groups} groups"), w.dim(0)));
     }
@@ -273,7 +290,7 @@ fn concat(axis: usize, inputs: &[TensorType]) -> Result<TensorType, OpError> {
         want(t, first.dtype)?;
         equal("rank", t.rank(), first.rank())?;
         for i in (0..t.rank()).filter(|i| *i != axis) {
-            equal("dimension beside the concatenated axis", t.dim(i), first.dim(i))?;
+            dim_equal("dimension beside the concatenated axis", t.dim(i), first.dim(i))?;
         }
         sum = &sum + t.dim(axis);
     }

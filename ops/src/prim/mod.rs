@@ -317,6 +317,9 @@ pub enum Prim {
         /// The dimension of the result along `axis`.
         to: Dim,
     },
+    /// `(data [n, …], indices [m], updates [m, …])` → `data` with its rows at `indices` replaced; of several updates of one
+    /// row the last counts. Negative indices count from the end.
+    Overwrite,
     /// Conversion.
     Cast {
         /// The element type.
@@ -382,7 +385,7 @@ impl PrintOp for Prim {
 
     fn attributes(&self) -> String {
         let text = match self {
-            Prim::Input | Prim::Const(_) | Prim::Binary(_) | Prim::Select => String::new(),
+            Prim::Input | Prim::Const(_) | Prim::Binary(_) | Prim::Select | Prim::Overwrite => String::new(),
             Prim::WindowSum(w) | Prim::WindowMax(w) | Prim::WindowMaxShare(w) => w.to_string(),
             Prim::WindowSumTranspose { window, to } => format!("{window} to={to:?}"),
             Prim::Conv { geometry, w } => format!("{geometry} w={w:?}"),

@@ -160,19 +160,29 @@ impl Dim {
 
     /// Replaces the symbols that `bindings` has.
     pub fn substitute(&self, bindings: &Bindings) -> Dim {
+        self.replace(&|s| bindings.get(s).map(|v| Dim::known(*v)))
+    }
+
+    /// Replaces the symbols for which `by` has a dimension.
+    pub fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Dim {
         let mut sum = Dim::default();
         for (product, c) in &self.terms {
             let mut value = Dim::known(*c);
             for atom in product {
                 let factor = match atom {
-                    Atom::Symbol(s) => bindings.get(s).map_or_else(|| Dim::symbol(s), |v| Dim::known(*v)),
-                    Atom::FloorDiv(a, b) => a.substitute(bindings).floor_div(&b.substitute(bindings)),
+                    Atom::Symbol(s) => by(s).unwrap_or_else(|| Dim::symbol(s)),
+                    Atom::FloorDiv(a, b) => a.replace(by).floor_div(&b.replace(by)),
                 };
                 value = &value * &factor;
             }
             sum = &sum + &value;
         }
         sum
+    }
+
+    /// Whether this is below 0 for every binding: dimensions are not, so a negated one is, as an index from the end.
+    pub fn is_negative(&self) -> bool {
+        !self.terms.is_empty() && self.terms.iter().all(|(_, c)| *c < 0)
     }
 
     /// Calls `visit` with each symbol's name.

@@ -21,6 +21,9 @@ use super::products::{self, Chain};
 use super::weights::{Cache, datum};
 use crate::stage::Stage;
 
+/// Operands of one concatenation in the engine; more are concatenated in groups.
+const MANY_PARTS: usize = 64;
+
 /// Builds the model of a stage.
 pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResult<TypedModel> {
     let chains = products::find(graph, stage);
@@ -178,7 +181,20 @@ impl Wiring<'_> {
                 self.wire(&name, op, &[self.values[&operands[0]]])
             }
             Prim::Concat { axis } => {
-                let parts: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+                let mut parts: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+                // The engine orders nodes in a time quadratic in a node's operands.
+                for level in 0.. {
+                    if parts.len() <= MANY_PARTS {
+                        break;
+                    }
+                    let groups = parts.chunks(MANY_PARTS).enumerate();
+                    parts = groups
+                        .map(|(i, group)| {
+                            let name = format!("{name}.parts.{level}.{i}");
+                            self.wire(&name, ops::array::TypedConcat { axis: *axis }, group)
+                        })
+                        .collect::<TractResult<_>>()?;
+                }
                 if parts.len() == 1 {
                     return Ok(parts[0]);
                 }

@@ -41,6 +41,26 @@ pub(super) fn scatter_add(
     }
 }
 
+/// `data` with its rows at `indices` replaced; the last update of a row counts.
+pub(super) fn overwrite(data: &Array, indices: &Array, updates: &Array) -> Result<Array, OpError> {
+    let indices = resolved(indices, 0, data.dims()[0])?;
+    match (data, updates) {
+        (Array::F(x), Array::F(u)) => replaced(x, &indices, u).map(Array::F),
+        (Array::I(x), Array::I(u)) => replaced(x, &indices, u).map(Array::I),
+        (Array::B(x), Array::B(u)) => replaced(x, &indices, u).map(Array::B),
+        _ => Err(wrong_kind("the element type of data", updates)),
+    }
+}
+
+fn replaced<T: Clone>(x: &ArrayD<T>, indices: &[usize], u: &ArrayD<T>) -> Result<ArrayD<T>, OpError> {
+    let inner: usize = x.shape()[1..].iter().product();
+    let mut out = values(x).to_vec();
+    for (row, index) in values(u).chunks(inner.max(1)).zip(indices) {
+        out[index * inner..][..inner].clone_from_slice(row);
+    }
+    array(x.shape(), out)
+}
+
 fn added<T: Number>(
     axis: usize,
     x: &ArrayD<T>,

@@ -67,6 +67,7 @@ pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
         Prim::Expand { .. } => movement::expand(x(0)?, &dims),
         Prim::Gather { axis } => index::gather(*axis, x(0)?, x(1)?, &dims),
         Prim::ScatterAdd { axis, .. } => index::scatter_add(*axis, x(0)?, x(1)?, &dims),
+        Prim::Overwrite => index::overwrite(x(0)?, x(1)?, x(2)?),
         Prim::Cast { to } => Ok(elementwise::cast(x(0)?, *to)),
         Prim::Iota { .. } => Ok(Array::I(ArrayD::from_shape_fn(dims, |i| i[0] as i64))),
     }

@@ -1,0 +1,110 @@
+//! Which symbols must be equal for two dimensions to be.
+
+use std::collections::BTreeSet;
+
+use dlbc_ops::tensor::{Dim, TensorType};
+
+/// A symbol and the dimension that it is.
+pub type Merge = (String, Dim);
+
+/// Symbols to be replaced so that `a` equals `b`. A symbol that stands alone on one side is the other side; else one symbol
+/// is another, or two are two others, where those at the same axis of inputs of one rank are tried before any. `None` when
+/// nothing makes the sides equal.
+pub fn merge(a: &Dim, b: &Dim, inputs: &[TensorType]) -> Option<Vec<Merge>> {
+    let mut symbols = BTreeSet::new();
+    for d in [a, b] {
+        d.symbols(&mut |s| {
+            symbols.insert(s.to_string());
+        });
+    }
+    // More is not a mismatch of names.
+    if symbols.len() > 8 {
+        return None;
+    }
+    for (alone, other) in [(b, a), (a, b)] {
+        let is_symbol = symbols.iter().find(|s| *alone == Dim::symbol(s));
+        let mut within = false;
+        if let Some(name) = is_symbol {
+            other.symbols(&mut |s| within |= **s == **name);
+            if !within {
+                return Some(vec![(name.clone(), other.clone())]);
+            }
+        }
+    }
+    let pairs = candidates(&symbols, inputs);
+    let equal = |pairs: &[(String, String)]| {
+        let by = |s: &str| pairs.iter().find(|(from, _)| from == s).map(|(_, to)| Dim::symbol(to));
+        a.replace(&by) == b.replace(&by)
+    };
+    let single = pairs.iter().map(|p| vec![p.clone()]);
+    let double = pairs.iter().enumerate().flat_map(|(i, p)| {
+        let others = pairs[i + 1..].iter().filter(move |q| q.0 != p.0 && q.1 != p.0 && q.0 != p.1);
+        others.map(move |q| vec![p.clone(), q.clone()])
+    });
+    let found = single.chain(double).find(|pairs| equal(pairs))?;
+    Some(found.into_iter().map(|(from, to)| (from, Dim::symbol(&to))).collect())
+}
+
+/// All pairs of symbols, those at the same axis of two inputs of one rank first.
+fn candidates(symbols: &BTreeSet<String>, inputs: &[TensorType]) -> Vec<(String, String)> {
+    let place = |name: &str| {
+        let symbol = Dim::symbol(name);
+        inputs.iter().find_map(|ty| ty.shape.0.iter().position(|d| *d == symbol).map(|axis| (ty.rank(), axis)))
+    };
+    let all: Vec<&String> = symbols.iter().collect();
+    let mut pairs: Vec<(String, String)> = vec![];
+    for (i, kept) in all.iter().enumerate() {
+        for replaced in &all[i + 1..] {
+            pairs.push(((*replaced).clone(), (*kept).clone()));
+        }
+    }
+    pairs.sort_by_key(|(a, b)| place(a) != place(b));
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use dlbc_ops::tensor::DType;
+
+    use super::*;
+
+    fn dim(text: &str) -> Dim {
+        text.parse().expect("a dimension")
+    }
+
+    fn merged(a: &str, b: &str, inputs: &[&[&str]]) -> Option<Vec<(String, String)>> {
+        let types: Vec<TensorType> = inputs
+            .iter()
+            .map(|dims| TensorType::new(DType::I64, dims.iter().map(|d| dim(d)).collect::<Vec<_>>()))
+            .collect();
+        let found = merge(&dim(a), &dim(b), &types)?;
+        Some(found.into_iter().map(|(s, d)| (s, d.to_string())).collect())
+    }
+
+    fn pairs(of: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+        Some(of.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect())
+    }
+
+    #[test]
+    fn a_symbol_becomes_the_other_side() {
+        assert_eq!(merged("n", "m", &[]), pairs(&[("m", "n")]));
+        assert_eq!(merged("p+1", "q", &[]), pairs(&[("q", "p+1")]));
+        assert_eq!(merged("q", "p+1", &[]), pairs(&[("q", "p+1")]));
+    }
+
+    #[test]
+    fn products_go_by_the_axes_of_inputs() {
+        let inputs: &[&[&str]] = &[&["a", "b"], &["c", "d"]];
+        assert_eq!(merged("a*b", "c*d", inputs), pairs(&[("c", "a"), ("d", "b")]));
+        let swapped: &[&[&str]] = &[&["a", "b"], &["d", "c"]];
+        assert_eq!(merged("a*b", "c*d", swapped), pairs(&[("c", "b"), ("d", "a")]));
+        assert_eq!(merged("a*b", "c*floor(a*b/c)", inputs), pairs(&[("c", "a")]));
+    }
+
+    #[test]
+    fn what_nothing_makes_equal_stays_unequal() {
+        assert_eq!(merged("n", "2", &[]), pairs(&[("n", "2")]));
+        assert_eq!(merged("n", "n+1", &[]), None);
+        assert_eq!(merged("2*n", "3*m", &[]), None);
+    }
+}

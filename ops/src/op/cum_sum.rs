@@ -1,0 +1,99 @@
+//! `CumSum`: running sums along an axis, as a product with a triangle of ones.
+
+use super::Operator;
+use super::read::{Reader, Reading, resolve};
+use super::role::{LinearMap, Role, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Part, Prim};
+use crate::tensor::{DType, Dim, Shape};
+
+/// Running sums along the last axis of a float operand.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CumSum {
+    /// An element is not part of its own sum.
+    pub exclusive: bool,
+    /// From the end.
+    pub reverse: bool,
+}
+
+impl CumSum {
+    /// `x · T` with `T[i, j] = 1` where element `i` is part of sum `j`; its adjoint `x · Tᵀ`.
+    fn product(&self, b: &mut Builder, x: Value, adjoint: bool) -> Value {
+        let shape = b.ty(x).shape;
+        let n = shape.0.last().cloned().unwrap_or_default();
+        let to = b.add(Prim::Iota { len: n.clone() }, &[]);
+        let from = b.reshape(to, &Shape(vec![n.clone(), Dim::known(1)]));
+        let (small, great) = if self.reverse != adjoint { (to, from) } else { (from, to) };
+        let f = if self.exclusive { Binary::Less } else { Binary::LessOrEqual };
+        let part = b.binary(f, small, great);
+        let triangle = b.cast(part, b.ty(x).dtype);
+        let rows = shape.0[..shape.rank() - 1].iter().fold(Dim::known(1), |m, d| &m * d);
+        let matrix = b.reshape(x, &Shape(vec![rows, n]));
+        let y = b.matmul((matrix, Part::Id, false), (triangle, Part::Id, false));
+        b.reshape(y, &shape)
+    }
+}
+
+impl Operator for CumSum {
+    fn attributes(&self) -> String {
+        let flag = |on: bool, name: &str| if on { format!(" {name}") } else { String::new() };
+        format!("{}{}", flag(self.exclusive, "exclusive"), flag(self.reverse, "reverse"))
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![self.product(b, inputs[0], false)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Pool(self)
+    }
+}
+
+impl LinearMap for CumSum {
+    fn has_weight(&self) -> bool {
+        false
+    }
+
+    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Part) -> Value {
+        self.product(b, x, false)
+    }
+
+    fn transpose(&self, b: &mut Builder, _: &Site, s: Value, _: Part) -> Value {
+        self.product(b, s, true)
+    }
+
+    fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {
+        None
+    }
+}
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("CumSum", 11, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (x, axis) = (r.input(0)?, r.input(1)?);
+    let ty = r.ty(x);
+    let axis = match r.ints_of(axis, "axis")?.as_slice() {
+        [axis] => resolve(*axis, ty.rank())?,
+        other => return Err(OpError::mismatch("axis", "one value", other.len())),
+    };
+    let op = CumSum { exclusive: r.flag("exclusive", false)?, reverse: r.flag("reverse", false)? };
+    let mut perm: Vec<usize> = (0..ty.rank()).collect();
+    perm.swap(axis, ty.rank() - 1);
+    let turn = |r: &mut Reading, v: Value| {
+        if axis + 1 == ty.rank() { Ok(v) } else { r.add(super::Transpose { perm: perm.clone() }, &[v]) }
+    };
+    let mut y = turn(r, x)?;
+    // Integers (counts of a mask) stay exact in float32 up to 2^24.
+    if !ty.dtype.is_float() {
+        y = r.add(super::Cast { to: DType::F32 }, &[y])?;
+    }
+    y = r.add(op, &[y])?;
+    if !ty.dtype.is_float() {
+        y = r.add(super::Cast { to: ty.dtype }, &[y])?;
+    }
+    Ok(vec![turn(r, y)?])
+}

@@ -1,0 +1,183 @@
+//! `Einsum` of one or two operands, read as transposes, a matrix product and sums.
+//!
+//! `bnij,jbnd->ibnd` is a product with batch `b n`, rows `i`, columns `d`, summed over `j`. An ellipsis stands for axes that
+//! broadcast. A repeated index within one operand (a diagonal) and more than two operands are not supported.
+
+use super::read::{Reader, Reading};
+use super::{MatMul, Reduce, ReduceKind, Transpose};
+use crate::OpError;
+use crate::graph::Value;
+use crate::tensor::{Dim, Shape};
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Einsum", 12, read)]
+}
+
+/// An operand with a letter for each axis.
+#[derive(Clone)]
+struct Term {
+    value: Value,
+    letters: Vec<char>,
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let equation: String = r.string_or("equation", "")?.chars().filter(|c| !c.is_whitespace()).collect();
+    let (left, right) = match equation.split_once("->") {
+        Some((left, right)) => (left, Some(right)),
+        None => (equation.as_str(), None),
+    };
+    let inputs = r.all_inputs()?;
+    let texts: Vec<&str> = left.split(',').collect();
+    if texts.len() != inputs.len() {
+        return Err(OpError::mismatch("operands of the equation", texts.len(), inputs.len()));
+    }
+    let mut terms = vec![];
+    let mut dots = 0;
+    for (text, value) in texts.iter().zip(&inputs) {
+        let letters = letters(text, r.ty(*value).rank(), &mut dots)?;
+        terms.push(Term { value: *value, letters });
+    }
+    let output = match right {
+        Some(text) => explicit(text, dots)?,
+        None => implicit(&terms, dots),
+    };
+    if let Some(c) = output.iter().find(|c| !terms.iter().any(|t| t.letters.contains(c))) {
+        return Err(OpError::Invalid(format!("output index `{c}` is in no operand of {equation}")));
+    }
+    let y = match terms.as_slice() {
+        [x] => x.clone(),
+        [a, b] => product(r, a.clone(), b.clone(), &output)?,
+        _ => return Err(OpError::Unsupported("an equation of more than two operands".into())),
+    };
+    let y = summed(r, y, &output)?;
+    Ok(vec![ordered(r, &y, &output)?])
+}
+
+/// The axes of an ellipsis get digits, counted from its end: `…` of rank 2 is `1 0`.
+fn ellipsis(count: usize) -> Result<Vec<char>, OpError> {
+    let digit = |i: usize| char::from_digit(i as u32, 36).filter(char::is_ascii_digit);
+    let digits: Option<Vec<char>> = (0..count).rev().map(digit).collect();
+    digits.ok_or_else(|| OpError::Unsupported("an ellipsis of more than 10 axes".into()))
+}
+
+fn plain(text: &str) -> Result<Vec<char>, OpError> {
+    match text.chars().find(|c| !c.is_ascii_alphabetic()) {
+        Some(c) => Err(OpError::Invalid(format!("`{}` in an equation", c.escape_default()))),
+        None => Ok(text.chars().collect()),
+    }
+}
+
+fn letters(text: &str, rank: usize, dots: &mut usize) -> Result<Vec<char>, OpError> {
+    let letters = match text.split_once("...") {
+        None => plain(text)?,
+        Some((before, after)) => {
+            let (before, after) = (plain(before)?, plain(after)?);
+            let named = before.len() + after.len();
+            let count = rank.checked_sub(named).ok_or_else(|| {
+                OpError::mismatch("rank of an operand", format!("at least {named} for {text}"), rank)
+            })?;
+            *dots = (*dots).max(count);
+            [before, ellipsis(count)?, after].concat()
+        }
+    };
+    if letters.len() != rank {
+        return Err(OpError::mismatch("rank of an operand", format!("{} for {text}", letters.len()), rank));
+    }
+    for (i, c) in letters.iter().enumerate() {
+        if letters[..i].contains(c) {
+            return Err(OpError::Unsupported(format!("the repeated index `{c}` of {text}")));
+        }
+    }
+    Ok(letters)
+}
+
+fn explicit(text: &str, dots: usize) -> Result<Vec<char>, OpError> {
+    let letters = match text.split_once("...") {
+        None => plain(text)?,
+        Some((before, after)) => [plain(before)?, ellipsis(dots)?, plain(after)?].concat(),
+    };
+    match (0..letters.len()).find(|i| letters[..*i].contains(&letters[*i])) {
+        Some(i) => Err(OpError::Invalid(format!("output index `{}` twice", letters[i]))),
+        None => Ok(letters),
+    }
+}
+
+/// Without an arrow: the ellipsis, then the letters that occur once, in alphabetical order.
+fn implicit(terms: &[Term], dots: usize) -> Vec<char> {
+    let all: Vec<char> = terms.iter().flat_map(|t| t.letters.iter().copied()).collect();
+    let mut once: Vec<char> = all
+        .iter()
+        .copied()
+        .filter(|c| c.is_ascii_alphabetic() && all.iter().filter(|o| *o == c).count() == 1)
+        .collect();
+    once.sort_unstable();
+    [ellipsis(dots).unwrap_or_default(), once].concat()
+}
+
+/// Sums over the axes that the result does not have.
+fn summed(r: &mut Reading, x: Term, keep: &[char]) -> Result<Term, OpError> {
+    let axes: Vec<usize> = (0..x.letters.len()).filter(|i| !keep.contains(&x.letters[*i])).collect();
+    if axes.is_empty() {
+        return Ok(x);
+    }
+    let value = r.add(Reduce { kind: ReduceKind::Sum, axes, keep: false }, &[x.value])?;
+    Ok(Term { value, letters: x.letters.into_iter().filter(|c| keep.contains(c)).collect() })
+}
+
+/// The axes in the given order.
+fn ordered(r: &mut Reading, x: &Term, order: &[char]) -> Result<Value, OpError> {
+    let perm: Option<Vec<usize>> = order.iter().map(|c| x.letters.iter().position(|l| l == c)).collect();
+    let perm = perm.ok_or_else(|| OpError::Invalid("an index is missing".into()))?;
+    if perm.iter().enumerate().all(|(i, p)| i == *p) {
+        return Ok(x.value);
+    }
+    r.add(Transpose { perm }, &[x.value])
+}
+
+/// The product: rows are what only `a` has, columns what only `b` has; what both have is batch when it stays, else it is
+/// summed over.
+fn product(r: &mut Reading, a: Term, b: Term, output: &[char]) -> Result<Term, OpError> {
+    let wanted = |other: &Term| [output, other.letters.as_slice()].concat();
+    let a = summed(r, a.clone(), &wanted(&b))?;
+    let b = summed(r, b.clone(), &wanted(&a))?;
+    let both = |c: &char| a.letters.contains(c) && b.letters.contains(c);
+    let batch: Vec<char> = output.iter().copied().filter(both).collect();
+    let sum: Vec<char> = a.letters.iter().copied().filter(|c| both(c) && !batch.contains(c)).collect();
+    let rows: Vec<char> = output.iter().copied().filter(|c| a.letters.contains(c) && !both(c)).collect();
+    let columns: Vec<char> = output.iter().copied().filter(|c| b.letters.contains(c) && !both(c)).collect();
+    let (da, db) = (sizes(r, &a), sizes(r, &b));
+    for c in batch.iter().chain(&sum) {
+        let (x, y) = (size(&da, *c), size(&db, *c));
+        if x != y {
+            return Err(OpError::dims(&format!("dimension of index `{c}`"), &x, &y));
+        }
+    }
+    let left = ordered(r, &a, &[batch.as_slice(), &rows, &sum].concat())?;
+    let right = ordered(r, &b, &[batch.as_slice(), &sum, &columns].concat())?;
+    let group = |dims: &[(char, Dim)], of: &[char]| of.iter().fold(Dim::known(1), |n, c| &n * &size(dims, *c));
+    let lead: Vec<Dim> = batch.iter().map(|c| size(&da, *c)).collect();
+    let matrix = |m: Dim, n: Dim| Shape([lead.clone(), vec![m, n]].concat());
+    let left = r.reshape(left, matrix(group(&da, &rows), group(&da, &sum)))?;
+    let right = r.reshape(right, matrix(group(&db, &sum), group(&db, &columns)))?;
+    let y = if batch.is_empty() && r.constant(right).is_some() && r.constant(left).is_none() {
+        r.add(super::Linear { transposed: false }, &[left, right])?
+    } else {
+        r.add(MatMul, &[left, right])?
+    };
+    let shape = [
+        lead.clone(),
+        rows.iter().map(|c| size(&da, *c)).collect(),
+        columns.iter().map(|c| size(&db, *c)).collect(),
+    ];
+    let value = r.reshape(y, Shape(shape.concat()))?;
+    Ok(Term { value, letters: [batch, rows, columns].concat() })
+}
+
+fn sizes(r: &Reading, x: &Term) -> Vec<(char, Dim)> {
+    x.letters.iter().copied().zip(r.ty(x.value).shape.0).collect()
+}
+
+fn size(dims: &[(char, Dim)], c: char) -> Dim {
+    dims.iter().find(|(l, _)| *l == c).map_or_else(|| Dim::known(1), |(_, d)| d.clone())
+}

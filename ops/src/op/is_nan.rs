@@ -1,0 +1,37 @@
+//! `IsNaN` and `IsInf`, built of comparisons: only a NaN differs from itself.
+
+use super::read::{Reader, Reading};
+use super::{Activation, Compare, Function};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Unary};
+
+const EQUAL: Compare = Compare { f: Some(Binary::Equal), swap: false };
+
+/// The readers.
+pub fn readers() -> Vec<Reader> {
+    vec![
+        Reader::new("IsNaN", 9, |r| {
+            let x = r.input(0)?;
+            let same = r.add(EQUAL, &[x, x])?;
+            Ok(vec![r.add(Compare { f: None, swap: false }, &[same])?])
+        }),
+        Reader::new("IsInf", 10, is_inf),
+    ]
+}
+
+fn is_inf(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let mut x = r.input(0)?;
+    let (positive, negative) = (r.flag("detect_positive", true)?, r.flag("detect_negative", true)?);
+    let bound = match (positive, negative) {
+        (true, true) => {
+            x = r.add(Activation { f: Function::Unary(Unary::Abs) }, &[x])?;
+            f64::INFINITY
+        }
+        (true, false) => f64::INFINITY,
+        (false, true) => f64::NEG_INFINITY,
+        (false, false) => return Err(OpError::Unsupported("IsInf that detects nothing".into())),
+    };
+    let bound = r.add_scalar(bound, r.ty(x).dtype);
+    Ok(vec![r.add(EQUAL, &[x, bound])?])
+}

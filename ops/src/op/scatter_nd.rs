@@ -1,0 +1,155 @@
+//! `ScatterND`: a copy of the data with slices replaced, or added to, at given places.
+//!
+//! Shapes: data `[d₀, …]`, indices `[…, k]` (the first `k` axes of data), updates `[…, d_k, …]`.
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::{Role, Route, Site};
+use super::{Add, Mul, Reduce, ReduceKind};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Prim};
+use crate::tensor::{DType, Dim, Shape};
+
+/// Rows of `data [n, …]` replaced by those of `updates [m, …]` at `indices [m]`; of several for one row the last counts.
+/// Operands: data, indices, updates.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Overwrite;
+
+impl Operator for Overwrite {
+    fn attributes(&self) -> String {
+        String::new()
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.add(Prim::Overwrite, inputs)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Rearrange(self)
+    }
+}
+
+impl Route for Overwrite {
+    /// An update that a later one replaced gets nothing, nor does replaced data.
+    fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
+        let (data, at) = (site.inputs[0], site.inputs[1]);
+        let (n, m) = (b.ty(data).dim(0).clone(), b.ty(at).dim(0).clone());
+        let i = b.add(Prim::Iota { len: m.clone() }, &[]);
+        let none = b.scalar_like(-1.0, i);
+        let nobody = b.expand(none, &Shape(vec![n.clone()]));
+        let writer = b.add(Prim::Overwrite, &[nobody, at, i]);
+        let column = |b: &mut Builder, v: Value, len: &Dim| {
+            let rank = b.ty(data).rank();
+            let shape = Shape([vec![len.clone()], vec![Dim::known(1); rank - 1]].concat());
+            b.reshape(v, &shape)
+        };
+        let zero = b.scalar_like(0.0, r);
+        let untouched = b.binary(Binary::Equal, writer, none);
+        let untouched = column(b, untouched, &n);
+        let kept = b.add(Prim::Select, &[untouched, r, zero]);
+        let last = b.add(Prim::Gather { axis: 0 }, &[writer, at]);
+        let last = b.binary(Binary::Equal, last, i);
+        let last = column(b, last, &m);
+        let moved = b.add(Prim::Gather { axis: 0 }, &[r, at]);
+        let moved = b.add(Prim::Select, &[last, moved, zero]);
+        vec![Some(kept), None, Some(moved)]
+    }
+}
+
+/// Rows of zeros `[to, …]` plus each of `updates [m, …]` at `indices [m]`. Operands: updates, indices.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScatterAdd {
+    /// The number of rows.
+    pub to: Dim,
+}
+
+impl Operator for ScatterAdd {
+    fn attributes(&self) -> String {
+        format!(" to={}", self.to)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.add(Prim::ScatterAdd { axis: 0, to: self.to.clone() }, inputs)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Pool(self)
+    }
+}
+
+impl super::role::LinearMap for ScatterAdd {
+    fn has_weight(&self) -> bool {
+        false
+    }
+
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, _: crate::prim::Part) -> Value {
+        b.add(Prim::ScatterAdd { axis: 0, to: self.to.clone() }, &[x, site.inputs[1]])
+    }
+
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: crate::prim::Part) -> Value {
+        b.add(Prim::Gather { axis: 0 }, &[s, site.inputs[1]])
+    }
+
+    fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {
+        None
+    }
+}
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("ScatterND", 11, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let (data, indices, updates) = (r.input(0)?, r.input(1)?, r.input(2)?);
+    let reduction = r.string_or("reduction", "none")?;
+    let (d, i, u) = (r.ty(data), r.ty(indices), r.ty(updates));
+    if !i.dtype.is_integer() {
+        return Err(OpError::mismatch("indices", "integers", i.dtype));
+    }
+    let depth = i.shape.0.last().and_then(Dim::as_known).and_then(|k| usize::try_from(k).ok());
+    let Some(depth) = depth.filter(|k| *k <= d.rank()) else {
+        return Err(OpError::mismatch("last dimension of indices", format!("at most {}", d.rank()), &i));
+    };
+    let places = Shape(i.shape.0[..i.rank() - 1].to_vec());
+    let rest = Shape(d.shape.0[depth..].to_vec());
+    let expected = Shape([places.0.clone(), rest.0.clone()].concat());
+    if u.shape != expected {
+        return Err(OpError::shapes("shape of updates", &expected, &u.shape));
+    }
+    let flat = |lead: Dim| Shape([vec![lead], rest.0.clone()].concat());
+    let rows = d.shape.0[..depth].iter().fold(Dim::known(1), |n, d| &n * d);
+    let count = places.elems();
+    let at = row_of(r, indices, &d.shape.0[..depth], &count)?;
+    let rows_of_data = r.reshape(data, flat(rows.clone()))?;
+    let updates = r.reshape(updates, flat(count))?;
+    let y = match reduction.as_str() {
+        "none" => r.add(Overwrite, &[rows_of_data, at, updates])?,
+        "add" => {
+            let added = r.add(ScatterAdd { to: rows }, &[updates, at])?;
+            r.add(Add, &[rows_of_data, added])?
+        }
+        other => return Err(OpError::Unsupported(format!("reduction `{other}` is not supported"))),
+    };
+    Ok(vec![r.reshape(y, d.shape)?])
+}
+
+/// The row of each index vector, `[count]`: negative indices count from the end.
+fn row_of(r: &mut Reading, indices: Value, dims: &[Dim], count: &Dim) -> Result<Value, OpError> {
+    let depth = dims.len() as i64;
+    let matrix = r.add(super::Cast { to: DType::I64 }, &[indices])?;
+    let matrix = r.reshape(matrix, Shape(vec![count.clone(), Dim::known(depth)]))?;
+    let sizes = r.add_dims(vec![dims.len()], dims.to_vec())?;
+    let zero = r.add_scalar(0.0, DType::I64);
+    let negative = r.add(super::Compare { f: Some(Binary::Less), swap: false }, &[matrix, zero])?;
+    let from_end = r.add(Add, &[matrix, sizes])?;
+    let resolved = r.add(super::Select, &[negative, from_end, matrix])?;
+    let mut strides = vec![Dim::known(1); dims.len()];
+    for k in (1..dims.len()).rev() {
+        strides[k - 1] = &strides[k] * &dims[k];
+    }
+    let strides = r.add_dims(vec![dims.len()], strides)?;
+    let offsets = r.add(Mul, &[resolved, strides])?;
+    r.add(Reduce { kind: ReduceKind::Sum, axes: vec![1], keep: false }, &[offsets])
+}

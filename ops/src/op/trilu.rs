@@ -1,0 +1,86 @@
+//! `Trilu`: the upper or lower triangle of the last two axes; the rest is 0.
+
+use super::Operator;
+use super::read::{Reader, Reading};
+use super::role::{Role, Route, Site};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Prim};
+use crate::tensor::{Dim, Shape};
+
+/// Keeps elements with `column - row ≥ k` (upper) or `≤ k` (lower).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trilu {
+    /// The upper triangle; else the lower.
+    pub upper: bool,
+    /// The diagonal; 0 is the main one.
+    pub k: Dim,
+}
+
+impl Trilu {
+    fn keep(&self, b: &mut Builder, x: Value, like: Value) -> Value {
+        let shape = b.ty(x).shape;
+        let rank = shape.rank();
+        let (rows, columns) = (shape.0[rank - 2].clone(), shape.0[rank - 1].clone());
+        let column = b.add(Prim::Iota { len: columns.clone() }, &[]);
+        let row = b.add(Prim::Iota { len: rows.clone() }, &[]);
+        let row = b.reshape(row, &Shape(vec![rows, Dim::known(1)]));
+        let k = b.add(Prim::Dims { dims: vec![], values: vec![self.k.clone()] }, &[]);
+        let bound = b.plus(row, k);
+        let kept = if self.upper {
+            b.binary(Binary::LessOrEqual, bound, column)
+        } else {
+            b.binary(Binary::LessOrEqual, column, bound)
+        };
+        let zero = b.scalar_like(0.0, like);
+        b.add(Prim::Select, &[kept, like, zero])
+    }
+}
+
+impl Operator for Trilu {
+    fn attributes(&self) -> String {
+        format!(" {} k={}", if self.upper { "upper" } else { "lower" }, self.k)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![self.keep(b, inputs[0], inputs[0])]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Rearrange(self)
+    }
+}
+
+impl Route for Trilu {
+    fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
+        vec![Some(self.keep(b, site.inputs[0], r))]
+    }
+}
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Trilu", 14, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    let x = r.input(0)?;
+    let ty = r.ty(x);
+    if ty.rank() < 2 {
+        return Err(OpError::mismatch("rank of the operand", "at least 2", ty.rank()));
+    }
+    let k = match r.optional(1) {
+        None => Dim::known(0),
+        Some(k) => match r.dims_of(k, "k")?.as_slice() {
+            [k] => k.clone(),
+            other => return Err(OpError::mismatch("k", "one value", other.len())),
+        },
+    };
+    let upper = r.flag("upper", true)?;
+    if ty.dtype.is_float() || ty.dtype.is_integer() {
+        return Ok(vec![r.add(Trilu { upper, k }, &[x])?]);
+    }
+    // A boolean matrix goes through integers, which have a zero.
+    let wide = r.add(super::Cast { to: crate::tensor::DType::I64 }, &[x])?;
+    let y = r.add(Trilu { upper, k }, &[wide])?;
+    Ok(vec![r.add(super::Cast { to: ty.dtype }, &[y])?])
+}
