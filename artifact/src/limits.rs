@@ -18,7 +18,7 @@ pub(crate) fn prim(prim: &Prim) -> Result<(), String> {
         Prim::Input => return Err("an input among the nodes".into()),
         Prim::Const(_) => return Err("a constant among the nodes".into()),
         Prim::Unary(_) | Prim::Binary(_) | Prim::MatMul { .. } | Prim::Cast { .. } => {}
-        Prim::Select | Prim::Overwrite => {}
+        Prim::Select | Prim::Overwrite | Prim::Attention(_) | Prim::AttentionShare { .. } => {}
         // Type inference checks windows.
         Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare(_) => {}
         Prim::WindowSumTranspose { to, .. } => dims(to)?,

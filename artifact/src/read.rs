@@ -177,6 +177,7 @@ impl<'a> Reader<'a> {
 fn operands(prim: &Prim) -> Option<usize> {
     Some(match prim {
         Prim::Conv { .. } | Prim::Concat { .. } => return None,
+        Prim::Attention(_) | Prim::AttentionShare { .. } => return None,
         Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0,
         Prim::Unary(_) | Prim::Reduce { .. } | Prim::Softmax { .. } | Prim::Cast { .. } => 1,
         Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } | Prim::WindowMax(_) => 1,

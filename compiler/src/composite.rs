@@ -4,7 +4,7 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::role::{Role, RoleKind};
 use dlbc_ops::op::{Function, Op};
 use dlbc_ops::prim::Unary;
-use dlbc_ops::rule::{Bias, Constants, Contribution, Product, Proportional, Rule, Sum};
+use dlbc_ops::rule::{Attention, Bias, Constants, Contribution, Product, Proportional, Rule, Sum};
 
 use crate::error::CompileError;
 
@@ -18,7 +18,7 @@ pub enum ProductPolicy {
 }
 
 /// The choice of rules for a model. Total over roles: a role without a rule cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Composite {
     /// The name.
     pub name: &'static str,
@@ -28,6 +28,8 @@ pub struct Composite {
     pub pool: Proportional,
     /// Sums of operands.
     pub sum: Sum,
+    /// Attention; without a rule for it the pieces have theirs.
+    pub attention: Option<Attention>,
     /// Products of two live factors.
     pub product: ProductPolicy,
     /// Fold batch normalisation into the layer before it.
@@ -44,6 +46,7 @@ pub const COMPOSITES: &[Composite] = &[
         linear: MAGNITUDE,
         pool: MAGNITUDE,
         sum: Sum { by: Contribution::Magnitude, constants: Constants::Data },
+        attention: Some(Attention::Weights { value: 0.5 }),
         product: ProductPolicy::GatesGive,
         fold_batch_norm: true,
     },
@@ -53,6 +56,7 @@ pub const COMPOSITES: &[Composite] = &[
         linear: MAGNITUDE,
         pool: Proportional { bias: Bias::Ledger, by: Contribution::Uniform },
         sum: Sum { by: Contribution::Uniform, constants: Constants::Ledger },
+        attention: Some(Attention::Magnitudes),
         product: ProductPolicy::Halves,
         fold_batch_norm: false,
     },
@@ -76,6 +80,7 @@ impl Composite {
             RoleKind::Linear => Rule::Proportional(self.linear),
             RoleKind::Pool => Rule::Proportional(self.pool),
             RoleKind::Bilinear => Rule::Bilinear,
+            RoleKind::Attention => Rule::Attention(self.attention?),
             RoleKind::Sum => Rule::Sum(self.sum),
             RoleKind::Product => Rule::Product(Product { shares: self.shares(graph, node, live) }),
             RoleKind::Scaled | RoleKind::Elementwise | RoleKind::Normalize => Rule::Pass,

@@ -7,7 +7,7 @@ use std::fmt;
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::{Role, RoleKind};
-use dlbc_ops::rule::{Rule, RuleNode};
+use dlbc_ops::rule::{Attention, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
@@ -33,7 +33,7 @@ pub struct RelevanceGraph {
 
 /// How a value carries relevance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Live {
+pub(crate) enum Live {
     /// It does not.
     No,
     /// As token ids that an embedding may look up.
@@ -156,6 +156,9 @@ fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
     match rule {
         Rule::Product(p) => all.filter(|k| p.shares[*k] != 0.0).collect(),
         Rule::Pass | Rule::Proportional(_) => all.take(1).collect(),
+        // Not to the mask; by values alone when they take all.
+        Rule::Attention(Attention::Weights { value }) if *value >= 1.0 => all.filter(|k| *k == 2).collect(),
+        Rule::Attention(_) => all.filter(|k| *k < 3).collect(),
         Rule::Route | Rule::Sum(_) | Rule::Bilinear | Rule::Token => all.collect(),
     }
 }
@@ -171,7 +174,7 @@ fn rule_node(
 }
 
 /// How every value carries relevance: floats that depend on a float input, and what embeddings of token ids make.
-fn liveness(graph: &Graph<Op>, options: &Options) -> HashMap<Value, Live> {
+pub(crate) fn liveness(graph: &Graph<Op>, options: &Options) -> HashMap<Value, Live> {
     let mut live: HashMap<Value, Live> = HashMap::new();
     for id in graph.topological() {
         let inputs = graph.node_inputs(id);

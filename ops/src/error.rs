@@ -110,5 +110,9 @@ impl OpError {
 
 fn differing(a: &[Dim], b: &[Dim]) -> Vec<(Dim, Dim)> {
     let one = |d: &Dim| d.is(1);
-    a.iter().zip(b).filter(|(a, b)| a != b && !one(a) && !one(b)).map(|(a, b)| (a.clone(), b.clone())).collect()
+    a.iter()
+        .zip(b)
+        .filter(|(a, b)| a != b && !one(a) && !one(b))
+        .map(|(a, b)| (a.clone(), b.clone()))
+        .collect()
 }

@@ -16,8 +16,10 @@
 //! | `SliceTranspose` | `Pad`; steps: zeros between by `Pad` and `Reshape` first |
 //! | `ScatterAdd` | `ScatterElements` with addition |
 //! | `Overwrite` | `ScatterND` |
+//! | `Attention`, `AttentionShare` | `MatMul`s and `Softmax`, as their formulas read |
 //! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
 
+mod attention;
 mod elementwise;
 mod index;
 mod movement;
@@ -72,6 +74,8 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::WindowMaxShare(w) => share::share(s, w, x, &types[0]),
         Prim::Reduce { kind, axes, keep } => elementwise::reduce(s, *kind, axes, *keep, x[0], types[0].dtype),
         Prim::Softmax { axis } => Ok(s.node("Softmax", &[x[0]], vec![attr_int("axis", *axis as i64)])),
+        Prim::Attention(g) => attention::attention(s, *g, x, types),
+        Prim::AttentionShare { geometry, value, of } => attention::share(s, *geometry, *value, *of, x, types),
         Prim::Reshape { to } => movement::reshape(s, x[0], &types[0].shape.0, &to.0),
         Prim::Transpose { perm } => Ok(s.node("Transpose", &[x[0]], vec![sizes("perm", perm)])),
         Prim::Slice { axis, start, len, step } => {

@@ -5,6 +5,7 @@
 mod fold_affine;
 mod fold_batch_norm;
 mod fuse_linear_bias;
+mod recover_attention;
 mod recover_gelu;
 mod recover_norm;
 mod recover_silu;
@@ -37,6 +38,7 @@ pub const CANONICAL: &[Pass] = &[
     Pass { name: "fold_affine", wanted: |c| c.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
     pass("recover_silu", recover_silu::run), // before a gate is taken for a product
     pass("recover_gelu", recover_gelu::run),
+    Pass { name: "recover_attention", wanted: |c| c.attention.is_some(), run: recover_attention::run },
     pass("remove_unused", |g| g.remove_unused() > 0), // last: what the others left behind
 ];
 

@@ -55,7 +55,9 @@ fn cubed(graph: &Graph<Op>, v: Value) -> Option<Value> {
         let inputs = graph.node_inputs(v.node);
         match (graph.op(v.node), inputs.as_slice()) {
             (Op::Mul(_), &[x, y]) if x == y => Some(x),
-            (Op::Arithmetic(Arithmetic { f: Binary::Pow }), &[x, e]) if number(graph, e) == Some(2.0) => Some(x),
+            (Op::Arithmetic(Arithmetic { f: Binary::Pow }), &[x, e]) if number(graph, e) == Some(2.0) => {
+                Some(x)
+            }
             _ => None,
         }
     };

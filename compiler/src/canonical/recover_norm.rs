@@ -31,7 +31,8 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
         None => (centred, false),
     };
     let std = Value { node: sqrt, slot: 0 };
-    let mut y = quotients(graph, std).find_map(|(numerator, y)| same(graph, numerator, centred).then_some(y))?;
+    let mut y =
+        quotients(graph, std).find_map(|(numerator, y)| same(graph, numerator, centred).then_some(y))?;
     let mut origin = graph.node(sqrt).origin.join(&graph.node(y.node).origin);
     for v in [shifted, variance, square, centred] {
         if v != x {

@@ -49,7 +49,9 @@ pub fn merge(a: &Dim, b: &Dim, inputs: &[TensorType]) -> Option<Vec<Merge>> {
 fn candidates(symbols: &BTreeSet<String>, inputs: &[TensorType]) -> Vec<(String, String)> {
     let place = |name: &str| {
         let symbol = Dim::symbol(name);
-        inputs.iter().find_map(|ty| ty.shape.0.iter().position(|d| *d == symbol).map(|axis| (ty.rank(), axis)))
+        inputs
+            .iter()
+            .find_map(|ty| ty.shape.0.iter().position(|d| *d == symbol).map(|axis| (ty.rank(), axis)))
     };
     let all: Vec<&String> = symbols.iter().collect();
     let mut pairs: Vec<(String, String)> = vec![];

@@ -155,7 +155,8 @@ fn product(r: &mut Reading, a: Term, b: Term, output: &[char]) -> Result<Term, O
     }
     let left = ordered(r, &a, &[batch.as_slice(), &rows, &sum].concat())?;
     let right = ordered(r, &b, &[batch.as_slice(), &sum, &columns].concat())?;
-    let group = |dims: &[(char, Dim)], of: &[char]| of.iter().fold(Dim::known(1), |n, c| &n * &size(dims, *c));
+    let group =
+        |dims: &[(char, Dim)], of: &[char]| of.iter().fold(Dim::known(1), |n, c| &n * &size(dims, *c));
     let lead: Vec<Dim> = batch.iter().map(|c| size(&da, *c)).collect();
     let matrix = |m: Dim, n: Dim| Shape([lead.clone(), vec![m, n]].concat());
     let left = r.reshape(left, matrix(group(&da, &rows), group(&da, &sum)))?;

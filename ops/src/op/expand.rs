@@ -44,8 +44,7 @@ pub fn readers() -> Vec<Reader> {
             let x = r.input(0)?;
             let shape = Shape(r.dims_of(r.input(1)?, "shape")?);
             let from = r.ty(x).shape;
-            let to = broadcast(&from, &shape)
-                .ok_or_else(|| OpError::broadcast(&from, &shape))?;
+            let to = broadcast(&from, &shape).ok_or_else(|| OpError::broadcast(&from, &shape))?;
             Ok(vec![if from == to { x } else { r.add(Expand { to }, &[x])? }])
         }),
         Reader::new("ConstantOfShape", 9, |r| {

@@ -55,7 +55,9 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
     if inputs.is_empty() {
         // A constant, or a range of known length.
         return match op {
-            Op::Range(r) if small(ty) && r.start.as_known().is_some() => Ok(Some(Op::Const(eval(op, &[], ty)?))),
+            Op::Range(r) if small(ty) && r.start.as_known().is_some() => {
+                Ok(Some(Op::Const(eval(op, &[], ty)?)))
+            }
             _ => Ok(None),
         };
     }

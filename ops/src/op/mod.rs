@@ -9,6 +9,7 @@ mod add;
 mod arg;
 mod arithmetic;
 mod array_feature_extractor;
+mod attention;
 mod batch_norm;
 mod cast;
 mod compare;
@@ -54,6 +55,7 @@ pub use activation::{Activation, Function};
 pub use add::{Add, Sub};
 pub use arg::Arg;
 pub use arithmetic::{Arithmetic, Extremum};
+pub use attention::Attention;
 pub use batch_norm::BatchNorm;
 pub use cast::{Cast, dtype as element_type};
 pub use compare::Compare;
@@ -150,7 +152,7 @@ macro_rules! op_table {
 }
 
 op_table! {
-    Activation, Add, Arg, Arithmetic, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, CumSum, Div, Expand, Extremum, Gather,
+    Activation, Add, Arg, Arithmetic, Attention, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, CumSum, Div, Expand, Extremum, Gather,
     GroupNorm, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Mul, Overwrite, PRelu, Pad, Range, Reduce, Reshape,
     ScatterAdd, Select,
     Slice, Softmax, Sub, Transpose, Trilu,
@@ -164,6 +166,7 @@ pub fn readers() -> Vec<Reader> {
         arg::readers(),
         arithmetic::readers(),
         array_feature_extractor::readers(),
+        attention::readers(),
         batch_norm::readers(),
         cast::readers(),
         compare::readers(),

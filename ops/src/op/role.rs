@@ -1,7 +1,7 @@
 //! What an operator is to a rule: its algebra behind a small trait, so that ops and rules add instead of multiply.
 
 use crate::graph::Value;
-use crate::prim::{Builder, Part};
+use crate::prim::{AttentionPart, Builder, Part};
 
 /// A node as rules see it: the lowered values it reads and makes.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +48,12 @@ pub trait BilinearMap {
     fn right(&self, b: &mut Builder, site: &Site, s: Value, x: Value) -> Value;
 }
 
+/// Weights of keys for each query, made of products of both, that mix values. Operands: q, k, v, mask.
+pub trait AttentionMap {
+    /// `r`, relevance of the result, shared by contribution magnitude, the values getting the share `value`.
+    fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, of: AttentionPart) -> Value;
+}
+
 /// Each element of `y` is an element of some operand (or equal shares of several): relevance goes the way back.
 pub trait Route {
     /// The relevance of each operand, of its shape; `None` for an operand that only steers (indices, conditions).
@@ -62,6 +68,8 @@ pub enum Role<'a> {
     Pool(&'a dyn LinearMap),
     /// Bilinear in two live operands.
     Bilinear(&'a dyn BilinearMap),
+    /// Attention of queries over keys and values.
+    Attention(&'a dyn AttentionMap),
     /// Operands add up (a subtrahend counts by magnitude), with broadcasting.
     Sum,
     /// Operands multiply, with broadcasting.
@@ -91,6 +99,8 @@ pub enum RoleKind {
     Pool,
     /// A product of two computed operands that sums.
     Bilinear,
+    /// An attention.
+    Attention,
     /// A sum of operands.
     Sum,
     /// An elementwise product of operands.
@@ -118,6 +128,7 @@ impl Role<'_> {
             Role::Linear(_) => RoleKind::Linear,
             Role::Pool(_) => RoleKind::Pool,
             Role::Bilinear(_) => RoleKind::Bilinear,
+            Role::Attention(_) => RoleKind::Attention,
             Role::Sum => RoleKind::Sum,
             Role::Product => RoleKind::Product,
             Role::Scaled => RoleKind::Scaled,

@@ -1,6 +1,6 @@
 //! Type rules of primitives. They check everything that kernels then assume.
 
-use super::{Binary, PadMode, Prim, Reduction, Unary, Window};
+use super::{AttentionPart, Binary, PadMode, Prim, Reduction, Unary, Window};
 use crate::OpError;
 use crate::tensor::{DType, Dim, Shape, TensorType, broadcast};
 
@@ -72,6 +72,20 @@ impl Prim {
             }
             Prim::Reduce { kind, axes, keep } => reduce(*kind, axes, *keep, &inputs[0]),
             Prim::Softmax { axis } => axis_in(*axis, &inputs[0]).map(|()| inputs[0].clone()),
+            Prim::Attention(_) => attention(&inputs[..3], inputs.get(3)),
+            Prim::AttentionShare { value, of, .. } => {
+                let y = attention(&inputs[..3], inputs.get(4))?;
+                dims_equal("shape of relevance", &inputs[3].shape.0, &y.shape.0)?;
+                if !(0.0..=1.0).contains(value) {
+                    return Err(OpError::mismatch("share of the values", "0 to 1", value));
+                }
+                Ok(match of {
+                    AttentionPart::Query => inputs[0].clone(),
+                    AttentionPart::Key => inputs[1].clone(),
+                    AttentionPart::Value => inputs[2].clone(),
+                    AttentionPart::Dropped => y.with_shape(y.shape.0[..y.rank() - 1].to_vec()),
+                })
+            }
             Prim::Reshape { to } => {
                 dim_equal("elements", &to.elems(), &inputs[0].shape.elems())?;
                 Ok(inputs[0].with_shape(to.clone()))
@@ -146,6 +160,8 @@ impl Prim {
             Prim::Gather { .. } | Prim::ScatterAdd { .. } => 2..=2,
             Prim::Select | Prim::WindowMaxShare(_) | Prim::Overwrite => 3..=3,
             Prim::Conv { .. } => 2..=3,
+            Prim::Attention(_) => 3..=4,
+            Prim::AttentionShare { .. } => 4..=5,
             Prim::Concat { .. } => 1..=usize::MAX,
             _ => 1..=1,
         }
@@ -219,6 +235,29 @@ fn matmul(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorTy
     let mut shape = broadcast_or(&batch(a), &batch(b))?;
     shape.0.extend([m, n]);
     Ok(a.with_shape(shape))
+}
+
+/// The result of an attention of `[q, k, v]`.
+fn attention(data: &[TensorType], mask: Option<&TensorType>) -> Result<TensorType, OpError> {
+    let [q, k, v] = data else { return Err(OpError::Arity { expected: "3".into(), found: data.len() }) };
+    for t in data {
+        want(t, DType::F32).or_else(|e| if t.dtype.is_float() { Ok(()) } else { Err(e) })?;
+        if t.rank() < 2 || t.rank() != q.rank() {
+            return Err(OpError::mismatch("rank of an operand", "equal, at least 2", t));
+        }
+        dims_equal("leading axes", &t.shape.0[..t.rank() - 2], &q.shape.0[..q.rank() - 2])?;
+    }
+    let rank = q.rank();
+    dim_equal("features of the keys", k.dim(rank - 1), q.dim(rank - 1))?;
+    dim_equal("positions of the values", v.dim(rank - 2), k.dim(rank - 2))?;
+    if let Some(mask) = mask {
+        let mut scores = q.shape.clone();
+        scores.0[rank - 1] = k.dim(rank - 2).clone();
+        dims_equal("shape of the masked scores", &broadcast_or(&scores, &mask.shape)?.0, &scores.0)?;
+    }
+    let mut y = q.shape.clone();
+    y.0[rank - 1] = v.dim(rank - 1).clone();
+    Ok(q.with_shape(y))
 }
 
 fn spatial<'a>(x: &'a TensorType, w: &Window) -> Result<&'a [Dim], OpError> {

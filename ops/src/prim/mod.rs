@@ -3,12 +3,14 @@
 //! Each is pure, has a type rule ([`Prim::infer`]), a reference kernel ([`mod@reference`]) and an ONNX spelling. Backends see
 //! nothing else.
 
+mod attention;
 mod builder;
 mod infer;
 pub mod reference;
 pub mod sign;
 mod window;
 
+pub use attention::{AttentionGeometry, AttentionPart};
 pub use builder::Builder;
 pub use window::{ConvGeometry, Window};
 
@@ -253,6 +255,20 @@ pub enum Prim {
         /// The axis.
         axis: usize,
     },
+    /// `(q […, m, d], k […, n, d], v […, n, e], mask?)` → `softmax(scale · q kᵀ + mask) v`, `[…, m, e]`; the mask broadcasts to
+    /// `[…, m, n]`. No backend need keep the weights.
+    Attention(AttentionGeometry),
+    /// `(q, k, v, r […, m, e], mask?)`: `r`, the relevance of an attention's result, shared by contribution magnitude. With
+    /// the weights `p`, the flow through each is `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)`; the values get the share `value` of it, and each
+    /// weight passes the rest on to its query and its key, half each, by `|q||k|ᵀ`.
+    AttentionShare {
+        /// Of the forward.
+        geometry: AttentionGeometry,
+        /// The share of the values, in 0..=1.
+        value: f32,
+        /// Which part this computes.
+        of: AttentionPart,
+    },
     /// The same elements under another shape.
     Reshape {
         /// The shape.
@@ -388,6 +404,8 @@ impl PrintOp for Prim {
             Prim::Input | Prim::Const(_) | Prim::Binary(_) | Prim::Select | Prim::Overwrite => String::new(),
             Prim::WindowSum(w) | Prim::WindowMax(w) | Prim::WindowMaxShare(w) => w.to_string(),
             Prim::WindowSumTranspose { window, to } => format!("{window} to={to:?}"),
+            Prim::Attention(g) => g.to_string(),
+            Prim::AttentionShare { geometry, value, of } => format!("{geometry} value={value} of={of:?}"),
             Prim::Conv { geometry, w } => format!("{geometry} w={w:?}"),
             Prim::ConvTranspose { geometry, w, to } => format!("{geometry} w={w:?} to={to:?}"),
             Prim::Reshape { to } | Prim::Expand { to } => format!("to={to}"),

@@ -5,6 +5,7 @@
 //! operand, plus what was *absorbed*: the share of biases, constants and positions that nothing contributed to. The books
 //! close: `Σ r = Σ operands + absorbed`.
 
+mod attention;
 mod bilinear;
 mod pass;
 mod product;
@@ -13,6 +14,7 @@ mod route;
 mod sum;
 mod token;
 
+pub use attention::Attention;
 pub use product::Product;
 pub use proportional::{Bias, Contribution, Proportional};
 pub use sum::{Constants, Sum};
@@ -39,6 +41,8 @@ pub enum Rule {
     Proportional(Proportional),
     /// Half to each factor, by contribution magnitude.
     Bilinear,
+    /// Shares of an attention.
+    Attention(Attention),
     /// Shares of a sum.
     Sum(Sum),
     /// Fixed shares of a product.
@@ -57,6 +61,7 @@ impl Rule {
         match self {
             Rule::Proportional(_) => matches!(role, RoleKind::Linear | RoleKind::Pool),
             Rule::Bilinear => role == RoleKind::Bilinear,
+            Rule::Attention(_) => role == RoleKind::Attention,
             Rule::Sum(_) => role == RoleKind::Sum,
             Rule::Product(_) => role == RoleKind::Product,
             Rule::Pass => matches!(role, RoleKind::Elementwise | RoleKind::Normalize | RoleKind::Scaled),
@@ -72,6 +77,7 @@ impl Rule {
         let mut flow = match (self, role) {
             (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
             (Rule::Bilinear, Role::Bilinear(map)) => bilinear::lower(b, *map, site, r),
+            (Rule::Attention(a), Role::Attention(map)) => a.lower(b, *map, site, r),
             (Rule::Sum(s), _) => s.lower(b, site, r),
             (Rule::Product(p), _) => p.lower(b, site, r),
             (Rule::Pass, _) => pass::lower(b, site, r),
@@ -99,6 +105,7 @@ impl fmt::Display for Rule {
         match self {
             Rule::Proportional(p) => write!(f, "{p}"),
             Rule::Bilinear => f.write_str("bilinear-half"),
+            Rule::Attention(a) => write!(f, "{a}"),
             Rule::Sum(s) => write!(f, "{s}"),
             Rule::Product(p) => write!(f, "{p}"),
             Rule::Pass => f.write_str("pass"),

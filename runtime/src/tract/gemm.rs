@@ -27,21 +27,32 @@ impl Matrix<'_> {
 ///
 /// # Panics
 /// When an operand is larger than its slice.
-#[allow(unsafe_code)]
 pub fn gemm(k: usize, c: &mut Tile<'_>, a: Matrix<'_>, b: Matrix<'_>) {
-    let (m, n) = (c.rows, c.columns);
-    if m == 0 || n == 0 {
-        return;
-    }
     if k == 0 {
-        (0..m).for_each(|i| c.line(i).fill(0.0));
+        (0..c.rows).for_each(|i| c.line(i).fill(0.0));
+    }
+    product(k, c, a, b, false);
+}
+
+/// `c += a · b`, else as [`gemm`].
+///
+/// # Panics
+/// When an operand is larger than its slice.
+pub fn gemm_add(k: usize, c: &mut Tile<'_>, a: Matrix<'_>, b: Matrix<'_>) {
+    product(k, c, a, b, true);
+}
+
+#[allow(unsafe_code)]
+fn product(k: usize, c: &mut Tile<'_>, a: Matrix<'_>, b: Matrix<'_>, add: bool) {
+    let (m, n) = (c.rows, c.columns);
+    if m == 0 || n == 0 || k == 0 {
         return;
     }
     assert!(a.holds(m, k) && b.holds(k, n), "an operand is too small");
     let (data, row) = c.raw();
     // The kernel wants columns of `c` close together: cᵀ = bᵀ · aᵀ.
     // SAFETY: the operands' pointers come from slices that hold every element that the strides reach (asserted above); the
-    // tile is a mutable borrow of `m` rows of `n` elements that do not overlap, and `read_dst` is false.
+    // tile is a mutable borrow of `m` rows of `n` elements that do not overlap.
     unsafe {
         get_gemm_fn()(
             n,
@@ -50,14 +61,14 @@ pub fn gemm(k: usize, c: &mut Tile<'_>, a: Matrix<'_>, b: Matrix<'_>) {
             data,
             row as isize,
             1,
-            false,
+            add,
             b.data.as_ptr(),
             b.row as isize,
             b.column as isize,
             a.data.as_ptr(),
             a.row as isize,
             a.column as isize,
-            0.0,
+            1.0,
             1.0,
             false,
             false,

@@ -1,8 +1,10 @@
 //! Backend "cpu": each stage of a program becomes a tract model, built node by node.
 
+mod attention;
 mod columns;
 mod conv;
 mod epilogue;
+mod exponential;
 mod gemm;
 mod kernel;
 mod linear;

@@ -6,11 +6,14 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
-use dlbc_ops::prim::{Binary, ConvGeometry, PadMode, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::prim::{
+    AttentionGeometry, AttentionPart, Binary, ConvGeometry, PadMode, Part, Prim, Reduction, Unary, Window,
+};
 use dlbc_ops::tensor::{DType, Tensor as Constant};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
+use super::attention::{self, Attention, Share};
 use super::columns::Taps;
 use super::conv::{Convolution, Way};
 use super::epilogue::Step;
@@ -28,7 +31,7 @@ const MANY_PARTS: usize = 64;
 pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResult<TypedModel> {
     let chains = products::find(graph, stage);
     let expressions = pointwise::find(graph, stage, &chains);
-    let mut w = Wiring { graph, cache, model: TypedModel::default(), values: HashMap::new() };
+    let mut w = Wiring { graph, cache, model: TypedModel::default(), values: HashMap::new(), shares: vec![] };
     for v in &stage.inputs {
         let fact = datum(graph.ty(*v).dtype).fact(w.dims(*v));
         let outlet = w.model.add_source(w.name(*v), fact)?;
@@ -66,6 +69,8 @@ struct Wiring<'a> {
     cache: &'a mut Cache,
     model: TypedModel,
     values: HashMap<Value, OutletId>,
+    /// Relevance of attentions that was made, with its operands.
+    shares: Vec<(Share, Vec<Value>, TVec<OutletId>)>,
 }
 
 impl Wiring<'_> {
@@ -168,6 +173,15 @@ impl Wiring<'_> {
                 let op =
                     ops::nn::Softmax { axes: tvec!(*axis), quant_output_dt: None, kind: Default::default() };
                 self.wire(&name, op, &[self.values[&operands[0]]])
+            }
+            Prim::Attention(geometry) => {
+                let op = Attention(self.attention(*geometry, &operands[..3], operands.get(3)));
+                let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+                self.wire(&name, op, &inputs)
+            }
+            Prim::AttentionShare { geometry, value, of } => {
+                let shape = self.attention(*geometry, &operands[..3], operands.get(4));
+                self.share(&name, Share { shape, value: *value }, &operands, *of)
             }
             Prim::Reshape { .. } => {
                 let x = self.values[&operands[0]];
@@ -288,6 +302,53 @@ impl Wiring<'_> {
         };
         let name = self.name(v);
         self.wire(&name, op, &inputs)
+    }
+
+    /// The sizes of an attention of `[q, k, v]`.
+    fn attention(
+        &self,
+        geometry: AttentionGeometry,
+        data: &[Value],
+        mask: Option<&Value>,
+    ) -> attention::Shape {
+        let (q, k, v) = (self.dims(data[0]), self.dims(data[1]), self.dims(data[2]));
+        let lead = q.len() - 2;
+        attention::Shape {
+            m: q[lead],
+            n: k[lead],
+            d: q[lead + 1],
+            e: v[lead + 1],
+            lead: q[..lead].to_vec(),
+            geometry,
+            mask: mask.map(|mask| self.dims(*mask)),
+        }
+    }
+
+    /// One part of an attention's relevance. The parts of the same relevance are made together, by the first that is asked for.
+    fn share(
+        &mut self,
+        name: &str,
+        op: Share,
+        operands: &[Value],
+        of: AttentionPart,
+    ) -> TractResult<OutletId> {
+        let same = |(made, on, _): &&(Share, Vec<Value>, TVec<OutletId>)| *made == op && on == operands;
+        let parts = match self.shares.iter().find(same) {
+            Some((_, _, parts)) => parts.clone(),
+            None => {
+                let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
+                let name = self.unique(name);
+                let parts = self.model.wire_node(name, op.clone(), &inputs)?;
+                self.shares.push((op, operands.to_vec(), parts.clone()));
+                parts
+            }
+        };
+        Ok(parts[match of {
+            AttentionPart::Query => 0,
+            AttentionPart::Key => 1,
+            AttentionPart::Value => 2,
+            AttentionPart::Dropped => 3,
+        }])
     }
 
     /// A primitive as a kernel of ours.

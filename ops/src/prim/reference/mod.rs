@@ -2,6 +2,7 @@
 //!
 //! Integers wrap. A kernel gets its result's dimensions from [`Prim::infer`], which thereby checks every call.
 
+mod attention;
 mod conv;
 mod elementwise;
 mod index;
@@ -56,6 +57,11 @@ pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
         Prim::WindowMaxShare(w) => window::max_share(w, x(0)?, x(1)?, x(2)?),
         Prim::Reduce { kind, axes, .. } => reduce::reduce(*kind, axes, x(0)?, &dims),
         Prim::Softmax { axis } => reduce::softmax(*axis, x(0)?),
+        Prim::Attention(g) => attention::attention(*g, [x(0)?, x(1)?, x(2)?], inputs.get(3).copied(), &dims),
+        Prim::AttentionShare { geometry, value, of } => {
+            let rest = (x(3)?, inputs.get(4).copied());
+            attention::share(*geometry, *value, *of, [x(0)?, x(1)?, x(2)?], rest, &dims)
+        }
         Prim::Reshape { .. } => movement::reshape(x(0)?, &dims),
         Prim::Transpose { perm } => movement::transpose(perm, x(0)?, &dims),
         Prim::Slice { axis, start, step, .. } => movement::slice(*axis, start, *step, x(0)?, &dims),

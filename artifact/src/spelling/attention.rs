@@ -1,0 +1,119 @@
+//! Attention and its relevance. The parts of one relevance share what they have in common, where they stand in one graph.
+
+use dlbc_ops::prim::{AttentionGeometry, AttentionPart};
+use dlbc_ops::tensor::{DType, TensorType};
+use dlbc_proto::write::attr_int;
+
+use super::Spelled;
+use crate::sheet::{Sheet, sizes};
+
+pub(super) fn attention(
+    s: &mut Sheet,
+    geometry: AttentionGeometry,
+    x: &[&str],
+    types: &[TensorType],
+) -> Spelled {
+    let weights = weights(s, geometry, x[0], x[1], x.get(3).copied(), types);
+    Ok(s.node("MatMul", &[&weights, x[2]], vec![]))
+}
+
+/// `softmax(scale · q kᵀ + mask)`.
+fn weights(
+    s: &mut Sheet,
+    geometry: AttentionGeometry,
+    q: &str,
+    k: &str,
+    mask: Option<&str>,
+    types: &[TensorType],
+) -> String {
+    let dtype = types[0].dtype;
+    let k = turned(s, k, types[0].rank());
+    let scores = s.shared("MatMul", &[q, &k], vec![]);
+    let scale = s.scalar(dtype, f64::from(geometry.scale));
+    let mut scores = s.shared("Mul", &[&scores, &scale], vec![]);
+    if let Some(mask) = mask {
+        scores = s.shared("Add", &[&scores, mask], vec![]);
+    }
+    let weights = s.shared("Softmax", &[&scores], vec![attr_int("axis", -1)]);
+    if !geometry.guard {
+        return weights;
+    }
+    let empty = s.shared("IsNaN", &[&weights], vec![]);
+    let zero = s.scalar(dtype, 0.0);
+    s.shared("Where", &[&empty, &zero, &weights], vec![])
+}
+
+/// The last two axes swapped.
+fn turned(s: &mut Sheet, x: &str, rank: usize) -> String {
+    let mut perm: Vec<usize> = (0..rank).collect();
+    perm.swap(rank - 2, rank - 1);
+    s.shared("Transpose", &[x], vec![sizes("perm", &perm)])
+}
+
+/// `a / b`, 0 where `b` is 0; and where that is.
+fn ratio(s: &mut Sheet, a: &str, b: &str, dtype: DType) -> (String, String) {
+    let (zero, one) = (s.scalar(dtype, 0.0), s.scalar(dtype, 1.0));
+    let empty = s.shared("Equal", &[b, &zero], vec![]);
+    let divisor = s.shared("Where", &[&empty, &one, b], vec![]);
+    let quotient = s.shared("Div", &[a, &divisor], vec![]);
+    (s.shared("Where", &[&empty, &zero, &quotient], vec![]), empty)
+}
+
+/// See `Prim::AttentionShare`; operands q, k, v, r, mask.
+pub(super) fn share(
+    s: &mut Sheet,
+    geometry: AttentionGeometry,
+    value: f32,
+    of: AttentionPart,
+    x: &[&str],
+    types: &[TensorType],
+) -> Spelled {
+    let (q, k, v, r) = (x[0], x[1], x[2], x[3]);
+    let (dtype, rank) = (types[0].dtype, types[0].rank());
+    let p = weights(s, geometry, q, k, x.get(4).copied(), types);
+    let magnitude = s.shared("Abs", &[v], vec![]);
+    let z = s.shared("MatMul", &[&p, &magnitude], vec![]);
+    let (u, nothing) = ratio(s, r, &z, dtype);
+    let times = |s: &mut Sheet, y: &str, factor: f32| {
+        let factor = s.scalar(dtype, f64::from(factor));
+        s.node("Mul", &[y, &factor], vec![])
+    };
+    if of == AttentionPart::Value {
+        let p = turned(s, &p, rank);
+        let y = s.node("MatMul", &[&p, &u], vec![]);
+        let y = s.node("Mul", &[&y, &magnitude], vec![]);
+        return Ok(times(s, &y, value));
+    }
+    let back = turned(s, &magnitude, rank);
+    let through = s.shared("MatMul", &[&u, &back], vec![]);
+    let through = s.shared("Mul", &[&through, &p], vec![]);
+    let (own_q, own_k) = (s.shared("Abs", &[q], vec![]), s.shared("Abs", &[k], vec![]));
+    let turned_k = turned(s, &own_k, rank);
+    let all = s.shared("MatMul", &[&own_q, &turned_k], vec![]);
+    let (part, unmatched) = ratio(s, &through, &all, dtype);
+    let half = (1.0 - value) / 2.0;
+    Ok(match of {
+        AttentionPart::Query => {
+            let y = s.node("MatMul", &[&part, &own_k], vec![]);
+            let y = s.node("Mul", &[&y, &own_q], vec![]);
+            times(s, &y, half)
+        }
+        AttentionPart::Key | AttentionPart::Value => {
+            let part = turned(s, &part, rank);
+            let y = s.node("MatMul", &[&part, &own_q], vec![]);
+            let y = s.node("Mul", &[&y, &own_k], vec![]);
+            times(s, &y, half)
+        }
+        AttentionPart::Dropped => {
+            let zero = s.scalar(dtype, 0.0);
+            let last = s.ints(&[-1]);
+            let keep = || vec![attr_int("keepdims", 0)];
+            let lost = s.node("Where", &[&nothing, r, &zero], vec![]);
+            let lost = s.node("ReduceSum", &[&lost, &last], keep());
+            let weights = s.node("Where", &[&unmatched, &through, &zero], vec![]);
+            let weights = s.node("ReduceSum", &[&weights, &last], keep());
+            let weights = times(s, &weights, 1.0 - value);
+            s.node("Add", &[&lost, &weights], vec![])
+        }
+    })
+}

@@ -1,0 +1,169 @@
+//! Scaled dot-product attention: `y = softmax(scale · q kᵀ + mask) v`.
+//!
+//! Shapes: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional, additive) broadcasts to `[…, m, n]`, y `[…, m, e]`;
+//! the leading axes (batch, heads) of q, k and v are equal. Reads ONNX `Attention` as its pieces, which `recover_attention`
+//! makes one again where the composite has a rule for it. Source: [vaswani2017], ONNX `Attention` 23.
+
+use super::Transpose;
+use super::read::{Reader, Reading};
+use super::role::{AttentionMap, Role, Site};
+use super::{
+    Activation, Add, Compare, Concat, Expand, Function, MatMul, Mul, Operator, Range, Select, Softmax,
+};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{AttentionGeometry, AttentionPart, Binary, Builder, Prim, Unary};
+use crate::tensor::{DType, Dim, Shape};
+
+/// Attention of all heads. Operands: q, k, v, and the mask where there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Scale, and what becomes of a row that the mask leaves nothing.
+    pub geometry: AttentionGeometry,
+}
+
+impl Operator for Attention {
+    fn attributes(&self) -> String {
+        format!(" {}", self.geometry)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.add(Prim::Attention(self.geometry), inputs)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::Attention(self)
+    }
+}
+
+impl AttentionMap for Attention {
+    fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, of: AttentionPart) -> Value {
+        let (data, mask) = site.inputs.split_at(3);
+        let inputs = [data, &[r], mask].concat();
+        b.add(Prim::AttentionShare { geometry: self.geometry, value, of }, &inputs)
+    }
+}
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("Attention", 23, read)]
+}
+
+/// Operands: Q, K, V, mask, past key, past value; of rank 4 `[batch, heads, sequence, features]`, or of rank 3 with the heads in
+/// the last axis. Results: Y, present key, present value.
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    if r.outputs > 3 {
+        return Err(OpError::Unsupported("the scores output of Attention is not supported".into()));
+    }
+    let (q, k, v) = (r.input(0)?, r.input(1)?, r.input(2)?);
+    let rank = r.ty(q).rank();
+    let heads = r.int("q_num_heads")?;
+    let kv_heads = r.int("kv_num_heads")?;
+    let q = by_head(r, q, heads, "q_num_heads")?;
+    let mut k = by_head(r, k, kv_heads, "kv_num_heads")?;
+    let mut v = by_head(r, v, kv_heads, "kv_num_heads")?;
+    let (mask, past_k, past_v) = (r.optional(3), r.optional(4), r.optional(5));
+    let mut past = Dim::known(0);
+    if let Some(earlier) = past_k {
+        past = r.ty(earlier).dim(2).clone();
+        k = r.add(Concat { axis: 2 }, &[earlier, k])?;
+    }
+    if let Some(earlier) = past_v {
+        v = r.add(Concat { axis: 2 }, &[earlier, v])?;
+    }
+    let (present_k, present_v) = (k, v);
+    let (shape_q, shape_k) = (r.ty(q).shape, r.ty(k).shape);
+    let width = shape_q.0[3].as_known();
+    let scale = match (r.float("scale")?, width) {
+        (Some(scale), _) => f64::from(scale),
+        (None, Some(d)) => 1.0 / (d as f64).sqrt(),
+        (None, None) => {
+            return Err(OpError::Unsupported("features of unknown number without a scale".into()));
+        }
+    };
+    (k, v) = (repeated(r, k, &shape_q.0[1])?, repeated(r, v, &shape_q.0[1])?);
+    let turned = r.add(Transpose { perm: vec![0, 1, 3, 2] }, &[k])?;
+    let mut scores = r.add(MatMul, &[q, turned])?;
+    let factor = r.add_scalar(scale, DType::F32);
+    scores = r.add(Mul, &[scores, factor])?;
+    let softcap = f64::from(r.float_or("softcap", 0.0)?);
+    if softcap > 0.0 {
+        let (down, up) = (r.add_scalar(1.0 / softcap, DType::F32), r.add_scalar(softcap, DType::F32));
+        scores = r.add(Mul, &[scores, down])?;
+        scores = r.add(Activation { f: Function::Unary(Unary::Tanh) }, &[scores])?;
+        scores = r.add(Mul, &[scores, up])?;
+    }
+    if let Some(mask) = mask {
+        let mask = if r.ty(mask).dtype == DType::Bool { additive(r, mask)? } else { mask };
+        scores = r.add(Add, &[scores, mask])?;
+    }
+    if r.flag("is_causal", false)? {
+        let mask = causal(r, &shape_q.0[2], &shape_k.0[2], &past)?;
+        scores = r.add(Add, &[scores, mask])?;
+    }
+    r.ignore(&["softmax_precision"]);
+    if r.int_or("qk_matmul_output_mode", 0)? != 0 {
+        return Err(OpError::Unsupported("the scores output of Attention is not supported".into()));
+    }
+    let weights = r.add(Softmax { axis: 3, log: false }, &[scores])?;
+    let mut y = r.add(MatMul, &[weights, v])?;
+    if rank == 3 {
+        y = r.add(Transpose { perm: vec![0, 2, 1, 3] }, &[y])?;
+        let d = r.ty(y).shape.0;
+        y = r.reshape(y, Shape(vec![d[0].clone(), d[1].clone(), &d[2] * &d[3]]))?;
+    }
+    Ok(vec![y, present_k, present_v])
+}
+
+/// `[batch, sequence, heads · features]` → `[batch, heads, sequence, features]`; rank 4 as it is.
+fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, what: &str) -> Result<Value, OpError> {
+    let d = r.ty(x).shape.0;
+    match d.as_slice() {
+        [_, _, _, _] => Ok(x),
+        [batch, sequence, features] => {
+            let heads = heads.filter(|h| *h > 0).ok_or_else(|| {
+                OpError::Invalid(format!("attribute `{what}` is needed for operands of rank 3"))
+            })?;
+            let heads = Dim::known(heads);
+            let to = vec![batch.clone(), sequence.clone(), heads.clone(), features.floor_div(&heads)];
+            let x = r.reshape(x, Shape(to))?;
+            r.add(Transpose { perm: vec![0, 2, 1, 3] }, &[x])
+        }
+        _ => Err(OpError::mismatch("rank of an operand", "3 or 4", d.len())),
+    }
+}
+
+/// Each head as often as there are query heads for it.
+fn repeated(r: &mut Reading, x: Value, heads: &Dim) -> Result<Value, OpError> {
+    let d = r.ty(x).shape.0;
+    if d[1] == *heads {
+        return Ok(x);
+    }
+    let (Some(own), Some(all)) = (d[1].as_known(), heads.as_known()) else {
+        return Err(OpError::Unsupported("an unknown number of heads".into()));
+    };
+    if own < 1 || all % own != 0 {
+        return Err(OpError::mismatch("query heads", format!("a multiple of {own}"), all));
+    }
+    let times = Dim::known(all / own);
+    let x =
+        r.reshape(x, Shape(vec![d[0].clone(), d[1].clone(), Dim::known(1), d[2].clone(), d[3].clone()]))?;
+    let to = Shape(vec![d[0].clone(), d[1].clone(), times, d[2].clone(), d[3].clone()]);
+    let x = r.add(Expand { to }, &[x])?;
+    r.reshape(x, Shape(vec![d[0].clone(), heads.clone(), d[2].clone(), d[3].clone()]))
+}
+
+/// 0 where `keep`, else -∞.
+fn additive(r: &mut Reading, keep: Value) -> Result<Value, OpError> {
+    let (zero, none) = (r.add_scalar(0.0, DType::F32), r.add_scalar(f64::NEG_INFINITY, DType::F32));
+    r.add(Select, &[keep, zero, none])
+}
+
+/// Query `i` sees keys up to `i + past`.
+fn causal(r: &mut Reading, queries: &Dim, keys: &Dim, past: &Dim) -> Result<Value, OpError> {
+    let row = r.add(Range { start: past.clone(), step: 1, len: queries.clone() }, &[])?;
+    let row = r.reshape(row, Shape(vec![queries.clone(), Dim::known(1)]))?;
+    let column = r.add(Range { start: Dim::known(0), step: 1, len: keys.clone() }, &[])?;
+    let seen = r.add(Compare { f: Some(Binary::LessOrEqual), swap: false }, &[column, row])?;
+    additive(r, seen)
+}
