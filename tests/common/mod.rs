@@ -31,6 +31,25 @@ pub const VISION_AND_TABULAR: &[&str] = &[
     "textcnn",
 ];
 
+/// Transformers: encoders, decoders, both, with text or pictures.
+pub const SEQUENCE: &[&str] = &[
+    "vit",
+    "vit_hf",
+    "bert",
+    "bert_sdpa",
+    "albert",
+    "roberta",
+    "distilbert",
+    "electra",
+    "xlnet",
+    "llama",
+    "llama_sdpa",
+    "llama_past",
+    "gpt2",
+    "qwen3",
+    "t5",
+];
+
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -58,7 +77,7 @@ pub struct ZooModel {
 pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
     let Some(zoo) = zoo() else { return vec![] };
     let mut models = vec![];
-    for folder in ["v4.48", "torch2.9"] {
+    for folder in ["v4.48", "v4.57", "torch2.9"] {
         for name in names {
             for via in ["ts", "dynamo"] {
                 let file = |suffix: &str| zoo.join(folder).join(format!("{name}.{suffix}"));
@@ -66,7 +85,8 @@ pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
                     let own = file(suffix);
                     if own.exists() { own } else { zoo.join("v4.48").join(format!("{name}.{suffix}")) }
                 };
-                if file(&format!("{via}.onnx")).exists() {
+                // What ONNX Runtime could not run has no recorded outputs.
+                if file(&format!("{via}.onnx")).exists() && file(&format!("{via}.out.npz")).exists() {
                     models.push(ZooModel {
                         name: format!("{folder}/{name}.{via}"),
                         model: file(&format!("{via}.onnx")),
@@ -191,4 +211,18 @@ pub fn onnx_runtime(jobs: &[(PathBuf, PathBuf)]) -> Option<Vec<Tensors>> {
         String::from_utf8_lossy(&run.stderr)
     );
     Some((0..jobs.len()).map(|i| npz(&out(i))).collect())
+}
+
+/// One row of a batch, as a batch of one.
+pub fn pick(t: &Tensor, row: usize) -> Tensor {
+    rows(t, &[row])
+}
+
+/// Some rows of a batch, in the given order.
+pub fn rows(t: &Tensor, order: &[usize]) -> Tensor {
+    let mut dims = t.dims().to_vec();
+    let count = std::mem::replace(&mut dims[0], order.len());
+    let bytes = t.bytes().len() / count;
+    let picked: Vec<u8> = order.iter().flat_map(|r| &t.bytes()[r * bytes..][..bytes]).copied().collect();
+    Tensor::from_bytes(t.dtype(), dims, std::sync::Arc::new(picked)).unwrap()
 }

@@ -6,9 +6,8 @@ use dlbc_ops::prim::AttentionGeometry;
 use rayon::prelude::*;
 use tract_onnx::tract_core::internal::*;
 
-use super::exponential::exp;
 use super::gemm::{Matrix, gemm, gemm_add};
-use super::loops::guarded_div;
+use super::loops::{guarded_div, softmax_row};
 use super::parallel::{Tile, chunks, made, with_scratch};
 
 /// Elements of a block of weights.
@@ -129,20 +128,11 @@ impl Shape {
     }
 
     fn softmax(&self, p: &mut [f32]) {
-        let max = p.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
-        if self.geometry.guard && max == f32::NEG_INFINITY {
+        if self.geometry.guard && p.iter().all(|s| *s == f32::NEG_INFINITY) {
             p.fill(0.0);
-            return;
+        } else {
+            softmax_row(p);
         }
-        p.iter_mut().for_each(|s| *s -= max);
-        exp(p);
-        // Lanes add up apart, which rounds less than one long sum.
-        let mut lanes = [0.0f32; 16];
-        for chunk in p.chunks(16) {
-            lanes.iter_mut().zip(chunk).for_each(|(l, s)| *l += s);
-        }
-        let sum: f32 = lanes.iter().sum();
-        p.iter_mut().for_each(|s| *s /= sum);
     }
 }
 

@@ -119,6 +119,10 @@ impl Kernel {
             Prim::Binary(Binary::GuardedDiv) => broadcast(loops::guarded_div),
             Prim::Binary(Binary::Div) => broadcast(|a, b| a / b),
             Prim::Reduce { kind: Reduction::Sum, axes, .. } => make(&|y| loops::sum(x[0], shape(0), axes, y)),
+            Prim::Softmax { axis } => {
+                let inner = self.dims[axis + 1..].iter().product();
+                make(&|y| loops::softmax(x[0], self.dims[*axis], inner, y))
+            }
             Prim::WindowMax(w) => make(&|y| loops::window_max(&taps(w, shape(0), &self.dims), x[0], y)),
             Prim::WindowSum(w) => make(&|y| loops::window_sum(&taps(w, shape(0), &self.dims), x[0], y)),
             Prim::WindowMaxShare(w) => {

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::columns::Taps;
+use super::exponential::exp;
 use super::parallel::{chunks, with_scratch};
 
 /// `r / z`, 0 where `z` is 0.
@@ -47,6 +48,44 @@ pub fn broadcast(
         }
         advance(&mut index, outer);
     }
+}
+
+/// Softmax over an axis of `n` elements that lie `inner` apart.
+pub fn softmax(x: &[f32], n: usize, inner: usize, y: &mut [f32]) {
+    // Whole groups of rows, enough for a task.
+    let size = (n * inner).max(1);
+    let task_size = size * (1usize << 12).div_ceil(size);
+    chunks(y, task_size, |task, y| {
+        let from = &x[task * task_size..][..y.len()];
+        if inner == 1 {
+            y.copy_from_slice(from);
+            y.chunks_mut(n).for_each(softmax_row);
+            return;
+        }
+        with_scratch(n, |row| {
+            for (from, y) in from.chunks(size).zip(y.chunks_mut(size)) {
+                for i in 0..inner {
+                    row.iter_mut().zip(from[i..].iter().step_by(inner)).for_each(|(to, x)| *to = *x);
+                    softmax_row(row);
+                    y[i..].iter_mut().step_by(inner).zip(row.iter()).for_each(|(y, p)| *y = *p);
+                }
+            }
+        });
+    });
+}
+
+/// Softmax of a row, in place. The order of the sum depends on its length alone, not on where it lies in memory.
+pub fn softmax_row(p: &mut [f32]) {
+    let max = p.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+    p.iter_mut().for_each(|s| *s -= max);
+    exp(p);
+    // Lanes add up apart, which rounds less than one long sum.
+    let mut lanes = [0.0f32; 16];
+    for chunk in p.chunks(16) {
+        lanes.iter_mut().zip(chunk).for_each(|(l, s)| *l += s);
+    }
+    let sum: f32 = lanes.iter().sum();
+    p.iter_mut().for_each(|s| *s /= sum);
 }
 
 fn advance(index: &mut [usize], dims: &[usize]) {

@@ -169,11 +169,6 @@ impl Wiring<'_> {
             Prim::Reduce { kind, axes, keep } if float => {
                 self.reduce(&name, *kind, axes, *keep, v, &operands)
             }
-            Prim::Softmax { axis } => {
-                let op =
-                    ops::nn::Softmax { axes: tvec!(*axis), quant_output_dt: None, kind: Default::default() };
-                self.wire(&name, op, &[self.values[&operands[0]]])
-            }
             Prim::Attention(geometry) => {
                 let op = Attention(self.attention(*geometry, &operands[..3], operands.get(3)));
                 let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
