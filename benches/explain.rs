@@ -63,10 +63,15 @@ fn tensors(path: &str) -> Tensors {
     let names = npz.names().unwrap();
     let mut made = Tensors::new();
     for name in names {
-        let array: ArrayD<f32> = npz.by_name::<OwnedRepr<f32>, IxDyn>(&name).unwrap();
         let key = name.strip_suffix(".npy").unwrap_or(&name).to_string();
-        let values: Vec<f32> = array.iter().copied().collect();
-        made.insert(key, Tensor::from_f32(array.shape(), &values));
+        let tensor = match npz.by_name::<OwnedRepr<f32>, IxDyn>(&name) {
+            Ok(array) => Tensor::from_f32(array.shape(), &array.iter().copied().collect::<Vec<f32>>()),
+            Err(_) => {
+                let array: ArrayD<i64> = npz.by_name::<OwnedRepr<i64>, IxDyn>(&name).unwrap();
+                Tensor::from_i64(array.shape(), &array.iter().copied().collect::<Vec<i64>>())
+            }
+        };
+        made.insert(key, tensor);
     }
     made
 }

@@ -430,6 +430,160 @@ def resizes(c: Cases) -> None:
                                    nearest_mode="floor")], {"x": r("x", 3, 2, 4, 5)}, {"s": f32(1, 1, 2, 2)}, symbolic=True)
 
 
+def einsums(c: Cases) -> None:
+    def two(name: str, equation: str, a: tuple[int, ...], b: tuple[int, ...]) -> None:
+        """Once with a weight on the right, once on the left, once with two computed operands."""
+        for weight in ["right", "left", "none"]:
+            x, w = r("x", *a), r("w", *b)
+            inputs = {"x": x} if weight == "right" else {"w": w} if weight == "left" else {"x": x, "w": w}
+            rest = {"w": w} if weight == "right" else {"x": x} if weight == "left" else {}
+            c.add(f"einsum_{name}_{weight}", [node("Einsum", ["x", "w"], ["y"], equation=equation)], inputs, rest)
+
+    two("linear", "bi,io->bo", (2, 3), (3, 4))
+    two("heads", "ibh,hnd->ibnd", (3, 2, 6), (6, 2, 3))
+    two("merge_heads", "ibnd,hnd->ibh", (3, 2, 2, 3), (6, 2, 3))
+    two("scores", "ibnd,jbnd->bnij", (3, 2, 2, 4), (5, 2, 2, 4))
+    two("mix", "bnij,jbnd->ibnd", (2, 2, 3, 5), (5, 2, 2, 4))
+    two("outer", "i,j->ij", (3,), (4,))
+    two("sum_of_one", "ij,kj->i", (3, 4), (2, 4))
+    two("elementwise", "bij,bij->bij", (2, 3, 4), (2, 3, 4))
+    two("implicit", "ij,jk", (3, 4), (4, 2))
+    two("ellipsis", "...ij,...jk->...ik", (2, 3, 4), (2, 4, 5))
+    for name, equation in [("transpose", "ijk->kij"), ("sum", "ijk->ik"), ("total", "ijk->"), ("spaces", " i j k -> j k ")]:
+        c.add(f"einsum_{name}", [node("Einsum", ["x"], ["y"], equation=equation)], {"x": r("x", 2, 3, 4)})
+
+
+def triangles(c: Cases) -> None:
+    x = r("x", 2, 4, 5)
+    for upper in [0, 1]:
+        for k in [-2, 0, 1]:
+            c.one(f"trilu_{upper}_{k}", "Trilu", x, np.array(k, np.int64), upper=upper)
+    c.one("trilu_default", "Trilu", x)
+    c.add("trilu_boolean", [node("Greater", ["x", "w"], ["g"]), node("Trilu", ["g"], ["t"], upper=0), node("Where", ["t", "x", "w"], ["y"])],
+          {"x": x}, {"w": f32(0.1)})
+    for exclusive in [0, 1]:
+        for reverse in [0, 1]:
+            c.one(f"cumsum_{exclusive}{reverse}", "CumSum", x, np.array(1, np.int64), exclusive=exclusive, reverse=reverse)
+    c.one("cumsum_last", "CumSum", x, np.array(-1, np.int64))
+    c.add("cumsum_of_a_mask", [node("Cast", ["m"], ["i"], to=TensorProto.INT32), node("CumSum", ["i", "axis"], ["p"]),
+                               node("Gather", ["table", "p"], ["h"]), node("Mul", ["h", "x"], ["y"])],
+          {"x": r("x", 2, 4, 3), "m": np.array([[1, 1, 0, 1], [0, 1, 1, 1]], np.int64)}, {"axis": np.array(1, np.int64), "table": r("t", 6, 3)})
+    c.add("eye_like", [node("EyeLike", ["x"], ["e"], k=1), node("Add", ["e", "x"], ["y"])], {"x": r("x", 3, 4)})
+    c.add("range_down", [node("Shape", ["x"], ["s"]), node("Gather", ["s", "one"], ["n"]), node("Neg", ["n"], ["m"]),
+                         node("Range", ["n", "m", "minus"], ["r"]), node("Cast", ["r"], ["f"], to=TensorProto.FLOAT),
+                         node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=1), node("Mul", ["mean", "f"], ["y"])],
+          {"x": x}, {"one": np.array(1, np.int64), "minus": np.array(-1, np.int64)}, symbolic=True)
+    c.add("slice_from_minus_length", [node("Shape", ["x"], ["s"], start=0, end=1), node("Neg", ["s"], ["m"]),
+                                      node("Slice", ["x", "m", "end", "axis"], ["y"])], {"x": x},
+          {"end": i64(2**63 - 1), "axis": i64(0)}, symbolic=True)
+    dirty = np.array([[1, np.nan, 3], [np.nan, np.inf, -np.inf]], np.float32)
+    c.add("is_nan", [node("Add", ["x", "w"], ["h"]), node("IsNaN", ["h"], ["n"]), node("Where", ["n", "x", "zero"], ["y"])],
+          {"x": r("x", 2, 3)}, {"w": dirty, "zero": np.float32(0)})
+    for positive in [0, 1]:
+        for negative in [0, 1][positive == 0:]:
+            c.add(f"is_inf_{positive}{negative}", [node("Add", ["x", "w"], ["h"]), node("IsInf", ["h"], ["n"], detect_positive=positive, detect_negative=negative),
+                                                   node("Where", ["n", "x", "zero"], ["y"])], {"x": r("x", 2, 3)}, {"w": dirty, "zero": np.float32(0)})
+
+
+def scatters(c: Cases) -> None:
+    x = r("x", 4, 3, 5)
+    rows = np.array([[2], [0], [-1]], np.int64)
+    pairs = np.array([[[0, 1], [3, 2]], [[2, 0], [-1, -1]]], np.int64)
+
+    def cases(name: str, at: np.ndarray, shape: tuple[int, ...], **attributes: Any) -> None:
+        u = r("u", *shape)
+        for live in ["data", "updates", "both"]:
+            inputs = {"x": x} if live == "data" else {"u": u} if live == "updates" else {"x": x, "u": u}
+            rest = {"u": u} if live == "data" else {"x": x} if live == "updates" else {}
+            c.add(f"scatter_nd_{name}_{live}", [node("ScatterND", ["x", "i", "u"], ["y"], **attributes)], inputs, {"i": at, **rest}, opset=16)
+
+    cases("rows", rows, (3, 3, 5))
+    cases("pairs", pairs, (2, 2, 5))
+    cases("add", np.array([[2], [0], [2]], np.int64), (3, 3, 5), reduction="add")
+
+
+def attentions(c: Cases) -> None:
+    """The forms in which exporters write attention; all but the last two are recovered as one operator."""
+    b, h, m, n, d, e = 2, 2, 3, 5, 4, 6
+    live = {"q": r("q", b, h, m, d), "k": r("k", b, h, n, d), "v": r("v", b, h, n, e)}
+    keep = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], bool).reshape(b, 1, 1, n)
+    additive = np.where(keep, 0, -np.inf).astype(np.float32)
+    turn = node("Transpose", ["k"], ["t"], perm=[0, 1, 3, 2])
+    score, mix = node("MatMul", ["q", "t"], ["s"]), node("MatMul", ["p", "v"], ["y"])
+    soft = node("Softmax", ["w"], ["p"], axis=-1)
+    two = np.float32(2)
+    c.add("attention_plain", [turn, node("MatMul", ["q", "t"], ["w"]), soft, mix], live)
+    c.add("attention_divided", [turn, score, node("Div", ["s", "c"], ["w"]), soft, mix], live, {"c": two})
+    c.add("attention_masked", [turn, score, node("Div", ["s", "c"], ["a"]), node("Add", ["a", "mask"], ["w"]), soft, mix], live,
+          {"c": two, "mask": additive})
+    c.add("attention_masked_then_scaled", [turn, score, node("Add", ["mask", "s"], ["a"]), node("Mul", ["a", "c"], ["w"]), soft, mix], live,
+          {"c": two, "mask": r("mask", b, 1, m, n)})
+    c.add("attention_where", [turn, score, node("Where", ["keep", "s", "low"], ["w"]), soft, mix], live,
+          {"keep": keep, "low": np.float32(-np.inf)})
+    c.add("attention_where_not", [turn, score, node("Where", ["drop", "low", "s"], ["w"]), soft, mix], live,
+          {"drop": ~keep, "low": np.float32(-3.4028235e38)})
+    c.add("attention_both_sides", [node("Mul", ["q", "c"], ["qc"]), turn, node("Mul", ["t", "c"], ["tc"]), node("MatMul", ["qc", "tc"], ["s"]),
+                                   node("Add", ["s", "mask"], ["w"]), soft, mix], live, {"c": np.float32(0.7), "mask": additive})
+    nothing = np.where(np.arange(m).reshape(1, 1, m, 1) == 1, -np.inf, 0).astype(np.float32) + np.zeros((1, 1, m, n), np.float32)
+    c.add("attention_guarded", [turn, score, node("Add", ["s", "mask"], ["w"]), node("Softmax", ["w"], ["p0"], axis=-1), node("IsNaN", ["p0"], ["nan"]),
+                                node("Where", ["nan", "zero", "p0"], ["p"]), mix], live, {"mask": nothing, "zero": np.float32(0)})
+    flat = {"x": r("x", b, m, 12)}
+    heads = [node("Split", ["h"], ["q0", "k0", "v0"], axis=-1)]
+    for name in "qkv":
+        heads += [node("Reshape", [name + "0", "heads"], [name + "1"]), node("Transpose", [name + "1"], [name], perm=[0, 2, 1, 3])]
+    packed = [node("MatMul", ["x", "weight"], ["h0"]), node("Add", ["h0", "bias"], ["h"]), *heads,
+              node("Transpose", ["k1"], ["t"], perm=[0, 2, 3, 1]), score, node("Mul", ["s", "c"], ["w"]), soft, node("MatMul", ["p", "v"], ["o"]),
+              node("Transpose", ["o"], ["o1"], perm=[0, 2, 1, 3]), node("Reshape", ["o1", "merged"], ["y"])]
+    weights = {"weight": r("weight", 12, 24), "bias": r("bias", 24), "heads": i64(0, 0, 2, 4), "merged": i64(0, 0, 8), "c": np.float32(0.5)}
+    c.add("attention_packed", packed, flat, weights, symbolic=True)
+    grouped = {"q": r("q", b, 4, m, d), "k0": r("k", b, 2, n, d), "v0": r("v", b, 2, n, e)}
+    repeat = []
+    for name, width in [("k", d), ("v", e)]:
+        repeat += [node("Unsqueeze", [name + "0", "two"], [name + "1"]), node("Expand", [name + "1", "wide_" + name], [name + "2"]),
+                   node("Reshape", [name + "2", "flat_" + name], [name])]
+    sizes = {"two": i64(2), "wide_k": i64(b, 2, 2, n, d), "wide_v": i64(b, 2, 2, n, e), "flat_k": i64(b, 4, n, d), "flat_v": i64(b, 4, n, e)}
+    c.add("attention_grouped", [*repeat, turn, score, node("Mul", ["s", "c"], ["w"]), soft, mix], grouped, {**sizes, "c": np.float32(0.5)})
+    c.add("attention_softcap", [turn, score, node("Tanh", ["s"], ["a"]), node("Mul", ["a", "c"], ["w"]), soft, mix], live, {"c": np.float32(5)})
+    c.add("attention_two_scores", [turn, score, node("Einsum", ["q", "r"], ["s2"], equation="bhmd,hnd->bhmn"), node("Add", ["s", "s2"], ["w"]), soft, mix],
+          live, {"r": r("r", h, n, d)})
+
+    def op23(name: str, inputs: Arrays, weights: Arrays, operands: list[str], **attributes: Any) -> None:
+        c.add(f"attention_23_{name}", [node("Attention", operands, ["y"], **attributes)], inputs, weights, opset=23)
+
+    op23("plain", live, {}, ["q", "k", "v"])
+    op23("scaled", live, {}, ["q", "k", "v"], scale=0.3)
+    op23("mask", live, {"mask": np.broadcast_to(additive, (b, 1, m, n)).copy()}, ["q", "k", "v", "mask"])
+    op23("boolean_mask", live, {"mask": np.broadcast_to(keep, (b, 1, m, n)).copy()}, ["q", "k", "v", "mask"])
+    op23("causal", {**live, "q": r("q", b, h, n, d)}, {}, ["q", "k", "v"], is_causal=1)
+    op23("softcap", live, {}, ["q", "k", "v"], softcap=2.0)
+    op23("grouped", {"q": r("q", b, 4, m, d), "k": live["k"], "v": live["v"]}, {}, ["q", "k", "v"])
+    three = {"q": r("q", b, m, 4 * d), "k": r("k", b, n, 2 * d), "v": r("v", b, n, 2 * e)}
+    op23("rank_3", three, {}, ["q", "k", "v"], q_num_heads=4, kv_num_heads=2)
+    c.add("attention_23_past", [node("Attention", ["q", "k", "v", "", "pk", "pv"], ["y", "nk", "nv"], is_causal=1)],
+          {**live, "pk": r("pk", b, h, 2, d), "pv": r("pv", b, h, 2, e)}, opset=23, outputs=("y", "nk", "nv"))
+
+
+def recovered_norms(c: Cases) -> None:
+    """Normalisations in the pieces that exporters write."""
+    x, g, o = r("x", 2, 3, 8), r("g", 8), r("o", 8)
+    eps, two = {"e": np.float32(1e-5)}, {"t": np.float32(2)}
+    rms = [node("Pow", ["x", "t"], ["sq"]), node("ReduceMean", ["sq"], ["v"], axes=[-1], keepdims=1), node("Add", ["v", "e"], ["ve"]),
+           node("Sqrt", ["ve"], ["sd"])]
+    c.add("rms_reciprocal", [*rms, node("Reciprocal", ["sd"], ["ir"]), node("Mul", ["x", "ir"], ["n"]), node("Mul", ["g", "n"], ["y"])],
+          {"x": x}, {"g": g, **eps, **two})
+    c.add("rms_divided", [*rms, node("Div", ["x", "sd"], ["n"]), node("Mul", ["n", "g"], ["y"])], {"x": x}, {"g": g, **eps, **two})
+    c.add("rms_one_over", [*rms, node("Div", ["one", "sd"], ["ir"]), node("Mul", ["x", "ir"], ["y"])], {"x": x}, {"one": np.float32(1), **eps, **two})
+    c.add("rms_of_product", [node("Mul", ["x", "x"], ["sq"]), *rms[1:], node("Div", ["x", "sd"], ["y"])], {"x": x}, eps)
+    layer = [node("ReduceMean", ["x"], ["m"], axes=[-1], keepdims=1), node("Sub", ["x", "m"], ["d"]), node("Pow", ["d", "t"], ["sq"]), *rms[1:]]
+    c.add("layer_norm_pieces", [*layer, node("Div", ["d", "sd"], ["n"]), node("Mul", ["n", "g"], ["s"]), node("Add", ["s", "o"], ["y"])],
+          {"x": x}, {"g": g, "o": o, **eps, **two})
+    c.add("layer_norm_two_differences", [*layer, node("Sub", ["x", "m"], ["d2"]), node("Div", ["d2", "sd"], ["n"]), node("Mul", ["n", "g"], ["y"])],
+          {"x": x}, {"g": g, **eps, **two})
+    c.add("gelu_tanh_pieces", [node("Pow", ["x", "three"], ["c"]), node("Mul", ["c", "k"], ["ck"]), node("Add", ["x", "ck"], ["u"]), node("Mul", ["u", "s"], ["us"]),
+                               node("Tanh", ["us"], ["th"]), node("Add", ["th", "one"], ["p"]), node("Mul", ["x", "half"], ["hx"]), node("Mul", ["hx", "p"], ["y"])],
+          {"x": x}, {"three": np.float32(3), "k": np.float32(0.044715), "s": np.float32((2 / np.pi) ** 0.5), "one": np.float32(1), "half": np.float32(0.5)})
+
+
 def refused(c: Cases) -> None:
     """Operators that are not supported: the compiler must say which."""
     x = r("x", 1, 2, 7)
@@ -440,17 +594,16 @@ def refused(c: Cases) -> None:
     c.one("refused_Acosh", "Acosh", abs(x) + 1)
     c.one("refused_LpPool", "LpPool", x, kernel_shape=[3])
     c.one("refused_GlobalLpPool", "GlobalLpPool", x)
-    c.one("refused_CumSum", "CumSum", x, np.array(1, np.int64))
     c.one("refused_LpNormalization", "LpNormalization", x)
-    c.one("refused_Trilu", "Trilu", r("x", 3, 3))
     c.one("refused_Resize", "Resize", r("x", 1, 2, 3, 3), None, f32(1, 1, 2, 2), mode="linear")
     c.add("refused_TopK", [node("TopK", ["x", "k"], ["y", "i"])], {"x": x}, {"k": i64(2)})
-    c.add("refused_Einsum", [node("Einsum", ["x", "w"], ["y"], equation="nci,io->nco")], {"x": x}, {"w": r("w", 7, 3)})
+    c.add("refused_Einsum", [node("Einsum", ["x", "x", "w"], ["y"], equation="nci,nco,io->nco")], {"x": x}, {"w": r("w", 7, 7)})
     c.add("refused_GatherElements", [node("GatherElements", ["x", "i"], ["y"], axis=2)], {"x": x},
           {"i": np.array([[[0, 3], [5, 1]]], np.int64)})
 
 
-GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, resizes, refused]
+GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, resizes, einsums,
+          triangles, scatters, attentions, recovered_norms, refused]
 
 if __name__ == "__main__":
     main()

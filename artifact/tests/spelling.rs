@@ -8,7 +8,10 @@ use std::collections::BTreeMap;
 
 use common::{Run, difference, dim, dims, expected, onnx_runtime, program, python, ty, values};
 use dlbc_ops::graph::Value;
-use dlbc_ops::prim::{Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::prim::{
+    AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Unary,
+    Window,
+};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Bindings, DType, Dim, Tensor};
 
@@ -35,7 +38,7 @@ impl Cases {
         let name = format!("{prim:?} {types:?}");
         self.add(&name, sizes, |b| {
             let inputs: Vec<Value> =
-                types.iter().zip(["a", "b", "c"]).map(|(t, n)| b.input(n, ty(t))).collect();
+                types.iter().zip(["a", "b", "c", "d", "e"]).map(|(t, n)| b.input(n, ty(t))).collect();
             vec![b.add(prim, &inputs)]
         });
     }
@@ -431,6 +434,39 @@ fn movement() {
     }
     let mode = PadMode::Constant(2.0);
     cases.prim(Prim::Pad { before: dims(&["1"]), after: dims(&["0"]), mode }, &["i64[n]"], &["n=2"]);
+    cases.check();
+}
+
+#[test]
+fn attentions() {
+    let mut cases = Cases::default();
+    let (q, k, v, y) = ("f32[n,2,h,4]", "f32[n,2,5,4]", "f32[n,2,5,3]", "f32[n,2,h,3]");
+    for guard in [false, true] {
+        let geometry = AttentionGeometry { scale: 0.3, guard };
+        for mask in [None, Some("f32[n,1,1,5]"), Some("f32[h,5]"), Some("f32[1,2,h,1]")] {
+            let types: Vec<&str> = [q, k, v].into_iter().chain(mask).collect();
+            cases.prim(Prim::Attention(geometry), &types, &["n=2 h=3"]);
+            let types: Vec<&str> = [q, k, v, y].into_iter().chain(mask).collect();
+            for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
+            {
+                for value in [0.5, 1.0] {
+                    cases.prim(Prim::AttentionShare { geometry, value, of }, &types, &["n=2 h=3"]);
+                }
+            }
+        }
+    }
+    cases.check();
+}
+
+#[test]
+fn overwriting() {
+    let mut cases = Cases::default();
+    for (data, rest) in [("5", ""), ("6,2", ",2"), ("5,n,3", ",n,3")] {
+        for index in ["i64", "i32"] {
+            let types = [format!("f32[{data}]"), format!("{index}[1]"), format!("f32[1{rest}]")];
+            cases.prim(Prim::Overwrite, &[&types[0], &types[1], &types[2]], &["n=2"]);
+        }
+    }
     cases.check();
 }
 

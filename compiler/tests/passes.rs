@@ -2,8 +2,11 @@
 
 use dlbc_compiler::canonical::CANONICAL;
 use dlbc_ops::graph::{Graph, Origin, Value};
-use dlbc_ops::op::{Activation, Add, BatchNorm, Conv, Div, Function, Linear, Mul, Op};
-use dlbc_ops::prim::{ConvGeometry, Unary, Window};
+use dlbc_ops::op::{
+    Activation, Add, Arithmetic, BatchNorm, Compare, Conv, Div, Function, Linear, MatMul, Mul, Op, Reduce,
+    ReduceKind, Select, Softmax, Sub, Transpose,
+};
+use dlbc_ops::prim::{Binary, ConvGeometry, Unary, Window};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 use insta::{allow_duplicates, assert_snapshot};
 
@@ -409,4 +412,202 @@ fn remove_unused_leaves_alone() {
     let x = m.input("x", &[4, 3]);
     let y = m.unary("out", Unary::Relu, x);
     m.untouched("remove_unused", y);
+}
+
+/// `x / √(mean(x²) + ε)` with its pieces in `m`.
+fn rms(m: &mut Model, x: Value, shift: f32) -> (Value, Value) {
+    let (two, epsilon) = (m.constant("two", &[], &[2.0]), m.constant("epsilon", &[], &[shift]));
+    let square = m.add("square", Arithmetic { f: Binary::Pow }, &[x, two]);
+    let mean = m.add("mean", Reduce { kind: ReduceKind::Mean, axes: vec![1], keep: true }, &[square]);
+    let sum = m.add("sum", Add, &[mean, epsilon]);
+    let std = m.unary("std", Unary::Sqrt, sum);
+    (std, m.add("quotient", Div, &[x, std]))
+}
+
+#[test]
+fn recover_norm_by_the_root_mean_square() {
+    let mut m = Model::default();
+    let (x, weight) = (m.input("x", &[4, 3]), m.ones("weight", &[3]));
+    let (_, quotient) = rms(&mut m, x, 1e-6);
+    let y = m.add("y", Mul, &[weight, quotient]);
+    assert_snapshot!(m.after("recover_norm", y), @r"
+    graph (x: f32[4,3]) -> (y) {
+      square = Pow(x, #two: f32[]) : f32[4,3]
+      mean = ReduceMean(square) axes=[1] keep=true : f32[4,1]
+      sum = Add(mean, #epsilon: f32[]) : f32[4,1]
+      std = Sqrt(sum) : f32[4,1]
+      quotient = Div(x, std) : f32[4,3]
+      y = LayerNorm(x, #weight: f32[3]) axes=[1] epsilon=1e-6 rms : f32[4,3]   // from std, quotient, sum, mean, square, y
+    }
+    ");
+}
+
+#[test]
+fn recover_norm_of_a_layer() {
+    let mut m = Model::default();
+    let (x, weight, bias) = (m.input("x", &[4, 3]), m.ones("weight", &[3]), m.ones("bias", &[3]));
+    let mean = m.add("centre", Reduce { kind: ReduceKind::Mean, axes: vec![1], keep: true }, &[x]);
+    let centred = m.add("centred", Sub, &[x, mean]);
+    let (_, quotient) = rms(&mut m, centred, 1e-5);
+    let scaled = m.add("scaled", Mul, &[quotient, weight]);
+    let y = m.add("y", Add, &[scaled, bias]);
+    assert_snapshot!(m.after("recover_norm", y), @r"
+    graph (x: f32[4,3]) -> (y) {
+      centre = ReduceMean(x) axes=[1] keep=true : f32[4,1]
+      centred = Sub(x, centre) : f32[4,3]
+      square = Pow(centred, #two: f32[]) : f32[4,3]
+      mean = ReduceMean(square) axes=[1] keep=true : f32[4,1]
+      sum = Add(mean, #epsilon: f32[]) : f32[4,1]
+      std = Sqrt(sum) : f32[4,1]
+      quotient = Div(centred, std) : f32[4,3]
+      scaled = Mul(quotient, #weight: f32[3]) : f32[4,3]
+      y = LayerNorm(x, #weight: f32[3], #bias: f32[3]) axes=[1] epsilon=1e-5 : f32[4,3]   // from std, quotient, sum, mean, square, centred, scaled, y
+    }
+    ");
+}
+
+#[test]
+fn recover_norm_leaves_alone() {
+    // Nothing is divided.
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let (std, _) = rms(&mut m, x, 1e-6);
+    let y = m.add("out", Mul, &[x, std]);
+    let quotient = m.0.find("quotient").expect("the quotient");
+    m.0.remove(quotient.node);
+    m.untouched("recover_norm", y);
+    // Another value is divided.
+    let mut m = Model::default();
+    let (x, z) = (m.input("x", &[4, 3]), m.input("z", &[4, 3]));
+    let (std, quotient) = rms(&mut m, x, 1e-6);
+    m.0.remove(quotient.node);
+    let y = m.add("out", Div, &[z, std]);
+    m.untouched("recover_norm", y);
+    // What is added is no epsilon.
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let (_, y) = rms(&mut m, x, 1.0);
+    m.untouched("recover_norm", y);
+}
+
+#[test]
+fn recover_gelu_by_the_tanh_formula() {
+    let mut m = Model::default();
+    let x = m.input("x", &[4, 3]);
+    let scalar = |m: &mut Model, name: &str, v: f64| m.constant(name, &[], &[v as f32]);
+    let (three, k) = (scalar(&mut m, "three", 3.0), scalar(&mut m, "k", 0.044_715));
+    let (root, one) =
+        (scalar(&mut m, "root", (2.0 / std::f64::consts::PI).sqrt()), scalar(&mut m, "one", 1.0));
+    let half = scalar(&mut m, "half", 0.5);
+    let cube = m.add("cube", Arithmetic { f: Binary::Pow }, &[x, three]);
+    let small = m.add("small", Mul, &[cube, k]);
+    let sum = m.add("sum", Add, &[x, small]);
+    let scaled = m.add("scaled", Mul, &[sum, root]);
+    let tanh = m.unary("tanh", Unary::Tanh, scaled);
+    let plus = m.add("plus", Add, &[tanh, one]);
+    let left = m.add("left", Mul, &[x, half]);
+    let y = m.add("y", Mul, &[left, plus]);
+    assert_snapshot!(m.after("recover_gelu", y), @r"
+    graph (x: f32[4,3]) -> (y) {
+      cube = Pow(x, #three: f32[]) : f32[4,3]
+      small = Mul(cube, #k: f32[]) : f32[4,3]
+      sum = Add(x, small) : f32[4,3]
+      scaled = Mul(sum, #root: f32[]) : f32[4,3]
+      left = Mul(x, #half: f32[]) : f32[4,3]
+      y = Gelu(x) tanh: true : f32[4,3]   // from tanh, plus, y
+    }
+    ");
+}
+
+/// Queries, keys and values, and the keys transposed.
+fn operands(m: &mut Model) -> [Value; 4] {
+    let (q, k, v) = (m.input("q", &[2, 3, 4]), m.input("k", &[2, 5, 4]), m.input("v", &[2, 5, 6]));
+    let turned = m.add("turned", Transpose { perm: vec![0, 2, 1] }, &[k]);
+    [q, k, v, turned]
+}
+
+const SOFTMAX: Softmax = Softmax { axis: 2, log: false };
+
+#[test]
+fn recover_attention_with_scale_and_mask() {
+    let mut m = Model::default();
+    let [q, _, v, turned] = operands(&mut m);
+    let (scale, mask) = (m.constant("scale", &[], &[2.0]), m.constant("mask", &[1, 1, 5], &[0.0; 5]));
+    let scores = m.add("scores", MatMul, &[q, turned]);
+    let scaled = m.add("scaled", Div, &[scores, scale]);
+    let masked = m.add("masked", Add, &[scaled, mask]);
+    let weights = m.add("weights", SOFTMAX, &[masked]);
+    let y = m.add("y", MatMul, &[weights, v]);
+    assert_snapshot!(m.after("recover_attention", y), @r"
+    graph (q: f32[2,3,4], k: f32[2,5,4], v: f32[2,5,6]) -> (y) {
+      turned = Transpose(k) perm=[0, 2, 1] : f32[2,4,5]
+      scores = MatMul(q, turned) : f32[2,3,5]
+      scaled = Div(scores, #scale: f32[]) : f32[2,3,5]
+      masked = Add(scaled, #mask: f32[1,1,5]) : f32[2,3,5]
+      weights = Softmax(masked) axis=2 : f32[2,3,5]
+      y = Attention(q, k, v, #mask: f32[1,1,5]) scale=0.5 : f32[2,3,6]   // from scores, scaled, masked, weights, y
+    }
+    ");
+}
+
+#[test]
+fn recover_attention_with_a_chosen_mask_and_scaled_operands() {
+    let mut m = Model::default();
+    let [q, _, v, turned] = operands(&mut m);
+    let root = m.constant("root", &[], &[0.5]);
+    let (low, zero) = (m.constant("low", &[], &[f32::NEG_INFINITY]), m.constant("zero", &[], &[0.0]));
+    let limit = m.constant("limit", &[3, 5], &[0.0; 15]);
+    let keep = m.add("keep", Compare { f: Some(Binary::Less), swap: false }, &[limit, root]);
+    let (left, right) = (m.add("left", Mul, &[q, root]), m.add("right", Mul, &[turned, root]));
+    let scores = m.add("scores", MatMul, &[left, right]);
+    let masked = m.add("masked", Select, &[keep, scores, low]);
+    let plain = m.add("plain", SOFTMAX, &[masked]);
+    let same = m.add("same", Compare { f: Some(Binary::Equal), swap: false }, &[plain, plain]);
+    let nan = m.add("nan", Compare { f: None, swap: false }, &[same]);
+    let weights = m.add("weights", Select, &[nan, zero, plain]);
+    let y = m.add("y", MatMul, &[weights, v]);
+    assert_snapshot!(m.after("recover_attention", y), @r"
+    graph (q: f32[2,3,4], k: f32[2,5,4], v: f32[2,5,6]) -> (y) {
+      turned = Transpose(k) perm=[0, 2, 1] : f32[2,4,5]
+      keep = Less(#limit: f32[3,5], #root: f32[]) : bool[3,5]
+      left = Mul(q, #root: f32[]) : f32[2,3,4]
+      right = Mul(turned, #root: f32[]) : f32[2,4,5]
+      scores = MatMul(left, right) : f32[2,3,5]
+      masked = Select(keep, scores, #low: f32[]) : f32[2,3,5]
+      plain = Softmax(masked) axis=2 : f32[2,3,5]
+      same = Equal(plain, plain) : bool[2,3,5]
+      nan = Not(same) : bool[2,3,5]
+      weights = Select(nan, #zero: f32[], plain) : f32[2,3,5]
+      plain.mask = Select(keep, #plain.zero: f32[], #low: f32[]) : f32[3,5]
+      y = Attention(q, k, v, plain.mask) scale=0.25 guard : f32[2,3,6]   // from scores, masked, plain, weights, y
+    }
+    ");
+}
+
+#[test]
+fn recover_attention_leaves_alone() {
+    // A mask that carries relevance.
+    let mut m = Model::default();
+    let [q, _, v, turned] = operands(&mut m);
+    let bias = m.input("bias", &[2, 3, 5]);
+    let scores = m.add("scores", MatMul, &[q, turned]);
+    let masked = m.add("masked", Add, &[scores, bias]);
+    let weights = m.add("weights", SOFTMAX, &[masked]);
+    let y = m.add("out", MatMul, &[weights, v]);
+    m.untouched("recover_attention", y);
+    // A function of the scores.
+    let mut m = Model::default();
+    let [q, _, v, turned] = operands(&mut m);
+    let scores = m.add("scores", MatMul, &[q, turned]);
+    let capped = m.unary("capped", Unary::Tanh, scores);
+    let weights = m.add("weights", SOFTMAX, &[capped]);
+    let y = m.add("out", MatMul, &[weights, v]);
+    m.untouched("recover_attention", y);
+    // A softmax over the queries.
+    let mut m = Model::default();
+    let [q, _, v, turned] = operands(&mut m);
+    let scores = m.add("scores", MatMul, &[q, turned]);
+    let weights = m.add("weights", Softmax { axis: 1, log: false }, &[scores]);
+    let y = m.add("out", MatMul, &[weights, v]);
+    m.untouched("recover_attention", y);
 }

@@ -19,10 +19,11 @@ use crate::relevance::{Live, liveness};
 /// Recovers every attention.
 pub fn run(graph: &mut Graph<Op>) -> bool {
     let live = liveness(graph, &Options::default());
+    let mut made = Made::new();
     let mut changed = false;
     for id in graph.topological() {
         if graph.contains(id) && matches!(graph.op(id), Op::Softmax(_)) {
-            changed |= recover(graph, id, &live).is_some();
+            changed |= recover(graph, id, &live, &mut made).is_some();
         }
     }
     changed
@@ -41,6 +42,9 @@ struct Scores {
     parts: Vec<NodeId>,
 }
 
+/// Additive masks by what they were made of: the layers of a model share theirs.
+type Made = HashMap<String, Value>;
+
 #[derive(Clone, Copy)]
 enum Mask {
     /// Added.
@@ -49,7 +53,12 @@ enum Mask {
     Chosen { condition: Value, keeps: bool, other: Value },
 }
 
-fn recover(graph: &mut Graph<Op>, softmax: NodeId, live: &HashMap<Value, Live>) -> Option<()> {
+fn recover(
+    graph: &mut Graph<Op>,
+    softmax: NodeId,
+    live: &HashMap<Value, Live>,
+    made: &mut Made,
+) -> Option<()> {
     let weights = Value { node: softmax, slot: 0 };
     let rank = graph.ty(weights).rank();
     if *graph.op(softmax) != Op::Softmax(Softmax { axis: rank.checked_sub(1)?, log: false }) || rank < 2 {
@@ -80,7 +89,12 @@ fn recover(graph: &mut Graph<Op>, softmax: NodeId, live: &HashMap<Value, Live>) 
     let (q, factor) = unscaled(graph, scores.q);
     let (keys, key_factor) = keys(graph, scores.keys, &name)?;
     let scale = (scores.scale * factor * key_factor) as f32;
-    let mask = mask(graph, &scores.masks, &name)?;
+    let key = key(graph, &scores.masks);
+    let mask = match made.get(&key) {
+        Some(mask) => Some(*mask),
+        None => mask(graph, &scores.masks, &name)?,
+    };
+    made.extend(mask.map(|mask| (key, mask)));
     for (mix, v) in mixes {
         let y = Value { node: mix, slot: 0 };
         let op = Attention { geometry: AttentionGeometry { scale, guard } };
@@ -195,6 +209,18 @@ fn keys(graph: &mut Graph<Op>, turned: Value, name: &str) -> Option<(Value, f64)
     }
     let op = Op::Transpose(Transpose { perm });
     Some((add(graph, op, &format!("{name}.keys"), turned.node, &[from])?, factor))
+}
+
+/// What masks are made of; constants of one number by their value, since each layer may have its own.
+fn key(graph: &Graph<Op>, masks: &[(Mask, f64)]) -> String {
+    let name = |v: Value| single(graph, v).map_or_else(|| format!("{v:?}"), |number| format!("#{number}"));
+    let parts = masks.iter().map(|(mask, factor)| match *mask {
+        Mask::Added(v) => format!("{} {factor}", name(v)),
+        Mask::Chosen { condition, keeps, other } => {
+            format!("{} {keeps} {} {factor}", name(condition), name(other))
+        }
+    });
+    parts.collect::<Vec<_>>().join(", ")
 }
 
 /// One additive mask.
