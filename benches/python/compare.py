@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Times explanations beside ONNX Runtime, PyTorch and zennit, in turns, and prints tables.
+"""Times explanations beside ONNX Runtime, PyTorch, zennit and LXT, in turns, and prints tables.
 
-    benches/python/compare.py [--models resnet50 vgg16] [--threads 2] [--rounds 5] [--json OUT]
+    benches/python/compare.py [--models resnet50 vgg16 bert-base llama-8x1024] [--threads 2] [--rounds 5] [--json OUT]
 
 Run it with the environment of `scripts/python_env.sh --bench`. Builds the bench
 `explain`, writes the models with random weights where they are missing, and gives each
@@ -22,7 +22,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("dlbc_forward", "dlbc_explain")
-PEERS = ("ort_forward", "torch_forward", "torch_grad_input", "zennit_epsilon_plus", "zennit_epsilon_plus_flat")
+PEERS = ("ort_forward", "torch_forward", "torch_grad_input")
+VISION = ("zennit_epsilon_plus", "zennit_epsilon_plus_flat")
+TRANSFORMERS = ("bert-base", "llama-8x1024")
 
 
 def build() -> Path:
@@ -37,7 +39,8 @@ def build() -> Path:
 def model(name: str, cache: Path) -> Path:
     path = cache / "models" / name / "model.onnx"
     if not path.exists():
-        command = [sys.executable, str(ROOT / "scripts/make_models.py"), name, "--out", str(cache / "models")]
+        script = "make_transformers.py" if name in TRANSFORMERS else "make_models.py"
+        command = [sys.executable, str(ROOT / "scripts" / script), name, "--out", str(cache / "models")]
         subprocess.run(command, check=True)
     return path
 
@@ -56,7 +59,7 @@ def once(binary: Path, name: str, onnx: Path, method: str, threads: int, repeats
 
 def main() -> int:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--models", nargs="+", default=["resnet50", "vgg16"])
+    ap.add_argument("--models", nargs="+", default=["resnet50", "vgg16", "bert-base"])
     ap.add_argument("--threads", type=int, default=2)
     ap.add_argument("--rounds", type=int, default=5)
     ap.add_argument("--repeats", type=int, default=7)
@@ -67,7 +70,7 @@ def main() -> int:
     taken = []
     for name in args.models:
         onnx = model(name, args.cache)
-        rows: dict[str, list[dict[str, float]]] = {m: [] for m in (*OURS, *PEERS)}
+        rows: dict[str, list[dict[str, float]]] = {m: [] for m in (*OURS, *PEERS, *(("lxt",) if name in TRANSFORMERS else VISION))}
         for _ in range(args.rounds):
             for method in rows:
                 rows[method].append(once(binary, name, onnx, method, args.threads, args.repeats))

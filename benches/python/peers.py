@@ -13,8 +13,10 @@ input.npz). Every method runs in its own process, so that memory is its own:
   torch_grad_input          gradient x input, weights frozen
   zennit_epsilon_plus       LRP, zennit's EpsilonPlus
   zennit_epsilon_plus_flat  LRP, zennit's EpsilonPlusFlat
+  lxt                       AttnLRP, LXT's patched modules; transformers only
 
-torchvision's models have random weights; they do not change the time.
+The models of torchvision and of transformers have random weights; they do not change the time.
+A transformer is explained at its embeddings, a language model at its last position.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-METHODS = ("ort_forward", "torch_forward", "torch_grad_input", "zennit_epsilon_plus", "zennit_epsilon_plus_flat")
+ZENNIT = ("zennit_epsilon_plus", "zennit_epsilon_plus_flat")
+METHODS = ("ort_forward", "torch_forward", "torch_grad_input", *ZENNIT, "lxt")
+TRANSFORMERS = ("bert-base", "llama-8x1024")
 TARGET = 3  # the class that is explained
 
 
@@ -83,11 +87,55 @@ def prepare_torch(model: str, method: str, threads: int) -> Callable[[], object]
     return lambda: attributor(x, start)
 
 
+def prepare_transformer(model: str, method: str, threads: int, tokens: int) -> Callable[[], object]:
+    import torch
+    import transformers
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    if method == "lxt":
+        import importlib
+
+        from lxt.efficient import monkey_patch
+        family = "bert" if model == "bert-base" else "llama"
+        monkey_patch(importlib.import_module(f"transformers.models.{family}.modeling_{family}"))
+    if model == "bert-base":
+        net = transformers.BertForSequenceClassification(
+            transformers.BertConfig(num_labels=2, attn_implementation="eager"))
+    else:
+        net = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+            num_hidden_layers=8, hidden_size=1024, num_attention_heads=16, num_key_value_heads=8, intermediate_size=2816,
+            vocab_size=32000, attn_implementation="eager", use_cache=False))
+    net.eval()
+    for p in net.parameters():
+        p.requires_grad_(False)
+    ids = torch.randint(0, net.config.vocab_size, (1, tokens))
+    table = net.get_input_embeddings()
+
+    def logits(embedded: object) -> object:
+        out = net(inputs_embeds=embedded).logits
+        return out[0, TARGET % 2] if out.dim() == 2 else out[0, -1, TARGET]
+
+    if method == "torch_forward":
+        def forward() -> object:
+            with torch.no_grad():
+                return logits(table(ids))
+        return forward
+
+    def explain() -> object:
+        leaf = table(ids).clone().requires_grad_(True)
+        (gradient,) = torch.autograd.grad(logits(leaf), leaf)
+        return (gradient * leaf).sum(-1)
+    return explain
+
+
 def measure(args: argparse.Namespace, method: str) -> dict[str, object]:
     """One method, in this process."""
     warnings.filterwarnings("ignore")
     if method == "ort_forward":
         run = prepare_ort(args.onnx, args.threads)
+    elif args.model in TRANSFORMERS:
+        run = prepare_transformer(args.model, method, args.threads, args.tokens)
     else:
         run = prepare_torch(args.model, method, args.threads)
     times, cpu = [], []
@@ -108,14 +156,16 @@ def measure(args: argparse.Namespace, method: str) -> dict[str, object]:
 
 def main() -> int:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--model", choices=["resnet50", "vgg16"], required=True)
+    ap.add_argument("--model", choices=["resnet50", "vgg16", *TRANSFORMERS], required=True)
     ap.add_argument("--onnx", type=Path, help="the model for ort_forward; without it that method is left out")
     ap.add_argument("--method", choices=METHODS, action="append", help="repeatable (default: all)")
+    ap.add_argument("--tokens", type=int, default=128, help="of a transformer's input")
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--repeats", type=int, default=5)
     ap.add_argument("--warmup", type=int, default=1)
     args = ap.parse_args()
-    methods = args.method or [m for m in METHODS if m != "ort_forward" or args.onnx]
+    own = ("lxt",) if args.model not in TRANSFORMERS else ZENNIT
+    methods = args.method or [m for m in METHODS if m not in own and (m != "ort_forward" or args.onnx)]
     if "ort_forward" in methods and not args.onnx:
         ap.error("ort_forward needs --onnx")
 
@@ -125,7 +175,7 @@ def main() -> int:
     failed = 0
     for method in methods:
         command = [sys.executable, __file__, "--model", args.model, "--method", method, "--threads", str(args.threads),
-                   "--repeats", str(args.repeats), "--warmup", str(args.warmup)]
+                   "--repeats", str(args.repeats), "--warmup", str(args.warmup), "--tokens", str(args.tokens)]
         command += ["--onnx", str(args.onnx)] if args.onnx else []
         failed |= subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": str(args.threads)}).returncode
     return 1 if failed else 0
