@@ -5,7 +5,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::*;
 use dlbc_ops::tensor::Tensor;
@@ -26,7 +26,7 @@ fn exports(name: &str) -> Vec<PathBuf> {
     zoo_models(&[name]).into_iter().map(|m| m.model).collect()
 }
 
-fn relevance(model: &PathBuf, inputs: &Tensors, request: &Request) -> Tensors {
+fn relevance(model: &Path, inputs: &Tensors, request: &Request) -> Tensors {
     let program = program(model, "dlb");
     let inputs = inputs_of(&program, inputs);
     explain(&cpu(program, 2), &inputs, request).relevance

@@ -25,9 +25,10 @@ pub enum OpError {
         expected: String,
         /// The found value.
         found: String,
-        /// The dimensions that must be equal, where it is about dimensions.
-        dims: Vec<(Dim, Dim)>,
     },
+    /// Dimensions that do not fit.
+    #[error("{0}")]
+    Unequal(Box<Unequal>),
     /// Two shapes do not broadcast.
     #[error("shapes {a} and {b} do not broadcast")]
     Broadcast {
@@ -36,7 +37,7 @@ pub enum OpError {
         /// The second shape.
         b: String,
         /// The dimensions that must be equal.
-        dims: Vec<(Dim, Dim)>,
+        dims: Box<[(Dim, Dim)]>,
     },
     /// An axis outside the rank.
     #[error("axis {axis} is out of range for rank {rank}")]
@@ -60,12 +61,7 @@ pub enum OpError {
 impl OpError {
     /// A mismatch of something printable.
     pub fn mismatch(what: &str, expected: impl ToString, found: impl ToString) -> OpError {
-        OpError::Mismatch {
-            what: what.into(),
-            expected: expected.to_string(),
-            found: found.to_string(),
-            dims: vec![],
-        }
+        OpError::Mismatch { what: what.into(), expected: expected.to_string(), found: found.to_string() }
     }
 
     /// A mismatch of shapes.
@@ -74,38 +70,53 @@ impl OpError {
             true => differing(&expected.0, &found.0),
             false => vec![],
         };
-        OpError::Mismatch {
+        OpError::Unequal(Box::new(Unequal {
             what: what.into(),
             expected: expected.to_string(),
             found: found.to_string(),
             dims,
-        }
+        }))
     }
 
     /// A mismatch of two dimensions.
     pub fn dims(what: &str, expected: &Dim, found: &Dim) -> OpError {
-        OpError::Mismatch {
+        OpError::Unequal(Box::new(Unequal {
             what: what.into(),
             expected: expected.to_string(),
             found: found.to_string(),
             dims: vec![(expected.clone(), found.clone())],
-        }
+        }))
     }
 
     /// Two shapes that do not broadcast.
     pub fn broadcast(a: &Shape, b: &Shape) -> OpError {
         let common = a.rank().min(b.rank());
         let (from_a, from_b) = (&a.0[a.rank() - common..], &b.0[b.rank() - common..]);
-        OpError::Broadcast { a: a.to_string(), b: b.to_string(), dims: differing(from_a, from_b) }
+        OpError::Broadcast { a: a.to_string(), b: b.to_string(), dims: differing(from_a, from_b).into() }
     }
 
     /// The pairs of dimensions that would have to be equal, when the error is about dimensions alone.
     pub fn unequal(&self) -> &[(Dim, Dim)] {
         match self {
-            OpError::Mismatch { dims, .. } | OpError::Broadcast { dims, .. } => dims,
+            OpError::Unequal(unequal) => &unequal.dims,
+            OpError::Broadcast { dims, .. } => dims,
             _ => &[],
         }
     }
+}
+
+/// Dimensions that would have to be equal.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{what}: {expected} expected, found {found}")]
+pub struct Unequal {
+    /// Which property.
+    pub what: String,
+    /// The expected value.
+    pub expected: String,
+    /// The found value.
+    pub found: String,
+    /// The pairs that differ.
+    pub dims: Vec<(Dim, Dim)>,
 }
 
 fn differing(a: &[Dim], b: &[Dim]) -> Vec<(Dim, Dim)> {

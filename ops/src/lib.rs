@@ -11,4 +11,4 @@ pub mod program;
 pub mod rule;
 pub mod tensor;
 
-pub use error::OpError;
+pub use error::{OpError, Unequal};

@@ -41,17 +41,16 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     }
     let ty = graph.ty(x).clone();
     let mut operands = vec![x];
-    if let Some((scaled, gamma)) = constant_operand(graph, y, |op| matches!(op, Op::Mul(_))) {
-        if graph.ty(scaled).shape == ty.shape {
-            origin = origin.join(&graph.node(scaled.node).origin);
-            operands.push(gamma);
-            y = scaled;
-            let shifted = constant_operand(graph, y, |op| matches!(op, Op::Add(_)));
-            if let Some((shifted, beta)) = shifted.filter(|(v, _)| graph.ty(*v).shape == ty.shape) {
-                origin = origin.join(&graph.node(shifted.node).origin);
-                operands.push(beta);
-                y = shifted;
-            }
+    let scaled = constant_operand(graph, y, |op| matches!(op, Op::Mul(_)));
+    if let Some((scaled, gamma)) = scaled.filter(|(v, _)| graph.ty(*v).shape == ty.shape) {
+        origin = origin.join(&graph.node(scaled.node).origin);
+        operands.push(gamma);
+        y = scaled;
+        let shifted = constant_operand(graph, y, |op| matches!(op, Op::Add(_)));
+        if let Some((shifted, beta)) = shifted.filter(|(v, _)| graph.ty(*v).shape == ty.shape) {
+            origin = origin.join(&graph.node(shifted.node).origin);
+            operands.push(beta);
+            y = shifted;
         }
     }
     let name = graph.value_name(y).to_string();

@@ -35,7 +35,7 @@ pub fn import(model: &Model, options: &Options) -> Result<Graph<Op>, CompileErro
     loop {
         let (error, types) = match attempt(model, options, &nodes, &mut symbols) {
             Ok(graph) => return Ok(graph),
-            Err(failed) => failed,
+            Err(failed) => *failed,
         };
         let unequal = match &error {
             CompileError::Node { source, .. } => source.unequal(),
@@ -54,7 +54,7 @@ fn attempt(
     options: &Options,
     nodes: &[Expanded],
     symbols: &mut inputs::Symbols,
-) -> Result<Graph<Op>, (CompileError, Vec<TensorType>)> {
+) -> Result<Graph<Op>, Box<(CompileError, Vec<TensorType>)>> {
     let mut import = Import {
         model,
         options,
@@ -74,10 +74,10 @@ fn attempt(
         Ok(())
     };
     match read(&mut import) {
-        Ok(()) => import.finish().map_err(|e| (e, vec![])),
+        Ok(()) => import.finish().map_err(|e| Box::new((e, vec![]))),
         Err(e) => {
             let types = import.graph.inputs().iter().map(|id| import.graph.node(*id).types[0].clone());
-            Err((e, types.collect()))
+            Err(Box::new((e, types.collect())))
         }
     }
 }

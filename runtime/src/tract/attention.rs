@@ -57,11 +57,11 @@ struct Head<'a> {
 }
 
 fn rows(data: &[f32], row: usize) -> Matrix<'_> {
-    Matrix { data, row, column: 1 }
+    Matrix::rows(data, row)
 }
 
 fn columns(data: &[f32], row: usize) -> Matrix<'_> {
-    Matrix { data, row: 1, column: row }
+    Matrix::rows(data, row).turned()
 }
 
 impl Shape {

@@ -3,11 +3,13 @@
 //! Shapes: `x [n, c, …]`, `w [o, c/g, …]`, `y [n, o, …]`; `q` is `c/g` times the taps. Of planes with many positions the
 //! columns `[q, positions]` are never whole in memory: they are made strip by strip.
 
+use std::ops::Range;
+
 use tract_onnx::tract_core::internal::*;
 
 use super::columns::Taps;
 use super::epilogue::{Piece, Step, apply};
-use super::gemm::{Matrix, gemm};
+use super::gemm::{Groups, Left, Matrix, PackedColumns, Right, gemm};
 use super::parallel::{Tile, chunks, made, tiles, with_scratch};
 use super::weights::Weight;
 
@@ -18,7 +20,7 @@ const STRIP: usize = 1 << 18;
 const MANY: usize = 1024;
 
 /// Output channels by input channels of a group up to which taps are multiplied one by one.
-const FEW: usize = 4;
+pub const FEW: usize = 4;
 
 /// Which way a convolution goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,20 +85,10 @@ impl TypedOp for Convolution {
     as_op!();
 }
 
-/// Positions up to which an adjoint is made channel by channel within a position: the kernel runs along the longer axis.
-const NARROW: usize = 512;
-
 /// How many positions a strip has at most, so that there are strips for several threads and none is much smaller.
 fn strip(positions: usize, most: usize) -> usize {
     let parts = positions.div_ceil(most).next_multiple_of(4);
     positions.div_ceil(parts).next_multiple_of(16)
-}
-
-/// The largest tile of a product of `rows` by `columns`: some for each thread of a large machine, none too thin.
-fn tile(rows: usize, columns: usize) -> (usize, usize) {
-    let wide = if columns >= NARROW { strip(columns, 512) } else { columns.max(1) };
-    let parts = (8 / columns.div_ceil(wide)).max(1);
-    (rows.div_ceil(parts).max(24), wide)
 }
 
 impl Convolution {
@@ -112,100 +104,91 @@ impl Convolution {
         let (o, c) = if self.way == Way::Forward { (o, c) } else { (c, o) };
         let (x, q) = (inputs[0], c * count);
         let groups = self.dims[0] * self.groups;
-        let product = |tile: &mut Tile<'_>, columns: Matrix<'_>| {
-            let group = tile.group % self.groups;
-            match self.way {
-                Way::Forward => gemm(q, tile, self.weight.rows(group * o + tile.row), columns),
-                Way::Adjoint => self.transposed(group, tile.row, columns, tile),
-            }
+        // Without groups the forward's weight is packed once and for all.
+        let once = self.way == Way::Forward && self.groups == 1;
+        let weight = |group: usize, row: usize| match self.way {
+            _ if once => Left::Packed(self.weight.packed(o), row),
+            Way::Forward => self.weight.rows(group % self.groups * o + row).into(),
+            Way::Adjoint => self.weight.columns(group % self.groups * c, row).into(),
+        };
+        let follow = |tile: &mut Tile<'_>| {
             for i in 0..tile.rows {
                 let piece = Piece { row: tile.group * o + tile.row + i, width: positions, at: tile.column };
                 apply(&self.steps, inputs, piece, tile.line(i));
             }
         };
-        let most = tile(o, positions);
-        if self.taps.identity() {
-            // The operand's planes are the columns.
-            tiles(y, [groups, o, positions], most, |mut tile| {
-                let data = &x[tile.group * c * plane + tile.column..];
-                product(&mut tile, Matrix { data, row: plane, column: 1 });
-            });
-        } else if positions >= MANY {
+        if positions >= MANY {
             let wide = strip(positions, (STRIP / q).clamp(128, 1024));
             tiles(y, [groups, o, positions], (o, wide), |mut tile| {
-                let strip = tile.column..tile.column + tile.columns;
-                with_scratch(q * tile.columns, |columns| {
-                    let planes = x[tile.group * c * plane..].chunks_exact(plane);
-                    let columns_of = columns.chunks_exact_mut(count * strip.len());
-                    planes.zip(columns_of).for_each(|(x, columns)| self.taps.unfold(x, &strip, columns));
-                    product(&mut tile, Matrix { data: columns, row: strip.len(), column: 1 });
-                });
+                let (a, at) = (weight(tile.group, 0), tile.column);
+                let planes = &x[tile.group * c * plane..];
+                if self.taps.identity() {
+                    // The operand's planes are the columns.
+                    gemm(q, &mut tile, a, Matrix::rows(&planes[at..], plane));
+                } else {
+                    let group = |i: usize, columns: Range<usize>, lines: &mut [f32]| {
+                        let strip = at + columns.start..at + columns.end;
+                        self.taps.unfold(&planes[i * plane..][..plane], &strip, lines);
+                    };
+                    let groups = Groups { size: count, group };
+                    gemm(q, &mut tile, a, Right::Made(&|part| groups.fill(part)));
+                }
+                follow(&mut tile);
             });
-        } else {
-            let mut columns = vec![0.0f32; q * positions];
-            for (group, y) in y.chunks_exact_mut(o * positions).enumerate() {
-                let x = &x[group * c * plane..(group + 1) * c * plane];
-                chunks(&mut columns, count * positions, |i, columns| {
-                    self.taps.unfold(&x[i * plane..(i + 1) * plane], &(0..positions), columns);
-                });
-                tiles(y, [1, o, positions], most, |mut tile| {
-                    tile.group = group;
-                    let data = &columns[tile.column..];
-                    product(&mut tile, Matrix { data, row: positions, column: 1 });
-                });
-            }
-        }
-    }
-
-    /// `tile = Wᵀ · s` for the rows of a group's `Wᵀ` from `first` on.
-    fn transposed(&self, group: usize, first: usize, s: Matrix<'_>, tile: &mut Tile<'_>) {
-        let (o, _, _) = self.sizes();
-        let (rows, columns) = (tile.rows, tile.columns);
-        if columns > NARROW {
-            gemm(o, tile, self.weight.columns(group * o, first), s);
             return;
         }
-        // Few columns: the kernel runs along the rows, and the result is turned.
-        let s = Matrix { data: s.data, row: s.column, column: s.row };
-        let w =
-            Matrix { data: self.weight.from(group * o * self.weight.row() + first), ..self.weight.rows(0) };
-        with_scratch(columns * rows, |turned| {
-            gemm(o, &mut Tile::whole(turned, columns, rows), s, w);
-            for i in 0..rows {
-                let from = turned[i..].iter().step_by(rows);
-                tile.line(i).iter_mut().zip(from).for_each(|(t, v)| *t = *v);
+        for (group, y) in y.chunks_exact_mut(o * positions).enumerate() {
+            let x = &x[group * c * plane..(group + 1) * c * plane];
+            let product = |packed: PackedColumns<'_>| {
+                tiles(y, [1, o, positions], (o.div_ceil(8).next_multiple_of(8), positions), |mut tile| {
+                    tile.group = group;
+                    let a = weight(group, tile.row);
+                    gemm(q, &mut tile, a, Right::Packed(packed, 0));
+                    follow(&mut tile);
+                });
+            };
+            if self.taps.identity() {
+                PackedColumns::with(Matrix::rows(x, positions), q, positions, product);
+            } else {
+                let unfold = |i: usize, columns: Range<usize>, lines: &mut [f32]| {
+                    self.taps.unfold(&x[i * plane..(i + 1) * plane], &columns, lines);
+                };
+                PackedColumns::with_groups(&Groups { size: count, group: unfold }, q, positions, product);
             }
-        });
+        }
     }
 
     fn adjoint(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (o, c, _) = self.sizes();
         let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
         let s = inputs[0];
+        let wide = PackedColumns::STRIP;
         let most = (c.div_ceil(8)).clamp(1, (256 / count).max(1));
-        tiles(y, [self.dims[0] * self.groups, c, plane], (most, plane), |mut y| {
-            let rows = y.rows * count;
-            let s = &s[y.group * o * positions..];
-            let wide = (STRIP / rows).next_multiple_of(64).clamp(128, 1024).min(positions);
-            let group = y.group % self.groups;
-            (0..y.rows).for_each(|i| y.line(i).fill(0.0));
-            with_scratch(rows * wide, |columns| {
-                for start in (0..positions).step_by(wide) {
-                    let strip = start..(start + wide).min(positions);
-                    let columns = &mut columns[..rows * strip.len()];
-                    let s = Matrix { data: &s[start..], row: positions, column: 1 };
-                    let mut tile = Tile::whole(columns, rows, strip.len());
-                    self.transposed(group, y.row * count, s, &mut tile);
-                    for (i, columns) in columns.chunks_exact(count * strip.len()).enumerate() {
-                        self.taps.fold(columns, &strip, y.line(i));
+        for (group, y) in y.chunks_exact_mut(c * plane).enumerate() {
+            let s = &s[group * o * positions..];
+            PackedColumns::with(Matrix::rows(s, positions), o, positions, |s| {
+                tiles(y, [1, c, plane], (most, plane), |mut y| {
+                    let rows = y.rows * count;
+                    (0..y.rows).for_each(|i| y.line(i).fill(0.0));
+                    let a = self.weight.columns(group % self.groups * o, y.row * count);
+                    with_scratch(rows * wide, |columns| {
+                        for at in (0..positions).step_by(wide) {
+                            let strip = at..(at + wide).min(positions);
+                            let columns = &mut columns[..rows * strip.len()];
+                            let mut tile = Tile::whole(columns, rows, strip.len());
+                            gemm(o, &mut tile, a, Right::Packed(s, at));
+                            for (i, columns) in columns.chunks_exact(count * strip.len()).enumerate() {
+                                self.taps.fold(columns, &strip, y.line(i));
+                            }
+                        }
+                    });
+                    for i in 0..y.rows {
+                        let piece = Piece { row: group * c + y.row + i, width: plane, at: 0 };
+                        apply(&self.steps, inputs, piece, y.line(i));
                     }
-                }
+                });
             });
-            for i in 0..y.rows {
-                let piece = Piece { row: y.group * c + y.row + i, width: plane, at: 0 };
-                apply(&self.steps, inputs, piece, y.line(i));
-            }
-        });
+        }
     }
 
     /// Depthwise convolutions and others with few channels in a group.

@@ -3,13 +3,13 @@
 use tract_onnx::tract_core::internal::*;
 
 use super::epilogue::{Piece, Step, apply};
-use super::gemm::{Matrix, gemm};
+use super::gemm::{Left, Matrix, Packed, gemm};
 use super::parallel::{made, tiles};
 use super::weights::{Weight, part_of};
 use dlbc_ops::prim::Part;
 
 /// Rows up to which the matrix is read once, in place, and its part taken on the way: the time is that of the memory.
-pub const FEW: usize = 4;
+const FEW: usize = 4;
 
 /// Elements of a row of the result that one task makes.
 const COLUMNS: usize = 512;
@@ -28,9 +28,9 @@ pub struct Linear {
     pub n: usize,
     /// Dimensions of the result.
     pub dims: Vec<usize>,
-    /// `B`: as it is up to [`FEW`] rows, else its part.
+    /// `B`, as it is.
     pub weight: Weight,
-    /// The part that remains to be taken of `B`.
+    /// The part that is taken of `B`.
     pub part: Part,
     /// Whether `B` is stored as `[n, k]`.
     pub transposed: bool,
@@ -117,18 +117,20 @@ impl Linear {
     fn product(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (k, n) = (self.k, self.n);
         let b = |column: usize| match self.transposed {
-            true => Matrix { data: self.weight.from(column * k), row: 1, column: k },
-            false => Matrix { data: self.weight.from(column), row: n, column: 1 },
+            true => Matrix { part: self.part, ..Matrix::rows(self.weight.from(column * k), k).turned() },
+            false => Matrix { part: self.part, ..Matrix::rows(self.weight.from(column), n) },
         };
-        let most = if self.rows >= 256 { (64, n) } else { (self.rows, COLUMNS) };
-        tiles(y, [1, self.rows, n], most, |mut tile| {
-            let x = Matrix { data: &inputs[0][tile.row * k..], row: k, column: 1 };
-            let b = b(tile.column);
-            gemm(k, &mut tile, x, b);
-            for i in 0..tile.rows {
-                let piece = Piece { row: tile.row + i, width: n, at: tile.column };
-                apply(&self.steps, inputs, piece, tile.line(i));
-            }
+        let x = Matrix::rows(inputs[0], k);
+        let most = (self.rows.min(256).next_multiple_of(Packed::step()), 192);
+        Packed::with(x, self.rows, k, |x| {
+            tiles(y, [1, self.rows, n], most, |mut tile| {
+                let (b, first) = (b(tile.column), tile.row);
+                gemm(k, &mut tile, Left::Packed(x, first), b);
+                for i in 0..tile.rows {
+                    let piece = Piece { row: tile.row + i, width: n, at: tile.column };
+                    apply(&self.steps, inputs, piece, tile.line(i));
+                }
+            });
         });
     }
 }

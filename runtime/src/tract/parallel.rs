@@ -20,6 +20,11 @@ pub fn chunks(y: &mut [f32], size: usize, f: impl Fn(usize, &mut [f32]) + Sync) 
     }
 }
 
+/// Calls `f` with each part of some work that is worth the threads.
+pub fn each<T: Send>(parts: Vec<T>, f: impl Fn(T) + Sync + Send) {
+    parts.into_par_iter().with_max_len(1).for_each(f);
+}
+
 /// A rectangle of a matrix: rows `row..row + rows` and columns `column..column + columns` of one of its groups.
 pub struct Tile<'a> {
     data: *mut f32,
@@ -64,9 +69,20 @@ impl<'a> Tile<'a> {
         unsafe { std::slice::from_raw_parts_mut(self.data.add(i * self.stride), self.columns) }
     }
 
-    /// Where the tile begins, and the distance of its rows.
-    pub(super) fn raw(&mut self) -> (*mut f32, usize) {
-        (self.data, self.stride)
+    /// Where an element of the tile lies, and the distance of rows.
+    ///
+    /// # Panics
+    /// When there is no such element.
+    #[allow(unsafe_code)]
+    pub(super) fn raw(&mut self, row: usize, column: usize) -> (*mut f32, usize) {
+        assert!(
+            row < self.rows && column < self.columns,
+            "element {row}, {column} of {} by {}",
+            self.rows,
+            self.columns
+        );
+        // SAFETY: the tile has this element.
+        (unsafe { self.data.add(row * self.stride + column) }, self.stride)
     }
 }
 

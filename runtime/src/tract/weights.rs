@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dlbc_ops::graph::NodeId;
 use dlbc_ops::prim::Part;
 use dlbc_ops::tensor::{DType, Tensor};
 use tract_onnx::tract_core::internal as tr;
 
-use super::gemm::Matrix;
+use super::gemm::{Matrix, Packed};
 
 /// A tensor for tract. Floats of any width compute in float32.
 pub fn to_tract(t: &Tensor) -> tr::TractResult<tr::Tensor> {
@@ -90,22 +90,31 @@ impl Values {
 pub struct Weight {
     values: Values,
     q: usize,
+    /// What products take of the values.
+    part: Part,
+    /// In panels, made when it is first asked for.
+    packed: Arc<OnceLock<Vec<f32>>>,
 }
 
 impl Weight {
-    /// Elements of a row.
-    pub fn row(&self) -> usize {
-        self.q
-    }
-
     /// The matrix from row `row` on.
     pub fn rows(&self, row: usize) -> Matrix<'_> {
-        Matrix { data: self.from(row * self.q), row: self.q, column: 1 }
+        Matrix { part: self.part, ..Matrix::rows(self.from(row * self.q), self.q) }
     }
 
     /// The transposed matrix of the rows from `row` on, from its own row `first` on.
     pub fn columns(&self, row: usize, first: usize) -> Matrix<'_> {
-        Matrix { data: self.from(row * self.q + first), row: 1, column: self.q }
+        Matrix { part: self.part, ..Matrix::rows(self.from(row * self.q + first), self.q).turned() }
+    }
+
+    /// All `o` rows in panels.
+    pub fn packed(&self, o: usize) -> Packed<'_> {
+        let data = self.packed.get_or_init(|| {
+            let mut data = vec![0.0; Packed::size(o, self.q)];
+            Packed::fill(self.rows(0), o, &mut data);
+            data
+        });
+        Packed::of(data, o)
     }
 
     /// Values as they are stored.
@@ -113,7 +122,7 @@ impl Weight {
         &self.values.get()[at..at + len]
     }
 
-    /// All values from one on.
+    /// All values from one on, as they are stored.
     pub fn from(&self, at: usize) -> &[f32] {
         &self.values.get()[at..]
     }
@@ -121,7 +130,7 @@ impl Weight {
 
 impl PartialEq for Weight {
     fn eq(&self, other: &Weight) -> bool {
-        std::ptr::eq(self.values.get(), other.values.get()) && self.q == other.q
+        std::ptr::eq(self.values.get(), other.values.get()) && self.q == other.q && self.part == other.part
     }
 }
 
@@ -137,7 +146,8 @@ impl fmt::Debug for Weight {
 #[derive(Default)]
 pub struct Cache {
     tensors: HashMap<(NodeId, Part), Arc<tr::Tensor>>,
-    weights: HashMap<(NodeId, Part), Weight>,
+    values: HashMap<(NodeId, Part), Values>,
+    weights: HashMap<(NodeId, Part, bool), Weight>,
 }
 
 impl Cache {
@@ -156,27 +166,32 @@ impl Cache {
         Ok(made)
     }
 
-    /// A part of the constant of `node` as a matrix whose rows have `q` elements.
-    pub fn weight(&mut self, node: NodeId, part: Part, tensor: &Tensor, q: usize) -> Weight {
-        if let Some(w) = self.weights.get(&(node, part)) {
+    /// The constant of `node` as a matrix whose rows have `q` elements, of which products take a part: on the way, or, where
+    /// each element is read often by itself, made once.
+    pub fn weight(&mut self, node: NodeId, part: Part, tensor: &Tensor, q: usize, made: bool) -> Weight {
+        let (stored, taken) = if made { (part, Part::Id) } else { (Part::Id, part) };
+        if let Some(w) = self.weights.get(&(node, part, made)) {
             return Weight { q, ..w.clone() };
         }
-        let values = if part == Part::Id && tensor.as_f32().is_some() {
-            Values::Shared(tensor.clone())
-        } else {
+        let shared = self.values.get(&(node, stored));
+        let values = shared.cloned().unwrap_or_else(|| {
+            if stored == Part::Id && tensor.as_f32().is_some() {
+                return Values::Shared(tensor.clone());
+            }
             let mut values = tensor.to_f32();
-            values.iter_mut().for_each(|v| *v = part_of(part, *v));
+            values.iter_mut().for_each(|v| *v = part_of(stored, *v));
             Values::Own(Arc::new(values))
-        };
-        let weight = Weight { values, q };
-        self.weights.insert((node, part), weight.clone());
+        });
+        self.values.insert((node, stored), values.clone());
+        let weight = Weight { values, q, part: taken, packed: Arc::default() };
+        self.weights.insert((node, part, made), weight.clone());
         weight
     }
 
     /// Bytes of all constants made: copies, not what is read in place.
     pub fn bytes(&self) -> u64 {
         let tensors: usize = self.tensors.values().map(|t| t.len() * t.datum_type().size_of()).sum();
-        let own = self.weights.values().map(|w| match &w.values {
+        let own = self.values.values().map(|v| match v {
             Values::Shared(_) => 0,
             Values::Own(v) => v.len() * 4,
         });

@@ -1,0 +1,273 @@
+//! The innermost product: a few rows of `c`, a few vectors wide, over packed panels.
+//!
+//! One code for every set of instructions; [`Isa::best`] picks what the processor has. Each element of `c` is one chain of
+//! multiply-adds over `k`, whatever the kernel's size, so it does not depend on where the element lies.
+
+use std::sync::LazyLock;
+
+use crate::tract::parallel::Tile;
+
+/// Rows of a panel of `a`, at most.
+pub const ROWS: usize = 8;
+
+/// Vectors of a panel of `b`, at most.
+pub const VECTORS: usize = 3;
+
+/// Floats of a panel of `b`, at most, over all processors.
+pub const WIDEST: usize = 16 * VECTORS;
+
+/// `(k, a, b, c, distance of rows of c, add)`: `c = a · b`, or `c += a · b`, for `a [k][rows of the panel]` and
+/// `b [k][vectors · lanes]`.
+type Kernel = unsafe fn(usize, *const f32, *const f32, *mut f32, usize, bool);
+
+/// `(from, distance of lines, blocks, to, width)`: eight lines of eight terms a block become groups of eight, `width` apart.
+type Turn = unsafe fn(*const f32, usize, usize, *mut f32, usize);
+
+/// A set of instructions.
+pub struct Isa {
+    /// Floats of a vector.
+    pub lanes: usize,
+    /// Rows of a panel of `a`.
+    pub rows: usize,
+    /// By rows and vectors, each less one.
+    kernels: [[Kernel; VECTORS]; ROWS],
+    turn: Turn,
+}
+
+macro_rules! kernels {
+    ($kernel:ident, $($rows:literal)*) => {
+        [$([$kernel::<$rows, 1>, $kernel::<$rows, 2>, $kernel::<$rows, 3>]),*]
+    };
+}
+
+impl Isa {
+    /// The best that this processor has.
+    pub fn best() -> &'static Isa {
+        static BEST: LazyLock<Isa> = LazyLock::new(Isa::detect);
+        &BEST
+    }
+
+    fn detect() -> Isa {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx") {
+                return Isa {
+                    lanes: 16,
+                    rows: 8,
+                    kernels: kernels!(avx512, 1 2 3 4 5 6 7 8),
+                    turn: turn_avx,
+                };
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                return Isa { lanes: 8, rows: 4, kernels: kernels!(avx2, 1 2 3 4 4 4 4 4), turn: turn_avx };
+            }
+        }
+        Isa::portable()
+    }
+
+    /// What every processor has.
+    pub fn portable() -> Isa {
+        Isa { lanes: 4, rows: 4, kernels: kernels!(portable, 1 2 3 4 4 4 4 4), turn: turn_portable }
+    }
+
+    /// `c = a · b` or `c += a · b` for panels of `rows` rows and `vectors` vectors, at rows `at.0..` and columns `at.1..` of a
+    /// tile.
+    ///
+    /// # Panics
+    /// When a panel or the tile is too small.
+    #[allow(unsafe_code)]
+    pub fn multiply(
+        &self,
+        [k, rows, vectors]: [usize; 3],
+        a: &[f32],
+        b: &[f32],
+        c: &mut Tile<'_>,
+        at: (usize, usize),
+        add: bool,
+    ) {
+        let width = vectors * self.lanes;
+        assert!((1..=self.rows).contains(&rows) && (1..=VECTORS).contains(&vectors), "no such kernel");
+        assert!(a.len() >= k * rows && b.len() >= k * width, "a panel is too small");
+        assert!(at.0 + rows <= c.rows && at.1 + width <= c.columns, "the tile is too small");
+        let (to, row) = c.raw(at.0, at.1);
+        // SAFETY: the panels hold what the kernel reads; what it writes are `width` elements of each of `rows` rows of the tile,
+        // which is a mutable borrow of them (all asserted above); and the processor has its instructions (`detect`).
+        unsafe { self.kernels[rows - 1][vectors - 1](k, a.as_ptr(), b.as_ptr(), to, row, add) }
+    }
+}
+
+impl Isa {
+    /// Eight lines of `k` terms, `line` apart, as `k` groups of eight that lie `width` apart.
+    ///
+    /// # Panics
+    /// When a slice is too short.
+    #[allow(unsafe_code)]
+    pub fn turn(&self, from: &[f32], line: usize, k: usize, to: &mut [f32], width: usize) {
+        if k == 0 {
+            return;
+        }
+        assert!(from.len() >= 7 * line + k && to.len() >= (k - 1) * width + 8, "a panel is too small");
+        // SAFETY: the slices hold what is read and written (asserted above), and the processor has its instructions (`detect`).
+        unsafe { (self.turn)(from.as_ptr(), line, k / 8, to.as_mut_ptr(), width) }
+        for t in k / 8 * 8..k {
+            for i in 0..8 {
+                to[t * width + i] = from[i * line + t];
+            }
+        }
+    }
+}
+
+/// Asks for the lines of the cache that hold `x`, which is read soon.
+#[allow(unsafe_code)]
+pub fn prefetch(x: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in x.chunks(16) {
+        // SAFETY: a hint; nothing is read.
+        unsafe { std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(line.as_ptr().cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = x;
+}
+
+/// # Safety
+/// As [`Isa::turn`] asserts.
+#[allow(unsafe_code)]
+unsafe fn turn_portable(from: *const f32, line: usize, blocks: usize, to: *mut f32, width: usize) {
+    for t in 0..8 * blocks {
+        for i in 0..8 {
+            // SAFETY: within the slices, as the caller asserts.
+            unsafe { *to.add(t * width + i) = *from.add(i * line + t) };
+        }
+    }
+}
+
+/// # Safety
+/// As [`Isa::turn`] asserts.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+#[target_feature(enable = "avx")]
+unsafe fn turn_avx(from: *const f32, line: usize, blocks: usize, to: *mut f32, width: usize) {
+    use std::arch::x86_64::*;
+    for block in 0..blocks {
+        // SAFETY: within the slices, as the caller asserts.
+        unsafe {
+            let from = from.add(8 * block);
+            let x: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(from.add(i * line)));
+            // Pairs, then fours, then halves.
+            let pair = |i: usize| (_mm256_unpacklo_ps(x[i], x[i + 1]), _mm256_unpackhi_ps(x[i], x[i + 1]));
+            let ((a0, a1), (a2, a3), (a4, a5), (a6, a7)) = (pair(0), pair(2), pair(4), pair(6));
+            let four =
+                |a: __m256, b: __m256| (_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xee>(a, b));
+            let ((b0, b1), (b2, b3)) = (four(a0, a2), four(a1, a3));
+            let ((b4, b5), (b6, b7)) = (four(a4, a6), four(a5, a7));
+            let to = to.add(8 * block * width);
+            for (t, (low, high)) in [(b0, b4), (b1, b5), (b2, b6), (b3, b7)].into_iter().enumerate() {
+                _mm256_storeu_ps(to.add(t * width), _mm256_permute2f128_ps::<0x20>(low, high));
+                _mm256_storeu_ps(to.add((t + 4) * width), _mm256_permute2f128_ps::<0x31>(low, high));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! vector_kernel {
+    ($name:ident, $features:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident) => {
+        /// # Safety
+        /// As [`Isa::multiply`] asserts.
+        #[allow(unsafe_code)]
+        #[target_feature(enable = $features)]
+        unsafe fn $name<const R: usize, const V: usize>(
+            k: usize,
+            mut a: *const f32,
+            mut b: *const f32,
+            c: *mut f32,
+            row: usize,
+            add: bool,
+        ) {
+            use std::arch::x86_64::*;
+            let mut sum = [[$zero(); V]; R];
+            // SAFETY: all within the panels and the tile, as the caller asserts.
+            unsafe {
+                for _ in 0..k {
+                    let mut wide = [$zero(); V];
+                    for (j, wide) in wide.iter_mut().enumerate() {
+                        *wide = $load(b.add($lanes * j));
+                    }
+                    for (i, sum) in sum.iter_mut().enumerate() {
+                        let one = $splat(*a.add(i));
+                        for j in 0..V {
+                            sum[j] = $fma(one, wide[j], sum[j]);
+                        }
+                    }
+                    a = a.add(R);
+                    b = b.add($lanes * V);
+                }
+                for (i, sum) in sum.iter().enumerate() {
+                    for (j, sum) in sum.iter().enumerate() {
+                        let to = c.add(i * row + $lanes * j);
+                        $store(to, if add { $add($load(to), *sum) } else { *sum });
+                    }
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+vector_kernel!(
+    avx512,
+    "avx512f",
+    16,
+    _mm512_setzero_ps,
+    _mm512_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_set1_ps,
+    _mm512_fmadd_ps,
+    _mm512_add_ps
+);
+#[cfg(target_arch = "x86_64")]
+vector_kernel!(
+    avx2,
+    "avx2,fma",
+    8,
+    _mm256_setzero_ps,
+    _mm256_loadu_ps,
+    _mm256_storeu_ps,
+    _mm256_set1_ps,
+    _mm256_fmadd_ps,
+    _mm256_add_ps
+);
+
+/// # Safety
+/// As [`Isa::multiply`] asserts.
+#[allow(unsafe_code)]
+unsafe fn portable<const R: usize, const V: usize>(
+    k: usize,
+    a: *const f32,
+    b: *const f32,
+    c: *mut f32,
+    row: usize,
+    add: bool,
+) {
+    const LANES: usize = 4;
+    let mut sum = [[[0.0f32; LANES]; V]; R];
+    // SAFETY: all within the panels and the tile, as the caller asserts.
+    let (a, b) =
+        unsafe { (std::slice::from_raw_parts(a, k * R), std::slice::from_raw_parts(b, k * V * LANES)) };
+    for (a, b) in a.chunks_exact(R).zip(b.chunks_exact(V * LANES)) {
+        for i in 0..R {
+            for j in 0..V {
+                for l in 0..LANES {
+                    sum[i][j][l] += a[i] * b[j * LANES + l];
+                }
+            }
+        }
+    }
+    for (i, sum) in sum.iter().enumerate() {
+        for (j, sum) in sum.iter().flatten().enumerate() {
+            // SAFETY: within the tile, as the caller asserts.
+            let to = unsafe { &mut *c.add(i * row + j) };
+            *to = if add { *to + sum } else { *sum };
+        }
+    }
+}

@@ -1,0 +1,480 @@
+//! Matrix products of float32.
+//!
+//! `c = a · b` by blocks of terms that stay in the caches: a block of `a` is packed into panels of a few rows, a panel of `b`
+//! after the other into panels a few vectors wide, and a kernel multiplies panels. Operands are read where they lie, with any
+//! strides, so a weight needs no copy of its own for the adjoint. Source of the scheme: [goto2008].
+
+mod kernel;
+mod pack;
+
+use kernel::{Isa, ROWS, VECTORS, WIDEST};
+
+use super::parallel::{Tile, chunks, each, with_scratch};
+use dlbc_ops::prim::Part as Take;
+
+/// Terms of a block: a panel of `b` of so many stays in the first cache.
+const TERMS: usize = 256;
+
+/// Rows of a block: so many of `a` stay in the second cache.
+const BLOCK: usize = 512;
+
+/// Columns of a block: so many of `b`, packed, stay in the second cache.
+const COLUMNS: usize = 4 * WIDEST;
+
+/// A matrix within a slice: element `(i, j)` lies at `i·row + j·column`.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    /// The elements.
+    pub data: &'a [f32],
+    /// Distance of rows.
+    pub row: usize,
+    /// Distance of columns.
+    pub column: usize,
+    /// What is read of each element.
+    pub part: Take,
+}
+
+impl<'a> Matrix<'a> {
+    /// Rows of `row` elements, as they are.
+    pub fn rows(data: &'a [f32], row: usize) -> Matrix<'a> {
+        Matrix { data, row, column: 1, part: Take::Id }
+    }
+
+    /// The matrix transposed.
+    pub fn turned(self) -> Matrix<'a> {
+        Matrix { row: self.column, column: self.row, ..self }
+    }
+}
+
+/// `c = a · b` for `a [m, k]`, `b [k, n]` and a tile `c [m, n]`. One thread; the order of the sums depends on `k` alone, so
+/// equal rows and columns give equal bits wherever they lie.
+///
+/// # Panics
+/// When an operand is larger than its slice, or one that was packed does not begin or end where panels do.
+pub fn gemm<'a, 'b>(k: usize, c: &mut Tile<'_>, a: impl Into<Left<'a>>, b: impl Into<Right<'b>>) {
+    product(Isa::best(), k, c, a.into(), b.into(), false);
+}
+
+/// `c += a · b`, else as [`gemm`].
+///
+/// # Panics
+/// As [`gemm`].
+pub fn gemm_add<'a, 'b>(k: usize, c: &mut Tile<'_>, a: impl Into<Left<'a>>, b: impl Into<Right<'b>>) {
+    product(Isa::best(), k, c, a.into(), b.into(), true);
+}
+
+/// A left operand.
+#[derive(Clone, Copy)]
+pub enum Left<'a> {
+    /// In memory, packed for this product.
+    Strided(Matrix<'a>),
+    /// Packed before: the rows from one on, which is the first of a panel.
+    Packed(Packed<'a>, usize),
+}
+
+/// A right operand.
+#[derive(Clone, Copy)]
+pub enum Right<'a> {
+    /// In memory, packed for this product.
+    Strided(Matrix<'a>),
+    /// Packed before: the columns from one on, a multiple of [`PackedColumns::STRIP`].
+    Packed(PackedColumns<'a>, usize),
+    /// Made panel by panel as it is needed.
+    Made(&'a dyn Fn(Part<'_>)),
+}
+
+impl<'a> From<Matrix<'a>> for Left<'a> {
+    fn from(a: Matrix<'a>) -> Left<'a> {
+        Left::Strided(a)
+    }
+}
+
+impl<'a> From<Matrix<'a>> for Right<'a> {
+    fn from(b: Matrix<'a>) -> Right<'a> {
+        Right::Strided(b)
+    }
+}
+
+/// A left operand in panels, for products with several right ones.
+#[derive(Clone, Copy)]
+pub struct Packed<'a> {
+    data: &'a [f32],
+    /// Rows, to the end of the last panel.
+    rows: usize,
+}
+
+impl Packed<'_> {
+    /// Packs `a [m, k]` in the threads of the pool and lends it to `f`.
+    ///
+    /// # Panics
+    /// When `a` is larger than its slice.
+    pub fn with<T>(a: Matrix<'_>, m: usize, k: usize, f: impl FnOnce(Packed<'_>) -> T) -> T {
+        with_scratch(Packed::size(m, k), |data| {
+            Packed::fill(a, m, data);
+            f(Packed::of(data, m))
+        })
+    }
+
+    /// Elements of `[m, k]` when packed.
+    pub fn size(m: usize, k: usize) -> usize {
+        m.next_multiple_of(Isa::best().rows) * k
+    }
+
+    /// Packs `a [m, k]` into `data`, of [`Packed::size`], in the threads of the pool.
+    pub fn fill(a: Matrix<'_>, m: usize, data: &mut [f32]) {
+        let high = Isa::best().rows;
+        let rows = m.next_multiple_of(high);
+        chunks(data, rows * TERMS, |block, to| {
+            let (from, terms) = (block * TERMS, to.len() / rows);
+            for at in (0..m).step_by(high) {
+                pack::rows(a, at, high.min(m - at), from, terms, &mut to[at * terms..]);
+            }
+        });
+    }
+
+    /// The `m` rows that were packed into `data`.
+    pub fn of(data: &[f32], m: usize) -> Packed<'_> {
+        Packed { data, rows: m.next_multiple_of(Isa::best().rows) }
+    }
+
+    /// Rows of a panel: where a tile may begin.
+    pub fn step() -> usize {
+        Isa::best().rows
+    }
+}
+
+/// A right operand in panels, for products with several left ones.
+#[derive(Clone, Copy)]
+pub struct PackedColumns<'a> {
+    data: &'a [f32],
+    columns: usize,
+    /// Columns, to the end of the last panel.
+    padded: usize,
+}
+
+/// A right operand that is made as it is packed: terms in groups of `size`, of which `group(i, columns, lines)` writes group
+/// `i` of some columns, a line a term.
+#[derive(Clone, Copy)]
+pub struct Groups<F> {
+    /// Terms of a group.
+    pub size: usize,
+    /// Makes a group.
+    pub group: F,
+}
+
+impl<F: Fn(usize, std::ops::Range<usize>, &mut [f32])> Groups<F> {
+    /// Fills the panels of a part.
+    pub fn fill(&self, part: Part<'_>) {
+        let ((start, columns), (from, terms)) = (part.columns, part.terms);
+        let panels = part.panels();
+        with_scratch(self.size * columns, |lines| {
+            for i in from / self.size..(from + terms).div_ceil(self.size) {
+                (self.group)(i, start..start + columns, lines);
+                for (j, line) in lines.chunks_exact(columns).enumerate() {
+                    // A group may reach into the neighbouring blocks.
+                    if let Some(t) = (i * self.size + j).checked_sub(from).filter(|t| *t < terms) {
+                        pack::spread(line, t, terms, panels.clone(), part.to);
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl PackedColumns<'_> {
+    /// A number of columns at which a strip may begin.
+    pub const STRIP: usize = 4 * COLUMNS;
+
+    /// Packs `b [k, n]` in the threads of the pool and lends it to `f`.
+    ///
+    /// # Panics
+    /// When `b` is larger than its slice.
+    pub fn with<T>(b: Matrix<'_>, k: usize, n: usize, f: impl FnOnce(PackedColumns<'_>) -> T) -> T {
+        PackedColumns::made(
+            k,
+            n,
+            |part| pack::columns(b, part.columns, part.terms, part.panels(), part.to),
+            f,
+        )
+    }
+
+    /// Makes and packs `k` terms in groups and lends them to `f`.
+    pub fn with_groups<F: Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync + Send, T>(
+        b: &Groups<F>,
+        k: usize,
+        n: usize,
+        f: impl FnOnce(PackedColumns<'_>) -> T,
+    ) -> T {
+        PackedColumns::made(k, n, |part| b.fill(part), f)
+    }
+
+    fn made<T>(
+        k: usize,
+        n: usize,
+        fill: impl Fn(Part<'_>) + Sync + Send,
+        f: impl FnOnce(PackedColumns<'_>) -> T,
+    ) -> T {
+        let lanes = Isa::best().lanes;
+        let padded = n.next_multiple_of(lanes);
+        with_scratch(padded * k, |data| {
+            let mut parts = vec![];
+            let mut left = &mut data[..];
+            for from in (0..k).step_by(TERMS) {
+                let terms = TERMS.min(k - from);
+                for start in (0..n).step_by(COLUMNS) {
+                    let columns = COLUMNS.min(n - start);
+                    let (to, later) = left.split_at_mut(columns.next_multiple_of(lanes) * terms);
+                    left = later;
+                    parts.push(Part { to, columns: (start, columns), terms: (from, terms) });
+                }
+            }
+            each(parts, fill);
+            f(PackedColumns { data, columns: n, padded })
+        })
+    }
+}
+
+/// Panels to be filled: some columns of a block of terms.
+pub struct Part<'a> {
+    to: &'a mut [f32],
+    /// First and number.
+    columns: (usize, usize),
+    /// First and number.
+    terms: (usize, usize),
+}
+
+impl Part<'_> {
+    fn panels(&self) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
+        let lanes = Isa::best().lanes;
+        widths(self.columns.1, lanes).map(move |(column, vectors)| (column, vectors * lanes))
+    }
+}
+
+fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add: bool) {
+    let (m, n) = (c.rows, c.columns);
+    if m == 0 || n == 0 {
+        return;
+    }
+    if k == 0 && !add {
+        (0..m).for_each(|i| c.line(i).fill(0.0));
+    }
+    let terms = TERMS.min(k);
+    let block = match a {
+        Left::Strided(_) => BLOCK.min(m).next_multiple_of(isa.rows),
+        Left::Packed(_, first) => {
+            assert_eq!(first % isa.rows, 0, "a tile begins within a panel");
+            0
+        }
+    };
+    let wide = match b {
+        Right::Strided(_) | Right::Made(_) => COLUMNS.min(n.next_multiple_of(isa.lanes)),
+        Right::Packed(b, first) => {
+            let whole = n % COLUMNS == 0 || first + n == b.columns;
+            assert!(first % COLUMNS == 0 && whole, "a strip begins or ends within a block");
+            0
+        }
+    };
+    // A panel begins at a line of the cache.
+    with_scratch(terms * (block + wide) + ROWS * WIDEST + 16, |scratch| {
+        let offset = scratch.as_ptr().align_offset(64).min(16);
+        let (packed_b, rest) = scratch[offset..].split_at_mut(terms * wide);
+        let (packed_a, edge) = rest.split_at_mut(terms * block);
+        for from in (0..k).step_by(TERMS) {
+            let terms = TERMS.min(k - from);
+            let add = add || from > 0;
+            for first in (0..m).step_by(BLOCK) {
+                let rows = BLOCK.min(m - first);
+                let panels = (0..rows).step_by(isa.rows).map(|at| (at, isa.rows.min(rows - at)));
+                let left: &[f32] = match a {
+                    Left::Strided(a) => {
+                        for (at, high) in panels.clone() {
+                            pack::rows(a, first + at, high, from, terms, &mut packed_a[at * terms..]);
+                        }
+                        packed_a
+                    }
+                    Left::Packed(a, row) => &a.data[from * a.rows + (row + first) * terms..],
+                };
+                for start in (0..n).step_by(COLUMNS) {
+                    let columns = COLUMNS.min(n - start);
+                    let widths = widths(columns, isa.lanes);
+                    let right: &[f32] = match b {
+                        Right::Strided(b) => {
+                            let panels =
+                                widths.clone().map(|(column, vectors)| (column, vectors * isa.lanes));
+                            pack::columns(b, (start, columns), (from, terms), panels, packed_b);
+                            packed_b
+                        }
+                        Right::Made(fill) => {
+                            fill(Part { to: packed_b, columns: (start, columns), terms: (from, terms) });
+                            packed_b
+                        }
+                        Right::Packed(b, first) => &b.data[from * b.padded + (first + start) * terms..],
+                    };
+                    for (at, high) in panels.clone() {
+                        let a = &left[at * terms..];
+                        for (column, vectors) in widths.clone() {
+                            let width = vectors * isa.lanes;
+                            let b = &right[column * terms..];
+                            let place = (first + at, start + column);
+                            if column + width <= columns {
+                                isa.multiply([terms, high, vectors], a, b, c, place, add);
+                            } else {
+                                let mut whole = Tile::whole(&mut edge[..high * width], high, width);
+                                isa.multiply([terms, high, vectors], a, b, &mut whole, (0, 0), false);
+                                finish(c, place, columns - column, edge.chunks(width).take(high), add);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    });
+}
+
+/// Brings rows of a panel that reaches beyond the tile to their place.
+fn finish<'e>(
+    c: &mut Tile<'_>,
+    (row, column): (usize, usize),
+    columns: usize,
+    rows: impl Iterator<Item = &'e [f32]>,
+    add: bool,
+) {
+    for (i, from) in rows.enumerate() {
+        let to = &mut c.line(row + i)[column..column + columns];
+        if add {
+            to.iter_mut().zip(from).for_each(|(to, v)| *to += v);
+        } else {
+            to.copy_from_slice(&from[..columns]);
+        }
+    }
+}
+
+/// Panels of `n` columns: `(first column, vectors)`, as wide as can be and none of one vector where two of two will do.
+fn widths(n: usize, lanes: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let all = n.div_ceil(lanes);
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        let left = all - done;
+        let vectors = match left {
+            0 => return None,
+            4 => 2,
+            _ => left.min(VECTORS),
+        };
+        let column = done * lanes;
+        done += vectors;
+        Some((column, vectors))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(n: usize, seed: usize) -> Vec<f32> {
+        (0..n).map(|i| ((i * 7919 + seed * 104_729) % 1000) as f32 / 500.0 - 1.0).collect()
+    }
+
+    fn check(isa: &Isa, [m, k, n]: [usize; 3], turned: [bool; 2]) {
+        let (a, b) = (values(m * k, 1), values(k * n, 2));
+        let of = |data, rows: usize, columns: usize, turned: bool| {
+            if turned { Matrix::rows(data, rows).turned() } else { Matrix::rows(data, columns) }
+        };
+        let (ma, mb) = (of(&a, m, k, turned[0]), of(&b, k, n, turned[1]));
+        let mut y = values(m * n, 3);
+        let before = y.clone();
+        for add in [false, true] {
+            product(isa, k, &mut Tile::whole(&mut y, m, n), Left::Strided(ma), Right::Strided(mb), add);
+            for i in 0..m {
+                for j in 0..n {
+                    let at = |x: Matrix<'_>, i: usize, j: usize| f64::from(x.data[i * x.row + j * x.column]);
+                    let sum: f64 = (0..k).map(|t| at(ma, i, t) * at(mb, t, j)).sum();
+                    let expected = if add { 2.0 * sum } else { sum };
+                    let size: f64 = (0..k).map(|t| (at(ma, i, t) * at(mb, t, j)).abs()).sum();
+                    let error = (f64::from(y[i * n + j]) - expected).abs();
+                    assert!(error <= 4e-6 * size.max(1e-3), "{m}x{k}x{n} {turned:?} at {i}, {j}: {error:e}");
+                }
+            }
+        }
+        assert_ne!(y, before);
+        if isa.lanes == Isa::best().lanes {
+            let mut z = vec![0.0; m * n];
+            Packed::with(ma, m, k, |packed| {
+                for first in (0..m).step_by(2 * Packed::step()) {
+                    let rows = (2 * Packed::step()).min(m - first);
+                    let z = &mut z[first * n..][..rows * n];
+                    gemm(k, &mut Tile::whole(z, rows, n), Left::Packed(packed, first), mb);
+                }
+            });
+            product(isa, k, &mut Tile::whole(&mut y, m, n), Left::Strided(ma), Right::Strided(mb), false);
+            assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: rows packed before");
+            PackedColumns::with(mb, k, n, |b| {
+                gemm(k, &mut Tile::whole(&mut z, m, n), ma, Right::Packed(b, 0))
+            });
+            assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: columns packed before");
+            let size = if k % 5 == 0 { 5 } else { 1 };
+            let group = |i: usize, columns: std::ops::Range<usize>, lines: &mut [f32]| {
+                for (t, line) in lines.chunks_exact_mut(columns.len()).enumerate() {
+                    for (j, v) in columns.clone().zip(line) {
+                        *v = mb.data[(i * size + t) * mb.row + j * mb.column];
+                    }
+                }
+            };
+            let groups = Groups { size, group };
+            gemm(k, &mut Tile::whole(&mut z, m, n), ma, Right::Made(&|part| groups.fill(part)));
+            assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: columns made");
+        }
+    }
+
+    #[test]
+    fn agrees_with_float64() {
+        for isa in [Isa::best(), &Isa::portable()] {
+            for m in [1, 2, 3, 7, 8, 9, 17, 600] {
+                for k in [1, 5, 8, 19, 256, 300] {
+                    for n in [1, 15, 16, 17, 33, 48, 49, 65] {
+                        if m < 600 || (k == 19 && n == 33) {
+                            for turned in [[false, false], [true, false], [false, true], [true, true]] {
+                                check(isa, [m, k, n], turned);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_element_does_not_depend_on_where_it_lies() {
+        let (m, k, n) = (19, 300, 70);
+        let (row, column) = (values(k, 4), values(k, 5));
+        let a: Vec<f32> = row.repeat(m);
+        let b: Vec<f32> = column.iter().flat_map(|v| std::iter::repeat_n(*v, n)).collect();
+        let mut y = vec![0.0; m * n];
+        let (a, b) = (Matrix::rows(&a, k), Matrix::rows(&b, n));
+        gemm(k, &mut Tile::whole(&mut y, m, n), a, b);
+        assert!(y.iter().all(|v| *v == y[0]), "{y:?}");
+    }
+
+    #[test]
+    fn parts_are_taken_while_packing() {
+        let (m, k, n) = (9, 20, 21);
+        let (a, b) = (values(m * k, 6), values(k * n, 7));
+        let take =
+            |part, v: &[f32]| v.iter().map(|v| crate::tract::weights::part_of(part, *v)).collect::<Vec<_>>();
+        for part in [Take::Abs, Take::Pos, Take::Neg] {
+            let (taken_a, taken_b) = (take(part, &a), take(part, &b));
+            let (mut y, mut z) = (vec![0.0; m * n], vec![0.0; m * n]);
+            gemm(k, &mut Tile::whole(&mut y, m, n), Matrix::rows(&taken_a, k), Matrix::rows(&taken_b, n));
+            let (a, b) = (Matrix { part, ..Matrix::rows(&a, k) }, Matrix { part, ..Matrix::rows(&b, n) });
+            gemm(k, &mut Tile::whole(&mut z, m, n), a, b);
+            assert_eq!(y, z);
+        }
+    }
+
+    #[test]
+    fn no_terms_make_zeros() {
+        let mut y = vec![1.0; 6];
+        let none = Matrix::rows(&[], 0);
+        gemm(0, &mut Tile::whole(&mut y, 2, 3), none, none);
+        assert_eq!(y, [0.0; 6]);
+    }
+}
