@@ -19,6 +19,7 @@ mod render;
 mod run;
 mod summary;
 mod terminal;
+mod tokens;
 
 use std::process::ExitCode;
 

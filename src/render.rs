@@ -15,6 +15,7 @@ use crate::heatmap::{MAX_SAMPLES, Subject, draw};
 use crate::input::Inputs;
 use crate::output::write;
 use crate::terminal::{Console, number, visible};
+use crate::tokens;
 
 /// A drawn heat map.
 pub struct Heatmap {
@@ -32,7 +33,7 @@ impl Heatmap {
     }
 }
 
-/// Draws the heat map of an input: the picture or table row if there is one, else the first that is explained.
+/// Draws the heat map of an input: the picture, table row or text if there is one, else the first that is explained.
 ///
 /// # Errors
 /// When no input is explained.
@@ -45,6 +46,7 @@ pub fn heatmap(
     console: Console,
 ) -> anyhow::Result<Heatmap> {
     let from_file = inputs.picture.as_ref().map(|p| &p.0).or(inputs.features.as_ref().map(|f| &f.0));
+    let from_file = from_file.or(inputs.texts.as_ref().map(|t| &t.input));
     let mut explained = info.inputs.iter().filter(|i| explanation.relevance.contains_key(&i.name));
     let chosen = explained.clone().find(|i| Some(&i.name) == from_file).or_else(|| explained.next());
     let name =
@@ -61,7 +63,12 @@ pub fn heatmap(
     }
     let captions: Vec<String> =
         (0..batch.min(MAX_SAMPLES)).map(|i| caption(i, batch, relevance, explanation, args)).collect();
+    let texts = inputs.texts.as_ref().filter(|t| t.input == *name).map(|texts| {
+        let rows = tokens::rows(texts, explanation);
+        texts.texts.iter().zip(rows).map(|(text, row)| tokens::pieces(text, &row)).collect::<Vec<_>>()
+    });
     let image = draw(&Subject {
+        texts: texts.as_deref(),
         value,
         relevance,
         captions: &captions,

@@ -6,8 +6,8 @@ use std::time::Instant;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Start as SeedStart,
-    Target as SeedTarget,
+    Backend, CpuBackend, Explanation, Position, ReferenceBackend, Request, RunOptions, Session,
+    Start as SeedStart, Target as SeedTarget,
 };
 
 use crate::args::{Device, Keep, RunArgs, Start, Target};
@@ -50,7 +50,10 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     if let Some(heatmap) = heatmap {
         heatmap.save()?;
     }
-    let summary = summary::Summary::new(&info, session.device(), &explanation, times, args);
+    let mut summary = summary::Summary::new(&info, session.device(), &explanation, times, args);
+    if let Some(texts) = &inputs.texts {
+        summary = summary.with_tokens(texts, &explanation, args);
+    }
     print(&if args.json { summary.json()? } else { summary.text() })?;
     summary.warn(console);
     Ok(())
@@ -72,7 +75,7 @@ fn explain(
     console: Console,
 ) -> anyhow::Result<(Explanation, Times)> {
     let _progress = Progress::start(console, "running");
-    let request = request(args);
+    let request = request(args, inputs);
     let first = session.explain(&inputs.tensors, &request)?;
     let mut times = Times {
         prepare: first.seconds.prepare,
@@ -99,7 +102,7 @@ fn median(values: &mut [f64]) -> f64 {
     }
 }
 
-fn request(args: &RunArgs) -> Request {
+fn request(args: &RunArgs, inputs: &Inputs) -> Request {
     let (keep, keep_all) = match &args.keep {
         Keep::Inputs => (vec![], false),
         Keep::All => (vec![], true),
@@ -117,11 +120,20 @@ fn request(args: &RunArgs) -> Request {
             Start::Value => SeedStart::Value,
         },
         multiplier: args.multiplier,
-        position: args.position.unwrap_or(-1),
+        position: args.position.map_or_else(|| shown(inputs), Position::At),
         keep,
         keep_all,
         audit: args.audit,
     }
+}
+
+/// The last position that the mask shows of each row; without a mask the last.
+fn shown(inputs: &Inputs) -> Position {
+    let Some(mask) = inputs.tensors.get("attention_mask") else { return Position::At(-1) };
+    let [_, length] = mask.dims() else { return Position::At(-1) };
+    let values = mask.to_f64();
+    let last = |row: &[f64]| row.iter().rposition(|m| *m != 0.0).unwrap_or(length - 1);
+    Position::Shown { length: *length, last: values.chunks((*length).max(1)).map(last).collect() }
 }
 
 /// What the result file holds.

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::io::IsTerminal;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::Explanation;
 use serde::Serialize;
 
-use crate::args::{RunArgs, Start};
+use crate::args::{Color, RunArgs, Start};
+use crate::input::Texts;
 use crate::terminal::{Align, Console, Table, json_text, number, visible};
+use crate::tokens::{self, TokenRelevance};
 
 /// A ledger that misses more than this share of the start is reported.
 const TOLERANCE: f64 = 1e-4;
@@ -49,6 +52,9 @@ pub struct Summary {
     start: f64,
     inputs: BTreeMap<String, f64>,
     absorbed: f64,
+    /// Of each text, its tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tokens: Vec<Vec<TokenRelevance>>,
     seconds: Times,
     #[serde(skip_serializing_if = "Option::is_none")]
     repeat: Option<usize>,
@@ -56,6 +62,9 @@ pub struct Summary {
     audit: Option<Audit>,
     hashes: BTreeMap<String, String>,
     version: &'static str,
+    /// The tokens as text.
+    #[serde(skip)]
+    shown: String,
     /// Absolute relevance of the inputs over that of the start.
     #[serde(skip)]
     reached: f64,
@@ -112,7 +121,9 @@ impl Summary {
             start: explanation.start,
             inputs: explanation.inputs.clone(),
             absorbed: explanation.absorbed,
+            tokens: vec![],
             seconds,
+            shown: String::new(),
             repeat: args.repeat,
             audit: explanation.ledger.as_ref().map(|rows| audit(explanation, rows)),
             hashes: info.hashes.iter().cloned().collect(),
@@ -123,6 +134,18 @@ impl Summary {
             explained.argmax.clone_from(&explanation.argmax);
         }
         summary
+    }
+
+    /// Adds the tokens of texts.
+    pub fn with_tokens(mut self, texts: &Texts, explanation: &Explanation, args: &RunArgs) -> Summary {
+        self.tokens = tokens::rows(texts, explanation);
+        let color = match args.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        self.shown = tokens::text(texts, &self.tokens, color.then_some(args.colors));
+        self
     }
 
     /// One line of JSON.
@@ -157,6 +180,10 @@ impl Summary {
         };
         let _ = writeln!(out, "target   {}{unit} of {}", self.target, visible(&self.explained));
         out.push('\n');
+        if !self.shown.is_empty() {
+            out.push_str(&self.shown);
+            out.push('\n');
+        }
         out.push_str(&self.balance().text(0));
         if let Some(audit) = &self.audit {
             out.push('\n');

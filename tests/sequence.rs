@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::*;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Request, Session, Target, Tensors};
+use dlbc_runtime::{Position, Request, Session, Target, Tensors};
 
 /// Encoders with a classifier on the first token.
 const ENCODERS: &[&str] = &["bert", "bert_sdpa", "albert", "roberta", "distilbert", "electra"];
@@ -81,7 +81,7 @@ fn padding_does_not_matter() {
             (0..rows).map(|r| mask[r * length..][..length].iter().filter(|m| **m == 1).count()).collect();
         assert!(real.iter().any(|n| *n < length), "{name}: a padded row is expected");
         for (row, real) in real.into_iter().enumerate() {
-            let request = Request { position: real as i64 - 1, ..audited() };
+            let request = Request { position: Position::At(real as i64 - 1), ..audited() };
             let request = if CAUSAL.contains(name) { request } else { audited() };
             let padded = explain(&session, &inputs, &request).relevance;
             let short = inputs.iter().map(|(n, t)| (n.clone(), cut(&pick(t, row), real))).collect();
@@ -110,7 +110,7 @@ fn later_tokens_do_not_matter_to_a_causal_model() {
         let inputs: Tensors = inputs.iter().map(|(n, t)| (n.clone(), pick(t, 0))).collect();
         let length = inputs["input_ids"].dims()[1];
         for position in [0, length / 2, length - 2] {
-            let request = Request { position: position as i64, ..audited() };
+            let request = Request { position: Position::At(position as i64), ..audited() };
             let before = explain(&session, &inputs, &request).relevance["input_ids"].to_f64();
             let mut changed = inputs.clone();
             let mut ids = inputs["input_ids"].to_i64();

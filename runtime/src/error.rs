@@ -120,6 +120,16 @@ pub enum RuntimeError {
         /// The limit.
         limit: u64,
     },
+    /// A value with more readers than the engine plans for in bounded time.
+    #[error("value `{node}` has {readers} readers, more than the limit of {limit}")]
+    Readers {
+        /// The value.
+        node: String,
+        /// How many.
+        readers: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// What the backend cannot run, all at once.
     #[error("backend {backend} cannot run {}", .nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Unsupported {
@@ -163,7 +173,7 @@ impl RuntimeError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             RuntimeError::Unsupported { .. } | RuntimeError::OutputRank { .. } => ErrorKind::Unsupported,
-            RuntimeError::Limit { .. } => ErrorKind::Limit,
+            RuntimeError::Limit { .. } | RuntimeError::Readers { .. } => ErrorKind::Limit,
             RuntimeError::Backend { .. } => ErrorKind::Internal,
             RuntimeError::Target { .. } | RuntimeError::UnknownRelevance { .. } => ErrorKind::Usage,
             _ => ErrorKind::InvalidInput,

@@ -28,6 +28,20 @@ pub enum Start {
     Value,
 }
 
+/// Which position of each row the target stands at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// The same for all rows; negative counts from the end.
+    At(i64),
+    /// The last that a mask of `length` positions shows of each row; of an output of another length the last.
+    Shown {
+        /// Positions of the mask.
+        length: usize,
+        /// Of each row.
+        last: Vec<usize>,
+    },
+}
+
 /// What to explain and what to return.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -37,8 +51,8 @@ pub struct Request {
     pub start: Start,
     /// Starting relevance of a row.
     pub multiplier: f64,
-    /// Position of the target, for an output of shape [batch, position, unit]; negative counts from the end.
-    pub position: i64,
+    /// Position of the target, for an output of shape [batch, position, unit].
+    pub position: Position,
     /// Tensors, beside the inputs, whose relevance is returned.
     pub keep: Vec<String>,
     /// Return the relevance of every tensor.
@@ -53,7 +67,7 @@ impl Default for Request {
             target: Target::Argmax,
             start: Start::One,
             multiplier: 100.0,
-            position: -1,
+            position: Position::At(-1),
             keep: vec![],
             keep_all: false,
             audit: false,
@@ -89,8 +103,12 @@ pub(crate) fn seed(name: &str, output: &Tensor, request: &Request) -> Result<See
         let at = if i < 0 { i.saturating_add(n as i64) } else { i };
         usize::try_from(at).ok().filter(|at| *at < n)
     };
-    let position = resolve(request.position, positions).ok_or_else(|| out_of_range(request.position))?;
-    if units == 0 {
+    let position = |row: usize| match &request.position {
+        Position::At(i) => resolve(*i, positions).ok_or_else(|| out_of_range(*i)),
+        Position::Shown { length, last } if *length == positions && last.len() == rows => Ok(last[row]),
+        Position::Shown { .. } => Ok(positions.saturating_sub(1)),
+    };
+    if units == 0 || positions == 0 {
         return Err(out_of_range(0));
     }
     let values = output.to_f64();
@@ -98,7 +116,7 @@ pub(crate) fn seed(name: &str, output: &Tensor, request: &Request) -> Result<See
     let mut argmax = vec![];
     let mut targets = vec![];
     for row in 0..rows {
-        let from = (row * positions + position) * units;
+        let from = (row * positions + position(row)?) * units;
         let own = &values[from..from + units];
         let best = (0..units).fold(0, |best, i| if own[i] > own[best] { i } else { best });
         argmax.push(best as i64);

@@ -7,7 +7,7 @@ mod values;
 
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
-pub use run::{Channels, Colors, Layout, PictureArgs, Resize, RunArgs, Start};
+pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, Start, TextArgs};
 pub use values::{Device, Keep, Pair, Target};
 
 use std::path::PathBuf;

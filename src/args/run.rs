@@ -30,6 +30,9 @@ pub struct RunArgs {
     /// A picture and how it becomes an input.
     #[command(flatten)]
     pub picture: PictureArgs,
+    /// A text and how it becomes an input.
+    #[command(flatten)]
+    pub text: TextArgs,
 
     /// Which output unit gets the starting relevance: argmax, an index (-1 is the last), a difference A-B, or all.
     #[arg(
@@ -40,7 +43,7 @@ pub struct RunArgs {
         help_heading = "Target"
     )]
     pub target: Target,
-    /// Sequence position of the target, for outputs of shape [batch, position, unit] [default: the last].
+    /// Sequence position of the target, for outputs of shape [batch, position, unit] [default: the last that the mask shows].
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Target")]
     pub position: Option<i64>,
     /// What the target starts with: one times the multiplier, or its own value.
@@ -80,6 +83,9 @@ pub struct RunArgs {
     /// Print the summary as one JSON object instead of tables.
     #[arg(long, help_heading = "Results")]
     pub json: bool,
+    /// Colour tokens by their relevance: on a terminal, always, or never (also with NO_COLOR set).
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Results")]
+    pub color: Color,
     /// Print the conservation ledger: a row a rule node.
     #[arg(long, help_heading = "Results")]
     pub audit: bool,
@@ -119,6 +125,35 @@ pub struct PictureArgs {
     /// Resize the shorter side and cut out the centre, or stretch both sides.
     #[arg(long, value_enum, default_value = "crop", requires = "image")]
     pub resize: Resize,
+}
+
+/// A text and how it becomes an input.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Text")]
+pub struct TextArgs {
+    /// A text for the model's `input_ids`, with its mask and types (repeatable: a batch, padded to the longest).
+    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
+    pub text: Vec<String>,
+    /// The tokenizer, a tokenizer.json [default: the one beside the model].
+    #[arg(long, value_name = "FILE", requires = "text")]
+    pub tokenizer: Option<PathBuf>,
+    /// The most tokens of a text; the rest is left out [default: what the tokenizer and the model say].
+    #[arg(long, value_name = "N", value_parser = positive, requires = "text")]
+    pub max_length: Option<usize>,
+    /// Leave out what the tokenizer adds to a text, such as its start.
+    #[arg(long, requires = "text")]
+    pub no_special_tokens: bool,
+}
+
+/// When tokens are coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// What the target starts with.
@@ -169,10 +204,6 @@ pub enum Colors {
 /// Options of the contract that nothing implements yet.
 #[derive(Debug, Default, Args)]
 struct LaterArgs {
-    #[arg(long, hide = true)]
-    text: Option<String>,
-    #[arg(long, hide = true)]
-    tokenizer: Option<PathBuf>,
     #[arg(long, hide = true, allow_hyphen_values = true)]
     scaler: Option<String>,
     #[arg(long, hide = true, allow_hyphen_values = true)]
@@ -191,8 +222,6 @@ impl RunArgs {
     pub fn check(&self) -> anyhow::Result<()> {
         let later = &self.later;
         let given = [
-            ("--text", later.text.is_some()),
-            ("--tokenizer", later.tokenizer.is_some()),
             ("--scaler", later.scaler.is_some()),
             ("--threshold", later.threshold.is_some()),
             ("--task", later.task.is_some()),

@@ -5,11 +5,13 @@ mod canvas;
 mod palette;
 mod spatial;
 mod strip;
+mod words;
 
 use dlbc_ops::tensor::Tensor;
 use image::RgbImage;
 
 use crate::args::{Colors, Layout};
+use crate::tokens::Piece;
 
 /// The most samples of a batch that are drawn.
 pub const MAX_SAMPLES: usize = 8;
@@ -26,12 +28,22 @@ pub struct Subject<'a> {
     pub picture: Option<(&'a RgbImage, Layout)>,
     /// The names of the features.
     pub features: Option<&'a [String]>,
+    /// The texts that the input was made from, in pieces.
+    pub texts: Option<&'a [Vec<Piece>]>,
     /// The colours.
     pub colors: Colors,
 }
 
-/// Draws the relevance of an input: pictures as pictures, features as bars, all else as a strip.
+/// The colour of a relevance where `scale` gets the strongest.
+pub fn tint(colors: Colors, relevance: f64, scale: f64) -> image::Rgb<u8> {
+    palette::color(colors, palette::relative(relevance, scale))
+}
+
+/// Draws the relevance of an input: texts as texts, pictures as pictures, features as bars, all else as a strip.
 pub fn draw(subject: &Subject) -> RgbImage {
+    if let Some(texts) = subject.texts {
+        return text_samples(subject, texts);
+    }
     let dims = subject.value.dims();
     if let ([_, a, b, c], true) = (dims, subject.value.elems() > 0) {
         let layout = subject.picture.map(|p| p.1).unwrap_or(match (*a, *c) {
@@ -136,6 +148,19 @@ fn bar_charts(subject: &Subject) -> RgbImage {
     bars::draw(&all, subject.colors)
 }
 
+fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> RgbImage {
+    let sample = |(i, pieces): (usize, &Vec<Piece>)| {
+        let tokens = pieces.iter().filter_map(|p| Some((p.relevance?, p.special)));
+        words::Sample {
+            caption: caption(subject, i),
+            pieces: pieces.clone(),
+            scale: crate::tokens::scale(tokens),
+        }
+    };
+    let all: Vec<_> = texts.iter().take(MAX_SAMPLES).enumerate().map(sample).collect();
+    words::draw(&all, subject.colors)
+}
+
 fn strips(subject: &Subject) -> RgbImage {
     // Relevance per position of the first axis after the batch; what is inside a position adds up.
     let inner: usize = subject.value.dims().iter().skip(2).product();
@@ -175,6 +200,7 @@ mod tests {
                 captions: &[],
                 picture: None,
                 features: None,
+                texts: None,
                 colors: Colors::BlueRed,
             };
             let image = draw(&subject);

@@ -6,6 +6,7 @@ mod npy_header;
 mod npz;
 mod picture;
 mod table;
+mod text;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,6 +19,7 @@ use image::RgbImage;
 
 #[cfg(test)]
 pub use npz::read as read_npz;
+pub use text::{Texts, Token};
 
 use crate::args::RunArgs;
 use crate::exit::{invalid, usage};
@@ -32,6 +34,8 @@ pub struct Inputs {
     pub picture: Option<(String, RgbImage)>,
     /// The input that came from a table, and the names of its features.
     pub features: Option<(String, Vec<String>)>,
+    /// The input that came from texts, and their tokens.
+    pub texts: Option<Texts>,
 }
 
 /// Reads every input that the model has.
@@ -44,6 +48,7 @@ pub fn read(infos: &[InputInfo], args: &RunArgs, console: Console) -> anyhow::Re
     reader.single_arrays()?;
     reader.picture()?;
     reader.table()?;
+    reader.text()?;
     reader.archive()?;
     reader.finish()
 }
@@ -129,6 +134,21 @@ impl<'a> Reader<'a> {
         self.add(&input.name, tensor)
     }
 
+    fn text(&mut self) -> anyhow::Result<()> {
+        if self.args.text.text.is_empty() {
+            return Ok(());
+        }
+        let (texts, tensors) = text::read(self.infos, &self.args.text, &self.args.model, self.console)?;
+        for (name, tensor) in tensors {
+            // What is given by name goes before what the text says: another mask, other types.
+            if name == texts.input || !self.inputs.tensors.contains_key(&name) {
+                self.add(&name, tensor)?;
+            }
+        }
+        self.inputs.texts = Some(texts);
+        Ok(())
+    }
+
     /// The only input that fits a flag without a name.
     fn only(
         &self,
@@ -165,7 +185,7 @@ impl<'a> Reader<'a> {
         if !missing.is_empty() {
             let s = if missing.len() == 1 { "" } else { "s" };
             return Err(usage(format!(
-                "missing input{s} {}: give `--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image` or `--csv`",
+                "missing input{s} {}: give `--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
                 missing.join(", ")
             )));
         }

@@ -59,6 +59,7 @@ impl Backend for CpuBackend {
         reverse: &[String],
         options: &RunOptions,
     ) -> Result<Box<dyn Plan>, RuntimeError> {
+        few_readers(graph)?;
         let stages = split(graph, forward, reverse)?;
         let threads =
             options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
@@ -78,6 +79,30 @@ impl Backend for CpuBackend {
             memory: MemoryReport { constant_bytes: cache.bytes(), saved_bytes },
         };
         Ok(Box::new(plan))
+    }
+}
+
+/// Readers of one value. The engine compares them pair by pair: so many take it seconds.
+const MOST_READERS: usize = 8192;
+
+/// Refuses a value with too many readers.
+fn few_readers(graph: &Graph<Prim>) -> Result<(), RuntimeError> {
+    let mut readers = std::collections::HashMap::new();
+    for id in graph.nodes() {
+        let mut inputs = graph.node_inputs(id);
+        inputs.sort();
+        inputs.dedup();
+        for v in inputs {
+            *readers.entry(v).or_insert(0usize) += 1;
+        }
+    }
+    let most = readers.into_iter().filter(|(_, n)| *n > MOST_READERS).min();
+    match most {
+        None => Ok(()),
+        Some((v, readers)) => {
+            let node = graph.value_name(v).to_string();
+            Err(RuntimeError::Readers { node, readers, limit: MOST_READERS })
+        }
     }
 }
 

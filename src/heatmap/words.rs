@@ -1,0 +1,128 @@
+//! The relevance of a text: its words on backgrounds of colour, and the scale.
+
+use image::{Rgb, RgbImage};
+
+use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
+use super::palette::{color, relative};
+use crate::args::Colors;
+use crate::terminal::number;
+use crate::tokens::Piece;
+
+/// A text of a batch.
+pub struct Sample {
+    /// What stands above it.
+    pub caption: String,
+    /// The text in pieces.
+    pub pieces: Vec<Piece>,
+    /// The magnitude of the strongest colour.
+    pub scale: f64,
+}
+
+const MARGIN: u32 = 16;
+const WIDTH: u32 = 800;
+const LEADING: u32 = LINE + 6;
+/// Lines above which a text is cut.
+const LINES: usize = 400;
+
+/// Draws the texts, one below the other.
+pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+    let laid: Vec<Vec<Vec<Placed>>> = samples.iter().map(|s| lines(&s.pieces)).collect();
+    let heights: Vec<u32> = laid.iter().map(|l| LEADING * (l.len() as u32 + 3)).collect();
+    let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
+    let mut canvas = Canvas::new(2 * MARGIN + WIDTH.max(captions), 2 * MARGIN + heights.iter().sum::<u32>());
+    let mut top = MARGIN;
+    for ((sample, lines), height) in samples.iter().zip(&laid).zip(heights) {
+        canvas.text(MARGIN, top, &sample.caption, FAINT);
+        for (i, line) in lines.iter().enumerate() {
+            let y = top + LEADING * (i as u32 + 1);
+            for placed in line {
+                let x = MARGIN + placed.x;
+                let width = text_width(&placed.text);
+                let mut ink = if placed.special { FAINT } else { INK };
+                if let Some(r) = placed.relevance {
+                    let back = color(colors, relative(r, sample.scale));
+                    if back.0.iter().map(|c| u32::from(*c)).sum::<u32>() < 330 {
+                        ink = Rgb([255; 3]);
+                    }
+                    canvas.fill(x, y.saturating_sub(1), width, LINE, back);
+                }
+                canvas.text(x, y, &placed.text, ink);
+            }
+        }
+        legend(&mut canvas, top + LEADING * (lines.len() as u32 + 1), sample.scale, colors);
+        top += height;
+    }
+    canvas.image
+}
+
+fn legend(canvas: &mut Canvas, y: u32, scale: f64, colors: Colors) {
+    let low = number(-scale, 3);
+    let left = MARGIN + text_width(&low) + 8;
+    canvas.text(MARGIN, y, &low, FAINT);
+    for i in 0..200 {
+        canvas.fill(left + i, y + 3, 1, LINE - 8, color(colors, f64::from(i) / 99.5 - 1.0));
+    }
+    canvas.text(left + 208, y, &format!("+{}", number(scale, 3)), FAINT);
+}
+
+/// A part of a piece in its line.
+struct Placed {
+    text: String,
+    x: u32,
+    relevance: Option<f64>,
+    special: bool,
+}
+
+/// Breaks pieces into lines: at spaces, and within what is wider than a line.
+fn lines(pieces: &[Piece]) -> Vec<Vec<Placed>> {
+    let mut lines: Vec<Vec<Placed>> = vec![vec![]];
+    let mut x = 0;
+    for piece in pieces {
+        let shown: String = piece.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let shown = if piece.special { format!("{shown} ") } else { shown };
+        for word in shown.split_inclusive(' ') {
+            let mut rest = word;
+            while !rest.is_empty() {
+                if lines.len() > LINES {
+                    return lines;
+                }
+                if x > 0 && x + text_width(rest.trim_end()) > WIDTH {
+                    lines.push(vec![]);
+                    x = 0;
+                }
+                let fit = (WIDTH / text_width("0").max(1)).max(1) as usize;
+                let cut = rest.char_indices().nth(fit).map_or(rest.len(), |(i, _)| i);
+                let (now, later) = rest.split_at(cut);
+                // The colour of a special token ends with its name.
+                let colored = piece.special && now.ends_with(' ');
+                let text = if colored { now.trim_end() } else { now };
+                let placed =
+                    Placed { text: text.into(), x, relevance: piece.relevance, special: piece.special };
+                x += text_width(now);
+                if let Some(line) = lines.last_mut() {
+                    line.push(placed);
+                }
+                rest = later;
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_wrap_and_nothing_is_lost() {
+        let text = "word ".repeat(100) + &"x".repeat(300);
+        let pieces = [Piece { text: text.clone(), relevance: Some(1.0), special: false }];
+        let lines = lines(&pieces);
+        assert!(lines.len() > 5);
+        let shown: String = lines.iter().flatten().map(|p| p.text.as_str()).collect();
+        assert_eq!(shown, text);
+        for placed in lines.iter().flatten() {
+            assert!(placed.x + text_width(placed.text.trim_end()) <= WIDTH, "{}", placed.text);
+        }
+    }
+}

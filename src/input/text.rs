@@ -1,0 +1,210 @@
+//! Texts become token ids, masks and types, by the names that models give them.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use dlbc_ops::program::InputInfo;
+use dlbc_ops::tensor::{DType, Tensor};
+use tokenizers::{Encoding, PaddingParams, PaddingStrategy, Tokenizer, TruncationParams};
+
+use super::fit;
+use crate::args::TextArgs;
+use crate::exit::{invalid, usage};
+use crate::terminal::{Console, visible};
+
+/// A tokenizer is a vocabulary: larger files are something else.
+const LARGEST: u64 = 256 << 20;
+
+/// Characters of a text above which it is no text for a model.
+const LONGEST: usize = 1 << 20;
+
+/// A token of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Token {
+    /// As the vocabulary spells it.
+    pub text: String,
+    /// Its id.
+    pub id: u32,
+    /// Where it stands in the text, in bytes; empty for what the tokenizer added.
+    pub span: Range<usize>,
+    /// Added by the tokenizer: the start of a text, padding.
+    pub special: bool,
+    /// Padding, which the mask hides.
+    pub padding: bool,
+}
+
+/// Texts with their tokens: a row of the batch each, all of one length.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// The model input that holds the ids.
+    pub input: String,
+    /// The texts as given.
+    pub texts: Vec<String>,
+    /// The tokens of each.
+    pub tokens: Vec<Vec<Token>>,
+}
+
+/// The inputs that a text fills, by the usual names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filled {
+    Ids,
+    Mask,
+    Types,
+    Positions,
+}
+
+fn filled(name: &str) -> Option<Filled> {
+    let name = name.rsplit(['/', '.']).next().unwrap_or(name);
+    Some(match name.split(':').next().unwrap_or(name) {
+        "input_ids" | "ids" | "tokens" | "input_word_ids" => Filled::Ids,
+        "attention_mask" | "input_mask" | "mask" => Filled::Mask,
+        "token_type_ids" | "segment_ids" | "input_type_ids" => Filled::Types,
+        "position_ids" => Filled::Positions,
+        _ => return None,
+    })
+}
+
+/// Encodes the texts of the command line.
+///
+/// # Errors
+/// For a tokenizer that is missing or damaged, a model without ids, and texts that leave no token.
+pub fn read(
+    infos: &[InputInfo],
+    args: &TextArgs,
+    model: &Path,
+    console: Console,
+) -> anyhow::Result<(Texts, BTreeMap<String, Tensor>)> {
+    let ids = ids_input(infos)?;
+    let path = tokenizer_path(args, model)?;
+    let mut tokenizer = load(&path).with_context(|| format!("`{}`", path.display()))?;
+    if let Some(text) = args.text.iter().find(|t| t.chars().count() > LONGEST) {
+        return Err(usage(format!("`--text` of {} characters: {LONGEST} is the most", text.chars().count())));
+    }
+    let fixed = ids.ty.dim(ids.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
+    let limit = [args.max_length, fixed, tokenizer.get_truncation().map(|t| t.max_length)];
+    set_lengths(&mut tokenizer, limit.into_iter().flatten().min(), fixed)?;
+    let texts: Vec<&str> = args.text.iter().map(String::as_str).collect();
+    let encoded = tokenizer
+        .encode_batch(texts, !args.no_special_tokens)
+        .map_err(|e| invalid(format!("`{}`: {e}", path.display())))?;
+    let length = encoded.iter().map(|e| e.len()).max().unwrap_or(0);
+    if let Some(i) = encoded.iter().position(|e| e.get_attention_mask().iter().all(|m| *m == 0)) {
+        return Err(usage(format!("text {i} has no token: nothing is left to explain")));
+    }
+    if encoded.iter().any(|e| !e.get_overflowing().is_empty()) {
+        console.note(format!("a text is cut to {length} tokens; the rest is left out"));
+    }
+    let mut tensors = BTreeMap::new();
+    for info in infos {
+        let Some(kind) = filled(&info.name).filter(|_| info.ty.rank() == ids.ty.rank()) else { continue };
+        if !info.ty.dtype.is_integer() && info.ty.dtype != DType::Bool && !info.ty.dtype.is_float() {
+            continue;
+        }
+        let values = encoded.iter().flat_map(|e| values(e, kind));
+        let dims = if info.ty.rank() == 1 { vec![length] } else { vec![encoded.len(), length] };
+        let values: Vec<f64> = values.map(f64::from).collect();
+        let tensor = fit::from_f64(info.ty.dtype, &dims, &values)
+            .with_context(|| format!("input `{}`", visible(&info.name)))?;
+        tensors.insert(info.name.clone(), tensor);
+    }
+    let tokens = encoded.iter().map(tokens).collect();
+    Ok((Texts { input: ids.name.clone(), texts: args.text.clone(), tokens }, tensors))
+}
+
+fn ids_input(infos: &[InputInfo]) -> anyhow::Result<&InputInfo> {
+    let takes = |i: &&InputInfo| {
+        filled(&i.name) == Some(Filled::Ids) && i.ty.dtype.is_integer() && matches!(i.ty.rank(), 1 | 2)
+    };
+    infos.iter().find(takes).ok_or_else(|| {
+        let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
+        usage(format!(
+            "`--text`: the model has no integer input `input_ids` of one or two axes; its inputs: {}",
+            all.join(", ")
+        ))
+    })
+}
+
+/// The file of `--tokenizer`, or the one beside the model.
+fn tokenizer_path(args: &TextArgs, model: &Path) -> anyhow::Result<PathBuf> {
+    if let Some(path) = &args.tokenizer {
+        return Ok(path.clone());
+    }
+    let beside = model.with_file_name("tokenizer.json");
+    if beside.is_file() {
+        return Ok(beside);
+    }
+    Err(usage(format!(
+        "`--text` needs a tokenizer: give `--tokenizer tokenizer.json` (there is none at `{}`)",
+        beside.display()
+    )))
+}
+
+fn load(path: &Path) -> anyhow::Result<Tokenizer> {
+    let mut bytes = vec![];
+    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(invalid(format!("a tokenizer of more than {LARGEST} bytes")));
+    }
+    Tokenizer::from_bytes(&bytes).map_err(|e| invalid(format!("no tokenizer: {e}")))
+}
+
+/// Truncates at `limit`; pads to the longest text of a batch, or to what the model wants.
+fn set_lengths(tokenizer: &mut Tokenizer, limit: Option<usize>, fixed: Option<usize>) -> anyhow::Result<()> {
+    let truncation = limit.map(|max_length| TruncationParams {
+        max_length,
+        ..tokenizer.get_truncation().cloned().unwrap_or_default()
+    });
+    tokenizer
+        .with_truncation(truncation)
+        .map_err(|e| usage(format!("{} tokens are too few for this tokenizer: {e}", limit.unwrap_or(0))))?;
+    let padding = tokenizer.get_padding().cloned().unwrap_or_else(|| {
+        let known = ["[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>"];
+        let found = known.iter().find_map(|t| Some(((*t).to_string(), tokenizer.token_to_id(t)?)));
+        let (pad_token, pad_id) = found.unwrap_or(("[PAD]".into(), 0));
+        PaddingParams { pad_token, pad_id, ..PaddingParams::default() }
+    });
+    let strategy = fixed.map_or(PaddingStrategy::BatchLongest, PaddingStrategy::Fixed);
+    tokenizer.with_padding(Some(PaddingParams { strategy, ..padding }));
+    Ok(())
+}
+
+fn values(encoding: &Encoding, kind: Filled) -> Vec<u32> {
+    match kind {
+        Filled::Ids => encoding.get_ids().to_vec(),
+        Filled::Mask => encoding.get_attention_mask().to_vec(),
+        Filled::Types => encoding.get_type_ids().to_vec(),
+        // Positions count what the mask shows.
+        Filled::Positions => {
+            let mut next = 0;
+            encoding
+                .get_attention_mask()
+                .iter()
+                .map(|m| {
+                    let own = next;
+                    next += m;
+                    own
+                })
+                .collect()
+        }
+    }
+}
+
+fn tokens(encoding: &Encoding) -> Vec<Token> {
+    let fields = encoding.get_tokens().iter().zip(encoding.get_ids()).zip(encoding.get_offsets());
+    let flags = encoding.get_special_tokens_mask().iter().zip(encoding.get_attention_mask());
+    fields
+        .zip(flags)
+        .map(|(((text, id), (start, end)), (special, shown))| Token {
+            text: text.clone(),
+            id: *id,
+            span: *start..*end,
+            special: *special == 1,
+            padding: *shown == 0,
+        })
+        .collect()
+}
