@@ -306,8 +306,8 @@ fn code_4_not_supported() {
     for part in ["NonMaxSuppression", "input  x f32[1,2]", "output y f32[1,2]"] {
         assert!(table.contains(part), "{table}");
     }
-    let error = fails(4, &[&["run", DIGITS, "--text", "hello", "--report", "r.html"]]);
-    assert_eq!(error, "error: `--text`, `--report` are not supported yet");
+    let error = fails(4, &[&["run", DIGITS, "--task", "x", "--report", "r.html"]]);
+    assert_eq!(error, "error: `--task`, `--report` are not supported yet");
     for later in [&["--mode", "contrastive"], &["--scaler", "1"], &["--task", "x"], &["--rules", "own.toml"]]
     {
         fails(4, &[&["run", DIGITS], &DIGIT, later]);

@@ -62,6 +62,25 @@ fn commands(text: &str) -> Vec<(String, String)> {
     found
 }
 
+/// The words of a command; double quotes keep spaces.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for (i, part) in command.split('"').enumerate() {
+        if i % 2 == 1 {
+            words.last_mut().unwrap().push_str(part);
+            continue;
+        }
+        for (j, word) in part.split(' ').enumerate() {
+            if j > 0 {
+                words.push(String::new());
+            }
+            words.last_mut().unwrap().push_str(word);
+        }
+    }
+    words.retain(|w| !w.is_empty());
+    words
+}
+
 #[test]
 fn commands_print_what_the_book_shows() {
     let mut run = 0;
@@ -69,7 +88,7 @@ fn commands_print_what_the_book_shows() {
         let folder = tempfile::tempdir().unwrap();
         copy(&root().join("fixtures"), &folder.path().join("fixtures"));
         for (command, shown) in commands(&text) {
-            let words: Vec<&str> = command.split_whitespace().collect();
+            let words = words(&command);
             assert_eq!(words[0], "dlbc", "{page}: {command}");
             let done = Command::new(env!("CARGO_BIN_EXE_dlbc"))
                 .args(&words[1..])
