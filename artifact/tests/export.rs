@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{Run, difference, dim, expected, onnx_runtime, python, ty, values};
+use common::{Run, difference, dim, expected, onnx_runtime, python, ty, input_values, values};
 use dlbc_artifact::{TARGET, export};
 use dlbc_ops::prim::{Builder, Part};
 use dlbc_ops::program::{Info, InputInfo, Program, SEED};
@@ -83,7 +83,7 @@ impl Suite {
             .enumerate()
             .map(|(i, input)| {
                 let ty = TensorType::new(input.ty.dtype, input.ty.shape.substitute(&bindings));
-                (input.name.clone(), values(&ty, i as u64 + 17))
+                (input.name.clone(), input_values(&ty, i as u64 + 17))
             })
             .collect();
         if let Some(target) = target {
@@ -233,7 +233,7 @@ fn artifacts_of_compiled_models_read_back_and_run() {
             let bindings: Bindings = sizes.iter().map(|(s, n)| (s.as_str().into(), *n)).collect();
             let bound = program.graph.bind(&bindings);
             let inputs = bound.inputs().iter().map(|id| bound.node(*id));
-            let inputs = inputs.map(|n| (n.name().to_string(), values(&n.types[0], 5))).collect();
+            let inputs = inputs.map(|n| (n.name().to_string(), input_values(&n.types[0], 5))).collect();
             runs.push(Run { name: format!("{} {sizes:?}", path.display()), model: model.clone(), inputs });
             cases.push((again.clone(), bindings));
         }

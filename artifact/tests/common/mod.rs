@@ -91,6 +91,17 @@ pub fn values(ty: &TensorType, seed: u64) -> Tensor {
     }
 }
 
+/// [`values`], the integers 0 or 1: ids that every vocabulary holds, and masks (another value makes a mask of
+/// float32's lowest number overflow).
+pub fn input_values(ty: &TensorType, seed: u64) -> Tensor {
+    let found = values(ty, seed);
+    if ty.dtype != DType::I64 {
+        return found;
+    }
+    let bits: Vec<i64> = found.to_f64().iter().map(|v| (*v as i64).rem_euclid(2)).collect();
+    Tensor::from_i64(&ty.shape.as_known().unwrap(), &bits)
+}
+
 /// A model to run, with its inputs.
 pub struct Run {
     pub name: String,

@@ -81,6 +81,9 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![x])
 }
 
+/// A bound that no dimension reaches.
+const BEYOND: i64 = 1_000_000_000;
+
 /// The specification's clamping of `start` and `end`, as far as the dimension is known.
 fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<Slice, OpError> {
     if step == 0 {
@@ -96,9 +99,9 @@ fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<S
                 let d = dim.as_known().unwrap_or(i64::MAX);
                 Dim::known((if v < 0 { v.saturating_add(d) } else { v }).clamp(low, high.max(low)))
             }
-            // Beyond any dimension: the end.
-            (Some(v), None) if v >= i64::from(i32::MAX) => high.clone(),
-            (Some(v), None) if v <= -i64::from(i32::MAX) => Dim::known(low),
+            // Beyond any dimension: the end. Exporters write the greatest int32 or int64, or a billion.
+            (Some(v), None) if v >= BEYOND => high.clone(),
+            (Some(v), None) if v <= -BEYOND => Dim::known(low),
             _ if v.is_negative() => dim + v,
             _ => v.clone(),
         }
