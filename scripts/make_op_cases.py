@@ -584,6 +584,64 @@ def recovered_norms(c: Cases) -> None:
           {"x": x}, {"three": np.float32(3), "k": np.float32(0.044715), "s": np.float32((2 / np.pi) ** 0.5), "one": np.float32(1), "half": np.float32(0.5)})
 
 
+def recurrent(c: Cases) -> None:
+    """LSTM, GRU and RNN: directions, layouts, lengths, initial states, activations."""
+    t, b, f, h = 5, 3, 4, 6
+
+    def layer(name: str, op: str, *, directions: int = 1, batch_first: bool = False, bias: bool = True, lengths: list[int] | None = None,
+              initial: bool = False, live_initial: bool = False, peepholes: bool = False, opset: int = 17, **attributes: Any) -> None:
+        gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+        inputs: Arrays = {"x": r("x", *((b, t, f) if batch_first else (t, b, f)))}
+        weights: Arrays = {"w": r("w", directions, gates * h, f), "r": r("r", directions, gates * h, h) / 2}
+        if bias:
+            weights["b"] = r("b", directions, 2 * gates * h)
+        if lengths:
+            weights["lens"] = np.array(lengths, np.int32)
+        state = (b, directions, h) if batch_first else (directions, b, h)
+        if initial:
+            weights.update(h0=r("h0", *state), c0=r("c0", *state))
+        if live_initial:
+            inputs.update(h0=r("h0", *state), c0=r("c0", *state))
+        if peepholes:
+            weights["p"] = r("p", directions, 3 * h)
+        if op != "LSTM":
+            weights.pop("c0", None), inputs.pop("c0", None)
+        have = {**inputs, **weights}
+        operands = [n if n in have else "" for n in ["x", "w", "r", "b", "lens", "h0", "c0", "p"][:8 if op == "LSTM" else 6]]
+        while not operands[-1]:
+            operands.pop()
+        outputs = ("y", "y_h", "y_c") if op == "LSTM" else ("y", "y_h")
+        # The last states of all: one output, whose relevance reaches every step.
+        nodes = [node(op, operands, list(outputs), hidden_size=h, **attributes)]
+        if not name.startswith("refused"):
+            c.add(f"{name}_states", [*nodes, node("Flatten", ["y_h"], ["out"], axis=1)], inputs, weights, opset=opset, outputs=("out",))
+        c.add(name, nodes, inputs, weights, opset=opset, outputs=outputs)
+
+    for op in ["LSTM", "GRU", "RNN"]:
+        name = f"recurrent_{op.lower()}"
+        layer(name, op)
+        layer(f"{name}_plain", op, bias=False)
+        layer(f"{name}_reverse", op, direction="reverse")
+        layer(f"{name}_both", op, directions=2, direction="bidirectional", initial=True)
+        layer(f"{name}_lengths", op, lengths=[5, 2, 4])
+        layer(f"{name}_lengths_both", op, directions=2, direction="bidirectional", lengths=[3, 5, 1])
+        layer(f"{name}_initial", op, live_initial=True)
+        layer(f"{name}_clip", op, clip=0.4)
+        layer(f"{name}_opset_7", op, opset=7)
+        layer(f"{name}_opset_22", op, opset=22)
+    layer("recurrent_gru_after", "GRU", linear_before_reset=1)
+    layer("recurrent_gru_after_both", "GRU", linear_before_reset=1, directions=2, direction="bidirectional", lengths=[2, 5, 3])
+    layer("recurrent_gru_after_plain", "GRU", linear_before_reset=1, bias=False)
+    layer("recurrent_rnn_relu", "RNN", activations=["Relu"])
+    layer("recurrent_rnn_leaky", "RNN", activations=["LeakyRelu"], activation_alpha=[0.3])
+    layer("recurrent_rnn_two", "RNN", directions=2, direction="bidirectional", activations=["Elu", "HardSigmoid"],
+          activation_alpha=[0.7, 0.25], activation_beta=[0.4])
+    layer("recurrent_lstm_activations", "LSTM", activations=["HardSigmoid", "Softsign", "Relu"], activation_alpha=[0.3], activation_beta=[0.4])
+    layer("recurrent_lstm_coupled", "LSTM", input_forget=1)
+    layer("refused_LSTM", "LSTM", peepholes=True)
+    layer("refused_RNN", "RNN", activations=["ScaledTanh"], activation_alpha=[1.1], activation_beta=[0.7])
+
+
 def refused(c: Cases) -> None:
     """Operators that are not supported: the compiler must say which."""
     x = r("x", 1, 2, 7)
@@ -603,7 +661,7 @@ def refused(c: Cases) -> None:
 
 
 GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, resizes, einsums,
-          triangles, scatters, attentions, recovered_norms, refused]
+          triangles, scatters, attentions, recovered_norms, recurrent, refused]
 
 if __name__ == "__main__":
     main()

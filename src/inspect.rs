@@ -65,6 +65,7 @@ fn of_artifact(program: &Program) -> Inspection {
         op: r.op.clone(),
         rule: Some(r.rule.clone()),
         shape: graph.find(&r.node).map(|v| graph.ty(v).to_string()).unwrap_or_default(),
+        step_of: None,
     };
     let output = |name: &String| {
         let full = format!("output/{name}");
@@ -89,7 +90,9 @@ fn text(inspection: &Inspection) -> String {
         let mut table = Table::new(&columns);
         for row in &inspection.rows {
             let rule = row.rule.clone().unwrap_or_else(|| "-".into());
-            table.row([row.node.clone(), row.onnx_op.clone(), row.op.clone(), rule, row.shape.clone()]);
+            // A step's nodes stand below their recurrence.
+            let node = if row.step_of.is_some() { format!("  {}", row.node) } else { row.node.clone() };
+            table.row([node, row.onnx_op.clone(), row.op.clone(), rule, row.shape.clone()]);
         }
         out.push_str(&table.text(0));
         let _ = writeln!(out, "{}, rules {}\n", plural(inspection.rows.len(), "node"), inspection.rules);

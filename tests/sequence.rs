@@ -46,7 +46,9 @@ fn exports_of_the_same_weights_agree() {
     }
     let mut pairs = 0;
     for names in
-        [&["bert", "bert_sdpa"][..], &["llama", "llama_sdpa"], &["vit_hf"], &["gpt2"], &["t5"], &["xlnet"]]
+        [&["bert", "bert_sdpa"][..], &["llama", "llama_sdpa"], &["vit_hf"], &["gpt2"], &["t5"], &["xlnet"],
+        // Not rnn_tanh: the dynamo exporter unrolls it, and there the recurrent bias stands with the recurrent product.
+        &["lstm"], &["lstm_bi2"], &["gru"], &["gru_bi"]]
     {
         let inputs = npz(&zoo_models(names)[0].inputs);
         let mut first: Option<Tensors> = None;

@@ -13,8 +13,8 @@ const MAX_RANK: usize = 64;
 const MAX_COMPLEXITY: usize = 2048;
 
 /// Checks a primitive that a file describes.
-pub(crate) fn prim(prim: &Prim) -> Result<(), String> {
-    match prim {
+pub(crate) fn prim(checked: &Prim) -> Result<(), String> {
+    match checked {
         Prim::Input => return Err("an input among the nodes".into()),
         Prim::Const(_) => return Err("a constant among the nodes".into()),
         Prim::Unary(_) | Prim::Binary(_) | Prim::MatMul { .. } | Prim::Cast { .. } => {}
@@ -66,6 +66,15 @@ pub(crate) fn prim(prim: &Prim) -> Result<(), String> {
             dims(std::slice::from_ref(to))?;
         }
         Prim::Iota { len } => dims(std::slice::from_ref(len))?,
+        Prim::Scan(scan) => {
+            let step = scan.body.graph();
+            for node in step.nodes().map(|id| step.node(id)) {
+                ty(&node.types[0])?;
+                if !matches!(node.op, Prim::Input) {
+                    prim(&node.op)?;
+                }
+            }
+        }
     }
     Ok(())
 }

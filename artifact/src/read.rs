@@ -116,7 +116,7 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, node: &'a NodeProto) -> Result<(), ArtifactError> {
         let Some(prim) = find(&node.metadata_props, "dlbc.prim") else { return Ok(()) };
-        let result = node.output.first().map_or("", String::as_str);
+        let result = node.output.last().map_or("", String::as_str);
         let fail = |fault: String| node_fault(result, fault);
         let json = |e: serde_json::Error| fail(Name::new(&e.to_string()).to_string());
         let prim: Prim = serde_json::from_str(prim).map_err(json)?;
@@ -125,12 +125,21 @@ impl<'a> Reader<'a> {
             Some(origin) => Origin { nodes: serde_json::from_str(origin).map_err(json)? },
             None => Origin::default(),
         };
-        if node.output.len() != 1 {
+        let outputs = if matches!(prim, Prim::Scan(_)) { 2 } else { 1 };
+        if node.output.len() != outputs {
             return Err(fail(format!("{} outputs", node.output.len())));
         }
-        let operands = operands(&prim).unwrap_or(node.input.len());
-        let operands = node.input.iter().take(operands).map(|name| self.value(name));
-        let operands = operands.collect::<Result<Vec<Value>, String>>().map_err(fail)?;
+        let captures: Vec<String> = match find(&node.metadata_props, "dlbc.captures") {
+            Some(captures) => serde_json::from_str(captures).map_err(json)?,
+            None => vec![],
+        };
+        // Constants of the file live longer than this node's metadata.
+        let captures = captures.iter().map(|name| self.known(name)).collect::<Result<Vec<&str>, String>>();
+        let captures = captures.map_err(fail)?;
+        let count = operands(&prim).unwrap_or(node.input.len());
+        let names = node.input.iter().take(count).map(String::as_str).chain(captures);
+        let operands = names.map(|name| self.value(name)).collect::<Result<Vec<Value>, String>>();
+        let operands = operands.map_err(fail)?;
         let types: Vec<TensorType> = operands.iter().map(|v| self.graph.ty(*v).clone()).collect();
         let ty = prim.infer(&types).map_err(|e| fail(e.to_string()))?;
         limits::ty(&ty).map_err(fail)?;
@@ -141,6 +150,13 @@ impl<'a> Reader<'a> {
         let v = self.graph.add_value(prim, &name, ty, origin, &operands);
         self.values.insert(result, v);
         Ok(())
+    }
+
+    /// The name as the file has it.
+    fn known(&self, name: &str) -> Result<&'a str, String> {
+        let made = self.values.get_key_value(name).map(|(name, _)| *name);
+        let found = made.or_else(|| self.initializers.get_key_value(name).map(|(name, _)| *name));
+        found.ok_or_else(|| format!("{} is read before it is made", Name::new(name)))
     }
 
     /// A value that was made already, or a constant.
@@ -177,7 +193,7 @@ impl<'a> Reader<'a> {
 fn operands(prim: &Prim) -> Option<usize> {
     Some(match prim {
         Prim::Conv { .. } | Prim::Concat { .. } => return None,
-        Prim::Attention(_) | Prim::AttentionShare { .. } => return None,
+        Prim::Attention(_) | Prim::AttentionShare { .. } | Prim::Scan(_) => return None,
         Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0,
         Prim::Unary(_) | Prim::Reduce { .. } | Prim::Softmax { .. } | Prim::Cast { .. } => 1,
         Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } | Prim::WindowMax(_) => 1,

@@ -98,7 +98,8 @@ impl Sheet {
         candidate
     }
 
-    fn name(&mut self, op: &str) -> String {
+    /// A name for a value of an operation.
+    pub fn name(&mut self, op: &str) -> String {
         match self.place {
             Place::Main(_) => self.fresh(&format!("{}/{op}", self.prefix)),
             Place::Function(_) => self.numbered("t"),
@@ -115,6 +116,23 @@ impl Sheet {
         let name = self.name(op);
         self.nodes.push(write::node(op, &name, inputs, &[&name], attributes));
         name
+    }
+
+    /// Adds a node with two results, and returns the second.
+    pub fn second(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
+        let (first, second) = (self.name(op), self.name(op));
+        self.nodes.push(write::node(op, &second, inputs, &[&first, &second], attributes));
+        second
+    }
+
+    /// The nodes that `fill` adds, apart: those of a graph within a node. What they make is not known outside.
+    pub fn nested<T>(&mut self, fill: impl FnOnce(&mut Sheet) -> T) -> (T, Vec<NodeProto>) {
+        let outer = std::mem::take(&mut self.nodes);
+        let (shared, constants) = (self.shared.clone(), self.constants);
+        let made = fill(self);
+        let nodes = std::mem::replace(&mut self.nodes, outer);
+        (self.shared, self.constants) = (shared, constants);
+        (made, nodes)
     }
 
     /// Adds a node unless the same one is there already. Not for the last node of a spelling, which takes the name of the
@@ -148,8 +166,9 @@ impl Sheet {
     /// Gives the result of the last node the name `target`; a result that another node made is copied.
     pub fn finish(&mut self, result: &str, target: &str) {
         match self.nodes.last_mut() {
-            Some(node) if node.output.first().is_some_and(|o| o == result) => {
-                node.output = vec![target.into()];
+            Some(node) if node.output.last().is_some_and(|o| o == result) => {
+                node.output.pop();
+                node.output.push(target.into());
                 node.name = Some(target.into());
             }
             _ => self.nodes.push(write::node("Identity", target, &[result], &[target], vec![])),

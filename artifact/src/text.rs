@@ -22,11 +22,11 @@ pub(crate) fn damaged(e: serde_json::Error) -> ArtifactError {
 /// A primitive that is no constant.
 pub(crate) fn prim(prim: &Prim) -> Result<String, ArtifactError> {
     let mut value = serde_json::to_value(prim).map_err(damaged)?;
-    for (at, number) in floats(prim) {
+    for (at, number) in floats(prim, "") {
         if number.is_nan() {
             return Err(ArtifactError::Damaged(format!("{prim:?} cannot be written")));
         }
-        if let Some(written) = value.pointer_mut(at).filter(|_| number.is_infinite()) {
+        if let Some(written) = value.pointer_mut(&at).filter(|_| number.is_infinite()) {
             *written = Value::from(INFINITY.copysign(f64::from(number)));
         }
     }
@@ -34,18 +34,25 @@ pub(crate) fn prim(prim: &Prim) -> Result<String, ArtifactError> {
 }
 
 /// The numbers of a primitive that may be infinite, with their place in its JSON.
-fn floats(prim: &Prim) -> Vec<(&'static str, f32)> {
-    match prim {
-        Prim::Pad { mode: PadMode::Constant(fill), .. } => vec![("/Pad/mode/Constant", *fill)],
+fn floats(prim: &Prim, at: &str) -> Vec<(String, f32)> {
+    let found: Vec<(&str, Option<f32>)> = match prim {
+        Prim::Pad { mode: PadMode::Constant(fill), .. } => vec![("/Pad/mode/Constant", Some(*fill))],
         Prim::Unary(Unary::Clip { min, max }) => {
-            let bounds = [("/Unary/Clip/min", *min), ("/Unary/Clip/max", *max)];
-            bounds.into_iter().filter_map(|(at, v)| Some((at, v?))).collect()
+            vec![("/Unary/Clip/min", *min), ("/Unary/Clip/max", *max)]
         }
-        Prim::Unary(Unary::LeakyRelu { alpha }) => vec![("/Unary/LeakyRelu/alpha", *alpha)],
-        Prim::Unary(Unary::Elu { alpha }) => vec![("/Unary/Elu/alpha", *alpha)],
+        Prim::Unary(Unary::LeakyRelu { alpha }) => vec![("/Unary/LeakyRelu/alpha", Some(*alpha))],
+        Prim::Unary(Unary::Elu { alpha }) => vec![("/Unary/Elu/alpha", Some(*alpha))],
         Prim::Unary(Unary::HardSigmoid { alpha, beta }) => {
-            vec![("/Unary/HardSigmoid/alpha", *alpha), ("/Unary/HardSigmoid/beta", *beta)]
+            vec![("/Unary/HardSigmoid/alpha", Some(*alpha)), ("/Unary/HardSigmoid/beta", Some(*beta))]
+        }
+        Prim::Scan(scan) => {
+            let lines = scan.body.order().into_iter().enumerate();
+            let within = lines.map(|(i, id)| {
+                floats(scan.body.graph().op(id), &format!("{at}/Scan/body/lines/{i}/prim"))
+            });
+            return within.flatten().collect();
         }
         _ => vec![],
-    }
+    };
+    found.into_iter().filter_map(|(place, v)| Some((format!("{at}{place}"), v?))).collect()
 }

@@ -166,10 +166,14 @@ impl<'a> Writer<'a> {
             None => inline(&mut self.sheet, &site, &result).map_err(fail),
             Some(functions) => {
                 call_or_inline(&mut self.sheet, functions, &site, &result).map_err(fail)?;
-                let metadata = vec![
+                let mut metadata = vec![
                     onnx::metadata("dlbc.prim", &text::prim(&node.op)?),
                     onnx::metadata("dlbc.origin", &text::json(&node.origin.nodes)?),
                 ];
+                // What a body reads from around it is no operand of the file's node.
+                if let Prim::Scan(scan) = &node.op {
+                    metadata.push(onnx::metadata("dlbc.captures", &text::json(&x[1 + scan.sequences..].to_vec())?));
+                }
                 if let Some(last) = self.sheet.nodes.last_mut() {
                     last.metadata_props = metadata;
                 }

@@ -86,6 +86,7 @@ impl Composite {
             RoleKind::Scaled | RoleKind::Elementwise | RoleKind::Normalize => Rule::Pass,
             RoleKind::Select | RoleKind::Rearrange => Rule::Route,
             RoleKind::Embedding => Rule::Token,
+            RoleKind::Recurrence => Rule::Stepwise,
             RoleKind::NoRelevance => return None,
         })
     }
@@ -117,6 +118,16 @@ fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
                 };
             }
             Op::Softmax(s) => return !s.log,
+            // What a gate leaves is a gate.
+            Op::Sub(_) => {
+                let inputs = graph.node_inputs(v.node);
+                let (Some(a), Some(b)) = (inputs.first(), inputs.get(1)) else { return false };
+                let one = graph.constant(*a).is_some_and(|t| t.to_f64().iter().all(|x| *x == 1.0));
+                if !one {
+                    return false;
+                }
+                v = *b;
+            }
             Op::Reshape(_) | Op::Transpose(_) | Op::Expand(_) | Op::Slice(_) => {
                 let Some(x) = graph.node_inputs(v.node).first().copied() else { return false };
                 v = x;

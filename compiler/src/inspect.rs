@@ -1,6 +1,6 @@
 //! What a model is to dlbc: every node, its operator, rule and shape; and all that is not supported.
 
-use dlbc_ops::graph::{PrintOp, Value};
+use dlbc_ops::graph::{Graph, PrintOp, Value};
 use dlbc_ops::op::Op;
 use dlbc_proto::Model;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::composite::Composite;
 use crate::error::{CompileError, Unsupported};
 use crate::options::Options;
+use crate::relevance::RelevanceGraph;
 use crate::{canonical, import, relevance};
 
 /// A table of a model.
@@ -40,6 +41,9 @@ pub struct Row {
     pub rule: Option<String>,
     /// The result's type.
     pub shape: String,
+    /// The recurrence whose step this is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_of: Option<String>,
 }
 
 /// Inspects a model. Unsupported operators are part of the answer, not an error.
@@ -72,21 +76,35 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
     for (name, v) in graph.outputs() {
         inspection.outputs.push((name.clone(), graph.ty(*v).to_string()));
     }
+    rows(&graph, relevance.as_ref(), None, &mut inspection.rows);
+    Ok(inspection)
+}
+
+/// The rows of a graph; those of a recurrence's step follow its own.
+fn rows(
+    graph: &Graph<Op>,
+    relevance: Option<&RelevanceGraph>,
+    step_of: Option<&str>,
+    table: &mut Vec<Row>,
+) {
     for id in graph.topological() {
         let node = graph.node(id);
         if matches!(node.op, Op::Input | Op::Const(_)) {
             continue;
         }
-        let rule_node = relevance
-            .as_ref()
-            .and_then(|r| r.forward.iter().find(|(_, f)| **f == id).map(|(n, _)| r.graph.node(*n)));
-        inspection.rows.push(Row {
-            node: graph.value_name(Value { node: id, slot: 0 }).into(),
+        let rule_node =
+            relevance.and_then(|r| r.forward.iter().find(|(_, f)| **f == id).map(|(n, _)| r.graph.node(*n)));
+        let name = graph.value_name(Value { node: id, slot: 0 });
+        table.push(Row {
+            node: name.into(),
             onnx_op: node.origin.ops(),
             op: format!("{}{}", node.op.name(), node.op.attributes()),
             rule: rule_node.and_then(|n| n.op.rule.as_ref()).map(ToString::to_string),
             shape: node.types[0].to_string(),
+            step_of: step_of.map(Into::into),
         });
+        if let Op::Scan(scan) = &node.op {
+            rows(scan.body.graph(), relevance.and_then(|r| r.steps.get(&id)), Some(name), table);
+        }
     }
-    Ok(inspection)
 }

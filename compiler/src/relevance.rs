@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
-use dlbc_ops::op::Op;
+use dlbc_ops::op::{Op, Scan};
 use dlbc_ops::op::role::{Role, RoleKind};
 use dlbc_ops::rule::{Attention, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
@@ -29,6 +29,8 @@ pub struct RelevanceGraph {
     pub sinks: Vec<String>,
     /// Which operands carry relevance, by forward node.
     pub live: HashMap<NodeId, Vec<bool>>,
+    /// What happens in each step of a recurrence, by forward node. Its sinks are the step's inputs.
+    pub steps: BTreeMap<NodeId, RelevanceGraph>,
 }
 
 /// How a value carries relevance.
@@ -56,6 +58,21 @@ pub fn derive(
     if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
         return Err(CompileError::NothingToExplain(Name::new(&explained)));
     }
+    let result = propagate(graph, composite, &live, explained, seed_value);
+    if result.sinks.is_empty() {
+        return Err(CompileError::NothingToExplain(Name::new(&result.explained)));
+    }
+    Ok(result)
+}
+
+/// The relevance of `seed_value` onto the inputs.
+fn propagate(
+    graph: &Graph<Op>,
+    composite: &Composite,
+    live: &HashMap<Value, Live>,
+    explained: String,
+    seed_value: Value,
+) -> RelevanceGraph {
     let mut relevance = Graph::<RuleNode>::default();
     let name = graph.value_name(seed_value).to_string();
     let seed = relevance.add(
@@ -77,6 +94,7 @@ pub fn derive(
         seed,
         sinks: vec![],
         live: HashMap::new(),
+        steps: BTreeMap::new(),
     };
     for id in graph.topological().into_iter().rev() {
         let y = Value { node: id, slot: 0 };
@@ -91,7 +109,16 @@ pub fn derive(
             inputs.iter().map(|v| live.get(v).is_some_and(|l| *l != Live::No)).collect();
         let role = graph.op(id).role(&operands);
         let Some(rule) = composite.rule(graph, id, &role, &operands) else { continue };
-        let targets = targets(&rule, &operands);
+        let mut targets = targets(&rule, &operands);
+        if let Op::Scan(scan) = graph.op(id) {
+            let step = step(scan, composite, &operands);
+            let body = scan.body.graph();
+            targets.retain(|k| {
+                let name = body.inputs().get(*k).map(|id| body.node(*id).name());
+                step.sinks.iter().any(|s| Some(s.as_str()) == name)
+            });
+            result.steps.insert(id, step);
+        }
         if targets.is_empty() {
             continue;
         }
@@ -119,9 +146,6 @@ pub fn derive(
         result.live.insert(id, operands);
     }
     result.sinks.sort_by_key(|s| graph.inputs().iter().position(|i| graph.node(*i).name() == s));
-    if result.sinks.is_empty() {
-        return Err(CompileError::NothingToExplain(Name::new(&result.explained)));
-    }
     for (i, sink) in result.sinks.clone().iter().enumerate() {
         if let Some(v) = graph.find(sink) {
             for wire in wires.get(&v).into_iter().flatten() {
@@ -129,7 +153,34 @@ pub fn derive(
             }
         }
     }
-    Ok(result)
+    result
+}
+
+/// What happens in a step of a recurrence.
+fn step(scan: &Scan, composite: &Composite, operands: &[bool]) -> RelevanceGraph {
+    let graph = scan.body.graph();
+    let live = step_liveness(scan, operands);
+    // A body has a result: it was verified.
+    let next = scan.body.result().unwrap_or(Value { node: graph.inputs()[0], slot: 0 });
+    propagate(graph, composite, &live, graph.value_name(next).to_string(), next)
+}
+
+/// How the values of a step carry relevance. The state does when it came with some, or when a step gives it some.
+fn step_liveness(scan: &Scan, operands: &[bool]) -> HashMap<Value, Live> {
+    let graph = scan.body.graph();
+    let mut state = operands.first().copied().unwrap_or(false);
+    loop {
+        let live = live_values(graph, |id, _| {
+            let at = graph.inputs().iter().position(|i| *i == id).unwrap_or(usize::MAX);
+            let carries = if at == 0 { state } else { operands.get(at).copied().unwrap_or(false) };
+            if carries { Live::Data } else { Live::No }
+        });
+        let next = scan.body.result().and_then(|v| live.get(&v).copied()).unwrap_or(Live::No);
+        if state || next == Live::No {
+            return live;
+        }
+        state = true;
+    }
 }
 
 fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
@@ -159,7 +210,7 @@ fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
         // Not to the mask; by values alone when they take all.
         Rule::Attention(Attention::Weights { value }) if *value >= 1.0 => all.filter(|k| *k == 2).collect(),
         Rule::Attention(_) => all.filter(|k| *k < 3).collect(),
-        Rule::Route | Rule::Sum(_) | Rule::Bilinear | Rule::Token => all.collect(),
+        Rule::Route | Rule::Sum(_) | Rule::Bilinear | Rule::Token | Rule::Stepwise => all.collect(),
     }
 }
 
@@ -175,15 +226,18 @@ fn rule_node(
 
 /// How every value carries relevance: floats that depend on a float input, and what embeddings of token ids make.
 pub(crate) fn liveness(graph: &Graph<Op>, options: &Options) -> HashMap<Value, Live> {
+    live_values(graph, |id, dtype| input_liveness(graph.node(id).name(), dtype, options))
+}
+
+fn live_values(graph: &Graph<Op>, input: impl Fn(NodeId, DType) -> Live) -> HashMap<Value, Live> {
     let mut live: HashMap<Value, Live> = HashMap::new();
     for id in graph.topological() {
         let inputs = graph.node_inputs(id);
         let operands: Vec<Live> = inputs.iter().map(|v| live.get(v).copied().unwrap_or(Live::No)).collect();
         for (slot, ty) in graph.node(id).types.iter().enumerate() {
-            let name = &graph.node(id).names[slot];
             let state = match graph.op(id) {
                 Op::Const(_) | Op::Dims { .. } => Live::No,
-                Op::Input => input_liveness(name, ty.dtype, options),
+                Op::Input => input(id, ty.dtype),
                 op => {
                     let carries: Vec<bool> = operands.iter().map(|l| *l != Live::No).collect();
                     value_liveness(op, &op.role(&carries), ty.dtype, &operands)
@@ -222,8 +276,8 @@ fn value_liveness(op: &Op, role: &Role, dtype: DType, operands: &[Live]) -> Live
     }
 }
 
-impl fmt::Display for RelevanceGraph {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl RelevanceGraph {
+    fn write(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
         writeln!(f, "relevance of {} onto {} {{", self.explained, self.sinks.join(", "))?;
         for id in self.graph.topological() {
             let node = self.graph.node(id);
@@ -231,15 +285,20 @@ impl fmt::Display for RelevanceGraph {
             let Some(rule) = &op.rule else { continue };
             let results: Vec<String> = op.targets.iter().map(|k| format!("R.{}", op.operands[*k])).collect();
             let incoming: Vec<String> = op.results.iter().map(|r| format!("R.{r}")).collect();
-            write!(
-                f,
-                "  {} = {rule}({}; {})",
-                results.join(", "),
-                incoming.join(", "),
-                op.operands.join(", ")
-            )?;
+            let (results, incoming) = (results.join(", "), incoming.join(", "));
+            write!(f, "{indent}  {results} = {rule}({incoming}; {})", op.operands.join(", "))?;
             writeln!(f, "   // {}", op.op)?;
+            if let Some(step) = self.forward.get(&id).and_then(|id| self.steps.get(id)) {
+                write!(f, "{indent}    each step: ")?;
+                step.write(f, &format!("{indent}    "))?;
+            }
         }
-        writeln!(f, "}}")
+        writeln!(f, "{indent}}}")
+    }
+}
+
+impl fmt::Display for RelevanceGraph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, "")
     }
 }

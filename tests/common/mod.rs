@@ -31,7 +31,7 @@ pub const VISION_AND_TABULAR: &[&str] = &[
     "textcnn",
 ];
 
-/// Transformers: encoders, decoders, both, with text or pictures.
+/// Transformers (encoders, decoders, both, with text or pictures) and recurrent networks.
 pub const SEQUENCE: &[&str] = &[
     "vit",
     "vit_hf",
@@ -48,6 +48,11 @@ pub const SEQUENCE: &[&str] = &[
     "gpt2",
     "qwen3",
     "t5",
+    "lstm",
+    "lstm_bi2",
+    "gru",
+    "gru_bi",
+    "rnn_tanh",
 ];
 
 pub fn root() -> PathBuf {

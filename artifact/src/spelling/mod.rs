@@ -17,6 +17,7 @@
 //! | `ScatterAdd` | `ScatterElements` with addition |
 //! | `Overwrite` | `ScatterND` |
 //! | `Attention`, `AttentionShare` | `MatMul`s and `Softmax`, as their formulas read |
+//! | `Scan` | `Scan`, whose body reads its captures from the graph around it |
 //! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
 
 mod attention;
@@ -24,6 +25,7 @@ mod elementwise;
 mod index;
 mod movement;
 mod product;
+mod scan;
 mod share;
 mod window;
 
@@ -90,6 +92,7 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::Gather { axis } => index::gather(s, *axis, x, types),
         Prim::ScatterAdd { axis, to } => index::scatter_add(s, *axis, to, x, types),
         Prim::Overwrite => index::overwrite(s, x, types),
+        Prim::Scan(scan) => scan::scan(s, scan, x),
         Prim::Iota { len } => index::iota(s, len),
         Prim::Dims { dims, values } => index::dims(s, dims, values),
     }

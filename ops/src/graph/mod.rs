@@ -3,10 +3,12 @@
 //! **Invariant:** only this module knows petgraph. Accessors sort by slot and by node id, so no order depends on the
 //! edit history.
 
+mod body;
 mod edit;
 mod print;
 mod verify;
 
+pub use body::Body;
 pub use print::PrintOp;
 pub use verify::Fault;
 

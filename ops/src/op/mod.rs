@@ -23,21 +23,27 @@ mod expand;
 mod eye_like;
 mod gather;
 mod group_norm;
+mod gru;
 mod identity;
 mod is_nan;
 mod layer_norm;
 mod linear;
 mod local_response_norm;
+mod lower;
+mod lstm;
 mod matmul;
 mod mul;
 mod pad;
 mod pool;
 mod prelu;
 mod range;
+mod recurrent;
 mod reduce;
 mod reshape;
 mod resize;
+mod rnn;
 mod scaler;
+mod scan;
 mod scatter_nd;
 mod select;
 mod slice;
@@ -77,6 +83,7 @@ pub use prelu::PRelu;
 pub use range::Range;
 pub use reduce::{Reduce, ReduceKind};
 pub use reshape::Reshape;
+pub use scan::Scan;
 pub use scatter_nd::{Overwrite, ScatterAdd};
 pub use select::Select;
 pub use slice::Slice;
@@ -154,8 +161,7 @@ macro_rules! op_table {
 op_table! {
     Activation, Add, Arg, Arithmetic, Attention, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, CumSum, Div, Expand, Extremum, Gather,
     GroupNorm, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Mul, Overwrite, PRelu, Pad, Range, Reduce, Reshape,
-    ScatterAdd, Select,
-    Slice, Softmax, Sub, Transpose, Trilu,
+    Scan, ScatterAdd, Select, Slice, Softmax, Sub, Transpose, Trilu,
 }
 
 /// Every reader: which ONNX operator, from which to which opset, and how.
@@ -180,11 +186,13 @@ pub fn readers() -> Vec<Reader> {
         eye_like::readers(),
         gather::readers(),
         group_norm::readers(),
+        gru::readers(),
         identity::readers(),
         is_nan::readers(),
         layer_norm::readers(),
         linear::readers(),
         local_response_norm::readers(),
+        lstm::readers(),
         matmul::readers(),
         mul::readers(),
         pad::readers(),
@@ -194,6 +202,7 @@ pub fn readers() -> Vec<Reader> {
         reduce::readers(),
         reshape::readers(),
         resize::readers(),
+        rnn::readers(),
         scaler::readers(),
         scatter_nd::readers(),
         select::readers(),

@@ -301,6 +301,18 @@ impl Reading<'_> {
         }
     }
 
+    /// An attribute of strings.
+    ///
+    /// # Errors
+    /// When it has another type.
+    pub fn strings(&self, name: &str) -> Result<Option<Vec<String>>, OpError> {
+        match self.attribute(name) {
+            None => Ok(None),
+            Some(Attr::Strs(v)) => Ok(Some(v.clone())),
+            Some(other) => Err(wrong_type(name, "strings", other)),
+        }
+    }
+
     /// A tensor attribute.
     ///
     /// # Errors
@@ -342,6 +354,22 @@ impl Reading<'_> {
         let inputs = if matches!(op, Op::Const(_) | Op::Dims { .. }) { &[] } else { inputs };
         let name = self.origin.nodes.first().map_or("", |(n, _)| n.as_str()).to_string();
         Ok(self.graph.add_value(op, &name, ty, self.origin.clone(), inputs))
+    }
+
+    /// Reads on in another graph, such as the step of a recurrence. Names there begin with the operator's.
+    pub fn within<'b>(&'b self, graph: &'b mut Graph<Op>) -> Reading<'b> {
+        Reading {
+            graph,
+            op: self.op,
+            opset: self.opset,
+            inputs: &[],
+            outputs: 0,
+            attributes: self.attributes,
+            asked: RefCell::default(),
+            asked_inputs: Cell::new(0),
+            origin: Origin::onnx(&self.op.to_lowercase(), self.op),
+            max_tensor_bytes: self.max_tensor_bytes,
+        }
     }
 
     fn check_size(&self, ty: &TensorType) -> Result<(), OpError> {

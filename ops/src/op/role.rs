@@ -70,6 +70,8 @@ pub enum Role<'a> {
     Bilinear(&'a dyn BilinearMap),
     /// Attention of queries over keys and values.
     Attention(&'a dyn AttentionMap),
+    /// A recurrence: the rules of what it repeats, step by step.
+    Recurrence(&'a super::Scan),
     /// Operands add up (a subtrahend counts by magnitude), with broadcasting.
     Sum,
     /// Operands multiply, with broadcasting.
@@ -101,6 +103,8 @@ pub enum RoleKind {
     Bilinear,
     /// An attention.
     Attention,
+    /// A recurrence over time.
+    Recurrence,
     /// A sum of operands.
     Sum,
     /// An elementwise product of operands.
@@ -129,6 +133,7 @@ impl Role<'_> {
             Role::Pool(_) => RoleKind::Pool,
             Role::Bilinear(_) => RoleKind::Bilinear,
             Role::Attention(_) => RoleKind::Attention,
+            Role::Recurrence(_) => RoleKind::Recurrence,
             Role::Sum => RoleKind::Sum,
             Role::Product => RoleKind::Product,
             Role::Scaled => RoleKind::Scaled,

@@ -150,6 +150,7 @@ impl Prim {
             }
             Prim::Cast { to } => Ok(inputs[0].with_dtype(*to)),
             Prim::Iota { len } => Ok(TensorType::new(DType::I64, vec![len.clone()])),
+            Prim::Scan(scan) => scan.infer(inputs),
         }
     }
 
@@ -163,6 +164,7 @@ impl Prim {
             Prim::Attention(_) => 3..=4,
             Prim::AttentionShare { .. } => 4..=5,
             Prim::Concat { .. } => 1..=usize::MAX,
+            Prim::Scan(_) => 2..=usize::MAX,
             _ => 1..=1,
         }
     }

@@ -7,11 +7,13 @@ mod attention;
 mod builder;
 mod infer;
 pub mod reference;
+mod scan;
 pub mod sign;
 mod window;
 
 pub use attention::{AttentionGeometry, AttentionPart};
 pub use builder::Builder;
+pub use scan::Scan;
 pub use window::{ConvGeometry, Window};
 
 use serde::{Deserialize, Serialize};
@@ -346,6 +348,8 @@ pub enum Prim {
         /// How many.
         len: Dim,
     },
+    /// A recurrence over time.
+    Scan(Scan),
 }
 
 impl Prim {
@@ -380,6 +384,7 @@ impl Prim {
             }
             Prim::ScatterAdd { axis, to } => Prim::ScatterAdd { axis: *axis, to: sub(to) },
             Prim::Iota { len } => Prim::Iota { len: sub(len) },
+            Prim::Scan(scan) => Prim::Scan(scan.substitute(bindings)),
             _ => self.clone(),
         }
     }
@@ -405,6 +410,7 @@ impl PrintOp for Prim {
             Prim::WindowSum(w) | Prim::WindowMax(w) | Prim::WindowMaxShare(w) => w.to_string(),
             Prim::WindowSumTranspose { window, to } => format!("{window} to={to:?}"),
             Prim::Attention(g) => g.to_string(),
+            Prim::Scan(scan) => scan.to_string(),
             Prim::AttentionShare { geometry, value, of } => format!("{geometry} value={value} of={of:?}"),
             Prim::Conv { geometry, w } => format!("{geometry} w={w:?}"),
             Prim::ConvTranspose { geometry, w, to } => format!("{geometry} w={w:?} to={to:?}"),

@@ -53,6 +53,8 @@ pub enum Rule {
     Route,
     /// The sum over the embedding axis.
     Token,
+    /// Through each step, backwards in time, by the rules of what the step does. The compiler lowers it.
+    Stepwise,
 }
 
 impl Rule {
@@ -67,6 +69,7 @@ impl Rule {
             Rule::Pass => matches!(role, RoleKind::Elementwise | RoleKind::Normalize | RoleKind::Scaled),
             Rule::Route => matches!(role, RoleKind::Rearrange | RoleKind::Select),
             Rule::Token => role == RoleKind::Embedding,
+            Rule::Stepwise => role == RoleKind::Recurrence,
         }
     }
 
@@ -111,6 +114,7 @@ impl fmt::Display for Rule {
             Rule::Pass => f.write_str("pass"),
             Rule::Route => f.write_str("route"),
             Rule::Token => f.write_str("token-sum"),
+            Rule::Stepwise => f.write_str("stepwise"),
         }
     }
 }

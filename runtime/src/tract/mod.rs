@@ -12,6 +12,7 @@ mod loops;
 mod parallel;
 mod pointwise;
 mod products;
+mod scan;
 mod weights;
 mod wire;
 

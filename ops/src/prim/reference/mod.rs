@@ -11,6 +11,7 @@ mod matmul;
 mod movement;
 mod reduce;
 mod run;
+mod scan;
 mod window;
 
 pub use run::{RunError, run};
@@ -75,6 +76,7 @@ pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
         Prim::ScatterAdd { axis, .. } => index::scatter_add(*axis, x(0)?, x(1)?, &dims),
         Prim::Overwrite => index::overwrite(x(0)?, x(1)?, x(2)?),
         Prim::Cast { to } => Ok(elementwise::cast(x(0)?, *to)),
+        Prim::Scan(s) => scan::scan(s, inputs, &dims),
         Prim::Iota { .. } => Ok(Array::I(ArrayD::from_shape_fn(dims, |i| i[0] as i64))),
     }
 }

@@ -17,6 +17,7 @@ use super::attention::{Attention, Share};
 use super::kernel::Kernel;
 use super::pointwise::{self, Pointwise};
 use super::products;
+use super::scan::Recurrence;
 use super::weights::{Cache, datum};
 use crate::stage::Stage;
 
@@ -239,6 +240,18 @@ impl Wiring<'_> {
                     return Ok(x);
                 }
                 self.kernel(&name, prim, v, &operands)
+            }
+            Prim::Scan(scan) => {
+                let taken = 1 + scan.sequences;
+                let constants: Vec<Option<Constant>> = operands
+                    .iter()
+                    .enumerate()
+                    .map(|(k, o)| if k < taken { None } else { self.constant(*o) })
+                    .collect();
+                let computed = operands.iter().zip(&constants).filter(|(_, c)| c.is_none());
+                let inputs: Vec<OutletId> = computed.map(|(o, _)| self.values[o]).collect();
+                let op = Recurrence::new(scan, &constants, self.dims(v))?;
+                self.wire(&name, op, &inputs)
             }
             _ => self.kernel(&name, prim, v, &operands),
         }

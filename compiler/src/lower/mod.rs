@@ -1,6 +1,8 @@
 //! Both graphs → one `Graph<Prim>`: the forward, then the rules in reverse order.
 
-use std::collections::{HashMap, HashSet};
+mod steps;
+
+use std::collections::HashMap;
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, NodeId, Value};
@@ -19,7 +21,7 @@ use crate::relevance::RelevanceGraph;
 /// When a shape does not work out for a rule, naming the forward node.
 pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, CompileError> {
     let mut b = Builder::new();
-    let values = forward(graph, &mut b)?;
+    let values = graph.lower(&mut b).map_err(|(id, source)| located(graph, id, source))?;
     let mut info = Info {
         explained: relevance.explained.clone(),
         outputs: graph.outputs().iter().map(|(n, _)| n.clone()).collect(),
@@ -45,49 +47,6 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     Ok(Program { graph: program, info })
 }
 
-fn forward(graph: &Graph<Op>, b: &mut Builder) -> Result<HashMap<Value, Value>, CompileError> {
-    let mut values: HashMap<Value, Value> = HashMap::new();
-    // Values that carry a tensor's name: one that two nodes share keeps the first.
-    let mut named: HashSet<Value> = HashSet::new();
-    // Inputs first and in order: they are the program's signature.
-    for id in graph.inputs() {
-        let v = Value { node: *id, slot: 0 };
-        b.at(&graph.node(*id).origin, graph.node(*id).name());
-        let input = b.input(graph.node(*id).name(), graph.ty(v).clone());
-        named.insert(input);
-        values.insert(v, input);
-    }
-    for id in graph.topological() {
-        let node = graph.node(id);
-        b.at(&node.origin, node.name());
-        let made = match &node.op {
-            Op::Input => continue,
-            Op::Const(t) => {
-                let constant = b.constant(node.name(), t.clone());
-                named.insert(constant);
-                vec![constant]
-            }
-            op => {
-                let inputs: Vec<Value> = graph.node_inputs(id).iter().map(|v| values[v]).collect();
-                let before = b.graph().len();
-                let made = op.lower(b, &inputs);
-                b.ok().map_err(|source| located(graph, id, source))?;
-                for (slot, v) in made.iter().enumerate() {
-                    // A node that added nothing is another name for its operand.
-                    if b.graph().len() > before && named.insert(*v) {
-                        b.graph_mut().rename(*v, &node.names[slot]);
-                    }
-                }
-                made
-            }
-        };
-        for (slot, v) in made.into_iter().enumerate() {
-            values.insert(Value { node: id, slot }, v);
-        }
-    }
-    Ok(values)
-}
-
 fn located(graph: &Graph<Op>, id: NodeId, source: OpError) -> CompileError {
     let node = graph.node(id);
     CompileError::Node { node: Name::new(node.name()), op: Name::new(&node.origin.ops()), source }
@@ -103,9 +62,49 @@ fn reverse(
     let seed_node = relevance.graph.node(relevance.seed);
     b.at(&seed_node.origin, "seed");
     let seed = b.input(SEED, seed_node.types[0].clone());
-    let mut lowered: HashMap<Value, Value> = HashMap::from([(Value { node: relevance.seed, slot: 0 }, seed)]);
     // The relevance of each forward value, once all of it has arrived.
     let mut named: Vec<(String, Value)> = vec![];
+    let sinks = walk(graph, relevance, b, values, seed, &mut |b, row| {
+        named.push((graph.node(row.forward).name().to_string(), row.received));
+        audit(b, info.audit.len(), &row);
+        let node = relevance.graph.node(row.rule);
+        info.audit.push(AuditRow {
+            node: graph.node(row.forward).name().into(),
+            op: node.op.op.clone(),
+            rule: node.op.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
+            operands: node.op.targets.iter().map(|k| node.op.operands[*k].clone()).collect(),
+        });
+    })?;
+    for (name, r) in named.into_iter().chain(sinks) {
+        b.graph_mut().add_output(&format!("relevance/{name}"), r);
+    }
+    Ok(())
+}
+
+/// What a rule node did with its relevance.
+struct Row {
+    /// The rule node.
+    rule: NodeId,
+    /// Its forward node.
+    forward: NodeId,
+    /// The relevance that arrived.
+    received: Value,
+    /// What went on to each operand.
+    passed: Vec<Value>,
+    /// Scalars of what stayed.
+    absorbed: Vec<Value>,
+}
+
+/// Lowers the rules of a relevance graph from `seed` on, telling `note` of each. Returns the relevance of each sink.
+fn walk(
+    graph: &Graph<Op>,
+    relevance: &RelevanceGraph,
+    b: &mut Builder,
+    values: &HashMap<Value, Value>,
+    seed: Value,
+    note: &mut dyn FnMut(&mut Builder, Row),
+) -> Result<Vec<(String, Value)>, CompileError> {
+    let mut lowered: HashMap<Value, Value> = HashMap::from([(Value { node: relevance.seed, slot: 0 }, seed)]);
     for id in relevance.graph.topological() {
         let Some(forward) = relevance.forward.get(&id).copied() else { continue };
         let node = relevance.graph.node(id);
@@ -117,43 +116,35 @@ fn reverse(
         let outputs = [values[&Value { node: forward, slot: 0 }]];
         let live = &relevance.live[&forward];
         let site = Site { inputs: &inputs, outputs: &outputs, live };
-        let role = graph.op(forward).role(live);
-        let flow = rule.lower(b, &role, &site, r);
+        let flow = match (graph.op(forward), relevance.steps.get(&forward)) {
+            (Op::Scan(scan), Some(step)) => steps::lower(b, scan, step, &site, r)?,
+            (op, _) => rule.lower(b, &op.role(live), &site, r),
+        };
         b.ok().map_err(|source| located(graph, forward, source))?;
-        named.push((graph.node(forward).name().to_string(), r));
         // A node may have tens of thousands of operands.
         let slots: HashMap<usize, usize> = node.op.targets.iter().enumerate().map(|(s, k)| (*k, s)).collect();
-        let mut passed = vec![];
-        let mut absorbed = flow.absorbed.clone();
+        let mut row =
+            Row { rule: id, forward, received: r, passed: vec![], absorbed: flow.absorbed.clone() };
         for (k, share) in flow.operands.iter().enumerate() {
             let Some(share) = *share else { continue };
             match slots.get(&k).copied() {
                 Some(slot) => {
                     lowered.insert(Value { node: id, slot }, share);
-                    passed.push(b.total(share));
+                    row.passed.push(share);
                 }
-                None => absorbed.push(b.total(share)),
+                None => row.absorbed.push(b.total(share)),
             }
         }
-        audit(b, info.audit.len(), r, &passed, &absorbed);
-        info.audit.push(AuditRow {
-            node: graph.node(forward).name().into(),
-            op: node.op.op.clone(),
-            rule: rule.to_string(),
-            operands: node.op.targets.iter().map(|k| node.op.operands[*k].clone()).collect(),
-        });
+        note(b, row);
         b.ok().map_err(|source| located(graph, forward, source))?;
     }
+    let mut sinks = vec![];
     for (i, sink) in relevance.sinks.iter().enumerate() {
         let wires = relevance.graph.outputs().iter().filter(|(n, _)| *n == format!("{sink}#{i}"));
         b.at(&dlbc_ops::graph::Origin::onnx(sink, "input"), &format!("R.{sink}"));
-        let r = sum(b, wires.map(|(_, v)| lowered[v]));
-        named.push((sink.clone(), r));
+        sinks.push((sink.clone(), sum(b, wires.map(|(_, v)| lowered[v]))));
     }
-    for (name, r) in named {
-        b.graph_mut().add_output(&format!("relevance/{name}"), r);
-    }
-    Ok(())
+    Ok(sinks)
 }
 
 /// The sum of the relevance that arrives over several wires.
@@ -166,15 +157,18 @@ fn sum(b: &mut Builder, mut wires: impl Iterator<Item = Value>) -> Value {
 }
 
 /// The three scalars of a ledger row.
-fn audit(b: &mut Builder, row: usize, r: Value, passed: &[Value], absorbed: &[Value]) {
-    let received = b.total(r);
-    let zero = b.scalar_like(0.0, r);
-    let add = |b: &mut Builder, terms: &[Value]| {
-        terms.iter().fold(None, |s, v| Some(s.map_or(*v, |s| b.plus(s, *v))))
-    };
-    let out = add(b, passed).unwrap_or(zero);
-    let kept = add(b, absorbed).unwrap_or(zero);
+fn audit(b: &mut Builder, at: usize, row: &Row) {
+    let received = b.total(row.received);
+    let passed: Vec<Value> = row.passed.iter().map(|v| b.total(*v)).collect();
+    let out = total(b, &passed, received);
+    let kept = total(b, &row.absorbed, received);
     for (name, v) in [("in", received), ("out", out), ("absorbed", kept)] {
-        b.graph_mut().add_output(&format!("audit/{row}/{name}"), v);
+        b.graph_mut().add_output(&format!("audit/{at}/{name}"), v);
     }
+}
+
+/// The sum of scalars of `like`'s element type.
+fn total(b: &mut Builder, terms: &[Value], like: Value) -> Value {
+    let sum = terms.iter().fold(None, |s, v| Some(s.map_or(*v, |s| b.plus(s, *v))));
+    sum.unwrap_or_else(|| b.scalar_like(0.0, like))
 }

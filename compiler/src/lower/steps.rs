@@ -1,0 +1,135 @@
+//! The relevance of a recurrence: another one, backwards in time.
+//!
+//! Each of its steps makes the forward's step again from the state before it, and applies the rules of the step's operators
+//! to the relevance of the state after it: what arrives from outside plus what later steps passed back. A recurrence has one
+//! state, so all that a step gives (to the state before, to its elements, to captures, to nobody) lies in one vector, of
+//! which the next step reads the first part.
+
+use std::collections::HashMap;
+
+use dlbc_ops::OpError;
+use dlbc_ops::graph::Value;
+use dlbc_ops::op::Scan;
+use dlbc_ops::op::role::Site;
+use dlbc_ops::prim::{Builder, Prim, Reduction};
+use dlbc_ops::rule::Flow;
+use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
+
+use super::{located, total, walk};
+use crate::error::CompileError;
+use crate::relevance::RelevanceGraph;
+
+/// The relevance of a recurrence's operands from `r`, that of the states after each step, `[time, state…]`.
+pub(super) fn lower(
+    b: &mut Builder,
+    scan: &Scan,
+    relevance: &RelevanceGraph,
+    site: &Site,
+    r: Value,
+) -> Result<Flow, CompileError> {
+    let graph = scan.body.graph();
+    let state = scan.body.inputs()[0].shape.clone();
+    // What a step gives, by body input; the state comes first and is given something even when it gets nothing.
+    let names: Vec<&str> = graph.inputs().iter().map(|id| graph.node(*id).name()).collect();
+    let given = |k: usize| k == 0 || relevance.sinks.iter().any(|s| s == names[k]);
+    let parts: Vec<(usize, Shape)> = (0..names.len())
+        .filter(|k| given(*k))
+        .map(|k| (k, scan.body.inputs()[k].shape.clone()))
+        .collect();
+    let size = parts.iter().fold(Dim::known(1), |sum, (_, shape)| &sum + &shape.elems());
+
+    let mut step = Builder::new();
+    let packed = step.input("given", TensorType::new(DType::F32, vec![size.clone()]));
+    let incoming = step.input("received", TensorType::new(DType::F32, state.clone()));
+    let values = graph.lower(&mut step).map_err(|(id, source)| located(graph, id, source))?;
+    let carried = step.add(slice(0, Dim::known(0), state.elems()), &[packed]);
+    let carried = step.reshape(carried, &state);
+    let seed = step.plus(incoming, carried);
+    let mut absorbed = vec![];
+    let sinks = walk(graph, relevance, &mut step, &values, seed, &mut |_, row| absorbed.extend(row.absorbed))?;
+    let sinks: HashMap<&str, Value> = sinks.iter().map(|(name, v)| (name.as_str(), *v)).collect();
+    let mut flat = vec![];
+    for (k, shape) in &parts {
+        let part = sinks.get(names[*k]).copied().unwrap_or_else(|| zeros(&mut step, shape));
+        flat.push(step.reshape(part, &Shape(vec![shape.elems()])));
+    }
+    let kept = total(&mut step, &absorbed, incoming);
+    flat.push(step.reshape(kept, &Shape(vec![Dim::known(1)])));
+    let next = step.add(Prim::Concat { axis: 0 }, &flat);
+    step.ok().map_err(broken)?;
+    step.graph_mut().add_output("given_next", next);
+    step.graph_mut().remove_unused();
+
+    let time = b.ty(r).dim(0).clone();
+    let first = zeros(b, &Shape(vec![size]));
+    let before = states_before(b, scan, site, &time);
+    let operands: Vec<Value> = [first, r, before].into_iter().chain(site.inputs[1..].iter().copied()).collect();
+    let steps = Scan::wire(b, step, &operands, scan.sequences + 2, !scan.reverse);
+    unpack(b, scan, site, &parts, steps, &time)
+}
+
+/// The state before each step.
+fn states_before(b: &mut Builder, scan: &Scan, site: &Site, time: &Dim) -> Value {
+    let first = b.ty(site.inputs[0]).shape;
+    let first = b.reshape(site.inputs[0], &Shape([vec![Dim::known(1)], first.0].concat()));
+    let rest = time - &Dim::known(1);
+    let start = Dim::known(i64::from(scan.reverse));
+    let others = b.add(slice(0, start, rest), &[site.y()]);
+    b.add(Prim::Concat { axis: 0 }, &if scan.reverse { [others, first] } else { [first, others] })
+}
+
+/// The shares of the operands from what the steps gave, `[time, given]`.
+fn unpack(
+    b: &mut Builder,
+    scan: &Scan,
+    site: &Site,
+    parts: &[(usize, Shape)],
+    steps: Value,
+    time: &Dim,
+) -> Result<Flow, CompileError> {
+    let mut flow = Flow { operands: vec![None; site.inputs.len()], absorbed: vec![] };
+    let mut at = Dim::known(0);
+    for (k, shape) in parts {
+        let len = shape.elems();
+        let part = b.add(slice(1, at.clone(), len.clone()), &[steps]);
+        at = &at + &len;
+        let share = match k {
+            // What the first step in time, the last of the reverse, passed back.
+            0 => {
+                let end = if scan.reverse { time - &Dim::known(1) } else { Dim::known(0) };
+                let last = b.add(slice(0, end, Dim::known(1)), &[part]);
+                b.reshape(last, shape)
+            }
+            k if *k <= scan.sequences => b.reshape(part, &Shape([vec![time.clone()], shape.0.clone()].concat())),
+            _ => {
+                let sum = b.reduce(Reduction::Sum, part, &[0], false);
+                b.reshape(sum, shape)
+            }
+        };
+        if site.live[*k] {
+            flow.operands[*k] = Some(share);
+        } else {
+            flow.absorbed.push(b.total(share));
+        }
+    }
+    let kept = b.add(slice(1, at, Dim::known(1)), &[steps]);
+    flow.absorbed.push(b.total(kept));
+    Ok(flow)
+}
+
+fn slice(axis: usize, start: Dim, len: Dim) -> Prim {
+    Prim::Slice { axis, start, len, step: 1 }
+}
+
+fn zeros(b: &mut Builder, shape: &Shape) -> Value {
+    let zero = b.constant("zero", Tensor::from_f32(&vec![1; shape.rank()], &vec![0.0; 1]));
+    b.expand(zero, shape)
+}
+
+fn broken(source: OpError) -> CompileError {
+    CompileError::Node {
+        node: dlbc_proto::Name::new("step"),
+        op: dlbc_proto::Name::new("recurrence"),
+        source,
+    }
+}

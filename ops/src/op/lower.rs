@@ -1,0 +1,57 @@
+//! A graph of operators as primitives.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Op;
+use crate::OpError;
+use crate::graph::{Graph, NodeId, Value};
+use crate::prim::Builder;
+
+impl Graph<Op> {
+    /// Lowers every node, inputs first and in order. Returns the lowered value of each value.
+    ///
+    /// # Errors
+    /// The first node that does not lower, with why.
+    pub fn lower(&self, b: &mut Builder) -> Result<HashMap<Value, Value>, (NodeId, OpError)> {
+        let mut values: HashMap<Value, Value> = HashMap::new();
+        // Values that carry a tensor's name: one that two nodes share keeps the first.
+        let mut named: HashSet<Value> = HashSet::new();
+        // Inputs first and in order: they are the program's signature.
+        for id in self.inputs() {
+            let v = Value { node: *id, slot: 0 };
+            b.at(&self.node(*id).origin, self.node(*id).name());
+            let input = b.input(self.node(*id).name(), self.ty(v).clone());
+            named.insert(input);
+            values.insert(v, input);
+        }
+        for id in self.topological() {
+            let node = self.node(id);
+            b.at(&node.origin, node.name());
+            let made = match &node.op {
+                Op::Input => continue,
+                Op::Const(t) => {
+                    let constant = b.constant(node.name(), t.clone());
+                    named.insert(constant);
+                    vec![constant]
+                }
+                op => {
+                    let inputs: Vec<Value> = self.node_inputs(id).iter().map(|v| values[v]).collect();
+                    let before = b.graph().len();
+                    let made = op.lower(b, &inputs);
+                    b.ok().map_err(|source| (id, source))?;
+                    for (slot, v) in made.iter().enumerate() {
+                        // A node that added nothing is another name for its operand.
+                        if b.graph().len() > before && named.insert(*v) {
+                            b.graph_mut().rename(*v, &node.names[slot]);
+                        }
+                    }
+                    made
+                }
+            };
+            for (slot, v) in made.into_iter().enumerate() {
+                values.insert(Value { node: id, slot }, v);
+            }
+        }
+        Ok(values)
+    }
+}

@@ -1,0 +1,57 @@
+//! ONNX `LSTM`, opset 7 to 22. Peepholes are refused.
+//!
+//! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, 4 hidden, features]`,
+//! R `[directions, 4 hidden, hidden]`, B `[directions, 8 hidden]`, sequence_lens `[batch]`, initial_h and initial_c
+//! `[directions, batch, hidden]`; blocks of rows: input, output, forget, cell. Results: Y `[time, directions, batch, hidden]`,
+//! Y_h and Y_c `[directions, batch, hidden]`.
+
+use super::read::{Reader, Reading};
+use super::recurrent::{self, Kind, Step};
+use super::{Add, Concat, Mul};
+use crate::OpError;
+use crate::graph::Value;
+
+/// The reader.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("LSTM", 7, read)]
+}
+
+fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
+    if r.optional(7).is_some() {
+        return Err(OpError::Unsupported("peepholes (operand P) are not supported".into()));
+    }
+    let step = if r.flag("input_forget", false)? { coupled } else { step };
+    let activations = &["Sigmoid", "Tanh", "Tanh"];
+    recurrent::read(r, &Kind { gates: 4, states: 2, activations, own_bias: 0..0, step })
+}
+
+fn step(s: &mut Step) -> Result<Value, OpError> {
+    next(s, false)
+}
+
+/// The forget gate is what the input gate leaves.
+fn coupled(s: &mut Step) -> Result<Value, OpError> {
+    next(s, true)
+}
+
+fn next(s: &mut Step, coupled: bool) -> Result<Value, OpError> {
+    let (hidden, cell) = (s.before[0], s.before[1]);
+    let (f, g, h) = (s.functions[0], s.functions[1], s.functions[2]);
+    let gate = |s: &mut Step, i: usize, f, name: &str| {
+        let sum = s.gate(i, hidden)?;
+        let made = s.activate(f, sum)?;
+        Ok::<Value, OpError>(s.name(made, name))
+    };
+    let input = gate(s, 0, f, "input_gate")?;
+    let output = gate(s, 1, f, "output_gate")?;
+    let candidate = gate(s, 3, g, "candidate")?;
+    let forget = if coupled { s.rest(input)? } else { gate(s, 2, f, "forget_gate")? };
+    let kept = s.r.add(Mul, &[forget, cell])?;
+    let new = s.r.add(Mul, &[input, candidate])?;
+    let cell = s.r.add(Add, &[kept, new])?;
+    let cell = s.name(cell, "cell");
+    let shown = s.activate(h, cell)?;
+    let hidden = s.r.add(Mul, &[output, shown])?;
+    let hidden = s.name(hidden, "hidden");
+    s.r.add(Concat { axis: 1 }, &[hidden, cell])
+}

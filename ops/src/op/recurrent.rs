@@ -1,0 +1,400 @@
+//! What `LSTM`, `GRU` and `RNN` share: operands, directions, lengths, layouts.
+//!
+//! A layer reads as one linear map of all elements at once (`x Wᵀ + b`), and a [`Scan`] whose step has the rest. A
+//! sequence shorter than the longest keeps its state after its end, and its results there are 0.
+
+use super::read::Reading;
+use super::{Activation, Add, Cast, Compare, Concat, Expand, Function, Linear, Op, Range, Reshape, Scan, Select};
+use super::{Slice, Transpose};
+use crate::OpError;
+use crate::graph::{Body, Graph, Value};
+use crate::prim::{Binary, Unary};
+use crate::tensor::{DType, Dim, Shape, Tensor, TensorType};
+
+/// What tells one kind of layer from another.
+pub(super) struct Kind {
+    /// Blocks of rows in the weights.
+    pub gates: usize,
+    /// 1, or 2 with a cell state beside the hidden one.
+    pub states: usize,
+    /// The activations of one direction.
+    pub activations: &'static [&'static str],
+    /// Blocks whose recurrent bias stays with the recurrent product.
+    pub own_bias: std::ops::Range<usize>,
+    /// The next state.
+    pub step: fn(&mut Step) -> Result<Value, OpError>,
+}
+
+/// One step while it is read.
+pub(super) struct Step<'a> {
+    /// The step's graph.
+    pub r: Reading<'a>,
+    /// The hidden size.
+    pub hidden: usize,
+    /// The states before: hidden, cell.
+    pub before: Vec<Value>,
+    /// The element's linear map, `[batch, gates · hidden]`.
+    pub x: Value,
+    /// The recurrent weight of each block, `[hidden, hidden]`.
+    pub recurrent: Vec<Value>,
+    /// The recurrent bias of the blocks that keep it, `[hidden]`.
+    pub bias: Option<Value>,
+    /// The activations.
+    pub functions: Vec<Function>,
+    clip: Option<f32>,
+}
+
+impl Step<'_> {
+    /// Block `i` of the element's map.
+    pub fn input(&mut self, i: usize) -> Result<Value, OpError> {
+        part(&mut self.r, self.x, 1, i * self.hidden, self.hidden)
+    }
+
+    /// `input(i) + state · recurrentᵀ`, clipped.
+    pub fn gate(&mut self, i: usize, state: Value) -> Result<Value, OpError> {
+        let x = self.input(i)?;
+        let h = self.r.add(Linear { transposed: true }, &[state, self.recurrent[i]])?;
+        let sum = self.r.add(Add, &[x, h])?;
+        self.clipped(sum)
+    }
+
+    /// Within the layer's bounds, where it has some.
+    pub fn clipped(&mut self, x: Value) -> Result<Value, OpError> {
+        match self.clip {
+            Some(c) => self.activate(Function::Unary(Unary::Clip { min: Some(-c), max: Some(c) }), x),
+            None => Ok(x),
+        }
+    }
+
+    /// `f(x)`.
+    pub fn activate(&mut self, f: Function, x: Value) -> Result<Value, OpError> {
+        self.r.add(Activation { f }, &[x])
+    }
+
+    /// `1 - x`.
+    pub fn rest(&mut self, x: Value) -> Result<Value, OpError> {
+        let one = self.r.add_scalar(1.0, self.r.ty(x).dtype);
+        self.r.add(super::Sub, &[one, x])
+    }
+
+    /// Names a value for whoever reads the step.
+    pub fn name(&mut self, v: Value, name: &str) -> Value {
+        self.r.graph.rename(v, name);
+        v
+    }
+}
+
+/// Elements `start .. start + len` of an axis.
+fn part(r: &mut Reading, x: Value, axis: usize, start: usize, len: usize) -> Result<Value, OpError> {
+    if start == 0 && r.ty(x).dim(axis).is(len as i64) {
+        return Ok(x);
+    }
+    let (start, len) = (Dim::known(start as i64), Dim::known(len as i64));
+    r.add(Slice { axis, start, len, step: 1 }, &[x])
+}
+
+/// Reads a layer: X, W, R, B?, sequence_lens?, initial_h?, initial_c? to Y, Y_h, Y_c.
+pub(super) fn read(r: &mut Reading, kind: &Kind) -> Result<Vec<Value>, OpError> {
+    let layer = Layer::of(r, kind)?;
+    let reverse: &[bool] = match layer.direction.as_str() {
+        "forward" => &[false],
+        "reverse" => &[true],
+        _ => &[false, true],
+    };
+    let (mut sequences, mut last) = (vec![], vec![vec![]; kind.states]);
+    for (d, reverse) in reverse.iter().enumerate() {
+        let states = layer.direction(r, kind, d, *reverse)?;
+        let end = if *reverse { Dim::known(0) } else { &layer.time - &Dim::known(1) };
+        let h = layer.hidden as i64;
+        for (i, last) in last.iter_mut().enumerate() {
+            let state = part(r, states, 2, i * layer.hidden, layer.hidden)?;
+            let at = Slice { axis: 0, start: end.clone(), len: Dim::known(1), step: 1 };
+            last.push(r.add(at, &[state])?);
+            if i == 0 {
+                let mut y = state;
+                if let Some(lengths) = layer.lengths {
+                    let alive = layer.alive(r, lengths)?;
+                    let zero = r.add_scalar(0.0, r.ty(y).dtype);
+                    y = r.add(Select, &[alive, y, zero])?;
+                }
+                let to = vec![layer.time.clone(), Dim::known(1), layer.batch.clone(), Dim::known(h)];
+                sequences.push(r.reshape(y, Shape(to))?);
+            }
+        }
+    }
+    let mut joined = |parts: &[Value], axis: usize, perm: &[usize]| -> Result<Value, OpError> {
+        let all = if parts.len() == 1 { parts[0] } else { r.add(Concat { axis }, parts)? };
+        if layer.batch_first { r.add(Transpose { perm: perm.to_vec() }, &[all]) } else { Ok(all) }
+    };
+    let mut results = vec![joined(&sequences, 1, &[2, 0, 1, 3])?];
+    for last in &last {
+        results.push(joined(last, 0, &[1, 0, 2])?);
+    }
+    Ok(results)
+}
+
+/// A layer's operands and attributes.
+struct Layer {
+    direction: String,
+    hidden: usize,
+    time: Dim,
+    batch: Dim,
+    batch_first: bool,
+    /// `[time, batch, features]`.
+    x: Value,
+    w: Value,
+    r: Value,
+    b: Option<Value>,
+    /// `[batch]`, int64.
+    lengths: Option<Value>,
+    /// Hidden, cell: `[directions, batch, hidden]`.
+    initial: Vec<Option<Value>>,
+    /// Of all directions.
+    functions: Vec<Function>,
+    clip: Option<f32>,
+}
+
+impl Layer {
+    fn of(r: &mut Reading, kind: &Kind) -> Result<Layer, OpError> {
+        let (mut x, w, recurrent, b) = (r.input(0)?, r.input(1)?, r.input(2)?, r.optional(3));
+        let direction = r.string_or("direction", "forward")?;
+        let directions: i64 = match direction.as_str() {
+            "forward" | "reverse" => 1,
+            "bidirectional" => 2,
+            other => {
+                return Err(OpError::mismatch("direction", "forward, reverse or bidirectional", format!("{other:?}")));
+            }
+        };
+        let rank = |r: &Reading, v: Value, what: &str, rank: usize| match r.ty(v).rank() {
+            found if found == rank => Ok(()),
+            found => Err(OpError::mismatch(what, rank, found)),
+        };
+        rank(r, x, "rank of X", 3)?;
+        rank(r, w, "rank of W", 3)?;
+        rank(r, recurrent, "rank of R", 3)?;
+        let own = r.ty(recurrent).dim(2).as_known().and_then(|h| usize::try_from(h).ok()).unwrap_or(0);
+        let hidden = r.int("hidden_size")?.map_or(Some(own), |h| usize::try_from(h).ok()).unwrap_or(0);
+        if hidden == 0 {
+            return Err(OpError::mismatch("hidden_size", "at least 1", hidden));
+        }
+        let batch_first = r.flag("layout", false)?;
+        if batch_first {
+            x = r.add(Transpose { perm: vec![1, 0, 2] }, &[x])?;
+        }
+        let shape = r.ty(x).shape.0;
+        let rows = Dim::known((kind.gates * hidden) as i64);
+        let (d, h) = (Dim::known(directions), Dim::known(hidden as i64));
+        let expect = |r: &Reading, v: Value, what: &str, dims: Vec<Dim>| match r.ty(v).shape {
+            found if found.0 == dims => Ok(()),
+            found => Err(OpError::shapes(what, &Shape(dims), &found)),
+        };
+        expect(r, w, "shape of W", vec![d.clone(), rows.clone(), shape[2].clone()])?;
+        expect(r, recurrent, "shape of R", vec![d.clone(), rows.clone(), h.clone()])?;
+        for v in [Some(w), Some(recurrent), b].into_iter().flatten() {
+            if r.constant(v).is_none() {
+                return Err(OpError::Unsupported("weights that are computed are not supported".into()));
+            }
+        }
+        if let Some(b) = b {
+            expect(r, b, "shape of B", vec![d.clone(), &rows * &Dim::known(2)])?;
+        }
+        let mut lengths = r.optional(4);
+        if let Some(l) = lengths {
+            expect(r, l, "shape of sequence_lens", vec![shape[1].clone()])?;
+            lengths = Some(r.add(Cast { to: DType::I64 }, &[l])?);
+        }
+        let mut initial = vec![];
+        for i in 0..kind.states {
+            let mut v = r.optional(5 + i);
+            if let Some(state) = v {
+                if batch_first {
+                    rank(r, state, "rank of an initial state", 3)?;
+                    v = Some(r.add(Transpose { perm: vec![1, 0, 2] }, &[state])?);
+                }
+                let dims = vec![d.clone(), shape[1].clone(), h.clone()];
+                expect(r, v.unwrap_or(state), "shape of an initial state", dims)?;
+            }
+            initial.push(v);
+        }
+        let functions = functions(r, kind, directions as usize)?;
+        let clip = r.float("clip")?;
+        let (time, batch) = (shape[0].clone(), shape[1].clone());
+        Ok(Layer {
+            direction,
+            hidden,
+            time,
+            batch,
+            batch_first,
+            x,
+            w,
+            r: recurrent,
+            b,
+            lengths,
+            initial,
+            functions,
+            clip,
+        })
+    }
+
+    /// The states after each step of one direction, `[time, batch, states · hidden]`.
+    fn direction(&self, r: &mut Reading, kind: &Kind, d: usize, reverse: bool) -> Result<Value, OpError> {
+        let (h, gates) = (self.hidden, kind.gates);
+        let rows = gates * h;
+        let of = |r: &mut Reading, v: Value, to: &[usize]| -> Result<Value, OpError> {
+            let v = part(r, v, 0, d, 1)?;
+            let to = to.iter().map(|n| Dim::known(*n as i64)).collect();
+            r.reshape(v, to)
+        };
+        let features = r.ty(self.w).dim(2).as_known().unwrap_or(0) as usize;
+        let w = of(r, self.w, &[rows, features])?;
+        let mut operands = vec![self.x, w];
+        let mut own_bias = None;
+        if let Some(b) = self.b {
+            let both = of(r, b, &[2, rows])?;
+            let (of_x, of_h) = (r.constant(both).map(|t| t.to_f32()).unwrap_or_default(), kind.own_bias.clone());
+            let (input, recurrent) = of_x.split_at(rows);
+            let kept = of_h.start * h..of_h.end * h;
+            let sum = |i: usize| if kept.contains(&i) { input[i] } else { input[i] + recurrent[i] };
+            let sums: Vec<f32> = (0..rows).map(sum).collect();
+            operands.push(r.add_constant(Tensor::from_f32(&[rows], &sums)));
+            if !kept.is_empty() {
+                own_bias = Some(r.add_constant(Tensor::from_f32(&[kept.len()], &recurrent[kept.clone()])));
+            }
+        }
+        let x = r.add(Linear { transposed: true }, &operands)?;
+        let title = r.origin.names();
+        let way = if reverse { "backward" } else { "forward" };
+        r.graph.rename(x, &format!("{title}/{way}/elements"));
+        let recurrent = of(r, self.r, &[rows, h])?;
+        let mut blocks = vec![];
+        for i in 0..gates {
+            blocks.push(part(r, recurrent, 0, i * h, h)?);
+        }
+        let state = self.before(r, d, kind.states)?;
+
+        let mut graph = Graph::default();
+        let mut input = |name: &str, ty: TensorType| graph.add_input(Op::Input, name, ty);
+        let element = |r: &Reading, v: Value| {
+            let ty = r.ty(v);
+            ty.with_shape(ty.shape.0[1..].to_vec())
+        };
+        let mut operands = vec![state, x];
+        let mut inputs = vec![input("state", r.ty(state)), input("x", element(r, x))];
+        let mut clock = None;
+        if let Some(lengths) = self.lengths {
+            let time = r.add(Range { start: Dim::known(0), step: 1, len: self.time.clone() }, &[])?;
+            clock = Some((input("time", element(r, time)), lengths));
+            operands.push(time);
+            inputs.extend(clock.map(|(time, _)| time));
+        }
+        let sequences = operands.len() - 1;
+        let names: Vec<String> = (0..gates).map(|i| format!("recurrent_{i}")).collect();
+        let within: Vec<Value> = blocks.iter().zip(&names).map(|(v, name)| input(name, r.ty(*v))).collect();
+        operands.extend(&blocks);
+        inputs.extend(&within);
+        let bias = own_bias.map(|v| input("recurrent_bias", r.ty(v)));
+        operands.extend(own_bias);
+        inputs.extend(bias);
+        let clock = clock.map(|(time, lengths)| {
+            let within = input("lengths", r.ty(lengths));
+            operands.push(lengths);
+            inputs.push(within);
+            (time, within)
+        });
+        let next = self.step(r.within(&mut graph), kind, d, (&inputs, &within, bias), clock)?;
+        graph.add_output("next", next);
+        let states = r.add(Scan { body: Body::new(graph), sequences, reverse }, &operands)?;
+        r.graph.rename(states, &format!("{title}/{way}/states"));
+        Ok(states)
+    }
+
+    /// The step: from the state, the element and the weights to the next state.
+    fn step(
+        &self,
+        r: Reading,
+        kind: &Kind,
+        d: usize,
+        (inputs, recurrent, bias): (&[Value], &[Value], Option<Value>),
+        clock: Option<(Value, Value)>,
+    ) -> Result<Value, OpError> {
+        let (state, x) = (inputs[0], inputs[1]);
+        let count = kind.activations.len();
+        let mut step = Step {
+            r,
+            hidden: self.hidden,
+            before: vec![],
+            x,
+            recurrent: recurrent.to_vec(),
+            bias,
+            functions: self.functions[d * count..][..count].to_vec(),
+            clip: self.clip,
+        };
+        for i in 0..kind.states {
+            let before = part(&mut step.r, state, 1, i * self.hidden, self.hidden)?;
+            step.before.push(before);
+        }
+        let next = (kind.step)(&mut step)?;
+        let Some((time, lengths)) = clock else { return Ok(next) };
+        let r = &mut step.r;
+        let alive = r.add(Compare { f: Some(Binary::Less), swap: false }, &[time, lengths])?;
+        let alive = r.add(Reshape { to: Shape(vec![self.batch.clone(), Dim::known(1)]) }, &[alive])?;
+        r.add(Select, &[alive, next, state])
+    }
+
+    /// The state before the first step, `[batch, states · hidden]`.
+    fn before(&self, r: &mut Reading, d: usize, states: usize) -> Result<Value, OpError> {
+        let of = Shape(vec![self.batch.clone(), Dim::known(self.hidden as i64)]);
+        let mut parts = vec![];
+        for state in &self.initial {
+            parts.push(match state {
+                Some(v) => {
+                    let v = part(r, *v, 0, d, 1)?;
+                    r.reshape(v, of.clone())?
+                }
+                None => {
+                    let zero = r.add_constant(Tensor::from_f32(&[1, 1], &[0.0]));
+                    r.add(Expand { to: of.clone() }, &[zero])?
+                }
+            });
+        }
+        if states == 1 { Ok(parts[0]) } else { r.add(Concat { axis: 1 }, &parts) }
+    }
+
+    /// Which results belong to a sequence: `[time, batch, 1]`.
+    fn alive(&self, r: &mut Reading, lengths: Value) -> Result<Value, OpError> {
+        let time = r.add(Range { start: Dim::known(0), step: 1, len: self.time.clone() }, &[])?;
+        let time = r.reshape(time, Shape(vec![self.time.clone(), Dim::known(1)]))?;
+        let alive = r.add(Compare { f: Some(Binary::Less), swap: false }, &[time, lengths])?;
+        r.reshape(alive, Shape(vec![self.time.clone(), self.batch.clone(), Dim::known(1)]))
+    }
+}
+
+/// The activations of all directions, with their parameters.
+fn functions(r: &Reading, kind: &Kind, directions: usize) -> Result<Vec<Function>, OpError> {
+    let count = kind.activations.len() * directions;
+    let defaults = || kind.activations.iter().cycle().take(count).map(ToString::to_string).collect();
+    let names: Vec<String> = r.strings("activations")?.unwrap_or_else(defaults);
+    if names.len() != count {
+        return Err(OpError::mismatch("activations", count, names.len()));
+    }
+    let mut alphas = r.floats("activation_alpha")?.unwrap_or_default().into_iter();
+    let mut betas = r.floats("activation_beta")?.unwrap_or_default().into_iter();
+    let mut function = |name: &String| {
+        // Names are compared without case.
+        let f = match name.to_ascii_lowercase().as_str() {
+            "relu" => Unary::Relu,
+            "tanh" => Unary::Tanh,
+            "sigmoid" => Unary::Sigmoid,
+            "softsign" => Unary::Softsign,
+            "softplus" => Unary::Softplus,
+            "leakyrelu" => Unary::LeakyRelu { alpha: alphas.next().unwrap_or(0.01) },
+            "elu" => Unary::Elu { alpha: alphas.next().unwrap_or(1.0) },
+            "hardsigmoid" => {
+                Unary::HardSigmoid { alpha: alphas.next().unwrap_or(0.2), beta: betas.next().unwrap_or(0.5) }
+            }
+            _ => return Err(OpError::Unsupported(format!("activation {name:?} is not supported"))),
+        };
+        Ok(Function::Unary(f))
+    };
+    names.iter().map(&mut function).collect()
+}

@@ -1,0 +1,104 @@
+//! A recurrence: the model of one step, planned once and run for each element.
+
+use std::sync::Arc;
+
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::prim::{Prim, Scan};
+use dlbc_ops::tensor::Tensor as Constant;
+use tract_onnx::tract_core::internal as tr;
+use tract_onnx::tract_core::internal::*;
+
+use super::weights::Cache;
+use super::wire;
+use crate::stage::Stage;
+
+/// A recurrence as an operator. Inputs: the first state, sequences, captures that are no constants.
+#[derive(Clone, Debug)]
+pub struct Recurrence {
+    step: Arc<TypedSimplePlan>,
+    sequences: usize,
+    reverse: bool,
+    /// Of the result: time, state.
+    dims: Vec<usize>,
+}
+
+impl Recurrence {
+    /// Plans a step. `constants` are the captures that are constants, by operand; the step's operators hold them.
+    pub fn new(scan: &Scan, constants: &[Option<Constant>], dims: Vec<usize>) -> TractResult<Recurrence> {
+        let mut graph: Graph<Prim> = scan.body.graph().clone();
+        let mut inputs = vec![];
+        for (id, constant) in scan.body.graph().inputs().iter().zip(constants) {
+            match constant {
+                Some(t) => graph.node_mut(*id).op = Prim::Const(t.clone()),
+                None => inputs.push(Value { node: *id, slot: 0 }),
+            }
+        }
+        let outputs = graph.outputs().iter().map(|(_, v)| *v).collect();
+        let stage = Stage { nodes: graph.topological(), inputs, outputs };
+        let model = wire::model(&graph, &stage, &mut Cache::default())?.into_optimized()?;
+        let step = TypedSimplePlan::new(model)?;
+        Ok(Recurrence { step, sequences: scan.sequences, reverse: scan.reverse, dims })
+    }
+}
+
+// tract compares operators to merge equal nodes: a step is compared by identity.
+impl PartialEq for Recurrence {
+    fn eq(&self, other: &Recurrence) -> bool {
+        Arc::ptr_eq(&self.step, &other.step)
+    }
+}
+
+impl Eq for Recurrence {}
+
+impl Op for Recurrence {
+    fn name(&self) -> StaticName {
+        "dlbc.Recurrence".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Recurrence {
+    op_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let (time, size) = (self.dims[0], self.dims[1..].iter().product::<usize>());
+        let mut y = tr::Tensor::zero::<f32>(&self.dims)?;
+        let mut plain = y.try_as_plain_ram_mut()?;
+        let states = plain.as_slice_mut::<f32>()?;
+        let mut step = self.step.spawn()?;
+        let mut state = inputs[0].clone();
+        for i in 0..time {
+            let t = if self.reverse { time - 1 - i } else { i };
+            let mut feed: TVec<TValue> = tvec!(state);
+            for x in &inputs[1..=self.sequences] {
+                feed.push(element(x, t)?.into());
+            }
+            feed.extend(inputs[self.sequences + 1..].iter().cloned());
+            state = step.run(feed)?.remove(0);
+            let made = state.try_as_plain_ram()?;
+            states[t * size..][..size].copy_from_slice(made.as_slice::<f32>()?);
+        }
+        Ok(tvec!(y.into()))
+    }
+}
+
+impl TypedOp for Recurrence {
+    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(tr::DatumType::F32.fact(&self.dims)))
+    }
+
+    as_op!();
+}
+
+/// Element `t` of a sequence.
+fn element(x: &tr::Tensor, t: usize) -> TractResult<tr::Tensor> {
+    let dims = &x.shape()[1..];
+    let size: usize = dims.iter().product();
+    let plain = x.try_as_plain_ram()?;
+    match x.datum_type() {
+        tr::DatumType::F32 => tr::Tensor::from_shape(dims, &plain.as_slice::<f32>()?[t * size..][..size]),
+        tr::DatumType::Bool => tr::Tensor::from_shape(dims, &plain.as_slice::<bool>()?[t * size..][..size]),
+        _ => tr::Tensor::from_shape(dims, &plain.as_slice::<i64>()?[t * size..][..size]),
+    }
+}
