@@ -584,6 +584,27 @@ def recovered_norms(c: Cases) -> None:
           {"x": x}, {"three": np.float32(3), "k": np.float32(0.044715), "s": np.float32((2 / np.pi) ** 0.5), "one": np.float32(1), "half": np.float32(0.5)})
 
 
+def from_tensorflow(c: Cases) -> None:
+    """What TensorFlow and JAX write for embeddings, norms, softmax, GELU."""
+    x = r("x", 3, 8)
+    ids = np.array([[2], [0], [4]], np.int64)
+    c.add("one_hot_embedding", [node("Equal", ["ids", "scale"], ["e"]), node("Cast", ["e"], ["hot"], to=1), node("MatMul", ["hot", "w"], ["m"]),
+                                node("Add", ["m", "b"], ["y"])],
+          {"ids": ids}, {"scale": np.arange(5)[None], "w": r("w", 5, 4), "b": r("b", 4)})
+    moments = [node("ReduceSum", ["x", "axis"], ["s"], keepdims=1), node("Mul", ["s", "n"], ["m"]), node("Mul", ["x", "x"], ["xx"]),
+               node("ReduceSum", ["xx", "axis"], ["ss"], keepdims=1), node("Mul", ["ss", "n"], ["p"]), node("Mul", ["m", "m"], ["mm"]),
+               node("Sub", ["p", "mm"], ["d"]), node("Max", ["zero", "d"], ["v"]), node("Add", ["v", "e"], ["ve"]), node("Sqrt", ["ve"], ["sd"]),
+               node("Reciprocal", ["sd"], ["ir"]), node("Mul", ["ir", "g"], ["k"]), node("Sub", ["x", "m"], ["c"]), node("Mul", ["c", "k"], ["n1"]),
+               node("Add", ["n1", "o"], ["y"])]
+    c.add("moment_norm", moments, {"x": x}, {"axis": i64(1), "n": np.float32(1 / 8), "zero": np.float32(0), "e": np.float32(1e-6), "g": r("g", 8), "o": r("o", 8)})
+    c.add("softmax_pieces", [node("ReduceMax", ["x"], ["m"], axes=[1], keepdims=1), node("Sub", ["x", "m"], ["d"]), node("Exp", ["d"], ["e"]),
+                             node("ReduceSum", ["e", "axis"], ["s"], keepdims=1), node("Div", ["e", "s"], ["y"])], {"x": x}, {"axis": i64(1)})
+    c.add("gelu_products", [node("Mul", ["k", "x"], ["a"]), node("Mul", ["x", "a"], ["b"]), node("Mul", ["x", "b"], ["c"]), node("Add", ["x", "c"], ["u"]),
+                            node("Mul", ["s", "u"], ["us"]), node("Tanh", ["us"], ["th"]), node("Add", ["one", "th"], ["p"]), node("Mul", ["half", "p"], ["h"]),
+                            node("Mul", ["x", "h"], ["y"])],
+          {"x": x}, {"k": np.float32(0.044715), "s": np.float32((2 / np.pi) ** 0.5), "one": np.float32(1), "half": np.float32(0.5)})
+
+
 def recurrent(c: Cases) -> None:
     """LSTM, GRU and RNN: directions, layouts, lengths, initial states, activations."""
     t, b, f, h = 5, 3, 4, 6
@@ -661,7 +682,7 @@ def refused(c: Cases) -> None:
 
 
 GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, resizes, einsums,
-          triangles, scatters, attentions, recovered_norms, recurrent, refused]
+          triangles, scatters, attentions, recovered_norms, from_tensorflow, recurrent, refused]
 
 if __name__ == "__main__":
     main()

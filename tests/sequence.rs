@@ -45,11 +45,19 @@ fn exports_of_the_same_weights_agree() {
         return;
     }
     let mut pairs = 0;
-    for names in
-        [&["bert", "bert_sdpa"][..], &["llama", "llama_sdpa"], &["vit_hf"], &["gpt2"], &["t5"], &["xlnet"],
+    for names in [
+        &["bert", "bert_sdpa"][..],
+        &["llama", "llama_sdpa"],
+        &["vit_hf"],
+        &["gpt2"],
+        &["t5"],
+        &["xlnet"],
         // Not rnn_tanh: the dynamo exporter unrolls it, and there the recurrent bias stands with the recurrent product.
-        &["lstm"], &["lstm_bi2"], &["gru"], &["gru_bi"]]
-    {
+        &["lstm"],
+        &["lstm_bi2"],
+        &["gru"],
+        &["gru_bi"],
+    ] {
         let inputs = npz(&zoo_models(names)[0].inputs);
         let mut first: Option<Tensors> = None;
         for file in names.iter().flat_map(|n| exports(n)) {

@@ -47,9 +47,8 @@ fn floats(prim: &Prim, at: &str) -> Vec<(String, f32)> {
         }
         Prim::Scan(scan) => {
             let lines = scan.body.order().into_iter().enumerate();
-            let within = lines.map(|(i, id)| {
-                floats(scan.body.graph().op(id), &format!("{at}/Scan/body/lines/{i}/prim"))
-            });
+            let within = lines
+                .map(|(i, id)| floats(scan.body.graph().op(id), &format!("{at}/Scan/body/lines/{i}/prim")));
             return within.flatten().collect();
         }
         _ => vec![],

@@ -172,7 +172,10 @@ impl<'a> Writer<'a> {
                 ];
                 // What a body reads from around it is no operand of the file's node.
                 if let Prim::Scan(scan) = &node.op {
-                    metadata.push(onnx::metadata("dlbc.captures", &text::json(&x[1 + scan.sequences..].to_vec())?));
+                    metadata.push(onnx::metadata(
+                        "dlbc.captures",
+                        &text::json(&x[1 + scan.sequences..].to_vec())?,
+                    ));
                 }
                 if let Some(last) = self.sheet.nodes.last_mut() {
                     last.metadata_props = metadata;

@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use common::{Run, difference, dim, expected, onnx_runtime, python, ty, input_values, values};
+use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
 use dlbc_artifact::{TARGET, export};
 use dlbc_ops::prim::{Builder, Part};
 use dlbc_ops::program::{Info, InputInfo, Program, SEED};

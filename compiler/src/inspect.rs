@@ -81,12 +81,7 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
 }
 
 /// The rows of a graph; those of a recurrence's step follow its own.
-fn rows(
-    graph: &Graph<Op>,
-    relevance: Option<&RelevanceGraph>,
-    step_of: Option<&str>,
-    table: &mut Vec<Row>,
-) {
+fn rows(graph: &Graph<Op>, relevance: Option<&RelevanceGraph>, step_of: Option<&str>, table: &mut Vec<Row>) {
     for id in graph.topological() {
         let node = graph.node(id);
         if matches!(node.op, Op::Input | Op::Const(_)) {

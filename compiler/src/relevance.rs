@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
-use dlbc_ops::op::{Op, Scan};
 use dlbc_ops::op::role::{Role, RoleKind};
+use dlbc_ops::op::{Op, Scan};
 use dlbc_ops::rule::{Attention, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;

@@ -6,9 +6,12 @@ mod fold_affine;
 mod fold_batch_norm;
 mod fuse_linear_bias;
 mod recover_attention;
+mod recover_embedding;
 mod recover_gelu;
+mod recover_moment_norm;
 mod recover_norm;
 mod recover_silu;
+mod recover_softmax;
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::op::Op;
@@ -33,6 +36,9 @@ const fn pass(name: &'static str, run: fn(&mut Graph<Op>) -> bool) -> Pass {
 /// The passes in order.
 pub const CANONICAL: &[Pass] = &[
     pass("recover_norm", recover_norm::run), // before its products and sums fold into anything else
+    pass("recover_moment_norm", recover_moment_norm::run),
+    pass("recover_softmax", recover_softmax::run), // an attention may be made of it
+    pass("recover_embedding", recover_embedding::run), // before its bias becomes that of a layer
     pass("fuse_linear_bias", fuse_linear_bias::run), // a bias is part of its layer before anything folds into the layer
     Pass { name: "fold_batch_norm", wanted: |c| c.fold_batch_norm, run: fold_batch_norm::run },
     Pass { name: "fold_affine", wanted: |c| c.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add

@@ -41,30 +41,32 @@ fn by_tanh(graph: &Graph<Op>, u: Value) -> Option<Value> {
     let inputs = graph.node_inputs(sum.node);
     let (Op::Add(_), &[a, b]) = (graph.op(sum.node), inputs.as_slice()) else { return None };
     [(a, b), (b, a)].into_iter().find_map(|(x, c)| {
-        let (cube, factor) = scaled(graph, c)?;
+        let (factor, power) = monomial(graph, c, x, 8)?;
         near(factor, 0.044_715)?;
-        (cubed(graph, cube)? == x).then_some(x)
+        (power == 3.0).then_some(x)
     })
 }
 
-/// `x` of `x³`, as a power or as products.
-fn cubed(graph: &Graph<Op>, v: Value) -> Option<Value> {
+/// Factor and power of a product of numbers and powers of `x`, of so many nodes at most in a row.
+fn monomial(graph: &Graph<Op>, v: Value, x: Value, depth: usize) -> Option<(f64, f64)> {
+    if v == x {
+        return Some((1.0, 1.0));
+    }
+    if let Some(c) = single(graph, v) {
+        return Some((c, 0.0));
+    }
     let inputs = graph.node_inputs(v.node);
     let &[a, b] = inputs.as_slice() else { return None };
-    let square = |v: Value| {
-        let inputs = graph.node_inputs(v.node);
-        match (graph.op(v.node), inputs.as_slice()) {
-            (Op::Mul(_), &[x, y]) if x == y => Some(x),
-            (Op::Arithmetic(Arithmetic { f: Binary::Pow }), &[x, e]) if number(graph, e) == Some(2.0) => {
-                Some(x)
-            }
-            _ => None,
-        }
-    };
+    let of = |v: Value| monomial(graph, v, x, depth.checked_sub(1)?);
     match graph.op(v.node) {
-        Op::Arithmetic(Arithmetic { f: Binary::Pow }) if number(graph, b) == Some(3.0) => Some(a),
-        Op::Mul(_) if square(a) == Some(b) => Some(b),
-        Op::Mul(_) if square(b) == Some(a) => Some(a),
+        Op::Mul(_) => {
+            let ((c, m), (d, n)) = (of(a)?, of(b)?);
+            Some((c * d, m + n))
+        }
+        Op::Arithmetic(Arithmetic { f: Binary::Pow }) => {
+            let ((c, m), n) = (of(a)?, number(graph, b)?);
+            Some((c.powf(n), m * n))
+        }
         _ => None,
     }
 }

@@ -62,7 +62,7 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     Some(())
 }
 
-fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
+pub(super) fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
     match graph.op(id) {
         Op::Activation(Activation { f: Function::Unary(f) }) => Some(*f),
         _ => None,
@@ -70,7 +70,7 @@ fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
 }
 
 /// A sum of a value and a small constant.
-fn offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
+pub(super) fn offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
     let inputs = graph.node_inputs(v.node);
     let (Op::Add(_), &[a, b]) = (graph.op(v.node), inputs.as_slice()) else { return None };
     match (single(graph, a), single(graph, b)) {
@@ -91,7 +91,7 @@ fn mean(graph: &Graph<Op>, v: Value) -> Option<(Value, Vec<usize>)> {
     }
 }
 
-fn squared(graph: &Graph<Op>, v: Value) -> Option<Value> {
+pub(super) fn squared(graph: &Graph<Op>, v: Value) -> Option<Value> {
     let inputs = graph.node_inputs(v.node);
     let &[a, b] = inputs.as_slice() else { return None };
     match graph.op(v.node) {
@@ -144,7 +144,11 @@ fn same(graph: &Graph<Op>, a: Value, b: Value) -> bool {
 }
 
 /// The only reader of `v` when it combines it with a constant: its result and the constant.
-fn constant_operand(graph: &Graph<Op>, v: Value, takes: impl Fn(&Op) -> bool) -> Option<(Value, Value)> {
+pub(super) fn constant_operand(
+    graph: &Graph<Op>,
+    v: Value,
+    takes: impl Fn(&Op) -> bool,
+) -> Option<(Value, Value)> {
     let reader = graph.only_consumer(v)?;
     let inputs = graph.node_inputs(reader);
     let &[a, b] = inputs.as_slice() else { return None };

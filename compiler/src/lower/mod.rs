@@ -123,8 +123,7 @@ fn walk(
         b.ok().map_err(|source| located(graph, forward, source))?;
         // A node may have tens of thousands of operands.
         let slots: HashMap<usize, usize> = node.op.targets.iter().enumerate().map(|(s, k)| (*k, s)).collect();
-        let mut row =
-            Row { rule: id, forward, received: r, passed: vec![], absorbed: flow.absorbed.clone() };
+        let mut row = Row { rule: id, forward, received: r, passed: vec![], absorbed: flow.absorbed.clone() };
         for (k, share) in flow.operands.iter().enumerate() {
             let Some(share) = *share else { continue };
             match slots.get(&k).copied() {

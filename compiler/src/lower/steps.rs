@@ -32,10 +32,8 @@ pub(super) fn lower(
     // What a step gives, by body input; the state comes first and is given something even when it gets nothing.
     let names: Vec<&str> = graph.inputs().iter().map(|id| graph.node(*id).name()).collect();
     let given = |k: usize| k == 0 || relevance.sinks.iter().any(|s| s == names[k]);
-    let parts: Vec<(usize, Shape)> = (0..names.len())
-        .filter(|k| given(*k))
-        .map(|k| (k, scan.body.inputs()[k].shape.clone()))
-        .collect();
+    let parts: Vec<(usize, Shape)> =
+        (0..names.len()).filter(|k| given(*k)).map(|k| (k, scan.body.inputs()[k].shape.clone())).collect();
     let size = parts.iter().fold(Dim::known(1), |sum, (_, shape)| &sum + &shape.elems());
 
     let mut step = Builder::new();
@@ -46,7 +44,8 @@ pub(super) fn lower(
     let carried = step.reshape(carried, &state);
     let seed = step.plus(incoming, carried);
     let mut absorbed = vec![];
-    let sinks = walk(graph, relevance, &mut step, &values, seed, &mut |_, row| absorbed.extend(row.absorbed))?;
+    let sinks =
+        walk(graph, relevance, &mut step, &values, seed, &mut |_, row| absorbed.extend(row.absorbed))?;
     let sinks: HashMap<&str, Value> = sinks.iter().map(|(name, v)| (name.as_str(), *v)).collect();
     let mut flat = vec![];
     for (k, shape) in &parts {
@@ -63,7 +62,8 @@ pub(super) fn lower(
     let time = b.ty(r).dim(0).clone();
     let first = zeros(b, &Shape(vec![size]));
     let before = states_before(b, scan, site, &time);
-    let operands: Vec<Value> = [first, r, before].into_iter().chain(site.inputs[1..].iter().copied()).collect();
+    let operands: Vec<Value> =
+        [first, r, before].into_iter().chain(site.inputs[1..].iter().copied()).collect();
     let steps = Scan::wire(b, step, &operands, scan.sequences + 2, !scan.reverse);
     unpack(b, scan, site, &parts, steps, &time)
 }
@@ -100,7 +100,9 @@ fn unpack(
                 let last = b.add(slice(0, end, Dim::known(1)), &[part]);
                 b.reshape(last, shape)
             }
-            k if *k <= scan.sequences => b.reshape(part, &Shape([vec![time.clone()], shape.0.clone()].concat())),
+            k if *k <= scan.sequences => {
+                b.reshape(part, &Shape([vec![time.clone()], shape.0.clone()].concat()))
+            }
             _ => {
                 let sum = b.reduce(Reduction::Sum, part, &[0], false);
                 b.reshape(sum, shape)

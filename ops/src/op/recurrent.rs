@@ -4,7 +4,9 @@
 //! sequence shorter than the longest keeps its state after its end, and its results there are 0.
 
 use super::read::Reading;
-use super::{Activation, Add, Cast, Compare, Concat, Expand, Function, Linear, Op, Range, Reshape, Scan, Select};
+use super::{
+    Activation, Add, Cast, Compare, Concat, Expand, Function, Linear, Op, Range, Reshape, Scan, Select,
+};
 use super::{Slice, Transpose};
 use crate::OpError;
 use crate::graph::{Body, Graph, Value};
@@ -162,7 +164,11 @@ impl Layer {
             "forward" | "reverse" => 1,
             "bidirectional" => 2,
             other => {
-                return Err(OpError::mismatch("direction", "forward, reverse or bidirectional", format!("{other:?}")));
+                return Err(OpError::mismatch(
+                    "direction",
+                    "forward, reverse or bidirectional",
+                    format!("{other:?}"),
+                ));
             }
         };
         let rank = |r: &Reading, v: Value, what: &str, rank: usize| match r.ty(v).rank() {
@@ -251,7 +257,8 @@ impl Layer {
         let mut own_bias = None;
         if let Some(b) = self.b {
             let both = of(r, b, &[2, rows])?;
-            let (of_x, of_h) = (r.constant(both).map(|t| t.to_f32()).unwrap_or_default(), kind.own_bias.clone());
+            let (of_x, of_h) =
+                (r.constant(both).map(|t| t.to_f32()).unwrap_or_default(), kind.own_bias.clone());
             let (input, recurrent) = of_x.split_at(rows);
             let kept = of_h.start * h..of_h.end * h;
             let sum = |i: usize| if kept.contains(&i) { input[i] } else { input[i] + recurrent[i] };

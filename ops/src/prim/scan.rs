@@ -158,7 +158,8 @@ impl<'de> Deserialize<'de> for Body<Prim> {
         let mut graph = Graph::default();
         let mut values: Vec<Value> = vec![];
         for line in written.lines {
-            let operands = line.operands.iter().map(|i| values.get(*i).copied()).collect::<Option<Vec<Value>>>();
+            let operands =
+                line.operands.iter().map(|i| values.get(*i).copied()).collect::<Option<Vec<Value>>>();
             let operands = operands.ok_or_else(|| D::Error::custom("a step reads what is not made yet"))?;
             values.push(match line.prim {
                 Prim::Input => graph.add_input(Prim::Input, &line.name, line.ty),

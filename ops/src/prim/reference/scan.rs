@@ -28,7 +28,8 @@ pub(super) fn scan(scan: &Scan, inputs: &[&Array], dims: &[usize]) -> Result<Arr
         for (name, x) in names.iter().zip(inputs).skip(1).take(scan.sequences) {
             feed.insert((*name).into(), element(x, t));
         }
-        let mut made = run(graph, &feed, &[result]).map_err(|e| OpError::Invalid(format!("step {t}: {e}")))?;
+        let mut made =
+            run(graph, &feed, &[result]).map_err(|e| OpError::Invalid(format!("step {t}: {e}")))?;
         let state = made.remove(result).ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
         for (to, from) in states[t * size..][..size].iter_mut().zip(layout::float(&state)?) {
             *to = *from;

@@ -1,71 +1,16 @@
 //! Each canonical pass: the graph before and after it, and graphs that it must leave alone.
 
-use dlbc_compiler::canonical::CANONICAL;
-use dlbc_ops::graph::{Graph, Origin, Value};
+mod from_tensorflow;
+mod model;
+
+use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{
-    Activation, Add, Arithmetic, BatchNorm, Compare, Conv, Div, Function, Linear, MatMul, Mul, Op, Reduce,
-    ReduceKind, Select, Softmax, Sub, Transpose,
+    Add, Arithmetic, BatchNorm, Compare, Conv, Div, Linear, MatMul, Mul, Op, Reduce, ReduceKind, Select,
+    Softmax, Sub, Transpose,
 };
 use dlbc_ops::prim::{Binary, ConvGeometry, Unary, Window};
-use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 use insta::{allow_duplicates, assert_snapshot};
-
-/// Builds a graph; every node has the name of its result.
-#[derive(Default)]
-struct Model(Graph<Op>);
-
-impl Model {
-    fn input(&mut self, name: &str, dims: &[i64]) -> Value {
-        let dims: Vec<Dim> = dims.iter().map(|d| Dim::known(*d)).collect();
-        self.0.add_input(Op::Input, name, TensorType::new(DType::F32, dims))
-    }
-
-    fn constant(&mut self, name: &str, dims: &[usize], values: &[f32]) -> Value {
-        let tensor = Tensor::from_f32(dims, values);
-        let ty = tensor.ty();
-        self.0.add_value(Op::Const(tensor), name, ty, Origin::onnx(name, "initializer"), &[])
-    }
-
-    fn ones(&mut self, name: &str, dims: &[usize]) -> Value {
-        self.constant(name, dims, &vec![1.0; dims.iter().product()])
-    }
-
-    fn add(&mut self, name: &str, op: impl Into<Op>, inputs: &[Value]) -> Value {
-        let op = op.into();
-        let types: Vec<TensorType> = inputs.iter().map(|v| self.0.ty(*v).clone()).collect();
-        let ty = op.infer(&types).expect("operands that fit").remove(0);
-        let origin = Origin::onnx(name, &op.title());
-        self.0.add_value(op, name, ty, origin, inputs)
-    }
-
-    fn unary(&mut self, name: &str, f: Unary, x: Value) -> Value {
-        self.add(name, Activation { f: Function::Unary(f) }, &[x])
-    }
-
-    /// The graph with output `y`, after the pass; the pass must change it.
-    fn after(mut self, pass: &str, y: Value) -> Graph<Op> {
-        assert!(self.run(pass, y), "{pass} changes nothing");
-        self.0
-    }
-
-    /// The pass must leave the graph with output `y` alone.
-    fn untouched(mut self, pass: &str, y: Value) {
-        self.0.add_output("y", y);
-        let before = self.0.to_string();
-        self.0.set_outputs(vec![]);
-        assert!(!self.run(pass, y), "{pass} changes\n{before}into\n{}", self.0);
-        assert_eq!(self.0.to_string(), before);
-    }
-
-    fn run(&mut self, pass: &str, y: Value) -> bool {
-        self.0.add_output("y", y);
-        self.0.check().expect("a sound graph");
-        let pass = CANONICAL.iter().find(|p| p.name == pass).expect("a pass of this name");
-        let changed = (pass.run)(&mut self.0);
-        self.0.check().expect("the pass leaves a sound graph");
-        changed
-    }
-}
+use model::Model;
 
 fn conv() -> Conv {
     let window = Window {

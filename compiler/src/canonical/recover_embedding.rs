@@ -1,0 +1,95 @@
+//! A table multiplied by one-hot rows becomes an embedding: `cast(ids == 0, 1, …) · W` is row `id` of `W`.
+//!
+//! TensorFlow and JAX write embeddings of few ids so. An id that the table does not have gives zeros there, and an error
+//! here.
+
+use dlbc_ops::graph::{Graph, NodeId, Value};
+use dlbc_ops::op::{Add, Compare, Gather, Linear, MatMul, Op};
+use dlbc_ops::prim::Binary;
+use dlbc_ops::tensor::{Shape, Tensor};
+
+/// Recovers every embedding.
+pub fn run(graph: &mut Graph<Op>) -> bool {
+    let mut changed = false;
+    for id in graph.topological() {
+        if graph.contains(id) {
+            changed |= recover(graph, id).is_some();
+        }
+    }
+    changed
+}
+
+fn recover(graph: &mut Graph<Op>, product: NodeId) -> Option<()> {
+    let inputs = graph.node_inputs(product);
+    let (&hot, &weight) = (inputs.first()?, inputs.get(1)?);
+    let transposed = match graph.op(product) {
+        Op::Linear(Linear { transposed }) => *transposed,
+        Op::MatMul(MatMul) => false,
+        _ => return None,
+    };
+    let table = graph.constant(weight)?.clone();
+    let ids = one_hot(graph, hot, table.dims()[usize::from(transposed)])?;
+    // A batch of matrices is no table.
+    if table.dims().len() != 2 || !graph.ty(hot).dtype.is_float() {
+        return None;
+    }
+    let y = Value { node: product, slot: 0 };
+    let (name, ty) = (graph.value_name(y).to_string(), graph.ty(y).clone());
+    let origin = graph.node(hot.node).origin.join(&graph.node(product).origin);
+    let table = if transposed {
+        let t = turned(&table);
+        graph.add_value(Op::Const(t.clone()), &format!("{name}/table"), t.ty(), origin.clone(), &[])
+    } else {
+        weight
+    };
+    let made = graph.add_value(Gather { axis: 0 }.into(), &name, ty.clone(), origin.clone(), &[table, ids]);
+    let made = match inputs.get(2) {
+        Some(bias) => graph.add_value(Add.into(), &name, ty, origin, &[made, *bias]),
+        None => made,
+    };
+    graph.replace(y, made);
+    graph.remove(product);
+    graph.rename(made, &name);
+    Some(())
+}
+
+/// The ids of rows that are 1 at their id and 0 elsewhere, of `depth` elements.
+fn one_hot(graph: &mut Graph<Op>, v: Value, depth: usize) -> Option<Value> {
+    let Op::Cast(_) = graph.op(v.node) else { return None };
+    let equal = graph.node_inputs(v.node)[0];
+    let Op::Compare(Compare { f: Some(Binary::Equal), .. }) = graph.op(equal.node) else { return None };
+    let inputs = graph.node_inputs(equal.node);
+    let (mut ids, scale) = match (graph.constant(inputs[0]), graph.constant(inputs[1])) {
+        (None, Some(c)) => (inputs[0], c),
+        (Some(c), None) => (inputs[1], c),
+        _ => return None,
+    };
+    let counts = scale.dtype().is_integer()
+        && scale.dims().last() == Some(&depth)
+        && scale.elems() == depth
+        && scale.to_i64().iter().enumerate().all(|(i, v)| *v == i as i64);
+    if !counts {
+        return None;
+    }
+    if let Op::Expand(_) = graph.op(ids.node) {
+        ids = graph.node_inputs(ids.node)[0];
+    }
+    let ty = graph.ty(ids).clone();
+    let mut wide = graph.ty(v).shape.clone();
+    let rows = Shape(wide.0[..wide.rank() - 1].to_vec());
+    *wide.0.last_mut()? = dlbc_ops::tensor::Dim::known(1);
+    if !ty.dtype.is_integer() || ty.shape != wide {
+        return None;
+    }
+    let (name, origin) = (format!("{}/ids", graph.value_name(v)), graph.node(v.node).origin.clone());
+    let to = dlbc_ops::op::Reshape { to: rows.clone() };
+    Some(graph.add_value(to.into(), &name, ty.with_shape(rows), origin, &[ids]))
+}
+
+/// The transposed matrix.
+fn turned(t: &Tensor) -> Tensor {
+    let (rows, columns) = (t.dims()[0], t.dims()[1]);
+    let values = t.to_f32();
+    let turned: Vec<f32> = (0..columns * rows).map(|i| values[i % rows * columns + i / rows]).collect();
+    Tensor::from_f32(&[columns, rows], &turned)
+}

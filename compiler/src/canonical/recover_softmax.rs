@@ -1,0 +1,81 @@
+//! A softmax in pieces becomes one: `e / Σe` with `e = exp(x - max x)`, or `exp(x)`.
+
+use dlbc_ops::graph::{Graph, NodeId, Value};
+use dlbc_ops::op::{Extremum, Op, Reduce, ReduceKind, Softmax};
+use dlbc_ops::prim::Unary;
+
+use super::recover_gelu::number;
+use super::recover_moment_norm::plain;
+use super::recover_norm::unary;
+
+/// Recovers every softmax.
+pub fn run(graph: &mut Graph<Op>) -> bool {
+    let mut changed = false;
+    for id in graph.topological() {
+        if graph.contains(id) && matches!(graph.op(id), Op::Div(_)) {
+            changed |= recover(graph, id).is_some();
+        }
+    }
+    changed
+}
+
+fn recover(graph: &mut Graph<Op>, div: NodeId) -> Option<()> {
+    let &[e, sum] = graph.node_inputs(div).as_slice() else { return None };
+    if unary(graph, e.node) != Some(Unary::Exp) {
+        return None;
+    }
+    let (of, axis) = reduced(graph, sum, ReduceKind::Sum)?;
+    if of != e || !spread(graph, sum, e, axis) {
+        return None;
+    }
+    let argument = graph.node_inputs(e.node)[0];
+    let inputs = graph.node_inputs(argument.node);
+    let x = match (graph.op(argument.node), inputs.as_slice()) {
+        (Op::Sub(_), &[x, m]) if is_greatest(graph, m, x, axis) => x,
+        _ => argument,
+    };
+    let y = Value { node: div, slot: 0 };
+    let (name, ty) = (graph.value_name(y).to_string(), graph.ty(y).clone());
+    if ty != *graph.ty(x) {
+        return None;
+    }
+    let origin = graph.node(e.node).origin.join(&graph.node(sum.node).origin).join(&graph.node(div).origin);
+    let made = graph.add_value(Softmax { axis, log: false }.into(), &name, ty, origin, &[x]);
+    graph.replace(y, made);
+    graph.remove(div);
+    graph.rename(made, &name);
+    Some(())
+}
+
+/// What a reduction over one axis is of.
+fn reduced(graph: &Graph<Op>, v: Value, kind: ReduceKind) -> Option<(Value, usize)> {
+    match graph.op(plain(graph, v).node) {
+        Op::Reduce(Reduce { kind: found, axes, .. }) if *found == kind && axes.len() == 1 => {
+            Some((graph.node_inputs(plain(graph, v).node)[0], axes[0]))
+        }
+        _ => None,
+    }
+}
+
+/// Whether `v` lies beside `x` with the axis reduced to 1, or repeated along it.
+fn spread(graph: &Graph<Op>, v: Value, x: Value, axis: usize) -> bool {
+    let (found, mut kept) = (&graph.ty(v).shape, graph.ty(x).shape.clone());
+    let repeated = *found == kept;
+    kept.0[axis] = dlbc_ops::tensor::Dim::known(1);
+    repeated || *found == kept
+}
+
+/// Whether `m` is the greatest of `x` along an axis, bounded below by nothing that matters.
+fn is_greatest(graph: &Graph<Op>, m: Value, x: Value, axis: usize) -> bool {
+    let inner = plain(graph, m);
+    let inputs = graph.node_inputs(inner.node);
+    let greatest = match (graph.op(inner.node), inputs.as_slice()) {
+        (Op::Extremum(Extremum { max: true }), &[a, b]) => match (number(graph, a), number(graph, b)) {
+            (Some(f64::NEG_INFINITY), None) => b,
+            (None, Some(f64::NEG_INFINITY)) => a,
+            _ => inner,
+        },
+        _ => inner,
+    };
+    spread(graph, m, x, axis) && reduced(graph, greatest, ReduceKind::Max) == Some((x, axis))
+}
