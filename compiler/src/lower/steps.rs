@@ -56,7 +56,7 @@ pub(super) fn lower(
     flat.push(step.reshape(kept, &Shape(vec![Dim::known(1)])));
     let next = step.add(Prim::Concat { axis: 0 }, &flat);
     step.ok().map_err(broken)?;
-    step.graph_mut().add_output("given_next", next);
+    step.graph_mut().add_output("next", next);
     step.graph_mut().remove_unused();
 
     let time = b.ty(r).dim(0).clone();

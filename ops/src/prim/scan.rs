@@ -54,8 +54,7 @@ impl Scan {
             let made = graph.add_value(node.op.clone(), node.name(), node.types[0].clone(), origin, &inputs);
             values.insert(value(*id), made);
         }
-        let outputs = step.outputs().iter().map(|(name, v)| (name.clone(), values[v])).collect();
-        graph.set_outputs(outputs);
+        graph.set_outputs(step.outputs().iter().map(|(_, v)| ("next".into(), values[v])).collect());
         (Scan { body: Body::new(graph), sequences, reverse }, constants)
     }
 
