@@ -23,7 +23,8 @@ STAGES = [
 ]
 SIZE = 224
 EPSILON = 1e-3
-STORAGES = {"FloatStorage": "<f4", "LongStorage": "<i8"}
+# bfloat16 as the integers of its bits.
+STORAGES = {"FloatStorage": "<f4", "LongStorage": "<i8", "BFloat16Storage": "<u2"}
 
 
 class Pending:

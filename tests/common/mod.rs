@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use dlbc_compiler::{Options, compile};
 use dlbc_ops::program::Program;
-use dlbc_ops::tensor::Tensor;
+use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_runtime::{
     Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Tensors,
 };
@@ -123,6 +123,9 @@ pub fn npz(path: &Path) -> Tensors {
         } else if let Ok(a) = file.by_name::<OwnedRepr<i64>, IxDyn>(&name) {
             let a: ArrayD<i64> = a;
             Tensor::from_i64(a.shape(), &a.iter().copied().collect::<Vec<_>>())
+        } else if let Ok(a) = file.by_name::<OwnedRepr<i32>, IxDyn>(&name) {
+            let a: ArrayD<i32> = a;
+            Array::I(a.mapv(i64::from)).to_tensor(DType::I32)
         } else {
             continue;
         };

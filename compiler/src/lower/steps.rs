@@ -124,7 +124,7 @@ fn slice(axis: usize, start: Dim, len: Dim) -> Prim {
 }
 
 fn zeros(b: &mut Builder, shape: &Shape) -> Value {
-    let zero = b.constant("zero", Tensor::from_f32(&vec![1; shape.rank()], &vec![0.0; 1]));
+    let zero = b.constant("zero", Tensor::from_f32(&vec![1; shape.rank()], &[0.0]));
     b.expand(zero, shape)
 }
 
