@@ -16,6 +16,7 @@ mod inspect;
 mod model;
 mod output;
 mod render;
+mod rules;
 mod run;
 mod summary;
 mod terminal;
@@ -60,7 +61,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Run(args) => Some(&args.limits),
         Command::Inspect(args) => Some(&args.limits),
         Command::Export(args) => Some(&args.limits),
-        Command::Completions(_) => None,
+        Command::Rules(_) | Command::Completions(_) => None,
     };
     guard::on_interrupt();
     if let Some(timeout) = limits.and_then(|l| l.timeout()) {
@@ -71,6 +72,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args, console),
         Command::Inspect(args) => inspect::inspect(&args, console),
         Command::Export(args) => export::export(&args, console),
+        Command::Rules(args) => rules::rules(args.name.as_deref(), args.json),
         Command::Completions(args) => completions::completions(args.shell),
     }
 }

@@ -40,6 +40,9 @@ pub fn compile(model: &Model, options: &Options, console: Console) -> anyhow::Re
         let _progress = Progress::start(console, "compiling");
         dlbc_compiler::compile(model, options)?
     };
+    for warning in &compiled.warnings {
+        console.warn(warning);
+    }
     let info = &compiled.program.info;
     if options.output.is_none() && info.outputs.len() > 1 {
         let others: Vec<String> = info

@@ -161,6 +161,7 @@ fn contents(info: &Info, explanation: &Explanation, args: &RunArgs) -> Contents 
         ("mode".to_string(), info.mode.clone()),
         ("model".to_string(), info.model.clone()),
         ("rules".to_string(), info.rules.clone()),
+        ("rules_hash".to_string(), info.rules_hash.clone()),
         ("target".to_string(), args.target.to_string()),
         ("version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
     ]);

@@ -308,10 +308,33 @@ fn code_4_not_supported() {
     }
     let error = fails(4, &[&["run", DIGITS, "--task", "x", "--report", "r.html"]]);
     assert_eq!(error, "error: `--task`, `--report` are not supported yet");
-    for later in [&["--mode", "contrastive"], &["--scaler", "1"], &["--task", "x"], &["--rules", "own.toml"]]
-    {
+    for later in [&["--mode", "contrastive"], &["--scaler", "1"], &["--task", "x"]] {
         fails(4, &[&["run", DIGITS], &DIGIT, later]);
     }
+}
+
+#[test]
+fn composites_are_listed_printed_and_read_from_files() {
+    let list = ok(&[&["rules"]]);
+    assert!(list.contains("lrp-epsilon") && list.contains("Contribution-proportional"), "{list}");
+    let text = ok(&[&["rules", "lrp-epsilon"]]);
+    let folder = folder();
+    let own = folder.path().join("mine.toml");
+    std::fs::write(&own, text.replace("lrp-epsilon", "mine")).unwrap();
+    let own = own.display().to_string();
+    let run = |rules: &str| -> serde_json::Value {
+        serde_json::from_str(&ok(&[&["run", DIGITS, "--rules", rules, "--json"], &DIGIT])).unwrap()
+    };
+    let (shipped, mine) = (run("lrp-epsilon"), run(&own));
+    assert_eq!((shipped["inputs"].clone(), mine["rules"].as_str()), (mine["inputs"].clone(), Some("mine")));
+    assert_ne!(shipped["rules_hash"], mine["rules_hash"]);
+    assert_eq!(shipped["rules_hash"].as_str().unwrap().len(), 64);
+    // A mistake: file, line, what is wrong.
+    std::fs::write(&own, text.replace("pass", "pas")).unwrap();
+    let error = fails(2, &[&["run", DIGITS, "--rules", &own], &DIGIT]);
+    assert!(error.contains("mine.toml:") && error.contains("no rule is named `pas`"), "{error}");
+    assert!(fails(2, &[&["run", DIGITS, "--rules", "/nowhere.toml"], &DIGIT]).contains("/nowhere.toml"));
+    fails(2, &[&["rules", "magic"]]);
 }
 
 #[test]

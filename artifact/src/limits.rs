@@ -20,7 +20,7 @@ pub(crate) fn prim(checked: &Prim) -> Result<(), String> {
         Prim::Unary(_) | Prim::Binary(_) | Prim::MatMul { .. } | Prim::Cast { .. } => {}
         Prim::Select | Prim::Overwrite | Prim::Attention(_) | Prim::AttentionShare { .. } => {}
         // Type inference checks windows.
-        Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare(_) => {}
+        Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare { .. } => {}
         Prim::WindowSumTranspose { to, .. } => dims(to)?,
         Prim::Conv { geometry: g, .. } => geometry(g)?,
         Prim::ConvTranspose { geometry: g, to, .. } => {

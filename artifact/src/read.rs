@@ -201,7 +201,7 @@ fn operands(prim: &Prim) -> Option<usize> {
         Prim::Slice { .. } | Prim::SliceTranspose { .. } => 1,
         Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2,
         Prim::Gather { .. } | Prim::ScatterAdd { .. } => 2,
-        Prim::Select | Prim::WindowMaxShare(_) | Prim::Overwrite => 3,
+        Prim::Select | Prim::WindowMaxShare { .. } | Prim::Overwrite => 3,
     })
 }
 

@@ -40,7 +40,7 @@ fn rich() -> Program {
         let back = b.conv_transpose(&geometry, y, weight, Part::Neg, &spatial);
         b.at(&Origin::onnx("/pool", "MaxPool"), "second");
         let pooled = b.add(Prim::WindowMax(window()), &[back]);
-        let shared = b.add(Prim::WindowMaxShare(window()), &[back, pooled, pooled]);
+        let shared = b.add(Prim::WindowMaxShare { window: window(), first: false }, &[back, pooled, pooled]);
         let clipped = b.unary(Unary::Clip { min: Some(f32::NEG_INFINITY), max: Some(0.1) }, shared);
         let divided = b.guarded_div(clipped, x);
         let mode = PadMode::Constant(f32::NEG_INFINITY);

@@ -272,7 +272,7 @@ fn reductions() {
 #[test]
 fn products() {
     let mut cases = Cases::default();
-    let parts = [Part::Id, Part::Abs, Part::Pos, Part::Neg];
+    let parts = [Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One];
     for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
         let a = if ta { "4,n" } else { "n,4" };
         let c = if tb { "3,4" } else { "4,3" };
@@ -348,7 +348,9 @@ fn window_maxima() {
                 let y = b.add(Prim::WindowMax(w.clone()), &[x]);
                 let r = b.scalar_like(0.7, y);
                 let r = b.plus(y, r);
-                vec![y, b.add(Prim::WindowMaxShare(w.clone()), &[x, y, r])]
+                let [all, first] = [false, true]
+                    .map(|first| b.add(Prim::WindowMaxShare { window: w.clone(), first }, &[x, y, r]));
+                vec![y, all, first]
             });
         }
     }

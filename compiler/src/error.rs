@@ -116,6 +116,14 @@ pub enum CompileError {
         /// What there is.
         known: Vec<&'static str>,
     },
+    /// A mistake in a composite.
+    #[error("{place}: {message}")]
+    Rules {
+        /// The file and the line.
+        place: String,
+        /// What is wrong.
+        message: String,
+    },
     /// The explained output does not depend on an input that carries relevance.
     #[error(
         "output {0} depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)"
@@ -160,7 +168,9 @@ impl CompileError {
             }
             CompileError::Node { source: OpError::Unsupported(_), .. } => ErrorKind::Unsupported,
             CompileError::Unsupported(_) | CompileError::NothingToExplain(_) => ErrorKind::Unsupported,
-            CompileError::UnknownName { .. } | CompileError::UnknownRules { .. } => ErrorKind::Usage,
+            CompileError::UnknownName { .. }
+            | CompileError::UnknownRules { .. }
+            | CompileError::Rules { .. } => ErrorKind::Usage,
             CompileError::Broken { .. } => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         }

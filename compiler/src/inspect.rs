@@ -5,7 +5,6 @@ use dlbc_ops::op::Op;
 use dlbc_proto::Model;
 use serde::Serialize;
 
-use crate::composite::Composite;
 use crate::error::{CompileError, Unsupported};
 use crate::options::Options;
 use crate::relevance::RelevanceGraph;
@@ -51,8 +50,8 @@ pub struct Row {
 /// # Errors
 /// For an invalid model.
 pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileError> {
-    let composite = Composite::named(&options.rules)?;
-    let mut inspection = Inspection { rules: composite.name.into(), ..Inspection::default() };
+    let composite = options.composite()?;
+    let mut inspection = Inspection { rules: composite.name.clone(), ..Inspection::default() };
     let mut graph = match import::import(model, options) {
         Ok(graph) => graph,
         Err(CompileError::Unsupported(items)) => {
@@ -61,8 +60,8 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
         }
         Err(e) => return Err(e),
     };
-    canonical::canonicalise(&mut graph, composite, |_, _| {})?;
-    let relevance = match relevance::derive(&graph, composite, options) {
+    canonical::canonicalise(&mut graph, &composite, |_, _| {})?;
+    let relevance = match relevance::derive(&graph, &composite, options) {
         Ok(r) => Some(r),
         Err(e @ CompileError::NothingToExplain(_)) => {
             inspection.note = Some(e.to_string());

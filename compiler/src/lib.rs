@@ -18,7 +18,7 @@ mod lower;
 mod options;
 mod relevance;
 
-pub use composite::{COMPOSITES, Composite, ProductPolicy};
+pub use composite::{Composite, shipped, source};
 pub use error::{CompileError, ErrorKind, Unsupported};
 pub use import::import;
 pub use inspect::{Inspection, Row, inspect};
@@ -43,6 +43,8 @@ pub struct Compiled {
     pub program: Program,
     /// The phases in order.
     pub phases: Vec<Phase>,
+    /// What the user may have meant otherwise: entries of the composite that select nothing.
+    pub warnings: Vec<String>,
     /// The text of the graph after the pass that `Options::dump_after` names.
     pub dump: Option<String>,
 }
@@ -63,7 +65,7 @@ pub struct Phase {
 /// # Errors
 /// See [`CompileError`].
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
-    let composite = Composite::named(&options.rules)?;
+    let composite = options.composite()?;
     let mut phases = vec![];
     let mut clock = Instant::now();
     let mut phase = |name: &'static str, nodes: usize| {
@@ -78,18 +80,19 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     if wanted == Some("import") {
         dump = Some(graph.to_string());
     }
-    canonical::canonicalise(&mut graph, composite, |pass, graph| {
+    canonical::canonicalise(&mut graph, &composite, |pass, graph| {
         if wanted == Some(pass) {
             dump = Some(graph.to_string());
         }
     })?;
     phase("fused", graph.len());
-    let relevance = derive(&graph, composite, options)?;
+    let relevance = derive(&graph, &composite, options)?;
     phase("ruled", relevance.graph.len());
     let mut program = lower(&graph, &relevance)?;
     phase("lowered", program.graph.len());
 
-    program.info.rules = composite.name.into();
+    program.info.rules = composite.name;
+    program.info.rules_hash = composite.hash;
     program.info.mode = "default".into();
     if let Some(name) = model.path.as_ref().and_then(|p| p.file_name()) {
         program.info.model = name.to_string_lossy().into_owned();
@@ -98,5 +101,6 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let digests = model.digests()?.into_iter();
     program.info.hashes =
         digests.map(|d| (d.location.clone().unwrap_or_else(|| own.clone()), d.hex())).collect();
-    Ok(Compiled { model: graph, relevance, program, phases, dump })
+    let warnings = relevance.unmatched.clone();
+    Ok(Compiled { model: graph, relevance, program, phases, warnings, dump })
 }

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 pub struct Options {
     /// The composite's name.
     pub rules: String,
+    /// The composite as TOML, with the name of its file; counts before `rules`.
+    pub rules_file: Option<(String, String)>,
     /// Fixed dimensions of inputs by name; -1 keeps one symbolic.
     pub shapes: BTreeMap<String, Vec<i64>>,
     /// The explained output; the first when `None`.
@@ -29,6 +31,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             rules: "dlb".into(),
+            rules_file: None,
             shapes: BTreeMap::new(),
             output: None,
             stop_at: vec![],
@@ -37,6 +40,19 @@ impl Default for Options {
             max_tensor_bytes: 8 << 30,
             max_nodes: 1_000_000,
             dump_after: None,
+        }
+    }
+}
+
+impl Options {
+    /// The composite that is asked for.
+    ///
+    /// # Errors
+    /// When there is none of its name, or its file has a mistake.
+    pub fn composite(&self) -> Result<crate::Composite, crate::CompileError> {
+        match &self.rules_file {
+            Some((file, text)) => crate::Composite::parse(text, file),
+            None => crate::Composite::named(&self.rules),
         }
     }
 }

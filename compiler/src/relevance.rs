@@ -1,7 +1,7 @@
 //! `Graph<Op>` + composite → [`RelevanceGraph`]: one rule node for each forward node between the explained output and the
 //! inputs, wires reversed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
@@ -11,7 +11,7 @@ use dlbc_ops::rule::{Attention, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
-use crate::composite::Composite;
+use crate::composite::{Composite, Places};
 use crate::error::CompileError;
 use crate::options::Options;
 
@@ -31,6 +31,8 @@ pub struct RelevanceGraph {
     pub live: HashMap<NodeId, Vec<bool>>,
     /// What happens in each step of a recurrence, by forward node. Its sinks are the step's inputs.
     pub steps: BTreeMap<NodeId, RelevanceGraph>,
+    /// Entries of the composite that select no node.
+    pub unmatched: Vec<String>,
 }
 
 /// How a value carries relevance.
@@ -58,7 +60,7 @@ pub fn derive(
     if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
         return Err(CompileError::NothingToExplain(Name::new(&explained)));
     }
-    let result = propagate(graph, composite, &live, explained, seed_value);
+    let result = propagate(graph, composite, &live, explained, seed_value)?;
     if result.sinks.is_empty() {
         return Err(CompileError::NothingToExplain(Name::new(&result.explained)));
     }
@@ -72,7 +74,15 @@ fn propagate(
     live: &HashMap<Value, Live>,
     explained: String,
     seed_value: Value,
-) -> RelevanceGraph {
+) -> Result<RelevanceGraph, CompileError> {
+    let operands = |id: NodeId| -> Vec<bool> {
+        let inputs = graph.node_inputs(id);
+        inputs.iter().map(|v| live.get(v).is_some_and(|l| *l != Live::No)).collect()
+    };
+    let roles: HashMap<NodeId, RoleKind> =
+        graph.nodes().map(|id| (id, graph.op(id).role(&operands(id)).kind())).collect();
+    // What lies between the inputs and the explained output: roles elsewhere do not count.
+    let mut reached: HashSet<NodeId> = HashSet::new();
     let mut relevance = Graph::<RuleNode>::default();
     let name = graph.value_name(seed_value).to_string();
     let seed = relevance.add(
@@ -95,7 +105,21 @@ fn propagate(
         sinks: vec![],
         live: HashMap::new(),
         steps: BTreeMap::new(),
+        unmatched: vec![],
     };
+    let mut stack = vec![seed_value.node];
+    while let Some(id) = stack.pop() {
+        let carries = |v: &Value| live.get(v).is_some_and(|l| *l != Live::No);
+        if reached.insert(id) {
+            stack.extend(graph.node_inputs(id).iter().filter(|v| carries(v)).map(|v| v.node));
+        }
+    }
+    let of = |id: NodeId| match reached.contains(&id) {
+        true => roles.get(&id).copied().unwrap_or(RoleKind::NoRelevance),
+        false => RoleKind::NoRelevance,
+    };
+    let places = Places::find(graph, &graph.nodes().map(|id| (id, of(id))).collect());
+    result.unmatched = composite.unmatched(graph, of, &places);
     for id in graph.topological().into_iter().rev() {
         let y = Value { node: id, slot: 0 };
         let Some(incoming) = wires.remove(&y) else { continue };
@@ -105,13 +129,12 @@ fn propagate(
             continue;
         }
         let inputs = graph.node_inputs(id);
-        let operands: Vec<bool> =
-            inputs.iter().map(|v| live.get(v).is_some_and(|l| *l != Live::No)).collect();
+        let operands = operands(id);
         let role = graph.op(id).role(&operands);
-        let Some(rule) = composite.rule(graph, id, &role, &operands) else { continue };
+        let Some(rule) = composite.rule(graph, id, &role, &operands, &places)? else { continue };
         let mut targets = targets(&rule, &operands);
         if let Op::Scan(scan) = graph.op(id) {
-            let step = step(scan, composite, &operands);
+            let step = step(scan, composite, &operands)?;
             let body = scan.body.graph();
             targets.retain(|k| {
                 let name = body.inputs().get(*k).map(|id| body.node(*id).name());
@@ -153,11 +176,11 @@ fn propagate(
             }
         }
     }
-    result
+    Ok(result)
 }
 
 /// What happens in a step of a recurrence.
-fn step(scan: &Scan, composite: &Composite, operands: &[bool]) -> RelevanceGraph {
+fn step(scan: &Scan, composite: &Composite, operands: &[bool]) -> Result<RelevanceGraph, CompileError> {
     let graph = scan.body.graph();
     let live = step_liveness(scan, operands);
     // A body has a result: it was verified.
@@ -206,11 +229,18 @@ fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
     let all = (0..live.len()).filter(|k| live[*k]);
     match rule {
         Rule::Product(p) => all.filter(|k| p.shares[*k] != 0.0).collect(),
-        Rule::Pass | Rule::Proportional(_) => all.take(1).collect(),
+        Rule::Pass
+        | Rule::Proportional(_)
+        | Rule::Epsilon(_)
+        | Rule::AlphaBeta(_)
+        | Rule::Gamma(_)
+        | Rule::Counted(_)
+        | Rule::ZBox(_) => all.take(1).collect(),
         // Not to the mask; by values alone when they take all.
         Rule::Attention(Attention::Weights { value }) if *value >= 1.0 => all.filter(|k| *k == 2).collect(),
         Rule::Attention(_) => all.filter(|k| *k < 3).collect(),
-        Rule::Route | Rule::Sum(_) | Rule::Bilinear | Rule::Token | Rule::Stepwise => all.collect(),
+        Rule::Sum(_) | Rule::SignedSum(_) | Rule::Bilinear => all.collect(),
+        Rule::Route | Rule::Winner | Rule::Token | Rule::Stepwise => all.collect(),
     }
 }
 

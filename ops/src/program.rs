@@ -37,6 +37,9 @@ pub struct Info {
     pub hashes: Vec<(String, String)>,
     /// The composite's name.
     pub rules: String,
+    /// SHA-256 of the composite's file, in hexadecimal.
+    #[serde(default)]
+    pub rules_hash: String,
     /// `default` or `contrastive`.
     pub mode: String,
     /// The explained output.

@@ -41,7 +41,7 @@ impl Random {
     }
 
     fn part(&mut self) -> Part {
-        [Part::Id, Part::Abs, Part::Pos, Part::Neg][self.below(4)]
+        [Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One][self.below(6)]
     }
 }
 
@@ -241,9 +241,10 @@ fn windows() {
         let r = case.input("r", r);
         let b = &mut case.builder;
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let share = b.add(Prim::WindowMaxShare(w.clone()), &[x, max, r]);
+        let share = b.add(Prim::WindowMaxShare { window: w.clone(), first: false }, &[x, max, r]);
+        let first = b.add(Prim::WindowMaxShare { window: w.clone(), first: true }, &[x, max, r]);
         let spread = b.add(Prim::WindowSumTranspose { window: w.clone(), to }, &[r]);
-        case.check(&format!("case {i}: {w} on {dims:?}"), &[max, sum, share, spread]);
+        case.check(&format!("case {i}: {w} on {dims:?}"), &[max, sum, share, first, spread]);
     }
 }
 

@@ -49,6 +49,9 @@ pub enum Command {
     /// Write model and relevance as one plain ONNX model that any runtime executes.
     #[command(after_help = EXPORT_EXAMPLE)]
     Export(Box<ExportArgs>),
+    /// List the composites, or print one.
+    #[command(after_help = RULES_EXAMPLE)]
+    Rules(RulesArgs),
     /// Print a completion script for a shell.
     #[command(after_help = COMPLETIONS_EXAMPLE)]
     Completions(CompletionsArgs),
@@ -64,6 +67,9 @@ const INSPECT_EXAMPLE: &str = "Example:
   dlbc inspect fixtures/digits_cnn/model.onnx";
 const EXPORT_EXAMPLE: &str = "Example:
   dlbc export fixtures/digits_cnn/model.onnx -o digits-explained.onnx";
+const RULES_EXAMPLE: &str = "Examples:
+  dlbc rules
+  dlbc rules lrp-epsilon > mine.toml";
 const COMPLETIONS_EXAMPLE: &str = "Example:
   dlbc completions bash > ~/.local/share/bash-completion/completions/dlbc";
 
@@ -143,6 +149,17 @@ pub struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub shell: Shell,
+}
+
+/// `dlbc rules`.
+#[derive(Debug, ClapArgs)]
+pub struct RulesArgs {
+    /// The composite to print; a list of all when absent.
+    #[arg(value_name = "NAME")]
+    pub name: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

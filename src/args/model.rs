@@ -8,13 +8,14 @@ use dlbc_compiler::Options;
 use super::LimitArgs;
 use super::values::shape;
 use crate::exit::{unsupported, usage};
+use crate::terminal::visible;
 
 /// How the relevance of a model is made.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Relevance")]
 pub struct ExplainArgs {
-    /// The composite: which rule for which operator [default: dlb].
-    #[arg(long, value_name = "NAME")]
+    /// The composite: which rule for which operator, by name (`dlbc rules` lists them) or as a TOML file [default: dlb].
+    #[arg(long, value_name = "NAME|FILE.toml")]
     rules: Option<String>,
     /// One relevance track, or two (supporting and opposing) [default: default].
     #[arg(long, value_name = "MODE", value_parser = ["default", "contrastive"])]
@@ -57,11 +58,15 @@ impl ExplainArgs {
         if self.mode.as_deref() == Some("contrastive") {
             return Err(unsupported("`--mode contrastive` is not supported yet"));
         }
-        if Path::new(self.rules()).extension().is_some_and(|e| e == "toml") {
-            return Err(unsupported("`--rules` with a file is not supported yet, only composites by name"));
-        }
+        let rules_file = match Path::new(self.rules()) {
+            file if file.extension().is_some_and(|e| e == "toml") => {
+                Some((self.rules().to_string(), composite_text(file)?))
+            }
+            _ => None,
+        };
         let mut options = Options {
             rules: self.rules().into(),
+            rules_file,
             output: self.output.clone(),
             stop_at: self.stop_at.clone(),
             live: self.live.clone(),
@@ -95,4 +100,21 @@ impl ExplainArgs {
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
+}
+
+/// No composite is larger.
+const MAX_COMPOSITE_BYTES: u64 = 1 << 20;
+
+/// The text of a composite's file.
+fn composite_text(path: &Path) -> anyhow::Result<String> {
+    use std::io::Read;
+    let shown = || visible(&path.display().to_string()).to_string();
+    let failed = |e: std::io::Error| usage(format!("cannot read `{}`: {e}", shown()));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(MAX_COMPOSITE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_COMPOSITE_BYTES {
+        return Err(usage(format!("`{}` is larger than {MAX_COMPOSITE_BYTES} bytes", shown())));
+    }
+    Ok(text)
 }

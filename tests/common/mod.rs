@@ -141,6 +141,14 @@ pub fn program(model: &Path, rules: &str) -> Program {
     compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
 }
 
+/// The same with a composite's TOML.
+pub fn program_by(model: &Path, toml: &str) -> Program {
+    let proto =
+        dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let options = Options { rules_file: Some(("own.toml".into(), toml.into())), ..Options::default() };
+    compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
+}
+
 pub fn cpu(program: Program, threads: usize) -> Session {
     session(program, Box::new(CpuBackend), threads)
 }

@@ -73,7 +73,7 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::WindowSum(w) => window::sum(s, w, x[0], &types[0]),
         Prim::WindowSumTranspose { window, to } => window::sum_transpose(s, window, x[0], &types[0], to),
         Prim::WindowMax(w) => window::max(s, w, x[0], &types[0]),
-        Prim::WindowMaxShare(w) => share::share(s, w, x, &types[0]),
+        Prim::WindowMaxShare { window, first } => share::share(s, window, *first, x, &types[0]),
         Prim::Reduce { kind, axes, keep } => elementwise::reduce(s, *kind, axes, *keep, x[0], types[0].dtype),
         Prim::Softmax { axis } => Ok(s.node("Softmax", &[x[0]], vec![attr_int("axis", *axis as i64)])),
         Prim::Attention(g) => attention::attention(s, *g, x, types),
@@ -104,6 +104,12 @@ fn part(s: &mut Sheet, x: &str, part: Part, dtype: DType) -> String {
         Part::Id => x.to_string(),
         Part::Abs => s.shared("Abs", &[x], vec![]),
         Part::Pos if dtype.is_float() => s.shared("Relu", &[x], vec![]),
+        Part::Square => s.shared("Mul", &[x, x], vec![]),
+        Part::One => {
+            let one = s.scalar(dtype, 1.0);
+            let dims = s.shared("Shape", &[x], vec![]);
+            s.shared("Expand", &[&one, &dims], vec![])
+        }
         Part::Pos | Part::Neg => {
             let zero = s.scalar(dtype, 0.0);
             s.shared(if part == Part::Pos { "Max" } else { "Min" }, &[x, &zero], vec![])

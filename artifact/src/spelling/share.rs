@@ -14,7 +14,7 @@ const MAX_TAPS: usize = 4096;
 
 /// `(x, y, r)`: a mask a tap of where `x` is the maximum `y`; `r` in as many shares as masks agree, put back by the
 /// adjoint of a convolution that has an output a tap.
-pub(super) fn share(s: &mut Sheet, window: &Window, x: &[&str], ty: &TensorType) -> Spelled {
+pub(super) fn share(s: &mut Sheet, window: &Window, first: bool, x: &[&str], ty: &TensorType) -> Spelled {
     let w = settled(window);
     let taps = w.kernel.iter().try_fold(1usize, |n, k| n.checked_mul(*k)).filter(|n| *n <= MAX_TAPS);
     let taps = taps.ok_or_else(|| format!("its window has more than {MAX_TAPS} elements"))?;
@@ -30,6 +30,17 @@ pub(super) fn share(s: &mut Sheet, window: &Window, x: &[&str], ty: &TensorType)
     let equal = s.node("Equal", &[&seen, &y], vec![]);
     let masks = s.node("Cast", &[&equal], vec![attr_int("to", 1)]);
     let axis = s.ints(&[1]);
+    let masks = if first {
+        // The first of the taps that agree is the one at which their count so far is 1.
+        let along = s.constant(&Tensor::from_i64(&[], &[1]));
+        let so_far = s.node("CumSum", &[&masks, &along], vec![]);
+        let one = s.scalar(ty.dtype, 1.0);
+        let initial = s.node("Equal", &[&so_far, &one], vec![]);
+        let first = s.node("And", &[&initial, &equal], vec![]);
+        s.node("Cast", &[&first], vec![attr_int("to", 1)])
+    } else {
+        masks
+    };
     let count = s.node("ReduceSum", &[&masks, &axis], vec![attr_int("keepdims", 1)]);
     let each = guarded_div(s, &r, &count, ty.dtype);
     let shares = s.node("Mul", &[&masks, &each], vec![]);

@@ -44,7 +44,7 @@ pub const CANONICAL: &[Pass] = &[
     Pass { name: "fold_affine", wanted: |c| c.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
     pass("recover_silu", recover_silu::run), // before a gate is taken for a product
     pass("recover_gelu", recover_gelu::run),
-    Pass { name: "recover_attention", wanted: |c| c.attention.is_some(), run: recover_attention::run },
+    Pass { name: "recover_attention", wanted: |c| c.recover_attention, run: recover_attention::run },
     pass("remove_unused", |g| g.remove_unused() > 0), // last: what the others left behind
 ];
 

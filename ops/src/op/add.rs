@@ -25,7 +25,7 @@ impl Operator for Add {
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
-        Role::Sum
+        Role::Sum { subtracts: false }
     }
 }
 
@@ -39,7 +39,7 @@ impl Operator for Sub {
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
-        Role::Sum
+        Role::Sum { subtracts: true }
     }
 }
 

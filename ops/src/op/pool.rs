@@ -102,9 +102,20 @@ impl Operator for MaxPool {
     }
 }
 
+impl MaxPool {
+    fn share(&self, b: &mut Builder, site: &Site, r: Value, first: bool) -> Value {
+        let share = Prim::WindowMaxShare { window: self.window.clone(), first };
+        b.add(share, &[site.inputs[0], site.y(), r])
+    }
+}
+
 impl Route for MaxPool {
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
-        vec![Some(b.add(Prim::WindowMaxShare(self.window.clone()), &[site.inputs[0], site.y(), r]))]
+        vec![Some(self.share(b, site, r, false))]
+    }
+
+    fn winner(&self, b: &mut Builder, site: &Site, r: Value) -> Option<Vec<Option<Value>>> {
+        Some(vec![Some(self.share(b, site, r, true))])
     }
 }
 

@@ -58,6 +58,11 @@ pub trait AttentionMap {
 pub trait Route {
     /// The relevance of each operand, of its shape; `None` for an operand that only steers (indices, conditions).
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>>;
+
+    /// The same with all to the first where several tie; `None` when this operator shares in any case.
+    fn winner(&self, _: &mut Builder, _: &Site, _: Value) -> Option<Vec<Option<Value>>> {
+        None
+    }
 }
 
 /// What an operator is to a rule.
@@ -72,8 +77,11 @@ pub enum Role<'a> {
     Attention(&'a dyn AttentionMap),
     /// A recurrence: the rules of what it repeats, step by step.
     Recurrence(&'a super::Scan),
-    /// Operands add up (a subtrahend counts by magnitude), with broadcasting.
-    Sum,
+    /// Operands add up, with broadcasting.
+    Sum {
+        /// The second is subtracted.
+        subtracts: bool,
+    },
     /// Operands multiply, with broadcasting.
     Product,
     /// The first live operand is divided or transformed by the others, with broadcasting; it takes all.
@@ -134,7 +142,7 @@ impl Role<'_> {
             Role::Bilinear(_) => RoleKind::Bilinear,
             Role::Attention(_) => RoleKind::Attention,
             Role::Recurrence(_) => RoleKind::Recurrence,
-            Role::Sum => RoleKind::Sum,
+            Role::Sum { .. } => RoleKind::Sum,
             Role::Product => RoleKind::Product,
             Role::Scaled => RoleKind::Scaled,
             Role::Elementwise => RoleKind::Elementwise,

@@ -61,7 +61,7 @@ impl Prim {
                 dims_equal("output of the window", spatial(s, window)?, &window.output(to)?)?;
                 Ok(s.with_shape([s.shape.0[..2].to_vec(), to.clone()].concat()))
             }
-            Prim::WindowMaxShare(w) => {
+            Prim::WindowMaxShare { window: w, .. } => {
                 dims_equal(
                     "output of the window",
                     spatial(&inputs[1], w)?,
@@ -159,7 +159,7 @@ impl Prim {
             Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0..=0,
             Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2..=2,
             Prim::Gather { .. } | Prim::ScatterAdd { .. } => 2..=2,
-            Prim::Select | Prim::WindowMaxShare(_) | Prim::Overwrite => 3..=3,
+            Prim::Select | Prim::WindowMaxShare { .. } | Prim::Overwrite => 3..=3,
             Prim::Conv { .. } => 2..=3,
             Prim::Attention(_) => 3..=4,
             Prim::AttentionShare { .. } => 4..=5,

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::graph::{FanIn, Graph, PrintOp, Vocabulary};
 use crate::tensor::{Bindings, DType, Dim, Shape, Tensor};
 
-/// Which part of an operand a product reads: `|x|` is `Abs`, `max(x, 0)` is `Pos`, `min(x, 0)` is `Neg`.
+/// Which part of an operand a product reads: `|x|` is `Abs`, `max(x, 0)` is `Pos`, `min(x, 0)` is `Neg`; `x²`, and 1.
 ///
 /// Weights are stored once; a kernel takes the part on the fly where it can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -35,6 +35,10 @@ pub enum Part {
     Pos,
     /// The negative part (its values are ≤ 0).
     Neg,
+    /// The square.
+    Square,
+    /// 1 for every element.
+    One,
 }
 
 /// Elementwise functions of one float operand (`Not` takes booleans).
@@ -241,8 +245,14 @@ pub enum Prim {
     },
     /// Maximum over each window of `x [n, c, …]`; pads count as -∞.
     WindowMax(Window),
-    /// `(x, y, r)`: each `r` is shared equally among the positions of its window where `x` equals the maximum `y`.
-    WindowMaxShare(Window),
+    /// `(x, y, r)`: each `r` is shared equally among the positions of its window where `x` equals the maximum `y`, or goes to
+    /// the first of them.
+    WindowMaxShare {
+        /// Of the forward.
+        window: Window,
+        /// To the first, in row-major order.
+        first: bool,
+    },
     /// Reduction over `axes` (sorted, in range).
     Reduce {
         /// What is computed.
@@ -407,7 +417,9 @@ impl PrintOp for Prim {
     fn attributes(&self) -> String {
         let text = match self {
             Prim::Input | Prim::Const(_) | Prim::Binary(_) | Prim::Select | Prim::Overwrite => String::new(),
-            Prim::WindowSum(w) | Prim::WindowMax(w) | Prim::WindowMaxShare(w) => w.to_string(),
+            Prim::WindowSum(w) | Prim::WindowMax(w) => w.to_string(),
+            Prim::WindowMaxShare { window, first: false } => window.to_string(),
+            Prim::WindowMaxShare { window, first: true } => format!("{window} first"),
             Prim::WindowSumTranspose { window, to } => format!("{window} to={to:?}"),
             Prim::Attention(g) => g.to_string(),
             Prim::Scan(scan) => scan.to_string(),

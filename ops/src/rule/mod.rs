@@ -5,19 +5,32 @@
 //! operand, plus what was *absorbed*: the share of biases, constants and positions that nothing contributed to. The books
 //! close: `Σ r = Σ operands + absorbed`.
 
+mod alpha_beta;
 mod attention;
 mod bilinear;
+mod counted;
+mod epsilon;
+mod gamma;
 mod pass;
 mod product;
 mod proportional;
 mod route;
+mod signed;
+mod signed_sum;
 mod sum;
 mod token;
+mod z_box;
 
+pub use alpha_beta::AlphaBeta;
 pub use attention::Attention;
+pub use counted::Counted;
+pub use epsilon::Epsilon;
+pub use gamma::Gamma;
 pub use product::Product;
 pub use proportional::{Bias, Contribution, Proportional};
+pub use signed_sum::SignedSum;
 pub use sum::{Constants, Sum};
+pub use z_box::Box as ZBox;
 
 use std::fmt;
 
@@ -39,18 +52,32 @@ pub struct Flow {
 pub enum Rule {
     /// Shares by contribution magnitude.
     Proportional(Proportional),
+    /// By value, stabilised.
+    Epsilon(Epsilon),
+    /// Positive and negative contributions apart.
+    AlphaBeta(AlphaBeta),
+    /// By value, one sign favoured.
+    Gamma(Gamma),
+    /// By the weights alone.
+    Counted(Counted),
+    /// For operands within bounds.
+    ZBox(ZBox),
     /// Half to each factor, by contribution magnitude.
     Bilinear,
     /// Shares of an attention.
     Attention(Attention),
     /// Shares of a sum.
     Sum(Sum),
+    /// Shares of a sum by value.
+    SignedSum(SignedSum),
     /// Fixed shares of a product.
     Product(Product),
     /// Unchanged to the first live operand.
     Pass,
     /// The way back of a data movement or a choice.
     Route,
+    /// The way back of a choice, to the first where several tie.
+    Winner,
     /// The sum over the embedding axis.
     Token,
     /// Through each step, backwards in time, by the rules of what the step does. The compiler lowers it.
@@ -61,13 +88,19 @@ impl Rule {
     /// Which roles the rule fits.
     pub fn fits(&self, role: RoleKind) -> bool {
         match self {
-            Rule::Proportional(_) => matches!(role, RoleKind::Linear | RoleKind::Pool),
+            Rule::Proportional(_) | Rule::Epsilon(_) | Rule::Counted(_) => {
+                matches!(role, RoleKind::Linear | RoleKind::Pool)
+            }
+            Rule::AlphaBeta(_) | Rule::Gamma(_) | Rule::ZBox(_) => {
+                matches!(role, RoleKind::Linear | RoleKind::Pool)
+            }
             Rule::Bilinear => role == RoleKind::Bilinear,
             Rule::Attention(_) => role == RoleKind::Attention,
-            Rule::Sum(_) => role == RoleKind::Sum,
+            Rule::Sum(_) | Rule::SignedSum(_) => role == RoleKind::Sum,
             Rule::Product(_) => role == RoleKind::Product,
             Rule::Pass => matches!(role, RoleKind::Elementwise | RoleKind::Normalize | RoleKind::Scaled),
             Rule::Route => matches!(role, RoleKind::Rearrange | RoleKind::Select),
+            Rule::Winner => role == RoleKind::Select,
             Rule::Token => role == RoleKind::Embedding,
             Rule::Stepwise => role == RoleKind::Recurrence,
         }
@@ -79,12 +112,21 @@ impl Rule {
     pub fn lower(&self, b: &mut Builder, role: &Role, site: &Site, r: Value) -> Flow {
         let mut flow = match (self, role) {
             (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::Epsilon(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::AlphaBeta(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::Gamma(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::Counted(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::ZBox(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::SignedSum(s), Role::Sum { subtracts }) => s.lower(b, site, *subtracts, r),
             (Rule::Bilinear, Role::Bilinear(map)) => bilinear::lower(b, *map, site, r),
             (Rule::Attention(a), Role::Attention(map)) => a.lower(b, *map, site, r),
             (Rule::Sum(s), _) => s.lower(b, site, r),
             (Rule::Product(p), _) => p.lower(b, site, r),
             (Rule::Pass, _) => pass::lower(b, site, r),
-            (Rule::Route, Role::Rearrange(route) | Role::Select(route)) => route::lower(b, *route, site, r),
+            (Rule::Route, Role::Rearrange(route) | Role::Select(route)) => {
+                route::lower(b, *route, site, r, false)
+            }
+            (Rule::Winner, Role::Select(route)) => route::lower(b, *route, site, r, true),
             (Rule::Token, _) => token::lower(b, site, r),
             _ => {
                 let message = format!("rule {self} does not fit role {:?}", role.kind());
@@ -107,12 +149,19 @@ impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rule::Proportional(p) => write!(f, "{p}"),
+            Rule::Epsilon(p) => write!(f, "{p}"),
+            Rule::AlphaBeta(p) => write!(f, "{p}"),
+            Rule::Gamma(p) => write!(f, "{p}"),
+            Rule::Counted(p) => write!(f, "{p}"),
+            Rule::ZBox(p) => write!(f, "{p}"),
+            Rule::SignedSum(s) => write!(f, "{s}"),
             Rule::Bilinear => f.write_str("bilinear-half"),
             Rule::Attention(a) => write!(f, "{a}"),
             Rule::Sum(s) => write!(f, "{s}"),
             Rule::Product(p) => write!(f, "{p}"),
             Rule::Pass => f.write_str("pass"),
             Rule::Route => f.write_str("route"),
+            Rule::Winner => f.write_str("winner"),
             Rule::Token => f.write_str("token-sum"),
             Rule::Stepwise => f.write_str("stepwise"),
         }

@@ -12,11 +12,13 @@ fn part_of(part: Part, v: f64) -> f64 {
         Part::Abs => v.abs(),
         Part::Pos => v.max(0.0),
         Part::Neg => v.min(0.0),
+        Part::Square => v * v,
+        Part::One => 1.0,
     }
 }
 
 pub fn part() -> impl Strategy<Value = Part> {
-    prop_oneof![Just(Part::Id), Just(Part::Abs), Just(Part::Pos), Just(Part::Neg)]
+    prop::sample::select(vec![Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One])
 }
 
 /// The element of a matrix of a broadcast batch.

@@ -82,6 +82,8 @@ fn part_of(part: Part, w: &Array) -> Array {
         Part::Abs => v.abs(),
         Part::Pos => v.max(0.0),
         Part::Neg => v.min(0.0),
+        Part::Square => v * v,
+        Part::One => 1.0,
     }))
 }
 
@@ -127,7 +129,7 @@ proptest! {
         let x = random(&x, seed);
         let y = eval(Prim::WindowMax(window.clone()), &[&x]);
         let r = random(y.dims(), seed ^ 1);
-        let shared = eval(Prim::WindowMaxShare(window), &[&x, &y, &r]);
+        let shared = eval(Prim::WindowMaxShare { window, first: false }, &[&x, &y, &r]);
         // A window that lies in the pads alone has nobody to give to.
         let kept: f64 = data(&r).iter().zip(data(&y)).filter(|(_, y)| y.is_finite()).map(|(r, _)| r).sum();
         prop_assert!((data(&shared).iter().sum::<f64>() - kept).abs() < 1e-9);
@@ -180,7 +182,8 @@ fn windows_have_hand_computed_values() {
 fn ties_share_equally_and_nan_takes_nothing() {
     let x = floats(&[1, 1, 4], &[2.0, 2.0, f64::NAN, f64::NAN]);
     let (y, r) = (floats(&[1, 1, 2], &[2.0, f64::NAN]), floats(&[1, 1, 2], &[6.0, 1.0]));
-    let shared = eval(Prim::WindowMaxShare(line(2, 2, (0, 0), false)), &[&x, &y, &r]);
+    let shared =
+        eval(Prim::WindowMaxShare { window: line(2, 2, (0, 0), false), first: false }, &[&x, &y, &r]);
     assert_eq!(shared, floats(&[1, 1, 4], &[3.0, 3.0, 0.0, 0.0]));
 }
 

@@ -223,4 +223,20 @@ impl Taps {
             });
         }
     }
+
+    /// `y[p's tap] += r[p]` for the first tap of `p` where `x` equals `m[p]`; `seen` is 0 for each `p` at the start.
+    pub fn scatter_first(&self, x: &[f32], m: &[f32], r: &[f32], seen: &mut [f32], y: &mut [f32]) {
+        let (stride, all) = (self.stride(), 0..self.positions());
+        for tap in 0..self.count() {
+            self.runs(tap, &all, |run| {
+                for i in 0..run.len {
+                    let (p, at) = (run.at + i, run.from + i * stride);
+                    if seen[p] == 0.0 && x[at] == m[p] {
+                        seen[p] = 1.0;
+                        y[at] += r[p];
+                    }
+                }
+            });
+        }
+    }
 }

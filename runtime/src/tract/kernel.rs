@@ -125,8 +125,9 @@ impl Kernel {
             }
             Prim::WindowMax(w) => make(&|y| loops::window_max(&taps(w, shape(0), &self.dims), x[0], y)),
             Prim::WindowSum(w) => make(&|y| loops::window_sum(&taps(w, shape(0), &self.dims), x[0], y)),
-            Prim::WindowMaxShare(w) => {
-                make(&|y| loops::max_share(&taps(w, shape(0), shape(1)), x[0], x[1], x[2], y))
+            Prim::WindowMaxShare { window, first } => {
+                let taps = taps(window, shape(0), shape(1));
+                make(&|y| loops::max_share(&taps, *first, x[0], x[1], x[2], y))
             }
             Prim::WindowSumTranspose { window, .. } => {
                 make(&|y| loops::window_sum_transpose(&taps(window, &self.dims, shape(0)), x[0], y))

@@ -125,7 +125,7 @@ pub fn window_sum_transpose(taps: &Taps, s: &[f32], y: &mut [f32]) {
 }
 
 /// Shares `r` equally among the positions of its window where `x` equals the maximum `m`.
-pub fn max_share(taps: &Taps, x: &[f32], m: &[f32], r: &[f32], y: &mut [f32]) {
+pub fn max_share(taps: &Taps, first: bool, x: &[f32], m: &[f32], r: &[f32], y: &mut [f32]) {
     let (positions, plane) = (taps.positions(), taps.plane());
     chunks(y, plane, |i, y| {
         let (x, m, r) = (&x[i * plane..][..plane], &m[i * positions..][..positions], &r[i * positions..]);
@@ -133,6 +133,9 @@ pub fn max_share(taps: &Taps, x: &[f32], m: &[f32], r: &[f32], y: &mut [f32]) {
         with_scratch(2 * positions, |scratch| {
             let (ties, share) = scratch.split_at_mut(positions);
             ties.fill(0.0);
+            if first {
+                return taps.scatter_first(x, m, r, ties, y);
+            }
             taps.count_equal(x, m, ties);
             let each = share.iter_mut().zip(r).zip(&*ties);
             each.for_each(|((s, r), t)| *s = if *t == 0.0 { 0.0 } else { r / t });

@@ -65,6 +65,8 @@ pub fn part_of(part: Part, v: f32) -> f32 {
         Part::Abs => v.abs(),
         Part::Pos => v.max(0.0),
         Part::Neg => v.min(0.0),
+        Part::Square => v * v,
+        Part::One => 1.0,
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) fn part_float(part: Part, v: f64) -> f64 {
                 v
             }
         }
+        Part::Square => v * v,
+        Part::One => 1.0,
     }
 }
 
@@ -56,6 +58,8 @@ fn part_integer(part: Part, v: i64) -> i64 {
         Part::Abs => v.wrapping_abs(),
         Part::Pos => v.max(0),
         Part::Neg => v.min(0),
+        Part::Square => v.wrapping_mul(v),
+        Part::One => 1,
     }
 }
 
@@ -63,7 +67,7 @@ fn part_integer(part: Part, v: i64) -> i64 {
 pub(super) fn parts<T: Copy>(x: &ArrayD<T>, part: Part, f: fn(Part, T) -> T) -> Cow<'_, [T]> {
     match part {
         Part::Id => values(x),
-        Part::Abs | Part::Pos | Part::Neg => Cow::Owned(values(x).iter().map(|v| f(part, *v)).collect()),
+        _ => Cow::Owned(values(x).iter().map(|v| f(part, *v)).collect()),
     }
 }
 

@@ -55,7 +55,7 @@ pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
         Prim::WindowSum(w) => window::sum(w, x(0)?, &dims),
         Prim::WindowSumTranspose { window, .. } => window::sum_transpose(window, x(0)?, &dims),
         Prim::WindowMax(w) => window::max(w, x(0)?, &dims),
-        Prim::WindowMaxShare(w) => window::max_share(w, x(0)?, x(1)?, x(2)?),
+        Prim::WindowMaxShare { window, first } => window::max_share(window, *first, x(0)?, x(1)?, x(2)?),
         Prim::Reduce { kind, axes, .. } => reduce::reduce(*kind, axes, x(0)?, &dims),
         Prim::Softmax { axis } => reduce::softmax(*axis, x(0)?),
         Prim::Attention(g) => attention::attention(*g, [x(0)?, x(1)?, x(2)?], inputs.get(3).copied(), &dims),

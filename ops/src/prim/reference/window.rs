@@ -98,7 +98,13 @@ fn spread<T: Number>(window: &Window, s: &ArrayD<T>, dims: &[usize]) -> Result<A
 }
 
 /// Each `r` goes in equal shares to the positions of its window where `x == y`.
-pub(super) fn max_share(window: &Window, x: &Array, y: &Array, r: &Array) -> Result<Array, OpError> {
+pub(super) fn max_share(
+    window: &Window,
+    first: bool,
+    x: &Array,
+    y: &Array,
+    r: &Array,
+) -> Result<Array, OpError> {
     let (x, y, r) = (float(x)?, float(y)?, float(r)?);
     let dims = x.shape();
     let windows = taps(window, &dims[2..], &y.shape()[2..])?;
@@ -109,7 +115,10 @@ pub(super) fn max_share(window: &Window, x: &Array, y: &Array, r: &Array) -> Res
         let (x, out) = (&x[channel * size..][..size], &mut out[channel * size..][..size]);
         let outputs = channel * windows.len();
         for (taps, (y, r)) in windows.iter().zip(y[outputs..].iter().zip(&r[outputs..])) {
-            let winners: Vec<usize> = taps.iter().map(|(_, at)| *at).filter(|at| x[*at] == *y).collect();
+            let mut winners: Vec<usize> = taps.iter().map(|(_, at)| *at).filter(|at| x[*at] == *y).collect();
+            if first {
+                winners.truncate(1);
+            }
             for at in &winners {
                 out[*at] += r / winners.len() as f64;
             }

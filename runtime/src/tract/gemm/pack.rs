@@ -40,7 +40,7 @@ fn take(part: Part, to: &mut [f32]) {
     match part {
         Part::Id => {}
         Part::Abs => to.iter_mut().for_each(|v| *v = v.abs()),
-        Part::Pos | Part::Neg => to.iter_mut().for_each(|v| *v = part_of(part, *v)),
+        part => to.iter_mut().for_each(|v| *v = part_of(part, *v)),
     }
 }
 

@@ -114,6 +114,11 @@ impl Wiring<'_> {
             Part::Abs => self.wire(&format!("{name}.abs"), ops::math::abs(), &[x]),
             Part::Pos => self.scalar_binary(&format!("{name}.pos"), ops::math::max(), x, 0.0),
             Part::Neg => self.scalar_binary(&format!("{name}.neg"), ops::math::min(), x, 0.0),
+            Part::Square => self.wire(&format!("{name}.square"), ops::math::mul(), &[x, x]),
+            Part::One => {
+                let none = self.scalar_binary(&format!("{name}.none"), ops::math::mul(), x, 0.0)?;
+                self.scalar_binary(&format!("{name}.one"), ops::math::add(), none, 1.0)
+            }
         }
     }
 

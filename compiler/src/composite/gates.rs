@@ -1,0 +1,58 @@
+//! Which factors of a product are gates.
+
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::op::{Function, Op};
+use dlbc_ops::prim::Unary;
+
+/// Whether a value is a sigmoid-like activation, possibly moved or broadcast.
+pub(super) fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
+    const DEPTH: usize = 8;
+    let mut v = v;
+    for _ in 0..DEPTH {
+        match graph.op(v.node) {
+            Op::Activation(a) => {
+                return match a.f {
+                    Function::Unary(Unary::Sigmoid | Unary::HardSigmoid { .. }) => true,
+                    Function::Unary(Unary::Clip { min, max }) => min == Some(0.0) && max == Some(1.0),
+                    _ => false,
+                };
+            }
+            Op::Softmax(s) => return !s.log,
+            // What a gate leaves is a gate.
+            Op::Sub(_) => {
+                let inputs = graph.node_inputs(v.node);
+                let (Some(a), Some(b)) = (inputs.first(), inputs.get(1)) else { return false };
+                let one = graph.constant(*a).is_some_and(|t| t.to_f64().iter().all(|x| *x == 1.0));
+                if !one {
+                    return false;
+                }
+                v = *b;
+            }
+            Op::Reshape(_) | Op::Transpose(_) | Op::Expand(_) | Op::Slice(_) => {
+                let Some(x) = graph.node_inputs(v.node).first().copied() else { return false };
+                v = x;
+            }
+            // A hard sigmoid as some exporters write it: a clip, divided by its bound.
+            Op::Div(_) | Op::Mul(_) => {
+                let inputs = graph.node_inputs(v.node);
+                let (Some(a), Some(b)) = (inputs.first(), inputs.get(1)) else { return false };
+                let (x, c) = if graph.constant(*b).is_some() { (*a, *b) } else { (*b, *a) };
+                let Some(c) = graph.constant(c).filter(|t| t.elems() == 1).map(|t| t.to_f64()[0]) else {
+                    return false;
+                };
+                let bound = if matches!(graph.op(v.node), Op::Div(_)) { c } else { 1.0 / c };
+                return match graph.op(x.node) {
+                    Op::Activation(a) => match a.f {
+                        Function::Unary(Unary::Clip { min: Some(0.0), max: Some(max) }) => {
+                            (f64::from(max) - bound).abs() < 1e-3 * bound.abs()
+                        }
+                        _ => false,
+                    },
+                    _ => false,
+                };
+            }
+            _ => return false,
+        }
+    }
+    false
+}

@@ -1,0 +1,62 @@
+//! Positive contributions take `α`, negative ones give back `β`: `R_x = α R⁺ - β R⁻`, each side by its own denominator.
+//!
+//! With `z⁺ = W⁺x⁺ + W⁻x⁻ + b⁺` and `z⁻ = W⁻x⁺ + W⁺x⁻ + b⁻`. `α = 1`, `β = 0` is the z⁺ rule. Conserves `α - β` of what
+//! arrives but for biases and the stabiliser. Source: [bach2015], equation 60; zennit's `AlphaBeta` and `ZPlus`.
+
+use std::fmt;
+
+use super::{Flow, signed};
+use crate::graph::Value;
+use crate::op::role::{LinearMap, Site};
+use crate::prim::{Builder, Part};
+
+/// The alpha-beta rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AlphaBeta {
+    /// The factor of the positive side.
+    pub alpha: f32,
+    /// The factor of the negative side.
+    pub beta: f32,
+    /// The stabiliser of both denominators.
+    pub epsilon: f32,
+    /// Whether the bias counts.
+    pub bias: bool,
+}
+
+impl AlphaBeta {
+    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+        let (x, bias) = signed::operands(b, map, site);
+        let bias = bias.filter(|_| self.bias);
+        let (up, down) = (signed::positive(b, x), signed::negative(b, x));
+        let mut terms = vec![];
+        for (factor, first, second) in
+            [(self.alpha, Part::Pos, Part::Neg), (-self.beta, Part::Neg, Part::Pos)]
+        {
+            if factor == 0.0 {
+                continue;
+            }
+            let pair = [(up, first), (down, second)].map(|(x, p)| signed::Term::of(b, map, site, x, p));
+            let bias = bias.map(|v| match first {
+                Part::Pos => signed::positive(b, v),
+                _ => signed::negative(b, v),
+            });
+            let z = b.plus(pair[0].y, pair[1].y);
+            let z = bias.map_or(z, |v| b.plus(z, v));
+            let z = signed::stabilised(b, z, self.epsilon);
+            let s = b.guarded_div(r, z);
+            let s = if factor == 1.0 { s } else { b.scale(s, f64::from(factor)) };
+            terms.extend(pair.map(|t| (t, s)));
+        }
+        signed::flow(b, map, site, r, &terms)
+    }
+}
+
+impl fmt::Display for AlphaBeta {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bias = if self.bias { "" } else { ", no bias" };
+        match (self.alpha, self.beta) {
+            (1.0, 0.0) => write!(f, "z-plus({:e}{bias})", self.epsilon),
+            (a, b) => write!(f, "alpha-beta({a}, {b}, {:e}{bias})", self.epsilon),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Weights that agree with the sign of the result count `1 + γ` times.
+//!
+//! Where `W x + b > 0`: `z = (W + γW⁺) x⁺ + (W + γW⁻) x⁻ + b + γb⁺`; where it is below 0 the parts are exchanged; where it
+//! is 0 nothing passes. Source: [montavon2019], generalised to signed operands; zennit's `Gamma`.
+
+use std::fmt;
+
+use super::{Flow, signed};
+use crate::graph::Value;
+use crate::op::role::{LinearMap, Site};
+use crate::prim::{Binary, Builder, Part, Prim};
+
+/// The gamma rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Gamma {
+    /// How much more.
+    pub gamma: f32,
+    /// The stabiliser of both denominators.
+    pub epsilon: f32,
+}
+
+impl Gamma {
+    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+        let (x, bias) = signed::operands(b, map, site);
+        let gamma = f64::from(self.gamma);
+        let whole = map.apply(b, site, x, Part::Id);
+        let whole = bias.map_or(whole, |v| b.plus(whole, v));
+        let zero = b.scalar_like(0.0, whole);
+        let (up, down) = (signed::positive(b, x), signed::negative(b, x));
+        let mut terms = vec![];
+        for (part, other) in [(Part::Pos, Part::Neg), (Part::Neg, Part::Pos)] {
+            // Of each half of x: all weights, and γ times those of one sign.
+            let mut own = vec![];
+            for (x, more) in [(up, part), (down, other)] {
+                let all = signed::Term::of(b, map, site, x, Part::Id);
+                let x = b.scale(x, gamma);
+                own.extend([all, signed::Term::of(b, map, site, x, more)]);
+            }
+            let Some(mut z) = signed::sum(b, own.iter().map(|t| t.y)) else { continue };
+            if let Some(bias) = bias {
+                let more = match part {
+                    Part::Pos => signed::positive(b, bias),
+                    _ => signed::negative(b, bias),
+                };
+                let more = b.scale(more, gamma);
+                let bias = b.plus(bias, more);
+                z = b.plus(z, bias);
+            }
+            let z = signed::stabilised(b, z, self.epsilon);
+            let s = b.guarded_div(r, z);
+            let sides = if part == Part::Pos { [zero, whole] } else { [whole, zero] };
+            let here = b.binary(Binary::Less, sides[0], sides[1]);
+            let s = b.add(Prim::Select, &[here, s, zero]);
+            terms.extend(own.into_iter().map(|t| (t, s)));
+        }
+        signed::flow(b, map, site, r, &terms)
+    }
+}
+
+impl fmt::Display for Gamma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gamma({}, {:e})", self.gamma, self.epsilon)
+    }
+}

@@ -1,0 +1,61 @@
+//! For operands within bounds, such as pixels: `R_x = x ⊙ Wᵀs - l ⊙ W⁺ᵀs - h ⊙ W⁻ᵀs`, `s = R ⊘ (W x - W⁺ l - W⁻ h)`.
+//!
+//! The bounds are numbers, or each sample's own smallest and greatest value. Source: the z^B rule of [montavon2017]; zennit's
+//! `ZBox`.
+
+use std::fmt;
+
+use super::{Flow, signed};
+use crate::graph::Value;
+use crate::op::role::{LinearMap, Site};
+use crate::prim::{Builder, Part, Reduction};
+
+/// The box rule.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Box {
+    /// The lower bound; the sample's smallest value when absent.
+    pub low: Option<f32>,
+    /// The upper bound; the sample's greatest value when absent.
+    pub high: Option<f32>,
+    /// The stabiliser.
+    pub epsilon: f32,
+}
+
+impl Box {
+    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+        let (x, _) = signed::operands(b, map, site);
+        let low = bound(b, x, self.low, Reduction::Min);
+        let high = bound(b, x, self.high, Reduction::Max);
+        let whole = signed::Term::of(b, map, site, x, Part::Id);
+        let bounds = [(low, Part::Pos), (high, Part::Neg)].map(|(v, part)| {
+            let v = b.scale(v, -1.0);
+            signed::Term::of(b, map, site, v, part)
+        });
+        let terms = [whole, bounds[0], bounds[1]];
+        let z = b.plus(terms[0].y, terms[1].y);
+        let z = b.plus(z, terms[2].y);
+        let z = signed::stabilised(b, z, self.epsilon);
+        let s = b.guarded_div(r, z);
+        signed::flow(b, map, site, r, &terms.map(|t| (t, s)))
+    }
+}
+
+/// A bound as large as the operand.
+fn bound(b: &mut Builder, x: Value, given: Option<f32>, own: Reduction) -> Value {
+    let shape = b.ty(x).shape;
+    let v = match given {
+        Some(v) => b.scalar_like(f64::from(v), x),
+        None => {
+            let axes: Vec<usize> = (1..shape.rank()).collect();
+            b.reduce(own, x, &axes, true)
+        }
+    };
+    b.expand(v, &shape)
+}
+
+impl fmt::Display for Box {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |v: Option<f32>, own: &str| v.map_or(own.to_string(), |v| v.to_string());
+        write!(f, "z-box({}, {}, {:e})", side(self.low, "min"), side(self.high, "max"), self.epsilon)
+    }
+}
