@@ -18,7 +18,7 @@ mod lower;
 mod options;
 mod relevance;
 
-pub use composite::{Composite, shipped, source};
+pub use composite::{Composite, Passes, shipped, source};
 pub use error::{CompileError, ErrorKind, Unsupported};
 pub use import::import;
 pub use inspect::{Inspection, Row, inspect};

@@ -11,7 +11,7 @@ use dlbc_ops::rule::{Attention, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
-use crate::composite::{Composite, Places};
+use crate::composite::{Composite, Passes, Places};
 use crate::error::CompileError;
 use crate::options::Options;
 
@@ -33,6 +33,8 @@ pub struct RelevanceGraph {
     pub steps: BTreeMap<NodeId, RelevanceGraph>,
     /// Entries of the composite that select no node.
     pub unmatched: Vec<String>,
+    /// What the rules pass on.
+    pub passes: Passes,
 }
 
 /// How a value carries relevance.
@@ -106,6 +108,7 @@ fn propagate(
         live: HashMap::new(),
         steps: BTreeMap::new(),
         unmatched: vec![],
+        passes: composite.passes,
     };
     let mut stack = vec![seed_value.node];
     while let Some(id) = stack.pop() {
@@ -142,7 +145,8 @@ fn propagate(
             });
             result.steps.insert(id, step);
         }
-        if targets.is_empty() {
+        // Where relevance stops, the ledger says so.
+        if targets.is_empty() && rule != Rule::Stop {
             continue;
         }
         let names: Vec<String> = inputs.iter().map(|v| graph.value_name(*v).to_string()).collect();
@@ -240,6 +244,9 @@ fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
         Rule::Attention(Attention::Weights { value }) if *value >= 1.0 => all.filter(|k| *k == 2).collect(),
         Rule::Attention(_) => all.filter(|k| *k < 3).collect(),
         Rule::Sum(_) | Rule::SignedSum(_) | Rule::Bilinear => all.collect(),
+        Rule::Slope => all.take(1).collect(),
+        Rule::Stop => vec![],
+        Rule::Gradient(_) | Rule::TokenTimes => all.collect(),
         Rule::Route | Rule::Winner | Rule::Token | Rule::Stepwise => all.collect(),
     }
 }

@@ -19,14 +19,14 @@
 
 use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::rule::{
-    AlphaBeta, Attention, Bias, Constants, Contribution, Counted, Epsilon, Gamma, Proportional, Rule,
-    SignedSum, Sum, ZBox,
+    AlphaBeta, Attention, Bias, Constants, Contribution, Counted, Epsilon, Gamma, Gradient, Proportional,
+    Rule, SignedSum, Sum, ZBox,
 };
 use serde::Deserialize;
 use toml::Spanned;
 
 use super::select::{Place, ROLES, Selector, role_name};
-use super::{Composite, Entry, Recipe};
+use super::{Composite, Entry, Passes, Recipe};
 use crate::error::CompileError;
 
 /// The stabiliser of the signed rules where an entry gives none.
@@ -41,6 +41,7 @@ struct File {
     fold_batch_norm: bool,
     #[serde(default)]
     recover_attention: bool,
+    passes: Option<String>,
     rule: Vec<Spanned<Line>>,
 }
 
@@ -65,6 +66,8 @@ struct Line {
     gamma: Option<f32>,
     low: Option<f32>,
     high: Option<f32>,
+    divisors: Option<String>,
+    factors: Option<String>,
 }
 
 pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, CompileError> {
@@ -73,6 +76,13 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         place: format!("{file}:{}", e.span().map_or(1, |s| line_of(s.start))),
         message: e.message().into(),
     })?;
+    let known = [
+        ("relevance", Passes::Relevance),
+        ("gradient", Passes::Gradient),
+        ("gradient-times-input", Passes::GradientTimesInput),
+    ];
+    let passes = choice(parsed.passes, "passes", &known)
+        .map_err(|message| CompileError::Rules { place: format!("{file}:1"), message })?;
     let mut entries = vec![];
     for line in parsed.rule {
         let place = format!("{file}:{}", line_of(line.span().start));
@@ -96,6 +106,7 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         hash,
         fold_batch_norm: parsed.fold_batch_norm,
         recover_attention: parsed.recover_attention,
+        passes,
         entries,
     })
 }
@@ -157,6 +168,10 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
         "route",
         "winner",
         "token",
+        "token-times",
+        "gradient",
+        "slope",
+        "stop",
         "stepwise",
     ];
     let positive = |v: Option<f32>, what: &str, default: f32| match v {
@@ -214,6 +229,17 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
             let gates = choice(line.gates.take(), "gates", &[("give", true), ("share", false)])?;
             return Ok(Recipe::Product { gates });
         }
+        "gradient" => Rule::Gradient(Gradient {
+            detach: choice(
+                line.divisors.take(),
+                "divisors",
+                &[("differentiated", false), ("constant", true)],
+            )?,
+            share: choice(line.factors.take(), "factors", &[("all", false), ("share", true)])?,
+        }),
+        "slope" => Rule::Slope,
+        "stop" => Rule::Stop,
+        "token-times" => Rule::TokenTimes,
         "pass" => Rule::Pass,
         "route" => Rule::Route,
         "winner" => Rule::Winner,

@@ -34,6 +34,10 @@ const SHIPPED: &[(&str, &str)] = &[
     ("epsilon-alpha2-beta1", include_str!("../../../rules/epsilon-alpha2-beta1.toml")),
     ("epsilon-alpha2-beta1-flat", include_str!("../../../rules/epsilon-alpha2-beta1-flat.toml")),
     ("epsilon-gamma-box", include_str!("../../../rules/epsilon-gamma-box.toml")),
+    ("attnlrp", include_str!("../../../rules/attnlrp.toml")),
+    ("cp-lrp", include_str!("../../../rules/cp-lrp.toml")),
+    ("gradient", include_str!("../../../rules/gradient.toml")),
+    ("grad-x-input", include_str!("../../../rules/grad-x-input.toml")),
 ];
 
 /// The names of the composites that come with dlbc.
@@ -59,8 +63,21 @@ pub struct Composite {
     pub fold_batch_norm: bool,
     /// Give attention a rule of its own; else its pieces have theirs.
     pub recover_attention: bool,
+    /// What the rules pass on.
+    pub passes: Passes,
     /// In order; the last that selects a node counts.
     entries: Vec<Entry>,
+}
+
+/// What the rules of a composite pass on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// Relevance: shares of what arrives.
+    Relevance,
+    /// Derivatives, which are the result.
+    Gradient,
+    /// Derivatives; the relevance of a tensor is its values times them. The start is that of the output's relevance.
+    GradientTimesInput,
 }
 
 /// A rule and the nodes that it is for.

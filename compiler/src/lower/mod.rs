@@ -10,8 +10,10 @@ use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Builder, Prim};
 use dlbc_ops::program::{AuditRow, Info, InputInfo, Program, SEED};
+use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
+use crate::composite::Passes;
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
@@ -64,7 +66,29 @@ fn reverse(
     let seed = b.input(SEED, seed_node.types[0].clone());
     // The relevance of each forward value, once all of it has arrived.
     let mut named: Vec<(String, Value)> = vec![];
-    let sinks = walk(graph, relevance, b, values, seed, &mut |b, row| {
+    let explained = values[&explained(graph, relevance)];
+    let start = match relevance.passes {
+        // The output's value times its derivative is what the output starts with.
+        Passes::GradientTimesInput => b.guarded_div(seed, explained),
+        _ => seed,
+    };
+    let sinks = walk(graph, relevance, b, values, start, &mut |b, mut row| {
+        let operands = graph.node_inputs(row.forward);
+        if relevance.passes == Passes::GradientTimesInput {
+            row.received = times(b, values[&Value { node: row.forward, slot: 0 }], row.received);
+            for (k, share) in &mut row.passed {
+                *share = times(b, values[&operands[*k]], *share);
+            }
+        }
+        if relevance.passes != Passes::Relevance {
+            // Derivatives are not shared out: what does not arrive is what stays.
+            let mut kept = b.total(row.received);
+            for (_, share) in &row.passed {
+                let passed = b.total(*share);
+                kept = b.minus(kept, passed);
+            }
+            row.absorbed = vec![kept];
+        }
         named.push((graph.node(row.forward).name().to_string(), row.received));
         audit(b, info.audit.len(), &row);
         let node = relevance.graph.node(row.rule);
@@ -75,10 +99,34 @@ fn reverse(
             operands: node.op.targets.iter().map(|k| node.op.operands[*k].clone()).collect(),
         });
     })?;
-    for (name, r) in named.into_iter().chain(sinks) {
+    for (name, r) in named {
+        b.graph_mut().add_output(&format!("relevance/{name}"), r);
+    }
+    for (name, mut r) in sinks {
+        if relevance.passes == Passes::GradientTimesInput
+            && let Some(input) = graph.find(&name)
+        {
+            r = times(b, values[&input], r);
+        }
         b.graph_mut().add_output(&format!("relevance/{name}"), r);
     }
     Ok(())
+}
+
+/// The value that relevance starts at.
+fn explained(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Value {
+    let found = graph.outputs().iter().find(|(name, _)| *name == relevance.explained);
+    found.map_or(Value { node: relevance.seed, slot: 0 }, |(_, v)| *v)
+}
+
+/// Values times their derivatives. Token ids have no derivative: what they are given is relevance already.
+fn times(b: &mut Builder, x: Value, r: Value) -> Value {
+    let dtype = b.ty(x).dtype;
+    if dtype.is_integer() && dtype != DType::U8 {
+        return r;
+    }
+    let x = b.cast(x, DType::F32);
+    b.mul(x, r)
 }
 
 /// What a rule node did with its relevance.
@@ -89,8 +137,8 @@ struct Row {
     forward: NodeId,
     /// The relevance that arrived.
     received: Value,
-    /// What went on to each operand.
-    passed: Vec<Value>,
+    /// What went on to operands, with their place.
+    passed: Vec<(usize, Value)>,
     /// Scalars of what stayed.
     absorbed: Vec<Value>,
 }
@@ -129,7 +177,7 @@ fn walk(
             match slots.get(&k).copied() {
                 Some(slot) => {
                     lowered.insert(Value { node: id, slot }, share);
-                    row.passed.push(share);
+                    row.passed.push((k, share));
                 }
                 None => row.absorbed.push(b.total(share)),
             }
@@ -158,7 +206,7 @@ fn sum(b: &mut Builder, mut wires: impl Iterator<Item = Value>) -> Value {
 /// The three scalars of a ledger row.
 fn audit(b: &mut Builder, at: usize, row: &Row) {
     let received = b.total(row.received);
-    let passed: Vec<Value> = row.passed.iter().map(|v| b.total(*v)).collect();
+    let passed: Vec<Value> = row.passed.iter().map(|(_, v)| b.total(*v)).collect();
     let out = total(b, &passed, received);
     let kept = total(b, &row.absorbed, received);
     for (name, v) in [("in", received), ("out", out), ("absorbed", kept)] {

@@ -3,6 +3,7 @@
 //! Each is pure, has a type rule ([`Prim::infer`]), a reference kernel ([`mod@reference`]) and an ONNX spelling. Backends see
 //! nothing else.
 
+mod adjoint;
 mod attention;
 mod builder;
 mod infer;
@@ -11,6 +12,7 @@ mod scan;
 pub mod sign;
 mod window;
 
+pub use adjoint::adjoint;
 pub use attention::{AttentionGeometry, AttentionPart};
 pub use builder::Builder;
 pub use scan::Scan;

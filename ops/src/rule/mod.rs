@@ -11,12 +11,14 @@ mod bilinear;
 mod counted;
 mod epsilon;
 mod gamma;
+mod gradient;
 mod pass;
 mod product;
 mod proportional;
 mod route;
 mod signed;
 mod signed_sum;
+mod slope;
 mod sum;
 mod token;
 mod z_box;
@@ -26,6 +28,7 @@ pub use attention::Attention;
 pub use counted::Counted;
 pub use epsilon::Epsilon;
 pub use gamma::Gamma;
+pub use gradient::Gradient;
 pub use product::Product;
 pub use proportional::{Bias, Contribution, Proportional};
 pub use signed_sum::SignedSum;
@@ -78,8 +81,16 @@ pub enum Rule {
     Route,
     /// The way back of a choice, to the first where several tie.
     Winner,
+    /// A derivative.
+    Gradient(Gradient),
+    /// A derivative by the quotient of result and operand.
+    Slope,
+    /// Nothing passes.
+    Stop,
     /// The sum over the embedding axis.
     Token,
+    /// The sum over the embedding axis of derivatives times the embeddings.
+    TokenTimes,
     /// Through each step, backwards in time, by the rules of what the step does. The compiler lowers it.
     Stepwise,
 }
@@ -101,7 +112,12 @@ impl Rule {
             Rule::Pass => matches!(role, RoleKind::Elementwise | RoleKind::Normalize | RoleKind::Scaled),
             Rule::Route => matches!(role, RoleKind::Rearrange | RoleKind::Select),
             Rule::Winner => role == RoleKind::Select,
-            Rule::Token => role == RoleKind::Embedding,
+            Rule::Gradient(_) => {
+                !matches!(role, RoleKind::Embedding | RoleKind::Recurrence | RoleKind::Attention)
+            }
+            Rule::Slope => role == RoleKind::Elementwise,
+            Rule::Stop => true,
+            Rule::Token | Rule::TokenTimes => role == RoleKind::Embedding,
             Rule::Stepwise => role == RoleKind::Recurrence,
         }
     }
@@ -127,7 +143,14 @@ impl Rule {
                 route::lower(b, *route, site, r, false)
             }
             (Rule::Winner, Role::Select(route)) => route::lower(b, *route, site, r, true),
+            (Rule::Gradient(g), _) => g.lower(b, site, r),
+            (Rule::Slope, _) => slope::lower(b, site, r),
+            (Rule::Stop, _) => Flow { operands: vec![], absorbed: vec![b.total(r)] },
             (Rule::Token, _) => token::lower(b, site, r),
+            (Rule::TokenTimes, _) => {
+                let times = b.mul(r, site.y());
+                token::lower(b, site, times)
+            }
             _ => {
                 let message = format!("rule {self} does not fit role {:?}", role.kind());
                 b.fail(crate::OpError::Invalid(message));
@@ -162,7 +185,11 @@ impl fmt::Display for Rule {
             Rule::Pass => f.write_str("pass"),
             Rule::Route => f.write_str("route"),
             Rule::Winner => f.write_str("winner"),
+            Rule::Gradient(g) => write!(f, "{g}"),
+            Rule::Slope => f.write_str("slope"),
+            Rule::Stop => f.write_str("stop"),
             Rule::Token => f.write_str("token-sum"),
+            Rule::TokenTimes => f.write_str("token-sum(times)"),
             Rule::Stepwise => f.write_str("stepwise"),
         }
     }

@@ -1,0 +1,138 @@
+//! Gradients against torch's, AttnLRP and CP-LRP against LXT's numbers, recorded in the zoo.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+
+use common::*;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::{Explanation, Request, Start, Target, Tensors};
+
+/// Of classifiers and language models.
+const GRADIENTS: &[&str] = &[
+    "mlp",
+    "mlp_bn_softmax",
+    "vgg",
+    "vgg_bn",
+    "resnet",
+    "densenet",
+    "efficientnet",
+    "mobilenet_v2",
+    "mobilenet_v3",
+    "convnext",
+    "vit",
+    "bert",
+    "albert",
+    "roberta",
+    "distilbert",
+    "electra",
+    "xlnet",
+    "llama",
+    "gpt2",
+    "qwen3",
+    "t5",
+    "lstm",
+    "lstm_bi2",
+    "gru",
+    "gru_bi",
+    "textcnn",
+];
+
+const LXT: &[&str] = &["bert", "bert_sdpa", "llama", "llama_sdpa", "qwen3", "gpt2"];
+
+fn file(zoo: &Path, model: &str, suffix: &str) -> PathBuf {
+    zoo.join("golden_lrp").join(format!("{model}{suffix}"))
+}
+
+/// A run from the recorded target.
+fn run(model: &Path, golden: &Tensors, rules: &str, start: Start) -> Explanation {
+    let program = program(model, rules);
+    let feed: Tensors = program
+        .info
+        .inputs
+        .iter()
+        .filter_map(|i| Some((i.name.clone(), golden.get(&format!("in/{}", i.name))?.clone())))
+        .collect();
+    let target = Target::Index(golden["target"].to_i64()[0]);
+    let request =
+        Request { target, start, multiplier: 1.0, keep_all: true, audit: true, ..Request::default() };
+    explain(&cpu(program, 2), &feed, &request)
+}
+
+/// The relevance of the recorded tensor: an input, or what the embedding of words makes.
+fn found<'a>(relevance: &'a Tensors, what: &str, wanted: &Tensor) -> Option<(&'a String, &'a Tensor)> {
+    if what != "embedding" {
+        return relevance.get_key_value(what);
+    }
+    let like = |(name, r): &(&String, &Tensor)| {
+        name.ends_with("Gather_output_0") && r.elems() == wanted.elems() && !name.contains("position")
+    };
+    let all = || relevance.iter().filter(like);
+    all().find(|(n, _)| n.contains("word_embedding")).or_else(|| all().next())
+}
+
+fn gap(found: &Tensor, wanted: &Tensor) -> f64 {
+    relative_l1(&Tensor::from_f32(wanted.dims(), &found.to_f32()), wanted)
+}
+
+#[test]
+fn gradients_equal_torchs() {
+    let Some(zoo) = zoo() else { return };
+    let (mut compared, mut faults) = (0, vec![]);
+    for model in GRADIENTS {
+        let golden = npz(&file(&zoo, model, ".grad.npz"));
+        for (rules, prefix, start) in
+            [("gradient", "grad/", Start::One), ("grad-x-input", "gxi/", Start::Value)]
+        {
+            let got = run(&file(&zoo, model, ".onnx"), &golden, rules, start);
+            for (name, wanted) in &golden {
+                let Some(what) = name.strip_prefix(prefix) else { continue };
+                let Some((own, r)) = found(&got.relevance, what, wanted) else {
+                    faults.push(format!("{model} {name}: nothing to compare with"));
+                    continue;
+                };
+                compared += 1;
+                let gap = gap(r, wanted);
+                if gap > 1e-4 {
+                    faults.push(format!("{model} {name} ({own}): {gap:e}"));
+                }
+            }
+            let sum: f64 = got.inputs.values().sum();
+            let open = (got.start - sum - got.absorbed).abs() / got.start.abs();
+            if open > 1e-4 {
+                faults.push(format!("{model} {rules}: the ledger is open by {open:e}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{} of {compared}:\n{}", faults.len(), faults.join("\n"));
+    println!("{compared} gradients equal torch's");
+}
+
+#[test]
+fn attnlrp_equals_lxts() {
+    let Some(zoo) = zoo() else { return };
+    let mut faults = vec![];
+    for model in LXT {
+        let golden = npz(&file(&zoo, model, ".lxt.npz"));
+        let got = run(&file(&zoo, model, ".onnx"), &golden, "attnlrp", Start::Value);
+        let wanted = &golden["attnlrp/embedding"];
+        let (_, r) = found(&got.relevance, "embedding", wanted).unwrap();
+        for (what, gap) in [
+            ("embedding", gap(r, wanted)),
+            ("token", gap(&got.relevance["input_ids"], &golden["attnlrp/token"])),
+        ] {
+            if gap > 1e-3 {
+                faults.push(format!("{model} {what}: {gap:e}"));
+            }
+        }
+    }
+    let golden = npz(&file(&zoo, "vit", ".lxt.npz"));
+    let got = run(&file(&zoo, "vit", ".onnx"), &golden, "cp-lrp", Start::Value);
+    let gap = gap(&got.relevance["input"], &golden["attnlrp/input"]);
+    if gap > 1e-3 {
+        faults.push(format!("vit: {gap:e}"));
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
