@@ -65,7 +65,7 @@ fn check_case(folder: &Path, name: &str) -> Result<(), String> {
             Ok(_) => Err(format!("{op} is supported by now: make this an ordinary case")),
         };
     }
-    for rules in ["dlb", "dlb-v2"] {
+    for rules in ["dlb", "dlb-v2", "grad-x-input"] {
         let program = read(&model, rules)?;
         let inputs = inputs_of(&program, &arrays);
         let reference = run(program.clone(), Box::new(ReferenceBackend), &inputs)
@@ -80,7 +80,9 @@ fn check_case(folder: &Path, name: &str) -> Result<(), String> {
         }
         for (input, expected) in &reference.relevance {
             let gap = worst_element(&cpu.relevance[input], expected);
-            if gap.is_nan() || gap > RELEVANCE {
+            // A start of 1 divides by the output, which magnifies the rounding of one near 0.
+            let bound = if rules == "grad-x-input" { 10.0 * RELEVANCE } else { RELEVANCE };
+            if gap.is_nan() || gap > bound {
                 return Err(format!("{rules} relevance of {input}: {gap:e} of the sum"));
             }
         }

@@ -101,6 +101,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let digests = model.digests()?.into_iter();
     program.info.hashes =
         digests.map(|d| (d.location.clone().unwrap_or_else(|| own.clone()), d.hex())).collect();
-    let warnings = relevance.unmatched.clone();
+    // Those that come with dlbc are for any model.
+    let warnings = if options.rules_file.is_some() { relevance.unmatched.clone() } else { vec![] };
     Ok(Compiled { model: graph, relevance, program, phases, warnings, dump })
 }

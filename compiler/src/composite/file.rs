@@ -229,14 +229,21 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
             let gates = choice(line.gates.take(), "gates", &[("give", true), ("share", false)])?;
             return Ok(Recipe::Product { gates });
         }
-        "gradient" => Rule::Gradient(Gradient {
-            detach: choice(
-                line.divisors.take(),
-                "divisors",
-                &[("differentiated", false), ("constant", true)],
-            )?,
-            share: choice(line.factors.take(), "factors", &[("all", false), ("share", true)])?,
-        }),
+        "gradient" => {
+            let gradient = Gradient {
+                detach: choice(
+                    line.divisors.take(),
+                    "divisors",
+                    &[("differentiated", false), ("constant", true)],
+                )?,
+                share: choice(line.factors.take(), "factors", &[("all", false), ("share", true)])?,
+                only: None,
+            };
+            if choice(line.gates.take(), "gates", &[("share", false), ("give", true)])? {
+                return Ok(Recipe::Values(gradient));
+            }
+            Rule::Gradient(gradient)
+        }
         "slope" => Rule::Slope,
         "stop" => Rule::Stop,
         "token-times" => Rule::TokenTimes,

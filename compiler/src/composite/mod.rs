@@ -7,7 +7,7 @@ mod select;
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::{Role, RoleKind};
-use dlbc_ops::rule::{Product, Rule};
+use dlbc_ops::rule::{Gradient, Product, Rule};
 use dlbc_proto::Name;
 use sha2::{Digest, Sha256};
 
@@ -97,6 +97,8 @@ enum Recipe {
     Product {
         gates: bool,
     },
+    /// Of products that sum: a softmax's result is held constant, the values that it weighs take all.
+    Values(Gradient),
 }
 
 impl Composite {
@@ -139,6 +141,13 @@ impl Composite {
         let Some(entry) = selected else { return Ok(None) };
         let rule = match &entry.recipe {
             Recipe::Rule(rule) => rule.clone(),
+            Recipe::Values(gradient) => {
+                let inputs = graph.node_inputs(node);
+                let value = |k: &usize| live[*k] && !is_gate(graph, inputs[*k]);
+                let values: Vec<usize> = (0..inputs.len()).filter(value).collect();
+                let only = if let [one] = values.as_slice() { Some(*one) } else { None };
+                Rule::Gradient(Gradient { only, ..*gradient })
+            }
             Recipe::Product { gates } => Rule::Product(Product { shares: shares(graph, node, live, *gates) }),
         };
         if !rule.fits(kind) {

@@ -8,7 +8,7 @@ use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
-use dlbc_ops::prim::{Builder, Prim};
+use dlbc_ops::prim::{Binary, Builder, Prim};
 use dlbc_ops::program::{AuditRow, Info, InputInfo, Program, SEED};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
@@ -75,7 +75,10 @@ fn reverse(
     let sinks = walk(graph, relevance, b, values, start, &mut |b, mut row| {
         let operands = graph.node_inputs(row.forward);
         if relevance.passes == Passes::GradientTimesInput {
-            row.received = times(b, values[&Value { node: row.forward, slot: 0 }], row.received);
+            // The output itself has what it started with, also where it is 0 and nothing can pass.
+            let first = info.audit.is_empty();
+            let y = values[&Value { node: row.forward, slot: 0 }];
+            row.received = if first { seed } else { times(b, y, row.received) };
             for (k, share) in &mut row.passed {
                 *share = times(b, values[&operands[*k]], *share);
             }
@@ -126,7 +129,11 @@ fn times(b: &mut Builder, x: Value, r: Value) -> Value {
         return r;
     }
     let x = b.cast(x, DType::F32);
-    b.mul(x, r)
+    let product = b.mul(x, r);
+    // What is masked with -∞ has no derivative and no relevance.
+    let zero = b.scalar_like(0.0, r);
+    let none = b.binary(Binary::Equal, r, zero);
+    b.add(Prim::Select, &[none, zero, product])
 }
 
 /// What a rule node did with its relevance.
@@ -180,6 +187,15 @@ fn walk(
                     row.passed.push((k, share));
                 }
                 None => row.absorbed.push(b.total(share)),
+            }
+        }
+        // An operand that is read twice takes its share once, and a step function has no derivative.
+        for (slot, k) in node.op.targets.iter().enumerate() {
+            if flow.operands.get(*k).copied().flatten().is_none() {
+                let zero = b.scalar_like(0.0, r);
+                let shape = b.ty(inputs[*k]).shape;
+                let none = b.expand(zero, &shape);
+                lowered.insert(Value { node: id, slot }, none);
             }
         }
         note(b, row);

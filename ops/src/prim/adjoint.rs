@@ -86,6 +86,9 @@ pub fn adjoint(
         }
         Prim::Reduce { kind, axes, .. } => vec![reduce(b, *kind, axes, x[0], y, r)],
         Prim::Softmax { axis } => {
+            // A row in which all is masked is not a number, and gives nothing back.
+            let number = b.binary(Binary::Equal, y, y);
+            let y = where_(b, number, y);
             let flow = b.mul(r, y);
             let sum = b.reduce(Reduction::Sum, flow, &[*axis], true);
             let back = b.mul(y, sum);

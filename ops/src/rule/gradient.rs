@@ -19,13 +19,16 @@ pub struct Gradient {
     pub detach: bool,
     /// Each of `n` live operands takes `1/n`.
     pub share: bool,
+    /// This operand alone is differentiated by; the others are held constant.
+    pub only: Option<usize>,
 }
 
 impl Gradient {
     pub(super) fn lower(self, b: &mut Builder, site: &Site, r: Value) -> Flow {
         let mut operands: Vec<Option<Value>> = vec![None; site.inputs.len()];
+        let takes = |k: usize| site.live[k] && self.only.is_none_or(|only| only == k);
         let leaves: HashSet<Value> =
-            site.inputs.iter().zip(site.live).filter(|(_, live)| **live).map(|(v, _)| *v).collect();
+            (0..site.inputs.len()).filter(|k| takes(*k)).map(|k| site.inputs[k]).collect();
         let order = between(b, site.y(), &leaves);
         let depends: HashSet<Value> = order.iter().copied().chain(leaves.iter().copied()).collect();
         let mut arrived: HashMap<Value, Value> = HashMap::from([(site.y(), r)]);
@@ -51,7 +54,7 @@ impl Gradient {
         let mut given = HashSet::new();
         for (k, x) in site.inputs.iter().enumerate() {
             // An operand that is read twice takes its sum once.
-            if !site.live[k] || !given.insert(*x) {
+            if !takes(k) || !given.insert(*x) {
                 continue;
             }
             operands[k] = arrived.get(x).copied().map(|g| match count {
@@ -89,6 +92,7 @@ fn between(b: &Builder, y: Value, leaves: &HashSet<Value>) -> Vec<Value> {
 impl fmt::Display for Gradient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match (self.detach, self.share) {
+            _ if self.only.is_some() => "gradient(values)",
             (false, false) => "gradient",
             (true, false) => "gradient(divisors constant)",
             (false, true) => "gradient(shared)",
