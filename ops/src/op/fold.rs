@@ -9,7 +9,7 @@ use super::{Activation, Arithmetic, Function, Op};
 use crate::OpError;
 use crate::graph::{Graph, Value};
 use crate::prim::{Binary, Builder, Prim, Unary, reference};
-use crate::tensor::{Array, Dim, Tensor, TensorType};
+use crate::tensor::{Array, DType, Dim, Tensor, TensorType};
 
 /// Results above this are left to the backend.
 const LARGEST_FOLD_BYTES: u64 = 64 << 20;
@@ -63,6 +63,12 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
     }
     let constants: Option<Vec<&Tensor>> = inputs.iter().map(|v| graph.constant(*v)).collect();
     if let Some(constants) = constants {
+        // Narrow weights, of any size: left to a backend they would be widened once for each stage.
+        if let (Op::Cast(_), DType::F32, [t]) = (op, ty.dtype, constants.as_slice())
+            && t.dtype().is_float()
+        {
+            return Ok(Some(Op::Const(t.widened())));
+        }
         return if small(ty) { Ok(Some(Op::Const(eval(op, &constants, ty)?))) } else { Ok(None) };
     }
     fold_dims(graph, op, inputs, ty)

@@ -91,9 +91,12 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if sw.rank() == 1 {
         w = r.reshape(w, Shape([sw.0.clone(), vec![Dim::known(1)]].concat()))?;
     }
+    // A large table that is transposed for the head of a language model: the table itself is the weight.
+    let turned = if sw.rank() == 2 { stored(r, w) } else { None };
+    let transposed = turned.is_some();
+    let w = turned.unwrap_or(w);
     let linear = r.constant(w).is_some() && r.ty(w).rank() == 2 && r.constant(x).is_none();
-    let y =
-        if linear { r.add(super::Linear { transposed: false }, &[x, w])? } else { r.add(MatMul, &[x, w])? };
+    let y = if linear { r.add(super::Linear { transposed }, &[x, w])? } else { r.add(MatMul, &[x, w])? };
     let mut shape = r.ty(y).shape;
     if sw.rank() == 1 {
         shape.0.pop();
@@ -103,4 +106,11 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         shape.0.remove(row);
     }
     Ok(vec![r.reshape(y, shape)?])
+}
+
+/// The constant matrix whose transpose `w` is.
+fn stored(r: &Reading, w: Value) -> Option<Value> {
+    let super::Op::Transpose(super::Transpose { perm }) = r.graph.op(w.node) else { return None };
+    let matrix = r.graph.node_inputs(w.node).first().copied()?;
+    (perm.as_slice() == [1, 0] && r.constant(matrix).is_some()).then_some(matrix)
 }

@@ -14,6 +14,8 @@ pub use shape::{Shape, TensorType, broadcast};
 use std::fmt;
 use std::sync::Arc;
 
+use half::{bf16, f16};
+
 /// Shared read-only bytes: an owned buffer or a slice of a memory map.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
@@ -38,7 +40,11 @@ impl Tensor {
     /// # Panics
     /// When `values` is not as long as `dims` says.
     pub fn from_f32(dims: &[usize], values: &[f32]) -> Tensor {
-        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let bytes: Vec<u8> = if cfg!(target_endian = "little") {
+            bytemuck::cast_slice(values).to_vec()
+        } else {
+            values.iter().flat_map(|v| v.to_le_bytes()).collect()
+        };
         Self::expect_bytes(DType::F32, dims, bytes)
     }
 
@@ -113,8 +119,28 @@ impl Tensor {
             DType::F32 => {
                 self.bytes().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
             }
+            DType::Bf16 => {
+                self.bytes().chunks_exact(2).map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
+            DType::F16 => {
+                self.bytes().chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+            }
             _ => self.to_f64().into_iter().map(|v| v as f32).collect(),
         }
+    }
+
+    /// The values as a float32 tensor, made without a copy in between.
+    pub fn widened(&self) -> Tensor {
+        struct Floats(Vec<f32>);
+        impl AsRef<[u8]> for Floats {
+            fn as_ref(&self) -> &[u8] {
+                bytemuck::cast_slice(&self.0)
+            }
+        }
+        if cfg!(target_endian = "big") {
+            return Tensor::from_f32(&self.dims, &self.to_f32());
+        }
+        Tensor { dtype: DType::F32, dims: self.dims.clone(), data: Arc::new(Floats(self.to_f32())) }
     }
 
     /// The values as int64; floats truncate.

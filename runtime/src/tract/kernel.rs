@@ -18,6 +18,13 @@ use super::parallel::{chunks, made};
 #[derive(Debug)]
 pub struct Refused(String);
 
+impl Refused {
+    /// An index beyond an axis.
+    pub fn index(title: &str, index: i64, axis: usize, dim: usize) -> Refused {
+        Refused(format!("node `{title}`: index {index} is out of range for axis {axis} of dimension {dim}"))
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -77,11 +84,7 @@ impl EvalOp for Kernel {
             let at = plain.try_as_plain_ram()?.as_slice::<i64>()?;
             let limit = dim as i64;
             if let Some(i) = at.iter().find(|i| !(-limit..limit).contains(*i)) {
-                return Err(Refused(format!(
-                    "node `{}`: index {i} is out of range for axis {axis} of dimension {dim}",
-                    self.title
-                ))
-                .into());
+                return Err(Refused::index(&self.title, *i, axis, dim).into());
             }
             return Ok(inputs);
         }

@@ -8,6 +8,7 @@ mod exponential;
 mod gemm;
 mod kernel;
 mod linear;
+mod lookup;
 mod loops;
 mod parallel;
 mod pointwise;

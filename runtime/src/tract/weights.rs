@@ -14,6 +14,9 @@ use super::gemm::{Matrix, Packed};
 /// A tensor for tract. Floats of any width compute in float32.
 pub fn to_tract(t: &Tensor) -> tr::TractResult<tr::Tensor> {
     let dims = t.dims();
+    if let Some(values) = t.as_f32() {
+        return tr::Tensor::from_shape(dims, values);
+    }
     if t.dtype().is_float() {
         return tr::Tensor::from_shape(dims, &t.to_f32());
     }

@@ -5,7 +5,7 @@
 
 mod product;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::{Binary, PadMode, Part, Prim, Reduction, Unary};
@@ -15,6 +15,7 @@ use tract_onnx::tract_core::ops;
 
 use super::attention::{Attention, Share};
 use super::kernel::Kernel;
+use super::lookup::Lookup;
 use super::pointwise::{self, Pointwise};
 use super::products;
 use super::scan::Recurrence;
@@ -34,9 +35,11 @@ pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResu
         let outlet = w.model.add_source(w.name(*v), fact)?;
         w.values.insert(*v, outlet);
     }
+    let tensors = constants(graph, stage, &chains);
     for id in &stage.nodes {
         let within = chains.inner.contains(id) || expressions.within(*id);
-        if matches!(graph.op(*id), Prim::Input) || within {
+        let elsewhere = matches!(graph.op(*id), Prim::Const(_)) && !tensors.contains(id);
+        if matches!(graph.op(*id), Prim::Input) || within || elsewhere {
             continue;
         }
         let made = match chains.by_end.get(id) {
@@ -59,6 +62,25 @@ pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResu
         .collect::<TractResult<_>>()?;
     w.model.select_output_outlets(&outputs)?;
     Ok(w.model)
+}
+
+/// The constants that must be tensors of the engine. Operators of ours read the others where the program holds them.
+fn constants(graph: &Graph<Prim>, stage: &Stage, chains: &products::Chains) -> HashSet<NodeId> {
+    let products: HashSet<NodeId> = chains.by_end.values().map(|chain| chain.product).collect();
+    let mut tensors: HashSet<NodeId> = stage.outputs.iter().map(|v| v.node).collect();
+    for id in &stage.nodes {
+        for (k, v) in graph.node_inputs(*id).into_iter().enumerate() {
+            let Prim::Const(t) = graph.op(v.node) else { continue };
+            let in_place = match graph.op(*id) {
+                Prim::Gather { axis: 0 } => k == 0 && Lookup::new(String::new(), t).is_some(),
+                _ => k == 1 && products.contains(id),
+            };
+            if !in_place {
+                tensors.insert(v.node);
+            }
+        }
+    }
+    tensors
 }
 
 struct Wiring<'a> {
@@ -228,12 +250,17 @@ impl Wiring<'_> {
                 self.wire(&name, ops::array::MultiBroadcastTo { shape }, &[wide])
             }
             Prim::Gather { axis } if float_data(self.graph, &operands) => {
-                let (x, at) = (self.values[&operands[0]], self.values[&operands[1]]);
+                let at = self.values[&operands[1]];
                 // tract does not check the range of indices.
                 let dim = self.dims(operands[0])[*axis];
                 // The model's name of the node, which a message is looked up by.
                 let origin = self.graph.node(v.node).origin.nodes.first();
                 let title = origin.map_or(&name, |(node, _)| node).clone();
+                let table = self.constant(operands[0]).filter(|_| *axis == 0);
+                if let Some(lookup) = table.and_then(|t| Lookup::new(title.clone(), &t)) {
+                    return self.wire(&name, lookup, &[at]);
+                }
+                let x = self.values[&operands[0]];
                 let check = Kernel::checked_indices(title, *axis, dim);
                 let at = self.wire(&format!("{name}.checked"), check, &[at])?;
                 self.wire(&name, ops::array::Gather { axis: *axis, output_type: None }, &[x, at])
