@@ -116,12 +116,12 @@ pub fn text(texts: &Texts, rows: &[Vec<TokenRelevance>], color: Option<Colors>) 
             out.push_str(&coloured(&pieces(text, tokens), scale(flags(tokens)), colors));
             out.push('\n');
         } else if tokens.len() <= ALL {
-            out.push_str(&table(tokens, tokens.iter()).text(0));
+            out.push_str(&table(text, tokens, tokens.iter()).text(0));
             continue;
         }
         let mut order: Vec<&TokenRelevance> = tokens.iter().collect();
         order.sort_by(|a, b| b.relevance.abs().total_cmp(&a.relevance.abs()));
-        out.push_str(&table(tokens, order.into_iter().take(TOP)).text(0));
+        out.push_str(&table(text, tokens, order.into_iter().take(TOP)).text(0));
         if tokens.len() > TOP {
             let _ = writeln!(out, "the {TOP} greatest of {} tokens; `--json` has them all", tokens.len());
         }
@@ -129,7 +129,7 @@ pub fn text(texts: &Texts, rows: &[Vec<TokenRelevance>], color: Option<Colors>) 
     out
 }
 
-fn table<'a>(all: &[TokenRelevance], shown: impl Iterator<Item = &'a TokenRelevance>) -> Table {
+fn table<'a>(text: &str, all: &[TokenRelevance], shown: impl Iterator<Item = &'a TokenRelevance>) -> Table {
     let scale = scale(flags(all));
     let total: f64 = all.iter().map(|t| t.relevance).sum();
     let mut table = Table::new(&[
@@ -144,7 +144,10 @@ fn table<'a>(all: &[TokenRelevance], shown: impl Iterator<Item = &'a TokenReleva
         let length =
             if scale > 0.0 { (BAR * (t.relevance.abs() / scale).min(1.0)).round() as usize } else { 0 };
         let bar = if t.relevance < 0.0 { "-" } else { "#" }.repeat(length);
-        table.row([t.token.clone(), number(t.relevance, 4), share, bar]);
+        // The words as they stand in the text: tokens of byte pairs are hard to read.
+        let place = text.get(t.start..t.end).map(str::trim).filter(|part| !part.is_empty() && !t.special);
+        let shown = place.unwrap_or(&t.token).to_string();
+        table.row([shown, number(t.relevance, 4), share, bar]);
     }
     table
 }
