@@ -17,6 +17,8 @@ pub enum Code {
     Unsupported = 4,
     /// The device is not there or ran out of memory.
     Device = 5,
+    /// A bound that the user set is missed.
+    Gate = 6,
     /// A limit refused it.
     Limit = 7,
 }

@@ -6,6 +6,7 @@ mod args;
 mod artifact;
 mod compile;
 mod completions;
+mod diff;
 mod emit;
 mod exit;
 mod export;
@@ -61,6 +62,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Run(args) => Some(&args.limits),
         Command::Inspect(args) => Some(&args.limits),
         Command::Export(args) => Some(&args.limits),
+        Command::Diff(args) => Some(&args.limits),
         Command::Rules(_) | Command::Completions(_) => None,
     };
     guard::on_interrupt();
@@ -72,6 +74,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Run(args) => run::run(&args, console),
         Command::Inspect(args) => inspect::inspect(&args, console),
         Command::Export(args) => export::export(&args, console),
+        Command::Diff(args) => diff::diff(&args),
         Command::Rules(args) => rules::rules(args.name.as_deref(), args.json),
         Command::Completions(args) => completions::completions(args.shell),
     }

@@ -338,6 +338,35 @@ fn composites_are_listed_printed_and_read_from_files() {
 }
 
 #[test]
+fn code_6_results_that_differ_more_than_allowed() {
+    let folder = folder();
+    let result = |rules: &str| {
+        let path = folder.path().join(format!("{rules}.npz")).display().to_string();
+        ok(&[&["run", DIGITS, "--rules", rules, "--target", "3", "--out", &path], &DIGIT]);
+        path
+    };
+    let (a, b) = (result("dlb"), result("lrp-epsilon"));
+    let same = ok(&[&["diff", &a, &a, "--min-rank", "1", "--max-l1", "0", "--min-overlap", "1"]]);
+    assert!(same.contains("1.0000"), "{same}");
+    let json: serde_json::Value = serde_json::from_str(&ok(&[&["diff", &a, &b, "--json"]])).unwrap();
+    let input = &json["tensors"][0];
+    assert!(
+        input["cosine"].as_f64().unwrap() < 0.9 && input["moves"].as_array().unwrap().len() == 5,
+        "{json}"
+    );
+    let failed = dlbc(&[&["diff", &a, &b, "--min-rank", "0.99"]]);
+    assert_eq!(failed.code, Some(6), "{}", failed.err);
+    assert!(
+        failed.err.contains("rank correlation") && failed.out.contains("largest moves"),
+        "{}",
+        failed.err
+    );
+    assert_eq!(dlbc(&[&["diff", &a, &b, "--max-l1", "0.01"]]).code, Some(6));
+    assert!(fails(3, &[&["diff", &a, "/nowhere.npz"]]).contains("/nowhere.npz"));
+    assert!(fails(3, &[&["diff", &a, "fixtures/digits_cnn/input.npz"]]).contains("no relevance"));
+}
+
+#[test]
 fn code_5_no_device() {
     assert_eq!(
         fails(5, &[&["run", DIGITS, "--device", "cuda"], &DIGIT]),

@@ -49,6 +49,9 @@ pub enum Command {
     /// Write model and relevance as one plain ONNX model that any runtime executes.
     #[command(after_help = EXPORT_EXAMPLE)]
     Export(Box<ExportArgs>),
+    /// Compare the relevance of two results.
+    #[command(after_help = DIFF_EXAMPLE)]
+    Diff(Box<DiffArgs>),
     /// List the composites, or print one.
     #[command(after_help = RULES_EXAMPLE)]
     Rules(RulesArgs),
@@ -67,6 +70,8 @@ const INSPECT_EXAMPLE: &str = "Example:
   dlbc inspect fixtures/digits_cnn/model.onnx";
 const EXPORT_EXAMPLE: &str = "Example:
   dlbc export fixtures/digits_cnn/model.onnx -o digits-explained.onnx";
+const DIFF_EXAMPLE: &str = "Example:
+  dlbc diff before.npz after.npz --min-rank 0.99";
 const RULES_EXAMPLE: &str = "Examples:
   dlbc rules
   dlbc rules lrp-epsilon > mine.toml";
@@ -149,6 +154,38 @@ pub struct CompletionsArgs {
     /// The shell.
     #[arg(value_enum)]
     pub shell: Shell,
+}
+
+/// `dlbc diff`.
+#[derive(Debug, ClapArgs)]
+pub struct DiffArgs {
+    /// The first result, an .npz of `dlbc run`.
+    #[arg(value_name = "A.npz")]
+    pub first: PathBuf,
+    /// The second result.
+    #[arg(value_name = "B.npz")]
+    pub second: PathBuf,
+    /// How many of the greatest elements are looked for among those of the other.
+    #[arg(long, value_name = "K", default_value_t = 10)]
+    pub top: usize,
+    /// Fail with exit code 6 below this rank correlation.
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
+    pub min_rank: Option<f64>,
+    /// Fail with exit code 6 below this cosine.
+    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    pub min_cosine: Option<f64>,
+    /// Fail with exit code 6 below this share of common greatest elements.
+    #[arg(long, value_name = "SHARE")]
+    pub min_overlap: Option<f64>,
+    /// Fail with exit code 6 above this relative L1 difference.
+    #[arg(long, value_name = "X")]
+    pub max_l1: Option<f64>,
+    /// Print one JSON object instead of tables.
+    #[arg(long)]
+    pub json: bool,
+    /// What it may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 }
 
 /// `dlbc rules`.

@@ -3,7 +3,7 @@
 mod fit;
 mod npy;
 mod npy_header;
-mod npz;
+pub mod npz;
 mod picture;
 mod table;
 mod text;
