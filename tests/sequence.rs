@@ -159,3 +159,25 @@ fn permuted_rows_permute_relevance() {
         }
     }
 }
+
+/// Models that were trained: of bytes, and of words.
+#[test]
+fn trained_models_answer_as_recorded_and_close() {
+    let Some(zoo) = zoo() else { return };
+    for name in ["byte_llama", "sentiment_bert", "sentiment_lstm"] {
+        let file = |suffix: &str| zoo.join("trained").join(format!("{name}{suffix}"));
+        let program = program(&file(".onnx"), "dlb");
+        let inputs = inputs_of(&program, &npz(&file(".in.npz")));
+        let request = Request { audit: true, ..Request::default() };
+        let got = explain(&cpu(program, 2), &inputs, &request);
+        for (output, wanted) in npz(&file(".out.npz")) {
+            let gap = relative_l1(&got.outputs[&output], &wanted);
+            assert!(gap <= 1e-4, "{name} output {output}: {gap:e}");
+        }
+        let reached: f64 = got.inputs.values().sum();
+        assert!(reached > 0.5 * got.start, "{name}: {reached} of {}", got.start);
+        for row in got.ledger.as_ref().unwrap() {
+            assert!(row.residual().abs() <= 1e-4 * got.start, "{name}: {row:?}");
+        }
+    }
+}

@@ -164,3 +164,20 @@ fn ids_out_of_range_name_the_node() {
     let mask = format!("attention_mask={}", write("wide.npy", &[1; 4], [1, 4]));
     fails(3, &[MODEL, "--input", &ids, "--input", &mask], &["attention_mask", "sequence"]);
 }
+
+#[test]
+fn the_recurrent_model_shares_the_tokenizer() {
+    let words =
+        ["fixtures/sentiment_lstm/model.onnx", "--tokenizer", "fixtures/sentiment_bert/tokenizer.json"];
+    for (text, class, word) in [("A waste of two hours.", 0, "waste"), ("A moving, funny film.", 1, "funny")]
+    {
+        for rules in ["dlb", "attnlrp"] {
+            let summary = json(&[&words[..], &["--rules", rules, "--text", text]].concat());
+            assert_eq!(summary["targets"][0], class, "{text}");
+            let tokens = summary["tokens"][0].as_array().unwrap();
+            let of = |word: &str| numbers(&tokens.iter().find(|t| t["token"] == word).unwrap()["relevance"]);
+            // The word that decides has more than the article.
+            assert!(of(word) > of("a"), "{rules} {text}: {} for {word}, {} for a", of(word), of("a"));
+        }
+    }
+}

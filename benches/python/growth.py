@@ -83,7 +83,11 @@ def main() -> None:
               f"  {peak:8.0f}  {peer_peak:12.0f}")
     columns = list(zip(*rows))
     whole = [f + r for f, r in zip(columns[1], columns[2])]
-    for what, ys in (("forward", columns[1]), ("explanation", whole), ("ORT forward", columns[3]), ("peak memory", columns[4]), ("ORT peak memory", columns[5])):
+    weights = sum(f.stat().st_size for f in args.model.iterdir() if f.suffix != ".npz") / 2**20
+    beyond = [[peak - weights for peak in columns[i]] for i in (4, 5)]
+    print(f"weights: {weights:.0f} MiB")
+    for what, ys in (("forward", columns[1]), ("explanation", whole), ("ORT forward", columns[3]),
+                     ("peak memory beyond the weights", beyond[0]), ("ORT peak memory beyond the weights", beyond[1])):
         print(f"exponent of {what} from {counts[-2]} to {counts[-1]} tokens: {exponent(counts, list(ys)):.2f}")
 
 
