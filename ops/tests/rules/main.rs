@@ -1,6 +1,7 @@
 //! The relevance rules against loops written from their formulas, and the properties that all of them share.
 
 mod formulas;
+mod gradients;
 mod properties;
 
 use std::collections::BTreeMap;

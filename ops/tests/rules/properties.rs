@@ -2,10 +2,12 @@
 
 use dlbc_ops::op::{
     Activation, Add, AveragePool, Concat, Conv, ConvTranspose, Function, Gather, Linear, MatMul, MaxPool,
-    Mul, Reduce, ReduceKind, Transpose,
+    Mul, Reduce, ReduceKind, Sub, Transpose,
 };
 use dlbc_ops::prim::{ConvGeometry, Unary};
-use dlbc_ops::rule::{Bias, Constants, Contribution, Product, Rule, Sum};
+use dlbc_ops::rule::{
+    AlphaBeta, Bias, Constants, Contribution, Counted, Epsilon, Gamma, Product, Rule, SignedSum, Sum, ZBox,
+};
 use dlbc_ops::tensor::Array;
 use ndarray::Axis;
 
@@ -27,7 +29,7 @@ fn layers() -> Vec<Layer> {
     let matrices = [random(&[ROWS, 2, 3], 4), random(&[ROWS, 3, 2], 5)];
     let single = [true];
     let layer = [true, false, false];
-    vec![
+    let mut layers = vec![
         Layer::new(
             Linear { transposed: false },
             &[&rows, &random(&[4, 3], 6), &random(&[3], 7)],
@@ -81,6 +83,44 @@ fn layers() -> Vec<Layer> {
             &single,
             Rule::Route,
         ),
+    ];
+    let linear = Linear { transposed: false };
+    let dense = [&rows, &random(&[4, 3], 6), &random(&[3], 7)];
+    let kernel = [&x, &random(&[2, 2, 3, 2], 8), &random(&[2], 9)];
+    let conv = Conv {
+        geometry: ConvGeometry { window: window(&[3, 2], &[2, 1], &[1, 0, 1, 0], &[1, 1]), groups: 2 },
+    };
+    for rule in signed() {
+        layers.push(Layer::new(linear.clone(), &dense, &layer, rule.clone()));
+        layers.push(Layer::new(conv.clone(), &kernel, &layer, rule));
+    }
+    layers.push(Layer::new(
+        Add,
+        &[&rows, &other],
+        &[true, true],
+        Rule::SignedSum(SignedSum { epsilon: 1e-6 }),
+    ));
+    layers.push(Layer::new(
+        Sub,
+        &[&rows, &other],
+        &[true, true],
+        Rule::SignedSum(SignedSum { epsilon: 1e-6 }),
+    ));
+    layers
+}
+
+/// The signed rules of linear maps.
+fn signed() -> Vec<Rule> {
+    let epsilon = 1e-6;
+    vec![
+        Rule::Epsilon(Epsilon { epsilon }),
+        Rule::AlphaBeta(AlphaBeta { alpha: 1.0, beta: 0.0, epsilon, bias: true }),
+        Rule::AlphaBeta(AlphaBeta { alpha: 2.0, beta: 1.0, epsilon, bias: false }),
+        Rule::Gamma(Gamma { gamma: 0.25, epsilon }),
+        Rule::Counted(Counted { square: true, epsilon }),
+        Rule::Counted(Counted { square: false, epsilon }),
+        Rule::ZBox(ZBox { low: None, high: None, epsilon }),
+        Rule::ZBox(ZBox { low: Some(-1.0), high: Some(1.0), epsilon }),
     ]
 }
 
@@ -127,7 +167,9 @@ fn shares_are_linear_in_the_relevance() {
 
 #[test]
 fn relevance_that_is_not_negative_stays_so() {
-    for layer in layers() {
+    // The signed rules are there to give relevance against a result, too.
+    let keeps_sign = |l: &Layer| !signed().contains(&l.rule) && !matches!(l.rule, Rule::SignedSum(_));
+    for layer in layers().into_iter().filter(keeps_sign) {
         let y = layer.y();
         let r = floats(y.dims(), &data(&random(y.dims(), 14)).iter().map(|v| v.abs()).collect::<Vec<_>>());
         let found = layer.explain(&r);
