@@ -7,7 +7,7 @@ mod common;
 use common::{dim, dims, program, ty, values};
 use dlbc_artifact::{ArtifactError, is_artifact, read, write};
 use dlbc_ops::graph::Origin;
-use dlbc_ops::prim::{Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::prim::{Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan, Unary, Window};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_proto::onnx::ModelProto;
@@ -53,8 +53,27 @@ fn rich() -> Program {
         let steps = b.add(Prim::Iota { len: dim("h") }, &[]);
         let steps = b.binary(Binary::Add, steps, length);
         let best = b.add(Prim::Reduce { kind: Reduction::ArgMax, axes: vec![1], keep: true }, &[part]);
-        vec![part, b.binary(Binary::Less, steps, best), length]
+        let less = b.binary(Binary::Less, steps, best);
+        let sequence = b.input("sequence", ty("f32[t,n,4]"));
+        let first = b.add(Prim::Slice { axis: 0, start: dim("0"), len: dim("1"), step: 1 }, &[sequence]);
+        let first = b.reshape(first, &ty("f32[n,4]").shape);
+        let (scan, constants) = Scan::of(step(), 1, true);
+        let taken = constants.into_iter().map(|(name, t)| b.constant(&name, t)).collect::<Vec<_>>();
+        let states = b.add(Prim::Scan(scan), &[vec![first, sequence], taken].concat());
+        vec![part, less, length, states]
     })
+}
+
+/// A step of a recurrence, with a number that JSON does not have.
+fn step() -> dlbc_ops::graph::Graph<Prim> {
+    let mut b = Builder::new();
+    let (state, x) = (b.input("state", ty("f32[n,4]")), b.input("x", ty("f32[n,4]")));
+    let factor = b.constant("factor", values(&ty("f32[4]"), 3));
+    let kept = b.mul(state, factor);
+    let sum = b.plus(kept, x);
+    let next = b.unary(Unary::Clip { min: Some(f32::NEG_INFINITY), max: Some(3.0) }, sum);
+    b.graph_mut().add_output("next", next);
+    b.finish()
 }
 
 fn reread(model: &ModelProto) -> Result<Program, ArtifactError> {
@@ -121,6 +140,21 @@ fn with_prim(part: &str, prim: &str) -> Result<Program, ArtifactError> {
     reread(&model)
 }
 
+/// A scan in writing.
+fn scan(lines: &str, result: usize, sequences: usize) -> String {
+    let body = format!("{{\"lines\":[{lines}],\"result\":{result}}}");
+    format!("{{\"Scan\":{{\"body\":{body},\"sequences\":{sequences},\"reverse\":false}}}}")
+}
+
+fn input(name: &str, dims: &str) -> String {
+    format!(
+        "{{\"name\":\"{name}\",\"prim\":\"Input\",\"ty\":{{\"dtype\":\"F32\",\"shape\":{dims}}},\"operands\":[]}}"
+    )
+}
+
+/// Reads a value that nothing makes.
+const LINE: &str = "{\"name\":\"y\",\"prim\":{\"Binary\":\"Add\"},\"ty\":{\"dtype\":\"F32\",\"shape\":[\"n\",4]},\"operands\":[0,9]}";
+
 #[test]
 fn damaged_primitives_are_refused() {
     let max = usize::MAX;
@@ -140,6 +174,13 @@ fn damaged_primitives_are_refused() {
         ("Reshape", format!("{{\"Reshape\":{{\"to\":[\"{grows}\"]}}}}")),
         ("\"Slice\"", format!("{{\"Slice\":{{\"axis\":1,\"start\":0,\"len\":{},\"step\":1}}}}", i64::MIN)),
         ("\"Slice\"", format!("{{\"Slice\":{{\"axis\":1,\"start\":0,\"len\":2,\"step\":{}}}}}", i64::MIN)),
+        ("\"Scan\"", scan("", 0, 1)),
+        ("\"Scan\"", scan(&input("s", "[\"n\",4]"), 7, 1)),
+        ("\"Scan\"", scan(&input("s", "[\"n\",4]"), 0, 0)),
+        ("\"Scan\"", scan(&input("s", "[\"n\",4]"), 0, max)),
+        ("\"Scan\"", scan(&format!("{},{},{}", input("s", "[\"n\",4]"), input("x", "[\"n\",4]"), input("f", "[5]")), 0, 1)),
+        ("\"Scan\"", scan(&format!("{},{},{}", input("s", "[\"n\",4]"), input("x", "[\"n\",4]"), LINE), 2, 1)),
+        ("\"Scan\"", scan(&LINE.replace("[0,9]", "[0,0]"), 0, 1)),
         ("Dims", "{\"Dims\":{\"dims\":[5],\"values\":[1]}}".into()),
         ("Dims", format!("{{\"Dims\":{{\"dims\":[{max},{max}],\"values\":[1]}}}}")),
         ("Iota", format!("{{\"Iota\":{{\"len\":{}}}}}", i64::MAX)),
