@@ -6,7 +6,9 @@
 
 `scripts/make_transformers.py llama-8x1024 --out target/models` makes the model. Prints a table: the
 forward and the reverse of `dlbc run`, ONNX Runtime's forward in the same minute, and the peak memory
-of each process, weights included.
+of each process, weights included. One number of tokens gives no exponents:
+
+    benches/python/growth.py --model target/models/llama-1b --tokens 128 --repeat 1
 """
 
 from __future__ import annotations
@@ -76,11 +78,14 @@ def main() -> None:
             seconds = json.loads(out)["seconds"]
             peer, _ = measured([sys.executable, "-c", ORT, model, inputs, str(args.threads), str(args.repeat)])
             peer = json.loads(peer)
+        print(f"{tokens} tokens: load {seconds['load']:.2f} s, compile {seconds['compile']:.2f} s", flush=True)
         rows.append((tokens, seconds["forward"], seconds["reverse"], statistics.median(peer["seconds"]), peak / 1024, peer["peak"] / 1024))
     print("tokens  forward s  reverse s  explanation s  ORT forward s  ratio  peak MiB  ORT peak MiB")
     for tokens, forward, reverse, peer, peak, peer_peak in rows:
         print(f"{tokens:6}  {forward:9.3f}  {reverse:9.3f}  {forward + reverse:13.3f}  {peer:13.3f}  {(forward + reverse) / peer:5.2f}"
               f"  {peak:8.0f}  {peer_peak:12.0f}")
+    if len(rows) < 2:
+        return
     columns = list(zip(*rows))
     whole = [f + r for f, r in zip(columns[1], columns[2])]
     weights = sum(f.stat().st_size for f in args.model.iterdir() if f.suffix != ".npz") / 2**20
