@@ -27,6 +27,16 @@ fn a_mistake_in_a_composite_is_named_with_its_line() {
             "role = \"linear\"\nop = \"Conv\"",
             "own.toml:1: no entry gives role `linear` a rule",
         ),
+        (
+            "rule = \"epsilon\"",
+            "rule = \"z-box\"\nlow = 1.0\nhigh = nan",
+            "own.toml:6: low and high are numbers",
+        ),
+        (
+            "rule = \"epsilon\"",
+            "rule = \"z-box\"\nlow = 1.0\nhigh = 0.5",
+            "own.toml:6: low and high are numbers",
+        ),
         ("name = ", "name ", "own.toml:1:"),
     ] {
         let text = good.replacen(from, to, 1);

@@ -208,7 +208,13 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
         "flat" => Rule::Counted(Counted { square: false, epsilon: epsilon()? }),
         "z-box" => {
             let epsilon = epsilon()?;
-            Rule::ZBox(ZBox { low: line.low.take(), high: line.high.take(), epsilon })
+            let (low, high) = (line.low.take(), line.high.take());
+            if [low, high].iter().flatten().any(|v| !v.is_finite())
+                || low.zip(high).is_some_and(|(l, h)| l >= h)
+            {
+                return Err("low and high are numbers, low the smaller".into());
+            }
+            Rule::ZBox(ZBox { low, high, epsilon })
         }
         "bilinear" => Rule::Bilinear,
         "attention" => match line.value.take().unwrap_or(0.5) {
