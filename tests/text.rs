@@ -180,4 +180,13 @@ fn the_recurrent_model_shares_the_tokenizer() {
             assert!(of(word) > of("a"), "{rules} {text}: {} for {word}, {} for a", of(word), of("a"));
         }
     }
+    // Words for and against, in one review.
+    let summary = json(&[&words[..], &["--rules", "attnlrp", "--text", REVIEW]].concat());
+    assert_eq!(summary["targets"][0], 1);
+    let tokens = summary["tokens"][0].as_array().unwrap();
+    let of = |word: &str| numbers(&tokens.iter().find(|t| t["token"] == word).unwrap()["relevance"]);
+    assert!(
+        of("funny") > 20.0 && of("enjoyable") > 20.0 && of("but") < -20.0 && of("dull") < -20.0,
+        "{tokens:?}"
+    );
 }
