@@ -16,11 +16,26 @@ fn a_mistake_in_a_composite_is_named_with_its_line() {
             "epsilon = 1e-06\nalpha = 1.0",
             "own.toml:6: rule `epsilon` has no parameter `alpha`",
         ),
+        (
+            "epsilon = 1e-06",
+            "epsilon = 1e-06\ndivisors = \"constant\"",
+            "own.toml:6: rule `epsilon` has no parameter `divisors`",
+        ),
+        (
+            "epsilon = 1e-06",
+            "epsilon = 1e-06\nfactors = \"share\"",
+            "own.toml:6: rule `epsilon` has no parameter `factors`",
+        ),
         ("epsilon = 1e-06", "epsilo = 1e-06", "own.toml:9: unknown field `epsilo`"),
         (
             "role = \"linear\"\nrule = \"epsilon\"\nepsilon = 1e-06",
             "role = \"linear\"\nrule = \"pass\"",
             "own.toml:6: rule `pass` does not fit role `linear`",
+        ),
+        (
+            "role = \"linear\"\nrule = \"epsilon\"\nepsilon = 1e-06",
+            "role = \"linear\"\nrule = \"product\"",
+            "own.toml:6: rule `product` does not fit role `linear`",
         ),
         (
             "role = \"linear\"",

@@ -134,13 +134,8 @@ fn entry(mut line: Line) -> Result<(Selector, Recipe), String> {
     if let Some(left) = line.left() {
         return Err(format!("rule `{}` has no parameter `{left}`", line.rule));
     }
-    if let (Some(role), Recipe::Rule(rule)) = (selector.role, &recipe)
-        && !rule.fits(role)
-    {
-        return Err(format!("rule `{}` does not fit role `{}`", line.rule, role_name(role)));
-    }
-    if let (Some(role), Recipe::Product { .. }) = (selector.role, &recipe)
-        && role != RoleKind::Product
+    if let Some(role) = selector.role
+        && !recipe.fits(role)
     {
         return Err(format!("rule `{}` does not fit role `{}`", line.rule, role_name(role)));
     }
@@ -281,20 +276,45 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
 }
 
 impl Line {
-    /// A parameter that the rule did not take.
+    /// A parameter that the rule did not take. Every field is named, so that a new one is not forgotten here.
     fn left(&self) -> Option<&'static str> {
-        let texts =
-            [("bias", &self.bias), ("by", &self.by), ("constants", &self.constants), ("gates", &self.gates)];
-        let numbers = [
-            ("value", self.value),
-            ("epsilon", self.epsilon),
-            ("alpha", self.alpha),
-            ("beta", self.beta),
-            ("gamma", self.gamma),
-            ("low", self.low),
-            ("high", self.high),
+        let Line {
+            // The selectors and the rule's name, which every rule takes.
+            role: _,
+            op: _,
+            name: _,
+            scope: _,
+            place: _,
+            rule: _,
+            bias,
+            by,
+            constants,
+            gates,
+            value,
+            epsilon,
+            alpha,
+            beta,
+            gamma,
+            low,
+            high,
+            divisors,
+            factors,
+        } = self;
+        let given = [
+            ("bias", bias.is_some()),
+            ("by", by.is_some()),
+            ("constants", constants.is_some()),
+            ("gates", gates.is_some()),
+            ("value", value.is_some()),
+            ("epsilon", epsilon.is_some()),
+            ("alpha", alpha.is_some()),
+            ("beta", beta.is_some()),
+            ("gamma", gamma.is_some()),
+            ("low", low.is_some()),
+            ("high", high.is_some()),
+            ("divisors", divisors.is_some()),
+            ("factors", factors.is_some()),
         ];
-        let text = texts.into_iter().find(|(_, v)| v.is_some()).map(|(name, _)| name);
-        text.or_else(|| numbers.into_iter().find(|(_, v)| v.is_some()).map(|(name, _)| name))
+        given.into_iter().find(|(_, given)| *given).map(|(name, _)| name)
     }
 }

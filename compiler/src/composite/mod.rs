@@ -101,6 +101,17 @@ enum Recipe {
     Values(Gradient),
 }
 
+impl Recipe {
+    /// Whether it can serve a node of the role.
+    fn fits(&self, role: RoleKind) -> bool {
+        match self {
+            Recipe::Rule(rule) => rule.fits(role),
+            Recipe::Product { .. } => role == RoleKind::Product,
+            Recipe::Values(gradient) => Rule::Gradient(*gradient).fits(role),
+        }
+    }
+}
+
 impl Composite {
     /// A composite that comes with dlbc, by name.
     ///
@@ -142,10 +153,9 @@ impl Composite {
         let rule = match &entry.recipe {
             Recipe::Rule(rule) => rule.clone(),
             Recipe::Values(gradient) => {
-                let inputs = graph.node_inputs(node);
-                let value = |k: &usize| live[*k] && !is_gate(graph, inputs[*k]);
-                let values: Vec<usize> = (0..inputs.len()).filter(value).collect();
-                let only = if let [one] = values.as_slice() { Some(*one) } else { None };
+                let values = values(graph, node, live);
+                let one = values.iter().filter(|value| **value).count() == 1;
+                let only = if one { values.iter().position(|value| *value) } else { None };
                 Rule::Gradient(Gradient { only, ..*gradient })
             }
             Recipe::Product { gates } => Rule::Product(Product { shares: shares(graph, node, live, *gates) }),
@@ -179,10 +189,14 @@ impl Composite {
     }
 }
 
-fn shares(graph: &Graph<Op>, node: NodeId, live: &[bool], gates: bool) -> Vec<f32> {
+/// Which inputs of a node are live and no gates.
+fn values(graph: &Graph<Op>, node: NodeId, live: &[bool]) -> Vec<bool> {
     let inputs = graph.node_inputs(node);
-    let values: Vec<bool> =
-        inputs.iter().zip(live).map(|(v, live)| *live && !(gates && is_gate(graph, *v))).collect();
+    inputs.iter().zip(live).map(|(v, live)| *live && !is_gate(graph, *v)).collect()
+}
+
+fn shares(graph: &Graph<Op>, node: NodeId, live: &[bool], gates: bool) -> Vec<f32> {
+    let values = if gates { values(graph, node, live) } else { live.to_vec() };
     // Without a plain value (a gate times a gate, a gate times a constant), the live factors share.
     let takers = if values.contains(&true) { values } else { live.to_vec() };
     let count = takers.iter().filter(|t| **t).count() as f32;
