@@ -135,7 +135,7 @@ fn compare(tensor: String, a: &Tensor, b: &Tensor, top: usize) -> Compared {
     }
 }
 
-/// `a / b`; of two zeros 1 where they agree in that.
+/// `a / b`; 0 of two zeros.
 fn quotient(a: f64, b: f64) -> f64 {
     if b == 0.0 && a == 0.0 { 0.0 } else { a / b }
 }

@@ -28,11 +28,11 @@ fn recover(graph: &mut Graph<Op>, product: NodeId) -> Option<()> {
         _ => return None,
     };
     let table = graph.constant(weight)?.clone();
-    let ids = one_hot(graph, hot, table.dims()[usize::from(transposed)])?;
     // A batch of matrices is no table.
     if table.dims().len() != 2 || !graph.ty(hot).dtype.is_float() {
         return None;
     }
+    let ids = one_hot(graph, hot, table.dims()[usize::from(transposed)])?;
     let y = Value { node: product, slot: 0 };
     let (name, ty) = (graph.value_name(y).to_string(), graph.ty(y).clone());
     let origin = graph.node(hot.node).origin.join(&graph.node(product).origin);

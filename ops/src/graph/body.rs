@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Graph, NodeId, Value, Vocabulary};
+use super::{Graph, Value, Vocabulary};
 use crate::tensor::TensorType;
 
 /// A shared graph with one output. Its inputs are the operands of a step, in order.
@@ -34,11 +34,6 @@ impl<O> Body<O> {
     /// The types of the inputs.
     pub fn inputs(&self) -> Vec<&TensorType> {
         self.0.inputs().iter().map(|id| &self.0.node(*id).types[0]).collect()
-    }
-
-    /// The input nodes.
-    pub fn input_nodes(&self) -> &[NodeId] {
-        self.0.inputs()
     }
 }
 
