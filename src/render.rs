@@ -2,18 +2,20 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::Explanation;
+use dlbc_runtime::Target;
 use image::{ImageFormat, RgbImage};
 
-use crate::args::{RunArgs, Target};
+use crate::args::RunArgs;
 use crate::exit::unsupported;
 use crate::heatmap::{MAX_SAMPLES, Subject, draw};
 use crate::input::Inputs;
 use crate::output::write;
+use crate::run::Explained;
 use crate::terminal::{Console, number, visible};
 use crate::tokens;
 
@@ -33,7 +35,8 @@ impl Heatmap {
     }
 }
 
-/// Draws the heat map of an input: the picture, table row or text if there is one, else the first that is explained.
+/// Draws the heat map of an input: the picture, table row or text if there is one, else the first that is explained. Of each
+/// sample all targets, one below the other.
 ///
 /// # Errors
 /// When no input is explained.
@@ -41,36 +44,53 @@ pub fn heatmap(
     path: &Path,
     info: &Info,
     inputs: &Inputs,
-    explanation: &Explanation,
+    explained: &[Explained],
     args: &RunArgs,
     console: Console,
 ) -> anyhow::Result<Heatmap> {
     let from_file = inputs.picture.as_ref().map(|p| &p.0).or(inputs.features.as_ref().map(|f| &f.0));
     let from_file = from_file.or(inputs.texts.as_ref().map(|t| &t.input));
-    let mut explained = info.inputs.iter().filter(|i| explanation.relevance.contains_key(&i.name));
-    let chosen = explained.clone().find(|i| Some(&i.name) == from_file).or_else(|| explained.next());
+    let explanation = &explained[0].explanation;
+    let mut carrying = info.inputs.iter().filter(|i| explanation.relevance.contains_key(&i.name));
+    let chosen = carrying.clone().find(|i| Some(&i.name) == from_file).or_else(|| carrying.next());
     let name =
         &chosen.ok_or_else(|| unsupported("no input of the model carries relevance: nothing to draw"))?.name;
-    let (Some(value), Some(relevance)) = (inputs.tensors.get(name), explanation.relevance.get(name)) else {
+    let Some(value) = inputs.tensors.get(name) else {
         return Err(unsupported(format!("input `{}` has no relevance to draw", visible(name))));
     };
     if info.inputs.iter().filter(|i| i.explained).count() > 1 {
         console.note(format!("the heat map shows input `{}`", visible(name)));
     }
     let batch = if value.dims().len() < 2 { 1 } else { value.dims()[0] };
-    if batch > MAX_SAMPLES {
-        console.note(format!("the heat map shows the first {MAX_SAMPLES} of {batch} samples"));
+    let (rows, shown) = (batch * explained.len(), MAX_SAMPLES.min(batch * explained.len()));
+    if rows > shown {
+        let what = if explained.len() > 1 { "samples and targets" } else { "samples" };
+        console.note(format!("the heat map shows the first {shown} of {rows} {what}"));
     }
+    // Sample by sample, each with all of its targets.
+    let pairs: Vec<(usize, &Explained)> =
+        (0..batch).flat_map(|sample| explained.iter().map(move |e| (sample, e))).take(shown).collect();
+    let values: Vec<(&Tensor, usize)> = pairs.iter().map(|(sample, _)| (value, *sample)).collect();
+    let relevance: Vec<(&Tensor, usize)> =
+        pairs.iter().filter_map(|(sample, e)| Some((e.explanation.relevance.get(name)?, *sample))).collect();
+    let (Some(values), Some(relevance)) = (gathered(&values, batch), gathered(&relevance, batch)) else {
+        return Err(unsupported(format!("input `{}` has no relevance to draw", visible(name))));
+    };
+    let own = relevance.to_f64();
+    let sums = own.chunks((relevance.elems() / shown.max(1)).max(1)).map(|row| row.iter().sum());
     let captions: Vec<String> =
-        (0..batch.min(MAX_SAMPLES)).map(|i| caption(i, batch, relevance, explanation, args)).collect();
+        pairs.iter().zip(sums).map(|((sample, e), sum)| caption(*sample, batch, e, sum)).collect();
     let texts = inputs.texts.as_ref().filter(|t| t.input == *name).map(|texts| {
-        let rows = tokens::rows(texts, explanation);
-        texts.texts.iter().zip(rows).map(|(text, row)| tokens::pieces(text, &row)).collect::<Vec<_>>()
+        let rows: Vec<_> = explained.iter().map(|e| tokens::rows(texts, &e.explanation)).collect();
+        let of = |(i, (sample, _)): (usize, &(usize, &Explained))| {
+            tokens::pieces(&texts.texts[*sample], &rows[i % explained.len()][*sample])
+        };
+        pairs.iter().enumerate().map(of).collect::<Vec<_>>()
     });
     let image = draw(&Subject {
         texts: texts.as_deref(),
-        value,
-        relevance,
+        value: &values,
+        relevance: &relevance,
         captions: &captions,
         picture: inputs.picture.as_ref().filter(|p| p.0 == *name).map(|p| (&p.1, args.picture.layout)),
         features: inputs.features.as_ref().filter(|f| f.0 == *name).map(|f| f.1.as_slice()),
@@ -79,22 +99,25 @@ pub fn heatmap(
     Ok(Heatmap { path: path.to_path_buf(), png: png(&image)? })
 }
 
-fn caption(
-    sample: usize,
-    batch: usize,
-    relevance: &Tensor,
-    explanation: &Explanation,
-    args: &RunArgs,
-) -> String {
-    let target = match (args.target, explanation.targets.get(sample).or(explanation.targets.first())) {
-        (Target::Argmax, Some(unit)) => format!("argmax {unit}"),
+/// Samples of tensors of one type, with an axis of batch in front.
+fn gathered(parts: &[(&Tensor, usize)], batch: usize) -> Option<Tensor> {
+    let (first, _) = parts.first()?;
+    let size = first.bytes().len() / batch.max(1);
+    let bytes: Vec<u8> =
+        parts.iter().flat_map(|(t, sample)| &t.bytes()[sample * size..][..size]).copied().collect();
+    let own = if first.dims().len() < 2 { first.dims() } else { &first.dims()[1..] };
+    Tensor::from_bytes(first.dtype(), [&[parts.len()], own].concat(), Arc::new(bytes))
+}
+
+fn caption(sample: usize, batch: usize, explained: &Explained, sum: f64) -> String {
+    let units = &explained.explanation.targets;
+    let name = &explained.target.name;
+    let target = match (explained.target.target, units.get(sample).or(units.first())) {
+        (Target::Argmax | Target::Rank(_), Some(unit)) => format!("{name} {unit}"),
         (Target::Difference(a, b), _) => format!("{a} minus {b}"),
-        (Target::All, _) => "all".into(),
-        (_, Some(unit)) => unit.to_string(),
-        (target, None) => target.to_string(),
+        (Target::Index(_), Some(unit)) => unit.to_string(),
+        _ => name.clone(),
     };
-    let size = relevance.elems() / batch.max(1);
-    let sum: f64 = relevance.to_f64().iter().skip(sample * size).take(size).sum();
     let sample = if batch > 1 { format!("sample {sample}, ") } else { String::new() };
     format!("{sample}target {target}, sum {}", number(sum, 4))
 }

@@ -6,11 +6,10 @@ use std::time::Instant;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, Position, ReferenceBackend, Request, RunOptions, Session,
-    Start as SeedStart, Target as SeedTarget,
+    Backend, CpuBackend, Explanation, Position, ReferenceBackend, Request, RunOptions, Session, Target,
 };
 
-use crate::args::{Device, Keep, RunArgs, Start, Target};
+use crate::args::{Device, Keep, Named, RunArgs};
 use crate::exit::{Code, failure};
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
@@ -24,6 +23,7 @@ use crate::{model, render};
 /// See the exit codes of the command line.
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
+    let targets = args.target.targets()?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
     for path in args.out.iter().chain(&args.heatmap) {
         check(path)?;
@@ -36,24 +36,22 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
 
     let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let session = Session::new(loaded.program, backend(args.device)?, options)?;
-    let (explanation, mut times) = explain(&session, &inputs, args, console)?;
+    let (explained, mut times) = explain(&session, &inputs, &targets, args, console)?;
     times.load = loaded.load_seconds;
     times.compile = loaded.compile_seconds;
 
     // The pictures are drawn before anything is written: an error leaves no file.
     let heatmap =
-        args.heatmap.as_ref().map(|path| render::heatmap(path, &info, &inputs, &explanation, args, console));
+        args.heatmap.as_ref().map(|path| render::heatmap(path, &info, &inputs, &explained, args, console));
     let heatmap = heatmap.transpose()?;
     if let (Some(format), Some(path)) = (format, &args.out) {
-        format.save(path, &contents(&info, &explanation, args))?;
+        format.save(path, &contents(&info, &explained, args)?)?;
     }
     if let Some(heatmap) = heatmap {
         heatmap.save()?;
     }
-    let mut summary = summary::Summary::new(&info, session.device(), &explanation, times, args);
-    if let Some(texts) = &inputs.texts {
-        summary = summary.with_tokens(texts, &explanation, args);
-    }
+    let summary =
+        summary::Summary::new(&info, session.device(), &explained, inputs.texts.as_ref(), times, args);
     print(&if args.json { summary.json()? } else { summary.text() })?;
     summary.warn(console);
     Ok(())
@@ -67,31 +65,45 @@ fn backend(device: Device) -> anyhow::Result<Box<dyn Backend>> {
     }
 }
 
-/// Runs once, or `--repeat` times after a warm-up.
+/// The explanation of a target.
+pub struct Explained {
+    /// What the target is called in results.
+    pub target: Named,
+    /// Its explanation.
+    pub explanation: Explanation,
+}
+
+/// Runs once, or `--repeat` times after a warm-up; at least one target is explained.
 fn explain(
     session: &Session,
     inputs: &Inputs,
+    named: &[Named],
     args: &RunArgs,
     console: Console,
-) -> anyhow::Result<(Explanation, Times)> {
+) -> anyhow::Result<(Vec<Explained>, Times)> {
     let _progress = Progress::start(console, "running");
     let request = request(args, inputs);
-    let first = session.explain(&inputs.tensors, &request)?;
+    let targets: Vec<Target> = named.iter().map(|n| n.target).collect();
+    let run = || session.explain_targets(&inputs.tensors, &targets, &request);
+    let first = run()?;
+    let seconds = first[0].seconds;
     let mut times = Times {
-        prepare: first.seconds.prepare,
-        forward: first.seconds.forward,
-        reverse: first.seconds.reverse,
+        prepare: seconds.prepare,
+        forward: seconds.forward,
+        reverse: seconds.reverse,
         ..Times::default()
     };
-    let Some(repeat) = args.repeat else { return Ok((first, times)) };
+    let explained = named.iter().cloned().zip(first);
+    let explained = explained.map(|(target, explanation)| Explained { target, explanation }).collect();
+    let Some(repeat) = args.repeat else { return Ok((explained, times)) };
     let (mut forward, mut reverse) = (vec![], vec![]);
     for _ in 0..repeat {
-        let seconds = session.explain(&inputs.tensors, &request)?.seconds;
+        let seconds = run()?[0].seconds;
         forward.push(seconds.forward);
         reverse.push(seconds.reverse);
     }
     (times.forward, times.reverse) = (median(&mut forward), median(&mut reverse));
-    Ok((first, times))
+    Ok((explained, times))
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -109,21 +121,15 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         Keep::Names(names) => (names.clone(), false),
     };
     Request {
-        target: match args.target {
-            Target::Argmax => SeedTarget::Argmax,
-            Target::Index(n) => SeedTarget::Index(n),
-            Target::Difference(a, b) => SeedTarget::Difference(a, b),
-            Target::All => SeedTarget::All,
-        },
-        start: match args.start {
-            Start::One => SeedStart::One,
-            Start::Value => SeedStart::Value,
-        },
-        multiplier: args.multiplier,
-        position: args.position.map_or_else(|| shown(inputs), Position::At),
+        start: args.target.start.seed(),
+        multiplier: args.target.multiplier,
+        total: args.target.scaler,
+        task: args.target.task.map(|task| task.seed()),
+        position: args.target.position.map_or_else(|| shown(inputs), |place| place.seed()),
         keep,
         keep_all,
         audit: args.audit,
+        ..Request::default()
     }
 }
 
@@ -136,24 +142,17 @@ fn shown(inputs: &Inputs) -> Position {
     Position::Shown { length: *length, last: values.chunks((*length).max(1)).map(last).collect() }
 }
 
-/// What the result file holds.
-fn contents(info: &Info, explanation: &Explanation, args: &RunArgs) -> Contents {
+/// What the result file holds: the first target under the keys of every result, several targets under keys of their own
+/// besides.
+fn contents(info: &Info, explained: &[Explained], args: &RunArgs) -> anyhow::Result<Contents> {
     let mut tensors = BTreeMap::new();
-    for (name, tensor) in &explanation.outputs {
+    for (name, tensor) in &explained[0].explanation.outputs {
         tensors.insert(format!("output/{name}"), tensor.clone());
     }
-    for (name, tensor) in &explanation.relevance {
-        tensors.insert(format!("relevance/{name}"), tensor.clone());
-    }
-    if args.audit {
-        let sums = [
-            ("audit/start", explanation.start),
-            ("audit/inputs", explanation.inputs.values().sum()),
-            ("audit/absorbed", explanation.absorbed),
-        ];
-        for (name, value) in sums {
-            let bytes = std::sync::Arc::new(value.to_le_bytes());
-            tensors.extend(Tensor::from_bytes(DType::F64, vec![], bytes).map(|t| (name.to_string(), t)));
+    put(&mut tensors, "", &explained[0].explanation, args.audit);
+    if explained.len() > 1 {
+        for e in explained {
+            put(&mut tensors, &format!("target/{}/", e.target.name), &e.explanation, args.audit);
         }
     }
     let mut metadata = BTreeMap::from([
@@ -162,11 +161,30 @@ fn contents(info: &Info, explanation: &Explanation, args: &RunArgs) -> Contents 
         ("model".to_string(), info.model.clone()),
         ("rules".to_string(), info.rules.clone()),
         ("rules_hash".to_string(), info.rules_hash.clone()),
-        ("target".to_string(), args.target.to_string()),
+        ("target".to_string(), args.target.title()?),
         ("version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
     ]);
     metadata.extend(info.hashes.iter().map(|(file, hash)| (format!("sha256/{file}"), hash.clone())));
-    Contents { tensors, metadata }
+    Ok(Contents { tensors, metadata })
+}
+
+/// The relevance of an explanation, and its books, under keys that begin with `prefix`.
+fn put(tensors: &mut BTreeMap<String, Tensor>, prefix: &str, explanation: &Explanation, audit: bool) {
+    for (name, tensor) in &explanation.relevance {
+        tensors.insert(format!("{prefix}relevance/{name}"), tensor.clone());
+    }
+    if audit {
+        let sums = [
+            ("audit/start", explanation.start),
+            ("audit/inputs", explanation.inputs.values().sum()),
+            ("audit/absorbed", explanation.absorbed),
+        ];
+        for (name, value) in sums {
+            let bytes = std::sync::Arc::new(value.to_le_bytes());
+            let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
+            tensors.extend(scalar.map(|t| (format!("{prefix}{name}"), t)));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,11 +6,12 @@ use std::io::IsTerminal;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::Explanation;
+use dlbc_runtime::{Explanation, LedgerRow, Target};
 use serde::Serialize;
 
 use crate::args::{Color, RunArgs, Start};
 use crate::input::Texts;
+use crate::run::Explained;
 use crate::terminal::{Align, Console, Table, json_text, number, visible};
 use crate::tokens::{self, TokenRelevance};
 
@@ -38,7 +39,7 @@ pub struct Times {
     pub reverse: f64,
 }
 
-/// The summary of a run.
+/// The summary of a run: what is the same for all targets, and the first target.
 #[derive(Serialize)]
 pub struct Summary {
     model: String,
@@ -47,28 +48,41 @@ pub struct Summary {
     rules_hash: String,
     mode: String,
     explained: String,
+    #[serde(flatten)]
+    first: OfTarget,
+    outputs: BTreeMap<String, Output>,
+    /// Every target, when there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    by_target: Vec<OfTarget>,
+    seconds: Times,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repeat: Option<usize>,
+    hashes: BTreeMap<String, String>,
+    version: &'static str,
+}
+
+/// What a run says of one target.
+#[derive(Clone, Serialize)]
+struct OfTarget {
     target: String,
     targets: Vec<i64>,
-    outputs: BTreeMap<String, Output>,
     start: f64,
     inputs: BTreeMap<String, f64>,
     absorbed: f64,
     /// Of each text, its tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tokens: Vec<Vec<TokenRelevance>>,
-    seconds: Times,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repeat: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audit: Option<Audit>,
-    hashes: BTreeMap<String, String>,
-    version: &'static str,
     /// The tokens as text.
     #[serde(skip)]
     shown: String,
     /// Absolute relevance of the inputs over that of the start.
     #[serde(skip)]
     reached: f64,
+    /// Whether the units of `targets` say more than the target's name.
+    #[serde(skip)]
+    found: bool,
 }
 
 #[derive(Serialize)]
@@ -79,7 +93,7 @@ struct Output {
     max: Vec<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Audit {
     closed: bool,
     /// Start minus inputs minus absorbed.
@@ -87,7 +101,7 @@ struct Audit {
     rows: Vec<Row>,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 struct Row {
     node: String,
     op: String,
@@ -100,16 +114,24 @@ struct Row {
 }
 
 impl Summary {
-    /// The summary of an explanation.
+    /// The summary of at least one explanation.
     pub fn new(
         info: &Info,
         device: &str,
-        explanation: &Explanation,
+        explained: &[Explained],
+        texts: Option<&Texts>,
         seconds: Times,
         args: &RunArgs,
     ) -> Summary {
+        let explanation = &explained[0].explanation;
         let outputs =
             explanation.outputs.iter().map(|(name, tensor)| (name.clone(), output(tensor))).collect();
+        let mut by_target: Vec<OfTarget> =
+            explained.iter().map(|e| OfTarget::new(info, e, texts, args)).collect();
+        let first = by_target[0].clone();
+        if by_target.len() == 1 {
+            by_target.clear();
+        }
         let mut summary = Summary {
             model: info.model.clone(),
             device: device.into(),
@@ -117,37 +139,26 @@ impl Summary {
             rules_hash: info.rules_hash.clone(),
             mode: info.mode.clone(),
             explained: info.explained.clone(),
-            target: args.target.to_string(),
-            targets: explanation.targets.clone(),
+            first,
             outputs,
-            start: explanation.start,
-            inputs: explanation.inputs.clone(),
-            absorbed: explanation.absorbed,
-            tokens: vec![],
+            by_target,
             seconds,
-            shown: String::new(),
             repeat: args.repeat,
-            audit: explanation.ledger.as_ref().map(|rows| audit(explanation, rows)),
             hashes: info.hashes.iter().cloned().collect(),
             version: env!("CARGO_PKG_VERSION"),
-            reached: reached(info, explanation, args),
         };
-        if let Some(explained) = summary.outputs.get_mut(&info.explained) {
+        // At the position that is explained, which need not be the last.
+        if let Some(explained) = summary.outputs.get_mut(&info.explained)
+            && !explanation.argmax.is_empty()
+        {
             explained.argmax.clone_from(&explanation.argmax);
         }
         summary
     }
 
-    /// Adds the tokens of texts.
-    pub fn with_tokens(mut self, texts: &Texts, explanation: &Explanation, args: &RunArgs) -> Summary {
-        self.tokens = tokens::rows(texts, explanation);
-        let color = match args.color {
-            Color::Always => true,
-            Color::Never => false,
-            Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
-        };
-        self.shown = tokens::text(texts, &self.tokens, color.then_some(args.colors));
-        self
+    /// The targets in order, one or several.
+    fn targets(&self) -> &[OfTarget] {
+        if self.by_target.is_empty() { std::slice::from_ref(&self.first) } else { &self.by_target }
     }
 
     /// One line of JSON.
@@ -172,26 +183,32 @@ impl Summary {
         for (name, output) in &self.outputs {
             let _ = writeln!(out, "output   {} {:?}{}", visible(name), output.shape, greatest(output));
         }
-        let unit = match (self.targets.as_slice(), self.target.contains('-')) {
-            ([], _) | (_, true) => String::new(),
-            (units, _) if self.target == "argmax" => {
-                let shown: Vec<String> = units.iter().take(LISTED).map(ToString::to_string).collect();
-                format!(" = {}{}", shown.join(", "), if units.len() > LISTED { ", .." } else { "" })
+        let several = !self.by_target.is_empty();
+        for of in self.targets() {
+            if !several || !of.shown.is_empty() || of.audit.is_some() {
+                let explained = visible(&self.explained);
+                let _ = writeln!(out, "target   {}{} of {explained}", of.target, of.units());
             }
-            _ => String::new(),
-        };
-        let _ = writeln!(out, "target   {}{unit} of {}", self.target, visible(&self.explained));
-        out.push('\n');
-        if !self.shown.is_empty() {
-            out.push_str(&self.shown);
-            out.push('\n');
+            if !several {
+                out.push('\n');
+            }
+            if !of.shown.is_empty() {
+                out.push_str(&of.shown);
+                out.push('\n');
+            }
+            if !several {
+                out.push_str(&of.balance().text(0));
+            }
+            if let Some(audit) = &of.audit {
+                out.push('\n');
+                out.push_str(&ledger(audit).text(0));
+                let share = number(relative(audit.residual, of.start), 2);
+                let _ = writeln!(out, "closes to {share} of the start");
+            }
         }
-        out.push_str(&self.balance().text(0));
-        if let Some(audit) = &self.audit {
-            out.push('\n');
-            out.push_str(&ledger(audit).text(0));
-            let _ =
-                writeln!(out, "closes to {} of the start", number(relative(audit.residual, self.start), 2));
+        if several {
+            let _ = writeln!(out, "targets  {} of {}\n", self.by_target.len(), visible(&self.explained));
+            out.push_str(&balances(&self.by_target).text(0));
         }
         let t = &self.seconds;
         let times = [
@@ -209,45 +226,107 @@ impl Summary {
         out
     }
 
+    /// Says when a ledger does not close, and when next to nothing reaches the inputs.
+    pub fn warn(&self, console: Console) {
+        for of in self.targets() {
+            let which =
+                if self.by_target.is_empty() { String::new() } else { format!("target {}: ", of.target) };
+            if of.reached < REACHES && !of.inputs.is_empty() {
+                let share = number(100.0 * of.reached, 2);
+                console.note(format!(
+                    "{which}only {share} % of the starting relevance reaches the inputs; `--audit` shows where the rest stays"
+                ));
+            }
+            if let Some(audit) = &of.audit
+                && !audit.closed
+            {
+                let share = number(relative(audit.residual, of.start), 2);
+                console.warn(format!(
+                    "{which}the ledger does not close: {share} of the start is unaccounted for"
+                ));
+            }
+        }
+    }
+}
+
+impl OfTarget {
+    fn new(info: &Info, explained: &Explained, texts: Option<&Texts>, args: &RunArgs) -> OfTarget {
+        let explanation = &explained.explanation;
+        let color = match args.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        let tokens = texts.map(|texts| tokens::rows(texts, explanation)).unwrap_or_default();
+        let shown = texts.map(|texts| tokens::text(texts, &tokens, color.then_some(args.colors)));
+        OfTarget {
+            target: explained.target.name.clone(),
+            targets: explanation.targets.clone(),
+            start: explanation.start,
+            inputs: explanation.inputs.clone(),
+            absorbed: explanation.absorbed,
+            tokens,
+            audit: explanation.ledger.as_ref().map(|rows| audit(explanation, rows)),
+            shown: shown.unwrap_or_default(),
+            reached: reached(info, explanation, args),
+            found: matches!(explained.target.target, Target::Argmax | Target::Rank(_)),
+        }
+    }
+
+    /// The units that the target is, where its name does not say.
+    fn units(&self) -> String {
+        if !self.found {
+            return String::new();
+        }
+        let shown: Vec<String> = self.targets.iter().take(LISTED).map(ToString::to_string).collect();
+        format!(" = {}{}", shown.join(", "), if self.targets.len() > LISTED { ", .." } else { "" })
+    }
+
+    fn share(&self, v: f64) -> String {
+        if self.start == 0.0 { String::new() } else { format!("{:.2} %", 100.0 * v / self.start) }
+    }
+
     /// Where the starting relevance went.
     fn balance(&self) -> Table {
         let mut table =
             Table::new(&[("relevance", Align::Left), ("sum", Align::Right), ("share", Align::Right)]);
-        let share = |v: f64| {
-            if self.start == 0.0 { String::new() } else { format!("{:.2} %", 100.0 * v / self.start) }
-        };
         for (name, sum) in &self.inputs {
-            table.row([format!("input {name}"), number(*sum, 6), share(*sum)]);
+            table.row([format!("input {name}"), number(*sum, 6), self.share(*sum)]);
         }
-        table.row(["absorbed".into(), number(self.absorbed, 6), share(self.absorbed)]);
+        table.row(["absorbed".into(), number(self.absorbed, 6), self.share(self.absorbed)]);
         table.footer(["start".into(), number(self.start, 6), String::new()]);
         table
     }
+}
 
-    /// Says when the ledger does not close, and when next to nothing reaches the inputs.
-    pub fn warn(&self, console: Console) {
-        if self.reached < REACHES && !self.inputs.is_empty() {
-            let share = number(100.0 * self.reached, 2);
-            console.note(format!(
-                "only {share} % of the starting relevance reaches the inputs; `--audit` shows where the rest stays"
-            ));
-        }
-        if let Some(audit) = &self.audit
-            && !audit.closed
-        {
-            let share = number(relative(audit.residual, self.start), 2);
-            console.warn(format!("the ledger does not close: {share} of the start is unaccounted for"));
-        }
+/// Where the starting relevance of each target went: a row a target.
+fn balances(targets: &[OfTarget]) -> Table {
+    let inputs: Vec<String> = targets[0].inputs.keys().map(|name| format!("input {name}")).collect();
+    let right = |name| (name, Align::Right);
+    let sums = inputs.iter().map(|name| right(name.as_str()));
+    let columns: Vec<(&str, Align)> = [("target", Align::Left), right("start")]
+        .into_iter()
+        .chain(sums)
+        .chain([right("absorbed")])
+        .collect();
+    let mut table = Table::new(&columns);
+    for of in targets {
+        let sums = [of.start].into_iter().chain(of.inputs.values().copied()).chain([of.absorbed]);
+        let cells = sums.map(|v| number(v, 6));
+        table.row([format!("{}{}", of.target, of.units())].into_iter().chain(cells).collect::<Vec<_>>());
     }
+    table
 }
 
 /// How much relevance, signs aside, reaches the inputs for each unit that starts.
 fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
     let inputs = info.inputs.iter().filter_map(|i| explanation.relevance.get(&i.name));
     let arrived: f64 = inputs.flat_map(|t| t.to_f64()).map(f64::abs).sum();
-    let started = match args.start {
-        Start::One => args.multiplier.abs() * explanation.argmax.len() as f64,
-        Start::Value => explanation.start.abs(),
+    let started = match args.target.start {
+        Start::One if !explanation.argmax.is_empty() => {
+            args.target.total().abs() * explanation.argmax.len() as f64
+        }
+        Start::One | Start::Value => explanation.start.abs(),
     };
     if started > 0.0 { arrived / started } else { 1.0 }
 }
@@ -289,7 +368,7 @@ fn greatest(output: &Output) -> String {
     }
 }
 
-fn audit(explanation: &Explanation, rows: &[dlbc_runtime::LedgerRow]) -> Audit {
+fn audit(explanation: &Explanation, rows: &[LedgerRow]) -> Audit {
     let residual = explanation.start - explanation.inputs.values().sum::<f64>() - explanation.absorbed;
     Audit {
         closed: relative(residual, explanation.start) <= TOLERANCE,

@@ -89,9 +89,49 @@ pub enum RuntimeError {
         /// Its shape.
         shape: Vec<usize>,
     },
+    /// An output that is not what the task says.
+    #[error("task {task} is for outputs {expected}: output `{output}` is {shape:?}")]
+    Task {
+        /// The task.
+        task: &'static str,
+        /// The outputs that it is for.
+        expected: &'static str,
+        /// The explained output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A row with nothing above the threshold.
+    #[error(
+        "nothing in row {row} of output `{output}` is above the threshold: the greatest value is {greatest}"
+    )]
+    NothingAbove {
+        /// The explained output.
+        output: String,
+        /// The row.
+        row: usize,
+        /// Its greatest value.
+        greatest: f64,
+    },
+    /// A starting relevance without a sum that could be scaled.
+    #[error(
+        "the starting relevance of row {row} of output `{output}` sums to 0: it cannot be scaled to {total}"
+    )]
+    Total {
+        /// The explained output.
+        output: String,
+        /// The row.
+        row: usize,
+        /// What it should sum to.
+        total: f64,
+    },
+    /// Two targets that are the same, or none.
+    #[error("at least one target expected, each once: found {0:?}")]
+    Targets(Vec<crate::seed::Target>),
     /// An output whose shape cannot be seeded.
     #[error(
-        "output `{output}` of shape {shape:?} cannot be explained by a unit: at most [batch, position, unit] is supported"
+        "output `{output}` of shape {shape:?} has no unit on a last axis: `--target all` explains all of it, \
+         `--task binary-segmentation --threshold F` what is above F"
     )]
     OutputRank {
         /// The explained output.
@@ -110,6 +150,9 @@ pub enum RuntimeError {
     /// The shapes do not work out for these inputs.
     #[error("the model does not run with these input shapes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Shapes(Vec<Fault>),
+    /// A bug in dlbc: a primitive without room for several targets.
+    #[error("the reverse of several targets: {0}")]
+    Batch(dlbc_ops::OpError),
     /// A tensor beyond the limit.
     #[error("node `{node}`: {bytes} bytes, more than the limit of {limit} (`--max-tensor-bytes`)")]
     Limit {
@@ -174,8 +217,13 @@ impl RuntimeError {
         match self {
             RuntimeError::Unsupported { .. } | RuntimeError::OutputRank { .. } => ErrorKind::Unsupported,
             RuntimeError::Limit { .. } | RuntimeError::Readers { .. } => ErrorKind::Limit,
-            RuntimeError::Backend { .. } => ErrorKind::Internal,
-            RuntimeError::Target { .. } | RuntimeError::UnknownRelevance { .. } => ErrorKind::Usage,
+            RuntimeError::Backend { .. } | RuntimeError::Batch(_) => ErrorKind::Internal,
+            RuntimeError::Target { .. }
+            | RuntimeError::UnknownRelevance { .. }
+            | RuntimeError::Task { .. }
+            | RuntimeError::Targets(_)
+            | RuntimeError::NothingAbove { .. }
+            | RuntimeError::Total { .. } => ErrorKind::Usage,
             _ => ErrorKind::InvalidInput,
         }
     }

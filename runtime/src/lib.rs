@@ -18,6 +18,6 @@ pub use dlbc_ops::tensor::{DType, Tensor};
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 pub use error::{ErrorKind, RuntimeError};
 pub use reference::ReferenceBackend;
-pub use seed::{Position, Request, Start, Target};
+pub use seed::{Position, Request, Start, Target, Task};
 pub use session::{Explanation, LedgerRow, Seconds, Session};
 pub use tract::CpuBackend;

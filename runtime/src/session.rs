@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use dlbc_ops::program::Program;
-use dlbc_ops::tensor::Bindings;
+use dlbc_ops::prim::batch;
+use dlbc_ops::program::{Program, SEED};
+use dlbc_ops::tensor::{Bindings, Tensor};
 
 use crate::backend::{Backend, Plan, RunOptions, Tensors};
 use crate::error::RuntimeError;
 use crate::inputs::bind;
-use crate::seed::{Request, seed};
+use crate::seed::{Request, Seed, Target, seed};
 
 /// Plans that a session keeps.
 const PLANS: usize = 8;
@@ -28,6 +29,8 @@ pub struct Session {
 struct Key {
     bindings: Bindings,
     reverse: Vec<String>,
+    /// Targets that share a reverse.
+    targets: usize,
 }
 
 /// What a run takes, in seconds.
@@ -74,9 +77,9 @@ pub struct Explanation {
     pub outputs: Tensors,
     /// Relevance by tensor name, of the tensor's shape.
     pub relevance: Tensors,
-    /// The greatest unit of each row of the explained output.
+    /// The greatest unit of each row of the explained output; empty when units are not on a last axis.
     pub argmax: Vec<i64>,
-    /// The unit that each row explains; empty when all are.
+    /// The unit that each row (and position, when all are explained) explains; empty when several are at once.
     pub targets: Vec<i64>,
     /// The sum of the starting relevance.
     pub start: f64,
@@ -123,7 +126,7 @@ impl Session {
     /// For inputs that do not fit, sizes beyond the limit.
     pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
         let bindings = bind(&self.program.info, inputs)?;
-        let plan = self.plan(Key { bindings, reverse: vec![] })?;
+        let plan = self.plan(Key { bindings, reverse: vec![], targets: 1 })?;
         Ok(outputs(plan.forward(inputs)?.0))
     }
 
@@ -132,11 +135,54 @@ impl Session {
     /// # Errors
     /// For inputs that do not fit, a target out of range, sizes beyond the limit.
     pub fn explain(&self, inputs: &Tensors, request: &Request) -> Result<Explanation, RuntimeError> {
+        let mut made = self.explain_targets(inputs, &[request.target], request)?;
+        made.pop().ok_or_else(|| RuntimeError::Targets(vec![]))
+    }
+
+    /// Runs the model once and explains its output for each of several targets; `request.target` does not count.
+    ///
+    /// The targets share the forward, and one reverse in which what depends on the target has a leading axis; what does
+    /// not, such as the sums of contributions that relevance is divided by, is computed once. The seconds of each
+    /// explanation are those of the whole run.
+    ///
+    /// # Errors
+    /// As [`Session::explain`], and for no targets or one that is named twice. The tensors of a reverse grow with the
+    /// number of targets, and so does what [`RunOptions::max_tensor_bytes`] limits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = dlbc_proto::read_model("../fixtures/digits_cnn/model.onnx".as_ref(), &Default::default())?;
+    /// # let program = dlbc_compiler::compile(&model, &Default::default())?.program;
+    /// # let backend = Box::new(dlbc_runtime::CpuBackend);
+    /// # let session = dlbc_runtime::Session::new(program, backend, Default::default())?;
+    /// # let digit = dlbc_runtime::Tensor::from_f32(&[1, 1, 8, 8], &[0.5; 64]);
+    /// # let inputs = dlbc_runtime::Tensors::from([("input".to_string(), digit)]);
+    /// use dlbc_runtime::{Request, Target};
+    ///
+    /// let targets = [Target::Rank(0), Target::Rank(1), Target::Difference(3, 5)];
+    /// for explanation in session.explain_targets(&inputs, &targets, &Request::default())? {
+    ///     println!("class {}: {:?}", explanation.targets[0], explanation.relevance["input"].to_f32());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn explain_targets(
+        &self,
+        inputs: &Tensors,
+        targets: &[Target],
+        request: &Request,
+    ) -> Result<Vec<Explanation>, RuntimeError> {
+        let twice = targets.iter().enumerate().any(|(i, t)| targets[..i].contains(t));
+        if targets.is_empty() || twice {
+            return Err(RuntimeError::Targets(targets.to_vec()));
+        }
         let clock = Instant::now();
         let info = &self.program.info;
         let reverse = self.wanted(request)?;
         let bindings = bind(info, inputs)?;
-        let plan = self.plan(Key { bindings, reverse })?;
+        let plan = self.plan(Key { bindings, reverse, targets: targets.len() })?;
         let prepare = clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
@@ -147,17 +193,44 @@ impl Session {
         let clock = Instant::now();
         let explained =
             outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
-        let seed = seed(&info.explained, explained, request)?;
-        let made = plan.reverse(inputs, saved, &seed.tensor)?;
+        let seeds = targets.iter().map(|target| {
+            let request = Request { target: *target, ..request.clone() };
+            seed(&info.explained, explained, &request)
+        });
+        let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
+        let made = match seeds.as_slice() {
+            [one] => vec![plan.reverse(inputs, saved, &one.tensor)?],
+            several => {
+                let all = stacked(several.iter().map(|s| &s.tensor));
+                self.unstacked(plan.reverse(inputs, saved, &all)?, several.len())
+            }
+        };
         let seconds = Seconds { prepare, forward, reverse: clock.elapsed().as_secs_f64() };
-        Ok(self.account(outputs, made, &seed, request, seconds))
+        let made = seeds.iter().zip(made);
+        Ok(made.map(|(seed, made)| self.account(outputs.clone(), made, seed, request, seconds)).collect())
+    }
+
+    /// What a reverse made for several targets, target by target. What depends on none is the same for all.
+    fn unstacked(&self, made: Tensors, targets: usize) -> Vec<Tensors> {
+        let alone: BTreeMap<&str, usize> = {
+            let graph = &self.program.graph;
+            graph.outputs().iter().map(|(name, v)| (name.as_str(), graph.ty(*v).rank())).collect()
+        };
+        let of = |target: usize| {
+            let parts = made.iter().map(|(name, t)| {
+                let own = alone.get(name.as_str()).is_some_and(|rank| *rank == t.dims().len());
+                (name.clone(), if own { t.clone() } else { part(t, target) })
+            });
+            parts.collect()
+        };
+        (0..targets).map(of).collect()
     }
 
     fn account(
         &self,
         outputs: Tensors,
         made: Tensors,
-        seed: &crate::seed::Seed,
+        seed: &Seed,
         request: &Request,
         seconds: Seconds,
     ) -> Explanation {
@@ -241,8 +314,12 @@ impl Session {
             }
         }
         // Two threads may plan the same shapes at once; both plans are right.
-        let graph = self.program.graph.bind(&key.bindings);
+        let mut graph = self.program.graph.bind(&key.bindings);
         graph.check().map_err(RuntimeError::Shapes)?;
+        if key.targets > 1 {
+            graph = batch(&graph, &[SEED], key.targets).map_err(RuntimeError::Batch)?;
+            graph.check().map_err(RuntimeError::Shapes)?;
+        }
         for id in graph.nodes() {
             let ty = &graph.node(id).types[0];
             let bytes = ty.bytes().unwrap_or(u64::MAX);
@@ -264,4 +341,22 @@ impl Session {
 /// The model's outputs under their own names.
 fn outputs(made: Tensors) -> Tensors {
     made.into_iter().map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v)).collect()
+}
+
+/// Tensors of one type under a leading axis.
+fn stacked<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
+    let (mut values, mut dims) = (vec![], vec![0]);
+    for t in tensors {
+        values.extend(t.to_f32());
+        dims = [&[dims[0] + 1], t.dims()].concat();
+    }
+    Tensor::from_f32(&dims, &values)
+}
+
+/// Element `i` of a tensor's first axis.
+fn part(t: &Tensor, i: usize) -> Tensor {
+    let dims = t.dims()[1..].to_vec();
+    let size = dims.iter().product::<usize>() * t.dtype().size_bytes();
+    let bytes = t.bytes()[i * size..][..size].to_vec();
+    Tensor::from_bytes(t.dtype(), dims, Arc::new(bytes)).unwrap_or_else(|| t.clone())
 }

@@ -3,12 +3,14 @@
 mod limits;
 mod model;
 mod run;
+mod targets;
 mod values;
 
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
-pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, Start, TextArgs};
-pub use values::{Device, Keep, Pair, Target};
+pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, TextArgs};
+pub use targets::{Named, Start, TargetArgs};
+pub use values::{Device, Keep, Pair};
 
 use std::path::PathBuf;
 
@@ -203,6 +205,7 @@ pub struct RulesArgs {
 mod tests {
     use clap::CommandFactory;
 
+    use super::targets::Place;
     use super::*;
 
     #[test]
@@ -250,17 +253,34 @@ mod tests {
             "-3",
         ])
         .unwrap();
-        assert_eq!(args.target, Target::Index(-1));
-        assert_eq!((args.position, args.multiplier), (Some(-2), -3.0));
+        assert_eq!(args.target.title().unwrap(), "-1");
+        assert_eq!((args.target.position, args.target.multiplier), (Some(Place::At(-2)), -3.0));
         assert_eq!(args.picture.mean, Some(vec![-0.5, 1.0]));
     }
 
     #[test]
     fn defaults_are_those_of_the_contract() {
         let args = run_args(&[]).unwrap();
-        assert_eq!((args.target, args.multiplier, args.repeat), (Target::Argmax, 100.0, None));
+        assert_eq!((args.target.title().unwrap().as_str(), args.target.total()), ("argmax", 100.0));
+        assert_eq!((args.target.start, args.repeat), (Start::One, None));
         assert_eq!((args.device, args.keep), (Device::Cpu, Keep::Inputs));
         assert_eq!(args.explain.rules(), "dlb");
+    }
+
+    #[test]
+    fn tasks_and_thresholds_choose_the_target() {
+        let title = |extra: &[&str]| run_args(extra).unwrap().target.title();
+        assert_eq!(title(&["--task", "bbox-regression"]).unwrap(), "all");
+        assert_eq!(title(&["--task", "bbox-regression", "--target", "2"]).unwrap(), "2");
+        assert_eq!(title(&["--task", "binary-segmentation"]).unwrap(), "above 0.5");
+        assert_eq!(title(&["--threshold", "-1"]).unwrap(), "above -1");
+        for extra in [
+            &["--task", "multi-class", "--threshold", "0.5"][..],
+            &["--threshold", "0.5", "--target", "1"],
+            &["--task", "binary-segmentation", "--position", "0"],
+        ] {
+            assert!(title(extra).unwrap_err().to_string().contains("has no effect"), "{extra:?}");
+        }
     }
 
     #[test]
@@ -277,6 +297,10 @@ mod tests {
             &["--input", "x.npy"],
             &["--shape", "x=1,two"],
             &["--mode", "other"],
+            &["--scaler", "0"],
+            &["--scaler", "1", "--multiplier", "1"],
+            &["--threshold", "high"],
+            &["--task", "guessing"],
         ] {
             assert_eq!(run_args(extra).unwrap_err().exit_code(), 2, "{extra:?}");
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::values::{finite, nonzero};
-use super::{Device, ExplainArgs, Keep, LimitArgs, Pair, Target};
+use super::{Device, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs};
 use crate::exit::{Code, failure, unsupported};
 
 /// `dlbc run`.
@@ -34,25 +34,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub text: TextArgs,
 
-    /// Which output unit gets the starting relevance: argmax, an index (-1 is the last), a difference A-B, or all.
-    #[arg(
-        long,
-        value_name = "TARGET",
-        default_value = "argmax",
-        allow_hyphen_values = true,
-        help_heading = "Target"
-    )]
-    pub target: Target,
-    /// Sequence position of the target, for outputs of shape [batch, position, unit] [default: the last that the mask shows].
-    #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Target")]
-    pub position: Option<i64>,
-    /// What the target starts with: one times the multiplier, or its own value.
-    #[arg(long, value_enum, default_value = "one", help_heading = "Target")]
-    pub start: Start,
-    /// Starting relevance.
-    #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true,
-          help_heading = "Target")]
-    pub multiplier: f64,
+    /// What is explained, and what it starts with.
+    #[command(flatten)]
+    pub target: TargetArgs,
 
     /// How the relevance is made; an artifact knows it already.
     #[command(flatten)]
@@ -93,9 +77,9 @@ pub struct RunArgs {
     /// What the model may cost.
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// Options that have no effect yet and are refused.
-    #[command(flatten)]
-    later: LaterArgs,
+    /// Has no effect yet and is refused.
+    #[arg(long, hide = true)]
+    report: Option<PathBuf>,
 }
 
 /// A picture and how it becomes an input.
@@ -156,15 +140,6 @@ pub enum Color {
     Never,
 }
 
-/// What the target starts with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Start {
-    /// One, times the multiplier.
-    One,
-    /// Its own value; the multiplier is ignored.
-    Value,
-}
-
 /// Order of a picture's channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Channels {
@@ -201,36 +176,14 @@ pub enum Colors {
     PurpleOrange,
 }
 
-/// Options of the contract that nothing implements yet.
-#[derive(Debug, Default, Args)]
-struct LaterArgs {
-    #[arg(long, hide = true, allow_hyphen_values = true)]
-    scaler: Option<String>,
-    #[arg(long, hide = true, allow_hyphen_values = true)]
-    threshold: Option<String>,
-    #[arg(long, hide = true)]
-    task: Option<String>,
-    #[arg(long, hide = true)]
-    report: Option<PathBuf>,
-}
-
 impl RunArgs {
     /// Refuses what is not supported yet.
     ///
     /// # Errors
-    /// Names every such option at once.
+    /// Names the option.
     pub fn check(&self) -> anyhow::Result<()> {
-        let later = &self.later;
-        let given = [
-            ("--scaler", later.scaler.is_some()),
-            ("--threshold", later.threshold.is_some()),
-            ("--task", later.task.is_some()),
-            ("--report", later.report.is_some()),
-        ];
-        let names: Vec<String> = given.iter().filter(|(_, g)| *g).map(|(n, _)| format!("`{n}`")).collect();
-        if !names.is_empty() {
-            let are = if names.len() == 1 { "is" } else { "are" };
-            return Err(unsupported(format!("{} {are} not supported yet", names.join(", "))));
+        if self.report.is_some() {
+            return Err(unsupported("`--report` is not supported yet"));
         }
         if let Device::Cuda(_) = self.device {
             return Err(failure(Code::Device, "this build has no CUDA backend"));

@@ -52,6 +52,11 @@ pub fn nonzero(text: &str) -> Result<f64, String> {
     finite(text).and_then(|v| if v == 0.0 { Err("must not be zero".into()) } else { Ok(v) })
 }
 
+/// A finite number above zero.
+pub fn positive_number(text: &str) -> Result<f64, String> {
+    finite(text).and_then(|v| if v > 0.0 { Ok(v) } else { Err("must be greater than zero".into()) })
+}
+
 /// A number of bytes: `1000`, `512MiB`, `2G`.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let bad = || format!("`{text}` is no size; 1000, 512MiB and 2GiB are");
@@ -66,47 +71,6 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err(bad()),
     };
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(bad)
-}
-
-/// Which output units get the starting relevance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The largest of each batch row.
-    Argmax,
-    /// One, by index on the last axis; negative from the end.
-    Index(i64),
-    /// The first minus the second.
-    Difference(i64, i64),
-    /// Every one.
-    All,
-}
-
-impl FromStr for Target {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Target, String> {
-        let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
-        let parsed = match text {
-            "argmax" => Some(Target::Argmax),
-            "all" => Some(Target::All),
-            _ => match text.split_once('-') {
-                None => index(text).map(Target::Index),
-                Some(("", n)) => index(n).map(|n| Target::Index(-n)),
-                Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
-            },
-        };
-        parsed.ok_or_else(|| format!("`{text}` is no target; argmax, 3, -1, 3-5 and all are"))
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Target::Argmax => f.write_str("argmax"),
-            Target::Index(n) => write!(f, "{n}"),
-            Target::Difference(a, b) => write!(f, "{a}-{b}"),
-            Target::All => f.write_str("all"),
-        }
-    }
 }
 
 /// Where it runs.
@@ -169,23 +133,6 @@ impl FromStr for Keep {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn targets() {
-        for (text, target) in [
-            ("argmax", Target::Argmax),
-            ("all", Target::All),
-            ("0", Target::Index(0)),
-            ("-3", Target::Index(-3)),
-            ("3-5", Target::Difference(3, 5)),
-        ] {
-            assert_eq!(text.parse(), Ok(target));
-            assert_eq!(target.to_string(), text);
-        }
-        for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn sizes() {

@@ -24,7 +24,7 @@ pub struct Subject<'a> {
     pub relevance: &'a Tensor,
     /// What stands above each sample of the batch.
     pub captions: &'a [String],
-    /// The picture that the input was made from, and where its channels stand.
+    /// The picture that all samples were made from, and where its channels stand.
     pub picture: Option<(&'a RgbImage, Layout)>,
     /// The names of the features.
     pub features: Option<&'a [String]>,
@@ -101,9 +101,7 @@ fn samples(subject: &Subject) -> Vec<(Vec<f64>, Vec<f64>)> {
 fn pictures(subject: &Subject, axes: Axes) -> RgbImage {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
         let picture = match subject.picture {
-            Some((crop, _)) if i == 0 && crop.dimensions() == (axes.width as u32, axes.height as u32) => {
-                crop.clone()
-            }
+            Some((crop, _)) if crop.dimensions() == (axes.width as u32, axes.height as u32) => crop.clone(),
             _ => rescaled(&values, axes),
         };
         let pixel = |p| {

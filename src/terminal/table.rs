@@ -30,13 +30,13 @@ impl Table {
     }
 
     /// Adds a row; its cells are made [`visible`].
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.iter().map(|c| visible(c).into_owned()).collect());
+    pub fn row(&mut self, cells: impl AsRef<[String]>) {
+        self.rows.push(cells.as_ref().iter().map(|c| visible(c).into_owned()).collect());
     }
 
     /// Sets the row under the line.
-    pub fn footer<const N: usize>(&mut self, cells: [String; N]) {
-        self.footer = Some(cells.iter().map(|c| visible(c).into_owned()).collect());
+    pub fn footer(&mut self, cells: impl AsRef<[String]>) {
+        self.footer = Some(cells.as_ref().iter().map(|c| visible(c).into_owned()).collect());
     }
 
     /// The text, each line indented by `indent` spaces.

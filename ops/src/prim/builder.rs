@@ -23,6 +23,11 @@ impl Builder {
         Builder::default()
     }
 
+    /// Goes on with a program.
+    pub fn over(graph: Graph<Prim>) -> Builder {
+        Builder { graph, ..Builder::default() }
+    }
+
     /// Nodes made from now on come from `origin`; their names begin with `prefix`.
     pub fn at(&mut self, origin: &Origin, prefix: &str) {
         self.origin = origin.clone();

@@ -5,6 +5,7 @@
 
 mod adjoint;
 mod attention;
+mod batch;
 mod builder;
 mod infer;
 pub mod reference;
@@ -14,6 +15,7 @@ mod window;
 
 pub use adjoint::adjoint;
 pub use attention::{AttentionGeometry, AttentionPart};
+pub use batch::batch;
 pub use builder::Builder;
 pub use scan::Scan;
 pub use window::{ConvGeometry, Window};

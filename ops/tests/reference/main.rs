@@ -1,6 +1,7 @@
 //! The reference kernels against hand-computed values and direct loops, and their adjoints.
 
 mod arithmetic;
+mod batch;
 mod elementwise;
 mod graph;
 mod movement;

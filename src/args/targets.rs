@@ -1,0 +1,303 @@
+//! What is explained, and what it starts with.
+
+use std::str::FromStr;
+
+use clap::{Args, ValueEnum};
+use dlbc_runtime::{Position, Start as SeedStart, Target as SeedTarget, Task as SeedTask};
+
+use super::values::{finite, positive_number};
+use crate::exit::usage;
+
+/// Targets of one run.
+const MOST_TARGETS: usize = 1024;
+
+/// What is explained, and what it starts with.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Target")]
+pub struct TargetArgs {
+    /// Which output units get the starting relevance: argmax, an index (-1 is the last), a difference A-B, all; several
+    /// separated by commas, and topK for the K greatest, share one run [default: argmax, or what the task says].
+    #[arg(long, value_name = "TARGET,...", allow_hyphen_values = true)]
+    pub target: Option<Targets>,
+    /// Sequence position of the target, or all, for outputs of shape [batch, position, unit] [default: the last that the
+    /// mask shows].
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    pub position: Option<Place>,
+    /// What the target starts with: one times the multiplier, or its own value.
+    #[arg(long, value_enum, default_value = "one")]
+    pub start: Start,
+    /// Starting relevance.
+    #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true)]
+    pub multiplier: f64,
+    /// Scale the starting relevance of each row to this sum; later layers are never rescaled.
+    #[arg(long, value_name = "F", value_parser = positive_number, allow_hyphen_values = true,
+          conflicts_with = "multiplier")]
+    pub scaler: Option<f64>,
+    /// What the output means; it is refused when it is something else.
+    #[arg(long, value_enum)]
+    pub task: Option<Task>,
+    /// Explain the pixels above this value, each with its share [default with --task binary-segmentation: 0.5].
+    #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true)]
+    pub threshold: Option<f64>,
+}
+
+/// A target and what it is called in results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// As it is written on the command line; `topK` is `top1`, `top2`, ….
+    pub name: String,
+    /// What it is to the runtime.
+    pub target: SeedTarget,
+}
+
+impl TargetArgs {
+    /// The targets of the run, at least one.
+    ///
+    /// # Errors
+    /// For a combination in which a flag would have no effect.
+    pub fn targets(&self) -> anyhow::Result<Vec<Named>> {
+        let segmentation = self.task == Some(Task::BinarySegmentation);
+        match (self.task, self.threshold) {
+            (Some(task), Some(_)) if !segmentation => {
+                let task = task.seed().name();
+                return Err(usage(format!(
+                    "`--threshold` chooses the pixels of binary-segmentation: it has no effect on {task}"
+                )));
+            }
+            (_, threshold) if segmentation || threshold.is_some() => {
+                let given = [("--target", self.target.is_some()), ("--position", self.position.is_some())];
+                if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
+                    return Err(usage(format!(
+                        "`{flag}` has no effect where all that is above a threshold is explained"
+                    )));
+                }
+                let threshold = threshold.unwrap_or(0.5);
+                let target = SeedTarget::Above(threshold);
+                return Ok(vec![Named { name: format!("above {threshold}"), target }]);
+            }
+            _ => {}
+        }
+        let by_task = || match self.task {
+            Some(Task::BboxRegression) => Targets(vec![Target::All]),
+            _ => Targets(vec![Target::Argmax]),
+        };
+        let targets = self.target.clone().unwrap_or_else(by_task).0;
+        Ok(targets.into_iter().map(|t| Named { name: t.to_string(), target: t.seed() }).collect())
+    }
+
+    /// What is explained, as one text.
+    ///
+    /// # Errors
+    /// As [`TargetArgs::targets`].
+    pub fn title(&self) -> anyhow::Result<String> {
+        Ok(self.targets()?.into_iter().map(|t| t.name).collect::<Vec<_>>().join(","))
+    }
+
+    /// What a row starts with when its units start with one.
+    pub fn total(&self) -> f64 {
+        self.scaler.unwrap_or(self.multiplier)
+    }
+}
+
+/// Several targets, each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Targets(pub Vec<Target>);
+
+impl FromStr for Targets {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Targets, String> {
+        let mut targets: Vec<Target> = vec![];
+        for item in text.split(',') {
+            let found = match item.strip_prefix("top").map(str::parse) {
+                Some(Ok(k @ 1..=MOST_TARGETS)) => (0..k).map(Target::Rank).collect(),
+                Some(_) => return Err(format!("`{item}`: top1 to top{MOST_TARGETS} expected")),
+                None => vec![item.parse()?],
+            };
+            for target in found {
+                if targets.contains(&target) {
+                    return Err(format!("`{target}` is named twice"));
+                }
+                targets.push(target);
+            }
+        }
+        if targets.len() > MOST_TARGETS {
+            return Err(format!("{} targets; {MOST_TARGETS} are the most", targets.len()));
+        }
+        Ok(Targets(targets))
+    }
+}
+
+/// Which output units get the starting relevance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The largest of each batch row.
+    Argmax,
+    /// The one that so many are larger than, of each batch row.
+    Rank(usize),
+    /// One, by index on the last axis; negative from the end.
+    Index(i64),
+    /// The first minus the second.
+    Difference(i64, i64),
+    /// Every one.
+    All,
+}
+
+impl Target {
+    /// What it is to the runtime.
+    pub fn seed(self) -> SeedTarget {
+        match self {
+            Target::Argmax => SeedTarget::Argmax,
+            Target::Rank(rank) => SeedTarget::Rank(rank),
+            Target::Index(n) => SeedTarget::Index(n),
+            Target::Difference(a, b) => SeedTarget::Difference(a, b),
+            Target::All => SeedTarget::All,
+        }
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Target, String> {
+        let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
+        let parsed = match text {
+            "argmax" => Some(Target::Argmax),
+            "all" => Some(Target::All),
+            _ => match text.split_once('-') {
+                None => index(text).map(Target::Index),
+                Some(("", n)) => index(n).map(|n| Target::Index(-n)),
+                Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
+            },
+        };
+        parsed.ok_or_else(|| format!("`{text}` is no target; argmax, 3, -1, 3-5, top5 and all are"))
+    }
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Target::Argmax => f.write_str("argmax"),
+            Target::Rank(rank) => write!(f, "top{}", rank + 1),
+            Target::Index(n) => write!(f, "{n}"),
+            Target::Difference(a, b) => write!(f, "{a}-{b}"),
+            Target::All => f.write_str("all"),
+        }
+    }
+}
+
+/// A sequence position, or all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// One; negative from the end.
+    At(i64),
+    /// Each with its own target.
+    All,
+}
+
+impl Place {
+    /// What it is to the runtime.
+    pub fn seed(self) -> Position {
+        match self {
+            Place::At(i) => Position::At(i),
+            Place::All => Position::All,
+        }
+    }
+}
+
+impl FromStr for Place {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Place, String> {
+        match text {
+            "all" => Ok(Place::All),
+            n => n.parse().map(Place::At).map_err(|_| format!("`{n}` is no position; 0, -1 and all are")),
+        }
+    }
+}
+
+/// What the target starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Start {
+    /// One, times the multiplier.
+    One,
+    /// Its own value; the multiplier is ignored.
+    Value,
+}
+
+impl Start {
+    /// What it is to the runtime.
+    pub fn seed(self) -> SeedStart {
+        match self {
+            Start::One => SeedStart::One,
+            Start::Value => SeedStart::Value,
+        }
+    }
+}
+
+/// What a model's output means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Task {
+    /// One unit, or one of two classes: [batch, unit].
+    #[value(alias = "binary")]
+    BinaryClassification,
+    /// One unit a class: [batch, unit].
+    #[value(alias = "multi-class-classification")]
+    MultiClass,
+    /// Coordinates: [batch, unit]; all of them unless `--target` says otherwise.
+    BboxRegression,
+    /// A value for each pixel: [batch, channel, row, column]; those above `--threshold`.
+    BinarySegmentation,
+    /// One unit a token: [batch, position, unit].
+    Generation,
+}
+
+impl Task {
+    /// What it is to the runtime.
+    pub fn seed(self) -> SeedTask {
+        match self {
+            Task::BinaryClassification => SeedTask::BinaryClassification,
+            Task::MultiClass => SeedTask::MultiClass,
+            Task::BboxRegression => SeedTask::BboxRegression,
+            Task::BinarySegmentation => SeedTask::BinarySegmentation,
+            Task::Generation => SeedTask::Generation,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets() {
+        for (text, target) in [
+            ("argmax", Target::Argmax),
+            ("all", Target::All),
+            ("0", Target::Index(0)),
+            ("-3", Target::Index(-3)),
+            ("3-5", Target::Difference(3, 5)),
+        ] {
+            assert_eq!(text.parse(), Ok(target));
+            assert_eq!(text.parse(), Ok(Targets(vec![target])));
+            assert_eq!(target.to_string(), text);
+        }
+        for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_targets() {
+        let parsed: Targets = "3,top2,-1,3-5".parse().unwrap();
+        let names: Vec<String> = parsed.0.iter().map(ToString::to_string).collect();
+        assert_eq!(names, ["3", "top1", "top2", "-1", "3-5"]);
+        for text in ["3,3", "top2,top1", "3,", ",", "top0", "top", "top1025", "top-1"] {
+            assert!(text.parse::<Targets>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn places() {
+        assert_eq!("-2".parse(), Ok(Place::At(-2)));
+        assert_eq!("all".parse(), Ok(Place::All));
+        assert!("last".parse::<Place>().is_err());
+    }
+}

@@ -1,0 +1,124 @@
+//! Several targets in one run against one run for each.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::*;
+use dlbc_runtime::{Request, Start, Target, Tensor, Tensors};
+
+const TARGETS: [Target; 4] = [Target::Index(0), Target::Rank(1), Target::Difference(0, 1), Target::All];
+
+/// Of an output with one unit.
+const ALONE: [Target; 4] = [Target::Argmax, Target::Rank(0), Target::Index(0), Target::All];
+
+/// The relative L1 difference of relevance that is summed in another order.
+const CLOSE: f64 = 1e-6;
+
+/// The same where shares have signs, and sums cancel.
+const CLOSE_SIGNED: f64 = 5e-6;
+
+fn fixtures() -> Vec<(String, PathBuf, Tensors)> {
+    let folder = root().join("fixtures");
+    let mut found = vec![];
+    for name in ["digits_cnn", "tabular_mlp"] {
+        let inputs = npz(&folder.join(name).join("input.npz"));
+        found.push((name.to_string(), folder.join(name).join("model.onnx"), inputs));
+    }
+    for name in ["mlp_bn_softmax", "mlp_mixed", "resnet_bottleneck", "textcnn"] {
+        let file = |suffix: &str| folder.join("tiny").join(format!("{name}.{suffix}"));
+        found.push((name.to_string(), file("onnx"), npz(&file("npz"))));
+    }
+    // Two rows of eight tokens, the last two of the second row hidden.
+    let (ids, mask) = ((0..16).map(|i| 5 + i * 37 % 90), (0..16).map(|i| i64::from(i < 14)));
+    let ids = Tensor::from_i64(&[2, 8], &ids.collect::<Vec<_>>());
+    let mask = Tensor::from_i64(&[2, 8], &mask.collect::<Vec<_>>());
+    let types = Tensor::from_i64(&[2, 8], &[0; 16]);
+    let names = ["input_ids", "attention_mask", "token_type_ids"].map(String::from);
+    let tokens: Tensors = names.into_iter().zip([ids, mask, types]).collect();
+    for name in ["sentiment_bert", "sentiment_lstm"] {
+        found.push((name.to_string(), folder.join(name).join("model.onnx"), tokens.clone()));
+    }
+    found
+}
+
+/// Runs both ways on the CPU; returns what is further apart than it may be.
+fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -> Vec<String> {
+    let program = program(model, rules);
+    let inputs = inputs_of(&program, arrays);
+    let start = if rules == "grad-x-input" { Start::Value } else { Start::One };
+    let request = Request { audit: true, keep_all: true, start, ..Request::default() };
+    let session = cpu(program, 2);
+    let explained = &session.predict(&inputs).unwrap()[&session.program().info.explained];
+    let targets = if explained.dims().last() == Some(&1) { ALONE } else { TARGETS };
+    let together = session.explain_targets(&inputs, &targets, &request);
+    let together = together.unwrap_or_else(|e| panic!("{name} {rules}: {e}"));
+    let close = if rules.starts_with("dlb") { CLOSE } else { CLOSE_SIGNED };
+    let mut faults = vec![];
+    for (target, found) in targets.iter().zip(&together) {
+        let alone = explain(&session, &inputs, &Request { target: *target, ..request.clone() });
+        let title = format!("{name} {rules} {target:?}");
+        assert_eq!((&found.targets, found.start), (&alone.targets, alone.start), "{title}");
+        assert_eq!(found.outputs, alone.outputs, "{title}");
+        assert_eq!(found.relevance.len(), alone.relevance.len(), "{title}");
+        let largest = alone.relevance.values().map(size).fold(0.0, f64::max);
+        for (tensor, expected) in &alone.relevance {
+            // What cancels is measured by what it cancels from: that of several units by that of one, and sums that a
+            // normalisation makes 0 by a hundredth of the largest.
+            let one = size(&together[0].relevance[tensor]);
+            let own = size(expected);
+            let gap = relative_l1(&found.relevance[tensor], expected) * own
+                / own.max(one).max(1e-2 * largest).max(f64::MIN_POSITIVE);
+            if gap > close || gap.is_nan() {
+                faults.push(format!("{title} {tensor}: {gap:e}"));
+            }
+        }
+        for (a, b) in found.ledger.iter().flatten().zip(alone.ledger.iter().flatten()) {
+            let size =
+                b.received.abs().max(b.passed.abs()).max(b.absorbed.abs()).max(together[0].start.abs());
+            let gap = (a.passed - b.passed).abs().max((a.absorbed - b.absorbed).abs());
+            if gap > 1e-4 * size {
+                faults.push(format!("{title} ledger: {a:?}, {b:?}"));
+            }
+        }
+    }
+    faults
+}
+
+fn size(t: &Tensor) -> f64 {
+    t.to_f64().iter().map(|v| v.abs()).sum()
+}
+
+fn report(faults: Vec<String>) {
+    let shown: Vec<&String> = faults.iter().take(40).collect();
+    assert!(faults.is_empty(), "{} differences:\n{shown:#?}", faults.len());
+}
+
+#[test]
+fn on_every_fixture_under_every_composite() {
+    let mut faults = vec![];
+    for (name, model, inputs) in &fixtures() {
+        for rules in dlbc_compiler::shipped() {
+            faults.extend(compare(name, model, rules, inputs));
+        }
+    }
+    report(faults);
+}
+
+#[test]
+fn on_every_zoo_model_under_a_composite_each() {
+    if zoo().is_none() {
+        return;
+    }
+    let rules: Vec<&str> = dlbc_compiler::shipped().collect();
+    let mut faults = vec![];
+    for (i, m) in zoo_models(&[VISION_AND_TABULAR, SEQUENCE].concat()).iter().enumerate() {
+        let own = rules[i % rules.len()];
+        for rules in if own == "dlb" { vec!["dlb"] } else { vec!["dlb", own] } {
+            faults.extend(compare(&m.name, &m.model, rules, &npz(&m.inputs)));
+        }
+    }
+    report(faults);
+}
