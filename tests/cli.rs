@@ -190,6 +190,32 @@ fn a_segmentation_starts_from_what_is_above_the_threshold() {
 }
 
 #[test]
+fn any_tensor_can_be_explained() {
+    let folder = folder();
+    let files = ["a.npz", "b.npz", "c.dlbc.onnx", "d.onnx"].map(|name| path(&folder, name));
+    let [run, again, compiled, exported] = &files;
+    let from = ["--output", "flat.out"];
+    let summary = json(&[&["run", DIGITS, "--out", run], &DIGIT, &from]);
+    assert_eq!(summary["explained"], "flat.out");
+    assert_eq!(summary["outputs"]["flat.out"]["shape"], serde_json::json!([1, 128]));
+    ok(&[&["compile", DIGITS, "-o", compiled], &from]);
+    ok(&[&["run", compiled, "--out", again], &DIGIT, &from]);
+    ok(&[&["diff", run, again, "--max-l1", "0"]]);
+    ok(&[&["export", DIGITS, "-o", exported], &from]);
+    // The layer after it has no rule.
+    let table = ok(&[&["inspect", DIGITS], &from]);
+    let logits = table.lines().find(|l| l.starts_with("logits")).unwrap();
+    assert!(!logits.contains("proportional") && table.contains("output flat.out f32[batch,128]"), "{table}");
+    // A map of features has no last axis of units.
+    let error = fails(4, &[&["run", DIGITS, "--output", "relu1.out"], &DIGIT]);
+    assert!(error.contains("--target all"), "{error}");
+    ok(&[&["run", DIGITS, "--output", "relu1.out", "--target", "all"], &DIGIT]);
+    ok(&[&["run", DIGITS, "--output", "relu1.out", "--threshold", "0.1"], &DIGIT]);
+    let error = fails(2, &[&["run", DIGITS, "--output", "relu9.out"], &DIGIT]);
+    assert!(error.contains("`relu1.out`") && !error.contains("fc.weight"), "{error}");
+}
+
+#[test]
 fn several_targets_share_a_run() {
     let folder = folder();
     let (together, alone, picture) = (path(&folder, "a.npz"), path(&folder, "b.npz"), path(&folder, "p.png"));

@@ -1,4 +1,4 @@
-//! Several targets in one run against one run for each.
+//! Several targets in one run against one run for each; relevance that starts inside a model.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -7,6 +7,8 @@ mod common;
 use std::path::PathBuf;
 
 use common::*;
+use dlbc_compiler::{CompileError, Options, compile as compiled};
+use dlbc_ops::program::Program;
 use dlbc_runtime::{Request, Start, Target, Tensor, Tensors};
 
 const TARGETS: [Target; 4] = [Target::Index(0), Target::Rank(1), Target::Difference(0, 1), Target::All];
@@ -121,4 +123,95 @@ fn on_every_zoo_model_under_a_composite_each() {
         }
     }
     report(faults);
+}
+
+/// The program of a model that is explained from a tensor.
+fn from_tensor(model: &std::path::Path, tensor: &str) -> Result<Program, CompileError> {
+    let read = dlbc_proto::read_model(model, &Default::default()).unwrap();
+    let options = Options { output: Some(tensor.into()), ..Options::default() };
+    Ok(compiled(&read, &options)?.program)
+}
+
+#[test]
+fn relevance_that_stops_inside_a_model_goes_on_from_there() {
+    let model = root().join("fixtures/digits_cnn/model.onnx");
+    let inputs = npz(&root().join("fixtures/digits_cnn/input.npz"));
+    let request = Request { target: Target::Index(3), keep: vec!["flat.out".into()], ..Request::default() };
+    let whole = explain(&cpu(program(&model, "dlb"), 2), &inputs, &request);
+    // All relevance goes through the 128 units before the last layer: it is the sum over what each of them gives.
+    let inside = cpu(from_tensor(&model, "flat.out").unwrap(), 2);
+    let units: Vec<Target> = (0..128).map(Target::Index).collect();
+    let parts =
+        inside.explain_targets(&inputs, &units, &Request { multiplier: 1.0, ..Request::default() }).unwrap();
+    let through = whole.relevance["flat.out"].to_f64();
+    let mut sum = vec![0.0; 8 * 64];
+    for (unit, part) in parts.iter().enumerate() {
+        for (i, r) in part.relevance["input"].to_f64().iter().enumerate() {
+            sum[i] += through[i / 64 * 128 + unit] * r;
+        }
+    }
+    let expected = whole.relevance["input"].to_f64();
+    let gap: f64 = sum.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum();
+    assert!(gap <= 1e-6 * expected.iter().sum::<f64>(), "{gap}");
+    assert_eq!(parts[0].outputs["flat.out"].dims(), [8, 128]);
+    assert_eq!(parts[0].outputs["logits"], whole.outputs["logits"]);
+}
+
+#[test]
+fn a_tensor_that_a_pass_would_remove_is_explained() {
+    let model = root().join("fixtures/sentiment_bert/model.onnx");
+    let (_, _, tokens) = fixtures().into_iter().find(|(name, ..)| name == "sentiment_bert").unwrap();
+    // Within an attention and a GELU, which are recovered otherwise.
+    for tensor in [
+        "/m/bert/encoder/layer.1/attention/self/Softmax_output_0",
+        "/m/bert/encoder/layer.1/intermediate/intermediate_act_fn/Erf_output_0",
+    ] {
+        let session = cpu(from_tensor(&model, tensor).unwrap(), 2);
+        let inputs = inputs_of(session.program(), &tokens);
+        let request = Request { target: Target::All, audit: true, ..Request::default() };
+        let found = explain(&session, &inputs, &request);
+        assert_eq!(found.start.round(), 200.0, "{tensor}");
+        for row in found.ledger.as_ref().unwrap() {
+            assert!(row.residual().abs() <= 1e-4 * found.start, "{tensor}: {row:?}");
+        }
+        let arrived: f64 = found.inputs.values().sum();
+        assert!(
+            arrived > 1.0 && (found.start - arrived - found.absorbed).abs() < 1e-2,
+            "{tensor}: {arrived}"
+        );
+    }
+}
+
+#[test]
+fn tensors_inside_every_zoo_model_are_explained() {
+    if zoo().is_none() {
+        return;
+    }
+    let (mut explained, mut seen) = (0, std::collections::BTreeSet::new());
+    for m in zoo_models(&[VISION_AND_TABULAR, SEQUENCE].concat()) {
+        // One folder of each export.
+        if !seen.insert(m.name.split('/').next_back().unwrap().to_string()) {
+            continue;
+        }
+        let read = dlbc_proto::read_model(&m.model, &Default::default()).unwrap();
+        let nodes = &read.graph().node;
+        for part in [nodes.len() / 3, nodes.len() * 2 / 3] {
+            let tensor = nodes[part].output[0].as_str();
+            let session = match from_tensor(&m.model, tensor) {
+                Ok(program) => cpu(program, 2),
+                // A shape, a mask or a weight.
+                Err(CompileError::NothingToExplain(_)) => continue,
+                Err(e) => panic!("{} {tensor}: {e}", m.name),
+            };
+            let inputs = inputs_of(session.program(), &npz(&m.inputs));
+            let request = Request { target: Target::All, audit: true, ..Request::default() };
+            let found = explain(&session, &inputs, &request);
+            for row in found.ledger.as_ref().unwrap() {
+                assert!(row.residual().abs() <= 1e-4 * found.start, "{} {tensor}: {row:?}", m.name);
+            }
+            explained += 1;
+        }
+    }
+    assert!(explained > 40, "{explained}");
+    println!("{explained} tensors");
 }

@@ -11,7 +11,7 @@ pub struct Options {
     pub rules_file: Option<(String, String)>,
     /// Fixed dimensions of inputs by name; -1 keeps one symbolic.
     pub shapes: BTreeMap<String, Vec<i64>>,
-    /// The explained output; the first when `None`.
+    /// The tensor that is explained, an output or any other; the first output when `None`.
     pub output: Option<String>,
     /// Tensors that become inputs: what makes them is left out.
     pub stop_at: Vec<String>,

@@ -210,21 +210,17 @@ fn step_liveness(scan: &Scan, operands: &[bool]) -> HashMap<Value, Live> {
     }
 }
 
+/// The explained output: import made one of whatever tensor is named.
 fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
+    let outputs = graph.outputs();
     let found = match &options.output {
-        None => {
-            graph.outputs().iter().find(|(_, v)| graph.ty(*v).dtype.is_float()).or(graph.outputs().first())
-        }
-        Some(name) => graph.outputs().iter().find(|(n, _)| n == name),
+        None => outputs.iter().find(|(_, v)| graph.ty(*v).dtype.is_float()).or(outputs.first()),
+        Some(name) => outputs.iter().find(|(n, _)| n == name),
     };
     found.cloned().ok_or_else(|| {
-        let known: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
         let name = options.output.as_deref().unwrap_or_default();
-        CompileError::UnknownName {
-            what: "--output",
-            name: Name::new(name),
-            known: crate::import::nearest(name, &known),
-        }
+        let known = outputs.iter().map(|(n, _)| n.clone()).collect();
+        CompileError::UnknownName { what: "--output", name: Name::new(name), known }
     })
 }
 

@@ -20,7 +20,7 @@ pub struct ExplainArgs {
     /// One relevance track, or two (supporting and opposing) [default: default].
     #[arg(long, value_name = "MODE", value_parser = ["default", "contrastive"])]
     mode: Option<String>,
-    /// Which model output is explained [default: the first].
+    /// Which tensor is explained: a model output, or any tensor inside by its ONNX name [default: the first output].
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
     /// Treat a tensor as an input and leave out what makes it (repeatable).

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use dlbc_ops::OpError;
-use dlbc_ops::graph::{Graph, Origin, Value};
+use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
 use dlbc_ops::op::read::{Reader, Reading};
 use dlbc_ops::op::{Cast, Op, readers};
 use dlbc_ops::tensor::{Bytes, DType, Tensor, TensorType};
@@ -314,15 +314,18 @@ impl Import<'_> {
                 self.graph.add_output(output.name(), *v);
             }
         }
-        let known: Vec<String> = self.values.keys().cloned().collect();
-        for name in &self.options.stop_at {
-            if !self.values.contains_key(name) {
-                return Err(CompileError::UnknownName {
-                    what: "--stop-at",
-                    name: Name::new(name),
-                    known: nearest(name, &known),
-                });
-            }
+        let unknown = |what, name: &str| {
+            let computed = self.values.iter().filter(|(_, v)| !self.graph.op(v.node).is_const());
+            let known: Vec<String> = computed.map(|(name, _)| name.clone()).collect();
+            CompileError::UnknownName { what, name: Name::new(name), known: nearest(name, &known) }
+        };
+        if let Some(name) = self.options.stop_at.iter().find(|name| !self.values.contains_key(*name)) {
+            return Err(unknown("--stop-at", name));
+        }
+        // Any tensor can be explained. As an output it keeps its name and its value through every pass.
+        if let Some(name) = self.options.output.as_ref().filter(|name| !listed.contains(name.as_str())) {
+            let v = *self.values.get(name).ok_or_else(|| unknown("--output", name))?;
+            self.graph.add_output(name, v);
         }
         self.graph.remove_unused();
         Ok(self.graph)
