@@ -149,15 +149,15 @@ fn contents(info: &Info, explained: &[Explained], args: &RunArgs) -> anyhow::Res
     for (name, tensor) in &explained[0].explanation.outputs {
         tensors.insert(format!("output/{name}"), tensor.clone());
     }
-    put(&mut tensors, "", &explained[0].explanation, args.audit);
+    put(&mut tensors, "", &explained[0].explanation, info, args.audit);
     if explained.len() > 1 {
         for e in explained {
-            put(&mut tensors, &format!("target/{}/", e.target.name), &e.explanation, args.audit);
+            put(&mut tensors, &format!("target/{}/", e.target.name), &e.explanation, info, args.audit);
         }
     }
     let mut metadata = BTreeMap::from([
         ("explained".to_string(), info.explained.clone()),
-        ("mode".to_string(), info.mode.clone()),
+        ("mode".to_string(), info.mode.name().to_string()),
         ("model".to_string(), info.model.clone()),
         ("rules".to_string(), info.rules.clone()),
         ("rules_hash".to_string(), info.rules_hash.clone()),
@@ -168,21 +168,29 @@ fn contents(info: &Info, explained: &[Explained], args: &RunArgs) -> anyhow::Res
     Ok(Contents { tensors, metadata })
 }
 
-/// The relevance of an explanation, and its books, under keys that begin with `prefix`.
-fn put(tensors: &mut BTreeMap<String, Tensor>, prefix: &str, explanation: &Explanation, audit: bool) {
-    for (name, tensor) in &explanation.relevance {
-        tensors.insert(format!("{prefix}relevance/{name}"), tensor.clone());
-    }
-    if audit {
-        let sums = [
-            ("audit/start", explanation.start),
-            ("audit/inputs", explanation.inputs.values().sum()),
-            ("audit/absorbed", explanation.absorbed),
-        ];
-        for (name, value) in sums {
-            let bytes = std::sync::Arc::new(value.to_le_bytes());
-            let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
-            tensors.extend(scalar.map(|t| (format!("{prefix}{name}"), t)));
+/// The relevance of an explanation on each track, and its books, under keys that begin with `prefix`.
+fn put(
+    tensors: &mut BTreeMap<String, Tensor>,
+    prefix: &str,
+    explanation: &Explanation,
+    info: &Info,
+    audit: bool,
+) {
+    let sum = |inputs: &BTreeMap<String, f64>| inputs.values().sum::<f64>();
+    let e = explanation;
+    let supporting = (&e.relevance, [e.start, sum(&e.inputs), e.absorbed]);
+    let opposing = e.opposing.as_ref().map(|o| (&o.relevance, [o.start, sum(&o.inputs), o.absorbed]));
+    let books = [supporting].into_iter().chain(opposing);
+    for (track, (relevance, sums)) in info.mode.tracks().iter().zip(books) {
+        for (name, tensor) in relevance {
+            tensors.insert(format!("{prefix}{}{name}", track.relevance), tensor.clone());
+        }
+        if audit {
+            for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(sums) {
+                let bytes = std::sync::Arc::new(value.to_le_bytes());
+                let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
+                tensors.extend(scalar.map(|t| (format!("{prefix}{}{name}", track.audit), t)));
+            }
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct Summary {
     device: String,
     rules: String,
     rules_hash: String,
-    mode: String,
+    mode: &'static str,
     explained: String,
     #[serde(flatten)]
     first: OfTarget,
@@ -66,14 +66,14 @@ pub struct Summary {
 struct OfTarget {
     target: String,
     targets: Vec<i64>,
-    start: f64,
-    inputs: BTreeMap<String, f64>,
-    absorbed: f64,
+    #[serde(flatten)]
+    books: Books,
+    /// The other track of contrastive mode; what stands beside it is the supporting one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    opposing: Option<Books>,
     /// Of each text, its tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tokens: Vec<Vec<TokenRelevance>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audit: Option<Audit>,
     /// The tokens as text.
     #[serde(skip)]
     shown: String,
@@ -83,6 +83,16 @@ struct OfTarget {
     /// Whether the units of `targets` say more than the target's name.
     #[serde(skip)]
     found: bool,
+}
+
+/// The books of one track.
+#[derive(Clone, Serialize)]
+struct Books {
+    start: f64,
+    inputs: BTreeMap<String, f64>,
+    absorbed: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<Audit>,
 }
 
 #[derive(Serialize)]
@@ -137,7 +147,7 @@ impl Summary {
             device: device.into(),
             rules: info.rules.clone(),
             rules_hash: info.rules_hash.clone(),
-            mode: info.mode.clone(),
+            mode: info.mode.name(),
             explained: info.explained.clone(),
             first,
             outputs,
@@ -185,7 +195,7 @@ impl Summary {
         }
         let several = !self.by_target.is_empty();
         for of in self.targets() {
-            if !several || !of.shown.is_empty() || of.audit.is_some() {
+            if !several || !of.shown.is_empty() || of.books.audit.is_some() {
                 let explained = visible(&self.explained);
                 let _ = writeln!(out, "target   {}{} of {explained}", of.target, of.units());
             }
@@ -196,14 +206,19 @@ impl Summary {
                 out.push_str(&of.shown);
                 out.push('\n');
             }
-            if !several {
-                out.push_str(&of.balance().text(0));
-            }
-            if let Some(audit) = &of.audit {
-                out.push('\n');
-                out.push_str(&ledger(audit).text(0));
-                let share = number(relative(audit.residual, of.start), 2);
-                let _ = writeln!(out, "closes to {share} of the start");
+            for (i, (name, books)) in of.tracks().into_iter().enumerate() {
+                if i > 0 {
+                    out.push('\n');
+                }
+                if !several {
+                    out.push_str(&books.balance(&format!("{name}relevance")).text(0));
+                }
+                if let Some(audit) = &books.audit {
+                    let _ = if several { writeln!(out, "{name}ledger") } else { writeln!(out) };
+                    out.push_str(&ledger(audit).text(0));
+                    let share = number(relative(audit.residual, books.start), 2);
+                    let _ = writeln!(out, "closes to {share} of the start");
+                }
             }
         }
         if several {
@@ -231,19 +246,21 @@ impl Summary {
         for of in self.targets() {
             let which =
                 if self.by_target.is_empty() { String::new() } else { format!("target {}: ", of.target) };
-            if of.reached < REACHES && !of.inputs.is_empty() {
+            if of.reached < REACHES && !of.books.inputs.is_empty() {
                 let share = number(100.0 * of.reached, 2);
                 console.note(format!(
                     "{which}only {share} % of the starting relevance reaches the inputs; `--audit` shows where the rest stays"
                 ));
             }
-            if let Some(audit) = &of.audit
-                && !audit.closed
-            {
-                let share = number(relative(audit.residual, of.start), 2);
-                console.warn(format!(
-                    "{which}the ledger does not close: {share} of the start is unaccounted for"
-                ));
+            for (name, books) in of.tracks() {
+                if let Some(audit) = &books.audit
+                    && !audit.closed
+                {
+                    let share = number(relative(audit.residual, books.start), 2);
+                    console.warn(format!(
+                        "{which}the {name}ledger does not close: {share} of the start is unaccounted for"
+                    ));
+                }
             }
         }
     }
@@ -262,11 +279,15 @@ impl OfTarget {
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
-            start: explanation.start,
-            inputs: explanation.inputs.clone(),
-            absorbed: explanation.absorbed,
+            books: Books::new(
+                explanation.start,
+                &explanation.inputs,
+                explanation.absorbed,
+                explanation.ledger.as_deref(),
+            ),
+            opposing: (explanation.opposing.as_ref())
+                .map(|o| Books::new(o.start, &o.inputs, o.absorbed, o.ledger.as_deref())),
             tokens,
-            audit: explanation.ledger.as_ref().map(|rows| audit(explanation, rows)),
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),
             found: matches!(explained.target.target, Target::Argmax | Target::Rank(_)),
@@ -282,26 +303,39 @@ impl OfTarget {
         format!(" = {}{}", shown.join(", "), if self.targets.len() > LISTED { ", .." } else { "" })
     }
 
-    fn share(&self, v: f64) -> String {
-        if self.start == 0.0 { String::new() } else { format!("{:.2} %", 100.0 * v / self.start) }
+    /// The tracks, each with what goes before `relevance` and `ledger` to name it.
+    fn tracks(&self) -> Vec<(&'static str, &Books)> {
+        match &self.opposing {
+            None => vec![("", &self.books)],
+            Some(opposing) => vec![("supporting ", &self.books), ("opposing ", opposing)],
+        }
+    }
+}
+
+impl Books {
+    fn new(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: Option<&[LedgerRow]>) -> Books {
+        let audit = rows.map(|rows| audit(start, inputs, absorbed, rows));
+        Books { start, inputs: inputs.clone(), absorbed, audit }
     }
 
     /// Where the starting relevance went.
-    fn balance(&self) -> Table {
-        let mut table =
-            Table::new(&[("relevance", Align::Left), ("sum", Align::Right), ("share", Align::Right)]);
+    fn balance(&self, title: &str) -> Table {
+        let mut table = Table::new(&[(title, Align::Left), ("sum", Align::Right), ("share", Align::Right)]);
+        let share = |v: f64| {
+            if self.start == 0.0 { String::new() } else { format!("{:.2} %", 100.0 * v / self.start) }
+        };
         for (name, sum) in &self.inputs {
-            table.row([format!("input {name}"), number(*sum, 6), self.share(*sum)]);
+            table.row([format!("input {name}"), number(*sum, 6), share(*sum)]);
         }
-        table.row(["absorbed".into(), number(self.absorbed, 6), self.share(self.absorbed)]);
+        table.row(["absorbed".into(), number(self.absorbed, 6), share(self.absorbed)]);
         table.footer(["start".into(), number(self.start, 6), String::new()]);
         table
     }
 }
 
-/// Where the starting relevance of each target went: a row a target.
+/// Where the starting relevance of each target went: a row a target and track.
 fn balances(targets: &[OfTarget]) -> Table {
-    let inputs: Vec<String> = targets[0].inputs.keys().map(|name| format!("input {name}")).collect();
+    let inputs: Vec<String> = targets[0].books.inputs.keys().map(|name| format!("input {name}")).collect();
     let right = |name| (name, Align::Right);
     let sums = inputs.iter().map(|name| right(name.as_str()));
     let columns: Vec<(&str, Align)> = [("target", Align::Left), right("start")]
@@ -311,9 +345,13 @@ fn balances(targets: &[OfTarget]) -> Table {
         .collect();
     let mut table = Table::new(&columns);
     for of in targets {
-        let sums = [of.start].into_iter().chain(of.inputs.values().copied()).chain([of.absorbed]);
-        let cells = sums.map(|v| number(v, 6));
-        table.row([format!("{}{}", of.target, of.units())].into_iter().chain(cells).collect::<Vec<_>>());
+        for (name, books) in of.tracks() {
+            let sums =
+                [books.start].into_iter().chain(books.inputs.values().copied()).chain([books.absorbed]);
+            let cells = sums.map(|v| number(v, 6));
+            let title = format!("{name}{}{}", of.target, of.units());
+            table.row([title].into_iter().chain(cells).collect::<Vec<_>>());
+        }
     }
     table
 }
@@ -368,10 +406,10 @@ fn greatest(output: &Output) -> String {
     }
 }
 
-fn audit(explanation: &Explanation, rows: &[LedgerRow]) -> Audit {
-    let residual = explanation.start - explanation.inputs.values().sum::<f64>() - explanation.absorbed;
+fn audit(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: &[LedgerRow]) -> Audit {
+    let residual = start - inputs.values().sum::<f64>() - absorbed;
     Audit {
-        closed: relative(residual, explanation.start) <= TOLERANCE,
+        closed: relative(residual, start) <= TOLERANCE,
         residual,
         rows: rows
             .iter()

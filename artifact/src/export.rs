@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
-use dlbc_ops::prim::{Binary, Prim, Reduction};
-use dlbc_ops::program::{Program, SEED};
+use dlbc_ops::prim::{Binary, Prim, Reduction, Unary};
+use dlbc_ops::program::{Info, Mode, Program, SEED};
 use dlbc_ops::tensor::{Array, DType, Dim, Shape, Tensor, TensorType};
 use dlbc_proto::onnx::ModelProto;
 use dlbc_proto::{Name, write as onnx};
@@ -31,11 +31,10 @@ const TARGET_DOC: &str = "The explained unit on the last axis: a value for each 
 pub fn export(program: &Program, multiplier: f32) -> Result<ModelProto, ArtifactError> {
     let info = &program.info;
     let mut graph = program.graph.clone();
-    let of_input: HashSet<String> =
-        info.inputs.iter().filter(|i| i.explained).map(|i| format!("relevance/{}", i.name)).collect();
+    let of_input: HashSet<String> = info.explanations().map(|(name, _)| name).collect();
     let wanted = graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input.contains(n));
     graph.set_outputs(wanted.cloned().collect());
-    seed(&mut graph, &info.explained, multiplier)?;
+    seed(&mut graph, info, multiplier)?;
     graph.remove_unused();
     let strip = |n: &str| n.strip_prefix("output/").unwrap_or(n).to_string();
     let declared: Vec<(String, Value)> = graph.outputs().iter().map(|(n, v)| (strip(n), *v)).collect();
@@ -56,7 +55,8 @@ pub fn export(program: &Program, multiplier: f32) -> Result<ModelProto, Artifact
 }
 
 /// Puts what makes the seed from the explained output in the place of the seed's input.
-fn seed(graph: &mut Graph<Prim>, explained: &str, multiplier: f32) -> Result<(), ArtifactError> {
+fn seed(graph: &mut Graph<Prim>, info: &Info, multiplier: f32) -> Result<(), ArtifactError> {
+    let explained = info.explained.as_str();
     let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
     let name = format!("output/{explained}");
     let output = graph.outputs().iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
@@ -67,19 +67,21 @@ fn seed(graph: &mut Graph<Prim>, explained: &str, multiplier: f32) -> Result<(),
     if ty.rank() > 3 || ty.dtype == DType::Bool {
         return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
-    let made = made(&mut Steps { graph }, output, &ty, dtype, multiplier).map_err(ArtifactError::Damaged)?;
+    let made = made(&mut Steps { graph }, output, &ty, dtype, multiplier, info.mode);
+    let made = made.map_err(ArtifactError::Damaged)?;
     graph.replace(given, made);
     graph.remove(given.node);
     Ok(())
 }
 
-/// The seed: `multiplier` at the target unit of each row, else 0.
+/// The seed: `multiplier` at the target unit of each row, else 0; in contrastive mode with that of the opposing track.
 fn made(
     steps: &mut Steps,
     y: Value,
     ty: &TensorType,
     dtype: DType,
     multiplier: f32,
+    mode: Mode,
 ) -> Result<Value, String> {
     let one = Dim::known(1);
     let rows = &ty.shape.0[..ty.rank().saturating_sub(1)];
@@ -87,7 +89,12 @@ fn made(
     // The type says a target a row. One for all rows broadcasts, so nothing may be spelled by the target's own shape.
     let target = steps.graph.add_input(Prim::Input, TARGET, TensorType::new(DType::I64, vec![batch.clone()]));
     let Some(units) = ty.shape.0.last().cloned() else {
-        return Ok(steps.scalar(dtype, f64::from(multiplier)));
+        let start = steps.scalar(dtype, f64::from(multiplier));
+        if mode == Mode::Default {
+            return Ok(start);
+        }
+        let lack = lack(steps, y, multiplier)?;
+        return stacked(steps, start, lack, &ty.shape);
     };
     let axis = ty.rank() - 1;
     let mut at = y;
@@ -104,6 +111,8 @@ fn made(
     let unit = steps.add(Prim::Reshape { to: Shape(column) }, &[unit])?;
     let all = steps.add(Prim::Iota { len: units }, &[])?;
     let mut hit = steps.add(Prim::Binary(Binary::Equal), &[unit, all])?;
+    let missed = steps.add(Prim::Unary(Unary::Not), &[hit])?;
+    let mut others = missed;
     if let [_, positions] = rows {
         let all = steps.add(Prim::Iota { len: positions.clone() }, &[])?;
         let all = steps.add(Prim::Reshape { to: Shape(vec![positions.clone(), Dim::known(1)]) }, &[all])?;
@@ -111,9 +120,58 @@ fn made(
         let position = steps.add(value, &[])?;
         let here = steps.add(Prim::Binary(Binary::Equal), &[all, position])?;
         hit = steps.add(Prim::Binary(Binary::And), &[hit, here])?;
+        others = steps.add(Prim::Binary(Binary::And), &[missed, here])?;
     }
     let (full, none) = (steps.scalar(dtype, f64::from(multiplier)), steps.scalar(dtype, 0.0));
-    steps.add(Prim::Select, &[hit, full, none])
+    let supporting = steps.add(Prim::Select, &[hit, full, none])?;
+    if mode == Mode::Default {
+        return Ok(supporting);
+    }
+    let opposing = if ty.shape.0[axis].is(1) {
+        let lack = lack(steps, y, multiplier)?;
+        steps.add(Prim::Select, &[hit, lack, none])?
+    } else {
+        rivals(steps, y, others, axis, multiplier)?
+    };
+    stacked(steps, supporting, opposing, &ty.shape)
+}
+
+/// What a probability lacks of 1, times the multiplier.
+fn lack(steps: &mut Steps, y: Value, multiplier: f32) -> Result<Value, String> {
+    let dtype = steps.graph.ty(y).dtype;
+    let (one, factor) = (steps.scalar(dtype, 1.0), steps.scalar(dtype, f64::from(multiplier)));
+    let rest = steps.add(Prim::Binary(Binary::Sub), &[one, y])?;
+    let rest = steps.add(Prim::Unary(Unary::Clip { min: Some(0.0), max: Some(1.0) }), &[rest])?;
+    steps.add(Prim::Binary(Binary::Mul), &[rest, factor])
+}
+
+/// The multiplier shared among the units marked by `others`, by their positive values; alike where none is positive.
+fn rivals(steps: &mut Steps, y: Value, others: Value, axis: usize, multiplier: f32) -> Result<Value, String> {
+    let dtype = steps.graph.ty(y).dtype;
+    let (zero, one) = (steps.scalar(dtype, 0.0), steps.scalar(dtype, 1.0));
+    let (alike, _) = shares(steps, one, others, axis)?;
+    let positive = steps.add(Prim::Unary(Unary::Relu), &[y])?;
+    let (by_value, sum) = shares(steps, positive, others, axis)?;
+    let any = steps.add(Prim::Binary(Binary::Less), &[zero, sum])?;
+    let share = steps.add(Prim::Select, &[any, by_value, alike])?;
+    let factor = steps.scalar(dtype, f64::from(multiplier));
+    steps.add(Prim::Binary(Binary::Mul), &[share, factor])
+}
+
+/// The marked units' shares of their sum, and that sum.
+fn shares(steps: &mut Steps, of: Value, others: Value, axis: usize) -> Result<(Value, Value), String> {
+    let zero = steps.scalar(steps.graph.ty(of).dtype, 0.0);
+    let own = steps.add(Prim::Select, &[others, of, zero])?;
+    let sum = steps.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
+    Ok((steps.add(Prim::Binary(Binary::GuardedDiv), &[own, sum])?, sum))
+}
+
+/// Both tracks, the first axis theirs.
+fn stacked(steps: &mut Steps, supporting: Value, opposing: Value, shape: &Shape) -> Result<Value, String> {
+    let to = Shape([vec![Dim::known(1)], shape.0.clone()].concat());
+    let mut row = |v: Value| steps.add(Prim::Reshape { to: to.clone() }, &[v]);
+    let rows = [row(supporting)?, row(opposing)?];
+    steps.add(Prim::Concat { axis: 0 }, &rows)
 }
 
 /// Adds primitives.

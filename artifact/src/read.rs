@@ -9,7 +9,7 @@ use std::sync::Arc;
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::{Info, Program, SEED};
-use dlbc_ops::tensor::{DType, Tensor, TensorType};
+use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 use dlbc_proto::onnx::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use dlbc_proto::{DataType, Model, Name};
 use serde::de::DeserializeOwned;
@@ -241,18 +241,25 @@ fn check_info(
     }
     let explained = output(format!("output/{}", info.explained))?;
     let seed = inputs.iter().find(|(n, _)| n == SEED);
-    if seed.is_none_or(|(_, ty)| ty.shape != graph.ty(explained).shape) {
+    let tracks = info.mode.tracks();
+    let mut expected = graph.ty(explained).shape.clone();
+    if tracks.len() > 1 {
+        expected.0.insert(0, Dim::known(tracks.len() as i64));
+    }
+    if seed.is_none_or(|(_, ty)| ty.shape != expected) {
         return Err(damaged("the seed has not the shape of the explained output".into()));
     }
-    for input in info.inputs.iter().filter(|i| i.explained) {
-        let v = output(format!("relevance/{}", input.name))?;
+    for (name, input) in info.explanations() {
+        let v = output(name)?;
         if graph.ty(v).shape != input.ty.shape {
             return Err(damaged(format!("the relevance of {} has another shape", Name::new(&input.name))));
         }
     }
-    for row in 0..info.audit.len() {
-        for column in ["in", "out", "absorbed"] {
-            output(format!("audit/{row}/{column}"))?;
+    for track in tracks {
+        for row in 0..info.audit.len() {
+            for column in ["in", "out", "absorbed"] {
+                output(format!("{}{row}/{column}", track.audit))?;
+            }
         }
     }
     Ok(())

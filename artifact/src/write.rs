@@ -32,10 +32,9 @@ const IR_VERSION: i64 = 10;
 /// When a primitive has no ONNX spelling for its types.
 pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
     let graph = &program.graph;
-    let of_input =
-        |name: &str| program.info.inputs.iter().any(|i| name.strip_prefix("relevance/") == Some(&i.name));
-    let declared: Vec<(String, Value)> =
-        graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input(n)).cloned().collect();
+    let of_input: HashSet<String> = program.info.explanations().map(|(name, _)| name).collect();
+    let wanted = graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input.contains(n));
+    let declared: Vec<(String, Value)> = wanted.cloned().collect();
     let mut writer = Writer::new(graph, &declared, true)?;
     for id in graph.topological() {
         writer.add(id)?;

@@ -19,6 +19,7 @@ mod options;
 mod relevance;
 
 pub use composite::{Composite, Passes, shipped, source};
+pub use dlbc_ops::program::Mode;
 pub use error::{CompileError, ErrorKind, Unsupported};
 pub use import::import;
 pub use inspect::{Inspection, Row, inspect};
@@ -93,7 +94,6 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 
     program.info.rules = composite.name;
     program.info.rules_hash = composite.hash;
-    program.info.mode = "default".into();
     if let Some(name) = model.path.as_ref().and_then(|p| p.file_name()) {
         program.info.model = name.to_string_lossy().into_owned();
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dlbc_ops::program::Mode;
+
 /// Options of a compilation.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -9,6 +11,8 @@ pub struct Options {
     pub rules: String,
     /// The composite as TOML, with the name of its file; counts before `rules`.
     pub rules_file: Option<(String, String)>,
+    /// One track of relevance, or two.
+    pub mode: Mode,
     /// Fixed dimensions of inputs by name; -1 keeps one symbolic.
     pub shapes: BTreeMap<String, Vec<i64>>,
     /// The tensor that is explained, an output or any other; the first output when `None`.
@@ -32,6 +36,7 @@ impl Default for Options {
         Options {
             rules: "dlb".into(),
             rules_file: None,
+            mode: Mode::Default,
             shapes: BTreeMap::new(),
             output: None,
             stop_at: vec![],
@@ -48,11 +53,13 @@ impl Options {
     /// The composite that is asked for.
     ///
     /// # Errors
-    /// When there is none of its name, or its file has a mistake.
+    /// When there is none of its name, its file has a mistake, or it has no contrastive form and that is asked for.
     pub fn composite(&self) -> Result<crate::Composite, crate::CompileError> {
-        match &self.rules_file {
-            Some((file, text)) => crate::Composite::parse(text, file),
-            None => crate::Composite::named(&self.rules),
-        }
+        let composite = match &self.rules_file {
+            Some((file, text)) => crate::Composite::parse(text, file)?,
+            None => crate::Composite::named(&self.rules)?,
+        };
+        composite.check_mode(self.mode)?;
+        Ok(composite)
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
 use dlbc_ops::op::role::{Role, RoleKind};
 use dlbc_ops::op::{Op, Scan};
+use dlbc_ops::program::Mode;
 use dlbc_ops::rule::{Attention, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
@@ -35,6 +36,8 @@ pub struct RelevanceGraph {
     pub unmatched: Vec<String>,
     /// What the rules pass on.
     pub passes: Passes,
+    /// One track, or two.
+    pub mode: Mode,
 }
 
 /// How a value carries relevance.
@@ -62,7 +65,8 @@ pub fn derive(
     if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
         return Err(CompileError::NothingToExplain(Name::new(&explained)));
     }
-    let result = propagate(graph, composite, &live, explained, seed_value)?;
+    let mut result = propagate(graph, composite, &live, explained, seed_value)?;
+    result.mode = options.mode;
     if result.sinks.is_empty() {
         return Err(CompileError::NothingToExplain(Name::new(&result.explained)));
     }
@@ -109,6 +113,7 @@ fn propagate(
         steps: BTreeMap::new(),
         unmatched: vec![],
         passes: composite.passes,
+        mode: Mode::Default,
     };
     let mut stack = vec![seed_value.node];
     while let Some(id) = stack.pop() {
@@ -231,6 +236,7 @@ fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
         Rule::Product(p) => all.filter(|k| p.shares[*k] != 0.0).collect(),
         Rule::Pass
         | Rule::Proportional(_)
+        | Rule::Saturated(_)
         | Rule::Epsilon(_)
         | Rule::AlphaBeta(_)
         | Rule::Gamma(_)
@@ -239,7 +245,7 @@ fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
         // Not to the mask; by values alone when they take all.
         Rule::Attention(Attention::Weights { value }) if *value >= 1.0 => all.filter(|k| *k == 2).collect(),
         Rule::Attention(_) => all.filter(|k| *k < 3).collect(),
-        Rule::Sum(_) | Rule::SignedSum(_) | Rule::Bilinear => all.collect(),
+        Rule::Sum(_) | Rule::SignedSum(_) | Rule::Bilinear | Rule::ValueProduct => all.collect(),
         Rule::Slope => all.take(1).collect(),
         Rule::Stop => vec![],
         Rule::Gradient(_) | Rule::TokenTimes => all.collect(),
@@ -311,7 +317,9 @@ fn value_liveness(op: &Op, role: &Role, dtype: DType, operands: &[Live]) -> Live
 
 impl RelevanceGraph {
     fn write(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
-        writeln!(f, "relevance of {} onto {} {{", self.explained, self.sinks.join(", "))?;
+        let what =
+            if self.mode == Mode::Contrastive { "supporting and opposing relevance" } else { "relevance" };
+        writeln!(f, "{what} of {} onto {} {{", self.explained, self.sinks.join(", "))?;
         for id in self.graph.topological() {
             let node = self.graph.node(id);
             let op = &node.op;

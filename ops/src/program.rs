@@ -9,6 +9,47 @@ use crate::tensor::TensorType;
 /// Name of the program input that holds the starting relevance; its shape is that of the explained output.
 pub const SEED: &str = "dlbc_seed";
 
+/// How many tracks of relevance there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// One.
+    #[default]
+    Default,
+    /// Two: supporting and opposing.
+    Contrastive,
+}
+
+impl Mode {
+    /// The name that `--mode` takes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Default => "default",
+            Mode::Contrastive => "contrastive",
+        }
+    }
+
+    /// The tracks.
+    pub fn tracks(self) -> &'static [Track] {
+        match self {
+            Mode::Default => &[Track { relevance: "relevance/", audit: "audit/" }],
+            Mode::Contrastive => &[
+                Track { relevance: "relevance_pos/", audit: "audit/" },
+                Track { relevance: "relevance_neg/", audit: "audit_neg/" },
+            ],
+        }
+    }
+}
+
+/// What the names of a track's program outputs begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// Of relevance.
+    pub relevance: &'static str,
+    /// Of the ledger.
+    pub audit: &'static str,
+}
+
 /// A lowered program, forward and reverse together.
 ///
 /// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs by name:
@@ -18,6 +59,9 @@ pub const SEED: &str = "dlbc_seed";
 /// | `output/NAME` | each model output |
 /// | `relevance/NAME` | relevance of tensor `NAME`, of its shape: inputs and intermediates |
 /// | `audit/I/in`, `audit/I/out`, `audit/I/absorbed` | scalars of row `I` of [`Info::audit`] |
+///
+/// In contrastive mode the seed has a leading axis of two, the supporting and the opposing start, and the names begin as
+/// [`Mode::tracks`] says.
 ///
 /// A run asks for a subset; what it does not need is not computed.
 #[derive(Clone, Debug)]
@@ -40,8 +84,8 @@ pub struct Info {
     /// SHA-256 of the composite's file, in hexadecimal.
     #[serde(default)]
     pub rules_hash: String,
-    /// `default` or `contrastive`.
-    pub mode: String,
+    /// How many tracks of relevance.
+    pub mode: Mode,
     /// The explained output.
     pub explained: String,
     /// The model's inputs, in order.
@@ -50,6 +94,14 @@ pub struct Info {
     pub outputs: Vec<String>,
     /// The ledger's rows, in reverse order of computation: from the output to the inputs.
     pub audit: Vec<AuditRow>,
+}
+
+impl Info {
+    /// The program outputs that are the relevance of explained inputs, each with its input.
+    pub fn explanations(&self) -> impl Iterator<Item = (String, &InputInfo)> {
+        let inputs = self.inputs.iter().filter(|i| i.explained);
+        inputs.flat_map(|i| self.mode.tracks().iter().map(move |t| (format!("{}{}", t.relevance, i.name), i)))
+    }
 }
 
 /// A model input.

@@ -7,6 +7,7 @@ mod backend;
 mod error;
 mod inputs;
 mod load;
+mod opposing;
 mod reference;
 mod seed;
 mod session;
@@ -19,5 +20,5 @@ pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsup
 pub use error::{ErrorKind, RuntimeError};
 pub use reference::ReferenceBackend;
 pub use seed::{Position, Request, Start, Target, Task};
-pub use session::{Explanation, LedgerRow, Seconds, Session};
+pub use session::{Explanation, LedgerRow, Opposing, Seconds, Session};
 pub use tract::CpuBackend;

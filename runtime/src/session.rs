@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_ops::prim::batch;
-use dlbc_ops::program::{Program, SEED};
+use dlbc_ops::program::{Mode, Program, SEED, Track};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use crate::backend::{Backend, Plan, RunOptions, Tensors};
 use crate::error::RuntimeError;
 use crate::inputs::bind;
+use crate::opposing;
 use crate::seed::{Request, Seed, Target, seed};
 
 /// Plans that a session keeps.
@@ -89,8 +90,38 @@ pub struct Explanation {
     pub absorbed: f64,
     /// The ledger, from the output to the inputs, when asked for.
     pub ledger: Option<Vec<LedgerRow>>,
+    /// The opposing track in contrastive mode; all of the above is the supporting one then.
+    pub opposing: Option<Opposing>,
     /// Times.
     pub seconds: Seconds,
+}
+
+/// The opposing track of a contrastive explanation; its fields mean what those of [`Explanation`] do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Opposing {
+    /// Relevance by tensor name.
+    pub relevance: Tensors,
+    /// The sum of the starting relevance.
+    pub start: f64,
+    /// The sum of the relevance of each explained input.
+    pub inputs: BTreeMap<String, f64>,
+    /// What was absorbed on the way.
+    pub absorbed: f64,
+    /// The ledger.
+    pub ledger: Option<Vec<LedgerRow>>,
+}
+
+impl Explanation {
+    /// The relevance of a tensor: in contrastive mode what supports minus what opposes.
+    pub fn net(&self, name: &str) -> Option<Tensor> {
+        let supporting = self.relevance.get(name)?;
+        let Some(opposing) = self.opposing.as_ref().and_then(|o| o.relevance.get(name)) else {
+            return Some(supporting.clone());
+        };
+        let (a, b) = (supporting.to_f32(), opposing.to_f32());
+        let net: Vec<f32> = a.iter().zip(b.iter()).map(|(a, b)| a - b).collect();
+        Some(Tensor::from_f32(supporting.dims(), &net))
+    }
 }
 
 impl Session {
@@ -193,21 +224,51 @@ impl Session {
         let clock = Instant::now();
         let explained =
             outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
-        let seeds = targets.iter().map(|target| {
-            let request = Request { target: *target, ..request.clone() };
-            seed(&info.explained, explained, &request)
-        });
+        let requests: Vec<Request> =
+            targets.iter().map(|target| Request { target: *target, ..request.clone() }).collect();
+        let seeds = requests.iter().map(|request| seed(&info.explained, explained, request));
         let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
-        let made = match seeds.as_slice() {
-            [one] => vec![plan.reverse(inputs, saved, &one.tensor)?],
+        // Of each target the start of each track.
+        let starts: Vec<Vec<Tensor>> = match info.mode {
+            Mode::Default => seeds.iter().map(|seed| vec![seed.tensor.clone()]).collect(),
+            Mode::Contrastive => {
+                let both = requests.iter().zip(&seeds);
+                both.map(|(request, seed)| opposing::tracks(explained, request, seed).into()).collect()
+            }
+        };
+        let given: Vec<Tensor> = starts
+            .iter()
+            .map(|tracks| match tracks.as_slice() {
+                [one] => one.clone(),
+                all => stacked(all.iter()),
+            })
+            .collect();
+        let made = match given.as_slice() {
+            [one] => vec![plan.reverse(inputs, saved, one)?],
             several => {
-                let all = stacked(several.iter().map(|s| &s.tensor));
+                let all = stacked(several.iter());
                 self.unstacked(plan.reverse(inputs, saved, &all)?, several.len())
             }
         };
         let seconds = Seconds { prepare, forward, reverse: clock.elapsed().as_secs_f64() };
-        let made = seeds.iter().zip(made);
-        Ok(made.map(|(seed, made)| self.account(outputs.clone(), made, seed, request, seconds)).collect())
+        let explanations = made.iter().zip(seeds).zip(starts).map(|((made, seed), starts)| {
+            let tracks = info.mode.tracks().iter().zip(starts);
+            let mut books = tracks.map(|(track, start)| self.account(made, track, &start, request));
+            let own = books.next().unwrap_or_default();
+            Explanation {
+                outputs: outputs.clone(),
+                relevance: own.relevance,
+                argmax: seed.argmax,
+                targets: seed.targets,
+                start: own.start,
+                inputs: own.inputs,
+                absorbed: own.absorbed,
+                ledger: own.ledger,
+                opposing: books.next(),
+                seconds,
+            }
+        });
+        Ok(explanations.collect())
     }
 
     /// What a reverse made for several targets, target by target. What depends on none is the same for all.
@@ -226,14 +287,9 @@ impl Session {
         (0..targets).map(of).collect()
     }
 
-    fn account(
-        &self,
-        outputs: Tensors,
-        made: Tensors,
-        seed: &Seed,
-        request: &Request,
-        seconds: Seconds,
-    ) -> Explanation {
+    /// What a track of the reverse made.
+    fn account(&self, made: &Tensors, track: &Track, start: &Tensor, request: &Request) -> Opposing {
+        let start: f64 = start.to_f64().iter().sum();
         let info = &self.program.info;
         let scalar = |name: String| made.get(&name).map_or(0.0, |t| t.to_f64().iter().sum());
         let ledger: Option<Vec<LedgerRow>> = request.audit.then(|| {
@@ -242,15 +298,15 @@ impl Session {
                 op: row.op.clone(),
                 rule: row.rule.clone(),
                 operands: row.operands.clone(),
-                received: scalar(format!("audit/{i}/in")),
-                passed: scalar(format!("audit/{i}/out")),
-                absorbed: scalar(format!("audit/{i}/absorbed")),
+                received: scalar(format!("{}{i}/in", track.audit)),
+                passed: scalar(format!("{}{i}/out", track.audit)),
+                absorbed: scalar(format!("{}{i}/absorbed", track.audit)),
             });
             rows.collect()
         });
         let relevance: Tensors = made
             .iter()
-            .filter_map(|(k, v)| Some((k.strip_prefix("relevance/")?.to_string(), v.clone())))
+            .filter_map(|(k, v)| Some((k.strip_prefix(track.relevance)?.to_string(), v.clone())))
             .collect();
         let explained = info.inputs.iter().filter(|i| i.explained);
         let inputs: BTreeMap<String, f64> = explained
@@ -258,46 +314,41 @@ impl Session {
             .collect();
         let absorbed = match &ledger {
             Some(rows) => rows.iter().map(|r| r.absorbed).sum(),
-            None => seed.total - inputs.values().sum::<f64>(),
+            None => start - inputs.values().sum::<f64>(),
         };
-        Explanation {
-            outputs,
-            relevance,
-            argmax: seed.argmax.clone(),
-            targets: seed.targets.clone(),
-            start: seed.total,
-            inputs,
-            absorbed,
-            ledger,
-            seconds,
-        }
+        Opposing { relevance, start, inputs, absorbed, ledger }
     }
 
     /// The program outputs of the reverse stage that a request needs.
     fn wanted(&self, request: &Request) -> Result<Vec<String>, RuntimeError> {
         let info = &self.program.info;
         let all: Vec<&String> = self.program.graph.outputs().iter().map(|(n, _)| n).collect();
-        let mut wanted: Vec<String> =
-            info.inputs.iter().filter(|i| i.explained).map(|i| format!("relevance/{}", i.name)).collect();
+        let tracks = info.mode.tracks();
+        let mut wanted = vec![];
+        for track in tracks {
+            let explained = info.inputs.iter().filter(|i| i.explained);
+            wanted.extend(explained.map(|i| format!("{}{}", track.relevance, i.name)));
+        }
         for name in &request.keep {
-            let full = format!("relevance/{name}");
-            if !all.contains(&&full) {
+            if !all.contains(&&format!("{}{name}", tracks[0].relevance)) {
                 let known = all
                     .iter()
-                    .filter_map(|n| n.strip_prefix("relevance/"))
+                    .filter_map(|n| n.strip_prefix(tracks[0].relevance))
                     .take(20)
                     .map(|n| format!("`{n}`"));
                 return Err(RuntimeError::UnknownRelevance { name: name.clone(), known: known.collect() });
             }
-            wanted.push(full);
+            wanted.extend(tracks.iter().map(|track| format!("{}{name}", track.relevance)));
         }
         let rest =
             |prefix: &'static str| all.iter().filter(move |n| n.starts_with(prefix)).map(|n| n.to_string());
-        if request.keep_all {
-            wanted.extend(rest("relevance/"));
-        }
-        if request.audit {
-            wanted.extend(rest("audit/"));
+        for track in tracks {
+            if request.keep_all {
+                wanted.extend(rest(track.relevance));
+            }
+            if request.audit {
+                wanted.extend(rest(track.audit));
+            }
         }
         let mut seen = std::collections::HashSet::new();
         wanted.retain(|n| seen.insert(n.clone()));

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dlbc_compiler::Options;
 
 use super::LimitArgs;
 use super::values::shape;
-use crate::exit::{unsupported, usage};
+use crate::exit::usage;
 use crate::terminal::visible;
 
 /// How the relevance of a model is made.
@@ -18,8 +18,8 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "NAME|FILE.toml")]
     rules: Option<String>,
     /// One relevance track, or two (supporting and opposing) [default: default].
-    #[arg(long, value_name = "MODE", value_parser = ["default", "contrastive"])]
-    mode: Option<String>,
+    #[arg(long, value_name = "MODE", value_enum)]
+    mode: Option<Mode>,
     /// Which tensor is explained: a model output, or any tensor inside by its ONNX name [default: the first output].
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
@@ -44,6 +44,24 @@ struct ModelArgs {
     shape: Vec<(String, Vec<i64>)>,
 }
 
+/// How many tracks of relevance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// One.
+    Default,
+    /// Two: supporting and opposing.
+    Contrastive,
+}
+
+impl From<Mode> for dlbc_compiler::Mode {
+    fn from(mode: Mode) -> dlbc_compiler::Mode {
+        match mode {
+            Mode::Default => dlbc_compiler::Mode::Default,
+            Mode::Contrastive => dlbc_compiler::Mode::Contrastive,
+        }
+    }
+}
+
 impl ExplainArgs {
     /// The composite's name.
     pub fn rules(&self) -> &str {
@@ -55,9 +73,6 @@ impl ExplainArgs {
     /// # Errors
     /// For what is not supported yet, and a name given twice.
     pub fn options(&self, limits: &LimitArgs) -> anyhow::Result<Options> {
-        if self.mode.as_deref() == Some("contrastive") {
-            return Err(unsupported("`--mode contrastive` is not supported yet"));
-        }
         let rules_file = match Path::new(self.rules()) {
             file if file.extension().is_some_and(|e| e == "toml") => {
                 Some((self.rules().to_string(), composite_text(file)?))
@@ -67,6 +82,7 @@ impl ExplainArgs {
         let mut options = Options {
             rules: self.rules().into(),
             rules_file,
+            mode: self.mode.map_or(dlbc_compiler::Mode::Default, Into::into),
             output: self.output.clone(),
             stop_at: self.stop_at.clone(),
             live: self.live.clone(),

@@ -25,6 +25,7 @@ use dlbc_ops::rule::{
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::saturation::Variant;
 use super::select::{Place, ROLES, Selector, role_name};
 use super::{Composite, Entry, Passes, Recipe};
 use crate::error::CompileError;
@@ -59,6 +60,7 @@ struct Line {
     by: Option<String>,
     constants: Option<String>,
     gates: Option<String>,
+    saturation: Option<String>,
     value: Option<f32>,
     epsilon: Option<f32>,
     alpha: Option<f32>,
@@ -146,6 +148,7 @@ fn entry(mut line: Line) -> Result<(Selector, Recipe), String> {
 fn recipe(line: &mut Line) -> Result<Recipe, String> {
     const NAMES: &[&str] = &[
         "proportional",
+        "saturated",
         "epsilon",
         "z-plus",
         "alpha-beta",
@@ -159,6 +162,7 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
         "sum",
         "sum-epsilon",
         "product",
+        "product-by-value",
         "pass",
         "route",
         "winner",
@@ -184,6 +188,10 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
             )?,
             by: contribution(line.by.take())?,
         }),
+        "saturated" => {
+            let known = [("net", Variant::Net), ("v1", Variant::Literal)];
+            return Ok(Recipe::Saturated(choice(line.saturation.take(), "saturation", &known)?));
+        }
         "epsilon" => Rule::Epsilon(Epsilon { epsilon: epsilon()? }),
         "z-plus" | "alpha-beta" => {
             let epsilon = epsilon()?;
@@ -230,6 +238,7 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
             let gates = choice(line.gates.take(), "gates", &[("give", true), ("share", false)])?;
             return Ok(Recipe::Product { gates });
         }
+        "product-by-value" => Rule::ValueProduct,
         "gradient" => {
             let gradient = Gradient {
                 detach: choice(
@@ -290,6 +299,7 @@ impl Line {
             by,
             constants,
             gates,
+            saturation,
             value,
             epsilon,
             alpha,
@@ -305,6 +315,7 @@ impl Line {
             ("by", by.is_some()),
             ("constants", constants.is_some()),
             ("gates", gates.is_some()),
+            ("saturation", saturation.is_some()),
             ("value", value.is_some()),
             ("epsilon", epsilon.is_some()),
             ("alpha", alpha.is_some()),

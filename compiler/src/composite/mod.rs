@@ -2,17 +2,20 @@
 
 mod file;
 mod gates;
+mod saturation;
 mod select;
 
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::{Role, RoleKind};
+use dlbc_ops::program::Mode;
 use dlbc_ops::rule::{Gradient, Product, Rule};
 use dlbc_proto::Name;
 use sha2::{Digest, Sha256};
 
 use crate::error::CompileError;
 use gates::is_gate;
+use saturation::Variant;
 pub(crate) use select::Places;
 use select::Selector;
 
@@ -20,6 +23,8 @@ use select::Selector;
 const SHIPPED: &[(&str, &str)] = &[
     ("dlb", include_str!("../../../rules/dlb.toml")),
     ("dlb-v2", include_str!("../../../rules/dlb-v2.toml")),
+    ("dlb-v1", include_str!("../../../rules/dlb-v1.toml")),
+    ("dlb-v1-literal", include_str!("../../../rules/dlb-v1-literal.toml")),
     ("dlb-values", include_str!("../../../rules/dlb-values.toml")),
     ("lrp-epsilon", include_str!("../../../rules/lrp-epsilon.toml")),
     ("lrp-zplus", include_str!("../../../rules/lrp-zplus.toml")),
@@ -97,6 +102,8 @@ enum Recipe {
     Product {
         gates: bool,
     },
+    /// By contribution magnitude, the activation's saturation counted.
+    Saturated(Variant),
     /// Of products that sum: a softmax's result is held constant, the values that it weighs take all.
     Values(Gradient),
 }
@@ -107,6 +114,7 @@ impl Recipe {
         match self {
             Recipe::Rule(rule) => rule.fits(role),
             Recipe::Product { .. } => role == RoleKind::Product,
+            Recipe::Saturated(_) => role == RoleKind::Linear,
             Recipe::Values(gradient) => Rule::Gradient(*gradient).fits(role),
         }
     }
@@ -130,6 +138,31 @@ impl Composite {
     pub fn parse(text: &str, file: &str) -> Result<Composite, CompileError> {
         let hash = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
         file::read(text, file, hash)
+    }
+
+    /// Refuses what cannot be done in a mode.
+    ///
+    /// # Errors
+    /// For the first entry whose rule has no contrastive form, with file and line.
+    pub fn check_mode(&self, mode: Mode) -> Result<(), CompileError> {
+        if mode == Mode::Default {
+            return Ok(());
+        }
+        let alone = |recipe: &Recipe| match recipe {
+            Recipe::Rule(rule) if !rule.contrasts() => Some(rule.to_string()),
+            Recipe::Values(gradient) => Some(gradient.to_string()),
+            _ => None,
+        };
+        let found = self.entries.iter().find_map(|e| Some((e, alone(&e.recipe)?)));
+        found.map_or(Ok(()), |(entry, rule)| {
+            Err(CompileError::Rules {
+                place: entry.place.clone(),
+                message: format!(
+                    "rule `{rule}` has no contrastive form: composite `{}` has one track",
+                    self.name
+                ),
+            })
+        })
     }
 
     /// The rule of a node; `None` where relevance ends.
@@ -158,6 +191,7 @@ impl Composite {
                 let only = if one { values.iter().position(|value| *value) } else { None };
                 Rule::Gradient(Gradient { only, ..*gradient })
             }
+            Recipe::Saturated(variant) => saturation::rule(graph, node, *variant),
             Recipe::Product { gates } => Rule::Product(Product { shares: shares(graph, node, live, *gates) }),
         };
         if !rule.fits(kind) {

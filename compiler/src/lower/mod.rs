@@ -2,7 +2,7 @@
 
 mod steps;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, NodeId, Value};
@@ -10,7 +10,8 @@ use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Binary, Builder, Prim};
 use dlbc_ops::program::{AuditRow, Info, InputInfo, Program, SEED};
-use dlbc_ops::tensor::DType;
+use dlbc_ops::rule::Flow;
+use dlbc_ops::tensor::{DType, Dim, TensorType};
 use dlbc_proto::Name;
 
 use crate::composite::Passes;
@@ -25,6 +26,7 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     let mut b = Builder::new();
     let values = graph.lower(&mut b).map_err(|(id, source)| located(graph, id, source))?;
     let mut info = Info {
+        mode: relevance.mode,
         explained: relevance.explained.clone(),
         outputs: graph.outputs().iter().map(|(n, _)| n.clone()).collect(),
         inputs: graph
@@ -63,37 +65,43 @@ fn reverse(
 ) -> Result<(), CompileError> {
     let seed_node = relevance.graph.node(relevance.seed);
     b.at(&seed_node.origin, "seed");
-    let seed = b.input(SEED, seed_node.types[0].clone());
-    // The relevance of each forward value, once all of it has arrived.
-    let mut named: Vec<(String, Value)> = vec![];
+    let tracks = relevance.mode.tracks();
+    let seeds = seeds(b, &seed_node.types[0], tracks.len());
+    // The relevance of each forward value on each track, once all of it has arrived.
+    let mut named: Vec<(String, Vec<Value>)> = vec![];
     let explained = values[&explained(graph, relevance)];
-    let start = match relevance.passes {
+    let start: Vec<Value> = match relevance.passes {
         // The output's value times its derivative is what the output starts with.
-        Passes::GradientTimesInput => b.guarded_div(seed, explained),
-        _ => seed,
+        Passes::GradientTimesInput => seeds.iter().map(|s| b.guarded_div(*s, explained)).collect(),
+        _ => seeds.clone(),
     };
-    let sinks = walk(graph, relevance, b, values, start, &mut |b, mut row| {
+    let sinks = walk(graph, relevance, b, values, &start, &mut |b, mut row| {
         let operands = graph.node_inputs(row.forward);
-        if relevance.passes == Passes::GradientTimesInput {
-            // The output itself has what it started with, also where it is 0 and nothing can pass.
-            let first = info.audit.is_empty();
-            let y = values[&Value { node: row.forward, slot: 0 }];
-            row.received = if first { seed } else { times(b, y, row.received) };
-            for (k, share) in &mut row.passed {
-                *share = times(b, values[&operands[*k]], *share);
+        for (account, seed) in row.tracks.iter_mut().zip(&seeds) {
+            if relevance.passes == Passes::GradientTimesInput {
+                // The output itself has what it started with, also where it is 0 and nothing can pass.
+                let first = info.audit.is_empty();
+                let y = values[&Value { node: row.forward, slot: 0 }];
+                account.received = if first { *seed } else { times(b, y, account.received) };
+                for (k, share) in &mut account.passed {
+                    *share = times(b, values[&operands[*k]], *share);
+                }
+            }
+            if relevance.passes != Passes::Relevance {
+                // Derivatives are not shared out: what does not arrive is what stays.
+                let mut kept = b.total(account.received);
+                for (_, share) in &account.passed {
+                    let passed = b.total(*share);
+                    kept = b.minus(kept, passed);
+                }
+                account.absorbed = vec![kept];
             }
         }
-        if relevance.passes != Passes::Relevance {
-            // Derivatives are not shared out: what does not arrive is what stays.
-            let mut kept = b.total(row.received);
-            for (_, share) in &row.passed {
-                let passed = b.total(*share);
-                kept = b.minus(kept, passed);
-            }
-            row.absorbed = vec![kept];
+        let received = row.tracks.iter().map(|a| a.received).collect();
+        named.push((graph.node(row.forward).name().to_string(), received));
+        for (track, account) in tracks.iter().zip(&row.tracks) {
+            audit(b, &format!("{}{}", track.audit, info.audit.len()), account);
         }
-        named.push((graph.node(row.forward).name().to_string(), row.received));
-        audit(b, info.audit.len(), &row);
         let node = relevance.graph.node(row.rule);
         info.audit.push(AuditRow {
             node: graph.node(row.forward).name().into(),
@@ -102,18 +110,39 @@ fn reverse(
             operands: node.op.targets.iter().map(|k| node.op.operands[*k].clone()).collect(),
         });
     })?;
+    let output = |b: &mut Builder, name: &str, r: Vec<Value>| {
+        for (track, r) in tracks.iter().zip(r) {
+            b.graph_mut().add_output(&format!("{}{name}", track.relevance), r);
+        }
+    };
     for (name, r) in named {
-        b.graph_mut().add_output(&format!("relevance/{name}"), r);
+        output(b, &name, r);
     }
     for (name, mut r) in sinks {
         if relevance.passes == Passes::GradientTimesInput
             && let Some(input) = graph.find(&name)
         {
-            r = times(b, values[&input], r);
+            r = r.iter().map(|r| times(b, values[&input], *r)).collect();
         }
-        b.graph_mut().add_output(&format!("relevance/{name}"), r);
+        output(b, &name, r);
     }
     Ok(())
+}
+
+/// The start of each track: the program's seed, or its rows.
+fn seeds(b: &mut Builder, ty: &TensorType, tracks: usize) -> Vec<Value> {
+    if tracks == 1 {
+        return vec![b.input(SEED, ty.clone())];
+    }
+    let stacked = [vec![Dim::known(tracks as i64)], ty.shape.0.clone()].concat();
+    let all = b.input(SEED, TensorType::new(ty.dtype, stacked));
+    (0..tracks)
+        .map(|i| {
+            let row = Prim::Slice { axis: 0, start: Dim::known(i as i64), len: Dim::known(1), step: 1 };
+            let row = b.add(row, &[all]);
+            b.reshape(row, &ty.shape)
+        })
+        .collect()
 }
 
 /// The value that relevance starts at.
@@ -142,6 +171,12 @@ struct Row {
     rule: NodeId,
     /// Its forward node.
     forward: NodeId,
+    /// What it did on each track.
+    tracks: Vec<Account>,
+}
+
+/// What a rule node did with the relevance of one track.
+struct Account {
     /// The relevance that arrived.
     received: Value,
     /// What went on to operands, with their place.
@@ -150,64 +185,82 @@ struct Row {
     absorbed: Vec<Value>,
 }
 
-/// Lowers the rules of a relevance graph from `seed` on, telling `note` of each. Returns the relevance of each sink.
+/// Lowers the rules of a relevance graph from the seeds on, one a track, telling `note` of each. Returns the relevance of each
+/// sink on each track.
 fn walk(
     graph: &Graph<Op>,
     relevance: &RelevanceGraph,
     b: &mut Builder,
     values: &HashMap<Value, Value>,
-    seed: Value,
+    seeds: &[Value],
     note: &mut dyn FnMut(&mut Builder, Row),
-) -> Result<Vec<(String, Value)>, CompileError> {
-    let mut lowered: HashMap<Value, Value> = HashMap::from([(Value { node: relevance.seed, slot: 0 }, seed)]);
+) -> Result<Vec<(String, Vec<Value>)>, CompileError> {
+    let start = Value { node: relevance.seed, slot: 0 };
+    let mut lowered: HashMap<Value, Vec<Value>> = HashMap::from([(start, seeds.to_vec())]);
+    // What arrives over several wires adds up, track by track.
+    let arrived = |b: &mut Builder, lowered: &HashMap<Value, Vec<Value>>, wires: &[Value]| -> Vec<Value> {
+        (0..seeds.len()).map(|track| sum(b, wires.iter().map(|w| lowered[w][track]))).collect()
+    };
     for id in relevance.graph.topological() {
         let Some(forward) = relevance.forward.get(&id).copied() else { continue };
         let node = relevance.graph.node(id);
         let Some(rule) = &node.op.rule else { continue };
         b.at(&node.origin, &format!("R.{}", graph.node(forward).name()));
-        let r = sum(b, relevance.graph.wires_in(id).iter().map(|(_, v)| lowered[v]));
+        let wires: Vec<Value> = relevance.graph.wires_in(id).into_iter().map(|(_, v)| v).collect();
+        let r = arrived(b, &lowered, &wires);
         let operands = graph.node_inputs(forward);
         let inputs: Vec<Value> = operands.iter().map(|v| values[v]).collect();
         let outputs = [values[&Value { node: forward, slot: 0 }]];
         let live = &relevance.live[&forward];
         let site = Site { inputs: &inputs, outputs: &outputs, live };
-        let flow = match (graph.op(forward), relevance.steps.get(&forward)) {
-            (Op::Scan(scan), Some(step)) => steps::lower(b, scan, step, &site, r)?,
-            (op, _) => rule.lower(b, &op.role(live), &site, r),
+        let flows = match (graph.op(forward), relevance.steps.get(&forward), r.as_slice()) {
+            (Op::Scan(scan), Some(step), r) => steps::lower(b, scan, step, &site, r)?,
+            (op, _, [supporting, opposing]) => {
+                rule.lower_contrast(b, &op.role(live), &site, [*supporting, *opposing]).into()
+            }
+            (op, _, r) => r.iter().map(|r| rule.lower(b, &op.role(live), &site, *r)).collect(),
         };
         b.ok().map_err(|source| located(graph, forward, source))?;
-        // A node may have tens of thousands of operands.
-        let slots: HashMap<usize, usize> = node.op.targets.iter().enumerate().map(|(s, k)| (*k, s)).collect();
-        let mut row = Row { rule: id, forward, received: r, passed: vec![], absorbed: flow.absorbed.clone() };
-        for (k, share) in flow.operands.iter().enumerate() {
-            let Some(share) = *share else { continue };
-            match slots.get(&k).copied() {
-                Some(slot) => {
-                    lowered.insert(Value { node: id, slot }, share);
-                    row.passed.push((k, share));
-                }
-                None => row.absorbed.push(b.total(share)),
-            }
-        }
+        let tracks = r.iter().zip(&flows).map(|(r, flow)| account(b, *r, flow, &node.op.targets)).collect();
         // An operand that is read twice takes its share once, and a step function has no derivative.
         for (slot, k) in node.op.targets.iter().enumerate() {
-            if flow.operands.get(*k).copied().flatten().is_none() {
-                let zero = b.scalar_like(0.0, r);
-                let shape = b.ty(inputs[*k]).shape;
-                let none = b.expand(zero, &shape);
-                lowered.insert(Value { node: id, slot }, none);
-            }
+            let shares = flows.iter().map(|flow| {
+                flow.operands.get(*k).copied().flatten().unwrap_or_else(|| {
+                    let zero = b.scalar_like(0.0, r[0]);
+                    let shape = b.ty(inputs[*k]).shape;
+                    b.expand(zero, &shape)
+                })
+            });
+            let shares = shares.collect();
+            lowered.insert(Value { node: id, slot }, shares);
         }
-        note(b, row);
+        note(b, Row { rule: id, forward, tracks });
         b.ok().map_err(|source| located(graph, forward, source))?;
     }
     let mut sinks = vec![];
     for (i, sink) in relevance.sinks.iter().enumerate() {
         let wires = relevance.graph.outputs().iter().filter(|(n, _)| *n == format!("{sink}#{i}"));
+        let wires: Vec<Value> = wires.map(|(_, v)| *v).collect();
         b.at(&dlbc_ops::graph::Origin::onnx(sink, "input"), &format!("R.{sink}"));
-        sinks.push((sink.clone(), sum(b, wires.map(|(_, v)| lowered[v]))));
+        sinks.push((sink.clone(), arrived(b, &lowered, &wires)));
     }
     Ok(sinks)
+}
+
+/// What a rule passed on to its targets; shares of other operands stay.
+fn account(b: &mut Builder, received: Value, flow: &Flow, targets: &[usize]) -> Account {
+    // A node may have tens of thousands of operands.
+    let wanted: HashSet<usize> = targets.iter().copied().collect();
+    let mut account = Account { received, passed: vec![], absorbed: flow.absorbed.clone() };
+    for (k, share) in flow.operands.iter().enumerate() {
+        let Some(share) = *share else { continue };
+        if wanted.contains(&k) {
+            account.passed.push((k, share));
+        } else {
+            account.absorbed.push(b.total(share));
+        }
+    }
+    account
 }
 
 /// The sum of the relevance that arrives over several wires.
@@ -220,13 +273,13 @@ fn sum(b: &mut Builder, mut wires: impl Iterator<Item = Value>) -> Value {
 }
 
 /// The three scalars of a ledger row.
-fn audit(b: &mut Builder, at: usize, row: &Row) {
-    let received = b.total(row.received);
-    let passed: Vec<Value> = row.passed.iter().map(|(_, v)| b.total(*v)).collect();
+fn audit(b: &mut Builder, row: &str, account: &Account) {
+    let received = b.total(account.received);
+    let passed: Vec<Value> = account.passed.iter().map(|(_, v)| b.total(*v)).collect();
     let out = total(b, &passed, received);
-    let kept = total(b, &row.absorbed, received);
+    let kept = total(b, &account.absorbed, received);
     for (name, v) in [("in", received), ("out", out), ("absorbed", kept)] {
-        b.graph_mut().add_output(&format!("audit/{at}/{name}"), v);
+        b.graph_mut().add_output(&format!("{row}/{name}"), v);
     }
 }
 

@@ -19,14 +19,14 @@ use super::{located, total, walk};
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
-/// The relevance of a recurrence's operands from `r`, that of the states after each step, `[time, state…]`.
+/// The relevance of a recurrence's operands on each track from `r`, that of the states after each step, `[time, state…]`.
 pub(super) fn lower(
     b: &mut Builder,
     scan: &Scan,
     relevance: &RelevanceGraph,
     site: &Site,
-    r: Value,
-) -> Result<Flow, CompileError> {
+    r: &[Value],
+) -> Result<Vec<Flow>, CompileError> {
     let graph = scan.body.graph();
     let state = scan.body.inputs()[0].shape.clone();
     // What a step gives, by body input; the state comes first and is given something even when it gets nothing.
@@ -34,38 +34,62 @@ pub(super) fn lower(
     let given = |k: usize| k == 0 || relevance.sinks.iter().any(|s| s == names[k]);
     let parts: Vec<(usize, Shape)> =
         (0..names.len()).filter(|k| given(*k)).map(|k| (k, scan.body.inputs()[k].shape.clone())).collect();
-    let size = parts.iter().fold(Dim::known(1), |sum, (_, shape)| &sum + &shape.elems());
+    let one = Dim::known(1);
+    // What a step gives on one track, its parts and what it keeps; the tracks follow one another.
+    let track = parts.iter().fold(one.clone(), |sum, (_, shape)| &sum + &shape.elems());
+    let size = r.iter().fold(Dim::known(0), |sum, _| &sum + &track);
 
     let mut step = Builder::new();
     let packed = step.input("given", TensorType::new(DType::F32, vec![size.clone()]));
-    let incoming = step.input("received", TensorType::new(DType::F32, state.clone()));
+    let received: Vec<Value> = (0..r.len())
+        .map(|t| step.input(["received", "opposing"][t.min(1)], TensorType::new(DType::F32, state.clone())))
+        .collect();
     let values = graph.lower(&mut step).map_err(|(id, source)| located(graph, id, source))?;
-    let carried = step.add(slice(0, Dim::known(0), state.elems()), &[packed]);
-    let carried = step.reshape(carried, &state);
-    let seed = step.plus(incoming, carried);
-    let mut absorbed = vec![];
-    let sinks =
-        walk(graph, relevance, &mut step, &values, seed, &mut |_, row| absorbed.extend(row.absorbed))?;
-    let sinks: HashMap<&str, Value> = sinks.iter().map(|(name, v)| (name.as_str(), *v)).collect();
-    let mut flat = vec![];
-    for (k, shape) in &parts {
-        let part = sinks.get(names[*k]).copied().unwrap_or_else(|| zeros(&mut step, shape));
-        flat.push(step.reshape(part, &Shape(vec![shape.elems()])));
+    let starts: Vec<Dim> = (0..r.len())
+        .scan(Dim::known(0), |at, _| {
+            let start = at.clone();
+            *at = &*at + &track;
+            Some(start)
+        })
+        .collect();
+    let mut seeds = vec![];
+    for (start, incoming) in starts.iter().zip(&received) {
+        let carried = step.add(slice(0, start.clone(), state.elems()), &[packed]);
+        let carried = step.reshape(carried, &state);
+        seeds.push(step.plus(*incoming, carried));
     }
-    let kept = total(&mut step, &absorbed, incoming);
-    flat.push(step.reshape(kept, &Shape(vec![Dim::known(1)])));
+    let mut absorbed: Vec<Vec<Value>> = vec![vec![]; r.len()];
+    let sinks = walk(graph, relevance, &mut step, &values, &seeds, &mut |_, row| {
+        for (all, account) in absorbed.iter_mut().zip(row.tracks) {
+            all.extend(account.absorbed);
+        }
+    })?;
+    let sinks: HashMap<&str, &Vec<Value>> = sinks.iter().map(|(name, v)| (name.as_str(), v)).collect();
+    let mut flat = vec![];
+    for (t, absorbed) in absorbed.iter().enumerate() {
+        for (k, shape) in &parts {
+            let part = sinks.get(names[*k]).map(|v| v[t]).unwrap_or_else(|| zeros(&mut step, shape));
+            flat.push(step.reshape(part, &Shape(vec![shape.elems()])));
+        }
+        let kept = total(&mut step, absorbed, received[t]);
+        flat.push(step.reshape(kept, &Shape(vec![one.clone()])));
+    }
     let next = step.add(Prim::Concat { axis: 0 }, &flat);
     step.ok().map_err(broken)?;
     step.graph_mut().add_output("next", next);
     step.graph_mut().remove_unused();
 
-    let time = b.ty(r).dim(0).clone();
+    let time = b.ty(r[0]).dim(0).clone();
     let first = zeros(b, &Shape(vec![size]));
     let before = states_before(b, scan, site, &time);
-    let operands: Vec<Value> =
-        [first, r, before].into_iter().chain(site.inputs[1..].iter().copied()).collect();
-    let steps = Scan::wire(b, step, &operands, scan.sequences + 2, !scan.reverse);
-    unpack(b, scan, site, &parts, steps, &time)
+    let operands: Vec<Value> = [first]
+        .into_iter()
+        .chain(r.iter().copied())
+        .chain([before])
+        .chain(site.inputs[1..].iter().copied())
+        .collect();
+    let steps = Scan::wire(b, step, &operands, scan.sequences + 1 + r.len(), !scan.reverse);
+    starts.into_iter().map(|start| unpack(b, scan, site, &parts, steps, &time, start)).collect()
 }
 
 /// The state before each step.
@@ -78,7 +102,7 @@ fn states_before(b: &mut Builder, scan: &Scan, site: &Site, time: &Dim) -> Value
     b.add(Prim::Concat { axis: 0 }, &if scan.reverse { [others, first] } else { [first, others] })
 }
 
-/// The shares of the operands from what the steps gave, `[time, given]`.
+/// The shares of the operands from what the steps gave, `[time, given]`, on the track that starts at `at`.
 fn unpack(
     b: &mut Builder,
     scan: &Scan,
@@ -86,9 +110,9 @@ fn unpack(
     parts: &[(usize, Shape)],
     steps: Value,
     time: &Dim,
+    mut at: Dim,
 ) -> Result<Flow, CompileError> {
     let mut flow = Flow { operands: vec![None; site.inputs.len()], absorbed: vec![] };
-    let mut at = Dim::known(0);
     for (k, shape) in parts {
         let len = shape.elems();
         let part = b.add(slice(1, at.clone(), len.clone()), &[steps]);

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{AttentionGeometry, AttentionPart, Binary, Builder, Prim, Unary};
+use crate::prim::{AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Attention of all heads. Operands: q, k, v, and the mask where there is one.
@@ -41,6 +41,23 @@ impl AttentionMap for Attention {
         let (data, mask) = site.inputs.split_at(3);
         let inputs = [data, &[r], mask].concat();
         b.add(Prim::AttentionShare { geometry: self.geometry, value, of }, &inputs)
+    }
+
+    fn weights(&self, b: &mut Builder, site: &Site) -> Value {
+        let scores = b.matmul((site.inputs[0], Part::Id, false), (site.inputs[1], Part::Id, true));
+        let mut scores = b.scale(scores, f64::from(self.geometry.scale));
+        if let Some(mask) = site.inputs.get(3) {
+            scores = b.plus(scores, *mask);
+        }
+        let axis = b.ty(scores).rank() - 1;
+        let weights = b.add(Prim::Softmax { axis }, &[scores]);
+        if !self.geometry.guard {
+            return weights;
+        }
+        // Only a NaN differs from itself.
+        let seen = b.binary(Binary::Equal, weights, weights);
+        let zero = b.scalar_like(0.0, weights);
+        b.select(seen, weights, zero)
     }
 }
 

@@ -52,6 +52,9 @@ pub trait BilinearMap {
 pub trait AttentionMap {
     /// `r`, relevance of the result, shared by contribution magnitude, the values getting the share `value`.
     fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, of: AttentionPart) -> Value;
+
+    /// The weights of all pairs of queries and keys, `[…, m, n]`.
+    fn weights(&self, b: &mut Builder, site: &Site) -> Value;
 }
 
 /// Each element of `y` is an element of some operand (or equal shares of several): relevance goes the way back.

@@ -130,7 +130,12 @@ impl Builder {
 
     /// `|x|`; the magnitude of a magnitude or of a value that cannot be negative is itself.
     pub fn abs(&mut self, x: Value) -> Value {
-        if super::sign::is_non_negative(&self.graph, x) { x } else { self.unary(Unary::Abs, x) }
+        if self.is_non_negative(x) { x } else { self.unary(Unary::Abs, x) }
+    }
+
+    /// Whether no element of `x` can be negative, whatever the inputs.
+    pub fn is_non_negative(&self, x: Value) -> bool {
+        super::sign::is_non_negative(&self.graph, x)
     }
 
     /// An elementwise function of two operands.
@@ -157,6 +162,11 @@ impl Builder {
     pub fn scale(&mut self, x: Value, factor: f64) -> Value {
         let f = self.scalar_like(factor, x);
         self.mul(x, f)
+    }
+
+    /// `condition ? a : b`, elementwise.
+    pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
+        self.add(Prim::Select, &[condition, a, b])
     }
 
     /// `r / z`, 0 where `z` is 0.

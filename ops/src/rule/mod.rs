@@ -8,6 +8,7 @@
 mod alpha_beta;
 mod attention;
 mod bilinear;
+mod contrast;
 mod counted;
 mod epsilon;
 mod gamma;
@@ -16,11 +17,14 @@ mod pass;
 mod product;
 mod proportional;
 mod route;
+mod saturated;
+mod sides;
 mod signed;
 mod signed_sum;
 mod slope;
 mod sum;
 mod token;
+mod value_product;
 mod z_box;
 
 pub use alpha_beta::AlphaBeta;
@@ -31,6 +35,7 @@ pub use gamma::Gamma;
 pub use gradient::Gradient;
 pub use product::Product;
 pub use proportional::{Bias, Contribution, Proportional};
+pub use saturated::{Decided, Saturated};
 pub use signed_sum::SignedSum;
 pub use sum::{Constants, Sum};
 pub use z_box::Box as ZBox;
@@ -55,6 +60,8 @@ pub struct Flow {
 pub enum Rule {
     /// Shares by contribution magnitude.
     Proportional(Proportional),
+    /// Shares by contribution magnitude, an activation's saturation counted.
+    Saturated(Saturated),
     /// By value, stabilised.
     Epsilon(Epsilon),
     /// Positive and negative contributions apart.
@@ -75,6 +82,8 @@ pub enum Rule {
     SignedSum(SignedSum),
     /// Fixed shares of a product.
     Product(Product),
+    /// Shares of a product by how far it is from each factor.
+    ValueProduct,
     /// Unchanged to the first live operand.
     Pass,
     /// The way back of a data movement or a choice.
@@ -102,13 +111,13 @@ impl Rule {
             Rule::Proportional(_) | Rule::Epsilon(_) | Rule::Counted(_) => {
                 matches!(role, RoleKind::Linear | RoleKind::Pool)
             }
-            Rule::AlphaBeta(_) | Rule::Gamma(_) | Rule::ZBox(_) => {
+            Rule::Saturated(_) | Rule::AlphaBeta(_) | Rule::Gamma(_) | Rule::ZBox(_) => {
                 matches!(role, RoleKind::Linear | RoleKind::Pool)
             }
             Rule::Bilinear => role == RoleKind::Bilinear,
             Rule::Attention(_) => role == RoleKind::Attention,
             Rule::Sum(_) | Rule::SignedSum(_) => role == RoleKind::Sum,
-            Rule::Product(_) => role == RoleKind::Product,
+            Rule::Product(_) | Rule::ValueProduct => role == RoleKind::Product,
             Rule::Pass => matches!(role, RoleKind::Elementwise | RoleKind::Normalize | RoleKind::Scaled),
             Rule::Route => matches!(role, RoleKind::Rearrange | RoleKind::Select),
             Rule::Winner => role == RoleKind::Select,
@@ -126,8 +135,9 @@ impl Rule {
     ///
     /// The rule fits the role ([`Rule::fits`]); composites check that when they are made.
     pub fn lower(&self, b: &mut Builder, role: &Role, site: &Site, r: Value) -> Flow {
-        let mut flow = match (self, role) {
+        let flow = match (self, role) {
             (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
+            (Rule::Saturated(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
             (Rule::Epsilon(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
             (Rule::AlphaBeta(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
             (Rule::Gamma(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
@@ -138,6 +148,7 @@ impl Rule {
             (Rule::Attention(a), Role::Attention(map)) => a.lower(b, *map, site, r),
             (Rule::Sum(s), _) => s.lower(b, site, r),
             (Rule::Product(p), _) => p.lower(b, site, r),
+            (Rule::ValueProduct, _) => value_product::lower(b, site, r),
             (Rule::Pass, _) => pass::lower(b, site, r),
             (Rule::Route, Role::Rearrange(route) | Role::Select(route)) => {
                 route::lower(b, *route, site, r, false)
@@ -157,21 +168,26 @@ impl Rule {
                 Flow::default()
             }
         };
-        flow.operands.resize(site.inputs.len(), None);
-        // What a constant operand was given stays there.
-        for (k, share) in flow.operands.iter_mut().enumerate() {
-            if !site.live[k] {
-                flow.absorbed.extend(share.take().map(|v| b.total(v)));
-            }
-        }
-        flow
+        settled(b, site, flow)
     }
+}
+
+/// One share for each operand; what a constant one was given stays there.
+fn settled(b: &mut Builder, site: &Site, mut flow: Flow) -> Flow {
+    flow.operands.resize(site.inputs.len(), None);
+    for (k, share) in flow.operands.iter_mut().enumerate() {
+        if !site.live[k] {
+            flow.absorbed.extend(share.take().map(|v| b.total(v)));
+        }
+    }
+    flow
 }
 
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Rule::Proportional(p) => write!(f, "{p}"),
+            Rule::Saturated(p) => write!(f, "{p}"),
             Rule::Epsilon(p) => write!(f, "{p}"),
             Rule::AlphaBeta(p) => write!(f, "{p}"),
             Rule::Gamma(p) => write!(f, "{p}"),
@@ -182,6 +198,7 @@ impl fmt::Display for Rule {
             Rule::Attention(a) => write!(f, "{a}"),
             Rule::Sum(s) => write!(f, "{s}"),
             Rule::Product(p) => write!(f, "{p}"),
+            Rule::ValueProduct => f.write_str("product-by-value"),
             Rule::Pass => f.write_str("pass"),
             Rule::Route => f.write_str("route"),
             Rule::Winner => f.write_str("winner"),

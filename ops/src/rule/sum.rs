@@ -31,10 +31,7 @@ pub struct Sum {
 
 impl Sum {
     pub(super) fn lower(self, b: &mut Builder, site: &Site, r: Value) -> Flow {
-        let counts = |b: &Builder, k: usize| {
-            site.live[k] || (self.constants == Constants::Ledger && b.ty(site.inputs[k]).rank() > 0)
-        };
-        let parts: Vec<usize> = (0..site.inputs.len()).filter(|k| counts(b, *k)).collect();
+        let parts = takers(b, site, self.constants);
         let mut operands = vec![None; site.inputs.len()];
         if let [only] = parts.as_slice() {
             let shape = b.ty(site.inputs[*only]).shape;
@@ -61,6 +58,13 @@ impl Sum {
         let dropped = b.minus(r, passed);
         Flow { operands, absorbed: vec![b.total(dropped)] }
     }
+}
+
+/// The operands that take part.
+pub(super) fn takers(b: &Builder, site: &Site, constants: Constants) -> Vec<usize> {
+    let counts =
+        |k: &usize| site.live[*k] || (constants == Constants::Ledger && b.ty(site.inputs[*k]).rank() > 0);
+    (0..site.inputs.len()).filter(counts).collect()
 }
 
 impl fmt::Display for Sum {

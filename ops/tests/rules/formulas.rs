@@ -96,7 +96,7 @@ impl RowZero for ndarray::ArrayD<f64> {
 }
 
 /// The coefficient of a convolution from `[n, c, i, j]` to `[n, o, k, l]`.
-fn tap(g: &ConvGeometry, w: &Array, i: &[usize], j: &[usize]) -> f64 {
+pub fn tap(g: &ConvGeometry, w: &Array, i: &[usize], j: &[usize]) -> f64 {
     let (outputs, per_group) = (w.dims()[0] / g.groups, w.dims()[1]);
     if i[0] != j[0] || i[1] / per_group != j[1] / outputs {
         return 0.0;

@@ -1,8 +1,10 @@
 //! The relevance rules against loops written from their formulas, and the properties that all of them share.
 
+mod contrast;
 mod formulas;
 mod gradients;
 mod properties;
+mod saturation;
 
 use std::collections::BTreeMap;
 
@@ -40,15 +42,22 @@ impl Layer {
 
     /// The result of the operator.
     fn y(&self) -> Array {
-        self.eval(None).1
+        self.eval(&[]).1
     }
 
     /// The rule's shares of the relevance `r` of the result.
     fn explain(&self, r: &Array) -> Shares {
-        self.eval(Some(r)).0
+        self.eval(&[r]).0.remove(0)
     }
 
-    fn eval(&self, r: Option<&Array>) -> (Shares, Array) {
+    /// The rule's shares of supporting and opposing relevance.
+    fn contrast(&self, supporting: &Array, opposing: &Array) -> [Shares; 2] {
+        let shares = self.eval(&[supporting, opposing]).0;
+        shares.try_into().unwrap_or_else(|_| panic!("two tracks"))
+    }
+
+    /// The shares on each track, and the result.
+    fn eval(&self, r: &[&Array]) -> (Vec<Shares>, Array) {
         let mut b = Builder::new();
         let mut feed = BTreeMap::new();
         let mut inputs = vec![];
@@ -60,37 +69,44 @@ impl Layer {
         let outputs = self.op.lower(&mut b, &inputs);
         b.graph_mut().add_output("y", outputs[0]);
         let mut wanted = vec!["y".to_string()];
-        let mut taken = vec![false; inputs.len()];
-        let mut absorbed = vec![];
-        if let Some(r) = r {
-            feed.insert("r".into(), r.clone());
-            let r = b.input("r", ty(r));
-            let role = self.op.role(&self.live);
-            assert!(self.rule.fits(role.kind()), "{} does not fit {:?}", self.rule, role.kind());
-            let site = Site { inputs: &inputs, outputs: &outputs, live: &self.live };
-            let flow = self.rule.lower(&mut b, &role, &site, r);
+        let given: Vec<_> = (r.iter().enumerate())
+            .map(|(track, r)| {
+                feed.insert(format!("r{track}"), (*r).clone());
+                b.input(&format!("r{track}"), ty(r))
+            })
+            .collect();
+        let role = self.op.role(&self.live);
+        assert!(self.rule.fits(role.kind()), "{} does not fit {:?}", self.rule, role.kind());
+        let site = Site { inputs: &inputs, outputs: &outputs, live: &self.live };
+        let flows = match given.as_slice() {
+            [supporting, opposing] => {
+                self.rule.lower_contrast(&mut b, &role, &site, [*supporting, *opposing]).to_vec()
+            }
+            all => all.iter().map(|r| self.rule.lower(&mut b, &role, &site, *r)).collect(),
+        };
+        for (track, flow) in flows.iter().enumerate() {
             for (i, v) in flow.operands.iter().enumerate() {
-                if let Some(v) = v {
-                    assert_eq!(b.ty(*v).shape, b.ty(inputs[i]).shape, "share of operand {i}");
-                    let name = format!("share/{i}");
-                    b.graph_mut().add_output(&name, *v);
-                    wanted.push(name);
-                    taken[i] = true;
-                }
+                let Some(v) = v else { continue };
+                assert_eq!(b.ty(*v).shape, b.ty(inputs[i]).shape, "share of operand {i}");
+                wanted.push(format!("share/{track}/{i}"));
+                b.graph_mut().add_output(&format!("share/{track}/{i}"), *v);
             }
             for (i, v) in flow.absorbed.iter().enumerate() {
-                let name = format!("absorbed/{i}");
-                b.graph_mut().add_output(&name, *v);
-                absorbed.push(name);
+                wanted.push(format!("absorbed/{track}/{i}"));
+                b.graph_mut().add_output(&format!("absorbed/{track}/{i}"), *v);
             }
         }
         b.ok().expect("a typed graph");
-        let wanted: Vec<&str> = wanted.iter().chain(&absorbed).map(String::as_str).collect();
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
         let mut values = reference::run(&b.finish(), &feed, &wanted).expect("values");
-        let absorbed = absorbed.iter().map(|name| data(&values[name])[0]).sum();
-        let share = |(i, taken): (usize, bool)| taken.then(|| values[&format!("share/{i}")].clone());
-        let operands = taken.into_iter().enumerate().map(share).collect();
-        (Shares { operands, absorbed }, values.remove("y").expect("the result"))
+        let shares = flows.iter().enumerate().map(|(track, flow)| Shares {
+            operands: (0..inputs.len()).map(|i| values.get(&format!("share/{track}/{i}")).cloned()).collect(),
+            absorbed: (0..flow.absorbed.len())
+                .map(|i| data(&values[&format!("absorbed/{track}/{i}")])[0])
+                .sum(),
+        });
+        let shares = shares.collect();
+        (shares, values.remove("y").expect("the result"))
     }
 }
 

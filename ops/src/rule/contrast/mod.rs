@@ -1,0 +1,119 @@
+//! Contrastive mode: two tracks, relevance that supports the result and relevance that opposes it, side by side.
+//!
+//! A rule that looks at the sign of contributions couples the tracks. Of a unit `y = Σ c` (plus a bias) with `p` the sum of
+//! its positive contributions, `n` of its negative ones' magnitudes: where `y > 0` the stronger track is explained by the
+//! positive contributions and the weaker one by the negative; where `y < 0` the sides swap. Where the tracks are equal, `y`
+//! is 0 or one side is empty, each track follows the magnitudes. Biases decide the sign of `y` and take nothing, so each
+//! track conserves but where nothing contributed, which is absorbed. Other rules serve each track alone.
+//!
+//! Source: the contrast mode of DLBacktrace version 1, with ties split and every operator given a form.
+
+mod attention;
+mod bilinear;
+mod linear;
+mod product;
+mod sum;
+
+use super::{Attention, Contribution, Flow, Rule};
+use crate::OpError;
+use crate::graph::Value;
+use crate::op::role::{Role, Site};
+use crate::prim::{Binary, Builder};
+
+impl Rule {
+    /// Whether the rule has a contrastive form.
+    pub fn contrasts(&self) -> bool {
+        match self {
+            Rule::Proportional(_)
+            | Rule::Saturated(_)
+            | Rule::Bilinear
+            | Rule::Attention(_)
+            | Rule::Sum(_)
+            | Rule::Product(_)
+            | Rule::ValueProduct
+            | Rule::Pass
+            | Rule::Route
+            | Rule::Winner
+            | Rule::Stop
+            | Rule::Token
+            | Rule::Stepwise => true,
+            Rule::Epsilon(_)
+            | Rule::AlphaBeta(_)
+            | Rule::Gamma(_)
+            | Rule::Counted(_)
+            | Rule::ZBox(_)
+            | Rule::SignedSum(_)
+            | Rule::Gradient(_)
+            | Rule::Slope
+            | Rule::TokenTimes => false,
+        }
+    }
+
+    /// Builds the relevance of the operands on both tracks from `r`, that of the result: supporting, opposing.
+    ///
+    /// The rule contrasts ([`Rule::contrasts`]) and fits the role; composites check both.
+    pub fn lower_contrast(&self, b: &mut Builder, role: &Role, site: &Site, r: [Value; 2]) -> [Flow; 2] {
+        let flows = match (self, role) {
+            (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map))
+                if p.by == Contribution::Magnitude =>
+            {
+                linear::lower(b, *map, site, r)
+            }
+            (Rule::Saturated(_), Role::Linear(map) | Role::Pool(map)) => linear::lower(b, *map, site, r),
+            (Rule::Sum(s), Role::Sum { subtracts }) if s.by == Contribution::Magnitude => {
+                sum::lower(b, site, *subtracts, s.constants, r)
+            }
+            (Rule::Bilinear, Role::Bilinear(map)) => bilinear::lower(b, *map, site, r),
+            (Rule::Attention(Attention::Weights { value }), Role::Attention(map)) => {
+                attention::lower(b, *map, site, *value, r)
+            }
+            (Rule::ValueProduct, Role::Product) => product::lower(b, site, r),
+            _ if self.contrasts() => return r.map(|r| self.lower(b, role, site, r)),
+            _ => {
+                b.fail(OpError::Invalid(format!("rule {self} has no contrastive form")));
+                return [Flow::default(), Flow::default()];
+            }
+        };
+        flows.map(|flow| super::settled(b, site, flow))
+    }
+}
+
+/// What each unit of contribution gets, and what no contribution took.
+struct Coefficients {
+    /// Of a positive contribution.
+    positive: Value,
+    /// Of the magnitude of a negative one.
+    negative: Value,
+    /// Relevance left, of the shape of the result.
+    dropped: Value,
+}
+
+/// The coefficients of both tracks.
+fn coefficients(b: &mut Builder, r: [Value; 2], y: Value, p: Value, n: Value) -> [Coefficients; 2] {
+    let zero = b.scalar_like(0.0, y);
+    let less = |b: &mut Builder, x: Value, y: Value| b.binary(Binary::Less, x, y);
+    let (up, down) = (less(b, zero, y), less(b, y, zero));
+    let (ahead, behind) = (less(b, r[1], r[0]), less(b, r[0], r[1]));
+    let (any_p, any_n) = (less(b, zero, p), less(b, zero, n));
+    let both = b.binary(Binary::And, any_p, any_n);
+    // Where the positive side explains the supporting track, and where it explains the opposing one.
+    let mut side = |with_up: Value, with_down: Value| {
+        let (first, second) = (b.binary(Binary::And, up, with_up), b.binary(Binary::And, down, with_down));
+        let any = b.binary(Binary::Or, first, second);
+        b.binary(Binary::And, any, both)
+    };
+    let (straight, crossed) = (side(ahead, behind), side(behind, ahead));
+    let whole = b.plus(p, n);
+    [(r[0], straight, crossed), (r[1], crossed, straight)].map(|(r, on_positive, on_negative)| {
+        let z = b.select(on_negative, n, whole);
+        let z = b.select(on_positive, p, z);
+        let q = b.guarded_div(r, z);
+        let zero = b.scalar_like(0.0, q);
+        let passed = b.mul(q, z);
+        Coefficients {
+            positive: b.select(on_negative, zero, q),
+            negative: b.select(on_positive, zero, q),
+            dropped: b.minus(r, passed),
+        }
+    })
+}

@@ -1,0 +1,163 @@
+//! Shares by contribution magnitude of a layer whose activation saturates: a side that the activation does not see takes
+//! nothing.
+//!
+//! With `p`, `n` the sums of positive and negative contributions, `net = p - n + b` and flags `κ⁺, κ⁻ ∈ {0, 1}`:
+//! `R_x = Σ_j c⁺_j κ⁺_j R_j ⊘ D_j + Σ_j |c⁻_j| κ⁻_j R_j ⊘ D_j`, `D = κ⁺ p + κ⁻ n + |b|`. Below the activation's lower bound the
+//! positive side is out, above its upper bound the negative one. An activation that is not monotone drops the side without
+//! which its value does not change.
+//!
+//! Conserves but for biases and for units both of whose sides are out, which are absorbed. Source: DLBacktrace version 1.
+
+use std::fmt;
+
+use super::Flow;
+use super::sides::Sides;
+use crate::graph::Value;
+use crate::op::role::{LinearMap, Site};
+use crate::prim::{Binary, Builder, Unary};
+
+/// What a layer's flags are decided by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// By the layer's result; a dropped side leaves the denominator.
+    Net,
+    /// By the sum of magnitudes `p + n`; the denominator stays whole, so a dropped side is absorbed. Convolutions of
+    /// DLBacktrace version 1.
+    Magnitude,
+}
+
+/// The rule of layers with an activation that saturates.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Saturated {
+    /// Below it the positive side is out.
+    pub lower: Option<f32>,
+    /// Above it the negative side is out.
+    pub upper: Option<f32>,
+    /// Of an activation `x · σ(slope · x)`, which is not monotone: its slope.
+    pub swish: Option<f32>,
+    /// How near two values of such an activation count as the same.
+    pub tolerance: f32,
+    /// What decides.
+    pub by: Decided,
+}
+
+impl Saturated {
+    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+        let k = site.data();
+        let sides = Sides::of(b, map, site, site.inputs[k]);
+        let (p, n) = (sides.positive, sides.negative);
+        let whole = b.plus(p, n);
+        let bias = map.bias(b, site);
+        let decided = match self.by {
+            Decided::Net => site.y(),
+            Decided::Magnitude => whole,
+        };
+        let (keep_positive, keep_negative) = self.flags(b, decided, &sides, bias);
+        let kept = |b: &mut Builder, keep: Option<Value>, v: Value| match keep {
+            Some(keep) => {
+                let zero = b.scalar_like(0.0, v);
+                b.select(keep, v, zero)
+            }
+            None => v,
+        };
+        let (p, n) = (kept(b, keep_positive, p), kept(b, keep_negative, n));
+        let own = b.plus(p, n);
+        let mut z = if self.by == Decided::Net { own } else { whole };
+        if let Some(bias) = bias {
+            let bias = b.abs(bias);
+            z = b.plus(z, bias);
+        }
+        let s = b.guarded_div(r, z);
+        let (a, e) = (kept(b, keep_positive, s), kept(b, keep_negative, s));
+        let mut operands = vec![None; site.inputs.len()];
+        operands[k] = Some(sides.back(b, map, site, a, e));
+        let passed = b.mul(s, own);
+        let stays = b.minus(r, passed);
+        Flow { operands, absorbed: vec![b.total(stays)] }
+    }
+
+    /// Which sides stay; `None` for one that always does.
+    fn flags(
+        self,
+        b: &mut Builder,
+        decided: Value,
+        sides: &Sides,
+        bias: Option<Value>,
+    ) -> (Option<Value>, Option<Value>) {
+        let (p, n) = (sides.positive, sides.negative);
+        // Version 1 keeps a convolution's side strictly within the bound, a linear layer's up to it.
+        let within = if self.by == Decided::Net { Binary::LessOrEqual } else { Binary::Less };
+        let mut positive = self.lower.map(|bound| {
+            let bound = b.scalar_like(f64::from(bound), decided);
+            b.binary(within, bound, decided)
+        });
+        let mut negative = self.upper.map(|bound| {
+            let bound = b.scalar_like(f64::from(bound), decided);
+            b.binary(within, decided, bound)
+        });
+        if let Some(slope) = self.swish {
+            let (mut most, mut least) = (p, n);
+            if let Some(bias) = bias {
+                let zero = b.scalar_like(0.0, bias);
+                let up = b.binary(Binary::Max, bias, zero);
+                let down = b.binary(Binary::Min, bias, zero);
+                most = b.plus(p, up);
+                least = b.minus(n, down);
+            }
+            let least = b.scale(least, -1.0);
+            let mut keep_negative = self.differs(b, slope, decided, most);
+            let mut keep_positive = self.differs(b, slope, decided, least);
+            if self.by == Decided::Net {
+                // A side is dropped only where there are two, and the positive one only where the negative one stays.
+                let zero = b.scalar_like(0.0, p);
+                let (no_p, no_n) =
+                    (b.binary(Binary::LessOrEqual, p, zero), b.binary(Binary::LessOrEqual, n, zero));
+                let one_sided = b.binary(Binary::Or, no_p, no_n);
+                keep_negative = b.binary(Binary::Or, keep_negative, one_sided);
+                let dropped = b.unary(Unary::Not, keep_negative);
+                let other = b.binary(Binary::Or, one_sided, dropped);
+                keep_positive = b.binary(Binary::Or, keep_positive, other);
+            }
+            let and = |b: &mut Builder, flag: Option<Value>, with: Value| {
+                Some(flag.map_or(with, |flag| b.binary(Binary::And, flag, with)))
+            };
+            positive = and(b, positive, keep_positive);
+            negative = and(b, negative, keep_negative);
+        }
+        (positive, negative)
+    }
+
+    /// Whether the activation tells `x` from `other`.
+    fn differs(self, b: &mut Builder, slope: f32, x: Value, other: Value) -> Value {
+        let f = |b: &mut Builder, x: Value| {
+            let inner = b.scale(x, f64::from(slope));
+            let gate = b.unary(Unary::Sigmoid, inner);
+            b.mul(x, gate)
+        };
+        let (one, two) = (f(b, x), f(b, other));
+        let gap = b.minus(one, two);
+        let gap = b.abs(gap);
+        let bound = b.scalar_like(f64::from(self.tolerance), gap);
+        b.binary(Binary::Less, bound, gap)
+    }
+}
+
+impl fmt::Display for Saturated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("saturated(")?;
+        if let Some(lower) = self.lower {
+            write!(f, "{lower}")?;
+        }
+        f.write_str("..")?;
+        if let Some(upper) = self.upper {
+            write!(f, "{upper}")?;
+        }
+        if let Some(slope) = self.swish {
+            write!(f, ", swish {slope}")?;
+        }
+        if self.by == Decided::Magnitude {
+            f.write_str(", by magnitude")?;
+        }
+        f.write_str(")")
+    }
+}

@@ -1,0 +1,94 @@
+//! The positive and the negative contributions of a linear map, apart.
+//!
+//! With `c_ji = w_ji x_i`: `p_j = Σ max(c_ji, 0)` and `n_j = Σ max(-c_ji, 0)`, each a sum of terms of one sign, so that an
+//! empty side is exactly 0.
+
+use super::signed;
+use crate::graph::Value;
+use crate::op::role::{LinearMap, Site};
+use crate::prim::{Builder, Part};
+
+/// Both sides of a linear map's contributions.
+pub(super) struct Sides {
+    /// `max(x, 0)`.
+    up: Value,
+    /// `min(x, 0)`; `None` where no element can be negative.
+    down: Option<Value>,
+    /// The sums of positive contributions.
+    pub positive: Value,
+    /// The sums of negative contributions' magnitudes.
+    pub negative: Value,
+}
+
+impl Sides {
+    pub fn of(b: &mut Builder, map: &dyn LinearMap, site: &Site, x: Value) -> Sides {
+        let (up, down) = parts(b, x);
+        let below = down.map(|down| map.apply(b, site, down, Part::Pos));
+        let (positive, negative) = if map.has_weight() {
+            let above = map.apply(b, site, up, Part::Pos);
+            let positive = match down {
+                Some(down) => {
+                    let more = map.apply(b, site, down, Part::Neg);
+                    b.plus(above, more)
+                }
+                None => above,
+            };
+            let negative = map.apply(b, site, up, Part::Neg);
+            (positive, Some(below.map_or(negative, |v| b.plus(negative, v))))
+        } else {
+            (map.apply(b, site, up, Part::Id), below)
+        };
+        let negative = match negative {
+            Some(v) => b.scale(v, -1.0),
+            None => zeros(b, positive),
+        };
+        Sides { up, down, positive, negative }
+    }
+
+    /// For each operand element, its positive contributions times `to_positive` plus the magnitudes of its negative ones
+    /// times `to_negative`.
+    pub fn back(
+        &self,
+        b: &mut Builder,
+        map: &dyn LinearMap,
+        site: &Site,
+        to_positive: Value,
+        to_negative: Value,
+    ) -> Value {
+        let weighted = map.has_weight();
+        let side = |b: &mut Builder, x: Value, own: Part, other: Part, first: Value, second: Value| {
+            let mut c = map.transpose(b, site, first, own);
+            if weighted {
+                let against = map.transpose(b, site, second, other);
+                c = b.minus(c, against);
+            }
+            b.mul(c, x)
+        };
+        let share = side(b, self.up, Part::Pos, Part::Neg, to_positive, to_negative);
+        let Some(down) = self.down else { return share };
+        // Without weights an element below 0 contributes below 0: `-x` times what that side gets.
+        let below = if weighted {
+            side(b, down, Part::Neg, Part::Pos, to_positive, to_negative)
+        } else {
+            let c = map.transpose(b, site, to_negative, Part::Id);
+            let c = b.mul(c, down);
+            b.scale(c, -1.0)
+        };
+        b.plus(share, below)
+    }
+}
+
+/// `max(x, 0)` and `min(x, 0)`; the latter where an element can be negative.
+pub(super) fn parts(b: &mut Builder, x: Value) -> (Value, Option<Value>) {
+    if b.is_non_negative(x) {
+        return (x, None);
+    }
+    (signed::positive(b, x), Some(signed::negative(b, x)))
+}
+
+/// Zeros of the shape of `like`.
+pub(super) fn zeros(b: &mut Builder, like: Value) -> Value {
+    let zero = b.scalar_like(0.0, like);
+    let shape = b.ty(like).shape;
+    b.expand(zero, &shape)
+}

@@ -1,0 +1,223 @@
+//! Contrastive mode against loops over single contributions, and what holds for every rule that couples the tracks.
+
+use dlbc_ops::op::{Add, Attention, AveragePool, Conv, Linear, MatMul, Mul, Sub};
+use dlbc_ops::prim::{AttentionGeometry, ConvGeometry};
+use dlbc_ops::rule::{Bias, Constants, Contribution, Rule, Sum};
+use dlbc_ops::tensor::Array;
+
+use super::formulas::{MAGNITUDE, proportional, tap, window};
+use super::{Layer, assert_close, at, close, data, fill, floats, indices, random, total};
+
+const BY_MAGNITUDE: Rule = Rule::Sum(Sum { by: Contribution::Magnitude, constants: Constants::Data });
+
+/// What each contribution `c` of a unit whose result is `net` gets on both tracks, and what stays.
+fn unit(c: &[f64], net: f64, r: [f64; 2]) -> ([Vec<f64>; 2], [f64; 2]) {
+    let p: f64 = c.iter().map(|c| c.max(0.0)).sum();
+    let n: f64 = c.iter().map(|c| (-c).max(0.0)).sum();
+    let even = p == 0.0 || n == 0.0 || net == 0.0 || r[0] == r[1];
+    let straight = (net > 0.0) == (r[0] > r[1]);
+    // The side of each track: the positive contributions, the negative ones, or both.
+    let shares = |r: f64, positive: bool| -> Vec<f64> {
+        c.iter()
+            .map(|c| match (even, positive) {
+                (true, _) if p + n == 0.0 => 0.0,
+                (true, _) => r * c.abs() / (p + n),
+                (false, true) => r * c.max(0.0) / p,
+                (false, false) => r * (-c).max(0.0) / n,
+            })
+            .collect()
+    };
+    let left = if p + n == 0.0 { r } else { [0.0; 2] };
+    ([shares(r[0], straight), shares(r[1], !straight)], left)
+}
+
+/// Both tracks' shares of `x` where the coefficient from element `i` of x to element `j` of y is `w(i, j)`.
+fn expected(
+    x: &Array,
+    y: &Array,
+    r: [&Array; 2],
+    w: impl Fn(&[usize], &[usize]) -> f64,
+) -> [(Array, f64); 2] {
+    let mut shares = [vec![0.0; data(x).len()], vec![0.0; data(x).len()]];
+    let mut absorbed = [0.0; 2];
+    for j in indices(y.dims()) {
+        let c: Vec<f64> = indices(x.dims()).iter().map(|i| w(i, &j) * at(x, i)).collect();
+        let (own, left) = unit(&c, at(y, &j), [at(r[0], &j), at(r[1], &j)]);
+        for track in 0..2 {
+            shares[track].iter_mut().zip(&own[track]).for_each(|(s, v)| *s += v);
+            absorbed[track] += left[track];
+        }
+    }
+    let [a, b] = shares;
+    [(floats(x.dims(), &a), absorbed[0]), (floats(x.dims(), &b), absorbed[1])]
+}
+
+/// Relevance from 0 on, equal on both tracks here and there.
+fn starts(dims: &[usize], seed: u64) -> [Array; 2] {
+    let (a, b) = (random(dims, seed), random(dims, seed + 1));
+    let positive = |x: &Array| data(x).iter().map(|v| v.abs()).collect::<Vec<_>>();
+    let supporting = positive(&a);
+    let mut opposing = positive(&b);
+    for i in (0..opposing.len()).step_by(3) {
+        opposing[i] = supporting[i];
+    }
+    [floats(dims, &supporting), floats(dims, &opposing)]
+}
+
+fn check(layer: &Layer, r: &[Array; 2], expected: [(Array, f64); 2], what: &str) {
+    let found = layer.contrast(&r[0], &r[1]);
+    for (track, (share, absorbed)) in found.iter().zip(expected) {
+        assert_close(track.of(0), &share, what);
+        close(track.absorbed, absorbed, what);
+    }
+}
+
+#[test]
+fn a_linear_layer_explains_the_stronger_track_by_the_side_of_its_sign() {
+    for (seed, signed) in [(1, true), (5, false)] {
+        let mut x = random(&[4, 6], seed);
+        if !signed {
+            // As after a Relu, with a row of zeros.
+            x = fill(x.dims(), |i| if i[0] == 2 { 0.0 } else { at(&x, i).max(0.0) });
+        }
+        let (w, bias) = (random(&[5, 6], seed + 1), random(&[5], seed + 2));
+        // A unit that only positive weights reach.
+        let w = fill(w.dims(), |i| if i[0] == 3 { at(&w, i).abs() } else { at(&w, i) });
+        let layer =
+            Layer::new(Linear { transposed: true }, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
+        let y = layer.y();
+        let r = starts(y.dims(), seed + 3);
+        let wanted =
+            expected(&x, &y, [&r[0], &r[1]], |i, j| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 });
+        check(&layer, &r, wanted, "linear");
+    }
+}
+
+#[test]
+fn a_convolution_does_so_by_its_taps() {
+    for (window, groups) in [
+        (window(&[2, 3], &[1, 1], &[0, 0, 0, 0], &[1, 1]), 1),
+        (window(&[3, 2], &[2, 1], &[1, 0, 2, 1], &[1, 2]), 2),
+    ] {
+        let geometry = ConvGeometry { window, groups };
+        let x = random(&[2, 4, 5, 6], 1);
+        let w = random(&[2, 4 / groups, geometry.window.kernel[0], geometry.window.kernel[1]], 2);
+        let bias = random(&[2], 3);
+        let op = Conv { geometry: geometry.clone() };
+        let layer = Layer::new(op, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
+        let y = layer.y();
+        let r = starts(y.dims(), 4);
+        let wanted = expected(&x, &y, [&r[0], &r[1]], |i, j| tap(&geometry, &w, i, j));
+        check(&layer, &r, wanted, &geometry.to_string());
+    }
+}
+
+#[test]
+fn a_mean_and_a_sum_count_each_element_with_its_sign() {
+    let x = random(&[2, 3, 4, 4], 1);
+    let pool =
+        AveragePool { window: window(&[2, 2], &[2, 2], &[0, 0, 0, 0], &[1, 1]), count_include_pad: false };
+    let layer = Layer::new(pool, &[&x], &[true], MAGNITUDE());
+    let y = layer.y();
+    let r = starts(y.dims(), 2);
+    let wanted = expected(&x, &y, [&r[0], &r[1]], |i, j| {
+        let same = i[..2] == j[..2] && i[2] / 2 == j[2] && i[3] / 2 == j[3];
+        if same { 0.25 } else { 0.0 }
+    });
+    check(&layer, &r, wanted, "mean");
+
+    let (a, b) = (random(&[3, 4], 5), random(&[3, 4], 6));
+    for subtracts in [false, true] {
+        let layer = match subtracts {
+            false => Layer::new(Add, &[&a, &b], &[true, true], BY_MAGNITUDE),
+            true => Layer::new(Sub, &[&a, &b], &[true, true], BY_MAGNITUDE),
+        };
+        let y = layer.y();
+        let r = starts(y.dims(), 7);
+        let found = layer.contrast(&r[0], &r[1]);
+        for i in indices(y.dims()) {
+            let c = [at(&a, &i), if subtracts { -at(&b, &i) } else { at(&b, &i) }];
+            let (shares, _) = unit(&c, at(&y, &i), [at(&r[0], &i), at(&r[1], &i)]);
+            for track in 0..2 {
+                for k in 0..2 {
+                    close(at(found[track].of(k), &i), shares[track][k], "sum");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_product_of_two_operands_shares_each_contribution_in_halves() {
+    let (a, b) = (random(&[2, 3], 1), random(&[3, 4], 2));
+    let layer = Layer::new(MatMul, &[&a, &b], &[true, true], Rule::Bilinear);
+    let y = layer.y();
+    let r = starts(y.dims(), 3);
+    let found = layer.contrast(&r[0], &r[1]);
+    let mut left = [vec![0.0; 6], vec![0.0; 6]];
+    let mut right = [vec![0.0; 12], vec![0.0; 12]];
+    for j in indices(y.dims()) {
+        let c: Vec<f64> = (0..3).map(|k| at(&a, &[j[0], k]) * at(&b, &[k, j[1]])).collect();
+        let (shares, _) = unit(&c, at(&y, &j), [at(&r[0], &j), at(&r[1], &j)]);
+        for track in 0..2 {
+            for (k, share) in shares[track].iter().enumerate() {
+                left[track][j[0] * 3 + k] += share / 2.0;
+                right[track][k * 4 + j[1]] += share / 2.0;
+            }
+        }
+    }
+    for track in 0..2 {
+        assert_close(found[track].of(0), &floats(&[2, 3], &left[track]), "left");
+        assert_close(found[track].of(1), &floats(&[3, 4], &right[track]), "right");
+    }
+}
+
+#[test]
+fn both_tracks_close_and_stay_above_zero() {
+    let rows = random(&[3, 4], 1);
+    let other = random(&[3, 4], 2);
+    let heads = |seed| random(&[1, 2, 3, 4], seed);
+    let (q, k, v) = (heads(3), heads(4), heads(5));
+    let attention = |value| Rule::Attention(dlbc_ops::rule::Attention::Weights { value });
+    let scaled = Attention { geometry: AttentionGeometry { scale: 0.5, guard: false } };
+    let layer = [true, false, false];
+    let dense = [&rows, &random(&[4, 3], 6), &random(&[3], 7)];
+    let layers = [
+        Layer::new(Linear { transposed: false }, &dense, &layer, MAGNITUDE()),
+        Layer::new(
+            Linear { transposed: false },
+            &dense,
+            &layer,
+            proportional(Bias::Ledger, Contribution::Uniform),
+        ),
+        Layer::new(Add, &[&rows, &random(&[4], 8)], &[true, true], BY_MAGNITUDE),
+        Layer::new(
+            Add,
+            &[&rows, &random(&[4], 8)],
+            &[true, false],
+            Rule::Sum(Sum { by: Contribution::Magnitude, constants: Constants::Ledger }),
+        ),
+        Layer::new(Mul, &[&rows, &other], &[true, true], Rule::ValueProduct),
+        Layer::new(Mul, &[&rows, &random(&[3, 1], 9)], &[true, true], Rule::ValueProduct),
+        Layer::new(
+            MatMul,
+            &[&q, &fill(&[1, 2, 4, 3], |i| at(&k, &[i[0], i[1], i[3], i[2]]))],
+            &[true, true],
+            Rule::Bilinear,
+        ),
+        Layer::new(scaled.clone(), &[&q, &k, &v], &[true, true, true], attention(0.5)),
+        Layer::new(scaled, &[&q, &k, &v], &[true, true, true], attention(1.0)),
+    ];
+    for layer in layers {
+        let what = format!("{} with {}", layer.op.title(), layer.rule);
+        let r = starts(layer.y().dims(), 10);
+        for (track, r) in layer.contrast(&r[0], &r[1]).iter().zip(&r) {
+            let live = track.operands.iter().zip(&layer.live).filter(|(_, live)| **live);
+            let passed: f64 = live.filter_map(|(v, _)| v.as_ref()).map(total).sum();
+            close(passed + track.absorbed, total(r), &what);
+            for share in track.operands.iter().flatten() {
+                assert!(data(share).iter().all(|v| *v >= 0.0), "{what}");
+            }
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! The starts of contrastive mode: what supports the explained unit, and what opposes it.
+
+use dlbc_ops::tensor::Tensor;
+
+use crate::seed::{Request, Seed, Start, Target};
+
+/// The seeds of both tracks.
+///
+/// Of a difference of two units the first starts the supporting track, the second the opposing one. Else what is not explained
+/// of the same row opposes: with [`Start::One`] by positive values, together as much as the target (alike where none is
+/// positive); with [`Start::Value`] each with its own value. A single unit, and each of a region, is taken for a probability,
+/// and what it lacks of 1 opposes. Source: the starts of DLBacktrace version 1.
+pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor; 2] {
+    let start = seed.tensor.to_f64();
+    let (mut supporting, mut opposing) = (start.clone(), vec![0.0; start.len()]);
+    let dims = output.dims();
+    let region = matches!(request.target, Target::Above(_));
+    let units = match dims {
+        [] => 1,
+        [_, rest @ ..] if region && !rest.is_empty() => rest.iter().product(),
+        [.., last] => *last,
+    };
+    let values = output.to_f64();
+    let rows = start.chunks(units).zip(values.chunks(units)).zip(opposing.chunks_mut(units));
+    for (row, ((own, values), opposing)) in
+        rows.enumerate().filter(|(_, ((own, _), _))| own.iter().any(|v| *v != 0.0))
+    {
+        if let Target::Difference(..) = request.target {
+            for (i, v) in own.iter().enumerate() {
+                supporting[row * units + i] = v.max(0.0);
+                opposing[i] = (-v).max(0.0);
+            }
+            continue;
+        }
+        rivals(own, values, request, region, opposing);
+    }
+    if let Some(total) = request.total {
+        let size = start.len() / dims.first().copied().unwrap_or(1).max(1);
+        for row in opposing.chunks_mut(size.max(1)) {
+            let sum: f64 = row.iter().sum();
+            if sum > 0.0 {
+                row.iter_mut().for_each(|v| *v *= total / sum);
+            }
+        }
+    }
+    [supporting, opposing].map(|track| {
+        let rounded: Vec<f32> = track.iter().map(|v| *v as f32).collect();
+        Tensor::from_f32(dims, &rounded)
+    })
+}
+
+/// What opposes the units of a row that start with `own`.
+fn rivals(own: &[f64], values: &[f64], request: &Request, region: bool, opposing: &mut [f64]) {
+    let explained = |i: usize| own[i] != 0.0;
+    // Values above 1 are no probabilities and lack nothing.
+    let probable = values.iter().all(|v| *v <= 1.0);
+    let lacks = |v: f64| if probable { 1.0 - v } else { 0.0 };
+    let alone = own.len() == 1;
+    for (i, v) in values.iter().enumerate() {
+        opposing[i] = match explained(i) {
+            true if alone || region => lacks(*v),
+            true => 0.0,
+            false => *v,
+        };
+    }
+    if request.start == Start::Value {
+        return;
+    }
+    let total: f64 = own.iter().sum();
+    opposing.iter_mut().for_each(|v| *v = v.max(0.0));
+    if alone {
+        opposing[0] = total * opposing[0].min(1.0);
+        return;
+    }
+    let sum: f64 = opposing.iter().sum();
+    let others = (0..own.len()).filter(|i| !explained(*i)).count();
+    for (i, v) in opposing.iter_mut().enumerate() {
+        *v = match explained(i) {
+            _ if sum > 0.0 => total * *v / sum,
+            false => total / others as f64,
+            true => 0.0,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::seed;
+
+    fn starts(dims: &[usize], y: &[f32], request: Request) -> [Vec<f32>; 2] {
+        let output = Tensor::from_f32(dims, y);
+        let seed = seed("y", &output, &request).unwrap_or_else(|e| panic!("{e}"));
+        tracks(&output, &request, &seed).map(|t| t.to_f32().to_vec())
+    }
+
+    #[test]
+    fn the_other_units_oppose_by_their_positive_values() {
+        let one = |y: &[f32]| starts(&[1, 4], y, Request::default());
+        assert_eq!(one(&[5.0, 3.0, -2.0, 1.0]), [vec![100.0, 0.0, 0.0, 0.0], vec![0.0, 75.0, 0.0, 25.0]]);
+        // Nothing positive: alike.
+        assert_eq!(one(&[-1.0, -3.0, -2.0, -4.0])[1], [0.0, 100.0 / 3.0, 100.0 / 3.0, 100.0 / 3.0]);
+        let value = Request { start: Start::Value, ..Request::default() };
+        assert_eq!(starts(&[1, 3], &[5.0, 3.0, -2.0], value)[1], [0.0, 3.0, -2.0]);
+    }
+
+    #[test]
+    fn a_difference_has_a_unit_on_each_track() {
+        let request = Request { target: Target::Difference(2, 0), ..Request::default() };
+        assert_eq!(
+            starts(&[1, 3], &[5.0, 3.0, -2.0], request),
+            [vec![0.0, 0.0, 100.0], vec![100.0, 0.0, 0.0]]
+        );
+    }
+
+    #[test]
+    fn a_single_unit_is_opposed_by_what_it_lacks_of_one() {
+        assert_eq!(starts(&[2, 1], &[0.75, 3.0], Request::default()), [vec![100.0, 100.0], vec![25.0, 0.0]]);
+    }
+
+    #[test]
+    fn a_region_is_opposed_by_what_it_lacks_and_by_the_rest() {
+        let pixels = [0.75, 0.25, 1.0, 0.5];
+        let region = Request { target: Target::Above(0.6), start: Start::Value, ..Request::default() };
+        let value = starts(&[1, 1, 2, 2], &pixels, region.clone());
+        assert_eq!(value, [vec![0.75, 0.0, 1.0, 0.0], vec![0.25, 0.25, 0.0, 0.5]]);
+        let one = starts(&[1, 1, 2, 2], &pixels, Request { start: Start::One, ..region.clone() });
+        assert_eq!(one, [vec![50.0, 0.0, 50.0, 0.0], vec![25.0, 25.0, 0.0, 50.0]]);
+        let scaled = starts(&[1, 1, 2, 2], &pixels, Request { total: Some(7.0), ..region });
+        assert_eq!(scaled, [vec![3.0, 0.0, 4.0, 0.0], vec![1.75, 1.75, 0.0, 3.5]]);
+    }
+
+    #[test]
+    fn rows_that_explain_nothing_oppose_nothing() {
+        let tracks = starts(&[1, 2, 2], &[1.0, 2.0, 3.0, 1.0], Request::default());
+        assert_eq!(tracks, [vec![0.0, 0.0, 100.0, 0.0], vec![0.0, 0.0, 0.0, 100.0]]);
+    }
+}
