@@ -36,7 +36,7 @@ impl Heatmap {
 }
 
 /// Draws the heat map of an input: the picture, table row or text if there is one, else the first that is explained. Of each
-/// sample all targets, one below the other.
+/// sample all targets, one below the other; in contrastive mode what supports minus what opposes.
 ///
 /// # Errors
 /// When no input is explained.
@@ -71,8 +71,9 @@ pub fn heatmap(
     let pairs: Vec<(usize, &Explained)> =
         (0..batch).flat_map(|sample| explained.iter().map(move |e| (sample, e))).take(shown).collect();
     let values: Vec<(&Tensor, usize)> = pairs.iter().map(|(sample, _)| (value, *sample)).collect();
+    let net: Vec<Tensor> = explained.iter().filter_map(|e| e.explanation.net(name)).collect();
     let relevance: Vec<(&Tensor, usize)> =
-        pairs.iter().filter_map(|(sample, e)| Some((e.explanation.relevance.get(name)?, *sample))).collect();
+        pairs.iter().zip(net.iter().cycle()).map(|((sample, _), net)| (net, *sample)).collect();
     let (Some(values), Some(relevance)) = (gathered(&values, batch), gathered(&relevance, batch)) else {
         return Err(unsupported(format!("input `{}` has no relevance to draw", visible(name))));
     };
@@ -117,6 +118,10 @@ fn caption(sample: usize, batch: usize, explained: &Explained, sum: f64) -> Stri
         (Target::Difference(a, b), _) => format!("{a} minus {b}"),
         (Target::Index(_), Some(unit)) => unit.to_string(),
         _ => name.clone(),
+    };
+    let target = match explained.explanation.opposing {
+        Some(_) => format!("{target} minus its rivals"),
+        None => target,
     };
     let sample = if batch > 1 { format!("sample {sample}, ") } else { String::new() };
     format!("{sample}target {target}, sum {}", number(sum, 4))

@@ -47,9 +47,9 @@ pub struct Piece {
     pub special: bool,
 }
 
-/// The tokens of each text with their relevance, padding left out.
+/// The tokens of each text with their relevance, in contrastive mode what supports minus what opposes; padding left out.
 pub fn rows(texts: &Texts, explanation: &Explanation) -> Vec<Vec<TokenRelevance>> {
-    let Some(relevance) = explanation.relevance.get(&texts.input) else { return vec![] };
+    let Some(relevance) = explanation.net(&texts.input) else { return vec![] };
     let values = relevance.to_f64();
     let mut at = 0;
     let mut rows = vec![];

@@ -432,7 +432,46 @@ fn code_4_not_supported() {
     }
     let error = fails(4, &[&["run", DIGITS, "--report", "r.html"]]);
     assert_eq!(error, "error: `--report` is not supported yet");
-    fails(4, &[&["run", DIGITS, "--mode", "contrastive"], &DIGIT]);
+    let signed = &["--mode", "contrastive", "--rules", "lrp-epsilon"];
+    assert!(fails(4, &[&["run", DIGITS], &DIGIT, signed]).contains("rules/lrp-epsilon.toml:"));
+}
+
+#[test]
+fn contrastive_mode_has_two_tracks() {
+    let folder = folder();
+    let (out, artifact, png) = (path(&folder, "r.npz"), path(&folder, "d.dlbc.onnx"), path(&folder, "r.png"));
+    let contrastive = &["--mode", "contrastive"];
+    let text = ok(&[&["run", DIGITS, "--audit", "--out", &out, "--heatmap", &png], &DIGIT, contrastive]);
+    for part in ["mode contrastive", "supporting relevance", "opposing relevance"] {
+        assert!(text.contains(part), "{text}");
+    }
+    let mut reader = NpzReader::new(fs::File::open(&out).unwrap()).unwrap();
+    let mut names: Vec<String> =
+        reader.names().unwrap().iter().map(|n| n.trim_end_matches(".npy").to_string()).collect();
+    names.sort();
+    let audit = ["absorbed", "inputs", "start"];
+    let expected: Vec<String> = (audit.iter().map(|n| format!("audit/{n}")))
+        .chain(audit.iter().map(|n| format!("audit_neg/{n}")))
+        .chain(["output/logits", "relevance_neg/input", "relevance_pos/input"].map(String::from))
+        .collect();
+    assert_eq!(names, expected);
+    let sum = |name: &str, reader: &mut NpzReader<fs::File>| -> f32 {
+        let r: ndarray::ArrayD<f32> = reader.by_name(name).unwrap();
+        r.sum()
+    };
+    let sums = [sum("relevance_pos/input", &mut reader), sum("relevance_neg/input", &mut reader)];
+    // Biases take nothing: each track reaches the pixels, but for windows of black pixels, which contribute nothing.
+    assert!(sums.iter().all(|s| (95.0..=100.0).contains(s)), "{sums:?}");
+
+    ok(&[&["compile", DIGITS, "-o", &artifact], contrastive]);
+    let summary: serde_json::Value =
+        serde_json::from_str(&ok(&[&["run", &artifact, "--json"], &DIGIT])).unwrap();
+    assert_eq!(
+        (summary["mode"].as_str(), summary["opposing"]["start"].as_f64()),
+        (Some("contrastive"), Some(100.0))
+    );
+    let found = summary["opposing"]["inputs"]["input"].as_f64().unwrap();
+    assert!((found - f64::from(sums[1])).abs() < 1e-3, "{found} {sums:?}");
 }
 
 #[test]
@@ -510,7 +549,7 @@ fn an_error_leaves_no_file() {
     let folder = folder();
     let (npz, png) = (path(&folder, "r.npz"), path(&folder, "r.png"));
     fails(2, &[&["run", DIGITS, "--target", "99", "--out", &npz, "--heatmap", &png], &DIGIT]);
-    fails(4, &[&["export", DIGITS, "-o", &npz, "--mode", "contrastive"]]);
+    fails(4, &[&["export", DIGITS, "-o", &npz, "--mode", "contrastive", "--rules", "gradient"]]);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

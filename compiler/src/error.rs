@@ -124,6 +124,17 @@ pub enum CompileError {
         /// What is wrong.
         message: String,
     },
+    /// Contrastive mode with a composite that has no two tracks.
+    #[error(
+        "composite `{composite}` has no contrastive mode: {}",
+        .rules.iter().map(|(place, rule)| format!("{place}: rule `{rule}`")).collect::<Vec<_>>().join("; ")
+    )]
+    OneTrack {
+        /// The composite.
+        composite: String,
+        /// Its rules without a contrastive form: file and line, and the rule.
+        rules: Vec<(String, String)>,
+    },
     /// The explained output does not depend on an input that carries relevance.
     #[error(
         "output {0} depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)"
@@ -167,7 +178,9 @@ impl CompileError {
                 ErrorKind::Limit
             }
             CompileError::Node { source: OpError::Unsupported(_), .. } => ErrorKind::Unsupported,
-            CompileError::Unsupported(_) | CompileError::NothingToExplain(_) => ErrorKind::Unsupported,
+            CompileError::Unsupported(_)
+            | CompileError::NothingToExplain(_)
+            | CompileError::OneTrack { .. } => ErrorKind::Unsupported,
             CompileError::UnknownName { .. }
             | CompileError::UnknownRules { .. }
             | CompileError::Rules { .. } => ErrorKind::Usage,

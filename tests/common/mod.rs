@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use dlbc_compiler::{Options, compile};
+use dlbc_compiler::{Mode, Options, compile};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_runtime::{
@@ -138,6 +138,14 @@ pub fn program(model: &Path, rules: &str) -> Program {
     let proto =
         dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
     let options = Options { rules: rules.into(), ..Options::default() };
+    compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
+}
+
+/// The same with two tracks.
+pub fn contrastive(model: &Path, rules: &str) -> Program {
+    let proto =
+        dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
+    let options = Options { rules: rules.into(), mode: Mode::Contrastive, ..Options::default() };
     compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
 }
 

@@ -153,16 +153,12 @@ impl Composite {
             Recipe::Values(gradient) => Some(gradient.to_string()),
             _ => None,
         };
-        let found = self.entries.iter().find_map(|e| Some((e, alone(&e.recipe)?)));
-        found.map_or(Ok(()), |(entry, rule)| {
-            Err(CompileError::Rules {
-                place: entry.place.clone(),
-                message: format!(
-                    "rule `{rule}` has no contrastive form: composite `{}` has one track",
-                    self.name
-                ),
-            })
-        })
+        let found = self.entries.iter().filter_map(|e| Some((e.place.clone(), alone(&e.recipe)?)));
+        let rules: Vec<(String, String)> = found.collect();
+        if rules.is_empty() {
+            return Ok(());
+        }
+        Err(CompileError::OneTrack { composite: self.name.clone(), rules })
     }
 
     /// The rule of a node; `None` where relevance ends.

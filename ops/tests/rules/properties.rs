@@ -6,7 +6,8 @@ use dlbc_ops::op::{
 };
 use dlbc_ops::prim::{ConvGeometry, Unary};
 use dlbc_ops::rule::{
-    AlphaBeta, Bias, Constants, Contribution, Counted, Epsilon, Gamma, Product, Rule, SignedSum, Sum, ZBox,
+    AlphaBeta, Bias, Constants, Contribution, Counted, Decided, Epsilon, Gamma, Product, Rule, Saturated,
+    SignedSum, Sum, ZBox,
 };
 use dlbc_ops::tensor::Array;
 use ndarray::Axis;
@@ -48,6 +49,19 @@ fn layers() -> Vec<Layer> {
             &layer,
             MAGNITUDE(),
         ),
+        Layer::new(
+            Conv { geometry: geometry.clone() },
+            &[&x, &random(&[2, 2, 3, 2], 8), &random(&[2], 9)],
+            &layer,
+            Rule::Saturated(Saturated {
+                lower: Some(-0.5),
+                upper: Some(0.5),
+                swish: Some(1.0),
+                tolerance: 0.1,
+                by: Decided::Net,
+            }),
+        ),
+        Layer::new(Mul, &[&rows, &other], &[true, true], Rule::ValueProduct),
         Layer::new(
             ConvTranspose { geometry, to: known(&[9, 7]) },
             &[&x, &random(&[4, 2, 3, 2], 8), &random(&[4], 9)],
