@@ -466,10 +466,8 @@ fn contrastive_mode_has_two_tracks() {
     ok(&[&["compile", DIGITS, "-o", &artifact], contrastive]);
     let summary: serde_json::Value =
         serde_json::from_str(&ok(&[&["run", &artifact, "--json"], &DIGIT])).unwrap();
-    assert_eq!(
-        (summary["mode"].as_str(), summary["opposing"]["start"].as_f64()),
-        (Some("contrastive"), Some(100.0))
-    );
+    assert_eq!(summary["mode"], "contrastive");
+    assert!((summary["opposing"]["start"].as_f64().unwrap() - 100.0).abs() < 1e-4, "{summary}");
     let found = summary["opposing"]["inputs"]["input"].as_f64().unwrap();
     assert!((found - f64::from(sums[1])).abs() < 1e-3, "{found} {sums:?}");
 }
