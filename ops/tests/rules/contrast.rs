@@ -138,9 +138,9 @@ fn a_mean_and_a_sum_count_each_element_with_its_sign() {
         for i in indices(y.dims()) {
             let c = [at(&a, &i), if subtracts { -at(&b, &i) } else { at(&b, &i) }];
             let (shares, _) = unit(&c, at(&y, &i), [at(&r[0], &i), at(&r[1], &i)]);
-            for track in 0..2 {
-                for k in 0..2 {
-                    close(at(found[track].of(k), &i), shares[track][k], "sum");
+            for (found, shares) in found.iter().zip(&shares) {
+                for (k, share) in shares.iter().enumerate() {
+                    close(at(found.of(k), &i), *share, "sum");
                 }
             }
         }
