@@ -89,6 +89,35 @@ fn both_backends_agree() {
     }
 }
 
+#[test]
+fn several_targets_in_one_run_equal_runs_of_their_own() {
+    for name in ["digits_cnn", "sentiment_lstm"] {
+        let session = cpu(contrastive(&root().join("fixtures").join(name).join("model.onnx"), "dlb"), 2);
+        let inputs = match name {
+            "digits_cnn" => inputs_of(session.program(), &fixture(name).1),
+            _ => {
+                let ids = |values: &[i64]| Tensor::from_i64(&[1, 6], values);
+                Tensors::from([
+                    ("input_ids".to_string(), ids(&[5, 9, 2, 11, 3, 8])),
+                    ("attention_mask".to_string(), ids(&[1; 6])),
+                ])
+            }
+        };
+        let targets = [Target::Index(0), Target::Difference(1, 0), Target::Index(1)];
+        let together = session.explain_targets(&inputs, &targets, &Request::default()).unwrap();
+        for (target, got) in targets.into_iter().zip(together) {
+            let alone = explain(&session, &inputs, &Request { target, ..Request::default() });
+            let (ours, theirs) = (got.opposing.unwrap(), alone.opposing.unwrap());
+            for (a, b) in [(&got.relevance, &alone.relevance), (&ours.relevance, &theirs.relevance)] {
+                for (input, expected) in b {
+                    let gap = relative_l1(&a[input], expected);
+                    assert!(gap <= 1e-6, "{name} {target:?} {input}: {gap:e}");
+                }
+            }
+        }
+    }
+}
+
 /// The correlation of two maps.
 fn correlation(a: &Tensor, b: &Tensor) -> f64 {
     let centred = |t: &Tensor| {

@@ -147,8 +147,6 @@ impl Default for Request {
 pub(crate) struct Seed {
     /// The starting relevance, of the output's shape, float32.
     pub tensor: Tensor,
-    /// Its sum.
-    pub total: f64,
     /// The greatest unit of each row, at its last position that is explained; none of an output with more axes.
     pub argmax: Vec<i64>,
     /// The unit that each row and position explains (the first, for a difference); none for several at once.
@@ -222,8 +220,7 @@ pub(crate) fn seed(name: &str, output: &Tensor, request: &Request) -> Result<See
         }
     }
     let rounded: Vec<f32> = seed.iter().map(|v| *v as f32).collect();
-    let total = rounded.iter().map(|v| f64::from(*v)).sum();
-    Ok(Seed { tensor: Tensor::from_f32(dims, &rounded), total, argmax, targets })
+    Ok(Seed { tensor: Tensor::from_f32(dims, &rounded), argmax, targets })
 }
 
 /// The positions of a row that are explained; the index that is out of range when there is none.
