@@ -7,8 +7,9 @@ use anyhow::Context;
 use dlbc_compiler::{Compiled, Phase};
 
 use crate::args::{CompileArgs, Emit};
-use crate::exit::usage;
-use crate::terminal::{Console, number, plural, print, size};
+use crate::exit::{unsupported, usage};
+use crate::split::whole_input;
+use crate::terminal::{Console, number, plural, print, size, visible};
 use crate::{artifact, emit, model, output};
 
 /// Compiles a model.
@@ -25,6 +26,13 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
         return Err(usage(format!("`{}` is compiled already", args.model.display())));
     }
     let compiled = model::compile(&source, &options, console)?;
+    if let Some(input) = whole_input(&compiled.program.info) {
+        return Err(unsupported(format!(
+            "composite `{}` moves what the ids of input `{}` look up: `dlbc run` does it, an artifact cannot",
+            compiled.program.info.rules,
+            visible(input)
+        )));
+    }
     let stage = stage(&source, &options, &compiled, args)?;
     artifact::write(&compiled.program, &out)?;
     let bytes = std::fs::metadata(&out).with_context(|| format!("`{}`", out.display()))?.len();

@@ -10,12 +10,15 @@ use dlbc_proto::Model;
 use crate::args::{ExplainArgs, LimitArgs};
 use crate::artifact;
 use crate::exit::usage;
+use crate::split::{Split, split};
 use crate::terminal::{Console, Progress, visible};
 
 /// A program, and the seconds that it took.
 pub struct Loaded {
     /// The program.
     pub program: Program,
+    /// Its parts, where the composite moves what ids look up.
+    pub split: Option<Split>,
     /// Reading the file.
     pub load_seconds: f64,
     /// Compiling; 0 for an artifact.
@@ -72,15 +75,18 @@ pub fn load(
 ) -> anyhow::Result<Loaded> {
     let options = explain.options(limits)?;
     let clock = Instant::now();
-    let model = read(path, limits, console)?;
+    let mut model = read(path, limits, console)?;
     if let Some(program) = artifact::read(&model)? {
         check_artifact(&program, explain)?;
-        return Ok(Loaded { program, load_seconds: clock.elapsed().as_secs_f64(), compile_seconds: 0.0 });
+        let load_seconds = clock.elapsed().as_secs_f64();
+        return Ok(Loaded { program, split: None, load_seconds, compile_seconds: 0.0 });
     }
     let load_seconds = clock.elapsed().as_secs_f64();
     let clock = Instant::now();
-    let program = compile(&model, &options, console)?.program;
-    Ok(Loaded { program, load_seconds, compile_seconds: clock.elapsed().as_secs_f64() })
+    let compiled = compile(&model, &options, console)?;
+    let split = split(&mut model, &options, &compiled)?;
+    let compile_seconds = clock.elapsed().as_secs_f64();
+    Ok(Loaded { program: compiled.program, split, load_seconds, compile_seconds })
 }
 
 /// Refuses flags that came too late for an artifact.

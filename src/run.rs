@@ -6,11 +6,12 @@ use std::time::Instant;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, Position, ReferenceBackend, Request, RunOptions, Session, Target,
+    Backend, CpuBackend, Explanation, Position, ReferenceBackend, Request, RunOptions, Target,
 };
 
 use crate::args::{Device, Keep, Named, RunArgs};
 use crate::exit::{Code, failure};
+use crate::explainer::Explainer;
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
 use crate::summary::{self, Times};
@@ -35,8 +36,8 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let info = loaded.program.info.clone();
 
     let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
-    let session = Session::new(loaded.program, backend(args.device)?, options)?;
-    let (explained, mut times) = explain(&session, &inputs, &targets, args, console)?;
+    let explainer = Explainer::new(loaded.program, loaded.split, || backend(args.device), &options)?;
+    let (explained, mut times) = explain(&explainer, &inputs, &targets, args, console)?;
     times.load = loaded.load_seconds;
     times.compile = loaded.compile_seconds;
 
@@ -51,13 +52,17 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         heatmap.save()?;
     }
     let summary =
-        summary::Summary::new(&info, session.device(), &explained, inputs.texts.as_ref(), times, args);
+        summary::Summary::new(&info, explainer.device(), &explained, inputs.texts.as_ref(), times, args);
     print(&if args.json { summary.json()? } else { summary.text() })?;
     summary.warn(console);
     Ok(())
 }
 
-fn backend(device: Device) -> anyhow::Result<Box<dyn Backend>> {
+/// The backend of a device.
+///
+/// # Errors
+/// For a device that is not there.
+pub fn backend(device: Device) -> anyhow::Result<Box<dyn Backend>> {
     match device {
         Device::Cpu => Ok(Box::new(CpuBackend)),
         Device::Reference => Ok(Box::new(ReferenceBackend)),
@@ -75,7 +80,7 @@ pub struct Explained {
 
 /// Runs once, or `--repeat` times after a warm-up; at least one target is explained.
 fn explain(
-    session: &Session,
+    explainer: &Explainer,
     inputs: &Inputs,
     named: &[Named],
     args: &RunArgs,
@@ -84,7 +89,7 @@ fn explain(
     let _progress = Progress::start(console, "running");
     let request = request(args, inputs);
     let targets: Vec<Target> = named.iter().map(|n| n.target).collect();
-    let run = || session.explain_targets(&inputs.tensors, &targets, &request);
+    let run = || explainer.explain_targets(&inputs.tensors, &targets, &request);
     let first = run()?;
     let seconds = first[0].seconds;
     let mut times = Times {

@@ -21,7 +21,7 @@ fn every_composite_runs_on_every_model_and_closes() {
         if !seen.insert(name) {
             continue;
         }
-        for rules in dlbc_compiler::shipped() {
+        for rules in one_run() {
             let program = program(&m.model, rules);
             let inputs = inputs_of(&program, &npz(&m.inputs));
             let request = Request {

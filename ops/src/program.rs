@@ -84,6 +84,9 @@ pub struct Info {
     /// SHA-256 of the composite's file, in hexadecimal.
     #[serde(default)]
     pub rules_hash: String,
+    /// How often and where the program runs, when the result is a mean over runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeat: Option<Repeat>,
     /// How many tracks of relevance.
     pub mode: Mode,
     /// The explained output.
@@ -102,6 +105,43 @@ impl Info {
         let inputs = self.inputs.iter().filter(|i| i.explained);
         inputs.flat_map(|i| self.mode.tracks().iter().map(move |t| (format!("{}{}", t.relevance, i.name), i)))
     }
+}
+
+/// Runs of a program of derivatives whose mean is the result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Repeat {
+    /// The mean over the straight line from a baseline to the input, times their difference: it sums to the difference of
+    /// the outputs, but for the error of the quadrature (Gauss-Legendre) [sundararajan2017].
+    IntegratedGradients {
+        /// Points of the quadrature.
+        steps: usize,
+        /// Where the line starts.
+        baseline: Baseline,
+    },
+    /// The mean over inputs with normal noise [smilkov2017].
+    SmoothGrad {
+        /// Inputs with noise.
+        samples: usize,
+        /// Standard deviation of the noise, as a share of the range of a row's values.
+        noise: f64,
+        /// Of the random numbers.
+        seed: u64,
+    },
+}
+
+/// An input without information.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Baseline {
+    /// This value everywhere.
+    Value(f64),
+    /// The least value of the row.
+    Least,
+    /// The greatest value of the row.
+    Greatest,
+    /// The mean of the row.
+    Mean,
 }
 
 /// A model input.

@@ -173,6 +173,26 @@ pub enum RuntimeError {
         /// The limit.
         limit: usize,
     },
+    /// A mean over runs has neither a ledger nor the relevance of intermediate tensors.
+    #[error(
+        "composite `{rules}` is a mean over several runs: it has no ledger and no relevance of intermediate tensors"
+    )]
+    Repeated {
+        /// The composite.
+        rules: String,
+    },
+    /// An input of whole numbers cannot be moved a little.
+    #[error(
+        "composite `{rules}` moves its inputs, which `{input}` {ty} does not allow: stop at what is looked up by it"
+    )]
+    Whole {
+        /// The composite.
+        rules: String,
+        /// The input.
+        input: String,
+        /// Its type.
+        ty: String,
+    },
     /// What the backend cannot run, all at once.
     #[error("backend {backend} cannot run {}", .nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     Unsupported {
@@ -215,7 +235,10 @@ impl RuntimeError {
     /// Which kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            RuntimeError::Unsupported { .. } | RuntimeError::OutputRank { .. } => ErrorKind::Unsupported,
+            RuntimeError::Unsupported { .. }
+            | RuntimeError::OutputRank { .. }
+            | RuntimeError::Repeated { .. }
+            | RuntimeError::Whole { .. } => ErrorKind::Unsupported,
             RuntimeError::Limit { .. } | RuntimeError::Readers { .. } => ErrorKind::Limit,
             RuntimeError::Backend { .. } | RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }

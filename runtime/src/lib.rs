@@ -8,7 +8,10 @@ mod error;
 mod inputs;
 mod load;
 mod opposing;
+mod random;
 mod reference;
+mod repeat;
+pub mod rows;
 mod seed;
 mod session;
 mod stage;
@@ -18,6 +21,7 @@ pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 pub use error::{ErrorKind, RuntimeError};
+pub use random::Random;
 pub use reference::ReferenceBackend;
 pub use seed::{Position, Request, Start, Target, Task};
 pub use session::{Explanation, LedgerRow, Opposing, Seconds, Session};

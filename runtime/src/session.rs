@@ -163,6 +163,8 @@ impl Session {
 
     /// Runs the model and explains its output.
     ///
+    /// A composite that repeats its program ([`Repeat`](dlbc_ops::program::Repeat)) runs it as often as it says.
+    ///
     /// # Errors
     /// For inputs that do not fit, a target out of range, sizes beyond the limit.
     pub fn explain(&self, inputs: &Tensors, request: &Request) -> Result<Explanation, RuntimeError> {
@@ -209,8 +211,15 @@ impl Session {
         if targets.is_empty() || twice {
             return Err(RuntimeError::Targets(targets.to_vec()));
         }
-        let clock = Instant::now();
         let info = &self.program.info;
+        if let Some(repeat) = &info.repeat {
+            let one = |target: &Target| {
+                let request = Request { target: *target, ..request.clone() };
+                crate::repeat::explain(self, repeat, inputs, &request)
+            };
+            return targets.iter().map(one).collect();
+        }
+        let clock = Instant::now();
         let reverse = self.wanted(request)?;
         let bindings = bind(info, inputs)?;
         let plan = self.plan(Key { bindings, reverse, targets: targets.len() })?;
@@ -285,6 +294,19 @@ impl Session {
             parts.collect()
         };
         (0..targets).map(of).collect()
+    }
+
+    /// Whether the program takes any number of rows: the first axis of all inputs is the batch, and nothing else is.
+    pub fn takes_rows(&self) -> bool {
+        crate::rows::open(&self.program)
+    }
+
+    /// Runs the model and passes a seed back: `relevance/NAME` of the explained inputs.
+    pub(crate) fn pull(&self, inputs: &Tensors, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+        let bindings = bind(&self.program.info, inputs)?;
+        let plan = self.plan(Key { bindings, reverse: self.wanted(&Request::default())?, targets: 1 })?;
+        let (_, saved) = plan.forward(inputs)?;
+        plan.reverse(inputs, saved, seed)
     }
 
     /// What a track of the reverse made.

@@ -27,7 +27,7 @@ use toml::Spanned;
 
 use super::saturation::Variant;
 use super::select::{Place, ROLES, Selector, role_name};
-use super::{Composite, Entry, Passes, Recipe};
+use super::{Composite, Entry, Passes, Recipe, repeat};
 use crate::error::CompileError;
 
 /// The stabiliser of the signed rules where an entry gives none.
@@ -43,6 +43,7 @@ struct File {
     #[serde(default)]
     recover_attention: bool,
     passes: Option<String>,
+    repeat: Option<Spanned<repeat::Table>>,
     rule: Vec<Spanned<Line>>,
 }
 
@@ -85,6 +86,14 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
     ];
     let passes = choice(parsed.passes, "passes", &known)
         .map_err(|message| CompileError::Rules { place: format!("{file}:1"), message })?;
+    let repeat = match parsed.repeat {
+        None => None,
+        Some(table) => {
+            let place = format!("{file}:{}", line_of(table.span().start));
+            let made = repeat::read(table.into_inner(), passes);
+            Some(made.map_err(|message| CompileError::Rules { place, message })?)
+        }
+    };
     let mut entries = vec![];
     for line in parsed.rule {
         let place = format!("{file}:{}", line_of(line.span().start));
@@ -109,6 +118,7 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         fold_batch_norm: parsed.fold_batch_norm,
         recover_attention: parsed.recover_attention,
         passes,
+        repeat,
         entries,
     })
 }
@@ -280,7 +290,7 @@ fn choice<T: Copy>(given: Option<String>, what: &str, known: &[(&str, T)]) -> Re
     found.ok_or_else(|| format!("{what} is one of {}, found `{given}`", names(known.iter().map(|k| k.0))))
 }
 
-fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
     all.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }
 

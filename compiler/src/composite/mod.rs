@@ -2,13 +2,14 @@
 
 mod file;
 mod gates;
+mod repeat;
 mod saturation;
 mod select;
 
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::{Role, RoleKind};
-use dlbc_ops::program::Mode;
+use dlbc_ops::program::{Mode, Repeat};
 use dlbc_ops::rule::{Gradient, Product, Rule};
 use dlbc_proto::Name;
 use sha2::{Digest, Sha256};
@@ -43,6 +44,8 @@ const SHIPPED: &[(&str, &str)] = &[
     ("cp-lrp", include_str!("../../../rules/cp-lrp.toml")),
     ("gradient", include_str!("../../../rules/gradient.toml")),
     ("grad-x-input", include_str!("../../../rules/grad-x-input.toml")),
+    ("integrated-gradients", include_str!("../../../rules/integrated-gradients.toml")),
+    ("smoothgrad", include_str!("../../../rules/smoothgrad.toml")),
 ];
 
 /// The names of the composites that come with dlbc.
@@ -70,6 +73,8 @@ pub struct Composite {
     pub recover_attention: bool,
     /// What the rules pass on.
     pub passes: Passes,
+    /// Runs whose mean is the result.
+    pub repeat: Option<Repeat>,
     /// In order; the last that selects a node counts.
     entries: Vec<Entry>,
 }

@@ -276,10 +276,12 @@ impl Import<'_> {
                 continue;
             }
             let own = self.graph.node(v.node).origin.nodes.first().is_some_and(|(n, _)| n == node_name(node));
-            if own && self.named.insert(v) {
+            let stop = self.options.stop_at.iter().any(|s| s == tensor);
+            // The input that takes its place has the name.
+            if own && !stop && self.named.insert(v) {
                 self.graph.rename(v, tensor);
             }
-            if self.options.stop_at.iter().any(|s| s == tensor) {
+            if stop {
                 let ty = self.graph.ty(v).clone();
                 v = self.graph.add_input(Op::Input, tensor, ty);
                 self.graph.rename(v, tensor);

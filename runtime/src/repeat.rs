@@ -1,0 +1,252 @@
+//! Explanations that are means over runs of one program of derivatives: integrated gradients and SmoothGrad.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use dlbc_ops::program::{Baseline, Repeat};
+use dlbc_ops::tensor::Tensor;
+
+use crate::backend::Tensors;
+use crate::error::RuntimeError;
+use crate::random::Random;
+use crate::rows;
+use crate::seed::{Request, Start, seed};
+use crate::session::{Explanation, Seconds, Session};
+
+/// Rows of a run at most, unless the caller's own are more: memory does not grow with the number of runs.
+const ROWS: usize = 16;
+
+/// The runs that a mean is over: the moved inputs of each, and its weight.
+type Points = Vec<(Tensors, f64)>;
+
+/// Explains by several runs. The target is that of the unmoved inputs. With `--start value` derivatives are of the target
+/// itself, else of the target times the multiplier.
+pub(crate) fn explain(
+    session: &Session,
+    repeat: &Repeat,
+    inputs: &Tensors,
+    request: &Request,
+) -> Result<Explanation, RuntimeError> {
+    let info = &session.program().info;
+    if request.audit || request.keep_all || !request.keep.is_empty() {
+        return Err(RuntimeError::Repeated { rules: info.rules.clone() });
+    }
+    let moved: Vec<&String> = info.inputs.iter().filter(|i| i.explained).map(|i| &i.name).collect();
+    let whole = info.inputs.iter().find(|i| i.explained && !i.ty.dtype.is_float());
+    if let Some(input) = whole {
+        let (rules, ty) = (info.rules.clone(), input.ty.to_string());
+        return Err(RuntimeError::Whole { rules, input: input.name.clone(), ty });
+    }
+    let clock = Instant::now();
+    let outputs = session.predict(inputs)?;
+    let forward = clock.elapsed().as_secs_f64();
+
+    let clock = Instant::now();
+    let explained =
+        outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
+    let multiplier = if request.start == Start::Value { 1.0 } else { request.multiplier };
+    let seed =
+        seed(&info.explained, explained, &Request { start: Start::One, multiplier, ..request.clone() })?;
+    let open = rows::open(session.program());
+    let (points, baseline) = match repeat {
+        Repeat::IntegratedGradients { steps, baseline } => {
+            let start = moved_by(inputs, &moved, |_, t| per_row(t, open, |row| filled(row, *baseline)));
+            (path(inputs, &start, &moved, *steps), Some(start))
+        }
+        Repeat::SmoothGrad { samples, noise, seed } => {
+            (noisy(inputs, &moved, open, *samples, *noise, *seed), None)
+        }
+    };
+    let mut means = mean(session, points, &seed.tensor, &moved, open)?;
+    let mut start: f64 = seed.tensor.to_f64().iter().sum();
+    if let Some(baseline) = baseline {
+        for (name, mean) in &mut means {
+            let (x, b) = (inputs[name].to_f64(), baseline[name].to_f64());
+            mean.iter_mut().zip(x.iter().zip(&b)).for_each(|(g, (x, b))| *g *= x - b);
+        }
+        let there = session.predict(&baseline)?;
+        let (here, there) = (explained.to_f64(), there[&info.explained].to_f64());
+        let weights = seed.tensor.to_f64();
+        start = weights.iter().zip(here.iter().zip(&there)).map(|(w, (x, b))| w * (x - b)).sum();
+    }
+    let inputs_sum: BTreeMap<String, f64> =
+        means.iter().map(|(name, m)| (name.clone(), m.iter().sum())).collect();
+    let relevance = means.iter().map(|(name, mean)| {
+        let values: Vec<f32> = mean.iter().map(|v| *v as f32).collect();
+        (name.clone(), Tensor::from_f32(inputs[name].dims(), &values))
+    });
+    let relevance: Tensors = relevance.collect();
+    let absorbed = start - inputs_sum.values().sum::<f64>();
+    let seconds = Seconds { prepare: 0.0, forward, reverse: clock.elapsed().as_secs_f64() };
+    let (argmax, targets) = (seed.argmax, seed.targets);
+    Ok(Explanation {
+        outputs,
+        relevance,
+        argmax,
+        targets,
+        start,
+        inputs: inputs_sum,
+        absorbed,
+        ledger: None,
+        opposing: None,
+        seconds,
+    })
+}
+
+/// The inputs with those of `names` changed.
+fn moved_by(inputs: &Tensors, names: &[&String], change: impl Fn(usize, &Tensor) -> Tensor) -> Tensors {
+    let mut moved = inputs.clone();
+    for (i, name) in names.iter().enumerate() {
+        if let Some(tensor) = moved.get_mut(*name) {
+            *tensor = change(i, tensor);
+        }
+    }
+    moved
+}
+
+/// A tensor changed row by row, so that a batch is what its rows are; as one row where rows are none.
+fn per_row(tensor: &Tensor, open: bool, change: impl Fn(&[f64]) -> Vec<f64>) -> Tensor {
+    let rows = if open { tensor.dims().first().copied().unwrap_or(1) } else { 1 };
+    let values = tensor.to_f64();
+    let size = values.len().checked_div(rows).unwrap_or(0).max(1);
+    rebuilt(tensor, values.chunks(size).flat_map(change))
+}
+
+fn rebuilt(like: &Tensor, values: impl Iterator<Item = f64>) -> Tensor {
+    let bytes: Vec<u8> = values.flat_map(f64::to_le_bytes).collect();
+    let tensor =
+        Tensor::from_bytes(dlbc_ops::tensor::DType::F64, like.dims().to_vec(), std::sync::Arc::new(bytes));
+    tensor.map_or_else(|| like.clone(), |t| dlbc_ops::tensor::Array::from_tensor(&t).to_tensor(like.dtype()))
+}
+
+fn filled(row: &[f64], baseline: Baseline) -> Vec<f64> {
+    let value = match baseline {
+        Baseline::Value(value) => value,
+        Baseline::Least => row.iter().copied().fold(f64::INFINITY, f64::min),
+        Baseline::Greatest => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        Baseline::Mean => row.iter().sum::<f64>() / row.len().max(1) as f64,
+    };
+    vec![value; row.len()]
+}
+
+/// The points of a Gauss-Legendre quadrature on the straight line from `start` to the inputs [sundararajan2017].
+fn path(inputs: &Tensors, start: &Tensors, moved: &[&String], steps: usize) -> Points {
+    let point = |(at, weight): (f64, f64)| {
+        let between = moved_by(inputs, moved, |i, x| {
+            let (b, x64) = (start[moved[i]].to_f64(), x.to_f64());
+            rebuilt(x, b.iter().zip(&x64).map(|(b, x)| b + at * (x - b)))
+        });
+        (between, weight)
+    };
+    gauss_legendre(steps).into_iter().map(point).collect()
+}
+
+/// Inputs with normal noise, its deviation a share of the range of each row [smilkov2017].
+fn noisy(inputs: &Tensors, moved: &[&String], open: bool, samples: usize, noise: f64, seed: u64) -> Points {
+    let sample = |s: usize| {
+        let tensors = moved_by(inputs, moved, |i, x| {
+            per_row(x, open, |row| {
+                // The same for every row: a batch is what its rows are.
+                let mut random = Random::new(seed, ((i as u64) << 32) + s as u64);
+                let least = row.iter().copied().fold(f64::INFINITY, f64::min);
+                let greatest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                row.iter().map(|v| v + noise * (greatest - least) * random.normal()).collect()
+            })
+        });
+        (tensors, 1.0 / samples as f64)
+    };
+    (0..samples).map(sample).collect()
+}
+
+/// The weighted sum of the derivatives at the points, several of them in a run.
+fn mean(
+    session: &Session,
+    points: Points,
+    seed: &Tensor,
+    moved: &[&String],
+    open: bool,
+) -> Result<BTreeMap<String, Vec<f64>>, RuntimeError> {
+    let rows = seed.dims().first().copied().unwrap_or(1).max(1);
+    // Chunks of one size share a plan.
+    let most = if open { (ROWS / rows).max(1) } else { 1 };
+    let size = (1..=most).rev().find(|n| points.len().is_multiple_of(*n)).unwrap_or(1);
+    let name = "seed".to_string();
+    let own = Tensors::from([(name.clone(), seed.clone())]);
+    let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    for chunk in points.chunks(size) {
+        let made = match chunk {
+            [(only, _)] => session.pull(only, seed)?,
+            _ => {
+                let tensors: Vec<&Tensors> = chunk.iter().map(|(t, _)| t).collect();
+                let broken = || RuntimeError::Node("rows of different shapes".into());
+                let stacked = rows::stack(&tensors).ok_or_else(broken)?;
+                let seeds = rows::stack(&vec![&own; chunk.len()]).ok_or_else(broken)?;
+                session.pull(&stacked, &seeds[&name])?
+            }
+        };
+        for input in moved {
+            let values = made[&format!("relevance/{input}")].to_f64();
+            let size = values.len() / chunk.len();
+            let sum = sums.entry((*input).clone()).or_insert_with(|| vec![0.0; size]);
+            for ((_, weight), part) in chunk.iter().zip(values.chunks(size.max(1))) {
+                sum.iter_mut().zip(part).for_each(|(s, v)| *s += weight * v);
+            }
+        }
+    }
+    Ok(sums)
+}
+
+/// Nodes and weights of the Gauss-Legendre quadrature of `n` points on [0, 1]: exact for polynomials of degree `2n - 1`.
+fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
+    let root = |i: usize| {
+        let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();
+        let mut slope = 1.0;
+        for _ in 0..100 {
+            let (mut p, mut before) = (1.0, 0.0);
+            for k in 1..=n {
+                let k = k as f64;
+                (p, before) = (((2.0 * k - 1.0) * x * p - (k - 1.0) * before) / k, p);
+            }
+            slope = n as f64 * (x * p - before) / (x * x - 1.0);
+            let step = p / slope;
+            x -= step;
+            if step.abs() < 1e-15 {
+                break;
+            }
+        }
+        ((1.0 - x) / 2.0, 1.0 / ((1.0 - x * x) * slope * slope))
+    };
+    (0..n).map(root).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quadrature_is_exact_for_polynomials() {
+        for n in [1, 2, 5, 32, 200] {
+            let rule = gauss_legendre(n);
+            for degree in [0, 1, 2 * n - 1] {
+                let found: f64 = rule.iter().map(|(x, w)| w * x.powi(degree as i32)).sum();
+                assert!(
+                    (found - 1.0 / (degree + 1) as f64).abs() < 1e-12,
+                    "{n} points, degree {degree}: {found}"
+                );
+            }
+            assert!(
+                rule.windows(2).all(|w| w[0].0 < w[1].0) && rule.iter().all(|(x, _)| 0.0 < *x && *x < 1.0)
+            );
+        }
+    }
+
+    #[test]
+    fn baselines_are_of_each_row() {
+        let tensor = Tensor::from_f32(&[2, 2], &[1.0, 3.0, -2.0, 4.0]);
+        let of = |open, baseline| per_row(&tensor, open, |row| filled(row, baseline)).to_f32();
+        assert_eq!(of(true, Baseline::Least), [1.0, 1.0, -2.0, -2.0]);
+        assert_eq!(of(true, Baseline::Mean), [2.0, 2.0, 1.0, 1.0]);
+        assert_eq!(of(false, Baseline::Greatest), [4.0; 4]);
+        assert_eq!(of(true, Baseline::Value(0.5)), [0.5; 4]);
+    }
+}

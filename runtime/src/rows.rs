@@ -1,0 +1,80 @@
+//! Several inputs in one run, as rows of a batch.
+
+use std::sync::Arc;
+
+use dlbc_ops::program::Program;
+use dlbc_ops::tensor::{Dim, Tensor};
+
+use crate::backend::Tensors;
+
+/// Whether a program takes any number of rows: the first axis of every input and of the explained output is one symbol,
+/// and nothing else.
+pub(crate) fn open(program: &Program) -> bool {
+    let (graph, info) = (&program.graph, &program.info);
+    let output = format!("output/{}", info.explained);
+    let explained = graph.outputs().iter().find(|(name, _)| *name == output).map(|(_, v)| graph.ty(*v));
+    let Some(explained) = explained else { return false };
+    let mut firsts = info.inputs.iter().map(|i| &i.ty).chain([explained]).map(|ty| ty.shape.0.first());
+    let Some(Some(batch)) = firsts.next() else { return false };
+    let mut symbols = vec![];
+    batch.symbols(&mut |s| symbols.push(s.clone()));
+    let [symbol] = symbols.as_slice() else { return false };
+    if *batch != Dim::symbol(symbol) || !firsts.all(|first| first == Some(batch)) {
+        return false;
+    }
+    // A length that is the batch's too cannot grow alone.
+    let rest = info.inputs.iter().flat_map(|i| i.ty.shape.0.iter().skip(1));
+    let mut elsewhere = false;
+    rest.for_each(|dim| dim.symbols(&mut |s| elsewhere |= s == symbol));
+    !elsewhere
+}
+
+/// Stacks inputs of the same shapes along the first axis; `None` when they are none, or differ in more than that axis.
+pub fn stack(parts: &[&Tensors]) -> Option<Tensors> {
+    let first = parts.first()?;
+    let stacked = first.iter().map(|(name, like)| {
+        let tensors: Option<Vec<&Tensor>> = parts.iter().map(|p| p.get(name)).collect();
+        Some((name.clone(), concat(&tensors?, like)?))
+    });
+    stacked.collect()
+}
+
+fn concat(tensors: &[&Tensor], like: &Tensor) -> Option<Tensor> {
+    let mut dims = like.dims().to_vec();
+    let (rows, rest) = dims.split_first_mut()?;
+    let fits = |t: &&Tensor| t.dtype() == like.dtype() && t.dims().get(1..) == Some(&*rest);
+    if !tensors.iter().all(fits) {
+        return None;
+    }
+    *rows = tensors.iter().map(|t| t.dims()[0]).sum();
+    let bytes: Vec<u8> = tensors.iter().flat_map(|t| t.bytes()).copied().collect();
+    Tensor::from_bytes(like.dtype(), dims, Arc::new(bytes))
+}
+
+/// Rows `from..from + count` of a tensor; `None` when it has not as many.
+pub fn slice(tensor: &Tensor, from: usize, count: usize) -> Option<Tensor> {
+    let mut dims = tensor.dims().to_vec();
+    let rows = std::mem::replace(dims.first_mut()?, count);
+    let row = tensor.bytes().len().checked_div(rows)?;
+    let bytes = tensor.bytes().get(from * row..(from + count) * row)?.to_vec();
+    Tensor::from_bytes(tensor.dtype(), dims, Arc::new(bytes))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_stacked_and_taken_apart() {
+        let part = |values: &[f32]| Tensors::from([("x".to_string(), Tensor::from_f32(&[1, 2], values))]);
+        let (a, b) = (part(&[1.0, 2.0]), part(&[3.0, 4.0]));
+        let both = stack(&[&a, &b]).unwrap();
+        assert_eq!((both["x"].dims(), both["x"].to_f32()), (&[2, 2][..], vec![1.0, 2.0, 3.0, 4.0]));
+        assert_eq!(slice(&both["x"], 1, 1).unwrap(), b["x"]);
+        assert_eq!(slice(&both["x"], 1, 2), None);
+        let other = Tensors::from([("x".to_string(), Tensor::from_f32(&[1, 3], &[0.0; 3]))]);
+        assert_eq!(stack(&[&a, &other]), None);
+        assert_eq!(stack(&[]), None);
+    }
+}

@@ -1,0 +1,142 @@
+//! Integrated gradients and SmoothGrad: sums, limits, batches, ids, and what is refused.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::*;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::{Request, Session, Start, Target, Tensors};
+
+fn repeated(table: &str) -> String {
+    let gradient = dlbc_compiler::source("gradient").unwrap();
+    let (head, rules) = gradient.split_at(gradient.find("[[rule]]").unwrap());
+    format!("{head}[repeat]\n{table}\n\n{rules}")
+}
+
+fn integrated(steps: usize, baseline: &str) -> String {
+    repeated(&format!("kind = \"integrated-gradients\"\nsteps = {steps}\nbaseline = {baseline}"))
+}
+
+fn tiny(name: &str) -> std::path::PathBuf {
+    root().join(format!("fixtures/tiny/{name}.onnx"))
+}
+
+fn digits() -> (std::path::PathBuf, Tensors) {
+    let folder = root().join("fixtures/digits_cnn");
+    (folder.join("model.onnx"), npz(&folder.join("input.npz")))
+}
+
+fn values(start: Start) -> Request {
+    Request { start, target: Target::Index(1), ..Request::default() }
+}
+
+/// The sum is the difference of the outputs, to the error of the quadrature, which falls with the points.
+#[test]
+fn integrated_gradients_sum_to_the_difference_of_the_outputs() {
+    let (model, inputs) = (tiny("mlp_bn_softmax"), npz(&root().join("fixtures/tiny/mlp_bn_softmax.npz")));
+    let mut gaps = vec![];
+    for steps in [4, 64, 256] {
+        let session = cpu(program_by(&model, &integrated(steps, "0.0")), 2);
+        let inputs = inputs_of(session.program(), &inputs);
+        let made = explain(&session, &inputs, &values(Start::Value));
+        let zeros: Tensors = inputs
+            .iter()
+            .map(|(name, t)| (name.clone(), Tensor::from_f32(t.dims(), &vec![0.0; t.elems()])))
+            .collect();
+        let name = &session.program().info.explained;
+        let (here, there) = (&made.outputs[name], &session.predict(&zeros).unwrap()[name]);
+        let units = here.dims()[1];
+        let column = |t: &Tensor| t.to_f64().chunks(units).map(|row| row[1]).sum::<f64>();
+        let wanted = column(here) - column(there);
+        assert!((made.start - wanted).abs() < 1e-5, "{} is not {wanted}", made.start);
+        let sum: f64 = made.inputs.values().sum();
+        assert!((made.absorbed - (made.start - sum)).abs() < 1e-9);
+        gaps.push((sum - wanted).abs() / wanted.abs());
+    }
+    assert!(gaps[1] < 0.2 * gaps[0] && gaps[2] < 0.5 * gaps[1] && gaps[2] < 1e-2, "{gaps:?}");
+}
+
+/// Of digits, where derivatives jump: within a hundredth at 64 points.
+#[test]
+fn digits_sum_up_from_every_baseline() {
+    let (model, inputs) = digits();
+    for baseline in ["0.0", "\"least\"", "\"mean\"", "0.5"] {
+        let session = cpu(program_by(&model, &integrated(64, baseline)), 2);
+        let made = explain(&session, &inputs, &Request::default());
+        let sum: f64 = made.inputs.values().sum();
+        assert!((sum - made.start).abs() < 1e-2 * made.start.abs(), "{baseline}: {sum} of {}", made.start);
+    }
+}
+
+/// The mean over two points of Gauss and Legendre is what the composite of derivatives says at them.
+#[test]
+fn two_points_are_those_of_the_gradient() {
+    let (model, inputs) = digits();
+    let two = reference(program_by(&model, &integrated(2, "0.0")));
+    let gradient = reference(program(&model, "gradient"));
+    let request = values(Start::One);
+    let made = explain(&two, &inputs, &request).relevance["input"].to_f64();
+    let x = inputs["input"].to_f64();
+    let mut wanted = vec![0.0; x.len()];
+    for node in [0.5 - 0.5 / 3f64.sqrt(), 0.5 + 0.5 / 3f64.sqrt()] {
+        let point: Vec<f32> = x.iter().map(|v| (v * node) as f32).collect();
+        let point = Tensors::from([("input".to_string(), Tensor::from_f32(inputs["input"].dims(), &point))]);
+        let slope = explain(&gradient, &point, &request).relevance["input"].to_f64();
+        wanted.iter_mut().zip(slope.iter().zip(&x)).for_each(|(w, (g, x))| *w += 0.5 * g * x);
+    }
+    let size: f64 = wanted.iter().map(|v| v.abs()).sum();
+    let gap: f64 = made.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).sum();
+    assert!(gap <= 1e-6 * size, "{:e}", gap / size);
+}
+
+#[test]
+fn without_noise_smoothgrad_is_the_gradient() {
+    let (model, inputs) = digits();
+    let quiet = repeated("kind = \"smoothgrad\"\nsamples = 3\nnoise = 0.0");
+    let smooth = explain(&cpu(program_by(&model, &quiet), 2), &inputs, &Request::default());
+    let plain = explain(&cpu(program(&model, "gradient"), 2), &inputs, &Request::default());
+    assert!(relative_l1(&smooth.relevance["input"], &plain.relevance["input"]) < 1e-6);
+    let noisy = repeated("kind = \"smoothgrad\"\nsamples = 8\nnoise = 0.2\nseed = 5");
+    let session = cpu(program_by(&model, &noisy), 2);
+    let once = explain(&session, &inputs, &Request::default());
+    assert_eq!(once.relevance, explain(&session, &inputs, &Request::default()).relevance);
+    let gap = relative_l1(&once.relevance["input"], &plain.relevance["input"]);
+    assert!(gap > 0.05, "noise changes nothing: {gap}");
+    let other = cpu(program_by(&model, &noisy.replace("seed = 5", "seed = 6")), 2);
+    assert_ne!(once.relevance, explain(&other, &inputs, &Request::default()).relevance);
+}
+
+/// Several points run as one batch; a batch is what its rows are.
+#[test]
+fn a_batch_is_its_rows() {
+    let (model, inputs) = digits();
+    for rules in ["integrated-gradients", "smoothgrad"] {
+        let session: Session = cpu(program(&model, rules), 2);
+        assert!(session.takes_rows());
+        let all = explain(&session, &inputs, &Request::default()).relevance["input"].clone();
+        for row in [0, 5] {
+            let one = Tensors::from([("input".to_string(), pick(&inputs["input"], row))]);
+            let alone = explain(&session, &one, &Request::default()).relevance["input"].clone();
+            assert!(relative_l1(&alone, &pick(&all, row)) < 1e-5, "{rules}, row {row}");
+        }
+    }
+}
+
+#[test]
+fn ledgers_intermediates_and_ids_are_refused() {
+    let (model, inputs) = digits();
+    let session = cpu(program(&model, "integrated-gradients"), 1);
+    for request in [
+        Request { audit: true, ..Request::default() },
+        Request { keep_all: true, ..Request::default() },
+        Request { keep: vec!["logits".into()], ..Request::default() },
+    ] {
+        let error = session.explain(&inputs, &request).unwrap_err();
+        assert!(error.to_string().contains("mean over several runs"), "{error}");
+    }
+    let session = cpu(program(&tiny("textcnn"), "smoothgrad"), 1);
+    let inputs = inputs_of(session.program(), &npz(&root().join("fixtures/tiny/textcnn.npz")));
+    let error = session.explain(&inputs, &Request::default()).unwrap_err().to_string();
+    assert!(error.contains("`input_ids`"), "{error}");
+}
