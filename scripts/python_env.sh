@@ -3,6 +3,7 @@
 #
 #   scripts/python_env.sh           .venv at the root of the repository
 #   scripts/python_env.sh --bench   .cache/venv-bench: the same and the benchmark peers (torch, some GB)
+#   scripts/python_env.sh --quantus .cache/venv-quantus: the same and Quantus
 #
 # Prints the path of the environment's python. Does nothing when the environment
 # was made from the same requirements by the same Python.
@@ -14,8 +15,11 @@ files=(scripts/requirements.txt)
 if [[ "${1:-}" == --bench ]]; then
     venv="${DLBC_CACHE:-.cache}/venv-bench"
     files+=(scripts/requirements-bench.txt)
+elif [[ "${1:-}" == --quantus ]]; then
+    venv="${DLBC_CACHE:-.cache}/venv-quantus"
+    files+=(scripts/requirements-quantus.txt)
 elif [[ $# -gt 0 ]]; then
-    echo "usage: $0 [--bench]" >&2
+    echo "usage: $0 [--bench|--quantus]" >&2
     exit 2
 fi
 [[ "$venv" = /* ]] || venv="$PWD/$venv"

@@ -8,7 +8,9 @@ mod compile;
 mod completions;
 mod diff;
 mod emit;
+mod eval;
 mod exit;
+mod explainer;
 mod export;
 mod guard;
 mod heatmap;
@@ -19,6 +21,8 @@ mod output;
 mod render;
 mod rules;
 mod run;
+mod split;
+mod statistics;
 mod summary;
 mod terminal;
 mod tokens;
@@ -63,6 +67,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Inspect(args) => Some(&args.limits),
         Command::Export(args) => Some(&args.limits),
         Command::Diff(args) => Some(&args.limits),
+        Command::Eval(args) => Some(&args.limits),
         Command::Rules(_) | Command::Completions(_) => None,
     };
     guard::on_interrupt();
@@ -75,6 +80,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::inspect(&args, console),
         Command::Export(args) => export::export(&args, console),
         Command::Diff(args) => diff::diff(&args),
+        Command::Eval(args) => eval::eval(&args, console),
         Command::Rules(args) => rules::rules(args.name.as_deref(), args.json),
         Command::Completions(args) => completions::completions(args.shell),
     }

@@ -199,8 +199,11 @@ mod tests {
 
     #[test]
     fn control_characters_never_reach_the_terminal() {
-        let texts =
-            Texts { input: "input_ids".into(), texts: vec!["a\u{1b}[2J\u{202e}b".into()], tokens: vec![] };
+        let texts = Texts {
+            input: "input_ids".into(),
+            texts: vec!["a\u{1b}[2J\u{202e}b".into()],
+            ..Texts::default()
+        };
         let rows = vec![vec![token("a\u{1b}", 0, 2, 1.0), token("b", 8, 9, -1.0)]];
         for color in [None, Some(Colors::BlueRed)] {
             let shown = text(&texts, &rows, color);
@@ -211,7 +214,7 @@ mod tests {
     #[test]
     fn long_texts_list_the_greatest() {
         let rows = vec![(0..60).map(|i| token("x", 0, 0, f64::from(i))).collect()];
-        let texts = Texts { input: "input_ids".into(), texts: vec![String::new()], tokens: vec![] };
+        let texts = Texts { input: "input_ids".into(), texts: vec![String::new()], ..Texts::default() };
         let shown = text(&texts, &rows, None);
         assert!(shown.contains("the 10 greatest of 60"), "{shown}");
     }

@@ -1,16 +1,18 @@
 //! The command line: one struct a command, the documentation of a flag beside its field.
 
+mod eval;
 mod limits;
 mod model;
 mod run;
 mod targets;
 mod values;
 
+pub use eval::EvalArgs;
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
 pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, TextArgs};
-pub use targets::{Named, Start, TargetArgs};
-pub use values::{Device, Keep, Pair};
+pub use targets::{Named, Start, Target, TargetArgs};
+pub use values::{Device, Keep, Pair, finite};
 
 use std::path::PathBuf;
 
@@ -54,6 +56,9 @@ pub enum Command {
     /// Compare the relevance of two results.
     #[command(after_help = DIFF_EXAMPLE)]
     Diff(Box<DiffArgs>),
+    /// Measure how far explanations can be trusted: metrics of several composites beside random controls.
+    #[command(after_help = EVAL_EXAMPLE)]
+    Eval(Box<EvalArgs>),
     /// List the composites, or print one.
     #[command(after_help = RULES_EXAMPLE)]
     Rules(RulesArgs),
@@ -74,6 +79,9 @@ const EXPORT_EXAMPLE: &str = "Example:
   dlbc export fixtures/digits_cnn/model.onnx -o digits-explained.onnx";
 const DIFF_EXAMPLE: &str = "Example:
   dlbc diff before.npz after.npz --min-rank 0.99";
+const EVAL_EXAMPLE: &str = "Examples:
+  dlbc eval fixtures/digits_cnn/model.onnx --inputs fixtures/digits_cnn/input.npz --rules dlb,lrp-epsilon --plot curves.png
+  dlbc eval fixtures/tabular_mlp/model.onnx --csv fixtures/tabular_mlp/rows.csv --rules lrp-epsilon --fail-under gap=0.1";
 const RULES_EXAMPLE: &str = "Examples:
   dlbc rules
   dlbc rules lrp-epsilon > mine.toml";
@@ -223,7 +231,9 @@ mod tests {
 
     #[test]
     fn the_examples_parse() {
-        for text in [COMPILE_EXAMPLE, RUN_EXAMPLE, INSPECT_EXAMPLE, EXPORT_EXAMPLE, COMPLETIONS_EXAMPLE] {
+        for text in
+            [COMPILE_EXAMPLE, RUN_EXAMPLE, INSPECT_EXAMPLE, EXPORT_EXAMPLE, EVAL_EXAMPLE, COMPLETIONS_EXAMPLE]
+        {
             for line in text.lines().skip(1) {
                 let words = line.split('>').next().unwrap_or_default().split_whitespace();
                 Args::try_parse_from(words).unwrap();

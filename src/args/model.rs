@@ -68,6 +68,15 @@ impl ExplainArgs {
         self.rules.as_deref().unwrap_or("dlb")
     }
 
+    /// The same for each of several composites whose names stand between commas.
+    pub fn each(&self) -> Vec<ExplainArgs> {
+        let one = |rules: &str| ExplainArgs { rules: Some(rules.trim().into()), ..self.clone() };
+        match &self.rules {
+            None => vec![self.clone()],
+            Some(rules) => rules.split(',').map(one).collect(),
+        }
+    }
+
     /// The compiler's options.
     ///
     /// # Errors

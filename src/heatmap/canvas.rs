@@ -53,6 +53,17 @@ impl Canvas {
         }
     }
 
+    /// Draws a line of two pixels' width.
+    pub fn line(&mut self, from: (u32, u32), to: (u32, u32), color: Rgb<u8>) {
+        let steps = from.0.abs_diff(to.0).max(from.1.abs_diff(to.1)).max(1);
+        let along = |a: u32, b: u32, i: u32| {
+            (f64::from(a) + (f64::from(b) - f64::from(a)) * f64::from(i) / f64::from(steps)).round() as u32
+        };
+        for i in 0..=steps {
+            self.fill(along(from.0, to.0, i), along(from.1, to.1, i), 2, 2, color);
+        }
+    }
+
     /// Draws the border of a rectangle, just outside it.
     pub fn frame(&mut self, x: u32, y: u32, width: u32, height: u32, color: Rgb<u8>) {
         let (left, top) = (x.saturating_sub(1), y.saturating_sub(1));
@@ -105,6 +116,7 @@ mod tests {
         canvas.fill(5, 5, 100, 100, INK);
         canvas.text(8, 8, "wide \u{4e2d}", INK);
         canvas.frame(0, 0, 20, 20, INK);
+        canvas.line((2, 9), (40, 3), INK);
         assert_eq!(canvas.image.dimensions(), (10, 10));
         assert_eq!(canvas.image.get_pixel(9, 9), &INK);
     }

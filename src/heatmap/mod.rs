@@ -1,7 +1,7 @@
 //! The relevance of an input as a picture.
 
 mod bars;
-mod canvas;
+pub mod canvas;
 mod palette;
 mod spatial;
 mod strip;

@@ -1,6 +1,7 @@
 //! The inputs of a run: files of the command line become tensors of the model's types.
 
 mod fit;
+mod many;
 mod npy;
 mod npy_header;
 pub mod npz;
@@ -17,6 +18,8 @@ use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
 use image::RgbImage;
 
+pub use fit::from_f64;
+pub use many::{Source, read as samples};
 #[cfg(test)]
 pub use npz::read as read_npz;
 pub use text::{Texts, Token};
@@ -73,7 +76,7 @@ impl<'a> Reader<'a> {
         let args = self.args;
         for pair in &args.input {
             if !self.infos.iter().any(|i| i.name == pair.name) {
-                return Err(self.unknown(&pair.name));
+                return Err(unknown(self.infos, &pair.name));
             }
             let read = || {
                 let file = File::open(&pair.file).map_err(|e| invalid(e.to_string()))?;
@@ -103,7 +106,7 @@ impl<'a> Reader<'a> {
 
     fn picture(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.picture.image else { return Ok(()) };
-        let input = self.only("--image", "a picture: float of four axes", picture::takes_picture)?;
+        let input = only(self.infos, "--image", "a picture: float of four axes", picture::takes_picture)?;
         let picture = picture::read(path, input, &self.args.picture, self.max_bytes, self.console)
             .with_context(|| format!("`{}`", path.display()))?;
         self.inputs.picture = Some((input.name.clone(), picture.crop));
@@ -113,7 +116,7 @@ impl<'a> Reader<'a> {
     fn table(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.csv else { return Ok(()) };
         let table = |i: &InputInfo| i.ty.dtype.is_float() && matches!(i.ty.rank(), 1 | 2);
-        let input = self.only("--csv", "a row of features: float of one or two axes", table)?;
+        let input = only(self.infos, "--csv", "a row of features: float of one or two axes", table)?;
         let index = self.args.row.unwrap_or(0);
         let row =
             table::read(path, index, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
@@ -149,53 +152,65 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The only input that fits a flag without a name.
-    fn only(
-        &self,
-        flag: &str,
-        what: &str,
-        fits: impl Fn(&InputInfo) -> bool,
-    ) -> anyhow::Result<&'a InputInfo> {
-        let infos: &'a [InputInfo] = self.infos;
-        let mut fitting = infos.iter().filter(|i| fits(i));
-        match (fitting.next(), fitting.next()) {
-            (Some(input), None) => Ok(input),
-            (first, _) => {
-                let count = if first.is_none() { "no input" } else { "more than one input" };
-                let all: Vec<String> =
-                    infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
-                Err(usage(format!(
-                    "`{flag}`: the model has {count} that may be {what}; its inputs: {}",
-                    all.join(", ")
-                )))
-            }
-        }
-    }
-
-    fn unknown(&self, name: &str) -> anyhow::Error {
-        let known: Vec<String> = self.infos.iter().map(|i| format!("`{}`", visible(&i.name))).collect();
-        usage(format!("the model has no input `{}`; it has {}", visible(name), known.join(", ")))
-    }
-
     fn finish(mut self) -> anyhow::Result<Inputs> {
-        let missing: Vec<String> = (self.infos.iter())
-            .filter(|i| !self.inputs.tensors.contains_key(&i.name))
-            .map(|i| format!("`{}` {}", visible(&i.name), i.ty))
-            .collect();
-        if !missing.is_empty() {
-            let s = if missing.len() == 1 { "" } else { "s" };
-            return Err(usage(format!(
-                "missing input{s} {}: give `--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
-                missing.join(", ")
-            )));
-        }
-        let mut bindings = Bindings::new();
-        for info in self.infos {
-            if let Some(tensor) = self.inputs.tensors.remove(&info.name) {
-                let fitted = fit::fit(info, tensor, &mut bindings, self.console)?;
-                self.inputs.tensors.insert(info.name.clone(), fitted);
-            }
-        }
+        let flags = "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`";
+        complete(self.infos, &self.inputs.tensors, flags)?;
+        self.inputs.tensors = fitted(self.infos, self.inputs.tensors, self.console)?;
         Ok(self.inputs)
     }
+}
+
+/// The only input that fits a flag without a name.
+fn only<'a>(
+    infos: &'a [InputInfo],
+    flag: &str,
+    what: &str,
+    fits: impl Fn(&InputInfo) -> bool,
+) -> anyhow::Result<&'a InputInfo> {
+    let mut fitting = infos.iter().filter(|i| fits(i));
+    match (fitting.next(), fitting.next()) {
+        (Some(input), None) => Ok(input),
+        (first, _) => {
+            let count = if first.is_none() { "no input" } else { "more than one input" };
+            let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
+            Err(usage(format!(
+                "`{flag}`: the model has {count} that may be {what}; its inputs: {}",
+                all.join(", ")
+            )))
+        }
+    }
+}
+
+fn unknown(infos: &[InputInfo], name: &str) -> anyhow::Error {
+    let known: Vec<String> = infos.iter().map(|i| format!("`{}`", visible(&i.name))).collect();
+    usage(format!("the model has no input `{}`; it has {}", visible(name), known.join(", ")))
+}
+
+/// Refuses when inputs are missing.
+fn complete(infos: &[InputInfo], given: &BTreeMap<String, Tensor>, flags: &str) -> anyhow::Result<()> {
+    let missing: Vec<String> = (infos.iter())
+        .filter(|i| !given.contains_key(&i.name))
+        .map(|i| format!("`{}` {}", visible(&i.name), i.ty))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let s = if missing.len() == 1 { "" } else { "s" };
+    Err(usage(format!("missing input{s} {}: give {flags}", missing.join(", "))))
+}
+
+/// Fits every tensor to its input.
+fn fitted(
+    infos: &[InputInfo],
+    mut tensors: BTreeMap<String, Tensor>,
+    console: Console,
+) -> anyhow::Result<BTreeMap<String, Tensor>> {
+    let mut bindings = Bindings::new();
+    for info in infos {
+        if let Some(tensor) = tensors.remove(&info.name) {
+            let fitted = fit::fit(info, tensor, &mut bindings, console)?;
+            tensors.insert(info.name.clone(), fitted);
+        }
+    }
+    Ok(tensors)
 }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use crate::exit::{invalid, limit};
@@ -16,19 +17,40 @@ pub struct Row {
     pub values: Vec<f64>,
 }
 
-/// Reads row `row`, counted from 0 below the header, of at most `max_bytes` up to there.
+/// Reads row `row`, counted from 0 below the header, of a table of at most `max_bytes`.
 ///
 /// # Errors
 /// For a missing row, a missing header, and a cell that is no number: the message names row and column.
 pub fn read(path: &Path, row: usize, max_bytes: u64) -> anyhow::Result<Row> {
+    from_reader(open(path, max_bytes)?, row)
+}
+
+/// Reads the first rows, at most `most`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> anyhow::Result<Vec<Row>> {
+    let (rows, _) = rows(open(path, max_bytes)?, 0..most)?;
+    if rows.is_empty() { Err(invalid("the table has no row below its header")) } else { Ok(rows) }
+}
+
+fn open(path: &Path, max_bytes: u64) -> anyhow::Result<impl Read> {
     let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
     if file.metadata().is_ok_and(|m| m.len() > max_bytes) {
         return Err(limit(format!("the table is larger than {} (`--max-tensor-bytes`)", size(max_bytes))));
     }
-    from_reader(file.take(max_bytes), row)
+    Ok(file.take(max_bytes))
 }
 
 fn from_reader(from: impl Read, row: usize) -> anyhow::Result<Row> {
+    let (mut rows, count) = rows(from, row..row.saturating_add(1))?;
+    rows.pop().ok_or_else(|| {
+        invalid(format!("there is no row {row}: the table has {} below its header", plural(count, "row")))
+    })
+}
+
+/// The wanted rows, and how many there are up to the last of them.
+fn rows(from: impl Read, wanted: Range<usize>) -> anyhow::Result<(Vec<Row>, usize)> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(from);
     let mut features: Vec<String> = match reader.headers() {
         Ok(header) => header.iter().map(ToString::to_string).collect(),
@@ -38,10 +60,10 @@ fn from_reader(from: impl Read, row: usize) -> anyhow::Result<Row> {
         *first = first.trim_start_matches('\u{feff}').to_string();
     }
     check_header(&features)?;
-    let mut count = 0;
-    for record in reader.records() {
+    let (mut found, mut count) = (vec![], 0);
+    for record in reader.records().take(wanted.end) {
         let record = record.map_err(|e| invalid(format!("row {count}: {e}")))?;
-        if count == row {
+        if wanted.contains(&count) {
             let cell = |(i, text): (usize, &str)| match text.parse::<f64>() {
                 Ok(value) => Ok(value),
                 Err(_) => {
@@ -49,18 +71,18 @@ fn from_reader(from: impl Read, row: usize) -> anyhow::Result<Row> {
                     let text =
                         if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
                     Err(invalid(format!(
-                        "row {row}, column {} `{}`: a number expected, found {text}",
+                        "row {count}, column {} `{}`: a number expected, found {text}",
                         i + 1,
                         visible(name)
                     )))
                 }
             };
             let values = record.iter().enumerate().map(cell).collect::<anyhow::Result<_>>()?;
-            return Ok(Row { features, values });
+            found.push(Row { features: features.clone(), values });
         }
         count += 1;
     }
-    Err(invalid(format!("there is no row {row}: the table has {} below its header", plural(count, "row"))))
+    Ok((found, count))
 }
 
 /// A header of numbers is most likely data: a missing header must not swallow the first row.
@@ -97,6 +119,7 @@ mod tests {
         let second = Row { features: vec!["mean radius".into(), "a, b".into()], values: vec![-3.0, 0.5] };
         assert_eq!(row(text, 1), Ok(second));
         assert_eq!(row(text, 2), Err("there is no row 2: the table has 2 rows below its header".into()));
+        assert_eq!(rows(text.as_bytes(), 0..9).unwrap().0.len(), 2);
     }
 
     #[test]

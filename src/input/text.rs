@@ -38,7 +38,7 @@ pub struct Token {
 }
 
 /// Texts with their tokens: a row of the batch each, all of one length.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Texts {
     /// The model input that holds the ids.
     pub input: String,
@@ -46,6 +46,10 @@ pub struct Texts {
     pub texts: Vec<String>,
     /// The tokens of each.
     pub tokens: Vec<Vec<Token>>,
+    /// The model input that says which tokens count.
+    pub mask: Option<String>,
+    /// The id of padding.
+    pub pad: u32,
 }
 
 /// The inputs that a text fills, by the usual names.
@@ -112,7 +116,9 @@ pub fn read(
         tensors.insert(info.name.clone(), tensor);
     }
     let tokens = encoded.iter().map(tokens).collect();
-    Ok((Texts { input: ids.name.clone(), texts: args.text.clone(), tokens }, tensors))
+    let mask = tensors.keys().find(|name| filled(name) == Some(Filled::Mask)).cloned();
+    let pad = tokenizer.get_padding().map_or(0, |p| p.pad_id);
+    Ok((Texts { input: ids.name.clone(), texts: args.text.clone(), tokens, mask, pad }, tensors))
 }
 
 fn ids_input(infos: &[InputInfo]) -> anyhow::Result<&InputInfo> {

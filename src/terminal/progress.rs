@@ -1,5 +1,6 @@
 //! A spinner for what takes longer than a second.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -16,11 +17,12 @@ pub struct Progress {
 
 impl Progress {
     /// Starts one for `what`.
-    pub fn start(console: Console, what: &'static str) -> Progress {
+    pub fn start(console: Console, what: impl Into<Cow<'static, str>>) -> Progress {
         let off = console.quiet || !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
         if off {
             return Progress { worker: None };
         }
+        let what = what.into();
         let (sender, receiver) = mpsc::channel();
         let show = move || {
             if receiver.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Timeout) {

@@ -1,0 +1,143 @@
+//! The metrics by name, and which way is better.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Metric {
+    /// Area under the target's probability while features are replaced, most relevant first (pixel flipping) [bach2015].
+    Morf,
+    /// The same, least relevant first.
+    Lerf,
+    /// Area between both curves.
+    Gap,
+    /// Mean drop of the probability while patches are replaced, most relevant first [samek2017].
+    RegionPerturbation,
+    /// Area under the probability while features are inserted, most relevant first [petsiuk2018].
+    Insertion,
+    /// Area under the probability while features are deleted, most relevant first, with the untouched input.
+    Deletion,
+    /// Correlation of the relevance of random subsets with what the output loses without them [bhatt2020].
+    FaithfulnessCorrelation,
+    /// Greatest relative change of the relevance under noise of the input [yeh2019].
+    MaxSensitivity,
+    /// Gini index of the magnitudes [chalasani2020].
+    Sparseness,
+    /// Entropy of the magnitudes, in nats [bhatt2020].
+    Complexity,
+    /// Share of the most relevant features that lie in the mask, as many as it has [arras2022].
+    RankAccuracy,
+    /// Share of the relevance in the mask [arras2022].
+    MassAccuracy,
+    /// Whether the most relevant feature lies in the mask [zhang2018].
+    PointingGame,
+    /// Structural similarity to the relevance for a random other unit [sixt2020].
+    RandomLogit,
+    /// Rank correlation with the relevance after all weights are randomised from the output on [adebayo2018].
+    Randomisation,
+    /// Share of the starting relevance that reaches the inputs.
+    Conservation,
+}
+
+/// Which way a metric is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Better {
+    /// Greater.
+    Higher,
+    /// Less.
+    Lower,
+    /// Neither: it describes.
+    Neither,
+}
+
+impl Metric {
+    /// The column of the table.
+    pub fn title(self) -> &'static str {
+        match self {
+            Metric::Morf => "MoRF",
+            Metric::Lerf => "LeRF",
+            Metric::Gap => "gap",
+            Metric::RegionPerturbation => "region",
+            Metric::Insertion => "insertion",
+            Metric::Deletion => "deletion",
+            Metric::FaithfulnessCorrelation => "faith corr",
+            Metric::MaxSensitivity => "max sens",
+            Metric::Sparseness => "Gini",
+            Metric::Complexity => "entropy",
+            Metric::RankAccuracy => "rank acc",
+            Metric::MassAccuracy => "mass acc",
+            Metric::PointingGame => "pointing",
+            Metric::RandomLogit => "rand logit",
+            Metric::Randomisation => "rand weights",
+            Metric::Conservation => "conserved",
+        }
+    }
+
+    /// Whether it is the area under a curve, or the mean of one.
+    pub fn has_curve(self) -> bool {
+        matches!(
+            self,
+            Metric::Morf
+                | Metric::Lerf
+                | Metric::Gap
+                | Metric::RegionPerturbation
+                | Metric::Insertion
+                | Metric::Deletion
+        )
+    }
+
+    /// Which way is better.
+    pub fn better(self) -> Better {
+        match self {
+            Metric::Lerf
+            | Metric::Gap
+            | Metric::RegionPerturbation
+            | Metric::Insertion
+            | Metric::FaithfulnessCorrelation
+            | Metric::Sparseness
+            | Metric::RankAccuracy
+            | Metric::MassAccuracy
+            | Metric::PointingGame => Better::Higher,
+            Metric::Morf
+            | Metric::Deletion
+            | Metric::MaxSensitivity
+            | Metric::Complexity
+            | Metric::RandomLogit
+            | Metric::Randomisation => Better::Lower,
+            Metric::Conservation => Better::Neither,
+        }
+    }
+}
+
+impl Better {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Better::Higher => "higher",
+            Better::Lower => "lower",
+            Better::Neither => "neither",
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to_possible_value() {
+            Some(value) => f.write_str(value.get_name()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Metric {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Metric, String> {
+        <Metric as ValueEnum>::from_str(text, false).map_err(|_| {
+            let known = Metric::value_variants().iter().map(|m| format!("`{m}`"));
+            format!("no metric is named `{text}`: there are {}", known.collect::<Vec<_>>().join(", "))
+        })
+    }
+}

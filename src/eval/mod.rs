@@ -1,0 +1,342 @@
+//! `dlbc eval`: how far explanations can be trusted.
+//!
+//! Metrics are those of Quantus [hedstrom2023], of one sample after the other; a random and an all-equal map are measured
+//! beside the composites.
+
+mod curves;
+mod features;
+mod fill;
+mod mask;
+mod measure;
+mod metric;
+mod plot;
+mod prepare;
+mod report;
+mod sanity;
+mod subject;
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use clap::ValueEnum;
+use dlbc_compiler::{Composite, Passes};
+use dlbc_runtime::RunOptions;
+
+pub use fill::Fill;
+pub use metric::Metric;
+
+use crate::args::{Device, EvalArgs, ExplainArgs, Target};
+use crate::exit::{Code, failure, unsupported, usage};
+use crate::explainer::Explainer;
+use crate::run::backend;
+use crate::split::split;
+use crate::statistics::{correlation, ranks};
+use crate::terminal::{Console, Progress, print};
+use crate::{model, output};
+use measure::{area, mean};
+use prepare::Prepared;
+use report::{Outcome, Report};
+use subject::{Case, Method};
+
+/// Steps of a curve, unless `--step` says otherwise.
+const STEPS: usize = 32;
+
+/// The greatest usual subset of faithfulness correlation.
+const SUBSET: usize = 224;
+
+/// Where the random numbers of each purpose start.
+mod stream {
+    pub const SUBSETS: u64 = 1 << 32;
+    pub const NOISE: u64 = 2 << 32;
+    pub const OTHER: u64 = 3 << 32;
+    pub const WEIGHTS: u64 = 4 << 32;
+    pub const CONTROL: u64 = 5 << 32;
+    pub const CONTROL_NOISE: u64 = 6 << 32;
+    pub const CONTROL_OTHER: u64 = 7 << 32;
+    pub const CONTROL_WEIGHTS: u64 = 8 << 32;
+}
+
+/// The numbers that metrics are measured with.
+pub struct Plan {
+    step: Option<usize>,
+    patch: Option<usize>,
+    regions: usize,
+    runs: usize,
+    subset: Option<usize>,
+    draws: usize,
+    radius: f64,
+    stages: usize,
+    seed: u64,
+}
+
+impl Plan {
+    fn new(args: &EvalArgs) -> Plan {
+        Plan {
+            step: args.step,
+            patch: args.patch,
+            regions: args.regions,
+            runs: args.runs,
+            subset: args.subset,
+            draws: args.draws,
+            radius: args.radius,
+            stages: args.stages,
+            seed: args.seed,
+        }
+    }
+
+    fn step(&self, case: &Case) -> usize {
+        self.step.unwrap_or(case.features.len().div_ceil(STEPS)).max(1)
+    }
+
+    fn patch(&self, (height, width): (usize, usize)) -> usize {
+        self.patch.unwrap_or((height.min(width) / 28).max(2))
+    }
+
+    fn subset(&self, case: &Case) -> usize {
+        let n = case.features.len();
+        self.subset.unwrap_or((n / 4).min(SUBSET)).clamp(1, n.max(1))
+    }
+}
+
+/// Evaluates composites on samples.
+///
+/// # Errors
+/// See the exit codes of the command line.
+pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
+    check(args)?;
+    let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
+    let each = args.explain.each();
+    let mut first = Some(model::load(&args.model, &each[0], &args.limits, console)?);
+    let program = first.as_ref().map(|l| l.program.clone()).context("a composite")?;
+    let prepared = prepare::prepare(args, program, &options, console)?;
+    let plan = Plan::new(args);
+    let metrics = metrics(args, &prepared, console)?;
+    if args.plot.is_some() && !metrics.iter().any(|m| m.has_curve()) {
+        return Err(usage("`--plot`: none of the metrics has a curve"));
+    }
+    let mut runs = vec![];
+    for (i, explain) in each.iter().enumerate() {
+        let loaded = match first.take() {
+            Some(loaded) => loaded,
+            None => model::load(&args.model, explain, &args.limits, console)?,
+        };
+        let _progress =
+            Progress::start(console, format!("{} ({} of {})", explain.rules(), i + 1, each.len()));
+        let info = loaded.program.info.clone();
+        let explainer = Explainer::new(loaded.program, loaded.split, || backend(args.device), &options)?;
+        let method = Method::composite(explainer, passes(explain, args, prepared.artifact, &info.rules)?);
+        let run = evaluate(&method, &prepared, &metrics, &plan);
+        runs.push(run.with_context(|| format!("composite `{}`", info.rules))?.of(&info));
+    }
+    let controls = [("random", Method::Random(plan.seed)), ("all-equal", Method::Equal)];
+    for (name, method) in &controls {
+        let _progress = Progress::start(console, format!("control {name}"));
+        runs.push(evaluate(method, &prepared, &metrics, &plan)?.control(name));
+    }
+    if metrics.contains(&Metric::Randomisation) {
+        randomisation(args, &prepared, &plan, &options, &mut runs, console)?;
+    }
+    let report = Report::new(args, &prepared, &plan, &metrics, runs);
+    if let Some(path) = &args.out {
+        let text = report.json(true)?;
+        output::write(path, |out| Ok(out.write_all(text.as_bytes())?))?;
+    }
+    if let Some(path) = &args.plot {
+        let png = plot::png(&report)?;
+        output::write(path, |out| Ok(out.write_all(&png)?))?;
+    }
+    print(&if args.json { report.json(false)? } else { report.text() })?;
+    match report.missed(args).as_slice() {
+        [] => Ok(()),
+        missed => Err(failure(Code::Gate, missed.join("; "))),
+    }
+}
+
+/// What a composite passes on. Of an artifact only the name of its composite is known.
+fn passes(explain: &ExplainArgs, args: &EvalArgs, artifact: bool, rules: &str) -> anyhow::Result<Passes> {
+    if artifact {
+        return Ok(Composite::named(rules).map_or(Passes::Relevance, |c| c.passes));
+    }
+    Ok(explain.options(&args.limits)?.composite()?.passes)
+}
+
+fn check(args: &EvalArgs) -> anyhow::Result<()> {
+    if let Device::Cuda(_) = args.device {
+        return Err(failure(Code::Device, "this build has no CUDA backend"));
+    }
+    if let Target::Difference(..) | Target::All = args.target {
+        return Err(usage(format!(
+            "`--target {}`: metrics look at one unit, argmax or an index",
+            args.target
+        )));
+    }
+    for path in args.out.iter().chain(&args.plot) {
+        output::check(path)?;
+    }
+    for explain in args.explain.each() {
+        explain.options(&args.limits)?.composite()?;
+    }
+    let wanted = |m: Metric| args.metrics.is_empty() || args.metrics.contains(&m);
+    match args.fail_under.iter().chain(&args.fail_over).find(|b| !wanted(b.metric)) {
+        Some(bound) => Err(usage(format!("`{bound}` bounds a metric that `--metrics` leaves out"))),
+        None => Ok(()),
+    }
+}
+
+/// The metrics that are asked for, or all that the samples allow.
+fn metrics(args: &EvalArgs, prepared: &Prepared, console: Console) -> anyhow::Result<Vec<Metric>> {
+    let cases = &prepared.cases;
+    let lacks = |metric: &Metric| -> Option<&'static str> {
+        let lacking = |lacks: bool, what| lacks.then_some(what);
+        match metric {
+            Metric::RegionPerturbation => {
+                lacking(cases.iter().any(|c| c.features.grid.is_none()), "samples that are pictures")
+            }
+            Metric::MaxSensitivity => lacking(!prepared.floats, "an input of floats"),
+            Metric::RankAccuracy | Metric::MassAccuracy | Metric::PointingGame => {
+                lacking(cases.iter().any(|c| c.mask.is_none()), "`--mask`")
+            }
+            Metric::RandomLogit => {
+                lacking(cases.iter().any(|c| c.units.len() < 2), "an output of several units")
+            }
+            Metric::Randomisation => lacking(prepared.artifact, "the model itself, not an artifact"),
+            _ => None,
+        }
+    };
+    let bounds = args.fail_under.iter().chain(&args.fail_over).map(|b| b.metric);
+    let asked: Vec<Metric> = args.metrics.iter().copied().chain(bounds).collect();
+    if let Some((metric, what)) = asked.iter().find_map(|m| Some((m, lacks(m)?))) {
+        return Err(usage(format!("metric `{metric}` needs {what}")));
+    }
+    let all = Metric::value_variants().iter().copied();
+    let chosen: Vec<Metric> = all
+        .filter(|m| if args.metrics.is_empty() { lacks(m).is_none() } else { asked.contains(m) })
+        .collect();
+    if args.metrics.is_empty() && prepared.artifact {
+        console.note("`randomisation` is left out: an artifact has no weights to randomise");
+    }
+    Ok(chosen)
+}
+
+/// Measures a method on every sample.
+fn evaluate(
+    method: &Method,
+    prepared: &Prepared,
+    metrics: &[Metric],
+    plan: &Plan,
+) -> anyhow::Result<Outcome> {
+    let model = &prepared.model;
+    let has = |m: Metric| metrics.contains(&m);
+    let mut outcome = Outcome::default();
+    for (number, case) in prepared.cases.iter().enumerate() {
+        let map = method.explain(case, case.target, stream::CONTROL + number as u64)?;
+        let relevance = &map.relevance;
+        let mut scores: BTreeMap<Metric, f64> = BTreeMap::new();
+        let untouched = model.answer(&case.units, case.target);
+        if [Metric::Morf, Metric::Gap, Metric::Deletion].into_iter().any(has) {
+            let curve = curves::flipping(model, case, relevance, plan, true)?;
+            scores.insert(Metric::Morf, area(&curve));
+            scores.insert(Metric::Deletion, curves::deletion(untouched, &curve));
+            outcome.curve("morf", curve);
+        }
+        if [Metric::Lerf, Metric::Gap].into_iter().any(has) {
+            let curve = curves::flipping(model, case, relevance, plan, false)?;
+            scores.insert(Metric::Lerf, area(&curve));
+            outcome.curve("lerf", curve);
+        }
+        if let (Some(morf), Some(lerf)) = (scores.get(&Metric::Morf), scores.get(&Metric::Lerf)) {
+            scores.insert(Metric::Gap, lerf - morf);
+        }
+        if has(Metric::RegionPerturbation)
+            && let Some(drops) = curves::regions(model, case, relevance, plan)?
+        {
+            scores.insert(Metric::RegionPerturbation, mean(&drops));
+            outcome.curve("region-perturbation", drops);
+        }
+        if has(Metric::Insertion) {
+            let curve = curves::insertion(model, case, relevance, plan)?;
+            scores.insert(Metric::Insertion, area(&curve));
+            outcome.curve("insertion", curve);
+        }
+        if has(Metric::FaithfulnessCorrelation) {
+            let score = curves::faithfulness(model, case, number, relevance, plan)?;
+            scores.insert(Metric::FaithfulnessCorrelation, score);
+        }
+        if has(Metric::MaxSensitivity) {
+            let score = sanity::sensitivity(method, case, number, relevance, plan)?;
+            scores.extend(score.map(|s| (Metric::MaxSensitivity, s)));
+        }
+        scores.insert(Metric::Sparseness, measure::sparseness(relevance));
+        scores.insert(Metric::Complexity, measure::complexity(relevance));
+        if let Some(mask) = &case.mask {
+            scores.insert(Metric::RankAccuracy, measure::rank_accuracy(relevance, mask));
+            scores.insert(Metric::MassAccuracy, measure::mass_accuracy(relevance, mask));
+            scores.insert(Metric::PointingGame, measure::pointing(relevance, mask));
+        }
+        if has(Metric::RandomLogit) {
+            let score = sanity::random_logit(method, case, number, plan)?;
+            scores.extend(score.map(|s| (Metric::RandomLogit, s)));
+        }
+        if let Some(books) = map.books {
+            scores.insert(Metric::Conservation, books[1] / books[0]);
+            outcome.books.push(books);
+        }
+        scores.retain(|metric, _| has(*metric));
+        outcome.add(scores);
+        outcome.maps.push(map.relevance);
+    }
+    Ok(outcome)
+}
+
+/// Randomises weights from the output on, in stages, and compares the relevance: Spearman's correlation of the magnitudes.
+fn randomisation(
+    args: &EvalArgs,
+    prepared: &Prepared,
+    plan: &Plan,
+    options: &RunOptions,
+    runs: &mut [Outcome],
+    console: Console,
+) -> anyhow::Result<()> {
+    let each = args.explain.each();
+    let read = || -> anyhow::Result<dlbc_proto::Model> { model::read(&args.model, &args.limits, console) };
+    let mut changed = read()?;
+    let layers = sanity::layers(&changed);
+    if layers.is_empty() {
+        return Err(unsupported("the model has no float weights to randomise"));
+    }
+    let stages = plan.stages.min(layers.len());
+    let mut done = 0;
+    for stage in 0..stages {
+        let upto = layers.len() * (stage + 1) / stages;
+        sanity::randomise(&mut changed, &layers[done..upto].concat(), plan.seed)?;
+        done = upto;
+        for (run, explain) in runs.iter_mut().zip(each.iter().map(Some).chain([None, None])) {
+            let title = format!("{}: weights of {upto} of {} layers randomised", run.rules, layers.len());
+            let _progress = Progress::start(console, title);
+            let method = match explain {
+                Some(explain) => {
+                    let compile = explain.options(&args.limits)?;
+                    let compiled = dlbc_compiler::compile(&changed, &compile)?;
+                    let split = split(&mut changed, &compile, &compiled)?;
+                    let explainer =
+                        Explainer::new(compiled.program, split, || backend(args.device), options)?;
+                    Method::composite(explainer, compile.composite()?.passes)
+                }
+                None if run.rules == "random" => Method::Random(plan.seed),
+                None => Method::Equal,
+            };
+            let mut similar = vec![];
+            for (number, case) in prepared.cases.iter().enumerate() {
+                let stream = stream::CONTROL_WEIGHTS + ((number as u64) << 16) + stage as u64;
+                let map = method.explain(case, case.target, stream)?;
+                let sizes = |v: &[f64]| ranks(&v.iter().map(|r| r.abs()).collect::<Vec<_>>());
+                similar.push(correlation(&sizes(&run.maps[number]), &sizes(&map.relevance)));
+            }
+            run.stages.push(mean(&similar));
+            if stage + 1 == stages {
+                run.scores.insert(Metric::Randomisation, similar);
+            }
+        }
+    }
+    Ok(())
+}

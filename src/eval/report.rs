@@ -1,0 +1,302 @@
+//! What an evaluation found: a table, JSON, and the bounds that are missed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use dlbc_ops::program::{Info, Mode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::measure::mean;
+use super::metric::{Better, Metric};
+use super::prepare::Prepared;
+use super::{Fill, Plan, fill, sanity};
+use crate::args::EvalArgs;
+use crate::terminal::{Align, Table, json_text, number, plural, visible};
+
+/// What was measured of a method.
+#[derive(Default)]
+pub struct Outcome {
+    /// The composite or control.
+    pub rules: String,
+    rules_hash: String,
+    mode: Mode,
+    control: bool,
+    /// Of each sample.
+    pub scores: BTreeMap<Metric, Vec<f64>>,
+    /// Of each sample, by name.
+    pub curves: BTreeMap<&'static str, Vec<Vec<f64>>>,
+    /// Mean similarity after each stage of randomisation.
+    pub stages: Vec<f64>,
+    /// Of each sample: starting relevance, what reached the inputs, what was absorbed.
+    pub books: Vec<[f64; 3]>,
+    /// The maps, for the comparison with those of randomised weights.
+    pub maps: Vec<Vec<f64>>,
+}
+
+impl Outcome {
+    /// Names the composite.
+    pub fn of(self, info: &Info) -> Outcome {
+        Outcome { rules: info.rules.clone(), rules_hash: info.rules_hash.clone(), mode: info.mode, ..self }
+    }
+
+    /// Names the control.
+    pub fn control(self, name: &str) -> Outcome {
+        Outcome { rules: name.into(), control: true, ..self }
+    }
+
+    /// Adds the scores of a sample.
+    pub fn add(&mut self, scores: BTreeMap<Metric, f64>) {
+        for (metric, score) in scores {
+            self.scores.entry(metric).or_default().push(score);
+        }
+    }
+
+    /// Adds a curve of a sample.
+    pub fn curve(&mut self, name: &'static str, curve: Vec<f64>) {
+        self.curves.entry(name).or_default().push(curve);
+    }
+
+    /// The mean of a metric over the samples that have one. Of conservation it is weighted by what starts: of integrated
+    /// gradients that is the difference of two outputs, which may be next to nothing.
+    fn mean(&self, metric: Metric) -> Option<f64> {
+        if metric == Metric::Conservation && self.scores.contains_key(&metric) {
+            let sum = |of: usize| self.books.iter().map(|b| b[of]).sum::<f64>();
+            return Some(sum(1) / sum(0));
+        }
+        let defined: Vec<f64> = self.scores.get(&metric)?.iter().copied().filter(|s| !s.is_nan()).collect();
+        Some(mean(&defined))
+    }
+}
+
+/// All that is shown.
+pub struct Report {
+    metrics: Vec<Metric>,
+    /// Of each composite, then of the controls.
+    pub outcomes: Vec<Outcome>,
+    settings: Vec<(&'static str, Value)>,
+    samples: Vec<Value>,
+    model: Value,
+}
+
+impl Report {
+    /// Puts it together.
+    pub fn new(
+        args: &EvalArgs,
+        prepared: &Prepared,
+        plan: &Plan,
+        metrics: &[Metric],
+        outcomes: Vec<Outcome>,
+    ) -> Report {
+        let sample = |(number, case): (usize, &super::Case)| {
+            json!({
+                "name": case.name,
+                "target": case.target,
+                "answer": prepared.model.answer(&case.units, case.target),
+                "features": case.features.len(),
+                "other": sanity::other_unit(case, number, plan),
+            })
+        };
+        let info = &prepared.info;
+        let hashes: BTreeMap<&String, &String> =
+            info.hashes.iter().map(|(file, hash)| (file, hash)).collect();
+        Report {
+            metrics: metrics.to_vec(),
+            outcomes,
+            settings: settings(args, prepared, plan, metrics),
+            samples: prepared.cases.iter().enumerate().map(sample).collect(),
+            model: json!({
+                "model": info.model,
+                "hashes": hashes,
+                "explained": info.explained,
+                "device": prepared.device,
+                "version": env!("CARGO_PKG_VERSION"),
+            }),
+        }
+    }
+
+    /// The table and the settings.
+    pub fn text(&self) -> String {
+        let mut columns = vec![("composite", Align::Left)];
+        columns.extend(self.metrics.iter().map(|m| (m.title(), Align::Right)));
+        let mut table = Table::new(&columns);
+        let arrow = |m: &Metric| match m.better() {
+            Better::Higher => "higher".to_string(),
+            Better::Lower => "lower".to_string(),
+            Better::Neither => String::new(),
+        };
+        let better = std::iter::once("better".to_string()).chain(self.metrics.iter().map(arrow));
+        table.row(better.collect::<Vec<_>>());
+        // No minus before a zero.
+        let shown = |v: f64| format!("{:.3}", if v.abs() < 5e-4 { 0.0 } else { v });
+        for outcome in &self.outcomes {
+            let cell = |m: &Metric| outcome.mean(*m).map_or_else(|| "-".into(), shown);
+            let contrast = if outcome.mode == Mode::Contrastive { ", contrastive" } else { "" };
+            let cells =
+                std::iter::once(format!("{}{contrast}", outcome.rules)).chain(self.metrics.iter().map(cell));
+            table.row(cells.collect::<Vec<_>>());
+        }
+        let mut out = format!("{}, mean of {}\n\n", self.title(), plural(self.samples.len(), "sample"));
+        out.push_str(&table.text(0));
+        out.push('\n');
+        let width = self.settings.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        for (name, value) in &self.settings {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+            let _ = writeln!(out, "{name:width$}  {}", visible(&value));
+        }
+        out
+    }
+
+    fn title(&self) -> String {
+        let of = |key: &str| self.model[key].as_str().unwrap_or_default().to_string();
+        format!("model    {} ({}), output {}", visible(&of("model")), of("device"), visible(&of("explained")))
+    }
+
+    /// One JSON object; with the scores of every sample and the curves when `all`.
+    ///
+    /// # Errors
+    /// Never for these types.
+    pub fn json(&self, all: bool) -> anyhow::Result<String> {
+        #[derive(Serialize)]
+        struct Score<'a> {
+            mean: Option<f64>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            samples: Option<&'a Vec<f64>>,
+        }
+        let result = |o: &Outcome| {
+            let score = |(m, samples)| (m, Score { mean: o.mean(m), samples: Some(samples).filter(|_| all) });
+            let scores: BTreeMap<String, Score> = o
+                .scores
+                .iter()
+                .map(|(m, s)| score((*m, s)))
+                .map(|(m, s): (Metric, _)| (m.to_string(), s))
+                .collect();
+            let mut result = json!({
+                "rules": o.rules,
+                "control": o.control,
+                "scores": scores,
+                "randomisation": o.stages,
+            });
+            if !o.control {
+                result["rules_hash"] = json!(o.rules_hash);
+                result["mode"] = json!(o.mode.name());
+                let residuals = o.books.iter().map(|b| ((b[0] - b[1] - b[2]) / b[0]).abs());
+                result["residual"] = json!(residuals.fold(0.0, f64::max));
+            }
+            if all {
+                result["curves"] = json!(o.curves);
+            }
+            result
+        };
+        let metrics: BTreeMap<String, Value> =
+            (self.metrics.iter()).map(|m| (m.to_string(), json!({ "better": m.better().word() }))).collect();
+        let settings: serde_json::Map<String, Value> =
+            self.settings.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+        let whole = json!({
+            "model": self.model,
+            "metrics": metrics,
+            "settings": settings,
+            "samples": self.samples,
+            "results": self.outcomes.iter().map(result).collect::<Vec<_>>(),
+        });
+        Ok(json_text(&whole)? + "\n")
+    }
+
+    /// The bounds that composites miss. What is not a number misses every bound.
+    pub fn missed(&self, args: &EvalArgs) -> Vec<String> {
+        let under = args.fail_under.iter().map(|b| (b, true));
+        let bounds = under.chain(args.fail_over.iter().map(|b| (b, false)));
+        let mut missed = vec![];
+        for (bound, least) in bounds {
+            for outcome in self.outcomes.iter().filter(|o| !o.control) {
+                let found = outcome.mean(bound.metric).unwrap_or(f64::NAN);
+                let kept = if least { found >= bound.value } else { found <= bound.value };
+                if !kept {
+                    let side = if least { "below" } else { "above" };
+                    let (rules, metric, value) = (visible(&outcome.rules), bound.metric, bound.value);
+                    missed.push(format!("`{rules}`: {metric} {found:.4} is {side} {value}"));
+                }
+            }
+        }
+        missed
+    }
+}
+
+/// What the numbers depend on.
+fn settings(
+    args: &EvalArgs,
+    prepared: &Prepared,
+    plan: &Plan,
+    metrics: &[Metric],
+) -> Vec<(&'static str, Value)> {
+    let cases = &prepared.cases;
+    let Some(case) = cases.first() else { return vec![] };
+    let has = |any: &[Metric]| any.iter().any(|m| metrics.contains(m));
+    let range = |of: &dyn Fn(&super::Case) -> usize| {
+        let all = || cases.iter().map(of);
+        match (all().min(), all().max()) {
+            (Some(least), Some(most)) if least != most => json!(format!("{least} to {most}")),
+            (least, _) => json!(least),
+        }
+    };
+    let answer = if prepared.model.softmax { "softmax of the outputs" } else { "the output as it is" };
+    let mut all = vec![
+        ("target", json!(args.target.to_string())),
+        ("features", json!(case.features.word)),
+        ("features a sample", range(&|c| c.features.len())),
+        ("answer", json!(answer)),
+        ("start", json!("the output's value; of derivatives and of contrasts one")),
+        ("order", json!("by relevance with its sign; equal ones in their order")),
+        ("normalisation", json!("over the greatest magnitude of each map; max-sensitivity: none")),
+    ];
+    if has(&[Metric::Morf, Metric::Lerf, Metric::Gap, Metric::Deletion, Metric::FaithfulnessCorrelation])
+        || has(&[Metric::RegionPerturbation])
+    {
+        all.push(("baseline", json!(prepared.fill.to_string())));
+    }
+    if has(&[Metric::Morf, Metric::Lerf, Metric::Gap, Metric::Deletion, Metric::Insertion]) {
+        all.push(("features a step", range(&|c| plan.step(c))));
+    }
+    if has(&[Metric::Insertion]) {
+        let start = match (prepared.start, case.features.grid) {
+            (Fill::Blur, Some(grid)) => {
+                format!("blur, Gaussian of {} pixels", number(fill::deviation(grid), 3))
+            }
+            (start, _) => start.to_string(),
+        };
+        all.push(("insertion into", json!(start)));
+    }
+    if let (true, Some(grid)) = (has(&[Metric::RegionPerturbation]), case.features.grid) {
+        all.push(("patch", json!(plan.patch(grid))));
+        all.push(("regions", json!(plan.regions)));
+    }
+    if has(&[Metric::FaithfulnessCorrelation]) {
+        all.push(("subsets", json!(plan.runs)));
+        all.push(("features a subset", range(&|c| plan.subset(c))));
+    }
+    if has(&[Metric::MaxSensitivity]) {
+        let unit = if case.scale.is_some() { ", in deviations of each column" } else { "" };
+        all.push(("noise", json!(format!("uniform up to {}{unit}", number(plan.radius, 6)))));
+        all.push(("draws", json!(plan.draws)));
+    }
+    if has(&[Metric::Randomisation]) {
+        all.push(("stages of randomisation", json!(plan.stages)));
+    }
+    all.push(("seed", json!(plan.seed)));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_leave_out_what_is_undefined() {
+        let mut outcome = Outcome::default();
+        for score in [0.5, f64::NAN, 1.0] {
+            outcome.add(BTreeMap::from([(Metric::RankAccuracy, score)]));
+        }
+        assert_eq!(outcome.mean(Metric::RankAccuracy), Some(0.75));
+        assert_eq!(outcome.mean(Metric::Gap), None);
+    }
+}

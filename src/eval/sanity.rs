@@ -1,0 +1,147 @@
+//! Does an explanation depend on what it should: the input's neighbourhood, the unit explained, the weights?
+
+use std::collections::HashSet;
+
+use dlbc_proto::onnx::{NodeProto, TensorProto};
+use dlbc_proto::{DataType, ProtoError, write};
+use dlbc_runtime::{Random, Tensors};
+
+use super::measure::{change, normalised, similarity};
+use super::subject::{Case, Method};
+use super::{Plan, stream};
+use crate::input::from_f64;
+
+/// The greatest relative change of the relevance under uniform noise of every element. `None` where the input has no
+/// floats.
+///
+/// # Errors
+/// As [`Method::explain_all`].
+pub fn sensitivity(
+    method: &Method,
+    case: &Case,
+    number: usize,
+    relevance: &[f64],
+    plan: &Plan,
+) -> anyhow::Result<Option<f64>> {
+    let Some(tensor) = case.tensors.get(&case.features.input).filter(|t| t.dtype().is_float()) else {
+        return Ok(None);
+    };
+    let values = tensor.to_f64();
+    let mut random = Random::new(plan.seed, stream::NOISE + number as u64);
+    let noisy = |_| -> Option<Tensors> {
+        let moved = |(i, v): (usize, &f64)| {
+            let scale = case.scale.as_ref().map_or(1.0, |s| s[i]);
+            v + scale * plan.radius * (2.0 * random.unit() - 1.0)
+        };
+        let moved: Vec<f64> = values.iter().enumerate().map(moved).collect();
+        let mut tensors = case.tensors.clone();
+        tensors.insert(case.features.input.clone(), from_f64(tensor.dtype(), tensor.dims(), &moved)?);
+        Some(tensors)
+    };
+    let changed: Vec<Tensors> = (0..plan.draws).filter_map(noisy).collect();
+    let maps = method.explain_all(case, &changed, stream::CONTROL_NOISE + ((number as u64) << 16))?;
+    Ok(Some(maps.iter().map(|m| change(relevance, m)).fold(f64::NAN, f64::max)))
+}
+
+/// A unit other than the target, the same for every method; `None` of an output of one unit.
+pub fn other_unit(case: &Case, number: usize, plan: &Plan) -> Option<usize> {
+    let others = case.units.len().checked_sub(1).filter(|n| *n > 0)?;
+    let chosen = Random::new(plan.seed, stream::OTHER + number as u64).below(others);
+    Some(if chosen < case.target { chosen } else { chosen + 1 })
+}
+
+/// The similarity of the relevance to that for another unit, both starting with one.
+///
+/// # Errors
+/// As [`Method::of_unit`].
+pub fn random_logit(method: &Method, case: &Case, number: usize, plan: &Plan) -> anyhow::Result<Option<f64>> {
+    let Some(other) = other_unit(case, number, plan) else { return Ok(None) };
+    let stream = stream::CONTROL_OTHER + 2 * number as u64;
+    let (here, there) =
+        (method.of_unit(case, case.target, stream)?, method.of_unit(case, other, stream + 1)?);
+    Ok(Some(similarity(&normalised(&here), &normalised(&there))))
+}
+
+/// The layers of a model from the output on: of each node that reads a float weight of two or more axes, the names of all
+/// its float weights. A weight that several nodes read belongs to the one nearest to the output.
+pub fn layers(model: &dlbc_proto::Model) -> Vec<Vec<String>> {
+    let graph = model.graph();
+    let float = |t: &TensorProto| {
+        let dtype = DataType::from_onnx(t.data_type());
+        matches!(dtype, Some(DataType::F32 | DataType::F64 | DataType::F16 | DataType::Bf16))
+    };
+    let weights: HashSet<&str> = graph.initializer.iter().filter(|t| float(t)).map(|t| t.name()).collect();
+    let wide: HashSet<&str> =
+        graph.initializer.iter().filter(|t| float(t) && t.dims.len() > 1).map(|t| t.name()).collect();
+    let mut seen = HashSet::new();
+    let mut own = |node: &NodeProto| -> Vec<String> {
+        if !node.input.iter().any(|i| wide.contains(i.as_str())) {
+            return vec![];
+        }
+        let read = node.input.iter().filter(|i| weights.contains(i.as_str()));
+        read.filter(|i| seen.insert(i.to_string())).cloned().collect()
+    };
+    graph.node.iter().rev().map(&mut own).filter(|layer| !layer.is_empty()).collect()
+}
+
+/// Puts the values of each named weight in a random order. The same seed gives the same order of each weight.
+///
+/// # Errors
+/// When a weight cannot be read.
+pub fn randomise(model: &mut dlbc_proto::Model, names: &[String], seed: u64) -> Result<(), ProtoError> {
+    let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
+    let list = &model.graph().initializer;
+    let found = list.iter().enumerate().filter(|(_, t)| wanted.contains(t.name()));
+    let mut shuffled = vec![];
+    for (at, tensor) in found {
+        let data = model.tensor(tensor)?;
+        let width = data.dtype.size().unwrap_or(1) as usize;
+        let order =
+            Random::new(seed, stream::WEIGHTS + at as u64).choose(data.bytes.len() / width, usize::MAX);
+        let bytes: Vec<u8> = order.iter().flat_map(|i| &data.bytes[i * width..][..width]).copied().collect();
+        shuffled.push((at, write::tensor(tensor.name(), data.dtype, &data.dims, bytes)));
+    }
+    if let Some(graph) = model.proto.graph.as_mut() {
+        for (at, tensor) in shuffled {
+            graph.initializer[at] = tensor;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn digits() -> dlbc_proto::Model {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/digits_cnn/model.onnx");
+        dlbc_proto::read_model(path.as_ref(), &dlbc_proto::Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn layers_are_listed_from_the_output_on() {
+        let model = digits();
+        let layers = layers(&model);
+        let last = &model.graph().node.iter().rfind(|n| n.op_type() == "Gemm").unwrap().input;
+        assert_eq!(layers[0], last[1..]);
+        assert_eq!(layers.len(), 3);
+    }
+
+    #[test]
+    fn weights_are_permuted_and_nothing_else() {
+        let (before, mut after) = (digits(), digits());
+        let names = layers(&before)[0].clone();
+        randomise(&mut after, &names, 1).unwrap();
+        for (a, b) in before.graph().initializer.iter().zip(&after.graph().initializer) {
+            let sorted = |m: &dlbc_proto::Model, t| {
+                let bytes = m.tensor(t).unwrap().bytes;
+                let mut words: Vec<[u8; 4]> = bytes.chunks(4).map(|c| c.try_into().unwrap()).collect();
+                words.sort_unstable();
+                words
+            };
+            assert_eq!(sorted(&before, a), sorted(&after, b), "{}", a.name());
+            let same = before.tensor(a).unwrap() == after.tensor(b).unwrap();
+            assert_eq!(same, !names.iter().any(|n| n == a.name()), "{}", a.name());
+        }
+    }
+}

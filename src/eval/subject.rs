@@ -1,0 +1,257 @@
+//! What is evaluated: the model that answers, the samples, and the methods that explain.
+
+use std::borrow::Cow;
+
+use anyhow::Context;
+use dlbc_compiler::Passes;
+use dlbc_ops::program::Mode;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::{Explanation, Position, Random, Request, Session, Start, Target, Tensors, rows};
+
+use super::features::Features;
+use super::fill::Blank;
+use super::measure::softmax;
+use crate::explainer::Explainer;
+
+/// Elements of the inputs of one run at most, but for a single sample.
+const ELEMENTS: usize = 1 << 20;
+
+/// Samples of a run at most.
+const ROWS: usize = 64;
+
+/// Samples of an explaining run at most: it keeps more of each.
+const EXPLAINED: usize = 16;
+
+/// A sample with what is known of it before anything is replaced.
+pub struct Case {
+    /// What to call it.
+    pub name: String,
+    /// Its tensors, a batch of one.
+    pub tensors: Tensors,
+    /// Its features.
+    pub features: Features,
+    /// The position that is explained, of outputs with positions.
+    pub position: i64,
+    /// The outputs at that position.
+    pub units: Vec<f64>,
+    /// The unit that is explained.
+    pub target: usize,
+    /// What its features are replaced by.
+    pub blank: Blank,
+    /// What features are inserted into: the blank, or the blurred picture.
+    pub start: Blank,
+    /// The standard deviation of each element over the samples, in whose units noise is measured.
+    pub scale: Option<Vec<f64>>,
+    /// Which features the evidence is.
+    pub mask: Option<Vec<bool>>,
+}
+
+/// The model that answers.
+pub struct Model {
+    session: Session,
+    /// Whether outputs are logits, so that a softmax makes probabilities of them.
+    pub softmax: bool,
+}
+
+impl Model {
+    /// A model whose outputs count as they are.
+    pub fn new(session: Session) -> Model {
+        Model { session, softmax: false }
+    }
+
+    /// The shape of the explained output.
+    ///
+    /// # Errors
+    /// As [`Session::predict`].
+    pub fn shape(&self, inputs: &Tensors) -> anyhow::Result<Vec<usize>> {
+        let outputs = self.session.predict(inputs)?;
+        let explained = outputs.get(&self.session.program().info.explained);
+        Ok(explained.context("the explained output is missing")?.dims().to_vec())
+    }
+
+    /// The outputs of many inputs of one shape at a position, several in a run.
+    ///
+    /// # Errors
+    /// As [`Session::predict`].
+    pub fn units(
+        &self,
+        inputs: impl Iterator<Item = Tensors>,
+        position: i64,
+    ) -> anyhow::Result<Vec<Vec<f64>>> {
+        let inputs: Vec<Tensors> = inputs.collect();
+        let Some(first) = inputs.first() else { return Ok(vec![]) };
+        let elements = first.values().map(Tensor::elems).sum::<usize>().max(1);
+        let most = if self.session.takes_rows() { (ELEMENTS / elements).clamp(1, ROWS) } else { 1 };
+        // Runs of one size share a plan: the last is filled up with its last input.
+        let size = inputs.len().div_ceil(inputs.len().div_ceil(most));
+        let explained = &self.session.program().info.explained;
+        let mut found = Vec::with_capacity(inputs.len());
+        for chunk in inputs.chunks(size) {
+            let mut parts: Vec<&Tensors> = chunk.iter().collect();
+            parts.extend(std::iter::repeat_n(&chunk[chunk.len() - 1], size - chunk.len()));
+            let outputs = match parts.as_slice() {
+                [only] => self.session.predict(only)?,
+                _ => self.session.predict(&rows::stack(&parts).context("samples of different shapes")?)?,
+            };
+            let output = outputs.get(explained).context("the explained output is missing")?;
+            found.extend((0..chunk.len()).map(|row| at(output, row, size, position)));
+        }
+        Ok(found)
+    }
+
+    /// What a curve shows of outputs: the target's probability, or its value where they are probabilities already.
+    pub fn answer(&self, units: &[f64], target: usize) -> f64 {
+        let shown = if self.softmax { Cow::Owned(softmax(units)) } else { Cow::Borrowed(units) };
+        shown.get(target).copied().unwrap_or(f64::NAN)
+    }
+
+    /// [`answer`](Model::answer) for many inputs.
+    ///
+    /// # Errors
+    /// As [`Session::predict`].
+    pub fn answers(&self, inputs: impl Iterator<Item = Tensors>, case: &Case) -> anyhow::Result<Vec<f64>> {
+        let units = self.units(inputs, case.position)?;
+        Ok(units.iter().map(|u| self.answer(u, case.target)).collect())
+    }
+}
+
+/// The outputs of a row at a position.
+fn at(output: &Tensor, row: usize, rows: usize, position: i64) -> Vec<f64> {
+    let values = output.to_f64();
+    let size = values.len().checked_div(rows).unwrap_or(0);
+    let own = &values[row * size..(row + 1) * size];
+    let [_, positions, units] = output.dims() else { return own.to_vec() };
+    let from = if position < 0 { position + *positions as i64 } else { position };
+    let from = usize::try_from(from).unwrap_or(0).min(positions.saturating_sub(1)) * units;
+    own[from..from + units].to_vec()
+}
+
+/// What explains: a composite or a control.
+pub enum Method {
+    /// A composite, and what its targets start with.
+    Composite(Box<Explainer>, Start),
+    /// Random numbers, others for every call.
+    Random(u64),
+    /// The same everywhere.
+    Equal,
+}
+
+/// The relevance of a sample's features, and the books of the run that it is from.
+pub struct Map {
+    /// Of each feature.
+    pub relevance: Vec<f64>,
+    /// Starting relevance, what reached the inputs, and what was absorbed.
+    pub books: Option<[f64; 3]>,
+}
+
+impl Method {
+    /// The method of a composite. Relevance starts with the output's value, so that what is relevant for a negative output
+    /// is relevant against it, and a small change of the output is a small change of the map; derivatives, and both tracks of
+    /// a contrast, start with one.
+    pub fn composite(explainer: Explainer, passes: Passes) -> Method {
+        let info = explainer.info();
+        let start = match (passes, info.mode) {
+            (Passes::Gradient, _) if info.repeat.is_none() => Start::One,
+            // The rivals of a contrast start with as much as the target.
+            (_, Mode::Contrastive) => Start::One,
+            (Passes::Gradient | Passes::GradientTimesInput | Passes::Relevance, Mode::Default) => {
+                Start::Value
+            }
+        };
+        Method::Composite(Box::new(explainer), start)
+    }
+
+    /// The relevance of the features of a sample for a unit.
+    ///
+    /// # Errors
+    /// As [`Session::explain`].
+    pub fn explain(&self, case: &Case, target: usize, stream: u64) -> anyhow::Result<Map> {
+        let Method::Composite(explainer, start) = self else {
+            return Ok(Map { relevance: self.control(case, stream), books: None });
+        };
+        let audit = explainer.info().repeat.is_none();
+        let made = explainer.explain(&case.tensors, &Request { audit, ..request(case, target, *start) })?;
+        let mut books = [made.start, made.inputs.values().sum(), made.absorbed];
+        if let Some(opposing) = &made.opposing {
+            let other = [opposing.start, opposing.inputs.values().sum(), opposing.absorbed];
+            books.iter_mut().zip(other).for_each(|(sum, v)| *sum += v);
+        }
+        Ok(Map { relevance: case.features.sums(&map(&made, &case.features.input)?), books: Some(books) })
+    }
+
+    /// The relevance of the features for a unit when it starts with one, whatever its value: what its map is but for size
+    /// and sign.
+    ///
+    /// # Errors
+    /// As [`Session::explain`].
+    pub fn of_unit(&self, case: &Case, target: usize, stream: u64) -> anyhow::Result<Vec<f64>> {
+        let Method::Composite(explainer, _) = self else { return Ok(self.control(case, stream)) };
+        let made = explainer.explain(&case.tensors, &request(case, target, Start::One))?;
+        Ok(case.features.sums(&map(&made, &case.features.input)?))
+    }
+
+    /// The relevance of the features of several changed samples, for the unit that is explained of the sample as it is.
+    ///
+    /// # Errors
+    /// As [`Session::explain`].
+    pub fn explain_all(
+        &self,
+        case: &Case,
+        changed: &[Tensors],
+        stream: u64,
+    ) -> anyhow::Result<Vec<Vec<f64>>> {
+        let Method::Composite(explainer, start) = self else {
+            return Ok((0..changed.len()).map(|i| self.control(case, stream + i as u64)).collect());
+        };
+        let most = if explainer.takes_rows() { EXPLAINED } else { 1 };
+        let mut found = vec![];
+        for chunk in changed.chunks(most) {
+            let parts: Vec<&Tensors> = chunk.iter().collect();
+            let stacked = rows::stack(&parts).context("samples of different shapes")?;
+            let made = explainer.explain(&stacked, &request(case, case.target, *start))?;
+            let values = map(&made, &case.features.input)?;
+            let size = (values.len() / chunk.len()).max(1);
+            found.extend(values.chunks(size).map(|own| case.features.sums(own)));
+        }
+        Ok(found)
+    }
+
+    fn control(&self, case: &Case, stream: u64) -> Vec<f64> {
+        match self {
+            Method::Random(seed) => {
+                let mut random = Random::new(*seed, stream);
+                (0..case.features.len()).map(|_| random.unit()).collect()
+            }
+            Method::Composite(..) | Method::Equal => vec![1.0; case.features.len()],
+        }
+    }
+}
+
+fn request(case: &Case, target: usize, start: Start) -> Request {
+    Request {
+        target: Target::Index(target as i64),
+        start,
+        position: Position::At(case.position),
+        ..Request::default()
+    }
+}
+
+/// The map of an explanation that is judged: of a contrast what supports minus what opposes.
+fn map(made: &Explanation, input: &str) -> anyhow::Result<Vec<f64>> {
+    Ok(made.net(input).with_context(|| format!("input `{input}` has no relevance"))?.to_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_of_a_row_at_a_position() {
+        let values: Vec<f32> = (0..12).map(|v| v as f32).collect();
+        let tensor = |dims: &[usize]| Tensor::from_f32(dims, &values);
+        assert_eq!(at(&tensor(&[2, 6]), 1, 2, -1), [6.0, 7.0, 8.0, 9.0, 10.0, 11.0]);
+        assert_eq!(at(&tensor(&[2, 3, 2]), 1, 2, -1), [10.0, 11.0]);
+        assert_eq!(at(&tensor(&[2, 3, 2]), 0, 2, 1), [2.0, 3.0]);
+        assert_eq!(at(&tensor(&[12]), 5, 12, -1), [5.0]);
+    }
+}

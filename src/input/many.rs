@@ -1,0 +1,235 @@
+//! The samples of an evaluation: each a batch of one.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use dlbc_ops::program::InputInfo;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::rows;
+
+use super::text::{self, Texts};
+use super::{complete, fit, fitted, npy, npz, only, picture, table, unknown};
+use crate::args::{EvalArgs, Layout, PictureArgs, TextArgs};
+use crate::exit::{invalid, unsupported, usage};
+use crate::terminal::{Console, plural, visible};
+
+/// Files of a folder that are read as pictures.
+const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
+
+/// Bytes of a file of texts at most.
+const TEXT_BYTES: u64 = 64 << 20;
+
+/// What is evaluated.
+pub struct Samples {
+    /// In order.
+    pub samples: Vec<Sample>,
+    /// Where they come from.
+    pub source: Source,
+}
+
+/// A sample.
+pub struct Sample {
+    /// What to call it.
+    pub name: String,
+    /// Its tensors by input name, a batch of one.
+    pub tensors: BTreeMap<String, Tensor>,
+}
+
+/// Where samples come from, with the input that they fill.
+pub enum Source {
+    /// Arrays.
+    Arrays,
+    /// Pictures.
+    Pictures(String, Layout),
+    /// A table.
+    Table(String),
+    /// Texts.
+    Texts(Texts),
+}
+
+/// The tensors of each input, one a sample, and what to call the samples.
+#[derive(Default)]
+struct Columns {
+    tensors: BTreeMap<String, Vec<Tensor>>,
+    names: Vec<String>,
+}
+
+impl Columns {
+    fn add(&mut self, name: &str, tensors: Vec<Tensor>) -> anyhow::Result<()> {
+        match self.tensors.insert(name.into(), tensors) {
+            Some(_) => Err(usage(format!("input `{}` is given twice", visible(name)))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the samples of an evaluation.
+///
+/// # Errors
+/// For inputs that are missing, given twice, unknown or of different numbers of samples, and for files that do not fit.
+pub fn read(infos: &[InputInfo], args: &EvalArgs, console: Console) -> anyhow::Result<Samples> {
+    let max_bytes = args.limits.tensor_bytes();
+    let fixed = infos.iter().find(|i| i.ty.rank() == 0 || i.ty.dim(0).as_known().is_some_and(|n| n != 1));
+    if let Some(input) = fixed {
+        let name = visible(&input.name);
+        return Err(unsupported(format!(
+            "input `{name}` is {}: its first axis is no batch of one",
+            input.ty
+        )));
+    }
+    let mut columns = Columns::default();
+    let mut source = Source::Arrays;
+    for pair in &args.input {
+        let info = infos.iter().find(|i| i.name == pair.name).ok_or_else(|| unknown(infos, &pair.name))?;
+        let open = || File::open(&pair.file).map_err(|e| invalid(e.to_string()));
+        let tensor = open().and_then(|file| npy::read(&mut BufReader::new(file), max_bytes));
+        let tensor = tensor.with_context(|| format!("`{}`", pair.file.display()))?;
+        columns.add(&pair.name, one_by_one(info, &tensor, args.limit)?)?;
+    }
+    if let Some(path) = &args.inputs {
+        let wanted = |name: &str| infos.iter().any(|i| i.name == name);
+        let arrays = npz::read(path, wanted, max_bytes).with_context(|| format!("`{}`", path.display()))?;
+        for info in infos {
+            if let Some(tensor) = arrays.found.get(&info.name) {
+                columns.add(&info.name, one_by_one(info, tensor, args.limit)?)?;
+            }
+        }
+    }
+    if args.picture.image.is_some() {
+        source = pictures(infos, args, &mut columns, console)?;
+    }
+    if let Some(path) = &args.csv {
+        let fits = |i: &InputInfo| i.ty.dtype.is_float() && i.ty.rank() == 2;
+        let input = only(infos, "--csv", "rows of features: float of two axes", fits)?;
+        let rows = table::read_first(path, args.limit, max_bytes)
+            .with_context(|| format!("`{}`", path.display()))?;
+        columns.names = (0..rows.len()).map(|i| format!("row {i}")).collect();
+        let tensor = |row: &table::Row| fit::from_f64(input.ty.dtype, &[1, row.values.len()], &row.values);
+        let tensors: Option<Vec<Tensor>> = rows.iter().map(tensor).collect();
+        columns.add(&input.name, tensors.context("a row does not fill its tensor")?)?;
+        source = Source::Table(input.name.clone());
+    }
+    if !args.text.text.is_empty() {
+        let texts = TextArgs { text: texts(&args.text.text, args.limit)?, ..args.text.clone() };
+        let (texts, tensors) = text::read(infos, &texts, &args.model, console)?;
+        for (name, tensor) in &tensors {
+            let info = infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name))?;
+            columns.add(name, one_by_one(info, tensor, args.limit)?)?;
+        }
+        columns.names.clone_from(&texts.texts);
+        source = Source::Texts(texts);
+    }
+    let samples = transposed(infos, columns, args.limit, console)?;
+    Ok(Samples { samples, source })
+}
+
+/// The rows of an array, each a batch of one.
+fn one_by_one(info: &InputInfo, tensor: &Tensor, most: usize) -> anyhow::Result<Vec<Tensor>> {
+    if tensor.dims().len() + 1 == info.ty.rank() {
+        return Ok(vec![tensor.clone()]);
+    }
+    let count = tensor.dims().first().copied().unwrap_or(0);
+    let rows: Option<Vec<Tensor>> = (0..count.min(most)).map(|i| rows::slice(tensor, i, 1)).collect();
+    rows.filter(|r| !r.is_empty())
+        .ok_or_else(|| invalid(format!("input `{}`: {} has no rows", visible(&info.name), tensor.ty())))
+}
+
+fn pictures(
+    infos: &[InputInfo],
+    args: &EvalArgs,
+    columns: &mut Columns,
+    console: Console,
+) -> anyhow::Result<Source> {
+    let path = args.picture.image.clone().unwrap_or_default();
+    let input = only(infos, "--image", "a picture: float of four axes", picture::takes_picture)?;
+    let files = if path.is_dir() { folder(&path)? } else { vec![path] };
+    let mut tensors = vec![];
+    for (i, file) in files.iter().take(args.limit).enumerate() {
+        let one = PictureArgs { image: Some(file.clone()), ..args.picture.clone() };
+        // What is done to pictures is said once.
+        let console = if i == 0 { console } else { Console { quiet: true } };
+        let picture = picture::read(file, input, &one, args.limits.tensor_bytes(), console)
+            .with_context(|| format!("`{}`", file.display()))?;
+        tensors.push(picture.tensor);
+        columns.names.push(file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
+    }
+    columns.add(&input.name, tensors)?;
+    Ok(Source::Pictures(input.name.clone(), args.picture.layout))
+}
+
+/// The pictures of a folder, by name.
+fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let failed = |e: std::io::Error| invalid(format!("`{}`: {e}", path.display()));
+    let mut files = vec![];
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let kind = file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        if kind.is_some_and(|k| PICTURES.contains(&k.as_str())) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let kinds = PICTURES.join(", ");
+        return Err(invalid(format!("the folder `{}` has no picture ({kinds})", path.display())));
+    }
+    Ok(files)
+}
+
+/// Texts as given; `@FILE` stands for the lines of a file.
+fn texts(given: &[String], most: usize) -> anyhow::Result<Vec<String>> {
+    let mut all = vec![];
+    for text in given {
+        let Some(path) = text.strip_prefix('@') else {
+            all.push(text.clone());
+            continue;
+        };
+        let failed = |e: std::io::Error| invalid(format!("`{}`: {e}", visible(path)));
+        let mut lines = String::new();
+        File::open(path).map_err(failed)?.take(TEXT_BYTES).read_to_string(&mut lines).map_err(failed)?;
+        all.extend(lines.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_string));
+    }
+    all.truncate(most);
+    if all.is_empty() { Err(invalid("there is no text")) } else { Ok(all) }
+}
+
+/// Columns become samples, all of the same shapes.
+fn transposed(
+    infos: &[InputInfo],
+    columns: Columns,
+    most: usize,
+    console: Console,
+) -> anyhow::Result<Vec<Sample>> {
+    let count = columns.tensors.values().map(Vec::len).max().unwrap_or(0);
+    if let Some((name, _)) = columns.tensors.iter().find(|(_, t)| t.len() != count) {
+        let name = visible(name);
+        return Err(invalid(format!(
+            "input `{name}` has {}, another {count}",
+            plural(columns.tensors[&*name].len(), "sample")
+        )));
+    }
+    let mut samples = vec![];
+    for i in 0..count.min(most) {
+        let tensors = columns.tensors.iter().map(|(name, t)| (name.clone(), t[i].clone())).collect();
+        let console = if i == 0 { console } else { Console { quiet: true } };
+        let tensors = fitted(infos, tensors, console)?;
+        complete(
+            infos,
+            &tensors,
+            "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
+        )?;
+        let name = columns.names.get(i).cloned().unwrap_or_else(|| format!("sample {i}"));
+        samples.push(Sample { name, tensors });
+    }
+    if samples.is_empty() {
+        complete(
+            infos,
+            &BTreeMap::new(),
+            "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
+        )?;
+    }
+    Ok(samples)
+}

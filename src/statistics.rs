@@ -1,0 +1,41 @@
+//! Rank and linear correlation.
+
+/// The place of each value among all; equal values have their mean place.
+pub fn ranks(x: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..x.len()).collect();
+    order.sort_by(|i, j| x[*i].total_cmp(&x[*j]));
+    let mut ranks = vec![0.0; x.len()];
+    let mut start = 0;
+    while start < order.len() {
+        let equal = order[start..].iter().take_while(|i| x[**i] == x[order[start]]).count().max(1);
+        let mean = (2 * start + equal - 1) as f64 / 2.0;
+        order[start..start + equal].iter().for_each(|i| ranks[*i] = mean);
+        start += equal;
+    }
+    ranks
+}
+
+/// Pearson's correlation; 1 where both are constant, 0 where one is.
+pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
+    let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
+    let (mx, my) = (mean(x), mean(y));
+    let sum = |f: &dyn Fn(f64, f64) -> f64| x.iter().zip(y).map(|(a, b)| f(a - mx, b - my)).sum::<f64>();
+    let (xx, yy, xy) = (sum(&|a, _| a * a), sum(&|_, b| b * b), sum(&|a, b| a * b));
+    match (xx == 0.0, yy == 0.0) {
+        (true, true) => 1.0,
+        (true, false) | (false, true) => 0.0,
+        _ => xy / (xx * yy).sqrt(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranks_of_ties_are_their_mean() {
+        assert_eq!(ranks(&[3.0, 1.0, 3.0, 0.0]), [2.5, 1.0, 2.5, 0.0]);
+        assert_eq!(correlation(&[0.0, 1.0, 2.0], &[5.0, 7.0, 9.0]), 1.0);
+        assert_eq!(correlation(&[0.0, 1.0], &[1.0, 1.0]), 0.0);
+    }
+}
