@@ -3,6 +3,8 @@
 use dlbc_ops::prim::Window;
 use tract_onnx::tract_core::internal::TVec;
 
+use super::grid::Grid;
+
 /// A window over one plane, with the dimensions on both sides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taps {
@@ -29,6 +31,11 @@ impl Taps {
         Taps { window, input: input.to_vec(), output: output.to_vec() }
     }
 
+    /// The grid on which each tap is a shift.
+    pub fn grid(&self) -> Grid {
+        Grid::new(&self.window, &self.input, &self.output)
+    }
+
     /// How many taps a window has.
     pub fn count(&self) -> usize {
         self.window.kernel.iter().product()
@@ -42,6 +49,11 @@ impl Taps {
     /// Elements of the operand's plane.
     pub fn plane(&self) -> usize {
         self.input.iter().product()
+    }
+
+    /// Elements of a row of the operand's plane.
+    pub fn row_len(&self) -> usize {
+        self.input[self.input.len() - 1]
     }
 
     /// Whether the operand's plane is its own column: one tap, stride 1, no pads.
@@ -108,26 +120,7 @@ impl Taps {
         self.window.strides[self.window.rank() - 1]
     }
 
-    /// Writes the windows of a plane as rows by tap, columns by position: `[taps, strip]`. Pads are 0.
-    pub fn unfold(&self, plane: &[f32], strip: &std::ops::Range<usize>, columns: &mut [f32]) {
-        let stride = self.stride();
-        for (tap, row) in columns.chunks_exact_mut(strip.len()).enumerate() {
-            let mut done = 0;
-            self.runs(tap, strip, |run| {
-                row[done..run.at].fill(0.0);
-                done = run.at + run.len;
-                let to = &mut row[run.at..done];
-                if stride == 1 {
-                    to.copy_from_slice(&plane[run.from..run.from + run.len]);
-                } else {
-                    to.iter_mut().zip(plane[run.from..].iter().step_by(stride)).for_each(|(t, v)| *t = *v);
-                }
-            });
-            row[done..].fill(0.0);
-        }
-    }
-
-    /// Adds `[taps, strip]` to the plane: the adjoint of [`Taps::unfold`].
+    /// Adds `[taps, strip]` to the plane, each tap of a position to the element that it reads.
     pub fn fold(&self, columns: &[f32], strip: &std::ops::Range<usize>, plane: &mut [f32]) {
         let stride = self.stride();
         for (tap, row) in columns.chunks_exact(strip.len()).enumerate() {

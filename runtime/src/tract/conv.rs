@@ -1,23 +1,28 @@
 //! Convolutions by a constant weight, and their adjoints, as matrix products over columns.
 //!
-//! Shapes: `x [n, c, …]`, `w [o, c/g, …]`, `y [n, o, …]`; `q` is `c/g` times the taps. Of planes with many positions the
-//! columns `[q, positions]` are never whole in memory: they are made strip by strip.
+//! Shapes: `x [n, c, …]`, `w [o, c/g, …]`, `y [n, o, …]`; `q` is `c/g` times the taps. The
+//! columns `[q, positions]` are never in memory: on a [`Grid`] each of their rows is a line of the operand's planes.
 
 use std::ops::Range;
+use std::sync::{Arc, OnceLock};
 
 use tract_onnx::tract_core::internal::*;
 
 use super::columns::Taps;
 use super::epilogue::{Piece, Step, apply};
-use super::gemm::{Groups, Left, Matrix, PackedColumns, Right, gemm};
+use super::gemm::{LINE, Left, Lines, Matrix, Packed, PackedColumns, Right, Shifted, gemm, shifted_sums};
+use super::grid::{Grid, View};
 use super::parallel::{Tile, chunks, made, tiles, with_scratch};
 use super::weights::Weight;
 
-/// Elements of a strip of columns: what stays in the cache between its making and its use.
-const STRIP: usize = 1 << 18;
+/// Elements of a strip, of the operand or of the result: what stays in the second cache.
+const STRIP: usize = 1 << 17;
 
-/// Positions from which strips are cut, each with columns of its own; below, all channels share the columns.
+/// Positions from which strips are cut; below, tiles have all positions of some channels.
 const MANY: usize = 1024;
+
+/// Elements of a grid, over those of both planes, up to which taps are added up on it.
+const GRID: usize = 8;
 
 /// Output channels by input channels of a group up to which taps are multiplied one by one.
 pub const FEW: usize = 4;
@@ -50,6 +55,27 @@ pub struct Convolution {
     pub weight: Weight,
     /// What follows.
     pub steps: Vec<Step>,
+    /// The weight as its products read it.
+    pub panels: Panels,
+}
+
+/// A weight in panels, by group and, for an adjoint, by phase; made when it is first asked for.
+#[derive(Clone, Default)]
+pub struct Panels(Arc<OnceLock<Vec<Vec<f32>>>>);
+
+// tract compares operators to merge equal nodes: panels follow from the rest.
+impl PartialEq for Panels {
+    fn eq(&self, _: &Panels) -> bool {
+        true
+    }
+}
+
+impl Eq for Panels {}
+
+impl std::fmt::Debug for Panels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Panels")
+    }
 }
 
 impl Op for Convolution {
@@ -69,8 +95,8 @@ impl EvalOp for Convolution {
         let y = made(&self.dims, |y| match self.way {
             _ if y.is_empty() => {}
             _ if o * c <= FEW => self.tap_by_tap(&slices, y),
+            _ if self.taps.identity() => self.one_tap(&slices, y),
             Way::Forward => self.forward(&slices, y),
-            Way::Adjoint if self.taps.identity() => self.forward(&slices, y),
             Way::Adjoint => self.adjoint(&slices, y),
         })?;
         Ok(tvec!(y.into()))
@@ -97,95 +123,202 @@ impl Convolution {
         (o, c, c * self.taps.count())
     }
 
-    /// The forward; and the adjoint of a window that is its own column, with the channels' parts exchanged.
-    fn forward(&self, inputs: &[&[f32]], y: &mut [f32]) {
-        let (o, c, _) = self.sizes();
-        let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
-        let (o, c) = if self.way == Way::Forward { (o, c) } else { (c, o) };
-        let (x, q) = (inputs[0], c * count);
-        let groups = self.dims[0] * self.groups;
-        // Without groups the forward's weight is packed once and for all.
-        let once = self.way == Way::Forward && self.groups == 1;
-        let weight = |group: usize, row: usize| match self.way {
-            _ if once => Left::Packed(self.weight.packed(o), row),
-            Way::Forward => self.weight.rows(group % self.groups * o + row).into(),
-            Way::Adjoint => self.weight.columns(group % self.groups * c, row).into(),
+    /// The panels of all groups: `[o, q]` for the forward, `[c, o]` by phase for the adjoint, its terms also by tap.
+    fn panels(&self, grid: Option<&Grid>) -> &[Vec<f32>] {
+        // No lock is held while the threads of the pool pack: one that waits may be given another run of this plan.
+        if let Some(made) = self.panels.0.get() {
+            return made;
+        }
+        let (o, c, q) = self.sizes();
+        let count = self.taps.count();
+        let all = [(0..count).collect::<Vec<usize>>()];
+        let phases = match grid {
+            Some(grid) => grid.phases.iter().map(|p| p.taps.iter().map(|(tap, _)| *tap).collect()).collect(),
+            None => all.to_vec(),
         };
-        let follow = |tile: &mut Tile<'_>| {
-            for i in 0..tile.rows {
-                let piece = Piece { row: tile.group * o + tile.row + i, width: positions, at: tile.column };
-                apply(&self.steps, inputs, piece, tile.line(i));
+        let adjoint = |group: usize, taps: &Vec<usize>| {
+            let n = taps.len();
+            let at = |i, t| (group * o + t / n) * q + i * count + taps[t % n];
+            Packed::made(c, o * n, |i, t| self.weight.value(at(i, t)))
+        };
+        let groups = 0..self.groups;
+        let made = match self.way {
+            Way::Forward => {
+                let one = |group| Packed::made(o, q, |i, t| self.weight.value((group * o + i) * q + t));
+                groups.map(one).collect()
+            }
+            Way::Adjoint => {
+                groups.flat_map(|group| phases.iter().map(move |taps| adjoint(group, taps))).collect()
             }
         };
-        if positions >= MANY {
-            let wide = strip(positions, (STRIP / q).clamp(128, 1024));
-            tiles(y, [groups, o, positions], (o, wide), |mut tile| {
-                let (a, at) = (weight(tile.group, 0), tile.column);
-                let planes = &x[tile.group * c * plane..];
-                if self.taps.identity() {
-                    // The operand's planes are the columns.
-                    gemm(q, &mut tile, a, Matrix::rows(&planes[at..], plane));
-                } else {
-                    let group = |i: usize, columns: Range<usize>, lines: &mut [f32]| {
-                        let strip = at + columns.start..at + columns.end;
-                        self.taps.unfold(&planes[i * plane..][..plane], &strip, lines);
-                    };
-                    let groups = Groups { size: count, group };
-                    gemm(q, &mut tile, a, Right::Made(&|part| groups.fill(part)));
-                }
-                follow(&mut tile);
+        self.panels.0.get_or_init(|| made)
+    }
+
+    /// A window that is its own column, forward or, with the channels' parts exchanged, adjoint.
+    fn one_tap(&self, inputs: &[&[f32]], y: &mut [f32]) {
+        let (o, c, _) = self.sizes();
+        let (o, c) = if self.way == Way::Forward { (o, c) } else { (c, o) };
+        let (x, plane, groups) = (inputs[0], self.taps.plane(), self.dims[0] * self.groups);
+        let panels = self.panels(None);
+        let left = |group: usize, row: usize| Left::Packed(Packed::of(&panels[group % self.groups], o), row);
+        if plane >= MANY {
+            let wide = strip(plane, (STRIP / c.max(o)).clamp(128, 1024));
+            tiles(y, [groups, o, plane], (o, wide), |mut tile| {
+                let columns = Matrix::rows(&x[tile.group * c * plane + tile.column..], plane);
+                let left = left(tile.group, 0);
+                gemm(c, &mut tile, left, columns);
+                self.follow(inputs, o, plane, &mut tile);
             });
             return;
         }
-        for (group, y) in y.chunks_exact_mut(o * positions).enumerate() {
-            let x = &x[group * c * plane..(group + 1) * c * plane];
-            let product = |packed: PackedColumns<'_>| {
-                tiles(y, [1, o, positions], (o.div_ceil(8).next_multiple_of(8), positions), |mut tile| {
+        for (group, y) in y.chunks_exact_mut(o * plane).enumerate() {
+            let x = Matrix::rows(&x[group * c * plane..], plane);
+            PackedColumns::with(x, c, plane, |x| {
+                tiles(y, [1, o, plane], (rows(o), plane), |mut tile| {
                     tile.group = group;
-                    let a = weight(group, tile.row);
-                    gemm(q, &mut tile, a, Right::Packed(packed, 0));
-                    follow(&mut tile);
+                    let left = left(group, tile.row);
+                    gemm(c, &mut tile, left, Right::Packed(x, 0));
+                    self.follow(inputs, o, plane, &mut tile);
                 });
-            };
-            if self.taps.identity() {
-                PackedColumns::with(Matrix::rows(x, positions), q, positions, product);
+            });
+        }
+    }
+
+    fn follow(&self, inputs: &[&[f32]], rows: usize, width: usize, tile: &mut Tile<'_>) {
+        for i in 0..tile.rows {
+            let piece = Piece { row: tile.group * rows + tile.row + i, width, at: tile.column };
+            apply(&self.steps, inputs, piece, tile.line(i));
+        }
+    }
+
+    fn forward(&self, inputs: &[&[f32]], y: &mut [f32]) {
+        let (o, c, _) = self.sizes();
+        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid());
+        let (x, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
+        let panels = self.panels(None);
+        let lay = |channel: usize, points: &Range<usize>, to: &mut [f32]| {
+            let x = &x[channel * plane..][..plane];
+            let size = to.len() / phases;
+            grid.phases.iter().zip(to.chunks_exact_mut(size)).for_each(|(p, to)| grid.lay(p, x, points, to));
+        };
+        // Points of whole vectors, and those that taps reach from them.
+        let sizes = |points: &Range<usize>| {
+            let width = points.len().next_multiple_of(Lines::VECTOR);
+            (width, phases * (width + grid.reach))
+        };
+        let product = |tile: &mut Tile<'_>, points: &Range<usize>, laid: &[f32]| {
+            let (width, size) = sizes(points);
+            let line = |channel: usize| channel * size;
+            let offset = |(phase, shift): &(usize, usize)| phase * (width + grid.reach) + shift;
+            let offsets: Vec<usize> =
+                (0..c).flat_map(|i| grid.taps.iter().map(move |tap| line(i) + offset(tap))).collect();
+            let right = Right::Lines(Lines::new(laid, &offsets));
+            let left = Left::Packed(Packed::of(&panels[tile.group % self.groups], o), tile.row);
+            if points.len() == tile.columns {
+                gemm(offsets.len(), tile, left, right);
             } else {
-                let unfold = |i: usize, columns: Range<usize>, lines: &mut [f32]| {
-                    self.taps.unfold(&x[i * plane..(i + 1) * plane], &columns, lines);
-                };
-                PackedColumns::with_groups(&Groups { size: count, group: unfold }, q, positions, product);
+                let rows = tile.rows;
+                with_scratch(rows * width, |sums| {
+                    gemm(offsets.len(), &mut Tile::whole(sums, rows, width), left, right);
+                    for (i, sums) in sums.chunks_exact(width).enumerate() {
+                        let column = tile.column;
+                        let line = tile.line(i);
+                        grid.positions(points, |position, point, len| {
+                            let from = &sums[point - points.start..][..len];
+                            line[position - column..][..len].copy_from_slice(from);
+                        });
+                    }
+                });
             }
+            self.follow(inputs, o, positions, tile);
+        };
+        if positions >= MANY {
+            let most = (STRIP / (c * phases)).saturating_sub(grid.reach).min(STRIP / o);
+            tiles(y, [groups, o, positions], (o, strip(positions, most.clamp(256, 2048))), |mut tile| {
+                let points = grid.points(&(tile.column..tile.column + tile.columns));
+                let (width, size) = sizes(&points);
+                let all = points.start..points.start + width + grid.reach;
+                with_scratch(c * size, |laid| {
+                    for (i, to) in laid.chunks_exact_mut(size).enumerate() {
+                        lay(tile.group * c + i, &all, to);
+                    }
+                    product(&mut tile, &points, laid);
+                });
+            });
+            return;
+        }
+        let points = grid.points(&(0..positions));
+        let (width, size) = sizes(&points);
+        for (group, y) in y.chunks_exact_mut(o * positions).enumerate() {
+            with_scratch(c * size, |laid| {
+                let all = points.start..points.start + width + grid.reach;
+                chunks(laid, size, |i, to| lay(group * c + i, &all, to));
+                tiles(y, [1, o, positions], (rows(o), positions), |mut tile| {
+                    tile.group = group;
+                    product(&mut tile, &points, laid);
+                });
+            });
         }
     }
 
     fn adjoint(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (o, c, _) = self.sizes();
-        let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
-        let s = inputs[0];
-        let wide = PackedColumns::STRIP;
-        let most = (c.div_ceil(8)).clamp(1, (256 / count).max(1));
-        for (group, y) in y.chunks_exact_mut(c * plane).enumerate() {
-            let s = &s[group * o * positions..];
-            PackedColumns::with(Matrix::rows(s, positions), o, positions, |s| {
-                tiles(y, [1, c, plane], (most, plane), |mut y| {
-                    let rows = y.rows * count;
-                    (0..y.rows).for_each(|i| y.line(i).fill(0.0));
-                    let a = self.weight.columns(group % self.groups * o, y.row * count);
-                    with_scratch(rows * wide, |columns| {
-                        for at in (0..positions).step_by(wide) {
-                            let strip = at..(at + wide).min(positions);
-                            let columns = &mut columns[..rows * strip.len()];
-                            let mut tile = Tile::whole(columns, rows, strip.len());
-                            gemm(o, &mut tile, a, Right::Packed(s, at));
-                            for (i, columns) in columns.chunks_exact(count * strip.len()).enumerate() {
-                                self.taps.fold(columns, &strip, y.line(i));
-                            }
-                        }
-                    });
-                    for i in 0..y.rows {
-                        let piece = Piece { row: group * c + y.row + i, width: plane, at: 0 };
-                        apply(&self.steps, inputs, piece, y.line(i));
+        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid());
+        let (s, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
+        let panels = self.panels(Some(&grid));
+        let width = |points: &Range<usize>| points.len().next_multiple_of(Lines::VECTOR);
+        let size = |view: &View| {
+            view.points.iter().map(|p| p.start + width(p) + grid.reach - view.lead.start).max().unwrap_or(0)
+        };
+        let lay = |channel: usize, view: &View, to: &mut [f32]| {
+            grid.lay_positions(&s[channel * positions..][..positions], &view.lead, to);
+        };
+        let product = |tile: &mut Tile<'_>, view: &View, laid: &[f32]| {
+            (0..tile.rows).for_each(|i| tile.line(i).fill(0.0));
+            let size = size(view);
+            for (i, phase) in grid.phases.iter().enumerate().filter(|(i, _)| !view.points[*i].is_empty()) {
+                let points = &view.points[i];
+                let first = points.start + grid.reach - view.lead.start;
+                let offset = move |channel: usize, shift: usize| channel * size + first - shift;
+                let offsets: Vec<usize> =
+                    (0..o).flat_map(|j| phase.taps.iter().map(move |(_, shift)| offset(j, *shift))).collect();
+                let panels = &panels[tile.group % self.groups * phases + i];
+                let left = Left::Packed(Packed::of(panels, c), tile.row);
+                let (rows, width) = (tile.rows, width(points));
+                with_scratch(rows * width, |sums| {
+                    let right = Right::Lines(Lines::new(laid, &offsets));
+                    gemm(offsets.len(), &mut Tile::whole(sums, rows, width), left, right);
+                    for (j, sums) in sums.chunks_exact(width).enumerate() {
+                        grid.gather(i, view, sums, tile.line(j));
                     }
+                });
+            }
+            self.follow(inputs, c, plane, tile);
+        };
+        let row = self.taps.row_len();
+        if plane >= MANY && row < plane {
+            let most = (STRIP / o).saturating_sub(grid.reach).min(STRIP / c).clamp(256, 2048);
+            let wide = strip(plane, most).next_multiple_of(row);
+            tiles(y, [groups, c, plane], (c, wide), |mut tile| {
+                let view = grid.view(tile.column..tile.column + tile.columns);
+                let size = size(&view);
+                with_scratch(o * size, |laid| {
+                    for (i, to) in laid.chunks_exact_mut(size.max(1)).enumerate() {
+                        lay(tile.group * o + i, &view, to);
+                    }
+                    product(&mut tile, &view, laid);
+                });
+            });
+            return;
+        }
+        let view = grid.view(0..plane);
+        let size = size(&view);
+        for (group, y) in y.chunks_exact_mut(c * plane).enumerate() {
+            with_scratch(o * size, |laid| {
+                chunks(laid, size, |i, to| lay(group * o + i, &view, to));
+                tiles(y, [1, c, plane], (rows(c), plane), |mut tile| {
+                    tile.group = group;
+                    product(&mut tile, &view, laid);
                 });
             });
         }
@@ -200,21 +333,85 @@ impl Convolution {
             Way::Forward => (o, positions),
             Way::Adjoint => (c, plane),
         };
+        let grid = self.taps.grid();
+        let points = grid.points(&(0..positions));
+        let small = grid.phases.len() * (points.len() + grid.reach) <= GRID * (positions + plane + LINE);
         chunks(y, width, |row, y| {
             let (group, i) = (row / own, row % own);
             let weight = |o_: usize, c_: usize| {
                 self.weight.values((group % self.groups * o + o_) * c * count + c_ * count, count)
             };
-            y.fill(0.0);
+            let operand = |j: usize| (weight(i, j), &x[(group * c + j) * plane..][..plane]);
+            let result = |j: usize| (weight(j, i), &x[(group * o + j) * positions..][..positions]);
             match self.way {
-                Way::Forward => (0..c).for_each(|j| {
-                    self.taps.correlate(weight(i, j), &x[(group * c + j) * plane..][..plane], y);
-                }),
-                Way::Adjoint => (0..o).for_each(|j| {
-                    self.taps.scatter(weight(j, i), &x[(group * o + j) * positions..][..positions], y);
-                }),
+                Way::Forward if small => correlate(&grid, &points, (0..c).map(operand), y),
+                Way::Adjoint if small => scatter(&grid, (0..o).map(result), y),
+                Way::Forward => {
+                    y.fill(0.0);
+                    (0..c).map(operand).for_each(|(w, x)| self.taps.correlate(w, x, y));
+                }
+                Way::Adjoint => {
+                    y.fill(0.0);
+                    (0..o).map(result).for_each(|(w, s)| self.taps.scatter(w, s, y));
+                }
             }
             apply(&self.steps, inputs, Piece { row, width, at: 0 }, y);
         });
     }
+}
+
+/// Rows of a tile that has all positions.
+fn rows(all: usize) -> usize {
+    all.div_ceil(8).next_multiple_of(Packed::step())
+}
+
+/// `y[p] = Σ w[j][tap] · x[j][p's tap]` over all taps of the planes `x`, each with its weights.
+fn correlate<'p>(
+    grid: &Grid,
+    points: &Range<usize>,
+    planes: impl Iterator<Item = (&'p [f32], &'p [f32])>,
+    y: &mut [f32],
+) {
+    let width = points.len().next_multiple_of(LINE);
+    let size = width + grid.reach;
+    with_scratch(size * grid.phases.len() + width, |all| {
+        let (laid, sums) = all.split_at_mut(size * grid.phases.len());
+        for (j, (w, x)) in planes.enumerate() {
+            for (phase, to) in grid.phases.iter().zip(laid.chunks_exact_mut(size)) {
+                grid.lay(phase, x, &(0..size), to);
+            }
+            let shifted = |(w, (phase, shift)): (&f32, &(usize, usize))| Shifted {
+                factor: *w,
+                shift: phase * size + shift,
+            };
+            let taps: Vec<Shifted> = w.iter().zip(&grid.taps).map(shifted).collect();
+            shifted_sums(&taps, laid, sums, j > 0);
+        }
+        grid.positions(points, |position, point, len| {
+            y[position..position + len].copy_from_slice(&sums[point..point + len]);
+        });
+    });
+}
+
+/// The adjoint of [`correlate`]: `x[p's tap] = Σ w[j][tap] · s[j][p]`.
+fn scatter<'p>(grid: &Grid, planes: impl Iterator<Item = (&'p [f32], &'p [f32])>, x: &mut [f32]) {
+    x.fill(0.0);
+    let view = grid.view(0..x.len());
+    let most = view.points.iter().map(Range::len).max().unwrap_or(0).next_multiple_of(LINE);
+    let size = (view.lead.len() + LINE).max(most);
+    with_scratch(size + most, |all| {
+        let (laid, sums) = all.split_at_mut(size);
+        for (w, s) in planes {
+            grid.lay_positions(s, &view.lead, laid);
+            for (i, phase) in grid.phases.iter().enumerate().filter(|(i, _)| !view.points[*i].is_empty()) {
+                let first = view.points[i].start + grid.reach - view.lead.start;
+                let shifted =
+                    |(tap, shift): &(usize, usize)| Shifted { factor: w[*tap], shift: first - shift };
+                let taps: Vec<Shifted> = phase.taps.iter().map(shifted).collect();
+                let sums = &mut sums[..view.points[i].len().next_multiple_of(LINE)];
+                shifted_sums(&taps, laid, sums, false);
+                grid.gather(i, &view, sums, x);
+            }
+        }
+    });
 }

@@ -1,9 +1,13 @@
 //! What follows a product element by element, done while its rows are still in the cache.
 
+use dlbc_ops::prim::Unary;
+
+use super::gemm::{Loop, widest};
 use super::loops::guarded_div;
+use super::pointwise::unary;
 
 /// What is done to the product's elements `a`, with an operand `b`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Then {
     /// `a + b`.
     Add,
@@ -11,9 +15,12 @@ pub enum Then {
     Mul,
     /// `b / a`, 0 where `a` is 0.
     Into,
-    /// `max(a, 0)`; no operand.
-    Relu,
+    /// A function of `a`; no operand.
+    Map(Unary),
 }
+
+// Parameters of activations are never NaN.
+impl Eq for Then {}
 
 /// How an operand lies beside a product of `[rows, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,47 +57,66 @@ pub struct Piece {
 
 /// Does `steps` to a piece. `inputs` are the node's inputs.
 pub fn apply(steps: &[Step], inputs: &[&[f32]], piece: Piece, a: &mut [f32]) {
-    for step in steps {
-        if step.then == Then::Relu {
-            a.iter_mut().for_each(|a| *a = if *a < 0.0 { 0.0 } else { *a });
-            continue;
-        }
-        let b = inputs[step.input];
-        match step.reach {
-            Reach::Full => {
-                let from = piece.row * piece.width + piece.at;
-                let b = &b[from..from + a.len()];
-                zip(step.then, a, b);
+    if !steps.is_empty() {
+        widest(Apply { steps, inputs, piece, a });
+    }
+}
+
+struct Apply<'a> {
+    steps: &'a [Step],
+    inputs: &'a [&'a [f32]],
+    piece: Piece,
+    a: &'a mut [f32],
+}
+
+impl Loop for Apply<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let Apply { steps, inputs, piece, a } = self;
+        for step in steps {
+            if let Then::Map(f) = step.then {
+                unary(f, a);
+                continue;
             }
-            Reach::Row(period) => {
-                let b = b[piece.row % period];
-                match step.then {
-                    Then::Add => a.iter_mut().for_each(|a| *a += b),
-                    Then::Mul => a.iter_mut().for_each(|a| *a *= b),
-                    Then::Into => a.iter_mut().for_each(|a| *a = guarded_div(b, *a)),
-                    Then::Relu => {}
+            let b = inputs[step.input];
+            match step.reach {
+                Reach::Full => {
+                    let from = piece.row * piece.width + piece.at;
+                    zip(step.then, a, &b[from..from + a.len()]);
                 }
-            }
-            Reach::Column(period) => {
-                let mut rest = &mut *a;
-                let mut at = piece.at % period;
-                while !rest.is_empty() {
-                    let len = (period - at).min(rest.len());
-                    let (now, later) = rest.split_at_mut(len);
-                    zip(step.then, now, &b[at..at + len]);
-                    (rest, at) = (later, 0);
+                Reach::Row(period) => spread(step.then, a, b[piece.row % period]),
+                Reach::Column(period) => {
+                    let mut rest = &mut *a;
+                    let mut at = piece.at % period;
+                    while !rest.is_empty() {
+                        let len = (period - at).min(rest.len());
+                        let (now, later) = rest.split_at_mut(len);
+                        zip(step.then, now, &b[at..at + len]);
+                        (rest, at) = (later, 0);
+                    }
                 }
             }
         }
     }
 }
 
+#[inline(always)]
 fn zip(then: Then, a: &mut [f32], b: &[f32]) {
     let pairs = a.iter_mut().zip(b);
     match then {
         Then::Add => pairs.for_each(|(a, b)| *a += b),
         Then::Mul => pairs.for_each(|(a, b)| *a *= b),
         Then::Into => pairs.for_each(|(a, b)| *a = guarded_div(*b, *a)),
-        Then::Relu => {}
+        Then::Map(_) => {}
+    }
+}
+
+#[inline(always)]
+fn spread(then: Then, a: &mut [f32], b: f32) {
+    match then {
+        Then::Add => a.iter_mut().for_each(|a| *a += b),
+        Then::Mul => a.iter_mut().for_each(|a| *a *= b),
+        Then::Into => a.iter_mut().for_each(|a| *a = guarded_div(b, *a)),
+        Then::Map(_) => {}
     }
 }

@@ -1,6 +1,7 @@
 //! The exponential function of many numbers at a time, without branches, so that it compiles to vector instructions.
 
 /// `x ← eˣ`, within two units in the last place; below -87.3, where results leave the normal numbers, 0.
+#[inline(always)]
 pub fn exp(x: &mut [f32]) {
     // eˣ = 2ᵏ · eᵗ with k = round(x / ln 2) and |t| ≤ ln 2 / 2; ln 2 in two parts keeps t exact.
     const HIGH: f32 = 0.693_359_4;

@@ -4,9 +4,11 @@ use rayon::prelude::*;
 
 use super::columns::Taps;
 use super::exponential::exp;
+use super::gemm::{Loop, widest};
 use super::parallel::{chunks, with_scratch};
 
 /// `r / z`, 0 where `z` is 0.
+#[inline(always)]
 pub fn guarded_div(r: f32, z: f32) -> f32 {
     if z == 0.0 { 0.0 } else { r / z }
 }
@@ -76,6 +78,20 @@ pub fn softmax(x: &[f32], n: usize, inner: usize, y: &mut [f32]) {
 
 /// Softmax of a row, in place. The order of the sum depends on its length alone, not on where it lies in memory.
 pub fn softmax_row(p: &mut [f32]) {
+    widest(Row(p));
+}
+
+struct Row<'a>(&'a mut [f32]);
+
+impl Loop for Row<'_> {
+    #[inline(always)]
+    fn run(self) {
+        softmax_of(self.0);
+    }
+}
+
+#[inline(always)]
+fn softmax_of(p: &mut [f32]) {
     let max = p.iter().copied().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
     p.iter_mut().for_each(|s| *s -= max);
     exp(p);

@@ -6,6 +6,7 @@ mod conv;
 mod epilogue;
 mod exponential;
 mod gemm;
+mod grid;
 mod kernel;
 mod linear;
 mod lookup;

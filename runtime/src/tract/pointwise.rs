@@ -7,6 +7,7 @@ use dlbc_ops::prim::{Binary, Prim, Unary};
 use dlbc_ops::tensor::DType;
 use tract_onnx::tract_core::internal::*;
 
+use super::gemm::{Loop, widest};
 use super::loops::guarded_div;
 use super::parallel::{chunks, made};
 use super::products::Chains;
@@ -69,10 +70,7 @@ impl EvalOp for Pointwise {
         let inputs = super::slices(&inputs)?;
         let y = made(&self.dims, |y| {
             chunks(y, TASK, |task, y| {
-                let mut stack = vec![[0.0f32; BLOCK]; self.depth()];
-                for (i, y) in y.chunks_mut(BLOCK).enumerate() {
-                    self.block(&inputs, task * TASK + i * BLOCK, y, &mut stack);
-                }
+                widest(Task { expression: self, inputs: &inputs, at: task * TASK, y });
             });
         })?;
         Ok(tvec!(y.into()))
@@ -85,6 +83,24 @@ impl TypedOp for Pointwise {
     }
 
     as_op!();
+}
+
+/// Elements of a result from one on.
+struct Task<'a> {
+    expression: &'a Pointwise,
+    inputs: &'a [&'a [f32]],
+    at: usize,
+    y: &'a mut [f32],
+}
+
+impl Loop for Task<'_> {
+    #[inline(always)]
+    fn run(self) {
+        let mut stack = vec![[0.0f32; BLOCK]; self.expression.depth()];
+        for (i, y) in self.y.chunks_mut(BLOCK).enumerate() {
+            self.expression.block(self.inputs, self.at + i * BLOCK, y, &mut stack);
+        }
+    }
 }
 
 impl Pointwise {
@@ -101,6 +117,7 @@ impl Pointwise {
         most
     }
 
+    #[inline(always)]
     fn block(&self, inputs: &[&[f32]], at: usize, y: &mut [f32], stack: &mut [[f32; BLOCK]]) {
         let (len, mut top) = (y.len(), 0);
         for code in &self.codes {
@@ -121,6 +138,7 @@ impl Pointwise {
     }
 }
 
+#[inline(always)]
 fn load(x: &[f32], spread: Spread, at: usize, to: &mut [f32]) {
     let Spread { inner, period } = spread;
     if period == 1 {
@@ -145,11 +163,14 @@ fn load(x: &[f32], spread: Spread, at: usize, to: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn each(x: &mut [f32], f: impl Fn(f32) -> f32) {
     x.iter_mut().for_each(|v| *v = f(*v));
 }
 
-fn unary(f: Unary, x: &mut [f32]) {
+/// Changes every element by a function that [`cheap`] allows.
+#[inline(always)]
+pub fn unary(f: Unary, x: &mut [f32]) {
     match f {
         Unary::Abs => each(x, f32::abs),
         Unary::Neg => each(x, |v| -v),
@@ -168,11 +189,12 @@ fn unary(f: Unary, x: &mut [f32]) {
                 if low > max { max } else { low }
             });
         }
-        // `takes` lists what comes here.
+        // `cheap` lists what comes here.
         _ => {}
     }
 }
 
+#[inline(always)]
 fn binary(f: Binary, a: &mut [f32], b: &[f32]) {
     let pairs = a.iter_mut().zip(b);
     match f {
@@ -187,23 +209,28 @@ fn binary(f: Binary, a: &mut [f32], b: &[f32]) {
     }
 }
 
-/// Whether an expression can have this node. tract has vectorised exponentials; those stay with it.
+/// Whether a function is computed here. tract has vectorised exponentials; those stay with it.
+pub fn cheap(f: Unary) -> bool {
+    matches!(
+        f,
+        Unary::Abs
+            | Unary::Neg
+            | Unary::Sqrt
+            | Unary::Reciprocal
+            | Unary::Log
+            | Unary::Relu
+            | Unary::LeakyRelu { .. }
+            | Unary::Elu { .. }
+            | Unary::HardSigmoid { .. }
+            | Unary::HardSwish
+            | Unary::Clip { .. }
+    )
+}
+
+/// Whether an expression can have this node.
 fn takes(graph: &Graph<Prim>, id: NodeId) -> bool {
     let known = match graph.op(id) {
-        Prim::Unary(f) => matches!(
-            f,
-            Unary::Abs
-                | Unary::Neg
-                | Unary::Sqrt
-                | Unary::Reciprocal
-                | Unary::Log
-                | Unary::Relu
-                | Unary::LeakyRelu { .. }
-                | Unary::Elu { .. }
-                | Unary::HardSigmoid { .. }
-                | Unary::HardSwish
-                | Unary::Clip { .. }
-        ),
+        Prim::Unary(f) => cheap(*f),
         Prim::Binary(f) => matches!(
             f,
             Binary::Add

@@ -7,10 +7,11 @@
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::prim::{Binary, Part, Prim, Unary};
+use dlbc_ops::prim::{Binary, Part, Prim};
 use dlbc_ops::tensor::DType;
 
 use super::epilogue::{Reach, Then};
+use super::pointwise::cheap;
 use crate::stage::{Stage, uses};
 
 /// A product and the steps that it takes along.
@@ -86,7 +87,7 @@ fn step(graph: &Graph<Prim>, id: NodeId, end: NodeId, next: NodeId) -> Option<(T
     }
     let inputs = graph.node_inputs(next);
     let then = match graph.op(next) {
-        Prim::Unary(Unary::Relu) => return Some((Then::Relu, Reach::Full, None)),
+        Prim::Unary(f) if cheap(*f) => return Some((Then::Map(*f), Reach::Full, None)),
         Prim::Binary(Binary::Add) => Then::Add,
         Prim::Binary(Binary::Mul) => Then::Mul,
         Prim::Binary(Binary::GuardedDiv) if inputs[1].node == end => Then::Into,

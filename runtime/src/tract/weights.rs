@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use dlbc_ops::graph::NodeId;
 use dlbc_ops::prim::Part;
 use dlbc_ops::tensor::{DType, Tensor};
 use tract_onnx::tract_core::internal as tr;
-
-use super::gemm::{Matrix, Packed};
 
 /// A tensor for tract. Floats of any width compute in float32.
 pub fn to_tract(t: &Tensor) -> tr::TractResult<tr::Tensor> {
@@ -97,29 +95,12 @@ pub struct Weight {
     q: usize,
     /// What products take of the values.
     part: Part,
-    /// In panels, made when it is first asked for.
-    packed: Arc<OnceLock<Vec<f32>>>,
 }
 
 impl Weight {
-    /// The matrix from row `row` on.
-    pub fn rows(&self, row: usize) -> Matrix<'_> {
-        Matrix { part: self.part, ..Matrix::rows(self.from(row * self.q), self.q) }
-    }
-
-    /// The transposed matrix of the rows from `row` on, from its own row `first` on.
-    pub fn columns(&self, row: usize, first: usize) -> Matrix<'_> {
-        Matrix { part: self.part, ..Matrix::rows(self.from(row * self.q + first), self.q).turned() }
-    }
-
-    /// All `o` rows in panels.
-    pub fn packed(&self, o: usize) -> Packed<'_> {
-        let data = self.packed.get_or_init(|| {
-            let mut data = vec![0.0; Packed::size(o, self.q)];
-            Packed::fill(self.rows(0), o, &mut data);
-            data
-        });
-        Packed::of(data, o)
+    /// What products take of a value.
+    pub fn value(&self, at: usize) -> f32 {
+        part_of(self.part, self.values.get()[at])
     }
 
     /// Values as they are stored.
@@ -188,7 +169,7 @@ impl Cache {
             Values::Own(Arc::new(values))
         });
         self.values.insert((node, stored), values.clone());
-        let weight = Weight { values, q, part: taken, packed: Arc::default() };
+        let weight = Weight { values, q, part: taken };
         self.weights.insert((node, part, made), weight.clone());
         weight
     }

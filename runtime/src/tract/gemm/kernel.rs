@@ -16,12 +16,27 @@ pub const VECTORS: usize = 3;
 /// Floats of a panel of `b`, at most, over all processors.
 pub const WIDEST: usize = 16 * VECTORS;
 
-/// `(k, a, b, c, distance of rows of c, add)`: `c = a · b`, or `c += a · b`, for `a [k][rows of the panel]` and
-/// `b [k][vectors · lanes]`.
-type Kernel = unsafe fn(usize, *const f32, *const f32, *mut f32, usize, bool);
+/// `(k, a, b, offsets, c, distance of rows of c, add)`: `c = a · b`, or `c += a · b`, for `a [k][rows of the panel]` and
+/// `b [k][vectors · lanes]`; or, with lines, `b` whose term `t` begins at `offsets[t]`.
+type Kernel = unsafe fn(usize, *const f32, *const f32, *const usize, *mut f32, usize, bool);
 
 /// `(from, distance of lines, blocks, to, width)`: eight lines of eight terms a block become groups of eight, `width` apart.
 type Turn = unsafe fn(*const f32, usize, usize, *mut f32, usize);
+
+/// Elements of a line: sums of shifted lines are made so many at a time.
+pub const LINE: usize = 64;
+
+/// A line of a buffer that begins at `shift`, times a factor.
+#[derive(Clone, Copy, Debug)]
+pub struct Shifted {
+    /// What its elements are multiplied by.
+    pub factor: f32,
+    /// Where it begins.
+    pub shift: usize,
+}
+
+/// `(taps, x, y, lines, add)`: the sum of shifted lines of `x`, or what it adds to `y`.
+type Sums = unsafe fn(&[Shifted], *const f32, *mut f32, usize, bool);
 
 /// A set of instructions.
 pub struct Isa {
@@ -29,45 +44,99 @@ pub struct Isa {
     pub lanes: usize,
     /// Rows of a panel of `a`.
     pub rows: usize,
-    /// By rows and vectors, each less one.
-    kernels: [[Kernel; VECTORS]; ROWS],
+    /// By rows and vectors, each less one: for panels, and for lines.
+    kernels: [[[Kernel; 2]; VECTORS]; ROWS],
     turn: Turn,
+    sums: Sums,
+    level: Level,
+}
+
+/// How far a processor goes.
+#[derive(Clone, Copy)]
+enum Level {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+/// A loop that is compiled for every set of instructions; `run` and what it calls must be inlined.
+pub trait Loop {
+    /// Runs it.
+    fn run(self);
+}
+
+/// Runs a loop with the widest vectors that this processor has. The operations are the same, so are the results.
+pub fn widest(l: impl Loop) {
+    Isa::best().run(l);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn with_avx2(l: impl Loop) {
+    l.run();
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f")]
+fn with_avx512(l: impl Loop) {
+    l.run();
 }
 
 macro_rules! kernels {
     ($kernel:ident, $($rows:literal)*) => {
-        [$([$kernel::<$rows, 1>, $kernel::<$rows, 2>, $kernel::<$rows, 3>]),*]
+        [$([
+            [$kernel::<$rows, 1, false>, $kernel::<$rows, 1, true>],
+            [$kernel::<$rows, 2, false>, $kernel::<$rows, 2, true>],
+            [$kernel::<$rows, 3, false>, $kernel::<$rows, 3, true>],
+        ]),*]
     };
 }
 
 impl Isa {
     /// The best that this processor has.
     pub fn best() -> &'static Isa {
-        static BEST: LazyLock<Isa> = LazyLock::new(Isa::detect);
+        static BEST: LazyLock<Isa> = LazyLock::new(|| Isa::available().remove(0));
         &BEST
     }
 
-    fn detect() -> Isa {
+    /// All that this processor has, the best first.
+    pub fn available() -> Vec<Isa> {
+        let mut all = vec![];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx") {
-                return Isa {
+                let kernels = kernels!(avx512, 1 2 3 4 5 6 7 8);
+                all.push(Isa {
                     lanes: 16,
                     rows: 8,
-                    kernels: kernels!(avx512, 1 2 3 4 5 6 7 8),
+                    kernels,
                     turn: turn_avx,
-                };
+                    sums: sums_avx512,
+                    level: Level::Avx512,
+                });
             }
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                return Isa { lanes: 8, rows: 4, kernels: kernels!(avx2, 1 2 3 4 4 4 4 4), turn: turn_avx };
+                let kernels = kernels!(avx2, 1 2 3 4 4 4 4 4);
+                all.push(Isa {
+                    lanes: 8,
+                    rows: 4,
+                    kernels,
+                    turn: turn_avx,
+                    sums: sums_avx2,
+                    level: Level::Avx2,
+                });
             }
         }
-        Isa::portable()
+        all.push(Isa::portable());
+        all
     }
 
     /// What every processor has.
-    pub fn portable() -> Isa {
-        Isa { lanes: 4, rows: 4, kernels: kernels!(portable, 1 2 3 4 4 4 4 4), turn: turn_portable }
+    fn portable() -> Isa {
+        let kernels = kernels!(portable, 1 2 3 4 4 4 4 4);
+        Isa { lanes: 4, rows: 4, kernels, turn: turn_portable, sums: sums_portable, level: Level::Portable }
     }
 
     /// `c = a · b` or `c += a · b` for panels of `rows` rows and `vectors` vectors, at rows `at.0..` and columns `at.1..` of a
@@ -80,20 +149,62 @@ impl Isa {
         &self,
         [k, rows, vectors]: [usize; 3],
         a: &[f32],
-        b: &[f32],
+        b: Terms<'_>,
         c: &mut Tile<'_>,
         at: (usize, usize),
         add: bool,
     ) {
         let width = vectors * self.lanes;
         assert!((1..=self.rows).contains(&rows) && (1..=VECTORS).contains(&vectors), "no such kernel");
-        assert!(a.len() >= k * rows && b.len() >= k * width, "a panel is too small");
+        assert!(a.len() >= k * rows, "a panel is too small");
         assert!(at.0 + rows <= c.rows && at.1 + width <= c.columns, "the tile is too small");
         let (to, row) = c.raw(at.0, at.1);
-        // SAFETY: the panels hold what the kernel reads; what it writes are `width` elements of each of `rows` rows of the tile,
-        // which is a mutable borrow of them (all asserted above); and the processor has its instructions (`detect`).
-        unsafe { self.kernels[rows - 1][vectors - 1](k, a.as_ptr(), b.as_ptr(), to, row, add) }
+        let kernels = self.kernels[rows - 1][vectors - 1];
+        match b {
+            Terms::Panel(b) => {
+                assert!(b.len() >= k * width, "a panel is too small");
+                // SAFETY: the panels hold what the kernel reads; what it writes are `width` elements of each of `rows` rows of the
+                // tile, which is a mutable borrow of them (all asserted above); and the processor has its instructions
+                // (`available`).
+                unsafe { kernels[0](k, a.as_ptr(), b.as_ptr(), std::ptr::null(), to, row, add) }
+            }
+            Terms::Lines(b, from, column) => {
+                let offsets = &b.offsets[from..from + k];
+                assert!(b.reach + column + width <= b.data.len(), "a line is too short");
+                let from = b.data[column..].as_ptr();
+                // SAFETY: as above; each term's line begins at most at `reach`, so what the kernel reads of it is in the slice.
+                unsafe { kernels[1](k, a.as_ptr(), from, offsets.as_ptr(), to, row, add) }
+            }
+        }
     }
+}
+
+/// The terms of a right operand that one kernel reads.
+#[derive(Clone, Copy)]
+pub enum Terms<'a> {
+    /// A panel.
+    Panel(&'a [f32]),
+    /// Lines: from a term on, from a column on.
+    Lines(Lines<'a>, usize, usize),
+}
+
+/// A right operand whose rows are lines of one slice, wherever they begin; they may overlap.
+#[derive(Clone, Copy)]
+pub struct Lines<'a> {
+    data: &'a [f32],
+    offsets: &'a [usize],
+    /// The greatest offset.
+    reach: usize,
+}
+
+impl<'a> Lines<'a> {
+    /// A row for each offset. Products read whole vectors of [`Lines::VECTOR`]: so many more than their columns must be there.
+    pub fn new(data: &'a [f32], offsets: &'a [usize]) -> Lines<'a> {
+        Lines { data, offsets, reach: offsets.iter().copied().max().unwrap_or(0) }
+    }
+
+    /// Elements of a vector, on every processor or a multiple.
+    pub const VECTOR: usize = 16;
 }
 
 impl Isa {
@@ -107,13 +218,43 @@ impl Isa {
             return;
         }
         assert!(from.len() >= 7 * line + k && to.len() >= (k - 1) * width + 8, "a panel is too small");
-        // SAFETY: the slices hold what is read and written (asserted above), and the processor has its instructions (`detect`).
+        // SAFETY: the slices hold what is read and written (asserted above), and the processor has its instructions (`available`).
         unsafe { (self.turn)(from.as_ptr(), line, k / 8, to.as_mut_ptr(), width) }
         for t in k / 8 * 8..k {
             for i in 0..8 {
                 to[t * width + i] = from[i * line + t];
             }
         }
+    }
+}
+
+impl Isa {
+    /// Runs a loop with these instructions.
+    #[allow(unsafe_code)]
+    pub fn run(&self, l: impl Loop) {
+        match self.level {
+            Level::Portable => l.run(),
+            // SAFETY: the processor has these instructions (`available`).
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2 => unsafe { with_avx2(l) },
+            // SAFETY: as above.
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512 => unsafe { with_avx512(l) },
+        }
+    }
+
+    /// `y[i] = Σ factor · x[shift + i]`, or what is added to `y`.
+    ///
+    /// # Panics
+    /// When `y` is no number of whole lines, or a line reaches beyond `x`.
+    #[allow(unsafe_code)]
+    pub fn shifted_sums(&self, taps: &[Shifted], x: &[f32], y: &mut [f32], add: bool) {
+        assert_eq!(y.len() % LINE, 0, "no whole lines");
+        let reach = taps.iter().map(|t| t.shift).max().unwrap_or(0);
+        assert!(x.len().checked_sub(y.len()).is_some_and(|most| reach <= most), "a line reaches too far");
+        // SAFETY: all that is read lies in `x`, what is written are the lines of `y` (asserted above), and the processor has
+        // its instructions (`available`).
+        unsafe { (self.sums)(taps, x.as_ptr(), y.as_mut_ptr(), y.len() / LINE, add) }
     }
 }
 
@@ -169,17 +310,36 @@ unsafe fn turn_avx(from: *const f32, line: usize, blocks: usize, to: *mut f32, w
     }
 }
 
+/// # Safety
+/// As [`Isa::shifted_sums`] asserts.
+#[allow(unsafe_code)]
+unsafe fn sums_portable(taps: &[Shifted], x: *const f32, y: *mut f32, lines: usize, add: bool) {
+    for at in (0..lines * LINE).step_by(LINE) {
+        // SAFETY: a line of `y`, as the caller asserts.
+        let y = unsafe { std::slice::from_raw_parts_mut(y.add(at), LINE) };
+        if !add {
+            y.fill(0.0);
+        }
+        for tap in taps {
+            // SAFETY: a line of `x`, as the caller asserts.
+            let x = unsafe { std::slice::from_raw_parts(x.add(tap.shift + at), LINE) };
+            y.iter_mut().zip(x).for_each(|(y, x)| *y += tap.factor * x);
+        }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 macro_rules! vector_kernel {
-    ($name:ident, $features:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident) => {
+    ($name:ident, $sums:ident, $features:literal, $lanes:literal, $zero:ident, $load:ident, $store:ident, $splat:ident, $fma:ident, $add:ident) => {
         /// # Safety
         /// As [`Isa::multiply`] asserts.
         #[allow(unsafe_code)]
         #[target_feature(enable = $features)]
-        unsafe fn $name<const R: usize, const V: usize>(
+        unsafe fn $name<const R: usize, const V: usize, const LINES: bool>(
             k: usize,
             mut a: *const f32,
-            mut b: *const f32,
+            b: *const f32,
+            offsets: *const usize,
             c: *mut f32,
             row: usize,
             add: bool,
@@ -188,10 +348,11 @@ macro_rules! vector_kernel {
             let mut sum = [[$zero(); V]; R];
             // SAFETY: all within the panels and the tile, as the caller asserts.
             unsafe {
-                for _ in 0..k {
+                for t in 0..k {
+                    let from = if LINES { b.add(*offsets.add(t)) } else { b.add(t * $lanes * V) };
                     let mut wide = [$zero(); V];
                     for (j, wide) in wide.iter_mut().enumerate() {
-                        *wide = $load(b.add($lanes * j));
+                        *wide = $load(from.add($lanes * j));
                     }
                     for (i, sum) in sum.iter_mut().enumerate() {
                         let one = $splat(*a.add(i));
@@ -200,12 +361,39 @@ macro_rules! vector_kernel {
                         }
                     }
                     a = a.add(R);
-                    b = b.add($lanes * V);
                 }
                 for (i, sum) in sum.iter().enumerate() {
                     for (j, sum) in sum.iter().enumerate() {
                         let to = c.add(i * row + $lanes * j);
                         $store(to, if add { $add($load(to), *sum) } else { *sum });
+                    }
+                }
+            }
+        }
+
+        /// # Safety
+        /// As [`Isa::shifted_sums`] asserts.
+        #[allow(unsafe_code)]
+        #[target_feature(enable = $features)]
+        unsafe fn $sums(taps: &[Shifted], x: *const f32, y: *mut f32, lines: usize, add: bool) {
+            use std::arch::x86_64::*;
+            const V: usize = LINE / $lanes;
+            for at in (0..lines * LINE).step_by(LINE) {
+                // SAFETY: a line of `y` and lines of `x`, as the caller asserts.
+                unsafe {
+                    let to = y.add(at);
+                    let mut sum = [$zero(); V];
+                    if add {
+                        sum = std::array::from_fn(|j| $load(to.add($lanes * j)));
+                    }
+                    for tap in taps {
+                        let (from, factor) = (x.add(tap.shift + at), $splat(tap.factor));
+                        for (j, sum) in sum.iter_mut().enumerate() {
+                            *sum = $fma(factor, $load(from.add($lanes * j)), *sum);
+                        }
+                    }
+                    for (j, sum) in sum.iter().enumerate() {
+                        $store(to.add($lanes * j), *sum);
                     }
                 }
             }
@@ -216,6 +404,7 @@ macro_rules! vector_kernel {
 #[cfg(target_arch = "x86_64")]
 vector_kernel!(
     avx512,
+    sums_avx512,
     "avx512f",
     16,
     _mm512_setzero_ps,
@@ -228,6 +417,7 @@ vector_kernel!(
 #[cfg(target_arch = "x86_64")]
 vector_kernel!(
     avx2,
+    sums_avx2,
     "avx2,fma",
     8,
     _mm256_setzero_ps,
@@ -241,20 +431,23 @@ vector_kernel!(
 /// # Safety
 /// As [`Isa::multiply`] asserts.
 #[allow(unsafe_code)]
-unsafe fn portable<const R: usize, const V: usize>(
+unsafe fn portable<const R: usize, const V: usize, const LINES: bool>(
     k: usize,
     a: *const f32,
     b: *const f32,
+    offsets: *const usize,
     c: *mut f32,
     row: usize,
     add: bool,
 ) {
     const LANES: usize = 4;
     let mut sum = [[[0.0f32; LANES]; V]; R];
-    // SAFETY: all within the panels and the tile, as the caller asserts.
-    let (a, b) =
-        unsafe { (std::slice::from_raw_parts(a, k * R), std::slice::from_raw_parts(b, k * V * LANES)) };
-    for (a, b) in a.chunks_exact(R).zip(b.chunks_exact(V * LANES)) {
+    for t in 0..k {
+        // SAFETY: all within the panels, the lines and the tile, as the caller asserts.
+        let (a, b) = unsafe {
+            let at = if LINES { *offsets.add(t) } else { t * V * LANES };
+            (std::slice::from_raw_parts(a.add(t * R), R), std::slice::from_raw_parts(b.add(at), V * LANES))
+        };
         for i in 0..R {
             for j in 0..V {
                 for l in 0..LANES {

@@ -7,7 +7,9 @@
 mod kernel;
 mod pack;
 
-use kernel::{Isa, ROWS, VECTORS, WIDEST};
+use kernel::{Isa, ROWS, Terms, VECTORS, WIDEST};
+pub use kernel::{LINE, Lines, Loop, Shifted, widest};
+pub use pack::copy;
 
 use super::parallel::{Tile, chunks, each, with_scratch};
 use dlbc_ops::prim::Part as Take;
@@ -63,6 +65,14 @@ pub fn gemm_add<'a, 'b>(k: usize, c: &mut Tile<'_>, a: impl Into<Left<'a>>, b: i
     product(Isa::best(), k, c, a.into(), b.into(), true);
 }
 
+/// `y[i] = Σ factor · x[shift + i]` over `taps`; with `add`, that is added to `y`.
+///
+/// # Panics
+/// When `y` is no number of whole lines, or a line reaches beyond `x`.
+pub fn shifted_sums(taps: &[Shifted], x: &[f32], y: &mut [f32], add: bool) {
+    Isa::best().shifted_sums(taps, x, y, add);
+}
+
 /// A left operand.
 #[derive(Clone, Copy)]
 pub enum Left<'a> {
@@ -77,10 +87,10 @@ pub enum Left<'a> {
 pub enum Right<'a> {
     /// In memory, packed for this product.
     Strided(Matrix<'a>),
-    /// Packed before: the columns from one on, a multiple of [`PackedColumns::STRIP`].
+    /// Packed before: the columns from one on, the first of a block.
     Packed(PackedColumns<'a>, usize),
-    /// Made panel by panel as it is needed.
-    Made(&'a dyn Fn(Part<'_>)),
+    /// Read where its rows lie.
+    Lines(Lines<'a>),
 }
 
 impl<'a> From<Matrix<'a>> for Left<'a> {
@@ -120,6 +130,23 @@ impl Packed<'_> {
         m.next_multiple_of(Isa::best().rows) * k
     }
 
+    /// Packs `m` rows of `k` terms, each as `value(row, term)` gives it, in the threads of the pool.
+    pub fn made(m: usize, k: usize, value: impl Fn(usize, usize) -> f32 + Sync) -> Vec<f32> {
+        let high = Isa::best().rows;
+        let rows = m.next_multiple_of(high);
+        let mut data = vec![0.0; rows * k];
+        chunks(&mut data, rows * TERMS, |block, to| {
+            let (from, terms) = (block * TERMS, to.len() / rows);
+            for at in (0..m).step_by(high) {
+                let own = high.min(m - at);
+                for (t, to) in to[at * terms..][..own * terms].chunks_exact_mut(own).enumerate() {
+                    to.iter_mut().enumerate().for_each(|(i, to)| *to = value(at + i, from + t));
+                }
+            }
+        });
+        data
+    }
+
     /// Packs `a [m, k]` into `data`, of [`Packed::size`], in the threads of the pool.
     pub fn fill(a: Matrix<'_>, m: usize, data: &mut [f32]) {
         let high = Isa::best().rows;
@@ -152,68 +179,12 @@ pub struct PackedColumns<'a> {
     padded: usize,
 }
 
-/// A right operand that is made as it is packed: terms in groups of `size`, of which `group(i, columns, lines)` writes group
-/// `i` of some columns, a line a term.
-#[derive(Clone, Copy)]
-pub struct Groups<F> {
-    /// Terms of a group.
-    pub size: usize,
-    /// Makes a group.
-    pub group: F,
-}
-
-impl<F: Fn(usize, std::ops::Range<usize>, &mut [f32])> Groups<F> {
-    /// Fills the panels of a part.
-    pub fn fill(&self, part: Part<'_>) {
-        let ((start, columns), (from, terms)) = (part.columns, part.terms);
-        let panels = part.panels();
-        with_scratch(self.size * columns, |lines| {
-            for i in from / self.size..(from + terms).div_ceil(self.size) {
-                (self.group)(i, start..start + columns, lines);
-                for (j, line) in lines.chunks_exact(columns).enumerate() {
-                    // A group may reach into the neighbouring blocks.
-                    if let Some(t) = (i * self.size + j).checked_sub(from).filter(|t| *t < terms) {
-                        pack::spread(line, t, terms, panels.clone(), part.to);
-                    }
-                }
-            }
-        });
-    }
-}
-
 impl PackedColumns<'_> {
-    /// A number of columns at which a strip may begin.
-    pub const STRIP: usize = 4 * COLUMNS;
-
     /// Packs `b [k, n]` in the threads of the pool and lends it to `f`.
     ///
     /// # Panics
     /// When `b` is larger than its slice.
     pub fn with<T>(b: Matrix<'_>, k: usize, n: usize, f: impl FnOnce(PackedColumns<'_>) -> T) -> T {
-        PackedColumns::made(
-            k,
-            n,
-            |part| pack::columns(b, part.columns, part.terms, part.panels(), part.to),
-            f,
-        )
-    }
-
-    /// Makes and packs `k` terms in groups and lends them to `f`.
-    pub fn with_groups<F: Fn(usize, std::ops::Range<usize>, &mut [f32]) + Sync + Send, T>(
-        b: &Groups<F>,
-        k: usize,
-        n: usize,
-        f: impl FnOnce(PackedColumns<'_>) -> T,
-    ) -> T {
-        PackedColumns::made(k, n, |part| b.fill(part), f)
-    }
-
-    fn made<T>(
-        k: usize,
-        n: usize,
-        fill: impl Fn(Part<'_>) + Sync + Send,
-        f: impl FnOnce(PackedColumns<'_>) -> T,
-    ) -> T {
         let lanes = Isa::best().lanes;
         let padded = n.next_multiple_of(lanes);
         with_scratch(padded * k, |data| {
@@ -225,28 +196,15 @@ impl PackedColumns<'_> {
                     let columns = COLUMNS.min(n - start);
                     let (to, later) = left.split_at_mut(columns.next_multiple_of(lanes) * terms);
                     left = later;
-                    parts.push(Part { to, columns: (start, columns), terms: (from, terms) });
+                    parts.push((to, (start, columns), (from, terms)));
                 }
             }
-            each(parts, fill);
+            each(parts, |(to, columns, terms)| {
+                let panels = widths(columns.1, lanes).map(|(column, vectors)| (column, vectors * lanes));
+                pack::columns(b, columns, terms, panels, to);
+            });
             f(PackedColumns { data, columns: n, padded })
         })
-    }
-}
-
-/// Panels to be filled: some columns of a block of terms.
-pub struct Part<'a> {
-    to: &'a mut [f32],
-    /// First and number.
-    columns: (usize, usize),
-    /// First and number.
-    terms: (usize, usize),
-}
-
-impl Part<'_> {
-    fn panels(&self) -> impl Iterator<Item = (usize, usize)> + Clone + use<> {
-        let lanes = Isa::best().lanes;
-        widths(self.columns.1, lanes).map(move |(column, vectors)| (column, vectors * lanes))
     }
 }
 
@@ -267,7 +225,8 @@ fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add
         }
     };
     let wide = match b {
-        Right::Strided(_) | Right::Made(_) => COLUMNS.min(n.next_multiple_of(isa.lanes)),
+        Right::Strided(_) => COLUMNS.min(n.next_multiple_of(isa.lanes)),
+        Right::Lines(_) => 0,
         Right::Packed(b, first) => {
             let whole = n % COLUMNS == 0 || first + n == b.columns;
             assert!(first % COLUMNS == 0 && whole, "a strip begins or ends within a block");
@@ -304,17 +263,17 @@ fn product(isa: &Isa, k: usize, c: &mut Tile<'_>, a: Left<'_>, b: Right<'_>, add
                             pack::columns(b, (start, columns), (from, terms), panels, packed_b);
                             packed_b
                         }
-                        Right::Made(fill) => {
-                            fill(Part { to: packed_b, columns: (start, columns), terms: (from, terms) });
-                            packed_b
-                        }
                         Right::Packed(b, first) => &b.data[from * b.padded + (first + start) * terms..],
+                        Right::Lines(_) => &[],
                     };
                     for (at, high) in panels.clone() {
                         let a = &left[at * terms..];
                         for (column, vectors) in widths.clone() {
                             let width = vectors * isa.lanes;
-                            let b = &right[column * terms..];
+                            let b = match b {
+                                Right::Lines(lines) => Terms::Lines(lines, from, start + column),
+                                _ => Terms::Panel(&right[column * terms..]),
+                            };
                             let place = (first + at, start + column);
                             if column + width <= columns {
                                 isa.multiply([terms, high, vectors], a, b, c, place, add);
@@ -411,23 +370,28 @@ mod tests {
                 gemm(k, &mut Tile::whole(&mut z, m, n), ma, Right::Packed(b, 0))
             });
             assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: columns packed before");
-            let size = if k % 5 == 0 { 5 } else { 1 };
-            let group = |i: usize, columns: std::ops::Range<usize>, lines: &mut [f32]| {
-                for (t, line) in lines.chunks_exact_mut(columns.len()).enumerate() {
-                    for (j, v) in columns.clone().zip(line) {
-                        *v = mb.data[(i * size + t) * mb.row + j * mb.column];
-                    }
-                }
-            };
-            let groups = Groups { size, group };
-            gemm(k, &mut Tile::whole(&mut z, m, n), ma, Right::Made(&|part| groups.fill(part)));
-            assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: columns made");
+            let made = Packed::made(m, k, |i, t| ma.data[i * ma.row + t * ma.column]);
+            gemm(k, &mut Tile::whole(&mut z, m, n), Left::Packed(Packed::of(&made, m), 0), mb);
+            assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: rows made");
         }
+        // Every row of the right operand at a place of its own.
+        let line = n.next_multiple_of(Lines::VECTOR) + 3;
+        let offsets: Vec<usize> = (0..k).map(|t| (k - 1 - t) * line).collect();
+        let mut data = vec![0.0; k * line];
+        for t in 0..k {
+            let to = &mut data[offsets[t]..][..n];
+            to.iter_mut().enumerate().for_each(|(j, v)| *v = mb.data[t * mb.row + j * mb.column]);
+        }
+        let (mut y, mut z) = (vec![0.0; m * n], vec![0.0; m * n]);
+        product(isa, k, &mut Tile::whole(&mut y, m, n), Left::Strided(ma), Right::Strided(mb), false);
+        let lines = Right::Lines(Lines::new(&data, &offsets));
+        product(isa, k, &mut Tile::whole(&mut z, m, n), Left::Strided(ma), lines, false);
+        assert_eq!(y, z, "{m}x{k}x{n} {turned:?}: lines");
     }
 
     #[test]
     fn agrees_with_float64() {
-        for isa in [Isa::best(), &Isa::portable()] {
+        for isa in &Isa::available() {
             for m in [1, 2, 3, 7, 8, 9, 17, 600] {
                 for k in [1, 5, 8, 19, 256, 300] {
                     for n in [1, 15, 16, 17, 33, 48, 49, 65] {
@@ -438,6 +402,23 @@ mod tests {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn shifted_lines_add_up() {
+        let x = values(3 * LINE + 9, 8);
+        let taps = [(0.5, 0), (-0.25, 7), (2.0, LINE + 9)].map(|(factor, shift)| Shifted { factor, shift });
+        for isa in &Isa::available() {
+            let mut y = values(2 * LINE, 9);
+            for (add, before) in [(false, vec![0.0; y.len()]), (true, y.clone())] {
+                isa.shifted_sums(&taps, &x, &mut y, add);
+                for (i, y) in y.iter().enumerate() {
+                    let sum: f32 = taps.iter().map(|t| t.factor * x[t.shift + i]).sum();
+                    assert!((y - before[i] - sum).abs() < 1e-6, "{} lanes, {add}, at {i}: {y}", isa.lanes);
+                }
+                y.copy_from_slice(&values(2 * LINE, 9));
             }
         }
     }

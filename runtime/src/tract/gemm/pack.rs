@@ -93,13 +93,7 @@ pub fn columns(
 }
 
 /// Puts term `t` of `k`, a value for each column, to its places in the panels.
-pub fn spread(
-    line: &[f32],
-    t: usize,
-    k: usize,
-    panels: impl Iterator<Item = (usize, usize)>,
-    to: &mut [f32],
-) {
+fn spread(line: &[f32], t: usize, k: usize, panels: impl Iterator<Item = (usize, usize)>, to: &mut [f32]) {
     for (at, width) in panels {
         let own = width.min(line.len() - at);
         let to = &mut to[at * k + t * width..][..width];
@@ -109,7 +103,7 @@ pub fn spread(
 }
 
 /// A copy by vectors of sixteen: a call of the library's is dearer than such a few.
-fn copy(from: &[f32], to: &mut [f32]) {
+pub fn copy(from: &[f32], to: &mut [f32]) {
     let ((to, rest_to), (from, rest)) = (to.as_chunks_mut::<16>(), from.as_chunks::<16>());
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
     rest_to.copy_from_slice(rest);

@@ -8,7 +8,7 @@ use tract_onnx::tract_core::ops;
 use super::Wiring;
 use crate::tract::attention::{self, Share};
 use crate::tract::columns::Taps;
-use crate::tract::conv::{self, Convolution, Way};
+use crate::tract::conv::{self, Convolution, Panels, Way};
 use crate::tract::epilogue::Step;
 use crate::tract::kernel::Fold;
 use crate::tract::linear::Linear;
@@ -44,7 +44,8 @@ impl Wiring<'_> {
                 let (channels, groups) = (from[1], geometry.groups);
                 let few = (outputs / groups) * (channels / groups) <= conv::FEW;
                 let weight = self.cache.weight(operands[1].node, *w, &constant, q, few);
-                Box::new(Convolution { way, taps, groups, dims, outputs, channels, weight, steps })
+                let panels = Panels::default();
+                Box::new(Convolution { way, taps, groups, dims, outputs, channels, weight, steps, panels })
             }
             Prim::MatMul { b, tb, .. } => {
                 let (k, n) = (x[x.len() - 1], dims[dims.len() - 1]);
