@@ -31,9 +31,9 @@ impl Taps {
         Taps { window, input: input.to_vec(), output: output.to_vec() }
     }
 
-    /// The grid on which each tap is a shift.
-    pub fn grid(&self) -> Grid {
-        Grid::new(&self.window, &self.input, &self.output)
+    /// The grid on which each tap is a shift; along an axis at most `1 + most` times as long as the positions.
+    pub fn grid(&self, most: f32) -> Grid {
+        Grid::new(&self.window, &self.input, &self.output, most)
     }
 
     /// How many taps a window has.

@@ -21,6 +21,12 @@ const STRIP: usize = 1 << 17;
 /// Positions from which strips are cut; below, tiles have all positions of some channels.
 const MANY: usize = 1024;
 
+/// Points of a grid beside its positions, over them, that a product may compute for nothing.
+const SPARE: f32 = 0.5;
+
+/// The same for sums of a few taps, which cost less than to lay the operand out for each tap.
+const SPARE_OF_SUMS: f32 = 2.0;
+
 /// Elements of a grid, over those of both planes, up to which taps are added up on it.
 const GRID: usize = 8;
 
@@ -193,7 +199,7 @@ impl Convolution {
 
     fn forward(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (o, c, _) = self.sizes();
-        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid());
+        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(SPARE));
         let (x, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
         let panels = self.panels(None);
         let lay = |channel: usize, points: &Range<usize>, to: &mut [f32]| {
@@ -263,7 +269,7 @@ impl Convolution {
 
     fn adjoint(&self, inputs: &[&[f32]], y: &mut [f32]) {
         let (o, c, _) = self.sizes();
-        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid());
+        let (positions, plane, grid) = (self.taps.positions(), self.taps.plane(), self.taps.grid(SPARE));
         let (s, groups, phases) = (inputs[0], self.dims[0] * self.groups, grid.phases.len());
         let panels = self.panels(Some(&grid));
         let width = |points: &Range<usize>| points.len().next_multiple_of(Lines::VECTOR);
@@ -333,8 +339,9 @@ impl Convolution {
             Way::Forward => (o, positions),
             Way::Adjoint => (c, plane),
         };
-        let grid = self.taps.grid();
+        let grid = self.taps.grid(SPARE_OF_SUMS);
         let points = grid.points(&(0..positions));
+        let view = grid.view(0..plane);
         let small = grid.phases.len() * (points.len() + grid.reach) <= GRID * (positions + plane + LINE);
         chunks(y, width, |row, y| {
             let (group, i) = (row / own, row % own);
@@ -345,7 +352,7 @@ impl Convolution {
             let result = |j: usize| (weight(j, i), &x[(group * o + j) * positions..][..positions]);
             match self.way {
                 Way::Forward if small => correlate(&grid, &points, (0..c).map(operand), y),
-                Way::Adjoint if small => scatter(&grid, (0..o).map(result), y),
+                Way::Adjoint if small => scatter(&grid, &view, (0..o).map(result), y),
                 Way::Forward => {
                     y.fill(0.0);
                     (0..c).map(operand).for_each(|(w, x)| self.taps.correlate(w, x, y));
@@ -394,9 +401,13 @@ fn correlate<'p>(
 }
 
 /// The adjoint of [`correlate`]: `x[p's tap] = Σ w[j][tap] · s[j][p]`.
-fn scatter<'p>(grid: &Grid, planes: impl Iterator<Item = (&'p [f32], &'p [f32])>, x: &mut [f32]) {
+fn scatter<'p>(
+    grid: &Grid,
+    view: &View,
+    planes: impl Iterator<Item = (&'p [f32], &'p [f32])>,
+    x: &mut [f32],
+) {
     x.fill(0.0);
-    let view = grid.view(0..x.len());
     let most = view.points.iter().map(Range::len).max().unwrap_or(0).next_multiple_of(LINE);
     let size = (view.lead.len() + LINE).max(most);
     with_scratch(size + most, |all| {
@@ -410,7 +421,7 @@ fn scatter<'p>(grid: &Grid, planes: impl Iterator<Item = (&'p [f32], &'p [f32])>
                 let taps: Vec<Shifted> = phase.taps.iter().map(shifted).collect();
                 let sums = &mut sums[..view.points[i].len().next_multiple_of(LINE)];
                 shifted_sums(&taps, laid, sums, false);
-                grid.gather(i, &view, sums, x);
+                grid.gather(i, view, sums, x);
             }
         }
     });

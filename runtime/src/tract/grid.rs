@@ -68,11 +68,11 @@ pub struct View {
 }
 
 impl Grid {
-    /// The grid of a window from `input` to `output`.
-    pub fn new(window: &Window, input: &[usize], output: &[usize]) -> Grid {
+    /// The grid of a window from `input` to `output`. Along an axis it is at most `1 + most` times as long as the positions.
+    pub fn new(window: &Window, input: &[usize], output: &[usize], most: f32) -> Grid {
         let rank = window.rank();
         let reach = |i: usize| (window.extent(i) - 1) / window.strides[i];
-        let shared: Vec<bool> = (0..rank).map(|i| 2 * reach(i) <= output[i]).collect();
+        let shared: Vec<bool> = (0..rank).map(|i| reach(i) as f32 <= most * output[i] as f32).collect();
         let reach = |i: usize| if shared[i] { reach(i) } else { 0 };
         let mut dims: Vec<usize> = (0..rank).map(|i| output[i] + reach(i)).collect();
         // What is added to the element of a point: of a whole distance along an axis, the rest is the shift.
