@@ -196,6 +196,46 @@ fn convolutions_of_large_planes_and_narrow_ones() {
     }
 }
 
+/// Windows as wide as their plane, far apart, side by side, along one axis and three, and alone in their group.
+#[test]
+fn convolutions_of_unusual_windows() {
+    let mut random = Random(1234);
+    let cases: [(&str, [usize; 3], &[usize], &[usize], [usize; 3]); 9] = [
+        ("as wide as the plane", [1, 100, 1], &[3, 30], &[20, 30], [1, 1, 0]),
+        ("far apart", [5, 30, 1], &[3, 3], &[20, 20], [1, 6, 6]),
+        ("patches", [3, 40, 1], &[8, 8], &[48, 40], [8, 1, 0]),
+        ("a long line", [3, 5, 1], &[9], &[5000], [1, 1, 4]),
+        ("a long line of steps", [6, 9, 1], &[10], &[8000], [5, 1, 0]),
+        ("a volume", [3, 6, 1], &[3, 3, 3], &[12, 12, 12], [1, 1, 1]),
+        ("alone, in steps", [1, 1, 12], &[5, 5], &[31, 29], [2, 1, 2]),
+        ("alone, on a small plane", [1, 1, 40], &[5, 5], &[7, 7], [1, 1, 2]),
+        ("alone, reaching far beyond the plane", [1, 2, 3], &[2, 2], &[4, 4], [1, 50, 50]),
+    ];
+    for (what, [c, o, groups], kernel, space, [stride, dilation, pad]) in cases {
+        let rank = kernel.len();
+        let window = Window {
+            kernel: kernel.to_vec(),
+            strides: vec![stride; rank],
+            before: vec![pad; rank],
+            after: vec![pad; rank],
+            dilations: vec![dilation; rank],
+            ceil: false,
+        };
+        let geometry = ConvGeometry { window, groups };
+        let mut case = Case::new();
+        let x = random.tensor(&[&[2, groups * c], space].concat());
+        let weight = random.tensor(&[&[groups * o, c], kernel].concat());
+        let x = case.input("x", x);
+        let b = &mut case.builder;
+        let weight = b.constant("w", weight);
+        let y = b.conv(&geometry, x, weight, Part::Id, None);
+        let kept = b.unary(Unary::Clip { min: Some(0.0), max: Some(0.5) }, y);
+        let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
+        let back = b.add(Prim::ConvTranspose { geometry, w: Part::Abs, to }, &[kept, weight]);
+        case.check(what, &[kept, back]);
+    }
+}
+
 #[test]
 fn products_with_a_matrix() {
     let mut random = Random(99);

@@ -3,6 +3,7 @@
 mod attention;
 mod columns;
 mod conv;
+mod depthwise;
 mod epilogue;
 mod exponential;
 mod gemm;

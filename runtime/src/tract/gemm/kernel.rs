@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use super::operand::{LINE, Loop, Shifted, Terms};
 use crate::tract::parallel::Tile;
 
 /// Rows of a panel of `a`, at most.
@@ -22,18 +23,6 @@ type Kernel = unsafe fn(usize, *const f32, *const f32, *const usize, *mut f32, u
 
 /// `(from, distance of lines, blocks, to, width)`: eight lines of eight terms a block become groups of eight, `width` apart.
 type Turn = unsafe fn(*const f32, usize, usize, *mut f32, usize);
-
-/// Elements of a line: sums of shifted lines are made so many at a time.
-pub const LINE: usize = 64;
-
-/// A line of a buffer that begins at `shift`, times a factor.
-#[derive(Clone, Copy, Debug)]
-pub struct Shifted {
-    /// What its elements are multiplied by.
-    pub factor: f32,
-    /// Where it begins.
-    pub shift: usize,
-}
 
 /// `(taps, x, y, lines, add)`: the sum of shifted lines of `x`, or what it adds to `y`.
 type Sums = unsafe fn(&[Shifted], *const f32, *mut f32, usize, bool);
@@ -59,12 +48,6 @@ enum Level {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
-}
-
-/// A loop that is compiled for every set of instructions; `run` and what it calls must be inlined.
-pub trait Loop {
-    /// Runs it.
-    fn run(self);
 }
 
 /// Runs a loop with the widest vectors that this processor has. The operations are the same, so are the results.
@@ -177,34 +160,6 @@ impl Isa {
             }
         }
     }
-}
-
-/// The terms of a right operand that one kernel reads.
-#[derive(Clone, Copy)]
-pub enum Terms<'a> {
-    /// A panel.
-    Panel(&'a [f32]),
-    /// Lines: from a term on, from a column on.
-    Lines(Lines<'a>, usize, usize),
-}
-
-/// A right operand whose rows are lines of one slice, wherever they begin; they may overlap.
-#[derive(Clone, Copy)]
-pub struct Lines<'a> {
-    data: &'a [f32],
-    offsets: &'a [usize],
-    /// The greatest offset.
-    reach: usize,
-}
-
-impl<'a> Lines<'a> {
-    /// A row for each offset. Products read whole vectors of [`Lines::VECTOR`]: so many more than their columns must be there.
-    pub fn new(data: &'a [f32], offsets: &'a [usize]) -> Lines<'a> {
-        Lines { data, offsets, reach: offsets.iter().copied().max().unwrap_or(0) }
-    }
-
-    /// Elements of a vector, on every processor or a multiple.
-    pub const VECTOR: usize = 16;
 }
 
 impl Isa {

@@ -8,7 +8,8 @@ use tract_onnx::tract_core::ops;
 use super::Wiring;
 use crate::tract::attention::{self, Share};
 use crate::tract::columns::Taps;
-use crate::tract::conv::{self, Convolution, Panels, Way};
+use crate::tract::conv::{Convolution, Panels, Way};
+use crate::tract::depthwise;
 use crate::tract::epilogue::Step;
 use crate::tract::kernel::Fold;
 use crate::tract::linear::Linear;
@@ -42,7 +43,7 @@ impl Wiring<'_> {
                 let taps = Taps::new(geometry.window.clone(), &from[2..], &to[2..]);
                 let q = constant.elems() / outputs.max(1);
                 let (channels, groups) = (from[1], geometry.groups);
-                let few = (outputs / groups) * (channels / groups) <= conv::FEW;
+                let few = (outputs / groups) * (channels / groups) <= depthwise::FEW;
                 let weight = self.cache.weight(operands[1].node, *w, &constant, q, few);
                 let panels = Panels::default();
                 Box::new(Convolution { way, taps, groups, dims, outputs, channels, weight, steps, panels })

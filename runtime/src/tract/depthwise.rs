@@ -1,0 +1,112 @@
+//! Depthwise convolutions, and others with few channels in a group: all taps of a line in one pass.
+
+use std::ops::Range;
+
+use super::conv::{Convolution, Way};
+use super::epilogue::{Piece, apply};
+use super::gemm::{LINE, Shifted, shifted_sums};
+use super::grid::{Grid, View};
+use super::parallel::{chunks, with_scratch};
+
+/// Output channels by input channels of a group up to which taps are multiplied one by one.
+pub const FEW: usize = 4;
+
+/// Points of a grid beside its positions, over them: to add up a few taps for nothing costs less than to lay the operand out
+/// for each.
+const SPARE: f32 = 2.0;
+
+/// Elements of a grid, over those of both planes, up to which taps are added up on it.
+const GRID: usize = 8;
+
+impl Convolution {
+    /// The convolution, plane by plane.
+    pub(super) fn sum_of_taps(&self, inputs: &[&[f32]], y: &mut [f32]) {
+        let (o, c, _) = self.sizes();
+        let (positions, plane, count) = (self.taps.positions(), self.taps.plane(), self.taps.count());
+        let x = inputs[0];
+        let (own, width) = match self.way {
+            Way::Forward => (o, positions),
+            Way::Adjoint => (c, plane),
+        };
+        let grid = self.taps.grid(SPARE);
+        let points = grid.points(&(0..positions));
+        let view = grid.view(0..plane);
+        let small = grid.phases.len() * (points.len() + grid.reach) <= GRID * (positions + plane + LINE);
+        chunks(y, width, |row, y| {
+            let (group, i) = (row / own, row % own);
+            let weight = |o_: usize, c_: usize| {
+                self.weight.values((group % self.groups * o + o_) * c * count + c_ * count, count)
+            };
+            let operand = |j: usize| (weight(i, j), &x[(group * c + j) * plane..][..plane]);
+            let result = |j: usize| (weight(j, i), &x[(group * o + j) * positions..][..positions]);
+            match self.way {
+                Way::Forward if small => correlate(&grid, &points, (0..c).map(operand), y),
+                Way::Adjoint if small => scatter(&grid, &view, (0..o).map(result), y),
+                Way::Forward => {
+                    y.fill(0.0);
+                    (0..c).map(operand).for_each(|(w, x)| self.taps.correlate(w, x, y));
+                }
+                Way::Adjoint => {
+                    y.fill(0.0);
+                    (0..o).map(result).for_each(|(w, s)| self.taps.scatter(w, s, y));
+                }
+            }
+            apply(&self.steps, inputs, Piece { row, width, at: 0 }, y);
+        });
+    }
+}
+
+/// `y[p] = Σ w[j][tap] · x[j][p's tap]` over all taps of the planes `x`, each with its weights.
+fn correlate<'p>(
+    grid: &Grid,
+    points: &Range<usize>,
+    planes: impl Iterator<Item = (&'p [f32], &'p [f32])>,
+    y: &mut [f32],
+) {
+    let width = points.len().next_multiple_of(LINE);
+    let size = width + grid.reach;
+    with_scratch(size * grid.phases.len() + width, |all| {
+        let (laid, sums) = all.split_at_mut(size * grid.phases.len());
+        for (j, (w, x)) in planes.enumerate() {
+            for (phase, to) in grid.phases.iter().zip(laid.chunks_exact_mut(size)) {
+                grid.lay(phase, x, &(0..size), to);
+            }
+            let shifted = |(w, (phase, shift)): (&f32, &(usize, usize))| Shifted {
+                factor: *w,
+                shift: phase * size + shift,
+            };
+            let taps: Vec<Shifted> = w.iter().zip(&grid.taps).map(shifted).collect();
+            shifted_sums(&taps, laid, sums, j > 0);
+        }
+        grid.positions(points, |position, point, len| {
+            y[position..position + len].copy_from_slice(&sums[point..point + len]);
+        });
+    });
+}
+
+/// The adjoint of [`correlate`]: `x[p's tap] = Σ w[j][tap] · s[j][p]`.
+fn scatter<'p>(
+    grid: &Grid,
+    view: &View,
+    planes: impl Iterator<Item = (&'p [f32], &'p [f32])>,
+    x: &mut [f32],
+) {
+    x.fill(0.0);
+    let most = view.points.iter().map(Range::len).max().unwrap_or(0).next_multiple_of(LINE);
+    let size = (view.lead.len() + LINE).max(most);
+    with_scratch(size + most, |all| {
+        let (laid, sums) = all.split_at_mut(size);
+        for (w, s) in planes {
+            grid.lay_positions(s, &view.lead, laid);
+            for (i, phase) in grid.phases.iter().enumerate().filter(|(i, _)| !view.points[*i].is_empty()) {
+                let first = view.points[i].start + grid.reach - view.lead.start;
+                let shifted =
+                    |(tap, shift): &(usize, usize)| Shifted { factor: w[*tap], shift: first - shift };
+                let taps: Vec<Shifted> = phase.taps.iter().map(shifted).collect();
+                let sums = &mut sums[..view.points[i].len().next_multiple_of(LINE)];
+                shifted_sums(&taps, laid, sums, false);
+                grid.gather(i, view, sums, x);
+            }
+        }
+    });
+}
