@@ -200,7 +200,9 @@ fn convolutions_of_large_planes_and_narrow_ones() {
 #[test]
 fn convolutions_of_unusual_windows() {
     let mut random = Random(1234);
-    let cases: [(&str, [usize; 3], &[usize], &[usize], [usize; 3]); 9] = [
+    // What, channels in and out of a group and groups, kernel, plane, stride and dilation and pads.
+    type Unusual<'a> = (&'a str, [usize; 3], &'a [usize], &'a [usize], [usize; 3]);
+    let cases: [Unusual<'_>; 9] = [
         ("as wide as the plane", [1, 100, 1], &[3, 30], &[20, 30], [1, 1, 0]),
         ("far apart", [5, 30, 1], &[3, 3], &[20, 20], [1, 6, 6]),
         ("patches", [3, 40, 1], &[8, 8], &[48, 40], [8, 1, 0]),
@@ -308,6 +310,32 @@ fn elementwise_with_every_broadcast() {
             let share = g.guarded_div(a, sum);
             let twice = g.mul(share, magnitude);
             case.check(&format!("{op:?} by {dims:?}"), &[one, other, twice]);
+        }
+    }
+}
+
+/// Operands of the result's shape, of one element, and that broadcast otherwise.
+#[test]
+fn choices_and_comparisons() {
+    let mut random = Random(41);
+    let full: &[usize] = &[3, 70, 100];
+    for dims in [[full, full], [full, &[1]], [&[1], full], [full, &[70, 1]], [&[1, 1, 1], &[1]]] {
+        for f in [Binary::Equal, Binary::Less, Binary::LessOrEqual] {
+            let mut case = Case::new();
+            let [a, b] = dims.map(|dims| {
+                let few: Vec<f32> = (0..dims.iter().product()).map(|_| random.below(3) as f32).collect();
+                Tensor::from_f32(dims, &few)
+            });
+            let [u, v] = dims.map(|dims| random.tensor(dims));
+            let (a, b) = (case.input("a", a), case.input("b", b));
+            let (u, v) = (case.input("u", u), case.input("v", v));
+            let g = &mut case.builder;
+            let holds = g.binary(f, a, b);
+            let chosen = g.add(Prim::Select, &[holds, u, v]);
+            let one = g.constant("one", Tensor::from_f32(&[1], &[1.0]));
+            let always = g.binary(f, one, one);
+            let other = g.add(Prim::Select, &[always, u, v]);
+            case.check(&format!("{f:?} of {dims:?}"), &[chosen, other]);
         }
     }
 }

@@ -91,6 +91,9 @@ impl EvalOp for Kernel {
         if let Some(y) = self.fast(&inputs)? {
             return Ok(tvec!(y.into()));
         }
+        if let Some(y) = self.choice(&inputs)? {
+            return Ok(tvec!(y.into()));
+        }
         let arrays = inputs.iter().map(|t| array(t)).collect::<TractResult<Vec<Array>>>()?;
         let refs: Vec<&Array> = arrays.iter().collect();
         let made =
@@ -140,6 +143,38 @@ impl Kernel {
                 let (from, to) = (shape(0)[*axis], self.dims[*axis]);
                 let start = start.as_known().unwrap_or(0);
                 make(&|y| loops::slice_transpose(x[0], inner, from, to, start, *step, y))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Kernel {
+    /// Comparisons and choices of float32, where each operand has the result's shape or one element.
+    fn choice(&self, inputs: &[TValue]) -> TractResult<Option<tr::Tensor>> {
+        let all: usize = self.dims.iter().product();
+        let float = |i: usize| inputs.get(i).is_some_and(|t| t.datum_type() == tr::DatumType::F32);
+        if inputs.iter().any(|t| t.len() != all && t.len() != 1) || !float(1) {
+            return Ok(None);
+        }
+        let x = |i: usize| inputs[i].try_as_plain_ram()?.as_slice::<f32>();
+        match &self.prim {
+            Prim::Select if float(2) && inputs[0].datum_type() == tr::DatumType::Bool => {
+                let plain = inputs[0].try_as_plain_ram()?;
+                let (condition, a, b) = (plain.as_slice::<bool>()?, x(1)?, x(2)?);
+                made(&self.dims, |y| loops::select(condition, a, b, y)).map(Some)
+            }
+            Prim::Binary(f @ (Binary::Equal | Binary::Less | Binary::LessOrEqual)) if float(0) => {
+                let (a, b) = (x(0)?, x(1)?);
+                let mut y = tr::Tensor::zero_dt(tr::DatumType::Bool, &self.dims)?;
+                let mut plain = y.try_as_plain_ram_mut()?;
+                let made = plain.as_slice_mut::<bool>()?;
+                match f {
+                    Binary::Equal => loops::compare(a, b, made, |a, b| a == b),
+                    Binary::Less => loops::compare(a, b, made, |a, b| a < b),
+                    _ => loops::compare(a, b, made, |a, b| a <= b),
+                }
+                Ok(Some(y))
             }
             _ => Ok(None),
         }

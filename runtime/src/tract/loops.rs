@@ -52,6 +52,49 @@ pub fn broadcast(
     }
 }
 
+/// Elements of a choice or a comparison that one task makes.
+const TASK: usize = 1 << 14;
+
+/// `a` where the condition holds, else `b`. Each operand has as many elements as `y`, or one for all.
+pub fn select(condition: &[bool], a: &[f32], b: &[f32], y: &mut [f32]) {
+    chunks(y, TASK, |task, y| {
+        let (condition, a, b) =
+            (part(condition, task, y.len()), part(a, task, y.len()), part(b, task, y.len()));
+        let pick = |c: bool, a: f32, b: f32| if c { a } else { b };
+        match (condition, a, b) {
+            ([c], a, b) => y.iter_mut().enumerate().for_each(|(i, y)| *y = pick(*c, at(a, i), at(b, i))),
+            (c, a, [b]) if a.len() == y.len() => {
+                y.iter_mut().zip(c).zip(a).for_each(|((y, c), a)| *y = pick(*c, *a, *b));
+            }
+            (c, a, b) => {
+                let each = y.iter_mut().zip(c).enumerate();
+                each.for_each(|(i, (y, c))| *y = pick(*c, at(a, i), at(b, i)));
+            }
+        }
+    });
+}
+
+/// Whether `f` holds. Each operand has as many elements as `y`, or one for all.
+pub fn compare(a: &[f32], b: &[f32], y: &mut [bool], f: impl Fn(f32, f32) -> bool + Sync) {
+    y.par_chunks_mut(TASK).enumerate().for_each(|(task, y)| {
+        let (a, b) = (part(a, task, y.len()), part(b, task, y.len()));
+        if a.len() == b.len() && a.len() == y.len() {
+            y.iter_mut().zip(a).zip(b).for_each(|((y, a), b)| *y = f(*a, *b));
+        } else {
+            y.iter_mut().enumerate().for_each(|(i, y)| *y = f(at(a, i), at(b, i)));
+        }
+    });
+}
+
+/// The elements of a task; the only one stands for all.
+fn part<T>(x: &[T], task: usize, len: usize) -> &[T] {
+    if x.len() == 1 { x } else { &x[task * TASK..][..len] }
+}
+
+fn at(x: &[f32], i: usize) -> f32 {
+    x[if x.len() == 1 { 0 } else { i }]
+}
+
 /// Softmax over an axis of `n` elements that lie `inner` apart.
 pub fn softmax(x: &[f32], n: usize, inner: usize, y: &mut [f32]) {
     // Whole groups of rows, enough for a task.
