@@ -16,6 +16,7 @@ mod guard;
 mod heatmap;
 mod input;
 mod inspect;
+mod layers;
 mod model;
 mod output;
 mod render;

@@ -16,7 +16,7 @@ use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
 use crate::summary::{self, Times};
 use crate::terminal::{Console, Progress, print};
-use crate::{model, render};
+use crate::{layers, model, render};
 
 /// Runs a model and explains its answer.
 ///
@@ -134,6 +134,8 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         keep,
         keep_all,
         audit: args.audit,
+        layers: args.layers,
+        heads: args.heads,
         ..Request::default()
     }
 }
@@ -186,6 +188,11 @@ fn put(
     let supporting = (&e.relevance, [e.start, sum(&e.inputs), e.absorbed]);
     let opposing = e.opposing.as_ref().map(|o| (&o.relevance, [o.start, sum(&o.inputs), o.absorbed]));
     let books = [supporting].into_iter().chain(opposing);
+    let mut parts = layers::tensors(e.layers.as_deref(), e.heads.as_deref(), "");
+    if let Some(o) = &e.opposing {
+        parts.extend(layers::tensors(o.layers.as_deref(), o.heads.as_deref(), "_neg"));
+    }
+    tensors.extend(parts.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
     for (track, (relevance, sums)) in info.mode.tracks().iter().zip(books) {
         for (name, tensor) in relevance {
             tensors.insert(format!("{prefix}{}{name}", track.relevance), tensor.clone());

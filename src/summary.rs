@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::args::{Color, RunArgs, Start};
 use crate::input::Texts;
+use crate::layers::{self, Heads, Layer};
 use crate::run::Explained;
 use crate::terminal::{Align, Console, Table, json_text, number, visible};
 use crate::tokens::{self, TokenRelevance};
@@ -93,6 +94,10 @@ struct Books {
     absorbed: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     audit: Option<Audit>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<Layer>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heads: Option<Vec<Heads>>,
 }
 
 #[derive(Serialize)]
@@ -195,7 +200,9 @@ impl Summary {
         }
         let several = !self.by_target.is_empty();
         for of in self.targets() {
-            if !several || !of.shown.is_empty() || of.books.audit.is_some() {
+            let books = &of.books;
+            let long = books.audit.is_some() || books.layers.is_some() || books.heads.is_some();
+            if !several || !of.shown.is_empty() || long {
                 let explained = visible(&self.explained);
                 let _ = writeln!(out, "target   {}{} of {explained}", of.target, of.units());
             }
@@ -218,6 +225,14 @@ impl Summary {
                     out.push_str(&ledger(audit).text(0));
                     let share = number(relative(audit.residual, books.start), 2);
                     let _ = writeln!(out, "closes to {share} of the start");
+                }
+                if let Some(rows) = &books.layers {
+                    let _ = if several { writeln!(out, "{name}modules") } else { writeln!(out) };
+                    out.push_str(&layers::layer_text(rows));
+                }
+                if let Some(rows) = &books.heads {
+                    let _ = if several { writeln!(out, "{name}heads") } else { writeln!(out) };
+                    out.push_str(&layers::head_text(rows));
                 }
             }
         }
@@ -279,14 +294,21 @@ impl OfTarget {
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
-            books: Books::new(
-                explanation.start,
-                &explanation.inputs,
-                explanation.absorbed,
-                explanation.ledger.as_deref(),
-            ),
-            opposing: (explanation.opposing.as_ref())
-                .map(|o| Books::new(o.start, &o.inputs, o.absorbed, o.ledger.as_deref())),
+            books: Books {
+                layers: layers::layers(explanation.layers.as_deref()),
+                heads: layers::heads(explanation.heads.as_deref()),
+                ..Books::new(
+                    explanation.start,
+                    &explanation.inputs,
+                    explanation.absorbed,
+                    explanation.ledger.as_deref(),
+                )
+            },
+            opposing: explanation.opposing.as_ref().map(|o| Books {
+                layers: layers::layers(o.layers.as_deref()),
+                heads: layers::heads(o.heads.as_deref()),
+                ..Books::new(o.start, &o.inputs, o.absorbed, o.ledger.as_deref())
+            }),
             tokens,
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),
@@ -315,7 +337,7 @@ impl OfTarget {
 impl Books {
     fn new(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: Option<&[LedgerRow]>) -> Books {
         let audit = rows.map(|rows| audit(start, inputs, absorbed, rows));
-        Books { start, inputs: inputs.clone(), absorbed, audit }
+        Books { start, inputs: inputs.clone(), absorbed, audit, layers: None, heads: None }
     }
 
     /// Where the starting relevance went.

@@ -216,6 +216,37 @@ fn any_tensor_can_be_explained() {
 }
 
 #[test]
+fn relevance_by_module_and_by_head() {
+    let folder = folder();
+    let out = path(&folder, "r.npz");
+    let bert = ["run", "fixtures/sentiment_bert/model.onnx", "--text", "A waste of two hours."];
+    let summary = json(&[&bert, &["--layers", "--heads", "--out", &out, "--target", "0,1"]]);
+    assert!(summary.get("audit").is_none());
+    let rows = summary["layers"].as_array().unwrap();
+    assert_eq!(rows[0]["scope"], "");
+    let of = |row: &Value, key: &str| row[key].as_f64().unwrap();
+    assert!((of(&rows[0], "received") - 100.0).abs() < 1e-3);
+    for row in rows {
+        assert!((of(row, "received") - of(row, "passed") - of(row, "absorbed")).abs() < 1e-2, "{row}");
+    }
+    let layer = rows.iter().find(|r| r["scope"] == "m/bert/encoder/layer.1").unwrap();
+    let heads = &summary["heads"].as_array().unwrap()[1];
+    assert_eq!(heads["received"].as_array().unwrap().len(), 4);
+    assert_eq!(heads["operands"].as_object().unwrap().len(), 3);
+    let vector = |key: &str| -> ndarray::Array1<f64> {
+        NpzReader::new(File::open(&out).unwrap()).unwrap().by_name(key).unwrap()
+    };
+    assert!((vector("layers/m/bert/encoder/layer.1")[2] - of(layer, "absorbed")).abs() < 1e-9);
+    assert!((vector("layers/(model)")[0] - 100.0).abs() < 1e-3);
+    let attention = heads["node"].as_str().unwrap();
+    assert_eq!(vector(&format!("target/0/heads/{attention}")), vector(&format!("heads/{attention}")));
+    assert_ne!(vector(&format!("target/1/heads/{attention}")), vector(&format!("heads/{attention}")));
+    // A model that names no modules, and has no heads.
+    let text = ok(&[&["run", DIGITS, "--layers", "--heads"], &DIGIT]);
+    assert!(text.contains("no node of the file says") && text.contains("no attention"), "{text}");
+}
+
+#[test]
 fn several_targets_share_a_run() {
     let folder = folder();
     let (together, alone, picture) = (path(&folder, "a.npz"), path(&folder, "b.npz"), path(&folder, "p.png"));

@@ -122,7 +122,10 @@ impl<'a> Reader<'a> {
         let prim: Prim = serde_json::from_str(prim).map_err(json)?;
         limits::prim(&prim).map_err(fail)?;
         let origin = match find(&node.metadata_props, "dlbc.origin") {
-            Some(origin) => Origin { nodes: serde_json::from_str(origin).map_err(json)? },
+            Some(origin) => {
+                let nodes: Vec<(String, String)> = serde_json::from_str(origin).map_err(json)?;
+                Origin { nodes, ..Origin::default() }
+            }
             None => Origin::default(),
         };
         let outputs = if matches!(prim, Prim::Scan(_)) { 2 } else { 1 };

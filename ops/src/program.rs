@@ -59,6 +59,8 @@ pub struct Track {
 /// | `output/NAME` | each model output |
 /// | `relevance/NAME` | relevance of tensor `NAME`, of its shape: inputs and intermediates |
 /// | `audit/I/in`, `audit/I/out`, `audit/I/absorbed` | scalars of row `I` of [`Info::audit`] |
+/// | `audit/I/to/J` | a scalar: what row `I` passed to [`AuditRow::to`]`[J]`, where there are several |
+/// | `audit/I/heads/in`, `audit/I/heads/J` | of an attention, by head: what it received, what [`AuditRow::operands`]`[J]` got |
 ///
 /// In contrastive mode the seed has a leading axis of two, the supporting and the opposing start, and the names begin as
 /// [`Mode::tracks`] says.
@@ -166,4 +168,10 @@ pub struct AuditRow {
     pub rule: String,
     /// The data operands that receive relevance, by tensor name.
     pub operands: Vec<String>,
+    /// The path of the module that the node is part of, outermost first; empty where nothing says so.
+    #[serde(default)]
+    pub scope: Vec<String>,
+    /// The modules of the nodes that got relevance from it, each once; `None` for the model's inputs.
+    #[serde(default)]
+    pub to: Vec<Option<Vec<String>>>,
 }

@@ -6,6 +6,7 @@
 mod backend;
 mod error;
 mod inputs;
+mod layers;
 mod load;
 mod opposing;
 mod random;
@@ -21,6 +22,7 @@ pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 pub use error::{ErrorKind, RuntimeError};
+pub use layers::{HeadRow, LayerRow};
 pub use random::Random;
 pub use reference::ReferenceBackend;
 pub use seed::{Position, Request, Start, Target, Task};

@@ -125,6 +125,10 @@ pub struct Request {
     pub keep_all: bool,
     /// Return the ledger.
     pub audit: bool,
+    /// Return the ledger by module.
+    pub layers: bool,
+    /// Return the relevance of each head of the attentions.
+    pub heads: bool,
 }
 
 impl Default for Request {
@@ -139,6 +143,8 @@ impl Default for Request {
             keep: vec![],
             keep_all: false,
             audit: false,
+            layers: false,
+            heads: false,
         }
     }
 }

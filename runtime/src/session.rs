@@ -11,6 +11,7 @@ use dlbc_ops::tensor::{Bindings, Tensor};
 use crate::backend::{Backend, Plan, RunOptions, Tensors};
 use crate::error::RuntimeError;
 use crate::inputs::bind;
+use crate::layers::{self, HeadRow, LayerRow};
 use crate::opposing;
 use crate::seed::{Request, Seed, Target, seed};
 
@@ -90,6 +91,10 @@ pub struct Explanation {
     pub absorbed: f64,
     /// The ledger, from the output to the inputs, when asked for.
     pub ledger: Option<Vec<LedgerRow>>,
+    /// The ledger by module, when asked for.
+    pub layers: Option<Vec<LayerRow>>,
+    /// The heads of the attentions, when asked for.
+    pub heads: Option<Vec<HeadRow>>,
     /// The opposing track in contrastive mode; all of the above is the supporting one then.
     pub opposing: Option<Opposing>,
     /// Times.
@@ -109,6 +114,10 @@ pub struct Opposing {
     pub absorbed: f64,
     /// The ledger.
     pub ledger: Option<Vec<LedgerRow>>,
+    /// The ledger by module.
+    pub layers: Option<Vec<LayerRow>>,
+    /// The heads of the attentions.
+    pub heads: Option<Vec<HeadRow>>,
 }
 
 impl Explanation {
@@ -273,6 +282,8 @@ impl Session {
                 inputs: own.inputs,
                 absorbed: own.absorbed,
                 ledger: own.ledger,
+                layers: own.layers,
+                heads: own.heads,
                 opposing: books.next(),
                 seconds,
             }
@@ -338,7 +349,9 @@ impl Session {
             Some(rows) => rows.iter().map(|r| r.absorbed).sum(),
             None => start - inputs.values().sum::<f64>(),
         };
-        Opposing { relevance, start, inputs, absorbed, ledger }
+        let layers = request.layers.then(|| layers::layers(info, made, track.audit));
+        let heads = request.heads.then(|| layers::heads(info, made, track.audit));
+        Opposing { relevance, start, inputs, absorbed, ledger, layers, heads }
     }
 
     /// The program outputs of the reverse stage that a request needs.
@@ -364,13 +377,12 @@ impl Session {
         }
         let rest =
             |prefix: &'static str| all.iter().filter(move |n| n.starts_with(prefix)).map(|n| n.to_string());
+        let Request { audit, layers, heads, .. } = *request;
         for track in tracks {
             if request.keep_all {
                 wanted.extend(rest(track.relevance));
             }
-            if request.audit {
-                wanted.extend(rest(track.audit));
-            }
+            wanted.extend(rest(track.audit).filter(|name| layers::wanted(name, audit, layers, heads)));
         }
         let mut seen = std::collections::HashSet::new();
         wanted.retain(|n| seen.insert(n.clone()));

@@ -73,6 +73,12 @@ pub struct RunArgs {
     /// Print the conservation ledger: a row a rule node.
     #[arg(long, help_heading = "Results")]
     pub audit: bool,
+    /// Print the ledger by module, as the exporter left them in the model.
+    #[arg(long, help_heading = "Results")]
+    pub layers: bool,
+    /// Print the relevance of each head of the attentions.
+    #[arg(long, help_heading = "Results")]
+    pub heads: bool,
 
     /// What the model may cost.
     #[command(flatten)]

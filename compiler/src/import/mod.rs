@@ -5,6 +5,7 @@
 mod attribute;
 mod function;
 mod inputs;
+mod scope;
 mod unify;
 
 use std::cell::{Cell, RefCell};
@@ -214,6 +215,8 @@ impl Import<'_> {
         while inputs.last() == Some(&None) {
             inputs.pop();
         }
+        let mut origin = Origin::onnx(&name, op);
+        origin.scope = scope::scope(node).or(origin.scope);
         let mut reading = Reading {
             graph: &mut self.graph,
             op,
@@ -223,7 +226,7 @@ impl Import<'_> {
             attributes: &attributes,
             asked: RefCell::default(),
             asked_inputs: Cell::default(),
-            origin: Origin::onnx(&name, op),
+            origin,
             max_tensor_bytes: self.options.max_tensor_bytes,
         };
         let read = (reader.read)(&mut reading).and_then(|outputs| {
@@ -330,6 +333,7 @@ impl Import<'_> {
             self.graph.add_output(name, v);
         }
         self.graph.remove_unused();
+        scope::fill(&mut self.graph);
         Ok(self.graph)
     }
 }

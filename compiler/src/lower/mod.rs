@@ -1,5 +1,6 @@
 //! Both graphs → one `Graph<Prim>`: the forward, then the rules in reverse order.
 
+mod ledger;
 mod steps;
 
 use std::collections::{HashMap, HashSet};
@@ -99,15 +100,21 @@ fn reverse(
         }
         let received = row.tracks.iter().map(|a| a.received).collect();
         named.push((graph.node(row.forward).name().to_string(), received));
-        for (track, account) in tracks.iter().zip(&row.tracks) {
-            audit(b, &format!("{}{}", track.audit, info.audit.len()), account);
-        }
         let node = relevance.graph.node(row.rule);
+        let destinations = ledger::destinations(graph, row.forward, &node.op.targets);
+        for (track, account) in tracks.iter().zip(&row.tracks) {
+            let name = format!("{}{}", track.audit, info.audit.len());
+            audit(b, &name, account);
+            ledger::to(b, &name, &destinations, account);
+            ledger::heads(b, &name, (graph, row.forward), &node.op.targets, account);
+        }
         info.audit.push(AuditRow {
             node: graph.node(row.forward).name().into(),
             op: node.op.op.clone(),
             rule: node.op.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
             operands: node.op.targets.iter().map(|k| node.op.operands[*k].clone()).collect(),
+            scope: ledger::scope(graph, row.forward),
+            to: destinations.into_iter().map(|(to, _)| to).collect(),
         });
     })?;
     let output = |b: &mut Builder, name: &str, r: Vec<Value>| {

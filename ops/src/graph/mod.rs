@@ -62,15 +62,20 @@ pub trait Vocabulary: PrintOp {
 pub struct Origin {
     /// `(node name, operator)` of each ONNX node that this node stands for.
     pub nodes: Vec<(String, String)>,
+    /// The path of the module that made it, outermost first; `None` where nothing says so.
+    pub scope: Option<Vec<String>>,
 }
 
 impl Origin {
-    /// One ONNX node.
+    /// One ONNX node. A name with slashes is a path: its module, then the node.
     pub fn onnx(name: &str, op: &str) -> Origin {
-        Origin { nodes: vec![(name.into(), op.into())] }
+        let scope = name
+            .rsplit_once('/')
+            .map(|(path, _)| path.split('/').filter(|part| !part.is_empty()).map(str::to_string).collect());
+        Origin { nodes: vec![(name.into(), op.into())], scope }
     }
 
-    /// Both, each node once, in order.
+    /// Both, each node once, in order; of both modules the innermost that has both.
     pub fn join(&self, other: &Origin) -> Origin {
         let mut nodes = self.nodes.clone();
         for n in &other.nodes {
@@ -78,7 +83,14 @@ impl Origin {
                 nodes.push(n.clone());
             }
         }
-        Origin { nodes }
+        let scope = match (&self.scope, &other.scope) {
+            (Some(a), Some(b)) => {
+                let common = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+                Some(a[..common].to_vec())
+            }
+            (a, b) => a.clone().or_else(|| b.clone()),
+        };
+        Origin { nodes, scope }
     }
 
     /// The names, comma-separated.

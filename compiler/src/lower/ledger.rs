@@ -1,0 +1,94 @@
+//! What the ledger says beyond a row's three scalars: which modules the relevance went to, and which heads of an attention
+//! it went through.
+
+use dlbc_ops::graph::{Graph, NodeId, Value};
+use dlbc_ops::op::Op;
+use dlbc_ops::prim::{Builder, Reduction};
+
+use super::{Account, total};
+
+/// The path of a node's module.
+pub(super) fn scope(graph: &Graph<Op>, id: NodeId) -> Vec<String> {
+    graph.node(id).origin.scope.clone().unwrap_or_default()
+}
+
+/// Groups a node's targets by the modules that they come from, each once; `None` for the model's inputs.
+pub(super) fn destinations(
+    graph: &Graph<Op>,
+    id: NodeId,
+    targets: &[usize],
+) -> Vec<(Option<Vec<String>>, Vec<usize>)> {
+    let operands = graph.node_inputs(id);
+    let mut found: Vec<(Option<Vec<String>>, Vec<usize>)> = vec![];
+    for k in targets.iter().copied() {
+        let from = operands[k].node;
+        let to = if matches!(graph.op(from), Op::Input) { None } else { Some(scope(graph, from)) };
+        match found.iter_mut().find(|(known, _)| *known == to) {
+            Some((_, all)) => all.push(k),
+            None => found.push((to, vec![k])),
+        }
+    }
+    found
+}
+
+/// The scalars of a row's destinations, where there are several.
+pub(super) fn to(
+    b: &mut Builder,
+    row: &str,
+    destinations: &[(Option<Vec<String>>, Vec<usize>)],
+    account: &Account,
+) {
+    if destinations.len() < 2 {
+        return;
+    }
+    for (j, (_, operands)) in destinations.iter().enumerate() {
+        let own = account.passed.iter().filter(|(k, _)| operands.contains(k));
+        let parts: Vec<Value> = own.map(|(_, share)| b.total(*share)).collect();
+        let sum = total(b, &parts, account.received);
+        b.graph_mut().add_output(&format!("{row}/to/{j}"), sum);
+    }
+}
+
+/// Of an attention, what it received and passed on to each of its targets by head: `[heads]` each. A head is one of the
+/// queries; keys and values that several share count in each of them.
+pub(super) fn heads(
+    b: &mut Builder,
+    row: &str,
+    (graph, id): (&Graph<Op>, NodeId),
+    targets: &[usize],
+    account: &Account,
+) {
+    if !is_attention(graph, id) {
+        return;
+    }
+    let mut sum = |name: String, v: Value| {
+        let ty = b.ty(v);
+        if ty.rank() == 4 {
+            let by_head = b.reduce(Reduction::Sum, v, &[0, 2, 3], false);
+            b.graph_mut().add_output(&format!("{row}/heads/{name}"), by_head);
+        }
+    };
+    sum("in".into(), account.received);
+    for (j, target) in targets.iter().enumerate() {
+        if let Some((_, share)) = account.passed.iter().find(|(k, _)| k == target) {
+            sum(j.to_string(), *share);
+        }
+    }
+}
+
+/// Whether a node mixes values of `[batch, heads, position, feature]` by weights of a softmax: an attention, recovered or in
+/// its pieces.
+fn is_attention(graph: &Graph<Op>, id: NodeId) -> bool {
+    if graph.node(id).types[0].rank() != 4 {
+        return false;
+    }
+    if !matches!(graph.op(id), Op::MatMul(_)) {
+        return matches!(graph.op(id), Op::Attention(_));
+    }
+    let softmax = |v: &Value| matches!(graph.op(v.node), Op::Softmax(_));
+    let weights = graph.node_inputs(id)[0];
+    // A choice between the weights and 0 guards rows without any key.
+    let guarded = matches!(graph.op(weights.node), Op::Select(_))
+        && graph.node_inputs(weights.node).iter().any(softmax);
+    softmax(&weights) || guarded
+}
