@@ -128,3 +128,28 @@ fn a_compiled_file_and_several_targets_have_the_same_rows() {
         assert!((a - b).abs() < 1e-3, "{a} {b}");
     }
 }
+
+#[test]
+fn both_tracks_of_contrastive_mode_have_their_modules() {
+    let model = root().join("fixtures/sentiment_bert/model.onnx");
+    let ids = dlbc_runtime::Tensor::from_i64(&[1, 6], &[2, 40, 60, 80, 100, 3]);
+    let mask = dlbc_runtime::Tensor::from_i64(&[1, 6], &[1; 6]);
+    let inputs = [("input_ids".to_string(), ids), ("attention_mask".to_string(), mask)].into();
+    let e = explain(&cpu(contrastive(&model, "dlb"), 2), &inputs, &books());
+    let opposing = e.opposing.unwrap();
+    for (start, layers, heads, ledger) in [
+        (e.start, e.layers, e.heads, e.ledger),
+        (opposing.start, opposing.layers, opposing.heads, opposing.ledger),
+    ] {
+        let (layers, heads, ledger) = (layers.unwrap(), heads.unwrap(), ledger.unwrap());
+        assert!((layers[0].received - start).abs() <= 1e-3 * start.abs(), "{:?}, start {start}", layers[0]);
+        assert_eq!(heads.len(), 2);
+        // Between the tracks relevance may change sides: what a module fails to account for is what its rows do.
+        let open: f64 = ledger.iter().map(|r| r.residual()).sum();
+        assert!((layers[0].residual() - open).abs() <= 1e-3 * start.abs(), "{:?}, rows {open}", layers[0]);
+        for head in heads {
+            let row = ledger.iter().find(|r| r.node == head.node).unwrap();
+            assert!((head.received.iter().sum::<f64>() - row.received).abs() < 1e-2, "{head:?} {row:?}");
+        }
+    }
+}

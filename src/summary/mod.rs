@@ -1,23 +1,22 @@
 //! The summary of a run: one JSON object, or tables.
 
+mod books;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, LedgerRow, Target};
+use dlbc_runtime::{Explanation, Target};
 use serde::Serialize;
 
 use crate::args::{Color, RunArgs, Start};
 use crate::input::Texts;
-use crate::layers::{self, Heads, Layer};
 use crate::run::Explained;
 use crate::terminal::{Align, Console, Table, json_text, number, visible};
 use crate::tokens::{self, TokenRelevance};
-
-/// A ledger that misses more than this share of the start is reported.
-const TOLERANCE: f64 = 1e-4;
+use books::Books;
 
 /// When less than this share of the start reaches the inputs, it is noted.
 const REACHES: f64 = 1e-3;
@@ -86,46 +85,12 @@ struct OfTarget {
     found: bool,
 }
 
-/// The books of one track.
-#[derive(Clone, Serialize)]
-struct Books {
-    start: f64,
-    inputs: BTreeMap<String, f64>,
-    absorbed: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audit: Option<Audit>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    layers: Option<Vec<Layer>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heads: Option<Vec<Heads>>,
-}
-
 #[derive(Serialize)]
 struct Output {
     shape: Vec<usize>,
     argmax: Vec<i64>,
     /// The greatest value of each row.
     max: Vec<f64>,
-}
-
-#[derive(Clone, Serialize)]
-struct Audit {
-    closed: bool,
-    /// Start minus inputs minus absorbed.
-    residual: f64,
-    rows: Vec<Row>,
-}
-
-#[derive(Clone, Serialize)]
-struct Row {
-    node: String,
-    op: String,
-    rule: String,
-    operands: Vec<String>,
-    received: f64,
-    passed: f64,
-    absorbed: f64,
-    residual: f64,
 }
 
 impl Summary {
@@ -200,9 +165,7 @@ impl Summary {
         }
         let several = !self.by_target.is_empty();
         for of in self.targets() {
-            let books = &of.books;
-            let long = books.audit.is_some() || books.layers.is_some() || books.heads.is_some();
-            if !several || !of.shown.is_empty() || long {
+            if !several || !of.shown.is_empty() || of.books.has_parts() {
                 let explained = visible(&self.explained);
                 let _ = writeln!(out, "target   {}{} of {explained}", of.target, of.units());
             }
@@ -220,20 +183,7 @@ impl Summary {
                 if !several {
                     out.push_str(&books.balance(&format!("{name}relevance")).text(0));
                 }
-                if let Some(audit) = &books.audit {
-                    let _ = if several { writeln!(out, "{name}ledger") } else { writeln!(out) };
-                    out.push_str(&ledger(audit).text(0));
-                    let share = number(relative(audit.residual, books.start), 2);
-                    let _ = writeln!(out, "closes to {share} of the start");
-                }
-                if let Some(rows) = &books.layers {
-                    let _ = if several { writeln!(out, "{name}modules") } else { writeln!(out) };
-                    out.push_str(&layers::layer_text(rows));
-                }
-                if let Some(rows) = &books.heads {
-                    let _ = if several { writeln!(out, "{name}heads") } else { writeln!(out) };
-                    out.push_str(&layers::head_text(rows));
-                }
+                out.push_str(&books.parts(if several { name } else { "" }));
             }
         }
         if several {
@@ -268,10 +218,8 @@ impl Summary {
                 ));
             }
             for (name, books) in of.tracks() {
-                if let Some(audit) = &books.audit
-                    && !audit.closed
-                {
-                    let share = number(relative(audit.residual, books.start), 2);
+                if let Some(share) = books.open() {
+                    let share = number(share, 2);
                     console.warn(format!(
                         "{which}the {name}ledger does not close: {share} of the start is unaccounted for"
                     ));
@@ -294,21 +242,8 @@ impl OfTarget {
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
-            books: Books {
-                layers: layers::layers(explanation.layers.as_deref()),
-                heads: layers::heads(explanation.heads.as_deref()),
-                ..Books::new(
-                    explanation.start,
-                    &explanation.inputs,
-                    explanation.absorbed,
-                    explanation.ledger.as_deref(),
-                )
-            },
-            opposing: explanation.opposing.as_ref().map(|o| Books {
-                layers: layers::layers(o.layers.as_deref()),
-                heads: layers::heads(o.heads.as_deref()),
-                ..Books::new(o.start, &o.inputs, o.absorbed, o.ledger.as_deref())
-            }),
+            books: Books::supporting(explanation),
+            opposing: explanation.opposing.as_ref().map(Books::opposing),
             tokens,
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),
@@ -331,27 +266,6 @@ impl OfTarget {
             None => vec![("", &self.books)],
             Some(opposing) => vec![("supporting ", &self.books), ("opposing ", opposing)],
         }
-    }
-}
-
-impl Books {
-    fn new(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: Option<&[LedgerRow]>) -> Books {
-        let audit = rows.map(|rows| audit(start, inputs, absorbed, rows));
-        Books { start, inputs: inputs.clone(), absorbed, audit, layers: None, heads: None }
-    }
-
-    /// Where the starting relevance went.
-    fn balance(&self, title: &str) -> Table {
-        let mut table = Table::new(&[(title, Align::Left), ("sum", Align::Right), ("share", Align::Right)]);
-        let share = |v: f64| {
-            if self.start == 0.0 { String::new() } else { format!("{:.2} %", 100.0 * v / self.start) }
-        };
-        for (name, sum) in &self.inputs {
-            table.row([format!("input {name}"), number(*sum, 6), share(*sum)]);
-        }
-        table.row(["absorbed".into(), number(self.absorbed, 6), share(self.absorbed)]);
-        table.footer(["start".into(), number(self.start, 6), String::new()]);
-        table
     }
 }
 
@@ -391,10 +305,6 @@ fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
     if started > 0.0 { arrived / started } else { 1.0 }
 }
 
-fn relative(residual: f64, start: f64) -> f64 {
-    if start == 0.0 { residual.abs() } else { (residual / start).abs() }
-}
-
 /// The greatest unit of each row: the last axis of one, two or three, of three at the last position.
 fn output(tensor: &Tensor) -> Output {
     let dims = tensor.dims();
@@ -426,62 +336,6 @@ fn greatest(output: &Output) -> String {
         (n, _) if n > LISTED => format!("  argmax {}, ..", pairs.join(", ")),
         _ => format!("  argmax {}", pairs.join(", ")),
     }
-}
-
-fn audit(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: &[LedgerRow]) -> Audit {
-    let residual = start - inputs.values().sum::<f64>() - absorbed;
-    Audit {
-        closed: relative(residual, start) <= TOLERANCE,
-        residual,
-        rows: rows
-            .iter()
-            .map(|r| Row {
-                node: r.node.clone(),
-                op: r.op.clone(),
-                rule: r.rule.clone(),
-                operands: r.operands.clone(),
-                received: r.received,
-                passed: r.passed,
-                absorbed: r.absorbed,
-                residual: r.residual(),
-            })
-            .collect(),
-    }
-}
-
-fn ledger(audit: &Audit) -> Table {
-    let mut table = Table::new(&[
-        ("node", Align::Left),
-        ("op", Align::Left),
-        ("rule", Align::Left),
-        ("received", Align::Right),
-        ("passed", Align::Right),
-        ("absorbed", Align::Right),
-        ("residual", Align::Right),
-    ]);
-    for row in &audit.rows {
-        table.row([
-            row.node.clone(),
-            row.op.clone(),
-            row.rule.clone(),
-            number(row.received, 6),
-            number(row.passed, 6),
-            number(row.absorbed, 6),
-            number(row.residual, 2),
-        ]);
-    }
-    let absorbed: f64 = audit.rows.iter().map(|r| r.absorbed).sum();
-    let none = String::new;
-    table.footer([
-        "total".into(),
-        none(),
-        none(),
-        none(),
-        none(),
-        number(absorbed, 6),
-        number(audit.residual, 2),
-    ]);
-    table
 }
 
 #[cfg(test)]
