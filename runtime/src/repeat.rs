@@ -28,7 +28,8 @@ pub(crate) fn explain(
     request: &Request,
 ) -> Result<Explanation, RuntimeError> {
     let info = &session.program().info;
-    if request.audit || request.keep_all || !request.keep.is_empty() {
+    let books = request.audit || request.layers || request.heads;
+    if books || request.keep_all || !request.keep.is_empty() {
         return Err(RuntimeError::Repeated { rules: info.rules.clone() });
     }
     let moved: Vec<&String> = info.inputs.iter().filter(|i| i.explained).map(|i| &i.name).collect();
@@ -88,6 +89,8 @@ pub(crate) fn explain(
         inputs: inputs_sum,
         absorbed,
         ledger: None,
+        layers: None,
+        heads: None,
         opposing: None,
         seconds,
     })
