@@ -100,10 +100,11 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
         });
     }
     if let Some(error) = cause.downcast_ref::<dlbc_runtime::RuntimeError>() {
-        use dlbc_runtime::ErrorKind::{Internal, InvalidInput, Limit, Unsupported, Usage};
+        use dlbc_runtime::ErrorKind::{Device, Internal, InvalidInput, Limit, Unsupported, Usage};
         return Some(match error.kind() {
             Usage => Code::Usage.into(),
             InvalidInput => Code::Invalid.into(),
+            Device => Code::Device.into(),
             Unsupported => Code::Unsupported.into(),
             Limit => Code::Limit.into(),
             Internal => Verdict { code: Code::Other, internal: true },

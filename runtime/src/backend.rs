@@ -75,10 +75,10 @@ pub trait Backend: Send + Sync {
 }
 
 /// Forward values that the reverse reads. Cheap to clone; a reverse that owns the only clone frees them as it goes.
-pub struct Saved(pub(crate) Box<dyn SavedValues>);
+pub struct Saved(Box<dyn SavedValues>);
 
 /// What a backend keeps between the stages.
-pub(crate) trait SavedValues: Any + Send {
+trait SavedValues: Any + Send {
     fn duplicate(&self) -> Box<dyn SavedValues>;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -100,8 +100,13 @@ impl Clone for Saved {
 }
 
 impl Saved {
+    /// What a backend keeps; only the backend that saved it knows its type.
+    pub fn new<T: Any + Clone + Send>(values: T) -> Saved {
+        Saved(Box::new(values))
+    }
+
     /// The values, when `T` is what the backend saved.
-    pub(crate) fn take<T: 'static>(self) -> Option<T> {
+    pub fn take<T: 'static>(self) -> Option<T> {
         self.0.into_any().downcast::<T>().ok().map(|b| *b)
     }
 }

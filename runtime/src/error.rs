@@ -204,6 +204,9 @@ pub enum RuntimeError {
     /// A node that failed on these values: an index out of range, a division of integers by zero.
     #[error("{0}")]
     Node(String),
+    /// The device is not there, was lost, or ran out of memory.
+    #[error("{0}")]
+    Device(String),
     /// A bug in dlbc or in its engine.
     #[error("backend {backend}, {stage}: {message}")]
     Backend {
@@ -227,6 +230,8 @@ pub enum ErrorKind {
     Unsupported,
     /// A limit refused it.
     Limit,
+    /// The device is not there or does not suffice.
+    Device,
     /// A bug.
     Internal,
 }
@@ -240,6 +245,7 @@ impl RuntimeError {
             | RuntimeError::Repeated { .. }
             | RuntimeError::Whole { .. } => ErrorKind::Unsupported,
             RuntimeError::Limit { .. } | RuntimeError::Readers { .. } => ErrorKind::Limit,
+            RuntimeError::Device(_) => ErrorKind::Device,
             RuntimeError::Backend { .. } | RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }
             | RuntimeError::UnknownRelevance { .. }

@@ -110,7 +110,7 @@ impl Plan for Interpreter {
         let outputs = self.results(&self.forward, &stage.outputs, &values);
         let saved: Values =
             self.stages.saved.iter().filter_map(|v| Some((*v, values.get(v)?.clone()))).collect();
-        Ok((outputs, Saved(Box::new(saved))))
+        Ok((outputs, Saved::new(saved)))
     }
 
     fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {

@@ -209,7 +209,7 @@ impl Plan for TractPlan {
             let outputs = self.forward.results(&self.forward_names, &values)?;
             let saved: Kept =
                 values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
-            Ok((outputs, Saved(Box::new(saved))))
+            Ok((outputs, Saved::new(saved)))
         })
     }
 

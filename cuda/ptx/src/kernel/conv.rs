@@ -1,0 +1,354 @@
+//! Convolution and its adjoint in the data, as implicit products: windows are never stored.
+//!
+//! A table made at plan time says for each depth (channel and tap) where its element lies from a window's first, and how
+//! far along each axis, so that no thread divides inside the loop. Groups are blocks along z.
+
+use std::mem::offset_of;
+
+use dlbc_ops::prim::Part;
+
+use super::math;
+use super::tile::{self, Source, Tile};
+use crate::device::Kernel;
+use crate::emit::{Emitter, Reg, imm};
+use crate::{op, params};
+
+/// Words of a table's entry: the offset in a group of the data, the distance along three axes, the offset of the weight in
+/// its row (the adjoint's), and padding.
+pub const ENTRY: usize = 8;
+
+params! {
+    /// Parameters of a convolution or of its adjoint. There are three spatial axes; those that do not exist have dimension 1.
+    pub struct ConvParams {
+        /// What is read: `x`, or `s` of the adjoint.
+        data: u64,
+        /// Weights `[o, c/groups, …]`.
+        weight: u64,
+        /// A bias for each row of the result; used by the variant that has one.
+        bias: u64,
+        /// The result.
+        out: u64,
+        /// The table, `ENTRY` words for each depth.
+        table: u64,
+        /// Channels of the result in a group.
+        m: u32,
+        /// Images times positions of the result.
+        n: u32,
+        /// Depth: channels of the data in a group, times taps.
+        k: u32,
+        /// Elements from a row of weights to the next.
+        weight_row: u32,
+        /// Elements of the weights of a group.
+        weight_group: u32,
+        /// Elements of an image of the data.
+        data_image: u32,
+        /// Elements of a group of the data.
+        data_group: u32,
+        /// Positions of the result.
+        positions: u32,
+        /// Channels of the result in all groups.
+        channels: u32,
+        /// Dimensions of the data.
+        from: [u32; 3],
+        /// Dimensions of the result.
+        to: [u32; 3],
+        /// Strides.
+        strides: [u32; 3],
+        /// Pads before.
+        before: [u32; 3],
+    }
+}
+
+/// Which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Way {
+    /// The convolution.
+    Forward,
+    /// Its adjoint, strides 1.
+    Adjoint,
+    /// Its adjoint with strides.
+    AdjointStrided,
+}
+
+/// A variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv {
+    /// Which way.
+    pub way: Way,
+    /// The part of the weights.
+    pub part: Part,
+    /// Whether a bias is added.
+    pub bias: bool,
+    /// A block's tile; an element a thread when `None`.
+    pub tile: Option<Tile>,
+}
+
+/// Threads of the variant without a tile.
+pub const DIRECT: u32 = 128;
+
+struct Weights {
+    base: Reg,
+    start: Reg,
+    row: Reg,
+    rows: Reg,
+    /// The table, when the weights of a row do not lie in the order of depth.
+    table: Option<Reg>,
+    part: Part,
+}
+
+impl Source for Weights {
+    fn depth_first(&self) -> bool {
+        true
+    }
+
+    fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg> {
+        let (offset, exists) = (k.r(), k.p());
+        op!(k, "mad.lo.u32 {offset}, {lane}, {}, {}", self.row, self.start);
+        op!(k, "setp.lt.u32 {exists}, {lane}, {}", self.rows);
+        vec![offset, exists]
+    }
+
+    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Reg) -> Reg {
+        let (exists, index, value) = (k.p(), k.r(), k.f());
+        op!(k, "and.pred {exists}, {inside}, {}", lane[1]);
+        op!(k, "mov.f32 {value}, {}", imm(0.0));
+        if self.part != Part::One {
+            match self.table {
+                None => op!(k, "add.u32 {index}, {}, {depth}", lane[0]),
+                Some(table) => {
+                    let entry = k.address(table, depth, 4 * ENTRY as u32);
+                    op!(k, "mov.u32 {index}, 0");
+                    op!(k, "@{exists} ld.global.u32 {index}, [{entry}+16]");
+                    op!(k, "add.u32 {index}, {index}, {}", lane[0]);
+                }
+            }
+            let address = k.address(self.base, index, 4);
+            op!(k, "@{exists} ld.global.f32 {value}, [{address}]");
+        }
+        tile::part(k, self.part, value, exists)
+    }
+}
+
+struct Windows {
+    way: Way,
+    base: Reg,
+    /// Offset of the group.
+    start: Reg,
+    table: Reg,
+    columns: Reg,
+    positions: Reg,
+    image: Reg,
+    from: Vec<Reg>,
+    to: Vec<Reg>,
+    strides: Vec<Reg>,
+    before: Vec<Reg>,
+    /// Elements of a plane and of a line of the data.
+    plane: Reg,
+}
+
+impl Source for Windows {
+    fn depth_first(&self) -> bool {
+        false
+    }
+
+    /// Offset, whether the column exists, and the window's first coordinates.
+    fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg> {
+        let exists = k.p();
+        op!(k, "setp.lt.u32 {exists}, {lane}, {}", self.columns);
+        let (image, position) = k.div_rem(lane, self.positions);
+        let place = k.coordinates(position, &self.to);
+        let offset = k.offset(Some(self.start), &[image], &[self.image]);
+        let mut found = vec![offset, exists];
+        for (axis, at) in place.iter().enumerate() {
+            let first = k.r();
+            match self.way {
+                Way::Forward => {
+                    op!(k, "mul.lo.u32 {first}, {at}, {}", self.strides[axis]);
+                    op!(k, "sub.u32 {first}, {first}, {}", self.before[axis]);
+                }
+                Way::Adjoint | Way::AdjointStrided => {
+                    op!(k, "add.u32 {first}, {at}, {}", self.before[axis]);
+                }
+            }
+            found.push(first);
+        }
+        found
+    }
+
+    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Reg) -> Reg {
+        let exists = k.p();
+        op!(k, "and.pred {exists}, {inside}, {}", lane[1]);
+        let entry = k.address(self.table, depth, 4 * ENTRY as u32);
+        let words = [k.r(), k.r(), k.r(), k.r()];
+        for w in words {
+            op!(k, "mov.u32 {w}, 0");
+        }
+        let [offset, z, y, x] = words;
+        op!(k, "@{exists} ld.global.v4.u32 {{{offset}, {z}, {y}, {x}}}, [{entry}]");
+        let mut at = vec![];
+        for (axis, distance) in [z, y, x].into_iter().enumerate() {
+            let place = k.r();
+            let first = lane[2 + axis];
+            match self.way {
+                Way::Forward => op!(k, "add.u32 {place}, {first}, {distance}"),
+                Way::Adjoint => op!(k, "sub.u32 {place}, {first}, {distance}"),
+                Way::AdjointStrided => {
+                    let (reach, back) = (k.r(), k.r());
+                    op!(k, "sub.u32 {reach}, {first}, {distance}");
+                    op!(k, "div.u32 {place}, {reach}, {}", self.strides[axis]);
+                    op!(k, "mul.lo.u32 {back}, {place}, {}", self.strides[axis]);
+                    op!(k, "setp.eq.and.u32 {exists}, {back}, {reach}, {exists}");
+                }
+            }
+            // A coordinate below 0 is a large one without a sign.
+            op!(k, "setp.lt.and.u32 {exists}, {place}, {}, {exists}", self.from[axis]);
+            at.push(place);
+        }
+        let (index, value) = (k.r(), k.f());
+        op!(k, "add.u32 {index}, {offset}, {}", lane[0]);
+        op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[0], self.plane);
+        op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[1], self.from[2]);
+        op!(k, "add.u32 {index}, {index}, {}", at[2]);
+        let address = k.address(self.base, index, 4);
+        op!(k, "mov.f32 {value}, {}", imm(0.0));
+        op!(k, "@{exists} ld.global.f32 {value}, [{address}]");
+        value
+    }
+}
+
+impl Conv {
+    /// A name that says all that the text depends on.
+    pub fn name(&self) -> String {
+        let way = match self.way {
+            Way::Forward => "conv",
+            Way::Adjoint => "conv_adjoint",
+            Way::AdjointStrided => "conv_adjoint_strided",
+        };
+        let bias = if self.bias { "_bias" } else { "" };
+        let tile = self.tile.map_or("direct".into(), Tile::name);
+        format!("{way}_{}{bias}_{tile}", tile::part_name(self.part))
+    }
+
+    /// Threads of a block.
+    pub fn threads(&self) -> u32 {
+        self.tile.map_or(DIRECT, Tile::threads)
+    }
+
+    /// Blocks for a result of `m` channels a group, `n` columns.
+    pub fn grid(&self, m: u32, n: u32, groups: u32) -> [u32; 3] {
+        match self.tile {
+            Some(tile) => [n.div_ceil(tile.columns), m.div_ceil(tile.rows), groups],
+            None => [n.div_ceil(DIRECT), m, groups],
+        }
+    }
+
+    /// The kernel.
+    pub fn emit(&self) -> Kernel {
+        let mut emitter = Emitter::new();
+        let k = &mut emitter;
+        let u32_at = |k: &mut Emitter, offset: usize| k.param_u32(offset);
+        let m = u32_at(k, offset_of!(ConvParams, m));
+        let n = u32_at(k, offset_of!(ConvParams, n));
+        let depth = u32_at(k, offset_of!(ConvParams, k));
+        let group = k.mov_u32("%ctaid.z");
+        let table = k.param_u64(offset_of!(ConvParams, table));
+        let start = |k: &mut Emitter, offset: usize| {
+            let (stride, r) = (k.param_u32(offset), k.r());
+            op!(k, "mul.lo.u32 {r}, {group}, {stride}");
+            r
+        };
+        let weights = Weights {
+            base: k.param_u64(offset_of!(ConvParams, weight)),
+            start: start(k, offset_of!(ConvParams, weight_group)),
+            row: k.param_u32(offset_of!(ConvParams, weight_row)),
+            rows: m,
+            table: (self.way != Way::Forward).then_some(table),
+            part: self.part,
+        };
+        let from = k.param_u32s(offset_of!(ConvParams, from), 3);
+        let plane = k.r();
+        op!(k, "mul.lo.u32 {plane}, {}, {}", from[1], from[2]);
+        let positions = k.param_u32(offset_of!(ConvParams, positions));
+        let windows = Windows {
+            way: self.way,
+            base: k.param_u64(offset_of!(ConvParams, data)),
+            start: start(k, offset_of!(ConvParams, data_group)),
+            table,
+            columns: n,
+            positions,
+            image: k.param_u32(offset_of!(ConvParams, data_image)),
+            to: k.param_u32s(offset_of!(ConvParams, to), 3),
+            strides: match self.way {
+                Way::Adjoint => vec![],
+                Way::Forward | Way::AdjointStrided => k.param_u32s(offset_of!(ConvParams, strides), 3),
+            },
+            before: k.param_u32s(offset_of!(ConvParams, before), 3),
+            from,
+            plane,
+        };
+        let channels = k.param_u32(offset_of!(ConvParams, channels));
+        let out = k.param_u64(offset_of!(ConvParams, out));
+        let first_channel = k.r();
+        op!(k, "mul.lo.u32 {first_channel}, {group}, {m}");
+        let store = Store { channels, positions, first_channel, out, bias: self.bias };
+        match self.tile {
+            Some(tile) => {
+                let (row, column) = (k.r(), k.r());
+                let (x, y) = (k.mov_u32("%ctaid.x"), k.mov_u32("%ctaid.y"));
+                op!(k, "mul.lo.u32 {row}, {y}, {}", tile.rows);
+                op!(k, "mul.lo.u32 {column}, {x}, {}", tile.columns);
+                let sums = tile::multiply(k, tile, (&weights, &windows), (row, column), depth);
+                for (j, column) in sums.columns.iter().enumerate() {
+                    let inside = k.p();
+                    op!(k, "setp.lt.u32 {inside}, {column}, {n}");
+                    let place = k.div_rem(*column, positions);
+                    for (i, row) in sums.rows.iter().enumerate() {
+                        let exists = k.p();
+                        op!(k, "setp.lt.and.u32 {exists}, {row}, {m}, {inside}");
+                        store.emit(k, *row, place, sums.values[i][j], exists);
+                    }
+                }
+            }
+            None => {
+                let done = k.label("DONE");
+                let column = k.global_index(DIRECT);
+                let row = k.mov_u32("%ctaid.y");
+                k.branch_ge(column, n, &done);
+                let sum = tile::dot(k, (&weights, &windows), (row, column), depth);
+                let (place, exists) = (k.div_rem(column, positions), k.p());
+                op!(k, "setp.lt.u32 {exists}, {row}, {m}");
+                store.emit(k, row, place, sum, exists);
+                k.place(&done);
+            }
+        }
+        emitter.finish(&self.name(), self.threads(), size_of::<ConvParams>())
+    }
+}
+
+struct Store {
+    channels: Reg,
+    positions: Reg,
+    first_channel: Reg,
+    out: Reg,
+    bias: bool,
+}
+
+impl Store {
+    fn emit(&self, k: &mut Emitter, row: Reg, (image, position): (Reg, Reg), sum: Reg, exists: Reg) {
+        let (channel, index) = (k.r(), k.r());
+        op!(k, "add.u32 {channel}, {row}, {}", self.first_channel);
+        let value = if self.bias {
+            let base = k.param_u64(offset_of!(ConvParams, bias));
+            let address = k.address(base, channel, 4);
+            let bias = math::unary(k, "mov.f32", imm(0.0));
+            op!(k, "@{exists} ld.global.f32 {bias}, [{address}]");
+            math::binary(k, "add.rn.f32", sum, bias)
+        } else {
+            sum
+        };
+        op!(k, "mad.lo.u32 {index}, {image}, {}, {channel}", self.channels);
+        op!(k, "mad.lo.u32 {index}, {index}, {}, {position}", self.positions);
+        let address = k.address(self.out, index, 4);
+        op!(k, "@{exists} st.global.f32 [{address}], {value}");
+    }
+}

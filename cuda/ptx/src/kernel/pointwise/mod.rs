@@ -1,0 +1,338 @@
+//! Elementwise chains: one expression over operands that broadcast, one result. Emitted from the lowered graph.
+//!
+//! Floats are float32 words, integers int64 words, booleans 32-bit words that are 0 or 1, so no two threads share a word.
+
+mod float;
+mod whole;
+
+use dlbc_ops::prim::{Binary, Unary};
+use dlbc_ops::tensor::DType;
+
+use crate::device::Kernel;
+use crate::emit::{Emitter, Reg, imm};
+use crate::op;
+use crate::params::Field;
+
+/// Threads of a block.
+pub const THREADS: u32 = 256;
+
+/// What the elements of a buffer are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// float32.
+    F,
+    /// int64.
+    I,
+    /// 0 or 1 in 32 bits.
+    B,
+}
+
+impl Kind {
+    /// The kind that an element type is kept as.
+    pub fn of(dtype: DType) -> Kind {
+        match dtype {
+            DType::F32 | DType::F64 | DType::F16 | DType::Bf16 => Kind::F,
+            DType::Bool => Kind::B,
+            DType::I8 | DType::I16 | DType::I32 | DType::I64 => Kind::I,
+            DType::U8 | DType::U16 | DType::U32 | DType::U64 => Kind::I,
+        }
+    }
+
+    /// Bytes of an element.
+    pub fn bytes(self) -> u32 {
+        match self {
+            Kind::F | Kind::B => 4,
+            Kind::I => 8,
+        }
+    }
+
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Kind::F => "f32",
+            Kind::I => "s64",
+            Kind::B => "u32",
+        }
+    }
+
+    pub(super) fn register(self, k: &mut Emitter) -> Reg {
+        match self {
+            Kind::F => k.f(),
+            Kind::I => k.d(),
+            Kind::B => k.r(),
+        }
+    }
+}
+
+/// How a thread finds its element of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// Element `i`.
+    Linear,
+    /// By its coordinates, with a stride for each axis.
+    Strided,
+    /// Always the first.
+    Scalar,
+}
+
+/// An operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Operand {
+    /// Its elements.
+    pub kind: Kind,
+    /// Where they are.
+    pub access: Access,
+}
+
+/// A node of the expression; numbers are places of earlier nodes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Term {
+    /// An operand by its place in the list.
+    Operand(usize),
+    /// A float constant.
+    Float(f32),
+    /// An integer constant.
+    Int(i64),
+    /// A boolean constant.
+    Bool(bool),
+    /// A function of one.
+    Unary(Unary, usize),
+    /// A function of two.
+    Binary(Binary, usize, usize),
+    /// `condition ? a : b`.
+    Select(usize, usize, usize),
+    /// A conversion.
+    Cast(DType, usize),
+}
+
+/// An expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    /// The operands.
+    pub operands: Vec<Operand>,
+    /// The terms in order, with what each is; the last is the result.
+    pub terms: Vec<(Term, Kind)>,
+    /// Axes of the index space; 0 when nothing is strided.
+    pub rank: usize,
+    /// How the result is written: linear or strided.
+    pub out: Access,
+    /// Elements that a thread computes: 1, or 4 when all is linear float.
+    pub width: u32,
+}
+
+/// Values of a chain's parameters.
+#[derive(Clone, Debug, Default)]
+pub struct ChainArgs {
+    /// The result.
+    pub out: u64,
+    /// The word that a failing element sets.
+    pub status: u64,
+    /// The operands.
+    pub operands: Vec<u64>,
+    /// How many elements.
+    pub count: u32,
+    /// The index space, when something is strided.
+    pub dims: Vec<u32>,
+    /// Strides of the result, when it is strided.
+    pub out_strides: Vec<i32>,
+    /// Strides of the strided operands, in elements, modulo 2³².
+    pub strides: Vec<Vec<i32>>,
+}
+
+impl Chain {
+    /// The kind of the result.
+    pub fn result(&self) -> Kind {
+        self.terms.last().map_or(Kind::F, |(_, kind)| *kind)
+    }
+
+    /// Whether an element can fail: an integer divided by 0.
+    pub fn fails(&self) -> bool {
+        self.terms.iter().any(|(term, kind)| {
+            let divides = matches!(term, Term::Binary(Binary::Div | Binary::Mod | Binary::Pow, ..));
+            divides && *kind == Kind::I
+        })
+    }
+
+    /// Blocks for `count` elements.
+    pub fn blocks(&self, count: u32) -> u32 {
+        count.div_ceil(THREADS * self.width)
+    }
+
+    /// A name that says all that the text depends on.
+    pub fn name(&self) -> String {
+        // FNV-1a, 64 bits.
+        let text = format!("{self:?}");
+        let hash =
+            text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        format!("pointwise_{hash:016x}")
+    }
+
+    /// Offset of the count; dimensions and strides follow.
+    fn count_at(&self) -> usize {
+        16 + 8 * self.operands.len()
+    }
+
+    fn strided(&self) -> impl Iterator<Item = usize> + '_ {
+        let strided = |o: &Operand| o.access == Access::Strided;
+        self.operands.iter().enumerate().filter(move |(_, o)| strided(o)).map(|(i, _)| i)
+    }
+
+    /// Bytes of the parameter block.
+    fn params_bytes(&self) -> usize {
+        let lists = 1 + usize::from(self.out == Access::Strided) + self.strided().count();
+        (self.count_at() + 4 + 4 * self.rank * lists).next_multiple_of(8)
+    }
+
+    /// The parameter block.
+    pub fn params(&self, args: &ChainArgs) -> Vec<u8> {
+        let mut words: Vec<u8> = vec![];
+        let mut put = |value: &dyn Field, bytes: usize| {
+            let at = words.len();
+            words.resize(at + bytes, 0);
+            value.put(&mut words[at..]);
+        };
+        put(&args.out, 8);
+        put(&args.status, 8);
+        args.operands.iter().for_each(|o| put(o, 8));
+        put(&args.count, 4);
+        args.dims.iter().for_each(|d| put(d, 4));
+        args.out_strides.iter().for_each(|s| put(s, 4));
+        args.strides.iter().flatten().for_each(|s| put(s, 4));
+        words.resize(self.params_bytes(), 0);
+        words
+    }
+
+    /// The kernel.
+    pub fn emit(&self) -> Kernel {
+        self.emit_as(&self.name())
+    }
+
+    /// The kernel under another name.
+    pub fn emit_as(&self, name: &str) -> Kernel {
+        let mut emitter = Emitter::new();
+        let k = &mut emitter;
+        let done = k.label("DONE");
+        let i = k.global_index(THREADS);
+        let count = k.param_u32(self.count_at());
+        if self.width > 1 {
+            op!(k, "shl.b32 {i}, {i}, {}", self.width.trailing_zeros());
+        }
+        k.branch_ge(i, count, &done);
+        let at = self.count_at() + 4;
+        let dims = k.param_u32s(at, self.rank);
+        let coordinates = k.coordinates(i, &dims);
+        let mut lists = at + 4 * self.rank;
+        let mut strided = |k: &mut Emitter| {
+            let strides = k.param_u32s(lists, self.rank);
+            lists += 4 * self.rank;
+            k.offset(None, &coordinates, &strides)
+        };
+        let out_index = if self.out == Access::Strided { strided(k) } else { i };
+        let mut loaded: Vec<Vec<Reg>> = vec![];
+        for (place, operand) in self.operands.iter().enumerate() {
+            let base = k.param_u64(16 + 8 * place);
+            let address = match operand.access {
+                Access::Linear => k.address(base, i, operand.kind.bytes()),
+                Access::Strided => {
+                    let index = strided(k);
+                    k.address(base, index, operand.kind.bytes())
+                }
+                Access::Scalar => base,
+            };
+            loaded.push(self.load(k, *operand, address));
+        }
+        let results: Vec<Reg> = (0..self.width as usize)
+            .map(|lane| {
+                let values: Vec<Reg> = loaded.iter().map(|l| l[lane.min(l.len() - 1)]).collect();
+                self.evaluate(k, &values)
+            })
+            .collect();
+        let base = k.param_u64(0);
+        let kind = self.result();
+        let address = k.address(base, out_index, kind.bytes());
+        match results.as_slice() {
+            [a, b, c, d] => op!(k, "st.global.v4.f32 [{address}], {{{a}, {b}, {c}, {d}}}"),
+            [one, ..] => op!(k, "st.global.{} [{address}], {one}", kind.suffix()),
+            [] => {}
+        }
+        k.place(&done);
+        emitter.finish(name, THREADS, self.params_bytes())
+    }
+
+    fn load(&self, k: &mut Emitter, operand: Operand, address: Reg) -> Vec<Reg> {
+        if self.width == 4 && operand.access == Access::Linear {
+            let v = [k.f(), k.f(), k.f(), k.f()];
+            let [a, b, c, d] = v;
+            op!(k, "ld.global.v4.f32 {{{a}, {b}, {c}, {d}}}, [{address}]");
+            return v.to_vec();
+        }
+        let v = operand.kind.register(k);
+        op!(k, "ld.global.{} {v}, [{address}]", operand.kind.suffix());
+        vec![v]
+    }
+
+    fn evaluate(&self, k: &mut Emitter, operands: &[Reg]) -> Reg {
+        let mut values: Vec<Reg> = vec![];
+        for (term, kind) in &self.terms {
+            let of = |i: &usize| (values[*i], self.terms[*i].1);
+            let value = match term {
+                Term::Operand(i) => operands[*i],
+                Term::Float(v) => {
+                    let f = k.f();
+                    op!(k, "mov.f32 {f}, {}", imm(*v));
+                    f
+                }
+                Term::Int(v) => {
+                    let d = k.d();
+                    op!(k, "mov.b64 {d}, 0x{:016x}", *v as u64);
+                    d
+                }
+                Term::Bool(v) => k.mov_u32(if *v { "1" } else { "0" }),
+                Term::Unary(f, a) => match of(a) {
+                    (a, Kind::F) => float::unary(k, *f, a),
+                    (a, Kind::I) => whole::unary(k, *f, a),
+                    (a, Kind::B) => {
+                        let r = k.r();
+                        op!(k, "xor.b32 {r}, {a}, 1");
+                        r
+                    }
+                },
+                Term::Binary(f, a, b) => match (of(a), of(b).0) {
+                    ((a, Kind::F), b) => float::binary(k, *f, a, b),
+                    ((a, Kind::I), b) => whole::binary(k, *f, a, b),
+                    ((a, Kind::B), b) => whole::logic(k, *f, a, b),
+                },
+                Term::Select(c, a, b) => {
+                    let (c, a, b, p) = (of(c).0, of(a).0, of(b).0, k.p());
+                    op!(k, "setp.ne.u32 {p}, {c}, 0");
+                    let d = kind.register(k);
+                    let ty = match kind {
+                        Kind::F => "f32",
+                        Kind::I => "b64",
+                        Kind::B => "b32",
+                    };
+                    op!(k, "selp.{ty} {d}, {a}, {b}, {p}");
+                    d
+                }
+                Term::Cast(to, a) => {
+                    let (a, from) = of(a);
+                    whole::cast(k, *to, a, from)
+                }
+            };
+            values.push(value);
+        }
+        values.last().copied().unwrap_or_else(|| k.f())
+    }
+}
+
+/// A predicate as a word.
+fn as_word(k: &mut Emitter, p: Reg) -> Reg {
+    let r = k.r();
+    op!(k, "selp.u32 {r}, 1, 0, {p}");
+    r
+}
+
+/// Sets the status word, which stands second in the block, where `p`.
+fn fail(k: &mut Emitter, p: Reg) {
+    let status = k.param_u64(8);
+    op!(k, "@{p} red.global.or.b32 [{status}], 1");
+}

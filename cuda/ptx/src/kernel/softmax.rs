@@ -1,0 +1,103 @@
+//! Softmax over one axis, a warp a row.
+
+use std::mem::offset_of;
+
+use super::math;
+use crate::device::Kernel;
+use crate::emit::{Emitter, Reg, imm};
+use crate::{op, params};
+
+params! {
+    /// Parameters of a softmax of `[outer, dim, inner]`.
+    pub struct SoftmaxParams {
+        /// The operand, dense.
+        x: u64,
+        /// The result.
+        y: u64,
+        /// Rows: outer times inner.
+        rows: u32,
+        /// Elements of a row.
+        dim: u32,
+        /// Elements from one of a row to the next.
+        inner: u32,
+    }
+}
+
+/// Blocks for so many rows.
+pub fn blocks(rows: u32) -> u32 {
+    rows.div_ceil(8)
+}
+
+/// The kernel.
+pub fn softmax() -> Kernel {
+    let mut emitter = Emitter::new();
+    let k = &mut emitter;
+    let done = k.label("DONE");
+    let row = k.global_index(256);
+    let (thread, lane) = (k.mov_u32("%tid.x"), k.r());
+    op!(k, "shr.u32 {row}, {row}, 5");
+    op!(k, "and.b32 {lane}, {thread}, 31");
+    let rows = k.param_u32(offset_of!(SoftmaxParams, rows));
+    k.branch_ge(row, rows, &done);
+    let dim = k.param_u32(offset_of!(SoftmaxParams, dim));
+    let inner = k.param_u32(offset_of!(SoftmaxParams, inner));
+    let (outer, start) = k.div_rem(row, inner);
+    op!(k, "mul.lo.u32 {outer}, {outer}, {dim}");
+    op!(k, "mad.lo.u32 {start}, {outer}, {inner}, {start}");
+    let x = k.param_u64(offset_of!(SoftmaxParams, x));
+    let y = k.param_u64(offset_of!(SoftmaxParams, y));
+    let index = |k: &mut Emitter, at: Reg| k.offset(Some(start), &[at], &[inner]);
+
+    // NaN changes no maximum.
+    let max = math::unary(k, "mov.f32", imm(f32::NAN));
+    each(k, lane, dim, |k, at| {
+        let i = index(k, at);
+        let (address, v) = (k.address(x, i, 4), k.f());
+        op!(k, "ld.global.f32 {v}, [{address}]");
+        op!(k, "max.f32 {max}, {max}, {v}");
+    });
+    butterfly(k, "max.f32", max);
+
+    let sum = math::unary(k, "mov.f32", imm(0.0));
+    each(k, lane, dim, |k, at| {
+        let i = index(k, at);
+        let (from, to, v) = (k.address(x, i, 4), k.address(y, i, 4), k.f());
+        op!(k, "ld.global.f32 {v}, [{from}]");
+        let v = math::binary(k, "sub.rn.f32", v, max);
+        let e = math::exp(k, v);
+        op!(k, "st.global.f32 [{to}], {e}");
+        op!(k, "add.rn.f32 {sum}, {sum}, {e}");
+    });
+    butterfly(k, "add.rn.f32", sum);
+
+    each(k, lane, dim, |k, at| {
+        let i = index(k, at);
+        let (address, v) = (k.address(y, i, 4), k.f());
+        op!(k, "ld.global.f32 {v}, [{address}]");
+        op!(k, "div.rn.f32 {v}, {v}, {sum}");
+        op!(k, "st.global.f32 [{address}], {v}");
+    });
+    k.place(&done);
+    emitter.finish("softmax", 256, size_of::<SoftmaxParams>())
+}
+
+/// Each lane takes every 32nd of `count`.
+fn each(k: &mut Emitter, lane: Reg, count: Reg, body: impl FnOnce(&mut Emitter, Reg)) {
+    let at = k.r();
+    op!(k, "mov.u32 {at}, {lane}");
+    let (top, end) = (k.label("NEXT"), k.label("ROW"));
+    k.place(&top);
+    k.branch_ge(at, count, &end);
+    body(k, at);
+    op!(k, "add.u32 {at}, {at}, 32");
+    op!(k, "bra {top}");
+    k.place(&end);
+}
+
+fn butterfly(k: &mut Emitter, name: &str, value: Reg) {
+    for distance in [16, 8, 4, 2, 1] {
+        let other = k.f();
+        op!(k, "shfl.sync.bfly.b32 {other}, {value}, {distance}, 31, 0xffffffff");
+        op!(k, "{name} {value}, {value}, {other}");
+    }
+}

@@ -1,0 +1,275 @@
+//! The product of two matrices whose elements come from sources: block tiles in shared memory, register tiles in threads.
+//!
+//! Sums run over the depth in order, whatever the tile, so every tile size gives the same bits.
+
+use dlbc_ops::prim::Part;
+
+use super::math;
+use crate::emit::{Emitter, Reg, imm};
+use crate::op;
+
+/// Sizes of a block's tile and of a thread's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tile {
+    /// Rows of a block.
+    pub rows: u32,
+    /// Columns of a block.
+    pub columns: u32,
+    /// Depth of a step.
+    pub depth: u32,
+    /// Rows and columns of a thread, a multiple of 4.
+    pub each: u32,
+}
+
+impl Tile {
+    /// For few rows.
+    pub const FLAT: Tile = Tile { rows: 16, columns: 64, depth: 16, each: 4 };
+    /// For most.
+    pub const SMALL: Tile = Tile { rows: 64, columns: 64, depth: 16, each: 4 };
+    /// For large products.
+    pub const LARGE: Tile = Tile { rows: 128, columns: 128, depth: 8, each: 8 };
+
+    /// Threads of a block.
+    pub fn threads(self) -> u32 {
+        self.rows / self.each * (self.columns / self.each)
+    }
+
+    /// As names have it.
+    pub fn name(self) -> String {
+        format!("{}x{}x{}", self.rows, self.columns, self.depth)
+    }
+}
+
+/// Where the elements of a matrix come from. A lane is a row of the left matrix or a column of the right one.
+pub(super) trait Source {
+    /// Whether neighbours in depth, rather than neighbouring lanes, lie side by side in memory.
+    fn depth_first(&self) -> bool;
+
+    /// Registers that loads of a lane need.
+    fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg>;
+
+    /// The element at `depth`, which counts where `inside`; 0 where it does not exist.
+    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Reg) -> Reg;
+}
+
+/// The part of a loaded element; elements that do not exist are 0 in every part.
+pub(super) fn part(k: &mut Emitter, part: Part, value: Reg, exists: Reg) -> Reg {
+    match part {
+        Part::Id => value,
+        Part::Abs => math::unary(k, "abs.f32", value),
+        Part::Pos => math::binary(k, "max.NaN.f32", value, imm(0.0)),
+        Part::Neg => math::binary(k, "min.NaN.f32", value, imm(0.0)),
+        Part::Square => math::binary(k, "mul.rn.f32", value, value),
+        Part::One => math::pick(k, imm(1.0), imm(0.0), exists),
+    }
+}
+
+/// As names have it.
+pub(super) fn part_name(part: Part) -> &'static str {
+    match part {
+        Part::Id => "id",
+        Part::Abs => "abs",
+        Part::Pos => "pos",
+        Part::Neg => "neg",
+        Part::Square => "square",
+        Part::One => "one",
+    }
+}
+
+/// A thread's share of loading one operand.
+struct Share {
+    /// Registers of each lane that the thread loads.
+    lanes: Vec<Vec<Reg>>,
+    /// Depths within a step, beside the lanes (one of both has a single entry).
+    depths: Vec<Reg>,
+    /// Byte address in shared memory of the first element, and the step to each next one.
+    first: Reg,
+    step: u32,
+}
+
+fn share(k: &mut Emitter, tile: Tile, source: &dyn Source, extent: u32, start: Reg, base: u32) -> Share {
+    let tid = k.mov_u32("%tid.x");
+    let (fast, count) = (if source.depth_first() { tile.depth } else { extent }, extent * tile.depth / tile.threads());
+    let (low, high, first) = (k.r(), k.r(), k.r());
+    op!(k, "and.b32 {low}, {tid}, {}", fast - 1);
+    op!(k, "shr.u32 {high}, {tid}, {}", fast.trailing_zeros());
+    let apart = tile.threads() / fast;
+    let pitch = extent + 4;
+    let (depth, lane) = if source.depth_first() { (low, high) } else { (high, low) };
+    let smem = k.mov_u32("smem");
+    op!(k, "mad.lo.u32 {first}, {depth}, {}, {smem}", pitch * 4);
+    op!(k, "mad.lo.u32 {first}, {lane}, 4, {first}");
+    if base > 0 {
+        op!(k, "add.u32 {first}, {first}, {base}");
+    }
+    let global = k.r();
+    op!(k, "add.u32 {global}, {start}, {lane}");
+    let moved = |k: &mut Emitter, from: Reg, i: u32| {
+        if i == 0 {
+            return from;
+        }
+        let r = k.r();
+        op!(k, "add.u32 {r}, {from}, {}", i * apart);
+        r
+    };
+    if source.depth_first() {
+        let lanes = (0..count)
+            .map(|i| {
+                let lane = moved(k, global, i);
+                source.lane(k, lane)
+            })
+            .collect();
+        Share { lanes, depths: vec![depth], first, step: apart * 4 }
+    } else {
+        let depths = (0..count).map(|i| moved(k, depth, i)).collect();
+        Share { lanes: vec![source.lane(k, global)], depths, first, step: apart * pitch * 4 }
+    }
+}
+
+impl Share {
+    fn load(&self, k: &mut Emitter, source: &dyn Source, at: Reg, limit: Reg) -> Vec<Reg> {
+        let mut values = vec![];
+        for depth in &self.depths {
+            let (here, inside) = (k.r(), k.p());
+            op!(k, "add.u32 {here}, {at}, {depth}");
+            op!(k, "setp.lt.u32 {inside}, {here}, {limit}");
+            for lane in &self.lanes {
+                values.push(source.load(k, lane, here, inside));
+            }
+        }
+        values
+    }
+
+    fn store(&self, k: &mut Emitter, values: &[Reg]) {
+        for (i, v) in values.iter().enumerate() {
+            op!(k, "st.shared.f32 [{}+{}], {v}", self.first, i as u32 * self.step);
+        }
+    }
+}
+
+/// What a thread has at the end: sums by row and column, and the global indices of those.
+pub(super) struct Sums {
+    /// Global row indices.
+    pub(super) rows: Vec<Reg>,
+    /// Global column indices.
+    pub(super) columns: Vec<Reg>,
+    /// By row, then column.
+    pub(super) values: Vec<Vec<Reg>>,
+}
+
+/// Emits the whole product for the block whose first row and column are given.
+pub(super) fn multiply(
+    k: &mut Emitter,
+    tile: Tile,
+    (a, b): (&dyn Source, &dyn Source),
+    (row, column): (Reg, Reg),
+    depth: Reg,
+) -> Sums {
+    let a_base = k.shared(tile.depth * (tile.rows + 4) * 4);
+    let b_base = k.shared(tile.depth * (tile.columns + 4) * 4);
+    let a_share = share(k, tile, a, tile.rows, row, a_base);
+    let b_share = share(k, tile, b, tile.columns, column, b_base);
+
+    // Where this thread's elements begin. Groups of four lie apart, so that a warp reads 16-byte words side by side.
+    let tid = k.mov_u32("%tid.x");
+    let across = tile.columns / tile.each;
+    let (tx, ty) = (k.r(), k.r());
+    op!(k, "and.b32 {tx}, {tid}, {}", across - 1);
+    op!(k, "shr.u32 {ty}, {tid}, {}", across.trailing_zeros());
+    let (a_read, b_read, smem) = (k.r(), k.r(), k.mov_u32("smem"));
+    op!(k, "mad.lo.u32 {a_read}, {ty}, 16, {smem}");
+    op!(k, "mad.lo.u32 {b_read}, {tx}, 16, {smem}");
+
+    let each = tile.each as usize;
+    let values: Vec<Vec<Reg>> = (0..each).map(|_| (0..each).map(|_| k.f()).collect()).collect();
+    for v in values.iter().flatten() {
+        op!(k, "mov.f32 {v}, {}", imm(0.0));
+    }
+
+    // Each turn stores what was loaded, fetches the next step and multiplies meanwhile.
+    let at = k.mov_u32("0");
+    let mut a_next = a_share.load(k, a, at, depth);
+    let mut b_next = b_share.load(k, b, at, depth);
+    let held: Vec<Reg> = a_next.iter().chain(&b_next).map(|_| k.f()).collect();
+    for (h, v) in held.iter().zip(a_next.iter().chain(&b_next)) {
+        op!(k, "mov.f32 {h}, {v}");
+    }
+    let (a_held, b_held) = held.split_at(a_next.len());
+    let top = k.label("STEP");
+    k.place(&top);
+    a_share.store(k, a_held);
+    b_share.store(k, b_held);
+    op!(k, "bar.sync 0");
+    op!(k, "add.u32 {at}, {at}, {}", tile.depth);
+    a_next = a_share.load(k, a, at, depth);
+    b_next = b_share.load(k, b, at, depth);
+    for d in 0..tile.depth {
+        let left = fragment(k, a_read, a_base + d * (tile.rows + 4) * 4, tile.rows, tile.each);
+        let right = fragment(k, b_read, b_base + d * (tile.columns + 4) * 4, tile.columns, tile.each);
+        for (a, row) in left.iter().zip(&values) {
+            for (b, sum) in right.iter().zip(row) {
+                op!(k, "fma.rn.f32 {sum}, {a}, {b}, {sum}");
+            }
+        }
+    }
+    for (h, v) in held.iter().zip(a_next.iter().chain(&b_next)) {
+        op!(k, "mov.f32 {h}, {v}");
+    }
+    op!(k, "bar.sync 0");
+    let more = k.p();
+    op!(k, "setp.lt.u32 {more}, {at}, {depth}");
+    op!(k, "@{more} bra {top}");
+
+    let rows = places(k, row, ty, tile.rows, tile.each);
+    let columns = places(k, column, tx, tile.columns, tile.each);
+    Sums { rows, columns, values }
+}
+
+/// A thread's elements of one operand at one depth.
+fn fragment(k: &mut Emitter, read: Reg, offset: u32, extent: u32, each: u32) -> Vec<Reg> {
+    let mut found = vec![];
+    for group in 0..each / 4 {
+        let [a, b, c, d] = [k.f(), k.f(), k.f(), k.f()];
+        let at = offset + group * extent / (each / 4) * 4;
+        op!(k, "ld.shared.v4.f32 {{{a}, {b}, {c}, {d}}}, [{read}+{at}]");
+        found.extend([a, b, c, d]);
+    }
+    found
+}
+
+/// Global indices of a thread's rows or columns.
+fn places(k: &mut Emitter, start: Reg, thread: Reg, extent: u32, each: u32) -> Vec<Reg> {
+    let first = k.r();
+    op!(k, "mad.lo.u32 {first}, {thread}, 4, {start}");
+    let mut found = vec![first];
+    for i in 1..each {
+        let r = k.r();
+        op!(k, "add.u32 {r}, {first}, {}", i / 4 * (extent / (each / 4)) + i % 4);
+        found.push(r);
+    }
+    found
+}
+
+/// The sum of one element, by one thread.
+pub(super) fn dot(
+    k: &mut Emitter,
+    (a, b): (&dyn Source, &dyn Source),
+    (row, column): (Reg, Reg),
+    depth: Reg,
+) -> Reg {
+    let (a_lane, b_lane) = (a.lane(k, row), b.lane(k, column));
+    let sum = math::unary(k, "mov.f32", imm(0.0));
+    let at = k.mov_u32("0");
+    let (top, end) = (k.label("TAP"), k.label("SUMMED"));
+    k.place(&top);
+    k.branch_ge(at, depth, &end);
+    let inside = k.p();
+    op!(k, "setp.lt.u32 {inside}, {at}, {depth}");
+    let left = a.load(k, &a_lane, at, inside);
+    let right = b.load(k, &b_lane, at, inside);
+    op!(k, "fma.rn.f32 {sum}, {left}, {right}, {sum}");
+    op!(k, "add.u32 {at}, {at}, 1");
+    op!(k, "bra {top}");
+    k.place(&end);
+    sum
+}

@@ -1,0 +1,185 @@
+//! The fixed library: the variants that are checked in under `cuda/kernels`, by family.
+
+use dlbc_ops::prim::{Binary, Part, Reduction, Unary};
+use dlbc_ops::tensor::DType;
+
+use crate::device::Kernel;
+use crate::kernel::conv::{Conv, Way};
+use crate::kernel::gemm::{Gemm, Tile, integer};
+use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
+use crate::kernel::reduce::{Reduce, Team};
+use crate::kernel::{index, pick, pool, softmax};
+
+/// A kernel of the library and the family whose tests it belongs to.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The family.
+    pub family: &'static str,
+    /// The kernel.
+    pub kernel: Kernel,
+}
+
+/// Every kernel that is checked in. What a plan needs beyond them is emitted by the same code.
+pub fn library() -> Vec<Entry> {
+    let mut entries = vec![];
+    let mut add = |family, kernel| entries.push(Entry { family, kernel });
+    for parts in [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]] {
+        for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE] {
+            add("gemm", Gemm { parts, depth_first: [true, false], tile }.emit());
+        }
+    }
+    add("gemm", Gemm { parts: [Part::Id; 2], depth_first: [false, true], tile: Tile::SMALL }.emit());
+    add("gemm", integer([Part::Id; 2]));
+    for way in [Way::Forward, Way::Adjoint, Way::AdjointStrided] {
+        for tile in [None, Some(Tile::FLAT), Some(Tile::SMALL), Some(Tile::LARGE)] {
+            add("conv", Conv { way, part: Part::Abs, bias: way == Way::Forward, tile }.emit());
+        }
+    }
+    for team in [Team::Thread, Team::Warp, Team::Block] {
+        for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
+            add("reduce", Reduce { kind, of: Kind::F, team, kept: 2, reduced: 2 }.emit());
+        }
+        add("reduce", Reduce { kind: Reduction::Sum, of: Kind::I, team, kept: 1, reduced: 1 }.emit());
+    }
+    for (kind, of) in [(Reduction::ArgMax, Kind::F), (Reduction::ArgMin, Kind::I)] {
+        add("reduce", Reduce { kind, of, team: Team::Thread, kept: 1, reduced: 1 }.emit());
+    }
+    add("softmax", softmax::softmax());
+    for bytes in [4, 8] {
+        add("pick", pick::pick(3, bytes));
+        add("index", index::gather(bytes));
+        add("index", index::overwrite(bytes));
+    }
+    add("index", index::links());
+    add("index", index::scatter_add(Kind::F));
+    add("index", index::scatter_add(Kind::I));
+    for kind in [Kind::F, Kind::I] {
+        add("pool", pool::fold(kind, false));
+        add("pool", pool::fold(kind, true));
+        add("pool", pool::spread(kind));
+    }
+    for first in [false, true] {
+        add("pool", pool::shares(first));
+        add("pool", pool::give(first));
+    }
+    for (name, chain) in chains() {
+        add("pointwise", chain.emit_as(&format!("pointwise_{name}")));
+    }
+    entries
+}
+
+/// Chains that together hold every function.
+pub fn chains() -> Vec<(String, Chain)> {
+    let floats = [
+        Unary::Abs,
+        Unary::Neg,
+        Unary::Sign,
+        Unary::Exp,
+        Unary::Log,
+        Unary::Sqrt,
+        Unary::Reciprocal,
+        Unary::Erf,
+        Unary::Tanh,
+        Unary::Sigmoid,
+        Unary::Relu,
+        Unary::LeakyRelu { alpha: 0.1 },
+        Unary::Elu { alpha: 0.5 },
+        Unary::HardSigmoid { alpha: 0.2, beta: 0.5 },
+        Unary::HardSwish,
+        Unary::Softplus,
+        Unary::Softsign,
+        Unary::Clip { min: Some(-0.5), max: Some(0.75) },
+        Unary::Floor,
+        Unary::Ceil,
+        Unary::Round,
+        Unary::Sin,
+        Unary::Cos,
+    ];
+    let integers =
+        [Unary::Abs, Unary::Neg, Unary::Sign, Unary::Relu, Unary::Clip { min: Some(-2.5), max: Some(3.0) }];
+    let numbers = [
+        Binary::Add,
+        Binary::Sub,
+        Binary::Mul,
+        Binary::Div,
+        Binary::GuardedDiv,
+        Binary::Pow,
+        Binary::Min,
+        Binary::Max,
+        Binary::Mod,
+        Binary::Equal,
+        Binary::Less,
+        Binary::LessOrEqual,
+    ];
+    let name = |text: String| text.split([' ', '{']).next().unwrap_or_default().to_lowercase();
+    let linear = |kind| Operand { kind, access: Access::Linear };
+    let mut found = vec![];
+    for (kind, list, suffix) in [(Kind::F, &floats[..], ""), (Kind::I, &integers[..], "_s64")] {
+        for f in list {
+            let terms = vec![(Term::Operand(0), kind), (Term::Unary(*f, 0), kind)];
+            let chain = Chain { operands: vec![linear(kind)], terms, rank: 0, out: Access::Linear, width: 1 };
+            found.push((format!("{}{suffix}", name(format!("{f:?}"))), chain));
+        }
+        for f in numbers {
+            let result = if f.is_predicate() { Kind::B } else { kind };
+            let terms =
+                vec![(Term::Operand(0), kind), (Term::Operand(1), kind), (Term::Binary(f, 0, 1), result)];
+            let operands = vec![linear(kind); 2];
+            let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
+            found.push((format!("{}{suffix}", name(format!("{f:?}"))), chain));
+        }
+    }
+    for f in [Binary::And, Binary::Or, Binary::Xor, Binary::Equal] {
+        let terms = vec![
+            (Term::Operand(0), Kind::B),
+            (Term::Operand(1), Kind::B),
+            (Term::Unary(Unary::Not, 0), Kind::B),
+            (Term::Binary(f, 2, 1), Kind::B),
+        ];
+        let operands = vec![linear(Kind::B); 2];
+        let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
+        found.push((format!("not_{}_b", name(format!("{f:?}"))), chain));
+    }
+    let casts = [
+        (Kind::F, DType::I64),
+        (Kind::F, DType::U8),
+        (Kind::F, DType::Bool),
+        (Kind::F, DType::F16),
+        (Kind::F, DType::Bf16),
+        (Kind::I, DType::F32),
+        (Kind::I, DType::I8),
+        (Kind::I, DType::Bool),
+        (Kind::B, DType::F32),
+        (Kind::B, DType::I64),
+    ];
+    for (from, to) in casts {
+        let terms = vec![(Term::Operand(0), from), (Term::Cast(to, 0), Kind::of(to))];
+        let chain = Chain { operands: vec![linear(from)], terms, rank: 0, out: Access::Linear, width: 1 };
+        found.push((format!("cast_{}_{to}", from.suffix()), chain));
+    }
+    for kind in [Kind::F, Kind::I, Kind::B] {
+        let access = Access::Strided;
+        let operands = vec![Operand { kind: Kind::B, access }, Operand { kind, access }, linear(kind)];
+        let terms = vec![
+            (Term::Operand(0), Kind::B),
+            (Term::Operand(1), kind),
+            (Term::Operand(2), kind),
+            (Term::Select(0, 1, 2), kind),
+        ];
+        let chain = Chain { operands, terms, rank: 3, out: Access::Strided, width: 1 };
+        found.push((format!("select_strided_{}", kind.suffix()), chain));
+    }
+    // The proportional rule's last step, four elements a thread: `|x| · c + bias`.
+    let terms = vec![
+        (Term::Operand(0), Kind::F),
+        (Term::Operand(1), Kind::F),
+        (Term::Operand(2), Kind::F),
+        (Term::Unary(Unary::Abs, 0), Kind::F),
+        (Term::Binary(Binary::Mul, 3, 1), Kind::F),
+        (Term::Binary(Binary::Add, 4, 2), Kind::F),
+    ];
+    let scalar = Operand { kind: Kind::F, access: Access::Scalar };
+    let operands = vec![linear(Kind::F), linear(Kind::F), scalar];
+    found.push(("abs_mul_add_v4".into(), Chain { operands, terms, rank: 0, out: Access::Linear, width: 4 }));
+    found
+}

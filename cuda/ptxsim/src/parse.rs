@@ -1,0 +1,266 @@
+//! Reads the PTX that our emitter writes. What it does not know is an error, never skipped.
+
+use std::collections::HashMap;
+
+use crate::Fault;
+use crate::program::{Instruction, Join, Op, Place, Program, Space};
+
+mod arithmetic;
+
+/// Reads a kernel.
+///
+/// # Errors
+/// Names the line that it cannot read.
+pub fn parse(text: &str) -> Result<Program, Fault> {
+    let mut reader = Reader::default();
+    for (i, line) in text.lines().enumerate() {
+        reader.line = i as u32 + 1;
+        let line = line.split("//").next().unwrap_or_default().trim();
+        reader.statement(line)?;
+    }
+    reader.finish()
+}
+
+#[derive(Default)]
+struct Reader {
+    line: u32,
+    instructions: Vec<Instruction>,
+    /// The first index and the count of each register class, and whether it is wide.
+    classes: HashMap<String, (usize, usize, bool)>,
+    registers: [usize; 2],
+    labels: HashMap<String, usize>,
+    jumps: Vec<(usize, String)>,
+    threads: u32,
+    params: usize,
+    shared: usize,
+}
+
+impl Reader {
+    fn fault(&self, detail: impl Into<String>) -> Fault {
+        Fault { kind: "unreadable", line: self.line, detail: detail.into() }
+    }
+
+    fn statement(&mut self, line: &str) -> Result<(), Fault> {
+        if line.is_empty() || matches!(line, "{" | "}") {
+            return Ok(());
+        }
+        if line.starts_with('.') {
+            return self.directive(line);
+        }
+        if let Some(label) = line.strip_suffix(':') {
+            self.labels.insert(label.into(), self.instructions.len());
+            return Ok(());
+        }
+        let text = line.strip_suffix(';').ok_or_else(|| self.fault(format!("no `;` ends `{line}`")))?;
+        self.instruction(text)
+    }
+
+    fn directive(&mut self, line: &str) -> Result<(), Fault> {
+        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| self.fault(line));
+        let between = |open: char, close: char| {
+            let inner = line.rsplit_once(open).and_then(|(_, rest)| rest.split_once(close));
+            inner.map(|(inner, _)| inner).ok_or_else(|| self.fault(line))
+        };
+        if let Some(rest) = line.strip_prefix(".maxntid") {
+            self.threads = number(rest.split(',').next().unwrap_or_default())? as u32;
+        } else if line.starts_with(".visible") {
+            self.params = number(between('[', ']')?)?;
+        } else if line.starts_with(".shared") {
+            self.shared = number(between('[', ']')?)?;
+        } else if let Some(rest) = line.strip_prefix(".reg .") {
+            let (ty, rest) = rest.split_once(" %").ok_or_else(|| self.fault(line))?;
+            let (class, _) = rest.split_once('<').ok_or_else(|| self.fault(line))?;
+            let count = number(between('<', '>')?)?;
+            let wide = matches!(ty, "b64" | "f64");
+            let file = usize::from(wide);
+            self.classes.insert(class.into(), (self.registers[file], count, wide));
+            self.registers[file] += count;
+        } else if ![".version", ".target", ".address_size"].iter().any(|d| line.starts_with(d)) {
+            return Err(self.fault(line));
+        }
+        Ok(())
+    }
+
+    fn register(&self, name: &str) -> Result<Place, Fault> {
+        let unknown = || self.fault(format!("no register {name}"));
+        let name = name.trim().strip_prefix('%').ok_or_else(unknown)?;
+        match name {
+            "tid.x" => return Ok(Place::Thread),
+            "ctaid.x" => return Ok(Place::Block(0)),
+            "ctaid.y" => return Ok(Place::Block(1)),
+            "ctaid.z" => return Ok(Place::Block(2)),
+            _ => {}
+        }
+        let digits = name.find(|c: char| c.is_ascii_digit()).ok_or_else(unknown)?;
+        let (class, index) = name.split_at(digits);
+        let (first, count, wide) = *self.classes.get(class).ok_or_else(unknown)?;
+        let index: usize = index.parse().ok().filter(|i| *i < count).ok_or_else(unknown)?;
+        Ok(if wide { Place::R64(first + index) } else { Place::R32(first + index) })
+    }
+
+    fn value(&self, text: &str) -> Result<Place, Fault> {
+        let text = text.trim();
+        let bits = |digits: &str| u64::from_str_radix(digits, 16).map_err(|_| self.fault(text));
+        if text.starts_with('%') {
+            return self.register(text);
+        }
+        let number = match text {
+            "smem" => 0,
+            _ if text.starts_with("0x") => bits(&text[2..])?,
+            _ if text.starts_with("0f") || text.starts_with("0d") => bits(&text[2..])?,
+            _ => text.parse::<i64>().map_err(|_| self.fault(format!("no value `{text}`")))? as u64,
+        };
+        Ok(Place::Immediate(number))
+    }
+
+    /// A register, or several in braces.
+    fn list(&self, text: &str) -> Result<Vec<Place>, Fault> {
+        match text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
+            Some(inner) => inner.split(',').map(|t| self.value(t)).collect(),
+            None => Ok(vec![self.value(text)?]),
+        }
+    }
+
+    /// Base and offset of `[base+offset]`.
+    fn address(&self, text: &str) -> Result<(Place, i64), Fault> {
+        let inner = text.trim().strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+        let inner = inner.ok_or_else(|| self.fault(format!("no address `{text}`")))?;
+        let (base, offset) = inner.split_once('+').unwrap_or((inner, "0"));
+        let offset = offset.trim().parse().map_err(|_| self.fault(text))?;
+        let base = if base.trim() == "p" { Place::Immediate(0) } else { self.value(base)? };
+        Ok((base, offset))
+    }
+
+    fn instruction(&mut self, text: &str) -> Result<(), Fault> {
+        let (guard, text) = match text.strip_prefix('@') {
+            None => (None, text),
+            Some(rest) => {
+                let (p, rest) = rest.split_once(' ').ok_or_else(|| self.fault(text))?;
+                let (p, wanted) = p.strip_prefix('!').map_or((p, true), |p| (p, false));
+                let Place::R32(p) = self.register(p)? else { return Err(self.fault("no predicate")) };
+                (Some((p, wanted)), rest.trim())
+            }
+        };
+        let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let parts = split(rest);
+        let arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let words: Vec<&str> = name.split('.').collect();
+        let mut made =
+            Instruction { op: Op::Return, to: vec![], from: vec![], offset: 0, guard, line: self.line };
+        match (words.as_slice(), arguments.as_slice()) {
+            (["ret"], []) => {}
+            (["bra"], [label]) => {
+                self.jumps.push((self.instructions.len(), label.to_string()));
+                made.op = Op::Branch(0);
+            }
+            (["bar", "sync"], ["0"]) => made.op = Op::Barrier,
+            (["ld", "param", _], [to, address]) => {
+                made.op = Op::Parameter;
+                made.to = self.list(to)?;
+                made.offset = self.address(address)?.1;
+            }
+            (["ld", space, .., ty], [to, address]) | (["st", space, .., ty], [address, to]) => {
+                let space = match *space {
+                    "global" => Space::Global,
+                    "shared" => Space::Shared,
+                    _ => return Err(self.fault(name)),
+                };
+                made.op = if words[0] == "ld" { Op::Load(space) } else { Op::Store(space) };
+                made.to = self.list(to)?;
+                let wide = made.to.iter().any(|p| matches!(p, Place::R64(_)));
+                if wide != ty.ends_with("64") || !(wide || ty.ends_with("32")) {
+                    return Err(self.fault(format!("`{name}` of other registers")));
+                }
+                let (base, offset) = self.address(address)?;
+                (made.from, made.offset) = (vec![base], offset);
+            }
+            (["red", "global", "or", "b32"], [address, value]) => {
+                made.op = Op::ReduceOr;
+                let (base, offset) = self.address(address)?;
+                (made.from, made.offset) = (vec![base, self.value(value)?], offset);
+            }
+            (["shfl", "sync", "bfly", "b32"], [to, value, distance, "31", "0xffffffff"]) => {
+                made.op = Op::Shuffle;
+                made.to = self.list(to)?;
+                made.from = vec![self.value(value)?, self.value(distance)?];
+            }
+            (["cp", "async", "cg", "shared", "global"], [to, address, "16", size]) => {
+                made.op = Op::CopyAsync;
+                let (base, offset) = self.address(to)?;
+                (made.from, made.offset) =
+                    (vec![base, self.address(address)?.0, self.value(size)?], offset);
+            }
+            (["cp", "async", "commit_group"], []) => made.op = Op::CopyCommit,
+            (["cp", "async", "wait_group"], [count]) => {
+                made.op = Op::CopyWait(count.parse().map_err(|_| self.fault(name))?);
+            }
+            (["mma", "sync", "aligned", "m16n8k8", "row", "col", "f32", "tf32", "tf32", "f32"], [d, a, b, c]) => {
+                made.op = Op::Mma;
+                made.to = self.list(d)?;
+                made.from = [self.list(a)?, self.list(b)?, self.list(c)?].concat();
+            }
+            (["mov", "b64"], [to, from]) if from.starts_with('{') => {
+                made.op = Op::Pack;
+                (made.to, made.from) = (self.list(to)?, self.list(from)?);
+            }
+            (["mov", "b64"], [to, from]) if to.starts_with('{') => {
+                made.op = Op::Unpack;
+                (made.to, made.from) = (self.list(to)?, self.list(from)?);
+            }
+            (_, [to, from @ ..]) => {
+                made.op = arithmetic::op(&words).ok_or_else(|| self.fault(format!("unknown `{name}`")))?;
+                made.to = self.list(to)?;
+                made.from = from.iter().map(|f| self.value(f)).collect::<Result<_, _>>()?;
+            }
+            _ => return Err(self.fault(format!("unknown `{text}`"))),
+        }
+        self.instructions.push(made);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Program, Fault> {
+        for (at, label) in std::mem::take(&mut self.jumps) {
+            let to = *self.labels.get(&label).ok_or_else(|| self.fault(format!("no label {label}")))?;
+            self.instructions[at].op = Op::Branch(to);
+        }
+        if self.threads == 0 || !self.threads.is_multiple_of(32) {
+            return Err(self.fault("threads of a block must be a multiple of 32"));
+        }
+        Ok(Program {
+            instructions: self.instructions,
+            registers: self.registers,
+            threads: self.threads,
+            params: self.params,
+            shared: self.shared,
+        })
+    }
+}
+
+/// Splits at commas outside brackets.
+fn split(text: &str) -> Vec<String> {
+    let (mut parts, mut depth) = (vec![String::new()], 0);
+    for c in text.chars() {
+        match c {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth -= 1,
+            ',' if depth == 0 => {
+                parts.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(last) = parts.last_mut() {
+            last.push(c);
+        }
+    }
+    parts.iter().map(|p| p.trim().to_string()).filter(|p| !p.is_empty()).collect()
+}
+
+/// How a comparison joins a predicate, and the words without that.
+pub(crate) fn join<'a>(words: &'a [&'a str]) -> (Join, Vec<&'a str>) {
+    match words {
+        [head, op, "and", rest @ ..] => (Join::And, [&[*head, *op], rest].concat()),
+        [head, op, "or", rest @ ..] => (Join::Or, [&[*head, *op], rest].concat()),
+        _ => (Join::Alone, words.to_vec()),
+    }
+}

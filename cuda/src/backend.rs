@@ -1,0 +1,114 @@
+//! The backend: what it runs, weights that are resident once, plans.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use dlbc_ops::graph::{Graph, NodeId};
+use dlbc_ops::prim::Prim;
+use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ptx::kernel::pointwise::Kind;
+use dlbc_ptx::{Device, DeviceError};
+use dlbc_runtime::{Backend, Plan, RunOptions, RuntimeError, Unsupported};
+
+use crate::execute::{DevicePlan, to_device};
+use crate::expand::expand;
+use crate::plan::lower;
+
+/// A device with the weights that are on it.
+pub(crate) struct Resident {
+    pub(crate) device: Box<dyn Device>,
+    /// By where the bytes lie on the host, which the tensor beside the address keeps there.
+    weights: HashMap<(usize, usize, DType), (Tensor, u64)>,
+}
+
+/// A shared device.
+pub(crate) type Shared = Arc<Mutex<Resident>>;
+
+/// Exclusive use of a device.
+pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, Resident> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Resident {
+    /// The address of a constant's values, uploaded at its first use.
+    pub(crate) fn constant(&mut self, tensor: &Tensor) -> Result<u64, DeviceError> {
+        let key = (tensor.bytes().as_ptr() as usize, tensor.bytes().len(), tensor.dtype());
+        if let Some((_, address)) = self.weights.get(&key) {
+            return Ok(*address);
+        }
+        let bytes = to_device(tensor);
+        let address = self.device.allocate(bytes.len().max(4) as u64)?;
+        self.device.upload(address, &bytes)?;
+        self.weights.insert(key, (tensor.clone(), address));
+        Ok(address)
+    }
+
+    fn weight_bytes(&self) -> u64 {
+        let bytes = |t: &Tensor| t.elems() as u64 * u64::from(Kind::of(t.dtype()).bytes());
+        self.weights.values().map(|(t, _)| bytes(t)).sum()
+    }
+}
+
+/// A CUDA device, or what stands in for one.
+#[derive(Clone)]
+pub struct CudaBackend {
+    resident: Shared,
+}
+
+impl CudaBackend {
+    /// A backend on a device.
+    pub fn new(device: Box<dyn Device>) -> CudaBackend {
+        CudaBackend { resident: Arc::new(Mutex::new(Resident { device, weights: HashMap::new() })) }
+    }
+
+    /// What the device calls itself.
+    pub fn describe(&self) -> String {
+        lock(&self.resident).device.describe()
+    }
+}
+
+impl Backend for CudaBackend {
+    fn name(&self) -> &'static str {
+        "cuda"
+    }
+
+    fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
+        let mut found = vec![];
+        for id in graph.nodes() {
+            if let Some(reason) = refused(graph, id) {
+                found.push(Unsupported { node: graph.node(id).name().into(), reason });
+            }
+        }
+        found
+    }
+
+    fn prepare(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+        _: &RunOptions,
+    ) -> Result<Box<dyn Plan>, RuntimeError> {
+        let graph = expand(graph)?;
+        let lowered = lower(&graph, forward, reverse)?;
+        let plan = DevicePlan::new(self.resident.clone(), lowered)?;
+        let weights = lock(&self.resident).weight_bytes();
+        Ok(Box::new(plan.with_weights(weights)))
+    }
+}
+
+/// Why a node cannot run here.
+fn refused(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
+    let (op, ty) = (graph.op(id), &graph.node(id).types[0]);
+    let boundary = matches!(op, Prim::Input | Prim::Cast { .. } | Prim::Const(_));
+    if matches!(ty.dtype, DType::F16 | DType::Bf16 | DType::F64) && !boundary {
+        return Some(format!("arithmetic in {}", ty.dtype));
+    }
+    let spatial = match op {
+        Prim::Conv { geometry, .. } | Prim::ConvTranspose { geometry, .. } => geometry.window.rank(),
+        Prim::WindowSum(w) | Prim::WindowMax(w) => w.rank(),
+        Prim::WindowSumTranspose { window, .. } | Prim::WindowMaxShare { window, .. } => window.rank(),
+        _ => 0,
+    };
+    (spatial > 3).then(|| format!("{spatial} spatial axes; up to 3 are supported"))
+}

@@ -1,0 +1,83 @@
+//! A sequence of launches as a CUDA graph: captured once, launched again and again.
+
+use std::sync::Arc;
+
+use cudarc::driver::{CudaFunction, CudaGraph, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, sys};
+use dlbc_ptx::{DeviceError, Launch};
+
+use super::lost;
+
+/// The size of the largest parameter block.
+const LARGEST: usize = 1024;
+
+/// A parameter block of any size, as the driver takes it: it copies as many bytes as the kernel declares.
+#[repr(C, align(8))]
+#[derive(Clone, Copy)]
+struct Block([u8; LARGEST]);
+
+// SAFETY: plain bytes, aligned as the kernels declare.
+#[allow(unsafe_code)]
+unsafe impl DeviceRepr for Block {}
+
+/// A captured sequence.
+pub(super) struct Graph(Option<CudaGraph>);
+
+// SAFETY: the driver's handles may be used from any thread to which the context is bound; `Driver` binds it before each
+// call, and a mutex lets in one thread at a time.
+#[allow(unsafe_code)]
+unsafe impl Send for Graph {}
+
+impl Graph {
+    /// Captures launches in order.
+    pub(super) fn capture(
+        stream: &Arc<CudaStream>,
+        kernels: &[(String, CudaFunction, u32)],
+        launches: &[Launch],
+    ) -> Result<Graph, DeviceError> {
+        if launches.is_empty() {
+            return Ok(Graph(None));
+        }
+        stream
+            .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
+            .map_err(lost)?;
+        let recorded = launches.iter().try_for_each(|l| record(stream, kernels, l));
+        // The capture ends whether or not a launch was refused.
+        let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
+        recorded?;
+        let graph = graph.map_err(lost)?;
+        if let Some(graph) = &graph {
+            graph.upload().map_err(lost)?;
+        }
+        Ok(Graph(graph))
+    }
+
+    /// Launches it.
+    pub(super) fn launch(&self) -> Result<(), DeviceError> {
+        self.0.as_ref().map_or(Ok(()), |g| g.launch().map_err(lost))
+    }
+}
+
+#[allow(unsafe_code)]
+fn record(
+    stream: &Arc<CudaStream>,
+    kernels: &[(String, CudaFunction, u32)],
+    launch: &Launch,
+) -> Result<(), DeviceError> {
+    let (name, function, threads) = &kernels[launch.kernel.0];
+    let failed = |message: String| DeviceError::Launch { name: name.clone(), message };
+    if launch.params.len() > LARGEST {
+        return Err(failed(format!("{} bytes of parameters, more than {LARGEST}", launch.params.len())));
+    }
+    let mut block = Block([0; LARGEST]);
+    block.0[..launch.params.len()].copy_from_slice(&launch.params);
+    let config = LaunchConfig {
+        grid_dim: launch.grid.into(),
+        block_dim: (*threads, 1, 1),
+        shared_mem_bytes: 0,
+    };
+    let mut builder = stream.launch_builder(function);
+    builder.arg(&block);
+    // SAFETY: the block is at least as large as the kernel's parameters, whose addresses lie in the plan's own memory; the
+    // interpreter has proven that such a launch touches nothing else.
+    unsafe { builder.launch(config) }.map(|_| ()).map_err(|e| failed(e.to_string()))
+}

@@ -1,0 +1,107 @@
+//! PTX to machine code by the driver's linker, with its log, and a cache of the result on disk.
+
+use std::ffi::{CString, c_void};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cudarc::driver::{CudaContext, CudaFunction, sys};
+use cudarc::nvrtc::Ptx;
+use dlbc_ptx::{DeviceError, Kernel};
+use sha2::{Digest, Sha256};
+
+/// Loads a kernel for a target.
+pub(super) fn load(
+    context: &Arc<CudaContext>,
+    target: &str,
+    kernel: &Kernel,
+) -> Result<CudaFunction, DeviceError> {
+    let path = cached(target, kernel);
+    let kept = path.as_ref().and_then(|p| std::fs::read(p).ok());
+    if let Some(function) = kept.and_then(|cubin| function(context, kernel, cubin).ok()) {
+        return Ok(function);
+    }
+    let cubin = assemble(kernel)?;
+    if let Some(path) = path {
+        keep(&path, &cubin);
+    }
+    function(context, kernel, cubin)
+}
+
+/// The place of a kernel's machine code in the user's cache; none when the user has no such folder.
+fn cached(target: &str, kernel: &Kernel) -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let folder = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
+    let hash = Sha256::new().chain_update(target).chain_update([0]).chain_update(&kernel.text).finalize();
+    let name: String = hash.iter().map(|b| format!("{b:02x}")).collect();
+    Some(folder.join("dlbc").join("cubin").join(name))
+}
+
+/// Writes the file whole or not at all. A cache that cannot be written is no error.
+fn keep(path: &std::path::Path, cubin: &[u8]) {
+    let Some(folder) = path.parent() else { return };
+    let partial = path.with_extension(std::process::id().to_string());
+    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&partial, cubin));
+    if written.and_then(|()| std::fs::rename(&partial, path)).is_err() {
+        let _ = std::fs::remove_file(&partial);
+    }
+}
+
+fn refused(kernel: &Kernel, log: impl ToString) -> DeviceError {
+    DeviceError::Assembly { name: kernel.name.clone(), log: log.to_string() }
+}
+
+fn function(context: &Arc<CudaContext>, kernel: &Kernel, cubin: Vec<u8>) -> Result<CudaFunction, DeviceError> {
+    let module = context.load_module(Ptx::from_binary(cubin)).map_err(|e| refused(kernel, e))?;
+    let function = module.load_function(&kernel.name).map_err(|e| refused(kernel, e))?;
+    match function.local_size_bytes() {
+        Ok(0) => Ok(function),
+        // Division calls a routine that may keep a return address; more is a spill.
+        Ok(bytes) if bytes <= 64 => Ok(function),
+        Ok(bytes) => Err(refused(kernel, format!("{bytes} bytes of local memory: registers were spilled"))),
+        Err(e) => Err(refused(kernel, e)),
+    }
+}
+
+/// Machine code for the current device.
+#[allow(unsafe_code)]
+fn assemble(kernel: &Kernel) -> Result<Vec<u8>, DeviceError> {
+    use sys::CUjit_option as Option_;
+    let mut errors = vec![0u8; 16 << 10];
+    let mut keys = [Option_::CU_JIT_ERROR_LOG_BUFFER, Option_::CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES];
+    // The driver takes a number where a pointer stands.
+    let mut values = [errors.as_mut_ptr().cast::<c_void>(), errors.len() as *mut c_void];
+    let name = CString::new(kernel.name.as_str()).map_err(|e| refused(kernel, e))?;
+    let mut source = CString::new(kernel.text.as_str()).map_err(|e| refused(kernel, e))?.into_bytes_with_nul();
+    let mut state = std::ptr::null_mut();
+    // SAFETY: `keys`, `values` and the log that they name outlive the link state, which is destroyed below.
+    unsafe { sys::cuLinkCreate_v2(keys.len() as u32, keys.as_mut_ptr(), values.as_mut_ptr(), &mut state) }
+        .result()
+        .map_err(|e| refused(kernel, e))?;
+    let (mut cubin, mut size) = (std::ptr::null_mut(), 0usize);
+    // SAFETY: `state` is alive; `source` ends with a zero and is as long as said.
+    let added = unsafe {
+        sys::cuLinkAddData_v2(
+            state,
+            sys::CUjitInputType::CU_JIT_INPUT_PTX,
+            source.as_mut_ptr().cast(),
+            source.len(),
+            name.as_ptr(),
+            0,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+        )
+    };
+    // SAFETY: `state` is alive.
+    let linked = added.result().and_then(|()| unsafe { sys::cuLinkComplete(state, &mut cubin, &mut size) }.result());
+    let made = match linked {
+        // SAFETY: the driver says that it put as many bytes there; they belong to `state`.
+        Ok(()) => Ok(unsafe { std::slice::from_raw_parts(cubin.cast::<u8>(), size) }.to_vec()),
+        Err(e) => Err(e),
+    };
+    // SAFETY: `state` is not used any more.
+    let _ = unsafe { sys::cuLinkDestroy(state) };
+    made.map_err(|e| {
+        let end = errors.iter().position(|c| *c == 0).unwrap_or(errors.len());
+        refused(kernel, format!("{e}\n{}", String::from_utf8_lossy(&errors[..end])))
+    })
+}

@@ -1,0 +1,238 @@
+//! Runs a lowered program on a device.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use dlbc_ops::program::SEED;
+use dlbc_ops::tensor::{Array, DType, Tensor};
+use dlbc_ptx::kernel::pointwise::Kind;
+use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
+use dlbc_runtime::{MemoryReport, Plan, RuntimeError, Saved, Tensors};
+
+use crate::backend::{Shared, lock};
+use crate::memory::{Interval, place};
+use crate::plan::{Addresses, Home, Lowered, Part, Step, View};
+
+/// A stage on the device.
+struct Stage {
+    sequence: SequenceId,
+    inputs: Vec<(String, u64)>,
+    outputs: Vec<Output>,
+    /// The words that failing steps set, and what they say.
+    status: u64,
+    complaints: Vec<String>,
+}
+
+struct Output {
+    name: String,
+    address: u64,
+    bytes: usize,
+    dims: Vec<usize>,
+    dtype: DType,
+}
+
+/// A program on a device.
+pub(crate) struct DevicePlan {
+    shared: Shared,
+    /// What runs once, forward, reverse.
+    stages: [Stage; 3],
+    /// Blocks of memory that go back when the plan does.
+    blocks: Vec<u64>,
+    /// Counts forward runs: the saved values in memory are those of the last one.
+    generation: Mutex<u64>,
+    memory: MemoryReport,
+}
+
+/// Which forward run left the saved values.
+#[derive(Clone)]
+struct Generation(u64);
+
+/// An error of a device as one of a run.
+pub(crate) fn failed(error: DeviceError) -> RuntimeError {
+    match error {
+        DeviceError::Absent(_) | DeviceError::OutOfMemory { .. } | DeviceError::Lost(_) => {
+            RuntimeError::Device(error.to_string())
+        }
+        DeviceError::Assembly { .. } | DeviceError::Launch { .. } => {
+            RuntimeError::Backend { backend: "cuda", stage: "running", message: error.to_string() }
+        }
+    }
+}
+
+impl DevicePlan {
+    /// Places the values, loads the kernels, uploads what is known, runs what depends on constants alone.
+    pub(crate) fn new(shared: Shared, lowered: Lowered) -> Result<DevicePlan, RuntimeError> {
+        let mut plan = DevicePlan {
+            shared: shared.clone(),
+            stages: [Stage::empty(), Stage::empty(), Stage::empty()],
+            blocks: vec![],
+            generation: Mutex::new(0),
+            memory: MemoryReport::default(),
+        };
+        let mut resident = lock(&shared);
+        let intervals: Vec<Interval> = lowered.buffers.iter().map(|b| b.interval()).collect();
+        let (offsets, total) = place(&intervals);
+        let arena = resident.device.allocate(total.max(4)).map_err(failed)?;
+        plan.blocks.push(arena);
+        let mut addresses = Addresses::default();
+        for (buffer, offset) in lowered.buffers.iter().zip(offsets) {
+            let address = match &buffer.home {
+                Home::Arena => arena + offset,
+                Home::Constant(tensor) => resident.constant(tensor).map_err(failed)?,
+                Home::Table(words) => {
+                    let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+                    resident.device.upload(arena + offset, &bytes).map_err(failed)?;
+                    arena + offset
+                }
+            };
+            addresses.push(address, buffer.bytes);
+        }
+        let kernels: Vec<KernelId> = lowered
+            .kernels
+            .iter()
+            .map(|k| resident.device.load(k))
+            .collect::<Result<_, _>>()
+            .map_err(failed)?;
+        let launches = |steps: &[Step]| steps.iter().map(|s| launch(s, &kernels, &addresses)).collect();
+        for (stage, part) in plan.stages.iter_mut().zip(&lowered.parts) {
+            stage.sequence = resident.device.prepare(launches(&part.steps)).map_err(failed)?;
+            stage.fill(part, &addresses);
+        }
+        drop(resident);
+        plan.run(&plan.stages[0], &Tensors::new(), None)?;
+        plan.memory.saved_bytes = lowered.saved_bytes;
+        Ok(plan)
+    }
+
+    pub(crate) fn with_weights(mut self, bytes: u64) -> DevicePlan {
+        self.memory.constant_bytes = bytes;
+        self
+    }
+
+    fn run(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<(), RuntimeError> {
+        let mut resident = lock(&self.shared);
+        let device = &mut resident.device;
+        for (name, address) in &stage.inputs {
+            let tensor = if name == SEED { seed } else { inputs.get(name) };
+            let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))?;
+            device.upload(*address, &to_device(tensor)).map_err(failed)?;
+        }
+        let mut status = vec![0; 4 * stage.complaints.len()];
+        if !status.is_empty() {
+            device.upload(stage.status, &status).map_err(failed)?;
+        }
+        device.run(stage.sequence).map_err(failed)?;
+        if !status.is_empty() {
+            device.download(stage.status, &mut status).map_err(failed)?;
+            if let Some(at) = status.chunks(4).position(|word| word != [0; 4]) {
+                return Err(RuntimeError::Node(stage.complaints[at].clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn results(&self, stage: &Stage) -> Result<Tensors, RuntimeError> {
+        let mut resident = lock(&self.shared);
+        let mut tensors = Tensors::new();
+        for output in &stage.outputs {
+            let mut bytes = vec![0; output.bytes];
+            resident.device.download(output.address, &mut bytes).map_err(failed)?;
+            tensors.insert(output.name.clone(), from_device(&bytes, &output.dims, output.dtype));
+        }
+        Ok(tensors)
+    }
+}
+
+impl Stage {
+    fn empty() -> Stage {
+        Stage { sequence: SequenceId(usize::MAX), inputs: vec![], outputs: vec![], status: 0, complaints: vec![] }
+    }
+
+    fn fill(&mut self, part: &Part, addresses: &Addresses) {
+        self.inputs = part.inputs.iter().map(|(n, v)| (n.clone(), addresses.of(v))).collect();
+        self.status = part.status.as_ref().map_or(0, |v| addresses.of(v));
+        self.complaints = part.complaints.clone();
+        let output = |(name, view, dtype): &(String, View, DType)| Output {
+            name: name.clone(),
+            address: addresses.of(view),
+            bytes: view.elems() * view.kind.bytes() as usize,
+            dims: view.dims.clone(),
+            dtype: *dtype,
+        };
+        self.outputs = part.outputs.iter().map(output).collect();
+    }
+}
+
+fn launch(step: &Step, kernels: &[KernelId], addresses: &Addresses) -> Launch {
+    let regions = |list: &[View]| -> Vec<Region> { list.iter().map(|v| addresses.region(v)).collect() };
+    Launch {
+        kernel: kernels[step.kernel],
+        grid: step.grid,
+        params: (step.params)(addresses),
+        reads: regions(&step.reads),
+        writes: regions(&step.writes),
+        updates: regions(&step.updates),
+    }
+}
+
+impl Drop for DevicePlan {
+    fn drop(&mut self) {
+        let mut resident = lock(&self.shared);
+        for stage in &self.stages {
+            resident.device.discard(stage.sequence);
+        }
+        for block in &self.blocks {
+            resident.device.release(*block);
+        }
+    }
+}
+
+impl Plan for DevicePlan {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+        let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+        *generation += 1;
+        self.run(&self.stages[1], inputs, None)?;
+        Ok((self.results(&self.stages[1])?, Saved::new(Generation(*generation))))
+    }
+
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+        let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another forward has run since: its values lie where these lay, so they are computed again.
+        if saved.take::<Generation>().is_none_or(|g| g.0 != *generation) {
+            *generation += 1;
+            self.run(&self.stages[1], inputs, None)?;
+        }
+        self.run(&self.stages[2], inputs, Some(seed))?;
+        self.results(&self.stages[2])
+    }
+
+    fn memory(&self) -> MemoryReport {
+        self.memory
+    }
+}
+
+/// A tensor's values as the device keeps them.
+pub(crate) fn to_device(tensor: &Tensor) -> Vec<u8> {
+    match Kind::of(tensor.dtype()) {
+        Kind::F if tensor.dtype() == DType::F32 => tensor.bytes().to_vec(),
+        Kind::F => tensor.to_f32().iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Kind::I => tensor.to_i64().iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Kind::B => tensor.to_i64().iter().flat_map(|v| u32::from(*v != 0).to_le_bytes()).collect(),
+    }
+}
+
+/// The device's values as a tensor.
+fn from_device(bytes: &[u8], dims: &[usize], dtype: DType) -> Tensor {
+    let words = || bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+    let kept = match Kind::of(dtype) {
+        Kind::F => DType::F32,
+        Kind::I => DType::I64,
+        Kind::B => DType::Bool,
+    };
+    let bytes: Vec<u8> = match kept {
+        DType::Bool => words().map(|w| u8::from(w != 0)).collect(),
+        _ => bytes.to_vec(),
+    };
+    // The bytes were counted from these dimensions.
+    let tensor = Tensor::from_bytes(kept, dims.to_vec(), Arc::new(bytes)).unwrap_or_else(|| Tensor::scalar(f32::NAN));
+    if kept == dtype { tensor } else { Array::from_tensor(&tensor).to_tensor(dtype) }
+}

@@ -1,0 +1,17 @@
+//! Backend "cuda": a lowered program as a sequence of our own PTX kernels.
+//!
+//! `plan` turns a program into launches and places its values in one block of memory; `execute` runs them; a [`Device`]
+//! does the work: the CUDA driver ([`open`]), or in tests the interpreter of `dlbc-ptxsim`. Nothing here knows which.
+//!
+//! Equal inputs give equal bits: no kernel adds floats in an order that depends on the device's schedule.
+
+mod backend;
+mod driver;
+mod execute;
+mod expand;
+mod memory;
+mod plan;
+
+pub use backend::CudaBackend;
+pub use dlbc_ptx::{Device, DeviceError};
+pub use driver::open;

@@ -1,0 +1,88 @@
+//! The memory plan: where each value lies in one block, so that values that live at once do not overlap.
+
+/// A value to place: its size and the steps between which it lives, both counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// Bytes.
+    pub bytes: u64,
+    /// The step that makes it.
+    pub first: usize,
+    /// The last step that reads it.
+    pub last: usize,
+}
+
+/// Where values begin.
+pub const ALIGNMENT: u64 = 256;
+
+/// Offsets of the values and the size of the block. The largest are placed first, each at the lowest place that is free
+/// while it lives.
+pub fn place(intervals: &[Interval]) -> (Vec<u64>, u64) {
+    let mut order: Vec<usize> = (0..intervals.len()).collect();
+    order.sort_by_key(|i| (std::cmp::Reverse(intervals[*i].bytes), *i));
+    let mut offsets = vec![0; intervals.len()];
+    // By offset.
+    let mut placed: Vec<usize> = vec![];
+    let mut total = 0;
+    for i in order {
+        let own = intervals[i];
+        let size = own.bytes.next_multiple_of(ALIGNMENT);
+        let mut at = 0;
+        for other in &placed {
+            let there = intervals[*other];
+            if there.last < own.first || own.last < there.first {
+                continue;
+            }
+            if at + size <= offsets[*other] {
+                break;
+            }
+            at = at.max(offsets[*other] + there.bytes.next_multiple_of(ALIGNMENT));
+        }
+        offsets[i] = at;
+        total = total.max(at + size);
+        let place = placed.partition_point(|other| offsets[*other] <= at);
+        placed.insert(place, i);
+    }
+    (offsets, total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_live_at_once_do_not_overlap() {
+        let mut state = 12345u64;
+        let mut random = |n: u64| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 33) % n
+        };
+        for _ in 0..50 {
+            let intervals: Vec<Interval> = (0..120)
+                .map(|_| {
+                    let first = random(100) as usize;
+                    Interval { bytes: random(5000), first, last: first + random(20) as usize }
+                })
+                .collect();
+            let (offsets, total) = place(&intervals);
+            for (i, a) in intervals.iter().enumerate() {
+                assert!(offsets[i] % ALIGNMENT == 0 && offsets[i] + a.bytes <= total);
+                for (j, b) in intervals.iter().enumerate().skip(i + 1) {
+                    let at_once = a.first <= b.last && b.first <= a.last;
+                    let apart = offsets[i] + a.bytes <= offsets[j] || offsets[j] + b.bytes <= offsets[i];
+                    assert!(!at_once || apart, "{a:?} at {} and {b:?} at {}", offsets[i], offsets[j]);
+                }
+            }
+            let peak = (0..130).map(|t| {
+                intervals.iter().filter(|a| a.first <= t && t <= a.last).map(|a| a.bytes.next_multiple_of(ALIGNMENT)).sum::<u64>()
+            });
+            assert!(total <= 2 * peak.max().unwrap(), "the block is more than twice the peak");
+        }
+    }
+
+    #[test]
+    fn a_value_takes_the_place_of_a_dead_one() {
+        let step = |first, last| Interval { bytes: 1000, first, last };
+        let (offsets, total) = place(&[step(0, 1), step(1, 2), step(2, 3)]);
+        assert_eq!((offsets[0], total), (offsets[2], 2048));
+    }
+}

@@ -1,0 +1,255 @@
+//! Elementwise expressions: a node that one other node reads joins that node's kernel.
+
+use dlbc_ops::graph::{NodeId, Value};
+use dlbc_ops::prim::{Binary, Prim, Unary};
+use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
+use dlbc_runtime::RuntimeError;
+
+use super::view::{collapse, words};
+use super::{Made, Planner, Scope, Step, View, wrong};
+
+/// Operands and terms of a kernel; larger expressions are split.
+const MAX_OPERANDS: usize = 12;
+const MAX_TERMS: usize = 40;
+
+/// An expression over views that broadcast to `dims`.
+#[derive(Clone)]
+pub(super) struct Expression {
+    dims: Vec<usize>,
+    operands: Vec<View>,
+    terms: Vec<(Term, Kind)>,
+    /// The word that a failing element sets.
+    status: Option<View>,
+}
+
+impl Expression {
+    /// A view as it is.
+    pub(super) fn of(view: View) -> Expression {
+        let terms = vec![(Term::Operand(0), view.kind)];
+        Expression { dims: view.dims.clone(), operands: vec![view], terms, status: None }
+    }
+
+    /// One value everywhere.
+    pub(super) fn fill(dims: &[usize], kind: Kind) -> Expression {
+        let zero = match kind {
+            Kind::F => Term::Float(0.0),
+            Kind::I => Term::Int(0),
+            Kind::B => Term::Bool(false),
+        };
+        Expression { dims: dims.to_vec(), operands: vec![], terms: vec![(zero, kind)], status: None }
+    }
+
+    fn kind(&self) -> Kind {
+        self.terms.last().map_or(Kind::F, |(_, k)| *k)
+    }
+
+    /// Appends another's terms; returns the place of its result.
+    fn take_in(&mut self, other: &Expression) -> usize {
+        let operands: Vec<usize> = other
+            .operands
+            .iter()
+            .map(|view| {
+                let view = view.broadcast(&self.dims);
+                self.operands.iter().position(|v| *v == view).unwrap_or_else(|| {
+                    self.operands.push(view);
+                    self.operands.len() - 1
+                })
+            })
+            .collect();
+        let mut places: Vec<usize> = vec![];
+        for (term, kind) in &other.terms {
+            let term = match term {
+                Term::Operand(i) => Term::Operand(operands[*i]),
+                Term::Unary(f, a) => Term::Unary(*f, places[*a]),
+                Term::Binary(f, a, b) => Term::Binary(*f, places[*a], places[*b]),
+                Term::Select(c, a, b) => Term::Select(places[*c], places[*a], places[*b]),
+                Term::Cast(to, a) => Term::Cast(*to, places[*a]),
+                Term::Float(_) | Term::Int(_) | Term::Bool(_) => term.clone(),
+            };
+            let same = |t: &(Term, Kind)| *t == (term.clone(), *kind);
+            let known = matches!(term, Term::Operand(_)).then(|| self.terms.iter().position(same)).flatten();
+            places.push(known.unwrap_or(self.terms.len()));
+            if known.is_none() {
+                self.terms.push((term, *kind));
+            }
+        }
+        places.last().copied().unwrap_or(0)
+    }
+}
+
+/// A constant of one element as a term.
+fn scalar(t: &Tensor) -> Option<Term> {
+    if t.elems() != 1 {
+        return None;
+    }
+    Some(match Kind::of(t.dtype()) {
+        Kind::F => Term::Float(t.to_f32()[0]),
+        Kind::I => Term::Int(t.to_i64()[0]),
+        Kind::B => Term::Bool(t.to_i64()[0] != 0),
+    })
+}
+
+impl Planner {
+    /// An operand of an expression over `dims`.
+    fn operand(&mut self, scope: &mut Scope, v: Value, dims: &[usize]) -> Expression {
+        if let Prim::Const(t) = scope.graph.op(v.node)
+            && let Some(term) = scalar(t)
+        {
+            let kind = Kind::of(t.dtype());
+            return Expression { dims: vec![], operands: vec![], terms: vec![(term, kind)], status: None };
+        }
+        match scope.made.get(&v) {
+            Some(Made::Expression(e)) if e.dims == dims && e.status.is_none() => e.clone(),
+            _ => Expression::of(self.view(scope, v)),
+        }
+    }
+
+    /// An elementwise node, as an expression when one node alone reads it.
+    pub(super) fn elementwise(
+        &mut self,
+        scope: &mut Scope,
+        id: NodeId,
+        dims: &[usize],
+    ) -> Result<Made, RuntimeError> {
+        let graph = scope.graph;
+        let inputs = graph.node_inputs(id);
+        let kind = Kind::of(graph.node(id).types[0].dtype);
+        if let Prim::Cast { to } = graph.op(id)
+            && unchanged(graph.ty(inputs[0]).dtype, *to)
+        {
+            return Ok(Made::View(self.view(scope, inputs[0])));
+        }
+        self.supported(scope, id)?;
+        let mut e = Expression { dims: dims.to_vec(), operands: vec![], terms: vec![], status: None };
+        let mut places = vec![];
+        for v in &inputs {
+            let mut part = self.operand(scope, *v, dims);
+            let operands = e.operands.len() + part.operands.len();
+            if operands > MAX_OPERANDS || e.terms.len() + part.terms.len() > MAX_TERMS {
+                part = Expression::of(self.view(scope, *v));
+            }
+            places.push(e.take_in(&part));
+        }
+        let term = match graph.op(id) {
+            Prim::Unary(f) => Term::Unary(*f, places[0]),
+            Prim::Binary(Binary::Pow) if kind == Kind::F && self.squares(&e, places[1]) => {
+                Term::Binary(Binary::Mul, places[0], places[0])
+            }
+            Prim::Binary(f) => Term::Binary(*f, places[0], places[1]),
+            Prim::Cast { to } => Term::Cast(*to, places[0]),
+            _ => Term::Select(places[0], places[1], places[2]),
+        };
+        let divides = matches!(term, Term::Binary(Binary::Div | Binary::Mod | Binary::Pow, ..));
+        if divides && kind == Kind::I {
+            e.status = Some(self.status(scope, id, "integer division by 0"));
+        }
+        e.terms.push((term, kind));
+        let alone = scope.uses.get(&id) == Some(&1) && e.status.is_none();
+        Ok(if alone { Made::Expression(e) } else { Made::View(self.emit(&e)) })
+    }
+
+    fn squares(&self, e: &Expression, exponent: usize) -> bool {
+        e.terms[exponent].0 == Term::Float(2.0)
+    }
+
+    /// What the reference refuses by kind is refused here when the program is planned.
+    fn supported(&self, scope: &Scope, id: NodeId) -> Result<(), RuntimeError> {
+        let kinds = scope.graph.node_inputs(id);
+        let Some(kind) = kinds.first().map(|v| Kind::of(scope.graph.ty(*v).dtype)) else { return Ok(()) };
+        let fits = match (scope.graph.op(id), kind) {
+            (Prim::Unary(Unary::Not), kind) => kind == Kind::B,
+            (Prim::Unary(_), Kind::B) => false,
+            (Prim::Unary(f), Kind::I) => {
+                matches!(f, Unary::Abs | Unary::Neg | Unary::Sign | Unary::Relu | Unary::Clip { .. })
+            }
+            (Prim::Binary(f), Kind::B) => f.is_logic() || *f == Binary::Equal,
+            (Prim::Binary(f), Kind::F | Kind::I) => !f.is_logic(),
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(wrong(scope, id, format!("not defined for {}", scope.graph.ty(kinds[0]).dtype))) }
+    }
+
+    /// Computes an expression into a buffer of its own.
+    pub(super) fn emit(&mut self, e: &Expression) -> View {
+        let out = self.buffer(e.kind(), &e.dims);
+        self.emit_into(e, &out, true);
+        out
+    }
+
+    /// Computes an expression into a view; `whole` when that is all of its buffer.
+    pub(super) fn emit_into(&mut self, e: &Expression, out: &View, whole: bool) {
+        let count = out.elems();
+        if count == 0 {
+            return;
+        }
+        let operands: Vec<View> = e.operands.iter().map(|v| v.broadcast(&e.dims)).collect();
+        let lists: Vec<&[i64]> =
+            std::iter::once(&out.strides[..]).chain(operands.iter().map(|v| &v.strides[..])).collect();
+        let (dims, strides) = collapse(&e.dims, &lists);
+        let even = |list: &[i64]| dims.len() <= 1 && list.iter().all(|s| *s == 1);
+        let access = |list: &[i64]| match list {
+            list if list.iter().all(|s| *s == 0) => Access::Scalar,
+            list if even(list) => Access::Linear,
+            // Dense over several axes, beside an operand that is not.
+            list if *list == super::view::strides(&dims) => Access::Linear,
+            _ => Access::Strided,
+        };
+        let out_access = match access(&strides[0]) {
+            // A single element is written as it is.
+            Access::Scalar => Access::Linear,
+            other => other,
+        };
+        let described: Vec<Operand> = operands
+            .iter()
+            .zip(&strides[1..])
+            .map(|(v, s)| Operand { kind: v.kind, access: access(s) })
+            .collect();
+        let strided = |a: Access| a == Access::Strided;
+        let any = strided(out_access) || described.iter().any(|o| strided(o.access));
+        let floats = e.terms.iter().all(|(_, k)| *k == Kind::F);
+        let aligned = out.offset % 4 == 0
+            && operands.iter().zip(&described).all(|(v, o)| o.access == Access::Scalar || v.offset % 4 == 0);
+        let wide = !any && floats && aligned && count.is_multiple_of(4);
+        let chain = Chain {
+            operands: described.clone(),
+            terms: e.terms.clone(),
+            rank: if any { dims.len() } else { 0 },
+            out: out_access,
+            width: if wide { 4 } else { 1 },
+        };
+        let kernel = self.kernel(chain.name(), || chain.emit());
+        let args = ChainArgs {
+            count: count as u32,
+            dims: if any { dims.iter().map(|d| *d as u32).collect() } else { vec![] },
+            out_strides: if strided(out_access) { words(&strides[0]) } else { vec![] },
+            strides: described
+                .iter()
+                .zip(&strides[1..])
+                .filter(|(o, _)| strided(o.access))
+                .map(|(_, s)| words(s))
+                .collect(),
+            ..ChainArgs::default()
+        };
+        let grid = [chain.blocks(count as u32), 1, 1];
+        let (own, status, sources) = (out.clone(), e.status.clone(), operands.clone());
+        let params = move |at: &super::Addresses| {
+            chain.params(&ChainArgs {
+                out: at.of(&own),
+                status: status.as_ref().map_or(0, |s| at.of(s)),
+                operands: sources.iter().map(|v| at.of(v)).collect(),
+                ..args.clone()
+            })
+        };
+        let (mut writes, mut updates) = (vec![], vec![]);
+        if whole { writes.push(out.clone()) } else { updates.push(out.clone()) }
+        updates.extend(e.status.clone());
+        self.push(Step { kernel, grid, params: Box::new(params), reads: operands, writes, updates });
+    }
+}
+
+/// Whether a conversion leaves the device's value as it is.
+fn unchanged(from: DType, to: DType) -> bool {
+    let whole = |d: DType| matches!(d, DType::F32 | DType::F64 | DType::I64 | DType::U64 | DType::Bool);
+    from == to || (Kind::of(from) == Kind::of(to) && whole(to))
+}
