@@ -151,10 +151,10 @@ impl Emitter {
         op!(self, "@{p} bra {label}");
     }
 
-    /// The address of element `index` of `size` bytes.
+    /// The address of element `index` of `size` bytes. The index has a sign: axes may run backwards from the base.
     pub fn address(&mut self, base: Reg, index: Reg, size: u32) -> Reg {
         let d = self.d();
-        op!(self, "mad.wide.u32 {d}, {index}, {size}, {base}");
+        op!(self, "mad.wide.s32 {d}, {index}, {size}, {base}");
         d
     }
 

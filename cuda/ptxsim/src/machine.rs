@@ -271,13 +271,9 @@ impl Machine<'_> {
             Op::Tri64(f) => f(&a64(0)?, &a64(1)?, &a64(2)?, &mut d64),
             Op::Widen(f) => f(&a32(0)?, &mut d64),
             Op::Narrow(f) => f(&a64(0)?, &mut d32),
-            Op::MulWide => {
-                let (a, b) = (a32(0)?, a32(1)?);
-                (0..32).for_each(|l| d64[l] = u64::from(a[l]) * u64::from(b[l]));
-            }
             Op::MadWide => {
                 let (a, b, c) = (a32(0)?, a32(1)?, a64(2)?);
-                (0..32).for_each(|l| d64[l] = c[l].wrapping_add(u64::from(a[l]) * u64::from(b[l])));
+                (0..32).for_each(|l| d64[l] = c[l].wrapping_add_signed(i64::from(a[l] as i32) * i64::from(b[l] as i32)));
             }
             Op::Shift64(f) => {
                 let (a, b) = (a64(0)?, a32(1)?);

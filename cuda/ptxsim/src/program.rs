@@ -66,7 +66,6 @@ pub(crate) enum Op {
     Tri64(fn(&L64, &L64, &L64, &mut L64)),
     Widen(fn(&L32, &mut L64)),
     Narrow(fn(&L64, &mut L32)),
-    MulWide,
     MadWide,
     /// 64 bits shifted by 32.
     Shift64(fn(u64, u32) -> u64),

@@ -42,14 +42,12 @@ impl Planner {
         let from = three(&x.dims[2..], 1);
         let (kernel, dilations) = (three(&w.dims[2..], 1), three(&window.dilations, 1));
         let (channels, taps) = (w.dims[1], elems(&w.dims[2..]));
-        let [_, lines, line] = from.map(|d| d as usize);
         let size = elems(&x.dims[2..]);
         let mut words = Vec::with_capacity(channels * taps * ENTRY);
         for depth in 0..channels * taps {
             let at = coordinates(depth % taps, kernel);
             let far: [usize; 3] = std::array::from_fn(|i| at[i] * dilations[i] as usize);
-            let offset = depth / taps * size + (far[0] * lines + far[1]) * line + far[2];
-            let entry = [offset, far[0], far[1], far[2], 0, 0, 0, 0];
+            let entry = [depth / taps * size, far[0], far[1], far[2], 0, 0, 0, 0];
             words.extend(entry.map(|v| v as u32));
         }
         let outputs = w.dims[0] / geometry.groups;

@@ -1,7 +1,7 @@
 //! Convolution and its adjoint in the data, as implicit products: windows are never stored.
 //!
-//! A table made at plan time says for each depth (channel and tap) where its element lies from a window's first, and how
-//! far along each axis, so that no thread divides inside the loop. Groups are blocks along z.
+//! A table made at plan time says for each depth (channel and tap) where its channel begins and how far the tap lies along
+//! each axis, so that no thread divides inside the loop. Groups are blocks along z.
 
 use std::mem::offset_of;
 
@@ -13,7 +13,7 @@ use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::{op, params};
 
-/// Words of a table's entry: the offset in a group of the data, the distance along three axes, the offset of the weight in
+/// Words of a table's entry: the offset of the channel in its group of the data, the distance along three axes, the offset of the weight in
 /// its row (the adjoint's), and padding.
 pub const ENTRY: usize = 8;
 

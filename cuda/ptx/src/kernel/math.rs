@@ -334,7 +334,7 @@ pub(super) fn pow(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     op!(k, "setp.nan.f64 {undefined}, {y}, {y}");
     let value = exp2_wide(k, y);
     let value = pick(k, imm(f32::NAN), value, undefined);
-    // The sign: that of an odd power of a negative number; other powers of it are not real.
+    // An odd power of a negative number is negative; one that is not whole is not real, but -∞ has its size.
     let negative = test(k, "lt", a, imm(0.0));
     let whole = unary(k, "cvt.rni.f32.f32", b);
     let real = test(k, "eq", whole, b);
@@ -342,11 +342,18 @@ pub(super) fn pow(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     let half_whole = unary(k, "cvt.rni.f32.f32", half);
     let even = test(k, "eq", half_whole, half);
     let minus = unary(k, "neg.f32", value);
-    let signed = pick(k, value, minus, even);
-    let signed = pick(k, signed, imm(f32::NAN), real);
+    let odd = pick(k, value, minus, even);
+    let infinite = test(k, "eq", size, imm(f32::INFINITY));
+    let unreal = pick(k, value, imm(f32::NAN), infinite);
+    let signed = pick(k, odd, unreal, real);
     let value = pick(k, signed, value, negative);
     let one = test(k, "eq", a, imm(1.0));
     let value = pick(k, imm(1.0), value, one);
+    // -1 to an infinite power is 1.
+    let (unit, far) = (test(k, "eq", size, imm(1.0)), k.p());
+    let distance = unary(k, "abs.f32", b);
+    op!(k, "setp.eq.and.f32 {far}, {distance}, {}, {unit}", imm(f32::INFINITY));
+    let value = pick(k, imm(1.0), value, far);
     let zero = test(k, "eq", b, imm(0.0));
     pick(k, imm(1.0), value, zero)
 }

@@ -38,8 +38,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["sub", "u32"] => bin32!(u32::wrapping_sub),
         ["mul", "lo", "u32"] => bin32!(u32::wrapping_mul),
         ["mad", "lo", "u32"] => tri32!(|a: u32, b, c| a.wrapping_mul(b).wrapping_add(c)),
-        ["mad", "wide", "u32"] => Op::MadWide,
-        ["mul", "wide", "u32"] => Op::MulWide,
+        ["mad", "wide", "s32"] => Op::MadWide,
         // The hardware gives all ones for a division by 0.
         ["div", "u32"] => bin32!(|a: u32, b: u32| a.checked_div(b).unwrap_or(u32::MAX)),
         ["and", "b32"] => bin32!(|a, b| a & b),

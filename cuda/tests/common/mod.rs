@@ -1,0 +1,97 @@
+//! Programs of a few nodes on the interpreted device and on the reference.
+
+#![allow(dead_code)]
+
+use dlbc_cuda::CudaBackend;
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::prim::{Builder, Prim};
+use dlbc_ops::tensor::Tensor;
+use dlbc_ptxsim::Simulator;
+use dlbc_runtime::{Backend, ReferenceBackend, RunOptions, RuntimeError, Tensors};
+
+/// Numbers that look random and are the same each time.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn next(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    /// In (-1, 1).
+    pub fn floats(&mut self, dims: &[usize]) -> Tensor {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| self.next()).collect();
+        Tensor::from_f32(dims, &values)
+    }
+
+    /// Few different values, so that there are ties.
+    pub fn steps(&mut self, dims: &[usize]) -> Tensor {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| (self.next() * 3.0).round()).collect();
+        Tensor::from_f32(dims, &values)
+    }
+}
+
+/// A graph of inputs with what `build` makes of them.
+pub fn graph(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value) -> Graph<Prim> {
+    let mut b = Builder::new();
+    let values: Vec<Value> = inputs.iter().enumerate().map(|(i, t)| b.input(&format!("x{i}"), t.ty())).collect();
+    let made = build(&mut b, &values);
+    b.ok().unwrap();
+    b.graph_mut().add_output("output/y", made);
+    let graph = b.finish();
+    graph.check().unwrap();
+    graph
+}
+
+pub fn run(backend: &dyn Backend, graph: &Graph<Prim>, inputs: &[Tensor]) -> Result<Tensor, RuntimeError> {
+    let feed: Tensors = inputs.iter().enumerate().map(|(i, t)| (format!("x{i}"), t.clone())).collect();
+    let plan = backend.prepare(graph, &["output/y".into()], &[], &RunOptions::default())?;
+    let (mut made, _) = plan.forward(&feed)?;
+    Ok(made.remove("output/y").unwrap())
+}
+
+pub fn simulator() -> CudaBackend {
+    CudaBackend::new(Box::<Simulator>::default())
+}
+
+/// What the device says.
+pub fn attempt(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value) -> Result<Tensor, RuntimeError> {
+    run(&simulator(), &graph(inputs, build), inputs)
+}
+
+/// Both agree to `bound` of the largest magnitude.
+pub fn check(what: &str, inputs: &[Tensor], bound: f64, build: impl Fn(&mut Builder, &[Value]) -> Value) {
+    let graph = graph(inputs, build);
+    let found = run(&simulator(), &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let expected = run(&ReferenceBackend, &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert_eq!((found.dtype(), found.dims()), (expected.dtype(), expected.dims()), "{what}");
+    let (found, expected) = (found.to_f64(), expected.to_f64());
+    let largest = expected.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
+    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
+        let same = f == e || (f.is_nan() && e.is_nan()) || (f - e).abs() <= bound * largest;
+        assert!(same, "{what}: element {i} is {f}, expected {e}");
+    }
+}
+
+/// Both agree element by element to a few units in the last place of float32.
+pub fn check_elementwise(what: &str, op: Prim, inputs: &[Tensor]) {
+    let graph = graph(inputs, |g, v| g.add(op.clone(), v));
+    let found = run(&simulator(), &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    let expected = run(&ReferenceBackend, &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert_eq!((found.dtype(), found.dims()), (expected.dtype(), expected.dims()), "{what}");
+    if !found.dtype().is_float() {
+        assert_eq!(found.to_i64(), expected.to_i64(), "{what}");
+        return;
+    }
+    for (i, (f, e)) in found.to_f64().iter().zip(expected.to_f64()).enumerate() {
+        let e32 = e as f32 as f64;
+        let close = (f - e).abs() <= 1e-6 * e.abs() + 1e-37;
+        assert!(*f == e32 || (f.is_nan() && e.is_nan()) || close, "{what}: element {i} is {f}, expected {e}");
+    }
+}
