@@ -3,8 +3,9 @@
 use anyhow::Context;
 use dlbc_ops::program::{Info, Program};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Backend, Explanation, Request, RunOptions, Session, Target, Tensors};
+use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
 
+use crate::device::Opened;
 use crate::split::Split;
 
 /// Explains a model.
@@ -29,16 +30,16 @@ impl Explainer {
     pub fn new(
         program: Program,
         split: Option<Split>,
-        backend: impl Fn() -> anyhow::Result<Box<dyn Backend>>,
+        device: &Opened,
         options: &RunOptions,
     ) -> anyhow::Result<Explainer> {
         let info = program.info.clone();
         let Some(split) = split else {
-            let session = Session::new(program, backend()?, options.clone())?;
+            let session = Session::new(program, device.backend(), options.clone())?;
             return Ok(Explainer { info, session, lookup: None });
         };
-        let session = Session::new(split.rest, backend()?, options.clone())?;
-        let lookup = Session::new(split.lookup, backend()?, options.clone())?;
+        let session = Session::new(split.rest, device.backend(), options.clone())?;
+        let lookup = Session::new(split.lookup, device.backend(), options.clone())?;
         Ok(Explainer {
             info,
             session,

@@ -6,6 +6,7 @@ mod args;
 mod artifact;
 mod compile;
 mod completions;
+mod device;
 mod diff;
 mod emit;
 mod eval;

@@ -6,17 +6,16 @@ use std::time::Instant;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, Position, ReferenceBackend, Request, RunOptions, Target,
+    Explanation, Position, Request, RunOptions, Target,
 };
 
-use crate::args::{Device, Keep, Named, RunArgs};
-use crate::exit::{Code, failure};
+use crate::args::{Keep, Named, RunArgs};
 use crate::explainer::Explainer;
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
 use crate::summary::{self, Times};
 use crate::terminal::{Console, Progress, print};
-use crate::{layers, model, render};
+use crate::{device, layers, model, render};
 
 /// Runs a model and explains its answer.
 ///
@@ -25,6 +24,7 @@ use crate::{layers, model, render};
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
     let targets = args.target.targets()?;
+    let device = device::open(args.device, console)?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
     for path in args.out.iter().chain(&args.heatmap) {
         check(path)?;
@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let info = loaded.program.info.clone();
 
     let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
-    let explainer = Explainer::new(loaded.program, loaded.split, || backend(args.device), &options)?;
+    let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
     let (explained, mut times) = explain(&explainer, &inputs, &targets, args, console)?;
     times.load = loaded.load_seconds;
     times.compile = loaded.compile_seconds;
@@ -56,26 +56,6 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     print(&if args.json { summary.json()? } else { summary.text() })?;
     summary.warn(console);
     Ok(())
-}
-
-/// The backend of a device.
-///
-/// # Errors
-/// For a device that is not there.
-pub fn backend(device: Device) -> anyhow::Result<Box<dyn Backend>> {
-    match device {
-        Device::Cpu => Ok(Box::new(CpuBackend)),
-        Device::Reference => Ok(Box::new(ReferenceBackend)),
-        Device::Cuda(_) => Err(failure(Code::Device, "this build has no CUDA backend")),
-    }
-}
-
-/// The explanation of a target.
-pub struct Explained {
-    /// What the target is called in results.
-    pub target: Named,
-    /// Its explanation.
-    pub explanation: Explanation,
 }
 
 /// Runs once, or `--repeat` times after a warm-up; at least one target is explained.

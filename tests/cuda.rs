@@ -25,7 +25,8 @@ fn device(program: Program, schedule: u64) -> Session {
 
 /// One row where the model takes any number of rows.
 fn smallest(program: &Program, inputs: Tensors) -> Tensors {
-    let free = |i: &dlbc_ops::program::InputInfo| i.ty.shape.0.first().is_some_and(|d| d.as_known().is_none());
+    let free =
+        |i: &dlbc_ops::program::InputInfo| i.ty.shape.0.first().is_some_and(|d| d.as_known().is_none());
     if !program.info.inputs.iter().all(free) {
         return inputs;
     }

@@ -18,7 +18,7 @@ use crate::plan::lower;
 pub(crate) struct Resident {
     pub(crate) device: Box<dyn Device>,
     /// By where the bytes lie on the host, which the tensor beside the address keeps there.
-    weights: HashMap<(usize, usize, DType), (Tensor, u64)>,
+    weights: HashMap<(usize, usize, DType), (Arc<Tensor>, u64)>,
 }
 
 /// A shared device.
@@ -30,17 +30,30 @@ pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, Resident> {
 }
 
 impl Resident {
-    /// The address of a constant's values, uploaded at its first use.
-    pub(crate) fn constant(&mut self, tensor: &Tensor) -> Result<u64, DeviceError> {
+    /// The address of a constant's values, uploaded at its first use; they stay while somebody holds the tensor.
+    pub(crate) fn constant(&mut self, tensor: &Tensor) -> Result<(Arc<Tensor>, u64), DeviceError> {
         let key = (tensor.bytes().as_ptr() as usize, tensor.bytes().len(), tensor.dtype());
-        if let Some((_, address)) = self.weights.get(&key) {
-            return Ok(*address);
+        if let Some(known) = self.weights.get(&key) {
+            return Ok(known.clone());
         }
         let bytes = to_device(tensor);
         let address = self.device.allocate(bytes.len().max(4) as u64)?;
+        let made = (Arc::new(tensor.clone()), address);
+        self.weights.insert(key, made.clone());
         self.device.upload(address, &bytes)?;
-        self.weights.insert(key, (tensor.clone(), address));
-        Ok(address)
+        Ok(made)
+    }
+
+    /// Gives back the constants that nobody holds any more.
+    pub(crate) fn sweep(&mut self) {
+        let device = &mut self.device;
+        self.weights.retain(|_, (tensor, address)| {
+            let held = Arc::strong_count(tensor) > 1;
+            if !held {
+                device.release(*address);
+            }
+            held
+        });
     }
 
     fn weight_bytes(&self) -> u64 {

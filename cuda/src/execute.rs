@@ -37,6 +37,8 @@ pub(crate) struct DevicePlan {
     stages: [Stage; 3],
     /// Blocks of memory that go back when the plan does.
     blocks: Vec<u64>,
+    /// Constants that stay on the device while the plan does.
+    constants: Vec<Arc<Tensor>>,
     /// Counts forward runs: the saved values in memory are those of the last one.
     generation: Mutex<u64>,
     memory: MemoryReport,
@@ -65,6 +67,7 @@ impl DevicePlan {
             shared: shared.clone(),
             stages: [Stage::empty(), Stage::empty(), Stage::empty()],
             blocks: vec![],
+            constants: vec![],
             generation: Mutex::new(0),
             memory: MemoryReport::default(),
         };
@@ -77,7 +80,11 @@ impl DevicePlan {
         for (buffer, offset) in lowered.buffers.iter().zip(offsets) {
             let address = match &buffer.home {
                 Home::Arena => arena + offset,
-                Home::Constant(tensor) => resident.constant(tensor).map_err(failed)?,
+                Home::Constant(tensor) => {
+                    let (held, address) = resident.constant(tensor).map_err(failed)?;
+                    plan.constants.push(held);
+                    address
+                }
                 Home::Table(words) => {
                     let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
                     resident.device.upload(arena + offset, &bytes).map_err(failed)?;
@@ -144,7 +151,13 @@ impl DevicePlan {
 
 impl Stage {
     fn empty() -> Stage {
-        Stage { sequence: SequenceId(usize::MAX), inputs: vec![], outputs: vec![], status: 0, complaints: vec![] }
+        Stage {
+            sequence: SequenceId(usize::MAX),
+            inputs: vec![],
+            outputs: vec![],
+            status: 0,
+            complaints: vec![],
+        }
     }
 
     fn fill(&mut self, part: &Part, addresses: &Addresses) {
@@ -183,6 +196,8 @@ impl Drop for DevicePlan {
         for block in &self.blocks {
             resident.device.release(*block);
         }
+        self.constants.clear();
+        resident.sweep();
     }
 }
 
@@ -233,6 +248,7 @@ fn from_device(bytes: &[u8], dims: &[usize], dtype: DType) -> Tensor {
         _ => bytes.to_vec(),
     };
     // The bytes were counted from these dimensions.
-    let tensor = Tensor::from_bytes(kept, dims.to_vec(), Arc::new(bytes)).unwrap_or_else(|| Tensor::scalar(f32::NAN));
+    let tensor =
+        Tensor::from_bytes(kept, dims.to_vec(), Arc::new(bytes)).unwrap_or_else(|| Tensor::scalar(f32::NAN));
     if kept == dtype { tensor } else { Array::from_tensor(&tensor).to_tensor(dtype) }
 }

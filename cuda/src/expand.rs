@@ -3,9 +3,7 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{Body, Graph, Value};
-use dlbc_ops::prim::{
-    AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary,
-};
+use dlbc_ops::prim::{AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary};
 use dlbc_runtime::RuntimeError;
 
 /// The same program without the two primitives.
@@ -80,7 +78,13 @@ fn attention(b: &mut Builder, geometry: AttentionGeometry, inputs: &[Value]) -> 
 
 /// As `Prim::AttentionShare` says: `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)` flows through the weights; each weight's own share goes on by
 /// `|q||k|ᵀ`, half to the query and half to the key.
-fn share(b: &mut Builder, geometry: AttentionGeometry, value: f32, of: AttentionPart, inputs: &[Value]) -> Value {
+fn share(
+    b: &mut Builder,
+    geometry: AttentionGeometry,
+    value: f32,
+    of: AttentionPart,
+    inputs: &[Value],
+) -> Value {
     let [q, k, v, r] = [inputs[0], inputs[1], inputs[2], inputs[3]];
     let p = weights(b, geometry, q, k, inputs.get(4).copied());
     let z = product(b, (p, Part::Id, false), (v, Part::Abs, false));

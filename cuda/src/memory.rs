@@ -46,6 +46,7 @@ pub fn place(intervals: &[Interval]) -> (Vec<u64>, u64) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -73,7 +74,11 @@ mod tests {
                 }
             }
             let peak = (0..130).map(|t| {
-                intervals.iter().filter(|a| a.first <= t && t <= a.last).map(|a| a.bytes.next_multiple_of(ALIGNMENT)).sum::<u64>()
+                intervals
+                    .iter()
+                    .filter(|a| a.first <= t && t <= a.last)
+                    .map(|a| a.bytes.next_multiple_of(ALIGNMENT))
+                    .sum::<u64>()
             });
             assert!(total <= 2 * peak.max().unwrap(), "the block is more than twice the peak");
         }

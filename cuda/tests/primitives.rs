@@ -6,8 +6,8 @@ mod common;
 
 use common::*;
 use dlbc_ops::prim::{
-    AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan, Unary,
-    Window,
+    AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan,
+    Unary, Window,
 };
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 
@@ -16,8 +16,37 @@ const PARTS: [Part; 6] = [Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Squar
 #[test]
 fn elementwise_functions_of_floats() {
     let values = [
-        -100.0f32, -20.0, -9.3, -3.0, -1.5, -1.0, -0.7, -0.5, -1e-3, -1e-20, -0.0, 0.0, 1e-20, 1e-4, 0.3, 0.5, 0.625,
-        0.9999, 1.0, 1.0001, 1.5, 2.5, 3.0, 5.0, 9.3, 20.0, 88.0, 100.0, 3.4e38, f32::INFINITY, f32::NEG_INFINITY,
+        -100.0f32,
+        -20.0,
+        -9.3,
+        -3.0,
+        -1.5,
+        -1.0,
+        -0.7,
+        -0.5,
+        -1e-3,
+        -1e-20,
+        -0.0,
+        0.0,
+        1e-20,
+        1e-4,
+        0.3,
+        0.5,
+        0.625,
+        0.9999,
+        1.0,
+        1.0001,
+        1.5,
+        2.5,
+        3.0,
+        5.0,
+        9.3,
+        20.0,
+        88.0,
+        100.0,
+        3.4e38,
+        f32::INFINITY,
+        f32::NEG_INFINITY,
         f32::NAN,
     ];
     let unary = [
@@ -63,18 +92,26 @@ fn elementwise_functions_of_floats() {
     }
     let n = a.len();
     let operands = [Tensor::from_f32(&[n], &a), Tensor::from_f32(&[n], &b)];
-    for f in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::GuardedDiv, Binary::Min, Binary::Max] {
+    for f in
+        [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::GuardedDiv, Binary::Min, Binary::Max]
+    {
         check_elementwise(&format!("{f:?}"), Prim::Binary(f), &operands);
     }
     for f in [Binary::Equal, Binary::Less, Binary::LessOrEqual] {
         check_elementwise(&format!("{f:?}"), Prim::Binary(f), &operands);
     }
     let mild = |v: &f32| v.abs() < 50.0 || !v.is_finite();
-    let pairs: Vec<(f32, f32)> = a.iter().zip(&b).map(|(a, b)| (*a, *b)).filter(|(a, b)| mild(a) && mild(b)).collect();
-    let side = |f: fn(&(f32, f32)) -> f32| Tensor::from_f32(&[pairs.len()], &pairs.iter().map(f).collect::<Vec<_>>());
+    let pairs: Vec<(f32, f32)> =
+        a.iter().zip(&b).map(|(a, b)| (*a, *b)).filter(|(a, b)| mild(a) && mild(b)).collect();
+    let side = |f: fn(&(f32, f32)) -> f32| {
+        Tensor::from_f32(&[pairs.len()], &pairs.iter().map(f).collect::<Vec<_>>())
+    };
     check_elementwise("Pow", Prim::Binary(Binary::Pow), &[side(|p| p.0), side(|p| p.1)]);
-    let finite: Vec<(f32, f32)> = pairs.iter().copied().filter(|(a, b)| a.is_finite() && b.abs() > 1e-2).collect();
-    let side = |f: fn(&(f32, f32)) -> f32| Tensor::from_f32(&[finite.len()], &finite.iter().map(f).collect::<Vec<_>>());
+    let finite: Vec<(f32, f32)> =
+        pairs.iter().copied().filter(|(a, b)| a.is_finite() && b.abs() > 1e-2).collect();
+    let side = |f: fn(&(f32, f32)) -> f32| {
+        Tensor::from_f32(&[finite.len()], &finite.iter().map(f).collect::<Vec<_>>())
+    };
     check_elementwise("Mod", Prim::Binary(Binary::Mod), &[side(|p| p.0), side(|p| p.1)]);
 }
 
@@ -82,7 +119,9 @@ fn elementwise_functions_of_floats() {
 fn elementwise_functions_of_integers_and_booleans() {
     let values = [i64::MIN, -1 << 40, -7, -3, -2, -1, 0, 1, 2, 3, 5, 200, 70000, 1 << 33, i64::MAX];
     let x = Tensor::from_i64(&[values.len()], &values);
-    for f in [Unary::Abs, Unary::Neg, Unary::Sign, Unary::Relu, Unary::Clip { min: Some(-2.5), max: Some(3.0) }] {
+    for f in
+        [Unary::Abs, Unary::Neg, Unary::Sign, Unary::Relu, Unary::Clip { min: Some(-2.5), max: Some(3.0) }]
+    {
         check_elementwise(&format!("{f:?}"), Prim::Unary(f), std::slice::from_ref(&x));
     }
     let (mut a, mut b) = (vec![], vec![]);
@@ -108,24 +147,44 @@ fn elementwise_functions_of_integers_and_booleans() {
     }
     let some: Vec<i64> = b.iter().map(|v| if *v == 0 { 4 } else { *v }).collect();
     for f in [Binary::Div, Binary::Mod] {
-        check_elementwise(&format!("{f:?}"), Prim::Binary(f), &[left.clone(), Tensor::from_i64(&[some.len()], &some)]);
+        check_elementwise(
+            &format!("{f:?}"),
+            Prim::Binary(f),
+            &[left.clone(), Tensor::from_i64(&[some.len()], &some)],
+        );
     }
     let bases = Tensor::from_i64(&[6, 1], &[-3, -1, 1, 2, 7, 10]);
     let powers = Tensor::from_i64(&[7], &[-3, -2, 0, 1, 2, 5, 70]);
     check_elementwise("Pow", Prim::Binary(Binary::Pow), &[bases, powers]);
-    let bools = |v: &[u8]| Tensor::from_bytes(DType::Bool, vec![v.len()], std::sync::Arc::new(v.to_vec())).unwrap();
+    let bools =
+        |v: &[u8]| Tensor::from_bytes(DType::Bool, vec![v.len()], std::sync::Arc::new(v.to_vec())).unwrap();
     let (p, q) = (bools(&[0, 0, 1, 1]), bools(&[0, 1, 0, 1]));
     for f in [Binary::And, Binary::Or, Binary::Xor, Binary::Equal] {
         check_elementwise(&format!("{f:?}"), Prim::Binary(f), &[p.clone(), q.clone()]);
     }
     check_elementwise("Not", Prim::Unary(Unary::Not), std::slice::from_ref(&p));
-    for to in [DType::F32, DType::I64, DType::I8, DType::U8, DType::I16, DType::U16, DType::I32, DType::U32, DType::Bool] {
+    for to in [
+        DType::F32,
+        DType::I64,
+        DType::I8,
+        DType::U8,
+        DType::I16,
+        DType::U16,
+        DType::I32,
+        DType::U32,
+        DType::Bool,
+    ] {
         check_elementwise(&format!("to {to}"), Prim::Cast { to }, std::slice::from_ref(&x));
         check_elementwise(&format!("bool to {to}"), Prim::Cast { to }, std::slice::from_ref(&p));
         let floats = [-1e10f32, -300.7, -2.5, -0.0, 0.0, 0.4, 3.99, 255.5, 70000.0, 1e12, 1e19, f32::NAN];
-        check_elementwise(&format!("float to {to}"), Prim::Cast { to }, &[Tensor::from_f32(&[floats.len()], &floats)]);
+        check_elementwise(
+            &format!("float to {to}"),
+            Prim::Cast { to },
+            &[Tensor::from_f32(&[floats.len()], &floats)],
+        );
     }
-    let floats = [0.1f32, 1.0, 65519.0, 65520.0, 1e-7, 3e-8, 6e-5, -2.0009766, 3.4e38, f32::NAN, f32::INFINITY];
+    let floats =
+        [0.1f32, 1.0, 65519.0, 65520.0, 1e-7, 3e-8, 6e-5, -2.0009766, 3.4e38, f32::NAN, f32::INFINITY];
     for to in [DType::F16, DType::Bf16] {
         let chain = |b: &mut Builder, v: &[dlbc_ops::graph::Value]| {
             let narrow = b.add(Prim::Cast { to }, v);
@@ -206,14 +265,23 @@ fn products() {
         let b = g.add(Prim::Expand { to: known(&[4, 3, 9]) }, &v[1..]);
         g.add(Prim::MatMul { a: Part::Pos, b: Part::Neg, ta: false, tb: true }, &[a, b])
     });
-    let numbers = [Tensor::from_i64(&[3, 4], &(-6..6).collect::<Vec<_>>()), Tensor::from_i64(&[2, 4, 2], &(0..16).collect::<Vec<_>>())];
+    let numbers = [
+        Tensor::from_i64(&[3, 4], &(-6..6).collect::<Vec<_>>()),
+        Tensor::from_i64(&[2, 4, 2], &(0..16).collect::<Vec<_>>()),
+    ];
     for p in PARTS {
         let op = Prim::MatMul { a: p, b: Part::Id, ta: false, tb: false };
         check("integers", &numbers, 0.0, |g, v| g.add(op.clone(), v));
     }
 }
 
-fn window(kernel: &[usize], strides: &[usize], pads: [&[usize]; 2], dilations: &[usize], ceil: bool) -> Window {
+fn window(
+    kernel: &[usize],
+    strides: &[usize],
+    pads: [&[usize]; 2],
+    dilations: &[usize],
+    ceil: bool,
+) -> Window {
     let list = |v: &[usize]| v.to_vec();
     Window {
         kernel: list(kernel),
@@ -274,7 +342,8 @@ fn windows_and_their_reverses() {
     for (window, spatial) in cases {
         let x = r.steps(&[vec![2, 3], spatial.clone()].concat());
         let to: Vec<Dim> = spatial.iter().map(|d| Dim::known(*d as i64)).collect();
-        let from: Vec<usize> = window.output(&to).unwrap().iter().map(|d| d.as_known().unwrap() as usize).collect();
+        let from: Vec<usize> =
+            window.output(&to).unwrap().iter().map(|d| d.as_known().unwrap() as usize).collect();
         let s = r.floats(&[vec![2, 3], from].concat());
         check("sum", std::slice::from_ref(&x), 1e-6, |g, v| g.add(Prim::WindowSum(window.clone()), v));
         check("max", std::slice::from_ref(&x), 0.0, |g, v| g.add(Prim::WindowMax(window.clone()), v));
@@ -308,17 +377,23 @@ fn reductions() {
         for kind in kinds {
             for keep in [false, true] {
                 let op = Prim::Reduce { kind, axes: axes.clone(), keep };
-                check(&format!("{op:?} of {dims:?}"), std::slice::from_ref(&x), 1e-6, |g, v| g.add(op.clone(), v));
+                check(&format!("{op:?} of {dims:?}"), std::slice::from_ref(&x), 1e-6, |g, v| {
+                    g.add(op.clone(), v)
+                });
             }
         }
         if let [axis] = axes[..] {
             let ties = r.steps(&dims);
             for kind in [Reduction::ArgMax, Reduction::ArgMin] {
                 let op = Prim::Reduce { kind, axes: vec![axis], keep: false };
-                check(&format!("{op:?} of {dims:?}"), std::slice::from_ref(&ties), 0.0, |g, v| g.add(op.clone(), v));
+                check(&format!("{op:?} of {dims:?}"), std::slice::from_ref(&ties), 0.0, |g, v| {
+                    g.add(op.clone(), v)
+                });
             }
             let x = r.floats(&dims);
-            check(&format!("softmax of {dims:?}"), std::slice::from_ref(&x), 1e-6, |g, v| g.add(Prim::Softmax { axis }, v));
+            check(&format!("softmax of {dims:?}"), std::slice::from_ref(&x), 1e-6, |g, v| {
+                g.add(Prim::Softmax { axis }, v)
+            });
         }
     }
     let x = Tensor::from_i64(&[3, 50], &(-75..75).collect::<Vec<_>>());
@@ -350,7 +425,11 @@ fn movement() {
         Prim::Slice { axis: 2, start: d(4), len: d(3), step: -2 },
         Prim::SliceTranspose { axis: 1, start: d(1), to: d(9), step: 2 },
         Prim::SliceTranspose { axis: 2, start: d(4), to: d(6), step: -1 },
-        Prim::Pad { before: vec![d(1), d(0), d(2)], after: vec![d(0), d(3), d(1)], mode: PadMode::Constant(2.0) },
+        Prim::Pad {
+            before: vec![d(1), d(0), d(2)],
+            after: vec![d(0), d(3), d(1)],
+            mode: PadMode::Constant(2.0),
+        },
         Prim::Pad { before: vec![d(1), d(2), d(2)], after: vec![d(3), d(3), d(1)], mode: PadMode::Reflect },
         Prim::Pad { before: vec![d(1), d(0), d(7)], after: vec![d(0), d(3), d(1)], mode: PadMode::Edge },
         Prim::Expand { to: known(&[2, 6, 4, 5]) },
@@ -358,7 +437,12 @@ fn movement() {
     ];
     let floats = r.floats(&[6, 4, 5]);
     let whole = Tensor::from_i64(&[6, 4, 5], &(0..120).collect::<Vec<_>>());
-    let bools = Tensor::from_bytes(DType::Bool, vec![6, 4, 5], std::sync::Arc::new((0..120).map(|i| (i % 3 == 0) as u8).collect::<Vec<u8>>())).unwrap();
+    let bools = Tensor::from_bytes(
+        DType::Bool,
+        vec![6, 4, 5],
+        std::sync::Arc::new((0..120).map(|i| (i % 3 == 0) as u8).collect::<Vec<u8>>()),
+    )
+    .unwrap();
     for op in ops {
         for x in [&floats, &whole, &bools] {
             check(&format!("{op:?}"), std::slice::from_ref(x), 0.0, |g, v| g.add(op.clone(), v));
@@ -397,12 +481,16 @@ fn indices() {
     }
     let whole = Tensor::from_i64(&[4, 2], &[1, 2, 3, 4, 5, 6, 7, 8]);
     let idx = Tensor::from_i64(&[4], &[1, -1, 1, 0]);
-    check("gather of integers", &[whole.clone(), idx.clone()], 0.0, |g, v| g.add(Prim::Gather { axis: 0 }, v));
+    check("gather of integers", &[whole.clone(), idx.clone()], 0.0, |g, v| {
+        g.add(Prim::Gather { axis: 0 }, v)
+    });
     let op = Prim::ScatterAdd { axis: 0, to: Dim::known(4) };
     check("scatter of integers", &[whole.clone(), idx.clone()], 0.0, |g, v| g.add(op.clone(), v));
     let updates = Tensor::from_i64(&[4, 2], &[10, 20, 30, 40, 50, 60, 70, 80]);
     check("overwrite", &[whole, idx.clone(), updates], 0.0, |g, v| g.add(Prim::Overwrite, v));
-    check("overwrite of floats", &[r.floats(&[6, 3]), idx, r.floats(&[4, 3])], 0.0, |g, v| g.add(Prim::Overwrite, v));
+    check("overwrite of floats", &[r.floats(&[6, 3]), idx, r.floats(&[4, 3])], 0.0, |g, v| {
+        g.add(Prim::Overwrite, v)
+    });
     check("of constants", &[], 0.0, |g, _| {
         let data = g.constant("data", Tensor::from_f32(&[3], &[1.0, 2.0, 3.0]));
         let at = g.constant("at", Tensor::from_i64(&[2], &[2, 0]));
@@ -433,8 +521,10 @@ fn attention_and_its_relevance() {
     let mut r = Random::new(9);
     for (lead, m, n, d, e) in [(vec![], 3, 5, 4, 6), (vec![2, 3], 7, 7, 8, 8), (vec![2], 1, 40, 3, 2)] {
         let shape = |rows: usize, columns: usize| [lead.clone(), vec![rows, columns]].concat();
-        let data = [r.floats(&shape(m, d)), r.floats(&shape(n, d)), r.floats(&shape(n, e)), r.floats(&shape(m, e))];
-        let mut mask: Vec<f32> = (0..m * n).map(|i| if i % 3 == 1 { f32::NEG_INFINITY } else { 0.0 }).collect();
+        let data =
+            [r.floats(&shape(m, d)), r.floats(&shape(n, d)), r.floats(&shape(n, e)), r.floats(&shape(m, e))];
+        let mut mask: Vec<f32> =
+            (0..m * n).map(|i| if i % 3 == 1 { f32::NEG_INFINITY } else { 0.0 }).collect();
         mask[..n].fill(f32::NEG_INFINITY);
         let mask = Tensor::from_f32(&[m, n], &mask);
         for guard in [false, true] {
@@ -447,7 +537,8 @@ fn attention_and_its_relevance() {
             if guard {
                 inputs.push(mask.clone());
             }
-            for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
+            for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
+            {
                 for value in [0.5, 1.0] {
                     let op = Prim::AttentionShare { geometry, value, of };
                     check(&format!("{op:?}"), &inputs, 2e-6, |g, v| g.add(op.clone(), v));

@@ -273,7 +273,7 @@ mod tests {
         let args = run_args(&[]).unwrap();
         assert_eq!((args.target.title().unwrap().as_str(), args.target.total()), ("argmax", 100.0));
         assert_eq!((args.target.start, args.repeat), (Start::One, None));
-        assert_eq!((args.device, args.keep), (Device::Cpu, Keep::Inputs));
+        assert_eq!((args.device, args.keep), (Device::Auto, Keep::Inputs));
         assert_eq!(args.explain.rules(), "dlb");
     }
 

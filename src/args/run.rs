@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::values::{finite, nonzero};
 use super::{Device, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs};
-use crate::exit::{Code, failure, unsupported};
+use crate::exit::unsupported;
 
 /// `dlbc run`.
 #[derive(Debug, Args)]
@@ -190,9 +190,6 @@ impl RunArgs {
     pub fn check(&self) -> anyhow::Result<()> {
         if self.report.is_some() {
             return Err(unsupported("`--report` is not supported yet"));
-        }
-        if let Device::Cuda(_) = self.device {
-            return Err(failure(Code::Device, "this build has no CUDA backend"));
         }
         Ok(())
     }

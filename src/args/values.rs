@@ -76,6 +76,8 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// Where it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
+    /// The first NVIDIA GPU when there is one, else the processor.
+    Auto,
     /// The processor.
     Cpu,
     /// Reference kernels in float64 on the processor, slow.
@@ -89,7 +91,8 @@ impl FromStr for Device {
     fn from_str(text: &str) -> Result<Device, String> {
         let cuda = text.strip_prefix("cuda");
         match (text, cuda) {
-            ("auto" | "cpu", _) => Ok(Device::Cpu),
+            ("auto", _) => Ok(Device::Auto),
+            ("cpu", _) => Ok(Device::Cpu),
             ("reference", _) => Ok(Device::Reference),
             (_, Some("")) => Ok(Device::Cuda(0)),
             (_, Some(rest)) => match rest.strip_prefix(':').and_then(|n| n.parse().ok()) {
@@ -146,7 +149,7 @@ mod tests {
 
     #[test]
     fn devices_and_shapes() {
-        assert_eq!("auto".parse(), Ok(Device::Cpu));
+        assert_eq!("auto".parse(), Ok(Device::Auto));
         assert_eq!("cuda:2".parse(), Ok(Device::Cuda(2)));
         assert!("cuda2".parse::<Device>().is_err());
         assert_eq!(shape("x=1,?,224"), Ok(("x".into(), vec![1, -1, 224])));

@@ -25,10 +25,10 @@ use dlbc_runtime::RunOptions;
 pub use fill::Fill;
 pub use metric::Metric;
 
-use crate::args::{Device, EvalArgs, ExplainArgs, Target};
-use crate::exit::{Code, failure, unsupported, usage};
+use crate::args::{EvalArgs, ExplainArgs, Target};
+use crate::device::{self, Opened};
+use crate::exit::{unsupported, usage};
 use crate::explainer::Explainer;
-use crate::run::backend;
 use crate::split::split;
 use crate::statistics::{correlation, ranks};
 use crate::terminal::{Console, Progress, print};
@@ -104,11 +104,12 @@ impl Plan {
 /// See the exit codes of the command line.
 pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     check(args)?;
+    let device = &device::open(args.device, console)?;
     let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let each = args.explain.each();
     let mut first = Some(model::load(&args.model, &each[0], &args.limits, console)?);
     let program = first.as_ref().map(|l| l.program.clone()).context("a composite")?;
-    let prepared = prepare::prepare(args, program, &options, console)?;
+    let prepared = prepare::prepare(args, program, device, &options, console)?;
     let plan = Plan::new(args);
     let metrics = metrics(args, &prepared, console)?;
     if args.plot.is_some() && !metrics.iter().any(|m| m.has_curve()) {
@@ -123,7 +124,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         let _progress =
             Progress::start(console, format!("{} ({} of {})", explain.rules(), i + 1, each.len()));
         let info = loaded.program.info.clone();
-        let explainer = Explainer::new(loaded.program, loaded.split, || backend(args.device), &options)?;
+        let explainer = Explainer::new(loaded.program, loaded.split, device, &options)?;
         let method = Method::composite(explainer, passes(explain, args, prepared.artifact, &info.rules)?);
         let run = evaluate(&method, &prepared, &metrics, &plan);
         runs.push(run.with_context(|| format!("composite `{}`", info.rules))?.of(&info));
@@ -134,7 +135,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         runs.push(evaluate(method, &prepared, &metrics, &plan)?.control(name));
     }
     if metrics.contains(&Metric::Randomisation) {
-        randomisation(args, &prepared, &plan, &options, &mut runs, console)?;
+        randomisation(args, device, &prepared, &plan, &options, &mut runs, console)?;
     }
     let report = Report::new(args, &prepared, &plan, &metrics, runs);
     if let Some(path) = &args.out {
@@ -161,9 +162,6 @@ fn passes(explain: &ExplainArgs, args: &EvalArgs, artifact: bool, rules: &str) -
 }
 
 fn check(args: &EvalArgs) -> anyhow::Result<()> {
-    if let Device::Cuda(_) = args.device {
-        return Err(failure(Code::Device, "this build has no CUDA backend"));
-    }
     if let Target::Difference(..) | Target::All = args.target {
         return Err(usage(format!(
             "`--target {}`: metrics look at one unit, argmax or an index",
@@ -291,6 +289,7 @@ fn evaluate(
 /// Randomises weights from the output on, in stages, and compares the relevance: Spearman's correlation of the magnitudes.
 fn randomisation(
     args: &EvalArgs,
+    device: &Opened,
     prepared: &Prepared,
     plan: &Plan,
     options: &RunOptions,
@@ -319,7 +318,7 @@ fn randomisation(
                     let compiled = dlbc_compiler::compile(&changed, &compile)?;
                     let split = split(&mut changed, &compile, &compiled)?;
                     let explainer =
-                        Explainer::new(compiled.program, split, || backend(args.device), options)?;
+                        Explainer::new(compiled.program, split, device, options)?;
                     Method::composite(explainer, compile.composite()?.passes)
                 }
                 None if run.rules == "random" => Method::Random(plan.seed),

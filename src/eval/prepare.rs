@@ -13,9 +13,9 @@ use super::mask;
 use super::measure::order;
 use super::subject::{Case, Model};
 use crate::args::{EvalArgs, Target};
+use crate::device::Opened;
 use crate::exit::{unsupported, usage};
 use crate::input::{self, Source, Texts, from_f64};
-use crate::run::backend;
 use crate::terminal::{Console, plural, visible};
 
 /// What all methods are measured on.
@@ -45,6 +45,7 @@ pub struct Prepared {
 pub fn prepare(
     args: &EvalArgs,
     program: Program,
+    device: &Opened,
     options: &RunOptions,
     console: Console,
 ) -> anyhow::Result<Prepared> {
@@ -58,7 +59,7 @@ pub fn prepare(
             visible(&input.name)
         ));
     }
-    let session = Session::new(program, backend(args.device)?, options.clone())?;
+    let session = Session::new(program, device.backend(), options.clone())?;
     let device = session.device();
     let mut model = Model::new(session);
     let values = |name: &str| -> Vec<Vec<f64>> {

@@ -129,6 +129,11 @@ impl Emitter {
         (0..count).map(|i| self.param_u32(offset + 4 * i)).collect()
     }
 
+    /// The dimensions that [`Emitter::coordinates`] takes, of `rank` that lie one after another.
+    pub fn param_inner(&mut self, offset: usize, rank: usize) -> Vec<Reg> {
+        self.param_u32s(offset + 4, rank.saturating_sub(1))
+    }
+
     /// A 32-bit copy of a special register or an immediate.
     pub fn mov_u32(&mut self, from: &str) -> Reg {
         let r = self.r();
@@ -167,18 +172,16 @@ impl Emitter {
         (quotient, rest)
     }
 
-    /// The coordinates of a row-major index, outermost first.
-    pub fn coordinates(&mut self, index: Reg, dims: &[Reg]) -> Vec<Reg> {
+    /// The coordinates of a row-major index, outermost first; `inner` are the dimensions without the outermost.
+    pub fn coordinates(&mut self, index: Reg, inner: &[Reg]) -> Vec<Reg> {
         let mut rest = index;
         let mut found = vec![];
-        for dim in dims.iter().skip(1).rev() {
+        for dim in inner.iter().rev() {
             let (quotient, at) = self.div_rem(rest, *dim);
             found.push(at);
             rest = quotient;
         }
-        if !dims.is_empty() {
-            found.push(rest);
-        }
+        found.push(rest);
         found.reverse();
         found
     }

@@ -23,7 +23,9 @@ pub struct Entry {
 pub fn library() -> Vec<Entry> {
     let mut entries = vec![];
     let mut add = |family, kernel| entries.push(Entry { family, kernel });
-    for parts in [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]] {
+    for parts in
+        [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]]
+    {
         for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE] {
             add("gemm", Gemm { parts, depth_first: [true, false], tile }.emit());
         }

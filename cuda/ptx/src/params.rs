@@ -2,12 +2,17 @@
 
 /// A field of a parameter block.
 pub trait Field {
+    /// Bytes of the value, or of an element of it.
+    const WORD: usize;
+
     /// Writes the value, little-endian, at the front of `to`.
     fn put(&self, to: &mut [u8]);
 }
 
 macro_rules! plain {
     ($($t:ty),*) => { $(impl Field for $t {
+        const WORD: usize = size_of::<$t>();
+
         fn put(&self, to: &mut [u8]) {
             let bytes = self.to_le_bytes();
             to[..bytes.len()].copy_from_slice(&bytes);
@@ -17,6 +22,8 @@ macro_rules! plain {
 plain!(u32, i32, u64, i64, f32);
 
 impl<T: Field, const N: usize> Field for [T; N] {
+    const WORD: usize = T::WORD;
+
     fn put(&self, to: &mut [u8]) {
         for (value, to) in self.iter().zip(to.chunks_mut(size_of::<T>())) {
             value.put(to);
@@ -26,8 +33,8 @@ impl<T: Field, const N: usize> Field for [T; N] {
 
 /// A parameter block.
 pub trait Params {
-    /// Name, offset and bytes of each field.
-    const FIELDS: &'static [(&'static str, usize, usize)];
+    /// Name, offset and bytes of each field, and bytes of an element.
+    const FIELDS: &'static [(&'static str, usize, usize, usize)];
 
     /// The block as a kernel reads it.
     fn bytes(&self) -> Vec<u8>;
@@ -43,9 +50,12 @@ macro_rules! params {
         pub struct $name { $($(#[$doc])* pub $field: $ty,)* }
 
         impl $crate::Params for $name {
-            const FIELDS: &'static [(&'static str, usize, usize)] = &[
-                $((stringify!($field), std::mem::offset_of!($name, $field), size_of::<$ty>()),)*
-            ];
+            const FIELDS: &'static [(&'static str, usize, usize, usize)] = &[$((
+                stringify!($field),
+                std::mem::offset_of!($name, $field),
+                size_of::<$ty>(),
+                <$ty as $crate::Field>::WORD,
+            ),)*];
 
             fn bytes(&self) -> Vec<u8> {
                 let mut bytes = vec![0; size_of::<$name>()];

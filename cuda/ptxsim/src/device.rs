@@ -117,7 +117,8 @@ impl Device for Simulator {
         if let Some(known) = self.kernels.iter().position(|(k, _)| k == kernel) {
             return Ok(KernelId(known));
         }
-        let failed = |fault: crate::Fault| DeviceError::Assembly { name: kernel.name.clone(), log: fault.to_string() };
+        let failed =
+            |fault: crate::Fault| DeviceError::Assembly { name: kernel.name.clone(), log: fault.to_string() };
         self.kernels.push((kernel.clone(), parse(&kernel.text).map_err(failed)?));
         Ok(KernelId(self.kernels.len() - 1))
     }

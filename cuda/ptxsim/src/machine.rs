@@ -273,7 +273,9 @@ impl Machine<'_> {
             Op::Narrow(f) => f(&a64(0)?, &mut d32),
             Op::MadWide => {
                 let (a, b, c) = (a32(0)?, a32(1)?, a64(2)?);
-                (0..32).for_each(|l| d64[l] = c[l].wrapping_add_signed(i64::from(a[l] as i32) * i64::from(b[l] as i32)));
+                (0..32).for_each(|l| {
+                    d64[l] = c[l].wrapping_add_signed(i64::from(a[l] as i32) * i64::from(b[l] as i32))
+                });
             }
             Op::Shift64(f) => {
                 let (a, b) = (a64(0)?, a32(1)?);
@@ -523,11 +525,7 @@ fn written(set: u32, active: u32, warp: usize) -> Result<(), Complaint> {
     Err(("read of a register that nobody wrote", format!("warp {warp}")))
 }
 
-fn joined(
-    d: &mut L32,
-    join: Join,
-    other: impl FnOnce() -> Result<L32, Complaint>,
-) -> Result<(), Complaint> {
+fn joined(d: &mut L32, join: Join, other: impl FnOnce() -> Result<L32, Complaint>) -> Result<(), Complaint> {
     match join {
         Join::Alone => {}
         Join::And => d.iter_mut().zip(other()?).for_each(|(d, o)| *d &= u32::from(o != 0)),

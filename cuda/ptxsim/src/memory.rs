@@ -187,7 +187,8 @@ impl Memory {
                 if self.writer[i] != 0 && self.writer[i] != who {
                     return Err(("race in global memory", format!("{address:#x} is read and written")));
                 }
-                self.reader[i] = if matches!(self.reader[i], 0) || self.reader[i] == who { who } else { MANY };
+                self.reader[i] =
+                    if matches!(self.reader[i], 0) || self.reader[i] == who { who } else { MANY };
             }
         }
         Ok(at)

@@ -187,14 +187,16 @@ impl Reader {
             (["cp", "async", "cg", "shared", "global"], [to, address, "16", size]) => {
                 made.op = Op::CopyAsync;
                 let (base, offset) = self.address(to)?;
-                (made.from, made.offset) =
-                    (vec![base, self.address(address)?.0, self.value(size)?], offset);
+                (made.from, made.offset) = (vec![base, self.address(address)?.0, self.value(size)?], offset);
             }
             (["cp", "async", "commit_group"], []) => made.op = Op::CopyCommit,
             (["cp", "async", "wait_group"], [count]) => {
                 made.op = Op::CopyWait(count.parse().map_err(|_| self.fault(name))?);
             }
-            (["mma", "sync", "aligned", "m16n8k8", "row", "col", "f32", "tf32", "tf32", "f32"], [d, a, b, c]) => {
+            (
+                ["mma", "sync", "aligned", "m16n8k8", "row", "col", "f32", "tf32", "tf32", "f32"],
+                [d, a, b, c],
+            ) => {
                 made.op = Op::Mma;
                 made.to = self.list(d)?;
                 made.from = [self.list(a)?, self.list(b)?, self.list(c)?].concat();

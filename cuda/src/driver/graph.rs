@@ -37,9 +37,7 @@ impl Graph {
         if launches.is_empty() {
             return Ok(Graph(None));
         }
-        stream
-            .begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
-            .map_err(lost)?;
+        stream.begin_capture(sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL).map_err(lost)?;
         let recorded = launches.iter().try_for_each(|l| record(stream, kernels, l));
         // The capture ends whether or not a launch was refused.
         let graph = stream.end_capture(sys::CUgraphInstantiate_flags(0));
@@ -70,11 +68,8 @@ fn record(
     }
     let mut block = Block([0; LARGEST]);
     block.0[..launch.params.len()].copy_from_slice(&launch.params);
-    let config = LaunchConfig {
-        grid_dim: launch.grid.into(),
-        block_dim: (*threads, 1, 1),
-        shared_mem_bytes: 0,
-    };
+    let config =
+        LaunchConfig { grid_dim: launch.grid.into(), block_dim: (*threads, 1, 1), shared_mem_bytes: 0 };
     let mut builder = stream.launch_builder(function);
     builder.arg(&block);
     // SAFETY: the block is at least as large as the kernel's parameters, whose addresses lie in the plan's own memory; the

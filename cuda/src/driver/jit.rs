@@ -50,7 +50,11 @@ fn refused(kernel: &Kernel, log: impl ToString) -> DeviceError {
     DeviceError::Assembly { name: kernel.name.clone(), log: log.to_string() }
 }
 
-fn function(context: &Arc<CudaContext>, kernel: &Kernel, cubin: Vec<u8>) -> Result<CudaFunction, DeviceError> {
+fn function(
+    context: &Arc<CudaContext>,
+    kernel: &Kernel,
+    cubin: Vec<u8>,
+) -> Result<CudaFunction, DeviceError> {
     let module = context.load_module(Ptx::from_binary(cubin)).map_err(|e| refused(kernel, e))?;
     let function = module.load_function(&kernel.name).map_err(|e| refused(kernel, e))?;
     match function.local_size_bytes() {
@@ -71,7 +75,8 @@ fn assemble(kernel: &Kernel) -> Result<Vec<u8>, DeviceError> {
     // The driver takes a number where a pointer stands.
     let mut values = [errors.as_mut_ptr().cast::<c_void>(), errors.len() as *mut c_void];
     let name = CString::new(kernel.name.as_str()).map_err(|e| refused(kernel, e))?;
-    let mut source = CString::new(kernel.text.as_str()).map_err(|e| refused(kernel, e))?.into_bytes_with_nul();
+    let mut source =
+        CString::new(kernel.text.as_str()).map_err(|e| refused(kernel, e))?.into_bytes_with_nul();
     let mut state = std::ptr::null_mut();
     // SAFETY: `keys`, `values` and the log that they name outlive the link state, which is destroyed below.
     unsafe { sys::cuLinkCreate_v2(keys.len() as u32, keys.as_mut_ptr(), values.as_mut_ptr(), &mut state) }
@@ -92,7 +97,8 @@ fn assemble(kernel: &Kernel) -> Result<Vec<u8>, DeviceError> {
         )
     };
     // SAFETY: `state` is alive.
-    let linked = added.result().and_then(|()| unsafe { sys::cuLinkComplete(state, &mut cubin, &mut size) }.result());
+    let linked =
+        added.result().and_then(|()| unsafe { sys::cuLinkComplete(state, &mut cubin, &mut size) }.result());
     let made = match linked {
         // SAFETY: the driver says that it put as many bytes there; they belong to `state`.
         Ok(()) => Ok(unsafe { std::slice::from_raw_parts(cubin.cast::<u8>(), size) }.to_vec()),

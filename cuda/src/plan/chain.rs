@@ -167,7 +167,11 @@ impl Planner {
             (Prim::Binary(f), Kind::F | Kind::I) => !f.is_logic(),
             _ => true,
         };
-        if fits { Ok(()) } else { Err(wrong(scope, id, format!("not defined for {}", scope.graph.ty(kinds[0]).dtype))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(wrong(scope, id, format!("not defined for {}", scope.graph.ty(kinds[0]).dtype)))
+        }
     }
 
     /// Computes an expression into a buffer of its own.
@@ -242,7 +246,11 @@ impl Planner {
             })
         };
         let (mut writes, mut updates) = (vec![], vec![]);
-        if whole { writes.push(out.clone()) } else { updates.push(out.clone()) }
+        if whole {
+            writes.push(out.clone())
+        } else {
+            updates.push(out.clone())
+        }
         updates.extend(e.status.clone());
         self.push(Step { kernel, grid, params: Box::new(params), reads: operands, writes, updates });
     }

@@ -116,8 +116,16 @@ impl Planner {
         let o = operands.clone();
         let views = |list: Vec<Option<View>>| -> Vec<View> { list.into_iter().flatten().collect() };
         let (mut reads, mut writes, mut updates) = (vec![o.x, o.indices], vec![], vec![o.status]);
-        if whole { writes.push(o.out) } else { updates.push(o.out) }
-        if lists { writes.extend([o.next, o.head]) } else { reads.extend([o.next, o.head]) }
+        if whole {
+            writes.push(o.out)
+        } else {
+            updates.push(o.out)
+        }
+        if lists {
+            writes.extend([o.next, o.head])
+        } else {
+            reads.extend([o.next, o.head])
+        }
         let (reads, writes, updates) = (views(reads), views(writes), views(updates));
         let params = move |at: &super::Addresses| {
             let address = |v: &Option<View>| v.as_ref().map_or(0, |v| at.of(v));

@@ -224,13 +224,7 @@ impl Planner {
         }
     }
 
-    fn outputs(
-        &mut self,
-        scope: &mut Scope,
-        stage: &Stage,
-        part: usize,
-        names: &[String],
-    ) {
+    fn outputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize, names: &[String]) {
         // Saved values stand after the outputs: they are made here too.
         for (i, v) in stage.outputs.iter().enumerate() {
             let view = self.view(scope, *v);

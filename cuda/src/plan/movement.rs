@@ -31,7 +31,14 @@ impl Planner {
     }
 
     /// Zeros with `x` in a slice.
-    pub(super) fn slice_transpose(&mut self, axis: usize, start: i64, step: i64, x: View, dims: &[usize]) -> View {
+    pub(super) fn slice_transpose(
+        &mut self,
+        axis: usize,
+        start: i64,
+        step: i64,
+        x: View,
+        dims: &[usize],
+    ) -> View {
         let mut tables: Vec<Table> = x.dims.iter().zip(strides(&x.dims)).map(|(d, s)| whole(*d, s)).collect();
         let mut table = vec![None; dims[axis]];
         for (i, entry) in tables[axis].iter().enumerate() {
@@ -45,7 +52,13 @@ impl Planner {
     }
 
     /// Padding; the message when there is nothing to mirror.
-    pub(super) fn pad(&mut self, before: &[i64], mode: PadMode, x: View, dims: &[usize]) -> Result<View, String> {
+    pub(super) fn pad(
+        &mut self,
+        before: &[i64],
+        mode: PadMode,
+        x: View,
+        dims: &[usize],
+    ) -> Result<View, String> {
         let mut tables = vec![];
         for (axis, (dim, stride)) in x.dims.iter().zip(strides(&x.dims)).enumerate() {
             let constant = matches!(mode, PadMode::Constant(_));

@@ -42,12 +42,8 @@ impl Planner {
         let kind = if first { Kind::B } else { Kind::F };
         let shares = self.buffer(kind, &y.dims);
         let given = if first { None } else { Some(r.clone()) };
-        let shares = self.window(
-            pool::shares(first),
-            params,
-            [Some(x.clone()), Some(y.clone()), given, None],
-            shares,
-        );
+        let shares =
+            self.window(pool::shares(first), params, [Some(x.clone()), Some(y.clone()), given, None], shares);
         let out = self.buffer(Kind::F, &x.dims);
         let operands = if first {
             [Some(x), None, Some(r), Some(shares)]

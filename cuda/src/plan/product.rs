@@ -55,7 +55,9 @@ impl Planner {
         let k = a.dims[a.dims.len() - 1];
         let batches = |v: &View| {
             let r = v.dims.len() - 2;
-            View { dims: v.dims[..r].to_vec(), strides: v.strides[..r].to_vec(), ..v.clone() }.broadcast(batch).strides
+            View { dims: v.dims[..r].to_vec(), strides: v.strides[..r].to_vec(), ..v.clone() }
+                .broadcast(batch)
+                .strides
         };
         let (a_batch, b_batch) = (batches(&a), batches(&b));
         let (batch_dims, lists) = collapse(batch, &[&a_batch, &b_batch]);

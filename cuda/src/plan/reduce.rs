@@ -65,8 +65,7 @@ impl Planner {
         } else {
             Team::Block
         };
-        let variant =
-            Reduce { kind, of: x.kind, team, kept: kept_dims.len(), reduced: gone_dims.len() };
+        let variant = Reduce { kind, of: x.kind, team, kept: kept_dims.len(), reduced: gone_dims.len() };
         let kernel = self.kernel(variant.name(), || variant.emit());
         let params = ReduceParams {
             outputs: outputs as u32,
@@ -78,9 +77,8 @@ impl Planner {
             ..ReduceParams::default()
         };
         let (source, own) = (x.clone(), out.clone());
-        let params = move |at: &super::Addresses| {
-            ReduceParams { x: at.of(&source), y: at.of(&own), ..params }.bytes()
-        };
+        let params =
+            move |at: &super::Addresses| ReduceParams { x: at.of(&source), y: at.of(&own), ..params }.bytes();
         let step = Step {
             kernel,
             grid: [variant.blocks(outputs as u32), 1, 1],

@@ -150,6 +150,7 @@ pub(crate) fn words(strides: &[i64]) -> Vec<i32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

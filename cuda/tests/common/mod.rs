@@ -40,7 +40,8 @@ impl Random {
 /// A graph of inputs with what `build` makes of them.
 pub fn graph(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value) -> Graph<Prim> {
     let mut b = Builder::new();
-    let values: Vec<Value> = inputs.iter().enumerate().map(|(i, t)| b.input(&format!("x{i}"), t.ty())).collect();
+    let values: Vec<Value> =
+        inputs.iter().enumerate().map(|(i, t)| b.input(&format!("x{i}"), t.ty())).collect();
     let made = build(&mut b, &values);
     b.ok().unwrap();
     b.graph_mut().add_output("output/y", made);
@@ -61,7 +62,10 @@ pub fn simulator() -> CudaBackend {
 }
 
 /// What the device says.
-pub fn attempt(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value) -> Result<Tensor, RuntimeError> {
+pub fn attempt(
+    inputs: &[Tensor],
+    build: impl Fn(&mut Builder, &[Value]) -> Value,
+) -> Result<Tensor, RuntimeError> {
     run(&simulator(), &graph(inputs, build), inputs)
 }
 

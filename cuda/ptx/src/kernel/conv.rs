@@ -108,24 +108,29 @@ impl Source for Weights {
         vec![offset, exists]
     }
 
-    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Reg) -> Reg {
-        let (exists, index, value) = (k.p(), k.r(), k.f());
-        op!(k, "and.pred {exists}, {inside}, {}", lane[1]);
-        op!(k, "mov.f32 {value}, {}", imm(0.0));
-        if self.part != Part::One {
-            match self.table {
-                None => op!(k, "add.u32 {index}, {}, {depth}", lane[0]),
-                Some(table) => {
-                    let entry = k.address(table, depth, 4 * ENTRY as u32);
-                    op!(k, "mov.u32 {index}, 0");
-                    op!(k, "@{exists} ld.global.u32 {index}, [{entry}+16]");
-                    op!(k, "add.u32 {index}, {index}, {}", lane[0]);
-                }
-            }
-            let address = k.address(self.base, index, 4);
-            op!(k, "@{exists} ld.global.f32 {value}, [{address}]");
+    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg {
+        let exists = tile::both(k, lane[1], inside);
+        if self.part == Part::One {
+            return tile::one(k, exists);
         }
-        tile::part(k, self.part, value, exists)
+        let index = k.r();
+        match self.table {
+            None => op!(k, "add.u32 {index}, {}, {depth}", lane[0]),
+            Some(table) => {
+                let entry = k.address(table, depth, 4 * ENTRY as u32);
+                match exists {
+                    Some(p) => {
+                        op!(k, "mov.u32 {index}, 0");
+                        op!(k, "@{p} ld.global.u32 {index}, [{entry}+16]");
+                    }
+                    None => op!(k, "ld.global.u32 {index}, [{entry}+16]"),
+                }
+                op!(k, "add.u32 {index}, {index}, {}", lane[0]);
+            }
+        }
+        let address = k.address(self.base, index, 4);
+        let value = tile::load_where(k, address, exists);
+        tile::part(k, self.part, value)
     }
 }
 
@@ -139,6 +144,7 @@ struct Windows {
     positions: Reg,
     image: Reg,
     from: Vec<Reg>,
+    /// Dimensions of the result without the outermost.
     to: Vec<Reg>,
     strides: Vec<Reg>,
     before: Vec<Reg>,
@@ -175,16 +181,30 @@ impl Source for Windows {
         found
     }
 
-    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Reg) -> Reg {
-        let exists = k.p();
-        op!(k, "and.pred {exists}, {inside}, {}", lane[1]);
+    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg {
+        let known = tile::both(k, lane[1], inside);
+        let exists = known.unwrap_or_else(|| k.p());
+        let mut joined = known.is_some();
         let entry = k.address(self.table, depth, 4 * ENTRY as u32);
         let words = [k.r(), k.r(), k.r(), k.r()];
-        for w in words {
-            op!(k, "mov.u32 {w}, 0");
-        }
         let [offset, z, y, x] = words;
-        op!(k, "@{exists} ld.global.v4.u32 {{{offset}, {z}, {y}, {x}}}, [{entry}]");
+        let load = format!("ld.global.v4.u32 {{{offset}, {z}, {y}, {x}}}, [{entry}]");
+        match known {
+            Some(p) => {
+                words.iter().for_each(|w| op!(k, "mov.u32 {w}, 0"));
+                op!(k, "@{p} {load}");
+            }
+            None => op!(k, "{load}"),
+        }
+        // The first condition stands alone where nothing is in doubt.
+        let mut require = |k: &mut Emitter, relation: &str, a: Reg, b: Reg| {
+            if joined {
+                op!(k, "setp.{relation}.and.u32 {exists}, {a}, {b}, {exists}");
+            } else {
+                op!(k, "setp.{relation}.u32 {exists}, {a}, {b}");
+            }
+            joined = true;
+        };
         let mut at = vec![];
         for (axis, distance) in [z, y, x].into_iter().enumerate() {
             let place = k.r();
@@ -197,22 +217,20 @@ impl Source for Windows {
                     op!(k, "sub.u32 {reach}, {first}, {distance}");
                     op!(k, "div.u32 {place}, {reach}, {}", self.strides[axis]);
                     op!(k, "mul.lo.u32 {back}, {place}, {}", self.strides[axis]);
-                    op!(k, "setp.eq.and.u32 {exists}, {back}, {reach}, {exists}");
+                    require(k, "eq", back, reach);
                 }
             }
             // A coordinate below 0 is a large one without a sign.
-            op!(k, "setp.lt.and.u32 {exists}, {place}, {}, {exists}", self.from[axis]);
+            require(k, "lt", place, self.from[axis]);
             at.push(place);
         }
-        let (index, value) = (k.r(), k.f());
+        let index = k.r();
         op!(k, "add.u32 {index}, {offset}, {}", lane[0]);
         op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[0], self.plane);
         op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[1], self.from[2]);
         op!(k, "add.u32 {index}, {index}, {}", at[2]);
         let address = k.address(self.base, index, 4);
-        op!(k, "mov.f32 {value}, {}", imm(0.0));
-        op!(k, "@{exists} ld.global.f32 {value}, [{address}]");
-        value
+        tile::load_where(k, address, Some(exists))
     }
 }
 
@@ -277,7 +295,7 @@ impl Conv {
             columns: n,
             positions,
             image: k.param_u32(offset_of!(ConvParams, data_image)),
-            to: k.param_u32s(offset_of!(ConvParams, to), 3),
+            to: k.param_inner(offset_of!(ConvParams, to), 3),
             strides: match self.way {
                 Way::Adjoint => vec![],
                 Way::Forward | Way::AdjointStrided => k.param_u32s(offset_of!(ConvParams, strides), 3),

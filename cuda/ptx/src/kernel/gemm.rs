@@ -6,7 +6,7 @@ use dlbc_ops::prim::Part;
 
 use super::tile::{self, Source};
 use crate::device::Kernel;
-use crate::emit::{Emitter, Reg, imm};
+use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
 pub use super::tile::Tile;
@@ -76,16 +76,16 @@ impl Source for Operand {
         vec![offset, exists]
     }
 
-    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Reg) -> Reg {
-        let (exists, index, value) = (k.p(), k.r(), k.f());
-        op!(k, "and.pred {exists}, {inside}, {}", lane[1]);
-        op!(k, "mov.f32 {value}, {}", imm(0.0));
-        if self.part != Part::One {
-            op!(k, "mad.lo.u32 {index}, {depth}, {}, {}", self.strides[1], lane[0]);
-            let address = k.address(self.base, index, 4);
-            op!(k, "@{exists} ld.global.f32 {value}, [{address}]");
+    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg {
+        let exists = tile::both(k, lane[1], inside);
+        if self.part == Part::One {
+            return tile::one(k, exists);
         }
-        tile::part(k, self.part, value, exists)
+        let index = k.r();
+        op!(k, "mad.lo.u32 {index}, {depth}, {}, {}", self.strides[1], lane[0]);
+        let address = k.address(self.base, index, 4);
+        let value = tile::load_where(k, address, exists);
+        tile::part(k, self.part, value)
     }
 }
 
@@ -112,7 +112,7 @@ impl Gemm {
         let block = k.mov_u32("%ctaid.y");
         op!(k, "mul.lo.u32 {row}, {block}, {}", self.tile.rows);
         op!(k, "mul.lo.u32 {column}, {tile_column}, {}", self.tile.columns);
-        let batch = k.param_u32s(offset_of!(GemmParams, batch), 4);
+        let batch = k.param_inner(offset_of!(GemmParams, batch), 4);
         let place = k.coordinates(image, &batch);
         let mut operand = |base: usize, batches: usize, strides: [usize; 2], limit: Reg, side: usize| {
             let batches = k.param_u32s(batches, 4);
@@ -126,21 +126,11 @@ impl Gemm {
             }
         };
         let strides = offset_of!(GemmParams, a_strides);
-        let a = operand(
-            offset_of!(GemmParams, a),
-            offset_of!(GemmParams, a_batch),
-            [strides, strides + 4],
-            m,
-            0,
-        );
+        let a =
+            operand(offset_of!(GemmParams, a), offset_of!(GemmParams, a_batch), [strides, strides + 4], m, 0);
         let strides = offset_of!(GemmParams, b_strides);
-        let b = operand(
-            offset_of!(GemmParams, b),
-            offset_of!(GemmParams, b_batch),
-            [strides + 4, strides],
-            n,
-            1,
-        );
+        let b =
+            operand(offset_of!(GemmParams, b), offset_of!(GemmParams, b_batch), [strides + 4, strides], n, 1);
         let sums = tile::multiply(k, self.tile, (&a, &b), (row, column), depth);
 
         let c = k.param_u64(offset_of!(GemmParams, c));
@@ -179,7 +169,7 @@ pub fn integer(parts: [Part; 2]) -> Kernel {
         op!(k, "mul.lo.u32 {count}, {count}, {d}");
     }
     k.branch_ge(i, count, &done);
-    let place = k.coordinates(i, &dims);
+    let place = k.coordinates(i, &dims[1..]);
     let mut side = |base: usize, batches: usize, strides: usize, lane: Reg, lane_first: bool| {
         let batches = k.param_u32s(batches, 4);
         let start = k.offset(None, &place[..4], &batches);

@@ -281,11 +281,8 @@ pub(super) fn sine(k: &mut Emitter, x: Reg, turns: u32) -> Reg {
     let s = polynomial(k, z, &[-1.666_665_461_1e-1, 8.332_160_873_6e-3, -1.951_529_589_1e-4]);
     let s = binary(k, "mul.rn.f32", s, z);
     let s = fma(k, s, angle, angle);
-    let c = polynomial(
-        k,
-        z,
-        &[4.166_664_568_298_827e-2, -1.388_731_625_493_765e-3, 2.443_315_711_809_948e-5],
-    );
+    let c =
+        polynomial(k, z, &[4.166_664_568_298_827e-2, -1.388_731_625_493_765e-3, 2.443_315_711_809_948e-5]);
     let c = binary(k, "mul.rn.f32", c, z);
     let c = fma(k, c, z, imm(1.0));
     let c = fma(k, z, imm(-0.5), c);

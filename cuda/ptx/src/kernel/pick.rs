@@ -38,7 +38,7 @@ pub fn pick(rank: usize, bytes: u32) -> Kernel {
     let i = k.global_index(256);
     let count = k.param_u32(offset_of!(PickParams, count));
     k.branch_ge(i, count, &done);
-    let dims = k.param_u32s(offset_of!(PickParams, dims), rank);
+    let dims = k.param_inner(offset_of!(PickParams, dims), rank);
     let starts = k.param_u32s(offset_of!(PickParams, starts), rank);
     let table = k.param_u64(offset_of!(PickParams, table));
     let place = k.coordinates(i, &dims);

@@ -49,6 +49,7 @@ struct Geometry {
     taps: Reg,
     from: Vec<Reg>,
     to: Vec<Reg>,
+    /// Taps by axis, without the outermost.
     kernel: Vec<Reg>,
     strides: Vec<Reg>,
     before: Vec<Reg>,
@@ -60,7 +61,7 @@ fn geometry(k: &mut Emitter) -> Geometry {
         taps: k.param_u32(offset_of!(PoolParams, taps)),
         from: k.param_u32s(offset_of!(PoolParams, from), 3),
         to: k.param_u32s(offset_of!(PoolParams, to), 3),
-        kernel: k.param_u32s(offset_of!(PoolParams, kernel), 3),
+        kernel: k.param_inner(offset_of!(PoolParams, kernel), 3),
         strides: k.param_u32s(offset_of!(PoolParams, strides), 3),
         before: k.param_u32s(offset_of!(PoolParams, before), 3),
         dilations: k.param_u32s(offset_of!(PoolParams, dilations), 3),
@@ -76,7 +77,7 @@ fn begin(k: &mut Emitter, done: &str) -> Reg {
 
 /// Channel and coordinates of a linear index.
 fn place(k: &mut Emitter, index: Reg, dims: &[Reg]) -> (Reg, Vec<Reg>) {
-    let mut all = k.coordinates(index, &[&[dims[0]], dims].concat());
+    let mut all = k.coordinates(index, dims);
     let channel = all.remove(0);
     (channel, all)
 }
@@ -159,11 +160,7 @@ impl Geometry {
         });
     }
 
-    fn each(
-        &self,
-        k: &mut Emitter,
-        body: impl FnOnce(&mut Emitter, &Geometry, Reg, &[Reg], &str, &str),
-    ) {
+    fn each(&self, k: &mut Emitter, body: impl FnOnce(&mut Emitter, &Geometry, Reg, &[Reg], &str, &str)) {
         let tap = k.mov_u32("0");
         let (top, next, end) = (k.label("TAP"), k.label("NEXT"), k.label("TAPPED"));
         k.place(&top);
@@ -274,22 +271,27 @@ pub fn give(first: bool) -> Kernel {
     let i = begin(k, &done);
     let g = geometry(k);
     let (channel, at) = place(k, i, &g.from);
-    let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
     let r = k.param_u64(offset_of!(PoolParams, r));
-    let winner = first.then(|| k.param_u64(offset_of!(PoolParams, winner)));
-    let (address, own) = (k.address(x, i, 4), k.f());
-    op!(k, "ld.global.f32 {own}, [{address}]");
     let value = math::unary(k, "mov.f32", imm(0.0));
+    // Where an element must stand to win: at the winning tap, or level with the maximum.
+    let (base, own) = if first {
+        (k.param_u64(offset_of!(PoolParams, winner)), None)
+    } else {
+        let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
+        let (address, own) = (k.address(x, i, 4), k.f());
+        op!(k, "ld.global.f32 {own}, [{address}]");
+        (y, Some(own))
+    };
     g.covering(k, (channel, &at), |k, tap, index| {
-        let wins = k.p();
-        match winner {
-            Some(winner) => {
-                let (address, first) = (k.address(winner, index, 4), k.r());
+        let (wins, address) = (k.p(), k.address(base, index, 4));
+        match own {
+            None => {
+                let first = k.r();
                 op!(k, "ld.global.u32 {first}, [{address}]");
                 op!(k, "setp.eq.u32 {wins}, {first}, {tap}");
             }
-            None => {
-                let (address, max) = (k.address(y, index, 4), k.f());
+            Some(own) => {
+                let max = k.f();
                 op!(k, "ld.global.f32 {max}, [{address}]");
                 op!(k, "setp.eq.f32 {wins}, {own}, {max}");
             }

@@ -106,27 +106,26 @@ impl Reduce {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
         let done = k.label("DONE");
-        let thread = k.mov_u32("%tid.x");
         let (output, first, step) = match self.team {
             Team::Thread => (k.global_index(THREADS), k.mov_u32("0"), 1),
             Team::Warp => {
                 let i = k.global_index(THREADS);
-                let lane = k.r();
+                let (lane, thread) = (k.r(), k.mov_u32("%tid.x"));
                 op!(k, "shr.u32 {i}, {i}, 5");
                 op!(k, "and.b32 {lane}, {thread}, 31");
                 (i, lane, 32)
             }
-            Team::Block => (k.mov_u32("%ctaid.x"), thread, THREADS),
+            Team::Block => (k.mov_u32("%ctaid.x"), k.mov_u32("%tid.x"), THREADS),
         };
         if self.team != Team::Block {
             let outputs = k.param_u32(offset_of!(ReduceParams, outputs));
             k.branch_ge(output, outputs, &done);
         }
-        let dims = k.param_u32s(offset_of!(ReduceParams, kept), self.kept);
+        let dims = k.param_inner(offset_of!(ReduceParams, kept), self.kept);
         let strides = k.param_u32s(offset_of!(ReduceParams, kept_strides), self.kept);
         let place = k.coordinates(output, &dims);
         let start = k.offset(None, &place, &strides);
-        let dims = k.param_u32s(offset_of!(ReduceParams, reduced), self.reduced);
+        let dims = k.param_inner(offset_of!(ReduceParams, reduced), self.reduced);
         let strides = k.param_u32s(offset_of!(ReduceParams, reduced_strides), self.reduced);
         let count = k.param_u32(offset_of!(ReduceParams, count));
         let x = k.param_u64(offset_of!(ReduceParams, x));
@@ -157,7 +156,7 @@ impl Reduce {
             }
         }
         if self.team == Team::Block {
-            self.across_warps(k, thread, value, &done);
+            self.across_warps(k, first, value, &done);
         }
         if self.team == Team::Warp {
             let leads = k.p();

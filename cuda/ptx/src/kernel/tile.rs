@@ -48,19 +48,51 @@ pub(super) trait Source {
     /// Registers that loads of a lane need.
     fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg>;
 
-    /// The element at `depth`, which counts where `inside`; 0 where it does not exist.
-    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Reg) -> Reg;
+    /// The element at `depth`, which counts where `inside`; 0 where it does not exist. Without `inside` lane and depth are
+    /// known to exist.
+    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg;
+}
+
+/// Loads a float where `exists`, else 0; everywhere without it.
+pub(super) fn load_where(k: &mut Emitter, address: Reg, exists: Option<Reg>) -> Reg {
+    let value = k.f();
+    match exists {
+        Some(p) => {
+            op!(k, "mov.f32 {value}, {}", imm(0.0));
+            op!(k, "@{p} ld.global.f32 {value}, [{address}]");
+        }
+        None => op!(k, "ld.global.f32 {value}, [{address}]"),
+    }
+    value
+}
+
+/// Where the lane and the depth exist.
+pub(super) fn both(k: &mut Emitter, lane: Reg, inside: Option<Reg>) -> Option<Reg> {
+    inside.map(|inside| {
+        let exists = k.p();
+        op!(k, "and.pred {exists}, {inside}, {lane}");
+        exists
+    })
 }
 
 /// The part of a loaded element; elements that do not exist are 0 in every part.
-pub(super) fn part(k: &mut Emitter, part: Part, value: Reg, exists: Reg) -> Reg {
+pub(super) fn part(k: &mut Emitter, part: Part, value: Reg) -> Reg {
     match part {
         Part::Id => value,
         Part::Abs => math::unary(k, "abs.f32", value),
         Part::Pos => math::binary(k, "max.NaN.f32", value, imm(0.0)),
         Part::Neg => math::binary(k, "min.NaN.f32", value, imm(0.0)),
         Part::Square => math::binary(k, "mul.rn.f32", value, value),
-        Part::One => math::pick(k, imm(1.0), imm(0.0), exists),
+        // Whoever loads takes `one`, which needs no element.
+        Part::One => value,
+    }
+}
+
+/// 1 where `exists`, else 0; 1 everywhere without it.
+pub(super) fn one(k: &mut Emitter, exists: Option<Reg>) -> Reg {
+    match exists {
+        Some(p) => math::pick(k, imm(1.0), imm(0.0), p),
+        None => math::unary(k, "mov.f32", imm(1.0)),
     }
 }
 
@@ -89,7 +121,8 @@ struct Share {
 
 fn share(k: &mut Emitter, tile: Tile, source: &dyn Source, extent: u32, start: Reg, base: u32) -> Share {
     let tid = k.mov_u32("%tid.x");
-    let (fast, count) = (if source.depth_first() { tile.depth } else { extent }, extent * tile.depth / tile.threads());
+    let (fast, count) =
+        (if source.depth_first() { tile.depth } else { extent }, extent * tile.depth / tile.threads());
     let (low, high, first) = (k.r(), k.r(), k.r());
     op!(k, "and.b32 {low}, {tid}, {}", fast - 1);
     op!(k, "shr.u32 {high}, {tid}, {}", fast.trailing_zeros());
@@ -134,7 +167,7 @@ impl Share {
             op!(k, "add.u32 {here}, {at}, {depth}");
             op!(k, "setp.lt.u32 {inside}, {here}, {limit}");
             for lane in &self.lanes {
-                values.push(source.load(k, lane, here, inside));
+                values.push(source.load(k, lane, here, Some(inside)));
             }
         }
         values
@@ -263,10 +296,8 @@ pub(super) fn dot(
     let (top, end) = (k.label("TAP"), k.label("SUMMED"));
     k.place(&top);
     k.branch_ge(at, depth, &end);
-    let inside = k.p();
-    op!(k, "setp.lt.u32 {inside}, {at}, {depth}");
-    let left = a.load(k, &a_lane, at, inside);
-    let right = b.load(k, &b_lane, at, inside);
+    let left = a.load(k, &a_lane, at, None);
+    let right = b.load(k, &b_lane, at, None);
     op!(k, "fma.rn.f32 {sum}, {left}, {right}, {sum}");
     op!(k, "add.u32 {at}, {at}, 1");
     op!(k, "bra {top}");

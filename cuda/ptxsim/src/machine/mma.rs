@@ -5,7 +5,9 @@ use crate::program::L32;
 
 /// `d = a · b + c` for `a` (4 registers), `b` (2) and `c` (4). Sums run in order of depth; hardware keeps other bits.
 pub(super) fn m16n8k8(operands: &[L32]) -> Result<[L32; 4], Complaint> {
-    let [a0, a1, a2, a3, b0, b1, c @ ..] = operands else { return Err(("tensor-core product", "operands".into())) };
+    let [a0, a1, a2, a3, b0, b1, c @ ..] = operands else {
+        return Err(("tensor-core product", "operands".into()));
+    };
     for r in [a0, a1, a2, a3, b0, b1] {
         if r.iter().any(|v| v & 0x1fff != 0) {
             return Err(("tensor-core operand not rounded to tf32", String::new()));

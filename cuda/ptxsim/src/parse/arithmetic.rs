@@ -11,20 +11,88 @@ fn g(bits: u64) -> f64 {
     f64::from_bits(bits)
 }
 
-macro_rules! un32 { ($f:expr) => { Op::Un32(|a, d| for l in 0..32 { d[l] = $f(a[l]); }) }; }
-macro_rules! bin32 { ($f:expr) => { Op::Bin32(|a, b, d| for l in 0..32 { d[l] = $f(a[l], b[l]); }) }; }
+macro_rules! un32 {
+    ($f:expr) => {
+        Op::Un32(|a, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l]);
+            }
+        })
+    };
+}
+macro_rules! bin32 {
+    ($f:expr) => {
+        Op::Bin32(|a, b, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l], b[l]);
+            }
+        })
+    };
+}
 macro_rules! tri32 {
-    ($f:expr) => { Op::Tri32(|a, b, c, d| for l in 0..32 { d[l] = $f(a[l], b[l], c[l]); }) };
+    ($f:expr) => {
+        Op::Tri32(|a, b, c, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l], b[l], c[l]);
+            }
+        })
+    };
 }
-macro_rules! un64 { ($f:expr) => { Op::Un64(|a, d| for l in 0..32 { d[l] = $f(a[l]); }) }; }
-macro_rules! bin64 { ($f:expr) => { Op::Bin64(|a, b, d| for l in 0..32 { d[l] = $f(a[l], b[l]); }) }; }
+macro_rules! un64 {
+    ($f:expr) => {
+        Op::Un64(|a, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l]);
+            }
+        })
+    };
+}
+macro_rules! bin64 {
+    ($f:expr) => {
+        Op::Bin64(|a, b, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l], b[l]);
+            }
+        })
+    };
+}
 macro_rules! tri64 {
-    ($f:expr) => { Op::Tri64(|a, b, c, d| for l in 0..32 { d[l] = $f(a[l], b[l], c[l]); }) };
+    ($f:expr) => {
+        Op::Tri64(|a, b, c, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l], b[l], c[l]);
+            }
+        })
+    };
 }
-macro_rules! widen { ($f:expr) => { Op::Widen(|a, d| for l in 0..32 { d[l] = $f(a[l]); }) }; }
-macro_rules! narrow { ($f:expr) => { Op::Narrow(|a, d| for l in 0..32 { d[l] = $f(a[l]); }) }; }
-macro_rules! float32 { ($f:expr) => { bin32!(|a: u32, b: u32| ($f)(f(a), f(b)).to_bits()) }; }
-macro_rules! float64 { ($f:expr) => { bin64!(|a: u64, b: u64| ($f)(g(a), g(b)).to_bits()) }; }
+macro_rules! widen {
+    ($f:expr) => {
+        Op::Widen(|a, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l]);
+            }
+        })
+    };
+}
+macro_rules! narrow {
+    ($f:expr) => {
+        Op::Narrow(|a, d| {
+            for l in 0..32 {
+                d[l] = $f(a[l]);
+            }
+        })
+    };
+}
+macro_rules! float32 {
+    ($f:expr) => {
+        bin32!(|a: u32, b: u32| ($f)(f(a), f(b)).to_bits())
+    };
+}
+macro_rules! float64 {
+    ($f:expr) => {
+        bin64!(|a: u64, b: u64| ($f)(g(a), g(b)).to_bits())
+    };
+}
 
 /// What an instruction computes; `None` for one that we do not know.
 pub(super) fn op(words: &[&str]) -> Option<Op> {
@@ -125,12 +193,26 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
 
 macro_rules! c32 {
     ($join:expr, $f:expr) => {
-        Op::Compare32(|a, b, d| for l in 0..32 { d[l] = u32::from($f(a[l], b[l])); }, $join)
+        Op::Compare32(
+            |a, b, d| {
+                for l in 0..32 {
+                    d[l] = u32::from($f(a[l], b[l]));
+                }
+            },
+            $join,
+        )
     };
 }
 macro_rules! c64 {
     ($join:expr, $f:expr) => {
-        Op::Compare64(|a, b, d| for l in 0..32 { d[l] = u32::from($f(a[l], b[l])); }, $join)
+        Op::Compare64(
+            |a, b, d| {
+                for l in 0..32 {
+                    d[l] = u32::from($f(a[l], b[l]));
+                }
+            },
+            $join,
+        )
     };
 }
 

@@ -11,7 +11,6 @@ use dlbc_ops::tensor::DType;
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
-use crate::params::Field;
 
 /// Threads of a block.
 pub const THREADS: u32 = 256;
@@ -161,8 +160,9 @@ impl Chain {
     pub fn name(&self) -> String {
         // FNV-1a, 64 bits.
         let text = format!("{self:?}");
-        let hash =
-            text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+        let hash = text
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
         format!("pointwise_{hash:016x}")
     }
 
@@ -185,18 +185,14 @@ impl Chain {
     /// The parameter block.
     pub fn params(&self, args: &ChainArgs) -> Vec<u8> {
         let mut words: Vec<u8> = vec![];
-        let mut put = |value: &dyn Field, bytes: usize| {
-            let at = words.len();
-            words.resize(at + bytes, 0);
-            value.put(&mut words[at..]);
-        };
-        put(&args.out, 8);
-        put(&args.status, 8);
-        args.operands.iter().for_each(|o| put(o, 8));
-        put(&args.count, 4);
-        args.dims.iter().for_each(|d| put(d, 4));
-        args.out_strides.iter().for_each(|s| put(s, 4));
-        args.strides.iter().flatten().for_each(|s| put(s, 4));
+        words.extend(args.out.to_le_bytes());
+        words.extend(args.status.to_le_bytes());
+        words.extend(args.operands.iter().flat_map(|o| o.to_le_bytes()));
+        words.extend(args.count.to_le_bytes());
+        words.extend(args.dims.iter().flat_map(|d| d.to_le_bytes()));
+        words.extend(
+            args.out_strides.iter().chain(args.strides.iter().flatten()).flat_map(|s| s.to_le_bytes()),
+        );
         words.resize(self.params_bytes(), 0);
         words
     }
@@ -218,8 +214,8 @@ impl Chain {
         }
         k.branch_ge(i, count, &done);
         let at = self.count_at() + 4;
-        let dims = k.param_u32s(at, self.rank);
-        let coordinates = k.coordinates(i, &dims);
+        let inner = k.param_inner(at, self.rank);
+        let coordinates = k.coordinates(i, &inner);
         let mut lists = at + 4 * self.rank;
         let mut strided = |k: &mut Emitter| {
             let strides = k.param_u32s(lists, self.rank);

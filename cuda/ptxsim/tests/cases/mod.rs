@@ -1,0 +1,175 @@
+//! Small launches of every kernel of the library, with what the float64 reference makes of the same operands.
+
+#![allow(dead_code)]
+
+mod moving;
+mod products;
+mod values;
+
+use dlbc_ops::prim::{Prim, reference};
+use dlbc_ops::tensor::{Array, Tensor};
+use dlbc_ptx::Region;
+use dlbc_ptx::library::Entry;
+use dlbc_ptxsim::{Fault, Memory, Program, Settings, launch, parse};
+
+/// What a buffer is to a launch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Role {
+    Read,
+    Write,
+    Update,
+}
+
+pub type Block = Box<dyn Fn(&[u64]) -> Vec<u8>>;
+pub type Check = Box<dyn Fn(&[Vec<u32>]) -> Result<(), String>>;
+
+/// A launch. Buffers are words; a result begins as nothing, an update as what stands here.
+pub struct Case {
+    pub shape: String,
+    pub grid: [u32; 3],
+    pub buffers: Vec<(Role, Vec<u32>)>,
+    /// The parameter block, from the buffers' addresses.
+    pub params: Block,
+    /// Whether the buffers that were written hold the right values.
+    pub check: Check,
+}
+
+/// The cases of a kernel; none for one that nobody wrote cases for.
+pub fn cases(entry: &Entry) -> Vec<Case> {
+    let name = entry.kernel.name.as_str();
+    match entry.family {
+        "gemm" => products::gemm(name),
+        "conv" => products::conv(name),
+        "reduce" => values::reduce(name),
+        "softmax" => values::softmax(),
+        "pointwise" => values::pointwise(name),
+        "pick" => moving::pick(name),
+        "index" => moving::index(name),
+        "pool" => moving::pool(name),
+        _ => vec![],
+    }
+}
+
+/// Runs a case on a program; the buffers that it wrote.
+pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<Vec<Vec<u32>>, Fault> {
+    let mut memory = Memory::new(None);
+    let mut regions = [vec![], vec![], vec![]];
+    let mut addresses = vec![];
+    for (role, words) in &case.buffers {
+        let bytes = 4 * words.len() as u64;
+        let address = memory.allocate(bytes).unwrap();
+        if *role != Role::Write {
+            memory.upload(address, &words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>());
+        }
+        regions[*role as usize].push(Region { address, bytes });
+        addresses.push(address);
+    }
+    let params = (case.params)(&addresses);
+    let settings = Settings { schedule, limit: 3_000_000 };
+    let [reads, writes, updates] = &regions;
+    launch(program, &params, case.grid, &mut memory, [reads, writes, updates], settings)?;
+    let written = case.buffers.iter().zip(&addresses).filter(|((role, _), _)| *role != Role::Read);
+    let read = |((_, words), address): (&(Role, Vec<u32>), &u64)| {
+        let mut bytes = vec![0; 4 * words.len()];
+        memory.download(*address, &mut bytes).unwrap();
+        bytes.chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    Ok(written.map(read).collect())
+}
+
+/// What is wrong with a text, if anything.
+pub fn complaint(case: &Case, text: &str, schedule: u64) -> Option<String> {
+    let program = match parse(text) {
+        Ok(program) => program,
+        Err(fault) => return Some(fault.kind.into()),
+    };
+    match run(case, &program, schedule) {
+        Err(fault) => Some(fault.kind.into()),
+        Ok(found) => (case.check)(&found).err(),
+    }
+}
+
+/// Numbers that look random and are the same each time.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Random {
+        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 >> 11
+    }
+
+    pub fn float(&mut self) -> f32 {
+        (self.bits() & 0xff_ffff) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+
+    pub fn floats(&mut self, dims: &[usize]) -> Tensor {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| self.float()).collect();
+        Tensor::from_f32(dims, &values)
+    }
+
+    /// Few different values, so that there are ties.
+    pub fn steps(&mut self, dims: &[usize]) -> Tensor {
+        let values: Vec<f32> = (0..dims.iter().product()).map(|_| (self.float() * 3.0).round()).collect();
+        Tensor::from_f32(dims, &values)
+    }
+
+    pub fn integers(&mut self, dims: &[usize]) -> Tensor {
+        let values: Vec<i64> = (0..dims.iter().product()).map(|_| (self.bits() % 19) as i64 - 9).collect();
+        Tensor::from_i64(dims, &values)
+    }
+}
+
+/// The words of a tensor as the device keeps it.
+pub fn words(t: &Tensor) -> Vec<u32> {
+    if t.dtype().is_float() {
+        t.to_f32().iter().map(|v| v.to_bits()).collect()
+    } else if t.dtype() == dlbc_ops::tensor::DType::Bool {
+        t.to_i64().iter().map(|v| *v as u32).collect()
+    } else {
+        t.to_i64().iter().flat_map(|v| [*v as u32, (*v >> 32) as u32]).collect()
+    }
+}
+
+/// What the reference makes of operands.
+pub fn expected(op: &Prim, inputs: &[&Tensor]) -> Array {
+    let arrays: Vec<Array> = inputs.iter().map(|t| Array::from_tensor(t)).collect();
+    reference::eval(op, &arrays.iter().collect::<Vec<_>>()).unwrap()
+}
+
+/// The words hold the array: integers and booleans exactly, floats to `bound` times the element's `scale`.
+pub fn holds(words: &[u32], array: &Array, scale: impl Fn(usize, f64) -> f64) -> Result<(), String> {
+    match array {
+        Array::F(a) => {
+            for (i, (word, e)) in words.iter().zip(a).enumerate() {
+                let (f, e32) = (f64::from(f32::from_bits(*word)), f64::from(*e as f32));
+                let same = f == e32 || (f.is_nan() && e.is_nan()) || (f - e).abs() <= scale(i, *e);
+                if !same {
+                    return Err("wrong numbers".into());
+                }
+            }
+        }
+        Array::I(a) => {
+            let found = words.chunks(2).map(|w| (u64::from(w[0]) | u64::from(w[1]) << 32) as i64);
+            if !found.eq(a.iter().copied()) {
+                return Err("wrong numbers".into());
+            }
+        }
+        Array::B(a) => {
+            if !words.iter().copied().eq(a.iter().map(|v| u32::from(*v))) {
+                return Err("wrong numbers".into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A check of the first result against an array.
+pub fn check(array: Array, scale: impl Fn(usize, f64) -> f64 + 'static) -> Check {
+    Box::new(move |found| holds(&found[0], &array, &scale))
+}

@@ -1,0 +1,305 @@
+//! Picks, indices, windows.
+
+use dlbc_ops::prim::{Prim, Window};
+use dlbc_ops::tensor::{Array, Dim, Tensor};
+use dlbc_ptx::Params as _;
+use dlbc_ptx::kernel::index::{END, IndexParams};
+use dlbc_ptx::kernel::pick::{MISSING, PickParams};
+use dlbc_ptx::kernel::pool::PoolParams;
+
+use super::{Case, Check, Random, Role, check, expected, holds, words};
+
+pub fn pick(name: &str) -> Vec<Case> {
+    let wide = name.ends_with("b64");
+    let mut random = Random::new(15);
+    // [4, 3, 5] to [6, 5, 7]: rows before and after, a reversed axis with gaps, the last axis turned round.
+    let (from, to) = ([4usize, 3, 5], [6usize, 5, 7]);
+    let entry = |axis: usize, i: usize| -> Option<usize> {
+        match axis {
+            0 => i.checked_sub(1).filter(|i| *i < 4).map(|i| i * 15),
+            1 => i.is_multiple_of(2).then(|| (2 - i / 2) * 5),
+            _ => (i < 5).then(|| 4 - i),
+        }
+    };
+    let x = if wide { random.integers(&from) } else { random.floats(&from) };
+    let tables: Vec<u32> = (0..3)
+        .flat_map(|axis| (0..to[axis]).map(move |i| entry(axis, i).map_or(MISSING, |v| v as u32)))
+        .collect();
+    let (width, source) = (if wide { 2 } else { 1 }, words(&x));
+    let fill: u64 = 0x0000_0003_3f80_0000;
+    let mut wanted = vec![];
+    for i in 0..210 {
+        let at: Option<usize> =
+            [(0, i / 35), (1, i / 7 % 5), (2, i % 7)].iter().map(|(a, i)| entry(*a, *i)).sum();
+        match at {
+            Some(at) => wanted.extend(&source[at * width..][..width]),
+            None => wanted.extend([fill as u32, (fill >> 32) as u32][..width].iter()),
+        }
+    }
+    vec![Case {
+        shape: format!("{from:?} to {to:?}"),
+        grid: [1, 1, 1],
+        buffers: vec![(Role::Read, source), (Role::Read, tables), (Role::Write, vec![0; 210 * width])],
+        params: Box::new(move |at| {
+            let (dims, starts) = ([6, 5, 7, 1, 1, 1, 1, 1], [0, 6, 11, 0, 0, 0, 0, 0]);
+            PickParams { x: at[0], table: at[1], y: at[2], fill, count: 210, dims, starts }.bytes()
+        }),
+        check: Box::new(move |found| if found[0] == wanted { Ok(()) } else { Err("wrong numbers".into()) }),
+    }]
+}
+
+const INDICES: [i64; 9] = [2, -1, 2, 0, 4, -1, 3, 2, 0];
+
+fn lists(dim: i64) -> (Vec<u32>, Vec<u32>) {
+    let at = |i: usize| if INDICES[i] < 0 { INDICES[i] + dim } else { INDICES[i] };
+    let next = |i: usize| (i + 1..9).find(|j| at(*j) == at(i)).map_or(END, |j| j as u32);
+    let head = |i: usize| u32::from((0..i).all(|j| at(j) != at(i)));
+    ((0..9).map(next).collect(), (0..9).map(head).collect())
+}
+
+/// Data `[3, dim, 30]` and nine indices; or ones that leave it.
+pub fn index(name: &str) -> Vec<Case> {
+    let mut random = Random::new(16);
+    let mut made = vec![];
+    for (dim, valid) in [(5i64, true), (4, false), (3, false)] {
+        let wide = name.ends_with("b64") || name.ends_with("s64");
+        let mut tensor = |dims: &[usize]| if wide { random.integers(dims) } else { random.floats(dims) };
+        let width = if wide { 2 } else { 1 };
+        let indices = Tensor::from_i64(&[9], &INDICES);
+        let params = IndexParams { n: 9, dim: dim as u32, inner: 30, ..IndexParams::default() };
+        let (next, head) = lists(dim);
+        let status = move |found: &[u32]| {
+            if (found[0] == 1) != valid { Ok(()) } else { Err("wrong status".to_string()) }
+        };
+        let d = dim as usize;
+        let index_words = (Role::Read, words(&indices));
+        match name {
+            n if n.starts_with("gather") => {
+                let data = tensor(&[3, d, 30]);
+                let result = valid.then(|| expected(&Prim::Gather { axis: 1 }, &[&data, &indices]));
+                made.push(Case {
+                    shape: format!("3x{dim}x30"),
+                    grid: [4, 1, 1],
+                    buffers: vec![
+                        (Role::Read, words(&data)),
+                        index_words,
+                        (Role::Write, vec![0; 810 * width]),
+                        (Role::Update, vec![0]),
+                    ],
+                    params: Box::new(move |at| {
+                        let [x, indices, out, status] = [at[0], at[1], at[2], at[3]];
+                        IndexParams { x, indices, out, status, count: 810, ..params }.bytes()
+                    }),
+                    check: Box::new(move |found| {
+                        status(&found[1])?;
+                        result.as_ref().map_or(Ok(()), |r| holds(&found[0], r, |_, _| 0.0))
+                    }),
+                });
+            }
+            "links" => made.push(Case {
+                shape: format!("9 in {dim}"),
+                grid: [1, 1, 1],
+                buffers: vec![
+                    index_words,
+                    (Role::Write, vec![0; 9]),
+                    (Role::Write, vec![0; 9]),
+                    (Role::Update, vec![0]),
+                ],
+                params: Box::new(move |at| {
+                    let [indices, next, head, status] = [at[0], at[1], at[2], at[3]];
+                    IndexParams { indices, next, head, status, count: 9, ..params }.bytes()
+                }),
+                check: Box::new(move |found| {
+                    status(&found[2])?;
+                    let right = !valid || (found[0] == next && found[1] == head);
+                    if right { Ok(()) } else { Err("wrong lists".into()) }
+                }),
+            }),
+            n if n.starts_with("scatter_add") => {
+                let updates = tensor(&[3, 9, 30]);
+                let op = Prim::ScatterAdd { axis: 1, to: Dim::known(dim) };
+                let result = valid.then(|| expected(&op, &[&updates, &indices]));
+                made.push(linked(
+                    &updates,
+                    index_words,
+                    [next, head],
+                    vec![0; 3 * d * 30 * width],
+                    params,
+                    810,
+                    result,
+                ));
+            }
+            _ => {
+                let (data, updates) = (tensor(&[d, 30]), tensor(&[9, 30]));
+                let result = valid.then(|| expected(&Prim::Overwrite, &[&data, &indices, &updates]));
+                made.push(linked(&updates, index_words, [next, head], words(&data), params, 270, result));
+            }
+        }
+    }
+    made
+}
+
+fn linked(
+    updates: &Tensor,
+    indices: (Role, Vec<u32>),
+    [next, head]: [Vec<u32>; 2],
+    out: Vec<u32>,
+    params: IndexParams,
+    count: u32,
+    result: Option<Array>,
+) -> Case {
+    Case {
+        shape: format!("{:?} in {}", updates.dims(), params.dim),
+        grid: [count.div_ceil(256), 1, 1],
+        buffers: vec![
+            (Role::Read, words(updates)),
+            indices,
+            (Role::Read, next),
+            (Role::Read, head),
+            (Role::Update, out),
+        ],
+        params: Box::new(move |at| {
+            let [x, indices, next, head, out] = [at[0], at[1], at[2], at[3], at[4]];
+            IndexParams { x, indices, next, head, out, count, ..params }.bytes()
+        }),
+        check: Box::new(move |found| {
+            result.as_ref().map_or(Ok(()), |r| holds(&found[0], r, |_, e| 1e-6 * e.abs() + 1e-7))
+        }),
+    }
+}
+
+pub fn pool(name: &str) -> Vec<Case> {
+    let mut random = Random::new(17);
+    let mut made = vec![];
+    for (from, kernel, strides, before, after, dilations) in [
+        ([4usize, 5, 7], [2usize, 3, 2], [1usize, 2, 3], [1usize, 0, 2], [0usize, 2, 1], [2usize, 1, 3]),
+        ([3, 4, 6], [1, 2, 2], [2, 1, 1], [0, 1, 0], [0, 0, 1], [1, 1, 1]),
+    ] {
+        let window = Window {
+            kernel: kernel.to_vec(),
+            strides: strides.to_vec(),
+            before: before.to_vec(),
+            after: after.to_vec(),
+            dilations: dilations.to_vec(),
+            ceil: false,
+        };
+        let dims: Vec<Dim> = from.iter().map(|d| Dim::known(*d as i64)).collect();
+        let to: Vec<usize> =
+            window.output(&dims).unwrap().iter().map(|d| d.as_known().unwrap() as usize).collect();
+        let whole = [&[2, 3][..], &from].concat();
+        let windows = [&[2, 3][..], &to].concat();
+        let x = if name.ends_with("s64") { random.integers(&whole) } else { random.steps(&whole) };
+        let s = if name.ends_with("s64") { random.integers(&windows) } else { random.floats(&windows) };
+        let three = |d: &[usize]| -> [u32; 3] { std::array::from_fn(|i| d[i] as u32) };
+        let count = |d: &[usize]| d.iter().product::<usize>() as u32;
+        let params = PoolParams {
+            taps: count(&kernel),
+            from: three(&from),
+            to: three(&to),
+            kernel: three(&kernel),
+            strides: three(&strides),
+            before: three(&before),
+            dilations: three(&dilations),
+            ..PoolParams::default()
+        };
+        let width = if name.ends_with("s64") { 2 } else { 1 };
+        let (ins, outs) = (count(&whole), count(&windows));
+        let close = |_: usize, e: f64| 1e-6 * e.abs() + 1e-6;
+        let y = (!name.ends_with("s64"))
+            .then(|| expected(&Prim::WindowMax(window.clone()), &[&x]).to_tensor(x.dtype()));
+        // The first tap that equals the maximum, and how many do.
+        let winners = || {
+            let (xs, ys) = (x.to_f32(), y.as_ref().unwrap().to_f32());
+            let mut found = vec![];
+            for (i, max) in ys.iter().enumerate() {
+                let (channel, p) = (i / to.iter().product::<usize>(), i % to.iter().product::<usize>());
+                let at = [p / (to[1] * to[2]), p / to[2] % to[1], p % to[2]];
+                let mut taps = vec![];
+                for tap in 0..kernel.iter().product::<usize>() {
+                    let k = [tap / (kernel[1] * kernel[2]), tap / kernel[2] % kernel[1], tap % kernel[2]];
+                    let place: Vec<i64> = (0..3)
+                        .map(|a| (at[a] * strides[a] + k[a] * dilations[a]) as i64 - before[a] as i64)
+                        .collect();
+                    if place.iter().zip(&from).all(|(p, d)| (0..*d as i64).contains(p)) {
+                        let p: Vec<usize> = place.iter().map(|p| *p as usize).collect();
+                        if xs[((channel * from[0] + p[0]) * from[1] + p[1]) * from[2] + p[2]] == *max {
+                            taps.push(tap as u32);
+                        }
+                    }
+                }
+                found.push(taps);
+            }
+            found
+        };
+        let case = |out: u32, buffers: Vec<(Role, Vec<u32>)>, places: [usize; 4], check| {
+            let mut buffers = buffers;
+            buffers.push((Role::Write, vec![0; out as usize * width]));
+            let last = buffers.len() - 1;
+            Case {
+                shape: format!("{from:?} by {kernel:?}"),
+                grid: [out.div_ceil(256), 1, 1],
+                buffers,
+                params: Box::new(move |at: &[u64]| {
+                    let [x, y, r, winner] = places.map(|p| at[p]);
+                    PoolParams { x, y, r, winner, out: at[last], count: out, ..params }.bytes()
+                }),
+                check,
+            }
+        };
+        let read = |t: &Tensor| (Role::Read, words(t));
+        made.push(match name {
+            n if n.starts_with("window_sum") => case(
+                outs,
+                vec![read(&x)],
+                [0; 4],
+                check(expected(&Prim::WindowSum(window.clone()), &[&x]), close),
+            ),
+            n if n.starts_with("window_max") => case(
+                outs,
+                vec![read(&x)],
+                [0; 4],
+                check(expected(&Prim::WindowMax(window.clone()), &[&x]), close),
+            ),
+            n if n.starts_with("window_spread") => {
+                let op = Prim::WindowSumTranspose { window: window.clone(), to: dims.clone() };
+                case(ins, vec![read(&s)], [0; 4], check(expected(&op, &[&s]), close))
+            }
+            "window_shares" => {
+                let of = |(taps, r): (&Vec<u32>, &f32)| f64::from(*r) / taps.len() as f64;
+                let shares: Vec<f64> = winners().iter().zip(&s.to_f32()).map(of).collect();
+                let check: Check = Box::new(move |found| {
+                    let same = |(f, e): (&u32, &f64)| {
+                        let f = f64::from(f32::from_bits(*f));
+                        // Without a winner nobody reads the share.
+                        !e.is_finite() || (f - e).abs() <= 1e-6 * e.abs()
+                    };
+                    if found[0].iter().zip(&shares).all(same) { Ok(()) } else { Err("wrong numbers".into()) }
+                });
+                case(outs, vec![read(&x), read(y.as_ref().unwrap()), read(&s)], [0, 1, 2, 0], check)
+            }
+            "window_winners" => {
+                let first: Vec<u32> =
+                    winners().iter().map(|t| t.first().copied().unwrap_or(u32::MAX)).collect();
+                let check: Check =
+                    Box::new(
+                        move |found| if found[0] == first { Ok(()) } else { Err("wrong numbers".into()) },
+                    );
+                case(outs, vec![read(&x), read(y.as_ref().unwrap())], [0, 1, 0, 0], check)
+            }
+            name => {
+                let first = name == "window_give_first";
+                let op = Prim::WindowMaxShare { window: window.clone(), first };
+                let wanted = expected(&op, &[&x, y.as_ref().unwrap(), &s]);
+                let of = |(taps, r): (&Vec<u32>, &f32)| r / taps.len() as f32;
+                let shares: Vec<f32> = winners().iter().zip(&s.to_f32()).map(of).collect();
+                let firsts: Vec<u32> =
+                    winners().iter().map(|t| t.first().copied().unwrap_or(u32::MAX)).collect();
+                let given = if first { words(&s) } else { shares.iter().map(|v| v.to_bits()).collect() };
+                let buffers =
+                    vec![read(&x), read(y.as_ref().unwrap()), (Role::Read, given), (Role::Read, firsts)];
+                case(ins, buffers, [0, 1, 2, 3], check(wanted, close))
+            }
+        });
+    }
+    made
+}

@@ -1,0 +1,88 @@
+//! Every kernel of the library: right on its cases, the same bits under five schedules, and noticed when an instruction
+//! is missing.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod cases;
+
+use std::collections::BTreeMap;
+
+use cases::{cases, complaint, run};
+use dlbc_ptx::library::library;
+use dlbc_ptxsim::parse;
+
+/// Schedules that the warps and blocks of each launch run in.
+const SCHEDULES: [u64; 5] = [1, 2, 3, 4, 5];
+/// The share of deletions that each family's cases must notice.
+const NOTICED: f64 = 0.95;
+/// Deletions tried in one kernel; those of a longer one are drawn evenly.
+const TRIED: usize = 120;
+
+#[test]
+fn kernels_are_right_and_repeat_their_bits_under_five_schedules() {
+    let (mut kernels, mut shapes) = (0, 0);
+    for entry in library() {
+        let program = parse(&entry.kernel.text).unwrap_or_else(|e| panic!("{}: {e}", entry.kernel.name));
+        let cases = cases(&entry);
+        assert!(!cases.is_empty(), "{} has no cases", entry.kernel.name);
+        for case in cases {
+            let what = format!("{} on {}", entry.kernel.name, case.shape);
+            let first = run(&case, &program, SCHEDULES[0]).unwrap_or_else(|e| {
+                let line = entry.kernel.text.lines().nth(e.line as usize - 1).unwrap_or_default();
+                panic!("{what}: {e}: {line}")
+            });
+            (case.check)(&first).unwrap_or_else(|e| panic!("{what}: {e}"));
+            for schedule in &SCHEDULES[1..] {
+                let again = run(&case, &program, *schedule).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_eq!(first, again, "{what}: schedule {schedule} gives other bits");
+            }
+            shapes += 1;
+        }
+        kernels += 1;
+    }
+    println!("{kernels} kernels, {shapes} shapes, {} schedules", SCHEDULES.len());
+}
+
+#[test]
+fn deleted_instructions_are_noticed() {
+    let only = std::env::var("DLBC_KERNEL").unwrap_or_default();
+    let mut families: BTreeMap<&str, (usize, usize, Vec<String>)> = BTreeMap::new();
+    for entry in library() {
+        if !entry.kernel.name.contains(&only) {
+            continue;
+        }
+        let cases = cases(&entry);
+        let lines: Vec<&str> = entry.kernel.text.lines().collect();
+        let deletable = |line: &str| {
+            let line = line.trim();
+            line.ends_with(';') && !line.starts_with('.') && line != "ret;"
+        };
+        let places: Vec<usize> = (0..lines.len()).filter(|i| deletable(lines[*i])).collect();
+        let step = places.len().div_ceil(TRIED);
+        let family = families.entry(entry.family).or_default();
+        for place in places.into_iter().step_by(step) {
+            let text: String = lines
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| *i != place)
+                .map(|(_, l)| format!("{l}\n"))
+                .collect();
+            family.0 += 1;
+            if cases.iter().any(|case| complaint(case, &text, 1).is_some()) {
+                family.1 += 1;
+            } else {
+                family.2.push(format!("{}:{}: {}", entry.kernel.name, place + 1, lines[place].trim()));
+            }
+        }
+    }
+    let mut low = vec![];
+    for (family, (tried, noticed, missed)) in &families {
+        let share = *noticed as f64 / *tried as f64;
+        println!("{family}: {noticed} of {tried} deletions noticed ({:.1} %)", 100.0 * share);
+        missed.iter().for_each(|m| println!("  not noticed: {m}"));
+        if share < NOTICED {
+            low.push(*family);
+        }
+    }
+    assert!(low.is_empty(), "fewer than 95 % of deletions noticed: {low:?}");
+}

@@ -1,0 +1,109 @@
+#!/usr/bin/env python3
+"""Assembles every kernel of cuda/kernels for every chip, and compares registers with cuda/kernels/budgets.json.
+
+    scripts/ptxas_gate.py            fails on a kernel that does not assemble, spills, or outgrows its budget
+    scripts/ptxas_gate.py --update   writes the budgets
+    scripts/ptxas_gate.py --only gemm
+
+ptxas comes from PyPI, pinned by hash (requirements-ptxas.txt). Its licence does not let us pass it on: it goes to the cache.
+"""
+import argparse
+import json
+import os
+import re
+import stat
+import subprocess
+import sys
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+KERNELS = ROOT / "cuda" / "kernels"
+BUDGETS = KERNELS / "budgets.json"
+TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"]
+# Registers that a kernel may grow by before somebody has to look.
+SLACK = 4
+
+
+def ptxas() -> Path:
+    cache = Path(os.environ.get("DLBC_CACHE", ROOT / ".cache")) / "ptxas"
+    wanted = (ROOT / "scripts" / "requirements-ptxas.txt").read_text()
+    version = re.search(r"==([\d.]+)", wanted).group(1)
+    binary = cache / f"ptxas-{version}"
+    if not binary.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+             "--only-binary", ":all:", "--platform", "manylinux2010_x86_64", "--require-hashes",
+             "--dest", str(cache), "-r", str(ROOT / "scripts" / "requirements-ptxas.txt")],
+            check=True,
+        )
+        wheel = next(cache.glob(f"*{version}*.whl"))
+        with zipfile.ZipFile(wheel) as archive:
+            binary.write_bytes(archive.read("nvidia/cuda_nvcc/bin/ptxas"))
+        binary.chmod(binary.stat().st_mode | stat.S_IXUSR)
+        wheel.unlink()
+    return binary
+
+
+def assemble(tool: Path, kernel: Path, target: str) -> dict:
+    made = subprocess.run(
+        [tool, f"-arch={target}", "-v", "--warn-on-spills", "-o", os.devnull, kernel], capture_output=True, text=True
+    )
+    log = made.stdout + made.stderr
+    if made.returncode:
+        return {"error": log.strip().splitlines()[:3]}
+
+    def number(pattern: str) -> int:
+        found = re.search(pattern, log)
+        return int(found.group(1)) if found else 0
+
+    return {
+        "registers": number(r"Used (\d+) registers"),
+        "spills": number(r"(\d+) bytes spill stores") + number(r"(\d+) bytes spill loads"),
+        "shared": number(r"(\d+) bytes smem"),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--update", action="store_true")
+    parser.add_argument("--only", default="")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    args = parser.parse_args()
+    tool = ptxas()
+    kernels = sorted(k for k in KERNELS.glob("*.ptx") if args.only in k.name)
+    budgets = json.loads(BUDGETS.read_text()) if BUDGETS.exists() else {}
+    with ThreadPoolExecutor(args.jobs) as pool:
+        made = {(k, t): pool.submit(assemble, tool, k, t) for k in kernels for t in TARGETS}
+    faults = []
+    print(f"{'kernel':44} {'shared':>7}  registers on {', '.join(TARGETS)}")
+    for kernel in kernels:
+        results = [made[kernel, t].result() for t in TARGETS]
+        for target, result in zip(TARGETS, results):
+            if "error" in result:
+                faults.append(f"{kernel.name} for {target}: {' '.join(result['error'])}")
+            elif result["spills"]:
+                faults.append(f"{kernel.name} for {target}: {result['spills']} bytes of spills")
+        registers = [r.get("registers", 0) for r in results]
+        budget = budgets.get(kernel.stem)
+        if args.update:
+            budgets[kernel.stem] = max(registers)
+        elif budget is None:
+            faults.append(f"{kernel.name} has no budget: --update")
+        elif max(registers) > budget + SLACK:
+            faults.append(f"{kernel.name} takes {max(registers)} registers, its budget is {budget}")
+        shared = max(r.get("shared", 0) for r in results)
+        print(f"{kernel.stem:44} {shared:7}  {' '.join(f'{r:4}' for r in registers)}")
+    if args.update:
+        budgets = {k: v for k, v in sorted(budgets.items()) if (KERNELS / f"{k}.ptx").exists()}
+        BUDGETS.write_text(json.dumps(budgets, indent=1) + "\n")
+    print(f"{len(kernels)} kernels, {len(TARGETS)} chips, {len(kernels) * len(TARGETS)} assemblies")
+    for fault in faults:
+        print(f"error: {fault}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

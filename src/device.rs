@@ -1,0 +1,48 @@
+//! Devices: what `--device` names, opened once.
+
+use dlbc_cuda::CudaBackend;
+use dlbc_runtime::{Backend, CpuBackend, ReferenceBackend};
+
+use crate::args::Device;
+use crate::exit::{Code, failure};
+use crate::terminal::Console;
+
+/// An open device. Its backends share what is on it.
+pub enum Opened {
+    /// The processor.
+    Cpu,
+    /// The reference kernels.
+    Reference,
+    /// A GPU.
+    Cuda(CudaBackend),
+}
+
+/// Opens a device; says so when `auto` finds no GPU.
+///
+/// # Errors
+/// When it is not there.
+pub fn open(device: Device, console: Console) -> anyhow::Result<Opened> {
+    match device {
+        Device::Cpu => Ok(Opened::Cpu),
+        Device::Reference => Ok(Opened::Reference),
+        Device::Auto => Ok(dlbc_cuda::open(0).map(Opened::Cuda).unwrap_or_else(|e| {
+            console.note(format!("{e}; running on the processor"));
+            Opened::Cpu
+        })),
+        Device::Cuda(ordinal) => {
+            let opened = dlbc_cuda::open(ordinal as usize).map(Opened::Cuda);
+            opened.map_err(|e| failure(Code::Device, e.to_string()))
+        }
+    }
+}
+
+impl Opened {
+    /// A backend of the device.
+    pub fn backend(&self) -> Box<dyn Backend> {
+        match self {
+            Opened::Cpu => Box::new(CpuBackend),
+            Opened::Reference => Box::new(ReferenceBackend),
+            Opened::Cuda(backend) => Box::new(backend.clone()),
+        }
+    }
+}
