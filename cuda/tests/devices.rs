@@ -1,0 +1,154 @@
+//! Devices that fail: the right kind of error with a message that says what happened, and a backend that goes on where it can.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::{Random, graph, run};
+use dlbc_cuda::{CudaBackend, DeviceError, open};
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::prim::{Binary, Builder, Part, Prim, Unary};
+use dlbc_ops::program::SEED;
+use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ptxsim::Simulator;
+use dlbc_runtime::{Backend, ErrorKind, RunOptions, RuntimeError, Tensors};
+
+fn product(b: &mut Builder, v: &[Value]) -> Value {
+    let y = b.add(Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &v[..2]);
+    b.add(Prim::Unary(Unary::Tanh), &[y])
+}
+
+fn inputs() -> Vec<Tensor> {
+    let mut r = Random::new(1);
+    vec![r.floats(&[20, 30]), r.floats(&[30, 40])]
+}
+
+fn on(simulator: Simulator) -> Result<Tensor, RuntimeError> {
+    let inputs = inputs();
+    run(&CudaBackend::new(Box::new(simulator)), &graph(&inputs, product), &inputs)
+}
+
+#[test]
+fn a_machine_without_a_driver_or_a_device_is_told_so() {
+    match open(99) {
+        Err(DeviceError::Absent(reason)) => println!("no device: {reason}"),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("a hundred devices"),
+    }
+    // As often as one likes, and without a panic.
+    assert_eq!(open(99).err(), open(99).err());
+}
+
+#[test]
+fn a_lost_device_is_an_error_of_the_device() {
+    for launches in 0..2 {
+        let error = on(Simulator::new(None, 1).losing(launches)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+        assert!(error.to_string().contains("the device was lost"), "{error}");
+    }
+    on(Simulator::new(None, 1).losing(100)).unwrap();
+}
+
+#[test]
+fn too_little_memory_is_an_error_of_the_device() {
+    // Values and places between them need some 10 KB.
+    for bytes in [0, 256, 4000] {
+        let error = on(Simulator::new(Some(bytes), 1)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("out of device memory") && text.contains("bytes wanted"), "{text}");
+    }
+    on(Simulator::new(Some(100_000), 1)).unwrap();
+}
+
+#[test]
+fn a_model_larger_than_memory_is_refused_before_it_runs() {
+    let mut r = Random::new(2);
+    let (x, w) = (r.floats(&[1, 300]), r.floats(&[300, 300]));
+    let build = |b: &mut Builder, v: &[Value]| {
+        let w = b.constant("w", w.clone());
+        product(b, &[v[0], w])
+    };
+    let inputs = [x];
+    let graph = graph(&inputs, build);
+    let backend = CudaBackend::new(Box::new(Simulator::new(Some(300_000), 1)));
+    let error = backend.prepare(&graph, &["output/y".into()], &[], &RunOptions::default()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Device, "{error}");
+    assert!(error.to_string().contains("360000 bytes wanted"), "{error}");
+    // What was taken went back: a smaller model still runs.
+    let small = [r.floats(&[8, 8]), r.floats(&[8, 8])];
+    run(&backend, &common::graph(&small, product), &small).unwrap();
+}
+
+#[test]
+fn what_no_kernel_computes_is_listed_at_once() {
+    let half = Tensor::from_bytes(DType::F16, vec![2], std::sync::Arc::new(vec![0u8; 4])).unwrap();
+    let graph = graph(&[half], |b, v| {
+        let a = b.add(Prim::Unary(Unary::Abs), v);
+        b.add(Prim::Unary(Unary::Exp), &[a])
+    });
+    let refused = CudaBackend::new(Box::<Simulator>::default()).check(&graph);
+    assert_eq!(refused.len(), 2);
+    assert!(refused.iter().all(|u| u.reason == "arithmetic in f16"), "{refused:?}");
+}
+
+/// `y = tanh(x w)`, `r = y · seed`, `relevance = |x| · sum(r)`.
+fn two_stages() -> Graph<Prim> {
+    let mut r = Random::new(3);
+    let mut b = Builder::new();
+    let x = b.input("x", r.floats(&[4, 6]).ty());
+    let seed = b.input(SEED, r.floats(&[4, 6]).ty());
+    let w = b.constant("w", r.floats(&[6, 6]));
+    let y = product(&mut b, &[x, w]);
+    let r = b.add(Prim::Binary(Binary::Mul), &[y, seed]);
+    let size = b.add(Prim::Unary(Unary::Abs), &[x]);
+    let out = b.add(Prim::Binary(Binary::Mul), &[size, r]);
+    b.ok().unwrap();
+    b.graph_mut().add_output("output/y", y);
+    b.graph_mut().add_output("relevance/x", out);
+    b.finish()
+}
+
+#[test]
+fn saved_values_of_an_earlier_forward_are_computed_again() {
+    let mut r = Random::new(4);
+    let graph = two_stages();
+    let backend = CudaBackend::new(Box::<Simulator>::default());
+    let plan = backend
+        .prepare(&graph, &["output/y".into()], &["relevance/x".into()], &RunOptions::default())
+        .unwrap();
+    let feed = |r: &mut Random| Tensors::from([("x".to_string(), r.floats(&[4, 6]))]);
+    let (first, second, seed) = (feed(&mut r), feed(&mut r), r.floats(&[4, 6]));
+    let (_, saved) = plan.forward(&first).unwrap();
+    let wanted = plan.reverse(&first, saved.clone(), &seed).unwrap();
+    assert_eq!(plan.reverse(&first, saved.clone(), &seed).unwrap(), wanted, "a second reverse");
+    let (_, other) = plan.forward(&second).unwrap();
+    assert_eq!(plan.reverse(&first, saved, &seed).unwrap(), wanted, "after another forward");
+    assert_ne!(plan.reverse(&second, other, &seed).unwrap(), wanted);
+    assert!(plan.memory().saved_bytes > 0 && plan.memory().constant_bytes == 144);
+}
+
+#[test]
+fn weights_are_resident_once_and_memory_goes_back_with_a_plan() {
+    let graph = two_stages();
+    let backend = CudaBackend::new(Box::new(Simulator::new(Some(60_000), 1)));
+    for _ in 0..50 {
+        backend
+            .prepare(&graph, &["output/y".into()], &["relevance/x".into()], &RunOptions::default())
+            .unwrap();
+    }
+}
+
+#[test]
+fn nan_in_an_input_reaches_the_output() {
+    let mut values = inputs();
+    let mut x = values[0].to_f32();
+    x[31] = f32::NAN;
+    values[0] = Tensor::from_f32(&[20, 30], &x);
+    let y = run(&CudaBackend::new(Box::<Simulator>::default()), &graph(&values, product), &values)
+        .unwrap()
+        .to_f32();
+    for (i, v) in y.iter().enumerate() {
+        assert_eq!(v.is_nan(), i / 40 == 1, "element {i} is {v}");
+    }
+}
