@@ -5,9 +5,7 @@ use std::time::Instant;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{DType, Tensor};
-use dlbc_runtime::{
-    Explanation, Position, Request, RunOptions, Target,
-};
+use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
 
 use crate::args::{Keep, Named, RunArgs};
 use crate::explainer::Explainer;
@@ -56,6 +54,14 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     print(&if args.json { summary.json()? } else { summary.text() })?;
     summary.warn(console);
     Ok(())
+}
+
+/// The explanation of a target.
+pub struct Explained {
+    /// What the target is called in results.
+    pub target: Named,
+    /// Its explanation.
+    pub explanation: Explanation,
 }
 
 /// Runs once, or `--repeat` times after a warm-up; at least one target is explained.

@@ -132,10 +132,15 @@ fn saved_values_of_an_earlier_forward_are_computed_again() {
 fn weights_are_resident_once_and_memory_goes_back_with_a_plan() {
     let graph = two_stages();
     let backend = CudaBackend::new(Box::new(Simulator::new(Some(60_000), 1)));
+    let prepare = |graph: &Graph<Prim>| {
+        backend.prepare(graph, &["output/y".into()], &["relevance/x".into()], &RunOptions::default()).unwrap()
+    };
+    let (one, two) = (prepare(&graph), prepare(&graph));
+    assert_eq!((one.memory().constant_bytes, two.memory().constant_bytes), (144, 144));
+    drop((one, two));
     for _ in 0..50 {
-        backend
-            .prepare(&graph, &["output/y".into()], &["relevance/x".into()], &RunOptions::default())
-            .unwrap();
+        // Weights of its own each time: those before are gone.
+        assert_eq!(prepare(&two_stages()).memory().constant_bytes, 144);
     }
 }
 

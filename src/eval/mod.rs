@@ -27,7 +27,7 @@ pub use metric::Metric;
 
 use crate::args::{EvalArgs, ExplainArgs, Target};
 use crate::device::{self, Opened};
-use crate::exit::{unsupported, usage};
+use crate::exit::{Code, failure, unsupported, usage};
 use crate::explainer::Explainer;
 use crate::split::split;
 use crate::statistics::{correlation, ranks};
@@ -317,8 +317,7 @@ fn randomisation(
                     let compile = explain.options(&args.limits)?;
                     let compiled = dlbc_compiler::compile(&changed, &compile)?;
                     let split = split(&mut changed, &compile, &compiled)?;
-                    let explainer =
-                        Explainer::new(compiled.program, split, device, options)?;
+                    let explainer = Explainer::new(compiled.program, split, device, options)?;
                     Method::composite(explainer, compile.composite()?.passes)
                 }
                 None if run.rules == "random" => Method::Random(plan.seed),
