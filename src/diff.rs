@@ -7,11 +7,22 @@ use serde::Serialize;
 
 use crate::args::DiffArgs;
 use crate::exit::{Code, failure, invalid};
-use crate::input::npz;
+use crate::input::result;
 use crate::statistics::{correlation, ranks};
 use crate::terminal::{Align, Table, json_text, number, print, visible};
 
-const PREFIX: &str = "relevance/";
+/// Whether a key of a result names relevance, of any target and track.
+fn is_relevance(key: &str) -> bool {
+    let own = ["relevance/", "relevance_pos/", "relevance_neg/"];
+    // `target/T/relevance/NAME`.
+    let of_target = key.strip_prefix("target/").and_then(|rest| rest.split_once('/')).map(|(_, rest)| rest);
+    own.iter().any(|prefix| of_target.unwrap_or(key).starts_with(prefix))
+}
+
+/// What a tensor is called: its name, with the target and track where they are not those of every result.
+fn title(key: &str) -> String {
+    key.strip_prefix("relevance/").unwrap_or(key).to_string()
+}
 
 /// What both results have of a tensor.
 #[derive(Debug, Serialize)]
@@ -52,19 +63,16 @@ struct Difference {
 /// # Errors
 /// For files that are no results, results without a common tensor, and, with exit code 6, a bound that is missed.
 pub fn diff(args: &DiffArgs) -> anyhow::Result<()> {
-    let read = |path: &std::path::Path| {
-        let found = npz::read(path, |name| name.starts_with(PREFIX), args.limits.tensor_bytes());
-        found
-            .map(|arrays| arrays.found)
-            .map_err(|e| e.context(format!("result `{}`", visible(&path.display().to_string()))))
-    };
+    let read = |path| result::read(path, is_relevance, args.limits.tensor_bytes());
     let (first, second) = (read(&args.first)?, read(&args.second)?);
     let mut difference =
         Difference { tensors: vec![], only_first: vec![], only_second: vec![], failed: vec![] };
     for (name, a) in &first {
-        let title = name.trim_start_matches(PREFIX).to_string();
+        let title = title(name);
         match second.get(name) {
-            Some(b) if b.dims() == a.dims() => difference.tensors.push(compare(title, a, b, args.top)),
+            Some(b) if b.dims() == a.dims() => {
+                difference.tensors.push(compare(title, a, b, args.top, args.moves))
+            }
             Some(b) => {
                 let shapes =
                     format!("`{}`: shapes {:?} and {:?} differ", visible(&title), a.dims(), b.dims());
@@ -74,7 +82,7 @@ pub fn diff(args: &DiffArgs) -> anyhow::Result<()> {
         }
     }
     let alone = second.keys().filter(|name| !first.contains_key(*name));
-    difference.only_second.extend(alone.map(|n| n.trim_start_matches(PREFIX).to_string()));
+    difference.only_second.extend(alone.map(|n| title(n)));
     if difference.tensors.is_empty() {
         return Err(invalid("the results have no relevance of the same tensor"));
     }
@@ -100,14 +108,18 @@ pub fn diff(args: &DiffArgs) -> anyhow::Result<()> {
     print(&if args.json { json_text(&difference)? + "\n" } else { text(&difference) })?;
     match difference.failed.as_slice() {
         [] => Ok(()),
-        failed => Err(failure(Code::Gate, failed.join("; "))),
+        failed => {
+            let more = failed.len().saturating_sub(LISTED);
+            let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+            Err(failure(Code::Gate, failed[..failed.len() - more].join("; ") + &rest))
+        }
     }
 }
 
-/// Elements that differ most and are listed.
-const MOVES: usize = 5;
+/// Tensors whose moves are listed, and bounds whose misses are named.
+const LISTED: usize = 10;
 
-fn compare(tensor: String, a: &Tensor, b: &Tensor, top: usize) -> Compared {
+fn compare(tensor: String, a: &Tensor, b: &Tensor, top: usize, moves: usize) -> Compared {
     let dims = a.dims().to_vec();
     let (a, b) = (a.to_f64(), b.to_f64());
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
@@ -125,7 +137,7 @@ fn compare(tensor: String, a: &Tensor, b: &Tensor, top: usize) -> Compared {
     let mut order: Vec<usize> = (0..a.len()).filter(|i| a[*i] != b[*i]).collect();
     order.sort_by(|i, j| (a[*j] - b[*j]).abs().total_cmp(&(a[*i] - b[*i]).abs()).then(i.cmp(j)));
     let moves =
-        order.into_iter().take(MOVES).map(|i| Move { index: index(i, &dims), before: a[i], after: b[i] });
+        order.into_iter().take(moves).map(|i| Move { index: index(i, &dims), before: a[i], after: b[i] });
     Compared {
         tensor,
         rank: correlation(&ranks(&a), &ranks(&b)),
@@ -169,13 +181,23 @@ fn text(difference: &Difference) -> String {
     let mut out = table.text(0);
     if difference.tensors.iter().any(|c| !c.moves.is_empty()) {
         let mut table = Table::new(&[("largest moves", Align::Left), right("first"), right("second")]);
-        for c in &difference.tensors {
+        // Of many tensors those that differ most.
+        let mut moved: Vec<&Compared> = difference.tensors.iter().filter(|c| !c.moves.is_empty()).collect();
+        let more = moved.len().saturating_sub(LISTED);
+        if more > 0 {
+            moved.sort_by(|a, b| b.l1.total_cmp(&a.l1));
+            moved.truncate(LISTED);
+        }
+        for c in moved {
             for m in &c.moves {
                 let place = m.index.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
                 table.row([format!("{}[{place}]", c.tensor), number(m.before, 4), number(m.after, 4)]);
             }
         }
         let _ = write!(out, "\n{}", table.text(0));
+        if more > 0 {
+            let _ = writeln!(out, "{more} more tensors differ; `--json` has their moves");
+        }
     }
     for (which, names) in [("first", &difference.only_first), ("second", &difference.only_second)] {
         if !names.is_empty() {
@@ -194,11 +216,43 @@ mod tests {
     fn a_tensor_and_its_negative() {
         let a = Tensor::from_f32(&[2, 2], &[1.0, -2.0, 3.0, 4.0]);
         let b = Tensor::from_f32(&[2, 2], &[-1.0, 2.0, -3.0, -4.0]);
-        let same = compare("x".into(), &a, &a, 2);
+        let same = compare("x".into(), &a, &a, 2, 5);
         assert_eq!((same.rank, same.l1, same.overlap, same.moves.len()), (1.0, 0.0, 1.0, 0));
         assert!((same.cosine - 1.0).abs() < 1e-12);
-        let other = compare("x".into(), &a, &b, 2);
+        let other = compare("x".into(), &a, &b, 2, 5);
         assert_eq!((other.rank, other.l1, other.overlap), (-1.0, 2.0, 0.0));
         assert_eq!(other.moves[0].index, [1, 1]);
+    }
+
+    #[test]
+    fn numbers_of_scipy_and_numpy() {
+        // scipy.stats.spearmanr, and a·b / |a||b|.
+        let a = Tensor::from_f32(&[6], &[1.0, 2.0, 2.0, 4.0, 5.0, 0.5]);
+        let b = Tensor::from_f32(&[6], &[2.0, 1.0, 4.0, 3.0, 3.0, -7.0]);
+        let c = compare("x".into(), &a, &b, 3, 2);
+        assert!(
+            (c.rank - 0.647_058_823_529_411_8).abs() < 1e-12
+                && (c.cosine - 0.533_849_676_556_665_4).abs() < 1e-12,
+            "{c:?}"
+        );
+        // The three greatest stand at 4, 3, 1 and at 2, 3, 4.
+        assert!((c.overlap - 2.0 / 3.0).abs() < 1e-12);
+        let moves: Vec<usize> = c.moves.iter().map(|m| m.index[0]).collect();
+        assert_eq!(moves, [5, 2]);
+    }
+
+    #[test]
+    fn keys_of_relevance() {
+        for key in ["relevance/x", "relevance_neg/x", "target/1-7/relevance/a/b", "target/-1/relevance_pos/x"]
+        {
+            assert!(is_relevance(key), "{key}");
+        }
+        for key in
+            ["output/relevance/x", "audit/start", "target/1/audit/start", "target/relevance/x", "layers/m"]
+        {
+            assert!(!is_relevance(key), "{key}");
+        }
+        assert_eq!(title("relevance/relevance/x"), "relevance/x");
+        assert_eq!(title("target/1/relevance/x"), "target/1/relevance/x");
     }
 }

@@ -167,7 +167,7 @@ mod tests {
             operands: BTreeMap::new(),
         };
         assert!(head_text(&[heads(4)]).contains("head 3"));
-        assert!(head_text(&[heads(40)]).contains("39: 39.0  38: 38.0"));
+        assert!(head_text(&[heads(40)]).contains("39: 39  38: 38"));
         assert!(head_text(&[]).contains("no attention"));
     }
 }

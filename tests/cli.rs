@@ -552,6 +552,20 @@ fn code_6_results_that_differ_more_than_allowed() {
         failed.err
     );
     assert_eq!(dlbc(&[&["diff", &a, &b, "--max-l1", "0.01"]]).code, Some(6));
+    // The formats of a result are one to it, and targets, tracks and intermediate tensors are compared one by one.
+    let keep = ["--keep", "all", "--target", "3,5"];
+    let files = ["r.npz", "r.safetensors", "r.json"].map(|name| path(&folder, name));
+    for file in &files {
+        ok(&[&["run", DIGITS, "--out", file], &keep, &DIGIT]);
+    }
+    for other in &files[1..] {
+        let same = ok(&[&["diff", &files[0], other, "--max-l1", "0", "--min-rank", "1"]]);
+        assert!(same.contains("target/5/relevance/conv1.out") && same.contains("relu2.out"), "{same}");
+        assert!(!same.contains("largest moves"), "{same}");
+    }
+    let moved = dlbc(&[&["diff", &b, &files[2], "--moves", "2", "--min-cosine", "0.9"]]);
+    assert!(moved.out.contains("only in the second: ") && moved.err.contains("cosine"), "{}", moved.out);
+    assert_eq!((moved.code, moved.out.matches("input[").count()), (Some(6), 2));
     assert!(fails(3, &[&["diff", &a, "/nowhere.npz"]]).contains("/nowhere.npz"));
     assert!(fails(3, &[&["diff", &a, "fixtures/digits_cnn/input.npz"]]).contains("no relevance"));
 }

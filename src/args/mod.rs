@@ -169,15 +169,18 @@ pub struct CompletionsArgs {
 /// `dlbc diff`.
 #[derive(Debug, ClapArgs)]
 pub struct DiffArgs {
-    /// The first result, an .npz of `dlbc run`.
-    #[arg(value_name = "A.npz")]
+    /// The first result of `dlbc run`: .npz, .safetensors or .json.
+    #[arg(value_name = "A")]
     pub first: PathBuf,
-    /// The second result.
-    #[arg(value_name = "B.npz")]
+    /// The second result, in any of the formats.
+    #[arg(value_name = "B")]
     pub second: PathBuf,
     /// How many of the greatest elements are looked for among those of the other.
     #[arg(long, value_name = "K", default_value_t = 10)]
     pub top: usize,
+    /// How many of the elements that differ most are listed of each tensor.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub moves: usize,
     /// Fail with exit code 6 below this rank correlation.
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub min_rank: Option<f64>,

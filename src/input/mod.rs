@@ -6,6 +6,7 @@ mod npy;
 mod npy_header;
 pub mod npz;
 mod picture;
+pub mod result;
 mod table;
 mod text;
 
