@@ -7,7 +7,7 @@ mod common;
 use std::time::Instant;
 
 use common::*;
-use dlbc_cuda::CudaBackend;
+use dlbc_cuda::{CudaBackend, open};
 use dlbc_ops::program::Program;
 use dlbc_ptxsim::Simulator;
 use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
@@ -21,6 +21,21 @@ const LEDGER: f64 = 1e-4;
 fn device(program: Program, schedule: u64) -> Session {
     let backend = CudaBackend::new(Box::new(Simulator::new(None, schedule)));
     Session::new(program, Box::new(backend), RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A model that ships, with its input.
+fn shipped(name: &str) -> (Program, Tensors) {
+    let folder = root().join("fixtures").join(name);
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
+    (program, inputs)
+}
+
+const SHIPPED: [&str; 2] = ["digits_cnn", "tabular_mlp"];
+
+fn request() -> Request {
+    // The same unit on both: a near tie may fall differently.
+    Request { audit: true, target: Target::Index(0), ..Request::default() }
 }
 
 /// One row where the model takes any number of rows.
@@ -64,8 +79,7 @@ fn zoo_models_equal_the_cpu_backend() {
         }
         let program = program(&m.model, "dlb");
         let inputs = smallest(&program, inputs_of(&program, &npz(&m.inputs)));
-        // The same unit on both: a near tie may fall differently.
-        let request = Request { audit: true, target: Target::Index(0), ..Request::default() };
+        let request = request();
         let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
         let clock = Instant::now();
         let found = device(program, 1).explain(&inputs, &request).map_err(|e| e.to_string());
@@ -77,4 +91,112 @@ fn zoo_models_equal_the_cpu_backend() {
     }
     assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
     println!("{count} zoo models on the interpreted device equal the CPU backend");
+}
+
+#[test]
+fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
+    for name in SHIPPED {
+        let (program, inputs) = shipped(name);
+        let expected = explain(&cpu(program.clone(), 1), &inputs, &request());
+        differ(&explain(&device(program, 1), &inputs, &request()), &expected)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+    let Some(zoo) = zoo() else { return };
+    let mut count = 0;
+    for (model, rules) in [
+        ("resnet", ["dlb-v2", "lrp-alpha2-beta1", "grad-x-input"]),
+        ("bert", ["dlb-v2", "attnlrp", "lrp-epsilon"]),
+        ("llama", ["dlb-values", "cp-lrp", "gradient"]),
+        ("gru", ["dlb-v2", "lrp-epsilon", "grad-x-input"]),
+    ] {
+        for rules in rules {
+            let file = |suffix: &str| zoo.join("v4.48").join(format!("{model}.{suffix}"));
+            let program = common::program(&file("ts.onnx"), rules);
+            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
+            let request = Request { audit: false, ..request() };
+            let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
+            let found = explain(&device(program, 1), &inputs, &request);
+            for (input, expected) in &expected.relevance {
+                let gap = worst_element(&found.relevance[input], expected);
+                assert!(
+                    gap <= 10.0 * ELEMENT,
+                    "{model} by {rules}, relevance of {input}: {gap:e} of the sum"
+                );
+            }
+            count += 1;
+        }
+    }
+    println!("{count} models by other composites equal the CPU backend");
+}
+
+#[test]
+fn whole_models_repeat_their_bits_under_five_schedules() {
+    let mut models: Vec<(String, Program, Tensors)> = vec![];
+    for name in SHIPPED {
+        let (program, inputs) = shipped(name);
+        models.push((name.into(), program, inputs));
+    }
+    if let Some(zoo) = zoo() {
+        for name in ["efficientnet", "bert", "lstm"] {
+            let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
+            let program = common::program(&file("ts.onnx"), "dlb");
+            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
+            models.push((name.into(), program, inputs));
+        }
+    }
+    for (name, program, inputs) in &models {
+        let session = device(program.clone(), 1);
+        let first = explain(&session, inputs, &request());
+        let again = explain(&session, inputs, &request());
+        assert_eq!(first.relevance, again.relevance, "{name}: two runs differ");
+        for schedule in 2..=5 {
+            let other = explain(&device(program.clone(), schedule), inputs, &request());
+            assert_eq!(first.relevance, other.relevance, "{name}: schedule {schedule} gives other bits");
+            assert_eq!(first.outputs, other.outputs, "{name}: schedule {schedule} gives other bits");
+        }
+    }
+    println!("{} whole models have the same bits under 5 schedules", models.len());
+}
+
+/// What only a GPU can show. `DLBC_REQUIRE_GPU=1` makes a machine without one fail.
+#[test]
+fn on_a_gpu() {
+    let checks: [(&str, fn(&CudaBackend)); 2] = [
+        ("models that ship equal the CPU backend", gpu_equals),
+        ("repeated runs have the same bits", gpu_repeats),
+    ];
+    let backend = match open(0) {
+        Ok(backend) => backend,
+        Err(e) => {
+            assert!(std::env::var_os("DLBC_REQUIRE_GPU").is_none(), "{e}");
+            println!("skipped: {} GPU tests ({e})", checks.len());
+            return;
+        }
+    };
+    for (what, check) in checks {
+        check(&backend);
+        println!("{}: {what}", backend.describe());
+    }
+}
+
+fn gpu(backend: &CudaBackend, program: Program) -> Session {
+    Session::new(program, Box::new(backend.clone()), RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn gpu_equals(backend: &CudaBackend) {
+    for name in SHIPPED {
+        let (program, inputs) = shipped(name);
+        let expected = explain(&cpu(program.clone(), 1), &inputs, &request());
+        let found = explain(&gpu(backend, program), &inputs, &request());
+        differ(&found, &expected).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+fn gpu_repeats(backend: &CudaBackend) {
+    let (program, inputs) = shipped(SHIPPED[0]);
+    let session = gpu(backend, program);
+    let first = explain(&session, &inputs, &request()).relevance;
+    for _ in 0..20 {
+        assert_eq!(explain(&session, &inputs, &request()).relevance, first);
+    }
 }

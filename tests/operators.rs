@@ -11,8 +11,10 @@ use std::process::Command;
 
 use common::*;
 use dlbc_compiler::{Options, compile};
+use dlbc_cuda::CudaBackend;
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
+use dlbc_ptxsim::Simulator;
 use dlbc_runtime::{
     Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Target, Tensors,
 };
@@ -70,8 +72,12 @@ fn check_case(folder: &Path, name: &str) -> Result<(), String> {
         let inputs = inputs_of(&program, &arrays);
         let reference = run(program.clone(), Box::new(ReferenceBackend), &inputs)
             .map_err(|e| format!("{rules} reference: {e}"))?;
-        let cpu = run(program, Box::new(CpuBackend), &inputs).map_err(|e| format!("{rules} cpu: {e}"))?;
-        for (what, explanation, bound) in [("reference", &reference, REFERENCE), ("cpu", &cpu, CPU)] {
+        let cpu =
+            run(program.clone(), Box::new(CpuBackend), &inputs).map_err(|e| format!("{rules} cpu: {e}"))?;
+        let device = CudaBackend::new(Box::<Simulator>::default());
+        let cuda = run(program, Box::new(device), &inputs).map_err(|e| format!("{rules} cuda: {e}"))?;
+        let found = [("reference", &reference, REFERENCE), ("cpu", &cpu, CPU), ("cuda", &cuda, CPU)];
+        for (what, explanation, bound) in found {
             for (output, expected) in &expected {
                 let found = explanation.outputs.get(output).ok_or(format!("no output {output}"))?;
                 close(found, expected, bound).map_err(|e| format!("{rules} {what} output {output}: {e}"))?;
@@ -79,11 +85,13 @@ fn check_case(folder: &Path, name: &str) -> Result<(), String> {
             ledger_closes(explanation).map_err(|e| format!("{rules} {what}: {e}"))?;
         }
         for (input, expected) in &reference.relevance {
-            let gap = worst_element(&cpu.relevance[input], expected);
             // A start of 1 divides by the output, which magnifies the rounding of one near 0.
             let bound = if rules == "grad-x-input" { 10.0 * RELEVANCE } else { RELEVANCE };
-            if gap.is_nan() || gap > bound {
-                return Err(format!("{rules} relevance of {input}: {gap:e} of the sum"));
+            for (what, found) in [("cpu", &cpu), ("cuda", &cuda)] {
+                let gap = worst_element(&found.relevance[input], expected);
+                if gap.is_nan() || gap > bound {
+                    return Err(format!("{rules} {what} relevance of {input}: {gap:e} of the sum"));
+                }
             }
         }
     }
