@@ -1,6 +1,6 @@
 //! Devices: what `--device` names, opened once.
 
-use dlbc_cuda::CudaBackend;
+use dlbc_cuda::{CudaBackend, Precision};
 use dlbc_runtime::{Backend, CpuBackend, ReferenceBackend};
 
 use crate::args::Device;
@@ -21,16 +21,17 @@ pub enum Opened {
 ///
 /// # Errors
 /// When it is not there.
-pub fn open(device: Device, console: Console) -> anyhow::Result<Opened> {
+pub fn open(device: Device, precision: Precision, console: Console) -> anyhow::Result<Opened> {
+    let cuda = |backend: CudaBackend| Opened::Cuda(backend.with_precision(precision));
     match device {
         Device::Cpu => Ok(Opened::Cpu),
         Device::Reference => Ok(Opened::Reference),
-        Device::Auto => Ok(dlbc_cuda::open(0).map(Opened::Cuda).unwrap_or_else(|e| {
+        Device::Auto => Ok(dlbc_cuda::open(0).map(cuda).unwrap_or_else(|e| {
             console.note(format!("{e}; running on the processor"));
             Opened::Cpu
         })),
         Device::Cuda(ordinal) => {
-            let opened = dlbc_cuda::open(ordinal as usize).map(Opened::Cuda);
+            let opened = dlbc_cuda::open(ordinal as usize).map(cuda);
             opened.map_err(|e| failure(Code::Device, e.to_string()))
         }
     }

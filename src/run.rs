@@ -22,7 +22,7 @@ use crate::{device, layers, model, render};
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
     let targets = args.target.targets()?;
-    let device = device::open(args.device, console)?;
+    let device = device::open(args.device, args.precision(), console)?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
     for path in args.out.iter().chain(&args.heatmap) {
         check(path)?;

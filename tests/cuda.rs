@@ -7,7 +7,7 @@ mod common;
 use std::time::Instant;
 
 use common::*;
-use dlbc_cuda::{CudaBackend, open};
+use dlbc_cuda::{CudaBackend, Precision, open};
 use dlbc_ops::program::Program;
 use dlbc_ptxsim::Simulator;
 use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
@@ -19,7 +19,11 @@ const ELEMENT: f64 = 1e-4;
 const LEDGER: f64 = 1e-4;
 
 fn device(program: Program, schedule: u64) -> Session {
-    let backend = CudaBackend::new(Box::new(Simulator::new(None, schedule)));
+    precise(program, schedule, Precision::Split)
+}
+
+fn precise(program: Program, schedule: u64, precision: Precision) -> Session {
+    let backend = CudaBackend::new(Box::new(Simulator::new(None, schedule))).with_precision(precision);
     Session::new(program, Box::new(backend), RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
@@ -98,8 +102,10 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
     for name in SHIPPED {
         let (program, inputs) = shipped(name);
         let expected = explain(&cpu(program.clone(), 1), &inputs, &request());
-        differ(&explain(&device(program, 1), &inputs, &request()), &expected)
+        differ(&explain(&device(program.clone(), 1), &inputs, &request()), &expected)
             .unwrap_or_else(|e| panic!("{name}: {e}"));
+        differ(&explain(&precise(program, 1, Precision::Simt), &inputs, &request()), &expected)
+            .unwrap_or_else(|e| panic!("{name} without tensor cores: {e}"));
     }
     let Some(zoo) = zoo() else { return };
     let mut count = 0;
@@ -115,7 +121,8 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
             let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
             let request = Request { audit: false, ..request() };
             let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
-            let found = explain(&device(program, 1), &inputs, &request);
+            let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Split };
+            let found = explain(&precise(program, 1, precision), &inputs, &request);
             for (input, expected) in &expected.relevance {
                 let gap = worst_element(&found.relevance[input], expected);
                 assert!(
@@ -158,10 +165,12 @@ fn whole_models_repeat_their_bits_under_five_schedules() {
     println!("{} whole models have the same bits under 5 schedules", models.len());
 }
 
+type Check = fn(&CudaBackend);
+
 /// What only a GPU can show. `DLBC_REQUIRE_GPU=1` makes a machine without one fail.
 #[test]
 fn on_a_gpu() {
-    let checks: [(&str, fn(&CudaBackend)); 2] = [
+    let checks: [(&str, Check); 2] = [
         ("models that ship equal the CPU backend", gpu_equals),
         ("repeated runs have the same bits", gpu_repeats),
     ];

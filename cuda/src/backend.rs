@@ -62,16 +62,33 @@ impl Resident {
     }
 }
 
+/// How products of floats are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Three tf32 products on tensor cores, where a product is large enough: float32 but for some 2⁻²² of each.
+    #[default]
+    Split,
+    /// Float32 multiply-adds throughout.
+    Simt,
+}
+
 /// A CUDA device, or what stands in for one.
 #[derive(Clone)]
 pub struct CudaBackend {
     resident: Shared,
+    precision: Precision,
 }
 
 impl CudaBackend {
     /// A backend on a device.
     pub fn new(device: Box<dyn Device>) -> CudaBackend {
-        CudaBackend { resident: Arc::new(Mutex::new(Resident { device, weights: HashMap::new() })) }
+        let resident = Arc::new(Mutex::new(Resident { device, weights: HashMap::new() }));
+        CudaBackend { resident, precision: Precision::default() }
+    }
+
+    /// The same device with another precision.
+    pub fn with_precision(self, precision: Precision) -> CudaBackend {
+        CudaBackend { precision, ..self }
     }
 
     /// What the device calls itself.
@@ -103,7 +120,7 @@ impl Backend for CudaBackend {
         _: &RunOptions,
     ) -> Result<Box<dyn Plan>, RuntimeError> {
         let graph = expand(graph)?;
-        let lowered = lower(&graph, forward, reverse)?;
+        let lowered = lower(&graph, forward, reverse, self.precision)?;
         let plan = DevicePlan::new(self.resident.clone(), lowered)?;
         let weights = lock(&self.resident).weight_bytes();
         Ok(Box::new(plan.with_weights(weights)))

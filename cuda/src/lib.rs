@@ -12,6 +12,6 @@ mod expand;
 mod memory;
 mod plan;
 
-pub use backend::CudaBackend;
+pub use backend::{CudaBackend, Precision};
 pub use dlbc_ptx::{Device, DeviceError};
 pub use driver::open;

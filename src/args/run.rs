@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use dlbc_cuda::Precision;
 
 use super::values::{finite, nonzero};
 use super::{Device, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs};
-use crate::exit::unsupported;
+use crate::exit::{unsupported, usage};
 
 /// `dlbc run`.
 #[derive(Debug, Args)]
@@ -45,6 +46,9 @@ pub struct RunArgs {
     /// Where it runs: auto, cpu, cuda, cuda:N, or reference (float64, slow, for comparisons).
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Execution")]
     pub device: Device,
+    /// How a GPU computes products: 3xtf32 (float32 by three products on tensor cores) or simt (plain float32).
+    #[arg(long, value_name = "PRECISION", value_enum, help_heading = "Execution")]
+    pub precision: Option<GpuPrecision>,
     /// Threads of the processor [default: all].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
     pub threads: Option<usize>,
@@ -182,7 +186,25 @@ pub enum Colors {
     PurpleOrange,
 }
 
+/// How a GPU computes products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum GpuPrecision {
+    /// Float32 by three products on tensor cores.
+    #[value(name = "3xtf32")]
+    Split,
+    /// Plain float32.
+    Simt,
+}
+
 impl RunArgs {
+    /// How a GPU computes products.
+    pub fn precision(&self) -> Precision {
+        match self.precision {
+            Some(GpuPrecision::Simt) => Precision::Simt,
+            Some(GpuPrecision::Split) | None => Precision::Split,
+        }
+    }
+
     /// Refuses what is not supported yet.
     ///
     /// # Errors
@@ -190,6 +212,11 @@ impl RunArgs {
     pub fn check(&self) -> anyhow::Result<()> {
         if self.report.is_some() {
             return Err(unsupported("`--report` is not supported yet"));
+        }
+        if self.precision.is_some() && matches!(self.device, Device::Cpu | Device::Reference) {
+            return Err(usage(
+                "`--precision` is for GPUs: the processor computes in float32, the reference in float64",
+            ));
         }
         Ok(())
     }

@@ -104,7 +104,7 @@ impl Plan {
 /// See the exit codes of the command line.
 pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     check(args)?;
-    let device = &device::open(args.device, console)?;
+    let device = &device::open(args.device, Default::default(), console)?;
     let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let each = args.explain.each();
     let mut first = Some(model::load(&args.model, &each[0], &args.limits, console)?);

@@ -26,14 +26,14 @@ pub fn library() -> Vec<Entry> {
     for parts in
         [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]]
     {
-        for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE] {
+        for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE, Tile::TENSOR] {
             add("gemm", Gemm { parts, depth_first: [true, false], tile }.emit());
         }
     }
     add("gemm", Gemm { parts: [Part::Id; 2], depth_first: [false, true], tile: Tile::SMALL }.emit());
     add("gemm", integer([Part::Id; 2]));
     for way in [Way::Forward, Way::Adjoint, Way::AdjointStrided] {
-        for tile in [None, Some(Tile::FLAT), Some(Tile::SMALL), Some(Tile::LARGE)] {
+        for tile in [None, Some(Tile::FLAT), Some(Tile::SMALL), Some(Tile::LARGE), Some(Tile::TENSOR)] {
             add("conv", Conv { way, part: Part::Abs, bias: way == Way::Forward, tile }.emit());
         }
     }

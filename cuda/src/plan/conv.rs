@@ -124,7 +124,7 @@ impl Planner {
         let tile = match m {
             0..8 if groups > 1 => None,
             0..=16 => Some(Tile::FLAT),
-            _ => Some(tile(m as usize, n as usize, groups)),
+            _ => Some(tile(self.precision, [m, n, params.k].map(|d| d as usize), groups)),
         };
         let variant = Conv { way, part, bias: bias.is_some(), tile };
         let params = ConvParams {

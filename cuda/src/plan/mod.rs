@@ -21,6 +21,7 @@ use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Kernel, Region};
 use dlbc_runtime::{RuntimeError, Stage, split, uses};
 
+use crate::backend::Precision;
 use crate::memory::Interval;
 use chain::Expression;
 
@@ -132,6 +133,7 @@ struct Planner {
     kernel_places: HashMap<String, usize>,
     tables: HashMap<Vec<u32>, View>,
     parts: [Part; 3],
+    precision: Precision,
     /// The part that steps go to.
     into: usize,
     /// The step being made, counted over all parts.
@@ -152,6 +154,7 @@ pub(crate) fn lower(
     graph: &Graph<Prim>,
     forward: &[String],
     reverse: &[String],
+    precision: Precision,
 ) -> Result<Lowered, RuntimeError> {
     let stages = split(graph, forward, reverse)?;
     let mut p = Planner {
@@ -161,6 +164,7 @@ pub(crate) fn lower(
         tables: HashMap::new(),
         parts: [Part::default(), Part::default(), Part::default()],
         into: SETUP,
+        precision,
         clock: 1,
     };
     let mut scope = Scope { graph, made: HashMap::new(), uses: HashMap::new() };

@@ -7,15 +7,18 @@ use dlbc_ptx::kernel::pointwise::Kind;
 
 use super::view::{collapse, words};
 use super::{Planner, Step, View};
+use crate::backend::Precision;
 
 /// Blocks that fill a large device.
 const MANY_BLOCKS: usize = 132;
 
-/// The tile for a product; by shapes alone.
-pub(super) fn tile(rows: usize, columns: usize, batch: usize) -> Tile {
+/// The tile for a product of so many rows, columns and depth; by shapes alone.
+pub(super) fn tile(precision: Precision, [rows, columns, depth]: [usize; 3], batch: usize) -> Tile {
     let blocks = |t: Tile| rows.div_ceil(t.rows as usize) * columns.div_ceil(t.columns as usize) * batch;
     if rows <= 16 {
         Tile::FLAT
+    } else if precision == Precision::Split && columns >= 32 && depth >= 16 {
+        Tile::TENSOR
     } else if blocks(Tile::LARGE) >= MANY_BLOCKS {
         Tile::LARGE
     } else {
@@ -86,7 +89,7 @@ impl Planner {
             ..GemmParams::default()
         };
         let (kernel, grid, tiles) = if a.kind == Kind::F {
-            let tile = tile(m, n, count);
+            let tile = tile(self.precision, [m, n, k], count);
             let gemm = Gemm {
                 parts,
                 depth_first: [a_strides[1] == 1 || a_strides[0] != 1, b_strides[0] == 1 && b_strides[1] != 1],

@@ -68,11 +68,21 @@ fn geometry(k: &mut Emitter) -> Geometry {
     }
 }
 
-fn begin(k: &mut Emitter, done: &str) -> Reg {
+/// A kernel that computes an element of the result a thread: `body` gets its index and returns its value.
+fn each_element(name: &str, kind: Kind, body: impl FnOnce(&mut Emitter, Reg, &Geometry) -> Reg) -> Kernel {
+    let mut emitter = Emitter::new();
+    let k = &mut emitter;
+    let done = k.label("DONE");
     let i = k.global_index(256);
     let count = k.param_u32(offset_of!(PoolParams, count));
-    k.branch_ge(i, count, done);
-    i
+    k.branch_ge(i, count, &done);
+    let g = geometry(k);
+    let value = body(k, i, &g);
+    let out = k.param_u64(offset_of!(PoolParams, out));
+    let address = k.address(out, i, kind.bytes());
+    op!(k, "st.global.{} [{address}], {value}", kind.suffix());
+    k.place(&done);
+    emitter.finish(name, 256, size_of::<PoolParams>())
 }
 
 /// Channel and coordinates of a linear index.
@@ -176,138 +186,114 @@ impl Geometry {
 
 /// The sum over each window, or its maximum.
 pub fn fold(kind: Kind, max: bool) -> Kernel {
-    let mut emitter = Emitter::new();
-    let k = &mut emitter;
-    let done = k.label("DONE");
-    let i = begin(k, &done);
-    let g = geometry(k);
-    let (channel, at) = place(k, i, &g.to);
-    let x = k.param_u64(offset_of!(PoolParams, x));
-    let value = kind.register(k);
-    let (name, start) = match (kind, max) {
-        (Kind::I, false) => ("add.s64", "0".into()),
-        (Kind::I, true) => ("max.s64", format!("0x{:016x}", i64::MIN as u64)),
-        (_, false) => ("add.rn.f32", imm(0.0)),
-        (_, true) => ("max.f32", imm(f32::NEG_INFINITY)),
-    };
-    op!(k, "mov.{} {value}, {start}", if kind == Kind::I { "b64" } else { "f32" });
-    g.window(k, (channel, &at), |k, _, index, _| {
-        let (address, v) = (k.address(x, index, kind.bytes()), kind.register(k));
-        op!(k, "ld.global.{} {v}, [{address}]", kind.suffix());
-        op!(k, "{name} {value}, {value}, {v}");
-    });
-    store(k, i, kind, value);
-    k.place(&done);
     let name = format!("window_{}_{}", if max { "max" } else { "sum" }, kind.suffix());
-    emitter.finish(&name, 256, size_of::<PoolParams>())
+    each_element(&name, kind, |k, i, g| {
+        let (channel, at) = place(k, i, &g.to);
+        let x = k.param_u64(offset_of!(PoolParams, x));
+        let (combine, start) = match (kind, max) {
+            (Kind::I, false) => ("add.s64", "0".into()),
+            (Kind::I, true) => ("max.s64", format!("0x{:016x}", i64::MIN as u64)),
+            (_, false) => ("add.rn.f32", imm(0.0)),
+            (_, true) => ("max.f32", imm(f32::NEG_INFINITY)),
+        };
+        let value = begin(k, kind, &start);
+        g.window(k, (channel, &at), |k, _, index, _| combined(k, kind, combine, value, (x, index)));
+        value
+    })
 }
 
 /// The adjoint of the sum: each element gets the sum of the windows that cover it.
 pub fn spread(kind: Kind) -> Kernel {
-    let mut emitter = Emitter::new();
-    let k = &mut emitter;
-    let done = k.label("DONE");
-    let i = begin(k, &done);
-    let g = geometry(k);
-    let (channel, at) = place(k, i, &g.from);
-    let x = k.param_u64(offset_of!(PoolParams, x));
+    each_element(&format!("window_spread_{}", kind.suffix()), kind, |k, i, g| {
+        let (channel, at) = place(k, i, &g.from);
+        let x = k.param_u64(offset_of!(PoolParams, x));
+        let (combine, start) =
+            if kind == Kind::I { ("add.s64", "0".into()) } else { ("add.rn.f32", imm(0.0)) };
+        let value = begin(k, kind, &start);
+        g.covering(k, (channel, &at), |k, _, index| combined(k, kind, combine, value, (x, index)));
+        value
+    })
+}
+
+fn begin(k: &mut Emitter, kind: Kind, start: &str) -> Reg {
     let value = kind.register(k);
-    let (name, start) = if kind == Kind::I { ("add.s64", "0".into()) } else { ("add.rn.f32", imm(0.0)) };
     op!(k, "mov.{} {value}, {start}", if kind == Kind::I { "b64" } else { "f32" });
-    g.covering(k, (channel, &at), |k, _, index| {
-        let (address, v) = (k.address(x, index, kind.bytes()), kind.register(k));
-        op!(k, "ld.global.{} {v}, [{address}]", kind.suffix());
-        op!(k, "{name} {value}, {value}, {v}");
-    });
-    store(k, i, kind, value);
-    k.place(&done);
-    emitter.finish(&format!("window_spread_{}", kind.suffix()), 256, size_of::<PoolParams>())
+    value
+}
+
+/// Combines a value with an element.
+fn combined(k: &mut Emitter, kind: Kind, combine: &str, value: Reg, (base, index): (Reg, Reg)) {
+    let (address, v) = (k.address(base, index, kind.bytes()), kind.register(k));
+    op!(k, "ld.global.{} {v}, [{address}]", kind.suffix());
+    op!(k, "{combine} {value}, {value}, {v}");
 }
 
 /// For each window its share, the relevance over how many elements equal the maximum; or the first tap that does.
 pub fn shares(first: bool) -> Kernel {
-    let mut emitter = Emitter::new();
-    let k = &mut emitter;
-    let done = k.label("DONE");
-    let i = begin(k, &done);
-    let g = geometry(k);
-    let (channel, at) = place(k, i, &g.to);
-    let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
-    let (address, max) = (k.address(y, i, 4), k.f());
-    op!(k, "ld.global.f32 {max}, [{address}]");
-    let found = k.mov_u32(if first { "0xffffffff" } else { "0" });
-    g.window(k, (channel, &at), |k, tap, index, end| {
-        let (address, v, wins) = (k.address(x, index, 4), k.f(), k.p());
-        op!(k, "ld.global.f32 {v}, [{address}]");
-        op!(k, "setp.eq.f32 {wins}, {v}, {max}");
+    let (name, kind) = if first { ("window_winners", Kind::B) } else { ("window_shares", Kind::F) };
+    each_element(name, kind, |k, i, g| {
+        let (channel, at) = place(k, i, &g.to);
+        let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
+        let (address, max) = (k.address(y, i, 4), k.f());
+        op!(k, "ld.global.f32 {max}, [{address}]");
+        let found = k.mov_u32(if first { "0xffffffff" } else { "0" });
+        g.window(k, (channel, &at), |k, tap, index, end| {
+            let (address, v, wins) = (k.address(x, index, 4), k.f(), k.p());
+            op!(k, "ld.global.f32 {v}, [{address}]");
+            op!(k, "setp.eq.f32 {wins}, {v}, {max}");
+            if first {
+                op!(k, "selp.b32 {found}, {tap}, {found}, {wins}");
+                op!(k, "@{wins} bra {end}");
+            } else {
+                op!(k, "@{wins} add.u32 {found}, {found}, 1");
+            }
+        });
         if first {
-            op!(k, "selp.b32 {found}, {tap}, {found}, {wins}");
-            op!(k, "@{wins} bra {end}");
-        } else {
-            op!(k, "@{wins} add.u32 {found}, {found}, 1");
+            return found;
         }
-    });
-    if first {
-        store(k, i, Kind::B, found);
-    } else {
         let r = k.param_u64(offset_of!(PoolParams, r));
         let (address, given, count) = (k.address(r, i, 4), k.f(), k.f());
         op!(k, "ld.global.f32 {given}, [{address}]");
         op!(k, "cvt.rn.f32.u32 {count}, {found}");
         // Without a winner nobody reads the share.
-        let share = math::binary(k, "div.rn.f32", given, count);
-        store(k, i, Kind::F, share);
-    }
-    k.place(&done);
-    let name = if first { "window_winners" } else { "window_shares" };
-    emitter.finish(name, 256, size_of::<PoolParams>())
+        math::binary(k, "div.rn.f32", given, count)
+    })
 }
 
 /// Each element gets the shares of the windows whose maximum it equals, or the relevance of those it wins.
 pub fn give(first: bool) -> Kernel {
-    let mut emitter = Emitter::new();
-    let k = &mut emitter;
-    let done = k.label("DONE");
-    let i = begin(k, &done);
-    let g = geometry(k);
-    let (channel, at) = place(k, i, &g.from);
-    let r = k.param_u64(offset_of!(PoolParams, r));
-    let value = math::unary(k, "mov.f32", imm(0.0));
-    // Where an element must stand to win: at the winning tap, or level with the maximum.
-    let (base, own) = if first {
-        (k.param_u64(offset_of!(PoolParams, winner)), None)
-    } else {
-        let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
-        let (address, own) = (k.address(x, i, 4), k.f());
-        op!(k, "ld.global.f32 {own}, [{address}]");
-        (y, Some(own))
-    };
-    g.covering(k, (channel, &at), |k, tap, index| {
-        let (wins, address) = (k.p(), k.address(base, index, 4));
-        match own {
-            None => {
-                let first = k.r();
-                op!(k, "ld.global.u32 {first}, [{address}]");
-                op!(k, "setp.eq.u32 {wins}, {first}, {tap}");
-            }
-            Some(own) => {
-                let max = k.f();
-                op!(k, "ld.global.f32 {max}, [{address}]");
-                op!(k, "setp.eq.f32 {wins}, {own}, {max}");
-            }
-        }
-        let (address, given) = (k.address(r, index, 4), k.f());
-        op!(k, "ld.global.f32 {given}, [{address}]");
-        op!(k, "@{wins} add.rn.f32 {value}, {value}, {given}");
-    });
-    store(k, i, Kind::F, value);
-    k.place(&done);
     let name = if first { "window_give_first" } else { "window_give" };
-    emitter.finish(name, 256, size_of::<PoolParams>())
-}
-
-fn store(k: &mut Emitter, i: Reg, kind: Kind, value: Reg) {
-    let out = k.param_u64(offset_of!(PoolParams, out));
-    let address = k.address(out, i, kind.bytes());
-    op!(k, "st.global.{} [{address}], {value}", kind.suffix());
+    each_element(name, Kind::F, |k, i, g| {
+        let (channel, at) = place(k, i, &g.from);
+        let r = k.param_u64(offset_of!(PoolParams, r));
+        let value = math::unary(k, "mov.f32", imm(0.0));
+        // Where an element must stand to win: at the winning tap, or level with the maximum.
+        let (base, own) = if first {
+            (k.param_u64(offset_of!(PoolParams, winner)), None)
+        } else {
+            let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
+            let (address, own) = (k.address(x, i, 4), k.f());
+            op!(k, "ld.global.f32 {own}, [{address}]");
+            (y, Some(own))
+        };
+        g.covering(k, (channel, &at), |k, tap, index| {
+            let (wins, address) = (k.p(), k.address(base, index, 4));
+            match own {
+                None => {
+                    let first = k.r();
+                    op!(k, "ld.global.u32 {first}, [{address}]");
+                    op!(k, "setp.eq.u32 {wins}, {first}, {tap}");
+                }
+                Some(own) => {
+                    let max = k.f();
+                    op!(k, "ld.global.f32 {max}, [{address}]");
+                    op!(k, "setp.eq.f32 {wins}, {own}, {max}");
+                }
+            }
+            let (address, given) = (k.address(r, index, 4), k.f());
+            op!(k, "ld.global.f32 {given}, [{address}]");
+            op!(k, "@{wins} add.rn.f32 {value}, {value}, {given}");
+        });
+        value
+    })
 }

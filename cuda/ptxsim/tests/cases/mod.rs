@@ -10,7 +10,7 @@ use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::tensor::{Array, Tensor};
 use dlbc_ptx::Region;
 use dlbc_ptx::library::Entry;
-use dlbc_ptxsim::{Fault, Memory, Program, Settings, launch, parse};
+use dlbc_ptxsim::{Fault, Memory, Program, Settings, Stats, launch, parse};
 
 /// What a buffer is to a launch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,8 +50,8 @@ pub fn cases(entry: &Entry) -> Vec<Case> {
     }
 }
 
-/// Runs a case on a program; the buffers that it wrote.
-pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<Vec<Vec<u32>>, Fault> {
+/// Runs a case on a program; the buffers that it wrote, and what it took.
+pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<(Vec<Vec<u32>>, Stats), Fault> {
     let mut memory = Memory::new(None);
     let mut regions = [vec![], vec![], vec![]];
     let mut addresses = vec![];
@@ -67,14 +67,14 @@ pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<Vec<Vec<u32>
     let params = (case.params)(&addresses);
     let settings = Settings { schedule, limit: 3_000_000 };
     let [reads, writes, updates] = &regions;
-    launch(program, &params, case.grid, &mut memory, [reads, writes, updates], settings)?;
+    let stats = launch(program, &params, case.grid, &mut memory, [reads, writes, updates], settings)?;
     let written = case.buffers.iter().zip(&addresses).filter(|((role, _), _)| *role != Role::Read);
     let read = |((_, words), address): (&(Role, Vec<u32>), &u64)| {
         let mut bytes = vec![0; 4 * words.len()];
         memory.download(*address, &mut bytes).unwrap();
         bytes.chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect()
     };
-    Ok(written.map(read).collect())
+    Ok((written.map(read).collect(), stats))
 }
 
 /// What is wrong with a text, if anything.
@@ -85,7 +85,7 @@ pub fn complaint(case: &Case, text: &str, schedule: u64) -> Option<String> {
     };
     match run(case, &program, schedule) {
         Err(fault) => Some(fault.kind.into()),
-        Ok(found) => (case.check)(&found).err(),
+        Ok((found, _)) => (case.check)(&found).err(),
     }
 }
 

@@ -20,7 +20,7 @@ fn parts(name: &str) -> [Part; 2] {
 }
 
 fn tile(name: &str) -> Option<Tile> {
-    [Tile::FLAT, Tile::SMALL, Tile::LARGE].into_iter().find(|t| name.ends_with(&t.name()))
+    [Tile::FLAT, Tile::SMALL, Tile::LARGE, Tile::TENSOR].into_iter().find(|t| name.ends_with(&t.name()))
 }
 
 /// Magnitudes by element, for the bound.

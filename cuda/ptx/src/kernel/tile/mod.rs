@@ -1,12 +1,18 @@
 //! The product of two matrices whose elements come from sources: block tiles in shared memory, register tiles in threads.
 //!
-//! Sums run over the depth in order, whatever the tile, so every tile size gives the same bits.
+//! Sums run over the depth in order, whatever the tile, so every tile size of scalar threads gives the same bits.
+//!
+//! On tensor cores a float32 operand is two tf32 ones, its upper bits and the upper bits of what is left, and a product is three
+//! (3xTF32): what is lost is some 2⁻²² of each product. An infinite operand gives NaN.
 
 use dlbc_ops::prim::Part;
 
 use super::math;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
+
+mod scalar;
+mod tensor;
 
 /// Sizes of a block's tile and of a thread's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,26 +23,49 @@ pub struct Tile {
     pub columns: u32,
     /// Depth of a step.
     pub depth: u32,
-    /// Rows and columns of a thread, a multiple of 4.
-    pub each: u32,
+    /// What multiplies.
+    pub units: Units,
+}
+
+/// What multiplies a tile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Units {
+    /// Threads with so many rows and columns, a multiple of 4.
+    Scalar(u32),
+    /// Tensor cores, in warps of 32 rows and columns.
+    Tensor,
 }
 
 impl Tile {
     /// For few rows.
-    pub const FLAT: Tile = Tile { rows: 16, columns: 64, depth: 16, each: 4 };
+    pub const FLAT: Tile = Tile { rows: 16, columns: 64, depth: 16, units: Units::Scalar(4) };
     /// For most.
-    pub const SMALL: Tile = Tile { rows: 64, columns: 64, depth: 16, each: 4 };
+    pub const SMALL: Tile = Tile { rows: 64, columns: 64, depth: 16, units: Units::Scalar(4) };
     /// For large products.
-    pub const LARGE: Tile = Tile { rows: 128, columns: 128, depth: 8, each: 8 };
+    pub const LARGE: Tile = Tile { rows: 128, columns: 128, depth: 8, units: Units::Scalar(8) };
+    /// For tensor cores.
+    pub const TENSOR: Tile = Tile { rows: 64, columns: 64, depth: 16, units: Units::Tensor };
 
     /// Threads of a block.
     pub fn threads(self) -> u32 {
-        self.rows / self.each * (self.columns / self.each)
+        match self.units {
+            Units::Scalar(each) => self.rows / each * (self.columns / each),
+            Units::Tensor => self.rows * self.columns / 32,
+        }
+    }
+
+    /// Words from a depth to the next in shared memory: without conflicts of the banks that fragments read.
+    fn pitch(self, extent: u32) -> u32 {
+        match self.units {
+            Units::Scalar(_) => extent + 4,
+            Units::Tensor => extent + 8,
+        }
     }
 
     /// As names have it.
     pub fn name(self) -> String {
-        format!("{}x{}x{}", self.rows, self.columns, self.depth)
+        let units = if self.units == Units::Tensor { "_tensor" } else { "" };
+        format!("{}x{}x{}{units}", self.rows, self.columns, self.depth)
     }
 }
 
@@ -127,7 +156,7 @@ fn share(k: &mut Emitter, tile: Tile, source: &dyn Source, extent: u32, start: R
     op!(k, "and.b32 {low}, {tid}, {}", fast - 1);
     op!(k, "shr.u32 {high}, {tid}, {}", fast.trailing_zeros());
     let apart = tile.threads() / fast;
-    let pitch = extent + 4;
+    let pitch = tile.pitch(extent);
     let (depth, lane) = if source.depth_first() { (low, high) } else { (high, low) };
     let smem = k.mov_u32("smem");
     op!(k, "mad.lo.u32 {first}, {depth}, {}, {smem}", pitch * 4);
@@ -198,26 +227,15 @@ pub(super) fn multiply(
     (row, column): (Reg, Reg),
     depth: Reg,
 ) -> Sums {
-    let a_base = k.shared(tile.depth * (tile.rows + 4) * 4);
-    let b_base = k.shared(tile.depth * (tile.columns + 4) * 4);
+    let a_base = k.shared(tile.depth * tile.pitch(tile.rows) * 4);
+    let b_base = k.shared(tile.depth * tile.pitch(tile.columns) * 4);
     let a_share = share(k, tile, a, tile.rows, row, a_base);
     let b_share = share(k, tile, b, tile.columns, column, b_base);
 
-    // Where this thread's elements begin. Groups of four lie apart, so that a warp reads 16-byte words side by side.
-    let tid = k.mov_u32("%tid.x");
-    let across = tile.columns / tile.each;
-    let (tx, ty) = (k.r(), k.r());
-    op!(k, "and.b32 {tx}, {tid}, {}", across - 1);
-    op!(k, "shr.u32 {ty}, {tid}, {}", across.trailing_zeros());
-    let (a_read, b_read, smem) = (k.r(), k.r(), k.mov_u32("smem"));
-    op!(k, "mad.lo.u32 {a_read}, {ty}, 16, {smem}");
-    op!(k, "mad.lo.u32 {b_read}, {tx}, 16, {smem}");
-
-    let each = tile.each as usize;
-    let values: Vec<Vec<Reg>> = (0..each).map(|_| (0..each).map(|_| k.f()).collect()).collect();
-    for v in values.iter().flatten() {
-        op!(k, "mov.f32 {v}, {}", imm(0.0));
-    }
+    let (units, values) = match tile.units {
+        Units::Scalar(each) => scalar::begin(k, tile, each),
+        Units::Tensor => tensor::begin(k, tile),
+    };
 
     // Each turn stores what was loaded, fetches the next step and multiplies meanwhile.
     let at = k.mov_u32("0");
@@ -236,14 +254,9 @@ pub(super) fn multiply(
     op!(k, "add.u32 {at}, {at}, {}", tile.depth);
     a_next = a_share.load(k, a, at, depth);
     b_next = b_share.load(k, b, at, depth);
-    for d in 0..tile.depth {
-        let left = fragment(k, a_read, a_base + d * (tile.rows + 4) * 4, tile.rows, tile.each);
-        let right = fragment(k, b_read, b_base + d * (tile.columns + 4) * 4, tile.columns, tile.each);
-        for (a, row) in left.iter().zip(&values) {
-            for (b, sum) in right.iter().zip(row) {
-                op!(k, "fma.rn.f32 {sum}, {a}, {b}, {sum}");
-            }
-        }
+    match tile.units {
+        Units::Scalar(each) => scalar::step(k, tile, each, &units, [a_base, b_base], &values),
+        Units::Tensor => tensor::step(k, tile, &units, [a_base, b_base], &values),
     }
     for (h, v) in held.iter().zip(a_next.iter().chain(&b_next)) {
         op!(k, "mov.f32 {h}, {v}");
@@ -253,34 +266,22 @@ pub(super) fn multiply(
     op!(k, "setp.lt.u32 {more}, {at}, {depth}");
     op!(k, "@{more} bra {top}");
 
-    let rows = places(k, row, ty, tile.rows, tile.each);
-    let columns = places(k, column, tx, tile.columns, tile.each);
+    let (rows, columns) = match tile.units {
+        Units::Scalar(each) => (
+            scalar::places(k, row, units.rows, tile.rows, each),
+            scalar::places(k, column, units.columns, tile.columns, each),
+        ),
+        Units::Tensor => tensor::places(k, &units, row, column),
+    };
     Sums { rows, columns, values }
 }
 
-/// A thread's elements of one operand at one depth.
-fn fragment(k: &mut Emitter, read: Reg, offset: u32, extent: u32, each: u32) -> Vec<Reg> {
-    let mut found = vec![];
-    for group in 0..each / 4 {
-        let [a, b, c, d] = [k.f(), k.f(), k.f(), k.f()];
-        let at = offset + group * extent / (each / 4) * 4;
-        op!(k, "ld.shared.v4.f32 {{{a}, {b}, {c}, {d}}}, [{read}+{at}]");
-        found.extend([a, b, c, d]);
-    }
-    found
-}
-
-/// Global indices of a thread's rows or columns.
-fn places(k: &mut Emitter, start: Reg, thread: Reg, extent: u32, each: u32) -> Vec<Reg> {
-    let first = k.r();
-    op!(k, "mad.lo.u32 {first}, {thread}, 4, {start}");
-    let mut found = vec![first];
-    for i in 1..each {
-        let r = k.r();
-        op!(k, "add.u32 {r}, {first}, {}", i / 4 * (extent / (each / 4)) + i % 4);
-        found.push(r);
-    }
-    found
+/// Where a thread stands in the tile, and where it reads.
+struct Place {
+    rows: Reg,
+    columns: Reg,
+    /// Byte addresses in shared memory of its first elements at depth 0, without the bases.
+    reads: [Reg; 2],
 }
 
 /// The sum of one element, by one thread.
