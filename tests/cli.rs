@@ -124,6 +124,11 @@ fn targets_choose_the_unit() {
     assert!(summary["start"].as_f64().unwrap() != 7.0);
     fails(2, &[&["run", DIGITS, "--target", "10"], &DIGIT]);
     fails(2, &[&["run", DIGITS, "--target", "-11"], &DIGIT]);
+    for device in ["cpu", "reference"] {
+        let precision = &["run", DIGITS, "--precision", "simt", "--device", device];
+        assert!(fails(2, &[precision, &DIGIT]).contains("`--precision` is for GPUs"));
+    }
+    fails(2, &[&["run", DIGITS, "--precision", "tf32"], &DIGIT]);
 }
 
 /// Writes a model of one `Sigmoid` from `x` to `y`, both [1, 1, 2, 2], and an input for it.

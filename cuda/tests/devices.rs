@@ -92,6 +92,21 @@ fn what_no_kernel_computes_is_listed_at_once() {
     assert!(refused.iter().all(|u| u.reason == "arithmetic in f16"), "{refused:?}");
 }
 
+#[test]
+fn launches_that_no_device_takes_are_refused() {
+    // As many rows as a device has blocks for, and one more block.
+    let rows = 65536 * 128;
+    let graph = graph(&[Tensor::from_f32(&[1, 1], &[1.0]), Tensor::from_f32(&[1, 1], &[1.0])], |b, v| {
+        let to = |rows: usize| [rows, 1].iter().map(|d| dlbc_ops::tensor::Dim::known(*d as i64)).collect();
+        let tall = b.add(Prim::Expand { to: to(rows) }, &v[..1]);
+        b.add(Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[tall, v[1]])
+    });
+    let backend = CudaBackend::new(Box::<Simulator>::default());
+    let error = backend.prepare(&graph, &["output/y".into()], &[], &RunOptions::default()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+    assert!(error.to_string().contains("65536"), "{error}");
+}
+
 /// `y = tanh(x w)`, `r = y · seed`, `relevance = |x| · sum(r)`.
 fn two_stages() -> Graph<Prim> {
     let mut r = Random::new(3);

@@ -19,7 +19,7 @@ use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Kernel, Region};
-use dlbc_runtime::{RuntimeError, Stage, split, uses};
+use dlbc_runtime::{RuntimeError, Stage, Unsupported, split, uses};
 
 use crate::backend::Precision;
 use crate::memory::Interval;
@@ -197,6 +197,7 @@ pub(crate) fn lower(
             p.buffers[status.buffer].bytes = 4 * part.complaints.len() as u64;
         }
     }
+    p.launchable()?;
     // Saved values stay until the end of the reverse, so that it can run again.
     let end = p.clock;
     let mut saved_bytes = 0;
@@ -208,7 +209,21 @@ pub(crate) fn lower(
     Ok(Lowered { buffers: p.buffers, kernels: p.kernels, parts: p.parts, saved_bytes })
 }
 
+/// Blocks along y and z that a device takes.
+const MAX_BLOCKS: u32 = 65535;
+
 impl Planner {
+    /// Refuses launches that no device takes.
+    fn launchable(&self) -> Result<(), RuntimeError> {
+        let steps = self.parts.iter().flat_map(|p| &p.steps);
+        let large = steps.filter(|s| s.grid[1].max(s.grid[2]) > MAX_BLOCKS).map(|s| Unsupported {
+            node: self.kernels[s.kernel].name.clone(),
+            reason: format!("{:?} blocks, up to {MAX_BLOCKS} along the second and third axis", s.grid),
+        });
+        let nodes: Vec<Unsupported> = large.collect();
+        if nodes.is_empty() { Ok(()) } else { Err(RuntimeError::Unsupported { backend: "cuda", nodes }) }
+    }
+
     fn inputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize) {
         let graph = scope.graph;
         for v in stage.inputs.iter().filter(|v| matches!(graph.op(v.node), Prim::Input)) {
