@@ -262,6 +262,29 @@ fn products_with_a_matrix() {
     }
 }
 
+/// Rows of zeros are left out of a product, and what follows it still happens to them.
+#[test]
+fn products_of_rows_most_of_which_are_zero() {
+    let mut random = Random(57);
+    for (rows, k, n) in [(12, 40, 30), (60, 130, 70), (300, 300, 700)] {
+        for live in [0, 1, 3, rows / 2, rows / 2 + 1] {
+            let mut case = Case::new();
+            let mut values = vec![0.0; rows * k];
+            for row in 0..live {
+                let at = (row * 7 % rows) * k;
+                values[at..at + k].copy_from_slice(&random.values(k));
+            }
+            let (weight, bias) = (random.tensor(&[k, n]), random.positive(&[n]));
+            let x = case.input("x", Tensor::from_f32(&[rows, k], &values));
+            let b = &mut case.builder;
+            let (weight, bias) = (b.constant("w", weight), b.constant("b", bias));
+            let y = b.matmul((x, Part::Id, false), (weight, Part::Abs, false));
+            let y = b.plus(y, bias);
+            case.check(&format!("{live} of {rows}x{k}x{n}"), &[y]);
+        }
+    }
+}
+
 #[test]
 fn windows() {
     let mut random = Random(5);

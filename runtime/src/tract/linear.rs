@@ -4,7 +4,7 @@ use tract_onnx::tract_core::internal::*;
 
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Left, Matrix, Packed, gemm};
-use super::parallel::{made, tiles};
+use super::parallel::{chunks, made, tiles, with_scratch};
 use super::weights::{Weight, part_of};
 use dlbc_ops::prim::Part;
 
@@ -57,7 +57,12 @@ impl EvalOp for Linear {
                     self.row(row, &slices, y);
                 }
             } else if !y.is_empty() {
-                self.product(&slices, y);
+                let live: Vec<usize> = (0..self.rows).filter(|row| self.is_live(slices[0], *row)).collect();
+                if 2 * live.len() > self.rows {
+                    self.product(&slices, y);
+                } else {
+                    self.product_of_some(&live, &slices, y);
+                }
             }
         })?;
         Ok(tvec!(y.into()))
@@ -112,6 +117,35 @@ impl Linear {
         } else {
             tiles(y, [1, 1, self.n], (1, size), |mut tile| f(tile.column, tile.line(0)));
         }
+    }
+
+    /// Whether a row of `x` has anything but zeros.
+    fn is_live(&self, x: &[f32], row: usize) -> bool {
+        x[row * self.k..][..self.k].iter().any(|v| *v != 0.0)
+    }
+
+    /// The product where at least half of the rows of `x` are zero, as where relevance starts at one token: that of the others
+    /// alone. Zeros times weights are 0, an infinite weight apart, by which no model computes anything.
+    fn product_of_some(&self, live: &[usize], inputs: &[&[f32]], y: &mut [f32]) {
+        let dense = Linear { rows: live.len(), steps: vec![], ..self.clone() };
+        with_scratch(live.len() * (self.k + self.n), |all| {
+            let (x, made) = all.split_at_mut(live.len() * self.k);
+            for (row, to) in live.iter().zip(x.chunks_exact_mut(self.k.max(1))) {
+                to.copy_from_slice(&inputs[0][row * self.k..][..self.k]);
+            }
+            if dense.rows <= FEW {
+                made.chunks_mut(self.n).enumerate().for_each(|(row, y)| dense.row(row, &[x], y));
+            } else {
+                dense.product(&[x], made);
+            }
+            chunks(y, self.n, |row, y| {
+                match live.binary_search(&row) {
+                    Ok(at) => y.copy_from_slice(&made[at * self.n..][..self.n]),
+                    Err(_) => y.fill(0.0),
+                }
+                apply(&self.steps, inputs, Piece { row, width: self.n, at: 0 }, y);
+            });
+        });
     }
 
     fn product(&self, inputs: &[&[f32]], y: &mut [f32]) {
