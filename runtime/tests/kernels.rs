@@ -202,7 +202,8 @@ fn convolutions_of_unusual_windows() {
     let mut random = Random(1234);
     // What, channels in and out of a group and groups, kernel, plane, stride and dilation and pads.
     type Unusual<'a> = (&'a str, [usize; 3], &'a [usize], &'a [usize], [usize; 3]);
-    let cases: [Unusual<'_>; 9] = [
+    let cases: [Unusual<'_>; 10] = [
+        ("strips of one row", [2, 520, 1], &[3, 3], &[11, 300], [2, 1, 1]),
         ("as wide as the plane", [1, 100, 1], &[3, 30], &[20, 30], [1, 1, 0]),
         ("far apart", [5, 30, 1], &[3, 3], &[20, 20], [1, 6, 6]),
         ("patches", [3, 40, 1], &[8, 8], &[48, 40], [8, 1, 0]),

@@ -130,10 +130,9 @@ impl Convolution {
         }
         let (o, c, q) = self.sizes();
         let count = self.taps.count();
-        let all = [(0..count).collect::<Vec<usize>>()];
-        let phases = match grid {
+        let phases: Vec<Vec<usize>> = match grid {
             Some(grid) => grid.phases.iter().map(|p| p.taps.iter().map(|(tap, _)| *tap).collect()).collect(),
-            None => all.to_vec(),
+            None => vec![(0..count).collect()],
         };
         let adjoint = |group: usize, taps: &Vec<usize>| {
             let n = taps.len();
@@ -267,7 +266,8 @@ impl Convolution {
         let panels = self.panels(Some(&grid));
         let width = |points: &Range<usize>| points.len().next_multiple_of(Lines::VECTOR);
         let size = |view: &View| {
-            view.points.iter().map(|p| p.start + width(p) + grid.reach - view.lead.start).max().unwrap_or(0)
+            let held = view.points.iter().filter(|points| !points.is_empty());
+            held.map(|p| p.start + width(p) + grid.reach - view.lead.start).max().unwrap_or(0)
         };
         let lay = |channel: usize, view: &View, to: &mut [f32]| {
             grid.lay_positions(&s[channel * positions..][..positions], &view.lead, to);
