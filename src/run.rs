@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_ops::program::Info;
+use dlbc_ops::program::{Info, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
 
@@ -12,8 +12,11 @@ use crate::explainer::Explainer;
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
 use crate::summary::{self, Times};
-use crate::terminal::{Console, Progress, print};
+use crate::terminal::{Console, Progress, number, print};
 use crate::{device, layers, model, render};
+
+/// Integrated gradients whose sum misses more than this share of what it should be are reported.
+const QUADRATURE: f64 = 0.05;
 
 /// Runs a model and explains its answer.
 ///
@@ -53,7 +56,22 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         summary::Summary::new(&info, explainer.device(), &explained, inputs.texts.as_ref(), times, args);
     print(&if args.json { summary.json()? } else { summary.text() })?;
     summary.warn(console);
+    for one in &explained {
+        quadrature(&info, &one.explanation, console);
+    }
     Ok(())
+}
+
+/// Says when integrated gradients do not sum to what they should.
+fn quadrature(info: &Info, made: &Explanation, console: Console) {
+    let off = made.absorbed.abs() / made.start.abs();
+    if matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) && off > QUADRATURE {
+        console.warn(format!(
+            "the sum is {} % off the difference of the outputs: a composite with more `steps`, or another `baseline`, \
+             may be closer",
+            number(100.0 * off, 3)
+        ));
+    }
 }
 
 /// The explanation of a target.

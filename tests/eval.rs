@@ -108,6 +108,19 @@ fn texts_tables_and_pictures_are_evaluated() {
     assert_eq!(names, ["a", "b"]);
 }
 
+/// A model whose batch is fixed runs one input at a time, to the same numbers.
+#[test]
+fn without_an_open_batch_inputs_run_one_by_one() {
+    let words = ["--limit", "2", "--runs", "8", "--draws", "2", "--rules", "lrp-epsilon", "--metrics"];
+    let metrics = ["gap,insertion,faithfulness-correlation,max-sensitivity"];
+    let open = json(&[&DIGITS, &words, &metrics]);
+    let fixed = json(&[&DIGITS, &words, &metrics, &["--shape", "input=1,1,8,8"]]);
+    for metric in metrics[0].split(',') {
+        let (a, b) = (mean(&open, "lrp-epsilon", metric), mean(&fixed, "lrp-epsilon", metric));
+        assert!((a - b).abs() < 1e-5, "{metric}: {a} and {b}");
+    }
+}
+
 #[test]
 fn lines_of_a_file_are_texts() {
     let folder = tempfile::tempdir().unwrap();
@@ -122,6 +135,12 @@ fn lines_of_a_file_are_texts() {
 #[test]
 fn integrated_gradients_are_complete() {
     let rules = ["--rules", "integrated-gradients"];
+    let done = Command::new(env!("CARGO_BIN_EXE_dlbc"))
+        .args(["run", TEXT[0], TEXT[1], TEXT[2], "--rules", "integrated-gradients"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(!String::from_utf8_lossy(&done.stderr).contains("off the difference"));
     for words in [[&DIGITS[..], &rules, &QUICK].concat(), [&TEXT[..], &rules, &QUICK].concat()] {
         let conserved = mean(&json(&[&words]), "integrated-gradients", "conservation");
         assert!((conserved - 1.0).abs() < 1e-2, "{conserved}");

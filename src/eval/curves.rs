@@ -22,7 +22,8 @@ pub fn flipping(
 ) -> anyhow::Result<Vec<f64>> {
     let order = order(relevance, greatest_first);
     let groups = order.chunks(plan.step(case)).map(<[usize]>::to_vec);
-    model.answers(replaced(&case.tensors, &case.blank, &case.features, groups), case)
+    let count = groups.len();
+    model.answers(replaced(&case.tensors, &case.blank, &case.features, groups), count, case)
 }
 
 /// Answers while features are inserted into an empty input, most relevant first; the empty input is the first.
@@ -37,8 +38,9 @@ pub fn insertion(model: &Model, case: &Case, relevance: &[f64], plan: &Plan) -> 
     let own = Blank { input: case.start.input.clone(), tensor: own.clone() };
     let order = order(relevance, true);
     let groups = order.chunks(plan.step(case)).map(<[usize]>::to_vec);
+    let count = 1 + groups.len();
     let inserted = replaced(&empty, &own, &case.features, groups);
-    model.answers(std::iter::once(empty.clone()).chain(inserted), case)
+    model.answers(std::iter::once(empty.clone()).chain(inserted), count, case)
 }
 
 /// The curve of a deletion: that of flipping, with the untouched input before it.
@@ -62,7 +64,8 @@ pub fn regions(
     let patches = patches(grid, plan.patch(grid));
     let sums: Vec<f64> = patches.iter().map(|p| p.iter().map(|f| relevance[*f]).sum()).collect();
     let groups = order(&sums, true).into_iter().take(plan.regions).map(|p| patches[p].clone());
-    let answers = model.answers(replaced(&case.tensors, &case.blank, &case.features, groups), case)?;
+    let count = groups.len();
+    let answers = model.answers(replaced(&case.tensors, &case.blank, &case.features, groups), count, case)?;
     let untouched = model.answer(&case.units, case.target);
     Ok(Some(answers.iter().map(|a| untouched - a).collect()))
 }
@@ -85,7 +88,7 @@ pub fn faithfulness(
     let inputs = subsets.iter().filter_map(|subset| {
         replaced(&case.tensors, &case.blank, &case.features, std::iter::once(subset.clone())).next()
     });
-    let units = model.units(inputs, case.position)?;
+    let units = model.units(inputs, subsets.len(), case.position)?;
     let lost: Vec<f64> = units.iter().map(|u| case.units[case.target] - u[case.target]).collect();
     let values = normalised(relevance);
     let sums: Vec<f64> = subsets.iter().map(|s| s.iter().map(|f| values[*f]).sum()).collect();

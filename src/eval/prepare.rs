@@ -85,7 +85,7 @@ pub fn prepare(
             Some(position) => position,
             None => last_shown(&tensors, &model.shape(&tensors)?),
         };
-        let units = model.units(std::iter::once(tensors.clone()), position)?;
+        let units = model.units(std::iter::once(tensors.clone()), 1, position)?;
         let units = units.into_iter().next().unwrap_or_default();
         let target = target(args.target, &units, &info.explained)?;
         let empty = |fill: Fill| match &read.source {

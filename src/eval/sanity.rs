@@ -38,8 +38,8 @@ pub fn sensitivity(
         tensors.insert(case.features.input.clone(), from_f64(tensor.dtype(), tensor.dims(), &moved)?);
         Some(tensors)
     };
-    let changed: Vec<Tensors> = (0..plan.draws).filter_map(noisy).collect();
-    let maps = method.explain_all(case, &changed, stream::CONTROL_NOISE + ((number as u64) << 16))?;
+    let changed = (0..plan.draws).map_while(noisy);
+    let maps = method.explain_all(case, changed, stream::CONTROL_NOISE + ((number as u64) << 16))?;
     Ok(Some(maps.iter().map(|m| change(relevance, m)).fold(f64::NAN, f64::max)))
 }
 

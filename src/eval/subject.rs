@@ -69,26 +69,30 @@ impl Model {
         Ok(explained.context("the explained output is missing")?.dims().to_vec())
     }
 
-    /// The outputs of many inputs of one shape at a position, several in a run.
+    /// The outputs of `count` inputs of one shape at a position, several in a run. No more inputs than a run takes exist at
+    /// a time.
     ///
     /// # Errors
     /// As [`Session::predict`].
     pub fn units(
         &self,
         inputs: impl Iterator<Item = Tensors>,
+        count: usize,
         position: i64,
     ) -> anyhow::Result<Vec<Vec<f64>>> {
-        let inputs: Vec<Tensors> = inputs.collect();
-        let Some(first) = inputs.first() else { return Ok(vec![]) };
+        let mut inputs = inputs.take(count).peekable();
+        let Some(first) = inputs.peek() else { return Ok(vec![]) };
         let elements = first.values().map(Tensor::elems).sum::<usize>().max(1);
         let most = if self.session.takes_rows() { (ELEMENTS / elements).clamp(1, ROWS) } else { 1 };
         // Runs of one size share a plan: the last is filled up with its last input.
-        let size = inputs.len().div_ceil(inputs.len().div_ceil(most));
+        let size = count.div_ceil(count.div_ceil(most));
         let explained = &self.session.program().info.explained;
-        let mut found = Vec::with_capacity(inputs.len());
-        for chunk in inputs.chunks(size) {
+        let mut found = Vec::with_capacity(count);
+        loop {
+            let chunk: Vec<Tensors> = inputs.by_ref().take(size).collect();
+            let Some(last) = chunk.last() else { return Ok(found) };
             let mut parts: Vec<&Tensors> = chunk.iter().collect();
-            parts.extend(std::iter::repeat_n(&chunk[chunk.len() - 1], size - chunk.len()));
+            parts.extend(std::iter::repeat_n(last, size - chunk.len()));
             let outputs = match parts.as_slice() {
                 [only] => self.session.predict(only)?,
                 _ => self.session.predict(&rows::stack(&parts).context("samples of different shapes")?)?,
@@ -96,7 +100,6 @@ impl Model {
             let output = outputs.get(explained).context("the explained output is missing")?;
             found.extend((0..chunk.len()).map(|row| at(output, row, size, position)));
         }
-        Ok(found)
     }
 
     /// What a curve shows of outputs: the target's probability, or its value where they are probabilities already.
@@ -109,8 +112,13 @@ impl Model {
     ///
     /// # Errors
     /// As [`Session::predict`].
-    pub fn answers(&self, inputs: impl Iterator<Item = Tensors>, case: &Case) -> anyhow::Result<Vec<f64>> {
-        let units = self.units(inputs, case.position)?;
+    pub fn answers(
+        &self,
+        inputs: impl Iterator<Item = Tensors>,
+        count: usize,
+        case: &Case,
+    ) -> anyhow::Result<Vec<f64>> {
+        let units = self.units(inputs, count, case.position)?;
         Ok(units.iter().map(|u| self.answer(u, case.target)).collect())
     }
 }
@@ -197,15 +205,19 @@ impl Method {
     pub fn explain_all(
         &self,
         case: &Case,
-        changed: &[Tensors],
+        mut changed: impl Iterator<Item = Tensors>,
         stream: u64,
     ) -> anyhow::Result<Vec<Vec<f64>>> {
         let Method::Composite(explainer, start) = self else {
-            return Ok((0..changed.len()).map(|i| self.control(case, stream + i as u64)).collect());
+            return Ok(changed.enumerate().map(|(i, _)| self.control(case, stream + i as u64)).collect());
         };
         let most = if explainer.takes_rows() { EXPLAINED } else { 1 };
         let mut found = vec![];
-        for chunk in changed.chunks(most) {
+        loop {
+            let chunk: Vec<Tensors> = changed.by_ref().take(most).collect();
+            if chunk.is_empty() {
+                return Ok(found);
+            }
             let parts: Vec<&Tensors> = chunk.iter().collect();
             let stacked = rows::stack(&parts).context("samples of different shapes")?;
             let made = explainer.explain(&stacked, &request(case, case.target, *start))?;
@@ -213,7 +225,6 @@ impl Method {
             let size = (values.len() / chunk.len()).max(1);
             found.extend(values.chunks(size).map(|own| case.features.sums(own)));
         }
-        Ok(found)
     }
 
     fn control(&self, case: &Case, stream: u64) -> Vec<f64> {
