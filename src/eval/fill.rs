@@ -83,7 +83,7 @@ pub struct Blank {
     pub tensor: Tensor,
 }
 
-/// The inputs with the features of `order` replaced, `step` more in each; `done` steps when given, else all of them.
+/// Inputs in which one group of features after the other is replaced, those before it too.
 pub fn replaced<'a>(
     from: &'a Tensors,
     blank: &'a Blank,
