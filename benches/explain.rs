@@ -1,10 +1,11 @@
 //! Times one model on the CPU backend and prints a line of JSON.
 //!
 //! ```text
-//! cargo bench --bench explain -- MODEL.onnx INPUT.npz [--threads N] [--repeats N] [--forward]
+//! cargo bench --bench explain -- MODEL.onnx INPUT.npz [--threads N] [--repeats N] [--forward] [--targets K]
 //! ```
 //!
-//! `--forward` runs the model alone, so that the peak memory of the process is that of the forward.
+//! `--forward` runs the model alone, so that the peak memory of the process is that of the forward. `--targets K` explains one
+//! target and K in one run, in turns, and says what a further target costs.
 //! `benches/python/compare.py` runs it beside its peers.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -12,7 +13,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use dlbc_runtime::{CpuBackend, Request, RunOptions, Session, Tensor, Tensors};
+use dlbc_runtime::{CpuBackend, Request, RunOptions, Session, Target, Tensor, Tensors};
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::NpzReader;
 use serde_json::json;
@@ -25,7 +26,7 @@ fn main() {
         at.map_or(default, |i| words[i + 1].parse().expect("a number"))
     };
     let [model, inputs, ..] = words.as_slice() else {
-        println!("usage: MODEL.onnx INPUT.npz [--threads N] [--repeats N] [--forward]");
+        println!("usage: MODEL.onnx INPUT.npz [--threads N] [--repeats N] [--forward] [--targets K]");
         return;
     };
     let (threads, repeats) = (value("--threads", 2), value("--repeats", 9));
@@ -37,6 +38,11 @@ fn main() {
     let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
     let session = Session::new(program, Box::new(CpuBackend), options).unwrap();
     let inputs = tensors(inputs);
+    let count = value("--targets", 1);
+    if count > 1 {
+        println!("{}", targets(&session, &inputs, count, threads, repeats));
+        return;
+    }
     let mut times = vec![];
     for _ in 0..=repeats {
         let clock = Instant::now();
@@ -56,6 +62,41 @@ fn main() {
         "first_ms": first, "peak_rss_mb": peak_mib(),
     });
     println!("{line}");
+}
+
+/// One target beside `count` in one run.
+fn targets(
+    session: &Session,
+    inputs: &Tensors,
+    count: usize,
+    threads: usize,
+    repeats: usize,
+) -> serde_json::Value {
+    let all: Vec<Target> = (0..count).map(Target::Rank).collect();
+    let run = |targets: &[Target]| {
+        let seconds = session.explain_targets(inputs, targets, &Request::default()).unwrap()[0].seconds;
+        [seconds.forward, seconds.reverse].map(|s| 1e3 * s)
+    };
+    // The first of each plans.
+    run(&all[..1]);
+    run(&all);
+    let (mut one, mut several) = (vec![], vec![]);
+    for _ in 0..repeats {
+        one.push(run(&all[..1]));
+        several.push(run(&all));
+    }
+    let median = |runs: &[[f64; 2]], stage: usize| {
+        let mut times: Vec<f64> = runs.iter().map(|r| r[stage]).collect();
+        times.sort_by(f64::total_cmp);
+        times[times.len() / 2]
+    };
+    let (reverse, reverse_all) = (median(&one, 1), median(&several, 1));
+    let extra = (reverse_all - reverse) / (count - 1) as f64;
+    json!({
+        "method": "dlbc_targets", "threads": threads, "targets": count, "forward_ms": median(&one, 0),
+        "reverse_ms": reverse, "reverse_all_ms": reverse_all, "extra_target_ms": extra,
+        "extra_over_reverse": extra / reverse, "peak_rss_mb": peak_mib(),
+    })
 }
 
 fn tensors(path: &str) -> Tensors {
