@@ -663,6 +663,175 @@ def recurrent(c: Cases) -> None:
     layer("refused_RNN", "RNN", activations=["ScaledTanh"], activation_alpha=[1.1], activation_beta=[0.7])
 
 
+def interpolations(c: Cases) -> None:
+    x = r("x", 1, 2, 4, 5)
+    scales = {"up": (2, 3), "down": (0.5, 0.6), "uneven": (1.7, 0.75)}
+    for mode in ["linear", "cubic"]:
+        for where in ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]:
+            for name, scale in scales.items():
+                c.one(f"resize_{mode}_{where}_{name}", "Resize", x, None, f32(1, 1, *scale), opset=13, mode=mode,
+                      coordinate_transformation_mode=where)
+        c.one(f"resize_{mode}_symmetric", "Resize", x, None, f32(1, 1, 1.7, 0.75), opset=19, mode=mode,
+              coordinate_transformation_mode="half_pixel_symmetric")
+        c.one(f"resize_{mode}_sizes", "Resize", x, None, None, i64(1, 2, 7, 3), opset=13, mode=mode)
+        c.one(f"resize_{mode}_crop", "Resize", x, f32(0, 0, 0.1, 0.2, 1, 1, 0.7, 0.8), None, i64(1, 2, 5, 6), opset=13, mode=mode,
+              coordinate_transformation_mode="tf_crop_and_resize")
+        for name in ["down", "uneven"]:
+            c.one(f"resize_{mode}_antialias_{name}", "Resize", x, None, f32(1, 1, *scales[name]), opset=18, mode=mode, antialias=1)
+    c.one("resize_linear_beyond", "Resize", x, f32(0, 0, -0.2, 0.2, 1, 1, 0.7, 1.3), None, i64(1, 2, 5, 6), opset=13, mode="linear",
+          coordinate_transformation_mode="tf_crop_and_resize", extrapolation_value=2.0)
+    c.one("resize_cubic_coefficient", "Resize", x, None, f32(1, 1, 2, 1.5), opset=13, mode="cubic", cubic_coeff_a=-0.5)
+    c.one("resize_cubic_exclude", "Resize", x, None, f32(1, 1, 2, 1.5), opset=13, mode="cubic", exclude_outside=1)
+    c.one("resize_linear_axis", "Resize", r("x", 2, 3, 7), None, f32(2), opset=18, mode="linear", axes=[2])
+    c.one("upsample_linear", "Upsample", x, f32(1, 1, 2, 3), opset=9, mode="linear")
+    for where in ["half_pixel", "asymmetric", "align_corners"]:
+        c.add(f"resize_linear_symbolic_{where}", [node("Resize", ["x", "", "s"], ["y"], mode="linear", coordinate_transformation_mode=where)],
+              {"x": r("x", 5, 3)}, {"s": f32(2, 1)}, symbolic=True)
+        c.add(f"resize_nearest_symbolic_{where}", [node("Resize", ["x", "", "s"], ["y"], coordinate_transformation_mode=where,
+                                                         nearest_mode="floor")], {"x": r("x", 5, 3)}, {"s": f32(2, 1)}, symbolic=True)
+    for policy in ["not_larger", "not_smaller"]:
+        c.one(f"resize_{policy}", "Resize", x, None, None, i64(7, 7), opset=18, axes=[2, 3], mode="linear", keep_aspect_ratio_policy=policy)
+
+
+def samples(c: Cases) -> None:
+    x = r("x", 2, 3, 5, 6)
+    grid = np.clip(0.7 * r("g", 2, 4, 3, 2), -1.37, 1.37).astype(np.float32)
+    for mode in ["bilinear", "nearest", "bicubic"]:
+        for padding in ["zeros", "border", "reflection"]:
+            for corners in [0, 1]:
+                c.one(f"grid_sample_{mode}_{padding}_{corners}", "GridSample", x, grid, mode=mode, padding_mode=padding,
+                      align_corners=corners)
+    c.one("grid_sample_20", "GridSample", x, grid, opset=20, mode="linear")
+    boxes = f32(0.5, 1, 4, 3.5, -1, 0, 6, 5, 2, 2, 2.2, 2.1).reshape(3, 4)
+    for half in ["half_pixel", "output_half_pixel"]:
+        for ratio in [1, 2, 3]:
+            c.one(f"roi_align_{half}_{ratio}", "RoiAlign", x, boxes, i64(0, 1, 1), output_height=2, output_width=3, sampling_ratio=ratio,
+                  spatial_scale=0.8, coordinate_transformation_mode=half)
+    c.one("roi_align_10", "RoiAlign", x, boxes, i64(0, 1, 0), opset=11, output_height=2, output_width=2, sampling_ratio=2)
+
+
+def choices(c: Cases) -> None:
+    """Results whose sizes depend on values."""
+    x = r("x", 3, 4, 5)
+    for axis in [0, 1, -1]:
+        for largest in [0, 1]:
+            c.add(f"top_k_{axis}_{largest}", [node("TopK", ["x", "k"], ["y", "i"], axis=axis, largest=largest),
+                                                node("Cast", ["i"], ["at"], to=1)], {"x": x}, {"k": i64(2)}, outputs=("y", "at"))
+    c.add("top_k_ties", [node("TopK", ["t", "k"], ["v", "i"]), node("Gather", ["x", "i"], ["y"])], {"x": r("x", 6)},
+          {"t": f32(1, 3, 3, 0, 3, 1), "k": i64(4)})
+    found = [node("Greater", ["x", "zero"], ["b"]), node("NonZero", ["b"], ["i"])]
+    pairs = [*found, node("Transpose", ["i"], ["t"])]
+    zero = {"zero": f32(0.3)}
+    c.add("non_zero_gather", [*pairs, node("GatherND", ["x", "t"], ["y"])], {"x": x}, zero)
+    c.add("non_zero_float", [node("NonZero", ["m"], ["i"]), node("Transpose", ["i"], ["t"]), node("GatherND", ["x", "t"], ["y"])],
+          {"x": r("x", 2, 3)}, {"m": f32(0, 1, 2, 0, 0, 3).reshape(2, 3)})
+    c.add("non_zero_products", [*pairs, node("GatherND", ["x", "t"], ["g"]), node("Unsqueeze", ["g", "one"], ["c"]),
+                                node("MatMul", ["c", "w"], ["p"]), node("ReduceSum", ["p", "first"], ["y"], keepdims=0)], {"x": x},
+          {**zero, "one": i64(1), "first": i64(0), "w": r("w", 1, 4)})
+    # None passes: a sum over nothing, and the bias is all there is.
+    c.add("non_zero_none", [*pairs, node("GatherND", ["x", "t"], ["g"]), node("Unsqueeze", ["g", "one"], ["c"]),
+                            node("MatMul", ["c", "w"], ["p"]), node("ReduceSum", ["p", "first"], ["s"], keepdims=0),
+                            node("ReduceMean", ["x"], ["m"], keepdims=0), node("Add", ["s", "m"], ["y"])], {"x": x},
+          {"zero": f32(100), "one": i64(1), "first": i64(0), "w": r("w", 1, 4)})
+    c.add("non_zero_scatter", [*pairs, node("GatherND", ["x", "t"], ["g"]), node("Mul", ["g", "two"], ["u"]),
+                               node("ScatterND", ["x", "t", "u"], ["y"])], {"x": x}, {**zero, "two": f32(2)})
+    c.add("top_k_counted", [*pairs, node("GatherND", ["x", "t"], ["g"]), node("Shape", ["g"], ["n"]),
+                            node("Concat", ["n", "most"], ["all"], axis=0), node("ReduceMin", ["all"], ["k"], keepdims=1),
+                            node("TopK", ["g", "k"], ["y", "at"])], {"x": x}, {**zero, "most": i64(7)})
+    c.add("slice_counted", [*pairs, node("GatherND", ["x", "t"], ["g"]), node("Slice", ["g", "from", "to"], ["y"])], {"x": x},
+          {**zero, "from": i64(1), "to": i64(1000)})
+    c.add("slice_counted_from_end", [*pairs, node("GatherND", ["x", "t"], ["g"]), node("Slice", ["g", "from", "to"], ["y"])], {"x": x},
+          {**zero, "from": i64(-3), "to": i64(-1)})
+    c.add("range_counted", [*pairs, node("GatherND", ["x", "t"], ["g"]), node("Size", ["g"], ["n"]), node("Range", ["o", "n", "s"], ["at"]),
+                            node("Gather", ["g", "at"], ["y"])], {"x": x}, {**zero, "o": np.int64(0), "s": np.int64(2)})
+    for axis in [0, 1]:
+        mask = np.array([True, False, True, True][: 3 + axis])
+        c.add(f"compress_{axis}", [node("Compress", ["x", "m"], ["y"], axis=axis)], {"x": x}, {"m": mask})
+    c.add("compress_flat", [node("Compress", ["x", "m"], ["y"])], {"x": r("x", 2, 3)}, {"m": np.array([True, False, True, True])})
+    boxes = f32(0, 0, 1, 1, 0, 0.1, 1, 1.1, 0, -0.1, 1, 0.9, 0, 10, 1, 11, 0, 10.1, 1, 11.1, 0, 100, 1, 101).reshape(1, 6, 4)
+    scores = f32(0.9, 0.75, 0.6, 0.95, 0.5, 0.3, 0.2, 0.8, 0.9, 0.1, 0.4, 0.7).reshape(1, 2, 6)
+    middle = np.stack([(boxes[..., 1] + boxes[..., 3]) / 2, (boxes[..., 0] + boxes[..., 2]) / 2, boxes[..., 3] - boxes[..., 1],
+                       boxes[..., 2] - boxes[..., 0]], -1)
+    for name, given, most, overlap, least, center in [("corners", boxes, 3, 0.5, 0.0, 0), ("center", middle, 3, 0.5, 0.0, 1),
+                                                      ("least", boxes, 10, 0.5, 0.55, 0), ("one", boxes, 1, 0.5, 0.0, 0),
+                                                      ("all", boxes, 10, 1.0, 0.0, 0)]:
+        c.add(f"nms_{name}", [node("NonMaxSuppression", ["b", "x", "m", "o", "l"], ["k"], center_point_box=center),
+                              node("Cast", ["k"], ["kept"], to=1), node("GatherND", ["x", "k"], ["y"])], {"x": scores},
+              {"b": given, "m": i64(most), "o": f32(overlap), "l": f32(least)}, outputs=("y", "kept"))
+    c.add("split_counted", [*found, node("Squeeze", ["i", "first"], ["at"]), node("Shape", ["at"], ["n"]), node("Sub", ["six", "n"], ["m"]),
+                            node("Concat", ["n", "m"], ["parts"], axis=0), node("Split", ["x", "parts"], ["y", "z"], axis=0)],
+          {"x": r("x", 6)}, {**zero, "first": i64(0), "six": i64(6)}, outputs=("y", "z"))
+
+
+def branches(c: Cases) -> None:
+    """Graphs within nodes."""
+
+    def graph(name: str, nodes: list[onnx.NodeProto], inputs: tuple[str, ...] = (), outputs: tuple[str, ...] = ("o",),
+              kinds: dict[str, int] | None = None, weights: Arrays | None = None) -> onnx.GraphProto:
+        def info(n: str) -> onnx.ValueInfoProto:
+            kind = (kinds or {}).get(n, TensorProto.FLOAT)
+            return helper.make_tensor_value_info(n, kind, None if kind == TensorProto.FLOAT else ())
+        return helper.make_graph(nodes, name, [info(i) for i in inputs], [info(o) for o in outputs],
+                                 [numpy_helper.from_array(np.asarray(w), n) for n, w in (weights or {}).items()])
+
+    def choice(nodes: list[onnx.NodeProto], otherwise: list[onnx.NodeProto]) -> onnx.NodeProto:
+        return node("If", ["c"], ["y"], then_branch=graph("t", nodes), else_branch=graph("e", otherwise))
+
+    x = r("x", 3, 4)
+    products = {"v": r("v", 4, 2), "w": r("w", 4, 2)}
+    above = [node("ReduceMax", ["x"], ["top"], keepdims=0), node("Greater", ["top", "limit"], ["c"])]
+    plain = choice([node("MatMul", ["x", "v"], ["o"])], [node("MatMul", ["x", "w"], ["p"]), node("Relu", ["p"], ["o"])])
+    for name, limit in [("then", -100.0), ("else", 100.0)]:
+        c.add(f"if_{name}", [*above, plain], {"x": x}, {**products, "limit": np.float32(limit)})
+        # Branches of other shapes, both of which read the same value.
+        c.add(f"if_shape_{name}", [*above, node("Exp", ["x"], ["a"]), choice([node("Slice", ["a", "f", "t"], ["o"])], [node("Identity", ["a"], ["o"])])],
+              {"x": x}, {"limit": np.float32(limit), "f": i64(0), "t": i64(2)})
+        c.add(f"if_constant_{name}", [choice([node("Neg", ["x"], ["o"])], [node("Exp", ["x"], ["o"])])], {"x": x}, {"c": np.array(limit < 0)})
+    # A branch that cannot run on what it would get: it is not taken.
+    empty = [node("Greater", ["x", "limit"], ["b"]), node("NonZero", ["b"], ["i"]), node("Transpose", ["i"], ["t"]),
+             node("GatherND", ["x", "t"], ["g"]), node("Size", ["g"], ["n"]), node("Equal", ["n", "zero"], ["c"])]
+    c.add("if_empty", [*empty, choice([node("ReduceSum", ["x"], ["o"], keepdims=0)], [node("ReduceMax", ["g"], ["o"], keepdims=0)])],
+          {"x": x}, {"limit": f32(100), "zero": np.int64(0)})
+    nested = graph("t", [node("If", ["d"], ["o"], then_branch=graph("tt", [node("Neg", ["x"], ["o1"])], outputs=("o1",)),
+                              else_branch=graph("te", [node("Exp", ["x"], ["o2"])], outputs=("o2",)))])
+    c.add("if_nested", [*above, node("Less", ["top", "limit"], ["d"]),
+                        node("If", ["c"], ["y"], then_branch=nested, else_branch=graph("e", [node("Abs", ["x"], ["o"])]))],
+          {"x": x}, {"limit": np.float32(-100)})
+    kinds = {"i": TensorProto.INT64, "k": TensorProto.BOOL, "k2": TensorProto.BOOL}
+    body = graph("b", [node("MatMul", ["s", "m"], ["t"]), node("Add", ["t", "x"], ["s2"]), node("Identity", ["k"], ["k2"]),
+                       node("Relu", ["s2"], ["z"])], ("i", "k", "s"), ("k2", "s2", "z"), kinds)
+    c.add("loop", [node("Loop", ["n", "", "x"], ["y", "z"], body=body)], {"x": x}, {"n": np.int64(3), "m": r("m", 4, 4)}, outputs=("y", "z"))
+    steps = graph("b", [node("MatMul", ["s", "m"], ["t"]), node("Add", ["t", "e"], ["s2"]), node("Tanh", ["s2"], ["z"])], ("s", "e"), ("s2", "z"))
+    for way in [0, 1]:
+        c.add(f"scan_{way}", [node("Scan", ["s0", "x"], ["y", "z"], body=steps, num_scan_inputs=1, scan_input_directions=[way],
+                                   scan_output_directions=[way])], {"x": x}, {"s0": r("s", 4), "m": r("m", 4, 4)}, outputs=("y", "z"))
+
+
+def elements(c: Cases) -> None:
+    x = r("x", 3, 4, 5)
+    for axis in range(3):
+        at = np.array([[[0, -1], [1, 2]], [[2, 0], [1, -2]]], np.int64)
+        c.one(f"gather_elements_{axis}", "GatherElements", x, at, axis=axis)
+        u = r("u", 2, 2, 2)
+        unlike = np.array([[[0, -1], [1, 2]], [[2, 1], [0, 1]]], np.int64)
+        for live in ["data", "updates", "both"]:
+            inputs = {"x": x} if live == "data" else {"u": u} if live == "updates" else {"x": x, "u": u}
+            rest = {"u": u} if live == "data" else {"x": x} if live == "updates" else {}
+            for reduction in ["none", "add"]:
+                where = at if reduction == "add" else unlike
+                c.add(f"scatter_elements_{axis}_{reduction}_{live}", [node("ScatterElements", ["x", "i", "u"], ["y"], axis=axis, reduction=reduction)],
+                      inputs, {"i": where, **rest}, opset=16)
+    c.add("scatter_elements_rows", [node("Expand", ["i", "s"], ["at"]), node("ScatterElements", ["x", "at", "u"], ["y"], axis=0)],
+          {"x": r("x", 5, 3), "u": r("u", 2, 3)}, {"i": i64(4, 1).reshape(2, 1), "s": i64(2, 3)})
+    c.one("gather_nd_rows", "GatherND", x, np.array([[2], [-3]], np.int64))
+    c.one("gather_nd_elements", "GatherND", x, np.array([[2, 0, 1], [-3, -1, 4]], np.int64))
+    c.one("gather_nd_batch", "GatherND", x, np.array([[[2], [1]], [[0], [3]], [[-1], [1]]], np.int64), batch_dims=1)
+    for axis in [0, -1]:
+        c.add(f"one_hot_{axis}", [node("OneHot", ["i", "d", "v"], ["h"], axis=axis), node("ReduceSum", ["h"], ["s"], keepdims=0),
+                                  node("Mul", ["x", "s"], ["y"])], {"x": r("x", 2, 3)},
+              {"i": i64(1, -1, 7), "d": np.int64(4), "v": f32(0.5, 2)})
+
+
 def refused(c: Cases) -> None:
     """Operators that are not supported: the compiler must say which."""
     x = r("x", 1, 2, 7)
@@ -674,15 +843,11 @@ def refused(c: Cases) -> None:
     c.one("refused_LpPool", "LpPool", x, kernel_shape=[3])
     c.one("refused_GlobalLpPool", "GlobalLpPool", x)
     c.one("refused_LpNormalization", "LpNormalization", x)
-    c.one("refused_Resize", "Resize", r("x", 1, 2, 3, 3), None, f32(1, 1, 2, 2), mode="linear")
-    c.add("refused_TopK", [node("TopK", ["x", "k"], ["y", "i"])], {"x": x}, {"k": i64(2)})
     c.add("refused_Einsum", [node("Einsum", ["x", "x", "w"], ["y"], equation="nci,nco,io->nco")], {"x": x}, {"w": r("w", 7, 7)})
-    c.add("refused_GatherElements", [node("GatherElements", ["x", "i"], ["y"], axis=2)], {"x": x},
-          {"i": np.array([[[0, 3], [5, 1]]], np.int64)})
 
 
-GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, resizes, einsums,
-          triangles, scatters, attentions, recovered_norms, from_tensorflow, recurrent, refused]
+GROUPS = [convolutions, products, pools, activations, arithmetic, movement, reductions, normalisations, shapes, resizes,
+          interpolations, samples, choices, branches, einsums, triangles, scatters, elements, attentions, recovered_norms, from_tensorflow, recurrent, refused]
 
 if __name__ == "__main__":
     main()

@@ -11,6 +11,7 @@ mod diff;
 mod emit;
 mod eval;
 mod exit;
+mod experts;
 mod explainer;
 mod export;
 mod guard;

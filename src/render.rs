@@ -12,7 +12,8 @@ use image::{ImageFormat, RgbImage};
 
 use crate::args::RunArgs;
 use crate::exit::unsupported;
-use crate::heatmap::{MAX_SAMPLES, Subject, draw};
+use crate::experts::layers;
+use crate::heatmap::{MAX_SAMPLES, Subject, draw, experts};
 use crate::input::Inputs;
 use crate::output::write;
 use crate::run::Explained;
@@ -97,6 +98,26 @@ pub fn heatmap(
         features: inputs.features.as_ref().filter(|f| f.0 == *name).map(|f| f.1.as_slice()),
         colors: args.colors,
     });
+    Ok(Heatmap { path: path.to_path_buf(), png: png(&image)? })
+}
+
+/// Draws what each expert of the first target was given.
+///
+/// # Errors
+/// When the picture cannot be encoded.
+pub fn expert_map(
+    path: &Path,
+    info: &Info,
+    explained: &[Explained],
+    args: &RunArgs,
+    console: Console,
+) -> anyhow::Result<Heatmap> {
+    if explained.len() > 1 {
+        console.note("the picture of experts shows the first target");
+    }
+    let first = &explained[0];
+    let caption = format!("{}, {}", info.model, caption(0, 1, first, first.explanation.start));
+    let image = experts::draw(&caption, &layers(&first.explanation), args.colors);
     Ok(Heatmap { path: path.to_path_buf(), png: png(&image)? })
 }
 

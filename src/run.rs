@@ -8,6 +8,7 @@ use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
 
 use crate::args::{Keep, Named, RunArgs};
+use crate::exit::unsupported;
 use crate::explainer::Explainer;
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
@@ -27,7 +28,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let targets = args.target.targets()?;
     let device = device::open(args.device, args.precision(), console)?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
-    for path in args.out.iter().chain(&args.heatmap) {
+    for path in args.out.iter().chain(&args.heatmap).chain(&args.expert_map) {
         check(path)?;
     }
     let mut loaded = model::load(&args.model, &args.explain, &args.limits, console)?;
@@ -35,6 +36,15 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let inputs = input::read(&loaded.program.info.inputs, args, console)?;
     loaded.load_seconds += clock.elapsed().as_secs_f64();
     let info = loaded.program.info.clone();
+    let experts = args.experts || args.expert_map.is_some();
+    if experts && info.repeat.is_some() {
+        return Err(unsupported("a mean over several runs says nothing of experts"));
+    }
+    if experts && info.experts.is_empty() {
+        return Err(unsupported(
+            "the model has no mixture of experts between the explained output and its inputs",
+        ));
+    }
 
     let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
@@ -46,11 +56,13 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let heatmap =
         args.heatmap.as_ref().map(|path| render::heatmap(path, &info, &inputs, &explained, args, console));
     let heatmap = heatmap.transpose()?;
+    let map = args.expert_map.as_ref().map(|path| render::expert_map(path, &info, &explained, args, console));
+    let map = map.transpose()?;
     if let (Some(format), Some(path)) = (format, &args.out) {
         format.save(path, &contents(&info, &explained, args)?)?;
     }
-    if let Some(heatmap) = heatmap {
-        heatmap.save()?;
+    for picture in heatmap.into_iter().chain(map) {
+        picture.save()?;
     }
     let summary =
         summary::Summary::new(&info, explainer.device(), &explained, inputs.texts.as_ref(), times, args);
@@ -140,6 +152,7 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         audit: args.audit,
         layers: args.layers,
         heads: args.heads,
+        experts: args.experts || args.expert_map.is_some(),
         ..Request::default()
     }
 }

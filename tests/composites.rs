@@ -12,7 +12,7 @@ fn every_composite_runs_on_every_model_and_closes() {
     if zoo().is_none() {
         return;
     }
-    let models = zoo_models(&[VISION_AND_TABULAR, SEQUENCE].concat());
+    let models = zoo_models(&[VISION_AND_TABULAR, SEQUENCE, VISION_TASKS, EXPERTS].concat());
     let mut seen = std::collections::BTreeSet::new();
     let (mut runs, mut faults) = (0, vec![]);
     for m in &models {
@@ -26,9 +26,8 @@ fn every_composite_runs_on_every_model_and_closes() {
             let inputs = inputs_of(&program, &npz(&m.inputs));
             let request = Request {
                 audit: true,
-                target: Target::Index(0),
                 start: if rules == "grad-x-input" { Start::Value } else { Start::One },
-                ..Request::default()
+                ..request(&program, Target::Index(0))
             };
             let got = explain(&cpu(program, 2), &inputs, &request);
             runs += 1;

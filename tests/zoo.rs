@@ -18,7 +18,8 @@ fn forward_equals_onnx_runtime() {
     for m in &models {
         let program = program(&m.model, "dlb");
         let inputs = inputs_of(&program, &npz(&m.inputs));
-        let got = explain(&cpu(program, 2), &inputs, &Request::default());
+        let request = request(&program, Target::Argmax);
+        let got = explain(&cpu(program, 2), &inputs, &request);
         for (name, expected) in npz(&m.outputs) {
             let gap = relative_l1(&got.outputs[&name], &expected);
             assert!(gap <= FORWARD, "{} output {name}: relative L1 {gap:e}", m.name);
@@ -35,7 +36,8 @@ fn forward_equals_onnx_runtime_on_the_second_input() {
     for (m, expected) in models.iter().zip(expected) {
         let program = program(&m.model, "dlb");
         let inputs = inputs_of(&program, &npz(&m.alt));
-        let got = explain(&cpu(program, 2), &inputs, &Request::default());
+        let request = request(&program, Target::Argmax);
+        let got = explain(&cpu(program, 2), &inputs, &request);
         for (name, expected) in expected {
             let gap = relative_l1(&got.outputs[&name], &expected);
             assert!(gap <= FORWARD, "{} output {name}: relative L1 {gap:e}", m.name);
@@ -52,7 +54,7 @@ fn relevance_equals_the_reference_and_the_ledger_closes() {
                 let program = program(&m.model, rules);
                 let inputs = inputs_of(&program, &npz(arrays));
                 // The same units on both: a near tie may fall differently in float32 and float64.
-                let request = Request { audit: true, target: Target::Index(0), ..Request::default() };
+                let request = Request { audit: true, ..request(&program, Target::Index(0)) };
                 let expected = explain(&reference(program.clone()), &inputs, &request);
                 let got = explain(&cpu(program, 2), &inputs, &request);
                 for (name, expected) in &expected.relevance {
@@ -78,20 +80,11 @@ fn threads_and_repetition_do_not_change_a_bit() {
     for m in &zoo_models_or_skip() {
         let program = program(&m.model, "dlb");
         let inputs = inputs_of(&program, &npz(&m.inputs));
+        let request = request(&program, Target::Argmax);
         let (one, two) = (cpu(program.clone(), 1), cpu(program, 2));
-        let first = explain(&two, &inputs, &Request::default()).relevance;
-        assert_eq!(
-            first,
-            explain(&two, &inputs, &Request::default()).relevance,
-            "{}: two runs differ",
-            m.name
-        );
-        assert_eq!(
-            first,
-            explain(&one, &inputs, &Request::default()).relevance,
-            "{}: 1 and 2 threads differ",
-            m.name
-        );
+        let first = explain(&two, &inputs, &request).relevance;
+        assert_eq!(first, explain(&two, &inputs, &request).relevance, "{}: two runs differ", m.name);
+        assert_eq!(first, explain(&one, &inputs, &request).relevance, "{}: 1 and 2 threads differ", m.name);
     }
 }
 
@@ -100,8 +93,9 @@ fn a_batch_equals_its_single_runs() {
     for m in &zoo_models_or_skip() {
         let program = program(&m.model, "dlb");
         let inputs = inputs_of(&program, &npz(&m.alt));
+        let request = request(&program, Target::Argmax);
         let session = cpu(program, 2);
-        let batch = explain(&session, &inputs, &Request::default());
+        let batch = explain(&session, &inputs, &request);
         let rows = inputs.values().next().unwrap().dims()[0];
         // Some exporters fix the batch that they traced.
         if session.program().info.inputs.iter().any(|i| i.ty.dim(0).as_known().is_some_and(|n| n != 1)) {
@@ -109,7 +103,7 @@ fn a_batch_equals_its_single_runs() {
         }
         for row in 0..rows {
             let single = inputs.iter().map(|(n, t)| (n.clone(), pick(t, row))).collect();
-            let alone = explain(&session, &single, &Request::default());
+            let alone = explain(&session, &single, &request);
             for (name, r) in &alone.relevance {
                 let gap = relative_l1(&pick(&batch.relevance[name], row), r);
                 // A batch takes other matrix tiles: not the same bits.
@@ -120,5 +114,9 @@ fn a_batch_equals_its_single_runs() {
 }
 
 fn zoo_models_or_skip() -> Vec<ZooModel> {
-    if zoo().is_some() { zoo_models(&[VISION_AND_TABULAR, SEQUENCE].concat()) } else { vec![] }
+    if zoo().is_some() {
+        zoo_models(&[VISION_AND_TABULAR, SEQUENCE, VISION_TASKS, EXPERTS].concat())
+    } else {
+        vec![]
+    }
 }

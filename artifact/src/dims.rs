@@ -2,29 +2,47 @@
 
 use std::collections::HashMap;
 
-use dlbc_ops::graph::Graph;
+use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
+use dlbc_ops::program::MEASURED;
 use dlbc_ops::tensor::{Dim, DimVisitor, Tensor};
 use dlbc_proto::write;
 
 use crate::sheet::Sheet;
 
-/// The input and axis whose dimension each symbol is.
-pub(crate) type Sources = HashMap<String, (String, usize)>;
+/// Where a symbol is known from.
+#[derive(Clone)]
+pub(crate) enum Source {
+    /// An input, the axis whose dimension is a multiple of it, and the factor.
+    Axis(String, usize, i64),
+    /// A value of one element that is it.
+    Value(String),
+}
 
-/// Where the symbols of a graph are known from: the first input that has them as a dimension. `except` is no source.
+/// Where each symbol is known from.
+pub(crate) type Sources = HashMap<String, Source>;
+
+/// Where the symbols of a graph are known from: the first input that has them as a dimension, or the value that is measured.
+/// `except` is no source.
 pub(crate) fn sources(graph: &Graph<Prim>, except: &str) -> Sources {
     let mut sources = Sources::new();
     for node in graph.inputs().iter().map(|id| graph.node(*id)).filter(|n| n.name() != except) {
         for (axis, dim) in node.types.iter().flat_map(|t| t.shape.0.iter().enumerate()) {
-            dim.symbols(&mut |symbol| {
-                if *dim == Dim::symbol(symbol) {
-                    sources.entry(symbol.to_string()).or_insert_with(|| (node.name().to_string(), axis));
-                }
-            });
+            if let Some((factor, symbol)) = dim.as_multiple() {
+                let source = || Source::Axis(node.name().to_string(), axis, factor);
+                sources.entry(symbol.to_string()).or_insert_with(source);
+            }
         }
     }
+    for (symbol, v) in measured(graph) {
+        sources.insert(symbol.into(), Source::Value(graph.value_name(v).into()));
+    }
     sources
+}
+
+/// The symbols that values of a graph bind.
+pub(crate) fn measured(graph: &Graph<Prim>) -> impl Iterator<Item = (&str, Value)> {
+    graph.outputs().iter().filter_map(|(name, v)| Some((name.strip_prefix(MEASURED)?, *v)))
 }
 
 /// Computes an int64 vector of dimensions in a main graph.
@@ -70,13 +88,25 @@ impl DimVisitor<String> for Writer<'_> {
     }
 
     fn symbol(&mut self, name: &str) -> String {
-        let Some((input, axis)) = self.sheet.source(name) else {
-            self.missing.get_or_insert_with(|| name.to_string());
-            return String::new();
+        let (input, axis, factor) = match self.sheet.source(name) {
+            Some(Source::Axis(input, axis, factor)) => (input, axis, factor),
+            Some(Source::Value(value)) => {
+                let one = self.sheet.ints(&[1]);
+                return self.sheet.early("Reshape", &[&value, &one], vec![]);
+            }
+            None => {
+                self.missing.get_or_insert_with(|| name.to_string());
+                return String::new();
+            }
         };
         let shape = self.sheet.early("Shape", &[&input], vec![]);
         let axis = self.constant(axis as i64);
-        self.sheet.early("Gather", &[&shape, &axis], vec![write::attr_int("axis", 0)])
+        let whole = self.sheet.early("Gather", &[&shape, &axis], vec![write::attr_int("axis", 0)]);
+        if factor == 1 {
+            return whole;
+        }
+        let factor = self.constant(factor);
+        self.floor_div(whole, factor)
     }
 
     fn add(&mut self, a: String, b: String) -> String {

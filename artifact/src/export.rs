@@ -4,12 +4,13 @@ use std::collections::HashSet;
 
 use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
 use dlbc_ops::prim::{Binary, Prim, Reduction, Unary};
-use dlbc_ops::program::{Info, Mode, Program, SEED};
+use dlbc_ops::program::{Info, MEASURED, Mode, Program, SEED};
 use dlbc_ops::tensor::{Array, DType, Dim, Shape, Tensor, TensorType};
 use dlbc_proto::onnx::ModelProto;
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
+use crate::order::order;
 use crate::sheet::initializer;
 use crate::write::{Writer, value_info};
 
@@ -32,14 +33,16 @@ pub fn export(program: &Program, multiplier: f32) -> Result<ModelProto, Artifact
     let info = &program.info;
     let mut graph = program.graph.clone();
     let of_input: HashSet<String> = info.explanations().map(|(name, _)| name).collect();
-    let wanted = graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input.contains(n));
+    let kept = |n: &str| n.starts_with("output/") || n.starts_with(MEASURED) || of_input.contains(n);
+    let wanted = graph.outputs().iter().filter(|(n, _)| kept(n));
     graph.set_outputs(wanted.cloned().collect());
     seed(&mut graph, info, multiplier)?;
     graph.remove_unused();
     let strip = |n: &str| n.strip_prefix("output/").unwrap_or(n).to_string();
-    let declared: Vec<(String, Value)> = graph.outputs().iter().map(|(n, v)| (strip(n), *v)).collect();
+    let outputs = graph.outputs().iter().filter(|(n, _)| !n.starts_with(MEASURED));
+    let declared: Vec<(String, Value)> = outputs.map(|(n, v)| (strip(n), *v)).collect();
     let mut writer = Writer::new(&graph, &declared, false)?;
-    for id in graph.topological() {
+    for id in order(&graph) {
         writer.add(id)?;
     }
     if let Some(target) = writer.inputs.iter_mut().find(|i| i.name() == TARGET) {

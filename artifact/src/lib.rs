@@ -7,6 +7,7 @@
 mod dims;
 mod export;
 mod limits;
+mod order;
 mod plain;
 mod read;
 mod sheet;

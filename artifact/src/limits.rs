@@ -66,6 +66,16 @@ pub(crate) fn prim(checked: &Prim) -> Result<(), String> {
             dims(std::slice::from_ref(to))?;
         }
         Prim::Iota { len } => dims(std::slice::from_ref(len))?,
+        Prim::NonZero | Prim::NonMaxSuppression { .. } => {}
+        Prim::TopK { axis: a, k, .. } => {
+            axis(*a)?;
+            dims(std::slice::from_ref(k))?;
+        }
+        Prim::Merge { condition } => dims(std::slice::from_ref(condition))?,
+        Prim::MergeTranspose { condition, to, .. } => {
+            dims(std::slice::from_ref(condition))?;
+            dims(&to.0)?;
+        }
         Prim::Scan(scan) => {
             let step = scan.body.graph();
             for node in step.nodes().map(|id| step.node(id)) {

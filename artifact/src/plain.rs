@@ -5,6 +5,7 @@ use dlbc_ops::prim::Prim;
 use dlbc_proto::onnx::ModelProto;
 
 use crate::ArtifactError;
+use crate::order::order;
 use crate::write::Writer;
 
 /// Writes a graph as a model of standard operators, with the graph's inputs and outputs.
@@ -13,7 +14,7 @@ use crate::write::Writer;
 /// When a primitive has no ONNX spelling for its types.
 pub fn plain(graph: &Graph<Prim>) -> Result<ModelProto, ArtifactError> {
     let mut writer = Writer::new(graph, graph.outputs(), false)?;
-    for id in graph.topological() {
+    for id in order(graph) {
         writer.add(id)?;
     }
     Ok(writer.finish("dlbc"))

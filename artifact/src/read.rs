@@ -203,7 +203,9 @@ fn operands(prim: &Prim) -> Option<usize> {
         Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Pad { .. } | Prim::Expand { .. } => 1,
         Prim::Slice { .. } | Prim::SliceTranspose { .. } => 1,
         Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2,
-        Prim::Gather { .. } | Prim::ScatterAdd { .. } => 2,
+        Prim::Gather { .. } | Prim::ScatterAdd { .. } | Prim::Merge { .. } => 2,
+        Prim::NonZero | Prim::TopK { .. } | Prim::MergeTranspose { .. } => 1,
+        Prim::NonMaxSuppression { .. } => 5,
         Prim::Select | Prim::WindowMaxShare { .. } | Prim::Overwrite => 3,
     })
 }
@@ -256,6 +258,11 @@ fn check_info(
         let v = output(name)?;
         if graph.ty(v).shape != input.ty.shape {
             return Err(damaged(format!("the relevance of {} has another shape", Name::new(&input.name))));
+        }
+    }
+    for layer in 0..info.experts.len() {
+        for column in ["relevance", "tokens", "received"] {
+            output(format!("experts/{layer}/{column}"))?;
         }
     }
     for track in tracks {

@@ -6,7 +6,7 @@ use dlbc_ops::tensor::{Array, DType, Dim, Tensor};
 use dlbc_proto::onnx::{AttributeProto, NodeProto, TensorProto};
 use dlbc_proto::{Bytes, DataType, write};
 
-use crate::dims::Sources;
+use crate::dims::{Source, Sources};
 
 /// The name of the result of a function.
 pub(crate) const RESULT: &str = "y";
@@ -41,6 +41,14 @@ pub(crate) struct Main {
     pub prelude: Vec<NodeProto>,
     /// Where symbols are known from.
     pub sources: Sources,
+    /// Dimensions that depend on measured values.
+    late: HashSet<String>,
+}
+
+impl Main {
+    fn is_measured(&self, value: &str) -> bool {
+        self.sources.values().any(|s| matches!(s, Source::Value(v) if v == value))
+    }
 }
 
 impl Sheet {
@@ -147,7 +155,8 @@ impl Sheet {
         name
     }
 
-    /// Adds a node to the prelude unless the same one is there already.
+    /// Adds a node to the prelude unless the same one is there already; what depends on measured values stands where it is
+    /// needed.
     pub fn early(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
         let key = format!("{op} {inputs:?} {attributes:?}");
         if let Some(name) = self.shared.get(&key) {
@@ -155,7 +164,15 @@ impl Sheet {
         }
         let name = self.numbered("dlbc.dim/");
         let node = write::node(op, &name, inputs, &[&name], attributes);
+        let late = match &self.place {
+            Place::Main(main) => inputs.iter().any(|i| main.late.contains(*i) || main.is_measured(i)),
+            Place::Function(_) => false,
+        };
         match &mut self.place {
+            Place::Main(main) if late => {
+                main.late.insert(name.clone());
+                self.nodes.push(node);
+            }
             Place::Main(main) => main.prelude.push(node),
             Place::Function(_) => self.nodes.push(node),
         }
@@ -224,8 +241,8 @@ impl Sheet {
         }
     }
 
-    /// The input and the axis that a symbol is the dimension of.
-    pub fn source(&self, symbol: &str) -> Option<(String, usize)> {
+    /// Where a symbol is known from.
+    pub fn source(&self, symbol: &str) -> Option<Source> {
         match &self.place {
             Place::Main(main) => main.sources.get(symbol).cloned(),
             Place::Function(_) => None,

@@ -13,6 +13,7 @@ use dlbc_proto::{Name, write as onnx};
 
 use crate::dims::sources;
 use crate::export::TARGET;
+use crate::order::order;
 use crate::sheet::{RESULT, Sheet, code, initializer};
 use crate::spelling::{Site, spell};
 use crate::{ArtifactError, FORMAT, text};
@@ -36,7 +37,7 @@ pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
     let wanted = graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input.contains(n));
     let declared: Vec<(String, Value)> = wanted.cloned().collect();
     let mut writer = Writer::new(graph, &declared, true)?;
-    for id in graph.topological() {
+    for id in order(graph) {
         writer.add(id)?;
     }
     let metadata = metadata(program, &writer)?;

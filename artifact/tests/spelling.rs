@@ -473,6 +473,18 @@ fn overwriting() {
 }
 
 #[test]
+fn choices() {
+    let mut cases = Cases::default();
+    for x in ["f32[n,3]", "i64[5]", "bool[2,n,2]"] {
+        cases.prim(Prim::NonZero, &[x], &["n=4"]);
+    }
+    for (axis, largest) in [(0, true), (1, false)] {
+        cases.prim(Prim::TopK { axis, k: dim("n"), largest }, &["f32[6,5]"], &["n=3"]);
+    }
+    cases.check();
+}
+
+#[test]
 fn indices() {
     let mut cases = Cases::default();
     // Values of the test are in -4..=4.

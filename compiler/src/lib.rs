@@ -12,6 +12,7 @@
 pub mod canonical;
 mod composite;
 mod error;
+pub mod experts;
 mod import;
 mod inspect;
 mod lower;

@@ -50,6 +50,9 @@ pub struct Track {
     pub audit: &'static str,
 }
 
+/// What the names of program outputs begin with that measure a dimension: the symbol follows.
+pub const MEASURED: &str = "dim/";
+
 /// A lowered program, forward and reverse together.
 ///
 /// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs by name:
@@ -58,6 +61,8 @@ pub struct Track {
 /// | --- | --- |
 /// | `output/NAME` | each model output |
 /// | `relevance/NAME` | relevance of tensor `NAME`, of its shape: inputs and intermediates |
+/// | `experts/I/relevance`, `experts/I/tokens`, `experts/I/received` | of layer `I` of [`Info::experts`]: what each expert was given, how many tokens it had (a vector each), and what the layer received |
+/// | `dim/SYMBOL` | int64, one element: what a symbol that no input binds is in a run |
 /// | `audit/I/in`, `audit/I/out`, `audit/I/absorbed` | scalars of row `I` of [`Info::audit`] |
 /// | `audit/I/to/J` | a scalar: what row `I` passed to [`AuditRow::to`]`[J]`, where there are several |
 /// | `audit/I/heads/in`, `audit/I/heads/J` | of an attention, by head: what it received, what [`AuditRow::operands`]`[J]` got |
@@ -99,6 +104,18 @@ pub struct Info {
     pub outputs: Vec<String>,
     /// The ledger's rows, in reverse order of computation: from the output to the inputs.
     pub audit: Vec<AuditRow>,
+    /// The layers of experts, in the model's order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experts: Vec<ExpertLayer>,
+}
+
+/// A layer of experts that relevance reaches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpertLayer {
+    /// Its scope in the model.
+    pub name: String,
+    /// The number of experts.
+    pub experts: usize,
 }
 
 impl Info {

@@ -69,6 +69,16 @@ pub enum RuntimeError {
         /// Its value by the formula, when there is one.
         expected: Option<i64>,
     },
+    /// A dimension that the model divides.
+    #[error("input `{input}`: a dimension is {found}, a multiple of {factor} expected")]
+    Multiple {
+        /// The input.
+        input: String,
+        /// Its dimension.
+        found: i64,
+        /// What it must be a multiple of.
+        factor: i64,
+    },
     /// A NaN or an infinity in an input.
     #[error("input `{input}`: {value} at index {index:?}")]
     NotFinite {
@@ -146,6 +156,22 @@ pub enum RuntimeError {
         name: String,
         /// What there is.
         known: Vec<String>,
+    },
+    /// A value that is no dimension.
+    #[error("node `{node}`: {value} is no number of elements ({symbol})")]
+    Measured {
+        /// The dimension.
+        symbol: String,
+        /// The node that computes it.
+        node: String,
+        /// What it computed.
+        value: i64,
+    },
+    /// Dimensions that wait for one another.
+    #[error("dimensions {symbols} depend on one another")]
+    Circular {
+        /// Their symbols.
+        symbols: String,
     },
     /// The shapes do not work out for these inputs.
     #[error("the model does not run with these input shapes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]

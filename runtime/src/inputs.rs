@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use dlbc_ops::program::Info;
-use dlbc_ops::tensor::{Bindings, Dim, Tensor};
+use dlbc_ops::tensor::{Bindings, Tensor};
 
 use crate::backend::Tensors;
 use crate::error::RuntimeError;
@@ -39,16 +39,16 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
                 Some(known) if known != found => return Err(wrong()),
                 Some(_) => {}
                 None => {
-                    let mut symbols = vec![];
-                    dim.symbols(&mut |s| symbols.push(s.clone()));
-                    let symbol = match symbols.as_slice() {
-                        [symbol] if *dim == Dim::symbol(symbol) => symbol.clone(),
-                        // A formula of other inputs' dimensions is checked once those are bound.
-                        _ => {
-                            formulas.push((input, dim, found));
-                            continue;
-                        }
+                    // A formula of other inputs' dimensions is checked once those are bound.
+                    let Some((factor, symbol)) = dim.as_multiple() else {
+                        formulas.push((input, dim, found));
+                        continue;
                     };
+                    if found % factor != 0 {
+                        let input = input.name.clone();
+                        return Err(RuntimeError::Multiple { input, found, factor });
+                    }
+                    let (found, symbol) = (found / factor, symbol.clone());
                     match bindings.insert(symbol.clone(), found) {
                         Some(expected) if expected != found => {
                             return Err(RuntimeError::Dimension {

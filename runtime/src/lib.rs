@@ -5,9 +5,11 @@
 
 mod backend;
 mod error;
+mod experts;
 mod inputs;
 mod layers;
 mod load;
+mod measure;
 mod opposing;
 mod random;
 mod reference;
@@ -15,6 +17,7 @@ mod repeat;
 pub mod rows;
 mod seed;
 mod session;
+mod simplify;
 mod stage;
 mod tract;
 
@@ -22,6 +25,7 @@ pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 pub use error::{ErrorKind, RuntimeError};
+pub use experts::{ExpertShare, ExpertsLayer};
 pub use layers::{HeadRow, LayerRow};
 pub use random::Random;
 pub use reference::ReferenceBackend;

@@ -81,6 +81,7 @@ pub(crate) fn explain(
     let seconds = Seconds { prepare: 0.0, forward, reverse: clock.elapsed().as_secs_f64() };
     let (argmax, targets) = (seed.argmax, seed.targets);
     Ok(Explanation {
+        experts: None,
         outputs,
         relevance,
         argmax,

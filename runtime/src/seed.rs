@@ -129,6 +129,8 @@ pub struct Request {
     pub layers: bool,
     /// Return the relevance of each head of the attentions.
     pub heads: bool,
+    /// Return what each expert was given.
+    pub experts: bool,
 }
 
 impl Default for Request {
@@ -145,6 +147,7 @@ impl Default for Request {
             audit: false,
             layers: false,
             heads: false,
+            experts: false,
         }
     }
 }

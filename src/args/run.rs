@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use dlbc_cuda::Precision;
 
 use super::values::{finite, nonzero};
@@ -11,6 +11,7 @@ use crate::exit::{unsupported, usage};
 
 /// `dlbc run`.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("pictures").args(["heatmap", "expert_map"]).multiple(true)))]
 pub struct RunArgs {
     /// The model, an ONNX file or an artifact of `dlbc compile`.
     #[arg(value_name = "MODEL")]
@@ -66,7 +67,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "FILE.png", help_heading = "Results")]
     pub heatmap: Option<PathBuf>,
     /// Colours of the picture, negative to positive.
-    #[arg(long, value_enum, default_value = "blue-red", requires = "heatmap", help_heading = "Results")]
+    #[arg(long, value_enum, default_value = "blue-red", requires = "pictures", help_heading = "Results")]
     pub colors: Colors,
     /// Print the summary as one JSON object instead of tables.
     #[arg(long, help_heading = "Results")]
@@ -83,6 +84,12 @@ pub struct RunArgs {
     /// Print the relevance of each head of the attentions.
     #[arg(long, help_heading = "Results")]
     pub heads: bool,
+    /// Print what each expert of a mixture of experts was given: tokens, relevance, share of its layer.
+    #[arg(long, help_heading = "Results")]
+    pub experts: bool,
+    /// The same as a picture: experts by layers.
+    #[arg(long, value_name = "FILE.png", help_heading = "Results")]
+    pub expert_map: Option<PathBuf>,
 
     /// What the model may cost.
     #[command(flatten)]

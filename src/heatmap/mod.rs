@@ -2,6 +2,7 @@
 
 mod bars;
 pub mod canvas;
+pub mod experts;
 mod palette;
 mod spatial;
 mod strip;

@@ -12,6 +12,7 @@ use dlbc_runtime::{Explanation, Target};
 use serde::Serialize;
 
 use crate::args::{Color, RunArgs, Start};
+use crate::experts::{self, Layer, layers};
 use crate::input::Texts;
 use crate::run::Explained;
 use crate::terminal::{Align, Console, Table, json_text, number, visible};
@@ -74,6 +75,9 @@ struct OfTarget {
     /// Of each text, its tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tokens: Vec<Vec<TokenRelevance>>,
+    /// What each expert was given.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    experts: Vec<Layer>,
     /// The tokens as text.
     #[serde(skip)]
     shown: String,
@@ -165,7 +169,7 @@ impl Summary {
         }
         let several = !self.by_target.is_empty();
         for of in self.targets() {
-            if !several || !of.shown.is_empty() || of.books.has_parts() {
+            if !several || !of.shown.is_empty() || of.books.has_parts() || !of.experts.is_empty() {
                 let explained = visible(&self.explained);
                 let _ = writeln!(out, "target   {}{} of {explained}", of.target, of.units());
             }
@@ -174,6 +178,10 @@ impl Summary {
             }
             if !of.shown.is_empty() {
                 out.push_str(&of.shown);
+                out.push('\n');
+            }
+            if !of.experts.is_empty() {
+                out.push_str(&experts::table(&of.experts).text(0));
                 out.push('\n');
             }
             for (i, (name, books)) in of.tracks().into_iter().enumerate() {
@@ -245,6 +253,7 @@ impl OfTarget {
             books: Books::supporting(explanation),
             opposing: explanation.opposing.as_ref().map(Books::opposing),
             tokens,
+            experts: if args.experts { layers(explanation) } else { vec![] },
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),
             found: matches!(explained.target.target, Target::Argmax | Target::Rank(_)),

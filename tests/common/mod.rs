@@ -10,7 +10,7 @@ use dlbc_compiler::{Mode, Options, compile};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Tensors,
+    Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Target, Tensors,
 };
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::NpzReader;
@@ -55,6 +55,18 @@ pub const SEQUENCE: &[&str] = &[
     "rnn_tanh",
 ];
 
+/// Segmentation and detection: transposed convolutions, resampling, boxes that a run counts.
+pub const VISION_TASKS: &[&str] =
+    &["unet", "unet_bilinear", "det_yolo", "det_yolos", "det_retinanet", "det_fasterrcnn"];
+
+/// Mixtures of experts, tokens sent to the experts that a run chooses or all experts summed.
+pub const EXPERTS: &[&str] =
+    &["olmoe", "olmoe_patched", "mixtral", "qwen3_moe_patched", "jetmoe_patched", "gpt_oss_patched"];
+
+/// Exports in which the tracer froze what the traced input chose: they hold for no other input.
+pub const FROZEN: &[&str] =
+    &["v4.57/mixtral.ts", "v4.57/qwen3_moe.ts", "v4.57/gpt_oss.ts", "v4.48/jetmoe.ts", "v4.57/jetmoe.ts"];
+
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
@@ -91,7 +103,11 @@ pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
                     if own.exists() { own } else { zoo.join("v4.48").join(format!("{name}.{suffix}")) }
                 };
                 // What ONNX Runtime could not run has no recorded outputs.
-                if file(&format!("{via}.onnx")).exists() && file(&format!("{via}.out.npz")).exists() {
+                let frozen = FROZEN.contains(&format!("{folder}/{name}.{via}").as_str());
+                if !frozen
+                    && file(&format!("{via}.onnx")).exists()
+                    && file(&format!("{via}.out.npz")).exists()
+                {
                     models.push(ZooModel {
                         name: format!("{folder}/{name}.{via}"),
                         model: file(&format!("{via}.onnx")),
@@ -178,6 +194,14 @@ fn session(program: Program, backend: Box<dyn Backend>, threads: usize) -> Sessi
 
 pub fn explain(session: &Session, inputs: &Tensors, request: &Request) -> Explanation {
     session.explain(inputs, request).unwrap_or_else(|e| panic!("{}: {e}", session.program().info.model))
+}
+
+/// A request for a target, or for every unit of an output that has no units on its last axis.
+pub fn request(program: &Program, target: Target) -> Request {
+    let name = format!("output/{}", program.info.explained);
+    let outputs = program.graph.outputs();
+    let rank = outputs.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| program.graph.ty(*v).rank());
+    Request { target: if rank > 3 { Target::All } else { target }, ..Request::default() }
 }
 
 /// Only the arrays that are inputs of the program.

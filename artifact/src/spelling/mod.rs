@@ -16,11 +16,15 @@
 //! | `SliceTranspose` | `Pad`; steps: zeros between by `Pad` and `Reshape` first |
 //! | `ScatterAdd` | `ScatterElements` with addition |
 //! | `Overwrite` | `ScatterND` |
+//! | `NonZero`, `NonMaxSuppression` | the operators of those names, the result padded |
+//! | `TopK` | the second result of `TopK` |
+//! | `Merge`, `MergeTranspose` | `If`, whose branches read the values around them |
 //! | `Attention`, `AttentionShare` | `MatMul`s and `Softmax`, as their formulas read |
 //! | `Scan` | `Scan`, whose body reads its captures from the graph around it |
 //! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
 
 mod attention;
+mod choice;
 mod elementwise;
 mod index;
 mod movement;
@@ -94,6 +98,13 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::Overwrite => index::overwrite(s, x, types),
         Prim::Scan(scan) => scan::scan(s, scan, x),
         Prim::Iota { len } => index::iota(s, len),
+        Prim::NonZero => choice::non_zero(s, x[0]),
+        Prim::TopK { axis, k, largest } => choice::top_k(s, *axis, k, *largest, x[0]),
+        Prim::NonMaxSuppression { center } => choice::non_max_suppression(s, *center, x, types),
+        Prim::Merge { condition } => choice::merge(s, condition, x, types),
+        Prim::MergeTranspose { condition, second, to } => {
+            choice::merge_transpose(s, condition, *second, to, x[0], types)
+        }
         Prim::Dims { dims, values } => index::dims(s, dims, values),
     }
 }

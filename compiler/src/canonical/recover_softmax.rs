@@ -1,4 +1,5 @@
-//! A softmax in pieces becomes one: `e / Σe` with `e = exp(x - max x)`, or `exp(x)`.
+//! A softmax in pieces becomes one: `e / Σe` with `e = exp(x - max x)`, or `exp(x)`. One of `x - max x` becomes that of `x`,
+//! which is the same: the difference is no sum of contributions.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Extremum, Op, Reduce, ReduceKind, Softmax};
@@ -12,8 +13,13 @@ use super::recover_norm::unary;
 pub fn run(graph: &mut Graph<Op>) -> bool {
     let mut changed = false;
     for id in graph.topological() {
-        if graph.contains(id) && matches!(graph.op(id), Op::Div(_)) {
-            changed |= recover(graph, id).is_some();
+        if !graph.contains(id) {
+            continue;
+        }
+        match graph.op(id) {
+            Op::Div(_) => changed |= recover(graph, id).is_some(),
+            Op::Softmax(Softmax { axis, .. }) => changed |= unshifted(graph, id, *axis).is_some(),
+            _ => {}
         }
     }
     changed
@@ -44,6 +50,20 @@ fn recover(graph: &mut Graph<Op>, div: NodeId) -> Option<()> {
     graph.replace(y, made);
     graph.remove(div);
     graph.rename(made, &name);
+    Some(())
+}
+
+/// Takes the greatest element's subtraction from before a softmax.
+fn unshifted(graph: &mut Graph<Op>, softmax: NodeId, axis: usize) -> Option<()> {
+    let argument = graph.node_inputs(softmax)[0];
+    let inputs = graph.node_inputs(argument.node);
+    let (Op::Sub(_), &[x, m]) = (graph.op(argument.node), inputs.as_slice()) else { return None };
+    if !is_greatest(graph, m, x, axis) || graph.ty(x) != graph.ty(argument) {
+        return None;
+    }
+    let origin = graph.node(argument.node).origin.join(&graph.node(softmax).origin);
+    graph.set_inputs(softmax, &[x]);
+    graph.node_mut(softmax).origin = origin;
     Some(())
 }
 

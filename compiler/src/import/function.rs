@@ -31,12 +31,24 @@ pub struct Expanded {
 /// # Errors
 /// For functions that call themselves, and for more than `max_nodes` nodes.
 pub fn inline(model: &Model, max_nodes: usize) -> Result<Vec<Expanded>, CompileError> {
+    inline_within(model, &model.graph().node, &Rc::new(opsets(&model.proto.opset_import)), max_nodes)
+}
+
+/// The nodes of a graph within a node that is written in `versions`, with every call expanded.
+///
+/// # Errors
+/// As [`inline`].
+pub fn inline_within(
+    model: &Model,
+    nodes: &[NodeProto],
+    versions: &Rc<BTreeMap<String, i64>>,
+    max_nodes: usize,
+) -> Result<Vec<Expanded>, CompileError> {
     let functions: HashMap<Key, &FunctionProto> =
         model.proto.functions.iter().map(|f| ((f.domain(), f.name()), f)).collect();
     let mut expansion = Expansion { functions, nodes: vec![], max_nodes, calls: 0 };
-    let versions = Rc::new(opsets(&model.proto.opset_import));
-    for node in &model.graph().node {
-        expansion.node(node.clone(), &versions, &mut vec![])?;
+    for node in nodes {
+        expansion.node(node.clone(), versions, &mut vec![])?;
     }
     Ok(expansion.nodes)
 }

@@ -3,6 +3,7 @@
 //! Everything that is not supported is collected before the import fails.
 
 mod attribute;
+mod control;
 mod function;
 mod inputs;
 mod scope;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
-use dlbc_ops::op::read::{Reader, Reading};
+use dlbc_ops::op::read::{Attr, Reader, Reading};
 use dlbc_ops::op::{Cast, Op, readers};
 use dlbc_ops::tensor::{Bytes, DType, Tensor, TensorType};
 use dlbc_proto::onnx::{NodeProto, TensorProto};
@@ -65,6 +66,7 @@ fn attempt(
         unsupported: BTreeMap::new(),
         readers: readers().into_iter().map(|r| ((r.domain, r.op), r)).collect(),
         named: HashSet::new(),
+        read: nodes.len(),
     };
     let mut read = |import: &mut Import| {
         import.initializers()?;
@@ -94,6 +96,8 @@ struct Import<'a> {
     readers: HashMap<(&'static str, &'static str), Reader>,
     /// Values that carry an ONNX tensor's name.
     named: HashSet<Value>,
+    /// Nodes read, those of unrolled loops each time.
+    read: usize,
 }
 
 /// A node's name, or what stands for it: its first output.
@@ -184,17 +188,49 @@ impl Import<'_> {
         convert(data.dtype, &data.dims, data.bytes, t.name())
     }
 
-    fn constant(&mut self, name: &str, tensor: Tensor) -> Result<(), CompileError> {
+    fn add_constant(&mut self, name: &str, tensor: Tensor) -> Value {
         let ty = tensor.ty();
-        let v = self.graph.add_value(Op::Const(tensor), name, ty, Origin::onnx(name, "initializer"), &[]);
+        self.graph.add_value(Op::Const(tensor), name, ty, Origin::onnx(name, "initializer"), &[])
+    }
+
+    fn constant(&mut self, name: &str, tensor: Tensor) -> Result<(), CompileError> {
+        let v = self.add_constant(name, tensor);
         match self.values.insert(name.into(), v) {
             Some(_) => Err(CompileError::Duplicate(Name::new(name))),
             None => Ok(()),
         }
     }
 
+    /// What reads a node.
+    fn reading<'r>(
+        &'r mut self,
+        expanded: &'r Expanded,
+        inputs: &'r [Option<Value>],
+        attributes: &'r BTreeMap<String, Attr>,
+    ) -> Reading<'r> {
+        let Expanded { node, opsets } = expanded;
+        let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
+        let mut origin = Origin::onnx(node_name(node), node.op_type());
+        origin.scope = scope::scope(node).or(origin.scope);
+        Reading {
+            graph: &mut self.graph,
+            op: node.op_type(),
+            opset: opsets.get(domain).copied().unwrap_or_default(),
+            inputs,
+            outputs: node.output.iter().rposition(|o| !o.is_empty()).map_or(0, |i| i + 1),
+            attributes,
+            asked: RefCell::default(),
+            asked_inputs: Cell::default(),
+            origin,
+            max_tensor_bytes: self.options.max_tensor_bytes,
+        }
+    }
+
     fn node(&mut self, expanded: &Expanded) -> Result<(), CompileError> {
         let Expanded { node, opsets } = expanded;
+        if control::is_control(node) {
+            return control::read(self, expanded);
+        }
         let (name, op) = (node_name(node).to_string(), node.op_type());
         let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
         let title = if domain.is_empty() { op.to_string() } else { format!("{domain}::{op}") };
@@ -215,20 +251,7 @@ impl Import<'_> {
         while inputs.last() == Some(&None) {
             inputs.pop();
         }
-        let mut origin = Origin::onnx(&name, op);
-        origin.scope = scope::scope(node).or(origin.scope);
-        let mut reading = Reading {
-            graph: &mut self.graph,
-            op,
-            opset: opsets.get(domain).copied().unwrap_or_default(),
-            inputs: &inputs,
-            outputs: node.output.iter().rposition(|o| !o.is_empty()).map_or(0, |i| i + 1),
-            attributes: &attributes,
-            asked: RefCell::default(),
-            asked_inputs: Cell::default(),
-            origin,
-            max_tensor_bytes: self.options.max_tensor_bytes,
-        };
+        let mut reading = self.reading(expanded, &inputs, &attributes);
         let read = (reader.read)(&mut reading).and_then(|outputs| {
             reading.check_complete(outputs.len())?;
             Ok(outputs)

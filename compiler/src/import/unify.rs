@@ -41,8 +41,36 @@ pub fn merge(a: &Dim, b: &Dim, inputs: &[TensorType]) -> Option<Vec<Merge>> {
         let others = pairs[i + 1..].iter().filter(move |q| q.0 != p.0 && q.1 != p.0 && q.0 != p.1);
         others.map(move |q| vec![p.clone(), q.clone()])
     });
-    let found = single.chain(double).find(|pairs| equal(pairs))?;
+    let Some(found) = single.chain(double).find(|pairs| equal(pairs)) else {
+        return multiple(a, b, &symbols);
+    };
     Some(found.into_iter().map(|(from, to)| (from, Dim::symbol(&to))).collect())
+}
+
+/// A symbol that must be a multiple of a number, so that halves and quarters of it fit one another.
+fn multiple(a: &Dim, b: &Dim, symbols: &BTreeSet<String>) -> Option<Vec<Merge>> {
+    // What it is a multiple of stays small: the sizes of windows and strides.
+    const LARGEST: i64 = 1 << 12;
+    let mut divisors = vec![];
+    a.divisors(&mut divisors);
+    b.divisors(&mut divisors);
+    let common = divisors.into_iter().filter(|d| (2..=LARGEST).contains(d)).fold(1, lcm);
+    if !(2..=LARGEST).contains(&common) {
+        return None;
+    }
+    symbols.iter().find_map(|symbol| {
+        let part = &Dim::known(common) * &Dim::symbol(&format!("{symbol}_{common}"));
+        let by = |s: &str| (s == symbol.as_str()).then(|| part.clone());
+        (a.replace(&by) == b.replace(&by)).then(|| vec![(symbol.clone(), part.clone())])
+    })
+}
+
+fn lcm(a: i64, b: i64) -> i64 {
+    let (mut x, mut y) = (a, b);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    a / x * b
 }
 
 /// All pairs of symbols, those at the same axis of two inputs of one rank first.
@@ -110,5 +138,11 @@ mod tests {
         assert_eq!(merged("n", "2", &[]), pairs(&[("n", "2")]));
         assert_eq!(merged("n", "n+1", &[]), None);
         assert_eq!(merged("2*n", "3*m", &[]), None);
+    }
+
+    #[test]
+    fn halves_that_must_fit_make_a_multiple() {
+        assert_eq!(merged("floor(h/(2))", "2*floor(h/(4))", &[]), pairs(&[("h", "4*h_4")]));
+        assert_eq!(merged("floor(h/(2))", "floor(h/(3))", &[]), None);
     }
 }

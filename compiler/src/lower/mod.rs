@@ -1,5 +1,6 @@
 //! Both graphs → one `Graph<Prim>`: the forward, then the rules in reverse order.
 
+mod experts;
 mod ledger;
 mod steps;
 
@@ -10,7 +11,7 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Binary, Builder, Prim};
-use dlbc_ops::program::{AuditRow, Info, InputInfo, Program, SEED};
+use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Program, SEED};
 use dlbc_ops::rule::Flow;
 use dlbc_ops::tensor::{DType, Dim, TensorType};
 use dlbc_proto::Name;
@@ -46,6 +47,7 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     let mut outputs: Vec<(String, Value)> =
         graph.outputs().iter().map(|(name, v)| (format!("output/{name}"), values[v])).collect();
     outputs.extend(program.outputs().to_vec());
+    outputs.extend(graph.measured().iter().map(|(symbol, v)| (format!("{MEASURED}{symbol}"), values[v])));
     program.set_outputs(outputs);
     program.remove_unused();
     program.check().map_err(|faults| CompileError::Broken { pass: "lower", faults })?;
@@ -68,6 +70,7 @@ fn reverse(
     b.at(&seed_node.origin, "seed");
     let tracks = relevance.mode.tracks();
     let seeds = seeds(b, &seed_node.types[0], tracks.len());
+    let mut arrived: HashMap<NodeId, Value> = HashMap::new();
     // The relevance of each forward value on each track, once all of it has arrived.
     let mut named: Vec<(String, Vec<Value>)> = vec![];
     let explained = values[&explained(graph, relevance)];
@@ -98,7 +101,8 @@ fn reverse(
                 account.absorbed = vec![kept];
             }
         }
-        let received = row.tracks.iter().map(|a| a.received).collect();
+        let received: Vec<Value> = row.tracks.iter().map(|a| a.received).collect();
+        arrived.extend(received.first().map(|r| (row.forward, *r)));
         named.push((graph.node(row.forward).name().to_string(), received));
         let node = relevance.graph.node(row.rule);
         let destinations = ledger::destinations(graph, row.forward, &node.op.targets);
@@ -122,6 +126,7 @@ fn reverse(
             b.graph_mut().add_output(&format!("{}{name}", track.relevance), r);
         }
     };
+    info.experts = experts::outputs(graph, b, values, &arrived);
     for (name, r) in named {
         output(b, &name, r);
     }

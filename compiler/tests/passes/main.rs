@@ -556,3 +556,28 @@ fn recover_attention_leaves_alone() {
     let y = m.add("out", MatMul, &[weights, v]);
     m.untouched("recover_attention", y);
 }
+
+#[test]
+fn recover_softmax_drops_the_greatest() {
+    let max = |axes: Vec<usize>| Reduce { kind: ReduceKind::Max, axes, keep: true };
+    let mut m = Model::default();
+    let x = m.input("x", &[2, 5]);
+    let top = m.add("top", max(vec![1]), &[x]);
+    let less = m.add("less", Sub, &[x, top]);
+    let y = m.add("y", Softmax { axis: 1, log: false }, &[less]);
+    let mut graph = m.after("recover_softmax", y);
+    graph.remove_unused();
+    assert_snapshot!(graph, @r"
+    graph (x: f32[2,5]) -> (y) {
+      y = Softmax(x) axis=1 : f32[2,5]   // from less, y
+    }
+    ");
+
+    // The greatest of another axis is no constant along this one.
+    let mut m = Model::default();
+    let x = m.input("x", &[2, 5]);
+    let top = m.add("top", max(vec![0]), &[x]);
+    let less = m.add("less", Sub, &[x, top]);
+    let y = m.add("y", Softmax { axis: 1, log: false }, &[less]);
+    m.untouched("recover_softmax", y);
+}

@@ -465,6 +465,11 @@ impl Planner {
                 let status = self.status(scope, id, "an index is out of range");
                 self.overwrite(data, [indices, updates, status])
             }
+            Prim::NonZero
+            | Prim::TopK { .. }
+            | Prim::NonMaxSuppression { .. }
+            | Prim::Merge { .. }
+            | Prim::MergeTranspose { .. } => return Err(wrong(scope, id, "not on this device yet")),
             Prim::Scan(scan) => {
                 let operands: Vec<View> = inputs.iter().map(|v| self.view(scope, *v)).collect();
                 self.scan(scan, operands, &dims)?

@@ -95,6 +95,28 @@ impl<O> Graph<O> {
                 *v = new;
             }
         }
+        for (_, v) in &mut self.measured {
+            if *v == old {
+                *v = new;
+            }
+        }
+    }
+
+    /// Removes inputs that no node reads and no output is.
+    pub fn remove_unused_inputs(&mut self) {
+        for id in self.inputs.clone() {
+            let v = Value { node: id, slot: 0 };
+            if self.consumers(v).is_empty() && !self.is_output(v) {
+                self.remove(id);
+            }
+        }
+    }
+
+    /// Makes a node an input of the graph: what it read, it no longer reads.
+    pub fn make_input(&mut self, id: NodeId, op: O) {
+        self.set_inputs(id, &[]);
+        self.g[id.0].op = op;
+        self.inputs.push(id);
     }
 
     /// Removes a node and its wires.
@@ -107,11 +129,12 @@ impl<O> Graph<O> {
         self.inputs.retain(|n| *n != id);
     }
 
-    /// Removes every node that no output needs, inputs excepted. Returns how many.
+    /// Removes every node that no output and no measured dimension needs, inputs excepted. Returns how many.
     pub fn remove_unused(&mut self) -> usize {
         let mut needed = vec![false; self.g.node_indices().last().map_or(0, |n| n.index() + 1)];
         let mut stack: Vec<NodeId> =
             self.outputs.iter().map(|(_, v)| v.node).chain(self.inputs.clone()).collect();
+        stack.extend(self.measured.iter().map(|(_, v)| v.node));
         while let Some(id) = stack.pop() {
             if !std::mem::replace(&mut needed[id.index()], true) {
                 stack.extend(self.node_inputs(id).into_iter().map(|v| v.node));

@@ -5,6 +5,7 @@
 
 mod body;
 mod edit;
+mod measure;
 mod print;
 mod verify;
 
@@ -15,6 +16,7 @@ pub use verify::Fault;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
+use std::sync::Arc;
 
 use petgraph::Direction;
 use petgraph::stable_graph::{NodeIndex, StableDiGraph};
@@ -136,13 +138,21 @@ pub struct Graph<O> {
     g: StableDiGraph<Node<O>, Wire>,
     inputs: Vec<NodeId>,
     outputs: Vec<(String, Value)>,
+    /// Symbols that only a run can bind, with the int64 value of one element that each is.
+    measured: Vec<(Arc<str>, Value)>,
     /// Names in use, with the last suffix given to a variant of each.
     names: BTreeMap<String, usize>,
 }
 
 impl<O> Default for Graph<O> {
     fn default() -> Self {
-        Graph { g: StableDiGraph::default(), inputs: vec![], outputs: vec![], names: BTreeMap::new() }
+        Graph {
+            g: StableDiGraph::default(),
+            inputs: vec![],
+            outputs: vec![],
+            measured: vec![],
+            names: BTreeMap::new(),
+        }
     }
 }
 

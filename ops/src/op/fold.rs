@@ -61,6 +61,11 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
             _ => Ok(None),
         };
     }
+    if let Op::Merge(merge) = op
+        && merge.condition.as_known().is_none()
+    {
+        return Ok(None);
+    }
     let constants: Option<Vec<&Tensor>> = inputs.iter().map(|v| graph.constant(*v)).collect();
     if let Some(constants) = constants {
         // Narrow weights, of any size: left to a backend they would be widened once for each stage.

@@ -19,12 +19,16 @@ mod conv;
 mod conv_transpose;
 mod cum_sum;
 mod einsum;
+mod elements;
 mod expand;
 mod eye_like;
 mod gather;
+mod gather_nd;
+mod grid_sample;
 mod group_norm;
 mod gru;
 mod identity;
+mod interpolate;
 mod is_nan;
 mod layer_norm;
 mod linear;
@@ -32,7 +36,10 @@ mod local_response_norm;
 mod lower;
 mod lstm;
 mod matmul;
+mod merge;
 mod mul;
+mod non_max_suppression;
+mod non_zero;
 mod pad;
 mod pool;
 mod prelu;
@@ -42,6 +49,8 @@ mod reduce;
 mod reshape;
 mod resize;
 mod rnn;
+mod roi_align;
+mod sampling;
 mod scaler;
 mod scan;
 mod scatter_nd;
@@ -49,6 +58,7 @@ mod select;
 mod slice;
 mod softmax;
 mod space;
+mod top_k;
 mod transpose;
 mod trilu;
 
@@ -72,11 +82,15 @@ pub use cum_sum::CumSum;
 pub use expand::Expand;
 pub use gather::Gather;
 pub use group_norm::GroupNorm;
+pub use interpolate::Interpolate;
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use local_response_norm::LocalResponseNorm;
 pub use matmul::MatMul;
+pub use merge::Merge;
 pub use mul::{Div, Mul};
+pub use non_max_suppression::NonMaxSuppression;
+pub use non_zero::NonZero;
 pub use pad::Pad;
 pub use pool::{AveragePool, MaxPool};
 pub use prelu::PRelu;
@@ -88,6 +102,7 @@ pub use scatter_nd::{Overwrite, ScatterAdd};
 pub use select::Select;
 pub use slice::Slice;
 pub use softmax::Softmax;
+pub use top_k::TopK;
 pub use transpose::Transpose;
 pub use trilu::Trilu;
 
@@ -159,9 +174,7 @@ macro_rules! op_table {
 }
 
 op_table! {
-    Activation, Add, Arg, Arithmetic, Attention, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, CumSum, Div, Expand, Extremum, Gather,
-    GroupNorm, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Mul, Overwrite, PRelu, Pad, Range, Reduce, Reshape,
-    Scan, ScatterAdd, Select, Slice, Softmax, Sub, Transpose, Trilu,
+    Activation, Add, Arg, Arithmetic, Attention, AveragePool, BatchNorm, Cast, Compare, Concat, Conv, ConvTranspose, CumSum, Div, Expand, Extremum, Gather, GroupNorm, Interpolate, LayerNorm, Linear, LocalResponseNorm, MatMul, MaxPool, Merge, Mul, NonMaxSuppression, NonZero, Overwrite, PRelu, Pad, Range, Reduce, Reshape, Scan, ScatterAdd, Select, Slice, Softmax, Sub, TopK, Transpose, Trilu,
 }
 
 /// Every reader: which ONNX operator, from which to which opset, and how.
@@ -182,9 +195,12 @@ pub fn readers() -> Vec<Reader> {
         conv_transpose::readers(),
         cum_sum::readers(),
         einsum::readers(),
+        elements::readers(),
         expand::readers(),
         eye_like::readers(),
         gather::readers(),
+        gather_nd::readers(),
+        grid_sample::readers(),
         group_norm::readers(),
         gru::readers(),
         identity::readers(),
@@ -195,6 +211,8 @@ pub fn readers() -> Vec<Reader> {
         lstm::readers(),
         matmul::readers(),
         mul::readers(),
+        non_max_suppression::readers(),
+        non_zero::readers(),
         pad::readers(),
         pool::readers(),
         prelu::readers(),
@@ -203,12 +221,14 @@ pub fn readers() -> Vec<Reader> {
         reshape::readers(),
         resize::readers(),
         rnn::readers(),
+        roi_align::readers(),
         scaler::readers(),
         scatter_nd::readers(),
         select::readers(),
         slice::readers(),
         softmax::readers(),
         space::readers(),
+        top_k::readers(),
         transpose::readers(),
         trilu::readers(),
     ]

@@ -47,7 +47,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if !dtype.is_integer() {
         return Err(OpError::Unsupported(format!("a range of {dtype} is not supported")));
     }
-    let scalar = |r: &Reading, i: usize, what: &str| -> Result<Dim, OpError> {
+    let scalar = |r: &mut Reading, i: usize, what: &str| -> Result<Dim, OpError> {
         match r.dims_of(r.input(i)?, what)?.as_slice() {
             [d] => Ok(d.clone()),
             other => Err(OpError::mismatch(what, "one value", other.len())),

@@ -1,81 +1,156 @@
-//! Nearest-neighbour resampling: every axis of the result takes elements of the operand by index.
+//! Resampling along axes.
 //!
-//! Reads ONNX `Resize` and `Upsample` in mode `nearest` as [`Gather`](super::Gather) by axis; the indices follow from the
-//! sizes, so resized axes must be known when compiling.
+//! Reads ONNX `Resize` and `Upsample`: mode `nearest` as [`Gather`](super::Gather) by axis, `linear` and `cubic` as
+//! [`Interpolate`]. Where an axis is symbolic, indices and weights are computed by the model itself.
+
+mod symbolic;
+mod taps;
 
 use super::read::{Reader, Reading, resolve};
+use super::{Add, Interpolate, Mul};
 use crate::OpError;
 use crate::graph::Value;
-use crate::tensor::Tensor;
+use crate::tensor::{Dim, Tensor};
+use taps::{Filter, Mode, Sampling};
 
 /// Readers of `Resize` and `Upsample`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Resize", 10, read), Reader { domain: "", op: "Upsample", since: 7, until: 9, read }]
 }
 
-/// How an index of the result becomes one of the operand.
-struct Sampling {
-    coordinates: String,
-    rounding: String,
-}
-
-impl Sampling {
-    /// The indices of an axis of `input` elements resized to `output`. In single precision, as ONNX Runtime does: at a
-    /// tie, a wider type would round to the other neighbour.
-    fn indices(&self, input: usize, output: usize, scale: f32) -> Result<Vec<i64>, OpError> {
-        let one = |i: usize| {
-            let i = i as f32;
-            let at = match self.coordinates.as_str() {
-                "pytorch_half_pixel" if output == 1 => 0.0,
-                "half_pixel" | "pytorch_half_pixel" => (i + 0.5) / scale - 0.5,
-                "asymmetric" => i / scale,
-                "align_corners" if output == 1 => 0.0,
-                "align_corners" => i * (input - 1) as f32 / (output - 1) as f32,
-                other => return Err(unsupported("coordinate_transformation_mode", other)),
-            };
-            let nearest = match self.rounding.as_str() {
-                "round_prefer_floor" => (at - 0.5).ceil(),
-                "round_prefer_ceil" => (at + 0.5).floor(),
-                "floor" => at.floor(),
-                "ceil" => at.ceil(),
-                other => return Err(OpError::mismatch("nearest_mode", "a rounding", other)),
-            };
-            Ok((nearest as i64).clamp(0, input as i64 - 1))
-        };
-        (0..output).map(one).collect()
-    }
-}
-
 fn unsupported(attribute: &str, value: &str) -> OpError {
     OpError::Unsupported(format!("{attribute} = {value} is not supported"))
 }
 
+/// An axis that is resized.
+struct Axis {
+    axis: usize,
+    /// The operand's dimension.
+    from: Dim,
+    /// The result's.
+    to: Dim,
+    /// As the file gives it.
+    scale: Option<f32>,
+    /// The part of the operand that is cropped, from 0 to 1.
+    roi: (f32, f32),
+}
+
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
-    // These concern other modes than `nearest`.
-    r.ignore(&["cubic_coeff_a", "exclude_outside", "extrapolation_value", "antialias"]);
-    let mut x = r.input(0)?;
-    let rank = r.ty(x).rank();
-    let mode = r.string_or("mode", "nearest")?;
-    if mode != "nearest" {
-        return Err(unsupported("mode", &mode));
+    let x = r.input(0)?;
+    let filter = filter(r)?;
+    let axes = axes(r, x)?;
+    let known = |d: &Dim| d.as_known().and_then(|d| usize::try_from(d).ok());
+    if filter.mode == Mode::Nearest {
+        let mut y = x;
+        for a in axes {
+            let indices = match (known(&a.from), known(&a.to)) {
+                (Some(from), Some(to)) => {
+                    check(r, from, to)?;
+                    let scale = a.scale.unwrap_or(to as f32 / from as f32);
+                    let indices = filter.nearest(&Sampling { from, to, scale, roi: a.roi })?;
+                    r.add_constant(Tensor::from_i64(&[to], &indices))
+                }
+                _ => symbolic::nearest(r, &filter, &a)?,
+            };
+            y = r.add(super::Gather { axis: a.axis }, &[y, indices])?;
+        }
+        return Ok(vec![y]);
     }
-    let policy = r.string_or("keep_aspect_ratio_policy", "stretch")?;
-    if policy != "stretch" {
-        return Err(unsupported("keep_aspect_ratio_policy", &policy));
+    if axes.is_empty() {
+        return Ok(vec![x]);
     }
-    // Up to opset 10 there is one rule.
-    let first = r.op == "Upsample" || r.opset < 11;
-    let by_default = if first { ("asymmetric", "floor") } else { ("half_pixel", "round_prefer_floor") };
-    let sampling = Sampling {
+    let mut operands = vec![x];
+    let mut inside = vec![];
+    for a in &axes {
+        match (known(&a.from), known(&a.to)) {
+            (Some(from), Some(to)) => {
+                check(r, from, to)?;
+                let scale = a.scale.unwrap_or(to as f32 / from as f32);
+                let taps = filter.taps(&Sampling { from, to, scale, roi: a.roi })?;
+                let shape = [to, taps.count];
+                operands.push(r.add_constant(Tensor::from_i64(&shape, &taps.indices)));
+                operands.push(r.add_constant(Tensor::from_f32(&shape, &taps.weights)));
+                inside.push((a.axis, taps.inside));
+            }
+            _ => operands.extend(symbolic::linear(r, &filter, a)?),
+        }
+    }
+    let y = r.add(Interpolate { axes: axes.iter().map(|a| a.axis).collect() }, &operands)?;
+    Ok(vec![extrapolated(r, y, &inside, filter.extrapolation)?])
+}
+
+/// What lies outside of the operand takes a constant value.
+fn extrapolated(
+    r: &mut Reading,
+    y: Value,
+    inside: &[(usize, Vec<bool>)],
+    value: f32,
+) -> Result<Value, OpError> {
+    if inside.iter().all(|(_, inside)| inside.iter().all(|i| *i)) {
+        return Ok(y);
+    }
+    let rank = r.ty(y).rank();
+    let mut mask = r.add_scalar(1.0, r.ty(y).dtype);
+    for (axis, inside) in inside {
+        let mut shape = vec![1; rank];
+        shape[*axis] = inside.len();
+        let own: Vec<f32> = inside.iter().map(|i| f32::from(u8::from(*i))).collect();
+        let own = r.add_constant(Tensor::from_f32(&shape, &own));
+        mask = r.add(Mul, &[mask, own])?;
+    }
+    let y = r.add(Mul, &[y, mask])?;
+    let one = r.add_scalar(1.0, r.ty(y).dtype);
+    let value = r.add_scalar(f64::from(value), r.ty(y).dtype);
+    let outside = r.add(super::Sub, &[one, mask])?;
+    let outside = r.add(Mul, &[outside, value])?;
+    r.add(Add, &[y, outside])
+}
+
+fn check(r: &Reading, from: usize, to: usize) -> Result<(), OpError> {
+    if from == 0 {
+        return Err(OpError::mismatch("size of a resized axis", "at least 1", from));
+    }
+    if to == 0 || to >= 1 << 31 {
+        return Err(OpError::mismatch("size of an axis", "1..2^31", to));
+    }
+    if to as u64 * 8 > r.max_tensor_bytes {
+        return Err(OpError::Limit(format!("an axis of {to} elements is too long (`--max-tensor-bytes`)")));
+    }
+    Ok(())
+}
+
+/// Up to opset 10 there is one rule.
+fn is_first(r: &Reading) -> bool {
+    r.op == "Upsample" || r.opset < 11
+}
+
+fn filter(r: &Reading) -> Result<Filter, OpError> {
+    let by_default = if is_first(r) { ("asymmetric", "floor") } else { ("half_pixel", "round_prefer_floor") };
+    Ok(Filter {
+        mode: match r.string_or("mode", "nearest")?.as_str() {
+            "nearest" => Mode::Nearest,
+            "linear" | "bilinear" => Mode::Linear,
+            "cubic" => Mode::Cubic,
+            other => return Err(OpError::mismatch("mode", "nearest, linear or cubic", other)),
+        },
         coordinates: r.string_or("coordinate_transformation_mode", by_default.0)?,
         rounding: r.string_or("nearest_mode", by_default.1)?,
-    };
+        cubic: r.float_or("cubic_coeff_a", -0.75)?,
+        exclude_outside: r.flag("exclude_outside", false)?,
+        antialias: r.flag("antialias", false)?,
+        extrapolation: r.float_or("extrapolation_value", 0.0)?,
+    })
+}
+
+/// The axes whose size changes, or may.
+fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
+    let rank = r.ty(x).rank();
+    let first = is_first(r);
     let axes = match r.ints("axes")? {
         Some(axes) => axes.iter().map(|a| resolve(*a, rank)).collect::<Result<Vec<_>, _>>()?,
         None => (0..rank).collect(),
     };
-    let operand = if first { 1 } else { 2 };
-    let scales = match (r.floats("scales")?, r.optional(operand)) {
+    let scales = match (r.floats("scales")?, r.optional(if first { 1 } else { 2 })) {
         (Some(scales), _) => scales,
         (None, Some(v)) => r.floats_of(v, "scales")?,
         (None, None) => vec![],
@@ -92,40 +167,72 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if scales.is_empty() == sizes.is_empty() {
         return Err(OpError::Invalid("either scales or sizes must be given".into()));
     }
-    for (k, axis) in axes.into_iter().enumerate() {
-        let dim = r.ty(x).dim(axis).clone();
-        if scales.get(k) == Some(&1.0) || sizes.get(k) == Some(&dim) {
+    let crops = r.string_or("coordinate_transformation_mode", "")? == "tf_crop_and_resize";
+    let roi = match r.optional(1) {
+        Some(v) if crops => r.floats_of(v, "roi")?,
+        _ => vec![],
+    };
+    if crops && roi.len() != 2 * axes.len() {
+        return Err(OpError::mismatch("roi", format!("{} values", 2 * axes.len()), roi.len()));
+    }
+    let policy = r.string_or("keep_aspect_ratio_policy", "stretch")?;
+    let common = common_scale(r, x, &policy, &axes, &sizes)?;
+    let mut found = vec![];
+    for (k, axis) in axes.iter().enumerate() {
+        let from = r.ty(x).dim(*axis).clone();
+        let roi = if crops { (roi[k], roi[axes.len() + k]) } else { (0.0, 1.0) };
+        let scale = scales.get(k).copied().or(common);
+        if !crops && (scale == Some(1.0) || (scale.is_none() && sizes.get(k) == Some(&from))) {
             continue;
         }
-        let size = dim.as_known().and_then(|d| usize::try_from(d).ok()).filter(|d| *d > 0);
-        let output = match (scales.get(k), sizes.get(k)) {
-            (Some(s), _) if !(s.is_finite() && *s > 0.0) => {
-                return Err(OpError::mismatch("scales", "positive values", s));
-            }
-            (Some(s), _) => size.map(|d| (d as f32 * s).floor() as usize),
-            (None, Some(to)) => to.as_known().and_then(|d| usize::try_from(d).ok()),
-            (None, None) => None,
-        };
-        let (Some(size), Some(output)) = (size, output) else {
+        if let Some(s) = scale.filter(|s| !(s.is_finite() && *s > 0.0)) {
+            return Err(OpError::mismatch("scales", "positive values", s));
+        }
+        if let Some(s) = scale.filter(|s| first && *s < 1.0) {
             return Err(OpError::Unsupported(format!(
-                "resizing an axis of dimension {dim} is not supported; `--shape` can fix it"
+                "scale {s} before opset 11: one below 1 is not supported"
             )));
+        }
+        let to = match (scale, from.as_known(), common) {
+            (Some(s), Some(d), Some(_)) => Dim::known((d as f32 * s).round() as i64),
+            (Some(s), Some(d), None) => Dim::known((d as f32 * s).floor() as i64),
+            (Some(s), None, _) => symbolic::scaled(&from, s)?,
+            (None, ..) => sizes[k].clone(),
         };
-        if output == 0 || output >= 1 << 31 {
-            return Err(OpError::mismatch("size of an axis", "1..2^31", output));
-        }
-        let scale = scales.get(k).copied().unwrap_or(output as f32 / size as f32);
-        if first && scale < 1.0 {
-            return Err(OpError::Unsupported("a scale below 1 before opset 11 is not supported".into()));
-        }
-        if output as u64 * 8 > r.max_tensor_bytes {
-            return Err(OpError::Limit(format!(
-                "an axis of {output} elements is too long (`--max-tensor-bytes`)"
-            )));
-        }
-        let indices = sampling.indices(size, output, scale)?;
-        let indices = r.add_constant(Tensor::from_i64(&[output], &indices));
-        x = r.add(super::Gather { axis }, &[x, indices])?;
+        found.push(Axis { axis: *axis, from, to, scale, roi });
     }
-    Ok(vec![x])
+    Ok(found)
+}
+
+/// The scale of all axes under a policy that keeps the aspect ratio.
+fn common_scale(
+    r: &Reading,
+    x: Value,
+    policy: &str,
+    axes: &[usize],
+    sizes: &[Dim],
+) -> Result<Option<f32>, OpError> {
+    let smallest = match policy {
+        "stretch" => return Ok(None),
+        "not_larger" => true,
+        "not_smaller" => false,
+        other => {
+            return Err(OpError::mismatch(
+                "keep_aspect_ratio_policy",
+                "stretch, not_larger or not_smaller",
+                other,
+            ));
+        }
+    };
+    if sizes.is_empty() {
+        return Ok(None);
+    }
+    let ty = r.ty(x);
+    let scales: Option<Vec<f32>> = axes
+        .iter()
+        .zip(sizes)
+        .map(|(a, s)| Some(s.as_known()? as f32 / ty.dim(*a).as_known()? as f32))
+        .collect();
+    let scales = scales.ok_or_else(|| unsupported("keep_aspect_ratio_policy", policy))?;
+    Ok(scales.into_iter().reduce(|a, b| if smallest { a.min(b) } else { a.max(b) }))
 }

@@ -3,9 +3,10 @@
 //! Shapes: data `[d₀, …]`, indices `[…, k]` (the first `k` axes of data), updates `[…, d_k, …]`.
 
 use super::Operator;
+use super::elements::{combine, resolved};
 use super::read::{Reader, Reading};
 use super::role::{Role, Route, Site};
-use super::{Add, Mul, Reduce, ReduceKind};
+use super::{Add, Mul};
 use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Prim};
@@ -124,32 +125,38 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let at = row_of(r, indices, &d.shape.0[..depth], &count)?;
     let rows_of_data = r.reshape(data, flat(rows.clone()))?;
     let updates = r.reshape(updates, flat(count))?;
-    let y = match reduction.as_str() {
-        "none" => r.add(Overwrite, &[rows_of_data, at, updates])?,
-        "add" => {
-            let added = r.add(ScatterAdd { to: rows }, &[updates, at])?;
-            r.add(Add, &[rows_of_data, added])?
-        }
-        other => return Err(OpError::Unsupported(format!("reduction `{other}` is not supported"))),
-    };
+    let y = combine(r, &reduction, rows_of_data, at, updates, rows)?;
     Ok(vec![r.reshape(y, d.shape)?])
 }
 
-/// The row of each index vector, `[count]`: negative indices count from the end.
-fn row_of(r: &mut Reading, indices: Value, dims: &[Dim], count: &Dim) -> Result<Value, OpError> {
-    let depth = dims.len() as i64;
+/// The row of each index vector, `[count]`: negative indices count from the end, one out of range is no row.
+pub(super) fn row_of(r: &mut Reading, indices: Value, dims: &[Dim], count: &Dim) -> Result<Value, OpError> {
+    let depth = Dim::known(dims.len() as i64);
     let matrix = r.add(super::Cast { to: DType::I64 }, &[indices])?;
-    let matrix = r.reshape(matrix, Shape(vec![count.clone(), Dim::known(depth)]))?;
-    let sizes = r.add_dims(vec![dims.len()], dims.to_vec())?;
-    let zero = r.add_scalar(0.0, DType::I64);
-    let negative = r.add(super::Compare { f: Some(Binary::Less), swap: false }, &[matrix, zero])?;
-    let from_end = r.add(Add, &[matrix, sizes])?;
-    let resolved = r.add(super::Select, &[negative, from_end, matrix])?;
-    let mut strides = vec![Dim::known(1); dims.len()];
-    for k in (1..dims.len()).rev() {
-        strides[k - 1] = &strides[k] * &dims[k];
+    let matrix = r.reshape(matrix, Shape(vec![count.clone(), depth]))?;
+    let mut sum = None;
+    let mut stride = Dim::known(1);
+    for (k, dim) in dims.iter().enumerate().rev() {
+        let column = super::Slice { axis: 1, start: Dim::known(k as i64), len: Dim::known(1), step: 1 };
+        let own = r.add(column, &[matrix])?;
+        let own = r.reshape(own, Shape(vec![count.clone()]))?;
+        let mut own = resolved(r, own, dim)?;
+        if !stride.is(1) {
+            let stride = r.add_dims(vec![], vec![stride.clone()])?;
+            own = r.add(Mul, &[own, stride])?;
+        }
+        sum = Some(match sum {
+            None => own,
+            Some(sum) => r.add(Add, &[sum, own])?,
+        });
+        stride = &stride * dim;
     }
-    let strides = r.add_dims(vec![dims.len()], strides)?;
-    let offsets = r.add(Mul, &[resolved, strides])?;
-    r.add(Reduce { kind: ReduceKind::Sum, axes: vec![1], keep: false }, &[offsets])
+    match sum {
+        Some(sum) => Ok(sum),
+        // Index vectors of no axis name the whole.
+        None => {
+            let zero = r.add_scalar(0.0, DType::I64);
+            r.add(super::Expand { to: Shape(vec![count.clone()]) }, &[zero])
+        }
+    }
 }

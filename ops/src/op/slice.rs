@@ -72,7 +72,11 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     for i in 0..starts.len() {
         let axis = resolve(axes[i], rank)?;
         let dim = r.ty(x).dim(axis).clone();
-        let slice = bounds(axis, &starts[i], &ends[i], steps[i], &dim)?;
+        let (start, end) = match steps[i] > 0 && r.is_measured(&dim) {
+            true => (within(r, &starts[i], &dim)?, within(r, &ends[i], &dim)?),
+            false => (starts[i].clone(), ends[i].clone()),
+        };
+        let slice = bounds(axis, &start, &end, steps[i], &dim)?;
         let whole = slice.start.is(0) && slice.step == 1 && slice.len == dim;
         if !whole {
             x = r.add(slice, &[x])?;
@@ -83,6 +87,16 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 
 /// A bound that no dimension reaches.
 const BEYOND: i64 = 1_000_000_000;
+
+/// A bound of a measured dimension: only a run can tell whether it lies within.
+fn within(r: &mut Reading, bound: &Dim, dim: &Dim) -> Result<Dim, OpError> {
+    match bound.as_known() {
+        Some(v) if v == 0 || v.saturating_abs() >= BEYOND => Ok(bound.clone()),
+        Some(v) if v > 0 => r.extreme_dim(bound, dim, false),
+        Some(_) => r.extreme_dim(&(dim + bound), &Dim::known(0), true),
+        None => Ok(bound.clone()),
+    }
+}
 
 /// The specification's clamping of `start` and `end`, as far as the dimension is known.
 fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<Slice, OpError> {
@@ -144,7 +158,21 @@ fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Err(OpError::mismatch("split", format!("{} sizes", r.outputs), sizes.len()));
     }
     let total = sizes.iter().fold(Dim::known(0), |n, s| &n + s);
-    if total != dim || sizes.iter().any(|s| s.as_known().is_some_and(|s| s < 0)) {
+    // The last of computed sizes is what the others leave, so that the parts make the whole.
+    let measured = sizes.iter().any(|s| r.is_measured(s));
+    let mut sizes = sizes;
+    if measured && let Some(last) = sizes.pop() {
+        let others = sizes.iter().fold(Dim::known(0), |n, s| &n + s);
+        sizes.push(if r.is_measured(&last) { &dim - &others } else { last });
+    }
+    // As many parts of such sizes as a list of tokens or boxes falls into: those of the traced input.
+    if !measured && total.as_known().is_some() && dim.as_known().is_none() {
+        return Err(OpError::Invalid(format!(
+            "split into parts of {total} in all, but a run decides how many rows there are ({dim}): the exporter froze what \
+             the traced input had"
+        )));
+    }
+    if (!measured && total != dim) || sizes.iter().any(|s| s.as_known().is_some_and(|s| s < 0)) {
         return Err(OpError::mismatch("sum of split", &dim, total));
     }
     let mut start = Dim::known(0);

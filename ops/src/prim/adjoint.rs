@@ -153,6 +153,17 @@ pub fn adjoint(
             let from = b.ty(x[0]).dtype;
             vec![from.is_float().then(|| b.cast(r, from))]
         }
+        Prim::Merge { condition } => {
+            let mut made = vec![];
+            for second in [false, true] {
+                let to = shape(b, usize::from(second));
+                made.push(Some(
+                    b.add(Prim::MergeTranspose { condition: condition.clone(), second, to }, &[r]),
+                ));
+            }
+            made
+        }
+        Prim::NonZero | Prim::TopK { .. } | Prim::NonMaxSuppression { .. } => vec![],
         Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => vec![],
         _ => return Err(unsupported()),
     };

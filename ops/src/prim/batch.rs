@@ -183,6 +183,13 @@ impl Rules<'_> {
                 let y = self.b.add(Prim::Overwrite, &[data, x[1].v, updates]);
                 self.moved(y, 1, 0)
             }
+            Prim::TopK { axis, k, largest } => {
+                self.b.add(Prim::TopK { axis: axis + 1, k: k.clone(), largest: *largest }, &[x[0].v])
+            }
+            Prim::NonZero
+            | Prim::NonMaxSuppression { .. }
+            | Prim::Merge { .. }
+            | Prim::MergeTranspose { .. } => self.each(prim, x, dims),
             Prim::Scan(scan) => self.scan(scan, x)?,
         })
     }

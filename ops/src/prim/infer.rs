@@ -148,6 +148,31 @@ impl Prim {
                 dims_equal("shape of updates", &updates.shape.0, &rows)?;
                 Ok(data.clone())
             }
+            Prim::NonZero => {
+                let (rank, elems) = (Dim::known(inputs[0].rank() as i64), inputs[0].shape.elems());
+                Ok(TensorType::new(DType::I64, vec![rank, elems]))
+            }
+            Prim::TopK { axis, k, .. } => {
+                axis_in(*axis, &inputs[0])?;
+                let dim = inputs[0].dim(*axis);
+                if let Some(rest) = (dim - k).as_known().filter(|rest| *rest < 0) {
+                    let found = format!("{k}, {} more", rest.saturating_neg());
+                    return Err(OpError::mismatch("k", format!("at most the axis's {dim}"), found));
+                }
+                Ok(with_dim(&inputs[0].with_dtype(DType::I64), *axis, k.clone()))
+            }
+            Prim::NonMaxSuppression { .. } => non_max_suppression(inputs),
+            Prim::Merge { condition } => merge(condition, &inputs[0], &inputs[1]),
+            Prim::MergeTranspose { condition, second, to } => {
+                let taken = match condition.as_known() {
+                    Some(c) => (c == 0) == *second,
+                    None => false,
+                };
+                if taken {
+                    dims_equal("shape of the operand", &to.0, &inputs[0].shape.0)?;
+                }
+                Ok(inputs[0].with_shape(to.clone()))
+            }
             Prim::Cast { to } => Ok(inputs[0].with_dtype(*to)),
             Prim::Iota { len } => Ok(TensorType::new(DType::I64, vec![len.clone()])),
             Prim::Scan(scan) => scan.infer(inputs),
@@ -158,7 +183,8 @@ impl Prim {
         match self {
             Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0..=0,
             Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2..=2,
-            Prim::Gather { .. } | Prim::ScatterAdd { .. } => 2..=2,
+            Prim::Gather { .. } | Prim::ScatterAdd { .. } | Prim::Merge { .. } => 2..=2,
+            Prim::NonMaxSuppression { .. } => 5..=5,
             Prim::Select | Prim::WindowMaxShare { .. } | Prim::Overwrite => 3..=3,
             Prim::Conv { .. } => 2..=3,
             Prim::Attention(_) => 3..=4,
@@ -304,6 +330,33 @@ fn reduce(kind: Reduction, axes: &[usize], keep: bool, x: &TensorType) -> Result
         (true, false) => None,
     });
     Ok(TensorType::new(if arg { DType::I64 } else { x.dtype }, dims.collect::<Shape>()))
+}
+
+fn non_max_suppression(inputs: &[TensorType]) -> Result<TensorType, OpError> {
+    let (boxes, scores) = (&inputs[0], &inputs[1]);
+    let [n, s, four] = boxes.shape.0.as_slice() else {
+        return Err(OpError::mismatch("rank of boxes", 3, boxes));
+    };
+    let [of, c, own] = scores.shape.0.as_slice() else {
+        return Err(OpError::mismatch("rank of scores", 3, scores));
+    };
+    dim_equal("numbers of a box", four, &Dim::known(4))?;
+    dim_equal("batch of scores", of, n)?;
+    dim_equal("boxes of scores", own, s)?;
+    for (what, ty) in ["most", "overlap", "least"].iter().zip(&inputs[2..]) {
+        dim_equal(&format!("elements of {what}"), &ty.shape.elems(), &Dim::known(1))?;
+    }
+    integer(&inputs[2])?;
+    Ok(TensorType::new(DType::I64, vec![&(n * c) * s, Dim::known(3)]))
+}
+
+/// Each dimension is `condition · a + (1 - condition) · b`.
+fn merge(condition: &Dim, a: &TensorType, b: &TensorType) -> Result<TensorType, OpError> {
+    want(b, a.dtype)?;
+    equal("rank of the other branch", b.rank(), a.rank())?;
+    let other = &Dim::known(1) - condition;
+    let dim = |(a, b): (&Dim, &Dim)| if a == b { a.clone() } else { &(condition * a) + &(&other * b) };
+    Ok(a.with_shape(a.shape.0.iter().zip(&b.shape.0).map(dim).collect::<Shape>()))
 }
 
 fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError> {

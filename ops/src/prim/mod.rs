@@ -6,6 +6,7 @@
 mod adjoint;
 mod attention;
 mod batch;
+mod bind;
 mod builder;
 mod infer;
 pub mod reference;
@@ -23,7 +24,7 @@ pub use window::{ConvGeometry, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{FanIn, Graph, PrintOp, Vocabulary};
-use crate::tensor::{Bindings, DType, Dim, Shape, Tensor};
+use crate::tensor::{DType, Dim, Shape, Tensor};
 
 /// Which part of an operand a product reads: `|x|` is `Abs`, `max(x, 0)` is `Pos`, `min(x, 0)` is `Neg`; `x²`, and 1.
 ///
@@ -352,6 +353,39 @@ pub enum Prim {
     /// `(data [n, …], indices [m], updates [m, …])` → `data` with its rows at `indices` replaced; of several updates of one
     /// row the last counts. Negative indices count from the end.
     Overwrite,
+    /// The indices of the elements other than 0 of `x`, row-major: `[rank, elements]`, as many columns as there are such
+    /// elements and then zeros. How many there are is another value's business.
+    NonZero,
+    /// Indices of the `k` greatest (or smallest) elements along an axis, int64, in order; of equal ones the first comes first.
+    TopK {
+        /// The axis.
+        axis: usize,
+        /// How many, at most the axis's dimension.
+        k: Dim,
+        /// The greatest; else the smallest.
+        largest: bool,
+    },
+    /// `(boxes [n, s, 4], scores [n, c, s], most, overlap, least)`, the last three of one element: the boxes of each class
+    /// that greedy non-maximum suppression keeps, as `(batch, class, box)` by falling score; `[n·c·s, 3]`, then rows of -1.
+    NonMaxSuppression {
+        /// Boxes are `(x, y, width, height)` of their centre; else two opposite corners `(y, x, y, x)`.
+        center: bool,
+    },
+    /// `(a, b)`: `a` where the condition is 1, `b` where it is 0; the other one is not computed. A dimension in which they
+    /// differ is that of the chosen one.
+    Merge {
+        /// 1 or 0, known once it is bound.
+        condition: Dim,
+    },
+    /// The adjoint of `Merge` in one operand, of shape `to`: `r` if that operand was chosen, else zeros.
+    MergeTranspose {
+        /// Of the forward.
+        condition: Dim,
+        /// In `b`; else in `a`.
+        second: bool,
+        /// The shape of the operand.
+        to: Shape,
+    },
     /// Conversion.
     Cast {
         /// The element type.
@@ -364,44 +398,6 @@ pub enum Prim {
     },
     /// A recurrence over time.
     Scan(Scan),
-}
-
-impl Prim {
-    /// Replaces bound symbols. A fully bound `Dims` becomes a constant.
-    pub fn substitute(&self, bindings: &Bindings) -> Prim {
-        let sub = |d: &Dim| d.substitute(bindings);
-        let subs = |d: &[Dim]| d.iter().map(|d| d.substitute(bindings)).collect::<Vec<_>>();
-        match self {
-            Prim::Dims { dims, values } => {
-                let values = subs(values);
-                match values.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>() {
-                    Some(known) => Prim::Const(Tensor::from_i64(dims, &known)),
-                    None => Prim::Dims { dims: dims.clone(), values },
-                }
-            }
-            Prim::ConvTranspose { geometry, w, to } => {
-                Prim::ConvTranspose { geometry: geometry.clone(), w: *w, to: subs(to) }
-            }
-            Prim::WindowSumTranspose { window, to } => {
-                Prim::WindowSumTranspose { window: window.clone(), to: subs(to) }
-            }
-            Prim::Reshape { to } => Prim::Reshape { to: to.substitute(bindings) },
-            Prim::Expand { to } => Prim::Expand { to: to.substitute(bindings) },
-            Prim::Slice { axis, start, len, step } => {
-                Prim::Slice { axis: *axis, start: sub(start), len: sub(len), step: *step }
-            }
-            Prim::SliceTranspose { axis, start, to, step } => {
-                Prim::SliceTranspose { axis: *axis, start: sub(start), to: sub(to), step: *step }
-            }
-            Prim::Pad { before, after, mode } => {
-                Prim::Pad { before: subs(before), after: subs(after), mode: *mode }
-            }
-            Prim::ScatterAdd { axis, to } => Prim::ScatterAdd { axis: *axis, to: sub(to) },
-            Prim::Iota { len } => Prim::Iota { len: sub(len) },
-            Prim::Scan(scan) => Prim::Scan(scan.substitute(bindings)),
-            _ => self.clone(),
-        }
-    }
 }
 
 impl Vocabulary for Prim {
@@ -420,7 +416,12 @@ impl PrintOp for Prim {
 
     fn attributes(&self) -> String {
         let text = match self {
-            Prim::Input | Prim::Const(_) | Prim::Binary(_) | Prim::Select | Prim::Overwrite => String::new(),
+            Prim::Input
+            | Prim::Const(_)
+            | Prim::Binary(_)
+            | Prim::Select
+            | Prim::Overwrite
+            | Prim::NonZero => String::new(),
             Prim::WindowSum(w) | Prim::WindowMax(w) => w.to_string(),
             Prim::WindowMaxShare { window, first: false } => window.to_string(),
             Prim::WindowMaxShare { window, first: true } => format!("{window} first"),
@@ -462,19 +463,5 @@ impl Graph<Prim> {
                 Some(op.infer(&types).map(|t| vec![t]).map_err(|e| e.to_string()))
             }
         })
-    }
-
-    /// Replaces bound symbols everywhere; node ids stay. With all symbols of the inputs bound, every type is known.
-    pub fn bind(&self, bindings: &Bindings) -> Graph<Prim> {
-        let mut bound = self.clone();
-        let ids: Vec<_> = bound.nodes().collect();
-        for id in ids {
-            let node = bound.node_mut(id);
-            node.op = node.op.substitute(bindings);
-            for ty in &mut node.types {
-                ty.shape = ty.shape.substitute(bindings);
-            }
-        }
-        bound
     }
 }

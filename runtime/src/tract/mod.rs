@@ -8,6 +8,7 @@ mod epilogue;
 mod exponential;
 mod gemm;
 mod grid;
+mod indexing;
 mod kernel;
 mod linear;
 mod lookup;

@@ -3,6 +3,7 @@
 //! Integers wrap. A kernel gets its result's dimensions from [`Prim::infer`], which thereby checks every call.
 
 mod attention;
+mod choice;
 mod conv;
 mod elementwise;
 mod index;
@@ -75,6 +76,21 @@ pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
         Prim::Gather { axis } => index::gather(*axis, x(0)?, x(1)?, &dims),
         Prim::ScatterAdd { axis, .. } => index::scatter_add(*axis, x(0)?, x(1)?, &dims),
         Prim::Overwrite => index::overwrite(x(0)?, x(1)?, x(2)?),
+        Prim::NonZero => choice::non_zero(x(0)?, &dims),
+        Prim::TopK { axis, largest, .. } => choice::top_k(*axis, *largest, x(0)?, &dims),
+        Prim::NonMaxSuppression { center } => {
+            choice::non_max_suppression(*center, [x(0)?, x(1)?, x(2)?, x(3)?, x(4)?], &dims)
+        }
+        Prim::Merge { condition } => {
+            let chosen = if layout::known(condition)? == 0 { 1 } else { 0 };
+            x(chosen).cloned()
+        }
+        Prim::MergeTranspose { condition, second, .. } => {
+            if (layout::known(condition)? == 0) == *second {
+                return x(0).cloned();
+            }
+            layout::array(&dims, vec![0.0; layout::elems(&dims)?]).map(Array::F)
+        }
         Prim::Cast { to } => Ok(elementwise::cast(x(0)?, *to)),
         Prim::Scan(s) => scan::scan(s, inputs, &dims),
         Prim::Iota { .. } => Ok(Array::I(ArrayD::from_shape_fn(dims, |i| i[0] as i64))),

@@ -184,6 +184,28 @@ impl Dim {
         !self.terms.is_empty() && self.terms.iter().all(|(_, c)| *c < 0)
     }
 
+    /// Adds the constants by which this divides.
+    pub fn divisors(&self, found: &mut Vec<i64>) {
+        for atom in self.terms.iter().flat_map(|(product, _)| product) {
+            if let Atom::FloorDiv(a, b) = atom {
+                found.extend(b.as_known());
+                a.divisors(found);
+                b.divisors(found);
+            }
+        }
+    }
+
+    /// `(factor, symbol)` of a dimension that is a positive multiple of one symbol.
+    pub fn as_multiple(&self) -> Option<(i64, &Arc<str>)> {
+        match self.terms.as_slice() {
+            [(product, factor)] if *factor > 0 => match product.as_slice() {
+                [Atom::Symbol(s)] => Some((*factor, s)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// Calls `visit` with each symbol's name.
     pub fn symbols(&self, visit: &mut impl FnMut(&Arc<str>)) {
         for (product, _) in &self.terms {

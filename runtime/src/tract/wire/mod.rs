@@ -14,6 +14,7 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
 use super::attention::{Attention, Share};
+use super::indexing::{Indexing, Way};
 use super::kernel::Kernel;
 use super::lookup::Lookup;
 use super::pointwise::{self, Pointwise};
@@ -249,21 +250,23 @@ impl Wiring<'_> {
                 let shape = ShapeFact::from_dims(dims);
                 self.wire(&name, ops::array::MultiBroadcastTo { shape }, &[wide])
             }
-            Prim::Gather { axis } if float_data(self.graph, &operands) => {
+            Prim::Gather { axis } | Prim::ScatterAdd { axis, .. } if float_data(self.graph, &operands) => {
                 let at = self.values[&operands[1]];
-                // tract does not check the range of indices.
-                let dim = self.dims(operands[0])[*axis];
+                let gathers = matches!(prim, Prim::Gather { .. });
                 // The model's name of the node, which a message is looked up by.
                 let origin = self.graph.node(v.node).origin.nodes.first();
                 let title = origin.map_or(&name, |(node, _)| node).clone();
-                let table = self.constant(operands[0]).filter(|_| *axis == 0);
+                let table = self.constant(operands[0]).filter(|_| gathers && *axis == 0);
                 if let Some(lookup) = table.and_then(|t| Lookup::new(title.clone(), &t)) {
                     return self.wire(&name, lookup, &[at]);
                 }
-                let x = self.values[&operands[0]];
-                let check = Kernel::checked_indices(title, *axis, dim);
-                let at = self.wire(&format!("{name}.checked"), check, &[at])?;
-                self.wire(&name, ops::array::Gather { axis: *axis, output_type: None }, &[x, at])
+                let dims = self.dims(v);
+                let (way, dim) = match gathers {
+                    true => (Way::Gather, self.dims(operands[0])[*axis]),
+                    false => (Way::ScatterAdd, dims[*axis]),
+                };
+                let op = Indexing { title, way, axis: *axis, dim, dims };
+                self.wire(&name, op, &[self.values[&operands[0]], at])
             }
             Prim::Cast { .. } => {
                 let x = self.values[&operands[0]];

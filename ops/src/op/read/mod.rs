@@ -1,5 +1,7 @@
 //! Reading one ONNX node: typed access to its attributes and operands, and the place where it adds operators.
 
+mod measure;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -151,7 +153,7 @@ impl Reading<'_> {
     /// # Errors
     /// When they are no integers, depend on the input's values, or on its shape where a number is needed.
     pub fn ints_of(&self, v: Value, what: &str) -> Result<Vec<i64>, OpError> {
-        let dims = self.dims_of(v, what)?;
+        let dims = self.static_dims_of(v, what)?;
         let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
         known.ok_or_else(|| {
             OpError::Unsupported(format!(
@@ -160,11 +162,7 @@ impl Reading<'_> {
         })
     }
 
-    /// The dimensions of an integer operand that must be known up to the input's shape.
-    ///
-    /// # Errors
-    /// When they are no integers, or depend on the input's values.
-    pub fn dims_of(&self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+    fn static_dims_of(&self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
         let dtype = self.ty(v).dtype;
         if !dtype.is_integer() {
             return Err(OpError::mismatch(what, "integers", dtype));

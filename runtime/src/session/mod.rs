@@ -1,16 +1,17 @@
 //! A program on a backend: binds shapes, caches plans, seeds, keeps the books.
 
+mod plan;
+
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use dlbc_ops::prim::batch;
-use dlbc_ops::program::{Mode, Program, SEED, Track};
+use dlbc_ops::program::{Mode, Program, Track};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
-use crate::backend::{Backend, Plan, RunOptions, Tensors};
+use crate::backend::{Backend, RunOptions, Tensors};
 use crate::error::RuntimeError;
-use crate::inputs::bind;
+use crate::experts::{ExpertsLayer, experts};
 use crate::layers::{self, HeadRow, LayerRow};
 use crate::opposing;
 use crate::seed::{Request, Seed, Target, seed};
@@ -24,7 +25,7 @@ pub struct Session {
     backend: Box<dyn Backend>,
     options: RunOptions,
     /// Most recently used first.
-    plans: Mutex<Vec<(Key, Arc<dyn Plan>)>>,
+    plans: Mutex<Vec<(Key, Arc<plan::Planned>)>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub struct Explanation {
     pub layers: Option<Vec<LayerRow>>,
     /// The heads of the attentions, when asked for.
     pub heads: Option<Vec<HeadRow>>,
+    /// What each expert was given, by layer in the model's order, when asked for.
+    pub experts: Option<Vec<ExpertsLayer>>,
     /// The opposing track in contrastive mode; all of the above is the supporting one then.
     pub opposing: Option<Opposing>,
     /// Times.
@@ -165,9 +168,8 @@ impl Session {
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
     pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
-        let bindings = bind(&self.program.info, inputs)?;
-        let plan = self.plan(Key { bindings, reverse: vec![], targets: 1 })?;
-        Ok(outputs(plan.forward(inputs)?.0))
+        let ready = self.ready(inputs, vec![], 1)?;
+        Ok(outputs(ready.step.plan.forward(&ready.inputs)?.0))
     }
 
     /// Runs the model and explains its output.
@@ -228,16 +230,13 @@ impl Session {
             };
             return targets.iter().map(one).collect();
         }
-        let clock = Instant::now();
-        let reverse = self.wanted(request)?;
-        let bindings = bind(info, inputs)?;
-        let plan = self.plan(Key { bindings, reverse, targets: targets.len() })?;
-        let prepare = clock.elapsed().as_secs_f64();
+        let ready = self.ready(inputs, self.wanted(request)?, targets.len())?;
+        let (plan, inputs) = (&ready.step.plan, &ready.inputs);
 
         let clock = Instant::now();
         let (made, saved) = plan.forward(inputs)?;
         let outputs = outputs(made);
-        let forward = clock.elapsed().as_secs_f64();
+        let forward = ready.forward + clock.elapsed().as_secs_f64();
 
         let clock = Instant::now();
         let explained =
@@ -268,7 +267,7 @@ impl Session {
                 self.unstacked(plan.reverse(inputs, saved, &all)?, several.len())
             }
         };
-        let seconds = Seconds { prepare, forward, reverse: clock.elapsed().as_secs_f64() };
+        let seconds = Seconds { prepare: ready.prepare, forward, reverse: clock.elapsed().as_secs_f64() };
         let explanations = made.iter().zip(seeds).zip(starts).map(|((made, seed), starts)| {
             let tracks = info.mode.tracks().iter().zip(starts);
             let mut books = tracks.map(|(track, start)| self.account(made, track, &start, request));
@@ -285,6 +284,7 @@ impl Session {
                 layers: own.layers,
                 heads: own.heads,
                 opposing: books.next(),
+                experts: request.experts.then(|| experts(info, made)),
                 seconds,
             }
         });
@@ -314,10 +314,9 @@ impl Session {
 
     /// Runs the model and passes a seed back: `relevance/NAME` of the explained inputs.
     pub(crate) fn pull(&self, inputs: &Tensors, seed: &Tensor) -> Result<Tensors, RuntimeError> {
-        let bindings = bind(&self.program.info, inputs)?;
-        let plan = self.plan(Key { bindings, reverse: self.wanted(&Request::default())?, targets: 1 })?;
-        let (_, saved) = plan.forward(inputs)?;
-        plan.reverse(inputs, saved, seed)
+        let ready = self.ready(inputs, self.wanted(&Request::default())?, 1)?;
+        let (_, saved) = ready.step.plan.forward(&ready.inputs)?;
+        ready.step.plan.reverse(&ready.inputs, saved, seed)
     }
 
     /// What a track of the reverse made.
@@ -384,42 +383,12 @@ impl Session {
             }
             wanted.extend(rest(track.audit).filter(|name| layers::wanted(name, audit, layers, heads)));
         }
+        if request.experts {
+            wanted.extend(rest("experts/"));
+        }
         let mut seen = std::collections::HashSet::new();
         wanted.retain(|n| seen.insert(n.clone()));
         Ok(wanted)
-    }
-
-    fn plan(&self, key: Key) -> Result<Arc<dyn Plan>, RuntimeError> {
-        {
-            let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = plans.iter().position(|(k, _)| *k == key) {
-                let hit = plans.remove(at);
-                plans.insert(0, hit.clone());
-                return Ok(hit.1);
-            }
-        }
-        // Two threads may plan the same shapes at once; both plans are right.
-        let mut graph = self.program.graph.bind(&key.bindings);
-        graph.check().map_err(RuntimeError::Shapes)?;
-        if key.targets > 1 {
-            graph = batch(&graph, &[SEED], key.targets).map_err(RuntimeError::Batch)?;
-            graph.check().map_err(RuntimeError::Shapes)?;
-        }
-        for id in graph.nodes() {
-            let ty = &graph.node(id).types[0];
-            let bytes = ty.bytes().unwrap_or(u64::MAX);
-            if bytes > self.options.max_tensor_bytes {
-                let node = graph.node(id).name().to_string();
-                return Err(RuntimeError::Limit { node, bytes, limit: self.options.max_tensor_bytes });
-            }
-        }
-        let forward: Vec<String> = self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
-        let plan: Arc<dyn Plan> =
-            Arc::from(self.backend.prepare(&graph, &forward, &key.reverse, &self.options)?);
-        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        plans.insert(0, (key, plan.clone()));
-        plans.truncate(PLANS);
-        Ok(plan)
     }
 }
 

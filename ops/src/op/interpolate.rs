@@ -1,0 +1,111 @@
+//! Interpolation: along each of some axes, an element of the result is a weighted sum of a few elements of the operand.
+//!
+//! `Resize` (linear, cubic), `GridSample` and `RoiAlign` are read as this. Operands: x, then for each axis indices `[…, taps]`
+//! (int64) and weights of that shape; the axis becomes the axes before `taps`. With more than one axis each has one such axis.
+
+use super::Operator;
+use super::role::{LinearMap, Role, Site};
+use crate::graph::Value;
+use crate::prim::{Binary, Builder, Part, Prim, Reduction, Unary};
+use crate::tensor::{Dim, Shape};
+
+/// Weighted sums of taps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Interpolate {
+    /// The axes of x.
+    pub axes: Vec<usize>,
+}
+
+impl Interpolate {
+    /// The indices and weights of axis `k`: those operands of `inputs`.
+    fn taps(inputs: &[Value], k: usize) -> (Value, Value) {
+        (inputs[1 + 2 * k], inputs[2 + 2 * k])
+    }
+
+    fn forward(&self, b: &mut Builder, inputs: &[Value], x: Value, part: Part) -> Value {
+        let mut y = x;
+        for (k, axis) in self.axes.iter().enumerate() {
+            let (at, w) = Self::taps(inputs, k);
+            let (taps, after) = (axis + b.ty(at).rank() - 1, b.ty(y).rank() - axis - 1);
+            let w = part_of(b, w, part, after);
+            y = b.add(Prim::Gather { axis: *axis }, &[y, at]);
+            y = b.mul(y, w);
+            y = b.reduce(Reduction::Sum, y, &[taps], false);
+        }
+        y
+    }
+
+    /// The adjoint, onto an operand whose dimensions along the axes are `to`.
+    fn back(&self, b: &mut Builder, inputs: &[Value], s: Value, part: Part, to: &[Dim]) -> Value {
+        let mut s = s;
+        for (k, axis) in self.axes.iter().enumerate().rev() {
+            let (at, w) = Self::taps(inputs, k);
+            let taps = axis + b.ty(at).rank() - 1;
+            let mut shape = b.ty(s).shape;
+            let after = shape.rank() - taps;
+            shape.0.insert(taps, Dim::known(1));
+            let w = part_of(b, w, part, after);
+            s = b.reshape(s, &shape);
+            s = b.mul(s, w);
+            s = b.add(Prim::ScatterAdd { axis: *axis, to: to[k].clone() }, &[s, at]);
+        }
+        s
+    }
+}
+
+/// A part of the weights, with `after` axes of one element at the end.
+fn part_of(b: &mut Builder, w: Value, part: Part, after: usize) -> Value {
+    let w = match part {
+        Part::Id => w,
+        Part::Abs => b.abs(w),
+        Part::Pos => b.unary(Unary::Relu, w),
+        Part::Neg => {
+            let zero = b.scalar_like(0.0, w);
+            b.binary(Binary::Min, w, zero)
+        }
+        Part::Square => b.mul(w, w),
+        Part::One => {
+            let one = b.scalar_like(1.0, w);
+            let shape = b.ty(w).shape;
+            b.expand(one, &shape)
+        }
+    };
+    let mut shape = b.ty(w).shape.0;
+    shape.extend(vec![Dim::known(1); after]);
+    b.reshape(w, &Shape(shape))
+}
+
+impl Operator for Interpolate {
+    fn attributes(&self) -> String {
+        format!(" axes={:?}", self.axes)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![self.forward(b, inputs, inputs[0], Part::Id)]
+    }
+
+    /// Where to sample is no contribution: a grid or a box that depends on the input takes nothing.
+    fn role(&self, live: &[bool]) -> Role<'_> {
+        if live.first() == Some(&true) { Role::Linear(self) } else { Role::NoRelevance }
+    }
+}
+
+impl LinearMap for Interpolate {
+    fn has_weight(&self) -> bool {
+        true
+    }
+
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
+        self.forward(b, site.inputs, x, part)
+    }
+
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
+        let shape = b.ty(site.inputs[0]).shape;
+        let to: Vec<Dim> = self.axes.iter().map(|a| shape.0[*a].clone()).collect();
+        self.back(b, site.inputs, s, part, &to)
+    }
+
+    fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {
+        None
+    }
+}

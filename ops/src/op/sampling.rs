@@ -1,0 +1,125 @@
+//! Sampling between elements at computed positions: indices and weights for [`Interpolate`](super::Interpolate).
+
+use super::read::Reading;
+use super::{
+    Activation, Add, Cast, Compare, Concat, Expand, Extremum, Function, Interpolate, Mul, Range, Sub,
+    Transpose,
+};
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Binary, Unary};
+use crate::tensor::{DType, Dim, Shape};
+
+/// The elements that make a sample along one axis, and their weights: both `[n, samples, taps]`, indices int64.
+pub(super) struct Taps {
+    pub indices: Value,
+    pub weights: Value,
+}
+
+pub(super) fn unary(r: &mut Reading, f: Unary, x: Value) -> Result<Value, OpError> {
+    r.add(Activation { f: Function::Unary(f) }, &[x])
+}
+
+/// A float32 scalar that is a dimension.
+pub(super) fn float_dim(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
+    let d = r.add_dims(vec![], vec![d.clone()])?;
+    r.add(Cast { to: DType::F32 }, &[d])
+}
+
+pub(super) fn scaled(r: &mut Reading, x: Value, factor: f64) -> Result<Value, OpError> {
+    let factor = r.add_scalar(factor, DType::F32);
+    r.add(Mul, &[x, factor])
+}
+
+pub(super) fn shifted(r: &mut Reading, x: Value, by: f64) -> Result<Value, OpError> {
+    let by = r.add_scalar(by, DType::F32);
+    r.add(Add, &[x, by])
+}
+
+/// `min(max(x, 0), last)`, where `last` is a scalar.
+pub(super) fn clamped(r: &mut Reading, x: Value, last: Value) -> Result<Value, OpError> {
+    let zero = r.add_scalar(0.0, r.ty(x).dtype);
+    let x = r.add(Extremum { max: true }, &[x, zero])?;
+    r.add(Extremum { max: false }, &[x, last])
+}
+
+/// 1 where `low ≤ x ≤ high`, else 0: `float32`.
+pub(super) fn inside(r: &mut Reading, x: Value, low: Value, high: Value) -> Result<Value, OpError> {
+    let below = |swap: bool| Compare { f: Some(Binary::LessOrEqual), swap };
+    let (a, b) = (r.add(below(false), &[low, x])?, r.add(below(false), &[x, high])?);
+    let both = r.add(Compare { f: Some(Binary::And), swap: false }, &[a, b])?;
+    r.add(Cast { to: DType::F32 }, &[both])
+}
+
+/// Values `[n, samples]` side by side on a last axis.
+pub(super) fn stacked(r: &mut Reading, parts: &[Value]) -> Result<Value, OpError> {
+    let mut columns = vec![];
+    for part in parts {
+        let mut shape = r.ty(*part).shape;
+        shape.0.push(Dim::known(1));
+        columns.push(r.reshape(*part, shape)?);
+    }
+    let axis = r.ty(columns[0]).rank() - 1;
+    if columns.len() == 1 { Ok(columns[0]) } else { r.add(Concat { axis }, &columns) }
+}
+
+/// `x [n, c, s₁, …]` sampled: for each spatial axis its taps, which combine with one another; `batch [n']` says which
+/// element of the batch each row of taps samples. The result is `[n', samples, c]`.
+pub(super) fn sample(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Value, OpError> {
+    let ty = r.ty(x);
+    let spatial = &ty.shape.0[2..];
+    let (n, samples) = (r.ty(taps[0].indices).dim(0).clone(), r.ty(taps[0].indices).dim(1).clone());
+    let one = Dim::known(1);
+    let column = Shape(vec![n.clone(), one.clone(), one.clone()]);
+    let mut at = r.reshape(batch, column)?;
+    let mut weights = None;
+    let mut count = one.clone();
+    for (own, size) in taps.iter().zip(spatial) {
+        let many = r.ty(own.indices).dim(2).clone();
+        let (last, first) = (
+            Shape(vec![n.clone(), samples.clone(), one.clone(), many.clone()]),
+            Shape(vec![n.clone(), r.ty(at).dim(1).clone(), count.clone(), one.clone()]),
+        );
+        let size = r.add_dims(vec![], vec![size.clone()])?;
+        let row = r.add(Mul, &[at, size])?;
+        let (row, column) = (r.reshape(row, first)?, r.reshape(own.indices, last.clone())?);
+        at = r.add(Add, &[row, column])?;
+        let column = r.reshape(own.weights, last)?;
+        let product = match weights {
+            None => column,
+            Some(before) => {
+                let shape = Shape(vec![n.clone(), samples.clone(), count.clone(), one.clone()]);
+                let before = r.reshape(before, shape)?;
+                r.add(Mul, &[before, column])?
+            }
+        };
+        count = &count * &many;
+        let shape = Shape(vec![n.clone(), samples.clone(), count.clone()]);
+        at = r.reshape(at, shape.clone())?;
+        weights = Some(r.reshape(product, shape)?);
+    }
+    // Channels last: a sample reads whole rows.
+    let rank = ty.rank();
+    let perm: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
+    let rows = r.add(Transpose { perm }, &[x])?;
+    let places = &ty.shape.elems().floor_div(ty.dim(1));
+    let rows = r.reshape(rows, Shape(vec![places.clone(), ty.dim(1).clone()]))?;
+    let weights = weights.ok_or_else(|| OpError::Invalid("no spatial axis".into()))?;
+    r.add(Interpolate { axes: vec![0] }, &[rows, at, weights])
+}
+
+/// `0, 1, …` for each element of a batch.
+pub(super) fn batches(r: &mut Reading, n: &Dim) -> Result<Value, OpError> {
+    r.add(Range { start: Dim::known(0), step: 1, len: n.clone() }, &[])
+}
+
+/// A scalar or row, repeated to a shape.
+pub(super) fn repeated(r: &mut Reading, x: Value, to: Shape) -> Result<Value, OpError> {
+    if r.ty(x).shape == to { Ok(x) } else { r.add(Expand { to }, &[x]) }
+}
+
+/// `x - ⌊x⌋` and `⌊x⌋`.
+pub(super) fn fraction(r: &mut Reading, x: Value) -> Result<(Value, Value), OpError> {
+    let floor = unary(r, Unary::Floor, x)?;
+    Ok((r.add(Sub, &[x, floor])?, floor))
+}

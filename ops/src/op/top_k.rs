@@ -1,0 +1,62 @@
+//! `TopK`: the indices of the greatest or smallest elements along an axis. The values are read as a lookup of these.
+
+use super::Operator;
+use super::elements::gather;
+use super::read::{Reader, Reading, resolve};
+use super::role::Role;
+use crate::OpError;
+use crate::graph::Value;
+use crate::prim::{Builder, Prim};
+use crate::tensor::Dim;
+
+/// Indices of the extreme elements, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TopK {
+    /// The axis.
+    pub axis: usize,
+    /// How many.
+    pub k: Dim,
+    /// The greatest; else the smallest.
+    pub largest: bool,
+}
+
+impl Operator for TopK {
+    fn attributes(&self) -> String {
+        format!(" axis={} k={} largest={}", self.axis, self.k, self.largest)
+    }
+
+    fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
+        vec![b.add(Prim::TopK { axis: self.axis, k: self.k.clone(), largest: self.largest }, inputs)]
+    }
+
+    fn role(&self, _: &[bool]) -> Role<'_> {
+        Role::NoRelevance
+    }
+}
+
+/// The reader. `k` is an attribute up to opset 9, an operand after. Results are in order also where that is not asked for.
+pub fn readers() -> Vec<Reader> {
+    vec![Reader::new("TopK", 1, |r| {
+        r.ignore(&["sorted"]);
+        let x = r.input(0)?;
+        let axis = resolve(r.int_or("axis", -1)?, r.ty(x).rank())?;
+        let largest = r.flag("largest", true)?;
+        let k = k(r)?;
+        if k.as_known().is_some_and(|k| k < 0) {
+            return Err(OpError::mismatch("k", "at least 0", k));
+        }
+        let indices = r.add(TopK { axis, k, largest }, &[x])?;
+        Ok(vec![gather(r, x, indices, axis)?, indices])
+    })]
+}
+
+fn k(r: &mut Reading) -> Result<Dim, OpError> {
+    if r.opset < 10 {
+        let k = r.int("k")?.ok_or_else(|| OpError::Invalid("attribute `k` is missing".into()))?;
+        return Ok(Dim::known(k));
+    }
+    match r.dims_of(r.input(1)?, "k")?.as_slice() {
+        [k] => Ok(k.clone()),
+        other => Err(OpError::mismatch("k", "one value", other.len())),
+    }
+}

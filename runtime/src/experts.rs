@@ -1,0 +1,42 @@
+//! What each expert of a mixture was given, from the tensors of a run.
+
+use dlbc_ops::program::Info;
+use dlbc_ops::tensor::Tensor;
+
+use crate::backend::Tensors;
+
+/// A layer of experts in a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExpertsLayer {
+    /// Its scope in the model.
+    pub name: String,
+    /// The relevance that came to the sum of its experts; of the supporting track in contrastive mode.
+    pub received: f64,
+    /// Its experts, in order.
+    pub experts: Vec<ExpertShare>,
+}
+
+/// What an expert was given.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ExpertShare {
+    /// The tokens that the router sent it.
+    pub tokens: i64,
+    /// Its relevance: of what it said, times the routing weights.
+    pub relevance: f64,
+}
+
+/// The layers of experts from the tensors that a reverse made.
+pub(crate) fn experts(info: &Info, made: &Tensors) -> Vec<ExpertsLayer> {
+    let layers = info.experts.iter().enumerate().map(|(i, layer)| {
+        let of = |name: &str| made.get(&format!("experts/{i}/{name}"));
+        let relevance = of("relevance").map(Tensor::to_f64).unwrap_or_default();
+        let tokens = of("tokens").map(Tensor::to_i64).unwrap_or_default();
+        let pairs = tokens.into_iter().zip(relevance);
+        ExpertsLayer {
+            name: layer.name.clone(),
+            received: of("received").map_or(0.0, |t| t.to_f64().iter().sum()),
+            experts: pairs.map(|(tokens, relevance)| ExpertShare { tokens, relevance }).collect(),
+        }
+    });
+    layers.collect()
+}

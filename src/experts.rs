@@ -1,0 +1,79 @@
+//! Experts of a run: as data and as a table.
+
+use dlbc_runtime::{ExpertsLayer, Explanation};
+use serde::Serialize;
+
+use crate::terminal::{Align, Table, number};
+
+/// A layer of experts.
+#[derive(Clone, Debug, Serialize)]
+pub struct Layer {
+    /// Its scope in the model.
+    pub layer: String,
+    /// The relevance that came to the sum of its experts.
+    pub received: f64,
+    /// Of that, what no expert was given.
+    pub residual: f64,
+    /// Its experts.
+    pub experts: Vec<Expert>,
+}
+
+/// An expert.
+#[derive(Clone, Debug, Serialize)]
+pub struct Expert {
+    /// Its number.
+    pub expert: usize,
+    /// The tokens that the router sent it.
+    pub tokens: i64,
+    /// Its relevance.
+    pub relevance: f64,
+    /// Of the layer's, from 0 to 1; 0 where the layer got none.
+    pub share: f64,
+}
+
+/// The layers of an explanation; none when they were not asked for.
+pub fn layers(explanation: &Explanation) -> Vec<Layer> {
+    explanation.experts.iter().flatten().map(layer).collect()
+}
+
+fn layer(layer: &ExpertsLayer) -> Layer {
+    let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
+    let share = |r: f64| if layer.received == 0.0 { 0.0 } else { r / layer.received };
+    let experts = layer.experts.iter().enumerate().map(|(expert, e)| Expert {
+        expert,
+        tokens: e.tokens,
+        relevance: e.relevance,
+        share: share(e.relevance),
+    });
+    Layer {
+        layer: layer.name.clone(),
+        received: layer.received,
+        residual: layer.received - sum,
+        experts: experts.collect(),
+    }
+}
+
+/// A row an expert, layer by layer.
+pub fn table(layers: &[Layer]) -> Table {
+    let mut table = Table::new(&[
+        ("layer", Align::Left),
+        ("expert", Align::Right),
+        ("tokens", Align::Right),
+        ("relevance", Align::Right),
+        ("share", Align::Right),
+    ]);
+    for layer in layers {
+        for e in &layer.experts {
+            table.row([
+                layer.layer.clone(),
+                e.expert.to_string(),
+                e.tokens.to_string(),
+                number(e.relevance, 6),
+                format!("{:.2} %", 100.0 * e.share),
+            ]);
+        }
+        let none = String::new;
+        table.row([layer.layer.clone(), "all".into(), none(), number(layer.received, 6), none()]);
+    }
+    table
+}

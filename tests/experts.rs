@@ -1,0 +1,87 @@
+//! Mixtures of experts: who was given what, however the tokens are sent.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::*;
+use dlbc_runtime::{ExpertsLayer, Request, Target};
+
+fn layers(m: &ZooModel, request: &Request) -> Vec<ExpertsLayer> {
+    let program = program(&m.model, "dlb");
+    let inputs = inputs_of(&program, &npz(&m.inputs));
+    explain(&cpu(program, 2), &inputs, request).experts.unwrap()
+}
+
+fn asked() -> Request {
+    Request { experts: true, audit: true, target: Target::Index(3), ..Request::default() }
+}
+
+#[test]
+fn shares_close_with_the_layer_and_the_ledger() {
+    if zoo().is_none() {
+        return;
+    }
+    for m in &zoo_models(EXPERTS) {
+        let program = program(&m.model, "dlb");
+        let inputs = inputs_of(&program, &npz(&m.inputs));
+        let e = explain(&cpu(program, 2), &inputs, &asked());
+        let layers = e.experts.unwrap();
+        assert!(layers.len() >= 2, "{}: {} layers of experts", m.name, layers.len());
+        let ids = &inputs["input_ids"];
+        for layer in &layers {
+            let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
+            let open = (sum - layer.received).abs() / e.start;
+            assert!(open <= 1e-4, "{} {}: {sum} of {}", m.name, layer.name, layer.received);
+            assert!(layer.received > 0.0, "{} {} received nothing", m.name, layer.name);
+            // Each token goes to two of four experts.
+            let tokens: i64 = layer.experts.iter().map(|e| e.tokens).sum();
+            assert_eq!(
+                (layer.experts.len(), tokens),
+                (4, 2 * ids.elems() as i64),
+                "{} {}",
+                m.name,
+                layer.name
+            );
+            let row = e
+                .ledger
+                .as_ref()
+                .unwrap()
+                .iter()
+                .any(|r| (r.received - layer.received).abs() <= 1e-4 * e.start);
+            assert!(row, "{} {}: no row of the ledger received {}", m.name, layer.name, layer.received);
+        }
+    }
+}
+
+#[test]
+fn exports_of_the_same_weights_agree() {
+    if zoo().is_none() {
+        return;
+    }
+    let models = zoo_models(&["olmoe", "olmoe_patched"]);
+    let first = layers(&models[0], &asked());
+    assert!(models.len() > 2);
+    for m in &models[1..] {
+        let own = layers(m, &asked());
+        assert_eq!(own.len(), first.len(), "{}", m.name);
+        for (a, b) in own.iter().zip(&first) {
+            assert_eq!(a.name, b.name, "{}", m.name);
+            for (a, b) in a.experts.iter().zip(&b.experts) {
+                assert_eq!(a.tokens, b.tokens, "{}", m.name);
+                assert!((a.relevance - b.relevance).abs() <= 1e-4 * 100.0, "{}: {a:?}, {b:?}", m.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn frozen_routing_is_reported() {
+    let Some(zoo) = zoo() else { return };
+    for name in FROZEN {
+        let file = zoo.join(format!("{name}.onnx"));
+        let proto = dlbc_proto::read_model(&file, &dlbc_proto::Limits::default()).unwrap();
+        let error = dlbc_compiler::compile(&proto, &dlbc_compiler::Options::default()).err().unwrap();
+        assert!(error.to_string().contains("froze"), "{name}: {error}");
+    }
+}
