@@ -85,3 +85,28 @@ fn frozen_routing_is_reported() {
         assert!(error.to_string().contains("froze"), "{name}: {error}");
     }
 }
+
+#[test]
+fn experts_without_tokens_and_batches_of_tokens() {
+    let folder = root().join("fixtures/experts");
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let inputs = npz(&folder.join("input.npz"));
+    let request = Request { experts: true, audit: true, ..Request::default() };
+    let session = cpu(program.clone(), 2);
+    let all = explain(&session, &inputs, &request);
+    let expected = explain(&reference(program), &inputs, &request);
+    assert!(worst_element(&all.relevance["tokens"], &expected.relevance["tokens"]) <= 1e-5);
+    let layers = all.experts.unwrap();
+    for layer in &layers {
+        assert_eq!((layer.experts.len(), layer.experts.iter().map(|e| e.tokens).sum::<i64>()), (8, 12));
+        let idle = layer.experts.iter().filter(|e| e.tokens == 0);
+        assert!(idle.clone().count() > 0 && idle.clone().all(|e| e.relevance == 0.0), "{layer:?}");
+    }
+    // A token alone chooses as it does among others, and is explained the same.
+    for row in 0..6 {
+        let one = [("tokens".to_string(), pick(&inputs["tokens"], row))].into();
+        let alone = explain(&session, &one, &request);
+        let gap = relative_l1(&pick(&all.relevance["tokens"], row), &alone.relevance["tokens"]);
+        assert!(gap <= 1e-5, "token {row}: {gap:e}");
+    }
+}
