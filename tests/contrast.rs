@@ -194,3 +194,20 @@ fn rules_of_one_track_are_refused_with_their_place() {
         }
     }
 }
+
+#[test]
+fn two_units_of_opposite_sign_are_told_apart() {
+    // Both logits of this network nearly mirror each other: the rival of a positive one is negative and has nothing to
+    // speak for it.
+    let session = cpu(contrastive(&root().join("fixtures/sentiment_lstm/model.onnx"), "dlb"), 1);
+    let ids = |values: &[i64]| Tensor::from_i64(&[1, 6], values);
+    let inputs = Tensors::from([
+        ("input_ids".to_string(), ids(&[5, 9, 2, 11, 3, 8])),
+        ("attention_mask".to_string(), ids(&[1; 6])),
+    ]);
+    let got = explain(&session, &inputs, &Request::default());
+    let net = got.net("input_ids").unwrap().to_f64();
+    let size = |values: &[f64]| values.iter().map(|v| v.abs()).sum::<f64>();
+    let supporting = got.relevance["input_ids"].to_f64();
+    assert!(size(&net) > 0.05 * size(&supporting), "{net:?} of {supporting:?}");
+}

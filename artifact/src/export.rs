@@ -134,7 +134,9 @@ fn made(
         let lack = lack(steps, y, multiplier)?;
         steps.add(Prim::Select, &[hit, lack, none])?
     } else {
-        rivals(steps, y, others, axis, multiplier)?
+        let half = steps.scalar(dtype, f64::from(multiplier) / 2.0);
+        let against = steps.add(Prim::Select, &[hit, half, none])?;
+        rivals(steps, y, others, against, axis, multiplier)?
     };
     stacked(steps, supporting, opposing, &ty.shape)
 }
@@ -148,25 +150,25 @@ fn lack(steps: &mut Steps, y: Value, multiplier: f32) -> Result<Value, String> {
     steps.add(Prim::Binary(Binary::Mul), &[rest, factor])
 }
 
-/// The multiplier shared among the units marked by `others`, by their positive values; alike where none is positive.
-fn rivals(steps: &mut Steps, y: Value, others: Value, axis: usize, multiplier: f32) -> Result<Value, String> {
+/// The multiplier shared among the units marked by `others`, by their positive values; `against` where none is positive.
+fn rivals(
+    steps: &mut Steps,
+    y: Value,
+    others: Value,
+    against: Value,
+    axis: usize,
+    multiplier: f32,
+) -> Result<Value, String> {
     let dtype = steps.graph.ty(y).dtype;
-    let (zero, one) = (steps.scalar(dtype, 0.0), steps.scalar(dtype, 1.0));
-    let (alike, _) = shares(steps, one, others, axis)?;
+    let zero = steps.scalar(dtype, 0.0);
     let positive = steps.add(Prim::Unary(Unary::Relu), &[y])?;
-    let (by_value, sum) = shares(steps, positive, others, axis)?;
-    let any = steps.add(Prim::Binary(Binary::Less), &[zero, sum])?;
-    let share = steps.add(Prim::Select, &[any, by_value, alike])?;
-    let factor = steps.scalar(dtype, f64::from(multiplier));
-    steps.add(Prim::Binary(Binary::Mul), &[share, factor])
-}
-
-/// The marked units' shares of their sum, and that sum.
-fn shares(steps: &mut Steps, of: Value, others: Value, axis: usize) -> Result<(Value, Value), String> {
-    let zero = steps.scalar(steps.graph.ty(of).dtype, 0.0);
-    let own = steps.add(Prim::Select, &[others, of, zero])?;
+    let own = steps.add(Prim::Select, &[others, positive, zero])?;
     let sum = steps.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
-    Ok((steps.add(Prim::Binary(Binary::GuardedDiv), &[own, sum])?, sum))
+    let share = steps.add(Prim::Binary(Binary::GuardedDiv), &[own, sum])?;
+    let factor = steps.scalar(dtype, f64::from(multiplier));
+    let share = steps.add(Prim::Binary(Binary::Mul), &[share, factor])?;
+    let any = steps.add(Prim::Binary(Binary::Less), &[zero, sum])?;
+    steps.add(Prim::Select, &[any, share, against])
 }
 
 /// Both tracks, the first axis theirs.

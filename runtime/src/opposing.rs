@@ -7,9 +7,10 @@ use crate::seed::{Request, Seed, Start, Target};
 /// The seeds of both tracks.
 ///
 /// Of a difference of two units the first starts the supporting track, the second the opposing one. Else what is not explained
-/// of the same row opposes: with [`Start::One`] by positive values, together as much as the target (alike where none is
-/// positive); with [`Start::Value`] each with its own value. A single unit, and each of a region, is taken for a probability,
-/// and what it lacks of 1 opposes. Source: the starts of DLBacktrace version 1.
+/// of the same row opposes: with [`Start::One`] by positive values, together as much as the target, and where no other unit is
+/// positive the target itself, half as much, so that what speaks against it shows; with [`Start::Value`] each with its own
+/// value. A single unit, and each of a region, is taken for a probability, and what it lacks of 1 opposes. Source: the starts of
+/// DLBacktrace version 1.
 pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor; 2] {
     let start = seed.tensor.to_f64();
     let (mut supporting, mut opposing) = (start.clone(), vec![0.0; start.len()]);
@@ -73,13 +74,8 @@ fn rivals(own: &[f64], values: &[f64], request: &Request, region: bool, opposing
         return;
     }
     let sum: f64 = opposing.iter().sum();
-    let others = (0..own.len()).filter(|i| !explained(*i)).count();
-    for (i, v) in opposing.iter_mut().enumerate() {
-        *v = match explained(i) {
-            _ if sum > 0.0 => total * *v / sum,
-            false => total / others as f64,
-            true => 0.0,
-        };
+    for (v, own) in opposing.iter_mut().zip(own) {
+        *v = if sum > 0.0 { total * *v / sum } else { own / 2.0 };
     }
 }
 
@@ -98,8 +94,8 @@ mod tests {
     fn the_other_units_oppose_by_their_positive_values() {
         let one = |y: &[f32]| starts(&[1, 4], y, Request::default());
         assert_eq!(one(&[5.0, 3.0, -2.0, 1.0]), [vec![100.0, 0.0, 0.0, 0.0], vec![0.0, 75.0, 0.0, 25.0]]);
-        // Nothing positive: alike.
-        assert_eq!(one(&[-1.0, -3.0, -2.0, -4.0])[1], [0.0, 100.0 / 3.0, 100.0 / 3.0, 100.0 / 3.0]);
+        // No rival to speak for: what speaks against the target.
+        assert_eq!(one(&[1.0, -3.0, -2.0, -4.0]), [vec![100.0, 0.0, 0.0, 0.0], vec![50.0, 0.0, 0.0, 0.0]]);
         let value = Request { start: Start::Value, ..Request::default() };
         assert_eq!(starts(&[1, 3], &[5.0, 3.0, -2.0], value)[1], [0.0, 3.0, -2.0]);
     }
