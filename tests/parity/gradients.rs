@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, Request, Start, Target, Tensors};
+use dlbc_runtime::{Explanation, Position, Request, Start, Target, Tensors};
 
 use crate::Row;
 use crate::common::*;
 
-/// Of classifiers and language models.
+/// Of classifiers, language models, mixtures of experts, a detector and segmenters.
 const GRADIENTS: &[&str] = &[
     "mlp",
     "mlp_bn_softmax",
@@ -36,6 +36,13 @@ const GRADIENTS: &[&str] = &[
     "gru",
     "gru_bi",
     "textcnn",
+    "olmoe_patched",
+    "qwen3_moe_patched",
+    "jetmoe_patched",
+    "gpt_oss_patched",
+    "det_yolo",
+    "unet",
+    "unet_bilinear",
 ];
 
 const LXT: &[&str] = &["bert", "bert_sdpa", "llama", "llama_sdpa", "qwen3", "gpt2"];
@@ -53,10 +60,37 @@ fn run(model: &Path, golden: &Tensors, rules: &str, start: Start) -> Explanation
         .iter()
         .filter_map(|i| Some((i.name.clone(), golden.get(&format!("in/{}", i.name))?.clone())))
         .collect();
-    let target = Target::Index(golden["target"].to_i64()[0]);
-    let request =
-        Request { target, start, multiplier: 1.0, keep_all: true, audit: true, ..Request::default() };
+    let (target, position) = target(golden);
+    let request = Request {
+        target,
+        position,
+        start,
+        multiplier: 1.0,
+        keep_all: true,
+        audit: true,
+        ..Request::default()
+    };
     explain(&cpu(program, 2), &feed, &request)
+}
+
+/// The recorded target: a unit at the last position, or the greatest element of a dense output by its place in all of it.
+fn target(golden: &Tensors) -> (Target, Position) {
+    let (unit, last) = (golden["target"].to_i64()[0], Position::At(-1));
+    let Some(out) = golden.get("out") else { return (Target::Index(unit), last) };
+    match out.dims() {
+        [_, _, units] if unit >= *units as i64 => {
+            let units = *units as i64;
+            (Target::Index(unit % units), Position::At(unit / units))
+        }
+        [_, _, _, _] => {
+            let mut values = out.to_f64();
+            values.sort_by(f64::total_cmp);
+            // Between the two greatest: the greatest alone is above.
+            let [.., second, first] = values.as_slice() else { panic!("an output of one element") };
+            (Target::Above((first + second) / 2.0), last)
+        }
+        _ => (Target::Index(unit), last),
+    }
 }
 
 /// The relevance of the recorded tensor: an input, or what the embedding of words makes.
