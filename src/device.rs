@@ -17,7 +17,7 @@ pub enum Opened {
     Cuda(CudaBackend),
 }
 
-/// Opens a device; says so when `auto` finds no GPU.
+/// Opens a device. `auto` is the processor until the kernels have run on a GPU; it says whether there is one.
 ///
 /// # Errors
 /// When it is not there.
@@ -26,10 +26,14 @@ pub fn open(device: Device, precision: Precision, console: Console) -> anyhow::R
     match device {
         Device::Cpu => Ok(Opened::Cpu),
         Device::Reference => Ok(Opened::Reference),
-        Device::Auto => Ok(dlbc_cuda::open(0).map(cuda).unwrap_or_else(|e| {
-            console.note(format!("{e}; running on the processor"));
-            Opened::Cpu
-        })),
+        Device::Auto => {
+            let found = dlbc_cuda::open(0).err().map_or_else(
+                || "there is a GPU, on which the kernels are yet to be proven: `--device cuda` takes it".into(),
+                |e| e.to_string(),
+            );
+            console.note(format!("{found}; running on the processor"));
+            Ok(Opened::Cpu)
+        }
         Device::Cuda(ordinal) => {
             let opened = dlbc_cuda::open(ordinal as usize).map(cuda);
             opened.map_err(|e| failure(Code::Device, e.to_string()))
