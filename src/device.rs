@@ -28,7 +28,10 @@ pub fn open(device: Device, precision: Precision, console: Console) -> anyhow::R
         Device::Reference => Ok(Opened::Reference),
         Device::Auto => {
             let found = dlbc_cuda::open(0).err().map_or_else(
-                || "there is a GPU, on which the kernels are yet to be proven: `--device cuda` takes it".into(),
+                || {
+                    "there is a GPU, on which the kernels are yet to be proven: `--device cuda` takes it"
+                        .into()
+                },
                 |e| e.to_string(),
             );
             console.note(format!("{found}; running on the processor"));

@@ -110,3 +110,24 @@ fn experts_without_tokens_and_batches_of_tokens() {
         assert!(gap <= 1e-5, "token {row}: {gap:e}");
     }
 }
+
+#[test]
+fn an_artifact_and_an_export_find_the_counts_too() {
+    let folder = root().join("fixtures/experts");
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
+    let artifact = dlbc_artifact::write(&program).unwrap();
+    let read = dlbc_proto::decode(&dlbc_proto::encode(&artifact), &dlbc_proto::Limits::default()).unwrap();
+    let expected = explain(&cpu(program.clone(), 1), &inputs, &Request::default());
+    let again = explain(&cpu(dlbc_artifact::read(&read).unwrap(), 1), &inputs, &Request::default());
+    assert_eq!(again.relevance, expected.relevance);
+
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("explained.onnx");
+    dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, 100.0).unwrap()).unwrap();
+    let Some(found) = onnx_runtime(&[(path, folder.join("input.npz"))]) else { return };
+    for (name, r) in &expected.relevance {
+        let gap = relative_l1(&found[0][&format!("relevance/{name}")], r);
+        assert!(gap <= 1e-4, "{name}: {gap:e}");
+    }
+}

@@ -128,7 +128,9 @@ impl<'a> Reader<'a> {
             }
             None => Origin::default(),
         };
-        let outputs = if matches!(prim, Prim::Scan(_)) { 2 } else { 1 };
+        // A scan's node gives the last state too, one of the standard's `TopK` the values.
+        let two = matches!(prim, Prim::Scan(_)) || node.op_type() == "TopK";
+        let outputs = if two { 2 } else { 1 };
         if node.output.len() != outputs {
             return Err(fail(format!("{} outputs", node.output.len())));
         }
