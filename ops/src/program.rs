@@ -131,14 +131,14 @@ impl Info {
 #[serde(rename_all = "kebab-case")]
 pub enum Repeat {
     /// The mean over the straight line from a baseline to the input, times their difference: it sums to the difference of
-    /// the outputs, but for the error of the quadrature (Gauss-Legendre) [sundararajan2017].
+    /// the outputs, but for the error of the quadrature (Gauss-Legendre) \[sundararajan2017\].
     IntegratedGradients {
         /// Points of the quadrature.
         steps: usize,
         /// Where the line starts.
         baseline: Baseline,
     },
-    /// The mean over inputs with normal noise [smilkov2017].
+    /// The mean over inputs with normal noise \[smilkov2017\].
     SmoothGrad {
         /// Inputs with noise.
         samples: usize,

@@ -1,6 +1,6 @@
 //! Random numbers that are the same everywhere.
 
-/// A stream of random numbers, SplitMix64 [steele2014]: a few lines in any language give the same numbers again.
+/// A stream of random numbers, SplitMix64 \[steele2014\]: a few lines in any language give the same numbers again.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
