@@ -27,7 +27,7 @@ pub fn open(device: Device, precision: Precision, console: Console) -> anyhow::R
         Device::Cpu => Ok(Opened::Cpu),
         Device::Reference => Ok(Opened::Reference),
         Device::Auto => {
-            let found = dlbc_cuda::open(0).err().map_or_else(
+            let found = dlbc_cuda::find(0).err().map_or_else(
                 || {
                     "there is a GPU, on which the kernels are yet to be proven: `--device cuda` takes it"
                         .into()

@@ -14,4 +14,4 @@ mod plan;
 
 pub use backend::{CudaBackend, Precision};
 pub use dlbc_ptx::{Device, DeviceError};
-pub use driver::open;
+pub use driver::{find, open};

@@ -25,6 +25,14 @@ pub fn open(ordinal: usize) -> Result<CudaBackend, DeviceError> {
     Ok(CudaBackend::new(Box::new(Driver::new(gpu)?)))
 }
 
+/// Whether there is a GPU that [`open`] would take; opens nothing on it.
+///
+/// # Errors
+/// As [`open`].
+pub fn find(ordinal: usize) -> Result<(), DeviceError> {
+    probe::find(ordinal)
+}
+
 struct Driver {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,

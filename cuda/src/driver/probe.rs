@@ -3,6 +3,10 @@
 use std::panic;
 use std::sync::Arc;
 
+use cudarc::driver::sys::CUdevice_attribute::{
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR as MAJOR,
+    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR as MINOR,
+};
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use dlbc_ptx::DeviceError;
 
@@ -19,8 +23,18 @@ pub(super) struct Gpu {
 }
 
 /// Opens a device.
-#[allow(unsafe_code)]
 pub(super) fn open(ordinal: usize) -> Result<Gpu, DeviceError> {
+    guarded(|| contact(ordinal))
+}
+
+/// Whether there is a device that [`open`] would take. Makes no context on it, which costs time and memory.
+pub(super) fn find(ordinal: usize) -> Result<(), DeviceError> {
+    guarded(|| found(ordinal).map(drop))
+}
+
+/// What `call` gives, where there is a driver's library for it to call.
+#[allow(unsafe_code)]
+fn guarded<T>(call: impl FnOnce() -> Result<T, DeviceError> + panic::UnwindSafe) -> Result<T, DeviceError> {
     // SAFETY: this only tries to open the library.
     if !unsafe { sys::is_culib_present() } {
         return Err(absent("the driver's library (libcuda.so.1, nvcuda.dll) is not on this machine"));
@@ -28,9 +42,9 @@ pub(super) fn open(ordinal: usize) -> Result<Gpu, DeviceError> {
     // A driver that lacks a symbol panics in cudarc; the message becomes an error instead of standing on the terminal.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let opened = panic::catch_unwind(|| contact(ordinal));
+    let called = panic::catch_unwind(call);
     panic::set_hook(hook);
-    opened.unwrap_or_else(|message| {
+    called.unwrap_or_else(|message| {
         let text = message.downcast_ref::<String>().cloned();
         let text = text.or_else(|| message.downcast_ref::<&str>().map(ToString::to_string));
         Err(absent(text.unwrap_or_else(|| "the driver could not be loaded".into())))
@@ -41,9 +55,13 @@ fn absent(reason: impl Into<String>) -> DeviceError {
     DeviceError::Absent(reason.into())
 }
 
+fn failed(e: DriverError) -> DeviceError {
+    absent(e.to_string())
+}
+
+/// The driver's version and the chip of a device that is there and new enough.
 #[allow(unsafe_code)]
-fn contact(ordinal: usize) -> Result<Gpu, DeviceError> {
-    let failed = |e: DriverError| absent(e.to_string());
+fn found(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
     let mut driver = 0;
     // SAFETY: the driver writes one integer.
     unsafe { sys::cuDriverGetVersion(&mut driver) }.result().map_err(failed)?;
@@ -56,12 +74,21 @@ fn contact(ordinal: usize) -> Result<Gpu, DeviceError> {
     if ordinal as i64 >= i64::from(count) {
         return Err(absent(format!("device {ordinal} is not among {count}")));
     }
-    let context = CudaContext::new(ordinal).map_err(failed)?;
-    let capability = context.compute_capability().map_err(failed)?;
+    let device = result::device::get(ordinal as i32).map_err(failed)?;
+    // SAFETY: the driver has just named this device.
+    let attribute = |which| unsafe { result::device::get_attribute(device, which) }.map_err(failed);
+    let capability = (attribute(MAJOR)?, attribute(MINOR)?);
     if capability < OLDEST_CHIP {
         let (major, minor) = capability;
         return Err(absent(format!("the GPU is an sm_{major}{minor}, sm_80 is needed")));
     }
+    Ok((driver, capability))
+}
+
+#[allow(unsafe_code)]
+fn contact(ordinal: usize) -> Result<Gpu, DeviceError> {
+    let (driver, capability) = found(ordinal)?;
+    let context = CudaContext::new(ordinal).map_err(failed)?;
     // We have one stream and wait for it ourselves; events would stand in the way of capture.
     // SAFETY: no buffer of cudarc's is used on two streams.
     unsafe { context.disable_event_tracking() };
