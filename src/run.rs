@@ -200,22 +200,15 @@ fn put(
     info: &Info,
     audit: bool,
 ) {
-    let sum = |inputs: &BTreeMap<String, f64>| inputs.values().sum::<f64>();
-    let e = explanation;
-    let supporting = (&e.relevance, [e.start, sum(&e.inputs), e.absorbed]);
-    let opposing = e.opposing.as_ref().map(|o| (&o.relevance, [o.start, sum(&o.inputs), o.absorbed]));
-    let books = [supporting].into_iter().chain(opposing);
-    let mut parts = layers::tensors(e.layers.as_deref(), e.heads.as_deref(), "");
-    if let Some(o) = &e.opposing {
-        parts.extend(layers::tensors(o.layers.as_deref(), o.heads.as_deref(), "_neg"));
-    }
-    tensors.extend(parts.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
-    for (track, (relevance, sums)) in info.mode.tracks().iter().zip(books) {
-        for (name, tensor) in relevance {
+    let names = ["", "_neg"];
+    for ((track, books), name) in info.mode.tracks().iter().zip(explanation.tracks()).zip(names) {
+        let parts = layers::tensors(books.layers, books.heads, name).into_iter();
+        tensors.extend(parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+        for (name, tensor) in books.relevance {
             tensors.insert(format!("{prefix}{}{name}", track.relevance), tensor.clone());
         }
         if audit {
-            for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(sums) {
+            for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(books.sums()) {
                 let bytes = std::sync::Arc::new(value.to_le_bytes());
                 let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
                 tensors.extend(scalar.map(|t| (format!("{prefix}{}{name}", track.audit), t)));

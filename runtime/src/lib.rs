@@ -30,6 +30,6 @@ pub use layers::{HeadRow, LayerRow};
 pub use random::Random;
 pub use reference::ReferenceBackend;
 pub use seed::{Position, Request, Start, Target, Task};
-pub use session::{Explanation, LedgerRow, Opposing, Seconds, Session};
+pub use session::{Books, Explanation, LedgerRow, Opposing, Seconds, Session};
 pub use stage::{Stage, Stages, split, uses};
 pub use tract::CpuBackend;

@@ -179,10 +179,9 @@ impl Method {
         };
         let audit = explainer.info().repeat.is_none();
         let made = explainer.explain(&case.tensors, &Request { audit, ..request(case, target, *start) })?;
-        let mut books = [made.start, made.inputs.values().sum(), made.absorbed];
-        if let Some(opposing) = &made.opposing {
-            let other = [opposing.start, opposing.inputs.values().sum(), opposing.absorbed];
-            books.iter_mut().zip(other).for_each(|(sum, v)| *sum += v);
+        let mut books = [0.0; 3];
+        for track in made.tracks() {
+            books.iter_mut().zip(track.sums()).for_each(|(sum, v)| *sum += v);
         }
         Ok(Map { relevance: case.features.sums(&map(&made, &case.features.input)?), books: Some(books) })
     }

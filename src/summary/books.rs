@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use dlbc_runtime::{Explanation, LedgerRow, Opposing};
+use dlbc_runtime::LedgerRow;
 use serde::Serialize;
 
 use crate::layers::{self, Heads, Layer};
@@ -50,27 +50,15 @@ struct Row {
 }
 
 impl Books {
-    /// Those of an explanation, its opposing track apart.
-    pub fn supporting(e: &Explanation) -> Books {
+    /// Those of a track.
+    pub fn new(track: &dlbc_runtime::Books) -> Books {
         Books {
-            start: e.start,
-            inputs: e.inputs.clone(),
-            absorbed: e.absorbed,
-            audit: e.ledger.as_ref().map(|rows| audit(e.start, &e.inputs, e.absorbed, rows)),
-            layers: layers::layers(e.layers.as_deref()),
-            heads: layers::heads(e.heads.as_deref()),
-        }
-    }
-
-    /// Those of an opposing track.
-    pub fn opposing(o: &Opposing) -> Books {
-        Books {
-            start: o.start,
-            inputs: o.inputs.clone(),
-            absorbed: o.absorbed,
-            audit: o.ledger.as_ref().map(|rows| audit(o.start, &o.inputs, o.absorbed, rows)),
-            layers: layers::layers(o.layers.as_deref()),
-            heads: layers::heads(o.heads.as_deref()),
+            start: track.start,
+            inputs: track.inputs.clone(),
+            absorbed: track.absorbed,
+            audit: track.ledger.map(|rows| audit(track.start, track.inputs, track.absorbed, rows)),
+            layers: layers::layers(track.layers),
+            heads: layers::heads(track.heads),
         }
     }
 

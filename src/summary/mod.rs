@@ -247,11 +247,12 @@ impl OfTarget {
         };
         let tokens = texts.map(|texts| tokens::rows(texts, explanation)).unwrap_or_default();
         let shown = texts.map(|texts| tokens::text(texts, &tokens, color.then_some(args.colors)));
+        let tracks = explanation.tracks();
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
-            books: Books::supporting(explanation),
-            opposing: explanation.opposing.as_ref().map(Books::opposing),
+            books: Books::new(&tracks[0]),
+            opposing: tracks.get(1).map(Books::new),
             tokens,
             experts: if args.experts { layers(explanation) } else { vec![] },
             shown: shown.unwrap_or_default(),

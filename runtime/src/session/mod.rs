@@ -123,7 +123,56 @@ pub struct Opposing {
     pub heads: Option<Vec<HeadRow>>,
 }
 
+/// One track of an explanation; its fields mean what those of [`Explanation`] do.
+#[derive(Clone, Copy, Debug)]
+pub struct Books<'a> {
+    /// Relevance by tensor name.
+    pub relevance: &'a Tensors,
+    /// The sum of the starting relevance.
+    pub start: f64,
+    /// The sum of the relevance of each explained input.
+    pub inputs: &'a BTreeMap<String, f64>,
+    /// What was absorbed on the way.
+    pub absorbed: f64,
+    /// The ledger.
+    pub ledger: Option<&'a [LedgerRow]>,
+    /// The ledger by module.
+    pub layers: Option<&'a [LayerRow]>,
+    /// The heads of the attentions.
+    pub heads: Option<&'a [HeadRow]>,
+}
+
+impl Books<'_> {
+    /// What started, what the inputs received together, what was absorbed.
+    pub fn sums(&self) -> [f64; 3] {
+        [self.start, self.inputs.values().sum(), self.absorbed]
+    }
+}
+
 impl Explanation {
+    /// The tracks: one, or in contrastive mode the supporting and the opposing one.
+    pub fn tracks(&self) -> Vec<Books<'_>> {
+        let own = Books {
+            relevance: &self.relevance,
+            start: self.start,
+            inputs: &self.inputs,
+            absorbed: self.absorbed,
+            ledger: self.ledger.as_deref(),
+            layers: self.layers.as_deref(),
+            heads: self.heads.as_deref(),
+        };
+        let opposing = self.opposing.as_ref().map(|o| Books {
+            relevance: &o.relevance,
+            start: o.start,
+            inputs: &o.inputs,
+            absorbed: o.absorbed,
+            ledger: o.ledger.as_deref(),
+            layers: o.layers.as_deref(),
+            heads: o.heads.as_deref(),
+        });
+        [own].into_iter().chain(opposing).collect()
+    }
+
     /// The relevance of a tensor: in contrastive mode what supports minus what opposes.
     pub fn net(&self, name: &str) -> Option<Tensor> {
         let supporting = self.relevance.get(name)?;
