@@ -1,9 +1,9 @@
 //! Devices: what `--device` names, opened once.
 
-use dlbc_cuda::{CudaBackend, Precision};
+use dlbc_cuda::CudaBackend;
 use dlbc_runtime::{Backend, CpuBackend, ReferenceBackend};
 
-use crate::args::Device;
+use crate::args::{Device, DeviceArgs};
 use crate::exit::{Code, failure};
 use crate::terminal::Console;
 
@@ -21,9 +21,9 @@ pub enum Opened {
 ///
 /// # Errors
 /// When it is not there.
-pub fn open(device: Device, precision: Precision, console: Console) -> anyhow::Result<Opened> {
-    let cuda = |backend: CudaBackend| Opened::Cuda(backend.with_precision(precision));
-    match device {
+pub fn open(args: &DeviceArgs, console: Console) -> anyhow::Result<Opened> {
+    let cuda = |backend: CudaBackend| Opened::Cuda(backend.with_precision(args.precision()));
+    match args.device {
         Device::Cpu => Ok(Opened::Cpu),
         Device::Reference => Ok(Opened::Reference),
         Device::Auto => {

@@ -26,7 +26,7 @@ const QUADRATURE: f64 = 0.05;
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
     let targets = args.target.targets()?;
-    let device = device::open(args.device, args.precision(), console)?;
+    let device = device::open(&args.on, console)?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
     for path in args.out.iter().chain(&args.heatmap).chain(&args.expert_map) {
         check(path)?;
@@ -46,7 +46,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         ));
     }
 
-    let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
+    let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
     let (explained, mut times) = explain(&explainer, &inputs, &targets, args, console)?;
     times.load = loaded.load_seconds;

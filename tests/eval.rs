@@ -173,6 +173,9 @@ fn the_same_seed_gives_the_same_numbers() {
     let once = eval(&[&words]).out;
     assert_eq!(once, eval(&[&words, &["--threads", "1"]]).out);
     assert_ne!(once, eval(&[&words, &["--seed", "7"]]).out);
+    let refused = eval(&[&words, &["--device", "cpu", "--precision", "simt"]]);
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.err.contains("`--precision` is for GPUs"), "{}", refused.err);
 }
 
 #[test]

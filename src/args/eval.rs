@@ -6,9 +6,8 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::run::positive;
-use super::values::finite;
-use super::{Device, ExplainArgs, LimitArgs, Pair, PictureArgs, Target, TextArgs};
+use super::values::{finite, positive};
+use super::{DeviceArgs, ExplainArgs, LimitArgs, Pair, PictureArgs, Target, TextArgs};
 use crate::eval::{Fill, Metric};
 
 /// `dlbc eval`.
@@ -108,12 +107,9 @@ pub struct EvalArgs {
     #[arg(long, help_heading = "Results")]
     pub json: bool,
 
-    /// Where it runs: auto, cpu, cuda, cuda:N, or reference (float64, slow, for comparisons).
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Execution")]
-    pub device: Device,
-    /// Threads of the processor [default: all].
-    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
-    pub threads: Option<usize>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub on: DeviceArgs,
     /// What the model may cost.
     #[command(flatten)]
     pub limits: LimitArgs,

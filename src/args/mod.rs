@@ -1,5 +1,6 @@
 //! The command line: one struct a command, the documentation of a flag beside its field.
 
+mod device;
 mod eval;
 mod limits;
 mod model;
@@ -7,6 +8,7 @@ mod run;
 mod targets;
 mod values;
 
+pub use device::DeviceArgs;
 pub use eval::EvalArgs;
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
@@ -276,7 +278,7 @@ mod tests {
         let args = run_args(&[]).unwrap();
         assert_eq!((args.target.title().unwrap().as_str(), args.target.total()), ("argmax", 100.0));
         assert_eq!((args.target.start, args.repeat), (Start::One, None));
-        assert_eq!((args.device, args.keep), (Device::Auto, Keep::Inputs));
+        assert_eq!((args.on.device, args.keep), (Device::Auto, Keep::Inputs));
         assert_eq!(args.explain.rules(), "dlb");
     }
 

@@ -2,12 +2,10 @@
 
 use std::path::PathBuf;
 
+use super::values::{finite, nonzero, positive};
+use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs};
+use crate::exit::unsupported;
 use clap::{ArgGroup, Args, ValueEnum};
-use dlbc_cuda::Precision;
-
-use super::values::{finite, nonzero};
-use super::{Device, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs};
-use crate::exit::{unsupported, usage};
 
 /// `dlbc run`.
 #[derive(Debug, Args)]
@@ -44,15 +42,9 @@ pub struct RunArgs {
     #[command(flatten)]
     pub explain: ExplainArgs,
 
-    /// Where it runs: auto, cpu, cuda, cuda:N, or reference (float64, slow, for comparisons).
-    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Execution")]
-    pub device: Device,
-    /// How a GPU computes products: 3xtf32 (float32 by three products on tensor cores) or simt (plain float32).
-    #[arg(long, value_name = "PRECISION", value_enum, help_heading = "Execution")]
-    pub precision: Option<GpuPrecision>,
-    /// Threads of the processor [default: all].
-    #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
-    pub threads: Option<usize>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub on: DeviceArgs,
     /// Run N times after a warm-up; the seconds are medians [default: once, no warm-up].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
     pub repeat: Option<usize>,
@@ -193,25 +185,7 @@ pub enum Colors {
     PurpleOrange,
 }
 
-/// How a GPU computes products.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum GpuPrecision {
-    /// Float32 by three products on tensor cores.
-    #[value(name = "3xtf32")]
-    Split,
-    /// Plain float32.
-    Simt,
-}
-
 impl RunArgs {
-    /// How a GPU computes products.
-    pub fn precision(&self) -> Precision {
-        match self.precision {
-            Some(GpuPrecision::Simt) => Precision::Simt,
-            Some(GpuPrecision::Split) | None => Precision::Split,
-        }
-    }
-
     /// Refuses what is not supported yet.
     ///
     /// # Errors
@@ -220,15 +194,6 @@ impl RunArgs {
         if self.report.is_some() {
             return Err(unsupported("`--report` is not supported yet"));
         }
-        if self.precision.is_some() && matches!(self.device, Device::Cpu | Device::Reference) {
-            return Err(usage(
-                "`--precision` is for GPUs: the processor computes in float32, the reference in float64",
-            ));
-        }
-        Ok(())
+        self.on.check()
     }
-}
-
-pub(super) fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| format!("`{text}` is no positive whole number"))
 }

@@ -133,6 +133,11 @@ impl FromStr for Keep {
     }
 }
 
+/// A whole number above 0.
+pub(super) fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| format!("`{text}` is no positive whole number"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -104,8 +104,9 @@ impl Plan {
 /// See the exit codes of the command line.
 pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     check(args)?;
-    let device = &device::open(args.device, Default::default(), console)?;
-    let options = RunOptions { threads: args.threads, max_tensor_bytes: args.limits.tensor_bytes() };
+    args.on.check()?;
+    let device = &device::open(&args.on, console)?;
+    let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let each = args.explain.each();
     let mut first = Some(model::load(&args.model, &each[0], &args.limits, console)?);
     let program = first.as_ref().map(|l| l.program.clone()).context("a composite")?;
