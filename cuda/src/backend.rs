@@ -134,9 +134,6 @@ fn refused(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
     if matches!(ty.dtype, DType::F16 | DType::Bf16 | DType::F64) && !boundary {
         return Some(format!("arithmetic in {}", ty.dtype));
     }
-    if matches!(op, Prim::NonZero | Prim::TopK { .. } | Prim::NonMaxSuppression { .. }) {
-        return Some("choices that depend on values are not supported on this device yet".into());
-    }
     let spatial = match op {
         Prim::Conv { geometry, .. } | Prim::ConvTranspose { geometry, .. } => geometry.window.rank(),
         Prim::WindowSum(w) | Prim::WindowMax(w) => w.rank(),

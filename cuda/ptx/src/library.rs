@@ -8,7 +8,7 @@ use crate::kernel::conv::{Conv, Way};
 use crate::kernel::gemm::{Gemm, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Reduce, Team};
-use crate::kernel::{index, pick, pool, softmax};
+use crate::kernel::{index, order, pick, pool, softmax, suppress};
 
 /// A kernel of the library and the family whose tests it belongs to.
 #[derive(Clone, Debug)]
@@ -52,9 +52,23 @@ pub fn library() -> Vec<Entry> {
         add("index", index::gather(bytes));
         add("index", index::overwrite(bytes));
     }
-    add("index", index::links());
+    add("index", index::resolve());
+    add("index", index::starts());
     add("index", index::scatter_add(Kind::F));
     add("index", index::scatter_add(Kind::I));
+    for kind in [Kind::F, Kind::I] {
+        add("order", order::keys(kind));
+        add("order", order::rank(kind.bytes()));
+        add("order", order::digits(kind.bytes()));
+        add("order", order::shift(kind.bytes()));
+    }
+    add("order", order::scan());
+    add("order", order::top());
+    add("order", order::columns());
+    for center in [false, true] {
+        add("suppress", suppress::suppress(center));
+    }
+    add("suppress", suppress::collect());
     for kind in [Kind::F, Kind::I] {
         add("pool", pool::fold(kind, false));
         add("pool", pool::fold(kind, true));

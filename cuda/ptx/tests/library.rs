@@ -9,10 +9,12 @@ use dlbc_ptx::Params;
 use dlbc_ptx::kernel::conv::ConvParams;
 use dlbc_ptx::kernel::gemm::GemmParams;
 use dlbc_ptx::kernel::index::IndexParams;
+use dlbc_ptx::kernel::order::OrderParams;
 use dlbc_ptx::kernel::pick::PickParams;
 use dlbc_ptx::kernel::pool::PoolParams;
 use dlbc_ptx::kernel::reduce::ReduceParams;
 use dlbc_ptx::kernel::softmax::SoftmaxParams;
+use dlbc_ptx::kernel::suppress::SuppressParams;
 use dlbc_ptx::library::library;
 
 fn folder() -> PathBuf {
@@ -56,6 +58,8 @@ fn kernels_read_the_fields_of_their_parameter_blocks() {
             "softmax" => (SoftmaxParams::FIELDS, size_of::<SoftmaxParams>()),
             "pick" => (PickParams::FIELDS, size_of::<PickParams>()),
             "index" => (IndexParams::FIELDS, size_of::<IndexParams>()),
+            "order" => (OrderParams::FIELDS, size_of::<OrderParams>()),
+            "suppress" => (SuppressParams::FIELDS, size_of::<SuppressParams>()),
             "pool" => (PoolParams::FIELDS, size_of::<PoolParams>()),
             // A chain's block is laid out by the code that reads it.
             "pointwise" => continue,

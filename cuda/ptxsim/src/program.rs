@@ -47,6 +47,17 @@ pub(crate) enum Space {
     Shared,
 }
 
+/// Which lane's value a shuffle gives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Exchange {
+    /// The lane whose number differs in these bits.
+    Butterfly,
+    /// The lane so many before; the first ones keep their own.
+    Up,
+    /// The lane of this number.
+    Index,
+}
+
 /// How a comparison joins a predicate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Join {
@@ -79,7 +90,7 @@ pub(crate) enum Op {
     Load(Space),
     Store(Space),
     ReduceOr,
-    Shuffle,
+    Shuffle(Exchange),
     Barrier,
     Branch(usize),
     Return,

@@ -40,6 +40,14 @@ impl Expression {
         Expression { dims: dims.to_vec(), operands: vec![], terms: vec![(zero, kind)], status: None }
     }
 
+    /// A function of the expression and a constant, which gives `kind`.
+    pub(super) fn with(mut self, constant: Term, f: Binary, kind: Kind) -> Expression {
+        let place = self.terms.len();
+        self.terms.push((constant, self.kind()));
+        self.terms.push((Term::Binary(f, place - 1, place), kind));
+        self
+    }
+
     fn kind(&self) -> Kind {
         self.terms.last().map_or(Kind::F, |(_, k)| *k)
     }

@@ -2,21 +2,10 @@
 
 use dlbc_ptx::kernel::index::{self, IndexParams};
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::{Kernel, Params as _};
 
 use super::chain::Expression;
-use super::{Planner, Step, View};
-
-/// What the kernels read and write.
-#[derive(Clone, Default)]
-struct Operands {
-    x: Option<View>,
-    indices: Option<View>,
-    out: Option<View>,
-    next: Option<View>,
-    head: Option<View>,
-    status: Option<View>,
-}
+use super::choice::bits;
+use super::{Planner, Use, View};
 
 impl Planner {
     /// Elements of data at the indices.
@@ -30,14 +19,12 @@ impl Planner {
             ..IndexParams::default()
         };
         let kernel = index::gather(data.kind.bytes());
-        let operands = Operands {
-            x: Some(data),
-            indices: Some(indices),
-            out: Some(out.clone()),
-            status: Some(status),
-            ..Operands::default()
-        };
-        self.indexed(kernel, params, operands, [true, false]);
+        let uses =
+            vec![(Use::Read, data), (Use::Read, indices), (Use::Write, out.clone()), (Use::Update, status)];
+        self.launch(kernel, index::blocks(params.count), uses, move |at| {
+            let [x, indices, out, status] = [at[0], at[1], at[2], at[3]];
+            IndexParams { x, indices, out, status, ..params }
+        });
         out
     }
 
@@ -48,98 +35,62 @@ impl Planner {
         [updates, indices, status]: [View; 3],
         dims: &[usize],
     ) -> View {
-        let out = self.emit(&Expression::fill(dims, updates.kind));
-        let params = IndexParams {
-            n: indices.elems() as u32,
-            dim: dims[axis] as u32,
-            inner: dims[axis + 1..].iter().product::<usize>() as u32,
-            count: updates.elems() as u32,
-            ..IndexParams::default()
-        };
+        if updates.elems() == 0 {
+            return self.emit(&Expression::fill(dims, updates.kind));
+        }
+        let out = self.buffer(updates.kind, dims);
+        let n = indices.elems() as u32;
+        let inner = dims[axis + 1..].iter().product::<usize>() as u32;
+        let [order, starts] = self.places(indices, status, dims[axis]);
+        let count = out.elems() as u32;
+        let params = IndexParams { n, dim: dims[axis] as u32, inner, count, ..IndexParams::default() };
         let kernel = index::scatter_add(updates.kind);
-        self.linked(kernel, params, updates, indices, out.clone(), status);
+        let reads = [updates, order, starts].map(|v| (Use::Read, v));
+        let uses = reads.into_iter().chain([(Use::Write, out.clone())]).collect();
+        self.launch(kernel, index::blocks(count), uses, move |at| {
+            let [x, order, starts, out] = [at[0], at[1], at[2], at[3]];
+            IndexParams { x, order, starts, out, ..params }
+        });
         out
     }
 
     /// `data` with some rows replaced.
-    pub(super) fn overwrite(&mut self, data: View, [indices, updates, status]: [View; 3]) -> View {
-        let out = self.emit(&Expression::of(data));
-        let params = IndexParams {
-            n: indices.elems() as u32,
-            dim: out.dims[0] as u32,
-            inner: out.dims[1..].iter().product::<usize>() as u32,
-            count: updates.elems() as u32,
-            ..IndexParams::default()
-        };
-        let kernel = index::overwrite(updates.kind.bytes());
-        self.linked(kernel, params, updates, indices, out.clone(), status);
+    pub(super) fn overwrite(&mut self, [data, indices, updates, status]: [View; 4]) -> View {
+        if updates.elems() == 0 {
+            return data;
+        }
+        let out = self.buffer(data.kind, &data.dims);
+        let inner = out.dims[1..].iter().product::<usize>() as u32;
+        let [order, starts] = self.places(indices, status, out.dims[0]);
+        let count = out.elems() as u32;
+        let kernel = index::overwrite(data.kind.bytes());
+        let reads = [updates, data, order, starts].map(|v| (Use::Read, v));
+        let uses = reads.into_iter().chain([(Use::Write, out.clone())]).collect();
+        self.launch(kernel, index::blocks(count), uses, move |at| {
+            let [x, data, order, starts, out] = [at[0], at[1], at[2], at[3], at[4]];
+            IndexParams { x, data, order, starts, out, inner, count, ..IndexParams::default() }
+        });
         out
     }
 
-    fn linked(
-        &mut self,
-        kernel: Kernel,
-        params: IndexParams,
-        x: View,
-        indices: View,
-        out: View,
-        status: View,
-    ) {
+    /// The places of the indices by rising index, and where each index begins among them.
+    fn places(&mut self, indices: View, status: View, dim: usize) -> [View; 2] {
         let n = indices.elems();
-        let [next, head] = [0; 2].map(|_| self.buffer(Kind::B, &[n]));
-        let mut operands = Operands {
-            indices: Some(indices),
-            next: Some(next),
-            head: Some(head),
-            status: Some(status),
-            ..Operands::default()
-        };
-        let list = IndexParams { count: n as u32, ..params };
-        self.indexed(index::links(), list, operands.clone(), [false, true]);
-        (operands.x, operands.out, operands.status) = (Some(x), Some(out), None);
-        self.indexed(kernel, params, operands, [false, false]);
-    }
-
-    /// `makes`: whether the result is written as a whole, and whether the lists are made rather than read.
-    fn indexed(
-        &mut self,
-        kernel: Kernel,
-        params: IndexParams,
-        operands: Operands,
-        [whole, lists]: [bool; 2],
-    ) {
-        if params.count == 0 {
-            return;
-        }
-        let grid = [index::blocks(params.count), 1, 1];
-        let kernel = self.kernel(kernel.name.clone(), || kernel);
-        let o = operands.clone();
-        let views = |list: Vec<Option<View>>| -> Vec<View> { list.into_iter().flatten().collect() };
-        let (mut reads, mut writes, mut updates) = (vec![o.x, o.indices], vec![], vec![o.status]);
-        if whole {
-            writes.push(o.out)
-        } else {
-            updates.push(o.out)
-        }
-        if lists {
-            writes.extend([o.next, o.head])
-        } else {
-            reads.extend([o.next, o.head])
-        }
-        let (reads, writes, updates) = (views(reads), views(writes), views(updates));
-        let params = move |at: &super::Addresses| {
-            let address = |v: &Option<View>| v.as_ref().map_or(0, |v| at.of(v));
-            let params = IndexParams {
-                x: address(&operands.x),
-                indices: address(&operands.indices),
-                out: address(&operands.out),
-                next: address(&operands.next),
-                head: address(&operands.head),
-                status: address(&operands.status),
-                ..params
-            };
-            params.bytes()
-        };
-        self.push(Step { kernel, grid, params: Box::new(params), reads, writes, updates });
+        let params = IndexParams { n: n as u32, dim: dim as u32, ..IndexParams::default() };
+        let keys = self.buffer(Kind::B, &[1, n]);
+        let uses = vec![(Use::Read, indices), (Use::Write, keys.clone()), (Use::Update, status)];
+        self.launch(index::resolve(), index::blocks(params.n), uses, move |at| {
+            let [indices, keys, status] = [at[0], at[1], at[2]];
+            IndexParams { indices, keys, status, count: params.n, ..params }
+        });
+        let order = self.ordered(&keys, bits(dim));
+        let starts = self.buffer(Kind::B, &[dim + 1]);
+        let count = dim as u32 + 1;
+        let uses = vec![(Use::Read, keys), (Use::Read, order.clone()), (Use::Write, starts.clone())];
+        self.launch(index::starts(), index::blocks(count), uses, move |at| {
+            let [keys, order, starts] = [at[0], at[1], at[2]];
+            IndexParams { keys, order, starts, count, ..params }
+        });
+        [order, starts]
     }
 }

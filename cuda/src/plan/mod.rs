@@ -1,6 +1,7 @@
 //! From a program to launches: views, chains, kernels, and how long each buffer lives.
 
 mod chain;
+mod choice;
 mod conv;
 mod index;
 mod movement;
@@ -18,7 +19,7 @@ use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::{Kernel, Region};
+use dlbc_ptx::{Kernel, Params, Region};
 use dlbc_runtime::{RuntimeError, Stage, Unsupported, split, uses};
 
 use crate::backend::Precision;
@@ -78,16 +79,24 @@ impl Addresses {
     }
 }
 
-type Params = Box<dyn Fn(&Addresses) -> Vec<u8> + Send>;
-
 /// A launch before addresses are known.
 pub(crate) struct Step {
     pub(crate) kernel: usize,
     pub(crate) grid: [u32; 3],
-    pub(crate) params: Params,
+    pub(crate) params: Box<dyn Fn(&Addresses) -> Vec<u8> + Send>,
     pub(crate) reads: Vec<View>,
     pub(crate) writes: Vec<View>,
     pub(crate) updates: Vec<View>,
+}
+
+/// What a launch does with a view.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Use {
+    Read,
+    /// Every word of it.
+    Write,
+    /// Some words of it, or reads and writes.
+    Update,
 }
 
 /// A stage of a lowered program.
@@ -296,6 +305,28 @@ impl Planner {
         self.kernels.len() - 1
     }
 
+    /// A step over views, of whose addresses in order `params` makes the parameter block; none without blocks.
+    fn launch<P: Params>(
+        &mut self,
+        kernel: Kernel,
+        blocks: u32,
+        uses: Vec<(Use, View)>,
+        params: impl Fn(&[u64]) -> P + Send + 'static,
+    ) {
+        if blocks == 0 {
+            return;
+        }
+        let kernel = self.kernel(kernel.name.clone(), || kernel);
+        let of = |wanted: Use| uses.iter().filter(|(u, _)| *u == wanted).map(|(_, v)| v.clone()).collect();
+        let (reads, writes, updates) = (of(Use::Read), of(Use::Write), of(Use::Update));
+        let views: Vec<View> = uses.into_iter().map(|(_, v)| v).collect();
+        let params = move |at: &Addresses| {
+            let addresses: Vec<u64> = views.iter().map(|v| at.of(v)).collect();
+            params(&addresses).bytes()
+        };
+        self.push(Step { kernel, grid: [blocks, 1, 1], params: Box::new(params), reads, writes, updates });
+    }
+
     fn push(&mut self, step: Step) {
         self.clock += 1;
         let touched: Vec<usize> =
@@ -459,17 +490,30 @@ impl Planner {
                 self.scatter_add(*axis, [updates, indices, status], &dims)
             }
             Prim::Overwrite => {
-                let data = self.view(scope, inputs[0]);
-                let (indices, updates) =
-                    (self.dense_view(scope, inputs[1]), self.dense_view(scope, inputs[2]));
+                let [data, indices, updates] = [0, 1, 2].map(|i| self.dense_view(scope, inputs[i]));
                 let status = self.status(scope, id, "an index is out of range");
-                self.overwrite(data, [indices, updates, status])
+                self.overwrite([data, indices, updates, status])
             }
-            Prim::NonZero
-            | Prim::TopK { .. }
-            | Prim::NonMaxSuppression { .. }
-            | Prim::Merge { .. }
-            | Prim::MergeTranspose { .. } => return Err(wrong(scope, id, "not on this device yet")),
+            Prim::NonZero => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.non_zero(x, &dims)
+            }
+            Prim::TopK { axis, largest, .. } => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.top_k(*axis, *largest, x, &dims).map_err(|e| wrong(scope, id, e))?
+            }
+            Prim::NonMaxSuppression { center } => {
+                let operands = [0, 1, 2, 3, 4].map(|i| self.dense_view(scope, inputs[i]));
+                self.non_max_suppression(*center, operands, &dims)
+            }
+            Prim::Merge { condition } => {
+                let second = condition.is(0);
+                self.view(scope, inputs[usize::from(second)])
+            }
+            Prim::MergeTranspose { condition, second, .. } => {
+                let r = self.view(scope, inputs[0]);
+                self.merge_transpose(condition.is(0) == *second, r, &dims)
+            }
             Prim::Scan(scan) => {
                 let operands: Vec<View> = inputs.iter().map(|v| self.view(scope, *v)).collect();
                 self.scan(scan, operands, &dims)?

@@ -2,11 +2,14 @@
 
 #![allow(dead_code)]
 
+use std::sync::{Arc, Mutex};
+
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{Builder, Prim};
 use dlbc_ops::tensor::Tensor;
-use dlbc_ptxsim::Simulator;
+use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
+use dlbc_ptxsim::{Simulator, Totals};
 use dlbc_runtime::{Backend, ReferenceBackend, RunOptions, RuntimeError, Tensors};
 
 /// Numbers that look random and are the same each time.
@@ -97,5 +100,62 @@ pub fn check_elementwise(what: &str, op: Prim, inputs: &[Tensor]) {
         let e32 = e as f32 as f64;
         let close = (f - e).abs() <= 1e-6 * e.abs() + 1e-37;
         assert!(*f == e32 || (f.is_nan() && e.is_nan()) || close, "{what}: element {i} is {f}, expected {e}");
+    }
+}
+
+/// An interpreted device that a test keeps a hold of.
+#[derive(Clone, Default)]
+pub struct Watched(Arc<Mutex<Simulator>>);
+
+impl Watched {
+    pub fn new(simulator: Simulator) -> Watched {
+        Watched(Arc::new(Mutex::new(simulator)))
+    }
+
+    /// What it has run so far.
+    pub fn totals(&self) -> Totals {
+        self.0.lock().unwrap().totals.clone()
+    }
+}
+
+impl Device for Watched {
+    fn describe(&self) -> String {
+        self.0.lock().unwrap().describe()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        self.0.lock().unwrap().free_bytes()
+    }
+
+    fn allocate(&mut self, bytes: u64) -> Result<u64, DeviceError> {
+        self.0.lock().unwrap().allocate(bytes)
+    }
+
+    fn release(&mut self, address: u64) {
+        self.0.lock().unwrap().release(address);
+    }
+
+    fn upload(&mut self, address: u64, bytes: &[u8]) -> Result<(), DeviceError> {
+        self.0.lock().unwrap().upload(address, bytes)
+    }
+
+    fn download(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        self.0.lock().unwrap().download(address, bytes)
+    }
+
+    fn load(&mut self, kernel: &Kernel) -> Result<KernelId, DeviceError> {
+        self.0.lock().unwrap().load(kernel)
+    }
+
+    fn prepare(&mut self, launches: Vec<Launch>) -> Result<SequenceId, DeviceError> {
+        self.0.lock().unwrap().prepare(launches)
+    }
+
+    fn run(&mut self, sequence: SequenceId) -> Result<(), DeviceError> {
+        self.0.lock().unwrap().run(sequence)
+    }
+
+    fn discard(&mut self, sequence: SequenceId) {
+        self.0.lock().unwrap().discard(sequence);
     }
 }

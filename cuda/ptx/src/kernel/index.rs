@@ -1,16 +1,15 @@
 //! Indices that are known at run time: gather, scatter-add, replaced rows.
 //!
-//! Sums are deterministic: equal indices form a list in order of their places, the first of them adds the whole list up.
+//! What goes to an index is found by its place in the order of all indices (`order`), so each element of a result has one
+//! writer, which adds its updates up in the order in which they lie.
 
 use std::mem::offset_of;
 
+use super::each_thread;
 use super::pointwise::Kind;
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::{op, params};
-
-/// The end of a list.
-pub const END: u32 = u32::MAX;
 
 params! {
     /// Parameters of the kernels here. Data is `[outer, dim, inner]`, what is indexed `[outer, n, inner]`.
@@ -21,10 +20,14 @@ params! {
         indices: u64,
         /// The result.
         out: u64,
-        /// For each index the place of the next equal one, or the end.
-        next: u64,
-        /// For each index whether it is the first of its value.
-        head: u64,
+        /// What a replaced row was.
+        data: u64,
+        /// The indices, resolved.
+        keys: u64,
+        /// Their places by rising index.
+        order: u64,
+        /// For each index where it begins in the order, and the end: one more than `dim`.
+        starts: u64,
         /// The word that an index out of range sets.
         status: u64,
         /// Threads with work.
@@ -59,122 +62,101 @@ fn resolved(k: &mut Emitter, indices: Reg, at: Reg, dim: Reg) -> (Reg, Reg) {
     (narrow, valid)
 }
 
-/// A kernel of a thread for each of `count`; `body` gets its index and where to go when it has nothing to do.
-fn each_thread(name: &str, body: impl FnOnce(&mut Emitter, Reg, &str)) -> Kernel {
-    let mut emitter = Emitter::new();
-    let k = &mut emitter;
-    let done = k.label("DONE");
-    let i = k.global_index(256);
-    let count = k.param_u32(offset_of!(IndexParams, count));
-    k.branch_ge(i, count, &done);
-    body(k, i, &done);
-    k.place(&done);
-    emitter.finish(name, 256, size_of::<IndexParams>())
-}
-
-/// Where an element of `[outer, n, inner]` lies, and the sizes around it.
-struct Place {
-    outer: Reg,
-    /// The place of its index.
-    j: Reg,
-    column: Reg,
-    n: Reg,
-    dim: Reg,
-    inner: Reg,
-}
-
-fn place(k: &mut Emitter, i: Reg) -> Place {
-    let n = k.param_u32(offset_of!(IndexParams, n));
-    let dim = k.param_u32(offset_of!(IndexParams, dim));
-    let inner = k.param_u32(offset_of!(IndexParams, inner));
-    let (row, column) = k.div_rem(i, inner);
-    let (outer, j) = k.div_rem(row, n);
-    Place { outer, j, column, n, dim, inner }
-}
-
-/// Copies an element of 4 or 8 bytes; 0 where not `valid`, when that is in doubt.
-fn copy(k: &mut Emitter, bytes: u32, [from, to]: [Reg; 2], valid: Option<Reg>) {
-    let (v, ty) = if bytes == 8 { (k.d(), "b64") } else { (k.r(), "b32") };
-    match valid {
-        Some(valid) => {
-            op!(k, "mov.{ty} {v}, 0");
-            op!(k, "@{valid} ld.global.{ty} {v}, [{from}]");
-        }
-        None => op!(k, "ld.global.{ty} {v}, [{from}]"),
-    }
-    op!(k, "st.global.{ty} [{to}], {v}");
+fn each(name: &str, body: impl FnOnce(&mut Emitter, Reg)) -> Kernel {
+    let (bytes, count) = (size_of::<IndexParams>(), offset_of!(IndexParams, count));
+    each_thread(name, bytes, count, |k, i, _| body(k, i))
 }
 
 /// The elements of data at the indices; of 4 or 8 bytes.
 pub fn gather(bytes: u32) -> Kernel {
-    each_thread(&format!("gather_b{}", 8 * bytes), |k, i, _| {
-        let at = place(k, i);
+    each(&format!("gather_b{}", 8 * bytes), |k, i| {
+        let n = k.param_u32(offset_of!(IndexParams, n));
+        let dim = k.param_u32(offset_of!(IndexParams, dim));
+        let inner = k.param_u32(offset_of!(IndexParams, inner));
+        let (row, column) = k.div_rem(i, inner);
+        let (outer, j) = k.div_rem(row, n);
         let indices = k.param_u64(offset_of!(IndexParams, indices));
-        let (index, valid) = resolved(k, indices, at.j, at.dim);
+        let (index, valid) = resolved(k, indices, j, dim);
         let status = k.param_u64(offset_of!(IndexParams, status));
         op!(k, "@!{valid} red.global.or.b32 [{status}], 1");
         let from = k.r();
-        op!(k, "mad.lo.u32 {from}, {}, {}, {index}", at.outer, at.dim);
-        op!(k, "mad.lo.u32 {from}, {from}, {}, {}", at.inner, at.column);
+        op!(k, "mad.lo.u32 {from}, {outer}, {dim}, {index}");
+        op!(k, "mad.lo.u32 {from}, {from}, {inner}, {column}");
         let (x, out) = (k.param_u64(offset_of!(IndexParams, x)), k.param_u64(offset_of!(IndexParams, out)));
-        let ends = [k.address(x, from, bytes), k.address(out, i, bytes)];
-        copy(k, bytes, ends, Some(valid));
+        let (from, to) = (k.address(x, from, bytes), k.address(out, i, bytes));
+        let (v, ty) = word(k, bytes);
+        op!(k, "mov.{ty} {v}, 0");
+        op!(k, "@{valid} ld.global.{ty} {v}, [{from}]");
+        op!(k, "st.global.{ty} [{to}], {v}");
     })
 }
 
-/// The lists of equal indices; a thread an index.
-pub fn links() -> Kernel {
-    each_thread("links", |k, i, _| {
-        let n = k.param_u32(offset_of!(IndexParams, n));
+fn word(k: &mut Emitter, bytes: u32) -> (Reg, &'static str) {
+    if bytes == 8 { (k.d(), "b64") } else { (k.r(), "b32") }
+}
+
+/// The indices counted from the start, as keys of an order; a thread an index.
+pub fn resolve() -> Kernel {
+    each("resolve", |k, i| {
         let dim = k.param_u32(offset_of!(IndexParams, dim));
         let indices = k.param_u64(offset_of!(IndexParams, indices));
-        let (own, valid) = resolved(k, indices, i, dim);
+        let (index, valid) = resolved(k, indices, i, dim);
         let status = k.param_u64(offset_of!(IndexParams, status));
         op!(k, "@!{valid} red.global.or.b32 [{status}], 1");
-        let search = |k: &mut Emitter, from: Reg, to: Reg| {
-            let (top, end) = (k.label("SEARCH"), k.label("FOUND"));
-            k.place(&top);
-            k.branch_ge(from, to, &end);
-            let (other, _) = resolved(k, indices, from, dim);
-            let same = k.p();
-            op!(k, "setp.eq.u32 {same}, {other}, {own}");
-            op!(k, "@{same} bra {end}");
-            op!(k, "add.u32 {from}, {from}, 1");
-            op!(k, "bra {top}");
-            k.place(&end);
-        };
-        let earlier = k.mov_u32("0");
-        search(k, earlier, i);
-        let (first, head) = (k.p(), k.r());
-        op!(k, "setp.ge.u32 {first}, {earlier}, {i}");
-        op!(k, "selp.b32 {head}, 1, 0, {first}");
-        let base = k.param_u64(offset_of!(IndexParams, head));
-        let address = k.address(base, i, 4);
-        op!(k, "st.global.u32 [{address}], {head}");
-        let later = k.r();
-        op!(k, "add.u32 {later}, {i}, 1");
-        search(k, later, n);
-        let last = k.p();
-        op!(k, "setp.ge.u32 {last}, {later}, {n}");
-        op!(k, "selp.b32 {later}, 0x{END:x}, {later}, {last}");
-        let base = k.param_u64(offset_of!(IndexParams, next));
-        let address = k.address(base, i, 4);
-        op!(k, "st.global.u32 [{address}], {later}");
+        let keys = k.param_u64(offset_of!(IndexParams, keys));
+        let to = k.address(keys, i, 4);
+        op!(k, "st.global.u32 [{to}], {index}");
     })
 }
 
-/// Each update added at its index; a thread an update, those that are not the first of their index rest.
+/// Where each index begins in the order; a thread an index, and one for the end.
+pub fn starts() -> Kernel {
+    each("starts", |k, i| {
+        let n = k.param_u32(offset_of!(IndexParams, n));
+        let keys = k.param_u64(offset_of!(IndexParams, keys));
+        let order = k.param_u64(offset_of!(IndexParams, order));
+        let (low, high) = (k.mov_u32("0"), k.r());
+        op!(k, "mov.u32 {high}, {n}");
+        let (top, end) = (k.label("HALVE"), k.label("FOUND"));
+        k.place(&top);
+        k.branch_ge(low, high, &end);
+        let (middle, above, place, key, less) = (k.r(), k.r(), k.r(), k.r(), k.p());
+        op!(k, "add.u32 {middle}, {low}, {high}");
+        op!(k, "shr.u32 {middle}, {middle}, 1");
+        op!(k, "add.u32 {above}, {middle}, 1");
+        let address = k.address(order, middle, 4);
+        op!(k, "ld.global.u32 {place}, [{address}]");
+        let address = k.address(keys, place, 4);
+        op!(k, "ld.global.u32 {key}, [{address}]");
+        op!(k, "setp.lt.u32 {less}, {key}, {i}");
+        op!(k, "selp.b32 {low}, {above}, {low}, {less}");
+        op!(k, "selp.b32 {high}, {high}, {middle}, {less}");
+        op!(k, "bra {top}");
+        k.place(&end);
+        let starts = k.param_u64(offset_of!(IndexParams, starts));
+        let to = k.address(starts, i, 4);
+        op!(k, "st.global.u32 [{to}], {low}");
+    })
+}
+
+/// The places in order that go to an index.
+fn span(k: &mut Emitter, index: Reg) -> (Reg, Reg) {
+    let starts = k.param_u64(offset_of!(IndexParams, starts));
+    let (address, begin, end) = (k.address(starts, index, 4), k.r(), k.r());
+    op!(k, "ld.global.u32 {begin}, [{address}]");
+    op!(k, "ld.global.u32 {end}, [{address}+4]");
+    (begin, end)
+}
+
+/// The sum of the updates of each index; a thread an element of the result.
 pub fn scatter_add(kind: Kind) -> Kernel {
-    each_thread(&format!("scatter_add_{}", kind.suffix()), |k, i, done| {
-        let Place { outer, j, column, n, dim, inner } = place(k, i);
-        let heads = k.param_u64(offset_of!(IndexParams, head));
-        let (head, address, rests) = (k.r(), k.address(heads, j, 4), k.p());
-        op!(k, "ld.global.u32 {head}, [{address}]");
-        op!(k, "setp.eq.u32 {rests}, {head}, 0");
-        op!(k, "@{rests} bra {done}");
-        let indices = k.param_u64(offset_of!(IndexParams, indices));
-        let (index, valid) = resolved(k, indices, j, dim);
-        op!(k, "@!{valid} bra {done}");
+    each(&format!("scatter_add_{}", kind.suffix()), |k, i| {
+        let n = k.param_u32(offset_of!(IndexParams, n));
+        let dim = k.param_u32(offset_of!(IndexParams, dim));
+        let inner = k.param_u32(offset_of!(IndexParams, inner));
+        let (row, column) = k.div_rem(i, inner);
+        let (outer, index) = k.div_rem(row, dim);
+        let (at, end) = span(k, index);
         let sum = kind.register(k);
         match kind {
             Kind::F => op!(k, "mov.f32 {sum}, {}", imm(0.0)),
@@ -182,10 +164,13 @@ pub fn scatter_add(kind: Kind) -> Kernel {
             Kind::B => op!(k, "mov.u32 {sum}, 0"),
         }
         let x = k.param_u64(offset_of!(IndexParams, x));
-        let next = k.param_u64(offset_of!(IndexParams, next));
-        let top = k.label("ADD");
+        let order = k.param_u64(offset_of!(IndexParams, order));
+        let (top, done) = (k.label("ADD"), k.label("ADDED"));
         k.place(&top);
-        let (from, v, more) = (k.r(), kind.register(k), k.p());
+        k.branch_ge(at, end, &done);
+        let (j, from, v) = (k.r(), k.r(), kind.register(k));
+        let address = k.address(order, at, 4);
+        op!(k, "ld.global.u32 {j}, [{address}]");
         op!(k, "mad.lo.u32 {from}, {outer}, {n}, {j}");
         op!(k, "mad.lo.u32 {from}, {from}, {inner}, {column}");
         let address = k.address(x, from, kind.bytes());
@@ -195,37 +180,38 @@ pub fn scatter_add(kind: Kind) -> Kernel {
             Kind::I => op!(k, "add.s64 {sum}, {sum}, {v}"),
             Kind::B => op!(k, "or.b32 {sum}, {sum}, {v}"),
         }
-        let address = k.address(next, j, 4);
-        op!(k, "ld.global.u32 {j}, [{address}]");
-        op!(k, "setp.ne.u32 {more}, {j}, 0x{END:x}");
-        op!(k, "@{more} bra {top}");
-        let to = k.r();
-        op!(k, "mad.lo.u32 {to}, {outer}, {dim}, {index}");
-        op!(k, "mad.lo.u32 {to}, {to}, {inner}, {column}");
+        op!(k, "add.u32 {at}, {at}, 1");
+        op!(k, "bra {top}");
+        k.place(&done);
         let out = k.param_u64(offset_of!(IndexParams, out));
-        let address = k.address(out, to, kind.bytes());
-        op!(k, "st.global.{} [{address}], {sum}", kind.suffix());
+        let to = k.address(out, i, kind.bytes());
+        op!(k, "st.global.{} [{to}], {sum}", kind.suffix());
     })
 }
 
-/// Rows of 4- or 8-byte elements replaced; of several updates of a row the last counts.
+/// Data whose rows of 4- or 8-byte elements are replaced; of several updates of a row the last counts.
 pub fn overwrite(bytes: u32) -> Kernel {
-    each_thread(&format!("overwrite_b{}", 8 * bytes), |k, i, done| {
-        let dim = k.param_u32(offset_of!(IndexParams, dim));
+    each(&format!("overwrite_b{}", 8 * bytes), |k, i| {
         let inner = k.param_u32(offset_of!(IndexParams, inner));
-        let (j, column) = k.div_rem(i, inner);
-        let next = k.param_u64(offset_of!(IndexParams, next));
-        let (later, address, rests) = (k.r(), k.address(next, j, 4), k.p());
-        op!(k, "ld.global.u32 {later}, [{address}]");
-        op!(k, "setp.ne.u32 {rests}, {later}, 0x{END:x}");
-        op!(k, "@{rests} bra {done}");
-        let indices = k.param_u64(offset_of!(IndexParams, indices));
-        let (index, valid) = resolved(k, indices, j, dim);
-        op!(k, "@!{valid} bra {done}");
-        let (to, x) = (k.r(), k.param_u64(offset_of!(IndexParams, x)));
-        op!(k, "mad.lo.u32 {to}, {index}, {inner}, {column}");
+        let (index, column) = k.div_rem(i, inner);
+        let (begin, end) = span(k, index);
+        let (stays, last, from) = (k.p(), k.r(), k.r());
+        op!(k, "setp.ge.u32 {stays}, {begin}, {end}");
+        op!(k, "sub.u32 {last}, {end}, 1");
+        let order = k.param_u64(offset_of!(IndexParams, order));
+        let data = k.param_u64(offset_of!(IndexParams, data));
+        let x = k.param_u64(offset_of!(IndexParams, x));
+        let address = k.address(order, last, 4);
+        op!(k, "mov.u32 {from}, {index}");
+        op!(k, "@!{stays} ld.global.u32 {from}, [{address}]");
+        op!(k, "mad.lo.u32 {from}, {from}, {inner}, {column}");
+        let source = k.d();
+        op!(k, "selp.b64 {source}, {data}, {x}, {stays}");
+        let address = k.address(source, from, bytes);
+        let (v, ty) = word(k, bytes);
+        op!(k, "ld.global.{ty} {v}, [{address}]");
         let out = k.param_u64(offset_of!(IndexParams, out));
-        let ends = [k.address(x, i, bytes), k.address(out, to, bytes)];
-        copy(k, bytes, ends, None);
+        let to = k.address(out, i, bytes);
+        op!(k, "st.global.{ty} [{to}], {v}");
     })
 }

@@ -4,9 +4,32 @@ pub mod conv;
 pub mod gemm;
 pub mod index;
 mod math;
+pub mod order;
 pub mod pick;
 pub mod pointwise;
 pub mod pool;
 pub mod reduce;
 pub mod softmax;
+pub mod suppress;
 mod tile;
+
+use crate::device::Kernel;
+use crate::emit::{Emitter, Reg};
+
+/// A kernel of a thread for each of the parameter `count`; `body` gets its index and where to go when it has nothing to do.
+fn each_thread(
+    name: &str,
+    params: usize,
+    count: usize,
+    body: impl FnOnce(&mut Emitter, Reg, &str),
+) -> Kernel {
+    let mut emitter = Emitter::new();
+    let k = &mut emitter;
+    let done = k.label("DONE");
+    let i = k.global_index(256);
+    let count = k.param_u32(count);
+    k.branch_ge(i, count, &done);
+    body(k, i, &done);
+    k.place(&done);
+    emitter.finish(name, 256, params)
+}

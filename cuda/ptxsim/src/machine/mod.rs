@@ -4,7 +4,7 @@ use dlbc_ptx::Region;
 
 use crate::Fault;
 use crate::memory::{Access, Declared, Memory};
-use crate::program::{Instruction, Join, L32, L64, Op, Place, Program};
+use crate::program::{Exchange, Instruction, Join, L32, L64, Op, Place, Program};
 use crate::shared::Shared;
 
 mod access;
@@ -321,12 +321,17 @@ impl Machine<'_> {
                 let value = u64::from_le_bytes(whole);
                 (d32, d64) = ([value as u32; 32], [value; 32]);
             }
-            Op::Shuffle => {
+            Op::Shuffle(exchange) => {
                 if active != ALL {
                     return Err(("shuffle", format!("lanes {active:#010x} of all")));
                 }
                 let (v, distance) = (a32(0)?, a32(1)?[0] as usize);
-                (0..32).for_each(|l| d32[l] = v[l ^ distance]);
+                let of = |l: usize| match exchange {
+                    Exchange::Butterfly => l ^ distance,
+                    Exchange::Up => l.checked_sub(distance).unwrap_or(l),
+                    Exchange::Index => distance,
+                };
+                (0..32).for_each(|l| d32[l] = v[of(l)]);
             }
             Op::Load(space) => return self.load(warp, index, i, active, space),
             Op::Store(space) => return self.store(warp, index, i, active, space),

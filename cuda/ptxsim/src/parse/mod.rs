@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::Fault;
-use crate::program::{Instruction, Join, Op, Place, Program, Space};
+use crate::program::{Exchange, Instruction, Join, Op, Place, Program, Space};
 
 mod arithmetic;
 
@@ -179,8 +179,13 @@ impl Reader {
                 let (base, offset) = self.address(address)?;
                 (made.from, made.offset) = (vec![base, self.value(value)?], offset);
             }
-            (["shfl", "sync", "bfly", "b32"], [to, value, distance, "31", "0xffffffff"]) => {
-                made.op = Op::Shuffle;
+            (["shfl", "sync", mode, "b32"], [to, value, distance, clamp, "0xffffffff"]) => {
+                made.op = Op::Shuffle(match (*mode, *clamp) {
+                    ("bfly", "31") => Exchange::Butterfly,
+                    ("up", "0") => Exchange::Up,
+                    ("idx", "31") => Exchange::Index,
+                    _ => return Err(self.fault(format!("unknown `{text}`"))),
+                });
                 made.to = self.list(to)?;
                 made.from = vec![self.value(value)?, self.value(distance)?];
             }

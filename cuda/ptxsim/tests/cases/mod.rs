@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+mod choosing;
+mod indexing;
 mod moving;
 mod products;
 mod values;
@@ -44,7 +46,9 @@ pub fn cases(entry: &Entry) -> Vec<Case> {
         "softmax" => values::softmax(),
         "pointwise" => values::pointwise(name),
         "pick" => moving::pick(name),
-        "index" => moving::index(name),
+        "index" => indexing::index(name),
+        "order" => choosing::order(name),
+        "suppress" => choosing::suppress(name),
         "pool" => moving::pool(name),
         _ => vec![],
     }

@@ -1,13 +1,12 @@
-//! Picks, indices, windows.
+//! Picks and windows.
 
 use dlbc_ops::prim::{Prim, Window};
-use dlbc_ops::tensor::{Array, Dim, Tensor};
+use dlbc_ops::tensor::{Dim, Tensor};
 use dlbc_ptx::Params as _;
-use dlbc_ptx::kernel::index::{END, IndexParams};
 use dlbc_ptx::kernel::pick::{MISSING, PickParams};
 use dlbc_ptx::kernel::pool::PoolParams;
 
-use super::{Case, Check, Random, Role, check, expected, holds, words};
+use super::{Case, Check, Random, Role, check, expected, words};
 
 pub fn pick(name: &str) -> Vec<Case> {
     let wide = name.ends_with("b64");
@@ -46,126 +45,6 @@ pub fn pick(name: &str) -> Vec<Case> {
         }),
         check: Box::new(move |found| if found[0] == wanted { Ok(()) } else { Err("wrong numbers".into()) }),
     }]
-}
-
-const INDICES: [i64; 9] = [2, -1, 2, 0, 4, -1, 3, 2, 0];
-
-fn lists(dim: i64) -> (Vec<u32>, Vec<u32>) {
-    let at = |i: usize| if INDICES[i] < 0 { INDICES[i] + dim } else { INDICES[i] };
-    let next = |i: usize| (i + 1..9).find(|j| at(*j) == at(i)).map_or(END, |j| j as u32);
-    let head = |i: usize| u32::from((0..i).all(|j| at(j) != at(i)));
-    ((0..9).map(next).collect(), (0..9).map(head).collect())
-}
-
-/// Data `[3, dim, 30]` and nine indices; or ones that leave it.
-pub fn index(name: &str) -> Vec<Case> {
-    let mut random = Random::new(16);
-    let mut made = vec![];
-    for (dim, valid) in [(5i64, true), (4, false), (3, false)] {
-        let wide = name.ends_with("b64") || name.ends_with("s64");
-        let mut tensor = |dims: &[usize]| if wide { random.integers(dims) } else { random.floats(dims) };
-        let width = if wide { 2 } else { 1 };
-        let indices = Tensor::from_i64(&[9], &INDICES);
-        let params = IndexParams { n: 9, dim: dim as u32, inner: 30, ..IndexParams::default() };
-        let (next, head) = lists(dim);
-        let status = move |found: &[u32]| {
-            if (found[0] == 1) != valid { Ok(()) } else { Err("wrong status".to_string()) }
-        };
-        let d = dim as usize;
-        let index_words = (Role::Read, words(&indices));
-        match name {
-            n if n.starts_with("gather") => {
-                let data = tensor(&[3, d, 30]);
-                let result = valid.then(|| expected(&Prim::Gather { axis: 1 }, &[&data, &indices]));
-                made.push(Case {
-                    shape: format!("3x{dim}x30"),
-                    grid: [4, 1, 1],
-                    buffers: vec![
-                        (Role::Read, words(&data)),
-                        index_words,
-                        (Role::Write, vec![0; 810 * width]),
-                        (Role::Update, vec![0]),
-                    ],
-                    params: Box::new(move |at| {
-                        let [x, indices, out, status] = [at[0], at[1], at[2], at[3]];
-                        IndexParams { x, indices, out, status, count: 810, ..params }.bytes()
-                    }),
-                    check: Box::new(move |found| {
-                        status(&found[1])?;
-                        result.as_ref().map_or(Ok(()), |r| holds(&found[0], r, |_, _| 0.0))
-                    }),
-                });
-            }
-            "links" => made.push(Case {
-                shape: format!("9 in {dim}"),
-                grid: [1, 1, 1],
-                buffers: vec![
-                    index_words,
-                    (Role::Write, vec![0; 9]),
-                    (Role::Write, vec![0; 9]),
-                    (Role::Update, vec![0]),
-                ],
-                params: Box::new(move |at| {
-                    let [indices, next, head, status] = [at[0], at[1], at[2], at[3]];
-                    IndexParams { indices, next, head, status, count: 9, ..params }.bytes()
-                }),
-                check: Box::new(move |found| {
-                    status(&found[2])?;
-                    let right = !valid || (found[0] == next && found[1] == head);
-                    if right { Ok(()) } else { Err("wrong lists".into()) }
-                }),
-            }),
-            n if n.starts_with("scatter_add") => {
-                let updates = tensor(&[3, 9, 30]);
-                let op = Prim::ScatterAdd { axis: 1, to: Dim::known(dim) };
-                let result = valid.then(|| expected(&op, &[&updates, &indices]));
-                made.push(linked(
-                    &updates,
-                    index_words,
-                    [next, head],
-                    vec![0; 3 * d * 30 * width],
-                    params,
-                    810,
-                    result,
-                ));
-            }
-            _ => {
-                let (data, updates) = (tensor(&[d, 30]), tensor(&[9, 30]));
-                let result = valid.then(|| expected(&Prim::Overwrite, &[&data, &indices, &updates]));
-                made.push(linked(&updates, index_words, [next, head], words(&data), params, 270, result));
-            }
-        }
-    }
-    made
-}
-
-fn linked(
-    updates: &Tensor,
-    indices: (Role, Vec<u32>),
-    [next, head]: [Vec<u32>; 2],
-    out: Vec<u32>,
-    params: IndexParams,
-    count: u32,
-    result: Option<Array>,
-) -> Case {
-    Case {
-        shape: format!("{:?} in {}", updates.dims(), params.dim),
-        grid: [count.div_ceil(256), 1, 1],
-        buffers: vec![
-            (Role::Read, words(updates)),
-            indices,
-            (Role::Read, next),
-            (Role::Read, head),
-            (Role::Update, out),
-        ],
-        params: Box::new(move |at| {
-            let [x, indices, next, head, out] = [at[0], at[1], at[2], at[3], at[4]];
-            IndexParams { x, indices, next, head, out, count, ..params }.bytes()
-        }),
-        check: Box::new(move |found| {
-            result.as_ref().map_or(Ok(()), |r| holds(&found[0], r, |_, e| 1e-6 * e.abs() + 1e-7))
-        }),
-    }
 }
 
 pub fn pool(name: &str) -> Vec<Case> {

@@ -30,7 +30,7 @@ pub(super) fn top_k(axis: usize, largest: bool, x: &Array, dims: &[usize]) -> Re
     let order: Box<dyn Fn(usize, usize) -> Ordering> = match x {
         Array::F(x) => {
             let x = values(x).into_owned();
-            Box::new(move |a, b| x[a].total_cmp(&x[b]))
+            Box::new(move |a, b| by_value(x[a], x[b]))
         }
         Array::I(x) => {
             let x = values(x).into_owned();
@@ -58,6 +58,11 @@ pub(super) fn top_k(axis: usize, largest: bool, x: &Array, dims: &[usize]) -> Re
     array(dims, made).map(Array::I)
 }
 
+/// Zeros of either sign are equal, and a NaN of either sign is the greatest.
+fn by_value(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
+
 /// Greedy suppression by class. Operands: boxes, scores, the most boxes of a class, the overlap from which a box is dropped,
 /// the score that a box must exceed.
 pub(super) fn non_max_suppression(center: bool, x: [&Array; 5], dims: &[usize]) -> Result<Array, OpError> {
@@ -75,7 +80,7 @@ pub(super) fn non_max_suppression(center: bool, x: [&Array; 5], dims: &[usize]) 
         for c in 0..classes {
             let scores = &scores[(n * classes + c) * spatial..][..spatial];
             let mut order: Vec<usize> = (0..spatial).filter(|s| scores[*s] > least).collect();
-            order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+            order.sort_by(|a, b| by_value(scores[*b], scores[*a]));
             let mut kept: Vec<usize> = vec![];
             for s in order {
                 if kept.len() >= most {
