@@ -50,7 +50,7 @@ fn the_greatest_in_order() {
             let op = Prim::TopK { axis, k: known(k), largest };
             let x = mixed(&mut r, &dims);
             let what = format!("top {k} of {dims:?} along {axis}");
-            check(&what, &[x.clone()], 0.0, |b, v| b.add(op.clone(), v));
+            check(&what, std::slice::from_ref(&x), 0.0, |b, v| b.add(op.clone(), v));
             // Integers take the upper half of a key too.
             check(&what, &[whole(&x, 1e15)], 0.0, |b, v| b.add(op.clone(), v));
         }

@@ -1,0 +1,149 @@
+//! What each primitive becomes.
+
+use dlbc_ops::graph::{NodeId, Value};
+use dlbc_ops::prim::Prim;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::RuntimeError;
+
+use super::{Made, Planner, Scope, View, wrong};
+
+/// Elements of a tensor: indices are 32 bits wide.
+const MAX_ELEMS: u64 = i32::MAX as u64;
+
+impl Planner {
+    /// Lowers a node whose operands are there.
+    pub(super) fn node(&mut self, scope: &mut Scope, id: NodeId) -> Result<Made, RuntimeError> {
+        let graph = scope.graph;
+        let ty = graph.node(id).types[0].clone();
+        let dims = ty.shape.as_known().ok_or_else(|| wrong(scope, id, "a dimension is not known"))?;
+        let elems = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
+        if elems.is_none_or(|n| n > MAX_ELEMS) {
+            let node = graph.node(id).name().to_string();
+            let bytes = ty.bytes().unwrap_or(u64::MAX);
+            return Err(RuntimeError::Limit { node, bytes, limit: 4 * MAX_ELEMS });
+        }
+        let inputs = graph.node_inputs(id);
+        Ok(Made::View(match graph.op(id) {
+            // Inputs of a graph are there before its nodes.
+            Prim::Input => self.view(scope, Value { node: id, slot: 0 }),
+            Prim::Const(t) => self.constant(t),
+            Prim::Dims { .. } => return Err(wrong(scope, id, "a dimension is not known")),
+            Prim::Iota { .. } => {
+                let values: Vec<i64> = (0..dims[0] as i64).collect();
+                self.constant(&Tensor::from_i64(&dims, &values))
+            }
+            Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::Cast { .. } => {
+                return self.elementwise(scope, id, &dims);
+            }
+            Prim::MatMul { a, b, ta, tb } => {
+                let sides = [self.view(scope, inputs[0]), self.view(scope, inputs[1])];
+                self.product(sides, [*a, *b], [*ta, *tb], &dims)
+            }
+            Prim::Conv { geometry, w } => {
+                let x = self.dense_view(scope, inputs[0]);
+                let weight = self.dense_view(scope, inputs[1]);
+                let bias = inputs.get(2).map(|v| self.dense_view(scope, *v));
+                self.conv(geometry, x, (weight, *w), bias, &dims)
+            }
+            Prim::ConvTranspose { geometry, w, .. } => {
+                let s = self.dense_view(scope, inputs[0]);
+                let weight = self.dense_view(scope, inputs[1]);
+                self.conv_adjoint(geometry, s, (weight, *w), &dims)
+            }
+            Prim::WindowSum(w) => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.window_fold(w, false, x, &dims)
+            }
+            Prim::WindowMax(w) => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.window_fold(w, true, x, &dims)
+            }
+            Prim::WindowSumTranspose { window, .. } => {
+                let s = self.dense_view(scope, inputs[0]);
+                self.window_spread(window, s, &dims)
+            }
+            Prim::WindowMaxShare { window, first } => {
+                let [x, y, r] = [0, 1, 2].map(|i| self.dense_view(scope, inputs[i]));
+                self.window_share(window, *first, [x, y, r])
+            }
+            Prim::Reduce { kind, axes, .. } => {
+                let x = self.view(scope, inputs[0]);
+                self.reduce(*kind, axes, x, &dims).map_err(|e| wrong(scope, id, e))?
+            }
+            Prim::Softmax { axis } => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.softmax(*axis, x)
+            }
+            // `expand` took these apart.
+            Prim::Attention(_) | Prim::AttentionShare { .. } => {
+                return Err(wrong(scope, id, "not taken apart"));
+            }
+            Prim::Reshape { .. } => {
+                let x = self.view(scope, inputs[0]);
+                match x.reshaped(&dims) {
+                    Some(view) => view,
+                    None => self.dense(&x).with_dims(&dims),
+                }
+            }
+            Prim::Transpose { perm } => self.view(scope, inputs[0]).transposed(perm),
+            Prim::Slice { axis, start, step, .. } => {
+                let start = start.as_known().unwrap_or_default();
+                self.view(scope, inputs[0]).sliced(*axis, start, dims[*axis], *step)
+            }
+            Prim::Expand { .. } => self.view(scope, inputs[0]).broadcast(&dims),
+            Prim::SliceTranspose { axis, start, step, .. } => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.slice_transpose(*axis, start.as_known().unwrap_or_default(), *step, x, &dims)
+            }
+            Prim::Concat { axis } => {
+                let parts: Vec<View> = inputs.iter().map(|v| self.view(scope, *v)).collect();
+                self.concat(*axis, parts, &dims)
+            }
+            Prim::Pad { before, mode, .. } => {
+                let x = self.dense_view(scope, inputs[0]);
+                let before: Vec<i64> = before.iter().map(|b| b.as_known().unwrap_or_default()).collect();
+                self.pad(&before, *mode, x, &dims).map_err(|e| wrong(scope, id, e))?
+            }
+            Prim::Gather { axis } => {
+                let (data, indices) = (self.dense_view(scope, inputs[0]), self.dense_view(scope, inputs[1]));
+                let status = self.status(scope, id, "an index is out of range");
+                self.gather(*axis, [data, indices, status], &dims)
+            }
+            Prim::ScatterAdd { axis, .. } => {
+                let (updates, indices) =
+                    (self.dense_view(scope, inputs[0]), self.dense_view(scope, inputs[1]));
+                let status = self.status(scope, id, "an index is out of range");
+                self.scatter_add(*axis, [updates, indices, status], &dims)
+            }
+            Prim::Overwrite => {
+                let [data, indices, updates] = [0, 1, 2].map(|i| self.dense_view(scope, inputs[i]));
+                let status = self.status(scope, id, "an index is out of range");
+                self.overwrite([data, indices, updates, status])
+            }
+            Prim::NonZero => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.non_zero(x, &dims)
+            }
+            Prim::TopK { axis, largest, .. } => {
+                let x = self.dense_view(scope, inputs[0]);
+                self.top_k(*axis, *largest, x, &dims).map_err(|e| wrong(scope, id, e))?
+            }
+            Prim::NonMaxSuppression { center } => {
+                let operands = [0, 1, 2, 3, 4].map(|i| self.dense_view(scope, inputs[i]));
+                self.non_max_suppression(*center, operands, &dims)
+            }
+            Prim::Merge { condition } => {
+                let second = condition.is(0);
+                self.view(scope, inputs[usize::from(second)])
+            }
+            Prim::MergeTranspose { condition, second, .. } => {
+                let r = self.view(scope, inputs[0]);
+                self.merge_transpose(condition.is(0) == *second, r, &dims)
+            }
+            Prim::Scan(scan) => {
+                let operands: Vec<View> = inputs.iter().map(|v| self.view(scope, *v)).collect();
+                self.scan(scan, operands, &dims)?
+            }
+        }))
+    }
+}
