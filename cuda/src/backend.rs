@@ -68,6 +68,10 @@ pub enum Precision {
     /// Three tf32 products on tensor cores, where a product is large enough: float32 but for some 2⁻²² of each.
     #[default]
     Split,
+    /// Operands of large products are rounded to tf32, 11 bits.
+    Tf32,
+    /// Operands of large products are rounded to bfloat16, 8 bits.
+    Bf16,
     /// Float32 multiply-adds throughout.
     Simt,
 }

@@ -14,7 +14,8 @@ pub struct DeviceArgs {
     /// Where it runs: auto, cpu, cuda, cuda:N, or reference (float64, slow, for comparisons).
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Device,
-    /// How a GPU computes products: 3xtf32 (float32 by three products on tensor cores) or simt (plain float32).
+    /// How a GPU computes products: 3xtf32 (float32 by three products on tensor cores), tf32 or bf16 (operands of large products
+    /// rounded to 11 or 8 bits), or simt (plain float32).
     #[arg(long, value_name = "PRECISION", value_enum)]
     precision: Option<GpuPrecision>,
     /// Threads of the processor [default: all].
@@ -28,6 +29,10 @@ pub enum GpuPrecision {
     /// Float32 by three products on tensor cores.
     #[value(name = "3xtf32")]
     Split,
+    /// Operands of large products rounded to 11 bits.
+    Tf32,
+    /// Operands of large products rounded to 8 bits.
+    Bf16,
     /// Plain float32.
     Simt,
 }
@@ -37,6 +42,8 @@ impl DeviceArgs {
     pub fn precision(&self) -> Precision {
         match self.precision {
             Some(GpuPrecision::Simt) => Precision::Simt,
+            Some(GpuPrecision::Tf32) => Precision::Tf32,
+            Some(GpuPrecision::Bf16) => Precision::Bf16,
             Some(GpuPrecision::Split) | None => Precision::Split,
         }
     }

@@ -11,6 +11,8 @@ pub struct Kernel {
     pub text: String,
     /// Threads of a block.
     pub threads: u32,
+    /// Bytes of shared memory that a launch asks for, beyond what the text declares.
+    pub shared: u32,
 }
 
 /// A kernel that a device has loaded.

@@ -23,6 +23,9 @@ impl fmt::Display for Reg {
 const CLASSES: [(char, &str); 6] =
     [('r', "b32"), ('d', "b64"), ('f', "f32"), ('g', "f64"), ('p', "pred"), ('h', "b16")];
 
+/// Bytes of shared memory that a text may declare; a launch asks for more.
+const DECLARED: u32 = 48 << 10;
+
 /// Writes one instruction: `op!(k, "add.u32 {d}, {a}, {b}")`.
 #[macro_export]
 macro_rules! op {
@@ -36,6 +39,7 @@ pub struct Emitter {
     counts: [u32; 6],
     labels: u32,
     shared_bytes: u32,
+    resident: Option<u32>,
 }
 
 impl Emitter {
@@ -101,6 +105,12 @@ impl Emitter {
         let at = self.shared_bytes;
         self.shared_bytes += bytes.next_multiple_of(16);
         at
+    }
+
+    /// Says how many blocks are to fit on a multiprocessor, so that the assembler neither takes more registers nor, for more
+    /// blocks, fewer.
+    pub fn resident(&mut self, blocks: u32) {
+        self.resident = Some(blocks);
     }
 
     /// A 32-bit parameter.
@@ -202,21 +212,30 @@ impl Emitter {
 
     /// The finished kernel. `params` is the size of its parameter block in bytes.
     pub fn finish(self, name: &str, threads: u32, params: usize) -> Kernel {
-        let mut text = format!(
-            ".version 7.0\n.target sm_80\n.address_size 64\n\n.visible .entry {name}(.param .align 8 .b8 p[{params}])\n\
-             .maxntid {threads}, 1, 1\n{{\n"
+        let mut text = String::from(".version 7.0\n.target sm_80\n.address_size 64\n\n");
+        let dynamic = self.shared_bytes > DECLARED;
+        if dynamic {
+            text.push_str(".extern .shared .align 16 .b8 smem[];\n\n");
+        }
+        let _ = write!(
+            text,
+            ".visible .entry {name}(.param .align 8 .b8 p[{params}])\n.maxntid {threads}, 1, 1\n"
         );
+        if let Some(blocks) = self.resident {
+            let _ = writeln!(text, ".minnctapersm {blocks}");
+        }
+        text.push_str("{\n");
         for ((class, ty), count) in CLASSES.iter().zip(self.counts) {
             if count > 0 {
                 let _ = writeln!(text, "    .reg .{ty} %{class}<{count}>;");
             }
         }
-        if self.shared_bytes > 0 {
+        if self.shared_bytes > 0 && !dynamic {
             let _ = writeln!(text, "    .shared .align 16 .b8 smem[{}];", self.shared_bytes);
         }
         text.push_str(&self.body);
         text.push_str("    ret;\n}\n");
-        Kernel { name: name.into(), text, threads }
+        Kernel { name: name.into(), text, threads, shared: if dynamic { self.shared_bytes } else { 0 } }
     }
 }
 

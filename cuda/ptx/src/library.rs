@@ -5,7 +5,8 @@ use dlbc_ops::tensor::DType;
 
 use crate::device::Kernel;
 use crate::kernel::conv::{Conv, Way};
-use crate::kernel::gemm::{Gemm, Tile, integer};
+use crate::kernel::epilogue::{Epilogue, Reach};
+use crate::kernel::gemm::{Gemm, Layout, Math, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Reduce, Team};
 use crate::kernel::{index, order, pick, pool, softmax, suppress};
@@ -23,19 +24,12 @@ pub struct Entry {
 pub fn library() -> Vec<Entry> {
     let mut entries = vec![];
     let mut add = |family, kernel| entries.push(Entry { family, kernel });
-    for parts in
-        [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]]
-    {
-        for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE, Tile::TENSOR] {
-            add("gemm", Gemm { parts, depth_first: [true, false], tile }.emit());
-        }
+    for variant in gemms() {
+        add("gemm", variant.emit());
     }
-    add("gemm", Gemm { parts: [Part::Id; 2], depth_first: [false, true], tile: Tile::SMALL }.emit());
     add("gemm", integer([Part::Id; 2]));
-    for way in [Way::Forward, Way::Adjoint, Way::AdjointStrided] {
-        for tile in [None, Some(Tile::FLAT), Some(Tile::SMALL), Some(Tile::LARGE), Some(Tile::TENSOR)] {
-            add("conv", Conv { way, part: Part::Abs, bias: way == Way::Forward, tile }.emit());
-        }
+    for variant in convs() {
+        add("conv", variant.emit());
     }
     for team in [Team::Thread, Team::Warp, Team::Block] {
         for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
@@ -82,6 +76,106 @@ pub fn library() -> Vec<Entry> {
         add("pointwise", chain.emit_as(&format!("pointwise_{name}")));
     }
     entries
+}
+
+/// Products: every part of an operand, every layout, tile and arithmetic, and what follows.
+pub fn gemms() -> Vec<Gemm> {
+    let across = Layout { depth_first: false, wide: false };
+    let along = Layout { depth_first: true, wide: false };
+    let wide = [Layout { wide: true, ..along }, Layout { wide: true, ..across }];
+    let mut found = vec![];
+    let mut add = |parts, layouts, tile, then| found.push(Gemm { parts, layouts, tile, then });
+    for parts in
+        [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]]
+    {
+        for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE, Tile::tensor(Math::Split)] {
+            add(parts, [along, across], tile, Epilogue::default());
+        }
+    }
+    add([Part::Id; 2], [across, along], Tile::SMALL, share());
+    for math in [Math::Split, Math::Tf32, Math::Bf16] {
+        add([Part::Abs; 2], wide, Tile::large_tensor(math), quotient());
+        add([Part::One, Part::Pos], [across, wide[0]], Tile::tensor(math), Epilogue::default());
+        add([Part::Abs, Part::Neg], [wide[1], along], Tile::tensor(math), share());
+    }
+    found
+}
+
+/// Convolutions: every way, tile and arithmetic.
+pub fn convs() -> Vec<Conv> {
+    let mut found = vec![];
+    for way in [Way::Forward, Way::Adjoint, Way::AdjointStrided] {
+        let mut add = |tile, wide, then| found.push(Conv { way, part: Part::Abs, wide, tile, then });
+        let then = || if way == Way::Forward { biased() } else { Epilogue::default() };
+        let split = Tile::tensor(Math::Split);
+        for tile in [None, Some(Tile::FLAT), Some(Tile::SMALL), Some(Tile::LARGE), Some(split)] {
+            add(tile, false, then());
+        }
+        if way == Way::Forward {
+            add(Some(Tile::large_tensor(Math::Split)), true, biased());
+            add(Some(Tile::tensor(Math::Bf16)), true, biased());
+        }
+        if way == Way::Adjoint {
+            add(Some(Tile::large_tensor(Math::Tf32)), false, full_share());
+        }
+    }
+    found
+}
+
+const F: Kind = Kind::F;
+
+fn binary(f: Binary, a: usize, b: usize) -> (Term, Kind) {
+    (Term::Binary(f, a, b), F)
+}
+
+/// `max(· + bias, 0)`, a bias for each row.
+fn biased() -> Epilogue {
+    let terms = vec![
+        (Term::Operand(0), F),
+        (Term::Operand(1), F),
+        binary(Binary::Add, 0, 1),
+        (Term::Unary(Unary::Relu, 2), F),
+    ];
+    Epilogue { operands: vec![Reach::Row], terms }
+}
+
+/// `r / (· + |bias|)`, 0 where that is 0: the proportional rule's quotient.
+fn quotient() -> Epilogue {
+    let terms = vec![
+        (Term::Operand(0), F),
+        (Term::Operand(1), F),
+        (Term::Unary(Unary::Abs, 1), F),
+        (Term::Operand(2), F),
+        binary(Binary::Add, 0, 2),
+        binary(Binary::GuardedDiv, 3, 4),
+    ];
+    Epilogue { operands: vec![Reach::Column, Reach::Full], terms }
+}
+
+/// `(· + row) · |x| · scale`.
+fn share() -> Epilogue {
+    let terms = vec![
+        (Term::Operand(0), F),
+        (Term::Operand(1), F),
+        (Term::Unary(Unary::Abs, 1), F),
+        (Term::Operand(2), F),
+        binary(Binary::Add, 0, 3),
+        binary(Binary::Mul, 4, 2),
+        (Term::Operand(3), F),
+        binary(Binary::Mul, 5, 6),
+    ];
+    Epilogue { operands: vec![Reach::Full, Reach::Row, Reach::One], terms }
+}
+
+/// `· |x|`.
+fn full_share() -> Epilogue {
+    let terms = vec![
+        (Term::Operand(0), F),
+        (Term::Operand(1), F),
+        (Term::Unary(Unary::Abs, 1), F),
+        binary(Binary::Mul, 0, 2),
+    ];
+    Epilogue { operands: vec![Reach::Full], terms }
 }
 
 /// Chains that together hold every function.

@@ -6,7 +6,7 @@ use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 
 use crate::machine::{Settings, launch};
 use crate::memory::Memory;
-use crate::parse::parse;
+use crate::parse::load;
 use crate::program::Program;
 
 /// What a simulator has run.
@@ -119,7 +119,7 @@ impl Device for Simulator {
         }
         let failed =
             |fault: crate::Fault| DeviceError::Assembly { name: kernel.name.clone(), log: fault.to_string() };
-        self.kernels.push((kernel.clone(), parse(&kernel.text).map_err(failed)?));
+        self.kernels.push((kernel.clone(), load(kernel).map_err(failed)?));
         Ok(KernelId(self.kernels.len() - 1))
     }
 

@@ -6,6 +6,7 @@
 //! - races: two threads of a block that touch a word of shared memory without a barrier between, one of them writing;
 //!   two threads of a launch that touch a word of global memory, one of them writing;
 //! - words of a declared result that nobody wrote;
+//! - asynchronous copies whose words are touched before they were waited for, or that outlive their thread;
 //! - barriers and shuffles that not all threads reach;
 //! - loops that do not end.
 //!
@@ -22,7 +23,7 @@ mod shared;
 pub use device::{Simulator, Totals};
 pub use machine::{Settings, Stats, launch};
 pub use memory::Memory;
-pub use parse::parse;
+pub use parse::{load, parse};
 pub use program::Program;
 
 use thiserror::Error;

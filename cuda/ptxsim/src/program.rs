@@ -94,10 +94,20 @@ pub(crate) enum Op {
     Barrier,
     Branch(usize),
     Return,
-    CopyAsync,
+    /// Of so many bytes.
+    CopyAsync(u32),
     CopyCommit,
     CopyWait(u32),
-    Mma,
+    Mma(Operands),
+}
+
+/// What a tensor core multiplies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Operands {
+    /// 16 by 8 by 8.
+    Tf32,
+    /// 16 by 8 by 16, two in a register.
+    Bf16,
 }
 
 #[derive(Clone, Debug)]

@@ -86,20 +86,20 @@ impl Shared {
         Ok(())
     }
 
-    /// An asynchronous copy of 16 bytes begins: until it lands the words may not be touched.
-    pub(crate) fn take_off(&mut self, address: u32, who: u32) -> Result<(), Complaint> {
-        let first = self.at(address, 16)?;
-        for i in 0..4 {
+    /// An asynchronous copy begins: until it lands the words may not be touched.
+    pub(crate) fn take_off(&mut self, address: u32, bytes: u32, who: u32) -> Result<(), Complaint> {
+        let first = self.at(address, bytes)?;
+        for i in 0..(bytes / 4) as usize {
             self.claim(first + i, address, who)?.flying = true;
         }
         Ok(())
     }
 
     /// It lands: the words count as written now.
-    pub(crate) fn land(&mut self, address: u32, values: [u32; 4], who: u32) {
+    pub(crate) fn land(&mut self, address: u32, values: &[u32], who: u32) {
         let (first, epoch) = ((address / 4) as usize, self.epoch);
-        for (w, value) in self.words[first..][..4].iter_mut().zip(values) {
-            *w = Word { value, written: true, flying: false, writer: (who, epoch), ..*w };
+        for (w, value) in self.words[first..].iter_mut().zip(values) {
+            *w = Word { value: *value, written: true, flying: false, writer: (who, epoch), ..*w };
         }
     }
 }

@@ -105,6 +105,23 @@ fn asynchronous_copies_land_when_they_are_waited_for() {
 }
 
 #[test]
+fn asynchronous_copies_fill_up_with_zeros_and_outlive_no_thread() {
+    let copy = |bytes: u32, wait: &str| {
+        format!(
+            "shl.b32 %r3, %r0, 2;\nmov.u32 %r4, smem;\nadd.u32 %r4, %r4, %r3;\n\
+             cp.async.ca.shared.global [%r4], [%d2], 4, {bytes};\ncp.async.commit_group;\n{wait}\nld.shared.u32 %r8, [%r4];\n\
+             st.global.u32 [%d3], %r8;"
+        )
+    };
+    let wait = "cp.async.wait_group 0;";
+    assert_eq!(run(&copy(4, wait)).unwrap(), (0..128).collect::<Vec<u32>>());
+    assert_eq!(run(&copy(0, wait)).unwrap(), vec![0; 128]);
+    assert_eq!(kind(&copy(8, wait)), "misaligned");
+    let forgotten = copy(4, "").replace("ld.shared.u32 %r8, [%r4];", "mov.u32 %r8, 1;");
+    assert_eq!(kind(&forgotten), "return while copies are under way");
+}
+
+#[test]
 fn tensor_core_operands_must_be_rounded() {
     let product = |operand: &str| {
         let sums: String = (0..4).map(|i| format!("mov.f32 %f{i}, 0f00000000;\n")).collect();
@@ -117,6 +134,19 @@ fn tensor_core_operands_must_be_rounded() {
     // Eight products of 1.5 and 1.5.
     assert_eq!(run(&product("0f3FC00000")).unwrap(), vec![18f32.to_bits(); 128]);
     assert_eq!(kind(&product("0f3FC00001")), "tensor-core operand not rounded to tf32");
+}
+
+#[test]
+fn pairs_of_bfloat16_lie_in_order_of_depth() {
+    // Row by column of 16: 1.5 in the even depths and 2 in the odd ones, by 1 and 4.
+    let sums: String = (0..4).map(|i| format!("mov.f32 %f{i}, 0f3F800000;\n")).collect();
+    let body = format!(
+        "{sums}mov.f32 %f8, 0f3FC00000;\nmov.f32 %f9, 0f40000000;\ncvt.rn.bf16x2.f32 %r3, %f9, %f8;\n\
+         mov.f32 %f8, 0f3F800000;\nmov.f32 %f9, 0f40800000;\ncvt.rn.bf16x2.f32 %r4, %f9, %f8;\n\
+         mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {{%f4, %f5, %f6, %f7}}, {{%r3, %r3, %r3, %r3}}, {{%r4, %r4}}, \
+         {{%f0, %f1, %f2, %f3}};\nmov.b32 %r5, %f4;\nst.global.u32 [%d3], %r5;"
+    );
+    assert_eq!(run(&body).unwrap(), vec![(1.0f32 + 8.0 * (1.5 + 8.0)).to_bits(); 128]);
 }
 
 #[test]

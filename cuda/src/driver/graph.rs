@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cudarc::driver::{CudaFunction, CudaGraph, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, sys};
-use dlbc_ptx::{DeviceError, Launch};
+use dlbc_ptx::{DeviceError, Kernel, Launch};
 
 use super::lost;
 
@@ -31,7 +31,7 @@ impl Graph {
     /// Captures launches in order.
     pub(super) fn capture(
         stream: &Arc<CudaStream>,
-        kernels: &[(String, CudaFunction, u32)],
+        kernels: &[(Kernel, CudaFunction)],
         launches: &[Launch],
     ) -> Result<Graph, DeviceError> {
         if launches.is_empty() {
@@ -58,18 +58,21 @@ impl Graph {
 #[allow(unsafe_code)]
 fn record(
     stream: &Arc<CudaStream>,
-    kernels: &[(String, CudaFunction, u32)],
+    kernels: &[(Kernel, CudaFunction)],
     launch: &Launch,
 ) -> Result<(), DeviceError> {
-    let (name, function, threads) = &kernels[launch.kernel.0];
-    let failed = |message: String| DeviceError::Launch { name: name.clone(), message };
+    let (kernel, function) = &kernels[launch.kernel.0];
+    let failed = |message: String| DeviceError::Launch { name: kernel.name.clone(), message };
     if launch.params.len() > LARGEST {
         return Err(failed(format!("{} bytes of parameters, more than {LARGEST}", launch.params.len())));
     }
     let mut block = Block([0; LARGEST]);
     block.0[..launch.params.len()].copy_from_slice(&launch.params);
-    let config =
-        LaunchConfig { grid_dim: launch.grid.into(), block_dim: (*threads, 1, 1), shared_mem_bytes: 0 };
+    let config = LaunchConfig {
+        grid_dim: launch.grid.into(),
+        block_dim: (kernel.threads, 1, 1),
+        shared_mem_bytes: kernel.shared,
+    };
     let mut builder = stream.launch_builder(function);
     builder.arg(&block);
     // SAFETY: the block is at least as large as the kernel's parameters, whose addresses lie in the plan's own memory; the

@@ -57,6 +57,10 @@ fn function(
 ) -> Result<CudaFunction, DeviceError> {
     let module = context.load_module(Ptx::from_binary(cubin)).map_err(|e| refused(kernel, e))?;
     let function = module.load_function(&kernel.name).map_err(|e| refused(kernel, e))?;
+    if kernel.shared > 0 {
+        let attribute = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(attribute, kernel.shared as i32).map_err(|e| refused(kernel, e))?;
+    }
     match function.local_size_bytes() {
         Ok(0) => Ok(function),
         // Division calls a routine that may keep a return address; more is a spill.

@@ -39,7 +39,7 @@ struct Driver {
     name: String,
     /// What identifies the device to the cache of assembled kernels.
     target: String,
-    kernels: Vec<(String, CudaFunction, u32)>,
+    kernels: Vec<(Kernel, CudaFunction)>,
     places: HashMap<String, KernelId>,
     sequences: Vec<Option<Graph>>,
 }
@@ -134,7 +134,7 @@ impl Device for Driver {
         }
         self.bind()?;
         let function = jit::load(&self.context, &self.target, kernel)?;
-        self.kernels.push((kernel.name.clone(), function, kernel.threads));
+        self.kernels.push((Kernel { text: String::new(), ..kernel.clone() }, function));
         let id = KernelId(self.kernels.len() - 1);
         self.places.insert(kernel.name.clone(), id);
         Ok(id)

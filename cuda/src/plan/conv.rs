@@ -1,9 +1,11 @@
 //! Convolutions: tables, tiles, groups.
 
-use dlbc_ops::prim::{ConvGeometry, Part};
+use dlbc_ops::prim::{Binary, ConvGeometry, Part};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams, ENTRY, Way};
+use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
 use dlbc_ptx::kernel::gemm::Tile;
+use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
 use super::product::tile;
 use super::{Planner, Step, View};
@@ -126,9 +128,25 @@ impl Planner {
             0..=16 => Some(Tile::FLAT),
             _ => Some(tile(self.precision, [m, n, params.k].map(|d| d as usize), groups)),
         };
-        let variant = Conv { way, part, bias: bias.is_some(), tile };
+        // Values begin at multiples of 16 bytes.
+        let wide = way == Way::Forward && params.weight_row % 4 == 0 && weight.offset % 4 == 0;
+        let then = match bias {
+            None => Epilogue::default(),
+            Some(_) => Epilogue {
+                operands: vec![Reach::Row],
+                terms: vec![
+                    (Term::Operand(0), Kind::F),
+                    (Term::Operand(1), Kind::F),
+                    (Term::Binary(Binary::Add, 0, 1), Kind::F),
+                ],
+            },
+        };
+        let variant = Conv { way, part, wide, tile, then };
         let params = ConvParams {
             n,
+            slice: params.k,
+            groups: groups as u32,
+            elements: out.elems() as u32,
             weight_group: (weight.elems() / groups) as u32,
             positions: positions as u32,
             channels: dims[1] as u32,
@@ -139,19 +157,18 @@ impl Planner {
         let kernel = self.kernel(variant.name(), || variant.emit());
         let mut reads = vec![data.clone(), weight.clone(), table.clone()];
         reads.extend(bias.clone());
-        let own = out.clone();
+        let (own, grid) = (out.clone(), variant.grid(&params));
         let params = move |at: &super::Addresses| {
             let params = ConvParams {
                 data: at.of(&data),
                 weight: at.of(&weight),
-                bias: bias.as_ref().map_or(0, |b| at.of(b)),
+                then: [bias.as_ref().map_or(0, |b| at.of(b)), 0, 0, 0],
                 out: at.of(&own),
                 table: at.of(&table),
                 ..params
             };
             params.bytes()
         };
-        let grid = variant.grid(m, n, groups as u32);
         let writes = vec![out.clone()];
         self.push(Step { kernel, grid, params: Box::new(params), reads, writes, updates: vec![] });
         out

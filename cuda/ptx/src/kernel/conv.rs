@@ -7,10 +7,10 @@ use std::mem::offset_of;
 
 use dlbc_ops::prim::Part;
 
-use super::math;
-use super::tile::{self, Source, Tile};
+use super::epilogue::{Epilogue, Reach, Writer};
+use super::tile::{self, Depths, Source, Tile};
 use crate::device::Kernel;
-use crate::emit::{Emitter, Reg, imm};
+use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
 /// Words of a table's entry: the offset of the channel in its group of the data, the distance along three axes, the offset of the weight in
@@ -24,18 +24,24 @@ params! {
         data: u64,
         /// Weights `[o, c/groups, …]`.
         weight: u64,
-        /// A bias for each row of the result; used by the variant that has one.
-        bias: u64,
-        /// The result.
+        /// The result, of each slice of the depth one after another.
         out: u64,
         /// The table, `ENTRY` words for each depth.
         table: u64,
+        /// Operands of what follows; those of a row have an element for each channel of the result.
+        then: [u64; 4],
         /// Channels of the result in a group.
         m: u32,
         /// Images times positions of the result.
         n: u32,
         /// Depth: channels of the data in a group, times taps.
         k: u32,
+        /// Depth of a slice.
+        slice: u32,
+        /// Groups. Blocks along z count these for one slice after another.
+        groups: u32,
+        /// Elements of the result.
+        elements: u32,
         /// Elements from a row of weights to the next.
         weight_row: u32,
         /// Elements of the weights of a group.
@@ -71,16 +77,18 @@ pub enum Way {
 }
 
 /// A variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
     /// Which way.
     pub way: Way,
     /// The part of the weights.
     pub part: Part,
-    /// Whether a bias is added.
-    pub bias: bool,
+    /// Whether rows of weights begin at multiples of 16 bytes and lie in the order of depth, so that four can be copied at once.
+    pub wide: bool,
     /// A block's tile; an element a thread when `None`.
     pub tile: Option<Tile>,
+    /// What follows.
+    pub then: Epilogue,
 }
 
 /// Threads of the variant without a tile.
@@ -93,12 +101,25 @@ struct Weights {
     rows: Reg,
     /// The table, when the weights of a row do not lie in the order of depth.
     table: Option<Reg>,
+    wide: bool,
     part: Part,
 }
 
 impl Source for Weights {
     fn depth_first(&self) -> bool {
         true
+    }
+
+    fn wide(&self) -> bool {
+        self.wide
+    }
+
+    fn part(&self) -> Part {
+        self.part
+    }
+
+    fn lanes(&self) -> Reg {
+        self.rows
     }
 
     fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg> {
@@ -108,11 +129,8 @@ impl Source for Weights {
         vec![offset, exists]
     }
 
-    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg {
+    fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>) {
         let exists = tile::both(k, lane[1], inside);
-        if self.part == Part::One {
-            return tile::one(k, exists);
-        }
         let index = k.r();
         match self.table {
             None => op!(k, "add.u32 {index}, {}, {depth}", lane[0]),
@@ -128,9 +146,7 @@ impl Source for Weights {
                 op!(k, "add.u32 {index}, {index}, {}", lane[0]);
             }
         }
-        let address = k.address(self.base, index, 4);
-        let value = tile::load_where(k, address, exists);
-        tile::part(k, self.part, value)
+        (k.address(self.base, index, 4), exists)
     }
 }
 
@@ -157,6 +173,18 @@ impl Source for Windows {
         false
     }
 
+    fn wide(&self) -> bool {
+        false
+    }
+
+    fn part(&self) -> Part {
+        Part::Id
+    }
+
+    fn lanes(&self) -> Reg {
+        self.columns
+    }
+
     /// Offset, whether the column exists, and the window's first coordinates.
     fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg> {
         let exists = k.p();
@@ -181,7 +209,7 @@ impl Source for Windows {
         found
     }
 
-    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg {
+    fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>) {
         let known = tile::both(k, lane[1], inside);
         let exists = known.unwrap_or_else(|| k.p());
         let mut joined = known.is_some();
@@ -229,8 +257,7 @@ impl Source for Windows {
         op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[0], self.plane);
         op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[1], self.from[2]);
         op!(k, "add.u32 {index}, {index}, {}", at[2]);
-        let address = k.address(self.base, index, 4);
-        tile::load_where(k, address, Some(exists))
+        (k.address(self.base, index, 4), Some(exists))
     }
 }
 
@@ -242,9 +269,9 @@ impl Conv {
             Way::Adjoint => "conv_adjoint",
             Way::AdjointStrided => "conv_adjoint_strided",
         };
-        let bias = if self.bias { "_bias" } else { "" };
+        let wide = if self.wide { "x4" } else { "" };
         let tile = self.tile.map_or("direct".into(), Tile::name);
-        format!("{way}_{}{bias}_{tile}", tile::part_name(self.part))
+        format!("{way}_{}{wide}_{tile}{}", tile::part_name(self.part), self.then.name())
     }
 
     /// Threads of a block.
@@ -252,11 +279,12 @@ impl Conv {
         self.tile.map_or(DIRECT, Tile::threads)
     }
 
-    /// Blocks for a result of `m` channels a group, `n` columns.
-    pub fn grid(&self, m: u32, n: u32, groups: u32) -> [u32; 3] {
+    /// Blocks of a launch with these parameters.
+    pub fn grid(&self, p: &ConvParams) -> [u32; 3] {
+        let deep = p.groups * p.k.div_ceil(p.slice.max(1)).max(1);
         match self.tile {
-            Some(tile) => [n.div_ceil(tile.columns), m.div_ceil(tile.rows), groups],
-            None => [n.div_ceil(DIRECT), m, groups],
+            Some(tile) => [p.n.div_ceil(tile.columns), p.m.div_ceil(tile.rows), deep],
+            None => [p.n.div_ceil(DIRECT), p.m, deep],
         }
     }
 
@@ -264,11 +292,71 @@ impl Conv {
     pub fn emit(&self) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
-        let u32_at = |k: &mut Emitter, offset: usize| k.param_u32(offset);
-        let m = u32_at(k, offset_of!(ConvParams, m));
-        let n = u32_at(k, offset_of!(ConvParams, n));
-        let depth = u32_at(k, offset_of!(ConvParams, k));
-        let group = k.mov_u32("%ctaid.z");
+        let m = k.param_u32(offset_of!(ConvParams, m));
+        let n = k.param_u32(offset_of!(ConvParams, n));
+        let depth = k.param_u32(offset_of!(ConvParams, k));
+        let each = k.param_u32(offset_of!(ConvParams, slice));
+        let groups = k.param_u32(offset_of!(ConvParams, groups));
+        let block = k.mov_u32("%ctaid.z");
+        let (slice, group) = k.div_rem(block, groups);
+        let depths = Depths::slice(k, slice, each, depth);
+        let (weights, windows) = self.sources(k, group, (m, n));
+        let positions = windows.positions;
+        let channels = k.param_u32(offset_of!(ConvParams, channels));
+        let elements = k.param_u32(offset_of!(ConvParams, elements));
+        let (first_channel, first) = (k.r(), k.r());
+        op!(k, "mul.lo.u32 {first_channel}, {group}, {m}");
+        op!(k, "mul.lo.u32 {first}, {slice}, {elements}");
+        let writer = Writer::new(k, &self.then, offset_of!(ConvParams, out), offset_of!(ConvParams, then));
+        let channel = |k: &mut Emitter, row: Reg| {
+            let (channel, exists) = (k.r(), k.p());
+            op!(k, "add.u32 {channel}, {row}, {first_channel}");
+            op!(k, "setp.lt.u32 {exists}, {row}, {m}");
+            let own = writer.along(k, Reach::Row, channel, exists);
+            (channel, exists, own)
+        };
+        let store = |k: &mut Emitter, channel: Reg, place: (Reg, Reg), own: &[Reg], sum: Reg, exists: Reg| {
+            let (image, position) = place;
+            let index = k.r();
+            op!(k, "mad.lo.u32 {index}, {image}, {channels}, {channel}");
+            op!(k, "mad.lo.u32 {index}, {index}, {positions}, {position}");
+            op!(k, "add.u32 {index}, {index}, {first}");
+            writer.put(k, sum, (index, exists), [own, &[]]);
+        };
+        match self.tile {
+            Some(tile) => {
+                let (row, column) = (k.r(), k.r());
+                let (x, y) = (k.mov_u32("%ctaid.x"), k.mov_u32("%ctaid.y"));
+                op!(k, "mul.lo.u32 {row}, {y}, {}", tile.rows);
+                op!(k, "mul.lo.u32 {column}, {x}, {}", tile.columns);
+                let sums = tile::multiply(k, tile, (&weights, &windows), (row, column), depths);
+                let places: Vec<_> = sums.columns.iter().map(|c| k.div_rem(*c, positions)).collect();
+                for (i, row) in sums.rows.iter().enumerate() {
+                    let (channel, known, own) = channel(k, *row);
+                    for (j, column) in sums.columns.iter().enumerate() {
+                        let exists = k.p();
+                        op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {known}");
+                        store(k, channel, places[j], &own, sums.values[i][j], exists);
+                    }
+                }
+            }
+            None => {
+                let done = k.label("DONE");
+                let column = k.global_index(DIRECT);
+                let row = k.mov_u32("%ctaid.y");
+                k.branch_ge(column, n, &done);
+                let sum = tile::dot(k, (&weights, &windows), (row, column), depths);
+                let place = k.div_rem(column, positions);
+                let (channel, exists, own) = channel(k, row);
+                store(k, channel, place, &own, sum, exists);
+                k.place(&done);
+            }
+        }
+        emitter.finish(&self.name(), self.threads(), size_of::<ConvParams>())
+    }
+
+    /// Both operands of a group's product.
+    fn sources(&self, k: &mut Emitter, group: Reg, (m, n): (Reg, Reg)) -> (Weights, Windows) {
         let table = k.param_u64(offset_of!(ConvParams, table));
         let start = |k: &mut Emitter, offset: usize| {
             let (stride, r) = (k.param_u32(offset), k.r());
@@ -281,19 +369,19 @@ impl Conv {
             row: k.param_u32(offset_of!(ConvParams, weight_row)),
             rows: m,
             table: (self.way != Way::Forward).then_some(table),
+            wide: self.wide,
             part: self.part,
         };
         let from = k.param_u32s(offset_of!(ConvParams, from), 3);
         let plane = k.r();
         op!(k, "mul.lo.u32 {plane}, {}, {}", from[1], from[2]);
-        let positions = k.param_u32(offset_of!(ConvParams, positions));
         let windows = Windows {
             way: self.way,
             base: k.param_u64(offset_of!(ConvParams, data)),
             start: start(k, offset_of!(ConvParams, data_group)),
             table,
             columns: n,
-            positions,
+            positions: k.param_u32(offset_of!(ConvParams, positions)),
             image: k.param_u32(offset_of!(ConvParams, data_image)),
             to: k.param_inner(offset_of!(ConvParams, to), 3),
             strides: match self.way {
@@ -304,69 +392,6 @@ impl Conv {
             from,
             plane,
         };
-        let channels = k.param_u32(offset_of!(ConvParams, channels));
-        let out = k.param_u64(offset_of!(ConvParams, out));
-        let first_channel = k.r();
-        op!(k, "mul.lo.u32 {first_channel}, {group}, {m}");
-        let store = Store { channels, positions, first_channel, out, bias: self.bias };
-        match self.tile {
-            Some(tile) => {
-                let (row, column) = (k.r(), k.r());
-                let (x, y) = (k.mov_u32("%ctaid.x"), k.mov_u32("%ctaid.y"));
-                op!(k, "mul.lo.u32 {row}, {y}, {}", tile.rows);
-                op!(k, "mul.lo.u32 {column}, {x}, {}", tile.columns);
-                let sums = tile::multiply(k, tile, (&weights, &windows), (row, column), depth);
-                for (j, column) in sums.columns.iter().enumerate() {
-                    let inside = k.p();
-                    op!(k, "setp.lt.u32 {inside}, {column}, {n}");
-                    let place = k.div_rem(*column, positions);
-                    for (i, row) in sums.rows.iter().enumerate() {
-                        let exists = k.p();
-                        op!(k, "setp.lt.and.u32 {exists}, {row}, {m}, {inside}");
-                        store.emit(k, *row, place, sums.values[i][j], exists);
-                    }
-                }
-            }
-            None => {
-                let done = k.label("DONE");
-                let column = k.global_index(DIRECT);
-                let row = k.mov_u32("%ctaid.y");
-                k.branch_ge(column, n, &done);
-                let sum = tile::dot(k, (&weights, &windows), (row, column), depth);
-                let (place, exists) = (k.div_rem(column, positions), k.p());
-                op!(k, "setp.lt.u32 {exists}, {row}, {m}");
-                store.emit(k, row, place, sum, exists);
-                k.place(&done);
-            }
-        }
-        emitter.finish(&self.name(), self.threads(), size_of::<ConvParams>())
-    }
-}
-
-struct Store {
-    channels: Reg,
-    positions: Reg,
-    first_channel: Reg,
-    out: Reg,
-    bias: bool,
-}
-
-impl Store {
-    fn emit(&self, k: &mut Emitter, row: Reg, (image, position): (Reg, Reg), sum: Reg, exists: Reg) {
-        let (channel, index) = (k.r(), k.r());
-        op!(k, "add.u32 {channel}, {row}, {}", self.first_channel);
-        let value = if self.bias {
-            let base = k.param_u64(offset_of!(ConvParams, bias));
-            let address = k.address(base, channel, 4);
-            let bias = math::unary(k, "mov.f32", imm(0.0));
-            op!(k, "@{exists} ld.global.f32 {bias}, [{address}]");
-            math::binary(k, "add.rn.f32", sum, bias)
-        } else {
-            sum
-        };
-        op!(k, "mad.lo.u32 {index}, {image}, {}, {channel}", self.channels);
-        op!(k, "mad.lo.u32 {index}, {index}, {}, {position}", self.positions);
-        let address = k.address(self.out, index, 4);
-        op!(k, "@{exists} st.global.f32 [{address}], {value}");
+        (weights, windows)
     }
 }

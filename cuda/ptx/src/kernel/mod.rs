@@ -1,6 +1,7 @@
 //! The kernel families, one a file.
 
 pub mod conv;
+pub mod epilogue;
 pub mod gemm;
 pub mod index;
 mod math;
@@ -32,4 +33,10 @@ fn each_thread(
     body(k, i, &done);
     k.place(&done);
     emitter.finish(name, 256, params)
+}
+
+/// A short name for a text: FNV-1a, 64 bits.
+fn digest(text: &str) -> String {
+    let step = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3);
+    format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))
 }

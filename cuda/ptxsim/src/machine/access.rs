@@ -4,15 +4,34 @@ use super::{Complaint, Copy, Machine, Warp, blend, lanes, put32};
 use crate::program::{Instruction, L32, L64, Place, Space};
 
 impl Machine<'_> {
-    pub(super) fn land(&mut self, index: usize, (to, from, size, lane): Copy) -> Result<(), Complaint> {
-        let thread = (index * 32 + lane) as u32;
+    /// Begins a copy of each lane. Its bytes may be fewer than its width; the rest become zeros.
+    pub(super) fn take_off(
+        &mut self,
+        warp: &mut Warp,
+        index: usize,
+        (to, from, size): (L32, L64, L32),
+        width: u32,
+        active: u32,
+    ) -> Result<(), Complaint> {
+        for l in lanes(active) {
+            if size[l] > width || !size[l].is_multiple_of(4) || !from[l].is_multiple_of(u64::from(width)) {
+                return Err(("misaligned", format!("copy of {} from {:#x}", size[l], from[l])));
+            }
+            self.shared.take_off(to[l], width, (index * 32 + l) as u32 + 1)?;
+            warp.open.push(Copy { to: to[l], from: from[l], size: size[l], width, lane: l });
+        }
+        Ok(())
+    }
+
+    pub(super) fn land(&mut self, index: usize, copy: Copy) -> Result<(), Complaint> {
+        let thread = (index * 32 + copy.lane) as u32;
         let mut values = [0; 4];
-        for (n, v) in values.iter_mut().enumerate().take((size / 4) as usize) {
-            let access = (from + 4 * n as u64, 4);
+        for (n, v) in values.iter_mut().enumerate().take((copy.size / 4) as usize) {
+            let access = (copy.from + 4 * n as u64, 4);
             let at = self.memory.read(self.declared, &mut 0, access, self.first_thread + thread)?;
             *v = self.memory.word(at);
         }
-        self.shared.land(to, values, thread + 1);
+        self.shared.land(copy.to, &values[..(copy.width / 4) as usize], thread + 1);
         Ok(())
     }
 

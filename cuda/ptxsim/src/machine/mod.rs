@@ -100,8 +100,16 @@ impl Random {
     }
 }
 
-/// An asynchronous copy: where to, where from, how many bytes, which lane.
-type Copy = (u32, u64, u32, usize);
+/// An asynchronous copy.
+struct Copy {
+    to: u32,
+    from: u64,
+    /// Bytes that exist.
+    size: u32,
+    /// Bytes that are written.
+    width: u32,
+    lane: usize,
+}
 
 struct Warp {
     /// Lanes at the same instruction, by instruction, ascending.
@@ -205,6 +213,9 @@ impl Machine<'_> {
                 return Ok(());
             }
             Op::Return => {
+                if warp.open.iter().chain(warp.pending.iter().flatten()).next().is_some() {
+                    return Err(fault(("return while copies are under way", format!("warp {index}"))));
+                }
                 warp.returned |= active;
                 warp.groups.remove(0);
                 go(&mut warp.groups, pc + 1, mask & !active);
@@ -342,17 +353,10 @@ impl Machine<'_> {
                 }
                 return Ok(());
             }
-            Op::CopyAsync => {
-                let (to, from, size) = (a32(0)?, a64(1)?, a32(2)?);
-                for l in lanes(active) {
-                    let to = to[l].wrapping_add(i.offset as u32);
-                    if size[l] > 16 || !from[l].is_multiple_of(16) {
-                        return Err(("misaligned", format!("copy of {} from {:#x}", size[l], from[l])));
-                    }
-                    self.shared.take_off(to, (index * 32 + l) as u32 + 1)?;
-                    warp.open.push((to, from[l], size[l], l));
-                }
-                return Ok(());
+            Op::CopyAsync(width) => {
+                let to = a32(0)?.map(|to| to.wrapping_add(i.offset as u32));
+                let copies = (to, a64(1)?, a32(2)?);
+                return self.take_off(warp, index, copies, width, active);
             }
             Op::CopyCommit => {
                 let open = std::mem::take(&mut warp.open);
@@ -367,13 +371,13 @@ impl Machine<'_> {
                 }
                 return Ok(());
             }
-            Op::Mma => {
+            Op::Mma(kind) => {
                 if active != ALL {
                     return Err(("tensor-core product", format!("lanes {active:#010x} of all")));
                 }
                 let operands = (0..i.from.len()).map(a32).collect::<Result<Vec<L32>, _>>()?;
                 self.stats.mma += 1;
-                for (to, sum) in i.to.iter().zip(mma::m16n8k8(&operands)?) {
+                for (to, sum) in i.to.iter().zip(mma::product(kind, &operands)?) {
                     put32(warp, *to, &sum, active);
                 }
                 return Ok(());

@@ -138,6 +138,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["sub", "rn", "f32"] => float32!(|a: f32, b: f32| a - b),
         ["mul", "rn", "f32"] => float32!(|a: f32, b: f32| a * b),
         ["div", "rn", "f32"] => float32!(|a: f32, b: f32| a / b),
+        ["div", "full", "f32"] => bin32!(|a, b| approximate(f(a) / f(b), a ^ b)),
         ["max", "f32"] => float32!(f32::max),
         ["min", "f32"] => float32!(f32::min),
         ["max", "NaN", "f32"] => {
@@ -164,6 +165,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["cvt", "rn", "f16", "f32"] => un32!(|a| half(f(a))),
         ["cvt", "f32", "f16"] => un32!(|a| unhalf(a).to_bits()),
         ["cvt", "rn", "bf16", "f32"] => un32!(bfloat),
+        ["cvt", "rn", "bf16x2", "f32"] => bin32!(|upper, lower| bfloat(upper) << 16 | bfloat(lower)),
         ["cvt", "u32", "u16"] => un32!(|a| a & 0xffff),
         ["add", "rn", "f64"] => float64!(|a: f64, b: f64| a + b),
         ["sub", "rn", "f64"] => float64!(|a: f64, b: f64| a - b),

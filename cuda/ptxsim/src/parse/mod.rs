@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
+use dlbc_ptx::Kernel;
+
 use crate::Fault;
-use crate::program::{Exchange, Instruction, Join, Op, Place, Program, Space};
+use crate::program::{Exchange, Instruction, Join, Op, Operands, Place, Program, Space};
 
 mod arithmetic;
 
@@ -12,7 +14,19 @@ mod arithmetic;
 /// # Errors
 /// Names the line that it cannot read.
 pub fn parse(text: &str) -> Result<Program, Fault> {
-    let mut reader = Reader::default();
+    read(text, 0)
+}
+
+/// Reads a kernel that a launch gives its shared memory.
+///
+/// # Errors
+/// Names the line that it cannot read.
+pub fn load(kernel: &Kernel) -> Result<Program, Fault> {
+    read(&kernel.text, kernel.shared as usize)
+}
+
+fn read(text: &str, dynamic: usize) -> Result<Program, Fault> {
+    let mut reader = Reader { dynamic, ..Reader::default() };
     for (i, line) in text.lines().enumerate() {
         reader.line = i as u32 + 1;
         let line = line.split("//").next().unwrap_or_default().trim();
@@ -33,6 +47,8 @@ struct Reader {
     threads: u32,
     params: usize,
     shared: usize,
+    /// Shared memory that the launch gives.
+    dynamic: usize,
 }
 
 impl Reader {
@@ -65,6 +81,9 @@ impl Reader {
             self.threads = number(rest.split(',').next().unwrap_or_default())? as u32;
         } else if line.starts_with(".visible") {
             self.params = number(between('[', ']')?)?;
+        } else if line.starts_with(".extern .shared") {
+            // As large as the launch says.
+            self.shared = self.dynamic;
         } else if line.starts_with(".shared") {
             self.shared = number(between('[', ']')?)?;
         } else if let Some(rest) = line.strip_prefix(".reg .") {
@@ -75,7 +94,10 @@ impl Reader {
             let file = usize::from(wide);
             self.classes.insert(class.into(), (self.registers[file], count, wide));
             self.registers[file] += count;
-        } else if ![".version", ".target", ".address_size"].iter().any(|d| line.starts_with(d)) {
+        } else if ![".version", ".target", ".address_size", ".minnctapersm"]
+            .iter()
+            .any(|d| line.starts_with(d))
+        {
             return Err(self.fault(line));
         }
         Ok(())
@@ -189,8 +211,9 @@ impl Reader {
                 made.to = self.list(to)?;
                 made.from = vec![self.value(value)?, self.value(distance)?];
             }
-            (["cp", "async", "cg", "shared", "global"], [to, address, "16", size]) => {
-                made.op = Op::CopyAsync;
+            (["cp", "async", "cg", "shared", "global"], [to, address, width @ "16", size])
+            | (["cp", "async", "ca", "shared", "global"], [to, address, width @ "4", size]) => {
+                made.op = Op::CopyAsync(if *width == "16" { 16 } else { 4 });
                 let (base, offset) = self.address(to)?;
                 (made.from, made.offset) = (vec![base, self.address(address)?.0, self.value(size)?], offset);
             }
@@ -202,7 +225,15 @@ impl Reader {
                 ["mma", "sync", "aligned", "m16n8k8", "row", "col", "f32", "tf32", "tf32", "f32"],
                 [d, a, b, c],
             ) => {
-                made.op = Op::Mma;
+                made.op = Op::Mma(Operands::Tf32);
+                made.to = self.list(d)?;
+                made.from = [self.list(a)?, self.list(b)?, self.list(c)?].concat();
+            }
+            (
+                ["mma", "sync", "aligned", "m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"],
+                [d, a, b, c],
+            ) => {
+                made.op = Op::Mma(Operands::Bf16);
                 made.to = self.list(d)?;
                 made.from = [self.list(a)?, self.list(b)?, self.list(c)?].concat();
             }

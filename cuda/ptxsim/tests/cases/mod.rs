@@ -10,9 +10,9 @@ mod values;
 
 use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::tensor::{Array, Tensor};
-use dlbc_ptx::Region;
 use dlbc_ptx::library::Entry;
-use dlbc_ptxsim::{Fault, Memory, Program, Settings, Stats, launch, parse};
+use dlbc_ptx::{Kernel, Region};
+use dlbc_ptxsim::{Fault, Memory, Program, Settings, Stats, launch, load};
 
 /// What a buffer is to a launch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -82,8 +82,8 @@ pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<(Vec<Vec<u32
 }
 
 /// What is wrong with a text, if anything.
-pub fn complaint(case: &Case, text: &str, schedule: u64) -> Option<String> {
-    let program = match parse(text) {
+pub fn complaint(case: &Case, kernel: &Kernel, schedule: u64) -> Option<String> {
+    let program = match load(kernel) {
         Ok(program) => program,
         Err(fault) => return Some(fault.kind.into()),
     };
@@ -146,17 +146,27 @@ pub fn expected(op: &Prim, inputs: &[&Tensor]) -> Array {
     reference::eval(op, &arrays.iter().collect::<Vec<_>>()).unwrap()
 }
 
+/// The words hold the floats, each to its bound.
+pub fn near<'a>(
+    words: &[u32],
+    values: impl IntoIterator<Item = &'a f64>,
+    bound: impl Fn(usize, f64) -> f64,
+) -> Result<(), String> {
+    for (i, (word, e)) in words.iter().zip(values).enumerate() {
+        let (f, e32) = (f64::from(f32::from_bits(*word)), f64::from(*e as f32));
+        let same = f == e32 || (f.is_nan() && e.is_nan()) || (f - e).abs() <= bound(i, *e);
+        if !same {
+            return Err("wrong numbers".into());
+        }
+    }
+    Ok(())
+}
+
 /// The words hold the array: integers and booleans exactly, floats to `bound` times the element's `scale`.
 pub fn holds(words: &[u32], array: &Array, scale: impl Fn(usize, f64) -> f64) -> Result<(), String> {
     match array {
         Array::F(a) => {
-            for (i, (word, e)) in words.iter().zip(a).enumerate() {
-                let (f, e32) = (f64::from(f32::from_bits(*word)), f64::from(*e as f32));
-                let same = f == e32 || (f.is_nan() && e.is_nan()) || (f - e).abs() <= scale(i, *e);
-                if !same {
-                    return Err("wrong numbers".into());
-                }
-            }
+            near(words, a, scale)?;
         }
         Array::I(a) => {
             let found = words.chunks(2).map(|w| (u64::from(w[0]) | u64::from(w[1]) << 32) as i64);

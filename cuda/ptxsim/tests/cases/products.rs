@@ -1,106 +1,239 @@
-//! Products and convolutions. An element may be off by a few roundings of the sum of magnitudes that it adds up.
+//! Products and convolutions. An element may be off by the error of its arithmetic, of the sum of magnitudes that it adds up.
 
-use dlbc_ops::prim::{ConvGeometry, Part, Prim, Window};
+use dlbc_ops::prim::{Binary, ConvGeometry, Part, Prim, Unary, Window};
 use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
-use dlbc_ptx::kernel::conv::{Conv, ConvParams, ENTRY, Way};
-use dlbc_ptx::kernel::gemm::{GemmParams, Tile};
+use dlbc_ptx::kernel::conv::{ConvParams, ENTRY, Way};
+use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
+use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Tile};
+use dlbc_ptx::kernel::pointwise::Term;
+use dlbc_ptx::library::{convs, gemms};
 
-use super::{Case, Random, Role, check, expected, words};
+use super::{Case, Check, Random, Role, check, expected, near, words};
 
+/// Roundings of float32 sums, and of what follows.
 const ROUNDING: f64 = 1e-6;
 
-fn parts(name: &str) -> [Part; 2] {
-    match name {
-        n if n.contains("_abs_k_abs") => [Part::Abs; 2],
-        n if n.contains("_pos_k_neg") => [Part::Pos, Part::Neg],
-        n if n.contains("_square_k_one") => [Part::Square, Part::One],
-        _ => [Part::Id; 2],
+fn part(p: Part, v: f32) -> f64 {
+    let v = f64::from(v);
+    match p {
+        Part::Id => v,
+        Part::Abs => v.abs(),
+        Part::Pos => v.max(0.0),
+        Part::Neg => v.min(0.0),
+        Part::Square => v * v,
+        Part::One => 1.0,
     }
 }
 
-fn tile(name: &str) -> Option<Tile> {
-    [Tile::FLAT, Tile::SMALL, Tile::LARGE, Tile::TENSOR].into_iter().find(|t| name.ends_with(&t.name()))
+/// What follows a product, in float64.
+fn followed(then: &Epilogue, sum: f64, operands: &[f64]) -> f64 {
+    let mut values: Vec<f64> = vec![];
+    for (term, _) in &then.terms {
+        let value = match term {
+            Term::Operand(0) => sum,
+            Term::Operand(i) => operands[i - 1],
+            Term::Unary(Unary::Abs, a) => values[*a].abs(),
+            Term::Unary(Unary::Relu, a) => values[*a].max(0.0),
+            Term::Binary(Binary::Add, a, b) => values[*a] + values[*b],
+            Term::Binary(Binary::Mul, a, b) => values[*a] * values[*b],
+            Term::Binary(Binary::GuardedDiv, _, b) if values[*b] == 0.0 => 0.0,
+            Term::Binary(Binary::GuardedDiv, a, b) => values[*a] / values[*b],
+            other => panic!("no cases for {other:?}"),
+        };
+        values.push(value);
+    }
+    values.last().copied().unwrap_or(sum)
 }
 
-/// Magnitudes by element, for the bound.
-fn magnitudes(array: &Array) -> Vec<f64> {
-    match array {
-        Array::F(a) => a.iter().map(|v| v.abs()).collect(),
-        Array::I(_) | Array::B(_) => vec![],
+/// Operands of what follows a product of so many elements, rows and columns, and the element that one of the result reads.
+struct Beside {
+    buffers: Vec<Vec<f32>>,
+    reaches: Vec<Reach>,
+}
+
+impl Beside {
+    fn new(random: &mut Random, then: &Epilogue, [full, rows, columns]: [usize; 3]) -> Beside {
+        let count = |reach: &Reach| match reach {
+            Reach::Full => full,
+            Reach::Row => rows,
+            Reach::Column => columns,
+            Reach::One => 1,
+        };
+        let buffers = then.operands.iter().map(|r| random.floats(&[count(r)]).to_f32()).collect();
+        Beside { buffers, reaches: then.operands.clone() }
+    }
+
+    fn at(&self, [full, row, column]: [usize; 3]) -> Vec<f64> {
+        let index = |reach: &Reach| match reach {
+            Reach::Full => full,
+            Reach::Row => row,
+            Reach::Column => column,
+            Reach::One => 0,
+        };
+        self.buffers.iter().zip(&self.reaches).map(|(b, r)| f64::from(b[index(r)])).collect()
+    }
+
+    fn roles(&self) -> impl Iterator<Item = (Role, Vec<u32>)> + '_ {
+        self.buffers.iter().map(|b| (Role::Read, b.iter().map(|v| v.to_bits()).collect()))
+    }
+}
+
+fn error(tile: Option<Tile>) -> f64 {
+    ROUNDING + tile.and_then(Tile::math).map_or(0.0, |math| math.error())
+}
+
+/// Each element lies where the error of its sum, of the magnitude beside it, lets what follows end.
+fn close(then: Epilogue, error: f64, sums: Vec<(f64, f64)>, operands: Vec<Vec<f64>>) -> Check {
+    let exact: Vec<f64> = sums.iter().zip(&operands).map(|((s, _), o)| followed(&then, *s, o)).collect();
+    let bound = move |i: usize, e: f64| {
+        let (sum, magnitude) = sums[i];
+        let ends = [-1.0, 1.0].map(|side| followed(&then, sum + side * error * magnitude, &operands[i]));
+        ends.into_iter().map(|end| (end - e).abs()).fold(0.0, f64::max) + ROUNDING * e.abs()
+    };
+    Box::new(move |found| near(&found[0], &exact, &bound))
+}
+
+/// Elements of a matrix of so many lanes and depths, as the variant likes it, with its strides along them. Padding is NaN.
+struct Stored {
+    values: Vec<f32>,
+    strides: [usize; 2],
+    words: usize,
+}
+
+impl Stored {
+    fn new(random: &mut Random, layout: Layout, batches: usize, lanes: usize, depth: usize) -> Stored {
+        let (outer, inner) = if layout.depth_first { (lanes, depth) } else { (depth, lanes) };
+        let line = if layout.wide { inner.next_multiple_of(4) + 4 } else { inner };
+        let strides = if layout.depth_first { [line, 1] } else { [1, line] };
+        let words = outer * line;
+        let element = |i: usize| if i % line < inner { random.float() } else { f32::NAN };
+        Stored { values: (0..batches * words).map(element).collect(), strides, words }
+    }
+
+    fn at(&self, batch: usize, lane: usize, depth: usize) -> f32 {
+        self.values[batch * self.words + lane * self.strides[0] + depth * self.strides[1]]
+    }
+
+    fn role(&self) -> (Role, Vec<u32>) {
+        (Role::Read, self.values.iter().map(|v| v.to_bits()).collect())
     }
 }
 
 pub fn gemm(name: &str) -> Vec<Case> {
-    let integer = name.contains("integer");
-    let parts = parts(name);
-    // Stored with the depth outermost or innermost, as the variant likes it.
-    let (ta, tb) = (name == "gemm_id_id_k_64x64x16", name == "gemm_id_id_k_64x64x16");
-    let tile = tile(name).unwrap_or(Tile::SMALL);
-    let (r, c, d) = (tile.rows as usize, tile.columns as usize, tile.depth as usize);
-    let mut shapes =
-        vec![([2, 1], r + 3, c + 5, 2 * d + 3), ([1, 3], 1, 1, 1), ([1, 1], r, c, 3 * d), ([2, 2], 3, 2, 0)];
-    if integer {
-        shapes = vec![([2, 3], 3, 5, 7), ([1, 2], 20, 15, 4), ([1, 1], 1, 1, 0)];
+    match gemms().into_iter().find(|g| g.name() == name) {
+        Some(variant) => floats(&variant),
+        None => integers(),
     }
+}
+
+fn floats(variant: &Gemm) -> Vec<Case> {
+    let Gemm { parts, layouts, tile, then } = variant;
+    let (r, c, d) = (tile.rows as usize, tile.columns as usize, tile.depth as usize);
+    // More steps than a ring has, in slices where nothing follows.
+    let slices = if then.terms.is_empty() { 2 } else { 1 };
     let mut random = Random::new(11);
     let mut made = vec![];
-    for ([outer, inner], m, n, k) in shapes {
-        let mut tensor = |dims: &[usize]| if integer { random.integers(dims) } else { random.floats(dims) };
+    for ([outer, inner], m, n, k, slices) in [
+        ([2, 1], r + 3, c + 5, 2 * d + 3, 1),
+        ([1, 3], 1, 1, 1, 1),
+        ([1, 1], r, c, 6 * d - 2, slices),
+        ([2, 2], 3, 2, 0, 1),
+    ] {
+        let slice = k.div_ceil(slices).next_multiple_of(d);
         // `a` lacks the inner batch axis, `b` the outer one: both broadcast.
-        let a = tensor(&[&[outer, 1][..], &if ta { [k, m] } else { [m, k] }].concat());
-        let b = tensor(&[&[1, inner][..], &if tb { [n, k] } else { [k, n] }].concat());
-        let op = |parts: [Part; 2]| Prim::MatMul { a: parts[0], b: parts[1], ta, tb };
-        let size = |p: Part| if p == Part::One { p } else { Part::Abs };
-        let bounds = match parts {
-            [Part::Square, _] => expected(&op(parts), &[&a, &b]),
-            _ => expected(&op(parts.map(size)), &[&a, &b]),
-        };
-        let bounds = magnitudes(&bounds);
-        let pair = |swap: bool, rows: usize, columns: usize| {
-            if swap { [1, rows as i32] } else { [columns as i32, 1] }
-        };
+        let a = Stored::new(&mut random, layouts[0], outer, m, k);
+        let b = Stored::new(&mut random, layouts[1], inner, n, k);
+        let beside = Beside::new(&mut random, then, [outer * inner * m * n, m, n]);
+        let (mut sums, mut operands) = (vec![], vec![]);
+        for place in 0..slices * outer * inner * m * n {
+            let (column, row, batch) = (place % n, place / n % m, place / n / m % (outer * inner));
+            let first = place / n / m / outer / inner * slice;
+            let mut sum = (0.0, 0.0);
+            for depth in first..(first + slice).min(k) {
+                let left = part(parts[0], a.at(batch / inner, row, depth));
+                let right = part(parts[1], b.at(batch % inner, column, depth));
+                sum = (sum.0 + left * right, sum.1 + (left * right).abs());
+            }
+            sums.push(sum);
+            operands.push(beside.at([place, row, column]));
+        }
         let params = GemmParams {
             m: m as u32,
             n: n as u32,
             k: k as u32,
-            tiles: if integer { 1 } else { (n as u32).div_ceil(tile.columns) },
-            a_strides: pair(ta, m, k),
-            b_strides: pair(tb, k, n),
+            slice: slice as u32,
+            tiles: (n as u32).div_ceil(tile.columns),
+            batches: (outer * inner) as u32,
+            a_strides: a.strides.map(|s| s as i32),
+            b_strides: b.strides.map(|s| s as i32),
             batch: [1, 1, outer as u32, inner as u32],
-            a_batch: [0, 0, (m * k) as i32, 0],
-            b_batch: [0, 0, 0, (k * n) as i32],
+            a_batch: [0, 0, a.words as i32, 0],
+            b_batch: [0, 0, 0, b.words as i32],
             ..GemmParams::default()
         };
-        let batch = (outer * inner) as u32;
-        let grid = match integer {
-            true => [(batch * (m * n) as u32).div_ceil(256), 1, 1],
-            false => [params.tiles * batch, (m as u32).div_ceil(tile.rows), 1],
-        };
-        let result = expected(&op(parts), &[&a, &b]);
-        let width = if integer { 2 } else { 1 };
+        let mut buffers = vec![a.role(), b.role(), (Role::Write, vec![0; sums.len()])];
+        buffers.extend(beside.roles());
         made.push(Case {
-            shape: format!("{outer}x{inner} of {m}x{n}x{k}"),
-            grid,
-            buffers: vec![
-                (Role::Read, words(&a)),
-                (Role::Read, words(&b)),
-                (Role::Write, vec![0; outer * inner * m * n * width]),
-            ],
-            params: Box::new(move |at| GemmParams { a: at[0], b: at[1], c: at[2], ..params }.bytes()),
-            check: check(result, move |i, _| ROUNDING * bounds[i]),
+            shape: format!("{outer}x{inner} of {m}x{n}x{k} in {slices}"),
+            grid: [params.tiles * params.batches, params.m.div_ceil(tile.rows), slices as u32],
+            buffers,
+            params: Box::new(move |at| {
+                let (a, b, c) = (at[0], at[1], at[2]);
+                let then = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
+                GemmParams { a, b, c, then, ..params }.bytes()
+            }),
+            check: close(then.clone(), error(Some(*tile)), sums, operands),
         });
     }
     made
 }
 
+fn integers() -> Vec<Case> {
+    let mut random = Random::new(11);
+    let mut made = vec![];
+    for ([outer, inner], m, n, k) in [([2, 3], 3, 5, 7), ([1, 2], 20, 15, 4), ([1, 1], 1, 1, 0)] {
+        let a = random.integers(&[outer, 1, m, k]);
+        let b = random.integers(&[1, inner, k, n]);
+        let op = Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false };
+        let params = GemmParams {
+            m: m as u32,
+            n: n as u32,
+            k: k as u32,
+            a_strides: [k as i32, 1],
+            b_strides: [1, n as i32],
+            batch: [1, 1, outer as u32, inner as u32],
+            a_batch: [0, 0, (m * k) as i32, 0],
+            b_batch: [0, 0, 0, (k * n) as i32],
+            ..GemmParams::default()
+        };
+        let elements = outer * inner * m * n;
+        made.push(Case {
+            shape: format!("{outer}x{inner} of {m}x{n}x{k}"),
+            grid: [(elements as u32).div_ceil(256), 1, 1],
+            buffers: vec![
+                (Role::Read, words(&a)),
+                (Role::Read, words(&b)),
+                (Role::Write, vec![0; 2 * elements]),
+            ],
+            params: Box::new(move |at| GemmParams { a: at[0], b: at[1], c: at[2], ..params }.bytes()),
+            check: check(expected(&op, &[&a, &b]), |_, _| 0.0),
+        });
+    }
+    made
+}
+
+/// Elements of an array.
+fn elements(array: &Array) -> Vec<f64> {
+    match array {
+        Array::F(a) => a.iter().copied().collect(),
+        Array::I(_) | Array::B(_) => vec![],
+    }
+}
+
 pub fn conv(name: &str) -> Vec<Case> {
-    let way = match name {
-        n if n.starts_with("conv_adjoint_strided") => Way::AdjointStrided,
-        n if n.starts_with("conv_adjoint") => Way::Adjoint,
-        _ => Way::Forward,
-    };
-    let variant = Conv { way, part: Part::Abs, bias: way == Way::Forward, tile: tile(name) };
+    let Some(variant) = convs().into_iter().find(|v| v.name() == name) else { return vec![] };
+    let way = variant.way;
     let strides = match way {
         Way::Forward => [2, 1, 3],
         Way::Adjoint => [1, 1, 1],
@@ -108,13 +241,17 @@ pub fn conv(name: &str) -> Vec<Case> {
         Way::AdjointStrided => [2, 1, 2],
     };
     let (rows, columns) = variant.tile.map_or((3, 40), |t| (t.rows as usize, t.columns as usize));
+    let slices = if variant.then.terms.is_empty() { 2 } else { 1 };
     let mut made = vec![];
     let mut random = Random::new(12);
     // More of both than a tile has.
     let wide = if way == Way::Forward { [4, 6, columns / 4] } else { [2, 4, columns / 8 + 1] };
-    for (images, groups, channels, outputs, from) in
-        [(2, 2, 2, rows + 2, wide), (1, 3, 1, 1, [3, 5, 4]), (3, 1, 5, 2, [2, 6, 5])]
-    {
+    for (images, groups, channels, outputs, from, slices) in [
+        // Each slice has more steps than a ring.
+        (2, 1, 4 * slices, rows + 2, wide, slices),
+        (1, 3, 1, 1, [3, 5, 4], 1),
+        (3, 2, 5, 2, [2, 6, 5], 1),
+    ] {
         let window = Window {
             kernel: vec![2, 3, 2],
             strides: strides.to_vec(),
@@ -129,35 +266,36 @@ pub fn conv(name: &str) -> Vec<Case> {
         let geometry = ConvGeometry { window, groups };
         // The adjoint has channels where the convolution has outputs.
         let (c, o) = if way == Way::Forward { (channels, outputs) } else { (outputs, channels) };
+        let (taps, depth_channels) = (12, if way == Way::Forward { c } else { o });
+        let depths = depth_channels * taps;
+        let slice = depths.div_ceil(slices).next_multiple_of(4);
         let w = random.floats(&[o * groups, c, 2, 3, 2]);
-        let bias = random.floats(&[o * groups]);
         let (x_dims, y_dims) =
             ([&[images, c * groups][..], &from].concat(), [&[images, o * groups][..], &to].concat());
-        let (data, result, out, sizes) = if way == Way::Forward {
-            let x = random.floats(&x_dims);
-            let op = |w| Prim::Conv { geometry: geometry.clone(), w };
-            let result = expected(&op(Part::Abs), &[&x, &w, &bias]);
-            let all = dlbc_ops::tensor::Tensor::from_f32(
-                &x_dims,
-                &x.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>(),
-            );
-            let sizes = magnitudes(&expected(&op(Part::Abs), &[&all, &w]));
-            (x, result, y_dims.clone(), sizes)
-        } else {
-            let s = random.floats(&y_dims);
-            let op = |w| Prim::ConvTranspose { geometry: geometry.clone(), w, to: dims.clone() };
-            let result = expected(&op(Part::Abs), &[&s, &w]);
-            let all = dlbc_ops::tensor::Tensor::from_f32(
-                &y_dims,
-                &s.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>(),
-            );
-            let sizes = magnitudes(&expected(&op(Part::Abs), &[&all, &w]));
-            (s, result, x_dims.clone(), sizes)
+        let (data_dims, out) = if way == Way::Forward { (x_dims, y_dims) } else { (y_dims, x_dims) };
+        let data = random.floats(&data_dims);
+        let op = match way {
+            Way::Forward => Prim::Conv { geometry: geometry.clone(), w: variant.part },
+            _ => Prim::ConvTranspose { geometry: geometry.clone(), w: variant.part, to: dims.clone() },
         };
-        let (taps, depth_channels) = (12, if way == Way::Forward { c } else { o });
+        let sizes: Vec<f32> = data.to_f32().iter().map(|v| v.abs()).collect();
+        let sizes = dlbc_ops::tensor::Tensor::from_f32(&data_dims, &sizes);
+        let mut sums = vec![];
+        for turn in 0..slices {
+            // The weights that other slices have count for nothing.
+            let own = |i: usize| match way {
+                Way::Forward => i % depths / slice == turn,
+                _ => (i / (c * taps) % o * taps + i % taps) / slice == turn,
+            };
+            let kept: Vec<f32> =
+                w.to_f32().iter().enumerate().map(|(i, v)| if own(i) { *v } else { 0.0 }).collect();
+            let kept = dlbc_ops::tensor::Tensor::from_f32(w.dims(), &kept);
+            let found = elements(&expected(&op, &[&data, &kept]));
+            sums.extend(found.into_iter().zip(elements(&expected(&op, &[&sizes, &kept]))));
+        }
         let size: usize = data.dims()[2..].iter().product();
         let mut table = vec![];
-        for depth in 0..depth_channels * taps {
+        for depth in 0..depths {
             let (channel, tap) = (depth / taps, depth % taps);
             let far = [tap / 6, tap / 2 % 3 * 2, tap % 2 * 3];
             let weight = channel * c * taps + tap;
@@ -165,12 +303,18 @@ pub fn conv(name: &str) -> Vec<Case> {
             table.extend(entry.map(|v| v as u32));
         }
         let positions: usize = out[2..].iter().product();
-        let (m, n) = (out[1] / groups, images * positions);
+        let elements: usize = out.iter().product();
+        let beside = Beside::new(&mut random, &variant.then, [elements, out[1], 0]);
+        let operands: Vec<Vec<f64>> =
+            (0..sums.len()).map(|i| beside.at([i, i / positions % out[1], 0])).collect();
         let three = |d: &[usize]| -> [u32; 3] { std::array::from_fn(|i| d[i] as u32) };
         let params = ConvParams {
-            m: m as u32,
-            n: n as u32,
-            k: (depth_channels * taps) as u32,
+            m: (out[1] / groups) as u32,
+            n: (images * positions) as u32,
+            k: depths as u32,
+            slice: slice as u32,
+            groups: groups as u32,
+            elements: elements as u32,
             weight_row: if way == Way::Forward { c * taps } else { taps } as u32,
             weight_group: (o * c * taps) as u32,
             data_image: (data.dims()[1] * size) as u32,
@@ -183,21 +327,23 @@ pub fn conv(name: &str) -> Vec<Case> {
             before: [1, 0, 2],
             ..ConvParams::default()
         };
+        let mut buffers = vec![
+            (Role::Read, words(&data)),
+            (Role::Read, words(&w)),
+            (Role::Read, table),
+            (Role::Write, vec![0; slices * elements]),
+        ];
+        buffers.extend(beside.roles());
         made.push(Case {
-            shape: format!("{images} images, {groups} groups, {:?} to {out:?}", data.dims()),
-            grid: variant.grid(m as u32, n as u32, groups as u32),
-            buffers: vec![
-                (Role::Read, words(&data)),
-                (Role::Read, words(&w)),
-                (Role::Read, words(&bias)),
-                (Role::Read, table),
-                (Role::Write, vec![0; out.iter().product()]),
-            ],
+            shape: format!("{images} images, {groups} groups, {:?} to {out:?} in {slices}", data.dims()),
+            grid: variant.grid(&params),
+            buffers,
             params: Box::new(move |at| {
-                let [data, weight, bias, table, out] = [at[0], at[1], at[2], at[3], at[4]];
-                ConvParams { data, weight, bias, table, out, ..params }.bytes()
+                let [data, weight, table, out] = [at[0], at[1], at[2], at[3]];
+                let then = std::array::from_fn(|i| at.get(4 + i).copied().unwrap_or(0));
+                ConvParams { data, weight, table, out, then, ..params }.bytes()
             }),
-            check: check(result, move |i, _| ROUNDING * (sizes[i] + 1.0)),
+            check: close(variant.then.clone(), error(variant.tile), sums, operands),
         });
     }
     made

@@ -2,7 +2,7 @@
 
 use dlbc_ops::prim::{Binary, Unary};
 
-use super::as_word;
+use super::{Division, as_word};
 use crate::emit::{Emitter, Reg, imm};
 use crate::kernel::math;
 
@@ -63,17 +63,21 @@ fn clip(k: &mut Emitter, x: Reg, min: Option<f32>, max: Option<f32>) -> Reg {
     max.filter(|m| !m.is_nan()).map_or(x, |m| math::binary(k, "min.NaN.f32", x, imm(m)))
 }
 
-pub(super) fn binary(k: &mut Emitter, f: Binary, a: Reg, b: Reg) -> Reg {
+pub(super) fn binary(k: &mut Emitter, f: Binary, a: Reg, b: Reg, division: Division) -> Reg {
     let compare = |k: &mut Emitter, op: &str| {
         let p = math::test(k, op, a, b);
         as_word(k, p)
+    };
+    let divide = match division {
+        Division::Rounded => "div.rn.f32",
+        Division::Full => "div.full.f32",
     };
     match f {
         Binary::Add => math::binary(k, "add.rn.f32", a, b),
         Binary::Sub => math::binary(k, "sub.rn.f32", a, b),
         Binary::Mul => math::binary(k, "mul.rn.f32", a, b),
-        Binary::Div => math::binary(k, "div.rn.f32", a, b),
-        Binary::GuardedDiv => guarded(k, a, b),
+        Binary::Div => math::binary(k, divide, a, b),
+        Binary::GuardedDiv => guarded(k, divide, a, b),
         Binary::Pow => math::pow(k, a, b),
         Binary::Min => math::binary(k, "min.f32", a, b),
         Binary::Max => math::binary(k, "max.f32", a, b),
@@ -87,9 +91,9 @@ pub(super) fn binary(k: &mut Emitter, f: Binary, a: Reg, b: Reg) -> Reg {
 }
 
 /// `a / b`, 0 where `b` is 0.
-fn guarded(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
+fn guarded(k: &mut Emitter, divide: &str, a: Reg, b: Reg) -> Reg {
     let zero = math::test(k, "eq", b, imm(0.0));
     let below = math::pick(k, imm(1.0), b, zero);
-    let y = math::binary(k, "div.rn.f32", a, below);
+    let y = math::binary(k, divide, a, below);
     math::pick(k, imm(0.0), y, zero)
 }

@@ -8,6 +8,7 @@ mod whole;
 use dlbc_ops::prim::{Binary, Unary};
 use dlbc_ops::tensor::DType;
 
+use super::digest;
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
@@ -158,12 +159,7 @@ impl Chain {
 
     /// A name that says all that the text depends on.
     pub fn name(&self) -> String {
-        // FNV-1a, 64 bits.
-        let text = format!("{self:?}");
-        let hash = text
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-        format!("pointwise_{hash:016x}")
+        format!("pointwise_{}", digest(&format!("{self:?}")))
     }
 
     /// Offset of the count; dimensions and strides follow.
@@ -239,7 +235,7 @@ impl Chain {
         let results: Vec<Reg> = (0..self.width as usize)
             .map(|lane| {
                 let values: Vec<Reg> = loaded.iter().map(|l| l[lane.min(l.len() - 1)]).collect();
-                self.evaluate(k, &values)
+                evaluate(k, &self.terms, &values, Division::Rounded)
             })
             .collect();
         let base = k.param_u64(0);
@@ -265,59 +261,69 @@ impl Chain {
         op!(k, "ld.global.{} {v}, [{address}]", operand.kind.suffix());
         vec![v]
     }
+}
 
-    fn evaluate(&self, k: &mut Emitter, operands: &[Reg]) -> Reg {
-        let mut values: Vec<Reg> = vec![];
-        for (term, kind) in &self.terms {
-            let of = |i: &usize| (values[*i], self.terms[*i].1);
-            let value = match term {
-                Term::Operand(i) => operands[*i],
-                Term::Float(v) => {
-                    let f = k.f();
-                    op!(k, "mov.f32 {f}, {}", imm(*v));
-                    f
+/// How floats are divided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Division {
+    /// To the nearest.
+    Rounded,
+    /// To two units in the last place, in a few instructions without a call.
+    Full,
+}
+
+/// The last of `terms`, which name each other by place and `operands` by number.
+pub(super) fn evaluate(k: &mut Emitter, terms: &[(Term, Kind)], operands: &[Reg], division: Division) -> Reg {
+    let mut values: Vec<Reg> = vec![];
+    for (term, kind) in terms {
+        let of = |i: &usize| (values[*i], terms[*i].1);
+        let value = match term {
+            Term::Operand(i) => operands[*i],
+            Term::Float(v) => {
+                let f = k.f();
+                op!(k, "mov.f32 {f}, {}", imm(*v));
+                f
+            }
+            Term::Int(v) => {
+                let d = k.d();
+                op!(k, "mov.b64 {d}, 0x{:016x}", *v as u64);
+                d
+            }
+            Term::Bool(v) => k.mov_u32(if *v { "1" } else { "0" }),
+            Term::Unary(f, a) => match of(a) {
+                (a, Kind::F) => float::unary(k, *f, a),
+                (a, Kind::I) => whole::unary(k, *f, a),
+                (a, Kind::B) => {
+                    let r = k.r();
+                    op!(k, "xor.b32 {r}, {a}, 1");
+                    r
                 }
-                Term::Int(v) => {
-                    let d = k.d();
-                    op!(k, "mov.b64 {d}, 0x{:016x}", *v as u64);
-                    d
-                }
-                Term::Bool(v) => k.mov_u32(if *v { "1" } else { "0" }),
-                Term::Unary(f, a) => match of(a) {
-                    (a, Kind::F) => float::unary(k, *f, a),
-                    (a, Kind::I) => whole::unary(k, *f, a),
-                    (a, Kind::B) => {
-                        let r = k.r();
-                        op!(k, "xor.b32 {r}, {a}, 1");
-                        r
-                    }
-                },
-                Term::Binary(f, a, b) => match (of(a), of(b).0) {
-                    ((a, Kind::F), b) => float::binary(k, *f, a, b),
-                    ((a, Kind::I), b) => whole::binary(k, *f, a, b),
-                    ((a, Kind::B), b) => whole::logic(k, *f, a, b),
-                },
-                Term::Select(c, a, b) => {
-                    let (c, a, b, p) = (of(c).0, of(a).0, of(b).0, k.p());
-                    op!(k, "setp.ne.u32 {p}, {c}, 0");
-                    let d = kind.register(k);
-                    let ty = match kind {
-                        Kind::F => "f32",
-                        Kind::I => "b64",
-                        Kind::B => "b32",
-                    };
-                    op!(k, "selp.{ty} {d}, {a}, {b}, {p}");
-                    d
-                }
-                Term::Cast(to, a) => {
-                    let (a, from) = of(a);
-                    whole::cast(k, *to, a, from)
-                }
-            };
-            values.push(value);
-        }
-        values.last().copied().unwrap_or_else(|| k.f())
+            },
+            Term::Binary(f, a, b) => match (of(a), of(b).0) {
+                ((a, Kind::F), b) => float::binary(k, *f, a, b, division),
+                ((a, Kind::I), b) => whole::binary(k, *f, a, b),
+                ((a, Kind::B), b) => whole::logic(k, *f, a, b),
+            },
+            Term::Select(c, a, b) => {
+                let (c, a, b, p) = (of(c).0, of(a).0, of(b).0, k.p());
+                op!(k, "setp.ne.u32 {p}, {c}, 0");
+                let d = kind.register(k);
+                let ty = match kind {
+                    Kind::F => "f32",
+                    Kind::I => "b64",
+                    Kind::B => "b32",
+                };
+                op!(k, "selp.{ty} {d}, {a}, {b}, {p}");
+                d
+            }
+            Term::Cast(to, a) => {
+                let (a, from) = of(a);
+                whole::cast(k, *to, a, from)
+            }
+        };
+        values.push(value);
     }
+    values.last().copied().unwrap_or_else(|| k.f())
 }
 
 /// A predicate as a word.

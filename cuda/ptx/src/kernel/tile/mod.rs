@@ -1,9 +1,7 @@
 //! The product of two matrices whose elements come from sources: block tiles in shared memory, register tiles in threads.
 //!
-//! Sums run over the depth in order, whatever the tile, so every tile size of scalar threads gives the same bits.
-//!
-//! On tensor cores a float32 operand is two tf32 ones, its upper bits and the upper bits of what is left, and a product is three
-//! (3xTF32): what is lost is some 2⁻²² of each product. An infinite operand gives NaN.
+//! Sums run over the depth in order, whatever the tile, so every tile size of scalar threads gives the same bits. Tiles of tensor
+//! cores are filled by asynchronous copies, a ring of steps ahead of the one that is multiplied (`ring`).
 
 use dlbc_ops::prim::Part;
 
@@ -11,7 +9,9 @@ use super::math;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
 
+mod ring;
 mod scalar;
+mod staged;
 mod tensor;
 
 /// Sizes of a block's tile and of a thread's.
@@ -32,8 +32,33 @@ pub struct Tile {
 pub enum Units {
     /// Threads with so many rows and columns, a multiple of 4.
     Scalar(u32),
-    /// Tensor cores, in warps of 32 rows and columns.
-    Tensor,
+    /// Tensor cores, in warps of so many rows and columns.
+    Tensor([u32; 2], Math),
+}
+
+/// What a tensor core makes of float32 operands. Products are exact and sums float32; `u` is the sum of the magnitudes
+/// `|a b|` of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Math {
+    /// Each operand is two tf32 ones, its upper bits and the upper bits of what is left, and a product three (3xTF32). An
+    /// infinite operand gives NaN.
+    Split,
+    /// Operands rounded to 11 bits.
+    Tf32,
+    /// Operands rounded to 8 bits.
+    Bf16,
+}
+
+impl Math {
+    /// How far the operands put an element off at most, in `u`: two of half a unit in the last place, and of split ones what
+    /// the fourth product and the bits below both parts would add.
+    pub const fn error(self) -> f64 {
+        match self {
+            Math::Split => 1.0 / (1 << 19) as f64,
+            Math::Tf32 => 1.0 / (1 << 10) as f64,
+            Math::Bf16 => 1.0 / (1 << 7) as f64,
+        }
+    }
 }
 
 impl Tile {
@@ -43,28 +68,41 @@ impl Tile {
     pub const SMALL: Tile = Tile { rows: 64, columns: 64, depth: 16, units: Units::Scalar(4) };
     /// For large products.
     pub const LARGE: Tile = Tile { rows: 128, columns: 128, depth: 8, units: Units::Scalar(8) };
+
     /// For tensor cores.
-    pub const TENSOR: Tile = Tile { rows: 64, columns: 64, depth: 16, units: Units::Tensor };
+    pub const fn tensor(math: Math) -> Tile {
+        Tile { rows: 64, columns: 64, depth: 16, units: Units::Tensor([32, 32], math) }
+    }
+
+    /// For large products on tensor cores.
+    pub const fn large_tensor(math: Math) -> Tile {
+        Tile { rows: 128, columns: 128, depth: 16, units: Units::Tensor([64, 32], math) }
+    }
 
     /// Threads of a block.
     pub fn threads(self) -> u32 {
         match self.units {
             Units::Scalar(each) => self.rows / each * (self.columns / each),
-            Units::Tensor => self.rows * self.columns / 32,
+            Units::Tensor([rows, columns], _) => 32 * (self.rows / rows) * (self.columns / columns),
         }
     }
 
-    /// Words from a depth to the next in shared memory: without conflicts of the banks that fragments read.
-    fn pitch(self, extent: u32) -> u32 {
+    /// What tensor cores make of the operands; nothing for scalar threads.
+    pub fn math(self) -> Option<Math> {
         match self.units {
-            Units::Scalar(_) => extent + 4,
-            Units::Tensor => extent + 8,
+            Units::Scalar(_) => None,
+            Units::Tensor(_, math) => Some(math),
         }
     }
 
     /// As names have it.
     pub fn name(self) -> String {
-        let units = if self.units == Units::Tensor { "_tensor" } else { "" };
+        let units = match self.units {
+            Units::Scalar(_) => "",
+            Units::Tensor(_, Math::Split) => "_3xtf32",
+            Units::Tensor(_, Math::Tf32) => "_tf32",
+            Units::Tensor(_, Math::Bf16) => "_bf16",
+        };
         format!("{}x{}x{}{units}", self.rows, self.columns, self.depth)
     }
 }
@@ -74,12 +112,52 @@ pub(super) trait Source {
     /// Whether neighbours in depth, rather than neighbouring lanes, lie side by side in memory.
     fn depth_first(&self) -> bool;
 
-    /// Registers that loads of a lane need.
+    /// Whether four neighbours lie side by side from each multiple of 16 bytes on, so that one copy takes them.
+    fn wide(&self) -> bool;
+
+    /// The part of the elements that counts.
+    fn part(&self) -> Part;
+
+    /// How many lanes there are.
+    fn lanes(&self) -> Reg;
+
+    /// Registers that loads of a lane need; the second says whether it exists.
     fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg>;
 
-    /// The element at `depth`, which counts where `inside`; 0 where it does not exist. Without `inside` lane and depth are
-    /// known to exist.
-    fn load(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg;
+    /// The address of the element at `depth`, and where it exists: `inside`, which says that the depth does, and what the
+    /// source adds. Without `inside` lane and depth are known to exist.
+    fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>);
+}
+
+/// The part of the element at `depth`; 0 where it does not exist.
+fn load(k: &mut Emitter, source: &dyn Source, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg {
+    if source.part() == Part::One {
+        let exists = both(k, lane[1], inside);
+        return one(k, exists);
+    }
+    let (address, exists) = source.address(k, lane, depth, inside);
+    let value = load_where(k, address, exists);
+    part(k, source.part(), value)
+}
+
+/// The depths that a block adds up.
+#[derive(Clone, Copy)]
+pub(super) struct Depths {
+    /// The first.
+    pub(super) from: Reg,
+    /// Beyond the last.
+    pub(super) to: Reg,
+}
+
+impl Depths {
+    /// Slice `index` of so many depths each, of `all`.
+    pub(super) fn slice(k: &mut Emitter, index: Reg, each: Reg, all: Reg) -> Depths {
+        let (from, to) = (k.r(), k.r());
+        op!(k, "mul.lo.u32 {from}, {index}, {each}");
+        op!(k, "add.u32 {to}, {from}, {each}");
+        op!(k, "min.u32 {to}, {to}, {all}");
+        Depths { from, to }
+    }
 }
 
 /// Loads a float where `exists`, else 0; everywhere without it.
@@ -105,20 +183,20 @@ pub(super) fn both(k: &mut Emitter, lane: Reg, inside: Option<Reg>) -> Option<Re
 }
 
 /// The part of a loaded element; elements that do not exist are 0 in every part.
-pub(super) fn part(k: &mut Emitter, part: Part, value: Reg) -> Reg {
+fn part(k: &mut Emitter, part: Part, value: Reg) -> Reg {
     match part {
         Part::Id => value,
         Part::Abs => math::unary(k, "abs.f32", value),
         Part::Pos => math::binary(k, "max.NaN.f32", value, imm(0.0)),
         Part::Neg => math::binary(k, "min.NaN.f32", value, imm(0.0)),
         Part::Square => math::binary(k, "mul.rn.f32", value, value),
-        // Whoever loads takes `one`, which needs no element.
+        // Whoever loads takes 1, which needs no element.
         Part::One => value,
     }
 }
 
 /// 1 where `exists`, else 0; 1 everywhere without it.
-pub(super) fn one(k: &mut Emitter, exists: Option<Reg>) -> Reg {
+fn one(k: &mut Emitter, exists: Option<Reg>) -> Reg {
     match exists {
         Some(p) => math::pick(k, imm(1.0), imm(0.0), p),
         None => math::unary(k, "mov.f32", imm(1.0)),
@@ -137,30 +215,77 @@ pub(super) fn part_name(part: Part) -> &'static str {
     }
 }
 
-/// A thread's share of loading one operand.
+/// What a thread has at the end: sums by row and column, and the global indices of those.
+pub(super) struct Sums {
+    /// Global row indices.
+    pub(super) rows: Vec<Reg>,
+    /// Global column indices.
+    pub(super) columns: Vec<Reg>,
+    /// By row, then column.
+    pub(super) values: Vec<Vec<Reg>>,
+}
+
+/// Where a thread stands in the tile, and where it reads.
+struct Place {
+    rows: Reg,
+    columns: Reg,
+    /// Byte addresses in shared memory of its first elements at depth 0.
+    reads: [Reg; 2],
+}
+
+/// Emits the whole product for the block whose first row and column are given.
+pub(super) fn multiply(
+    k: &mut Emitter,
+    tile: Tile,
+    sources: (&dyn Source, &dyn Source),
+    start: (Reg, Reg),
+    depths: Depths,
+) -> Sums {
+    match tile.units {
+        Units::Scalar(each) => staged::multiply(k, tile, each, sources, start, depths),
+        Units::Tensor(warp, math) => ring::multiply(k, tile, (warp, math), sources, start, depths),
+    }
+}
+
+/// How a thread shares in bringing one operand: `wide` elements at a time, all threads side by side along what lies side by
+/// side in memory.
 struct Share {
-    /// Registers of each lane that the thread loads.
+    /// Registers of each lane that the thread brings.
     lanes: Vec<Vec<Reg>>,
     /// Depths within a step, beside the lanes (one of both has a single entry).
     depths: Vec<Reg>,
     /// Byte address in shared memory of the first element, and the step to each next one.
     first: Reg,
     step: u32,
+    /// The first lane.
+    lane: Reg,
 }
 
-fn share(k: &mut Emitter, tile: Tile, source: &dyn Source, extent: u32, start: Reg, base: u32) -> Share {
+/// Words from a depth to the next, and from a lane to the next.
+type Pitch = [u32; 2];
+
+fn share(
+    k: &mut Emitter,
+    tile: Tile,
+    source: &dyn Source,
+    (extent, start): (u32, Reg),
+    width: u32,
+    (base, pitch): (u32, Pitch),
+) -> Share {
     let tid = k.mov_u32("%tid.x");
-    let (fast, count) =
-        (if source.depth_first() { tile.depth } else { extent }, extent * tile.depth / tile.threads());
+    let fast = if source.depth_first() { tile.depth } else { extent } / width;
+    let count = extent * tile.depth / width / tile.threads();
     let (low, high, first) = (k.r(), k.r(), k.r());
     op!(k, "and.b32 {low}, {tid}, {}", fast - 1);
     op!(k, "shr.u32 {high}, {tid}, {}", fast.trailing_zeros());
+    if width > 1 {
+        op!(k, "shl.b32 {low}, {low}, {}", width.trailing_zeros());
+    }
     let apart = tile.threads() / fast;
-    let pitch = tile.pitch(extent);
     let (depth, lane) = if source.depth_first() { (low, high) } else { (high, low) };
     let smem = k.mov_u32("smem");
-    op!(k, "mad.lo.u32 {first}, {depth}, {}, {smem}", pitch * 4);
-    op!(k, "mad.lo.u32 {first}, {lane}, 4, {first}");
+    op!(k, "mad.lo.u32 {first}, {depth}, {}, {smem}", pitch[0] * 4);
+    op!(k, "mad.lo.u32 {first}, {lane}, {}, {first}", pitch[1] * 4);
     if base > 0 {
         op!(k, "add.u32 {first}, {first}, {base}");
     }
@@ -181,107 +306,12 @@ fn share(k: &mut Emitter, tile: Tile, source: &dyn Source, extent: u32, start: R
                 source.lane(k, lane)
             })
             .collect();
-        Share { lanes, depths: vec![depth], first, step: apart * 4 }
+        Share { lanes, depths: vec![depth], first, step: apart * pitch[1] * 4, lane: global }
     } else {
         let depths = (0..count).map(|i| moved(k, depth, i)).collect();
-        Share { lanes: vec![source.lane(k, global)], depths, first, step: apart * pitch * 4 }
+        let lanes = vec![source.lane(k, global)];
+        Share { lanes, depths, first, step: apart * pitch[0] * 4, lane: global }
     }
-}
-
-impl Share {
-    fn load(&self, k: &mut Emitter, source: &dyn Source, at: Reg, limit: Reg) -> Vec<Reg> {
-        let mut values = vec![];
-        for depth in &self.depths {
-            let (here, inside) = (k.r(), k.p());
-            op!(k, "add.u32 {here}, {at}, {depth}");
-            op!(k, "setp.lt.u32 {inside}, {here}, {limit}");
-            for lane in &self.lanes {
-                values.push(source.load(k, lane, here, Some(inside)));
-            }
-        }
-        values
-    }
-
-    fn store(&self, k: &mut Emitter, values: &[Reg]) {
-        for (i, v) in values.iter().enumerate() {
-            op!(k, "st.shared.f32 [{}+{}], {v}", self.first, i as u32 * self.step);
-        }
-    }
-}
-
-/// What a thread has at the end: sums by row and column, and the global indices of those.
-pub(super) struct Sums {
-    /// Global row indices.
-    pub(super) rows: Vec<Reg>,
-    /// Global column indices.
-    pub(super) columns: Vec<Reg>,
-    /// By row, then column.
-    pub(super) values: Vec<Vec<Reg>>,
-}
-
-/// Emits the whole product for the block whose first row and column are given.
-pub(super) fn multiply(
-    k: &mut Emitter,
-    tile: Tile,
-    (a, b): (&dyn Source, &dyn Source),
-    (row, column): (Reg, Reg),
-    depth: Reg,
-) -> Sums {
-    let a_base = k.shared(tile.depth * tile.pitch(tile.rows) * 4);
-    let b_base = k.shared(tile.depth * tile.pitch(tile.columns) * 4);
-    let a_share = share(k, tile, a, tile.rows, row, a_base);
-    let b_share = share(k, tile, b, tile.columns, column, b_base);
-
-    let (units, values) = match tile.units {
-        Units::Scalar(each) => scalar::begin(k, tile, each),
-        Units::Tensor => tensor::begin(k, tile),
-    };
-
-    // Each turn stores what was loaded, fetches the next step and multiplies meanwhile.
-    let at = k.mov_u32("0");
-    let mut a_next = a_share.load(k, a, at, depth);
-    let mut b_next = b_share.load(k, b, at, depth);
-    let held: Vec<Reg> = a_next.iter().chain(&b_next).map(|_| k.f()).collect();
-    for (h, v) in held.iter().zip(a_next.iter().chain(&b_next)) {
-        op!(k, "mov.f32 {h}, {v}");
-    }
-    let (a_held, b_held) = held.split_at(a_next.len());
-    let top = k.label("STEP");
-    k.place(&top);
-    a_share.store(k, a_held);
-    b_share.store(k, b_held);
-    op!(k, "bar.sync 0");
-    op!(k, "add.u32 {at}, {at}, {}", tile.depth);
-    a_next = a_share.load(k, a, at, depth);
-    b_next = b_share.load(k, b, at, depth);
-    match tile.units {
-        Units::Scalar(each) => scalar::step(k, tile, each, &units, [a_base, b_base], &values),
-        Units::Tensor => tensor::step(k, tile, &units, [a_base, b_base], &values),
-    }
-    for (h, v) in held.iter().zip(a_next.iter().chain(&b_next)) {
-        op!(k, "mov.f32 {h}, {v}");
-    }
-    op!(k, "bar.sync 0");
-    let more = k.p();
-    op!(k, "setp.lt.u32 {more}, {at}, {depth}");
-    op!(k, "@{more} bra {top}");
-
-    let (rows, columns) = match tile.units {
-        Units::Scalar(each) => (
-            scalar::places(k, row, units.rows, tile.rows, each),
-            scalar::places(k, column, units.columns, tile.columns, each),
-        ),
-        Units::Tensor => tensor::places(k, &units, row, column),
-    };
-    Sums { rows, columns, values }
-}
-
-/// Where a thread stands in the tile, and where it reads.
-struct Place {
-    rows: Reg,
-    columns: Reg,
-    /// Byte addresses in shared memory of its first elements at depth 0, without the bases.
-    reads: [Reg; 2],
 }
 
 /// The sum of one element, by one thread.
@@ -289,16 +319,16 @@ pub(super) fn dot(
     k: &mut Emitter,
     (a, b): (&dyn Source, &dyn Source),
     (row, column): (Reg, Reg),
-    depth: Reg,
+    depths: Depths,
 ) -> Reg {
     let (a_lane, b_lane) = (a.lane(k, row), b.lane(k, column));
     let sum = math::unary(k, "mov.f32", imm(0.0));
-    let at = k.mov_u32("0");
+    let at = k.mov_u32(&depths.from.to_string());
     let (top, end) = (k.label("TAP"), k.label("SUMMED"));
     k.place(&top);
-    k.branch_ge(at, depth, &end);
-    let left = a.load(k, &a_lane, at, None);
-    let right = b.load(k, &b_lane, at, None);
+    k.branch_ge(at, depths.to, &end);
+    let left = load(k, a, &a_lane, at, None);
+    let right = load(k, b, &b_lane, at, None);
     op!(k, "fma.rn.f32 {sum}, {left}, {right}, {sum}");
     op!(k, "add.u32 {at}, {at}, 1");
     op!(k, "bra {top}");

@@ -4,6 +4,11 @@ use super::{Place, Tile};
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
 
+/// Words from a depth to the next in shared memory.
+pub(super) fn pitch(extent: u32) -> u32 {
+    extent + 4
+}
+
 /// Where this thread's elements begin. Groups of four lie apart, so that a warp reads 16-byte words side by side.
 pub(super) fn begin(k: &mut Emitter, tile: Tile, each: u32) -> (Place, Vec<Vec<Reg>>) {
     let tid = k.mov_u32("%tid.x");
@@ -31,8 +36,8 @@ pub(super) fn step(
     values: &[Vec<Reg>],
 ) {
     for d in 0..tile.depth {
-        let left = fragment(k, place.reads[0], a + d * tile.pitch(tile.rows) * 4, tile.rows, each);
-        let right = fragment(k, place.reads[1], b + d * tile.pitch(tile.columns) * 4, tile.columns, each);
+        let left = fragment(k, place.reads[0], a + d * pitch(tile.rows) * 4, tile.rows, each);
+        let right = fragment(k, place.reads[1], b + d * pitch(tile.columns) * 4, tile.columns, each);
         for (a, row) in left.iter().zip(values) {
             for (b, sum) in right.iter().zip(row) {
                 op!(k, "fma.rn.f32 {sum}, {a}, {b}, {sum}");

@@ -1,19 +1,25 @@
-//! Warps that multiply 32 rows by 32 columns on tensor cores, in float32 by three tf32 products.
+//! Warps that multiply on tensor cores.
 //!
-//! Fragments of `mma.m16n8k8` lie as the PTX ISA says: a lane's group is a quarter of it, `g = lane / 4`, `t = lane % 4`.
+//! Fragments of `mma` lie as the PTX ISA says: a lane's group is a quarter of it, `g = lane / 4`, `t = lane % 4`. Of tf32
+//! operands a lane has depths t and t + 4 of 8, of bfloat16 ones the pairs from 2t and 2t + 8 on of 16.
 
-use super::{Place, Tile};
+use dlbc_ops::prim::Part;
+
+use super::ring::Slot;
+use super::{Math, Place, Tile, part};
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
 
-/// Fragments of 16 rows, and of 8 columns, in a warp.
-const ROWS: u32 = 2;
-const COLUMNS: u32 = 4;
-
-/// Where this lane's elements begin: row and column `g` of the warp, and there at depth `t`.
-pub(super) fn begin(k: &mut Emitter, tile: Tile) -> (Place, Vec<Vec<Reg>>) {
+/// Where this lane's elements begin: row and column `g` of the warp, and there at its first depth.
+pub(super) fn begin(
+    k: &mut Emitter,
+    tile: Tile,
+    [high, wide]: [u32; 2],
+    math: Math,
+    slots: [Slot; 2],
+) -> (Place, Vec<Vec<Reg>>) {
     let (tid, smem) = (k.mov_u32("%tid.x"), k.mov_u32("smem"));
-    let across = tile.columns / 32;
+    let across = tile.columns / wide;
     let (warp, lane, group, depth) = (k.r(), k.r(), k.r(), k.r());
     op!(k, "shr.u32 {warp}, {tid}, 5");
     op!(k, "and.b32 {lane}, {tid}, 31");
@@ -22,19 +28,23 @@ pub(super) fn begin(k: &mut Emitter, tile: Tile) -> (Place, Vec<Vec<Reg>>) {
     let (rows, columns) = (k.r(), k.r());
     op!(k, "and.b32 {columns}, {warp}, {}", across - 1);
     op!(k, "shr.u32 {rows}, {warp}, {}", across.trailing_zeros());
-    op!(k, "shl.b32 {columns}, {columns}, 5");
-    op!(k, "shl.b32 {rows}, {rows}, 5");
-    let reads = [(rows, tile.rows), (columns, tile.columns)].map(|(start, extent)| {
-        let (at, own) = (k.r(), k.r());
-        op!(k, "add.u32 {own}, {start}, {group}");
-        op!(k, "mad.lo.u32 {at}, {depth}, {}, {own}", tile.pitch(extent));
-        op!(k, "mad.lo.u32 {at}, {at}, 4, {smem}");
+    op!(k, "mul.lo.u32 {columns}, {columns}, {wide}");
+    op!(k, "mul.lo.u32 {rows}, {rows}, {high}");
+    let pair = if math == Math::Bf16 { 2 } else { 1 };
+    let reads = [(rows, slots[0]), (columns, slots[1])].map(|(start, slot)| {
+        let at = k.r();
+        if slot.part != Part::One {
+            let own = k.r();
+            op!(k, "add.u32 {own}, {start}, {group}");
+            op!(k, "mad.lo.u32 {at}, {depth}, {}, {smem}", 4 * pair * slot.pitch[0]);
+            op!(k, "mad.lo.u32 {at}, {own}, {}, {at}", 4 * slot.pitch[1]);
+        }
         at
     });
     op!(k, "add.u32 {rows}, {rows}, {group}");
     // Of the result a lane has the columns 2t and 2t + 1.
     op!(k, "mad.lo.u32 {columns}, {depth}, 2, {columns}");
-    let values: Vec<Vec<Reg>> = (0..2 * ROWS).map(|_| (0..2 * COLUMNS).map(|_| k.f()).collect()).collect();
+    let values: Vec<Vec<Reg>> = (0..high / 8).map(|_| (0..wide / 4).map(|_| k.f()).collect()).collect();
     for v in values.iter().flatten() {
         op!(k, "mov.f32 {v}, {}", imm(0.0));
     }
@@ -42,50 +52,107 @@ pub(super) fn begin(k: &mut Emitter, tile: Tile) -> (Place, Vec<Vec<Reg>>) {
 }
 
 /// A float as two tf32 operands: its upper bits, and the upper bits of what is left.
-fn halves(k: &mut Emitter, read: Reg, offset: u32) -> [Reg; 2] {
-    let (v, upper, rest) = (k.f(), k.f(), k.f());
+fn halves(k: &mut Emitter, v: Reg) -> Vec<Reg> {
+    let (upper, rest) = (k.f(), k.f());
     let (high, low) = (k.r(), k.r());
-    op!(k, "ld.shared.f32 {v}, [{read}+{offset}]");
     op!(k, "mov.b32 {high}, {v}");
     op!(k, "and.b32 {high}, {high}, 0xffffe000");
     op!(k, "mov.b32 {upper}, {high}");
     op!(k, "sub.rn.f32 {rest}, {v}, {upper}");
     op!(k, "mov.b32 {low}, {rest}");
     op!(k, "and.b32 {low}, {low}, 0xffffe000");
-    [high, low]
+    vec![high, low]
 }
 
-/// The products of one step.
-pub(super) fn step(k: &mut Emitter, tile: Tile, place: &Place, [a, b]: [u32; 2], values: &[Vec<Reg>]) {
-    let (a_pitch, b_pitch) = (tile.pitch(tile.rows), tile.pitch(tile.columns));
-    for d in (0..tile.depth).step_by(8) {
-        let mut fragment = |read: Reg, words: &[u32]| -> Vec<[Reg; 2]> {
-            words.iter().map(|w| halves(k, read, w * 4)).collect()
-        };
-        let left: Vec<_> = (0..ROWS)
-            .map(|i| {
-                let word = |row: u32, depth: u32| a / 4 + (d + depth) * a_pitch + 16 * i + row;
-                fragment(place.reads[0], &[word(0, 0), word(8, 0), word(0, 4), word(8, 4)])
-            })
-            .collect();
-        let right: Vec<_> = (0..COLUMNS)
-            .map(|j| {
-                let word = |depth: u32| b / 4 + (d + depth) * b_pitch + 8 * j;
-                fragment(place.reads[1], &[word(0), word(4)])
-            })
-            .collect();
+/// A register of a fragment, `lane` lanes and `depth` depths from this lane's first element; of split operands two.
+fn fragment(k: &mut Emitter, math: Math, read: Reg, slot: Slot, lane: u32, depth: u32) -> Vec<Reg> {
+    let at = |depth: u32| slot.base + 4 * (depth * slot.pitch[0] + lane * slot.pitch[1]);
+    let one = |k: &mut Emitter, depth: u32| {
+        let v = k.f();
+        op!(k, "ld.shared.f32 {v}, [{read}+{}]", at(depth));
+        part(k, slot.part, v)
+    };
+    match math {
+        Math::Split => {
+            let v = one(k, depth);
+            halves(k, v)
+        }
+        Math::Tf32 => {
+            let (v, u) = (one(k, depth), k.r());
+            op!(k, "cvt.rna.tf32.f32 {u}, {v}");
+            vec![u]
+        }
+        Math::Bf16 => {
+            let pair = if slot.pitch[0] == 1 {
+                let (v, w) = (k.f(), k.f());
+                op!(k, "ld.shared.v2.f32 {{{v}, {w}}}, [{read}+{}]", at(depth));
+                [part(k, slot.part, v), part(k, slot.part, w)]
+            } else {
+                [one(k, depth), one(k, depth + 1)]
+            };
+            let u = k.r();
+            op!(k, "cvt.rn.bf16x2.f32 {u}, {}, {}", pair[1], pair[0]);
+            vec![u]
+        }
+    }
+}
+
+/// A register of a fragment that is 1 everywhere.
+fn ones(k: &mut Emitter, math: Math) -> Vec<Reg> {
+    match math {
+        Math::Split => vec![k.mov_u32("0x3f800000"), k.mov_u32("0")],
+        Math::Tf32 => vec![k.mov_u32("0x3f800000")],
+        Math::Bf16 => vec![k.mov_u32("0x3f803f80")],
+    }
+}
+
+/// The products of one step, which lies `from` bytes from the first.
+pub(super) fn step(
+    k: &mut Emitter,
+    tile: Tile,
+    ([high, wide], math): ([u32; 2], Math),
+    place: &Place,
+    slots: [Slot; 2],
+    from: Reg,
+    values: &[Vec<Reg>],
+) {
+    let reads = [0, 1].map(|i| {
+        let read = k.r();
+        if slots[i].part != Part::One {
+            op!(k, "add.u32 {read}, {}, {from}", place.reads[i]);
+        }
+        read
+    });
+    let (deep, half, instruction) = match math {
+        Math::Split | Math::Tf32 => (8, 4, "m16n8k8.row.col.f32.tf32.tf32.f32"),
+        Math::Bf16 => (16, 8, "m16n8k16.row.col.f32.bf16.bf16.f32"),
+    };
+    let turns: &[[usize; 2]] = match math {
         // The small products first: they would be lost beside the large one.
-        for [part_a, part_b] in [[1, 0], [0, 1], [0, 0]] {
-            for (i, left) in left.iter().enumerate() {
+        Math::Split => &[[1, 0], [0, 1], [0, 0]],
+        Math::Tf32 | Math::Bf16 => &[[0, 0]],
+    };
+    for d in (0..tile.depth).step_by(deep as usize) {
+        let words = |k: &mut Emitter, side: usize, lanes: &[(u32, u32)]| -> Vec<Vec<Reg>> {
+            let slot = slots[side];
+            let mut word = |(lane, depth): &(u32, u32)| match slot.part {
+                Part::One => ones(k, math),
+                _ => fragment(k, math, reads[side], slot, *lane, d + depth),
+            };
+            lanes.iter().map(&mut word).collect()
+        };
+        let right: Vec<_> = (0..wide / 8).map(|j| words(k, 1, &[(8 * j, 0), (8 * j, half)])).collect();
+        for (i, row) in (0..high).step_by(16).enumerate() {
+            let left = words(k, 0, &[(row, 0), (row + 8, 0), (row, half), (row + 8, half)]);
+            for [part_a, part_b] in turns {
+                let a: Vec<String> = left.iter().map(|h| h[*part_a].to_string()).collect();
                 for (j, right) in right.iter().enumerate() {
                     let [c0, c1] = [values[2 * i][2 * j], values[2 * i][2 * j + 1]];
                     let [c2, c3] = [values[2 * i + 1][2 * j], values[2 * i + 1][2 * j + 1]];
-                    let a: Vec<String> = left.iter().map(|h| h[part_a].to_string()).collect();
-                    let b: Vec<String> = right.iter().map(|h| h[part_b].to_string()).collect();
+                    let b: Vec<String> = right.iter().map(|h| h[*part_b].to_string()).collect();
                     op!(
                         k,
-                        "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {{{c0}, {c1}, {c2}, {c3}}}, {{{}}}, {{{}}}, \
-                         {{{c0}, {c1}, {c2}, {c3}}}",
+                        "mma.sync.aligned.{instruction} {{{c0}, {c1}, {c2}, {c3}}}, {{{}}}, {{{}}}, {{{c0}, {c1}, {c2}, {c3}}}",
                         a.join(", "),
                         b.join(", ")
                     );
@@ -96,7 +163,13 @@ pub(super) fn step(k: &mut Emitter, tile: Tile, place: &Place, [a, b]: [u32; 2],
 }
 
 /// Global indices of a lane's rows and columns.
-pub(super) fn places(k: &mut Emitter, place: &Place, row: Reg, column: Reg) -> (Vec<Reg>, Vec<Reg>) {
+pub(super) fn places(
+    k: &mut Emitter,
+    [high, wide]: [u32; 2],
+    place: &Place,
+    row: Reg,
+    column: Reg,
+) -> (Vec<Reg>, Vec<Reg>) {
     let mut list = |start: Reg, own: Reg, offsets: Vec<u32>| -> Vec<Reg> {
         let mut at = |offset: u32| {
             let r = k.r();
@@ -108,7 +181,7 @@ pub(super) fn places(k: &mut Emitter, place: &Place, row: Reg, column: Reg) -> (
         };
         offsets.into_iter().map(&mut at).collect()
     };
-    let rows = list(row, place.rows, (0..2 * ROWS).map(|i| 8 * i).collect());
-    let columns = list(column, place.columns, (0..2 * COLUMNS).map(|i| i / 2 * 8 + i % 2).collect());
+    let rows = list(row, place.rows, (0..high / 8).map(|i| 8 * i).collect());
+    let columns = list(column, place.columns, (0..wide / 4).map(|i| i / 2 * 8 + i % 2).collect());
     (rows, columns)
 }

@@ -1,0 +1,66 @@
+//! The product of integers.
+
+use std::mem::offset_of;
+
+use dlbc_ops::prim::Part;
+
+use super::super::tile;
+use super::{A, B, GemmParams};
+use crate::device::Kernel;
+use crate::emit::Emitter;
+use crate::op;
+
+/// The product of integers, an element a thread; the same parameters, `tiles` unused.
+pub fn integer(parts: [Part; 2]) -> Kernel {
+    let mut emitter = Emitter::new();
+    let k = &mut emitter;
+    let done = k.label("DONE");
+    let i = k.global_index(256);
+    let dims = [
+        k.param_u32s(offset_of!(GemmParams, batch), 4),
+        vec![k.param_u32(offset_of!(GemmParams, m)), k.param_u32(offset_of!(GemmParams, n))],
+    ]
+    .concat();
+    let count = k.mov_u32("1");
+    for d in &dims {
+        op!(k, "mul.lo.u32 {count}, {count}, {d}");
+    }
+    k.branch_ge(i, count, &done);
+    let place = k.coordinates(i, &dims[1..]);
+    let [a, b] = [(A, place[4]), (B, place[5])].map(|(fields, lane)| {
+        let at = fields.load(k, &place[..4]);
+        (at.base, k.offset(Some(at.start), &[lane], &[at.strides[0]]), at.strides[1])
+    });
+    let depth = k.param_u32(offset_of!(GemmParams, k));
+    let (sum, at) = (k.d(), k.mov_u32("0"));
+    op!(k, "mov.b64 {sum}, 0");
+    let (top, end) = (k.label("STEP"), k.label("SUMMED"));
+    k.place(&top);
+    k.branch_ge(at, depth, &end);
+    let mut values = vec![];
+    for ((base, start, stride), part) in [a, b].into_iter().zip(parts) {
+        let index = k.offset(Some(start), &[at], &[stride]);
+        let address = k.address(base, index, 8);
+        let v = k.d();
+        op!(k, "ld.global.s64 {v}, [{address}]");
+        match part {
+            Part::Id => {}
+            Part::Abs => op!(k, "abs.s64 {v}, {v}"),
+            Part::Pos => op!(k, "max.s64 {v}, {v}, 0"),
+            Part::Neg => op!(k, "min.s64 {v}, {v}, 0"),
+            Part::Square => op!(k, "mul.lo.s64 {v}, {v}, {v}"),
+            Part::One => op!(k, "mov.b64 {v}, 1"),
+        }
+        values.push(v);
+    }
+    op!(k, "mad.lo.s64 {sum}, {}, {}, {sum}", values[0], values[1]);
+    op!(k, "add.u32 {at}, {at}, 1");
+    op!(k, "bra {top}");
+    k.place(&end);
+    let c = k.param_u64(offset_of!(GemmParams, c));
+    let address = k.address(c, i, 8);
+    op!(k, "st.global.s64 [{address}], {sum}");
+    k.place(&done);
+    let name = format!("gemm_integer_{}_{}", tile::part_name(parts[0]), tile::part_name(parts[1]));
+    emitter.finish(&name, 256, size_of::<GemmParams>())
+}
