@@ -125,10 +125,12 @@ fn targets_choose_the_unit() {
     fails(2, &[&["run", DIGITS, "--target", "10"], &DIGIT]);
     fails(2, &[&["run", DIGITS, "--target", "-11"], &DIGIT]);
     for device in ["cpu", "reference"] {
-        let precision = &["run", DIGITS, "--precision", "simt", "--device", device];
-        assert!(fails(2, &[precision, &DIGIT]).contains("`--precision` is for GPUs"));
+        for precision in ["3xtf32", "tf32", "bf16", "simt"] {
+            let words = &["run", DIGITS, "--precision", precision, "--device", device];
+            assert!(fails(2, &[words, &DIGIT]).contains("`--precision` is for GPUs"));
+        }
     }
-    fails(2, &[&["run", DIGITS, "--precision", "tf32"], &DIGIT]);
+    fails(2, &[&["run", DIGITS, "--precision", "fp8"], &DIGIT]);
 }
 
 /// Writes a model of one `Sigmoid` from `x` to `y`, both [1, 1, 2, 2], and an input for it.

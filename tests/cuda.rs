@@ -7,7 +7,7 @@ mod common;
 use std::time::Instant;
 
 use common::*;
-use dlbc_cuda::{CudaBackend, Precision, open};
+use dlbc_cuda::{CudaBackend, Math, Precision, open};
 use dlbc_ops::program::Program;
 use dlbc_ptxsim::Simulator;
 use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
@@ -15,6 +15,8 @@ use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
 /// Bounds: outputs relative in L1, relevance by element of the sum.
 const FORWARD: f64 = 1e-5;
 const ELEMENT: f64 = 1e-4;
+/// The same for coarser precisions, of the error of one product.
+const COARSE: f64 = 4.0;
 /// What the ledger may leave open, of the start.
 const LEDGER: f64 = 1e-4;
 
@@ -139,6 +141,39 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
         }
     }
     println!("{count} models by other composites equal the CPU backend");
+}
+
+/// Rounded operands put outputs and relevance of a model off by no more than a few times the error of one product.
+#[test]
+fn coarser_precisions_stay_within_their_bounds() {
+    let mut models: Vec<(String, Program, Tensors)> = vec![];
+    for name in SHIPPED {
+        let (program, inputs) = shipped(name);
+        models.push((name.into(), program, inputs));
+    }
+    if let Some(zoo) = zoo() {
+        for name in ["resnet", "bert"] {
+            let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
+            let program = common::program(&file("ts.onnx"), "dlb");
+            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
+            models.push((name.into(), program, inputs));
+        }
+    }
+    let request = Request { audit: false, ..request() };
+    for (name, program, inputs) in models {
+        let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
+        for (precision, math) in [(Precision::Tf32, Math::Tf32), (Precision::Bf16, Math::Bf16)] {
+            let found = explain(&precise(program.clone(), 1, precision), &inputs, &request);
+            let outputs = expected.outputs.iter().map(|(o, e)| relative_l1(&found.outputs[o], e));
+            let relevance = expected.relevance.iter().map(|(i, e)| worst_element(&found.relevance[i], e));
+            let [outputs, relevance] =
+                [outputs.fold(0.0, f64::max), relevance.fold(0.0, f64::max)].map(|gap| gap / math.error());
+            println!(
+                "{name} in {precision:?}: outputs {outputs:.2}, relevance {relevance:.2} times the error"
+            );
+            assert!(outputs <= COARSE && relevance <= COARSE, "{name} in {precision:?}");
+        }
+    }
 }
 
 #[test]

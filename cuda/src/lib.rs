@@ -13,5 +13,6 @@ mod memory;
 mod plan;
 
 pub use backend::{CudaBackend, Precision};
+pub use dlbc_ptx::kernel::gemm::Math;
 pub use dlbc_ptx::{Device, DeviceError};
 pub use driver::{find, open};

@@ -129,7 +129,7 @@ impl Planner {
             _ => Some(tile(self.precision, [m, n, params.k].map(|d| d as usize), groups)),
         };
         // Values begin at multiples of 16 bytes.
-        let wide = way == Way::Forward && params.weight_row % 4 == 0 && weight.offset % 4 == 0;
+        let wide = way == Way::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
         let then = match bias {
             None => Epilogue::default(),
             Some(_) => Epilogue {
