@@ -200,9 +200,9 @@ fn keys(random: &mut Random, wide: bool, flip: u64) -> Case {
             }
         };
         let mut all: Vec<(f64, u64)> = vec![];
-        for at in 0..297 {
+        for (at, value) in given.iter().enumerate().take(297) {
             let (o, j, i) = (at / inner / n, at / inner % n, at % inner);
-            all.push((given[at], key(o, j, i)));
+            all.push((*value, key(o, j, i)));
         }
         for (a, key_a) in &all {
             for (b, key_b) in &all {
