@@ -123,6 +123,122 @@ pub enum RuntimeError {
         /// Its greatest value.
         greatest: f64,
     },
+    /// A class that the output does not have.
+    #[error("class {class} is out of range: output `{output}` of shape {shape:?} has {classes} classes")]
+    Class {
+        /// The class.
+        class: i64,
+        /// How many there are.
+        classes: usize,
+        /// The output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A class that is the greatest of no pixel.
+    #[error("class {class} wins no explained pixel in row {row} of output `{output}` of shape {shape:?}: {counts}")]
+    NothingWon {
+        /// The class.
+        class: usize,
+        /// The row.
+        row: usize,
+        /// The explained output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// How many pixels each class wins.
+        counts: String,
+    },
+    /// A region between the centres of pixels.
+    #[error("the region holds the centre of no pixel: output `{output}` has {height} rows of {width} pixels")]
+    EmptyRegion {
+        /// The explained output.
+        output: String,
+        /// Rows of pixels.
+        height: usize,
+        /// Pixels of a row.
+        width: usize,
+    },
+    /// A box that the output does not have.
+    #[error("box {number} is out of range: output `{output}` of shape {shape:?} has {count} boxes")]
+    NoSuchBox {
+        /// The box.
+        number: usize,
+        /// How many there are.
+        count: usize,
+        /// The output with the scores.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// Fewer boxes than asked for.
+    #[error("row {row} of output `{output}` of shape {shape:?} has fewer than {wanted}{found}")]
+    NoBox {
+        /// What was asked for.
+        wanted: String,
+        /// The row.
+        row: usize,
+        /// The output with the scores.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// The classes that there are.
+        found: String,
+    },
+    /// A box of another class.
+    #[error("box {number} has label {label} in output `{output}`, not {class}")]
+    Label {
+        /// The box.
+        number: usize,
+        /// Its label.
+        label: i64,
+        /// The class asked for.
+        class: i64,
+        /// The output with the scores.
+        output: String,
+    },
+    /// A box has four coordinates.
+    #[error("coordinate {0} is out of range: a box has 4")]
+    Coordinate(usize),
+    /// A box as the target, and nothing that says where boxes are.
+    #[error("a box is explained: the request needs a detector, which says in which outputs boxes stand")]
+    NoDetector,
+    /// A box whose score or coordinates stand in another output.
+    #[error("what is explained of the box stands in output `{expected}`, but output `{explained}` is explained")]
+    OtherOutput {
+        /// The explained output.
+        explained: String,
+        /// Where it stands.
+        expected: String,
+    },
+    /// An output that may be boxes in more than one way, or in none.
+    #[error("output `{output}` of shape {shape:?} {}", read_as(.readings))]
+    Detector {
+        /// The output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// How it may be read.
+        readings: String,
+    },
+    /// An output of another shape than its reading says.
+    #[error("output `{output}` of shape {shape:?}: {expected} expected")]
+    OutputShape {
+        /// The output.
+        output: String,
+        /// What it should be.
+        expected: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// An output that the model does not have.
+    #[error("the model has no output `{name}`: it has {}", .known.join(", "))]
+    UnknownOutput {
+        /// The name given.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
     /// A starting relevance without a sum that could be scaled.
     #[error(
         "the starting relevance of row {row} of output `{output}` sums to 0: it cannot be scaled to {total}"
@@ -141,7 +257,7 @@ pub enum RuntimeError {
     /// An output whose shape cannot be seeded.
     #[error(
         "output `{output}` of shape {shape:?} has no unit on a last axis: `--target all` explains all of it, \
-         `--task binary-segmentation --threshold F` what is above F"
+         `--task segmentation` the pixels of a class or above a threshold"
     )]
     OutputRank {
         /// The explained output.
@@ -278,9 +394,28 @@ impl RuntimeError {
             | RuntimeError::Task { .. }
             | RuntimeError::Targets(_)
             | RuntimeError::NothingAbove { .. }
+            | RuntimeError::Class { .. }
+            | RuntimeError::NothingWon { .. }
+            | RuntimeError::EmptyRegion { .. }
+            | RuntimeError::NoSuchBox { .. }
+            | RuntimeError::NoBox { .. }
+            | RuntimeError::Label { .. }
+            | RuntimeError::Coordinate(_)
+            | RuntimeError::NoDetector
+            | RuntimeError::OtherOutput { .. }
+            | RuntimeError::Detector { .. }
+            | RuntimeError::OutputShape { .. }
+            | RuntimeError::UnknownOutput { .. }
             | RuntimeError::Total { .. } => ErrorKind::Usage,
             _ => ErrorKind::InvalidInput,
         }
+    }
+}
+
+fn read_as(readings: &str) -> String {
+    match readings {
+        "" => "is not read as boxes: `--box-outputs` names those that are".into(),
+        _ => format!("may be {readings}"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
 
 mod backend;
+mod detection;
 mod error;
 mod experts;
 mod inputs;
@@ -24,12 +25,13 @@ mod tract;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
+pub use detection::{BoxLayout, BoxTarget, Detected, Detections, Detector, WhichBox};
 pub use error::{ErrorKind, RuntimeError};
 pub use experts::{ExpertShare, ExpertsLayer};
 pub use layers::{HeadRow, LayerRow};
 pub use random::Random;
 pub use reference::ReferenceBackend;
-pub use seed::{Position, Request, Start, Target, Task};
+pub use seed::{Pixels, Position, Region, Request, Start, Target, Task};
 pub use session::{Books, Explanation, LedgerRow, Opposing, Seconds, Session};
 pub use stage::{Stage, Stages, split, uses};
 pub use tract::CpuBackend;

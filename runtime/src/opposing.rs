@@ -7,33 +7,33 @@ use crate::seed::{Request, Seed, Start, Target};
 /// The seeds of both tracks.
 ///
 /// Of a difference of two units the first starts the supporting track, the second the opposing one. Else what is not explained
-/// of the same row opposes: with [`Start::One`] by positive values, together as much as the target, and where no other unit is
-/// positive the target itself, half as much, so that what speaks against it shows; with [`Start::Value`] each with its own
-/// value. A single unit, and each of a region, is taken for a probability, and what it lacks of 1 opposes. Source: the starts of
-/// DLBacktrace version 1.
+/// of the same group of units (a row, the classes of a pixel, the classes of a box) opposes: with [`Start::One`] by positive
+/// values, together as much as the target, and where no other unit is positive the target itself, half as much, so that what
+/// speaks against it shows; with [`Start::Value`] each with its own value. A single unit, and each of a region, is taken for a
+/// probability, and what it lacks of 1 opposes. Source: the starts of DLBacktrace version 1.
 pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor; 2] {
     let start = seed.tensor.to_f64();
     let (mut supporting, mut opposing) = (start.clone(), vec![0.0; start.len()]);
     let dims = output.dims();
-    let region = matches!(request.target, Target::Above(_));
-    let units = match dims {
-        [] => 1,
-        [_, rest @ ..] if region && !rest.is_empty() => rest.iter().product(),
-        [.., last] => *last,
-    };
     let values = output.to_f64();
-    let rows = start.chunks(units).zip(values.chunks(units)).zip(opposing.chunks_mut(units));
-    for (row, ((own, values), opposing)) in
-        rows.enumerate().filter(|(_, ((own, _), _))| own.iter().any(|v| *v != 0.0))
-    {
+    for group in &seed.groups {
+        let own: Vec<f64> = group.places().map(|at| start[at]).collect();
+        if own.iter().all(|v| *v == 0.0) {
+            continue;
+        }
         if let Target::Difference(..) = request.target {
-            for (i, v) in own.iter().enumerate() {
-                supporting[row * units + i] = v.max(0.0);
-                opposing[i] = (-v).max(0.0);
+            for (at, v) in group.places().zip(own) {
+                supporting[at] = v.max(0.0);
+                opposing[at] = (-v).max(0.0);
             }
             continue;
         }
-        rivals(own, values, request, region, opposing);
+        let values: Vec<f64> = group.places().map(|at| values[at]).collect();
+        let mut against = vec![0.0; own.len()];
+        rivals(&own, &values, request, seed.region, &mut against);
+        for (at, v) in group.places().zip(against) {
+            opposing[at] = v;
+        }
     }
     if let Some(total) = request.total {
         let size = start.len() / dims.first().copied().unwrap_or(1).max(1);
@@ -50,7 +50,7 @@ pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor
     })
 }
 
-/// What opposes the units of a row that start with `own`.
+/// What opposes the units of a group that start with `own`.
 fn rivals(own: &[f64], values: &[f64], request: &Request, region: bool, opposing: &mut [f64]) {
     let explained = |i: usize| own[i] != 0.0;
     // Values above 1 are no probabilities and lack nothing.
@@ -86,7 +86,8 @@ mod tests {
 
     fn starts(dims: &[usize], y: &[f32], request: Request) -> [Vec<f32>; 2] {
         let output = Tensor::from_f32(dims, y);
-        let seed = seed("y", &output, &request).unwrap_or_else(|e| panic!("{e}"));
+        let outputs = crate::Tensors::from([("y".into(), output.clone())]);
+        let seed = seed("y", &outputs, &request).unwrap_or_else(|e| panic!("{e}"));
         tracks(&output, &request, &seed).map(|t| t.to_f32().to_vec())
     }
 

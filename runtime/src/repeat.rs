@@ -47,7 +47,7 @@ pub(crate) fn explain(
         outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
     let multiplier = if request.start == Start::Value { 1.0 } else { request.multiplier };
     let seed =
-        seed(&info.explained, explained, &Request { start: Start::One, multiplier, ..request.clone() })?;
+        seed(&info.explained, &outputs, &Request { start: Start::One, multiplier, ..request.clone() })?;
     let open = rows::open(session.program());
     let (points, baseline) = match repeat {
         Repeat::IntegratedGradients { steps, baseline } => {
@@ -79,13 +79,14 @@ pub(crate) fn explain(
     let relevance: Tensors = relevance.collect();
     let absorbed = start - inputs_sum.values().sum::<f64>();
     let seconds = Seconds { prepare: 0.0, forward, reverse: clock.elapsed().as_secs_f64() };
-    let (argmax, targets) = (seed.argmax, seed.targets);
     Ok(Explanation {
         experts: None,
         outputs,
         relevance,
-        argmax,
-        targets,
+        argmax: seed.argmax,
+        targets: seed.targets,
+        boxes: seed.boxes,
+        seed: seed.tensor,
         start,
         inputs: inputs_sum,
         absorbed,

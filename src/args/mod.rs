@@ -5,6 +5,7 @@ mod eval;
 mod limits;
 mod model;
 mod run;
+mod scene;
 mod targets;
 mod values;
 
@@ -13,6 +14,7 @@ pub use eval::EvalArgs;
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
 pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, TextArgs};
+pub use scene::{BoxFormat, COORDINATES, NoObject, Rectangle};
 pub use targets::{Named, Start, Target, TargetArgs};
 pub use values::{Device, Keep, Pair, finite};
 

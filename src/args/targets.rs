@@ -3,8 +3,10 @@
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use dlbc_runtime::{Position, Start as SeedStart, Target as SeedTarget, Task as SeedTask};
+use dlbc_runtime::{BoxTarget, Pixels, Position, Start as SeedStart, Target as SeedTarget, Task as SeedTask, WhichBox};
 
+use super::Layout;
+use super::scene::{COORDINATES, SceneArgs, box_name};
 use super::values::{finite, positive_number};
 use crate::exit::usage;
 
@@ -36,9 +38,12 @@ pub struct TargetArgs {
     /// What the output means; it is refused when it is something else.
     #[arg(long, value_enum)]
     pub task: Option<Task>,
-    /// Explain the pixels above this value, each with its share [default with --task binary-segmentation: 0.5].
+    /// Explain the pixels above this value, each with its share [default of masks of one class: 0.5].
     #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true)]
     pub threshold: Option<f64>,
+    /// What is explained of a segmentation or a detection.
+    #[command(flatten)]
+    pub scene: SceneArgs,
 }
 
 /// A target and what it is called in results.
@@ -56,26 +61,128 @@ impl TargetArgs {
     /// # Errors
     /// For a combination in which a flag would have no effect.
     pub fn targets(&self) -> anyhow::Result<Vec<Named>> {
-        let segmentation = self.task == Some(Task::BinarySegmentation);
-        match (self.task, self.threshold) {
-            (Some(task), Some(_)) if !segmentation => {
+        if self.detects() {
+            return self.boxes();
+        }
+        if let Some(flag) = self.scene.of_boxes().first() {
+            return Err(usage(format!("`{flag}` is of a box: give `--box N`, or `--box best`")));
+        }
+        match (self.task, self.threshold, self.scene.region) {
+            (Some(Task::Segmentation | Task::BinarySegmentation), ..) | (None, _, Some(_)) => self.pixels(),
+            (None, Some(_), _) => self.pixels(),
+            (Some(task), Some(_), _) => {
                 let task = task.seed().name();
-                return Err(usage(format!(
-                    "`--threshold` chooses the pixels of binary-segmentation: it has no effect on {task}"
-                )));
+                Err(usage(format!(
+                    "`--threshold` chooses the pixels of a segmentation: it has no effect on {task}"
+                )))
             }
-            (_, threshold) if segmentation || threshold.is_some() => {
-                let given = [("--target", self.target.is_some()), ("--position", self.position.is_some())];
-                if let Some((flag, _)) = given.into_iter().find(|(_, given)| *given) {
-                    return Err(usage(format!(
-                        "`{flag}` has no effect where all that is above a threshold is explained"
-                    )));
-                }
-                let threshold = threshold.unwrap_or(0.5);
-                let target = SeedTarget::Above(threshold);
-                return Ok(vec![Named { name: format!("above {threshold}"), target }]);
+            _ => self.units(),
+        }
+    }
+
+    /// Whether a box is explained.
+    pub fn detects(&self) -> bool {
+        self.scene.boxes.is_some() || self.task == Some(Task::Detection)
+    }
+
+    /// What the output means, where a flag says so.
+    pub fn task(&self) -> Option<SeedTask> {
+        match self.task {
+            Some(task) => Some(task.seed()),
+            None if self.detects() => Some(SeedTask::Detection),
+            None if self.scene.region.is_some() => Some(SeedTask::Segmentation),
+            None => None,
+        }
+    }
+
+    /// Refuses units where what starts are pixels or boxes.
+    fn no_units(&self, what: &str) -> anyhow::Result<()> {
+        let given = [("--target", self.target.is_some()), ("--position", self.position.is_some())];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(usage(format!("`{flag}` has no effect where {what}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The class, or each of several.
+    fn classes(&self) -> anyhow::Result<Vec<Option<i64>>> {
+        let classes = &self.scene.class;
+        if let Some((_, twice)) = classes.iter().enumerate().find(|(i, c)| classes[..*i].contains(c)) {
+            return Err(usage(format!("`--class` names {twice} twice")));
+        }
+        if classes.len() > MOST_TARGETS {
+            return Err(usage(format!("{} classes; {MOST_TARGETS} are the most", classes.len())));
+        }
+        Ok(if classes.is_empty() { vec![None] } else { classes.iter().map(|c| Some(*c)).collect() })
+    }
+
+    /// Pixels of a segmentation. The region is filled in when the size of the picture is known.
+    fn pixels(&self) -> anyhow::Result<Vec<Named>> {
+        self.no_units("pixels are explained: a class, a region, or what is above a threshold")?;
+        let binary = self.task == Some(Task::BinarySegmentation);
+        let above = self.threshold.or(binary.then_some(0.5));
+        let region = self.scene.region.map(|r| format!(" in {r}")).unwrap_or_default();
+        let whole = self.scene.class.is_empty() && self.scene.of_pixels().is_empty();
+        if let (Some(threshold), true) = (above, whole) {
+            let target = SeedTarget::Above(threshold);
+            return Ok(vec![Named { name: format!("above {threshold}"), target }]);
+        }
+        let class_last = self.scene.mask_layout == Some(Layout::Nhwc);
+        let named = |class: Option<i64>| {
+            let name = match (class, above) {
+                (Some(class), None) => format!("class {class}{region}"),
+                (Some(class), Some(above)) => format!("class {class} above {above}{region}"),
+                (None, Some(above)) => format!("above {above}{region}"),
+                (None, None) => format!("mask{region}"),
+            };
+            let target = SeedTarget::Pixels(Pixels { class, above, region: None, class_last });
+            Named { name, target }
+        };
+        Ok(self.classes()?.into_iter().map(named).collect())
+    }
+
+    /// Boxes of a detection: each with each class.
+    fn boxes(&self) -> anyhow::Result<Vec<Named>> {
+        self.no_units("a box is explained")?;
+        let flags = [("--threshold", self.threshold.is_some())];
+        let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
+        if let Some(flag) = flags.chain(self.scene.of_pixels()).next() {
+            return Err(usage(format!("`{flag}` is of a segmentation: it has no effect where a box is explained")));
+        }
+        if let Some(task) = self.task.filter(|task| *task != Task::Detection) {
+            return Err(usage(format!("`--box` is of a detection, not of {}", task.seed().name())));
+        }
+        let coordinate = self.scene.coordinate;
+        let best = [WhichBox::Rank(0)];
+        let boxes = self.scene.boxes.as_ref().map_or(&best[..], |b| &b.0);
+        let mut targets = vec![];
+        for which in boxes {
+            for class in self.classes()? {
+                let of = class.map(|c| format!(" class {c}")).unwrap_or_default();
+                let part = match coordinate {
+                    None => String::new(),
+                    Some(c) if c.corners == Some(true) => format!(" {}", COORDINATES[1][c.index]),
+                    Some(c) if c.corners == Some(false) => format!(" {}", COORDINATES[0][c.index]),
+                    Some(c) => format!(" coordinate {}", c.index),
+                };
+                let name = format!("box {}{of}{part}", box_name(*which));
+                let coordinate = coordinate.map(|c| c.index);
+                targets.push(Named { name, target: SeedTarget::Box(BoxTarget { which: *which, class, coordinate }) });
             }
-            _ => {}
+        }
+        if targets.len() > MOST_TARGETS {
+            return Err(usage(format!("{} targets; {MOST_TARGETS} are the most", targets.len())));
+        }
+        Ok(targets)
+    }
+
+    /// Units on the last axis.
+    fn units(&self) -> anyhow::Result<Vec<Named>> {
+        let flags = [("--class", !self.scene.class.is_empty())].into_iter().filter(|(_, given)| *given);
+        if let Some(flag) = flags.map(|(flag, _)| flag).chain(self.scene.of_pixels()).next() {
+            return Err(usage(format!(
+                "`{flag}` is of pixels or a box: give `--task segmentation` or `--box N`, or choose a unit by `--target`"
+            )));
         }
         let by_task = || match self.task {
             Some(Task::BboxRegression) => Targets(vec![Target::All]),
@@ -245,6 +352,11 @@ pub enum Task {
     BboxRegression,
     /// A value for each pixel: [batch, channel, row, column]; those above `--threshold`.
     BinarySegmentation,
+    /// A value for each pixel and class: [batch, class, row, column], or [batch, row, column]; the pixels of `--class`, within
+    /// `--region`.
+    Segmentation,
+    /// Boxes with scores; the score of `--box` for `--class`, or its `--coordinate`.
+    Detection,
     /// One unit a token: [batch, position, unit].
     Generation,
 }
@@ -257,6 +369,8 @@ impl Task {
             Task::MultiClass => SeedTask::MultiClass,
             Task::BboxRegression => SeedTask::BboxRegression,
             Task::BinarySegmentation => SeedTask::BinarySegmentation,
+            Task::Segmentation => SeedTask::Segmentation,
+            Task::Detection => SeedTask::Detection,
             Task::Generation => SeedTask::Generation,
         }
     }

@@ -10,6 +10,7 @@ use dlbc_ops::program::{Mode, Program, Track};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use crate::backend::{Backend, RunOptions, Tensors};
+use crate::detection::Detected;
 use crate::error::RuntimeError;
 use crate::experts::{ExpertsLayer, experts};
 use crate::layers::{self, HeadRow, LayerRow};
@@ -82,8 +83,13 @@ pub struct Explanation {
     pub relevance: Tensors,
     /// The greatest unit of each row of the explained output; empty when units are not on a last axis.
     pub argmax: Vec<i64>,
-    /// The unit that each row (and position, when all are explained) explains; empty when several are at once.
+    /// The unit that each row (and position, when all are explained) explains, or the class of its pixels; empty when several
+    /// are at once.
     pub targets: Vec<i64>,
+    /// The box that each row explains, of a detection.
+    pub boxes: Vec<Detected>,
+    /// The starting relevance, of the explained output's shape.
+    pub seed: Tensor,
     /// The sum of the starting relevance.
     pub start: f64,
     /// The sum of the relevance of each explained input.
@@ -292,7 +298,7 @@ impl Session {
             outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
         let requests: Vec<Request> =
             targets.iter().map(|target| Request { target: *target, ..request.clone() }).collect();
-        let seeds = requests.iter().map(|request| seed(&info.explained, explained, request));
+        let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request));
         let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
         // Of each target the start of each track.
         let starts: Vec<Vec<Tensor>> = match info.mode {
@@ -326,6 +332,8 @@ impl Session {
                 relevance: own.relevance,
                 argmax: seed.argmax,
                 targets: seed.targets,
+                boxes: seed.boxes,
+                seed: seed.tensor,
                 start: own.start,
                 inputs: own.inputs,
                 absorbed: own.absorbed,

@@ -1,0 +1,102 @@
+//! Units on the last axis, and all elements.
+
+use super::{Chosen, Group, Position, Request, Target, greatest, resolve};
+use crate::error::RuntimeError;
+
+/// The units of every row that start.
+pub(super) fn choose(
+    name: &str,
+    dims: &[usize],
+    values: &[f64],
+    request: &Request,
+) -> Result<Chosen, RuntimeError> {
+    let out_of_range =
+        |target: i64| RuntimeError::Target { target, output: name.into(), shape: dims.to_vec() };
+    let above = matches!(request.target, Target::Above(_));
+    let whole = above || (matches!(request.target, Target::All) && dims.len() > 3);
+    let (rows, positions, units) = match dims {
+        [] => (1, 1, 1),
+        [u] => (1, 1, *u),
+        [b, rest @ ..] if whole => (*b, 1, rest.iter().product()),
+        [b, u] => (*b, 1, *u),
+        [b, p, u] => (*b, *p, *u),
+        _ => return Err(RuntimeError::OutputRank { output: name.into(), shape: dims.to_vec() }),
+    };
+    if units == 0 || positions == 0 {
+        return Err(out_of_range(0));
+    }
+    // Of all that is above a threshold what is below it opposes; else units on the last axis compete.
+    let rivals = if above { units } else { dims.last().copied().unwrap_or(1).max(1) };
+    let mut chosen = Chosen { region: above, ..Chosen::default() };
+    for row in 0..rows {
+        let places = match whole {
+            true => 0..1,
+            false => places(&request.position, row, rows, positions).map_err(out_of_range)?,
+        };
+        let share = 1.0 / places.len() as f64;
+        let mut own_units = vec![];
+        for at in places.clone() {
+            let from = (row * positions + at) * units;
+            let own = &values[from..from + units];
+            let found = units_of(request.target, own).map_err(out_of_range)?;
+            if found.is_empty() {
+                let greatest = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+                return Err(RuntimeError::NothingAbove { output: name.into(), row, greatest });
+            }
+            match request.target {
+                Target::All | Target::Above(_) => {}
+                _ => chosen.targets.push(found[0].0 as i64),
+            }
+            own_units.extend(found.into_iter().map(|(unit, weight)| (from + unit, share * weight)));
+            let groups = (from..from + units).step_by(rivals);
+            chosen.groups.extend(groups.map(|first| Group { first, stride: 1, count: rivals }));
+        }
+        chosen.rows.push(own_units);
+        if !whole {
+            let from = (row * positions + places.end - 1) * units;
+            chosen.argmax.push(greatest(&values[from..from + units]) as i64);
+        }
+    }
+    Ok(chosen)
+}
+
+/// The positions of a row that are explained; the index that is out of range when there is none.
+fn places(
+    position: &Position,
+    row: usize,
+    rows: usize,
+    positions: usize,
+) -> Result<std::ops::Range<usize>, i64> {
+    let at = match position {
+        Position::All => return Ok(0..positions),
+        Position::At(i) => resolve(*i, positions)?,
+        Position::Shown { length, last } if *length == positions && last.len() == rows => last[row],
+        Position::Shown { .. } => positions - 1,
+    };
+    Ok(at..at + 1)
+}
+
+/// The units of a target with their weights, or the index that is out of range.
+fn units_of(target: Target, own: &[f64]) -> Result<Vec<(usize, f64)>, i64> {
+    let unit = |i: i64| resolve(i, own.len());
+    let evenly = |units: Vec<usize>| {
+        let weight = 1.0 / units.len().max(1) as f64;
+        units.into_iter().map(|i| (i, weight)).collect()
+    };
+    Ok(match target {
+        Target::Argmax => vec![(greatest(own), 1.0)],
+        Target::Rank(rank) if rank >= own.len() => return Err(rank as i64),
+        Target::Rank(rank) => {
+            let mut order: Vec<usize> = (0..own.len()).collect();
+            // Both zeros are equal.
+            order.sort_by(|i, j| (own[*j] + 0.0).total_cmp(&(own[*i] + 0.0)).then(i.cmp(j)));
+            vec![(order[rank], 1.0)]
+        }
+        Target::Index(i) => vec![(unit(i)?, 1.0)],
+        Target::Difference(a, b) => vec![(unit(a)?, 1.0), (unit(b)?, -1.0)],
+        Target::All => evenly((0..own.len()).collect()),
+        Target::Above(threshold) => evenly((0..own.len()).filter(|i| own[*i] > threshold).collect()),
+        // They have files of their own.
+        Target::Pixels(_) | Target::Box(_) => vec![],
+    })
+}
