@@ -34,7 +34,7 @@ impl Declared {
             let shape = tensor.and_then(|t| t.shape.as_ref());
             Declared {
                 name: info.name().into(),
-                float: matches!(dtype, Some(DataType::F16 | DataType::BF16 | DataType::F32 | DataType::F64)),
+                float: matches!(dtype, Some(DataType::F16 | DataType::Bf16 | DataType::F32 | DataType::F64)),
                 dims: shape.map(|s| s.dim.iter().map(|d| known(&d.value)).collect()),
             }
         });
@@ -46,7 +46,11 @@ impl Declared {
         let outputs = program.graph.outputs().iter().filter_map(|(name, value)| {
             let ty = program.graph.ty(*value);
             let dims = ty.shape.0.iter().map(|d| d.as_known()).collect();
-            Some(Declared { name: name.strip_prefix("output/")?.into(), float: ty.dtype.is_float(), dims: Some(dims) })
+            Some(Declared {
+                name: name.strip_prefix("output/")?.into(),
+                float: ty.dtype.is_float(),
+                dims: Some(dims),
+            })
         });
         outputs.collect()
     }
@@ -97,7 +101,11 @@ impl Found {
 pub fn find(outputs: &[Declared], args: &TargetArgs, output: Option<&str>) -> anyhow::Result<Found> {
     let scene = &args.scene;
     if let Some(missing) = scene.box_outputs.iter().find(|n| !outputs.iter().any(|o| o.name == **n)) {
-        return Err(usage(format!("the model has no output `{}`; it has {}", visible(missing), list(outputs))));
+        return Err(usage(format!(
+            "the model has no output `{}`; it has {}",
+            visible(missing),
+            list(outputs)
+        )));
     }
     let layout = scene.box_layout.map(|l| l.reading());
     let names = match scene.box_outputs.as_slice() {
@@ -107,7 +115,9 @@ pub fn find(outputs: &[Declared], args: &TargetArgs, output: Option<&str>) -> an
     let Names { layout, boxes, scores, labels } = names;
     let no_object = scene.no_object != Some(NoObject::None);
     if scene.no_object.is_some() && layout != Some(BoxLayout::Detr) {
-        return Err(usage("`--no-object` is for scores [batch, box, class] and boxes [batch, box, 4] (detr)"));
+        return Err(usage(
+            "`--no-object` is for scores [batch, box, class] and boxes [batch, box, 4] (detr)",
+        ));
     }
     // What is not certain from the shape is refused later; all of these have centre and size.
     let format = scene.box_format.unwrap_or_else(|| BoxFormat::of(layout.unwrap_or(BoxLayout::Yolo)));
@@ -144,7 +154,11 @@ fn by_flag(given: &[String], layout: Option<BoxLayout>) -> anyhow::Result<Names>
         [one] => (None, one, one, None),
         [boxes, scores] => (Some(BoxLayout::Detr), boxes, scores, None),
         [boxes, scores, labels] => (Some(BoxLayout::List), boxes, scores, Some(labels)),
-        _ => return Err(usage("`--box-outputs`: BOXES,SCORES[,LABELS] expected, or one output with everything")),
+        _ => {
+            return Err(usage(
+                "`--box-outputs`: BOXES,SCORES[,LABELS] expected, or one output with everything",
+            ));
+        }
     };
     let layout = layout.or(usual);
     let fits = match layout {
@@ -235,12 +249,14 @@ mod tests {
         let list = Some((Some(BoxLayout::List), "boxes".into(), "scores".into()));
         assert_eq!(read(&[boxes.clone(), scores.clone(), labels.clone()]), list);
         assert_eq!(read(&[boxes, labels, scores, masks]), list);
-        let (logits, boxes) = (output("logits", true, &[-1, -1, 92]), output("pred_boxes", true, &[-1, -1, 4]));
+        let (logits, boxes) =
+            (output("logits", true, &[-1, -1, 92]), output("pred_boxes", true, &[-1, -1, 4]));
         let pair = Some((Some(BoxLayout::Detr), "pred_boxes".into(), "logits".into()));
         assert_eq!(read(&[logits.clone(), boxes.clone()]), pair);
         // Which of two is the scores' cannot be known.
         assert_eq!(read(&[logits, boxes, output("last_hidden_state", true, &[-1, -1, 256])]), None);
-        let (one, protos) = (output("output0", true, &[1, 116, 8400]), output("output1", true, &[1, 32, 160, 160]));
+        let (one, protos) =
+            (output("output0", true, &[1, 116, 8400]), output("output1", true, &[1, 32, 160, 160]));
         assert_eq!(read(&[one, protos]), Some((None, "output0".into(), "output0".into())));
         assert_eq!(read(&[output("logits", true, &[-1, 10])]), None);
     }

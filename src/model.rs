@@ -9,6 +9,7 @@ use dlbc_proto::Model;
 
 use crate::args::{ExplainArgs, LimitArgs};
 use crate::artifact;
+use crate::detector::Declared;
 use crate::exit::usage;
 use crate::split::{Split, split};
 use crate::terminal::{Console, Progress, visible};
@@ -73,15 +74,31 @@ pub fn load(
     limits: &LimitArgs,
     console: Console,
 ) -> anyhow::Result<Loaded> {
-    let options = explain.options(limits)?;
+    load_for(path, explain, limits, |_| Ok(explain.output().map(str::to_string)), console)
+}
+
+/// The same, where `choose` says by the outputs that there are which is explained.
+///
+/// # Errors
+/// As [`load`], and those of `choose`.
+pub fn load_for(
+    path: &Path,
+    explain: &ExplainArgs,
+    limits: &LimitArgs,
+    choose: impl FnOnce(&[Declared]) -> anyhow::Result<Option<String>>,
+    console: Console,
+) -> anyhow::Result<Loaded> {
+    let mut options = explain.options(limits)?;
     let clock = Instant::now();
     let mut model = read(path, limits, console)?;
     if let Some(program) = artifact::read(&model)? {
         check_artifact(&program, explain)?;
+        check_output(&program, choose(&Declared::of_program(&program))?.as_deref())?;
         let load_seconds = clock.elapsed().as_secs_f64();
         return Ok(Loaded { program, split: None, load_seconds, compile_seconds: 0.0 });
     }
     let load_seconds = clock.elapsed().as_secs_f64();
+    options.output = choose(&Declared::of_model(&model))?;
     let clock = Instant::now();
     let compiled = compile(&model, &options, console)?;
     let split = split(&mut model, &options, &compiled)?;
@@ -101,7 +118,11 @@ pub fn check_artifact(program: &Program, explain: &ExplainArgs) -> anyhow::Resul
             late.join(", ")
         )));
     }
-    match explain.output() {
+    check_output(program, explain.output())
+}
+
+fn check_output(program: &Program, wanted: Option<&str>) -> anyhow::Result<()> {
+    match wanted {
         Some(output) if output != program.info.explained => Err(usage(format!(
             "the artifact explains output `{}`, not `{}`: compile the model with `--output`",
             visible(&program.info.explained),

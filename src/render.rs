@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::Target;
+use dlbc_runtime::{Detected, Pixels, Target};
 use image::{ImageFormat, RgbImage};
 
 use crate::args::RunArgs;
@@ -49,7 +49,7 @@ pub fn heatmap(
     args: &RunArgs,
     console: Console,
 ) -> anyhow::Result<Heatmap> {
-    let from_file = inputs.picture.as_ref().map(|p| &p.0).or(inputs.features.as_ref().map(|f| &f.0));
+    let from_file = inputs.picture.as_ref().map(|p| &p.input).or(inputs.features.as_ref().map(|f| &f.0));
     let from_file = from_file.or(inputs.texts.as_ref().map(|t| &t.input));
     let explanation = &explained[0].explanation;
     let mut carrying = info.inputs.iter().filter(|i| explanation.relevance.contains_key(&i.name));
@@ -94,7 +94,7 @@ pub fn heatmap(
         value: &values,
         relevance: &relevance,
         captions: &captions,
-        picture: inputs.picture.as_ref().filter(|p| p.0 == *name).map(|p| (&p.1, args.picture.layout)),
+        picture: inputs.picture.as_ref().filter(|p| p.input == *name).map(|p| (&p.crop, args.picture.layout)),
         features: inputs.features.as_ref().filter(|f| f.0 == *name).map(|f| f.1.as_slice()),
         colors: args.colors,
     });
@@ -135,6 +135,10 @@ fn caption(sample: usize, batch: usize, explained: &Explained, sum: f64) -> Stri
     let units = &explained.explanation.targets;
     let name = &explained.target.name;
     let target = match (explained.target.target, units.get(sample).or(units.first())) {
+        (Target::Box(_), _) => found_box(name, explained.explanation.boxes.get(sample)),
+        (Target::Pixels(Pixels { class: None, above: None, .. }), Some(class)) => {
+            format!("{name}, class {class}")
+        }
         (Target::Argmax | Target::Rank(_), Some(unit)) => format!("{name} {unit}"),
         (Target::Difference(a, b), _) => format!("{a} minus {b}"),
         (Target::Index(_), Some(unit)) => unit.to_string(),
@@ -146,6 +150,12 @@ fn caption(sample: usize, batch: usize, explained: &Explained, sum: f64) -> Stri
     };
     let sample = if batch > 1 { format!("sample {sample}, ") } else { String::new() };
     format!("{sample}target {target}, sum {}", number(sum, 4))
+}
+
+/// A box by name and number, with its class and score.
+fn found_box(name: &str, found: Option<&Detected>) -> String {
+    let Some(found) = found else { return name.into() };
+    format!("{name}: box {}, class {}, score {}", found.number, found.class, number(found.score, 3))
 }
 
 fn png(image: &RgbImage) -> anyhow::Result<Vec<u8>> {

@@ -8,13 +8,15 @@ use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
 
 use crate::args::{Keep, Named, RunArgs};
+use crate::detector::{self, Declared, Found};
 use crate::exit::unsupported;
 use crate::explainer::Explainer;
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
+use crate::scene::Scene;
 use crate::summary::{self, Times};
 use crate::terminal::{Console, Progress, number, print};
-use crate::{device, layers, model, render};
+use crate::{device, layers, model, region, render};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -25,15 +27,29 @@ const QUADRATURE: f64 = 0.05;
 /// See the exit codes of the command line.
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
-    let targets = args.target.targets()?;
+    let mut targets = args.target.targets()?;
     let device = device::open(&args.on, console)?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
     for path in args.out.iter().chain(&args.heatmap).chain(&args.expert_map) {
         check(path)?;
     }
-    let mut loaded = model::load(&args.model, &args.explain, &args.limits, console)?;
+    let mut found = None;
+    let choose = |outputs: &[Declared]| {
+        let output = args.explain.output();
+        if !args.target.detects() {
+            return Ok(output.map(str::to_string));
+        }
+        let found = found.insert(detector::find(outputs, &args.target, output)?);
+        Ok(Some(found.explained(&args.target).to_string()))
+    };
+    let mut loaded = model::load_for(&args.model, &args.explain, &args.limits, choose, console)?;
     let clock = Instant::now();
     let inputs = input::read(&loaded.program.info.inputs, args, console)?;
+    if let Some(rectangle) = args.target.scene.region {
+        let infos = &loaded.program.info.inputs;
+        let region = region::region(rectangle, region::fit(infos, &inputs, args.picture.layout))?;
+        targets.iter_mut().for_each(|named| named.within(region));
+    }
     loaded.load_seconds += clock.elapsed().as_secs_f64();
     let info = loaded.program.info.clone();
     let experts = args.experts || args.expert_map.is_some();
@@ -48,9 +64,11 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
 
     let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
-    let (explained, mut times) = explain(&explainer, &inputs, &targets, args, console)?;
+    let (explained, mut times) = explain(&explainer, &inputs, &targets, found.as_ref(), args, console)?;
     times.load = loaded.load_seconds;
     times.compile = loaded.compile_seconds;
+    let scene = Scene::new(found, &info.inputs, &inputs, args.picture.layout);
+    scene.note(&explained[0].explanation.outputs, console);
 
     // The pictures are drawn before anything is written: an error leaves no file.
     let heatmap =
@@ -64,8 +82,15 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     for picture in heatmap.into_iter().chain(map) {
         picture.save()?;
     }
-    let summary =
-        summary::Summary::new(&info, explainer.device(), &explained, inputs.texts.as_ref(), times, args);
+    let summary = summary::Summary::new(
+        &info,
+        explainer.device(),
+        &explained,
+        inputs.texts.as_ref(),
+        &scene,
+        times,
+        args,
+    );
     print(&if args.json { summary.json()? } else { summary.text() })?;
     summary.warn(console);
     for one in &explained {
@@ -99,11 +124,12 @@ fn explain(
     explainer: &Explainer,
     inputs: &Inputs,
     named: &[Named],
+    found: Option<&Found>,
     args: &RunArgs,
     console: Console,
 ) -> anyhow::Result<(Vec<Explained>, Times)> {
     let _progress = Progress::start(console, "running");
-    let request = request(args, inputs);
+    let request = Request { detector: found.map(|f| f.detector.clone()), ..request(args, inputs) };
     let targets: Vec<Target> = named.iter().map(|n| n.target).collect();
     let run = || explainer.explain_targets(&inputs.tensors, &targets, &request);
     let first = run()?;
@@ -145,7 +171,7 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         start: args.target.start.seed(),
         multiplier: args.target.multiplier,
         total: args.target.scaler,
-        task: args.target.task.map(|task| task.seed()),
+        task: args.target.task(),
         position: args.target.position.map_or_else(|| shown(inputs), |place| place.seed()),
         keep,
         keep_all,

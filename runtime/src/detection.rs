@@ -109,7 +109,9 @@ impl Detections {
     pub fn read(outputs: &Tensors, detector: &Detector) -> Result<Detections, RuntimeError> {
         let get = |name: &String| {
             let known = || outputs.keys().map(|n| format!("`{n}`")).collect();
-            outputs.get(name).ok_or_else(|| RuntimeError::UnknownOutput { name: name.clone(), known: known() })
+            outputs
+                .get(name)
+                .ok_or_else(|| RuntimeError::UnknownOutput { name: name.clone(), known: known() })
         };
         let scores = get(&detector.scores)?;
         let layout = match detector.layout {
@@ -244,6 +246,11 @@ impl Detections {
         self.classes
     }
 
+    /// Whether the last class means that there is no object.
+    pub fn no_object(&self) -> bool {
+        self.no_object
+    }
+
     /// The boxes of a row, each with its best class.
     pub fn boxes(&self, row: usize) -> impl Iterator<Item = Detected> + '_ {
         (0..if row < self.rows { self.count } else { 0 }).map(move |number| self.best(row, number))
@@ -288,7 +295,8 @@ impl Detections {
         let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
         let (output, shape) = self.output.clone();
         let of = class.map(|c| format!(" of class {c}")).unwrap_or_default();
-        let found = if labels.is_empty() { String::new() } else { format!("; classes found: {}", labels.join(", ")) };
+        let found =
+            if labels.is_empty() { String::new() } else { format!("; classes found: {}", labels.join(", ")) };
         let boxes = if rank == 0 { "box" } else { "boxes" };
         RuntimeError::NoBox { wanted: format!("{} {boxes}{of}", rank + 1), row, output, shape, found }
     }
@@ -429,8 +437,7 @@ mod tests {
     }
 
     /// Three boxes of two classes: a row a box.
-    const ROWS: [f32; 18] =
-        [1., 2., 3., 4., 0.1, 0.5, 5., 6., 7., 8., 0.75, 0.2, 9., 8., 7., 6., 0.25, 0.25];
+    const ROWS: [f32; 18] = [1., 2., 3., 4., 0.1, 0.5, 5., 6., 7., 8., 0.75, 0.2, 9., 8., 7., 6., 0.25, 0.25];
 
     #[test]
     fn rows_and_columns_are_the_same_boxes() {

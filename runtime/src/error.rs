@@ -136,7 +136,9 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// A class that is the greatest of no pixel.
-    #[error("class {class} wins no explained pixel in row {row} of output `{output}` of shape {shape:?}: {counts}")]
+    #[error(
+        "class {class} wins no explained pixel in row {row} of output `{output}` of shape {shape:?}: {counts}"
+    )]
     NothingWon {
         /// The class.
         class: usize,
@@ -204,7 +206,9 @@ pub enum RuntimeError {
     #[error("a box is explained: the request needs a detector, which says in which outputs boxes stand")]
     NoDetector,
     /// A box whose score or coordinates stand in another output.
-    #[error("what is explained of the box stands in output `{expected}`, but output `{explained}` is explained")]
+    #[error(
+        "what is explained of the box stands in output `{expected}`, but output `{explained}` is explained"
+    )]
     OtherOutput {
         /// The explained output.
         explained: String,

@@ -253,7 +253,8 @@ mod tests {
         for text in ["1,2,3", "1,2,3,4,5", "-1,0,3,4", "3,0,3,4", "0,4,3,2", "a,b,c,d", "0,0,1.5,2"] {
             assert!(text.parse::<Rectangle>().is_err(), "{text}");
         }
-        let names = |text: &str| text.parse::<Boxes>().map(|b| b.0.into_iter().map(box_name).collect::<Vec<_>>());
+        let names =
+            |text: &str| text.parse::<Boxes>().map(|b| b.0.into_iter().map(box_name).collect::<Vec<_>>());
         assert_eq!(names("7,best,3"), Ok(vec!["7".to_string(), "best".into(), "3".into()]));
         assert_eq!(names("top2").map(|n| n.join(" ")), Ok("best top2".into()));
         for text in ["", "-1", "best,top2", "0,0", "top0", "worst", "top1025"] {

@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
-use dlbc_runtime::{BoxTarget, Pixels, Position, Start as SeedStart, Target as SeedTarget, Task as SeedTask, WhichBox};
+use dlbc_runtime::{
+    BoxTarget, Pixels, Position, Region, Start as SeedStart, Target as SeedTarget, Task as SeedTask, WhichBox,
+};
 
 use super::Layout;
 use super::scene::{COORDINATES, SceneArgs, box_name};
@@ -53,6 +55,15 @@ pub struct Named {
     pub name: String,
     /// What it is to the runtime.
     pub target: SeedTarget,
+}
+
+impl Named {
+    /// Leaves out the pixels that are not within a region.
+    pub fn within(&mut self, region: Region) {
+        if let SeedTarget::Pixels(pixels) = &mut self.target {
+            pixels.region = Some(region);
+        }
+    }
 }
 
 impl TargetArgs {
@@ -147,7 +158,9 @@ impl TargetArgs {
         let flags = [("--threshold", self.threshold.is_some())];
         let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
         if let Some(flag) = flags.chain(self.scene.of_pixels()).next() {
-            return Err(usage(format!("`{flag}` is of a segmentation: it has no effect where a box is explained")));
+            return Err(usage(format!(
+                "`{flag}` is of a segmentation: it has no effect where a box is explained"
+            )));
         }
         if let Some(task) = self.task.filter(|task| *task != Task::Detection) {
             return Err(usage(format!("`--box` is of a detection, not of {}", task.seed().name())));
@@ -167,7 +180,10 @@ impl TargetArgs {
                 };
                 let name = format!("box {}{of}{part}", box_name(*which));
                 let coordinate = coordinate.map(|c| c.index);
-                targets.push(Named { name, target: SeedTarget::Box(BoxTarget { which: *which, class, coordinate }) });
+                targets.push(Named {
+                    name,
+                    target: SeedTarget::Box(BoxTarget { which: *which, class, coordinate }),
+                });
             }
         }
         if targets.len() > MOST_TARGETS {

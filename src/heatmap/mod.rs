@@ -46,33 +46,46 @@ pub fn draw(subject: &Subject) -> RgbImage {
         return text_samples(subject, texts);
     }
     let dims = subject.value.dims();
-    if let ([_, a, b, c], true) = (dims, subject.value.elems() > 0) {
-        let layout = subject.picture.map(|p| p.1).unwrap_or(match (*a, *c) {
-            (1 | 3 | 4, _) => Layout::Nchw,
-            (_, 1 | 3 | 4) => Layout::Nhwc,
-            _ => Layout::Nchw,
-        });
-        let (channels, height, width) = match layout {
-            Layout::Nchw => (*a, *b, *c),
-            Layout::Nhwc => (*c, *a, *b),
-        };
-        if height > 1 && width > 1 {
-            return pictures(subject, Axes { layout, channels, height, width });
-        }
+    let axes = if dims.len() == 4 { Axes::of(dims, subject.picture.map(|p| p.1)) } else { None };
+    if let Some(axes) = axes {
+        return pictures(subject, axes);
     }
     let tabular = matches!(dims.len(), 1 | 2) && subject.value.dtype().is_float();
     if tabular || subject.features.is_some() { bar_charts(subject) } else { strips(subject) }
 }
 
-#[derive(Clone, Copy)]
-struct Axes {
+/// Where the pixels of a picture stand in a tensor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Axes {
     layout: Layout,
     channels: usize,
-    height: usize,
-    width: usize,
+    /// Rows of pixels.
+    pub height: usize,
+    /// Pixels of a row.
+    pub width: usize,
 }
 
 impl Axes {
+    /// Of a batch of pictures, or of one picture. Without a layout the axis that is 1, 3 or 4 long has the channels, the
+    /// first before the last. `None` where there are no rows and columns.
+    pub fn of(dims: &[usize], layout: Option<Layout>) -> Option<Axes> {
+        let (a, b, c) = match *dims {
+            [n, a, b, c] if n > 0 => (a, b, c),
+            [a, b, c] => (a, b, c),
+            _ => return None,
+        };
+        let layout = layout.unwrap_or(match (a, c) {
+            (1 | 3 | 4, _) => Layout::Nchw,
+            (_, 1 | 3 | 4) => Layout::Nhwc,
+            _ => Layout::Nchw,
+        });
+        let (channels, height, width) = match layout {
+            Layout::Nchw => (a, b, c),
+            Layout::Nhwc => (c, a, b),
+        };
+        (channels > 0 && height > 1 && width > 1).then_some(Axes { layout, channels, height, width })
+    }
+
     /// Where a value stands in its sample.
     fn index(self, channel: usize, pixel: usize) -> usize {
         match self.layout {

@@ -144,7 +144,8 @@ fn pictures(
     console: Console,
 ) -> anyhow::Result<Source> {
     let path = args.picture.image.clone().unwrap_or_default();
-    let input = only(infos, "--image", "a picture: float of four axes", picture::takes_picture)?;
+    let fits = picture::takes_picture(infos, args.picture.layout);
+    let input = only(infos, "--image", "a picture: float of four axes", fits)?;
     let files = if path.is_dir() { folder(&path)? } else { vec![path] };
     let mut tensors = vec![];
     for (i, file) in files.iter().take(args.limit).enumerate() {

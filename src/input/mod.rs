@@ -23,6 +23,7 @@ pub use fit::from_f64;
 pub use many::{Source, read as samples};
 #[cfg(test)]
 pub use npz::read as read_npz;
+pub use picture::Fit;
 pub use text::{Texts, Token};
 
 use crate::args::RunArgs;
@@ -34,12 +35,22 @@ use crate::terminal::{Console, plural, visible};
 pub struct Inputs {
     /// The tensors by input name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The input that came from a picture, and its crop.
-    pub picture: Option<(String, RgbImage)>,
+    /// The input that came from a picture.
+    pub picture: Option<Seen>,
     /// The input that came from a table, and the names of its features.
     pub features: Option<(String, Vec<String>)>,
     /// The input that came from texts, and their tokens.
     pub texts: Option<Texts>,
+}
+
+/// A picture as the model sees it.
+pub struct Seen {
+    /// The input.
+    pub input: String,
+    /// What became it, at its size.
+    pub crop: RgbImage,
+    /// Where a pixel of the file is in it.
+    pub fit: Fit,
 }
 
 /// Reads every input that the model has.
@@ -107,10 +118,11 @@ impl<'a> Reader<'a> {
 
     fn picture(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.picture.image else { return Ok(()) };
-        let input = only(self.infos, "--image", "a picture: float of four axes", picture::takes_picture)?;
+        let fits = picture::takes_picture(self.infos, self.args.picture.layout);
+        let input = only(self.infos, "--image", "a picture: float of four axes", fits)?;
         let picture = picture::read(path, input, &self.args.picture, self.max_bytes, self.console)
             .with_context(|| format!("`{}`", path.display()))?;
-        self.inputs.picture = Some((input.name.clone(), picture.crop));
+        self.inputs.picture = Some(Seen { input: input.name.clone(), crop: picture.crop, fit: picture.fit });
         self.add(&input.name, picture.tensor)
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use dlbc_ops::program::InputInfo;
-use dlbc_ops::tensor::Tensor;
+use dlbc_ops::tensor::{DType, Tensor};
 use image::imageops::{self, FilterType};
 use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, Luma, RgbImage};
@@ -26,6 +26,43 @@ pub struct Picture {
     pub tensor: Tensor,
     /// The part that became the input, at the input's size.
     pub crop: RgbImage,
+    /// Where a pixel of the file is in the input.
+    pub fit: Fit,
+}
+
+/// How a picture was fitted to an input: a pixel at x is at `x · scale + shift`, across and down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Fit {
+    /// Width and height of the picture.
+    pub picture: (u32, u32),
+    /// Width and height of the input.
+    pub input: (u32, u32),
+    /// Across and down.
+    pub scale: (f64, f64),
+    /// Across and down.
+    pub shift: (f64, f64),
+}
+
+impl Fit {
+    /// Of a picture that is the input.
+    pub fn same(width: u32, height: u32) -> Fit {
+        let size = (width, height);
+        Fit { picture: size, input: size, scale: (1.0, 1.0), shift: (0.0, 0.0) }
+    }
+
+    /// Left, top, right and bottom edge in the input.
+    pub fn to_input(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
+        let across = |x: f64| x * self.scale.0 + self.shift.0;
+        let down = |y: f64| y * self.scale.1 + self.shift.1;
+        [across(left), down(top), across(right), down(bottom)]
+    }
+
+    /// Left, top, right and bottom edge in the picture.
+    pub fn to_picture(&self, [left, top, right, bottom]: [f64; 4]) -> [f64; 4] {
+        let across = |x: f64| (x - self.shift.0) / self.scale.0;
+        let down = |y: f64| (y - self.shift.1) / self.scale.1;
+        [across(left), down(top), across(right), down(bottom)]
+    }
 }
 
 /// Where a picture's axes stand in an input.
@@ -57,9 +94,11 @@ pub fn read(
             "a picture of {height}×{width} is above `--max-tensor-bytes`"
         )));
     }
-    let (crop, how) = if site.channels == 1 {
-        let (grey, how) = resize(&grey(&picture), width, height, args.resize);
-        (RgbImage::from_fn(grey.width(), grey.height(), |x, y| [grey.get_pixel(x, y).0[0]; 3].into()), how)
+    let (crop, how, fit) = if site.channels == 1 {
+        let (grey, how, fit) = resize(&grey(&picture), width, height, args.resize);
+        let crop =
+            RgbImage::from_fn(grey.width(), grey.height(), |x, y| [grey.get_pixel(x, y).0[0]; 3].into());
+        (crop, how, fit)
     } else {
         resize(&picture.to_rgb8(), width, height, args.resize)
     };
@@ -69,7 +108,8 @@ pub fn read(
         Layout::Nchw => [1, site.channels, height, width],
         Layout::Nhwc => [1, height, width, site.channels],
     };
-    let tensor = from_f64(input.ty.dtype, &dims, &values).context("the picture does not fill its tensor")?;
+    let dims = &dims[4 - input.ty.rank().clamp(3, 4)..];
+    let tensor = from_f64(input.ty.dtype, dims, &values).context("the picture does not fill its tensor")?;
     console.note(format!(
         "picture {}×{} {how}{width}×{height}, {} in 0..{}, mean {}, std {}, {}",
         picture.width(),
@@ -87,26 +127,33 @@ pub fn read(
             Layout::Nhwc => "NHWC",
         }
     ));
-    Ok(Picture { tensor, crop })
+    Ok(Picture { tensor, crop, fit })
 }
 
 fn list(values: &[f64]) -> String {
     values.iter().map(|v| number(*v, 6)).collect::<Vec<_>>().join(",")
 }
 
-/// Whether an input may be a picture.
-pub fn takes_picture(input: &InputInfo) -> bool {
-    input.ty.rank() == 4 && input.ty.dtype != dlbc_ops::tensor::DType::Bool
+/// Whether an input may be a picture: four axes, or three where none has four and the channels' is known.
+pub fn takes_picture<'a>(infos: &'a [InputInfo], layout: Layout) -> impl Fn(&InputInfo) -> bool + use<'a> {
+    let fits = |input: &InputInfo, rank| input.ty.rank() == rank && input.ty.dtype != DType::Bool;
+    let batched = infos.iter().any(|i| fits(i, 4));
+    move |input| {
+        let channels = if layout == Layout::Nchw { 0 } else { 2 };
+        let alone = || fits(input, 3) && matches!(input.ty.dim(channels).as_known(), Some(1 | 3));
+        fits(input, 4) || (!batched && alone())
+    }
 }
 
 fn site(input: &InputInfo, args: &PictureArgs) -> anyhow::Result<Site> {
     let dim = |axis: usize| input.ty.dim(axis).as_known().and_then(|d| usize::try_from(d).ok());
+    let at = input.ty.rank().saturating_sub(3);
     let (channels, height, width, other) = match args.layout {
-        Layout::Nchw => (dim(1), dim(2), dim(3), dim(3)),
-        Layout::Nhwc => (dim(3), dim(1), dim(2), dim(1)),
+        Layout::Nchw => (dim(at), dim(at + 1), dim(at + 2), dim(at + 2)),
+        Layout::Nhwc => (dim(at + 2), dim(at), dim(at + 1), dim(at)),
     };
     let name = visible(&input.name);
-    if dim(0).is_some_and(|n| n != 1) {
+    if at == 1 && dim(0).is_some_and(|n| n != 1) {
         return Err(unsupported(format!(
             "input `{name}`: {} takes more than one picture; give it with `--inputs`",
             input.ty
@@ -178,13 +225,15 @@ fn resize<P>(
     width: usize,
     height: usize,
     how: Resize,
-) -> (image::ImageBuffer<P, Vec<u8>>, String)
+) -> (image::ImageBuffer<P, Vec<u8>>, String, Fit)
 where
     P: image::Pixel<Subpixel = u8> + 'static,
 {
     let (w, h) = (picture.width() as usize, picture.height() as usize);
+    let input = (width as u32, height as u32);
+    let same = Fit::same(picture.width(), picture.height());
     if (w, h) == (width, height) {
-        return (picture.clone(), "kept at ".into());
+        return (picture.clone(), "kept at ".into(), same);
     }
     let (to_w, to_h) = match how {
         Resize::Stretch => (width, height),
@@ -193,12 +242,14 @@ where
         Resize::Crop => ((w * height / h).max(width), height),
     };
     let resized = imageops::resize(picture, to_w as u32, to_h as u32, FilterType::Triangle);
+    let scale = (to_w as f64 / w as f64, to_h as f64 / h as f64);
     if (to_w, to_h) == (width, height) {
-        return (resized, "resized to ".into());
+        return (resized, "resized to ".into(), Fit { input, scale, ..same });
     }
     let (x, y) = ((to_w - width).div_ceil(2), (to_h - height).div_ceil(2));
+    let fit = Fit { input, scale, shift: (-(x as f64), -(y as f64)), ..same };
     let crop = imageops::crop_imm(&resized, x as u32, y as u32, width as u32, height as u32).to_image();
-    (crop, format!("resized to {to_w}×{to_h}, centre "))
+    (crop, format!("resized to {to_w}×{to_h}, centre "), fit)
 }
 
 fn normalisation(
@@ -316,9 +367,12 @@ mod tests {
         let picture = read_with((10, 4), [1, 3, 4, 4], &args()).unwrap();
         assert_eq!(picture.crop.get_pixel(0, 0).0, [30, 0, 7]);
         assert_eq!(picture.crop.dimensions(), (4, 4));
+        assert_eq!(picture.fit.to_input([3.0, 0.0, 7.0, 4.0]), [0.0, 0.0, 4.0, 4.0]);
+        assert_eq!(picture.fit.to_picture([0.0, 0.0, 4.0, 4.0]), [3.0, 0.0, 7.0, 4.0]);
         let stretched = PictureArgs { resize: Resize::Stretch, ..args() };
         let picture = read_with((10, 4), [1, 3, 4, 4], &stretched).unwrap();
         assert!(picture.crop.get_pixel(3, 0).0[0] > 70);
+        assert_eq!(picture.fit.to_input([5.0, 2.0, 10.0, 4.0]), [2.0, 2.0, 4.0, 4.0]);
     }
 
     #[test]
@@ -331,6 +385,22 @@ mod tests {
             picture.tensor.to_f32().iter().all(|v| (v - 100.0).abs() < 15.0),
             "{:?}",
             picture.tensor.to_f32()
+        );
+    }
+
+    #[test]
+    fn a_picture_without_a_batch() {
+        let mut info = input([1, 3, 1, 2]);
+        info.ty.shape.0.remove(0);
+        let infos = [info];
+        assert!(
+            takes_picture(&infos, Layout::Nchw)(&infos[0]) && !takes_picture(&infos, Layout::Nhwc)(&infos[0])
+        );
+        let picture = read(file(2, 1).path(), &infos[0], &args(), 1 << 20, QUIET).unwrap();
+        assert_eq!(picture.tensor.dims(), [3, 1, 2]);
+        let both = [infos[0].clone(), input([1, 3, 1, 2])];
+        assert!(
+            !takes_picture(&both, Layout::Nchw)(&both[0]) && takes_picture(&both, Layout::Nchw)(&both[1])
         );
     }
 

@@ -15,7 +15,8 @@ use crate::args::{Color, RunArgs, Start};
 use crate::experts::{self, Layer, layers};
 use crate::input::Texts;
 use crate::run::Explained;
-use crate::terminal::{Align, Console, Table, json_text, number, visible};
+use crate::scene::Scene;
+use crate::terminal::{Align, Console, Table, json_text, number, plural, visible};
 use crate::tokens::{self, TokenRelevance};
 use books::Books;
 
@@ -67,6 +68,12 @@ pub struct Summary {
 struct OfTarget {
     target: String,
     targets: Vec<i64>,
+    /// The box that each row explains.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    boxes: Vec<Detected>,
+    /// How many elements of the output start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pixels: Option<usize>,
     #[serde(flatten)]
     books: Books,
     /// The other track of contrastive mode; what stands beside it is the supporting one.
@@ -89,6 +96,19 @@ struct OfTarget {
     found: bool,
 }
 
+/// The box that a row explains.
+#[derive(Clone, Serialize)]
+struct Detected {
+    #[serde(rename = "box")]
+    number: usize,
+    class: i64,
+    score: f64,
+    coordinates: [f64; 4],
+    /// Left, top, right and bottom edge in pixels of the picture as given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edges: Option<[f64; 4]>,
+}
+
 #[derive(Serialize)]
 struct Output {
     shape: Vec<usize>,
@@ -104,6 +124,7 @@ impl Summary {
         device: &str,
         explained: &[Explained],
         texts: Option<&Texts>,
+        scene: &Scene,
         seconds: Times,
         args: &RunArgs,
     ) -> Summary {
@@ -111,7 +132,7 @@ impl Summary {
         let outputs =
             explanation.outputs.iter().map(|(name, tensor)| (name.clone(), output(tensor))).collect();
         let mut by_target: Vec<OfTarget> =
-            explained.iter().map(|e| OfTarget::new(info, e, texts, args)).collect();
+            explained.iter().map(|e| OfTarget::new(info, e, texts, scene, args)).collect();
         let first = by_target[0].clone();
         if by_target.len() == 1 {
             by_target.clear();
@@ -238,7 +259,13 @@ impl Summary {
 }
 
 impl OfTarget {
-    fn new(info: &Info, explained: &Explained, texts: Option<&Texts>, args: &RunArgs) -> OfTarget {
+    fn new(
+        info: &Info,
+        explained: &Explained,
+        texts: Option<&Texts>,
+        scene: &Scene,
+        args: &RunArgs,
+    ) -> OfTarget {
         let explanation = &explained.explanation;
         let color = match args.color {
             Color::Always => true,
@@ -251,23 +278,36 @@ impl OfTarget {
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
+            boxes: explanation.boxes.iter().map(|found| detected(found, scene)).collect(),
+            pixels: matches!(explained.target.target, Target::Pixels(_)).then(|| started(&explanation.seed)),
             books: Books::new(&tracks[0]),
             opposing: tracks.get(1).map(Books::new),
             tokens,
             experts: if args.experts { layers(explanation) } else { vec![] },
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),
-            found: matches!(explained.target.target, Target::Argmax | Target::Rank(_)),
+            found: match explained.target.target {
+                Target::Argmax | Target::Rank(_) => true,
+                Target::Pixels(pixels) => pixels.class.is_none() && !explanation.targets.is_empty(),
+                _ => false,
+            },
         }
     }
 
     /// The units that the target is, where its name does not say.
     fn units(&self) -> String {
+        let rest = if self.targets.len() > LISTED { ", .." } else { "" };
+        if !self.boxes.is_empty() {
+            let shown: Vec<String> = self.boxes.iter().take(LISTED).map(Detected::text).collect();
+            return format!(" = {}{rest}", shown.join("; "));
+        }
+        let pixels = self.pixels.map(|n| format!(" ({})", plural(n, "pixel"))).unwrap_or_default();
         if !self.found {
-            return String::new();
+            return pixels;
         }
         let shown: Vec<String> = self.targets.iter().take(LISTED).map(ToString::to_string).collect();
-        format!(" = {}{}", shown.join(", "), if self.targets.len() > LISTED { ", .." } else { "" })
+        let class = if pixels.is_empty() { "" } else { "class " };
+        format!(" = {class}{}{rest}{pixels}", shown.join(", "))
     }
 
     /// The tracks, each with what goes before `relevance` and `ledger` to name it.
@@ -277,6 +317,29 @@ impl OfTarget {
             Some(opposing) => vec![("supporting ", &self.books), ("opposing ", opposing)],
         }
     }
+}
+
+impl Detected {
+    fn text(&self) -> String {
+        let edges = self.edges.map(|e| e.map(|v| number(v, 4)).join(", "));
+        let at = edges.map(|e| format!(" at [{e}]")).unwrap_or_default();
+        format!("box {}, class {}, score {}{at}", self.number, self.class, number(self.score, 4))
+    }
+}
+
+fn detected(found: &dlbc_runtime::Detected, scene: &Scene) -> Detected {
+    Detected {
+        number: found.number,
+        class: found.class,
+        score: found.score,
+        coordinates: found.coordinates,
+        edges: scene.edges(found).map(|(_, picture)| picture),
+    }
+}
+
+/// How many elements start.
+fn started(seed: &Tensor) -> usize {
+    seed.to_f64().iter().filter(|v| **v != 0.0).count()
 }
 
 /// Where the starting relevance of each target went: a row a target and track.

@@ -94,7 +94,12 @@ pub fn size(bytes: u64) -> String {
 
 /// `1 node`, `2 nodes`.
 pub fn plural(count: usize, word: &str) -> String {
-    format!("{count} {word}{}", if count == 1 { "" } else { "s" })
+    let ending = match word.ends_with(['s', 'x']) {
+        _ if count == 1 => "",
+        true => "es",
+        false => "s",
+    };
+    format!("{count} {word}{ending}")
 }
 
 #[cfg(test)]

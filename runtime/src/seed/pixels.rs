@@ -162,7 +162,8 @@ fn won(
 ) -> Result<(usize, Vec<usize>), (usize, String)> {
     let winner = |group: &Group| {
         let places = group.places().enumerate();
-        places.fold((0, group.first), |best, (i, at)| if values[at] > values[best.1] { (i, at) } else { best })
+        places
+            .fold((0, group.first), |best, (i, at)| if values[at] > values[best.1] { (i, at) } else { best })
     };
     let winners: Vec<(usize, usize)> = groups.iter().map(winner).collect();
     let mut counts = vec![0usize; groups.first().map_or(0, |g| g.count)];
