@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod common;
+
 use std::fs::{self, File};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
+
+use common::command::*;
 
 use dlbc_proto::{DataType, write};
 use ndarray_npy::NpzReader;
@@ -16,54 +20,6 @@ const DIGIT: [&str; 2] = ["--image", "fixtures/digits_cnn/digit.png"];
 const BATCH: [&str; 2] = ["--inputs", "fixtures/digits_cnn/input.npz"];
 const TABLE: &str = "fixtures/tabular_mlp/model.onnx";
 const ROWS: [&str; 2] = ["--csv", "fixtures/tabular_mlp/rows.csv"];
-
-struct Done {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-fn command(words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_dlbc"));
-    command.args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
-    command
-}
-
-fn dlbc(words: &[&[&str]]) -> Done {
-    let Output { status, stdout, stderr } = command(&words.concat()).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let done = Done { code: status.code(), out: text(stdout), err: text(stderr) };
-    assert!(!done.err.contains("panicked") && !done.err.contains("internal error"), "{}", done.err);
-    done
-}
-
-/// Runs and returns standard output; it must succeed.
-fn ok(words: &[&[&str]]) -> String {
-    let done = dlbc(words);
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    done.out
-}
-
-/// Runs and returns the error line; it must fail with `code`.
-fn fails(code: i32, words: &[&[&str]]) -> String {
-    let done = dlbc(words);
-    assert_eq!(done.code, Some(code), "{words:?}\n{}", done.err);
-    assert_eq!(done.out, "", "{words:?}");
-    let error = done.err.lines().find(|l| l.starts_with("error: "));
-    error.unwrap_or_else(|| panic!("{words:?}: no error line in {}", done.err)).to_string()
-}
-
-fn json(words: &[&[&str]]) -> Value {
-    serde_json::from_str(&ok(&[words.concat().as_slice(), &["--json"]])).unwrap()
-}
-
-fn folder() -> TempDir {
-    tempfile::tempdir().unwrap()
-}
-
-fn path(folder: &TempDir, name: &str) -> String {
-    folder.path().join(name).to_string_lossy().into_owned()
-}
 
 /// Writes a model of one node from `x` [1, 2] to `y`.
 fn one_node(folder: &TempDir, op: &str, node_name: &str) -> String {

@@ -91,6 +91,8 @@ pub struct Detections {
     layout: BoxLayout,
     /// The output with the scores and its shape, for messages.
     output: (String, Vec<usize>),
+    /// The output with the labels.
+    labelled: String,
     rows: usize,
     count: usize,
     classes: usize,
@@ -122,6 +124,7 @@ impl Detections {
         let mut found = Detections {
             layout,
             output,
+            labelled: detector.labels.as_ref().unwrap_or(&detector.scores).clone(),
             rows: 0,
             count: 0,
             classes: 1,
@@ -284,7 +287,8 @@ impl Detections {
         let Some(class) = class else { return Ok(self.best(row, number)) };
         self.of_class(row, number, class).ok_or_else(|| {
             let label = self.best(row, number).class;
-            RuntimeError::Label { number, label, class, output }
+            let output = self.labelled.clone();
+            RuntimeError::Label { number, label, class, output, shape }
         })
     }
 
@@ -471,7 +475,7 @@ mod tests {
         assert_eq!(find(&found, WhichBox::Rank(0), Some(3)), Ok((1, 3, 0.25)));
         assert_eq!(
             find(&found, WhichBox::Number(0), Some(3)).unwrap_err(),
-            "box 0 has label 7 in output `y`, not 3"
+            "box 0 has label 7 in output `y` of shape [1, 2, 6], not 3"
         );
         assert_eq!(
             find(&found, WhichBox::Rank(0), Some(4)).unwrap_err(),

@@ -113,11 +113,13 @@ pub enum RuntimeError {
     },
     /// A row with nothing above the threshold.
     #[error(
-        "nothing in row {row} of output `{output}` is above the threshold: the greatest value is {greatest}"
+        "nothing in row {row} of output `{output}` of shape {shape:?} is above the threshold: the greatest value is {greatest}"
     )]
     NothingAbove {
         /// The explained output.
         output: String,
+        /// Its shape.
+        shape: Vec<usize>,
         /// The row.
         row: usize,
         /// Its greatest value.
@@ -152,10 +154,15 @@ pub enum RuntimeError {
         counts: String,
     },
     /// A region between the centres of pixels.
-    #[error("the region holds the centre of no pixel: output `{output}` has {height} rows of {width} pixels")]
+    #[error(
+        "the region holds the centre of no pixel of output `{output}` of shape {shape:?}: {height} rows of {width} pixels cover \
+         the picture"
+    )]
     EmptyRegion {
         /// The explained output.
         output: String,
+        /// Its shape.
+        shape: Vec<usize>,
         /// Rows of pixels.
         height: usize,
         /// Pixels of a row.
@@ -188,7 +195,7 @@ pub enum RuntimeError {
         found: String,
     },
     /// A box of another class.
-    #[error("box {number} has label {label} in output `{output}`, not {class}")]
+    #[error("box {number} has label {label} in output `{output}` of shape {shape:?}, not {class}")]
     Label {
         /// The box.
         number: usize,
@@ -196,8 +203,10 @@ pub enum RuntimeError {
         label: i64,
         /// The class asked for.
         class: i64,
-        /// The output with the scores.
+        /// The output with the labels.
         output: String,
+        /// Its shape.
+        shape: Vec<usize>,
     },
     /// A box has four coordinates.
     #[error("coordinate {0} is out of range: a box has 4")]

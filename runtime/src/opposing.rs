@@ -128,6 +128,47 @@ mod tests {
     }
 
     #[test]
+    fn the_other_classes_of_a_pixel_oppose_it() {
+        use crate::seed::{Pixels, Region};
+        // Three classes, two pixels: class 1 wins the first, class 2 the second.
+        let y = [1.0, -1.0, 4.0, -3.0, 3.0, 5.0];
+        let of = |pixels| Request { target: Target::Pixels(pixels), ..Request::default() };
+        let first = of(Pixels { class: Some(1), ..Pixels::default() });
+        assert_eq!(
+            starts(&[1, 3, 1, 2], &y, first),
+            [vec![0.0, 0.0, 100.0, 0.0, 0.0, 0.0], vec![25.0, 0.0, 0.0, 0.0, 75.0, 0.0]]
+        );
+        // No other class speaks for the second.
+        let second = of(Pixels { class: Some(2), ..Pixels::default() });
+        assert_eq!(starts(&[1, 3, 1, 2], &y, second)[1], [0.0, 0.0, 0.0, 0.0, 0.0, 50.0]);
+        // In a region of a mask without classes nothing opposes but what its pixels lack.
+        let left = Region { left: 0.0, top: 0.0, right: 0.5, bottom: 1.0 };
+        let region = of(Pixels { region: Some(left), ..Pixels::default() });
+        assert_eq!(
+            starts(&[1, 1, 1, 4], &[0.75, 1.0, 0.75, 0.75], region),
+            [vec![50.0, 50.0, 0.0, 0.0], vec![12.5, 0.0, 0.0, 0.0]]
+        );
+    }
+
+    #[test]
+    fn the_other_classes_of_a_box_oppose_it() {
+        use crate::{BoxLayout, BoxTarget, Detector, WhichBox};
+        let y = [9.0, 9.0, 9.0, 9.0, 0.5, 0.25, 0.75];
+        let (scores, boxes) = ("y".to_string(), "y".to_string());
+        let layout = Some(BoxLayout::YoloRows);
+        let target = BoxTarget { which: WhichBox::Rank(0), class: None, coordinate: None };
+        let request = Request {
+            target: Target::Box(target),
+            detector: Some(Detector { layout, scores, boxes, labels: None, no_object: false }),
+            ..Request::default()
+        };
+        let [supporting, opposing] = starts(&[1, 1, 7], &y, request);
+        assert_eq!(supporting, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100.0]);
+        assert_eq!(opposing[..4], [0.0; 4]);
+        assert!((opposing[4] - 200.0 / 3.0).abs() < 1e-4 && (opposing[5] - 100.0 / 3.0).abs() < 1e-4);
+    }
+
+    #[test]
     fn rows_that_explain_nothing_oppose_nothing() {
         let tracks = starts(&[1, 2, 2], &[1.0, 2.0, 3.0, 1.0], Request::default());
         assert_eq!(tracks, [vec![0.0, 0.0, 100.0, 0.0], vec![0.0, 0.0, 0.0, 100.0]]);

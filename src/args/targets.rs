@@ -194,11 +194,13 @@ impl TargetArgs {
 
     /// Units on the last axis.
     fn units(&self) -> anyhow::Result<Vec<Named>> {
-        let flags = [("--class", !self.scene.class.is_empty())].into_iter().filter(|(_, given)| *given);
-        if let Some(flag) = flags.map(|(flag, _)| flag).chain(self.scene.of_pixels()).next() {
-            return Err(usage(format!(
-                "`{flag}` is of pixels or a box: give `--task segmentation` or `--box N`, or choose a unit by `--target`"
-            )));
+        if let Some(flag) = self.scene.of_pixels().first() {
+            return Err(usage(format!("`{flag}` is of a segmentation: give `--task segmentation`")));
+        }
+        if !self.scene.class.is_empty() {
+            return Err(usage(
+                "`--class` is of pixels or a box: give `--task segmentation` or `--box N`, or choose a unit by `--target`",
+            ));
         }
         let by_task = || match self.task {
             Some(Task::BboxRegression) => Targets(vec![Target::All]),

@@ -101,7 +101,7 @@ pub(super) fn choose(
     };
     let pixels: Vec<usize> = (0..mask.pixels()).filter(within).collect();
     if pixels.is_empty() {
-        return Err(RuntimeError::EmptyRegion { output, height: mask.height, width: mask.width });
+        return Err(RuntimeError::EmptyRegion { output, shape, height: mask.height, width: mask.width });
     }
     let threshold = target.above.or((mask.classes == 1).then_some(THRESHOLD));
     // All classes together, as one mask.
@@ -115,9 +115,9 @@ pub(super) fn choose(
                 if found.is_empty() {
                     let all = groups.iter().flat_map(|g| of_class(*g, class)).map(|at| values[at]);
                     let greatest = all.fold(f64::NEG_INFINITY, f64::max);
-                    return Err(RuntimeError::NothingAbove { output, row, greatest });
+                    return Err(RuntimeError::NothingAbove { output, shape, row, greatest });
                 }
-                (class.or((mask.classes == 1).then_some(0)), found)
+                (class, found)
             }
             None => {
                 let (class, found) = won(&groups, values, class).map_err(|(class, counts)| {
@@ -127,7 +127,7 @@ pub(super) fn choose(
                 (Some(class), found)
             }
         };
-        chosen.targets.extend(own.map(|class| class as i64));
+        chosen.targets.extend(own.filter(|_| mask.classes > 1).map(|class| class as i64));
         let weight = 1.0 / elements.len() as f64;
         // What competes: the classes of each pixel; without classes the rest of the mask, and in a region nothing else.
         let size = mask.classes * mask.pixels();

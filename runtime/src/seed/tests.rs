@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::backend::Tensors;
 
 fn outputs(dims: &[usize], values: &[f32]) -> Tensors {
     Tensors::from([("y".into(), Tensor::from_f32(dims, values))])
@@ -67,7 +68,7 @@ fn a_region_above_a_threshold() {
     assert!((scaled[0] - 1.8).abs() < 1e-6 && (scaled[2] - 1.2).abs() < 1e-6 && scaled[7] == 3.0);
     assert_eq!(
         refused(&dims, &pixels, &of(Target::Above(0.8))),
-        "nothing in row 1 of output `y` is above the threshold: the greatest value is 0.699999988079071"
+        "nothing in row 1 of output `y` of shape [2, 1, 2, 2] is above the threshold: the greatest value is 0.699999988079071"
     );
     assert_eq!(made(&dims, &pixels, &of(Target::All)), [25.0; 8]);
 }
@@ -98,4 +99,113 @@ fn a_task_refuses_what_it_does_not_fit() {
     assert_eq!(made(&[2, 3], &LOGITS, &with(Task::MultiClass)).iter().sum::<f32>(), 200.0);
     assert_eq!(made(&[1, 2], &LOGITS[..2], &with(Task::BboxRegression)), [50.0, 50.0]);
     assert!(refused(&[1, 1, 2, 3], &LOGITS, &of(Target::Argmax)).contains("--task segmentation"));
+}
+
+/// Two classes beside a background, two rows of three pixels: the background wins twice, class 1 once, class 2 three times.
+const MASK: [f32; 18] = [5., 5., 0., 0., 0., 0., 1., 1., 4., 0., 2., -1., 0., 0., 1., 3., 3., 0.5];
+
+fn pixels(pixels: Pixels) -> Request {
+    Request { task: Some(Task::Segmentation), ..of(Target::Pixels(pixels)) }
+}
+
+fn class(class: i64) -> Pixels {
+    Pixels { class: Some(class), ..Pixels::default() }
+}
+
+#[test]
+fn pixels_that_a_class_wins() {
+    let dims = [1, 3, 2, 3];
+    let at = |p| {
+        made(&dims, &MASK, &pixels(p))
+            .iter()
+            .enumerate()
+            .filter(|(_, v)| **v != 0.0)
+            .map(|(i, v)| (i, *v))
+            .collect::<Vec<_>>()
+    };
+    let third = (100.0f64 / 3.0) as f32;
+    assert_eq!(at(Pixels::default()), [(15, third), (16, third), (17, third)]);
+    assert_eq!(at(class(-1)), at(Pixels::default()));
+    assert_eq!(at(class(0)), [(0, 50.0), (1, 50.0)]);
+    // Of the left two columns the background wins as much as class 2, which is none.
+    let left = Region { left: 0.0, top: 0.0, right: 0.6, bottom: 1.0 };
+    assert_eq!(at(Pixels { region: Some(left), ..Pixels::default() }), [(15, 50.0), (16, 50.0)]);
+    let upper = Region { bottom: 0.5, ..left };
+    assert_eq!(at(Pixels { region: Some(upper), ..Pixels::default() }), [(0, 50.0), (1, 50.0)]);
+    assert_eq!(at(Pixels { above: Some(1.5), ..class(1) }), [(8, 50.0), (10, 50.0)]);
+    assert_eq!(at(Pixels { above: Some(3.5), ..Pixels::default() }), [(0, third), (1, third), (8, third)]);
+    let value = Request { start: Start::Value, ..pixels(Pixels::default()) };
+    assert_eq!(made(&dims, &MASK, &value)[15..], [3.0, 3.0, 0.5]);
+    let both = seed("y", &outputs(&dims, &MASK), &pixels(Pixels::default())).unwrap();
+    assert_eq!((both.targets, both.argmax), (vec![2], vec![]));
+}
+
+#[test]
+fn classes_on_the_last_axis_and_masks_without_classes() {
+    let turned: Vec<f32> = (0..18).map(|i| MASK[i % 3 * 6 + i / 3]).collect();
+    let last = pixels(Pixels { class_last: true, ..class(1) });
+    let found = made(&[1, 2, 3, 3], &turned, &last);
+    assert_eq!(found.iter().position(|v| *v == 100.0), Some(2 * 3 + 1));
+    let one = [0.9, 0.1, 0.6, 0.2];
+    for dims in [&[1, 1, 2, 2][..], &[1, 2, 2]] {
+        assert_eq!(made(dims, &one, &pixels(Pixels::default())), [50.0, 0.0, 50.0, 0.0]);
+        let region = Region { left: 0.0, top: 0.5, right: 1.0, bottom: 1.0 };
+        let lower = pixels(Pixels { region: Some(region), ..Pixels::default() });
+        assert_eq!(made(dims, &one, &lower), [0.0, 0.0, 100.0, 0.0]);
+    }
+}
+
+#[test]
+fn pixels_that_there_are_not() {
+    let dims = [1, 3, 2, 3];
+    assert_eq!(
+        refused(&dims, &MASK, &pixels(class(3))),
+        "class 3 is out of range: output `y` of shape [1, 3, 2, 3] has 3 classes"
+    );
+    let corner = Region { left: 0.0, top: 0.0, right: 0.3, bottom: 0.5 };
+    assert_eq!(
+        refused(&dims, &MASK, &pixels(Pixels { region: Some(corner), ..class(2) })),
+        "class 2 wins no explained pixel in row 0 of output `y` of shape [1, 3, 2, 3]: class 0 wins 1"
+    );
+    let between = Region { right: 0.1, ..corner };
+    assert!(
+        refused(&dims, &MASK, &pixels(Pixels { region: Some(between), ..class(2) }))
+            .contains("no pixel of output `y`")
+    );
+    assert!(
+        refused(&dims, &MASK, &pixels(Pixels { above: Some(9.0), ..class(2) }))
+            .contains("greatest value is 3")
+    );
+    assert!(refused(&[2, 3], &LOGITS, &pixels(class(0))).contains("[batch, class, row, column]"));
+}
+
+#[test]
+fn a_box_is_a_unit() {
+    // Two rows of six boxes of four coordinates and two classes.
+    let values: Vec<f32> = (0..72).map(|i| (i * 7 % 12) as f32 / 12.0).collect();
+    let detector = Detector {
+        layout: Some(crate::BoxLayout::Yolo),
+        scores: "y".into(),
+        boxes: "y".into(),
+        labels: None,
+        no_object: false,
+    };
+    let of = |which, class, coordinate| Request {
+        detector: Some(detector.clone()),
+        ..of(Target::Box(BoxTarget { which, class, coordinate }))
+    };
+    let dims = [2, 6, 6];
+    let third = made(&dims, &values, &of(WhichBox::Number(3), Some(1), None));
+    let expected: Vec<f32> = (0..72).map(|i| if i % 36 == 33 { 100.0 } else { 0.0 }).collect();
+    assert_eq!(third, expected);
+    let x = made(&dims, &values, &of(WhichBox::Number(3), None, Some(0)));
+    assert_eq!((x[3], x[39], x.iter().sum::<f32>()), (100.0, 100.0, 200.0));
+    let best = seed("y", &outputs(&dims, &values), &of(WhichBox::Rank(0), None, None)).unwrap();
+    let greatest = (24..36).fold(24, |best, i| if values[i] > values[best] { i } else { best });
+    assert_eq!((best.boxes[0].number, best.boxes[0].class), (greatest % 6, (greatest as i64 - 24) / 6));
+    assert_eq!(best.tensor.to_f32()[greatest], 100.0);
+    assert_eq!(best.groups[0], Group { first: 24 + greatest % 6, stride: 6, count: 2 });
+    let bare = Request { detector: None, ..of(WhichBox::Rank(0), None, None) };
+    assert!(refused(&dims, &values, &bare).contains("needs a detector"));
+    assert!(refused(&dims, &values, &of(WhichBox::Number(0), None, Some(4))).contains("coordinate 4"));
 }

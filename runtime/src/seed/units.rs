@@ -41,7 +41,12 @@ pub(super) fn choose(
             let found = units_of(request.target, own).map_err(out_of_range)?;
             if found.is_empty() {
                 let greatest = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                return Err(RuntimeError::NothingAbove { output: name.into(), row, greatest });
+                return Err(RuntimeError::NothingAbove {
+                    output: name.into(),
+                    shape: dims.to_vec(),
+                    row,
+                    greatest,
+                });
             }
             match request.target {
                 Target::All | Target::Above(_) => {}

@@ -1,0 +1,54 @@
+//! The program as scripts see it.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub struct Done {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+pub fn command(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dlbc"));
+    command.args(words).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+pub fn dlbc(words: &[&[&str]]) -> Done {
+    let Output { status, stdout, stderr } = command(&words.concat()).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let done = Done { code: status.code(), out: text(stdout), err: text(stderr) };
+    assert!(!done.err.contains("panicked") && !done.err.contains("internal error"), "{}", done.err);
+    done
+}
+
+/// Runs and returns standard output; it must succeed.
+pub fn ok(words: &[&[&str]]) -> String {
+    let done = dlbc(words);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    done.out
+}
+
+/// Runs and returns the error line; it must fail with `code`.
+pub fn fails(code: i32, words: &[&[&str]]) -> String {
+    let done = dlbc(words);
+    assert_eq!(done.code, Some(code), "{words:?}\n{}", done.err);
+    assert_eq!(done.out, "", "{words:?}");
+    let error = done.err.lines().find(|l| l.starts_with("error: "));
+    error.unwrap_or_else(|| panic!("{words:?}: no error line in {}", done.err)).to_string()
+}
+
+pub fn json(words: &[&[&str]]) -> Value {
+    serde_json::from_str(&ok(&[words.concat().as_slice(), &["--json"]])).unwrap()
+}
+
+pub fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub fn path(folder: &TempDir, name: &str) -> String {
+    folder.path().join(name).to_string_lossy().into_owned()
+}

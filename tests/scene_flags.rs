@@ -1,0 +1,241 @@
+//! Segmentation and detection on the command line: what is found, what is refused and how it says so.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::fmt::Write;
+use std::fs;
+
+use common::command::*;
+use common::{npz, root};
+use dlbc_proto::{DataType, write};
+use serde_json::json as value;
+use tempfile::TempDir;
+
+const DETECTOR: &str = "fixtures/scenes/detector.onnx";
+const SEGMENTER: &str = "fixtures/scenes/segmenter.onnx";
+const PICTURE: [&str; 6] = ["--image", "fixtures/scenes/picture.png", "--mean", "0", "--std", "1"];
+
+/// Writes a model whose outputs are its inputs, and arrays for it: name, type, dimensions, values.
+fn identities(folder: &TempDir, outputs: &[(&str, DataType, &[usize], &[f32])]) -> [String; 2] {
+    let mut nodes = vec![];
+    let (mut given, mut made) = (vec![], vec![]);
+    let file = path(folder, "in.npz");
+    let mut arrays = ndarray_npy::NpzWriter::new(fs::File::create(&file).unwrap());
+    for (name, dtype, dims, values) in outputs {
+        let own = format!("{name}_in");
+        let sizes: Vec<write::Dim> = dims.iter().map(|d| write::Dim::Value(*d as u64)).collect();
+        nodes.push(write::node("Identity", name, &[&own], &[name], vec![]));
+        given.push(write::value_info(&own, *dtype, &sizes));
+        made.push(write::value_info(name, *dtype, &sizes));
+        let array = ndarray::ArrayD::from_shape_vec(ndarray::IxDyn(dims), values.to_vec()).unwrap();
+        match dtype {
+            DataType::I64 => arrays.add_array(own, &array.mapv(|v| v as i64)).unwrap(),
+            _ => arrays.add_array(own, &array).unwrap(),
+        }
+    }
+    arrays.finish().unwrap();
+    let graph = write::graph("g", nodes, vec![], given, made);
+    let model = path(folder, "model.onnx");
+    fs::write(&model, dlbc_proto::encode(&write::model(graph, vec![write::opset("", 17)]))).unwrap();
+    [model, file]
+}
+
+#[test]
+fn the_summary_says_which_box() {
+    let found = json(&[&["run", DETECTOR, "--box", "best,best"][..3], &["top2", "--class", "0,1"], &PICTURE]);
+    let all = found["by_target"].as_array().unwrap();
+    let names: Vec<&str> = all.iter().map(|t| t["target"].as_str().unwrap()).collect();
+    assert_eq!(names, ["box best class 0", "box best class 1", "box top2 class 0", "box top2 class 1"]);
+    let (red, blue) = (&all[0]["boxes"][0], &all[1]["boxes"][0]);
+    assert_eq!((&red["class"], &blue["class"]), (&value!(0), &value!(1)));
+    assert!(red["score"].as_f64() > all[2]["boxes"][0]["score"].as_f64());
+    // The disc and the greater square, in pixels of the picture as it was given.
+    for (found, expected) in [(red, [38.0, 20.0, 60.0, 42.0]), (blue, [96.0, 50.0, 116.0, 70.0])] {
+        let edges = found["edges"].as_array().unwrap();
+        for (edge, expected) in edges.iter().zip(expected) {
+            assert!((edge.as_f64().unwrap() - expected).abs() < 3.0, "{found}");
+        }
+    }
+    let text = ok(&[&["run", DETECTOR, "--box", "best"], &PICTURE]);
+    assert!(text.contains("target   box best = box 123, class 1, score 0.86"), "{text}");
+    let note = dlbc(&[&["run", DETECTOR, "--task", "detection"], &PICTURE]);
+    assert!(
+        note.err.contains("output `boxes`: 192 boxes of 2 classes, centre and size in pixels"),
+        "{}",
+        note.err
+    );
+    let explicit = dlbc(&[&["run", DETECTOR, "--box", "0", "--box-layout", "yolo"], &PICTURE]);
+    assert!(explicit.code == Some(0) && !explicit.err.contains("192 boxes"), "{}", explicit.err);
+}
+
+#[test]
+fn a_region_is_of_the_picture_as_it_was_given() {
+    let of = |flags: &[&str]| json(&[&["run", SEGMENTER, "--task", "segmentation"], flags, &PICTURE]);
+    let all = of(&["--class", "1,2"]);
+    let pixels = |found: &serde_json::Value| found["pixels"].as_u64().unwrap();
+    let by = all["by_target"].as_array().unwrap();
+    // A pixel of the mask is four of the input, and 16 of the picture.
+    assert!((20..30).contains(&pixels(&by[0])) && (30..50).contains(&pixels(&by[1])), "{all}");
+    let square = of(&["--region", "90,44,122,76"]);
+    assert_eq!((&square["target"], &square["targets"]), (&value!("mask in 90,44,122,76"), &value!([2])));
+    let rest = of(&["--region", "60,60,86,84", "--class", "2"]);
+    assert_eq!(pixels(&square) + pixels(&rest), pixels(&by[1]));
+    let object = of(&["--region", "90,44,122,76", "--output", "object"]);
+    assert_eq!((pixels(&object), &object["targets"]), (pixels(&square), &value!([])));
+    // The same region of an array is in its own pixels: half as many, and 8 columns further left.
+    let folder = folder();
+    let file = path(&folder, "r.npz");
+    ok(&[&["run", SEGMENTER, "--region", "90,44,122,76", "--out", &file], &PICTURE]);
+    let array = path(&folder, "in.npz");
+    let mut writer = ndarray_npy::NpzWriter::new(fs::File::create(&array).unwrap());
+    let picture = image::open(root().join("fixtures/scenes/picture.png")).unwrap().to_rgb8();
+    let small = image::imageops::resize(&picture, 80, 48, image::imageops::FilterType::Triangle);
+    let values = ndarray::Array4::from_shape_fn((1, 3, 48, 64), |(_, c, y, x)| {
+        f32::from(small.get_pixel(x as u32 + 8, y as u32).0[c]) / 255.0
+    });
+    writer.add_array("picture", &values).unwrap();
+    writer.finish().unwrap();
+    let again = path(&folder, "again.npz");
+    ok(&[&["run", SEGMENTER, "--region", "37,22,53,38", "--inputs", &array, "--out", &again]]);
+    assert_eq!(npz(file.as_ref())["relevance/picture"], npz(again.as_ref())["relevance/picture"]);
+}
+
+#[test]
+fn an_artifact_explains_what_it_was_compiled_for() {
+    let folder = folder();
+    let (boxes, scores) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 9.0, 9.0], [0.25, 0.75]);
+    let [model, arrays] = identities(
+        &folder,
+        &[
+            ("boxes", DataType::F32, &[2, 4], &boxes),
+            ("scores", DataType::F32, &[2], &scores),
+            ("labels", DataType::I64, &[2], &[3.0, 1.0]),
+        ],
+    );
+    let inputs = ["--inputs", arrays.as_str()];
+    let found = json(&[&["run", &model, "--box", "best"], &inputs]);
+    assert_eq!((&found["explained"], &found["boxes"][0]["box"]), (&value!("scores"), &value!(1)));
+    assert_eq!(found["boxes"][0]["class"], 1);
+    let found = json(&[&["run", &model, "--box", "best", "--class", "3", "--coordinate", "y1"], &inputs]);
+    assert_eq!((&found["explained"], &found["inputs"]["boxes_in"]), (&value!("boxes"), &value!(100.0)));
+    assert_eq!(found["boxes"][0]["coordinates"], value!([1.0, 2.0, 3.0, 4.0]));
+    let value = json(&[&["run", &model, "--box", "0", "--coordinate", "2", "--start", "value"], &inputs]);
+    assert_eq!(value["start"], 3.0);
+    let artifact = path(&folder, "model.dlbc.onnx");
+    ok(&[&["compile", &model, "--output", "scores", "-o", &artifact]]);
+    let again = json(&[&["run", &artifact, "--box", "best"], &inputs]);
+    assert_eq!((&again["boxes"][0]["box"], &again["start"]), (&value!(1), &value!(100.0)));
+    let refused = fails(2, &[&["run", &artifact, "--box", "best", "--coordinate", "x0"], &inputs]);
+    assert!(refused.contains("explains output `scores`, not `boxes`"), "{refused}");
+}
+
+#[test]
+fn queries_have_a_class_for_no_object() {
+    let folder = folder();
+    let logits = [2.0, 1.0, 9.0, 0.5, 1.5, 0.0];
+    let boxes = [0.5, 0.5, 0.2, 0.2, 0.25, 0.5, 0.5, 0.5];
+    let [model, arrays] = identities(
+        &folder,
+        &[("logits", DataType::F32, &[1, 2, 3], &logits), ("pred_boxes", DataType::F32, &[1, 2, 4], &boxes)],
+    );
+    let inputs = ["--inputs", arrays.as_str()];
+    let best =
+        |flags: &[&str]| json(&[&["run", &model, "--box", "best"], flags, &inputs])["boxes"][0].clone();
+    assert_eq!((&best(&[])["box"], &best(&[])["class"]), (&value!(1), &value!(1)));
+    let none = best(&["--no-object", "none"]);
+    assert_eq!((&none["box"], &none["class"], &none["score"]), (&value!(0), &value!(2), &value!(9.0)));
+    // Named the other way round they do not fit.
+    let named = |flags: &str| fails(2, &[&["run", &model, "--box", "0", "--box-outputs", flags], &inputs]);
+    assert!(
+        named("logits,pred_boxes").contains("output `logits` of shape [1, 2, 3]: [batch, box, 4] expected")
+    );
+    assert_eq!(best(&["--box-outputs", "pred_boxes,logits"])["box"], 1);
+    // Scores without labels.
+    let [model, arrays] = identities(
+        &folder,
+        &[("s", DataType::F32, &[2], &[0.5, 0.25]), ("b", DataType::F32, &[2, 4], &boxes)],
+    );
+    let list = ["--box-layout", "list", "--box-outputs", "b,s"];
+    let found = json(&[&["run", &model, "--box", "best", "--inputs", &arrays], &list]);
+    assert_eq!(found["boxes"][0]["box"], 0);
+}
+
+#[test]
+fn rows_of_six_are_read_as_the_flag_says() {
+    let folder = folder();
+    let values: Vec<f32> = vec![
+        10., 10., 20., 20., 0.5, 2., //
+        1., 2., 3., 4., 0.75, 0., //
+        1., 2., 3., 4., 0.25, 1., //
+        1., 2., 3., 4., 0.125, 1., //
+        1., 2., 3., 4., 0.0, 1., //
+        1., 2., 3., 4., 0.0, 1.,
+    ];
+    let [model, arrays] = identities(&folder, &[("dets", DataType::F32, &[1, 6, 6], &values)]);
+    let words = ["run", &model, "--inputs", &arrays, "--box", "best"];
+    let best = |layout: &str| json(&[&words, &["--box-layout", layout]])["boxes"][0].clone();
+    assert_eq!((&best("end-to-end")["box"], &best("end-to-end")["class"]), (&value!(1), &value!(0)));
+    assert_eq!((&best("yolo-rows")["box"], &best("yolo-rows")["class"]), (&value!(0), &value!(1)));
+    assert_eq!((&best("yolo-v5")["box"], &best("yolo-v5")["score"]), (&value!(0), &value!(1.0)));
+    assert_eq!(best("yolo")["class"], 0);
+    assert!(fails(2, &[&words]).contains("or 6 boxes of 2 classes (`--box-layout yolo`)"));
+}
+
+#[test]
+fn misuse_says_what_is_wrong() {
+    let folder = folder();
+    let [classifier, arrays] = identities(&folder, &[("logits", DataType::F32, &[1, 2], &[0.5, 0.25])]);
+    let plain = ["--inputs", arrays.as_str()];
+    let (segmenter, detector, classifier) =
+        (&["run", SEGMENTER], &["run", DETECTOR], &["run", classifier.as_str()]);
+    let cases: &[(&[&str], &[&str], &[&str])] = &[
+        (segmenter, &["--task", "segmentation", "--class", "3"], &PICTURE),
+        (segmenter, &["--task", "segmentation", "--class", "1", "--target", "2"], &PICTURE),
+        (segmenter, &["--task", "segmentation", "--class", "1,1"], &PICTURE),
+        (segmenter, &["--task", "segmentation", "--position", "0"], &PICTURE),
+        (segmenter, &["--task", "segmentation", "--class", "1", "--region", "90,44,122,76"], &PICTURE),
+        (segmenter, &["--task", "segmentation", "--class", "1", "--threshold", "9"], &PICTURE),
+        (segmenter, &["--task", "segmentation", "--box", "0"], &PICTURE),
+        (segmenter, &["--class", "1"], &PICTURE),
+        (segmenter, &["--region", "0,0,161,96"], &PICTURE),
+        (segmenter, &["--region", "0,0,16,96"], &PICTURE),
+        (segmenter, &["--region", "48,10,49,11"], &PICTURE),
+        (segmenter, &["--region", "0,0,10"], &PICTURE),
+        (segmenter, &["--region", "10,0,10,10"], &PICTURE),
+        (segmenter, &["--region", "0,0,80,80", "--task", "multi-class"], &PICTURE),
+        (segmenter, &["--coordinate", "x"], &PICTURE),
+        (segmenter, &["--box", "0"], &PICTURE),
+        (segmenter, &[], &PICTURE),
+        (detector, &["--box", "192"], &PICTURE),
+        (detector, &["--box", "best", "--class", "2"], &PICTURE),
+        (detector, &["--box", "best", "--class", "1", "--target", "0"], &PICTURE),
+        (detector, &["--box", "best", "--region", "0,0,1,1"], &PICTURE),
+        (detector, &["--box", "best", "--threshold", "0.5"], &PICTURE),
+        (detector, &["--box", "best", "--coordinate", "x0"], &PICTURE),
+        (detector, &["--box", "best", "--coordinate", "5"], &PICTURE),
+        (detector, &["--box", "best", "--box-layout", "detr"], &PICTURE),
+        (detector, &["--box", "best", "--box-layout", "yolo-v5", "--class", "190"], &PICTURE),
+        (detector, &["--box", "best", "--box-layout", "end-to-end"], &PICTURE),
+        (detector, &["--box", "best", "--box-outputs", "scores"], &PICTURE),
+        (detector, &["--box", "best", "--no-object", "last"], &PICTURE),
+        (detector, &["--box", "worst"], &PICTURE),
+        (detector, &["--box", "best", "--task", "segmentation"], &PICTURE),
+        (classifier, &["--box", "best"], &plain),
+        (classifier, &["--region", "0,0,1,1"], &plain),
+        (classifier, &["--task", "segmentation"], &plain),
+    ];
+    let mut said = String::new();
+    for (words, flags, inputs) in cases {
+        let done = dlbc(&[words, flags, inputs]);
+        assert!(matches!(done.code, Some(2..=4)), "{flags:?}: {:?} {}", done.code, done.err);
+        assert_eq!(done.out, "", "{flags:?}");
+        let error = done.err.lines().skip_while(|l| !l.starts_with("error: ")).take_while(|l| !l.is_empty());
+        let error: Vec<&str> = error.collect();
+        let name = words[1].rsplit('/').next().unwrap();
+        writeln!(said, "{name} {}\n  {}: {}", flags.join(" "), done.code.unwrap(), error.join("\n  "))
+            .unwrap();
+    }
+    insta::assert_snapshot!(said);
+}
