@@ -149,7 +149,7 @@ fn a_segmentation_starts_from_what_is_above_the_threshold() {
     assert_eq!(run(&["--threshold", "0.8", "--scaler", "1"]), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(run(&["--target", "all"]), [25.0; 4]);
     let error = fails(4, &[&["run", &model, "--input", &input]]);
-    assert!(error.contains("--task binary-segmentation"), "{error}");
+    assert!(error.contains("--task segmentation"), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The command line: one struct a command, the documentation of a flag beside its field.
 
+mod chosen;
 mod device;
 mod eval;
 mod limits;

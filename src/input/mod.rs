@@ -1,5 +1,6 @@
 //! The inputs of a run: files of the command line become tensors of the model's types.
 
+mod crop;
 mod fit;
 mod many;
 mod npy;
@@ -19,11 +20,11 @@ use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
 use image::RgbImage;
 
+pub use crop::Fit;
 pub use fit::from_f64;
 pub use many::{Source, read as samples};
 #[cfg(test)]
 pub use npz::read as read_npz;
-pub use picture::Fit;
 pub use text::{Texts, Token};
 
 use crate::args::RunArgs;

@@ -1,6 +1,7 @@
 //! The summary of a run: one JSON object, or tables.
 
 mod books;
+mod detected;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,6 +20,7 @@ use crate::scene::Scene;
 use crate::terminal::{Align, Console, Table, json_text, number, plural, visible};
 use crate::tokens::{self, TokenRelevance};
 use books::Books;
+use detected::Detected;
 
 /// When less than this share of the start reaches the inputs, it is noted.
 const REACHES: f64 = 1e-3;
@@ -94,19 +96,6 @@ struct OfTarget {
     /// Whether the units of `targets` say more than the target's name.
     #[serde(skip)]
     found: bool,
-}
-
-/// The box that a row explains.
-#[derive(Clone, Serialize)]
-struct Detected {
-    #[serde(rename = "box")]
-    number: usize,
-    class: i64,
-    score: f64,
-    coordinates: [f64; 4],
-    /// Left, top, right and bottom edge in pixels of the picture as given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    edges: Option<[f64; 4]>,
 }
 
 #[derive(Serialize)]
@@ -278,7 +267,7 @@ impl OfTarget {
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
-            boxes: explanation.boxes.iter().map(|found| detected(found, scene)).collect(),
+            boxes: explanation.boxes.iter().map(|found| Detected::new(found, scene)).collect(),
             pixels: matches!(explained.target.target, Target::Pixels(_)).then(|| started(&explanation.seed)),
             books: Books::new(&tracks[0]),
             opposing: tracks.get(1).map(Books::new),
@@ -316,24 +305,6 @@ impl OfTarget {
             None => vec![("", &self.books)],
             Some(opposing) => vec![("supporting ", &self.books), ("opposing ", opposing)],
         }
-    }
-}
-
-impl Detected {
-    fn text(&self) -> String {
-        let edges = self.edges.map(|e| e.map(|v| number(v, 4)).join(", "));
-        let at = edges.map(|e| format!(" at [{e}]")).unwrap_or_default();
-        format!("box {}, class {}, score {}{at}", self.number, self.class, number(self.score, 4))
-    }
-}
-
-fn detected(found: &dlbc_runtime::Detected, scene: &Scene) -> Detected {
-    Detected {
-        number: found.number,
-        class: found.class,
-        score: found.score,
-        coordinates: found.coordinates,
-        edges: scene.edges(found).map(|(_, picture)| picture),
     }
 }
 

@@ -1,0 +1,249 @@
+//! What a detector found: boxes with their scores, read from its outputs.
+
+mod read;
+
+#[cfg(test)]
+mod tests;
+
+use crate::error::RuntimeError;
+
+/// How boxes stand in a detector's outputs. Sizes: B rows of a batch, N boxes, C classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoxLayout {
+    /// One output `[B, 4 + C, N]`: four coordinates and a score a class (YOLOv8 and later).
+    Yolo,
+    /// One output `[B, N, 4 + C]`: the same, a row a box.
+    YoloRows,
+    /// One output `[B, N, 5 + C]`: four coordinates, a score of the box, a score a class (YOLOv5, YOLOv7, YOLOX).
+    YoloV5,
+    /// One output `[B, N, 6]`: four coordinates, score, label; what non-maximum suppression within the model leaves.
+    EndToEnd,
+    /// Two outputs, scores `[B, N, C]` and boxes `[B, N, 4]` (DETR and its kin).
+    Detr,
+    /// Three outputs, boxes `[N, 4]`, scores `[N]` and labels `[N]` (torchvision), or each with an axis of batch in front.
+    List,
+}
+
+impl BoxLayout {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            BoxLayout::Yolo => "yolo",
+            BoxLayout::YoloRows => "yolo-rows",
+            BoxLayout::YoloV5 => "yolo-v5",
+            BoxLayout::EndToEnd => "end-to-end",
+            BoxLayout::Detr => "detr",
+            BoxLayout::List => "list",
+        }
+    }
+}
+
+/// The outputs of a detector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detector {
+    /// How they are read; when absent one output, as its shape says, refused where that is not certain.
+    pub layout: Option<BoxLayout>,
+    /// The output with the scores.
+    pub scores: String,
+    /// The output with the boxes; the same where there is one.
+    pub boxes: String,
+    /// The output with the labels, of [`BoxLayout::List`].
+    pub labels: Option<String>,
+    /// Of [`BoxLayout::Detr`], whether the last class means that there is no object. Scores are probabilities among all
+    /// classes then, and that class is none that a box is found for.
+    pub no_object: bool,
+}
+
+/// A box, and a class of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detected {
+    /// Its number among the boxes of its row.
+    pub number: usize,
+    /// The class, or the label of the box.
+    pub class: i64,
+    /// The score of the class: with a score of the box, the product of both.
+    pub score: f64,
+    /// The coordinates as the model gives them.
+    pub coordinates: [f64; 4],
+}
+
+/// Which box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhichBox {
+    /// The one that so many of its row have a greater score than: 0 is the best.
+    Rank(usize),
+    /// By number.
+    Number(usize),
+}
+
+/// What is explained of a box: the score of a class, or a coordinate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BoxTarget {
+    /// The box.
+    pub which: WhichBox,
+    /// The class; the box's greatest when absent.
+    pub class: Option<i64>,
+    /// The coordinate, 0 to 3, instead of the score.
+    pub coordinate: Option<usize>,
+}
+
+/// The boxes of a detector's outputs.
+#[derive(Clone, Debug)]
+pub struct Detections {
+    layout: BoxLayout,
+    /// The output with the scores and its shape, for messages.
+    output: (String, Vec<usize>),
+    /// The output with the labels.
+    labelled: String,
+    rows: usize,
+    count: usize,
+    classes: usize,
+    no_object: bool,
+    coordinates: Vec<[f64; 4]>,
+    /// Of each row, box and class.
+    scores: Vec<f64>,
+    labels: Option<Vec<i64>>,
+}
+
+impl Detections {
+    /// How the outputs were read.
+    pub fn layout(&self) -> BoxLayout {
+        self.layout
+    }
+
+    /// Rows of the batch.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Boxes of each row.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Classes of each box; 1 where a label says which.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// Whether the last class means that there is no object.
+    pub fn no_object(&self) -> bool {
+        self.no_object
+    }
+
+    /// The boxes of a row, each with its best class.
+    pub fn boxes(&self, row: usize) -> impl Iterator<Item = Detected> + '_ {
+        (0..if row < self.rows { self.count } else { 0 }).map(move |number| self.best(row, number))
+    }
+
+    /// The box and class that a target means in a row.
+    ///
+    /// # Errors
+    /// For a box or a class that there is not.
+    pub(crate) fn find(&self, row: usize, target: &BoxTarget) -> Result<Detected, RuntimeError> {
+        let (output, shape) = self.output.clone();
+        let class = target.class.map(|class| match self.labels {
+            None => self.class(class),
+            Some(_) => Ok(class),
+        });
+        let class = class.transpose()?;
+        let number = match target.which {
+            WhichBox::Number(number) if number < self.count => number,
+            WhichBox::Number(number) => {
+                return Err(RuntimeError::NoSuchBox { number, count: self.count, output, shape });
+            }
+            WhichBox::Rank(rank) => {
+                let mut all: Vec<Detected> = match class {
+                    None => self.boxes(row).collect(),
+                    Some(class) => (0..self.count).filter_map(|n| self.of_class(row, n, class)).collect(),
+                };
+                all.sort_by(|a, b| known(b.score).total_cmp(&known(a.score)));
+                return all.get(rank).copied().ok_or_else(|| self.too_few(row, rank, class));
+            }
+        };
+        let Some(class) = class else { return Ok(self.best(row, number)) };
+        self.of_class(row, number, class).ok_or_else(|| {
+            let label = self.best(row, number).class;
+            let output = self.labelled.clone();
+            RuntimeError::Label { number, label, class, output, shape }
+        })
+    }
+
+    fn too_few(&self, row: usize, rank: usize, class: Option<i64>) -> RuntimeError {
+        let mut labels: Vec<i64> = self.labels.iter().flatten().copied().collect();
+        labels.sort_unstable();
+        labels.dedup();
+        let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
+        let (output, shape) = self.output.clone();
+        let of = class.map(|c| format!(" of class {c}")).unwrap_or_default();
+        let found =
+            if labels.is_empty() { String::new() } else { format!("; classes found: {}", labels.join(", ")) };
+        let boxes = if rank == 0 { "box" } else { "boxes" };
+        RuntimeError::NoBox { wanted: format!("{} {boxes}{of}", rank + 1), row, output, shape, found }
+    }
+
+    /// A class by number; negative counts from the end.
+    fn class(&self, class: i64) -> Result<i64, RuntimeError> {
+        let n = self.classes as i64;
+        let at = if class < 0 { class.saturating_add(n) } else { class };
+        let (output, shape) = self.output.clone();
+        if (0..n).contains(&at) {
+            return Ok(at);
+        }
+        Err(RuntimeError::Class { class, classes: self.classes, output, shape })
+    }
+
+    /// A box as one of a class; `None` where its label is another.
+    fn of_class(&self, row: usize, number: usize, class: i64) -> Option<Detected> {
+        let at = row * self.count + number;
+        let score = match &self.labels {
+            Some(labels) if labels[at] != class => return None,
+            Some(_) => self.scores[at],
+            None => *self.scores.get(at * self.classes + usize::try_from(class).ok()?)?,
+        };
+        Some(Detected { number, class, score, coordinates: self.coordinates[at] })
+    }
+
+    fn best(&self, row: usize, number: usize) -> Detected {
+        let at = row * self.count + number;
+        let own = &self.scores[at * self.classes..(at + 1) * self.classes];
+        let own = if self.no_object { &own[..own.len() - 1] } else { own };
+        let place = (0..own.len()).fold(0, |best, i| if known(own[i]) > known(own[best]) { i } else { best });
+        let class = self.labels.as_ref().map_or(place as i64, |labels| labels[at]);
+        Detected { number, class, score: own[place], coordinates: self.coordinates[at] }
+    }
+
+    /// Where a slot of a box stands in the one output.
+    fn slot(&self, row: usize, number: usize, slot: usize) -> usize {
+        match self.layout {
+            BoxLayout::Yolo => (row * (4 + self.classes) + slot) * self.count + number,
+            BoxLayout::YoloV5 => (row * self.count + number) * (5 + self.classes) + slot,
+            BoxLayout::EndToEnd => (row * self.count + number) * 6 + slot,
+            _ => (row * self.count + number) * (4 + self.classes) + slot,
+        }
+    }
+
+    /// Where the units that compete stand in the output that is explained, the scores of a box's classes or its coordinates:
+    /// the first, the distance between two, and how many.
+    pub(crate) fn units(&self, row: usize, number: usize, coordinates: bool) -> (usize, usize, usize) {
+        let at = row * self.count + number;
+        let stride = if self.layout == BoxLayout::Yolo { self.count } else { 1 };
+        match (self.layout, coordinates) {
+            (BoxLayout::Detr | BoxLayout::List, true) => (at * 4, 1, 4),
+            (BoxLayout::Detr | BoxLayout::List, false) => (at * self.classes, 1, self.classes),
+            (_, true) => (self.slot(row, number, 0), stride, 4),
+            (BoxLayout::YoloV5, false) => (self.slot(row, number, 5), 1, self.classes),
+            (_, false) => (self.slot(row, number, 4), stride, self.classes),
+        }
+    }
+
+    /// Where a class stands among them.
+    pub(crate) fn unit_of(&self, class: i64) -> usize {
+        if self.labels.is_some() { 0 } else { class as usize }
+    }
+}
+
+/// What is not a number is below everything.
+fn known(score: f64) -> f64 {
+    if score.is_nan() { f64::NEG_INFINITY } else { score + 0.0 }
+}

@@ -1,0 +1,97 @@
+//! Boxes of hand-made outputs.
+
+#![allow(clippy::unwrap_used)]
+
+use dlbc_ops::tensor::Tensor;
+
+use super::*;
+use crate::backend::Tensors;
+
+fn one(dims: &[usize], values: &[f32], layout: Option<BoxLayout>) -> Result<Detections, RuntimeError> {
+    let detector = Detector { layout, scores: "y".into(), boxes: "y".into(), labels: None, no_object: false };
+    Detections::read(&Tensors::from([("y".into(), Tensor::from_f32(dims, values))]), &detector)
+}
+
+fn find(found: &Detections, which: WhichBox, class: Option<i64>) -> Result<(usize, i64, f64), String> {
+    let target = BoxTarget { which, class, coordinate: None };
+    let made = found.find(0, &target).map_err(|e| e.to_string())?;
+    Ok((made.number, made.class, made.score))
+}
+
+/// Three boxes of two classes: a row a box.
+const ROWS: [f32; 18] = [1., 2., 3., 4., 0.1, 0.5, 5., 6., 7., 8., 0.75, 0.2, 9., 8., 7., 6., 0.25, 0.25];
+
+#[test]
+fn rows_and_columns_are_the_same_boxes() {
+    let rows = one(&[1, 3, 6], &ROWS, Some(BoxLayout::YoloRows)).unwrap();
+    let turned: Vec<f32> = (0..18).map(|i| ROWS[i % 3 * 6 + i / 3]).collect();
+    let columns = one(&[1, 6, 3], &turned, Some(BoxLayout::Yolo)).unwrap();
+    for found in [&rows, &columns] {
+        assert_eq!(find(found, WhichBox::Rank(0), None), Ok((1, 0, 0.75)));
+        assert_eq!(find(found, WhichBox::Rank(0), Some(1)), Ok((0, 1, 0.5)));
+        assert_eq!(find(found, WhichBox::Rank(2), Some(1)).unwrap().0, 1);
+        assert_eq!(find(found, WhichBox::Number(2), None), Ok((2, 0, 0.25)));
+        assert_eq!(found.boxes(0).nth(1).unwrap().coordinates, [5.0, 6.0, 7.0, 8.0]);
+    }
+    assert_eq!((rows.units(0, 1, false), rows.units(0, 1, true)), ((10, 1, 2), (6, 1, 4)));
+    assert_eq!((columns.units(0, 1, false), columns.units(0, 1, true)), ((13, 3, 2), (1, 3, 4)));
+}
+
+#[test]
+fn a_score_of_the_box_counts() {
+    let found = one(&[1, 3, 6], &ROWS, Some(BoxLayout::YoloV5)).unwrap();
+    assert_eq!(found.classes(), 1);
+    let best = find(&found, WhichBox::Rank(0), None).unwrap();
+    assert!(best.0 == 1 && (best.2 - 0.15).abs() < 1e-6);
+    assert_eq!(found.units(0, 1, false), (11, 1, 1));
+}
+
+#[test]
+fn labels_are_the_classes() {
+    let values = [1., 2., 3., 4., 0.5, 7., 1., 2., 3., 4., 0.25, 3.];
+    let found = one(&[1, 2, 6], &values, Some(BoxLayout::EndToEnd)).unwrap();
+    assert_eq!(find(&found, WhichBox::Rank(0), Some(3)), Ok((1, 3, 0.25)));
+    assert_eq!(
+        find(&found, WhichBox::Number(0), Some(3)).unwrap_err(),
+        "box 0 has label 7 in output `y` of shape [1, 2, 6], not 3"
+    );
+    assert_eq!(
+        find(&found, WhichBox::Rank(0), Some(4)).unwrap_err(),
+        "row 0 of output `y` of shape [1, 2, 6] has fewer than 1 box of class 4; classes found: 3, 7"
+    );
+}
+
+#[test]
+fn what_a_shape_does_not_say_is_asked_for() {
+    assert_eq!(one(&[1, 6, 9], &[0.0; 54], None).unwrap().layout(), BoxLayout::Yolo);
+    assert_eq!(one(&[1, 7, 5], &[0.0; 35], None).unwrap().layout(), BoxLayout::YoloRows);
+    assert_eq!(
+        one(&[1, 9, 6], &[0.0; 54], None).unwrap_err().to_string(),
+        "output `y` of shape [1, 9, 6] may be 9 boxes of 2 classes (`--box-layout yolo-rows`), or of a score for the \
+         box and 1 classes (`--box-layout yolo-v5`), or of a score and a label (`--box-layout end-to-end`), or 6 \
+         boxes of 5 classes (`--box-layout yolo`)"
+    );
+    assert_eq!(
+        one(&[1, 9], &[0.0; 9], None).unwrap_err().to_string(),
+        "output `y` of shape [1, 9] is not read as boxes: `--box-outputs` names those that are"
+    );
+}
+
+#[test]
+fn no_object_is_no_class_that_is_found() {
+    let logits = Tensor::from_f32(&[1, 2, 3], &[2.0, 1.0, 9.0, 0.5, 1.5, 0.0]);
+    let boxes = Tensor::from_f32(&[1, 2, 4], &[0.5; 8]);
+    let outputs = Tensors::from([("logits".into(), logits), ("boxes".into(), boxes)]);
+    let read = |no_object| {
+        let (scores, boxes) = ("logits".to_string(), "boxes".to_string());
+        let layout = Some(BoxLayout::Detr);
+        Detections::read(&outputs, &Detector { layout, scores, boxes, labels: None, no_object }).unwrap()
+    };
+    // The first box is almost certainly none.
+    let best = find(&read(true), WhichBox::Rank(0), None).unwrap();
+    assert!((best.0, best.1) == (1, 1) && (best.2 - 0.628).abs() < 1e-3, "{best:?}");
+    assert_eq!(find(&read(false), WhichBox::Rank(0), None), Ok((0, 2, 9.0)));
+    assert_eq!(find(&read(true), WhichBox::Rank(0), Some(2)).unwrap().0, 0);
+    assert!(find(&read(true), WhichBox::Rank(0), Some(3)).unwrap_err().contains("has 3 classes"));
+    assert!(find(&read(true), WhichBox::Number(2), None).unwrap_err().contains("has 2 boxes"));
+}
