@@ -8,8 +8,8 @@ use crate::kernel::conv::{Conv, Way};
 use crate::kernel::epilogue::{Epilogue, Reach};
 use crate::kernel::gemm::{Gemm, Layout, Math, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
-use crate::kernel::reduce::{Reduce, Team};
-use crate::kernel::{index, order, pick, pool, softmax, suppress};
+use crate::kernel::reduce::{Pass, Reduce, Team};
+use crate::kernel::{index, order, pick, pool, softmax, suppress, transpose};
 
 /// A kernel of the library and the family whose tests it belongs to.
 #[derive(Clone, Debug)]
@@ -33,12 +33,21 @@ pub fn library() -> Vec<Entry> {
     }
     for team in [Team::Thread, Team::Warp, Team::Block] {
         for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
-            add("reduce", Reduce { kind, of: Kind::F, team, kept: 2, reduced: 2 }.emit());
+            add("reduce", Reduce { kind, of: Kind::F, team, kept: 2, reduced: 2, pass: Pass::Whole }.emit());
         }
-        add("reduce", Reduce { kind: Reduction::Sum, of: Kind::I, team, kept: 1, reduced: 1 }.emit());
+        let (kind, pass) = (Reduction::Sum, Pass::Whole);
+        add("reduce", Reduce { kind, of: Kind::I, team, kept: 1, reduced: 1, pass }.emit());
+    }
+    for (kind, of) in [(Reduction::Sum, Kind::F), (Reduction::Max, Kind::F), (Reduction::Sum, Kind::I)] {
+        let (team, pass) = (Team::Block, Pass::Slices);
+        add("reduce", Reduce { kind, of, team, kept: 2, reduced: 2, pass }.emit());
+    }
+    for kind in [Reduction::Sum, Reduction::Prod] {
+        let (of, team, pass) = (Kind::F, Team::Warp, Pass::Join);
+        add("reduce", Reduce { kind, of, team, kept: 1, reduced: 1, pass }.emit());
     }
     for (kind, of) in [(Reduction::ArgMax, Kind::F), (Reduction::ArgMin, Kind::I)] {
-        add("reduce", Reduce { kind, of, team: Team::Thread, kept: 1, reduced: 1 }.emit());
+        add("reduce", Reduce { kind, of, team: Team::Thread, kept: 1, reduced: 1, pass: Pass::Whole }.emit());
     }
     add("softmax", softmax::softmax());
     for bytes in [4, 8] {
@@ -55,6 +64,9 @@ pub fn library() -> Vec<Entry> {
         add("order", order::rank(kind.bytes()));
         add("order", order::digits(kind.bytes()));
         add("order", order::shift(kind.bytes()));
+    }
+    for bytes in [4, 8] {
+        add("transpose", transpose::transpose(bytes));
     }
     add("order", order::scan());
     add("order", order::top());

@@ -15,6 +15,7 @@ use dlbc_ptx::kernel::pool::PoolParams;
 use dlbc_ptx::kernel::reduce::ReduceParams;
 use dlbc_ptx::kernel::softmax::SoftmaxParams;
 use dlbc_ptx::kernel::suppress::SuppressParams;
+use dlbc_ptx::kernel::transpose::TransposeParams;
 use dlbc_ptx::library::library;
 
 fn folder() -> PathBuf {
@@ -60,6 +61,7 @@ fn kernels_read_the_fields_of_their_parameter_blocks() {
             "index" => (IndexParams::FIELDS, size_of::<IndexParams>()),
             "order" => (OrderParams::FIELDS, size_of::<OrderParams>()),
             "suppress" => (SuppressParams::FIELDS, size_of::<SuppressParams>()),
+            "transpose" => (TransposeParams::FIELDS, size_of::<TransposeParams>()),
             "pool" => (PoolParams::FIELDS, size_of::<PoolParams>()),
             // A chain's block is laid out by the code that reads it.
             "pointwise" => continue,

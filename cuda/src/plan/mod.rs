@@ -10,6 +10,7 @@ mod pool;
 mod product;
 mod reduce;
 mod scan;
+mod transpose;
 mod view;
 
 pub(crate) use view::View;
@@ -384,7 +385,8 @@ impl Planner {
         if view.is_dense() {
             return view.clone();
         }
-        self.emit(&Expression::of(view.clone()))
+        let copied = self.transpose(view);
+        copied.unwrap_or_else(|| self.emit(&Expression::of(view.clone())))
     }
 
     fn constant(&mut self, t: &Tensor) -> View {

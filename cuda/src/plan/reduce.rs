@@ -1,13 +1,18 @@
 //! Reductions and softmax.
 
 use dlbc_ops::prim::Reduction;
-use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::kernel::reduce::{Reduce, ReduceParams, Team};
+use dlbc_ptx::kernel::reduce::{Pass, Reduce, ReduceParams, Team};
 use dlbc_ptx::kernel::softmax::{self, SoftmaxParams};
 
 use super::view::{collapse, words};
-use super::{Planner, Step, View};
+use super::{Planner, Use, View};
+
+/// A row from here on is cut into slices where there are few rows, a slice at least so long.
+const LONG: usize = 16384;
+const SLICE: usize = 4096;
+/// Blocks that fill a large device.
+const MANY_BLOCKS: usize = 132;
 
 fn array<const N: usize, T: Copy>(values: &[T], fill: T) -> [T; N] {
     std::array::from_fn(|i| values.get(i).copied().unwrap_or(fill))
@@ -65,8 +70,14 @@ impl Planner {
         } else {
             Team::Block
         };
-        let variant = Reduce { kind, of: x.kind, team, kept: kept_dims.len(), reduced: gone_dims.len() };
-        let kernel = self.kernel(variant.name(), || variant.emit());
+        let cut = team == Team::Block && count >= LONG && outputs < MANY_BLOCKS;
+        let slices = (count / SLICE).min(2 * MANY_BLOCKS / outputs).max(1);
+        // Whole turns of a block's threads.
+        let slice = count.div_ceil(slices).next_multiple_of(256).max(256);
+        let slices = count.div_ceil(slice);
+        let pass = if cut { Pass::Slices } else { Pass::Whole };
+        let variant =
+            Reduce { kind, of: x.kind, team, kept: kept_dims.len(), reduced: gone_dims.len(), pass };
         let params = ReduceParams {
             outputs: outputs as u32,
             count: count as u32,
@@ -74,21 +85,38 @@ impl Planner {
             kept_strides: array(&words(&kept_strides), 0),
             reduced: dims(&gone_dims),
             reduced_strides: array(&words(&gone_strides), 0),
+            slices: slices as u32,
+            slice: slice as u32,
             ..ReduceParams::default()
         };
-        let (source, own) = (x.clone(), out.clone());
-        let params =
-            move |at: &super::Addresses| ReduceParams { x: at.of(&source), y: at.of(&own), ..params }.bytes();
-        let step = Step {
-            kernel,
-            grid: [variant.blocks(outputs as u32), 1, 1],
-            params: Box::new(params),
-            reads: vec![x],
-            writes: vec![out.clone()],
-            updates: vec![],
+        if !cut {
+            self.reduced(variant, params, x, out.clone());
+            return Ok(out);
+        }
+        // What a slice keeps may be wider than an element.
+        let held = if variant.kept_bytes() == 8 { Kind::I } else { Kind::F };
+        let kept = self.buffer(held, &[outputs, slices]);
+        self.reduced(variant, params, x.clone(), kept.clone());
+        let pass = if x.kind == Kind::F && held == Kind::I { Pass::Join } else { Pass::Whole };
+        let join = Reduce { kind, of: x.kind, team: Team::Warp, kept: 1, reduced: 1, pass };
+        let params = ReduceParams {
+            outputs: outputs as u32,
+            count: slices as u32,
+            kept_strides: [slices as i32, 0, 0, 0],
+            reduced_strides: [1, 0, 0, 0],
+            ..ReduceParams::default()
         };
-        self.push(step);
+        self.reduced(join, params, kept, out.clone());
         Ok(out)
+    }
+
+    fn reduced(&mut self, variant: Reduce, params: ReduceParams, x: View, out: View) {
+        let blocks = match variant.pass {
+            Pass::Slices => params.outputs * params.slices,
+            Pass::Whole | Pass::Join => variant.blocks(params.outputs),
+        };
+        let uses = vec![(Use::Read, x), (Use::Write, out)];
+        self.launch(variant.emit(), blocks, uses, move |at| ReduceParams { x: at[0], y: at[1], ..params });
     }
 
     /// Softmax over one axis.
@@ -100,22 +128,14 @@ impl Planner {
         let inner: usize = x.dims[axis + 1..].iter().product();
         let dim = x.dims[axis];
         let rows = (out.elems() / dim) as u32;
-        let kernel = softmax::softmax();
-        let kernel = self.kernel(kernel.name.clone(), || kernel);
-        let (source, own) = (x.clone(), out.clone());
-        let params = move |at: &super::Addresses| {
-            let (x, y) = (at.of(&source), at.of(&own));
-            SoftmaxParams { x, y, rows, dim: dim as u32, inner: inner as u32 }.bytes()
-        };
-        let step = Step {
-            kernel,
-            grid: [softmax::blocks(rows), 1, 1],
-            params: Box::new(params),
-            reads: vec![x],
-            writes: vec![out.clone()],
-            updates: vec![],
-        };
-        self.push(step);
+        let uses = vec![(Use::Read, x), (Use::Write, out.clone())];
+        self.launch(softmax::softmax(), softmax::blocks(rows), uses, move |at| SoftmaxParams {
+            x: at[0],
+            y: at[1],
+            rows,
+            dim: dim as u32,
+            inner: inner as u32,
+        });
         out
     }
 }

@@ -13,6 +13,7 @@ pub mod reduce;
 pub mod softmax;
 pub mod suppress;
 mod tile;
+pub mod transpose;
 
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};

@@ -29,6 +29,10 @@ params! {
         reduced: [u32; 4],
         /// Their strides.
         reduced_strides: [i32; 4],
+        /// Slices of those that meet, when they are reduced by slices, and the elements of one.
+        slices: u32,
+        /// A multiple of a block's threads.
+        slice: u32,
     }
 }
 
@@ -41,6 +45,17 @@ pub enum Team {
     Warp,
     /// A block.
     Block,
+}
+
+/// Which step of a reduction: a few long rows are cut into slices, so that many blocks work on them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pass {
+    /// The only one.
+    Whole,
+    /// A block a slice; writes what it keeps, float64 for sums and products of floats.
+    Slices,
+    /// Combines what slices of a sum or a product of floats kept.
+    Join,
 }
 
 /// A variant.
@@ -56,6 +71,8 @@ pub struct Reduce {
     pub kept: usize,
     /// Axes that go.
     pub reduced: usize,
+    /// Which step. Slices are a block's work; arguments of extremes are not cut.
+    pub pass: Pass,
 }
 
 const THREADS: u32 = 256;
@@ -77,7 +94,12 @@ impl Reduce {
             Team::Block => "block",
         };
         let kind = format!("{:?}", self.kind).to_lowercase();
-        format!("reduce_{kind}_{}_{team}_{}_{}", self.of.suffix(), self.kept, self.reduced)
+        let pass = match self.pass {
+            Pass::Whole => "",
+            Pass::Slices => "_slices",
+            Pass::Join => "_join",
+        };
+        format!("reduce_{kind}_{}_{team}_{}_{}{pass}", self.of.suffix(), self.kept, self.reduced)
     }
 
     /// Blocks for so many elements of the result.
@@ -86,6 +108,14 @@ impl Reduce {
             Team::Thread => outputs.div_ceil(THREADS),
             Team::Warp => outputs.div_ceil(THREADS / 32),
             Team::Block => outputs,
+        }
+    }
+
+    /// Bytes of what a slice keeps.
+    pub fn kept_bytes(&self) -> u32 {
+        match self.held() {
+            Held::F32 => 4,
+            Held::F64 | Held::I64 => 8,
         }
     }
 
@@ -117,17 +147,31 @@ impl Reduce {
             }
             Team::Block => (k.mov_u32("%ctaid.x"), k.mov_u32("%tid.x"), THREADS),
         };
+        let (result, thread) = (output, first);
         if self.team != Team::Block {
             let outputs = k.param_u32(offset_of!(ReduceParams, outputs));
             k.branch_ge(output, outputs, &done);
         }
+        let count = k.param_u32(offset_of!(ReduceParams, count));
+        let (output, first) = match self.pass {
+            Pass::Whole | Pass::Join => (output, first),
+            Pass::Slices => {
+                let slices = k.param_u32(offset_of!(ReduceParams, slices));
+                let slice = k.param_u32(offset_of!(ReduceParams, slice));
+                let ((output, which), first, end) = (k.div_rem(output, slices), k.r(), k.r());
+                op!(k, "mul.lo.u32 {first}, {which}, {slice}");
+                op!(k, "add.u32 {end}, {first}, {slice}");
+                op!(k, "min.u32 {count}, {count}, {end}");
+                op!(k, "add.u32 {first}, {first}, {thread}");
+                (output, first)
+            }
+        };
         let dims = k.param_inner(offset_of!(ReduceParams, kept), self.kept);
         let strides = k.param_u32s(offset_of!(ReduceParams, kept_strides), self.kept);
         let place = k.coordinates(output, &dims);
         let start = k.offset(None, &place, &strides);
         let dims = k.param_inner(offset_of!(ReduceParams, reduced), self.reduced);
         let strides = k.param_u32s(offset_of!(ReduceParams, reduced_strides), self.reduced);
-        let count = k.param_u32(offset_of!(ReduceParams, count));
         let x = k.param_u64(offset_of!(ReduceParams, x));
         let value = self.start(k);
         let best = self.argument().then(|| k.mov_u32("0"));
@@ -139,7 +183,8 @@ impl Reduce {
         k.branch_ge(at, count, &end);
         let place = k.coordinates(at, &dims);
         let index = k.offset(Some(start), &place, &strides);
-        let address = k.address(x, index, self.of.bytes());
+        let bytes = if self.pass == Pass::Join { self.kept_bytes() } else { self.of.bytes() };
+        let address = k.address(x, index, bytes);
         let found = self.load(k, address);
         match best {
             None => self.combine(k, value, found),
@@ -156,7 +201,7 @@ impl Reduce {
             }
         }
         if self.team == Team::Block {
-            self.across_warps(k, first, value, &done);
+            self.across_warps(k, thread, value, &done);
         }
         if self.team == Team::Warp {
             let leads = k.p();
@@ -166,17 +211,21 @@ impl Reduce {
         let y = k.param_u64(offset_of!(ReduceParams, y));
         match (best, self.held()) {
             (Some(best), _) => {
-                let (wide, address) = (k.d(), k.address(y, output, 8));
+                let (wide, address) = (k.d(), k.address(y, result, 8));
                 op!(k, "cvt.u64.u32 {wide}, {best}");
                 op!(k, "st.global.s64 [{address}], {wide}");
             }
+            (None, Held::F64) if self.pass == Pass::Slices => {
+                let address = k.address(y, result, 8);
+                op!(k, "st.global.f64 [{address}], {value}");
+            }
             (None, Held::F64) => {
-                let (narrow, address) = (k.f(), k.address(y, output, 4));
+                let (narrow, address) = (k.f(), k.address(y, result, 4));
                 op!(k, "cvt.rn.f32.f64 {narrow}, {value}");
                 op!(k, "st.global.f32 [{address}], {narrow}");
             }
             (None, Held::F32 | Held::I64) => {
-                let address = k.address(y, output, self.of.bytes());
+                let address = k.address(y, result, self.of.bytes());
                 op!(k, "st.global.{} [{address}], {value}", self.of.suffix());
             }
         }
@@ -213,6 +262,11 @@ impl Reduce {
     }
 
     fn load(&self, k: &mut Emitter, address: Reg) -> Reg {
+        if self.pass == Pass::Join {
+            let wide = k.g();
+            op!(k, "ld.global.f64 {wide}, [{address}]");
+            return wide;
+        }
         let v = self.of.register(k);
         op!(k, "ld.global.{} {v}, [{address}]", self.of.suffix());
         match self.held() {

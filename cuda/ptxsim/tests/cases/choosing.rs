@@ -200,7 +200,7 @@ fn keys(random: &mut Random, wide: bool, flip: u64) -> Case {
             }
         };
         let mut all: Vec<(f64, u64)> = vec![];
-        for (at, value) in given.iter().enumerate().take(297) {
+        for (at, value) in given.iter().enumerate() {
             let (o, j, i) = (at / inner / n, at / inner % n, at % inner);
             all.push((*value, key(o, j, i)));
         }

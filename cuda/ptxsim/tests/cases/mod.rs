@@ -46,6 +46,7 @@ pub fn cases(entry: &Entry) -> Vec<Case> {
         "softmax" => values::softmax(),
         "pointwise" => values::pointwise(name),
         "pick" => moving::pick(name),
+        "transpose" => moving::transpose(name),
         "index" => indexing::index(name),
         "order" => choosing::order(name),
         "suppress" => choosing::suppress(name),

@@ -5,6 +5,7 @@ use dlbc_ops::tensor::{Dim, Tensor};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pick::{MISSING, PickParams};
 use dlbc_ptx::kernel::pool::PoolParams;
+use dlbc_ptx::kernel::transpose::TransposeParams;
 
 use super::{Case, Check, Random, Role, check, expected, words};
 
@@ -178,6 +179,56 @@ pub fn pool(name: &str) -> Vec<Case> {
                     vec![read(&x), read(y.as_ref().unwrap()), (Role::Read, given), (Role::Read, firsts)];
                 case(ins, buffers, [0, 1, 2, 3], check(wanted, close))
             }
+        });
+    }
+    made
+}
+
+/// `[2, 40, 3, 70]`, the second axis to the end; less than a tile; an axis that runs backwards; many axes besides.
+pub fn transpose(name: &str) -> Vec<Case> {
+    let mut random = Random::new(20);
+    let wide = name.ends_with("b64");
+    let width = if wide { 2 } else { 1 };
+    let mut made = vec![];
+    for ([a, column, b, row], backwards) in
+        [([2usize, 40, 3, 70], false), ([1, 5, 1, 3], false), ([1, 33, 2, 32], true), ([4, 33, 6, 34], false)]
+    {
+        let dims = [a, column, b, row];
+        let x = if wide { random.integers(&dims) } else { random.floats(&dims) };
+        let source = words(&x);
+        let mut wanted = vec![];
+        for i in 0..x.elems() {
+            let (j, r, q, p) = (i % column, i / column % row, i / column / row % b, i / column / row / b);
+            let j = if backwards { column - 1 - j } else { j };
+            wanted.extend(&source[(((p * column + j) * b + q) * row + r) * width..][..width]);
+        }
+        let [a, column, b, row] = dims.map(|d| d as u32);
+        let tiles = row.div_ceil(32) * column.div_ceil(32) * a * b;
+        let step = (b * row) as i32;
+        let own = column * b * row;
+        let halves = |d: u32| if d.is_multiple_of(2) { d / 2 } else { d };
+        let params = TransposeParams {
+            row,
+            column,
+            row_out: column,
+            column_in: if backwards { -step } else { step },
+            row_tiles: row.div_ceil(32),
+            column_tiles: column.div_ceil(32),
+            // Both halves of an even axis, as two axes.
+            batch: [a / halves(a), halves(a), b / halves(b), halves(b)],
+            batch_in: [halves(a) * own, own, halves(b) * row, row].map(|v| v as i32),
+            batch_out: [halves(a) * own, own, halves(b) * column * row, column * row].map(|v| v as i32),
+            ..TransposeParams::default()
+        };
+        let first = if backwards { u64::from((column - 1) * b * row) * 4 * width as u64 } else { 0 };
+        made.push(Case {
+            shape: format!("{dims:?}"),
+            grid: [tiles, 1, 1],
+            buffers: vec![(Role::Read, source), (Role::Write, vec![0; wanted.len()])],
+            params: Box::new(move |at| TransposeParams { x: at[0] + first, y: at[1], ..params }.bytes()),
+            check: Box::new(
+                move |found| if found[0] == wanted { Ok(()) } else { Err("wrong numbers".into()) },
+            ),
         });
     }
     made

@@ -4,7 +4,7 @@ use dlbc_ops::prim::{Prim, Reduction};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::{Access, ChainArgs, Kind, Term};
-use dlbc_ptx::kernel::reduce::{Reduce, ReduceParams, Team};
+use dlbc_ptx::kernel::reduce::{Pass, Reduce, ReduceParams, Team};
 use dlbc_ptx::kernel::softmax::{SoftmaxParams, blocks};
 use dlbc_ptx::library::chains;
 
@@ -217,6 +217,66 @@ fn strided(chain: dlbc_ptx::kernel::pointwise::Chain) -> Case {
     }
 }
 
+fn doubles(values: &[f64]) -> Vec<u32> {
+    values.iter().flat_map(|v| [v.to_bits() as u32, (v.to_bits() >> 32) as u32]).collect()
+}
+
+/// What each slice keeps; kept axes 0 and 2, reduced axes 1 and 3.
+fn slices(variant: Reduce, x: &Tensor) -> Case {
+    let [a, b, c, d] = [0, 1, 2, 3].map(|i| x.dims()[i]);
+    let count = b * d;
+    let slice = if count > 600 { 512 } else { 256 };
+    let cut = count.div_ceil(slice) + 1;
+    let values = x.to_f64();
+    let mut wanted: Vec<f64> = vec![];
+    for output in 0..a * c {
+        for which in 0..cut {
+            let own = (which * slice..count.min((which + 1) * slice))
+                .map(|i| values[((output / c * b + i / d) * c + output % c) * d + i % d]);
+            wanted.push(match variant.kind {
+                Reduction::Sum => own.sum(),
+                _ => own.fold(f64::NAN, f64::max),
+            });
+        }
+    }
+    let (whole, kind) = (variant.of == Kind::I, variant.kind);
+    let width = variant.kept_bytes() as usize / 4;
+    let blocks = (a * c * cut) as u32;
+    let u = [a, b, c, d].map(|d| d as u32);
+    let params = ReduceParams {
+        outputs: u[0] * u[2],
+        count: u[1] * u[3],
+        kept: [u[0], u[2], 1, 1],
+        kept_strides: [(b * c * d) as i32, d as i32, 0, 0],
+        reduced: [u[1], u[3], 1, 1],
+        reduced_strides: [(c * d) as i32, 1, 0, 0],
+        slices: cut as u32,
+        slice: slice as u32,
+        ..ReduceParams::default()
+    };
+    Case {
+        shape: format!("{:?} in {cut}", x.dims()),
+        grid: [blocks, 1, 1],
+        buffers: vec![(Role::Read, words(x)), (Role::Write, vec![0; wanted.len() * width])],
+        params: Box::new(move |at| ReduceParams { x: at[0], y: at[1], ..params }.bytes()),
+        check: Box::new(move |found| {
+            let value = |i: usize| match (width, whole) {
+                (1, _) => f64::from(f32::from_bits(found[0][i])),
+                (_, whole) => {
+                    let bits = u64::from(found[0][2 * i]) | u64::from(found[0][2 * i + 1]) << 32;
+                    if whole { bits as i64 as f64 } else { f64::from_bits(bits) }
+                }
+            };
+            let bound = if kind == Reduction::Sum && !whole { 1e-13 } else { 0.0 };
+            let same = |(i, e): (usize, &f64)| {
+                let f = value(i);
+                f == *e || (f.is_nan() && e.is_nan()) || (f - e).abs() <= bound
+            };
+            if wanted.iter().enumerate().all(same) { Ok(()) } else { Err("wrong numbers".into()) }
+        }),
+    }
+}
+
 pub fn reduce(name: &str) -> Vec<Case> {
     let kind = [
         ("_sum_", Reduction::Sum),
@@ -230,8 +290,10 @@ pub fn reduce(name: &str) -> Vec<Case> {
     let team = [("_thread_", Team::Thread), ("_warp_", Team::Warp), ("_block_", Team::Block)];
     let team = team.iter().find(|(n, _)| name.contains(n)).unwrap().1;
     let of = if name.contains("s64") { Kind::I } else { Kind::F };
-    let rank = if name.ends_with("2_2") { 2 } else { 1 };
-    let variant = Reduce { kind, of, team, kept: rank, reduced: rank };
+    let rank = if name.contains("2_2") { 2 } else { 1 };
+    let passes = [("_slices", Pass::Slices), ("_join", Pass::Join)];
+    let pass = passes.iter().find(|(n, _)| name.ends_with(n)).map_or(Pass::Whole, |(_, pass)| *pass);
+    let variant = Reduce { kind, of, team, kept: rank, reduced: rank, pass };
     let argument = matches!(kind, Reduction::ArgMax | Reduction::ArgMin);
     let mut random = Random::new(13);
     let mut made = vec![];
@@ -252,6 +314,10 @@ pub fn reduce(name: &str) -> Vec<Case> {
             _ => random.floats(dims),
         };
         let op = Prim::Reduce { kind, axes: vec![1, 3], keep: false };
+        if pass == Pass::Slices {
+            made.push(slices(variant, &x));
+            continue;
+        }
         let result = if argument {
             let flat = x.with_dims(&[dims[0], dims[1]]).unwrap();
             expected(&Prim::Reduce { kind, axes: vec![1], keep: false }, &[&flat])
@@ -274,7 +340,10 @@ pub fn reduce(name: &str) -> Vec<Case> {
         made.push(Case {
             shape: format!("{dims:?}"),
             grid: [variant.blocks(outputs), 1, 1],
-            buffers: vec![(Role::Read, words(&x)), (Role::Write, vec![0; outputs as usize * width])],
+            buffers: vec![
+                (Role::Read, if pass == Pass::Join { doubles(&x.to_f64()) } else { words(&x) }),
+                (Role::Write, vec![0; outputs as usize * width]),
+            ],
             params: Box::new(move |at| ReduceParams { x: at[0], y: at[1], ..params }.bytes()),
             check: check(result, |_, e| 1e-7 * e.abs() + 1e-12),
         });
