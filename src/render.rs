@@ -17,6 +17,7 @@ use crate::heatmap::{MAX_SAMPLES, Subject, draw, experts};
 use crate::input::Inputs;
 use crate::output::write;
 use crate::run::Explained;
+use crate::scene::Scene;
 use crate::terminal::{Console, number, visible};
 use crate::tokens;
 
@@ -46,6 +47,7 @@ pub fn heatmap(
     info: &Info,
     inputs: &Inputs,
     explained: &[Explained],
+    scene: &Scene,
     args: &RunArgs,
     console: Console,
 ) -> anyhow::Result<Heatmap> {
@@ -62,6 +64,10 @@ pub fn heatmap(
     if info.inputs.iter().filter(|i| i.explained).count() > 1 {
         console.note(format!("the heat map shows input `{}`", visible(name)));
     }
+    // A picture without a batch is a batch of one.
+    let alone = value.dims().len() == 3 && scene.marks(name, &[(0, &explained[0])]).is_some();
+    let batched = |t: &Tensor| if alone { t.with_dims(&[&[1], t.dims()].concat()) } else { None };
+    let value = &batched(value).unwrap_or_else(|| value.clone());
     let batch = if value.dims().len() < 2 { 1 } else { value.dims()[0] };
     let (rows, shown) = (batch * explained.len(), MAX_SAMPLES.min(batch * explained.len()));
     if rows > shown {
@@ -73,6 +79,8 @@ pub fn heatmap(
         (0..batch).flat_map(|sample| explained.iter().map(move |e| (sample, e))).take(shown).collect();
     let values: Vec<(&Tensor, usize)> = pairs.iter().map(|(sample, _)| (value, *sample)).collect();
     let net: Vec<Tensor> = explained.iter().filter_map(|e| e.explanation.net(name)).collect();
+    let net: Vec<Tensor> = net.into_iter().map(|t| batched(&t).unwrap_or(t)).collect();
+    let marks = scene.marks(name, &pairs);
     let relevance: Vec<(&Tensor, usize)> =
         pairs.iter().zip(net.iter().cycle()).map(|((sample, _), net)| (net, *sample)).collect();
     let (Some(values), Some(relevance)) = (gathered(&values, batch), gathered(&relevance, batch)) else {
@@ -94,6 +102,7 @@ pub fn heatmap(
         value: &values,
         relevance: &relevance,
         captions: &captions,
+        marks: marks.as_ref().map(|(marks, legend)| (marks.as_slice(), legend.as_str())),
         picture: inputs.picture.as_ref().filter(|p| p.input == *name).map(|p| (&p.crop, args.picture.layout)),
         features: inputs.features.as_ref().filter(|f| f.0 == *name).map(|f| f.1.as_slice()),
         colors: args.colors,

@@ -67,12 +67,14 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let (explained, mut times) = explain(&explainer, &inputs, &targets, found.as_ref(), args, console)?;
     times.load = loaded.load_seconds;
     times.compile = loaded.compile_seconds;
-    let scene = Scene::new(found, &info.inputs, &inputs, args.picture.layout);
+    let scene = Scene::new(found, &info.inputs, &inputs, args);
     scene.note(&explained[0].explanation.outputs, console);
 
     // The pictures are drawn before anything is written: an error leaves no file.
-    let heatmap =
-        args.heatmap.as_ref().map(|path| render::heatmap(path, &info, &inputs, &explained, args, console));
+    let heatmap = args
+        .heatmap
+        .as_ref()
+        .map(|path| render::heatmap(path, &info, &inputs, &explained, &scene, args, console));
     let heatmap = heatmap.transpose()?;
     let map = args.expert_map.as_ref().map(|path| render::expert_map(path, &info, &explained, args, console));
     let map = map.transpose()?;

@@ -1,27 +1,124 @@
 //! What a picture shows, as a model of scenes sees it: where its boxes are in the input and in the picture as given.
 
 use dlbc_ops::program::InputInfo;
-use dlbc_runtime::{Detected, Detections, Tensors};
+use dlbc_runtime::{Detected, Detections, Pixels, Region, Target, Tensors};
 
-use crate::args::{BoxFormat, Layout};
+use crate::args::{BoxFormat, Layout, RunArgs};
 use crate::detector::Found;
+use crate::heatmap::marks::Mark;
 use crate::input::{Fit, Inputs};
 use crate::region;
-use crate::terminal::{Console, plural, visible};
+use crate::run::Explained;
+use crate::terminal::{Console, number, plural, visible};
+
+/// The most boxes that are drawn beside the explained one.
+const MOST_BOXES: usize = 24;
+
+/// Of two boxes that share more than this part of what they cover together the better one is drawn.
+const OVERLAP: f64 = 0.5;
 
 /// Where the boxes of a detector are.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
     /// The detector, of a detection.
-    pub found: Option<Found>,
-    /// The picture's way into the input.
-    pub fit: Option<Fit>,
+    found: Option<Found>,
+    /// The input with the picture.
+    input: String,
+    /// The picture's way into it.
+    fit: Option<Fit>,
+    /// Where the classes of a mask stand.
+    class_last: bool,
+    /// The least score of boxes that are drawn.
+    score: Option<f64>,
 }
 
 impl Scene {
     /// That of a run.
-    pub fn new(found: Option<Found>, infos: &[InputInfo], inputs: &Inputs, layout: Layout) -> Scene {
-        Scene { found, fit: region::fit(infos, inputs, layout).map(|(_, fit)| fit) }
+    pub fn new(found: Option<Found>, infos: &[InputInfo], inputs: &Inputs, args: &RunArgs) -> Scene {
+        let (input, fit) = region::fit(infos, inputs, args.picture.layout).unzip();
+        Scene {
+            found,
+            input: input.unwrap_or_default().into(),
+            fit,
+            class_last: args.target.scene.mask_layout == Some(Layout::Nhwc),
+            score: args.target.scene.box_score,
+        }
+    }
+
+    /// What is drawn over an input of a row for each target, and what that is; `None` where there is nothing.
+    pub fn marks(&self, input: &str, pairs: &[(usize, &Explained)]) -> Option<(Vec<Vec<Mark>>, String)> {
+        let fit = self.fit.filter(|_| input == self.input)?;
+        let (_, first) = pairs.first()?;
+        let scene = |e: &Explained| match e.target.target {
+            Target::Box(_) => self.found.is_some(),
+            Target::Pixels(_) => true,
+            Target::Above(_) => e.explanation.seed.dims().len() == 4,
+            _ => false,
+        };
+        if !scene(first) {
+            return None;
+        }
+        let Some(found) = &self.found else {
+            let marks = pairs.iter().map(|(row, e)| self.pixels(*row, e, fit));
+            return Some((marks.collect(), "explained in green".into()));
+        };
+        let read = Detections::read(&first.explanation.outputs, &found.detector).ok()?;
+        let least = self.score.unwrap_or_else(|| {
+            let scores = pairs.iter().filter_map(|(row, e)| Some(e.explanation.boxes.get(*row)?.score));
+            let least = scores.fold(f64::INFINITY, f64::min);
+            if least > 0.0 { least / 2.0 } else { least }
+        });
+        let marks = pairs.iter().map(|(row, e)| self.boxes(*row, e, &read, least));
+        Some((marks.collect(), format!("boxes from {}", number(least, 3))))
+    }
+
+    /// The explained box of a row, and the others of at least this score that do not overlap a better one.
+    fn boxes(&self, row: usize, explained: &Explained, read: &Detections, least: f64) -> Vec<Mark> {
+        let Some(own) = explained.explanation.boxes.get(row) else { return vec![] };
+        let mut others: Vec<Detected> =
+            read.boxes(row).filter(|b| b.score >= least && b.number != own.number).collect();
+        others.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let mut drawn: Vec<([f64; 4], Detected)> = vec![];
+        for detected in [*own].into_iter().chain(others) {
+            let Some((edges, _)) = self.edges(&detected) else { continue };
+            if drawn.len() <= MOST_BOXES && drawn.iter().all(|(e, _)| shared(*e, edges) <= OVERLAP) {
+                drawn.push((edges, detected));
+            }
+        }
+        let mark = |(edges, detected): ([f64; 4], Detected)| {
+            let own = detected.number == own.number;
+            let class = if own { "class " } else { "" };
+            let label = format!("{class}{}: {}", detected.class, number(detected.score, 2));
+            Mark::Box { edges, label, own }
+        };
+        drawn.into_iter().map(mark).collect()
+    }
+
+    /// The pixels that start in a row, and the region.
+    fn pixels(&self, row: usize, explained: &Explained, fit: Fit) -> Vec<Mark> {
+        let seed = &explained.explanation.seed;
+        let (classes, height, width) = match (seed.dims(), self.class_last) {
+            ([_, h, w], _) => (1, *h, *w),
+            ([_, c, h, w], false) => (*c, *h, *w),
+            ([_, h, w, c], true) => (*c, *h, *w),
+            _ => return vec![],
+        };
+        let values = seed.to_f32();
+        let own = values.chunks(classes * height * width).nth(row).unwrap_or_default();
+        let place = |class: usize, pixel: usize| match self.class_last {
+            true => pixel * classes + class,
+            false => class * height * width + pixel,
+        };
+        let starts =
+            |pixel| (0..classes).any(|class| own.get(place(class, pixel)).is_some_and(|v| *v != 0.0));
+        let inside = (0..height * width).map(starts).collect();
+        let mut marks = vec![Mark::Mask { inside, width }];
+        if let Target::Pixels(Pixels { region: Some(region), .. }) = explained.target.target {
+            let (across, down) = (f64::from(fit.input.0), f64::from(fit.input.1));
+            let Region { left, top, right, bottom } = region;
+            marks.push(Mark::Region([left * across, top * down, right * across, bottom * down]));
+        }
+        marks
     }
 
     /// Left, top, right and bottom edge of a box, in pixels of the input and of the picture as given.
@@ -58,5 +155,27 @@ impl Scene {
             plural(read.count(), "box"),
             read.layout().name()
         ));
+    }
+}
+
+/// What two rectangles share, over what they cover together.
+fn shared(a: [f64; 4], b: [f64; 4]) -> f64 {
+    let area = |[left, top, right, bottom]: [f64; 4]| (right - left).max(0.0) * (bottom - top).max(0.0);
+    let both = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    let covered = area(a) + area(b) - both;
+    if covered > 0.0 { both / covered } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rectangles_share() {
+        let one = [0.0, 0.0, 2.0, 2.0];
+        assert_eq!(shared(one, one), 1.0);
+        assert_eq!(shared(one, [1.0, 0.0, 3.0, 2.0]), 1.0 / 3.0);
+        assert_eq!(shared(one, [2.0, 2.0, 3.0, 3.0]), 0.0);
+        assert_eq!(shared([1.0; 4], [1.0; 4]), 0.0);
     }
 }

@@ -59,7 +59,7 @@ fn the_summary_says_which_box() {
         }
     }
     let text = ok(&[&["run", DETECTOR, "--box", "best"], &PICTURE]);
-    assert!(text.contains("target   box best = box 123, class 1, score 0.86"), "{text}");
+    assert!(text.contains("target   box best = box 123, class 1, score 0.91"), "{text}");
     let note = dlbc(&[&["run", DETECTOR, "--task", "detection"], &PICTURE]);
     assert!(
         note.err.contains("output `boxes`: 192 boxes of 2 classes, centre and size in pixels"),
@@ -183,6 +183,88 @@ fn rows_of_six_are_read_as_the_flag_says() {
     assert!(fails(2, &[&words]).contains("or 6 boxes of 2 classes (`--box-layout yolo`)"));
 }
 
+/// The pixels of a heat map's first panel, ten canvas pixels to one of the input 64 by 48: whether one is the green of what
+/// is explained.
+fn green(file: &str) -> impl Fn(u32, u32) -> bool {
+    let picture = image::open(file).unwrap().to_rgb8();
+    // Five canvas pixels are one of the input; margin, title and caption lie before it.
+    move |x, y| picture.get_pixel(16 + x, 60 + y).0 == [0, 132, 61]
+}
+
+#[test]
+fn boxes_and_masks_are_drawn() {
+    let folder = folder();
+    let file = path(&folder, "box.png");
+    let found = json(&[&["run", DETECTOR, "--box", "best", "--heatmap", &file], &PICTURE]);
+    let edge = |i: usize| found["boxes"][0]["edges"][i].as_f64().unwrap();
+    // From the picture to the input, half the size and eight columns cut off, to the canvas.
+    let (left, right) = ((edge(0) / 2.0 - 8.0) * 5.0, (edge(2) / 2.0 - 8.0) * 5.0);
+    let middle = ((edge(1) + edge(3)) / 4.0 * 5.0) as u32;
+    let is_green = green(&file);
+    assert!(is_green(left.round() as u32 - 2, middle) && is_green(right.round() as u32 + 1, middle));
+    assert!(!is_green(left.round() as u32 + 5, middle) && !is_green(left.round() as u32 - 6, middle));
+    let others = |score: &str| {
+        let file = path(&folder, "others.png");
+        ok(&[&["run", DETECTOR, "--box", "best", "--heatmap", &file, "--box-score", score], &PICTURE]);
+        let picture = image::open(&file).unwrap().to_rgb8();
+        // The disc's box is drawn where it has the score.
+        (90..150).any(|y| picture.get_pixel(16 + 60, 60 + y - 60).0 == [32, 32, 32])
+    };
+    assert!(others("0.1") && !others("0.9"));
+    ok(&[&["run", SEGMENTER, "--region", "90,44,122,76", "--heatmap", &file], &PICTURE]);
+    let is_green = green(&file);
+    // The region's left edge is dashed; the mask is outlined within it, and nowhere else.
+    let edge = ((90.0 / 2.0 - 8.0) * 5.0) as u32 - 1;
+    let column: Vec<bool> = (110..190).map(|y| is_green(edge, y)).collect();
+    assert!(column.iter().any(|g| *g) && column.iter().any(|g| !g));
+    assert!((0..240).all(|y| !(0..edge - 1).any(|x| is_green(x, y))));
+    assert!((edge + 8..edge + 70).any(|x| is_green(x, 145)));
+}
+
+#[test]
+fn a_picture_without_a_batch_is_drawn_as_one() {
+    // A torchvision detector in small: the mean of each column of a picture [3, 8, 4] is the score of a box.
+    let folder = folder();
+    let info = |name, dtype, dims: &[u64]| {
+        write::value_info(name, dtype, &dims.iter().map(|d| write::Dim::Value(*d)).collect::<Vec<_>>())
+    };
+    let mean = vec![write::attr_ints("axes", vec![0, 1]), write::attr_int("keepdims", 0)];
+    let nodes = vec![
+        write::node("ReduceMean", "score", &["image"], &["scores"], mean),
+        write::node("Identity", "box", &["boxes_in"], &["boxes"], vec![]),
+        write::node("Identity", "label", &["labels_in"], &["labels"], vec![]),
+    ];
+    let given = vec![
+        info("image", DataType::F32, &[3, 8, 4]),
+        info("boxes_in", DataType::F32, &[4, 4]),
+        info("labels_in", DataType::I64, &[4]),
+    ];
+    let made = vec![
+        info("boxes", DataType::F32, &[4, 4]),
+        info("scores", DataType::F32, &[4]),
+        info("labels", DataType::I64, &[4]),
+    ];
+    let graph = write::graph("g", nodes, vec![], given, made);
+    let (model, arrays, file) = (path(&folder, "m.onnx"), path(&folder, "in.npz"), path(&folder, "box.png"));
+    fs::write(&model, dlbc_proto::encode(&write::model(graph, vec![write::opset("", 17)]))).unwrap();
+    let mut writer = ndarray_npy::NpzWriter::new(fs::File::create(&arrays).unwrap());
+    let image = ndarray::Array3::from_shape_fn((3, 8, 4), |(_, y, x)| (x + y) as f32);
+    let boxes = ndarray::Array2::from_shape_fn((4, 4), |(n, c)| [n, 1, n + 1, 7][c] as f32);
+    writer.add_array("image", &image).unwrap();
+    writer.add_array("boxes_in", &boxes).unwrap();
+    writer.add_array("labels_in", &ndarray::arr1(&[1i64, 1, 1, 2])).unwrap();
+    writer.finish().unwrap();
+    ok(&[&["run", &model, "--inputs", &arrays, "--box", "best", "--class", "1", "--heatmap", &file]]);
+    // Pixels of 56: the third column, rows 1 to 7, and only there relevance.
+    let picture = image::open(&file).unwrap().to_rgb8();
+    assert!(picture.width() > 3 * 224 && picture.height() > 448, "{:?}", picture.dimensions());
+    let is_green = green(&file);
+    assert!(is_green(2 * 56 - 2, 200) && is_green(3 * 56 + 1, 200) && !is_green(2 * 56 + 10, 200));
+    let map = |column: u32| *picture.get_pixel(16 + 2 * (224 + 12) + column * 56 + 28, 60 + 200);
+    assert_eq!([map(0), map(1), map(3)], [image::Rgb([255; 3]); 3]);
+    assert_ne!(map(2), image::Rgb([255; 3]));
+}
+
 #[test]
 fn misuse_says_what_is_wrong() {
     let folder = folder();
@@ -221,6 +303,7 @@ fn misuse_says_what_is_wrong() {
         (detector, &["--box", "best", "--box-outputs", "scores"], &PICTURE),
         (detector, &["--box", "best", "--no-object", "last"], &PICTURE),
         (detector, &["--box", "worst"], &PICTURE),
+        (detector, &["--box", "best", "--box-score", "0.5"], &PICTURE),
         (detector, &["--box", "best", "--task", "segmentation"], &PICTURE),
         (classifier, &["--box", "best"], &plain),
         (classifier, &["--region", "0,0,1,1"], &plain),

@@ -42,7 +42,7 @@ pub struct SceneArgs {
     #[arg(long, value_enum, value_name = "CLASS")]
     pub no_object: Option<NoObject>,
     /// Boxes with at least this score are drawn beside the explained one [default: half of its score].
-    #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true)]
+    #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true, requires = "heatmap")]
     pub box_score: Option<f64>,
 }
 

@@ -3,6 +3,7 @@
 mod bars;
 pub mod canvas;
 pub mod experts;
+pub mod marks;
 mod palette;
 mod spatial;
 mod strip;
@@ -13,6 +14,7 @@ use image::RgbImage;
 
 use crate::args::{Colors, Layout};
 use crate::tokens::Piece;
+use marks::Mark;
 
 /// The most samples of a batch that are drawn.
 pub const MAX_SAMPLES: usize = 8;
@@ -27,6 +29,8 @@ pub struct Subject<'a> {
     pub captions: &'a [String],
     /// The picture that all samples were made from, and where its channels stand.
     pub picture: Option<(&'a RgbImage, Layout)>,
+    /// What is drawn over each sample, and what that is.
+    pub marks: Option<(&'a [Vec<Mark>], &'a str)>,
     /// The names of the features.
     pub features: Option<&'a [String]>,
     /// The texts that the input was made from, in pieces.
@@ -122,10 +126,11 @@ fn pictures(subject: &Subject, axes: Axes) -> RgbImage {
             (0..axes.channels).map(|c| relevance.get(axes.index(c, p)).copied().unwrap_or(f64::NAN)).sum()
         };
         let relevance = (0..axes.pixels()).map(pixel).collect();
-        spatial::Sample { caption: caption(subject, i), picture, relevance }
+        let marks = subject.marks.and_then(|(marks, _)| marks.get(i)).cloned().unwrap_or_default();
+        spatial::Sample { caption: caption(subject, i), picture, relevance, marks }
     };
     let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
-    spatial::draw(&all, subject.colors)
+    spatial::draw(&all, subject.marks.map(|(_, legend)| legend), subject.colors)
 }
 
 /// A normalised picture as bytes: its smallest value black, its largest white.
@@ -211,6 +216,7 @@ mod tests {
                 relevance: &value,
                 captions: &[],
                 picture: None,
+                marks: None,
                 features: None,
                 texts: None,
                 colors: Colors::BlueRed,

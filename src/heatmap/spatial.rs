@@ -2,7 +2,8 @@
 
 use image::{Rgb, RgbImage};
 
-use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
+use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
+use super::marks::{self, Mark, Panel};
 use super::palette::{blend, color, relative, scale};
 use crate::args::Colors;
 use crate::terminal::number;
@@ -15,6 +16,8 @@ pub struct Sample {
     pub picture: RgbImage,
     /// The relevance of each pixel, row by row.
     pub relevance: Vec<f64>,
+    /// What is drawn over it.
+    pub marks: Vec<Mark>,
 }
 
 const MARGIN: u32 = 16;
@@ -26,8 +29,8 @@ const PANEL: u32 = 224;
 const MAX_PANEL: u32 = 1120;
 const BORDER: Rgb<u8> = Rgb([200; 3]);
 
-/// Draws the samples, all of one size.
-pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+/// Draws the samples, all of one size; `legend` says what is drawn over the picture.
+pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> RgbImage {
     let (width, height) = samples.first().map_or((1, 1), |s| s.picture.dimensions());
     let zoom = (PANEL.div_ceil(width.min(height))).min(MAX_PANEL / width.max(height)).max(1);
     let (panel_w, panel_h) = (width * zoom, height * zoom);
@@ -40,7 +43,9 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
     let mut canvas =
         Canvas::new(2 * MARGIN + wide, MARGIN + LINE + row_h * samples.len() as u32 + MARGIN / 2);
     let panel_x = |i: u32| MARGIN + i * (panel_w + GAP);
-    for (i, title) in ["input", "relevance on input", "relevance"].into_iter().enumerate() {
+    let room = (panel_w / text_width("x")) as usize;
+    let input = legend.map_or("input".into(), |legend| shortened(&format!("input, {legend}"), room));
+    for (i, title) in [input.as_str(), "relevance on input", "relevance"].into_iter().enumerate() {
         canvas.text(panel_x(i as u32), MARGIN, title, FAINT);
     }
     for ((i, sample), scale) in samples.iter().enumerate().zip(scales) {
@@ -50,7 +55,10 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
         let map = RgbImage::from_fn(width, height, |x, y| color(colors, at(sample, x, y, scale)));
         let over = RgbImage::from_fn(width, height, |x, y| overlaid(sample, x, y, scale, colors));
         for (i, panel) in [&sample.picture, &over, &map].into_iter().enumerate() {
-            canvas.picture(panel_x(i as u32), y, panel, zoom);
+            let x = panel_x(i as u32);
+            canvas.picture(x, y, panel, zoom);
+            let place = Panel { x, y, width: panel_w, height: panel_h, zoom };
+            marks::draw(&mut canvas, place, &sample.marks, i == 0);
             canvas.frame(panel_x(i as u32), y, panel_w, panel_h, BORDER);
         }
         color_bar(&mut canvas, MARGIN + panels_w + GAP, y, panel_h, scale, colors);
@@ -100,12 +108,13 @@ mod tests {
     use super::*;
 
     fn sample(relevance: Vec<f64>) -> Sample {
-        Sample { caption: "0".into(), picture: RgbImage::from_pixel(2, 1, Rgb([0; 3])), relevance }
+        let picture = RgbImage::from_pixel(2, 1, Rgb([0; 3]));
+        Sample { caption: "0".into(), picture, relevance, marks: vec![] }
     }
 
     #[test]
     fn no_relevance_leaves_the_map_white() {
-        let image = draw(&[sample(vec![0.0, 5.0])], Colors::BlueRed);
+        let image = draw(&[sample(vec![0.0, 5.0])], None, Colors::BlueRed);
         // Two pixels of 224 each, three panels.
         let y = MARGIN + LINE + LINE + 4 + 100;
         let map_x = MARGIN + 2 * (448 + GAP);
@@ -127,7 +136,9 @@ mod tests {
         for (w, h) in [(1, 1), (1, 3000), (700, 2)] {
             let picture = RgbImage::new(w, h);
             let relevance = vec![f64::NAN; (w * h) as usize];
-            draw(&[Sample { caption: String::new(), picture, relevance }], Colors::PurpleOrange);
+            let marks = vec![Mark::Region([0.0, 0.0, 1.0, 1.0])];
+            let sample = Sample { caption: String::new(), picture, relevance, marks };
+            draw(&[sample], Some("a region"), Colors::PurpleOrange);
         }
     }
 }
