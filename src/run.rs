@@ -45,11 +45,12 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let mut loaded = model::load_for(&args.model, &args.explain, &args.limits, choose, console)?;
     let clock = Instant::now();
     let inputs = input::read(&loaded.program.info.inputs, args, console)?;
-    if let Some(rectangle) = args.target.scene.region {
+    let within = args.target.scene.region.map(|rectangle| {
         let infos = &loaded.program.info.inputs;
-        let region = region::region(rectangle, region::fit(infos, &inputs, args.picture.layout))?;
-        targets.iter_mut().for_each(|named| named.within(region));
-    }
+        region::region(rectangle, region::fit(infos, &inputs, args.picture.layout))
+    });
+    let within = within.transpose()?;
+    targets.iter_mut().for_each(|named| named.place(within, args.class_last()));
     loaded.load_seconds += clock.elapsed().as_secs_f64();
     let info = loaded.program.info.clone();
     let experts = args.experts || args.expert_map.is_some();

@@ -3,7 +3,7 @@
 use dlbc_ops::program::InputInfo;
 use dlbc_runtime::{Detected, Detections, Pixels, Region, Target, Tensors};
 
-use crate::args::{BoxFormat, Layout, RunArgs};
+use crate::args::{BoxFormat, RunArgs};
 use crate::detector::Found;
 use crate::heatmap::marks::Mark;
 use crate::input::{Fit, Inputs};
@@ -40,7 +40,7 @@ impl Scene {
             found,
             input: input.unwrap_or_default().into(),
             fit,
-            class_last: args.target.scene.mask_layout == Some(Layout::Nhwc),
+            class_last: args.class_last(),
             score: args.target.scene.box_score,
         }
     }

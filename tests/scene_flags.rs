@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::fs;
 
 use common::command::*;
-use common::{npz, root};
+use common::{VISION_TASKS, npz, root, zoo, zoo_models};
 use dlbc_proto::{DataType, write};
 use serde_json::json as value;
 use tempfile::TempDir;
@@ -82,6 +82,10 @@ fn a_region_is_of_the_picture_as_it_was_given() {
     assert_eq!((&square["target"], &square["targets"]), (&value!("mask in 90,44,122,76"), &value!([2])));
     let rest = of(&["--region", "60,60,86,84", "--class", "2"]);
     assert_eq!(pixels(&square) + pixels(&rest), pixels(&by[1]));
+    let padded = json(&[&["run", SEGMENTER, "--region", "90,44,122,76", "--resize", "pad"], &PICTURE]);
+    // 160 by 96 in 64 by 48 is two fifths of its size, not half.
+    let shrunk = (pixels(&square) as f64 * 0.64).round() as u64;
+    assert!(padded["targets"] == value!([2]) && pixels(&padded).abs_diff(shrunk) < 6, "{padded}");
     let object = of(&["--region", "90,44,122,76", "--output", "object"]);
     assert_eq!((pixels(&object), &object["targets"]), (pixels(&square), &value!([])));
     // The same region of an array is in its own pixels: half as many, and 8 columns further left.
@@ -263,6 +267,42 @@ fn a_picture_without_a_batch_is_drawn_as_one() {
     let map = |column: u32| *picture.get_pixel(16 + 2 * (224 + 12) + column * 56 + 28, 60 + 200);
     assert_eq!([map(0), map(1), map(3)], [image::Rgb([255; 3]); 3]);
     assert_ne!(map(2), image::Rgb([255; 3]));
+}
+
+/// Of every detector and segmenter of the zoo what the program finds by itself, or by the flag that it asks for.
+#[test]
+fn detectors_and_segmenters_of_the_zoo() {
+    if zoo().is_none() {
+        return;
+    }
+    for m in zoo_models(VISION_TASKS) {
+        let (model, inputs) = (m.model.to_str().unwrap(), m.inputs.to_str().unwrap());
+        let family = m.name.split('/').next_back().unwrap().split('.').next().unwrap();
+        let folder = folder();
+        let file = path(&folder, "picture.png");
+        let (flags, explained): (&[&str], &str) = match family {
+            "unet" | "unet_bilinear" => (&["--task", "segmentation"], "mask_logits"),
+            "det_yolo" => (&["--box", "best", "--box-layout", "yolo-rows"], "preds"),
+            "det_yolos" => (&["--box", "best"], "logits"),
+            _ => (&["--box", "best"], "scores"),
+        };
+        let words = ["run", model, "--inputs", inputs, "--heatmap", &file];
+        let found = json(&[&words, flags]);
+        assert_eq!(found["explained"], explained, "{}", m.name);
+        assert!((found["start"].as_f64().unwrap() - 100.0).abs() < 1e-3, "{}: {}", m.name, found["start"]);
+        assert!(image::open(&file).unwrap().to_rgb8().pixels().any(|p| p.0 == [0, 132, 61]), "{}", m.name);
+        if family == "det_yolo" {
+            assert!(fails(2, &[&words, &["--box", "best"]]).contains("may be 80 boxes of 4 classes"));
+        }
+        if family.starts_with("det_") {
+            assert_eq!(found["boxes"].as_array().unwrap().len(), 1, "{}", m.name);
+            let wrong = fails(2, &[&words, flags, &["--class", "9"]]);
+            assert!(wrong.contains("class 9"), "{wrong}");
+            let boxes = if family == "det_yolo" { "preds" } else { "boxes" };
+            let coordinate = json(&[&words, flags, &["--coordinate", "0"]]);
+            assert_eq!((&coordinate["explained"], &coordinate["boxes"]), (&value!(boxes), &found["boxes"]));
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use dlbc_runtime::{BoxTarget, Pixels, Target as SeedTarget, WhichBox};
 
-use super::Layout;
 use super::scene::{COORDINATES, box_name};
 use super::targets::{MOST_TARGETS, Named, Target, TargetArgs, Targets, Task};
 use crate::exit::usage;
@@ -29,7 +28,7 @@ impl TargetArgs {
         Ok(if classes.is_empty() { vec![None] } else { classes.iter().map(|c| Some(*c)).collect() })
     }
 
-    /// Pixels of a segmentation. The region is filled in when the size of the picture is known.
+    /// Pixels of a segmentation. Where they are is filled in when the picture is known ([`Named::place`]).
     pub(super) fn pixels(&self) -> anyhow::Result<Vec<Named>> {
         self.no_units("pixels are explained: a class, a region, or what is above a threshold")?;
         let binary = self.task == Some(Task::BinarySegmentation);
@@ -40,7 +39,6 @@ impl TargetArgs {
             let target = SeedTarget::Above(threshold);
             return Ok(vec![Named { name: format!("above {threshold}"), target }]);
         }
-        let class_last = self.scene.mask_layout == Some(Layout::Nhwc);
         let named = |class: Option<i64>| {
             let name = match (class, above) {
                 (Some(class), None) => format!("class {class}{region}"),
@@ -48,7 +46,7 @@ impl TargetArgs {
                 (None, Some(above)) => format!("above {above}{region}"),
                 (None, None) => format!("mask{region}"),
             };
-            let target = SeedTarget::Pixels(Pixels { class, above, region: None, class_last });
+            let target = SeedTarget::Pixels(Pixels { class, above, region: None, class_last: false });
             Named { name, target }
         };
         Ok(self.classes()?.into_iter().map(named).collect())

@@ -115,7 +115,7 @@ pub struct PictureArgs {
     /// Where the channel axis stands.
     #[arg(long, value_enum, default_value = "nchw", requires = "image")]
     pub layout: Layout,
-    /// Resize the shorter side and cut out the centre, or stretch both sides.
+    /// Resize the shorter side and cut out the centre, stretch both sides, or resize the longer side and pad with grey.
     #[arg(long, value_enum, default_value = "crop", requires = "image")]
     pub resize: Resize,
 }
@@ -174,6 +174,8 @@ pub enum Resize {
     Crop,
     /// Both sides fit.
     Stretch,
+    /// The longer side fits, grey (114 of 255) is added at both sides, as YOLO models are trained.
+    Pad,
 }
 
 /// Colours of a heat map: negative, zero is white, positive.
@@ -186,6 +188,11 @@ pub enum Colors {
 }
 
 impl RunArgs {
+    /// Whether the classes of a mask stand on its last axis.
+    pub fn class_last(&self) -> bool {
+        self.target.scene.mask_layout.unwrap_or(self.picture.layout) == Layout::Nhwc
+    }
+
     /// Refuses what is not supported yet.
     ///
     /// # Errors

@@ -20,7 +20,7 @@ pub struct SceneArgs {
     /// the input where that is no file).
     #[arg(long, value_name = "X0,Y0,X1,Y1")]
     pub region: Option<Rectangle>,
-    /// Where the classes of a mask stand [default: nchw].
+    /// Where the classes of a mask stand [default: as the picture's channels, `--layout`].
     #[arg(long, value_enum, value_name = "LAYOUT")]
     pub mask_layout: Option<Layout>,
     /// Which box: best (the greatest score, of the class if one is given), topK, a number; several separated by commas.

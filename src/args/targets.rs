@@ -55,10 +55,10 @@ pub struct Named {
 }
 
 impl Named {
-    /// Leaves out the pixels that are not within a region.
-    pub fn within(&mut self, region: Region) {
+    /// Says of pixels where they are: the region, and where the classes stand.
+    pub fn place(&mut self, within: Option<Region>, last: bool) {
         if let SeedTarget::Pixels(pixels) = &mut self.target {
-            pixels.region = Some(region);
+            (pixels.region, pixels.class_last) = (within, last);
         }
     }
 }

@@ -18,6 +18,9 @@ use crate::terminal::{Console, number, size, visible};
 /// Mean and standard deviation of ImageNet's channels, for pixels in 0..1.
 const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 
+/// The grey beside a padded picture, as YOLO models are trained with.
+const PADDING: u8 = 114;
+
 /// The largest picture in memory before it is resized.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
 
@@ -201,16 +204,31 @@ where
     if (w, h) == (width, height) {
         return (picture.clone(), "kept at ".into(), same);
     }
+    // In whole numbers; the width decides where the picture is no higher than the input is for its width.
+    let (by_width, by_height) = ((width, (h * width / w).max(1)), ((w * height / h).max(1), height));
+    let wider = width * h < height * w;
     let (to_w, to_h) = match how {
         Resize::Stretch => (width, height),
-        // The larger of both scales, in whole numbers.
-        Resize::Crop if width * h >= height * w => (width, (h * width / w).max(height)),
-        Resize::Crop => ((w * height / h).max(width), height),
+        // The larger of both scales.
+        Resize::Crop if wider => (by_height.0.max(width), height),
+        Resize::Crop => (width, by_width.1.max(height)),
+        // The smaller.
+        Resize::Pad if wider => (width, by_width.1.min(height)),
+        Resize::Pad => (by_height.0.min(width), height),
     };
     let resized = imageops::resize(picture, to_w as u32, to_h as u32, FilterType::Triangle);
     let scale = (to_w as f64 / w as f64, to_h as f64 / h as f64);
     if (to_w, to_h) == (width, height) {
         return (resized, "resized to ".into(), Fit { input, scale, ..same });
+    }
+    if how == Resize::Pad {
+        let (x, y) = ((width - to_w) / 2, (height - to_h) / 2);
+        let mut grey = *resized.get_pixel(0, 0);
+        grey.channels_mut().fill(PADDING);
+        let mut padded = image::ImageBuffer::from_pixel(input.0, input.1, grey);
+        imageops::replace(&mut padded, &resized, x as i64, y as i64);
+        let fit = Fit { input, scale, shift: (x as f64, y as f64), ..same };
+        return (padded, format!("resized to {to_w}×{to_h}, padded to "), fit);
     }
     let (x, y) = ((to_w - width).div_ceil(2), (to_h - height).div_ceil(2));
     let fit = Fit { input, scale, shift: (-(x as f64), -(y as f64)), ..same };
@@ -339,6 +357,20 @@ mod tests {
         let picture = read_with((10, 4), [1, 3, 4, 4], &stretched).unwrap();
         assert!(picture.crop.get_pixel(3, 0).0[0] > 70);
         assert_eq!(picture.fit.to_input([5.0, 2.0, 10.0, 4.0]), [2.0, 2.0, 4.0, 4.0]);
+    }
+
+    #[test]
+    fn the_whole_picture_is_padded_with_grey() {
+        let pad = PictureArgs { resize: Resize::Pad, ..args() };
+        let picture = read_with((8, 4), [1, 3, 4, 4], &pad).unwrap();
+        let row = |y| picture.crop.get_pixel(2, y).0;
+        assert_eq!((row(0), row(3)), ([PADDING; 3], [PADDING; 3]));
+        assert!(row(1)[2] == 7 && row(2)[1] > row(1)[1]);
+        assert_eq!(picture.fit.to_input([0.0, 0.0, 8.0, 4.0]), [0.0, 1.0, 4.0, 3.0]);
+        let higher = read_with((4, 8), [1, 3, 4, 8], &pad).unwrap();
+        assert_eq!(higher.fit.to_input([0.0, 0.0, 4.0, 8.0]), [3.0, 0.0, 5.0, 4.0]);
+        // No side becomes nothing.
+        assert_eq!(read_with((25, 1), [1, 3, 4, 4], &pad).unwrap().crop.get_pixel(0, 1).0[2], 7);
     }
 
     #[test]

@@ -174,8 +174,11 @@ impl Summary {
             self.rules,
             self.mode
         );
+        // The last axis of a detector's outputs has no units of which the greatest says anything.
+        let units = self.targets().iter().all(|of| of.boxes.is_empty());
         for (name, output) in &self.outputs {
-            let _ = writeln!(out, "output   {} {:?}{}", visible(name), output.shape, greatest(output));
+            let greatest = if units { greatest(output) } else { String::new() };
+            let _ = writeln!(out, "output   {} {:?}{greatest}", visible(name), output.shape);
         }
         let several = !self.by_target.is_empty();
         for of in self.targets() {
