@@ -3,88 +3,17 @@
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{Binary, Prim, Unary};
 use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
 use dlbc_runtime::RuntimeError;
 
+use super::expression::Expression;
 use super::view::{collapse, words};
 use super::{Made, Planner, Scope, Step, View, wrong};
 
 /// Operands and terms of a kernel; larger expressions are split.
 const MAX_OPERANDS: usize = 12;
 const MAX_TERMS: usize = 40;
-
-/// An expression over views that broadcast to `dims`.
-#[derive(Clone)]
-pub(super) struct Expression {
-    dims: Vec<usize>,
-    operands: Vec<View>,
-    terms: Vec<(Term, Kind)>,
-    /// The word that a failing element sets.
-    status: Option<View>,
-}
-
-impl Expression {
-    /// A view as it is.
-    pub(super) fn of(view: View) -> Expression {
-        let terms = vec![(Term::Operand(0), view.kind)];
-        Expression { dims: view.dims.clone(), operands: vec![view], terms, status: None }
-    }
-
-    /// One value everywhere.
-    pub(super) fn fill(dims: &[usize], kind: Kind) -> Expression {
-        let zero = match kind {
-            Kind::F => Term::Float(0.0),
-            Kind::I => Term::Int(0),
-            Kind::B => Term::Bool(false),
-        };
-        Expression { dims: dims.to_vec(), operands: vec![], terms: vec![(zero, kind)], status: None }
-    }
-
-    /// A function of the expression and a constant, which gives `kind`.
-    pub(super) fn with(mut self, constant: Term, f: Binary, kind: Kind) -> Expression {
-        let place = self.terms.len();
-        self.terms.push((constant, self.kind()));
-        self.terms.push((Term::Binary(f, place - 1, place), kind));
-        self
-    }
-
-    fn kind(&self) -> Kind {
-        self.terms.last().map_or(Kind::F, |(_, k)| *k)
-    }
-
-    /// Appends another's terms; returns the place of its result.
-    fn take_in(&mut self, other: &Expression) -> usize {
-        let operands: Vec<usize> = other
-            .operands
-            .iter()
-            .map(|view| {
-                let view = view.broadcast(&self.dims);
-                self.operands.iter().position(|v| *v == view).unwrap_or_else(|| {
-                    self.operands.push(view);
-                    self.operands.len() - 1
-                })
-            })
-            .collect();
-        let mut places: Vec<usize> = vec![];
-        for (term, kind) in &other.terms {
-            let term = match term {
-                Term::Operand(i) => Term::Operand(operands[*i]),
-                Term::Unary(f, a) => Term::Unary(*f, places[*a]),
-                Term::Binary(f, a, b) => Term::Binary(*f, places[*a], places[*b]),
-                Term::Select(c, a, b) => Term::Select(places[*c], places[*a], places[*b]),
-                Term::Cast(to, a) => Term::Cast(*to, places[*a]),
-                Term::Float(_) | Term::Int(_) | Term::Bool(_) => term.clone(),
-            };
-            let same = |t: &(Term, Kind)| *t == (term.clone(), *kind);
-            let known = matches!(term, Term::Operand(_)).then(|| self.terms.iter().position(same)).flatten();
-            places.push(known.unwrap_or(self.terms.len()));
-            if known.is_none() {
-                self.terms.push((term, *kind));
-            }
-        }
-        places.last().copied().unwrap_or(0)
-    }
-}
 
 /// A constant of one element as a term.
 fn scalar(t: &Tensor) -> Option<Term> {
@@ -105,7 +34,7 @@ impl Planner {
             && let Some(term) = scalar(t)
         {
             let kind = Kind::of(t.dtype());
-            return Expression { dims: vec![], operands: vec![], terms: vec![(term, kind)], status: None };
+            return Expression { terms: vec![(term, kind)], ..Expression::fill(&[], kind) };
         }
         match scope.made.get(&v) {
             Some(Made::Expression(e)) if e.dims == dims && e.status.is_none() => e.clone(),
@@ -129,15 +58,53 @@ impl Planner {
             return Ok(Made::View(self.view(scope, inputs[0])));
         }
         self.supported(scope, id)?;
-        let mut e = Expression { dims: dims.to_vec(), operands: vec![], terms: vec![], status: None };
-        let mut places = vec![];
+        let mut parts: Vec<Expression> = vec![];
         for v in &inputs {
-            let mut part = self.operand(scope, *v, dims);
+            let part = self.operand(scope, *v, dims);
+            // One product can wait, and its kernel must be able to do what follows.
+            if part.product.is_some() && parts.iter().any(|p| p.product.is_some()) {
+                parts.push(Expression::of(self.view(scope, *v)));
+            } else {
+                parts.push(part);
+            }
+        }
+        let mut e = self.joined(scope, id, dims, &mut parts);
+        if e.product.is_some() && e.epilogue().is_none() {
+            for (part, v) in parts.iter_mut().zip(&inputs).filter(|(p, _)| p.product.is_some()) {
+                *part = Expression::of(self.view(scope, *v));
+            }
+            e = self.joined(scope, id, dims, &mut parts);
+        }
+        if kind == Kind::I && e.terms.last().is_some_and(|(t, _)| divides(t)) {
+            e.status = Some(self.status(scope, id, "integer division by 0"));
+        }
+        Ok(self.made(scope, id, e))
+    }
+
+    /// An expression that one node alone reads stays one; others are computed.
+    pub(super) fn made(&mut self, scope: &Scope, id: NodeId, e: Expression) -> Made {
+        let alone = scope.uses.get(&id) == Some(&1) && e.status.is_none();
+        if alone { Made::Expression(e) } else { Made::View(self.emit(&e)) }
+    }
+
+    /// The node's function of its operands, those that would make the expression too large in memory.
+    fn joined(
+        &mut self,
+        scope: &mut Scope,
+        id: NodeId,
+        dims: &[usize],
+        parts: &mut [Expression],
+    ) -> Expression {
+        let (graph, inputs) = (scope.graph, scope.graph.node_inputs(id));
+        let kind = Kind::of(graph.node(id).types[0].dtype);
+        let mut e = Expression { terms: vec![], ..Expression::fill(dims, kind) };
+        let mut places = vec![];
+        for (part, v) in parts.iter_mut().zip(&inputs) {
             let operands = e.operands.len() + part.operands.len();
             if operands > MAX_OPERANDS || e.terms.len() + part.terms.len() > MAX_TERMS {
-                part = Expression::of(self.view(scope, *v));
+                *part = Expression::of(self.view(scope, *v));
             }
-            places.push(e.take_in(&part));
+            places.push(e.take_in(part));
         }
         let term = match graph.op(id) {
             Prim::Unary(f) => Term::Unary(*f, places[0]),
@@ -148,13 +115,8 @@ impl Planner {
             Prim::Cast { to } => Term::Cast(*to, places[0]),
             _ => Term::Select(places[0], places[1], places[2]),
         };
-        let divides = matches!(term, Term::Binary(Binary::Div | Binary::Mod | Binary::Pow, ..));
-        if divides && kind == Kind::I {
-            e.status = Some(self.status(scope, id, "integer division by 0"));
-        }
         e.terms.push((term, kind));
-        let alone = scope.uses.get(&id) == Some(&1) && e.status.is_none();
-        Ok(if alone { Made::Expression(e) } else { Made::View(self.emit(&e)) })
+        e
     }
 
     fn squares(&self, e: &Expression, exponent: usize) -> bool {
@@ -194,6 +156,14 @@ impl Planner {
         let count = out.elems();
         if count == 0 {
             return;
+        }
+        if let Some(product) = &e.product {
+            let Some((then, beside)) = e.epilogue().filter(|_| out.is_dense()) else {
+                let result = self.buffer(Kind::F, &product.dims);
+                self.compute(product, &result, true, (Epilogue::default(), vec![]));
+                return self.emit_into(&e.stored(result), out, whole);
+            };
+            return self.compute(product, out, whole, (then, beside));
         }
         let operands: Vec<View> = e.operands.iter().map(|v| v.broadcast(&e.dims)).collect();
         let lists: Vec<&[i64]> =
@@ -262,6 +232,11 @@ impl Planner {
         updates.extend(e.status.clone());
         self.push(Step { kernel, grid, params: Box::new(params), reads: operands, writes, updates });
     }
+}
+
+/// Whether integers can fail at it.
+fn divides(term: &Term) -> bool {
+    matches!(term, Term::Binary(Binary::Div | Binary::Mod | Binary::Pow, ..))
 }
 
 /// Whether a conversion leaves the device's value as it is.

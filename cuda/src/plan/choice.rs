@@ -5,7 +5,7 @@ use dlbc_ptx::kernel::order::{self, DIGIT, DIGITS, OrderParams, TILE};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 use dlbc_ptx::kernel::suppress::{self, SuppressParams};
 
-use super::chain::Expression;
+use super::expression::Expression;
 use super::view::strides;
 use super::{Planner, Use, View};
 

@@ -1,14 +1,13 @@
 //! Convolutions: tables, tiles, groups.
 
-use dlbc_ops::prim::{Binary, ConvGeometry, Part};
-use dlbc_ptx::Params as _;
+use dlbc_ops::prim::{ConvGeometry, Part};
 use dlbc_ptx::kernel::conv::{Conv, ConvParams, ENTRY, Way};
-use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
+use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::gemm::Tile;
-use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
-use super::product::tile;
-use super::{Planner, Step, View};
+use super::expression::Expression;
+use super::product::{Product, Work, slice, tile};
+use super::{Planner, View};
 
 /// Three spatial axes; those that do not exist are 1.
 pub(super) fn three(values: &[usize], fill: usize) -> [u32; 3] {
@@ -26,12 +25,20 @@ fn coordinates(mut index: usize, dims: [u32; 3]) -> [usize; 3] {
     at
 }
 
+/// Whether windows are one element each and lie side by side, with channels enough for a tile.
+fn pointwise(geometry: &ConvGeometry, dims: &[usize]) -> bool {
+    let window = &geometry.window;
+    let alone = window.kernel.iter().all(|d| *d == 1) && window.strides.iter().all(|s| *s == 1);
+    let unpadded = window.before.iter().chain(&window.after).all(|p| *p == 0);
+    alone && unpadded && !dims.contains(&0) && (geometry.groups == 1 || dims[1] / geometry.groups >= 8)
+}
+
 fn elems(dims: &[usize]) -> usize {
     dims.iter().product()
 }
 
 impl Planner {
-    /// The convolution of `x` into a new buffer.
+    /// The convolution of `x`.
     pub(super) fn conv(
         &mut self,
         geometry: &ConvGeometry,
@@ -39,8 +46,25 @@ impl Planner {
         (w, part): (View, Part),
         bias: Option<View>,
         dims: &[usize],
-    ) -> View {
+    ) -> Expression {
+        let e = self.conv_alone(geometry, x, (w, part), dims);
+        let Some(bias) = bias else { return e };
+        let mut across = vec![1; dims.len()];
+        across[1] = dims[1];
+        e.plus(&Expression::of(bias.with_dims(&across)))
+    }
+
+    fn conv_alone(
+        &mut self,
+        geometry: &ConvGeometry,
+        x: View,
+        (w, part): (View, Part),
+        dims: &[usize],
+    ) -> Expression {
         let window = &geometry.window;
+        if pointwise(geometry, dims) {
+            return self.conv_pointwise(geometry.groups, [x, w], part, false, dims);
+        }
         let from = three(&x.dims[2..], 1);
         let (kernel, dilations) = (three(&w.dims[2..], 1), three(&window.dilations, 1));
         let (channels, taps) = (w.dims[1], elems(&w.dims[2..]));
@@ -64,7 +88,7 @@ impl Planner {
             before: three(&window.before, 0),
             ..ConvParams::default()
         };
-        self.implicit(Way::Forward, params, words, geometry.groups, [x, w], part, bias, dims)
+        self.implicit((Way::Forward, params), words, geometry.groups, [x, w], part, dims)
     }
 
     /// The adjoint of the convolution in its data.
@@ -74,8 +98,11 @@ impl Planner {
         s: View,
         (w, part): (View, Part),
         dims: &[usize],
-    ) -> View {
+    ) -> Expression {
         let window = &geometry.window;
+        if pointwise(geometry, dims) {
+            return self.conv_pointwise(geometry.groups, [s, w], part, true, dims);
+        }
         let (kernel, dilations) = (three(&w.dims[2..], 1), three(&window.dilations, 1));
         let (channels, taps) = (w.dims[1], elems(&w.dims[2..]));
         let outputs = w.dims[0] / geometry.groups;
@@ -101,76 +128,63 @@ impl Planner {
             ..ConvParams::default()
         };
         let way = if strided { Way::AdjointStrided } else { Way::Adjoint };
-        self.implicit(way, params, words, geometry.groups, [s, w], part, None, dims)
+        self.implicit((way, params), words, geometry.groups, [s, w], part, dims)
     }
 
-    #[allow(clippy::too_many_arguments)]
+    /// A convolution of windows of one element is a product for each image and group.
+    fn conv_pointwise(
+        &mut self,
+        groups: usize,
+        [data, w]: [View; 2],
+        part: Part,
+        adjoint: bool,
+        dims: &[usize],
+    ) -> Expression {
+        let (images, positions) = (dims[0], elems(&dims[2..]));
+        let data = data.with_dims(&[images, groups, data.dims[1] / groups, positions]);
+        let w = w.with_dims(&[groups, w.dims[0] / groups, w.dims[1]]);
+        let whole = [images, groups, dims[1] / groups, positions];
+        let e = self.product([w, data], [part, Part::Id], [adjoint, false], &whole);
+        // Dense all of it.
+        e.reshaped(dims).unwrap_or(e)
+    }
+
     fn implicit(
         &mut self,
-        way: Way,
-        params: ConvParams,
+        (way, params): (Way, ConvParams),
         table: Vec<u32>,
         groups: usize,
         [data, weight]: [View; 2],
         part: Part,
-        bias: Option<View>,
         dims: &[usize],
-    ) -> View {
-        let out = self.buffer(data.kind, dims);
-        if out.elems() == 0 {
-            return out;
+    ) -> Expression {
+        if dims.contains(&0) {
+            return Expression::of(self.buffer(data.kind, dims));
         }
         let positions = elems(&dims[2..]);
         let (m, n) = (params.m, (dims[0] * positions) as u32);
+        let shape = [m, n, params.k].map(|d| d as usize);
         // A tile of few channels would be idle for the most part: with many small groups each thread does an element.
         let tile = match m {
             0..8 if groups > 1 => None,
             0..=16 => Some(Tile::FLAT),
-            _ => Some(tile(self.precision, [m, n, params.k].map(|d| d as usize), groups)),
+            _ => Some(tile(self.precision, shape, groups)),
         };
         // Values begin at multiples of 16 bytes.
         let wide = way == Way::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
-        let then = match bias {
-            None => Epilogue::default(),
-            Some(_) => Epilogue {
-                operands: vec![Reach::Row],
-                terms: vec![
-                    (Term::Operand(0), Kind::F),
-                    (Term::Operand(1), Kind::F),
-                    (Term::Binary(Binary::Add, 0, 1), Kind::F),
-                ],
-            },
-        };
-        let variant = Conv { way, part, wide, tile, then };
+        let variant = Conv { way, part, wide, tile, then: Epilogue::default() };
         let params = ConvParams {
             n,
-            slice: params.k,
+            slice: tile.map_or(params.k, |tile| slice(tile, shape, groups) as u32),
             groups: groups as u32,
-            elements: out.elems() as u32,
+            elements: elems(dims) as u32,
             weight_group: (weight.elems() / groups) as u32,
             positions: positions as u32,
             channels: dims[1] as u32,
             to: three(&dims[2..], 1),
             ..params
         };
-        let table = self.table(table);
-        let kernel = self.kernel(variant.name(), || variant.emit());
-        let mut reads = vec![data.clone(), weight.clone(), table.clone()];
-        reads.extend(bias.clone());
-        let (own, grid) = (out.clone(), variant.grid(&params));
-        let params = move |at: &super::Addresses| {
-            let params = ConvParams {
-                data: at.of(&data),
-                weight: at.of(&weight),
-                then: [bias.as_ref().map_or(0, |b| at.of(b)), 0, 0, 0],
-                out: at.of(&own),
-                table: at.of(&table),
-                ..params
-            };
-            params.bytes()
-        };
-        let writes = vec![out.clone()];
-        self.push(Step { kernel, grid, params: Box::new(params), reads, writes, updates: vec![] });
-        out
+        let sides = [data, weight, self.table(table)];
+        self.wait(Product { work: Work::Conv { variant, params, sides }, dims: dims.to_vec() })
     }
 }

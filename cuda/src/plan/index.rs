@@ -3,8 +3,8 @@
 use dlbc_ptx::kernel::index::{self, IndexParams};
 use dlbc_ptx::kernel::pointwise::Kind;
 
-use super::chain::Expression;
 use super::choice::bits;
+use super::expression::Expression;
 use super::{Planner, Use, View};
 
 impl Planner {

@@ -3,6 +3,7 @@
 mod chain;
 mod choice;
 mod conv;
+mod expression;
 mod index;
 mod movement;
 mod node;
@@ -26,7 +27,7 @@ use dlbc_runtime::{RuntimeError, Stage, Unsupported, split, uses};
 
 use crate::backend::Precision;
 use crate::memory::Interval;
-use chain::Expression;
+use expression::Expression;
 
 /// Where a buffer lies.
 pub(crate) enum Home {

@@ -5,7 +5,7 @@ use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pick::{self, MISSING, PickParams};
 use dlbc_ptx::kernel::pointwise::Kind;
 
-use super::chain::Expression;
+use super::expression::Expression;
 use super::view::{collapse, strides};
 use super::{Planner, Step, View};
 

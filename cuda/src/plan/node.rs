@@ -37,18 +37,21 @@ impl Planner {
             }
             Prim::MatMul { a, b, ta, tb } => {
                 let sides = [self.view(scope, inputs[0]), self.view(scope, inputs[1])];
-                self.product(sides, [*a, *b], [*ta, *tb], &dims)
+                let e = self.product(sides, [*a, *b], [*ta, *tb], &dims);
+                return Ok(self.made(scope, id, e));
             }
             Prim::Conv { geometry, w } => {
                 let x = self.dense_view(scope, inputs[0]);
                 let weight = self.dense_view(scope, inputs[1]);
                 let bias = inputs.get(2).map(|v| self.dense_view(scope, *v));
-                self.conv(geometry, x, (weight, *w), bias, &dims)
+                let e = self.conv(geometry, x, (weight, *w), bias, &dims);
+                return Ok(self.made(scope, id, e));
             }
             Prim::ConvTranspose { geometry, w, .. } => {
                 let s = self.dense_view(scope, inputs[0]);
                 let weight = self.dense_view(scope, inputs[1]);
-                self.conv_adjoint(geometry, s, (weight, *w), &dims)
+                let e = self.conv_adjoint(geometry, s, (weight, *w), &dims);
+                return Ok(self.made(scope, id, e));
             }
             Prim::WindowSum(w) => {
                 let x = self.dense_view(scope, inputs[0]);
@@ -79,6 +82,11 @@ impl Planner {
                 return Err(wrong(scope, id, "not taken apart"));
             }
             Prim::Reshape { .. } => {
+                if let Some(Made::Expression(e)) = scope.made.get(&inputs[0])
+                    && let Some(e) = e.product.as_ref().and_then(|_| e.reshaped(&dims))
+                {
+                    return Ok(self.made(scope, id, e));
+                }
                 let x = self.view(scope, inputs[0]);
                 match x.reshaped(&dims) {
                     Some(view) => view,

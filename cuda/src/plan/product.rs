@@ -1,37 +1,97 @@
-//! Matrix products: which variant, and how operands lie.
+//! Matrix products: which variant, how operands lie, in how many slices.
 
 use dlbc_ops::prim::Part;
 use dlbc_ptx::Params as _;
-use dlbc_ptx::kernel::epilogue::Epilogue;
+use dlbc_ptx::kernel::conv::{Conv, ConvParams};
+use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
 use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, Tile, integer};
 use dlbc_ptx::kernel::pointwise::Kind;
 
+use super::expression::Expression;
 use super::view::{collapse, words};
-use super::{Planner, Step, View};
+use super::{Planner, Step, Use, View};
 use crate::backend::Precision;
 
 /// Blocks that fill a large device.
 const MANY_BLOCKS: usize = 132;
+/// Slices of the depth, and how deep each is at least: their sums are added by what follows.
+const MAX_SLICES: usize = 8;
+const MIN_SLICE: usize = 256;
+
+/// What is launched.
+#[derive(Clone)]
+pub(super) enum Work {
+    Gemm {
+        variant: Gemm,
+        params: GemmParams,
+        sides: [View; 2],
+    },
+    Conv {
+        variant: Conv,
+        params: ConvParams,
+        /// Data, weights, table.
+        sides: [View; 3],
+    },
+}
+
+/// A product or a convolution before it is launched.
+#[derive(Clone)]
+pub(super) struct Product {
+    pub(super) work: Work,
+    /// Of the result.
+    pub(super) dims: Vec<usize>,
+}
+
+impl Product {
+    /// How an operand of the result's dimensions lies beside it, when kernels know that.
+    pub(super) fn reach(&self, view: &View) -> Option<Reach> {
+        if view.is_dense() {
+            return Some(Reach::Full);
+        }
+        let moving =
+            self.dims.iter().zip(&view.strides).enumerate().filter(|(_, (d, s))| **d != 1 && **s != 0);
+        let moving: Vec<(usize, i64)> = moving.map(|(axis, (_, s))| (axis, *s)).collect();
+        let rank = self.dims.len();
+        match (moving.as_slice(), &self.work) {
+            ([], _) => Some(Reach::One),
+            ([(axis, 1)], Work::Gemm { .. }) if axis + 1 == rank => Some(Reach::Column),
+            ([(axis, 1)], Work::Gemm { .. }) if axis + 2 == rank => Some(Reach::Row),
+            ([(1, 1)], Work::Conv { .. }) => Some(Reach::Row),
+            _ => None,
+        }
+    }
+}
 
 /// The tile for a product of so many rows, columns and depth; by shapes alone.
 pub(super) fn tile(precision: Precision, [rows, columns, depth]: [usize; 3], batch: usize) -> Tile {
-    let blocks = |t: Tile| rows.div_ceil(t.rows as usize) * columns.div_ceil(t.columns as usize) * batch;
     let math = match precision {
         Precision::Split => Some(Math::Split),
         Precision::Tf32 => Some(Math::Tf32),
         Precision::Bf16 => Some(Math::Bf16),
         Precision::Simt => None,
     };
+    let many = |t: Tile| blocks(t, [rows, columns], batch) >= MANY_BLOCKS;
     if rows <= 16 {
         Tile::FLAT
     } else if let Some(math) = math.filter(|_| columns >= 32 && depth >= 16) {
         let large = Tile::large_tensor(math);
-        if blocks(large) >= MANY_BLOCKS { large } else { Tile::tensor(math) }
-    } else if blocks(Tile::LARGE) >= MANY_BLOCKS {
+        if many(large) { large } else { Tile::tensor(math) }
+    } else if many(Tile::LARGE) {
         Tile::LARGE
     } else {
         Tile::SMALL
     }
+}
+
+fn blocks(tile: Tile, [rows, columns]: [usize; 2], batch: usize) -> usize {
+    rows.div_ceil(tile.rows as usize) * columns.div_ceil(tile.columns as usize) * batch
+}
+
+/// The depth of a slice: where blocks are few and deep, several share the depth of one. By shapes alone.
+pub(super) fn slice(tile: Tile, [rows, columns, depth]: [usize; 3], batch: usize) -> usize {
+    let spare = MANY_BLOCKS / blocks(tile, [rows, columns], batch).max(1);
+    let slices = spare.min(depth / MIN_SLICE).clamp(1, MAX_SLICES);
+    depth.div_ceil(slices).next_multiple_of(tile.depth as usize)
 }
 
 /// How an operand lies, with its strides along lanes and depth and along the batches.
@@ -46,17 +106,16 @@ fn array<const N: usize, T: Copy>(values: &[T], fill: T) -> [T; N] {
 }
 
 impl Planner {
-    /// `part(a) · part(b)` into a new buffer.
+    /// `part(a) · part(b)`.
     pub(super) fn product(
         &mut self,
         [a, b]: [View; 2],
         parts: [Part; 2],
         [ta, tb]: [bool; 2],
         dims: &[usize],
-    ) -> View {
-        let out = self.buffer(a.kind, dims);
-        if out.elems() == 0 {
-            return out;
+    ) -> Expression {
+        if dims.contains(&0) {
+            return Expression::of(self.buffer(a.kind, dims));
         }
         let rank = dims.len();
         let (m, n, batch) = (dims[rank - 2], dims[rank - 1], &dims[..rank - 2]);
@@ -94,11 +153,10 @@ impl Planner {
         let (a_strides, [b_depth, b_columns]) = (last(&a), last(&b));
         let b_strides = [b_columns, b_depth];
         let count: usize = batch_dims.iter().product();
-        let params = GemmParams {
+        let mut params = GemmParams {
             m: m as u32,
             n: n as u32,
             k: k as u32,
-            slice: k as u32,
             batches: count as u32,
             a_strides: array(&words(&a_strides), 0),
             b_strides: array(&words(&b_strides), 0),
@@ -107,38 +165,97 @@ impl Planner {
             b_batch: array(&words(&lists[1]), 0),
             ..GemmParams::default()
         };
-        let (kernel, grid, tiles) = if a.kind == Kind::F {
-            let tile = tile(self.precision, [m, n, k], count);
-            // Neighbours in depth of `a` where neither lies side by side, of `b` only where they do.
-            let depth_first =
-                [a_strides[1] == 1 || a_strides[0] != 1, b_strides[1] == 1 && b_strides[0] != 1];
-            let layouts = [
-                layout(&a, depth_first[0], a_strides, &lists[0]),
-                layout(&b, depth_first[1], b_strides, &lists[1]),
-            ];
-            let gemm = Gemm { parts, layouts, tile, then: Epilogue::default() };
-            let tiles = (n as u32).div_ceil(tile.columns);
-            let kernel = self.kernel(gemm.name(), || gemm.emit());
-            (kernel, [tiles * count as u32, (m as u32).div_ceil(tile.rows), 1], tiles)
-        } else {
-            let kernel = integer(parts);
-            let kernel = self.kernel(kernel.name.clone(), || kernel);
-            (kernel, [(out.elems() as u32).div_ceil(256), 1, 1], 1)
-        };
-        let (left, right, own) = (a.clone(), b.clone(), out.clone());
-        let params = move |at: &super::Addresses| {
-            let (a, b, c) = (at.of(&left), at.of(&right), at.of(&own));
-            GemmParams { a, b, c, tiles, ..params }.bytes()
-        };
-        let step = Step {
-            kernel,
-            grid,
-            params: Box::new(params),
-            reads: vec![a, b],
-            writes: vec![out.clone()],
-            updates: vec![],
-        };
-        self.push(step);
+        if a.kind != Kind::F {
+            return Expression::of(self.integer_product([a, b], parts, params, dims));
+        }
+        let tile = tile(self.precision, [m, n, k], count);
+        params.tiles = params.n.div_ceil(tile.columns);
+        params.slice = slice(tile, [m, n, k], count) as u32;
+        // Neighbours in depth of `a` where neither lies side by side, of `b` only where they do.
+        let depth_first = [a_strides[1] == 1 || a_strides[0] != 1, b_strides[1] == 1 && b_strides[0] != 1];
+        let layouts = [
+            layout(&a, depth_first[0], a_strides, &lists[0]),
+            layout(&b, depth_first[1], b_strides, &lists[1]),
+        ];
+        let variant = Gemm { parts, layouts, tile, then: Epilogue::default() };
+        self.wait(Product { work: Work::Gemm { variant, params, sides: [a, b] }, dims: dims.to_vec() })
+    }
+
+    fn integer_product(
+        &mut self,
+        [a, b]: [View; 2],
+        parts: [Part; 2],
+        params: GemmParams,
+        dims: &[usize],
+    ) -> View {
+        let out = self.buffer(a.kind, dims);
+        let uses = vec![(Use::Read, a), (Use::Read, b), (Use::Write, out.clone())];
+        let blocks = (out.elems() as u32).div_ceil(256);
+        self.launch(integer(parts), blocks, uses, move |at| GemmParams {
+            a: at[0],
+            b: at[1],
+            c: at[2],
+            ..params
+        });
         out
+    }
+
+    /// A product that waits for what follows; the sum of its slices when it has several.
+    pub(super) fn wait(&mut self, product: Product) -> Expression {
+        let (depth, slice) = match &product.work {
+            Work::Gemm { params, .. } => (params.k, params.slice),
+            Work::Conv { params, .. } => (params.k, params.slice),
+        };
+        let slices = depth.div_ceil(slice.max(1)) as usize;
+        if slices <= 1 {
+            return Expression::waiting(product);
+        }
+        let space = self.buffer(Kind::F, &[&[slices][..], &product.dims].concat());
+        self.compute(&product, &space, true, (Epilogue::default(), vec![]));
+        let sums = (1..slices).map(|i| Expression::of(space.at(0, i)));
+        sums.fold(Expression::of(space.at(0, 0)), |e, next| e.plus(&next))
+    }
+
+    /// Launches a product with what follows it; `whole` when `out` is all of its buffer.
+    pub(super) fn compute(
+        &mut self,
+        product: &Product,
+        out: &View,
+        whole: bool,
+        (then, beside): (Epilogue, Vec<View>),
+    ) {
+        let (own, extra) = (out.clone(), beside.clone());
+        let then_at = move |at: &super::Addresses| -> [u64; 4] {
+            std::array::from_fn(|i| extra.get(i).map_or(0, |v| at.of(v)))
+        };
+        let (kernel, grid, params, mut reads): (_, _, super::Block, Vec<View>) = match product.work.clone() {
+            Work::Gemm { variant, params, sides } => {
+                let variant = Gemm { then, ..variant };
+                let grid = variant.grid(&params);
+                let [left, right] = sides.clone();
+                let params = move |at: &super::Addresses| {
+                    let (a, b, c, then) = (at.of(&left), at.of(&right), at.of(&own), then_at(at));
+                    GemmParams { a, b, c, then, ..params }.bytes()
+                };
+                let kernel = self.kernel(variant.name(), || variant.emit());
+                (kernel, grid, Box::new(params), sides.to_vec())
+            }
+            Work::Conv { variant, params, sides } => {
+                let variant = Conv { then, ..variant };
+                let grid = variant.grid(&params);
+                let [data, weight, table] = sides.clone();
+                let params = move |at: &super::Addresses| {
+                    let [data, weight, table] = [&data, &weight, &table].map(|v| at.of(v));
+                    let (out, then) = (at.of(&own), then_at(at));
+                    ConvParams { data, weight, table, out, then, ..params }.bytes()
+                };
+                let kernel = self.kernel(variant.name(), || variant.emit());
+                (kernel, grid, Box::new(params), sides.to_vec())
+            }
+        };
+        reads.extend(beside);
+        let out = vec![out.clone()];
+        let (writes, updates) = if whole { (out, vec![]) } else { (vec![], out) };
+        self.push(Step { kernel, grid, params, reads, writes, updates });
     }
 }

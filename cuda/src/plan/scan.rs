@@ -6,7 +6,7 @@ use dlbc_ops::graph::Value;
 use dlbc_ops::prim::{Prim, Scan};
 use dlbc_runtime::RuntimeError;
 
-use super::chain::Expression;
+use super::expression::Expression;
 use super::{Made, Planner, Scope, View};
 
 impl Planner {

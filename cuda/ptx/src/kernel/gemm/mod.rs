@@ -162,6 +162,12 @@ impl Gemm {
         format!("gemm_{}_{}_{}{}", side(0), side(1), self.tile.name(), self.then.name())
     }
 
+    /// Blocks of a launch with these parameters.
+    pub fn grid(&self, p: &GemmParams) -> [u32; 3] {
+        let slices = p.k.div_ceil(p.slice.max(1)).max(1);
+        [p.tiles * p.batches, p.m.div_ceil(self.tile.rows), slices]
+    }
+
     /// The kernel.
     pub fn emit(&self) -> Kernel {
         let mut emitter = Emitter::new();
