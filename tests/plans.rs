@@ -4,12 +4,13 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use common::*;
 use dlbc_cuda::{CudaBackend, Device, DeviceError, Precision};
-use dlbc_ptx::{Kernel, KernelId, Launch, SequenceId};
+use dlbc_ptx::{Kernel, KernelId, Launch, Region, SequenceId};
 use dlbc_runtime::{Request, RunOptions, Session, Target};
 
 /// What was planned.
@@ -17,6 +18,8 @@ use dlbc_runtime::{Request, RunOptions, Session, Target};
 struct Counted {
     /// Of each sequence: launches, and bytes of the buffers that they read and write.
     sequences: Vec<(usize, u64)>,
+    /// Of each sequence: launches by family.
+    families: Vec<BTreeMap<String, usize>>,
     /// Sequences that ran, in order.
     ran: Vec<usize>,
     kernels: Vec<Kernel>,
@@ -59,11 +62,19 @@ impl Device for Counting {
     }
 
     fn prepare(&mut self, launches: Vec<Launch>) -> Result<SequenceId, DeviceError> {
-        let bytes = |l: &Launch| -> u64 {
-            let twice = l.updates.iter().map(|r| 2 * r.bytes);
-            l.reads.iter().chain(&l.writes).map(|r| r.bytes).chain(twice).sum()
+        // A buffer counts once for all that a launch reads of it.
+        let distinct = |regions: &[Region]| -> u64 {
+            let by_address: BTreeMap<u64, u64> = regions.iter().map(|r| (r.address, r.bytes)).collect();
+            by_address.values().sum()
         };
+        let bytes = |l: &Launch| distinct(&l.reads) + distinct(&l.writes) + 2 * distinct(&l.updates);
         let mut counted = self.0.lock().unwrap();
+        let mut families: BTreeMap<String, usize> = BTreeMap::new();
+        for l in &launches {
+            let name = &counted.kernels[l.kernel.0].name;
+            *families.entry(name.split('_').next().unwrap_or_default().into()).or_default() += 1;
+        }
+        counted.families.push(families);
         counted.sequences.push((launches.len(), launches.iter().map(bytes).sum()));
         Ok(SequenceId(counted.sequences.len() - 1))
     }
@@ -126,6 +137,7 @@ fn plans_are_counted() {
         }
         let (row, counted) = counted(&folder.join("model.onnx"), &inputs);
         println!("{name}: {row}");
+        counted.ran.iter().for_each(|ran| println!("  {:?}", counted.families[*ran]));
         assert!(counted.ran.len() >= 2, "{name}: a forward and a reverse");
         // What a block of every chip may take.
         assert!(counted.kernels.iter().all(|k| k.shared <= 99 << 10), "{name}: shared memory");
