@@ -1,7 +1,7 @@
 //! Elementwise expressions: a node that one other node reads joins that node's kernel.
 
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{Binary, Prim, Unary};
+use dlbc_ops::prim::{Binary, Part, Prim, Unary};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
@@ -81,10 +81,20 @@ impl Planner {
         Ok(self.made(scope, id, e))
     }
 
-    /// An expression that one node alone reads stays one; others are computed.
+    /// An expression that one node alone reads stays one, and so does a part of a stored value; others are computed.
     pub(super) fn made(&mut self, scope: &Scope, id: NodeId, e: Expression) -> Made {
         let alone = scope.uses.get(&id) == Some(&1) && e.status.is_none();
-        if alone { Made::Expression(e) } else { Made::View(self.emit(&e)) }
+        if alone || e.part().is_some() { Made::Expression(e) } else { Made::View(self.emit(&e)) }
+    }
+
+    /// The operand of a product, in memory, and the part of it that counts: a part of a stored value need not be stored.
+    pub(super) fn part(&mut self, scope: &mut Scope, v: Value, part: Part) -> (View, Part) {
+        if let (Part::Id, Some(Made::Expression(e))) = (part, scope.made.get(&v))
+            && let Some((view, part)) = e.part()
+        {
+            return (view, part);
+        }
+        (self.view(scope, v), part)
     }
 
     /// The node's function of its operands, those that would make the expression too large in memory.

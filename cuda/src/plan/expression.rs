@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dlbc_ops::prim::Binary;
+use dlbc_ops::prim::{Binary, Part, Unary};
 use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
@@ -115,6 +115,17 @@ impl Expression {
         let result = result.with_dims(&self.dims);
         e.operands.iter_mut().filter(|v| v.buffer == WAITING).for_each(|v| *v = result.clone());
         e
+    }
+
+    /// The view of which this is a part that products know, and the part.
+    pub(super) fn part(&self) -> Option<(View, Part)> {
+        let [view] = self.operands.as_slice() else { return None };
+        let part = match self.terms.as_slice() {
+            [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Abs, 0), _)] => Part::Abs,
+            [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Relu, 0), _)] => Part::Pos,
+            _ => return None,
+        };
+        (view.buffer != WAITING).then(|| (view.broadcast(&self.dims), part))
     }
 
     /// Under other dimensions, when strides can say so of all operands.

@@ -36,8 +36,8 @@ impl Planner {
                 return self.elementwise(scope, id, &dims);
             }
             Prim::MatMul { a, b, ta, tb } => {
-                let sides = [self.view(scope, inputs[0]), self.view(scope, inputs[1])];
-                let e = self.product(sides, [*a, *b], [*ta, *tb], &dims);
+                let [a, b] = [(inputs[0], *a), (inputs[1], *b)].map(|(v, p)| self.part(scope, v, p));
+                let e = self.product([a.0, b.0], [a.1, b.1], [*ta, *tb], &dims);
                 return Ok(self.made(scope, id, e));
             }
             Prim::Conv { geometry, w } => {

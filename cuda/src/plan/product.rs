@@ -14,7 +14,8 @@ use crate::backend::Precision;
 
 /// Blocks that fill a large device.
 const MANY_BLOCKS: usize = 132;
-/// Slices of the depth, and how deep each is at least: their sums are added by what follows.
+/// Slices of the depth, and how deep each is at least. Their sums are added by what follows, which takes a launch of its own, so
+/// that two slices are not worth it. Chosen by arithmetic, not yet by measurement.
 const MAX_SLICES: usize = 8;
 const MIN_SLICE: usize = 256;
 
@@ -90,7 +91,10 @@ fn blocks(tile: Tile, [rows, columns]: [usize; 2], batch: usize) -> usize {
 /// The depth of a slice: where blocks are few and deep, several share the depth of one. By shapes alone.
 pub(super) fn slice(tile: Tile, [rows, columns, depth]: [usize; 3], batch: usize) -> usize {
     let spare = MANY_BLOCKS / blocks(tile, [rows, columns], batch).max(1);
-    let slices = spare.min(depth / MIN_SLICE).clamp(1, MAX_SLICES);
+    let slices = match depth / MIN_SLICE {
+        0..3 => 1,
+        many => spare.min(many).clamp(1, MAX_SLICES),
+    };
     depth.div_ceil(slices).next_multiple_of(tile.depth as usize)
 }
 

@@ -1,0 +1,191 @@
+//! Products on the interpreted device: what follows them, slices of their depth, and each precision to its bound.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::*;
+use dlbc_cuda::{Math, Precision};
+use dlbc_ops::graph::Value;
+use dlbc_ops::prim::{Binary, Builder, ConvGeometry, Part, Prim, Unary, Window};
+use dlbc_ops::tensor::{Dim, Shape, Tensor};
+use dlbc_runtime::ReferenceBackend;
+
+fn product(g: &mut Builder, a: Value, b: Value) -> Value {
+    g.add(Prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false }, &[a, b])
+}
+
+fn binary(g: &mut Builder, f: Binary, a: Value, b: Value) -> Value {
+    g.add(Prim::Binary(f), &[a, b])
+}
+
+fn unary(g: &mut Builder, f: Unary, a: Value) -> Value {
+    g.add(Prim::Unary(f), &[a])
+}
+
+#[test]
+fn what_follows_a_product_joins_its_kernel() {
+    let mut r = Random::new(1);
+    // Tiles of every kind; nothing to add up; a single element.
+    for (m, n, k) in [(5, 40, 9), (70, 66, 40), (1, 1, 1), (20, 3, 0)] {
+        let [a, b] = [r.floats(&[m, k]), r.floats(&[k, n])];
+        let [row, column, full, one] = [&[m, 1][..], &[n], &[m, n], &[1]].map(|dims| r.floats(dims));
+        let what = |of: &str| format!("{of} of {m}x{n}x{k}");
+        let inputs = [a.clone(), b.clone(), column.clone(), full.clone()];
+        check(&what("quotient"), &inputs, 1e-4, |g, v| {
+            let (z, bias) = (product(g, v[0], v[1]), unary(g, Unary::Abs, v[2]));
+            let z = unary(g, Unary::Abs, z);
+            let z = binary(g, Binary::Add, z, bias);
+            binary(g, Binary::GuardedDiv, v[3], z)
+        });
+        let inputs = [a.clone(), b.clone(), row, one, full.clone()];
+        check(&what("share"), &inputs, 1e-5, |g, v| {
+            let c = product(g, v[0], v[1]);
+            let c = binary(g, Binary::Sub, v[2], c);
+            let c = binary(g, Binary::Mul, c, v[3]);
+            let size = unary(g, Unary::Abs, v[4]);
+            binary(g, Binary::Mul, c, size)
+        });
+        let inputs = [a.clone(), b.clone(), full.clone()];
+        check(&what("choice"), &inputs, 1e-5, |g, v| {
+            let c = product(g, v[0], v[1]);
+            let below = binary(g, Binary::Less, v[2], c);
+            let clipped = unary(g, Unary::Clip { min: Some(-1.0), max: Some(2.0) }, v[2]);
+            let negative = unary(g, Unary::Neg, v[2]);
+            g.add(Prim::Select, &[below, clipped, negative])
+        });
+        // Two products: one waits for the other.
+        let inputs = [a.clone(), b.clone(), b.clone()];
+        check(&what("sum"), &inputs, 1e-5, |g, v| {
+            let [first, second] = [v[1], v[2]].map(|b| product(g, v[0], b));
+            binary(g, Binary::Sub, first, second)
+        });
+        // A function that is no part of a product's kernel, and one that other nodes read too.
+        check(&what("function"), &[a.clone(), b.clone()], 1e-5, |g, v| {
+            let c = product(g, v[0], v[1]);
+            let twice = binary(g, Binary::Add, c, c);
+            let f = unary(g, Unary::Tanh, twice);
+            binary(g, Binary::Mul, f, c)
+        });
+        // Under other dimensions, with operands that lie beside those.
+        let bias = r.floats(&[n]);
+        check(&what("reshaped"), &[a, b, bias, full], 1e-5, |g, v| {
+            let c = product(g, v[0], v[1]);
+            let to = |dims: &[usize]| Shape(dims.iter().map(|d| Dim::known(*d as i64)).collect());
+            let c = g.add(Prim::Reshape { to: to(&[1, m, 1, n]) }, &[c]);
+            let c = binary(g, Binary::Add, c, v[2]);
+            let c = g.add(Prim::Reshape { to: to(&[m, n]) }, &[c]);
+            let c = binary(g, Binary::Mul, c, v[3]);
+            g.add(Prim::Transpose { perm: vec![1, 0] }, &[c])
+        });
+    }
+}
+
+#[test]
+fn parts_of_operands_need_no_memory() {
+    let mut r = Random::new(2);
+    let inputs = [r.floats(&[20, 17]), r.floats(&[17, 40])];
+    check("parts", &inputs, 1e-5, |g, v| {
+        let (size, positive) = (unary(g, Unary::Abs, v[0]), unary(g, Unary::Relu, v[1]));
+        let c = g.add(Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[size, positive]);
+        let back = g.add(Prim::MatMul { a: Part::Id, b: Part::Neg, ta: false, tb: true }, &[c, v[1]]);
+        binary(g, Binary::Mul, back, size)
+    });
+}
+
+#[test]
+fn deep_products_are_added_up_from_slices() {
+    let mut r = Random::new(3);
+    let inputs = [r.floats(&[20, 900]), r.floats(&[900, 40]), r.floats(&[40])];
+    check("slices", &inputs, 1e-5, |g, v| {
+        let c = product(g, v[0], v[1]);
+        binary(g, Binary::Add, c, v[2])
+    });
+    let window = Window {
+        kernel: vec![3, 3],
+        strides: vec![1, 1],
+        before: vec![1, 1],
+        after: vec![1, 1],
+        dilations: vec![1, 1],
+        ceil: false,
+    };
+    let conv = Prim::Conv { geometry: ConvGeometry { window, groups: 1 }, w: Part::Id };
+    let inputs = [r.floats(&[1, 100, 6, 6]), r.floats(&[20, 100, 3, 3]), r.floats(&[20])];
+    check("slices of a convolution", &inputs, 1e-5, |g, v| {
+        let y = g.add(conv.clone(), v);
+        unary(g, Unary::Relu, y)
+    });
+}
+
+#[test]
+fn what_follows_a_convolution_joins_its_kernel() {
+    let mut r = Random::new(4);
+    for (kernel, strides, groups, channels, outputs) in [
+        (vec![3, 3], vec![1, 1], 1, 4, 40),
+        (vec![1, 1], vec![1, 1], 1, 20, 40),
+        (vec![1, 1], vec![1, 1], 2, 6, 20),
+        (vec![1, 1], vec![2, 2], 1, 6, 9),
+        (vec![3, 1], vec![1, 1], 5, 5, 5),
+    ] {
+        let pads: Vec<usize> = kernel.iter().map(|k| k / 2).collect();
+        let window = Window {
+            before: pads.clone(),
+            after: pads,
+            dilations: vec![1, 1],
+            ceil: false,
+            kernel: kernel.clone(),
+            strides: strides.clone(),
+        };
+        let geometry = ConvGeometry { window, groups };
+        let to: Vec<usize> = strides.iter().map(|s| 8usize.div_ceil(*s)).collect();
+        let dims = [&[2, outputs][..], &to].concat();
+        let x = r.floats(&[2, channels, 8, 8]);
+        let w = r.floats(&[&[outputs, channels / groups][..], &kernel].concat());
+        let inputs = [x.clone(), w.clone(), r.floats(&[outputs]), r.floats(&dims)];
+        let op = Prim::Conv { geometry: geometry.clone(), w: Part::Abs };
+        check(&format!("{op:?}, biased"), &inputs, 1e-5, |g, v| {
+            let y = g.add(op.clone(), &v[..3]);
+            let y = binary(g, Binary::Add, y, v[3]);
+            unary(g, Unary::Relu, y)
+        });
+        let op = Prim::ConvTranspose { geometry, w: Part::Abs, to: vec![Dim::known(8); 2] };
+        check(&format!("{op:?}, times |x|"), &[r.floats(&dims), w, x], 1e-5, |g, v| {
+            let c = g.add(op.clone(), &v[..2]);
+            let size = unary(g, Unary::Abs, v[2]);
+            binary(g, Binary::Mul, c, size)
+        });
+    }
+}
+
+/// Each element is off by no more than the error of the precision, of the sum of magnitudes that it adds up; and coarser
+/// precisions are coarser, so they are what computes.
+#[test]
+fn precisions_stay_within_their_bounds() {
+    let mut r = Random::new(5);
+    let size =
+        |t: &Tensor| Tensor::from_f32(t.dims(), &t.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>());
+    let precisions = [
+        (Precision::Simt, 2e-6),
+        (Precision::Split, Math::Split.error()),
+        (Precision::Tf32, Math::Tf32.error()),
+        (Precision::Bf16, Math::Bf16.error()),
+    ];
+    let mut worst = [0.0f64; 4];
+    for (m, n, k, tb) in [(40, 70, 90, false), (70, 130, 64, true), (1500, 1500, 20, true)] {
+        let inputs = [r.floats(&[m, k]), r.floats(&if tb { [n, k] } else { [k, n] })];
+        let sizes = inputs.each_ref().map(size);
+        let op = Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb };
+        let program = graph(&inputs, |g, v| g.add(op.clone(), v));
+        let [exact, sums] = [&inputs, &sizes].map(|i| run(&ReferenceBackend, &program, i).unwrap().to_f64());
+        for ((precision, bound), worst) in precisions.into_iter().zip(&mut worst) {
+            let found = run(&simulator().with_precision(precision), &program, &inputs).unwrap().to_f64();
+            for ((found, exact), sum) in found.iter().zip(&exact).zip(&sums) {
+                let off = (found - exact).abs() / sum;
+                assert!(off <= bound, "{precision:?} of {m}x{n}x{k}: {off:e} of the sum, up to {bound:e}");
+                *worst = worst.max(off);
+            }
+        }
+    }
+    println!("simt, 3xtf32, tf32, bf16 are off by {worst:?} of the sum of magnitudes");
+    assert!(worst[2] > 10.0 * worst[1] && worst[3] > 2.0 * worst[2], "{worst:?}");
+}
