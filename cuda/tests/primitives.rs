@@ -548,6 +548,43 @@ fn attention_and_its_relevance() {
     }
 }
 
+/// Several tiles, ragged on every side; the derivatives of an attention in its pieces, and scores beside vectors of both sides.
+#[test]
+fn attention_in_pieces() {
+    let mut r = Random::new(12);
+    let (m, n, d, e) = (70, 67, 20, 9);
+    let inputs = [
+        r.floats(&[2, m, d]),
+        r.floats(&[1, n, d]),
+        r.floats(&[2, n, e]),
+        r.floats(&[2, m, e]),
+        r.floats(&[2, m, 1]),
+        r.floats(&[1, n]),
+    ];
+    for which in 0..6 {
+        check(&format!("attention in pieces, {which}"), &inputs, 2e-6, |b, v| {
+            let [q, k, value, g, rows, columns] = *v else { panic!("six inputs") };
+            let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));
+            let scores = b.binary(Binary::Add, scores, columns);
+            let scores = b.mul(scores, rows);
+            let p = b.add(Prim::Softmax { axis: 2 }, &[scores]);
+            let back = b.matmul((g, Part::Id, false), (value, Part::Id, true));
+            let flow = b.mul(back, p);
+            let sum = b.reduce(Reduction::Sum, flow, &[2], true);
+            let all = b.mul(p, sum);
+            let onto = b.minus(flow, all);
+            match which {
+                0 => b.matmul((p, Part::Id, false), (value, Part::Abs, false)),
+                1 => b.matmul((onto, Part::Id, false), (k, Part::Id, false)),
+                2 => b.matmul((onto, Part::Id, true), (q, Part::Id, false)),
+                3 => b.matmul((q, Part::Id, true), (onto, Part::Id, false)),
+                4 => b.matmul((value, Part::Id, true), (p, Part::Id, true)),
+                _ => b.reduce(Reduction::Sum, onto, &[1, 2], false),
+            }
+        });
+    }
+}
+
 #[test]
 fn recurrences() {
     let mut r = Random::new(10);

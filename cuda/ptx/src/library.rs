@@ -9,7 +9,7 @@ use crate::kernel::epilogue::{Epilogue, Reach};
 use crate::kernel::gemm::{Gemm, Layout, Math, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
-use crate::kernel::{index, order, pick, pool, softmax, suppress, transpose};
+use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose};
 
 /// A kernel of the library and the family whose tests it belongs to.
 #[derive(Clone, Debug)]
@@ -50,6 +50,9 @@ pub fn library() -> Vec<Entry> {
         add("reduce", Reduce { kind, of, team: Team::Thread, kept: 1, reduced: 1, pass: Pass::Whole }.emit());
     }
     add("softmax", softmax::softmax());
+    for (name, kernel) in attention::variants() {
+        add("attention", kernel.emit_as(&format!("attention_{name}")));
+    }
     for bytes in [4, 8] {
         add("pick", pick::pick(3, bytes));
         add("index", index::gather(bytes));

@@ -16,7 +16,7 @@ const MAX_OPERANDS: usize = 12;
 const MAX_TERMS: usize = 40;
 
 /// A constant of one element as a term.
-fn scalar(t: &Tensor) -> Option<Term> {
+pub(super) fn scalar(t: &Tensor) -> Option<Term> {
     if t.elems() != 1 {
         return None;
     }
@@ -250,7 +250,7 @@ fn divides(term: &Term) -> bool {
 }
 
 /// Whether a conversion leaves the device's value as it is.
-fn unchanged(from: DType, to: DType) -> bool {
+pub(super) fn unchanged(from: DType, to: DType) -> bool {
     let whole = |d: DType| matches!(d, DType::F32 | DType::F64 | DType::I64 | DType::U64 | DType::Bool);
     from == to || (Kind::of(from) == Kind::of(to) && whole(to))
 }

@@ -11,12 +11,16 @@ mod pool;
 mod product;
 mod reduce;
 mod scan;
+mod scores;
+#[cfg(test)]
+mod tests;
+mod tiled;
 mod transpose;
 mod view;
 
 pub(crate) use view::View;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
@@ -127,6 +131,8 @@ enum Made {
     View(View),
     /// An expression that its only reader may take in.
     Expression(Expression),
+    /// Scores, which their readers make again tile by tile.
+    Scores,
 }
 
 /// What is known of the values of one graph: the program's, or a step's of a scan.
@@ -134,6 +140,22 @@ struct Scope<'a> {
     graph: &'a Graph<Prim>,
     made: HashMap<Value, Made>,
     uses: HashMap<NodeId, usize>,
+    /// Nodes that are made tile by tile.
+    scores: HashSet<NodeId>,
+    /// Of a softmax of scores: each row's maximum and sum of exponentials.
+    statistics: HashMap<NodeId, [View; 2]>,
+}
+
+impl<'a> Scope<'a> {
+    fn new(graph: &'a Graph<Prim>) -> Scope<'a> {
+        Scope {
+            graph,
+            made: HashMap::new(),
+            uses: HashMap::new(),
+            scores: HashSet::new(),
+            statistics: HashMap::new(),
+        }
+    }
 }
 
 /// The part that runs once.
@@ -179,8 +201,10 @@ pub(crate) fn lower(
         precision,
         clock: 1,
     };
-    let mut scope = Scope { graph, made: HashMap::new(), uses: HashMap::new() };
+    let mut scope = Scope::new(graph);
+    scope.scores = scores::find(graph, &stages);
     let mut constant: HashMap<NodeId, bool> = HashMap::new();
+    let mut ends = [0; 2];
     for (i, stage, names) in [(1, &stages.forward, forward), (2, &stages.reverse, reverse)] {
         scope.uses = uses(graph, stage);
         p.inputs(&mut scope, stage, i);
@@ -203,6 +227,7 @@ pub(crate) fn lower(
         }
         p.into = i;
         p.outputs(&mut scope, stage, i, names);
+        ends[i - 1] = p.clock;
     }
     for part in &p.parts {
         if let Some(status) = &part.status {
@@ -210,13 +235,14 @@ pub(crate) fn lower(
         }
     }
     p.launchable()?;
-    // Saved values stay until the end of the reverse, so that it can run again.
-    let end = p.clock;
+    // What the reverse reads of the forward stays until its end, so that it can run again.
+    let [forward_end, end] = ends;
     let mut saved_bytes = 0;
-    for v in &stages.saved {
-        let view = p.view(&mut scope, *v);
-        p.buffers[view.buffer].last = end;
-        saved_bytes += view.elems() as u64 * u64::from(view.kind.bytes());
+    for buffer in &mut p.buffers {
+        if (1..=forward_end).contains(&buffer.first) && buffer.last > forward_end {
+            buffer.last = end;
+            saved_bytes += buffer.bytes;
+        }
     }
     Ok(Lowered { buffers: p.buffers, kernels: p.kernels, parts: p.parts, saved_bytes })
 }
@@ -258,6 +284,9 @@ impl Planner {
     fn outputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize, names: &[String]) {
         // Saved values stand after the outputs: they are made here too.
         for (i, v) in stage.outputs.iter().enumerate() {
+            if scope.scores.contains(&v.node) {
+                continue;
+            }
             let view = self.view(scope, *v);
             let Some(name) = names.get(i) else { continue };
             let dense = self.dense(&view);
@@ -365,8 +394,8 @@ impl Planner {
                 scope.made.insert(v, Made::View(view.clone()));
                 view
             }
-            // Nodes come after their operands.
-            None => View::dense(0, Kind::F, &[]),
+            // Nodes come after their operands, and scores are read by those alone that make them again.
+            Some(Made::Scores) | None => View::dense(0, Kind::F, &[]),
         }
     }
 

@@ -23,6 +23,12 @@ impl Planner {
             return Err(RuntimeError::Limit { node, bytes, limit: 4 * MAX_ELEMS });
         }
         let inputs = graph.node_inputs(id);
+        if scope.scores.contains(&id) {
+            return Ok(Made::Scores);
+        }
+        if inputs.iter().any(|v| scope.scores.contains(&v.node)) {
+            return self.of_scores(scope, id, &dims).map(Made::View);
+        }
         Ok(Made::View(match graph.op(id) {
             // Inputs of a graph are there before its nodes.
             Prim::Input => self.view(scope, Value { node: id, slot: 0 }),

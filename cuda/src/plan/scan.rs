@@ -30,7 +30,7 @@ impl Planner {
             *uses.entry(v.node).or_insert(0) += 1;
         }
         let states = self.buffer(operands[0].kind, dims);
-        let mut scope = Scope { graph, made: HashMap::new(), uses };
+        let mut scope = Scope { uses, ..Scope::new(graph) };
         let mut state = operands[0].clone();
         let steps = dims[0];
         for turn in 0..steps {
@@ -55,7 +55,7 @@ impl Planner {
             match result.and_then(|v| scope.made.get(&v).cloned()) {
                 Some(Made::Expression(e)) => self.emit_into(&e, &place, false),
                 Some(Made::View(view)) => self.emit_into(&Expression::of(view), &place, false),
-                None => {}
+                Some(Made::Scores) | None => {}
             }
             state = place;
         }

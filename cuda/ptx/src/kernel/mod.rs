@@ -1,5 +1,6 @@
 //! The kernel families, one a file.
 
+pub mod attention;
 pub mod conv;
 pub mod epilogue;
 pub mod gemm;

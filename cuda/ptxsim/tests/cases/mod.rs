@@ -4,6 +4,7 @@
 
 mod choosing;
 mod indexing;
+mod attention;
 mod moving;
 mod products;
 mod values;
@@ -44,6 +45,7 @@ pub fn cases(entry: &Entry) -> Vec<Case> {
         "conv" => products::conv(name),
         "reduce" => values::reduce(name),
         "softmax" => values::softmax(),
+        "attention" => attention::attention(name),
         "pointwise" => values::pointwise(name),
         "pick" => moving::pick(name),
         "transpose" => moving::transpose(name),

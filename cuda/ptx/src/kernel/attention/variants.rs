@@ -1,0 +1,156 @@
+//! What an attention and its rules need, as the planner puts it together: with a mask that varies with the keys alone, rows of -∞
+//! that give 0, a scale of ⅛, and half of the relevance for the values.
+
+use dlbc_ops::prim::{Binary, Part, Unary};
+
+use super::{Along, End, Group, Tiled, Unit};
+use crate::kernel::pointwise::{Kind, Term};
+
+/// Terms as they are appended.
+#[derive(Default)]
+struct Terms(Vec<(Term, Kind)>);
+
+impl Terms {
+    fn add(&mut self, term: Term) -> usize {
+        let kind = match term {
+            Term::Binary(Binary::Equal, ..) => Kind::B,
+            _ => Kind::F,
+        };
+        self.0.push((term, kind));
+        self.0.len() - 1
+    }
+
+    fn binary(&mut self, f: Binary, a: usize, b: usize) -> usize {
+        self.add(Term::Binary(f, a, b))
+    }
+
+    /// `s / 8`, masked where there is a mask.
+    fn scores(&mut self, s: usize, mask: Option<usize>) -> usize {
+        let s = self.add(Term::Operand(s));
+        let scale = self.add(Term::Float(0.125));
+        let scaled = self.binary(Binary::Mul, s, scale);
+        let Some(mask) = mask else { return scaled };
+        let mask = self.add(Term::Operand(mask));
+        self.binary(Binary::Add, scaled, mask)
+    }
+
+    /// `e^(s - maximum) / sum`.
+    fn weights(&mut self, scores: usize, maximum: usize, sum: usize) -> usize {
+        let (maximum, sum) = (self.add(Term::Operand(maximum)), self.add(Term::Operand(sum)));
+        let less = self.binary(Binary::Sub, scores, maximum);
+        let e = self.add(Term::Unary(Unary::Exp, less));
+        self.binary(Binary::Div, e, sum)
+    }
+
+    /// Weights of product `s`; maximum, mask and sum are the operands from `rest` on.
+    fn guarded(&mut self, s: usize, rest: usize) -> usize {
+        let maximum = self.add(Term::Operand(rest));
+        let none = self.add(Term::Float(f32::NEG_INFINITY));
+        let masked = self.binary(Binary::Equal, maximum, none);
+        let zero = self.add(Term::Float(0.0));
+        let scores = self.scores(s, Some(rest + 1));
+        let p = self.weights(scores, rest, rest + 2);
+        self.add(Term::Select(masked, zero, p))
+    }
+
+    /// What each weight passes on to its query and its key.
+    fn through(&mut self, s: usize, flow: usize) -> usize {
+        let p = self.guarded(s, 3);
+        let flow = self.add(Term::Operand(flow));
+        let through = self.binary(Binary::Mul, p, flow);
+        let half = self.add(Term::Float(0.5));
+        self.binary(Binary::Mul, through, half)
+    }
+}
+
+fn group(parts: &[[Part; 2]]) -> Group {
+    Group { depth_first: [true, true], parts: parts.to_vec() }
+}
+
+fn operands(turned: bool) -> Vec<(Kind, Along)> {
+    let (queries, keys) = if turned { (Along::Other, Along::Own) } else { (Along::Own, Along::Other) };
+    vec![(Kind::F, queries), (Kind::F, keys), (Kind::F, queries)]
+}
+
+/// Every variant by name.
+pub fn variants() -> Vec<(String, Tiled)> {
+    let scores = group(&[[Part::Id, Part::Id]]);
+    let mut found = vec![];
+    let mut add = |name: &str, units: &[Unit], groups: Vec<Group>, operands, terms: Terms, end| {
+        for unit in units {
+            let suffix = if *unit == Unit::Tensor { "_tensor" } else { "" };
+            let kernel = Tiled {
+                groups: groups.clone(),
+                operands: Vec::clone(&operands),
+                terms: terms.0.clone(),
+                end,
+                unit: *unit,
+            };
+            found.push((format!("{name}{suffix}"), kernel));
+        }
+    };
+    let both = &[Unit::Fma, Unit::Tensor][..];
+    let tensor = &[Unit::Tensor][..];
+
+    let mut terms = Terms::default();
+    terms.scores(0, Some(1));
+    let mask = vec![(Kind::F, Along::Other)];
+    add("forward", both, vec![scores.clone()], mask, terms, End::Softmax { across: true, guard: true });
+
+    let mut terms = Terms::default();
+    terms.scores(0, None);
+    let columns = Group { depth_first: [false, false], ..scores.clone() };
+    add(
+        "forward_columns",
+        tensor,
+        vec![columns],
+        vec![],
+        terms,
+        End::Softmax { across: false, guard: false },
+    );
+
+    let mut terms = Terms::default();
+    terms.scores(0, Some(1));
+    let mask = vec![(Kind::F, Along::Both)];
+    add("statistics", tensor, vec![scores.clone()], mask, terms, End::Statistics);
+
+    for (name, part, turned) in [("magnitudes", Part::Abs, false), ("value", Part::Id, true)] {
+        let mut terms = Terms::default();
+        terms.guarded(0, 1);
+        let end = End::Product { part, across: true };
+        add(name, if turned { both } else { tensor }, vec![scores.clone()], operands(turned), terms, end);
+    }
+    for (name, turned) in [("query", false), ("key", true)] {
+        let mut terms = Terms::default();
+        let weight = terms.through(0, 2);
+        let all = terms.add(Term::Operand(1));
+        terms.binary(Binary::GuardedDiv, weight, all);
+        let own = group(&[[Part::Id, Part::Id], [Part::Abs, Part::Abs]]);
+        let flow = group(&[if turned { [Part::Abs, Part::Id] } else { [Part::Id, Part::Abs] }]);
+        let end = End::Product { part: Part::Abs, across: true };
+        add(name, if turned { tensor } else { both }, vec![own, flow], operands(turned), terms, end);
+    }
+
+    let mut terms = Terms::default();
+    let (all, zero) = (terms.add(Term::Operand(0)), terms.add(Term::Float(0.0)));
+    let lost = terms.binary(Binary::Equal, all, zero);
+    let weight = terms.through(1, 2);
+    let nothing = terms.add(Term::Float(0.0));
+    terms.add(Term::Select(lost, weight, nothing));
+    let own = group(&[[Part::Abs, Part::Abs], [Part::Id, Part::Id]]);
+    add("dropped", tensor, vec![own, group(&[[Part::Id, Part::Abs]])], operands(false), terms, End::Sum);
+
+    // The derivative of a softmax: `p ⊙ (g vᵀ) - p · sum`, with the sums of rows that a kernel before it made.
+    let mut terms = Terms::default();
+    let s = terms.scores(0, None);
+    let p = terms.weights(s, 2, 3);
+    let back = terms.add(Term::Operand(1));
+    let flow = terms.binary(Binary::Mul, back, p);
+    let sum = terms.add(Term::Operand(4));
+    let all = terms.binary(Binary::Mul, p, sum);
+    terms.binary(Binary::Sub, flow, all);
+    let rows = vec![(Kind::F, Along::Own); 3];
+    let end = End::Product { part: Part::Id, across: true };
+    add("derivative", tensor, vec![scores.clone(), scores], rows, terms, end);
+    found
+}

@@ -1,0 +1,238 @@
+//! Which nodes are scores of an attention, `[…, m, n]` for `m` queries and `n` keys: products of rows, a softmax over the keys, and
+//! what is elementwise between and behind them. They are not kept where all their readers can make them again tile by tile.
+
+use std::collections::{HashMap, HashSet};
+
+use dlbc_ops::graph::{Graph, NodeId};
+use dlbc_ops::prim::{Part, Prim, Reduction};
+use dlbc_ptx::kernel::attention::MAX_GROUPS;
+use dlbc_ptx::kernel::pointwise::Kind;
+use dlbc_runtime::Stages;
+
+/// Axes of scores: rows, columns, and a batch of at most four.
+const RANKS: std::ops::RangeInclusive<usize> = 2..=6;
+/// The depth of a product that is worth making again.
+const MAX_DEPTH: usize = 512;
+/// Products that one kernel keeps in registers.
+const MAX_PRODUCTS: usize = 3;
+/// Terms and operands of an expression.
+const MAX_TERMS: usize = 60;
+
+struct Search<'a> {
+    graph: &'a Graph<Prim>,
+    readers: HashMap<NodeId, Vec<NodeId>>,
+    results: HashSet<NodeId>,
+    found: HashSet<NodeId>,
+}
+
+/// The nodes of both stages that need not be kept.
+pub(super) fn find(graph: &Graph<Prim>, stages: &Stages) -> HashSet<NodeId> {
+    let nodes: HashSet<NodeId> = stages.forward.nodes.iter().chain(&stages.reverse.nodes).copied().collect();
+    let saved: HashSet<_> = stages.saved.iter().collect();
+    let mut search =
+        Search { graph, readers: HashMap::new(), results: HashSet::new(), found: HashSet::new() };
+    for id in &nodes {
+        for v in graph.node_inputs(*id) {
+            search.readers.entry(v.node).or_default().push(*id);
+        }
+    }
+    let wanted = stages.forward.outputs.iter().filter(|v| !saved.contains(v));
+    search.results.extend(wanted.chain(&stages.reverse.outputs).map(|v| v.node));
+    let order: Vec<NodeId> = graph.topological().into_iter().filter(|id| nodes.contains(id)).collect();
+    search.grow(&order);
+    search.prune(&order);
+    search.found
+}
+
+impl Search<'_> {
+    fn dims(&self, id: NodeId) -> Vec<usize> {
+        self.graph.node(id).types[0].shape.as_known().unwrap_or_default()
+    }
+
+    fn inputs(&self, id: NodeId) -> Vec<NodeId> {
+        self.graph.node_inputs(id).iter().map(|v| v.node).collect()
+    }
+
+    fn elementwise(&self, id: NodeId) -> bool {
+        matches!(self.graph.op(id), Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::Cast { .. })
+    }
+
+    /// Whether a node's elements can be numbers of a tile.
+    fn fits(&self, id: NodeId) -> bool {
+        let kind = |id: NodeId| Kind::of(self.graph.node(id).types[0].dtype);
+        let dims = self.dims(id);
+        RANKS.contains(&dims.len())
+            && dims.iter().all(|d| *d > 0)
+            && kind(id) != Kind::I
+            && self.inputs(id).into_iter().all(|i| kind(i) != Kind::I)
+    }
+
+    /// A product of rows.
+    fn product(&self, id: NodeId) -> bool {
+        let Prim::MatMul { a, b, ta, .. } = self.graph.op(id) else { return false };
+        let left = self.dims(self.inputs(id)[0]);
+        let depth = left.get((left.len() + usize::from(!ta)).wrapping_sub(2)).copied().unwrap_or(usize::MAX);
+        *a != Part::One && *b != Part::One && depth <= MAX_DEPTH && self.fits(id)
+    }
+
+    /// A product of rows, or elementwise and made of one.
+    fn scored(&self, id: NodeId, known: &mut HashMap<NodeId, bool>) -> bool {
+        if let Some(known) = known.get(&id) {
+            return *known;
+        }
+        let end = |i: NodeId| self.dims(i).iter().rev().take(2).copied().collect::<Vec<_>>();
+        let made = self.product(id)
+            || (self.elementwise(id)
+                && self.fits(id)
+                && self.inputs(id).into_iter().any(|i| end(i) == end(id) && self.scored(i, known)));
+        known.insert(id, made);
+        made
+    }
+
+    /// All that hangs together with a softmax over keys.
+    fn grow(&mut self, order: &[NodeId]) {
+        let mut known = HashMap::new();
+        let mut open = vec![];
+        for id in order {
+            if let Prim::Softmax { axis } = self.graph.op(*id) {
+                let operand = self.inputs(*id)[0];
+                if *axis + 1 == self.dims(*id).len() && self.scored(operand, &mut known) {
+                    open.extend([*id, operand]);
+                }
+            }
+        }
+        while let Some(id) = open.pop() {
+            if !self.found.insert(id) {
+                continue;
+            }
+            let row = self.row(id);
+            if self.elementwise(id) && !row {
+                let mut operands = self.inputs(id);
+                operands.retain(|i| self.scored(*i, &mut known));
+                open.extend(operands);
+            }
+            let size = |id: NodeId| self.dims(id).iter().rev().take(2).product::<usize>();
+            for reader in self.readers.get(&id).into_iter().flatten() {
+                let highest =
+                    matches!(self.graph.op(*reader), Prim::Reduce { kind: Reduction::Max, keep: true, .. });
+                let same =
+                    self.elementwise(*reader) && self.fits(*reader) && (size(*reader) == size(id) || row);
+                if same || (highest && !row) {
+                    open.push(*reader);
+                }
+            }
+        }
+    }
+
+    /// One number a row.
+    fn row(&self, id: NodeId) -> bool {
+        let maximum = |id: NodeId| matches!(self.graph.op(id), Prim::Reduce { .. });
+        self.dims(id).last() == Some(&1)
+            && (maximum(id) || (self.elementwise(id) && self.inputs(id).into_iter().any(|i| maximum(i))))
+    }
+
+    /// Takes out what some reader needs in memory, until nothing more has to go.
+    fn prune(&mut self, order: &[NodeId]) {
+        loop {
+            let mut size = HashMap::new();
+            let gone: Vec<NodeId> = order
+                .iter()
+                .filter(|id| self.found.contains(id) && !self.stays(**id, &mut size))
+                .copied()
+                .collect();
+            gone.iter().for_each(|id| _ = self.found.remove(id));
+            if gone.is_empty() && !self.without_softmax(order) {
+                return;
+            }
+        }
+    }
+
+    fn stays(&self, id: NodeId, size: &mut HashMap<NodeId, (HashSet<NodeId>, usize)>) -> bool {
+        let inputs = self.inputs(id);
+        let inside = |id: &NodeId| self.found.contains(id);
+        let made = match self.graph.op(id) {
+            Prim::MatMul { .. } => !inputs.iter().any(inside),
+            Prim::Softmax { .. } => inside(&inputs[0]),
+            // The maximum of what a softmax is of: its own.
+            Prim::Reduce { axes, .. } => {
+                let softmax = |r: &NodeId| inside(r) && matches!(self.graph.op(*r), Prim::Softmax { .. });
+                axes[..] == [self.dims(inputs[0]).len() - 1]
+                    && inside(&inputs[0])
+                    && self.readers.get(&inputs[0]).into_iter().flatten().any(softmax)
+            }
+            _ => inputs.iter().any(inside),
+        };
+        let (products, terms) = self.size(id, size);
+        let small = products.len() <= MAX_PRODUCTS.min(MAX_GROUPS) && terms <= MAX_TERMS;
+        let readers = self.readers.get(&id).map(Vec::as_slice).unwrap_or_default();
+        let read = |reader: &NodeId| {
+            if inside(reader) {
+                return true;
+            }
+            let operands = self.inputs(*reader);
+            match self.graph.op(*reader) {
+                Prim::MatMul { a, b, .. } => {
+                    let part = if operands[0] == id { a } else { b };
+                    operands[0] != operands[1]
+                        && !operands.iter().all(inside)
+                        && *part == Part::Id
+                        && self.fits(*reader)
+                }
+                Prim::Reduce { kind: Reduction::Sum, axes, .. } => {
+                    axes.contains(&(self.dims(id).len() - 1))
+                        && Kind::of(self.graph.node(id).types[0].dtype) == Kind::F
+                }
+                _ => false,
+            }
+        };
+        made && small
+            && !self.results.contains(&id)
+            && readers.iter().all(read)
+            && (!self.row(id) || readers.iter().all(inside))
+    }
+
+    /// The products in an expression, and its length.
+    fn size(
+        &self,
+        id: NodeId,
+        known: &mut HashMap<NodeId, (HashSet<NodeId>, usize)>,
+    ) -> (HashSet<NodeId>, usize) {
+        if let Some(known) = known.get(&id) {
+            return known.clone();
+        }
+        let (mut products, mut terms) = (HashSet::new(), 3);
+        match self.graph.op(id) {
+            Prim::MatMul { .. } => _ = products.insert(id),
+            Prim::Reduce { .. } => {}
+            _ => {
+                for input in self.inputs(id).into_iter().filter(|i| self.found.contains(i)) {
+                    let (more, length) = self.size(input, known);
+                    products.extend(more);
+                    terms += length;
+                }
+            }
+        }
+        known.insert(id, (products.clone(), terms));
+        (products, terms)
+    }
+
+    /// Takes out what no longer hangs together with a softmax; whether there was such.
+    fn without_softmax(&mut self, order: &[NodeId]) -> bool {
+        let mut kept: HashSet<NodeId> = HashSet::new();
+        let mut open: Vec<NodeId> = order
+            .iter()
+            .filter(|id| self.found.contains(id) && matches!(self.graph.op(**id), Prim::Softmax { .. }))
+            .copied()
+            .collect();
+        while let Some(id) = open.pop() {
+            if kept.insert(id) {
+                let beside = self.readers.get(&id).into_iter().flatten().copied();
+                let near = self.inputs(id).into_iter().chain(beside);
+                open.extend(near.filter(|i| self.found.contains(i)));
+            }
+        }
+        let before = self.found.len();
+        self.found = kept;
+        self.found.len() < before
+    }
+}

@@ -1,0 +1,123 @@
+//! What plans need.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::HashSet;
+
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::prim::{AttentionGeometry, AttentionPart, Builder, Part, Prim, Reduction};
+use dlbc_ops::program::SEED;
+use dlbc_ops::tensor::{DType, Dim, Shape, TensorType};
+use dlbc_ptx::Kernel;
+use dlbc_ptx::library::library;
+
+use super::{Lowered, lower};
+use crate::backend::Precision;
+use crate::expand::expand;
+use crate::memory::place;
+
+fn input(b: &mut Builder, name: &str, dims: &[usize]) -> Value {
+    let shape: Shape = dims.iter().map(|d| Dim::known(*d as i64)).collect();
+    b.input(name, TensorType::new(DType::F32, shape))
+}
+
+/// An attention of `tokens` and all that its rule gives back.
+fn attention(tokens: usize) -> Graph<Prim> {
+    let geometry = AttentionGeometry { scale: 0.125, guard: true };
+    let mut b = Builder::new();
+    let dims = [2, 4, tokens, 64];
+    let [q, k, v] = ["q", "k", "v"].map(|name| input(&mut b, name, &dims));
+    let mask = input(&mut b, "mask", &[2, 1, 1, tokens]);
+    let r = input(&mut b, SEED, &dims);
+    let y = b.add(Prim::Attention(geometry), &[q, k, v, mask]);
+    b.graph_mut().add_output("output/y", y);
+    for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
+        let share = Prim::AttentionShare { geometry, value: 0.5, of };
+        let given = b.add(share, &[q, k, v, r, mask]);
+        b.graph_mut().add_output(&format!("relevance/{of:?}"), given);
+    }
+    b.ok().unwrap();
+    b.finish()
+}
+
+fn planned(graph: &Graph<Prim>) -> (Lowered, u64) {
+    let graph = expand(graph).unwrap();
+    let names = |start: &str| -> Vec<String> {
+        graph.outputs().iter().map(|(n, _)| n.clone()).filter(|n| n.starts_with(start)).collect()
+    };
+    let lowered = lower(&graph, &names("output"), &names("relevance"), Precision::Split).unwrap();
+    let intervals: Vec<_> = lowered.buffers.iter().map(|b| b.interval()).collect();
+    let (_, total) = place(&intervals);
+    (lowered, total)
+}
+
+#[test]
+fn memory_of_an_attention_grows_with_its_tokens_and_not_with_their_square() {
+    let small = planned(&attention(64));
+    let large = planned(&attention(512));
+    println!("{} bytes for 64 tokens, {} for 512", small.1, large.1);
+    assert!(large.1 <= 9 * small.1, "{} bytes for 64 tokens, {} for 512", small.1, large.1);
+    let kernels: Vec<&str> = large.0.kernels.iter().map(|k| k.name.as_str()).collect();
+    assert!(!kernels.iter().any(|k| k.starts_with("gemm") || k.starts_with("softmax")), "{kernels:?}");
+    let scores = 4 * 2 * 4 * 512 * 512;
+    assert!(large.0.buffers.iter().all(|b| b.bytes < scores), "a buffer has the size of the scores");
+    // They are the ones that are checked in, under other names.
+    let body = |k: &Kernel| k.text.replace(&k.name, "");
+    let checked: HashSet<String> = library().iter().map(|e| body(&e.kernel)).collect();
+    let tiled: Vec<&Kernel> = large.0.kernels.iter().filter(|k| k.name.starts_with("attention")).collect();
+    assert_eq!(tiled.len(), 6);
+    assert!(tiled.iter().all(|k| checked.contains(&body(k))), "a kernel is not checked in");
+}
+
+/// An attention in its pieces and its derivatives.
+fn pieces(tokens: usize) -> Graph<Prim> {
+    let mut b = Builder::new();
+    let dims = [2, tokens, 32];
+    let [q, k, v] = ["q", "k", "v"].map(|name| input(&mut b, name, &dims));
+    let r = input(&mut b, SEED, &dims);
+    let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));
+    let scores = b.scale(scores, 0.25);
+    let p = b.add(Prim::Softmax { axis: 2 }, &[scores]);
+    let y = b.matmul((p, Part::Id, false), (v, Part::Id, false));
+    b.graph_mut().add_output("output/y", y);
+    let back = b.matmul((r, Part::Id, false), (v, Part::Id, true));
+    let flow = b.mul(back, p);
+    let sum = b.reduce(Reduction::Sum, flow, &[2], true);
+    let all = b.mul(p, sum);
+    let onto = b.minus(flow, all);
+    for (name, given) in [
+        ("q", b.matmul((onto, Part::Id, false), (k, Part::Id, false))),
+        ("k", b.matmul((onto, Part::Id, true), (q, Part::Id, false))),
+        ("v", b.matmul((p, Part::Id, true), (r, Part::Id, false))),
+        ("turned", b.matmul((q, Part::Id, true), (onto, Part::Id, false))),
+    ] {
+        b.graph_mut().add_output(&format!("relevance/{name}"), given);
+    }
+    b.ok().unwrap();
+    b.finish()
+}
+
+#[test]
+fn pieces_of_an_attention_and_their_derivatives_are_made_tile_by_tile() {
+    let ((small, low), (large, high)) = (planned(&pieces(64)), planned(&pieces(512)));
+    assert!(high <= 9 * low, "{low} bytes for 64 tokens, {high} for 512");
+    assert_eq!(small.parts.map(|p| p.steps.len()), [0, 1, 5]);
+    assert!(large.kernels.iter().all(|k| k.name.starts_with("attention")));
+}
+
+#[test]
+fn scores_that_somebody_reads_are_kept() {
+    let mut b = Builder::new();
+    let [q, k] = ["q", "k"].map(|name| input(&mut b, name, &[64, 32]));
+    let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));
+    let p = b.add(Prim::Softmax { axis: 1 }, &[scores]);
+    let y = b.matmul((p, Part::Id, false), (k, Part::Id, false));
+    b.graph_mut().add_output("output/y", y);
+    b.graph_mut().add_output("output/p", p);
+    b.ok().unwrap();
+    let names: Vec<String> = planned(&b.finish()).0.kernels.into_iter().map(|k| k.name).collect();
+    assert!(
+        names.iter().any(|n| n == "softmax") && !names.iter().any(|n| n.starts_with("attention")),
+        "{names:?}"
+    );
+}
