@@ -579,7 +579,7 @@ fn attention_in_pieces() {
                 2 => b.matmul((onto, Part::Id, true), (q, Part::Id, false)),
                 3 => b.matmul((q, Part::Id, true), (onto, Part::Id, false)),
                 4 => b.matmul((value, Part::Id, true), (p, Part::Id, true)),
-                _ => b.reduce(Reduction::Sum, onto, &[1, 2], false),
+                _ => b.reduce(Reduction::Sum, flow, &[1, 2], false),
             }
         });
     }
