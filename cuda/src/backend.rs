@@ -138,6 +138,11 @@ fn refused(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
     if matches!(ty.dtype, DType::F16 | DType::Bf16 | DType::F64) && !boundary {
         return Some(format!("arithmetic in {}", ty.dtype));
     }
+    if let Prim::Scan(scan) = op
+        && scan.body.graph().nodes().any(|id| matches!(scan.body.graph().op(id), Prim::Scan(_)))
+    {
+        return Some("a recurrence within a recurrence is not supported on this device yet".into());
+    }
     let spatial = match op {
         Prim::Conv { geometry, .. } | Prim::ConvTranspose { geometry, .. } => geometry.window.rank(),
         Prim::WindowSum(w) | Prim::WindowMax(w) => w.rank(),

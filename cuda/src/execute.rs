@@ -14,7 +14,8 @@ use crate::plan::{Addresses, Home, Lowered, Part, Step, View};
 
 /// A stage on the device.
 struct Stage {
-    sequence: SequenceId,
+    /// Launches, and how often they run before the next ones do.
+    sequences: Vec<(SequenceId, usize)>,
     inputs: Vec<(String, u64)>,
     outputs: Vec<Output>,
     /// The words that failing steps set, and what they say.
@@ -101,7 +102,10 @@ impl DevicePlan {
             .map_err(failed)?;
         let launches = |steps: &[Step]| steps.iter().map(|s| launch(s, &kernels, &addresses)).collect();
         for (stage, part) in plan.stages.iter_mut().zip(&lowered.parts) {
-            stage.sequence = resident.device.prepare(launches(&part.steps)).map_err(failed)?;
+            for (steps, times) in part.runs() {
+                let sequence = resident.device.prepare(launches(&part.steps[steps])).map_err(failed)?;
+                stage.sequences.push((sequence, times));
+            }
             stage.fill(part, &addresses);
         }
         drop(resident);
@@ -127,7 +131,9 @@ impl DevicePlan {
         if !status.is_empty() {
             device.upload(stage.status, &status).map_err(failed)?;
         }
-        device.run(stage.sequence).map_err(failed)?;
+        for (sequence, times) in &stage.sequences {
+            (0..*times).try_for_each(|_| device.run(*sequence)).map_err(failed)?;
+        }
         if !status.is_empty() {
             device.download(stage.status, &mut status).map_err(failed)?;
             if let Some(at) = status.chunks(4).position(|word| word != [0; 4]) {
@@ -151,13 +157,7 @@ impl DevicePlan {
 
 impl Stage {
     fn empty() -> Stage {
-        Stage {
-            sequence: SequenceId(usize::MAX),
-            inputs: vec![],
-            outputs: vec![],
-            status: 0,
-            complaints: vec![],
-        }
+        Stage { sequences: vec![], inputs: vec![], outputs: vec![], status: 0, complaints: vec![] }
     }
 
     fn fill(&mut self, part: &Part, addresses: &Addresses) {
@@ -191,7 +191,7 @@ impl Drop for DevicePlan {
     fn drop(&mut self) {
         let mut resident = lock(&self.shared);
         for stage in &self.stages {
-            resident.device.discard(stage.sequence);
+            stage.sequences.iter().for_each(|(sequence, _)| resident.device.discard(*sequence));
         }
         for block in &self.blocks {
             resident.device.release(*block);

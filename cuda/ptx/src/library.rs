@@ -9,7 +9,7 @@ use crate::kernel::epilogue::{Epilogue, Reach};
 use crate::kernel::gemm::{Gemm, Layout, Math, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
-use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose};
+use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose, turn};
 
 /// A kernel of the library and the family whose tests it belongs to.
 #[derive(Clone, Debug)]
@@ -52,6 +52,9 @@ pub fn library() -> Vec<Entry> {
     add("softmax", softmax::softmax());
     for (name, kernel) in attention::variants() {
         add("attention", kernel.emit_as(&format!("attention_{name}")));
+    }
+    for copies in [1, 2, 5] {
+        add("turn", turn::turn(copies));
     }
     for bytes in [4, 8] {
         add("pick", pick::pick(3, bytes));

@@ -16,6 +16,7 @@ use dlbc_ptx::kernel::reduce::ReduceParams;
 use dlbc_ptx::kernel::softmax::SoftmaxParams;
 use dlbc_ptx::kernel::suppress::SuppressParams;
 use dlbc_ptx::kernel::transpose::TransposeParams;
+use dlbc_ptx::kernel::turn::TurnParams;
 use dlbc_ptx::library::library;
 
 fn folder() -> PathBuf {
@@ -56,6 +57,7 @@ fn kernels_read_the_fields_of_their_parameter_blocks() {
             "gemm" => (GemmParams::FIELDS, size_of::<GemmParams>()),
             "conv" => (ConvParams::FIELDS, size_of::<ConvParams>()),
             "reduce" => (ReduceParams::FIELDS, size_of::<ReduceParams>()),
+            "turn" => (TurnParams::FIELDS, size_of::<TurnParams>()),
             "softmax" => (SoftmaxParams::FIELDS, size_of::<SoftmaxParams>()),
             "pick" => (PickParams::FIELDS, size_of::<PickParams>()),
             "index" => (IndexParams::FIELDS, size_of::<IndexParams>()),

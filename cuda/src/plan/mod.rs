@@ -21,6 +21,7 @@ mod view;
 pub(crate) use view::View;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
@@ -110,10 +111,27 @@ enum Use {
 #[derive(Default)]
 pub(crate) struct Part {
     pub(crate) steps: Vec<Step>,
+    /// Steps that run several times, one after another: which and how often, in order and apart.
+    pub(crate) loops: Vec<(Range<usize>, usize)>,
     pub(crate) inputs: Vec<(String, View)>,
     pub(crate) outputs: Vec<(String, View, DType)>,
     pub(crate) status: Option<View>,
     pub(crate) complaints: Vec<String>,
+}
+
+impl Part {
+    /// All steps in order: which run as often as what.
+    pub(crate) fn runs(&self) -> Vec<(Range<usize>, usize)> {
+        let (mut runs, mut at) = (vec![], 0);
+        for (steps, times) in &self.loops {
+            runs.push((at..steps.start, 1));
+            runs.push((steps.clone(), *times));
+            at = steps.end;
+        }
+        runs.push((at..self.steps.len(), 1));
+        runs.retain(|(steps, _)| !steps.is_empty());
+        runs
+    }
 }
 
 /// A program as launches.
@@ -170,6 +188,8 @@ struct Planner {
     precision: Precision,
     /// The part that steps go to.
     into: usize,
+    /// Buffers that the first part makes.
+    setup: HashSet<usize>,
     /// The step being made, counted over all parts.
     clock: usize,
 }
@@ -198,6 +218,7 @@ pub(crate) fn lower(
         tables: HashMap::new(),
         parts: [Part::default(), Part::default(), Part::default()],
         into: SETUP,
+        setup: HashSet::new(),
         precision,
         clock: 1,
     };
@@ -309,7 +330,10 @@ impl Planner {
         let bytes = dims.iter().product::<usize>() as u64 * u64::from(kind.bytes());
         // What setup makes stays.
         let (first, last) = match self.into {
-            SETUP => (0, usize::MAX),
+            SETUP => {
+                self.setup.insert(self.buffers.len());
+                (0, usize::MAX)
+            }
             _ => (self.clock, self.clock),
         };
         self.buffers.push(Buffer { home: Home::Arena, bytes, first, last });

@@ -15,8 +15,8 @@ const RANKS: std::ops::RangeInclusive<usize> = 2..=6;
 const MAX_DEPTH: usize = 512;
 /// Products that one kernel keeps in registers.
 const MAX_PRODUCTS: usize = 3;
-/// Terms and operands of an expression.
-const MAX_TERMS: usize = 60;
+/// Nodes of an expression.
+const MAX_NODES: usize = 24;
 
 struct Search<'a> {
     graph: &'a Graph<Prim>,
@@ -128,16 +128,16 @@ impl Search<'_> {
     fn row(&self, id: NodeId) -> bool {
         let maximum = |id: NodeId| matches!(self.graph.op(id), Prim::Reduce { .. });
         self.dims(id).last() == Some(&1)
-            && (maximum(id) || (self.elementwise(id) && self.inputs(id).into_iter().any(|i| maximum(i))))
+            && (maximum(id) || (self.elementwise(id) && self.inputs(id).into_iter().any(maximum)))
     }
 
     /// Takes out what some reader needs in memory, until nothing more has to go.
     fn prune(&mut self, order: &[NodeId]) {
         loop {
-            let mut size = HashMap::new();
+            let mut known = HashMap::new();
             let gone: Vec<NodeId> = order
                 .iter()
-                .filter(|id| self.found.contains(id) && !self.stays(**id, &mut size))
+                .filter(|id| self.found.contains(id) && !self.stays(**id, &mut known))
                 .copied()
                 .collect();
             gone.iter().for_each(|id| _ = self.found.remove(id));
@@ -147,7 +147,7 @@ impl Search<'_> {
         }
     }
 
-    fn stays(&self, id: NodeId, size: &mut HashMap<NodeId, (HashSet<NodeId>, usize)>) -> bool {
+    fn stays(&self, id: NodeId, known: &mut HashMap<NodeId, HashSet<NodeId>>) -> bool {
         let inputs = self.inputs(id);
         let inside = |id: &NodeId| self.found.contains(id);
         let made = match self.graph.op(id) {
@@ -162,8 +162,9 @@ impl Search<'_> {
             }
             _ => inputs.iter().any(inside),
         };
-        let (products, terms) = self.size(id, size);
-        let small = products.len() <= MAX_PRODUCTS.min(MAX_GROUPS) && terms <= MAX_TERMS;
+        let nodes = self.expression(id, known);
+        let products = nodes.iter().filter(|n| matches!(self.graph.op(**n), Prim::MatMul { .. })).count();
+        let small = products <= MAX_PRODUCTS.min(MAX_GROUPS) && nodes.len() <= MAX_NODES;
         let readers = self.readers.get(&id).map(Vec::as_slice).unwrap_or_default();
         let read = |reader: &NodeId| {
             if inside(reader) {
@@ -191,29 +192,19 @@ impl Search<'_> {
             && (!self.row(id) || readers.iter().all(inside))
     }
 
-    /// The products in an expression, and its length.
-    fn size(
-        &self,
-        id: NodeId,
-        known: &mut HashMap<NodeId, (HashSet<NodeId>, usize)>,
-    ) -> (HashSet<NodeId>, usize) {
+    /// The nodes of an expression.
+    fn expression(&self, id: NodeId, known: &mut HashMap<NodeId, HashSet<NodeId>>) -> HashSet<NodeId> {
         if let Some(known) = known.get(&id) {
             return known.clone();
         }
-        let (mut products, mut terms) = (HashSet::new(), 3);
-        match self.graph.op(id) {
-            Prim::MatMul { .. } => _ = products.insert(id),
-            Prim::Reduce { .. } => {}
-            _ => {
-                for input in self.inputs(id).into_iter().filter(|i| self.found.contains(i)) {
-                    let (more, length) = self.size(input, known);
-                    products.extend(more);
-                    terms += length;
-                }
+        let mut nodes = HashSet::from([id]);
+        if !matches!(self.graph.op(id), Prim::Reduce { .. }) {
+            for input in self.inputs(id).into_iter().filter(|i| self.found.contains(i)) {
+                nodes.extend(self.expression(input, known));
             }
         }
-        known.insert(id, (products.clone(), terms));
-        (products, terms)
+        known.insert(id, nodes.clone());
+        nodes
     }
 
     /// Takes out what no longer hangs together with a softmax; whether there was such.

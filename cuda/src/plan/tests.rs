@@ -5,13 +5,15 @@
 use std::collections::HashSet;
 
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{AttentionGeometry, AttentionPart, Builder, Part, Prim, Reduction};
+use dlbc_ops::prim::{
+    AttentionGeometry, AttentionPart, Binary, Builder, Part as Side, Prim, Reduction, Scan, Unary,
+};
 use dlbc_ops::program::SEED;
-use dlbc_ops::tensor::{DType, Dim, Shape, TensorType};
+use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 use dlbc_ptx::Kernel;
 use dlbc_ptx::library::library;
 
-use super::{Lowered, lower};
+use super::{Lowered, Part, lower};
 use crate::backend::Precision;
 use crate::expand::expand;
 use crate::memory::place;
@@ -75,21 +77,21 @@ fn pieces(tokens: usize) -> Graph<Prim> {
     let dims = [2, tokens, 32];
     let [q, k, v] = ["q", "k", "v"].map(|name| input(&mut b, name, &dims));
     let r = input(&mut b, SEED, &dims);
-    let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));
+    let scores = b.matmul((q, Side::Id, false), (k, Side::Id, true));
     let scores = b.scale(scores, 0.25);
     let p = b.add(Prim::Softmax { axis: 2 }, &[scores]);
-    let y = b.matmul((p, Part::Id, false), (v, Part::Id, false));
+    let y = b.matmul((p, Side::Id, false), (v, Side::Id, false));
     b.graph_mut().add_output("output/y", y);
-    let back = b.matmul((r, Part::Id, false), (v, Part::Id, true));
+    let back = b.matmul((r, Side::Id, false), (v, Side::Id, true));
     let flow = b.mul(back, p);
     let sum = b.reduce(Reduction::Sum, flow, &[2], true);
     let all = b.mul(p, sum);
     let onto = b.minus(flow, all);
     for (name, given) in [
-        ("q", b.matmul((onto, Part::Id, false), (k, Part::Id, false))),
-        ("k", b.matmul((onto, Part::Id, true), (q, Part::Id, false))),
-        ("v", b.matmul((p, Part::Id, true), (r, Part::Id, false))),
-        ("turned", b.matmul((q, Part::Id, true), (onto, Part::Id, false))),
+        ("q", b.matmul((onto, Side::Id, false), (k, Side::Id, false))),
+        ("k", b.matmul((onto, Side::Id, true), (q, Side::Id, false))),
+        ("v", b.matmul((p, Side::Id, true), (r, Side::Id, false))),
+        ("turned", b.matmul((q, Side::Id, true), (onto, Side::Id, false))),
     ] {
         b.graph_mut().add_output(&format!("relevance/{name}"), given);
     }
@@ -109,9 +111,9 @@ fn pieces_of_an_attention_and_their_derivatives_are_made_tile_by_tile() {
 fn scores_that_somebody_reads_are_kept() {
     let mut b = Builder::new();
     let [q, k] = ["q", "k"].map(|name| input(&mut b, name, &[64, 32]));
-    let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));
+    let scores = b.matmul((q, Side::Id, false), (k, Side::Id, true));
     let p = b.add(Prim::Softmax { axis: 1 }, &[scores]);
-    let y = b.matmul((p, Part::Id, false), (k, Part::Id, false));
+    let y = b.matmul((p, Side::Id, false), (k, Side::Id, false));
     b.graph_mut().add_output("output/y", y);
     b.graph_mut().add_output("output/p", p);
     b.ok().unwrap();
@@ -120,4 +122,49 @@ fn scores_that_somebody_reads_are_kept() {
         names.iter().any(|n| n == "softmax") && !names.iter().any(|n| n.starts_with("attention")),
         "{names:?}"
     );
+}
+
+/// A recurrence of `steps` whose gates have weights of their own, and its way back.
+fn recurrence(steps: usize) -> Graph<Prim> {
+    let mut b = Builder::new();
+    let (h0, x) = (input(&mut b, "h", &[2, 8]), input(&mut b, "x", &[steps, 2, 8]));
+    let weights: Vec<Value> =
+        (0..3).map(|i| b.constant("w", Tensor::from_f32(&[8, 8], &[0.1 * i as f32; 64]))).collect();
+    let scan = |reverse: bool| {
+        let mut step = Builder::new();
+        let (h, x) = (input(&mut step, "h", &[2, 8]), input(&mut step, "x", &[2, 8]));
+        let mut next = x;
+        for _ in 0..3 {
+            let w = input(&mut step, "w", &[8, 8]);
+            let gate = step.matmul((h, Side::Id, false), (w, Side::Id, true));
+            let sum = step.add(Prim::Binary(Binary::Add), &[next, gate]);
+            next = step.add(Prim::Unary(Unary::Tanh), &[sum]);
+        }
+        step.graph_mut().add_output("next", next);
+        Prim::Scan(Scan::of(step.finish(), 1, reverse).0)
+    };
+    let operands = |x: Value| [&[h0, x][..], &weights].concat();
+    let y = b.add(scan(false), &operands(x));
+    b.graph_mut().add_output("output/y", y);
+    let seed = input(&mut b, SEED, &[steps, 2, 8]);
+    let r = b.mul(y, seed);
+    let back = b.add(scan(true), &operands(r));
+    b.graph_mut().add_output("relevance/x", back);
+    b.ok().unwrap();
+    b.finish()
+}
+
+#[test]
+fn plans_of_recurrences_do_not_grow_with_the_sequence() {
+    let [short, long] = [5, 500].map(|steps| planned(&recurrence(steps)).0);
+    for (a, b) in short.parts.iter().zip(&long.parts) {
+        assert_eq!(a.steps.len(), b.steps.len());
+        assert_eq!(a.loops.len(), b.loops.len());
+    }
+    assert_eq!((short.buffers.len(), short.kernels.len()), (long.buffers.len(), long.kernels.len()));
+    assert_eq!(long.parts[1].loops[0].1, 500);
+    // All gates are one product.
+    let gemm =
+        |part: &Part| part.steps.iter().filter(|s| long.kernels[s.kernel].name.starts_with("gemm")).count();
+    assert_eq!(long.parts.iter().map(gemm).collect::<Vec<_>>(), [0, 1, 1]);
 }

@@ -292,10 +292,11 @@ impl Planner {
                 to.push(Term::Binary(Binary::Div, e, sum), Kind::F)
             }
             Prim::Reduce { .. } => {
-                let readers = scope.scores.iter().copied().find(|r| {
+                let same = |r: &NodeId| {
                     matches!(graph.op(*r), Prim::Softmax { .. }) && graph.node_inputs(*r) == inputs
-                });
-                let softmax = readers.ok_or_else(|| wrong(scope, id, "scores are not kept"))?;
+                };
+                let softmax = scope.scores.iter().copied().filter(same).min();
+                let softmax = softmax.ok_or_else(|| wrong(scope, id, "scores are not kept"))?;
                 let [maximum, _] = self.statistics(scope, softmax)?;
                 to.operand(maximum)
             }

@@ -15,6 +15,7 @@ pub mod softmax;
 pub mod suppress;
 mod tile;
 pub mod transpose;
+pub mod turn;
 
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};

@@ -2,9 +2,9 @@
 
 #![allow(dead_code)]
 
+mod attention;
 mod choosing;
 mod indexing;
-mod attention;
 mod moving;
 mod products;
 mod values;
@@ -49,6 +49,7 @@ pub fn cases(entry: &Entry) -> Vec<Case> {
         "pointwise" => values::pointwise(name),
         "pick" => moving::pick(name),
         "transpose" => moving::transpose(name),
+        "turn" => moving::turn(name),
         "index" => indexing::index(name),
         "order" => choosing::order(name),
         "suppress" => choosing::suppress(name),

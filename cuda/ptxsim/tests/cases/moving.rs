@@ -6,6 +6,7 @@ use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pick::{MISSING, PickParams};
 use dlbc_ptx::kernel::pool::PoolParams;
 use dlbc_ptx::kernel::transpose::TransposeParams;
+use dlbc_ptx::kernel::turn::{TurnParams, blocks};
 
 use super::{Case, Check, Random, Role, check, expected, words};
 
@@ -229,6 +230,50 @@ pub fn transpose(name: &str) -> Vec<Case> {
             check: Box::new(
                 move |found| if found[0] == wanted { Ok(()) } else { Err("wrong numbers".into()) },
             ),
+        });
+    }
+    made
+}
+
+/// Every other copy goes to a place that moves; all come from moving ones but the last, whose steps run backwards.
+pub fn turn(name: &str) -> Vec<Case> {
+    let copies: usize = name.strip_prefix("turn_").unwrap().parse().unwrap();
+    let mut made = vec![];
+    for (count, more) in [(0u32, 0u32), (2, 1)] {
+        let mut random = Random::new(31);
+        let mut buffers = vec![(Role::Read, vec![count]), (Role::Write, vec![0])];
+        let mut fixed = TurnParams { more, ..TurnParams::default() };
+        let mut results = vec![vec![count + more]];
+        for c in 0..copies {
+            let words = [300, 7, 1, 256, 30, 2][c];
+            let steps = 4;
+            let from: Vec<u32> = (0..steps * words).map(|_| random.bits() as u32).collect();
+            let (back, moves) = (c + 1 == copies, c % 2 == 1);
+            let at = if back { steps - 1 - count as usize } else { count as usize };
+            let own = &from[at * words..][..words];
+            let (mut to, start) =
+                if moves { (vec![9; steps * words], count as usize * words) } else { (vec![0; words], 0) };
+            fixed.words[c] = words as u32;
+            fixed.from_step[c] = if back { -(words as i32) } else { words as i32 };
+            fixed.to_step[c] = if moves { words as i32 } else { 0 };
+            buffers.push((Role::Read, from.clone()));
+            buffers.push((if moves { Role::Update } else { Role::Write }, to.clone()));
+            to[start..start + words].copy_from_slice(own);
+            results.push(to);
+        }
+        made.push(Case {
+            shape: format!("{copies} copies at step {count}"),
+            grid: blocks(300, copies as u32),
+            buffers,
+            params: Box::new(move |at| {
+                let mut params = TurnParams { count: at[0], next: at[1], ..fixed };
+                for c in 0..copies {
+                    let last = if c + 1 == copies { 3 * u64::from(fixed.words[c]) * 4 } else { 0 };
+                    (params.from[c], params.to[c]) = (at[2 + 2 * c] + last, at[3 + 2 * c]);
+                }
+                params.bytes()
+            }),
+            check: Box::new(move |found| if found == results { Ok(()) } else { Err("wrong words".into()) }),
         });
     }
     made

@@ -17,8 +17,8 @@ pub use variants::variants;
 
 use dlbc_ops::prim::Part;
 
-use super::math;
-use super::pointwise::{Kind, Term, Division, evaluate};
+use super::pointwise::{Division, Kind, Term, evaluate};
+use super::{digest, math};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;

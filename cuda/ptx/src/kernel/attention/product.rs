@@ -319,11 +319,11 @@ pub(super) fn mix(
             let top = k.label("MIX");
             k.place(&top);
             let rows = [0, 8].map(|row| read_many(k, own, row * WIDE, 4));
-            for depth in 0..4 {
+            for (depth, (above, below)) in rows[0].iter().zip(&rows[1]).enumerate() {
                 for (column, sums) in sums.iter().enumerate() {
                     let pair = read_many(k, other, depth as u32 * WIDE + 8 * column as u32, 2);
                     for (place, sum) in sums.iter().enumerate() {
-                        let (a, b) = (rows[place / 2][depth], pair[place % 2]);
+                        let (a, b) = (if place < 2 { above } else { below }, pair[place % 2]);
                         op!(k, "fma.rn.f32 {sum}, {a}, {b}, {sum}");
                     }
                 }

@@ -183,7 +183,7 @@ pub(super) fn both(k: &mut Emitter, lane: Reg, inside: Option<Reg>) -> Option<Re
 }
 
 /// The part of a loaded element; elements that do not exist are 0 in every part.
-fn part(k: &mut Emitter, part: Part, value: Reg) -> Reg {
+pub(super) fn part(k: &mut Emitter, part: Part, value: Reg) -> Reg {
     match part {
         Part::Id => value,
         Part::Abs => math::unary(k, "abs.f32", value),
