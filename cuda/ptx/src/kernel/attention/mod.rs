@@ -340,7 +340,7 @@ impl Tiled {
                             }
                         });
                     }
-                    let value = evaluate(k, &self.terms, &values, Division::Full);
+                    let value = evaluate(k, &self.terms, &values, Division::Rounded);
                     four[place] = math::pick(k, value, &nothing, inside);
                     above = values.split_off(products.len());
                 }
