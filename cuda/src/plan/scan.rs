@@ -72,7 +72,7 @@ impl Planner {
         for (id, view) in inputs.iter().zip(&operands).skip(1 + scan.sequences) {
             scope.made.insert(Value { node: *id, slot: 0 }, Made::View(view.clone()));
         }
-        let joined = self.joined(&scope, &order);
+        let joined = self.side_by_side(&scope, &order);
         let begun = self.clock + 1;
         let first = self.parts[self.into].steps.len();
         let mut fetched = vec![];
@@ -157,7 +157,7 @@ impl Planner {
     }
 
     /// Products of one value with several fixed matrices of the same shape, and the matrices side by side.
-    fn joined(&mut self, scope: &Scope, order: &[NodeId]) -> Vec<(Joined, View)> {
+    fn side_by_side(&mut self, scope: &Scope, order: &[NodeId]) -> Vec<(Joined, View)> {
         let graph = scope.graph;
         let mut found: Vec<Joined> = vec![];
         for id in order {
@@ -210,7 +210,8 @@ impl Planner {
         let x = self.view(scope, joined.x);
         let columns = weight.dims[usize::from(!joined.turned)];
         let dims = [x.dims[0], columns];
-        let all = self.product([x, weight.clone()], joined.parts, [false, joined.turned], &dims);
+        let product = self.product([x, weight.clone()], joined.parts, [false, joined.turned], &dims);
+        let all = self.emit(&product);
         let each = columns / joined.nodes.len();
         for (i, id) in joined.nodes.iter().enumerate() {
             let own = all.sliced(1, (i * each) as i64, each, 1);
