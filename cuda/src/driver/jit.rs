@@ -1,49 +1,26 @@
-//! PTX to machine code by the driver's linker, with its log, and a cache of the result on disk.
+//! PTX to machine code by the driver's linker, with its log.
 
 use std::ffi::{CString, c_void};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use cudarc::driver::{CudaContext, CudaFunction, sys};
 use cudarc::nvrtc::Ptx;
 use dlbc_ptx::{DeviceError, Kernel};
-use sha2::{Digest, Sha256};
 
-/// Loads a kernel for a target.
+use super::cubins::Cubins;
+
+/// Loads a kernel for a target, assembled now or by an earlier run.
 pub(super) fn load(
     context: &Arc<CudaContext>,
     target: &str,
     kernel: &Kernel,
 ) -> Result<CudaFunction, DeviceError> {
-    let path = cached(target, kernel);
-    let kept = path.as_ref().and_then(|p| std::fs::read(p).ok());
-    if let Some(function) = kept.and_then(|cubin| function(context, kernel, cubin).ok()) {
-        return Ok(function);
-    }
-    let cubin = assemble(kernel)?;
-    if let Some(path) = path {
-        keep(&path, &cubin);
-    }
-    function(context, kernel, cubin)
-}
-
-/// The place of a kernel's machine code in the user's cache; none when the user has no such folder.
-fn cached(target: &str, kernel: &Kernel) -> Option<PathBuf> {
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let folder = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
-    let hash = Sha256::new().chain_update(target).chain_update([0]).chain_update(&kernel.text).finalize();
-    let name: String = hash.iter().map(|b| format!("{b:02x}")).collect();
-    Some(folder.join("dlbc").join("cubin").join(name))
-}
-
-/// Writes the file whole or not at all. A cache that cannot be written is no error.
-fn keep(path: &std::path::Path, cubin: &[u8]) {
-    let Some(folder) = path.parent() else { return };
-    let partial = path.with_extension(std::process::id().to_string());
-    let written = std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&partial, cubin));
-    if written.and_then(|()| std::fs::rename(&partial, path)).is_err() {
-        let _ = std::fs::remove_file(&partial);
-    }
+    Cubins::of_user().load(
+        target,
+        &kernel.text,
+        |cubin| function(context, kernel, cubin),
+        || assemble(kernel),
+    )
 }
 
 fn refused(kernel: &Kernel, log: impl ToString) -> DeviceError {

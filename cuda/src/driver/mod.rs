@@ -3,6 +3,7 @@
 //! One context, one stream, launches captured into a CUDA graph. cudarc panics when the library or a symbol is missing, so
 //! first contact is guarded (`probe`).
 
+mod cubins;
 mod graph;
 mod jit;
 mod probe;
