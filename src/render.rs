@@ -65,7 +65,8 @@ pub fn heatmap(
         console.note(format!("the heat map shows input `{}`", visible(name)));
     }
     // A picture without a batch is a batch of one.
-    let alone = value.dims().len() == 3 && scene.marks(name, &[(0, &explained[0])]).is_some();
+    let seen = inputs.picture.as_ref().is_some_and(|p| p.input == *name);
+    let alone = value.dims().len() == 3 && (seen || scene.marks(name, &[(0, &explained[0])]).is_some());
     let batched = |t: &Tensor| if alone { t.with_dims(&[&[1], t.dims()].concat()) } else { None };
     let value = &batched(value).unwrap_or_else(|| value.clone());
     let batch = if value.dims().len() < 2 { 1 } else { value.dims()[0] };

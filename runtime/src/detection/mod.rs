@@ -39,6 +39,30 @@ impl BoxLayout {
 }
 
 /// The outputs of a detector.
+///
+/// # Examples
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let model = dlbc_proto::read_model("../fixtures/scenes/detector.onnx".as_ref(), &Default::default())?;
+/// # let program = dlbc_compiler::compile(&model, &Default::default())?.program;
+/// # let backend = Box::new(dlbc_runtime::CpuBackend);
+/// # let session = dlbc_runtime::Session::new(program, backend, Default::default())?;
+/// # let picture = dlbc_runtime::Tensor::from_f32(&[1, 3, 48, 64], &[0.5; 3 * 48 * 64]);
+/// # let inputs = dlbc_runtime::Tensors::from([("picture".to_string(), picture)]);
+/// use dlbc_runtime::{BoxLayout, BoxTarget, Detector, Request, Target, WhichBox};
+///
+/// // One output, `boxes` [batch, 4 + classes, box].
+/// let (scores, boxes) = ("boxes".to_string(), "boxes".to_string());
+/// let detector = Detector { layout: Some(BoxLayout::Yolo), scores, boxes, labels: None, no_object: false };
+/// let best = BoxTarget { which: WhichBox::Rank(0), class: Some(1), coordinate: None };
+/// let request = Request { target: Target::Box(best), detector: Some(detector), ..Request::default() };
+/// let explanation = session.explain(&inputs, &request)?;
+/// println!("box {}, score {}", explanation.boxes[0].number, explanation.boxes[0].score);
+/// # assert!(explanation.boxes[0].class == 1 && explanation.boxes[0].score > 0.0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detector {
     /// How they are read; when absent one output, as its shape says, refused where that is not certain.

@@ -91,8 +91,14 @@ impl Detections {
                 _ => shape(&detector.scores, "[batch, box, class]", scores),
             });
         };
-        let least = if self.no_object { 2 } else { 1 };
-        if (rows, count) != (b, n) || *classes < least {
+        let (least, expected) = match self.no_object {
+            true => (2, "[batch, box, class] with a class beside the one for no object"),
+            false => (1, "[batch, box, class] with a class"),
+        };
+        if *classes < least {
+            return Err(shape(&detector.scores, expected, scores));
+        }
+        if (rows, count) != (b, n) {
             return Err(shape(&detector.boxes, &format!("[{rows}, {count}, 4]"), boxes));
         }
         (self.rows, self.count, self.classes) = (*rows, *count, *classes);

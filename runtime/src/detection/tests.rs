@@ -94,4 +94,35 @@ fn no_object_is_no_class_that_is_found() {
     assert_eq!(find(&read(true), WhichBox::Rank(0), Some(2)).unwrap().0, 0);
     assert!(find(&read(true), WhichBox::Rank(0), Some(3)).unwrap_err().contains("has 3 classes"));
     assert!(find(&read(true), WhichBox::Number(2), None).unwrap_err().contains("has 2 boxes"));
+    // One class is none beside the one for no object.
+    let one = Tensors::from([
+        ("logits".into(), Tensor::from_f32(&[1, 2, 1], &[1.0, 2.0])),
+        ("boxes".into(), outputs["boxes"].clone()),
+    ]);
+    let alone = |no_object| {
+        let (scores, boxes) = ("logits".to_string(), "boxes".to_string());
+        let layout = Some(BoxLayout::Detr);
+        Detections::read(&one, &Detector { layout, scores, boxes, labels: None, no_object })
+    };
+    assert!(alone(true).unwrap_err().to_string().contains("beside the one for no object expected"));
+    assert_eq!(find(&alone(false).unwrap(), WhichBox::Rank(0), None), Ok((1, 0, 2.0)));
+}
+
+#[test]
+fn a_picture_without_objects() {
+    let outputs = Tensors::from([
+        ("boxes".into(), Tensor::from_f32(&[0, 4], &[])),
+        ("scores".into(), Tensor::from_f32(&[0], &[])),
+        ("labels".into(), Tensor::from_i64(&[0], &[])),
+    ]);
+    let layout = Some(BoxLayout::List);
+    let (scores, boxes, labels) = ("scores".to_string(), "boxes".to_string(), Some("labels".to_string()));
+    let detector = Detector { layout, scores, boxes, labels, no_object: false };
+    let found = Detections::read(&outputs, &detector).unwrap();
+    assert_eq!(
+        find(&found, WhichBox::Rank(0), None).unwrap_err(),
+        "row 0 of output `scores` of shape [0] has fewer than 1 box"
+    );
+    assert!(find(&found, WhichBox::Number(0), None).unwrap_err().contains("has 0 boxes"));
+    assert_eq!(found.boxes(0).count(), 0);
 }
