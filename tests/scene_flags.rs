@@ -136,6 +136,25 @@ fn an_artifact_explains_what_it_was_compiled_for() {
 }
 
 #[test]
+fn an_artifact_of_two_tracks_explains_classes() {
+    let folder = folder();
+    let artifact = path(&folder, "segmenter.dlbc.onnx");
+    ok(&[&["compile", SEGMENTER, "--mode", "contrastive", "-o", &artifact]]);
+    let (one, two) = (path(&folder, "1.npz"), path(&folder, "2.npz"));
+    let flags = ["--task", "segmentation", "--class", "1,2", "--start", "value", "--audit", "--out"];
+    ok(&[&["run", SEGMENTER, "--mode", "contrastive"], &flags, &[&one], &PICTURE]);
+    ok(&[&["run", &artifact], &flags, &[&two], &PICTURE]);
+    assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
+    let made = npz(one.as_ref());
+    for key in ["relevance_pos", "relevance_neg"] {
+        for class in ["class 1", "class 2"] {
+            let relevance = &made[&format!("target/{class}/{key}/picture")];
+            assert!(relevance.to_f32().iter().any(|v| *v != 0.0), "{class} {key}");
+        }
+    }
+}
+
+#[test]
 fn queries_have_a_class_for_no_object() {
     let folder = folder();
     let logits = [2.0, 1.0, 9.0, 0.5, 1.5, 0.0];
