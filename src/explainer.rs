@@ -7,6 +7,7 @@ use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
 
 use crate::device::Opened;
 use crate::split::Split;
+use crate::terminal::Console;
 
 /// Explains a model.
 pub struct Explainer {
@@ -55,6 +56,25 @@ impl Explainer {
     /// The backend's name.
     pub fn device(&self) -> &'static str {
         self.session.device()
+    }
+
+    /// Says what a run did for want of memory on the device.
+    pub fn note_memory(&self, targets: usize, console: Console) {
+        let Some((memory, at_once)) = self.session.memory() else { return };
+        if memory.segments > 1 {
+            console.note(format!(
+                "the device's memory does not hold all that the forward computes: the reverse computes it again, in {} \
+                 segments, in {} MiB",
+                memory.segments,
+                memory.plan_bytes.div_ceil(1 << 20)
+            ));
+        }
+        if at_once < targets {
+            console.note(format!(
+                "the device's memory holds {at_once} of {targets} targets at once: they took {} reverses",
+                targets.div_ceil(at_once)
+            ));
+        }
     }
 
     /// Whether any number of rows may be explained at once.

@@ -66,6 +66,9 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
     let (explained, mut times) = explain(&explainer, &inputs, &targets, found.as_ref(), args, console)?;
+    if info.repeat.is_none() {
+        explainer.note_memory(targets.len(), console);
+    }
     times.load = loaded.load_seconds;
     times.compile = loaded.compile_seconds;
     let scene = Scene::new(found, &info.inputs, &inputs, args);

@@ -10,7 +10,7 @@ use common::*;
 use dlbc_cuda::{CudaBackend, Math, Precision, open};
 use dlbc_ops::program::Program;
 use dlbc_ptxsim::Simulator;
-use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
+use dlbc_runtime::{ErrorKind, Explanation, MemoryReport, Request, RunOptions, Session, Target, Tensors};
 
 /// Bounds: outputs relative in L1, relevance by element of the sum.
 const FORWARD: f64 = 1e-5;
@@ -203,6 +203,71 @@ fn whole_models_repeat_their_bits_under_five_schedules() {
         }
     }
     println!("{} whole models have the same bits under 5 schedules", models.len());
+}
+
+/// A session with so much memory beyond the weights as a share of what the plan of another one takes.
+fn limited(program: &Program, whole: MemoryReport, share: f64) -> Session {
+    let bytes = whole.constant_bytes as f64 + share * whole.plan_bytes as f64;
+    let device = Simulator::new(Some((bytes * 20.0 / 19.0) as u64 + 4096), 1);
+    let backend = Box::new(CudaBackend::new(Box::new(device)));
+    Session::new(program.clone(), backend, RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn memory_over_budget_is_computed_again_with_the_same_bits() {
+    let mut models: Vec<(String, Program, Tensors)> = vec![];
+    let (program, inputs) = shipped("digits_cnn");
+    models.push(("digits_cnn".into(), program, inputs));
+    if let Some(zoo) = zoo() {
+        for name in ["resnet", "bert", "unet"] {
+            let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
+            let program = common::program(&file("ts.onnx"), "dlb");
+            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
+            models.push((name.into(), program, inputs));
+        }
+    }
+    for (name, program, inputs) in &models {
+        let session = device(program.clone(), 1);
+        let wanted = explain(&session, inputs, &asked(program));
+        let (whole, _) = session.memory().unwrap();
+        let mut tried = vec![];
+        for share in [0.9, 0.8, 0.7, 0.6] {
+            // A plan that is too large for any cut is refused, and tells what it wanted.
+            match limited(program, whole, share).explain(inputs, &asked(program)) {
+                Ok(found) => {
+                    assert_eq!(found.relevance, wanted.relevance, "{name} in {share} of the memory");
+                    assert_eq!(found.outputs, wanted.outputs, "{name} in {share} of the memory");
+                    tried.push(share);
+                }
+                Err(e) => assert_eq!(e.kind(), ErrorKind::Device, "{name}: {e}"),
+            }
+        }
+        println!("{name}: the same bits in {tried:?} of {} bytes", whole.plan_bytes);
+        assert!(!tried.is_empty(), "{name} does not run in less memory");
+    }
+}
+
+#[test]
+fn targets_that_memory_does_not_hold_at_once_take_turns() {
+    let (program, inputs) = shipped("digits_cnn");
+    let targets: Vec<Target> = (0..7).map(Target::Index).collect();
+    let session = device(program.clone(), 1);
+    let wanted = session.explain_targets(&inputs, &targets, &request()).unwrap();
+    let (whole, all) = session.memory().unwrap();
+    assert_eq!(all, 7);
+    let mut turns = vec![];
+    for share in [0.7, 0.45, 0.3] {
+        let session = limited(&program, whole, share);
+        let found =
+            session.explain_targets(&inputs, &targets, &request()).unwrap_or_else(|e| panic!("{share}: {e}"));
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert_eq!(found.targets, wanted.targets);
+            differ(found, wanted).unwrap_or_else(|e| panic!("{share} of the memory: {e}"));
+        }
+        turns.push(session.memory().unwrap().1);
+    }
+    println!("of 7 targets {turns:?} at once");
+    assert!(turns.iter().all(|t| *t < 7), "{turns:?}");
 }
 
 type Check = fn(&CudaBackend);

@@ -1,6 +1,6 @@
 //! The backend: what it runs, weights that are resident once, plans.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dlbc_ops::graph::{Graph, NodeId};
@@ -12,13 +12,18 @@ use dlbc_runtime::{Backend, Plan, RunOptions, RuntimeError, Unsupported};
 
 use crate::execute::{DevicePlan, to_device};
 use crate::expand::expand;
-use crate::plan::lower;
+use crate::plan::{Buffer, Home, Lowered, lower};
 
 /// A device with the weights that are on it.
 pub(crate) struct Resident {
     pub(crate) device: Box<dyn Device>,
     /// By where the bytes lie on the host, which the tensor beside the address keeps there.
     weights: HashMap<(usize, usize, DType), (Arc<Tensor>, u64)>,
+}
+
+/// Where a tensor's bytes lie on the host.
+fn place_of(tensor: &Tensor) -> (usize, usize, DType) {
+    (tensor.bytes().as_ptr() as usize, tensor.bytes().len(), tensor.dtype())
 }
 
 /// A shared device.
@@ -32,7 +37,7 @@ pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, Resident> {
 impl Resident {
     /// The address of a constant's values, uploaded at its first use; they stay while somebody holds the tensor.
     pub(crate) fn constant(&mut self, tensor: &Tensor) -> Result<(Arc<Tensor>, u64), DeviceError> {
-        let key = (tensor.bytes().as_ptr() as usize, tensor.bytes().len(), tensor.dtype());
+        let key = place_of(tensor);
         if let Some(known) = self.weights.get(&key) {
             return Ok(known.clone());
         }
@@ -42,6 +47,16 @@ impl Resident {
         self.weights.insert(key, made.clone());
         self.device.upload(address, &bytes)?;
         Ok(made)
+    }
+
+    /// Bytes of a program's constants that are not here yet.
+    fn missing(&self, lowered: &Lowered) -> u64 {
+        let mut seen = HashSet::new();
+        let mut absent = |b: &&Buffer| match &b.home {
+            Home::Constant(t) => !self.weights.contains_key(&place_of(t)) && seen.insert(place_of(t)),
+            Home::Arena | Home::Table(_) => false,
+        };
+        lowered.buffers.iter().filter(|b| absent(b)).map(|b| b.bytes.max(4)).sum()
     }
 
     /// Gives back the constants that nobody holds any more.
@@ -101,6 +116,36 @@ impl CudaBackend {
     }
 }
 
+/// Segments that a forward is cut into, until the plan fits.
+const SEGMENTS: [usize; 6] = [2, 4, 8, 16, 32, 64];
+
+impl CudaBackend {
+    /// The program as launches that fit the device's memory, or as many of them as there are ways to save it.
+    fn fitting(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+    ) -> Result<Lowered, RuntimeError> {
+        let lowered = |segments| lower(graph, forward, reverse, self.precision, segments);
+        let mut best = lowered(1)?;
+        let free = lock(&self.resident).device.free_bytes();
+        let Some(free) = free.filter(|_| !reverse.is_empty()) else { return Ok(best) };
+        // The driver takes some for itself.
+        let budget = (free - free / 20).saturating_sub(lock(&self.resident).missing(&best));
+        for segments in SEGMENTS {
+            if best.bytes <= budget {
+                break;
+            }
+            let other = lowered(segments)?;
+            if other.bytes < best.bytes {
+                best = other;
+            }
+        }
+        Ok(best)
+    }
+}
+
 impl Backend for CudaBackend {
     fn name(&self) -> &'static str {
         "cuda"
@@ -124,7 +169,7 @@ impl Backend for CudaBackend {
         _: &RunOptions,
     ) -> Result<Box<dyn Plan>, RuntimeError> {
         let graph = expand(graph)?;
-        let lowered = lower(&graph, forward, reverse, self.precision)?;
+        let lowered = self.fitting(&graph, forward, reverse)?;
         let plan = DevicePlan::new(self.resident.clone(), lowered)?;
         let weights = lock(&self.resident).weight_bytes();
         Ok(Box::new(plan.with_weights(weights)))

@@ -9,7 +9,6 @@ use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
 use dlbc_runtime::{MemoryReport, Plan, RuntimeError, Saved, Tensors};
 
 use crate::backend::{Shared, lock};
-use crate::memory::{Interval, place};
 use crate::plan::{Addresses, Home, Lowered, Part, Step, View};
 
 /// A stage on the device.
@@ -52,9 +51,8 @@ struct Generation(u64);
 /// An error of a device as one of a run.
 pub(crate) fn failed(error: DeviceError) -> RuntimeError {
     match error {
-        DeviceError::Absent(_) | DeviceError::OutOfMemory { .. } | DeviceError::Lost(_) => {
-            RuntimeError::Device(error.to_string())
-        }
+        DeviceError::Absent(_) | DeviceError::Lost(_) => RuntimeError::Device(error.to_string()),
+        DeviceError::OutOfMemory { .. } => RuntimeError::DeviceMemory(error.to_string()),
         DeviceError::Assembly { .. } | DeviceError::Launch { .. } => {
             RuntimeError::Backend { backend: "cuda", stage: "running", message: error.to_string() }
         }
@@ -73,12 +71,10 @@ impl DevicePlan {
             memory: MemoryReport::default(),
         };
         let mut resident = lock(&shared);
-        let intervals: Vec<Interval> = lowered.buffers.iter().map(|b| b.interval()).collect();
-        let (offsets, total) = place(&intervals);
-        let arena = resident.device.allocate(total.max(4)).map_err(failed)?;
+        let arena = resident.device.allocate(lowered.bytes.max(4)).map_err(failed)?;
         plan.blocks.push(arena);
         let mut addresses = Addresses::default();
-        for (buffer, offset) in lowered.buffers.iter().zip(offsets) {
+        for (buffer, offset) in lowered.buffers.iter().zip(&lowered.offsets) {
             let address = match &buffer.home {
                 Home::Arena => arena + offset,
                 Home::Constant(tensor) => {
@@ -111,6 +107,8 @@ impl DevicePlan {
         drop(resident);
         plan.run(&plan.stages[0], &Tensors::new(), None)?;
         plan.memory.saved_bytes = lowered.saved_bytes;
+        plan.memory.plan_bytes = lowered.bytes;
+        plan.memory.segments = lowered.segments;
         Ok(plan)
     }
 

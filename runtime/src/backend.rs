@@ -50,6 +50,10 @@ pub struct MemoryReport {
     pub constant_bytes: u64,
     /// Bytes of the values that the forward keeps for the reverse.
     pub saved_bytes: u64,
+    /// Bytes of the block in which all other values lie; 0 where there is no such block.
+    pub plan_bytes: u64,
+    /// Segments of the forward that the reverse computes again, for want of memory; 0 and 1 are none.
+    pub segments: usize,
 }
 
 /// Runs programs whose types are all known.

@@ -359,9 +359,12 @@ pub enum RuntimeError {
     /// A node that failed on these values: an index out of range, a division of integers by zero.
     #[error("{0}")]
     Node(String),
-    /// The device is not there, was lost, or ran out of memory.
+    /// The device is not there or was lost.
     #[error("{0}")]
     Device(String),
+    /// The device's memory does not suffice.
+    #[error("{0}")]
+    DeviceMemory(String),
     /// A bug in dlbc or in its engine.
     #[error("backend {backend}, {stage}: {message}")]
     Backend {
@@ -400,7 +403,7 @@ impl RuntimeError {
             | RuntimeError::Repeated { .. }
             | RuntimeError::Whole { .. } => ErrorKind::Unsupported,
             RuntimeError::Limit { .. } | RuntimeError::Readers { .. } => ErrorKind::Limit,
-            RuntimeError::Device(_) => ErrorKind::Device,
+            RuntimeError::Device(_) | RuntimeError::DeviceMemory(_) => ErrorKind::Device,
             RuntimeError::Backend { .. } | RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }
             | RuntimeError::UnknownRelevance { .. }

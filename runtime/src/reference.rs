@@ -129,6 +129,7 @@ impl Plan for Interpreter {
         MemoryReport {
             constant_bytes: constants.map(|node| bytes(&Value { node, slot: 0 })).sum(),
             saved_bytes: self.stages.saved.iter().map(bytes).sum(),
+            ..MemoryReport::default()
         }
     }
 }

@@ -9,6 +9,7 @@ mod movement;
 mod node;
 mod pool;
 mod product;
+mod recompute;
 mod reduce;
 mod scan;
 mod scores;
@@ -31,7 +32,7 @@ use dlbc_ptx::{Kernel, Params, Region};
 use dlbc_runtime::{RuntimeError, Stage, Unsupported, split, uses};
 
 use crate::backend::Precision;
-use crate::memory::Interval;
+use crate::memory::{Interval, place};
 use expression::Expression;
 
 /// Where a buffer lies.
@@ -141,6 +142,11 @@ pub(crate) struct Lowered {
     /// What depends on constants alone and runs once, the forward, the reverse.
     pub(crate) parts: [Part; 3],
     pub(crate) saved_bytes: u64,
+    /// Segments that the forward is cut into; the values of all but the last are computed again in the reverse.
+    pub(crate) segments: usize,
+    /// Where each buffer lies in the plan's block, and the block's size.
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) bytes: u64,
 }
 
 /// A value while a program is lowered.
@@ -202,6 +208,8 @@ fn wrong(scope: &Scope, id: NodeId, message: impl std::fmt::Display) -> RuntimeE
 
 /// Lowers a program whose types are all known.
 ///
+/// The forward is cut into `segments` where there are more than 1; what they compute is computed again in the reverse.
+///
 /// # Errors
 /// For an output that does not exist, and for what no kernel can do.
 pub(crate) fn lower(
@@ -209,8 +217,14 @@ pub(crate) fn lower(
     forward: &[String],
     reverse: &[String],
     precision: Precision,
+    segments: usize,
 ) -> Result<Lowered, RuntimeError> {
-    let stages = split(graph, forward, reverse)?;
+    let mut stages = split(graph, forward, reverse)?;
+    let mut dropped = vec![];
+    if segments > 1 {
+        let cut = recompute::cut(graph, &stages, segments);
+        (stages, dropped) = (cut.stages, cut.dropped);
+    }
     let mut p = Planner {
         buffers: vec![],
         kernels: vec![],
@@ -228,6 +242,9 @@ pub(crate) fn lower(
     let mut ends = [0; 2];
     for (i, stage, names) in [(1, &stages.forward, forward), (2, &stages.reverse, reverse)] {
         scope.uses = uses(graph, stage);
+        if i == 2 {
+            dropped.iter().for_each(|node| drop(scope.made.remove(&Value { node: *node, slot: 0 })));
+        }
         p.inputs(&mut scope, stage, i);
         for id in &stage.nodes {
             if scope.made.contains_key(&Value { node: *id, slot: 0 }) {
@@ -265,7 +282,10 @@ pub(crate) fn lower(
             saved_bytes += buffer.bytes;
         }
     }
-    Ok(Lowered { buffers: p.buffers, kernels: p.kernels, parts: p.parts, saved_bytes })
+    let intervals: Vec<Interval> = p.buffers.iter().map(Buffer::interval).collect();
+    let (offsets, bytes) = place(&intervals);
+    let (buffers, kernels, parts) = (p.buffers, p.kernels, p.parts);
+    Ok(Lowered { buffers, kernels, parts, saved_bytes, segments, offsets, bytes })
 }
 
 /// Blocks along y and z that a device takes.

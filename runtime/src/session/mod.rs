@@ -241,8 +241,9 @@ impl Session {
     /// Runs the model once and explains its output for each of several targets; `request.target` does not count.
     ///
     /// The targets share the forward, and one reverse in which what depends on the target has a leading axis; what does
-    /// not, such as the sums of contributions that relevance is divided by, is computed once. The seconds of each
-    /// explanation are those of the whole run.
+    /// not, such as the sums of contributions that relevance is divided by, is computed once. Where the device's memory does
+    /// not hold them all, they take several reverses of as many as it holds. The seconds of each explanation are those of
+    /// the whole run.
     ///
     /// # Errors
     /// As [`Session::explain`], and for no targets or one that is named twice. The tensors of a reverse grow with the
@@ -285,7 +286,7 @@ impl Session {
             };
             return targets.iter().map(one).collect();
         }
-        let ready = self.ready(inputs, self.wanted(request)?, targets.len())?;
+        let (ready, at_once) = self.ready_for(inputs, self.wanted(request)?, targets.len())?;
         let (plan, inputs) = (&ready.step.plan, &ready.inputs);
 
         let clock = Instant::now();
@@ -315,13 +316,20 @@ impl Session {
                 all => stacked(all.iter()),
             })
             .collect();
-        let made = match given.as_slice() {
-            [one] => vec![plan.reverse(inputs, saved, one)?],
-            several => {
-                let all = stacked(several.iter());
-                self.unstacked(plan.reverse(inputs, saved, &all)?, several.len())
+        let (mut made, mut saved) = (vec![], Some(saved));
+        for (i, part) in given.chunks(at_once).enumerate() {
+            let last = (i + 1) * at_once >= given.len();
+            let own = if last { saved.take() } else { saved.clone() };
+            let Some(own) = own else { break };
+            if at_once == 1 {
+                made.push(plan.reverse(inputs, own, &part[0])?);
+                continue;
             }
-        };
+            // The plan takes so many; of fewer the last is done again.
+            let all = part.iter().chain(std::iter::repeat(&part[part.len() - 1])).take(at_once);
+            let all = self.unstacked(plan.reverse(inputs, own, &stacked(all))?, at_once);
+            made.extend(all.into_iter().take(part.len()));
+        }
         let seconds = Seconds { prepare: ready.prepare, forward, reverse: clock.elapsed().as_secs_f64() };
         let explanations = made.iter().zip(seeds).zip(starts).map(|((made, seed), starts)| {
             let tracks = info.mode.tracks().iter().zip(starts);

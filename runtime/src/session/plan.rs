@@ -8,7 +8,7 @@ use dlbc_ops::program::{MEASURED, SEED};
 use dlbc_ops::tensor::Bindings;
 
 use super::{Key, PLANS, Session};
-use crate::backend::{Plan, Tensors};
+use crate::backend::{MemoryReport, Plan, Tensors};
 use crate::error::RuntimeError;
 use crate::inputs::bind;
 use crate::measure::{self, Rest, Step, check, has_measures, measures};
@@ -70,6 +70,36 @@ impl Session {
         Ok(ready)
     }
 
+    /// The same for as many of the targets as the device's memory holds at once, and how many these are.
+    pub(super) fn ready_for(
+        &self,
+        inputs: &Tensors,
+        reverse: Vec<String>,
+        targets: usize,
+    ) -> Result<(Ready, usize), RuntimeError> {
+        let mut at_once = targets;
+        loop {
+            match self.ready(inputs, reverse.clone(), at_once) {
+                Err(RuntimeError::DeviceMemory(_)) if at_once > 1 => at_once = at_once.div_ceil(2),
+                ready => return Ok((ready?, at_once)),
+            }
+        }
+    }
+
+    /// What the last plan that ran holds, and how many targets share its reverse.
+    pub fn memory(&self) -> Option<(MemoryReport, usize)> {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.first().map(|(key, planned)| (planned.plan.memory(), key.targets))
+    }
+
+    /// Gives up the plans that are kept; whether there were any.
+    fn forget(&self) -> bool {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let had = !plans.is_empty();
+        plans.clear();
+        had
+    }
+
     /// The plan of the step that follows `before`, or of the first.
     fn plan(&self, key: &Key, before: Option<&Planned>) -> Result<Arc<Planned>, RuntimeError> {
         {
@@ -101,12 +131,16 @@ impl Session {
                 return Err(RuntimeError::Limit { node, bytes, limit: self.options.max_tensor_bytes });
             }
         }
-        let plan = match step.rest {
-            None => self.backend.prepare(&graph, &forward, &key.reverse, &self.options)?,
-            Some(_) => {
-                let all: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
-                self.backend.prepare(&graph, &all, &[], &self.options)?
-            }
+        let all = || graph.outputs().iter().map(|(n, _)| n.clone()).collect();
+        let (first, second) = match step.rest {
+            None => (forward, key.reverse.clone()),
+            Some(_) => (all(), vec![]),
+        };
+        let prepare = || self.backend.prepare(&graph, &first, &second, &self.options);
+        let plan = match prepare() {
+            // Other plans hold memory, too.
+            Err(RuntimeError::DeviceMemory(_)) if self.forget() => prepare()?,
+            plan => plan?,
         };
         let steps = self.program.graph.outputs().iter().filter(|(n, _)| n.starts_with(MEASURED)).count();
         let planned = Arc::new(Planned { plan, bound: step.bound, rest: step.rest });

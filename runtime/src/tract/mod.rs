@@ -81,7 +81,7 @@ impl Backend for CpuBackend {
             forward_names: forward.to_vec(),
             reverse_names: reverse.to_vec(),
             pool: Arc::new(pool),
-            memory: MemoryReport { constant_bytes: cache.bytes(), saved_bytes },
+            memory: MemoryReport { constant_bytes: cache.bytes(), saved_bytes, ..MemoryReport::default() },
         };
         Ok(Box::new(plan))
     }
