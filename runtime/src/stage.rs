@@ -8,6 +8,7 @@ use dlbc_ops::prim::Prim;
 use crate::error::RuntimeError;
 
 /// One stage of a program.
+#[derive(Clone, Debug)]
 pub struct Stage {
     /// Its nodes in order, constants and what is made of constants alone included.
     pub nodes: Vec<NodeId>,
@@ -18,6 +19,7 @@ pub struct Stage {
 }
 
 /// Both stages.
+#[derive(Clone, Debug)]
 pub struct Stages {
     /// The forward.
     pub forward: Stage,

@@ -34,6 +34,7 @@ use dlbc_runtime::{RuntimeError, Stage, Unsupported, split, uses};
 use crate::backend::Precision;
 use crate::memory::{Interval, place};
 use expression::Expression;
+use recompute::Cut;
 
 /// Where a buffer lies.
 pub(crate) enum Home {
@@ -168,6 +169,8 @@ struct Scope<'a> {
     scores: HashSet<NodeId>,
     /// Of a softmax of scores: each row's maximum and sum of exponentials.
     statistics: HashMap<NodeId, [View; 2]>,
+    /// The product that made them in passing: it does so too when it is computed again.
+    mixers: HashMap<NodeId, NodeId>,
 }
 
 impl<'a> Scope<'a> {
@@ -178,6 +181,7 @@ impl<'a> Scope<'a> {
             uses: HashMap::new(),
             scores: HashSet::new(),
             statistics: HashMap::new(),
+            mixers: HashMap::new(),
         }
     }
 }
@@ -219,12 +223,9 @@ pub(crate) fn lower(
     precision: Precision,
     segments: usize,
 ) -> Result<Lowered, RuntimeError> {
-    let mut stages = split(graph, forward, reverse)?;
-    let mut dropped = vec![];
-    if segments > 1 {
-        let cut = recompute::cut(graph, &stages, segments);
-        (stages, dropped) = (cut.stages, cut.dropped);
-    }
+    let whole = split(graph, forward, reverse)?;
+    let scores = scores::find(graph, &whole);
+    let Cut { stages, dropped } = recompute::cut(graph, &whole, &scores, segments);
     let mut p = Planner {
         buffers: vec![],
         kernels: vec![],
@@ -237,12 +238,18 @@ pub(crate) fn lower(
         clock: 1,
     };
     let mut scope = Scope::new(graph);
-    scope.scores = scores::find(graph, &stages);
+    scope.scores = scores;
     let mut constant: HashMap<NodeId, bool> = HashMap::new();
     let mut ends = [0; 2];
     for (i, stage, names) in [(1, &stages.forward, forward), (2, &stages.reverse, reverse)] {
-        scope.uses = uses(graph, stage);
-        if i == 2 {
+        // What joins a kernel decides on bits: a node that is computed again does so as in the forward.
+        if i == 1 {
+            scope.uses = uses(graph, &whole.forward);
+        } else {
+            let again = |node: &NodeId| Some((*node, *scope.uses.get(node)?));
+            let again: Vec<(NodeId, usize)> = dropped.iter().filter_map(again).collect();
+            scope.uses = uses(graph, &whole.reverse);
+            scope.uses.extend(again);
             dropped.iter().for_each(|node| drop(scope.made.remove(&Value { node: *node, slot: 0 })));
         }
         p.inputs(&mut scope, stage, i);

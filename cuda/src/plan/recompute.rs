@@ -16,11 +16,15 @@ pub(super) struct Cut {
     pub(super) dropped: Vec<NodeId>,
 }
 
-/// Cuts the forward into `segments`, at least 2.
-pub(super) fn cut(graph: &Graph<Prim>, stages: &Stages, segments: usize) -> Cut {
+/// Cuts the forward into `segments`; below 2 nothing changes. `scores` are never in memory and so not kept.
+pub(super) fn cut(graph: &Graph<Prim>, stages: &Stages, scores: &HashSet<NodeId>, segments: usize) -> Cut {
+    if segments < 2 {
+        return Cut { stages: stages.clone(), dropped: vec![] };
+    }
     let computed = computed(graph, &stages.forward);
     let saved: HashSet<NodeId> = stages.saved.iter().map(|v| v.node).collect();
-    let kept = kept(graph, &computed, &saved, segments);
+    let mut kept = kept(graph, &computed, &saved, segments);
+    kept.retain(|id| !scores.contains(id));
     let dropped: Vec<NodeId> = computed.iter().filter(|id| !kept.contains(id)).copied().collect();
     let again: HashSet<NodeId> = dropped.iter().copied().collect();
 

@@ -47,7 +47,7 @@ fn planned(graph: &Graph<Prim>) -> (Lowered, u64) {
     let names = |start: &str| -> Vec<String> {
         graph.outputs().iter().map(|(n, _)| n.clone()).filter(|n| n.starts_with(start)).collect()
     };
-    let lowered = lower(&graph, &names("output"), &names("relevance"), Precision::Split).unwrap();
+    let lowered = lower(&graph, &names("output"), &names("relevance"), Precision::Split, 1).unwrap();
     let intervals: Vec<_> = lowered.buffers.iter().map(|b| b.interval()).collect();
     let (_, total) = place(&intervals);
     (lowered, total)

@@ -164,7 +164,7 @@ impl Planner {
                 if if right { !ta } else { *tb } {
                     swap(&mut weight);
                 }
-                self.mixed(scope, x, (weight, part), own, turned)?;
+                self.mixed(scope, (id, x), (weight, part), own, turned)?;
                 Ok(out)
             }
             Prim::Reduce { kind: Reduction::Sum, axes, .. } => {
@@ -186,11 +186,11 @@ impl Planner {
         }
     }
 
-    /// `Σ x w` into `own`, which has the own rows and the columns of `w`.
+    /// The product `id` of `x`: `Σ x w` into `own`, which has the own rows and the columns of `w`.
     fn mixed(
         &mut self,
         scope: &mut Scope,
-        x: Value,
+        (id, x): (NodeId, Value),
         (weight, part): (View, Part),
         own: View,
         turned: bool,
@@ -207,7 +207,8 @@ impl Planner {
         let softmax = self.softmax_of(scope, x.node).filter(|(node, _)| {
             // The pass that mixes the values makes the statistics, whose batch is the softmax's own.
             let alone = scope.graph.node(*node).types[0].shape.as_known().is_some_and(|d| d == full);
-            !turned && part == Part::Id && alone && !scope.statistics.contains_key(node)
+            let first = scope.mixers.get(node).map_or(!scope.statistics.contains_key(node), |m| *m == id);
+            !turned && part == Part::Id && alone && first
         });
         let across = across(&weight);
         let Some((node, guard)) = softmax else {
@@ -218,6 +219,7 @@ impl Planner {
         self.score(scope, scope.graph.node_inputs(node)[0].node, &mut scores)?;
         let statistics = self.rows(&full);
         scope.statistics.insert(node, statistics.clone());
+        scope.mixers.insert(node, id);
         let [maximum, sum] = statistics;
         self.tiled(&scores, End::Softmax { across, guard }, vec![own, maximum, sum], Some(weight));
         Ok(())
