@@ -94,6 +94,29 @@ fn parts_of_operands_need_no_memory() {
 }
 
 #[test]
+fn products_of_few_rows_stream_their_weights() {
+    let mut r = Random::new(6);
+    for (batch, m, n, k, tb) in [
+        (1, 1, 130, 300, false),
+        (1, 3, 132, 300, false),
+        (1, 16, 70, 900, false),
+        (1, 1, 40, 1030, true),
+        (1, 9, 260, 132, true),
+        (3, 2, 200, 190, true),
+        (1, 1, 1000, 2048, false),
+    ] {
+        let b = if tb { [n, k] } else { [k, n] };
+        let inputs = [r.floats(&[batch, m, k]), r.floats(&b), r.floats(&[n]), r.floats(&[batch, m, n])];
+        let op = Prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb };
+        check(&format!("{batch}x{m}x{n}x{k} {tb}"), &inputs, 1e-5, |g, v| {
+            let c = g.add(op.clone(), &v[..2]);
+            let c = binary(g, Binary::Add, c, v[2]);
+            binary(g, Binary::Mul, c, v[3])
+        });
+    }
+}
+
+#[test]
 fn deep_products_are_added_up_from_slices() {
     let mut r = Random::new(3);
     let inputs = [r.floats(&[20, 900]), r.floats(&[900, 40]), r.floats(&[40])];

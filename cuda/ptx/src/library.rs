@@ -6,7 +6,7 @@ use dlbc_ops::tensor::DType;
 use crate::device::Kernel;
 use crate::kernel::conv::{Conv, Way};
 use crate::kernel::epilogue::{Epilogue, Reach};
-use crate::kernel::gemm::{Gemm, Layout, Math, Tile, integer};
+use crate::kernel::gemm::{Gemm, Layout, Math, Skinny, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
 use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose, turn};
@@ -25,6 +25,9 @@ pub fn library() -> Vec<Entry> {
     let mut entries = vec![];
     let mut add = |family, kernel| entries.push(Entry { family, kernel });
     for variant in gemms() {
+        add("gemm", variant.emit());
+    }
+    for variant in skinny() {
         add("gemm", variant.emit());
     }
     add("gemm", integer([Part::Id; 2]));
@@ -117,6 +120,20 @@ pub fn gemms() -> Vec<Gemm> {
         add([Part::Abs, Part::Neg], [wide[1], along], Tile::tensor(math), share());
     }
     found
+}
+
+/// Products of few rows: both layouts, one element at a time and four.
+pub fn skinny() -> Vec<Skinny> {
+    let variant = |parts, rows, depth_first, wide, then| {
+        let layout = Layout { depth_first, wide };
+        Skinny { parts, rows, layout, then }
+    };
+    vec![
+        variant([Part::Id; 2], 16, false, false, Epilogue::default()),
+        variant([Part::Abs; 2], 4, false, true, quotient()),
+        variant([Part::Abs, Part::One], 1, true, false, share()),
+        variant([Part::Id, Part::Neg], 8, true, true, Epilogue::default()),
+    ]
 }
 
 /// Convolutions: every way, tile and arithmetic.

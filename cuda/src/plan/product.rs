@@ -4,16 +4,18 @@ use dlbc_ops::prim::Part;
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams};
 use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
-use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, Tile, integer};
+use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, ROWS, Skinny, Tile, integer};
 use dlbc_ptx::kernel::pointwise::Kind;
 
 use super::expression::Expression;
 use super::view::{collapse, words};
-use super::{Planner, Step, Use, View};
+use super::{Addresses, Block, Planner, Step, Use, View};
 use crate::backend::Precision;
 
 /// Blocks that fill a large device.
 const MANY_BLOCKS: usize = 132;
+/// Elements of a right operand that is worth a kernel of few rows.
+const STREAMED: usize = 1 << 15;
 /// Slices of the depth, and how deep each is at least. Their sums are added by what follows, which takes a launch of its own, so
 /// that two slices are not worth it. Chosen by arithmetic, not yet by measurement.
 const MAX_SLICES: usize = 8;
@@ -24,6 +26,12 @@ const MIN_SLICE: usize = 256;
 pub(super) enum Work {
     Gemm {
         variant: Gemm,
+        params: GemmParams,
+        sides: [View; 2],
+    },
+    /// Of few rows and much else.
+    Skinny {
+        variant: Skinny,
         params: GemmParams,
         sides: [View; 2],
     },
@@ -55,8 +63,8 @@ impl Product {
         let rank = self.dims.len();
         match (moving.as_slice(), &self.work) {
             ([], _) => Some(Reach::One),
-            ([(axis, 1)], Work::Gemm { .. }) if axis + 1 == rank => Some(Reach::Column),
-            ([(axis, 1)], Work::Gemm { .. }) if axis + 2 == rank => Some(Reach::Row),
+            ([(axis, 1)], Work::Gemm { .. } | Work::Skinny { .. }) if axis + 1 == rank => Some(Reach::Column),
+            ([(axis, 1)], Work::Gemm { .. } | Work::Skinny { .. }) if axis + 2 == rank => Some(Reach::Row),
             ([(1, 1)], Work::Conv { .. }) => Some(Reach::Row),
             _ => None,
         }
@@ -103,6 +111,17 @@ fn layout(v: &View, depth_first: bool, [lanes, depth]: [i64; 2], batches: &[i64]
     let (near, far) = if depth_first { (depth, lanes) } else { (lanes, depth) };
     let aligned = v.offset % 4 == 0 && far % 4 == 0 && batches.iter().all(|s| s % 4 == 0);
     Layout { depth_first, wide: near == 1 && aligned }
+}
+
+/// The variant for few rows. `lanes` and `depth` are the strides of `b`.
+fn few(parts: [Part; 2], rows: usize, b: &View, [lanes, depth]: [i64; 2], batches: &[i64]) -> Skinny {
+    let rows = rows.next_power_of_two() as u32;
+    let own = layout(b, depth == 1 && lanes != 1, [lanes, depth], batches);
+    // Four at a time, where no rest is left and so many sums find registers.
+    let rank = b.dims.len();
+    let (axis, fits) = if own.depth_first { (rank - 2, true) } else { (rank - 1, rows <= 4) };
+    let wide = own.wide && fits && b.dims[axis].is_multiple_of(4) && parts[1] != Part::One;
+    Skinny { parts, rows, layout: Layout { wide, ..own }, then: Epilogue::default() }
 }
 
 fn array<const N: usize, T: Copy>(values: &[T], fill: T) -> [T; N] {
@@ -172,6 +191,15 @@ impl Planner {
         if a.kind != Kind::F {
             return Expression::of(self.integer_product([a, b], parts, params, dims));
         }
+        if m <= ROWS && k * n >= STREAMED {
+            let variant = few(parts, m, &b, b_strides, &lists[1]);
+            params.tiles = params.n.div_ceil(variant.columns());
+            let tile =
+                Tile { rows: ROWS as u32, columns: variant.columns(), depth: Skinny::DEPTH, ..Tile::FLAT };
+            params.slice = slice(tile, [m, n, k], count) as u32;
+            let work = Work::Skinny { variant, params, sides: [a, b] };
+            return self.wait(Product { work, dims: dims.to_vec() });
+        }
         let tile = tile(self.precision, [m, n, k], count);
         params.tiles = params.n.div_ceil(tile.columns);
         params.slice = slice(tile, [m, n, k], count) as u32;
@@ -207,7 +235,7 @@ impl Planner {
     /// A product that waits for what follows; the sum of its slices when it has several.
     pub(super) fn wait(&mut self, product: Product) -> Expression {
         let (depth, slice) = match &product.work {
-            Work::Gemm { params, .. } => (params.k, params.slice),
+            Work::Gemm { params, .. } | Work::Skinny { params, .. } => (params.k, params.slice),
             Work::Conv { params, .. } => (params.k, params.slice),
         };
         let slices = depth.div_ceil(slice.max(1)) as usize;
@@ -228,33 +256,23 @@ impl Planner {
         whole: bool,
         (then, beside): (Epilogue, Vec<View>),
     ) {
-        let (own, extra) = (out.clone(), beside.clone());
-        let then_at = move |at: &super::Addresses| -> [u64; 4] {
-            std::array::from_fn(|i| extra.get(i).map_or(0, |v| at.of(v)))
-        };
-        let (kernel, grid, params, mut reads): (_, _, super::Block, Vec<View>) = match product.work.clone() {
+        let (kernel, grid, params, mut reads): (_, _, Block, Vec<View>) = match product.work.clone() {
             Work::Gemm { variant, params, sides } => {
                 let variant = Gemm { then, ..variant };
-                let grid = variant.grid(&params);
-                let [left, right] = sides.clone();
-                let params = move |at: &super::Addresses| {
-                    let (a, b, c, then) = (at.of(&left), at.of(&right), at.of(&own), then_at(at));
-                    GemmParams { a, b, c, then, ..params }.bytes()
-                };
                 let kernel = self.kernel(variant.name(), || variant.emit());
-                (kernel, grid, Box::new(params), sides.to_vec())
+                (kernel, variant.grid(&params), gemm_block(params, &sides, out, &beside), sides.to_vec())
+            }
+            Work::Skinny { variant, params, sides } => {
+                let variant = Skinny { then, ..variant };
+                let kernel = self.kernel(variant.name(), || variant.emit());
+                (kernel, variant.grid(&params), gemm_block(params, &sides, out, &beside), sides.to_vec())
             }
             Work::Conv { variant, params, sides } => {
                 let variant = Conv { then, ..variant };
                 let grid = variant.grid(&params);
-                let [data, weight, table] = sides.clone();
-                let params = move |at: &super::Addresses| {
-                    let [data, weight, table] = [&data, &weight, &table].map(|v| at.of(v));
-                    let (out, then) = (at.of(&own), then_at(at));
-                    ConvParams { data, weight, table, out, then, ..params }.bytes()
-                };
+                let params = conv_block(params, &sides, out, &beside);
                 let kernel = self.kernel(variant.name(), || variant.emit());
-                (kernel, grid, Box::new(params), sides.to_vec())
+                (kernel, grid, params, sides.to_vec())
             }
         };
         reads.extend(beside);
@@ -262,4 +280,28 @@ impl Planner {
         let (writes, updates) = if whole { (out, vec![]) } else { (vec![], out) };
         self.push(Step { kernel, grid, params, reads, writes, updates });
     }
+}
+
+/// The parameter block of a product into `out` with the operands of what follows.
+fn gemm_block(params: GemmParams, sides: &[View; 2], out: &View, beside: &[View]) -> Block {
+    let ([left, right], out, beside) = (sides.clone(), out.clone(), beside.to_vec());
+    Box::new(move |at| {
+        let (a, b, c, then) = (at.of(&left), at.of(&right), at.of(&out), four(at, &beside));
+        GemmParams { a, b, c, then, ..params }.bytes()
+    })
+}
+
+/// The same of a convolution.
+fn conv_block(params: ConvParams, sides: &[View; 3], out: &View, beside: &[View]) -> Block {
+    let (sides, out, beside) = (sides.clone(), out.clone(), beside.to_vec());
+    Box::new(move |at| {
+        let [data, weight, table] = sides.each_ref().map(|v| at.of(v));
+        let (out, then) = (at.of(&out), four(at, &beside));
+        ConvParams { data, weight, table, out, then, ..params }.bytes()
+    })
+}
+
+/// Addresses of up to four views.
+fn four(at: &Addresses, views: &[View]) -> [u64; 4] {
+    std::array::from_fn(|i| views.get(i).map_or(0, |v| at.of(v)))
 }

@@ -5,9 +5,9 @@ use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{ConvParams, ENTRY, Way};
 use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
-use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Tile};
+use dlbc_ptx::kernel::gemm::{GemmParams, Layout, Skinny, Tile};
 use dlbc_ptx::kernel::pointwise::Term;
-use dlbc_ptx::library::{convs, gemms};
+use dlbc_ptx::library::{convs, gemms, skinny};
 
 use super::{Case, Check, Random, Role, check, expected, near, words};
 
@@ -120,26 +120,51 @@ impl Stored {
     }
 }
 
+/// Batches, rows, columns, depth, slices.
+type Sizes = ([usize; 2], usize, usize, usize, usize);
+
 pub fn gemm(name: &str) -> Vec<Case> {
-    match gemms().into_iter().find(|g| g.name() == name) {
-        Some(variant) => floats(&variant),
-        None => integers(),
+    if let Some(v) = gemms().into_iter().find(|g| g.name() == name) {
+        let (r, c, d) = (v.tile.rows as usize, v.tile.columns as usize, v.tile.depth as usize);
+        let slices = if v.then.terms.is_empty() { 2 } else { 1 };
+        let sizes = [
+            ([2, 1], r + 3, c + 5, 2 * d + 3, 1),
+            ([1, 3], 1, 1, 1, 1),
+            // More steps than a ring has, in slices where nothing follows.
+            ([1, 1], r, c, 6 * d - 2, slices),
+            ([2, 2], 3, 2, 0, 1),
+        ];
+        let tile = v.tile;
+        return floats(v.parts, v.layouts, &v.then, [c, d], error(Some(tile)), &sizes, |p| v.grid(p));
     }
+    if let Some(v) = skinny().into_iter().find(|v| v.name() == name) {
+        let (r, c, d) = (v.rows as usize, v.columns() as usize, Skinny::DEPTH as usize);
+        let slices = if v.then.terms.is_empty() { 2 } else { 1 };
+        // Four at a time need as many.
+        let sizes = [
+            ([2, 1], r, c + 8, d + 36, 1),
+            ([1, 2], r.div_ceil(2), 4, 4, 1),
+            ([1, 1], r, c, 2 * d + 100, slices),
+            ([2, 2], 1, 4, 0, 1),
+        ];
+        let layouts = [Layout::default(), v.layout];
+        return floats(v.parts, layouts, &v.then, [c, d], ROUNDING, &sizes, |p| v.grid(p));
+    }
+    integers()
 }
 
-fn floats(variant: &Gemm) -> Vec<Case> {
-    let Gemm { parts, layouts, tile, then } = variant;
-    let (r, c, d) = (tile.rows as usize, tile.columns as usize, tile.depth as usize);
-    // More steps than a ring has, in slices where nothing follows.
-    let slices = if then.terms.is_empty() { 2 } else { 1 };
+fn floats(
+    parts: [Part; 2],
+    layouts: [Layout; 2],
+    then: &Epilogue,
+    [c, d]: [usize; 2],
+    error: f64,
+    sizes: &[Sizes],
+    grid: impl Fn(&GemmParams) -> [u32; 3],
+) -> Vec<Case> {
     let mut random = Random::new(11);
     let mut made = vec![];
-    for ([outer, inner], m, n, k, slices) in [
-        ([2, 1], r + 3, c + 5, 2 * d + 3, 1),
-        ([1, 3], 1, 1, 1, 1),
-        ([1, 1], r, c, 6 * d - 2, slices),
-        ([2, 2], 3, 2, 0, 1),
-    ] {
+    for ([outer, inner], m, n, k, slices) in sizes.iter().copied() {
         let slice = k.div_ceil(slices).next_multiple_of(d);
         // `a` lacks the inner batch axis, `b` the outer one: both broadcast.
         let a = Stored::new(&mut random, layouts[0], outer, m, k);
@@ -163,7 +188,7 @@ fn floats(variant: &Gemm) -> Vec<Case> {
             n: n as u32,
             k: k as u32,
             slice: slice as u32,
-            tiles: (n as u32).div_ceil(tile.columns),
+            tiles: n.div_ceil(c) as u32,
             batches: (outer * inner) as u32,
             a_strides: a.strides.map(|s| s as i32),
             b_strides: b.strides.map(|s| s as i32),
@@ -176,14 +201,14 @@ fn floats(variant: &Gemm) -> Vec<Case> {
         buffers.extend(beside.roles());
         made.push(Case {
             shape: format!("{outer}x{inner} of {m}x{n}x{k} in {slices}"),
-            grid: [params.tiles * params.batches, params.m.div_ceil(tile.rows), slices as u32],
+            grid: grid(&params),
             buffers,
             params: Box::new(move |at| {
                 let (a, b, c) = (at[0], at[1], at[2]);
                 let then = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
                 GemmParams { a, b, c, then, ..params }.bytes()
             }),
-            check: close(then.clone(), error(Some(*tile)), sums, operands),
+            check: close(then.clone(), error, sums, operands),
         });
     }
     made

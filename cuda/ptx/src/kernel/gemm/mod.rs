@@ -1,6 +1,7 @@
 //! `part(a) · part(b)`, batched, with any strides: transposes and broadcasts cost nothing extra.
 
 mod integer;
+mod skinny;
 
 use std::mem::offset_of;
 
@@ -14,6 +15,7 @@ use crate::{op, params};
 
 pub use super::tile::{Math, Tile};
 pub use integer::integer;
+pub use skinny::{ROWS, Skinny};
 
 params! {
     /// Parameters of a product. Strides are in elements, modulo 2³².

@@ -130,7 +130,13 @@ pub(super) trait Source {
 }
 
 /// The part of the element at `depth`; 0 where it does not exist.
-fn load(k: &mut Emitter, source: &dyn Source, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> Reg {
+pub(super) fn load(
+    k: &mut Emitter,
+    source: &dyn Source,
+    lane: &[Reg],
+    depth: Reg,
+    inside: Option<Reg>,
+) -> Reg {
     if source.part() == Part::One {
         let exists = both(k, lane[1], inside);
         return one(k, exists);
