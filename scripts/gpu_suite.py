@@ -19,16 +19,20 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Outputs and relevance against the processor: largest difference of an element, of the sum of magnitudes.
-BOUND = 1e-4
+# Outputs and relevance against the processor: largest difference of an element, of the sum of magnitudes, by precision.
+BOUNDS = {"3xtf32": 1e-4, "simt": 1e-4, "tf32": 1e-2, "bf16": 8e-2}
+DEFAULT = "3xtf32"
+# What is timed, beside torch in float32, in tf32 and under autocast to bfloat16.
+TIMED = ["3xtf32", "tf32", "bf16"]
 
 
 def run(command, **options):
     return subprocess.run([str(c) for c in command], capture_output=True, text=True, **options)
 
 
-def explain(args, model, inputs, device, out, repeat=0):
+def explain(args, model, inputs, device, out, repeat=0, precision=DEFAULT):
     command = [args.dlbc, "run", model, "--inputs", inputs, "--device", device, "--target", "0", "--json"]
+    command += ["--precision", precision] if device != "cpu" else []
     command += ["--out", out] if out else []
     command += ["--repeat", repeat] if repeat else []
     done = run(command)
@@ -49,13 +53,13 @@ def gap(found, expected):
     return worst
 
 
-def compare(args, folder, name, model, inputs):
+def compare(args, folder, name, model, inputs, precision):
     """The worst gap to the processor, and whether two runs have the same bits."""
     import numpy as np
 
     files = [folder / f"{name}.{i}.npz" for i in range(3)]
     for device, file in zip(["cpu", args.device, args.device], files):
-        explain(args, model, inputs, device, file)
+        explain(args, model, inputs, device, file, precision=precision)
     expected, first, second = (np.load(f) for f in files)
     same = all((first[k].tobytes() == second[k].tobytes()) for k in first.files)
     return gap(first, expected), same
@@ -135,8 +139,15 @@ def milliseconds(torch, body, rounds=30):
     return statistics.median(times)
 
 
-def peers(torch, net, inputs):
-    """Torch's forward, and its forward with the gradient of the input (of the embeddings, for ids)."""
+def peers(torch, net, inputs, precision):
+    """Torch's forward, and its forward with the gradient of the input (of the embeddings, for ids), in the same precision."""
+    coarse = precision in ("tf32", "bf16")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = coarse
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=precision == "bf16"):
+        return both(torch, net, inputs)
+
+
+def both(torch, net, inputs):
     net = net.cuda()
     inputs = {k: v.cuda() for k, v in inputs.items()}
     name, x = next(iter(inputs.items()))
@@ -199,8 +210,9 @@ def report(device, checks, operations, timed):
     text += [row([k, "", cell(v), ""]) for k, v in operations.items()]
     text += ["", "## Models", "",
              "Milliseconds, medians. A: torch forward. B: torch forward and the gradient of the input. C: dlbc forward. "
-             "D: dlbc forward and", "relevance, copies from and to the host included. Float32 without tensor cores on both "
-             "sides.", "", row(["model", "batch", "A", "B", "C", "D", "C/A", "D/A", "D/B"]), row(["---"] * 9)]
+             "D: dlbc forward and", "relevance, copies from and to the host included. Torch computes in float32 "
+             "beside 3xtf32, in tf32, and under autocast to bfloat16.", "",
+             row(["model", "batch", "precision", "A", "B", "C", "D", "C/A", "D/A", "D/B"]), row(["---"] * 10)]
     for name, (a, b, c, d) in timed.items():
         ratio = lambda x, y: None if x is None or y is None else x / y
         text.append(row(name.split("|") + [cell(v) for v in (a, b, c, d, ratio(c, a), ratio(d, a), ratio(d, b))]))
@@ -230,11 +242,14 @@ def main() -> int:
         folder = Path(folder)
 
         def check(name, model, inputs):
-            worst, same = compare(args, folder, name.replace(" ", "_").replace("|", "_"), model, inputs)
-            good = worst <= BOUND and same
-            checks.append((f"{name.replace('|', ', batch ')} against the processor",
-                           f"{worst:.1e} of the sum, {'the same bits' if same else 'OTHER BITS'} again"))
-            print(*checks[-1], sep=": ")
+            good = True
+            for precision, bound in BOUNDS.items():
+                file = f"{name}.{precision}".replace(" ", "_").replace("|", "_")
+                worst, same = compare(args, folder, file, model, inputs, precision)
+                good &= worst <= bound and same
+                checks.append((f"{name.replace('|', ', batch ')} in {precision} against the processor",
+                               f"{worst:.1e} of the sum, {'the same bits' if same else 'OTHER BITS'} again"))
+                print(*checks[-1], sep=": ")
             return good
 
         for name, model, inputs in shipped():
@@ -261,14 +276,15 @@ def main() -> int:
                     failed = True
                     break
                 # Rounds alternate, so that a clock that drifts drifts for both.
-                rounds = []
-                for _ in range(3):
-                    a, b = peers(torch, net, inputs)
-                    seconds = explain(args, path, arrays, args.device, None, repeat=20)["seconds"]
-                    c = 1e3 * seconds["forward"]
-                    rounds.append((a, b, c, c + 1e3 * seconds["reverse"]))
-                timed[name] = [statistics.median(r[i] for r in rounds) for i in range(4)]
-                print(name, timed[name])
+                for precision in TIMED:
+                    rounds = []
+                    for _ in range(3):
+                        a, b = peers(torch, net, inputs, precision)
+                        seconds = explain(args, path, arrays, args.device, None, 20, precision)["seconds"]
+                        c = 1e3 * seconds["forward"]
+                        rounds.append((a, b, c, c + 1e3 * seconds["reverse"]))
+                    timed[f"{name}|{precision}"] = [statistics.median(r[i] for r in rounds) for i in range(4)]
+                    print(name, precision, timed[f"{name}|{precision}"])
     text = report(device, checks, operations, timed)
     print(text)
     if args.write:

@@ -89,7 +89,7 @@ impl Planner {
             }
             Prim::Reshape { .. } => {
                 if let Some(Made::Expression(e)) = scope.made.get(&inputs[0])
-                    && let Some(e) = e.product.as_ref().and_then(|_| e.reshaped(&dims))
+                    && let Some(e) = e.reshaped(&dims)
                 {
                     return Ok(self.made(scope, id, e));
                 }
