@@ -108,15 +108,29 @@ def models(torch):
                 return self.net(input_ids=input_ids).logits
 
         bert = transformers.BertForSequenceClassification(transformers.BertConfig()).eval()
-        for batch in (1, 8):
-            yield f"BERT-base, 128 tokens|{batch}", Logits(bert), {"input_ids": torch.randint(0, 30000, (batch, 128))}
+        for tokens, batch in ((128, 1), (128, 8), (512, 1)):
+            ids = torch.randint(0, 30000, (batch, tokens))
+            yield f"BERT-base, {tokens} tokens|{batch}", Logits(bert), {"input_ids": ids}
         config = transformers.LlamaConfig(
             hidden_size=768, intermediate_size=2048, num_hidden_layers=12, num_attention_heads=12, use_cache=False
         )
         llama = transformers.LlamaForCausalLM(config).eval()
-        yield "LLaMA-like, 128 tokens|1", Logits(llama), {"input_ids": torch.randint(0, 30000, (1, 128))}
+        for tokens in (128, 1024):
+            yield f"LLaMA-like, {tokens} tokens|1", Logits(llama), {"input_ids": torch.randint(0, 30000, (1, tokens))}
     except ImportError:
         print("skipped: no transformers", file=sys.stderr)
+
+    class Last(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = torch.nn.LSTM(64, 256, num_layers=2, batch_first=True)
+            self.head = torch.nn.Linear(256, 10)
+
+        def forward(self, x):
+            return self.head(self.net(x)[0][:, -1])
+
+    # cuDNN gives no gradients of recurrences in evaluation mode; nothing here differs by mode.
+    yield "LSTM of 2 layers, 500 steps|8", Last(), {"x": torch.randn(8, 500, 64)}
 
 
 def export(torch, net, inputs, path):
@@ -184,11 +198,14 @@ def micro(torch):
     a, w = torch.randn(4096, 4096, device="cuda"), torch.randn(64, 64, 3, 3, device="cuda")
     x, big = torch.randn(8, 64, 56, 56, device="cuda"), torch.empty(1 << 28, device="cuda")
     few, to = torch.randn(16, 4096, device="cuda"), torch.empty_like(big)
+    heads = [torch.randn(1, 12, 1024, 64, device="cuda") for _ in range(3)]
     return {
         "product 4096x4096x4096, float32": milliseconds(torch, lambda: a @ a),
         "product 16x4096x4096, float32": milliseconds(torch, lambda: few @ a),
         "convolution 3x3, 64 channels, 56x56, batch 8": milliseconds(
             torch, lambda: torch.nn.functional.conv2d(x, w, padding=1)),
+        "attention, 12 heads of 64, 1024 tokens": milliseconds(
+            torch, lambda: torch.nn.functional.scaled_dot_product_attention(*heads)),
         "softmax 4096x4096": milliseconds(torch, lambda: torch.softmax(a, 1)),
         "copy, 1 GiB": milliseconds(torch, lambda: to.copy_(big)),
     }

@@ -6,6 +6,8 @@ use dlbc_ops::graph::{Body, Graph, Value};
 use dlbc_ops::prim::{AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary};
 use dlbc_runtime::RuntimeError;
 
+use crate::hoist::hoist;
+
 /// The same program without the two primitives.
 ///
 /// # Errors
@@ -29,6 +31,7 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, RuntimeError> {
             Prim::Scan(scan) => {
                 let mut scan = scan.clone();
                 scan.body = Body::new(expand(scan.body.graph())?);
+                let (scan, inputs) = hoist(&mut b, &scan, &inputs).unwrap_or((scan, inputs));
                 b.add(Prim::Scan(scan), &inputs)
             }
             op => b.add(op.clone(), &inputs),

@@ -9,6 +9,7 @@ mod backend;
 mod driver;
 mod execute;
 mod expand;
+mod hoist;
 mod memory;
 mod plan;
 

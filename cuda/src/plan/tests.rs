@@ -168,3 +168,29 @@ fn plans_of_recurrences_do_not_grow_with_the_sequence() {
         |part: &Part| part.steps.iter().filter(|s| long.kernels[s.kernel].name.starts_with("gemm")).count();
     assert_eq!(long.parts.iter().map(gemm).collect::<Vec<_>>(), [0, 1, 1]);
 }
+
+#[test]
+fn what_a_step_computes_from_the_sequences_alone_is_computed_for_all_steps_at_once() {
+    let mut b = Builder::new();
+    let (h0, x) = (input(&mut b, "h", &[2, 8]), input(&mut b, "x", &[7, 2, 6]));
+    let weights = [8, 6].map(|rows| b.constant("w", Tensor::from_f32(&[rows, 8], &vec![0.1; rows * 8])));
+    let mut step = Builder::new();
+    let (h, e) = (input(&mut step, "h", &[2, 8]), input(&mut step, "x", &[2, 6]));
+    let [w, u] = [8, 6].map(|rows| input(&mut step, "w", &[rows, 8]));
+    let own = step.matmul((e, Side::Id, false), (u, Side::Abs, false));
+    let own = step.add(Prim::Unary(Unary::Tanh), &[own]);
+    let carried = step.matmul((h, Side::Id, false), (w, Side::Id, false));
+    let next = step.add(Prim::Binary(Binary::Add), &[own, carried]);
+    step.graph_mut().add_output("next", next);
+    let y = b.add(Prim::Scan(Scan::of(step.finish(), 1, true).0), &[h0, x, weights[0], weights[1]]);
+    b.graph_mut().add_output("output/y", y);
+    b.ok().unwrap();
+    let lowered = planned(&b.finish()).0;
+    let part = &lowered.parts[1];
+    let inside = &part.loops[0].0;
+    let gemm = |s: &super::Step| lowered.kernels[s.kernel].name.starts_with("gemm");
+    let both = [&part.steps[..inside.start], &part.steps[inside.clone()]];
+    assert_eq!(both.map(|steps| steps.iter().filter(|s| gemm(s)).count()), [1, 1]);
+    // Two turns, and the product with what follows it.
+    assert_eq!(inside.len(), 3);
+}
