@@ -14,6 +14,8 @@ use dlbc_ptxsim::load;
 
 /// Schedules that the warps and blocks of each launch run in.
 const SCHEDULES: [u64; 5] = [1, 2, 3, 4, 5];
+/// Where each block of memory of a listed launch begins, one after another.
+const PLACE: u64 = 1 << 32;
 /// The share of deletions that each family's cases must notice.
 const NOTICED: f64 = 0.95;
 /// Deletions tried in one kernel; those of a longer one are drawn evenly.
@@ -95,4 +97,27 @@ fn deleted_instructions_are_noticed() {
         }
     }
     assert!(low.is_empty(), "fewer than 95 % of deletions noticed: {low:?}");
+}
+
+/// Writes every case as a launch for a static proof (`scripts/race_proof.py`), to the file that `DLBC_LAUNCHES` names.
+#[test]
+fn launches_are_listed() {
+    let mut launches = vec![];
+    for entry in library() {
+        for case in cases(&entry) {
+            let addresses: Vec<u64> = (1..=case.buffers.len() as u64).map(|i| i * PLACE).collect();
+            let params = (case.params)(&addresses);
+            let sizes: Vec<u64> = case.buffers.iter().map(|(_, words)| 4 * words.len() as u64).collect();
+            // Debug prints strings and lists as JSON does.
+            launches.push(format!(
+                "{{\"kernel\":{:?},\"shape\":{:?},\"grid\":{:?},\"threads\":{},\"params\":{:?},\"addresses\":{:?},\
+                 \"sizes\":{:?}}}",
+                entry.kernel.name, case.shape, case.grid, entry.kernel.threads, params, addresses, sizes
+            ));
+        }
+    }
+    assert!(launches.len() >= library().len());
+    if let Some(path) = std::env::var_os("DLBC_LAUNCHES") {
+        std::fs::write(path, format!("[{}]", launches.join(",\n"))).unwrap();
+    }
 }
