@@ -130,16 +130,16 @@ def main() -> int:
         for i, at in enumerate(barriers):
             end = at + len("    bar.sync 0;\n")
             jobs.append((f"{name} without barrier {i + 1}", launch, text[:at] + text[end:], True))
-    with ThreadPoolExecutor(args.jobs) as pool:
-        results = list(pool.map(lambda job: prove(tool, job[1], job[2], args.seconds), jobs))
     faults, count, planted = [], Counter(), Counter()
-    for (name, launch, _, broken), (result, why, seconds) in zip(jobs, results):
-        print(f"{name:56} {launch['shape']:28} {result:20} {seconds:6.1f} s  {why}")
-        (planted if broken else count)[result] += 1
-        if "race" in result and result != "race_free" and not broken:
-            faults.append(f"{name}: {result}")
-        if broken and result == "race_free":
-            faults.append(f"{name}: proven in spite of that")
+    with ThreadPoolExecutor(args.jobs) as pool:
+        results = pool.map(lambda job: prove(tool, job[1], job[2], args.seconds), jobs)
+        for (name, launch, _, broken), (result, why, seconds) in zip(jobs, results):
+            print(f"{name:56} {launch['shape']:28} {result:20} {seconds:6.1f} s  {why}", flush=True)
+            (planted if broken else count)[result] += 1
+            if "race" in result and result != "race_free" and not broken:
+                faults.append(f"{name}: {result}")
+            if broken and result == "race_free":
+                faults.append(f"{name}: proven in spite of that")
     print(f"{len(smallest)} kernels: " + ", ".join(f"{n} {what}" for what, n in count.most_common()))
     if planted:
         print("without a barrier: " + ", ".join(f"{n} {what}" for what, n in planted.most_common()))
