@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::Write;
 use std::time::Instant;
 
 use common::*;
@@ -101,7 +102,7 @@ fn zoo_models_equal_the_cpu_backend() {
         count += 1;
     }
     assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
-    println!("{count} zoo models on the interpreted device equal the CPU backend");
+    say(&format!("CUDA: {count} zoo models on the interpreted device equal the CPU backend"));
 }
 
 #[test]
@@ -270,6 +271,11 @@ fn targets_that_memory_does_not_hold_at_once_take_turns() {
     assert!(turns.iter().all(|t| *t < 7), "{turns:?}");
 }
 
+/// Says what was covered, also where the test's own output is kept back.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
 type Check = fn(&CudaBackend);
 
 /// What only a GPU can show. `DLBC_REQUIRE_GPU=1` makes a machine without one fail.
@@ -283,7 +289,7 @@ fn on_a_gpu() {
         Ok(backend) => backend,
         Err(e) => {
             assert!(std::env::var_os("DLBC_REQUIRE_GPU").is_none(), "{e}");
-            println!("skipped: {} GPU tests ({e})", checks.len());
+            say(&format!("CUDA: skipped {} GPU tests ({e})", checks.len()));
             return;
         }
     };

@@ -6,6 +6,7 @@
 mod cases;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 
 use cases::{cases, complaint, run};
 use dlbc_ptx::Kernel;
@@ -25,6 +26,11 @@ const TRIED: usize = 120;
 fn chosen() -> impl Iterator<Item = Entry> {
     let only = std::env::var("DLBC_KERNEL").unwrap_or_default();
     library().into_iter().filter(move |e| e.kernel.name.contains(&only))
+}
+
+/// Says what was covered, also where the test's own output is kept back.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 #[test]
@@ -54,7 +60,10 @@ fn kernels_are_right_and_repeat_their_bits_under_five_schedules() {
         }
         kernels += 1;
     }
-    println!("{kernels} kernels, {shapes} shapes, {} schedules", SCHEDULES.len());
+    say(&format!(
+        "CUDA: {kernels} kernels, {shapes} shapes, {} schedules, on the interpreter",
+        SCHEDULES.len()
+    ));
     println!("{conflicts} bank conflicts in {accesses} accesses to shared memory");
 }
 
@@ -88,6 +97,8 @@ fn deleted_instructions_are_noticed() {
         }
     }
     let mut low = vec![];
+    let (tried, noticed) = families.values().fold((0, 0), |sum, f| (sum.0 + f.0, sum.1 + f.1));
+    say(&format!("CUDA: {noticed} of {tried} deleted instructions noticed, in {} families", families.len()));
     for (family, (tried, noticed, missed)) in &families {
         let share = *noticed as f64 / *tried as f64;
         println!("{family}: {noticed} of {tried} deletions noticed ({:.1} %)", 100.0 * share);
