@@ -519,7 +519,9 @@ fn an_index_out_of_range_names_the_node() {
 #[test]
 fn attention_and_its_relevance() {
     let mut r = Random::new(9);
-    for (lead, m, n, d, e) in [(vec![], 3, 5, 4, 6), (vec![2, 3], 7, 7, 8, 8), (vec![2], 1, 40, 3, 2)] {
+    for (lead, m, n, d, e) in
+        [(vec![], 3, 5, 4, 6), (vec![2, 3], 7, 7, 8, 8), (vec![2], 1, 40, 3, 2), (vec![2], 5, 1, 3, 2)]
+    {
         let shape = |rows: usize, columns: usize| [lead.clone(), vec![rows, columns]].concat();
         let data =
             [r.floats(&shape(m, d)), r.floats(&shape(n, d)), r.floats(&shape(n, e)), r.floats(&shape(m, e))];
@@ -552,16 +554,16 @@ fn attention_and_its_relevance() {
 #[test]
 fn attention_in_pieces() {
     let mut r = Random::new(12);
-    let (m, n, d, e) = (70, 67, 20, 9);
-    let inputs = [
-        r.floats(&[2, m, d]),
-        r.floats(&[1, n, d]),
-        r.floats(&[2, n, e]),
-        r.floats(&[2, m, e]),
-        r.floats(&[2, m, 1]),
-        r.floats(&[1, n]),
-    ];
-    for which in 0..6 {
+    for (i, which) in (0..18).map(|i| (i, i % 6)) {
+        let (m, n, d, e) = [(70, 67, 20, 9), (1, 1, 1, 1), (3, 1, 5, 2)][i / 6];
+        let inputs = [
+            r.floats(&[2, m, d]),
+            r.floats(&[1, n, d]),
+            r.floats(&[2, n, e]),
+            r.floats(&[2, m, e]),
+            r.floats(&[2, m, 1]),
+            r.floats(&[1, n]),
+        ];
         check(&format!("attention in pieces, {which}"), &inputs, 2e-6, |b, v| {
             let [q, k, value, g, rows, columns] = *v else { panic!("six inputs") };
             let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));

@@ -75,28 +75,28 @@ impl Search<'_> {
         *a != Part::One && *b != Part::One && depth <= MAX_DEPTH && self.fits(id)
     }
 
-    /// A product of rows, or elementwise and made of one.
-    fn scored(&self, id: NodeId, known: &mut HashMap<NodeId, bool>) -> bool {
-        if let Some(known) = known.get(&id) {
-            return *known;
-        }
+    /// Products of rows, and what is elementwise and made of one.
+    fn scored(&self, order: &[NodeId]) -> HashSet<NodeId> {
         let end = |i: NodeId| self.dims(i).iter().rev().take(2).copied().collect::<Vec<_>>();
-        let made = self.product(id)
-            || (self.elementwise(id)
-                && self.fits(id)
-                && self.inputs(id).into_iter().any(|i| end(i) == end(id) && self.scored(i, known)));
-        known.insert(id, made);
-        made
+        let mut scored = HashSet::new();
+        for id in order {
+            let of_scores = |i: NodeId| scored.contains(&i) && end(i) == end(*id);
+            let made = self.elementwise(*id) && self.inputs(*id).into_iter().any(of_scores);
+            if self.product(*id) || (made && self.fits(*id)) {
+                scored.insert(*id);
+            }
+        }
+        scored
     }
 
     /// All that hangs together with a softmax over keys.
     fn grow(&mut self, order: &[NodeId]) {
-        let mut known = HashMap::new();
+        let scored = self.scored(order);
         let mut open = vec![];
         for id in order {
             if let Prim::Softmax { axis } = self.graph.op(*id) {
                 let operand = self.inputs(*id)[0];
-                if *axis + 1 == self.dims(*id).len() && self.scored(operand, &mut known) {
+                if *axis + 1 == self.dims(*id).len() && scored.contains(&operand) {
                     open.extend([*id, operand]);
                 }
             }
@@ -108,7 +108,7 @@ impl Search<'_> {
             let row = self.row(id);
             if self.elementwise(id) && !row {
                 let mut operands = self.inputs(id);
-                operands.retain(|i| self.scored(*i, &mut known));
+                operands.retain(|i| scored.contains(i));
                 open.extend(operands);
             }
             let size = |id: NodeId| self.dims(id).iter().rev().take(2).product::<usize>();
@@ -134,20 +134,27 @@ impl Search<'_> {
     /// Takes out what some reader needs in memory, until nothing more has to go.
     fn prune(&mut self, order: &[NodeId]) {
         loop {
-            let mut known = HashMap::new();
-            let gone: Vec<NodeId> = order
-                .iter()
-                .filter(|id| self.found.contains(id) && !self.stays(**id, &mut known))
-                .copied()
-                .collect();
-            gone.iter().for_each(|id| _ = self.found.remove(id));
-            if gone.is_empty() && !self.without_softmax(order) {
+            let before = self.found.len();
+            // Readers before what they read, then the other way, so that few rounds suffice.
+            let known = self.expressions(order);
+            for id in order.iter().rev() {
+                if self.found.contains(id) && !self.stays(*id, &known) {
+                    self.found.remove(id);
+                }
+            }
+            let known = self.expressions(order);
+            for id in order {
+                if self.found.contains(id) && !self.stays(*id, &known) {
+                    self.found.remove(id);
+                }
+            }
+            if !self.without_softmax(order) && self.found.len() == before {
                 return;
             }
         }
     }
 
-    fn stays(&self, id: NodeId, known: &mut HashMap<NodeId, HashSet<NodeId>>) -> bool {
+    fn stays(&self, id: NodeId, known: &HashMap<NodeId, HashSet<NodeId>>) -> bool {
         let inputs = self.inputs(id);
         let inside = |id: &NodeId| self.found.contains(id);
         let made = match self.graph.op(id) {
@@ -162,7 +169,7 @@ impl Search<'_> {
             }
             _ => inputs.iter().any(inside),
         };
-        let nodes = self.expression(id, known);
+        let nodes = &known[&id];
         let products = nodes.iter().filter(|n| matches!(self.graph.op(**n), Prim::MatMul { .. })).count();
         let small = products <= MAX_PRODUCTS.min(MAX_GROUPS) && nodes.len() <= MAX_NODES;
         let readers = self.readers.get(&id).map(Vec::as_slice).unwrap_or_default();
@@ -192,19 +199,20 @@ impl Search<'_> {
             && (!self.row(id) || readers.iter().all(inside))
     }
 
-    /// The nodes of an expression.
-    fn expression(&self, id: NodeId, known: &mut HashMap<NodeId, HashSet<NodeId>>) -> HashSet<NodeId> {
-        if let Some(known) = known.get(&id) {
-            return known.clone();
-        }
-        let mut nodes = HashSet::from([id]);
-        if !matches!(self.graph.op(id), Prim::Reduce { .. }) {
-            for input in self.inputs(id).into_iter().filter(|i| self.found.contains(i)) {
-                nodes.extend(self.expression(input, known));
+    /// The nodes of each expression; of one that is too long, as many as it takes to see that.
+    fn expressions(&self, order: &[NodeId]) -> HashMap<NodeId, HashSet<NodeId>> {
+        let mut known: HashMap<NodeId, HashSet<NodeId>> = HashMap::new();
+        for id in order.iter().filter(|id| self.found.contains(id)) {
+            let mut nodes = HashSet::from([*id]);
+            for input in self.inputs(*id) {
+                let whole = !matches!(self.graph.op(*id), Prim::Reduce { .. }) && nodes.len() <= MAX_NODES;
+                if let Some(more) = known.get(&input).filter(|_| whole) {
+                    nodes.extend(more);
+                }
             }
+            known.insert(*id, nodes);
         }
-        known.insert(id, nodes.clone());
-        nodes
+        known
     }
 
     /// Takes out what no longer hangs together with a softmax; whether there was such.

@@ -4,6 +4,7 @@ use dlbc_ops::prim::{Binary, Part, Unary};
 use dlbc_ptx::kernel::attention::{Along, End, Matrix, Tiled, TiledArgs, variants};
 use dlbc_ptx::kernel::pointwise::Term;
 
+use super::products::part;
 use super::{Case, Random, Role};
 
 /// What a product of float32 by three tf32 ones, or a sum of a few hundred, may be off by, of its magnitudes.
@@ -13,17 +14,6 @@ const ULPS: f64 = 4e-7;
 
 /// A value and how far it may be off.
 type Near = (f64, f64);
-
-fn take(part: Part, v: f64) -> f64 {
-    match part {
-        Part::Id => v,
-        Part::Abs => v.abs(),
-        Part::Pos => v.max(0.0),
-        Part::Neg => v.min(0.0),
-        Part::Square => v * v,
-        Part::One => 1.0,
-    }
-}
 
 fn binary(f: Binary, (a, ea): Near, (b, eb): Near) -> Near {
     let with = |y: f64, e: f64| (y, e + ULPS * y.abs());
@@ -79,10 +69,10 @@ impl Stored {
         Matrix { address: 0, strides, batch: [0, 0, 0, each] }
     }
 
-    fn at(&self, batch: usize, row: usize, column: usize) -> f64 {
+    fn at(&self, batch: usize, row: usize, column: usize) -> f32 {
         let m = self.matrix();
         let at = batch as i32 * m.batch[3] + row as i32 * m.strides[0] + column as i32 * m.strides[1];
-        f64::from(self.values[at as usize])
+        self.values[at as usize]
     }
 }
 
@@ -139,7 +129,7 @@ fn case(kernel: &Tiled, (batch, own, other, depths, width, by_rows): Shape) -> C
         operands.push(Stored::new(values, [rows, columns], false, true));
     }
     let mixes = matches!(kernel.end, End::Product { .. } | End::Softmax { .. });
-    let (part, across) = match kernel.end {
+    let (mixed_part, across) = match kernel.end {
         End::Product { part, across } => (part, across),
         End::Softmax { across, .. } => (Part::Id, across),
         End::Statistics | End::Sum => (Part::Id, true),
@@ -160,7 +150,7 @@ fn case(kernel: &Tiled, (batch, own, other, depths, width, by_rows): Shape) -> C
                         for parts in &group.parts {
                             let [left, right] = [&sources[2 * g], &sources[2 * g + 1]];
                             let products = (0..left.columns).map(|d| {
-                                take(parts[0], left.at(b, i, d)) * take(parts[1], right.at(b, j, d))
+                                part(parts[0], left.at(b, i, d)) * part(parts[1], right.at(b, j, d))
                             });
                             let (sum, size) = products.fold((0.0, 0.0), |(s, m), p| (s + p, m + p.abs()));
                             values.push((sum, ROUNDING * size));
@@ -168,9 +158,9 @@ fn case(kernel: &Tiled, (batch, own, other, depths, width, by_rows): Shape) -> C
                     }
                     for (m, (_, along)) in operands.iter().zip(&kernel.operands) {
                         values.push(match along {
-                            Along::Own => (m.at(b, i, 0), 0.0),
-                            Along::Other => (m.at(b, 0, j), 0.0),
-                            Along::Both => (m.at(b, i, j), 0.0),
+                            Along::Own => (f64::from(m.at(b, i, 0)), 0.0),
+                            Along::Other => (f64::from(m.at(b, 0, j)), 0.0),
+                            Along::Both => (f64::from(m.at(b, i, j)), 0.0),
                         });
                     }
                     evaluate(&terms, &values)
@@ -201,7 +191,7 @@ fn case(kernel: &Tiled, (batch, own, other, depths, width, by_rows): Shape) -> C
                 let at = if by_rows { row * width + c } else { (b * width + c) * own + i };
                 let mut total: Near = (0.0, 0.0);
                 for (j, (x, e)) in mixed.iter().enumerate() {
-                    let w = weight.as_ref().map_or(1.0, |w| take(part, w.at(b, j, c)));
+                    let w = weight.as_ref().map_or(1.0, |w| part(mixed_part, w.at(b, j, c)));
                     total = (total.0 + x * w, total.1 + (e + ROUNDING * x.abs()) * w.abs());
                 }
                 let nothing = masks && results[1][row].0 == f64::NEG_INFINITY;

@@ -14,7 +14,8 @@ use super::{Case, Check, Random, Role, check, expected, near, words};
 /// Roundings of float32 sums, and of what follows.
 const ROUNDING: f64 = 1e-6;
 
-fn part(p: Part, v: f32) -> f64 {
+/// A part of a float, in float64.
+pub fn part(p: Part, v: f32) -> f64 {
     let v = f64::from(v);
     match p {
         Part::Id => v,

@@ -6,7 +6,7 @@ use dlbc_ops::prim::Part;
 
 use super::{EXTENT, Frame, GROUPS, Group, Numbers, Place, THREADS, Unit};
 use crate::emit::{Emitter, Reg, imm};
-use crate::kernel::tile::{load_where, part};
+use crate::kernel::tile::{halves, load_where, part};
 use crate::op;
 
 /// Depth of a chunk, and words from a row to the next.
@@ -175,19 +175,6 @@ pub(super) fn dots(
     op!(k, "bra {top}");
     k.place(&end);
     sums
-}
-
-/// A float as two tf32 operands: its upper bits, and the upper bits of what is left.
-fn halves(k: &mut Emitter, v: Reg) -> [Reg; 2] {
-    let (upper, rest) = (k.f(), k.f());
-    let (high, low) = (k.r(), k.r());
-    op!(k, "mov.b32 {high}, {v}");
-    op!(k, "and.b32 {high}, {high}, 0xffffe000");
-    op!(k, "mov.b32 {upper}, {high}");
-    op!(k, "sub.rn.f32 {rest}, {v}, {upper}");
-    op!(k, "mov.b32 {low}, {rest}");
-    op!(k, "and.b32 {low}, {low}, 0xffffe000");
-    [high, low]
 }
 
 fn read(k: &mut Emitter, at: Reg, words: u32) -> Reg {

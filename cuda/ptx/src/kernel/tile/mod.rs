@@ -14,6 +14,8 @@ mod scalar;
 mod staged;
 mod tensor;
 
+pub(super) use tensor::halves;
+
 /// Sizes of a block's tile and of a thread's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {

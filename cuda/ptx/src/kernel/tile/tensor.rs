@@ -52,7 +52,7 @@ pub(super) fn begin(
 }
 
 /// A float as two tf32 operands: its upper bits, and the upper bits of what is left.
-fn halves(k: &mut Emitter, v: Reg) -> Vec<Reg> {
+pub(in crate::kernel) fn halves(k: &mut Emitter, v: Reg) -> [Reg; 2] {
     let (upper, rest) = (k.f(), k.f());
     let (high, low) = (k.r(), k.r());
     op!(k, "mov.b32 {high}, {v}");
@@ -61,7 +61,7 @@ fn halves(k: &mut Emitter, v: Reg) -> Vec<Reg> {
     op!(k, "sub.rn.f32 {rest}, {v}, {upper}");
     op!(k, "mov.b32 {low}, {rest}");
     op!(k, "and.b32 {low}, {low}, 0xffffe000");
-    vec![high, low]
+    [high, low]
 }
 
 /// A register of a fragment, `lane` lanes and `depth` depths from this lane's first element; of split operands two.
@@ -75,7 +75,7 @@ fn fragment(k: &mut Emitter, math: Math, read: Reg, slot: Slot, lane: u32, depth
     match math {
         Math::Split => {
             let v = one(k, depth);
-            halves(k, v)
+            halves(k, v).to_vec()
         }
         Math::Tf32 => {
             let (v, u) = (one(k, depth), k.r());
