@@ -3,11 +3,16 @@
 
     scripts/make_transformers.py bert-base [--tokens 128] [--out DIR] [--seed N]
     scripts/make_transformers.py llama-8x1024 llama-1b --dtype bf16 --tokens 128
+    scripts/make_transformers.py olmoe-16th --tokens 64
 
 `bert-base` is a classifier (12 layers, 768 features, 12 heads); `llama-8x1024` has 8 layers of
 1024 features, 16 heads over 8 of keys, 2816 hidden, 32000 tokens; `llama-1b` has the shape of
 LLaMA-3.2-1B: 16 layers of 2048 features, 32 heads over 8, 8192 hidden, 128256 tokens, the head tied
-to the embedding. Batch and sequence are symbolic. Opset 17, in the pieces that exporters write.
+to the embedding. `olmoe-16th` is a mixture of experts of OLMoE-1B-7B's shape: its 16 layers, 16 heads,
+50304 tokens, 64 experts of which a token takes 8, and a quarter of its widths (512 features, 256 in an
+expert), so that experts and attentions have a sixteenth of its parameters; each expert gathers its
+tokens (NonZero, GatherND, ScatterND), as PyTorch's exporter writes it. Batch and sequence are symbolic.
+Opset 17, in the pieces that exporters write.
 Writes DIR/NAME/model.onnx, its weights beside it in model.onnx.data, and DIR/NAME/input.npz.
 """
 
@@ -35,11 +40,14 @@ class Llama:
     hidden: int
     vocabulary: int
     tied: bool
+    experts: int = 1
+    chosen: int = 1
 
 
 LLAMAS = {
     "llama-8x1024": Llama(8, 1024, 16, 8, 2816, 32000, False),
     "llama-1b": Llama(16, 2048, 32, 8, 8192, 128256, True),
+    "olmoe-16th": Llama(16, 512, 16, 16, 256, 50304, False, 64, 8),
 }
 
 
@@ -151,6 +159,38 @@ def bert_base(b: Builder) -> tuple[str, int]:
     return "logits", vocabulary
 
 
+def gated(b: Builder, x: str, name: str, m: Llama) -> str:
+    """SwiGLU."""
+    gate = b.linear(x, name + ".gate", m.width, m.hidden, False)
+    gate = b.node("Mul", [gate, b.node("Sigmoid", [gate])])
+    y = b.node("Mul", [gate, b.linear(x, name + ".up", m.width, m.hidden, False)])
+    return b.linear(y, name + ".down", m.hidden, m.width, False)
+
+
+def mixture(b: Builder, x: str, name: str, m: Llama) -> str:
+    """The sum of each token's experts, weighted by their probabilities."""
+    shape = b.node("Shape", [x])
+    x = b.node("Reshape", [x, b.ints(-1, m.width)])
+    p = b.node("Softmax", [b.linear(x, name + "/gate", m.width, m.experts, False)], axis=-1)
+    top, at = name + "/top", name + "/at"
+    b.nodes.append(helper.make_node("TopK", [p, b.ints(m.chosen)], [top, at], name + "/TopK", axis=-1))
+    hot = b.node("OneHot", [at, b.index(m.experts), b.ints(0, 1)], axis=-1)
+    hot = b.node("Transpose", [hot], perm=[2, 1, 0])
+    total = b.node("Mul", [x, b.number(0.0)])
+    for e in range(m.experts):
+        own = f"{name}/experts.{e}"
+        found = b.node("NonZero", [b.node("Gather", [hot, b.index(e)], axis=0)], own + "/NonZero")
+        slot, token = own + "/slot", own + "/token"
+        b.nodes.append(helper.make_node("Split", [found], [slot, token], own + "/Split", axis=0))
+        token = b.node("Transpose", [token], perm=[1, 0])
+        y = gated(b, b.node("GatherND", [x, token]), own, m)
+        pair = b.node("Concat", [token, b.node("Transpose", [slot], perm=[1, 0])], axis=1)
+        share = b.node("Unsqueeze", [b.node("GatherND", [top, pair]), b.ints(1)])
+        y = b.node("Mul", [y, share], own + "/Mul")
+        total = b.node("ScatterND", [total, token, y], own + "/ScatterND", reduction="add")
+    return b.node("Reshape", [total, shape])
+
+
 def llama(b: Builder, m: Llama) -> tuple[str, int]:
     width = m.width // m.heads
     half = width // 2
@@ -192,16 +232,17 @@ def llama(b: Builder, m: Llama) -> tuple[str, int]:
     for i in range(m.layers):
         name = f"layer.{i}"
         y = norm(x, name + ".norm1")
-        q = rotate(b.heads(b.linear(y, name + ".q", m.width, m.width, False), m.heads, width), cos, sin)
-        k, v = (b.heads(b.linear(y, f"{name}.{n}", m.width, m.kv_heads * width, False), m.kv_heads, width) for n in "kv")
+        q, k, v = (b.linear(y, f"{name}.{n}", m.width, heads * width, False) for n, heads in
+                   (("q", m.heads), ("k", m.kv_heads), ("v", m.kv_heads)))
+        if m.experts > 1:
+            q, k = norm(q, name + ".q_norm"), norm(k, name + ".k_norm")
+        q = rotate(b.heads(q, m.heads, width), cos, sin)
+        k, v = b.heads(k, m.kv_heads, width), b.heads(v, m.kv_heads, width)
         k, v = repeat(rotate(k, cos, sin), sizes), repeat(v, sizes)
         y = b.attend(q, k, v, mask, width, m.width)
         x = b.node("Add", [x, b.linear(y, name + ".out", m.width, m.width, False)])
         y = norm(x, name + ".norm2")
-        gate = b.linear(y, name + ".gate", m.width, m.hidden, False)
-        gate = b.node("Mul", [gate, b.node("Sigmoid", [gate])])
-        y = b.node("Mul", [gate, b.linear(y, name + ".up", m.width, m.hidden, False)])
-        x = b.node("Add", [x, b.linear(y, name + ".down", m.hidden, m.width, False)])
+        x = b.node("Add", [x, mixture(b, y, f"/layers.{i}/mlp", m) if m.experts > 1 else gated(b, y, name, m)])
     x = norm(x, "norm")
     if m.tied:
         b.node("MatMul", [x, b.node("Transpose", [table], perm=[1, 0])], "logits", "logits")

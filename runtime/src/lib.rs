@@ -4,6 +4,7 @@
 //! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
 
 mod backend;
+mod blocks;
 mod detection;
 mod error;
 mod experts;

@@ -38,6 +38,11 @@ pub(crate) fn has_measures(graph: &Graph<Prim>) -> bool {
     graph.outputs().iter().any(|(name, _)| name.starts_with(MEASURED))
 }
 
+/// Whether a program chooses between branches, of which one is computed.
+pub(crate) fn branches(graph: &Graph<Prim>) -> bool {
+    graph.nodes().any(|id| matches!(graph.op(id), Prim::Merge { .. } | Prim::MergeTranspose { .. }))
+}
+
 /// The next step of `program` towards the outputs `wanted`, with what is bound so far.
 ///
 /// # Errors
@@ -199,7 +204,8 @@ fn cut(
     Ok(Step { graph: step, bound, rest: Some(Rest { symbols: ready, graph: rest }) })
 }
 
-fn ancestors(graph: &Graph<Prim>, roots: &[NodeId]) -> HashSet<NodeId> {
+/// The nodes that `roots` need, they among them.
+pub(crate) fn ancestors(graph: &Graph<Prim>, roots: &[NodeId]) -> HashSet<NodeId> {
     let mut seen = HashSet::new();
     let mut stack = roots.to_vec();
     while let Some(id) = stack.pop() {
@@ -211,7 +217,7 @@ fn ancestors(graph: &Graph<Prim>, roots: &[NodeId]) -> HashSet<NodeId> {
 }
 
 /// The nodes that depend on constants alone.
-fn constants(graph: &Graph<Prim>) -> HashSet<NodeId> {
+pub(crate) fn constants(graph: &Graph<Prim>) -> HashSet<NodeId> {
     let mut constant = HashSet::new();
     for id in graph.topological() {
         let made = !matches!(graph.op(id), Prim::Input)

@@ -26,7 +26,7 @@ pub struct Session {
     backend: Box<dyn Backend>,
     options: RunOptions,
     /// Most recently used first.
-    plans: Mutex<Vec<(Key, Arc<plan::Planned>)>>,
+    plans: Mutex<Vec<(Key, plan::Kept)>>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -223,8 +223,7 @@ impl Session {
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
     pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
-        let ready = self.ready(inputs, vec![], 1)?;
-        Ok(outputs(ready.step.plan.forward(&ready.inputs)?.0))
+        Ok(outputs(self.ready(inputs, vec![], 1)?.forward()?.0))
     }
 
     /// Runs the model and explains its output.
@@ -286,15 +285,30 @@ impl Session {
             };
             return targets.iter().map(one).collect();
         }
-        let (ready, at_once) = self.ready_for(inputs, self.wanted(request)?, targets.len())?;
-        let (plan, inputs) = (&ready.step.plan, &ready.inputs);
+        let mut at_once = targets.len();
+        loop {
+            match self.explain_by(at_once, inputs, targets, request) {
+                // As many of the targets as the device's memory holds at once.
+                Err(RuntimeError::DeviceMemory(_)) if at_once > 1 => at_once = at_once.div_ceil(2),
+                explained => return explained,
+            }
+        }
+    }
 
-        let clock = Instant::now();
-        let (made, saved) = plan.forward(inputs)?;
+    /// Explains targets of which `at_once` share a reverse.
+    fn explain_by(
+        &self,
+        at_once: usize,
+        inputs: &Tensors,
+        targets: &[Target],
+        request: &Request,
+    ) -> Result<Vec<Explanation>, RuntimeError> {
+        let info = &self.program.info;
+        let mut ready = self.ready(inputs, self.wanted(request)?, at_once)?;
+        let (made, midway) = ready.forward()?;
         let outputs = outputs(made);
-        let forward = ready.forward + clock.elapsed().as_secs_f64();
 
-        let clock = Instant::now();
+        let (clock, before) = (Instant::now(), ready.prepare);
         let explained =
             outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
         let requests: Vec<Request> =
@@ -316,21 +330,22 @@ impl Session {
                 all => stacked(all.iter()),
             })
             .collect();
-        let (mut made, mut saved) = (vec![], Some(saved));
+        let (mut made, mut midway) = (vec![], Some(midway));
         for (i, part) in given.chunks(at_once).enumerate() {
             let last = (i + 1) * at_once >= given.len();
-            let own = if last { saved.take() } else { saved.clone() };
+            let own = if last { midway.take() } else { midway.clone() };
             let Some(own) = own else { break };
             if at_once == 1 {
-                made.push(plan.reverse(inputs, own, &part[0])?);
+                made.push(ready.reverse(own, &part[0])?);
                 continue;
             }
             // The plan takes so many; of fewer the last is done again.
             let all = part.iter().chain(std::iter::repeat(&part[part.len() - 1])).take(at_once);
-            let all = self.unstacked(plan.reverse(inputs, own, &stacked(all))?, at_once);
+            let all = self.unstacked(ready.reverse(own, &stacked(all))?, at_once);
             made.extend(all.into_iter().take(part.len()));
         }
-        let seconds = Seconds { prepare: ready.prepare, forward, reverse: clock.elapsed().as_secs_f64() };
+        let reverse = clock.elapsed().as_secs_f64() - (ready.prepare - before);
+        let seconds = Seconds { prepare: ready.prepare, forward: ready.forward, reverse };
         let explanations = made.iter().zip(seeds).zip(starts).map(|((made, seed), starts)| {
             let tracks = info.mode.tracks().iter().zip(starts);
             let mut books = tracks.map(|(track, start)| self.account(made, track, &start, request));
@@ -379,9 +394,9 @@ impl Session {
 
     /// Runs the model and passes a seed back: `relevance/NAME` of the explained inputs.
     pub(crate) fn pull(&self, inputs: &Tensors, seed: &Tensor) -> Result<Tensors, RuntimeError> {
-        let ready = self.ready(inputs, self.wanted(&Request::default())?, 1)?;
-        let (_, saved) = ready.step.plan.forward(&ready.inputs)?;
-        ready.step.plan.reverse(&ready.inputs, saved, seed)
+        let mut ready = self.ready(inputs, self.wanted(&Request::default())?, 1)?;
+        let (_, midway) = ready.forward()?;
+        ready.reverse(midway, seed)
     }
 
     /// What a track of the reverse made.

@@ -5,29 +5,86 @@ use std::time::Instant;
 
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{MEASURED, SEED};
-use dlbc_ops::tensor::Bindings;
+use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::{Key, PLANS, Session};
-use crate::backend::{MemoryReport, Plan, Tensors};
+use crate::backend::{MemoryReport, Plan, Saved, Tensors};
+use crate::blocks::{Blocks, State};
 use crate::error::RuntimeError;
 use crate::inputs::bind;
-use crate::measure::{self, Rest, Step, check, has_measures, measures};
+use crate::measure::{self, Rest, Step, branches, check, has_measures, measures};
 
-/// A step of a run, planned; most programs have one.
+/// What a session keeps for a key.
+#[derive(Clone)]
+pub(super) enum Kept {
+    /// A step of a run; most programs have one.
+    Step(Arc<Planned>),
+    /// A program of measured dimensions, in blocks.
+    Blocks(Arc<Blocks>),
+}
+
+/// A step of a run, planned.
 pub(super) struct Planned {
-    pub plan: Box<dyn Plan>,
+    plan: Box<dyn Plan>,
     /// Symbols that this step found known.
     bound: Bindings,
     /// What comes after it.
     rest: Option<Rest>,
 }
 
-/// The last step of a run, with what the steps before it made.
-pub(super) struct Ready {
-    pub step: Arc<Planned>,
-    pub inputs: Tensors,
+/// A run that is about to compute its outputs, with what was made on the way.
+pub(super) struct Ready<'a> {
+    session: &'a Session,
+    kept: Kept,
+    inputs: Tensors,
+    /// Seconds of binding and planning so far.
     pub prepare: f64,
+    /// Seconds of the forward so far.
     pub forward: f64,
+}
+
+/// A run after its forward.
+pub(super) enum Midway {
+    Step(Saved),
+    Blocks(State),
+}
+
+impl Ready<'_> {
+    /// Computes the program's outputs.
+    pub fn forward(&mut self) -> Result<(Tensors, Midway), RuntimeError> {
+        let clock = Instant::now();
+        let (made, midway) = match &self.kept {
+            Kept::Step(step) => {
+                let (made, saved) = step.plan.forward(&self.inputs)?;
+                (made, Midway::Step(saved))
+            }
+            Kept::Blocks(blocks) => {
+                let Session { backend, options, .. } = self.session;
+                let (made, state) = blocks.forward(&**backend, options, &self.inputs)?;
+                self.prepare += state.prepare;
+                self.forward -= state.prepare;
+                (made, Midway::Blocks(state))
+            }
+        };
+        self.forward += clock.elapsed().as_secs_f64();
+        Ok((made, midway))
+    }
+
+    /// Passes a seed back.
+    pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+        match (&self.kept, midway) {
+            (Kept::Step(step), Midway::Step(saved)) => step.plan.reverse(&self.inputs, saved, seed),
+            (Kept::Blocks(blocks), Midway::Blocks(mut state)) => {
+                let Session { backend, options, .. } = self.session;
+                let before = state.prepare;
+                let made = blocks.reverse(&**backend, options, &self.inputs, seed, &mut state)?;
+                self.prepare += state.prepare - before;
+                Ok(made)
+            }
+            // A run goes on with what it began with.
+            (Kept::Step(_), Midway::Blocks(_)) | (Kept::Blocks(_), Midway::Step(_)) => Ok(Tensors::new()),
+        }
+    }
 }
 
 impl Session {
@@ -37,18 +94,21 @@ impl Session {
         inputs: &Tensors,
         reverse: Vec<String>,
         targets: usize,
-    ) -> Result<Ready, RuntimeError> {
+    ) -> Result<Ready<'_>, RuntimeError> {
         let clock = Instant::now();
         let bindings = bind(&self.program.info, inputs)?;
         let mut key = Key { bindings, reverse, targets };
-        let mut step = self.plan(&key, None)?;
+        let mut kept = self.plan(&key, None)?;
         let mut ready = Ready {
-            step: step.clone(),
+            session: self,
+            kept: kept.clone(),
             inputs: inputs.clone(),
             prepare: clock.elapsed().as_secs_f64(),
             forward: 0.0,
         };
-        while let Some(rest) = &step.rest {
+        while let Kept::Step(step) = &kept
+            && let Some(rest) = &step.rest
+        {
             let clock = Instant::now();
             let (mut made, _) = step.plan.forward(&ready.inputs)?;
             ready.forward += clock.elapsed().as_secs_f64();
@@ -63,33 +123,22 @@ impl Session {
             key.bindings.extend(found);
             key.bindings.extend(step.bound.clone());
             ready.inputs.extend(made);
-            step = self.plan(&key, Some(&step))?;
+            kept = self.plan(&key, Some(step))?;
             ready.prepare += clock.elapsed().as_secs_f64();
-            ready.step = step.clone();
+            ready.kept = kept.clone();
         }
         Ok(ready)
-    }
-
-    /// The same for as many of the targets as the device's memory holds at once, and how many these are.
-    pub(super) fn ready_for(
-        &self,
-        inputs: &Tensors,
-        reverse: Vec<String>,
-        targets: usize,
-    ) -> Result<(Ready, usize), RuntimeError> {
-        let mut at_once = targets;
-        loop {
-            match self.ready(inputs, reverse.clone(), at_once) {
-                Err(RuntimeError::DeviceMemory(_)) if at_once > 1 => at_once = at_once.div_ceil(2),
-                ready => return Ok((ready?, at_once)),
-            }
-        }
     }
 
     /// What the last plan that ran holds, and how many targets share its reverse.
     pub fn memory(&self) -> Option<(MemoryReport, usize)> {
         let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        plans.first().map(|(key, planned)| (planned.plan.memory(), key.targets))
+        let (key, kept) = plans.first()?;
+        let memory = match kept {
+            Kept::Step(step) => step.plan.memory(),
+            Kept::Blocks(blocks) => blocks.memory(),
+        };
+        Some((memory, key.targets))
     }
 
     /// Gives up the plans that are kept; whether there were any.
@@ -101,7 +150,7 @@ impl Session {
     }
 
     /// The plan of the step that follows `before`, or of the first.
-    fn plan(&self, key: &Key, before: Option<&Planned>) -> Result<Arc<Planned>, RuntimeError> {
+    fn plan(&self, key: &Key, before: Option<&Planned>) -> Result<Kept, RuntimeError> {
         {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = plans.iter().position(|(k, _)| k == key) {
@@ -113,7 +162,13 @@ impl Session {
         // Two threads may plan the same shapes at once; both plans are right.
         let program = before.and_then(|b| b.rest.as_ref()).map_or(&self.program.graph, |r| &r.graph);
         let forward: Vec<String> = self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
-        let step = match has_measures(&self.program.graph) {
+        let measured = has_measures(&self.program.graph);
+        if measured && !branches(&self.program.graph) {
+            let outputs = [forward.as_slice(), &key.reverse];
+            let blocks = Blocks::new(program, &key.bindings, outputs, key.targets)?;
+            return Ok(self.keep(key, Kept::Blocks(Arc::new(blocks))));
+        }
+        let step = match measured {
             true => measure::next(program, &key.bindings, &[&forward[..], &key.reverse].concat())?,
             false => Step { graph: program.bind(&key.bindings), bound: Bindings::new(), rest: None },
         };
@@ -142,11 +197,16 @@ impl Session {
             Err(RuntimeError::DeviceMemory(_)) if self.forget() => prepare()?,
             plan => plan?,
         };
+        let planned = Planned { plan, bound: step.bound, rest: step.rest };
+        Ok(self.keep(key, Kept::Step(Arc::new(planned))))
+    }
+
+    fn keep(&self, key: &Key, planned: Kept) -> Kept {
         let steps = self.program.graph.outputs().iter().filter(|(n, _)| n.starts_with(MEASURED)).count();
-        let planned = Arc::new(Planned { plan, bound: step.bound, rest: step.rest });
+        let most = PLANS + if matches!(planned, Kept::Step(_)) { steps } else { 0 };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.insert(0, (key.clone(), planned.clone()));
-        plans.truncate(PLANS + steps);
-        Ok(planned)
+        plans.truncate(most);
+        planned
     }
 }

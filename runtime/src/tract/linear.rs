@@ -1,4 +1,4 @@
-//! Products with a constant matrix: `y = x · part(B)` for `x [rows, k]`, `B [k, n]`.
+//! Products with a matrix that is constant, or given to a run: `y = x · part(B)` for `x [rows, k]`, `B [k, n]`.
 
 use tract_onnx::tract_core::internal::*;
 
@@ -50,7 +50,16 @@ impl EvalOp for Linear {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let slices = super::slices(&inputs)?;
+        if let Some(weight) = self.weight.filled() {
+            return Linear { weight, ..self.clone() }.made(&inputs);
+        }
+        self.made(&inputs)
+    }
+}
+
+impl Linear {
+    fn made(&self, inputs: &TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let slices = super::slices(inputs)?;
         let y = made(&self.dims, |y| {
             if self.rows <= FEW {
                 for (row, y) in y.chunks_mut(self.n.max(1)).enumerate() {

@@ -20,10 +20,11 @@ mod scan;
 mod weights;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use dlbc_ops::graph::Graph;
+use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Tensor};
@@ -34,7 +35,7 @@ use tract_onnx::tract_core::internal as tr;
 use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 use crate::error::RuntimeError;
 use crate::stage::{Stage, split};
-use weights::{from_tract, to_tract};
+use weights::{from_tract, to_tract, with_given};
 
 /// The CPU through tract.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,8 +69,7 @@ impl Backend for CpuBackend {
         let stages = split(graph, forward, reverse)?;
         let threads =
             options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dlbc-{i}")).build();
-        let pool = guarded("threads", || Ok(pool?))?;
+        let pool = guarded("threads", || pool(threads))?;
         let mut cache = weights::Cache::default();
         let plan = |stage: &Stage, cache: &mut weights::Cache| {
             guarded("planning", || Runnable::new(graph, stage, cache))
@@ -80,11 +80,24 @@ impl Backend for CpuBackend {
             reverse: plan(&stages.reverse, &mut cache)?,
             forward_names: forward.to_vec(),
             reverse_names: reverse.to_vec(),
-            pool: Arc::new(pool),
+            pool,
             memory: MemoryReport { constant_bytes: cache.bytes(), saved_bytes, ..MemoryReport::default() },
         };
         Ok(Box::new(plan))
     }
+}
+
+/// The threads of every plan of this number of them.
+fn pool(threads: usize) -> tr::TractResult<Arc<ThreadPool>> {
+    static POOLS: Mutex<BTreeMap<usize, Weak<ThreadPool>>> = Mutex::new(BTreeMap::new());
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = pools.get(&threads).and_then(Weak::upgrade) {
+        return Ok(pool);
+    }
+    let made = ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("dlbc-{i}")).build()?;
+    let made = Arc::new(made);
+    pools.insert(threads, Arc::downgrade(&made));
+    Ok(made)
 }
 
 /// Readers of one value. The engine compares them pair by pair: so many take it seconds.
@@ -138,37 +151,41 @@ struct Runnable {
     plan: Arc<tr::TypedSimplePlan>,
     /// Names of the program inputs that it takes, in order; saved values follow.
     inputs: Vec<String>,
+    /// Names of the program inputs that its products read in place.
+    given: Vec<String>,
     /// The element types of its outputs.
     outputs: Vec<DType>,
 }
 
 impl Runnable {
     fn new(graph: &Graph<Prim>, stage: &Stage, cache: &mut weights::Cache) -> tr::TractResult<Runnable> {
-        let model = wire::model(graph, stage, cache)?.into_optimized()?;
-        let plan = tr::TypedSimplePlan::new(model)?;
+        let (model, given) = wire::model(graph, stage, cache, true)?;
+        let plan = tr::TypedSimplePlan::new(model.into_optimized()?)?;
         let named = stage.inputs.iter().filter(|v| matches!(graph.op(v.node), Prim::Input));
+        let name = |v: &Value| graph.value_name(*v).to_string();
         Ok(Runnable {
             plan,
-            inputs: named.map(|v| graph.value_name(*v).to_string()).collect(),
+            inputs: named.filter(|v| !given.contains(v)).map(name).collect(),
+            given: given.iter().map(name).collect(),
             outputs: stage.outputs.iter().map(|v| graph.ty(*v).dtype).collect(),
         })
     }
 
-    fn feed(&self, inputs: &Tensors, seed: Option<&Tensor>) -> Result<tr::TVec<tr::TValue>, RuntimeError> {
-        let named = self.inputs.iter().map(|name| {
+    fn feed(&self, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Feed, RuntimeError> {
+        let find = |name: &String| {
             let tensor = if name == SEED { seed } else { inputs.get(name) };
-            let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))?;
+            tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))
+        };
+        let named = self.inputs.iter().map(|name| {
+            let tensor = find(name)?;
             guarded("input", || Ok(tr::TValue::from(to_tract(tensor)?)))
         });
-        named.collect()
+        let given = self.given.iter().map(|name| find(name).cloned());
+        Ok(Feed { values: named.collect::<Result<_, _>>()?, given: given.collect::<Result<_, _>>()? })
     }
 
-    fn run(
-        &self,
-        stage: &'static str,
-        feed: tr::TVec<tr::TValue>,
-    ) -> Result<tr::TVec<tr::TValue>, RuntimeError> {
-        guarded(stage, || self.plan.run(feed))
+    fn run(&self, stage: &'static str, feed: Feed) -> Result<tr::TVec<tr::TValue>, RuntimeError> {
+        guarded(stage, || with_given(feed.given, || self.plan.run(feed.values)))
     }
 
     fn results(&self, names: &[String], values: &[tr::TValue]) -> Result<Tensors, RuntimeError> {
@@ -178,6 +195,12 @@ impl Runnable {
         }
         Ok(tensors)
     }
+}
+
+/// What a stage runs on.
+struct Feed {
+    values: tr::TVec<tr::TValue>,
+    given: Vec<Tensor>,
 }
 
 struct TractPlan {
@@ -219,7 +242,7 @@ impl Plan for TractPlan {
             let mut feed = self.reverse.feed(inputs, Some(seed))?;
             let saved = saved.take::<Kept>().unwrap_or_default();
             // A value that nobody else holds is moved, so that the plan frees it after its last use.
-            feed.extend(saved.into_iter().map(|t| match Arc::try_unwrap(t) {
+            feed.values.extend(saved.into_iter().map(|t| match Arc::try_unwrap(t) {
                 Ok(own) => tr::TValue::from(own),
                 Err(shared) => tr::TValue::from_const(shared),
             }));

@@ -29,10 +29,12 @@ pub struct Chains {
     pub by_end: HashMap<NodeId, Chain>,
     /// All nodes of chains but the last.
     pub inner: HashSet<NodeId>,
+    /// Inputs that are matrices of products and nothing else: read where the caller's tensors lie.
+    pub given: HashSet<NodeId>,
 }
 
-/// Finds the chains of a stage.
-pub fn find(graph: &Graph<Prim>, stage: &Stage) -> Chains {
+/// Finds the chains of a stage; `in_place` says whether its inputs may be read in place.
+pub fn find(graph: &Graph<Prim>, stage: &Stage, in_place: bool) -> Chains {
     let uses = uses(graph, stage);
     let within: HashSet<NodeId> = stage.nodes.iter().copied().collect();
     let mut readers: HashMap<NodeId, NodeId> = HashMap::new();
@@ -41,9 +43,10 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage) -> Chains {
             readers.insert(v.node, *id);
         }
     }
-    let mut chains = Chains::default();
+    let given = if in_place { given(graph, stage) } else { HashSet::new() };
+    let mut chains = Chains { given, ..Chains::default() };
     let mut taken: HashSet<NodeId> = HashSet::new();
-    for id in stage.nodes.iter().filter(|id| is_product(graph, **id)) {
+    for id in stage.nodes.iter().filter(|id| is_product(graph, **id, &chains.given)) {
         let mut steps = vec![];
         let mut end = *id;
         if let (Prim::Conv { .. }, Some(bias)) = (graph.op(*id), graph.node_inputs(*id).get(2)) {
@@ -63,10 +66,12 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage) -> Chains {
     chains
 }
 
-/// Whether a node is a product with a constant that our own operators do.
-fn is_product(graph: &Graph<Prim>, id: NodeId) -> bool {
+/// Whether a node is a product with a constant, or with a matrix that is `given`, that our own operators do.
+fn is_product(graph: &Graph<Prim>, id: NodeId, given: &HashSet<NodeId>) -> bool {
     let inputs = graph.node_inputs(id);
-    let constant = |i: usize| inputs.get(i).is_some_and(|v| matches!(graph.op(v.node), Prim::Const(_)));
+    let constant = |i: usize| {
+        inputs.get(i).is_some_and(|v| matches!(graph.op(v.node), Prim::Const(_)) || given.contains(&v.node))
+    };
     let float = graph.node(id).types[0].dtype == DType::F32;
     match graph.op(id) {
         Prim::Conv { .. } | Prim::ConvTranspose { .. } => float && constant(1) && !constant(0),
@@ -77,6 +82,28 @@ fn is_product(graph: &Graph<Prim>, id: NodeId) -> bool {
         }
         _ => false,
     }
+}
+
+/// The inputs of a stage that only products read, as their second operand.
+fn given(graph: &Graph<Prim>, stage: &Stage) -> HashSet<NodeId> {
+    let matrix = |v: &&Value| {
+        let ty = graph.ty(**v);
+        matches!(graph.op(v.node), Prim::Input) && ty.dtype == DType::F32 && ty.rank() == 2
+    };
+    let mut given: HashSet<NodeId> = stage.inputs.iter().filter(matrix).map(|v| v.node).collect();
+    for id in &stage.nodes {
+        let plain = matches!(graph.op(*id), Prim::MatMul { a: Part::Id, ta: false, .. });
+        for (k, v) in graph.node_inputs(*id).iter().enumerate() {
+            let constant = matches!(graph.op(graph.node_inputs(*id)[0].node), Prim::Const(_));
+            if k != 1 || !plain || constant {
+                given.remove(&v.node);
+            }
+        }
+    }
+    stage.outputs.iter().for_each(|v| {
+        given.remove(&v.node);
+    });
+    given
 }
 
 /// `next` as a step on `end`, which stands for the product `id`.

@@ -35,7 +35,8 @@ impl Recurrence {
         }
         let outputs = graph.outputs().iter().map(|(_, v)| *v).collect();
         let stage = Stage { nodes: graph.topological(), inputs, outputs };
-        let model = wire::model(&graph, &stage, &mut Cache::default())?.into_optimized()?;
+        let (model, _) = wire::model(&graph, &stage, &mut Cache::default(), false)?;
+        let model = model.into_optimized()?;
         let step = TypedSimplePlan::new(model)?;
         Ok(Recurrence { step, sequences: scan.sequences, reverse: scan.reverse, dims })
     }

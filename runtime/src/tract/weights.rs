@@ -1,5 +1,6 @@
 //! Tensors to and from tract, and the constants of a plan: each constant, part and layout once.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -76,6 +77,26 @@ pub fn part_of(part: Part, v: f32) -> f32 {
 enum Values {
     Shared(Tensor),
     Own(Arc<Vec<f32>>),
+    /// Of an input of the plan, by its place among those that are given so.
+    Given(usize),
+}
+
+thread_local! {
+    /// The matrices of the run that this thread is in.
+    static GIVEN: RefCell<Vec<Tensor>> = const { RefCell::new(vec![]) };
+}
+
+/// Runs `f` with matrices that are inputs of its plan: [`Weight::given`] is filled with them.
+pub fn with_given<T>(matrices: Vec<Tensor>, f: impl FnOnce() -> T) -> T {
+    /// A thread that waits may take up another run: what it had comes back afterwards, after a panic too.
+    struct Before(Vec<Tensor>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            GIVEN.set(std::mem::take(&mut self.0));
+        }
+    }
+    let _before = Before(GIVEN.replace(matrices));
+    f()
 }
 
 impl Values {
@@ -84,6 +105,8 @@ impl Values {
             // Made only from tensors that can be read in place.
             Values::Shared(t) => t.as_f32().unwrap_or_default(),
             Values::Own(v) => v,
+            // Filled before anything is read.
+            Values::Given(_) => &[],
         }
     }
 }
@@ -98,6 +121,22 @@ pub struct Weight {
 }
 
 impl Weight {
+    /// The matrix with rows of `q` that is input number `at` of a plan.
+    pub fn given(at: usize, q: usize) -> Weight {
+        Weight { values: Values::Given(at), q, part: Part::Id }
+    }
+
+    /// The matrix that this run was given; `None` for a constant.
+    pub fn filled(&self) -> Option<Weight> {
+        let Values::Given(at) = self.values else { return None };
+        let tensor = GIVEN.with_borrow(|all| all.get(at).cloned())?;
+        let values = match tensor.as_f32() {
+            Some(_) => Values::Shared(tensor),
+            None => Values::Own(Arc::new(tensor.to_f32())),
+        };
+        Some(Weight { values, ..self.clone() })
+    }
+
     /// What products take of a value.
     pub fn value(&self, at: usize) -> f32 {
         part_of(self.part, self.values.get()[at])
@@ -116,7 +155,12 @@ impl Weight {
 
 impl PartialEq for Weight {
     fn eq(&self, other: &Weight) -> bool {
-        std::ptr::eq(self.values.get(), other.values.get()) && self.q == other.q && self.part == other.part
+        let same = match (&self.values, &other.values) {
+            (Values::Given(a), Values::Given(b)) => a == b,
+            (Values::Given(_), _) | (_, Values::Given(_)) => false,
+            _ => std::ptr::eq(self.values.get(), other.values.get()),
+        };
+        same && self.q == other.q && self.part == other.part
     }
 }
 
@@ -178,7 +222,7 @@ impl Cache {
     pub fn bytes(&self) -> u64 {
         let tensors: usize = self.tensors.values().map(|t| t.len() * t.datum_type().size_of()).sum();
         let own = self.values.values().map(|v| match v {
-            Values::Shared(_) => 0,
+            Values::Shared(_) | Values::Given(_) => 0,
             Values::Own(v) => v.len() * 4,
         });
         (tensors + own.sum::<usize>()) as u64

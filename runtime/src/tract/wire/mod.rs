@@ -26,12 +26,21 @@ use crate::stage::Stage;
 /// Operands of one concatenation in the engine; more are concatenated in groups.
 const MANY_PARTS: usize = 64;
 
-/// Builds the model of a stage.
-pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResult<TypedModel> {
-    let chains = products::find(graph, stage);
+/// Builds the model of a stage; also returns the inputs that are no inputs of the model, since products read them in place,
+/// where that is allowed.
+pub fn model(
+    graph: &Graph<Prim>,
+    stage: &Stage,
+    cache: &mut Cache,
+    in_place: bool,
+) -> TractResult<(TypedModel, Vec<Value>)> {
+    let chains = products::find(graph, stage, in_place);
     let expressions = pointwise::find(graph, stage, &chains);
-    let mut w = Wiring { graph, cache, model: TypedModel::default(), values: HashMap::new(), shares: vec![] };
-    for v in &stage.inputs {
+    let given: Vec<Value> =
+        stage.inputs.iter().filter(|v| chains.given.contains(&v.node)).copied().collect();
+    let (model, values) = (TypedModel::default(), HashMap::new());
+    let mut w = Wiring { graph, cache, model, values, shares: vec![], given };
+    for v in stage.inputs.iter().filter(|v| !chains.given.contains(&v.node)) {
         let fact = datum(graph.ty(*v).dtype).fact(w.dims(*v));
         let outlet = w.model.add_source(w.name(*v), fact)?;
         w.values.insert(*v, outlet);
@@ -62,7 +71,7 @@ pub fn model(graph: &Graph<Prim>, stage: &Stage, cache: &mut Cache) -> TractResu
         })
         .collect::<TractResult<_>>()?;
     w.model.select_output_outlets(&outputs)?;
-    Ok(w.model)
+    Ok((w.model, w.given))
 }
 
 /// The constants that must be tensors of the engine. Operators of ours read the others where the program holds them.
@@ -91,6 +100,8 @@ struct Wiring<'a> {
     values: HashMap<Value, OutletId>,
     /// Relevance of attentions that was made, with its operands.
     shares: Vec<(Share, Vec<Value>, TVec<OutletId>)>,
+    /// Matrices that a run gives to products.
+    given: Vec<Value>,
 }
 
 impl Wiring<'_> {

@@ -14,6 +14,7 @@ use crate::tract::epilogue::Step;
 use crate::tract::kernel::Fold;
 use crate::tract::linear::Linear;
 use crate::tract::products::Chain;
+use crate::tract::weights::Weight;
 
 impl Wiring<'_> {
     /// A product with a constant and what follows it.
@@ -21,7 +22,7 @@ impl Wiring<'_> {
         let id = chain.product;
         let v = Value { node: id, slot: 0 };
         let operands = self.graph.node_inputs(id);
-        let constant = self.constant(operands[1]).context("the weight is not a constant")?;
+        let constant = self.constant(operands[1]);
         let mut inputs = vec![self.values[&operands[0]]];
         let mut steps = vec![];
         for (then, reach, operand) in &chain.steps {
@@ -34,6 +35,7 @@ impl Wiring<'_> {
         let (x, dims) = (self.dims(operands[0]), self.dims(v));
         let op: Box<dyn TypedOp> = match self.graph.op(id) {
             Prim::Conv { geometry, w } | Prim::ConvTranspose { geometry, w, .. } => {
+                let constant = constant.context("the weight is not a constant")?;
                 let way = match self.graph.op(id) {
                     Prim::Conv { .. } => Way::Forward,
                     _ => Way::Adjoint,
@@ -51,7 +53,13 @@ impl Wiring<'_> {
             Prim::MatMul { b, tb, .. } => {
                 let (k, n) = (x[x.len() - 1], dims[dims.len() - 1]);
                 let rows = x[..x.len() - 1].iter().product();
-                let weight = self.cache.weight(operands[1].node, Part::Id, &constant, k, false);
+                let weight = match (constant, self.given.iter().position(|v| *v == operands[1])) {
+                    (Some(constant), _) => {
+                        self.cache.weight(operands[1].node, Part::Id, &constant, k, false)
+                    }
+                    (None, Some(at)) => Weight::given(at, k),
+                    (None, None) => bail!("the weight is neither constant nor given"),
+                };
                 Box::new(Linear { rows, k, n, dims, weight, part: *b, transposed: *tb, steps })
             }
             other => bail!("{} is not a product", other.name()),

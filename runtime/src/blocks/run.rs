@@ -1,0 +1,302 @@
+//! Blocks, run in order; their plans, kept by the sizes that they are for.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::{Prim, batch};
+use dlbc_ops::program::SEED;
+use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
+
+use super::{Block, Parts, Source, cut};
+use crate::backend::{Backend, Plan, RunOptions, Tensors};
+use crate::error::RuntimeError;
+use crate::reference::ReferenceBackend;
+use crate::simplify::simplify;
+
+/// Plans of blocks with measured dimensions that are kept: those used last.
+const PLANS: usize = 1024;
+
+/// A program in blocks, with its plans.
+pub(crate) struct Blocks {
+    parts: Parts,
+    /// Targets that share a reverse.
+    targets: usize,
+    plans: Mutex<Plans>,
+}
+
+#[derive(Default)]
+struct Plans {
+    /// With the time of their last use.
+    by_key: HashMap<Key, (u64, Arc<Planned>)>,
+    clock: u64,
+}
+
+/// What a plan is for: a class of blocks, and the sizes of its measured dimensions.
+type Key = (usize, Vec<i64>);
+
+/// A block of a class for some sizes.
+enum Planned {
+    /// What it makes depends on nothing.
+    Fixed(Vec<Tensor>),
+    /// The plan, and of each input that it still reads the place and the name.
+    Plan { plan: Box<dyn Plan>, inputs: Vec<(usize, String)>, outputs: Vec<String> },
+}
+
+/// A run between its forward and its reverse.
+#[derive(Clone)]
+pub(crate) struct State {
+    values: Vec<Option<Tensor>>,
+    sizes: Bindings,
+    /// Seconds that planning took.
+    pub prepare: f64,
+}
+
+impl Blocks {
+    /// Cuts `program`, whose inputs' dimensions `bindings` has, towards its outputs.
+    ///
+    /// # Errors
+    /// When a dimension cannot be measured.
+    pub fn new(
+        program: &Graph<Prim>,
+        bindings: &Bindings,
+        [forward, reverse]: [&[String]; 2],
+        targets: usize,
+    ) -> Result<Blocks, RuntimeError> {
+        let parts = cut(program, bindings, forward, reverse)?;
+        Ok(Blocks { parts, targets, plans: Mutex::default() })
+    }
+
+    /// Computes the forward outputs.
+    ///
+    /// # Errors
+    /// When planning fails, a value is out of range for a node, or a measured dimension is below 0.
+    pub fn forward(
+        &self,
+        backend: &dyn Backend,
+        options: &RunOptions,
+        inputs: &Tensors,
+    ) -> Result<(Tensors, State), RuntimeError> {
+        let mut state =
+            State { values: vec![None; self.parts.values], sizes: Bindings::new(), prepare: 0.0 };
+        for (symbol, name) in &self.parts.given {
+            state.measured(symbol, name, inputs.get(name))?;
+        }
+        for block in &self.parts.blocks[..self.parts.early] {
+            self.step(block, backend, options, inputs, None, &mut state)?;
+        }
+        Ok((self.results(0, inputs, None, &state), state))
+    }
+
+    /// Computes the reverse outputs from a seed.
+    ///
+    /// # Errors
+    /// As [`Blocks::forward`].
+    pub fn reverse(
+        &self,
+        backend: &dyn Backend,
+        options: &RunOptions,
+        inputs: &Tensors,
+        seed: &Tensor,
+        state: &mut State,
+    ) -> Result<Tensors, RuntimeError> {
+        for block in &self.parts.blocks[self.parts.early..] {
+            self.step(block, backend, options, inputs, Some(seed), state)?;
+        }
+        Ok(self.results(1, inputs, Some(seed), state))
+    }
+
+    /// The outputs of a stage.
+    fn results(&self, stage: usize, inputs: &Tensors, seed: Option<&Tensor>, state: &State) -> Tensors {
+        let known = self.parts.outputs[stage].iter().filter_map(|(name, source)| {
+            let tensor = match source {
+                Source::Given(name) if name == SEED => seed?,
+                Source::Given(name) => inputs.get(name)?,
+                Source::Made(at) => state.values[*at].as_ref()?,
+                Source::Weight(t) => t,
+            };
+            Some((name.clone(), tensor.clone()))
+        });
+        known.collect()
+    }
+
+    fn step(
+        &self,
+        block: &Block,
+        backend: &dyn Backend,
+        options: &RunOptions,
+        inputs: &Tensors,
+        seed: Option<&Tensor>,
+        state: &mut State,
+    ) -> Result<(), RuntimeError> {
+        let clock = Instant::now();
+        let planned = self.plan(block, backend, options, &state.sizes)?;
+        state.prepare += clock.elapsed().as_secs_f64();
+        let made = match &*planned {
+            Planned::Fixed(made) => made.clone(),
+            Planned::Plan { plan, inputs: read, outputs } => {
+                let mut feed = Tensors::new();
+                for (at, name) in read {
+                    let missing = || RuntimeError::MissingInput(name.clone());
+                    let tensor = match &block.inputs[*at].0 {
+                        Source::Given(name) if name == SEED => seed.ok_or_else(missing)?,
+                        Source::Given(name) => inputs.get(name).ok_or_else(missing)?,
+                        Source::Made(at) => state.values[*at].as_ref().ok_or_else(missing)?,
+                        Source::Weight(t) => t,
+                    };
+                    feed.insert(name.clone(), tensor.clone());
+                }
+                let (mut made, _) = match plan.forward(&feed) {
+                    // The message would name a node of the block that the plan was made for.
+                    Err(RuntimeError::Node(_)) => {
+                        let own = self.made(block, backend, options, &state.sizes)?;
+                        let Planned::Plan { plan, inputs, .. } = &own else { return Ok(()) };
+                        let pairs = inputs.iter().zip(read);
+                        let feed = pairs.filter_map(|((_, own), (_, name))| Some((own.clone(), feed.remove(name)?)));
+                        plan.forward(&feed.collect())?
+                    }
+                    done => done?,
+                };
+                outputs.iter().filter_map(|name| made.remove(name)).collect()
+            }
+        };
+        for ((at, _), tensor) in block.outputs.iter().zip(made) {
+            state.values[*at] = Some(tensor);
+        }
+        for (symbol, at) in &block.measures {
+            let node = block.outputs.iter().position(|(own, _)| own == at);
+            let node = node.map_or("", |i| &block.graph.outputs()[i].0).to_string();
+            let value = state.values[*at].clone();
+            state.measured(symbol, &node, value.as_ref())?;
+        }
+        for at in &block.done {
+            state.values[*at] = None;
+        }
+        Ok(())
+    }
+
+    /// The plan of a block for the sizes that a run measured.
+    fn plan(
+        &self,
+        block: &Block,
+        backend: &dyn Backend,
+        options: &RunOptions,
+        sizes: &Bindings,
+    ) -> Result<Arc<Planned>, RuntimeError> {
+        let own = block.symbols.iter().map(|s| sizes.get(s).copied().unwrap_or(-1));
+        let key: Key = (block.class, own.collect());
+        if let Some(hit) = self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(hit);
+        }
+        // Two threads may plan the same block at once; both plans are right.
+        let made = Arc::new(self.made(block, backend, options, sizes)?);
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert(key, made.clone());
+        Ok(made)
+    }
+
+    fn made(
+        &self,
+        block: &Block,
+        backend: &dyn Backend,
+        options: &RunOptions,
+        sizes: &Bindings,
+    ) -> Result<Planned, RuntimeError> {
+        let mut graph = block.graph.bind(sizes);
+        let names: Vec<String> = graph.inputs().iter().map(|id| graph.node(*id).name().to_string()).collect();
+        simplify(&mut graph);
+        graph.remove_unused();
+        graph.remove_unused_inputs();
+        graph.check().map_err(RuntimeError::Shapes)?;
+        if self.targets > 1 {
+            graph = self.batched(graph, block, &names)?;
+        }
+        for id in graph.nodes() {
+            let bytes = graph.node(id).types[0].bytes().unwrap_or(u64::MAX);
+            if bytes > options.max_tensor_bytes {
+                let node = graph.node(id).name().to_string();
+                return Err(RuntimeError::Limit { node, bytes, limit: options.max_tensor_bytes });
+            }
+        }
+        let outputs: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
+        if graph.inputs().is_empty() {
+            let plan = ReferenceBackend.prepare(&graph, &outputs, &[], options)?;
+            let (mut made, _) = plan.forward(&Tensors::new())?;
+            return Ok(Planned::Fixed(outputs.iter().filter_map(|name| made.remove(name)).collect()));
+        }
+        let plan = backend.prepare(&graph, &outputs, &[], options)?;
+        let read = graph.inputs().iter().map(|id| graph.node(*id).name());
+        let inputs = read.filter_map(|n| Some((names.iter().position(|own| own == n)?, n.to_string())));
+        Ok(Planned::Plan { plan, inputs: inputs.collect(), outputs })
+    }
+
+    /// A block with the leading axis of targets on what depends on the seed.
+    fn batched(
+        &self,
+        graph: Graph<Prim>,
+        block: &Block,
+        names: &[String],
+    ) -> Result<Graph<Prim>, RuntimeError> {
+        let wide: Vec<&str> =
+            names.iter().zip(&block.inputs).filter(|(_, (_, wide))| *wide).map(|(n, _)| n.as_str()).collect();
+        let mut graph = batch(&graph, &wide, self.targets).map_err(RuntimeError::Batch)?;
+        // What is zero for want of tokens depends on no input any more.
+        let ranks = block.graph.outputs().iter().map(|(_, v)| block.graph.ty(*v).rank());
+        let narrow: Vec<usize> = ranks
+            .zip(&block.outputs)
+            .zip(graph.outputs())
+            .enumerate()
+            .filter(|(_, ((rank, (_, wide)), (_, v)))| *wide && graph.ty(*v).rank() == *rank)
+            .map(|(i, _)| i)
+            .collect();
+        let mut outputs = graph.outputs().to_vec();
+        for i in narrow {
+            let v = outputs[i].1;
+            let ty = graph.ty(v).clone();
+            let to = Shape([&[Dim::known(self.targets as i64)], &ty.shape.0[..]].concat());
+            let (name, origin) = (outputs[i].0.clone(), graph.node(v.node).origin.clone());
+            let ty = TensorType { dtype: ty.dtype, shape: to.clone() };
+            outputs[i].1 = graph.add_value(Prim::Expand { to }, &name, ty, origin, &[v]);
+        }
+        graph.set_outputs(outputs);
+        graph.check().map_err(RuntimeError::Shapes)?;
+        Ok(graph)
+    }
+}
+
+impl Plans {
+    fn get(&mut self, key: &Key) -> Option<Arc<Planned>> {
+        self.clock += 1;
+        let (used, plan) = self.by_key.get_mut(key)?;
+        *used = self.clock;
+        Some(plan.clone())
+    }
+
+    /// Keeps a plan, and drops that of measured dimensions which was not used for longest when there are too many.
+    fn insert(&mut self, key: Key, plan: Arc<Planned>) {
+        self.clock += 1;
+        self.by_key.insert(key, (self.clock, plan));
+        let measured = || self.by_key.iter().filter(|((_, sizes), _)| !sizes.is_empty());
+        if measured().count() > PLANS
+            && let Some(oldest) = measured().min_by_key(|(_, (used, _))| *used).map(|(key, _)| key.clone())
+        {
+            self.by_key.remove(&oldest);
+        }
+    }
+}
+
+impl State {
+    fn measured(
+        &mut self,
+        symbol: &Arc<str>,
+        node: &str,
+        value: Option<&Tensor>,
+    ) -> Result<(), RuntimeError> {
+        let Some(value) = value.and_then(|t| t.to_i64().first().copied()) else { return Ok(()) };
+        if value < 0 {
+            return Err(RuntimeError::Measured { symbol: symbol.to_string(), node: node.into(), value });
+        }
+        self.sizes.insert(symbol.clone(), value);
+        Ok(())
+    }
+}
