@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! cargo bench --bench explain -- MODEL.onnx INPUT.npz [--threads N] [--repeats N] [--forward] [--targets K]
+//!                                [--then OTHER.npz ...]
 //! ```
 //!
+//! `--then` says what the first run on each of other inputs takes afterwards: a mixture of experts routes them differently.
 //! `--forward` runs the model alone, so that the peak memory of the process is that of the forward. `--targets K` explains one
 //! target and K in one run, in turns, and says what a further target costs.
 //! `benches/python/compare.py` runs it beside its peers.
@@ -55,11 +57,19 @@ fn main() {
     }
     // The first one plans.
     let first = times.remove(0);
+    let others = words.iter().skip_while(|w| *w != "--then").skip(1).take_while(|w| !w.starts_with("--"));
+    let next: Vec<[f64; 2]> = others
+        .map(|path| {
+            let (inputs, clock) = (tensors(path), Instant::now());
+            let seconds = session.explain(&inputs, &Request::default()).unwrap().seconds;
+            [clock.elapsed().as_secs_f64(), seconds.prepare].map(|s| 1e3 * s)
+        })
+        .collect();
     times.sort_by(f64::total_cmp);
     let what = if forward { "dlbc_forward" } else { "dlbc_explain" };
     let line = json!({
         "method": what, "threads": threads, "median_ms": times[times.len() / 2], "min_ms": times[0],
-        "first_ms": first, "peak_rss_mb": peak_mib(),
+        "first_ms": first, "then_ms": next, "peak_rss_mb": peak_mib(),
     });
     println!("{line}");
 }

@@ -461,7 +461,7 @@ def op_cases() -> Iterator[Case]:
     yield one("reducesum_axis", "ReduceSum", ["x", ints("a", 6)])
     yield one("reducemean_axis", "ReduceMean", ["x"], axes=[6])
     yield one("argmax_axis", "ArgMax", ["x"], either, axis=-7)
-    yield one("topk_k", "TopK", ["x", ints("k", 99)], either, outputs=2, axis=1)
+    yield one("topk_k", "TopK", ["x", ints("k", 99)], outputs=2, axis=1)
     yield one("cumsum_axis", "CumSum", ["x", scalar("a", 9)], either, compile=[0, *either])
     yield one("cast_to_99", "Cast", ["x"], to=99)
     yield one("einsum_equation", "Einsum", ["x", "x"], either, equation="ij,jk->i->")
@@ -477,17 +477,25 @@ def op_cases() -> Iterator[Case]:
     yield one("lstm_direction", "LSTM", ["x", *lstm], either, outputs=1, shape=(2, 1, 4), hidden_size=3, direction="upward")
     yield one("clip_vector_bound", "Clip", ["x", ones("lo", 3)])
     yield one("relu_of_strings", "Relu", [helper.make_tensor("s", TensorProto.STRING, [2], [b"a", b"b"])], either, names=["s"])
-    yield one("top_k_too_large", "TopK", ["x", ints("k", 9)], either, outputs=2)
-    yield one("top_k_negative", "TopK", ["x", ints("k", -1)], either, outputs=2)
+    yield one("top_k_too_large", "TopK", ["x", ints("k", 9)], outputs=2)
+    yield one("top_k_negative", "TopK", ["x", ints("k", -1)], outputs=2)
+    # Computed from the input: known in a run alone.
+    for name, factor in [("too_large", 0.0), ("negative", -1.0)]:
+        computed = [node("ReduceMax", ["x"], ["m"], "max", keepdims=0), node("Mul", ["m", "f"], ["s"], "scale"),
+                    node("Add", ["s", "o"], ["a"], "add"), node("Cast", ["a"], ["i"], "cast", to=TensorProto.INT64),
+                    node("Reshape", ["i", "one"], ["k"], "reshape"), node("TopK", ["x", "k"], ["y", "at"])]
+        offset = 9.0 if factor == 0 else -1e6
+        yield Case(f"top_k_computed_{name}", model(computed, [tensor("f", factor), tensor("o", offset), ints("one", 1)], outputs=["y"]),
+                   [INVALID], ["`at`" if factor == 0 else "bad_topk"], [0, INVALID])
     yield one("one_hot_depth", "OneHot", [ints("i", 1), scalar("d", -4), ones("v", 2)], either)
-    grid = {"compile": [0, *either]}
-    yield one("gather_elements_range", "GatherElements", ["x", tensor("i", [[7]], "i8")], either, **grid)
+    grid = {"compile": [0, INVALID]}
+    yield one("gather_elements_range", "GatherElements", ["x", tensor("i", [[7]], "i8")], **grid)
     # Of a flattened operand this would be another element.
-    yield one("gather_nd_range", "GatherND", ["x", tensor("i", [[0, 9]], "i8")], either, shape=(3, 4), **grid)
-    yield one("scatter_elements_range", "ScatterElements", ["x", tensor("i", [[-9]], "i8"), ones("u", 1, 1)], either, **grid)
+    yield one("gather_nd_range", "GatherND", ["x", tensor("i", [[0, 9]], "i8")], shape=(3, 4), **grid)
+    yield one("scatter_elements_range", "ScatterElements", ["x", tensor("i", [[-9]], "i8"), ones("u", 1, 1)], **grid)
     yield one("roi_align_samples", "RoiAlign", ["x", ones("r", 1, 4), ints("b", 0)], [LIMIT, INVALID, UNSUPPORTED],
               shape=(1, 1, 4, 4), sampling_ratio=1 << 30)
-    yield one("loop_2_63_times", "Loop", [scalar("n", 2**63 - 1), tensor("go", True, "?"), "x"], [UNSUPPORTED, LIMIT, INVALID],
+    yield one("loop_2_63_times", "Loop", [scalar("n", 2**63 - 1), tensor("go", True, "?"), "x"], [LIMIT, INVALID],
               body=helper.make_graph([node("Identity", ["go_in"], ["go_out"], "i"), node("Relu", ["v"], ["v_out"], "r")], "body",
                                      [info("n_in", (), 7), info("go_in", (), 9), info("v", None)],
                                      [info("go_out", (), 9), info("v_out", None)]))
@@ -520,7 +528,7 @@ def nesting_cases() -> Iterator[Case]:
     yield Case("if_3_deep", nested_if(3), [0, UNSUPPORTED])
     yield Case("if_25_deep", nested_if(25), [0, UNSUPPORTED, LIMIT])
     yield Case("if_40_deep", nested_if(40), [0, INVALID, UNSUPPORTED, LIMIT])
-    yield Case("if_1000_deep", nested_if(1000), [INVALID, LIMIT])
+    yield Case("if_1000_deep", nested_if(1000), [INVALID, LIMIT], ["if_1000_deep.onnx", "nested"])
 
     # A graph in an attribute of a node of a graph ..., deeper than any protobuf reader should follow.
     graph = b""

@@ -164,6 +164,11 @@ def convolutions(c: Cases) -> None:
                                      node("BatchNormalization", ["h", "s", "o", "m", "v"], ["g"]),
                                      node("Relu", ["g"], ["y"])],
               {"x": r("x", 2, 3, 5, 5)}, {"w": r("w", 3, 3, 3, 3), "b": r("b", 3), **norm})
+    wide = {"s": abs(r("st", 6)) + 1, "o": r("ot", 6), "m": r("mt", 6), "v": abs(r("vt", 6)) + np.float32(0.5)}
+    c.add("batch_norm_after_convt_groups", [node(transposed, ["x", "w", "b"], ["h"], strides=[2, 2], group=2),
+                                            node("BatchNormalization", ["h", "s", "o", "m", "v"], ["g"]),
+                                            node("Relu", ["g"], ["y"])],
+          {"x": r("x", 2, 4, 3, 3)}, {"w": r("w", 4, 3, 2, 2), "b": r("b", 6), **wide})
     c.add("batch_norm_before_conv", [node("BatchNormalization", ["x", "s", "o", "m", "v"], ["h"], epsilon=0.1),
                                      node(conv, ["h", "w"], ["y"])],
           {"x": r("x", 2, 3, 5, 5)}, {"w": r("w", 4, 3, 3, 3), **norm})
@@ -707,6 +712,14 @@ def samples(c: Cases) -> None:
         for ratio in [1, 2, 3]:
             c.one(f"roi_align_{half}_{ratio}", "RoiAlign", x, boxes, i64(0, 1, 1), output_height=2, output_width=3, sampling_ratio=ratio,
                   spatial_scale=0.8, coordinate_transformation_mode=half)
+        c.one(f"roi_align_{half}_as_needed", "RoiAlign", x, boxes, i64(0, 1, 1), output_height=2, output_width=1, sampling_ratio=0,
+              spatial_scale=0.8, coordinate_transformation_mode=half)
+        for ratio in [0, 1, 2]:
+            c.one(f"roi_align_{half}_max_{ratio}", "RoiAlign", x, boxes, i64(0, 1, 1), output_height=2, output_width=1,
+                  sampling_ratio=ratio, spatial_scale=0.8, coordinate_transformation_mode=half, mode="max")
+    # The last box has no extent, and the boxes are an input: how many samples they need is measured.
+    c.add("roi_align_computed_boxes", [node("RoiAlign", ["x", "b", "i"], ["y"], output_height=3, output_width=2, sampling_ratio=0)],
+          {"x": x, "b": f32(0.5, 1, 4, 3.5, -1, 0, 6, 5, 2, 2, 2, 2).reshape(3, 4)}, {"i": i64(0, 1, 1)})
     c.one("roi_align_10", "RoiAlign", x, boxes, i64(0, 1, 0), opset=11, output_height=2, output_width=2, sampling_ratio=2)
 
 

@@ -4,13 +4,23 @@
 
 mod common;
 
-use common::*;
-use dlbc_runtime::{ExpertsLayer, Request, Target};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-fn layers(m: &ZooModel, request: &Request) -> Vec<ExpertsLayer> {
+use common::*;
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_runtime::{
+    Backend, CpuBackend, Explanation, MemoryReport, Plan, Request, RunOptions, RuntimeError, Saved, Session,
+    Target, Tensor, Tensors, Unsupported,
+};
+
+/// What a model says of some inputs.
+fn explained(m: &ZooModel, arrays: &std::path::Path, request: &Request) -> Explanation {
     let program = program(&m.model, "dlb");
-    let inputs = inputs_of(&program, &npz(&m.inputs));
-    explain(&cpu(program, 2), &inputs, request).experts.unwrap()
+    let inputs = inputs_of(&program, &npz(arrays));
+    explain(&cpu(program, 2), &inputs, request)
 }
 
 fn asked() -> Request {
@@ -23,56 +33,85 @@ fn shares_close_with_the_layer_and_the_ledger() {
         return;
     }
     for m in &zoo_models(EXPERTS) {
-        let program = program(&m.model, "dlb");
-        let inputs = inputs_of(&program, &npz(&m.inputs));
-        let e = explain(&cpu(program, 2), &inputs, &asked());
-        let layers = e.experts.unwrap();
-        assert!(layers.len() >= 2, "{}: {} layers of experts", m.name, layers.len());
-        let ids = &inputs["input_ids"];
-        for layer in &layers {
-            let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
-            let open = (sum - layer.received).abs() / e.start;
-            assert!(open <= 1e-4, "{} {}: {sum} of {}", m.name, layer.name, layer.received);
-            assert!(layer.received > 0.0, "{} {} received nothing", m.name, layer.name);
-            // Each token goes to two of four experts.
-            let tokens: i64 = layer.experts.iter().map(|e| e.tokens).sum();
-            assert_eq!(
-                (layer.experts.len(), tokens),
-                (4, 2 * ids.elems() as i64),
-                "{} {}",
-                m.name,
-                layer.name
-            );
-            let row = e
-                .ledger
-                .as_ref()
-                .unwrap()
-                .iter()
-                .any(|r| (r.received - layer.received).abs() <= 1e-4 * e.start);
-            assert!(row, "{} {}: no row of the ledger received {}", m.name, layer.name, layer.received);
+        for arrays in [&m.inputs, &m.alt] {
+            let e = explained(m, arrays, &asked());
+            let layers = e.experts.unwrap();
+            assert!(layers.len() >= 2, "{}: {} layers of experts", m.name, layers.len());
+            let ids = npz(arrays)["input_ids"].elems() as i64;
+            for layer in &layers {
+                let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
+                let open = (sum - layer.received).abs() / e.start;
+                assert!(open <= 1e-4, "{} {}: {sum} of {}", m.name, layer.name, layer.received);
+                assert!(layer.received > 0.0, "{} {} received nothing", m.name, layer.name);
+                // Each token goes to two of four experts.
+                let tokens: i64 = layer.experts.iter().map(|e| e.tokens).sum();
+                assert_eq!((layer.experts.len(), tokens), (4, 2 * ids), "{} {}", m.name, layer.name);
+                let mut ledger = e.ledger.iter().flatten();
+                let row = ledger.any(|r| (r.received - layer.received).abs() <= 1e-4 * e.start);
+                assert!(row, "{} {}: no row of the ledger received {}", m.name, layer.name, layer.received);
+            }
         }
     }
 }
 
+/// `olmoe` sends tokens to experts, `olmoe_patched` computes all experts for all tokens and masks them.
 #[test]
-fn exports_of_the_same_weights_agree() {
+fn dense_and_sparse_exports_of_the_same_weights_agree() {
     if zoo().is_none() {
         return;
     }
     let models = zoo_models(&["olmoe", "olmoe_patched"]);
-    let first = layers(&models[0], &asked());
     assert!(models.len() > 2);
-    for m in &models[1..] {
-        let own = layers(m, &asked());
-        assert_eq!(own.len(), first.len(), "{}", m.name);
-        for (a, b) in own.iter().zip(&first) {
-            assert_eq!(a.name, b.name, "{}", m.name);
-            for (a, b) in a.experts.iter().zip(&b.experts) {
-                assert_eq!(a.tokens, b.tokens, "{}", m.name);
-                assert!((a.relevance - b.relevance).abs() <= 1e-4 * 100.0, "{}: {a:?}, {b:?}", m.name);
+    for second in [false, true] {
+        let of = |m: &ZooModel| explained(m, if second { &m.alt } else { &m.inputs }, &asked());
+        let expected = of(&models[0]);
+        for m in &models[1..] {
+            let got = of(m);
+            let gap = worst_element(&got.relevance["input_ids"], &expected.relevance["input_ids"]);
+            assert!(gap <= 1e-4, "{}: relevance of the tokens differs by {gap:e}", m.name);
+            let (own, first) = (got.experts.unwrap(), expected.experts.as_ref().unwrap());
+            assert_eq!(own.len(), first.len(), "{}", m.name);
+            for (a, b) in own.iter().zip(first) {
+                assert_eq!(a.name, b.name, "{}", m.name);
+                for (a, b) in a.experts.iter().zip(&b.experts) {
+                    assert_eq!(a.tokens, b.tokens, "{}", m.name);
+                    assert!((a.relevance - b.relevance).abs() <= 1e-4 * 100.0, "{}: {a:?}, {b:?}", m.name);
+                }
             }
         }
     }
+}
+
+/// Another routing takes plans that others left, and plans that are made for it; neither shows in the result.
+#[test]
+fn a_session_that_saw_other_routings_gives_the_same_bits() {
+    let folder = root().join("fixtures/experts");
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
+    let values = tokens.to_f32();
+    let request = Request { experts: true, audit: true, ..Request::default() };
+    let session = cpu(program.clone(), 2);
+    let mut routings = BTreeSet::new();
+    for round in 0..8 {
+        // Other tokens of the same shape: each row is another one's, and scaled.
+        let other: Vec<f32> = (0..values.len())
+            .map(|i| values[(i + 16 * round) % values.len()] * (1.0 + round as f32 * ((i % 3) as f32 - 1.0)))
+            .collect();
+        let inputs = [("tokens".to_string(), Tensor::from_f32(tokens.dims(), &other))].into();
+        let alone = explain(&cpu(program.clone(), 1), &inputs, &request);
+        let among = explain(&session, &inputs, &request);
+        let again = explain(&session, &inputs, &request);
+        assert_eq!(among.relevance, alone.relevance, "round {round}");
+        assert_eq!(again.relevance, alone.relevance, "round {round}, again");
+        assert_eq!(among.experts, alone.experts, "round {round}");
+        let expected = explain(&reference(program.clone()), &inputs, &request);
+        let gap = worst_element(&among.relevance["tokens"], &expected.relevance["tokens"]);
+        assert!(gap <= 1e-5, "round {round}: {gap:e} off the reference");
+        let layers = among.experts.unwrap_or_default();
+        let counts: Vec<i64> = layers.iter().flat_map(|l| &l.experts).map(|e| e.tokens).collect();
+        routings.insert(counts);
+    }
+    assert!(routings.len() > 3, "{} routings", routings.len());
 }
 
 #[test]
@@ -109,6 +148,101 @@ fn experts_without_tokens_and_batches_of_tokens() {
         let gap = relative_l1(&pick(&all.relevance["tokens"], row), &alone.relevance["tokens"]);
         assert!(gap <= 1e-5, "token {row}: {gap:e}");
     }
+}
+
+/// The CPU backend, with a count of its plans and of the multiplications that they were run for.
+#[derive(Clone, Default)]
+struct Counted {
+    plans: Arc<AtomicU64>,
+    products: Arc<AtomicU64>,
+}
+
+struct CountedPlan {
+    plan: Box<dyn Plan>,
+    /// Multiplications of the forward and the reverse together.
+    work: u64,
+    products: Arc<AtomicU64>,
+}
+
+impl Backend for Counted {
+    fn name(&self) -> &'static str {
+        "counted"
+    }
+
+    fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
+        CpuBackend.check(graph)
+    }
+
+    fn prepare(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+        options: &RunOptions,
+    ) -> Result<Box<dyn Plan>, RuntimeError> {
+        self.plans.fetch_add(1, Ordering::Relaxed);
+        let products = graph.nodes().filter(|id| matches!(graph.op(*id), Prim::MatMul { .. }));
+        let work = products.map(|id| {
+            let k = graph.ty(graph.node_inputs(id)[0]).shape.as_known().unwrap();
+            let y = graph.node(id).types[0].shape.as_known().unwrap();
+            (y.iter().product::<usize>() * k[k.len() - 1]) as u64
+        });
+        let work = work.sum();
+        let plan = CpuBackend.prepare(graph, forward, reverse, options)?;
+        Ok(Box::new(CountedPlan { plan, work, products: self.products.clone() }))
+    }
+}
+
+impl Plan for CountedPlan {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+        self.products.fetch_add(self.work, Ordering::Relaxed);
+        self.plan.forward(inputs)
+    }
+
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+        self.plan.reverse(inputs, saved, seed)
+    }
+
+    fn memory(&self) -> MemoryReport {
+        self.plan.memory()
+    }
+}
+
+#[test]
+fn idle_experts_cost_no_product_and_known_counts_no_plan() {
+    let folder = root().join("fixtures/experts");
+    let counted = Counted::default();
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let session = Session::new(program, Box::new(counted.clone()), RunOptions::default()).unwrap();
+    let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
+    let values = tokens.to_f32();
+    let request = Request { experts: true, ..Request::default() };
+    let mut run = |values: &[f32]| {
+        let inputs = [("tokens".to_string(), Tensor::from_f32(tokens.dims(), values))].into();
+        let before = [&counted.plans, &counted.products].map(|c| c.load(Ordering::Relaxed));
+        let layers = explain(&session, &inputs, &request).experts.unwrap();
+        let after = [&counted.plans, &counted.products].map(|c| c.load(Ordering::Relaxed));
+        let counts: Vec<i64> = layers.iter().flat_map(|l| &l.experts).map(|e| e.tokens).collect();
+        (counts, after[0] - before[0], after[1] - before[1])
+    };
+    // One token six times: two experts a layer do all of the work.
+    let (few, _, work) = run(&values[..16].repeat(6));
+    assert_eq!(few.iter().filter(|n| **n > 0).count(), 4, "{few:?}");
+    let mut seen: BTreeSet<i64> = few.into_iter().collect();
+    let (mut known, mut most) = (0, 0);
+    for round in 0..24 {
+        let other: Vec<f32> =
+            (0..values.len()).map(|i| values[(i * (round + 1) + 7 * round) % values.len()]).collect();
+        let (counts, plans, products) = run(&other);
+        assert_eq!(products, work, "round {round}: another number of multiplications for {counts:?}");
+        if counts.iter().all(|n| seen.contains(n)) {
+            assert_eq!(plans, 0, "round {round}: plans for counts that were known, {counts:?}");
+            known += 1;
+        }
+        most = most.max(counts.iter().filter(|n| **n > 0).count());
+        seen.extend(counts);
+    }
+    assert!(known > 4 && most > 8, "{known} rounds of known counts, at most {most} experts at work");
 }
 
 #[test]

@@ -59,14 +59,17 @@ pub(super) fn apply(
             .and_then(|b| constant(Mul, &[b, scale]))
             .and_then(|b| constant(Add, &[&b, shift])),
     };
-    let unit_axis_of_weight = match graph.op(layer.node) {
-        Op::Conv(_) => 0,
-        Op::Linear(l) => usize::from(!l.transposed),
+    let dims = |axis: usize| {
+        let mut dims = vec![Dim::known(1); weight.dims().len()];
+        dims[axis] = Dim::known(scale.elems() as i64);
+        Shape(dims)
+    };
+    let column = match graph.op(layer.node) {
+        Op::Conv(_) => constant(Reshape { to: dims(0) }, &[scale]),
+        Op::Linear(l) => constant(Reshape { to: dims(usize::from(!l.transposed)) }, &[scale]),
+        Op::ConvTranspose(c) => by_group(scale, c.geometry.groups, &weight),
         _ => return false,
     };
-    let mut dims = vec![Dim::known(1); weight.dims().len()];
-    dims[unit_axis_of_weight] = Dim::known(scale.elems() as i64);
-    let column = constant(Reshape { to: Shape(dims) }, &[scale]);
     let Some((weight, bias)) = column.and_then(|c| constant(Mul, &[&weight, &c])).zip(bias) else {
         return false;
     };
@@ -80,6 +83,16 @@ pub(super) fn apply(
     graph.set_inputs(layer.node, &inputs);
     absorb(graph, layer, result);
     true
+}
+
+/// The scales of a transposed convolution's weight `[c, o/groups, …]`: each channel reaches the outputs of its group.
+fn by_group(scale: &Tensor, groups: usize, weight: &Tensor) -> Option<Tensor> {
+    let (channels, own) = (weight.dims()[0], weight.dims()[1]);
+    let scale = scale.to_f32();
+    let rows = (0..channels).map(|c| scale.get(c * groups / channels * own..)?.get(..own));
+    let values: Vec<f32> = rows.collect::<Option<Vec<_>>>()?.concat();
+    let dims = weight.dims().iter().enumerate().map(|(i, d)| if i < 2 { *d } else { 1 });
+    Some(Tensor::from_f32(&dims.collect::<Vec<_>>(), &values))
 }
 
 /// A constant as `[units]` when it broadcasts to a layer's result along its unit axis only.

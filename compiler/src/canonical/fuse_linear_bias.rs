@@ -1,4 +1,4 @@
-//! `Linear(x, W) + b` and `Conv(x, W) + b` with a constant `b` by output unit become one layer with bias.
+//! `Linear(x, W) + b`, `Conv(x, W) + b` and `ConvTranspose(x, W) + b` with a constant `b` by output unit become one layer with bias.
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{Op, eval};
@@ -19,7 +19,7 @@ pub fn run(graph: &mut Graph<Op>) -> bool {
         let inputs = graph.node_inputs(add);
         let &[a, b] = inputs.as_slice() else { continue };
         let (layer, bias) = if graph.constant(b).is_some() { (a, b) } else { (b, a) };
-        let linear = matches!(graph.op(layer.node), Op::Linear(_) | Op::Conv(_));
+        let linear = matches!(graph.op(layer.node), Op::Linear(_) | Op::Conv(_) | Op::ConvTranspose(_));
         let operands = graph.node_inputs(layer.node);
         if !linear || operands.len() != 2 || graph.only_consumer(layer) != Some(add) {
             continue;
@@ -58,7 +58,7 @@ fn unit_bias(graph: &mut Graph<Op>, layer: Value, bias: Value) -> Option<Value> 
 /// The axis of a layer's result that counts its units.
 pub(super) fn unit_axis(graph: &Graph<Op>, layer: Value) -> Option<usize> {
     match graph.op(layer.node) {
-        Op::Conv(_) => Some(1),
+        Op::Conv(_) | Op::ConvTranspose(_) => Some(1),
         Op::Linear(_) => graph.ty(layer).rank().checked_sub(1),
         _ => None,
     }

@@ -5,10 +5,11 @@ mod model;
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{
-    Add, Arithmetic, BatchNorm, Compare, Conv, Div, Linear, MatMul, Mul, Op, Reduce, ReduceKind, Select,
-    Softmax, Sub, Transpose,
+    Add, Arithmetic, BatchNorm, Compare, Conv, ConvTranspose, Div, Linear, MatMul, Mul, Op, Reduce,
+    ReduceKind, Select, Softmax, Sub, Transpose,
 };
 use dlbc_ops::prim::{Binary, ConvGeometry, Unary, Window};
+use dlbc_ops::tensor::Dim;
 use insta::{allow_duplicates, assert_snapshot};
 use model::Model;
 
@@ -136,6 +137,25 @@ fn fold_batch_norm_into_the_layer_before_it() {
     }
     ");
     assert_eq!(constants(&graph, "y"), [vec![7.0; 6], vec![3.0, 4.0]]);
+}
+
+#[test]
+fn fold_batch_norm_into_the_transposed_convolution_before_it() {
+    let mut m = Model::default();
+    let x = m.input("x", &[1, 4, 5]);
+    // Two groups of two channels, each of which makes one of the two results.
+    let w = m.constant("w", &[4, 1, 1], &[1.0, 2.0, 3.0, 4.0]);
+    let geometry = ConvGeometry { groups: 2, ..conv().geometry };
+    let h = m.add("h", ConvTranspose { geometry, to: vec![Dim::known(5)] }, &[x, w]);
+    let mut inputs = vec![h];
+    for (what, values) in
+        [("scale", [2.0, 3.0]), ("shift", [1.0, 0.0]), ("mean", [3.0, 1.0]), ("var", [4.0, 1.0])]
+    {
+        inputs.push(m.constant(what, &[2], &values));
+    }
+    let y = m.add("y", BatchNorm { epsilon: 0.0 }, &inputs);
+    let graph = m.after("fold_batch_norm", y);
+    assert_eq!(constants(&graph, "y"), [vec![1.0, 2.0, 9.0, 12.0], vec![-2.0, -3.0]]);
 }
 
 #[test]

@@ -1,13 +1,24 @@
-//! `RoiAlign`: each box of a map, sampled on a grid and averaged over cells. Read as an
+//! `RoiAlign`: each box of a map, sampled on a grid; a cell is the mean of its samples, or the greatest weighted element
+//! that one of them reads (not the greatest sample: so ONNX Runtime and the operator's reference have it). Read as an
 //! [`Interpolate`](super::Interpolate); where the boxes lie takes no relevance.
+//!
+//! With `sampling_ratio` 0 a box has as many samples in a cell as the cell spans elements, rounded up: the most that a box
+//! needs is measured, and what is beyond a box's own has no weight.
 //!
 //! Shapes: x `[n, c, h, w]`, boxes `[r, 4]` as (x₁, y₁, x₂, y₂), batch indices `[r]`, y `[r, c, height, width]`.
 
 use super::read::{Reader, Reading};
-use super::sampling::{Taps, clamped, float_dim, fraction, inside, sample, scaled, shifted, stacked};
-use super::{Add, Cast, Extremum, Mul, Slice, Sub, Transpose};
+use super::sampling::{
+    Taps, clamped, combined, float_dim, fraction, inside, repeated, rows, sample, scaled, shifted, stacked,
+    unary,
+};
+use super::{
+    Add, Cast, Compare, Concat, Div, Extremum, Interpolate, Mul, Range, Reduce, ReduceKind, Slice, Sub,
+    Transpose,
+};
 use crate::OpError;
 use crate::graph::Value;
+use crate::prim::{Binary, Unary};
 use crate::tensor::{DType, Dim, Shape, Tensor};
 
 /// The reader.
@@ -19,8 +30,10 @@ pub fn readers() -> Vec<Reader> {
 struct Grid {
     /// Boxes are shifted by half a pixel.
     half: bool,
-    /// Samples of a cell, along an axis.
-    samples: usize,
+    /// Samples of a cell, along an axis; `None` for as many as a box needs.
+    samples: Option<usize>,
+    /// A cell is the greatest of what it reads; else the mean.
+    greatest: bool,
     scale: f64,
 }
 
@@ -36,46 +49,42 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "output_half_pixel" => false,
         other => return Err(OpError::mismatch("coordinate_transformation_mode", "a half_pixel mode", other)),
     };
-    let mode = r.string_or("mode", "avg")?;
-    if mode != "avg" {
-        return Err(OpError::Unsupported(format!("mode = {mode} is not supported")));
-    }
+    let greatest = match r.string_or("mode", "avg")?.as_str() {
+        "avg" => false,
+        "max" => true,
+        other => return Err(OpError::mismatch("mode", "avg or max", other)),
+    };
     let size = |r: &Reading, name: &str| -> Result<usize, OpError> {
         let v = r.int_or(name, 1)?;
         let size = usize::try_from(v).ok().filter(|v| (1..1 << 16).contains(v));
         size.ok_or_else(|| OpError::mismatch(name, "1..65536", v))
     };
     let (height, width) = (size(r, "output_height")?, size(r, "output_width")?);
-    let samples = match r.int_or("sampling_ratio", 0)? {
-        0 => {
-            return Err(OpError::Unsupported(
-                "sampling_ratio = 0, as many as a box needs, is not supported".into(),
-            ));
-        }
-        s => usize::try_from(s).ok().filter(|s| *s < 1 << 10),
-    };
-    let samples = samples.ok_or_else(|| OpError::Invalid("sampling_ratio is out of range".into()))?;
-    let grid = Grid { half, samples, scale: f64::from(r.float_or("spatial_scale", 1.0)?) };
+    let ratio = r.int_or("sampling_ratio", 0)?;
+    let samples = usize::try_from(ratio).ok().filter(|s| *s < 1 << 10);
+    let samples = samples.ok_or_else(|| OpError::mismatch("sampling_ratio", "0..1024", ratio))?;
+    let samples = (samples > 0).then_some(samples);
+    let grid = Grid { half, samples, greatest, scale: f64::from(r.float_or("spatial_scale", 1.0)?) };
     let rows = axis(r, &grid, boxes, 1, height, ty.dim(2))?;
     let columns = axis(r, &grid, boxes, 0, width, ty.dim(3))?;
     // Every row of cells meets every column.
-    let (n, taps) = (of.dim(0).clone(), Dim::known(2 * samples as i64));
+    let n = of.dim(0).clone();
     let cells = Dim::known((height * width) as i64);
     let spread = |r: &mut Reading, v: Value, along: bool| -> Result<Value, OpError> {
         let (h, w) = (Dim::known(height as i64), Dim::known(width as i64));
-        let one = Dim::known(1);
+        let (one, taps) = (Dim::known(1), r.ty(v).dim(2).clone());
         let from = if along { [n.clone(), h.clone(), one] } else { [n.clone(), one, w.clone()] };
         let v = r.reshape(v, Shape([from.to_vec(), vec![taps.clone()]].concat()))?;
         let to = Shape(vec![n.clone(), h, w, taps.clone()]);
-        let v = super::sampling::repeated(r, v, to)?;
-        r.reshape(v, Shape(vec![n.clone(), cells.clone(), taps.clone()]))
+        let v = repeated(r, v, to)?;
+        r.reshape(v, Shape(vec![n.clone(), cells.clone(), taps]))
     };
     let mut all = vec![];
     for (taps, along) in [(rows, true), (columns, false)] {
         all.push(Taps { indices: spread(r, taps.indices, along)?, weights: spread(r, taps.weights, along)? });
     }
     let batch = r.add(Cast { to: DType::I64 }, &[batch])?;
-    let y = sample(r, x, batch, &all)?;
+    let y = if greatest { greatest_of(r, x, batch, &all)? } else { sample(r, x, batch, &all)? };
     let split = Shape(vec![
         of.dim(0).clone(),
         Dim::known(height as i64),
@@ -108,11 +117,7 @@ fn axis(
         let one = r.add_scalar(1.0, DType::F32);
         length = r.add(Extremum { max: true }, &[length, one])?;
     }
-    // Samples lie in the middle of equal parts of a cell.
-    let places: Vec<f32> =
-        (0..cells * grid.samples).map(|i| (i as f32 + 0.5) / (grid.samples * cells) as f32).collect();
-    let places = r.add_constant(Tensor::from_f32(&[1, places.len()], &places));
-    let along = r.add(Mul, &[length, places])?;
+    let Places { along, weight, samples } = places(r, grid, length, cells)?;
     let at = r.add(Add, &[start, along])?;
     // Beyond a pixel outside of the map a sample counts as 0.
     let (low, high) = (r.add_scalar(-1.0, DType::F32), float_dim(r, size)?);
@@ -124,14 +129,86 @@ fn axis(
     let lower = r.add(Sub, &[one, upper])?;
     let next = shifted(r, floor, 1.0)?;
     let next = clamped(r, next, last)?;
-    let shape = Shape(vec![n, Dim::known(cells as i64), Dim::known(2 * grid.samples as i64)]);
+    let shape = Shape(vec![n, Dim::known(cells as i64), &Dim::known(2) * &samples]);
     let mut weights = vec![];
     for w in [lower, upper] {
         let w = r.add(Mul, &[w, within])?;
-        weights.push(scaled(r, w, 1.0 / grid.samples as f64)?);
+        weights.push(r.add(Mul, &[w, weight])?);
     }
     let weights = stacked(r, &weights)?;
     let indices = stacked(r, &[floor, next])?;
     let indices = r.add(Cast { to: DType::I64 }, &[indices])?;
     Ok(Taps { indices: r.reshape(indices, shape.clone())?, weights: r.reshape(weights, shape)? })
+}
+
+/// Where the samples of a box lie along an axis.
+struct Places {
+    /// From the box's start: `[boxes, cells · samples]`, or of one row where `weight` is a scalar.
+    along: Value,
+    /// What a sample weighs, of a shape that broadcasts to that of `along`.
+    weight: Value,
+    /// Samples in a cell.
+    samples: Dim,
+}
+
+/// The places of the samples of boxes of `length [boxes, 1]`: in the middle of equal parts of a cell.
+fn places(r: &mut Reading, grid: &Grid, length: Value, cells: usize) -> Result<Places, OpError> {
+    let weigh = |samples: usize| if grid.greatest { 1.0 } else { 1.0 / samples as f64 };
+    if let Some(samples) = grid.samples {
+        let parts = samples * cells;
+        let middles: Vec<f32> = (0..parts).map(|i| (i as f32 + 0.5) / parts as f32).collect();
+        let middles = r.add_constant(Tensor::from_f32(&[1, parts], &middles));
+        let weight = r.add_scalar(weigh(samples), DType::F32);
+        return Ok(Places {
+            along: r.add(Mul, &[length, middles])?,
+            weight,
+            samples: Dim::known(samples as i64),
+        });
+    }
+    let n = r.ty(length).dim(0).clone();
+    let cell = scaled(r, length, 1.0 / cells as f64)?;
+    let cell = r.reshape(cell, Shape(vec![n.clone(), Dim::known(1), Dim::known(1)]))?;
+    let (zero, one) = (r.add_scalar(0.0, DType::F32), r.add_scalar(1.0, DType::F32));
+    // A box's own samples: none where it has no extent.
+    let own = unary(r, Unary::Ceil, cell)?;
+    let own = r.add(Extremum { max: true }, &[own, zero])?;
+    let flat = r.reshape(own, Shape(vec![n.clone()]))?;
+    let least = r.add_constant(Tensor::from_f32(&[1], &[1.0]));
+    let all = r.add(Concat { axis: 0 }, &[flat, least])?;
+    let most = r.add(Reduce { kind: ReduceKind::Max, axes: vec![0], keep: false }, &[all])?;
+    let samples = r.dim_of(most, "samples")?;
+    let i = r.add(Range { start: Dim::known(0), step: 1, len: samples.clone() }, &[])?;
+    let i = r.add(Cast { to: DType::F32 }, &[i])?;
+    let i = r.reshape(i, Shape(vec![Dim::known(1), Dim::known(1), samples.clone()]))?;
+    let divisor = r.add(Extremum { max: true }, &[own, one])?;
+    let last = shifted(r, divisor, -1.0)?;
+    // Beyond the last sample the last again, which no maximum notices.
+    let within = r.add(Extremum { max: false }, &[i, last])?;
+    let within = shifted(r, within, 0.5)?;
+    let within = r.add(Div, &[within, divisor])?;
+    let numbers: Vec<f32> = (0..cells).map(|c| c as f32).collect();
+    let numbers = r.add_constant(Tensor::from_f32(&[1, cells, 1], &numbers));
+    let place = r.add(Add, &[within, numbers])?;
+    let along = r.add(Mul, &[place, cell])?;
+    let counts =
+        r.add(Compare { f: Some(Binary::Less), swap: false }, &[if grid.greatest { zero } else { i }, own])?;
+    let counts = r.add(Cast { to: DType::F32 }, &[counts])?;
+    let weight = if grid.greatest { counts } else { r.add(Div, &[counts, divisor])? };
+    let shape = [n.clone(), Dim::known(cells as i64), samples.clone()];
+    let flat = Shape(vec![n, &shape[1] * &samples]);
+    let weight = repeated(r, weight, Shape(shape.to_vec()))?;
+    Ok(Places { along: r.reshape(along, flat.clone())?, weight: r.reshape(weight, flat)?, samples })
+}
+
+/// The greatest of the weighted elements of each cell: `[boxes, cells, c]`.
+fn greatest_of(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Value, OpError> {
+    let rows = rows(r, x)?;
+    let taps = combined(r, x, batch, taps)?;
+    let shape = r.ty(taps.indices).shape;
+    let flat = Shape(vec![shape.0[0].clone(), &shape.0[1] * &shape.0[2], Dim::known(1)]);
+    let (at, weights) = (r.reshape(taps.indices, flat.clone())?, r.reshape(taps.weights, flat)?);
+    let each = r.add(Interpolate { axes: vec![0] }, &[rows, at, weights])?;
+    let channels = r.ty(x).dim(1).clone();
+    let each = r.reshape(each, Shape([shape.0, vec![channels]].concat()))?;
+    r.add(Reduce { kind: ReduceKind::Max, axes: vec![2], keep: false }, &[each])
 }

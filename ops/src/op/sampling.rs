@@ -66,6 +66,22 @@ pub(super) fn stacked(r: &mut Reading, parts: &[Value]) -> Result<Value, OpError
 /// `x [n, c, s₁, …]` sampled: for each spatial axis its taps, which combine with one another; `batch [n']` says which
 /// element of the batch each row of taps samples. The result is `[n', samples, c]`.
 pub(super) fn sample(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Value, OpError> {
+    let rows = rows(r, x)?;
+    let taps = combined(r, x, batch, taps)?;
+    r.add(Interpolate { axes: vec![0] }, &[rows, taps.indices, taps.weights])
+}
+
+/// `x [n, c, s₁, …]` with channels last, so that a sample reads whole rows: `[n · s₁ · …, c]`.
+pub(super) fn rows(r: &mut Reading, x: Value) -> Result<Value, OpError> {
+    let ty = r.ty(x);
+    let perm: Vec<usize> = [0].into_iter().chain(2..ty.rank()).chain([1]).collect();
+    let rows = r.add(Transpose { perm }, &[x])?;
+    let places = &ty.shape.elems().floor_div(ty.dim(1));
+    r.reshape(rows, Shape(vec![places.clone(), ty.dim(1).clone()]))
+}
+
+/// The taps of all axes of `x` combined: which of its [`rows`], and their weights, `[n', samples, taps]`.
+pub(super) fn combined(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Taps, OpError> {
     let ty = r.ty(x);
     let spatial = &ty.shape.0[2..];
     let (n, samples) = (r.ty(taps[0].indices).dim(0).clone(), r.ty(taps[0].indices).dim(1).clone());
@@ -98,14 +114,8 @@ pub(super) fn sample(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> 
         at = r.reshape(at, shape.clone())?;
         weights = Some(r.reshape(product, shape)?);
     }
-    // Channels last: a sample reads whole rows.
-    let rank = ty.rank();
-    let perm: Vec<usize> = [0].into_iter().chain(2..rank).chain([1]).collect();
-    let rows = r.add(Transpose { perm }, &[x])?;
-    let places = &ty.shape.elems().floor_div(ty.dim(1));
-    let rows = r.reshape(rows, Shape(vec![places.clone(), ty.dim(1).clone()]))?;
     let weights = weights.ok_or_else(|| OpError::Invalid("no spatial axis".into()))?;
-    r.add(Interpolate { axes: vec![0] }, &[rows, at, weights])
+    Ok(Taps { indices: at, weights })
 }
 
 /// `0, 1, …` for each element of a batch.

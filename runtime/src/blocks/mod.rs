@@ -168,12 +168,8 @@ fn prepared(
     }
     // Only the measurements that something asked for needs.
     let measures = measures(&graph);
-    let mut wanted: Vec<(String, Value)> = graph
-        .outputs()
-        .iter()
-        .filter(|(n, _)| forward.contains(n) || reverse.contains(n))
-        .cloned()
-        .collect();
+    let mut wanted: Vec<(String, Value)> =
+        graph.outputs().iter().filter(|(n, _)| forward.contains(n) || reverse.contains(n)).cloned().collect();
     let mut needed = BTreeSet::new();
     let mut roots: Vec<NodeId> = wanted.iter().map(|(_, v)| v.node).collect();
     while !roots.is_empty() {
@@ -391,9 +387,8 @@ fn weights(graph: &Graph<Prim>) -> Vec<NodeId> {
     let matrix = |id: &NodeId| {
         let v = Value { node: *id, slot: 0 };
         let ty = graph.ty(v);
-        let read = |(reader, slot): &(NodeId, usize)| {
-            *slot == 1 && matches!(graph.op(*reader), Prim::MatMul { .. })
-        };
+        let read =
+            |(reader, slot): &(NodeId, usize)| *slot == 1 && matches!(graph.op(*reader), Prim::MatMul { .. });
         matches!(graph.op(*id), Prim::Const(_))
             && ty.dtype == DType::F32
             && ty.rank() == 2

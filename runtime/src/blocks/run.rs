@@ -78,8 +78,7 @@ impl Blocks {
         options: &RunOptions,
         inputs: &Tensors,
     ) -> Result<(Tensors, State), RuntimeError> {
-        let mut state =
-            State { values: vec![None; self.parts.values], sizes: Bindings::new(), prepare: 0.0 };
+        let mut state = State { values: vec![None; self.parts.values], sizes: Bindings::new(), prepare: 0.0 };
         for (symbol, name) in &self.parts.given {
             state.measured(symbol, name, inputs.get(name))?;
         }
@@ -153,7 +152,8 @@ impl Blocks {
                         let own = self.made(block, backend, options, &state.sizes)?;
                         let Planned::Plan { plan, inputs, .. } = &own else { return Ok(()) };
                         let pairs = inputs.iter().zip(read);
-                        let feed = pairs.filter_map(|((_, own), (_, name))| Some((own.clone(), feed.remove(name)?)));
+                        let feed =
+                            pairs.filter_map(|((_, own), (_, name))| Some((own.clone(), feed.remove(name)?)));
                         plan.forward(&feed.collect())?
                     }
                     done => done?,

@@ -43,8 +43,12 @@ fn signature(block: &Block) -> String {
     }
     let inputs: Vec<(usize, bool)> =
         graph.inputs().iter().zip(&block.inputs).map(|(id, (_, wide))| (place[id], *wide)).collect();
-    let outputs: Vec<(usize, bool)> =
-        graph.outputs().iter().zip(&block.outputs).map(|((_, v), (_, wide))| (place[&v.node], *wide)).collect();
+    let outputs: Vec<(usize, bool)> = graph
+        .outputs()
+        .iter()
+        .zip(&block.outputs)
+        .map(|((_, v), (_, wide))| (place[&v.node], *wide))
+        .collect();
     let _ = write!(text, "{inputs:?} {outputs:?}");
     renamed(&text, &block.symbols)
 }

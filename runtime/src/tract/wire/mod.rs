@@ -36,8 +36,7 @@ pub fn model(
 ) -> TractResult<(TypedModel, Vec<Value>)> {
     let chains = products::find(graph, stage, in_place);
     let expressions = pointwise::find(graph, stage, &chains);
-    let given: Vec<Value> =
-        stage.inputs.iter().filter(|v| chains.given.contains(&v.node)).copied().collect();
+    let given: Vec<Value> = stage.inputs.iter().filter(|v| chains.given.contains(&v.node)).copied().collect();
     let (model, values) = (TypedModel::default(), HashMap::new());
     let mut w = Wiring { graph, cache, model, values, shares: vec![], given };
     for v in stage.inputs.iter().filter(|v| !chains.given.contains(&v.node)) {

@@ -54,9 +54,7 @@ impl Wiring<'_> {
                 let (k, n) = (x[x.len() - 1], dims[dims.len() - 1]);
                 let rows = x[..x.len() - 1].iter().product();
                 let weight = match (constant, self.given.iter().position(|v| *v == operands[1])) {
-                    (Some(constant), _) => {
-                        self.cache.weight(operands[1].node, Part::Id, &constant, k, false)
-                    }
+                    (Some(constant), _) => self.cache.weight(operands[1].node, Part::Id, &constant, k, false),
                     (None, Some(at)) => Weight::given(at, k),
                     (None, None) => bail!("the weight is neither constant nor given"),
                 };
