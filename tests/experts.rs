@@ -173,6 +173,10 @@ impl Backend for Counted {
         CpuBackend.check(graph)
     }
 
+    fn reads_in_place(&self) -> bool {
+        CpuBackend.reads_in_place()
+    }
+
     fn prepare(
         &self,
         graph: &Graph<Prim>,
@@ -205,6 +209,31 @@ impl Plan for CountedPlan {
 
     fn memory(&self) -> MemoryReport {
         self.plan.memory()
+    }
+}
+
+#[test]
+fn several_targets_equal_as_many_runs() {
+    let folder = root().join("fixtures/experts");
+    let session = cpu(program(&folder.join("model.onnx"), "dlb"), 2);
+    let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
+    // All tokens are one: most experts have none.
+    let one = Tensor::from_f32(tokens.dims(), &tokens.to_f32()[..16].repeat(6));
+    for tokens in [tokens, one] {
+        let inputs = Tensors::from([("tokens".to_string(), tokens)]);
+        let targets = [Target::Index(0), Target::Index(2), Target::Rank(0)];
+        let request = Request { experts: true, audit: true, ..Request::default() };
+        let together = session.explain_targets(&inputs, &targets, &request).unwrap();
+        for (target, got) in targets.iter().zip(together) {
+            let alone = explain(&session, &inputs, &Request { target: *target, ..request.clone() });
+            let gap = worst_element(&got.relevance["tokens"], &alone.relevance["tokens"]);
+            assert!(gap <= 1e-6, "{target:?}: {gap:e}");
+            for (a, b) in got.experts.unwrap().iter().zip(alone.experts.unwrap()) {
+                for (a, b) in a.experts.iter().zip(b.experts) {
+                    assert!(a.tokens == b.tokens && (a.relevance - b.relevance).abs() < 1e-3, "{a:?}, {b:?}");
+                }
+            }
+        }
     }
 }
 

@@ -64,6 +64,12 @@ pub trait Backend: Send + Sync {
     /// Everything this backend cannot run, at once; empty means that `prepare` refuses no node.
     fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported>;
 
+    /// Whether its products read matrices that are inputs of a plan where the caller's tensors lie. Programs that differ in their
+    /// weights alone then share plans.
+    fn reads_in_place(&self) -> bool {
+        false
+    }
+
     /// Plans the computation of the `forward` outputs from the inputs, and of the `reverse` outputs from the inputs, the
     /// seed and what the forward computed.
     ///

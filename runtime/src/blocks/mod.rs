@@ -54,6 +54,18 @@ struct Block {
     class: usize,
 }
 
+impl Block {
+    /// Makes its weights inputs.
+    fn takes_weights(&mut self) {
+        for id in weights(&self.graph) {
+            if let Prim::Const(t) = self.graph.op(id).clone() {
+                self.graph.make_input(id, Prim::Input);
+                self.inputs.push((Source::Weight(t), false));
+            }
+        }
+    }
+}
+
 /// A program cut into blocks.
 struct Parts {
     /// In order; those of the forward first.
@@ -71,12 +83,14 @@ struct Parts {
 /// A block's place: late, level, set of symbols.
 type Place = (bool, usize, usize);
 
-/// Cuts a program towards the outputs `forward` and `reverse`, with the dimensions of its inputs bound.
+/// Cuts a program towards the outputs `forward` and `reverse`, with the dimensions of its inputs bound. With `in_place`
+/// weights are inputs of blocks.
 fn cut(
     program: &Graph<Prim>,
     bindings: &Bindings,
     forward: &[String],
     reverse: &[String],
+    in_place: bool,
 ) -> Result<Parts, RuntimeError> {
     let graph = prepared(program, bindings, forward, reverse)?;
     let measures = measures(&graph);
@@ -117,8 +131,16 @@ fn cut(
         list.entry(*id).or_insert(next);
     }
     let mut blocks = vec![];
-    for ids in nodes.values() {
-        let mut block = block(&graph, ids, &constant, &list, &seeded);
+    for ((.., set), ids) in &nodes {
+        // Without measured dimensions a block shares no plan.
+        let ids = match set {
+            0 => ids.clone(),
+            _ => shared::ordered(&graph, ids, |id| list.contains_key(&id)),
+        };
+        let mut block = block(&graph, &ids, &constant, &list, &seeded);
+        if in_place && !block.symbols.is_empty() {
+            block.takes_weights();
+        }
         let here: HashSet<NodeId> = ids.iter().copied().collect();
         let known = measures.iter().filter(|(_, v)| here.contains(&v.node));
         block.measures = known.map(|(s, v)| (s.clone(), list[&v.node])).collect();
@@ -370,14 +392,6 @@ fn block(
                 symbols.push(s.clone());
             }
         });
-    }
-    if !symbols.is_empty() {
-        for id in weights(&own) {
-            if let Prim::Const(t) = own.op(id).clone() {
-                own.make_input(id, Prim::Input);
-                inputs.push((Source::Weight(t), false));
-            }
-        }
     }
     Block { graph: own, symbols, inputs, outputs, measures: vec![], done: vec![], class: 0 }
 }

@@ -54,7 +54,8 @@ pub(crate) struct State {
 }
 
 impl Blocks {
-    /// Cuts `program`, whose inputs' dimensions `bindings` has, towards its outputs.
+    /// Cuts `program`, whose inputs' dimensions `bindings` has, towards its outputs, for a backend that reads weights in place
+    /// or does not.
     ///
     /// # Errors
     /// When a dimension cannot be measured.
@@ -63,8 +64,9 @@ impl Blocks {
         bindings: &Bindings,
         [forward, reverse]: [&[String]; 2],
         targets: usize,
+        in_place: bool,
     ) -> Result<Blocks, RuntimeError> {
-        let parts = cut(program, bindings, forward, reverse)?;
+        let parts = cut(program, bindings, forward, reverse, in_place)?;
         Ok(Blocks { parts, targets, plans: Mutex::default() })
     }
 

@@ -1,16 +1,95 @@
 //! Which blocks are the same program on other weights.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::fmt::Write;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use dlbc_ops::graph::NodeId;
+use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::Prim;
+use dlbc_ops::tensor::Bindings;
 
 use super::Block;
 
 /// Constants of more bytes are compared by identity.
 const LARGE: usize = 1 << 12;
+
+/// How far around a node its neighbours tell it from others.
+const ROUNDS: usize = 16;
+/// What stands for a measured dimension where nodes are compared.
+const ANY: i64 = 1_000_003;
+
+/// The nodes of a block in an order that their structure decides, not their place in the program: what experts do is written in
+/// the order in which somebody else needs it.
+pub(super) fn ordered(
+    graph: &Graph<Prim>,
+    ids: &[NodeId],
+    is_output: impl Fn(NodeId) -> bool,
+) -> Vec<NodeId> {
+    let place: HashMap<NodeId, usize> = ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+    let mut any = Bindings::new();
+    for id in ids {
+        graph.symbols(*id, &mut |s| {
+            any.insert(s.clone(), ANY);
+        });
+    }
+    let kind = |id: NodeId| {
+        let node = graph.node(id);
+        // What comes from elsewhere is an input, whatever makes it there.
+        let op = match place.contains_key(&id) {
+            true => format!("{:?}", node.op.substitute(&any)),
+            false => String::new(),
+        };
+        hashed(&(op, node.types[0].dtype.to_string(), node.types[0].shape.substitute(&any)))
+    };
+    let operands: Vec<Vec<NodeId>> =
+        ids.iter().map(|id| graph.node_inputs(*id).into_iter().map(|v| v.node).collect()).collect();
+    let mut readers: Vec<Vec<(usize, usize)>> = vec![vec![]; ids.len()];
+    for (reader, inputs) in operands.iter().enumerate() {
+        for (slot, id) in inputs.iter().enumerate() {
+            if let Some(i) = place.get(id) {
+                readers[*i].push((reader, slot));
+            }
+        }
+    }
+    let mut kinds: HashMap<NodeId, u64> = HashMap::new();
+    for id in ids.iter().chain(operands.iter().flatten()) {
+        kinds.entry(*id).or_insert_with(|| kind(*id));
+    }
+    let mut colors: Vec<u64> = ids.iter().map(|id| hashed(&(kinds[id], is_output(*id)))).collect();
+    for _ in 0..ROUNDS {
+        let next = (0..ids.len()).map(|i| {
+            let below = operands[i].iter().map(|id| place.get(id).map_or_else(|| kinds[id], |i| colors[*i]));
+            let mut above: Vec<(u64, usize)> =
+                readers[i].iter().map(|(r, slot)| (colors[*r], *slot)).collect();
+            above.sort_unstable();
+            hashed(&(colors[i], below.collect::<Vec<_>>(), above))
+        });
+        colors = next.collect();
+    }
+    let mut missing: Vec<usize> =
+        operands.iter().map(|o| o.iter().filter(|id| place.contains_key(id)).count()).collect();
+    let mut ready: BinaryHeap<Reverse<(u64, usize)>> =
+        (0..ids.len()).filter(|i| missing[*i] == 0).map(|i| Reverse((colors[i], i))).collect();
+    let mut order = vec![];
+    while let Some(Reverse((_, i))) = ready.pop() {
+        order.push(ids[i]);
+        for (reader, _) in &readers[i] {
+            missing[*reader] -= 1;
+            if missing[*reader] == 0 {
+                ready.push(Reverse((colors[*reader], *reader)));
+            }
+        }
+    }
+    order
+}
+
+fn hashed(of: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
+}
 
 /// Gives blocks that share plans the same class. A block without measured dimensions has one of its own: it has one plan.
 pub(super) fn classify(blocks: &mut [Block]) {

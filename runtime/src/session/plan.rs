@@ -165,7 +165,8 @@ impl Session {
         let measured = has_measures(&self.program.graph);
         if measured && !branches(&self.program.graph) {
             let outputs = [forward.as_slice(), &key.reverse];
-            let blocks = Blocks::new(program, &key.bindings, outputs, key.targets)?;
+            let in_place = self.backend.reads_in_place();
+            let blocks = Blocks::new(program, &key.bindings, outputs, key.targets, in_place)?;
             return Ok(self.keep(key, Kept::Blocks(Arc::new(blocks))));
         }
         let step = match measured {

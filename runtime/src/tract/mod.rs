@@ -46,6 +46,10 @@ impl Backend for CpuBackend {
         "cpu"
     }
 
+    fn reads_in_place(&self) -> bool {
+        true
+    }
+
     fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
         let narrow = |dtype: DType| matches!(dtype, DType::F16 | DType::Bf16 | DType::F64);
         graph
