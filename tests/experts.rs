@@ -246,7 +246,7 @@ fn idle_experts_cost_no_product_and_known_counts_no_plan() {
     let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
     let values = tokens.to_f32();
     let request = Request { experts: true, ..Request::default() };
-    let mut run = |values: &[f32]| {
+    let run = |values: &[f32]| {
         let inputs = [("tokens".to_string(), Tensor::from_f32(tokens.dims(), values))].into();
         let before = [&counted.plans, &counted.products].map(|c| c.load(Ordering::Relaxed));
         let layers = explain(&session, &inputs, &request).experts.unwrap();
