@@ -110,16 +110,10 @@ impl Blocks {
 
     /// The outputs of a stage.
     fn results(&self, stage: usize, inputs: &Tensors, seed: Option<&Tensor>, state: &State) -> Tensors {
-        let known = self.parts.outputs[stage].iter().filter_map(|(name, source)| {
-            let tensor = match source {
-                Source::Given(name) if name == SEED => seed?,
-                Source::Given(name) => inputs.get(name)?,
-                Source::Made(at) => state.values[*at].as_ref()?,
-                Source::Weight(t) => t,
-            };
-            Some((name.clone(), tensor.clone()))
-        });
-        known.collect()
+        let known = self.parts.outputs[stage].iter();
+        known
+            .filter_map(|(name, source)| Some((name.clone(), state.find(source, inputs, seed)?.clone())))
+            .collect()
     }
 
     fn step(
@@ -139,26 +133,17 @@ impl Blocks {
             Planned::Plan { plan, inputs: read, outputs } => {
                 let mut feed = Tensors::new();
                 for (at, name) in read {
-                    let missing = || RuntimeError::MissingInput(name.clone());
-                    let tensor = match &block.inputs[*at].0 {
-                        Source::Given(name) if name == SEED => seed.ok_or_else(missing)?,
-                        Source::Given(name) => inputs.get(name).ok_or_else(missing)?,
-                        Source::Made(at) => state.values[*at].as_ref().ok_or_else(missing)?,
-                        Source::Weight(t) => t,
-                    };
+                    let tensor = state.find(&block.inputs[*at].0, inputs, seed);
+                    let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))?;
                     feed.insert(name.clone(), tensor.clone());
                 }
-                let (mut made, _) = match plan.forward(&feed) {
-                    // The message would name a node of the block that the plan was made for.
-                    Err(RuntimeError::Node(_)) => {
-                        let own = self.made(block, backend, options, &state.sizes)?;
-                        let Planned::Plan { plan, inputs, .. } = &own else { return Ok(()) };
-                        let pairs = inputs.iter().zip(read);
-                        let feed =
-                            pairs.filter_map(|((_, own), (_, name))| Some((own.clone(), feed.remove(name)?)));
-                        plan.forward(&feed.collect())?
+                let mut made = match plan.forward(&feed) {
+                    Err(error @ RuntimeError::Node(_)) => {
+                        return Err(self
+                            .own_error(block, backend, options, &state.sizes, feed)
+                            .unwrap_or(error));
                     }
-                    done => done?,
+                    done => done?.0,
                 };
                 outputs.iter().filter_map(|name| made.remove(name)).collect()
             }
@@ -176,6 +161,26 @@ impl Blocks {
             state.values[*at] = None;
         }
         Ok(())
+    }
+
+    /// What a block's own plan refuses: that of its class names nodes of another block.
+    fn own_error(
+        &self,
+        block: &Block,
+        backend: &dyn Backend,
+        options: &RunOptions,
+        sizes: &Bindings,
+        mut feed: Tensors,
+    ) -> Option<RuntimeError> {
+        let shared = self.plan(block, backend, options, sizes).ok()?;
+        let own = self.made(block, backend, options, sizes).ok()?;
+        let (Planned::Plan { inputs: theirs, .. }, Planned::Plan { plan, inputs, .. }) = (&*shared, &own)
+        else {
+            return None;
+        };
+        let pairs = theirs.iter().zip(inputs);
+        let feed = pairs.filter_map(|((_, name), (_, own))| Some((own.clone(), feed.remove(name)?)));
+        plan.forward(&feed.collect()).err()
     }
 
     /// The plan of a block for the sizes that a run measured.
@@ -288,6 +293,20 @@ impl Plans {
 }
 
 impl State {
+    fn find<'a>(
+        &'a self,
+        source: &'a Source,
+        inputs: &'a Tensors,
+        seed: Option<&'a Tensor>,
+    ) -> Option<&'a Tensor> {
+        match source {
+            Source::Given(name) if name == SEED => seed,
+            Source::Given(name) => inputs.get(name),
+            Source::Made(at) => self.values[*at].as_ref(),
+            Source::Weight(t) => Some(t),
+        }
+    }
+
     fn measured(
         &mut self,
         symbol: &Arc<str>,

@@ -43,10 +43,10 @@ pub(super) struct Ready<'a> {
     pub forward: f64,
 }
 
-/// A run after its forward.
+/// What a run goes on with after its forward.
 pub(super) enum Midway {
-    Step(Saved),
-    Blocks(State),
+    Step(Arc<Planned>, Saved),
+    Blocks(Arc<Blocks>, State),
 }
 
 impl Ready<'_> {
@@ -56,14 +56,14 @@ impl Ready<'_> {
         let (made, midway) = match &self.kept {
             Kept::Step(step) => {
                 let (made, saved) = step.plan.forward(&self.inputs)?;
-                (made, Midway::Step(saved))
+                (made, Midway::Step(step.clone(), saved))
             }
             Kept::Blocks(blocks) => {
                 let Session { backend, options, .. } = self.session;
                 let (made, state) = blocks.forward(&**backend, options, &self.inputs)?;
                 self.prepare += state.prepare;
                 self.forward -= state.prepare;
-                (made, Midway::Blocks(state))
+                (made, Midway::Blocks(blocks.clone(), state))
             }
         };
         self.forward += clock.elapsed().as_secs_f64();
@@ -72,17 +72,15 @@ impl Ready<'_> {
 
     /// Passes a seed back.
     pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Tensors, RuntimeError> {
-        match (&self.kept, midway) {
-            (Kept::Step(step), Midway::Step(saved)) => step.plan.reverse(&self.inputs, saved, seed),
-            (Kept::Blocks(blocks), Midway::Blocks(mut state)) => {
+        match midway {
+            Midway::Step(step, saved) => step.plan.reverse(&self.inputs, saved, seed),
+            Midway::Blocks(blocks, mut state) => {
                 let Session { backend, options, .. } = self.session;
                 let before = state.prepare;
                 let made = blocks.reverse(&**backend, options, &self.inputs, seed, &mut state)?;
                 self.prepare += state.prepare - before;
                 Ok(made)
             }
-            // A run goes on with what it began with.
-            (Kept::Step(_), Midway::Blocks(_)) | (Kept::Blocks(_), Midway::Step(_)) => Ok(Tensors::new()),
         }
     }
 }
