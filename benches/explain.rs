@@ -45,18 +45,20 @@ fn main() {
         println!("{}", targets(&session, &inputs, count, threads, repeats));
         return;
     }
-    let mut times = vec![];
+    let (mut times, mut processor) = (vec![], vec![]);
     for _ in 0..=repeats {
-        let clock = Instant::now();
+        let (clock, before) = (Instant::now(), processor_ms());
         if forward {
             session.predict(&inputs).unwrap();
         } else {
             session.explain(&inputs, &Request::default()).unwrap();
         }
         times.push(1e3 * clock.elapsed().as_secs_f64());
+        processor.extend(processor_ms().zip(before).map(|(after, before)| after - before));
     }
     // The first one plans.
     let first = times.remove(0);
+    let processor = median(processor.get(1..).unwrap_or_default());
     let others = words.iter().skip_while(|w| *w != "--then").skip(1).take_while(|w| !w.starts_with("--"));
     let next: Vec<[f64; 2]> = others
         .map(|path| {
@@ -69,7 +71,7 @@ fn main() {
     let what = if forward { "dlbc_forward" } else { "dlbc_explain" };
     let line = json!({
         "method": what, "threads": threads, "median_ms": times[times.len() / 2], "min_ms": times[0],
-        "first_ms": first, "then_ms": next, "peak_rss_mb": peak_mib(),
+        "cpu_ms": processor, "first_ms": first, "then_ms": next, "peak_rss_mb": peak_mib(),
     });
     println!("{line}");
 }
@@ -96,9 +98,7 @@ fn targets(
         several.push(run(&all));
     }
     let median = |runs: &[[f64; 2]], stage: usize| {
-        let mut times: Vec<f64> = runs.iter().map(|r| r[stage]).collect();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        median(&runs.iter().map(|r| r[stage]).collect::<Vec<_>>()).unwrap_or_default()
     };
     let (reverse, reverse_all) = (median(&one, 1), median(&several, 1));
     let extra = (reverse_all - reverse) / (count - 1) as f64;
@@ -125,6 +125,19 @@ fn tensors(path: &str) -> Tensors {
         made.insert(key, tensor);
     }
     made
+}
+
+fn median(values: &[f64]) -> Option<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// Processor time of all threads of this process so far, in steps of 10 ms; `None` where the system does not say.
+fn processor_ms() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
+    Some(10.0 * (fields[11].parse::<f64>().ok()? + fields[12].parse::<f64>().ok()?))
 }
 
 /// The greatest resident memory of this process so far, in MiB; `None` where the system does not say.

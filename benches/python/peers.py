@@ -156,7 +156,8 @@ def measure(args: argparse.Namespace, method: str) -> dict[str, object]:
 
 def main() -> int:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("--model", choices=["resnet50", "vgg16", *TRANSFORMERS], required=True)
+    ap.add_argument("--model", choices=["resnet50", "vgg16", *TRANSFORMERS, "olmoe-16th"], required=True,
+                    help="olmoe-16th: ort_forward only")
     ap.add_argument("--onnx", type=Path, help="the model for ort_forward; without it that method is left out")
     ap.add_argument("--method", choices=METHODS, action="append", help="repeatable (default: all)")
     ap.add_argument("--tokens", type=int, default=128, help="of a transformer's input")
