@@ -10,7 +10,7 @@ use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
 
 use super::{Block, Parts, Source, cut};
-use crate::backend::{Backend, Plan, RunOptions, Tensors};
+use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Tensors};
 use crate::error::RuntimeError;
 use crate::reference::ReferenceBackend;
 use crate::simplify::simplify;
@@ -106,6 +106,28 @@ impl Blocks {
             self.step(block, backend, options, inputs, Some(seed), state)?;
         }
         Ok(self.results(1, inputs, Some(seed), state))
+    }
+
+    /// What the plans hold.
+    pub fn memory(&self) -> MemoryReport {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = MemoryReport::default();
+        for (_, planned) in plans.by_key.values() {
+            if let Planned::Plan { plan, .. } = &**planned {
+                let own = plan.memory();
+                all.constant_bytes += own.constant_bytes;
+                all.saved_bytes += own.saved_bytes;
+                all.plan_bytes += own.plan_bytes;
+                all.segments = all.segments.max(own.segments);
+            }
+        }
+        all
+    }
+
+    /// Gives up the plans that are kept; whether there were any.
+    fn forget(&self) -> bool {
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        !std::mem::take(&mut plans.by_key).is_empty()
     }
 
     /// The outputs of a stage.
@@ -231,7 +253,12 @@ impl Blocks {
             let (mut made, _) = plan.forward(&Tensors::new())?;
             return Ok(Planned::Fixed(outputs.iter().filter_map(|name| made.remove(name)).collect()));
         }
-        let plan = backend.prepare(&graph, &outputs, &[], options)?;
+        let prepare = || backend.prepare(&graph, &outputs, &[], options);
+        let plan = match prepare() {
+            // Other plans hold memory, too.
+            Err(RuntimeError::DeviceMemory(_)) if self.forget() => prepare()?,
+            plan => plan?,
+        };
         let read = graph.inputs().iter().map(|id| graph.node(*id).name());
         let inputs = read.filter_map(|n| Some((names.iter().position(|own| own == n)?, n.to_string())));
         Ok(Planned::Plan { plan, inputs: inputs.collect(), outputs })

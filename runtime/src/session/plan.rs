@@ -44,6 +44,7 @@ pub(super) struct Ready<'a> {
 }
 
 /// What a run goes on with after its forward.
+#[derive(Clone)]
 pub(super) enum Midway {
     Step(Arc<Planned>, Saved),
     Blocks(Arc<Blocks>, State),
