@@ -88,8 +88,8 @@ impl Device for Counting {
 }
 
 /// Plans a model and its relevance, and counts. A row of a table.
-fn counted(model: &Path, inputs: &Path) -> (String, Counted) {
-    let program = program(model, "dlb");
+fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
+    let program = program(model, rules);
     let inputs = inputs_of(&program, &npz(inputs));
     let counted = Arc::new(Mutex::new(Counted::default()));
     let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Split);
@@ -135,11 +135,15 @@ fn plans_are_counted() {
             println!("skipped: no input of {name}");
             continue;
         }
-        let (row, counted) = counted(&folder.join("model.onnx"), &inputs);
-        println!("{name}: {row}");
-        counted.ran.iter().for_each(|ran| println!("  {:?}", counted.families[*ran]));
-        assert!(counted.ran.len() >= 2, "{name}: a forward and a reverse");
-        // What a block of every chip may take.
-        assert!(counted.kernels.iter().all(|k| k.shared <= 99 << 10), "{name}: shared memory");
+        for rules in ["dlb", "lrp-alpha2-beta1"] {
+            let (row, counted) = counted(&folder.join("model.onnx"), &inputs, rules);
+            println!("{name} by {rules}: {row}");
+            counted.ran.iter().for_each(|ran| println!("  {:?}", counted.families[*ran]));
+            assert!(counted.ran.len() >= 2, "{name}: a forward and a reverse");
+            // What a block of every chip may take.
+            assert!(counted.kernels.iter().all(|k| k.shared <= 99 << 10), "{name}: shared memory");
+            let both = counted.kernels.iter().any(|k| k.name.contains("_beside_"));
+            assert!(both || rules == "dlb" || name != "resnet50", "{name}: both parts in one pass");
+        }
     }
 }

@@ -93,6 +93,72 @@ fn parts_of_operands_need_no_memory() {
     });
 }
 
+/// `max(x, 0)` and `min(x, 0)`.
+fn sides(g: &mut Builder, x: Value) -> [Value; 2] {
+    let zero = g.scalar_like(0.0, x);
+    [unary(g, Unary::Relu, x), binary(g, Binary::Min, x, zero)]
+}
+
+#[test]
+fn both_parts_of_an_operand_take_one_pass() {
+    let mut r = Random::new(7);
+    let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), r.floats(&[70])];
+    let product = |a: Part, b: Part, tb: bool| Prim::MatMul { a, b, ta: false, tb };
+    check("the sum of positive contributions", &inputs, 1e-5, |g, v| {
+        let [up, down] = sides(g, v[0]);
+        let first = g.add(product(Part::Id, Part::Pos, false), &[up, v[1]]);
+        let second = g.add(product(Part::Id, Part::Neg, false), &[down, v[1]]);
+        let z = binary(g, Binary::Add, first, second);
+        binary(g, Binary::Add, z, v[2])
+    });
+    let given = r.floats(&[40, 70]);
+    let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), given];
+    check("its share", &inputs, 1e-5, |g, v| {
+        let [up, down] = sides(g, v[0]);
+        let first = g.add(product(Part::Id, Part::Pos, true), &[v[2], v[1]]);
+        let second = g.add(product(Part::Id, Part::Neg, true), &[v[2], v[1]]);
+        let first = binary(g, Binary::Mul, first, up);
+        let second = binary(g, Binary::Mul, second, down);
+        binary(g, Binary::Add, first, second)
+    });
+    // What follows is too much for the kernel: each product is stored.
+    check("a function of both", &inputs, 1e-3, |g, v| {
+        let first = g.add(product(Part::Id, Part::Pos, true), &[v[2], v[1]]);
+        let second = g.add(product(Part::Id, Part::Neg, true), &[v[2], v[1]]);
+        let first = unary(g, Unary::Abs, first);
+        let power = binary(g, Binary::Pow, first, second);
+        binary(g, Binary::Add, power, v[0])
+    });
+    let window = Window {
+        kernel: vec![3, 3],
+        strides: vec![1, 1],
+        before: vec![1, 1],
+        after: vec![1, 1],
+        dilations: vec![1, 1],
+        ceil: false,
+    };
+    let geometry = ConvGeometry { window, groups: 1 };
+    let inputs = [r.floats(&[1, 6, 8, 8]), r.floats(&[20, 6, 3, 3]), r.floats(&[20])];
+    check("of a convolution", &inputs, 1e-5, |g, v| {
+        let [up, down] = sides(g, v[0]);
+        let op = |w: Part| Prim::Conv { geometry: geometry.clone(), w };
+        let first = g.add(op(Part::Pos), &[up, v[1], v[2]]);
+        let second = g.add(op(Part::Neg), &[down, v[1]]);
+        binary(g, Binary::Add, first, second)
+    });
+    let inputs = [r.floats(&[1, 20, 8, 8]), r.floats(&[6, 20, 3, 3]), r.floats(&[1, 6, 8, 8])];
+    check("its share of a convolution", &inputs, 1e-5, |g, v| {
+        let [up, down] = sides(g, v[0]);
+        let to = vec![Dim::known(8); 2];
+        let op = |w: Part| Prim::ConvTranspose { geometry: geometry.clone(), w, to: to.clone() };
+        let first = g.add(op(Part::Pos), &[v[2], v[1]]);
+        let second = g.add(op(Part::Neg), &[v[2], v[1]]);
+        let first = binary(g, Binary::Mul, first, up);
+        let second = binary(g, Binary::Mul, second, down);
+        binary(g, Binary::Add, first, second)
+    });
+}
+
 #[test]
 fn products_of_few_rows_stream_their_weights() {
     let mut r = Random::new(6);

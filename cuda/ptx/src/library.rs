@@ -6,7 +6,7 @@ use dlbc_ops::tensor::DType;
 use crate::device::Kernel;
 use crate::kernel::conv::{Conv, Way};
 use crate::kernel::epilogue::{Epilogue, Reach};
-use crate::kernel::gemm::{Gemm, Layout, Math, Skinny, Tile, integer};
+use crate::kernel::gemm::{Gemm, Layout, Math, Second, Skinny, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
 use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose, turn};
@@ -105,7 +105,7 @@ pub fn gemms() -> Vec<Gemm> {
     let along = Layout { depth_first: true, wide: false };
     let wide = [Layout { wide: true, ..along }, Layout { wide: true, ..across }];
     let mut found = vec![];
-    let mut add = |parts, layouts, tile, then| found.push(Gemm { parts, layouts, tile, then });
+    let mut add = |parts, layouts, tile, then| found.push(Gemm { parts, second: None, layouts, tile, then });
     for parts in
         [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]]
     {
@@ -119,6 +119,14 @@ pub fn gemms() -> Vec<Gemm> {
         add([Part::One, Part::Pos], [across, wide[0]], Tile::tensor(math), Epilogue::default());
         add([Part::Abs, Part::Neg], [wide[1], along], Tile::tensor(math), share());
     }
+    let tensor = |parts, second, then| {
+        let tile = Tile::tensor(Math::Split);
+        Gemm { parts, second: Some(second), layouts: [along, wide[1]], tile, then }
+    };
+    let second = Second { parts: [Part::Neg; 2], apart: false };
+    found.push(tensor([Part::Pos; 2], second, Epilogue::default()));
+    let second = Second { parts: [Part::Id, Part::Neg], apart: true };
+    found.push(tensor([Part::Id, Part::Pos], second, sides()));
     found
 }
 
@@ -140,7 +148,8 @@ pub fn skinny() -> Vec<Skinny> {
 pub fn convs() -> Vec<Conv> {
     let mut found = vec![];
     for way in [Way::Forward, Way::Adjoint, Way::AdjointStrided] {
-        let mut add = |tile, wide, then| found.push(Conv { way, part: Part::Abs, wide, tile, then });
+        let parts = [Part::Abs, Part::Id];
+        let mut add = |tile, wide, then| found.push(Conv { way, parts, second: None, wide, tile, then });
         let then = || if way == Way::Forward { biased() } else { Epilogue::default() };
         let split = Tile::tensor(Math::Split);
         for tile in [None, Some(Tile::FLAT), Some(Tile::SMALL), Some(Tile::LARGE), Some(split)] {
@@ -154,6 +163,14 @@ pub fn convs() -> Vec<Conv> {
             add(Some(Tile::large_tensor(Math::Tf32)), false, full_share());
         }
     }
+    let tensor = |way, parts, second, then| {
+        let tile = Some(Tile::tensor(Math::Split));
+        Conv { way, parts, second: Some(second), wide: false, tile, then }
+    };
+    let second = Second { parts: [Part::Neg; 2], apart: false };
+    found.push(tensor(Way::Forward, [Part::Pos; 2], second, biased()));
+    let second = Second { parts: [Part::Neg, Part::Id], apart: true };
+    found.push(tensor(Way::Adjoint, [Part::Pos, Part::Id], second, sides()));
     found
 }
 
@@ -200,6 +217,22 @@ fn share() -> Epilogue {
         binary(Binary::Mul, 5, 6),
     ];
     Epilogue { operands: vec![Reach::Full, Reach::Row, Reach::One], terms }
+}
+
+/// `· max(x, 0) + ·· min(x, 0)` of two sums.
+fn sides() -> Epilogue {
+    let terms = vec![
+        (Term::Operand(0), F),
+        (Term::Operand(2), F),
+        (Term::Unary(Unary::Relu, 1), F),
+        binary(Binary::Mul, 0, 2),
+        (Term::Operand(1), F),
+        (Term::Float(0.0), F),
+        binary(Binary::Min, 1, 5),
+        binary(Binary::Mul, 4, 6),
+        binary(Binary::Add, 3, 7),
+    ];
+    Epilogue { operands: vec![Reach::Full], terms }
 }
 
 /// `· |x|`.

@@ -3,11 +3,10 @@
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{Binary, Part, Prim, Unary};
 use dlbc_ops::tensor::{DType, Tensor};
-use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
 use dlbc_runtime::RuntimeError;
 
-use super::expression::Expression;
+use super::expression::{Expression, Together};
 use super::view::{collapse, words};
 use super::{Made, Planner, Scope, Step, View, wrong};
 
@@ -61,6 +60,17 @@ impl Planner {
         let mut parts: Vec<Expression> = vec![];
         for v in &inputs {
             let part = self.operand(scope, *v, dims);
+            // Two products of the same operands are one kernel's.
+            if let ([first], Prim::Binary(f)) = (parts.as_slice(), graph.op(id)) {
+                match first.together(&part, *f == Binary::Add) {
+                    Some(Together::Sum(e)) => return Ok(self.made(scope, id, e)),
+                    Some(Together::Pair(pair)) => {
+                        parts = pair.to_vec();
+                        break;
+                    }
+                    None => {}
+                }
+            }
             // One product can wait, and its kernel must be able to do what follows.
             if part.product.is_some() && parts.iter().any(|p| p.product.is_some()) {
                 parts.push(Expression::of(self.view(scope, *v)));
@@ -70,7 +80,7 @@ impl Planner {
         }
         let mut e = self.joined(scope, id, dims, &mut parts);
         if e.product.is_some() && e.epilogue().is_none() {
-            for (part, v) in parts.iter_mut().zip(&inputs).filter(|(p, _)| p.product.is_some()) {
+            for (part, v) in parts.iter_mut().zip(&inputs).filter(|(p, _)| p.waits()) {
                 *part = Expression::of(self.view(scope, *v));
             }
             e = self.joined(scope, id, dims, &mut parts);
@@ -95,6 +105,12 @@ impl Planner {
             return (view, part);
         }
         (self.view(scope, v), part)
+    }
+
+    /// The same of an operand that must lie dense: a part of what does not is stored.
+    pub(super) fn dense_part(&mut self, scope: &mut Scope, v: Value) -> (View, Part) {
+        let (view, part) = self.part(scope, v, Part::Id);
+        if view.is_dense() { (view, part) } else { (self.dense_view(scope, v), Part::Id) }
     }
 
     /// The node's function of its operands, those that would make the expression too large in memory.
@@ -169,9 +185,8 @@ impl Planner {
         }
         if let Some(product) = &e.product {
             let Some((then, beside)) = e.epilogue().filter(|_| out.is_dense()) else {
-                let result = self.buffer(Kind::F, &product.dims);
-                self.compute(product, &result, true, (Epilogue::default(), vec![]));
-                return self.emit_into(&e.stored(result), out, whole);
+                let results: Vec<View> = product.apart().iter().map(|p| self.result(p)).collect();
+                return self.emit_into(&e.stored(&results), out, whole);
             };
             return self.compute(product, out, whole, (then, beside));
         }

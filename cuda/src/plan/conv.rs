@@ -42,12 +42,12 @@ impl Planner {
     pub(super) fn conv(
         &mut self,
         geometry: &ConvGeometry,
-        x: View,
+        (x, of): (View, Part),
         (w, part): (View, Part),
         bias: Option<View>,
         dims: &[usize],
     ) -> Expression {
-        let e = self.conv_alone(geometry, x, (w, part), dims);
+        let e = self.conv_alone(geometry, (x, of), (w, part), dims);
         let Some(bias) = bias else { return e };
         let mut across = vec![1; dims.len()];
         across[1] = dims[1];
@@ -57,13 +57,13 @@ impl Planner {
     fn conv_alone(
         &mut self,
         geometry: &ConvGeometry,
-        x: View,
+        (x, of): (View, Part),
         (w, part): (View, Part),
         dims: &[usize],
     ) -> Expression {
         let window = &geometry.window;
         if pointwise(geometry, dims) {
-            return self.conv_pointwise(geometry.groups, [x, w], part, false, dims);
+            return self.conv_pointwise(geometry.groups, [x, w], [part, of], false, dims);
         }
         let from = three(&x.dims[2..], 1);
         let (kernel, dilations) = (three(&w.dims[2..], 1), three(&window.dilations, 1));
@@ -88,20 +88,20 @@ impl Planner {
             before: three(&window.before, 0),
             ..ConvParams::default()
         };
-        self.implicit((Way::Forward, params), words, geometry.groups, [x, w], part, dims)
+        self.implicit((Way::Forward, params), words, geometry.groups, [x, w], [part, of], dims)
     }
 
     /// The adjoint of the convolution in its data.
     pub(super) fn conv_adjoint(
         &mut self,
         geometry: &ConvGeometry,
-        s: View,
+        (s, of): (View, Part),
         (w, part): (View, Part),
         dims: &[usize],
     ) -> Expression {
         let window = &geometry.window;
         if pointwise(geometry, dims) {
-            return self.conv_pointwise(geometry.groups, [s, w], part, true, dims);
+            return self.conv_pointwise(geometry.groups, [s, w], [part, of], true, dims);
         }
         let (kernel, dilations) = (three(&w.dims[2..], 1), three(&window.dilations, 1));
         let (channels, taps) = (w.dims[1], elems(&w.dims[2..]));
@@ -128,7 +128,7 @@ impl Planner {
             ..ConvParams::default()
         };
         let way = if strided { Way::AdjointStrided } else { Way::Adjoint };
-        self.implicit((way, params), words, geometry.groups, [s, w], part, dims)
+        self.implicit((way, params), words, geometry.groups, [s, w], [part, of], dims)
     }
 
     /// A convolution of windows of one element is a product for each image and group.
@@ -136,7 +136,7 @@ impl Planner {
         &mut self,
         groups: usize,
         [data, w]: [View; 2],
-        part: Part,
+        parts: [Part; 2],
         adjoint: bool,
         dims: &[usize],
     ) -> Expression {
@@ -144,7 +144,7 @@ impl Planner {
         let data = data.with_dims(&[images, groups, data.dims[1] / groups, positions]);
         let w = w.with_dims(&[groups, w.dims[0] / groups, w.dims[1]]);
         let whole = [images, groups, dims[1] / groups, positions];
-        let e = self.product([w, data], [part, Part::Id], [adjoint, false], &whole);
+        let e = self.product([w, data], parts, [adjoint, false], &whole);
         // Dense all of it.
         e.reshaped(dims).unwrap_or(e)
     }
@@ -155,7 +155,7 @@ impl Planner {
         table: Vec<u32>,
         groups: usize,
         [data, weight]: [View; 2],
-        part: Part,
+        parts: [Part; 2],
         dims: &[usize],
     ) -> Expression {
         if dims.contains(&0) {
@@ -172,7 +172,7 @@ impl Planner {
         };
         // Values begin at multiples of 16 bytes.
         let wide = way == Way::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
-        let variant = Conv { way, part, wide, tile, then: Epilogue::default() };
+        let variant = Conv { way, parts, second: None, wide, tile, then: Epilogue::default() };
         let params = ConvParams {
             n,
             slice: tile.map_or(params.k, |tile| slice(tile, shape, groups) as u32),

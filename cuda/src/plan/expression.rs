@@ -9,8 +9,17 @@ use dlbc_ptx::kernel::pointwise::{Kind, Term};
 use super::View;
 use super::product::Product;
 
-/// Stands for the buffer of a product that is not computed yet.
+/// Stands for the buffer of a product that is not computed yet, and of a second one beside it.
 const WAITING: usize = usize::MAX;
+const SECOND: usize = usize::MAX - 1;
+
+/// Two expressions over products of the same operands.
+pub(super) enum Together {
+    /// Their sum.
+    Sum(Expression),
+    /// Both; the first has the product of both.
+    Pair([Expression; 2]),
+}
 
 /// An expression over views that broadcast to `dims`.
 #[derive(Clone)]
@@ -109,12 +118,34 @@ impl Expression {
         self
     }
 
-    /// With the product's result in memory.
-    pub(super) fn stored(&self, result: View) -> Expression {
+    /// With the results of the product, and of the second one beside it, in memory.
+    pub(super) fn stored(&self, results: &[View]) -> Expression {
         let mut e = Expression { product: None, ..self.clone() };
-        let result = result.with_dims(&self.dims);
-        e.operands.iter_mut().filter(|v| v.buffer == WAITING).for_each(|v| *v = result.clone());
+        for (waiting, result) in [WAITING, SECOND].into_iter().zip(results) {
+            let result = result.with_dims(&self.dims);
+            e.operands.iter_mut().filter(|v| v.buffer == waiting).for_each(|v| *v = result.clone());
+        }
         e
+    }
+
+    /// Whether a product's result is among the operands, its own or another's.
+    pub(super) fn waits(&self) -> bool {
+        self.operands.iter().any(|v| v.buffer >= SECOND)
+    }
+
+    /// Both with one product for two of the same operands, when they wait for such: the sum of products alone, or two
+    /// expressions of which the first has the product.
+    pub(super) fn together(&self, other: &Expression, added: bool) -> Option<Together> {
+        let (own, second) = (self.product.as_ref()?, other.product.as_ref()?);
+        if added && self.terms.len() == 1 && other.terms.len() == 1 && self.dims == other.dims {
+            let sum = Expression::waiting(own.with(second, false)?);
+            return sum.reshaped(&self.dims).map(Together::Sum);
+        }
+        let product = Some(Arc::new(own.with(second, true)?));
+        let first = Expression { product, ..self.clone() };
+        let mut second = Expression { product: None, ..other.clone() };
+        second.operands.iter_mut().filter(|v| v.buffer == WAITING).for_each(|v| v.buffer = SECOND);
+        Some(Together::Pair([first, second]))
     }
 
     /// The view of which this is a part that products know, and the part.
@@ -123,9 +154,12 @@ impl Expression {
         let part = match self.terms.as_slice() {
             [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Abs, 0), _)] => Part::Abs,
             [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Relu, 0), _)] => Part::Pos,
+            [(Term::Operand(0), Kind::F), (Term::Float(0.0), _), (Term::Binary(Binary::Min, 0, 1), _)] => {
+                Part::Neg
+            }
             _ => return None,
         };
-        (view.buffer != WAITING).then(|| (view.broadcast(&self.dims), part))
+        (view.buffer < SECOND).then(|| (view.broadcast(&self.dims), part))
     }
 
     /// Under other dimensions, when strides can say so of all operands.
@@ -139,15 +173,15 @@ impl Expression {
         let product = self.product.as_ref().filter(|_| self.status.is_none())?;
         let (mut beside, mut reaches, mut numbers) = (vec![], vec![], vec![]);
         for view in &self.operands {
-            if view.buffer == WAITING {
-                numbers.push(0);
+            if view.buffer >= SECOND {
+                numbers.push(WAITING - view.buffer);
                 continue;
             }
             let view = view.broadcast(&self.dims);
             let view = if self.dims == product.dims { view } else { view.reshaped(&product.dims)? };
             reaches.push(product.reach(&view).filter(|_| view.kind == Kind::F)?);
             beside.push(view);
-            numbers.push(reaches.len());
+            numbers.push(product.sums() + reaches.len() - 1);
         }
         // The product alone is stored as it is.
         if self.terms.len() == 1 {

@@ -47,14 +47,14 @@ impl Planner {
                 return Ok(self.made(scope, id, e));
             }
             Prim::Conv { geometry, w } => {
-                let x = self.dense_view(scope, inputs[0]);
+                let x = self.dense_part(scope, inputs[0]);
                 let weight = self.dense_view(scope, inputs[1]);
                 let bias = inputs.get(2).map(|v| self.dense_view(scope, *v));
                 let e = self.conv(geometry, x, (weight, *w), bias, &dims);
                 return Ok(self.made(scope, id, e));
             }
             Prim::ConvTranspose { geometry, w, .. } => {
-                let s = self.dense_view(scope, inputs[0]);
+                let s = self.dense_part(scope, inputs[0]);
                 let weight = self.dense_view(scope, inputs[1]);
                 let e = self.conv_adjoint(geometry, s, (weight, *w), &dims);
                 return Ok(self.made(scope, id, e));

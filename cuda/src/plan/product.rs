@@ -4,7 +4,7 @@ use dlbc_ops::prim::Part;
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams};
 use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
-use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, ROWS, Skinny, Tile, integer};
+use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, ROWS, Second, Skinny, Tile, integer};
 use dlbc_ptx::kernel::pointwise::Kind;
 
 use super::expression::Expression;
@@ -68,6 +68,69 @@ impl Product {
             ([(1, 1)], Work::Conv { .. }) => Some(Reach::Row),
             _ => None,
         }
+    }
+}
+
+impl Product {
+    /// How many sums it has for what follows.
+    pub(super) fn sums(&self) -> usize {
+        let second = match &self.work {
+            Work::Gemm { variant, .. } => variant.second,
+            Work::Conv { variant, .. } => variant.second,
+            Work::Skinny { .. } => None,
+        };
+        if second.is_some_and(|s| s.apart) { 2 } else { 1 }
+    }
+
+    /// One kernel for this product and another of other parts of the same operands, when tensor cores compute both.
+    pub(super) fn with(&self, other: &Product, apart: bool) -> Option<Product> {
+        let plain =
+            |parts: [Part; 2], second: Option<Second>| second.is_none() && !parts.contains(&Part::One);
+        let mut made = self.clone();
+        match (&mut made.work, &other.work) {
+            (
+                Work::Gemm { variant, params, sides },
+                Work::Gemm { variant: theirs, params: their_params, sides: their_sides },
+            ) => {
+                let same = *params == *their_params && *sides == *their_sides;
+                let fits = plain(variant.parts, variant.second) && plain(theirs.parts, theirs.second);
+                let math = variant.tile.math().filter(|_| same && fits)?;
+                // Sums of both find registers in the smaller tile.
+                variant.tile = Tile::tensor(math);
+                params.tiles = params.n.div_ceil(variant.tile.columns);
+                variant.second = Some(Second { parts: theirs.parts, apart });
+            }
+            (
+                Work::Conv { variant, params, sides },
+                Work::Conv { variant: theirs, params: their_params, sides: their_sides },
+            ) => {
+                let same = *params == *their_params && *sides == *their_sides && variant.way == theirs.way;
+                let fits = plain(variant.parts, variant.second) && plain(theirs.parts, theirs.second);
+                let math = variant.tile.and_then(Tile::math).filter(|_| same && fits)?;
+                variant.tile = Some(Tile::tensor(math));
+                variant.second = Some(Second { parts: theirs.parts, apart });
+            }
+            _ => return None,
+        }
+        Some(made)
+    }
+
+    /// Each of the products whose sums are apart.
+    pub(super) fn apart(&self) -> Vec<Product> {
+        let alone = |of_second: bool| {
+            let mut made = self.clone();
+            let (parts, second) = match &mut made.work {
+                Work::Gemm { variant, .. } => (&mut variant.parts, &mut variant.second),
+                Work::Conv { variant, .. } => (&mut variant.parts, &mut variant.second),
+                Work::Skinny { .. } => return made,
+            };
+            if let Some(own) = second.filter(|s| s.apart) {
+                *parts = if of_second { own.parts } else { *parts };
+                *second = None;
+            }
+            made
+        };
+        (0..self.sums()).map(|i| alone(i == 1)).collect()
     }
 }
 
@@ -209,7 +272,7 @@ impl Planner {
             layout(&a, depth_first[0], a_strides, &lists[0]),
             layout(&b, depth_first[1], b_strides, &lists[1]),
         ];
-        let variant = Gemm { parts, layouts, tile, then: Epilogue::default() };
+        let variant = Gemm { parts, second: None, layouts, tile, then: Epilogue::default() };
         self.wait(Product { work: Work::Gemm { variant, params, sides: [a, b] }, dims: dims.to_vec() })
     }
 
@@ -246,6 +309,13 @@ impl Planner {
         self.compute(&product, &space, true, (Epilogue::default(), vec![]));
         let sums = (1..slices).map(|i| Expression::of(space.at(0, i)));
         sums.fold(Expression::of(space.at(0, 0)), |e, next| e.plus(&next))
+    }
+
+    /// A product into a buffer of its own.
+    pub(super) fn result(&mut self, product: &Product) -> View {
+        let out = self.buffer(Kind::F, &product.dims);
+        self.compute(product, &out, true, (Epilogue::default(), vec![]));
+        out
     }
 
     /// Launches a product with what follows it; `whole` when `out` is all of its buffer.

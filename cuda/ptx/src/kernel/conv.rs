@@ -8,7 +8,7 @@ use std::mem::offset_of;
 use dlbc_ops::prim::Part;
 
 use super::epilogue::{Epilogue, Reach, Writer};
-use super::tile::{self, Depths, Source, Tile};
+use super::tile::{self, Depths, Second, Source, Tile};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::{op, params};
@@ -81,8 +81,10 @@ pub enum Way {
 pub struct Conv {
     /// Which way.
     pub way: Way,
-    /// The part of the weights.
-    pub part: Part,
+    /// The parts of the weights and of the data.
+    pub parts: [Part; 2],
+    /// A product of other parts of them.
+    pub second: Option<Second>,
     /// Whether rows of weights begin at multiples of 16 bytes and lie in the order of depth, so that four can be copied at once.
     pub wide: bool,
     /// A block's tile; an element a thread when `None`.
@@ -152,6 +154,7 @@ impl Source for Weights {
 
 struct Windows {
     way: Way,
+    part: Part,
     base: Reg,
     /// Offset of the group.
     start: Reg,
@@ -178,7 +181,7 @@ impl Source for Windows {
     }
 
     fn part(&self) -> Part {
-        Part::Id
+        self.part
     }
 
     fn lanes(&self) -> Reg {
@@ -271,7 +274,9 @@ impl Conv {
         };
         let wide = if self.wide { "x4" } else { "" };
         let tile = self.tile.map_or("direct".into(), Tile::name);
-        format!("{way}_{}{wide}_{tile}{}", tile::part_name(self.part), self.then.name())
+        let [weights, data] = self.parts.map(tile::part_name);
+        let second = self.second.map_or(String::new(), Second::name);
+        format!("{way}_{weights}{wide}_{data}{second}_{tile}{}", self.then.name())
     }
 
     /// Threads of a block.
@@ -315,28 +320,30 @@ impl Conv {
             let own = writer.along(k, Reach::Row, channel, exists);
             (channel, exists, own)
         };
-        let store = |k: &mut Emitter, channel: Reg, place: (Reg, Reg), own: &[Reg], sum: Reg, exists: Reg| {
-            let (image, position) = place;
-            let index = k.r();
-            op!(k, "mad.lo.u32 {index}, {image}, {channels}, {channel}");
-            op!(k, "mad.lo.u32 {index}, {index}, {positions}, {position}");
-            op!(k, "add.u32 {index}, {index}, {first}");
-            writer.put(k, sum, (index, exists), [own, &[]]);
-        };
+        let store =
+            |k: &mut Emitter, channel: Reg, place: (Reg, Reg), own: &[Reg], sums: &[Reg], exists: Reg| {
+                let (image, position) = place;
+                let index = k.r();
+                op!(k, "mad.lo.u32 {index}, {image}, {channels}, {channel}");
+                op!(k, "mad.lo.u32 {index}, {index}, {positions}, {position}");
+                op!(k, "add.u32 {index}, {index}, {first}");
+                writer.put(k, sums, (index, exists), [own, &[]]);
+            };
         match self.tile {
             Some(tile) => {
                 let (row, column) = (k.r(), k.r());
                 let (x, y) = (k.mov_u32("%ctaid.x"), k.mov_u32("%ctaid.y"));
                 op!(k, "mul.lo.u32 {row}, {y}, {}", tile.rows);
                 op!(k, "mul.lo.u32 {column}, {x}, {}", tile.columns);
-                let sums = tile::multiply(k, tile, (&weights, &windows), (row, column), depths);
+                let sums =
+                    tile::multiply(k, (tile, self.second), (&weights, &windows), (row, column), depths);
                 let places: Vec<_> = sums.columns.iter().map(|c| k.div_rem(*c, positions)).collect();
                 for (i, row) in sums.rows.iter().enumerate() {
                     let (channel, known, own) = channel(k, *row);
                     for (j, column) in sums.columns.iter().enumerate() {
                         let exists = k.p();
                         op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {known}");
-                        store(k, channel, places[j], &own, sums.values[i][j], exists);
+                        store(k, channel, places[j], &own, &sums.at(i, j), exists);
                     }
                 }
             }
@@ -348,7 +355,7 @@ impl Conv {
                 let sum = tile::dot(k, (&weights, &windows), (row, column), depths);
                 let place = k.div_rem(column, positions);
                 let (channel, exists, own) = channel(k, row);
-                store(k, channel, place, &own, sum, exists);
+                store(k, channel, place, &own, &[sum], exists);
                 k.place(&done);
             }
         }
@@ -370,13 +377,14 @@ impl Conv {
             rows: m,
             table: (self.way != Way::Forward).then_some(table),
             wide: self.wide,
-            part: self.part,
+            part: self.parts[0],
         };
         let from = k.param_u32s(offset_of!(ConvParams, from), 3);
         let plane = k.r();
         op!(k, "mul.lo.u32 {plane}, {}, {}", from[1], from[2]);
         let windows = Windows {
             way: self.way,
+            part: self.parts[1],
             base: k.param_u64(offset_of!(ConvParams, data)),
             start: start(k, offset_of!(ConvParams, data_group)),
             table,

@@ -29,7 +29,7 @@ pub enum Reach {
 /// What follows a product. Nothing when there are no terms.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Epilogue {
-    /// The operands, which terms count from 1 on: 0 is the product's element.
+    /// The operands. Terms count the product's element (and that of a second product beside it) first.
     pub operands: Vec<Reach>,
     /// The terms in order, with what each is; the last is the result, a float.
     pub terms: Vec<(Term, Kind)>,
@@ -99,18 +99,18 @@ impl<'a> Writer<'a> {
             .collect()
     }
 
-    /// Stores what becomes of `sum` at an index of the result, where `exists`.
+    /// Stores what becomes of `sums` at an index of the result, where `exists`.
     pub(super) fn put(
         &self,
         k: &mut Emitter,
-        sum: Reg,
+        sums: &[Reg],
         (index, exists): (Reg, Reg),
         [row, column]: [&[Reg]; 2],
     ) {
-        let mut value = sum;
+        let mut value = sums[0];
         if !self.epilogue.terms.is_empty() {
             let (mut row, mut column) = (row.iter(), column.iter());
-            let mut values = vec![sum];
+            let mut values = sums.to_vec();
             for (reach, own) in self.epilogue.operands.iter().zip(&self.operands) {
                 let taken = match reach {
                     Reach::Full => {

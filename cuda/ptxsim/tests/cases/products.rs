@@ -5,7 +5,7 @@ use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{ConvParams, ENTRY, Way};
 use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
-use dlbc_ptx::kernel::gemm::{GemmParams, Layout, Skinny, Tile};
+use dlbc_ptx::kernel::gemm::{GemmParams, Layout, Second, Skinny, Tile};
 use dlbc_ptx::kernel::pointwise::Term;
 use dlbc_ptx::library::{convs, gemms, skinny};
 
@@ -27,13 +27,15 @@ pub fn part(p: Part, v: f32) -> f64 {
     }
 }
 
-/// What follows a product, in float64.
-fn followed(then: &Epilogue, sum: f64, operands: &[f64]) -> f64 {
+/// What follows products, in float64.
+fn followed(then: &Epilogue, sums: &[f64], operands: &[f64]) -> f64 {
     let mut values: Vec<f64> = vec![];
     for (term, _) in &then.terms {
         let value = match term {
-            Term::Operand(0) => sum,
-            Term::Operand(i) => operands[i - 1],
+            Term::Operand(i) if *i < sums.len() => sums[*i],
+            Term::Operand(i) => operands[i - sums.len()],
+            Term::Float(v) => f64::from(*v),
+            Term::Binary(Binary::Min, a, b) => values[*a].min(values[*b]),
             Term::Unary(Unary::Abs, a) => values[*a].abs(),
             Term::Unary(Unary::Relu, a) => values[*a].max(0.0),
             Term::Binary(Binary::Add, a, b) => values[*a] + values[*b],
@@ -44,7 +46,7 @@ fn followed(then: &Epilogue, sum: f64, operands: &[f64]) -> f64 {
         };
         values.push(value);
     }
-    values.last().copied().unwrap_or(sum)
+    values.last().copied().unwrap_or(sums[0])
 }
 
 /// Operands of what follows a product of so many elements, rows and columns, and the element that one of the result reads.
@@ -84,12 +86,19 @@ fn error(tile: Option<Tile>) -> f64 {
     ROUNDING + tile.and_then(Tile::math).map_or(0.0, |math| math.error())
 }
 
-/// Each element lies where the error of its sum, of the magnitude beside it, lets what follows end.
-fn close(then: Epilogue, error: f64, sums: Vec<(f64, f64)>, operands: Vec<Vec<f64>>) -> Check {
-    let exact: Vec<f64> = sums.iter().zip(&operands).map(|((s, _), o)| followed(&then, *s, o)).collect();
+/// Sums of an element with the magnitudes that each adds up.
+type Summed = Vec<(f64, f64)>;
+
+/// Each element lies where the errors of its sums, of the magnitudes beside them, let what follows end.
+fn close(then: Epilogue, error: f64, sums: Vec<Summed>, operands: Vec<Vec<f64>>) -> Check {
+    let count = sums.len();
+    let at = move |i: usize, sides: [f64; 2]| {
+        let moved = sums[i].iter().zip(sides).map(|((sum, size), side)| sum + side * error * size);
+        followed(&then, &moved.collect::<Vec<_>>(), &operands[i])
+    };
+    let exact: Vec<f64> = (0..count).map(|i| at(i, [0.0; 2])).collect();
     let bound = move |i: usize, e: f64| {
-        let (sum, magnitude) = sums[i];
-        let ends = [-1.0, 1.0].map(|side| followed(&then, sum + side * error * magnitude, &operands[i]));
+        let ends = [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]].map(|sides| at(i, sides));
         ends.into_iter().map(|end| (end - e).abs()).fold(0.0, f64::max) + ROUNDING * e.abs()
     };
     Box::new(move |found| near(&found[0], &exact, &bound))
@@ -136,7 +145,8 @@ pub fn gemm(name: &str) -> Vec<Case> {
             ([2, 2], 3, 2, 0, 1),
         ];
         let tile = v.tile;
-        return floats(v.parts, v.layouts, &v.then, [c, d], error(Some(tile)), &sizes, |p| v.grid(p));
+        let parts = (v.parts, v.second);
+        return floats(parts, v.layouts, &v.then, [c, d], error(Some(tile)), &sizes, |p| v.grid(p));
     }
     if let Some(v) = skinny().into_iter().find(|v| v.name() == name) {
         let (r, c, d) = (v.rows as usize, v.columns() as usize, Skinny::DEPTH as usize);
@@ -149,13 +159,13 @@ pub fn gemm(name: &str) -> Vec<Case> {
             ([2, 2], 1, 4, 0, 1),
         ];
         let layouts = [Layout::default(), v.layout];
-        return floats(v.parts, layouts, &v.then, [c, d], ROUNDING, &sizes, |p| v.grid(p));
+        return floats((v.parts, None), layouts, &v.then, [c, d], ROUNDING, &sizes, |p| v.grid(p));
     }
     integers()
 }
 
 fn floats(
-    parts: [Part; 2],
+    parts: ([Part; 2], Option<Second>),
     layouts: [Layout; 2],
     then: &Epilogue,
     [c, d]: [usize; 2],
@@ -175,13 +185,16 @@ fn floats(
         for place in 0..slices * outer * inner * m * n {
             let (column, row, batch) = (place % n, place / n % m, place / n / m % (outer * inner));
             let first = place / n / m / outer / inner * slice;
-            let mut sum = (0.0, 0.0);
-            for depth in first..(first + slice).min(k) {
-                let left = part(parts[0], a.at(batch / inner, row, depth));
-                let right = part(parts[1], b.at(batch % inner, column, depth));
-                sum = (sum.0 + left * right, sum.1 + (left * right).abs());
-            }
-            sums.push(sum);
+            let product = |of: [Part; 2]| {
+                let mut sum = (0.0, 0.0);
+                for depth in first..(first + slice).min(k) {
+                    let left = part(of[0], a.at(batch / inner, row, depth));
+                    let right = part(of[1], b.at(batch % inner, column, depth));
+                    sum = (sum.0 + left * right, sum.1 + (left * right).abs());
+                }
+                sum
+            };
+            sums.push(summed(product(parts.0), parts.1.map(|s| (product(s.parts), s.apart))));
             operands.push(beside.at([place, row, column]));
         }
         let params = GemmParams {
@@ -213,6 +226,15 @@ fn floats(
         });
     }
     made
+}
+
+/// A sum with a second one beside it or in it.
+fn summed(first: (f64, f64), second: Option<((f64, f64), bool)>) -> Summed {
+    match second {
+        None => vec![first],
+        Some((second, true)) => vec![first, second],
+        Some((second, false)) => vec![(first.0 + second.0, first.1 + second.1)],
+    }
 }
 
 fn integers() -> Vec<Case> {
@@ -300,12 +322,10 @@ pub fn conv(name: &str) -> Vec<Case> {
             ([&[images, c * groups][..], &from].concat(), [&[images, o * groups][..], &to].concat());
         let (data_dims, out) = if way == Way::Forward { (x_dims, y_dims) } else { (y_dims, x_dims) };
         let data = random.floats(&data_dims);
-        let op = match way {
-            Way::Forward => Prim::Conv { geometry: geometry.clone(), w: variant.part },
-            _ => Prim::ConvTranspose { geometry: geometry.clone(), w: variant.part, to: dims.clone() },
+        let of = |p: Part, data: &[f32], size: bool| {
+            let value = |v: &f32| if size { part(p, *v).abs() } else { part(p, *v) } as f32;
+            dlbc_ops::tensor::Tensor::from_f32(&data_dims, &data.iter().map(value).collect::<Vec<_>>())
         };
-        let sizes: Vec<f32> = data.to_f32().iter().map(|v| v.abs()).collect();
-        let sizes = dlbc_ops::tensor::Tensor::from_f32(&data_dims, &sizes);
         let mut sums = vec![];
         for turn in 0..slices {
             // The weights that other slices have count for nothing.
@@ -316,8 +336,19 @@ pub fn conv(name: &str) -> Vec<Case> {
             let kept: Vec<f32> =
                 w.to_f32().iter().enumerate().map(|(i, v)| if own(i) { *v } else { 0.0 }).collect();
             let kept = dlbc_ops::tensor::Tensor::from_f32(w.dims(), &kept);
-            let found = elements(&expected(&op, &[&data, &kept]));
-            sums.extend(found.into_iter().zip(elements(&expected(&op, &[&sizes, &kept]))));
+            let product = |[weights, read]: [Part; 2]| -> Vec<(f64, f64)> {
+                let op = |w: Part| match way {
+                    Way::Forward => Prim::Conv { geometry: geometry.clone(), w },
+                    _ => Prim::ConvTranspose { geometry: geometry.clone(), w, to: dims.clone() },
+                };
+                let found = elements(&expected(&op(weights), &[&of(read, &data.to_f32(), false), &kept]));
+                let sizes = elements(&expected(&op(weights), &[&of(read, &data.to_f32(), true), &kept]));
+                found.into_iter().zip(sizes.into_iter().map(f64::abs)).collect()
+            };
+            let second = variant.second.map(|s| (product(s.parts), s.apart));
+            for (i, first) in product(variant.parts).into_iter().enumerate() {
+                sums.push(summed(first, second.as_ref().map(|(s, apart)| (s[i], *apart))));
+            }
         }
         let size: usize = data.dims()[2..].iter().product();
         let mut table = vec![];

@@ -13,7 +13,7 @@ use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
-pub use super::tile::{Math, Tile};
+pub use super::tile::{Math, Second, Tile};
 pub use integer::integer;
 pub use skinny::{ROWS, Skinny};
 
@@ -67,6 +67,8 @@ pub struct Layout {
 pub struct Gemm {
     /// Parts of the operands.
     pub parts: [Part; 2],
+    /// A product of other parts of them.
+    pub second: Option<Second>,
     /// How the operands lie.
     pub layouts: [Layout; 2],
     /// The tile.
@@ -161,7 +163,8 @@ impl Gemm {
             let along = if layout.depth_first { "_k" } else { "" };
             format!("{}{along}{}", tile::part_name(self.parts[i]), if layout.wide { "x4" } else { "" })
         };
-        format!("gemm_{}_{}_{}{}", side(0), side(1), self.tile.name(), self.then.name())
+        let second = self.second.map_or(String::new(), Second::name);
+        format!("gemm_{}_{}{second}_{}{}", side(0), side(1), self.tile.name(), self.then.name())
     }
 
     /// Blocks of a launch with these parameters.
@@ -193,7 +196,7 @@ impl Gemm {
         let operand =
             |(at, limit), i: usize| Operand { at, limit, layout: self.layouts[i], part: self.parts[i] };
         let (a, b) = (operand(a, 0), operand(b, 1));
-        let sums = tile::multiply(k, self.tile, (&a, &b), (row, column), depths);
+        let sums = tile::multiply(k, (self.tile, self.second), (&a, &b), (row, column), depths);
 
         let (first, batches) = (k.r(), k.param_u32(offset_of!(GemmParams, batches)));
         op!(k, "mad.lo.u32 {first}, {slice}, {batches}, {image}");
@@ -215,7 +218,7 @@ impl Gemm {
                 let (exists, index) = (k.p(), k.r());
                 op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {inside}");
                 op!(k, "add.u32 {index}, {start}, {column}");
-                writer.put(k, sums.values[i][j], (index, exists), [&own, &columns[j]]);
+                writer.put(k, &sums.at(i, j), (index, exists), [&own, &columns[j]]);
             }
         }
         emitter.finish(&self.name(), self.tile.threads(), size_of::<GemmParams>())

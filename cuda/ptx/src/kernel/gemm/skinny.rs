@@ -291,7 +291,7 @@ impl Skinny {
         op!(k, "mad.lo.u32 {index}, {index}, {n}, {own}");
         let by_row = writer.along(k, Reach::Row, row, below);
         let by_column = writer.along(k, Reach::Column, own, beside);
-        writer.put(k, sum, (index, exists), [&by_row, &by_column]);
+        writer.put(k, &[sum], (index, exists), [&by_row, &by_column]);
         op!(k, "add.u32 {element}, {element}, {THREADS}");
         op!(k, "bra {top}");
         k.place(&done);

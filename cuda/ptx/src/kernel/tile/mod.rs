@@ -109,6 +109,23 @@ impl Tile {
     }
 }
 
+/// A second product of the same operands by other parts of them, while they are in shared memory; on tensor cores alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Second {
+    /// Parts of the operands.
+    pub parts: [Part; 2],
+    /// Whether its sums are kept apart for what follows, rather than added to the first's.
+    pub apart: bool,
+}
+
+impl Second {
+    /// As names have it.
+    pub(super) fn name(self) -> String {
+        let [a, b] = self.parts.map(part_name);
+        format!("_{}_{a}_{b}", if self.apart { "beside" } else { "and" })
+    }
+}
+
 /// Where the elements of a matrix come from. A lane is a row of the left matrix or a column of the right one.
 pub(super) trait Source {
     /// Whether neighbours in depth, rather than neighbouring lanes, lie side by side in memory.
@@ -231,6 +248,15 @@ pub(super) struct Sums {
     pub(super) columns: Vec<Reg>,
     /// By row, then column.
     pub(super) values: Vec<Vec<Reg>>,
+    /// Those of a second product that is kept apart.
+    pub(super) second: Option<Vec<Vec<Reg>>>,
+}
+
+impl Sums {
+    /// The sums of an element.
+    pub(super) fn at(&self, row: usize, column: usize) -> Vec<Reg> {
+        std::iter::once(&self.values).chain(&self.second).map(|values| values[row][column]).collect()
+    }
 }
 
 /// Where a thread stands in the tile, and where it reads.
@@ -244,14 +270,14 @@ struct Place {
 /// Emits the whole product for the block whose first row and column are given.
 pub(super) fn multiply(
     k: &mut Emitter,
-    tile: Tile,
+    (tile, second): (Tile, Option<Second>),
     sources: (&dyn Source, &dyn Source),
     start: (Reg, Reg),
     depths: Depths,
 ) -> Sums {
     match tile.units {
         Units::Scalar(each) => staged::multiply(k, tile, each, sources, start, depths),
-        Units::Tensor(warp, math) => ring::multiply(k, tile, (warp, math), sources, start, depths),
+        Units::Tensor(warp, math) => ring::multiply(k, tile, (warp, math, second), sources, start, depths),
     }
 }
 

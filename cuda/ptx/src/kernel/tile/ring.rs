@@ -2,7 +2,7 @@
 
 use dlbc_ops::prim::Part;
 
-use super::{Depths, Math, Pitch, Share, Source, Sums, Tile, share, tensor};
+use super::{Depths, Math, Pitch, Second, Share, Source, Sums, Tile, share, tensor};
 use crate::emit::{Emitter, Reg};
 use crate::op;
 
@@ -88,7 +88,7 @@ fn edge(k: &mut Emitter, source: &dyn Source, share: &Share) -> Option<Reg> {
 pub(super) fn multiply(
     k: &mut Emitter,
     tile: Tile,
-    (warp, math): ([u32; 2], Math),
+    (warp, math, second): ([u32; 2], Math, Option<Second>),
     (a, b): (&dyn Source, &dyn Source),
     (row, column): (Reg, Reg),
     depths: Depths,
@@ -100,8 +100,9 @@ pub(super) fn multiply(
         step_bytes += if source.part() == Part::One { 0 } else { 4 * words };
     }
     let base = k.shared(STAGES * step_bytes);
-    // 128 registers a thread: what the sums of the large tile need with what they are made of.
-    k.resident(512 / tile.threads());
+    // 128 registers a thread: what the sums of the large tile need with what they are made of; more for two sums.
+    let threads = if second.is_some_and(|s| s.apart) { 256 } else { 512 };
+    k.resident(threads / tile.threads());
     slots.iter_mut().for_each(|s| s.base += base);
     let mut shares = vec![];
     for ((source, slot), (extent, start)) in
@@ -115,6 +116,7 @@ pub(super) fn multiply(
         }
     }
     let (place, values) = tensor::begin(k, tile, warp, math, [slots[0], slots[1]]);
+    let apart = second.filter(|s| s.apart).map(|_| tensor::zeros(k, warp));
 
     let at = k.mov_u32(&depths.from.to_string());
     let (to, from) = (k.mov_u32("0"), k.mov_u32("0"));
@@ -145,12 +147,14 @@ pub(super) fn multiply(
     op!(k, "bar.sync 0");
     issue(k);
     turn(k, to);
-    tensor::step(k, tile, (warp, math), &place, [slots[0], slots[1]], from, &values);
+    let mut products = vec![([slots[0].part, slots[1].part], &values)];
+    products.extend(second.map(|s| (s.parts, apart.as_ref().unwrap_or(&values))));
+    tensor::step(k, tile, (warp, math), &place, [slots[0], slots[1]], from, &products);
     turn(k, from);
     let more = k.p();
     op!(k, "setp.lt.u32 {more}, {at}, {end}");
     op!(k, "@{more} bra {top}");
     op!(k, "cp.async.wait_group 0");
     let (rows, columns) = tensor::places(k, warp, &place, row, column);
-    Sums { rows, columns, values }
+    Sums { rows, columns, values, second: apart }
 }

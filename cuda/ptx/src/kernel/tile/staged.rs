@@ -67,5 +67,5 @@ pub(super) fn multiply(
     op!(k, "@{more} bra {top}");
     let rows = scalar::places(k, row, place.rows, tile.rows, each);
     let columns = scalar::places(k, column, place.columns, tile.columns, each);
-    Sums { rows, columns, values }
+    Sums { rows, columns, values, second: None }
 }

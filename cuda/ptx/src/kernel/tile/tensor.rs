@@ -44,11 +44,16 @@ pub(super) fn begin(
     op!(k, "add.u32 {rows}, {rows}, {group}");
     // Of the result a lane has the columns 2t and 2t + 1.
     op!(k, "mad.lo.u32 {columns}, {depth}, 2, {columns}");
+    (Place { rows, columns, reads }, zeros(k, [high, wide]))
+}
+
+/// Sums of a lane, by row and column.
+pub(super) fn zeros(k: &mut Emitter, [high, wide]: [u32; 2]) -> Vec<Vec<Reg>> {
     let values: Vec<Vec<Reg>> = (0..high / 8).map(|_| (0..wide / 4).map(|_| k.f()).collect()).collect();
     for v in values.iter().flatten() {
         op!(k, "mov.f32 {v}, {}", imm(0.0));
     }
-    (Place { rows, columns, reads }, values)
+    values
 }
 
 /// A float as two tf32 operands: its upper bits, and the upper bits of what is left.
@@ -64,37 +69,38 @@ pub(in crate::kernel) fn halves(k: &mut Emitter, v: Reg) -> [Reg; 2] {
     [high, low]
 }
 
-/// A register of a fragment, `lane` lanes and `depth` depths from this lane's first element; of split operands two.
-fn fragment(k: &mut Emitter, math: Math, read: Reg, slot: Slot, lane: u32, depth: u32) -> Vec<Reg> {
+/// What a register of a fragment is made of, `lane` lanes and `depth` depths from this lane's first element: one float, of
+/// bfloat16 operands two.
+fn load(k: &mut Emitter, math: Math, read: Reg, slot: Slot, lane: u32, depth: u32) -> Vec<Reg> {
     let at = |depth: u32| slot.base + 4 * (depth * slot.pitch[0] + lane * slot.pitch[1]);
     let one = |k: &mut Emitter, depth: u32| {
         let v = k.f();
         op!(k, "ld.shared.f32 {v}, [{read}+{}]", at(depth));
-        part(k, slot.part, v)
+        v
     };
     match math {
-        Math::Split => {
-            let v = one(k, depth);
-            halves(k, v).to_vec()
+        Math::Split | Math::Tf32 => vec![one(k, depth)],
+        Math::Bf16 if slot.pitch[0] == 1 => {
+            let (v, w) = (k.f(), k.f());
+            op!(k, "ld.shared.v2.f32 {{{v}, {w}}}, [{read}+{}]", at(depth));
+            vec![v, w]
         }
-        Math::Tf32 => {
-            let (v, u) = (one(k, depth), k.r());
-            op!(k, "cvt.rna.tf32.f32 {u}, {v}");
-            vec![u]
-        }
-        Math::Bf16 => {
-            let pair = if slot.pitch[0] == 1 {
-                let (v, w) = (k.f(), k.f());
-                op!(k, "ld.shared.v2.f32 {{{v}, {w}}}, [{read}+{}]", at(depth));
-                [part(k, slot.part, v), part(k, slot.part, w)]
-            } else {
-                [one(k, depth), one(k, depth + 1)]
-            };
-            let u = k.r();
-            op!(k, "cvt.rn.bf16x2.f32 {u}, {}, {}", pair[1], pair[0]);
-            vec![u]
-        }
+        Math::Bf16 => vec![one(k, depth), one(k, depth + 1)],
     }
+}
+
+/// A register of a fragment of a part of the operand; of split operands two.
+fn fragment(k: &mut Emitter, math: Math, of: Part, loaded: &[Reg]) -> Vec<Reg> {
+    let values: Vec<Reg> = loaded.iter().map(|v| part(k, of, *v)).collect();
+    if math == Math::Split {
+        return halves(k, values[0]).to_vec();
+    }
+    let u = k.r();
+    match values.as_slice() {
+        [v, w] => op!(k, "cvt.rn.bf16x2.f32 {u}, {w}, {v}"),
+        several => several.iter().for_each(|v| op!(k, "cvt.rna.tf32.f32 {u}, {v}")),
+    }
+    vec![u]
 }
 
 /// A register of a fragment that is 1 everywhere.
@@ -106,7 +112,7 @@ fn ones(k: &mut Emitter, math: Math) -> Vec<Reg> {
     }
 }
 
-/// The products of one step, which lies `from` bytes from the first.
+/// The products of one step, which lies `from` bytes from the first: of these parts, added to these sums.
 pub(super) fn step(
     k: &mut Emitter,
     tile: Tile,
@@ -114,7 +120,7 @@ pub(super) fn step(
     place: &Place,
     slots: [Slot; 2],
     from: Reg,
-    values: &[Vec<Reg>],
+    products: &[([Part; 2], &Vec<Vec<Reg>>)],
 ) {
     let reads = [0, 1].map(|i| {
         let read = k.r();
@@ -134,28 +140,41 @@ pub(super) fn step(
     };
     for d in (0..tile.depth).step_by(deep as usize) {
         let words = |k: &mut Emitter, side: usize, lanes: &[(u32, u32)]| -> Vec<Vec<Reg>> {
-            let slot = slots[side];
-            let mut word = |(lane, depth): &(u32, u32)| match slot.part {
-                Part::One => ones(k, math),
-                _ => fragment(k, math, reads[side], slot, *lane, d + depth),
+            let mut word = |(lane, depth): &(u32, u32)| match slots[side].part {
+                Part::One => vec![],
+                _ => load(k, math, reads[side], slots[side], *lane, d + depth),
             };
             lanes.iter().map(&mut word).collect()
         };
-        let right: Vec<_> = (0..wide / 8).map(|j| words(k, 1, &[(8 * j, 0), (8 * j, half)])).collect();
+        let fragments = |k: &mut Emitter, of: Part, words: &[Vec<Reg>]| -> Vec<Vec<Reg>> {
+            let mut made = |word: &Vec<Reg>| match of {
+                Part::One => ones(k, math),
+                of => fragment(k, math, of, word),
+            };
+            words.iter().map(&mut made).collect()
+        };
+        let loaded: Vec<_> = (0..wide / 8).map(|j| words(k, 1, &[(8 * j, 0), (8 * j, half)])).collect();
+        let right: Vec<Vec<_>> = products
+            .iter()
+            .map(|([_, of], _)| loaded.iter().map(|words| fragments(k, *of, words)).collect())
+            .collect();
         for (i, row) in (0..high).step_by(16).enumerate() {
-            let left = words(k, 0, &[(row, 0), (row + 8, 0), (row, half), (row + 8, half)]);
-            for [part_a, part_b] in turns {
-                let a: Vec<String> = left.iter().map(|h| h[*part_a].to_string()).collect();
-                for (j, right) in right.iter().enumerate() {
-                    let [c0, c1] = [values[2 * i][2 * j], values[2 * i][2 * j + 1]];
-                    let [c2, c3] = [values[2 * i + 1][2 * j], values[2 * i + 1][2 * j + 1]];
-                    let b: Vec<String> = right.iter().map(|h| h[*part_b].to_string()).collect();
-                    op!(
-                        k,
-                        "mma.sync.aligned.{instruction} {{{c0}, {c1}, {c2}, {c3}}}, {{{}}}, {{{}}}, {{{c0}, {c1}, {c2}, {c3}}}",
-                        a.join(", "),
-                        b.join(", ")
-                    );
+            let loaded = words(k, 0, &[(row, 0), (row + 8, 0), (row, half), (row + 8, half)]);
+            for (([of, _], values), right) in products.iter().zip(&right) {
+                let left = fragments(k, *of, &loaded);
+                for [part_a, part_b] in turns {
+                    let a: Vec<String> = left.iter().map(|h| h[*part_a].to_string()).collect();
+                    for (j, right) in right.iter().enumerate() {
+                        let [c0, c1] = [values[2 * i][2 * j], values[2 * i][2 * j + 1]];
+                        let [c2, c3] = [values[2 * i + 1][2 * j], values[2 * i + 1][2 * j + 1]];
+                        let b: Vec<String> = right.iter().map(|h| h[*part_b].to_string()).collect();
+                        op!(
+                            k,
+                            "mma.sync.aligned.{instruction} {{{c0}, {c1}, {c2}, {c3}}}, {{{}}}, {{{}}}, {{{c0}, {c1}, {c2}, {c3}}}",
+                            a.join(", "),
+                            b.join(", ")
+                        );
+                    }
                 }
             }
         }
