@@ -23,6 +23,19 @@ fn unary(g: &mut Builder, f: Unary, a: Value) -> Value {
     g.add(Prim::Unary(f), &[a])
 }
 
+/// Windows of 3 by 3 that keep dimensions.
+fn three_by_three() -> ConvGeometry {
+    let window = Window {
+        kernel: vec![3, 3],
+        strides: vec![1, 1],
+        before: vec![1, 1],
+        after: vec![1, 1],
+        dilations: vec![1, 1],
+        ceil: false,
+    };
+    ConvGeometry { window, groups: 1 }
+}
+
 #[test]
 fn what_follows_a_product_joins_its_kernel() {
     let mut r = Random::new(1);
@@ -129,15 +142,7 @@ fn both_parts_of_an_operand_take_one_pass() {
         let power = binary(g, Binary::Pow, first, second);
         binary(g, Binary::Add, power, v[0])
     });
-    let window = Window {
-        kernel: vec![3, 3],
-        strides: vec![1, 1],
-        before: vec![1, 1],
-        after: vec![1, 1],
-        dilations: vec![1, 1],
-        ceil: false,
-    };
-    let geometry = ConvGeometry { window, groups: 1 };
+    let geometry = three_by_three();
     let inputs = [r.floats(&[1, 6, 8, 8]), r.floats(&[20, 6, 3, 3]), r.floats(&[20])];
     check("of a convolution", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
@@ -190,15 +195,7 @@ fn deep_products_are_added_up_from_slices() {
         let c = product(g, v[0], v[1]);
         binary(g, Binary::Add, c, v[2])
     });
-    let window = Window {
-        kernel: vec![3, 3],
-        strides: vec![1, 1],
-        before: vec![1, 1],
-        after: vec![1, 1],
-        dilations: vec![1, 1],
-        ceil: false,
-    };
-    let conv = Prim::Conv { geometry: ConvGeometry { window, groups: 1 }, w: Part::Id };
+    let conv = Prim::Conv { geometry: three_by_three(), w: Part::Id };
     let inputs = [r.floats(&[1, 100, 6, 6]), r.floats(&[20, 100, 3, 3]), r.floats(&[20])];
     check("slices of a convolution", &inputs, 1e-5, |g, v| {
         let y = g.add(conv.clone(), v);

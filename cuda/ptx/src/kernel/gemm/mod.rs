@@ -116,6 +116,32 @@ impl Fields {
     }
 }
 
+/// What a block computes.
+struct Block {
+    m: Reg,
+    n: Reg,
+    slice: Reg,
+    depths: Depths,
+    /// The batch, and the tile along the columns.
+    image: Reg,
+    tile_column: Reg,
+}
+
+impl Block {
+    fn load(k: &mut Emitter) -> Block {
+        let m = k.param_u32(offset_of!(GemmParams, m));
+        let n = k.param_u32(offset_of!(GemmParams, n));
+        let depth = k.param_u32(offset_of!(GemmParams, k));
+        let tiles = k.param_u32(offset_of!(GemmParams, tiles));
+        let each = k.param_u32(offset_of!(GemmParams, slice));
+        let slice = k.mov_u32("%ctaid.z");
+        let depths = Depths::slice(k, slice, each, depth);
+        let block = k.mov_u32("%ctaid.x");
+        let (image, tile_column) = k.div_rem(block, tiles);
+        Block { m, n, slice, depths, image, tile_column }
+    }
+}
+
 struct Operand {
     at: Loaded,
     /// Number of lanes.
@@ -177,15 +203,7 @@ impl Gemm {
     pub fn emit(&self) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
-        let m = k.param_u32(offset_of!(GemmParams, m));
-        let n = k.param_u32(offset_of!(GemmParams, n));
-        let depth = k.param_u32(offset_of!(GemmParams, k));
-        let tiles = k.param_u32(offset_of!(GemmParams, tiles));
-        let each = k.param_u32(offset_of!(GemmParams, slice));
-        let slice = k.mov_u32("%ctaid.z");
-        let depths = Depths::slice(k, slice, each, depth);
-        let block = k.mov_u32("%ctaid.x");
-        let (image, tile_column) = k.div_rem(block, tiles);
+        let Block { m, n, slice, depths, image, tile_column } = Block::load(k);
         let (row, column) = (k.r(), k.r());
         let block = k.mov_u32("%ctaid.y");
         op!(k, "mul.lo.u32 {row}, {block}, {}", self.tile.rows);

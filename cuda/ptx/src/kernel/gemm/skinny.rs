@@ -9,8 +9,8 @@ use std::mem::offset_of;
 use dlbc_ops::prim::Part;
 
 use super::super::epilogue::{Epilogue, Reach, Writer};
-use super::super::tile::{self, Depths, Source};
-use super::{A, B, GemmParams, Layout, Operand};
+use super::super::tile::{self, Source};
+use super::{A, B, Block, GemmParams, Layout, Operand};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
@@ -71,15 +71,7 @@ impl Skinny {
     pub fn emit(&self) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
-        let m = k.param_u32(offset_of!(GemmParams, m));
-        let n = k.param_u32(offset_of!(GemmParams, n));
-        let depth = k.param_u32(offset_of!(GemmParams, k));
-        let tiles = k.param_u32(offset_of!(GemmParams, tiles));
-        let each = k.param_u32(offset_of!(GemmParams, slice));
-        let slice = k.mov_u32("%ctaid.z");
-        let depths = Depths::slice(k, slice, each, depth);
-        let block = k.mov_u32("%ctaid.x");
-        let (image, tile_column) = k.div_rem(block, tiles);
+        let Block { m, n, slice, depths, image, tile_column } = Block::load(k);
         let column = k.r();
         op!(k, "mul.lo.u32 {column}, {tile_column}, {}", self.columns());
         let batch = k.param_inner(offset_of!(GemmParams, batch), 4);
