@@ -199,6 +199,10 @@ impl Backend for Counted {
         CpuBackend.reads_in_place()
     }
 
+    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), RuntimeError> {
+        CpuBackend.within(options, f)
+    }
+
     fn prepare(
         &self,
         graph: &Graph<Prim>,

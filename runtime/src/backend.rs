@@ -70,6 +70,15 @@ pub trait Backend: Send + Sync {
         false
     }
 
+    /// Runs `f`, in which many plans run one after the other: where threads are to be entered, once for all of them.
+    ///
+    /// # Errors
+    /// When there are no threads to be had.
+    fn within(&self, _: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), RuntimeError> {
+        f();
+        Ok(())
+    }
+
     /// Plans the computation of the `forward` outputs from the inputs, and of the `reverse` outputs from the inputs, the
     /// seed and what the forward computed.
     ///

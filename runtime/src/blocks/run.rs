@@ -1,6 +1,7 @@
 //! Blocks, run in order; their plans, kept by the sizes that they are for.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -84,9 +85,7 @@ impl Blocks {
         for (symbol, name) in &self.parts.given {
             state.measured(symbol, name, inputs.get(name))?;
         }
-        for block in &self.parts.blocks[..self.parts.early] {
-            self.step(block, backend, options, inputs, None, &mut state)?;
-        }
+        self.steps(0..self.parts.early, backend, options, inputs, None, &mut state)?;
         Ok((self.results(0, inputs, None, &state), state))
     }
 
@@ -102,9 +101,8 @@ impl Blocks {
         seed: &Tensor,
         state: &mut State,
     ) -> Result<Tensors, RuntimeError> {
-        for block in &self.parts.blocks[self.parts.early..] {
-            self.step(block, backend, options, inputs, Some(seed), state)?;
-        }
+        let late = self.parts.early..self.parts.blocks.len();
+        self.steps(late, backend, options, inputs, Some(seed), state)?;
         Ok(self.results(1, inputs, Some(seed), state))
     }
 
@@ -136,6 +134,23 @@ impl Blocks {
         known
             .filter_map(|(name, source)| Some((name.clone(), state.find(source, inputs, seed)?.clone())))
             .collect()
+    }
+
+    fn steps(
+        &self,
+        blocks: Range<usize>,
+        backend: &dyn Backend,
+        options: &RunOptions,
+        inputs: &Tensors,
+        seed: Option<&Tensor>,
+        state: &mut State,
+    ) -> Result<(), RuntimeError> {
+        let mut done = Ok(());
+        backend.within(options, &mut || {
+            let mut blocks = self.parts.blocks[blocks.clone()].iter();
+            done = blocks.try_for_each(|block| self.step(block, backend, options, inputs, seed, state));
+        })?;
+        done
     }
 
     fn step(

@@ -50,6 +50,11 @@ impl Backend for CpuBackend {
         true
     }
 
+    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), RuntimeError> {
+        guarded("threads", || pool(threads(options)))?.install(f);
+        Ok(())
+    }
+
     fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
         let narrow = |dtype: DType| matches!(dtype, DType::F16 | DType::Bf16 | DType::F64);
         graph
@@ -71,9 +76,7 @@ impl Backend for CpuBackend {
     ) -> Result<Box<dyn Plan>, RuntimeError> {
         few_readers(graph)?;
         let stages = split(graph, forward, reverse)?;
-        let threads =
-            options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-        let pool = guarded("threads", || pool(threads))?;
+        let pool = guarded("threads", || pool(threads(options)))?;
         let mut cache = weights::Cache::default();
         let plan = |stage: &Stage, cache: &mut weights::Cache| {
             guarded("planning", || Runnable::new(graph, stage, cache))
@@ -89,6 +92,10 @@ impl Backend for CpuBackend {
         };
         Ok(Box::new(plan))
     }
+}
+
+fn threads(options: &RunOptions) -> usize {
+    options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 
 /// The threads of every plan of this number of them.
