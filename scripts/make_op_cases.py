@@ -478,6 +478,13 @@ def triangles(c: Cases) -> None:
                          node("Range", ["n", "m", "minus"], ["r"]), node("Cast", ["r"], ["f"], to=TensorProto.FLOAT),
                          node("ReduceMean", ["x"], ["mean"], axes=[1, 2], keepdims=1), node("Mul", ["mean", "f"], ["y"])],
           {"x": x}, {"one": np.array(1, np.int64), "minus": np.array(-1, np.int64)}, symbolic=True)
+    c.add("range_of_floats", [node("Shape", ["x"], ["s"]), node("Gather", ["s", "zero"], ["n"]), node("Cast", ["n"], ["f"], to=TensorProto.FLOAT),
+                              node("Range", ["start", "f", "step"], ["r"]), node("Reshape", ["r", "column"], ["c"]),
+                              node("Mul", ["x", "c"], ["y"])],
+          {"x": r("x", 3, 4)}, {"zero": np.array(0, np.int64), "start": np.array(0, np.float32), "step": np.array(1, np.float32),
+                                "column": i64(-1, 1)}, symbolic=True)
+    c.add("range_of_fractions", [node("Range", ["start", "end", "step"], ["r"]), node("Mul", ["x", "r"], ["y"])], {"x": r("x", 3, 4)},
+          {"start": np.array(0.5, np.float32), "end": np.array(-1.1, np.float32), "step": np.array(-0.5, np.float32)})
     c.add("slice_from_minus_length", [node("Shape", ["x"], ["s"], start=0, end=1), node("Neg", ["s"], ["m"]),
                                       node("Slice", ["x", "m", "end", "axis"], ["y"])], {"x": x},
           {"end": i64(2**63 - 1), "axis": i64(0)}, symbolic=True)

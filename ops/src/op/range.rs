@@ -1,4 +1,4 @@
-//! `Range`: `start, start + step, …` of integers, its length known up to the inputs' dimensions.
+//! `Range`: `start, start + step, …`, its length known up to the inputs' dimensions. Fractions need ends that are known.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -44,11 +44,15 @@ pub fn readers() -> Vec<Reader> {
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let dtype = r.ty(r.input(0)?).dtype;
-    if !dtype.is_integer() {
-        return Err(OpError::Unsupported(format!("a range of {dtype} is not supported")));
+    if dtype.is_float()
+        && let Some(y) = fractions(r, dtype)?
+    {
+        return Ok(vec![y]);
     }
     let scalar = |r: &mut Reading, i: usize, what: &str| -> Result<Dim, OpError> {
-        match r.dims_of(r.input(i)?, what)?.as_slice() {
+        let v = r.input(i)?;
+        let found = if dtype.is_float() { whole(r, v, what)? } else { r.dims_of(v, what)? };
+        match found.as_slice() {
             [d] => Ok(d.clone()),
             other => Err(OpError::mismatch(what, "one value", other.len())),
         }
@@ -64,4 +68,45 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let len = if len.as_known().is_some_and(|n| n < 0) { Dim::known(0) } else { len };
     let y = r.add(Range { start, step, len }, &[])?;
     Ok(vec![if dtype == DType::I64 { y } else { r.add(super::Cast { to: dtype }, &[y])? }])
+}
+
+/// A range of floats that are all known: `start + i * delta`.
+fn fractions(r: &mut Reading, dtype: DType) -> Result<Option<Value>, OpError> {
+    let mut ends = [0.0; 3];
+    for (i, end) in ends.iter_mut().enumerate() {
+        let Some(t) = r.constant(r.input(i)?) else { return Ok(None) };
+        match t.to_f64().as_slice() {
+            [x] => *end = *x,
+            other => return Err(OpError::mismatch("ends of a range", "one value each", other.len())),
+        }
+    }
+    let [start, limit, delta] = ends;
+    let count = ((limit - start) / delta).ceil().max(0.0);
+    if delta == 0.0 || !count.is_finite() {
+        return Err(OpError::Invalid(format!("a range from {start} to {limit} by {delta}")));
+    }
+    // A float of more than an `i64` holds becomes the greatest one: the limit on sizes refuses it.
+    let counted = r.add(Range { start: Dim::known(0), step: 1, len: Dim::known(count as i64) }, &[])?;
+    let counted = r.add(super::Cast { to: dtype }, &[counted])?;
+    let (delta, start) = (r.add_scalar(delta, dtype), r.add_scalar(start, dtype));
+    let scaled = r.add(super::Mul, &[counted, delta])?;
+    Ok(Some(r.add(super::Add, &[scaled, start])?))
+}
+
+/// The dimension that a float stands for: a whole number, or a dimension that was converted.
+fn whole(r: &mut Reading, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+    if let Some(t) = r.constant(v) {
+        let dim = |x: &f64| (x.fract() == 0.0 && x.abs() < 1e15).then(|| Dim::known(*x as i64));
+        let dims = t.to_f64().iter().map(dim).collect::<Option<Vec<Dim>>>();
+        return dims.ok_or_else(|| {
+            OpError::Unsupported(format!("a range by fractions needs known ends; {what} is no whole number"))
+        });
+    }
+    if let super::Op::Cast(_) = r.graph.op(v.node) {
+        let from = r.graph.node_inputs(v.node)[0];
+        if r.ty(from).dtype.is_integer() {
+            return r.dims_of(from, what);
+        }
+    }
+    Err(OpError::Unsupported(format!("a range of floats whose {what} is computed is not supported")))
 }
