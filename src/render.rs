@@ -13,7 +13,7 @@ use image::{ImageFormat, RgbImage};
 use crate::args::RunArgs;
 use crate::exit::unsupported;
 use crate::experts::layers;
-use crate::heatmap::{MAX_SAMPLES, Subject, draw, experts};
+use crate::heatmap::{MAX_SAMPLES, Subject, draw, experts, is_signal};
 use crate::input::Inputs;
 use crate::output::write;
 use crate::run::Explained;
@@ -64,10 +64,15 @@ pub fn heatmap(
     if info.inputs.iter().filter(|i| i.explained).count() > 1 {
         console.note(format!("the heat map shows input `{}`", visible(name)));
     }
-    // A picture without a batch is a batch of one.
+    // A picture without a batch is a batch of one, and so is a sound in steps that one answer depends on.
     let seen = inputs.picture.as_ref().is_some_and(|p| p.input == *name);
     let alone = value.dims().len() == 3 && (seen || scene.marks(name, &[(0, &explained[0])]).is_some());
-    let batched = |t: &Tensor| if alone { t.with_dims(&[&[1], t.dims()].concat()) } else { None };
+    let whole = is_signal(value) && explanation.argmax.len() == 1;
+    let batched = |t: &Tensor| match (alone, whole) {
+        (true, _) => t.with_dims(&[&[1], t.dims()].concat()),
+        (_, true) => t.with_dims(&[1, t.elems()]),
+        _ => None,
+    };
     let value = &batched(value).unwrap_or_else(|| value.clone());
     let batch = if value.dims().len() < 2 { 1 } else { value.dims()[0] };
     let (rows, shown) = (batch * explained.len(), MAX_SAMPLES.min(batch * explained.len()));

@@ -16,6 +16,9 @@ use crate::args::{Colors, Layout};
 use crate::tokens::Piece;
 use marks::Mark;
 
+/// So many floats without names are a sound or the like.
+const SIGNAL: usize = 256;
+
 /// The most samples of a batch that are drawn.
 pub const MAX_SAMPLES: usize = 8;
 
@@ -44,7 +47,13 @@ pub fn tint(colors: Colors, relevance: f64, scale: f64) -> image::Rgb<u8> {
     palette::color(colors, palette::relative(relevance, scale))
 }
 
-/// Draws the relevance of an input: texts as texts, pictures as pictures, features as bars, all else as a strip.
+/// Whether each sample of an input is a curve, as a sound: many floats.
+pub fn is_signal(value: &Tensor) -> bool {
+    matches!(value.dims(), [_, n] if *n >= SIGNAL) && value.dtype().is_float()
+}
+
+/// Draws the relevance of an input: texts as texts, pictures as pictures, few features or those with names as bars, all else
+/// as a strip.
 pub fn draw(subject: &Subject) -> RgbImage {
     if let Some(texts) = subject.texts {
         return text_samples(subject, texts);
@@ -54,7 +63,8 @@ pub fn draw(subject: &Subject) -> RgbImage {
     if let Some(axes) = axes {
         return pictures(subject, axes);
     }
-    let tabular = matches!(dims.len(), 1 | 2) && subject.value.dtype().is_float();
+    let few = matches!(dims.len(), 1 | 2) && !is_signal(subject.value);
+    let tabular = few && subject.value.dtype().is_float();
     if tabular || subject.features.is_some() { bar_charts(subject) } else { strips(subject) }
 }
 
@@ -181,8 +191,10 @@ fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> RgbImage {
 fn strips(subject: &Subject) -> RgbImage {
     // Relevance per position of the first axis after the batch; what is inside a position adds up.
     let inner: usize = subject.value.dims().iter().skip(2).product();
-    let sample = |(i, (_, relevance)): (usize, (Vec<f64>, Vec<f64>))| strip::Sample {
+    let signal = is_signal(subject.value);
+    let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| strip::Sample {
         caption: caption(subject, i),
+        values: if signal { values } else { vec![] },
         relevance: relevance.chunks(inner.max(1)).map(|c| c.iter().sum()).collect(),
     };
     let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
@@ -204,6 +216,7 @@ mod tests {
             &[][..],
             &[5],
             &[2, 5],
+            &[2, 300],
             &[2, 5, 3],
             &[2, 3, 4, 4],
             &[1, 4, 4, 3],

@@ -1,4 +1,5 @@
-//! The relevance along a sequence: a thin bar a position, up for positive, down for negative.
+//! The relevance along a sequence: a thin bar a position, up for positive, down for negative. What has one value a position,
+//! as a sound, has its curve above.
 
 use image::RgbImage;
 
@@ -11,6 +12,8 @@ use crate::terminal::number;
 pub struct Sample {
     /// What stands above it.
     pub caption: String,
+    /// The value of each position; empty where it has several.
+    pub values: Vec<f64>,
     /// The relevance of each position.
     pub relevance: Vec<f64>,
 }
@@ -18,12 +21,15 @@ pub struct Sample {
 const MARGIN: u32 = 16;
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 160;
+/// Of the curve of the values.
+const CURVE: u32 = 80;
 
 /// Draws the samples, one below the other.
 pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
     let labels = 12 * text_width("0");
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
-    let row = LINE + HEIGHT + LINE + MARGIN;
+    let curve = if samples.iter().any(|s| !s.values.is_empty()) { CURVE + MARGIN / 2 } else { 0 };
+    let row = LINE + curve + HEIGHT + LINE + MARGIN;
     let mut canvas =
         Canvas::new(2 * MARGIN + (labels + WIDTH).max(captions), MARGIN + row * samples.len() as u32);
     let left = MARGIN + labels;
@@ -32,7 +38,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
         canvas.text(MARGIN, top, &sample.caption, INK);
         let bins = binned(&sample.relevance, WIDTH as usize);
         let scale = bins.iter().map(|r| r.abs()).filter(|r| r.is_finite()).fold(0.0, f64::max);
-        let y = top + LINE;
+        let y = top + LINE + curve;
         let zero = y + HEIGHT / 2;
         let step = (WIDTH / bins.len().max(1) as u32).clamp(1, 48);
         for (i, value) in bins.iter().enumerate() {
@@ -43,6 +49,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
             canvas.fill(left + i as u32 * step, bar_y, thick, length, color(colors, 0.75 * t.signum()));
         }
         canvas.fill(left, zero, step * bins.len() as u32, 1, FAINT);
+        draw_curve(&mut canvas, left, top + LINE, step, &sample.values);
         canvas.text_right(left - 8, y, &format!("+{}", number(scale, 3)), INK);
         canvas.text_right(left - 8, zero - LINE / 2, "0", INK);
         canvas.text_right(left - 8, y + HEIGHT - LINE + 4, &number(-scale, 3), INK);
@@ -56,6 +63,22 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
         );
     }
     canvas.image
+}
+
+/// From the least to the greatest value of each bin.
+fn draw_curve(canvas: &mut Canvas, left: u32, top: u32, step: u32, values: &[f64]) {
+    let size = values.len().div_ceil(WIDTH as usize).max(1);
+    let scale = values.iter().map(|v| v.abs()).filter(|v| v.is_finite()).fold(0.0, f64::max);
+    let height = |v: f64| {
+        let t = relative(v, scale).clamp(-1.0, 1.0);
+        (f64::from(CURVE / 2) * (1.0 - if t.is_finite() { t } else { 0.0 })).round() as u32
+    };
+    for (i, bin) in values.chunks(size).enumerate() {
+        let (low, high) =
+            bin.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));
+        let (from, to) = (height(high), height(low));
+        canvas.fill(left + i as u32 * step, top + from, step, to.saturating_sub(from) + 1, INK);
+    }
 }
 
 /// At most `count` values: neighbours are added up.
@@ -79,7 +102,22 @@ mod tests {
     #[test]
     fn anything_draws() {
         for relevance in [vec![], vec![0.0], vec![f64::NAN, -1.0], vec![1.0; 5000]] {
-            draw(&[Sample { caption: String::new(), relevance }], Colors::BlueRed);
+            for values in [vec![], relevance.clone()] {
+                let sample = Sample { caption: String::new(), values, relevance: relevance.clone() };
+                draw(&[sample], Colors::BlueRed);
+            }
         }
+    }
+
+    #[test]
+    fn a_curve_stands_above_the_bars() {
+        let sample = |values: Vec<f64>| Sample { caption: String::new(), values, relevance: vec![1.0; 4] };
+        let with = draw(&[sample(vec![0.0, 1.0, -1.0, 0.0])], Colors::BlueRed);
+        let without = draw(&[sample(vec![])], Colors::BlueRed);
+        assert_eq!(with.height() - without.height(), CURVE + MARGIN / 2);
+        let (left, top) = (MARGIN + 12 * text_width("0"), MARGIN + LINE);
+        assert_eq!(with.get_pixel(left + 48 + 2, top), &INK);
+        assert_eq!(with.get_pixel(left + 96 + 2, top + CURVE), &INK);
+        assert_ne!(with.get_pixel(left + 2, top), &INK);
     }
 }
