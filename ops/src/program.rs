@@ -53,6 +53,10 @@ pub struct Track {
 /// What the names of program outputs begin with that measure a dimension: the symbol follows.
 pub const MEASURED: &str = "dim/";
 
+/// What the symbol of a dimension begins with that is 0, or -1 in a run that takes a branch which does not fit the shapes of
+/// the inputs.
+pub const UNFIT: &str = "unfit";
+
 /// A lowered program, forward and reverse together.
 ///
 /// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs by name:

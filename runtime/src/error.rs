@@ -286,6 +286,12 @@ pub enum RuntimeError {
         /// What there is.
         known: Vec<String>,
     },
+    /// A branch that the inputs' shapes do not fit.
+    #[error("node `{node}`: this run takes a branch that the shapes of the model's inputs do not fit")]
+    Unfit {
+        /// The node that chooses.
+        node: String,
+    },
     /// A value that is no dimension.
     #[error("node `{node}`: {value} is no number of elements ({symbol})")]
     Measured {

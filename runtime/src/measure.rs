@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::MEASURED;
+use dlbc_ops::program::{MEASURED, UNFIT};
 use dlbc_ops::tensor::Bindings;
 
 use crate::error::RuntimeError;
@@ -88,8 +88,11 @@ pub(crate) fn check(
     match known.iter().find(|(_, v)| **v < 0) {
         None => Ok(()),
         Some((symbol, value)) => {
-            let node = measures.get(symbol).map_or("", |v| graph.value_name(*v));
-            Err(RuntimeError::Measured { symbol: symbol.to_string(), node: node.into(), value: *value })
+            let node = measures.get(symbol).map_or("", |v| graph.value_name(*v)).to_string();
+            Err(match symbol.starts_with(UNFIT) {
+                true => RuntimeError::Unfit { node },
+                false => RuntimeError::Measured { symbol: symbol.to_string(), node, value: *value },
+            })
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Graphs within nodes: `If`, `Loop` and `Scan`.
 //!
 //! A branch that is known is read in place of its node; where a run chooses, both stand in the graph and a
-//! [`Merge`] takes the chosen one. Loops of a known number of trips are unrolled.
+//! [`Merge`] takes the chosen one; a branch that the inputs' shapes do not fit is an error of the run that takes it. Loops of a known number of trips are unrolled.
 
 use std::collections::BTreeMap;
 
 use dlbc_ops::OpError;
-use dlbc_ops::graph::Value;
+use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::op::read::{Attr, Reading, resolve};
-use dlbc_ops::op::{Concat, Merge, Slice};
+use dlbc_ops::op::{Cast, Concat, Merge, Slice, Sub};
+use dlbc_ops::program::UNFIT;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 use dlbc_proto::Name;
 use dlbc_proto::onnx::{GraphProto, NodeProto};
@@ -165,8 +166,11 @@ fn choice(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed
     let symbol = with(import, expanded, |r| r.dim_of(condition, "branch"))?;
     // Both are read, so that all that is not supported is listed.
     let sides = [body(import, expanded, then, &[]), body(import, expanded, otherwise, &[])];
-    let [then, otherwise] = sides;
-    let (then, otherwise) = (then?, otherwise?);
+    let (then, otherwise) = match sides {
+        [Ok(only), Err(e)] if is_unfit(import, &e) => return sole(import, expanded, condition, only, true),
+        [Err(e), Ok(only)] if is_unfit(import, &e) => return sole(import, expanded, condition, only, false),
+        [then, otherwise] => (then?, otherwise?),
+    };
     if then.len() != otherwise.len() {
         let source = OpError::mismatch("results of the branches", then.len(), otherwise.len());
         return Err(invalid(node, source));
@@ -183,6 +187,37 @@ fn choice(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed
             made.push(if a == b { a } else { r.add(Merge { condition: symbol.clone() }, &[a, b])? });
         }
         Ok(made)
+    })
+}
+
+/// Whether a branch cannot take the shapes of this model's inputs, as one for another rate or size of them cannot.
+fn is_unfit(import: &Import, failed: &Failed) -> bool {
+    let Failed::Error(CompileError::Node { source, .. }) = failed else { return false };
+    let known = |id: &NodeId| import.graph.node(*id).types[0].shape.as_known().is_some();
+    let shapes = matches!(
+        source,
+        OpError::Mismatch { .. } | OpError::Unequal(_) | OpError::Broadcast { .. } | OpError::Axis { .. }
+    );
+    shapes && import.graph.inputs().iter().all(known)
+}
+
+/// The results of the only branch that fits; a run that takes the other fails.
+fn sole(
+    import: &mut Import,
+    expanded: &Expanded,
+    condition: Value,
+    results: Vec<Value>,
+    when: bool,
+) -> Result<Vec<Value>, Failed> {
+    with(import, expanded, |r| {
+        let taken = r.reshape(condition, Shape(vec![]))?;
+        let taken = r.add(Cast { to: DType::I64 }, &[taken])?;
+        let unit = r.add_constant(Tensor::from_i64(&[], &[i64::from(when)]));
+        // 0 where the branch that fits is taken, -1 else.
+        let fits = if when { r.add(Sub, &[taken, unit])? } else { r.add(Sub, &[unit, taken])? };
+        let condition = &Dim::known(1) + &r.graph.measure(UNFIT, fits);
+        let merge = |v: Value| r.add(Merge { condition: condition.clone() }, &[v, v]);
+        results.into_iter().map(merge).collect()
     })
 }
 

@@ -118,7 +118,7 @@ impl Session {
                 let value = made.remove(&format!("{MEASURED}{symbol}"));
                 found.extend(value.and_then(|t| t.to_i64().first().map(|v| (symbol.clone(), *v))));
             }
-            check(&rest.graph, &measures(&rest.graph), &found)?;
+            check(&self.program.graph, &measures(&self.program.graph), &found)?;
             key.bindings.extend(found);
             key.bindings.extend(step.bound.clone());
             ready.inputs.extend(made);
