@@ -178,6 +178,7 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         multiplier: args.target.multiplier,
         total: args.target.scaler,
         task: args.target.task(),
+        positions_first: args.target.positions_first,
         position: args.target.position.map_or_else(|| shown(inputs), |place| place.seed()),
         keep,
         keep_all,

@@ -9,7 +9,11 @@ use crate::exit::usage;
 impl TargetArgs {
     /// Refuses units where what starts are pixels or boxes.
     fn no_units(&self, what: &str) -> anyhow::Result<()> {
-        let given = [("--target", self.target.is_some()), ("--position", self.position.is_some())];
+        let given = [
+            ("--target", self.target.is_some()),
+            ("--position", self.position.is_some()),
+            ("--positions-first", self.positions_first),
+        ];
         match given.into_iter().find(|(_, given)| *given) {
             Some((flag, _)) => Err(usage(format!("`{flag}` has no effect where {what}"))),
             None => Ok(()),

@@ -24,6 +24,9 @@ pub struct TargetArgs {
     /// mask shows].
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pub position: Option<Place>,
+    /// The output is [position, batch, unit], as recurrent networks and readers of text often have it.
+    #[arg(long)]
+    pub positions_first: bool,
     /// What the target starts with: one times the multiplier, or its own value.
     #[arg(long, value_enum, default_value = "one")]
     pub start: Start,

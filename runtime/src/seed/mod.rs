@@ -149,6 +149,8 @@ pub struct Request {
     pub task: Option<Task>,
     /// Position of the target, for an output of shape [batch, position, unit].
     pub position: Position,
+    /// The output is [position, batch, unit], as recurrent networks often have it.
+    pub positions_first: bool,
     /// How boxes are read from the outputs, for [`Target::Box`].
     pub detector: Option<Detector>,
     /// Tensors, beside the inputs, whose relevance is returned.
@@ -174,6 +176,7 @@ impl Default for Request {
             total: None,
             task: None,
             position: Position::At(-1),
+            positions_first: false,
             detector: None,
             keep: vec![],
             keep_all: false,
@@ -232,7 +235,7 @@ struct Chosen {
     region: bool,
 }
 
-/// Makes the seed of the output `name`: `[batch, position, unit]`, `[batch, unit]`, `[unit]` or a single value; for all units
+/// Makes the seed of the output `name`: `[batch, position, unit]` or with positions first, `[batch, unit]`, `[unit]` or a single value; for all units
 /// and for those above a threshold, any rows; for pixels and boxes as [`Pixels`] and [`Detector`] say.
 pub(crate) fn seed(name: &str, outputs: &Tensors, request: &Request) -> Result<Seed, RuntimeError> {
     let output = outputs.get(name).ok_or_else(|| RuntimeError::MissingInput(name.into()))?;
@@ -248,7 +251,6 @@ pub(crate) fn seed(name: &str, outputs: &Tensors, request: &Request) -> Result<S
         _ => units::choose(name, dims, &values, request)?,
     };
     let mut seed = vec![0.0f64; values.len()];
-    let size = values.len().checked_div(chosen.rows.len()).unwrap_or(0);
     for (row, units) in chosen.rows.iter().enumerate() {
         for (at, weight) in units {
             seed[*at] += match request.start {
@@ -257,13 +259,12 @@ pub(crate) fn seed(name: &str, outputs: &Tensors, request: &Request) -> Result<S
             };
         }
         if let Some(total) = request.total {
-            let own = &mut seed[row * size..(row + 1) * size];
-            let sum: f64 = own.iter().sum();
-            let size: f64 = own.iter().map(|v| v.abs()).sum();
+            let sum: f64 = units.iter().map(|(at, _)| seed[*at]).sum();
+            let size: f64 = units.iter().map(|(at, _)| seed[*at].abs()).sum();
             if sum.is_nan() || sum.abs() <= size * 1e-9 {
                 return Err(RuntimeError::Total { output: name.into(), row, total });
             }
-            own.iter_mut().for_each(|v| *v *= total / sum);
+            units.iter().for_each(|(at, _)| seed[*at] *= total / sum);
         }
     }
     let rounded: Vec<f32> = seed.iter().map(|v| *v as f32).collect();

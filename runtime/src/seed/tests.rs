@@ -88,6 +88,22 @@ fn positions() {
 }
 
 #[test]
+fn positions_may_come_first() {
+    // Three positions of two rows.
+    let values = [0.0, 1.0, 1.0, 0.0, 0.0, 2.0, 3.0, 0.0, 4.0, 0.0, 0.0, 5.0];
+    let first = Request { positions_first: true, position: Position::At(1), ..Request::default() };
+    let mut wanted = [0.0f32; 12];
+    (wanted[5], wanted[6]) = (100.0, 100.0);
+    assert_eq!(made(&[3, 2, 2], &values, &first), wanted);
+    let total = Request { start: Start::Value, total: Some(10.0), ..first.clone() };
+    assert_eq!(made(&[3, 2, 2], &values, &total), wanted.map(|v| v / 10.0));
+    let all = Request { position: Position::All, ..first.clone() };
+    let seed = seed("y", &outputs(&[3, 2, 2], &values), &all).unwrap();
+    assert_eq!((seed.targets, seed.argmax), (vec![1, 1, 0, 0, 0, 1], vec![0, 1]));
+    assert!(refused(&[2, 3], &LOGITS, &first).contains("[position, batch, unit] expected"));
+}
+
+#[test]
 fn a_task_refuses_what_it_does_not_fit() {
     let with = |task: Task| Request { task: Some(task), ..of(task.target()) };
     assert_eq!(

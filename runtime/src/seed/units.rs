@@ -22,6 +22,20 @@ pub(super) fn choose(
         [b, p, u] => (*b, *p, *u),
         _ => return Err(RuntimeError::OutputRank { output: name.into(), shape: dims.to_vec() }),
     };
+    let (rows, positions) = match (dims.len(), request.positions_first) {
+        (_, false) => (rows, positions),
+        (3, true) if !whole => (positions, rows),
+        (_, true) => {
+            let (output, shape) = (name.to_string(), dims.to_vec());
+            let expected = "units [position, batch, unit]".to_string();
+            return Err(RuntimeError::OutputShape { output, expected, shape });
+        }
+    };
+    // Where the units of a row's position begin.
+    let start = |row: usize, at: usize| match request.positions_first {
+        false => (row * positions + at) * units,
+        true => (at * rows + row) * units,
+    };
     if units == 0 || positions == 0 {
         return Err(out_of_range(0));
     }
@@ -36,7 +50,7 @@ pub(super) fn choose(
         let share = 1.0 / places.len() as f64;
         let mut own_units = vec![];
         for at in places.clone() {
-            let from = (row * positions + at) * units;
+            let from = start(row, at);
             let own = &values[from..from + units];
             let found = units_of(request.target, own).map_err(out_of_range)?;
             if found.is_empty() {
@@ -58,7 +72,7 @@ pub(super) fn choose(
         }
         chosen.rows.push(own_units);
         if !whole {
-            let from = (row * positions + places.end - 1) * units;
+            let from = start(row, places.end - 1);
             chosen.argmax.push(greatest(&values[from..from + units]) as i64);
         }
     }
