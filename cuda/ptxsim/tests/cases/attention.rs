@@ -83,7 +83,7 @@ pub fn attention(name: &str) -> Vec<Case> {
     let wanted = name.strip_prefix("attention_").unwrap();
     let (_, kernel) = variants().into_iter().find(|(n, _)| n == wanted).unwrap();
     let shapes: [Shape; 3] =
-        [(2, 67, 70, [36, 9], 66, true), (1, 1, 1, [1, 1], 1, true), (1, 16, 64, [40, 8], 8, false)];
+        [(2, 67, 70, [36, 9], 66, true), (1, 1, 1, [1, 1], 1, true), (1, 16, 128, [40, 8], 8, false)];
     shapes.into_iter().map(|shape| case(&kernel, shape)).collect()
 }
 
