@@ -52,7 +52,7 @@ pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> RgbImage {
         for e in &layer.experts {
             let x = left + e.expert as u32 * cell;
             canvas.frame(x + 1, y + 1, cell - 2, row - 2, FAINT);
-            let shade = color(colors, STRONGEST * relative(e.share, strongest));
+            let shade = color(colors, STRONGEST * relative(e.share, strongest).clamp(-1.0, 1.0));
             canvas.fill(x + 1, y + 1, cell - 2, row - 2, shade);
             if labelled {
                 canvas.text(x + 4, y + 4, &number(e.relevance, 3), INK);
