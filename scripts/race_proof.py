@@ -79,7 +79,7 @@ def config(launch: dict, text: str) -> dict:
         "arguments": arguments,
         "launch": {
             "grid_dim": launch["grid"], "block_dim": [launch["threads"], 1, 1], "cluster_dim": [1, 1, 1],
-            "dynamic_shared_bytes": 0,
+            "dynamic_shared_bytes": launch["shared"],
         },
     }
 
@@ -130,7 +130,7 @@ def main() -> int:
         for i, at in enumerate(barriers):
             end = at + len("    bar.sync 0;\n")
             jobs.append((f"{name} without barrier {i + 1}", launch, text[:at] + text[end:], True))
-    faults, count, planted = [], Counter(), Counter()
+    faults, count, planted, noticed = [], Counter(), Counter(), {}
     with ThreadPoolExecutor(args.jobs) as pool:
         results = pool.map(lambda job: prove(tool, job[1], job[2], args.seconds), jobs)
         for (name, launch, _, broken), (result, why, seconds) in zip(jobs, results):
@@ -138,11 +138,14 @@ def main() -> int:
             (planted if broken else count)[result] += 1
             if "race" in result and result != "race_free" and not broken:
                 faults.append(f"{name}: {result}")
-            if broken and result == "race_free":
-                faults.append(f"{name}: proven in spite of that")
+            if broken and "race" in result:
+                # A barrier may serve larger launches alone.
+                kernel = launch["kernel"]
+                noticed[kernel] = noticed.get(kernel, False) or result != "race_free"
     print(f"{len(smallest)} kernels: " + ", ".join(f"{n} {what}" for what, n in count.most_common()))
     if planted:
         print("without a barrier: " + ", ".join(f"{n} {what}" for what, n in planted.most_common()))
+    faults += [f"{kernel}: proven without any of its barriers" for kernel, seen in noticed.items() if not seen]
     for fault in faults:
         print(f"error: {fault}", file=sys.stderr)
     return 1 if faults else 0

@@ -121,9 +121,16 @@ fn launches_are_listed() {
             let sizes: Vec<u64> = case.buffers.iter().map(|(_, words)| 4 * words.len() as u64).collect();
             // Debug prints strings and lists as JSON does.
             launches.push(format!(
-                "{{\"kernel\":{:?},\"shape\":{:?},\"grid\":{:?},\"threads\":{},\"params\":{:?},\"addresses\":{:?},\
+                "{{\"kernel\":{:?},\"shape\":{:?},\"grid\":{:?},\"threads\":{},\"shared\":{},\"params\":{:?},\"addresses\":{:?},\
                  \"sizes\":{:?}}}",
-                entry.kernel.name, case.shape, case.grid, entry.kernel.threads, params, addresses, sizes
+                entry.kernel.name,
+                case.shape,
+                case.grid,
+                entry.kernel.threads,
+                entry.kernel.shared,
+                params,
+                addresses,
+                sizes
             ));
         }
     }
