@@ -1,9 +1,10 @@
 //! A program on a backend: binds shapes, caches plans, seeds, keeps the books.
 
 mod plan;
+mod stack;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use dlbc_ops::program::{Mode, Program, Track};
@@ -16,6 +17,7 @@ use crate::experts::{ExpertsLayer, experts};
 use crate::layers::{self, HeadRow, LayerRow};
 use crate::opposing;
 use crate::seed::{Request, Seed, Target, seed};
+use stack::{part, stacked};
 
 /// Plans that a session keeps.
 const PLANS: usize = 8;
@@ -475,22 +477,4 @@ impl Session {
 /// The model's outputs under their own names.
 fn outputs(made: Tensors) -> Tensors {
     made.into_iter().map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v)).collect()
-}
-
-/// Tensors of one type under a leading axis.
-fn stacked<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
-    let (mut values, mut dims) = (vec![], vec![0]);
-    for t in tensors {
-        values.extend(t.to_f32());
-        dims = [&[dims[0] + 1], t.dims()].concat();
-    }
-    Tensor::from_f32(&dims, &values)
-}
-
-/// Element `i` of a tensor's first axis.
-fn part(t: &Tensor, i: usize) -> Tensor {
-    let dims = t.dims()[1..].to_vec();
-    let size = dims.iter().product::<usize>() * t.dtype().size_bytes();
-    let bytes = t.bytes()[i * size..][..size].to_vec();
-    Tensor::from_bytes(t.dtype(), dims, Arc::new(bytes)).unwrap_or_else(|| t.clone())
 }
