@@ -120,9 +120,10 @@ fn overlap(k: &mut Emitter, a: &Corners, a_area: Reg, b: &Corners) -> Reg {
         op!(k, "min.f64 {high}, {}, {}", a.0[low + 2], b.0[low + 2]);
         op!(k, "max.f64 {start}, {}, {}", a.0[low], b.0[low]);
         op!(k, "sub.rn.f64 {high}, {high}, {start}");
-        op!(k, "max.f64 {high}, {high}, {}", imm64(0.0));
         high
     });
+    // One side of two that lie apart is enough: what is not above 0 does not overlap.
+    op!(k, "max.f64 {both}, {both}, {}", imm64(0.0));
     op!(k, "mul.rn.f64 {both}, {both}, {other}");
     let b_area = area(k, b);
     let (all, share, none) = (k.g(), k.g(), k.p());

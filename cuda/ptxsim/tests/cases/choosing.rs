@@ -279,7 +279,7 @@ pub fn suppress(name: &str) -> Vec<Case> {
     let (pictures, classes, spatial) = (2usize, 2usize, 270usize);
     let (rows, count) = (pictures * classes, pictures * classes * spatial);
     let mut made = vec![];
-    for (most, least, overlap) in [(200i64, 0.9f32, 0.25f32), (3, 0.2, 0.5), (0, 0.0, 0.5)] {
+    for (most, least, overlap) in [(200i64, 0.1f32, 0.05f32), (3, 0.2, 0.5), (0, 0.0, 0.5)] {
         // Some boxes without an area, and some that lie on others.
         let value = |random: &mut Random| (random.bits() % 9) as f32 / 2.0;
         let boxes: Vec<f32> = (0..pictures * spatial * 4).map(|_| value(&mut random)).collect();
