@@ -126,6 +126,11 @@ impl Weight {
         Weight { values: Values::Given(at), q, part: Part::Id }
     }
 
+    /// Whether it is another matrix in every run.
+    pub fn is_given(&self) -> bool {
+        matches!(self.values, Values::Given(_))
+    }
+
     /// The matrix that this run was given; `None` for a constant.
     pub fn filled(&self) -> Option<Weight> {
         let Values::Given(at) = self.values else { return None };
