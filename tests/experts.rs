@@ -106,6 +106,21 @@ fn dense_and_sparse_exports_of_the_same_weights_agree() {
 
 /// Another routing takes plans that others left, and plans that are made for it; neither shows in the result.
 #[test]
+fn every_composite_equals_the_reference() {
+    let folder = root().join("fixtures/experts");
+    for file in ["model.onnx", "dense.onnx"] {
+        for rules in one_run() {
+            let program = program(&folder.join(file), rules);
+            let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
+            let got = explain(&cpu(program.clone(), 2), &inputs, &asked());
+            let expected = explain(&reference(program), &inputs, &asked());
+            let gap = worst_element(&got.relevance["tokens"], &expected.relevance["tokens"]);
+            assert!(gap <= 1e-4, "{file} {rules}: relevance differs by {gap:e}");
+        }
+    }
+}
+
+#[test]
 fn a_session_that_saw_other_routings_gives_the_same_bits() {
     let folder = root().join("fixtures/experts");
     let program = program(&folder.join("model.onnx"), "dlb");
