@@ -217,6 +217,11 @@ fn compiled_models_are_exported() {
         if measures(&program) {
             continue;
         }
+        // Which pixels of a mask are explained is no index on the last axis.
+        if path.ends_with("scenes/segmenter.onnx") {
+            assert!(export(&program, 100.0).unwrap_err().is_unsupported());
+            continue;
+        }
         for sizes in sizes(&program) {
             let sizes: Vec<(&str, i64)> = sizes.iter().map(|(s, n)| (s.as_str(), *n)).collect();
             suite.add(&path.display().to_string(), &program, &sizes, None);
