@@ -45,13 +45,15 @@ def model(name: str, cache: Path) -> Path:
     return path
 
 
-def once(binary: Path, name: str, onnx: Path, method: str, threads: int, repeats: int) -> dict[str, float]:
+def once(binary: Path, name: str, onnx: Path, method: str, threads: int, repeats: int,
+         inputs: Path | None = None) -> dict[str, float]:
+    inputs = inputs or onnx.with_name("input.npz")
     if method in OURS:
-        command = [str(binary), str(onnx), str(onnx.with_name("input.npz")), "--threads", str(threads)]
+        command = [str(binary), str(onnx), str(inputs), "--threads", str(threads)]
         command += ["--repeats", str(repeats)] + (["--forward"] if method == "dlbc_forward" else [])
     else:
         command = [sys.executable, str(ROOT / "benches/python/peers.py"), "--model", name, "--onnx", str(onnx),
-                   "--method", method, "--threads", str(threads), "--repeats", str(repeats)]
+                   "--inputs", str(inputs), "--method", method, "--threads", str(threads), "--repeats", str(repeats)]
     env = os.environ | {"OMP_NUM_THREADS": str(threads)}
     out = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=env).stdout
     return json.loads(out.splitlines()[-1])

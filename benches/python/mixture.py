@@ -27,11 +27,6 @@ from growth import measured
 VOCABULARY = 50304
 
 
-def write(path: Path, ids: np.ndarray) -> None:
-    path.parent.mkdir(exist_ok=True)
-    np.savez(path, input_ids=ids, attention_mask=np.ones_like(ids))
-
-
 def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--model", type=Path, default=ROOT / ".cache/models/olmoe-16th")
@@ -43,26 +38,24 @@ def main() -> None:
     ap.add_argument("--json", type=Path, help="also write every measurement there")
     args = ap.parse_args()
     binary = args.binary or build()
+    onnx = args.model / "model.onnx"
     rng = np.random.default_rng(3)
     taken: dict[tuple[str, str], list[dict]] = {}
     with tempfile.TemporaryDirectory() as folder:
         def made(name: str, ids: np.ndarray) -> Path:
-            # The peer takes the inputs beside its model.
-            place = Path(folder) / name
-            write(place / "input.npz", ids)
-            for file in args.model.glob("model.onnx*"):
-                (place / file.name).symlink_to(file.resolve())
-            return place / "model.onnx"
+            path = Path(folder) / f"{name}.npz"
+            np.savez(path, input_ids=ids, attention_mask=np.ones_like(ids))
+            return path
 
         random = lambda: rng.integers(0, VOCABULARY, (1, args.tokens))
         inputs = {"spread": made("spread", random()), "eight experts": made("eight", np.full((1, args.tokens), 1234))}
-        others = [made(f"other{i}", random()).with_name("input.npz") for i in range(4)]
+        others = [made(f"other{i}", random()) for i in range(4)]
         for _ in range(args.rounds):
-            for routing, onnx in inputs.items():
+            for routing, arrays in inputs.items():
                 for method in ("ort_forward", "dlbc_forward", "dlbc_explain"):
-                    row = once(binary, "olmoe-16th", onnx, method, args.threads, args.repeats)
+                    row = once(binary, "olmoe-16th", onnx, method, args.threads, args.repeats, arrays)
                     taken.setdefault((routing, method), []).append(row)
-            command = [str(binary), str(inputs["spread"]), str(inputs["spread"].with_name("input.npz")), "--threads",
+            command = [str(binary), str(onnx), str(inputs["spread"]), "--threads",
                        str(args.threads), "--repeats", "1", "--then", *map(str, others)]
             taken.setdefault(("spread", "new routings"), []).append(json.loads(measured(command)[0].splitlines()[-1]))
     median = statistics.median

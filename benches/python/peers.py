@@ -39,7 +39,7 @@ TRANSFORMERS = ("bert-base", "llama-8x1024")
 TARGET = 3  # the class that is explained
 
 
-def prepare_ort(path: Path, threads: int) -> Callable[[], object]:
+def prepare_ort(path: Path, inputs: Path | None, threads: int) -> Callable[[], object]:
     import numpy as np
     import onnxruntime as ort
 
@@ -48,7 +48,7 @@ def prepare_ort(path: Path, threads: int) -> Callable[[], object]:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    feed = dict(np.load(path.with_name("input.npz")))
+    feed = dict(np.load(inputs or path.with_name("input.npz")))
     return lambda: session.run(None, feed)
 
 
@@ -133,7 +133,7 @@ def measure(args: argparse.Namespace, method: str) -> dict[str, object]:
     """One method, in this process."""
     warnings.filterwarnings("ignore")
     if method == "ort_forward":
-        run = prepare_ort(args.onnx, args.threads)
+        run = prepare_ort(args.onnx, args.inputs, args.threads)
     elif args.model in TRANSFORMERS:
         run = prepare_transformer(args.model, method, args.threads, args.tokens)
     else:
@@ -159,6 +159,7 @@ def main() -> int:
     ap.add_argument("--model", choices=["resnet50", "vgg16", *TRANSFORMERS, "olmoe-16th"], required=True,
                     help="olmoe-16th: ort_forward only")
     ap.add_argument("--onnx", type=Path, help="the model for ort_forward; without it that method is left out")
+    ap.add_argument("--inputs", type=Path, help="of ort_forward, instead of input.npz beside the model")
     ap.add_argument("--method", choices=METHODS, action="append", help="repeatable (default: all)")
     ap.add_argument("--tokens", type=int, default=128, help="of a transformer's input")
     ap.add_argument("--threads", type=int, default=1)
@@ -178,6 +179,7 @@ def main() -> int:
         command = [sys.executable, __file__, "--model", args.model, "--method", method, "--threads", str(args.threads),
                    "--repeats", str(args.repeats), "--warmup", str(args.warmup), "--tokens", str(args.tokens)]
         command += ["--onnx", str(args.onnx)] if args.onnx else []
+        command += ["--inputs", str(args.inputs)] if args.inputs else []
         failed |= subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": str(args.threads)}).returncode
     return 1 if failed else 0
 
