@@ -5,6 +5,7 @@
 mod common;
 
 use std::io::Write;
+use std::path::Path;
 use std::time::Instant;
 
 use common::*;
@@ -58,6 +59,24 @@ fn smallest(program: &Program, inputs: Tensors) -> Tensors {
         return inputs;
     }
     inputs.iter().map(|(n, t)| (n.clone(), pick(t, 0))).collect()
+}
+
+/// A model of the zoo in its smallest shapes.
+fn of_zoo(zoo: &Path, name: &str, rules: &str) -> (Program, Tensors) {
+    let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
+    let program = common::program(&file("ts.onnx"), rules);
+    let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
+    (program, inputs)
+}
+
+/// Models that ship, and where the zoo is there some of its.
+fn models(ship: &[&'static str], others: &[&'static str]) -> Vec<(&'static str, Program, Tensors)> {
+    let named = |name, (program, inputs)| (name, program, inputs);
+    let mut all: Vec<_> = ship.iter().map(|name| named(*name, shipped(name))).collect();
+    if let Some(zoo) = zoo() {
+        all.extend(others.iter().map(|name| named(*name, of_zoo(&zoo, name, "dlb"))));
+    }
+    all
 }
 
 fn differ(found: &Explanation, expected: &Explanation) -> Result<(), String> {
@@ -124,9 +143,7 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
         ("gru", ["dlb-v2", "lrp-epsilon", "grad-x-input"]),
     ] {
         for rules in rules {
-            let file = |suffix: &str| zoo.join("v4.48").join(format!("{model}.{suffix}"));
-            let program = common::program(&file("ts.onnx"), rules);
-            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
+            let (program, inputs) = of_zoo(&zoo, model, rules);
             let request = Request { audit: false, ..request() };
             let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
             let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Split };
@@ -147,19 +164,7 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
 /// Rounded operands put outputs and relevance of a model off by no more than a few times the error of one product.
 #[test]
 fn coarser_precisions_stay_within_their_bounds() {
-    let mut models: Vec<(String, Program, Tensors)> = vec![];
-    for name in SHIPPED {
-        let (program, inputs) = shipped(name);
-        models.push((name.into(), program, inputs));
-    }
-    if let Some(zoo) = zoo() {
-        for name in ["resnet", "bert"] {
-            let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
-            let program = common::program(&file("ts.onnx"), "dlb");
-            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
-            models.push((name.into(), program, inputs));
-        }
-    }
+    let models = models(&SHIPPED, &["resnet", "bert"]);
     let request = Request { audit: false, ..request() };
     for (name, program, inputs) in models {
         let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
@@ -179,19 +184,7 @@ fn coarser_precisions_stay_within_their_bounds() {
 
 #[test]
 fn whole_models_repeat_their_bits_under_five_schedules() {
-    let mut models: Vec<(String, Program, Tensors)> = vec![];
-    for name in SHIPPED {
-        let (program, inputs) = shipped(name);
-        models.push((name.into(), program, inputs));
-    }
-    if let Some(zoo) = zoo() {
-        for name in ["efficientnet", "bert", "lstm", "olmoe", "det_fasterrcnn"] {
-            let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
-            let program = common::program(&file("ts.onnx"), "dlb");
-            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
-            models.push((name.into(), program, inputs));
-        }
-    }
+    let models = models(&SHIPPED, &["efficientnet", "bert", "lstm", "olmoe", "det_fasterrcnn"]);
     for (name, program, inputs) in &models {
         let session = device(program.clone(), 1);
         let first = explain(&session, inputs, &asked(program));
@@ -216,17 +209,7 @@ fn limited(program: &Program, whole: MemoryReport, share: f64) -> Session {
 
 #[test]
 fn memory_over_budget_is_computed_again_with_the_same_bits() {
-    let mut models: Vec<(String, Program, Tensors)> = vec![];
-    let (program, inputs) = shipped("digits_cnn");
-    models.push(("digits_cnn".into(), program, inputs));
-    if let Some(zoo) = zoo() {
-        for name in ["resnet", "bert", "unet"] {
-            let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
-            let program = common::program(&file("ts.onnx"), "dlb");
-            let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
-            models.push((name.into(), program, inputs));
-        }
-    }
+    let models = models(&["digits_cnn"], &["resnet", "bert", "unet"]);
     for (name, program, inputs) in &models {
         let session = device(program.clone(), 1);
         let wanted = explain(&session, inputs, &asked(program));
