@@ -2,14 +2,11 @@
 
 use std::path::Path;
 
-use dlbc_artifact::ArtifactError;
+use dlbc_artifact::{ArtifactError, ExportOptions};
 use dlbc_ops::program::Program;
 use dlbc_proto::Model;
 
 use crate::exit::{invalid, unsupported};
-
-/// Starting relevance of a row in an exported model.
-const MULTIPLIER: f32 = 100.0;
 
 /// Reads the program of an artifact; `None` for a model that is not compiled.
 ///
@@ -35,8 +32,8 @@ pub fn write(program: &Program, path: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// When it cannot be written.
-pub fn export(program: &Program, path: &Path) -> anyhow::Result<()> {
-    let model = dlbc_artifact::export(program, MULTIPLIER).map_err(refuse)?;
+pub fn export(program: &Program, options: &ExportOptions, path: &Path) -> anyhow::Result<()> {
+    let model = dlbc_artifact::export(program, options).map_err(refuse)?;
     Ok(dlbc_proto::write_model(path, &model)?)
 }
 

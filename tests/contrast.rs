@@ -157,7 +157,8 @@ fn an_export_gives_both_tracks_in_onnx_runtime() {
         let inputs = inputs_of(&program, &inputs);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("explained.onnx");
-        dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, 100.0).unwrap()).unwrap();
+        dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, &Default::default()).unwrap())
+            .unwrap();
         let arrays = root().join("fixtures").join(name).join("input.npz");
         let Some(found) = onnx_runtime(&[(path, arrays)]) else { return };
         let expected = explain(&cpu(program, 1), &inputs, &Request::default());

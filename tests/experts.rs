@@ -328,7 +328,7 @@ fn an_artifact_and_an_export_find_the_counts_too() {
 
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("explained.onnx");
-    dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, 100.0).unwrap()).unwrap();
+    dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, &Default::default()).unwrap()).unwrap();
     let Some(found) = onnx_runtime(&[(path, folder.join("input.npz"))]) else { return };
     for (name, r) in &expected.relevance {
         let gap = relative_l1(&found[0][&format!("relevance/{name}")], r);

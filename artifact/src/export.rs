@@ -1,42 +1,52 @@
 //! Program → one plain model: standard operators only, the seed computed in the graph.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
 use dlbc_ops::prim::{Binary, Prim, Reduction, Unary};
 use dlbc_ops::program::{Info, MEASURED, Mode, Program, SEED};
-use dlbc_ops::tensor::{Array, DType, Dim, Shape, Tensor, TensorType};
-use dlbc_proto::onnx::ModelProto;
+use dlbc_ops::tensor::{Array, DType, Dim, Shape, TensorType};
+use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
 use crate::order::order;
-use crate::sheet::initializer;
-use crate::write::{Writer, value_info};
+use crate::target::{self, CHOSEN, Chosen, ExportOptions, ExportStart, ExportTarget, TARGET};
+use crate::write::Writer;
 
-/// The optional input of an exported model that chooses the explained unit.
-pub const TARGET: &str = "dlbc_target";
-
-const TARGET_DOC: &str = "The explained unit on the last axis: a value for each batch row, or one for all. -1, the \
-    default, is the greatest unit of the row.";
+/// What the keys of an exported model's metadata begin with.
+const EXPORTED: &str = "dlbc.";
 
 /// Writes forward and relevance as one plain model of opset 17.
 ///
-/// Inputs: the model's, and the optional [`TARGET`] (int64, a value for each batch row or one for all; a negative one, as
-/// the default -1, is the greatest unit). Outputs: the model's by their names, and `relevance/NAME` for each explained
-/// input. The target unit of each row starts with `multiplier`; of an output `[batch, position, unit]` that of the last
-/// position.
+/// Inputs: the model's, and unless the target is fixed the optional [`TARGET`] (int64, a value for each batch row or one for
+/// all; without it, or where it is negative, the largest unit). Outputs: the model's by their names, and `relevance/NAME`
+/// for each explained input; NaN for a target that the output does not have. The target unit of each row starts with
+/// `multiplier` or its value; of an output `[batch, position, unit]` that of the last position. Metadata hold the rules,
+/// the target, the start and the hashes of the model.
 ///
 /// # Errors
-/// When a primitive has no spelling for its types, or the explained output has more than 3 axes.
-pub fn export(program: &Program, multiplier: f32) -> Result<ModelProto, ArtifactError> {
+/// When a primitive has no spelling for its types, the explained output has more than 3 axes, or the target is out of range.
+pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, ArtifactError> {
     let info = &program.info;
     let mut graph = program.graph.clone();
+    if graph.find(TARGET).is_some() {
+        return Err(ArtifactError::Reserved { name: Name::new(TARGET) });
+    }
     let of_input: HashSet<String> = info.explanations().map(|(name, _)| name).collect();
     let kept = |n: &str| n.starts_with("output/") || n.starts_with(MEASURED) || of_input.contains(n);
     let wanted = graph.outputs().iter().filter(|(n, _)| kept(n));
     graph.set_outputs(wanted.cloned().collect());
-    seed(&mut graph, info, multiplier)?;
+    if let Some(valid) = seed(&mut graph, info, options)? {
+        let outputs = graph.outputs().to_vec();
+        let mut steps = Steps { graph: &mut graph };
+        let checked = outputs.into_iter().map(|(n, v)| match of_input.contains(&n) {
+            true => Ok((n, target::poisoned(&mut steps, v, valid)?)),
+            false => Ok((n, v)),
+        });
+        let checked = checked.collect::<Result<Vec<_>, String>>().map_err(ArtifactError::Damaged)?;
+        graph.set_outputs(checked);
+    }
     graph.remove_unused();
     let strip = |n: &str| n.strip_prefix("output/").unwrap_or(n).to_string();
     let outputs = graph.outputs().iter().filter(|(n, _)| !n.starts_with(MEASURED));
@@ -45,20 +55,50 @@ pub fn export(program: &Program, multiplier: f32) -> Result<ModelProto, Artifact
     for id in order(&graph) {
         writer.add(id)?;
     }
-    if let Some(target) = writer.inputs.iter_mut().find(|i| i.name() == TARGET) {
-        *target = value_info(TARGET, &TensorType::new(DType::I64, vec![Dim::symbol("dlbc_targets")]));
-        target.doc_string = Some(TARGET_DOC.into());
-        writer.initializers.push(initializer(TARGET, &Tensor::from_i64(&[1], &[-1])));
-    }
     let mut model = writer.finish("dlbc_explained");
+    if let Some(graph) = &mut model.graph {
+        target::ask(graph);
+    }
     model.doc_string =
         Some(format!("{} with the relevance of its inputs, rules `{}`", info.model, info.rules));
-    model.metadata_props = vec![onnx::metadata("dlbc.explained", &info.explained)];
+    model.metadata_props = metadata(info, options);
     Ok(model)
 }
 
-/// Puts what makes the seed from the explained output in the place of the seed's input.
-fn seed(graph: &mut Graph<Prim>, info: &Info, multiplier: f32) -> Result<(), ArtifactError> {
+/// What the model was made of, for its reader.
+fn metadata(info: &Info, options: &ExportOptions) -> Vec<StringStringEntryProto> {
+    let target = options.target.map_or_else(|| format!("input {TARGET}, else argmax"), |t| t.to_string());
+    let mut pairs = vec![
+        ("explained".to_string(), info.explained.clone()),
+        ("model".into(), info.model.clone()),
+        ("rules".into(), info.rules.clone()),
+        ("rules_hash".into(), info.rules_hash.clone()),
+        ("mode".into(), info.mode.name().into()),
+        ("target".into(), target),
+        ("start".into(), options.start.name().into()),
+        ("version".into(), env!("CARGO_PKG_VERSION").into()),
+    ];
+    if options.start == ExportStart::One {
+        pairs.push(("multiplier".into(), options.multiplier.to_string()));
+    }
+    pairs.extend(info.hashes.iter().map(|(file, hash)| (format!("sha256/{file}"), hash.clone())));
+    pairs.iter().map(|(key, value)| onnx::metadata(&format!("{EXPORTED}{key}"), value)).collect()
+}
+
+/// Metadata of an exported model by key, without the prefix; empty for any other model.
+pub fn exported(model: &ModelProto) -> BTreeMap<String, String> {
+    let own = |p: &StringStringEntryProto| Some((p.key().strip_prefix(EXPORTED)?.into(), p.value().into()));
+    let found: BTreeMap<String, String> = model.metadata_props.iter().filter_map(own).collect();
+    if found.contains_key("explained") { found } else { BTreeMap::new() }
+}
+
+/// Puts what makes the seed from the explained output in the place of the seed's input; says whether the output has the unit
+/// that each row asks for, where that is not certain.
+fn seed(
+    graph: &mut Graph<Prim>,
+    info: &Info,
+    options: &ExportOptions,
+) -> Result<Option<Value>, ArtifactError> {
     let explained = info.explained.as_str();
     let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
     let name = format!("output/{explained}");
@@ -70,82 +110,104 @@ fn seed(graph: &mut Graph<Prim>, info: &Info, multiplier: f32) -> Result<(), Art
     if ty.rank() > 3 || ty.dtype == DType::Bool {
         return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
-    let made = made(&mut Steps { graph }, output, &ty, dtype, multiplier, info.mode);
-    let made = made.map_err(ArtifactError::Damaged)?;
+    let made = made(&mut Steps { graph }, output, &ty, dtype, options, info.mode);
+    let (made, valid) =
+        made.map_err(|reason| ArtifactError::Target { output: Name::new(explained), reason })?;
     graph.replace(given, made);
     graph.remove(given.node);
-    Ok(())
+    Ok(valid)
 }
 
-/// The seed: `multiplier` at the target unit of each row, else 0; in contrastive mode with that of the opposing track.
+/// The seed: the start at the target unit of each row, else 0; in contrastive mode with that of the opposing track. With it,
+/// whether the output has the unit that each row asks for.
 fn made(
     steps: &mut Steps,
     y: Value,
     ty: &TensorType,
     dtype: DType,
-    multiplier: f32,
+    options: &ExportOptions,
     mode: Mode,
-) -> Result<Value, String> {
+) -> Result<(Value, Option<Value>), String> {
     let one = Dim::known(1);
+    let value = if ty.dtype == dtype { y } else { steps.add(Prim::Cast { to: dtype }, &[y])? };
     let rows = &ty.shape.0[..ty.rank().saturating_sub(1)];
     let batch = rows.first().cloned().unwrap_or_else(|| one.clone());
     // The type says a target a row. One for all rows broadcasts, so nothing may be spelled by the target's own shape.
-    let target = steps.graph.add_input(Prim::Input, TARGET, TensorType::new(DType::I64, vec![batch.clone()]));
-    let Some(units) = ty.shape.0.last().cloned() else {
-        let start = steps.scalar(dtype, f64::from(multiplier));
-        if mode == Mode::Default {
-            return Ok(start);
-        }
-        let lack = lack(steps, y, multiplier)?;
-        return stacked(steps, start, lack, &ty.shape);
+    let input = match options.target {
+        None => Some(steps.graph.add_input(Prim::Input, CHOSEN, target::chosen_type(&batch))),
+        Some(_) => None,
     };
+    if ty.rank() == 0 {
+        let valid = input.map(|input| target::below(steps, input, &one)).transpose()?;
+        let start = steps.start(value, dtype, 1.0, options)?;
+        if mode == Mode::Default {
+            return Ok((start, valid));
+        }
+        let lack = lack(steps, value, dtype, options)?;
+        return Ok((stacked(steps, start, lack, &ty.shape)?, valid));
+    }
     let axis = ty.rank() - 1;
     let mut at = y;
     if let [_, positions] = rows {
         at = steps.add(Prim::Slice { axis: 1, start: positions - &one, len: one.clone(), step: 1 }, &[at])?;
     }
-    let best = steps.add(Prim::Reduce { kind: Reduction::ArgMax, axes: vec![axis], keep: false }, &[at])?;
-    let best = steps.add(Prim::Reshape { to: Shape(vec![batch.clone()]) }, &[best])?;
-    let zero = steps.scalar(DType::I64, 0.0);
-    let free = steps.add(Prim::Binary(Binary::Less), &[target, zero])?;
-    let unit = steps.add(Prim::Select, &[free, best, target])?;
-    let mut column = vec![one; ty.rank()];
-    column[0] = batch;
-    let unit = steps.add(Prim::Reshape { to: Shape(column) }, &[unit])?;
-    let all = steps.add(Prim::Iota { len: units }, &[])?;
-    let mut hit = steps.add(Prim::Binary(Binary::Equal), &[unit, all])?;
-    let missed = steps.add(Prim::Unary(Unary::Not), &[hit])?;
-    let mut others = missed;
-    if let [_, positions] = rows {
-        let all = steps.add(Prim::Iota { len: positions.clone() }, &[])?;
-        let all = steps.add(Prim::Reshape { to: Shape(vec![positions.clone(), Dim::known(1)]) }, &[all])?;
-        let value = Prim::Dims { dims: vec![], values: vec![positions - &Dim::known(1)] };
-        let position = steps.add(value, &[])?;
-        let here = steps.add(Prim::Binary(Binary::Equal), &[all, position])?;
-        hit = steps.add(Prim::Binary(Binary::And), &[hit, here])?;
-        others = steps.add(Prim::Binary(Binary::And), &[missed, here])?;
-    }
-    let (full, none) = (steps.scalar(dtype, f64::from(multiplier)), steps.scalar(dtype, 0.0));
-    let supporting = steps.add(Prim::Select, &[hit, full, none])?;
-    if mode == Mode::Default {
-        return Ok(supporting);
-    }
-    let opposing = if ty.shape.0[axis].is(1) {
-        let lack = lack(steps, y, multiplier)?;
-        steps.add(Prim::Select, &[hit, lack, none])?
-    } else {
-        let half = steps.scalar(dtype, f64::from(multiplier) / 2.0);
-        let against = steps.add(Prim::Select, &[hit, half, none])?;
-        rivals(steps, y, others, against, axis, multiplier)?
+    let Chosen { masks, valid } = target::choose(steps, at, &batch, options.target, input)?;
+    let none = steps.scalar(dtype, 0.0);
+    let here = match rows {
+        [_, positions] => {
+            let all = steps.add(Prim::Iota { len: positions.clone() }, &[])?;
+            let all = steps.add(Prim::Reshape { to: Shape(vec![positions.clone(), one.clone()]) }, &[all])?;
+            let value = Prim::Dims { dims: vec![], values: vec![positions - &one] };
+            let position = steps.add(value, &[])?;
+            Some(steps.add(Prim::Binary(Binary::Equal), &[all, position])?)
+        }
+        _ => None,
     };
-    stacked(steps, supporting, opposing, &ty.shape)
+    let here = |steps: &mut Steps, mask: Value| match here {
+        Some(here) => steps.add(Prim::Binary(Binary::And), &[mask, here]),
+        None => Ok(mask),
+    };
+    let (mut total, mut hit) = (none, none);
+    for (mask, weight) in &masks {
+        hit = here(steps, *mask)?;
+        let start = steps.start(value, dtype, *weight, options)?;
+        total = steps.add(Prim::Select, &[hit, start, total])?;
+    }
+    if steps.graph.ty(total).shape != ty.shape {
+        total = steps.add(Prim::Expand { to: ty.shape.clone() }, &[total])?;
+    }
+    if mode == Mode::Default {
+        return Ok((total, valid));
+    }
+    if let Some(ExportTarget::Difference(..)) = options.target {
+        let supporting = steps.add(Prim::Unary(Unary::Relu), &[total])?;
+        let negated = steps.add(Prim::Unary(Unary::Neg), &[total])?;
+        let opposing = steps.add(Prim::Unary(Unary::Relu), &[negated])?;
+        return Ok((stacked(steps, supporting, opposing, &ty.shape)?, valid));
+    }
+    let others = steps.add(Prim::Unary(Unary::Not), &[masks[0].0])?;
+    let others = here(steps, others)?;
+    let opposing = if ty.shape.0[axis].is(1) {
+        let lack = lack(steps, value, dtype, options)?;
+        steps.add(Prim::Select, &[hit, lack, none])?
+    } else if options.start == ExportStart::Value {
+        steps.add(Prim::Select, &[others, value, none])?
+    } else {
+        let half = steps.scalar(dtype, 0.5);
+        let against = steps.add(Prim::Binary(Binary::Mul), &[total, half])?;
+        rivals(steps, value, others, against, axis, options.multiplier)?
+    };
+    Ok((stacked(steps, total, opposing, &ty.shape)?, valid))
 }
 
-/// What a probability lacks of 1, times the multiplier.
-fn lack(steps: &mut Steps, y: Value, multiplier: f32) -> Result<Value, String> {
-    let dtype = steps.graph.ty(y).dtype;
-    let (one, factor) = (steps.scalar(dtype, 1.0), steps.scalar(dtype, f64::from(multiplier)));
+/// What a probability lacks of 1, times the multiplier; with its own value as the start, 0 of what is no probability.
+fn lack(steps: &mut Steps, y: Value, dtype: DType, options: &ExportOptions) -> Result<Value, String> {
+    let (one, zero) = (steps.scalar(dtype, 1.0), steps.scalar(dtype, 0.0));
     let rest = steps.add(Prim::Binary(Binary::Sub), &[one, y])?;
+    if options.start == ExportStart::Value {
+        return steps.add(Prim::Binary(Binary::Max), &[rest, zero]);
+    }
+    let factor = steps.scalar(dtype, f64::from(options.multiplier));
     let rest = steps.add(Prim::Unary(Unary::Clip { min: Some(0.0), max: Some(1.0) }), &[rest])?;
     steps.add(Prim::Binary(Binary::Mul), &[rest, factor])
 }
@@ -180,19 +242,34 @@ fn stacked(steps: &mut Steps, supporting: Value, opposing: Value, shape: &Shape)
 }
 
 /// Adds primitives.
-struct Steps<'a> {
-    graph: &'a mut Graph<Prim>,
+pub(crate) struct Steps<'a> {
+    pub(crate) graph: &'a mut Graph<Prim>,
 }
 
 impl Steps<'_> {
-    fn add(&mut self, prim: Prim, inputs: &[Value]) -> Result<Value, String> {
+    /// What a unit starts with: a share of the multiplier, or its own value with the sign of the share.
+    fn start(
+        &mut self,
+        y: Value,
+        dtype: DType,
+        weight: f64,
+        options: &ExportOptions,
+    ) -> Result<Value, String> {
+        match options.start {
+            ExportStart::One => Ok(self.scalar(dtype, f64::from(options.multiplier) * weight)),
+            ExportStart::Value if weight < 0.0 => self.add(Prim::Unary(Unary::Neg), &[y]),
+            ExportStart::Value => Ok(y),
+        }
+    }
+
+    pub(crate) fn add(&mut self, prim: Prim, inputs: &[Value]) -> Result<Value, String> {
         let types: Vec<TensorType> = inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
         let ty = prim.infer(&types).map_err(|e| format!("the seed: {e}"))?;
         let name = format!("{SEED}/{}", prim.name());
         Ok(self.graph.add_value(prim, &name, ty, Origin::onnx(SEED, "seed"), inputs))
     }
 
-    fn scalar(&mut self, dtype: DType, value: f64) -> Value {
+    pub(crate) fn scalar(&mut self, dtype: DType, value: f64) -> Value {
         let t = Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype);
         let ty = t.ty();
         self.graph.add_value(Prim::Const(t), &format!("{SEED}/value"), ty, Origin::onnx(SEED, "seed"), &[])

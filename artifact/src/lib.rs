@@ -12,12 +12,14 @@ mod plain;
 mod read;
 mod sheet;
 mod spelling;
+mod target;
 mod text;
 mod write;
 
-pub use export::{TARGET, export};
+pub use export::{export, exported};
 pub use plain::plain;
 pub use read::{is_artifact, read};
+pub use target::{ExportOptions, ExportStart, ExportTarget, TARGET};
 pub use write::write;
 
 use dlbc_proto::{Name, ProtoError};
@@ -59,6 +61,20 @@ pub enum ArtifactError {
         /// Its type.
         ty: String,
     },
+    /// A target that the explained output does not have, or that cannot be written.
+    #[error("output {output}: {reason}")]
+    Target {
+        /// The output.
+        output: Name,
+        /// Why.
+        reason: String,
+    },
+    /// A tensor of the model has a name that an exported model needs.
+    #[error("the model has a tensor {name}: is it an exported explanation already?")]
+    Reserved {
+        /// The name.
+        name: Name,
+    },
     /// A node of an artifact that does not describe a primitive of a program.
     #[error("the artifact is damaged: node {node}: {fault}")]
     Node {
@@ -85,7 +101,11 @@ impl ArtifactError {
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,
-            ArtifactError::Spelling { .. } | ArtifactError::Seed { .. } | ArtifactError::Taken { .. }
+            ArtifactError::Spelling { .. }
+                | ArtifactError::Seed { .. }
+                | ArtifactError::Taken { .. }
+                | ArtifactError::Target { .. }
+                | ArtifactError::Reserved { .. }
         )
     }
 }

@@ -12,10 +12,10 @@ use dlbc_proto::onnx::{
 use dlbc_proto::{Name, write as onnx};
 
 use crate::dims::sources;
-use crate::export::TARGET;
 use crate::order::order;
 use crate::sheet::{RESULT, Sheet, code, initializer};
 use crate::spelling::{Site, spell};
+use crate::target::CHOSEN;
 use crate::{ArtifactError, FORMAT, text};
 
 /// The operator set that spellings are written in.
@@ -83,9 +83,9 @@ pub(crate) struct Writer<'a> {
     /// The name of each value in the file.
     names: HashMap<Value, String>,
     functions: Option<Functions>,
-    pub(crate) inputs: Vec<ValueInfoProto>,
-    /// Constants of the graph, and defaults of inputs.
-    pub(crate) initializers: Vec<TensorProto>,
+    inputs: Vec<ValueInfoProto>,
+    /// Constants of the graph.
+    initializers: Vec<TensorProto>,
     declared: &'a [(String, Value)],
 }
 
@@ -122,7 +122,7 @@ impl<'a> Writer<'a> {
             }
         }
         taken.extend(declared.iter().map(|(n, _)| n.clone()));
-        let mut sheet = Sheet::main(sources(graph, TARGET), taken);
+        let mut sheet = Sheet::main(sources(graph, CHOSEN), taken);
         let mut names = HashMap::new();
         for id in graph.nodes() {
             let own = graph.node(id).name();

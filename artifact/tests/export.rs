@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
-use dlbc_artifact::{TARGET, export};
+use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET, export, exported};
 use dlbc_ops::prim::{Builder, Part};
 use dlbc_ops::program::{Info, InputInfo, MEASURED, Program, SEED};
 use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
@@ -46,8 +46,8 @@ fn linear(shape: &str) -> Program {
     Program { graph, info }
 }
 
-/// The seed for what the model gave: 100 at the target of each row, of the last position.
-fn seed(y: &Tensor, target: Option<&[i64]>) -> Tensor {
+/// The seed for what the model gave, at the last position of each row.
+fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions) -> Tensor {
     let (rows, positions, units) = match y.dims() {
         [] => (1, 1, 1),
         [u] => (1, 1, *u),
@@ -59,9 +59,24 @@ fn seed(y: &Tensor, target: Option<&[i64]>) -> Tensor {
     let mut seed = vec![0.0; own.len()];
     for row in 0..rows {
         let from = (row * positions + positions - 1) * units;
-        let best = (0..units).fold(0, |m, i| if own[from + i] > own[from + m] { i } else { m });
+        let mut order: Vec<usize> = (0..units).collect();
+        order.sort_by(|i, j| own[from + j].total_cmp(&own[from + i]).then(i.cmp(j)));
         let given = target.map(|t| t[if t.len() == 1 { 0 } else { row }]).filter(|t| *t >= 0);
-        seed[from + given.map_or(best, |t| t as usize)] = 100.0;
+        let at = |i: i64| if i < 0 { i + units as i64 } else { i } as usize;
+        let places: Vec<(usize, f32)> = match options.target {
+            None => vec![(given.map_or(order[0], |t| t as usize), 1.0)],
+            Some(ExportTarget::Argmax) => vec![(order[0], 1.0)],
+            Some(ExportTarget::Rank(k)) => vec![(order[k], 1.0)],
+            Some(ExportTarget::Index(i)) => vec![(at(i), 1.0)],
+            Some(ExportTarget::Difference(a, b)) => vec![(at(a), 1.0), (at(b), -1.0)],
+            Some(ExportTarget::All) => (0..units).map(|i| (i, 1.0 / units as f32)).collect(),
+        };
+        for (unit, weight) in places {
+            seed[from + unit] = match options.start {
+                ExportStart::One => options.multiplier * weight,
+                ExportStart::Value => own[from + unit] * weight.signum(),
+            };
+        }
     }
     Tensor::from_f32(y.dims(), &seed)
 }
@@ -69,12 +84,30 @@ fn seed(y: &Tensor, target: Option<&[i64]>) -> Tensor {
 #[derive(Default)]
 struct Suite {
     runs: Vec<Run>,
-    /// The program, the bindings, and the target of each run.
-    cases: Vec<(Program, Bindings, Option<Vec<i64>>)>,
+    cases: Vec<Case>,
+}
+
+/// A run of an exported program: sizes of its symbols, targets that it is given, what the file fixes.
+struct Case {
+    program: Program,
+    bindings: Bindings,
+    target: Option<Vec<i64>>,
+    options: ExportOptions,
 }
 
 impl Suite {
     fn add(&mut self, name: &str, program: &Program, sizes: &[(&str, i64)], target: Option<&[i64]>) {
+        self.add_with(name, program, sizes, target, ExportOptions::default());
+    }
+
+    fn add_with(
+        &mut self,
+        name: &str,
+        program: &Program,
+        sizes: &[(&str, i64)],
+        target: Option<&[i64]>,
+        options: ExportOptions,
+    ) {
         let bindings: Bindings = sizes.iter().map(|(n, v)| ((*n).into(), *v)).collect();
         let mut inputs: BTreeMap<String, Tensor> = program
             .info
@@ -89,12 +122,13 @@ impl Suite {
         if let Some(target) = target {
             inputs.insert(TARGET.into(), Tensor::from_i64(&[target.len()], target));
         }
-        let model = export(program, 100.0).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let model = export(program, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(model.functions.is_empty());
         let nodes = &model.graph.as_ref().unwrap().node;
         assert!(nodes.iter().all(|n| n.domain().is_empty()));
-        self.runs.push(Run { name: format!("{name} {sizes:?} {target:?}"), model, inputs });
-        self.cases.push((program.clone(), bindings, target.map(<[i64]>::to_vec)));
+        self.runs.push(Run { name: format!("{name} {sizes:?} {target:?} {options:?}"), model, inputs });
+        let target = target.map(<[i64]>::to_vec);
+        self.cases.push(Case { program: program.clone(), bindings, target, options });
     }
 
     fn check(self, bound: f64) {
@@ -111,7 +145,7 @@ impl Suite {
 fn compare(
     run: &Run,
     found: &BTreeMap<String, Tensor>,
-    (program, bindings, target): &(Program, Bindings, Option<Vec<i64>>),
+    Case { program, bindings, target, options }: &Case,
     bound: f64,
 ) -> Result<(), String> {
     let info = &program.info;
@@ -124,7 +158,7 @@ fn compare(
     }
     let mut inputs = run.inputs.clone();
     inputs.remove(TARGET);
-    inputs.insert(SEED.into(), seed(&found[&info.explained], target.as_deref()));
+    inputs.insert(SEED.into(), seed(&found[&info.explained], target.as_deref(), options));
     let wanted = expected(program, bindings, &inputs);
     for name in names {
         let full = if wanted.contains_key(&name) { name.clone() } else { format!("output/{name}") };
@@ -162,14 +196,104 @@ fn outputs_of_every_rank_are_seeded() {
 }
 
 #[test]
+fn targets_are_fixed_in_the_file() {
+    let mut suite = Suite::default();
+    let targets = [
+        ExportTarget::Argmax,
+        ExportTarget::Rank(2),
+        ExportTarget::Index(3),
+        ExportTarget::Index(-2),
+        ExportTarget::Difference(0, 4),
+        ExportTarget::All,
+    ];
+    for shape in ["5", "n,5", "n,p,5"] {
+        let program = linear(shape);
+        for target in targets {
+            for start in [ExportStart::One, ExportStart::Value] {
+                let options = ExportOptions { target: Some(target), start, multiplier: 7.0 };
+                suite.add_with(shape, &program, &[("n", 3), ("p", 4)], None, options);
+            }
+        }
+    }
+    for run in &suite.runs {
+        let inputs = &run.model.graph.as_ref().unwrap().input;
+        assert!(inputs.iter().all(|i| i.name() != TARGET), "{}", run.name);
+    }
+    suite.check(1e-5);
+    for target in [ExportTarget::Index(5), ExportTarget::Difference(0, -6), ExportTarget::Rank(5)] {
+        let options = ExportOptions { target: Some(target), ..ExportOptions::default() };
+        let error = export(&linear("n,5"), &options).unwrap_err().to_string();
+        assert!(error.contains("the output has 5 units"), "{error}");
+    }
+}
+
+/// A unit that the output does not have gives NaN in its row, and in that row alone.
+#[test]
+fn targets_out_of_range_give_nan() {
+    let Some(python) = python() else { return };
+    let mut runs = vec![];
+    for (shape, rows) in [("n,5", 3), ("n,p,5", 2), ("5", 1)] {
+        let program = linear(shape);
+        let model = export(&program, &ExportOptions::default()).unwrap();
+        let bindings = Bindings::from([("n".into(), rows), ("p".into(), 4)]);
+        let ty = program.info.inputs[0].ty.clone();
+        let x = input_values(&TensorType::new(ty.dtype, ty.shape.substitute(&bindings)), 5);
+        for targets in [vec![5000], (0..rows).map(|i| if i == 0 { 5 } else { 1 }).collect()] {
+            let target = Tensor::from_i64(&[targets.len()], &targets);
+            let inputs = BTreeMap::from([("x".to_string(), x.clone()), (TARGET.to_string(), target)]);
+            runs.push(Run { name: format!("{shape} {targets:?}"), model: model.clone(), inputs });
+        }
+    }
+    for (run, found) in runs.iter().zip(onnx_runtime(&python, &runs)) {
+        let found = found.unwrap_or_else(|e| panic!("{}: {e}", run.name));
+        let targets = run.inputs[TARGET].to_i64();
+        let relevance = found["relevance/x"].to_f32();
+        let rows = if run.name.starts_with('5') { 1 } else { found["y"].dims()[0] };
+        for (row, own) in relevance.chunks(relevance.len() / rows).enumerate() {
+            let target = targets[if targets.len() == 1 { 0 } else { row }];
+            let broken = own.iter().all(|v| v.is_nan());
+            assert!(
+                broken == (target > 4) && own.iter().any(|v| v.is_nan()) == broken,
+                "{}: {own:?}",
+                run.name
+            );
+        }
+        assert!(found["y"].to_f32().iter().all(|v| v.is_finite()));
+    }
+}
+
+#[test]
+fn metadata_say_what_was_exported() {
+    let mut program = linear("n,5");
+    program.info.model = "m.onnx".into();
+    program.info.rules = "own".into();
+    program.info.hashes = vec![("m.onnx".into(), "abc".into())];
+    let options = ExportOptions { target: Some(ExportTarget::Difference(1, 3)), ..ExportOptions::default() };
+    let found = exported(&export(&program, &options).unwrap());
+    let expected = [
+        ("explained", "y"),
+        ("model", "m.onnx"),
+        ("rules", "own"),
+        ("target", "1-3"),
+        ("start", "one"),
+        ("multiplier", "100"),
+        ("sha256/m.onnx", "abc"),
+    ];
+    for (key, value) in expected {
+        assert_eq!(found[key], value, "{found:?}");
+    }
+    assert!(exported(&dlbc_artifact::write(&program).unwrap()).is_empty());
+}
+
+#[test]
 fn outputs_of_more_axes_are_refused() {
-    let error = export(&linear("n,2,3,5"), 100.0).unwrap_err();
+    let error = export(&linear("n,2,3,5"), &ExportOptions::default()).unwrap_err();
     assert!(error.is_unsupported() && error.to_string().contains("at most 3 axes"), "{error}");
 }
 
 #[test]
 fn only_what_the_inputs_need_is_exported() {
-    let model = export(&linear("n,5"), 100.0).unwrap();
+    let model = export(&linear("n,5"), &ExportOptions::default()).unwrap();
     let nodes = model.graph.unwrap().node;
     assert!(!nodes.iter().any(|n| n.op_type() == "ReduceSum"), "{nodes:?}");
 }
@@ -219,7 +343,7 @@ fn compiled_models_are_exported() {
         }
         // Which pixels of a mask are explained is no index on the last axis.
         if path.ends_with("scenes/segmenter.onnx") {
-            assert!(export(&program, 100.0).unwrap_err().is_unsupported());
+            assert!(export(&program, &ExportOptions::default()).unwrap_err().is_unsupported());
             continue;
         }
         for sizes in sizes(&program) {

@@ -165,6 +165,14 @@ pub fn value_info(name: &str, dtype: DataType, dims: &[Dim]) -> ValueInfoProto {
     }
 }
 
+/// A value that may be absent, else a tensor.
+pub fn optional_value_info(name: &str, dtype: DataType, dims: &[Dim]) -> ValueInfoProto {
+    let tensor = value_info(name, dtype, dims);
+    let optional = type_proto::Optional { elem_type: tensor.r#type.map(Box::new) };
+    let value = Some(type_proto::Value::OptionalType(Box::new(optional)));
+    ValueInfoProto { r#type: Some(TypeProto { value, denotation: None }), ..tensor }
+}
+
 /// A graph.
 pub fn graph(
     name: &str,

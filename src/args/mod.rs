@@ -3,6 +3,7 @@
 mod chosen;
 mod device;
 mod eval;
+mod export;
 mod limits;
 mod model;
 mod run;
@@ -12,6 +13,7 @@ mod values;
 
 pub use device::DeviceArgs;
 pub use eval::EvalArgs;
+pub use export::ExportArgs;
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
 pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, TextArgs};
@@ -82,8 +84,9 @@ const RUN_EXAMPLE: &str = "Examples:
   dlbc run fixtures/scenes/detector.onnx --image fixtures/scenes/picture.png --mean 0 --std 1 --box best --heatmap box.png";
 const INSPECT_EXAMPLE: &str = "Example:
   dlbc inspect fixtures/digits_cnn/model.onnx";
-const EXPORT_EXAMPLE: &str = "Example:
-  dlbc export fixtures/digits_cnn/model.onnx -o digits-explained.onnx";
+const EXPORT_EXAMPLE: &str = "Examples:
+  dlbc export fixtures/digits_cnn/model.onnx -o digits-explained.onnx
+  dlbc export fixtures/digits_cnn/model.onnx -o digits-1-not-7.onnx --target 1-7 --rules lrp-epsilon";
 const DIFF_EXAMPLE: &str = "Example:
   dlbc diff before.npz after.npz --min-rank 0.99";
 const EVAL_EXAMPLE: &str = "Examples:
@@ -143,23 +146,6 @@ pub struct InspectArgs {
     /// Print one JSON object instead of tables.
     #[arg(long)]
     pub json: bool,
-    /// What the model may cost.
-    #[command(flatten)]
-    pub limits: LimitArgs,
-}
-
-/// `dlbc export`.
-#[derive(Debug, ClapArgs)]
-pub struct ExportArgs {
-    /// The model, an ONNX file or an artifact of `dlbc compile`.
-    #[arg(value_name = "MODEL.onnx")]
-    pub model: PathBuf,
-    /// The file to write.
-    #[arg(long, short, value_name = "EXPLAINED.onnx")]
-    pub out: PathBuf,
-    /// How the relevance is made.
-    #[command(flatten)]
-    pub explain: ExplainArgs,
     /// What the model may cost.
     #[command(flatten)]
     pub limits: LimitArgs,

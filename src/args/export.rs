@@ -1,0 +1,75 @@
+//! `dlbc export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
+
+use super::targets::Targets;
+use super::values::finite;
+use super::{ExplainArgs, LimitArgs, Start, Target};
+use crate::exit::unsupported;
+
+/// `dlbc export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The model, an ONNX file or an artifact of `dlbc compile`.
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// The file to write.
+    #[arg(long, short, value_name = "EXPLAINED.onnx")]
+    pub out: PathBuf,
+
+    /// Explained unit, fixed in the file: argmax, top1, an index (-1 is the last), a difference A-B, or all [default: the
+    /// exported model has an optional input `dlbc_target`].
+    #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = "Target")]
+    target: Option<Targets>,
+    /// Starting relevance of the target: one times the multiplier, or its own value.
+    #[arg(long, value_enum, default_value = "one", help_heading = "Target")]
+    start: Start,
+    /// Starting relevance.
+    #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true,
+          help_heading = "Target")]
+    multiplier: f64,
+
+    /// How the relevance is made.
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+    /// What the model may cost.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+impl ExportArgs {
+    /// What the exported model explains, and what it starts with.
+    ///
+    /// # Errors
+    /// For several targets.
+    pub fn options(&self) -> anyhow::Result<ExportOptions> {
+        let target = match self.target.as_ref().map(|t| t.0.as_slice()) {
+            None => None,
+            Some([one]) => Some(fixed(*one)),
+            Some(several) => {
+                return Err(unsupported(format!(
+                    "an exported model explains one target, {} are given: leave `--target` out and call it with `dlbc_target`",
+                    several.len()
+                )));
+            }
+        };
+        let start = match self.start {
+            Start::One => ExportStart::One,
+            Start::Value => ExportStart::Value,
+        };
+        Ok(ExportOptions { target, start, multiplier: self.multiplier as f32 })
+    }
+}
+
+fn fixed(target: Target) -> ExportTarget {
+    match target {
+        Target::Argmax => ExportTarget::Argmax,
+        Target::Rank(rank) => ExportTarget::Rank(rank),
+        Target::Index(i) => ExportTarget::Index(i),
+        Target::Difference(a, b) => ExportTarget::Difference(a, b),
+        Target::All => ExportTarget::All,
+    }
+}
