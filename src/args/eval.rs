@@ -32,8 +32,8 @@ pub struct EvalArgs {
     /// Texts (`--text`, or `--text @FILE` for a file with one a line) and how they become inputs.
     #[command(flatten)]
     pub text: TextArgs,
-    /// Samples at most.
-    #[arg(long, value_name = "N", default_value = "32", value_parser = positive, help_heading = "Samples")]
+    /// Samples at most; without `--rules` and `--limit` as many of them as take about a minute.
+    #[arg(long, value_name = "N", default_value_t = SAMPLES, value_parser = positive, help_heading = "Samples")]
     pub limit: usize,
     /// Where the evidence lies: an .npz with one array, or a black and white picture; what is not 0 counts.
     #[arg(long, value_name = "FILE", help_heading = "Samples")]
@@ -52,7 +52,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Target")]
     pub position: Option<i64>,
 
-    /// How the relevance is made; `--rules` takes several names separated by commas.
+    /// How the relevance is made; `--rules` takes several names separated by commas. Without it the composites are compared
+    /// that "Which explanation to trust" recommends.
     #[command(flatten)]
     pub explain: ExplainArgs,
 
@@ -113,6 +114,16 @@ pub struct EvalArgs {
     /// What the model may cost.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// Samples unless `--limit` says otherwise.
+const SAMPLES: usize = 32;
+
+impl EvalArgs {
+    /// Whether the number of samples may follow the time that they take.
+    pub fn is_timed(&self) -> bool {
+        self.limit == SAMPLES && !self.explain.names_rules()
+    }
 }
 
 /// `METRIC=VALUE`.

@@ -68,13 +68,24 @@ impl ExplainArgs {
         self.rules.as_deref().unwrap_or("dlb")
     }
 
-    /// The same for each of several composites whose names stand between commas.
-    pub fn each(&self) -> Vec<ExplainArgs> {
+    /// The same for each of several composites whose names stand between commas, or of `usual` when none is named.
+    pub fn each(&self, usual: &[&str]) -> Vec<ExplainArgs> {
         let one = |rules: &str| ExplainArgs { rules: Some(rules.trim().into()), ..self.clone() };
         match &self.rules {
-            None => vec![self.clone()],
+            None if usual.is_empty() => vec![self.clone()],
+            None => usual.iter().map(|rules| one(rules)).collect(),
             Some(rules) => rules.split(',').map(one).collect(),
         }
+    }
+
+    /// Whether a composite is named.
+    pub fn names_rules(&self) -> bool {
+        self.rules.is_some()
+    }
+
+    /// Whether there are two tracks.
+    pub fn is_contrastive(&self) -> bool {
+        self.mode == Some(Mode::Contrastive)
     }
 
     /// The compiler's options.

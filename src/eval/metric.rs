@@ -89,6 +89,28 @@ impl Metric {
         )
     }
 
+    /// Whether a random map shows the level of chance: it does for faithfulness and localisation.
+    pub fn has_chance_level(self) -> bool {
+        match self {
+            Metric::Morf
+            | Metric::Lerf
+            | Metric::Gap
+            | Metric::RegionPerturbation
+            | Metric::Insertion
+            | Metric::Deletion
+            | Metric::FaithfulnessCorrelation
+            | Metric::RankAccuracy
+            | Metric::MassAccuracy
+            | Metric::PointingGame => true,
+            Metric::MaxSensitivity
+            | Metric::Sparseness
+            | Metric::Complexity
+            | Metric::RandomLogit
+            | Metric::Randomisation
+            | Metric::Conservation => false,
+        }
+    }
+
     /// Which way is better.
     pub fn better(self) -> Better {
         match self {

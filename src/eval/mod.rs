@@ -3,6 +3,8 @@
 //! Metrics are those of Quantus [hedstrom2023], of one sample after the other; a random and an all-equal map are measured
 //! beside the composites.
 
+mod budget;
+mod chance;
 mod curves;
 mod features;
 mod fill;
@@ -16,23 +18,24 @@ mod sanity;
 mod subject;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use anyhow::Context;
 use clap::ValueEnum;
 use dlbc_compiler::{Composite, Passes};
+use dlbc_ops::program::Info;
 use dlbc_runtime::RunOptions;
 
 pub use fill::Fill;
 pub use metric::Metric;
 
 use crate::args::{EvalArgs, ExplainArgs, Target};
-use crate::device::{self, Opened};
-use crate::exit::{Code, failure, unsupported, usage};
+use crate::device;
+use crate::exit::{Code, describe, failure, unsupported, usage, verdict};
 use crate::explainer::Explainer;
-use crate::split::split;
-use crate::statistics::{correlation, ranks};
-use crate::terminal::{Console, Progress, print};
+use crate::terminal::{Console, Progress, number, print};
 use crate::{model, output};
+use budget::Cost;
 use measure::{area, mean};
 use prepare::Prepared;
 use report::{Outcome, Report};
@@ -98,37 +101,68 @@ impl Plan {
     }
 }
 
+/// Composites that are compared when none is named: those that the book's page "Which explanation to trust" recommends for one
+/// family of models or another.
+const USUAL: [&str; 4] = ["dlb", "epsilon-plus", "attnlrp", "integrated-gradients"];
+
+/// A composite under evaluation.
+struct Candidate {
+    explain: ExplainArgs,
+    info: Info,
+    method: Method,
+}
+
 /// Evaluates composites on samples.
 ///
 /// # Errors
 /// See the exit codes of the command line.
 pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
+    let clock = Instant::now();
     check(args)?;
     args.on.check()?;
     let device = &device::open(&args.on, console)?;
     let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
-    let each = args.explain.each();
-    let mut first = Some(model::load(&args.model, &each[0], &args.limits, console)?);
-    let program = first.as_ref().map(|l| l.program.clone()).context("a composite")?;
-    let prepared = prepare::prepare(args, program, device, &options, console)?;
+    let artifact = is_artifact(args, console)?;
+    let usual: &[&str] = if artifact || args.explain.is_contrastive() { &[] } else { &USUAL };
+    let mut each = args.explain.each(usual).into_iter();
+    let first = each.next().context("a composite")?;
+    let loaded = model::load(&args.model, &first, &args.limits, console)?;
+    let mut prepared = prepare::prepare(args, loaded.program.clone(), artifact, device, &options, console)?;
     let plan = Plan::new(args);
-    let metrics = metrics(args, &prepared, console)?;
+    let mut metrics = metrics(args, &prepared, console)?;
     if args.plot.is_some() && !metrics.iter().any(|m| m.has_curve()) {
         return Err(usage("`--plot`: none of the metrics has a curve"));
     }
+    let mut candidates = vec![];
+    let rest = each.map(|explain| {
+        let loaded = model::load(&args.model, &explain, &args.limits, Console { quiet: true });
+        (explain, loaded)
+    });
+    for (explain, loaded) in std::iter::once((first, Ok(loaded))).chain(rest) {
+        let made = loaded.and_then(|loaded| {
+            let info = loaded.program.info.clone();
+            let explainer = Explainer::new(loaded.program, loaded.split, device, &options)?;
+            let passes = passes(&explain, args, artifact, &info.rules)?;
+            Ok((info, Method::composite(explainer, passes)))
+        });
+        match made {
+            Ok((info, method)) => candidates.push(Candidate { explain, info, method }),
+            // Nobody asked for this one.
+            Err(e) if !args.explain.names_rules() && verdict(&e).code == Code::Unsupported => {
+                console.note(format!("`{}` is left out: {}", explain.rules(), describe(&e)));
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    if args.is_timed() {
+        shorten(args, &candidates, &mut prepared, &mut metrics, &plan, console)?;
+    }
     let mut runs = vec![];
-    for (i, explain) in each.iter().enumerate() {
-        let loaded = match first.take() {
-            Some(loaded) => loaded,
-            None => model::load(&args.model, explain, &args.limits, console)?,
-        };
+    for (i, Candidate { info, method, .. }) in candidates.iter().enumerate() {
         let _progress =
-            Progress::start(console, format!("{} ({} of {})", explain.rules(), i + 1, each.len()));
-        let info = loaded.program.info.clone();
-        let explainer = Explainer::new(loaded.program, loaded.split, device, &options)?;
-        let method = Method::composite(explainer, passes(explain, args, prepared.artifact, &info.rules)?);
-        let run = evaluate(&method, &prepared, &metrics, &plan);
-        runs.push(run.with_context(|| format!("composite `{}`", info.rules))?.of(&info));
+            Progress::start(console, format!("{} ({} of {})", info.rules, i + 1, candidates.len()));
+        let run = evaluate(method, &prepared, &metrics, &plan);
+        runs.push(run.with_context(|| format!("composite `{}`", info.rules))?.of(info));
     }
     let controls = [("random", Method::Random(plan.seed)), ("all-equal", Method::Equal)];
     for (name, method) in &controls {
@@ -136,7 +170,8 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         runs.push(evaluate(method, &prepared, &metrics, &plan)?.control(name));
     }
     if metrics.contains(&Metric::Randomisation) {
-        randomisation(args, device, &prepared, &plan, &options, &mut runs, console)?;
+        let each: Vec<&ExplainArgs> = candidates.iter().map(|c| &c.explain).collect();
+        sanity::randomisation(args, &each, (device, &options), &prepared, &plan, &mut runs, console)?;
     }
     let report = Report::new(args, &prepared, &plan, &metrics, runs);
     if let Some(path) = &args.out {
@@ -148,10 +183,49 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         output::write(path, |out| Ok(out.write_all(&png)?))?;
     }
     print(&if args.json { report.json(false)? } else { report.text() })?;
+    console.note(format!("this took {} s", number(clock.elapsed().as_secs_f64(), 2)));
     match report.missed(args).as_slice() {
         [] => Ok(()),
         missed => Err(failure(Code::Gate, missed.join("; "))),
     }
+}
+
+/// Leaves out samples, and metrics that explain again and again, until the rest takes about a minute.
+fn shorten(
+    args: &EvalArgs,
+    candidates: &[Candidate],
+    prepared: &mut Prepared,
+    metrics: &mut Vec<Metric>,
+    plan: &Plan,
+    console: Console,
+) -> anyhow::Result<()> {
+    let _progress = Progress::start(console, "measuring the time of a sample");
+    let methods: Vec<&Method> = candidates.iter().map(|c| &c.method).collect();
+    let samples = prepared.cases.len();
+    let cost = Cost::measure(&methods, prepared, metrics, plan)?;
+    let fitting = budget::fit(cost, samples, metrics, plan);
+    let bounded = args.fail_under.iter().chain(&args.fail_over).map(|b| b.metric);
+    let asked: Vec<Metric> = args.metrics.iter().copied().chain(bounded).collect();
+    let left_out: Vec<Metric> = fitting.left_out.into_iter().filter(|m| !asked.contains(m)).collect();
+    metrics.retain(|m| !left_out.contains(m));
+    prepared.cases.truncate(fitting.samples);
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|m| format!("`{m}`")).collect();
+        console.note(format!("{} left out to save time; `--metrics` asks for them", names.join(", ")));
+    }
+    if fitting.samples < samples {
+        console.note(format!(
+            "{} of {samples} samples: all of them would take more than a minute; `--rules` or `--limit` says otherwise",
+            fitting.samples
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the file is compiled already.
+fn is_artifact(args: &EvalArgs, console: Console) -> anyhow::Result<bool> {
+    let model = model::read(&args.model, &args.limits, console)?;
+    Ok(dlbc_artifact::is_artifact(&model.proto))
 }
 
 /// What a composite passes on. Of an artifact only the name of its composite is known.
@@ -172,7 +246,7 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
     for path in args.out.iter().chain(&args.plot) {
         output::check(path)?;
     }
-    for explain in args.explain.each() {
+    for explain in args.explain.each(&[]) {
         explain.options(&args.limits)?.composite()?;
     }
     let wanted = |m: Metric| args.metrics.is_empty() || args.metrics.contains(&m);
@@ -285,57 +359,4 @@ fn evaluate(
         outcome.maps.push(map.relevance);
     }
     Ok(outcome)
-}
-
-/// Randomises weights from the output on, in stages, and compares the relevance: Spearman's correlation of the magnitudes.
-fn randomisation(
-    args: &EvalArgs,
-    device: &Opened,
-    prepared: &Prepared,
-    plan: &Plan,
-    options: &RunOptions,
-    runs: &mut [Outcome],
-    console: Console,
-) -> anyhow::Result<()> {
-    let each = args.explain.each();
-    let read = || -> anyhow::Result<dlbc_proto::Model> { model::read(&args.model, &args.limits, console) };
-    let mut changed = read()?;
-    let layers = sanity::layers(&changed);
-    if layers.is_empty() {
-        return Err(unsupported("the model has no float weights to randomise"));
-    }
-    let stages = plan.stages.min(layers.len());
-    let mut done = 0;
-    for stage in 0..stages {
-        let upto = layers.len() * (stage + 1) / stages;
-        sanity::randomise(&mut changed, &layers[done..upto].concat(), plan.seed)?;
-        done = upto;
-        for (run, explain) in runs.iter_mut().zip(each.iter().map(Some).chain([None, None])) {
-            let title = format!("{}: weights of {upto} of {} layers randomised", run.rules, layers.len());
-            let _progress = Progress::start(console, title);
-            let method = match explain {
-                Some(explain) => {
-                    let compile = explain.options(&args.limits)?;
-                    let compiled = dlbc_compiler::compile(&changed, &compile)?;
-                    let split = split(&mut changed, &compile, &compiled)?;
-                    let explainer = Explainer::new(compiled.program, split, device, options)?;
-                    Method::composite(explainer, compile.composite()?.passes)
-                }
-                None if run.rules == "random" => Method::Random(plan.seed),
-                None => Method::Equal,
-            };
-            let mut similar = vec![];
-            for (number, case) in prepared.cases.iter().enumerate() {
-                let stream = stream::CONTROL_WEIGHTS + ((number as u64) << 16) + stage as u64;
-                let map = method.explain(case, case.target, stream)?;
-                let sizes = |v: &[f64]| ranks(&v.iter().map(|r| r.abs()).collect::<Vec<_>>());
-                similar.push(correlation(&sizes(&run.maps[number]), &sizes(&map.relevance)));
-            }
-            run.stages.push(mean(&similar));
-            if stage + 1 == stages {
-                run.scores.insert(Metric::Randomisation, similar);
-            }
-        }
-    }
-    Ok(())
 }

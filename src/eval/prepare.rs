@@ -45,12 +45,12 @@ pub struct Prepared {
 pub fn prepare(
     args: &EvalArgs,
     program: Program,
+    artifact: bool,
     device: &Opened,
     options: &RunOptions,
     console: Console,
 ) -> anyhow::Result<Prepared> {
     let info = program.info.clone();
-    let artifact = is_artifact(args)?;
     let read = input::samples(&info.inputs, args, console)?;
     let input = chosen(&info.inputs, &read.source)?;
     if info.inputs.iter().filter(|i| i.explained).count() > 1 {
@@ -75,11 +75,9 @@ pub fn prepare(
         let value = tensors.get(&input.name).with_context(|| format!("input `{}`", input.name))?;
         let features = Features::of(&input.name, value, &read.source, number);
         if features.len() < 2 {
-            let name = visible(&sample.name).to_string();
-            return Err(usage(format!(
-                "sample `{name}` has {}: nothing to compare",
-                plural(features.len(), "feature")
-            )));
+            let (name, count) = (visible(&sample.name), plural(features.len(), "feature"));
+            console.note(format!("sample {number} `{name}` is left out: {count}, nothing to compare"));
+            continue;
         }
         let position = match args.position {
             Some(position) => position,
@@ -108,14 +106,11 @@ pub fn prepare(
             tensors,
         });
     }
+    if cases.is_empty() {
+        return Err(usage("no sample has two features or more: nothing to compare"));
+    }
     model.softmax = !probabilities(&cases);
     Ok(Prepared { model, cases, fill, start, floats: input.ty.dtype.is_float(), artifact, info, device })
-}
-
-/// Whether the file is compiled already.
-fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
-    let model = dlbc_proto::read_model(&args.model, &args.limits.model())?;
-    Ok(crate::artifact::read(&model)?.is_some())
 }
 
 /// The input whose elements are the features: the one that the source fills, else the first that is explained.

@@ -7,6 +7,7 @@ use dlbc_ops::program::{Info, Mode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::chance::no_better_than_random;
 use super::measure::mean;
 use super::metric::{Better, Metric};
 use super::prepare::Prepared;
@@ -129,8 +130,15 @@ impl Report {
         table.row(better.collect::<Vec<_>>());
         // No minus before a zero.
         let shown = |v: f64| format!("{:.3}", if v.abs() < 5e-4 { 0.0 } else { v });
+        let mut marked = false;
         for outcome in &self.outcomes {
-            let cell = |m: &Metric| outcome.mean(*m).map_or_else(|| "-".into(), shown);
+            let chance = self.no_better_than_random(outcome);
+            marked |= !chance.is_empty();
+            let cell = |m: &Metric| match outcome.mean(*m) {
+                None => "-".into(),
+                Some(mean) if chance.contains(m) => format!("{}*", shown(mean)),
+                Some(mean) => shown(mean),
+            };
             let contrast = if outcome.mode == Mode::Contrastive { ", contrastive" } else { "" };
             let cells =
                 std::iter::once(format!("{}{contrast}", outcome.rules)).chain(self.metrics.iter().map(cell));
@@ -138,6 +146,9 @@ impl Report {
         }
         let mut out = format!("{}, mean of {}\n\n", self.title(), plural(self.samples.len(), "sample"));
         out.push_str(&table.text(0));
+        if marked {
+            out.push_str("* no better than random\n");
+        }
         out.push('\n');
         let width = self.settings.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in &self.settings {
@@ -145,6 +156,15 @@ impl Report {
             let _ = writeln!(out, "{name:width$}  {}", visible(&value));
         }
         out
+    }
+
+    /// The metrics in which a composite is no better than the random control; none of a control.
+    fn no_better_than_random(&self, outcome: &Outcome) -> Vec<Metric> {
+        let random = self.outcomes.iter().find(|o| o.control && o.rules == "random");
+        match random {
+            Some(random) if !outcome.control => no_better_than_random(&outcome.scores, &random.scores),
+            _ => vec![],
+        }
     }
 
     fn title(&self) -> String {
@@ -180,6 +200,9 @@ impl Report {
             if !o.control {
                 result["rules_hash"] = json!(o.rules_hash);
                 result["mode"] = json!(o.mode.name());
+                let chance = self.no_better_than_random(o);
+                result["no_better_than_random"] =
+                    json!(chance.iter().map(ToString::to_string).collect::<Vec<_>>());
                 let residuals = o.books.iter().map(|b| ((b[0] - b[1] - b[2]) / b[0]).abs());
                 result["residual"] = json!(residuals.fold(0.0, f64::max));
             }

@@ -4,12 +4,23 @@ use std::collections::HashSet;
 
 use dlbc_proto::onnx::{NodeProto, TensorProto};
 use dlbc_proto::{DataType, ProtoError, write};
-use dlbc_runtime::{Random, Tensors};
+use dlbc_runtime::{Random, RunOptions, Tensors};
 
-use super::measure::{change, normalised, similarity};
+use super::measure::{change, mean, normalised, similarity};
+use super::metric::Metric;
+use super::prepare::Prepared;
+use super::report::Outcome;
 use super::subject::{Case, Method};
 use super::{Plan, stream};
+use crate::args::{EvalArgs, ExplainArgs};
+use crate::device::Opened;
+use crate::exit::unsupported;
+use crate::explainer::Explainer;
 use crate::input::from_f64;
+use crate::model;
+use crate::split::split;
+use crate::statistics::{correlation, ranks};
+use crate::terminal::{Console, Progress};
 
 /// The greatest relative change of the relevance under uniform noise of every element. `None` where the input has no
 /// floats.
@@ -104,6 +115,57 @@ pub fn randomise(model: &mut dlbc_proto::Model, names: &[String], seed: u64) -> 
     if let Some(graph) = model.proto.graph.as_mut() {
         for (at, tensor) in shuffled {
             graph.initializer[at] = tensor;
+        }
+    }
+    Ok(())
+}
+
+/// Randomises weights from the output on, in stages, and compares the relevance: Spearman's correlation of the magnitudes.
+pub fn randomisation(
+    args: &EvalArgs,
+    each: &[&ExplainArgs],
+    (device, options): (&Opened, &RunOptions),
+    prepared: &Prepared,
+    plan: &Plan,
+    runs: &mut [Outcome],
+    console: Console,
+) -> anyhow::Result<()> {
+    let mut changed = model::read(&args.model, &args.limits, console)?;
+    let layers = layers(&changed);
+    if layers.is_empty() {
+        return Err(unsupported("the model has no float weights to randomise"));
+    }
+    let stages = plan.stages.min(layers.len());
+    let mut done = 0;
+    for stage in 0..stages {
+        let upto = layers.len() * (stage + 1) / stages;
+        randomise(&mut changed, &layers[done..upto].concat(), plan.seed)?;
+        done = upto;
+        for (run, explain) in runs.iter_mut().zip(each.iter().copied().map(Some).chain([None, None])) {
+            let title = format!("{}: weights of {upto} of {} layers randomised", run.rules, layers.len());
+            let _progress = Progress::start(console, title);
+            let method = match explain {
+                Some(explain) => {
+                    let compile = explain.options(&args.limits)?;
+                    let compiled = dlbc_compiler::compile(&changed, &compile)?;
+                    let split = split(&mut changed, &compile, &compiled)?;
+                    let explainer = Explainer::new(compiled.program, split, device, options)?;
+                    Method::composite(explainer, compile.composite()?.passes)
+                }
+                None if run.rules == "random" => Method::Random(plan.seed),
+                None => Method::Equal,
+            };
+            let mut similar = vec![];
+            for (number, case) in prepared.cases.iter().enumerate() {
+                let stream = stream::CONTROL_WEIGHTS + ((number as u64) << 16) + stage as u64;
+                let map = method.explain(case, case.target, stream)?;
+                let sizes = |v: &[f64]| ranks(&v.iter().map(|r| r.abs()).collect::<Vec<_>>());
+                similar.push(correlation(&sizes(&run.maps[number]), &sizes(&map.relevance)));
+            }
+            run.stages.push(mean(&similar));
+            if stage + 1 == stages {
+                run.scores.insert(Metric::Randomisation, similar);
+            }
         }
     }
     Ok(())

@@ -1,0 +1,144 @@
+//! How many samples an evaluation takes when its user names neither composites nor samples: about a minute's worth.
+
+use std::time::Instant;
+
+use dlbc_runtime::Tensors;
+
+use super::metric::Metric;
+use super::prepare::Prepared;
+use super::subject::{Case, Method};
+use super::{Plan, stream};
+
+/// Seconds that an evaluation of the usual composites takes, about.
+const SECONDS: f64 = 60.0;
+
+/// Samples below which metrics that explain again and again make way.
+const FEW: usize = 4;
+
+/// Answers that are measured together, as curves ask for them.
+const TOGETHER: usize = 8;
+
+/// What a sample costs, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Curves and subsets: answers of the model alone, for each method.
+    pub answers: f64,
+    /// One explanation by each composite.
+    pub explanations: f64,
+}
+
+impl Cost {
+    /// Measures the first sample: a row of the model, and an explanation by each composite.
+    ///
+    /// # Errors
+    /// As [`Method::explain`].
+    pub fn measure(
+        composites: &[&Method],
+        prepared: &Prepared,
+        metrics: &[Metric],
+        plan: &Plan,
+    ) -> anyhow::Result<Cost> {
+        let Some(case) = prepared.cases.first() else { return Ok(Cost::default()) };
+        // The first run plans, the second shows what the others take.
+        let row = timed(|| answer(prepared, case).map(|_| ()))? / TOGETHER as f64;
+        let mut explanations = 0.0;
+        for method in composites {
+            explanations += timed(|| method.explain(case, case.target, stream::CONTROL).map(|_| ()))?;
+        }
+        let methods = (composites.len() + 2) as f64;
+        Ok(Cost { answers: methods * row * passes(case, metrics, plan) as f64, explanations })
+    }
+
+    /// What a sample costs with these metrics.
+    fn of(self, metrics: &[Metric], plan: &Plan) -> f64 {
+        let has = |m: Metric| metrics.contains(&m);
+        let mut count = 1;
+        count += if has(Metric::MaxSensitivity) { plan.draws } else { 0 };
+        count += if has(Metric::RandomLogit) { 2 } else { 0 };
+        count += if has(Metric::Randomisation) { plan.stages } else { 0 };
+        self.answers + count as f64 * self.explanations
+    }
+}
+
+/// How much of an evaluation fits into its time.
+#[derive(Debug, PartialEq)]
+pub struct Budget {
+    /// Samples, at least one.
+    pub samples: usize,
+    /// Metrics that are left out.
+    pub left_out: Vec<Metric>,
+}
+
+/// Fits the number of samples, and the metrics where that would leave fewer than a few.
+pub fn fit(cost: Cost, samples: usize, metrics: &[Metric], plan: &Plan) -> Budget {
+    let fitting = |metrics: &[Metric]| {
+        let most = SECONDS / cost.of(metrics, plan).max(f64::MIN_POSITIVE);
+        (most as usize).clamp(1, samples.max(1))
+    };
+    let with_all = fitting(metrics);
+    if with_all >= FEW.min(samples) {
+        return Budget { samples: with_all, left_out: vec![] };
+    }
+    let again = |m: &&Metric| matches!(m, Metric::MaxSensitivity | Metric::Randomisation);
+    let left_out: Vec<Metric> = metrics.iter().filter(again).copied().collect();
+    let kept: Vec<Metric> = metrics.iter().filter(|m| !again(m)).copied().collect();
+    Budget { samples: fitting(&kept), left_out }
+}
+
+/// Answers of the model that the curves and subsets of a sample ask for.
+fn passes(case: &Case, metrics: &[Metric], plan: &Plan) -> usize {
+    let has = |any: &[Metric]| any.iter().any(|m| metrics.contains(m));
+    let curve = case.features.len().div_ceil(plan.step(case));
+    let mut count = 0;
+    count += if has(&[Metric::Morf, Metric::Gap, Metric::Deletion]) { curve } else { 0 };
+    count += if has(&[Metric::Lerf, Metric::Gap]) { curve } else { 0 };
+    count += if has(&[Metric::Insertion]) { curve } else { 0 };
+    count += if has(&[Metric::RegionPerturbation]) { plan.regions } else { 0 };
+    count += if has(&[Metric::FaithfulnessCorrelation]) { plan.runs } else { 0 };
+    count
+}
+
+fn answer(prepared: &Prepared, case: &Case) -> anyhow::Result<Vec<Vec<f64>>> {
+    let rows = std::iter::repeat_with(|| -> Tensors { case.tensors.clone() });
+    prepared.model.units(rows.take(TOGETHER), TOGETHER, case.position)
+}
+
+fn timed(run: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+    run()?;
+    let clock = Instant::now();
+    run()?;
+    Ok(clock.elapsed().as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            step: None,
+            patch: None,
+            regions: 100,
+            runs: 100,
+            subset: None,
+            draws: 10,
+            radius: 0.2,
+            stages: 4,
+            seed: 42,
+        }
+    }
+
+    #[test]
+    fn a_fast_model_takes_all_samples_and_a_slow_one_few() {
+        let metrics = [Metric::Gap, Metric::MaxSensitivity, Metric::Randomisation];
+        let of =
+            |answers, explanations, samples| fit(Cost { answers, explanations }, samples, &metrics, &plan());
+        assert_eq!(of(0.001, 0.001, 32), Budget { samples: 32, left_out: vec![] });
+        assert_eq!(of(0.0, 1.0, 32), Budget { samples: 4, left_out: vec![] });
+        // 15 explanations of a sample take 90 seconds, one takes 6.
+        let slow = of(0.0, 6.0, 32);
+        assert_eq!((slow.samples, slow.left_out.len()), (10, 2));
+        assert_eq!(of(1000.0, 1000.0, 32).samples, 1);
+        assert_eq!(of(0.0, 0.0, 2), Budget { samples: 2, left_out: vec![] });
+    }
+}
