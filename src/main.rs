@@ -2,8 +2,10 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod answer;
 mod args;
 mod artifact;
+mod classes;
 mod compile;
 mod completions;
 mod detector;
@@ -13,6 +15,7 @@ mod emit;
 mod eval;
 mod exit;
 mod experts;
+mod explained;
 mod explainer;
 mod export;
 mod guard;

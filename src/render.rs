@@ -7,16 +7,16 @@ use std::sync::Arc;
 use anyhow::Context;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Detected, Pixels, Target};
 use image::{ImageFormat, RgbImage};
 
 use crate::args::RunArgs;
 use crate::exit::unsupported;
 use crate::experts::layers;
+use crate::explained::Explained;
 use crate::heatmap::{MAX_SAMPLES, Subject, draw, experts, is_signal};
 use crate::input::Inputs;
 use crate::output::write;
-use crate::run::Explained;
+
 use crate::scene::Scene;
 use crate::terminal::{Console, number, visible};
 use crate::tokens;
@@ -147,30 +147,9 @@ fn gathered(parts: &[(&Tensor, usize)], batch: usize) -> Option<Tensor> {
 }
 
 fn caption(sample: usize, batch: usize, explained: &Explained, sum: f64) -> String {
-    let units = &explained.explanation.targets;
-    let name = &explained.target.name;
-    let target = match (explained.target.target, units.get(sample).or(units.first())) {
-        (Target::Box(_), _) => found_box(name, explained.explanation.boxes.get(sample)),
-        (Target::Pixels(Pixels { class: None, above: None, .. }), Some(class)) => {
-            format!("{name}, class {class}")
-        }
-        (Target::Argmax | Target::Rank(_), Some(unit)) => format!("{name} {unit}"),
-        (Target::Difference(a, b), _) => format!("{a} minus {b}"),
-        (Target::Index(_), Some(unit)) => unit.to_string(),
-        _ => name.clone(),
-    };
-    let target = match explained.explanation.opposing {
-        Some(_) => format!("{target} minus its rivals"),
-        None => target,
-    };
+    let target = explained.title(sample);
     let sample = if batch > 1 { format!("sample {sample}, ") } else { String::new() };
     format!("{sample}target {target}, sum {}", number(sum, 4))
-}
-
-/// A box by name and number, with its class and score.
-fn found_box(name: &str, found: Option<&Detected>) -> String {
-    let Some(found) = found else { return name.into() };
-    format!("{name}: box {}, class {}, score {}", found.number, found.class, number(found.score, 3))
 }
 
 fn png(image: &RgbImage) -> anyhow::Result<Vec<u8>> {

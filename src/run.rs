@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_ops::program::{Info, Repeat};
+use dlbc_ops::program::{Info, Program, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
 
 use crate::args::{Keep, Named, RunArgs};
+use crate::classes::Classes;
 use crate::detector::{self, Declared, Found};
 use crate::exit::unsupported;
+use crate::explained::Explained;
 use crate::explainer::Explainer;
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
@@ -27,7 +29,7 @@ const QUADRATURE: f64 = 0.05;
 /// See the exit codes of the command line.
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
-    let mut targets = args.target.targets()?;
+    args.target.check()?;
     let device = device::open(&args.on, console)?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
     for path in args.out.iter().chain(&args.heatmap).chain(&args.expert_map) {
@@ -50,6 +52,8 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         region::region(rectangle, region::fit(infos, &inputs, args.picture.layout))
     });
     let within = within.transpose()?;
+    let classes = classes(&loaded.program, args)?;
+    let mut targets = args.target.targets(&classes)?;
     targets.iter_mut().for_each(|named| named.place(within, args.class_last()));
     loaded.load_seconds += clock.elapsed().as_secs_f64();
     let info = loaded.program.info.clone();
@@ -65,7 +69,8 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
 
     let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
-    let (explained, mut times) = explain(&explainer, &inputs, &targets, found.as_ref(), args, console)?;
+    let (explained, mut times) =
+        explain(&explainer, &inputs, &targets, &classes, found.as_ref(), args, console)?;
     if info.repeat.is_none() {
         explainer.note_memory(targets.len(), console);
     }
@@ -83,7 +88,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let map = args.expert_map.as_ref().map(|path| render::expert_map(path, &info, &explained, args, console));
     let map = map.transpose()?;
     if let (Some(format), Some(path)) = (format, &args.out) {
-        format.save(path, &contents(&info, &explained, args)?)?;
+        format.save(path, &contents(&info, &explained, args))?;
     }
     for picture in heatmap.into_iter().chain(map) {
         picture.save()?;
@@ -117,12 +122,20 @@ fn quadrature(info: &Info, made: &Explanation, console: Console) {
     }
 }
 
-/// The explanation of a target.
-pub struct Explained {
-    /// What the target is called in results.
-    pub target: Named,
-    /// Its explanation.
-    pub explanation: Explanation,
+/// The names of the explained output's classes. Where units are chosen, those of a file are as many as the units.
+fn classes(program: &Program, args: &RunArgs) -> anyhow::Result<Classes> {
+    let info = &program.info;
+    let classes = Classes::read(args.target.class_names.as_deref(), info)?;
+    let output = format!("output/{}", info.explained);
+    let outputs = program.graph.outputs().iter();
+    let explained =
+        outputs.filter(|(name, _)| *name == output).map(|(_, value)| program.graph.ty(*value)).next();
+    let units =
+        explained.filter(|ty| matches!(ty.rank(), 1..=3)).and_then(|ty| ty.dim(ty.rank() - 1).as_known());
+    match units.and_then(|n| usize::try_from(n).ok()) {
+        Some(units) if args.target.picks_units() => classes.checked(&info.explained, units),
+        _ => Ok(classes),
+    }
 }
 
 /// Runs once, or `--repeat` times after a warm-up; at least one target is explained.
@@ -130,6 +143,7 @@ fn explain(
     explainer: &Explainer,
     inputs: &Inputs,
     named: &[Named],
+    classes: &Classes,
     found: Option<&Found>,
     args: &RunArgs,
     console: Console,
@@ -146,8 +160,12 @@ fn explain(
         reverse: seconds.reverse,
         ..Times::default()
     };
-    let explained = named.iter().cloned().zip(first);
-    let explained = explained.map(|(target, explanation)| Explained { target, explanation }).collect();
+    let explained = named.iter().cloned().zip(first).map(|(target, explanation)| Explained {
+        target,
+        explanation,
+        classes: classes.clone(),
+    });
+    let explained = explained.collect();
     let Some(repeat) = args.repeat else { return Ok((explained, times)) };
     let (mut forward, mut reverse) = (vec![], vec![]);
     for _ in 0..repeat {
@@ -201,7 +219,7 @@ fn shown(inputs: &Inputs) -> Position {
 
 /// What the result file holds: the first target under the keys of every result, several targets under keys of their own
 /// besides.
-fn contents(info: &Info, explained: &[Explained], args: &RunArgs) -> anyhow::Result<Contents> {
+fn contents(info: &Info, explained: &[Explained], args: &RunArgs) -> Contents {
     let mut tensors = BTreeMap::new();
     for (name, tensor) in &explained[0].explanation.outputs {
         tensors.insert(format!("output/{name}"), tensor.clone());
@@ -218,11 +236,14 @@ fn contents(info: &Info, explained: &[Explained], args: &RunArgs) -> anyhow::Res
         ("model".to_string(), info.model.clone()),
         ("rules".to_string(), info.rules.clone()),
         ("rules_hash".to_string(), info.rules_hash.clone()),
-        ("target".to_string(), args.target.title()?),
+        (
+            "target".to_string(),
+            explained.iter().map(|e| e.target.name.as_str()).collect::<Vec<_>>().join(","),
+        ),
         ("version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
     ]);
     metadata.extend(info.hashes.iter().map(|(file, hash)| (format!("sha256/{file}"), hash.clone())));
-    Ok(Contents { tensors, metadata })
+    Contents { tensors, metadata }
 }
 
 /// The relevance of an explanation on each track, and its books, under keys that begin with `prefix`.

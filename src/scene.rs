@@ -5,10 +5,10 @@ use dlbc_runtime::{Detected, Detections, Pixels, Region, Target, Tensors};
 
 use crate::args::{BoxFormat, RunArgs};
 use crate::detector::Found;
+use crate::explained::Explained;
 use crate::heatmap::marks::Mark;
 use crate::input::{Fit, Inputs};
 use crate::region;
-use crate::run::Explained;
 use crate::terminal::{Console, number, plural, visible};
 
 /// The most boxes that are drawn beside the explained one.
@@ -88,7 +88,8 @@ impl Scene {
         let mark = |(edges, detected): ([f64; 4], Detected)| {
             let own = detected.number == own.number;
             let class = if own { "class " } else { "" };
-            let label = format!("{class}{}: {}", detected.class, number(detected.score, 2));
+            let title = explained.classes.class_title(detected.class);
+            let label = format!("{class}{title}: {}", number(detected.score, 2));
             Mark::Box { edges, label, own }
         };
         drawn.into_iter().map(mark).collect()

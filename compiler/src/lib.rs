@@ -16,6 +16,7 @@ pub mod experts;
 mod import;
 mod inspect;
 mod lower;
+mod meaning;
 mod options;
 mod relevance;
 
@@ -99,6 +100,8 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     if let Some(name) = model.path.as_ref().and_then(|p| p.file_name()) {
         program.info.model = name.to_string_lossy().into_owned();
     }
+    program.info.metadata = meaning::metadata(&model.proto);
+    program.info.probabilities = meaning::probabilities(model.graph());
     let own = program.info.model.clone();
     let digests = model.digests()?.into_iter();
     program.info.hashes =

@@ -1,5 +1,7 @@
 //! A lowered program with what a caller must know of it: the content of an artifact.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Graph;
@@ -111,7 +113,16 @@ pub struct Info {
     /// The layers of experts, in the model's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub experts: Vec<ExpertLayer>,
+    /// Metadata of the model file by key, and [`CLASS_LABELS`] where a node of the model holds the names of its classes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// The outputs that a sigmoid or a softmax makes: their values are probabilities.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub probabilities: Vec<String>,
 }
+
+/// Key of [`Info::metadata`] for class names that a node of the model holds: a JSON list in the order of the units.
+pub const CLASS_LABELS: &str = "classlabels";
 
 /// A layer of experts that relevance reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

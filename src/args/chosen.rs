@@ -3,7 +3,9 @@
 use dlbc_runtime::{BoxTarget, Pixels, Target as SeedTarget, WhichBox};
 
 use super::scene::{COORDINATES, box_name};
-use super::targets::{MOST_TARGETS, Named, Target, TargetArgs, Targets, Task};
+use super::targets::{MOST_TARGETS, Named, Target, TargetArgs, Task};
+use super::units;
+use crate::classes::Classes;
 use crate::exit::usage;
 
 impl TargetArgs {
@@ -21,8 +23,8 @@ impl TargetArgs {
     }
 
     /// The class, or each of several.
-    fn classes(&self) -> anyhow::Result<Vec<Option<i64>>> {
-        let classes = &self.scene.class;
+    fn classes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Option<i64>>> {
+        let classes = units::classes(&self.scene.class, classes)?;
         if let Some((_, twice)) = classes.iter().enumerate().find(|(i, c)| classes[..*i].contains(c)) {
             return Err(usage(format!("`--class` names {twice} twice")));
         }
@@ -33,7 +35,7 @@ impl TargetArgs {
     }
 
     /// Pixels of a segmentation. Where they are is filled in when the picture is known ([`Named::place`]).
-    pub(super) fn pixels(&self) -> anyhow::Result<Vec<Named>> {
+    pub(super) fn pixels(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
         self.no_units("pixels are explained: a class, a region, or what is above a threshold")?;
         let binary = self.task == Some(Task::BinarySegmentation);
         let above = self.threshold.or(binary.then_some(0.5));
@@ -53,11 +55,11 @@ impl TargetArgs {
             let target = SeedTarget::Pixels(Pixels { class, above, region: None, class_last: false });
             Named { name, target }
         };
-        Ok(self.classes()?.into_iter().map(named).collect())
+        Ok(self.classes(classes)?.into_iter().map(named).collect())
     }
 
     /// Boxes of a detection: each with each class.
-    pub(super) fn boxes(&self) -> anyhow::Result<Vec<Named>> {
+    pub(super) fn boxes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
         self.no_units("a box is explained")?;
         let flags = [("--threshold", self.threshold.is_some())];
         let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
@@ -74,7 +76,7 @@ impl TargetArgs {
         let boxes = self.scene.boxes.as_ref().map_or(&best[..], |b| &b.0);
         let mut targets = vec![];
         for which in boxes {
-            for class in self.classes()? {
+            for class in self.classes(classes)? {
                 let of = class.map(|c| format!(" class {c}")).unwrap_or_default();
                 let part = match coordinate {
                     None => String::new(),
@@ -97,7 +99,7 @@ impl TargetArgs {
     }
 
     /// Units on the last axis.
-    pub(super) fn units(&self) -> anyhow::Result<Vec<Named>> {
+    pub(super) fn units(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
         if let Some(flag) = self.scene.of_pixels().first() {
             return Err(usage(format!("`{flag}` is of a segmentation: give `--task segmentation`")));
         }
@@ -106,11 +108,13 @@ impl TargetArgs {
                 "`--class` is of pixels or a box: give `--task segmentation` or `--box N`, or choose a unit by `--target`",
             ));
         }
-        let by_task = || match self.task {
-            Some(Task::BboxRegression) => Targets(vec![Target::All]),
-            _ => Targets(vec![Target::Argmax]),
+        let by_task = match self.task {
+            Some(Task::BboxRegression) => Target::All,
+            _ => Target::Argmax,
         };
-        let targets = self.target.clone().unwrap_or_else(by_task).0;
-        Ok(targets.into_iter().map(|t| Named { name: t.to_string(), target: t.seed() }).collect())
+        match &self.target {
+            Some(text) => units::units(text, classes),
+            None => Ok(vec![Named { name: by_task.to_string(), target: by_task.seed() }]),
+        }
     }
 }

@@ -9,6 +9,7 @@ mod model;
 mod run;
 mod scene;
 mod targets;
+mod units;
 mod values;
 
 pub use device::DeviceArgs;
@@ -237,6 +238,11 @@ mod tests {
         }
     }
 
+    fn title(args: &RunArgs) -> String {
+        let targets = args.target.targets(&Default::default()).unwrap();
+        targets.into_iter().map(|t| t.name).collect::<Vec<_>>().join(",")
+    }
+
     fn run_args(extra: &[&str]) -> Result<Box<RunArgs>, clap::Error> {
         match Args::try_parse_from(["dlbc", "run", "m.onnx"].iter().chain(extra))?.command {
             Command::Run(args) => Ok(args),
@@ -259,7 +265,7 @@ mod tests {
             "-3",
         ])
         .unwrap();
-        assert_eq!(args.target.title().unwrap(), "-1");
+        assert_eq!(title(&args), "-1");
         assert_eq!((args.target.position, args.target.multiplier), (Some(Place::At(-2)), -3.0));
         assert_eq!(args.picture.mean, Some(vec![-0.5, 1.0]));
     }
@@ -267,7 +273,7 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_contract() {
         let args = run_args(&[]).unwrap();
-        assert_eq!((args.target.title().unwrap().as_str(), args.target.total()), ("argmax", 100.0));
+        assert_eq!((title(&args).as_str(), args.target.total()), ("argmax", 100.0));
         assert_eq!((args.target.start, args.repeat), (Start::One, None));
         assert_eq!((args.on.device, args.keep), (Device::Auto, Keep::Inputs));
         assert_eq!(args.explain.rules(), "dlb");
@@ -275,26 +281,25 @@ mod tests {
 
     #[test]
     fn tasks_and_thresholds_choose_the_target() {
-        let title = |extra: &[&str]| run_args(extra).unwrap().target.title();
-        assert_eq!(title(&["--task", "bbox-regression"]).unwrap(), "all");
-        assert_eq!(title(&["--task", "bbox-regression", "--target", "2"]).unwrap(), "2");
-        assert_eq!(title(&["--task", "binary-segmentation"]).unwrap(), "above 0.5");
-        assert_eq!(title(&["--threshold", "-1"]).unwrap(), "above -1");
+        let title = |extra: &[&str]| title(&run_args(extra).unwrap());
+        assert_eq!(title(&["--task", "bbox-regression"]), "all");
+        assert_eq!(title(&["--task", "bbox-regression", "--target", "2"]), "2");
+        assert_eq!(title(&["--task", "binary-segmentation"]), "above 0.5");
+        assert_eq!(title(&["--threshold", "-1"]), "above -1");
         for extra in [
             &["--task", "multi-class", "--threshold", "0.5"][..],
             &["--threshold", "0.5", "--target", "1"],
             &["--task", "binary-segmentation", "--position", "0"],
         ] {
-            assert!(title(extra).unwrap_err().to_string().contains("has no effect"), "{extra:?}");
+            let refused = run_args(extra).unwrap().target.check().unwrap_err();
+            assert!(refused.to_string().contains("has no effect"), "{extra:?}");
         }
     }
 
     #[test]
     fn nonsense_is_refused() {
         for extra in [
-            &["--target", "1-"][..],
-            &["--target", "first"],
-            &["--repeat", "0"],
+            &["--repeat", "0"][..],
             &["--threads", "0"],
             &["--device", "tpu"],
             &["--multiplier", "nan"],

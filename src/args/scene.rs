@@ -12,10 +12,10 @@ use super::values::finite;
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Segmentation and detection")]
 pub struct SceneArgs {
-    /// The class of the pixels or of the box, several separated by commas [default: the class that wins most pixels, the
+    /// The class of the pixels or of the box, by index or name, several separated by commas [default: the class that wins most pixels, the
     /// first only where no other wins any; the best class of the box].
     #[arg(long, value_name = "C,...", value_delimiter = ',', allow_hyphen_values = true)]
-    pub class: Vec<i64>,
+    pub class: Vec<String>,
     /// Only the mask's pixels within this rectangle: left, top, right and bottom edge in pixels of the picture as given (of
     /// the input where that is no file).
     #[arg(long, value_name = "X0,Y0,X1,Y1")]

@@ -1,5 +1,6 @@
 //! What is explained, and what it starts with.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
@@ -7,6 +8,7 @@ use dlbc_runtime::{Position, Region, Start as SeedStart, Target as SeedTarget, T
 
 use super::scene::SceneArgs;
 use super::values::{finite, positive_number};
+use crate::classes::Classes;
 use crate::exit::usage;
 
 /// Targets of one run.
@@ -16,10 +18,15 @@ pub(super) const MOST_TARGETS: usize = 1024;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
-    /// Which output units get the starting relevance: argmax, an index (-1 is the last), a difference A-B, all; several
-    /// separated by commas, and topK for the K greatest, share one run [default: argmax, or what the task says].
+    /// Which output units get the starting relevance: argmax, an index (-1 is the last), a class name, a difference A-B of
+    /// either, all; several separated by commas, and topK for the K largest, share one run [default: argmax, or what the
+    /// task says].
     #[arg(long, value_name = "TARGET,...", allow_hyphen_values = true)]
-    pub target: Option<Targets>,
+    pub target: Option<String>,
+    /// Names of the classes, a line each; also a JSON list or dictionary, or a config.json with `id2label` [default: those in
+    /// the model's metadata].
+    #[arg(long = "classes", value_name = "FILE")]
+    pub class_names: Option<PathBuf>,
     /// Sequence position of the target, or all, for outputs of shape [batch, position, unit] [default: the last that the
     /// mask shows].
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
@@ -67,28 +74,48 @@ impl Named {
 }
 
 impl TargetArgs {
+    /// Refuses what no class name could mend, before the model is read.
+    ///
+    /// # Errors
+    /// As [`TargetArgs::targets`].
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.find(None).map(|_| ())
+    }
+
     /// The targets of the run, at least one.
     ///
     /// # Errors
-    /// For a combination in which a flag would have no effect.
-    pub fn targets(&self) -> anyhow::Result<Vec<Named>> {
+    /// For a combination in which a flag would have no effect, and a target or class that there is not.
+    pub fn targets(&self, classes: &Classes) -> anyhow::Result<Vec<Named>> {
+        self.find(Some(classes))
+    }
+
+    fn find(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
         if self.detects() {
-            return self.boxes();
+            return self.boxes(classes);
         }
         if let Some(flag) = self.scene.of_boxes().first() {
             return Err(usage(format!("`{flag}` is of a box: give `--box N`, or `--box best`")));
         }
         match (self.task, self.threshold, self.scene.region) {
-            (Some(Task::Segmentation | Task::BinarySegmentation), ..) | (None, _, Some(_)) => self.pixels(),
-            (None, Some(_), _) => self.pixels(),
+            (Some(Task::Segmentation | Task::BinarySegmentation), ..) | (None, _, Some(_)) => {
+                self.pixels(classes)
+            }
+            (None, Some(_), _) => self.pixels(classes),
             (Some(task), Some(_), _) => {
                 let task = task.seed().name();
                 Err(usage(format!(
                     "`--threshold` chooses the pixels of a segmentation: it has no effect on {task}"
                 )))
             }
-            _ => self.units(),
+            _ => self.units(classes),
         }
+    }
+
+    /// Whether units on the last axis are explained, not pixels or boxes.
+    pub fn picks_units(&self) -> bool {
+        let pixels = matches!(self.task, Some(Task::Segmentation | Task::BinarySegmentation));
+        !(self.detects() || pixels || self.threshold.is_some() || self.scene.region.is_some())
     }
 
     /// Whether a box is explained.
@@ -106,45 +133,9 @@ impl TargetArgs {
         }
     }
 
-    /// What is explained, as one text.
-    ///
-    /// # Errors
-    /// As [`TargetArgs::targets`].
-    pub fn title(&self) -> anyhow::Result<String> {
-        Ok(self.targets()?.into_iter().map(|t| t.name).collect::<Vec<_>>().join(","))
-    }
-
     /// What a row starts with when its units start with one.
     pub fn total(&self) -> f64 {
         self.scaler.unwrap_or(self.multiplier)
-    }
-}
-
-/// Several targets, each once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Targets(pub Vec<Target>);
-
-impl FromStr for Targets {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Targets, String> {
-        let mut targets: Vec<Target> = vec![];
-        for item in text.split(',') {
-            let found = match item.strip_prefix("top").map(str::parse) {
-                Some(Ok(k @ 1..=MOST_TARGETS)) => (0..k).map(Target::Rank).collect(),
-                Some(_) => return Err(format!("`{item}`: top1 to top{MOST_TARGETS} expected")),
-                None => vec![item.parse()?],
-            };
-            for target in found {
-                if targets.contains(&target) {
-                    return Err(format!("`{target}` is named twice"));
-                }
-                targets.push(target);
-            }
-        }
-        if targets.len() > MOST_TARGETS {
-            return Err(format!("{} targets; {MOST_TARGETS} are the most", targets.len()));
-        }
-        Ok(Targets(targets))
     }
 }
 
@@ -189,7 +180,7 @@ impl FromStr for Target {
                 Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
             },
         };
-        parsed.ok_or_else(|| format!("`{text}` is no target; argmax, 3, -1, 3-5, top5 and all are"))
+        parsed.ok_or_else(|| format!("`{text}` is no target"))
     }
 }
 
@@ -304,21 +295,10 @@ mod tests {
             ("3-5", Target::Difference(3, 5)),
         ] {
             assert_eq!(text.parse(), Ok(target));
-            assert_eq!(text.parse(), Ok(Targets(vec![target])));
             assert_eq!(target.to_string(), text);
         }
         for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn several_targets() {
-        let parsed: Targets = "3,top2,-1,3-5".parse().unwrap();
-        let names: Vec<String> = parsed.0.iter().map(ToString::to_string).collect();
-        assert_eq!(names, ["3", "top1", "top2", "-1", "3-5"]);
-        for text in ["3,3", "top2,top1", "3,", ",", "top0", "top", "top1025", "top-1"] {
-            assert!(text.parse::<Targets>().is_err(), "{text}");
         }
     }
 

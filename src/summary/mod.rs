@@ -12,10 +12,11 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Explanation, Target};
 use serde::Serialize;
 
+use crate::answer::Answer;
 use crate::args::{Color, RunArgs, Start};
 use crate::experts::{self, Layer, layers};
+use crate::explained::Explained;
 use crate::input::Texts;
-use crate::run::Explained;
 use crate::scene::Scene;
 use crate::terminal::{Align, Console, Table, json_text, number, plural, visible};
 use crate::tokens::{self, TokenRelevance};
@@ -54,7 +55,7 @@ pub struct Summary {
     explained: String,
     #[serde(flatten)]
     first: OfTarget,
-    outputs: BTreeMap<String, Output>,
+    outputs: BTreeMap<String, Answer>,
     /// Every target, when there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     by_target: Vec<OfTarget>,
@@ -70,6 +71,12 @@ pub struct Summary {
 struct OfTarget {
     target: String,
     targets: Vec<i64>,
+    /// The class name of the target, where it is one for all rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_name: Option<String>,
+    /// Class names of `targets`, null where there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    target_names: Vec<Option<String>>,
     /// The box that each row explains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     boxes: Vec<Detected>,
@@ -98,14 +105,6 @@ struct OfTarget {
     found: bool,
 }
 
-#[derive(Serialize)]
-struct Output {
-    shape: Vec<usize>,
-    argmax: Vec<i64>,
-    /// The greatest value of each row.
-    max: Vec<f64>,
-}
-
 impl Summary {
     /// The summary of at least one explanation.
     pub fn new(
@@ -118,8 +117,10 @@ impl Summary {
         args: &RunArgs,
     ) -> Summary {
         let explanation = &explained[0].explanation;
-        let outputs =
-            explanation.outputs.iter().map(|(name, tensor)| (name.clone(), output(tensor))).collect();
+        let classes = &explained[0].classes;
+        let answer =
+            |(name, tensor): (&String, &Tensor)| (name.clone(), Answer::new(info, name, tensor, classes));
+        let outputs = explanation.outputs.iter().map(answer).collect();
         let mut by_target: Vec<OfTarget> =
             explained.iter().map(|e| OfTarget::new(info, e, texts, scene, args)).collect();
         let first = by_target[0].clone();
@@ -145,7 +146,7 @@ impl Summary {
         if let Some(explained) = summary.outputs.get_mut(&info.explained)
             && !explanation.argmax.is_empty()
         {
-            explained.argmax.clone_from(&explanation.argmax);
+            explained.set_argmax(explanation.argmax.clone(), classes);
         }
         summary
     }
@@ -177,8 +178,8 @@ impl Summary {
         // The last axis of a detector's outputs has no units of which the greatest says anything.
         let units = self.targets().iter().all(|of| of.boxes.is_empty());
         for (name, output) in &self.outputs {
-            let greatest = if units { greatest(output) } else { String::new() };
-            let _ = writeln!(out, "output   {} {:?}{greatest}", visible(name), output.shape);
+            let answer = if units { output.text() } else { String::new() };
+            let _ = writeln!(out, "output   {} {:?}{}", visible(name), output.shape, visible(&answer));
         }
         let several = !self.by_target.is_empty();
         for of in self.targets() {
@@ -270,7 +271,13 @@ impl OfTarget {
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
-            boxes: explanation.boxes.iter().map(|found| Detected::new(found, scene)).collect(),
+            target_name: explained.target_name(),
+            target_names: explained.target_names(),
+            boxes: explanation
+                .boxes
+                .iter()
+                .map(|found| Detected::new(found, scene, &explained.classes))
+                .collect(),
             pixels: matches!(explained.target.target, Target::Pixels(_)).then(|| started(&explanation.seed)),
             books: Books::new(&tracks[0]),
             opposing: tracks.get(1).map(Books::new),
@@ -280,6 +287,7 @@ impl OfTarget {
             reached: reached(info, explanation, args),
             found: match explained.target.target {
                 Target::Argmax | Target::Rank(_) => true,
+                Target::Index(_) => explained.target_name().is_some(),
                 Target::Pixels(pixels) => pixels.class.is_none() && !explanation.targets.is_empty(),
                 _ => false,
             },
@@ -297,7 +305,19 @@ impl OfTarget {
         if !self.found {
             return pixels;
         }
-        let shown: Vec<String> = self.targets.iter().take(LISTED).map(ToString::to_string).collect();
+        // An index has its name beside it, a name its index.
+        if let ([unit, ..], Some(name)) = (self.targets.as_slice(), &self.target_name)
+            && unit.to_string() == self.target
+        {
+            return format!(" {}", visible(name));
+        }
+        let titled = |(i, unit): (usize, &i64)| match self.target_names.get(i) {
+            Some(Some(name)) if *name != unit.to_string() && *name != self.target => {
+                format!("{unit} {}", visible(name))
+            }
+            _ => unit.to_string(),
+        };
+        let shown: Vec<String> = self.targets.iter().enumerate().take(LISTED).map(titled).collect();
         let class = if pixels.is_empty() { "" } else { "class " };
         format!(" = {class}{}{rest}{pixels}", shown.join(", "))
     }
@@ -350,53 +370,4 @@ fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
         Start::One | Start::Value => explanation.start.abs(),
     };
     if started > 0.0 { arrived / started } else { 1.0 }
-}
-
-/// The greatest unit of each row: the last axis of one, two or three, of three at the last position.
-fn output(tensor: &Tensor) -> Output {
-    let dims = tensor.dims();
-    let units = dims.last().copied().unwrap_or(1);
-    let positions = if let [_, p, _] = dims { *p } else { 1 };
-    let (mut argmax, mut max) = (vec![], vec![]);
-    if dims.len() <= 3 && units > 0 {
-        let values = tensor.to_f64();
-        let rows: Vec<&[f64]> = values.chunks(units).collect();
-        for row in rows.chunks(positions.max(1)).filter_map(<[_]>::last) {
-            let best = (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-            argmax.push(best as i64);
-            max.push(row[best]);
-        }
-    }
-    Output { shape: dims.to_vec(), argmax, max }
-}
-
-fn greatest(output: &Output) -> String {
-    let pairs: Vec<String> = output
-        .argmax
-        .iter()
-        .zip(&output.max)
-        .take(LISTED)
-        .map(|(unit, v)| format!("{unit} ({})", number(*v, 5)))
-        .collect();
-    match (output.argmax.len(), pairs.is_empty()) {
-        (_, true) => String::new(),
-        (n, _) if n > LISTED => format!("  argmax {}, ..", pairs.join(", ")),
-        _ => format!("  argmax {}", pairs.join(", ")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_greatest_unit_of_each_row() {
-        let of = |dims: &[usize], values: &[f32]| output(&Tensor::from_f32(dims, values)).argmax;
-        assert_eq!(of(&[2, 3], &[0.0, 2.0, 1.0, 5.0, 5.0, 4.0]), [1, 0]);
-        assert_eq!(of(&[1, 2, 2], &[9.0, 0.0, 0.0, 1.0]), [1]);
-        assert_eq!(of(&[3], &[0.0, 0.0, 1.0]), [2]);
-        assert_eq!(of(&[], &[4.0]), [0]);
-        assert!(of(&[1, 1, 1, 1], &[4.0]).is_empty());
-        assert!(of(&[0, 3], &[]).is_empty());
-    }
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use dlbc_ops::OpError;
 use dlbc_ops::op::Op;
 use dlbc_ops::tensor::{Dim, Shape, TensorType};
-use dlbc_proto::Name;
 use dlbc_proto::onnx::ValueInfoProto;
 use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
 use dlbc_proto::onnx::type_proto::Value as TypeValue;
+use dlbc_proto::{DataType, Name};
 
 use super::unify::Merge;
 use super::{Import, widen};
@@ -110,6 +110,9 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
     let Some(TypeValue::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
         return Err(bad("a tensor is expected; sequences, maps and optionals are not supported"));
     };
+    if DataType::from_onnx(ty.elem_type()) == Some(DataType::String) {
+        return Err(bad("strings are not supported yet"));
+    }
     let dtype = dlbc_ops::op::element_type(i64::from(ty.elem_type())).map_err(|e| match e {
         OpError::Unsupported(m) => bad(&m),
         other => bad(&other.to_string()),

@@ -274,7 +274,11 @@ impl Import<'_> {
         opsets: &BTreeMap<String, i64>,
     ) -> Result<Result<Reader, String>, CompileError> {
         let Some(reader) = self.readers.get(&(domain, node.op_type())) else {
-            return Ok(Err("no importer".into()));
+            return Ok(Err(match node.op_type() {
+                // It only makes a dictionary of the tensor of probabilities.
+                "ZipMap" => "no importer; skl2onnx leaves it out with options={'zipmap': False}".into(),
+                _ => "no importer".into(),
+            }));
         };
         let Some(opset) = opsets.get(domain) else {
             return Err(CompileError::NoOpset {

@@ -1,0 +1,247 @@
+//! Names of classes: from a file, or from what the model says of itself.
+
+mod list;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use dlbc_ops::program::{CLASS_LABELS, Info};
+
+use crate::exit::{invalid, limit, usage};
+use crate::terminal::{plural, size, visible};
+
+/// Bytes of a file of class names at most.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Metadata keys that hold class names, in the order in which they are looked for.
+const KEYS: [&str; 9] = [
+    "names",
+    "id2label",
+    "classes",
+    "class_names",
+    "classes.txt",
+    "labels",
+    "labels.txt",
+    CLASS_LABELS,
+    "label2id",
+];
+
+/// Names that are listed where one is unknown.
+const LISTED: usize = 8;
+
+/// Names of a model's classes, and of the units of an output that stand for them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Classes {
+    /// The names by class.
+    classes: Arc<BTreeMap<i64, String>>,
+    /// The names by unit: those by class until [`Classes::of_units`] says otherwise.
+    names: Arc<BTreeMap<i64, String>>,
+    /// The file, where a flag gives one.
+    file: Option<String>,
+}
+
+impl Classes {
+    /// The names in a file, or else those in the model's metadata; none is no error.
+    ///
+    /// # Errors
+    /// For a file that cannot be read, is too large or has no name.
+    pub fn read(file: Option<&Path>, info: &Info) -> anyhow::Result<Classes> {
+        let Some(path) = file else {
+            let found = KEYS.iter().find_map(|key| list::parse(info.metadata.get(*key)?));
+            return Ok(Classes::new(found.unwrap_or_default(), None));
+        };
+        let shown = path.display().to_string();
+        let read = || {
+            let file = File::open(path).map_err(|e| usage(e.to_string()))?;
+            let mut bytes = vec![];
+            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+            if bytes.len() as u64 > MAX_BYTES {
+                return Err(limit(format!("larger than {}: expected a class name a line", size(MAX_BYTES))));
+            }
+            let text =
+                String::from_utf8(bytes).map_err(|_| invalid("not UTF-8: expected a class name a line"))?;
+            let text = text.trim_start_matches('\u{feff}');
+            let names = list::parse(text).unwrap_or_else(|| list::lines(text));
+            if names.is_empty() { Err(invalid("it has no class name")) } else { Ok(names) }
+        };
+        let names = read().with_context(|| format!("class names `{}`", visible(&shown)))?;
+        Ok(Classes::new(names, Some(shown)))
+    }
+
+    fn new(names: BTreeMap<i64, String>, file: Option<String>) -> Classes {
+        let classes = Arc::new(names);
+        Classes { names: classes.clone(), classes, file }
+    }
+
+    /// Whether there are names.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The name of a unit.
+    pub fn name(&self, unit: i64) -> Option<&str> {
+        self.names.get(&unit).map(String::as_str)
+    }
+
+    /// The name of a class, whatever unit stands for it.
+    pub fn class_name(&self, class: i64) -> Option<&str> {
+        self.classes.get(&class).map(String::as_str)
+    }
+
+    /// A unit with its name where it has one: `1 malignant`.
+    pub fn title(&self, unit: i64) -> String {
+        titled(unit, self.name(unit))
+    }
+
+    /// A class with its name where it has one.
+    pub fn class_title(&self, class: i64) -> String {
+        titled(class, self.class_name(class))
+    }
+
+    /// The names that are those of an output of `units`. One unit of two classes speaks for the second. Names of the model
+    /// that are not as many as the units are not its classes; those of a file stay.
+    pub fn of_units(&self, units: usize) -> Classes {
+        let covered = self.classes.keys().next_back().map_or(0, |last| last + 1) == units as i64;
+        let names = match self.class_name(1) {
+            Some(second) if units == 1 && self.classes.len() == 2 => {
+                Arc::new(BTreeMap::from([(0, second.to_string())]))
+            }
+            _ if covered || self.file.is_some() => self.classes.clone(),
+            _ => Arc::default(),
+        };
+        Classes { names, ..self.clone() }
+    }
+
+    /// As [`of_units`](Classes::of_units), and refuses a file whose names are not as many as the units.
+    ///
+    /// # Errors
+    /// Names the file and both numbers.
+    pub fn checked(&self, output: &str, units: usize) -> anyhow::Result<Classes> {
+        let fitted = self.of_units(units);
+        let last = fitted.names.keys().next_back().map_or(0, |last| last + 1);
+        match &self.file {
+            Some(file) if last != units as i64 => Err(usage(format!(
+                "`{}` names {}, output `{}` has {}",
+                visible(file),
+                plural(self.classes.len(), "class"),
+                visible(output),
+                plural(units, "unit")
+            ))),
+            _ => Ok(fitted),
+        }
+    }
+
+    /// The class of this name: letter for letter, or else the only one that differs in case alone.
+    ///
+    /// # Errors
+    /// For a name that several classes have.
+    pub fn find(&self, name: &str) -> anyhow::Result<Option<i64>> {
+        let all = |same: &dyn Fn(&str) -> bool| -> Vec<i64> {
+            self.names.iter().filter(|(_, n)| same(n)).map(|(unit, _)| *unit).collect()
+        };
+        let lower = name.to_lowercase();
+        let mut found = all(&|n| n == name);
+        if found.is_empty() {
+            found = all(&|n| n.to_lowercase() == lower);
+        }
+        match found.as_slice() {
+            [] => Ok(None),
+            [one] => Ok(Some(*one)),
+            several => {
+                let units: Vec<String> = several.iter().map(ToString::to_string).collect();
+                let name = visible(name);
+                Err(usage(format!("classes {} are named `{name}`: expected an index", units.join(", "))))
+            }
+        }
+    }
+
+    /// Names to choose from, for messages.
+    pub fn listed(&self) -> String {
+        let shown: Vec<String> =
+            self.names.values().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
+        let rest = if self.names.len() > LISTED { ", ..." } else { "" };
+        format!("{}{rest}", shown.join(", "))
+    }
+}
+
+fn titled(number: i64, name: Option<&str>) -> String {
+    match name {
+        Some(name) if name != number.to_string() => format!("{number} {name}"),
+        _ => number.to_string(),
+    }
+}
+
+/// Classes of these names, for tests.
+#[cfg(test)]
+pub fn named(names: &[&str]) -> Classes {
+    Classes::new(names.iter().enumerate().map(|(i, n)| (i as i64, n.to_string())).collect(), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named as classes;
+    use super::*;
+
+    fn info(key: &str, value: &str) -> Info {
+        Info { metadata: [(key.to_string(), value.to_string())].into(), ..Info::default() }
+    }
+
+    #[test]
+    fn metadata_names_classes() {
+        for (key, value) in [
+            ("names", "{0: 'no', 1: \"yes\"}"),
+            ("id2label", r#"{"1": "yes", "0": "no"}"#),
+            ("label2id", r#"{"yes": 1, "no": 0}"#),
+            ("classes", "no\nyes\n"),
+            (CLASS_LABELS, r#"["no", "yes"]"#),
+        ] {
+            assert_eq!(Classes::read(None, &info(key, value)).unwrap(), classes(&["no", "yes"]), "{key}");
+        }
+        assert!(Classes::read(None, &info("author", "me")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_has_a_name_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("classes.txt");
+        let read = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            Classes::read(Some(&path), &Info::default())
+                .map(|c| c.names.values().cloned().collect::<Vec<_>>())
+        };
+        assert_eq!(
+            read("\u{feff}tabby, tabby cat\r\ntiger cat\r\n\n".as_bytes()).unwrap(),
+            ["tabby, tabby cat", "tiger cat"]
+        );
+        assert_eq!(read(br#"{"id2label": {"0": "a", "1": "b"}, "x": 1}"#).unwrap(), ["a", "b"]);
+        assert!(read(b"\n \n").is_err() && read(&[0xff, 0xfe]).is_err());
+        assert!(Classes::read(Some(&folder.path().join("missing")), &Info::default()).is_err());
+    }
+
+    #[test]
+    fn one_unit_speaks_for_the_second_of_two_classes() {
+        let two = classes(&["benign", "malignant"]);
+        assert_eq!(two.of_units(1).name(0), Some("malignant"));
+        assert_eq!(two.of_units(1).class_title(0), "0 benign");
+        assert_eq!(two.of_units(2), two);
+        assert!(two.of_units(3).is_empty());
+        let file = Classes { file: Some("c.txt".into()), ..two.clone() };
+        let error = file.checked("y", 3).unwrap_err().to_string();
+        assert_eq!(error, "`c.txt` names 2 classes, output `y` has 3 units");
+    }
+
+    #[test]
+    fn names_are_found_whatever_their_case() {
+        let all = classes(&["Crane", "crane", "tiger cat", "crane"]);
+        assert_eq!(all.find("Crane").unwrap(), Some(0));
+        assert_eq!(all.find("TIGER cat").unwrap(), Some(2));
+        assert_eq!(all.find("dog").unwrap(), None);
+        assert!(all.find("crane").unwrap_err().to_string().contains("classes 1, 3 are named `crane`"));
+        assert_eq!(all.title(2), "2 tiger cat");
+        assert_eq!(classes(&["0"]).title(0), "0");
+    }
+}

@@ -1,0 +1,74 @@
+//! The explanation of a target, and what it is called.
+
+use dlbc_runtime::{Detected, Explanation, Pixels, Target};
+
+use crate::args::Named;
+use crate::classes::Classes;
+use crate::terminal::number;
+
+/// The explanation of a target.
+pub struct Explained {
+    /// The target and what it is called in results.
+    pub target: Named,
+    /// Its explanation.
+    pub explanation: Explanation,
+    /// Names of the units of the explained output.
+    pub classes: Classes,
+}
+
+impl Explained {
+    /// What a row explains, in words: `argmax 1 malignant`, `3 cat minus 5 dog`.
+    pub fn title(&self, row: usize) -> String {
+        let units = &self.explanation.targets;
+        let name = &self.target.name;
+        let target = match (self.target.target, units.get(row).or(units.first())) {
+            (Target::Box(_), _) => match self.explanation.boxes.get(row) {
+                Some(found) => format!("{name}: {}", self.of_box(found)),
+                None => name.clone(),
+            },
+            (Target::Pixels(Pixels { class: None, above: None, .. }), Some(class)) => {
+                format!("{name}, class {}", self.classes.class_title(*class))
+            }
+            (Target::Argmax | Target::Rank(_), Some(unit)) => format!("{name} {}", self.classes.title(*unit)),
+            (Target::Difference(a, b), _) => {
+                format!("{} minus {}", self.classes.title(a), self.classes.title(b))
+            }
+            (Target::Index(_), Some(unit)) => self.classes.title(*unit),
+            _ => name.clone(),
+        };
+        match self.explanation.opposing {
+            Some(_) => format!("{target} minus its rivals"),
+            None => target,
+        }
+    }
+
+    /// A box by number, class and score.
+    fn of_box(&self, found: &Detected) -> String {
+        let class = self.classes.class_title(found.class);
+        format!("box {}, class {class}, score {}", found.number, number(found.score, 3))
+    }
+
+    /// The class names of the rows' targets; empty where no row has one.
+    pub fn target_names(&self) -> Vec<Option<String>> {
+        let explanation = &self.explanation;
+        let names: Vec<Option<&str>> = match self.target.target {
+            Target::Box(_) => {
+                explanation.boxes.iter().map(|found| self.classes.class_name(found.class)).collect()
+            }
+            Target::Pixels(_) => explanation.targets.iter().map(|c| self.classes.class_name(*c)).collect(),
+            _ => explanation.targets.iter().map(|unit| self.classes.name(*unit)).collect(),
+        };
+        let named = names.iter().any(Option::is_some);
+        if named { names.into_iter().map(|n| n.map(str::to_string)).collect() } else { vec![] }
+    }
+
+    /// The class name of the target, where it is one for all rows; of a difference both.
+    pub fn target_name(&self) -> Option<String> {
+        if let Target::Difference(a, b) = self.target.target {
+            return Some(format!("{} minus {}", self.classes.name(a)?, self.classes.name(b)?));
+        }
+        let names = self.target_names();
+        let first = names.first()?;
+        if names.iter().all(|n| n == first) { first.clone() } else { None }
+    }
+}
