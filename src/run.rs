@@ -17,7 +17,7 @@ use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
 use crate::scene::Scene;
 use crate::summary::{self, Times};
-use crate::terminal::{Console, Progress, number, print};
+use crate::terminal::{Console, Progress, number, print, visible};
 use crate::{device, layers, model, region, render};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
@@ -52,7 +52,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         region::region(rectangle, region::fit(infos, &inputs, args.picture.layout))
     });
     let within = within.transpose()?;
-    let classes = classes(&loaded.program, args)?;
+    let classes = classes(&loaded.program, args, console)?;
     let mut targets = args.target.targets(&classes)?;
     targets.iter_mut().for_each(|named| named.place(within, args.class_last()));
     loaded.load_seconds += clock.elapsed().as_secs_f64();
@@ -123,19 +123,23 @@ fn quadrature(info: &Info, made: &Explanation, console: Console) {
 }
 
 /// The names of the explained output's classes. Where units are chosen, those of a file are as many as the units.
-fn classes(program: &Program, args: &RunArgs) -> anyhow::Result<Classes> {
+fn classes(program: &Program, args: &RunArgs, console: Console) -> anyhow::Result<Classes> {
     let info = &program.info;
-    let classes = Classes::read(args.target.class_names.as_deref(), info)?;
+    let classes = Classes::read(args.target.class_names.as_deref(), info, &args.model)?;
     let output = format!("output/{}", info.explained);
     let outputs = program.graph.outputs().iter();
     let explained =
         outputs.filter(|(name, _)| *name == output).map(|(_, value)| program.graph.ty(*value)).next();
     let units =
         explained.filter(|ty| matches!(ty.rank(), 1..=3)).and_then(|ty| ty.dim(ty.rank() - 1).as_known());
-    match units.and_then(|n| usize::try_from(n).ok()) {
-        Some(units) if args.target.picks_units() => classes.checked(&info.explained, units),
-        _ => Ok(classes),
+    let classes = match units.and_then(|n| usize::try_from(n).ok()) {
+        Some(units) if args.target.picks_units() => classes.checked(&info.explained, units)?,
+        _ => classes,
+    };
+    if let Some(file) = classes.beside() {
+        console.note(format!("class names from `{}`", visible(file)));
     }
+    Ok(classes)
 }
 
 /// Runs once, or `--repeat` times after a warm-up; at least one target is explained.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod tables;
 
 use std::fs::{self, File};
 use std::path::Path;

@@ -24,7 +24,7 @@ pub struct TargetArgs {
     #[arg(long, value_name = "TARGET,...", allow_hyphen_values = true)]
     pub target: Option<String>,
     /// Names of the classes, a line each; also a JSON list or dictionary, or a config.json with `id2label` [default: those in
-    /// the model's metadata].
+    /// the model's metadata, or in a classes.txt beside it].
     #[arg(long = "classes", value_name = "FILE")]
     pub class_names: Option<PathBuf>,
     /// Sequence position of the target, or all, for outputs of shape [batch, position, unit] [default: the last that the

@@ -40,41 +40,40 @@ pub struct Classes {
     classes: Arc<BTreeMap<i64, String>>,
     /// The names by unit: those by class until [`Classes::of_units`] says otherwise.
     names: Arc<BTreeMap<i64, String>>,
-    /// The file, where a flag gives one.
+    /// The file that they are from.
     file: Option<String>,
+    /// Whether a flag names the file.
+    requested: bool,
 }
 
 impl Classes {
-    /// The names in a file, or else those in the model's metadata; none is no error.
+    /// The names in a file, or else those in the model's metadata, or else in a `classes.txt` beside the model; none is no
+    /// error.
     ///
     /// # Errors
     /// For a file that cannot be read, is too large or has no name.
-    pub fn read(file: Option<&Path>, info: &Info) -> anyhow::Result<Classes> {
-        let Some(path) = file else {
-            let found = KEYS.iter().find_map(|key| list::parse(info.metadata.get(*key)?));
-            return Ok(Classes::new(found.unwrap_or_default(), None));
-        };
-        let shown = path.display().to_string();
-        let read = || {
-            let file = File::open(path).map_err(|e| usage(e.to_string()))?;
-            let mut bytes = vec![];
-            file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
-            if bytes.len() as u64 > MAX_BYTES {
-                return Err(limit(format!("larger than {}: expected a class name a line", size(MAX_BYTES))));
-            }
-            let text =
-                String::from_utf8(bytes).map_err(|_| invalid("not UTF-8: expected a class name a line"))?;
-            let text = text.trim_start_matches('\u{feff}');
-            let names = list::parse(text).unwrap_or_else(|| list::lines(text));
-            if names.is_empty() { Err(invalid("it has no class name")) } else { Ok(names) }
-        };
-        let names = read().with_context(|| format!("class names `{}`", visible(&shown)))?;
-        Ok(Classes::new(names, Some(shown)))
+    pub fn read(file: Option<&Path>, info: &Info, model: &Path) -> anyhow::Result<Classes> {
+        if let Some(path) = file {
+            return Ok(Classes::new(of_file(path)?, Some(path.display().to_string()), true));
+        }
+        if let Some(names) = KEYS.iter().find_map(|key| list::parse(info.metadata.get(*key)?)) {
+            return Ok(Classes::new(names, None, false));
+        }
+        let beside = model.with_file_name("classes.txt");
+        match beside.is_file() {
+            true => Ok(Classes::new(of_file(&beside)?, Some(beside.display().to_string()), false)),
+            false => Ok(Classes::default()),
+        }
     }
 
-    fn new(names: BTreeMap<i64, String>, file: Option<String>) -> Classes {
+    fn new(names: BTreeMap<i64, String>, file: Option<String>, requested: bool) -> Classes {
         let classes = Arc::new(names);
-        Classes { names: classes.clone(), classes, file }
+        Classes { names: classes.clone(), classes, file, requested }
+    }
+
+    /// The file that the names are from where no flag asked for it.
+    pub fn beside(&self) -> Option<&str> {
+        self.file.as_deref().filter(|_| !self.requested && !self.is_empty())
     }
 
     /// Whether there are names.
@@ -110,7 +109,7 @@ impl Classes {
             Some(second) if units == 1 && self.classes.len() == 2 => {
                 Arc::new(BTreeMap::from([(0, second.to_string())]))
             }
-            _ if covered || self.file.is_some() => self.classes.clone(),
+            _ if covered || self.requested => self.classes.clone(),
             _ => Arc::default(),
         };
         Classes { names, ..self.clone() }
@@ -124,7 +123,7 @@ impl Classes {
         let fitted = self.of_units(units);
         let last = fitted.names.keys().next_back().map_or(0, |last| last + 1);
         match &self.file {
-            Some(file) if last != units as i64 => Err(usage(format!(
+            Some(file) if self.requested && last != units as i64 => Err(usage(format!(
                 "`{}` names {}, output `{}` has {}",
                 visible(file),
                 plural(self.classes.len(), "class"),
@@ -168,6 +167,23 @@ impl Classes {
     }
 }
 
+fn of_file(path: &Path) -> anyhow::Result<BTreeMap<i64, String>> {
+    let read = || {
+        let file = File::open(path).map_err(|e| usage(e.to_string()))?;
+        let mut bytes = vec![];
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(limit(format!("larger than {}: expected a class name a line", size(MAX_BYTES))));
+        }
+        let text =
+            String::from_utf8(bytes).map_err(|_| invalid("not UTF-8: expected a class name a line"))?;
+        let text = text.trim_start_matches('\u{feff}');
+        let names = list::parse(text).unwrap_or_else(|| list::lines(text));
+        if names.is_empty() { Err(invalid("it has no class name")) } else { Ok(names) }
+    };
+    read().with_context(|| format!("class names `{}`", visible(&path.display().to_string())))
+}
+
 fn titled(number: i64, name: Option<&str>) -> String {
     match name {
         Some(name) if name != number.to_string() => format!("{number} {name}"),
@@ -178,7 +194,7 @@ fn titled(number: i64, name: Option<&str>) -> String {
 /// Classes of these names, for tests.
 #[cfg(test)]
 pub fn named(names: &[&str]) -> Classes {
-    Classes::new(names.iter().enumerate().map(|(i, n)| (i as i64, n.to_string())).collect(), None)
+    Classes::new(names.iter().enumerate().map(|(i, n)| (i as i64, n.to_string())).collect(), None, false)
 }
 
 #[cfg(test)]
@@ -186,8 +202,9 @@ mod tests {
     use super::named as classes;
     use super::*;
 
-    fn info(key: &str, value: &str) -> Info {
-        Info { metadata: [(key.to_string(), value.to_string())].into(), ..Info::default() }
+    fn read(key: &str, value: &str) -> Classes {
+        let metadata = [(key.to_string(), value.to_string())].into();
+        Classes::read(None, &Info { metadata, ..Info::default() }, "m.onnx".as_ref()).unwrap()
     }
 
     #[test]
@@ -199,18 +216,19 @@ mod tests {
             ("classes", "no\nyes\n"),
             (CLASS_LABELS, r#"["no", "yes"]"#),
         ] {
-            assert_eq!(Classes::read(None, &info(key, value)).unwrap(), classes(&["no", "yes"]), "{key}");
+            assert_eq!(read(key, value), classes(&["no", "yes"]), "{key}");
         }
-        assert!(Classes::read(None, &info("author", "me")).unwrap().is_empty());
+        assert!(read("author", "me").is_empty());
     }
 
     #[test]
     fn a_file_has_a_name_a_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("classes.txt");
+        let model = folder.path().join("m.onnx");
         let read = |bytes: &[u8]| {
             std::fs::write(&path, bytes).unwrap();
-            Classes::read(Some(&path), &Info::default())
+            Classes::read(Some(&path), &Info::default(), &model)
                 .map(|c| c.names.values().cloned().collect::<Vec<_>>())
         };
         assert_eq!(
@@ -219,7 +237,11 @@ mod tests {
         );
         assert_eq!(read(br#"{"id2label": {"0": "a", "1": "b"}, "x": 1}"#).unwrap(), ["a", "b"]);
         assert!(read(b"\n \n").is_err() && read(&[0xff, 0xfe]).is_err());
-        assert!(Classes::read(Some(&folder.path().join("missing")), &Info::default()).is_err());
+        read(b"a\nb").unwrap();
+        let beside = Classes::read(None, &Info::default(), &model).unwrap();
+        assert_eq!((beside.name(1), beside.beside().is_some()), (Some("b"), true));
+        assert!(beside.of_units(3).is_empty());
+        assert!(Classes::read(Some(&folder.path().join("missing")), &Info::default(), &model).is_err());
     }
 
     #[test]
@@ -229,7 +251,7 @@ mod tests {
         assert_eq!(two.of_units(1).class_title(0), "0 benign");
         assert_eq!(two.of_units(2), two);
         assert!(two.of_units(3).is_empty());
-        let file = Classes { file: Some("c.txt".into()), ..two.clone() };
+        let file = Classes { file: Some("c.txt".into()), requested: true, ..two.clone() };
         let error = file.checked("y", 3).unwrap_err().to_string();
         assert_eq!(error, "`c.txt` names 2 classes, output `y` has 3 units");
     }
