@@ -5,7 +5,7 @@ use dlbc_proto::{DataType, Model};
 use dlbc_runtime::{BoxLayout, Detector};
 
 use crate::args::{BoxFormat, COORDINATES, NoObject, TargetArgs};
-use crate::exit::usage;
+use crate::exit::{unknown, usage};
 use crate::terminal::visible;
 
 /// An output as the model declares it.
@@ -101,11 +101,8 @@ impl Found {
 pub fn find(outputs: &[Declared], args: &TargetArgs, output: Option<&str>) -> anyhow::Result<Found> {
     let scene = &args.scene;
     if let Some(missing) = scene.box_outputs.iter().find(|n| !outputs.iter().any(|o| o.name == **n)) {
-        return Err(usage(format!(
-            "the model has no output `{}`; it has {}",
-            visible(missing),
-            list(outputs)
-        )));
+        let message = format!("the model has no output `{}`; it has {}", visible(missing), list(outputs));
+        return Err(unknown(message, missing, outputs.iter().map(|o| o.name.as_str())));
     }
     let layout = scene.box_layout.map(|l| l.reading());
     let names = match scene.box_outputs.as_slice() {

@@ -17,7 +17,7 @@ pub enum Opened {
     Cuda(CudaBackend),
 }
 
-/// Opens a device. `auto` is the processor until the kernels have run on a GPU; it says whether there is one.
+/// Opens a device. `auto` is the processor until the kernels have run on a GPU; it says when there is one.
 ///
 /// # Errors
 /// When it is not there.
@@ -27,14 +27,13 @@ pub fn open(args: &DeviceArgs, console: Console) -> anyhow::Result<Opened> {
         Device::Cpu => Ok(Opened::Cpu),
         Device::Reference => Ok(Opened::Reference),
         Device::Auto => {
-            let found = dlbc_cuda::find(0).err().map_or_else(
-                || {
-                    "there is a GPU, on which the kernels are yet to be proven: `--device cuda` takes it"
-                        .into()
-                },
-                |e| e.to_string(),
-            );
-            console.note(format!("{found}; running on the processor"));
+            // Nobody asked for a GPU: that there is none is not said.
+            if dlbc_cuda::find(0).is_ok() {
+                console.note(
+                    "there is a GPU, on which the kernels are yet to be proven: `--device cuda` takes it; running on the \
+                     processor",
+                );
+            }
             Ok(Opened::Cpu)
         }
         Device::Cuda(ordinal) => {

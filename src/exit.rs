@@ -3,6 +3,10 @@
 use std::fmt;
 
 use anyhow::Error;
+use dlbc_compiler::CompileError;
+use dlbc_runtime::RuntimeError;
+
+use crate::nearest::did_you_mean;
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct Failure {
     pub code: Code,
     /// The message.
     pub message: String,
+    /// What to do about it, for the line after the message.
+    pub help: Option<String>,
 }
 
 impl fmt::Display for Failure {
@@ -42,7 +48,21 @@ impl std::error::Error for Failure {}
 
 /// An error with a code.
 pub fn failure(code: Code, message: impl Into<String>) -> Error {
-    Error::new(Failure { code, message: message.into() })
+    helped(code, message, None)
+}
+
+/// An error with a code and, where there is any, advice.
+pub fn helped(code: Code, message: impl Into<String>, help: Option<String>) -> Error {
+    Error::new(Failure { code, message: message.into(), help })
+}
+
+/// The error of a name that the command line gives and that is not among `known`: advice are the names most like it.
+pub fn unknown<'a>(
+    message: impl Into<String>,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Error {
+    helped(Code::Usage, message, did_you_mean(name, known))
 }
 
 /// Wrong arguments.
@@ -89,7 +109,7 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
         return Some(failure.code.into());
     }
-    if let Some(error) = cause.downcast_ref::<dlbc_compiler::CompileError>() {
+    if let Some(error) = cause.downcast_ref::<CompileError>() {
         use dlbc_compiler::ErrorKind::{Internal, Invalid, Limit, Unsupported, Usage};
         return Some(match error.kind() {
             Usage => Code::Usage.into(),
@@ -99,7 +119,7 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
             Internal => Verdict { code: Code::Other, internal: true },
         });
     }
-    if let Some(error) = cause.downcast_ref::<dlbc_runtime::RuntimeError>() {
+    if let Some(error) = cause.downcast_ref::<RuntimeError>() {
         use dlbc_runtime::ErrorKind::{Device, Internal, InvalidInput, Limit, Unsupported, Usage};
         return Some(match error.kind() {
             Usage => Code::Usage.into(),
@@ -122,6 +142,36 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
         });
     }
     None
+}
+
+/// The advice on an error: that of the outermost cause that has some. Library errors name no flag, so theirs is here.
+pub fn help(error: &Error) -> Option<String> {
+    error.chain().find_map(advice)
+}
+
+fn advice(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(failure) = cause.downcast_ref::<Failure>() {
+        return failure.help.clone();
+    }
+    if let Some(error) = cause.downcast_ref::<CompileError>() {
+        return match error {
+            CompileError::UnknownRules { name, known } => {
+                Some(did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
+                    "`dlbc rules` lists the composites; a file of your own ends in .toml".into()
+                }))
+            }
+            CompileError::UnknownName { name, known, .. } => {
+                did_you_mean(name, known.iter().map(String::as_str))
+            }
+            _ => None,
+        };
+    }
+    match cause.downcast_ref::<RuntimeError>()? {
+        RuntimeError::UnknownRelevance { name, known }
+        | RuntimeError::UnknownInput { name, known }
+        | RuntimeError::UnknownOutput { name, known } => did_you_mean(name, known.iter().map(String::as_str)),
+        _ => None,
+    }
 }
 
 /// The causes of an error in one line; a cause that the text before it repeats is left out.

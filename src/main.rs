@@ -8,6 +8,7 @@ mod artifact;
 mod classes;
 mod compile;
 mod completions;
+mod content;
 mod detector;
 mod device;
 mod diff;
@@ -24,6 +25,7 @@ mod input;
 mod inspect;
 mod layers;
 mod model;
+mod nearest;
 mod output;
 mod region;
 mod render;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(e) => {
+            let e = args::plain(e);
             // A reader of the help that left early is no error.
             let _ = e.print();
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Code::Usage as u8));
@@ -58,6 +61,9 @@ fn main() -> ExitCode {
         Ok(Err(error)) => {
             let Verdict { code, internal } = exit::verdict(&error);
             report(if internal { "internal error" } else { "error" }, &exit::describe(&error));
+            if let Some(help) = exit::help(&error) {
+                report("help", &help);
+            }
             ExitCode::from(code as u8)
         }
         Err(panic) => {

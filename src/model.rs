@@ -5,12 +5,13 @@ use std::time::Instant;
 
 use dlbc_compiler::{Compiled, Options};
 use dlbc_ops::program::Program;
-use dlbc_proto::Model;
+use dlbc_proto::{ErrorKind, Model, ProtoError};
 
 use crate::args::{ExplainArgs, LimitArgs};
 use crate::artifact;
+use crate::content::{Content, content};
 use crate::detector::Declared;
-use crate::exit::usage;
+use crate::exit::{Code, helped, usage};
 use crate::split::{Split, split};
 use crate::terminal::{Console, Progress, visible};
 
@@ -32,7 +33,19 @@ pub struct Loaded {
 /// For an invalid model and one above the limits.
 pub fn read(path: &Path, limits: &LimitArgs, console: Console) -> anyhow::Result<Model> {
     let _progress = Progress::start(console, "reading the model");
-    Ok(dlbc_proto::read_model(path, &limits.model())?)
+    dlbc_proto::read_model(path, &limits.model()).map_err(|error| other_content(path, error))
+}
+
+/// The error of a file that is no model: where its content is known, what it is and what to do with it.
+fn other_content(path: &Path, error: ProtoError) -> anyhow::Error {
+    let kind = match error.kind() {
+        ErrorKind::Invalid => content(path).filter(|kind| *kind != Content::Onnx),
+        _ => None,
+    };
+    let Some(kind) = kind else { return error.into() };
+    let name = path.display().to_string();
+    let message = format!("`{}`: expected an ONNX model, found {}", visible(&name), kind.noun());
+    helped(Code::Invalid, message, kind.help_for_model().map(String::from))
 }
 
 /// Compiles a model and says which output is explained when there is a choice.
@@ -123,11 +136,12 @@ pub fn check_artifact(program: &Program, explain: &ExplainArgs) -> anyhow::Resul
 
 fn check_output(program: &Program, wanted: Option<&str>) -> anyhow::Result<()> {
     match wanted {
-        Some(output) if output != program.info.explained => Err(usage(format!(
-            "the artifact explains output `{}`, not `{}`: compile the model with `--output`",
-            visible(&program.info.explained),
-            visible(output)
-        ))),
+        Some(output) if output != program.info.explained => {
+            let explained = visible(&program.info.explained);
+            let message = format!("the artifact explains output `{explained}`, not `{}`", visible(output));
+            let help = format!("compile the model again with `--output {}`", visible(output));
+            Err(helped(Code::Usage, message, Some(help)))
+        }
         _ => Ok(()),
     }
 }

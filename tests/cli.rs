@@ -411,9 +411,12 @@ fn code_3_invalid_model_or_input() {
         fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected by input `X`, found 2")
     );
     let other = fails(3, &[&["run", DIGITS, "--input", "input=fixtures/digits_cnn/digit.png"]]);
-    assert!(other.contains("not a .npy array"), "{other}");
+    assert!(other.contains("expected a .npy array, found a picture"), "{other}");
     let swapped = ["--inputs", "fixtures/digits_cnn/model.onnx"];
-    assert!(fails(3, &[&["run", DIGITS], &swapped]).contains("not an .npz file"));
+    assert!(
+        fails(3, &[&["run", DIGITS], &swapped])
+            .contains("expected an .npz archive of arrays, found an ONNX model")
+    );
 }
 
 #[test]
@@ -546,7 +549,7 @@ fn code_5_no_device() {
     assert!(fails(5, &[&["run", DIGITS, "--device", "cuda"], &DIGIT]).starts_with("error: no CUDA device: "));
     let auto = dlbc(&[&["run", DIGITS, "--device", "auto"], &DIGIT]);
     assert_eq!(auto.code, Some(0), "{}", auto.err);
-    assert_eq!(auto.err.matches("running on the processor").count(), 1, "{}", auto.err);
+    assert!(!auto.err.contains("CUDA") && !auto.err.contains("processor"), "{}", auto.err);
 }
 
 #[test]

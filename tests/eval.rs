@@ -219,7 +219,11 @@ fn bad_input_is_refused_before_any_work() {
     for (code, words, message) in [
         (2, vec![DIGITS[0]], "missing input"),
         (3, vec![DIGITS[0], "--image", empty], "no picture"),
-        (3, vec![DIGITS[0], "--inputs", "fixtures/tabular_mlp/rows.csv"], "not an .npz"),
+        (
+            3,
+            vec![DIGITS[0], "--inputs", "fixtures/tabular_mlp/rows.csv"],
+            "npz archive of arrays, found a CSV table",
+        ),
         (2, vec![TEXT[0], "--text", "Fine.", "--baseline", "black"], "drop or pad"),
         (2, vec![TEXT[0], "--text", "Fine.", "--metrics", "max-sensitivity"], "floats"),
         (

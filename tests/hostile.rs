@@ -365,7 +365,7 @@ fn archives_that_are_damaged_or_do_not_fit_are_refused() {
         },
     ];
     for (name, end) in [("cut1.npz", 1), ("cut2.npz", 30), ("cut3.npz", good.len() - 50)] {
-        cases.push(case(name, good[..good.len() - end].to_vec(), 3, &["not an .npz file"]));
+        cases.push(case(name, good[..good.len() - end].to_vec(), 3, &["damaged or cut off"]));
     }
     check_inputs(cases);
 }

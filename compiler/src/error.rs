@@ -99,13 +99,13 @@ pub enum CompileError {
     #[error("the model has more than {0} nodes (`--max-nodes`)")]
     TooManyNodes(usize),
     /// An option that names something the model does not have.
-    #[error("{what} {name}: the model has {}", .known.join(", "))]
+    #[error("the model has no {what} {}: it has {}", Name::new(.name), names(.known))]
     UnknownName {
-        /// Which option.
+        /// What is named: an input, a tensor.
         what: &'static str,
-        /// The name given.
-        name: Name,
-        /// What there is.
+        /// The unknown name.
+        name: String,
+        /// The names that there are, the most similar first.
         known: Vec<String>,
     },
     /// No such composite.
@@ -187,6 +187,19 @@ impl CompileError {
             CompileError::Broken { .. } => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         }
+    }
+}
+
+/// Names that a message lists.
+const LISTED: usize = 8;
+
+/// The first names of a list, and how many more there are.
+fn names(known: &[String]) -> String {
+    let shown: Vec<String> = known.iter().take(LISTED).map(|n| Name::new(n).to_string()).collect();
+    match known.len().saturating_sub(LISTED) {
+        0 if shown.is_empty() => "none".into(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

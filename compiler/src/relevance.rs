@@ -223,9 +223,9 @@ fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), Co
         Some(name) => outputs.iter().find(|(n, _)| n == name),
     };
     found.cloned().ok_or_else(|| {
-        let name = options.output.as_deref().unwrap_or_default();
+        let name = options.output.clone().unwrap_or_default();
         let known = outputs.iter().map(|(n, _)| n.clone()).collect();
-        CompileError::UnknownName { what: "--output", name: Name::new(name), known }
+        CompileError::UnknownName { what: "output", name, known }
     })
 }
 

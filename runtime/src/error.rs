@@ -26,7 +26,7 @@ pub enum RuntimeError {
     #[error("input `{0}` is missing")]
     MissingInput(String),
     /// An input that the program does not have.
-    #[error("the model has no input `{name}`: it has {}", .known.join(", "))]
+    #[error("the model has no input `{name}`: it has {}", names(.known))]
     UnknownInput {
         /// The name given.
         name: String,
@@ -245,7 +245,7 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// An output that the model does not have.
-    #[error("the model has no output `{name}`: it has {}", .known.join(", "))]
+    #[error("the model has no output `{name}`: it has {}", names(.known))]
     UnknownOutput {
         /// The name given.
         name: String,
@@ -279,7 +279,7 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// A name that the program's results do not have.
-    #[error("no relevance is computed for `{name}`; nearest: {}", .known.join(", "))]
+    #[error("no relevance is computed for `{name}`, but for {}", names(.known))]
     UnknownRelevance {
         /// The name given.
         name: String,
@@ -431,6 +431,19 @@ impl RuntimeError {
             | RuntimeError::Total { .. } => ErrorKind::Usage,
             _ => ErrorKind::InvalidInput,
         }
+    }
+}
+
+/// Names that a message lists.
+const LISTED: usize = 8;
+
+/// The first names of a list, and how many more there are.
+fn names(known: &[String]) -> String {
+    let shown: Vec<String> = known.iter().take(LISTED).map(|n| format!("`{n}`")).collect();
+    match known.len().saturating_sub(LISTED) {
+        0 if shown.is_empty() => "none".into(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
     let mut bound_by: HashMap<Arc<str>, String> = HashMap::new();
     for name in inputs.keys() {
         if !info.inputs.iter().any(|i| i.name == *name) {
-            let known = info.inputs.iter().map(|i| format!("`{}`", i.name)).collect();
+            let known = info.inputs.iter().map(|i| i.name.clone()).collect();
             return Err(RuntimeError::UnknownInput { name: name.clone(), known });
         }
     }

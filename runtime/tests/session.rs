@@ -185,7 +185,7 @@ fn requests_that_do_not_fit_are_named() {
     assert_eq!(target.to_string(), "target 10 is out of range for output `logits` of shape [1, 10]");
     assert_eq!(target.kind(), ErrorKind::Usage);
     let keep = say(Request { keep: vec!["nothing".into()], ..Request::default() });
-    assert!(keep.to_string().starts_with("no relevance is computed for `nothing`; nearest: `"), "{keep}");
+    assert!(keep.to_string().starts_with("no relevance is computed for `nothing`, but for `"), "{keep}");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     if value <= 0.0 {
         return Err("must be positive".into());
     }
-    Duration::try_from_secs_f64(value).map_err(|e| e.to_string())
+    Duration::try_from_secs_f64(value).map_err(|_| format!("`{text}` seconds are too many"))
 }
 
 impl LimitArgs {

@@ -6,6 +6,7 @@ mod eval;
 mod export;
 mod limits;
 mod model;
+mod plain;
 mod run;
 mod scene;
 mod targets;
@@ -17,10 +18,11 @@ pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
+pub use plain::plain;
 pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, TextArgs};
 pub use scene::{BoxFormat, COORDINATES, NoObject, Rectangle};
 pub use targets::{Named, Start, Target, TargetArgs};
-pub use values::{Device, Keep, Pair, finite};
+pub use values::{Device, Keep, Pair, finite, suggested};
 
 use std::path::PathBuf;
 
@@ -305,7 +307,7 @@ mod tests {
             &["--multiplier", "nan"],
             &["--std", "0"],
             &["--row", "1"],
-            &["--input", "x.npy"],
+            &["--input", "x="],
             &["--shape", "x=1,two"],
             &["--mode", "other"],
             &["--scaler", "0"],

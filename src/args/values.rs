@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// `NAME=FILE`.
+use crate::nearest::did_you_mean;
+
+/// `NAME=FILE`, or `FILE` for a model's only input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The name.
-    pub name: String,
+    /// The input's name, where it is given.
+    pub name: Option<String>,
     /// The file.
     pub file: PathBuf,
 }
@@ -17,9 +19,10 @@ impl FromStr for Pair {
     fn from_str(text: &str) -> Result<Pair, String> {
         match text.split_once('=') {
             Some((name, file)) if !name.is_empty() && !file.is_empty() => {
-                Ok(Pair { name: name.into(), file: file.into() })
+                Ok(Pair { name: Some(name.into()), file: file.into() })
             }
-            _ => Err("NAME=FILE expected".into()),
+            None if !text.is_empty() => Ok(Pair { name: None, file: text.into() }),
+            _ => Err("expected NAME=FILE, or FILE for a model with one input".into()),
         }
     }
 }
@@ -97,9 +100,13 @@ impl FromStr for Device {
             (_, Some("")) => Ok(Device::Cuda(0)),
             (_, Some(rest)) => match rest.strip_prefix(':').and_then(|n| n.parse().ok()) {
                 Some(n) => Ok(Device::Cuda(n)),
-                None => Err(format!("`{text}` is no device; cuda:0 is the first GPU")),
+                None => Err("expected a GPU by number: cuda:0 is the first".into()),
             },
-            _ => Err(format!("`{text}` is no device; auto, cpu, cuda, cuda:1 and reference are")),
+            ("gpu", _) => Err("expected auto, cpu, cuda, cuda:1 or reference; a GPU is `cuda`".into()),
+            _ => {
+                let known = ["auto", "cpu", "cuda", "reference"];
+                Err(suggested("expected auto, cpu, cuda, cuda:1 or reference", text, known))
+            }
         }
     }
 }
@@ -130,6 +137,14 @@ impl FromStr for Keep {
                 }
             }
         }
+    }
+}
+
+/// What is expected, with the names most like the one given.
+pub fn suggested<'a>(expected: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match did_you_mean(given, known) {
+        Some(advice) => format!("{expected}; {advice}"),
+        None => expected.into(),
     }
 }
 

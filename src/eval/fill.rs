@@ -44,9 +44,8 @@ impl FromStr for Fill {
             "drop" => Fill::Drop,
             "pad" => Fill::Pad,
             _ => Fill::Value(crate::args::finite(text).map_err(|_| {
-                format!(
-                    "`{text}` is no fill; black, white, mean, feature-mean, blur, drop, pad and numbers are"
-                )
+                let known = ["black", "white", "mean", "feature-mean", "blur", "drop", "pad"];
+                crate::args::suggested(&format!("expected {} or a number", known.join(", ")), text, known)
             })?),
         })
     }

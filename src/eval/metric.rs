@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
+use crate::args::suggested;
+
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Metric {
@@ -158,8 +160,10 @@ impl FromStr for Metric {
     type Err = String;
     fn from_str(text: &str) -> Result<Metric, String> {
         <Metric as ValueEnum>::from_str(text, false).map_err(|_| {
-            let known = Metric::value_variants().iter().map(|m| format!("`{m}`"));
-            format!("no metric is named `{text}`: there are {}", known.collect::<Vec<_>>().join(", "))
+            let known: Vec<String> = Metric::value_variants().iter().map(ToString::to_string).collect();
+            let quoted: Vec<String> = known.iter().map(|m| format!("`{m}`")).collect();
+            let expected = format!("no metric is named `{text}`: there are {}", quoted.join(", "));
+            suggested(&expected, text, known.iter().map(String::as_str))
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,7 +11,7 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::rows;
 
 use super::text::{self, Texts};
-use super::{complete, fit, fitted, npy, npz, only, picture, table, unknown};
+use super::{arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
 use crate::args::{EvalArgs, Layout, PictureArgs, TextArgs};
 use crate::exit::{invalid, unsupported, usage};
 use crate::terminal::{Console, plural, visible};
@@ -82,21 +82,21 @@ pub fn read(infos: &[InputInfo], args: &EvalArgs, console: Console) -> anyhow::R
     }
     let mut columns = Columns::default();
     let mut source = Source::Arrays;
+    let mut others = vec![];
     for pair in &args.input {
-        let info = infos.iter().find(|i| i.name == pair.name).ok_or_else(|| unknown(infos, &pair.name))?;
-        let open = || File::open(&pair.file).map_err(|e| invalid(e.to_string()));
-        let tensor = open().and_then(|file| npy::read(&mut BufReader::new(file), max_bytes));
-        let tensor = tensor.with_context(|| format!("`{}`", pair.file.display()))?;
-        columns.add(&pair.name, one_by_one(info, &tensor, args.limit)?)?;
+        let info = filled(infos, pair)?;
+        let tensor =
+            npy::open(&pair.file, max_bytes).with_context(|| format!("`{}`", pair.file.display()))?;
+        columns.add(&info.name, one_by_one(info, &tensor, args.limit)?)?;
     }
     if let Some(path) = &args.inputs {
-        let wanted = |name: &str| infos.iter().any(|i| i.name == name);
-        let arrays = npz::read(path, wanted, max_bytes).with_context(|| format!("`{}`", path.display()))?;
+        let arrays = arrays(infos, path, max_bytes).with_context(|| format!("`{}`", path.display()))?;
         for info in infos {
             if let Some(tensor) = arrays.found.get(&info.name) {
                 columns.add(&info.name, one_by_one(info, tensor, args.limit)?)?;
             }
         }
+        others = arrays.others;
     }
     if args.picture.image.is_some() {
         source = pictures(infos, args, &mut columns, console)?;
@@ -122,7 +122,7 @@ pub fn read(infos: &[InputInfo], args: &EvalArgs, console: Console) -> anyhow::R
         columns.names.clone_from(&texts.texts);
         source = Source::Texts(texts);
     }
-    let samples = transposed(infos, columns, args.limit, console)?;
+    let samples = transposed(infos, columns, &others, args.limit, console)?;
     Ok(Samples { samples, source })
 }
 
@@ -201,6 +201,7 @@ fn texts(given: &[String], most: usize) -> anyhow::Result<Vec<String>> {
 fn transposed(
     infos: &[InputInfo],
     columns: Columns,
+    others: &[String],
     most: usize,
     console: Console,
 ) -> anyhow::Result<Vec<Sample>> {
@@ -220,6 +221,7 @@ fn transposed(
         complete(
             infos,
             &tensors,
+            others,
             "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
         )?;
         let name = columns.names.get(i).cloned().unwrap_or_else(|| format!("sample {i}"));
@@ -229,6 +231,7 @@ fn transposed(
         complete(
             infos,
             &BTreeMap::new(),
+            others,
             "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
         )?;
     }

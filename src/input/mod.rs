@@ -12,8 +12,7 @@ mod table;
 mod text;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
+use std::path::Path;
 
 use anyhow::Context;
 use dlbc_ops::program::InputInfo;
@@ -27,8 +26,12 @@ pub use many::{Source, read as samples};
 pub use npz::read as read_npz;
 pub use text::{Texts, Token};
 
-use crate::args::RunArgs;
-use crate::exit::{invalid, usage};
+use npz::Arrays;
+
+use crate::args::{Pair, RunArgs};
+use crate::content::{Content, content};
+use crate::exit::{self, Code, helped, invalid, usage};
+use crate::nearest::nearest;
 use crate::terminal::{Console, plural, visible};
 
 /// What a run starts from.
@@ -59,8 +62,8 @@ pub struct Seen {
 /// # Errors
 /// For inputs that are missing, given twice or unknown, and for files that do not fit.
 pub fn read(infos: &[InputInfo], args: &RunArgs, console: Console) -> anyhow::Result<Inputs> {
-    let mut reader =
-        Reader { infos, args, console, max_bytes: args.limits.tensor_bytes(), inputs: Inputs::default() };
+    let max_bytes = args.limits.tensor_bytes();
+    let mut reader = Reader { infos, args, console, max_bytes, inputs: Inputs::default(), others: vec![] };
     reader.single_arrays()?;
     reader.picture()?;
     reader.table()?;
@@ -75,6 +78,8 @@ struct Reader<'a> {
     console: Console,
     max_bytes: u64,
     inputs: Inputs,
+    /// Arrays of `--inputs` that are no inputs of the model.
+    others: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -88,24 +93,18 @@ impl<'a> Reader<'a> {
     fn single_arrays(&mut self) -> anyhow::Result<()> {
         let args = self.args;
         for pair in &args.input {
-            if !self.infos.iter().any(|i| i.name == pair.name) {
-                return Err(unknown(self.infos, &pair.name));
-            }
-            let read = || {
-                let file = File::open(&pair.file).map_err(|e| invalid(e.to_string()))?;
-                npy::read(&mut BufReader::new(file), self.max_bytes)
-            };
-            let tensor = read().with_context(|| format!("`{}`", pair.file.display()))?;
-            self.add(&pair.name, tensor)?;
+            let input = filled(self.infos, pair)?;
+            let tensor = npy::open(&pair.file, self.max_bytes)
+                .with_context(|| format!("`{}`", pair.file.display()))?;
+            self.add(&input.name, tensor)?;
         }
         Ok(())
     }
 
     fn archive(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.inputs else { return Ok(()) };
-        let wanted = |name: &str| self.infos.iter().any(|i| i.name == name);
         let arrays =
-            npz::read(path, wanted, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
+            arrays(self.infos, path, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
         if !arrays.others.is_empty() {
             let others: Vec<String> = arrays.others.iter().map(|o| format!("`{}`", visible(o))).collect();
             let are = if others.len() == 1 { "is no input" } else { "are no inputs" };
@@ -114,6 +113,7 @@ impl<'a> Reader<'a> {
         for (name, tensor) in arrays.found {
             self.add(&name, tensor)?;
         }
+        self.others = arrays.others;
         Ok(())
     }
 
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
 
     fn finish(mut self) -> anyhow::Result<Inputs> {
         let flags = "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`";
-        complete(self.infos, &self.inputs.tensors, flags)?;
+        complete(self.infos, &self.inputs.tensors, &self.others, flags)?;
         self.inputs.tensors = fitted(self.infos, self.inputs.tensors, self.console)?;
         Ok(self.inputs)
     }
@@ -197,20 +197,68 @@ fn only<'a>(
 
 fn unknown(infos: &[InputInfo], name: &str) -> anyhow::Error {
     let known: Vec<String> = infos.iter().map(|i| format!("`{}`", visible(&i.name))).collect();
-    usage(format!("the model has no input `{}`; it has {}", visible(name), known.join(", ")))
+    let message = format!("the model has no input `{}`; it has {}", visible(name), known.join(", "));
+    exit::unknown(message, name, infos.iter().map(|i| i.name.as_str()))
 }
 
-/// Refuses when inputs are missing.
-fn complete(infos: &[InputInfo], given: &BTreeMap<String, Tensor>, flags: &str) -> anyhow::Result<()> {
-    let missing: Vec<String> = (infos.iter())
-        .filter(|i| !given.contains_key(&i.name))
-        .map(|i| format!("`{}` {}", visible(&i.name), i.ty))
-        .collect();
-    if missing.is_empty() {
-        return Ok(());
+/// The input that `--input` fills: the one that it names, or the model's only one.
+fn filled<'a>(infos: &'a [InputInfo], pair: &Pair) -> anyhow::Result<&'a InputInfo> {
+    match &pair.name {
+        Some(name) => infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name)),
+        None => only_input(infos, &pair.file),
     }
+}
+
+/// The model's only input, which an array without a name is for.
+fn only_input<'a>(infos: &'a [InputInfo], file: &Path) -> anyhow::Result<&'a InputInfo> {
+    if let [input] = infos {
+        return Ok(input);
+    }
+    let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
+    let first = infos.first().map_or("NAME", |i| i.name.as_str());
+    Err(helped(
+        Code::Usage,
+        format!("one array for a model with {}: {}", plural(infos.len(), "input"), all.join(", ")),
+        Some(format!(
+            "name the input: `--input {}={}`",
+            visible(first),
+            visible(&file.display().to_string())
+        )),
+    ))
+}
+
+/// The arrays of `--inputs` for a model: those of an archive by name, or the one of a .npy file for the only input.
+fn arrays(infos: &[InputInfo], path: &Path, max_bytes: u64) -> anyhow::Result<Arrays> {
+    if content(path) != Some(Content::Npy) {
+        return npz::read(path, |name| infos.iter().any(|i| i.name == name), max_bytes);
+    }
+    let input = only_input(infos, path)?;
+    let found = BTreeMap::from([(input.name.clone(), npy::open(path, max_bytes)?)]);
+    Ok(Arrays { found, others: vec![] })
+}
+
+/// Refuses when inputs are missing; `others` are arrays of a file that are no inputs.
+fn complete(
+    infos: &[InputInfo],
+    given: &BTreeMap<String, Tensor>,
+    others: &[String],
+    flags: &str,
+) -> anyhow::Result<()> {
+    let missing: Vec<&InputInfo> = infos.iter().filter(|i| !given.contains_key(&i.name)).collect();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let named: Vec<String> = missing.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
     let s = if missing.len() == 1 { "" } else { "s" };
-    Err(usage(format!("missing input{s} {}: give {flags}", missing.join(", "))))
+    let message = format!("missing input{s} {}", named.join(", "));
+    if others.is_empty() {
+        return Err(helped(Code::Usage, message, Some(format!("give {flags}"))));
+    }
+    let shown: Vec<String> = others.iter().map(|o| format!("`{}`", visible(o))).collect();
+    // The array that may have been meant for an input, most likely the only one.
+    let similar = nearest(&first.name, others.iter().map(String::as_str)).first().copied();
+    let meant = similar.or(others.first().map(String::as_str)).unwrap_or_default();
+    let help = format!("did you mean `{}`? An array has the name of its input", visible(&first.name));
+    let help = if similar.is_some() { help } else { format!("name `{}` as its input", visible(meant)) };
+    Err(helped(Code::Usage, format!("{message}: the file has {}", shown.join(", ")), Some(help)))
 }
 
 /// Fits every tensor to its input.

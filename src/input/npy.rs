@@ -3,17 +3,39 @@
 //! Reads versions 1 to 3, every number type that a tensor can have, both byte orders and both memory orders. The header
 //! is checked against the limit before anything of its size is allocated. Pickled objects are not read.
 
-use std::io::Read;
+use std::fs::File;
+use std::io::{BufReader, Read};
+use std::path::Path;
 use std::sync::Arc;
 
 use dlbc_ops::tensor::{DType, Tensor};
 
 use super::npy_header::{Header, parse};
-use crate::exit::{invalid, limit};
+use crate::content::{Content, content};
+use crate::exit::{Code, helped, invalid, limit};
 use crate::terminal::size;
 
 /// The largest header that is read; NumPy writes 128 bytes for any usual array.
 const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// Reads the array of a file.
+///
+/// # Errors
+/// As [`read`], and for a file that cannot be opened; one that is something else is named.
+pub fn open(path: &Path, max_bytes: u64) -> anyhow::Result<Tensor> {
+    let kind = content(path).filter(|c| *c != Content::Npy);
+    if let Some(kind) = kind {
+        return Err(other("a .npy array", kind));
+    }
+    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
+    read(&mut BufReader::new(file), max_bytes)
+}
+
+/// The error of a file of arrays that holds something else; advice is the flag that takes it.
+pub fn other(expected: &str, kind: Content) -> anyhow::Error {
+    let help = kind.input_flag().map(|flag| format!("give it with `{flag}`"));
+    helped(Code::Invalid, format!("expected {expected}, found {}", kind.noun()), help)
+}
 
 /// Reads an array of at most `max_bytes`.
 ///

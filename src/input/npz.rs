@@ -10,6 +10,7 @@ use dlbc_ops::tensor::Tensor;
 use zip::ZipArchive;
 
 use super::npy;
+use crate::content::{Content, content};
 use crate::exit::invalid;
 
 /// The arrays of a file.
@@ -26,8 +27,14 @@ pub struct Arrays {
 /// For a file that is no zip file, a name that occurs twice, and bad arrays.
 pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Arrays> {
     let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
-    let mut archive =
-        ZipArchive::new(BufReader::new(file)).map_err(|e| invalid(format!("not an .npz file: {e}")))?;
+    let archive = ZipArchive::new(BufReader::new(file)).map_err(|_| match content(path) {
+        Some(kind) if !matches!(kind, Content::Npz | Content::ResultNpz | Content::Zip) => {
+            npy::other("an .npz archive of arrays", kind)
+        }
+        Some(_) => invalid("the .npz archive is damaged or cut off"),
+        None => invalid("expected an .npz archive of arrays, found something else"),
+    });
+    let mut archive = archive?;
     let mut arrays = Arrays { found: BTreeMap::new(), others: vec![] };
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| invalid(format!("entry {index}: {e}")))?;

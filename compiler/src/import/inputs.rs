@@ -35,17 +35,11 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
             return Err(CompileError::Duplicate(Name::new(name)));
         }
     }
-    for (what, given) in [
-        ("--shape", import.options.shapes.keys().collect::<Vec<_>>()),
-        ("--live", import.options.live.iter().collect()),
-        ("--no-relevance", import.options.no_relevance.iter().collect()),
-    ] {
-        if let Some(name) =
-            given.into_iter().find(|n| !names.contains(n) && !import.options.stop_at.contains(n))
-        {
-            let known = super::nearest(name, &names);
-            return Err(CompileError::UnknownName { what, name: Name::new(name), known });
-        }
+    let options = import.options;
+    let named = options.shapes.keys().chain(&options.live).chain(&options.no_relevance);
+    if let Some(name) = named.into_iter().find(|n| !names.contains(n) && !options.stop_at.contains(n)) {
+        let known = super::nearest(name, &names);
+        return Err(CompileError::UnknownName { what: "input", name: name.clone(), known });
     }
     Ok(())
 }

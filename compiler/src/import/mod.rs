@@ -346,17 +346,17 @@ impl Import<'_> {
                 self.graph.add_output(output.name(), *v);
             }
         }
-        let unknown = |what, name: &str| {
+        let unknown = |name: &str| {
             let computed = self.values.iter().filter(|(_, v)| !self.graph.op(v.node).is_const());
             let known: Vec<String> = computed.map(|(name, _)| name.clone()).collect();
-            CompileError::UnknownName { what, name: Name::new(name), known: nearest(name, &known) }
+            CompileError::UnknownName { what: "tensor", name: name.into(), known: nearest(name, &known) }
         };
         if let Some(name) = self.options.stop_at.iter().find(|name| !self.values.contains_key(*name)) {
-            return Err(unknown("--stop-at", name));
+            return Err(unknown(name));
         }
         // Any tensor can be explained. As an output it keeps its name and its value through every pass.
         if let Some(name) = self.options.output.as_ref().filter(|name| !listed.contains(name.as_str())) {
-            let v = *self.values.get(name).ok_or_else(|| unknown("--output", name))?;
+            let v = *self.values.get(name).ok_or_else(|| unknown(name))?;
             self.graph.add_output(name, v);
         }
         self.graph.remove_unused();
@@ -365,12 +365,12 @@ impl Import<'_> {
     }
 }
 
-/// The names most like `name`, for messages.
+/// The names, those with the longest common beginning with `name` first.
 pub(crate) fn nearest(name: &str, known: &[String]) -> Vec<String> {
     let common = |k: &str| k.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
     let mut sorted: Vec<&String> = known.iter().collect();
     sorted.sort_by_key(|k| (std::cmp::Reverse(common(k)), k.len(), (*k).clone()));
-    sorted.into_iter().take(8).map(|k| Name::new(k).to_string()).collect()
+    sorted.into_iter().cloned().collect()
 }
 
 /// A constant in the arithmetic of the graph: every float type becomes float32.

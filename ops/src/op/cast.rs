@@ -70,10 +70,11 @@ pub fn dtype(code: i64) -> Result<DType, OpError> {
         12 => DType::U32,
         13 => DType::U64,
         16 => DType::Bf16,
-        // Strings, complex numbers, and floats and integers of 8 bits or less.
-        8 | 14 | 15 | 17..=26 => {
-            return Err(OpError::Unsupported(format!("element type {code} is not supported")));
-        }
+        8 => return Err(OpError::Unsupported("strings are not supported".into())),
+        14 | 15 => return Err(OpError::Unsupported("complex numbers are not supported".into())),
+        17..=20 | 24 => return Err(OpError::Unsupported("floats of 8 bits are not supported".into())),
+        21..=23 => return Err(OpError::Unsupported("numbers of 4 bits are not supported".into())),
+        25 | 26 => return Err(OpError::Unsupported("integers of 2 bits are not supported".into())),
         other => return Err(OpError::Invalid(format!("{other} is the code of no element type"))),
     })
 }

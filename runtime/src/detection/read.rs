@@ -13,7 +13,7 @@ impl Detections {
     /// For outputs that are not there or have other shapes, and where the shape alone does not say how to read it.
     pub fn read(outputs: &Tensors, detector: &Detector) -> Result<Detections, RuntimeError> {
         let get = |name: &String| {
-            let known = || outputs.keys().map(|n| format!("`{n}`")).collect();
+            let known = || outputs.keys().cloned().collect();
             outputs
                 .get(name)
                 .ok_or_else(|| RuntimeError::UnknownOutput { name: name.clone(), known: known() })

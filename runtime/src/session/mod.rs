@@ -447,11 +447,7 @@ impl Session {
         }
         for name in &request.keep {
             if !all.contains(&&format!("{}{name}", tracks[0].relevance)) {
-                let known = all
-                    .iter()
-                    .filter_map(|n| n.strip_prefix(tracks[0].relevance))
-                    .take(20)
-                    .map(|n| format!("`{n}`"));
+                let known = all.iter().filter_map(|n| n.strip_prefix(tracks[0].relevance)).map(String::from);
                 return Err(RuntimeError::UnknownRelevance { name: name.clone(), known: known.collect() });
             }
             wanted.extend(tracks.iter().map(|track| format!("{}{name}", track.relevance)));
