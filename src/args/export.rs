@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
 
-use super::targets::Targets;
+use dlbc_runtime::Target;
+
+use super::units::units;
 use super::values::finite;
-use super::{ExplainArgs, LimitArgs, Start, Target};
+use super::{ExplainArgs, LimitArgs, Start};
+use crate::classes::Classes;
 use crate::exit::unsupported;
 
 /// `dlbc export`.
@@ -23,7 +26,7 @@ pub struct ExportArgs {
     /// Explained unit, fixed in the file: argmax, top1, an index (-1 is the last), a difference A-B, or all [default: the
     /// exported model has an optional input `dlbc_target`].
     #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = "Target")]
-    target: Option<Targets>,
+    target: Option<String>,
     /// Starting relevance of the target: one times the multiplier, or its own value.
     #[arg(long, value_enum, default_value = "one", help_heading = "Target")]
     start: Start,
@@ -46,9 +49,10 @@ impl ExportArgs {
     /// # Errors
     /// For several targets.
     pub fn options(&self) -> anyhow::Result<ExportOptions> {
-        let target = match self.target.as_ref().map(|t| t.0.as_slice()) {
+        let named = self.target.as_ref().map(|text| units(text, Some(&Classes::default()))).transpose()?;
+        let target = match named.as_deref() {
             None => None,
-            Some([one]) => Some(fixed(*one)),
+            Some([one]) => fixed(one.target),
             Some(several) => {
                 return Err(unsupported(format!(
                     "an exported model explains one target, {} are given: leave `--target` out and call it with `dlbc_target`",
@@ -64,12 +68,14 @@ impl ExportArgs {
     }
 }
 
-fn fixed(target: Target) -> ExportTarget {
-    match target {
+/// The target as an export spells it; `None` of pixels and boxes, which `--target` cannot name.
+fn fixed(target: Target) -> Option<ExportTarget> {
+    Some(match target {
         Target::Argmax => ExportTarget::Argmax,
         Target::Rank(rank) => ExportTarget::Rank(rank),
         Target::Index(i) => ExportTarget::Index(i),
         Target::Difference(a, b) => ExportTarget::Difference(a, b),
         Target::All => ExportTarget::All,
-    }
+        Target::Above(_) | Target::Pixels(_) | Target::Box(_) => return None,
+    })
 }

@@ -31,7 +31,7 @@ pub use metric::Metric;
 
 use crate::args::{EvalArgs, ExplainArgs, Target};
 use crate::device;
-use crate::exit::{Code, describe, failure, unsupported, usage, verdict};
+use crate::exit::{Code, describe, failure, usage, verdict};
 use crate::explainer::Explainer;
 use crate::terminal::{Console, Progress, number, print};
 use crate::{model, output};
