@@ -8,6 +8,7 @@ use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Bindings, DType, Dim, TensorType};
 
 use crate::args::ExportArgs;
+use crate::classes::Classes;
 use crate::exit::unsupported;
 use crate::terminal::{Console, Progress, json_text, print, size, visible};
 use crate::{artifact, model, output};
@@ -21,9 +22,10 @@ const OPEN: (i64, i64) = (224, 8);
 /// See the exit codes of the command line.
 pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
     output::check(&args.out)?;
-    let options = args.options()?;
+    args.check()?;
     let loaded = model::load(&args.model, &args.explain, &args.limits, console)?;
     let program = &loaded.program;
+    let options = args.options(&Classes::read(None, &program.info, &args.model)?)?;
     if program.info.repeat.is_some() {
         return Err(unsupported(format!(
             "composite `{}` is a mean over several runs of a program, which no ONNX model expresses; `dlbc run` does it",
