@@ -27,6 +27,7 @@ mod layers;
 mod model;
 mod nearest;
 mod output;
+mod pictures;
 mod region;
 mod render;
 mod rules;

@@ -3,10 +3,12 @@
 mod bars;
 pub mod canvas;
 pub mod experts;
+pub mod format;
 pub mod marks;
 mod palette;
 mod spatial;
 mod strip;
+mod svg;
 mod words;
 
 use dlbc_ops::tensor::Tensor;
@@ -14,6 +16,7 @@ use image::RgbImage;
 
 use crate::args::{Colors, Layout};
 use crate::tokens::Piece;
+use canvas::Canvas;
 use marks::Mark;
 
 /// So many floats without names are a sound or the like.
@@ -54,7 +57,7 @@ pub fn is_signal(value: &Tensor) -> bool {
 
 /// Draws the relevance of an input: texts as texts, pictures as pictures, few features or those with names as bars, all else
 /// as a strip.
-pub fn draw(subject: &Subject) -> RgbImage {
+pub fn draw(subject: &Subject) -> Canvas {
     if let Some(texts) = subject.texts {
         return text_samples(subject, texts);
     }
@@ -71,7 +74,8 @@ pub fn draw(subject: &Subject) -> RgbImage {
 /// Where the pixels of a picture stand in a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axes {
-    layout: Layout,
+    /// Where the channels stand.
+    pub layout: Layout,
     channels: usize,
     /// Rows of pixels.
     pub height: usize,
@@ -126,7 +130,7 @@ fn samples(subject: &Subject) -> Vec<(Vec<f64>, Vec<f64>)> {
     both.take(MAX_SAMPLES).map(|(v, r)| (v.to_vec(), r.to_vec())).collect()
 }
 
-fn pictures(subject: &Subject, axes: Axes) -> RgbImage {
+fn pictures(subject: &Subject, axes: Axes) -> Canvas {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
         let picture = match subject.picture {
             Some((crop, _)) if crop.dimensions() == (axes.width as u32, axes.height as u32) => crop.clone(),
@@ -158,7 +162,7 @@ fn rescaled(values: &[f64], axes: Axes) -> RgbImage {
     })
 }
 
-fn bar_charts(subject: &Subject) -> RgbImage {
+fn bar_charts(subject: &Subject) -> Canvas {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
         let name = |f: usize| {
             subject.features.and_then(|n| n.get(f).cloned()).unwrap_or_else(|| format!("feature {f}"))
@@ -175,7 +179,7 @@ fn bar_charts(subject: &Subject) -> RgbImage {
     bars::draw(&all, subject.colors)
 }
 
-fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> RgbImage {
+fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> Canvas {
     let sample = |(i, pieces): (usize, &Vec<Piece>)| {
         let tokens = pieces.iter().filter_map(|p| Some((p.relevance?, p.special)));
         words::Sample {
@@ -188,7 +192,7 @@ fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> RgbImage {
     words::draw(&all, subject.colors)
 }
 
-fn strips(subject: &Subject) -> RgbImage {
+fn strips(subject: &Subject) -> Canvas {
     // Relevance per position of the first axis after the batch; what is inside a position adds up.
     let inner: usize = subject.value.dims().iter().skip(2).product();
     let signal = is_signal(subject.value);
@@ -234,7 +238,7 @@ mod tests {
                 texts: None,
                 colors: Colors::BlueRed,
             };
-            let image = draw(&subject);
+            let image = draw(&subject).image;
             assert!(image.width() > 16 && image.height() >= 16, "{dims:?}: {:?}", image.dimensions());
         }
     }

@@ -1,8 +1,6 @@
 //! The relevance along a sequence: a thin bar a position, up for positive, down for negative. What has one value a position,
 //! as a sound, has its curve above.
 
-use image::RgbImage;
-
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::{color, relative};
 use crate::args::Colors;
@@ -25,7 +23,7 @@ const HEIGHT: u32 = 160;
 const CURVE: u32 = 80;
 
 /// Draws the samples, one below the other.
-pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     let labels = 12 * text_width("0");
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
     let curve = if samples.iter().any(|s| !s.values.is_empty()) { CURVE + MARGIN / 2 } else { 0 };
@@ -62,7 +60,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
             FAINT,
         );
     }
-    canvas.image
+    canvas
 }
 
 /// From the least to the greatest value of each bin.
