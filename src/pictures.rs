@@ -23,6 +23,11 @@ pub fn names(files: &[PathBuf]) -> Vec<String> {
     names
 }
 
+/// Whether a path means a folder of files: it is one, or ends as one.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
+}
+
 /// A file to draw into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrawingFile {
@@ -43,7 +48,7 @@ impl DrawingFile {
         names: &[String],
         format: impl Fn(&Path) -> anyhow::Result<DrawingFormat>,
     ) -> anyhow::Result<Vec<DrawingFile>> {
-        let is_folder = path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR]);
+        let is_folder = is_folder(path);
         let files: Vec<PathBuf> = match names {
             names if is_folder && !names.is_empty() => {
                 names.iter().map(|name| path.join(format!("{name}.png"))).collect()

@@ -12,8 +12,8 @@ use crate::exit::unsupported;
 use crate::experts::layers;
 use crate::explained::Explained;
 use crate::heatmap::canvas::Canvas;
-use crate::heatmap::{MAX_SAMPLES, Subject, draw, experts, is_signal};
-use crate::input::Inputs;
+use crate::heatmap::{Axes, MAX_SAMPLES, Subject, draw, experts, is_signal, overlay};
+use crate::input::{Inputs, Seen};
 use crate::output::write;
 use crate::pictures::DrawingFile;
 use crate::scene::Scene;
@@ -121,6 +121,26 @@ pub fn heatmap(
         colors: args.colors,
     });
     Heatmap::new(file, &drawing)
+}
+
+/// Draws the relevance of a target over the picture, at the picture's size; in contrastive mode what supports minus what
+/// opposes.
+///
+/// # Errors
+/// When the picture carries no relevance.
+pub fn overlay(
+    file: DrawingFile,
+    seen: &Seen,
+    explained: &Explained,
+    args: &RunArgs,
+) -> anyhow::Result<Heatmap> {
+    let nothing = || unsupported(format!("input `{}` has no relevance to draw", visible(&seen.input)));
+    let net = explained.explanation.net(&seen.input).ok_or_else(nothing)?;
+    let axes = Axes::of(net.dims(), Some(seen.layout)).ok_or_else(nothing)?;
+    let relevance = axes.per_pixel(&net.to_f64());
+    let map = overlay::Map { relevance: &relevance, fit: seen.fit };
+    let image = overlay::draw(&seen.original, &map, args.colors);
+    Ok(Heatmap { bytes: file.format.pixels(&image)?, path: file.path })
 }
 
 /// Draws what each expert of the first target was given.

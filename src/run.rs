@@ -1,7 +1,7 @@
 //! `dlbc run`: model or artifact → backend → outputs and relevance.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -45,6 +45,9 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         path.as_ref().map(each).transpose()
     };
     let (heatmaps, maps) = (files("--heatmap", &args.heatmap)?, files("--expert-map", &args.expert_map)?);
+    if let Some(path) = args.overlay.as_deref().filter(|path| !pictures::is_folder(path)) {
+        overlay_format(path)?;
+    }
     let device = device::open(&args.on, console)?;
     let mut found = None;
     let choose = |outputs: &[Declared]| {
@@ -61,6 +64,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let mut inputs = Some(input::read(&info.inputs, pictures.first().map(PathBuf::as_path), args, console)?);
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
+    let overlays = overlay_files(args, &names, &targets)?;
     loaded.load_seconds += clock.elapsed().as_secs_f64();
     let experts = args.experts || args.expert_map.is_some();
     if experts && info.repeat.is_some() {
@@ -85,9 +89,18 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
             None => input::read(&info.inputs, pictures.get(i).map(PathBuf::as_path), args, console)?,
         };
         let file = |files: &Option<Vec<DrawingFile>>| files.as_ref().and_then(|f| f.get(i)).cloned();
-        let job = Job { explainer: &explainer, found: found.as_ref(), targets: &targets, classes: &classes, args, console };
+        let job = Job {
+            explainer: &explainer,
+            found: found.as_ref(),
+            targets: &targets,
+            classes: &classes,
+            args,
+            console,
+        };
         let load = if i == 0 { load } else { 0.0 };
-        let result = job.run(own, Times { load, compile, ..Times::default() }, file(&heatmaps), file(&maps));
+        let overlays = overlays.iter().skip(i * targets.len()).take(targets.len()).cloned().collect();
+        let files = Files { heatmap: file(&heatmaps), map: file(&maps), overlays };
+        let result = job.run(own, Times { load, compile, ..Times::default() }, files);
         let naming = || pictures.get(i).map_or(String::new(), |p| format!("`{}`", p.display()));
         results.push(if pictures.len() > 1 { result.with_context(naming)? } else { result? });
     }
@@ -123,6 +136,35 @@ struct OneResult {
     drawings: Vec<Heatmap>,
 }
 
+/// What is drawn of one picture.
+struct Files {
+    heatmap: Option<DrawingFile>,
+    map: Option<DrawingFile>,
+    /// One a target, or none.
+    overlays: Vec<DrawingFile>,
+}
+
+/// The format of an overlay's file.
+fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
+    DrawingFormat::of_pixels("--overlay", path)
+}
+
+/// The files of overlays: target by target of each picture.
+fn overlay_files(args: &RunArgs, names: &[String], targets: &[Named]) -> anyhow::Result<Vec<DrawingFile>> {
+    let Some(path) = &args.overlay else { return Ok(vec![]) };
+    let plain = |name: &str| -> String {
+        name.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
+    };
+    let named = |name: &String, target: &Named| match (names.len(), targets.len()) {
+        (_, 1) => name.clone(),
+        (1, _) if !path.is_dir() && path.extension().is_some() => plain(&target.name),
+        _ => format!("{name}-{}", plain(&target.name)),
+    };
+    let names: Vec<String> =
+        names.iter().flat_map(|name| targets.iter().map(move |target| named(name, target))).collect();
+    DrawingFile::each(path, &names, overlay_format)
+}
+
 /// What explains one picture after the other.
 struct Job<'a> {
     explainer: &'a Explainer,
@@ -134,13 +176,8 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn run(
-        &self,
-        inputs: Inputs,
-        mut times: Times,
-        heatmap: Option<DrawingFile>,
-        map: Option<DrawingFile>,
-    ) -> anyhow::Result<OneResult> {
+    fn run(&self, inputs: Inputs, mut times: Times, files: Files) -> anyhow::Result<OneResult> {
+        let Files { heatmap, map, overlays } = files;
         let (info, args, console) = (self.explainer.info(), self.args, self.console);
         let picture = PictureInput::find(&info.inputs, &inputs, args.picture.layout);
         let within = args.target.scene.region.map(|rectangle| region::region(rectangle, picture));
@@ -148,14 +185,18 @@ impl Job<'_> {
         let class_last = args.class_last(picture.map_or(Layout::Nchw, |p| p.layout));
         let mut targets = self.targets.to_vec();
         targets.iter_mut().for_each(|named| named.place(within, class_last));
-        let (explained, own) = explain(self.explainer, &inputs, &targets, self.classes, self.found, args, console)?;
+        let (explained, own) =
+            explain(self.explainer, &inputs, &targets, self.classes, self.found, args, console)?;
         (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
         let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, args);
         scene.note(&explained[0].explanation.outputs, console);
         let heatmap =
             heatmap.map(|file| render::heatmap(file, info, &inputs, &explained, &scene, args, console));
         let map = map.map(|file| render::expert_map(file, info, &explained, args, console));
-        let drawings = heatmap.into_iter().chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
+        let overlay = |(file, one)| Some(render::overlay(file, inputs.picture.as_ref()?, one, args));
+        let overlays = overlays.into_iter().zip(&explained).filter_map(overlay);
+        let drawings =
+            heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
         let contents = args.out.is_some().then(|| contents(info, &explained, args));
         let device = self.explainer.device();
         let summary = Summary::new(info, device, &explained, &inputs, &scene, times, args);

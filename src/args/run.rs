@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 
 /// `dlbc run`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("pictures").args(["heatmap", "expert_map"]).multiple(true)))]
+#[command(group(ArgGroup::new("pictures").args(["heatmap", "overlay", "expert_map"]).multiple(true)))]
 pub struct RunArgs {
     /// The model, an ONNX file or an artifact of `dlbc compile`.
     #[arg(value_name = "MODEL")]
@@ -56,9 +56,14 @@ pub struct RunArgs {
     /// The result: outputs and relevance, as .npz, .safetensors or .json.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
-    /// The relevance of the input as a picture: .png, .jpg or .svg.
-    #[arg(long, value_name = "FILE.png", help_heading = "Results")]
+    /// The relevance of the input as a picture: .png, .jpg or .svg; of several pictures a file each, FILE-NAME.png or
+    /// FOLDER/NAME.png.
+    #[arg(long, value_name = "FILE.png|FOLDER", help_heading = "Results")]
     pub heatmap: Option<PathBuf>,
+    /// The relevance over each picture of `--image` at its own size, .png or .jpg; with several pictures or targets a file
+    /// each, FILE-NAME.png or FOLDER/NAME.png.
+    #[arg(long, value_name = "FILE.png|FOLDER", requires = "image", help_heading = "Results")]
+    pub overlay: Option<PathBuf>,
     /// Colours of the picture, negative to positive.
     #[arg(long, value_enum, default_value = "blue-red", requires = "pictures", help_heading = "Results")]
     pub colors: Colors,

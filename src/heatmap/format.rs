@@ -112,7 +112,7 @@ mod tests {
     fn the_bytes_are_of_the_format() {
         let mut canvas = Canvas::new(20, 10);
         canvas.fill(0, 0, 20, 10, Rgb([200, 0, 0]));
-        let guess = |format: Format| image::guess_format(&format.drawing(&canvas).unwrap()).ok();
+        let guess = |format: DrawingFormat| image::guess_format(&format.drawing(&canvas).unwrap()).ok();
         assert_eq!(guess(DrawingFormat::Png), Some(ImageFormat::Png));
         assert_eq!(guess(DrawingFormat::Jpeg), Some(ImageFormat::Jpeg));
         assert!(DrawingFormat::Svg.drawing(&canvas).unwrap().starts_with(b"<svg "));

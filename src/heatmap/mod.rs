@@ -5,6 +5,7 @@ pub mod canvas;
 pub mod experts;
 pub mod format;
 pub mod marks;
+pub mod overlay;
 mod palette;
 mod spatial;
 mod strip;
@@ -112,8 +113,11 @@ impl Axes {
         }
     }
 
-    fn pixels(self) -> usize {
-        self.height * self.width
+    /// The sum over the channels of each pixel of a sample, row by row.
+    pub fn per_pixel(self, values: &[f64]) -> Vec<f64> {
+        let channels = |pixel| (0..self.channels).map(move |c| self.index(c, pixel));
+        let sum = |pixel| channels(pixel).map(|at| values.get(at).copied().unwrap_or(f64::NAN)).sum();
+        (0..self.height * self.width).map(sum).collect()
     }
 }
 
@@ -136,10 +140,7 @@ fn pictures(subject: &Subject, axes: Axes) -> Canvas {
             Some((crop, _)) if crop.dimensions() == (axes.width as u32, axes.height as u32) => crop.clone(),
             _ => rescaled(&values, axes),
         };
-        let pixel = |p| {
-            (0..axes.channels).map(|c| relevance.get(axes.index(c, p)).copied().unwrap_or(f64::NAN)).sum()
-        };
-        let relevance = (0..axes.pixels()).map(pixel).collect();
+        let relevance = axes.per_pixel(&relevance);
         let marks = subject.marks.and_then(|(marks, _)| marks.get(i)).cloned().unwrap_or_default();
         spatial::Sample { caption: caption(subject, i), picture, relevance, marks }
     };

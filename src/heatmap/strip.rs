@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn a_curve_stands_above_the_bars() {
         let sample = |values: Vec<f64>| Sample { caption: String::new(), values, relevance: vec![1.0; 4] };
-        let with = draw(&[sample(vec![0.0, 1.0, -1.0, 0.0])], Colors::BlueRed);
-        let without = draw(&[sample(vec![])], Colors::BlueRed);
+        let with = draw(&[sample(vec![0.0, 1.0, -1.0, 0.0])], Colors::BlueRed).image;
+        let without = draw(&[sample(vec![])], Colors::BlueRed).image;
         assert_eq!(with.height() - without.height(), CURVE + MARGIN / 2);
         let (left, top) = (MARGIN + 12 * text_width("0"), MARGIN + LINE);
         assert_eq!(with.get_pixel(left + 48 + 2, top), &INK);

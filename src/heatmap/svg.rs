@@ -11,7 +11,7 @@ use image::{DynamicImage, ImageFormat, Rgb};
 use super::canvas::{Canvas, LINE, Shape, text_width};
 
 /// Size of the letters of a line of text.
-const FONT_SIZE: u32 = LINE * 3 / 4;
+const FONT_SIZE: u32 = LINE * 7 / 10;
 /// Distance of a line's baseline from its upper edge.
 const BASELINE: u32 = LINE * 13 / 20;
 
