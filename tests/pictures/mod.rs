@@ -79,7 +79,7 @@ fn what_is_done_to_a_picture_is_said() {
     let folder = folder();
     let alpha = path(&folder, "alpha.png");
     RgbaImage::from_pixel(128, 96, Rgba([200, 10, 10, 60])).save(&alpha).unwrap();
-    let done = dlbc(&[&["run", SEGMENTER, "--image", &alpha, "--preset", "yolo"]]);
+    let done = dlbc(&[&["run", SEGMENTER, "--task", "segmentation", "--image", &alpha, "--preset", "yolo"]]);
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(
         done.err.contains("laid over white") && done.err.contains("mean 0,0,0, std 1,1,1"),
@@ -88,13 +88,13 @@ fn what_is_done_to_a_picture_is_said() {
     );
     let gif = path(&folder, "one.gif");
     image::open(SCENE).unwrap().save(&gif).unwrap();
-    let done = dlbc(&[&["run", SEGMENTER, "--image", &gif, "--preset", "yolo"]]);
+    let done = dlbc(&[&["run", SEGMENTER, "--task", "segmentation", "--image", &gif, "--preset", "yolo"]]);
     assert!(done.code == Some(0) && done.err.contains("first frame of the GIF"), "{}", done.err);
 }
 
 #[test]
 fn a_mean_in_bytes_needs_a_range_in_bytes() {
-    let words = ["run", SEGMENTER, "--image", SCENE, "--mean", "123.7,116.8,103.9"];
+    let words = ["run", SEGMENTER, "--task", "segmentation", "--image", SCENE, "--mean", "123.7,116.8,103.9"];
     let done = dlbc(&[&words]);
     assert_eq!(done.code, Some(2));
     assert!(done.err.contains("help: add `--pixel-range 255`"), "{}", done.err);
