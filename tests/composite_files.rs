@@ -52,6 +52,16 @@ fn a_mistake_in_a_composite_is_named_with_its_line() {
             "rule = \"z-box\"\nlow = 1.0\nhigh = 0.5",
             "own.toml:6: low and high are numbers",
         ),
+        (
+            "role = \"sum\"\nrule",
+            "role = \"sum\"\nplace = \"first\"\nrule",
+            "own.toml:25: places `first` and `last` are of layers with weights",
+        ),
+        (
+            "place = \"scaler\"",
+            "place = \"before\"",
+            "own.toml:31: place is one of `first`, `last`, `scaler`, found `before`",
+        ),
         ("name = ", "name ", "own.toml:1:"),
     ] {
         let text = good.replacen(from, to, 1);

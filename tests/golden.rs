@@ -1,11 +1,14 @@
-//! Relevance that other systems recorded.
+//! Relevance that other systems recorded, and Shapley values.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
 use common::*;
-use dlbc_runtime::{Request, Target};
+use dlbc_compiler::{Options, compile};
+use dlbc_ops::program::Program;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::{Request, Start, Target, Tensors};
 
 /// The models on which the closed forms of version 2 and the seed system agree.
 const PARITY: &[&str] = &[
@@ -49,4 +52,99 @@ fn dlb_v2_equals_the_recorded_relevance() {
         }
         assert!(compared > 0, "{name}: the golden has no input relevance");
     }
+}
+
+/// The tables, each with the tensor that holds its scores.
+const TABLES: [(&str, &str); 3] =
+    [("breast_cancer", "add_result2"), ("wine", "add_result1"), ("diabetes", "variable")];
+
+/// Composites under which a scaler's constants are a reference.
+const SIGNED: [&str; 9] = [
+    "lrp-epsilon",
+    "lrp-gamma",
+    "lrp-alpha2-beta1",
+    "epsilon-plus",
+    "epsilon-alpha2-beta1",
+    "epsilon-gamma-box",
+    "attnlrp",
+    "cp-lrp",
+    "integrated-gradients",
+];
+
+fn table(file: &str, output: &str, rules: &str) -> Program {
+    let path = root().join(format!("fixtures/tables/{file}.onnx"));
+    let model = dlbc_proto::read_model(&path, &dlbc_proto::Limits::default()).unwrap();
+    let options = Options { rules: rules.into(), output: Some(output.into()), ..Options::default() };
+    compile(&model, &options).unwrap().program
+}
+
+/// Relevance of every row for one unit, starting from its value.
+fn scores(program: Program, rows: &Tensor, unit: usize) -> Tensor {
+    let inputs = Tensors::from([("X".to_string(), rows.clone())]);
+    let request = Request { target: Target::Index(unit as i64), start: Start::Value, ..Request::default() };
+    explain(&cpu(program, 1), &inputs, &request).relevance["X"].clone()
+}
+
+/// Spearman's rank correlation.
+fn rank_correlation(a: &[f64], b: &[f64]) -> f64 {
+    let ranks = |values: &[f64]| -> Vec<f64> {
+        let below = |v: &f64| values.iter().filter(|w| *w < v).count() as f64;
+        let equal = |v: &f64| values.iter().filter(|w| *w == v).count() as f64;
+        values.iter().map(|v| below(v) + (equal(v) - 1.0) / 2.0).collect()
+    };
+    let (a, b) = (ranks(a), ranks(b));
+    let mean = (a.len() as f64 - 1.0) / 2.0;
+    let product = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    product(&a, &b) / (product(&a, &a) * product(&b, &b)).sqrt()
+}
+
+/// Shapley values against the mean of the training rows, recorded in `fixtures/tables`.
+#[test]
+fn relevance_of_tables_has_the_ranks_of_shapley_values() {
+    for (name, output) in &TABLES[..2] {
+        let golden = npz(&root().join(format!("fixtures/tables/{name}.npz")));
+        let (rows, shapley) = (&golden["X"], &golden["shapley_mean"]);
+        let [count, units, features] = *shapley.dims() else { panic!("{:?}", shapley.dims()) };
+        let shapley = shapley.to_f64();
+        for rules in ["lrp-epsilon", "attnlrp", "integrated-gradients"] {
+            let mut sum = 0.0;
+            // The network of two classes has one score, that of the second.
+            let explained = if units == 2 { vec![(0, 1)] } else { (0..units).map(|u| (u, u)).collect() };
+            for (unit, class) in &explained {
+                let found = scores(table(name, output, rules), rows, *unit).to_f64();
+                for row in 0..count {
+                    let own = &shapley[(row * units + class) * features..][..features];
+                    sum += rank_correlation(&found[row * features..][..features], own);
+                }
+            }
+            let mean = sum / (count * explained.len()) as f64;
+            assert!(mean >= 0.9, "{name}, {rules}: rank correlation {mean}");
+            println!("{name} {rules} {mean:.3}");
+        }
+    }
+}
+
+/// The relevance of a feature is that of its standardised value, also where the raw value is 0.
+#[test]
+fn a_scaler_in_the_graph_changes_no_relevance() {
+    for (name, output) in TABLES {
+        let golden = npz(&root().join(format!("fixtures/tables/{name}.npz")));
+        let (width, mut raw) = (golden["mean"].elems(), golden["X"].to_f32());
+        raw[..3].fill(0.0);
+        let raw = Tensor::from_f32(&[raw.len() / width, width], &raw);
+        let standard = standardised(name, &raw);
+        for rules in SIGNED {
+            let within = scores(table(name, output, rules), &raw, 0);
+            let without = scores(table(&format!("{name}_bare"), output, rules), &standard, 0);
+            let gap = relative_l1(&within, &without);
+            assert!(gap < 1e-5, "{name}, {rules}: relative L1 {gap:e}");
+        }
+    }
+}
+
+/// What the scaler of a table makes of rows; the regression's output has the other name.
+fn standardised(name: &str, rows: &Tensor) -> Tensor {
+    let tensor = if name == "diabetes" { "variable1" } else { "variable" };
+    let session = cpu(table(name, tensor, "gradient"), 1);
+    session.predict(&Tensors::from([("X".to_string(), rows.clone())])).unwrap()[tensor].clone()
 }

@@ -96,7 +96,6 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 
     program.info.rules = composite.name;
     program.info.rules_hash = composite.hash;
-    program.info.repeat = composite.repeat;
     if let Some(name) = model.path.as_ref().and_then(|p| p.file_name()) {
         program.info.model = name.to_string_lossy().into_owned();
     }

@@ -1,13 +1,13 @@
 //! `Graph<Op>` + composite → [`RelevanceGraph`]: one rule node for each forward node between the explained output and the
 //! inputs, wires reversed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
 use dlbc_ops::op::role::{Role, RoleKind};
 use dlbc_ops::op::{Op, Scan};
-use dlbc_ops::program::Mode;
+use dlbc_ops::program::{Mode, Repeat};
 use dlbc_ops::rule::{Attention, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
@@ -34,8 +34,12 @@ pub struct RelevanceGraph {
     pub steps: BTreeMap<NodeId, RelevanceGraph>,
     /// Entries of the composite that select no node.
     pub unmatched: Vec<String>,
+    /// Forward nodes that add a constant to the data before the first layer with weights: the shift of a normalisation.
+    pub shifts: BTreeSet<NodeId>,
     /// What the rules pass on.
     pub passes: Passes,
+    /// Runs whose mean is the result.
+    pub repeat: Option<Repeat>,
     /// One track, or two.
     pub mode: Mode,
 }
@@ -65,7 +69,9 @@ pub fn derive(
     if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
         return Err(CompileError::NothingToExplain(Name::new(&explained)));
     }
-    let mut result = propagate(graph, composite, &live, explained, seed_value)?;
+    // What `stop_at` names lies inside the model.
+    let inner = |id: NodeId| options.stop_at.iter().any(|name| name == graph.node(id).name());
+    let mut result = propagate(graph, composite, &live, &inner, explained, seed_value)?;
     result.mode = options.mode;
     if result.sinks.is_empty() {
         return Err(CompileError::NothingToExplain(Name::new(&result.explained)));
@@ -73,11 +79,12 @@ pub fn derive(
     Ok(result)
 }
 
-/// The relevance of `seed_value` onto the inputs.
+/// The relevance of `seed_value` onto the inputs, of which `inner` selects those that lie inside the model.
 fn propagate(
     graph: &Graph<Op>,
     composite: &Composite,
     live: &HashMap<Value, Live>,
+    inner: &dyn Fn(NodeId) -> bool,
     explained: String,
     seed_value: Value,
 ) -> Result<RelevanceGraph, CompileError> {
@@ -112,7 +119,9 @@ fn propagate(
         live: HashMap::new(),
         steps: BTreeMap::new(),
         unmatched: vec![],
+        shifts: BTreeSet::new(),
         passes: composite.passes,
+        repeat: composite.repeat.clone(),
         mode: Mode::Default,
     };
     let mut stack = vec![seed_value.node];
@@ -126,7 +135,8 @@ fn propagate(
         true => roles.get(&id).copied().unwrap_or(RoleKind::NoRelevance),
         false => RoleKind::NoRelevance,
     };
-    let places = Places::find(graph, &graph.nodes().map(|id| (id, of(id))).collect());
+    let places = Places::find(graph, &graph.nodes().map(|id| (id, of(id))).collect(), operands, inner);
+    result.shifts.clone_from(places.shifts());
     result.unmatched = composite.unmatched(graph, of, &places);
     for id in graph.topological().into_iter().rev() {
         let y = Value { node: id, slot: 0 };
@@ -194,7 +204,7 @@ fn step(scan: &Scan, composite: &Composite, operands: &[bool]) -> Result<Relevan
     let live = step_liveness(scan, operands);
     // A body has a result: it was verified.
     let next = scan.body.result().unwrap_or(Value { node: graph.inputs()[0], slot: 0 });
-    propagate(graph, composite, &live, graph.value_name(next).to_string(), next)
+    propagate(graph, composite, &live, &|_| true, graph.value_name(next).to_string(), next)
 }
 
 /// How the values of a step carry relevance. The state does when it came with some, or when a step gives it some.

@@ -59,6 +59,9 @@ pub const MEASURED: &str = "dim/";
 /// the inputs.
 pub const UNFIT: &str = "unfit";
 
+/// What the names of program outputs begin with that are the baseline of an input: its name follows.
+pub const BASELINE: &str = "baseline/";
+
 /// A lowered program, forward and reverse together.
 ///
 /// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs by name:
@@ -68,6 +71,7 @@ pub const UNFIT: &str = "unfit";
 /// | `output/NAME` | each model output |
 /// | `relevance/NAME` | relevance of tensor `NAME`, of its shape: inputs and intermediates |
 /// | `experts/I/relevance`, `experts/I/tokens`, `experts/I/received` | of layer `I` of [`Info::experts`]: what each expert was given, how many tokens it had (a vector each), and what the layer received |
+/// | `baseline/NAME` | of the shape of input `NAME`: the input that the model's own normalisation maps to 0, for integrated gradients |
 /// | `dim/SYMBOL` | int64, one element: what a symbol that no input binds is in a run |
 /// | `audit/I/in`, `audit/I/out`, `audit/I/absorbed` | scalars of row `I` of [`Info::audit`] |
 /// | `audit/I/to/J` | a scalar: what row `I` passed to [`AuditRow::to`]`[J]`, where there are several |
@@ -110,6 +114,9 @@ pub struct Info {
     pub outputs: Vec<String>,
     /// The ledger's rows, in reverse order of computation: from the output to the inputs.
     pub audit: Vec<AuditRow>,
+    /// Explained inputs that the model normalises: a constant is added before the first layer with weights.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaled: Vec<String>,
     /// The layers of experts, in the model's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub experts: Vec<ExpertLayer>,
@@ -176,6 +183,8 @@ pub enum Baseline {
     Greatest,
     /// The mean of the row.
     Mean,
+    /// The input that the model's own normalisation maps to 0, where it has one; else 0.
+    Scaler,
 }
 
 /// A model input.

@@ -342,6 +342,22 @@ pub enum RuntimeError {
         /// The composite.
         rules: String,
     },
+    /// A baseline for a composite that starts from none.
+    #[error("composite `{rules}` has no baseline: integrated gradients have one")]
+    NoBaseline {
+        /// The composite.
+        rules: String,
+    },
+    /// A baseline that does not fit its input.
+    #[error("baseline of input `{input}`: expected {expected}, found {found}")]
+    Baseline {
+        /// The input.
+        input: String,
+        /// A shape, or what values are allowed.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// An input of whole numbers cannot be moved a little.
     #[error(
         "composite `{rules}` moves its inputs, which `{input}` {ty} does not allow: stop at what is looked up by it"
@@ -412,6 +428,7 @@ impl RuntimeError {
             RuntimeError::Device(_) | RuntimeError::DeviceMemory(_) => ErrorKind::Device,
             RuntimeError::Backend { .. } | RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }
+            | RuntimeError::NoBaseline { .. }
             | RuntimeError::UnknownRelevance { .. }
             | RuntimeError::Task { .. }
             | RuntimeError::Targets(_)

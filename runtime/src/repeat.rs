@@ -39,7 +39,7 @@ pub(crate) fn explain(
         return Err(RuntimeError::Whole { rules, input: input.name.clone(), ty });
     }
     let clock = Instant::now();
-    let outputs = session.predict(inputs)?;
+    let (outputs, scaled) = session.predict_with_baselines(inputs)?;
     let forward = clock.elapsed().as_secs_f64();
 
     let clock = Instant::now();
@@ -51,7 +51,14 @@ pub(crate) fn explain(
     let open = rows::open(session.program());
     let (points, baseline) = match repeat {
         Repeat::IntegratedGradients { steps, baseline } => {
-            let start = moved_by(inputs, &moved, |_, t| per_row(t, open, |row| filled(row, *baseline)));
+            let own = chosen(request.baseline.as_ref(), inputs, &moved, open)?;
+            let start = moved_by(inputs, &moved, |i, t| match (own.get(moved[i]), scaled.get(moved[i])) {
+                (Some(own), _) => own.clone(),
+                (None, Some(scaled)) if *baseline == Baseline::Scaler => {
+                    rebuilt(t, scaled.to_f64().into_iter())
+                }
+                _ => per_row(t, open, |row| filled(row, *baseline)),
+            });
             (path(inputs, &start, &moved, *steps), Some(start))
         }
         Repeat::SmoothGrad { samples, noise, seed } => {
@@ -98,6 +105,37 @@ pub(crate) fn explain(
     })
 }
 
+/// The baselines that a request names, each of its input's shape.
+fn chosen(
+    baseline: Option<&Tensors>,
+    inputs: &Tensors,
+    moved: &[&String],
+    open: bool,
+) -> Result<Tensors, RuntimeError> {
+    let mut chosen = Tensors::new();
+    for (name, tensor) in baseline.into_iter().flatten() {
+        let Some(like) = inputs.get(name).filter(|_| moved.contains(&name)) else {
+            let known = moved.iter().map(|n| format!("`{n}`")).collect();
+            return Err(RuntimeError::UnknownInput { name: name.clone(), known });
+        };
+        let fault =
+            |expected: String, found: String| RuntimeError::Baseline { input: name.clone(), expected, found };
+        let values = tensor.to_f64();
+        if let Some(value) = values.iter().find(|v| !v.is_finite()) {
+            return Err(fault("finite values".into(), value.to_string()));
+        }
+        let (dims, own) = (like.dims(), tensor.dims());
+        let row = dims.get(1..).unwrap_or(&[]);
+        if own != dims && !(open && (own == row || own.split_first() == Some((&1, row)))) {
+            let of_rows = if open { format!(" or {row:?}") } else { String::new() };
+            return Err(fault(format!("shape {dims:?}{of_rows}"), format!("{own:?}")));
+        }
+        let all = values.iter().copied().cycle().take(like.elems());
+        chosen.insert(name.clone(), rebuilt(like, all));
+    }
+    Ok(chosen)
+}
+
 /// The inputs with those of `names` changed.
 fn moved_by(inputs: &Tensors, names: &[&String], change: impl Fn(usize, &Tensor) -> Tensor) -> Tensors {
     let mut moved = inputs.clone();
@@ -127,6 +165,8 @@ fn rebuilt(like: &Tensor, values: impl Iterator<Item = f64>) -> Tensor {
 fn filled(row: &[f64], baseline: Baseline) -> Vec<f64> {
     let value = match baseline {
         Baseline::Value(value) => value,
+        // An input that no scaler shifts.
+        Baseline::Scaler => 0.0,
         Baseline::Least => row.iter().copied().fold(f64::INFINITY, f64::min),
         Baseline::Greatest => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         Baseline::Mean => row.iter().sum::<f64>() / row.len().max(1) as f64,

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::saturation::Variant;
-use super::select::{Place, ROLES, Selector, role_name};
+use super::select::{PLACES, Place, ROLES, Selector, role_name};
 use super::{Composite, Entry, Passes, Recipe, repeat};
 use crate::error::CompileError;
 
@@ -130,10 +130,9 @@ fn entry(mut line: Line) -> Result<(Selector, Recipe), String> {
             format!("no role is named `{name}`: there are {}", names(ROLES.iter().map(|r| r.0)))
         })
     });
-    let place = line.place.take().map(|place| match place.as_str() {
-        "first" => Ok(Place::First),
-        "last" => Ok(Place::Last),
-        _ => Err(format!("place is `first` or `last`, found `{place}`")),
+    let place = line.place.take().map(|place| {
+        let found = PLACES.iter().find(|(name, _)| *name == place).map(|(_, place)| *place);
+        found.ok_or_else(|| format!("place is one of {}, found `{place}`", names(PLACES.iter().map(|p| p.0))))
     });
     let selector = Selector {
         role: role.transpose()?,
@@ -142,6 +141,15 @@ fn entry(mut line: Line) -> Result<(Selector, Recipe), String> {
         scope: line.scope.take(),
         place: place.transpose()?,
     };
+    if let (Some(Place::First | Place::Last), Some(role)) = (selector.place, selector.role)
+        && role != RoleKind::Linear
+    {
+        return Err(format!(
+            "places `first` and `last` are of layers with weights: role `linear` expected, found `{}`; `scaler` selects \
+             the normalisation before them",
+            role_name(role)
+        ));
+    }
     let recipe = recipe(&mut line)?;
     if let Some(left) = line.left() {
         return Err(format!("rule `{}` has no parameter `{left}`", line.rule));
@@ -243,7 +251,14 @@ fn recipe(line: &mut Line) -> Result<Recipe, String> {
                 &[("data", Constants::Data), ("ledger", Constants::Ledger)],
             )?,
         }),
-        "sum-epsilon" => Rule::SignedSum(SignedSum { epsilon: epsilon()? }),
+        "sum-epsilon" => Rule::SignedSum(SignedSum {
+            epsilon: epsilon()?,
+            constants: choice(
+                line.constants.take(),
+                "constants",
+                &[("ledger", Constants::Ledger), ("data", Constants::Data)],
+            )?,
+        }),
         "product" => {
             let gates = choice(line.gates.take(), "gates", &[("give", true), ("share", false)])?;
             return Ok(Recipe::Product { gates });

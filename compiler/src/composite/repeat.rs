@@ -69,10 +69,14 @@ pub(super) fn read(mut table: Table, passes: Passes) -> Result<Repeat, String> {
 }
 
 fn baseline(given: Option<Start>) -> Result<Baseline, String> {
-    const KNOWN: [(&str, Baseline); 3] =
-        [("least", Baseline::Least), ("greatest", Baseline::Greatest), ("mean", Baseline::Mean)];
+    const KNOWN: [(&str, Baseline); 4] = [
+        ("scaler", Baseline::Scaler),
+        ("least", Baseline::Least),
+        ("greatest", Baseline::Greatest),
+        ("mean", Baseline::Mean),
+    ];
     match given {
-        None => Ok(Baseline::Value(0.0)),
+        None => Ok(Baseline::Scaler),
         Some(Start::Value(value)) if value.is_finite() => Ok(Baseline::Value(value)),
         Some(Start::Value(value)) => Err(format!("baseline is a finite number or a name, found {value}")),
         Some(Start::Named(name)) => {
@@ -105,7 +109,7 @@ mod tests {
             ("kind = \"smoothgrad\"\nnoise = -1", "noise is a number from 0 on, found -1"),
             (
                 "kind = \"integrated-gradients\"\nbaseline = \"grey\"",
-                "baseline is a number or one of `least`, `greatest`, `mean`, found `grey`",
+                "baseline is a number or one of `scaler`, `least`, `greatest`, `mean`, found `grey`",
             ),
         ] {
             assert_eq!(parsed(text), Err(message.into()), "{text}");

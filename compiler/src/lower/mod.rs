@@ -1,5 +1,6 @@
 //! Both graphs → one `Graph<Prim>`: the forward, then the rules in reverse order.
 
+mod baseline;
 mod experts;
 mod ledger;
 mod steps;
@@ -11,8 +12,8 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Binary, Builder, Prim};
-use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Program, SEED};
-use dlbc_ops::rule::Flow;
+use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Program, Repeat, SEED};
+use dlbc_ops::rule::{Flow, Rule};
 use dlbc_ops::tensor::{DType, Dim, TensorType};
 use dlbc_proto::Name;
 
@@ -43,6 +44,11 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
         ..Info::default()
     };
     reverse(graph, relevance, &mut b, &values, &mut info)?;
+    info.scaled = baseline::scaled(graph, relevance);
+    info.repeat.clone_from(&relevance.repeat);
+    if matches!(relevance.repeat, Some(Repeat::IntegratedGradients { .. })) {
+        baseline::outputs(graph, relevance, &mut b, &values)?;
+    }
     let mut program = b.finish();
     let mut outputs: Vec<(String, Value)> =
         graph.outputs().iter().map(|(name, v)| (format!("output/{name}"), values[v])).collect();
@@ -86,9 +92,15 @@ fn reverse(
                 // The output itself has what it started with, also where it is 0 and nothing can pass.
                 let first = info.audit.is_empty();
                 let y = values[&Value { node: row.forward, slot: 0 }];
-                account.received = if first { *seed } else { times(b, y, account.received) };
-                for (k, share) in &mut account.passed {
-                    *share = times(b, values[&operands[*k]], *share);
+                account.received = match row.carries {
+                    _ if first => *seed,
+                    Carries::Relevance => account.received,
+                    Carries::Derivative => times(b, y, account.received),
+                };
+                if row.carries == Carries::Derivative {
+                    for (k, share) in &mut account.passed {
+                        *share = times(b, values[&operands[*k]], *share);
+                    }
                 }
             }
             if relevance.passes != Passes::Relevance {
@@ -130,8 +142,9 @@ fn reverse(
     for (name, r) in named {
         output(b, &name, r);
     }
-    for (name, mut r) in sinks {
+    for Sink { name, carries, mut r } in sinks {
         if relevance.passes == Passes::GradientTimesInput
+            && carries == Carries::Derivative
             && let Some(input) = graph.find(&name)
         {
             r = r.iter().map(|r| times(b, values[&input], *r)).collect();
@@ -183,8 +196,38 @@ struct Row {
     rule: NodeId,
     /// Its forward node.
     forward: NodeId,
+    /// What it received and passed on.
+    carries: Carries,
     /// What it did on each track.
     tracks: Vec<Account>,
+}
+
+/// The relevance of an input.
+struct Sink {
+    name: String,
+    carries: Carries,
+    /// On each track.
+    r: Vec<Value>,
+}
+
+/// What a wire carries in a composite that passes derivatives and whose result is values times them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carries {
+    /// A derivative; in other composites, what that composite passes.
+    Derivative,
+    /// Relevance: the derivative times the value already.
+    Relevance,
+}
+
+impl Carries {
+    /// What a rule takes and gives; `None` for one that moves whatever arrives.
+    fn by(rule: &Rule) -> Option<Carries> {
+        match rule {
+            Rule::Gradient(_) | Rule::Slope | Rule::TokenTimes | Rule::Stepwise => Some(Carries::Derivative),
+            Rule::Route | Rule::Winner | Rule::Token | Rule::Stop => None,
+            _ => Some(Carries::Relevance),
+        }
+    }
 }
 
 /// What a rule node did with the relevance of one track.
@@ -199,6 +242,9 @@ struct Account {
 
 /// Lowers the rules of a relevance graph from the seeds on, one a track, telling `note` of each. Returns the relevance of each
 /// sink on each track.
+///
+/// In a composite of derivatives times input, a rule of relevance gets the value times the derivative, and a rule of
+/// derivatives that gets relevance the quotient by the value, 0 where that is 0.
 fn walk(
     graph: &Graph<Op>,
     relevance: &RelevanceGraph,
@@ -206,12 +252,45 @@ fn walk(
     values: &HashMap<Value, Value>,
     seeds: &[Value],
     note: &mut dyn FnMut(&mut Builder, Row),
-) -> Result<Vec<(String, Vec<Value>)>, CompileError> {
+) -> Result<Vec<Sink>, CompileError> {
     let start = Value { node: relevance.seed, slot: 0 };
     let mut lowered: HashMap<Value, Vec<Value>> = HashMap::from([(start, seeds.to_vec())]);
+    // Rule nodes whose wires carry relevance where others carry derivatives.
+    let mut given: HashSet<NodeId> = HashSet::new();
     // What arrives over several wires adds up, track by track.
-    let arrived = |b: &mut Builder, lowered: &HashMap<Value, Vec<Value>>, wires: &[Value]| -> Vec<Value> {
-        (0..seeds.len()).map(|track| sum(b, wires.iter().map(|w| lowered[w][track]))).collect()
+    let arrived = |b: &mut Builder,
+                   lowered: &HashMap<Value, Vec<Value>>,
+                   given: &HashSet<NodeId>,
+                   (wires, y): (&[Value], Option<Value>),
+                   wanted: Option<Carries>|
+     -> (Carries, Vec<Value>) {
+        let (of_relevance, others): (Vec<Value>, Vec<Value>) =
+            wires.iter().partition(|w| given.contains(&w.node));
+        let carries = match wanted {
+            _ if relevance.passes != Passes::GradientTimesInput => Carries::Derivative,
+            Some(carries) => carries,
+            None if of_relevance.is_empty() => Carries::Derivative,
+            None => Carries::Relevance,
+        };
+        let r = (0..seeds.len()).map(|track| {
+            let parts = [(Carries::Relevance, &of_relevance), (Carries::Derivative, &others)];
+            let parts = parts.into_iter().filter(|(_, wires)| !wires.is_empty());
+            let parts: Vec<Value> = parts
+                .map(|(kind, wires)| {
+                    let r = sum(b, wires.iter().map(|w| lowered[w][track]));
+                    match (kind, carries, y) {
+                        (Carries::Derivative, Carries::Relevance, Some(y)) => times(b, y, r),
+                        (Carries::Relevance, Carries::Derivative, Some(y)) => {
+                            let y = b.cast(y, DType::F32);
+                            b.guarded_div(r, y)
+                        }
+                        _ => r,
+                    }
+                })
+                .collect();
+            sum(b, parts.into_iter())
+        });
+        (carries, r.collect())
     };
     for id in relevance.graph.topological() {
         let Some(forward) = relevance.forward.get(&id).copied() else { continue };
@@ -219,10 +298,14 @@ fn walk(
         let Some(rule) = &node.op.rule else { continue };
         b.at(&node.origin, &format!("R.{}", graph.node(forward).name()));
         let wires: Vec<Value> = relevance.graph.wires_in(id).into_iter().map(|(_, v)| v).collect();
-        let r = arrived(b, &lowered, &wires);
+        let y = values[&Value { node: forward, slot: 0 }];
+        let (carries, r) = arrived(b, &lowered, &given, (&wires, Some(y)), Carries::by(rule));
+        if carries == Carries::Relevance {
+            given.insert(id);
+        }
         let operands = graph.node_inputs(forward);
         let inputs: Vec<Value> = operands.iter().map(|v| values[v]).collect();
-        let outputs = [values[&Value { node: forward, slot: 0 }]];
+        let outputs = [y];
         let live = &relevance.live[&forward];
         let site = Site { inputs: &inputs, outputs: &outputs, live };
         let flows = match (graph.op(forward), relevance.steps.get(&forward), r.as_slice()) {
@@ -246,7 +329,7 @@ fn walk(
             let shares = shares.collect();
             lowered.insert(Value { node: id, slot }, shares);
         }
-        note(b, Row { rule: id, forward, tracks });
+        note(b, Row { rule: id, forward, carries, tracks });
         b.ok().map_err(|source| located(graph, forward, source))?;
     }
     let mut sinks = vec![];
@@ -254,7 +337,9 @@ fn walk(
         let wires = relevance.graph.outputs().iter().filter(|(n, _)| *n == format!("{sink}#{i}"));
         let wires: Vec<Value> = wires.map(|(_, v)| *v).collect();
         b.at(&dlbc_ops::graph::Origin::onnx(sink, "input"), &format!("R.{sink}"));
-        sinks.push((sink.clone(), arrived(b, &lowered, &wires)));
+        let y = graph.find(sink).map(|v| values[&v]);
+        let (carries, r) = arrived(b, &lowered, &given, (&wires, y), None);
+        sinks.push(Sink { name: sink.clone(), carries, r });
     }
     Ok(sinks)
 }

@@ -15,7 +15,7 @@ use dlbc_ops::prim::{Builder, Prim, Reduction};
 use dlbc_ops::rule::Flow;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
-use super::{located, total, walk};
+use super::{Carries, Sink, located, total, walk};
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
@@ -64,11 +64,18 @@ pub(super) fn lower(
             all.extend(account.absorbed);
         }
     })?;
-    let sinks: HashMap<&str, &Vec<Value>> = sinks.iter().map(|(name, v)| (name.as_str(), v)).collect();
+    let mut given: HashMap<&str, Vec<Value>> = HashMap::new();
+    for Sink { name, carries, r } in &sinks {
+        let quotient = |r: &Value| match (carries, graph.find(name)) {
+            (Carries::Relevance, Some(x)) => step.guarded_div(*r, values[&x]),
+            _ => *r,
+        };
+        given.insert(name, r.iter().map(quotient).collect());
+    }
     let mut flat = vec![];
     for (t, absorbed) in absorbed.iter().enumerate() {
         for (k, shape) in &parts {
-            let part = sinks.get(names[*k]).map(|v| v[t]).unwrap_or_else(|| zeros(&mut step, shape));
+            let part = given.get(names[*k]).map(|v| v[t]).unwrap_or_else(|| zeros(&mut step, shape));
             flat.push(step.reshape(part, &Shape(vec![shape.elems()])));
         }
         let kept = total(&mut step, absorbed, received[t]);

@@ -1,11 +1,12 @@
-//! Shares of a sum of operands by value: `R_k = x_k ⊙ R ⊘ (y + ε sign y)`, a subtrahend's value counted negative.
+//! Shares of a sum of operands by value: `R_k = x_k ⊙ R ⊘ (z + ε sign z)`, a subtrahend's value counted negative.
 //!
-//! Constants keep their share, and so does the stabiliser. Source: the epsilon rule, [bach2015]; zennit's `Norm` of residual
-//! sums.
+//! With [`Constants::Ledger`], `z` is the sum itself: constants keep their share, and so does the stabiliser. With
+//! [`Constants::Data`], `z` is the sum of the live operands: constants are a reference and take nothing; a single live operand takes all,
+//! without a quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` of residual sums.
 
 use std::fmt;
 
-use super::{Flow, signed};
+use super::{Constants, Flow, signed};
 use crate::graph::Value;
 use crate::op::role::Site;
 use crate::prim::Builder;
@@ -15,32 +16,51 @@ use crate::prim::Builder;
 pub struct SignedSum {
     /// The stabiliser, absolute.
     pub epsilon: f32,
+    /// What constants do.
+    pub constants: Constants,
 }
 
 impl SignedSum {
     /// With `subtracts`, the second operand is subtracted.
     pub(super) fn lower(self, b: &mut Builder, site: &Site, subtracts: bool, r: Value) -> Flow {
-        let z = signed::stabilised(b, site.y(), self.epsilon);
+        let mut operands = vec![None; site.inputs.len()];
+        let live: Vec<usize> = (0..site.inputs.len()).filter(|k| site.live[*k]).collect();
+        let reference = self.constants == Constants::Data && live.len() < site.inputs.len();
+        if let ([only], true) = (live.as_slice(), reference) {
+            let shape = b.ty(site.inputs[*only]).shape;
+            operands[*only] = Some(b.sum_to(r, &shape));
+            return Flow { operands, absorbed: vec![] };
+        }
+        let signed_operand = |b: &mut Builder, k: usize| match subtracts && k == 1 {
+            true => b.scale(site.inputs[k], -1.0),
+            false => site.inputs[k],
+        };
+        let z = if reference {
+            let terms: Vec<Value> = live.iter().map(|k| signed_operand(b, *k)).collect();
+            signed::sum(b, terms).unwrap_or(site.y())
+        } else {
+            site.y()
+        };
+        let z = signed::stabilised(b, z, self.epsilon);
         let s = b.guarded_div(r, z);
-        let mut flow = Flow { operands: vec![None; site.inputs.len()], absorbed: vec![] };
         let mut kept = r;
-        for (k, x) in site.inputs.iter().enumerate() {
-            if !site.live[k] {
-                continue;
-            }
-            let share = b.mul(s, *x);
+        for k in live {
+            let share = b.mul(s, site.inputs[k]);
             let share = if subtracts && k == 1 { b.scale(share, -1.0) } else { share };
             kept = b.minus(kept, share);
-            let shape = b.ty(*x).shape;
-            flow.operands[k] = Some(b.sum_to(share, &shape));
+            let shape = b.ty(site.inputs[k]).shape;
+            operands[k] = Some(b.sum_to(share, &shape));
         }
-        flow.absorbed.push(b.total(kept));
-        flow
+        let absorbed = vec![b.total(kept)];
+        Flow { operands, absorbed }
     }
 }
 
 impl fmt::Display for SignedSum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sum-epsilon({:e})", self.epsilon)
+        match self.constants {
+            Constants::Ledger => write!(f, "sum-epsilon({:e})", self.epsilon),
+            Constants::Data => f.write_str("sum-epsilon(constants=data)"),
+        }
     }
 }

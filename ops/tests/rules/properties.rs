@@ -108,18 +108,12 @@ fn layers() -> Vec<Layer> {
         layers.push(Layer::new(linear.clone(), &dense, &layer, rule.clone()));
         layers.push(Layer::new(conv.clone(), &kernel, &layer, rule));
     }
-    layers.push(Layer::new(
-        Add,
-        &[&rows, &other],
-        &[true, true],
-        Rule::SignedSum(SignedSum { epsilon: 1e-6 }),
-    ));
-    layers.push(Layer::new(
-        Sub,
-        &[&rows, &other],
-        &[true, true],
-        Rule::SignedSum(SignedSum { epsilon: 1e-6 }),
-    ));
+    let by_value = |constants| Rule::SignedSum(SignedSum { epsilon: 1e-6, constants });
+    layers.push(Layer::new(Add, &[&rows, &other], &[true, true], by_value(Constants::Ledger)));
+    layers.push(Layer::new(Sub, &[&rows, &other], &[true, true], by_value(Constants::Ledger)));
+    for live in [[true, false], [false, true], [true, true]] {
+        layers.push(Layer::new(Sub, &[&rows, &other], &live, by_value(Constants::Data)));
+    }
     layers
 }
 

@@ -153,6 +153,9 @@ pub struct Request {
     pub positions_first: bool,
     /// How boxes are read from the outputs, for [`Target::Box`].
     pub detector: Option<Detector>,
+    /// Where integrated gradients start, by input: of the input's shape, or of one of its rows. Inputs that it does not name
+    /// start from the composite's baseline.
+    pub baseline: Option<Tensors>,
     /// Tensors, beside the inputs, whose relevance is returned.
     pub keep: Vec<String>,
     /// Return the relevance of every tensor.
@@ -178,6 +181,7 @@ impl Default for Request {
             position: Position::At(-1),
             positions_first: false,
             detector: None,
+            baseline: None,
             keep: vec![],
             keep_all: false,
             audit: false,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use dlbc_ops::program::{Mode, Program, Track};
+use dlbc_ops::program::{BASELINE, Mode, Program, Repeat, Track};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use crate::backend::{Backend, RunOptions, Tensors};
@@ -225,12 +225,24 @@ impl Session {
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
     pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
-        Ok(outputs(self.ready(inputs, vec![], 1)?.forward()?.0))
+        Ok(self.predict_with_baselines(inputs)?.0)
+    }
+
+    /// Runs the model alone: its outputs by name, and the baselines that the program has by input.
+    pub(crate) fn predict_with_baselines(
+        &self,
+        inputs: &Tensors,
+    ) -> Result<(Tensors, Tensors), RuntimeError> {
+        let made = self.ready(inputs, vec![], 1)?.forward()?.0;
+        let (baselines, rest): (Tensors, Tensors) =
+            made.into_iter().partition(|(name, _)| name.starts_with(BASELINE));
+        let own = |(name, tensor): (String, Tensor)| (name[BASELINE.len()..].to_string(), tensor);
+        Ok((outputs(rest), baselines.into_iter().map(own).collect()))
     }
 
     /// Runs the model and explains its output.
     ///
-    /// A composite that repeats its program ([`Repeat`](dlbc_ops::program::Repeat)) runs it as often as it says.
+    /// A composite that repeats its program ([`Repeat`]) runs it as often as it says.
     ///
     /// # Errors
     /// For inputs that do not fit, a target out of range, sizes beyond the limit.
@@ -280,6 +292,9 @@ impl Session {
             return Err(RuntimeError::Targets(targets.to_vec()));
         }
         let info = &self.program.info;
+        if request.baseline.is_some() && !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
+            return Err(RuntimeError::NoBaseline { rules: info.rules.clone() });
+        }
         if let Some(repeat) = &info.repeat {
             let one = |target: &Target| {
                 let request = Request { target: *target, ..request.clone() };

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use dlbc_ops::prim::batch;
-use dlbc_ops::program::{MEASURED, SEED};
+use dlbc_ops::program::{BASELINE, MEASURED, SEED};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::{Key, PLANS, Session};
@@ -160,7 +160,11 @@ impl Session {
         }
         // Two threads may plan the same shapes at once; both plans are right.
         let program = before.and_then(|b| b.rest.as_ref()).map_or(&self.program.graph, |r| &r.graph);
-        let forward: Vec<String> = self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
+        let mut forward: Vec<String> =
+            self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
+        // What the target does not change is computed with the outputs.
+        let names = self.program.graph.outputs().iter().map(|(name, _)| name);
+        forward.extend(names.filter(|name| name.starts_with(BASELINE)).cloned());
         let measured = has_measures(&self.program.graph);
         if measured && !branches(&self.program.graph) {
             let outputs = [forward.as_slice(), &key.reverse];
