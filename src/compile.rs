@@ -39,6 +39,7 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
     let mut text: String = compiled.phases.iter().map(line).collect();
     let _ = writeln!(text, "{:8} {} ({})", "wrote", out.display(), size(bytes));
     match stage {
+        None if console.quiet => Ok(()),
         None => print(&text),
         // Standard output is the stage and nothing else.
         Some(stage) => {

@@ -9,7 +9,7 @@ use dlbc_ops::tensor::{Bindings, DType, Dim, TensorType};
 
 use crate::args::ExportArgs;
 use crate::classes::Classes;
-use crate::exit::unsupported;
+use crate::exit::{unsupported, usage};
 use crate::terminal::{Console, Progress, json_text, print, size, visible};
 use crate::{artifact, model, output};
 
@@ -22,7 +22,14 @@ const OPEN: (i64, i64) = (224, 8);
 /// See the exit codes of the command line.
 pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
     output::check(&args.out)?;
-    args.check()?;
+    let source = model::read(&args.model, &args.limits, Console { quiet: true })?;
+    if let Some(model) = dlbc_artifact::exported(&source.proto).get("model") {
+        return Err(usage(format!(
+            "`{}` is exported already: expected the model that it was made of, `{}`",
+            visible(&args.model.display().to_string()),
+            visible(model)
+        )));
+    }
     let loaded = model::load(&args.model, &args.explain, &args.limits, console)?;
     let program = &loaded.program;
     let options = args.options(&Classes::read(None, &program.info, &args.model)?)?;

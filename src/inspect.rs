@@ -1,5 +1,6 @@
 //! `dlbc inspect`: every node with its rule, and everything that is not supported.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use dlbc_compiler::{Inspection, Row};
@@ -7,6 +8,7 @@ use dlbc_ops::program::Program;
 use dlbc_proto::DataType;
 use dlbc_proto::onnx::tensor_shape_proto::{self, dimension};
 use dlbc_proto::onnx::{ValueInfoProto, type_proto};
+use serde::Serialize;
 
 use crate::args::InspectArgs;
 use crate::terminal::{Align, Console, Table, json_text, plural, print, visible};
@@ -19,9 +21,10 @@ const LISTED: usize = 5;
 ///
 /// # Errors
 /// For an invalid model. What is not supported is part of the answer.
-pub fn inspect(args: &InspectArgs, console: Console) -> anyhow::Result<()> {
+pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let options = args.explain.options(&args.limits)?;
-    let source = model::read(&args.model, &args.limits, console)?;
+    let source = model::read(&args.model, &args.limits, Console { quiet: true })?;
+    let exported = dlbc_artifact::exported(&source.proto);
     let mut inspection = match artifact::read(&source)? {
         Some(program) => {
             model::check_artifact(&program, &args.explain)?;
@@ -36,7 +39,30 @@ pub fn inspect(args: &InspectArgs, console: Console) -> anyhow::Result<()> {
         inspection.inputs = inputs.map(declared).collect();
         inspection.outputs = graph.output.iter().map(declared).collect();
     }
-    print(&if args.json { json_text(&inspection)? + "\n" } else { text(&inspection) })
+    let shown = Shown { inspection, exported };
+    print(&if args.json { json_text(&shown)? + "\n" } else { shown.text() })
+}
+
+/// A model, and what it says of itself where `dlbc export` wrote it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    inspection: Inspection,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    exported: BTreeMap<String, String>,
+}
+
+impl Shown {
+    fn text(&self) -> String {
+        let mut out = text(&self.inspection);
+        if let Some(explained) = self.exported.get("explained") {
+            let _ = writeln!(out, "\nan exported explanation of `{}`", visible(explained));
+            for (key, value) in self.exported.iter().filter(|(key, _)| *key != "explained") {
+                let _ = writeln!(out, "  {:12} {}", visible(key), visible(value));
+            }
+        }
+        out
+    }
 }
 
 /// Name and type of a value as the file declares them.
@@ -83,6 +109,19 @@ fn of_artifact(program: &Program) -> Inspection {
     }
 }
 
+/// The widest cell: a node of many fused operators has a name as long as a paragraph.
+const WIDEST: usize = 60;
+
+/// A name that is too long for a table, by its end, which tells it from others of its module; `--json` has it whole.
+fn fitted(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= WIDEST {
+        return name.to_string();
+    }
+    let end: String = name.chars().skip(count + 1 - WIDEST).collect();
+    format!("…{end}")
+}
+
 fn text(inspection: &Inspection) -> String {
     let mut out = String::new();
     if !inspection.rows.is_empty() {
@@ -92,7 +131,7 @@ fn text(inspection: &Inspection) -> String {
             let rule = row.rule.clone().unwrap_or_else(|| "-".into());
             // A step's nodes stand below their recurrence.
             let node = if row.step_of.is_some() { format!("  {}", row.node) } else { row.node.clone() };
-            table.row([node, row.onnx_op.clone(), row.op.clone(), rule, row.shape.clone()]);
+            table.row([fitted(&node), row.onnx_op.clone(), fitted(&row.op), rule, row.shape.clone()]);
         }
         out.push_str(&table.text(0));
         let _ = writeln!(out, "{}, rules {}\n", plural(inspection.rows.len(), "node"), inspection.rules);

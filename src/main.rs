@@ -27,7 +27,7 @@ mod layers;
 mod model;
 mod nearest;
 mod output;
-mod pictures;
+mod provenance;
 mod region;
 mod render;
 mod rules;
@@ -82,7 +82,7 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
         Command::Run(args) => Some(&args.limits),
         Command::Inspect(args) => Some(&args.limits),
         Command::Export(args) => Some(&args.limits),
-        Command::Diff(args) => Some(&args.limits),
+        Command::Diff(args) => Some(&args.run.limits),
         Command::Eval(args) => Some(&args.limits),
         Command::Rules(_) | Command::Completions(_) => None,
     };
@@ -93,9 +93,9 @@ fn dispatch(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Compile(args) => compile::compile(&args, console),
         Command::Run(args) => run::run(&args, console),
-        Command::Inspect(args) => inspect::inspect(&args, console),
+        Command::Inspect(args) => inspect::inspect(&args),
         Command::Export(args) => export::export(&args, console),
-        Command::Diff(args) => diff::diff(&args),
+        Command::Diff(args) => diff::diff(*args, console),
         Command::Eval(args) => eval::eval(&args, console),
         Command::Rules(args) => rules::rules(args.name.as_deref(), args.json),
         Command::Completions(args) => completions::completions(args.shell),

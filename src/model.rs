@@ -33,7 +33,19 @@ pub struct Loaded {
 /// For an invalid model and one above the limits.
 pub fn read(path: &Path, limits: &LimitArgs, console: Console) -> anyhow::Result<Model> {
     let _progress = Progress::start(console, "reading the model");
-    dlbc_proto::read_model(path, &limits.model()).map_err(|error| other_content(path, error))
+    let mut model =
+        dlbc_proto::read_model(path, &limits.model()).map_err(|error| other_content(path, error))?;
+    let exported = dlbc_artifact::exported(&model.proto);
+    if let Some(explained) = exported.get("explained") {
+        let of = exported.get("model").map(|model| format!(" of `{}`", visible(model))).unwrap_or_default();
+        console.note(format!(
+            "`{}` is an exported explanation of `{}`{of}: its outputs are read as those of any model",
+            visible(&path.display().to_string()),
+            visible(explained)
+        ));
+        dlbc_artifact::without_target(&mut model.proto);
+    }
+    Ok(model)
 }
 
 /// The error of a file that is no model: where its content is known, what it is and what to do with it.

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
-mod pictures;
 mod tables;
 
 use std::fs::{self, File};
@@ -336,6 +335,37 @@ fn an_export_is_a_model() {
     assert!(model.graph().node.iter().all(|n| n.domain().is_empty()));
 }
 
+/// The printed line of Python runs as it stands, and ONNX Runtime has nothing to say about the model.
+#[test]
+fn an_export_is_called_as_it_prints() {
+    let folder = folder();
+    let exported = path(&folder, "explained.onnx");
+    for (extra, inputs) in [(&[][..], 2), (&["--target", "1-7", "--start", "value"], 1)] {
+        let text = ok(&[&["export", DIGITS, "-o", &exported, "--rules", "lrp-epsilon"], extra]);
+        assert_eq!(text.matches("\ninput ").count(), inputs, "{text}");
+        assert!(text.contains("require(\"onnxruntime-node\")"), "{text}");
+        let line = text.lines().find_map(|l| l.trim().strip_prefix("import numpy")).unwrap();
+        let Some(python) = common::python() else { return };
+        let code = format!("import numpy{line}\nprint([i.name for i in session.get_inputs()])");
+        let done = std::process::Command::new(python).args(["-c", &code]).output().unwrap();
+        let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success() && err.is_empty(), "{out}{err}");
+        assert!(out.contains("relevance/input"), "{out}");
+        assert_eq!(out.contains("'dlbc_target'"), inputs == 2, "{out}");
+        let found = ok(&[&["inspect", &exported]]);
+        let target = if inputs == 2 { "input dlbc_target, else argmax" } else { "1-7" };
+        for what in ["an exported explanation of `logits`", "lrp-epsilon", "model.onnx", target] {
+            assert!(found.contains(what), "{what}: {found}");
+        }
+        let done = dlbc(&[&["run", &exported], &BATCH]);
+        assert!(done.err.contains("an exported explanation"), "{}", done.err);
+    }
+    assert_eq!(ok(&[&["export", DIGITS, "-o", &exported, "--quiet"]]), "");
+    assert!(fails(4, &[&["export", DIGITS, "-o", &exported, "--target", "10"]]).contains("10 units"));
+    assert!(fails(4, &[&["export", DIGITS, "-o", &exported, "--target", "top2"]]).contains("one target"));
+    assert!(fails(2, &[&["export", &exported, "-o", &exported]]).contains("exported"));
+}
+
 #[test]
 fn heat_maps_are_pictures() {
     let folder = folder();
@@ -536,6 +566,61 @@ fn code_6_results_that_differ_more_than_allowed() {
     assert_eq!((moved.code, moved.out.matches("input[").count()), (Some(6), 2));
     assert!(fails(3, &[&["diff", &a, "/nowhere.npz"]]).contains("/nowhere.npz"));
     assert!(fails(3, &[&["diff", &a, "fixtures/digits_cnn/input.npz"]]).contains("no relevance"));
+}
+
+/// What else differs is said: rules, target, texts, answers; moves have the names of tokens and features.
+#[test]
+fn a_difference_names_its_causes() {
+    let folder = folder();
+    let bert = "fixtures/sentiment_bert/model.onnx";
+    let texts = |second: &str| ["--text", "A waste of two hours.", "--text", second].map(str::to_string);
+    let run = |name: &str, second: &str, extra: &[&str]| {
+        let out = path(&folder, name);
+        let texts = texts(second);
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        ok(&[&["run", bert, "--out", &out], &texts, extra]);
+        out
+    };
+    for kind in ["npz", "safetensors", "json"] {
+        let a = run(&format!("a.{kind}"), "It was ok.", &["--rules", "attnlrp", "--target", "0"]);
+        let b = run(&format!("b.{kind}"), "It is fine.", &["--rules", "dlb", "--target", "1"]);
+        let text = ok(&[&["diff", &a, &b, "--moves", "12"]]);
+        for what in
+            ["rules ", "attnlrp", "target ", "It was ok.", "input_ids[0,2] waste", "was / is", "sample 1"]
+        {
+            assert!(text.contains(what), "{kind}: {what}: {text}");
+        }
+        let found: Value = serde_json::from_str(&ok(&[&["diff", &a, &b, "--json"]])).unwrap();
+        assert_eq!(found["argmax"][0]["sample"], 1, "{found}");
+        assert_eq!(found["tensors"][0]["samples"].as_array().unwrap().len(), 2);
+        let same: Value = serde_json::from_str(&ok(&[&["diff", &a, &a, "--json"]])).unwrap();
+        assert!(same["settings"].as_array().unwrap().is_empty(), "{same}");
+    }
+    // Padding of the shorter text does not count.
+    let short = run("short.npz", "Fine.", &["--rules", "attnlrp"]);
+    let found: Value = serde_json::from_str(&ok(&[&["diff", &short, &short, "--json"]])).unwrap();
+    assert_eq!(found["tensors"][0]["rank"], 1.0);
+
+    let result = path(&folder, "row.npz");
+    ok(&[&["run", TABLE, "--out", &result], &ROWS]);
+    let other = path(&folder, "other.npz");
+    ok(&[&["run", TABLE, "--out", &other, "--row", "3"], &ROWS]);
+    let text = ok(&[&["diff", &result, &other]]);
+    assert!(text.contains("inputs_hash") && text.contains("worst "), "{text}");
+}
+
+#[test]
+fn two_models_are_compared_on_the_same_inputs() {
+    let folder = folder();
+    let second = path(&folder, "second.onnx");
+    fs::copy(DIGITS, &second).unwrap();
+    let text = ok(&[&["diff", DIGITS, &second, "--rules", "lrp-epsilon", "--max-l1", "0"], &BATCH]);
+    assert!(text.contains("second.onnx") && text.contains("1.0000"), "{text}");
+    let result = path(&folder, "r.npz");
+    ok(&[&["run", DIGITS, "--out", &result], &BATCH]);
+    assert!(fails(2, &[&["diff", DIGITS, &result]]).contains("expected two results"));
+    assert!(fails(2, &[&["diff", DIGITS, &second]]).contains("--inputs"));
+    assert!(fails(2, &[&["diff", &result, &result], &BATCH]).contains("which have theirs"));
 }
 
 #[test]

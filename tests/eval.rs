@@ -78,6 +78,38 @@ fn composites_are_told_apart_and_controls_stand_beside() {
     assert_eq!(found["settings"]["features a step"], 2);
 }
 
+/// Without names the recommended composites are compared, and what is no better than random is marked.
+#[test]
+fn recommended_composites_are_compared_by_default() {
+    let quick = ["--limit", "6", "--metrics", "gap,sparseness"];
+    let found = json(&[&TABLE, &quick]);
+    let results = found["results"].as_array().unwrap();
+    let rules: Vec<&str> = results.iter().map(|r| r["rules"].as_str().unwrap()).collect();
+    assert_eq!(rules, ["dlb", "epsilon-plus", "attnlrp", "integrated-gradients", "random", "all-equal"]);
+    let listed = |rules: &str| {
+        let result = results.iter().find(|r| r["rules"] == rules).unwrap();
+        result["no_better_than_random"].as_array().cloned().unwrap_or_default()
+    };
+    for rules in &rules[..4] {
+        let worse = mean(&found, rules, "gap") <= mean(&found, "random", "gap");
+        assert!(!worse || listed(rules) == ["gap"], "{rules}: {:?}", listed(rules));
+    }
+    let text = eval(&[&DIGITS, &quick, &["--rules", "dlb,lrp-w2", "--baseline", "white"]]).out;
+    assert_eq!(text.contains('*'), text.contains("no better than random"), "{text}");
+    // Ids are looked up, so that integrated gradients apply to texts too; one track has no contrast.
+    let found = json(&[&TEXT, &["--metrics", "gap", "--mode", "contrastive"]]);
+    assert_eq!(found["results"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn samples_of_one_feature_are_left_out() {
+    let done = eval(&[&TEXT, &["--text", "Fine"], &QUICK]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.err.contains("sample 1 `Fine` is left out"), "{}", done.err);
+    assert!(done.out.contains("mean of 1 sample"), "{}", done.out);
+    assert!(fails(2, &[&[TEXT[0], "--text", "Fine"]]).contains("two features"));
+}
+
 #[test]
 fn texts_tables_and_pictures_are_evaluated() {
     let gap = ["--metrics", "gap,insertion,faithfulness-correlation", "--runs", "10"];
@@ -199,7 +231,7 @@ fn bad_input_is_refused_before_any_work() {
     let empty = folder.path().to_str().unwrap();
     for (code, words, message) in [
         (2, vec!["--metrics", "gap,nothing"], "possible values: morf"),
-        (2, vec!["--baseline", "grey"], "no fill"),
+        (2, vec!["--baseline", "grey"], "expected black"),
         (2, vec!["--baseline", "drop"], "for texts"),
         (2, vec!["--target", "1-2"], "one unit"),
         (2, vec!["--target", "10"], "out of range"),

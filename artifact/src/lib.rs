@@ -19,7 +19,7 @@ mod write;
 pub use export::{export, exported};
 pub use plain::plain;
 pub use read::{is_artifact, read};
-pub use target::{ExportOptions, ExportStart, ExportTarget, TARGET};
+pub use target::{ExportOptions, ExportStart, ExportTarget, TARGET, without_target};
 pub use write::write;
 
 use dlbc_proto::{Name, ProtoError};

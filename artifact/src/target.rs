@@ -5,7 +5,7 @@ use std::fmt;
 use dlbc_ops::prim::{Binary, Prim, Reduction};
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 use dlbc_ops::{graph::Value, prim::Unary};
-use dlbc_proto::onnx::{GraphProto, NodeProto, ValueInfoProto};
+use dlbc_proto::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use dlbc_proto::write as onnx;
 
 use crate::export::Steps;
@@ -243,6 +243,19 @@ pub(crate) fn ask(graph: &mut GraphProto) {
     ];
     graph.node.splice(0..0, nodes);
     graph.initializer.push(initializer(&default, &Tensor::from_i64(&[1], &[-1])));
+}
+
+/// Puts the default in the place of an exported model's optional input, which no reader of plain models knows.
+pub fn without_target(model: &mut ModelProto) {
+    let Some(graph) = model.graph.as_mut() else { return };
+    if !graph.input.iter().any(|i| i.name() == TARGET) {
+        return;
+    }
+    graph.input.retain(|i| i.name() != TARGET);
+    graph.node.retain(|n| !n.output.iter().any(|o| o == CHOSEN || *o == format!("{TARGET}/present")));
+    for default in graph.initializer.iter_mut().filter(|t| t.name() == format!("{TARGET}/default")) {
+        default.name = Some(CHOSEN.into());
+    }
 }
 
 /// The type of [`CHOSEN`]: a target for each row.

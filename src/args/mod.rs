@@ -2,11 +2,11 @@
 
 mod chosen;
 mod device;
+mod diff;
 mod eval;
 mod export;
 mod limits;
 mod model;
-mod picture;
 mod plain;
 mod run;
 mod scene;
@@ -15,15 +15,13 @@ mod units;
 mod values;
 
 pub use device::DeviceArgs;
+pub use diff::DiffArgs;
 pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
-#[cfg(test)]
-pub use picture::Preset;
-pub use picture::{Channels, Layout, PictureArgs, Resize};
 pub use plain::plain;
-pub use run::{Color, Colors, RunArgs, TextArgs};
+pub use run::{Channels, Color, Colors, Layout, PictureArgs, Resize, RunArgs, TextArgs};
 pub use scene::{BoxFormat, COORDINATES, NoObject, Rectangle};
 pub use targets::{Named, Start, Target, TargetArgs};
 pub use values::{Device, Keep, Pair, finite, suggested};
@@ -67,7 +65,7 @@ pub enum Command {
     /// Write model and relevance as one plain ONNX model that any runtime executes.
     #[command(after_help = EXPORT_EXAMPLE)]
     Export(Box<ExportArgs>),
-    /// Compare the relevance of two results.
+    /// Compare the relevance of two results, or of two models on the same inputs.
     #[command(after_help = DIFF_EXAMPLE)]
     Diff(Box<DiffArgs>),
     /// Measure how far explanations can be trusted: metrics of several composites beside random controls.
@@ -94,8 +92,9 @@ const INSPECT_EXAMPLE: &str = "Example:
 const EXPORT_EXAMPLE: &str = "Examples:
   dlbc export fixtures/digits_cnn/model.onnx -o digits-explained.onnx
   dlbc export fixtures/digits_cnn/model.onnx -o digits-1-not-7.onnx --target 1-7 --rules lrp-epsilon";
-const DIFF_EXAMPLE: &str = "Example:
-  dlbc diff before.npz after.npz --min-rank 0.99";
+const DIFF_EXAMPLE: &str = "Examples:
+  dlbc diff before.npz after.npz --min-rank 0.99
+  dlbc diff model.onnx model-v2.onnx --inputs samples.npz --rules attnlrp";
 const EVAL_EXAMPLE: &str = "Examples:
   dlbc eval fixtures/digits_cnn/model.onnx --inputs fixtures/digits_cnn/input.npz --rules dlb,lrp-epsilon --plot curves.png
   dlbc eval fixtures/tabular_mlp/model.onnx --csv fixtures/tabular_mlp/rows.csv --rules lrp-epsilon --fail-under gap=0.1";
@@ -166,41 +165,6 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// `dlbc diff`.
-#[derive(Debug, ClapArgs)]
-pub struct DiffArgs {
-    /// The first result of `dlbc run`: .npz, .safetensors or .json.
-    #[arg(value_name = "A")]
-    pub first: PathBuf,
-    /// The second result, in any of the formats.
-    #[arg(value_name = "B")]
-    pub second: PathBuf,
-    /// How many of the greatest elements are looked for among those of the other.
-    #[arg(long, value_name = "K", default_value_t = 10)]
-    pub top: usize,
-    /// How many of the elements that differ most are listed of each tensor.
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub moves: usize,
-    /// Fail with exit code 6 below this rank correlation.
-    #[arg(long, value_name = "R", allow_negative_numbers = true)]
-    pub min_rank: Option<f64>,
-    /// Fail with exit code 6 below this cosine.
-    #[arg(long, value_name = "C", allow_negative_numbers = true)]
-    pub min_cosine: Option<f64>,
-    /// Fail with exit code 6 below this share of common greatest elements.
-    #[arg(long, value_name = "SHARE")]
-    pub min_overlap: Option<f64>,
-    /// Fail with exit code 6 above this relative L1 difference.
-    #[arg(long, value_name = "X")]
-    pub max_l1: Option<f64>,
-    /// Print one JSON object instead of tables.
-    #[arg(long)]
-    pub json: bool,
-    /// What it may take.
-    #[command(flatten)]
-    pub limits: LimitArgs,
-}
-
 /// `dlbc rules`.
 #[derive(Debug, ClapArgs)]
 pub struct RulesArgs {
@@ -234,9 +198,15 @@ mod tests {
 
     #[test]
     fn the_examples_parse() {
-        for text in
-            [COMPILE_EXAMPLE, RUN_EXAMPLE, INSPECT_EXAMPLE, EXPORT_EXAMPLE, EVAL_EXAMPLE, COMPLETIONS_EXAMPLE]
-        {
+        for text in [
+            COMPILE_EXAMPLE,
+            RUN_EXAMPLE,
+            INSPECT_EXAMPLE,
+            EXPORT_EXAMPLE,
+            DIFF_EXAMPLE,
+            EVAL_EXAMPLE,
+            COMPLETIONS_EXAMPLE,
+        ] {
             for line in text.lines().skip(1) {
                 let words = line.split('>').next().unwrap_or_default().split_whitespace();
                 Args::try_parse_from(words).unwrap();

@@ -33,7 +33,6 @@ use crate::args::{EvalArgs, ExplainArgs, Target};
 use crate::device;
 use crate::exit::{Code, describe, failure, usage, verdict};
 use crate::explainer::Explainer;
-use crate::heatmap::format::DrawingFormat;
 use crate::terminal::{Console, Progress, number, print};
 use crate::{model, output};
 use budget::Cost;
@@ -123,7 +122,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     args.on.check()?;
     let device = &device::open(&args.on, console)?;
     let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
-    let artifact = is_artifact(args, console)?;
+    let artifact = is_artifact(args)?;
     let usual: &[&str] = if artifact || args.explain.is_contrastive() { &[] } else { &USUAL };
     let mut each = args.explain.each(usual).into_iter();
     let first = each.next().context("a composite")?;
@@ -180,8 +179,8 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         output::write(path, |out| Ok(out.write_all(text.as_bytes())?))?;
     }
     if let Some(path) = &args.plot {
-        let bytes = DrawingFormat::of_drawing("--plot", path)?.drawing(&plot::draw(&report))?;
-        output::write(path, |out| Ok(out.write_all(&bytes)?))?;
+        let png = plot::png(&report)?;
+        output::write(path, |out| Ok(out.write_all(&png)?))?;
     }
     print(&if args.json { report.json(false)? } else { report.text() })?;
     console.note(format!("this took {} s", number(clock.elapsed().as_secs_f64(), 2)));
@@ -224,8 +223,8 @@ fn shorten(
 }
 
 /// Whether the file is compiled already.
-fn is_artifact(args: &EvalArgs, console: Console) -> anyhow::Result<bool> {
-    let model = model::read(&args.model, &args.limits, console)?;
+fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
+    let model = model::read(&args.model, &args.limits, Console { quiet: true })?;
     Ok(dlbc_artifact::is_artifact(&model.proto))
 }
 
@@ -244,7 +243,6 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
             args.target
         )));
     }
-    args.plot.as_deref().map(|path| DrawingFormat::of_drawing("--plot", path)).transpose()?;
     for path in args.out.iter().chain(&args.plot) {
         output::check(path)?;
     }

@@ -1,6 +1,9 @@
 //! The curves of an evaluation as a picture.
 
-use image::Rgb;
+use std::io::Cursor;
+
+use anyhow::Context;
+use image::{ImageFormat, Rgb};
 
 use super::report::{Outcome, Report};
 use crate::heatmap::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
@@ -26,7 +29,10 @@ const COLORS: [[u8; 3]; 8] = [
 ];
 
 /// Draws a panel for each kind of curve.
-pub fn draw(report: &Report) -> Canvas {
+///
+/// # Errors
+/// When the picture cannot be encoded.
+pub fn png(report: &Report) -> anyhow::Result<Vec<u8>> {
     let kinds = [
         ("morf", "most relevant replaced first"),
         ("lerf", "least relevant replaced first"),
@@ -50,7 +56,9 @@ pub fn draw(report: &Report) -> Canvas {
         canvas.fill(left, y + LINE / 2 - 1, 24, 3, color(&report.outcomes, i));
         canvas.text(left + 32, y, name, INK);
     }
-    canvas
+    let mut bytes = Cursor::new(vec![]);
+    canvas.image.write_to(&mut bytes, ImageFormat::Png).context("the plot cannot be encoded")?;
+    Ok(bytes.into_inner())
 }
 
 /// Controls stand last and are grey.

@@ -130,14 +130,17 @@ impl Report {
         table.row(better.collect::<Vec<_>>());
         // No minus before a zero.
         let shown = |v: f64| format!("{:.3}", if v.abs() < 5e-4 { 0.0 } else { v });
-        let mut marked = false;
-        for outcome in &self.outcomes {
-            let chance = self.no_better_than_random(outcome);
-            marked |= !chance.is_empty();
-            let cell = |m: &Metric| match outcome.mean(*m) {
-                None => "-".into(),
-                Some(mean) if chance.contains(m) => format!("{}*", shown(mean)),
-                Some(mean) => shown(mean),
+        let chances: Vec<Vec<Metric>> = self.outcomes.iter().map(|o| self.no_better_than_random(o)).collect();
+        let marked: Vec<Metric> = chances.concat();
+        for (outcome, chance) in self.outcomes.iter().zip(&chances) {
+            // Digits stand below one another where some of a column have a mark.
+            let mark = |m: &Metric| match (chance.contains(m), marked.contains(m)) {
+                (true, _) => "*",
+                (false, true) => " ",
+                (false, false) => "",
+            };
+            let cell = |m: &Metric| {
+                outcome.mean(*m).map_or_else(|| "-".into(), |mean| format!("{}{}", shown(mean), mark(m)))
             };
             let contrast = if outcome.mode == Mode::Contrastive { ", contrastive" } else { "" };
             let cells =
@@ -146,7 +149,7 @@ impl Report {
         }
         let mut out = format!("{}, mean of {}\n\n", self.title(), plural(self.samples.len(), "sample"));
         out.push_str(&table.text(0));
-        if marked {
+        if !marked.is_empty() {
             out.push_str("* no better than random\n");
         }
         out.push('\n');

@@ -1,5 +1,7 @@
 //! The relevance of features: a bar each, the largest first.
 
+use image::RgbImage;
+
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{color, relative};
 use crate::args::Colors;
@@ -33,7 +35,7 @@ const BARS: u32 = 480;
 const GAP: u32 = 12;
 
 /// Draws the samples, one below the other.
-pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
+pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
     let charts: Vec<Chart> = samples.iter().map(|s| Chart::new(&s.features)).collect();
     let rows = || charts.iter().flat_map(|c| c.bars.iter().chain(&c.others));
     let names = rows().map(|(name, _)| text_width(name)).max().unwrap_or(0);
@@ -62,7 +64,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
         }
         y += MARGIN;
     }
-    canvas
+    canvas.image
 }
 
 /// A sample's rows.

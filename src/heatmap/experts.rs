@@ -1,5 +1,7 @@
 //! Experts by layers: a cell an expert, its colour its share of the layer's relevance.
 
+use image::RgbImage;
+
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{color, relative, scale};
 use crate::args::Colors;
@@ -20,7 +22,7 @@ const STRONGEST: f64 = 0.75;
 
 /// Draws the layers, one below the other, and what the colours mean; in each cell relevance and tokens where there is room
 /// for them. An expert that no token chose has a dash.
-pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> Canvas {
+pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> RgbImage {
     let most = layers.iter().map(|l| l.experts.len()).max().unwrap_or(0).max(1) as u32;
     let cell = (1200 / most).clamp(6, 96);
     let labelled = cell >= WIDE;
@@ -74,7 +76,7 @@ pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> Canvas {
         canvas.fill(bar + i, bottom + 2, 1, LINE - 4, color(colors, STRONGEST * t));
     }
     canvas.text(bar + BAR + GAP, bottom, &high, INK);
-    canvas
+    canvas.image
 }
 
 #[cfg(test)]

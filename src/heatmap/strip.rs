@@ -1,6 +1,8 @@
 //! The relevance along a sequence: a thin bar a position, up for positive, down for negative. What has one value a position,
 //! as a sound, has its curve above.
 
+use image::RgbImage;
+
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::{color, relative};
 use crate::args::Colors;
@@ -23,7 +25,7 @@ const HEIGHT: u32 = 160;
 const CURVE: u32 = 80;
 
 /// Draws the samples, one below the other.
-pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
+pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
     let labels = 12 * text_width("0");
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
     let curve = if samples.iter().any(|s| !s.values.is_empty()) { CURVE + MARGIN / 2 } else { 0 };
@@ -60,7 +62,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
             FAINT,
         );
     }
-    canvas
+    canvas.image
 }
 
 /// From the least to the greatest value of each bin.
@@ -110,8 +112,8 @@ mod tests {
     #[test]
     fn a_curve_stands_above_the_bars() {
         let sample = |values: Vec<f64>| Sample { caption: String::new(), values, relevance: vec![1.0; 4] };
-        let with = draw(&[sample(vec![0.0, 1.0, -1.0, 0.0])], Colors::BlueRed).image;
-        let without = draw(&[sample(vec![])], Colors::BlueRed).image;
+        let with = draw(&[sample(vec![0.0, 1.0, -1.0, 0.0])], Colors::BlueRed);
+        let without = draw(&[sample(vec![])], Colors::BlueRed);
         assert_eq!(with.height() - without.height(), CURVE + MARGIN / 2);
         let (left, top) = (MARGIN + 12 * text_width("0"), MARGIN + LINE);
         assert_eq!(with.get_pixel(left + 48 + 2, top), &INK);

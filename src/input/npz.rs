@@ -19,6 +19,8 @@ pub struct Arrays {
     pub found: BTreeMap<String, Tensor>,
     /// The names of the others.
     pub others: Vec<String>,
+    /// What a result of `dlbc run` says of itself in the comment of the archive; else empty.
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// Reads the arrays that `wanted` asks for, each of at most `max_bytes`. Names are only names: nothing is unpacked.
@@ -35,7 +37,8 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyho
         None => invalid("expected an .npz archive of arrays, found something else"),
     });
     let mut archive = archive?;
-    let mut arrays = Arrays { found: BTreeMap::new(), others: vec![] };
+    let metadata = serde_json::from_slice(archive.comment()).unwrap_or_default();
+    let mut arrays = Arrays { found: BTreeMap::new(), others: vec![], metadata };
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| invalid(format!("entry {index}: {e}")))?;
         let Some(name) = entry.name().strip_suffix(".npy").map(ToString::to_string) else { continue };

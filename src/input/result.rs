@@ -17,20 +17,26 @@ use crate::exit::{invalid, limit};
 use crate::output::Format;
 use crate::terminal::{size, visible};
 
+/// The content of a result file.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// The tensors by key.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// What the result was made of; empty where the file does not say it.
+    pub metadata: BTreeMap<String, String>,
+}
+
 /// Reads the tensors whose keys `wanted` asks for, each of at most `max_bytes`.
 ///
 /// # Errors
 /// For a file that is no result, and for what is above the limit; names the file.
-pub fn read(
-    path: &Path,
-    wanted: impl Fn(&str) -> bool,
-    max_bytes: u64,
-) -> anyhow::Result<BTreeMap<String, Tensor>> {
+pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Stored> {
     let read = match Format::of(path) {
         Ok(Format::Safetensors) => safetensors(path, wanted, max_bytes),
         Ok(Format::Json) => json(path, &wanted, max_bytes),
         // Whatever its name, NumPy writes nothing else.
-        Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes).map(|arrays| arrays.found),
+        Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes)
+            .map(|arrays| Stored { tensors: arrays.found, metadata: arrays.metadata }),
     };
     read.map_err(|e| e.context(format!("result `{}`", visible(&path.display().to_string()))))
 }
@@ -46,16 +52,14 @@ fn open(path: &Path, max_bytes: u64) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn safetensors(
-    path: &Path,
-    wanted: impl Fn(&str) -> bool,
-    max_bytes: u64,
-) -> anyhow::Result<BTreeMap<String, Tensor>> {
+fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Stored> {
     let mut bytes = vec![];
     // The file may have grown since it was measured.
     open(path, max_bytes)?.take(max_bytes).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
     let file =
         SafeTensors::deserialize(&bytes).map_err(|e| invalid(format!("not a safetensors file: {e}")))?;
+    let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, m)| m.metadata().clone());
+    let metadata = metadata.unwrap_or_default().into_iter().collect();
     let mut found = BTreeMap::new();
     for (name, view) in file.tensors().into_iter().filter(|(name, _)| wanted(name)) {
         let dtype = match view.dtype() {
@@ -63,9 +67,18 @@ fn safetensors(
             Dtype::F64 => DType::F64,
             Dtype::F16 => DType::F16,
             Dtype::BF16 => DType::Bf16,
+            Dtype::I8 => DType::I8,
+            Dtype::I16 => DType::I16,
+            Dtype::I32 => DType::I32,
+            Dtype::I64 => DType::I64,
+            Dtype::U8 => DType::U8,
+            Dtype::U16 => DType::U16,
+            Dtype::U32 => DType::U32,
+            Dtype::U64 => DType::U64,
+            Dtype::BOOL => DType::Bool,
             other => {
                 return Err(invalid(format!(
-                    "tensor `{}`: floats expected, found {other:?}",
+                    "tensor `{}`: numbers expected, found {other:?}",
                     visible(&name)
                 )));
             }
@@ -75,14 +88,10 @@ fn safetensors(
             tensor.ok_or_else(|| invalid(format!("tensor `{}` is not of its shape", visible(&name))))?;
         found.insert(name, tensor);
     }
-    Ok(found)
+    Ok(Stored { tensors: found, metadata })
 }
 
-fn json(
-    path: &Path,
-    wanted: &dyn Fn(&str) -> bool,
-    max_bytes: u64,
-) -> anyhow::Result<BTreeMap<String, Tensor>> {
+fn json(path: &Path, wanted: &dyn Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Stored> {
     let mut text =
         serde_json::Deserializer::from_reader(BufReader::new(open(path, max_bytes)?.take(max_bytes)));
     let read = serde::Deserializer::deserialize_map(&mut text, Tensors(wanted))
@@ -101,15 +110,19 @@ struct Entry {
 }
 
 impl<'de> Visitor<'de> for Tensors<'_> {
-    type Value = BTreeMap<String, Tensor>;
+    type Value = Stored;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object of tensors")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = BTreeMap::new();
+        let mut found = Stored::default();
         while let Some(name) = map.next_key::<String>()? {
+            if name == "metadata" {
+                found.metadata = map.next_value()?;
+                continue;
+            }
             if !(self.0)(&name) {
                 map.next_value::<IgnoredAny>()?;
                 continue;
@@ -121,7 +134,7 @@ impl<'de> Visitor<'de> for Tensors<'_> {
                 return Err(A::Error::custom(message));
             }
             let values: Vec<f32> = data.iter().map(|v| v.map_or(f32::NAN, |v| v as f32)).collect();
-            found.insert(name, Tensor::from_f32(&shape, &values));
+            found.tensors.insert(name, Tensor::from_f32(&shape, &values));
         }
         Ok(found)
     }
@@ -147,7 +160,9 @@ mod tests {
         {
             let path = folder.path().join(name);
             format.save(&path, &contents).unwrap();
-            let found = read(&path, |key| key.starts_with("relevance/"), 1 << 20).unwrap();
+            let Stored { tensors: found, metadata } =
+                read(&path, |key| key.starts_with("relevance/"), 1 << 20).unwrap();
+            assert_eq!(metadata, contents.metadata, "{name}");
             assert_eq!(found.keys().collect::<Vec<_>>(), ["relevance/x:0"], "{name}");
             let (a, b) = (found["relevance/x:0"].to_f32(), relevance.to_f32());
             assert!(a.iter().zip(b.iter()).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())), "{name}");

@@ -1,5 +1,6 @@
 //! NumPy arrays in a zip file. The same contents are the same bytes.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use dlbc_ops::tensor::{Array, DType, Tensor};
@@ -16,7 +17,10 @@ const LARGE_BYTES: usize = 1 << 31;
 /// The longest name of an array: an entry's name has a length of 16 bits, `.npy` included.
 const MAX_NAME_BYTES: usize = u16::MAX as usize - ".npy".len();
 
-/// Writes the tensors; metadata has no place in this format.
+/// The longest comment of an archive.
+const MAX_COMMENT_BYTES: usize = u16::MAX as usize;
+
+/// Writes the tensors. Metadata, for which NumPy has no place, are the comment of the archive, as JSON.
 pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
     let mut zip = ZipWriter::new(out);
     for (name, tensor) in &contents.tensors {
@@ -35,8 +39,22 @@ pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
         zip.start_file(format!("{name}.npy"), options)?;
         array(&mut zip, tensor)?;
     }
+    zip.set_comment(comment(&contents.metadata)?);
     zip.finish()?;
     Ok(())
+}
+
+/// Metadata as JSON; the longest make way until the rest fits.
+fn comment(metadata: &BTreeMap<String, String>) -> serde_json::Result<String> {
+    let mut kept: BTreeMap<&String, &String> = metadata.iter().collect();
+    loop {
+        let text = serde_json::to_string(&kept)?;
+        if text.len() <= MAX_COMMENT_BYTES {
+            return Ok(text);
+        }
+        let longest = kept.iter().max_by_key(|(_, value)| value.len()).map(|(key, _)| (*key).clone());
+        kept.retain(|key, _| Some(*key) != longest.as_ref());
+    }
 }
 
 fn array(out: &mut impl Write, tensor: &Tensor) -> anyhow::Result<()> {
@@ -89,5 +107,15 @@ mod tests {
         Format::Npz.save(&path, &contents).unwrap();
         let read = crate::input::read_npz(&path, |_| true, 1 << 20).unwrap();
         assert_eq!(read.found, contents.tensors);
+        assert_eq!(read.metadata, contents.metadata);
+    }
+
+    #[test]
+    fn a_comment_has_what_fits() {
+        let metadata = std::collections::BTreeMap::from([
+            ("labels".to_string(), "x".repeat(super::MAX_COMMENT_BYTES)),
+            ("rules".to_string(), "dlb".to_string()),
+        ]);
+        assert_eq!(super::comment(&metadata).unwrap(), r#"{"rules":"dlb"}"#);
     }
 }

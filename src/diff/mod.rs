@@ -1,0 +1,268 @@
+//! `dlbc diff`: how far two results agree, tensor by tensor, and what else differs between their runs.
+
+mod compare;
+mod labels;
+mod runs;
+mod text;
+
+use std::collections::BTreeMap;
+
+use dlbc_ops::tensor::Tensor;
+use serde::Serialize;
+
+use crate::args::DiffArgs;
+use crate::exit::{Code, failure, invalid};
+use crate::input::result::Stored;
+use crate::terminal::{Console, json_text, print, visible};
+use compare::{Compared, Extent, compare};
+
+pub use labels::{KEY as LABELS, Labels};
+
+/// Bounds whose misses are named, and rows of a table.
+const LISTED: usize = 10;
+
+/// Whether a key of a result names relevance, of any target and track.
+fn is_relevance(key: &str) -> bool {
+    let own = ["relevance/", "relevance_pos/", "relevance_neg/"];
+    // `target/T/relevance/NAME`.
+    let of_target = key.strip_prefix("target/").and_then(|rest| rest.split_once('/')).map(|(_, rest)| rest);
+    own.iter().any(|prefix| of_target.unwrap_or(key).starts_with(prefix))
+}
+
+/// The name of a tensor, with the target and track where they are not those of every result.
+fn title(key: &str) -> String {
+    key.strip_prefix("relevance/").unwrap_or(key).to_string()
+}
+
+/// The input or tensor that a key of a result is about.
+fn tensor_of(key: &str) -> &str {
+    let own = key.strip_prefix("target/").and_then(|rest| rest.split_once('/')).map_or(key, |(_, rest)| rest);
+    own.split_once('/').map_or(own, |(_, name)| name)
+}
+
+#[derive(Serialize)]
+struct Difference {
+    /// Settings of the runs that differ.
+    settings: Vec<Setting>,
+    /// Samples whose largest unit differs.
+    argmax: Vec<Answer>,
+    tensors: Vec<Compared>,
+    /// In the first result alone.
+    only_first: Vec<String>,
+    /// In the second result alone.
+    only_second: Vec<String>,
+    /// What misses a bound.
+    failed: Vec<String>,
+}
+
+/// A setting that differs.
+#[derive(Debug, PartialEq, Serialize)]
+struct Setting {
+    setting: String,
+    first: String,
+    second: String,
+}
+
+/// A sample whose largest unit differs.
+#[derive(Debug, PartialEq, Serialize)]
+struct Answer {
+    output: String,
+    sample: usize,
+    before: usize,
+    after: usize,
+}
+
+/// Compares two results, or runs two models and compares what they give.
+///
+/// # Errors
+/// For files that are no results, results without a common tensor, and, with exit code 6, a bound that is missed.
+pub fn diff(mut args: DiffArgs, console: Console) -> anyhow::Result<()> {
+    let (first, second) = runs::results(&mut args, console)?;
+    let difference = difference(&args, &first, &second)?;
+    print(&if args.run.json { json_text(&difference)? + "\n" } else { text::text(&difference) })?;
+    match difference.failed.as_slice() {
+        [] => Ok(()),
+        failed => {
+            let more = failed.len().saturating_sub(LISTED);
+            let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+            Err(failure(Code::Gate, failed[..failed.len() - more].join("; ") + &rest))
+        }
+    }
+}
+
+fn difference(args: &DiffArgs, first: &Stored, second: &Stored) -> anyhow::Result<Difference> {
+    let settings = settings(&first.metadata, &second.metadata);
+    let mut difference = Difference {
+        argmax: answers(first, second),
+        settings,
+        tensors: vec![],
+        only_first: vec![],
+        only_second: vec![],
+        failed: vec![],
+    };
+    let samples = explained(first).and_then(|(_, t)| t.dims().first().copied()).unwrap_or(1);
+    let extent = Extent { top: args.top, moves: args.moves, samples };
+    let (ours, theirs) = (Labels::of(&first.metadata), Labels::of(&second.metadata));
+    let relevance = |stored: &Stored| -> Vec<String> {
+        stored.tensors.keys().filter(|key| is_relevance(key)).cloned().collect()
+    };
+    for name in relevance(first) {
+        let (title, a) = (title(&name), &first.tensors[&name]);
+        match second.tensors.get(&name) {
+            Some(b) if b.dims() == a.dims() => {
+                let input = tensor_of(&name);
+                let labels = (ours.get(input), theirs.get(input));
+                difference.tensors.push(compare(title, (a, b), labels, extent));
+            }
+            Some(b) => {
+                let other = difference.settings.iter().any(|s| s.setting == "texts");
+                let why = if other { ": they are of other texts" } else { "" };
+                let shapes =
+                    format!("`{}`: shapes {:?} and {:?} differ{why}", visible(&title), a.dims(), b.dims());
+                return Err(invalid(shapes));
+            }
+            None => difference.only_first.push(title),
+        }
+    }
+    let alone = relevance(second).into_iter().filter(|name| !first.tensors.contains_key(name));
+    difference.only_second.extend(alone.map(|n| title(&n)));
+    if difference.tensors.is_empty() {
+        return Err(invalid("the results have no relevance of the same tensor"));
+    }
+    for c in &difference.tensors {
+        let agreement = c.agreement;
+        for (what, found, bound) in [
+            ("rank correlation", agreement.rank, args.min_rank),
+            ("cosine", agreement.cosine, args.min_cosine),
+            ("overlap", agreement.overlap, args.min_overlap),
+        ] {
+            if let Some(bound) = bound.filter(|bound| found.is_nan() || found < *bound) {
+                let message = format!("`{}`: {what} {found:.4} is below {bound}", visible(&c.tensor));
+                difference.failed.push(message);
+            }
+        }
+        if let Some(bound) = args.max_l1.filter(|bound| agreement.l1.is_nan() || agreement.l1 > *bound) {
+            difference.failed.push(format!(
+                "`{}`: relative L1 {:.4e} is above {bound}",
+                visible(&c.tensor),
+                agreement.l1
+            ));
+        }
+    }
+    Ok(difference)
+}
+
+/// The settings that both results name and that differ. What follows from another is left out: a hash where the name differs
+/// already, the digest of the inputs where the texts do.
+fn settings(first: &BTreeMap<String, String>, second: &BTreeMap<String, String>) -> Vec<Setting> {
+    let differs = |key: &str| first.get(key).zip(second.get(key)).filter(|(a, b)| a != b);
+    let mut found = vec![];
+    let mut add = |setting: &str, (a, b): (&String, &String)| {
+        found.push(Setting { setting: setting.into(), first: a.clone(), second: b.clone() });
+    };
+    for key in ["model", "explained", "rules", "mode", "target", "start", "texts"] {
+        if let Some(pair) = differs(key) {
+            add(key, pair);
+        }
+    }
+    if differs("rules").is_none()
+        && let Some(pair) = differs("rules_hash")
+    {
+        add("rules_hash", pair);
+    }
+    if differs("texts").is_none()
+        && let Some(pair) = differs("inputs_hash")
+    {
+        add("inputs_hash", pair);
+    }
+    for key in first.keys().filter(|key| key.starts_with("sha256/")) {
+        if let Some(pair) = differs(key) {
+            add(key, pair);
+        }
+    }
+    if let Some(pair) = differs("version") {
+        add("version", pair);
+    }
+    found
+}
+
+/// The explained output of a result, where it has one.
+fn explained(stored: &Stored) -> Option<(&str, &Tensor)> {
+    let name = stored.metadata.get("explained")?;
+    Some((name, stored.tensors.get(&format!("output/{name}"))?))
+}
+
+/// The samples whose largest unit differs: on the last axis, at the last position.
+fn answers(first: &Stored, second: &Stored) -> Vec<Answer> {
+    let (Some((output, a)), Some((other, b))) = (explained(first), explained(second)) else { return vec![] };
+    if output != other || a.dims() != b.dims() || !matches!(a.dims().len(), 1..=3) {
+        return vec![];
+    }
+    let (before, after) = (largest(a), largest(b));
+    let changed = before.iter().zip(&after).enumerate().filter(|(_, (a, b))| a != b);
+    changed
+        .map(|(sample, (before, after))| Answer {
+            output: output.into(),
+            sample,
+            before: *before,
+            after: *after,
+        })
+        .collect()
+}
+
+/// The largest unit of each sample.
+fn largest(output: &Tensor) -> Vec<usize> {
+    let dims = output.dims();
+    let units = dims.last().copied().unwrap_or(1).max(1);
+    let positions = if let [_, positions, _] = dims { (*positions).max(1) } else { 1 };
+    let values = output.to_f64();
+    let rows: Vec<&[f64]> = values.chunks(units).collect();
+    let last = rows.chunks(positions).filter_map(<[_]>::last);
+    last.map(|row| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_relevance() {
+        for key in ["relevance/x", "relevance_neg/x", "target/1-7/relevance/a/b", "target/-1/relevance_pos/x"]
+        {
+            assert!(is_relevance(key), "{key}");
+        }
+        for key in
+            ["output/relevance/x", "audit/start", "target/1/audit/start", "target/relevance/x", "layers/m"]
+        {
+            assert!(!is_relevance(key), "{key}");
+        }
+        assert_eq!(title("relevance/relevance/x"), "relevance/x");
+        assert_eq!(title("target/1/relevance/x"), "target/1/relevance/x");
+        assert_eq!(tensor_of("target/1-7/relevance/a/b"), "a/b");
+        assert_eq!(tensor_of("relevance_neg/x"), "x");
+    }
+
+    #[test]
+    fn settings_that_differ_are_named_once() {
+        let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+            pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
+        };
+        let a = of(&[("rules", "dlb"), ("rules_hash", "1"), ("target", "0"), ("mode", "default")]);
+        let b = of(&[("rules", "attnlrp"), ("rules_hash", "2"), ("target", "0"), ("start", "value")]);
+        let found = settings(&a, &b);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!((found[0].setting.as_str(), found[0].second.as_str()), ("rules", "attnlrp"));
+        let edited = of(&[("rules", "dlb"), ("rules_hash", "3")]);
+        assert_eq!(settings(&a, &edited)[0].setting, "rules_hash");
+    }
+
+    #[test]
+    fn another_answer_is_reported() {
+        let stored = |values: &[f32]| Stored {
+            tensors: BTreeMap::from([("output/y".into(), Tensor::from_f32(&[2, 2], values))]),
+            metadata: BTreeMap::from([("explained".into(), "y".into())]),
+        };
+        let found = answers(&stored(&[1.0, 0.0, 0.0, 1.0]), &stored(&[1.0, 0.0, 1.0, 0.0]));
+        assert_eq!(found, [Answer { output: "y".into(), sample: 1, before: 1, after: 0 }]);
+    }
+}

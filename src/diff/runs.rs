@@ -1,0 +1,67 @@
+//! The two results of a comparison: read from files, or made by running two models on the same inputs.
+
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::is_relevance;
+use crate::args::DiffArgs;
+use crate::content::{Content, content};
+use crate::exit::usage;
+use crate::input::result::{self, Stored};
+use crate::run;
+use crate::terminal::{Console, visible};
+
+/// Reads two results, or runs two models.
+///
+/// # Errors
+/// For a model beside a result, models without inputs, inputs beside results, and those of the run.
+pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored, Stored)> {
+    let (first, second) = (args.run.model.clone(), args.second.clone());
+    match (is_model(&first), is_model(&second)) {
+        (false, false) if args.has_inputs() => {
+            Err(usage("inputs are for two models: these are results, which have theirs"))
+        }
+        (false, false) => Ok((read(&first, args)?, read(&second, args)?)),
+        (true, true) if !args.has_inputs() => Err(usage(format!(
+            "two models are compared on inputs: give those of `dlbc run`, such as `dlbc diff {} {} --inputs FILE.npz`",
+            shown(&first),
+            shown(&second)
+        ))),
+        (true, true) => {
+            let folder = tempfile::tempdir().context("no folder for the results")?;
+            let mut result = |model: &Path, console| {
+                let out = folder.path().join("result.safetensors");
+                args.run.model = model.to_path_buf();
+                (args.run.out, args.run.silent) = (Some(out.clone()), true);
+                run::run(&args.run, console).with_context(|| format!("model `{}`", shown(model)))?;
+                read(&out, args)
+            };
+            // What is said of the inputs is the same for both.
+            let quiet = Console { quiet: true };
+            Ok((result(&first, console)?, result(&second, quiet)?))
+        }
+        (one, _) => {
+            let (model, result) = if one { (first, second) } else { (second, first) };
+            Err(usage(format!(
+                "`{}` is a model and `{}` is none: expected two results of `dlbc run --out`, or two models with inputs",
+                shown(&model),
+                shown(&result)
+            )))
+        }
+    }
+}
+
+fn shown(path: &Path) -> String {
+    visible(&path.display().to_string()).into_owned()
+}
+
+fn is_model(path: &Path) -> bool {
+    let named = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx"));
+    named || path.is_dir() || content(path) == Some(Content::Onnx)
+}
+
+fn read(path: &Path, args: &DiffArgs) -> anyhow::Result<Stored> {
+    let wanted = |key: &str| is_relevance(key) || key.starts_with("output/");
+    result::read(path, wanted, args.run.limits.tensor_bytes())
+}
