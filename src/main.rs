@@ -34,6 +34,7 @@ mod rules;
 mod run;
 mod scene;
 mod split;
+mod start;
 mod statistics;
 mod summary;
 mod terminal;

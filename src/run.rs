@@ -18,7 +18,7 @@ use crate::output::{Contents, Format, check};
 use crate::scene::Scene;
 use crate::summary::{self, Times};
 use crate::terminal::{Console, Progress, number, print, visible};
-use crate::{device, layers, model, provenance, region, render};
+use crate::{device, layers, model, provenance, region, render, start};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -106,6 +106,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         print(&if args.json { summary.json()? } else { summary.text() })?;
     }
     summary.warn(console);
+    start::note(&info, &explained, args, console);
     for one in &explained {
         quadrature(&info, &one.explanation, console);
     }

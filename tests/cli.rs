@@ -72,10 +72,16 @@ fn the_summary_has_the_keys_of_the_contract() {
 
 #[test]
 fn targets_choose_the_unit() {
-    for (target, start) in [("argmax", 800.0), ("3", 800.0), ("-1", 800.0), ("3-5", 0.0), ("all", 800.0)] {
+    for (target, start) in [("argmax", 800.0), ("3", 800.0), ("-1", 800.0), ("all", 800.0)] {
         let summary = json(&[&["run", DIGITS, "--target", target], &BATCH]);
         let found = summary["start"].as_f64().unwrap();
         assert!((found - start).abs() < 1e-3, "{target}: {found}");
+    }
+    // Of the digit 1 the logits are 10.8 for class 1 and -4.1 for class 7: both values speak for the difference.
+    for (rules, target, start) in [("dlb", "1-7", 100.0), ("dlb", "7-1", -100.0), ("gradient", "1-7", 0.0)] {
+        let summary = json(&[&["run", DIGITS, "--rules", rules, "--target", target], &DIGIT]);
+        let found = summary["start"].as_f64().unwrap();
+        assert!((found - start).abs() < 1e-3, "{rules} {target}: {found}");
     }
     let summary = json(&[&["run", DIGITS, "--start", "value", "--multiplier", "7"], &DIGIT]);
     assert!(summary["start"].as_f64().unwrap() != 7.0);
@@ -121,7 +127,7 @@ fn the_start_is_what_is_asked_for() {
     for (extra, says) in [
         (&["--scaler", "5", "--multiplier", "3"][..], "cannot be used with"),
         (&["--scaler", "-5"], "greater than zero"),
-        (&["--scaler", "5", "--target", "1-2"], "sums to 0"),
+        (&["--scaler", "5", "--target", "1-1"], "is 0 everywhere"),
         (&["--task", "generation"], "[batch, position, unit]"),
         (&["--task", "binary-classification"], "one or two units"),
         (&["--task", "multi-class", "--threshold", "1"], "has no effect"),
@@ -401,7 +407,7 @@ fn tables_of_both_kinds_run() {
 
 #[test]
 fn relevance_that_cancels_is_noted() {
-    let done = dlbc(&[&["run", TABLE, "--target", "1-0"], &ROWS]);
+    let done = dlbc(&[&["run", TABLE, "--target", "1-1"], &ROWS]);
     assert!(done.err.contains("of the starting relevance reaches the inputs"), "{}", done.err);
     assert!(!dlbc(&[&["run", TABLE], &ROWS]).err.contains("starting relevance"));
 }

@@ -12,6 +12,7 @@ use std::process::Command;
 
 use common::root;
 use dlbc_ops::op::readers;
+use dlbc_ops::program::{StartInfo, StartSign};
 
 fn book() -> PathBuf {
     root().join("docs/src")
@@ -193,4 +194,50 @@ fn recorded_relevance_is_reproduced() {
             assert!(!made.relevance.is_empty());
         }
     }
+}
+
+const SIGNS: [&str; 2] = ["<!-- signs: written by the tests -->\n", "<!-- /signs -->"];
+
+/// The sign of the start under a composite, of the output of a model or of one of its tensors.
+fn sign(model: &str, rules: &str, output: Option<&str>) -> StartInfo {
+    let read = dlbc_proto::read_model(&root().join("fixtures").join(model), &Default::default()).unwrap();
+    let output = output.map(|op| {
+        let last = read.graph().node.iter().rfind(|n| n.op_type() == op).unwrap();
+        last.output[0].clone()
+    });
+    let options = dlbc_compiler::Options { rules: rules.into(), output, ..Default::default() };
+    dlbc_compiler::compile(&read, &options).unwrap().program.info.start
+}
+
+#[test]
+fn the_table_of_signs_is_up_to_date() {
+    let mut table = "| composite | after a dense layer | after a convolution | final Softmax | `A-B` |\n\
+                     | --- | --- | --- | --- | --- |\n"
+        .to_string();
+    for rules in dlbc_compiler::shipped() {
+        let shown = |start: &StartInfo| if start.sign == StartSign::Value { "of the value" } else { "+" };
+        let dense = sign("digits_cnn/model.onnx", rules, None);
+        let conv = sign("digits_cnn/model.onnx", rules, Some("Conv"));
+        let softmax = sign("tiny/mlp_bn_softmax.onnx", rules, None);
+        let passed = match (&softmax.behind, softmax.sign) {
+            (Some(_), StartSign::Value) => "passed: of the logit",
+            (Some(_), _) => "passed: +",
+            (None, _) => "its derivative: +",
+        };
+        let difference = if dense.sign == StartSign::Unit { "derivative" } else { "both values" };
+        let row = [&format!("`{rules}`"), shown(&dense), shown(&conv), passed, difference];
+        table += &format!("| {} |\n", row.join(" | "));
+    }
+    let path = book().join("targets.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(SIGNS[0]).unwrap();
+    let (_, after) = rest.split_once(SIGNS[1]).unwrap();
+    let wanted = [before, SIGNS[0], &table, SIGNS[1], after].concat();
+    if std::env::var_os("DLBC_UPDATE_DOCS").is_some() {
+        fs::write(&path, &wanted).unwrap();
+    }
+    assert!(
+        text == wanted || fs::read_to_string(&path).unwrap() == wanted,
+        "docs/src/targets.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test docs"
+    );
 }

@@ -215,3 +215,133 @@ fn tensors_inside_every_zoo_model_are_explained() {
     assert!(explained > 40, "{explained}");
     println!("{explained} tensors");
 }
+
+/// Whether the two features with the largest relevance of each row have the sign of what their removal takes from the
+/// target: how many do, of how many. `remove` gives the inputs without a feature; scores are the values of `scores`.
+fn agreement(
+    session: &dlbc_runtime::Session,
+    scores: &dlbc_runtime::Session,
+    targets: &[Target],
+    inputs: &Tensors,
+    input: &str,
+    remove: &dyn Fn(usize) -> Tensors,
+) -> (usize, usize) {
+    let output =
+        |inputs: &Tensors| scores.predict(inputs).unwrap()[&scores.program().info.explained].to_f64();
+    let whole = output(inputs);
+    let (rows, features) = (inputs[input].dims()[0], inputs[input].dims()[1]);
+    let without: Vec<Vec<f64>> = (0..features).map(|feature| output(&remove(feature))).collect();
+    let units = whole.len() / rows;
+    let asked = |values: &[f64], row: usize, target: Target| match target {
+        Target::Index(unit) => values[row * units + unit as usize],
+        Target::Difference(a, b) => values[row * units + a as usize] - values[row * units + b as usize],
+        _ => panic!("{target:?}"),
+    };
+    let (mut right, mut all) = (0, 0);
+    for (target, explained) in
+        targets.iter().zip(session.explain_targets(inputs, targets, &Request::default()).unwrap())
+    {
+        let relevance = explained.relevance[input].to_f64();
+        for row in 0..rows {
+            let own = &relevance[row * features..][..features];
+            let mut order: Vec<usize> = (0..features).collect();
+            order.sort_by(|a, b| own[*b].abs().total_cmp(&own[*a].abs()));
+            for feature in order.into_iter().take(2) {
+                let taken = asked(&whole, row, *target) - asked(&without[feature], row, *target);
+                right += usize::from(taken * own[feature] > 0.0);
+                all += 1;
+            }
+        }
+    }
+    (right, all)
+}
+
+#[test]
+fn positive_relevance_of_a_table_speaks_for_the_target() {
+    use Target::{Difference, Index};
+    let cases: [(&str, &[Target]); 2] = [
+        ("diabetes_bare", &[Index(0)]),
+        ("wine_bare", &[Index(0), Index(1), Index(2), Difference(0, 1), Difference(2, 0)]),
+    ];
+    let mut faults = vec![];
+    for (name, targets) in cases {
+        let path = root().join(format!("fixtures/tables/{name}.onnx"));
+        let rows = npz(&root().join(format!("fixtures/tables/{}.npz", name.trim_end_matches("_bare"))));
+        let rows = &rows["standardised"];
+        let input = |tensor: Tensor| Tensors::from([("X".to_string(), tensor)]);
+        let remove = |feature: usize| {
+            let mut values = rows.to_f32();
+            values.iter_mut().skip(feature).step_by(rows.dims()[1]).for_each(|v| *v = 0.0);
+            input(Tensor::from_f32(rows.dims(), &values))
+        };
+        // Derivatives start from the probability; the others at the logit.
+        for rules in ["lrp-epsilon", "lrp-gamma", "epsilon-plus", "attnlrp", "cp-lrp"] {
+            let program = program(&path, rules);
+            let behind = program.info.start.behind.as_ref().map(|b| b.tensor.clone());
+            let scores = match behind {
+                Some(tensor) => cpu(from_tensor(&path, &tensor).unwrap(), 1),
+                None => cpu(program.clone(), 1),
+            };
+            let (right, all) =
+                agreement(&cpu(program, 1), &scores, targets, &input(rows.clone()), "X", &remove);
+            if (right as f64) < 0.93 * all as f64 {
+                faults.push(format!("{name} {rules}: {right} of {all}"));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[test]
+fn positive_relevance_of_a_text_speaks_for_the_target() {
+    let model = root().join("fixtures/sentiment_bert/model.onnx");
+    let tokens = common::command::json(&[&[
+        "run",
+        "fixtures/sentiment_bert/model.onnx",
+        "--text",
+        "A waste of two hours.",
+    ]]);
+    let tokens = tokens["tokens"][0].as_array().unwrap();
+    let ids: Vec<i64> = tokens.iter().map(|t| t["id"].as_i64().unwrap()).collect();
+    let waste = tokens.iter().position(|t| t["token"] == "waste").unwrap();
+    let dims = [1, ids.len()];
+    let of = |ids: &[i64]| {
+        let values = [ids.to_vec(), vec![1; ids.len()], vec![0; ids.len()]];
+        let names = ["input_ids", "attention_mask", "token_type_ids"].map(String::from);
+        names.into_iter().zip(values.map(|v| Tensor::from_i64(&dims, &v))).collect::<Tensors>()
+    };
+    for rules in ["attnlrp", "cp-lrp"] {
+        let session = cpu(program(&model, rules), 1);
+        let inputs = inputs_of(session.program(), &of(&ids));
+        let without = |feature: usize| {
+            let mut ids = ids.clone();
+            ids[feature] = 0;
+            inputs_of(session.program(), &of(&ids))
+        };
+        let targets =
+            [Target::Index(0), Target::Index(1), Target::Difference(0, 1), Target::Difference(1, 0)];
+        let (right, all) = agreement(&session, &session, &targets, &inputs, "input_ids", &without);
+        assert_eq!(right, all, "{rules}");
+        for (target, against) in targets.into_iter().zip([false, true, false, true]) {
+            let found = explain(&session, &inputs, &Request { target, ..Request::default() });
+            let of_waste = found.relevance["input_ids"].to_f64()[waste];
+            assert_eq!(of_waste < 0.0, against, "{rules} {target:?}: {of_waste}");
+        }
+    }
+}
+
+#[test]
+fn the_sign_follows_the_rules_and_not_the_name_of_a_composite() {
+    use dlbc_ops::program::StartSign;
+    let model = root().join("fixtures/digits_cnn/model.onnx");
+    let with = |base: &str, entry: &str| {
+        let text = format!("{}\n{entry}", dlbc_compiler::source(base).unwrap());
+        common::program_by(&model, &text).info.start.sign
+    };
+    let last = |rule: &str| format!("[[rule]]\nrole = \"linear\"\nplace = \"last\"\nrule = \"{rule}\"\n");
+    assert_eq!(with("lrp-epsilon", ""), StartSign::Value);
+    assert_eq!(with("lrp-epsilon", &last("z-plus")), StartSign::Positive);
+    assert_eq!(with("dlb", ""), StartSign::Positive);
+    assert_eq!(with("dlb", &last("epsilon")), StartSign::Value);
+    assert_eq!(with("gradient", ""), StartSign::Unit);
+}

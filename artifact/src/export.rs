@@ -11,6 +11,7 @@ use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
 use crate::order::order;
+use crate::sign::Convention;
 use crate::target::{self, CHOSEN, Chosen, ExportOptions, ExportStart, ExportTarget, TARGET};
 use crate::write::Writer;
 
@@ -22,7 +23,7 @@ const EXPORTED: &str = "dlbc.";
 /// Inputs: the model's, and unless the target is fixed the optional [`TARGET`] (int64, a value for each batch row or one for
 /// all; without it, or where it is negative, the largest unit). Outputs: the model's by their names, and `relevance/NAME`
 /// for each explained input; NaN for a target that the output does not have. The target unit of each row starts with
-/// `multiplier` or its value; of an output `[batch, position, unit]` that of the last position. Metadata hold the rules,
+/// `multiplier`, signed as [`StartInfo`](dlbc_ops::program::StartInfo) says, or its value; of an output `[batch, position, unit]` that of the last position. Metadata hold the rules,
 /// the target, the start and the hashes of the model.
 ///
 /// # Errors
@@ -35,9 +36,10 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
     }
     let of_input: HashSet<String> = info.explanations().map(|(name, _)| name).collect();
     let kept = |n: &str| n.starts_with("output/") || n.starts_with(MEASURED) || of_input.contains(n);
+    let convention = Convention::of(&graph, info);
     let wanted = graph.outputs().iter().filter(|(n, _)| kept(n));
     graph.set_outputs(wanted.cloned().collect());
-    if let Some(valid) = seed(&mut graph, info, options)? {
+    if let Some(valid) = seed(&mut graph, info, options, convention)? {
         let outputs = graph.outputs().to_vec();
         let mut steps = Steps { graph: &mut graph };
         let checked = outputs.into_iter().map(|(n, v)| match of_input.contains(&n) {
@@ -98,6 +100,7 @@ fn seed(
     graph: &mut Graph<Prim>,
     info: &Info,
     options: &ExportOptions,
+    convention: Option<Convention>,
 ) -> Result<Option<Value>, ArtifactError> {
     let explained = info.explained.as_str();
     let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
@@ -110,7 +113,7 @@ fn seed(
     if ty.rank() > 3 || ty.dtype == DType::Bool {
         return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
-    let made = made(&mut Steps { graph }, output, &ty, dtype, options, info.mode);
+    let made = made(&mut Steps { graph }, output, &ty, dtype, options, info.mode, convention);
     let (made, valid) =
         made.map_err(|reason| ArtifactError::Target { output: Name::new(explained), reason })?;
     graph.replace(given, made);
@@ -127,6 +130,7 @@ fn made(
     dtype: DType,
     options: &ExportOptions,
     mode: Mode,
+    convention: Option<Convention>,
 ) -> Result<(Value, Option<Value>), String> {
     let one = Dim::known(1);
     let value = if ty.dtype == dtype { y } else { steps.add(Prim::Cast { to: dtype }, &[y])? };
@@ -139,7 +143,7 @@ fn made(
     };
     if ty.rank() == 0 {
         let valid = input.map(|input| target::below(steps, input, &one)).transpose()?;
-        let start = steps.start(value, dtype, 1.0, options)?;
+        let start = steps.start(value, dtype, 1.0, options, convention)?;
         if mode == Mode::Default {
             return Ok((start, valid));
         }
@@ -167,10 +171,15 @@ fn made(
         Some(here) => steps.add(Prim::Binary(Binary::And), &[mask, here]),
         None => Ok(mask),
     };
+    let difference = matches!(options.target, Some(ExportTarget::Difference(..)));
+    let convention = match convention {
+        Some(own) if difference => Some(own.difference(steps, dtype, &masks, axis)?),
+        other => other,
+    };
     let (mut total, mut hit) = (none, none);
     for (mask, weight) in &masks {
         hit = here(steps, *mask)?;
-        let start = steps.start(value, dtype, *weight, options)?;
+        let start = steps.start(value, dtype, *weight, options, convention)?;
         total = steps.add(Prim::Select, &[hit, start, total])?;
     }
     if steps.graph.ty(total).shape != ty.shape {
@@ -247,16 +256,21 @@ pub(crate) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// What a unit starts with: a share of the multiplier, or its own value with the sign of the share.
+    /// What a unit starts with: a share of the multiplier with the sign of the convention, or its own value with the sign of
+    /// the share.
     fn start(
         &mut self,
         y: Value,
         dtype: DType,
         weight: f64,
         options: &ExportOptions,
+        convention: Option<Convention>,
     ) -> Result<Value, String> {
         match options.start {
-            ExportStart::One => Ok(self.scalar(dtype, f64::from(options.multiplier) * weight)),
+            ExportStart::One => {
+                let start = self.scalar(dtype, f64::from(options.multiplier) * weight);
+                convention.map_or(Ok(start), |own| own.signed(self, start, dtype))
+            }
             ExportStart::Value if weight < 0.0 => self.add(Prim::Unary(Unary::Neg), &[y]),
             ExportStart::Value => Ok(y),
         }

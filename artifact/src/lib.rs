@@ -11,6 +11,7 @@ mod order;
 mod plain;
 mod read;
 mod sheet;
+mod sign;
 mod spelling;
 mod target;
 mod text;

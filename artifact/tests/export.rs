@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
 use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET, export, exported};
 use dlbc_ops::prim::{Builder, Part};
-use dlbc_ops::program::{Info, InputInfo, MEASURED, Program, SEED};
-use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
+use dlbc_ops::program::{Info, InputInfo, MEASURED, Program, SEED, START_VALUE, StartSign};
+use dlbc_ops::tensor::{Bindings, DType, Dim, Shape, Tensor, TensorType};
 
 /// `y = x · w` of a shape, and the relevance `(seed · wᵀ) ⊙ x`, so that the relevance shows the seed.
 fn linear(shape: &str) -> Program {
@@ -46,8 +46,8 @@ fn linear(shape: &str) -> Program {
     Program { graph, info }
 }
 
-/// The seed for what the model gave, at the last position of each row.
-fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions) -> Tensor {
+/// The seed for what the model gave, at the last position of each row; with the signs and shares of the values that count.
+fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions, counts: Option<&Tensor>) -> Tensor {
     let (rows, positions, units) = match y.dims() {
         [] => (1, 1, 1),
         [u] => (1, 1, *u),
@@ -71,9 +71,16 @@ fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions) -> Tensor {
             Some(ExportTarget::Difference(a, b)) => vec![(at(a), 1.0), (at(b), -1.0)],
             Some(ExportTarget::All) => (0..units).map(|i| (i, 1.0 / units as f32)).collect(),
         };
+        let counts = counts.map(|t| t.to_f32()[from..from + units].to_vec());
+        let sum: f32 = counts.iter().flat_map(|v| places.iter().map(|(unit, _)| v[*unit].abs())).sum();
         for (unit, weight) in places {
+            let factor = match (&counts, options.target) {
+                (None, _) => 1.0,
+                (Some(values), Some(ExportTarget::Difference(..))) => values[unit] / sum,
+                (Some(values), _) => values[unit].signum(),
+            };
             seed[from + unit] = match options.start {
-                ExportStart::One => options.multiplier * weight,
+                ExportStart::One => options.multiplier * weight * factor,
                 ExportStart::Value => own[from + unit] * weight.signum(),
             };
         }
@@ -158,7 +165,13 @@ fn compare(
     }
     let mut inputs = run.inputs.clone();
     inputs.remove(TARGET);
-    inputs.insert(SEED.into(), seed(&found[&info.explained], target.as_deref(), options));
+    let y = &found[&info.explained];
+    inputs.insert(SEED.into(), seed(y, target.as_deref(), options, None));
+    if info.start.sign == StartSign::Value {
+        let made = expected(program, bindings, &inputs);
+        let counts = made.get(START_VALUE).map_or_else(|| y.clone(), |value| value.to_tensor(DType::F32));
+        inputs.insert(SEED.into(), seed(y, target.as_deref(), options, Some(&counts)));
+    }
     let wanted = expected(program, bindings, &inputs);
     for name in names {
         let full = if wanted.contains_key(&name) { name.clone() } else { format!("output/{name}") };
@@ -314,8 +327,12 @@ fn fixtures() -> Vec<PathBuf> {
 }
 
 fn compiled(path: &Path) -> Program {
+    compiled_by(path, "dlb")
+}
+
+fn compiled_by(path: &Path, rules: &str) -> Program {
     let model = dlbc_proto::read_model(path, &dlbc_proto::Limits::default()).unwrap();
-    let options = dlbc_compiler::Options::default();
+    let options = dlbc_compiler::Options { rules: rules.into(), ..Default::default() };
     dlbc_compiler::compile(&model, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display())).program
 }
 
@@ -353,6 +370,42 @@ fn compiled_models_are_exported() {
         }
     }
     suite.check(1e-4);
+}
+
+#[test]
+fn starts_have_the_sign_of_the_value_that_counts() {
+    let mut suite = Suite::default();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    for name in ["tables/diabetes_bare", "tables/wine_bare", "tiny/mlp_mixed", "sentiment_bert/model"] {
+        for rules in ["lrp-epsilon", "attnlrp"] {
+            let program = compiled_by(&root.join(format!("{name}.onnx")), rules);
+            assert_eq!(program.info.start.sign, StartSign::Value, "{name} {rules}");
+            let sizes = sizes(&program);
+            let sizes: Vec<(&str, i64)> = sizes[1].iter().map(|(s, n)| (s.as_str(), *n)).collect();
+            let name = format!("{name} {rules}");
+            suite.add(&name, &program, &sizes, None);
+            suite.add(&name, &program, &sizes, Some(&[0]));
+            if name.starts_with("tables/wine") || name.starts_with("sentiment") {
+                let target = Some(ExportTarget::Difference(1, 0));
+                suite.add_with(&name, &program, &sizes, None, ExportOptions { target, ..Default::default() });
+            }
+        }
+    }
+    suite.check(1e-3);
+}
+
+#[test]
+fn artifacts_of_before_start_as_they_did() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+    let program = compiled_by(&root.join("tables/diabetes_bare.onnx"), "lrp-epsilon");
+    let mut model = dlbc_artifact::write(&program).unwrap();
+    let info = model.metadata_props.iter_mut().find(|p| p.key() == "dlbc.info").unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(info.value()).unwrap();
+    assert!(json.as_object_mut().unwrap().remove("start").is_some());
+    info.value = Some(json.to_string());
+    let bytes = dlbc_proto::encode(&model);
+    let again = dlbc_artifact::read(&dlbc_proto::decode(&bytes, &dlbc_proto::Limits::default()).unwrap());
+    assert_eq!(again.unwrap().info.start.sign, StartSign::Unit);
 }
 
 #[test]

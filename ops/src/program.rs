@@ -11,6 +11,14 @@ use crate::tensor::TensorType;
 /// Name of the program input that holds the starting relevance; its shape is that of the explained output.
 pub const SEED: &str = "dlbc_seed";
 
+/// Name of the program output with the values that decide the sign of the start and the weights of a difference, of the
+/// explained output's shape; absent where these are the output's own values.
+pub const START_VALUE: &str = "start/value";
+
+/// Name of the program output whose sign is that of the start where the units of the explained output differ in
+/// [`StartSign`], of the explained output's shape.
+pub const START_SIGN: &str = "start/sign";
+
 /// How many tracks of relevance there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -73,6 +81,7 @@ pub const BASELINE: &str = "baseline/";
 /// | `experts/I/relevance`, `experts/I/tokens`, `experts/I/received` | of layer `I` of [`Info::experts`]: what each expert was given, how many tokens it had (a vector each), and what the layer received |
 /// | `baseline/NAME` | of the shape of input `NAME`: the input that the model's own normalisation maps to 0, for integrated gradients |
 /// | `dim/SYMBOL` | int64, one element: what a symbol that no input binds is in a run |
+/// | [`START_VALUE`], [`START_SIGN`] | what the sign of the start follows, where it is not the explained output |
 /// | `audit/I/in`, `audit/I/out`, `audit/I/absorbed` | scalars of row `I` of [`Info::audit`] |
 /// | `audit/I/to/J` | a scalar: what row `I` passed to [`AuditRow::to`]`[J]`, where there are several |
 /// | `audit/I/heads/in`, `audit/I/heads/J` | of an attention, by head: what it received, what [`AuditRow::operands`]`[J]` got |
@@ -126,6 +135,41 @@ pub struct Info {
     /// The outputs that a sigmoid or a softmax makes: their values are probabilities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<String>,
+    /// The sign of a unit's start; artifacts of before have the default.
+    #[serde(default)]
+    pub start: StartInfo,
+}
+
+/// The sign of the relevance that a unit starts with, so that positive relevance of the inputs speaks for the unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartInfo {
+    /// The convention that follows from the first rules below the explained output.
+    pub sign: StartSign,
+    /// The function that relevance passes unchanged before it reaches the values that count, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behind: Option<Behind>,
+}
+
+/// A convention for the sign of the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartSign {
+    /// Positive; a difference starts with 1 and -1 times the multiplier. For derivatives.
+    #[default]
+    Unit,
+    /// Positive: the first rule divides by what has no sign. A difference starts with both values.
+    Positive,
+    /// The sign of the value that the first rule divides by. A difference starts with both values.
+    Value,
+}
+
+/// A final activation and the values before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// The activation's operator, such as `Softmax`.
+    pub op: String,
+    /// The tensor that it reads: the logits.
+    pub tensor: String,
 }
 
 /// Key of [`Info::metadata`] for class names that a node of the model holds: a JSON list in the order of the units.

@@ -254,14 +254,14 @@ pub enum RuntimeError {
     },
     /// A starting relevance without a sum that could be scaled.
     #[error(
-        "the starting relevance of row {row} of output `{output}` sums to 0: it cannot be scaled to {total}"
+        "the starting relevance of row {row} of output `{output}` is 0 everywhere: it cannot be scaled to {total}"
     )]
     Total {
         /// The explained output.
         output: String,
         /// The row.
         row: usize,
-        /// What it should sum to.
+        /// What its magnitudes should sum to.
         total: f64,
     },
     /// Two targets that are the same, or none.

@@ -82,12 +82,12 @@ fn rivals(own: &[f64], values: &[f64], request: &Request, region: bool, opposing
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::seed;
+    use crate::seed::{Convention, seed};
 
     fn starts(dims: &[usize], y: &[f32], request: Request) -> [Vec<f32>; 2] {
         let output = Tensor::from_f32(dims, y);
         let outputs = crate::Tensors::from([("y".into(), output.clone())]);
-        let seed = seed("y", &outputs, &request).unwrap_or_else(|e| panic!("{e}"));
+        let seed = seed("y", &outputs, &request, &Convention::default()).unwrap_or_else(|e| panic!("{e}"));
         tracks(&output, &request, &seed).map(|t| t.to_f32().to_vec())
     }
 

@@ -10,7 +10,7 @@ use crate::backend::Tensors;
 use crate::error::RuntimeError;
 use crate::random::Random;
 use crate::rows;
-use crate::seed::{Request, Start, seed};
+use crate::seed::{Convention, Request, Start, seed};
 use crate::session::{Explanation, Seconds, Session};
 
 /// Rows of a run at most, unless the caller's own are more: memory does not grow with the number of runs.
@@ -46,8 +46,9 @@ pub(crate) fn explain(
     let explained =
         outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
     let multiplier = if request.start == Start::Value { 1.0 } else { request.multiplier };
-    let seed =
-        seed(&info.explained, &outputs, &Request { start: Start::One, multiplier, ..request.clone() })?;
+    let request = Request { start: Start::One, multiplier, ..request.clone() };
+    // Derivatives of a unit and of a difference, whatever their values.
+    let seed = seed(&info.explained, &outputs, &request, &Convention::default())?;
     let open = rows::open(session.program());
     let (points, baseline) = match repeat {
         Repeat::IntegratedGradients { steps, baseline } => {

@@ -194,7 +194,10 @@ impl Method {
     pub fn of_unit(&self, case: &Case, target: usize, stream: u64) -> anyhow::Result<Vec<f64>> {
         let Method::Composite(explainer, _) = self else { return Ok(self.control(case, stream)) };
         let made = explainer.explain(&case.tensors, &request(case, target, Start::One))?;
-        Ok(case.features.sums(&map(&made, &case.features.input)?))
+        let start: f64 = made.seed.to_f64().iter().sum();
+        let sums = case.features.sums(&map(&made, &case.features.input)?);
+        // A unit with a negative value starts with a negative number: rules are linear in it.
+        Ok(if start < 0.0 { sums.into_iter().map(|v| -v).collect() } else { sums })
     }
 
     /// The relevance of the features of several changed samples, for the unit that is explained of the sample as it is.

@@ -3,6 +3,7 @@
 mod baseline;
 mod experts;
 mod ledger;
+mod start;
 mod steps;
 
 use std::collections::{HashMap, HashSet};
@@ -79,7 +80,10 @@ fn reverse(
     let mut arrived: HashMap<NodeId, Value> = HashMap::new();
     // The relevance of each forward value on each track, once all of it has arrived.
     let mut named: Vec<(String, Vec<Value>)> = vec![];
-    let explained = values[&explained(graph, relevance)];
+    let explained = explained(graph, relevance);
+    info.start = start::start(graph, relevance, b, values, explained);
+    b.at(&seed_node.origin, "seed");
+    let explained = values[&explained];
     let start: Vec<Value> = match relevance.passes {
         // The output's value times its derivative is what the output starts with.
         Passes::GradientTimesInput => seeds.iter().map(|s| b.guarded_div(*s, explained)).collect(),

@@ -1,11 +1,14 @@
 //! The starting relevance.
 
 mod boxes;
+mod convention;
 mod pixels;
 mod units;
 
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeSet;
 
 use dlbc_ops::tensor::Tensor;
 
@@ -13,6 +16,7 @@ use crate::backend::Tensors;
 use crate::detection::{BoxTarget, Detected, Detector, WhichBox};
 use crate::error::RuntimeError;
 
+pub(crate) use convention::Convention;
 pub use pixels::{Pixels, Region};
 
 /// Which output units get the starting relevance.
@@ -40,7 +44,8 @@ pub enum Target {
 /// What a target unit starts with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// 1 × multiplier.
+    /// The multiplier, with the sign of the value that the first rule divides by, so that positive relevance speaks for the
+    /// target: see [`StartSign`](dlbc_ops::program::StartSign).
     #[default]
     One,
     /// Its own output value; the multiplier is ignored.
@@ -143,7 +148,7 @@ pub struct Request {
     pub start: Start,
     /// Starting relevance of a row.
     pub multiplier: f64,
-    /// What the starting relevance of each row is scaled to sum to, whatever the units start with.
+    /// What the magnitudes of each row's starting relevance are scaled to sum to, whatever the units start with.
     pub total: Option<f64>,
     /// What the output means: refuses one that it does not fit.
     pub task: Option<Task>,
@@ -241,7 +246,12 @@ struct Chosen {
 
 /// Makes the seed of the output `name`: `[batch, position, unit]` or with positions first, `[batch, unit]`, `[unit]` or a single value; for all units
 /// and for those above a threshold, any rows; for pixels and boxes as [`Pixels`] and [`Detector`] say.
-pub(crate) fn seed(name: &str, outputs: &Tensors, request: &Request) -> Result<Seed, RuntimeError> {
+pub(crate) fn seed(
+    name: &str,
+    outputs: &Tensors,
+    request: &Request,
+    convention: &Convention,
+) -> Result<Seed, RuntimeError> {
     let output = outputs.get(name).ok_or_else(|| RuntimeError::MissingInput(name.into()))?;
     let dims = output.dims();
     if let Some(task) = request.task.filter(|task| !task.fits(dims)) {
@@ -255,20 +265,23 @@ pub(crate) fn seed(name: &str, outputs: &Tensors, request: &Request) -> Result<S
         _ => units::choose(name, dims, &values, request)?,
     };
     let mut seed = vec![0.0f64; values.len()];
+    let difference = matches!(request.target, Target::Difference(..));
     for (row, units) in chosen.rows.iter().enumerate() {
-        for (at, weight) in units {
-            seed[*at] += match request.start {
-                Start::One => request.multiplier * weight,
-                Start::Value => values[*at] * weight.signum(),
-            };
+        let weights = match request.start {
+            Start::Value => units.iter().map(|(at, weight)| values[*at] * weight.signum()).collect(),
+            Start::One => convention.weights(units, &values, difference),
+        };
+        let factor = if request.start == Start::One { request.multiplier } else { 1.0 };
+        for ((at, _), weight) in units.iter().zip(weights) {
+            seed[*at] += factor * weight;
         }
         if let Some(total) = request.total {
-            let sum: f64 = units.iter().map(|(at, _)| seed[*at]).sum();
-            let size: f64 = units.iter().map(|(at, _)| seed[*at].abs()).sum();
-            if sum.is_nan() || sum.abs() <= size * 1e-9 {
+            let places: BTreeSet<usize> = units.iter().map(|(at, _)| *at).collect();
+            let size: f64 = places.iter().map(|at| seed[*at].abs()).sum();
+            if size.is_nan() || size == 0.0 {
                 return Err(RuntimeError::Total { output: name.into(), row, total });
             }
-            units.iter().for_each(|(at, _)| seed[*at] *= total / sum);
+            places.iter().for_each(|at| seed[*at] *= total / size);
         }
     }
     let rounded: Vec<f32> = seed.iter().map(|v| *v as f32).collect();

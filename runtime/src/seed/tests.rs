@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use dlbc_ops::program::{Info, START_VALUE, StartInfo, StartSign};
+
 use super::*;
 use crate::backend::Tensors;
 
@@ -10,11 +12,11 @@ fn outputs(dims: &[usize], values: &[f32]) -> Tensors {
 }
 
 fn made(dims: &[usize], values: &[f32], request: &Request) -> Vec<f32> {
-    seed("y", &outputs(dims, values), request).unwrap().tensor.to_f32()
+    seed("y", &outputs(dims, values), request, &Convention::default()).unwrap().tensor.to_f32()
 }
 
 fn refused(dims: &[usize], values: &[f32], request: &Request) -> String {
-    seed("y", &outputs(dims, values), request).err().unwrap().to_string()
+    seed("y", &outputs(dims, values), request, &Convention::default()).err().unwrap().to_string()
 }
 
 fn of(target: Target) -> Request {
@@ -42,17 +44,57 @@ fn values_and_totals() {
     assert_eq!(made(&[2, 3], &LOGITS, &value), LOGITS);
     let minus = Request { start: Start::Value, ..of(Target::Difference(1, 2)) };
     assert_eq!(made(&[2, 3], &LOGITS, &minus), [0.0, 2.0, 1.0, 0.0, 1.0, -3.0]);
-    // 1.5 and 7 become 3.
-    let total = made(&[2, 3], &LOGITS, &Request { total: Some(3.0), ..value });
-    assert_eq!(total[..3], [1.0, 4.0, -2.0]);
-    assert!((total[3..].iter().sum::<f32>() - 3.0).abs() < 1e-6);
+    // Magnitudes of 3.5 and 7 become 7.
+    let total = made(&[2, 3], &LOGITS, &Request { total: Some(7.0), ..value });
+    assert_eq!(total, [1.0, 4.0, -2.0, 3.0, 1.0, 3.0]);
     let one = Request { total: Some(3.0), ..of(Target::Argmax) };
     assert_eq!(made(&[2, 3], &LOGITS, &one), [0.0, 3.0, 0.0, 3.0, 0.0, 0.0]);
     let open = Request { total: Some(3.0), ..of(Target::Difference(0, 1)) };
+    assert_eq!(made(&[2, 3], &LOGITS, &open), [1.5, -1.5, 0.0, 1.5, -1.5, 0.0]);
+    let empty = Request { total: Some(3.0), ..of(Target::Difference(1, 1)) };
     assert_eq!(
-        refused(&[2, 3], &LOGITS, &open),
-        "the starting relevance of row 0 of output `y` sums to 0: it cannot be scaled to 3"
+        refused(&[2, 3], &LOGITS, &empty),
+        "the starting relevance of row 0 of output `y` is 0 everywhere: it cannot be scaled to 3"
     );
+}
+
+fn by(sign: StartSign, values: Option<[f32; 6]>, target: Target) -> Vec<f32> {
+    let info = Info { start: StartInfo { sign, behind: None }, ..Info::default() };
+    let mut computed = outputs(&[2, 3], &LOGITS);
+    computed.extend(values.map(|v| (START_VALUE.to_string(), Tensor::from_f32(&[2, 3], &v))));
+    let convention = Convention::take(&info, &mut computed);
+    seed("y", &computed, &of(target), &convention).unwrap().tensor.to_f32()
+}
+
+#[test]
+fn a_start_has_the_sign_of_the_value_that_counts() {
+    let logits = Some([0.5, -2.0, 0.0, 3.0, 1.0, -1.0]);
+    assert_eq!(by(StartSign::Value, None, Target::Index(2)), [0.0, 0.0, -100.0, 0.0, 0.0, 100.0]);
+    assert_eq!(by(StartSign::Value, logits, Target::Argmax), [0.0, -100.0, 0.0, 100.0, 0.0, 0.0]);
+    // An exact 0 starts with 0.
+    assert_eq!(by(StartSign::Value, logits, Target::Index(2)), [0.0, 0.0, 0.0, 0.0, 0.0, -100.0]);
+    let third = (100.0f64 / 3.0) as f32;
+    assert_eq!(by(StartSign::Value, None, Target::All)[..3], [third, third, -third]);
+    assert_eq!(by(StartSign::Positive, logits, Target::Index(1)), [0.0, 100.0, 0.0, 0.0, 100.0, 0.0]);
+}
+
+#[test]
+fn a_difference_starts_with_both_values() {
+    let minus = Target::Difference(1, 2);
+    for sign in [StartSign::Value, StartSign::Positive] {
+        let found = by(sign, Some([0.5, 3.0, 1.0, 3.0, 1.0, -4.0]), minus);
+        assert_eq!(found, [0.0, 75.0, -25.0, 0.0, 20.0, 80.0]);
+        assert_eq!(by(sign, Some([0.0; 6]), minus), [0.0; 6]);
+        let masked = by(sign, Some([0.0, 1.0, f32::NEG_INFINITY, 0.0, 1.0, 1.0]), minus);
+        assert_eq!(masked, [0.0, 0.0, 100.0, 0.0, 50.0, -50.0]);
+    }
+    assert_eq!(by(StartSign::Unit, None, minus), [0.0, 100.0, -100.0, 0.0, 100.0, -100.0]);
+}
+
+#[test]
+fn a_total_keeps_signs() {
+    let value = Request { start: Start::Value, total: Some(8.0), ..of(Target::Index(2)) };
+    assert_eq!(made(&[1, 3], &LOGITS[..3], &value), [0.0, 0.0, -8.0]);
 }
 
 #[test]
@@ -83,7 +125,7 @@ fn positions() {
     let third = 100.0f64 / 3.0;
     assert_eq!(at(Position::All), [third as f32, 0.0, 0.0, third as f32, third as f32, 0.0]);
     let all = Request { position: Position::All, ..Request::default() };
-    let seed = seed("y", &outputs(&[1, 3, 2], &values), &all).unwrap();
+    let seed = seed("y", &outputs(&[1, 3, 2], &values), &all, &Convention::default()).unwrap();
     assert_eq!((seed.targets, seed.argmax), (vec![0, 1, 0], vec![0]));
 }
 
@@ -98,7 +140,7 @@ fn positions_may_come_first() {
     let total = Request { start: Start::Value, total: Some(10.0), ..first.clone() };
     assert_eq!(made(&[3, 2, 2], &values, &total), wanted.map(|v| v / 10.0));
     let all = Request { position: Position::All, ..first.clone() };
-    let seed = seed("y", &outputs(&[3, 2, 2], &values), &all).unwrap();
+    let seed = seed("y", &outputs(&[3, 2, 2], &values), &all, &Convention::default()).unwrap();
     assert_eq!((seed.targets, seed.argmax), (vec![1, 1, 0, 0, 0, 1], vec![0, 1]));
     assert!(refused(&[2, 3], &LOGITS, &first).contains("[position, batch, unit] expected"));
 }
@@ -152,7 +194,7 @@ fn pixels_that_a_class_wins() {
     assert_eq!(at(Pixels { above: Some(3.5), ..Pixels::default() }), [(0, third), (1, third), (8, third)]);
     let value = Request { start: Start::Value, ..pixels(Pixels::default()) };
     assert_eq!(made(&dims, &MASK, &value)[15..], [3.0, 3.0, 0.5]);
-    let both = seed("y", &outputs(&dims, &MASK), &pixels(Pixels::default())).unwrap();
+    let both = seed("y", &outputs(&dims, &MASK), &pixels(Pixels::default()), &Convention::default()).unwrap();
     assert_eq!((both.targets, both.argmax), (vec![2], vec![]));
 }
 
@@ -216,7 +258,9 @@ fn a_box_is_a_unit() {
     assert_eq!(third, expected);
     let x = made(&dims, &values, &of(WhichBox::Number(3), None, Some(0)));
     assert_eq!((x[3], x[39], x.iter().sum::<f32>()), (100.0, 100.0, 200.0));
-    let best = seed("y", &outputs(&dims, &values), &of(WhichBox::Rank(0), None, None)).unwrap();
+    let best =
+        seed("y", &outputs(&dims, &values), &of(WhichBox::Rank(0), None, None), &Convention::default())
+            .unwrap();
     let greatest = (24..36).fold(24, |best, i| if values[i] > values[best] { i } else { best });
     assert_eq!((best.boxes[0].number, best.boxes[0].class), (greatest % 6, (greatest as i64 - 24) / 6));
     assert_eq!(best.tensor.to_f32()[greatest], 100.0);

@@ -16,7 +16,7 @@ use crate::error::RuntimeError;
 use crate::experts::{ExpertsLayer, experts};
 use crate::layers::{self, HeadRow, LayerRow};
 use crate::opposing;
-use crate::seed::{Request, Seed, Target, seed};
+use crate::seed::{Convention, Request, Seed, Target, seed};
 use stack::{part, stacked};
 
 /// Plans that a session keeps.
@@ -233,7 +233,8 @@ impl Session {
         &self,
         inputs: &Tensors,
     ) -> Result<(Tensors, Tensors), RuntimeError> {
-        let made = self.ready(inputs, vec![], 1)?.forward()?.0;
+        let mut made = self.ready(inputs, vec![], 1)?.forward()?.0;
+        Convention::take(&self.program.info, &mut made);
         let (baselines, rest): (Tensors, Tensors) =
             made.into_iter().partition(|(name, _)| name.starts_with(BASELINE));
         let own = |(name, tensor): (String, Tensor)| (name[BASELINE.len()..].to_string(), tensor);
@@ -322,7 +323,8 @@ impl Session {
     ) -> Result<Vec<Explanation>, RuntimeError> {
         let info = &self.program.info;
         let mut ready = self.ready(inputs, self.wanted(request)?, at_once)?;
-        let (made, midway) = ready.forward()?;
+        let (mut made, midway) = ready.forward()?;
+        let convention = Convention::take(info, &mut made);
         let outputs = outputs(made);
 
         let (clock, before) = (Instant::now(), ready.prepare);
@@ -330,7 +332,7 @@ impl Session {
             outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
         let requests: Vec<Request> =
             targets.iter().map(|target| Request { target: *target, ..request.clone() }).collect();
-        let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request));
+        let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request, &convention));
         let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
         // Of each target the start of each track.
         let starts: Vec<Vec<Tensor>> = match info.mode {

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use dlbc_ops::prim::batch;
-use dlbc_ops::program::{BASELINE, MEASURED, SEED};
+use dlbc_ops::program::{BASELINE, MEASURED, SEED, START_SIGN, START_VALUE};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::{Key, PLANS, Session};
@@ -163,8 +163,10 @@ impl Session {
         let mut forward: Vec<String> =
             self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
         // What the target does not change is computed with the outputs.
+        let early =
+            |name: &&String| name.starts_with(BASELINE) || [START_VALUE, START_SIGN].contains(&name.as_str());
         let names = self.program.graph.outputs().iter().map(|(name, _)| name);
-        forward.extend(names.filter(|name| name.starts_with(BASELINE)).cloned());
+        forward.extend(names.filter(early).cloned());
         let measured = has_measures(&self.program.graph);
         if measured && !branches(&self.program.graph) {
             let outputs = [forward.as_slice(), &key.reverse];
