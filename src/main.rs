@@ -5,6 +5,7 @@
 mod answer;
 mod args;
 mod artifact;
+mod checks;
 mod classes;
 mod compile;
 mod completions;

@@ -93,9 +93,9 @@ pub fn heatmap(
         return Err(unsupported(format!("input `{}` has no relevance to draw", visible(name))));
     };
     let own = relevance.to_f64();
-    let sums = own.chunks((relevance.elems() / shown.max(1)).max(1)).map(|row| row.iter().sum());
+    let sums = own.chunks((relevance.elems() / shown.max(1)).max(1)).map(sum_text);
     let captions: Vec<String> =
-        pairs.iter().zip(sums).map(|((sample, e), sum)| caption(*sample, batch, e, sum)).collect();
+        pairs.iter().zip(sums).map(|((sample, e), sum)| caption(*sample, batch, e, &sum)).collect();
     let texts = inputs.texts.as_ref().filter(|t| t.input == *name).map(|texts| {
         let rows: Vec<_> = explained.iter().map(|e| tokens::rows(texts, &e.explanation)).collect();
         let of = |(i, (sample, _)): (usize, &(usize, &Explained))| {
@@ -131,7 +131,7 @@ pub fn expert_map(
         console.note("the picture of experts shows the first target");
     }
     let first = &explained[0];
-    let caption = format!("{}, {}", info.model, caption(0, 1, first, first.explanation.start));
+    let caption = format!("{}, {}", info.model, caption(0, 1, first, &sum_text(&[first.explanation.start])));
     let image = experts::draw(&caption, &layers(&first.explanation), args.colors);
     Ok(Heatmap { path: path.to_path_buf(), png: png(&image)? })
 }
@@ -146,10 +146,18 @@ fn gathered(parts: &[(&Tensor, usize)], batch: usize) -> Option<Tensor> {
     Tensor::from_bytes(first.dtype(), [&[parts.len()], own].concat(), Arc::new(bytes))
 }
 
-fn caption(sample: usize, batch: usize, explained: &Explained, sum: f64) -> String {
+/// The sum of a map; an empty map says so.
+fn sum_text(map: &[f64]) -> String {
+    match map.iter().all(|v| *v == 0.0) {
+        true => "every relevance is 0".into(),
+        false => format!("sum {}", number(map.iter().sum(), 4)),
+    }
+}
+
+fn caption(sample: usize, batch: usize, explained: &Explained, sum: &str) -> String {
     let target = explained.title(sample);
     let sample = if batch > 1 { format!("sample {sample}, ") } else { String::new() };
-    format!("{sample}target {target}, sum {}", number(sum, 4))
+    format!("{sample}target {target}, {sum}")
 }
 
 fn png(image: &RgbImage) -> anyhow::Result<Vec<u8>> {

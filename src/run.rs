@@ -8,6 +8,7 @@ use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
 
 use crate::args::{Keep, Named, RunArgs};
+use crate::checks::{Again, Checks};
 use crate::classes::Classes;
 use crate::detector::{self, Declared, Found};
 use crate::exit::unsupported;
@@ -76,6 +77,15 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     }
     times.load = loaded.load_seconds;
     times.compile = loaded.compile_seconds;
+    let detector = found.as_ref().map(|f| f.detector.clone());
+    let again = Again {
+        explainer: &explainer,
+        inputs: &inputs,
+        request: Request { detector, ..request(args, &inputs) },
+        seconds: times.forward + times.reverse,
+    };
+    // A quiet run whose summary is a table has nowhere to say it.
+    let checks = Checks::new(&again, &explained, args.json || !console.quiet);
     let scene = Scene::new(found, &info.inputs, &inputs, args);
     scene.note(&explained[0].explanation.outputs, console);
 
@@ -101,12 +111,14 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         &scene,
         times,
         args,
-    );
+    )
+    .with(&checks);
     if !args.silent {
         print(&if args.json { summary.json()? } else { summary.text() })?;
     }
     summary.warn(console);
     start::note(&info, &explained, args, console);
+    checks.note(&explained, console);
     for one in &explained {
         quadrature(&info, &one.explanation, console);
     }

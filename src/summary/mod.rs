@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::args::{Color, RunArgs, Start};
+use crate::checks::{Checks, Correlation};
 use crate::experts::{self, Layer, layers};
 use crate::explained::Explained;
 use crate::input::Texts;
@@ -59,6 +60,9 @@ pub struct Summary {
     /// Every target, when there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     by_target: Vec<OfTarget>,
+    /// Correlations of maps of different targets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    target_correlation: Vec<Correlation>,
     seconds: Times,
     #[serde(skip_serializing_if = "Option::is_none")]
     repeat: Option<usize>,
@@ -83,6 +87,9 @@ struct OfTarget {
     /// How many elements of the output start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pixels: Option<usize>,
+    /// Why every relevance is 0, where it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zero: Option<String>,
     #[serde(flatten)]
     books: Books,
     /// The other track of contrastive mode; what stands beside it is the supporting one.
@@ -137,6 +144,7 @@ impl Summary {
             first,
             outputs,
             by_target,
+            target_correlation: vec![],
             seconds,
             repeat: args.repeat,
             hashes: info.hashes.iter().cloned().collect(),
@@ -149,6 +157,16 @@ impl Summary {
             explained.set_argmax(explanation.argmax.clone(), classes);
         }
         summary
+    }
+
+    /// The summary with what was found about the maps.
+    pub fn with(mut self, checks: &Checks) -> Summary {
+        self.target_correlation.clone_from(&checks.correlations);
+        for (of, zero) in self.by_target.iter_mut().zip(&checks.zeros) {
+            of.zero.clone_from(zero);
+        }
+        self.first.zero = checks.zeros.first().cloned().flatten();
+        self
     }
 
     /// The targets in order, one or several.
@@ -208,6 +226,10 @@ impl Summary {
                 out.push_str(&books.parts(if several { name } else { "" }));
             }
         }
+        for of in self.targets().iter().filter(|of| of.zero.is_some()) {
+            let which = if several { format!(" of target {}", of.target) } else { String::new() };
+            let _ = writeln!(out, "every relevance{which} is 0");
+        }
         if several {
             let _ = writeln!(out, "targets  {} of {}\n", self.by_target.len(), visible(&self.explained));
             out.push_str(&balances(&self.by_target).text(0));
@@ -233,7 +255,7 @@ impl Summary {
         for of in self.targets() {
             let which =
                 if self.by_target.is_empty() { String::new() } else { format!("target {}: ", of.target) };
-            if of.reached < REACHES && !of.books.inputs.is_empty() {
+            if of.reached < REACHES && of.zero.is_none() && !of.books.inputs.is_empty() {
                 let share = number(100.0 * of.reached, 2);
                 console.note(format!(
                     "{which}only {share} % of the starting relevance reaches the inputs; `--audit` shows where the rest stays"
@@ -279,6 +301,7 @@ impl OfTarget {
                 .map(|found| Detected::new(found, scene, &explained.classes))
                 .collect(),
             pixels: matches!(explained.target.target, Target::Pixels(_)).then(|| started(&explanation.seed)),
+            zero: None,
             books: Books::new(&tracks[0]),
             opposing: tracks.get(1).map(Books::new),
             tokens,

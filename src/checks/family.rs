@@ -1,0 +1,135 @@
+//! Families of models, and which composites tell the targets of each apart.
+
+use dlbc_ops::program::{Info, Mode};
+
+/// A family of models, as far as the evidence of the book tells them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Networks of pictures without attention.
+    Pictures,
+    /// Networks of token ids, or with attention.
+    Transformers,
+    /// Networks of rows of features.
+    Tables,
+    /// Any other.
+    Other,
+}
+
+/// Similarity of the maps of two classes, measured by `dlbc eval --metrics random-logit` on the models of the book's page
+/// "Which explanation to trust": EfficientNet-Lite0 on photographs, the sentiment BERT, the raw table. 1 is the same map.
+const MEASURED: [(&str, [f64; 3]); 11] = [
+    ("dlb", [0.99, 1.00, 1.00]),
+    ("dlb-v2", [1.00, 1.00, 1.00]),
+    ("dlb-v1", [1.00, 1.00, 1.00]),
+    ("dlb-v1-literal", [1.00, 1.00, 1.00]),
+    ("dlb-values", [0.99, 1.00, 1.00]),
+    ("lrp-zplus", [0.99, 0.89, 0.41]),
+    ("lrp-alpha1-beta0", [0.99, 0.89, 0.41]),
+    ("lrp-flat", [1.00, 1.00, 1.00]),
+    ("lrp-w2", [1.00, 0.99, 1.00]),
+    ("lrp-alpha2-beta1", [0.95, 0.68, 0.53]),
+    ("epsilon-alpha2-beta1", [0.96, 1.00, 1.00]),
+];
+
+impl Family {
+    /// The family of a program.
+    pub fn of(info: &Info) -> Family {
+        let explained = || info.inputs.iter().filter(|i| i.explained);
+        let attention = info.audit.iter().any(|row| row.op.contains("Attention"));
+        if attention || explained().any(|i| !i.ty.dtype.is_float()) {
+            return Family::Transformers;
+        }
+        match explained().map(|i| i.ty.rank()).max() {
+            Some(4) => Family::Pictures,
+            Some(1 | 2) => Family::Tables,
+            _ => Family::Other,
+        }
+    }
+
+    /// The measured similarity of maps of two classes under a composite; `None` where it was not measured.
+    pub fn measured(self, info: &Info) -> Option<f64> {
+        let column = match self {
+            Family::Pictures => 0,
+            Family::Transformers => 1,
+            Family::Tables => 2,
+            Family::Other => return None,
+        };
+        let known = MEASURED.iter().find(|(rules, _)| *rules == info.rules && info.mode == Mode::Default);
+        known.map(|(_, similarity)| similarity[column])
+    }
+
+    /// Flags that tell targets apart on such models, `difference` being a target such as `3-5` where units are known.
+    pub fn flags(self, info: &Info, difference: Option<&str>) -> String {
+        let difference = difference.map(|d| format!(" --target {d}")).unwrap_or_default();
+        let difference = difference.as_str();
+        let contrastive = info.mode == Mode::Default && info.rules.starts_with("dlb");
+        // Under a composite that tells targets apart, their difference shows more than each alone.
+        let other = |rules: &str| match (info.rules == rules, difference.trim()) {
+            (false, _) => Some(format!("`--rules {rules}{difference}`")),
+            (true, "") => None,
+            (true, alone) => Some(format!("`{alone}`")),
+        };
+        let flags: Vec<String> = match self {
+            Family::Pictures => vec![other("epsilon-gamma-box"), other("integrated-gradients")],
+            Family::Transformers => vec![other("attnlrp"), other("integrated-gradients")],
+            Family::Tables => {
+                let mode = contrastive.then(|| "`--mode contrastive`".to_string());
+                vec![other("lrp-epsilon"), other("integrated-gradients"), mode]
+            }
+            Family::Other => vec![other("lrp-epsilon"), other("integrated-gradients")],
+        }
+        .into_iter()
+        .flatten()
+        .collect();
+        match flags.as_slice() {
+            [first, second, third, ..] => format!("{first}, {second} or {third}"),
+            _ => flags.join(" or "),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dlbc_ops::program::InputInfo;
+    use dlbc_ops::tensor::{DType, Dim, TensorType};
+
+    use super::*;
+
+    fn info(dtype: DType, rank: usize, rules: &str) -> Info {
+        let ty = TensorType::new(dtype, vec![Dim::known(1); rank]);
+        let input = InputInfo { name: "x".into(), ty, explained: true };
+        Info { rules: rules.into(), inputs: vec![input], ..Info::default() }
+    }
+
+    #[test]
+    fn families_by_the_inputs() {
+        for (dtype, rank, family) in [
+            (DType::F32, 4, Family::Pictures),
+            (DType::I64, 2, Family::Transformers),
+            (DType::F32, 2, Family::Tables),
+            (DType::F32, 3, Family::Other),
+        ] {
+            assert_eq!(Family::of(&info(dtype, rank, "dlb")), family);
+        }
+    }
+
+    #[test]
+    fn flags_name_another_composite() {
+        let dlb = info(DType::F32, 4, "dlb");
+        let flags = Family::Pictures.flags(&dlb, Some("285-282"));
+        assert!(flags.starts_with("`--rules epsilon-gamma-box --target 285-282` or "), "{flags}");
+        assert_eq!(Family::Pictures.measured(&dlb), Some(0.99));
+        let table = info(DType::F32, 2, "lrp-epsilon");
+        assert_eq!(Family::Tables.flags(&table, None), "`--rules integrated-gradients`");
+        assert_eq!(Family::Tables.measured(&table), None);
+        let own = info(DType::F32, 4, "epsilon-gamma-box");
+        assert!(Family::Pictures.flags(&own, Some("1-2")).starts_with("`--target 1-2` or "));
+    }
+
+    #[test]
+    fn measured_composites_exist() {
+        for (rules, _) in MEASURED {
+            assert!(dlbc_compiler::source(rules).is_some(), "{rules}");
+        }
+    }
+}
