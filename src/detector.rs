@@ -128,7 +128,9 @@ pub fn find(outputs: &[Declared], args: &TargetArgs, output: Option<&str>) -> an
         )));
     }
     let given = scene.box_layout.is_some() || !scene.box_outputs.is_empty();
-    let found = Found { detector: Detector { layout, scores, boxes, labels, no_object }, format, given };
+    let corners = format.corners();
+    let found =
+        Found { detector: Detector { layout, scores, boxes, labels, no_object, corners }, format, given };
     match output {
         Some(output) if output != found.explained(args) => Err(usage(format!(
             "`--output {}`: what is explained of the box stands in output `{}`",

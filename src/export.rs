@@ -30,6 +30,7 @@ pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
             visible(model)
         )));
     }
+    args.check()?;
     let loaded = model::load(&args.model, &args.explain, &args.limits, console)?;
     let program = &loaded.program;
     let options = args.options(&Classes::read(None, &program.info, &args.model)?)?;

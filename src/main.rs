@@ -28,6 +28,7 @@ mod layers;
 mod model;
 mod nearest;
 mod output;
+mod pictures;
 mod provenance;
 mod region;
 mod render;

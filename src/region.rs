@@ -12,25 +12,42 @@ use crate::heatmap::Axes;
 use crate::input::{Fit, Inputs};
 use crate::terminal::visible;
 
-/// How the picture was fitted to the input that has it: the one from a file, else the first that is explained and has rows and
-/// columns of pixels.
-pub fn fit<'a>(infos: &'a [InputInfo], inputs: &'a Inputs, layout: Layout) -> Option<(&'a str, Fit)> {
-    if let Some(seen) = &inputs.picture {
-        return Some((&seen.input, seen.fit));
+/// The input with a picture: the one from a file, else the first that is explained and has rows and columns of pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct PictureInput<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// How the picture was fitted to it.
+    pub fit: Fit,
+    /// Where the channels stand.
+    pub layout: Layout,
+}
+
+impl<'a> PictureInput<'a> {
+    /// Finds it; `layout` says where the channels of arrays stand.
+    pub fn find(
+        infos: &'a [InputInfo],
+        inputs: &'a Inputs,
+        layout: Option<Layout>,
+    ) -> Option<PictureInput<'a>> {
+        if let Some(seen) = &inputs.picture {
+            return Some(PictureInput { name: &seen.input, fit: seen.fit, layout: seen.layout });
+        }
+        let tensors: &BTreeMap<String, Tensor> = &inputs.tensors;
+        infos.iter().filter(|i| i.explained).find_map(|info| {
+            let axes = Axes::of(tensors.get(&info.name)?.dims(), layout)?;
+            let fit = Fit::same(axes.width as u32, axes.height as u32);
+            Some(PictureInput { name: &info.name, fit, layout: axes.layout })
+        })
     }
-    let tensors: &BTreeMap<String, Tensor> = &inputs.tensors;
-    infos.iter().filter(|i| i.explained).find_map(|info| {
-        let axes = Axes::of(tensors.get(&info.name)?.dims(), Some(layout))?;
-        Some((info.name.as_str(), Fit::same(axes.width as u32, axes.height as u32)))
-    })
 }
 
 /// The rectangle in fractions of the input, which the mask covers.
 ///
 /// # Errors
 /// For what is not within the picture, and what was cut off with its edges.
-pub fn region(rectangle: Rectangle, found: Option<(&str, Fit)>) -> anyhow::Result<Region> {
-    let Some((input, fit)) = found else {
+pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> anyhow::Result<Region> {
+    let Some(PictureInput { name: input, fit, .. }) = found else {
         return Err(usage("`--region` is of pixels: the model has no input with rows and columns of them"));
     };
     let (width, height) = fit.picture;
@@ -66,7 +83,8 @@ mod tests {
     fn what_is_cut_off_is_no_region() {
         // 200 by 100 became 50 by 50: half the size, 25 columns cut off at each side.
         let fit = Fit { picture: (200, 100), input: (50, 50), scale: (0.5, 0.5), shift: (-25.0, 0.0) };
-        let of = |text: &str| region(text.parse().unwrap(), Some(("x", fit))).map_err(|e| e.to_string());
+        let input = PictureInput { name: "x", fit, layout: Layout::Nchw };
+        let of = |text: &str| region(text.parse().unwrap(), Some(input)).map_err(|e| e.to_string());
         let found = of("100,0,150,50").unwrap();
         assert_eq!([found.left, found.top, found.right, found.bottom], [0.5, 0.0, 1.0, 0.5]);
         assert!(of("0,0,50,50").unwrap_err().contains("is columns 50 to 150 and rows 0 to 100"));

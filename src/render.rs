@@ -1,22 +1,21 @@
 //! The heat map of a run: which input, what stands above it, where it goes.
 
-use std::io::Cursor;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use image::{ImageFormat, RgbImage};
 
 use crate::args::RunArgs;
 use crate::exit::unsupported;
 use crate::experts::layers;
 use crate::explained::Explained;
-use crate::heatmap::{MAX_SAMPLES, Subject, draw, experts, is_signal};
-use crate::input::Inputs;
+use crate::heatmap::canvas::Canvas;
+use crate::heatmap::{Axes, MAX_SAMPLES, Subject, draw, experts, is_signal, overlay};
+use crate::input::{Inputs, Seen};
 use crate::output::write;
-
+use crate::pictures::DrawingFile;
 use crate::scene::Scene;
 use crate::terminal::{Console, number, visible};
 use crate::tokens;
@@ -24,16 +23,24 @@ use crate::tokens;
 /// A drawn heat map.
 pub struct Heatmap {
     path: PathBuf,
-    png: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl Heatmap {
-    /// Writes it.
+    fn new(file: DrawingFile, drawing: &Canvas) -> anyhow::Result<Heatmap> {
+        Ok(Heatmap { bytes: file.format.drawing(drawing)?, path: file.path })
+    }
+
+    /// Writes it, and its folder where there is none.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self) -> anyhow::Result<()> {
-        write(&self.path, |out| Ok(out.write_all(&self.png)?))
+        if let Some(folder) = self.path.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
+            let doing = || format!("cannot make the folder `{}`", folder.display());
+            std::fs::create_dir(folder).with_context(doing)?;
+        }
+        write(&self.path, |out| Ok(out.write_all(&self.bytes)?))
     }
 }
 
@@ -43,7 +50,7 @@ impl Heatmap {
 /// # Errors
 /// When no input is explained.
 pub fn heatmap(
-    path: &Path,
+    file: DrawingFile,
     info: &Info,
     inputs: &Inputs,
     explained: &[Explained],
@@ -103,17 +110,37 @@ pub fn heatmap(
         };
         pairs.iter().enumerate().map(of).collect::<Vec<_>>()
     });
-    let image = draw(&Subject {
+    let drawing = draw(&Subject {
         texts: texts.as_deref(),
         value: &values,
         relevance: &relevance,
         captions: &captions,
         marks: marks.as_ref().map(|(marks, legend)| (marks.as_slice(), legend.as_str())),
-        picture: inputs.picture.as_ref().filter(|p| p.input == *name).map(|p| (&p.crop, args.picture.layout)),
+        picture: inputs.picture.as_ref().filter(|p| p.input == *name).map(|p| (&p.crop, p.layout)),
         features: inputs.features.as_ref().filter(|f| f.0 == *name).map(|f| f.1.as_slice()),
         colors: args.colors,
     });
-    Ok(Heatmap { path: path.to_path_buf(), png: png(&image)? })
+    Heatmap::new(file, &drawing)
+}
+
+/// Draws the relevance of a target over the picture, at the picture's size; in contrastive mode what supports minus what
+/// opposes.
+///
+/// # Errors
+/// When the picture carries no relevance.
+pub fn overlay(
+    file: DrawingFile,
+    seen: &Seen,
+    explained: &Explained,
+    args: &RunArgs,
+) -> anyhow::Result<Heatmap> {
+    let nothing = || unsupported(format!("input `{}` has no relevance to draw", visible(&seen.input)));
+    let net = explained.explanation.net(&seen.input).ok_or_else(nothing)?;
+    let axes = Axes::of(net.dims(), Some(seen.layout)).ok_or_else(nothing)?;
+    let relevance = axes.per_pixel(&net.to_f64());
+    let map = overlay::Map { relevance: &relevance, fit: seen.fit };
+    let image = overlay::draw(&seen.original, &map, args.colors);
+    Ok(Heatmap { bytes: file.format.pixels(&image)?, path: file.path })
 }
 
 /// Draws what each expert of the first target was given.
@@ -121,7 +148,7 @@ pub fn heatmap(
 /// # Errors
 /// When the picture cannot be encoded.
 pub fn expert_map(
-    path: &Path,
+    file: DrawingFile,
     info: &Info,
     explained: &[Explained],
     args: &RunArgs,
@@ -132,8 +159,8 @@ pub fn expert_map(
     }
     let first = &explained[0];
     let caption = format!("{}, {}", info.model, caption(0, 1, first, &sum_text(&[first.explanation.start])));
-    let image = experts::draw(&caption, &layers(&first.explanation), args.colors);
-    Ok(Heatmap { path: path.to_path_buf(), png: png(&image)? })
+    let drawing = experts::draw(&caption, &layers(&first.explanation), args.colors);
+    Heatmap::new(file, &drawing)
 }
 
 /// Samples of tensors of one type, with an axis of batch in front.
@@ -158,10 +185,4 @@ fn caption(sample: usize, batch: usize, explained: &Explained, sum: &str) -> Str
     let target = explained.title(sample);
     let sample = if batch > 1 { format!("sample {sample}, ") } else { String::new() };
     format!("{sample}target {target}, {sum}")
-}
-
-fn png(image: &RgbImage) -> anyhow::Result<Vec<u8>> {
-    let mut bytes = Cursor::new(vec![]);
-    image.write_to(&mut bytes, ImageFormat::Png).context("the heat map cannot be encoded")?;
-    Ok(bytes.into_inner())
 }

@@ -1,25 +1,31 @@
 //! `dlbc run`: model or artifact → backend → outputs and relevance.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::Context;
 use dlbc_ops::program::{Info, Program, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
 
-use crate::args::{Keep, Named, RunArgs};
+use crate::args::{Keep, Layout, Named, RunArgs};
 use crate::checks::{Again, Checks};
 use crate::classes::Classes;
 use crate::detector::{self, Declared, Found};
 use crate::exit::unsupported;
 use crate::explained::Explained;
 use crate::explainer::Explainer;
+use crate::heatmap::format::DrawingFormat;
 use crate::input::{self, Inputs};
 use crate::output::{Contents, Format, check};
+use crate::pictures::DrawingFile;
+use crate::region::PictureInput;
+use crate::render::Heatmap;
 use crate::scene::Scene;
-use crate::summary::{self, Times};
+use crate::summary::{self, Summary, Times};
 use crate::terminal::{Console, Progress, number, print, visible};
-use crate::{device, layers, model, provenance, region, render, start};
+use crate::{device, layers, model, pictures, provenance, region, render, start};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -31,11 +37,19 @@ const QUADRATURE: f64 = 0.05;
 pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
     args.target.check()?;
-    let device = device::open(&args.on, console)?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
-    for path in args.out.iter().chain(&args.heatmap).chain(&args.expert_map) {
-        check(path)?;
+    args.out.as_deref().map(check).transpose()?;
+    let pictures = input::files(&args.picture.image)?;
+    let names = pictures::names(&pictures);
+    let files = |flag: &str, path: &Option<PathBuf>| {
+        let each = |path: &PathBuf| DrawingFile::each(path, &names, |p| DrawingFormat::of_drawing(flag, p));
+        path.as_ref().map(each).transpose()
+    };
+    let (heatmaps, maps) = (files("--heatmap", &args.heatmap)?, files("--expert-map", &args.expert_map)?);
+    if let Some(path) = args.overlay.as_deref().filter(|path| !pictures::is_folder(path)) {
+        overlay_format(path)?;
     }
+    let device = device::open(&args.on, console)?;
     let mut found = None;
     let choose = |outputs: &[Declared]| {
         let output = args.explain.output();
@@ -46,18 +60,13 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         Ok(Some(found.explained(&args.target).to_string()))
     };
     let mut loaded = model::load_for(&args.model, &args.explain, &args.limits, choose, console)?;
-    let clock = Instant::now();
-    let inputs = input::read(&loaded.program.info.inputs, args, console)?;
-    let within = args.target.scene.region.map(|rectangle| {
-        let infos = &loaded.program.info.inputs;
-        region::region(rectangle, region::fit(infos, &inputs, args.picture.layout))
-    });
-    let within = within.transpose()?;
-    let classes = classes(&loaded.program, args, console)?;
-    let mut targets = args.target.targets(&classes)?;
-    targets.iter_mut().for_each(|named| named.place(within, args.class_last()));
-    loaded.load_seconds += clock.elapsed().as_secs_f64();
     let info = loaded.program.info.clone();
+    let clock = Instant::now();
+    let mut inputs = Some(input::read(&info.inputs, pictures.first().map(PathBuf::as_path), args, console)?);
+    let classes = classes(&loaded.program, args, console)?;
+    let targets = args.target.targets(&classes)?;
+    let overlays = overlay_files(args, &names, &targets)?;
+    loaded.load_seconds += clock.elapsed().as_secs_f64();
     let experts = args.experts || args.expert_map.is_some();
     if experts && info.repeat.is_some() {
         return Err(unsupported("a mean over several runs says nothing of experts"));
@@ -69,60 +78,147 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     }
 
     let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
+    let (load, compile) = (loaded.load_seconds, loaded.compile_seconds);
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
-    let (explained, mut times) =
-        explain(&explainer, &inputs, &targets, &classes, found.as_ref(), args, console)?;
+    // The pictures are drawn before anything is written: an error leaves no file.
+    let mut results: Vec<OneResult> = vec![];
+    for i in 0..pictures.len().max(1) {
+        // What is done to each picture is said once.
+        let console = if i == 0 { console } else { Console { quiet: true } };
+        let own = match inputs.take() {
+            Some(inputs) => inputs,
+            None => input::read(&info.inputs, pictures.get(i).map(PathBuf::as_path), args, console)?,
+        };
+        let file = |files: &Option<Vec<DrawingFile>>| files.as_ref().and_then(|f| f.get(i)).cloned();
+        let job = Job {
+            explainer: &explainer,
+            found: found.as_ref(),
+            targets: &targets,
+            classes: &classes,
+            args,
+            console,
+        };
+        let load = if i == 0 { load } else { 0.0 };
+        let overlays = overlays.iter().skip(i * targets.len()).take(targets.len()).cloned().collect();
+        let files = Files { heatmap: file(&heatmaps), map: file(&maps), overlays };
+        let result = job.run(own, Times { load, compile, ..Times::default() }, files);
+        let naming = || pictures.get(i).map_or(String::new(), |p| format!("`{}`", p.display()));
+        results.push(if pictures.len() > 1 { result.with_context(naming)? } else { result? });
+    }
     if info.repeat.is_none() {
         explainer.note_memory(targets.len(), console);
     }
-    times.load = loaded.load_seconds;
-    times.compile = loaded.compile_seconds;
-    let detector = found.as_ref().map(|f| f.detector.clone());
-    let again = Again {
-        explainer: &explainer,
-        inputs: &inputs,
-        request: Request { detector, ..request(args, &inputs) },
-        seconds: times.forward + times.reverse,
+    let (mut contents, mut drawings, mut summaries) = (vec![], vec![], vec![]);
+    for (i, result) in results.into_iter().enumerate() {
+        contents.extend(result.contents.map(|c| (names.get(i).cloned().unwrap_or_default(), c)));
+        drawings.extend(result.drawings);
+        summaries.push(result.summary);
+    }
+    let contents = match contents.len() {
+        0 | 1 => contents.pop().map(|(_, c)| c),
+        _ => pictures::together(contents, console),
     };
-    // A quiet run whose summary is a table has nowhere to say it.
-    let checks = Checks::new(&again, &explained, args.json || !console.quiet);
-    let scene = Scene::new(found, &info.inputs, &inputs, args);
-    scene.note(&explained[0].explanation.outputs, console);
-
-    // The pictures are drawn before anything is written: an error leaves no file.
-    let heatmap = args
-        .heatmap
-        .as_ref()
-        .map(|path| render::heatmap(path, &info, &inputs, &explained, &scene, args, console));
-    let heatmap = heatmap.transpose()?;
-    let map = args.expert_map.as_ref().map(|path| render::expert_map(path, &info, &explained, args, console));
-    let map = map.transpose()?;
-    if let (Some(format), Some(path)) = (format, &args.out) {
-        format.save(path, &contents(&info, &inputs, &explained, args)?)?;
+    if let (Some(format), Some(path), Some(contents)) = (format, &args.out, contents) {
+        format.save(path, &contents)?;
     }
-    for picture in heatmap.into_iter().chain(map) {
-        picture.save()?;
+    for drawing in drawings {
+        drawing.save()?;
     }
-    let summary = summary::Summary::new(
-        &info,
-        explainer.device(),
-        &explained,
-        inputs.texts.as_ref(),
-        &scene,
-        times,
-        args,
-    )
-    .with(&checks);
     if !args.silent {
-        print(&if args.json { summary.json()? } else { summary.text() })?;
+        print(&if args.json { summary::json(&summaries)? } else { summary::text(&summaries) })?;
     }
-    summary.warn(console);
-    start::note(&info, &explained, args, console);
-    checks.note(&explained, console);
-    for one in &explained {
-        quadrature(&info, &one.explanation, console);
-    }
+    summaries.iter().for_each(|summary| summary.warn(console));
     Ok(())
+}
+
+/// What a run says and writes of one picture, or of all other inputs.
+struct OneResult {
+    summary: Summary,
+    /// What the result file holds, when there is one.
+    contents: Option<Contents>,
+    drawings: Vec<Heatmap>,
+}
+
+/// What is drawn of one picture.
+struct Files {
+    heatmap: Option<DrawingFile>,
+    map: Option<DrawingFile>,
+    /// One a target, or none.
+    overlays: Vec<DrawingFile>,
+}
+
+/// The format of an overlay's file.
+fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
+    DrawingFormat::of_pixels("--overlay", path)
+}
+
+/// The files of overlays: target by target of each picture.
+fn overlay_files(args: &RunArgs, names: &[String], targets: &[Named]) -> anyhow::Result<Vec<DrawingFile>> {
+    let Some(path) = &args.overlay else { return Ok(vec![]) };
+    let plain = |name: &str| -> String {
+        name.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
+    };
+    let named = |name: &String, target: &Named| match (names.len(), targets.len()) {
+        (_, 1) => name.clone(),
+        (1, _) if !path.is_dir() && path.extension().is_some() => plain(&target.name),
+        _ => format!("{name}-{}", plain(&target.name)),
+    };
+    let names: Vec<String> =
+        names.iter().flat_map(|name| targets.iter().map(move |target| named(name, target))).collect();
+    DrawingFile::each(path, &names, overlay_format)
+}
+
+/// What explains one picture after the other.
+struct Job<'a> {
+    explainer: &'a Explainer,
+    found: Option<&'a Found>,
+    targets: &'a [Named],
+    classes: &'a Classes,
+    args: &'a RunArgs,
+    console: Console,
+}
+
+impl Job<'_> {
+    fn run(&self, inputs: Inputs, mut times: Times, files: Files) -> anyhow::Result<OneResult> {
+        let Files { heatmap, map, overlays } = files;
+        let (info, args, console) = (self.explainer.info(), self.args, self.console);
+        let picture = PictureInput::find(&info.inputs, &inputs, args.picture.layout);
+        let within = args.target.scene.region.map(|rectangle| region::region(rectangle, picture));
+        let within = within.transpose()?;
+        let class_last = args.class_last(picture.map_or(Layout::Nchw, |p| p.layout));
+        let mut targets = self.targets.to_vec();
+        targets.iter_mut().for_each(|named| named.place(within, class_last));
+        let (explained, own) =
+            explain(self.explainer, &inputs, &targets, self.classes, self.found, args, console)?;
+        (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
+        let detector = self.found.map(|f| f.detector.clone());
+        let again = Again {
+            explainer: self.explainer,
+            inputs: &inputs,
+            request: Request { detector, ..request(args, &inputs) },
+            seconds: times.forward + times.reverse,
+        };
+        // A quiet run whose summary is a table has nowhere to say it.
+        let checks = Checks::new(&again, &explained, args.json || !console.quiet);
+        let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, args);
+        scene.note(&explained[0].explanation.outputs, console);
+        let heatmap =
+            heatmap.map(|file| render::heatmap(file, info, &inputs, &explained, &scene, args, console));
+        let map = map.map(|file| render::expert_map(file, info, &explained, args, console));
+        let overlay = |(file, one)| Some(render::overlay(file, inputs.picture.as_ref()?, one, args));
+        let overlays = overlays.into_iter().zip(&explained).filter_map(overlay);
+        let drawings =
+            heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
+        let contents = args.out.is_some().then(|| contents(info, &inputs, &explained, args)).transpose()?;
+        let device = self.explainer.device();
+        let summary = Summary::new(info, device, &explained, &inputs, &scene, times, args).with(&checks);
+        start::note(info, &explained, args, console);
+        checks.note(&explained, console);
+        for one in &explained {
+            quadrature(info, &one.explanation, console);
+        }
+        Ok(OneResult { summary, contents, drawings })
+    }
 }
 
 /// Says when integrated gradients do not sum to what they should.

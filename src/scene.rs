@@ -1,21 +1,18 @@
 //! What a picture shows, as a model of scenes sees it: where its boxes are in the input and in the picture as given.
 
 use dlbc_ops::program::InputInfo;
-use dlbc_runtime::{Detected, Detections, Pixels, Region, Target, Tensors};
+use dlbc_runtime::{Detected, Detections, Pixels, Region, SAME_OBJECT, Target, Tensors, overlap};
 
-use crate::args::{BoxFormat, RunArgs};
+use crate::args::{BoxFormat, Layout, RunArgs};
 use crate::detector::Found;
 use crate::explained::Explained;
 use crate::heatmap::marks::Mark;
 use crate::input::{Fit, Inputs};
-use crate::region;
+use crate::region::PictureInput;
 use crate::terminal::{Console, number, plural, visible};
 
 /// The most boxes that are drawn beside the explained one.
 const MOST_BOXES: usize = 24;
-
-/// Of two boxes that share more than this part of what they cover together the better one is drawn.
-const OVERLAP: f64 = 0.5;
 
 /// Where the boxes of a detector are.
 #[derive(Clone, Debug, Default)]
@@ -35,12 +32,12 @@ pub struct Scene {
 impl Scene {
     /// That of a run.
     pub fn new(found: Option<Found>, infos: &[InputInfo], inputs: &Inputs, args: &RunArgs) -> Scene {
-        let (input, fit) = region::fit(infos, inputs, args.picture.layout).unzip();
+        let picture = PictureInput::find(infos, inputs, args.picture.layout);
         Scene {
             found,
-            input: input.unwrap_or_default().into(),
-            fit,
-            class_last: args.class_last(),
+            input: picture.map_or("", |p| p.name).into(),
+            fit: picture.map(|p| p.fit),
+            class_last: args.class_last(picture.map_or(Layout::Nchw, |p| p.layout)),
             score: args.target.scene.box_score,
         }
     }
@@ -81,7 +78,7 @@ impl Scene {
         let mut drawn: Vec<([f64; 4], Detected)> = vec![];
         for detected in [*own].into_iter().chain(others) {
             let Some((edges, _)) = self.edges(&detected) else { continue };
-            if drawn.len() <= MOST_BOXES && drawn.iter().all(|(e, _)| shared(*e, edges) <= OVERLAP) {
+            if drawn.len() <= MOST_BOXES && drawn.iter().all(|(e, _)| overlap(*e, edges) <= SAME_OBJECT) {
                 drawn.push((edges, detected));
             }
         }
@@ -156,27 +153,5 @@ impl Scene {
             plural(read.count(), "box"),
             read.layout().name()
         ));
-    }
-}
-
-/// What two rectangles share, over what they cover together.
-fn shared(a: [f64; 4], b: [f64; 4]) -> f64 {
-    let area = |[left, top, right, bottom]: [f64; 4]| (right - left).max(0.0) * (bottom - top).max(0.0);
-    let both = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
-    let covered = area(a) + area(b) - both;
-    if covered > 0.0 { both / covered } else { 0.0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_rectangles_share() {
-        let one = [0.0, 0.0, 2.0, 2.0];
-        assert_eq!(shared(one, one), 1.0);
-        assert_eq!(shared(one, [1.0, 0.0, 3.0, 2.0]), 1.0 / 3.0);
-        assert_eq!(shared(one, [2.0, 2.0, 3.0, 3.0]), 0.0);
-        assert_eq!(shared([1.0; 4], [1.0; 4]), 0.0);
     }
 }

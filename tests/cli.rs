@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod pictures;
 mod tables;
 
 use std::fs::{self, File};

@@ -24,7 +24,14 @@ fn program_of(model: &Path, output: &str, rules: &str, mode: Mode) -> Program {
 
 fn detector(layout: BoxLayout, boxes: &str, scores: &str, labels: Option<&str>) -> Detector {
     let labels = labels.map(String::from);
-    Detector { layout: Some(layout), boxes: boxes.into(), scores: scores.into(), labels, no_object: true }
+    Detector {
+        layout: Some(layout),
+        boxes: boxes.into(),
+        scores: scores.into(),
+        labels,
+        no_object: true,
+        corners: false,
+    }
 }
 
 /// A detector that tests know.

@@ -26,7 +26,7 @@ mod tract;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
-pub use detection::{BoxLayout, BoxTarget, Detected, Detections, Detector, WhichBox};
+pub use detection::{BoxLayout, BoxTarget, Detected, Detections, Detector, SAME_OBJECT, WhichBox, overlap};
 pub use error::{ErrorKind, RuntimeError};
 pub use experts::{ExpertShare, ExpertsLayer};
 pub use layers::{HeadRow, LayerRow};

@@ -159,7 +159,14 @@ mod tests {
         let target = BoxTarget { which: WhichBox::Rank(0), class: None, coordinate: None };
         let request = Request {
             target: Target::Box(target),
-            detector: Some(Detector { layout, scores, boxes, labels: None, no_object: false }),
+            detector: Some(Detector {
+                layout,
+                scores,
+                boxes,
+                labels: None,
+                no_object: false,
+                corners: false,
+            }),
             ..Request::default()
         };
         let [supporting, opposing] = starts(&[1, 1, 7], &y, request);

@@ -101,7 +101,7 @@ pub struct EvalArgs {
     /// Settings, scores of every sample and curves, as JSON.
     #[arg(long, value_name = "FILE.json", help_heading = "Results")]
     pub out: Option<PathBuf>,
-    /// The mean curves as a picture.
+    /// The mean curves as a picture: .png, .jpg or .svg.
     #[arg(long, value_name = "FILE.png", help_heading = "Results")]
     pub plot: Option<PathBuf>,
     /// Print means and settings as one JSON object instead of a table.

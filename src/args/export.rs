@@ -6,11 +6,10 @@ use clap::Args;
 use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
 use dlbc_runtime::Target;
 
-use super::units::units;
 use super::values::finite;
-use super::{ExplainArgs, LimitArgs, Start};
+use super::{ExplainArgs, LimitArgs, Start, units};
 use crate::classes::Classes;
-use crate::exit::unsupported;
+use crate::exit::{unsupported, usage};
 
 /// `dlbc export`.
 #[derive(Debug, Args)]
@@ -43,15 +42,23 @@ pub struct ExportArgs {
 }
 
 impl ExportArgs {
+    /// Refuses a target that no class name could be, before the model is read.
+    ///
+    /// # Errors
+    /// As [`ExportArgs::options`].
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.target.as_ref().map_or(Ok(()), |text| units::units(text, None).map(|_| ()))
+    }
+
     /// What the exported model explains, and what it starts with.
     ///
     /// # Errors
     /// For several targets, and one that there is not.
     pub fn options(&self, classes: &Classes) -> anyhow::Result<ExportOptions> {
-        let named = self.target.as_ref().map(|text| units(text, Some(classes))).transpose()?;
-        let target = match named.as_deref() {
+        let targets = self.target.as_ref().map(|text| units::units(text, Some(classes))).transpose()?;
+        let target = match targets.as_deref() {
             None => None,
-            Some([one]) => fixed(one.target),
+            Some([one]) => Some(fixed(one.target)?),
             Some(several) => {
                 return Err(unsupported(format!(
                     "an exported model explains one target, {} are given: leave `--target` out and call it with `dlbc_target`",
@@ -67,14 +74,13 @@ impl ExportArgs {
     }
 }
 
-/// The target as an export spells it; `None` of pixels and boxes, which `--target` cannot name.
-fn fixed(target: Target) -> Option<ExportTarget> {
-    Some(match target {
-        Target::Argmax => ExportTarget::Argmax,
-        Target::Rank(rank) => ExportTarget::Rank(rank),
-        Target::Index(i) => ExportTarget::Index(i),
-        Target::Difference(a, b) => ExportTarget::Difference(a, b),
-        Target::All => ExportTarget::All,
-        Target::Above(_) | Target::Pixels(_) | Target::Box(_) => return None,
-    })
+fn fixed(target: Target) -> anyhow::Result<ExportTarget> {
+    match target {
+        Target::Argmax => Ok(ExportTarget::Argmax),
+        Target::Rank(rank) => Ok(ExportTarget::Rank(rank)),
+        Target::Index(i) => Ok(ExportTarget::Index(i)),
+        Target::Difference(a, b) => Ok(ExportTarget::Difference(a, b)),
+        Target::All => Ok(ExportTarget::All),
+        _ => Err(usage("an exported model explains units of an output")),
+    }
 }

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::values::{finite, nonzero, positive};
+use super::picture::{Layout, PictureArgs};
+use super::values::positive;
 use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs};
 use crate::exit::unsupported;
 use clap::{ArgGroup, Args, ValueEnum};
 
 /// `dlbc run`.
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("pictures").args(["heatmap", "expert_map"]).multiple(true)))]
+#[command(group(ArgGroup::new("pictures").args(["heatmap", "overlay", "expert_map"]).multiple(true)))]
 pub struct RunArgs {
     /// The model, an ONNX file or an artifact of `dlbc compile`.
     #[arg(value_name = "MODEL")]
@@ -55,9 +56,14 @@ pub struct RunArgs {
     /// The result: outputs and relevance, as .npz, .safetensors or .json.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
-    /// The relevance of the input as a picture.
-    #[arg(long, value_name = "FILE.png", help_heading = "Results")]
+    /// The relevance of the input as a picture: .png, .jpg or .svg; of several pictures a file each, FILE-NAME.png or
+    /// FOLDER/NAME.png.
+    #[arg(long, value_name = "FILE.png|FOLDER", help_heading = "Results")]
     pub heatmap: Option<PathBuf>,
+    /// The relevance over each picture of `--image` at its own size, .png or .jpg; with several pictures or targets a file
+    /// each, FILE-NAME.png or FOLDER/NAME.png.
+    #[arg(long, value_name = "FILE.png|FOLDER", requires = "image", help_heading = "Results")]
+    pub overlay: Option<PathBuf>,
     /// Colours of the picture, negative to positive.
     #[arg(long, value_enum, default_value = "blue-red", requires = "pictures", help_heading = "Results")]
     pub colors: Colors,
@@ -79,7 +85,7 @@ pub struct RunArgs {
     /// Print what each expert of a mixture of experts was given: tokens, relevance, share of its layer.
     #[arg(long, help_heading = "Results")]
     pub experts: bool,
-    /// The same as a picture: experts by layers.
+    /// The same as a picture, .png, .jpg or .svg: experts by layers.
     #[arg(long, value_name = "FILE.png", help_heading = "Results")]
     pub expert_map: Option<PathBuf>,
 
@@ -97,7 +103,7 @@ pub struct RunArgs {
 impl PictureArgs {
     /// Whether there is a picture.
     pub fn is_given(&self) -> bool {
-        self.image.is_some()
+        !self.image.is_empty()
     }
 }
 
@@ -106,35 +112,6 @@ impl TextArgs {
     pub fn is_given(&self) -> bool {
         !self.text.is_empty()
     }
-}
-
-/// A picture and how it becomes an input.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Picture")]
-pub struct PictureArgs {
-    /// A picture (png, jpeg, bmp, webp) for the model's only picture input, resized to its size.
-    #[arg(long, value_name = "FILE")]
-    pub image: Option<PathBuf>,
-    /// Subtracted from each channel [default: ImageNet's for three channels, 0 for one].
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = finite, allow_hyphen_values = true,
-          requires = "image")]
-    pub mean: Option<Vec<f64>>,
-    /// Divides each channel afterwards [default: ImageNet's for three channels, 1 for one].
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', value_parser = nonzero, allow_hyphen_values = true,
-          requires = "image")]
-    pub std: Option<Vec<f64>>,
-    /// White, before the mean is subtracted: 1, or 255 for models that take bytes.
-    #[arg(long, value_name = "F", default_value = "1", value_parser = nonzero, requires = "image")]
-    pub pixel_range: f64,
-    /// Order of the channels; `--mean` and `--std` follow it.
-    #[arg(long, value_enum, default_value = "rgb", requires = "image")]
-    pub channels: Channels,
-    /// Where the channel axis stands.
-    #[arg(long, value_enum, default_value = "nchw", requires = "image")]
-    pub layout: Layout,
-    /// Resize the shorter side and cut out the centre, stretch both sides, or resize the longer side and pad with grey.
-    #[arg(long, value_enum, default_value = "crop", requires = "image")]
-    pub resize: Resize,
 }
 
 /// A text and how it becomes an input.
@@ -166,35 +143,6 @@ pub enum Color {
     Never,
 }
 
-/// Order of a picture's channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Channels {
-    /// Red first.
-    Rgb,
-    /// Blue first.
-    Bgr,
-}
-
-/// Where a picture's channel axis stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Layout {
-    /// Channels before rows.
-    Nchw,
-    /// Channels last.
-    Nhwc,
-}
-
-/// How a picture gets its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Resize {
-    /// The shorter side fits, the centre stays.
-    Crop,
-    /// Both sides fit.
-    Stretch,
-    /// The longer side fits, grey (114 of 255) is added at both sides, as YOLO models are trained.
-    Pad,
-}
-
 /// Colours of a heat map: negative, zero is white, positive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Colors {
@@ -211,9 +159,9 @@ impl RunArgs {
         named || self.picture.is_given() || self.text.is_given()
     }
 
-    /// Whether the classes of a mask stand on its last axis.
-    pub fn class_last(&self) -> bool {
-        self.target.scene.mask_layout.unwrap_or(self.picture.layout) == Layout::Nhwc
+    /// Whether the classes of a mask stand on its last axis, where those of the picture have this layout.
+    pub fn class_last(&self, layout: Layout) -> bool {
+        self.target.scene.mask_layout.unwrap_or(layout) == Layout::Nhwc
     }
 
     /// Refuses what is not supported yet.

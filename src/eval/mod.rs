@@ -33,6 +33,7 @@ use crate::args::{EvalArgs, ExplainArgs, Target};
 use crate::device;
 use crate::exit::{Code, describe, failure, usage, verdict};
 use crate::explainer::Explainer;
+use crate::heatmap::format::DrawingFormat;
 use crate::terminal::{Console, Progress, number, print};
 use crate::{model, output};
 use budget::Cost;
@@ -179,8 +180,8 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         output::write(path, |out| Ok(out.write_all(text.as_bytes())?))?;
     }
     if let Some(path) = &args.plot {
-        let png = plot::png(&report)?;
-        output::write(path, |out| Ok(out.write_all(&png)?))?;
+        let bytes = DrawingFormat::of_drawing("--plot", path)?.drawing(&plot::draw(&report))?;
+        output::write(path, |out| Ok(out.write_all(&bytes)?))?;
     }
     print(&if args.json { report.json(false)? } else { report.text() })?;
     console.note(format!("this took {} s", number(clock.elapsed().as_secs_f64(), 2)));
@@ -243,6 +244,7 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
             args.target
         )));
     }
+    args.plot.as_deref().map(|path| DrawingFormat::of_drawing("--plot", path)).transpose()?;
     for path in args.out.iter().chain(&args.plot) {
         output::check(path)?;
     }

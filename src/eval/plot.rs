@@ -1,9 +1,6 @@
 //! The curves of an evaluation as a picture.
 
-use std::io::Cursor;
-
-use anyhow::Context;
-use image::{ImageFormat, Rgb};
+use image::Rgb;
 
 use super::report::{Outcome, Report};
 use crate::heatmap::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
@@ -29,10 +26,7 @@ const COLORS: [[u8; 3]; 8] = [
 ];
 
 /// Draws a panel for each kind of curve.
-///
-/// # Errors
-/// When the picture cannot be encoded.
-pub fn png(report: &Report) -> anyhow::Result<Vec<u8>> {
+pub fn draw(report: &Report) -> Canvas {
     let kinds = [
         ("morf", "most relevant replaced first"),
         ("lerf", "least relevant replaced first"),
@@ -56,9 +50,7 @@ pub fn png(report: &Report) -> anyhow::Result<Vec<u8>> {
         canvas.fill(left, y + LINE / 2 - 1, 24, 3, color(&report.outcomes, i));
         canvas.text(left + 32, y, name, INK);
     }
-    let mut bytes = Cursor::new(vec![]);
-    canvas.image.write_to(&mut bytes, ImageFormat::Png).context("the plot cannot be encoded")?;
-    Ok(bytes.into_inner())
+    canvas
 }
 
 /// Controls stand last and are grey.

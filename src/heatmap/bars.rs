@@ -1,7 +1,5 @@
 //! The relevance of features: a bar each, the largest first.
 
-use image::RgbImage;
-
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{color, relative};
 use crate::args::Colors;
@@ -35,7 +33,7 @@ const BARS: u32 = 480;
 const GAP: u32 = 12;
 
 /// Draws the samples, one below the other.
-pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     let charts: Vec<Chart> = samples.iter().map(|s| Chart::new(&s.features)).collect();
     let rows = || charts.iter().flat_map(|c| c.bars.iter().chain(&c.others));
     let names = rows().map(|(name, _)| text_width(name)).max().unwrap_or(0);
@@ -64,7 +62,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
         }
         y += MARGIN;
     }
-    canvas.image
+    canvas
 }
 
 /// A sample's rows.

@@ -1,6 +1,7 @@
-//! A picture to draw on: rectangles, other pictures, text.
+//! A picture to draw on: rectangles, other pictures, text. It is drawn in pixels, and kept as a list of shapes for vector
+//! formats.
 
-use image::{Rgb, RgbImage};
+use image::{DynamicImage, Pixel, Rgb, RgbImage, RgbaImage};
 use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
 use super::palette::blend;
@@ -17,8 +18,40 @@ const HEIGHT: RasterHeight = RasterHeight::Size16;
 
 /// A white picture to draw on. What falls outside is cut off.
 pub struct Canvas {
-    /// The picture.
+    /// The picture in pixels.
     pub image: RgbImage,
+    /// Everything that was drawn, in order.
+    shapes: Vec<Shape>,
+}
+
+/// A shape of a drawing, in pixels of the canvas.
+pub enum Shape {
+    /// A filled rectangle: left edge, upper edge, width, height.
+    Rectangle([u32; 4], Rgb<u8>),
+    /// A straight line of two pixels' width, its ends' upper left pixels.
+    Line([(u32, u32); 2], Rgb<u8>),
+    /// A picture at its upper left corner, each of its pixels a square of `zoom`.
+    Picture {
+        /// Left edge.
+        x: u32,
+        /// Upper edge.
+        y: u32,
+        /// The pixels.
+        picture: DynamicImage,
+        /// Side of the square that a pixel becomes.
+        zoom: u32,
+    },
+    /// A line of text at its upper left corner.
+    Text {
+        /// Left edge.
+        x: u32,
+        /// Upper edge.
+        y: u32,
+        /// The text.
+        text: String,
+        /// Its colour.
+        color: Rgb<u8>,
+    },
 }
 
 /// The width of a text.
@@ -41,11 +74,23 @@ pub fn shortened(text: &str, chars: usize) -> String {
 impl Canvas {
     /// A white picture.
     pub fn new(width: u32, height: u32) -> Canvas {
-        Canvas { image: RgbImage::from_pixel(width, height, Rgb([255; 3])) }
+        Canvas { image: RgbImage::from_pixel(width, height, Rgb([255; 3])), shapes: vec![] }
+    }
+
+    /// Everything that was drawn, in order; what falls outside of the picture is part of it.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
     }
 
     /// Fills a rectangle.
     pub fn fill(&mut self, x: u32, y: u32, width: u32, height: u32, color: Rgb<u8>) {
+        if width > 0 && height > 0 {
+            self.shapes.push(Shape::Rectangle([x, y, width, height], color));
+            self.paint(x, y, width, height, color);
+        }
+    }
+
+    fn paint(&mut self, x: u32, y: u32, width: u32, height: u32, color: Rgb<u8>) {
         for y in y..y.saturating_add(height).min(self.image.height()) {
             for x in x..x.saturating_add(width).min(self.image.width()) {
                 self.image.put_pixel(x, y, color);
@@ -55,12 +100,13 @@ impl Canvas {
 
     /// Draws a line of two pixels' width.
     pub fn line(&mut self, from: (u32, u32), to: (u32, u32), color: Rgb<u8>) {
+        self.shapes.push(Shape::Line([from, to], color));
         let steps = from.0.abs_diff(to.0).max(from.1.abs_diff(to.1)).max(1);
         let along = |a: u32, b: u32, i: u32| {
             (f64::from(a) + (f64::from(b) - f64::from(a)) * f64::from(i) / f64::from(steps)).round() as u32
         };
         for i in 0..=steps {
-            self.fill(along(from.0, to.0, i), along(from.1, to.1, i), 2, 2, color);
+            self.paint(along(from.0, to.0, i), along(from.1, to.1, i), 2, 2, color);
         }
     }
 
@@ -75,13 +121,25 @@ impl Canvas {
 
     /// Draws a picture, each of its pixels as a square of `zoom`.
     pub fn picture(&mut self, x: u32, y: u32, picture: &RgbImage, zoom: u32) {
+        self.shapes.push(Shape::Picture { x, y, picture: picture.clone().into(), zoom });
         for (px, py, color) in picture.enumerate_pixels() {
-            self.fill(x + px * zoom, y + py * zoom, zoom, zoom, *color);
+            self.paint(x + px * zoom, y + py * zoom, zoom, zoom, *color);
         }
+    }
+
+    /// Draws a partly transparent picture over what is there.
+    pub fn overlay(&mut self, x: u32, y: u32, picture: RgbaImage) {
+        for (px, py, color) in picture.enumerate_pixels() {
+            if let Some(pixel) = self.image.get_pixel_mut_checked(x + px, y + py) {
+                *pixel = blend(*pixel, color.to_rgb(), f64::from(color.0[3]) / 255.0);
+            }
+        }
+        self.shapes.push(Shape::Picture { x, y, picture: picture.into(), zoom: 1 });
     }
 
     /// Writes a line of text, its top left corner at (x, y). Characters without a glyph become `?`.
     pub fn text(&mut self, x: u32, y: u32, text: &str, color: Rgb<u8>) {
+        self.shapes.push(Shape::Text { x, y, text: text.into(), color });
         let mut left = x;
         for c in text.chars() {
             let Some(glyph) = get_raster(c, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT))

@@ -1,7 +1,5 @@
 //! Experts by layers: a cell an expert, its colour its share of the layer's relevance.
 
-use image::RgbImage;
-
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{color, relative, scale};
 use crate::args::Colors;
@@ -22,7 +20,7 @@ const STRONGEST: f64 = 0.75;
 
 /// Draws the layers, one below the other, and what the colours mean; in each cell relevance and tokens where there is room
 /// for them. An expert that no token chose has a dash.
-pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> RgbImage {
+pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> Canvas {
     let most = layers.iter().map(|l| l.experts.len()).max().unwrap_or(0).max(1) as u32;
     let cell = (1200 / most).clamp(6, 96);
     let labelled = cell >= WIDE;
@@ -76,7 +74,7 @@ pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> RgbImage {
         canvas.fill(bar + i, bottom + 2, 1, LINE - 4, color(colors, STRONGEST * t));
     }
     canvas.text(bar + BAR + GAP, bottom, &high, INK);
-    canvas.image
+    canvas
 }
 
 #[cfg(test)]

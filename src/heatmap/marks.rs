@@ -1,9 +1,8 @@
 //! What is drawn over a picture: boxes, the outline of a mask, a region.
 
-use image::Rgb;
+use image::{Pixel, Rgb, Rgba, RgbaImage};
 
 use super::canvas::{Canvas, INK, LINE, text_width};
-use super::palette::blend;
 
 /// Of what is explained: none of the colours of relevance.
 const OWN: Rgb<u8> = Rgb([0, 132, 61]);
@@ -13,8 +12,8 @@ const WHITE: Rgb<u8> = Rgb([255; 3]);
 const OWN_LINE: i64 = 3;
 const LINE_OF_OTHERS: i64 = 1;
 
-/// How much of a mask's area is green.
-const TINT: f64 = 0.25;
+/// How much of a mask's area is green, of 255.
+const TINT: u8 = 64;
 
 /// A dash of a region's edge, and the gap after it.
 const DASH: i64 = 6;
@@ -200,21 +199,17 @@ fn mask(canvas: &mut Canvas, panel: Panel, inside: &[bool], width: usize, tinted
         .into_iter()
         .any(|(x, y)| of(x, y) == wanted)
     };
-    for y in 0..h {
-        for x in 0..w {
-            let own = of(x, y);
-            let Some(pixel) = canvas.image.get_pixel_mut_checked(panel.x + x as u32, panel.y + y as u32)
-            else {
-                continue;
-            };
-            *pixel = match own {
-                true if near(x, y, 2, false) => OWN,
-                false if near(x, y, 1, true) => WHITE,
-                true if tinted => blend(*pixel, OWN, TINT),
-                _ => continue,
-            };
+    let opaque = |color: Rgb<u8>| color.to_rgba();
+    let pixel = |x: u32, y: u32| {
+        let (x, y) = (x as usize, y as usize);
+        match of(x, y) {
+            true if near(x, y, 2, false) => opaque(OWN),
+            false if near(x, y, 1, true) => opaque(WHITE),
+            true if tinted => Rgba([OWN.0[0], OWN.0[1], OWN.0[2], TINT]),
+            _ => Rgba([0; 4]),
         }
-    }
+    };
+    canvas.overlay(panel.x, panel.y, RgbaImage::from_fn(panel.width, panel.height, pixel));
 }
 
 #[cfg(test)]
@@ -223,6 +218,8 @@ mod tests {
 
     const PANEL: Panel = Panel { x: 5, y: 5, width: 200, height: 100, zoom: 10 };
     const GREY: Rgb<u8> = Rgb([100; 3]);
+    /// Grey under the tint of a mask.
+    const TINTED: Rgb<u8> = Rgb([75, 108, 90]);
 
     fn canvas() -> Canvas {
         let mut canvas = Canvas::new(210, 110);
@@ -264,9 +261,9 @@ mod tests {
         draw(&mut canvas, PANEL, &[Mark::Mask { inside, width: 4 }], true);
         assert_eq!((at(&canvas, 100, 20), at(&canvas, 99, 20)), (OWN, WHITE));
         assert_eq!((at(&canvas, 120, 48), at(&canvas, 120, 50)), (OWN, WHITE));
-        assert_eq!(at(&canvas, 120, 20), blend(GREY, OWN, TINT));
+        assert_eq!(at(&canvas, 120, 20), TINTED);
         // No line at the edge of the picture.
-        assert_eq!(at(&canvas, 120, 0), blend(GREY, OWN, TINT));
+        assert_eq!(at(&canvas, 120, 0), TINTED);
         assert_eq!(at(&canvas, 20, 80), GREY);
     }
 

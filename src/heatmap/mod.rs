@@ -3,10 +3,13 @@
 mod bars;
 pub mod canvas;
 pub mod experts;
+pub mod format;
 pub mod marks;
+pub mod overlay;
 mod palette;
 mod spatial;
 mod strip;
+mod svg;
 mod words;
 
 use dlbc_ops::tensor::Tensor;
@@ -14,6 +17,7 @@ use image::RgbImage;
 
 use crate::args::{Colors, Layout};
 use crate::tokens::Piece;
+use canvas::Canvas;
 use marks::Mark;
 
 /// So many floats without names are a sound or the like.
@@ -54,7 +58,7 @@ pub fn is_signal(value: &Tensor) -> bool {
 
 /// Draws the relevance of an input: texts as texts, pictures as pictures, few features or those with names as bars, all else
 /// as a strip.
-pub fn draw(subject: &Subject) -> RgbImage {
+pub fn draw(subject: &Subject) -> Canvas {
     if let Some(texts) = subject.texts {
         return text_samples(subject, texts);
     }
@@ -71,7 +75,8 @@ pub fn draw(subject: &Subject) -> RgbImage {
 /// Where the pixels of a picture stand in a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axes {
-    layout: Layout,
+    /// Where the channels stand.
+    pub layout: Layout,
     channels: usize,
     /// Rows of pixels.
     pub height: usize,
@@ -108,8 +113,11 @@ impl Axes {
         }
     }
 
-    fn pixels(self) -> usize {
-        self.height * self.width
+    /// The sum over the channels of each pixel of a sample, row by row.
+    pub fn per_pixel(self, values: &[f64]) -> Vec<f64> {
+        let channels = |pixel| (0..self.channels).map(move |c| self.index(c, pixel));
+        let sum = |pixel| channels(pixel).map(|at| values.get(at).copied().unwrap_or(f64::NAN)).sum();
+        (0..self.height * self.width).map(sum).collect()
     }
 }
 
@@ -126,16 +134,13 @@ fn samples(subject: &Subject) -> Vec<(Vec<f64>, Vec<f64>)> {
     both.take(MAX_SAMPLES).map(|(v, r)| (v.to_vec(), r.to_vec())).collect()
 }
 
-fn pictures(subject: &Subject, axes: Axes) -> RgbImage {
+fn pictures(subject: &Subject, axes: Axes) -> Canvas {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
         let picture = match subject.picture {
             Some((crop, _)) if crop.dimensions() == (axes.width as u32, axes.height as u32) => crop.clone(),
             _ => rescaled(&values, axes),
         };
-        let pixel = |p| {
-            (0..axes.channels).map(|c| relevance.get(axes.index(c, p)).copied().unwrap_or(f64::NAN)).sum()
-        };
-        let relevance = (0..axes.pixels()).map(pixel).collect();
+        let relevance = axes.per_pixel(&relevance);
         let marks = subject.marks.and_then(|(marks, _)| marks.get(i)).cloned().unwrap_or_default();
         spatial::Sample { caption: caption(subject, i), picture, relevance, marks }
     };
@@ -158,7 +163,7 @@ fn rescaled(values: &[f64], axes: Axes) -> RgbImage {
     })
 }
 
-fn bar_charts(subject: &Subject) -> RgbImage {
+fn bar_charts(subject: &Subject) -> Canvas {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
         let name = |f: usize| {
             subject.features.and_then(|n| n.get(f).cloned()).unwrap_or_else(|| format!("feature {f}"))
@@ -175,7 +180,7 @@ fn bar_charts(subject: &Subject) -> RgbImage {
     bars::draw(&all, subject.colors)
 }
 
-fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> RgbImage {
+fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> Canvas {
     let sample = |(i, pieces): (usize, &Vec<Piece>)| {
         let tokens = pieces.iter().filter_map(|p| Some((p.relevance?, p.special)));
         words::Sample {
@@ -188,7 +193,7 @@ fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> RgbImage {
     words::draw(&all, subject.colors)
 }
 
-fn strips(subject: &Subject) -> RgbImage {
+fn strips(subject: &Subject) -> Canvas {
     // Relevance per position of the first axis after the batch; what is inside a position adds up.
     let inner: usize = subject.value.dims().iter().skip(2).product();
     let signal = is_signal(subject.value);
@@ -234,7 +239,7 @@ mod tests {
                 texts: None,
                 colors: Colors::BlueRed,
             };
-            let image = draw(&subject);
+            let image = draw(&subject).image;
             assert!(image.width() > 16 && image.height() >= 16, "{dims:?}: {:?}", image.dimensions());
         }
     }

@@ -30,7 +30,7 @@ const MAX_PANEL: u32 = 1120;
 const BORDER: Rgb<u8> = Rgb([200; 3]);
 
 /// Draws the samples, all of one size; `legend` says what is drawn over the picture.
-pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> RgbImage {
+pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> Canvas {
     let (width, height) = samples.first().map_or((1, 1), |s| s.picture.dimensions());
     let zoom = (PANEL.div_ceil(width.min(height))).min(MAX_PANEL / width.max(height)).max(1);
     let (panel_w, panel_h) = (width * zoom, height * zoom);
@@ -63,7 +63,7 @@ pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> RgbImag
         }
         color_bar(&mut canvas, MARGIN + panels_w + GAP, y, panel_h, scale, colors);
     }
-    canvas.image
+    canvas
 }
 
 fn at(sample: &Sample, x: u32, y: u32, scale: f64) -> f64 {
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn no_relevance_leaves_the_map_white() {
-        let image = draw(&[sample(vec![0.0, 5.0])], None, Colors::BlueRed);
+        let image = draw(&[sample(vec![0.0, 5.0])], None, Colors::BlueRed).image;
         // Two pixels of 224 each, three panels.
         let y = MARGIN + LINE + LINE + 4 + 100;
         let map_x = MARGIN + 2 * (448 + GAP);

@@ -1,8 +1,6 @@
 //! The relevance along a sequence: a thin bar a position, up for positive, down for negative. What has one value a position,
 //! as a sound, has its curve above.
 
-use image::RgbImage;
-
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::{color, relative};
 use crate::args::Colors;
@@ -25,7 +23,7 @@ const HEIGHT: u32 = 160;
 const CURVE: u32 = 80;
 
 /// Draws the samples, one below the other.
-pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     let labels = 12 * text_width("0");
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
     let curve = if samples.iter().any(|s| !s.values.is_empty()) { CURVE + MARGIN / 2 } else { 0 };
@@ -62,7 +60,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
             FAINT,
         );
     }
-    canvas.image
+    canvas
 }
 
 /// From the least to the greatest value of each bin.
@@ -112,8 +110,8 @@ mod tests {
     #[test]
     fn a_curve_stands_above_the_bars() {
         let sample = |values: Vec<f64>| Sample { caption: String::new(), values, relevance: vec![1.0; 4] };
-        let with = draw(&[sample(vec![0.0, 1.0, -1.0, 0.0])], Colors::BlueRed);
-        let without = draw(&[sample(vec![])], Colors::BlueRed);
+        let with = draw(&[sample(vec![0.0, 1.0, -1.0, 0.0])], Colors::BlueRed).image;
+        let without = draw(&[sample(vec![])], Colors::BlueRed).image;
         assert_eq!(with.height() - without.height(), CURVE + MARGIN / 2);
         let (left, top) = (MARGIN + 12 * text_width("0"), MARGIN + LINE);
         assert_eq!(with.get_pixel(left + 48 + 2, top), &INK);

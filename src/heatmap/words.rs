@@ -1,6 +1,6 @@
 //! The relevance of a text: its words on backgrounds of colour, and the scale.
 
-use image::{Rgb, RgbImage};
+use image::Rgb;
 
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::{color, relative};
@@ -25,7 +25,7 @@ const LEADING: u32 = LINE + 6;
 const LINES: usize = 400;
 
 /// Draws the texts, one below the other.
-pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
+pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     let laid: Vec<Vec<Vec<Placed>>> = samples.iter().map(|s| lines(&s.pieces)).collect();
     let heights: Vec<u32> = laid.iter().map(|l| LEADING * (l.len() as u32 + 3)).collect();
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
@@ -52,7 +52,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> RgbImage {
         legend(&mut canvas, top + LEADING * (lines.len() as u32 + 1), sample.scale, colors);
         top += height;
     }
-    canvas.image
+    canvas
 }
 
 fn legend(canvas: &mut Canvas, y: u32, scale: f64, colors: Colors) {

@@ -1,9 +1,8 @@
 //! The samples of an evaluation: each a batch of one.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use dlbc_ops::program::InputInfo;
@@ -12,12 +11,9 @@ use dlbc_runtime::rows;
 
 use super::text::{self, Texts};
 use super::{arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
-use crate::args::{EvalArgs, Layout, PictureArgs, TextArgs};
+use crate::args::{EvalArgs, Layout, TextArgs};
 use crate::exit::{invalid, unsupported, usage};
 use crate::terminal::{Console, plural, visible};
-
-/// Files of a folder that are read as pictures.
-const PICTURES: [&str; 5] = ["png", "jpg", "jpeg", "bmp", "webp"];
 
 /// Bytes of a file of texts at most.
 const TEXT_BYTES: u64 = 64 << 20;
@@ -98,7 +94,7 @@ pub fn read(infos: &[InputInfo], args: &EvalArgs, console: Console) -> anyhow::R
         }
         others = arrays.others;
     }
-    if args.picture.image.is_some() {
+    if !args.picture.image.is_empty() {
         source = pictures(infos, args, &mut columns, console)?;
     }
     if let Some(path) = &args.csv {
@@ -143,41 +139,22 @@ fn pictures(
     columns: &mut Columns,
     console: Console,
 ) -> anyhow::Result<Source> {
-    let path = args.picture.image.clone().unwrap_or_default();
     let fits = picture::takes_picture(infos, args.picture.layout);
     let input = only(infos, "--image", "a picture: float of four axes", fits)?;
-    let files = if path.is_dir() { folder(&path)? } else { vec![path] };
+    let files = picture::files(&args.picture.image)?;
     let mut tensors = vec![];
+    let mut layout = Layout::Nchw;
     for (i, file) in files.iter().take(args.limit).enumerate() {
-        let one = PictureArgs { image: Some(file.clone()), ..args.picture.clone() };
         // What is done to pictures is said once.
         let console = if i == 0 { console } else { Console { quiet: true } };
-        let picture = picture::read(file, input, &one, args.limits.tensor_bytes(), console)
+        let picture = picture::read(file, input, &args.picture, args.limits.tensor_bytes(), console)
             .with_context(|| format!("`{}`", file.display()))?;
+        layout = picture.layout;
         tensors.push(picture.tensor);
         columns.names.push(file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
     }
     columns.add(&input.name, tensors)?;
-    Ok(Source::Pictures(input.name.clone(), args.picture.layout))
-}
-
-/// The pictures of a folder, by name.
-fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let failed = |e: std::io::Error| invalid(format!("`{}`: {e}", path.display()));
-    let mut files = vec![];
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let file = entry.map_err(failed)?.path();
-        let kind = file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
-        if kind.is_some_and(|k| PICTURES.contains(&k.as_str())) {
-            files.push(file);
-        }
-    }
-    files.sort();
-    if files.is_empty() {
-        let kinds = PICTURES.join(", ");
-        return Err(invalid(format!("the folder `{}` has no picture ({kinds})", path.display())));
-    }
-    Ok(files)
+    Ok(Source::Pictures(input.name.clone(), layout))
 }
 
 /// Texts as given; `@FILE` stands for the lines of a file.

@@ -1,6 +1,5 @@
 //! The inputs of a run: files of the command line become tensors of the model's types.
 
-mod crop;
 mod fit;
 mod many;
 mod npy;
@@ -12,27 +11,28 @@ mod table;
 mod text;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
 use image::RgbImage;
 
-pub use crop::Fit;
 pub use fit::from_f64;
 pub use many::{Source, read as samples};
 #[cfg(test)]
 pub use npz::read as read_npz;
+pub use picture::{Fit, files};
 pub use text::{Texts, Token};
 
 use npz::Arrays;
 
-use crate::args::{Pair, RunArgs};
+use crate::args::{Layout, Pair, RunArgs};
 use crate::content::{Content, content};
 use crate::exit::{self, Code, helped, invalid, usage};
 use crate::nearest::nearest;
 use crate::terminal::{Console, plural, visible};
+use picture::Picture;
 
 /// What a run starts from.
 #[derive(Default)]
@@ -51,21 +51,32 @@ pub struct Inputs {
 pub struct Seen {
     /// The input.
     pub input: String,
-    /// What became it, at its size.
+    /// The file.
+    pub file: PathBuf,
+    /// The picture of the file.
+    pub original: RgbImage,
+    /// What became the input, at its size.
     pub crop: RgbImage,
     /// Where a pixel of the file is in it.
     pub fit: Fit,
+    /// Where the channels stand.
+    pub layout: Layout,
 }
 
-/// Reads every input that the model has.
+/// Reads every input that the model has; `picture` is the one of `--image` that is meant.
 ///
 /// # Errors
 /// For inputs that are missing, given twice or unknown, and for files that do not fit.
-pub fn read(infos: &[InputInfo], args: &RunArgs, console: Console) -> anyhow::Result<Inputs> {
+pub fn read(
+    infos: &[InputInfo],
+    picture: Option<&Path>,
+    args: &RunArgs,
+    console: Console,
+) -> anyhow::Result<Inputs> {
     let max_bytes = args.limits.tensor_bytes();
     let mut reader = Reader { infos, args, console, max_bytes, inputs: Inputs::default(), others: vec![] };
     reader.single_arrays()?;
-    reader.picture()?;
+    reader.picture(picture)?;
     reader.table()?;
     reader.text()?;
     reader.archive()?;
@@ -117,14 +128,16 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn picture(&mut self) -> anyhow::Result<()> {
-        let Some(path) = &self.args.picture.image else { return Ok(()) };
+    fn picture(&mut self, file: Option<&Path>) -> anyhow::Result<()> {
+        let Some(path) = file else { return Ok(()) };
         let fits = picture::takes_picture(self.infos, self.args.picture.layout);
         let input = only(self.infos, "--image", "a picture: float of four axes", fits)?;
         let picture = picture::read(path, input, &self.args.picture, self.max_bytes, self.console)
             .with_context(|| format!("`{}`", path.display()))?;
-        self.inputs.picture = Some(Seen { input: input.name.clone(), crop: picture.crop, fit: picture.fit });
-        self.add(&input.name, picture.tensor)
+        let Picture { tensor, original, crop, fit, layout } = picture;
+        let (input, file) = (input.name.clone(), path.to_path_buf());
+        self.inputs.picture = Some(Seen { input: input.clone(), file, original, crop, fit, layout });
+        self.add(&input, tensor)
     }
 
     fn table(&mut self) -> anyhow::Result<()> {

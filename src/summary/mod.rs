@@ -2,6 +2,8 @@
 
 mod books;
 mod detected;
+mod pictures;
+mod units;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -17,12 +19,16 @@ use crate::args::{Color, RunArgs, Start};
 use crate::checks::{Checks, Correlation};
 use crate::experts::{self, Layer, layers};
 use crate::explained::Explained;
-use crate::input::Texts;
+use crate::input::{Inputs, Texts};
 use crate::scene::Scene;
 use crate::terminal::{Align, Console, Table, json_text, number, plural, visible};
 use crate::tokens::{self, TokenRelevance};
 use books::Books;
 use detected::Detected;
+use pictures::Picture;
+use units::Units;
+
+pub use pictures::{json, text};
 
 /// When less than this share of the start reaches the inputs, it is noted.
 const REACHES: f64 = 1e-3;
@@ -48,6 +54,8 @@ pub struct Times {
 /// The summary of a run: what is the same for all targets, and the first target.
 #[derive(Serialize)]
 pub struct Summary {
+    #[serde(flatten)]
+    picture: Option<Picture>,
     model: String,
     device: String,
     rules: String,
@@ -81,6 +89,15 @@ struct OfTarget {
     /// Class names of `targets`, null where there is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     target_names: Vec<Option<String>>,
+    /// The values of these units.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    values: Vec<f64>,
+    /// The positions of the units, of an output [batch, position, unit] or with positions first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    positions: Vec<usize>,
+    /// How many positions there are.
+    #[serde(skip)]
+    length: usize,
     /// The box that each row explains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     boxes: Vec<Detected>,
@@ -118,12 +135,12 @@ impl Summary {
         info: &Info,
         device: &str,
         explained: &[Explained],
-        texts: Option<&Texts>,
+        inputs: &Inputs,
         scene: &Scene,
         seconds: Times,
         args: &RunArgs,
     ) -> Summary {
-        let explanation = &explained[0].explanation;
+        let (explanation, texts) = (&explained[0].explanation, inputs.texts.as_ref());
         let classes = &explained[0].classes;
         let answer =
             |(name, tensor): (&String, &Tensor)| (name.clone(), Answer::new(info, name, tensor, classes));
@@ -135,6 +152,7 @@ impl Summary {
             by_target.clear();
         }
         let mut summary = Summary {
+            picture: inputs.picture.as_ref().map(Picture::new),
             model: info.model.clone(),
             device: device.into(),
             rules: info.rules.clone(),
@@ -184,15 +202,7 @@ impl Summary {
 
     /// Tables.
     pub fn text(&self) -> String {
-        let mut out = String::new();
-        let _ = writeln!(
-            out,
-            "model    {} ({}, rules {}, mode {})",
-            visible(&self.model),
-            self.device,
-            self.rules,
-            self.mode
-        );
+        let mut out = self.header();
         // The last axis of a detector's outputs has no units of which the greatest says anything.
         let units = self.targets().iter().all(|of| of.boxes.is_empty());
         for (name, output) in &self.outputs {
@@ -202,8 +212,8 @@ impl Summary {
         let several = !self.by_target.is_empty();
         for of in self.targets() {
             if !several || !of.shown.is_empty() || of.books.has_parts() || !of.experts.is_empty() {
-                let explained = visible(&self.explained);
-                let _ = writeln!(out, "target   {}{} of {explained}", of.target, of.units());
+                let (explained, position) = (visible(&self.explained), of.position());
+                let _ = writeln!(out, "target   {}{} of {explained}{position}", of.target, of.units());
             }
             if !several {
                 out.push('\n');
@@ -234,7 +244,18 @@ impl Summary {
             let _ = writeln!(out, "targets  {} of {}\n", self.by_target.len(), visible(&self.explained));
             out.push_str(&balances(&self.by_target).text(0));
         }
-        let t = &self.seconds;
+        out.push_str(&self.times(&self.seconds));
+        out
+    }
+
+    /// The line of the model.
+    fn header(&self) -> String {
+        let model = visible(&self.model);
+        format!("model    {model} ({}, rules {}, mode {})\n", self.device, self.rules, self.mode)
+    }
+
+    /// The line of the seconds.
+    fn times(&self, t: &Times) -> String {
         let times = [
             ("load", t.load),
             ("compile", t.compile),
@@ -246,8 +267,7 @@ impl Summary {
             times.iter().map(|(name, s)| format!("{name} {} s", number(*s, 3))).collect();
         let medians =
             self.repeat.map(|n| format!(" (forward and reverse: medians of {n})")).unwrap_or_default();
-        let _ = writeln!(out, "\n{}{medians}", times.join(", "));
-        out
+        format!("\n{}{medians}\n", times.join(", "))
     }
 
     /// Says when a ledger does not close, and when next to nothing reaches the inputs.
@@ -290,11 +310,15 @@ impl OfTarget {
         let tokens = texts.map(|texts| tokens::rows(texts, explanation)).unwrap_or_default();
         let shown = texts.map(|texts| tokens::text(texts, &tokens, color.then_some(args.colors)));
         let tracks = explanation.tracks();
+        let units = Units::new(explanation, &info.explained, args.target.positions_first);
         OfTarget {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
             target_name: explained.target_name(),
             target_names: explained.target_names(),
+            values: units.values,
+            positions: units.positions,
+            length: units.length,
             boxes: explanation
                 .boxes
                 .iter()
@@ -343,6 +367,31 @@ impl OfTarget {
         let shown: Vec<String> = self.targets.iter().enumerate().take(LISTED).map(titled).collect();
         let class = if pixels.is_empty() { "" } else { "class " };
         format!(" = {class}{}{rest}{pixels}", shown.join(", "))
+    }
+
+    /// Where the units stand in a sequence: ", position 21 of 22 (the last), value 0.9".
+    fn position(&self) -> String {
+        let [first, rest @ ..] = self.positions.as_slice() else { return String::new() };
+        let places = match rest.iter().all(|p| p == first) {
+            true if first + 1 == self.length => format!("position {first} of {} (the last)", self.length),
+            true => format!("position {first} of {}", self.length),
+            false if self.positions.len() <= LISTED => {
+                let all: Vec<String> = self.positions.iter().map(ToString::to_string).collect();
+                format!("positions {} of {}", all.join(", "), self.length)
+            }
+            false => format!("{} positions", self.positions.len()),
+        };
+        let value = if self.values.len() == 1 { format!(", value {}", self.score()) } else { String::new() };
+        format!(", {places}{value}")
+    }
+
+    /// The value of the unit that each row explains, where it explains one.
+    fn score(&self) -> String {
+        let shown: Vec<String> = match self.boxes.is_empty() {
+            true => self.values.iter().take(LISTED).map(|v| number(*v, 4)).collect(),
+            false => return String::new(),
+        };
+        shown.join(", ")
     }
 
     /// The tracks, each with what goes before `relevance` and `ledger` to name it.

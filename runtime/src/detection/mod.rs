@@ -7,6 +7,9 @@ mod tests;
 
 use crate::error::RuntimeError;
 
+/// The overlap above which two boxes are of one object.
+pub const SAME_OBJECT: f64 = 0.5;
+
 /// How boxes stand in a detector's outputs. Sizes: B rows of a batch, N boxes, C classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoxLayout {
@@ -54,7 +57,7 @@ impl BoxLayout {
 ///
 /// // One output, `boxes` [batch, 4 + classes, box].
 /// let (scores, boxes) = ("boxes".to_string(), "boxes".to_string());
-/// let detector = Detector { layout: Some(BoxLayout::Yolo), scores, boxes, labels: None, no_object: false };
+/// let detector = Detector { layout: Some(BoxLayout::Yolo), scores, boxes, labels: None, no_object: false, corners: false };
 /// let best = BoxTarget { which: WhichBox::Rank(0), class: Some(1), coordinate: None };
 /// let request = Request { target: Target::Box(best), detector: Some(detector), ..Request::default() };
 /// let explanation = session.explain(&inputs, &request)?;
@@ -76,6 +79,9 @@ pub struct Detector {
     /// Of [`BoxLayout::Detr`], whether the last class means that there is no object. Scores are probabilities among all
     /// classes then, and that class is none that a box is found for.
     pub no_object: bool,
+    /// Whether coordinates are corners (left, top, right, bottom) instead of centre and size. Boxes are told to be of one object
+    /// by it.
+    pub corners: bool,
 }
 
 /// A box, and a class of it.
@@ -94,7 +100,8 @@ pub struct Detected {
 /// Which box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhichBox {
-    /// The one that so many of its row have a greater score than: 0 is the best.
+    /// The one of rank `k` by score in its row: 0 is the best. Of boxes that share more than half of what they cover together
+    /// (intersection over union above 0.5) only the best has a rank, as non-maximum suppression leaves it.
     Rank(usize),
     /// By number.
     Number(usize),
@@ -123,6 +130,7 @@ pub struct Detections {
     count: usize,
     classes: usize,
     no_object: bool,
+    corners: bool,
     coordinates: Vec<[f64; 4]>,
     /// Of each row, box and class.
     scores: Vec<f64>,
@@ -182,7 +190,7 @@ impl Detections {
                     Some(class) => (0..self.count).filter_map(|n| self.of_class(row, n, class)).collect(),
                 };
                 all.sort_by(|a, b| known(b.score).total_cmp(&known(a.score)));
-                return all.get(rank).copied().ok_or_else(|| self.too_few(row, rank, class));
+                return self.objects(all).nth(rank).ok_or_else(|| self.too_few(row, rank, class));
             }
         };
         let Some(class) = class else { return Ok(self.best(row, number)) };
@@ -190,6 +198,19 @@ impl Detections {
             let label = self.best(row, number).class;
             let output = self.labelled.clone();
             RuntimeError::Label { number, label, class, output, shape }
+        })
+    }
+
+    /// Boxes in order, but for those of the same object as an earlier one.
+    fn objects(&self, all: Vec<Detected>) -> impl Iterator<Item = Detected> {
+        let (mut kept, corners): (Vec<[f64; 4]>, bool) = (vec![], self.corners);
+        all.into_iter().filter(move |detected| {
+            let edges = edges(detected.coordinates, corners);
+            let is_new = kept.iter().all(|other| overlap(*other, edges) <= SAME_OBJECT);
+            if is_new {
+                kept.push(edges);
+            }
+            is_new
         })
     }
 
@@ -265,6 +286,19 @@ impl Detections {
     pub(crate) fn unit_of(&self, class: i64) -> usize {
         if self.labels.is_some() { 0 } else { class as usize }
     }
+}
+
+/// Left, top, right and bottom edge of a box.
+fn edges([a, b, c, d]: [f64; 4], corners: bool) -> [f64; 4] {
+    if corners { [a, b, c, d] } else { [a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0] }
+}
+
+/// Intersection over union of two rectangles: left, top, right, bottom. 0 where they cover nothing.
+pub fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
+    let area = |[left, top, right, bottom]: [f64; 4]| (right - left).max(0.0) * (bottom - top).max(0.0);
+    let both = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
+    let covered = area(a) + area(b) - both;
+    if covered > 0.0 { both / covered } else { 0.0 }
 }
 
 /// What is not a number is below everything.

@@ -32,6 +32,7 @@ impl Detections {
             count: 0,
             classes: 1,
             no_object: layout == BoxLayout::Detr && detector.no_object,
+            corners: detector.corners,
             coordinates: vec![],
             scores: vec![],
             labels: None,

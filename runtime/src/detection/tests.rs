@@ -8,7 +8,14 @@ use super::*;
 use crate::backend::Tensors;
 
 fn one(dims: &[usize], values: &[f32], layout: Option<BoxLayout>) -> Result<Detections, RuntimeError> {
-    let detector = Detector { layout, scores: "y".into(), boxes: "y".into(), labels: None, no_object: false };
+    let detector = Detector {
+        layout,
+        scores: "y".into(),
+        boxes: "y".into(),
+        labels: None,
+        no_object: false,
+        corners: false,
+    };
     Detections::read(&Tensors::from([("y".into(), Tensor::from_f32(dims, values))]), &detector)
 }
 
@@ -85,7 +92,11 @@ fn no_object_is_no_class_that_is_found() {
     let read = |no_object| {
         let (scores, boxes) = ("logits".to_string(), "boxes".to_string());
         let layout = Some(BoxLayout::Detr);
-        Detections::read(&outputs, &Detector { layout, scores, boxes, labels: None, no_object }).unwrap()
+        Detections::read(
+            &outputs,
+            &Detector { layout, scores, boxes, labels: None, no_object, corners: false },
+        )
+        .unwrap()
     };
     // The first box is almost certainly none.
     let best = find(&read(true), WhichBox::Rank(0), None).unwrap();
@@ -102,7 +113,7 @@ fn no_object_is_no_class_that_is_found() {
     let alone = |no_object| {
         let (scores, boxes) = ("logits".to_string(), "boxes".to_string());
         let layout = Some(BoxLayout::Detr);
-        Detections::read(&one, &Detector { layout, scores, boxes, labels: None, no_object })
+        Detections::read(&one, &Detector { layout, scores, boxes, labels: None, no_object, corners: false })
     };
     assert!(alone(true).unwrap_err().to_string().contains("beside the one for no object expected"));
     assert_eq!(find(&alone(false).unwrap(), WhichBox::Rank(0), None), Ok((1, 0, 2.0)));
@@ -117,7 +128,7 @@ fn a_picture_without_objects() {
     ]);
     let layout = Some(BoxLayout::List);
     let (scores, boxes, labels) = ("scores".to_string(), "boxes".to_string(), Some("labels".to_string()));
-    let detector = Detector { layout, scores, boxes, labels, no_object: false };
+    let detector = Detector { layout, scores, boxes, labels, no_object: false, corners: false };
     let found = Detections::read(&outputs, &detector).unwrap();
     assert_eq!(
         find(&found, WhichBox::Rank(0), None).unwrap_err(),
@@ -125,4 +136,24 @@ fn a_picture_without_objects() {
     );
     assert!(find(&found, WhichBox::Number(0), None).unwrap_err().contains("has 0 boxes"));
     assert_eq!(found.boxes(0).count(), 0);
+}
+
+#[test]
+fn ranks_skip_boxes_of_the_same_object() {
+    // Two boxes nearly the same, and one elsewhere; scores fall.
+    let values = [5., 5., 4., 4., 0.9, 5.5, 5., 4., 4., 0.8, 20., 20., 4., 4., 0.7];
+    let found = one(&[1, 3, 5], &values, Some(BoxLayout::YoloRows)).unwrap();
+    assert_eq!(find(&found, WhichBox::Rank(0), None).unwrap().0, 0);
+    assert_eq!(find(&found, WhichBox::Rank(1), None).unwrap().0, 2);
+    assert!(find(&found, WhichBox::Rank(2), None).is_err());
+    assert_eq!(find(&found, WhichBox::Number(1), None).unwrap().0, 1);
+}
+
+#[test]
+fn what_rectangles_share() {
+    let one = [0.0, 0.0, 2.0, 2.0];
+    assert_eq!(overlap(one, one), 1.0);
+    assert_eq!(overlap(one, [1.0, 0.0, 3.0, 2.0]), 1.0 / 3.0);
+    assert_eq!(overlap(one, [2.0, 2.0, 3.0, 3.0]), 0.0);
+    assert_eq!(overlap([1.0; 4], [1.0; 4]), 0.0);
 }

@@ -247,6 +247,7 @@ fn a_box_is_a_unit() {
         boxes: "y".into(),
         labels: None,
         no_object: false,
+        corners: false,
     };
     let of = |which, class, coordinate| Request {
         detector: Some(detector.clone()),

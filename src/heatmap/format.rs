@@ -1,0 +1,120 @@
+//! The file formats of drawings.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use anyhow::Context;
+use image::codecs::jpeg::JpegEncoder;
+use image::{ImageFormat, RgbImage};
+
+use super::canvas::Canvas;
+use super::svg;
+use crate::exit::usage;
+
+/// JPEG's quality, of 100: text stays sharp.
+const QUALITY: u8 = 95;
+
+/// A file format of drawings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrawingFormat {
+    /// PNG.
+    Png,
+    /// JPEG.
+    Jpeg,
+    /// SVG: shapes and text as such, pictures embedded.
+    Svg,
+}
+
+impl DrawingFormat {
+    /// The format that the extension of a file name asks for; `flag` names the file in messages.
+    ///
+    /// # Errors
+    /// For an extension of another format, and for none.
+    pub fn of_drawing(flag: &str, path: &Path) -> anyhow::Result<DrawingFormat> {
+        let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        match extension.as_deref() {
+            Some("png") => Ok(DrawingFormat::Png),
+            Some("jpg" | "jpeg") => Ok(DrawingFormat::Jpeg),
+            Some("svg") => Ok(DrawingFormat::Svg),
+            _ => Err(refused(flag, path, ".png, .jpg, .jpeg or .svg")),
+        }
+    }
+
+    /// The same of a file that is a picture of pixels alone.
+    ///
+    /// # Errors
+    /// For an extension of another format, and for none.
+    pub fn of_pixels(flag: &str, path: &Path) -> anyhow::Result<DrawingFormat> {
+        match DrawingFormat::of_drawing(flag, path) {
+            Ok(format @ (DrawingFormat::Png | DrawingFormat::Jpeg)) => Ok(format),
+            _ => Err(refused(flag, path, ".png, .jpg or .jpeg")),
+        }
+    }
+
+    /// The bytes of a drawing's file.
+    ///
+    /// # Errors
+    /// When the drawing is too large for the format.
+    pub fn drawing(self, canvas: &Canvas) -> anyhow::Result<Vec<u8>> {
+        match self {
+            DrawingFormat::Png | DrawingFormat::Jpeg => self.pixels(&canvas.image),
+            DrawingFormat::Svg => Ok(svg::document(canvas)?.into_bytes()),
+        }
+    }
+
+    /// The bytes of a picture's file; SVG embeds the picture.
+    ///
+    /// # Errors
+    /// When the picture is too large for the format.
+    pub fn pixels(self, image: &RgbImage) -> anyhow::Result<Vec<u8>> {
+        let mut bytes = Cursor::new(vec![]);
+        let written = match self {
+            DrawingFormat::Png => image.write_to(&mut bytes, ImageFormat::Png),
+            DrawingFormat::Jpeg => {
+                image.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY))
+            }
+            DrawingFormat::Svg => {
+                let mut canvas = Canvas::new(image.width(), image.height());
+                canvas.picture(0, 0, image, 1);
+                return Ok(svg::document(&canvas)?.into_bytes());
+            }
+        };
+        written.context("the picture cannot be encoded")?;
+        Ok(bytes.into_inner())
+    }
+}
+
+fn refused(flag: &str, path: &Path, expected: &str) -> anyhow::Error {
+    let found = path.extension().map(|e| format!(", found .{}", e.to_string_lossy())).unwrap_or_default();
+    usage(format!("invalid file for `{flag}`, `{}`: expected {expected}{found}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{ImageFormat, Rgb};
+
+    use super::*;
+
+    #[test]
+    fn the_extension_decides() {
+        let of = |name: &str| DrawingFormat::of_drawing("--heatmap", name.as_ref()).ok();
+        assert_eq!(of("a/b.PNG"), Some(DrawingFormat::Png));
+        assert_eq!((of("b.jpg"), of("b.jpeg")), (Some(DrawingFormat::Jpeg), Some(DrawingFormat::Jpeg)));
+        assert_eq!((of("b.svg"), of("b.html"), of("b")), (Some(DrawingFormat::Svg), None, None));
+        let error = DrawingFormat::of_pixels("--overlay", "b.svg".as_ref()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "invalid file for `--overlay`, `b.svg`: expected .png, .jpg or .jpeg, found .svg"
+        );
+    }
+
+    #[test]
+    fn the_bytes_are_of_the_format() {
+        let mut canvas = Canvas::new(20, 10);
+        canvas.fill(0, 0, 20, 10, Rgb([200, 0, 0]));
+        let guess = |format: DrawingFormat| image::guess_format(&format.drawing(&canvas).unwrap()).ok();
+        assert_eq!(guess(DrawingFormat::Png), Some(ImageFormat::Png));
+        assert_eq!(guess(DrawingFormat::Jpeg), Some(ImageFormat::Jpeg));
+        assert!(DrawingFormat::Svg.drawing(&canvas).unwrap().starts_with(b"<svg "));
+    }
+}

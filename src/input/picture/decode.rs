@@ -1,0 +1,167 @@
+//! Files to pictures: decoded within limits, turned as their EXIF says, transparent parts over white.
+
+use std::path::{Path, PathBuf};
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+
+use crate::exit::{invalid, limit};
+use crate::terminal::size;
+
+/// The largest picture in memory before it is resized.
+const MAX_DECODED_BYTES: u64 = 1 << 30;
+
+/// Extensions of the files of a folder that are read as pictures.
+const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp"];
+
+/// A picture as its file shows it.
+pub struct Decoded {
+    /// The pixels, opaque.
+    pub picture: DynamicImage,
+    /// What a viewer of the file would not expect of it.
+    pub notes: Vec<&'static str>,
+}
+
+/// Reads a picture.
+///
+/// # Errors
+/// For a file that is none, and one above the limits.
+pub fn decode(path: &Path, max_bytes: u64) -> anyhow::Result<Decoded> {
+    let mut reader = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|e| invalid(e.to_string()))?;
+    let format = reader.format();
+    let mut limits = image::Limits::default();
+    let most = max_bytes.min(MAX_DECODED_BYTES);
+    limits.max_alloc = Some(most);
+    reader.limits(limits);
+    let refuse = |e: image::ImageError| match e {
+        image::ImageError::Limits(e) => limit(format!("the picture is too large: {e}")),
+        e => invalid(format!("not a picture that can be read: {e}")),
+    };
+    let mut decoder = reader.into_decoder().map_err(refuse)?;
+    // The decoder's own limit does not cover the picture that it fills.
+    if decoder.total_bytes() > most {
+        let (width, height) = decoder.dimensions();
+        return Err(limit(format!(
+            "the picture is too large: {width}×{height} pixels take {}, the limit is {}",
+            size(decoder.total_bytes()),
+            size(most)
+        )));
+    }
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(refuse)?;
+    if picture.width() == 0 || picture.height() == 0 {
+        return Err(invalid("the picture is empty"));
+    }
+    let mut notes = vec![];
+    match format {
+        Some(ImageFormat::Gif) => notes.push("the first frame of the GIF is taken"),
+        Some(ImageFormat::Tiff) => notes.push("the first page of the TIFF is taken"),
+        _ => {}
+    }
+    if orientation != Orientation::NoTransforms {
+        picture.apply_orientation(orientation);
+        notes.push("turned as its EXIF orientation says");
+    }
+    if picture.color().has_alpha() && over_white(&mut picture) {
+        notes.push("its transparent parts are laid over white");
+    }
+    Ok(Decoded { picture, notes })
+}
+
+/// Lays a picture over white; whether it has a transparent part.
+fn over_white(picture: &mut DynamicImage) -> bool {
+    let mut pixels = picture.to_rgba8();
+    let mut transparent = false;
+    for pixel in pixels.pixels_mut().filter(|p| p.0[3] < 255) {
+        transparent = true;
+        let alpha = u32::from(pixel.0[3]);
+        for channel in &mut pixel.0[..3] {
+            *channel = ((u32::from(*channel) * alpha + 255 * (255 - alpha) + 127) / 255) as u8;
+        }
+        pixel.0[3] = 255;
+    }
+    if transparent {
+        *picture = DynamicImage::ImageRgba8(pixels);
+    }
+    transparent
+}
+
+/// The pictures that files and folders name: a file is itself, a folder its pictures by name.
+///
+/// # Errors
+/// For a folder that cannot be read or has no picture.
+pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all = vec![];
+    for path in paths {
+        if path.is_dir() {
+            all.extend(folder(path)?);
+        } else {
+            all.push(path.clone());
+        }
+    }
+    Ok(all)
+}
+
+fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let failed = |e: std::io::Error| invalid(format!("`{}`: {e}", path.display()));
+    let mut files = vec![];
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        let file = entry.map_err(failed)?.path();
+        let kind = file.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+        if kind.is_some_and(|k| EXTENSIONS.contains(&k.as_str())) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        let kinds = EXTENSIONS.join(", ");
+        return Err(invalid(format!("the folder `{}` has no picture ({kinds})", path.display())));
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::{Rgba, RgbaImage};
+
+    use super::*;
+
+    #[test]
+    fn transparent_parts_become_white() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.png");
+        let picture = RgbaImage::from_fn(2, 1, |x, _| Rgba([10, 20, 30, if x == 0 { 0 } else { 255 }]));
+        picture.save(&path).unwrap();
+        let decoded = decode(&path, 1 << 20).unwrap();
+        assert_eq!(decoded.notes, ["its transparent parts are laid over white"]);
+        assert_eq!(decoded.picture.to_rgb8().into_raw(), [255, 255, 255, 10, 20, 30]);
+        RgbaImage::from_pixel(2, 1, Rgba([1, 2, 3, 255])).save(&path).unwrap();
+        assert!(decode(&path, 1 << 20).unwrap().notes.is_empty());
+    }
+
+    #[test]
+    fn gif_and_tiff_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, note) in [("p.gif", "frame of the GIF"), ("p.tiff", "page of the TIFF")] {
+            let path = folder.path().join(name);
+            RgbaImage::from_pixel(3, 2, Rgba([255, 0, 0, 255])).save(&path).unwrap();
+            let decoded = decode(&path, 1 << 20).unwrap();
+            assert!(decoded.notes[0].contains(note), "{:?}", decoded.notes);
+            assert_eq!(decoded.picture.to_rgb8().get_pixel(2, 1).0, [255, 0, 0]);
+        }
+    }
+
+    #[test]
+    fn folders_are_listed_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(files(&[folder.path().into()]).is_err());
+        for name in ["b.png", "a.JPG", "c.txt"] {
+            std::fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = files(&["z.png".into(), folder.path().into()]).unwrap();
+        let names: Vec<_> = found.iter().filter_map(|f| f.file_name()?.to_str()).collect();
+        assert_eq!(names, ["z.png", "a.JPG", "b.png"]);
+    }
+}

@@ -1,0 +1,120 @@
+//! Where a picture's axes stand in an input.
+
+use dlbc_ops::program::InputInfo;
+use dlbc_ops::tensor::{DType, Dim};
+
+use crate::args::Layout;
+use crate::exit::{unsupported, usage};
+use crate::terminal::visible;
+
+/// A side of a picture in an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// So many pixels.
+    Pixels(usize),
+    /// Any multiple of this.
+    Multiple(usize),
+}
+
+impl Side {
+    fn of(dim: &Dim) -> Side {
+        match dim.as_known().and_then(|d| usize::try_from(d).ok()) {
+            Some(pixels) => Side::Pixels(pixels),
+            None => {
+                let factor = dim.as_multiple().and_then(|(factor, _)| usize::try_from(factor).ok());
+                Side::Multiple(factor.unwrap_or(1).max(1))
+            }
+        }
+    }
+
+    /// The pixels of the side for a picture with `pixels`.
+    pub fn fitted(self, pixels: usize) -> usize {
+        match self {
+            Side::Pixels(own) => own,
+            Side::Multiple(factor) => pixels.next_multiple_of(factor),
+        }
+    }
+}
+
+/// Where a picture's axes stand in an input, and how long they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Where the channels stand.
+    pub layout: Layout,
+    /// 1 or 3.
+    pub channels: usize,
+    /// Rows of pixels.
+    pub height: Side,
+    /// Pixels of a row.
+    pub width: Side,
+}
+
+/// The number of channels that a dimension of a picture input may be.
+fn channels(dim: &Dim) -> Option<usize> {
+    dim.as_known().and_then(|d| usize::try_from(d).ok()).filter(|n| matches!(n, 1 | 3))
+}
+
+/// The layout of an input of three or four axes: the one given, else where its shape has 1 or 3 channels.
+pub fn layout(input: &InputInfo, given: Option<Layout>) -> Layout {
+    given.unwrap_or_else(|| {
+        let rank = input.ty.rank();
+        let first = rank.checked_sub(3).and_then(|at| channels(input.ty.dim(at)));
+        let last = rank.checked_sub(1).and_then(|at| channels(input.ty.dim(at)));
+        if first.is_none() && last.is_some() { Layout::Nhwc } else { Layout::Nchw }
+    })
+}
+
+/// Whether an input may be a picture: four axes, or three where none has four and the channels' is known.
+pub fn takes_picture<'a>(
+    infos: &'a [InputInfo],
+    given: Option<Layout>,
+) -> impl Fn(&InputInfo) -> bool + use<'a> {
+    let fits = |input: &InputInfo, rank| input.ty.rank() == rank && input.ty.dtype != DType::Bool;
+    let batched = infos.iter().any(|i| fits(i, 4));
+    move |input| {
+        let alone = || {
+            let axis = if layout(input, given) == Layout::Nchw { 0 } else { 2 };
+            fits(input, 3) && channels(input.ty.dim(axis)).is_some()
+        };
+        fits(input, 4) || (!batched && alone())
+    }
+}
+
+impl Site {
+    /// Finds the axes of a picture in an input of three or four.
+    ///
+    /// # Errors
+    /// For an input of a fixed batch above one, and for other channels than a picture has.
+    pub fn new(input: &InputInfo, given: Option<Layout>) -> anyhow::Result<Site> {
+        let layout = layout(input, given);
+        let at = input.ty.rank().saturating_sub(3);
+        let dim = |axis: usize| input.ty.dim(axis);
+        let (own, height, width, other) = match layout {
+            Layout::Nchw => (dim(at), dim(at + 1), dim(at + 2), dim(at + 2)),
+            Layout::Nhwc => (dim(at + 2), dim(at), dim(at + 1), dim(at)),
+        };
+        let name = visible(&input.name);
+        if at == 1 && dim(0).as_known().is_some_and(|n| n != 1) {
+            return Err(unsupported(format!(
+                "input `{name}`: {} takes more than one picture; give it with `--inputs`",
+                input.ty
+            )));
+        }
+        let site = |channels| Site { layout, channels, height: Side::of(height), width: Side::of(width) };
+        match (channels(own), channels(other)) {
+            (Some(channels), _) => Ok(site(channels)),
+            (None, None) if own.as_known().is_none() => Ok(site(3)),
+            (None, Some(_)) => {
+                let flag = if layout == Layout::Nchw { "nhwc" } else { "nchw" };
+                Err(usage(format!(
+                    "input `{name}` is {}: its channels stand elsewhere, give `--layout {flag}`",
+                    input.ty
+                )))
+            }
+            (None, None) => Err(unsupported(format!(
+                "input `{name}`: {} has not 1 or 3 channels, as a picture has",
+                input.ty
+            ))),
+        }
+    }
+}
