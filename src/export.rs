@@ -9,7 +9,7 @@ use dlbc_ops::tensor::{Bindings, DType, Dim, TensorType};
 
 use crate::args::ExportArgs;
 use crate::classes::Classes;
-use crate::exit::{unsupported, usage};
+use crate::exit::usage;
 use crate::terminal::{Console, Progress, json_text, print, size, visible};
 use crate::{artifact, model, output};
 
@@ -34,12 +34,6 @@ pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
     let loaded = model::load(&args.model, &args.explain, &args.limits, console)?;
     let program = &loaded.program;
     let options = args.options(&Classes::read(None, &program.info, &args.model)?)?;
-    if program.info.repeat.is_some() {
-        return Err(unsupported(format!(
-            "composite `{}` is a mean over several runs of a program, which no ONNX model expresses; `dlbc run` does it",
-            program.info.rules
-        )));
-    }
     {
         let _progress = Progress::start(console, "writing");
         artifact::export(program, &options, &args.out)?;

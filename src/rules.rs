@@ -7,6 +7,12 @@ use serde_json::json;
 
 use crate::terminal::{Align, Table, json_text, print};
 
+/// Composites by kind of model, in a few lines.
+pub const ADVICE: &str = "\
+Convolutional networks: epsilon-plus; lrp-gamma on small ones. Transformers: attnlrp or cp-lrp.
+Tables: lrp-epsilon or integrated-gradients. Why one class and not another: dlb with `--mode contrastive`.
+\"Which explanation to trust\" (docs/src/faithfulness.md) has the measurements; `dlbc eval` measures your own model.";
+
 /// Lists the composites, or prints one.
 ///
 /// # Errors
@@ -33,6 +39,6 @@ pub fn rules(name: Option<&str>, as_json: bool) -> anyhow::Result<()> {
         table.row([composite.name.clone(), composite.description.clone()]);
     }
     let mut out = table.text(0);
-    let _ = writeln!(out, "\n`dlbc rules NAME` prints one, as a start for a file of your own.");
+    let _ = writeln!(out, "\n{ADVICE}\n\n`dlbc rules NAME` prints one, as a start for a file of your own.");
     print(&out)
 }

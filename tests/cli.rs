@@ -313,7 +313,8 @@ fn an_artifact_runs_like_its_model() {
     fails(2, &[&["run", &artifact, "--rules", "dlb"], &BATCH]);
     fails(2, &[&["compile", &artifact]]);
     // Again, over the old file.
-    ok(&[&["compile", DIGITS, "-o", &artifact, "--quiet"]]);
+    let quiet = dlbc(&[&["compile", DIGITS, "-o", &artifact, "--quiet"]]);
+    assert_eq!((quiet.code, quiet.out, quiet.err), (Some(0), String::new(), String::new()));
 }
 
 #[test]
@@ -467,6 +468,10 @@ fn code_4_not_supported() {
     for part in ["Unique", "input  x f32[1,2]", "output y f32[1,2]"] {
         assert!(table.contains(part), "{table}");
     }
+    let quantised = one_node(&folder, "DynamicQuantizeLinear", "quantise");
+    assert!(
+        fails(4, &[&["compile", &quantised]]).contains("quantised: not supported yet, take the float model")
+    );
     let error = fails(4, &[&["run", DIGITS, "--report", "r.html"]]);
     assert_eq!(error, "error: `--report` is not supported yet");
     let signed = &["--mode", "contrastive", "--rules", "lrp-epsilon"];
@@ -512,6 +517,12 @@ fn contrastive_mode_has_two_tracks() {
 #[test]
 fn composites_are_listed_printed_and_read_from_files() {
     let list = ok(&[&["rules"]]);
+    for text in [&list, &ok(&[&["run", "--help"]])] {
+        assert!(
+            text.contains("docs/src/faithfulness.md") && text.contains("Transformers: attnlrp"),
+            "{text}"
+        );
+    }
     assert!(list.contains("lrp-epsilon") && list.contains("Contribution-proportional"), "{list}");
     let text = ok(&[&["rules", "lrp-epsilon"]]);
     let folder = folder();

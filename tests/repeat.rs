@@ -140,3 +140,44 @@ fn ledgers_intermediates_and_ids_are_refused() {
     let error = session.explain(&inputs, &Request::default()).unwrap_err().to_string();
     assert!(error.contains("`input_ids`"), "{error}");
 }
+
+/// The points are rows of the exported model; ONNX Runtime's relevance is that of a run, baselines of scalers included.
+#[test]
+fn integrated_gradients_are_exported() {
+    let table = "tabular_mlp";
+    let cases = [
+        ("digits_cnn", "\"scaler\""),
+        (table, "\"scaler\""),
+        (table, "\"mean\""),
+        (table, "\"least\""),
+        (table, "0.5"),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let (mut jobs, mut expected) = (vec![], vec![]);
+    for (i, (name, baseline)) in cases.into_iter().enumerate() {
+        let fixture = root().join("fixtures").join(name);
+        let (model, inputs) = (fixture.join("model.onnx"), fixture.join("input.npz"));
+        let program = program_by(&model, &integrated(20, baseline));
+        let path = folder.path().join(format!("{i}.onnx"));
+        dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, &Default::default()).unwrap())
+            .unwrap();
+        let arrays = inputs_of(&program, &npz(&inputs));
+        expected.push(explain(&cpu(program, 1), &arrays, &Request::default()));
+        jobs.push((path, inputs));
+    }
+    let Some(found) = onnx_runtime(&jobs) else { return };
+    for ((found, expected), (path, _)) in found.iter().zip(&expected).zip(&jobs) {
+        for (name, relevance) in &expected.relevance {
+            let gap = relative_l1(&found[&format!("relevance/{name}")], relevance);
+            assert!(gap <= 1e-4, "{} {name}: {gap:e}", path.display());
+        }
+    }
+    let model = root().join("fixtures/digits_cnn/model.onnx");
+    let error = dlbc_artifact::export(&program(&model, "smoothgrad"), &Default::default()).unwrap_err();
+    assert!(error.is_unsupported() && error.to_string().contains("several runs"), "{error}");
+    // Ids cannot be moved.
+    let model = root().join("fixtures/sentiment_bert/model.onnx");
+    let error =
+        dlbc_artifact::export(&program(&model, "integrated-gradients"), &Default::default()).unwrap_err();
+    assert!(error.is_unsupported() && error.to_string().contains("input_ids"), "{error}");
+}

@@ -1,16 +1,17 @@
 //! Program → one plain model: standard operators only, the seed computed in the graph.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
 use dlbc_ops::prim::{Binary, Prim, Reduction, Unary};
-use dlbc_ops::program::{Info, MEASURED, Mode, Program, SEED};
-use dlbc_ops::tensor::{Array, DType, Dim, Shape, TensorType};
+use dlbc_ops::program::{BASELINE, Info, MEASURED, Mode, Program, Repeat, SEED};
+use dlbc_ops::tensor::{Array, DType, Dim, Shape, Tensor, TensorType};
 use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
 use crate::order::order;
+use crate::path::{self, Path};
 use crate::sign::Convention;
 use crate::target::{self, CHOSEN, Chosen, ExportOptions, ExportStart, ExportTarget, TARGET};
 use crate::write::Writer;
@@ -23,8 +24,9 @@ const EXPORTED: &str = "dlbc.";
 /// Inputs: the model's, and unless the target is fixed the optional [`TARGET`] (int64, a value for each batch row or one for
 /// all; without it, or where it is negative, the largest unit). Outputs: the model's by their names, and `relevance/NAME`
 /// for each explained input; NaN for a target that the output does not have. The target unit of each row starts with
-/// `multiplier`, signed as [`StartInfo`](dlbc_ops::program::StartInfo) says, or its value; of an output `[batch, position, unit]` that of the last position. Metadata hold the rules,
-/// the target, the start and the hashes of the model.
+/// `multiplier`, signed as [`StartInfo`](dlbc_ops::program::StartInfo) says, or its value; of an output `[batch, position,
+/// unit]` that of the last position. Metadata hold the rules, the target, the start and the hashes of the model. Integrated
+/// gradients have the points of their quadrature as rows of the batch.
 ///
 /// # Errors
 /// When a primitive has no spelling for its types, the explained output has more than 3 axes, or the target is out of range.
@@ -37,9 +39,17 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
     let of_input: HashSet<String> = info.explanations().map(|(name, _)| name).collect();
     let kept = |n: &str| n.starts_with("output/") || n.starts_with(MEASURED) || of_input.contains(n);
     let convention = Convention::of(&graph, info);
+    let scaled =
+        graph.outputs().iter().filter_map(|(n, v)| Some((n.strip_prefix(BASELINE)?.to_string(), *v)));
+    let scaled: HashMap<String, Value> = scaled.collect();
     let wanted = graph.outputs().iter().filter(|(n, _)| kept(n));
     graph.set_outputs(wanted.cloned().collect());
-    if let Some(valid) = seed(&mut graph, info, options, convention)? {
+    let (start, valid) = seed(&mut graph, info, options, convention)?;
+    if let Some(repeat) = &info.repeat {
+        let reason = repeated(&mut graph, program, repeat, start, &scaled);
+        reason.map_err(|reason| ArtifactError::Repeated { rules: Name::new(&info.rules), reason })?;
+    }
+    if let Some(valid) = valid {
         let outputs = graph.outputs().to_vec();
         let mut steps = Steps { graph: &mut graph };
         let checked = outputs.into_iter().map(|(n, v)| match of_input.contains(&n) {
@@ -65,6 +75,29 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
         Some(format!("{} with the relevance of its inputs, rules `{}`", info.model, info.rules));
     model.metadata_props = metadata(info, options);
     Ok(model)
+}
+
+/// Makes the mean over several runs a part of the graph.
+fn repeated(
+    graph: &mut Graph<Prim>,
+    program: &Program,
+    repeat: &Repeat,
+    seed: Value,
+    scaled: &HashMap<String, Value>,
+) -> Result<(), String> {
+    let Repeat::IntegratedGradients { steps, baseline } = *repeat else {
+        return Err("its noise is drawn anew for each run, which no ONNX model expresses".into());
+    };
+    if let Some(input) = program.info.inputs.iter().find(|i| i.explained && !i.ty.dtype.is_float()) {
+        return Err(format!("it moves what the ids of input {} look up", Name::new(&input.name)));
+    }
+    if !graph.measured().is_empty() {
+        return Err("the model has dimensions that depend on its data".into());
+    }
+    let batch = program.batch_symbol();
+    let batch = batch.ok_or("the points are rows of a batch, and the model's first axis is no open batch")?;
+    path::integrate(graph, &program.info, &Path { steps, baseline, batch: &batch, seed, scaled })?;
+    graph.check().map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())
 }
 
 /// What the model was made of, for its reader.
@@ -94,14 +127,14 @@ pub fn exported(model: &ModelProto) -> BTreeMap<String, String> {
     if found.contains_key("explained") { found } else { BTreeMap::new() }
 }
 
-/// Puts what makes the seed from the explained output in the place of the seed's input; says whether the output has the unit
-/// that each row asks for, where that is not certain.
+/// Puts what makes the seed from the explained output in the place of the seed's input. Returns the seed, and whether the output
+/// has the unit that each row asks for, where that is not certain.
 fn seed(
     graph: &mut Graph<Prim>,
     info: &Info,
     options: &ExportOptions,
     convention: Option<Convention>,
-) -> Result<Option<Value>, ArtifactError> {
+) -> Result<(Value, Option<Value>), ArtifactError> {
     let explained = info.explained.as_str();
     let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
     let name = format!("output/{explained}");
@@ -113,12 +146,19 @@ fn seed(
     if ty.rank() > 3 || ty.dtype == DType::Bool {
         return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
+    // Derivatives start with one: of the value's share nothing is left to multiply.
+    let options = match (&info.repeat, options.start) {
+        (Some(_), ExportStart::Value) => {
+            &ExportOptions { start: ExportStart::One, multiplier: 1.0, ..*options }
+        }
+        _ => options,
+    };
     let made = made(&mut Steps { graph }, output, &ty, dtype, options, info.mode, convention);
     let (made, valid) =
         made.map_err(|reason| ArtifactError::Target { output: Name::new(explained), reason })?;
     graph.replace(given, made);
     graph.remove(given.node);
-    Ok(valid)
+    Ok((made, valid))
 }
 
 /// The seed: the start at the target unit of each row, else 0; in contrastive mode with that of the opposing track. With it,
@@ -283,9 +323,12 @@ impl Steps<'_> {
         Ok(self.graph.add_value(prim, &name, ty, Origin::onnx(SEED, "seed"), inputs))
     }
 
-    pub(crate) fn scalar(&mut self, dtype: DType, value: f64) -> Value {
-        let t = Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype);
+    pub(crate) fn constant(&mut self, t: Tensor) -> Value {
         let ty = t.ty();
         self.graph.add_value(Prim::Const(t), &format!("{SEED}/value"), ty, Origin::onnx(SEED, "seed"), &[])
+    }
+
+    pub(crate) fn scalar(&mut self, dtype: DType, value: f64) -> Value {
+        self.constant(Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype))
     }
 }

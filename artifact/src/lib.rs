@@ -8,6 +8,7 @@ mod dims;
 mod export;
 mod limits;
 mod order;
+mod path;
 mod plain;
 mod read;
 mod sheet;
@@ -70,6 +71,14 @@ pub enum ArtifactError {
         /// Why.
         reason: String,
     },
+    /// A mean over several runs that cannot be written.
+    #[error("composite {rules} is a mean over several runs: {reason}")]
+    Repeated {
+        /// The composite.
+        rules: Name,
+        /// Why.
+        reason: String,
+    },
     /// A tensor of the model has a name that an exported model needs.
     #[error("the model has a tensor {name}: is it an exported explanation already?")]
     Reserved {
@@ -106,6 +115,7 @@ impl ArtifactError {
                 | ArtifactError::Seed { .. }
                 | ArtifactError::Taken { .. }
                 | ArtifactError::Target { .. }
+                | ArtifactError::Repeated { .. }
                 | ArtifactError::Reserved { .. }
         )
     }

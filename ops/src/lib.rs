@@ -8,6 +8,7 @@ pub mod graph;
 pub mod op;
 pub mod prim;
 pub mod program;
+pub mod quadrature;
 pub mod rule;
 pub mod tensor;
 

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::graph::Graph;
 use crate::prim::Prim;
-use crate::tensor::TensorType;
+use crate::tensor::{Dim, TensorType};
 
 /// Name of the program input that holds the starting relevance; its shape is that of the explained output.
 pub const SEED: &str = "dlbc_seed";
@@ -96,6 +98,30 @@ pub struct Program {
     pub graph: Graph<Prim>,
     /// What the caller must know.
     pub info: Info,
+}
+
+impl Program {
+    /// The symbol of the batch, where the program takes any number of rows: the first axis of every input and of the explained
+    /// output is one symbol, and nothing else.
+    pub fn batch_symbol(&self) -> Option<Arc<str>> {
+        let (graph, info) = (&self.graph, &self.info);
+        let output = format!("output/{}", info.explained);
+        let explained =
+            graph.outputs().iter().find(|(name, _)| *name == output).map(|(_, v)| graph.ty(*v))?;
+        let mut firsts = info.inputs.iter().map(|i| &i.ty).chain([explained]).map(|ty| ty.shape.0.first());
+        let batch = firsts.next()??;
+        let mut symbols = vec![];
+        batch.symbols(&mut |s| symbols.push(s.clone()));
+        let [symbol] = symbols.as_slice() else { return None };
+        if *batch != Dim::symbol(symbol) || !firsts.all(|first| first == Some(batch)) {
+            return None;
+        }
+        // A length that is the batch's too cannot grow alone.
+        let rest = info.inputs.iter().flat_map(|i| i.ty.shape.0.iter().skip(1));
+        let mut elsewhere = false;
+        rest.for_each(|dim| dim.symbols(&mut |s| elsewhere |= s == symbol));
+        (!elsewhere).then(|| symbol.clone())
+    }
 }
 
 /// What a caller must know of a program.

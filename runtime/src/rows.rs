@@ -3,30 +3,13 @@
 use std::sync::Arc;
 
 use dlbc_ops::program::Program;
-use dlbc_ops::tensor::{Dim, Tensor};
+use dlbc_ops::tensor::Tensor;
 
 use crate::backend::Tensors;
 
-/// Whether a program takes any number of rows: the first axis of every input and of the explained output is one symbol,
-/// and nothing else.
+/// Whether a program takes any number of rows.
 pub(crate) fn open(program: &Program) -> bool {
-    let (graph, info) = (&program.graph, &program.info);
-    let output = format!("output/{}", info.explained);
-    let explained = graph.outputs().iter().find(|(name, _)| *name == output).map(|(_, v)| graph.ty(*v));
-    let Some(explained) = explained else { return false };
-    let mut firsts = info.inputs.iter().map(|i| &i.ty).chain([explained]).map(|ty| ty.shape.0.first());
-    let Some(Some(batch)) = firsts.next() else { return false };
-    let mut symbols = vec![];
-    batch.symbols(&mut |s| symbols.push(s.clone()));
-    let [symbol] = symbols.as_slice() else { return false };
-    if *batch != Dim::symbol(symbol) || !firsts.all(|first| first == Some(batch)) {
-        return false;
-    }
-    // A length that is the batch's too cannot grow alone.
-    let rest = info.inputs.iter().flat_map(|i| i.ty.shape.0.iter().skip(1));
-    let mut elsewhere = false;
-    rest.for_each(|dim| dim.symbols(&mut |s| elsewhere |= s == symbol));
-    !elsewhere
+    program.batch_symbol().is_some()
 }
 
 /// Stacks inputs of the same shapes along the first axis; `None` when they are none, or differ in more than that axis.

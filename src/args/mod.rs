@@ -35,6 +35,8 @@ use std::path::PathBuf;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::rules::ADVICE;
+
 /// Explains what a neural network's answer rests on: relevance for any ONNX model.
 #[derive(Debug, Parser)]
 #[command(
@@ -61,7 +63,7 @@ pub enum Command {
     #[command(after_help = COMPILE_EXAMPLE)]
     Compile(Box<CompileArgs>),
     /// Run a model and explain its answer.
-    #[command(after_help = RUN_EXAMPLE)]
+    #[command(after_help = format!("{RUN_EXAMPLE}\n\nWhich `--rules`:\n{ADVICE}"))]
     Run(Box<RunArgs>),
     /// Show each node of a model with its rule, and everything that is not supported.
     #[command(after_help = INSPECT_EXAMPLE)]

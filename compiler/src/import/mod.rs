@@ -166,6 +166,22 @@ fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>
     Ok(sorted)
 }
 
+/// Whether an operator computes with integers that stand for floats.
+fn is_quantised(op: &str) -> bool {
+    let quantised = [
+        "ConvInteger",
+        "DequantizeLinear",
+        "DynamicQuantizeLinear",
+        "DynamicQuantizeMatMul",
+        "MatMulInteger",
+        "MatMulIntegerToFloat",
+        "MatMulNBits",
+        "QGemm",
+        "QuantizeLinear",
+    ];
+    quantised.contains(&op) || ["QLinear", "QAttention", "QEmbed"].iter().any(|prefix| op.starts_with(prefix))
+}
+
 impl Import<'_> {
     fn initializers(&mut self) -> Result<(), CompileError> {
         let model = self.model;
@@ -277,6 +293,7 @@ impl Import<'_> {
             return Ok(Err(match node.op_type() {
                 // It only makes a dictionary of the tensor of probabilities.
                 "ZipMap" => "no importer; skl2onnx leaves it out with options={'zipmap': False}".into(),
+                op if is_quantised(op) => "quantised: not supported yet, take the float model".into(),
                 _ => "no importer".into(),
             }));
         };

@@ -7,8 +7,13 @@ use crate::tensor::{Bindings, Dim, Tensor};
 impl Prim {
     /// Replaces bound symbols. A fully bound `Dims` becomes a constant.
     pub fn substitute(&self, bindings: &Bindings) -> Prim {
-        let sub = |d: &Dim| d.substitute(bindings);
-        let subs = |d: &[Dim]| d.iter().map(|d| d.substitute(bindings)).collect::<Vec<_>>();
+        self.replace(&|symbol| bindings.get(symbol).map(|v| Dim::known(*v)))
+    }
+
+    /// Replaces the symbols for which `by` has a dimension. A `Dims` without symbols becomes a constant.
+    pub fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Prim {
+        let sub = |d: &Dim| d.replace(by);
+        let subs = |d: &[Dim]| d.iter().map(|d| d.replace(by)).collect::<Vec<_>>();
         match self {
             Prim::Dims { dims, values } => {
                 let values = subs(values);
@@ -23,8 +28,8 @@ impl Prim {
             Prim::WindowSumTranspose { window, to } => {
                 Prim::WindowSumTranspose { window: window.clone(), to: subs(to) }
             }
-            Prim::Reshape { to } => Prim::Reshape { to: to.substitute(bindings) },
-            Prim::Expand { to } => Prim::Expand { to: to.substitute(bindings) },
+            Prim::Reshape { to } => Prim::Reshape { to: to.replace(by) },
+            Prim::Expand { to } => Prim::Expand { to: to.replace(by) },
             Prim::Slice { axis, start, len, step } => {
                 Prim::Slice { axis: *axis, start: sub(start), len: sub(len), step: *step }
             }
@@ -38,12 +43,10 @@ impl Prim {
             Prim::Iota { len } => Prim::Iota { len: sub(len) },
             Prim::TopK { axis, k, largest } => Prim::TopK { axis: *axis, k: sub(k), largest: *largest },
             Prim::Merge { condition } => Prim::Merge { condition: sub(condition) },
-            Prim::MergeTranspose { condition, second, to } => Prim::MergeTranspose {
-                condition: sub(condition),
-                second: *second,
-                to: to.substitute(bindings),
-            },
-            Prim::Scan(scan) => Prim::Scan(scan.substitute(bindings)),
+            Prim::MergeTranspose { condition, second, to } => {
+                Prim::MergeTranspose { condition: sub(condition), second: *second, to: to.replace(by) }
+            }
+            Prim::Scan(scan) => Prim::Scan(scan.replace(by)),
             _ => self.clone(),
         }
     }
@@ -79,13 +82,18 @@ impl Prim {
 impl Graph<Prim> {
     /// Replaces bound symbols everywhere; node ids stay. With all symbols of the inputs bound, every type is known.
     pub fn bind(&self, bindings: &Bindings) -> Graph<Prim> {
+        self.replace_symbols(&|symbol| bindings.get(symbol).map(|v| Dim::known(*v)))
+    }
+
+    /// Replaces the symbols for which `by` has a dimension everywhere; node ids stay.
+    pub(super) fn replace_symbols(&self, by: &impl Fn(&str) -> Option<Dim>) -> Graph<Prim> {
         let mut bound = self.clone();
         let ids: Vec<_> = bound.nodes().collect();
         for id in ids {
             let node = bound.node_mut(id);
-            node.op = node.op.substitute(bindings);
+            node.op = node.op.replace(by);
             for ty in &mut node.types {
-                ty.shape = ty.shape.substitute(bindings);
+                ty.shape = ty.shape.replace(by);
             }
         }
         bound

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::Prim;
 use crate::OpError;
 use crate::graph::{Body, Graph, NodeId, Origin, Value};
-use crate::tensor::{Bindings, Shape, Tensor, TensorType};
+use crate::tensor::{Dim, Shape, Tensor, TensorType};
 
 /// A recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
 ///
@@ -91,8 +91,8 @@ impl Scan {
         Ok(inputs[0].with_shape(shape))
     }
 
-    pub(super) fn substitute(&self, bindings: &Bindings) -> Scan {
-        Scan { body: Body::new(self.body.graph().bind(bindings)), ..self.clone() }
+    pub(super) fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Scan {
+        Scan { body: Body::new(self.body.graph().replace_symbols(by)), ..self.clone() }
     }
 }
 

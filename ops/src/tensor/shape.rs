@@ -32,6 +32,11 @@ impl Shape {
         self.0.iter().map(|d| d.substitute(bindings)).collect()
     }
 
+    /// Replaces the symbols for which `by` has a dimension.
+    pub fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Shape {
+        self.0.iter().map(|d| d.replace(by)).collect()
+    }
+
     /// Resolves an axis in `-rank..rank`.
     pub fn axis(&self, axis: i64) -> Option<usize> {
         resolve_axis(axis, self.rank())
