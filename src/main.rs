@@ -41,6 +41,7 @@ mod statistics;
 mod summary;
 mod terminal;
 mod tokens;
+mod vocabulary;
 
 use std::process::ExitCode;
 

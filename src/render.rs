@@ -106,7 +106,8 @@ pub fn heatmap(
     let texts = inputs.texts.as_ref().filter(|t| t.input == *name).map(|texts| {
         let rows: Vec<_> = explained.iter().map(|e| tokens::rows(texts, &e.explanation)).collect();
         let of = |(i, (sample, _)): (usize, &(usize, &Explained))| {
-            tokens::pieces(&texts.texts[*sample], &rows[i % explained.len()][*sample])
+            let (text, row) = (&texts.texts[*sample], &rows[i % explained.len()][*sample]);
+            tokens::pieces(text, &tokens::shown_units(text, row, args.words))
         };
         pairs.iter().enumerate().map(of).collect::<Vec<_>>()
     });

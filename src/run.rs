@@ -25,7 +25,7 @@ use crate::render::Heatmap;
 use crate::scene::Scene;
 use crate::summary::{self, Summary, Times};
 use crate::terminal::{Console, Progress, number, print, visible};
-use crate::{device, layers, model, pictures, provenance, region, render, start};
+use crate::{device, layers, model, pictures, provenance, region, render, start, vocabulary};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -63,6 +63,9 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let info = loaded.program.info.clone();
     let clock = Instant::now();
     let mut inputs = Some(input::read(&info.inputs, pictures.first().map(PathBuf::as_path), args, console)?);
+    if let Some(texts) = inputs.as_ref().and_then(|inputs| inputs.texts.as_ref()) {
+        vocabulary::check(&loaded.program, texts, console)?;
+    }
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
     let overlays = overlay_files(args, &names, &targets)?;

@@ -160,7 +160,10 @@ fn lines_of_a_file_are_texts() {
     fs::write(&file, "A waste of two hours.\n\n  Funny and moving.\n").unwrap();
     let found = json(&[&TEXT[..1], &["--text", &format!("@{}", file.display())], &QUICK]);
     assert_eq!(found["samples"][1]["name"], "Funny and moving.");
-    assert!(fails(3, &[&TEXT[..1], &["--text", "@nothing-here"]]).contains("nothing-here"));
+    let found = json(&[&TEXT[..1], &["--text-file", file.to_str().unwrap()], &QUICK]);
+    assert_eq!(found["samples"][1]["name"], "Funny and moving.");
+    let missing = fails(2, &[&TEXT[..1], &["--text", "@nothing-here"]]);
+    assert!(missing.contains("nothing-here") && missing.contains("\\@"), "{missing}");
 }
 
 /// Integrated gradients sum to the difference of the outputs on pictures and, at the embeddings, on texts.

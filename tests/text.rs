@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -17,9 +18,17 @@ struct Done {
 }
 
 fn run(words: &[&str]) -> Done {
+    with_input(words, "")
+}
+
+fn with_input(words: &[&str], input: &str) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dlbc"));
     command.arg("run").args(words).current_dir(env!("CARGO_MANIFEST_DIR")).env_remove("NO_COLOR");
-    let output = command.output().unwrap();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // A program that does not read its input closes it.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
     let done = Done {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -96,9 +105,96 @@ fn colours_follow_the_flag() {
 #[test]
 fn the_table_of_tokens() {
     let out = ok(&[MODEL, "--text", "a waste of time"]);
-    let table: Vec<&str> = out.lines().skip_while(|l| !l.starts_with("token")).take(7).collect();
-    let words: Vec<&str> = table[2..].iter().map(|l| l.split_whitespace().next().unwrap()).collect();
-    assert_eq!(words, ["[CLS]", "a", "waste", "of", "time"]);
+    let table: Vec<Vec<&str>> = (out.lines().skip_while(|l| !l.starts_with("token")).take(8))
+        .map(|l| l.split_whitespace().collect())
+        .collect();
+    assert_eq!(table[0], ["token", "position", "relevance", "share"]);
+    let words: Vec<(&str, &str)> = table[2..6].iter().map(|row| (row[0], row[1])).collect();
+    assert_eq!(words, [("a", "1"), ("waste", "2"), ("of", "3"), ("time", "4")]);
+    // What the tokenizer added stands apart and does not shorten the bars of the words.
+    assert!(table[6][0].starts_with("---"), "{out}");
+    assert_eq!((table[7][0], table[7][1]), ("[CLS]", "0"));
+    let longest = table[2..6].iter().filter_map(|row| row.get(5)).map(|bar| bar.len()).max();
+    assert_eq!(longest, Some(12), "{out}");
+    let shares: f64 =
+        table[2..].iter().filter_map(|row| row.get(3)).filter_map(|s| s.parse::<f64>().ok()).sum();
+    assert!((shares - 100.0).abs() < 0.5, "shares of the magnitudes: {out}");
+}
+
+#[test]
+fn shares_of_signed_maps_are_of_the_magnitudes() {
+    let out = ok(&[MODEL, "--text", REVIEW, "--rules", "attnlrp", "--color", "always"]);
+    let rows: Vec<Vec<&str>> = out.lines().map(|l| l.split_whitespace().collect()).collect();
+    let shares: Vec<f64> = rows
+        .iter()
+        .filter(|row| row.len() >= 5 && row[4] == "%" && row[1].parse::<usize>().is_ok())
+        .map(|row| row[3].parse().unwrap())
+        .collect();
+    assert_eq!(shares.len(), 11, "the ten strongest and [CLS]: {out}");
+    assert!(shares.iter().all(|s| (0.0..=100.0).contains(s)), "{out}");
+    assert!(out.contains("the 10 strongest of 16 tokens"), "{out}");
+}
+
+#[test]
+fn a_batch_says_target_value_and_sum_of_each_text() {
+    let words = [MODEL, "--text", "A waste of two hours.", "--text", REVIEW, "--rules", "attnlrp"];
+    let out = ok(&words);
+    let summary = json(&words);
+    let headings: Vec<&str> = out.lines().filter(|l| l.starts_with("text ")).collect();
+    assert_eq!(headings.len(), 2, "{out}");
+    for (i, (heading, target)) in headings.iter().zip([0, 1]).enumerate() {
+        assert!(heading.starts_with(&format!("text {i}   target {target}, value ")), "{heading}");
+        let text = &summary["texts"][i];
+        assert_eq!(text["target"], target);
+        assert_eq!(numbers(&text["value"]), numbers(&summary["outputs"]["logits"]["max"][i]));
+        assert!(numbers(&text["probability"]) > 0.5);
+        let tokens = summary["tokens"][i].as_array().unwrap();
+        let sum: f64 = tokens.iter().map(|t| numbers(&t["relevance"])).sum();
+        assert!((sum - numbers(&text["relevance"])).abs() < 1e-9);
+    }
+    assert!(headings[0].ends_with("\"A waste of two hours.\""), "{}", headings[0]);
+}
+
+#[test]
+fn words_add_up_their_tokens() {
+    let Some(folder) = model("minilm") else { return };
+    let (file, text) = (format!("{folder}/model.onnx"), "An unbelievably good film, isn't it?");
+    let out = ok(&[&file, "--text", text, "--words"]);
+    assert!(out.lines().any(|l| l.starts_with("unbelievably ")), "{out}");
+    let summary = json(&[&file, "--text", text, "--words"]);
+    let (words, tokens) = (summary["words"][0].as_array().unwrap(), summary["tokens"][0].as_array().unwrap());
+    let sum = |of: &[Value]| of.iter().map(|x| numbers(&x["relevance"])).sum::<f64>();
+    assert!((sum(words) - sum(tokens)).abs() < 1e-6 && words.len() < tokens.len());
+    let shown: Vec<&str> = words.iter().map(|w| w["word"].as_str().unwrap()).collect();
+    assert_eq!(shown, ["[CLS]", "An", "unbelievably", "good", "film", ",", "isn't", "it", "?", "[SEP]"]);
+    let word = words.iter().find(|w| w["word"] == "unbelievably").unwrap();
+    let positions: Vec<usize> =
+        word["positions"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap() as usize).collect();
+    assert!(positions.len() > 1);
+    let own: Vec<Value> = positions.iter().map(|p| tokens[*p].clone()).collect();
+    assert!((sum(&own) - numbers(&word["relevance"])).abs() < 1e-9);
+    assert_eq!((word["start"].as_u64(), word["char_end"].as_u64()), (Some(3), Some(15)));
+    fails(2, &[&file, "--words", "--inputs", "x.npz"], &["--text"]);
+}
+
+/// The folder of a real model, where it was fetched.
+fn model(name: &str) -> Option<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/models").join(name);
+    folder.is_dir().then(|| folder.to_str().unwrap().to_string())
+}
+
+#[test]
+fn offsets_are_in_bytes_and_in_characters() {
+    let text = "Élan: a naïve, dull film";
+    let summary = json(&[MODEL, "--text", text]);
+    for token in summary["tokens"][0].as_array().unwrap().iter().filter(|t| t["special"] == false) {
+        let at = |key: &str| token[key].as_u64().unwrap() as usize;
+        let shown = token["text"].as_str().unwrap();
+        assert_eq!(&text[at("start")..at("end")], shown);
+        let by_characters: String =
+            text.chars().skip(at("char_start")).take(at("char_end") - at("char_start")).collect();
+        assert_eq!(by_characters, shown);
+    }
 }
 
 #[test]
@@ -125,21 +221,90 @@ fn what_is_no_text_for_a_model_says_so() {
     fs::copy(MODEL, &alone).unwrap();
     fs::remove_file(damaged).unwrap();
     fails(2, &[alone.to_str().unwrap(), "--text", "hi"], &["--tokenizer"]);
-    fails(2, &[MODEL, "--text", "", "--no-special-tokens"], &["no token"]);
+    fails(3, &[MODEL, "--text", "", "--no-special-tokens"], &["text 0 is empty"]);
 }
 
 #[test]
 fn empty_and_endless_texts_are_defined() {
-    let empty = json(&[MODEL, "--text", ""]);
-    assert_eq!(empty["tokens"][0].as_array().unwrap().len(), 1, "the first token is left");
+    fails(3, &[MODEL, "--text", "good", "--text", " "], &["text 1 is empty"]);
     let long = "good film ".repeat(10_000);
     let done = run(&[MODEL, "--text", &long, "--json"]);
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(done.err.contains("cut to 64 tokens"), "{}", done.err);
+    assert!(done.err.contains("cut to 64 tokens") && done.err.contains("64 of 20001 tokens"), "{}", done.err);
     let short = json(&[MODEL, "--text", &long, "--max-length", "5"]);
     assert_eq!(short["tokens"][0].as_array().unwrap().len(), 5);
     let odd = ok(&[MODEL, "--text", "bad\u{1b}[2J\u{202e} film\u{0007}"]);
     assert!(!odd.contains('\u{1b}') && !odd.contains('\u{202e}') && !odd.contains('\u{7}'), "{odd:?}");
+}
+
+#[test]
+fn texts_come_from_files_and_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("texts.txt");
+    fs::write(&file, "\u{feff}A waste of two hours.\r\n\n  Funny and moving.\n@home\n").unwrap();
+    let path = file.to_str().unwrap();
+    let found = |words: &[&str], input: &str| -> Vec<String> {
+        let done = with_input(&[&[MODEL, "--json"], words].concat(), input);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let summary: Value = serde_json::from_str(&done.out).unwrap();
+        summary["texts"].as_array().unwrap().iter().map(|t| t["text"].as_str().unwrap().into()).collect()
+    };
+    let lines = ["A waste of two hours.", "Funny and moving.", "@home"];
+    assert_eq!(found(&["--text", &format!("@{path}")], ""), lines);
+    assert_eq!(found(&["--text-file", path], ""), lines);
+    assert_eq!(found(&["--text", "-"], "one film\ntwo films\n"), ["one film", "two films"]);
+    assert_eq!(found(&["--text-file", "-", "--text", "good"], "a film"), ["good", "a film"]);
+    assert_eq!(
+        found(&["--text", "\\@home", "--text", "\\- no", "--text", "a"], ""),
+        ["@home", "\\- no", "a"]
+    );
+    // A literal dash has no token here, and is read as a text of its own.
+    fails(0, &[MODEL, "--text", "\\-"], &["nothing of text 0", "`-`"]);
+
+    fails(2, &[MODEL, "--text", "@nothing-here"], &["`nothing-here`", "\\@"]);
+    fails(2, &[MODEL, "--text-file", "nothing-here"], &["`nothing-here`"]);
+    fails(2, &[MODEL, "--text", "-", "--text-file", "-"], &["standard input"]);
+    fails(3, &[MODEL, "--text", "-"], &["no text"]);
+    fs::write(&file, [b'a', 0xff]).unwrap();
+    fails(3, &[MODEL, "--text-file", path], &["UTF-8", path]);
+    fs::write(&file, "x".repeat((1 << 20) + 1)).unwrap();
+    fails(7, &[MODEL, "--text-file", path], &["text 0 (line 1 of", "1048577 characters"]);
+    let large = fs::File::create(&file).unwrap();
+    large.set_len((64 << 20) + 1).unwrap();
+    fails(7, &[MODEL, "--text", &format!("@{path}")], &["64.0 MiB", path]);
+}
+
+#[test]
+fn what_the_model_does_not_see_is_said() {
+    let nothing = run(&[MODEL, "--text", "电影很好看"]);
+    assert_eq!(nothing.code, Some(0), "{}", nothing.err);
+    assert!(nothing.err.contains("nothing of text 0") && nothing.err.contains("[CLS]"), "{}", nothing.err);
+    let part = run(&[MODEL, "--text", "Loved it 😍😍😍", "--text", "a qqqzx film"]).err;
+    assert!(part.contains("no part of any token") && part.contains("`😍😍😍` of text 0"), "{part}");
+    assert!(part.contains("unknown to the tokenizer") && part.contains("`qqqzx` of text 1"), "{part}");
+    let all = run(&[MODEL, "--text", REVIEW]).err;
+    assert!(!all.contains("token"), "{all}");
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tokenizer: Value =
+        serde_json::from_str(&fs::read_to_string("fixtures/sentiment_bert/tokenizer.json").unwrap()).unwrap();
+    let path = folder.path().join("other.json");
+    let path = path.to_str().unwrap();
+    tokenizer["model"]["vocab"]["waste"] = 8188.into();
+    fs::write(path, tokenizer.to_string()).unwrap();
+    let words = [MODEL, "--tokenizer", path, "--text"];
+    fails(3, &[&words[..], &["a waste"]].concat(), &[path, "`waste`", "8188", "6003"]);
+    let larger = run(&[&words[..], &["a film"]].concat());
+    assert!(larger.err.contains("8189 ids") && larger.err.contains("6003 rows"), "{}", larger.err);
+    let vocabulary = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    vocabulary.retain(|_, id| id.as_u64().unwrap() < 3000);
+    fs::write(path, tokenizer.to_string()).unwrap();
+    let smaller = run(&[&words[..], &["a film"]].concat());
+    assert!(smaller.err.contains("3000 ids") && smaller.err.contains(path), "{}", smaller.err);
+    assert!(!run(&[MODEL, "--text", "a film"]).err.contains(" ids"));
 }
 
 #[test]

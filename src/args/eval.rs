@@ -29,7 +29,7 @@ pub struct EvalArgs {
     /// A picture or a folder of pictures (`--image`) and how they become inputs.
     #[command(flatten)]
     pub picture: PictureArgs,
-    /// Texts (`--text`, or `--text @FILE` for a file with one a line) and how they become inputs.
+    /// Texts, a sample each, and how they become inputs.
     #[command(flatten)]
     pub text: TextArgs,
     /// Samples at most; without `--rules` and `--limit` as many of them as take about a minute.

@@ -12,6 +12,7 @@ mod plain;
 mod run;
 mod scene;
 mod targets;
+mod text;
 mod units;
 mod values;
 
@@ -25,9 +26,10 @@ pub use model::ExplainArgs;
 pub use picture::Preset;
 pub use picture::{Channels, Layout, PictureArgs, Resize};
 pub use plain::plain;
-pub use run::{Color, Colors, RunArgs, TextArgs};
+pub use run::{Color, Colors, RunArgs};
 pub use scene::{BoxFormat, COORDINATES, NoObject, Rectangle};
 pub use targets::{Named, Start, Target, TargetArgs};
+pub use text::TextArgs;
 pub use values::{Device, Keep, Pair, finite, suggested};
 
 use std::path::PathBuf;

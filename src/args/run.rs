@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::picture::{Layout, PictureArgs};
 use super::values::positive;
-use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs};
+use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs, TextArgs};
 use crate::exit::unsupported;
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -31,7 +31,7 @@ pub struct RunArgs {
     /// A picture and how it becomes an input.
     #[command(flatten)]
     pub picture: PictureArgs,
-    /// A text and how it becomes an input.
+    /// Texts and how they become inputs.
     #[command(flatten)]
     pub text: TextArgs,
 
@@ -70,6 +70,9 @@ pub struct RunArgs {
     /// Print the summary as one JSON object instead of tables.
     #[arg(long, help_heading = "Results")]
     pub json: bool,
+    /// Add the tokens of a text up to words, by where they stand in it.
+    #[arg(long, requires = "texts", help_heading = "Results")]
+    pub words: bool,
     /// Colour tokens by their relevance: on a terminal, always, or never (also with NO_COLOR set).
     #[arg(long, value_enum, default_value = "auto", help_heading = "Results")]
     pub color: Color,
@@ -105,31 +108,6 @@ impl PictureArgs {
     pub fn is_given(&self) -> bool {
         !self.image.is_empty()
     }
-}
-
-impl TextArgs {
-    /// Whether there is a text.
-    pub fn is_given(&self) -> bool {
-        !self.text.is_empty()
-    }
-}
-
-/// A text and how it becomes an input.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Text")]
-pub struct TextArgs {
-    /// A text for the model's `input_ids`, with its mask and types (repeatable: a batch, padded to the longest).
-    #[arg(long, value_name = "STRING", allow_hyphen_values = true)]
-    pub text: Vec<String>,
-    /// The tokenizer, a tokenizer.json [default: the one beside the model].
-    #[arg(long, value_name = "FILE", requires = "text")]
-    pub tokenizer: Option<PathBuf>,
-    /// The most tokens of a text; the rest is left out [default: what the tokenizer and the model say].
-    #[arg(long, value_name = "N", value_parser = positive, requires = "text")]
-    pub max_length: Option<usize>,
-    /// Leave out what the tokenizer adds to a text, such as its start.
-    #[arg(long, requires = "text")]
-    pub no_special_tokens: bool,
 }
 
 /// When tokens are coloured.

@@ -17,6 +17,7 @@ use crate::device::Opened;
 use crate::exit::{unsupported, usage};
 use crate::input::{self, Source, Texts, from_f64};
 use crate::terminal::{Console, plural, visible};
+use crate::vocabulary;
 
 /// What all methods are measured on.
 pub struct Prepared {
@@ -52,6 +53,9 @@ pub fn prepare(
 ) -> anyhow::Result<Prepared> {
     let info = program.info.clone();
     let read = input::samples(&info.inputs, args, console)?;
+    if let Source::Texts(texts) = &read.source {
+        vocabulary::check(&program, texts, console)?;
+    }
     let input = chosen(&info.inputs, &read.source)?;
     if info.inputs.iter().filter(|i| i.explained).count() > 1 {
         console.note(format!(
@@ -76,7 +80,11 @@ pub fn prepare(
         let features = Features::of(&input.name, value, &read.source, number);
         if features.len() < 2 {
             let (name, count) = (visible(&sample.name), plural(features.len(), "feature"));
-            console.note(format!("sample {number} `{name}` is left out: {count}, nothing to compare"));
+            let place = match &read.source {
+                Source::Texts(texts) => texts.names[number].clone(),
+                _ => format!("sample {number}"),
+            };
+            console.note(format!("{place} `{name}` is left out: {count}, nothing to compare"));
             continue;
         }
         let position = match args.position {

@@ -1,8 +1,6 @@
 //! The samples of an evaluation: each a batch of one.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 
 use anyhow::Context;
 use dlbc_ops::program::InputInfo;
@@ -11,12 +9,9 @@ use dlbc_runtime::rows;
 
 use super::text::{self, Texts};
 use super::{arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
-use crate::args::{EvalArgs, Layout, TextArgs};
+use crate::args::{EvalArgs, Layout};
 use crate::exit::{invalid, unsupported, usage};
 use crate::terminal::{Console, plural, visible};
-
-/// Bytes of a file of texts at most.
-const TEXT_BYTES: u64 = 64 << 20;
 
 /// What is evaluated.
 pub struct Samples {
@@ -108,9 +103,9 @@ pub fn read(infos: &[InputInfo], args: &EvalArgs, console: Console) -> anyhow::R
         columns.add(&input.name, tensors.context("a row does not fill its tensor")?)?;
         source = Source::Table(input.name.clone());
     }
-    if !args.text.text.is_empty() {
-        let texts = TextArgs { text: texts(&args.text.text, args.limit)?, ..args.text.clone() };
-        let (texts, tensors) = text::read(infos, &texts, &args.model, console)?;
+    if args.text.is_given() {
+        let (texts, tensors) = text::read(infos, &args.text, &args.model, args.limit, console)?;
+        texts.note_losses(console);
         for (name, tensor) in &tensors {
             let info = infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name))?;
             columns.add(name, one_by_one(info, tensor, args.limit)?)?;
@@ -155,23 +150,6 @@ fn pictures(
     }
     columns.add(&input.name, tensors)?;
     Ok(Source::Pictures(input.name.clone(), layout))
-}
-
-/// Texts as given; `@FILE` stands for the lines of a file.
-fn texts(given: &[String], most: usize) -> anyhow::Result<Vec<String>> {
-    let mut all = vec![];
-    for text in given {
-        let Some(path) = text.strip_prefix('@') else {
-            all.push(text.clone());
-            continue;
-        };
-        let failed = |e: std::io::Error| invalid(format!("`{}`: {e}", visible(path)));
-        let mut lines = String::new();
-        File::open(path).map_err(failed)?.take(TEXT_BYTES).read_to_string(&mut lines).map_err(failed)?;
-        all.extend(lines.lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_string));
-    }
-    all.truncate(most);
-    if all.is_empty() { Err(invalid("there is no text")) } else { Ok(all) }
 }
 
 /// Columns become samples, all of the same shapes.

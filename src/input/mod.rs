@@ -9,6 +9,8 @@ mod picture;
 pub mod result;
 mod table;
 mod text;
+mod text_loss;
+mod text_source;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -165,10 +167,13 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> anyhow::Result<()> {
-        if self.args.text.text.is_empty() {
+        if !self.args.text.is_given() {
             return Ok(());
         }
-        let (texts, tensors) = text::read(self.infos, &self.args.text, &self.args.model, self.console)?;
+        let (texts, tensors) =
+            text::read(self.infos, &self.args.text, &self.args.model, usize::MAX, self.console)?;
+        texts.refuse_empty()?;
+        texts.note_losses(self.console);
         for (name, tensor) in tensors {
             // What is given by name goes before what the text says: another mask, other types.
             if name == texts.input || !self.inputs.tensors.contains_key(&name) {

@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{DType, Tensor};
+use tokenizers::models::ModelWrapper;
 use tokenizers::{Encoding, PaddingParams, PaddingStrategy, Tokenizer, TruncationParams};
 
 use super::fit;
+use super::text_loss::Loss;
+use super::text_source;
 use crate::args::TextArgs;
 use crate::exit::{invalid, usage};
 use crate::terminal::{Console, visible};
 
 /// A tokenizer is a vocabulary: larger files are something else.
 const LARGEST: u64 = 256 << 20;
-
-/// Characters of a text above which it is no text for a model.
-const LONGEST: usize = 1 << 20;
 
 /// A token of a text.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,15 @@ pub struct Token {
     pub special: bool,
     /// Padding, which the mask hides.
     pub padding: bool,
+    /// Stands for a part of the text that the vocabulary does not have.
+    pub unknown: bool,
+}
+
+impl Token {
+    /// Whether the token stands for a part of the text.
+    pub fn is_of_text(&self) -> bool {
+        !self.special && !self.padding
+    }
 }
 
 /// Texts with their tokens: a row of the batch each, all of one length.
@@ -44,8 +53,16 @@ pub struct Texts {
     pub input: String,
     /// The texts as given.
     pub texts: Vec<String>,
+    /// The name of each text in messages: its place in the batch, and in its file.
+    pub names: Vec<String>,
     /// The tokens of each.
     pub tokens: Vec<Vec<Token>>,
+    /// The parts of each that the model does not see.
+    pub losses: Vec<Loss>,
+    /// The tokenizer's file.
+    pub tokenizer: PathBuf,
+    /// The number of ids of the tokenizer: its largest id, and 1.
+    pub vocabulary: usize,
     /// The model input that says which tokens count.
     pub mask: Option<String>,
     /// The id of padding.
@@ -72,36 +89,33 @@ fn filled(name: &str) -> Option<Filled> {
     })
 }
 
-/// Encodes the texts of the command line.
+/// Encodes the texts of the command line, the first `most` of them.
 ///
 /// # Errors
-/// For a tokenizer that is missing or damaged, a model without ids, and texts that leave no token.
+/// For texts that cannot be read, a tokenizer that is missing or damaged, and a model without ids.
 pub fn read(
     infos: &[InputInfo],
     args: &TextArgs,
     model: &Path,
+    most: usize,
     console: Console,
 ) -> anyhow::Result<(Texts, BTreeMap<String, Tensor>)> {
     let ids = ids_input(infos)?;
     let path = tokenizer_path(args, model)?;
     let mut tokenizer = load(&path).with_context(|| format!("`{}`", path.display()))?;
-    if let Some(text) = args.text.iter().find(|t| t.chars().count() > LONGEST) {
-        return Err(usage(format!("`--text` of {} characters: {LONGEST} is the most", text.chars().count())));
-    }
+    let sources = text_source::read(args, most, console)?;
     let fixed = ids.ty.dim(ids.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
     let limit = [args.max_length, fixed, tokenizer.get_truncation().map(|t| t.max_length)];
+    let encode = |tokenizer: &Tokenizer| {
+        let texts: Vec<&str> = sources.iter().map(|s| s.text.as_str()).collect();
+        let encoded = tokenizer.encode_batch(texts, !args.no_special_tokens);
+        encoded.map_err(|e| invalid(format!("`{}`: {e}", path.display())))
+    };
     set_lengths(&mut tokenizer, limit.into_iter().flatten().min(), fixed)?;
-    let texts: Vec<&str> = args.text.iter().map(String::as_str).collect();
-    let encoded = tokenizer
-        .encode_batch(texts, !args.no_special_tokens)
-        .map_err(|e| invalid(format!("`{}`: {e}", path.display())))?;
+    let encoded = encode(&tokenizer)?;
+    set_lengths(&mut tokenizer, None, None)?;
+    let whole = encode(&tokenizer)?;
     let length = encoded.iter().map(|e| e.len()).max().unwrap_or(0);
-    if let Some(i) = encoded.iter().position(|e| e.get_attention_mask().iter().all(|m| *m == 0)) {
-        return Err(usage(format!("text {i} has no token: nothing is left to explain")));
-    }
-    if encoded.iter().any(|e| !e.get_overflowing().is_empty()) {
-        console.note(format!("a text is cut to {length} tokens; the rest is left out"));
-    }
     let mut tensors = BTreeMap::new();
     for info in infos {
         let Some(kind) = filled(&info.name).filter(|_| info.ty.rank() == ids.ty.rank()) else { continue };
@@ -115,10 +129,38 @@ pub fn read(
             .with_context(|| format!("input `{}`", visible(&info.name)))?;
         tensors.insert(info.name.clone(), tensor);
     }
-    let tokens = encoded.iter().map(tokens).collect();
+    let unknown = unknown_id(&tokenizer);
     let mask = tensors.keys().find(|name| filled(name) == Some(Filled::Mask)).cloned();
-    let pad = tokenizer.get_padding().map_or(0, |p| p.pad_id);
-    Ok((Texts { input: ids.name.clone(), texts: args.text.clone(), tokens, mask, pad }, tensors))
+    let texts = Texts {
+        input: ids.name.clone(),
+        names: sources.iter().enumerate().map(|(i, s)| s.name(i)).collect(),
+        tokens: encoded.iter().map(|e| tokens(e, unknown)).collect(),
+        losses: (sources.iter().zip(&whole).zip(&encoded))
+            .map(|((source, whole), seen)| Loss::new(&source.text, whole, seen, unknown))
+            .collect(),
+        texts: sources.into_iter().map(|s| s.text).collect(),
+        mask,
+        pad: tokenizer.get_padding().map_or(0, |p| p.pad_id),
+        vocabulary: vocabulary(&tokenizer),
+        tokenizer: path,
+    };
+    Ok((texts, tensors))
+}
+
+/// The id of the token for what the vocabulary does not have.
+fn unknown_id(tokenizer: &Tokenizer) -> Option<u32> {
+    let named = match tokenizer.get_model() {
+        ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
+        ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
+        ModelWrapper::BPE(model) => model.unk_token.clone(),
+        ModelWrapper::Unigram(_) => Some("<unk>".into()),
+    };
+    tokenizer.token_to_id(&named?)
+}
+
+/// The largest id of a tokenizer, and 1.
+fn vocabulary(tokenizer: &Tokenizer) -> usize {
+    tokenizer.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
 }
 
 fn ids_input(infos: &[InputInfo]) -> anyhow::Result<&InputInfo> {
@@ -200,7 +242,7 @@ fn values(encoding: &Encoding, kind: Filled) -> Vec<u32> {
     }
 }
 
-fn tokens(encoding: &Encoding) -> Vec<Token> {
+fn tokens(encoding: &Encoding, unknown: Option<u32>) -> Vec<Token> {
     let fields = encoding.get_tokens().iter().zip(encoding.get_ids()).zip(encoding.get_offsets());
     let flags = encoding.get_special_tokens_mask().iter().zip(encoding.get_attention_mask());
     fields
@@ -211,6 +253,7 @@ fn tokens(encoding: &Encoding) -> Vec<Token> {
             span: *start..*end,
             special: *special == 1,
             padding: *shown == 0,
+            unknown: *special == 0 && Some(*id) == unknown,
         })
         .collect()
 }

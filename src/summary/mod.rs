@@ -22,7 +22,7 @@ use crate::explained::Explained;
 use crate::input::{Inputs, Texts};
 use crate::scene::Scene;
 use crate::terminal::{Align, Console, Table, json_text, number, plural, visible};
-use crate::tokens::{self, TokenRelevance};
+use crate::tokens::{self, TokenRelevance, Verdict, WordRelevance};
 use books::Books;
 use detected::Detected;
 use pictures::Picture;
@@ -115,6 +115,12 @@ struct OfTarget {
     /// Of each text, its tokens.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tokens: Vec<Vec<TokenRelevance>>,
+    /// The words of each text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<Vec<WordRelevance>>,
+    /// The answer to each text.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    texts: Vec<Verdict>,
     /// What each expert was given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     experts: Vec<Layer>,
@@ -308,7 +314,20 @@ impl OfTarget {
             Color::Auto => std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
         let tokens = texts.map(|texts| tokens::rows(texts, explanation)).unwrap_or_default();
-        let shown = texts.map(|texts| tokens::text(texts, &tokens, color.then_some(args.colors)));
+        let verdicts = texts.map(|texts| tokens::verdicts(texts, explained, info, &tokens));
+        let verdicts = verdicts.unwrap_or_default();
+        let shown = texts.map(|texts| {
+            let units =
+                texts.texts.iter().zip(&tokens).map(|(t, row)| tokens::shown_units(t, row, args.words));
+            let units: Vec<_> = units.collect();
+            let listed = texts.texts.iter().zip(&units).zip(&verdicts);
+            let listed = listed.map(|((text, units), verdict)| tokens::Listed { text, units, verdict });
+            let word = if args.words { "word" } else { "token" };
+            tokens::text(&listed.collect::<Vec<_>>(), word, color.then_some(args.colors))
+        });
+        let words = texts.filter(|_| args.words).map(|texts| {
+            texts.texts.iter().zip(&tokens).map(|(text, row)| tokens::words(text, row)).collect()
+        });
         let tracks = explanation.tracks();
         let units = Units::new(explanation, &info.explained, args.target.positions_first);
         OfTarget {
@@ -329,6 +348,8 @@ impl OfTarget {
             books: Books::new(&tracks[0]),
             opposing: tracks.get(1).map(Books::new),
             tokens,
+            words: words.unwrap_or_default(),
+            texts: verdicts,
             experts: if args.experts { layers(explanation) } else { vec![] },
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),

@@ -1,5 +1,7 @@
 //! Tables of text.
 
+use unicode_width::UnicodeWidthStr;
+
 use super::visible;
 
 /// How a column's cells stand.
@@ -34,6 +36,11 @@ impl Table {
         self.rows.push(cells.as_ref().iter().map(|c| visible(c).into_owned()).collect());
     }
 
+    /// Adds a line under the rows so far.
+    pub fn rule(&mut self) {
+        self.rows.push(vec![]);
+    }
+
     /// Sets the row under the line.
     pub fn footer(&mut self, cells: impl AsRef<[String]>) {
         self.footer = Some(cells.as_ref().iter().map(|c| visible(c).into_owned()).collect());
@@ -42,13 +49,14 @@ impl Table {
     /// The text, each line indented by `indent` spaces.
     pub fn text(&self, indent: usize) -> String {
         let all = || self.rows.iter().chain(&self.footer);
-        let widths: Vec<usize> =
-            (0..self.align.len()).map(|i| all().map(|r| r[i].chars().count()).max().unwrap_or(0)).collect();
+        let widths: Vec<usize> = (0..self.align.len())
+            .map(|i| all().filter_map(|r| r.get(i)).map(|c| c.width()).max().unwrap_or(0))
+            .collect();
         let mut out = String::new();
         let mut line = |cells: &[String]| {
             let mut text = " ".repeat(indent);
             for ((cell, width), align) in cells.iter().zip(&widths).zip(&self.align) {
-                let space = " ".repeat(width - cell.chars().count());
+                let space = " ".repeat(width.saturating_sub(cell.width()));
                 match align {
                     Align::Left => text.extend([cell.as_str(), space.as_str(), "  "]),
                     Align::Right => text.extend([space.as_str(), cell.as_str(), "  "]),
@@ -59,7 +67,7 @@ impl Table {
         };
         let rule: Vec<String> = widths.iter().map(|w| "-".repeat(*w)).collect();
         for (i, row) in self.rows.iter().enumerate() {
-            line(row);
+            line(if row.is_empty() { &rule } else { row });
             if i == 0 {
                 line(&rule);
             }

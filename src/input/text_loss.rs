@@ -1,0 +1,174 @@
+//! Parts of texts that a model does not see: cut off, dropped by the tokenizer, or unknown to it.
+
+use tokenizers::Encoding;
+use unicode_width::UnicodeWidthChar;
+
+use super::Texts;
+use crate::exit::invalid;
+use crate::terminal::{Console, plural, visible};
+
+/// Texts and parts that a note quotes.
+const QUOTED: usize = 3;
+
+/// Characters of a quoted part.
+const QUOTE: usize = 24;
+
+/// Parts of a text that the model does not see.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loss {
+    /// Tokens with those that are cut off, without padding.
+    pub tokens: usize,
+    /// Tokens that are cut off.
+    pub cut: usize,
+    /// Parts that became no token.
+    pub dropped: Vec<String>,
+    /// Parts that became the unknown token.
+    pub unknown: Vec<String>,
+}
+
+impl Loss {
+    /// The parts of `text` that the model does not see: its tokens are `whole`, those of them that it sees `seen`.
+    pub fn new(text: &str, whole: &Encoding, seen: &Encoding, unknown: Option<u32>) -> Loss {
+        let mut covered = vec![false; text.len()];
+        let count = |e: &Encoding| e.get_attention_mask().iter().filter(|m| **m == 1).count();
+        for (start, end) in whole.get_offsets() {
+            covered[(*start).min(text.len())..(*end).min(text.len())].fill(true);
+        }
+        let tokens = seen.get_ids().iter().zip(seen.get_offsets()).zip(seen.get_special_tokens_mask());
+        let unseen = tokens.filter(|((id, _), special)| **special == 0 && Some(**id) == unknown);
+        Loss {
+            tokens: count(whole),
+            cut: count(whole).saturating_sub(count(seen)),
+            dropped: dropped(text, &covered),
+            unknown: unseen
+                .filter_map(|((_, (start, end)), _)| text.get(*start..*end))
+                .map(str::to_string)
+                .collect(),
+        }
+    }
+}
+
+/// Stretches of characters that no token covers; spaces, controls and marks without width do not count.
+fn dropped(text: &str, covered: &[bool]) -> Vec<String> {
+    let mut parts: Vec<String> = vec![];
+    let mut open = false;
+    for (at, c) in text.char_indices() {
+        let lost = !covered[at];
+        let counts = !c.is_whitespace() && c.width().unwrap_or(0) > 0;
+        match (lost && counts, parts.last_mut().filter(|_| open)) {
+            (true, Some(part)) => part.push(c),
+            (true, None) => parts.push(c.into()),
+            _ => {}
+        }
+        open = lost && (counts || open && !c.is_whitespace());
+    }
+    parts
+}
+
+impl Texts {
+    /// Refuses texts that leave nothing to explain: empty ones, and those without any token.
+    ///
+    /// # Errors
+    /// Names the first such text.
+    pub fn refuse_empty(&self) -> anyhow::Result<()> {
+        for (i, text) in self.texts.iter().enumerate() {
+            if text.trim().is_empty() {
+                return Err(invalid(format!("{} is empty: it has no token to explain", self.names[i])));
+            }
+            if self.tokens[i].iter().all(|t| t.padding) {
+                let text = quoted(text);
+                return Err(invalid(format!(
+                    "{} has no token: the tokenizer `{}` knows no part of {text}",
+                    self.names[i],
+                    self.tokenizer.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which parts of the texts the model does not see.
+    pub fn note_losses(&self, console: Console) {
+        let all = || self.losses.iter().enumerate();
+        let cut: Vec<(usize, &Loss)> = all().filter(|(_, loss)| loss.cut > 0).collect();
+        for (i, loss) in cut.iter().take(QUOTED) {
+            let seen = loss.tokens - loss.cut;
+            console.note(format!(
+                "{} is cut to {seen} tokens: the model sees {seen} of {} tokens; the rest is left out",
+                self.names[*i], loss.tokens
+            ));
+        }
+        if cut.len() > QUOTED {
+            console.note(format!("{} more are cut likewise", plural(cut.len() - QUOTED, "text")));
+        }
+        let nothing = |i: usize| !self.tokens[i].iter().any(|t| t.is_of_text() && !t.unknown);
+        for (i, _) in all().filter(|(i, _)| nothing(*i)).take(QUOTED) {
+            let known = self.tokens[i].iter().filter(|t| !t.padding).map(|t| visible(&t.text));
+            let mut known: Vec<String> = known.map(Into::into).collect();
+            known.dedup();
+            console.note(format!(
+                "nothing of {} became a token of the vocabulary: the tokenizer knows no part of {}; {} is left",
+                self.names[i],
+                quoted(&self.texts[i]),
+                known.join(" ")
+            ));
+        }
+        self.note_parts(
+            console,
+            "no part of any token",
+            |i, loss| if nothing(i) { &[] } else { &loss.dropped },
+        );
+        self.note_parts(
+            console,
+            "unknown to the tokenizer",
+            |i, loss| if nothing(i) { &[] } else { &loss.unknown },
+        );
+    }
+
+    /// One note for a kind of lost parts in all texts.
+    fn note_parts<'a>(
+        &'a self,
+        console: Console,
+        verb: &str,
+        parts: impl Fn(usize, &'a Loss) -> &'a [String],
+    ) {
+        let losses = self.losses.iter().enumerate();
+        let all: Vec<(usize, &String)> =
+            losses.flat_map(|(i, loss)| parts(i, loss).iter().map(move |p| (i, p))).collect();
+        if all.is_empty() {
+            return;
+        }
+        let mut listed: Vec<String> = all
+            .iter()
+            .take(QUOTED)
+            .map(|(i, part)| format!("{} of {}", quoted(part), self.names[*i]))
+            .collect();
+        if all.len() > QUOTED {
+            listed.push(plural(all.len() - QUOTED, "more part"));
+        }
+        console.note(format!("{verb}, so the model does not see it: {}", listed.join(", ")));
+    }
+}
+
+/// The beginning of a text in quotes.
+fn quoted(text: &str) -> String {
+    let mut short: String = text.chars().take(QUOTE).collect();
+    if short.len() < text.len() {
+        short.push_str("..");
+    }
+    format!("`{}`", visible(&short))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_without_a_token() {
+        let text = "a \u{1f60d}\u{1f60d} b \u{200b}c\u{e9}";
+        let mut covered = vec![true; text.len()];
+        covered[1..12].fill(false);
+        covered[text.len() - 2..].fill(false);
+        assert_eq!(dropped(text, &covered), ["\u{1f60d}\u{1f60d}", "b", "\u{e9}"]);
+    }
+}

@@ -1,0 +1,202 @@
+//! The relevance of a text's tokens and words, for the summary and for pictures.
+
+mod list;
+mod pieces;
+mod verdict;
+mod words;
+
+use dlbc_runtime::Explanation;
+use serde::Serialize;
+
+use crate::input::{Texts, Token};
+
+pub use list::{Listed, text};
+pub use pieces::{Piece, pieces, scale};
+pub use verdict::{Verdict, verdicts};
+pub use words::{WordRelevance, word_units, words};
+
+/// A token with its relevance.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct TokenRelevance {
+    /// As the vocabulary spells it.
+    pub token: String,
+    /// As it stands in the text; the name of a token that is not in the text.
+    pub text: String,
+    /// Its id.
+    pub id: u32,
+    /// Its place among the tokens, from 0.
+    pub position: usize,
+    /// Where it begins in the text, in bytes.
+    pub start: usize,
+    /// Where it ends.
+    pub end: usize,
+    /// Where it begins in the text, in characters.
+    pub char_start: usize,
+    /// Where it ends.
+    pub char_end: usize,
+    /// Added by the tokenizer.
+    pub special: bool,
+    /// Its relevance.
+    pub relevance: f64,
+}
+
+/// A token or a word as it is shown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Unit {
+    /// What a list shows.
+    pub shown: String,
+    /// The places of its tokens: the first and the last.
+    pub positions: (usize, usize),
+    /// Where it begins in the text, in bytes.
+    pub start: usize,
+    /// Where it ends; at its beginning, when the tokenizer added it.
+    pub end: usize,
+    /// Added by the tokenizer.
+    pub special: bool,
+    /// Its relevance.
+    pub relevance: f64,
+}
+
+/// The tokens of each text with their relevance, in contrastive mode what supports minus what opposes; padding left out.
+pub fn rows(texts: &Texts, explanation: &Explanation) -> Vec<Vec<TokenRelevance>> {
+    let Some(relevance) = explanation.net(&texts.input) else { return vec![] };
+    let values = relevance.to_f64();
+    let mut at = 0;
+    let mut rows = vec![];
+    for (text, tokens) in texts.texts.iter().zip(&texts.tokens) {
+        let own = values.get(at..at + tokens.len()).unwrap_or_default();
+        at += tokens.len();
+        rows.push(row(text, tokens, own));
+    }
+    rows
+}
+
+fn row(text: &str, tokens: &[Token], relevance: &[f64]) -> Vec<TokenRelevance> {
+    let chars = char_indices(text);
+    let char_at = |byte: usize| chars.get(byte).copied().unwrap_or_default();
+    let of_token = |(position, (t, r)): (usize, (&Token, &f64))| TokenRelevance {
+        token: t.text.clone(),
+        text: text.get(t.span.clone()).filter(|s| !s.is_empty() && !t.special).unwrap_or(&t.text).into(),
+        id: t.id,
+        position,
+        start: t.span.start,
+        end: t.span.end,
+        char_start: char_at(t.span.start),
+        char_end: char_at(t.span.end),
+        special: t.special,
+        relevance: *r,
+    };
+    tokens.iter().zip(relevance).enumerate().filter(|(_, (t, _))| !t.padding).map(of_token).collect()
+}
+
+/// The tokens of a text as they are shown, or its words.
+pub fn shown_units(text: &str, tokens: &[TokenRelevance], by_words: bool) -> Vec<Unit> {
+    let units = units(tokens);
+    if by_words { word_units(&words(text, tokens), &units) } else { units }
+}
+
+/// The number of characters before each byte, and before the end.
+fn char_indices(text: &str) -> Vec<usize> {
+    let mut indices = vec![0; text.len() + 1];
+    for (i, (at, c)) in text.char_indices().enumerate() {
+        indices[at..at + c.len_utf8()].fill(i);
+    }
+    indices[text.len()] = text.chars().count();
+    indices
+}
+
+/// Tokens as they are shown: by the characters of the text, those that are a part of a character by its number.
+fn units(tokens: &[TokenRelevance]) -> Vec<Unit> {
+    let mut units: Vec<Unit> = tokens
+        .iter()
+        .map(|t| Unit {
+            shown: shown(t),
+            positions: (t.position, t.position),
+            start: t.start,
+            end: t.end,
+            special: t.special,
+            relevance: t.relevance,
+        })
+        .collect();
+    let same = |a: &Unit, b: &Unit| a.start < a.end && (a.start, a.end) == (b.start, b.end);
+    for group in units.chunk_by_mut(same) {
+        let count = group.len();
+        for (i, unit) in group.iter_mut().enumerate().filter(|_| count > 1) {
+            unit.shown = format!("{} ({}/{count})", unit.shown, i + 1);
+        }
+    }
+    units
+}
+
+/// A token by the characters of the text; spaces by signs.
+fn shown(token: &TokenRelevance) -> String {
+    let trimmed = token.text.trim();
+    if token.special || !trimmed.is_empty() {
+        return readable(trimmed, token.start == token.end && !token.special);
+    }
+    let sign = |c: char| match c {
+        '\n' => '⏎',
+        '\t' => '⇥',
+        _ => '␣',
+    };
+    token.text.chars().map(sign).collect()
+}
+
+/// The spelling of a vocabulary without its marks of spaces and of parts of words.
+fn readable(token: &str, is_spelling: bool) -> String {
+    if !is_spelling {
+        return token.into();
+    }
+    let bare = token.trim_start_matches("##").replace(['Ġ', '▁'], "␣").replace('Ċ', "⏎");
+    if bare.is_empty() { token.into() } else { bare }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(text: &str, span: std::ops::Range<usize>, special: bool) -> Token {
+        Token { text: text.into(), id: 1, span, special, padding: false, unknown: false }
+    }
+
+    #[test]
+    fn tokens_are_shown_by_the_text() {
+        let text = "A naïve\u{1f608} 忽\n";
+        let tokens = [
+            token("[CLS]", 0..0, true),
+            token("a", 0..1, false),
+            token("Ġnaï", 1..6, false),
+            token("##ve", 6..8, false),
+            token("ðŁ", 8..12, false),
+            token("ĺ", 8..12, false),
+            token("Ī", 8..12, false),
+            token("Ġ", 12..13, false),
+            token("[UNK]", 13..16, false),
+            token("Ċ", 16..17, false),
+            token("▁", 17..17, false),
+        ];
+        let row = row(text, &tokens, &[1.0; 11]);
+        let shown: Vec<String> = units(&row).into_iter().map(|u| u.shown).collect();
+        let wanted = [
+            "[CLS]",
+            "A",
+            "naï",
+            "ve",
+            "\u{1f608} (1/3)",
+            "\u{1f608} (2/3)",
+            "\u{1f608} (3/3)",
+            "␣",
+            "忽",
+            "⏎",
+            "␣",
+        ];
+        assert_eq!(shown, wanted);
+        let chars: Vec<(usize, usize)> = row.iter().map(|t| (t.char_start, t.char_end)).collect();
+        assert_eq!(chars[1..5], [(0, 1), (1, 5), (5, 7), (7, 8)]);
+        assert_eq!((chars[8], chars[10]), ((9, 10), (11, 11)));
+        for t in row.iter().filter(|t| t.start < t.end) {
+            let by_chars: String = text.chars().skip(t.char_start).take(t.char_end - t.char_start).collect();
+            assert_eq!((by_chars.as_str(), t.text.as_str()), (&text[t.start..t.end], &text[t.start..t.end]));
+        }
+    }
+}
