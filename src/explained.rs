@@ -48,13 +48,14 @@ impl Explained {
         format!("box {}, class {class}, score {}", found.number, number(found.score, 3))
     }
 
-    /// The class names of the rows' targets; empty where no row has one.
+    /// The class names of the rows' targets; empty where no row has one, and of differences.
     pub fn target_names(&self) -> Vec<Option<String>> {
         let explanation = &self.explanation;
         let names: Vec<Option<&str>> = match self.target.target {
             Target::Box(_) => {
                 explanation.boxes.iter().map(|found| self.classes.class_name(found.class)).collect()
             }
+            Target::Difference(..) => vec![],
             Target::Pixels(_) => explanation.targets.iter().map(|c| self.classes.class_name(*c)).collect(),
             _ => explanation.targets.iter().map(|unit| self.classes.name(*unit)).collect(),
         };

@@ -5,6 +5,7 @@
 mod answer;
 mod args;
 mod artifact;
+mod charts;
 mod checks;
 mod classes;
 mod compile;
@@ -20,6 +21,7 @@ mod experts;
 mod explained;
 mod explainer;
 mod export;
+mod features;
 mod guard;
 mod heatmap;
 mod input;

@@ -85,13 +85,13 @@ pub fn together(parts: Vec<(String, Contents)>, console: Console) -> Option<Cont
     let keys = parts.first()?.1.tensors.keys();
     let stacked: Option<BTreeMap<String, Tensor>> = keys.map(|key| stacked(&parts, key)).collect();
     if let Some(tensors) = stacked {
-        return Some(Contents { tensors, metadata });
+        return Some(Contents { tensors, metadata, table: None });
     }
     console.note("results of different shapes: the keys of each picture begin with `picture/NAME/`");
     let own = |(name, contents): (String, Contents)| {
         contents.tensors.into_iter().map(move |(key, tensor)| (format!("picture/{name}/{key}"), tensor))
     };
-    Some(Contents { tensors: parts.into_iter().flat_map(own).collect(), metadata })
+    Some(Contents { tensors: parts.into_iter().flat_map(own).collect(), metadata, table: None })
 }
 
 /// The tensors of a key as one.
@@ -149,7 +149,7 @@ mod tests {
         let bytes = std::sync::Arc::new(1.5f64.to_le_bytes());
         let start = Tensor::from_bytes(DType::F64, vec![], bytes).unwrap();
         let tensors = [("relevance/x".to_string(), relevance.clone()), ("audit/start".to_string(), start)];
-        Contents { tensors: tensors.into(), metadata: BTreeMap::new() }
+        Contents { tensors: tensors.into(), metadata: BTreeMap::new(), table: None }
     }
 
     #[test]

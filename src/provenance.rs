@@ -60,8 +60,8 @@ fn digest(tensors: &BTreeMap<String, Tensor>) -> String {
 /// What the elements of each input are called.
 fn labels(inputs: &Inputs) -> BTreeMap<String, Labels> {
     let mut labels = BTreeMap::new();
-    if let Some((input, features)) = &inputs.features {
-        labels.insert(input.clone(), Labels::Columns(features.clone()));
+    if let Some(table) = &inputs.table {
+        labels.extend(table.names().into_iter().map(|(input, names)| (input, Labels::Columns(names))));
     }
     if let Some(texts) = &inputs.texts {
         let rows = texts

@@ -18,7 +18,7 @@ use crate::output::write;
 use crate::pictures::DrawingFile;
 use crate::scene::Scene;
 use crate::terminal::{Console, number, visible};
-use crate::tokens;
+use crate::{charts, features, tokens};
 
 /// A drawn heat map.
 pub struct Heatmap {
@@ -58,8 +58,10 @@ pub fn heatmap(
     args: &RunArgs,
     console: Console,
 ) -> anyhow::Result<Heatmap> {
-    let from_file = inputs.picture.as_ref().map(|p| &p.input).or(inputs.features.as_ref().map(|f| &f.0));
-    let from_file = from_file.or(inputs.texts.as_ref().map(|t| &t.input));
+    if let Some(table) = &inputs.table {
+        return Heatmap::new(file, &charts::draw(table, info, inputs, explained, args, console));
+    }
+    let from_file = inputs.picture.as_ref().map(|p| &p.input).or(inputs.texts.as_ref().map(|t| &t.input));
     let explanation = &explained[0].explanation;
     let mut carrying = info.inputs.iter().filter(|i| explanation.relevance.contains_key(&i.name));
     let chosen = carrying.clone().find(|i| Some(&i.name) == from_file).or_else(|| carrying.next());
@@ -101,8 +103,11 @@ pub fn heatmap(
     };
     let own = relevance.to_f64();
     let sums = own.chunks((relevance.elems() / shown.max(1)).max(1)).map(sum_text);
-    let captions: Vec<String> =
-        pairs.iter().zip(sums).map(|((sample, e), sum)| caption(*sample, batch, e, &sum)).collect();
+    let captions: Vec<String> = pairs
+        .iter()
+        .zip(sums)
+        .map(|((sample, e), sum)| titled(args, pairs.len(), caption(*sample, batch, e, &sum)))
+        .collect();
     let texts = inputs.texts.as_ref().filter(|t| t.input == *name).map(|texts| {
         let rows: Vec<_> = explained.iter().map(|e| tokens::rows(texts, &e.explanation)).collect();
         let of = |(i, (sample, _)): (usize, &(usize, &Explained))| {
@@ -118,7 +123,7 @@ pub fn heatmap(
         captions: &captions,
         marks: marks.as_ref().map(|(marks, legend)| (marks.as_slice(), legend.as_str())),
         picture: inputs.picture.as_ref().filter(|p| p.input == *name).map(|p| (&p.crop, p.layout)),
-        features: inputs.features.as_ref().filter(|f| f.0 == *name).map(|f| f.1.as_slice()),
+        unsigned: features::is_unsigned(info) && relevance.to_f64().iter().all(|r| *r >= 0.0),
         colors: args.colors,
     });
     Heatmap::new(file, &drawing)
@@ -175,7 +180,7 @@ fn gathered(parts: &[(&Tensor, usize)], batch: usize) -> Option<Tensor> {
 }
 
 /// The sum of a map; an empty map says so.
-fn sum_text(map: &[f64]) -> String {
+pub fn sum_text(map: &[f64]) -> String {
     match map.iter().all(|v| *v == 0.0) {
         true => "every relevance is 0".into(),
         false => format!("sum {}", number(map.iter().sum(), 4)),
@@ -186,4 +191,13 @@ fn caption(sample: usize, batch: usize, explained: &Explained, sum: &str) -> Str
     let target = explained.title(sample);
     let sample = if batch > 1 { format!("sample {sample}, ") } else { String::new() };
     format!("{sample}target {target}, {sum}")
+}
+
+/// A caption under the title that was asked for; of a single picture the title alone.
+fn titled(args: &RunArgs, pictures: usize, caption: String) -> String {
+    match &args.title {
+        None => caption,
+        Some(title) if pictures == 1 => title.clone(),
+        Some(title) => format!("{title}: {caption}"),
+    }
 }

@@ -13,12 +13,12 @@ use crate::args::{Keep, Layout, Named, RunArgs};
 use crate::checks::{Again, Checks};
 use crate::classes::Classes;
 use crate::detector::{self, Declared, Found};
-use crate::exit::unsupported;
+use crate::exit::{unsupported, usage};
 use crate::explained::Explained;
 use crate::explainer::Explainer;
 use crate::heatmap::format::DrawingFormat;
 use crate::input::{self, Inputs};
-use crate::output::{Contents, Format, check};
+use crate::output::{Contents, FeatureTable, Format, check};
 use crate::pictures::DrawingFile;
 use crate::region::PictureInput;
 use crate::render::Heatmap;
@@ -38,6 +38,9 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.check()?;
     args.target.check()?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
+    if format == Some(Format::Csv) && args.csv.is_none() {
+        return Err(usage("a result as .csv holds the relevance of a table's features: give `--csv`"));
+    }
     args.out.as_deref().map(check).transpose()?;
     let pictures = input::files(&args.picture.image)?;
     let names = pictures::names(&pictures);
@@ -355,7 +358,8 @@ fn contents(
     }
     let targets: Vec<&str> = explained.iter().map(|e| e.target.name.as_str()).collect();
     let metadata = provenance::metadata(info, &targets.join(","), inputs, args)?;
-    Ok(Contents { tensors, metadata })
+    let table = inputs.table.as_ref().map(|table| FeatureTable::new(table, inputs, explained));
+    Ok(Contents { tensors, metadata, table })
 }
 
 /// The relevance of an explanation on each track, and its books, under keys that begin with `prefix`.

@@ -445,7 +445,10 @@ fn code_3_invalid_model_or_input() {
     assert!(fails(3, &[&["inspect", "no-such-model.onnx"]]).contains("no-such-model.onnx"));
     let table = path(&folder, "rows.csv");
     fs::write(&table, "a,b\n1,x\n").unwrap();
-    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("row 0, column 2 `b`"));
+    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected"));
+    let rows = fs::read_to_string(ROWS[1]).unwrap().replacen("16.33", "x", 1);
+    fs::write(&table, rows).unwrap();
+    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("row 0, column 2 `mean texture`"));
     fs::write(&table, "a,b\n1,2\n").unwrap();
     assert!(
         fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected by input `X`, found 2")

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::picture::{Layout, PictureArgs};
 use super::values::positive;
-use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, TargetArgs, TextArgs};
+use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, Rows, TargetArgs, TextArgs};
 use crate::exit::unsupported;
 use clap::{ArgGroup, Args, ValueEnum};
 
@@ -22,12 +22,12 @@ pub struct RunArgs {
     /// Model inputs by name from a .npz file.
     #[arg(long, value_name = "FILE.npz", help_heading = "Inputs")]
     pub inputs: Option<PathBuf>,
-    /// A table whose header names the features of the model's only float input.
+    /// A table under a header: its columns by position for a model of one float input, by name where each input is a column.
     #[arg(long, value_name = "FILE", help_heading = "Inputs")]
     pub csv: Option<PathBuf>,
-    /// Which row of the table, from 0 [default: 0].
-    #[arg(long, value_name = "N", requires = "csv", help_heading = "Inputs")]
-    pub row: Option<usize>,
+    /// Which rows of the table, from 0 below the header: 3, 0-49,60 or all; several are one batch [default: 0].
+    #[arg(long, value_name = "ROWS", allow_hyphen_values = true, requires = "csv", help_heading = "Inputs")]
+    pub row: Option<Rows>,
     /// A picture and how it becomes an input.
     #[command(flatten)]
     pub picture: PictureArgs,
@@ -53,7 +53,8 @@ pub struct RunArgs {
     /// Which tensors' relevance is written: inputs, all, or names separated by commas.
     #[arg(long, value_name = "WHAT", default_value = "inputs", help_heading = "Results")]
     pub keep: Keep,
-    /// The result: outputs and relevance, as .npz, .safetensors or .json.
+    /// The result: outputs and relevance, as .npz, .safetensors or .json; of a table as .csv the relevance of each feature, a
+    /// line a row.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
     /// The relevance of the input as a picture: .png, .jpg or .svg; of several pictures a file each, FILE-NAME.png or
@@ -64,6 +65,9 @@ pub struct RunArgs {
     /// each, FILE-NAME.png or FOLDER/NAME.png.
     #[arg(long, value_name = "FILE.png|FOLDER", requires = "image", help_heading = "Results")]
     pub overlay: Option<PathBuf>,
+    /// What stands above the picture [default: sample, target, probability and sum].
+    #[arg(long, value_name = "TEXT", requires = "heatmap", help_heading = "Results")]
+    pub title: Option<String>,
     /// Colours of the picture, negative to positive.
     #[arg(long, value_enum, default_value = "blue-red", requires = "pictures", help_heading = "Results")]
     pub colors: Colors,

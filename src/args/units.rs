@@ -2,7 +2,7 @@
 
 use super::targets::{MOST_TARGETS, Named, Target};
 use crate::classes::Classes;
-use crate::exit::usage;
+use crate::exit::{Code, helped, usage};
 use crate::terminal::visible;
 
 /// The targets that a text names, separated by commas, each once. Without `classes` (before the model is read) words that may
@@ -79,15 +79,16 @@ fn of_word(word: &str, classes: &Classes, known: bool) -> anyhow::Result<Vec<Tar
     if !known && word.chars().any(char::is_alphabetic) {
         return Ok(vec![]);
     }
-    let help = match classes.is_empty() {
-        true => "; class names need `--classes FILE`, the model has none".to_string(),
-        false => format!(", or a class: {}", classes.listed()),
-    };
-    let help = if known { help } else { String::new() };
-    Err(usage(format!(
-        "invalid target `{}`: expected argmax, all, an index such as 3 or -1, a difference such as 3-5, or topK{help}",
-        visible(word)
-    )))
+    let expected = "argmax, all, an index such as 3 or -1, a difference such as 3-5, topK or a class name";
+    let help = known.then(|| advice(word, classes));
+    Err(helped(Code::Usage, format!("invalid target `{}`: expected {expected}", visible(word)), help))
+}
+
+fn advice(word: &str, classes: &Classes) -> String {
+    match classes.is_empty() {
+        true => "the model has no class names: `--classes FILE` gives them".into(),
+        false => classes.advice(word),
+    }
 }
 
 /// The classes that words name, each by index or by name.
@@ -99,20 +100,17 @@ pub(super) fn classes(words: &[String], classes: Option<&Classes>) -> anyhow::Re
         if let Ok(index) = word.trim().parse() {
             return Ok(index);
         }
-        let Some(known) = classes else {
-            return if word.chars().any(char::is_alphabetic) { Ok(0) } else { Err(unknown(word, "")) };
+        let bad = |help| {
+            let message = format!("invalid class `{}`: expected an index or a name", visible(word));
+            Err(helped(Code::Usage, message, help))
         };
-        let help = match known.is_empty() {
-            true => "; names need `--classes FILE`, the model has none".to_string(),
-            false => format!(" or one of {}", known.listed()),
-        };
-        class(word, known)?.ok_or_else(|| unknown(word, &help))
+        match classes {
+            None if word.chars().any(char::is_alphabetic) => Ok(0),
+            None => bad(None),
+            Some(known) => class(word, known)?.map_or_else(|| bad(Some(advice(word, known))), Ok),
+        }
     };
     words.iter().map(one).collect()
-}
-
-fn unknown(word: &str, help: &str) -> anyhow::Error {
-    usage(format!("invalid class `{}`: expected an index{help}", visible(word)))
 }
 
 #[cfg(test)]
@@ -122,8 +120,13 @@ mod tests {
     use super::*;
     use crate::classes::named;
 
+    fn full(error: &anyhow::Error) -> String {
+        let help = error.downcast_ref::<crate::exit::Failure>().and_then(|f| f.help.clone());
+        format!("{error} ({})", help.unwrap_or_default())
+    }
+
     fn seeds(text: &str, names: &[&str]) -> Result<Vec<Seed>, String> {
-        let found = units(text, Some(&named(names))).map_err(|e| e.to_string())?;
+        let found = units(text, Some(&named(names))).map_err(|e| full(&e))?;
         Ok(found.into_iter().map(|n| n.target).collect())
     }
 
@@ -139,7 +142,7 @@ mod tests {
         );
         assert!(seeds("malignant,1", &names).unwrap_err().contains("twice"));
         let error = seeds("malignent", &names).unwrap_err();
-        assert!(error.contains("`benign`, `malignant`"), "{error}");
+        assert!(error.ends_with("(did you mean `malignant`?)"), "{error}");
         assert!(seeds("malignant", &[]).unwrap_err().contains("--classes FILE"));
     }
 
@@ -173,9 +176,8 @@ mod tests {
         let people = named(&["dog", "person"]);
         let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(classes(&words(&["person", "0"]), Some(&people)).unwrap(), [1, 0]);
-        assert!(
-            classes(&words(&["cat"]), Some(&people)).unwrap_err().to_string().contains("`dog`, `person`")
-        );
+        let error = full(&classes(&words(&["cat"]), Some(&people)).unwrap_err());
+        assert!(error.contains("`dog`, `person`"), "{error}");
         assert!(classes(&words(&["1.5"]), None).is_err());
         assert!(classes(&words(&["cat"]), None).is_ok());
     }

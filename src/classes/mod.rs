@@ -12,6 +12,7 @@ use anyhow::Context;
 use dlbc_ops::program::{CLASS_LABELS, Info};
 
 use crate::exit::{invalid, limit, usage};
+use crate::nearest::did_you_mean;
 use crate::terminal::{plural, size, visible};
 
 /// Bytes of a file of class names at most.
@@ -158,12 +159,15 @@ impl Classes {
         }
     }
 
-    /// Names to choose from, for messages.
-    pub fn listed(&self) -> String {
-        let shown: Vec<String> =
-            self.names.values().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
+    /// Names to choose from: those that are most like `name`, or else the first.
+    pub fn advice(&self, name: &str) -> String {
+        let known = || self.names.values().map(String::as_str);
+        if let Some(advice) = did_you_mean(name, known()) {
+            return advice;
+        }
+        let shown: Vec<String> = known().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
         let rest = if self.names.len() > LISTED { ", ..." } else { "" };
-        format!("{}{rest}", shown.join(", "))
+        format!("the classes are {}{rest}", shown.join(", "))
     }
 }
 

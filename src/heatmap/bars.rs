@@ -1,5 +1,7 @@
 //! The relevance of features: a bar each, the largest first.
 
+use image::Rgb;
+
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{color, relative};
 use crate::args::Colors;
@@ -22,42 +24,63 @@ pub struct Sample {
     pub caption: String,
     /// Its features.
     pub features: Vec<Feature>,
+    /// Whether relevance says how much a feature counts, and not what it speaks for.
+    pub unsigned: bool,
 }
 
 /// How many features get a bar of their own.
-const SHOWN: usize = 20;
-const NAME_CHARS: usize = 44;
-const MARGIN: u32 = 16;
+pub const SHOWN: usize = 20;
+/// Characters of a feature's name and value.
+pub const NAME_CHARS: usize = 44;
+/// Around everything.
+pub const MARGIN: u32 = 16;
 const ROW: u32 = 24;
 const BARS: u32 = 480;
-const GAP: u32 = 12;
+/// Between names and bars.
+pub const GAP: u32 = 12;
+
+/// Of bars that speak neither for nor against the target.
+pub const NEUTRAL: Rgb<u8> = Rgb([92, 108, 128]);
+
+/// What bars to the right and to the left mean.
+pub fn meaning(unsigned: bool) -> &'static str {
+    if unsigned { "relevance (magnitude)" } else { "relevance: + speaks for the target, - against it" }
+}
 
 /// Draws the samples, one below the other.
 pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     let charts: Vec<Chart> = samples.iter().map(|s| Chart::new(&s.features)).collect();
     let rows = || charts.iter().flat_map(|c| c.bars.iter().chain(&c.others));
     let names = rows().map(|(name, _)| text_width(name)).max().unwrap_or(0);
-    let values = rows().map(|(_, r)| text_width(&signed(*r))).max().unwrap_or(0) + 6;
-    let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
+    let values = rows().map(|(_, r)| text_width(&signed(*r, false))).max().unwrap_or(0) + 6;
+    let captions = samples.iter().map(|s| text_width(&s.caption).max(text_width(meaning(s.unsigned))));
+    let captions = captions.max().unwrap_or(0);
     let width = (names + GAP + values + BARS + values).max(captions) + 2 * MARGIN;
-    let height: u32 = charts.iter().map(|c| LINE + 8 + c.height() + MARGIN).sum::<u32>() + MARGIN;
+    let height: u32 = charts.iter().map(|c| 2 * LINE + 8 + c.height() + MARGIN).sum::<u32>() + MARGIN;
     let mut canvas = Canvas::new(width, height);
     let mut y = MARGIN;
     for (sample, chart) in samples.iter().zip(&charts) {
         canvas.text(MARGIN, y, &sample.caption, INK);
-        y += LINE + 8;
+        canvas.text(MARGIN, y + LINE, meaning(sample.unsigned), FAINT);
+        y += 2 * LINE + 8;
         let zero = MARGIN + names + GAP + if chart.down > 0 { values } else { 0 } + chart.down;
         let top = y;
         for (name, relevance) in &chart.bars {
             canvas.text_right(MARGIN + names, y + 3, name, INK);
-            bar(&mut canvas, zero, y, *relevance, chart.length(*relevance), colors);
+            let length = chart.length(*relevance);
+            if sample.unsigned {
+                canvas.fill(zero, y + 3, length, ROW - 6, NEUTRAL);
+                canvas.text(zero + length + 6, y + 3, &signed(*relevance, true), INK);
+            } else {
+                bar(&mut canvas, zero, y, *relevance, length, colors);
+            }
             y += ROW;
         }
         canvas.fill(zero, top, 1, y - top, FAINT);
         // The others have no bar: together they may be longer than the largest.
         if let Some((name, sum)) = &chart.others {
             canvas.text_right(MARGIN + names, y + 3, name, FAINT);
-            canvas.text(zero + 6, y + 3, &signed(*sum), FAINT);
+            canvas.text(zero + 6, y + 3, &signed(*sum, sample.unsigned), FAINT);
             y += ROW;
         }
         y += MARGIN;
@@ -113,15 +136,16 @@ fn bar(canvas: &mut Canvas, zero: u32, y: u32, relevance: f64, length: u32, colo
     if relevance < 0.0 {
         let left = zero.saturating_sub(length);
         canvas.fill(left, y + 3, zero - left, ROW - 6, color(colors, -0.75));
-        canvas.text_right(left.saturating_sub(6), y + 3, &signed(relevance), INK);
+        canvas.text_right(left.saturating_sub(6), y + 3, &signed(relevance, false), INK);
     } else {
         canvas.fill(zero, y + 3, length, ROW - 6, color(colors, 0.75));
-        canvas.text(zero + length + 6, y + 3, &signed(relevance), INK);
+        canvas.text(zero + length + 6, y + 3, &signed(relevance, false), INK);
     }
 }
 
-fn signed(value: f64) -> String {
-    format!("{}{}", if value > 0.0 { "+" } else { "" }, number(value, 3))
+/// A relevance with its sign, where signs mean something.
+fn signed(value: f64, unsigned: bool) -> String {
+    format!("{}{}", if value > 0.0 && !unsigned { "+" } else { "" }, number(value, 3))
 }
 
 #[cfg(test)]
@@ -153,7 +177,10 @@ mod tests {
     #[test]
     fn anything_draws() {
         for relevance in [&[][..], &[0.0, 0.0], &[f64::NAN, 1.0], &[-1e30, 1e-30]] {
-            draw(&[Sample { caption: "x".repeat(200), features: features(relevance) }], Colors::BlueRed);
+            for unsigned in [false, true] {
+                let features = features(relevance);
+                draw(&[Sample { caption: "x".repeat(200), features, unsigned }], Colors::BlueRed);
+            }
         }
     }
 }

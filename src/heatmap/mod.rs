@@ -1,11 +1,12 @@
 //! The relevance of an input as a picture.
 
-mod bars;
+pub mod bars;
 pub mod canvas;
 pub mod experts;
 pub mod format;
 pub mod marks;
 pub mod overlay;
+pub mod overview;
 mod palette;
 mod spatial;
 mod strip;
@@ -38,8 +39,8 @@ pub struct Subject<'a> {
     pub picture: Option<(&'a RgbImage, Layout)>,
     /// What is drawn over each sample, and what that is.
     pub marks: Option<(&'a [Vec<Mark>], &'a str)>,
-    /// The names of the features.
-    pub features: Option<&'a [String]>,
+    /// Whether relevance says how much an element counts, and not what it speaks for.
+    pub unsigned: bool,
     /// The texts that the input was made from, in pieces.
     pub texts: Option<&'a [Vec<Piece>]>,
     /// The colours.
@@ -69,7 +70,7 @@ pub fn draw(subject: &Subject) -> Canvas {
     }
     let few = matches!(dims.len(), 1 | 2) && !is_signal(subject.value);
     let tabular = few && subject.value.dtype().is_float();
-    if tabular || subject.features.is_some() { bar_charts(subject) } else { strips(subject) }
+    if tabular { bar_charts(subject) } else { strips(subject) }
 }
 
 /// Where the pixels of a picture stand in a tensor.
@@ -165,16 +166,17 @@ fn rescaled(values: &[f64], axes: Axes) -> RgbImage {
 
 fn bar_charts(subject: &Subject) -> Canvas {
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| {
-        let name = |f: usize| {
-            subject.features.and_then(|n| n.get(f).cloned()).unwrap_or_else(|| format!("feature {f}"))
-        };
         let features = values.iter().zip(&relevance).enumerate();
         let features = features.map(|(f, (value, relevance))| bars::Feature {
-            name: name(f),
+            name: format!("feature {f}"),
             value: *value,
             relevance: *relevance,
         });
-        bars::Sample { caption: caption(subject, i), features: features.collect() }
+        bars::Sample {
+            caption: caption(subject, i),
+            features: features.collect(),
+            unsigned: subject.unsigned,
+        }
     };
     let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
     bars::draw(&all, subject.colors)
@@ -235,7 +237,7 @@ mod tests {
                 captions: &[],
                 picture: None,
                 marks: None,
-                features: None,
+                unsigned: false,
                 texts: None,
                 colors: Colors::BlueRed,
             };

@@ -1,5 +1,6 @@
 //! The inputs of a run: files of the command line become tensors of the model's types.
 
+mod columns;
 mod fit;
 mod many;
 mod npy;
@@ -20,6 +21,7 @@ use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
 use image::RgbImage;
 
+pub use columns::{Columns, Feature};
 pub use fit::from_f64;
 pub use many::{Source, read as samples};
 #[cfg(test)]
@@ -27,11 +29,12 @@ pub use npz::read as read_npz;
 pub use picture::{Fit, files};
 pub use text::{Texts, Token};
 
+use columns::Plan;
 use npz::Arrays;
 
 use crate::args::{Layout, Pair, RunArgs};
 use crate::content::{Content, content};
-use crate::exit::{self, Code, helped, invalid, usage};
+use crate::exit::{self, Code, helped, usage};
 use crate::nearest::nearest;
 use crate::terminal::{Console, plural, visible};
 use picture::Picture;
@@ -43,8 +46,8 @@ pub struct Inputs {
     pub tensors: BTreeMap<String, Tensor>,
     /// The input that came from a picture.
     pub picture: Option<Seen>,
-    /// The input that came from a table, and the names of its features.
-    pub features: Option<(String, Vec<String>)>,
+    /// The table that inputs came from.
+    pub table: Option<Columns>,
     /// The input that came from texts, and their tokens.
     pub texts: Option<Texts>,
 }
@@ -144,26 +147,16 @@ impl<'a> Reader<'a> {
 
     fn table(&mut self) -> anyhow::Result<()> {
         let Some(path) = &self.args.csv else { return Ok(()) };
-        let table = |i: &InputInfo| i.ty.dtype.is_float() && matches!(i.ty.rank(), 1 | 2);
-        let input = only(self.infos, "--csv", "a row of features: float of one or two axes", table)?;
-        let index = self.args.row.unwrap_or(0);
-        let row =
-            table::read(path, index, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
-        let count = row.values.len();
-        let wanted = input.ty.dim(input.ty.rank() - 1).as_known();
-        if let Some(wanted) = wanted.filter(|w| *w != count as i64) {
-            return Err(invalid(format!(
-                "`{}`: {} expected by input `{}`, found {count}",
-                path.display(),
-                plural(usize::try_from(wanted).unwrap_or_default(), "column"),
-                visible(&input.name)
-            )));
-        }
-        let dims = if input.ty.rank() == 1 { vec![count] } else { vec![1, count] };
-        let tensor =
-            fit::from_f64(input.ty.dtype, &dims, &row.values).context("the row does not fill its tensor")?;
-        self.inputs.features = Some((input.name.clone(), row.features));
-        self.add(&input.name, tensor)
+        let read = || {
+            let table = table::open(path, self.max_bytes)?;
+            let header = table.features().to_vec();
+            let plan = Plan::new(self.infos, &header, &self.inputs.tensors, self.console)?;
+            let rows = table.rows(&plan.columns(), &self.args.row.clone().unwrap_or_default())?;
+            plan.tensors(self.infos, &header, &rows)
+        };
+        let (table, tensors) = read().with_context(|| format!("`{}`", path.display()))?;
+        self.inputs.table = Some(table);
+        tensors.into_iter().try_for_each(|(name, tensor)| self.add(&name, tensor))
     }
 
     fn text(&mut self) -> anyhow::Result<()> {

@@ -34,6 +34,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyho
     let read = match Format::of(path) {
         Ok(Format::Safetensors) => safetensors(path, wanted, max_bytes),
         Ok(Format::Json) => json(path, &wanted, max_bytes),
+        Ok(Format::Csv) => Err(invalid("a .csv holds no outputs: expected .npz, .safetensors or .json")),
         // Whatever its name, NumPy writes nothing else.
         Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes)
             .map(|arrays| Stored { tensors: arrays.found, metadata: arrays.metadata }),
@@ -154,7 +155,7 @@ mod tests {
             ("output/ids".to_string(), Tensor::from_i64(&[1], &[7])),
         ]);
         let metadata = BTreeMap::from([("model".to_string(), "relevance".to_string())]);
-        let contents = Contents { tensors, metadata };
+        let contents = Contents { tensors, metadata, table: None };
         for (name, format) in
             [("r.npz", Format::Npz), ("r.safetensors", Format::Safetensors), ("r.json", Format::Json)]
         {

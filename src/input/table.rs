@@ -1,88 +1,126 @@
-//! A row of a table of comma-separated values, its header being the names of the features.
+//! Rows of a table of comma-separated values, its header being the names of the features.
 
 use std::fs::File;
 use std::io::Read;
-use std::ops::Range;
 use std::path::Path;
 
+use crate::args::Rows;
 use crate::exit::{invalid, limit};
 use crate::terminal::{plural, size, visible};
 
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// The names of the features.
-    pub features: Vec<String>,
-    /// Their values.
+    /// Its number, from 0 below the header.
+    pub number: usize,
+    /// The values of the columns that were asked for.
     pub values: Vec<f64>,
 }
 
-/// Reads row `row`, counted from 0 below the header, of a table of at most `max_bytes`.
-///
-/// # Errors
-/// For a missing row, a missing header, and a cell that is no number: the message names row and column.
-pub fn read(path: &Path, row: usize, max_bytes: u64) -> anyhow::Result<Row> {
-    from_reader(open(path, max_bytes)?, row)
+/// A table whose header is read; its rows are read one by one.
+pub struct Table<R> {
+    features: Vec<String>,
+    reader: csv::Reader<R>,
+    max_bytes: u64,
 }
 
-/// Reads the first rows, at most `most`.
+/// Opens a table of at most `max_bytes`.
 ///
 /// # Errors
-/// As [`read`].
-pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> anyhow::Result<Vec<Row>> {
-    let (rows, _) = rows(open(path, max_bytes)?, 0..most)?;
-    if rows.is_empty() { Err(invalid("the table has no row below its header")) } else { Ok(rows) }
-}
-
-fn open(path: &Path, max_bytes: u64) -> anyhow::Result<impl Read> {
+/// For a missing header, and a file that is too large.
+pub fn open(path: &Path, max_bytes: u64) -> anyhow::Result<Table<impl Read>> {
     let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
     if file.metadata().is_ok_and(|m| m.len() > max_bytes) {
         return Err(limit(format!("the table is larger than {} (`--max-tensor-bytes`)", size(max_bytes))));
     }
-    Ok(file.take(max_bytes))
+    Table::new(file.take(max_bytes), max_bytes)
 }
 
-fn from_reader(from: impl Read, row: usize) -> anyhow::Result<Row> {
-    let (mut rows, count) = rows(from, row..row.saturating_add(1))?;
-    rows.pop().ok_or_else(|| {
-        invalid(format!("there is no row {row}: the table has {} below its header", plural(count, "row")))
-    })
+/// Reads all columns of the first rows, at most `most`.
+///
+/// # Errors
+/// As [`open`] and [`Table::rows`].
+pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> anyhow::Result<Vec<Row>> {
+    let table = open(path, max_bytes)?;
+    let columns: Vec<usize> = (0..table.features.len()).collect();
+    let (rows, _) = table.read(&columns, |_| true, most)?;
+    if rows.is_empty() { Err(invalid("the table has no row below its header")) } else { Ok(rows) }
 }
 
-/// The wanted rows, and how many there are up to the last of them.
-fn rows(from: impl Read, wanted: Range<usize>) -> anyhow::Result<(Vec<Row>, usize)> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(from);
-    let mut features: Vec<String> = match reader.headers() {
-        Ok(header) => header.iter().map(ToString::to_string).collect(),
-        Err(e) => return Err(invalid(format!("the header cannot be read: {e}"))),
-    };
-    if let Some(first) = features.first_mut() {
-        *first = first.trim_start_matches('\u{feff}').to_string();
-    }
-    check_header(&features)?;
-    let (mut found, mut count) = (vec![], 0);
-    for record in reader.records().take(wanted.end) {
-        let record = record.map_err(|e| invalid(format!("row {count}: {e}")))?;
-        if wanted.contains(&count) {
-            let cell = |(i, text): (usize, &str)| match text.parse::<f64>() {
-                Ok(value) => Ok(value),
-                Err(_) => {
-                    let name = features.get(i).map_or("", String::as_str);
-                    let text =
-                        if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
-                    Err(invalid(format!(
-                        "row {count}, column {} `{}`: a number expected, found {text}",
-                        i + 1,
-                        visible(name)
-                    )))
-                }
-            };
-            let values = record.iter().enumerate().map(cell).collect::<anyhow::Result<_>>()?;
-            found.push(Row { features: features.clone(), values });
+impl<R: Read> Table<R> {
+    fn new(from: R, max_bytes: u64) -> anyhow::Result<Table<R>> {
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(from);
+        let mut features: Vec<String> = match reader.headers() {
+            Ok(header) => header.iter().map(ToString::to_string).collect(),
+            Err(e) => return Err(invalid(format!("the header cannot be read: {e}"))),
+        };
+        if let Some(first) = features.first_mut() {
+            *first = first.trim_start_matches('\u{feff}').to_string();
         }
-        count += 1;
+        check_header(&features)?;
+        Ok(Table { features, reader, max_bytes })
     }
-    Ok((found, count))
+
+    /// The names of the columns.
+    pub fn features(&self) -> &[String] {
+        &self.features
+    }
+
+    /// Reads the wanted rows, in the table's order, of these columns.
+    ///
+    /// # Errors
+    /// For a missing row, a cell that is no number (the message names row and column), and more values than the limit.
+    pub fn rows(self, columns: &[usize], wanted: &Rows) -> anyhow::Result<Vec<Row>> {
+        let last = wanted.last();
+        let (rows, count) =
+            self.read(columns, |row| wanted.contains(row), last.map_or(usize::MAX, |l| l + 1))?;
+        match last {
+            Some(_) if count == 0 => Err(invalid("the table has no row below its header")),
+            Some(last) if last >= count => Err(invalid(format!(
+                "there is no row {}: the table has {} below its header",
+                wanted.first_from(count).unwrap_or(last),
+                plural(count, "row")
+            ))),
+            None if rows.is_empty() => Err(invalid("the table has no row below its header")),
+            _ => Ok(rows),
+        }
+    }
+
+    /// The wanted rows among the first `most`, and how many rows these are.
+    fn read(
+        mut self,
+        columns: &[usize],
+        wanted: impl Fn(usize) -> bool,
+        most: usize,
+    ) -> anyhow::Result<(Vec<Row>, usize)> {
+        let row_bytes = (columns.len().max(1) * size_of::<f64>()) as u64;
+        let (mut found, mut count) = (vec![], 0);
+        for record in self.reader.records().take(most) {
+            let record = record.map_err(|e| invalid(format!("row {count}: {e}")))?;
+            if wanted(count) {
+                let cell = |column: &usize| {
+                    number(record.get(*column).unwrap_or_default(), count, *column, &self.features)
+                };
+                let values = columns.iter().map(cell).collect::<anyhow::Result<_>>()?;
+                found.push(Row { number: count, values });
+                if found.len() as u64 * row_bytes > self.max_bytes {
+                    let bound = size(self.max_bytes);
+                    return Err(limit(format!("the rows are larger than {bound} (`--max-tensor-bytes`)")));
+                }
+            }
+            count += 1;
+        }
+        Ok((found, count))
+    }
+}
+
+fn number(text: &str, row: usize, column: usize, features: &[String]) -> anyhow::Result<f64> {
+    text.parse().map_err(|_| {
+        let name = visible(&features[column]);
+        let found = if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
+        let place = format!("row {row}, column {} `{name}`", column + 1);
+        invalid(format!("{place}: a number expected, found {found}"))
+    })
 }
 
 /// A header of numbers is most likely data: a missing header must not swallow the first row.
@@ -109,32 +147,53 @@ fn check_header(features: &[String]) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
-    fn row(text: &str, row: usize) -> Result<Row, String> {
-        from_reader(text.as_bytes(), row).map_err(|e| e.to_string())
+    fn rows(text: &str, wanted: &str) -> Result<Vec<Row>, String> {
+        let table = Table::new(text.as_bytes(), 64).map_err(|e| e.to_string())?;
+        let columns: Vec<usize> = (0..table.features().len()).collect();
+        table.rows(&columns, &wanted.parse().unwrap()).map_err(|e| e.to_string())
+    }
+
+    fn row(number: usize, values: &[f64]) -> Row {
+        Row { number, values: values.to_vec() }
     }
 
     #[test]
     fn rows_count_from_zero() {
         let text = "\u{feff}mean radius,\"a, b\"\n1, 2e-1\n-3,.5\n";
-        let second = Row { features: vec!["mean radius".into(), "a, b".into()], values: vec![-3.0, 0.5] };
-        assert_eq!(row(text, 1), Ok(second));
-        assert_eq!(row(text, 2), Err("there is no row 2: the table has 2 rows below its header".into()));
-        assert_eq!(rows(text.as_bytes(), 0..9).unwrap().0.len(), 2);
+        assert_eq!(rows(text, "1"), Ok(vec![row(1, &[-3.0, 0.5])]));
+        assert_eq!(rows(text, "all"), Ok(vec![row(0, &[1.0, 0.2]), row(1, &[-3.0, 0.5])]));
+        assert_eq!(rows(text, "1,0"), rows(text, "0-1"));
+        assert_eq!(rows(text, "0-5"), Err("there is no row 2: the table has 2 rows below its header".into()));
+        assert_eq!(Table::new(text.as_bytes(), 64).unwrap().features(), ["mean radius", "a, b"]);
+    }
+
+    #[test]
+    fn only_the_columns_that_are_asked_for_are_numbers() {
+        let table = Table::new("id,a\nx,1\n".as_bytes(), 64).unwrap();
+        assert_eq!(table.rows(&[1], &"all".parse().unwrap()).unwrap(), [row(0, &[1.0])]);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let text = format!("a,b\n{}", "1,2\n".repeat(5));
+        assert!(rows(&text, "0-3").is_ok());
+        assert!(rows(&text, "all").unwrap_err().contains("--max-tensor-bytes"));
     }
 
     #[test]
     fn bad_cells_are_named() {
-        let error = row("a,b\n1,2\n3,x\u{1b}\n", 1).unwrap_err();
+        let error = rows("a,b\n1,2\n3,x\u{1b}\n", "1").unwrap_err();
         assert_eq!(error, "row 1, column 2 `b`: a number expected, found `x\\u{1b}`");
-        assert!(row("a,b\n1,\n", 0).unwrap_err().ends_with("`b`: a number expected, found an empty cell"));
-        assert!(row("a,b\n1,2,3\n", 0).is_err());
+        assert!(rows("a,b\n1,\n", "0").unwrap_err().ends_with("`b`: a number expected, found an empty cell"));
+        assert!(rows("a,b\n1,2,3\n", "0").is_err());
+        assert!(rows("a,b\n", "all").unwrap_err().contains("no row"));
     }
 
     #[test]
     fn headers_are_needed() {
-        assert!(row("1.5,2\n3,4\n", 0).unwrap_err().contains("header"));
-        assert!(row("0,1,2\n3,4,5\n", 0).is_ok());
-        assert!(row("a;b\n1;2\n", 0).unwrap_err().contains("commas"));
-        assert!(row("", 0).unwrap_err().contains("empty"));
+        assert!(rows("1.5,2\n3,4\n", "0").unwrap_err().contains("header"));
+        assert!(rows("0,1,2\n3,4,5\n", "0").is_ok());
+        assert!(rows("a;b\n1;2\n", "0").unwrap_err().contains("commas"));
+        assert!(rows("", "0").unwrap_err().contains("empty"));
     }
 }

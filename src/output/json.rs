@@ -1,5 +1,5 @@
 //! JSON: `{"metadata": {..}, KEY: {"dtype", "shape", "data"}, ..}`, data flat and row-major; what is not a finite number
-//! is null.
+//! is null. Of a table also `"features": {INPUT: [NAME, ..]}` and `"rows": [..]`.
 
 use dlbc_ops::tensor::{DType, Tensor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -20,6 +20,10 @@ impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("metadata", &self.0.metadata)?;
+        if let Some(table) = &self.0.table {
+            map.serialize_entry("features", &table.names)?;
+            map.serialize_entry("rows", &table.rows)?;
+        }
         for (name, tensor) in &self.0.tensors {
             map.serialize_entry(name, &Entry(tensor))?;
         }

@@ -1,5 +1,6 @@
 //! The result of a run as a file: outputs, relevance and audit by name.
 
+mod csv;
 mod file;
 mod json;
 mod npz;
@@ -13,6 +14,7 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::exit::usage;
 
+pub use csv::FeatureTable;
 pub use file::{check, discard_pending, write};
 
 /// What is written: tensors by key, and what they came from.
@@ -21,6 +23,8 @@ pub struct Contents {
     pub tensors: BTreeMap<String, Tensor>,
     /// Model, its hash, rules, mode, version.
     pub metadata: BTreeMap<String, String>,
+    /// The features, of a run on a table.
+    pub table: Option<FeatureTable>,
 }
 
 /// The formats.
@@ -32,6 +36,8 @@ pub enum Format {
     Safetensors,
     /// JSON.
     Json,
+    /// Comma-separated values: the relevance of a table's features alone.
+    Csv,
 }
 
 impl Format {
@@ -44,7 +50,11 @@ impl Format {
             Some("npz") => Ok(Format::Npz),
             Some("safetensors") => Ok(Format::Safetensors),
             Some("json") => Ok(Format::Json),
-            _ => Err(usage(format!("`--out {}`: .npz, .safetensors or .json expected", path.display()))),
+            Some("csv") => Ok(Format::Csv),
+            _ => Err(usage(format!(
+                "`--out {}`: .npz, .safetensors, .json or, of a table, .csv expected",
+                path.display()
+            ))),
         }
     }
 
@@ -57,6 +67,7 @@ impl Format {
             Format::Npz => npz::write(out, contents),
             Format::Safetensors => safetensors::write(out, contents),
             Format::Json => json::write(out, contents),
+            Format::Csv => csv::write(out, contents),
         })
     }
 }
@@ -81,7 +92,7 @@ mod tests {
             ("audit/start".to_string(), Tensor::scalar(100.0)),
         ]);
         let metadata = BTreeMap::from([("model".to_string(), "m.onnx".to_string())]);
-        Contents { tensors, metadata }
+        Contents { tensors, metadata, table: None }
     }
 
     #[test]

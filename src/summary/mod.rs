@@ -19,7 +19,8 @@ use crate::args::{Color, RunArgs, Start};
 use crate::checks::{Checks, Correlation};
 use crate::experts::{self, Layer, layers};
 use crate::explained::Explained;
-use crate::input::{Inputs, Texts};
+use crate::features::Features;
+use crate::input::Inputs;
 use crate::scene::Scene;
 use crate::terminal::{Align, Console, Table, json_text, number, plural, visible};
 use crate::tokens::{self, TokenRelevance, Verdict, WordRelevance};
@@ -121,6 +122,9 @@ struct OfTarget {
     /// The answer to each text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     texts: Vec<Verdict>,
+    /// The features of a table.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    features: Option<Features>,
     /// What each expert was given.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     experts: Vec<Layer>,
@@ -146,13 +150,13 @@ impl Summary {
         seconds: Times,
         args: &RunArgs,
     ) -> Summary {
-        let (explanation, texts) = (&explained[0].explanation, inputs.texts.as_ref());
+        let explanation = &explained[0].explanation;
         let classes = &explained[0].classes;
         let answer =
             |(name, tensor): (&String, &Tensor)| (name.clone(), Answer::new(info, name, tensor, classes));
         let outputs = explanation.outputs.iter().map(answer).collect();
         let mut by_target: Vec<OfTarget> =
-            explained.iter().map(|e| OfTarget::new(info, e, texts, scene, args)).collect();
+            explained.iter().map(|e| OfTarget::new(info, e, inputs, scene, args)).collect();
         let first = by_target[0].clone();
         if by_target.len() == 1 {
             by_target.clear();
@@ -217,7 +221,8 @@ impl Summary {
         }
         let several = !self.by_target.is_empty();
         for of in self.targets() {
-            if !several || !of.shown.is_empty() || of.books.has_parts() || !of.experts.is_empty() {
+            let listed = !of.shown.is_empty() || of.features.is_some();
+            if !several || listed || of.books.has_parts() || !of.experts.is_empty() {
                 let (explained, position) = (visible(&self.explained), of.position());
                 let _ = writeln!(out, "target   {}{} of {explained}{position}", of.target, of.units());
             }
@@ -226,6 +231,10 @@ impl Summary {
             }
             if !of.shown.is_empty() {
                 out.push_str(&of.shown);
+                out.push('\n');
+            }
+            if let Some(features) = &of.features {
+                out.push_str(&features.text());
                 out.push('\n');
             }
             if !of.experts.is_empty() {
@@ -300,14 +309,10 @@ impl Summary {
 }
 
 impl OfTarget {
-    fn new(
-        info: &Info,
-        explained: &Explained,
-        texts: Option<&Texts>,
-        scene: &Scene,
-        args: &RunArgs,
-    ) -> OfTarget {
+    fn new(info: &Info, explained: &Explained, inputs: &Inputs, scene: &Scene, args: &RunArgs) -> OfTarget {
         let explanation = &explained.explanation;
+        let texts = inputs.texts.as_ref();
+        let table = inputs.table.as_ref();
         let color = match args.color {
             Color::Always => true,
             Color::Never => false,
@@ -350,6 +355,7 @@ impl OfTarget {
             tokens,
             words: words.unwrap_or_default(),
             texts: verdicts,
+            features: table.map(|table| Features::new(table, &inputs.tensors, explanation)),
             experts: if args.experts { layers(explanation) } else { vec![] },
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),

@@ -32,10 +32,12 @@ fn a_class_name_is_a_target() {
     assert_eq!(run("0-1")["target_name"], "malignant minus benign");
     let several = run("benign,malignant");
     assert_eq!(several["by_target"][1]["target_name"], "malignant");
-    let error = fails(2, &[&["run", MLP, "--target", "melignant"], &ROWS, &NAMES]);
-    assert!(error.contains("`malignant`"), "{error}");
+    let mistyped = dlbc(&[&["run", MLP, "--target", "melignant"], &ROWS, &NAMES]);
+    assert_eq!(mistyped.code, Some(2));
+    assert!(mistyped.err.contains("help: did you mean `malignant`?"), "{}", mistyped.err);
     assert!(fails(2, &[&["run", MLP, "--target", "benign,1"], &ROWS, &NAMES]).contains("twice"));
-    assert!(fails(2, &[&["run", MLP, "--target", "first"], &ROWS]).contains("--classes FILE"));
+    let nameless = dlbc(&[&["run", MLP, "--target", "first"], &ROWS]);
+    assert!(nameless.code == Some(2) && nameless.err.contains("--classes FILE"), "{}", nameless.err);
 }
 
 #[test]

@@ -9,3 +9,5 @@ use tempfile::TempDir;
 use crate::common::command::*;
 
 mod classes;
+mod inputs;
+mod rows;

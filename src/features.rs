@@ -1,0 +1,263 @@
+//! The relevance of a table's features: of each row, and as a mean over rows.
+
+use dlbc_ops::program::{Info, Mode};
+use dlbc_runtime::{Explanation, Tensors};
+use serde::Serialize;
+
+use crate::input::{Columns, Feature};
+use crate::terminal::{Align, Table, number, plural};
+
+/// Features that are listed.
+const TOP: usize = 10;
+
+/// Characters of a full bar.
+const BAR: f64 = 12.0;
+
+/// Rules that pass relevance on in shares of magnitudes, so that it keeps the sign of its start; by the beginning of their
+/// names.
+const UNSIGNED: [&str; 14] = [
+    "proportional",
+    "uniform",
+    "saturated",
+    "z-plus",
+    "flat",
+    "w-square",
+    "bilinear-half",
+    "attention",
+    "sum-proportional",
+    "sum-equal",
+    "product",
+    "pass",
+    "route",
+    "winner",
+];
+
+/// A feature of a row with its relevance.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FeatureRelevance {
+    /// The column's name.
+    pub name: String,
+    /// Its value in the row.
+    pub value: f64,
+    /// Its relevance; in contrastive mode what supports minus what opposes.
+    pub relevance: f64,
+    /// Its part of the row's relevance, signs aside.
+    pub share: f64,
+}
+
+/// A feature over several rows.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MeanRelevance {
+    /// The column's name.
+    pub name: String,
+    /// Mean magnitude of its relevance.
+    pub magnitude: f64,
+    /// Mean relevance.
+    pub relevance: f64,
+    /// Its part of the magnitude of all features.
+    pub share: f64,
+}
+
+/// The features of a target: of one row, or of several with their means.
+#[derive(Clone, Debug, Serialize)]
+pub struct Features {
+    /// Features in the table's order: a list, of several rows a list of lists.
+    features: PerRow,
+    /// Over all rows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    mean_features: Vec<MeanRelevance>,
+    /// The numbers of the rows in the table.
+    rows: Vec<usize>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum PerRow {
+    One(Vec<FeatureRelevance>),
+    Several(Vec<Vec<FeatureRelevance>>),
+}
+
+/// The features that carry relevance, each with the row-major values and relevance of its input.
+struct Carried<'a> {
+    feature: &'a Feature,
+    values: std::rc::Rc<Vec<f64>>,
+    relevance: std::rc::Rc<Vec<f64>>,
+}
+
+fn carried<'a>(table: &'a Columns, inputs: &Tensors, explanation: &Explanation) -> Vec<Carried<'a>> {
+    let mut found: Vec<Carried> = vec![];
+    for feature in &table.features {
+        let known = found.last().filter(|c| c.feature.input == feature.input);
+        if let Some((values, relevance)) = known.map(|c| (c.values.clone(), c.relevance.clone())) {
+            found.push(Carried { feature, values, relevance });
+        } else if let (Some(value), Some(net)) = (inputs.get(&feature.input), explanation.net(&feature.input))
+        {
+            found.push(Carried { feature, values: value.to_f64().into(), relevance: net.to_f64().into() });
+        }
+    }
+    found
+}
+
+/// The features of each row that carry relevance, in the table's order.
+pub fn rows(table: &Columns, inputs: &Tensors, explanation: &Explanation) -> Vec<Vec<FeatureRelevance>> {
+    let carried = carried(table, inputs, explanation);
+    let row = |row: usize| {
+        let of = |c: &Carried| FeatureRelevance {
+            name: c.feature.name.clone(),
+            value: shortest(table.value(&c.values, c.feature, row).unwrap_or(f64::NAN)),
+            relevance: table.value(&c.relevance, c.feature, row).unwrap_or(f64::NAN),
+            share: 0.0,
+        };
+        let mut features: Vec<FeatureRelevance> = carried.iter().map(of).collect();
+        let total: f64 = features.iter().map(|f| f.relevance.abs()).sum();
+        features.iter_mut().for_each(|f| f.share = share(f.relevance, total));
+        features
+    };
+    (0..table.rows.len()).map(row).collect()
+}
+
+/// The shortest number that is the same float32: 13.32, not 13.319999694824219.
+fn shortest(value: f64) -> f64 {
+    let single = value as f32;
+    if f64::from(single) == value { single.to_string().parse().unwrap_or(value) } else { value }
+}
+
+/// The means over rows, in the table's order.
+pub fn means(rows: &[Vec<FeatureRelevance>]) -> Vec<MeanRelevance> {
+    let Some(first) = rows.first() else { return vec![] };
+    let mean = |i: usize, of: &dyn Fn(f64) -> f64| {
+        rows.iter().filter_map(|r| r.get(i)).map(|f| of(f.relevance)).sum::<f64>() / rows.len() as f64
+    };
+    let mut means: Vec<MeanRelevance> = (first.iter().enumerate())
+        .map(|(i, f)| MeanRelevance {
+            name: f.name.clone(),
+            magnitude: mean(i, &f64::abs),
+            relevance: mean(i, &|r| r),
+            share: 0.0,
+        })
+        .collect();
+    let total: f64 = means.iter().map(|f| f.magnitude).sum();
+    means.iter_mut().for_each(|f| f.share = share(f.magnitude, total));
+    means
+}
+
+fn share(relevance: f64, total: f64) -> f64 {
+    if total > 0.0 { relevance.abs() / total } else { 0.0 }
+}
+
+/// Whether the composite gives relevance the sign of its start, so that a positive value says how much a feature counts and
+/// not what it speaks for.
+pub fn is_unsigned(info: &Info) -> bool {
+    let unsigned = |rule: &str| UNSIGNED.iter().any(|name| rule.starts_with(name));
+    info.mode == Mode::Default && info.repeat.is_none() && info.audit.iter().all(|row| unsigned(&row.rule))
+}
+
+impl Features {
+    /// The features of an explanation.
+    pub fn new(table: &Columns, inputs: &Tensors, explanation: &Explanation) -> Features {
+        let mut rows = rows(table, inputs, explanation);
+        let mean_features = if rows.len() > 1 { means(&rows) } else { vec![] };
+        let features = match (rows.len(), rows.pop()) {
+            (1, Some(row)) => PerRow::One(row),
+            (_, last) => {
+                rows.extend(last);
+                PerRow::Several(rows)
+            }
+        };
+        Features { features, mean_features, rows: table.rows.clone() }
+    }
+
+    /// The most relevant features as a table.
+    pub fn text(&self) -> String {
+        let (table, count) = match &self.features {
+            PerRow::One(features) => (one_row(features), features.len()),
+            PerRow::Several(rows) => {
+                (several_rows(&self.mean_features, rows.len()), self.mean_features.len())
+            }
+        };
+        let rest = match count > TOP {
+            true => format!("the {TOP} largest of {count} features; `--json` has them all\n"),
+            false => String::new(),
+        };
+        format!("{}{rest}", table.text(0))
+    }
+}
+
+fn one_row(features: &[FeatureRelevance]) -> Table {
+    let mut table = Table::new(&[
+        ("feature", Align::Left),
+        ("value", Align::Right),
+        ("relevance", Align::Right),
+        ("share", Align::Right),
+        ("", Align::Left),
+    ]);
+    let scale = features.iter().map(|f| f.relevance.abs()).filter(|r| r.is_finite()).fold(0.0, f64::max);
+    for f in largest(features, |f| f.relevance) {
+        let bar = bar(f.relevance, scale);
+        table.row([f.name.clone(), number(f.value, 5), number(f.relevance, 4), percent(f.share), bar]);
+    }
+    table
+}
+
+fn several_rows(features: &[MeanRelevance], rows: usize) -> Table {
+    let title = format!("feature, {}", plural(rows, "row"));
+    let mut table = Table::new(&[
+        (&title, Align::Left),
+        ("mean magnitude", Align::Right),
+        ("mean relevance", Align::Right),
+        ("share", Align::Right),
+        ("", Align::Left),
+    ]);
+    let scale = features.iter().map(|f| f.magnitude).filter(|r| r.is_finite()).fold(0.0, f64::max);
+    for f in largest(features, |f| f.magnitude) {
+        let bar = bar(f.magnitude, scale);
+        let (magnitude, relevance) = (number(f.magnitude, 4), number(f.relevance, 4));
+        table.row([f.name.clone(), magnitude, relevance, percent(f.share), bar]);
+    }
+    table
+}
+
+fn largest<T>(features: &[T], size: impl Fn(&T) -> f64) -> Vec<&T> {
+    let mut order: Vec<&T> = features.iter().collect();
+    order.sort_by(|a, b| size(b).abs().total_cmp(&size(a).abs()));
+    order.truncate(TOP);
+    order
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// A bar as long as the magnitude, of `-` below zero.
+fn bar(relevance: f64, scale: f64) -> String {
+    let length = if scale > 0.0 { (BAR * (relevance.abs() / scale).min(1.0)).round() as usize } else { 0 };
+    if relevance < 0.0 { "-" } else { "#" }.repeat(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn feature(name: &str, relevance: f64) -> FeatureRelevance {
+        FeatureRelevance { name: name.into(), value: 1.5, relevance, share: 0.0 }
+    }
+
+    #[test]
+    fn means_are_over_rows() {
+        let rows =
+            [vec![feature("a", 1.0), feature("b", -3.0)], vec![feature("a", -1.0), feature("b", -1.0)]];
+        let means = means(&rows);
+        assert_eq!((means[0].magnitude, means[0].relevance), (1.0, 0.0));
+        assert_eq!((means[1].magnitude, means[1].relevance), (2.0, -2.0));
+        assert!((means[1].share - 2.0 / 3.0).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_largest_stand_first_with_signed_bars() {
+        let text = one_row(&[feature("small", 1.0), feature("against", -2.0), feature("none", 0.0)]).text(0);
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        assert!(lines[0].starts_with("against") && lines[0].ends_with("------------"), "{text}");
+        assert!(lines[1].starts_with("small") && lines[1].ends_with("######"), "{text}");
+        assert!(lines[2].ends_with("0.0 %"), "{text}");
+    }
+}

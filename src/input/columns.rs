@@ -1,0 +1,326 @@
+//! Columns of a table become inputs: all of them one input's row, or each the input of its name.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use dlbc_ops::program::InputInfo;
+use dlbc_ops::tensor::Tensor;
+
+use super::table::Row;
+use super::{fit, only};
+use crate::exit::{invalid, usage};
+use crate::terminal::{Console, plural, visible};
+
+/// Columns that a message lists at most.
+const LISTED: usize = 8;
+
+/// A feature: a column of the table, and where its values are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Feature {
+    /// The column's name.
+    pub name: String,
+    /// The input that has it.
+    pub input: String,
+    /// Which value of the input's row it is.
+    pub index: usize,
+}
+
+/// The table that inputs came from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Columns {
+    /// The features, in the table's order.
+    pub features: Vec<Feature>,
+    /// The numbers of the rows in the table.
+    pub rows: Vec<usize>,
+}
+
+impl Columns {
+    /// The names of each input's features, in order.
+    pub fn names(&self) -> BTreeMap<String, Vec<String>> {
+        let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for feature in &self.features {
+            names.entry(feature.input.clone()).or_default().push(feature.name.clone());
+        }
+        names
+    }
+
+    /// The value that a tensor has for a feature in a row: of the input, or of its relevance.
+    pub fn value(&self, values: &[f64], feature: &Feature, row: usize) -> Option<f64> {
+        let width = values.len().checked_div(self.rows.len())?;
+        values.get(row * width + feature.index).copied()
+    }
+}
+
+/// Where the columns of a table go.
+#[derive(Debug, PartialEq)]
+pub struct Plan {
+    /// Inputs, each with its columns in order.
+    inputs: Vec<(usize, Vec<usize>)>,
+}
+
+impl Plan {
+    /// Matches a header with inputs: names with names where there are several inputs, else all columns by position.
+    ///
+    /// # Errors
+    /// When no input or no column matches, and for columns that are too many or too few.
+    pub fn new(
+        infos: &[InputInfo],
+        header: &[String],
+        given: &BTreeMap<String, Tensor>,
+        console: Console,
+    ) -> anyhow::Result<Plan> {
+        let row = |i: &&InputInfo| matches!(i.ty.rank(), 1 | 2);
+        let floats =
+            infos.iter().filter(row).filter(|i| i.ty.dtype.is_float() && !given.contains_key(&i.name));
+        let several = floats.count() != 1 || infos.iter().filter(|i| scalar(i)).count() > 1;
+        if several && infos.iter().any(scalar) {
+            return Plan::by_name(infos, header, given, console);
+        }
+        let fits = |i: &InputInfo| row(&i) && i.ty.dtype.is_float() && !given.contains_key(&i.name);
+        let input = only(infos, "--csv", "a row of features: float of one or two axes", fits)?;
+        let wanted = input.ty.dim(input.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
+        if let Some(wanted) = wanted.filter(|w| *w != header.len()) {
+            let surplus = if header.len() > wanted { surplus(header, wanted) } else { String::new() };
+            return Err(invalid(format!(
+                "{} expected by input `{}`, found {}{surplus}",
+                plural(wanted, "column"),
+                visible(&input.name),
+                header.len()
+            )));
+        }
+        let index = infos.iter().position(|i| i.name == input.name).unwrap_or(0);
+        console.note(format!(
+            "columns are taken by position: the model has one input, `{}`, and no names of its columns",
+            visible(&input.name)
+        ));
+        Ok(Plan { inputs: vec![(index, (0..header.len()).collect())] })
+    }
+
+    fn by_name(
+        infos: &[InputInfo],
+        header: &[String],
+        given: &BTreeMap<String, Tensor>,
+        console: Console,
+    ) -> anyhow::Result<Plan> {
+        let mut inputs = vec![];
+        for (index, info) in infos.iter().enumerate() {
+            if !scalar(info) || given.contains_key(&info.name) {
+                continue;
+            }
+            let exact: Vec<usize> = positions(header, |h| *h == info.name);
+            let found =
+                if exact.is_empty() { positions(header, |h| plain(h) == plain(&info.name)) } else { exact };
+            match found.as_slice() {
+                [] => {}
+                [column] => inputs.push((index, vec![*column])),
+                _ => {
+                    let name = visible(&info.name);
+                    return Err(invalid(format!("input `{name}`: {} columns have its name", found.len())));
+                }
+            }
+        }
+        let listed = |names: Vec<&String>| {
+            let shown: Vec<String> = names.iter().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
+            format!("{}{}", shown.join(", "), if names.len() > LISTED { ", ..." } else { "" })
+        };
+        let missing: Vec<&String> = (infos.iter().enumerate())
+            .filter(|(i, info)| {
+                scalar(info) && !given.contains_key(&info.name) && inputs.iter().all(|(index, _)| index != i)
+            })
+            .map(|(_, info)| &info.name)
+            .collect();
+        if inputs.is_empty() {
+            return Err(usage(format!(
+                "`--csv`: no column has the name of an input: the columns are {}, the inputs {}",
+                listed(header.iter().collect()),
+                listed(missing)
+            )));
+        }
+        if !missing.is_empty() {
+            console.note(format!("no column for {}", listed(missing)));
+        }
+        let used = |c: &usize| inputs.iter().any(|(_, columns)| columns.contains(c));
+        let unused: Vec<&String> = (0..header.len()).filter(|c| !used(c)).map(|c| &header[c]).collect();
+        if !unused.is_empty() {
+            let are = if unused.len() == 1 {
+                "is not used: no input has its name"
+            } else {
+                "are not used: no inputs have their names"
+            };
+            console.note(format!(
+                "{} {} {are}",
+                if unused.len() == 1 { "column" } else { "columns" },
+                listed(unused)
+            ));
+        }
+        Ok(Plan { inputs })
+    }
+
+    /// The columns that are read, in the order of [`Plan::tensors`].
+    pub fn columns(&self) -> Vec<usize> {
+        self.inputs.iter().flat_map(|(_, columns)| columns).copied().collect()
+    }
+
+    /// The tensors of the rows by input, and what became of the columns.
+    ///
+    /// # Errors
+    /// For a value that an input of whole numbers cannot hold, and several rows where an input takes one.
+    pub fn tensors(
+        &self,
+        infos: &[InputInfo],
+        header: &[String],
+        rows: &[Row],
+    ) -> anyhow::Result<(Columns, Vec<(String, Tensor)>)> {
+        let mut table = Columns { rows: rows.iter().map(|r| r.number).collect(), ..Columns::default() };
+        let (mut tensors, mut from) = (vec![], 0);
+        let alone = self.inputs.len() == 1;
+        for (index, columns) in &self.inputs {
+            let (info, width) = (&infos[*index], columns.len());
+            let one_row = alone && info.ty.rank() == 1;
+            let fixed = info.ty.shape.0.first().and_then(|d| d.as_known());
+            if rows.len() > 1 && (one_row || fixed.is_some_and(|n| n != rows.len() as i64)) {
+                return Err(usage(format!(
+                    "input `{}` is {}: {} do not fit one run; give one row at a time, or export the model with an open batch",
+                    visible(&info.name),
+                    info.ty,
+                    plural(rows.len(), "row")
+                )));
+            }
+            let values: Vec<f64> = rows.iter().flat_map(|r| &r.values[from..from + width]).copied().collect();
+            from += width;
+            if !info.ty.dtype.is_float()
+                && let Some(bad) = values.iter().position(|v| v.fract() != 0.0 || v.abs() > 9e15)
+            {
+                return Err(invalid(format!(
+                    "row {}, column {} `{}`: a whole number expected by input `{}`, found {}",
+                    rows[bad / width].number,
+                    columns[bad % width] + 1,
+                    visible(&header[columns[bad % width]]),
+                    visible(&info.name),
+                    values[bad]
+                )));
+            }
+            let dims = match info.ty.rank() {
+                1 if one_row => vec![width],
+                1 => vec![rows.len()],
+                _ => vec![rows.len(), width],
+            };
+            let tensor =
+                fit::from_f64(info.ty.dtype, &dims, &values).context("the rows do not fill their tensor")?;
+            tensors.push((info.name.clone(), tensor));
+            let features = columns.iter().enumerate();
+            table.features.extend(features.map(|(i, column)| Feature {
+                name: header[*column].clone(),
+                input: info.name.clone(),
+                index: i,
+            }));
+        }
+        Ok((table, tensors))
+    }
+}
+
+/// Whether an input takes one value of a row.
+fn scalar(info: &InputInfo) -> bool {
+    match info.ty.rank() {
+        1 => true,
+        2 => info.ty.dim(1).as_known() == Some(1),
+        _ => false,
+    }
+}
+
+fn positions(header: &[String], wanted: impl Fn(&String) -> bool) -> Vec<usize> {
+    (0..header.len()).filter(|c| wanted(&header[*c])).collect()
+}
+
+/// A name as exporters make it of another: what is no letter or digit is `_`.
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
+}
+
+/// The columns past the expected ones, and a first one that looks like row numbers.
+fn surplus(header: &[String], wanted: usize) -> String {
+    let past: Vec<String> =
+        header[wanted..].iter().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
+    let rest = if header.len() - wanted > LISTED { ", ..." } else { "" };
+    let first = header[0].to_lowercase();
+    let index = matches!(first.as_str(), "" | "index" | "id" | "row" | "unnamed: 0");
+    let index = if index {
+        format!("; the first, `{}`, looks like row numbers", visible(&header[0]))
+    } else {
+        String::new()
+    };
+    format!(
+        "; by position {}{rest} {} too many{index}",
+        past.join(", "),
+        if past.len() == 1 { "is one" } else { "are" }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use dlbc_ops::tensor::{DType, Dim, TensorType};
+
+    use super::*;
+
+    const QUIET: Console = Console { quiet: true };
+
+    fn input(name: &str, dtype: DType, dims: &[&str]) -> InputInfo {
+        let shape: Vec<Dim> = dims.iter().map(|d| d.parse().unwrap()).collect();
+        InputInfo { name: name.into(), ty: TensorType::new(dtype, shape), explained: true }
+    }
+
+    fn plan(infos: &[InputInfo], header: &[&str]) -> Result<Plan, String> {
+        let header: Vec<String> = header.iter().map(ToString::to_string).collect();
+        Plan::new(infos, &header, &BTreeMap::new(), QUIET).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn one_input_takes_all_columns() {
+        let infos = [input("X", DType::F32, &["n", "2"])];
+        assert_eq!(plan(&infos, &["a", "b"]).unwrap().columns(), [0, 1]);
+        let error = plan(&infos, &["id", "a", "b"]).unwrap_err();
+        assert_eq!(
+            error,
+            "2 columns expected by input `X`, found 3; by position `b` is one too many; the first, `id`, looks like row numbers"
+        );
+        assert_eq!(plan(&infos, &["a"]).unwrap_err(), "2 columns expected by input `X`, found 1");
+    }
+
+    #[test]
+    fn several_inputs_take_the_columns_of_their_names() {
+        let infos = [input("age", DType::F32, &["n", "1"]), input("net_income", DType::I64, &["n", "1"])];
+        let plan = plan(&infos, &["id", "net income", "age"]).unwrap();
+        assert_eq!(plan, Plan { inputs: vec![(0, vec![2]), (1, vec![1])] });
+        let header: Vec<String> = ["id", "net income", "age"].map(String::from).into();
+        let row = |number, values: [f64; 2]| Row { number, values: values.into() };
+        let rows = [row(3, [40.0, 7.0]), row(5, [41.5, 8.0])];
+        let (table, tensors) = plan.tensors(&infos, &header, &rows).unwrap();
+        assert_eq!(table.rows, [3, 5]);
+        assert_eq!((tensors[0].1.dims(), tensors[0].1.to_f32()), (&[2, 1][..], vec![40.0, 41.5]));
+        assert_eq!((tensors[1].1.dims(), tensors[1].1.to_i64().to_vec()), (&[2, 1][..], vec![7, 8]));
+        assert_eq!(table.features[1].name, "net income");
+        let error = plan.tensors(&infos, &header, &[row(9, [1.0, 2.5])]).unwrap_err().to_string();
+        assert!(error.starts_with("row 9, column 2 `net income`: a whole number expected"), "{error}");
+    }
+
+    #[test]
+    fn names_that_match_nothing_are_said() {
+        let infos = [input("age", DType::F32, &["n", "1"]), input("debt", DType::F32, &["n", "1"])];
+        let error = plan(&infos, &["x", "y"]).unwrap_err();
+        assert_eq!(
+            error,
+            "`--csv`: no column has the name of an input: the columns are `x`, `y`, the inputs `age`, `debt`"
+        );
+        assert!(plan(&infos, &["age", "age", "debt"]).unwrap_err().contains("2 columns have its name"));
+    }
+
+    #[test]
+    fn several_rows_need_a_batch() {
+        let infos = [input("x", DType::F32, &["1", "2"])];
+        let header: Vec<String> = ["a", "b"].map(String::from).into();
+        let plan = plan(&infos, &["a", "b"]).unwrap();
+        let rows = [0, 1].map(|number| Row { number, values: vec![1.0, 2.0] });
+        assert!(plan.tensors(&infos, &header, &rows[..1]).is_ok());
+        assert!(plan.tensors(&infos, &header, &rows).unwrap_err().to_string().contains("one row at a time"));
+    }
+}
