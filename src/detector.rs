@@ -1,8 +1,9 @@
 //! In which outputs of a model boxes stand, by what the model declares of them.
 
 use dlbc_ops::program::Program;
+use dlbc_ops::tensor::Tensor;
 use dlbc_proto::{DataType, Model};
-use dlbc_runtime::{BoxLayout, Detector};
+use dlbc_runtime::{BoxLayout, Detector, Tensors};
 
 use crate::args::{BoxFormat, COORDINATES, NoObject, TargetArgs};
 use crate::exit::{unknown, usage};
@@ -39,6 +40,16 @@ impl Declared {
             }
         });
         outputs.collect()
+    }
+
+    /// The outputs of a run.
+    pub fn of_outputs(outputs: &Tensors) -> Vec<Declared> {
+        let declared = |(name, tensor): (&String, &Tensor)| Declared {
+            name: name.clone(),
+            float: tensor.dtype().is_float(),
+            dims: Some(tensor.dims().iter().map(|d| i64::try_from(*d).ok()).collect()),
+        };
+        outputs.iter().map(declared).collect()
     }
 
     /// The outputs of a program.

@@ -32,6 +32,7 @@ mod nearest;
 mod output;
 mod pictures;
 mod provenance;
+mod reading;
 mod region;
 mod render;
 mod rules;

@@ -12,7 +12,7 @@ use crate::exit::unsupported;
 use crate::experts::layers;
 use crate::explained::Explained;
 use crate::heatmap::canvas::Canvas;
-use crate::heatmap::{Axes, MAX_SAMPLES, Subject, draw, experts, is_signal, overlay};
+use crate::heatmap::{Axes, MAX_SAMPLES, Subject, curves, draw, experts, overlay};
 use crate::input::{Inputs, Seen};
 use crate::output::write;
 use crate::pictures::DrawingFile;
@@ -76,10 +76,11 @@ pub fn heatmap(
     // A picture without a batch is a batch of one, and so is a sound in steps that one answer depends on.
     let seen = inputs.picture.as_ref().is_some_and(|p| p.input == *name);
     let alone = value.dims().len() == 3 && (seen || scene.marks(name, &[(0, &explained[0])]).is_some());
-    let whole = is_signal(value) && explanation.argmax.len() == 1;
-    let batched = |t: &Tensor| match (alone, whole) {
+    let named = inputs.features.as_ref().is_some_and(|f| f.0 == *name);
+    let curves = if alone || named { None } else { curves(value, explanation.argmax.len()) };
+    let batched = |t: &Tensor| match (alone, curves) {
         (true, _) => t.with_dims(&[&[1], t.dims()].concat()),
-        (_, true) => t.with_dims(&[1, t.elems()]),
+        (_, Some(dims)) => t.with_dims(&dims),
         _ => None,
     };
     let value = &batched(value).unwrap_or_else(|| value.clone());

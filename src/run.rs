@@ -25,7 +25,9 @@ use crate::render::Heatmap;
 use crate::scene::Scene;
 use crate::summary::{self, Summary, Times};
 use crate::terminal::{Console, Progress, number, print, visible};
-use crate::{device, layers, model, pictures, provenance, region, render, start, vocabulary};
+use crate::{
+    device, layers, model, pictures, provenance, reading, region, render, start, vocabulary,
+};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -133,7 +135,8 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     if !args.silent {
         print(&if args.json { summary::json(&summaries)? } else { summary::text(&summaries) })?;
     }
-    summaries.iter().for_each(|summary| summary.warn(console));
+    let several = summaries.len() > 1;
+    summaries.iter().for_each(|summary| summary.warn(several, console));
     Ok(())
 }
 
@@ -197,6 +200,17 @@ impl Job<'_> {
         let (explained, own) =
             explain(self.explainer, &inputs, &targets, self.classes, self.found, args, console)?;
         (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
+        let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, args);
+        scene.note(&explained[0].explanation.outputs, console);
+        reading::note(info, &inputs, &explained[0], args, console);
+        let heatmap =
+            heatmap.map(|file| render::heatmap(file, info, &inputs, &explained, &scene, args, console));
+        let map = map.map(|file| render::expert_map(file, info, &explained, args, console));
+        let overlay = |(file, one)| Some(render::overlay(file, inputs.picture.as_ref()?, one, args));
+        let overlays = overlays.into_iter().zip(&explained).filter_map(overlay);
+        let drawings =
+            heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
+        let contents = args.out.is_some().then(|| contents(info, &inputs, &explained, args)).transpose()?;
         let detector = self.found.map(|f| f.detector.clone());
         let again = Again {
             explainer: self.explainer,
@@ -206,16 +220,6 @@ impl Job<'_> {
         };
         // A quiet run whose summary is a table has nowhere to say it.
         let checks = Checks::new(&again, &explained, args.json || !console.quiet);
-        let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, args);
-        scene.note(&explained[0].explanation.outputs, console);
-        let heatmap =
-            heatmap.map(|file| render::heatmap(file, info, &inputs, &explained, &scene, args, console));
-        let map = map.map(|file| render::expert_map(file, info, &explained, args, console));
-        let overlay = |(file, one)| Some(render::overlay(file, inputs.picture.as_ref()?, one, args));
-        let overlays = overlays.into_iter().zip(&explained).filter_map(overlay);
-        let drawings =
-            heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
-        let contents = args.out.is_some().then(|| contents(info, &inputs, &explained, args)).transpose()?;
         let device = self.explainer.device();
         let summary = Summary::new(info, device, &explained, &inputs, &scene, times, args).with(&checks);
         start::note(info, &explained, args, console);

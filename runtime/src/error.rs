@@ -70,10 +70,12 @@ pub enum RuntimeError {
         expected: Option<i64>,
     },
     /// A dimension that the model divides.
-    #[error("input `{input}`: a dimension is {found}, a multiple of {factor} expected")]
+    #[error("input `{input}`: axis {axis} has {found}: expected a multiple of {factor}, such as {}", near(.found, .factor))]
     Multiple {
         /// The input.
         input: String,
+        /// The axis.
+        axis: usize,
         /// Its dimension.
         found: i64,
         /// What it must be a multiple of.
@@ -473,4 +475,10 @@ fn read_as(readings: &str) -> String {
 
 fn number(value: &Option<i64>) -> String {
     value.map_or_else(|| "not a number".into(), |v| v.to_string())
+}
+
+/// The multiples of a factor beside a dimension: "384 or 416".
+fn near(found: &i64, factor: &i64) -> String {
+    let below = found / factor * factor;
+    if below > 0 { format!("{below} or {}", below + factor) } else { factor.to_string() }
 }

@@ -33,7 +33,7 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
         if tensor.dtype() != input.ty.dtype || tensor.dims().len() != input.ty.rank() || tensor.elems() == 0 {
             return Err(wrong());
         }
-        for (dim, found) in input.ty.shape.0.iter().zip(tensor.dims()) {
+        for (axis, (dim, found)) in input.ty.shape.0.iter().zip(tensor.dims()).enumerate() {
             let found = *found as i64;
             match dim.as_known() {
                 Some(known) if known != found => return Err(wrong()),
@@ -46,7 +46,7 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
                     };
                     if found % factor != 0 {
                         let input = input.name.clone();
-                        return Err(RuntimeError::Multiple { input, found, factor });
+                        return Err(RuntimeError::Multiple { input, axis, found, factor });
                     }
                     let (found, symbol) = (found / factor, symbol.clone());
                     match bindings.insert(symbol.clone(), found) {

@@ -93,7 +93,7 @@ const COMPILE_EXAMPLE: &str = "Example:
   dlbc compile fixtures/digits_cnn/model.onnx -o digits.dlbc.onnx --emit relevance";
 const RUN_EXAMPLE: &str = "Examples:
   dlbc run fixtures/digits_cnn/model.onnx --image fixtures/digits_cnn/digit.png --heatmap digit-relevance.png
-  dlbc run fixtures/digits_cnn/model.onnx --inputs fixtures/digits_cnn/input.npz --out relevance.npz --audit
+  dlbc run fixtures/digits_cnn/model.onnx --inputs fixtures/digits_cnn/input.npz --out relevance.npz --ledger
   dlbc run fixtures/tabular_mlp/model.onnx --csv fixtures/tabular_mlp/rows.csv --row 3 --heatmap row.png
   dlbc run fixtures/scenes/segmenter.onnx --image fixtures/scenes/picture.png --mean 0 --std 1 --task segmentation --class 2
   dlbc run fixtures/scenes/detector.onnx --image fixtures/scenes/picture.png --mean 0 --std 1 --box best --heatmap box.png";

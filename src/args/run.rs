@@ -81,7 +81,7 @@ pub struct RunArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Results")]
     pub color: Color,
     /// Print the conservation ledger: a row a rule node.
-    #[arg(long, help_heading = "Results")]
+    #[arg(long = "ledger", visible_alias = "audit", help_heading = "Results")]
     pub audit: bool,
     /// Print the ledger by module, as the exporter left them in the model.
     #[arg(long, help_heading = "Results")]

@@ -57,6 +57,20 @@ pub fn is_signal(value: &Tensor) -> bool {
     matches!(value.dims(), [_, n] if *n >= SIGNAL) && value.dtype().is_float()
 }
 
+/// Rows and positions of an input whose samples are curves, as sounds: floats along one axis, whatever its place, with nothing
+/// beside it but a batch in front. An input of one answer is one curve, its steps one after the other.
+pub fn curves(value: &Tensor, answers: usize) -> Option<[usize; 2]> {
+    let dims = value.dims();
+    let alone = |at: usize| dims.iter().enumerate().skip(1).all(|(axis, n)| axis == at || *n == 1);
+    let long = |at: &usize| dims[*at] >= SIGNAL && alone(*at);
+    let at = (0..dims.len()).rev().find(long).filter(|_| value.dtype().is_float())?;
+    match (at, answers) {
+        (_, 1) => Some([1, value.elems()]),
+        (0, _) => None,
+        _ => Some([dims[0], dims[at]]),
+    }
+}
+
 /// Draws the relevance of an input: texts as texts, pictures as pictures, few features or those with names as bars, all else
 /// as a strip.
 pub fn draw(subject: &Subject) -> Canvas {
@@ -244,6 +258,21 @@ mod tests {
             let image = draw(&subject).image;
             assert!(image.width() > 16 && image.height() >= 16, "{dims:?}: {:?}", image.dimensions());
         }
+    }
+
+    #[test]
+    fn sounds_are_curves_whatever_their_axes() {
+        for dims in [&[1, 300][..], &[1, 300, 1], &[1, 1, 300], &[300, 1], &[300], &[1, 1, 1, 300]] {
+            assert_eq!(curves(&tensor(dims), 1), Some([1, 300]), "{dims:?}");
+        }
+        assert_eq!(
+            (curves(&tensor(&[2, 300]), 1), curves(&tensor(&[2, 300, 1]), 2)),
+            (Some([1, 600]), Some([2, 300]))
+        );
+        for dims in [&[300, 2][..], &[1, 200], &[1, 300, 2], &[1, 3, 300, 300]] {
+            assert_eq!(curves(&tensor(dims), 1), None, "{dims:?}");
+        }
+        assert_eq!(curves(&tensor(&[300, 1]), 300), None);
     }
 
     #[test]

@@ -35,11 +35,13 @@ pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> Canvas 
     let zoom = (PANEL.div_ceil(width.min(height))).min(MAX_PANEL / width.max(height)).max(1);
     let (panel_w, panel_h) = (width * zoom, height * zoom);
     let scales: Vec<f64> = samples.iter().map(|s| scale(&s.relevance)).collect();
-    let labels = scales.iter().map(|s| text_width(&label(-s))).max().unwrap_or(0);
+    let labels = text_width(LEAST);
+    let captions: Vec<String> =
+        samples.iter().zip(&scales).map(|(s, scale)| format!("{}{}", s.caption, unit(*scale))).collect();
     let panels_w = 3 * panel_w + 2 * GAP;
-    let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
+    let longest = captions.iter().map(|c| text_width(c)).max().unwrap_or(0);
     let row_h = LINE + 4 + panel_h + GAP;
-    let wide = (panels_w + GAP + BAR + 6 + labels).max(captions);
+    let wide = (panels_w + GAP + BAR + 6 + labels).max(longest);
     let mut canvas =
         Canvas::new(2 * MARGIN + wide, MARGIN + LINE + row_h * samples.len() as u32 + MARGIN / 2);
     let panel_x = |i: u32| MARGIN + i * (panel_w + GAP);
@@ -51,6 +53,7 @@ pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> Canvas 
     for ((i, sample), scale) in samples.iter().enumerate().zip(scales) {
         let top = MARGIN + LINE + row_h * i as u32;
         canvas.text(MARGIN, top, &sample.caption, INK);
+        canvas.text(MARGIN + text_width(&sample.caption), top, &unit(scale), FAINT);
         let y = top + LINE + 4;
         let map = RgbImage::from_fn(width, height, |x, y| color(colors, at(sample, x, y, scale)));
         let over = RgbImage::from_fn(width, height, |x, y| overlaid(sample, x, y, scale, colors));
@@ -84,10 +87,14 @@ fn overlaid(sample: &Sample, x: u32, y: u32, scale: f64, colors: Colors) -> Rgb<
     blend(base, color(colors, t.signum() * strength), 0.85 * strength)
 }
 
-fn label(value: f64) -> String {
-    let sign = if value > 0.0 { "+" } else { "" };
-    format!("{sign}{}", number(value, 3))
+/// The relevance that the colour bar's percentages are of.
+fn unit(scale: f64) -> String {
+    if scale > 0.0 { format!("   100 % = relevance {} of a pixel", number(scale, 3)) } else { String::new() }
 }
+
+/// The labels of the colour bar's ends.
+const MOST: &str = "+100 %";
+const LEAST: &str = "-100 %";
 
 fn color_bar(canvas: &mut Canvas, x: u32, y: u32, height: u32, scale: f64, colors: Colors) {
     for dy in 0..height {
@@ -96,10 +103,10 @@ fn color_bar(canvas: &mut Canvas, x: u32, y: u32, height: u32, scale: f64, color
     }
     canvas.frame(x, y, BAR, height, BORDER);
     let text_x = x + BAR + 6;
-    canvas.text(text_x, y, &label(scale), INK);
+    canvas.text(text_x, y, if scale > 0.0 { MOST } else { "0" }, INK);
     if scale > 0.0 && height >= 3 * LINE {
         canvas.text(text_x, y + height / 2 - LINE / 2, "0", INK);
-        canvas.text(text_x, y + height - LINE + 4, &label(-scale), INK);
+        canvas.text(text_x, y + height - LINE + 4, LEAST, INK);
     }
 }
 

@@ -37,6 +37,9 @@ const REACHES: f64 = 1e-3;
 /// The most rows whose greatest unit is listed in the tables.
 const LISTED: usize = 8;
 
+/// The share of the start that is absorbed from which on it is what keeps relevance from the inputs.
+const KEPT: f64 = 0.5;
+
 /// Seconds of each phase.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Times {
@@ -65,7 +68,8 @@ pub struct Summary {
     explained: String,
     #[serde(flatten)]
     first: OfTarget,
-    outputs: BTreeMap<String, Answer>,
+    #[serde(serialize_with = "in_order")]
+    outputs: Vec<(String, Answer)>,
     /// Every target, when there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     by_target: Vec<OfTarget>,
@@ -154,7 +158,8 @@ impl Summary {
         let classes = &explained[0].classes;
         let answer =
             |(name, tensor): (&String, &Tensor)| (name.clone(), Answer::new(info, name, tensor, classes));
-        let outputs = explanation.outputs.iter().map(answer).collect();
+        let mut outputs: Vec<(String, Answer)> = explanation.outputs.iter().map(answer).collect();
+        outputs.sort_by_key(|(name, _)| info.outputs.iter().position(|declared| declared == name));
         let mut by_target: Vec<OfTarget> =
             explained.iter().map(|e| OfTarget::new(info, e, inputs, scene, args)).collect();
         let first = by_target[0].clone();
@@ -179,7 +184,7 @@ impl Summary {
             version: env!("CARGO_PKG_VERSION"),
         };
         // At the position that is explained, which need not be the last.
-        if let Some(explained) = summary.outputs.get_mut(&info.explained)
+        if let Some((_, explained)) = summary.outputs.iter_mut().find(|(name, _)| *name == info.explained)
             && !explanation.argmax.is_empty()
         {
             explained.set_argmax(explanation.argmax.clone(), classes);
@@ -286,15 +291,16 @@ impl Summary {
     }
 
     /// Says when a ledger does not close, and when next to nothing reaches the inputs.
-    pub fn warn(&self, console: Console) {
+    /// With `several`, the picture is named.
+    pub fn warn(&self, several: bool, console: Console) {
+        let file = self.picture.as_ref().filter(|_| several);
+        let picture = file.map(|p| format!("`{}`: ", p.file)).unwrap_or_default();
         for of in self.targets() {
             let which =
                 if self.by_target.is_empty() { String::new() } else { format!("target {}: ", of.target) };
+            let which = format!("{picture}{which}");
             if of.reached < REACHES && of.zero.is_none() && !of.books.inputs.is_empty() {
-                let share = number(100.0 * of.reached, 2);
-                console.note(format!(
-                    "{which}only {share} % of the starting relevance reaches the inputs; `--audit` shows where the rest stays"
-                ));
+                console.note(format!("{which}{}", of.little_arrives()));
             }
             for (name, books) in of.tracks() {
                 if let Some(share) = books.open() {
@@ -396,6 +402,21 @@ impl OfTarget {
         format!(" = {class}{}{rest}{pixels}", shown.join(", "))
     }
 
+    /// What is said where next to nothing reaches the inputs.
+    fn little_arrives(&self) -> String {
+        let share = number(100.0 * self.reached, 2);
+        let Books { start, absorbed, .. } = &self.books;
+        let kept = *start != 0.0 && absorbed.abs() > KEPT * start.abs();
+        let why = match kept {
+            true => {
+                ": biases and constants keep what they contribute. The values still compare within this input; `--ledger` \
+                 shows what keeps the rest, and `bias = \"redistribute\"` in the rules of `dlbc rules dlb` passes it on"
+            }
+            false => "; `--ledger` shows where the rest stays",
+        };
+        format!("only {share} % of the starting relevance reaches the inputs{why}")
+    }
+
     /// Where the units stand in a sequence: ", position 21 of 22 (the last), value 0.9".
     fn position(&self) -> String {
         let [first, rest @ ..] = self.positions.as_slice() else { return String::new() };
@@ -428,6 +449,11 @@ impl OfTarget {
             Some(opposing) => vec![("supporting ", &self.books), ("opposing ", opposing)],
         }
     }
+}
+
+/// A list of pairs as a map that keeps their order.
+fn in_order<S: serde::Serializer>(pairs: &[(String, Answer)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, answer)| (name, answer)))
 }
 
 /// How many elements start.

@@ -12,8 +12,9 @@ use crate::terminal::{Align, Table, json_text, number, visible};
 /// A picture, and the part of it that is the input.
 #[derive(Serialize)]
 pub struct Picture {
+    /// The file.
     #[serde(rename = "picture")]
-    file: String,
+    pub file: String,
     crop: Crop,
 }
 

@@ -34,10 +34,11 @@ impl Units {
         let [rows, length, units] = *dims else {
             return Units { values: unit_values, ..Units::default() };
         };
-        let (length, positions) = match positions_first {
+        let (length, positions): (usize, Vec<usize>) = match positions_first {
             true => (rows, starts.iter().map(|at| at / units / length).collect()),
             false => (length, starts.iter().map(|at| at / units % length).collect()),
         };
+        let positions = if length > 1 { positions } else { vec![] };
         Units { values: unit_values, positions, length }
     }
 }

@@ -100,3 +100,46 @@ fn a_mean_in_bytes_needs_a_range_in_bytes() {
     assert!(done.err.contains("help: add `--pixel-range 255`"), "{}", done.err);
     ok(&[&words, &["--pixel-range", "255"]]);
 }
+
+#[test]
+fn an_overlay_has_the_size_of_the_picture() {
+    let folder = folder();
+    let (png, jpg) = (path(&folder, "o.png"), path(&folder, "o.jpg"));
+    let words = ["run", SEGMENTER, "--task", "segmentation", "--image", SCENE, "--preset", "yolo"];
+    // 160 by 96 pixels in an input of 64 by 48: padded, then cropped.
+    let padded = json(&[&words, &["--overlay", &png]]);
+    assert_eq!(image::open(&png).unwrap().to_rgb8().dimensions(), (160, 96));
+    let crop = |summary: &serde_json::Value| {
+        ["x", "y", "width", "height"].map(|key| summary["crop"][key].as_f64().unwrap())
+    };
+    let [x, y, width, height] = crop(&padded);
+    assert!(x == 0.0 && y < 0.0 && width == 160.0 && height > 96.0, "{:?}", crop(&padded));
+    let cropped = json(&[&words, &["--resize", "crop", "--overlay", &jpg]]);
+    assert_eq!(image::open(&jpg).unwrap().to_rgb8().dimensions(), (160, 96));
+    assert_eq!(crop(&cropped), [16.0, 0.0, 128.0, 96.0]);
+    // What was cut off has no colour.
+    let drawn = image::open(&jpg).unwrap().to_rgb8();
+    let [r, _, b] = drawn.get_pixel(4, 40).0.map(i32::from);
+    assert!((r - b).abs() < 8, "{r} {b}");
+    let svg = path(&folder, "o.svg");
+    assert!(fails(2, &[&words, &["--overlay", &svg]]).contains(".png, .jpg or .jpeg"));
+    fails(2, &[&["run", DIGITS, "--inputs", "fixtures/digits_cnn/input.npz", "--overlay", &png]]);
+}
+
+#[test]
+fn outputs_that_look_like_something_else_are_named() {
+    let detector = "fixtures/scenes/detector.onnx";
+    let done = dlbc(&[&["run", detector, "--image", SCENE, "--preset", "yolo"]]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.err.contains("looks like 192 boxes: `--box best` explains one"), "{}", done.err);
+    assert!(done.out.contains("position 5 of 6 (the last), value "), "{}", done.out);
+    let boxes = dlbc(&[&["run", detector, "--image", SCENE, "--box", "best"]]);
+    assert!(!boxes.err.contains("looks like") && boxes.err.contains("`--preset yolo`"), "{}", boxes.err);
+}
+
+#[test]
+fn the_ledger_has_two_names() {
+    let ledger = ok(&[&["run", DIGITS, "--ledger"], &DIGIT]);
+    assert!(ledger.contains("closes to"), "{ledger}");
+    assert_eq!(json(&[&["run", DIGITS, "--ledger"], &DIGIT])["audit"]["closed"], true);
+}
