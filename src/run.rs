@@ -25,9 +25,7 @@ use crate::render::Heatmap;
 use crate::scene::Scene;
 use crate::summary::{self, Summary, Times};
 use crate::terminal::{Console, Progress, number, print, visible};
-use crate::{
-    device, layers, model, pictures, provenance, reading, region, render, start, vocabulary,
-};
+use crate::{device, layers, model, pictures, provenance, reading, region, render, start, vocabulary};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;

@@ -37,9 +37,6 @@ const REACHES: f64 = 1e-3;
 /// The most rows whose greatest unit is listed in the tables.
 const LISTED: usize = 8;
 
-/// The share of the start that is absorbed from which on it is what keeps relevance from the inputs.
-const KEPT: f64 = 0.5;
-
 /// Seconds of each phase.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Times {
@@ -400,46 +397,6 @@ impl OfTarget {
         let shown: Vec<String> = self.targets.iter().enumerate().take(LISTED).map(titled).collect();
         let class = if pixels.is_empty() { "" } else { "class " };
         format!(" = {class}{}{rest}{pixels}", shown.join(", "))
-    }
-
-    /// What is said where next to nothing reaches the inputs.
-    fn little_arrives(&self) -> String {
-        let share = number(100.0 * self.reached, 2);
-        let Books { start, absorbed, .. } = &self.books;
-        let kept = *start != 0.0 && absorbed.abs() > KEPT * start.abs();
-        let why = match kept {
-            true => {
-                ": biases and constants keep what they contribute. The values still compare within this input; `--ledger` \
-                 shows what keeps the rest, and `bias = \"redistribute\"` in the rules of `dlbc rules dlb` passes it on"
-            }
-            false => "; `--ledger` shows where the rest stays",
-        };
-        format!("only {share} % of the starting relevance reaches the inputs{why}")
-    }
-
-    /// Where the units stand in a sequence: ", position 21 of 22 (the last), value 0.9".
-    fn position(&self) -> String {
-        let [first, rest @ ..] = self.positions.as_slice() else { return String::new() };
-        let places = match rest.iter().all(|p| p == first) {
-            true if first + 1 == self.length => format!("position {first} of {} (the last)", self.length),
-            true => format!("position {first} of {}", self.length),
-            false if self.positions.len() <= LISTED => {
-                let all: Vec<String> = self.positions.iter().map(ToString::to_string).collect();
-                format!("positions {} of {}", all.join(", "), self.length)
-            }
-            false => format!("{} positions", self.positions.len()),
-        };
-        let value = if self.values.len() == 1 { format!(", value {}", self.score()) } else { String::new() };
-        format!(", {places}{value}")
-    }
-
-    /// The value of the unit that each row explains, where it explains one.
-    fn score(&self) -> String {
-        let shown: Vec<String> = match self.boxes.is_empty() {
-            true => self.values.iter().take(LISTED).map(|v| number(*v, 4)).collect(),
-            false => return String::new(),
-        };
-        shown.join(", ")
     }
 
     /// The tracks, each with what goes before `relevance` and `ledger` to name it.

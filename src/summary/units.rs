@@ -2,6 +2,13 @@
 
 use dlbc_runtime::Explanation;
 
+use super::books::Books;
+use super::{LISTED, OfTarget};
+use crate::terminal::number;
+
+/// The share of the start that is absorbed from which on it is what keeps relevance from the inputs.
+const KEPT: f64 = 0.5;
+
 /// The units that start, one for each of an explanation's targets.
 #[derive(Default)]
 pub struct Units {
@@ -40,5 +47,47 @@ impl Units {
         };
         let positions = if length > 1 { positions } else { vec![] };
         Units { values: unit_values, positions, length }
+    }
+}
+
+impl OfTarget {
+    /// What is said where next to nothing reaches the inputs.
+    pub(super) fn little_arrives(&self) -> String {
+        let share = number(100.0 * self.reached, 2);
+        let Books { start, absorbed, .. } = &self.books;
+        let kept = *start != 0.0 && absorbed.abs() > KEPT * start.abs();
+        let why = match kept {
+            true => {
+                ": biases and constants keep what they contribute. The values still compare within this input; `--ledger` \
+                 shows what keeps the rest, and `bias = \"redistribute\"` in the rules of `dlbc rules dlb` passes it on"
+            }
+            false => "; `--ledger` shows where the rest stays",
+        };
+        format!("only {share} % of the starting relevance reaches the inputs{why}")
+    }
+
+    /// Where the units stand in a sequence: ", position 21 of 22 (the last), value 0.9".
+    pub(super) fn position(&self) -> String {
+        let [first, rest @ ..] = self.positions.as_slice() else { return String::new() };
+        let places = match rest.iter().all(|p| p == first) {
+            true if first + 1 == self.length => format!("position {first} of {} (the last)", self.length),
+            true => format!("position {first} of {}", self.length),
+            false if self.positions.len() <= LISTED => {
+                let all: Vec<String> = self.positions.iter().map(ToString::to_string).collect();
+                format!("positions {} of {}", all.join(", "), self.length)
+            }
+            false => format!("{} positions", self.positions.len()),
+        };
+        let value = if self.values.len() == 1 { format!(", value {}", self.score()) } else { String::new() };
+        format!(", {places}{value}")
+    }
+
+    /// The value of the unit that each row explains, where it explains one.
+    pub(super) fn score(&self) -> String {
+        let shown: Vec<String> = match self.boxes.is_empty() {
+            true => self.values.iter().take(LISTED).map(|v| number(*v, 4)).collect(),
+            false => return String::new(),
+        };
+        shown.join(", ")
     }
 }
