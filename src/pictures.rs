@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::rows;
 
+use crate::args::Named;
 use crate::exit::usage;
 use crate::heatmap::format::DrawingFormat;
 use crate::output::{Contents, check};
@@ -74,6 +75,44 @@ impl DrawingFile {
         let file = |path| DrawingFile { path, format: given.unwrap_or(DrawingFormat::Png) };
         Ok(files.into_iter().map(file).collect())
     }
+}
+
+/// Refuses a format that an overlay cannot have, before anything is known of the targets.
+///
+/// # Errors
+/// For the extension of another format, and for none.
+pub fn check_overlay(path: Option<&Path>) -> anyhow::Result<()> {
+    match path.filter(|path| !is_folder(path)) {
+        Some(path) => overlay_format(path).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
+    DrawingFormat::of_pixels("--overlay", path)
+}
+
+/// The files of overlays, target by target of each picture: named after both where there are several.
+///
+/// # Errors
+/// As [`DrawingFile::each`].
+pub fn overlays(
+    path: Option<&Path>,
+    pictures: &[String],
+    targets: &[Named],
+) -> anyhow::Result<Vec<DrawingFile>> {
+    let Some(path) = path else { return Ok(vec![]) };
+    let plain = |name: &str| -> String {
+        name.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
+    };
+    let named = |picture: &String, target: &Named| match (pictures.len(), targets.len()) {
+        (_, 1) => picture.clone(),
+        (1, _) if !is_folder(path) => plain(&target.name),
+        _ => format!("{picture}-{}", plain(&target.name)),
+    };
+    let each = |picture| targets.iter().map(move |target| named(picture, target));
+    let names: Vec<String> = pictures.iter().flat_map(each).collect();
+    DrawingFile::each(path, &names, overlay_format)
 }
 
 /// One result for several pictures: tensors of the same shapes are stacked along the batch, sums of the ledger are added.

@@ -76,8 +76,7 @@ pub fn heatmap(
     // A picture without a batch is a batch of one, and so is a sound in steps that one answer depends on.
     let seen = inputs.picture.as_ref().is_some_and(|p| p.input == *name);
     let alone = value.dims().len() == 3 && (seen || scene.marks(name, &[(0, &explained[0])]).is_some());
-    let named = inputs.features.as_ref().is_some_and(|f| f.0 == *name);
-    let curves = if alone || named { None } else { curves(value, explanation.argmax.len()) };
+    let curves = if alone { None } else { curves(value, explanation.argmax.len()) };
     let batched = |t: &Tensor| match (alone, curves) {
         (true, _) => t.with_dims(&[&[1], t.dims()].concat()),
         (_, Some(dims)) => t.with_dims(&dims),

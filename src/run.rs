@@ -1,7 +1,7 @@
 //! `dlbc run`: model or artifact → backend → outputs and relevance.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -49,9 +49,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         path.as_ref().map(each).transpose()
     };
     let (heatmaps, maps) = (files("--heatmap", &args.heatmap)?, files("--expert-map", &args.expert_map)?);
-    if let Some(path) = args.overlay.as_deref().filter(|path| !pictures::is_folder(path)) {
-        overlay_format(path)?;
-    }
+    pictures::check_overlay(args.overlay.as_deref())?;
     let device = device::open(&args.on, console)?;
     let mut found = None;
     let choose = |outputs: &[Declared]| {
@@ -71,7 +69,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     }
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
-    let overlays = overlay_files(args, &names, &targets)?;
+    let overlays = pictures::overlays(args.overlay.as_deref(), &names, &targets)?;
     loaded.load_seconds += clock.elapsed().as_secs_f64();
     let experts = args.experts || args.expert_map.is_some();
     if experts && info.repeat.is_some() {
@@ -89,12 +87,13 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     // The pictures are drawn before anything is written: an error leaves no file.
     let mut results: Vec<OneResult> = vec![];
     for i in 0..pictures.len().max(1) {
-        // What is done to each picture is said once.
-        let console = if i == 0 { console } else { Console { quiet: true } };
+        // What is done to all pictures is said once.
+        let (all, console) = (console, if i == 0 { console } else { Console { quiet: true } });
         let own = match inputs.take() {
             Some(inputs) => inputs,
             None => input::read(&info.inputs, pictures.get(i).map(PathBuf::as_path), args, console)?,
         };
+        own.picture.iter().for_each(|seen| seen.note(all));
         let file = |files: &Option<Vec<DrawingFile>>| files.as_ref().and_then(|f| f.get(i)).cloned();
         let job = Job {
             explainer: &explainer,
@@ -152,27 +151,6 @@ struct Files {
     map: Option<DrawingFile>,
     /// One a target, or none.
     overlays: Vec<DrawingFile>,
-}
-
-/// The format of an overlay's file.
-fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
-    DrawingFormat::of_pixels("--overlay", path)
-}
-
-/// The files of overlays: target by target of each picture.
-fn overlay_files(args: &RunArgs, names: &[String], targets: &[Named]) -> anyhow::Result<Vec<DrawingFile>> {
-    let Some(path) = &args.overlay else { return Ok(vec![]) };
-    let plain = |name: &str| -> String {
-        name.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
-    };
-    let named = |name: &String, target: &Named| match (names.len(), targets.len()) {
-        (_, 1) => name.clone(),
-        (1, _) if !path.is_dir() && path.extension().is_some() => plain(&target.name),
-        _ => format!("{name}-{}", plain(&target.name)),
-    };
-    let names: Vec<String> =
-        names.iter().flat_map(|name| targets.iter().map(move |target| named(name, target))).collect();
-    DrawingFile::each(path, &names, overlay_format)
 }
 
 /// What explains one picture after the other.

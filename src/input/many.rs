@@ -140,11 +140,14 @@ fn pictures(
     let mut tensors = vec![];
     let mut layout = Layout::Nchw;
     for (i, file) in files.iter().take(args.limit).enumerate() {
-        // What is done to pictures is said once.
-        let console = if i == 0 { console } else { Console { quiet: true } };
+        // What is done to all pictures is said once.
+        let (said, console) = (console, if i == 0 { console } else { Console { quiet: true } });
         let picture = picture::read(file, input, &args.picture, args.limits.tensor_bytes(), console)
             .with_context(|| format!("`{}`", file.display()))?;
         layout = picture.layout;
+        for note in &picture.notes {
+            said.note(format!("`{}`: {note}", file.display()));
+        }
         tensors.push(picture.tensor);
         columns.names.push(file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
     }

@@ -66,6 +66,17 @@ pub struct Seen {
     pub fit: Fit,
     /// Where the channels stand.
     pub layout: Layout,
+    /// What a viewer of the file would not expect of it.
+    pub notes: Vec<&'static str>,
+}
+
+impl Seen {
+    /// Says what a viewer of the file would not expect of it.
+    pub fn note(&self, console: Console) {
+        for note in &self.notes {
+            console.note(format!("`{}`: {note}", self.file.display()));
+        }
+    }
 }
 
 /// Reads every input that the model has; `picture` is the one of `--image` that is meant.
@@ -139,9 +150,9 @@ impl<'a> Reader<'a> {
         let input = only(self.infos, "--image", "a picture: float of four axes", fits)?;
         let picture = picture::read(path, input, &self.args.picture, self.max_bytes, self.console)
             .with_context(|| format!("`{}`", path.display()))?;
-        let Picture { tensor, original, crop, fit, layout } = picture;
+        let Picture { tensor, original, crop, fit, layout, notes } = picture;
         let (input, file) = (input.name.clone(), path.to_path_buf());
-        self.inputs.picture = Some(Seen { input: input.clone(), file, original, crop, fit, layout });
+        self.inputs.picture = Some(Seen { input: input.clone(), file, original, crop, fit, layout, notes });
         self.add(&input, tensor)
     }
 

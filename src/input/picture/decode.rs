@@ -142,6 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn pictures_are_turned_as_their_exif_says() {
+        use image::ImageEncoder;
+        // One entry: orientation 6, a quarter turn to the right.
+        let exif = b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p.png");
+        let mut encoder = image::codecs::png::PngEncoder::new(std::fs::File::create(&path).unwrap());
+        encoder.set_exif_metadata(exif).unwrap();
+        encoder.write_image(&[1, 2, 3, 4, 5, 6], 3, 2, image::ExtendedColorType::L8).unwrap();
+        let decoded = decode(&path, 1 << 20).unwrap();
+        assert_eq!(decoded.notes, ["turned as its EXIF orientation says"]);
+        assert_eq!(decoded.picture.to_luma8().into_raw(), [4, 1, 5, 2, 6, 3]);
+    }
+
+    #[test]
     fn gif_and_tiff_are_read() {
         let folder = tempfile::tempdir().unwrap();
         for (name, note) in [("p.gif", "frame of the GIF"), ("p.tiff", "page of the TIFF")] {

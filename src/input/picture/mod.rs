@@ -40,6 +40,8 @@ pub struct Picture {
     pub fit: Fit,
     /// Where the channels stand.
     pub layout: Layout,
+    /// What a viewer of the file would not expect of it.
+    pub notes: Vec<&'static str>,
 }
 
 /// Reads a picture for `input`, and says what was done to it.
@@ -81,9 +83,6 @@ pub fn read(
     let dims = &dims[4 - input.ty.rank().clamp(3, 4)..];
     let tensor = from_f64(input.ty.dtype, dims, &values.of(&crop, site.layout))
         .context("the picture does not fill its tensor")?;
-    for note in notes {
-        console.note(format!("`{}`: {note}", path.display()));
-    }
     console.note(format!(
         "picture {}×{} {how}{width}×{height}, {}, {}",
         picture.width(),
@@ -94,7 +93,7 @@ pub fn read(
             Layout::Nhwc => "NHWC",
         }
     ));
-    Ok(Picture { tensor, original, crop, fit, layout: site.layout })
+    Ok(Picture { tensor, original, crop, fit, layout: site.layout, notes })
 }
 
 /// Grey as ITU-R 601 weighs it, which is what most training pipelines use.
