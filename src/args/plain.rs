@@ -3,10 +3,8 @@
 use std::error::Error as _;
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 
+use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{CommandFactory, Error};
-
-use super::Args;
 
 /// The error, with what is expected of a number in place of what Rust's parser said.
 pub fn plain(error: Error) -> Error {
@@ -16,7 +14,9 @@ pub fn plain(error: Error) -> Error {
         _ => String::new(),
     };
     let (flag, value) = (context(ContextKind::InvalidArg), context(ContextKind::InvalidValue));
-    Args::command().error(error.kind(), format!("invalid value '{value}' for '{flag}': {words}"))
+    let message =
+        format!("invalid value '{value}' for '{flag}': {words}\n\nFor more information, try '--help'.\n");
+    Error::raw(error.kind(), message)
 }
 
 /// What a number type of Rust expected.
@@ -40,9 +40,10 @@ fn words(error: &Error) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
+    use crate::args::Args;
 
     fn refused(words: &[&str]) -> String {
         plain(Args::try_parse_from([&["dlbc"], words].concat()).unwrap_err()).to_string()

@@ -55,7 +55,7 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Two compared maps, with the units of their first rows where they have one.
+/// Two compared maps, with their units where all rows have the same.
 struct Pair {
     correlation: Correlation,
     units: Option<(i64, i64)>,
@@ -77,12 +77,18 @@ fn compared(again: &Again, candidates: &[Candidate]) -> Vec<Pair> {
                 continue;
             }
             let pearson = correlation(&maps[i], &maps[j]);
-            let units = own.first().zip(other.first()).map(|(a, b)| (*a, *b));
+            let units = alike(own).zip(alike(other));
             let targets = [a.name.clone(), b.name.clone()];
             pairs.push(Pair { correlation: Correlation { targets, pearson }, units });
         }
     }
     pairs
+}
+
+/// The unit that all rows have.
+fn alike(units: &[i64]) -> Option<i64> {
+    let (first, rest) = units.split_first()?;
+    rest.iter().all(|unit| unit == first).then_some(*first)
 }
 
 /// The explanation of the unit that comes next.
@@ -135,6 +141,11 @@ fn measured(again: &Again, pair: &Pair, more: usize, explained: &[Explained]) ->
             "the map hardly depends on the target: its correlation with that of {}, the runner-up, is {pearson}",
             visible(&one.classes.title(unit))
         ),
+        ([_], None) => {
+            format!(
+                "the maps hardly depend on the target: their correlation with those of the runners-up is {pearson}"
+            )
+        }
         _ => {
             let rest = if more > 0 {
                 format!(" ({} above {SAME})", plural(more, "more pair"))
@@ -168,7 +179,7 @@ fn estimated(again: &Again, explained: &Explained) -> Option<String> {
 /// The explained unit of the first row minus the largest other one, where the output is a row of units.
 fn difference(info: &Info, explanation: &Explanation) -> Option<String> {
     let output = explanation.outputs.get(&info.explained).filter(|t| t.dims().len() == 2)?;
-    let unit = *explanation.targets.first().filter(|unit| **unit >= 0)?;
+    let unit = alike(&explanation.targets).filter(|unit| *unit >= 0)?;
     let values = output.to_f64();
     let row = values.get(..output.dims()[1])?;
     let others = (0..row.len()).filter(|i| *i as i64 != unit);
