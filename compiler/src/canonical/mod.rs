@@ -12,6 +12,7 @@ mod recover_moment_norm;
 mod recover_norm;
 mod recover_silu;
 mod recover_softmax;
+mod split_two_classes;
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::op::Op;
@@ -42,7 +43,8 @@ pub const CANONICAL: &[Pass] = &[
     pass("fuse_linear_bias", fuse_linear_bias::run), // a bias is part of its layer before anything folds into the layer
     Pass { name: "fold_batch_norm", wanted: |c| c.fold_batch_norm, run: fold_batch_norm::run },
     Pass { name: "fold_affine", wanted: |c| c.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
-    pass("recover_silu", recover_silu::run), // before a gate is taken for a product
+    pass("split_two_classes", split_two_classes::run), // when the layer before them is whole
+    pass("recover_silu", recover_silu::run),           // before a gate is taken for a product
     pass("recover_gelu", recover_gelu::run),
     Pass { name: "recover_attention", wanted: |c| c.recover_attention, run: recover_attention::run },
     pass("remove_unused", |g| g.remove_unused() > 0), // last: what the others left behind

@@ -5,11 +5,11 @@ mod model;
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{
-    Add, Arithmetic, BatchNorm, Compare, Conv, ConvTranspose, Div, Linear, MatMul, Mul, Op, Reduce,
-    ReduceKind, Select, Softmax, Sub, Transpose,
+    Add, Arithmetic, BatchNorm, Compare, Concat, Conv, ConvTranspose, Div, Linear, MatMul, Mul, Op, Reduce,
+    ReduceKind, Reshape, Select, Softmax, Sub, Transpose,
 };
 use dlbc_ops::prim::{Binary, ConvGeometry, Unary, Window};
-use dlbc_ops::tensor::Dim;
+use dlbc_ops::tensor::{Dim, Shape};
 use insta::{allow_duplicates, assert_snapshot};
 use model::Model;
 
@@ -600,4 +600,104 @@ fn recover_softmax_drops_the_greatest() {
     let less = m.add("less", Sub, &[x, top]);
     let y = m.add("y", Softmax { axis: 1, log: false }, &[less]);
     m.untouched("recover_softmax", y);
+}
+
+/// A layer of one unit `z` and its probability `p`.
+fn one_unit(m: &mut Model) -> (Value, Value) {
+    let x = m.input("x", &[4, 3]);
+    let (w, b) = (m.constant("w", &[3, 1], &[1.0, 2.0, -3.0]), m.constant("b", &[1], &[0.5]));
+    let z = m.add("z", Linear { transposed: false }, &[x, w, b]);
+    (z, m.unary("p", Unary::Sigmoid, z))
+}
+
+#[test]
+fn split_two_classes_gives_each_class_a_unit() {
+    for swapped in [false, true] {
+        let mut m = Model::default();
+        let (_, p) = one_unit(&mut m);
+        let one = m.constant("one", &[], &[1.0]);
+        let q = m.add("q", Sub, &[one, p]);
+        let y = m.add("y", Concat { axis: 1 }, &if swapped { [p, q] } else { [q, p] });
+        let mut graph = m.after("split_two_classes", y);
+        graph.remove_unused();
+        if !swapped {
+            assert_snapshot!(graph, @r"
+            graph (x: f32[4,3]) -> (y) {
+              z.classes = Linear(x, #z.weight: f32[3,2], #z.bias: f32[2]) : f32[4,2]
+              y = Sigmoid(z.classes) : f32[4,2]   // from y, q, p
+            }
+            ");
+        }
+        let sign = if swapped { -1.0 } else { 1.0 };
+        let weight = [-1.0, 1.0, -2.0, 2.0, 3.0, -3.0].map(|v| v * sign);
+        assert_eq!(constants(&graph, "z.classes"), [weight.to_vec(), vec![-0.5 * sign, 0.5 * sign]]);
+    }
+}
+
+#[test]
+fn split_two_classes_knows_softmax_over_multiples_of_a_unit() {
+    // Softmax over [0, z], [z, 0], [-z/2, z/2] and [z, -z].
+    for (factors, expected) in
+        [([0.0, 1.0], 1.0), ([1.0, 0.0], -1.0), ([-0.5, 0.5], 1.0), ([1.0, -1.0], -2.0)]
+    {
+        let mut m = Model::default();
+        let (z, _) = one_unit(&mut m);
+        let columns = factors.map(|factor| match factor {
+            0.0 => m.constant("zeros", &[4, 1], &[0.0; 4]),
+            1.0 => z,
+            _ => {
+                let factor = m.constant("factor", &[1], &[factor]);
+                m.add("scaled", Mul, &[z, factor])
+            }
+        });
+        let both = m.add("both", Concat { axis: 1 }, &columns);
+        let y = m.add("y", Softmax { axis: 1, log: false }, &[both]);
+        let graph = m.after("split_two_classes", y);
+        assert_eq!(constants(&graph, "z.classes")[1], [-0.5 * expected, 0.5 * expected], "{factors:?}");
+    }
+}
+
+#[test]
+fn split_two_classes_of_what_no_layer_makes_is_a_linear_map() {
+    let mut m = Model::default();
+    let (a, b) = (m.input("a", &[4]), m.input("b", &[4]));
+    let z = m.add("z", Add, &[a, b]);
+    let p = m.unary("p", Unary::Sigmoid, z);
+    let p = m.add("column", Reshape { to: Shape(vec![Dim::known(4), Dim::known(1)]) }, &[p]);
+    let one = m.constant("one", &[1], &[1.0]);
+    let q = m.add("q", Sub, &[one, p]);
+    let y = m.add("y", Concat { axis: 1 }, &[q, p]);
+    let graph = m.after("split_two_classes", y);
+    assert_eq!(constants(&graph, "z.classes"), [[-1.0, 1.0]]);
+}
+
+#[test]
+fn split_two_classes_leaves_alone() {
+    // Probabilities of two units.
+    let mut m = Model::default();
+    let (_, p) = one_unit(&mut m);
+    let (other, one) = (m.input("other", &[4, 1]), m.constant("one", &[], &[1.0]));
+    let r = m.unary("r", Unary::Sigmoid, other);
+    let q = m.add("q", Sub, &[one, r]);
+    let y = m.add("y", Concat { axis: 1 }, &[q, p]);
+    m.untouched("split_two_classes", y);
+    // The same twice, and what is left of 2.
+    for rest in [None, Some(2.0)] {
+        let mut m = Model::default();
+        let (_, p) = one_unit(&mut m);
+        let q = match rest {
+            None => p,
+            Some(rest) => {
+                let rest = m.constant("rest", &[], &[rest]);
+                m.add("q", Sub, &[rest, p])
+            }
+        };
+        let y = m.add("y", Concat { axis: 1 }, &[q, p]);
+        m.untouched("split_two_classes", y);
+    }
+    // A softmax of two logits.
+    let mut m = Model::default();
+    let (_, h) = layer(&mut m);
+    let y = m.add("y", Softmax { axis: 1, log: false }, &[h]);
+    m.untouched("split_two_classes", y);
 }
