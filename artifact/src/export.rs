@@ -187,8 +187,8 @@ fn made(
         if mode == Mode::Default {
             return Ok((start, valid));
         }
-        let lack = lack(steps, value, dtype, options)?;
-        return Ok((stacked(steps, start, lack, &ty.shape)?, valid));
+        let opposing = itself(steps, start, value, dtype, options)?;
+        return Ok((stacked(steps, start, opposing, &ty.shape)?, valid));
     }
     let axis = ty.rank() - 1;
     let mut at = y;
@@ -236,11 +236,17 @@ fn made(
     }
     let others = steps.add(Prim::Unary(Unary::Not), &[masks[0].0])?;
     let others = here(steps, others)?;
+    let one_unit = !matches!(options.target, Some(ExportTarget::All));
     let opposing = if ty.shape.0[axis].is(1) {
-        let lack = lack(steps, value, dtype, options)?;
-        steps.add(Prim::Select, &[hit, lack, none])?
+        let opposing = itself(steps, total, value, dtype, options)?;
+        steps.add(Prim::Select, &[hit, opposing, none])?
     } else if options.start == ExportStart::Value {
         steps.add(Prim::Select, &[others, value, none])?
+    } else if ty.shape.0[axis].is(2) && one_unit {
+        // Of two units the other one is the only rival, whatever its value.
+        let full = steps.scalar(dtype, f64::from(options.multiplier));
+        let opposing = steps.add(Prim::Select, &[others, full, none])?;
+        steps.add(Prim::Expand { to: ty.shape.clone() }, &[opposing])?
     } else {
         let half = steps.scalar(dtype, 0.5);
         let against = steps.add(Prim::Binary(Binary::Mul), &[total, half])?;
@@ -249,16 +255,21 @@ fn made(
     Ok((stacked(steps, total, opposing, &ty.shape)?, valid))
 }
 
-/// What a probability lacks of 1, times the multiplier; with its own value as the start, 0 of what is no probability.
-fn lack(steps: &mut Steps, y: Value, dtype: DType, options: &ExportOptions) -> Result<Value, String> {
+/// What opposes a single unit: itself as much as it supports; with its own value as the start what it lacks of 1, and nothing
+/// where it is no probability.
+fn itself(
+    steps: &mut Steps,
+    start: Value,
+    y: Value,
+    dtype: DType,
+    options: &ExportOptions,
+) -> Result<Value, String> {
+    if options.start == ExportStart::One {
+        return Ok(start);
+    }
     let (one, zero) = (steps.scalar(dtype, 1.0), steps.scalar(dtype, 0.0));
     let rest = steps.add(Prim::Binary(Binary::Sub), &[one, y])?;
-    if options.start == ExportStart::Value {
-        return steps.add(Prim::Binary(Binary::Max), &[rest, zero]);
-    }
-    let factor = steps.scalar(dtype, f64::from(options.multiplier));
-    let rest = steps.add(Prim::Unary(Unary::Clip { min: Some(0.0), max: Some(1.0) }), &[rest])?;
-    steps.add(Prim::Binary(Binary::Mul), &[rest, factor])
+    steps.add(Prim::Binary(Binary::Max), &[rest, zero])
 }
 
 /// The multiplier shared among the units marked by `others`, by their positive values; `against` where none is positive.

@@ -14,7 +14,7 @@ use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Binary, Builder, Prim};
 use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Program, Repeat, SEED};
-use dlbc_ops::rule::{Flow, Rule};
+use dlbc_ops::rule::{Argument, Flow, Rule};
 use dlbc_ops::tensor::{DType, Dim, TensorType};
 use dlbc_proto::Name;
 
@@ -82,6 +82,7 @@ fn reverse(
     let mut named: Vec<(String, Vec<Value>)> = vec![];
     let explained = explained(graph, relevance);
     info.start = start::start(graph, relevance, b, values, explained);
+    let first = start::first(graph, relevance, explained);
     b.at(&seed_node.origin, "seed");
     let explained = values[&explained];
     let start: Vec<Value> = match relevance.passes {
@@ -89,7 +90,7 @@ fn reverse(
         Passes::GradientTimesInput => seeds.iter().map(|s| b.guarded_div(*s, explained)).collect(),
         _ => seeds.clone(),
     };
-    let sinks = walk(graph, relevance, b, values, &start, &mut |b, mut row| {
+    let sinks = walk(graph, relevance, b, values, &start, &first, &mut |b, mut row| {
         let operands = graph.node_inputs(row.forward);
         for (account, seed) in row.tracks.iter_mut().zip(&seeds) {
             if relevance.passes == Passes::GradientTimesInput {
@@ -244,7 +245,8 @@ struct Account {
     absorbed: Vec<Value>,
 }
 
-/// Lowers the rules of a relevance graph from the seeds on, one a track, telling `note` of each. Returns the relevance of each
+/// Lowers the rules of a relevance graph from the seeds on, one a track, telling `note` of each; the seeds reach the nodes in
+/// `first` as they are. Returns the relevance of each
 /// sink on each track.
 ///
 /// In a composite of derivatives times input, a rule of relevance gets the value times the derivative, and a rule of
@@ -255,6 +257,7 @@ fn walk(
     b: &mut Builder,
     values: &HashMap<Value, Value>,
     seeds: &[Value],
+    first: &HashSet<NodeId>,
     note: &mut dyn FnMut(&mut Builder, Row),
 ) -> Result<Vec<Sink>, CompileError> {
     let start = Value { node: relevance.seed, slot: 0 };
@@ -315,7 +318,8 @@ fn walk(
         let flows = match (graph.op(forward), relevance.steps.get(&forward), r.as_slice()) {
             (Op::Scan(scan), Some(step), r) => steps::lower(b, scan, step, &site, r)?,
             (op, _, [supporting, opposing]) => {
-                rule.lower_contrast(b, &op.role(live), &site, [*supporting, *opposing]).into()
+                let argument = if first.contains(&forward) { Argument::Larger } else { Argument::Value };
+                rule.lower_contrast(b, &op.role(live), &site, [*supporting, *opposing], argument).into()
             }
             (op, _, r) => r.iter().map(|r| rule.lower(b, &op.role(live), &site, *r)).collect(),
         };

@@ -4,7 +4,7 @@
 //! unless `R` has the sign of `z`. Relevance may pass activations and data movements unchanged before it reaches that rule;
 //! then the sign is that of the value there, moved to where the output has it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::role::RoleKind;
@@ -47,6 +47,31 @@ pub(super) fn start(
         }
     };
     StartInfo { sign, behind }
+}
+
+/// The nodes that the start reaches unchanged and as an argument for a larger value: increasing functions below the explained
+/// output, and the nodes whose rules divide it first.
+pub(super) fn first(graph: &Graph<Op>, relevance: &RelevanceGraph, explained: Value) -> HashSet<NodeId> {
+    let passed = passed(graph, relevance, explained);
+    let mut found = HashSet::new();
+    let mut stack = vec![explained.node];
+    while let Some(id) = stack.pop() {
+        let Some(passing) = passed.get(&id).filter(|_| found.insert(id)) else { continue };
+        let inputs = graph.node_inputs(id);
+        let grows = match passing {
+            Passing::Keeps(_) | Passing::Grows(_) | Passing::Moves(_) => true,
+            Passing::Scales(k) => {
+                let positive =
+                    |v: &Value| graph.constant(*v).is_some_and(|t| t.to_f64().iter().all(|x| *x > 0.0));
+                (0..inputs.len()).all(|i| i == *k || positive(&inputs[i])) && inputs.len() > 1
+            }
+            _ => false,
+        };
+        if grows {
+            stack.extend(passing.operands().iter().map(|k| inputs[*k].node));
+        }
+    }
+    found
 }
 
 /// What a rule does to the start, which reached its node unchanged.
@@ -177,7 +202,7 @@ fn elementwise(op: &Op, kind: RoleKind, data: usize) -> Passing {
 fn signed_step(step: &RelevanceGraph) -> bool {
     let seed = Value { node: step.seed, slot: 0 };
     let mut stack: Vec<NodeId> = step.graph.consumers(seed).into_iter().map(|(id, _)| id).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     while let Some(id) = stack.pop() {
         let node = step.graph.node(id);
         match &node.op.rule {

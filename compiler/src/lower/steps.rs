@@ -5,7 +5,7 @@
 //! state, so all that a step gives (to the state before, to its elements, to captures, to nobody) lies in one vector, of
 //! which the next step reads the first part.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::Value;
@@ -59,7 +59,7 @@ pub(super) fn lower(
         seeds.push(step.plus(*incoming, carried));
     }
     let mut absorbed: Vec<Vec<Value>> = vec![vec![]; r.len()];
-    let sinks = walk(graph, relevance, &mut step, &values, &seeds, &mut |_, row| {
+    let sinks = walk(graph, relevance, &mut step, &values, &seeds, &HashSet::new(), &mut |_, row| {
         for (all, account) in absorbed.iter_mut().zip(row.tracks) {
             all.extend(account.absorbed);
         }

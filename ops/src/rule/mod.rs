@@ -29,6 +29,7 @@ mod z_box;
 
 pub use alpha_beta::AlphaBeta;
 pub use attention::Attention;
+pub use contrast::Argument;
 pub use counted::Counted;
 pub use epsilon::Epsilon;
 pub use gamma::Gamma;

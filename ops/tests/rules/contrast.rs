@@ -2,7 +2,7 @@
 
 use dlbc_ops::op::{Add, Attention, AveragePool, Conv, Linear, MatMul, Mul, Sub};
 use dlbc_ops::prim::{AttentionGeometry, ConvGeometry};
-use dlbc_ops::rule::{Bias, Constants, Contribution, Rule, Sum};
+use dlbc_ops::rule::{Argument, Bias, Constants, Contribution, Rule, Sum};
 use dlbc_ops::tensor::Array;
 
 use super::formulas::{MAGNITUDE, proportional, tap, window};
@@ -91,6 +91,24 @@ fn a_linear_layer_explains_the_stronger_track_by_the_side_of_its_sign() {
             expected(&x, &y, [&r[0], &r[1]], |i, j| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 });
         check(&layer, &r, wanted, "linear");
     }
+}
+
+#[test]
+fn where_relevance_starts_the_stronger_track_speaks_for_a_larger_value() {
+    let (x, w) = (
+        floats(&[1, 3], &[1.0, 1.0, 1.0]),
+        floats(&[3, 3], &[2.0, -1.0, -4.0, 2.0, -1.0, -4.0, 2.0, 1.0, 1.0]),
+    );
+    let rule = MAGNITUDE();
+    let mut layer = Layer::new(Linear { transposed: true }, &[&x, &w], &[true, false], rule);
+    layer.argument = Argument::Larger;
+    // Both sums are negative; a unit that supports and opposes itself, and a rival; a unit that nothing speaks against.
+    let (supporting, opposing) = (floats(&[1, 3], &[100.0, 0.0, 8.0]), floats(&[1, 3], &[100.0, 50.0, 8.0]));
+    let [up, down] = layer.contrast(&supporting, &opposing);
+    assert_close(up.of(0), &floats(&[1, 3], &[100.0 + 4.0, 2.0, 2.0]), "supporting");
+    assert_close(down.of(0), &floats(&[1, 3], &[50.0, 20.0, 80.0]), "opposing");
+    close(up.absorbed, 0.0, "supporting");
+    close(down.absorbed, 8.0, "opposing");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Builder, reference};
-use dlbc_ops::rule::Rule;
+use dlbc_ops::rule::{Argument, Rule};
 use dlbc_ops::tensor::{Array, DType, Dim, TensorType};
 use ndarray::{ArrayD, IxDyn};
 
@@ -21,6 +21,7 @@ struct Layer {
     inputs: Vec<Array>,
     live: Vec<bool>,
     rule: Rule,
+    argument: Argument,
 }
 
 /// What a rule gives.
@@ -37,6 +38,7 @@ impl Layer {
             inputs: inputs.iter().map(|x| (*x).clone()).collect(),
             live: live.to_vec(),
             rule,
+            argument: Argument::Value,
         }
     }
 
@@ -79,9 +81,10 @@ impl Layer {
         assert!(self.rule.fits(role.kind()), "{} does not fit {:?}", self.rule, role.kind());
         let site = Site { inputs: &inputs, outputs: &outputs, live: &self.live };
         let flows = match given.as_slice() {
-            [supporting, opposing] => {
-                self.rule.lower_contrast(&mut b, &role, &site, [*supporting, *opposing]).to_vec()
-            }
+            [supporting, opposing] => self
+                .rule
+                .lower_contrast(&mut b, &role, &site, [*supporting, *opposing], self.argument)
+                .to_vec(),
             all => all.iter().map(|r| self.rule.lower(&mut b, &role, &site, *r)).collect(),
         };
         for (track, flow) in flows.iter().enumerate() {

@@ -4,6 +4,7 @@
 //! weights of all pairs are kept.
 
 use super::bilinear::shares;
+use super::{Argument, Tracks};
 use crate::graph::Value;
 use crate::op::role::{AttentionMap, BilinearMap, Site};
 use crate::prim::{Builder, Part};
@@ -31,7 +32,7 @@ pub(super) fn lower(
     map: &dyn AttentionMap,
     site: &Site,
     value: f32,
-    r: [Value; 2],
+    r: Tracks,
 ) -> [Flow; 2] {
     let weights = map.weights(b, site);
     let mixed = [weights, site.inputs[2]];
@@ -53,7 +54,8 @@ pub(super) fn lower(
     let scored = [site.inputs[0], keys];
     let scores = [Heads.product(b, scored[0], scored[1])];
     let score = Site { inputs: &scored, outputs: &scores, live: &[true, true] };
-    let onto = through.map(|(weights, _, _)| b.scale(weights, rest));
+    let [supporting, opposing] = through.map(|(weights, _, _)| b.scale(weights, rest));
+    let onto = Tracks { supporting, opposing, argument: Argument::Value };
     for (flow, (queries, keys, dropped)) in flows.iter_mut().zip(shares(b, &Heads, &score, onto)) {
         flow.operands[0] = Some(b.scale(queries, 0.5));
         let keys = b.transpose(keys, &swap);

@@ -1,14 +1,14 @@
 //! Two tracks through a product of two live operands that sums: each product of elements is a contribution, of which each
 //! factor takes half.
 
-use super::coefficients;
+use super::{Tracks, coefficients};
 use crate::graph::Value;
 use crate::op::role::{BilinearMap, Site};
 use crate::prim::Builder;
 use crate::rule::Flow;
 use crate::rule::sides::{parts, zeros};
 
-pub(super) fn lower(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: [Value; 2]) -> [Flow; 2] {
+pub(super) fn lower(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Tracks) -> [Flow; 2] {
     shares(b, map, site, r).map(|(left, right, dropped)| {
         let operands = vec![Some(b.scale(left, 0.5)), Some(b.scale(right, 0.5))];
         Flow { operands, absorbed: vec![b.total(dropped)] }
@@ -20,7 +20,7 @@ pub(super) fn shares(
     b: &mut Builder,
     map: &dyn BilinearMap,
     site: &Site,
-    r: [Value; 2],
+    r: Tracks,
 ) -> [(Value, Value, Value); 2] {
     let x = parts(b, site.inputs[0]);
     let y = parts(b, site.inputs[1]);

@@ -6,6 +6,10 @@
 //! is 0 or one side is empty, each track follows the magnitudes. Biases decide the sign of `y` and take nothing, so each
 //! track conserves but where nothing contributed, which is absorbed. Other rules serve each track alone.
 //!
+//! Where relevance starts, it is no share of the unit's value but an argument for a larger one ([`Argument::Larger`]): the
+//! stronger track is explained by the positive contributions whatever the sign of `y`, the weaker one by the negative ones,
+//! and what finds none is absorbed.
+//!
 //! Source: the contrast mode of DLBacktrace version 1, with ties split and every operator given a form.
 
 mod attention;
@@ -18,7 +22,16 @@ use super::{Attention, Contribution, Flow, Rule};
 use crate::OpError;
 use crate::graph::Value;
 use crate::op::role::{Role, Site};
-use crate::prim::{Binary, Builder};
+use crate::prim::{Binary, Builder, Unary};
+
+/// What the relevance of a node's result stands for on the stronger track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// The result's value as it is, positive or negative: the result is within the model.
+    Value,
+    /// A larger value: the result is what is explained.
+    Larger,
+}
 
 impl Rule {
     /// Whether the rule has a contrastive form.
@@ -52,7 +65,15 @@ impl Rule {
     /// Builds the relevance of the operands on both tracks from `r`, that of the result: supporting, opposing.
     ///
     /// The rule contrasts ([`Rule::contrasts`]) and fits the role; composites check both.
-    pub fn lower_contrast(&self, b: &mut Builder, role: &Role, site: &Site, r: [Value; 2]) -> [Flow; 2] {
+    pub fn lower_contrast(
+        &self,
+        b: &mut Builder,
+        role: &Role,
+        site: &Site,
+        r: [Value; 2],
+        argument: Argument,
+    ) -> [Flow; 2] {
+        let r = Tracks { supporting: r[0], opposing: r[1], argument };
         let flows = match (self, role) {
             (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map))
                 if p.by == Contribution::Magnitude =>
@@ -68,13 +89,27 @@ impl Rule {
                 attention::lower(b, *map, site, *value, r)
             }
             (Rule::ValueProduct, Role::Product) => product::lower(b, site, r),
-            _ if self.contrasts() => return r.map(|r| self.lower(b, role, site, r)),
+            _ if self.contrasts() => return r.both().map(|r| self.lower(b, role, site, r)),
             _ => {
                 b.fail(OpError::Invalid(format!("rule {self} has no contrastive form")));
                 return [Flow::default(), Flow::default()];
             }
         };
         flows.map(|flow| super::settled(b, site, flow))
+    }
+}
+
+/// The relevance of a node's result on both tracks.
+#[derive(Clone, Copy)]
+struct Tracks {
+    supporting: Value,
+    opposing: Value,
+    argument: Argument,
+}
+
+impl Tracks {
+    fn both(self) -> [Value; 2] {
+        [self.supporting, self.opposing]
     }
 }
 
@@ -89,22 +124,17 @@ struct Coefficients {
 }
 
 /// The coefficients of both tracks.
-fn coefficients(b: &mut Builder, r: [Value; 2], y: Value, p: Value, n: Value) -> [Coefficients; 2] {
-    let zero = b.scalar_like(0.0, y);
-    let less = |b: &mut Builder, x: Value, y: Value| b.binary(Binary::Less, x, y);
-    let (up, down) = (less(b, zero, y), less(b, y, zero));
-    let (ahead, behind) = (less(b, r[1], r[0]), less(b, r[0], r[1]));
-    let (any_p, any_n) = (less(b, zero, p), less(b, zero, n));
-    let both = b.binary(Binary::And, any_p, any_n);
-    // Where the positive side explains the supporting track, and where it explains the opposing one.
-    let mut side = |with_up: Value, with_down: Value| {
-        let (first, second) = (b.binary(Binary::And, up, with_up), b.binary(Binary::And, down, with_down));
-        let any = b.binary(Binary::Or, first, second);
-        b.binary(Binary::And, any, both)
+fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> [Coefficients; 2] {
+    let (straight, crossed) = match r.argument {
+        Argument::Value => by_value(b, r, y, p, n),
+        Argument::Larger => {
+            let behind = b.binary(Binary::Less, r.supporting, r.opposing);
+            (b.unary(Unary::Not, behind), behind)
+        }
     };
-    let (straight, crossed) = (side(ahead, behind), side(behind, ahead));
     let whole = b.plus(p, n);
-    [(r[0], straight, crossed), (r[1], crossed, straight)].map(|(r, on_positive, on_negative)| {
+    let sides = [(r.supporting, straight, crossed), (r.opposing, crossed, straight)];
+    sides.map(|(r, on_positive, on_negative)| {
         let z = b.select(on_negative, n, whole);
         let z = b.select(on_positive, p, z);
         let q = b.guarded_div(r, z);
@@ -116,4 +146,20 @@ fn coefficients(b: &mut Builder, r: [Value; 2], y: Value, p: Value, n: Value) ->
             dropped: b.minus(r, passed),
         }
     })
+}
+
+/// Where the positive side explains the supporting track, and where it explains the opposing one.
+fn by_value(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> (Value, Value) {
+    let zero = b.scalar_like(0.0, y);
+    let less = |b: &mut Builder, x: Value, y: Value| b.binary(Binary::Less, x, y);
+    let (up, down) = (less(b, zero, y), less(b, y, zero));
+    let (ahead, behind) = (less(b, r.opposing, r.supporting), less(b, r.supporting, r.opposing));
+    let (any_p, any_n) = (less(b, zero, p), less(b, zero, n));
+    let both = b.binary(Binary::And, any_p, any_n);
+    let mut side = |with_up: Value, with_down: Value| {
+        let (first, second) = (b.binary(Binary::And, up, with_up), b.binary(Binary::And, down, with_down));
+        let any = b.binary(Binary::Or, first, second);
+        b.binary(Binary::And, any, both)
+    };
+    (side(ahead, behind), side(behind, ahead))
 }

@@ -1,6 +1,6 @@
 //! Two tracks through a sum of operands, element by element.
 
-use super::coefficients;
+use super::{Tracks, coefficients};
 use crate::graph::Value;
 use crate::op::role::Site;
 use crate::prim::Builder;
@@ -12,11 +12,11 @@ pub(super) fn lower(
     site: &Site,
     subtracts: bool,
     constants: Constants,
-    r: [Value; 2],
+    r: Tracks,
 ) -> [Flow; 2] {
     let takers = sum::takers(b, site, constants);
     if let [only] = takers.as_slice() {
-        return r.map(|r| {
+        return r.both().map(|r| {
             let mut operands = vec![None; site.inputs.len()];
             let shape = b.ty(site.inputs[*only]).shape;
             operands[*only] = Some(b.sum_to(r, &shape));
