@@ -228,7 +228,7 @@ impl Summary {
                 let (explained, position) = (visible(&self.explained), of.position());
                 let _ = writeln!(out, "target   {}{} of {explained}{position}", of.target, of.units());
             }
-            if !several {
+            if !several || of.features.is_some() {
                 out.push('\n');
             }
             if !of.shown.is_empty() {
