@@ -131,7 +131,8 @@ fn text(inspection: &Inspection) -> String {
             let rule = row.rule.clone().unwrap_or_else(|| "-".into());
             // A step's nodes stand below their recurrence.
             let node = if row.step_of.is_some() { format!("  {}", row.node) } else { row.node.clone() };
-            table.row([fitted(&node), row.onnx_op.clone(), fitted(&row.op), rule, row.shape.clone()]);
+            let cells = [fitted(&node), fitted(&row.onnx_op), fitted(&row.op), rule, fitted(&row.shape)];
+            table.row(cells);
         }
         out.push_str(&table.text(0));
         let _ = writeln!(out, "{}, rules {}\n", plural(inspection.rows.len(), "node"), inspection.rules);

@@ -643,6 +643,10 @@ fn two_models_are_compared_on_the_same_inputs() {
     assert!(fails(2, &[&["diff", DIGITS, &result]]).contains("expected two results"));
     assert!(fails(2, &[&["diff", DIGITS, &second]]).contains("--inputs"));
     assert!(fails(2, &[&["diff", &result, &result], &BATCH]).contains("which have theirs"));
+    assert!(fails(2, &[&["diff", &result, &result, "--rules", "dlb"]]).contains("`--rules` has no effect"));
+    assert!(
+        fails(2, &[&["diff", DIGITS, &second, "--out", "x.npz"], &BATCH]).contains("`--out` has no effect")
+    );
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn recommended_composites_are_compared_by_default() {
 fn samples_of_one_feature_are_left_out() {
     let done = eval(&[&TEXT, &["--text", "Fine"], &QUICK]);
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(done.err.contains("sample 1 `Fine` is left out"), "{}", done.err);
+    assert!(done.err.contains("`Fine` is left out: 1 feature"), "{}", done.err);
     assert!(done.out.contains("mean of 1 sample"), "{}", done.out);
     assert!(fails(2, &[&[TEXT[0], "--text", "Fine"]]).contains("two features"));
 }

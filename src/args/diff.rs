@@ -6,29 +6,17 @@ use clap::Args;
 
 use super::RunArgs;
 
-/// Flags of a run that say where its result goes: a comparison has its own.
-const HIDDEN: [&str; 12] = [
-    "out",
-    "heatmap",
-    "colors",
-    "color",
-    "audit",
-    "layers",
-    "heads",
-    "experts",
-    "expert_map",
-    "repeat",
-    "keep",
-    "report",
-];
-
 /// `dlbc diff`.
 #[derive(Debug, Args)]
 #[command(
     mut_arg("model", |a| {
         a.index(1).value_name("A").help("The first result of `dlbc run`: .npz, .safetensors or .json; or the first of two models")
     }),
-    mut_args(|a| if HIDDEN.contains(&a.get_id().as_str()) { a.hide(true) } else { a })
+    // A comparison has results of its own.
+    mut_args(|a| match a.get_help_heading() == Some("Results") && a.get_id() != "json" {
+        true => a.hide(true),
+        false => a,
+    })
 )]
 pub struct DiffArgs {
     /// The first of two models is run with these flags; of a result only the path is taken.
@@ -58,6 +46,23 @@ pub struct DiffArgs {
 }
 
 impl DiffArgs {
+    /// The first flag that has no effect: where a run writes its result, and of results any flag of a run.
+    pub fn idle(&self, models: bool) -> Option<&'static str> {
+        let run = &self.run;
+        let files = [
+            ("--out", run.out.is_some()),
+            ("--heatmap", run.heatmap.is_some()),
+            ("--overlay", run.overlay.is_some()),
+            ("--expert-map", run.expert_map.is_some()),
+        ];
+        let settings =
+            [("--target", run.target.target.is_some()), ("--output", run.explain.output().is_some())];
+        let late = run.explain.compile_time();
+        let idle = files.into_iter().chain(settings.into_iter().filter(|_| !models));
+        let named = idle.filter(|(_, given)| *given).map(|(flag, _)| flag);
+        named.chain(late.into_iter().filter(|_| !models)).next()
+    }
+
     /// Whether there is something to run models on.
     pub fn has_inputs(&self) -> bool {
         self.run.has_inputs()

@@ -71,10 +71,10 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Metrics")]
     pub patch: Option<usize>,
     /// Patches at most that region perturbation replaces.
-    #[arg(long, value_name = "N", default_value = "100", value_parser = positive, help_heading = "Metrics")]
+    #[arg(long, value_name = "N", default_value_t = EvalArgs::USUAL_REGIONS, value_parser = positive, help_heading = "Metrics")]
     pub regions: usize,
     /// Random subsets of faithfulness correlation.
-    #[arg(long, value_name = "N", default_value = "100", value_parser = positive, help_heading = "Metrics")]
+    #[arg(long, value_name = "N", default_value_t = EvalArgs::USUAL_RUNS, value_parser = positive, help_heading = "Metrics")]
     pub runs: usize,
     /// Features of a subset [default: a quarter of them, at most 224].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Metrics")]
@@ -120,6 +120,12 @@ pub struct EvalArgs {
 const SAMPLES: usize = 32;
 
 impl EvalArgs {
+    /// Patches that region perturbation replaces unless told otherwise.
+    pub const USUAL_REGIONS: usize = 100;
+
+    /// Subsets of faithfulness correlation unless told otherwise.
+    pub const USUAL_RUNS: usize = 100;
+
     /// Whether the number of samples may follow the time that they take.
     pub fn is_timed(&self) -> bool {
         self.limit == SAMPLES && !self.explain.names_rules()

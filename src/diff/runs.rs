@@ -18,7 +18,11 @@ use crate::terminal::{Console, visible};
 /// For a model beside a result, models without inputs, inputs beside results, and those of the run.
 pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored, Stored)> {
     let (first, second) = (args.run.model.clone(), args.second.clone());
-    match (is_model(&first), is_model(&second)) {
+    let models = (is_model(&first), is_model(&second));
+    if let Some(flag) = args.idle(models.0 || models.1) {
+        return Err(usage(format!("`{flag}` has no effect on a comparison of these files")));
+    }
+    match models {
         (false, false) if args.has_inputs() => {
             Err(usage("inputs are for two models: these are results, which have theirs"))
         }

@@ -67,22 +67,25 @@ pub struct Budget {
     pub samples: usize,
     /// Metrics that are left out.
     pub left_out: Vec<Metric>,
+    /// The share of curves and subsets that fits where one sample alone takes longer; else 1.
+    pub share: f64,
 }
 
-/// Fits the number of samples, and the metrics where that would leave fewer than a few.
+/// Fits the number of samples; where few would be left the metrics, and where one is too many what each of them takes.
 pub fn fit(cost: Cost, samples: usize, metrics: &[Metric], plan: &Plan) -> Budget {
-    let fitting = |metrics: &[Metric]| {
-        let most = SECONDS / cost.of(metrics, plan).max(f64::MIN_POSITIVE);
-        (most as usize).clamp(1, samples.max(1))
+    let fitting = |metrics: &[Metric]| SECONDS / cost.of(metrics, plan).max(f64::MIN_POSITIVE);
+    let budget = |most: f64, left_out| {
+        let fitting = (most as usize).clamp(1, samples.max(1));
+        Budget { samples: fitting, left_out, share: most.min(1.0) }
     };
     let with_all = fitting(metrics);
-    if with_all >= FEW.min(samples) {
-        return Budget { samples: with_all, left_out: vec![] };
+    if with_all >= FEW.min(samples) as f64 {
+        return budget(with_all, vec![]);
     }
     let again = |m: &&Metric| matches!(m, Metric::MaxSensitivity | Metric::Randomisation);
     let left_out: Vec<Metric> = metrics.iter().filter(again).copied().collect();
     let kept: Vec<Metric> = metrics.iter().filter(|m| !again(m)).copied().collect();
-    Budget { samples: fitting(&kept), left_out }
+    budget(fitting(&kept), left_out)
 }
 
 /// Answers of the model that the curves and subsets of a sample ask for.
@@ -125,6 +128,7 @@ mod tests {
             radius: 0.2,
             stages: 4,
             seed: 42,
+            steps: super::super::STEPS,
         }
     }
 
@@ -133,12 +137,15 @@ mod tests {
         let metrics = [Metric::Gap, Metric::MaxSensitivity, Metric::Randomisation];
         let of =
             |answers, explanations, samples| fit(Cost { answers, explanations }, samples, &metrics, &plan());
-        assert_eq!(of(0.001, 0.001, 32), Budget { samples: 32, left_out: vec![] });
-        assert_eq!(of(0.0, 1.0, 32), Budget { samples: 4, left_out: vec![] });
+        let all = |samples| Budget { samples, left_out: vec![], share: 1.0 };
+        assert_eq!(of(0.001, 0.001, 32), all(32));
+        assert_eq!(of(0.0, 1.0, 32), all(4));
+        assert_eq!(of(0.0, 0.0, 2), all(2));
         // 15 explanations of a sample take 90 seconds, one takes 6.
         let slow = of(0.0, 6.0, 32);
-        assert_eq!((slow.samples, slow.left_out.len()), (10, 2));
-        assert_eq!(of(1000.0, 1000.0, 32).samples, 1);
-        assert_eq!(of(0.0, 0.0, 2), Budget { samples: 2, left_out: vec![] });
+        assert_eq!((slow.samples, slow.left_out.len(), slow.share), (10, 2, 1.0));
+        assert_eq!(of(0.0, 6.0, 1).left_out.len(), 2);
+        let slowest = of(100.0, 20.0, 32);
+        assert_eq!((slowest.samples, slowest.share), (1, 0.5));
     }
 }

@@ -63,6 +63,8 @@ mod stream {
 /// The numbers that metrics are measured with.
 pub struct Plan {
     step: Option<usize>,
+    /// Steps of a curve, where `step` says nothing.
+    steps: usize,
     patch: Option<usize>,
     regions: usize,
     runs: usize,
@@ -77,6 +79,7 @@ impl Plan {
     fn new(args: &EvalArgs) -> Plan {
         Plan {
             step: args.step,
+            steps: STEPS,
             patch: args.patch,
             regions: args.regions,
             runs: args.runs,
@@ -88,8 +91,20 @@ impl Plan {
         }
     }
 
+    /// Leaves a share of the steps, regions and subsets, where their number was not asked for.
+    fn thin(&mut self, share: f64, args: &EvalArgs) {
+        let part = |number: usize, least: usize| ((number as f64 * share) as usize).max(least.min(number));
+        self.steps = part(self.steps, 8);
+        if args.regions == EvalArgs::USUAL_REGIONS {
+            self.regions = part(self.regions, 16);
+        }
+        if args.runs == EvalArgs::USUAL_RUNS {
+            self.runs = part(self.runs, 16);
+        }
+    }
+
     fn step(&self, case: &Case) -> usize {
-        self.step.unwrap_or(case.features.len().div_ceil(STEPS)).max(1)
+        self.step.unwrap_or(case.features.len().div_ceil(self.steps)).max(1)
     }
 
     fn patch(&self, (height, width): (usize, usize)) -> usize {
@@ -129,7 +144,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     let first = each.next().context("a composite")?;
     let loaded = model::load(&args.model, &first, &args.limits, console)?;
     let mut prepared = prepare::prepare(args, loaded.program.clone(), artifact, device, &options, console)?;
-    let plan = Plan::new(args);
+    let mut plan = Plan::new(args);
     let mut metrics = metrics(args, &prepared, console)?;
     if args.plot.is_some() && !metrics.iter().any(|m| m.has_curve()) {
         return Err(usage("`--plot`: none of the metrics has a curve"));
@@ -156,7 +171,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         }
     }
     if args.is_timed() {
-        shorten(args, &candidates, &mut prepared, &mut metrics, &plan, console)?;
+        shorten(args, &candidates, &mut prepared, &mut metrics, &mut plan, console)?;
     }
     let mut runs = vec![];
     for (i, Candidate { info, method, .. }) in candidates.iter().enumerate() {
@@ -191,13 +206,14 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     }
 }
 
-/// Leaves out samples, and metrics that explain again and again, until the rest takes about a minute.
+/// Leaves out samples, metrics that explain again and again, and where one sample is too many a part of its curves, until the
+/// rest takes about a minute.
 fn shorten(
     args: &EvalArgs,
     candidates: &[Candidate],
     prepared: &mut Prepared,
     metrics: &mut Vec<Metric>,
-    plan: &Plan,
+    plan: &mut Plan,
     console: Console,
 ) -> anyhow::Result<()> {
     let _progress = Progress::start(console, "measuring the time of a sample");
@@ -218,6 +234,13 @@ fn shorten(
         console.note(format!(
             "{} of {samples} samples: all of them would take more than a minute; `--rules` or `--limit` says otherwise",
             fitting.samples
+        ));
+    }
+    if fitting.share < 1.0 {
+        plan.thin(fitting.share, args);
+        console.note(format!(
+            "even one sample takes longer than a minute: curves of {} steps, {} subsets",
+            plan.steps, plan.runs
         ));
     }
     Ok(())
