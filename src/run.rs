@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use dlbc_ops::program::{Info, Program, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
-use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target};
+use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target, Tensors};
 
 use crate::args::{Keep, Layout, Named, RunArgs};
 use crate::checks::{Again, Checks};
@@ -23,9 +23,10 @@ use crate::pictures::DrawingFile;
 use crate::region::PictureInput;
 use crate::render::Heatmap;
 use crate::scene::Scene;
+use crate::statistics::median;
 use crate::summary::{self, Summary, Times};
 use crate::terminal::{Console, Progress, number, print, visible};
-use crate::{device, layers, model, pictures, provenance, reading, region, render, start, vocabulary};
+use crate::{device, layers, model, pictures, provenance, reading, region, render, split, start, vocabulary};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -63,10 +64,19 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let mut loaded = model::load_for(&args.model, &args.explain, &args.limits, choose, console)?;
     let info = loaded.program.info.clone();
     let clock = Instant::now();
+    let ids = loaded.split.is_some() || split::whole_input(&info).is_some();
+    args.baseline.as_ref().map(|_| input::baseline::check(&info, ids)).transpose()?;
+    note_raw(&info, console);
     let mut inputs = Some(input::read(&info.inputs, pictures.first().map(PathBuf::as_path), args, console)?);
     if let Some(texts) = inputs.as_ref().and_then(|inputs| inputs.texts.as_ref()) {
         vocabulary::check(&loaded.program, texts, console)?;
     }
+    let baseline = args
+        .baseline
+        .as_ref()
+        .zip(inputs.as_ref())
+        .map(|(source, inputs)| input::baseline::read(&info.inputs, source, &pictures, inputs, args));
+    let baseline = baseline.transpose()?;
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
     let overlays = pictures::overlays(args.overlay.as_deref(), &names, &targets)?;
@@ -100,6 +110,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
             found: found.as_ref(),
             targets: &targets,
             classes: &classes,
+            baseline: baseline.as_ref(),
             args,
             console,
         };
@@ -159,6 +170,7 @@ struct Job<'a> {
     found: Option<&'a Found>,
     targets: &'a [Named],
     classes: &'a Classes,
+    baseline: Option<&'a Tensors>,
     args: &'a RunArgs,
     console: Console,
 }
@@ -173,8 +185,13 @@ impl Job<'_> {
         let class_last = args.class_last(picture.map_or(Layout::Nchw, |p| p.layout));
         let mut targets = self.targets.to_vec();
         targets.iter_mut().for_each(|named| named.place(within, class_last));
+        let request = Request {
+            detector: self.found.map(|f| f.detector.clone()),
+            baseline: self.baseline.cloned(),
+            ..request(args, &inputs)
+        };
         let (explained, own) =
-            explain(self.explainer, &inputs, &targets, self.classes, self.found, args, console)?;
+            explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
         (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
         let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, args);
         scene.note(&explained[0].explanation.outputs, console);
@@ -187,11 +204,10 @@ impl Job<'_> {
         let drawings =
             heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
         let contents = args.out.is_some().then(|| contents(info, &inputs, &explained, args)).transpose()?;
-        let detector = self.found.map(|f| f.detector.clone());
         let again = Again {
             explainer: self.explainer,
             inputs: &inputs,
-            request: Request { detector, ..request(args, &inputs) },
+            request,
             seconds: times.forward + times.reverse,
         };
         // A quiet run whose summary is a table has nowhere to say it.
@@ -205,6 +221,20 @@ impl Job<'_> {
         }
         Ok(OneResult { summary, contents, drawings })
     }
+}
+
+/// Says when the rules see raw features although the model normalises them.
+fn note_raw(info: &Info, console: Console) {
+    if info.raw.is_empty() {
+        return;
+    }
+    let names: Vec<String> = info.raw.iter().map(|name| format!("`{}`", visible(name))).collect();
+    console.note(format!(
+        "the model normalises {} itself, which `{}` does not take into account: features count by their raw scale; \
+         `lrp-epsilon`, `attnlrp` and `integrated-gradients` explain the normalised values",
+        names.join(", "),
+        visible(&info.rules)
+    ));
 }
 
 /// Says when integrated gradients do not sum to what they should.
@@ -245,14 +275,13 @@ fn explain(
     inputs: &Inputs,
     named: &[Named],
     classes: &Classes,
-    found: Option<&Found>,
+    request: &Request,
     args: &RunArgs,
     console: Console,
 ) -> anyhow::Result<(Vec<Explained>, Times)> {
     let _progress = Progress::start(console, "running");
-    let request = Request { detector: found.map(|f| f.detector.clone()), ..request(args, inputs) };
     let targets: Vec<Target> = named.iter().map(|n| n.target).collect();
-    let run = || explainer.explain_targets(&inputs.tensors, &targets, &request);
+    let run = || explainer.explain_targets(&inputs.tensors, &targets, request);
     let first = run()?;
     let seconds = first[0].seconds;
     let mut times = Times {
@@ -276,14 +305,6 @@ fn explain(
     }
     (times.forward, times.reverse) = (median(&mut forward), median(&mut reverse));
     Ok((explained, times))
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values {
-        [] => 0.0,
-        _ => (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0,
-    }
 }
 
 fn request(args: &RunArgs, inputs: &Inputs) -> Request {
@@ -364,16 +385,5 @@ fn put(
                 tensors.extend(scalar.map(|t| (format!("{prefix}{}{name}", track.audit), t)));
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 }

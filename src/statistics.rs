@@ -1,4 +1,4 @@
-//! Rank and linear correlation.
+//! Medians, rank and linear correlation.
 
 /// The place of each value among all; equal values have their mean place.
 pub fn ranks(x: &[f64]) -> Vec<f64> {
@@ -28,9 +28,24 @@ pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
     }
 }
 
+/// The median, which sorts the values; 0 of none.
+pub fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values {
+        [] => 0.0,
+        _ => (values[(values.len() - 1) / 2] + values[values.len() / 2]) / 2.0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn medians() {
+        assert_eq!(median(&mut [3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
 
     #[test]
     fn ranks_of_ties_are_their_mean() {

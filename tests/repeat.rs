@@ -181,3 +181,66 @@ fn integrated_gradients_are_exported() {
         dlbc_artifact::export(&program(&model, "integrated-gradients"), &Default::default()).unwrap_err();
     assert!(error.is_unsupported() && error.to_string().contains("input_ids"), "{error}");
 }
+
+/// Integrated gradients of a table whose model standardises it.
+fn table(rules: &str) -> (Session, Tensors, Tensors) {
+    let golden = npz(&root().join("fixtures/tables/wine.npz"));
+    let session = cpu(program(&root().join("fixtures/tables/wine.onnx"), rules), 1);
+    let inputs = Tensors::from([("X".to_string(), golden["X"].clone())]);
+    (session, inputs, golden)
+}
+
+fn repeated_row(row: &[f32], like: &Tensor) -> Tensor {
+    Tensor::from_f32(like.dims(), &row.iter().copied().cycle().take(like.elems()).collect::<Vec<_>>())
+}
+
+/// The sum is the difference of the outputs at the input and at the baseline: by default what the scaler maps to 0, the
+/// mean of the training rows.
+#[test]
+fn every_baseline_gives_the_difference_of_the_outputs() {
+    let (session, inputs, golden) = table("integrated-gradients");
+    let (x, mean) = (&inputs["X"], golden["mean"].to_f32());
+    let median: Vec<f32> = pick(x, 3).to_f32();
+    let whole = repeated_row(&median, x);
+    let given = |tensor: Tensor| Some(Tensors::from([("X".to_string(), tensor)]));
+    for (baseline, row) in [
+        (None, &mean),
+        (given(golden["mean"].clone()), &mean),
+        (given(Tensor::from_f32(&[1, 13], &median)), &median),
+        (given(whole), &median),
+    ] {
+        let request = Request { baseline, ..values(Start::Value) };
+        let made = explain(&session, &inputs, &request);
+        let there = session.predict(&Tensors::from([("X".to_string(), repeated_row(row, x))])).unwrap();
+        let name = &session.program().info.explained;
+        let column = |t: &Tensor| t.to_f64().chunks(3).map(|row| row[1]).sum::<f64>();
+        let wanted = column(&made.outputs[name]) - column(&there[name]);
+        assert!((made.start - wanted).abs() < 1e-4, "{} is not {wanted}", made.start);
+        let sum: f64 = made.inputs.values().sum();
+        let size: f64 = made.relevance["X"].to_f64().iter().map(|r| r.abs()).sum();
+        assert!((sum - wanted).abs() < 5e-3 * size, "{sum} is not {wanted}, of {size}");
+        assert!(made.outputs.keys().all(|name| !name.contains("baseline")), "{:?}", made.outputs.keys());
+    }
+}
+
+#[test]
+fn baselines_that_do_not_fit_are_refused() {
+    let (session, inputs, _) = table("integrated-gradients");
+    let with = |name: &str, tensor: Tensor| Request {
+        baseline: Some(Tensors::from([(name.to_string(), tensor)])),
+        ..Request::default()
+    };
+    let error = |session: &Session, request: &Request| session.explain(&inputs, request).unwrap_err();
+    let short = error(&session, &with("X", Tensor::from_f32(&[1, 12], &[0.0; 12])));
+    assert_eq!(short.to_string(), "baseline of input `X`: expected shape [30, 13] or [13], found [1, 12]");
+    assert_eq!(short.kind(), dlbc_runtime::ErrorKind::InvalidInput);
+    let infinite = error(&session, &with("X", Tensor::from_f32(&[13], &[f32::INFINITY; 13])));
+    assert_eq!(infinite.to_string(), "baseline of input `X`: expected finite values, found inf");
+    let other = error(&session, &with("Y", Tensor::from_f32(&[13], &[0.0; 13])));
+    assert!(other.to_string().contains("`Y`"), "{other}");
+    for rules in ["smoothgrad", "lrp-epsilon"] {
+        let refused = error(&table(rules).0, &with("X", Tensor::from_f32(&[13], &[0.0; 13])));
+        assert_eq!(refused.kind(), dlbc_runtime::ErrorKind::Usage);
+        assert!(refused.to_string().contains("has no baseline"), "{refused}");
+    }
+}

@@ -149,9 +149,9 @@ pub struct Info {
     pub outputs: Vec<String>,
     /// The ledger's rows, in reverse order of computation: from the output to the inputs.
     pub audit: Vec<AuditRow>,
-    /// Explained inputs that the model normalises: a constant is added before the first layer with weights.
+    /// Explained inputs that the model normalises itself while the rules do not take the constants as a reference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub scaled: Vec<String>,
+    pub raw: Vec<String>,
     /// The layers of experts, in the model's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub experts: Vec<ExpertLayer>,

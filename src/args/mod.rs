@@ -32,7 +32,7 @@ pub use run::{Color, Colors, RunArgs};
 pub use scene::{BoxFormat, COORDINATES, NoObject, Rectangle};
 pub use targets::{Named, Start, Target, TargetArgs};
 pub use text::TextArgs;
-pub use values::{Device, Keep, Pair, finite, suggested};
+pub use values::{BaselineSource, Device, Keep, Pair, finite, suggested};
 
 use std::path::PathBuf;
 

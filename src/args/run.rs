@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::picture::{Layout, PictureArgs};
-use super::values::positive;
+use super::values::{BaselineSource, positive};
 use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, Rows, TargetArgs, TextArgs};
 use crate::exit::unsupported;
 use clap::{ArgGroup, Args, ValueEnum};
@@ -42,6 +42,11 @@ pub struct RunArgs {
     /// How the relevance is made; an artifact knows it already.
     #[command(flatten)]
     pub explain: ExplainArgs,
+    /// Where integrated gradients start: a .npy, a .npz by input name, a .csv of one row, a picture, or the mean or median
+    /// of the rows of `--csv`, of the pictures or of the batch [default: what the model's own normalisation maps to 0,
+    /// else 0].
+    #[arg(long, value_name = "FILE|mean|median", help_heading = "Relevance")]
+    pub baseline: Option<BaselineSource>,
 
     /// Where it runs.
     #[command(flatten)]

@@ -27,6 +27,29 @@ impl FromStr for Pair {
     }
 }
 
+/// Where integrated gradients start: `mean`, `median`, or a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BaselineSource {
+    /// The mean of the rows.
+    Mean,
+    /// The median of the rows.
+    Median,
+    /// An array, a table of one row, or a picture.
+    File(PathBuf),
+}
+
+impl FromStr for BaselineSource {
+    type Err = String;
+    fn from_str(text: &str) -> Result<BaselineSource, String> {
+        match text {
+            "" => Err("expected mean, median or a file".into()),
+            "mean" => Ok(BaselineSource::Mean),
+            "median" => Ok(BaselineSource::Median),
+            file => Ok(BaselineSource::File(file.into())),
+        }
+    }
+}
+
 /// `NAME=1,3,224,224`: -1 or `?` leaves a dimension open.
 pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     let (name, dims) = text.split_once('=').ok_or("NAME=1,3,224,224 expected")?;

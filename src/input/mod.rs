@@ -1,5 +1,6 @@
 //! The inputs of a run: files of the command line become tensors of the model's types.
 
+pub mod baseline;
 mod columns;
 mod fit;
 mod many;

@@ -8,6 +8,7 @@ mod function;
 mod inputs;
 mod scope;
 mod unify;
+mod unread;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -330,6 +331,10 @@ impl Import<'_> {
             }
             if stop {
                 let ty = self.graph.ty(v).clone();
+                // The node itself may have the tensor's name.
+                if own {
+                    self.graph.rename(v, &format!("{tensor}.left_out"));
+                }
                 v = self.graph.add_input(Op::Input, tensor, ty);
                 self.graph.rename(v, tensor);
             }
@@ -377,6 +382,9 @@ impl Import<'_> {
             self.graph.add_output(name, v);
         }
         self.graph.remove_unused();
+        if !self.options.stop_at.is_empty() {
+            unread::remove(&mut self.graph);
+        }
         scope::fill(&mut self.graph);
         Ok(self.graph)
     }

@@ -4,13 +4,14 @@
 //! products and quotients with constants, casts and data movement. An element that several constants ask for gets the mean
 //! of what they ask, one that none asks for 0.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::role::{Role, Site};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::{Builder, Unary};
-use dlbc_ops::program::BASELINE;
+use dlbc_ops::program::{BASELINE, Repeat};
+use dlbc_ops::rule::{Constants, Rule};
 use dlbc_ops::tensor::{DType, Shape};
 
 use super::located;
@@ -24,10 +25,21 @@ struct Wanted {
     count: Value,
 }
 
-/// The explained inputs that a shift stands behind.
-pub(super) fn scaled(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Vec<String> {
-    let mut reached = std::collections::HashSet::new();
-    let mut stack: Vec<NodeId> = relevance.shifts.iter().copied().collect();
+/// The explained inputs that the model normalises while the rules do not take the constants as a reference.
+pub(super) fn raw(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Vec<String> {
+    if matches!(relevance.repeat, Some(Repeat::IntegratedGradients { .. })) {
+        return vec![];
+    }
+    let contributes = |rule: &Option<Rule>| match rule {
+        Some(Rule::Gradient(_)) => true,
+        Some(Rule::SignedSum(sum)) => sum.constants == Constants::Ledger,
+        Some(Rule::Sum(sum)) => sum.constants == Constants::Ledger,
+        _ => false,
+    };
+    let shifts = relevance.forward.iter().filter(|(_, forward)| relevance.shifts.contains(forward));
+    let shifts = shifts.filter(|(rule, _)| contributes(&relevance.graph.node(**rule).op.rule));
+    let mut stack: Vec<NodeId> = shifts.map(|(_, forward)| *forward).collect();
+    let mut reached = HashSet::new();
     while let Some(id) = stack.pop() {
         if reached.insert(id) {
             stack.extend(graph.node_inputs(id).iter().map(|v| v.node));

@@ -45,7 +45,7 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
         ..Info::default()
     };
     reverse(graph, relevance, &mut b, &values, &mut info)?;
-    info.scaled = baseline::scaled(graph, relevance);
+    info.raw = baseline::raw(graph, relevance);
     info.repeat.clone_from(&relevance.repeat);
     if matches!(relevance.repeat, Some(Repeat::IntegratedGradients { .. })) {
         baseline::outputs(graph, relevance, &mut b, &values)?;
