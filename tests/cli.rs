@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod baselines;
 mod common;
 mod pictures;
 mod tables;
