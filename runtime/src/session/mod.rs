@@ -1,13 +1,14 @@
 //! A program on a backend: binds shapes, caches plans, seeds, keeps the books.
 
 mod plan;
+mod predict;
 mod stack;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use dlbc_ops::program::{BASELINE, Mode, Program, Repeat, Track};
+use dlbc_ops::program::{Mode, Program, Repeat, Track};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use crate::backend::{Backend, RunOptions, Tensors};
@@ -218,27 +219,6 @@ impl Session {
     /// The backend's name.
     pub fn device(&self) -> &'static str {
         self.backend.name()
-    }
-
-    /// Runs the model alone: its outputs by name.
-    ///
-    /// # Errors
-    /// For inputs that do not fit, sizes beyond the limit.
-    pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
-        Ok(self.predict_with_baselines(inputs)?.0)
-    }
-
-    /// Runs the model alone: its outputs by name, and the baselines that the program has by input.
-    pub(crate) fn predict_with_baselines(
-        &self,
-        inputs: &Tensors,
-    ) -> Result<(Tensors, Tensors), RuntimeError> {
-        let mut made = self.ready(inputs, vec![], 1)?.forward()?.0;
-        Convention::take(&self.program.info, &mut made);
-        let (baselines, rest): (Tensors, Tensors) =
-            made.into_iter().partition(|(name, _)| name.starts_with(BASELINE));
-        let own = |(name, tensor): (String, Tensor)| (name[BASELINE.len()..].to_string(), tensor);
-        Ok((outputs(rest), baselines.into_iter().map(own).collect()))
     }
 
     /// Runs the model and explains its output.
