@@ -6,6 +6,7 @@ use dlbc_ops::tensor::Tensor;
 use super::{Session, outputs};
 use crate::backend::Tensors;
 use crate::error::RuntimeError;
+use crate::seed::Convention;
 
 impl Session {
     /// Runs the model alone: its outputs by name.
