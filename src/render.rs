@@ -12,13 +12,17 @@ use crate::exit::unsupported;
 use crate::experts::layers;
 use crate::explained::Explained;
 use crate::heatmap::canvas::Canvas;
-use crate::heatmap::{Axes, MAX_SAMPLES, Subject, curves, draw, experts, overlay};
+use crate::heatmap::format::DrawingFormat;
+use crate::heatmap::{Axes, MAX_SAMPLES, MAX_TEXTS, Subject, curves, draw, experts, font, overlay};
 use crate::input::{Inputs, Seen};
 use crate::output::write;
 use crate::pictures::DrawingFile;
 use crate::scene::Scene;
-use crate::terminal::{Console, number, visible};
+use crate::terminal::{Console, number, plural, visible};
 use crate::{charts, features, tokens};
+
+/// Characters without a glyph that a note names.
+const MISSING: usize = 8;
 
 /// A drawn heat map.
 pub struct Heatmap {
@@ -59,7 +63,9 @@ pub fn heatmap(
     console: Console,
 ) -> anyhow::Result<Heatmap> {
     if let Some(table) = &inputs.table {
-        return Heatmap::new(file, &charts::draw(table, info, inputs, explained, args, console));
+        let drawing = charts::draw(table, info, inputs, explained, args, console);
+        note_missing(file.format, console);
+        return Heatmap::new(file, &drawing);
     }
     let from_file = inputs.picture.as_ref().map(|p| &p.input).or(inputs.texts.as_ref().map(|t| &t.input));
     let explanation = &explained[0].explanation;
@@ -84,10 +90,17 @@ pub fn heatmap(
     };
     let value = &batched(value).unwrap_or_else(|| value.clone());
     let batch = if value.dims().len() < 2 { 1 } else { value.dims()[0] };
-    let (rows, shown) = (batch * explained.len(), MAX_SAMPLES.min(batch * explained.len()));
+    let texts = inputs.texts.as_ref().filter(|t| t.input == *name);
+    let rows = batch * explained.len();
+    let shown = rows.min(if texts.is_some() { MAX_TEXTS } else { MAX_SAMPLES });
     if rows > shown {
-        let what = if explained.len() > 1 { "samples and targets" } else { "samples" };
-        console.note(format!("the heat map shows the first {shown} of {rows} {what}"));
+        let what = match (texts.is_some(), explained.len()) {
+            (true, 1) => "texts",
+            (true, _) => "texts and targets",
+            (false, 1) => "samples",
+            (false, _) => "samples and targets",
+        };
+        console.warn(format!("the heat map shows the first {shown} of {rows} {what}"));
     }
     // Sample by sample, each with all of its targets.
     let pairs: Vec<(usize, &Explained)> =
@@ -103,21 +116,29 @@ pub fn heatmap(
     };
     let own = relevance.to_f64();
     let sums = own.chunks((relevance.elems() / shown.max(1)).max(1)).map(sum_text);
-    let captions: Vec<String> = pairs
+    let mut captions: Vec<String> = pairs
         .iter()
         .zip(sums)
         .map(|((sample, e), sum)| titled(args, pairs.len(), caption(*sample, batch, e, &sum)))
         .collect();
-    let texts = inputs.texts.as_ref().filter(|t| t.input == *name).map(|texts| {
+    let texts = texts.map(|texts| {
         let rows: Vec<_> = explained.iter().map(|e| tokens::rows(texts, &e.explanation)).collect();
-        let of = |(i, (sample, _)): (usize, &(usize, &Explained))| {
-            let (text, row) = (&texts.texts[*sample], &rows[i % explained.len()][*sample]);
+        let answers = explained.iter().zip(&rows).map(|(e, rows)| tokens::verdicts(texts, e, info, rows));
+        let answers: Vec<_> = answers.collect();
+        let all = pairs.iter().enumerate().map(|(i, (sample, _))| (i % explained.len(), *sample));
+        captions = all
+            .clone()
+            .map(|(e, i)| titled(args, pairs.len(), text_caption(i, batch, &answers[e][i])))
+            .collect();
+        let pieces = |(e, i): (usize, usize)| {
+            let (text, row) = (&texts.texts[i], &rows[e][i]);
             tokens::pieces(text, &tokens::shown_units(text, row, args.words))
         };
-        pairs.iter().enumerate().map(of).collect::<Vec<_>>()
+        all.map(pieces).collect::<Vec<_>>()
     });
     let drawing = draw(&Subject {
         texts: texts.as_deref(),
+        omitted: rows - shown,
         value: &values,
         relevance: &relevance,
         captions: &captions,
@@ -126,6 +147,7 @@ pub fn heatmap(
         unsigned: features::is_unsigned(info) && relevance.to_f64().iter().all(|r| *r >= 0.0),
         colors: args.colors,
     });
+    note_missing(file.format, console);
     Heatmap::new(file, &drawing)
 }
 
@@ -185,6 +207,28 @@ pub fn sum_text(map: &[f64]) -> String {
         true => "every relevance is 0".into(),
         false => format!("sum {}", number(map.iter().sum(), 4)),
     }
+}
+
+fn text_caption(text: usize, batch: usize, answer: &tokens::Verdict) -> String {
+    if batch > 1 { format!("text {text}: {}", answer.line()) } else { answer.line() }
+}
+
+/// Says which characters of a drawing no font has. The reader of a vector format has fonts of its own.
+fn note_missing(format: DrawingFormat, console: Console) {
+    let missing = font::take_missing();
+    if missing.is_empty() || format == DrawingFormat::Svg {
+        return;
+    }
+    let shown: Vec<String> =
+        missing.iter().take(MISSING).map(|c| format!("`{}`", visible(&c.to_string()))).collect();
+    let rest = if missing.len() > MISSING { ", .." } else { "" };
+    console.note(format!(
+        "no font has a glyph for {} of the picture ({}{rest}), drawn as boxes: install a font that has them, or name a \
+         folder of fonts in {}",
+        plural(missing.len(), "character"),
+        shown.join(", "),
+        font::FOLDER
+    ));
 }
 
 fn caption(sample: usize, batch: usize, explained: &Explained, sum: &str) -> String {

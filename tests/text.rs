@@ -207,6 +207,59 @@ fn a_picture_of_a_text() {
 }
 
 #[test]
+fn characters_that_no_font_has_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("text.png");
+    let drawn = |fonts: &str, name: &str, text: &str| {
+        let file = folder.path().join(name);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dlbc"));
+        command.args(["run", MODEL, "--text", text, "--heatmap", file.to_str().unwrap()]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR")).env("DLBC_FONTS", fonts);
+        let done = command.output().unwrap();
+        assert!(done.status.success());
+        String::from_utf8(done.stderr).unwrap()
+    };
+    let none = folder.path().join("no fonts");
+    fs::create_dir(&none).unwrap();
+    let none = none.to_str().unwrap();
+    let found = drawn(none, "text.png", "中影 good 中");
+    assert!(
+        found.contains("no font has a glyph for 2 characters") && found.contains("`中`, `影`"),
+        "{found}"
+    );
+    // The font of the fixtures has the first of them.
+    let found = drawn("fixtures/fonts", "square.png", "中影 good 中");
+    assert!(found.contains("no font has a glyph for 1 character of the picture (`影`)"), "{found}");
+    let (boxes, squares) = (
+        image::open(&file).unwrap().to_rgb8(),
+        image::open(folder.path().join("square.png")).unwrap().to_rgb8(),
+    );
+    assert_eq!(boxes.dimensions(), squares.dimensions(), "the layout does not depend on fonts");
+    let dark = |picture: &image::RgbImage| picture.pixels().filter(|p| p.0.iter().all(|c| *c < 64)).count();
+    assert!(dark(&squares) > dark(&boxes) + 100, "two filled squares instead of boxes");
+    // Readers of vector files have fonts of their own, and letters of Latin scripts are a part of the program.
+    assert!(!drawn(none, "text.svg", "中 good").contains("no font"));
+    assert!(!drawn(none, "text.png", "Łódź naïve good").contains("no font"));
+}
+
+#[test]
+fn a_picture_says_how_many_texts_it_leaves_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (texts, picture) = (folder.path().join("texts.txt"), folder.path().join("words.png"));
+    let drawn = |count: usize| {
+        fs::write(&texts, "a good film\n".repeat(count)).unwrap();
+        let words = [MODEL, "--text-file", texts.to_str().unwrap(), "--heatmap", picture.to_str().unwrap()];
+        let done = run(&[&words[..], &["--quiet"]].concat());
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        (done.err, image::image_dimensions(&picture).unwrap().1)
+    };
+    let (err, height) = drawn(20);
+    assert!(!err.contains("the heat map shows") && height > 20 * 3 * 20, "{err}");
+    let (err, _) = drawn(70);
+    assert!(err.contains("warning: the heat map shows the first 64 of 70 texts"), "{err}");
+}
+
+#[test]
 fn what_is_no_text_for_a_model_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let damaged = folder.path().join("tokenizer.json");

@@ -2,8 +2,8 @@
 //! formats.
 
 use image::{DynamicImage, Pixel, Rgb, RgbImage, RgbaImage};
-use noto_sans_mono_bitmap::{FontWeight, RasterHeight, get_raster, get_raster_width};
 
+use super::font;
 use super::palette::blend;
 
 /// Height of a line of text.
@@ -12,9 +12,6 @@ pub const LINE: u32 = 20;
 pub const INK: Rgb<u8> = Rgb([32, 32, 32]);
 /// For what is less important.
 pub const FAINT: Rgb<u8> = Rgb([120, 120, 120]);
-
-const WEIGHT: FontWeight = FontWeight::Regular;
-const HEIGHT: RasterHeight = RasterHeight::Size16;
 
 /// A white picture to draw on. What falls outside is cut off.
 pub struct Canvas {
@@ -56,7 +53,7 @@ pub enum Shape {
 
 /// The width of a text.
 pub fn text_width(text: &str) -> u32 {
-    (text.chars().count() * get_raster_width(WEIGHT, HEIGHT)) as u32
+    text.chars().map(font::width).sum()
 }
 
 /// `text`, cut in the middle so that it has at most `chars` characters.
@@ -137,24 +134,18 @@ impl Canvas {
         self.shapes.push(Shape::Picture { x, y, picture: picture.into(), zoom: 1 });
     }
 
-    /// Writes a line of text, its top left corner at (x, y). Characters without a glyph become `?`.
+    /// Writes a line of text, its top left corner at (x, y). Characters that no font has become boxes.
     pub fn text(&mut self, x: u32, y: u32, text: &str, color: Rgb<u8>) {
         self.shapes.push(Shape::Text { x, y, text: text.into(), color });
         let mut left = x;
         for c in text.chars() {
-            let Some(glyph) = get_raster(c, WEIGHT, HEIGHT).or_else(|| get_raster('?', WEIGHT, HEIGHT))
-            else {
-                continue;
-            };
-            for (dy, row) in glyph.rows().enumerate() {
-                for (dx, ink) in row.iter().enumerate() {
-                    let (x, y) = (left + dx as u32, y + dy as u32);
-                    if let Some(pixel) = self.image.get_pixel_mut_checked(x, y) {
-                        *pixel = blend(*pixel, color, f64::from(*ink) / 255.0);
-                    }
+            for (dx, dy, ink, covered) in font::glyph(c).pixels(color) {
+                let place = left.checked_add_signed(dx).zip(y.checked_add_signed(dy));
+                if let Some(pixel) = place.and_then(|(x, y)| self.image.get_pixel_mut_checked(x, y)) {
+                    *pixel = blend(*pixel, ink, covered);
                 }
             }
-            left += glyph.width() as u32;
+            left += font::width(c);
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod bars;
 pub mod canvas;
 pub mod experts;
+pub mod font;
 pub mod format;
 pub mod marks;
 pub mod overlay;
@@ -27,6 +28,9 @@ const SIGNAL: usize = 256;
 /// The most samples of a batch that are drawn.
 pub const MAX_SAMPLES: usize = 8;
 
+/// The most texts that are drawn.
+pub const MAX_TEXTS: usize = 64;
+
 /// What is drawn.
 pub struct Subject<'a> {
     /// The input.
@@ -43,6 +47,8 @@ pub struct Subject<'a> {
     pub unsigned: bool,
     /// The texts that the input was made from, in pieces.
     pub texts: Option<&'a [Vec<Piece>]>,
+    /// The number of samples that are left out.
+    pub omitted: usize,
     /// The colours.
     pub colors: Colors,
 }
@@ -205,8 +211,8 @@ fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> Canvas {
             scale: crate::tokens::scale(tokens),
         }
     };
-    let all: Vec<_> = texts.iter().take(MAX_SAMPLES).enumerate().map(sample).collect();
-    words::draw(&all, subject.colors)
+    let all: Vec<_> = texts.iter().enumerate().map(sample).collect();
+    words::draw(&all, subject.omitted, subject.colors)
 }
 
 fn strips(subject: &Subject) -> Canvas {
@@ -253,6 +259,7 @@ mod tests {
                 marks: None,
                 unsigned: false,
                 texts: None,
+                omitted: 0,
                 colors: Colors::BlueRed,
             };
             let image = draw(&subject).image;

@@ -5,7 +5,7 @@ use image::Rgb;
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::{color, relative};
 use crate::args::Colors;
-use crate::terminal::number;
+use crate::terminal::{number, plural};
 use crate::tokens::Piece;
 
 /// A text of a batch.
@@ -24,12 +24,14 @@ const LEADING: u32 = LINE + 6;
 /// Lines above which a text is cut.
 const LINES: usize = 400;
 
-/// Draws the texts, one below the other.
-pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
+/// Draws the texts, one below the other, and says below them how many are left out.
+pub fn draw(samples: &[Sample], omitted: usize, colors: Colors) -> Canvas {
     let laid: Vec<Vec<Vec<Placed>>> = samples.iter().map(|s| lines(&s.pieces)).collect();
     let heights: Vec<u32> = laid.iter().map(|l| LEADING * (l.len() as u32 + 3)).collect();
     let captions = samples.iter().map(|s| text_width(&s.caption)).max().unwrap_or(0);
-    let mut canvas = Canvas::new(2 * MARGIN + WIDTH.max(captions), 2 * MARGIN + heights.iter().sum::<u32>());
+    let last = if omitted > 0 { LINE } else { 0 };
+    let height = 2 * MARGIN + heights.iter().sum::<u32>() + last;
+    let mut canvas = Canvas::new(2 * MARGIN + WIDTH.max(captions), height);
     let mut top = MARGIN;
     for ((sample, lines), height) in samples.iter().zip(&laid).zip(heights) {
         canvas.text(MARGIN, top, &sample.caption, FAINT);
@@ -51,6 +53,9 @@ pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
         }
         legend(&mut canvas, top + LEADING * (lines.len() as u32 + 1), sample.scale, colors);
         top += height;
+    }
+    if omitted > 0 {
+        canvas.text(MARGIN, top, &format!("{} left out", plural(omitted, "more text")), INK);
     }
     canvas
 }
@@ -80,19 +85,23 @@ fn lines(pieces: &[Piece]) -> Vec<Vec<Placed>> {
     for piece in pieces {
         let shown: String = piece.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let shown = if piece.special { format!("{shown} ") } else { shown };
+        let after_word = lines.last().and_then(|line| line.last()).is_some_and(|p| !p.special);
+        if piece.special && after_word {
+            x += text_width(" ");
+        }
         for word in shown.split_inclusive(' ') {
             let mut rest = word;
             while !rest.is_empty() {
                 if lines.len() > LINES {
+                    let text = "the rest of the text is left out".into();
+                    lines.push(vec![Placed { text, x: 0, relevance: None, special: true }]);
                     return lines;
                 }
                 if x > 0 && x + text_width(rest.trim_end()) > WIDTH {
                     lines.push(vec![]);
                     x = 0;
                 }
-                let fit = (WIDTH / text_width("0").max(1)).max(1) as usize;
-                let cut = rest.char_indices().nth(fit).map_or(rest.len(), |(i, _)| i);
-                let (now, later) = rest.split_at(cut);
+                let (now, later) = rest.split_at(fitting(rest));
                 // The colour of a special token ends with its name.
                 let colored = piece.special && now.ends_with(' ');
                 let text = if colored { now.trim_end() } else { now };
@@ -109,13 +118,25 @@ fn lines(pieces: &[Piece]) -> Vec<Vec<Placed>> {
     lines
 }
 
+/// Bytes of `text` whose characters fit into a line; of one character at least.
+fn fitting(text: &str) -> usize {
+    let mut width = 0;
+    for (i, c) in text.char_indices() {
+        width += text_width(c.encode_utf8(&mut [0; 4]));
+        if width > WIDTH && i > 0 {
+            return i;
+        }
+    }
+    text.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn long_texts_wrap_and_nothing_is_lost() {
-        let text = "word ".repeat(100) + &"x".repeat(300);
+        let text = "word ".repeat(100) + &"x".repeat(300) + &"電".repeat(200);
         let pieces = [Piece { text: text.clone(), relevance: Some(1.0), special: false }];
         let lines = lines(&pieces);
         assert!(lines.len() > 5);

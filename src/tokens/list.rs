@@ -106,7 +106,11 @@ fn table<'a>(all: &[Unit], shown: impl Iterator<Item = &'a Unit>, word: &str) ->
 fn coloured(pieces: &[Piece], colors: Colors) -> String {
     let scale = scale(pieces.iter().filter_map(|p| Some((p.relevance?, p.special))));
     let mut out = String::new();
+    let mut is_after_word = false;
     for piece in pieces {
+        if piece.special && is_after_word {
+            out.push(' ');
+        }
         let shown = visible(&piece.text);
         match piece.relevance {
             None => out.push_str(&shown),
@@ -118,6 +122,7 @@ fn coloured(pieces: &[Piece], colors: Colors) -> String {
                 if piece.special {
                     out.push(' ');
                 }
+                is_after_word = !piece.special;
             }
         }
     }

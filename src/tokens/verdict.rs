@@ -10,6 +10,9 @@ use crate::explained::Explained;
 use crate::input::Texts;
 use crate::terminal::number;
 
+/// Units up to which they are taken for classes; more of them may be an embedding.
+const FEW: usize = 32;
+
 /// The answer to a text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Verdict {
@@ -24,7 +27,7 @@ pub struct Verdict {
     /// The value of the explained unit, of a difference that of the first minus that of the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// The value as a probability: as it is, where the units of the row are probabilities, else the softmax over them.
+    /// The value as a probability: as it is, where the units of the row are probabilities, else the softmax over units that are classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
     /// The sum of the text's relevance.
@@ -35,6 +38,9 @@ pub struct Verdict {
     /// What the row explains, in words.
     #[serde(skip)]
     title: String,
+    /// Whether every relevance is 0.
+    #[serde(skip)]
+    is_zero: bool,
 }
 
 impl Verdict {
@@ -51,7 +57,10 @@ impl Verdict {
             (Some(value), None) => parts.push(format!("value {}", number(value, 4))),
             _ => {}
         }
-        parts.push(format!("sum {}", number(self.relevance, 4)));
+        parts.push(match self.is_zero {
+            true => "every relevance is 0".into(),
+            false => format!("sum {}", number(self.relevance, 4)),
+        });
         parts.join(", ")
     }
 }
@@ -64,11 +73,16 @@ pub fn verdicts(
     tokens: &[Vec<TokenRelevance>],
 ) -> Vec<Verdict> {
     let rows = Rows::of(&explained.explanation, info, texts.texts.len());
+    let units = rows.as_ref().map_or(0, |rows| rows.units);
+    let are_classes =
+        units <= FEW || !explained.classes.is_empty() || info.explained.to_lowercase().contains("logit");
     let of_row = |(i, (text, tokens)): (usize, (&String, &Vec<TokenRelevance>))| {
         let answer = rows.as_ref().map(|rows| rows.answer(i, explained.target.target)).unwrap_or_default();
         let unit = answer.unit.map(|unit| unit as i64);
         let title = match (explained.target.target, unit) {
-            (Target::Argmax | Target::Index(_), Some(unit)) => explained.classes.title(unit),
+            (Target::Argmax | Target::Index(_), Some(unit)) if explained.explanation.opposing.is_none() => {
+                explained.classes.title(unit)
+            }
             _ => explained.title(i),
         };
         let is_probability = rows.as_ref().is_some_and(|rows| rows.are_probabilities);
@@ -78,10 +92,14 @@ pub fn verdicts(
             target: answer.unit,
             target_name: unit.and_then(|unit| explained.classes.name(unit)).map(str::to_string),
             value,
-            probability: if is_probability { value.filter(|_| unit.is_some()) } else { answer.softmax },
+            probability: match is_probability {
+                true => value.filter(|_| unit.is_some()),
+                false => answer.softmax.filter(|_| are_classes),
+            },
             relevance: tokens.iter().map(|t| t.relevance).sum(),
             is_probability,
             title,
+            is_zero: tokens.iter().all(|t| t.relevance == 0.0),
         }
     };
     texts.texts.iter().zip(tokens).enumerate().map(of_row).collect()
