@@ -6,7 +6,7 @@ use dlbc_artifact::{ArtifactError, ExportOptions};
 use dlbc_ops::program::Program;
 use dlbc_proto::Model;
 
-use crate::exit::{invalid, unsupported, usage};
+use crate::exit::{invalid, unsupported};
 
 /// Reads the program of an artifact; `None` for a model that is not compiled.
 ///
@@ -40,7 +40,6 @@ pub fn export(program: &Program, options: &ExportOptions, path: &Path) -> anyhow
 fn refuse(e: ArtifactError) -> anyhow::Error {
     match e {
         ArtifactError::Proto(e) => e.into(),
-        e @ ArtifactError::Target { .. } => usage(e.to_string()),
         e if e.is_unsupported() => unsupported(e.to_string()),
         e => invalid(e.to_string()),
     }

@@ -370,7 +370,7 @@ fn an_export_is_called_as_it_prints() {
         assert!(done.err.contains("an exported explanation"), "{}", done.err);
     }
     assert_eq!(ok(&[&["export", DIGITS, "-o", &exported, "--quiet"]]), "");
-    assert!(fails(2, &[&["export", DIGITS, "-o", &exported, "--target", "10"]]).contains("10 units"));
+    assert!(fails(4, &[&["export", DIGITS, "-o", &exported, "--target", "10"]]).contains("10 units"));
     assert!(fails(4, &[&["export", DIGITS, "-o", &exported, "--target", "top2"]]).contains("one target"));
     assert!(fails(2, &[&["export", &exported, "-o", &exported]]).contains("exported"));
 }

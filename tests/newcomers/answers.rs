@@ -74,7 +74,6 @@ fn pictures_are_what_their_names_say() {
 
 /// A table's features stand in the summary by name, largest first.
 #[test]
-#[ignore = "features of tables are not yet listed"]
 fn features_have_names_in_the_summary() {
     let files = Files::new();
     let table = "run fixtures/tables/breast_cancer.onnx --csv fixtures/tables/breast_cancer.csv";

@@ -227,20 +227,7 @@ pub const COMMANDS: &[Expected] = &[
 ];
 
 /// Commands whose part is not there yet.
-pub const WAITING: &[(&str, &str)] = &[
-    ("W2.1", "two classes of one unit are not yet one logit"),
-    ("W2.2", "two classes of one unit are not yet one logit"),
-    ("W3.1", "inputs that nothing reads are not yet dropped"),
-    ("W3.2", "baselines from a table are not there yet"),
-    ("W8.1", "the flag for boxes is not yet suggested"),
-    ("W8.2", "the flag for positions is not yet suggested"),
-    ("A2.1", "features of tables are not yet listed"),
-    ("A2.2", "results as CSV are not there yet"),
-    ("A3.1", "several rows are not there yet"),
-    ("A3.2", "several rows are not there yet"),
-    ("A4.1", "that columns are taken by position is not yet said"),
-    ("A7.2", "columns are not yet matched to several inputs"),
-];
+pub const WAITING: &[(&str, &str)] = &[];
 
 /// Items that other parts of the project answer, and why.
 pub const LEFT: &[(&str, &str)] = &[
