@@ -17,7 +17,7 @@ pub fn no_better_than_random(scores: &Scores, random: &Scores) -> Vec<Metric> {
         let sign = if metric.better() == Better::Lower { -1.0 } else { 1.0 };
         let differences: Vec<f64> =
             own.iter().zip(chance).map(|(a, b)| sign * (a - b)).filter(|d| !d.is_nan()).collect();
-        metric.has_chance_level() && !differences.is_empty() && !(mean(&differences) > error(&differences))
+        metric.has_chance_level() && !differences.is_empty() && mean(&differences) <= error(&differences)
     };
     scores.keys().copied().filter(worse).collect()
 }
