@@ -25,9 +25,9 @@ pub fn draw(
         let count = explained.len();
         console.note(format!("the picture shows the first {MAX_SAMPLES} of {count} targets"));
     }
-    let shown = explained.iter().take(MAX_SAMPLES);
+    let first = explained.iter().take(MAX_SAMPLES);
     let by_target: Vec<(&Explained, Vec<Vec<FeatureRelevance>>)> =
-        shown.map(|e| (e, features::rows(table, &inputs.tensors, &e.explanation))).collect();
+        first.map(|e| (e, features::rows(table, &inputs.tensors, &e.explanation))).collect();
     // By its rules relevance has the sign of the start; that of a negative multiplier does mean something.
     let unsigned = |rows: &[Vec<FeatureRelevance>]| {
         features::is_unsigned(info) && rows.iter().flatten().all(|f| f.relevance >= 0.0)

@@ -23,7 +23,7 @@ impl Explained {
         let name = &self.target.name;
         let target = match (self.target.target, units.get(row).or(units.first())) {
             (Target::Box(_), _) => match self.explanation.boxes.get(row) {
-                Some(found) => format!("{name}: {}", self.of_box(found)),
+                Some(detected) => format!("{name}: {}", self.of_box(detected)),
                 None => name.clone(),
             },
             (Target::Pixels(Pixels { class: None, above: None, .. }), Some(class)) => {
@@ -43,9 +43,9 @@ impl Explained {
     }
 
     /// A box by number, class and score.
-    fn of_box(&self, found: &Detected) -> String {
-        let class = self.classes.class_title(found.class);
-        format!("box {}, class {class}, score {}", found.number, number(found.score, 3))
+    fn of_box(&self, detected: &Detected) -> String {
+        let class = self.classes.class_title(detected.class);
+        format!("box {}, class {class}, score {}", detected.number, number(detected.score, 3))
     }
 
     /// The class names of the rows' targets; empty where no row has one, and of differences.
@@ -53,7 +53,7 @@ impl Explained {
         let explanation = &self.explanation;
         let names: Vec<Option<&str>> = match self.target.target {
             Target::Box(_) => {
-                explanation.boxes.iter().map(|found| self.classes.class_name(found.class)).collect()
+                explanation.boxes.iter().map(|detected| self.classes.class_name(detected.class)).collect()
             }
             Target::Difference(..) => vec![],
             Target::Pixels(_) => explanation.targets.iter().map(|c| self.classes.class_name(*c)).collect(),

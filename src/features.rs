@@ -5,7 +5,7 @@ use dlbc_runtime::{Explanation, Tensors};
 use serde::Serialize;
 
 use crate::input::{Columns, Feature};
-use crate::terminal::{Align, Table, number, plural};
+use crate::terminal::{Align, Console, Table, number, plural, visible};
 
 /// Features that are listed.
 const TOP: usize = 10;
@@ -85,17 +85,31 @@ struct Carried<'a> {
 }
 
 fn carried<'a>(table: &'a Columns, inputs: &Tensors, explanation: &Explanation) -> Vec<Carried<'a>> {
-    let mut found: Vec<Carried> = vec![];
+    let mut carried: Vec<Carried> = vec![];
     for feature in &table.features {
-        let known = found.last().filter(|c| c.feature.input == feature.input);
+        let known = carried.last().filter(|c| c.feature.input == feature.input);
         if let Some((values, relevance)) = known.map(|c| (c.values.clone(), c.relevance.clone())) {
-            found.push(Carried { feature, values, relevance });
+            carried.push(Carried { feature, values, relevance });
         } else if let (Some(value), Some(net)) = (inputs.get(&feature.input), explanation.net(&feature.input))
         {
-            found.push(Carried { feature, values: value.to_f64().into(), relevance: net.to_f64().into() });
+            carried.push(Carried { feature, values: value.to_f64().into(), relevance: net.to_f64().into() });
         }
     }
-    found
+    carried
+}
+
+/// Says which columns carry no relevance, as whole numbers do.
+pub fn note(table: &Columns, explanation: &Explanation, console: Console) {
+    let missing = table.features.iter().filter(|f| !explanation.relevance.contains_key(&f.input));
+    let flags: Vec<String> = missing.map(|f| format!("`--live {}`", visible(&f.input))).take(TOP).collect();
+    if !flags.is_empty() {
+        let columns = if flags.len() == 1 { "column carries" } else { "columns carry" };
+        console.note(format!(
+            "whole numbers: {} {columns} no relevance without {}",
+            flags.len(),
+            flags.join(", ")
+        ));
+    }
 }
 
 /// The features of each row that carry relevance, in the table's order.

@@ -26,7 +26,9 @@ use crate::scene::Scene;
 use crate::statistics::median;
 use crate::summary::{self, Summary, Times};
 use crate::terminal::{Console, Progress, number, print, visible};
-use crate::{device, layers, model, pictures, provenance, reading, region, render, split, start, vocabulary};
+use crate::{
+    device, features, layers, model, pictures, provenance, reading, region, render, split, start, vocabulary,
+};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -215,6 +217,9 @@ impl Job<'_> {
         let device = self.explainer.device();
         let summary = Summary::new(info, device, &explained, &inputs, &scene, times, args).with(&checks);
         start::note(info, &explained, args, console);
+        if let Some(table) = &inputs.table {
+            features::note(table, &explained[0].explanation, console);
+        }
         checks.note(&explained, console);
         for one in &explained {
             quadrature(info, &one.explanation, console);

@@ -26,13 +26,13 @@ pub(super) fn units(text: &str, classes: Option<&Classes>) -> anyhow::Result<Vec
                 break;
             }
         }
-        let (name, found, end) = match named {
+        let (name, word_targets, end) = match named {
             Some((name, unit, end)) => (name, vec![unit], end),
             None => (words[at].to_string(), of_word(words[at], known, classes.is_some())?, at + 1),
         };
         at = end;
-        let several = found.len() > 1 || matches!(found.first(), Some(Target::Rank(_)));
-        for target in found {
+        let several = word_targets.len() > 1 || matches!(word_targets.first(), Some(Target::Rank(_)));
+        for target in word_targets {
             let name = if several { target.to_string() } else { name.clone() };
             let target = target.seed();
             if targets.iter().any(|t| t.target == target) {
@@ -126,8 +126,8 @@ mod tests {
     }
 
     fn seeds(text: &str, names: &[&str]) -> Result<Vec<Seed>, String> {
-        let found = units(text, Some(&named(names))).map_err(|e| full(&e))?;
-        Ok(found.into_iter().map(|n| n.target).collect())
+        let targets = units(text, Some(&named(names))).map_err(|e| full(&e))?;
+        Ok(targets.into_iter().map(|n| n.target).collect())
     }
 
     #[test]

@@ -61,8 +61,8 @@ fn names(value: &Literal) -> Option<BTreeMap<i64, String>> {
                 (Literal::Text(n), value) => Some((n.parse().ok()?, text(value)?)),
                 _ => None,
             };
-            let found: BTreeMap<i64, String> = pairs.iter().map(pair).collect::<Option<_>>()?;
-            found.keys().all(|n| (0..MOST).contains(n)).then_some(found)
+            let by_index: BTreeMap<i64, String> = pairs.iter().map(pair).collect::<Option<_>>()?;
+            by_index.keys().all(|n| (0..MOST).contains(n)).then_some(by_index)
         }
         _ => None,
     }

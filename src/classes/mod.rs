@@ -144,11 +144,11 @@ impl Classes {
             self.names.iter().filter(|(_, n)| same(n)).map(|(unit, _)| *unit).collect()
         };
         let lower = name.to_lowercase();
-        let mut found = all(&|n| n == name);
-        if found.is_empty() {
-            found = all(&|n| n.to_lowercase() == lower);
+        let mut matches = all(&|n| n == name);
+        if matches.is_empty() {
+            matches = all(&|n| n.to_lowercase() == lower);
         }
-        match found.as_slice() {
+        match matches.as_slice() {
             [] => Ok(None),
             [one] => Ok(Some(*one)),
             several => {
@@ -165,9 +165,9 @@ impl Classes {
         if let Some(advice) = did_you_mean(name, known()) {
             return advice;
         }
-        let shown: Vec<String> = known().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
+        let names: Vec<String> = known().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
         let rest = if self.names.len() > LISTED { ", ..." } else { "" };
-        format!("the classes are {}{rest}", shown.join(", "))
+        format!("the classes are {}{rest}", names.join(", "))
     }
 }
 

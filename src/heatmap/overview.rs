@@ -100,10 +100,10 @@ impl Chart<'_> {
     fn new(overview: &Overview) -> Chart<'_> {
         let mut order: Vec<&Swarm> = overview.features.iter().collect();
         order.sort_by(|a, b| b.magnitude.total_cmp(&a.magnitude));
-        let kept = if order.len() == SHOWN + 1 { SHOWN + 1 } else { SHOWN.min(order.len()) };
-        let others: f64 = order[kept..].iter().map(|f| f.magnitude).sum();
-        let left_out = order.len() - kept;
-        order.truncate(kept);
+        let count = if order.len() == SHOWN + 1 { SHOWN + 1 } else { SHOWN.min(order.len()) };
+        let others: f64 = order[count..].iter().map(|f| f.magnitude).sum();
+        let left_out = order.len() - count;
+        order.truncate(count);
         let finite = || order.iter().flat_map(|f| &f.rows).map(|(_, r)| *r).filter(|r| r.is_finite());
         Chart {
             others: (left_out > 0).then(|| format!("{left_out} others, sum of means {}", number(others, 3))),

@@ -66,17 +66,17 @@ impl Plan {
     pub fn new(
         infos: &[InputInfo],
         header: &[String],
-        given: &BTreeMap<String, Tensor>,
+        present: &BTreeMap<String, Tensor>,
         console: Console,
     ) -> anyhow::Result<Plan> {
         let row = |i: &&InputInfo| matches!(i.ty.rank(), 1 | 2);
         let floats =
-            infos.iter().filter(row).filter(|i| i.ty.dtype.is_float() && !given.contains_key(&i.name));
+            infos.iter().filter(row).filter(|i| i.ty.dtype.is_float() && !present.contains_key(&i.name));
         let several = floats.count() != 1 || infos.iter().filter(|i| scalar(i)).count() > 1;
         if several && infos.iter().any(scalar) {
-            return Plan::by_name(infos, header, given, console);
+            return Plan::by_name(infos, header, present, console);
         }
-        let fits = |i: &InputInfo| row(&i) && i.ty.dtype.is_float() && !given.contains_key(&i.name);
+        let fits = |i: &InputInfo| row(&i) && i.ty.dtype.is_float() && !present.contains_key(&i.name);
         let input = only(infos, "--csv", "a row of features: float of one or two axes", fits)?;
         let wanted = input.ty.dim(input.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
         if let Some(wanted) = wanted.filter(|w| *w != header.len()) {
@@ -99,33 +99,36 @@ impl Plan {
     fn by_name(
         infos: &[InputInfo],
         header: &[String],
-        given: &BTreeMap<String, Tensor>,
+        present: &BTreeMap<String, Tensor>,
         console: Console,
     ) -> anyhow::Result<Plan> {
         let mut inputs = vec![];
         for (index, info) in infos.iter().enumerate() {
-            if !scalar(info) || given.contains_key(&info.name) {
+            if !scalar(info) || present.contains_key(&info.name) {
                 continue;
             }
             let exact: Vec<usize> = positions(header, |h| *h == info.name);
-            let found =
+            let columns =
                 if exact.is_empty() { positions(header, |h| plain(h) == plain(&info.name)) } else { exact };
-            match found.as_slice() {
+            match columns.as_slice() {
                 [] => {}
                 [column] => inputs.push((index, vec![*column])),
                 _ => {
                     let name = visible(&info.name);
-                    return Err(invalid(format!("input `{name}`: {} columns have its name", found.len())));
+                    return Err(invalid(format!("input `{name}`: {} columns have its name", columns.len())));
                 }
             }
         }
         let listed = |names: Vec<&String>| {
-            let shown: Vec<String> = names.iter().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
-            format!("{}{}", shown.join(", "), if names.len() > LISTED { ", ..." } else { "" })
+            let quoted: Vec<String> =
+                names.iter().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
+            format!("{}{}", quoted.join(", "), if names.len() > LISTED { ", ..." } else { "" })
         };
         let missing: Vec<&String> = (infos.iter().enumerate())
             .filter(|(i, info)| {
-                scalar(info) && !given.contains_key(&info.name) && inputs.iter().all(|(index, _)| index != i)
+                scalar(info)
+                    && !present.contains_key(&info.name)
+                    && inputs.iter().all(|(index, _)| index != i)
             })
             .map(|(_, info)| &info.name)
             .collect();

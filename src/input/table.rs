@@ -94,7 +94,7 @@ impl<R: Read> Table<R> {
         most: usize,
     ) -> anyhow::Result<(Vec<Row>, usize)> {
         let row_bytes = (columns.len().max(1) * size_of::<f64>()) as u64;
-        let (mut found, mut count) = (vec![], 0);
+        let (mut rows, mut count) = (vec![], 0);
         for record in self.reader.records().take(most) {
             let record = record.map_err(|e| invalid(format!("row {count}: {e}")))?;
             if wanted(count) {
@@ -102,15 +102,15 @@ impl<R: Read> Table<R> {
                     number(record.get(*column).unwrap_or_default(), count, *column, &self.features)
                 };
                 let values = columns.iter().map(cell).collect::<anyhow::Result<_>>()?;
-                found.push(Row { number: count, values });
-                if found.len() as u64 * row_bytes > self.max_bytes {
+                rows.push(Row { number: count, values });
+                if rows.len() as u64 * row_bytes > self.max_bytes {
                     let bound = size(self.max_bytes);
                     return Err(limit(format!("the rows are larger than {bound} (`--max-tensor-bytes`)")));
                 }
             }
             count += 1;
         }
-        Ok((found, count))
+        Ok((rows, count))
     }
 }
 

@@ -75,7 +75,9 @@ fn whole_numbers_and_strings() {
     let model = columns(&folder, DataType::I64);
     let run = ["run", &model, "--csv", &table, "--rules", "grad-x-input"];
     fs::write(&table, "age,debt,net_income\n40,2,1\n41,2.5,1\n").unwrap();
-    ok(&[&run]);
+    let done = dlbc(&[&run]);
+    assert!(done.code == Some(0) && done.err.contains("`--live debt`"), "{}", done.err);
+    assert_eq!(json(&[&run, &["--live", "debt"]])["features"].as_array().unwrap().len(), 3);
     let error = fails(3, &[&run, &["--row", "1"]]);
     assert!(error.contains("row 1, column 2 `debt`: a whole number expected"), "{error}");
     let model = columns(&folder, DataType::String);
