@@ -162,6 +162,13 @@ fn lines_of_a_file_are_texts() {
     assert_eq!(found["samples"][1]["name"], "Funny and moving.");
     let found = json(&[&TEXT[..1], &["--text-file", file.to_str().unwrap()], &QUICK]);
     assert_eq!(found["samples"][1]["name"], "Funny and moving.");
+    fs::write(&file, "A waste of two hours.\nmeh \u{1f44e}\n\n电影\nFunny and moving.\n").unwrap();
+    let done = eval(&[&TEXT[..1], &["--text-file", file.to_str().unwrap()], &QUICK]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    for part in ["text 1 (line 2 of", "text 2 (line 4 of"] {
+        let note = done.err.lines().find(|l| l.contains(part) && l.contains("left out"));
+        assert!(note.is_some(), "{part} is left out: {}", done.err);
+    }
     let missing = fails(2, &[&TEXT[..1], &["--text", "@nothing-here"]]);
     assert!(missing.contains("nothing-here") && missing.contains("\\@"), "{missing}");
 }

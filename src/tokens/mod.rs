@@ -107,22 +107,27 @@ fn char_indices(text: &str) -> Vec<usize> {
 
 /// Tokens as they are shown: by the characters of the text, those that are a part of a character by its number.
 fn units(tokens: &[TokenRelevance]) -> Vec<Unit> {
-    let mut units: Vec<Unit> = tokens
-        .iter()
-        .map(|t| Unit {
-            shown: shown(t),
-            positions: (t.position, t.position),
-            start: t.start,
-            end: t.end,
-            special: t.special,
-            relevance: t.relevance,
-        })
-        .collect();
-    let same = |a: &Unit, b: &Unit| a.start < a.end && (a.start, a.end) == (b.start, b.end);
-    for group in units.chunk_by_mut(same) {
-        let count = group.len();
-        for (i, unit) in group.iter_mut().enumerate().filter(|_| count > 1) {
-            unit.shown = format!("{} ({}/{count})", unit.shown, i + 1);
+    // Where the token stands without spaces: those before a character belong to the first of its bytes.
+    let place = |t: &TokenRelevance| {
+        let lead = t.text.len() - t.text.trim_start().len();
+        (t.start + lead, t.start + t.text.trim_end().len())
+    };
+    let same = |a: &TokenRelevance, b: &TokenRelevance| {
+        let in_text = |t: &TokenRelevance| !t.special && t.start < t.end && !t.text.trim().is_empty();
+        in_text(a) && in_text(b) && place(a) == place(b)
+    };
+    let mut units = vec![];
+    for group in tokens.chunk_by(same) {
+        for (i, t) in group.iter().enumerate() {
+            let part = if group.len() > 1 { format!(" ({}/{})", i + 1, group.len()) } else { String::new() };
+            units.push(Unit {
+                shown: shown(t) + &part,
+                positions: (t.position, t.position),
+                start: t.start,
+                end: t.end,
+                special: t.special,
+                relevance: t.relevance,
+            });
         }
     }
     units
@@ -161,21 +166,20 @@ mod tests {
 
     #[test]
     fn tokens_are_shown_by_the_text() {
-        let text = "A naïve\u{1f608} 忽\n";
+        let text = "A naïve \u{1f608}忽\n";
         let tokens = [
             token("[CLS]", 0..0, true),
             token("a", 0..1, false),
             token("Ġnaï", 1..6, false),
             token("##ve", 6..8, false),
-            token("ðŁ", 8..12, false),
-            token("ĺ", 8..12, false),
-            token("Ī", 8..12, false),
-            token("Ġ", 12..13, false),
+            token("ĠðŁ", 8..13, false),
+            token("ĺ", 9..13, false),
+            token("Ī", 9..13, false),
             token("[UNK]", 13..16, false),
             token("Ċ", 16..17, false),
             token("▁", 17..17, false),
         ];
-        let row = row(text, &tokens, &[1.0; 11]);
+        let row = row(text, &tokens, &[1.0; 10]);
         let shown: Vec<String> = units(&row).into_iter().map(|u| u.shown).collect();
         let wanted = [
             "[CLS]",
@@ -185,15 +189,14 @@ mod tests {
             "\u{1f608} (1/3)",
             "\u{1f608} (2/3)",
             "\u{1f608} (3/3)",
-            "␣",
             "忽",
             "⏎",
             "␣",
         ];
         assert_eq!(shown, wanted);
         let chars: Vec<(usize, usize)> = row.iter().map(|t| (t.char_start, t.char_end)).collect();
-        assert_eq!(chars[1..5], [(0, 1), (1, 5), (5, 7), (7, 8)]);
-        assert_eq!((chars[8], chars[10]), ((9, 10), (11, 11)));
+        assert_eq!(chars[1..5], [(0, 1), (1, 5), (5, 7), (7, 9)]);
+        assert_eq!((chars[7], chars[9]), ((9, 10), (11, 11)));
         for t in row.iter().filter(|t| t.start < t.end) {
             let by_chars: String = text.chars().skip(t.char_start).take(t.char_end - t.char_start).collect();
             assert_eq!((by_chars.as_str(), t.text.as_str()), (&text[t.start..t.end], &text[t.start..t.end]));
