@@ -59,6 +59,11 @@ impl Answer {
         answer
     }
 
+    /// Sets the largest value of each row, as at another position.
+    pub fn set_max(&mut self, max: Vec<f64>) {
+        self.max = max;
+    }
+
     /// Sets the largest units, as at another position.
     pub fn set_argmax(&mut self, argmax: Vec<i64>, classes: &Classes) {
         let classes = classes.of_units(self.shape.last().copied().unwrap_or(1));

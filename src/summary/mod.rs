@@ -185,6 +185,9 @@ impl Summary {
             && !explanation.argmax.is_empty()
         {
             explained.set_argmax(explanation.argmax.clone(), classes);
+            if let Some(max) = units::largest(explanation, &info.explained, &summary.first.positions, args) {
+                explained.set_max(max);
+            }
         }
         summary
     }

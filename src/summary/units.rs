@@ -4,6 +4,7 @@ use dlbc_runtime::Explanation;
 
 use super::books::Books;
 use super::{LISTED, OfTarget};
+use crate::args::RunArgs;
 use crate::terminal::number;
 
 /// The share of the start that is absorbed from which on it is what keeps relevance from the inputs.
@@ -48,6 +49,28 @@ impl Units {
         let positions = if length > 1 { positions } else { vec![] };
         Units { values: unit_values, positions, length }
     }
+}
+
+/// The values of the largest units of each row, at the positions that are explained; `None` where these are not one a row.
+pub fn largest(
+    explanation: &Explanation,
+    explained: &str,
+    positions: &[usize],
+    args: &RunArgs,
+) -> Option<Vec<f64>> {
+    let output = explanation.outputs.get(explained)?;
+    let [first, second, units] = *output.dims() else { return None };
+    let values = output.to_f64();
+    if positions.is_empty() || positions.len() != explanation.argmax.len() {
+        return None;
+    }
+    let rows = positions.iter().zip(&explanation.argmax).enumerate();
+    let value = |(row, (position, unit)): (usize, (&usize, &i64))| {
+        let at = if args.target.positions_first { position * second + row } else { row * second + position };
+        let at = Some(at).filter(|at| *at < first * second)?;
+        values.get(at * units + usize::try_from(*unit).ok()?).copied()
+    };
+    rows.map(value).collect()
 }
 
 impl OfTarget {

@@ -138,6 +138,23 @@ fn outputs_that_look_like_something_else_are_named() {
 }
 
 #[test]
+fn the_largest_value_is_that_of_the_position() {
+    let detector = "fixtures/scenes/detector.onnx";
+    let at = |position: &str| {
+        let words = ["run", detector, "--image", SCENE, "--preset", "yolo", "--position", position];
+        let summary = json(&[&words]);
+        let output = &summary["outputs"]["boxes"];
+        assert_eq!(summary["positions"][0].to_string(), position);
+        assert_eq!(
+            (&output["argmax"], &output["max"]),
+            (&summary["targets"], &summary["values"]),
+            "{summary}"
+        );
+    };
+    ["0", "5"].iter().for_each(|position| at(position));
+}
+
+#[test]
 fn the_ledger_has_two_names() {
     let ledger = ok(&[&["run", DIGITS, "--ledger"], &DIGIT]);
     assert!(ledger.contains("closes to"), "{ledger}");
