@@ -236,17 +236,11 @@ fn made(
     }
     let others = steps.add(Prim::Unary(Unary::Not), &[masks[0].0])?;
     let others = here(steps, others)?;
-    let one_unit = !matches!(options.target, Some(ExportTarget::All));
     let opposing = if ty.shape.0[axis].is(1) {
         let opposing = itself(steps, total, value, dtype, options)?;
         steps.add(Prim::Select, &[hit, opposing, none])?
     } else if options.start == ExportStart::Value {
         steps.add(Prim::Select, &[others, value, none])?
-    } else if ty.shape.0[axis].is(2) && one_unit {
-        // Of two units the other one is the only rival, whatever its value.
-        let full = steps.scalar(dtype, f64::from(options.multiplier));
-        let opposing = steps.add(Prim::Select, &[others, full, none])?;
-        steps.add(Prim::Expand { to: ty.shape.clone() }, &[opposing])?
     } else {
         let half = steps.scalar(dtype, 0.5);
         let against = steps.add(Prim::Binary(Binary::Mul), &[total, half])?;
@@ -255,7 +249,7 @@ fn made(
     Ok((stacked(steps, total, opposing, &ty.shape)?, valid))
 }
 
-/// What opposes a single unit: itself as much as it supports; with its own value as the start what it lacks of 1, and nothing
+/// What opposes a single unit: itself, half as much as it supports; with its own value as the start what it lacks of 1, and nothing
 /// where it is no probability.
 fn itself(
     steps: &mut Steps,
@@ -265,7 +259,8 @@ fn itself(
     options: &ExportOptions,
 ) -> Result<Value, String> {
     if options.start == ExportStart::One {
-        return Ok(start);
+        let half = steps.scalar(dtype, 0.5);
+        return steps.add(Prim::Binary(Binary::Mul), &[start, half]);
     }
     let (one, zero) = (steps.scalar(dtype, 1.0), steps.scalar(dtype, 0.0));
     let rest = steps.add(Prim::Binary(Binary::Sub), &[one, y])?;

@@ -9,8 +9,8 @@ use crate::seed::{Request, Seed, Start, Target};
 /// Of a difference of two units the first starts the supporting track, the second the opposing one. Else what is not explained
 /// of the same group of units (a row, the classes of a pixel, the classes of a box) opposes: with [`Start::One`] by positive
 /// values, together as much as the target, and where no other unit is positive the target itself, half as much, so that what
-/// speaks against it shows; the other one of two whatever its value; a single unit opposes itself, as much as it supports; with
-/// [`Start::Value`] each with its own value, and a single unit with what it lacks of 1. Each unit of a region is taken for a
+/// speaks against it shows; so does a single unit; with [`Start::Value`] each with its own value, and a single unit with what it
+/// lacks of 1. Each unit of a region is taken for a
 /// probability, and what it lacks of 1 opposes. Source: the starts of DLBacktrace version 1.
 pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor; 2] {
     let start = seed.tensor.to_f64();
@@ -70,12 +70,7 @@ fn rivals(own: &[f64], values: &[f64], request: &Request, region: bool, opposing
     }
     let total: f64 = own.iter().sum();
     if alone {
-        opposing[0] = if region { total * opposing[0].clamp(0.0, 1.0) } else { total };
-        return;
-    }
-    // Of two units the other one is the only rival, whatever its value.
-    if own.len() == 2 && !region && explained(0) != explained(1) {
-        (0..2).for_each(|i| opposing[i] = if explained(i) { 0.0 } else { total });
+        opposing[0] = if region { total * opposing[0].clamp(0.0, 1.0) } else { total / 2.0 };
         return;
     }
     opposing.iter_mut().for_each(|v| *v = v.max(0.0));
@@ -117,13 +112,10 @@ mod tests {
     }
 
     #[test]
-    fn a_single_unit_opposes_itself_and_one_of_two_the_other() {
-        assert_eq!(starts(&[2, 1], &[0.75, -3.0], Request::default()), [vec![100.0; 2], vec![100.0; 2]]);
+    fn a_single_unit_opposes_itself() {
+        assert_eq!(starts(&[2, 1], &[0.75, -3.0], Request::default()), [vec![100.0; 2], vec![50.0; 2]]);
         let value = Request { start: Start::Value, ..Request::default() };
         assert_eq!(starts(&[2, 1], &[0.75, 0.5], value), [vec![0.75, 0.5], vec![0.25, 0.5]]);
-        assert_eq!(starts(&[1, 2], &[-3.0, -4.0], Request::default()), [vec![100.0, 0.0], vec![0.0, 100.0]]);
-        let both = Request { target: Target::All, ..Request::default() };
-        assert_eq!(starts(&[1, 2], &[3.0, 4.0], both), [vec![50.0, 50.0], vec![25.0, 25.0]]);
     }
 
     #[test]

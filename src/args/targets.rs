@@ -34,13 +34,14 @@ pub struct TargetArgs {
     /// The output is [position, batch, unit], as recurrent networks and readers of text often have it.
     #[arg(long)]
     pub positions_first: bool,
-    /// What the target starts with: one times the multiplier, or its own value.
+    /// What the target starts with: the multiplier, with the sign that makes positive relevance speak for the target, or its
+    /// own value.
     #[arg(long, value_enum, default_value = "one")]
     pub start: Start,
     /// Starting relevance.
     #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true)]
     pub multiplier: f64,
-    /// Scale the starting relevance of each row to this sum; later layers are never rescaled.
+    /// Scale the magnitudes of each row's starting relevance to this sum; later layers are never rescaled.
     #[arg(long, value_name = "F", value_parser = positive_number, allow_hyphen_values = true,
           conflicts_with = "multiplier")]
     pub scaler: Option<f64>,
