@@ -1,6 +1,6 @@
 //! Whether maps of different targets are the same map.
 
-use dlbc_ops::program::Info;
+use dlbc_ops::program::{Info, StartSign};
 use dlbc_runtime::{Explanation, Target};
 
 use super::family::Family;
@@ -29,6 +29,12 @@ pub fn check(again: &Again, explained: &[Explained]) -> (Vec<Correlation>, Optio
             Found::Other(other) => {
                 let other = Candidate { name: "runner-up".into(), explanation: &other };
                 compared(again, &[Candidate::of(one), other])
+            }
+            Found::Both(units, maps) => {
+                let names = units.map(|unit| unit.to_string());
+                let both =
+                    names.into_iter().zip(&maps).map(|(name, explanation)| Candidate { name, explanation });
+                compared(again, &both.collect::<Vec<_>>())
             }
             Found::TooDear => return (vec![], estimated(again, one)),
             Found::None => vec![],
@@ -91,20 +97,33 @@ fn alike(units: &[i64]) -> Option<i64> {
     rest.iter().all(|unit| unit == first).then_some(*first)
 }
 
-/// The explanation of the unit that comes next.
+/// The explanations that the only one is compared with.
 enum Found {
+    /// That of the unit that comes next.
     Other(Explanation),
+    /// Those of both units of a difference.
+    Both([i64; 2], Vec<Explanation>),
     /// It would take too long.
     TooDear,
     /// There is none.
     None,
 }
 
-/// Explains the unit with the largest value that is not explained already.
+/// Explains the unit with the largest value that is not explained already; of a difference both units.
 fn runner_up(again: &Again, explained: &Explained) -> Found {
     let explanation = &explained.explanation;
     let units = explanation.seed.dims().last().copied().unwrap_or(0);
     let rank = match explained.target.target {
+        // Under rules with signs the difference is what tells the units apart, however alike their maps are.
+        Target::Difference(a, b) if again.info().start.sign == StartSign::Positive => {
+            if again.seconds > AFFORDABLE {
+                return Found::TooDear;
+            }
+            let maps: Option<Vec<Vec<Explanation>>> =
+                [a, b].iter().map(|unit| again.explain(&[Target::Index(*unit)], &again.request)).collect();
+            return maps
+                .map_or(Found::None, |maps| Found::Both([a, b], maps.into_iter().flatten().collect()));
+        }
         Target::Argmax => 1,
         Target::Rank(rank) => usize::from(rank == 0),
         Target::Index(_) if explanation.targets.is_empty() => return Found::None,
@@ -136,7 +155,11 @@ fn measured(again: &Again, pair: &Pair, more: usize, explained: &[Explained]) ->
     let difference = units.map(|(a, b)| format!("{a}-{b}"));
     let flags = Family::of(info).flags(info, difference.as_deref());
     let pearson = format!("{:.3}", pair.correlation.pearson);
+    let differs = matches!(explained, [one] if matches!(one.target.target, Target::Difference(..)));
     let what = match (explained, pair.units) {
+        _ if differs => format!(
+            "the maps of {a} and {b} are nearly the same (correlation {pearson}), so that their difference says little"
+        ),
         ([one], Some((_, unit))) => format!(
             "the map hardly depends on the target: its correlation with that of {}, the runner-up, is {pearson}",
             visible(&one.classes.title(unit))

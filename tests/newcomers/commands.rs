@@ -167,6 +167,12 @@ pub const COMMANDS: &[Expected] = &[
     ),
     says("B2.4", digit!("--image fixtures/digits_cnn/digit.png --rules lrp-epsilon"), 0, &[])
         .never(&["hardly depend"]),
+    says(
+        "B2.5",
+        cancer!("--target 0-1"),
+        0,
+        &["the maps of 0 and 1 are nearly the same", "--rules lrp-epsilon --target 0-1"],
+    ),
     says("B3.1", digit!("--image $T/folder/a.png --image $T/folder/b.png"), 0, &["a.png", "b.png"]),
     says("B3.2", digit!("--image $T/folder"), 0, &["a.png", "b.png"]),
     says("B4.1", digit!("--image $T/scene.png --overlay $T/over.png"), 0, &[]),
