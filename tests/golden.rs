@@ -148,3 +148,53 @@ fn standardised(name: &str, rows: &Tensor) -> Tensor {
     let session = cpu(table(name, tensor, "gradient"), 1);
     session.predict(&Tensors::from([("X".to_string(), rows.clone())])).unwrap()[tensor].clone()
 }
+
+/// With default settings, the two features that are largest by magnitude have the sign of what occlusion says: what the score
+/// loses when the feature becomes its training mean.
+#[test]
+fn relevance_of_tables_has_the_signs_of_occlusion() {
+    for rules in ["lrp-epsilon", "integrated-gradients"] {
+        let (mut agree, mut judged) = (0, 0);
+        for (name, output) in TABLES {
+            let golden = npz(&root().join(format!("fixtures/tables/{name}.npz")));
+            let (x, mean) = (golden["X"].to_f32(), golden["mean"].to_f32());
+            let width = mean.len();
+            let forward = cpu(table(name, output, "gradient"), 1);
+            let feed = |rows: &[f32]| {
+                Tensors::from([("X".to_string(), Tensor::from_f32(&[rows.len() / width, width], rows))])
+            };
+            // Scores by class: of two classes -z and z.
+            let class_scores = |rows: &[f32]| -> Vec<Vec<f64>> {
+                let made = forward.predict(&feed(rows)).unwrap()[output].clone();
+                let units = made.elems() / (rows.len() / width);
+                let classes =
+                    |z: &[f64]| if name == "breast_cancer" { vec![-z[0], z[0]] } else { z.to_vec() };
+                made.to_f64().chunks(units).map(classes).collect()
+            };
+            let explainer = cpu(program(&root().join(format!("fixtures/tables/{name}.onnx")), rules), 1);
+            let before = class_scores(&x);
+            let classes = before[0].len();
+            let single = (0..classes).map(|c| (Target::Index(c as i64), c, None));
+            let pair = (classes > 1).then_some((Target::Difference(0, 1), 0, Some(1)));
+            for (target, class, rival) in single.chain(pair) {
+                let quantity = |scores: &[f64]| scores[class] - rival.map_or(0.0, |r: usize| scores[r]);
+                let request = Request { target, ..Request::default() };
+                let found = explain(&explainer, &feed(&x), &request).relevance["X"].to_f64();
+                for (row, relevance) in found.chunks(width).enumerate() {
+                    let mut order: Vec<usize> = (0..width).collect();
+                    order.sort_by(|a, b| relevance[*b].abs().total_cmp(&relevance[*a].abs()));
+                    for feature in &order[..2] {
+                        let mut changed = x[row * width..][..width].to_vec();
+                        changed[*feature] = mean[*feature];
+                        let loss = quantity(&before[row]) - quantity(&class_scores(&changed)[0]);
+                        judged += 1;
+                        agree += usize::from(relevance[*feature] * loss > 0.0);
+                    }
+                }
+            }
+        }
+        let share = f64::from(agree as u32) / f64::from(judged);
+        assert!(judged == 480 && share >= 0.93, "{rules}: {share} of {judged}");
+        println!("{rules} {share:.3} of {judged}");
+    }
+}
