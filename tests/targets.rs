@@ -351,3 +351,22 @@ fn the_sign_follows_the_rules_and_not_the_name_of_a_composite() {
     assert_eq!(with("dlb", &last("epsilon")), StartSign::Value);
     assert_eq!(with("gradient", ""), StartSign::Unit);
 }
+
+#[test]
+fn two_classes_of_one_unit_keep_their_probabilities() {
+    let path = root().join("fixtures/tables/breast_cancer_bare.onnx");
+    let rows = npz(&root().join("fixtures/tables/breast_cancer.npz"));
+    let session = cpu(program(&path, "dlb"), 1);
+    let inputs = Tensors::from([("X".to_string(), rows["standardised"].clone())]);
+    let found = session.predict(&inputs).unwrap()["probabilities"].to_f64();
+    let scores = rows["scores"].to_f64();
+    assert_eq!(found.len(), scores.len());
+    for (p, score) in found.iter().zip(&scores) {
+        let expected = 1.0 / (1.0 + (-score).exp());
+        assert!((p - expected).abs() < 1e-6, "{p}, expected {expected}");
+    }
+    // The classes share no map: not even magnitudes cancel.
+    let found =
+        explain(&session, &inputs, &Request { target: Target::Difference(0, 1), ..Request::default() });
+    assert!(size(&found.relevance["X"]) > 100.0);
+}
