@@ -62,6 +62,7 @@ pub fn probabilities(graph: &GraphProto) -> Vec<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use dlbc_proto::write::{attr_ints, attr_strings, graph, metadata as pair, model, node};
 
