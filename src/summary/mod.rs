@@ -391,6 +391,9 @@ impl OfTarget {
         {
             return format!(" {}", visible(name));
         }
+        if self.target_name.as_ref() == Some(&self.target) {
+            return self.targets.first().map(|unit| format!(" = {unit}")).unwrap_or_default();
+        }
         let titled = |(i, unit): (usize, &i64)| match self.target_names.get(i) {
             Some(Some(name)) if *name != unit.to_string() && *name != self.target => {
                 format!("{unit} {}", visible(name))

@@ -65,6 +65,8 @@ fn several_rows_are_one_batch() {
         assert!((numbers(&summary["mean_features"], "magnitude")[feature] - mean).abs() < 1e-6);
     }
     assert_eq!(summary["features"].as_array().unwrap().len(), 4);
+    let text = ok(&[&WINE, &TABLE, &["--row", "all", "--target", "class_1"], &NAMES]);
+    assert!(text.contains("target   class_1 = 1 of probabilities\n"), "{text}");
     let text = ok(&[&WINE, &TABLE, &["--row", "all", "--out", &csv], &NAMES]);
     assert!(text.contains("feature, 30 rows") && text.contains("mean magnitude"), "{text}");
     let lines: Vec<String> = fs::read_to_string(&csv).unwrap().lines().map(String::from).collect();
