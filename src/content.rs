@@ -139,6 +139,12 @@ impl Content {
         })
     }
 
+    /// Whether such a file is no text.
+    pub fn is_binary(self) -> bool {
+        use Content::{Csv, Empty, Folder, Html, Json, LfsPointer, ResultJson, Toml};
+        !matches!(self, Csv | Empty | Folder | Html | Json | LfsPointer | ResultJson | Toml)
+    }
+
     /// The flag that takes such a file as a model's input.
     pub fn input_flag(self) -> Option<&'static str> {
         match self {

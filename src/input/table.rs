@@ -4,7 +4,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::npy;
 use crate::args::Rows;
+use crate::content::content;
 use crate::exit::{invalid, limit};
 use crate::terminal::{plural, size, visible};
 
@@ -33,7 +35,11 @@ pub fn open(path: &Path, max_bytes: u64) -> anyhow::Result<Table<impl Read>> {
     if file.metadata().is_ok_and(|m| m.len() > max_bytes) {
         return Err(limit(format!("the table is larger than {} (`--max-tensor-bytes`)", size(max_bytes))));
     }
-    Table::new(file.take(max_bytes), max_bytes)
+    // Only where it is no table: text that is none of a known kind is tried.
+    Table::new(file.take(max_bytes), max_bytes).map_err(|error| match content(path) {
+        Some(kind) if kind.is_binary() => npy::other("a CSV table", kind),
+        _ => error,
+    })
 }
 
 /// Reads all columns of the first rows, at most `most`.

@@ -12,10 +12,11 @@ use dlbc_ops::tensor::{DType, Tensor};
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Encoding, PaddingParams, PaddingStrategy, Tokenizer, TruncationParams};
 
-use super::fit;
 use super::text_loss::Loss;
 use super::text_source;
+use super::{fit, npy};
 use crate::args::TextArgs;
+use crate::content::{Content, content};
 use crate::exit::{invalid, usage};
 use crate::terminal::{Console, visible};
 
@@ -198,7 +199,10 @@ fn load(path: &Path) -> anyhow::Result<Tokenizer> {
     if bytes.len() as u64 > LARGEST {
         return Err(invalid(format!("a tokenizer of more than {LARGEST} bytes")));
     }
-    Tokenizer::from_bytes(&bytes).map_err(|e| invalid(format!("no tokenizer: {e}")))
+    Tokenizer::from_bytes(&bytes).map_err(|e| match content(path) {
+        Some(kind) if kind != Content::Json => npy::other("a tokenizer.json", kind),
+        _ => invalid(format!("no tokenizer: {e}")),
+    })
 }
 
 /// Truncates at `limit`; pads to the longest text of a batch, or to what the model wants.

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
+use crate::content::{Content, content};
 use crate::exit::{invalid, limit};
+use crate::input::npy;
 use crate::terminal::size;
 
 /// The largest picture in memory before it is resized.
@@ -37,7 +39,13 @@ pub fn decode(path: &Path, max_bytes: u64) -> anyhow::Result<Decoded> {
     reader.limits(limits);
     let refuse = |e: image::ImageError| match e {
         image::ImageError::Limits(e) => limit(format!("the picture is too large: {e}")),
-        e => invalid(format!("not a picture that can be read: {e}")),
+        e => match content(path) {
+            Some(kind) if kind != Content::Picture => npy::other("a picture", kind),
+            None if matches!(e, image::ImageError::Unsupported(_)) => {
+                invalid("expected a picture (png, jpeg, bmp, gif, tiff, webp), found something else")
+            }
+            _ => invalid(format!("not a picture that can be read: {e}")),
+        },
     };
     let mut decoder = reader.into_decoder().map_err(refuse)?;
     // The decoder's own limit does not cover the picture that it fills.
