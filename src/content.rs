@@ -219,9 +219,7 @@ fn of_bytes(head: &[u8]) -> Option<Content> {
         [_, _, _, _, _, 0, 0, 0, b'{', ..] => Content::Safetensors,
         // `ir_version`, then a field of text or the graph. A SavedModel has a version there too, and its graph second.
         [8, 1, 0x12, ..] if has("serve") || has("tensorflow") || has("Placeholder") => Content::TensorFlow,
-        [8, 1..=32, tag, ..] if matches!(tag, 0x12 | 0x1a | 0x22 | 0x2a | 0x32 | 0x3a | 0x42) => {
-            Content::Onnx
-        }
+        [8, 1..=32, 0x12 | 0x1a | 0x22 | 0x2a | 0x32 | 0x3a | 0x42, ..] => Content::Onnx,
         [0x0a, ..] if has("Placeholder") || has("tensorflow") => Content::TensorFlow,
         _ => text(head)?,
     })

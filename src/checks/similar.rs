@@ -100,7 +100,7 @@ fn alike(units: &[i64]) -> Option<i64> {
 /// The explanations that the only one is compared with.
 enum Found {
     /// That of the unit that comes next.
-    Other(Explanation),
+    Other(Box<Explanation>),
     /// Those of both units of a difference.
     Both([i64; 2], Vec<Explanation>),
     /// It would take too long.
@@ -141,7 +141,7 @@ fn runner_up(again: &Again, explained: &Explained) -> Found {
     }
     let other = again.explain(&[Target::Rank(rank)], &again.request);
     match other.and_then(|all| all.into_iter().next()) {
-        Some(other) => Found::Other(other),
+        Some(other) => Found::Other(Box::new(other)),
         None => Found::None,
     }
 }
