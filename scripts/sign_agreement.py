@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sign agreement with occlusion: does positive relevance speak for what was asked?
 
-    scripts/sign_agreement.py [DLBC] [texts] [tables] [digits]
+    .venv/bin/python scripts/sign_agreement.py [DLBC] [texts] [tables] [digits]
 
 For each sample and target, the two features with the largest relevance by magnitude, under default flags, are taken out one
 at a time: a token becomes [PAD], a column its training mean, a pixel 0. The sign of a feature's relevance should be that of
