@@ -181,3 +181,25 @@ fn trained_models_answer_as_recorded_and_close() {
         }
     }
 }
+
+/// A mask that is declared live keeps its attention in pieces and is explained.
+#[test]
+fn a_live_mask_gets_relevance() {
+    let model = root().join("fixtures/sentiment_bert/model.onnx");
+    let options = dlbc_compiler::Options { live: vec!["attention_mask".into()], ..Default::default() };
+    let compiled =
+        dlbc_compiler::compile(&dlbc_proto::read_model(&model, &Default::default()).unwrap(), &options)
+            .unwrap();
+    let explained = compiled.program.info.inputs.iter().filter(|i| i.explained);
+    let names: Vec<&str> = explained.map(|i| i.name.as_str()).collect();
+    assert!(names.contains(&"attention_mask"), "{names:?}");
+    let inputs = Tensors::from([
+        ("input_ids".to_string(), Tensor::from_i64(&[1, 4], &[1, 20, 30, 40])),
+        ("attention_mask".to_string(), Tensor::from_i64(&[1, 4], &[1, 1, 1, 0])),
+    ]);
+    let explanation = explain(&cpu(compiled.program, 1), &inputs, &audited());
+    // What is masked has no weight, and what is not adds 0 to its score: there is relevance, and it is 0 here.
+    assert_eq!(explanation.relevance["attention_mask"].dims(), [1, 4]);
+    let whole = explain(&cpu(program(&model, "dlb"), 1), &inputs, &audited());
+    assert!(whole.relevance.get("attention_mask").is_none());
+}

@@ -60,7 +60,8 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
         }
         Err(e) => return Err(e),
     };
-    canonical::canonicalise(&mut graph, &composite, |_, _| {})?;
+    let context = canonical::Context { options, composite: &composite };
+    canonical::canonicalise(&mut graph, &context, |_, _| {})?;
     let relevance = match relevance::derive(&graph, &composite, options) {
         Ok(r) => Some(r),
         Err(e @ CompileError::NothingToExplain(_)) => {

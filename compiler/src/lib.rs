@@ -83,7 +83,8 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     if wanted == Some("import") {
         dump = Some(graph.to_string());
     }
-    canonical::canonicalise(&mut graph, &composite, |pass, graph| {
+    let context = canonical::Context { options, composite: &composite };
+    canonical::canonicalise(&mut graph, &context, |pass, graph| {
         if wanted == Some(pass) {
             dump = Some(graph.to_string());
         }

@@ -7,10 +7,11 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{Add, Mul, Op, Reshape};
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
 
+use super::Context;
 use super::fuse_linear_bias::{absorb, constant, unit_axis};
 
 /// Folds every `Mul` and `Add` by a constant of units into the layer before it.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if !graph.contains(id) {

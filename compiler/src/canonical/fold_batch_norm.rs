@@ -4,11 +4,12 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::tensor::Tensor;
 
+use super::Context;
 use super::fold_affine::apply;
 use super::fuse_linear_bias::unit_axis;
 
 /// Folds every batch normalisation whose operand is a layer that nobody else reads.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if !graph.contains(id) {

@@ -4,10 +4,11 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{Op, eval};
 use dlbc_ops::tensor::Dim;
 
+use super::Context;
 use super::fold_affine::by_unit;
 
 /// Fuses every constant addend of a layer that has no bias yet.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for add in graph.topological() {
         if !graph.contains(add) {

@@ -19,18 +19,27 @@ use dlbc_ops::op::Op;
 
 use crate::composite::Composite;
 use crate::error::CompileError;
+use crate::options::Options;
+
+/// The settings of a compilation that a pass may depend on.
+pub struct Context<'a> {
+    /// Options of the compilation.
+    pub options: &'a Options,
+    /// The composite whose rules will apply.
+    pub composite: &'a Composite,
+}
 
 /// A pass: a name and a function that says whether it changed the graph.
 pub struct Pass {
     /// A verb phrase.
     pub name: &'static str,
-    /// Whether the composite wants it.
-    pub wanted: fn(&Composite) -> bool,
-    /// Rewrites the graph.
-    pub run: fn(&mut Graph<Op>) -> bool,
+    /// Returns whether the pass applies in this context.
+    pub wanted: fn(&Context) -> bool,
+    /// Rewrites the graph; returns whether it changed.
+    pub run: fn(&mut Graph<Op>, &Context) -> bool,
 }
 
-const fn pass(name: &'static str, run: fn(&mut Graph<Op>) -> bool) -> Pass {
+const fn pass(name: &'static str, run: fn(&mut Graph<Op>, &Context) -> bool) -> Pass {
     Pass { name, wanted: |_| true, run }
 }
 
@@ -41,26 +50,30 @@ pub const CANONICAL: &[Pass] = &[
     pass("recover_softmax", recover_softmax::run), // an attention may be made of it
     pass("recover_embedding", recover_embedding::run), // before its bias becomes that of a layer
     pass("fuse_linear_bias", fuse_linear_bias::run), // a bias is part of its layer before anything folds into the layer
-    Pass { name: "fold_batch_norm", wanted: |c| c.fold_batch_norm, run: fold_batch_norm::run },
-    Pass { name: "fold_affine", wanted: |c| c.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
+    Pass { name: "fold_batch_norm", wanted: |c| c.composite.fold_batch_norm, run: fold_batch_norm::run },
+    Pass { name: "fold_affine", wanted: |c| c.composite.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
     pass("split_two_classes", split_two_classes::run), // when the layer before them is whole
     pass("recover_silu", recover_silu::run),           // before a gate is taken for a product
     pass("recover_gelu", recover_gelu::run),
-    Pass { name: "recover_attention", wanted: |c| c.recover_attention, run: recover_attention::run },
-    pass("remove_unused", |g| g.remove_unused() > 0), // last: what the others left behind
+    Pass {
+        name: "recover_attention",
+        wanted: |c| c.composite.recover_attention,
+        run: recover_attention::run,
+    },
+    pass("remove_unused", |g, _| g.remove_unused() > 0), // last: what the others left behind
 ];
 
-/// Runs the passes that `composite` wants; calls `after` with each pass's name and the graph.
+/// Runs the passes that `context` wants; calls `after` with each pass's name and the graph.
 ///
 /// # Errors
 /// [`CompileError::Broken`] when a pass leaves a graph that does not verify: a bug in dlbc.
 pub fn canonicalise(
     graph: &mut Graph<Op>,
-    composite: &Composite,
+    context: &Context,
     mut after: impl FnMut(&'static str, &Graph<Op>),
 ) -> Result<(), CompileError> {
-    for pass in CANONICAL.iter().filter(|p| (p.wanted)(composite)) {
-        if (pass.run)(graph) {
+    for pass in CANONICAL.iter().filter(|p| (p.wanted)(context)) {
+        if (pass.run)(graph, context) {
             graph.check().map_err(|faults| CompileError::Broken { pass: pass.name, faults })?;
         }
         after(pass.name, graph);

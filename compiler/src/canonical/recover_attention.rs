@@ -12,13 +12,13 @@ use dlbc_ops::op::{Add, Attention, Compare, Mul, Op, Select, Softmax, Transpose}
 use dlbc_ops::prim::{AttentionGeometry, Binary};
 use dlbc_ops::tensor::Tensor;
 
+use super::Context;
 use super::recover_gelu::{scaled, single};
-use crate::options::Options;
 use crate::relevance::{Live, liveness};
 
 /// Recovers every attention.
-pub fn run(graph: &mut Graph<Op>) -> bool {
-    let live = liveness(graph, &Options::default());
+pub fn run(graph: &mut Graph<Op>, context: &Context) -> bool {
+    let live = liveness(graph, context.options);
     let mut made = Made::new();
     let mut changed = false;
     for id in graph.topological() {

@@ -8,8 +8,10 @@ use dlbc_ops::op::{Add, Compare, Gather, Linear, MatMul, Op};
 use dlbc_ops::prim::Binary;
 use dlbc_ops::tensor::{Shape, Tensor};
 
+use super::Context;
+
 /// Recovers every embedding.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if graph.contains(id) {

@@ -5,10 +5,11 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Activation, Arithmetic, Function, Op};
 use dlbc_ops::prim::{Binary, Unary};
 
+use super::Context;
 use super::recover_silu::{activation, become_activation};
 
 /// Recovers every GELU by its error function.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if !graph.contains(id) {

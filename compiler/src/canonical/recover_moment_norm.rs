@@ -6,11 +6,12 @@ use dlbc_ops::op::{Activation, Extremum, Function, LayerNorm, Op, Reduce, Reduce
 use dlbc_ops::prim::Unary;
 use dlbc_ops::tensor::{Dim, Shape};
 
+use super::Context;
 use super::recover_gelu::{scaled, single};
 use super::recover_norm::{constant_operand, offset, squared, unary};
 
 /// Recovers every such normalisation.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if graph.contains(id) && unary(graph, id) == Some(Unary::Sqrt) {

@@ -8,10 +8,11 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Activation, Arithmetic, Function, LayerNorm, Op, Reduce, ReduceKind};
 use dlbc_ops::prim::{Binary, Unary};
 
+use super::Context;
 use super::recover_gelu::{number, single};
 
 /// Recovers every normalisation.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if graph.contains(id) && unary(graph, id) == Some(Unary::Sqrt) {

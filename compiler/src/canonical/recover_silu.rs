@@ -4,10 +4,11 @@ use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::Unary;
 
+use super::Context;
 use super::recover_gelu::scaled;
 
 /// Recovers every product of a value and its own sigmoid.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if !graph.contains(id) {

@@ -5,12 +5,13 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Extremum, Op, Reduce, ReduceKind, Softmax};
 use dlbc_ops::prim::Unary;
 
+use super::Context;
 use super::recover_gelu::number;
 use super::recover_moment_norm::plain;
 use super::recover_norm::unary;
 
 /// Recovers every softmax.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if !graph.contains(id) {

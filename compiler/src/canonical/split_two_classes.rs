@@ -10,12 +10,13 @@ use dlbc_ops::op::{Activation, Cast, Concat, Function, Linear, Mul, Op, Reshape,
 use dlbc_ops::prim::Unary;
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
 
+use super::Context;
 use super::fuse_linear_bias::constant;
 use super::recover_gelu::{scaled, single};
 use super::recover_norm::unary;
 
 /// Splits every pair of classes.
-pub fn run(graph: &mut Graph<Op>) -> bool {
+pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     let mut changed = false;
     for id in graph.topological() {
         if !graph.contains(id) {

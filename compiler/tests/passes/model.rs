@@ -1,6 +1,7 @@
 //! Small graphs for the passes.
 
-use dlbc_compiler::canonical::CANONICAL;
+use dlbc_compiler::Options;
+use dlbc_compiler::canonical::{CANONICAL, Context};
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::Unary;
@@ -67,7 +68,10 @@ impl Model {
         self.0.add_output("y", y);
         self.0.check().expect("a sound graph");
         let pass = CANONICAL.iter().find(|p| p.name == pass).expect("a pass of this name");
-        let changed = (pass.run)(&mut self.0);
+        let options = Options::default();
+        let composite = options.composite().expect("the default composite");
+        let context = Context { options: &options, composite: &composite };
+        let changed = (pass.run)(&mut self.0, &context);
         self.0.check().expect("the pass leaves a sound graph");
         changed
     }
