@@ -1,4 +1,4 @@
-//! What a model answered: the shape of each output, its largest unit, its class or probability.
+//! Answers of a model: the shape of each output, its largest unit, its class or probability.
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{DType, Tensor};
@@ -10,13 +10,13 @@ use crate::terminal::number;
 /// Rows that are listed at most.
 const LISTED: usize = 8;
 
-/// How far the sum of a row of probabilities may be off 1.
+/// Largest deviation from 1 of the sum of a row of probabilities.
 const ROUNDING: f64 = 1e-3;
 
 /// An output of the model.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answer {
-    /// Its shape.
+    /// Dimensions of the output's tensor.
     pub shape: Vec<usize>,
     /// The largest unit of each row: the last axis of one, two or three, of three at the last position.
     pub argmax: Vec<i64>,
@@ -25,7 +25,7 @@ pub struct Answer {
     argmax_names: Vec<Option<String>>,
     /// The largest value of each row.
     max: Vec<f64>,
-    /// Whether the values are probabilities.
+    /// The values are probabilities, as [`is_probability`] finds.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     probability: bool,
     /// The class that each row holds, of an output of whole numbers.
@@ -116,7 +116,7 @@ pub fn probability(value: f64) -> String {
     text.trim_end_matches('0').into()
 }
 
-/// Whether the values of an output are probabilities: a sigmoid or a softmax makes them, or each row sums to 1.
+/// Returns whether the values of an output are probabilities: a sigmoid or a softmax makes them, or each row sums to 1.
 pub fn is_probability(info: &Info, name: &str, tensor: &Tensor) -> bool {
     let dims = tensor.dims();
     if !tensor.dtype().is_float() || tensor.elems() == 0 || !(1..=3).contains(&dims.len()) {

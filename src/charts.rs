@@ -28,7 +28,7 @@ pub fn draw(
     let first = explained.iter().take(MAX_SAMPLES);
     let by_target: Vec<(&Explained, Vec<Vec<FeatureRelevance>>)> =
         first.map(|e| (e, features::rows(table, &inputs.tensors, &e.explanation))).collect();
-    // By its rules relevance has the sign of the start; that of a negative multiplier does mean something.
+    // Rules without signs give relevance the sign of the start; that of a negative multiplier does mean something.
     let unsigned = |rows: &[Vec<FeatureRelevance>]| {
         features::is_unsigned(info) && rows.iter().flatten().all(|f| f.relevance >= 0.0)
     };
@@ -74,7 +74,7 @@ fn row_caption(row: usize, info: &Info, explained: &Explained, features: &[Featu
 }
 
 impl Explained {
-    /// What the rows explain: the target of all, or how it is chosen.
+    /// Returns the target that the rows explain, in words: that of all, or how each row's is chosen.
     fn over_rows(&self) -> String {
         let units = &self.explanation.targets;
         let same = units.first().is_some_and(|first| units.iter().all(|u| u == first));

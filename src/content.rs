@@ -12,7 +12,7 @@ const HEAD: u64 = 4096;
 /// Entries of an archive that are looked at.
 const ENTRIES: usize = 1000;
 
-/// What a file holds.
+/// Kind of a file, recognised by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// An ONNX model.
@@ -98,7 +98,7 @@ impl Content {
         }
     }
 
-    /// What to do with such a file where a model is expected.
+    /// Returns advice on such a file where a model is expected; `None` where there is nothing to add.
     pub fn help_for_model(self) -> Option<&'static str> {
         Some(match self {
             Content::Npy | Content::Npz => "the model comes first: `dlbc run MODEL.onnx --inputs FILE`",
@@ -139,7 +139,7 @@ impl Content {
         })
     }
 
-    /// Whether such a file is no text.
+    /// Returns whether such a file is no text.
     pub fn is_binary(self) -> bool {
         use Content::{Csv, Empty, Folder, Html, Json, LfsPointer, ResultJson, Toml};
         !matches!(self, Csv | Empty | Folder | Html | Json | LfsPointer | ResultJson | Toml)

@@ -34,7 +34,7 @@ pub struct Failure {
     pub code: Code,
     /// The message.
     pub message: String,
-    /// What to do about it, for the line after the message.
+    /// Advice for the `help:` line after the message.
     pub help: Option<String>,
 }
 

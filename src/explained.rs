@@ -1,4 +1,4 @@
-//! The explanation of a target, and what it is called.
+//! The explanation of a target, with its names.
 
 use dlbc_runtime::{Detected, Explanation, Pixels, Target};
 
@@ -10,14 +10,14 @@ use crate::terminal::number;
 pub struct Explained {
     /// The target and what it is called in results.
     pub target: Named,
-    /// Its explanation.
+    /// Relevance and outputs of a run with this target.
     pub explanation: Explanation,
     /// Names of the units of the explained output.
     pub classes: Classes,
 }
 
 impl Explained {
-    /// What a row explains, in words: `argmax 1 malignant`, `3 cat minus 5 dog`.
+    /// Returns the target of a row in words: `argmax 1 malignant`, `3 cat minus 5 dog`.
     pub fn title(&self, row: usize) -> String {
         let units = &self.explanation.targets;
         let name = &self.target.name;

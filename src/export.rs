@@ -170,7 +170,7 @@ fn numpy(dtype: DType, dims: &[i64]) -> String {
     }
 }
 
-/// The same in JavaScript.
+/// Returns an array of this type in JavaScript: random floats, else ones.
 fn typed_array(dtype: DType, dims: &[i64]) -> String {
     let count = dims.iter().product::<i64>().max(0);
     let random = |kind: &str| format!("{kind}.from({{length: {count}}}, Math.random)");

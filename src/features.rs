@@ -37,11 +37,11 @@ const UNSIGNED: [&str; 14] = [
 pub struct FeatureRelevance {
     /// The column's name.
     pub name: String,
-    /// Its value in the row.
+    /// Value of the feature in the row.
     pub value: f64,
-    /// Its relevance; in contrastive mode what supports minus what opposes.
+    /// Relevance of the feature; in contrastive mode that of the supporting track minus that of the opposing one.
     pub relevance: f64,
-    /// Its part of the row's relevance, signs aside.
+    /// Share of the feature in the row's summed magnitudes, 0 to 1.
     pub share: f64,
 }
 
@@ -54,7 +54,7 @@ pub struct MeanRelevance {
     pub magnitude: f64,
     /// Mean relevance.
     pub relevance: f64,
-    /// Its part of the magnitude of all features.
+    /// Share of the feature in the magnitude of all features, 0 to 1.
     pub share: f64,
 }
 
@@ -63,7 +63,7 @@ pub struct MeanRelevance {
 pub struct Features {
     /// Features in the table's order: a list, of several rows a list of lists.
     features: PerRow,
-    /// Over all rows.
+    /// Means over all rows, in the table's order; empty for a single row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     mean_features: Vec<MeanRelevance>,
     /// The numbers of the rows in the table.
@@ -159,8 +159,8 @@ fn share(relevance: f64, total: f64) -> f64 {
     if total > 0.0 { relevance.abs() / total } else { 0.0 }
 }
 
-/// Whether the composite gives relevance the sign of its start, so that a positive value says how much a feature counts and
-/// not what it speaks for.
+/// Returns whether the composite gives relevance the sign of its start, so that a positive value says how much a
+/// feature counts and not what it speaks for.
 pub fn is_unsigned(info: &Info) -> bool {
     let unsigned = |rule: &str| UNSIGNED.iter().any(|name| rule.starts_with(name));
     info.mode == Mode::Default && info.repeat.is_none() && info.audit.iter().all(|row| unsigned(&row.rule))

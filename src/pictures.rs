@@ -24,7 +24,7 @@ pub fn names(files: &[PathBuf]) -> Vec<String> {
     names
 }
 
-/// Whether a path means a folder of files: it is one, or ends as one.
+/// Returns whether a path means a folder of files: it is one, or ends as one.
 pub fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
 }
@@ -34,7 +34,7 @@ pub fn is_folder(path: &Path) -> bool {
 pub struct DrawingFile {
     /// The file.
     pub path: PathBuf,
-    /// What is written into it.
+    /// Format of the drawing.
     pub format: DrawingFormat,
 }
 

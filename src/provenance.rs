@@ -1,4 +1,4 @@
-//! What a result was made of: the metadata of its file, by which `dlbc diff` says what differs.
+//! Origin of a result: the metadata of its file, by which `dlbc diff` says what differs.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,7 @@ fn digest(tensors: &BTreeMap<String, Tensor>) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What the elements of each input are called.
+/// Returns the names of the elements of each input: features or tokens.
 fn labels(inputs: &Inputs) -> BTreeMap<String, Labels> {
     let mut labels = BTreeMap::new();
     if let Some(table) = &inputs.table {

@@ -17,7 +17,7 @@ const LEAST_BOXES: usize = 64;
 /// The share of boxes that must have an extent.
 const SOLID: f64 = 0.95;
 
-/// How far the sum of probabilities may be off 1.
+/// Largest deviation from 1 of a sum of probabilities.
 const ROUNDING: f64 = 1e-3;
 
 /// Says where the explained output looks like something else than it was read as, and what chose the position where nobody did.

@@ -15,11 +15,11 @@ use crate::terminal::visible;
 /// The input with a picture: the one from a file, else the first that is explained and has rows and columns of pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct PictureInput<'a> {
-    /// Its name.
+    /// Name of the input.
     pub name: &'a str,
-    /// How the picture was fitted to it.
+    /// Map from pixels of the picture to those of the input.
     pub fit: Fit,
-    /// Where the channels stand.
+    /// Position of the channel axis.
     pub layout: Layout,
 }
 

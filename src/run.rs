@@ -99,7 +99,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     // The pictures are drawn before anything is written: an error leaves no file.
     let mut results: Vec<OneResult> = vec![];
     for i in 0..pictures.len().max(1) {
-        // What is done to all pictures is said once.
+        // The notes are the same for all pictures: printed once.
         let (all, console) = (console, if i == 0 { console } else { Console { quiet: true } });
         let own = match inputs.take() {
             Some(inputs) => inputs,
@@ -150,23 +150,23 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a run says and writes of one picture, or of all other inputs.
+/// Output of a run for one picture, or for all other inputs.
 struct OneResult {
     summary: Summary,
-    /// What the result file holds, when there is one.
+    /// Content of the result file, when there is one.
     contents: Option<Contents>,
     drawings: Vec<Heatmap>,
 }
 
-/// What is drawn of one picture.
+/// Files of the drawings of one picture.
 struct Files {
     heatmap: Option<DrawingFile>,
     map: Option<DrawingFile>,
-    /// One a target, or none.
+    /// A file for each target, or none.
     overlays: Vec<DrawingFile>,
 }
 
-/// What explains one picture after the other.
+/// Everything that the explanations of all pictures of a run share.
 struct Job<'a> {
     explainer: &'a Explainer,
     found: Option<&'a Found>,

@@ -1,4 +1,4 @@
-//! Whether a tokenizer fits a model: its ids are rows of the model's embedding.
+//! Check whether a tokenizer fits a model: its ids are rows of the model's embedding.
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;

@@ -79,7 +79,7 @@ fn targets_choose_the_unit() {
         let found = summary["start"].as_f64().unwrap();
         assert!((found - start).abs() < 1e-3, "{target}: {found}");
     }
-    // Of the digit 1 the logits are 10.8 for class 1 and -4.1 for class 7: both values speak for the difference.
+    // The logits of the digit 1 are 10.8 for class 1 and -4.1 for class 7: both values speak for the difference.
     for (rules, target, start) in [("dlb", "1-7", 100.0), ("dlb", "7-1", -100.0), ("gradient", "1-7", 0.0)] {
         let summary = json(&[&["run", DIGITS, "--rules", rules, "--target", target], &DIGIT]);
         let found = summary["start"].as_f64().unwrap();
@@ -591,7 +591,7 @@ fn code_6_results_that_differ_more_than_allowed() {
     assert!(fails(3, &[&["diff", &a, "fixtures/digits_cnn/input.npz"]]).contains("no relevance"));
 }
 
-/// What else differs is said: rules, target, texts, answers; moves have the names of tokens and features.
+/// The comparison names what else differs: rules, target, texts, answers; moves have the names of tokens and features.
 #[test]
 fn a_difference_names_its_causes() {
     let folder = folder();

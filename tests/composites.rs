@@ -60,7 +60,7 @@ struct Form {
     name: &'static str,
     nodes: Vec<NodeProto>,
     inputs: &'static [(&'static str, &'static [u64])],
-    /// For each element of the inputs of a row, in order, the element of `s` that it becomes.
+    /// Index of the element of `s` that each element of the inputs of a row becomes, in order.
     becomes: [usize; 4],
 }
 
@@ -211,7 +211,7 @@ fn constants_inside_the_model_are_contributions() {
     assert!(data(&rules_of(&normalised(&forms[3], "lrp-epsilon", None))));
     let stopped = normalised(&forms[3], "lrp-epsilon", Some("t"));
     assert!(!data(&rules_of(&stopped)));
-    // What only the part before it read is no input any more.
+    // An input that only the part before `t` read is no input any more.
     let inputs: Vec<&str> = stopped.program.info.inputs.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(inputs, ["t"]);
     let path: PathBuf = root().join("fixtures/sentiment_bert/model.onnx");

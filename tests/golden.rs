@@ -142,7 +142,7 @@ fn a_scaler_in_the_graph_changes_no_relevance() {
     }
 }
 
-/// What the scaler of a table makes of rows; the regression's output has the other name.
+/// Returns rows as the scaler of a table gives them; the regression's output has the other name.
 fn standardised(name: &str, rows: &Tensor) -> Tensor {
     let tensor = if name == "diabetes" { "variable1" } else { "variable" };
     let session = cpu(table(name, tensor, "gradient"), 1);

@@ -209,7 +209,7 @@ fn what_opposes_a_box_is_its_other_classes() {
         for row in opposing.ledger.as_ref().unwrap() {
             assert!(row.residual().abs() <= 1e-2, "{}: {row:?}", known.name);
         }
-        // Of scores alone a box has no other classes: it is opposed by what lowers its score.
+        // A box with scores alone has no other classes: it is opposed by what lowers its score.
         if known.detector.layout == Some(BoxLayout::List) {
             assert!((opposing.start - 50.0).abs() < 1e-2, "{}: {}", known.name, opposing.start);
         } else if known.detector.layout == Some(BoxLayout::Detr) {

@@ -216,8 +216,9 @@ fn tensors_inside_every_zoo_model_are_explained() {
     println!("{explained} tensors");
 }
 
-/// Whether the two features with the largest relevance of each row have the sign of what their removal takes from the
-/// target: how many do, of how many. `remove` gives the inputs without a feature; scores are the values of `scores`.
+/// Counts the features that have the sign of what their removal takes from the target, among the two with the largest
+/// relevance of each row: how many do, of how many. `remove` gives the inputs without a feature; scores are the values
+/// of `scores`.
 fn agreement(
     session: &dlbc_runtime::Session,
     scores: &dlbc_runtime::Session,

@@ -111,7 +111,7 @@ fn the_table_of_tokens() {
     assert_eq!(table[0], ["token", "position", "relevance", "share"]);
     let words: Vec<(&str, &str)> = table[2..6].iter().map(|row| (row[0], row[1])).collect();
     assert_eq!(words, [("a", "1"), ("waste", "2"), ("of", "3"), ("time", "4")]);
-    // What the tokenizer added stands apart and does not shorten the bars of the words.
+    // The tokens that the tokenizer added stand apart and do not shorten the bars of the words.
     assert!(table[6][0].starts_with("---"), "{out}");
     assert_eq!((table[7][0], table[7][1]), ("[CLS]", "0"));
     let longest = table[2..6].iter().filter_map(|row| row.get(5)).map(|bar| bar.len()).max();

@@ -16,7 +16,7 @@ use crate::sign::Convention;
 use crate::target::{self, CHOSEN, Chosen, ExportOptions, ExportStart, ExportTarget, TARGET};
 use crate::write::Writer;
 
-/// What the keys of an exported model's metadata begin with.
+/// Prefix of the metadata keys of an exported model.
 const EXPORTED: &str = "dlbc.";
 
 /// Writes forward and relevance as one plain model of opset 17.
@@ -100,7 +100,8 @@ fn repeated(
     graph.check().map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())
 }
 
-/// What the model was made of, for its reader.
+/// Returns the metadata of an exported model, which say by key what it explains, by which composite and from which
+/// files.
 fn metadata(info: &Info, options: &ExportOptions) -> Vec<StringStringEntryProto> {
     let target = options.target.map_or_else(|| format!("input {TARGET}, else argmax"), |t| t.to_string());
     let mut pairs = vec![
@@ -249,8 +250,8 @@ fn made(
     Ok((stacked(steps, total, opposing, &ty.shape)?, valid))
 }
 
-/// What opposes a single unit: itself, half as much as it supports; with its own value as the start what it lacks of 1, and nothing
-/// where it is no probability.
+/// Returns the start of the opposing track of a single unit: half of what supports it; with
+/// [`ExportStart::Value`] `max(1 - y, 0)`.
 fn itself(
     steps: &mut Steps,
     start: Value,
@@ -302,8 +303,8 @@ pub(crate) struct Steps<'a> {
 }
 
 impl Steps<'_> {
-    /// What a unit starts with: a share of the multiplier with the sign of the convention, or its own value with the sign of
-    /// the share.
+    /// Returns the start of a unit: a share of the multiplier with the sign of the convention, or the unit's own value
+    /// with the sign of the share.
     fn start(
         &mut self,
         y: Value,

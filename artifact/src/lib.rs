@@ -68,7 +68,7 @@ pub enum ArtifactError {
     Target {
         /// The output.
         output: Name,
-        /// Why.
+        /// The reason, as a clause for the message.
         reason: String,
     },
     /// A mean over several runs that cannot be written.
@@ -76,7 +76,7 @@ pub enum ArtifactError {
     Repeated {
         /// The composite.
         rules: Name,
-        /// Why.
+        /// The reason, as a clause for the message.
         reason: String,
     },
     /// A tensor of the model has a name that an exported model needs.

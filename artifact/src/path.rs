@@ -12,7 +12,7 @@ use ndarray::ArrayD;
 
 use crate::export::Steps;
 
-/// What integrated gradients are made of.
+/// Quadrature, baseline and starting relevance of integrated gradients in an exported model.
 pub(crate) struct Path<'a> {
     /// Points of the quadrature.
     pub steps: usize,

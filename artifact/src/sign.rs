@@ -7,7 +7,7 @@ use dlbc_ops::tensor::DType;
 
 use crate::export::Steps;
 
-/// What units start with besides the multiplier.
+/// Sign and share of the starting relevance of each unit, which the multiplier scales.
 #[derive(Clone, Copy)]
 pub(crate) struct Convention {
     sign: StartSign,

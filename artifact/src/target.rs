@@ -1,4 +1,4 @@
-//! What an exported model explains: fixed in the file, or left to an optional input.
+//! The target of an exported model: fixed in the file, or left to an optional input.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ pub(crate) const CHOSEN: &str = "dlbc_target/chosen";
 const TARGET_DOC: &str = "Explained unit on the last axis: a value for each batch row, or one for all. Without it, or where \
     it is negative, the largest unit of the row. A unit that the output does not have gives NaN.";
 
-/// What an exported model explains, and what it starts with.
+/// Target and starting relevance of an exported model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExportOptions {
     /// The explained unit; `None` leaves the choice to the model's input [`TARGET`].
@@ -88,7 +88,7 @@ impl ExportStart {
 pub(crate) struct Chosen {
     /// Masks that broadcast to the output's last axis, each with its share of the start; negative opposes.
     pub masks: Vec<(Value, f64)>,
-    /// Whether the output has the unit that each row asks for, `[batch]`; `None` where it always has.
+    /// Mask of the rows whose requested unit the output has, `[batch]`; `None` where it always has.
     pub valid: Option<Value>,
 }
 
@@ -189,7 +189,7 @@ fn index(
     Ok(unit)
 }
 
-/// Whether an index is below the number of units.
+/// Compares an index with the number of units: true where it is below.
 pub(crate) fn below(steps: &mut Steps, unit: Value, units: &Dim) -> Result<Value, String> {
     let count = steps.add(Prim::Dims { dims: vec![], values: vec![units.clone()] }, &[])?;
     steps.add(Prim::Binary(Binary::Less), &[unit, count])

@@ -101,7 +101,7 @@ pub enum CompileError {
     /// An option that names something the model does not have.
     #[error("the model has no {what} {}: it has {}", Name::new(.name), names(.known))]
     UnknownName {
-        /// What is named: an input, a tensor.
+        /// The kind of thing that is named: an input, a tensor.
         what: &'static str,
         /// The unknown name.
         name: String,

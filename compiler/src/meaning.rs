@@ -1,4 +1,4 @@
-//! What a model file says of its outputs beside their tensors: names of classes, and which outputs are probabilities.
+//! Meaning of the outputs of a model file beyond their tensors: names of classes, and which outputs are probabilities.
 
 use std::collections::BTreeMap;
 

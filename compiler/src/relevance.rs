@@ -69,7 +69,7 @@ pub fn derive(
     if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
         return Err(CompileError::NothingToExplain(Name::new(&explained)));
     }
-    // What `stop_at` names lies inside the model.
+    // The tensors that `stop_at` names lie inside the model.
     let inner = |id: NodeId| options.stop_at.iter().any(|name| name == graph.node(id).name());
     let mut result = propagate(graph, composite, &live, &inner, explained, seed_value)?;
     result.mode = options.mode;

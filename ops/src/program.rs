@@ -69,7 +69,7 @@ pub const MEASURED: &str = "dim/";
 /// the inputs.
 pub const UNFIT: &str = "unfit";
 
-/// What the names of program outputs begin with that are the baseline of an input: its name follows.
+/// Prefix of the names of program outputs that hold the baseline of an input: the input's name follows.
 pub const BASELINE: &str = "baseline/";
 
 /// A lowered program, forward and reverse together.

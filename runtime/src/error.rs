@@ -263,7 +263,7 @@ pub enum RuntimeError {
         output: String,
         /// The row.
         row: usize,
-        /// What its magnitudes should sum to.
+        /// The requested sum of its magnitudes.
         total: f64,
     },
     /// Two targets that are the same, or none.
@@ -357,7 +357,7 @@ pub enum RuntimeError {
         input: String,
         /// A shape, or what values are allowed.
         expected: String,
-        /// What it is.
+        /// The shape, type or value that it has.
         found: String,
     },
     /// An input of whole numbers cannot be moved a little.

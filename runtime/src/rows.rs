@@ -7,7 +7,7 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::backend::Tensors;
 
-/// Whether a program takes any number of rows.
+/// Returns whether a program takes any number of rows.
 pub(crate) fn open(program: &Program) -> bool {
     program.batch_symbol().is_some()
 }

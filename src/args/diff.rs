@@ -25,10 +25,10 @@ pub struct DiffArgs {
     /// The second result, in any of the formats; or the second model, to run on the same inputs.
     #[arg(value_name = "B", index = 2)]
     pub second: PathBuf,
-    /// How many of the largest elements are looked for among those of the other.
+    /// Number of the largest elements that are looked for among those of the other.
     #[arg(long, value_name = "K", default_value_t = 10, help_heading = "Comparison")]
     pub top: usize,
-    /// How many of the elements that differ most are listed of each tensor.
+    /// Number of listed elements of each tensor, those that differ most.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Comparison")]
     pub moves: usize,
     /// Fail with exit code 6 below this rank correlation.
@@ -63,7 +63,7 @@ impl DiffArgs {
         named.chain(late.into_iter().filter(|_| !models)).next()
     }
 
-    /// Whether there is something to run models on.
+    /// Returns whether any flag gives an input to run models on.
     pub fn has_inputs(&self) -> bool {
         self.run.has_inputs()
     }

@@ -52,8 +52,8 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Target")]
     pub position: Option<i64>,
 
-    /// How the relevance is made; `--rules` takes several names separated by commas. Without it the composites are compared
-    /// that "Which explanation to trust" recommends.
+    /// Rules that make the relevance; `--rules` takes several names separated by commas. Without it the composites are
+    /// compared that "Which explanation to trust" recommends.
     #[command(flatten)]
     pub explain: ExplainArgs,
 
@@ -126,7 +126,7 @@ impl EvalArgs {
     /// Subsets of faithfulness correlation unless told otherwise.
     pub const USUAL_RUNS: usize = 100;
 
-    /// Whether the number of samples may follow the time that they take.
+    /// Returns whether the number of samples follows the time that they take: neither samples nor composites are named.
     pub fn is_timed(&self) -> bool {
         self.limit == SAMPLES && !self.explain.names_rules()
     }

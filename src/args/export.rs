@@ -33,10 +33,10 @@ pub struct ExportArgs {
           help_heading = "Target")]
     multiplier: f64,
 
-    /// How the relevance is made.
+    /// Rules that make the relevance.
     #[command(flatten)]
     pub explain: ExplainArgs,
-    /// What the model may cost.
+    /// Limits on the model's size.
     #[command(flatten)]
     pub limits: LimitArgs,
 }
@@ -50,7 +50,7 @@ impl ExportArgs {
         self.target.as_ref().map_or(Ok(()), |text| units::units(text, None).map(|_| ()))
     }
 
-    /// What the exported model explains, and what it starts with.
+    /// Returns target and starting relevance of the exported model.
     ///
     /// # Errors
     /// For several targets, and one that there is not.

@@ -68,7 +68,8 @@ impl ExplainArgs {
         self.rules.as_deref().unwrap_or("dlb")
     }
 
-    /// The same for each of several composites whose names stand between commas, or of `usual` when none is named.
+    /// Returns a copy for each of several composites whose names stand between commas, or of `usual` when none is
+    /// named.
     pub fn each(&self, usual: &[&str]) -> Vec<ExplainArgs> {
         let one = |rules: &str| ExplainArgs { rules: Some(rules.trim().into()), ..self.clone() };
         match &self.rules {
@@ -78,12 +79,12 @@ impl ExplainArgs {
         }
     }
 
-    /// Whether a composite is named.
+    /// Returns whether a flag names a composite.
     pub fn names_rules(&self) -> bool {
         self.rules.is_some()
     }
 
-    /// Whether there are two tracks.
+    /// Returns whether the mode is contrastive, which has two tracks.
     pub fn is_contrastive(&self) -> bool {
         self.mode == Some(Mode::Contrastive)
     }

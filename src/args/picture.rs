@@ -33,7 +33,7 @@ pub struct PictureArgs {
     /// Order of the channels; `--mean` and `--std` follow it [default: the preset's, rgb but for caffe].
     #[arg(long, value_enum, requires = "image")]
     pub channels: Option<Channels>,
-    /// Where the channel axis stands [default: where the input's shape has 1 or 3, nchw if both ends do].
+    /// Position of the channel axis [default: where the input's shape has 1 or 3, nchw if both ends do].
     #[arg(long, value_enum, requires = "image")]
     pub layout: Option<Layout>,
     /// Resize the shorter side and cut out the centre, stretch both sides, or resize the longer side and pad with grey
@@ -49,7 +49,7 @@ impl PictureArgs {
         self.channels.unwrap_or(self.preset().channels)
     }
 
-    /// How a picture gets its size.
+    /// Returns the resizing of a picture to the input.
     pub fn resize(&self) -> Resize {
         self.resize.unwrap_or(self.preset().resize)
     }
@@ -69,7 +69,7 @@ pub enum Channels {
     Bgr,
 }
 
-/// Where a picture's channel axis stands.
+/// Position of a picture's channel axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Layout {
     /// Channels before rows.
@@ -78,7 +78,7 @@ pub enum Layout {
     Nhwc,
 }
 
-/// How a picture gets its size.
+/// Resizing of a picture to the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Resize {
     /// The shorter side fits, the centre stays.
@@ -89,7 +89,7 @@ pub enum Resize {
     Pad,
 }
 
-/// What a family of models expects of a picture.
+/// Preprocessing that a family of models expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Preset {
     /// ImageNet's mean and deviation over 0..1, RGB, the centre: torchvision, timm.
@@ -104,28 +104,28 @@ pub enum Preset {
     MinusOneOne,
 }
 
-/// How pixels become values; mean and deviation as shares of white, red first.
+/// Map from pixels to values; mean and deviation as shares of white, red first.
 #[derive(Clone, Copy, Debug)]
 pub struct Preprocessing {
     /// Mean of each channel.
     pub mean: [f64; 3],
     /// Deviation of each channel.
     pub std: [f64; 3],
-    /// White.
+    /// Value of white before the mean is subtracted: 1 or 255.
     pub pixel_range: f64,
     /// Order of the channels.
     pub channels: Channels,
-    /// How a picture gets its size.
+    /// Resizing of a picture to the input.
     pub resize: Resize,
 }
 
 impl Preset {
-    /// Its name on the command line.
+    /// Name of the preset on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
     }
 
-    /// What it stands for.
+    /// Returns the values that the preset stands for.
     pub fn preprocessing(self) -> Preprocessing {
         let unchanged = Preprocessing {
             mean: [0.0; 3],

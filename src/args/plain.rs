@@ -19,7 +19,7 @@ pub fn plain(error: Error) -> Error {
     Error::raw(error.kind(), message)
 }
 
-/// What a number type of Rust expected.
+/// Returns the expectation of the number type that refused a value; `None` for any other error.
 fn words(error: &Error) -> Option<&'static str> {
     let source = error.source()?;
     if source.is::<ParseFloatError>() {

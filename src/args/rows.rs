@@ -8,12 +8,12 @@ use std::str::FromStr;
 pub enum Rows {
     /// Every row.
     All,
-    /// These, in no order.
+    /// Ranges of rows, in no order.
     Listed(Vec<RangeInclusive<usize>>),
 }
 
 impl Rows {
-    /// Whether a row is among them.
+    /// Returns whether a row is among them.
     pub fn contains(&self, row: usize) -> bool {
         match self {
             Rows::All => true,

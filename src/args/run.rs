@@ -25,7 +25,7 @@ pub struct RunArgs {
     /// A table under a header: its columns by position for a model of one float input, by name where each input is a column.
     #[arg(long, value_name = "FILE", help_heading = "Inputs")]
     pub csv: Option<PathBuf>,
-    /// Which rows of the table, from 0 below the header: 3, 0-49,60 or all; several are one batch [default: 0].
+    /// Rows of the table, from 0 below the header: 3, 0-49,60 or all; several are one batch [default: 0].
     #[arg(long, value_name = "ROWS", allow_hyphen_values = true, requires = "csv", help_heading = "Inputs")]
     pub row: Option<Rows>,
     /// A picture and how it becomes an input.
@@ -42,9 +42,9 @@ pub struct RunArgs {
     /// How the relevance is made; an artifact knows it already.
     #[command(flatten)]
     pub explain: ExplainArgs,
-    /// Where integrated gradients start: a .npy, a .npz by input name, a .csv of one row, a picture, or the mean or median
-    /// of the rows of `--csv`, of the pictures or of the batch [default: what the model's own normalisation maps to 0,
-    /// else 0].
+    /// Baseline of integrated gradients: a .npy, a .npz by input name, a .csv of one row, a picture, or the mean or
+    /// median of the rows of `--csv`, of the pictures or of the batch [default: what the model's own normalisation maps
+    /// to 0, else 0].
     #[arg(long, value_name = "FILE|mean|median", help_heading = "Relevance")]
     pub baseline: Option<BaselineSource>,
 
@@ -70,7 +70,7 @@ pub struct RunArgs {
     /// each, FILE-NAME.png or FOLDER/NAME.png.
     #[arg(long, value_name = "FILE.png|FOLDER", requires = "image", help_heading = "Results")]
     pub overlay: Option<PathBuf>,
-    /// What stands above the picture [default: sample, target, probability and sum].
+    /// Title above the picture [default: sample, target, probability and sum].
     #[arg(long, value_name = "TEXT", requires = "heatmap", help_heading = "Results")]
     pub title: Option<String>,
     /// Colours of the picture, negative to positive.
@@ -107,13 +107,13 @@ pub struct RunArgs {
     /// Has no effect yet and is refused.
     #[arg(long, hide = true)]
     report: Option<PathBuf>,
-    /// Whether the summary is not printed: another command reads the result.
+    /// Prints no summary: another command reads the result.
     #[arg(skip)]
     pub silent: bool,
 }
 
 impl PictureArgs {
-    /// Whether there is a picture.
+    /// Returns whether `--image` names a picture.
     pub fn is_given(&self) -> bool {
         !self.image.is_empty()
     }
@@ -140,13 +140,13 @@ pub enum Colors {
 }
 
 impl RunArgs {
-    /// Whether any flag gives an input.
+    /// Returns whether any flag gives an input.
     pub fn has_inputs(&self) -> bool {
         let named = !self.input.is_empty() || self.inputs.is_some() || self.csv.is_some();
         named || self.picture.is_given() || self.text.is_given()
     }
 
-    /// Whether the classes of a mask stand on its last axis, where those of the picture have this layout.
+    /// Returns whether the classes of a mask stand on its last axis, where those of the picture have this layout.
     pub fn class_last(&self, layout: Layout) -> bool {
         self.target.scene.mask_layout.unwrap_or(layout) == Layout::Nhwc
     }

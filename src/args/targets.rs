@@ -18,9 +18,9 @@ pub(super) const MOST_TARGETS: usize = 1024;
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
-    /// Which output units get the starting relevance: argmax, an index (-1 is the last), a class name, a difference A-B of
-    /// either, all; several separated by commas, and topK for the K largest, share one run [default: argmax, or what the
-    /// task says].
+    /// Output units that get the starting relevance: argmax, an index (-1 is the last), a class name, a difference A-B
+    /// of either, all; several separated by commas, and topK for the K largest, share one run [default: argmax, or what
+    /// the task says].
     #[arg(long, value_name = "TARGET,...", allow_hyphen_values = true)]
     pub target: Option<String>,
     /// Names of the classes, a line each; also a JSON list or dictionary, or a config.json with `id2label` [default: those in
@@ -34,7 +34,7 @@ pub struct TargetArgs {
     /// The output is [position, batch, unit], as recurrent networks and readers of text often have it.
     #[arg(long)]
     pub positions_first: bool,
-    /// What the target starts with: the multiplier, with the sign that makes positive relevance speak for the target, or its
+    /// Start of the target: the multiplier, with the sign that makes positive relevance speak for the target, or its
     /// own value.
     #[arg(long, value_enum, default_value = "one")]
     pub start: Start,
@@ -113,7 +113,7 @@ impl TargetArgs {
         }
     }
 
-    /// Whether units on the last axis are explained, not pixels or boxes.
+    /// Returns whether units on the last axis are explained, not pixels or boxes.
     pub fn picks_units(&self) -> bool {
         let pixels = matches!(self.task, Some(Task::Segmentation | Task::BinarySegmentation));
         !(self.detects() || pixels || self.threshold.is_some() || self.scene.region.is_some())

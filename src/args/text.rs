@@ -30,7 +30,7 @@ pub struct TextArgs {
 }
 
 impl TextArgs {
-    /// Whether any text is named.
+    /// Returns whether any flag names a text.
     pub fn is_given(&self) -> bool {
         !self.text.is_empty() || !self.text_file.is_empty()
     }

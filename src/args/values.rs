@@ -27,7 +27,7 @@ impl FromStr for Pair {
     }
 }
 
-/// Where integrated gradients start: `mean`, `median`, or a file.
+/// Baseline of integrated gradients: `mean`, `median`, or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaselineSource {
     /// The mean of the rows.
@@ -163,7 +163,7 @@ impl FromStr for Keep {
     }
 }
 
-/// What is expected, with the names most like the one given.
+/// Returns the expectation of a message, with the names most like the one given.
 pub fn suggested<'a>(expected: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match did_you_mean(given, known) {
         Some(advice) => format!("{expected}; {advice}"),

@@ -1,4 +1,4 @@
-//! What a run says of its own result: whether the map depends on its target, and why a map is empty.
+//! Checks of a run on its own result: whether the map depends on its target, and why a map is empty.
 
 mod family;
 mod similar;
@@ -52,7 +52,7 @@ pub struct Checks {
     pub correlations: Vec<Correlation>,
     /// Advice when the maps hardly depend on their targets.
     similar: Option<String>,
-    /// Of each target, why every relevance is 0, where it is.
+    /// Reasons why every relevance is 0, a place for each target; `None` where some relevance is not.
     pub zeros: Vec<Option<String>>,
 }
 

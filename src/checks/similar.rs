@@ -1,4 +1,4 @@
-//! Whether maps of different targets are the same map.
+//! Check whether maps of different targets are the same map.
 
 use dlbc_ops::program::{Info, StartSign};
 use dlbc_runtime::{Explanation, Target};
@@ -73,7 +73,7 @@ fn compared(again: &Again, candidates: &[Candidate]) -> Vec<Pair> {
     let mut pairs = vec![];
     for (i, a) in candidates.iter().enumerate() {
         for (j, b) in candidates.iter().enumerate().skip(i + 1) {
-            // Of the same unit by two names the map is the same.
+            // A unit with two names has one map.
             let (own, other) = (&a.explanation.targets, &b.explanation.targets);
             let same =
                 !own.is_empty() && own.iter().zip(other).any(|(a, b)| a == b) && own.len() == other.len();
@@ -99,13 +99,13 @@ fn alike(units: &[i64]) -> Option<i64> {
 
 /// The explanations that the only one is compared with.
 enum Found {
-    /// That of the unit that comes next.
+    /// The explanation of the unit that comes next.
     Other(Box<Explanation>),
-    /// Those of both units of a difference.
+    /// The explanations of both units of a difference.
     Both([i64; 2], Vec<Explanation>),
-    /// It would take too long.
+    /// Not computed: it would take too long.
     TooDear,
-    /// There is none.
+    /// No other unit to compare with.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! Why every relevance of a map is 0.
+//! Reasons why every relevance of a map is 0.
 
 use dlbc_ops::program::Info;
 use dlbc_runtime::{Explanation, LedgerRow, Request, Target};

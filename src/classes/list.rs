@@ -68,7 +68,7 @@ fn names(value: &Literal) -> Option<BTreeMap<i64, String>> {
     }
 }
 
-/// How deep lists and dictionaries may nest.
+/// Largest depth of nested lists and dictionaries.
 const DEPTH: usize = 32;
 
 struct Reader<'a> {

@@ -43,7 +43,7 @@ pub struct Classes {
     names: Arc<BTreeMap<i64, String>>,
     /// The file that they are from.
     file: Option<String>,
-    /// Whether a flag names the file.
+    /// The file is named by a flag, not found beside the model.
     requested: bool,
 }
 
@@ -77,7 +77,7 @@ impl Classes {
         self.file.as_deref().filter(|_| !self.requested && !self.is_empty())
     }
 
-    /// Whether there are names.
+    /// Returns whether no name is known.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
@@ -116,7 +116,8 @@ impl Classes {
         Classes { names, ..self.clone() }
     }
 
-    /// As [`of_units`](Classes::of_units), and refuses a file whose names are not as many as the units.
+    /// Returns the names like [`of_units`](Classes::of_units), but refuses a file whose names are not as many as the
+    /// units.
     ///
     /// # Errors
     /// Names the file and both numbers.

@@ -1,4 +1,4 @@
-//! How far a tensor of two results agrees: over each sample of the batch, without padding.
+//! Agreement of a tensor of two results: over each sample of the batch, without padding.
 
 use dlbc_ops::tensor::Tensor;
 use serde::Serialize;
@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::labels::Labels;
 use crate::statistics::{correlation, ranks};
 
-/// What both results have of a tensor. Of a batch rank correlation, cosine and overlap are means over the samples.
+/// Comparison of a tensor of two results. Rank correlation, cosine and overlap of a batch are means over the samples.
 #[derive(Debug, Serialize)]
 pub struct Compared {
     pub tensor: String,
@@ -19,7 +19,7 @@ pub struct Compared {
     pub moves: Vec<Move>,
 }
 
-/// How far two vectors agree.
+/// Agreement of two vectors.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Agreement {
     /// Spearman's rank correlation.
@@ -31,7 +31,7 @@ pub struct Agreement {
     pub overlap: f64,
 }
 
-/// An element in both.
+/// Element whose values in both results differ, `before` in the first and `after` in the second.
 #[derive(Debug, Serialize)]
 pub struct Move {
     pub index: Vec<usize>,
@@ -42,12 +42,12 @@ pub struct Move {
     pub after: f64,
 }
 
-/// How much is compared and listed.
+/// Numbers of elements and samples to compare and list.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// The largest elements that are looked for among those of the other.
+    /// Number of largest elements of the first that are looked for among as many of the second.
     pub top: usize,
-    /// The moves of a tensor.
+    /// Number of listed moves of a tensor.
     pub moves: usize,
     /// Samples in the batch.
     pub samples: usize,
@@ -62,7 +62,7 @@ pub fn compare(
 ) -> Compared {
     let dims = a.dims().to_vec();
     let (a, b) = (a.to_f64(), b.to_f64());
-    // Where both say padding nothing is explained.
+    // An element that is padding in both results explains nothing.
     let pads = |labels: Option<&Labels>, i| labels.is_none_or(|l| l.is_padding(i));
     let labelled = first.is_some() || second.is_some();
     let counts: Vec<bool> = (0..a.len()).map(|i| !(labelled && pads(first, i) && pads(second, i))).collect();

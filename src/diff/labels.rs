@@ -1,4 +1,4 @@
-//! What the elements of an input are called: tokens or features, as the metadata of a result say.
+//! Names of the elements of an input: tokens or features, as the metadata of a result say.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ pub const KEY: &str = "labels";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Labels {
-    /// The same for every row of the batch: features.
+    /// Names that every row of the batch shares: features.
     Columns(Vec<String>),
-    /// Of each row: tokens; `None` for padding.
+    /// Names row by row: tokens; `None` for padding.
     Rows(Vec<Vec<Option<String>>>),
 }
 
 impl Labels {
-    /// Of each input, from the metadata of a result; none where it has no such metadata.
+    /// Reads the labels of each input from the metadata of a result; empty where it has no such metadata.
     pub fn of(metadata: &BTreeMap<String, String>) -> BTreeMap<String, Labels> {
         metadata.get(KEY).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
@@ -31,7 +31,7 @@ impl Labels {
         }
     }
 
-    /// Whether an element is padding.
+    /// Returns whether an element is padding, by its place in the tensor.
     pub fn is_padding(&self, flat: usize) -> bool {
         matches!(self, Labels::Rows(_)) && self.token(flat) == Some(&None)
     }

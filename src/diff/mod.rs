@@ -21,7 +21,7 @@ pub use labels::{KEY as LABELS, Labels};
 /// Bounds whose misses are named, and rows of a table.
 const LISTED: usize = 10;
 
-/// Whether a key of a result names relevance, of any target and track.
+/// Returns whether a key of a result names relevance, of any target and track.
 fn is_relevance(key: &str) -> bool {
     let own = ["relevance/", "relevance_pos/", "relevance_neg/"];
     // `target/T/relevance/NAME`.
@@ -47,11 +47,11 @@ struct Difference {
     /// Samples whose largest unit differs.
     argmax: Vec<Answer>,
     tensors: Vec<Compared>,
-    /// In the first result alone.
+    /// Keys of the tensors that only the first result has.
     only_first: Vec<String>,
-    /// In the second result alone.
+    /// Keys of the tensors that only the second result has.
     only_second: Vec<String>,
-    /// What misses a bound.
+    /// Bounds that are missed, each in words.
     failed: Vec<String>,
 }
 

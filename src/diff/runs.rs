@@ -41,7 +41,7 @@ pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored,
                 run::run(&args.run, console).with_context(|| format!("model `{}`", shown(model)))?;
                 read(&out, args)
             };
-            // What is said of the inputs is the same for both.
+            // The notes on the inputs are the same for both.
             let quiet = Console { quiet: true };
             Ok((result(&first, console)?, result(&second, quiet)?))
         }

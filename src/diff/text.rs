@@ -90,7 +90,7 @@ fn moves(tensors: &[Compared]) -> String {
     if moved.is_empty() {
         return String::new();
     }
-    // Of many tensors those that differ most.
+    // Only the tensors that differ most, where there are many.
     let more = moved.len().saturating_sub(LISTED);
     if more > 0 {
         moved.sort_by(|a, b| b.agreement.l1.total_cmp(&a.agreement.l1));

@@ -1,4 +1,4 @@
-//! How many samples an evaluation takes when its user names neither composites nor samples: about a minute's worth.
+//! Number of samples of an evaluation whose user names neither composites nor samples: about a minute's worth.
 
 use std::time::Instant;
 
@@ -18,7 +18,7 @@ const FEW: usize = 4;
 /// Answers that are measured together, as curves ask for them.
 const TOGETHER: usize = 8;
 
-/// What a sample costs, in seconds.
+/// Cost of a sample, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
     /// Curves and subsets: answers of the model alone, for each method.
@@ -49,7 +49,7 @@ impl Cost {
         Ok(Cost { answers: methods * row * passes(case, metrics, plan) as f64, explanations })
     }
 
-    /// What a sample costs with these metrics.
+    /// Returns the seconds that a sample takes with these metrics.
     fn of(self, metrics: &[Metric], plan: &Plan) -> f64 {
         let has = |m: Metric| metrics.contains(&m);
         let mut count = 1;
@@ -60,7 +60,7 @@ impl Cost {
     }
 }
 
-/// How much of an evaluation fits into its time.
+/// Part of an evaluation that fits into its time.
 #[derive(Debug, PartialEq)]
 pub struct Budget {
     /// Samples, at least one.

@@ -1,4 +1,4 @@
-//! Which scores of a composite are no better than those of a random map.
+//! Scores of a composite that are no better than those of a random map.
 
 use std::collections::BTreeMap;
 

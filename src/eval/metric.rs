@@ -91,7 +91,7 @@ impl Metric {
         )
     }
 
-    /// Whether a random map shows the level of chance: it does for faithfulness and localisation.
+    /// Returns whether a random map shows the level of chance: it does for faithfulness and localisation.
     pub fn has_chance_level(self) -> bool {
         match self {
             Metric::Morf

@@ -246,7 +246,7 @@ fn shorten(
     Ok(())
 }
 
-/// Whether the file is compiled already.
+/// Returns whether the model file is an artifact, compiled already.
 fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
     let model = model::read(&args.model, &args.limits, Console { quiet: true })?;
     Ok(dlbc_artifact::is_artifact(&model.proto))

@@ -24,7 +24,7 @@ pub struct Sample {
     pub caption: String,
     /// Its features.
     pub features: Vec<Feature>,
-    /// Whether relevance says how much a feature counts, and not what it speaks for.
+    /// Relevance says how much a feature counts, and not what it speaks for.
     pub unsigned: bool,
 }
 
@@ -32,17 +32,17 @@ pub struct Sample {
 pub const SHOWN: usize = 20;
 /// Characters of a feature's name and value.
 pub const NAME_CHARS: usize = 44;
-/// Around everything.
+/// Margin around everything, in pixels.
 pub const MARGIN: u32 = 16;
 const ROW: u32 = 24;
 const BARS: u32 = 480;
-/// Between names and bars.
+/// Gap between names and bars, in pixels.
 pub const GAP: u32 = 12;
 
-/// Of bars that speak neither for nor against the target.
+/// Colour of bars that speak neither for nor against the target.
 pub const NEUTRAL: Rgb<u8> = Rgb([92, 108, 128]);
 
-/// What bars to the right and to the left mean.
+/// Returns the meaning of bars to the right and to the left.
 pub fn meaning(unsigned: bool) -> &'static str {
     if unsigned { "relevance (magnitude)" } else { "relevance: + speaks for the target, - against it" }
 }

@@ -46,7 +46,7 @@ pub enum Shape {
         y: u32,
         /// The text.
         text: String,
-        /// Its colour.
+        /// Colour of the text.
         color: Rgb<u8>,
     },
 }

@@ -40,7 +40,7 @@ impl DrawingFormat {
         }
     }
 
-    /// The same of a file that is a picture of pixels alone.
+    /// Returns the format that the extension of a file of pixels alone asks for: PNG or JPEG, not SVG.
     ///
     /// # Errors
     /// For an extension of another format, and for none.

@@ -12,7 +12,7 @@ const WHITE: Rgb<u8> = Rgb([255; 3]);
 const OWN_LINE: i64 = 3;
 const LINE_OF_OTHERS: i64 = 1;
 
-/// How much of a mask's area is green, of 255.
+/// Opacity of the green over a mask's area, of 255.
 const TINT: u8 = 64;
 
 /// A dash of a region's edge, and the gap after it.

@@ -43,7 +43,7 @@ pub struct Subject<'a> {
     pub picture: Option<(&'a RgbImage, Layout)>,
     /// What is drawn over each sample, and what that is.
     pub marks: Option<(&'a [Vec<Mark>], &'a str)>,
-    /// Whether relevance says how much an element counts, and not what it speaks for.
+    /// Relevance says how much an element counts, and not what it speaks for.
     pub unsigned: bool,
     /// The texts that the input was made from, in pieces.
     pub texts: Option<&'a [Vec<Piece>]>,
@@ -96,7 +96,7 @@ pub fn draw(subject: &Subject) -> Canvas {
 /// Where the pixels of a picture stand in a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axes {
-    /// Where the channels stand.
+    /// Position of the channel axis.
     pub layout: Layout,
     channels: usize,
     /// Rows of pixels.

@@ -6,7 +6,7 @@ use super::palette::{blend, color, relative, scale};
 use crate::args::Colors;
 use crate::input::Fit;
 
-/// How far the picture fades towards white under the relevance, and how far outside of what the model saw.
+/// Share of white in the picture under the relevance, and outside of the part that the model saw.
 const FADED: f64 = 0.35;
 const FADED_OUTSIDE: f64 = 0.7;
 
@@ -17,7 +17,7 @@ const STRONGEST: f64 = 0.85;
 pub struct Map<'a> {
     /// The relevance.
     pub relevance: &'a [f64],
-    /// Where a pixel of the picture is in the input.
+    /// Map from pixels of the picture to those of the input.
     pub fit: Fit,
 }
 
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_map_lies_where_the_crop_was() {
-        // Of 8 by 4 pixels the middle 4 by 4, at half the size.
+        // The middle 4 by 4 of 8 by 4 pixels, at half the size.
         let fit = Fit { picture: (8, 4), input: (2, 2), scale: (0.5, 0.5), shift: (-1.0, 0.0) };
         let map = Map { relevance: &[1.0, 0.0, 0.0, -1.0], fit };
         assert_eq!((map.at(1.9, 2.0), map.at(6.1, 2.0)), (None, None));

@@ -13,21 +13,21 @@ pub const MOST_ROWS: usize = 1000;
 
 /// The features of several rows.
 pub struct Overview {
-    /// What stands above them.
+    /// Text above the features.
     pub caption: String,
     /// The features.
     pub features: Vec<Swarm>,
-    /// Whether relevance says how much a feature counts, and not what it speaks for.
+    /// Relevance says how much a feature counts, and not what it speaks for.
     pub unsigned: bool,
 }
 
 /// A feature over several rows.
 pub struct Swarm {
-    /// Its name.
+    /// Name of the feature.
     pub name: String,
     /// Mean magnitude of its relevance over all rows.
     pub magnitude: f64,
-    /// Its value and relevance in each row.
+    /// Value and relevance of the feature in each row.
     pub rows: Vec<(f64, f64)>,
 }
 

@@ -167,7 +167,7 @@ impl Reader<'_> {
     ) -> anyhow::Result<BTreeMap<String, Tensor>> {
         let table = table::open(path, self.max_bytes)?;
         let header = table.features().to_vec();
-        // How columns are matched was said of the explained rows.
+        // The notes on matched columns were printed for the explained rows.
         let plan = Plan::new(self.explained, &header, &BTreeMap::new(), Console { quiet: true })?;
         let rows = table.rows(&plan.columns(), &Rows::All)?;
         let row = Row { number: 0, values: row(&rows)? };
@@ -175,7 +175,7 @@ impl Reader<'_> {
     }
 
     fn picture(&self, path: &Path, input: &InputInfo) -> anyhow::Result<Tensor> {
-        // What is done to pictures was said of the explained ones.
+        // The notes on pictures were printed for the explained ones.
         let console = Console { quiet: true };
         let picture = picture::read(path, input, &self.args.picture, self.max_bytes, console);
         Ok(picture.with_context(|| format!("`{}`", path.display()))?.tensor)

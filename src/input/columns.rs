@@ -21,7 +21,7 @@ pub struct Feature {
     pub name: String,
     /// The input that has it.
     pub input: String,
-    /// Which value of the input's row it is.
+    /// Index of the feature among the values of the input's row, from 0.
     pub index: usize,
 }
 
@@ -51,7 +51,7 @@ impl Columns {
     }
 }
 
-/// Where the columns of a table go.
+/// Assignment of the columns of a table to inputs.
 #[derive(Debug, PartialEq)]
 pub struct Plan {
     /// Inputs, each with its columns in order.
@@ -222,7 +222,7 @@ impl Plan {
     }
 }
 
-/// Whether an input takes one value of a row.
+/// Returns whether an input takes one value of a row.
 fn scalar(info: &InputInfo) -> bool {
     match info.ty.rank() {
         1 => true,

@@ -140,7 +140,7 @@ fn pictures(
     let mut tensors = vec![];
     let mut layout = Layout::Nchw;
     for (i, file) in files.iter().take(args.limit).enumerate() {
-        // What is done to all pictures is said once.
+        // The notes are the same for all pictures: printed once.
         let (said, console) = (console, if i == 0 { console } else { Console { quiet: true } });
         let picture = picture::read(file, input, &args.picture, args.limits.tensor_bytes(), console)
             .with_context(|| format!("`{}`", file.display()))?;

@@ -61,13 +61,13 @@ pub struct Seen {
     pub file: PathBuf,
     /// The picture of the file.
     pub original: RgbImage,
-    /// What became the input, at its size.
+    /// The part that became the input, at the input's size.
     pub crop: RgbImage,
     /// Where a pixel of the file is in it.
     pub fit: Fit,
-    /// Where the channels stand.
+    /// Position of the channel axis.
     pub layout: Layout,
-    /// What a viewer of the file would not expect of it.
+    /// Notes on what a viewer of the file would not expect, such as a turned or transparent picture; mostly empty.
     pub notes: Vec<&'static str>,
 }
 

@@ -19,7 +19,7 @@ pub struct Arrays {
     pub found: BTreeMap<String, Tensor>,
     /// The names of the others.
     pub others: Vec<String>,
-    /// What a result of `dlbc run` says of itself in the comment of the archive; else empty.
+    /// Metadata that a result of `dlbc run` keeps in the comment of the archive; else empty.
     pub metadata: BTreeMap<String, String>,
 }
 

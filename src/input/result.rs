@@ -22,7 +22,7 @@ use crate::terminal::{size, visible};
 pub struct Stored {
     /// The tensors by key.
     pub tensors: BTreeMap<String, Tensor>,
-    /// What the result was made of; empty where the file does not say it.
+    /// Metadata of the run that made the result; empty where the file has none.
     pub metadata: BTreeMap<String, String>,
 }
 

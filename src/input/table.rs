@@ -13,7 +13,7 @@ use crate::terminal::{plural, size, visible};
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Its number, from 0 below the header.
+    /// Number of the row, from 0 below the header.
     pub number: usize,
     /// The values of the columns that were asked for.
     pub values: Vec<f64>,

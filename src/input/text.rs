@@ -41,7 +41,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// Whether the token stands for a part of the text.
+    /// Returns whether the token stands for a part of the text.
     pub fn is_of_text(&self) -> bool {
         !self.special && !self.padding
     }

@@ -97,7 +97,7 @@ struct OfTarget {
     /// The positions of the units, of an output [batch, position, unit] or with positions first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     positions: Vec<usize>,
-    /// How many positions there are.
+    /// Number of positions of the output.
     #[serde(skip)]
     length: usize,
     /// The box that each row explains.
@@ -106,7 +106,7 @@ struct OfTarget {
     /// How many elements of the output start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pixels: Option<usize>,
-    /// Why every relevance is 0, where it is.
+    /// Reason why every relevance is 0; `None` where some is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     zero: Option<String>,
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! What a summary says of a picture, and of several.
+//! Summaries of a picture, and of several.
 
 use std::fmt::Write;
 
@@ -37,7 +37,7 @@ impl Picture {
     }
 }
 
-/// What is the same for all pictures of a run.
+/// Keys of a summary whose values all pictures of a run share.
 const COMMON: [&str; 9] =
     ["model", "device", "rules", "rules_hash", "mode", "explained", "repeat", "hashes", "version"];
 

@@ -1,4 +1,4 @@
-//! Which units of an output a target chose: their values, and where they stand in a sequence.
+//! Units of an output that a target chose: their values, and where they stand in a sequence.
 
 use dlbc_runtime::Explanation;
 
@@ -13,7 +13,7 @@ const KEPT: f64 = 0.5;
 /// The units that start, one for each of an explanation's targets.
 #[derive(Default)]
 pub struct Units {
-    /// Their values.
+    /// Values of the units in the explained output, in the order of the targets.
     pub values: Vec<f64>,
     /// Their positions, of an output with three axes.
     pub positions: Vec<usize>,
@@ -74,7 +74,7 @@ pub fn largest(
 }
 
 impl OfTarget {
-    /// What is said where next to nothing reaches the inputs.
+    /// Returns the note on a run whose relevance hardly reaches the inputs.
     pub(super) fn little_arrives(&self) -> String {
         let share = number(100.0 * self.reached, 2);
         let Books { start, absorbed, .. } = &self.books;
@@ -89,7 +89,7 @@ impl OfTarget {
         format!("only {share} % of the starting relevance reaches the inputs{why}")
     }
 
-    /// Where the units stand in a sequence: ", position 21 of 22 (the last), value 0.9".
+    /// Returns the positions of the units in a sequence, in words: ", position 21 of 22 (the last), value 0.9".
     pub(super) fn position(&self) -> String {
         let [first, rest @ ..] = self.positions.as_slice() else { return String::new() };
         let places = match rest.iter().all(|p| p == first) {

@@ -23,9 +23,9 @@ const EXCERPT: usize = 48;
 pub struct Listed<'a> {
     /// The text.
     pub text: &'a str,
-    /// Its tokens or words.
+    /// The tokens or words of the text, in order.
     pub units: &'a [Unit],
-    /// The answer to it.
+    /// The model's answer to the text.
     pub verdict: &'a Verdict,
 }
 

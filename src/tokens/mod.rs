@@ -18,42 +18,42 @@ pub use words::{WordRelevance, word_units, words};
 /// A token with its relevance.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TokenRelevance {
-    /// As the vocabulary spells it.
+    /// Spelling of the token in the vocabulary.
     pub token: String,
-    /// As it stands in the text; the name of a token that is not in the text.
+    /// Characters of the token in the text; its name where it is not in the text.
     pub text: String,
-    /// Its id.
+    /// Id of the token in the vocabulary.
     pub id: u32,
-    /// Its place among the tokens, from 0.
+    /// Position of the token among the tokens of the text, from 0.
     pub position: usize,
-    /// Where it begins in the text, in bytes.
+    /// Start in the text, in bytes.
     pub start: usize,
-    /// Where it ends.
+    /// End in the text, in bytes, exclusive.
     pub end: usize,
-    /// Where it begins in the text, in characters.
+    /// Start in the text, in characters.
     pub char_start: usize,
-    /// Where it ends.
+    /// End in the text, in characters, exclusive.
     pub char_end: usize,
-    /// Added by the tokenizer.
+    /// The tokenizer added it: it is not in the text.
     pub special: bool,
-    /// Its relevance.
+    /// Relevance of the token.
     pub relevance: f64,
 }
 
 /// A token or a word as it is shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Unit {
-    /// What a list shows.
+    /// Text that a list shows.
     pub shown: String,
-    /// The places of its tokens: the first and the last.
+    /// Positions of its first and its last token.
     pub positions: (usize, usize),
-    /// Where it begins in the text, in bytes.
+    /// Start in the text, in bytes.
     pub start: usize,
-    /// Where it ends; at its beginning, when the tokenizer added it.
+    /// End in the text, in bytes, exclusive; the start, when the tokenizer added it.
     pub end: usize,
-    /// Added by the tokenizer.
+    /// The tokenizer added it: it is not in the text.
     pub special: bool,
-    /// Its relevance.
+    /// Relevance of the token or word.
     pub relevance: f64,
 }
 
@@ -107,7 +107,7 @@ fn char_indices(text: &str) -> Vec<usize> {
 
 /// Tokens as they are shown: by the characters of the text, those that are a part of a character by its number.
 fn units(tokens: &[TokenRelevance]) -> Vec<Unit> {
-    // Where the token stands without spaces: those before a character belong to the first of its bytes.
+    // Range of the token without spaces: those before a character belong to the first of its bytes.
     let place = |t: &TokenRelevance| {
         let lead = t.text.len() - t.text.trim_start().len();
         (t.start + lead, t.start + t.text.trim_end().len())

@@ -1,4 +1,4 @@
-//! What a model says of each text of a batch: the explained unit, its value and the sum of the relevance.
+//! Answers of a model to the texts of a batch: the explained unit, its value and the sum of the relevance.
 
 use dlbc_ops::program::Info;
 use dlbc_runtime::{Explanation, Target};
@@ -32,13 +32,13 @@ pub struct Verdict {
     pub probability: Option<f64>,
     /// The sum of the text's relevance.
     pub relevance: f64,
-    /// Whether the value is a probability.
+    /// The value is a probability.
     #[serde(skip)]
     is_probability: bool,
-    /// What the row explains, in words.
+    /// Target of the row, in words.
     #[serde(skip)]
     title: String,
-    /// Whether every relevance is 0.
+    /// Every relevance is 0.
     #[serde(skip)]
     is_zero: bool,
 }

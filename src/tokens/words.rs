@@ -8,19 +8,19 @@ use super::{TokenRelevance, Unit, char_indices};
 /// A word with the relevance of its tokens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WordRelevance {
-    /// As it stands in the text; of what the tokenizer added its name.
+    /// Characters of the word in the text; the name of a token that the tokenizer added.
     pub word: String,
-    /// The places of its tokens.
+    /// Positions of its tokens, from 0.
     pub positions: Vec<usize>,
-    /// Where it begins in the text, in bytes.
+    /// Start in the text, in bytes.
     pub start: usize,
-    /// Where it ends.
+    /// End in the text, in bytes, exclusive.
     pub end: usize,
-    /// Where it begins in the text, in characters.
+    /// Start in the text, in characters.
     pub char_start: usize,
-    /// Where it ends.
+    /// End in the text, in characters, exclusive.
     pub char_end: usize,
-    /// Added by the tokenizer.
+    /// The tokenizer added it: it is not in the text.
     pub special: bool,
     /// The sum over its tokens.
     pub relevance: f64,
@@ -39,7 +39,7 @@ pub fn words(text: &str, tokens: &[TokenRelevance]) -> Vec<WordRelevance> {
     let chars = char_indices(text);
     let char_at = |byte: usize| chars.get(byte).copied().unwrap_or_default();
     let mut words: Vec<WordRelevance> = vec![];
-    // Where the boundary word ends that the last token reaches into; none after a token that is not in the text.
+    // End of the boundary word that the last token reaches into; none after a token that is not in the text.
     let mut open: Option<usize> = None;
     for token in tokens {
         let (start, end) = trimmed(text, token);
@@ -89,7 +89,7 @@ pub fn word_units(words: &[WordRelevance], tokens: &[Unit]) -> Vec<Unit> {
     words.iter().map(unit).collect()
 }
 
-/// Where a token stands without the spaces before and after it.
+/// Returns the range of a token without the spaces before and after it, in bytes.
 fn trimmed(text: &str, token: &TokenRelevance) -> (usize, usize) {
     let Some(own) = text.get(token.start..token.end).filter(|own| !own.trim().is_empty()) else {
         return (token.start, token.end);

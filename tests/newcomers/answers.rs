@@ -114,7 +114,7 @@ fn an_empty_map_says_why() {
         done.err
     );
     assert!(json(black, &files)["zero"].as_str().unwrap().contains("--rules gradient"));
-    // What is named works.
+    // A composite that is named works.
     let summary = ok(&format!("{black} --rules gradient"), &files);
     assert!(!summary.out.contains("every relevance"), "{}", summary.out);
 }

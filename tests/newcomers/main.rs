@@ -1,4 +1,4 @@
-//! What newcomers typed, and what they should see: each command with its exit code and what it says.
+//! Commands that newcomers typed, and what they should see: each with its exit code and what it says.
 //!
 //! `commands.rs` is the table. A command whose answer is left to another part of the project stands in `LEFT` with the
 //! reason. `answers.rs` has what a line of text cannot show: signs, orders, bytes of files.
@@ -18,7 +18,7 @@ use commands::{COMMANDS, Expected, LEFT, WAITING};
 use common::root;
 use files::Files;
 
-/// What a command did.
+/// Exit code and output of a command.
 pub struct Done {
     pub code: i32,
     pub out: String,
@@ -103,7 +103,7 @@ fn program() -> PathBuf {
     std::env::var_os("DLBC_PROGRAM").map_or(env!("CARGO_BIN_EXE_dlbc").into(), PathBuf::from)
 }
 
-/// What is wrong with a command's answer.
+/// Returns the faults of a command's answer, in words.
 fn faults(expected: &Expected, done: &Done) -> Vec<String> {
     let all = done.all();
     let mut faults = vec![];

@@ -117,7 +117,7 @@ fn an_overlay_has_the_size_of_the_picture() {
     let cropped = json(&[&words, &["--resize", "crop", "--overlay", &jpg]]);
     assert_eq!(image::open(&jpg).unwrap().to_rgb8().dimensions(), (160, 96));
     assert_eq!(crop(&cropped), [16.0, 0.0, 128.0, 96.0]);
-    // What was cut off has no colour.
+    // The part that was cut off has no colour.
     let drawn = image::open(&jpg).unwrap().to_rgb8();
     let [r, _, b] = drawn.get_pixel(4, 40).0.map(i32::from);
     assert!((r - b).abs() < 8, "{r} {b}");

@@ -159,7 +159,7 @@ fn is_one(graph: &Graph<Op>, v: Value) -> bool {
     single(graph, v) == Some(1.0)
 }
 
-/// Whether a value is a constant 0, of any shape.
+/// Returns whether a value is a float constant that is 0 everywhere, of any shape.
 fn zero(graph: &Graph<Op>, v: Value) -> bool {
     let v = match graph.op(v.node) {
         Op::Expand(_) => graph.node_inputs(v.node)[0],

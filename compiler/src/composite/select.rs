@@ -6,7 +6,7 @@ use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::RoleKind;
 
-/// Where a node stands among the layers with weights.
+/// Position of a node relative to the layers with weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     /// A layer with weights without another one between it and an input.

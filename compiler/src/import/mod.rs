@@ -167,7 +167,7 @@ fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>
     Ok(sorted)
 }
 
-/// Whether an operator computes with integers that stand for floats.
+/// Returns whether an operator computes with integers that stand for floats.
 fn is_quantised(op: &str) -> bool {
     let quantised = [
         "ConvInteger",

@@ -19,7 +19,7 @@ pub(super) fn remove(graph: &mut Graph<Op>) {
     }
 }
 
-/// Whether the rest of the graph has a symbol that only this input's shape says.
+/// Returns whether the rest of the graph uses a dimension symbol that only this input's shape defines.
 fn gives_dimensions(graph: &Graph<Op>, id: NodeId) -> bool {
     let own = symbols(&graph.node(id).types[0]);
     let others = || graph.nodes().filter(|other| *other != id);

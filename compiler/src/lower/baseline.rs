@@ -91,7 +91,8 @@ pub(super) fn outputs(
     Ok(())
 }
 
-/// Which values of its operands give a node the wanted one; nothing for operators that are not undone.
+/// Solves a node for its operands: the operand values, by place, for which it gives the wanted one. Empty for operators
+/// that cannot be inverted.
 fn back(b: &mut Builder, op: &Op, site: &Site, own: Wanted) -> Vec<(usize, Wanted)> {
     let k = site.data();
     let y = b.guarded_div(own.sum, own.count);

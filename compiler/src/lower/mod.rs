@@ -201,7 +201,7 @@ struct Row {
     rule: NodeId,
     /// Its forward node.
     forward: NodeId,
-    /// What it received and passed on.
+    /// Quantity that it received and passed on.
     carries: Carries,
     /// What it did on each track.
     tracks: Vec<Account>,
@@ -215,7 +215,7 @@ struct Sink {
     r: Vec<Value>,
 }
 
-/// What a wire carries in a composite that passes derivatives and whose result is values times them.
+/// Quantity on a wire of a composite that passes derivatives and whose result is values times them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Carries {
     /// A derivative; in other composites, what that composite passes.
@@ -225,7 +225,7 @@ enum Carries {
 }
 
 impl Carries {
-    /// What a rule takes and gives; `None` for one that moves whatever arrives.
+    /// Returns the quantity that a rule takes and gives; `None` for one that moves whatever arrives.
     fn by(rule: &Rule) -> Option<Carries> {
         match rule {
             Rule::Gradient(_) | Rule::Slope | Rule::TokenTimes | Rule::Stepwise => Some(Carries::Derivative),

@@ -74,7 +74,7 @@ pub(super) fn first(graph: &Graph<Op>, relevance: &RelevanceGraph, explained: Va
     found
 }
 
-/// What a rule does to the start, which reached its node unchanged.
+/// Effect of a rule on the start, which reached its node unchanged.
 #[derive(Clone, Debug)]
 enum Passing {
     /// Divides it by a signed value.
@@ -172,7 +172,7 @@ fn passing(graph: &Graph<Op>, relevance: &RelevanceGraph, id: NodeId, rule: Node
     }
 }
 
-/// What an elementwise function, a normalisation or a scaling does whose rule passes relevance unchanged.
+/// Returns the effect of an elementwise function, a normalisation or a scaling whose rule passes relevance unchanged.
 fn elementwise(op: &Op, kind: RoleKind, data: usize) -> Passing {
     match op {
         Op::Div(_) if data == 1 => Passing::Divides(1),
@@ -198,7 +198,7 @@ fn elementwise(op: &Op, kind: RoleKind, data: usize) -> Passing {
     }
 }
 
-/// Whether the state after a step of a recurrence starts at a rule that divides by a signed value.
+/// Returns whether the state after a step of a recurrence starts at a rule that divides by a signed value.
 fn signed_step(step: &RelevanceGraph) -> bool {
     let seed = Value { node: step.seed, slot: 0 };
     let mut stack: Vec<NodeId> = step.graph.consumers(seed).into_iter().map(|(id, _)| id).collect();
@@ -236,7 +236,7 @@ fn behind(graph: &Graph<Op>, passed: &HashMap<NodeId, Passing>, explained: Value
     }
 }
 
-/// Whether a function makes a probability of a logit.
+/// Returns whether a function turns logits into probabilities.
 fn squashes(op: &Op) -> bool {
     match op {
         Op::Softmax(_) => true,
@@ -253,9 +253,9 @@ enum Sign {
     /// No rule takes relevance.
     None,
     Positive,
-    /// That of the value.
+    /// The sign of the value.
     Value,
-    /// That of this tensor: some units start positive, others with the sign of their value.
+    /// The sign of this tensor: some units start positive, others with the sign of their value.
     Mixed(Value),
 }
 
@@ -306,7 +306,7 @@ impl Trace<'_> {
                 Traced { value: own, sign: if signed { Sign::Value } else { Sign::Positive } }
             }
         };
-        // What does not fit is no reason to refuse a model: the output's own value counts.
+        // A lowering that does not fit is no reason to refuse a model: the output's own value counts.
         let traced = if b.ok().is_ok() { traced } else { Traced { value: own, ..traced } };
         self.traced.insert(id, traced);
     }
@@ -340,7 +340,8 @@ impl Trace<'_> {
     }
 }
 
-/// What counts of an operand as what counts of an elementwise result.
+/// Passes the value and sign that count for an operand on to an elementwise result: cast to its type, and the value
+/// replaced by the result where the shapes differ.
 fn like(b: &mut Builder, own: Value, below: Traced) -> Traced {
     let ty = b.ty(own);
     if b.ty(below.value).shape != ty.shape {

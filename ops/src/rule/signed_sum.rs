@@ -16,7 +16,7 @@ use crate::prim::Builder;
 pub struct SignedSum {
     /// The stabiliser, absolute.
     pub epsilon: f32,
-    /// What constants do.
+    /// Treatment of constant operands: a share that is absorbed, or a reference that takes nothing.
     pub constants: Constants,
 }
 

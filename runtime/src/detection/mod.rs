@@ -79,8 +79,8 @@ pub struct Detector {
     /// Of [`BoxLayout::Detr`], whether the last class means that there is no object. Scores are probabilities among all
     /// classes then, and that class is none that a box is found for.
     pub no_object: bool,
-    /// Whether coordinates are corners (left, top, right, bottom) instead of centre and size. Boxes are told to be of one object
-    /// by it.
+    /// Coordinates are corners (left, top, right, bottom) instead of centre and size. Decides how the overlap of boxes
+    /// is measured, by which they are found to be of one object.
     pub corners: bool,
 }
 

@@ -4,7 +4,7 @@ use dlbc_ops::program::{Info, Mode, START_SIGN, START_VALUE, StartSign};
 
 use crate::backend::Tensors;
 
-/// What decides the sign of a unit's start, and the shares of a difference.
+/// Convention for the sign of a unit's start and the shares of a difference, with the values that decide both.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Convention {
     sign: StartSign,

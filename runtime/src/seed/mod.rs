@@ -148,7 +148,8 @@ pub struct Request {
     pub start: Start,
     /// Starting relevance of a row.
     pub multiplier: f64,
-    /// What the magnitudes of each row's starting relevance are scaled to sum to, whatever the units start with.
+    /// Sum to which the magnitudes of each row's starting relevance are scaled, whatever the units start with; `None`
+    /// scales nothing.
     pub total: Option<f64>,
     /// What the output means: refuses one that it does not fit.
     pub task: Option<Task>,
@@ -158,8 +159,8 @@ pub struct Request {
     pub positions_first: bool,
     /// How boxes are read from the outputs, for [`Target::Box`].
     pub detector: Option<Detector>,
-    /// Where integrated gradients start, by input: of the input's shape, or of one of its rows. Inputs that it does not name
-    /// start from the composite's baseline.
+    /// Baselines of integrated gradients, by input: of the input's shape, or of one of its rows. Inputs that it does
+    /// not name start from the composite's baseline.
     pub baseline: Option<Tensors>,
     /// Tensors, beside the inputs, whose relevance is returned.
     pub keep: Vec<String>,

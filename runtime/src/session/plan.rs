@@ -162,7 +162,7 @@ impl Session {
         let program = before.and_then(|b| b.rest.as_ref()).map_or(&self.program.graph, |r| &r.graph);
         let mut forward: Vec<String> =
             self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
-        // What the target does not change is computed with the outputs.
+        // Values that do not depend on the target are computed with the outputs.
         let early =
             |name: &&String| name.starts_with(BASELINE) || [START_VALUE, START_SIGN].contains(&name.as_str());
         let names = self.program.graph.outputs().iter().map(|(name, _)| name);

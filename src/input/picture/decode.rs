@@ -20,7 +20,7 @@ const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff"
 pub struct Decoded {
     /// The pixels, opaque.
     pub picture: DynamicImage,
-    /// What a viewer of the file would not expect of it.
+    /// Notes on what a viewer of the file would not expect; mostly empty.
     pub notes: Vec<&'static str>,
 }
 

@@ -36,11 +36,11 @@ pub struct Picture {
     pub original: RgbImage,
     /// The part that became the input, at the input's size.
     pub crop: RgbImage,
-    /// Where a pixel of the file is in the input.
+    /// Map from pixels of the file to those of the input.
     pub fit: Fit,
-    /// Where the channels stand.
+    /// Position of the channel axis.
     pub layout: Layout,
-    /// What a viewer of the file would not expect of it.
+    /// Notes on what a viewer of the file would not expect; mostly empty.
     pub notes: Vec<&'static str>,
 }
 

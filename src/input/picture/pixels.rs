@@ -7,7 +7,7 @@ use crate::args::{Channels, Layout, PictureArgs};
 use crate::exit::usage;
 use crate::terminal::{number, visible};
 
-/// How pixels become values, channel by channel in the order of the input.
+/// Map from pixels to values, channel by channel in the order of the input.
 pub struct Values {
     /// White, before the mean is subtracted.
     range: f64,
@@ -17,7 +17,7 @@ pub struct Values {
 }
 
 impl Values {
-    /// What the flags, then the preset say for an input of so many channels.
+    /// Takes the map from the flags, then from the preset, for an input of so many channels.
     ///
     /// # Errors
     /// For flags that do not fit the input or one another.
@@ -86,7 +86,7 @@ impl Values {
         }
     }
 
-    /// As it stands in a note.
+    /// Returns the map in words, for a note.
     pub fn text(&self) -> String {
         let order = match (self.mean.len(), self.order) {
             (1, _) => "grey",

@@ -14,9 +14,9 @@ const PADDING: u8 = 114;
 pub struct Resized<P: Pixel> {
     /// The pixels.
     pub picture: ImageBuffer<P, Vec<u8>>,
-    /// What was done, before the size: "resized to ".
+    /// Words for the change, which the size follows: "resized to ".
     pub how: String,
-    /// Where a pixel of the picture is in the input.
+    /// Map from pixels of the picture to those of the input.
     pub fit: Fit,
 }
 
@@ -49,7 +49,7 @@ where
     if (w, h) == (width, height) {
         return Resized { picture: picture.clone(), how: "kept at ".into(), fit: same };
     }
-    // In whole numbers; the width decides where the picture is no higher than the input is for its width.
+    // Sizes are whole numbers; the width decides where the picture is no higher than the input is for its width.
     let (by_width, by_height) = ((width, (h * width / w).max(1)), ((w * height / h).max(1), height));
     let wider = width * h < height * w;
     let (to_w, to_h) = match how {

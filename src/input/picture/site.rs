@@ -1,4 +1,4 @@
-//! Where a picture's axes stand in an input.
+//! Axes of a picture in an input.
 
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{DType, Dim};
@@ -10,9 +10,9 @@ use crate::terminal::visible;
 /// A side of a picture in an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// So many pixels.
+    /// A fixed number of pixels.
     Pixels(usize),
-    /// Any multiple of this.
+    /// An open size: any multiple of this number of pixels.
     Multiple(usize),
 }
 
@@ -36,12 +36,12 @@ impl Side {
     }
 }
 
-/// Where a picture's axes stand in an input, and how long they are.
+/// Order and lengths of a picture's axes in an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Where the channels stand.
+    /// Position of the channel axis.
     pub layout: Layout,
-    /// 1 or 3.
+    /// Number of channels, 1 or 3.
     pub channels: usize,
     /// Rows of pixels.
     pub height: Side,
@@ -64,7 +64,8 @@ pub fn layout(input: &InputInfo, given: Option<Layout>) -> Layout {
     })
 }
 
-/// Whether an input may be a picture: four axes, or three where none has four and the channels' is known.
+/// Returns a test whether an input may be a picture: four axes, or three where none has four and the channels' is
+/// known.
 pub fn takes_picture<'a>(
     infos: &'a [InputInfo],
     given: Option<Layout>,

@@ -24,7 +24,7 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::{Binary, Builder, Unary};
 
-/// What the relevance of a node's result stands for on the stronger track.
+/// Meaning of the relevance of a node's result on the stronger track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
     /// The result's value as it is, positive or negative: the result is within the model.
@@ -148,7 +148,8 @@ fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> [Co
     })
 }
 
-/// Where the positive side explains the supporting track, and where it explains the opposing one.
+/// Returns two masks: the elements whose positive side explains the supporting track, and those whose positive side
+/// explains the opposing one.
 fn by_value(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> (Value, Value) {
     let zero = b.scalar_like(0.0, y);
     let less = |b: &mut Builder, x: Value, y: Value| b.binary(Binary::Less, x, y);
