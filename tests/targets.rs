@@ -371,3 +371,34 @@ fn two_classes_of_one_unit_keep_their_probabilities() {
         explain(&session, &inputs, &Request { target: Target::Difference(0, 1), ..Request::default() });
     assert!(size(&found.relevance["X"]) > 100.0);
 }
+
+/// ONNX Runtime's Sigmoid is 0 where the file's classes are as sure as this; relevance passes it all the same, from its logit.
+#[test]
+fn an_exported_difference_of_sure_classes_starts_at_their_logits() {
+    use dlbc_artifact::{ExportOptions, ExportTarget, export};
+    let rows = npz(&root().join("fixtures/tables/breast_cancer.npz"))["X"].clone();
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = folder.path().join("in.npz");
+    let array = ndarray::Array2::from_shape_vec((rows.dims()[0], rows.dims()[1]), rows.to_f32().to_vec());
+    let mut writer = ndarray_npy::NpzWriter::new(std::fs::File::create(&inputs).unwrap());
+    writer.add_array("X", &array.unwrap()).unwrap();
+    writer.finish().unwrap();
+    let rows = Tensors::from([("X".to_string(), rows)]);
+    let (mut jobs, mut expected) = (vec![], vec![]);
+    for rules in ["attnlrp", "cp-lrp", "lrp-epsilon"] {
+        let program = program(&root().join("fixtures/tables/breast_cancer.onnx"), rules);
+        let path = folder.path().join(format!("{rules}.onnx"));
+        let target = Some(ExportTarget::Difference(0, 1));
+        let options = ExportOptions { target, ..Default::default() };
+        dlbc_proto::write_model(&path, &export(&program, &options).unwrap()).unwrap();
+        let request = Request { target: Target::Difference(0, 1), ..Request::default() };
+        expected.push((rules, explain(&cpu(program, 1), &rows, &request)));
+        jobs.push((path, inputs.clone()));
+    }
+    let Some(found) = onnx_runtime(&jobs) else { return };
+    for (found, (rules, expected)) in found.iter().zip(&expected) {
+        assert!(found["probabilities"].to_f64().contains(&0.0), "no row is that sure");
+        let gap = relative_l1(&found["relevance/X"], &expected.relevance["X"]);
+        assert!(gap <= 1e-4, "{rules}: {gap:e}");
+    }
+}

@@ -84,13 +84,8 @@ fn reverse(
     info.start = start::start(graph, relevance, b, values, explained);
     let first = start::first(graph, relevance, explained);
     b.at(&seed_node.origin, "seed");
-    let explained = values[&explained];
-    let start: Vec<Value> = match relevance.passes {
-        // The output's value times its derivative is what the output starts with.
-        Passes::GradientTimesInput => seeds.iter().map(|s| b.guarded_div(*s, explained)).collect(),
-        _ => seeds.clone(),
-    };
-    let sinks = walk(graph, relevance, b, values, &start, &first, &mut |b, mut row| {
+    let start = Start { values: &seeds, carries: Carries::Relevance, first: &first };
+    let sinks = walk(graph, relevance, b, values, &start, &mut |b, mut row| {
         let operands = graph.node_inputs(row.forward);
         for (account, seed) in row.tracks.iter_mut().zip(&seeds) {
             if relevance.passes == Passes::GradientTimesInput {
@@ -245,25 +240,37 @@ struct Account {
     absorbed: Vec<Value>,
 }
 
-/// Lowers the rules of a relevance graph from the seeds on, one a track, telling `note` of each; the seeds reach the nodes in
-/// `first` as they are. Returns the relevance of each
-/// sink on each track.
+/// The relevance that a walk starts with.
+struct Start<'a> {
+    /// The start of each track, of the shape of the explained value.
+    values: &'a [Value],
+    /// What the start is in a composite of derivatives times input.
+    carries: Carries,
+    /// The nodes that the start reaches as it is.
+    first: &'a HashSet<NodeId>,
+}
+
+/// Lowers the rules of a relevance graph from the start on, telling `note` of each. Returns the relevance of each sink on each
+/// track.
 ///
 /// In a composite of derivatives times input, a rule of relevance gets the value times the derivative, and a rule of
-/// derivatives that gets relevance the quotient by the value, 0 where that is 0.
+/// derivatives that gets relevance the quotient by the value, 0 where that is 0. A slope passes relevance as it is: so does a
+/// final Sigmoid whose value is 0 in float32.
 fn walk(
     graph: &Graph<Op>,
     relevance: &RelevanceGraph,
     b: &mut Builder,
     values: &HashMap<Value, Value>,
-    seeds: &[Value],
-    first: &HashSet<NodeId>,
+    from: &Start,
     note: &mut dyn FnMut(&mut Builder, Row),
 ) -> Result<Vec<Sink>, CompileError> {
     let start = Value { node: relevance.seed, slot: 0 };
-    let mut lowered: HashMap<Value, Vec<Value>> = HashMap::from([(start, seeds.to_vec())]);
+    let mut lowered: HashMap<Value, Vec<Value>> = HashMap::from([(start, from.values.to_vec())]);
     // Rule nodes whose wires carry relevance where others carry derivatives.
     let mut given: HashSet<NodeId> = HashSet::new();
+    if relevance.passes == Passes::GradientTimesInput && from.carries == Carries::Relevance {
+        given.insert(relevance.seed);
+    }
     // What arrives over several wires adds up, track by track.
     let arrived = |b: &mut Builder,
                    lowered: &HashMap<Value, Vec<Value>>,
@@ -279,7 +286,7 @@ fn walk(
             None if of_relevance.is_empty() => Carries::Derivative,
             None => Carries::Relevance,
         };
-        let r = (0..seeds.len()).map(|track| {
+        let r = (0..from.values.len()).map(|track| {
             let parts = [(Carries::Relevance, &of_relevance), (Carries::Derivative, &others)];
             let parts = parts.into_iter().filter(|(_, wires)| !wires.is_empty());
             let parts: Vec<Value> = parts
@@ -306,6 +313,10 @@ fn walk(
         b.at(&node.origin, &format!("R.{}", graph.node(forward).name()));
         let wires: Vec<Value> = relevance.graph.wires_in(id).into_iter().map(|(_, v)| v).collect();
         let y = values[&Value { node: forward, slot: 0 }];
+        let rule = match rule {
+            Rule::Slope if wires.iter().all(|w| given.contains(&w.node)) => &Rule::Pass,
+            rule => rule,
+        };
         let (carries, r) = arrived(b, &lowered, &given, (&wires, Some(y)), Carries::by(rule));
         if carries == Carries::Relevance {
             given.insert(id);
@@ -318,7 +329,7 @@ fn walk(
         let flows = match (graph.op(forward), relevance.steps.get(&forward), r.as_slice()) {
             (Op::Scan(scan), Some(step), r) => steps::lower(b, scan, step, &site, r)?,
             (op, _, [supporting, opposing]) => {
-                let argument = if first.contains(&forward) { Argument::Larger } else { Argument::Value };
+                let argument = if from.first.contains(&forward) { Argument::Larger } else { Argument::Value };
                 rule.lower_contrast(b, &op.role(live), &site, [*supporting, *opposing], argument).into()
             }
             (op, _, r) => r.iter().map(|r| rule.lower(b, &op.role(live), &site, *r)).collect(),

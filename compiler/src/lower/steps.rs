@@ -15,7 +15,7 @@ use dlbc_ops::prim::{Builder, Prim, Reduction};
 use dlbc_ops::rule::Flow;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
-use super::{Carries, Sink, located, total, walk};
+use super::{Carries, Sink, Start, located, total, walk};
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
@@ -59,7 +59,8 @@ pub(super) fn lower(
         seeds.push(step.plus(*incoming, carried));
     }
     let mut absorbed: Vec<Vec<Value>> = vec![vec![]; r.len()];
-    let sinks = walk(graph, relevance, &mut step, &values, &seeds, &HashSet::new(), &mut |_, row| {
+    let start = Start { values: &seeds, carries: Carries::Derivative, first: &HashSet::new() };
+    let sinks = walk(graph, relevance, &mut step, &values, &start, &mut |_, row| {
         for (all, account) in absorbed.iter_mut().zip(row.tracks) {
             all.extend(account.absorbed);
         }
