@@ -1,8 +1,8 @@
 //! Shares of a sum of operands by value: `R_k = x_k ⊙ R ⊘ (z + ε sign z)`, a subtrahend's value counted negative.
 //!
 //! With [`Constants::Ledger`], `z` is the sum itself: constants keep their share, and so does the stabiliser. With
-//! [`Constants::Data`], `z` is the sum of the live operands: constants are a reference and take nothing; a single live operand takes all,
-//! without a quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` of residual sums.
+//! [`Constants::Data`], `z` is the sum of the live operands: constants are a reference and take nothing; a single live operand
+//! takes all, without a quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` of residual sums.
 
 use std::fmt;
 

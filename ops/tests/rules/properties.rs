@@ -141,14 +141,8 @@ fn the_books_close() {
     for layer in layers() {
         let r = random(layer.y().dims(), 11);
         let found = layer.explain(&r);
-        let passed: f64 = found
-            .operands
-            .iter()
-            .flatten()
-            .zip(&layer.live)
-            .filter(|(_, l)| **l)
-            .map(|(v, _)| total(v))
-            .sum();
+        let shares = found.operands.iter().zip(&layer.live).filter(|(_, live)| **live);
+        let passed: f64 = shares.filter_map(|(share, _)| share.as_ref()).map(total).sum();
         close(passed + found.absorbed, total(&r), &name(&layer));
         let live: Vec<bool> = found.operands.iter().map(Option::is_some).collect();
         assert!(live.iter().zip(&layer.live).all(|(given, live)| *live || !given), "{}", name(&layer));
