@@ -129,7 +129,16 @@ fn relevance_is_linear_in_the_start() {
     let minus = with(Target::Difference(3, 5), 100.0);
     let near = |a: f32, b: f32| (a - b).abs() <= 2e-5 * (1.0 + a.abs());
     assert!(three.iter().zip(&twice).all(|(a, b)| near(2.0 * a, *b)));
-    assert!(three.iter().zip(&five).zip(&minus).all(|((a, b), c)| near(a - b, *c)));
+    // A difference starts with the values of both units, over the sum of their magnitudes.
+    let logits = session.predict(&inputs).unwrap()["logits"].to_f32().to_vec();
+    let size = three.len() / 2;
+    for (row, logits) in logits.chunks(10).enumerate() {
+        let all = logits[3].abs() + logits[5].abs();
+        let own = row * size..(row + 1) * size;
+        let pairs = three[own.clone()].iter().zip(&five[own.clone()]);
+        let expected = pairs.map(|(a, b)| (logits[3] * a - logits[5] * b) / all);
+        assert!(expected.zip(&minus[own]).all(|(a, b)| near(a, *b)), "row {row}");
+    }
     assert_ne!(three, five);
 }
 
