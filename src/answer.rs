@@ -5,6 +5,7 @@ use dlbc_ops::tensor::{DType, Tensor};
 use serde::Serialize;
 
 use crate::classes::Classes;
+use crate::statistics::{argmax, unit_rows};
 use crate::terminal::number;
 
 /// Rows that are listed at most.
@@ -137,20 +138,12 @@ fn is_label(dtype: DType) -> bool {
 
 /// The largest unit of each row and its value.
 fn largest(tensor: &Tensor) -> (Vec<i64>, Vec<f64>) {
-    let dims = tensor.dims();
-    let units = dims.last().copied().unwrap_or(1);
-    let positions = if let [_, p, _] = dims { *p } else { 1 };
-    let (mut argmax, mut max) = (vec![], vec![]);
-    if dims.len() <= 3 && units > 0 {
-        let values = tensor.to_f64();
-        let rows: Vec<&[f64]> = values.chunks(units).collect();
-        for row in rows.chunks(positions.max(1)).filter_map(<[_]>::last) {
-            let best = (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best });
-            argmax.push(best as i64);
-            max.push(row[best]);
-        }
+    if tensor.dims().len() > 3 {
+        return (vec![], vec![]);
     }
-    (argmax, max)
+    let values = tensor.to_f64();
+    let rows = unit_rows(tensor.dims(), &values).into_iter();
+    rows.map(|row| (argmax(row), row)).map(|(best, row)| (best as i64, row[best])).unzip()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Medians, rank and linear correlation.
+//! Medians, rank and linear correlation, largest units.
 
 /// The place of each value among all; equal values have their mean place.
 pub fn ranks(x: &[f64]) -> Vec<f64> {
@@ -28,6 +28,19 @@ pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
     }
 }
 
+/// The index of the largest value; the first of equal ones, 0 of none.
+pub fn argmax(row: &[f64]) -> usize {
+    (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
+}
+
+/// The units of each row of an output `[..., row, unit]`; of `[row, position, unit]` those at the last position.
+pub fn unit_rows<'a>(dims: &[usize], values: &'a [f64]) -> Vec<&'a [f64]> {
+    let units = dims.last().copied().unwrap_or(1).max(1);
+    let positions = if let [_, positions, _] = dims { (*positions).max(1) } else { 1 };
+    let rows: Vec<&[f64]> = values.chunks(units).collect();
+    rows.chunks(positions).filter_map(|row| row.last().copied()).collect()
+}
+
 /// The median, which sorts the values; 0 of none.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -40,6 +53,15 @@ pub fn median(values: &mut [f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_largest_unit_at_the_last_position() {
+        let values = [9.0, 0.0, 0.0, 1.0];
+        assert_eq!(unit_rows(&[1, 2, 2], &values), [&values[2..]]);
+        assert_eq!(unit_rows(&[2, 2], &values), [&values[..2], &values[2..]]);
+        assert!(unit_rows(&[0, 3], &[]).is_empty() && unit_rows(&[2, 0], &[]).is_empty());
+        assert_eq!((argmax(&values), argmax(&[1.0, 1.0]), argmax(&[])), (0, 0, 0));
+    }
 
     #[test]
     fn medians() {

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::args::DiffArgs;
 use crate::exit::{Code, failure, invalid};
 use crate::input::result::Stored;
+use crate::statistics::{argmax, unit_rows};
 use crate::terminal::{Console, json_text, print, visible};
 use compare::{Compared, Extent, compare};
 
@@ -212,13 +213,7 @@ fn answers(first: &Stored, second: &Stored) -> Vec<Answer> {
 
 /// The largest unit of each sample.
 fn largest(output: &Tensor) -> Vec<usize> {
-    let dims = output.dims();
-    let units = dims.last().copied().unwrap_or(1).max(1);
-    let positions = if let [_, positions, _] = dims { (*positions).max(1) } else { 1 };
-    let values = output.to_f64();
-    let rows: Vec<&[f64]> = values.chunks(units).collect();
-    let last = rows.chunks(positions).filter_map(<[_]>::last);
-    last.map(|row| (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })).collect()
+    unit_rows(output.dims(), &output.to_f64()).into_iter().map(argmax).collect()
 }
 
 #[cfg(test)]
