@@ -14,19 +14,6 @@ use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Position, Request, Start, Target, Tensors};
 
-/// A cached model's folder.
-fn cached(name: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("DLBC_CACHE").map_or(root().join(".cache"), PathBuf::from);
-    let folder = cache.join("models").join(name);
-    if folder.join("output.npz").exists() {
-        return Some(folder);
-    }
-    let required = std::env::var_os("DLBC_REAL_MODELS").is_some_and(|v| v == "required");
-    assert!(!required, "{} is missing: scripts/fetch_models.py", folder.display());
-    eprintln!("skipped: {name} is not in the cache (scripts/fetch_models.py)");
-    None
-}
-
 /// What a model must show; returns its relevance for more.
 fn check(name: &str, model: PathBuf, inputs: &Tensors, outputs: &Tensors) -> Tensors {
     checked(name, program(&model, "dlb"), inputs, outputs)

@@ -73,6 +73,19 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// The folder of a real model; says so when it is not there, and fails where it is required.
+pub fn cached(name: &str) -> Option<PathBuf> {
+    let cache = std::env::var_os("DLBC_CACHE").map_or(root().join(".cache"), PathBuf::from);
+    let folder = cache.join("models").join(name);
+    if folder.join("output.npz").exists() {
+        return Some(folder);
+    }
+    let required = std::env::var_os("DLBC_REAL_MODELS").is_some_and(|v| v == "required");
+    assert!(!required, "{} is missing: scripts/fetch_models.py", folder.display());
+    eprintln!("skipped: {name} is not in the cache (scripts/fetch_models.py)");
+    None
+}
+
 /// The model zoo beside the checkout; says so when it is not there.
 pub fn zoo() -> Option<PathBuf> {
     let path = root().join("../shared/zoo");

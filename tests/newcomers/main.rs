@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use commands::{COMMANDS, Expected, LEFT, WAITING};
-use common::root;
+use common::{cached, root};
 use files::Files;
 
 /// Exit code and output of a command.
@@ -29,19 +29,6 @@ impl Done {
     pub fn all(&self) -> String {
         format!("{}{}", self.out, self.err)
     }
-}
-
-/// The folder of a real model; says so when it is not there, and fails where it is required.
-pub fn cached(name: &str) -> Option<PathBuf> {
-    let cache = std::env::var_os("DLBC_CACHE").map_or(root().join(".cache"), PathBuf::from);
-    let folder = cache.join("models").join(name);
-    if folder.join("output.npz").exists() {
-        return Some(folder);
-    }
-    let required = std::env::var_os("DLBC_REAL_MODELS").is_some_and(|v| v == "required");
-    assert!(!required, "{} is missing: scripts/fetch_models.py", folder.display());
-    eprintln!("skipped: {name} is not in the cache (scripts/fetch_models.py)");
-    None
 }
 
 /// The words of a command line; double quotes keep spaces.
