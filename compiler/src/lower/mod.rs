@@ -13,7 +13,7 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Binary, Builder, Prim};
-use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Program, Repeat, SEED};
+use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Mode, Program, Repeat, SEED};
 use dlbc_ops::rule::{Argument, Flow, Rule};
 use dlbc_ops::tensor::{DType, Dim, TensorType};
 use dlbc_proto::Name;
@@ -82,7 +82,11 @@ fn reverse(
     let mut named: Vec<(String, Vec<Value>)> = vec![];
     let explained = explained(graph, relevance);
     info.start = start::start(graph, relevance, b, values, explained);
-    let first = start::first(graph, relevance, explained);
+    // One track alone asks nothing of an argument for a larger value.
+    let first = match relevance.mode {
+        Mode::Contrastive => start::first(graph, relevance, explained),
+        Mode::Default => HashSet::new(),
+    };
     b.at(&seed_node.origin, "seed");
     let start = Start { values: &seeds, carries: Carries::Relevance, first: &first };
     let sinks = walk(graph, relevance, b, values, &start, &mut |b, mut row| {
@@ -244,7 +248,7 @@ struct Account {
 struct Start<'a> {
     /// The start of each track, of the shape of the explained value.
     values: &'a [Value],
-    /// What the start is in a composite of derivatives times input.
+    /// Kind of the start in a composite of derivatives times input.
     carries: Carries,
     /// The nodes that the start reaches as it is.
     first: &'a HashSet<NodeId>,
