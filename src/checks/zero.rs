@@ -52,7 +52,7 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
     let flags = family.flags(info, None);
     Some(match absorber(again, explained) {
         Some(row) => format!(
-            "{} % of what starts stays at node `{}` ({}, rule {}); `--audit` shows every node; others: {flags}",
+            "{} % of what starts stays at node `{}` ({}, rule {}); `--ledger` shows every node; others: {flags}",
             number(100.0 * row.absorbed / explanation.start, 3),
             visible(&row.node),
             visible(&row.op),
