@@ -1,4 +1,4 @@
-"""Records what Quantus says of relevance maps of `fixtures/digits_cnn`, for tests/quantus.rs.
+"""Records what Quantus says of relevance maps of `fixtures/digits_cnn`, for tests/cli/quantus.rs.
 
     .cache/venv-quantus/bin/python scripts/record_quantus.py target/debug/dlbc fixtures/quantus
 

@@ -336,7 +336,7 @@ fn compiled_by(path: &Path, rules: &str) -> Program {
     dlbc_compiler::compile(&model, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display())).program
 }
 
-/// Whether dimensions are known only while it runs: a session runs it step by step, as `tests/experts.rs` of the program does
+/// Whether dimensions are known only while it runs: a session runs it step by step, as `tests/models/experts.rs` of the program does
 /// with artifact and export.
 fn measures(program: &Program) -> bool {
     program.graph.outputs().iter().any(|(name, _)| name.starts_with(MEASURED))

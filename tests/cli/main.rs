@@ -1,0 +1,18 @@
+//! The program as its users run it: commands, files, messages, exit codes, and the pages that show them.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod baselines;
+mod docs;
+mod eval;
+mod hostile;
+mod newcomers;
+mod pictures;
+mod program;
+mod quantus;
+mod scene_flags;
+mod tables;
+mod text;

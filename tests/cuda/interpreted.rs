@@ -1,0 +1,301 @@
+//! Whole models on the CUDA backend with the interpreter for a device: equal to the CPU backend, the same bits each time.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::common::*;
+use dlbc_cuda::{CudaBackend, Math, Precision, open};
+use dlbc_ops::program::Program;
+use dlbc_ptxsim::Simulator;
+use dlbc_runtime::{ErrorKind, Explanation, MemoryReport, Request, RunOptions, Session, Target, Tensors};
+
+/// Bounds: outputs relative in L1, relevance by element of the sum.
+const FORWARD: f64 = 1e-5;
+const ELEMENT: f64 = 1e-4;
+/// The same for coarser precisions, of the error of one product.
+const COARSE: f64 = 4.0;
+/// What the ledger may leave open, of the start.
+const LEDGER: f64 = 1e-4;
+
+fn device(program: Program, schedule: u64) -> Session {
+    precise(program, schedule, Precision::Split)
+}
+
+fn precise(program: Program, schedule: u64, precision: Precision) -> Session {
+    let backend = CudaBackend::new(Box::new(Simulator::new(None, schedule))).with_precision(precision);
+    Session::new(program, Box::new(backend), RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A model that ships, with its input.
+fn shipped(name: &str) -> (Program, Tensors) {
+    let folder = root().join("fixtures").join(name);
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
+    (program, inputs)
+}
+
+const SHIPPED: [&str; 2] = ["digits_cnn", "tabular_mlp"];
+
+fn request() -> Request {
+    // The same unit on both: a near tie may fall differently.
+    Request { audit: true, target: Target::Index(0), ..Request::default() }
+}
+
+/// The same of a model whose outputs may have no units.
+fn asked(program: &Program) -> Request {
+    Request { target: crate::common::request(program, Target::Index(0)).target, ..request() }
+}
+
+/// One row where the model takes any number of rows.
+fn smallest(program: &Program, inputs: Tensors) -> Tensors {
+    let free =
+        |i: &dlbc_ops::program::InputInfo| i.ty.shape.0.first().is_some_and(|d| d.as_known().is_none());
+    if !program.info.inputs.iter().all(free) {
+        return inputs;
+    }
+    inputs.iter().map(|(n, t)| (n.clone(), pick(t, 0))).collect()
+}
+
+/// A model of the zoo in its smallest shapes.
+fn of_zoo(zoo: &Path, name: &str, rules: &str) -> (Program, Tensors) {
+    let file = |suffix: &str| zoo.join("v4.48").join(format!("{name}.{suffix}"));
+    let program = crate::common::program(&file("ts.onnx"), rules);
+    let inputs = smallest(&program, inputs_of(&program, &npz(&file("in.npz"))));
+    (program, inputs)
+}
+
+/// Models that ship, and where the zoo is there some of its.
+fn models(ship: &[&'static str], others: &[&'static str]) -> Vec<(&'static str, Program, Tensors)> {
+    let named = |name, (program, inputs)| (name, program, inputs);
+    let mut all: Vec<_> = ship.iter().map(|name| named(*name, shipped(name))).collect();
+    if let Some(zoo) = zoo() {
+        all.extend(others.iter().map(|name| named(*name, of_zoo(&zoo, name, "dlb"))));
+    }
+    all
+}
+
+fn differ(found: &Explanation, expected: &Explanation) -> Result<(), String> {
+    for (output, expected) in &expected.outputs {
+        let gap = relative_l1(&found.outputs[output], expected);
+        if gap.is_nan() || gap > FORWARD {
+            return Err(format!("output {output}: relative L1 {gap:e}"));
+        }
+    }
+    for (input, expected) in &expected.relevance {
+        let gap = worst_element(&found.relevance[input], expected);
+        if gap.is_nan() || gap > ELEMENT {
+            return Err(format!("relevance of {input}: {gap:e} of the sum"));
+        }
+    }
+    let open = (found.start - found.inputs.values().sum::<f64>() - found.absorbed).abs() / found.start.abs();
+    if open.is_nan() || open > LEDGER { Err(format!("the ledger is open by {open:e}")) } else { Ok(()) }
+}
+
+#[test]
+fn zoo_models_equal_the_cpu_backend() {
+    if zoo().is_none() {
+        return;
+    }
+    let only = std::env::var("DLBC_ZOO_MODEL").unwrap_or_default();
+    let mut count = 0;
+    let mut faults = vec![];
+    for m in zoo_models(&[VISION_AND_TABULAR, SEQUENCE, VISION_TASKS, EXPERTS, &["jetmoe"]].concat()) {
+        if !m.name.contains(&only) {
+            continue;
+        }
+        let program = program(&m.model, "dlb");
+        let inputs = smallest(&program, inputs_of(&program, &npz(&m.inputs)));
+        let request = asked(&program);
+        let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
+        let clock = Instant::now();
+        let found = device(program, 1).explain(&inputs, &request).map_err(|e| e.to_string());
+        println!("{}: {:.1} s", m.name, clock.elapsed().as_secs_f64());
+        if let Err(e) = found.and_then(|found| differ(&found, &expected)) {
+            faults.push(format!("{}: {e}", m.name));
+        }
+        count += 1;
+    }
+    assert!(faults.is_empty(), "{} of {count}:\n{}", faults.len(), faults.join("\n"));
+    say(&format!("CUDA: {count} zoo models on the interpreted device equal the CPU backend"));
+}
+
+#[test]
+fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
+    for name in SHIPPED {
+        let (program, inputs) = shipped(name);
+        let expected = explain(&cpu(program.clone(), 1), &inputs, &request());
+        differ(&explain(&device(program.clone(), 1), &inputs, &request()), &expected)
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        differ(&explain(&precise(program, 1, Precision::Simt), &inputs, &request()), &expected)
+            .unwrap_or_else(|e| panic!("{name} without tensor cores: {e}"));
+    }
+    let Some(zoo) = zoo() else { return };
+    let mut count = 0;
+    for (model, rules) in [
+        ("resnet", ["dlb-v2", "lrp-alpha2-beta1", "grad-x-input"]),
+        ("bert", ["dlb-v2", "attnlrp", "lrp-epsilon"]),
+        ("llama", ["dlb-values", "cp-lrp", "gradient"]),
+        ("gru", ["dlb-v2", "lrp-epsilon", "grad-x-input"]),
+    ] {
+        for rules in rules {
+            let (program, inputs) = of_zoo(&zoo, model, rules);
+            let request = Request { audit: false, ..request() };
+            let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
+            let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Split };
+            let found = explain(&precise(program, 1, precision), &inputs, &request);
+            for (input, expected) in &expected.relevance {
+                let gap = worst_element(&found.relevance[input], expected);
+                assert!(
+                    gap <= 10.0 * ELEMENT,
+                    "{model} by {rules}, relevance of {input}: {gap:e} of the sum"
+                );
+            }
+            count += 1;
+        }
+    }
+    println!("{count} models by other composites equal the CPU backend");
+}
+
+/// Rounded operands put outputs and relevance of a model off by no more than a few times the error of one product.
+#[test]
+fn coarser_precisions_stay_within_their_bounds() {
+    let models = models(&SHIPPED, &["resnet", "bert"]);
+    let request = Request { audit: false, ..request() };
+    for (name, program, inputs) in models {
+        let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
+        for (precision, math) in [(Precision::Tf32, Math::Tf32), (Precision::Bf16, Math::Bf16)] {
+            let found = explain(&precise(program.clone(), 1, precision), &inputs, &request);
+            let outputs = expected.outputs.iter().map(|(o, e)| relative_l1(&found.outputs[o], e));
+            let relevance = expected.relevance.iter().map(|(i, e)| worst_element(&found.relevance[i], e));
+            let [outputs, relevance] =
+                [outputs.fold(0.0, f64::max), relevance.fold(0.0, f64::max)].map(|gap| gap / math.error());
+            println!(
+                "{name} in {precision:?}: outputs {outputs:.2}, relevance {relevance:.2} times the error"
+            );
+            assert!(outputs <= COARSE && relevance <= COARSE, "{name} in {precision:?}");
+        }
+    }
+}
+
+#[test]
+fn whole_models_repeat_their_bits_under_five_schedules() {
+    let models = models(&SHIPPED, &["efficientnet", "bert", "lstm", "olmoe", "det_fasterrcnn"]);
+    for (name, program, inputs) in &models {
+        let session = device(program.clone(), 1);
+        let first = explain(&session, inputs, &asked(program));
+        let again = explain(&session, inputs, &asked(program));
+        assert_eq!(first.relevance, again.relevance, "{name}: two runs differ");
+        for schedule in 2..=5 {
+            let other = explain(&device(program.clone(), schedule), inputs, &asked(program));
+            assert_eq!(first.relevance, other.relevance, "{name}: schedule {schedule} gives other bits");
+            assert_eq!(first.outputs, other.outputs, "{name}: schedule {schedule} gives other bits");
+        }
+    }
+    println!("{} whole models have the same bits under 5 schedules", models.len());
+}
+
+/// A session with so much memory beyond the weights as a share of what the plan of another one takes.
+fn limited(program: &Program, whole: MemoryReport, share: f64) -> Session {
+    let bytes = whole.constant_bytes as f64 + share * whole.plan_bytes as f64;
+    let device = Simulator::new(Some((bytes * 20.0 / 19.0) as u64 + 4096), 1);
+    let backend = Box::new(CudaBackend::new(Box::new(device)));
+    Session::new(program.clone(), backend, RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+#[test]
+fn memory_over_budget_is_computed_again_with_the_same_bits() {
+    let models = models(&["digits_cnn"], &["resnet", "bert", "unet"]);
+    for (name, program, inputs) in &models {
+        let session = device(program.clone(), 1);
+        let wanted = explain(&session, inputs, &asked(program));
+        let (whole, _) = session.memory().unwrap();
+        let mut tried = vec![];
+        for share in [0.9, 0.8, 0.7, 0.6] {
+            // A plan that is too large for any cut is refused, and tells what it wanted.
+            match limited(program, whole, share).explain(inputs, &asked(program)) {
+                Ok(found) => {
+                    assert_eq!(found.relevance, wanted.relevance, "{name} in {share} of the memory");
+                    assert_eq!(found.outputs, wanted.outputs, "{name} in {share} of the memory");
+                    tried.push(share);
+                }
+                Err(e) => assert_eq!(e.kind(), ErrorKind::Device, "{name}: {e}"),
+            }
+        }
+        println!("{name}: the same bits in {tried:?} of {} bytes", whole.plan_bytes);
+        assert!(!tried.is_empty(), "{name} does not run in less memory");
+    }
+}
+
+#[test]
+fn targets_that_memory_does_not_hold_at_once_take_turns() {
+    let (program, inputs) = shipped("digits_cnn");
+    let targets: Vec<Target> = (0..7).map(Target::Index).collect();
+    let session = device(program.clone(), 1);
+    let wanted = session.explain_targets(&inputs, &targets, &request()).unwrap();
+    let (whole, all) = session.memory().unwrap();
+    assert_eq!(all, 7);
+    let mut turns = vec![];
+    for share in [0.7, 0.45, 0.3] {
+        let session = limited(&program, whole, share);
+        let found =
+            session.explain_targets(&inputs, &targets, &request()).unwrap_or_else(|e| panic!("{share}: {e}"));
+        for (found, wanted) in found.iter().zip(&wanted) {
+            assert_eq!(found.targets, wanted.targets);
+            differ(found, wanted).unwrap_or_else(|e| panic!("{share} of the memory: {e}"));
+        }
+        turns.push(session.memory().unwrap().1);
+    }
+    println!("of 7 targets {turns:?} at once");
+    assert!(turns.iter().all(|t| *t < 7), "{turns:?}");
+}
+
+/// Says what was covered, also where the test's own output is kept back.
+fn say(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+type Check = fn(&CudaBackend);
+
+/// What only a GPU can show. `DLBC_REQUIRE_GPU=1` makes a machine without one fail.
+#[test]
+fn on_a_gpu() {
+    let checks: [(&str, Check); 2] = [
+        ("models that ship equal the CPU backend", gpu_equals),
+        ("repeated runs have the same bits", gpu_repeats),
+    ];
+    let backend = match open(0) {
+        Ok(backend) => backend,
+        Err(e) => {
+            assert!(std::env::var_os("DLBC_REQUIRE_GPU").is_none(), "{e}");
+            say(&format!("CUDA: skipped {} GPU tests ({e})", checks.len()));
+            return;
+        }
+    };
+    for (what, check) in checks {
+        check(&backend);
+        println!("{}: {what}", backend.describe());
+    }
+}
+
+fn gpu(backend: &CudaBackend, program: Program) -> Session {
+    Session::new(program, Box::new(backend.clone()), RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn gpu_equals(backend: &CudaBackend) {
+    for name in SHIPPED {
+        let (program, inputs) = shipped(name);
+        let expected = explain(&cpu(program.clone(), 1), &inputs, &request());
+        let found = explain(&gpu(backend, program), &inputs, &request());
+        differ(&found, &expected).unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+}
+
+fn gpu_repeats(backend: &CudaBackend) {
+    let (program, inputs) = shipped(SHIPPED[0]);
+    let session = gpu(backend, program);
+    let first = explain(&session, &inputs, &request()).relevance;
+    for _ in 0..20 {
+        assert_eq!(explain(&session, &inputs, &request()).relevance, first);
+    }
+}

@@ -1,0 +1,151 @@
+//! The ledger by module and by head: sums, and both exporters of PyTorch.
+
+use std::collections::BTreeMap;
+
+use crate::common::*;
+use dlbc_runtime::{Explanation, Request, Target};
+
+fn books() -> Request {
+    Request { target: Target::Index(0), audit: true, layers: true, heads: true, ..Request::default() }
+}
+
+/// Every row of a module and of a head against the rows of the ledger.
+fn check(name: &str, e: &Explanation, scopes: &BTreeMap<String, Vec<String>>, size: f64) {
+    let (ledger, layers) = (e.ledger.as_ref().unwrap(), e.layers.as_ref().unwrap());
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * size;
+    let whole = layers.first().unwrap();
+    assert!(whole.scope.is_empty() && whole.nodes == ledger.len(), "{name}: {whole:?}");
+    assert!(close(whole.received, e.start), "{name}: {whole:?}, start {}", e.start);
+    assert!(close(whole.passed, e.inputs.values().sum()), "{name}: {whole:?}, inputs {:?}", e.inputs);
+    for row in layers {
+        assert!(close(row.residual(), 0.0), "{name}: {row:?}");
+        let own = ledger.iter().filter(|r| scopes[&r.node].starts_with(&row.scope));
+        let (nodes, absorbed) = own.fold((0, 0.0), |(n, sum), r| (n + 1, sum + r.absorbed));
+        assert!(
+            nodes == row.nodes && close(row.absorbed, absorbed),
+            "{name}: {row:?}, {nodes} rows keep {absorbed}"
+        );
+    }
+    for head in e.heads.as_ref().unwrap() {
+        let row = ledger.iter().find(|r| r.node == head.node).unwrap();
+        assert!(close(head.received.iter().sum(), row.received), "{name}: {head:?} of {row:?}");
+        let passed: f64 = head.operands.iter().flat_map(|(_, values)| values).sum();
+        assert!(close(passed, row.passed), "{name}: {head:?} of {row:?}");
+        assert!(
+            head.operands
+                .iter()
+                .all(|(name, v)| row.operands.contains(name) && v.len() == head.received.len())
+        );
+    }
+}
+
+fn explained(m: &ZooModel, rules: &str) -> (Explanation, f64) {
+    let program = program(&m.model, rules);
+    let inputs = inputs_of(&program, &npz(&m.inputs));
+    let scopes = program.info.audit.iter().map(|r| (r.node.clone(), r.scope.clone())).collect();
+    let found = explain(&cpu(program, 2), &inputs, &books());
+    // Signed shares may be many times the start.
+    let sizes =
+        found.ledger.iter().flatten().map(|r| r.received.abs().max(r.passed.abs()).max(r.absorbed.abs()));
+    let size = sizes.fold(found.start.abs(), f64::max);
+    check(&format!("{} {rules}", m.name), &found, &scopes, size);
+    (found, size)
+}
+
+#[test]
+fn modules_and_heads_add_up_and_exporters_agree() {
+    if zoo().is_none() {
+        return;
+    }
+    for (name, attentions) in
+        [("bert", 2), ("bert_sdpa", 2), ("gpt2", 2), ("llama", 2), ("llama_sdpa", 2), ("qwen3", 2)]
+    {
+        for rules in ["dlb", "dlb-v2", "attnlrp"] {
+            // Of each module, by folder: the weights of a folder's exports are the same.
+            let mut seen: BTreeMap<(String, String), (String, [f64; 2])> = BTreeMap::new();
+            for m in zoo_models(&[name]) {
+                let (e, size) = explained(&m, rules);
+                let heads = e.heads.as_ref().unwrap();
+                assert_eq!(heads.len(), attentions, "{} {rules}", m.name);
+                assert!(heads.iter().all(|h| h.received.len() == 4), "{} {rules}: {heads:?}", m.name);
+                let layers = e.layers.as_ref().unwrap();
+                assert!(layers.len() > 10, "{}: {} modules", m.name, layers.len());
+                let folder = m.name.split('/').next().unwrap().to_string();
+                for row in layers.iter().filter(|r| !r.scope.is_empty() && r.nodes > 1) {
+                    let key = (folder.clone(), row.scope.join("/"));
+                    let own = [row.received, row.absorbed];
+                    if let Some((other, sums)) = seen.insert(key, (m.name.clone(), own)) {
+                        let gap = sums.iter().zip(own).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                        assert!(gap <= 1e-3 * size, "{rules}: {row:?} of {}, {sums:?} of {other}", m.name);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_zoo_model_has_its_modules_and_closes_them() {
+    if zoo().is_none() {
+        return;
+    }
+    let mut with_heads = 0;
+    for m in zoo_models(&[VISION_AND_TABULAR, SEQUENCE].concat()) {
+        let (e, _) = explained(&m, "dlb");
+        with_heads += usize::from(!e.heads.as_ref().unwrap().is_empty());
+    }
+    assert!(with_heads > 20, "{with_heads}");
+}
+
+#[test]
+fn a_compiled_file_and_several_targets_have_the_same_rows() {
+    let model = root().join("fixtures/sentiment_bert/model.onnx");
+    let program = program(&model, "dlb");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bert.dlbc.onnx");
+    dlbc_proto::write_model(&file, &dlbc_artifact::write(&program).unwrap()).unwrap();
+    let read = dlbc_artifact::read(&dlbc_proto::read_model(&file, &Default::default()).unwrap()).unwrap();
+    assert_eq!(read.info, program.info);
+    let ids = dlbc_runtime::Tensor::from_i64(&[1, 6], &[2, 40, 60, 80, 100, 3]);
+    let mask = dlbc_runtime::Tensor::from_i64(&[1, 6], &[1; 6]);
+    let inputs = [("input_ids".to_string(), ids), ("attention_mask".to_string(), mask)].into();
+    let session = cpu(read, 2);
+    let alone = explain(&cpu(program, 2), &inputs, &books());
+    let targets = [Target::Index(1), Target::Index(0)];
+    let together = session.explain_targets(&inputs, &targets, &books()).unwrap().remove(1);
+    let (a, b) = (alone.layers.unwrap(), together.layers.unwrap());
+    assert_eq!(a.len(), b.len());
+    for (a, b) in a.iter().zip(&b) {
+        assert!(a.scope == b.scope && (a.received - b.received).abs() < 1e-3, "{a:?} {b:?}");
+    }
+    let (a, b) = (alone.heads.unwrap(), together.heads.unwrap());
+    assert_eq!((a.len(), a[0].received.len()), (2, 4));
+    for (a, b) in a.iter().zip(&b).flat_map(|(a, b)| a.received.iter().zip(&b.received)) {
+        assert!((a - b).abs() < 1e-3, "{a} {b}");
+    }
+}
+
+#[test]
+fn both_tracks_of_contrastive_mode_have_their_modules() {
+    let model = root().join("fixtures/sentiment_bert/model.onnx");
+    let ids = dlbc_runtime::Tensor::from_i64(&[1, 6], &[2, 40, 60, 80, 100, 3]);
+    let mask = dlbc_runtime::Tensor::from_i64(&[1, 6], &[1; 6]);
+    let inputs = [("input_ids".to_string(), ids), ("attention_mask".to_string(), mask)].into();
+    let e = explain(&cpu(contrastive(&model, "dlb"), 2), &inputs, &books());
+    let opposing = e.opposing.unwrap();
+    for (start, layers, heads, ledger) in [
+        (e.start, e.layers, e.heads, e.ledger),
+        (opposing.start, opposing.layers, opposing.heads, opposing.ledger),
+    ] {
+        let (layers, heads, ledger) = (layers.unwrap(), heads.unwrap(), ledger.unwrap());
+        assert!((layers[0].received - start).abs() <= 1e-3 * start.abs(), "{:?}, start {start}", layers[0]);
+        assert_eq!(heads.len(), 2);
+        // Between the tracks relevance may change sides: what a module fails to account for is what its rows do.
+        let open: f64 = ledger.iter().map(|r| r.residual()).sum();
+        assert!((layers[0].residual() - open).abs() <= 1e-3 * start.abs(), "{:?}, rows {open}", layers[0]);
+        for head in heads {
+            let row = ledger.iter().find(|r| r.node == head.node).unwrap();
+            assert!((head.received.iter().sum::<f64>() - row.received).abs() < 1e-2, "{head:?} {row:?}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Explanations through the library: composites, targets, contrastive mode, repeats, plans, stages.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod composite_files;
+mod composites;
+mod contrast;
+mod layers;
+mod plans;
+mod repeat;
+mod stages;
+mod targets;

@@ -1,0 +1,145 @@
+//! What a CUDA plan costs: launches, bytes, memory, counted on a device that computes nothing.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::common::*;
+use dlbc_cuda::{CudaBackend, Device, DeviceError, Precision};
+use dlbc_ptx::{Kernel, KernelId, Launch, Region, SequenceId};
+use dlbc_runtime::{Request, RunOptions, Session, Target};
+
+/// What was planned.
+#[derive(Clone, Debug, Default)]
+struct Counted {
+    /// Of each sequence: launches, and bytes of the buffers that they read and write.
+    sequences: Vec<(usize, u64)>,
+    /// Of each sequence: launches by family.
+    families: Vec<BTreeMap<String, usize>>,
+    /// Sequences that ran, in order.
+    ran: Vec<usize>,
+    kernels: Vec<Kernel>,
+    allocated: Vec<u64>,
+}
+
+/// A device of zeros.
+struct Counting(Arc<Mutex<Counted>>);
+
+impl Device for Counting {
+    fn describe(&self) -> String {
+        "counting".into()
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn allocate(&mut self, bytes: u64) -> Result<u64, DeviceError> {
+        let mut counted = self.0.lock().unwrap();
+        counted.allocated.push(bytes);
+        Ok((counted.allocated.len() as u64) << 40)
+    }
+
+    fn release(&mut self, _: u64) {}
+
+    fn upload(&mut self, _: u64, _: &[u8]) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
+    fn download(&mut self, _: u64, bytes: &mut [u8]) -> Result<(), DeviceError> {
+        bytes.fill(0);
+        Ok(())
+    }
+
+    fn load(&mut self, kernel: &Kernel) -> Result<KernelId, DeviceError> {
+        let mut counted = self.0.lock().unwrap();
+        counted.kernels.push(kernel.clone());
+        Ok(KernelId(counted.kernels.len() - 1))
+    }
+
+    fn prepare(&mut self, launches: Vec<Launch>) -> Result<SequenceId, DeviceError> {
+        // A buffer counts once for all that a launch reads of it.
+        let distinct = |regions: &[Region]| -> u64 {
+            let by_address: BTreeMap<u64, u64> = regions.iter().map(|r| (r.address, r.bytes)).collect();
+            by_address.values().sum()
+        };
+        let bytes = |l: &Launch| distinct(&l.reads) + distinct(&l.writes) + 2 * distinct(&l.updates);
+        let mut counted = self.0.lock().unwrap();
+        let mut families: BTreeMap<String, usize> = BTreeMap::new();
+        for l in &launches {
+            let name = &counted.kernels[l.kernel.0].name;
+            *families.entry(name.split('_').next().unwrap_or_default().into()).or_default() += 1;
+        }
+        counted.families.push(families);
+        counted.sequences.push((launches.len(), launches.iter().map(bytes).sum()));
+        Ok(SequenceId(counted.sequences.len() - 1))
+    }
+
+    fn run(&mut self, sequence: SequenceId) -> Result<(), DeviceError> {
+        self.0.lock().unwrap().ran.push(sequence.0);
+        Ok(())
+    }
+
+    fn discard(&mut self, _: SequenceId) {}
+}
+
+/// Plans a model and its relevance, and counts. A row of a table.
+fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
+    let program = program(model, rules);
+    let inputs = inputs_of(&program, &npz(inputs));
+    let counted = Arc::new(Mutex::new(Counted::default()));
+    let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Split);
+    let session = Session::new(program, Box::new(backend), RunOptions::default()).unwrap();
+    let request = Request { audit: false, target: Target::Index(0), ..Request::default() };
+    session.explain(&inputs, &request).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
+    let counted = counted.lock().unwrap().clone();
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let (mut launches, mut bytes) = (vec![], 0);
+    for ran in &counted.ran {
+        launches.push(counted.sequences[*ran].0.to_string());
+        bytes += counted.sequences[*ran].1;
+    }
+    let row = format!(
+        "launches {} | {} kernels | {:.0} MiB touched | {:.1} MiB of values",
+        launches.join(" + "),
+        counted.kernels.len(),
+        mib(bytes),
+        mib(counted.allocated[0])
+    );
+    (row, counted)
+}
+
+/// Prints the plans of the models that ship and of the large ones where they are.
+#[test]
+fn plans_are_counted() {
+    let root = root();
+    let mut models: Vec<_> = ["digits_cnn", "tabular_mlp", "sentiment_bert"]
+        .map(|name| (name, root.join("fixtures").join(name)))
+        .into_iter()
+        .collect();
+    for name in ["resnet50", "bert-base"] {
+        let folder = root.join(".cache/models").join(name);
+        if folder.join("model.onnx").exists() {
+            models.push((name, folder));
+        } else {
+            println!("skipped: {name} is not there");
+        }
+    }
+    for (name, folder) in models {
+        let inputs = folder.join("input.npz");
+        if !inputs.exists() {
+            println!("skipped: no input of {name}");
+            continue;
+        }
+        for rules in ["dlb", "lrp-alpha2-beta1"] {
+            let (row, counted) = counted(&folder.join("model.onnx"), &inputs, rules);
+            println!("{name} by {rules}: {row}");
+            counted.ran.iter().for_each(|ran| println!("  {:?}", counted.families[*ran]));
+            assert!(counted.ran.len() >= 2, "{name}: a forward and a reverse");
+            // What a block of every chip may take.
+            assert!(counted.kernels.iter().all(|k| k.shared <= 99 << 10), "{name}: shared memory");
+            let both = counted.kernels.iter().any(|k| k.name.contains("_beside_"));
+            assert!(both || rules == "dlb" || name != "resnet50", "{name}: both parts in one pass");
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Mixtures of experts: who was given what, however the tokens are sent.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::common::*;
+use dlbc_ops::graph::Graph;
+use dlbc_ops::prim::Prim;
+use dlbc_runtime::{
+    Backend, CpuBackend, Explanation, MemoryReport, Plan, Request, RunOptions, RuntimeError, Saved, Session,
+    Target, Tensor, Tensors, Unsupported,
+};
+
+/// What a model says of some inputs.
+fn explained(m: &ZooModel, arrays: &std::path::Path, request: &Request) -> Explanation {
+    let program = program(&m.model, "dlb");
+    let inputs = inputs_of(&program, &npz(arrays));
+    explain(&cpu(program, 2), &inputs, request)
+}
+
+fn asked() -> Request {
+    Request { experts: true, audit: true, target: Target::Index(3), ..Request::default() }
+}
+
+#[test]
+fn shares_close_with_the_layer_and_the_ledger() {
+    if zoo().is_none() {
+        return;
+    }
+    for m in &zoo_models(EXPERTS) {
+        for arrays in [&m.inputs, &m.alt] {
+            let e = explained(m, arrays, &asked());
+            let layers = e.experts.unwrap();
+            assert!(layers.len() >= 2, "{}: {} layers of experts", m.name, layers.len());
+            let ids = npz(arrays)["input_ids"].elems() as i64;
+            for layer in &layers {
+                let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
+                let open = (sum - layer.received).abs() / e.start;
+                assert!(open <= 1e-4, "{} {}: {sum} of {}", m.name, layer.name, layer.received);
+                assert!(layer.received > 0.0, "{} {} received nothing", m.name, layer.name);
+                // Each token goes to two of four experts.
+                let tokens: i64 = layer.experts.iter().map(|e| e.tokens).sum();
+                assert_eq!((layer.experts.len(), tokens), (4, 2 * ids), "{} {}", m.name, layer.name);
+                let mut ledger = e.ledger.iter().flatten();
+                let row = ledger.any(|r| (r.received - layer.received).abs() <= 1e-4 * e.start);
+                assert!(row, "{} {}: no row of the ledger received {}", m.name, layer.name, layer.received);
+            }
+        }
+    }
+}
+
+#[test]
+fn exports_of_the_same_weights_agree() {
+    if zoo().is_none() {
+        return;
+    }
+    let models = zoo_models(&["olmoe", "olmoe_patched"]);
+    assert!(models.len() > 2);
+    for second in [false, true] {
+        let of = |m: &ZooModel| explained(m, if second { &m.alt } else { &m.inputs }, &asked());
+        let expected = of(&models[0]);
+        for m in &models[1..] {
+            let got = of(m);
+            let gap = worst_element(&got.relevance["input_ids"], &expected.relevance["input_ids"]);
+            assert!(gap <= 1e-4, "{}: relevance of the tokens differs by {gap:e}", m.name);
+            let (own, first) = (got.experts.unwrap(), expected.experts.as_ref().unwrap());
+            assert_eq!(own.len(), first.len(), "{}", m.name);
+            for (a, b) in own.iter().zip(first) {
+                assert_eq!(a.name, b.name, "{}", m.name);
+                for (a, b) in a.experts.iter().zip(&b.experts) {
+                    assert_eq!(a.tokens, b.tokens, "{}", m.name);
+                    assert!((a.relevance - b.relevance).abs() <= 1e-4 * 100.0, "{}: {a:?}, {b:?}", m.name);
+                }
+            }
+        }
+    }
+}
+
+/// In one export the chosen experts gather their tokens, in the other all have all tokens, and what was not chosen weighs 0.
+/// Rules that share by contribution must not tell them apart; `dlb-v2`, which gives every addend the same, may.
+#[test]
+fn dense_and_sparse_exports_of_the_same_weights_agree() {
+    let folder = root().join("fixtures/experts");
+    let inputs = npz(&folder.join("input.npz"));
+    for rules in ["dlb", "attnlrp"] {
+        let of = |file: &str| explain(&cpu(program(&folder.join(file), rules), 2), &inputs, &asked());
+        let [sparse, dense] = ["model.onnx", "dense.onnx"].map(of);
+        let gap = worst_element(&dense.relevance["tokens"], &sparse.relevance["tokens"]);
+        assert!(gap <= 1e-4, "{rules}: relevance differs by {gap:e}");
+        let (sparse, dense) = (sparse.experts.unwrap(), dense.experts.unwrap());
+        assert_eq!(sparse.len(), 2);
+        for (a, b) in sparse.iter().zip(&dense) {
+            assert_eq!((&a.name, a.experts.len()), (&b.name, b.experts.len()));
+            for (a, b) in a.experts.iter().zip(&b.experts) {
+                assert_eq!(a.tokens, b.tokens, "{rules}");
+                assert!((a.relevance - b.relevance).abs() <= 1e-4 * 100.0, "{rules}: {a:?}, {b:?}");
+            }
+        }
+    }
+}
+
+/// Another routing takes plans that others left, and plans that are made for it; neither shows in the result.
+#[test]
+fn every_composite_equals_the_reference() {
+    let folder = root().join("fixtures/experts");
+    for file in ["model.onnx", "dense.onnx"] {
+        for rules in one_run() {
+            let program = program(&folder.join(file), rules);
+            let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
+            let got = explain(&cpu(program.clone(), 2), &inputs, &asked());
+            let expected = explain(&reference(program), &inputs, &asked());
+            let gap = worst_element(&got.relevance["tokens"], &expected.relevance["tokens"]);
+            assert!(gap <= 1e-4, "{file} {rules}: relevance differs by {gap:e}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_saw_other_routings_gives_the_same_bits() {
+    let folder = root().join("fixtures/experts");
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
+    let values = tokens.to_f32();
+    let request = Request { experts: true, audit: true, ..Request::default() };
+    let session = cpu(program.clone(), 2);
+    let mut routings = BTreeSet::new();
+    for round in 0..8 {
+        // Other tokens of the same shape: each row is another one's, and scaled.
+        let other: Vec<f32> = (0..values.len())
+            .map(|i| values[(i + 16 * round) % values.len()] * (1.0 + round as f32 * ((i % 3) as f32 - 1.0)))
+            .collect();
+        let inputs = [("tokens".to_string(), Tensor::from_f32(tokens.dims(), &other))].into();
+        let alone = explain(&cpu(program.clone(), 1), &inputs, &request);
+        let among = explain(&session, &inputs, &request);
+        let again = explain(&session, &inputs, &request);
+        assert_eq!(among.relevance, alone.relevance, "round {round}");
+        assert_eq!(again.relevance, alone.relevance, "round {round}, again");
+        assert_eq!(among.experts, alone.experts, "round {round}");
+        let expected = explain(&reference(program.clone()), &inputs, &request);
+        let gap = worst_element(&among.relevance["tokens"], &expected.relevance["tokens"]);
+        assert!(gap <= 1e-5, "round {round}: {gap:e} off the reference");
+        let layers = among.experts.unwrap_or_default();
+        let counts: Vec<i64> = layers.iter().flat_map(|l| &l.experts).map(|e| e.tokens).collect();
+        routings.insert(counts);
+    }
+    assert!(routings.len() > 3, "{} routings", routings.len());
+}
+
+#[test]
+fn frozen_routing_is_reported() {
+    let Some(zoo) = zoo() else { return };
+    for name in FROZEN {
+        let file = zoo.join(format!("{name}.onnx"));
+        let proto = dlbc_proto::read_model(&file, &dlbc_proto::Limits::default()).unwrap();
+        let error = dlbc_compiler::compile(&proto, &dlbc_compiler::Options::default()).err().unwrap();
+        assert!(error.to_string().contains("froze"), "{name}: {error}");
+    }
+}
+
+#[test]
+fn experts_without_tokens_and_batches_of_tokens() {
+    let folder = root().join("fixtures/experts");
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let inputs = npz(&folder.join("input.npz"));
+    let request = Request { experts: true, audit: true, ..Request::default() };
+    let session = cpu(program.clone(), 2);
+    let all = explain(&session, &inputs, &request);
+    let expected = explain(&reference(program), &inputs, &request);
+    assert!(worst_element(&all.relevance["tokens"], &expected.relevance["tokens"]) <= 1e-5);
+    let layers = all.experts.unwrap();
+    for layer in &layers {
+        assert_eq!((layer.experts.len(), layer.experts.iter().map(|e| e.tokens).sum::<i64>()), (8, 12));
+        let idle = layer.experts.iter().filter(|e| e.tokens == 0);
+        assert!(idle.clone().count() > 0 && idle.clone().all(|e| e.relevance == 0.0), "{layer:?}");
+    }
+    // A token alone chooses as it does among others, and is explained the same.
+    for row in 0..6 {
+        let one = [("tokens".to_string(), pick(&inputs["tokens"], row))].into();
+        let alone = explain(&session, &one, &request);
+        let gap = relative_l1(&pick(&all.relevance["tokens"], row), &alone.relevance["tokens"]);
+        assert!(gap <= 1e-5, "token {row}: {gap:e}");
+    }
+}
+
+/// The CPU backend, with a count of its plans and of the multiplications that they were run for.
+#[derive(Clone, Default)]
+struct Counted {
+    plans: Arc<AtomicU64>,
+    products: Arc<AtomicU64>,
+}
+
+struct CountedPlan {
+    plan: Box<dyn Plan>,
+    /// Multiplications of the forward and the reverse together.
+    work: u64,
+    products: Arc<AtomicU64>,
+}
+
+impl Backend for Counted {
+    fn name(&self) -> &'static str {
+        "counted"
+    }
+
+    fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
+        CpuBackend.check(graph)
+    }
+
+    fn reads_in_place(&self) -> bool {
+        CpuBackend.reads_in_place()
+    }
+
+    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), RuntimeError> {
+        CpuBackend.within(options, f)
+    }
+
+    fn prepare(
+        &self,
+        graph: &Graph<Prim>,
+        forward: &[String],
+        reverse: &[String],
+        options: &RunOptions,
+    ) -> Result<Box<dyn Plan>, RuntimeError> {
+        self.plans.fetch_add(1, Ordering::Relaxed);
+        let products = graph.nodes().filter(|id| matches!(graph.op(*id), Prim::MatMul { .. }));
+        let work = products.map(|id| {
+            let k = graph.ty(graph.node_inputs(id)[0]).shape.as_known().unwrap();
+            let y = graph.node(id).types[0].shape.as_known().unwrap();
+            (y.iter().product::<usize>() * k[k.len() - 1]) as u64
+        });
+        let work = work.sum();
+        let plan = CpuBackend.prepare(graph, forward, reverse, options)?;
+        Ok(Box::new(CountedPlan { plan, work, products: self.products.clone() }))
+    }
+}
+
+impl Plan for CountedPlan {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+        self.products.fetch_add(self.work, Ordering::Relaxed);
+        self.plan.forward(inputs)
+    }
+
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+        self.plan.reverse(inputs, saved, seed)
+    }
+
+    fn memory(&self) -> MemoryReport {
+        self.plan.memory()
+    }
+}
+
+#[test]
+fn several_targets_equal_as_many_runs() {
+    let folder = root().join("fixtures/experts");
+    let session = cpu(program(&folder.join("model.onnx"), "dlb"), 2);
+    let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
+    // All tokens are one: most experts have none.
+    let one = Tensor::from_f32(tokens.dims(), &tokens.to_f32()[..16].repeat(6));
+    for tokens in [tokens, one] {
+        let inputs = Tensors::from([("tokens".to_string(), tokens)]);
+        let targets = [Target::Index(0), Target::Index(2), Target::Rank(0)];
+        let request = Request { experts: true, audit: true, ..Request::default() };
+        let together = session.explain_targets(&inputs, &targets, &request).unwrap();
+        for (target, got) in targets.iter().zip(together) {
+            let alone = explain(&session, &inputs, &Request { target: *target, ..request.clone() });
+            let gap = worst_element(&got.relevance["tokens"], &alone.relevance["tokens"]);
+            assert!(gap <= 1e-6, "{target:?}: {gap:e}");
+            for (a, b) in got.experts.unwrap().iter().zip(alone.experts.unwrap()) {
+                for (a, b) in a.experts.iter().zip(b.experts) {
+                    assert!(a.tokens == b.tokens && (a.relevance - b.relevance).abs() < 1e-3, "{a:?}, {b:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn idle_experts_cost_no_product_and_known_counts_no_plan() {
+    let folder = root().join("fixtures/experts");
+    let counted = Counted::default();
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let session = Session::new(program, Box::new(counted.clone()), RunOptions::default()).unwrap();
+    let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
+    let values = tokens.to_f32();
+    let request = Request { experts: true, ..Request::default() };
+    let run = |values: &[f32]| {
+        let inputs = [("tokens".to_string(), Tensor::from_f32(tokens.dims(), values))].into();
+        let before = [&counted.plans, &counted.products].map(|c| c.load(Ordering::Relaxed));
+        let layers = explain(&session, &inputs, &request).experts.unwrap();
+        let after = [&counted.plans, &counted.products].map(|c| c.load(Ordering::Relaxed));
+        let counts: Vec<i64> = layers.iter().flat_map(|l| &l.experts).map(|e| e.tokens).collect();
+        (counts, after[0] - before[0], after[1] - before[1])
+    };
+    // One token six times: two experts a layer do all of the work.
+    let (few, _, work) = run(&values[..16].repeat(6));
+    assert_eq!(few.iter().filter(|n| **n > 0).count(), 4, "{few:?}");
+    let mut seen: BTreeSet<i64> = few.into_iter().collect();
+    let (mut known, mut most) = (0, 0);
+    for round in 0..24 {
+        let other: Vec<f32> =
+            (0..values.len()).map(|i| values[(i * (round + 1) + 7 * round) % values.len()]).collect();
+        let (counts, plans, products) = run(&other);
+        assert_eq!(products, work, "round {round}: another number of multiplications for {counts:?}");
+        if counts.iter().all(|n| seen.contains(n)) {
+            assert_eq!(plans, 0, "round {round}: plans for counts that were known, {counts:?}");
+            known += 1;
+        }
+        most = most.max(counts.iter().filter(|n| **n > 0).count());
+        seen.extend(counts);
+    }
+    assert!(known > 4 && most > 8, "{known} rounds of known counts, at most {most} experts at work");
+}
+
+#[test]
+fn an_artifact_and_an_export_find_the_counts_too() {
+    let folder = root().join("fixtures/experts");
+    let program = program(&folder.join("model.onnx"), "dlb");
+    let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
+    let artifact = dlbc_artifact::write(&program).unwrap();
+    let read = dlbc_proto::decode(&dlbc_proto::encode(&artifact), &dlbc_proto::Limits::default()).unwrap();
+    let expected = explain(&cpu(program.clone(), 1), &inputs, &Request::default());
+    let again = explain(&cpu(dlbc_artifact::read(&read).unwrap(), 1), &inputs, &Request::default());
+    assert_eq!(again.relevance, expected.relevance);
+
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("explained.onnx");
+    dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, &Default::default()).unwrap()).unwrap();
+    let Some(found) = onnx_runtime(&[(path, folder.join("input.npz"))]) else { return };
+    for (name, r) in &expected.relevance {
+        let gap = relative_l1(&found[0][&format!("relevance/{name}")], r);
+        assert!(gap <= 1e-4, "{name}: {gap:e}");
+    }
+}

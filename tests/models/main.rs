@@ -1,0 +1,14 @@
+//! Whole models: the zoo, third-party models, recorded relevance.
+
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod experts;
+mod golden;
+mod real_models;
+mod recurrent;
+mod scenes;
+mod sequence;
+mod zoo;
