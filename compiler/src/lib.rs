@@ -15,6 +15,7 @@ mod error;
 pub mod experts;
 mod import;
 mod inspect;
+mod liveness;
 mod lower;
 mod meaning;
 mod options;

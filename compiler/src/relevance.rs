@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
-use dlbc_ops::op::role::{Role, RoleKind};
+use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::op::{Op, Scan};
 use dlbc_ops::program::{Mode, Repeat};
 use dlbc_ops::rule::{Attention, Rule, RuleNode};
@@ -14,6 +14,7 @@ use dlbc_proto::Name;
 
 use crate::composite::{Composite, Passes, Places};
 use crate::error::CompileError;
+use crate::liveness::{Live, liveness, step_liveness};
 use crate::options::Options;
 
 /// The reverse of a model: who gets relevance from whom, by which rule.
@@ -42,17 +43,6 @@ pub struct RelevanceGraph {
     pub repeat: Option<Repeat>,
     /// One track, or two.
     pub mode: Mode,
-}
-
-/// How a value carries relevance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Live {
-    /// It does not.
-    No,
-    /// As token ids that an embedding may look up.
-    Ids,
-    /// As data.
-    Data,
 }
 
 /// Derives the relevance graph of one output.
@@ -207,24 +197,6 @@ fn step(scan: &Scan, composite: &Composite, operands: &[bool]) -> Result<Relevan
     propagate(graph, composite, &live, &|_| true, graph.value_name(next).to_string(), next)
 }
 
-/// How the values of a step carry relevance. The state does when it came with some, or when a step gives it some.
-fn step_liveness(scan: &Scan, operands: &[bool]) -> HashMap<Value, Live> {
-    let graph = scan.body.graph();
-    let mut state = operands.first().copied().unwrap_or(false);
-    loop {
-        let live = live_values(graph, |id, _| {
-            let at = graph.inputs().iter().position(|i| *i == id).unwrap_or(usize::MAX);
-            let carries = if at == 0 { state } else { operands.get(at).copied().unwrap_or(false) };
-            if carries { Live::Data } else { Live::No }
-        });
-        let next = scan.body.result().and_then(|v| live.get(&v).copied()).unwrap_or(Live::No);
-        if state || next == Live::No {
-            return live;
-        }
-        state = true;
-    }
-}
-
 /// The explained output: import made one of whatever tensor is named.
 fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
     let outputs = graph.outputs();
@@ -271,58 +243,6 @@ fn rule_node(
     targets: Vec<usize>,
 ) -> RuleNode {
     RuleNode { rule, op: op.into(), results: results.to_vec(), operands: operands.to_vec(), targets }
-}
-
-/// How every value carries relevance: floats that depend on a float input, and what embeddings of token ids make.
-pub(crate) fn liveness(graph: &Graph<Op>, options: &Options) -> HashMap<Value, Live> {
-    live_values(graph, |id, dtype| input_liveness(graph.node(id).name(), dtype, options))
-}
-
-fn live_values(graph: &Graph<Op>, input: impl Fn(NodeId, DType) -> Live) -> HashMap<Value, Live> {
-    let mut live: HashMap<Value, Live> = HashMap::new();
-    for id in graph.topological() {
-        let inputs = graph.node_inputs(id);
-        let operands: Vec<Live> = inputs.iter().map(|v| live.get(v).copied().unwrap_or(Live::No)).collect();
-        for (slot, ty) in graph.node(id).types.iter().enumerate() {
-            let state = match graph.op(id) {
-                Op::Const(_) | Op::Dims { .. } => Live::No,
-                Op::Input => input(id, ty.dtype),
-                op => {
-                    let carries: Vec<bool> = operands.iter().map(|l| *l != Live::No).collect();
-                    value_liveness(op, &op.role(&carries), ty.dtype, &operands)
-                }
-            };
-            live.insert(Value { node: id, slot }, state);
-        }
-    }
-    live
-}
-
-fn input_liveness(name: &str, dtype: DType, options: &Options) -> Live {
-    if options.no_relevance.iter().any(|n| n == name) {
-        return Live::No;
-    }
-    match dtype {
-        _ if options.live.iter().any(|n| n == name) => Live::Data,
-        DType::Bool => Live::No,
-        // Bytes are pixels.
-        DType::U8 => Live::Data,
-        t if t.is_integer() => Live::Ids,
-        _ => Live::Data,
-    }
-}
-
-fn value_liveness(op: &Op, role: &Role, dtype: DType, operands: &[Live]) -> Live {
-    let most = operands.iter().copied().max().unwrap_or(Live::No);
-    match role.kind() {
-        RoleKind::NoRelevance => Live::No,
-        RoleKind::Embedding if operands.get(1).is_some_and(|l| *l != Live::No) => Live::Data,
-        // Ids stay ids while they are moved; arithmetic on them, or a cast to float, ends them.
-        RoleKind::Rearrange if dtype.is_integer() => most,
-        RoleKind::Elementwise if dtype.is_integer() && matches!(op, Op::Cast(_)) => most,
-        _ if dtype.is_float() && most == Live::Data => Live::Data,
-        _ => Live::No,
-    }
 }
 
 impl RelevanceGraph {

@@ -14,7 +14,7 @@ use dlbc_ops::tensor::Tensor;
 
 use super::Context;
 use super::recover_gelu::{scaled, single};
-use crate::relevance::{Live, liveness};
+use crate::liveness::{Live, liveness};
 
 /// Recovers every attention.
 pub fn run(graph: &mut Graph<Op>, context: &Context) -> bool {
