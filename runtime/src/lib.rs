@@ -4,22 +4,16 @@
 //! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
 
 mod backend;
-mod blocks;
 mod detection;
 mod error;
-mod experts;
-mod inputs;
-mod layers;
-mod load;
-mod measure;
-mod opposing;
+mod ledger;
+mod plan;
 mod random;
 mod reference;
 mod repeat;
 pub mod rows;
 mod seed;
 mod session;
-mod simplify;
 mod stage;
 mod tract;
 
@@ -28,8 +22,8 @@ pub use dlbc_ops::tensor::{DType, Tensor};
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
 pub use detection::{BoxLayout, BoxTarget, Detected, Detections, Detector, SAME_OBJECT, WhichBox, overlap};
 pub use error::{ErrorKind, RuntimeError};
-pub use experts::{ExpertShare, ExpertsLayer};
-pub use layers::{HeadRow, LayerRow};
+pub use ledger::expert_relevance::{ExpertShare, ExpertsLayer};
+pub use ledger::modules::{HeadRow, LayerRow};
 pub use random::Random;
 pub use reference::ReferenceBackend;
 pub use seed::{Pixels, Position, Region, Request, Start, Target, Task};

@@ -1,6 +1,7 @@
 //! The starting relevance.
 
 mod boxes;
+pub(crate) mod contrast;
 mod convention;
 mod pixels;
 mod units;

@@ -1,5 +1,6 @@
 //! A program on a backend: binds shapes, caches plans, seeds, keeps the books.
 
+mod load;
 mod plan;
 mod predict;
 mod stack;
@@ -14,9 +15,9 @@ use dlbc_ops::tensor::{Bindings, Tensor};
 use crate::backend::{Backend, RunOptions, Tensors};
 use crate::detection::Detected;
 use crate::error::RuntimeError;
-use crate::experts::{ExpertsLayer, experts};
-use crate::layers::{self, HeadRow, LayerRow};
-use crate::opposing;
+use crate::ledger::expert_relevance::{ExpertsLayer, experts};
+use crate::ledger::modules::{self as layers, HeadRow, LayerRow};
+use crate::seed::contrast;
 use crate::seed::{Convention, Request, Seed, Target, seed};
 use stack::{part, stacked};
 
@@ -319,7 +320,7 @@ impl Session {
             Mode::Default => seeds.iter().map(|seed| vec![seed.tensor.clone()]).collect(),
             Mode::Contrastive => {
                 let both = requests.iter().zip(&seeds);
-                both.map(|(request, seed)| opposing::tracks(explained, request, seed).into()).collect()
+                both.map(|(request, seed)| contrast::tracks(explained, request, seed).into()).collect()
             }
         };
         let given: Vec<Tensor> = starts

@@ -9,10 +9,10 @@ use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::{Key, PLANS, Session};
 use crate::backend::{MemoryReport, Plan, Saved, Tensors};
-use crate::blocks::{Blocks, State};
 use crate::error::RuntimeError;
-use crate::inputs::bind;
-use crate::measure::{self, Rest, Step, branches, check, has_measures, measures};
+use crate::plan::bind::bind;
+use crate::plan::blocks::{Blocks, State};
+use crate::plan::steps::{self, Rest, Step, branches, check, has_measures, measures};
 
 /// What a session keeps for a key.
 #[derive(Clone)]
@@ -175,7 +175,7 @@ impl Session {
             return Ok(self.keep(key, Kept::Blocks(Arc::new(blocks))));
         }
         let step = match measured {
-            true => measure::next(program, &key.bindings, &[&forward[..], &key.reverse].concat())?,
+            true => steps::next(program, &key.bindings, &[&forward[..], &key.reverse].concat())?,
             false => Step { graph: program.bind(&key.bindings), bound: Bindings::new(), rest: None },
         };
         let mut graph = step.graph;

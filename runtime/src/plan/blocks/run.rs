@@ -13,8 +13,8 @@ use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
 use super::{Block, Parts, Source, cut};
 use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Tensors};
 use crate::error::RuntimeError;
+use crate::plan::simplify::simplify;
 use crate::reference::ReferenceBackend;
-use crate::simplify::simplify;
 
 /// Plans of blocks with measured dimensions that are kept: those used last.
 const PLANS: usize = 1024;

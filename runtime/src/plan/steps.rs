@@ -13,7 +13,7 @@ use dlbc_ops::program::{MEASURED, UNFIT};
 use dlbc_ops::tensor::Bindings;
 
 use crate::error::RuntimeError;
-use crate::simplify::{constant_of, is_known, simplify};
+use crate::plan::simplify::{constant_of, is_known, simplify};
 
 /// A program up to the next dimensions that it measures.
 pub(crate) struct Step {

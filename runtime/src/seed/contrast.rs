@@ -2,7 +2,7 @@
 
 use dlbc_ops::tensor::Tensor;
 
-use crate::seed::{Request, Seed, Start, Target};
+use super::{Request, Seed, Start, Target};
 
 /// The seeds of both tracks.
 ///

@@ -8,7 +8,7 @@
 //! Blocks are ordered by lateness (what the outputs need, then what the reverse alone needs) and by level, the number of
 //! changes of measured dimensions before them, so that every block stands after those it reads.
 
-mod place;
+mod order;
 mod run;
 mod shared;
 
@@ -21,9 +21,9 @@ use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Bindings, DType, Tensor};
 
 use crate::error::RuntimeError;
-use crate::measure::{ancestors, check, constants, measures};
-use crate::simplify::{constant_of, simplify};
-use place::{Place, ordered, places};
+use crate::plan::simplify::{constant_of, simplify};
+use crate::plan::steps::{ancestors, check, constants, measures};
+use order::{Place, ordered, places};
 
 pub(crate) use run::{Blocks, State};
 
