@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::classes::Classes;
 use crate::statistics::{argmax, unit_rows};
-use crate::terminal::number;
+use crate::wording::number;
 
 /// Rows that are listed at most.
 const LISTED: usize = 8;

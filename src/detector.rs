@@ -5,9 +5,9 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_proto::{DataType, Model};
 use dlbc_runtime::{BoxLayout, Detector, Tensors};
 
-use crate::args::{BoxFormat, COORDINATES, NoObject, TargetArgs};
-use crate::exit::{unknown, usage};
-use crate::terminal::visible;
+use crate::cli::args::{BoxFormat, COORDINATES, NoObject, TargetArgs};
+use crate::cli::exit::{unknown, usage};
+use crate::wording::visible;
 
 /// An output as the model declares it.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,7 +3,8 @@
 use dlbc_runtime::{ExpertsLayer, Explanation};
 use serde::Serialize;
 
-use crate::terminal::{Align, Table, number};
+use crate::cli::terminal::{Align, Table};
+use crate::wording::number;
 
 /// A layer of experts.
 #[derive(Clone, Debug, Serialize)]

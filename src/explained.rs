@@ -2,9 +2,9 @@
 
 use dlbc_runtime::{Detected, Explanation, Pixels, Target};
 
-use crate::args::Named;
 use crate::classes::Classes;
-use crate::terminal::number;
+use crate::cli::args::Named;
+use crate::wording::number;
 
 /// The explanation of a target.
 pub struct Explained {

@@ -4,8 +4,9 @@ use dlbc_ops::program::{Info, Mode};
 use dlbc_runtime::{Explanation, Tensors};
 use serde::Serialize;
 
+use crate::cli::terminal::{Align, Console, Table};
 use crate::input::{Columns, Feature};
-use crate::terminal::{Align, Console, Table, number, plural, visible};
+use crate::wording::{number, plural, visible};
 
 /// Features that are listed.
 const TOP: usize = 10;

@@ -3,56 +3,34 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod answer;
-mod args;
-mod artifact;
-mod charts;
-mod checks;
 mod classes;
-mod compile;
-mod completions;
+mod cli;
 mod content;
 mod detector;
-mod device;
 mod diff;
-mod emit;
 mod eval;
-mod exit;
 mod experts;
 mod explained;
 mod explainer;
-mod export;
 mod features;
-mod guard;
 mod heatmap;
 mod input;
-mod inspect;
-mod layers;
-mod model;
 mod nearest;
-mod output;
-mod pictures;
-mod provenance;
-mod reading;
-mod region;
-mod render;
-mod rules;
-mod run;
+mod results;
 mod scene;
-mod split;
-mod start;
 mod statistics;
-mod summary;
-mod terminal;
 mod tokens;
-mod vocabulary;
+mod wording;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Args, Command};
-use exit::{Code, Verdict};
-use terminal::{Console, report};
+use cli::args::{self, Args, Command};
+use cli::commands::{compile, completions, export, inspect, rules, run};
+use cli::exit::{self, Code, Verdict};
+use cli::guard;
+use cli::terminal::{Console, report};
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -75,7 +53,7 @@ fn main() -> ExitCode {
             ExitCode::from(code as u8)
         }
         Err(panic) => {
-            output::discard_pending();
+            results::discard_pending();
             report("internal error", &panic);
             ExitCode::from(Code::Other as u8)
         }

@@ -1,6 +1,6 @@
 //! Suggestions for mistyped names.
 
-use crate::terminal::visible;
+use crate::wording::visible;
 
 /// Suggestions of one message.
 const MOST: usize = 3;

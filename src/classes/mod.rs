@@ -11,9 +11,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use dlbc_ops::program::{CLASS_LABELS, Info};
 
-use crate::exit::{invalid, limit, usage};
+use crate::cli::exit::{invalid, limit, usage};
 use crate::nearest::did_you_mean;
-use crate::terminal::{plural, size, visible};
+use crate::wording::{plural, size, visible};
 
 /// Bytes of a file of class names at most.
 const MAX_BYTES: u64 = 16 << 20;

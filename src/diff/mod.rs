@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use dlbc_ops::tensor::Tensor;
 use serde::Serialize;
 
-use crate::args::DiffArgs;
-use crate::exit::{Code, failure, invalid};
-use crate::input::result::Stored;
+use crate::cli::args::DiffArgs;
+use crate::cli::exit::{Code, failure, invalid};
+use crate::cli::terminal::{Console, print};
+use crate::results::read::Stored;
 use crate::statistics::{argmax, unit_rows};
-use crate::terminal::{Console, json_text, print, visible};
+use crate::wording::{json_text, visible};
 use compare::{Compared, Extent, compare};
 
 pub use labels::{KEY as LABELS, Labels};

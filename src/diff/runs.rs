@@ -5,12 +5,13 @@ use std::path::Path;
 use anyhow::Context;
 
 use super::is_relevance;
-use crate::args::DiffArgs;
+use crate::cli::args::DiffArgs;
+use crate::cli::commands::run;
+use crate::cli::exit::usage;
+use crate::cli::terminal::Console;
 use crate::content::{Content, content};
-use crate::exit::usage;
-use crate::input::result::{self, Stored};
-use crate::run;
-use crate::terminal::{Console, visible};
+use crate::results::read::{self, Stored};
+use crate::wording::visible;
 
 /// Reads two results, or runs two models.
 ///
@@ -67,5 +68,5 @@ fn is_model(path: &Path) -> bool {
 
 fn read(path: &Path, args: &DiffArgs) -> anyhow::Result<Stored> {
     let wanted = |key: &str| is_relevance(key) || key.starts_with("output/");
-    result::read(path, wanted, args.run.limits.tensor_bytes())
+    read::read(path, wanted, args.run.limits.tensor_bytes())
 }

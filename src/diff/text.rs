@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use super::compare::{Agreement, Compared};
 use super::{Difference, LISTED};
-use crate::terminal::{Align, Table, number, visible};
+use crate::cli::terminal::{Align, Table};
+use crate::wording::{number, visible};
 
 /// Characters of a digest that are shown.
 const DIGEST: usize = 12;

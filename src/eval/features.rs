@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use dlbc_ops::tensor::Tensor;
 
-use crate::args::Layout;
+use crate::cli::args::Layout;
 use crate::input::{Source, Token};
 
 /// The features of a sample: elements of one of its inputs.

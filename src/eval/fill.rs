@@ -43,9 +43,13 @@ impl FromStr for Fill {
             "blur" => Fill::Blur,
             "drop" => Fill::Drop,
             "pad" => Fill::Pad,
-            _ => Fill::Value(crate::args::finite(text).map_err(|_| {
+            _ => Fill::Value(crate::cli::args::finite(text).map_err(|_| {
                 let known = ["black", "white", "mean", "feature-mean", "blur", "drop", "pad"];
-                crate::args::suggested(&format!("expected {} or a number", known.join(", ")), text, known)
+                crate::cli::args::suggested(
+                    &format!("expected {} or a number", known.join(", ")),
+                    text,
+                    known,
+                )
             })?),
         })
     }
@@ -166,7 +170,7 @@ fn blurred(values: &[f64], features: &Features, deviation: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Layout;
+    use crate::cli::args::Layout;
     use crate::input::Source;
 
     fn sample(values: &[f32]) -> (Tensors, Features) {

@@ -7,9 +7,9 @@ use dlbc_ops::tensor::Tensor;
 use image::ImageReader;
 
 use super::features::Features;
-use crate::exit::{invalid, usage};
+use crate::cli::exit::{invalid, usage};
 use crate::input::npz;
-use crate::terminal::plural;
+use crate::wording::plural;
 
 /// Masks of all samples, or one for all of them.
 pub struct Masks {
@@ -81,7 +81,7 @@ impl Masks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::args::Layout;
+    use crate::cli::args::Layout;
     use crate::input::Source;
 
     #[test]

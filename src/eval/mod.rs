@@ -29,13 +29,15 @@ use dlbc_runtime::RunOptions;
 pub use fill::Fill;
 pub use metric::Metric;
 
-use crate::args::{EvalArgs, ExplainArgs, Target};
-use crate::device;
-use crate::exit::{Code, describe, failure, usage, verdict};
+use crate::cli::args::{EvalArgs, ExplainArgs, Target};
+use crate::cli::device;
+use crate::cli::exit::{Code, describe, failure, usage, verdict};
+use crate::cli::terminal::{Console, Progress, print};
 use crate::explainer::Explainer;
+use crate::explainer::load;
 use crate::heatmap::format::DrawingFormat;
-use crate::terminal::{Console, Progress, number, print};
-use crate::{model, output};
+use crate::results;
+use crate::wording::number;
 use budget::Cost;
 use measure::{area, mean};
 use prepare::Prepared;
@@ -142,7 +144,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     let usual: &[&str] = if artifact || args.explain.is_contrastive() { &[] } else { &USUAL };
     let mut each = args.explain.each(usual).into_iter();
     let first = each.next().context("a composite")?;
-    let loaded = model::load(&args.model, &first, &args.limits, console)?;
+    let loaded = load::load(&args.model, &first, &args.limits, console)?;
     let mut prepared = prepare::prepare(args, loaded.program.clone(), artifact, device, &options, console)?;
     let mut plan = Plan::new(args);
     let mut metrics = metrics(args, &prepared, console)?;
@@ -151,7 +153,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     }
     let mut candidates = vec![];
     let rest = each.map(|explain| {
-        let loaded = model::load(&args.model, &explain, &args.limits, Console { quiet: true });
+        let loaded = load::load(&args.model, &explain, &args.limits, Console { quiet: true });
         (explain, loaded)
     });
     for (explain, loaded) in std::iter::once((first, Ok(loaded))).chain(rest) {
@@ -192,11 +194,11 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     let report = Report::new(args, &prepared, &plan, &metrics, runs);
     if let Some(path) = &args.out {
         let text = report.json(true)?;
-        output::write(path, |out| Ok(out.write_all(text.as_bytes())?))?;
+        results::write(path, |out| Ok(out.write_all(text.as_bytes())?))?;
     }
     if let Some(path) = &args.plot {
         let bytes = DrawingFormat::of_drawing("--plot", path)?.drawing(&plot::draw(&report))?;
-        output::write(path, |out| Ok(out.write_all(&bytes)?))?;
+        results::write(path, |out| Ok(out.write_all(&bytes)?))?;
     }
     print(&if args.json { report.json(false)? } else { report.text() })?;
     console.note(format!("this took {} s", number(clock.elapsed().as_secs_f64(), 2)));
@@ -248,7 +250,7 @@ fn shorten(
 
 /// Returns whether the model file is an artifact, compiled already.
 fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
-    let model = model::read(&args.model, &args.limits, Console { quiet: true })?;
+    let model = load::read(&args.model, &args.limits, Console { quiet: true })?;
     Ok(dlbc_artifact::is_artifact(&model.proto))
 }
 
@@ -269,7 +271,7 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
     }
     args.plot.as_deref().map(|path| DrawingFormat::of_drawing("--plot", path)).transpose()?;
     for path in args.out.iter().chain(&args.plot) {
-        output::check(path)?;
+        results::check(path)?;
     }
     for explain in args.explain.each(&[]) {
         explain.options(&args.limits)?.composite()?;

@@ -75,7 +75,7 @@ fn panel(canvas: &mut Canvas, left: u32, top: u32, kind: &str, title: &str, outc
     for (share, label) in [(0.0, low), (0.5, (low + high) / 2.0), (1.0, high)] {
         let y = top + ((1.0 - share) * f64::from(SIDE)) as u32;
         canvas.fill(left, y, SIDE, 1, Rgb([225; 3]));
-        canvas.text_right(left - 4, y.saturating_sub(LINE / 2), &crate::terminal::number(label, 2), FAINT);
+        canvas.text_right(left - 4, y.saturating_sub(LINE / 2), &crate::wording::number(label, 2), FAINT);
     }
     canvas.frame(left, top, SIDE, SIDE, FAINT);
     canvas.text(left, top + SIDE + 4, "0", FAINT);

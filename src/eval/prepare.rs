@@ -12,12 +12,13 @@ use super::fill::{Blank, Fill, blank};
 use super::mask;
 use super::measure::order;
 use super::subject::{Case, Model};
-use crate::args::{EvalArgs, Target};
-use crate::device::Opened;
-use crate::exit::{unsupported, usage};
+use crate::cli::args::{EvalArgs, Target};
+use crate::cli::device::Opened;
+use crate::cli::exit::{unsupported, usage};
+use crate::cli::terminal::Console;
+use crate::input::vocabulary;
 use crate::input::{self, Source, Texts, from_f64};
-use crate::terminal::{Console, plural, visible};
-use crate::vocabulary;
+use crate::wording::{plural, visible};
 
 /// What all methods are measured on.
 pub struct Prepared {

@@ -12,8 +12,9 @@ use super::measure::mean;
 use super::metric::{Better, Metric};
 use super::prepare::Prepared;
 use super::{Fill, Plan, fill, sanity};
-use crate::args::EvalArgs;
-use crate::terminal::{Align, Table, json_text, number, plural, visible};
+use crate::cli::args::EvalArgs;
+use crate::cli::terminal::{Align, Table};
+use crate::wording::{json_text, number, plural, visible};
 
 /// What was measured of a method.
 #[derive(Default)]

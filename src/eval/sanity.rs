@@ -12,15 +12,15 @@ use super::prepare::Prepared;
 use super::report::Outcome;
 use super::subject::{Case, Method};
 use super::{Plan, stream};
-use crate::args::{EvalArgs, ExplainArgs};
-use crate::device::Opened;
-use crate::exit::unsupported;
+use crate::cli::args::{EvalArgs, ExplainArgs};
+use crate::cli::device::Opened;
+use crate::cli::exit::unsupported;
+use crate::cli::terminal::{Console, Progress};
 use crate::explainer::Explainer;
+use crate::explainer::embeddings::split;
+use crate::explainer::load;
 use crate::input::from_f64;
-use crate::model;
-use crate::split::split;
 use crate::statistics::{correlation, ranks};
-use crate::terminal::{Console, Progress};
 
 /// The greatest relative change of the relevance under uniform noise of every element. `None` where the input has no
 /// floats.
@@ -130,7 +130,7 @@ pub fn randomisation(
     runs: &mut [Outcome],
     console: Console,
 ) -> anyhow::Result<()> {
-    let mut changed = model::read(&args.model, &args.limits, console)?;
+    let mut changed = load::read(&args.model, &args.limits, console)?;
     let layers = layers(&changed);
     if layers.is_empty() {
         return Err(unsupported("the model has no float weights to randomise"));

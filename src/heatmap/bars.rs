@@ -4,8 +4,8 @@ use image::Rgb;
 
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{color, relative};
-use crate::args::Colors;
-use crate::terminal::number;
+use crate::cli::args::Colors;
+use crate::wording::number;
 
 /// A feature.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{color, relative, scale};
-use crate::args::Colors;
+use crate::cli::args::Colors;
 use crate::experts::Layer;
-use crate::terminal::number;
+use crate::wording::number;
 
 const MARGIN: u32 = 16;
 const GAP: u32 = 12;

@@ -9,7 +9,7 @@ use image::{ImageFormat, RgbImage};
 
 use super::canvas::Canvas;
 use super::svg;
-use crate::exit::usage;
+use crate::cli::exit::usage;
 
 /// JPEG's quality, of 100: text stays sharp.
 const QUALITY: u8 = 95;

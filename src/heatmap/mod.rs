@@ -17,7 +17,7 @@ mod words;
 use dlbc_ops::tensor::Tensor;
 use image::RgbImage;
 
-use crate::args::{Colors, Layout};
+use crate::cli::args::{Colors, Layout};
 use crate::tokens::Piece;
 use canvas::Canvas;
 use marks::Mark;

@@ -6,7 +6,7 @@ use image::Rgb;
 use super::bars::{GAP, MARGIN, NAME_CHARS, NEUTRAL, SHOWN, meaning};
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{blend, relative};
-use crate::terminal::number;
+use crate::wording::number;
 
 /// Rows that are drawn at most; of more, as many evenly spaced ones.
 pub const MOST_ROWS: usize = 1000;

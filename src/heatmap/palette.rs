@@ -2,7 +2,7 @@
 
 use image::Rgb;
 
-use crate::args::Colors;
+use crate::cli::args::Colors;
 
 /// Anchors from zero to the largest value, for one sign.
 type Ramp = [[f64; 3]; 4];

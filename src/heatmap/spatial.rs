@@ -5,8 +5,8 @@ use image::{Rgb, RgbImage};
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::marks::{self, Mark, Panel};
 use super::palette::{blend, color, relative, scale};
-use crate::args::Colors;
-use crate::terminal::number;
+use crate::cli::args::Colors;
+use crate::wording::number;
 
 /// A sample of a batch.
 pub struct Sample {

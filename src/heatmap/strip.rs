@@ -3,8 +3,8 @@
 
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::{color, relative};
-use crate::args::Colors;
-use crate::terminal::number;
+use crate::cli::args::Colors;
+use crate::wording::number;
 
 /// A sample of a batch.
 pub struct Sample {

@@ -4,9 +4,9 @@ use image::Rgb;
 
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::{color, relative};
-use crate::args::Colors;
-use crate::terminal::{number, plural};
+use crate::cli::args::Colors;
 use crate::tokens::Piece;
+use crate::wording::{number, plural};
 
 /// A text of a batch.
 pub struct Sample {

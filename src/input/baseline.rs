@@ -10,11 +10,12 @@ use dlbc_ops::tensor::Tensor;
 use super::columns::Plan;
 use super::table::{self, Row};
 use super::{Inputs, npy, npz, only, picture};
-use crate::args::{BaselineSource, Rows, RunArgs};
+use crate::cli::args::{BaselineSource, Rows, RunArgs};
+use crate::cli::exit::{Code, helped, invalid};
+use crate::cli::terminal::Console;
 use crate::content::{Content, content};
-use crate::exit::{Code, helped, invalid};
 use crate::statistics::median;
-use crate::terminal::{Console, plural, visible};
+use crate::wording::{plural, visible};
 
 /// Refuses a baseline for what has none; `ids` says whether the model looks up token ids.
 ///

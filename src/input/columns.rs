@@ -8,8 +8,9 @@ use dlbc_ops::tensor::Tensor;
 
 use super::table::Row;
 use super::{fit, only};
-use crate::exit::{invalid, usage};
-use crate::terminal::{Console, plural, visible};
+use crate::cli::exit::{invalid, usage};
+use crate::cli::terminal::Console;
+use crate::wording::{plural, visible};
 
 /// Columns that a message lists at most.
 const LISTED: usize = 8;

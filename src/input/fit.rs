@@ -5,8 +5,9 @@ use std::sync::Arc;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Array, Bindings, DType, Dim, Tensor};
 
-use crate::exit::invalid;
-use crate::terminal::{Console, visible};
+use crate::cli::exit::invalid;
+use crate::cli::terminal::Console;
+use crate::wording::visible;
 
 /// Fits a tensor to its input and binds the symbols of its shape. Conversions that lose nothing but float digits are
 /// made and noted; all others are refused.

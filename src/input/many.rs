@@ -9,9 +9,10 @@ use dlbc_runtime::rows;
 
 use super::text::{self, Texts};
 use super::{arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
-use crate::args::{EvalArgs, Layout};
-use crate::exit::{invalid, unsupported, usage};
-use crate::terminal::{Console, plural, visible};
+use crate::cli::args::{EvalArgs, Layout};
+use crate::cli::exit::{invalid, unsupported, usage};
+use crate::cli::terminal::Console;
+use crate::wording::{plural, visible};
 
 /// What is evaluated.
 pub struct Samples {

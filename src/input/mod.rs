@@ -8,11 +8,11 @@ mod npy;
 mod npy_header;
 pub mod npz;
 mod picture;
-pub mod result;
 mod table;
 mod text;
 mod text_loss;
 mod text_source;
+pub mod vocabulary;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -33,11 +33,12 @@ pub use text::{Texts, Token};
 use columns::Plan;
 use npz::Arrays;
 
-use crate::args::{Layout, Pair, RunArgs};
+use crate::cli::args::{Layout, Pair, RunArgs};
+use crate::cli::exit::{self, Code, helped, usage};
+use crate::cli::terminal::Console;
 use crate::content::{Content, content};
-use crate::exit::{self, Code, helped, usage};
 use crate::nearest::nearest;
-use crate::terminal::{Console, plural, visible};
+use crate::wording::{plural, visible};
 use picture::Picture;
 
 /// What a run starts from.

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use dlbc_ops::tensor::{DType, Tensor};
 
 use super::npy_header::{Header, parse};
+use crate::cli::exit::{Code, helped, invalid, limit};
 use crate::content::{Content, content};
-use crate::exit::{Code, helped, invalid, limit};
-use crate::terminal::size;
+use crate::wording::size;
 
 /// The largest header that is read; NumPy writes 128 bytes for any usual array.
 const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -133,7 +133,7 @@ fn row_major(data: &[u8], dims: &[usize], width: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::exit::{Code, verdict};
+    use crate::cli::exit::{Code, verdict};
 
     fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let header = format!("{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n");

@@ -2,7 +2,7 @@
 
 use dlbc_ops::tensor::DType;
 
-use crate::exit::{invalid, unsupported};
+use crate::cli::exit::{invalid, unsupported};
 
 /// What a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use dlbc_ops::tensor::Tensor;
 use zip::ZipArchive;
 
 use super::npy;
+use crate::cli::exit::invalid;
 use crate::content::{Content, content};
-use crate::exit::invalid;
 
 /// The arrays of a file.
 pub struct Arrays {

@@ -5,10 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use super::npy;
-use crate::args::Rows;
+use crate::cli::args::Rows;
+use crate::cli::exit::{invalid, limit};
 use crate::content::content;
-use crate::exit::{invalid, limit};
-use crate::terminal::{plural, size, visible};
+use crate::wording::{plural, size, visible};
 
 /// A row of a table.
 #[derive(Clone, Debug, PartialEq)]

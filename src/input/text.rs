@@ -15,10 +15,11 @@ use tokenizers::{Encoding, PaddingParams, PaddingStrategy, Tokenizer, Truncation
 use super::text_loss::Loss;
 use super::text_source;
 use super::{fit, npy};
-use crate::args::TextArgs;
+use crate::cli::args::TextArgs;
+use crate::cli::exit::{invalid, usage};
+use crate::cli::terminal::Console;
 use crate::content::{Content, content};
-use crate::exit::{invalid, usage};
-use crate::terminal::{Console, visible};
+use crate::wording::visible;
 
 /// A tokenizer is a vocabulary: larger files are something else.
 const LARGEST: u64 = 256 << 20;

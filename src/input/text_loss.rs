@@ -4,8 +4,9 @@ use tokenizers::Encoding;
 use unicode_width::UnicodeWidthChar;
 
 use super::Texts;
-use crate::exit::invalid;
-use crate::terminal::{Console, plural, visible};
+use crate::cli::exit::invalid;
+use crate::cli::terminal::Console;
+use crate::wording::{plural, visible};
 
 /// Texts and parts that a note quotes.
 const QUOTED: usize = 3;

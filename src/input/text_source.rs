@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::path::Path;
 
-use crate::args::TextArgs;
-use crate::exit::{invalid, limit, usage};
-use crate::terminal::{Console, plural, size, visible};
+use crate::cli::args::TextArgs;
+use crate::cli::exit::{invalid, limit, usage};
+use crate::cli::terminal::Console;
+use crate::wording::{plural, size, visible};
 
 /// Bytes of a file of texts, or of standard input, at most.
 const MAX_BYTES: u64 = 64 << 20;

@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use super::{Piece, Unit, Verdict, pieces, scale};
-use crate::args::Colors;
+use crate::cli::args::Colors;
+use crate::cli::terminal::{Align, Table};
 use crate::heatmap::tint;
-use crate::terminal::{Align, Table, number, plural, visible};
+use crate::wording::{number, plural, visible};
 
 /// Units that are listed as the strongest.
 const TOP: usize = 10;

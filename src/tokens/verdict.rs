@@ -8,7 +8,7 @@ use super::TokenRelevance;
 use crate::answer::{is_probability, probability};
 use crate::explained::Explained;
 use crate::input::Texts;
-use crate::terminal::number;
+use crate::wording::number;
 
 /// Units up to which they are taken for classes; more of them may be an embedding.
 const FEW: usize = 32;

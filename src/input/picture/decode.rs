@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
+use crate::cli::exit::{invalid, limit};
 use crate::content::{Content, content};
-use crate::exit::{invalid, limit};
 use crate::input::npy;
-use crate::terminal::size;
+use crate::wording::size;
 
 /// The largest picture in memory before it is resized.
 const MAX_DECODED_BYTES: u64 = 1 << 30;

@@ -21,8 +21,8 @@ pub use decode::files;
 pub use site::takes_picture;
 
 use super::fit::from_f64;
-use crate::args::{Layout, PictureArgs};
-use crate::terminal::Console;
+use crate::cli::args::{Layout, PictureArgs};
+use crate::cli::terminal::Console;
 use decode::{Decoded, decode};
 use pixels::Values;
 use resize::{Resized, fitted};
@@ -61,7 +61,7 @@ pub fn read(
         (site.height.fitted(picture.height() as usize), site.width.fitted(picture.width() as usize));
     let out_bytes = [site.channels, height, width, 4].iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
     if out_bytes.is_none_or(|b| b > max_bytes) {
-        return Err(crate::exit::limit(format!(
+        return Err(crate::cli::exit::limit(format!(
             "a picture of {height}×{width} is above `--max-tensor-bytes`"
         )));
     }

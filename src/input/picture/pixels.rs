@@ -3,9 +3,9 @@
 use dlbc_ops::program::InputInfo;
 use image::RgbImage;
 
-use crate::args::{Channels, Layout, PictureArgs};
-use crate::exit::usage;
-use crate::terminal::{number, visible};
+use crate::cli::args::{Channels, Layout, PictureArgs};
+use crate::cli::exit::usage;
+use crate::wording::{number, visible};
 
 /// Map from pixels to values, channel by channel in the order of the input.
 pub struct Values {

@@ -5,7 +5,7 @@ use image::{ImageBuffer, Pixel};
 
 use super::crop::Fit;
 use super::site::{Side, Site};
-use crate::args::Resize;
+use crate::cli::args::Resize;
 
 /// The grey beside a padded picture, as YOLO models are trained with.
 const PADDING: u8 = 114;

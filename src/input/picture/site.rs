@@ -3,9 +3,9 @@
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{DType, Dim};
 
-use crate::args::Layout;
-use crate::exit::{unsupported, usage};
-use crate::terminal::visible;
+use crate::cli::args::Layout;
+use crate::cli::exit::{unsupported, usage};
+use crate::wording::visible;
 
 /// A side of a picture in an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

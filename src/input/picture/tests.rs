@@ -2,7 +2,7 @@ use dlbc_ops::tensor::{DType, Dim, TensorType};
 use image::{GrayImage, Luma};
 
 use super::*;
-use crate::args::{Channels, Layout, Preset, Resize};
+use crate::cli::args::{Channels, Layout, Preset, Resize};
 
 const QUIET: Console = Console { quiet: true };
 

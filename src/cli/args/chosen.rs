@@ -1,0 +1,120 @@
+//! From flags to targets: pixels, boxes, units.
+
+use dlbc_runtime::{BoxTarget, Pixels, Target as SeedTarget, WhichBox};
+
+use super::scene::{COORDINATES, box_name};
+use super::targets::{MOST_TARGETS, Named, Target, TargetArgs, Task};
+use super::units;
+use crate::classes::Classes;
+use crate::cli::exit::usage;
+
+impl TargetArgs {
+    /// Refuses units where what starts are pixels or boxes.
+    fn no_units(&self, what: &str) -> anyhow::Result<()> {
+        let given = [
+            ("--target", self.target.is_some()),
+            ("--position", self.position.is_some()),
+            ("--positions-first", self.positions_first),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => Err(usage(format!("`{flag}` has no effect where {what}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The class, or each of several.
+    fn classes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Option<i64>>> {
+        let classes = units::classes(&self.scene.class, classes)?;
+        if let Some((_, twice)) = classes.iter().enumerate().find(|(i, c)| classes[..*i].contains(c)) {
+            return Err(usage(format!("`--class` names {twice} twice")));
+        }
+        if classes.len() > MOST_TARGETS {
+            return Err(usage(format!("{} classes; {MOST_TARGETS} are the most", classes.len())));
+        }
+        Ok(if classes.is_empty() { vec![None] } else { classes.iter().map(|c| Some(*c)).collect() })
+    }
+
+    /// Pixels of a segmentation. Where they are is filled in when the picture is known ([`Named::place`]).
+    pub(super) fn pixels(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+        self.no_units("pixels are explained: a class, a region, or what is above a threshold")?;
+        let binary = self.task == Some(Task::BinarySegmentation);
+        let above = self.threshold.or(binary.then_some(0.5));
+        let region = self.scene.region.map(|r| format!(" in {r}")).unwrap_or_default();
+        let whole = self.scene.class.is_empty() && self.scene.of_pixels().is_empty();
+        if let (Some(threshold), true) = (above, whole) {
+            let target = SeedTarget::Above(threshold);
+            return Ok(vec![Named { name: format!("above {threshold}"), target }]);
+        }
+        let named = |class: Option<i64>| {
+            let name = match (class, above) {
+                (Some(class), None) => format!("class {class}{region}"),
+                (Some(class), Some(above)) => format!("class {class} above {above}{region}"),
+                (None, Some(above)) => format!("above {above}{region}"),
+                (None, None) => format!("mask{region}"),
+            };
+            let target = SeedTarget::Pixels(Pixels { class, above, region: None, class_last: false });
+            Named { name, target }
+        };
+        Ok(self.classes(classes)?.into_iter().map(named).collect())
+    }
+
+    /// Boxes of a detection: each with each class.
+    pub(super) fn boxes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+        self.no_units("a box is explained")?;
+        let flags = [("--threshold", self.threshold.is_some())];
+        let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
+        if let Some(flag) = flags.chain(self.scene.of_pixels()).next() {
+            return Err(usage(format!(
+                "`{flag}` is of a segmentation: it has no effect where a box is explained"
+            )));
+        }
+        if let Some(task) = self.task.filter(|task| *task != Task::Detection) {
+            return Err(usage(format!("`--box` is of a detection, not of {}", task.seed().name())));
+        }
+        let coordinate = self.scene.coordinate;
+        let best = [WhichBox::Rank(0)];
+        let boxes = self.scene.boxes.as_ref().map_or(&best[..], |b| &b.0);
+        let mut targets = vec![];
+        for which in boxes {
+            for class in self.classes(classes)? {
+                let of = class.map(|c| format!(" class {c}")).unwrap_or_default();
+                let part = match coordinate {
+                    None => String::new(),
+                    Some(c) if c.corners == Some(true) => format!(" {}", COORDINATES[1][c.index]),
+                    Some(c) if c.corners == Some(false) => format!(" {}", COORDINATES[0][c.index]),
+                    Some(c) => format!(" coordinate {}", c.index),
+                };
+                let name = format!("box {}{of}{part}", box_name(*which));
+                let coordinate = coordinate.map(|c| c.index);
+                targets.push(Named {
+                    name,
+                    target: SeedTarget::Box(BoxTarget { which: *which, class, coordinate }),
+                });
+            }
+        }
+        if targets.len() > MOST_TARGETS {
+            return Err(usage(format!("{} targets; {MOST_TARGETS} are the most", targets.len())));
+        }
+        Ok(targets)
+    }
+
+    /// Units on the last axis.
+    pub(super) fn units(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+        if let Some(flag) = self.scene.of_pixels().first() {
+            return Err(usage(format!("`{flag}` is of a segmentation: give `--task segmentation`")));
+        }
+        if !self.scene.class.is_empty() {
+            return Err(usage(
+                "`--class` is of pixels or a box: give `--task segmentation` or `--box N`, or choose a unit by `--target`",
+            ));
+        }
+        let by_task = match self.task {
+            Some(Task::BboxRegression) => Target::All,
+            _ => Target::Argmax,
+        };
+        match &self.target {
+            Some(text) => units::units(text, classes),
+            None => Ok(vec![Named { name: by_task.to_string(), target: by_task.seed() }]),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `dlbc export`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
+use dlbc_runtime::Target;
+
+use super::values::finite;
+use super::{ExplainArgs, LimitArgs, Start, units};
+use crate::classes::Classes;
+use crate::cli::exit::{unsupported, usage};
+
+/// `dlbc export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The model, an ONNX file or an artifact of `dlbc compile`.
+    #[arg(value_name = "MODEL.onnx")]
+    pub model: PathBuf,
+    /// The file to write.
+    #[arg(long, short, value_name = "EXPLAINED.onnx")]
+    pub out: PathBuf,
+
+    /// Explained unit, fixed in the file: argmax, top1, an index (-1 is the last), a class name, a difference A-B, or all
+    /// [default: the exported model has an optional input `dlbc_target`].
+    #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = "Target")]
+    target: Option<String>,
+    /// Starting relevance of the target: one times the multiplier, or its own value.
+    #[arg(long, value_enum, default_value = "one", help_heading = "Target")]
+    start: Start,
+    /// Starting relevance.
+    #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true,
+          help_heading = "Target")]
+    multiplier: f64,
+
+    /// Rules that make the relevance.
+    #[command(flatten)]
+    pub explain: ExplainArgs,
+    /// Limits on the model's size.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+impl ExportArgs {
+    /// Refuses a target that no class name could be, before the model is read.
+    ///
+    /// # Errors
+    /// As [`ExportArgs::options`].
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.target.as_ref().map_or(Ok(()), |text| units::units(text, None).map(|_| ()))
+    }
+
+    /// Returns target and starting relevance of the exported model.
+    ///
+    /// # Errors
+    /// For several targets, and one that there is not.
+    pub fn options(&self, classes: &Classes) -> anyhow::Result<ExportOptions> {
+        let targets = self.target.as_ref().map(|text| units::units(text, Some(classes))).transpose()?;
+        let target = match targets.as_deref() {
+            None => None,
+            Some([one]) => Some(fixed(one.target)?),
+            Some(several) => {
+                return Err(unsupported(format!(
+                    "an exported model explains one target, {} are given: leave `--target` out and call it with `dlbc_target`",
+                    several.len()
+                )));
+            }
+        };
+        let start = match self.start {
+            Start::One => ExportStart::One,
+            Start::Value => ExportStart::Value,
+        };
+        Ok(ExportOptions { target, start, multiplier: self.multiplier as f32 })
+    }
+}
+
+fn fixed(target: Target) -> anyhow::Result<ExportTarget> {
+    match target {
+        Target::Argmax => Ok(ExportTarget::Argmax),
+        Target::Rank(rank) => Ok(ExportTarget::Rank(rank)),
+        Target::Index(i) => Ok(ExportTarget::Index(i)),
+        Target::Difference(a, b) => Ok(ExportTarget::Difference(a, b)),
+        Target::All => Ok(ExportTarget::All),
+        _ => Err(usage("an exported model explains units of an output")),
+    }
+}

@@ -1,0 +1,157 @@
+//! How the relevance of a model is made: flags that compile, run, inspect and export share.
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+use dlbc_compiler::Options;
+
+use super::LimitArgs;
+use super::values::shape;
+use crate::cli::exit::usage;
+use crate::wording::visible;
+
+/// How the relevance of a model is made.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Relevance")]
+pub struct ExplainArgs {
+    /// The composite: which rule for which operator, by name (`dlbc rules` lists them) or as a TOML file [default: dlb].
+    #[arg(long, value_name = "NAME|FILE.toml")]
+    rules: Option<String>,
+    /// One relevance track, or two (supporting and opposing) [default: default].
+    #[arg(long, value_name = "MODE", value_enum)]
+    mode: Option<Mode>,
+    /// Which tensor is explained: a model output, or any tensor inside by its ONNX name [default: the first output].
+    #[arg(long, value_name = "NAME")]
+    output: Option<String>,
+    /// Treat a tensor as an input and leave out what makes it (repeatable).
+    #[arg(long, value_name = "NAME")]
+    stop_at: Vec<String>,
+    /// Let relevance reach an integer input whose values the model casts to float (repeatable).
+    #[arg(long, value_name = "NAME")]
+    live: Vec<String>,
+    /// Keep relevance from an input, such as a mask (repeatable).
+    #[arg(long, value_name = "NAME")]
+    no_relevance: Vec<String>,
+    #[command(flatten)]
+    model: ModelArgs,
+}
+
+/// How a model is read.
+#[derive(Clone, Debug, Default, Args)]
+struct ModelArgs {
+    /// Fix the dimensions of an input, as in `x=1,3,224,224`; `?` leaves one open (repeatable).
+    #[arg(long, value_name = "NAME=DIMS", value_parser = shape)]
+    shape: Vec<(String, Vec<i64>)>,
+}
+
+/// How many tracks of relevance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// One.
+    Default,
+    /// Two: supporting and opposing.
+    Contrastive,
+}
+
+impl From<Mode> for dlbc_compiler::Mode {
+    fn from(mode: Mode) -> dlbc_compiler::Mode {
+        match mode {
+            Mode::Default => dlbc_compiler::Mode::Default,
+            Mode::Contrastive => dlbc_compiler::Mode::Contrastive,
+        }
+    }
+}
+
+impl ExplainArgs {
+    /// The composite's name.
+    pub fn rules(&self) -> &str {
+        self.rules.as_deref().unwrap_or("dlb")
+    }
+
+    /// Returns a copy for each of several composites whose names stand between commas, or of `usual` when none is
+    /// named.
+    pub fn each(&self, usual: &[&str]) -> Vec<ExplainArgs> {
+        let one = |rules: &str| ExplainArgs { rules: Some(rules.trim().into()), ..self.clone() };
+        match &self.rules {
+            None if usual.is_empty() => vec![self.clone()],
+            None => usual.iter().map(|rules| one(rules)).collect(),
+            Some(rules) => rules.split(',').map(one).collect(),
+        }
+    }
+
+    /// Returns whether a flag names a composite.
+    pub fn names_rules(&self) -> bool {
+        self.rules.is_some()
+    }
+
+    /// Returns whether the mode is contrastive, which has two tracks.
+    pub fn is_contrastive(&self) -> bool {
+        self.mode == Some(Mode::Contrastive)
+    }
+
+    /// The compiler's options.
+    ///
+    /// # Errors
+    /// For what is not supported yet, and a name given twice.
+    pub fn options(&self, limits: &LimitArgs) -> anyhow::Result<Options> {
+        let rules_file = match Path::new(self.rules()) {
+            file if file.extension().is_some_and(|e| e == "toml") => {
+                Some((self.rules().to_string(), composite_text(file)?))
+            }
+            _ => None,
+        };
+        let mut options = Options {
+            rules: self.rules().into(),
+            rules_file,
+            mode: self.mode.map_or(dlbc_compiler::Mode::Default, Into::into),
+            output: self.output.clone(),
+            stop_at: self.stop_at.clone(),
+            live: self.live.clone(),
+            no_relevance: self.no_relevance.clone(),
+            max_tensor_bytes: limits.tensor_bytes(),
+            max_nodes: limits.nodes(),
+            ..Options::default()
+        };
+        for (name, dims) in &self.model.shape {
+            if options.shapes.insert(name.clone(), dims.clone()).is_some() {
+                return Err(usage(format!("`--shape` gives `{name}` twice")));
+            }
+        }
+        Ok(options)
+    }
+
+    /// The output to explain, as given.
+    pub fn output(&self) -> Option<&str> {
+        self.output.as_deref()
+    }
+
+    /// The flags that an artifact cannot obey any more, as given.
+    pub fn compile_time(&self) -> Vec<&'static str> {
+        let given = [
+            ("--rules", self.rules.is_some()),
+            ("--mode", self.mode.is_some()),
+            ("--stop-at", !self.stop_at.is_empty()),
+            ("--live", !self.live.is_empty()),
+            ("--no-relevance", !self.no_relevance.is_empty()),
+            ("--shape", !self.model.shape.is_empty()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+}
+
+/// No composite is larger.
+const MAX_COMPOSITE_BYTES: u64 = 1 << 20;
+
+/// The text of a composite's file.
+fn composite_text(path: &Path) -> anyhow::Result<String> {
+    use std::io::Read;
+    let shown = || visible(&path.display().to_string()).to_string();
+    let failed = |e: std::io::Error| usage(format!("cannot read `{}`: {e}", shown()));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(MAX_COMPOSITE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_COMPOSITE_BYTES {
+        return Err(usage(format!("`{}` is larger than {MAX_COMPOSITE_BYTES} bytes", shown())));
+    }
+    Ok(text)
+}

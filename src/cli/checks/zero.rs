@@ -1,0 +1,106 @@
+//! Reasons why every relevance of a map is 0.
+
+use dlbc_ops::program::Info;
+use dlbc_runtime::{Explanation, LedgerRow, Request, Target};
+
+use super::family::Family;
+use super::{Again, map};
+use crate::explained::Explained;
+use crate::wording::{number, visible};
+
+/// The reason and a flag that helps; `None` where some relevance is not 0.
+pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
+    let explanation = &explained.explanation;
+    let info = again.info();
+    let tracks = explanation.tracks();
+    let carrying = tracks.iter().any(|track| !track.relevance.is_empty());
+    if !carrying || map(explanation, info).iter().any(|v| *v != 0.0) {
+        return None;
+    }
+    let family = Family::of(info);
+    let opposed = explanation.opposing.is_some();
+    if opposed && inputs(explanation, info).any(|v| v != 0.0) {
+        let flags = family.flags(info, None);
+        return Some(format!(
+            "the supporting and the opposing track are the same, element by element; what tells them apart: {flags}"
+        ));
+    }
+    if let Target::Difference(a, b) = explained.target.target
+        && a == b
+    {
+        return Some(format!("a unit minus itself is 0; `--target {a}` explains it"));
+    }
+    if let Target::Difference(a, b) = explained.target.target
+        && let Some(same) = same_units(again, a, b)
+    {
+        return Some(same);
+    }
+    if explanation.seed.to_f64().iter().all(|v| *v == 0.0) {
+        return Some(format!(
+            "the explained value is 0, so that nothing starts; `--rules integrated-gradients`{} starts with a derivative",
+            if info.rules == "integrated-gradients" { " with another `--output`" } else { "" }
+        ));
+    }
+    let floats = info.inputs.iter().filter(|i| i.explained && i.ty.dtype.is_float());
+    let empty = floats.clone().count() > 0
+        && floats
+            .filter_map(|i| again.inputs.tensors.get(&i.name))
+            .all(|t| t.to_f64().iter().all(|v| *v == 0.0));
+    if empty {
+        return Some("every value of the inputs is 0 and contributes nothing; `--rules gradient` needs no contribution".into());
+    }
+    let flags = family.flags(info, None);
+    Some(match absorber(again, explained) {
+        Some(row) => format!(
+            "{} % of what starts stays at node `{}` ({}, rule {}); `--ledger` shows every node; others: {flags}",
+            number(100.0 * row.absorbed / explanation.start, 3),
+            visible(&row.node),
+            visible(&row.op),
+            visible(&row.rule)
+        ),
+        None => format!("no derivative of the explained value by an input is other than 0; others: {flags}"),
+    })
+}
+
+/// The relevance of the inputs on all tracks.
+fn inputs<'a>(explanation: &'a Explanation, info: &'a Info) -> impl Iterator<Item = f64> + 'a {
+    let names = info.inputs.iter().filter(|i| i.explained).map(|i| &i.name);
+    names.flat_map(|name| {
+        let tracks = explanation.tracks().into_iter().filter_map(|track| track.relevance.get(name));
+        tracks.flat_map(|t| t.to_f64()).collect::<Vec<_>>()
+    })
+}
+
+/// Says of a difference when both units have the same map, of the one that is not 0.
+fn same_units(again: &Again, a: i64, b: i64) -> Option<String> {
+    let request = Request { audit: false, keep: vec![], keep_all: false, ..again.request.clone() };
+    let maps: Vec<Vec<f64>> = again
+        .explain(&[Target::Index(a), Target::Index(b)], &request)?
+        .iter()
+        .map(|e| map(e, again.info()))
+        .collect();
+    let [first, second] = maps.as_slice() else { return None };
+    let some = first.iter().any(|v| *v != 0.0);
+    let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 1e-6 * a.abs().max(b.abs());
+    let same = some && first.iter().zip(second).all(close);
+    same.then(|| {
+        let info = again.info();
+        format!(
+            "units {a} and {b} have the same map, so that nothing is left of their difference; `--target {a}` explains the one, \
+             and what tells them apart: {}",
+            Family::of(info).flags(info, Some(&format!("{a}-{b}")))
+        )
+    })
+}
+
+/// The node that absorbed most.
+fn absorber(again: &Again, explained: &Explained) -> Option<LedgerRow> {
+    if again.info().repeat.is_some() || explained.explanation.start == 0.0 {
+        return None;
+    }
+    let request = Request { audit: true, ..again.request.clone() };
+    let again = again.explain(&[explained.target.target], &request)?;
+    let rows = again.into_iter().next()?.ledger?;
+    let most = rows.into_iter().max_by(|a, b| a.absorbed.abs().total_cmp(&b.absorbed.abs()))?;
+    (most.absorbed != 0.0).then_some(most)
+}

@@ -1,0 +1,92 @@
+//! `dlbc compile`: model file → compiler → artifact.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use dlbc_compiler::{Compiled, Phase};
+
+use crate::cli::args::{CompileArgs, Emit};
+use crate::cli::exit::{unsupported, usage};
+use crate::cli::report::stages;
+use crate::cli::terminal::{Console, print};
+use crate::explainer::embeddings::whole_input;
+use crate::explainer::{artifact, load};
+use crate::results;
+use crate::wording::{number, plural, size, visible};
+
+/// Compiles a model.
+///
+/// # Errors
+/// See the exit codes of the command line.
+pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
+    let mut options = args.explain.options(&args.limits)?;
+    options.dump_after.clone_from(&args.dump_after);
+    let out = args.out.clone().unwrap_or_else(|| beside(&args.model));
+    results::check(&out)?;
+    let source = load::read(&args.model, &args.limits, console)?;
+    if artifact::read(&source)?.is_some() {
+        return Err(usage(format!("`{}` is compiled already", args.model.display())));
+    }
+    let compiled = load::compile(&source, &options, console)?;
+    if let Some(input) = whole_input(&compiled.program.info) {
+        return Err(unsupported(format!(
+            "composite `{}` moves what the ids of input `{}` look up: `dlbc run` does it, an artifact cannot",
+            compiled.program.info.rules,
+            visible(input)
+        )));
+    }
+    let stage = stage(&source, &options, &compiled, args)?;
+    artifact::write(&compiled.program, &out)?;
+    let bytes = std::fs::metadata(&out).with_context(|| format!("`{}`", out.display()))?.len();
+    let mut text: String = compiled.phases.iter().map(line).collect();
+    let _ = writeln!(text, "{:8} {} ({})", "wrote", out.display(), size(bytes));
+    match stage {
+        None if console.quiet => Ok(()),
+        None => print(&text),
+        // Standard output is the stage and nothing else.
+        Some(stage) => {
+            text.lines().for_each(|l| console.note(l));
+            print(&stage)
+        }
+    }
+}
+
+fn line(phase: &Phase) -> String {
+    format!("{:8} {:>12}  {} s\n", phase.name, plural(phase.nodes, "node"), number(phase.seconds, 2))
+}
+
+fn stage(
+    source: &dlbc_proto::Model,
+    options: &dlbc_compiler::Options,
+    compiled: &Compiled,
+    args: &CompileArgs,
+) -> anyhow::Result<Option<String>> {
+    if let Some(pass) = &args.dump_after {
+        let dump = compiled.dump.clone().ok_or_else(|| usage(format!("there is no pass `{pass}`")))?;
+        return Ok(Some(dump));
+    }
+    Ok(match args.emit {
+        None => None,
+        Some(Emit::Relevance) => Some(stages::text(&compiled.relevance)),
+        Some(Emit::Lowered) => Some(stages::text(&compiled.program.graph)),
+        Some(Emit::Dot) => Some(stages::dot(compiled)),
+        Some(Emit::Json) => Some(stages::json(&dlbc_compiler::inspect(source, options)?, compiled)?),
+    })
+}
+
+/// `model.onnx` → `model.dlbc.onnx` in the same folder.
+fn beside(model: &Path) -> PathBuf {
+    model.with_extension("dlbc.onnx")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_artifact_stands_beside_the_model() {
+        assert_eq!(beside("a/model.onnx".as_ref()), Path::new("a/model.dlbc.onnx"));
+        assert_eq!(beside("model".as_ref()), Path::new("model.dlbc.onnx"));
+    }
+}

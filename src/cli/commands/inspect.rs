@@ -1,0 +1,167 @@
+//! `dlbc inspect`: every node with its rule, and everything that is not supported.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use dlbc_compiler::{Inspection, Row};
+use dlbc_ops::program::Program;
+use dlbc_proto::DataType;
+use dlbc_proto::onnx::tensor_shape_proto::{self, dimension};
+use dlbc_proto::onnx::{ValueInfoProto, type_proto};
+use serde::Serialize;
+
+use crate::cli::args::InspectArgs;
+use crate::cli::terminal::{Align, Console, Table, print};
+use crate::explainer::{artifact, load};
+use crate::wording::{json_text, plural, visible};
+
+/// Node names that are listed of each unsupported operator.
+const LISTED: usize = 5;
+
+/// Shows a model.
+///
+/// # Errors
+/// For an invalid model. What is not supported is part of the answer.
+pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
+    let options = args.explain.options(&args.limits)?;
+    let source = load::read(&args.model, &args.limits, Console { quiet: true })?;
+    let exported = dlbc_artifact::exported(&source.proto);
+    let mut inspection = match artifact::read(&source)? {
+        Some(program) => {
+            load::check_artifact(&program, &args.explain)?;
+            of_artifact(&program)
+        }
+        None => dlbc_compiler::inspect(&source, &options)?,
+    };
+    if inspection.rows.is_empty() {
+        // Not understood as a whole: what the file itself says.
+        let graph = source.graph();
+        let inputs = graph.input.iter().filter(|i| graph.initializer.iter().all(|t| t.name() != i.name()));
+        inspection.inputs = inputs.map(declared).collect();
+        inspection.outputs = graph.output.iter().map(declared).collect();
+    }
+    let shown = Shown { inspection, exported };
+    print(&if args.json { json_text(&shown)? + "\n" } else { shown.text() })
+}
+
+/// A model, and what it says of itself where `dlbc export` wrote it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    inspection: Inspection,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    exported: BTreeMap<String, String>,
+}
+
+impl Shown {
+    fn text(&self) -> String {
+        let mut out = text(&self.inspection);
+        if let Some(explained) = self.exported.get("explained") {
+            let _ = writeln!(out, "\nan exported explanation of `{}`", visible(explained));
+            for (key, value) in self.exported.iter().filter(|(key, _)| *key != "explained") {
+                let _ = writeln!(out, "  {:12} {}", visible(key), visible(value));
+            }
+        }
+        out
+    }
+}
+
+/// Name and type of a value as the file declares them.
+fn declared(value: &ValueInfoProto) -> (String, String) {
+    let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
+        return (value.name().into(), String::new());
+    };
+    let dim = |d: &tensor_shape_proto::Dimension| match &d.value {
+        Some(dimension::Value::DimValue(n)) => n.to_string(),
+        Some(dimension::Value::DimParam(symbol)) if !symbol.is_empty() => symbol.clone(),
+        _ => "?".into(),
+    };
+    let dims = tensor.shape.iter().flat_map(|s| &s.dim).map(dim).collect::<Vec<_>>().join(",");
+    let dtype = DataType::from_onnx(tensor.elem_type()).map(|d| format!("{d:?}").to_lowercase());
+    (value.name().into(), format!("{}[{dims}]", dtype.unwrap_or_else(|| "?".into())))
+}
+
+/// What an artifact knows of its model: the nodes that have a rule.
+fn of_artifact(program: &Program) -> Inspection {
+    let info = &program.info;
+    let graph = &program.graph;
+    let row = |r: &dlbc_ops::program::AuditRow| Row {
+        node: r.node.clone(),
+        onnx_op: r.op.clone(),
+        op: r.op.clone(),
+        rule: Some(r.rule.clone()),
+        shape: graph.find(&r.node).map(|v| graph.ty(v).to_string()).unwrap_or_default(),
+        step_of: None,
+    };
+    let output = |name: &String| {
+        let full = format!("output/{name}");
+        let found = graph.outputs().iter().find(|(n, _)| *n == full);
+        (name.clone(), found.map(|(_, v)| graph.ty(*v).to_string()).unwrap_or_default())
+    };
+    Inspection {
+        rules: info.rules.clone(),
+        inputs: info.inputs.iter().map(|i| (i.name.clone(), i.ty.to_string())).collect(),
+        outputs: info.outputs.iter().map(output).collect(),
+        // The ledger runs from the output to the inputs.
+        rows: info.audit.iter().rev().map(row).collect(),
+        unsupported: vec![],
+        note: None,
+    }
+}
+
+/// The widest cell: a node of many fused operators has a name as long as a paragraph.
+const WIDEST: usize = 60;
+
+/// A name that is too long for a table, by its end, which tells it from others of its module; `--json` has it whole.
+fn fitted(name: &str) -> String {
+    let count = name.chars().count();
+    if count <= WIDEST {
+        return name.to_string();
+    }
+    let end: String = name.chars().skip(count + 1 - WIDEST).collect();
+    format!("…{end}")
+}
+
+fn text(inspection: &Inspection) -> String {
+    let mut out = String::new();
+    if !inspection.rows.is_empty() {
+        let columns = ["node", "ONNX op", "op", "rule", "shape"].map(|name| (name, Align::Left));
+        let mut table = Table::new(&columns);
+        for row in &inspection.rows {
+            let rule = row.rule.clone().unwrap_or_else(|| "-".into());
+            // A step's nodes stand below their recurrence.
+            let node = if row.step_of.is_some() { format!("  {}", row.node) } else { row.node.clone() };
+            let cells = [fitted(&node), fitted(&row.onnx_op), fitted(&row.op), rule, fitted(&row.shape)];
+            table.row(cells);
+        }
+        out.push_str(&table.text(0));
+        let _ = writeln!(out, "{}, rules {}\n", plural(inspection.rows.len(), "node"), inspection.rules);
+    }
+    for (what, values) in [("input ", &inspection.inputs), ("output", &inspection.outputs)] {
+        for (name, ty) in values {
+            let _ = writeln!(out, "{what} {} {}", visible(name), visible(ty));
+        }
+    }
+    if !inspection.unsupported.is_empty() {
+        let columns = [
+            ("unsupported", Align::Left),
+            ("nodes", Align::Right),
+            ("names", Align::Left),
+            ("why", Align::Left),
+        ];
+        let mut table = Table::new(&columns);
+        for item in &inspection.unsupported {
+            let mut names = item.nodes.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+            if item.nodes.len() > LISTED {
+                names.push_str(", ..");
+            }
+            table.row([item.op.clone(), item.nodes.len().to_string(), names, item.reason.clone()]);
+        }
+        out.push_str(&table.text(0));
+    }
+    if let Some(note) = &inspection.note {
+        let _ = writeln!(out, "note: {}", visible(note));
+    }
+    out
+}

@@ -1,0 +1,8 @@
+//! The commands of the program, one a file.
+
+pub mod compile;
+pub mod completions;
+pub mod export;
+pub mod inspect;
+pub mod rules;
+pub mod run;

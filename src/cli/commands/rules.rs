@@ -1,0 +1,45 @@
+//! `dlbc rules`: the composites, and the TOML of one.
+
+use std::fmt::Write;
+
+use dlbc_compiler::{Composite, shipped, source};
+use serde_json::json;
+
+use crate::cli::terminal::{Align, Table, print};
+use crate::wording::json_text;
+
+/// Composites by kind of model, in a few lines.
+pub const ADVICE: &str = "\
+Convolutional networks: epsilon-plus; lrp-gamma on small ones. Transformers: attnlrp or cp-lrp.
+Tables: lrp-epsilon or integrated-gradients. Why one class and not another: dlb with `--mode contrastive`.
+\"Which explanation to trust\" (docs/src/faithfulness.md) has the measurements; `dlbc eval` measures your own model.";
+
+/// Lists the composites, or prints one.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn rules(name: Option<&str>, as_json: bool) -> anyhow::Result<()> {
+    if let Some(name) = name {
+        let composite = Composite::named(name)?;
+        let text = source(name).unwrap_or_default();
+        let all = json!({
+            "name": composite.name, "description": composite.description, "hash": composite.hash, "toml": text,
+        });
+        return print(&if as_json { json_text(&all)? + "\n" } else { text.into() });
+    }
+    let all = shipped().map(Composite::named).collect::<Result<Vec<_>, _>>()?;
+    if as_json {
+        let list: Vec<_> = all
+            .iter()
+            .map(|c| json!({ "name": c.name, "description": c.description, "hash": c.hash }))
+            .collect();
+        return print(&(json_text(&list)? + "\n"));
+    }
+    let mut table = Table::new(&[("composite", Align::Left), ("what", Align::Left)]);
+    for composite in &all {
+        table.row([composite.name.clone(), composite.description.clone()]);
+    }
+    let mut out = table.text(0);
+    let _ = writeln!(out, "\n{ADVICE}\n\n`dlbc rules NAME` prints one, as a start for a file of your own.");
+    print(&out)
+}

@@ -1,0 +1,398 @@
+//! `dlbc run`: model or artifact → backend → outputs and relevance.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::Context;
+use dlbc_ops::program::{Info, Program, Repeat};
+use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target, Tensors};
+
+use crate::classes::Classes;
+use crate::cli::args::{Keep, Layout, Named, RunArgs};
+use crate::cli::checks::{Again, Checks};
+use crate::cli::device;
+use crate::cli::exit::{unsupported, usage};
+use crate::cli::report::pictures::Heatmap;
+use crate::cli::report::several::DrawingFile;
+use crate::cli::report::summary::{self, Summary, Times};
+use crate::cli::report::{modules, pictures, provenance, reading, several, start};
+use crate::cli::terminal::{Console, Progress, print};
+use crate::detector::{self, Declared, Found};
+use crate::explained::Explained;
+use crate::explainer::Explainer;
+use crate::explainer::{embeddings, load};
+use crate::features;
+use crate::heatmap::format::DrawingFormat;
+use crate::input::vocabulary;
+use crate::input::{self, Inputs};
+use crate::results::{Contents, FeatureTable, Format, check};
+use crate::scene::Scene;
+use crate::scene::region;
+use crate::scene::region::PictureInput;
+use crate::statistics::median;
+use crate::wording::{number, visible};
+
+/// Integrated gradients whose sum misses more than this share of what it should be are reported.
+const QUADRATURE: f64 = 0.05;
+
+/// Runs a model and explains its answer.
+///
+/// # Errors
+/// See the exit codes of the command line.
+pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
+    args.check()?;
+    args.target.check()?;
+    let format = args.out.as_deref().map(Format::of).transpose()?;
+    if format == Some(Format::Csv) && args.csv.is_none() {
+        return Err(usage("a result as .csv holds the relevance of a table's features: give `--csv`"));
+    }
+    args.out.as_deref().map(check).transpose()?;
+    let pictures = input::files(&args.picture.image)?;
+    let names = several::names(&pictures);
+    let files = |flag: &str, path: &Option<PathBuf>| {
+        let each = |path: &PathBuf| DrawingFile::each(path, &names, |p| DrawingFormat::of_drawing(flag, p));
+        path.as_ref().map(each).transpose()
+    };
+    let (heatmaps, maps) = (files("--heatmap", &args.heatmap)?, files("--expert-map", &args.expert_map)?);
+    several::check_overlay(args.overlay.as_deref())?;
+    let device = device::open(&args.on, console)?;
+    let mut found = None;
+    let choose = |outputs: &[Declared]| {
+        let output = args.explain.output();
+        if !args.target.detects() {
+            return Ok(output.map(str::to_string));
+        }
+        let found = found.insert(detector::find(outputs, &args.target, output)?);
+        Ok(Some(found.explained(&args.target).to_string()))
+    };
+    let mut loaded = load::load_for(&args.model, &args.explain, &args.limits, choose, console)?;
+    let info = loaded.program.info.clone();
+    let clock = Instant::now();
+    let ids = loaded.split.is_some() || embeddings::whole_input(&info).is_some();
+    args.baseline.as_ref().map(|_| input::baseline::check(&info, ids)).transpose()?;
+    note_raw(&info, console);
+    let mut inputs = Some(input::read(&info.inputs, pictures.first().map(PathBuf::as_path), args, console)?);
+    if let Some(texts) = inputs.as_ref().and_then(|inputs| inputs.texts.as_ref()) {
+        vocabulary::check(&loaded.program, texts, console)?;
+    }
+    let baseline = args
+        .baseline
+        .as_ref()
+        .zip(inputs.as_ref())
+        .map(|(source, inputs)| input::baseline::read(&info.inputs, source, &pictures, inputs, args));
+    let baseline = baseline.transpose()?;
+    let classes = classes(&loaded.program, args, console)?;
+    let targets = args.target.targets(&classes)?;
+    let overlays = several::overlays(args.overlay.as_deref(), &names, &targets)?;
+    loaded.load_seconds += clock.elapsed().as_secs_f64();
+    let experts = args.experts || args.expert_map.is_some();
+    if experts && info.repeat.is_some() {
+        return Err(unsupported("a mean over several runs says nothing of experts"));
+    }
+    if experts && info.experts.is_empty() {
+        return Err(unsupported(
+            "the model has no mixture of experts between the explained output and its inputs",
+        ));
+    }
+
+    let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
+    let (load, compile) = (loaded.load_seconds, loaded.compile_seconds);
+    let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
+    // The pictures are drawn before anything is written: an error leaves no file.
+    let mut results: Vec<OneResult> = vec![];
+    for i in 0..pictures.len().max(1) {
+        // The notes are the same for all pictures: printed once.
+        let (all, console) = (console, if i == 0 { console } else { Console { quiet: true } });
+        let own = match inputs.take() {
+            Some(inputs) => inputs,
+            None => input::read(&info.inputs, pictures.get(i).map(PathBuf::as_path), args, console)?,
+        };
+        own.picture.iter().for_each(|seen| seen.note(all));
+        let file = |files: &Option<Vec<DrawingFile>>| files.as_ref().and_then(|f| f.get(i)).cloned();
+        let job = Job {
+            explainer: &explainer,
+            found: found.as_ref(),
+            targets: &targets,
+            classes: &classes,
+            baseline: baseline.as_ref(),
+            args,
+            console,
+        };
+        let load = if i == 0 { load } else { 0.0 };
+        let overlays = overlays.iter().skip(i * targets.len()).take(targets.len()).cloned().collect();
+        let files = Files { heatmap: file(&heatmaps), map: file(&maps), overlays };
+        let result = job.run(own, Times { load, compile, ..Times::default() }, files);
+        let naming = || pictures.get(i).map_or(String::new(), |p| format!("`{}`", p.display()));
+        results.push(if pictures.len() > 1 { result.with_context(naming)? } else { result? });
+    }
+    if info.repeat.is_none() {
+        explainer.note_memory(targets.len(), console);
+    }
+    let (mut contents, mut drawings, mut summaries) = (vec![], vec![], vec![]);
+    for (i, result) in results.into_iter().enumerate() {
+        contents.extend(result.contents.map(|c| (names.get(i).cloned().unwrap_or_default(), c)));
+        drawings.extend(result.drawings);
+        summaries.push(result.summary);
+    }
+    let contents = match contents.len() {
+        0 | 1 => contents.pop().map(|(_, c)| c),
+        _ => several::together(contents, console),
+    };
+    if let (Some(format), Some(path), Some(contents)) = (format, &args.out, contents) {
+        format.save(path, &contents)?;
+    }
+    for drawing in drawings {
+        drawing.save()?;
+    }
+    if !args.silent {
+        print(&if args.json { summary::json(&summaries)? } else { summary::text(&summaries) })?;
+    }
+    let several = summaries.len() > 1;
+    summaries.iter().for_each(|summary| summary.warn(several, console));
+    Ok(())
+}
+
+/// Output of a run for one picture, or for all other inputs.
+struct OneResult {
+    summary: Summary,
+    /// Content of the result file, when there is one.
+    contents: Option<Contents>,
+    drawings: Vec<Heatmap>,
+}
+
+/// Files of the drawings of one picture.
+struct Files {
+    heatmap: Option<DrawingFile>,
+    map: Option<DrawingFile>,
+    /// A file for each target, or none.
+    overlays: Vec<DrawingFile>,
+}
+
+/// Everything that the explanations of all pictures of a run share.
+struct Job<'a> {
+    explainer: &'a Explainer,
+    found: Option<&'a Found>,
+    targets: &'a [Named],
+    classes: &'a Classes,
+    baseline: Option<&'a Tensors>,
+    args: &'a RunArgs,
+    console: Console,
+}
+
+impl Job<'_> {
+    fn run(&self, inputs: Inputs, mut times: Times, files: Files) -> anyhow::Result<OneResult> {
+        let Files { heatmap, map, overlays } = files;
+        let (info, args, console) = (self.explainer.info(), self.args, self.console);
+        let picture = PictureInput::find(&info.inputs, &inputs, args.picture.layout);
+        let within = args.target.scene.region.map(|rectangle| region::region(rectangle, picture));
+        let within = within.transpose()?;
+        let class_last = args.class_last(picture.map_or(Layout::Nchw, |p| p.layout));
+        let mut targets = self.targets.to_vec();
+        targets.iter_mut().for_each(|named| named.place(within, class_last));
+        let request = Request {
+            detector: self.found.map(|f| f.detector.clone()),
+            baseline: self.baseline.cloned(),
+            ..request(args, &inputs)
+        };
+        let (explained, own) =
+            explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
+        (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
+        let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, args);
+        scene.note(&explained[0].explanation.outputs, console);
+        reading::note(info, &inputs, &explained[0], args, console);
+        let heatmap =
+            heatmap.map(|file| pictures::heatmap(file, info, &inputs, &explained, &scene, args, console));
+        let map = map.map(|file| pictures::expert_map(file, info, &explained, args, console));
+        let overlay = |(file, one)| Some(pictures::overlay(file, inputs.picture.as_ref()?, one, args));
+        let overlays = overlays.into_iter().zip(&explained).filter_map(overlay);
+        let drawings =
+            heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
+        let contents = args.out.is_some().then(|| contents(info, &inputs, &explained, args)).transpose()?;
+        let again = Again {
+            explainer: self.explainer,
+            inputs: &inputs,
+            request,
+            seconds: times.forward + times.reverse,
+        };
+        // A quiet run whose summary is a table has nowhere to say it.
+        let checks = Checks::new(&again, &explained, args.json || !console.quiet);
+        let device = self.explainer.device();
+        let summary = Summary::new(info, device, &explained, &inputs, &scene, times, args).with(&checks);
+        start::note(info, &explained, args, console);
+        if let Some(table) = &inputs.table {
+            features::note(table, &explained[0].explanation, console);
+        }
+        checks.note(&explained, console);
+        for one in &explained {
+            quadrature(info, &one.explanation, console);
+        }
+        Ok(OneResult { summary, contents, drawings })
+    }
+}
+
+/// Says when the rules see raw features although the model normalises them.
+fn note_raw(info: &Info, console: Console) {
+    if info.raw.is_empty() {
+        return;
+    }
+    let names: Vec<String> = info.raw.iter().map(|name| format!("`{}`", visible(name))).collect();
+    console.note(format!(
+        "the model normalises {} itself, which `{}` does not take into account: features count by their raw scale; \
+         `lrp-epsilon`, `attnlrp` and `integrated-gradients` explain the normalised values",
+        names.join(", "),
+        visible(&info.rules)
+    ));
+}
+
+/// Says when integrated gradients do not sum to what they should.
+fn quadrature(info: &Info, made: &Explanation, console: Console) {
+    let off = made.absorbed.abs() / made.start.abs();
+    if matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) && off > QUADRATURE {
+        console.warn(format!(
+            "the sum is {} % off the difference of the outputs: a composite with more `steps`, or another `baseline`, \
+             may be closer",
+            number(100.0 * off, 3)
+        ));
+    }
+}
+
+/// The names of the explained output's classes. Where units are chosen, those of a file are as many as the units.
+fn classes(program: &Program, args: &RunArgs, console: Console) -> anyhow::Result<Classes> {
+    let info = &program.info;
+    let classes = Classes::read(args.target.class_names.as_deref(), info, &args.model)?;
+    let output = format!("output/{}", info.explained);
+    let outputs = program.graph.outputs().iter();
+    let explained =
+        outputs.filter(|(name, _)| *name == output).map(|(_, value)| program.graph.ty(*value)).next();
+    let units =
+        explained.filter(|ty| matches!(ty.rank(), 1..=3)).and_then(|ty| ty.dim(ty.rank() - 1).as_known());
+    let classes = match units.and_then(|n| usize::try_from(n).ok()) {
+        Some(units) if args.target.picks_units() => classes.checked(&info.explained, units)?,
+        _ => classes,
+    };
+    if let Some(file) = classes.beside() {
+        console.note(format!("class names from `{}`", visible(file)));
+    }
+    Ok(classes)
+}
+
+/// Runs once, or `--repeat` times after a warm-up; at least one target is explained.
+fn explain(
+    explainer: &Explainer,
+    inputs: &Inputs,
+    named: &[Named],
+    classes: &Classes,
+    request: &Request,
+    args: &RunArgs,
+    console: Console,
+) -> anyhow::Result<(Vec<Explained>, Times)> {
+    let _progress = Progress::start(console, "running");
+    let targets: Vec<Target> = named.iter().map(|n| n.target).collect();
+    let run = || explainer.explain_targets(&inputs.tensors, &targets, request);
+    let first = run()?;
+    let seconds = first[0].seconds;
+    let mut times = Times {
+        prepare: seconds.prepare,
+        forward: seconds.forward,
+        reverse: seconds.reverse,
+        ..Times::default()
+    };
+    let explained = named.iter().cloned().zip(first).map(|(target, explanation)| Explained {
+        target,
+        explanation,
+        classes: classes.clone(),
+    });
+    let explained = explained.collect();
+    let Some(repeat) = args.repeat else { return Ok((explained, times)) };
+    let (mut forward, mut reverse) = (vec![], vec![]);
+    for _ in 0..repeat {
+        let seconds = run()?[0].seconds;
+        forward.push(seconds.forward);
+        reverse.push(seconds.reverse);
+    }
+    (times.forward, times.reverse) = (median(&mut forward), median(&mut reverse));
+    Ok((explained, times))
+}
+
+fn request(args: &RunArgs, inputs: &Inputs) -> Request {
+    let (keep, keep_all) = match &args.keep {
+        Keep::Inputs => (vec![], false),
+        Keep::All => (vec![], true),
+        Keep::Names(names) => (names.clone(), false),
+    };
+    Request {
+        start: args.target.start.seed(),
+        multiplier: args.target.multiplier,
+        total: args.target.scaler,
+        task: args.target.task(),
+        positions_first: args.target.positions_first,
+        position: args.target.position.map_or_else(|| shown(inputs), |place| place.seed()),
+        keep,
+        keep_all,
+        audit: args.audit,
+        layers: args.layers,
+        heads: args.heads,
+        experts: args.experts || args.expert_map.is_some(),
+        ..Request::default()
+    }
+}
+
+/// The last position that the mask shows of each row; without a mask the last.
+fn shown(inputs: &Inputs) -> Position {
+    let Some(mask) = inputs.tensors.get("attention_mask") else { return Position::At(-1) };
+    let [_, length] = mask.dims() else { return Position::At(-1) };
+    let values = mask.to_f64();
+    let last = |row: &[f64]| row.iter().rposition(|m| *m != 0.0).unwrap_or(length - 1);
+    Position::Shown { length: *length, last: values.chunks((*length).max(1)).map(last).collect() }
+}
+
+/// What the result file holds: the first target under the keys of every result, several targets under keys of their own
+/// besides.
+fn contents(
+    info: &Info,
+    inputs: &Inputs,
+    explained: &[Explained],
+    args: &RunArgs,
+) -> anyhow::Result<Contents> {
+    let mut tensors = BTreeMap::new();
+    for (name, tensor) in &explained[0].explanation.outputs {
+        tensors.insert(format!("output/{name}"), tensor.clone());
+    }
+    put(&mut tensors, "", &explained[0].explanation, info, args.audit);
+    if explained.len() > 1 {
+        for e in explained {
+            put(&mut tensors, &format!("target/{}/", e.target.name), &e.explanation, info, args.audit);
+        }
+    }
+    let targets: Vec<&str> = explained.iter().map(|e| e.target.name.as_str()).collect();
+    let metadata = provenance::metadata(info, &targets.join(","), inputs, args)?;
+    let table = inputs.table.as_ref().map(|table| FeatureTable::new(table, inputs, explained));
+    Ok(Contents { tensors, metadata, table })
+}
+
+/// The relevance of an explanation on each track, and its books, under keys that begin with `prefix`.
+fn put(
+    tensors: &mut BTreeMap<String, Tensor>,
+    prefix: &str,
+    explanation: &Explanation,
+    info: &Info,
+    audit: bool,
+) {
+    let names = ["", "_neg"];
+    for ((track, books), name) in info.mode.tracks().iter().zip(explanation.tracks()).zip(names) {
+        let parts = modules::tensors(books.layers, books.heads, name).into_iter();
+        tensors.extend(parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+        for (name, tensor) in books.relevance {
+            tensors.insert(format!("{prefix}{}{name}", track.relevance), tensor.clone());
+        }
+        if audit {
+            for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(books.sums()) {
+                let bytes = std::sync::Arc::new(value.to_le_bytes());
+                let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
+                tensors.extend(scalar.map(|t| (format!("{prefix}{}{name}", track.audit), t)));
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The picture of a table: bars of one row, or an overview of several.
+
+use dlbc_ops::program::Info;
+
+use crate::answer::{is_probability, probability};
+use crate::cli::args::RunArgs;
+use crate::cli::report::pictures::sum_text;
+use crate::cli::terminal::Console;
+use crate::explained::Explained;
+use crate::features::{self, FeatureRelevance};
+use crate::heatmap::canvas::Canvas;
+use crate::heatmap::{MAX_SAMPLES, bars, overview};
+use crate::input::{Columns, Inputs};
+use crate::wording::plural;
+
+/// Draws the features of a table, for each target one below the other.
+pub fn draw(
+    table: &Columns,
+    info: &Info,
+    inputs: &Inputs,
+    explained: &[Explained],
+    args: &RunArgs,
+    console: Console,
+) -> Canvas {
+    if explained.len() > MAX_SAMPLES {
+        let count = explained.len();
+        console.note(format!("the picture shows the first {MAX_SAMPLES} of {count} targets"));
+    }
+    let first = explained.iter().take(MAX_SAMPLES);
+    let by_target: Vec<(&Explained, Vec<Vec<FeatureRelevance>>)> =
+        first.map(|e| (e, features::rows(table, &inputs.tensors, &e.explanation))).collect();
+    // Rules without signs give relevance the sign of the start; that of a negative multiplier does mean something.
+    let unsigned = |rows: &[Vec<FeatureRelevance>]| {
+        features::is_unsigned(info) && rows.iter().flatten().all(|f| f.relevance >= 0.0)
+    };
+    if let [row] = table.rows.as_slice() {
+        let sample = |(e, rows): &(&Explained, Vec<Vec<FeatureRelevance>>)| bars::Sample {
+            caption: args.title.clone().unwrap_or_else(|| row_caption(*row, info, e, &rows[0])),
+            unsigned: unsigned(rows),
+            features: rows[0]
+                .iter()
+                .map(|f| bars::Feature { name: f.name.clone(), value: f.value, relevance: f.relevance })
+                .collect(),
+        };
+        let samples: Vec<bars::Sample> = by_target.iter().map(sample).collect();
+        return bars::draw(&samples, args.colors);
+    }
+    let step = table.rows.len().div_ceil(overview::MOST_ROWS);
+    if step > 1 {
+        let drawn = table.rows.len().div_ceil(step);
+        console.note(format!("the picture has dots for {drawn} of {}", plural(table.rows.len(), "row")));
+    }
+    let overviews = by_target.iter().map(|(e, rows)| overview::Overview {
+        caption: args
+            .title
+            .clone()
+            .unwrap_or_else(|| format!("{}, target {}", plural(rows.len(), "row"), e.over_rows())),
+        unsigned: unsigned(rows),
+        features: (features::means(rows).into_iter().enumerate())
+            .map(|(i, mean)| overview::Swarm {
+                name: mean.name,
+                magnitude: mean.magnitude,
+                rows: rows.iter().step_by(step).map(|row| (row[i].value, row[i].relevance)).collect(),
+            })
+            .collect(),
+    });
+    overview::draw(&overviews.collect::<Vec<_>>())
+}
+
+/// Row, target, the probability of the target where the output has probabilities, and the sum.
+fn row_caption(row: usize, info: &Info, explained: &Explained, features: &[FeatureRelevance]) -> String {
+    let sum = sum_text(&features.iter().map(|f| f.relevance).collect::<Vec<_>>());
+    let value = explained.probability(info, 0).map(|p| format!(", probability {}", probability(p)));
+    format!("row {row}, target {}{}, {sum}", explained.title(0), value.unwrap_or_default())
+}
+
+impl Explained {
+    /// Returns the target that the rows explain, in words: that of all, or how each row's is chosen.
+    fn over_rows(&self) -> String {
+        let units = &self.explanation.targets;
+        let same = units.first().is_some_and(|first| units.iter().all(|u| u == first));
+        match same || units.is_empty() {
+            true => self.title(0),
+            false => format!("{} of each row", self.target.name),
+        }
+    }
+
+    /// The value of a row's target, where the explained output holds probabilities.
+    fn probability(&self, info: &Info, row: usize) -> Option<f64> {
+        let output = self.explanation.outputs.get(&info.explained)?;
+        if self.explanation.targets.len() != output.dims().first().copied()? || output.dims().len() != 2 {
+            return None;
+        }
+        let unit = usize::try_from(*self.explanation.targets.get(row)?).ok()?;
+        let values = output.to_f64();
+        let value = values.get(row * output.dims()[1] + unit)?;
+        is_probability(info, &info.explained, output).then_some(*value)
+    }
+}

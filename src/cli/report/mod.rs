@@ -1,0 +1,11 @@
+//! Texts, tables, notes and drawings of the commands.
+
+pub mod charts;
+pub mod modules;
+pub mod pictures;
+pub mod provenance;
+pub mod reading;
+pub mod several;
+pub mod stages;
+pub mod start;
+pub mod summary;

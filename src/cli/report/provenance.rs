@@ -1,0 +1,93 @@
+//! Origin of a result: the metadata of its file, by which `dlbc diff` says what differs.
+
+use std::collections::BTreeMap;
+
+use dlbc_ops::program::Info;
+use dlbc_ops::tensor::Tensor;
+use sha2::{Digest, Sha256};
+
+use crate::cli::args::{RunArgs, Start};
+use crate::diff::{LABELS, Labels};
+use crate::input::Inputs;
+use crate::wording::number;
+
+/// Model, rules, target, start and inputs of a run.
+///
+/// # Errors
+/// Never for these types.
+pub fn metadata(
+    info: &Info,
+    target: &str,
+    inputs: &Inputs,
+    args: &RunArgs,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let start = match args.target.start {
+        Start::One => format!("one × {}", number(args.target.total(), 9)),
+        Start::Value => "value".to_string(),
+    };
+    let mut metadata = BTreeMap::from([
+        ("explained".to_string(), info.explained.clone()),
+        ("inputs_hash".to_string(), digest(&inputs.tensors)),
+        ("mode".to_string(), info.mode.name().to_string()),
+        ("model".to_string(), info.model.clone()),
+        ("rules".to_string(), info.rules.clone()),
+        ("rules_hash".to_string(), info.rules_hash.clone()),
+        ("start".to_string(), start),
+        ("target".to_string(), target.to_string()),
+        ("version".to_string(), env!("CARGO_PKG_VERSION").to_string()),
+    ]);
+    metadata.extend(info.hashes.iter().map(|(file, hash)| (format!("sha256/{file}"), hash.clone())));
+    if let Some(texts) = &inputs.texts {
+        metadata.insert("texts".into(), serde_json::to_string(&texts.texts)?);
+    }
+    let labels = labels(inputs);
+    if !labels.is_empty() {
+        metadata.insert(LABELS.into(), serde_json::to_string(&labels)?);
+    }
+    Ok(metadata)
+}
+
+/// The SHA-256 of all inputs, in hexadecimal.
+fn digest(tensors: &BTreeMap<String, Tensor>) -> String {
+    let mut hash = Sha256::new();
+    for (name, tensor) in tensors {
+        hash.update(format!("{name} {}\n", tensor.ty()));
+        hash.update(tensor.bytes());
+    }
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the names of the elements of each input: features or tokens.
+fn labels(inputs: &Inputs) -> BTreeMap<String, Labels> {
+    let mut labels = BTreeMap::new();
+    if let Some(table) = &inputs.table {
+        labels.extend(table.names().into_iter().map(|(input, names)| (input, Labels::Columns(names))));
+    }
+    if let Some(texts) = &inputs.texts {
+        let rows = texts
+            .tokens
+            .iter()
+            .map(|tokens| tokens.iter().map(|t| (!t.padding).then(|| t.text.clone())).collect());
+        labels.insert(texts.input.clone(), Labels::Rows(rows.collect()));
+    }
+    if let Some(mask) = inputs.tensors.get("attention_mask") {
+        // Ids that were given as they are: the mask says which are padding.
+        let ids = |(name, t): &(&String, &Tensor)| {
+            *name == "input_ids" && t.dims() == mask.dims() && t.dims().len() == 2
+        };
+        if let Some((name, ids)) = inputs.tensors.iter().find(ids)
+            && !labels.contains_key(name)
+        {
+            let length = ids.dims()[1].max(1);
+            let shown: Vec<Option<String>> = ids
+                .to_i64()
+                .iter()
+                .zip(mask.to_f64())
+                .map(|(id, m)| (m != 0.0).then(|| id.to_string()))
+                .collect();
+            let rows = shown.chunks(length).map(<[_]>::to_vec).collect();
+            labels.insert(name.clone(), Labels::Rows(rows));
+        }
+    }
+    labels
+}

@@ -1,0 +1,206 @@
+//! Results of several pictures: what each is called, its files, and one result file for all.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_runtime::rows;
+
+use crate::cli::args::Named;
+use crate::cli::exit::usage;
+use crate::cli::terminal::Console;
+use crate::heatmap::format::DrawingFormat;
+use crate::results::{Contents, check};
+
+/// Names of pictures for files and keys: the file's name without its extension, numbered where two are the same.
+pub fn names(files: &[PathBuf]) -> Vec<String> {
+    let mut names: Vec<String> = vec![];
+    for file in files {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let numbered = (2..).map(|i| format!("{stem}-{i}"));
+        let name = std::iter::once(stem.clone()).chain(numbered).find(|name| !names.contains(name));
+        names.push(name.unwrap_or(stem));
+    }
+    names
+}
+
+/// Returns whether a path means a folder of files: it is one, or ends as one.
+pub fn is_folder(path: &Path) -> bool {
+    path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
+}
+
+/// A file to draw into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrawingFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Format of the drawing.
+    pub format: DrawingFormat,
+}
+
+impl DrawingFile {
+    /// The file for each of these names, or for one nameless result: `FOLDER/` has `NAME.png`, `out.png` becomes
+    /// `out-NAME.png` where there are several.
+    ///
+    /// # Errors
+    /// For an extension that `format` refuses, and for what cannot be a file here.
+    pub fn each(
+        path: &Path,
+        names: &[String],
+        format: impl Fn(&Path) -> anyhow::Result<DrawingFormat>,
+    ) -> anyhow::Result<Vec<DrawingFile>> {
+        let is_folder = is_folder(path);
+        let files: Vec<PathBuf> = match names {
+            names if is_folder && !names.is_empty() => {
+                names.iter().map(|name| path.join(format!("{name}.png"))).collect()
+            }
+            [] | [_] => vec![path.to_path_buf()],
+            names => {
+                let (stem, extension) = (path.file_stem(), path.extension());
+                let (stem, extension) = (stem.unwrap_or_default(), extension.unwrap_or_default());
+                let (stem, extension) = (stem.to_string_lossy(), extension.to_string_lossy());
+                names.iter().map(|name| path.with_file_name(format!("{stem}-{name}.{extension}"))).collect()
+            }
+        };
+        let given = if is_folder && !names.is_empty() { None } else { Some(format(path)?) };
+        if is_folder && !path.is_dir() {
+            let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !above.is_dir() {
+                let (path, above) = (path.display(), above.display());
+                return Err(usage(format!("`{path}`: there is no folder `{above}`")));
+            }
+        } else {
+            files.iter().try_for_each(|file| check(file))?;
+        }
+        let file = |path| DrawingFile { path, format: given.unwrap_or(DrawingFormat::Png) };
+        Ok(files.into_iter().map(file).collect())
+    }
+}
+
+/// Refuses a format that an overlay cannot have, before anything is known of the targets.
+///
+/// # Errors
+/// For the extension of another format, and for none.
+pub fn check_overlay(path: Option<&Path>) -> anyhow::Result<()> {
+    match path.filter(|path| !is_folder(path)) {
+        Some(path) => overlay_format(path).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
+    DrawingFormat::of_pixels("--overlay", path)
+}
+
+/// The files of overlays, target by target of each picture: named after both where there are several.
+///
+/// # Errors
+/// As [`DrawingFile::each`].
+pub fn overlays(
+    path: Option<&Path>,
+    pictures: &[String],
+    targets: &[Named],
+) -> anyhow::Result<Vec<DrawingFile>> {
+    let Some(path) = path else { return Ok(vec![]) };
+    let plain = |name: &str| -> String {
+        name.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
+    };
+    let named = |picture: &String, target: &Named| match (pictures.len(), targets.len()) {
+        (_, 1) => picture.clone(),
+        (1, _) if !is_folder(path) => plain(&target.name),
+        _ => format!("{picture}-{}", plain(&target.name)),
+    };
+    let each = |picture| targets.iter().map(move |target| named(picture, target));
+    let names: Vec<String> = pictures.iter().flat_map(each).collect();
+    DrawingFile::each(path, &names, overlay_format)
+}
+
+/// One result for several pictures: tensors of the same shapes are stacked along the batch, sums of the ledger are added.
+/// Where shapes differ, each picture has keys of its own, `picture/NAME/`.
+pub fn together(parts: Vec<(String, Contents)>, console: Console) -> Option<Contents> {
+    let pictures: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
+    let mut metadata = parts.first()?.1.metadata.clone();
+    metadata.insert("pictures".into(), pictures.join("\n"));
+    let keys = parts.first()?.1.tensors.keys();
+    let stacked: Option<BTreeMap<String, Tensor>> = keys.map(|key| stacked(&parts, key)).collect();
+    if let Some(tensors) = stacked {
+        return Some(Contents { tensors, metadata, table: None });
+    }
+    console.note("results of different shapes: the keys of each picture begin with `picture/NAME/`");
+    let own = |(name, contents): (String, Contents)| {
+        contents.tensors.into_iter().map(move |(key, tensor)| (format!("picture/{name}/{key}"), tensor))
+    };
+    Some(Contents { tensors: parts.into_iter().flat_map(own).collect(), metadata, table: None })
+}
+
+/// The tensors of a key as one.
+fn stacked(parts: &[(String, Contents)], key: &str) -> Option<(String, Tensor)> {
+    let tensors: Option<Vec<&Tensor>> = parts.iter().map(|(_, c)| c.tensors.get(key)).collect();
+    let tensors = tensors?;
+    let first = tensors.first()?;
+    let sums = first.dtype() == DType::F64 && first.dims().len() < 2;
+    if sums && ["audit", "layers", "heads"].iter().any(|word| key.contains(word)) {
+        if tensors.iter().any(|t| t.dims() != first.dims()) {
+            return None;
+        }
+        let mut sum = vec![0.0; first.elems()];
+        for tensor in &tensors {
+            sum.iter_mut().zip(tensor.to_f64()).for_each(|(sum, own)| *sum += own);
+        }
+        let bytes: Vec<u8> = sum.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let sum = Tensor::from_bytes(DType::F64, first.dims().to_vec(), std::sync::Arc::new(bytes))?;
+        return Some((key.into(), sum));
+    }
+    let parts: Vec<_> = tensors.iter().map(|t| [(key.to_string(), (*t).clone())].into()).collect();
+    let parts: Vec<&BTreeMap<String, Tensor>> = parts.iter().collect();
+    rows::stack(&parts)?.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(path: &Path) -> anyhow::Result<DrawingFormat> {
+        DrawingFormat::of_drawing("--heatmap", path)
+    }
+
+    #[test]
+    fn each_picture_has_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = names(&["a/cat.png".into(), "dog.jpg".into(), "b/cat.png".into()]);
+        assert_eq!(names, ["cat", "dog", "cat-2"]);
+        let of = |name: &str, names: &[String]| {
+            let files = DrawingFile::each(&folder.path().join(name), names, png)?;
+            let relative =
+                |f: &DrawingFile| f.path.strip_prefix(folder.path()).unwrap().display().to_string();
+            anyhow::Ok(files.iter().map(relative).collect::<Vec<_>>())
+        };
+        assert_eq!(of("out.svg", &names).unwrap(), ["out-cat.svg", "out-dog.svg", "out-cat-2.svg"]);
+        assert_eq!(of("new/", &names[..2]).unwrap(), ["new/cat.png", "new/dog.png"]);
+        assert_eq!(of("new/", &names[..1]).unwrap(), ["new/cat.png"]);
+        assert_eq!(of("", &names[..1]).unwrap(), ["cat.png"]);
+        assert_eq!(of("out.jpg", &names[..1]).unwrap(), ["out.jpg"]);
+        assert_eq!(of("out.jpg", &[]).unwrap(), ["out.jpg"]);
+        assert!(of("out.gif", &names).is_err() && of("new/", &[]).is_err() && of("x/y/", &names).is_err());
+    }
+
+    fn contents(relevance: &Tensor) -> Contents {
+        let bytes = std::sync::Arc::new(1.5f64.to_le_bytes());
+        let start = Tensor::from_bytes(DType::F64, vec![], bytes).unwrap();
+        let tensors = [("relevance/x".to_string(), relevance.clone()), ("audit/start".to_string(), start)];
+        Contents { tensors: tensors.into(), metadata: BTreeMap::new(), table: None }
+    }
+
+    #[test]
+    fn results_are_stacked_where_shapes_agree() {
+        let console = Console { quiet: true };
+        let (a, b) = (Tensor::from_f32(&[1, 2], &[1.0, 2.0]), Tensor::from_f32(&[1, 2], &[3.0, 4.0]));
+        let both = together(vec![("a".into(), contents(&a)), ("b".into(), contents(&b))], console).unwrap();
+        assert_eq!(both.tensors["relevance/x"].dims(), [2, 2]);
+        assert_eq!(both.tensors["audit/start"].to_f64(), [3.0]);
+        assert_eq!(both.metadata["pictures"], "a\nb");
+        let c = Tensor::from_f32(&[1, 3], &[0.0; 3]);
+        let both = together(vec![("a".into(), contents(&a)), ("c".into(), contents(&c))], console).unwrap();
+        assert!(both.tensors.contains_key("picture/c/relevance/x"));
+    }
+}

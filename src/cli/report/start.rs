@@ -1,0 +1,48 @@
+//! Notes on the sign of the start.
+
+use dlbc_ops::program::{Info, Mode, StartSign};
+use dlbc_runtime::Target;
+
+use crate::cli::args::{RunArgs, Start};
+use crate::cli::terminal::Console;
+use crate::explained::Explained;
+use crate::wording::{plural, visible};
+
+/// Says where relevance starts when that is not the explained output, and which rows start with 0.
+pub fn note(info: &Info, explained: &[Explained], args: &RunArgs, console: Console) {
+    if args.target.start == Start::Value || info.mode == Mode::Contrastive {
+        return;
+    }
+    let differs = explained.iter().any(|e| matches!(e.target.target, Target::Difference(..)));
+    let counts = match info.start.sign {
+        StartSign::Value => true,
+        StartSign::Positive => differs,
+        StartSign::Unit => false,
+    };
+    if !counts {
+        return;
+    }
+    if let Some(behind) = &info.start.behind {
+        console.note(format!(
+            "relevance starts at the logits `{}` before the final {}: their values count, not those of `{}`",
+            visible(&behind.tensor),
+            visible(&behind.op),
+            visible(&info.explained)
+        ));
+    }
+    for e in explained {
+        let seed = &e.explanation.seed;
+        let rows =
+            if args.target.positions_first { 1 } else { seed.dims().first().copied().unwrap_or(1).max(1) };
+        let values = seed.to_f32();
+        let empty = values.chunks((values.len() / rows).max(1)).filter(|row| row.iter().all(|v| *v == 0.0));
+        let empty = empty.count();
+        if empty > 0 {
+            let rows = if rows > 1 { format!(" of {}", plural(empty, "row")) } else { String::new() };
+            console.note(format!(
+                "target {}: the value{rows} is exactly 0, so relevance starts with 0",
+                visible(&e.target.name)
+            ));
+        }
+    }
+}

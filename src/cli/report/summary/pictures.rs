@@ -1,0 +1,114 @@
+//! Summaries of a picture, and of several.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{Summary, Times};
+use crate::cli::terminal::{Align, Table};
+use crate::input::Seen;
+use crate::wording::{json_text, number, visible};
+
+/// A picture, and the part of it that is the input.
+#[derive(Serialize)]
+pub struct Picture {
+    /// The file.
+    #[serde(rename = "picture")]
+    pub file: String,
+    crop: Crop,
+}
+
+/// The rectangle of the input, in pixels of the picture; where the picture was padded it reaches beyond it.
+#[derive(Serialize)]
+struct Crop {
+    x: f64,
+    y: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Picture {
+    /// A picture that became an input.
+    pub fn new(seen: &Seen) -> Picture {
+        let (across, down) = (f64::from(seen.fit.input.0), f64::from(seen.fit.input.1));
+        let [left, top, right, bottom] = seen.fit.to_picture([0.0, 0.0, across, down]);
+        let crop = Crop { x: left, y: top, width: right - left, height: bottom - top };
+        Picture { file: seen.file.display().to_string(), crop }
+    }
+}
+
+/// Keys of a summary whose values all pictures of a run share.
+const COMMON: [&str; 9] =
+    ["model", "device", "rules", "rules_hash", "mode", "explained", "repeat", "hashes", "version"];
+
+/// The summaries of a run as one JSON object on a line; several pictures are a list in it.
+///
+/// # Errors
+/// Never for these types.
+pub fn json(summaries: &[Summary]) -> anyhow::Result<String> {
+    let [first, _, ..] = summaries else {
+        return summaries.iter().map(Summary::json).collect();
+    };
+    let mut all = Map::new();
+    let mut pictures = vec![];
+    for summary in summaries {
+        let Value::Object(mut own) = serde_json::to_value(summary)? else { continue };
+        for key in COMMON {
+            own.remove(key).map(|value| all.insert(key.into(), value));
+        }
+        pictures.push(Value::Object(own));
+    }
+    all.insert("pictures".into(), Value::Array(pictures));
+    let seconds = summaries.iter().map(|s| s.seconds).fold(Times::default(), Times::plus);
+    all.insert("seconds".into(), serde_json::to_value(Times { compile: first.seconds.compile, ..seconds })?);
+    Ok(json_text(&all)? + "\n")
+}
+
+/// The summaries of a run as tables: one in full, of several pictures a row each.
+pub fn text(summaries: &[Summary]) -> String {
+    let [first, _, ..] = summaries else {
+        return summaries.iter().map(Summary::text).collect();
+    };
+    let mut out = first.header();
+    let _ = writeln!(out, "pictures {}, target of {}\n", summaries.len(), visible(&first.explained));
+    let tracks = first.first.tracks();
+    let inputs: Vec<String> =
+        first.first.books.inputs.keys().map(|name| format!("input {}", visible(name))).collect();
+    let right = |name| (name, Align::Right);
+    let columns = [("picture", Align::Left), ("target", Align::Left), right("score"), right("start")];
+    let columns: Vec<(&str, Align)> = columns
+        .into_iter()
+        .chain(inputs.iter().map(|name| right(name.as_str())))
+        .chain([right("absorbed")])
+        .collect();
+    let mut table = Table::new(&columns);
+    for summary in summaries {
+        let file = summary.picture.as_ref().map_or(String::new(), |p| visible(&p.file).into_owned());
+        for of in summary.targets() {
+            for (name, books) in of.tracks() {
+                let sums =
+                    [books.start].into_iter().chain(books.inputs.values().copied()).chain([books.absorbed]);
+                let track = if tracks.len() > 1 { name } else { "" };
+                let cells = [file.clone(), format!("{track}{}{}", of.target, of.units()), of.score()];
+                table.row(cells.into_iter().chain(sums.map(|v| number(v, 6))).collect::<Vec<_>>());
+            }
+        }
+    }
+    out.push_str(&table.text(0));
+    let seconds = summaries.iter().map(|s| s.seconds).fold(Times::default(), Times::plus);
+    out.push_str(&first.times(&Times { compile: first.seconds.compile, ..seconds }));
+    out
+}
+
+impl Times {
+    fn plus(self, other: Times) -> Times {
+        Times {
+            load: self.load + other.load,
+            compile: self.compile + other.compile,
+            prepare: self.prepare + other.prepare,
+            forward: self.forward + other.forward,
+            reverse: self.reverse + other.reverse,
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What the program writes to a terminal: text made safe, tables, notes and progress.
+
+mod console;
+mod progress;
+mod table;
+
+pub use console::{Console, print, report};
+pub use progress::Progress;
+pub use table::{Align, Table};

@@ -1,0 +1,99 @@
+//! Files that appear whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Context;
+
+use super::Out;
+use crate::cli::exit::usage;
+
+/// Files under construction, for a sudden end of the program.
+static PENDING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Removes the files under construction.
+pub fn discard_pending() {
+    for path in PENDING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Whether a file can be written here, before any work is done for it.
+///
+/// # Errors
+/// For a missing folder and for what is no regular file.
+pub fn check(path: &Path) -> anyhow::Result<()> {
+    let folder = folder(path);
+    if !folder.is_dir() {
+        return Err(usage(format!("`{}`: there is no folder `{}`", path.display(), folder.display())));
+    }
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(usage(format!("`{}` is no regular file", path.display()))),
+        _ if path.file_name().is_none() => Err(usage(format!("`{}` is no file name", path.display()))),
+        _ => Ok(()),
+    }
+}
+
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes a file: into a temporary one beside it, which takes its name when it is complete.
+///
+/// # Errors
+/// What `fill` says, and when the file cannot be written. There is no file then, or the one that was there before.
+pub fn write(path: &Path, fill: impl FnOnce(Out) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    check(path)?;
+    let doing = || format!("cannot write `{}`", path.display());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".dlbc-").suffix(".part");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let file = builder.tempfile_in(folder(path)).with_context(doing)?;
+    let pending = file.path().to_path_buf();
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner).push(pending.clone());
+    let mut out = BufWriter::new(file);
+    fill(&mut out).with_context(doing)?;
+    out.flush().with_context(doing)?;
+    let file = out.into_inner().map_err(|e| e.into_error()).with_context(doing)?;
+    File::sync_data(file.as_file()).with_context(doing)?;
+    file.persist(path).map_err(|e| e.error).with_context(doing)?;
+    PENDING.lock().unwrap_or_else(PoisonError::into_inner).retain(|p| *p != pending);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.bin");
+        fs::write(&path, "before").unwrap();
+        let failed = write(&path, |out| {
+            out.write_all(b"half")?;
+            anyhow::bail!("no more")
+        });
+        assert_eq!(
+            crate::cli::exit::describe(&failed.unwrap_err()),
+            format!("cannot write `{}`: no more", path.display())
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"before");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        write(&path, |out| Ok(out.write_all(b"whole")?)).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"whole");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn places_are_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check(&folder.path().join("missing/out.npz")).is_err());
+        assert!(check(folder.path()).is_err());
+        assert!(check(&folder.path().join("new.npz")).is_ok());
+        assert!(check("new.npz".as_ref()).is_ok());
+    }
+}

@@ -1,0 +1,116 @@
+//! The result of a run as a file: outputs, relevance and audit by name.
+
+mod csv;
+mod file;
+mod json;
+mod npz;
+pub mod read;
+mod safetensors;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use dlbc_ops::tensor::Tensor;
+
+use crate::cli::exit::usage;
+
+pub use csv::FeatureTable;
+pub use file::{check, discard_pending, write};
+
+/// What is written: tensors by key, and what they came from.
+pub struct Contents {
+    /// The tensors by key.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// Model, its hash, rules, mode, version.
+    pub metadata: BTreeMap<String, String>,
+    /// The features, of a run on a table.
+    pub table: Option<FeatureTable>,
+}
+
+/// The formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// NumPy arrays in a zip file.
+    Npz,
+    /// Safetensors.
+    Safetensors,
+    /// JSON.
+    Json,
+    /// Comma-separated values: the relevance of a table's features alone.
+    Csv,
+}
+
+impl Format {
+    /// The format that a file name asks for.
+    ///
+    /// # Errors
+    /// For other extensions.
+    pub fn of(path: &Path) -> anyhow::Result<Format> {
+        match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
+            Some("npz") => Ok(Format::Npz),
+            Some("safetensors") => Ok(Format::Safetensors),
+            Some("json") => Ok(Format::Json),
+            Some("csv") => Ok(Format::Csv),
+            _ => Err(usage(format!(
+                "`--out {}`: .npz, .safetensors, .json or, of a table, .csv expected",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Writes the contents, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(self, path: &Path, contents: &Contents) -> anyhow::Result<()> {
+        write(path, |out| match self {
+            Format::Npz => npz::write(out, contents),
+            Format::Safetensors => safetensors::write(out, contents),
+            Format::Json => json::write(out, contents),
+            Format::Csv => csv::write(out, contents),
+        })
+    }
+}
+
+/// A buffered file under construction.
+pub type Out<'a> = &'a mut (dyn WriteSeek + 'a);
+
+/// What a zip file needs of the file that it is written to.
+pub trait WriteSeek: Write + std::io::Seek {}
+
+impl<T: Write + std::io::Seek> WriteSeek for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub fn contents() -> Contents {
+        let tensors = BTreeMap::from([
+            ("output/y".to_string(), Tensor::from_f32(&[1, 2], &[0.5, -1.0])),
+            ("relevance/a/b.c:0".to_string(), Tensor::from_f32(&[3], &[1.0, f32::NAN, 2.0])),
+            ("output/ids".to_string(), Tensor::from_i64(&[2], &[7, -7])),
+            ("audit/start".to_string(), Tensor::scalar(100.0)),
+        ]);
+        let metadata = BTreeMap::from([("model".to_string(), "m.onnx".to_string())]);
+        Contents { tensors, metadata, table: None }
+    }
+
+    #[test]
+    fn the_extension_decides() {
+        assert_eq!(Format::of("a/b.NPZ".as_ref()).unwrap(), Format::Npz);
+        assert!(Format::of("a/npz".as_ref()).is_err());
+    }
+
+    #[test]
+    fn the_same_contents_are_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        for format in [Format::Npz, Format::Safetensors, Format::Json] {
+            let path = folder.path().join("file");
+            format.save(&path, &contents()).unwrap();
+            let first = std::fs::read(&path).unwrap();
+            format.save(&path, &contents()).unwrap();
+            assert_eq!(first, std::fs::read(&path).unwrap(), "{format:?}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A region of the picture as a region of the mask.
+
+use std::collections::BTreeMap;
+
+use dlbc_ops::program::InputInfo;
+use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::Region;
+
+use crate::cli::args::{Layout, Rectangle};
+use crate::cli::exit::usage;
+use crate::heatmap::Axes;
+use crate::input::{Fit, Inputs};
+use crate::wording::visible;
+
+/// The input with a picture: the one from a file, else the first that is explained and has rows and columns of pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct PictureInput<'a> {
+    /// Name of the input.
+    pub name: &'a str,
+    /// Map from pixels of the picture to those of the input.
+    pub fit: Fit,
+    /// Position of the channel axis.
+    pub layout: Layout,
+}
+
+impl<'a> PictureInput<'a> {
+    /// Finds it; `layout` says where the channels of arrays stand.
+    pub fn find(
+        infos: &'a [InputInfo],
+        inputs: &'a Inputs,
+        layout: Option<Layout>,
+    ) -> Option<PictureInput<'a>> {
+        if let Some(seen) = &inputs.picture {
+            return Some(PictureInput { name: &seen.input, fit: seen.fit, layout: seen.layout });
+        }
+        let tensors: &BTreeMap<String, Tensor> = &inputs.tensors;
+        infos.iter().filter(|i| i.explained).find_map(|info| {
+            let axes = Axes::of(tensors.get(&info.name)?.dims(), layout)?;
+            let fit = Fit::same(axes.width as u32, axes.height as u32);
+            Some(PictureInput { name: &info.name, fit, layout: axes.layout })
+        })
+    }
+}
+
+/// The rectangle in fractions of the input, which the mask covers.
+///
+/// # Errors
+/// For what is not within the picture, and what was cut off with its edges.
+pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> anyhow::Result<Region> {
+    let Some(PictureInput { name: input, fit, .. }) = found else {
+        return Err(usage("`--region` is of pixels: the model has no input with rows and columns of them"));
+    };
+    let (width, height) = fit.picture;
+    let [_, _, right, bottom] = rectangle.edges;
+    if right > width || bottom > height {
+        return Err(usage(format!(
+            "`--region {rectangle}` is not within the picture for input `{}`: it has {width} columns and {height} rows",
+            visible(input)
+        )));
+    }
+    let (across, down) = (f64::from(fit.input.0), f64::from(fit.input.1));
+    let [left, top, right, bottom] = fit.to_input(rectangle.edges.map(f64::from));
+    if right <= 0.0 || bottom <= 0.0 || left >= across || top >= down {
+        let seen = fit.to_picture([0.0, 0.0, across, down]).map(|v| v.round());
+        return Err(usage(format!(
+            "`--region {rectangle}` was cut off: of the picture's {width} columns and {height} rows input `{}` is columns {} \
+             to {} and rows {} to {}; `--resize stretch` keeps all",
+            visible(input),
+            seen[0],
+            seen[2],
+            seen[1],
+            seen[3]
+        )));
+    }
+    Ok(Region { left: left / across, top: top / down, right: right / across, bottom: bottom / down })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_off_is_no_region() {
+        // 200 by 100 became 50 by 50: half the size, 25 columns cut off at each side.
+        let fit = Fit { picture: (200, 100), input: (50, 50), scale: (0.5, 0.5), shift: (-25.0, 0.0) };
+        let input = PictureInput { name: "x", fit, layout: Layout::Nchw };
+        let of = |text: &str| region(text.parse().unwrap(), Some(input)).map_err(|e| e.to_string());
+        let found = of("100,0,150,50").unwrap();
+        assert_eq!([found.left, found.top, found.right, found.bottom], [0.5, 0.0, 1.0, 0.5]);
+        assert!(of("0,0,50,50").unwrap_err().contains("is columns 50 to 150 and rows 0 to 100"));
+        assert!(of("0,0,201,50").unwrap_err().contains("200 columns and 100 rows"));
+        assert!(of("0,0,60,50").is_ok());
+        assert!(region("0,0,1,1".parse().unwrap(), None).is_err());
+    }
+}
