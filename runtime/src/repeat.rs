@@ -9,10 +9,12 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::backend::Tensors;
 use crate::error::RuntimeError;
+use crate::ledger::wanted;
+use crate::plan::executor::{Executor, Prediction};
 use crate::random::Random;
 use crate::rows;
 use crate::seed::{Convention, Request, Start, seed};
-use crate::session::{Explanation, Seconds, Session};
+use crate::session::{Explanation, Seconds};
 
 /// Rows of a run at most, unless the caller's own are more: memory does not grow with the number of runs.
 const ROWS: usize = 16;
@@ -23,12 +25,12 @@ type Points = Vec<(Tensors, f64)>;
 /// Explains by several runs. The target is that of the unmoved inputs. With `--start value` derivatives are of the target
 /// itself, else of the target times the multiplier.
 pub(crate) fn explain(
-    session: &Session,
+    executor: &Executor,
     repeat: &Repeat,
     inputs: &Tensors,
     request: &Request,
 ) -> Result<Explanation, RuntimeError> {
-    let info = &session.program().info;
+    let info = &executor.program().info;
     let books = request.audit || request.layers || request.heads;
     if books || request.keep_all || !request.keep.is_empty() {
         return Err(RuntimeError::Repeated { rules: info.rules.clone() });
@@ -40,7 +42,7 @@ pub(crate) fn explain(
         return Err(RuntimeError::Whole { rules, input: input.name.clone(), ty });
     }
     let clock = Instant::now();
-    let (outputs, scaled) = session.predict_with_baselines(inputs)?;
+    let Prediction { outputs, baselines: scaled } = executor.predict(inputs)?;
     let forward = clock.elapsed().as_secs_f64();
 
     let clock = Instant::now();
@@ -50,7 +52,7 @@ pub(crate) fn explain(
     let request = Request { start: Start::One, multiplier, ..request.clone() };
     // Derivatives of a unit and of a difference, whatever their values.
     let seed = seed(&info.explained, &outputs, &request, &Convention::default())?;
-    let open = rows::open(session.program());
+    let open = rows::open(executor.program());
     let (points, baseline) = match repeat {
         Repeat::IntegratedGradients { steps, baseline } => {
             let own = chosen(request.baseline.as_ref(), inputs, &moved, open)?;
@@ -67,14 +69,14 @@ pub(crate) fn explain(
             (noisy(inputs, &moved, open, *samples, *noise, *seed), None)
         }
     };
-    let mut means = mean(session, points, &seed.tensor, &moved, open)?;
+    let mut means = mean(executor, points, &seed.tensor, &moved, open)?;
     let mut start: f64 = seed.tensor.to_f64().iter().sum();
     if let Some(baseline) = baseline {
         for (name, mean) in &mut means {
             let (x, b) = (inputs[name].to_f64(), baseline[name].to_f64());
             mean.iter_mut().zip(x.iter().zip(&b)).for_each(|(g, (x, b))| *g *= x - b);
         }
-        let there = session.predict(&baseline)?;
+        let there = executor.predict(&baseline)?.outputs;
         let (here, there) = (explained.to_f64(), there[&info.explained].to_f64());
         let weights = seed.tensor.to_f64();
         start = weights.iter().zip(here.iter().zip(&there)).map(|(w, (x, b))| w * (x - b)).sum();
@@ -207,7 +209,7 @@ fn noisy(inputs: &Tensors, moved: &[&String], open: bool, samples: usize, noise:
 
 /// The weighted sum of the derivatives at the points, several of them in a run.
 fn mean(
-    session: &Session,
+    executor: &Executor,
     points: Points,
     seed: &Tensor,
     moved: &[&String],
@@ -219,16 +221,17 @@ fn mean(
     let size = (1..=most).rev().find(|n| points.len().is_multiple_of(*n)).unwrap_or(1);
     let name = "seed".to_string();
     let own = Tensors::from([(name.clone(), seed.clone())]);
+    let reverse = wanted(executor.program(), &Request::default())?;
     let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for chunk in points.chunks(size) {
         let made = match chunk {
-            [(only, _)] => session.pull(only, seed)?,
+            [(only, _)] => executor.pull(only, reverse.clone(), seed)?,
             _ => {
                 let tensors: Vec<&Tensors> = chunk.iter().map(|(t, _)| t).collect();
                 let broken = || RuntimeError::Node("rows of different shapes".into());
                 let stacked = rows::stack(&tensors).ok_or_else(broken)?;
                 let seeds = rows::stack(&vec![&own; chunk.len()]).ok_or_else(broken)?;
-                session.pull(&stacked, &seeds[&name])?
+                executor.pull(&stacked, reverse.clone(), &seeds[&name])?
             }
         };
         for input in moved {

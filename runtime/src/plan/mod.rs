@@ -1,6 +1,7 @@
 //! Plans: a program bound to the shapes of its inputs, cut into steps or blocks, simplified, and kept.
 
-pub(crate) mod bind;
-pub(crate) mod blocks;
-pub(crate) mod simplify;
-pub(crate) mod steps;
+mod bind;
+mod blocks;
+pub(crate) mod executor;
+mod simplify;
+mod steps;

@@ -1,44 +1,29 @@
-//! A program on a backend: binds shapes, caches plans, seeds, keeps the books.
+//! Explanations of a program: seeds the reverse and keeps the books.
 
 mod load;
-mod plan;
-mod predict;
 mod stack;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::time::Instant;
 
 use dlbc_ops::program::{Mode, Program, Repeat, Track};
-use dlbc_ops::tensor::{Bindings, Tensor};
+use dlbc_ops::tensor::Tensor;
 
-use crate::backend::{Backend, RunOptions, Tensors};
+use crate::backend::{Backend, MemoryReport, RunOptions, Tensors};
 use crate::detection::Detected;
 use crate::error::RuntimeError;
 use crate::ledger::expert_relevance::{ExpertsLayer, experts};
 use crate::ledger::modules::{self as layers, HeadRow, LayerRow};
+use crate::ledger::wanted;
+use crate::plan::executor::{Executor, model_outputs};
+use crate::repeat;
 use crate::seed::contrast;
 use crate::seed::{Convention, Request, Seed, Target, seed};
 use stack::{part, stacked};
 
-/// Plans that a session keeps.
-const PLANS: usize = 8;
-
 /// A program ready to run. Thread-safe: share it behind an `Arc`.
 pub struct Session {
-    program: Program,
-    backend: Box<dyn Backend>,
-    options: RunOptions,
-    /// Most recently used first.
-    plans: Mutex<Vec<(Key, plan::Kept)>>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-struct Key {
-    bindings: Bindings,
-    reverse: Vec<String>,
-    /// Targets that share a reverse.
-    targets: usize,
+    executor: Executor,
 }
 
 /// What a run takes, in seconds.
@@ -205,21 +190,17 @@ impl Session {
         backend: Box<dyn Backend>,
         options: RunOptions,
     ) -> Result<Session, RuntimeError> {
-        let nodes = backend.check(&program.graph);
-        if !nodes.is_empty() {
-            return Err(RuntimeError::Unsupported { backend: backend.name(), nodes });
-        }
-        Ok(Session { program, backend, options, plans: Mutex::new(vec![]) })
+        Ok(Session { executor: Executor::new(program, backend, options)? })
     }
 
     /// The program.
     pub fn program(&self) -> &Program {
-        &self.program
+        self.executor.program()
     }
 
     /// The backend's name.
     pub fn device(&self) -> &'static str {
-        self.backend.name()
+        self.executor.backend().name()
     }
 
     /// Runs the model and explains its output.
@@ -273,14 +254,14 @@ impl Session {
         if targets.is_empty() || twice {
             return Err(RuntimeError::Targets(targets.to_vec()));
         }
-        let info = &self.program.info;
+        let info = &self.program().info;
         if request.baseline.is_some() && !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
             return Err(RuntimeError::NoBaseline { rules: info.rules.clone() });
         }
         if let Some(repeat) = &info.repeat {
             let one = |target: &Target| {
                 let request = Request { target: *target, ..request.clone() };
-                crate::repeat::explain(self, repeat, inputs, &request)
+                repeat::explain(&self.executor, repeat, inputs, &request)
             };
             return targets.iter().map(one).collect();
         }
@@ -302,11 +283,11 @@ impl Session {
         targets: &[Target],
         request: &Request,
     ) -> Result<Vec<Explanation>, RuntimeError> {
-        let info = &self.program.info;
-        let mut ready = self.ready(inputs, self.wanted(request)?, at_once)?;
+        let info = &self.program().info;
+        let mut ready = self.executor.ready(inputs, wanted(self.program(), request)?, at_once)?;
         let (mut made, midway) = ready.forward()?;
         let convention = Convention::take(info, &mut made);
-        let outputs = outputs(made);
+        let outputs = model_outputs(made);
 
         let (clock, before) = (Instant::now(), ready.prepare);
         let explained =
@@ -374,7 +355,7 @@ impl Session {
     /// What a reverse made for several targets, target by target. What depends on none is the same for all.
     fn unstacked(&self, made: Tensors, targets: usize) -> Vec<Tensors> {
         let alone: BTreeMap<&str, usize> = {
-            let graph = &self.program.graph;
+            let graph = &self.program().graph;
             graph.outputs().iter().map(|(name, v)| (name.as_str(), graph.ty(*v).rank())).collect()
         };
         let of = |target: usize| {
@@ -389,20 +370,26 @@ impl Session {
 
     /// Whether the program takes any number of rows: the first axis of all inputs is the batch, and nothing else is.
     pub fn takes_rows(&self) -> bool {
-        crate::rows::open(&self.program)
+        crate::rows::open(self.program())
     }
 
-    /// Runs the model and passes a seed back: `relevance/NAME` of the explained inputs.
-    pub(crate) fn pull(&self, inputs: &Tensors, seed: &Tensor) -> Result<Tensors, RuntimeError> {
-        let mut ready = self.ready(inputs, self.wanted(&Request::default())?, 1)?;
-        let (_, midway) = ready.forward()?;
-        ready.reverse(midway, seed)
+    /// Runs the model alone: its outputs by name.
+    ///
+    /// # Errors
+    /// For inputs that do not fit, sizes beyond the limit.
+    pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
+        Ok(self.executor.predict(inputs)?.outputs)
+    }
+
+    /// What the last plan that ran holds, and how many targets share its reverse.
+    pub fn memory(&self) -> Option<(MemoryReport, usize)> {
+        self.executor.memory()
     }
 
     /// What a track of the reverse made.
     fn account(&self, made: &Tensors, track: &Track, start: &Tensor, request: &Request) -> Opposing {
         let start: f64 = start.to_f64().iter().sum();
-        let info = &self.program.info;
+        let info = &self.program().info;
         let scalar = |name: String| made.get(&name).map_or(0.0, |t| t.to_f64().iter().sum());
         let ledger: Option<Vec<LedgerRow>> = request.audit.then(|| {
             let rows = info.audit.iter().enumerate().map(|(i, row)| LedgerRow {
@@ -432,43 +419,4 @@ impl Session {
         let heads = request.heads.then(|| layers::heads(info, made, track.audit));
         Opposing { relevance, start, inputs, absorbed, ledger, layers, heads }
     }
-
-    /// The program outputs of the reverse stage that a request needs.
-    fn wanted(&self, request: &Request) -> Result<Vec<String>, RuntimeError> {
-        let info = &self.program.info;
-        let all: Vec<&String> = self.program.graph.outputs().iter().map(|(n, _)| n).collect();
-        let tracks = info.mode.tracks();
-        let mut wanted = vec![];
-        for track in tracks {
-            let explained = info.inputs.iter().filter(|i| i.explained);
-            wanted.extend(explained.map(|i| format!("{}{}", track.relevance, i.name)));
-        }
-        for name in &request.keep {
-            if !all.contains(&&format!("{}{name}", tracks[0].relevance)) {
-                let known = all.iter().filter_map(|n| n.strip_prefix(tracks[0].relevance)).map(String::from);
-                return Err(RuntimeError::UnknownRelevance { name: name.clone(), known: known.collect() });
-            }
-            wanted.extend(tracks.iter().map(|track| format!("{}{name}", track.relevance)));
-        }
-        let rest =
-            |prefix: &'static str| all.iter().filter(move |n| n.starts_with(prefix)).map(|n| n.to_string());
-        let Request { audit, layers, heads, .. } = *request;
-        for track in tracks {
-            if request.keep_all {
-                wanted.extend(rest(track.relevance));
-            }
-            wanted.extend(rest(track.audit).filter(|name| layers::wanted(name, audit, layers, heads)));
-        }
-        if request.experts {
-            wanted.extend(rest("experts/"));
-        }
-        let mut seen = std::collections::HashSet::new();
-        wanted.retain(|n| seen.insert(n.clone()));
-        Ok(wanted)
-    }
-}
-
-/// The model's outputs under their own names.
-fn outputs(made: Tensors) -> Tensors {
-    made.into_iter().map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v)).collect()
 }

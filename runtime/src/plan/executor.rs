@@ -1,22 +1,51 @@
-//! Plans of a session: bound, planned, kept.
+//! A program on a backend: binds the shapes of a run's inputs, plans, keeps the plans that were used last.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_ops::prim::batch;
-use dlbc_ops::program::{BASELINE, MEASURED, SEED, START_SIGN, START_VALUE};
+use dlbc_ops::program::{BASELINE, MEASURED, Program, SEED, START_SIGN, START_VALUE};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
-use super::{Key, PLANS, Session};
-use crate::backend::{MemoryReport, Plan, Saved, Tensors};
+use super::bind::bind;
+use super::blocks::{Blocks, State};
+use super::steps::{self, Rest, Step, branches, check, has_measures, measures};
+use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors};
 use crate::error::RuntimeError;
-use crate::plan::bind::bind;
-use crate::plan::blocks::{Blocks, State};
-use crate::plan::steps::{self, Rest, Step, branches, check, has_measures, measures};
+use crate::seed::Convention;
 
-/// What a session keeps for a key.
+/// Plans that an executor keeps.
+const PLANS: usize = 8;
+
+/// A program on a backend, with the plans that were used last. Thread-safe.
+pub(crate) struct Executor {
+    program: Program,
+    backend: Box<dyn Backend>,
+    options: RunOptions,
+    /// Most recently used first.
+    plans: Mutex<Vec<(Key, Kept)>>,
+}
+
+/// The shapes, outputs and number of targets that a plan is for.
+#[derive(Clone, PartialEq, Eq)]
+struct Key {
+    bindings: Bindings,
+    reverse: Vec<String>,
+    /// Targets that share a reverse.
+    targets: usize,
+}
+
+/// Outputs of a run without a reverse.
+pub(crate) struct Prediction {
+    /// The model's outputs by name.
+    pub outputs: Tensors,
+    /// The baselines that the program computes, by input.
+    pub baselines: Tensors,
+}
+
+/// Plans for one key.
 #[derive(Clone)]
-pub(super) enum Kept {
+enum Kept {
     /// A step of a run; most programs have one.
     Step(Arc<Planned>),
     /// A program of measured dimensions, in blocks.
@@ -24,7 +53,7 @@ pub(super) enum Kept {
 }
 
 /// A step of a run, planned.
-pub(super) struct Planned {
+pub(crate) struct Planned {
     plan: Box<dyn Plan>,
     /// Symbols that this step found known.
     bound: Bindings,
@@ -33,8 +62,8 @@ pub(super) struct Planned {
 }
 
 /// A run that is about to compute its outputs, with what was made on the way.
-pub(super) struct Ready<'a> {
-    session: &'a Session,
+pub(crate) struct Ready<'a> {
+    executor: &'a Executor,
     kept: Kept,
     inputs: Tensors,
     /// Seconds of binding and planning so far.
@@ -45,7 +74,7 @@ pub(super) struct Ready<'a> {
 
 /// What a run goes on with after its forward.
 #[derive(Clone)]
-pub(super) enum Midway {
+pub(crate) enum Midway {
     Step(Arc<Planned>, Saved),
     Blocks(Arc<Blocks>, State),
 }
@@ -60,7 +89,7 @@ impl Ready<'_> {
                 (made, Midway::Step(step.clone(), saved))
             }
             Kept::Blocks(blocks) => {
-                let Session { backend, options, .. } = self.session;
+                let Executor { backend, options, .. } = self.executor;
                 let (made, state) = blocks.forward(&**backend, options, &self.inputs)?;
                 self.prepare += state.prepare;
                 self.forward -= state.prepare;
@@ -76,7 +105,7 @@ impl Ready<'_> {
         match midway {
             Midway::Step(step, saved) => step.plan.reverse(&self.inputs, saved, seed),
             Midway::Blocks(blocks, mut state) => {
-                let Session { backend, options, .. } = self.session;
+                let Executor { backend, options, .. } = self.executor;
                 let before = state.prepare;
                 let made = blocks.reverse(&**backend, options, &self.inputs, seed, &mut state)?;
                 self.prepare += state.prepare - before;
@@ -86,9 +115,66 @@ impl Ready<'_> {
     }
 }
 
-impl Session {
+impl Executor {
+    /// An executor without plans.
+    ///
+    /// # Errors
+    /// When the backend cannot run a node of the program: lists them all.
+    pub fn new(
+        program: Program,
+        backend: Box<dyn Backend>,
+        options: RunOptions,
+    ) -> Result<Executor, RuntimeError> {
+        let nodes = backend.check(&program.graph);
+        if !nodes.is_empty() {
+            return Err(RuntimeError::Unsupported { backend: backend.name(), nodes });
+        }
+        Ok(Executor { program, backend, options, plans: Mutex::default() })
+    }
+
+    /// The program.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Runs the model without a reverse.
+    ///
+    /// # Errors
+    /// For inputs that do not fit, sizes beyond the limit.
+    pub fn predict(&self, inputs: &Tensors) -> Result<Prediction, RuntimeError> {
+        let (mut made, _) = self.ready(inputs, vec![], 1)?.forward()?;
+        Convention::take(&self.program.info, &mut made);
+        let (baselines, rest): (Tensors, Tensors) =
+            made.into_iter().partition(|(name, _)| name.starts_with(BASELINE));
+        let by_input = |(name, tensor): (String, Tensor)| (name[BASELINE.len()..].to_string(), tensor);
+        Ok(Prediction {
+            outputs: model_outputs(rest),
+            baselines: baselines.into_iter().map(by_input).collect(),
+        })
+    }
+
+    /// Runs the model and passes a seed back: the `reverse` outputs of the program.
+    ///
+    /// # Errors
+    /// As [`Executor::predict`].
+    pub fn pull(
+        &self,
+        inputs: &Tensors,
+        reverse: Vec<String>,
+        seed: &Tensor,
+    ) -> Result<Tensors, RuntimeError> {
+        let mut ready = self.ready(inputs, reverse, 1)?;
+        let (_, midway) = ready.forward()?;
+        ready.reverse(midway, seed)
+    }
+
     /// Takes the steps that measure dimensions, and plans the last one.
-    pub(super) fn ready(
+    pub fn ready(
         &self,
         inputs: &Tensors,
         reverse: Vec<String>,
@@ -99,7 +185,7 @@ impl Session {
         let mut key = Key { bindings, reverse, targets };
         let mut kept = self.plan(&key, None)?;
         let mut ready = Ready {
-            session: self,
+            executor: self,
             kept: kept.clone(),
             inputs: inputs.clone(),
             prepare: clock.elapsed().as_secs_f64(),
@@ -129,7 +215,7 @@ impl Session {
         Ok(ready)
     }
 
-    /// What the last plan that ran holds, and how many targets share its reverse.
+    /// Memory of the plan that ran last, and how many targets share its reverse.
     pub fn memory(&self) -> Option<(MemoryReport, usize)> {
         let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         let (key, kept) = plans.first()?;
@@ -215,4 +301,9 @@ impl Session {
         plans.truncate(most);
         planned
     }
+}
+
+/// The model's outputs under their own names.
+pub(crate) fn model_outputs(made: Tensors) -> Tensors {
+    made.into_iter().map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v)).collect()
 }
