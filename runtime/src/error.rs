@@ -268,7 +268,7 @@ pub enum RuntimeError {
     },
     /// Two targets that are the same, or none.
     #[error("at least one target expected, each once: found {0:?}")]
-    Targets(Vec<crate::seed::Target>),
+    Targets(Vec<crate::request::Target>),
     /// An output whose shape cannot be seeded.
     #[error(
         "output `{output}` of shape {shape:?} has no unit on a last axis: `--target all` explains all of it, \

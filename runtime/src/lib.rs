@@ -6,11 +6,13 @@
 mod backend;
 mod detection;
 mod error;
+mod explanation;
 mod ledger;
 mod plan;
 mod random;
 mod reference;
 mod repeat;
+mod request;
 pub mod rows;
 mod seed;
 mod session;
@@ -20,13 +22,17 @@ mod tract;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
-pub use detection::{BoxLayout, BoxTarget, Detected, Detections, Detector, SAME_OBJECT, WhichBox, overlap};
+pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
 pub use error::{ErrorKind, RuntimeError};
+pub use explanation::{Books, Explanation, Opposing, Seconds};
+pub use ledger::LedgerRow;
 pub use ledger::expert_relevance::{ExpertShare, ExpertsLayer};
 pub use ledger::modules::{HeadRow, LayerRow};
 pub use random::Random;
 pub use reference::ReferenceBackend;
-pub use seed::{Pixels, Position, Region, Request, Start, Target, Task};
-pub use session::{Books, Explanation, LedgerRow, Opposing, Seconds, Session};
+pub use request::{
+    BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Request, Start, Target, Task, WhichBox,
+};
+pub use session::Session;
 pub use stage::{Stage, Stages, split, uses};
 pub use tract::CpuBackend;

@@ -9,12 +9,13 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::backend::Tensors;
 use crate::error::RuntimeError;
+use crate::explanation::{Explanation, Seconds};
 use crate::ledger::wanted;
 use crate::plan::executor::{Executor, Prediction};
 use crate::random::Random;
+use crate::request::{Request, Start};
 use crate::rows;
-use crate::seed::{Convention, Request, Start, seed};
-use crate::session::{Explanation, Seconds};
+use crate::seed::{Convention, seed};
 
 /// Rows of a run at most, unless the caller's own are more: memory does not grow with the number of runs.
 const ROWS: usize = 16;

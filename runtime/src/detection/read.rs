@@ -2,9 +2,10 @@
 
 use dlbc_ops::tensor::Tensor;
 
-use super::{BoxLayout, Detections, Detector};
+use super::Detections;
 use crate::backend::Tensors;
 use crate::error::RuntimeError;
+use crate::request::{BoxLayout, Detector};
 
 impl Detections {
     /// Reads the outputs of a model.

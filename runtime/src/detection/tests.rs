@@ -6,6 +6,7 @@ use dlbc_ops::tensor::Tensor;
 
 use super::*;
 use crate::backend::Tensors;
+use crate::request::Detector;
 
 fn one(dims: &[usize], values: &[f32], layout: Option<BoxLayout>) -> Result<Detections, RuntimeError> {
     let detector = Detector {

@@ -8,7 +8,33 @@ use std::collections::HashSet;
 use dlbc_ops::program::Program;
 
 use crate::error::RuntimeError;
-use crate::seed::Request;
+use crate::request::Request;
+
+/// A row of the ledger: `received = passed + absorbed`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LedgerRow {
+    /// The forward node's output tensor.
+    pub node: String,
+    /// The operator.
+    pub op: String,
+    /// The rule.
+    pub rule: String,
+    /// The operands that received relevance.
+    pub operands: Vec<String>,
+    /// Relevance that came in.
+    pub received: f64,
+    /// Relevance that went on to operands.
+    pub passed: f64,
+    /// Relevance that biases, constants and positions without contribution kept.
+    pub absorbed: f64,
+}
+
+impl LedgerRow {
+    /// What the row fails to account for.
+    pub fn residual(&self) -> f64 {
+        self.received - self.passed - self.absorbed
+    }
+}
 
 /// The program outputs of the reverse that a request needs.
 ///

@@ -1,9 +1,10 @@
 //! The score or a coordinate of a box.
 
-use super::{Chosen, Group, Request};
+use super::chosen::{Chosen, Group};
 use crate::backend::Tensors;
-use crate::detection::{BoxTarget, Detections};
+use crate::detection::Detections;
 use crate::error::RuntimeError;
+use crate::request::{BoxTarget, Request};
 
 /// The unit of every row that starts. `name` is the output that is explained.
 pub(super) fn choose(

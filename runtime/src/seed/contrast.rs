@@ -2,7 +2,8 @@
 
 use dlbc_ops::tensor::Tensor;
 
-use super::{Request, Seed, Start, Target};
+use super::chosen::Seed;
+use crate::request::{Request, Start, Target};
 
 /// The seeds of both tracks.
 ///
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn the_other_classes_of_a_pixel_oppose_it() {
-        use crate::seed::{Pixels, Region};
+        use crate::request::{Pixels, Region};
         // Three classes, two pixels: class 1 wins the first, class 2 the second.
         let y = [1.0, -1.0, 4.0, -3.0, 3.0, 5.0];
         let of = |pixels| Request { target: Target::Pixels(pixels), ..Request::default() };

@@ -1,45 +1,17 @@
 //! Pixels of a segmentation: a whole mask, a class, a region.
 
-use super::{Chosen, Group, resolve};
+use super::chosen::{Chosen, Group, resolve};
 use crate::error::RuntimeError;
+use crate::request::{Pixels, Region};
 
 /// A mask of one class is what is above this, unless said otherwise.
 const THRESHOLD: f64 = 0.5;
 
-/// Pixels of a segmentation `[batch, class, row, column]`, or `[batch, row, column]` of one class.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Pixels {
-    /// The class; negative counts from the end. When absent the one that wins most pixels, the first (the background, as a
-    /// rule) only where no other wins any; with a threshold every class.
-    pub class: Option<i64>,
-    /// The pixels whose value is above this, instead of those that the class wins. With one class always: 0.5 when absent.
-    pub above: Option<f64>,
-    /// Only the pixels within.
-    pub region: Option<Region>,
-    /// The classes stand on the last axis: `[batch, row, column, class]`.
-    pub class_last: bool,
-}
-
-/// A rectangle, in fractions of a mask's width and height. A pixel is within when its centre is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Region {
-    /// Its left edge.
-    pub left: f64,
-    /// Its upper edge.
-    pub top: f64,
-    /// Its right edge.
-    pub right: f64,
-    /// Its lower edge.
-    pub bottom: f64,
-}
-
-impl Region {
-    /// Whether the centre of a pixel is within.
-    fn holds(&self, (row, column): (usize, usize), mask: &Mask) -> bool {
-        let x = (column as f64 + 0.5) / mask.width as f64;
-        let y = (row as f64 + 0.5) / mask.height as f64;
-        self.left <= x && x < self.right && self.top <= y && y < self.bottom
-    }
+/// Whether the centre of a pixel is within a region.
+fn holds(region: &Region, (row, column): (usize, usize), mask: &Mask) -> bool {
+    let x = (column as f64 + 0.5) / mask.width as f64;
+    let y = (row as f64 + 0.5) / mask.height as f64;
+    region.left <= x && x < region.right && region.top <= y && y < region.bottom
 }
 
 /// The axes of a mask.
@@ -97,7 +69,7 @@ pub(super) fn choose(
         shape: shape.clone(),
     })?;
     let within = |pixel: &usize| {
-        target.region.is_none_or(|region| region.holds((pixel / mask.width, pixel % mask.width), &mask))
+        target.region.is_none_or(|region| holds(&region, (pixel / mask.width, pixel % mask.width), &mask))
     };
     let pixels: Vec<usize> = (0..mask.pixels()).filter(within).collect();
     if pixels.is_empty() {

@@ -4,8 +4,10 @@
 
 use dlbc_ops::program::{Info, START_VALUE, StartInfo, StartSign};
 
+use super::chosen::Group;
 use super::*;
 use crate::backend::Tensors;
+use crate::request::{BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Task, WhichBox};
 
 fn outputs(dims: &[usize], values: &[f32]) -> Tensors {
     Tensors::from([("y".into(), Tensor::from_f32(dims, values))])
@@ -242,7 +244,7 @@ fn a_box_is_a_unit() {
     // Two rows of six boxes of four coordinates and two classes.
     let values: Vec<f32> = (0..72).map(|i| (i * 7 % 12) as f32 / 12.0).collect();
     let detector = Detector {
-        layout: Some(crate::BoxLayout::Yolo),
+        layout: Some(BoxLayout::Yolo),
         scores: "y".into(),
         boxes: "y".into(),
         labels: None,

@@ -1,7 +1,8 @@
 //! Units on the last axis, and all elements.
 
-use super::{Chosen, Group, Position, Request, Target, greatest, resolve};
+use super::chosen::{Chosen, Group, greatest, resolve};
 use crate::error::RuntimeError;
+use crate::request::{Position, Request, Target};
 
 /// The units of every row that start.
 pub(super) fn choose(
