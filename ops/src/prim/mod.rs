@@ -12,6 +12,8 @@ mod infer;
 pub mod reference;
 mod scan;
 pub mod sign;
+#[cfg(test)]
+mod tests;
 mod window;
 
 pub use adjoint::adjoint;
