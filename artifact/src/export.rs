@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
-use dlbc_ops::prim::{Binary, Prim, Reduction, Unary};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
 use dlbc_ops::program::{BASELINE, Info, MEASURED, Mode, Program, Repeat, SEED};
 use dlbc_ops::tensor::{Array, DType, Dim, Shape, Tensor, TensorType};
 use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
@@ -174,7 +174,7 @@ fn made(
     convention: Option<Convention>,
 ) -> Result<(Value, Option<Value>), String> {
     let one = Dim::known(1);
-    let value = if ty.dtype == dtype { y } else { steps.add(Prim::Cast { to: dtype }, &[y])? };
+    let value = if ty.dtype == dtype { y } else { steps.add(prim::Cast { to: dtype }, &[y])? };
     let rows = &ty.shape.0[..ty.rank().saturating_sub(1)];
     let batch = rows.first().cloned().unwrap_or_else(|| one.clone());
     // The type says a target a row. One for all rows broadcasts, so nothing may be spelled by the target's own shape.
@@ -194,15 +194,15 @@ fn made(
     let axis = ty.rank() - 1;
     let mut at = y;
     if let [_, positions] = rows {
-        at = steps.add(Prim::Slice { axis: 1, start: positions - &one, len: one.clone(), step: 1 }, &[at])?;
+        at = steps.add(prim::Slice { axis: 1, start: positions - &one, len: one.clone(), step: 1 }, &[at])?;
     }
     let Chosen { masks, valid } = target::choose(steps, at, &batch, options.target, input)?;
     let none = steps.scalar(dtype, 0.0);
     let here = match rows {
         [_, positions] => {
-            let all = steps.add(Prim::Iota { len: positions.clone() }, &[])?;
-            let all = steps.add(Prim::Reshape { to: Shape(vec![positions.clone(), one.clone()]) }, &[all])?;
-            let value = Prim::Dims { dims: vec![], values: vec![positions - &one] };
+            let all = steps.add(prim::Iota { len: positions.clone() }, &[])?;
+            let all = steps.add(prim::Reshape { to: Shape(vec![positions.clone(), one.clone()]) }, &[all])?;
+            let value = Prim::Dims(prim::Dims { dims: vec![], values: vec![positions - &one] });
             let position = steps.add(value, &[])?;
             Some(steps.add(Prim::Binary(Binary::Equal), &[all, position])?)
         }
@@ -224,7 +224,7 @@ fn made(
         total = steps.add(Prim::Select, &[hit, start, total])?;
     }
     if steps.graph.ty(total).shape != ty.shape {
-        total = steps.add(Prim::Expand { to: ty.shape.clone() }, &[total])?;
+        total = steps.add(prim::Expand { to: ty.shape.clone() }, &[total])?;
     }
     if mode == Mode::Default {
         return Ok((total, valid));
@@ -281,7 +281,7 @@ fn rivals(
     let zero = steps.scalar(dtype, 0.0);
     let positive = steps.add(Prim::Unary(Unary::Relu), &[y])?;
     let own = steps.add(Prim::Select, &[others, positive, zero])?;
-    let sum = steps.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
+    let sum = steps.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
     let share = steps.add(Prim::Binary(Binary::GuardedDiv), &[own, sum])?;
     let factor = steps.scalar(dtype, f64::from(multiplier));
     let share = steps.add(Prim::Binary(Binary::Mul), &[share, factor])?;
@@ -292,9 +292,9 @@ fn rivals(
 /// Both tracks, the first axis theirs.
 fn stacked(steps: &mut Steps, supporting: Value, opposing: Value, shape: &Shape) -> Result<Value, String> {
     let to = Shape([vec![Dim::known(1)], shape.0.clone()].concat());
-    let mut row = |v: Value| steps.add(Prim::Reshape { to: to.clone() }, &[v]);
+    let mut row = |v: Value| steps.add(prim::Reshape { to: to.clone() }, &[v]);
     let rows = [row(supporting)?, row(opposing)?];
-    steps.add(Prim::Concat { axis: 0 }, &rows)
+    steps.add(prim::Concat { axis: 0 }, &rows)
 }
 
 /// Adds primitives.
@@ -323,7 +323,8 @@ impl Steps<'_> {
         }
     }
 
-    pub(crate) fn add(&mut self, prim: Prim, inputs: &[Value]) -> Result<Value, String> {
+    pub(crate) fn add(&mut self, prim: impl Into<Prim>, inputs: &[Value]) -> Result<Value, String> {
+        let prim = prim.into();
         let types: Vec<TensorType> = inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
         let ty = prim.infer(&types).map_err(|e| format!("the seed: {e}"))?;
         let name = format!("{SEED}/{}", prim.name());

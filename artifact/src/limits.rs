@@ -1,6 +1,6 @@
 //! What must hold in a primitive of a file before its type is inferred, and in that type: sizes that arithmetic can bear.
 
-use dlbc_ops::prim::{ConvGeometry, Prim};
+use dlbc_ops::prim::{self, ConvGeometry, Prim};
 use dlbc_ops::tensor::{Dim, TensorType};
 
 /// No dimension, index, pad or number of elements may be larger.
@@ -17,62 +17,64 @@ pub(crate) fn prim(checked: &Prim) -> Result<(), String> {
     match checked {
         Prim::Input => return Err("an input among the nodes".into()),
         Prim::Const(_) => return Err("a constant among the nodes".into()),
-        Prim::Unary(_) | Prim::Binary(_) | Prim::MatMul { .. } | Prim::Cast { .. } => {}
-        Prim::Select | Prim::Overwrite | Prim::Attention(_) | Prim::AttentionShare { .. } => {}
+        Prim::Unary(_) | Prim::Binary(_) | Prim::MatMul(_) | Prim::Cast(_) => {}
+        Prim::Select | Prim::Overwrite | Prim::Attention(_) | Prim::AttentionShare(_) => {}
         // Type inference checks windows.
-        Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare { .. } => {}
-        Prim::WindowSumTranspose { to, .. } => dims(to)?,
-        Prim::Conv { geometry: g, .. } => geometry(g)?,
-        Prim::ConvTranspose { geometry: g, to, .. } => {
+        Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare(_) => {}
+        Prim::WindowSumTranspose(prim::WindowSumTranspose { to, .. }) => dims(to)?,
+        Prim::Conv(prim::Conv { geometry: g, .. }) => geometry(g)?,
+        Prim::ConvTranspose(prim::ConvTranspose { geometry: g, to, .. }) => {
             geometry(g)?;
             dims(to)?;
         }
-        Prim::Dims { dims: shape, values } => {
+        Prim::Dims(prim::Dims { dims: shape, values }) => {
             let elems = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
             if elems != Some(values.len()) || shape.len() > MAX_RANK {
                 return Err(format!("{} dimensions do not fill {shape:?}", values.len()));
             }
             values.iter().try_for_each(simple)?;
         }
-        Prim::Reduce { axes, .. } => {
+        Prim::Reduce(prim::Reduce { axes, .. }) => {
             if !axes.is_sorted_by(|a, b| a < b) {
                 return Err(format!("axes {axes:?} are not ascending"));
             }
             axes.iter().try_for_each(|a| axis(*a))?;
         }
-        Prim::Softmax { axis: a } | Prim::Concat { axis: a } | Prim::Gather { axis: a } => axis(*a)?,
-        Prim::Reshape { to } | Prim::Expand { to } => dims(&to.0)?,
-        Prim::Transpose { perm } => {
+        Prim::Softmax(prim::Softmax { axis: a })
+        | Prim::Concat(prim::Concat { axis: a })
+        | Prim::Gather(prim::Gather { axis: a }) => axis(*a)?,
+        Prim::Reshape(prim::Reshape { to }) | Prim::Expand(prim::Expand { to }) => dims(&to.0)?,
+        Prim::Transpose(prim::Transpose { perm }) => {
             if perm.len() > MAX_RANK {
                 return Err(format!("a permutation of {} axes", perm.len()));
             }
         }
-        Prim::Slice { axis: a, start, len, step: s } => {
+        Prim::Slice(prim::Slice { axis: a, start, len, step: s }) => {
             axis(*a)?;
             step(*s)?;
             dims(&[start.clone(), len.clone()])?;
         }
-        Prim::SliceTranspose { axis: a, start, to, step: s } => {
+        Prim::SliceTranspose(prim::SliceTranspose { axis: a, start, to, step: s }) => {
             axis(*a)?;
             step(*s)?;
             dims(&[start.clone(), to.clone()])?;
         }
-        Prim::Pad { before, after, .. } => {
+        Prim::Pad(prim::Pad { before, after, .. }) => {
             dims(before)?;
             dims(after)?;
         }
-        Prim::ScatterAdd { axis: a, to } => {
+        Prim::ScatterAdd(prim::ScatterAdd { axis: a, to }) => {
             axis(*a)?;
             dims(std::slice::from_ref(to))?;
         }
-        Prim::Iota { len } => dims(std::slice::from_ref(len))?,
-        Prim::NonZero | Prim::NonMaxSuppression { .. } => {}
-        Prim::TopK { axis: a, k, .. } => {
+        Prim::Iota(prim::Iota { len }) => dims(std::slice::from_ref(len))?,
+        Prim::NonZero | Prim::NonMaxSuppression(_) => {}
+        Prim::TopK(prim::TopK { axis: a, k, .. }) => {
             axis(*a)?;
             dims(std::slice::from_ref(k))?;
         }
-        Prim::Merge { condition } => dims(std::slice::from_ref(condition))?,
-        Prim::MergeTranspose { condition, to, .. } => {
+        Prim::Merge(prim::Merge { condition }) => dims(std::slice::from_ref(condition))?,
+        Prim::MergeTranspose(prim::MergeTranspose { condition, to, .. }) => {
             dims(std::slice::from_ref(condition))?;
             dims(&to.0)?;
         }

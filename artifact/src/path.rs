@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
-use dlbc_ops::prim::{Binary, Prim, Reduction};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction};
 use dlbc_ops::program::{Baseline, Info};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::{Array, Dim, Shape, Tensor};
@@ -99,7 +99,7 @@ impl Rows<'_> {
         };
         let difference = self.steps().add(Prim::Binary(Binary::Sub), &[x, baseline])?;
         let lead = lead(1, &ty.shape);
-        let [x, line] = [x, difference].map(|v| self.steps().add(Prim::Reshape { to: lead.clone() }, &[v]));
+        let [x, line] = [x, difference].map(|v| self.steps().add(prim::Reshape { to: lead.clone() }, &[v]));
         // From the input back: x - (1 - at)(x - baseline).
         let points = gauss_legendre(self.path.steps);
         let back: Vec<f64> = points.iter().map(|(at, _)| 1.0 - at).collect();
@@ -107,7 +107,7 @@ impl Rows<'_> {
         let shift = self.steps().add(Prim::Binary(Binary::Mul), &[line?, back])?;
         let moved = self.steps().add(Prim::Binary(Binary::Sub), &[x?, shift])?;
         let to = self.wide_shape(&ty.shape);
-        Ok((difference, self.steps().add(Prim::Reshape { to }, &[moved])?))
+        Ok((difference, self.steps().add(prim::Reshape { to }, &[moved])?))
     }
 
     /// The start of the line, of a shape that broadcasts to the input's.
@@ -115,7 +115,7 @@ impl Rows<'_> {
         let ty = self.graph.ty(x).clone();
         let axes: Vec<usize> = (1..ty.rank()).collect();
         let reduced = |rows: &mut Self, kind| {
-            rows.steps().add(Prim::Reduce { kind, axes: axes.clone(), keep: true }, &[x])
+            rows.steps().add(prim::Reduce { kind, axes: axes.clone(), keep: true }, &[x])
         };
         match self.path.baseline {
             Baseline::Value(value) => Ok(self.steps().scalar(ty.dtype, value)),
@@ -125,8 +125,8 @@ impl Rows<'_> {
             Baseline::Mean => {
                 let sum = reduced(self, Reduction::Sum)?;
                 let count = ty.shape.0.iter().skip(1).fold(Dim::known(1), |n, d| &n * d);
-                let count = self.steps().add(Prim::Dims { dims: vec![], values: vec![count] }, &[])?;
-                let count = self.steps().add(Prim::Cast { to: ty.dtype }, &[count])?;
+                let count = self.steps().add(prim::Dims { dims: vec![], values: vec![count] }, &[])?;
+                let count = self.steps().add(prim::Cast { to: ty.dtype }, &[count])?;
                 self.steps().add(Prim::Binary(Binary::Div), &[sum, count])
             }
         }
@@ -139,11 +139,11 @@ impl Rows<'_> {
             return Ok(v);
         }
         let lead = lead(1, &shape);
-        let v = self.steps().add(Prim::Reshape { to: lead }, &[v])?;
+        let v = self.steps().add(prim::Reshape { to: lead }, &[v])?;
         let repeated = self::lead(self.path.steps as i64, &shape);
-        let v = self.steps().add(Prim::Expand { to: repeated }, &[v])?;
+        let v = self.steps().add(prim::Expand { to: repeated }, &[v])?;
         let to = self.wide_shape(&shape);
-        self.steps().add(Prim::Reshape { to }, &[v])
+        self.steps().add(prim::Reshape { to }, &[v])
     }
 
     /// The weighted mean over the points of what was made for all of them; `like` has the shape of a result.
@@ -151,11 +151,11 @@ impl Rows<'_> {
         let ty = self.graph.ty(like).clone();
         let apart = lead(self.path.steps as i64, &ty.shape);
         let rank = apart.rank();
-        let v = self.steps().add(Prim::Reshape { to: apart }, &[v])?;
+        let v = self.steps().add(prim::Reshape { to: apart }, &[v])?;
         let weights: Vec<f64> = gauss_legendre(self.path.steps).iter().map(|(_, weight)| *weight).collect();
         let weights = self.column(&weights, rank, ty.dtype);
         let v = self.steps().add(Prim::Binary(Binary::Mul), &[v, weights])?;
-        self.steps().add(Prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[v])
+        self.steps().add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[v])
     }
 
     /// Numbers along the first of several axes.

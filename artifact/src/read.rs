@@ -197,18 +197,18 @@ impl<'a> Reader<'a> {
 /// How many operands a primitive has; `None` when all of its node's are.
 fn operands(prim: &Prim) -> Option<usize> {
     Some(match prim {
-        Prim::Conv { .. } | Prim::Concat { .. } => return None,
-        Prim::Attention(_) | Prim::AttentionShare { .. } | Prim::Scan(_) => return None,
-        Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0,
-        Prim::Unary(_) | Prim::Reduce { .. } | Prim::Softmax { .. } | Prim::Cast { .. } => 1,
-        Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } | Prim::WindowMax(_) => 1,
-        Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Pad { .. } | Prim::Expand { .. } => 1,
-        Prim::Slice { .. } | Prim::SliceTranspose { .. } => 1,
-        Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2,
-        Prim::Gather { .. } | Prim::ScatterAdd { .. } | Prim::Merge { .. } => 2,
-        Prim::NonZero | Prim::TopK { .. } | Prim::MergeTranspose { .. } => 1,
-        Prim::NonMaxSuppression { .. } => 5,
-        Prim::Select | Prim::WindowMaxShare { .. } | Prim::Overwrite => 3,
+        Prim::Conv(_) | Prim::Concat(_) => return None,
+        Prim::Attention(_) | Prim::AttentionShare(_) | Prim::Scan(_) => return None,
+        Prim::Input | Prim::Const(_) | Prim::Dims(_) | Prim::Iota(_) => 0,
+        Prim::Unary(_) | Prim::Reduce(_) | Prim::Softmax(_) | Prim::Cast(_) => 1,
+        Prim::WindowSum(_) | Prim::WindowSumTranspose(_) | Prim::WindowMax(_) => 1,
+        Prim::Reshape(_) | Prim::Transpose(_) | Prim::Pad(_) | Prim::Expand(_) => 1,
+        Prim::Slice(_) | Prim::SliceTranspose(_) => 1,
+        Prim::Binary(_) | Prim::MatMul(_) | Prim::ConvTranspose(_) => 2,
+        Prim::Gather(_) | Prim::ScatterAdd(_) | Prim::Merge(_) => 2,
+        Prim::NonZero | Prim::TopK(_) | Prim::MergeTranspose(_) => 1,
+        Prim::NonMaxSuppression(_) => 5,
+        Prim::Select | Prim::WindowMaxShare(_) | Prim::Overwrite => 3,
     })
 }
 

@@ -1,7 +1,7 @@
 //! The sign of the start in an exported model.
 
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{Binary, Prim, Reduction, Unary};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
 use dlbc_ops::program::{Info, Mode, START_SIGN, START_VALUE, StartSign};
 use dlbc_ops::tensor::DType;
 
@@ -46,7 +46,7 @@ impl Convention {
         for (mask, _) in masks {
             own = steps.add(Prim::Select, &[*mask, magnitude, own])?;
         }
-        let size = steps.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
+        let size = steps.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
         let shares = steps.add(Prim::Binary(Binary::GuardedDiv), &[values, size])?;
         Ok(Convention { shares: Some(shares), ..self })
     }
@@ -66,5 +66,5 @@ impl Convention {
 }
 
 fn cast(steps: &mut Steps, v: Value, to: DType) -> Result<Value, String> {
-    if steps.graph.ty(v).dtype == to { Ok(v) } else { steps.add(Prim::Cast { to }, &[v]) }
+    if steps.graph.ty(v).dtype == to { Ok(v) } else { steps.add(prim::Cast { to }, &[v]) }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dlbc_ops::prim::{Binary, Prim, Reduction};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction};
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 use dlbc_ops::{graph::Value, prim::Unary};
 use dlbc_proto::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
@@ -106,14 +106,14 @@ pub(crate) fn choose(
     let ty = steps.graph.ty(at).clone();
     let axis = ty.rank() - 1;
     let units = ty.dim(axis).clone();
-    let all = steps.add(Prim::Iota { len: units.clone() }, &[])?;
+    let all = steps.add(prim::Iota { len: units.clone() }, &[])?;
     let mut column = vec![Dim::known(1); ty.rank()];
     column[0] = if axis == 0 { Dim::known(1) } else { batch.clone() };
     let column = Shape(column);
     let largest = |steps: &mut Steps| {
         let best =
-            steps.add(Prim::Reduce { kind: Reduction::ArgMax, axes: vec![axis], keep: false }, &[at])?;
-        steps.add(Prim::Reshape { to: Shape(vec![batch.clone()]) }, &[best])
+            steps.add(prim::Reduce { kind: Reduction::ArgMax, axes: vec![axis], keep: false }, &[at])?;
+        steps.add(prim::Reshape { to: Shape(vec![batch.clone()]) }, &[best])
     };
     let mut valid = None;
     let indices: Vec<(Value, f64)> = match target {
@@ -132,11 +132,16 @@ pub(crate) fn choose(
             if units.as_known().is_some_and(|n| n < k) {
                 return Err(format!("the output has {units} units, and rank {k} is asked for"));
             }
-            let found = Prim::TopK { axis, k: Dim::known(k), largest: true };
+            let found = Prim::TopK(prim::TopK { axis, k: Dim::known(k), largest: true });
             let found = steps.add(found, &[at])?;
-            let last = Prim::Slice { axis, start: Dim::known(rank as i64), len: Dim::known(1), step: 1 };
+            let last = Prim::Slice(prim::Slice {
+                axis,
+                start: Dim::known(rank as i64),
+                len: Dim::known(1),
+                step: 1,
+            });
             let last = steps.add(last, &[found])?;
-            vec![(steps.add(Prim::Reshape { to: Shape(vec![batch.clone()]) }, &[last])?, 1.0)]
+            vec![(steps.add(prim::Reshape { to: Shape(vec![batch.clone()]) }, &[last])?, 1.0)]
         }
         Some(ExportTarget::Index(i)) => vec![(index(steps, i, &units, batch, &mut valid)?, 1.0)],
         Some(ExportTarget::Difference(a, b)) => {
@@ -151,7 +156,7 @@ pub(crate) fn choose(
     };
     let mut masks = vec![];
     for (unit, weight) in indices {
-        let unit = steps.add(Prim::Reshape { to: column.clone() }, &[unit])?;
+        let unit = steps.add(prim::Reshape { to: column.clone() }, &[unit])?;
         masks.push((steps.add(Prim::Binary(Binary::Equal), &[unit, all])?, weight));
     }
     Ok(Chosen { masks, valid })
@@ -173,8 +178,8 @@ fn index(
         }
     }
     let at = if i < 0 { units + &Dim::known(i) } else { Dim::known(i) };
-    let unit = steps.add(Prim::Dims { dims: vec![1], values: vec![at] }, &[])?;
-    let unit = steps.add(Prim::Expand { to: Shape(vec![batch.clone()]) }, &[unit])?;
+    let unit = steps.add(prim::Dims { dims: vec![1], values: vec![at] }, &[])?;
+    let unit = steps.add(prim::Expand { to: Shape(vec![batch.clone()]) }, &[unit])?;
     if units.as_known().is_none() {
         let zero = steps.scalar(DType::I64, 0.0);
         let negative = steps.add(Prim::Binary(Binary::Less), &[unit, zero])?;
@@ -191,7 +196,7 @@ fn index(
 
 /// Compares an index with the number of units: true where it is below.
 pub(crate) fn below(steps: &mut Steps, unit: Value, units: &Dim) -> Result<Value, String> {
-    let count = steps.add(Prim::Dims { dims: vec![], values: vec![units.clone()] }, &[])?;
+    let count = steps.add(prim::Dims { dims: vec![], values: vec![units.clone()] }, &[])?;
     steps.add(Prim::Binary(Binary::Less), &[unit, count])
 }
 
@@ -208,9 +213,9 @@ pub(crate) fn poisoned(steps: &mut Steps, r: Value, valid: Value) -> Result<Valu
     let bad = if ty.rank() > 0 && *ty.dim(0) == batch {
         let mut column = vec![Dim::known(1); ty.rank()];
         column[0] = batch;
-        steps.add(Prim::Reshape { to: Shape(column) }, &[bad])?
+        steps.add(prim::Reshape { to: Shape(column) }, &[bad])?
     } else {
-        steps.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[bad])?
+        steps.add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[bad])?
     };
     steps.add(Prim::Binary(Binary::Add), &[r, bad])
 }

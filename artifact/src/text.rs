@@ -1,6 +1,6 @@
 //! Primitives and metadata as JSON.
 
-use dlbc_ops::prim::{PadMode, Prim, Unary};
+use dlbc_ops::prim::{self, PadMode, Prim, Unary};
 use dlbc_proto::Name;
 use serde_json::Value;
 
@@ -36,7 +36,9 @@ pub(crate) fn prim(prim: &Prim) -> Result<String, ArtifactError> {
 /// The numbers of a primitive that may be infinite, with their place in its JSON.
 fn floats(prim: &Prim, at: &str) -> Vec<(String, f32)> {
     let found: Vec<(&str, Option<f32>)> = match prim {
-        Prim::Pad { mode: PadMode::Constant(fill), .. } => vec![("/Pad/mode/Constant", Some(*fill))],
+        Prim::Pad(prim::Pad { mode: PadMode::Constant(fill), .. }) => {
+            vec![("/Pad/mode/Constant", Some(*fill))]
+        }
         Prim::Unary(Unary::Clip { min, max }) => {
             vec![("/Unary/Clip/min", *min), ("/Unary/Clip/max", *max)]
         }

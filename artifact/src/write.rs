@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
-use dlbc_ops::prim::{Part, Prim};
+use dlbc_ops::prim::{self, Part, Prim};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::TensorType;
 use dlbc_proto::onnx::{
@@ -269,8 +269,10 @@ impl Functions {
 fn title(prim: &Prim) -> String {
     let word = |p: &Part| if *p == Part::Id { String::new() } else { format!("{p:?}") };
     match prim {
-        Prim::MatMul { a, b, .. } => format!("MatMul{}{}", word(a), word(b)),
-        Prim::Conv { w, .. } | Prim::ConvTranspose { w, .. } => format!("{}{}", prim.name(), word(w)),
+        Prim::MatMul(prim::MatMul { a, b, .. }) => format!("MatMul{}{}", word(a), word(b)),
+        Prim::Conv(prim::Conv { w, .. }) | Prim::ConvTranspose(prim::ConvTranspose { w, .. }) => {
+            format!("{}{}", prim.name(), word(w))
+        }
         _ => prim.name(),
     }
 }

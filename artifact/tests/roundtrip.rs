@@ -7,7 +7,9 @@ mod common;
 use common::{dim, dims, program, ty, values};
 use dlbc_artifact::{ArtifactError, is_artifact, read, write};
 use dlbc_ops::graph::Origin;
-use dlbc_ops::prim::{Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan, Unary, Window};
+use dlbc_ops::prim::{
+    self, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan, Unary, Window,
+};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_proto::onnx::ModelProto;
@@ -39,23 +41,23 @@ fn rich() -> Program {
         let spatial = dims(&["h", "6"]);
         let back = b.conv_transpose(&geometry, y, weight, Part::Neg, &spatial);
         b.at(&Origin::onnx("/pool", "MaxPool"), "second");
-        let pooled = b.add(Prim::WindowMax(window()), &[back]);
-        let shared = b.add(Prim::WindowMaxShare { window: window(), first: false }, &[back, pooled, pooled]);
+        let pooled = b.add(prim::WindowMax(window()), &[back]);
+        let shared = b.add(prim::WindowMaxShare { window: window(), first: false }, &[back, pooled, pooled]);
         let clipped = b.unary(Unary::Clip { min: Some(f32::NEG_INFINITY), max: Some(0.1) }, shared);
         let divided = b.guarded_div(clipped, x);
         let mode = PadMode::Constant(f32::NEG_INFINITY);
         let (before, after) = (dims(&["0", "0", "h", "0"]), dims(&["0", "0", "0", "1"]));
-        let padded = b.add(Prim::Pad { before, after, mode }, &[divided]);
+        let padded = b.add(prim::Pad { before, after, mode }, &[divided]);
         let flat = b.reshape(padded, &ty("f32[n,56*h]").shape);
-        let part = Prim::Slice { axis: 1, start: dim("h"), len: dim("h"), step: 1 };
+        let part = Prim::Slice(prim::Slice { axis: 1, start: dim("h"), len: dim("h"), step: 1 });
         let part = b.add(part, &[flat]);
-        let length = b.add(Prim::Dims { dims: vec![1], values: dims(&["floor(h-1/(2))+1"]) }, &[]);
-        let steps = b.add(Prim::Iota { len: dim("h") }, &[]);
+        let length = b.add(prim::Dims { dims: vec![1], values: dims(&["floor(h-1/(2))+1"]) }, &[]);
+        let steps = b.add(prim::Iota { len: dim("h") }, &[]);
         let steps = b.binary(Binary::Add, steps, length);
-        let best = b.add(Prim::Reduce { kind: Reduction::ArgMax, axes: vec![1], keep: true }, &[part]);
+        let best = b.add(prim::Reduce { kind: Reduction::ArgMax, axes: vec![1], keep: true }, &[part]);
         let less = b.binary(Binary::Less, steps, best);
         let sequence = b.input("sequence", ty("f32[t,n,4]"));
-        let first = b.add(Prim::Slice { axis: 0, start: dim("0"), len: dim("1"), step: 1 }, &[sequence]);
+        let first = b.add(prim::Slice { axis: 0, start: dim("0"), len: dim("1"), step: 1 }, &[sequence]);
         let first = b.reshape(first, &ty("f32[n,4]").shape);
         let (scan, constants) = Scan::of(step(), 1, true);
         let taken = constants.into_iter().map(|(name, t)| b.constant(&name, t)).collect::<Vec<_>>();
@@ -244,7 +246,7 @@ proptest! {
 fn a_symbol_of_no_input_has_no_spelling() {
     let mut b = Builder::new();
     let x = b.input("x", ty("f32[n+1]"));
-    let y = b.add(Prim::Iota { len: dim("n") }, &[]);
+    let y = b.add(prim::Iota { len: dim("n") }, &[]);
     let mut graph = b.finish();
     graph.add_output("x", x);
     graph.add_output("y", y);

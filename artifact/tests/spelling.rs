@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use common::{Run, difference, dim, dims, expected, onnx_runtime, program, python, ty, values};
 use dlbc_ops::graph::Value;
 use dlbc_ops::prim::{
-    AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Unary,
-    Window,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
+    Unary, Window,
 };
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Bindings, DType, Dim, Tensor};
@@ -234,7 +234,7 @@ fn elementwise() {
         cases.prim(Prim::Select, &["bool[n,1]", &operand, &format!("{t}[3]")], &["n=5"]);
     }
     for (from, to) in [("f32", DType::I64), ("i64", DType::F32), ("bool", DType::F32), ("f32", DType::Bool)] {
-        cases.prim(Prim::Cast { to }, &[&format!("{from}[n,3]")], &["n=5"]);
+        cases.prim(Prim::Cast(prim::Cast { to }), &[&format!("{from}[n,3]")], &["n=5"]);
     }
     cases.add("constants of other types", &[""], |b| {
         let x = b.input("a", ty("f32[3]"));
@@ -253,18 +253,30 @@ fn reductions() {
         for (axes, keep) in
             [(vec![0], false), (vec![1], true), (vec![0, 2], false), (vec![0, 1, 2], false), (vec![], true)]
         {
-            cases.prim(Prim::Reduce { kind, axes: axes.clone(), keep }, &["f32[n,3,2]"], &["n=2"]);
-            cases.prim(Prim::Reduce { kind, axes, keep }, &["i64[n,3,2]"], &["n=2"]);
+            cases.prim(
+                Prim::Reduce(prim::Reduce { kind, axes: axes.clone(), keep }),
+                &["f32[n,3,2]"],
+                &["n=2"],
+            );
+            cases.prim(Prim::Reduce(prim::Reduce { kind, axes, keep }), &["i64[n,3,2]"], &["n=2"]);
         }
     }
     for kind in [Reduction::ArgMax, Reduction::ArgMin] {
         for (axis, keep) in [(0, false), (2, true)] {
-            cases.prim(Prim::Reduce { kind, axes: vec![axis], keep }, &["f32[n,3,20]"], &["n=5"]);
-            cases.prim(Prim::Reduce { kind, axes: vec![axis], keep }, &["i64[n,3,20]"], &["n=5"]);
+            cases.prim(
+                Prim::Reduce(prim::Reduce { kind, axes: vec![axis], keep }),
+                &["f32[n,3,20]"],
+                &["n=5"],
+            );
+            cases.prim(
+                Prim::Reduce(prim::Reduce { kind, axes: vec![axis], keep }),
+                &["i64[n,3,20]"],
+                &["n=5"],
+            );
         }
     }
     for axis in 0..3 {
-        cases.prim(Prim::Softmax { axis }, &["f32[n,3,4]"], &["n=2"]);
+        cases.prim(Prim::Softmax(prim::Softmax { axis }), &["f32[n,3,4]"], &["n=2"]);
     }
     cases.check();
 }
@@ -277,12 +289,12 @@ fn products() {
         let a = if ta { "4,n" } else { "n,4" };
         let c = if tb { "3,4" } else { "4,3" };
         for part in parts {
-            let prim = Prim::MatMul { a: part, b: Part::Abs, ta, tb };
+            let prim = Prim::MatMul(prim::MatMul { a: part, b: Part::Abs, ta, tb });
             cases.prim(prim.clone(), &[&format!("f32[{a}]"), &format!("f32[{c}]")], &["n=2", "n=5"]);
             cases.prim(prim.clone(), &[&format!("f32[2,1,{a}]"), &format!("f32[3,{c}]")], &["n=2"]);
             cases.prim(prim, &[&format!("f32[m,{a}]"), &format!("f32[{c}]")], &["n=2 m=3"]);
         }
-        let plain = Prim::MatMul { a: Part::Id, b: Part::Id, ta, tb };
+        let plain = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta, tb });
         cases.prim(plain.clone(), &[&format!("f32[{a}]"), &format!("f32[{c}]")], &["n=2"]);
         cases.prim(plain, &[&format!("i64[{a}]"), &format!("i64[{c}]")], &["n=2"]);
     }
@@ -321,18 +333,22 @@ fn window_sums() {
                 let x = b.input("x", image("3", &space));
                 let y = b.window_sum(&w, x);
                 let half = b.scale(y, 0.5);
-                let back = b.add(Prim::WindowSumTranspose { window: w.clone(), to: space.clone() }, &[half]);
+                let back = b.add(prim::WindowSumTranspose { window: w.clone(), to: space.clone() }, &[half]);
                 vec![y, back]
             });
         }
     }
     // One window that covers everything, and symbolic channels.
     let all = window(&[4, 5], &[1, 1], [&[0, 0], &[0, 0]], &[1, 1], false);
-    cases.prim(Prim::WindowSumTranspose { window: all, to: dims(&["4", "5"]) }, &["f32[n,3,1,1]"], &["n=2"]);
+    cases.prim(
+        Prim::WindowSumTranspose(prim::WindowSumTranspose { window: all, to: dims(&["4", "5"]) }),
+        &["f32[n,3,1,1]"],
+        &["n=2"],
+    );
     let three = window(&[3], &[2], [&[1], &[1]], &[2], false);
-    cases.prim(Prim::WindowSum(three), &["f32[2,c,h]"], &["c=3 h=9"]);
+    cases.prim(Prim::WindowSum(prim::WindowSum(three)), &["f32[2,c,h]"], &["c=3 h=9"]);
     let wide = window(&[2], &[2], [&[3], &[2]], &[1], false);
-    cases.prim(Prim::WindowSum(wide), &["f32[n,c,h]"], &["n=2 c=3 h=9"]);
+    cases.prim(Prim::WindowSum(prim::WindowSum(wide)), &["f32[n,c,h]"], &["n=2 c=3 h=9"]);
     cases.check();
 }
 
@@ -345,11 +361,11 @@ fn window_maxima() {
                 let x = b.input("x", image("3", &space));
                 // Few values, so that maxima tie.
                 let x = b.unary(Unary::Sign, x);
-                let y = b.add(Prim::WindowMax(w.clone()), &[x]);
+                let y = b.add(prim::WindowMax(w.clone()), &[x]);
                 let r = b.scalar_like(0.7, y);
                 let r = b.plus(y, r);
                 let [all, first] = [false, true]
-                    .map(|first| b.add(Prim::WindowMaxShare { window: w.clone(), first }, &[x, y, r]));
+                    .map(|first| b.add(prim::WindowMaxShare { window: w.clone(), first }, &[x, y, r]));
                 vec![y, all, first]
             });
         }
@@ -372,7 +388,7 @@ fn movement() {
         ("2,3", "6"),
         ("n,3", "n,1,3,1"),
     ] {
-        let prim = Prim::Reshape { to: shape(to) };
+        let prim = Prim::Reshape(prim::Reshape { to: shape(to) });
         cases.prim(prim, &[&format!("f32[{from}]")], &["n=2 h=3", "n=1 h=2"]);
     }
     for (from, to) in [("n,1", "n,4"), ("", "n,3"), ("1,4", "n,4"), ("n,1,4", "2,n,h,4"), ("3", "2,3")] {
@@ -380,15 +396,19 @@ fn movement() {
             // The symbols' source.
             b.input("s", ty("f32[n,h]"));
             let x = b.input("a", ty(&format!("f32[{from}]")));
-            vec![b.add(Prim::Expand { to: shape(to) }, &[x])]
+            vec![b.add(prim::Expand { to: shape(to) }, &[x])]
         });
     }
     for t in ["f32", "i64", "bool"] {
-        let prim = Prim::Transpose { perm: vec![2, 0, 1] };
+        let prim = Prim::Transpose(prim::Transpose { perm: vec![2, 0, 1] });
         cases.prim(prim, &[&format!("{t}[n,3,4]")], &["n=2"]);
-        cases.prim(Prim::Concat { axis: 1 }, &[&format!("{t}[n,h]"), &format!("{t}[n,2]")], &["n=2 h=3"]);
+        cases.prim(
+            Prim::Concat(prim::Concat { axis: 1 }),
+            &[&format!("{t}[n,h]"), &format!("{t}[n,2]")],
+            &["n=2 h=3"],
+        );
     }
-    cases.prim(Prim::Concat { axis: 0 }, &["f32[3]"], &[""]);
+    cases.prim(Prim::Concat(prim::Concat { axis: 0 }), &["f32[3]"], &[""]);
     let slices: [(&str, &str, &str, i64); 12] = [
         ("8", "2", "3", 1),
         ("8", "1", "3", 2),
@@ -414,9 +434,9 @@ fn movement() {
             cases.add(&format!("slice {from} {start} {len} {step}"), &sizes, |b| {
                 b.input("s", ty("f32[n,h]"));
                 let x = b.input("a", ty(&format!("f32[{from}]")));
-                let part = Prim::Slice { axis, start: start.clone(), len, step };
+                let part = Prim::Slice(prim::Slice { axis, start: start.clone(), len, step });
                 let y = b.input("b", ty(&format!("f32[{taken}]")));
-                let back = Prim::SliceTranspose { axis, start, to, step };
+                let back = Prim::SliceTranspose(prim::SliceTranspose { axis, start, to, step });
                 vec![b.add(part, &[x]), b.add(back, &[y])]
             });
         }
@@ -429,13 +449,17 @@ fn movement() {
         PadMode::Edge,
     ];
     for mode in modes {
-        let known = Prim::Pad { before: dims(&["0", "2"]), after: dims(&["0", "1"]), mode };
+        let known = Prim::Pad(prim::Pad { before: dims(&["0", "2"]), after: dims(&["0", "1"]), mode });
         cases.prim(known, &["f32[n,4]"], &["n=2"]);
-        let symbolic = Prim::Pad { before: dims(&["0", "h-1"]), after: dims(&["0", "1"]), mode };
+        let symbolic = Prim::Pad(prim::Pad { before: dims(&["0", "h-1"]), after: dims(&["0", "1"]), mode });
         cases.prim(symbolic, &["f32[n,h]"], &["n=2 h=3"]);
     }
     let mode = PadMode::Constant(2.0);
-    cases.prim(Prim::Pad { before: dims(&["1"]), after: dims(&["0"]), mode }, &["i64[n]"], &["n=2"]);
+    cases.prim(
+        Prim::Pad(prim::Pad { before: dims(&["1"]), after: dims(&["0"]), mode }),
+        &["i64[n]"],
+        &["n=2"],
+    );
     cases.check();
 }
 
@@ -447,12 +471,16 @@ fn attentions() {
         let geometry = AttentionGeometry { scale: 0.3, guard };
         for mask in [None, Some("f32[n,1,1,5]"), Some("f32[h,5]"), Some("f32[1,2,h,1]")] {
             let types: Vec<&str> = [q, k, v].into_iter().chain(mask).collect();
-            cases.prim(Prim::Attention(geometry), &types, &["n=2 h=3"]);
+            cases.prim(Prim::Attention(prim::Attention(geometry)), &types, &["n=2 h=3"]);
             let types: Vec<&str> = [q, k, v, y].into_iter().chain(mask).collect();
             for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
             {
                 for value in [0.5, 1.0] {
-                    cases.prim(Prim::AttentionShare { geometry, value, of }, &types, &["n=2 h=3"]);
+                    cases.prim(
+                        Prim::AttentionShare(prim::AttentionShare { geometry, value, of }),
+                        &types,
+                        &["n=2 h=3"],
+                    );
                 }
             }
         }
@@ -479,7 +507,7 @@ fn choices() {
         cases.prim(Prim::NonZero, &[x], &["n=4"]);
     }
     for (axis, largest) in [(0, true), (1, false)] {
-        cases.prim(Prim::TopK { axis, k: dim("n"), largest }, &["f32[6,5]"], &["n=3"]);
+        cases.prim(Prim::TopK(prim::TopK { axis, k: dim("n"), largest }), &["f32[6,5]"], &["n=3"]);
     }
     cases.check();
 }
@@ -491,28 +519,36 @@ fn indices() {
     for (axis, data, at) in [(0, "5,n", "7"), (1, "n,5", "h,3"), (1, "n,6,2", ""), (2, "2,n,5", "n,h")] {
         for index in ["i64", "i32"] {
             let types = [format!("f32[{data}]"), format!("{index}[{at}]")];
-            cases.prim(Prim::Gather { axis }, &[&types[0], &types[1]], &["n=2 h=3"]);
+            cases.prim(Prim::Gather(prim::Gather { axis }), &[&types[0], &types[1]], &["n=2 h=3"]);
             let mut updates: Vec<&str> = data.split(',').collect();
             updates.splice(axis..=axis, at.split(',').filter(|d| !d.is_empty()));
             let types = [format!("f32[{}]", updates.join(",")), format!("{index}[{at}]")];
-            cases.prim(Prim::ScatterAdd { axis, to: dim("6") }, &[&types[0], &types[1]], &["n=2 h=3"]);
+            cases.prim(
+                Prim::ScatterAdd(prim::ScatterAdd { axis, to: dim("6") }),
+                &[&types[0], &types[1]],
+                &["n=2 h=3"],
+            );
         }
     }
-    cases.prim(Prim::ScatterAdd { axis: 0, to: dim("n+4") }, &["f32[n,2]", "i64[n]"], &["n=3", "n=9"]);
-    cases.prim(Prim::Iota { len: dim("7") }, &[], &[""]);
+    cases.prim(
+        Prim::ScatterAdd(prim::ScatterAdd { axis: 0, to: dim("n+4") }),
+        &["f32[n,2]", "i64[n]"],
+        &["n=3", "n=9"],
+    );
+    cases.prim(Prim::Iota(prim::Iota { len: dim("7") }), &[], &[""]);
     for (dims, values) in [(vec![2], vec!["3", "4"]), (vec![], vec!["7"]), (vec![1, 1], vec!["5"])] {
         let values = values.iter().map(|v| dim(v)).collect();
-        cases.prim(Prim::Dims { dims, values }, &[], &[""]);
+        cases.prim(Prim::Dims(prim::Dims { dims, values }), &[], &[""]);
     }
     cases.add("dimensions as values", &["n=2 h=7", "n=3 h=8"], |b| {
         b.input("a", ty("f32[n,h]"));
         let mut add = |prim| b.add(prim, &[]);
         let values = dims(&["n", "3", "floor(h-1/(2))+1", "n*h-2*n"]);
         vec![
-            add(Prim::Dims { dims: vec![2, 2], values }),
-            add(Prim::Dims { dims: vec![], values: dims(&["h"]) }),
-            add(Prim::Dims { dims: vec![1], values: dims(&["h"]) }),
-            add(Prim::Iota { len: dim("n*h") }),
+            add(Prim::Dims(prim::Dims { dims: vec![2, 2], values })),
+            add(Prim::Dims(prim::Dims { dims: vec![], values: dims(&["h"]) })),
+            add(Prim::Dims(prim::Dims { dims: vec![1], values: dims(&["h"]) })),
+            add(Prim::Iota(prim::Iota { len: dim("n*h") })),
         ]
     });
     cases.check();

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dlbc_ops::graph::{Graph, NodeId};
-use dlbc_ops::prim::Prim;
+use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Device, DeviceError};
@@ -179,7 +179,7 @@ impl Backend for CudaBackend {
 /// Why a node cannot run here.
 fn refused(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
     let (op, ty) = (graph.op(id), &graph.node(id).types[0]);
-    let boundary = matches!(op, Prim::Input | Prim::Cast { .. } | Prim::Const(_));
+    let boundary = matches!(op, Prim::Input | Prim::Cast(_) | Prim::Const(_));
     if matches!(ty.dtype, DType::F16 | DType::Bf16 | DType::F64) && !boundary {
         return Some(format!("arithmetic in {}", ty.dtype));
     }
@@ -189,9 +189,11 @@ fn refused(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
         return Some("a recurrence within a recurrence is not supported on this device yet".into());
     }
     let spatial = match op {
-        Prim::Conv { geometry, .. } | Prim::ConvTranspose { geometry, .. } => geometry.window.rank(),
-        Prim::WindowSum(w) | Prim::WindowMax(w) => w.rank(),
-        Prim::WindowSumTranspose { window, .. } | Prim::WindowMaxShare { window, .. } => window.rank(),
+        Prim::Conv(prim::Conv { geometry, .. })
+        | Prim::ConvTranspose(prim::ConvTranspose { geometry, .. }) => geometry.window.rank(),
+        Prim::WindowSum(prim::WindowSum(w)) | Prim::WindowMax(prim::WindowMax(w)) => w.rank(),
+        Prim::WindowSumTranspose(prim::WindowSumTranspose { window, .. })
+        | Prim::WindowMaxShare(prim::WindowMaxShare { window, .. }) => window.rank(),
         _ => 0,
     };
     (spatial > 3).then(|| format!("{spatial} spatial axes; up to 3 are supported"))

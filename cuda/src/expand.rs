@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{Body, Graph, Value};
-use dlbc_ops::prim::{AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary};
+use dlbc_ops::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary};
 use dlbc_runtime::RuntimeError;
 
 use crate::hoist::hoist;
@@ -26,8 +26,10 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, RuntimeError> {
         let value = match &node.op {
             Prim::Input => continue,
             Prim::Const(t) => b.constant(node.name(), t.clone()),
-            Prim::Attention(geometry) => attention(&mut b, *geometry, &inputs),
-            Prim::AttentionShare { geometry, value, of } => share(&mut b, *geometry, *value, *of, &inputs),
+            Prim::Attention(prim::Attention(geometry)) => attention(&mut b, *geometry, &inputs),
+            Prim::AttentionShare(prim::AttentionShare { geometry, value, of }) => {
+                share(&mut b, *geometry, *value, *of, &inputs)
+            }
             Prim::Scan(scan) => {
                 let mut scan = scan.clone();
                 scan.body = Body::new(expand(scan.body.graph())?);
@@ -47,7 +49,7 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, RuntimeError> {
 }
 
 fn product(b: &mut Builder, x: (Value, Part, bool), y: (Value, Part, bool)) -> Value {
-    b.add(Prim::MatMul { a: x.1, b: y.1, ta: x.2, tb: y.2 }, &[x.0, y.0])
+    b.add(prim::MatMul { a: x.1, b: y.1, ta: x.2, tb: y.2 }, &[x.0, y.0])
 }
 
 fn binary(b: &mut Builder, op: Binary, x: Value, y: Value) -> Value {
@@ -63,11 +65,11 @@ fn weights(b: &mut Builder, geometry: AttentionGeometry, q: Value, k: Value, mas
         scores = binary(b, Binary::Add, scores, mask);
     }
     let axis = b.ty(scores).rank() - 1;
-    let p = b.add(Prim::Softmax { axis }, &[scores]);
+    let p = b.add(prim::Softmax { axis }, &[scores]);
     if !geometry.guard {
         return p;
     }
-    let max = b.add(Prim::Reduce { kind: Reduction::Max, axes: vec![axis], keep: true }, &[scores]);
+    let max = b.add(prim::Reduce { kind: Reduction::Max, axes: vec![axis], keep: true }, &[scores]);
     let none = b.scalar_like(f64::NEG_INFINITY, max);
     let masked = binary(b, Binary::Equal, max, none);
     let zero = b.scalar_like(0.0, p);
@@ -138,5 +140,5 @@ fn dropped(b: &mut Builder, x: Value, z: Value) -> Value {
     let kept = b.scalar_like(0.0, x);
     let x = b.add(Prim::Select, &[lost, x, kept]);
     let axis = b.ty(x).rank() - 1;
-    b.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: false }, &[x])
+    b.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: false }, &[x])
 }

@@ -15,7 +15,7 @@ struct Source {
 
 /// What costs nothing where it stands.
 fn moves(op: &Prim) -> bool {
-    matches!(op, Prim::Slice { .. } | Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Expand { .. })
+    matches!(op, Prim::Slice(_) | Prim::Reshape(_) | Prim::Transpose(_) | Prim::Expand(_))
 }
 
 /// The recurrence without what need not be in its step, and its operands, of which some are new in `b`; `None` when nothing can

@@ -7,7 +7,7 @@ mod common;
 
 use common::*;
 use dlbc_cuda::CudaBackend;
-use dlbc_ops::prim::Prim;
+use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 
 fn known(d: usize) -> Dim {
@@ -47,7 +47,7 @@ fn the_greatest_in_order() {
         (vec![2, 4500], 1, 4500),
     ] {
         for largest in [true, false] {
-            let op = Prim::TopK { axis, k: known(k), largest };
+            let op = Prim::TopK(prim::TopK { axis, k: known(k), largest });
             let x = mixed(&mut r, &dims);
             let what = format!("top {k} of {dims:?} along {axis}");
             check(&what, std::slice::from_ref(&x), 0.0, |b, v| b.add(op.clone(), v));
@@ -93,7 +93,7 @@ fn boxes_that_stay() {
             ];
             for center in [false, true] {
                 let what = format!("{pictures}x{classes}x{boxes}, at most {most}");
-                check(&what, &inputs, 0.0, |b, v| b.add(Prim::NonMaxSuppression { center }, v));
+                check(&what, &inputs, 0.0, |b, v| b.add(prim::NonMaxSuppression { center }, v));
             }
         }
     }
@@ -105,10 +105,10 @@ fn branches() {
     let inputs = [r.floats(&[3, 5]), r.floats(&[3, 5])];
     for condition in [0, 1] {
         let condition = Dim::known(condition);
-        check("merge", &inputs, 0.0, |b, v| b.add(Prim::Merge { condition: condition.clone() }, v));
+        check("merge", &inputs, 0.0, |b, v| b.add(prim::Merge { condition: condition.clone() }, v));
         for second in [false, true] {
             let to = Shape(vec![known(3), known(5)]);
-            let op = Prim::MergeTranspose { condition: condition.clone(), second, to };
+            let op = Prim::MergeTranspose(prim::MergeTranspose { condition: condition.clone(), second, to });
             check("its adjoint", &inputs[..1], 0.0, |b, v| b.add(op.clone(), &v[..1]));
         }
     }
@@ -126,7 +126,7 @@ fn many_indices() {
     for (n, dim, inner) in [(1500, 40, 3), (2500, 3000, 1), (1, 5, 2), (0, 4, 3)] {
         let indices = some(&mut r, n, dim);
         let inputs = [r.floats(&[2, n, inner]), indices.clone()];
-        let op = Prim::ScatterAdd { axis: 1, to: known(dim) };
+        let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 1, to: known(dim) });
         check(&format!("{n} added to {dim}"), &inputs, 1e-5, |b, v| b.add(op.clone(), v));
         let inputs = [r.floats(&[dim, inner]), indices, r.floats(&[n, inner])];
         check(&format!("{n} replaced in {dim}"), &inputs, 0.0, |b, v| b.add(Prim::Overwrite, v));
@@ -138,7 +138,7 @@ fn the_cost_of_many_indices_is_near_linear() {
     let mut r = Random::new(36);
     let mut cost = |n: usize| {
         let inputs = [r.floats(&[n, 1]), some(&mut r, n, 50)];
-        let op = Prim::ScatterAdd { axis: 0, to: known(50) };
+        let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 0, to: known(50) });
         let device = Watched::default();
         let backend = CudaBackend::new(Box::new(device.clone()));
         run(&backend, &graph(&inputs, |b, v| b.add(op.clone(), v)), &inputs).unwrap();

@@ -7,14 +7,14 @@ mod common;
 use common::{Random, graph, run};
 use dlbc_cuda::{CudaBackend, DeviceError, open};
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{Binary, Builder, Part, Prim, Unary};
+use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptxsim::Simulator;
 use dlbc_runtime::{Backend, ErrorKind, RunOptions, RuntimeError, Tensors};
 
 fn product(b: &mut Builder, v: &[Value]) -> Value {
-    let y = b.add(Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &v[..2]);
+    let y = b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &v[..2]);
     b.add(Prim::Unary(Unary::Tanh), &[y])
 }
 
@@ -98,8 +98,8 @@ fn launches_that_no_device_takes_are_refused() {
     let rows = 65536 * 128;
     let graph = graph(&[Tensor::from_f32(&[1, 1], &[1.0]), Tensor::from_f32(&[1, 1], &[1.0])], |b, v| {
         let to = |rows: usize| [rows, 1].iter().map(|d| dlbc_ops::tensor::Dim::known(*d as i64)).collect();
-        let tall = b.add(Prim::Expand { to: to(rows) }, &v[..1]);
-        b.add(Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[tall, v[1]])
+        let tall = b.add(prim::Expand { to: to(rows) }, &v[..1]);
+        b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[tall, v[1]])
     });
     let backend = CudaBackend::new(Box::<Simulator>::default());
     let error = backend.prepare(&graph, &["output/y".into()], &[], &RunOptions::default()).err().unwrap();

@@ -6,7 +6,7 @@ mod common;
 
 use common::*;
 use dlbc_cuda::CudaBackend;
-use dlbc_ops::prim::{Binary, Prim, Reduction};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction};
 use dlbc_ops::tensor::Tensor;
 
 /// The kernels that a primitive ran, of which one begins so.
@@ -26,7 +26,7 @@ fn few_long_rows_are_reduced_by_slices() {
     let whole: Vec<i64> = (0..40_000).map(|_| (r.next() * 1e6) as i64).collect();
     let whole = Tensor::from_i64(&[2, 20_000], &whole);
     for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
-        let op = Prim::Reduce { kind, axes: vec![1], keep: true };
+        let op = Prim::Reduce(prim::Reduce { kind, axes: vec![1], keep: true });
         for x in [&near, &whole] {
             let x = std::slice::from_ref(x);
             check(&format!("{kind:?} of {:?}", x[0].dtype()), x, 1e-7, |b, v| b.add(op.clone(), v));
@@ -35,7 +35,7 @@ fn few_long_rows_are_reduced_by_slices() {
     }
     // Over two axes that do not lie evenly.
     let x = r.floats(&[130, 3, 140]);
-    let op = Prim::Reduce { kind: Reduction::Sum, axes: vec![0, 2], keep: false };
+    let op = Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes: vec![0, 2], keep: false });
     check("two axes", std::slice::from_ref(&x), 1e-6, |b, v| b.add(op.clone(), v));
     runs(&[x], &op, "_slices");
 }
@@ -50,7 +50,7 @@ fn long_axes_are_transposed_by_tiles() {
         (vec![17, 2, 3, 16], vec![3, 1, 2, 0]),
         (vec![2, 3, 16, 2, 17], vec![1, 3, 4, 0, 2]),
     ] {
-        let op = Prim::Transpose { perm: perm.clone() };
+        let op = Prim::Transpose(prim::Transpose { perm: perm.clone() });
         let x = r.floats(&dims);
         let whole = Tensor::from_i64(&dims, &x.to_f32().iter().map(|v| (v * 1e6) as i64).collect::<Vec<_>>());
         for x in [x, whole] {
@@ -63,6 +63,6 @@ fn long_axes_are_transposed_by_tiles() {
     let inputs = [r.floats(&[3, 300]), r.floats(&[300])];
     check("short", &inputs, 0.0, |b, v| {
         let sum = b.add(Prim::Binary(Binary::Add), v);
-        b.add(Prim::Transpose { perm: vec![1, 0] }, &[sum])
+        b.add(prim::Transpose { perm: vec![1, 0] }, &[sum])
     });
 }

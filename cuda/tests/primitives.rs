@@ -6,8 +6,8 @@ mod common;
 
 use common::*;
 use dlbc_ops::prim::{
-    AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan,
-    Unary, Window,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
+    Scan, Unary, Window,
 };
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 
@@ -174,12 +174,12 @@ fn elementwise_functions_of_integers_and_booleans() {
         DType::U32,
         DType::Bool,
     ] {
-        check_elementwise(&format!("to {to}"), Prim::Cast { to }, std::slice::from_ref(&x));
-        check_elementwise(&format!("bool to {to}"), Prim::Cast { to }, std::slice::from_ref(&p));
+        check_elementwise(&format!("to {to}"), Prim::Cast(prim::Cast { to }), std::slice::from_ref(&x));
+        check_elementwise(&format!("bool to {to}"), Prim::Cast(prim::Cast { to }), std::slice::from_ref(&p));
         let floats = [-1e10f32, -300.7, -2.5, -0.0, 0.0, 0.4, 3.99, 255.5, 70000.0, 1e12, 1e19, f32::NAN];
         check_elementwise(
             &format!("float to {to}"),
-            Prim::Cast { to },
+            Prim::Cast(prim::Cast { to }),
             &[Tensor::from_f32(&[floats.len()], &floats)],
         );
     }
@@ -187,8 +187,8 @@ fn elementwise_functions_of_integers_and_booleans() {
         [0.1f32, 1.0, 65519.0, 65520.0, 1e-7, 3e-8, 6e-5, -2.0009766, 3.4e38, f32::NAN, f32::INFINITY];
     for to in [DType::F16, DType::Bf16] {
         let chain = |b: &mut Builder, v: &[dlbc_ops::graph::Value]| {
-            let narrow = b.add(Prim::Cast { to }, v);
-            b.add(Prim::Cast { to: DType::F32 }, &[narrow])
+            let narrow = b.add(prim::Cast { to }, v);
+            b.add(prim::Cast { to: DType::F32 }, &[narrow])
         };
         check(&format!("through {to}"), &[Tensor::from_f32(&[floats.len()], &floats)], 1e-7, chain);
     }
@@ -238,11 +238,11 @@ fn products() {
         for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
             let shape = |swap: bool, m: usize, n: usize| if swap { vec![n, m] } else { vec![m, n] };
             let inputs = [r.floats(&shape(ta, 5, 19)), r.floats(&shape(tb, 19, 7))];
-            let op = Prim::MatMul { a: pa, b: pb, ta, tb };
+            let op = Prim::MatMul(prim::MatMul { a: pa, b: pb, ta, tb });
             check(&format!("{op:?}"), &inputs, 1e-6, |g, v| g.add(op.clone(), v));
         }
     }
-    let op = Prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false };
+    let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false });
     for (a, b) in [
         (vec![1, 1], vec![1, 1]),
         (vec![3, 0], vec![0, 4]),
@@ -260,17 +260,17 @@ fn products() {
     // Operands that are views: transposed, sliced, broadcast.
     let inputs = [r.floats(&[6, 4, 9]), r.floats(&[3, 9])];
     check("views", &inputs, 1e-6, |g, v| {
-        let a = g.add(Prim::Transpose { perm: vec![1, 0, 2] }, &v[..1]);
-        let a = g.add(Prim::Slice { axis: 1, start: Dim::known(5), len: Dim::known(3), step: -2 }, &[a]);
-        let b = g.add(Prim::Expand { to: known(&[4, 3, 9]) }, &v[1..]);
-        g.add(Prim::MatMul { a: Part::Pos, b: Part::Neg, ta: false, tb: true }, &[a, b])
+        let a = g.add(prim::Transpose { perm: vec![1, 0, 2] }, &v[..1]);
+        let a = g.add(prim::Slice { axis: 1, start: Dim::known(5), len: Dim::known(3), step: -2 }, &[a]);
+        let b = g.add(prim::Expand { to: known(&[4, 3, 9]) }, &v[1..]);
+        g.add(prim::MatMul { a: Part::Pos, b: Part::Neg, ta: false, tb: true }, &[a, b])
     });
     let numbers = [
         Tensor::from_i64(&[3, 4], &(-6..6).collect::<Vec<_>>()),
         Tensor::from_i64(&[2, 4, 2], &(0..16).collect::<Vec<_>>()),
     ];
     for p in PARTS {
-        let op = Prim::MatMul { a: p, b: Part::Id, ta: false, tb: false };
+        let op = Prim::MatMul(prim::MatMul { a: p, b: Part::Id, ta: false, tb: false });
         check("integers", &numbers, 0.0, |g, v| g.add(op.clone(), v));
     }
 }
@@ -315,18 +315,22 @@ fn convolutions_and_their_adjoints() {
             let w = r.floats(&[vec![outputs, channels / groups], window.kernel.clone()].concat());
             let bias = r.floats(&[outputs]);
             for part in [Part::Id, Part::Abs, Part::Neg, Part::One] {
-                let op = Prim::Conv { geometry: geometry.clone(), w: part };
+                let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: part });
                 let what = format!("{op:?} {images} {channels} {outputs}");
                 check(&what, &[x.clone(), w.clone(), bias.clone()], 1e-6, |g, v| g.add(op.clone(), v));
             }
-            let op = Prim::Conv { geometry: geometry.clone(), w: Part::Id };
+            let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Id });
             check("without bias", &[x.clone(), w.clone()], 1e-6, |g, v| g.add(op.clone(), v));
             let to: Vec<Dim> = spatial.iter().map(|d| Dim::known(*d as i64)).collect();
             let from = window.output(&to).unwrap();
             let from: Vec<usize> = from.iter().map(|d| d.as_known().unwrap() as usize).collect();
             let s = r.floats(&[vec![images, outputs], from].concat());
             for part in [Part::Id, Part::Pos] {
-                let op = Prim::ConvTranspose { geometry: geometry.clone(), w: part, to: to.clone() };
+                let op = Prim::ConvTranspose(prim::ConvTranspose {
+                    geometry: geometry.clone(),
+                    w: part,
+                    to: to.clone(),
+                });
                 let what = format!("{op:?} {images} {channels} {outputs}");
                 check(&what, &[s.clone(), w.clone()], 1e-6, |g, v| g.add(op.clone(), v));
             }
@@ -345,14 +349,14 @@ fn windows_and_their_reverses() {
         let from: Vec<usize> =
             window.output(&to).unwrap().iter().map(|d| d.as_known().unwrap() as usize).collect();
         let s = r.floats(&[vec![2, 3], from].concat());
-        check("sum", std::slice::from_ref(&x), 1e-6, |g, v| g.add(Prim::WindowSum(window.clone()), v));
-        check("max", std::slice::from_ref(&x), 0.0, |g, v| g.add(Prim::WindowMax(window.clone()), v));
-        let op = Prim::WindowSumTranspose { window: window.clone(), to };
+        check("sum", std::slice::from_ref(&x), 1e-6, |g, v| g.add(prim::WindowSum(window.clone()), v));
+        check("max", std::slice::from_ref(&x), 0.0, |g, v| g.add(prim::WindowMax(window.clone()), v));
+        let op = Prim::WindowSumTranspose(prim::WindowSumTranspose { window: window.clone(), to });
         check("spread", std::slice::from_ref(&s), 1e-6, |g, v| g.add(op.clone(), v));
         for first in [false, true] {
             check("share", &[x.clone(), s.clone()], 1e-6, |g, v| {
-                let y = g.add(Prim::WindowMax(window.clone()), &v[..1]);
-                g.add(Prim::WindowMaxShare { window: window.clone(), first }, &[v[0], y, v[1]])
+                let y = g.add(prim::WindowMax(window.clone()), &v[..1]);
+                g.add(prim::WindowMaxShare { window: window.clone(), first }, &[v[0], y, v[1]])
             });
         }
     }
@@ -376,7 +380,7 @@ fn reductions() {
         let x = r.floats(&dims);
         for kind in kinds {
             for keep in [false, true] {
-                let op = Prim::Reduce { kind, axes: axes.clone(), keep };
+                let op = Prim::Reduce(prim::Reduce { kind, axes: axes.clone(), keep });
                 check(&format!("{op:?} of {dims:?}"), std::slice::from_ref(&x), 1e-6, |g, v| {
                     g.add(op.clone(), v)
                 });
@@ -385,28 +389,28 @@ fn reductions() {
         if let [axis] = axes[..] {
             let ties = r.steps(&dims);
             for kind in [Reduction::ArgMax, Reduction::ArgMin] {
-                let op = Prim::Reduce { kind, axes: vec![axis], keep: false };
+                let op = Prim::Reduce(prim::Reduce { kind, axes: vec![axis], keep: false });
                 check(&format!("{op:?} of {dims:?}"), std::slice::from_ref(&ties), 0.0, |g, v| {
                     g.add(op.clone(), v)
                 });
             }
             let x = r.floats(&dims);
             check(&format!("softmax of {dims:?}"), std::slice::from_ref(&x), 1e-6, |g, v| {
-                g.add(Prim::Softmax { axis }, v)
+                g.add(prim::Softmax { axis }, v)
             });
         }
     }
     let x = Tensor::from_i64(&[3, 50], &(-75..75).collect::<Vec<_>>());
     for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::ArgMax, Reduction::ArgMin] {
-        let op = Prim::Reduce { kind, axes: vec![1], keep: false };
+        let op = Prim::Reduce(prim::Reduce { kind, axes: vec![1], keep: false });
         check(&format!("{op:?} of integers"), std::slice::from_ref(&x), 0.0, |g, v| g.add(op.clone(), v));
     }
     check("a transposed operand", &[r.floats(&[7, 30])], 1e-6, |g, v| {
-        let t = g.add(Prim::Transpose { perm: vec![1, 0] }, v);
-        g.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[t])
+        let t = g.add(prim::Transpose { perm: vec![1, 0] }, v);
+        g.add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[t])
     });
     check("the sum of nothing", &[r.floats(&[3, 0])], 0.0, |g, v| {
-        g.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![1], keep: false }, v)
+        g.add(prim::Reduce { kind: Reduction::Sum, axes: vec![1], keep: false }, v)
     });
 }
 
@@ -419,21 +423,29 @@ fn movement() {
     let mut r = Random::new(6);
     let d = Dim::known;
     let ops = [
-        Prim::Reshape { to: known(&[6, 20]) },
-        Prim::Transpose { perm: vec![2, 0, 1] },
-        Prim::Slice { axis: 1, start: d(1), len: d(2), step: 1 },
-        Prim::Slice { axis: 2, start: d(4), len: d(3), step: -2 },
-        Prim::SliceTranspose { axis: 1, start: d(1), to: d(9), step: 2 },
-        Prim::SliceTranspose { axis: 2, start: d(4), to: d(6), step: -1 },
-        Prim::Pad {
+        Prim::Reshape(prim::Reshape { to: known(&[6, 20]) }),
+        Prim::Transpose(prim::Transpose { perm: vec![2, 0, 1] }),
+        Prim::Slice(prim::Slice { axis: 1, start: d(1), len: d(2), step: 1 }),
+        Prim::Slice(prim::Slice { axis: 2, start: d(4), len: d(3), step: -2 }),
+        Prim::SliceTranspose(prim::SliceTranspose { axis: 1, start: d(1), to: d(9), step: 2 }),
+        Prim::SliceTranspose(prim::SliceTranspose { axis: 2, start: d(4), to: d(6), step: -1 }),
+        Prim::Pad(prim::Pad {
             before: vec![d(1), d(0), d(2)],
             after: vec![d(0), d(3), d(1)],
             mode: PadMode::Constant(2.0),
-        },
-        Prim::Pad { before: vec![d(1), d(2), d(2)], after: vec![d(3), d(3), d(1)], mode: PadMode::Reflect },
-        Prim::Pad { before: vec![d(1), d(0), d(7)], after: vec![d(0), d(3), d(1)], mode: PadMode::Edge },
-        Prim::Expand { to: known(&[2, 6, 4, 5]) },
-        Prim::Concat { axis: 1 },
+        }),
+        Prim::Pad(prim::Pad {
+            before: vec![d(1), d(2), d(2)],
+            after: vec![d(3), d(3), d(1)],
+            mode: PadMode::Reflect,
+        }),
+        Prim::Pad(prim::Pad {
+            before: vec![d(1), d(0), d(7)],
+            after: vec![d(0), d(3), d(1)],
+            mode: PadMode::Edge,
+        }),
+        Prim::Expand(prim::Expand { to: known(&[2, 6, 4, 5]) }),
+        Prim::Concat(prim::Concat { axis: 1 }),
     ];
     let floats = r.floats(&[6, 4, 5]);
     let whole = Tensor::from_i64(&[6, 4, 5], &(0..120).collect::<Vec<_>>());
@@ -447,19 +459,19 @@ fn movement() {
         for x in [&floats, &whole, &bools] {
             check(&format!("{op:?}"), std::slice::from_ref(x), 0.0, |g, v| g.add(op.clone(), v));
             check(&format!("{op:?} of a transpose"), std::slice::from_ref(x), 0.0, |g, v| {
-                let t = g.add(Prim::Transpose { perm: vec![0, 2, 1] }, v);
-                let t = g.add(Prim::Reshape { to: known(&[6, 5, 4]) }, &[t]);
-                let t = g.add(Prim::Transpose { perm: vec![0, 2, 1] }, &[t]);
+                let t = g.add(prim::Transpose { perm: vec![0, 2, 1] }, v);
+                let t = g.add(prim::Reshape { to: known(&[6, 5, 4]) }, &[t]);
+                let t = g.add(prim::Transpose { perm: vec![0, 2, 1] }, &[t]);
                 g.add(op.clone(), &[t])
             });
         }
     }
     let parts = [r.floats(&[2, 3, 4]), r.floats(&[2, 1, 4]), r.floats(&[2, 5, 4])];
-    check("concat", &parts, 0.0, |g, v| g.add(Prim::Concat { axis: 1 }, v));
-    check("iota", &[], 0.0, |g, _| g.add(Prim::Iota { len: d(7) }, &[]));
+    check("concat", &parts, 0.0, |g, v| g.add(prim::Concat { axis: 1 }, v));
+    check("iota", &[], 0.0, |g, _| g.add(prim::Iota { len: d(7) }, &[]));
     check("a reshape that strides cannot say", std::slice::from_ref(&floats), 0.0, |g, v| {
-        let t = g.add(Prim::Transpose { perm: vec![1, 0, 2] }, v);
-        g.add(Prim::Reshape { to: known(&[24, 5]) }, &[t])
+        let t = g.add(prim::Transpose { perm: vec![1, 0, 2] }, v);
+        g.add(prim::Reshape { to: known(&[24, 5]) }, &[t])
     });
     check("dims", &[], 0.0, |g, _| g.add(Prim::Const(Tensor::from_i64(&[2], &[3, 4])), &[]));
 }
@@ -472,19 +484,19 @@ fn indices() {
         let dim = [4, 5, 6][axis] as i64;
         let picks: Vec<i64> = (0..12).map(|i| (i * 7 % (2 * dim)) - dim).collect();
         let idx = Tensor::from_i64(&[3, 4], &picks);
-        check("gather", &[data.clone(), idx.clone()], 0.0, |g, v| g.add(Prim::Gather { axis }, v));
+        check("gather", &[data.clone(), idx.clone()], 0.0, |g, v| g.add(prim::Gather { axis }, v));
         let mut dims = vec![4, 5, 6];
         dims.splice(axis..=axis, [3, 4]);
         let updates = r.floats(&dims);
-        let op = Prim::ScatterAdd { axis, to: Dim::known(dim) };
+        let op = Prim::ScatterAdd(prim::ScatterAdd { axis, to: Dim::known(dim) });
         check("scatter", &[updates, idx], 1e-6, |g, v| g.add(op.clone(), v));
     }
     let whole = Tensor::from_i64(&[4, 2], &[1, 2, 3, 4, 5, 6, 7, 8]);
     let idx = Tensor::from_i64(&[4], &[1, -1, 1, 0]);
     check("gather of integers", &[whole.clone(), idx.clone()], 0.0, |g, v| {
-        g.add(Prim::Gather { axis: 0 }, v)
+        g.add(prim::Gather { axis: 0 }, v)
     });
-    let op = Prim::ScatterAdd { axis: 0, to: Dim::known(4) };
+    let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 0, to: Dim::known(4) });
     check("scatter of integers", &[whole.clone(), idx.clone()], 0.0, |g, v| g.add(op.clone(), v));
     let updates = Tensor::from_i64(&[4, 2], &[10, 20, 30, 40, 50, 60, 70, 80]);
     check("overwrite", &[whole, idx.clone(), updates], 0.0, |g, v| g.add(Prim::Overwrite, v));
@@ -494,7 +506,7 @@ fn indices() {
     check("of constants", &[], 0.0, |g, _| {
         let data = g.constant("data", Tensor::from_f32(&[3], &[1.0, 2.0, 3.0]));
         let at = g.constant("at", Tensor::from_i64(&[2], &[2, 0]));
-        g.add(Prim::Gather { axis: 0 }, &[data, at])
+        g.add(prim::Gather { axis: 0 }, &[data, at])
     });
 }
 
@@ -504,10 +516,10 @@ fn an_index_out_of_range_names_the_node() {
     let data = r.floats(&[4, 5]);
     for bad in [4, -5, i64::MAX, i64::MIN] {
         let inputs = [data.clone(), Tensor::from_i64(&[2], &[0, bad])];
-        let error = attempt(&inputs, |g, v| g.add(Prim::Gather { axis: 0 }, v)).unwrap_err().to_string();
+        let error = attempt(&inputs, |g, v| g.add(prim::Gather { axis: 0 }, v)).unwrap_err().to_string();
         assert!(error.contains("Gather") && error.contains("out of range"), "{error}");
         let rows = [Tensor::from_i64(&[2], &[0, bad]), r.floats(&[2, 5])];
-        let op = Prim::ScatterAdd { axis: 0, to: Dim::known(4) };
+        let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 0, to: Dim::known(4) });
         let error = attempt(&rows, |g, v| g.add(op.clone(), &[v[1], v[0]])).unwrap_err().to_string();
         assert!(error.contains("ScatterAdd") && error.contains("out of range"), "{error}");
     }
@@ -532,9 +544,9 @@ fn attention_and_its_relevance() {
         for guard in [false, true] {
             let geometry = AttentionGeometry { scale: 0.4, guard };
             let mut inputs = data[..3].to_vec();
-            check("attention", &inputs, 1e-6, |g, v| g.add(Prim::Attention(geometry), v));
+            check("attention", &inputs, 1e-6, |g, v| g.add(prim::Attention(geometry), v));
             let masked = [&data[..3], std::slice::from_ref(&mask)].concat();
-            check("masked attention", &masked, 1e-6, |g, v| g.add(Prim::Attention(geometry), v));
+            check("masked attention", &masked, 1e-6, |g, v| g.add(prim::Attention(geometry), v));
             inputs.push(data[3].clone());
             if guard {
                 inputs.push(mask.clone());
@@ -542,7 +554,7 @@ fn attention_and_its_relevance() {
             for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
             {
                 for value in [0.5, 1.0] {
-                    let op = Prim::AttentionShare { geometry, value, of };
+                    let op = Prim::AttentionShare(prim::AttentionShare { geometry, value, of });
                     check(&format!("{op:?}"), &inputs, 2e-6, |g, v| g.add(op.clone(), v));
                 }
             }
@@ -569,7 +581,7 @@ fn attention_in_pieces() {
             let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));
             let scores = b.binary(Binary::Add, scores, columns);
             let scores = b.mul(scores, rows);
-            let p = b.add(Prim::Softmax { axis: 2 }, &[scores]);
+            let p = b.add(prim::Softmax { axis: 2 }, &[scores]);
             let back = b.matmul((g, Part::Id, false), (value, Part::Id, true));
             let flow = b.mul(back, p);
             let sum = b.reduce(Reduction::Sum, flow, &[2], true);
@@ -599,7 +611,7 @@ fn recurrences() {
             let x = step.input("x", ty(&[2, 4]));
             let w = step.input("w", ty(&[4, 3]));
             let u = step.input("u", ty(&[3, 3]));
-            let product = Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false };
+            let product = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false });
             let (from_x, from_h) = (step.add(product.clone(), &[x, w]), step.add(product, &[h, u]));
             let sum = step.add(Prim::Binary(Binary::Add), &[from_x, from_h]);
             let next = step.add(Prim::Unary(Unary::Tanh), &[sum]);

@@ -7,12 +7,12 @@ mod common;
 use common::*;
 use dlbc_cuda::{Math, Precision};
 use dlbc_ops::graph::Value;
-use dlbc_ops::prim::{Binary, Builder, ConvGeometry, Part, Prim, Unary, Window};
+use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Unary, Window};
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
 use dlbc_runtime::ReferenceBackend;
 
 fn product(g: &mut Builder, a: Value, b: Value) -> Value {
-    g.add(Prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false }, &[a, b])
+    g.add(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false }, &[a, b])
 }
 
 fn binary(g: &mut Builder, f: Binary, a: Value, b: Value) -> Value {
@@ -85,11 +85,11 @@ fn what_follows_a_product_joins_its_kernel() {
         check(&what("reshaped"), &[a, b, bias, full], 1e-5, |g, v| {
             let c = product(g, v[0], v[1]);
             let to = |dims: &[usize]| Shape(dims.iter().map(|d| Dim::known(*d as i64)).collect());
-            let c = g.add(Prim::Reshape { to: to(&[1, m, 1, n]) }, &[c]);
+            let c = g.add(prim::Reshape { to: to(&[1, m, 1, n]) }, &[c]);
             let c = binary(g, Binary::Add, c, v[2]);
-            let c = g.add(Prim::Reshape { to: to(&[m, n]) }, &[c]);
+            let c = g.add(prim::Reshape { to: to(&[m, n]) }, &[c]);
             let c = binary(g, Binary::Mul, c, v[3]);
-            g.add(Prim::Transpose { perm: vec![1, 0] }, &[c])
+            g.add(prim::Transpose { perm: vec![1, 0] }, &[c])
         });
     }
 }
@@ -100,8 +100,8 @@ fn parts_of_operands_need_no_memory() {
     let inputs = [r.floats(&[20, 17]), r.floats(&[17, 40])];
     check("parts", &inputs, 1e-5, |g, v| {
         let (size, positive) = (unary(g, Unary::Abs, v[0]), unary(g, Unary::Relu, v[1]));
-        let c = g.add(Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[size, positive]);
-        let back = g.add(Prim::MatMul { a: Part::Id, b: Part::Neg, ta: false, tb: true }, &[c, v[1]]);
+        let c = g.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[size, positive]);
+        let back = g.add(prim::MatMul { a: Part::Id, b: Part::Neg, ta: false, tb: true }, &[c, v[1]]);
         binary(g, Binary::Mul, back, size)
     });
 }
@@ -116,7 +116,7 @@ fn sides(g: &mut Builder, x: Value) -> [Value; 2] {
 fn both_parts_of_an_operand_take_one_pass() {
     let mut r = Random::new(7);
     let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), r.floats(&[70])];
-    let product = |a: Part, b: Part, tb: bool| Prim::MatMul { a, b, ta: false, tb };
+    let product = |a: Part, b: Part, tb: bool| Prim::MatMul(prim::MatMul { a, b, ta: false, tb });
     check("the sum of positive contributions", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
         let first = g.add(product(Part::Id, Part::Pos, false), &[up, v[1]]);
@@ -146,7 +146,7 @@ fn both_parts_of_an_operand_take_one_pass() {
     let inputs = [r.floats(&[1, 6, 8, 8]), r.floats(&[20, 6, 3, 3]), r.floats(&[20])];
     check("of a convolution", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
-        let op = |w: Part| Prim::Conv { geometry: geometry.clone(), w };
+        let op = |w: Part| Prim::Conv(prim::Conv { geometry: geometry.clone(), w });
         let first = g.add(op(Part::Pos), &[up, v[1], v[2]]);
         let second = g.add(op(Part::Neg), &[down, v[1]]);
         binary(g, Binary::Add, first, second)
@@ -155,7 +155,9 @@ fn both_parts_of_an_operand_take_one_pass() {
     check("its share of a convolution", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
         let to = vec![Dim::known(8); 2];
-        let op = |w: Part| Prim::ConvTranspose { geometry: geometry.clone(), w, to: to.clone() };
+        let op = |w: Part| {
+            Prim::ConvTranspose(prim::ConvTranspose { geometry: geometry.clone(), w, to: to.clone() })
+        };
         let first = g.add(op(Part::Pos), &[v[2], v[1]]);
         let second = g.add(op(Part::Neg), &[v[2], v[1]]);
         let first = binary(g, Binary::Mul, first, up);
@@ -178,7 +180,7 @@ fn products_of_few_rows_stream_their_weights() {
     ] {
         let b = if tb { [n, k] } else { [k, n] };
         let inputs = [r.floats(&[batch, m, k]), r.floats(&b), r.floats(&[n]), r.floats(&[batch, m, n])];
-        let op = Prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb };
+        let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb });
         check(&format!("{batch}x{m}x{n}x{k} {tb}"), &inputs, 1e-5, |g, v| {
             let c = g.add(op.clone(), &v[..2]);
             let c = binary(g, Binary::Add, c, v[2]);
@@ -195,7 +197,7 @@ fn deep_products_are_added_up_from_slices() {
         let c = product(g, v[0], v[1]);
         binary(g, Binary::Add, c, v[2])
     });
-    let conv = Prim::Conv { geometry: three_by_three(), w: Part::Id };
+    let conv = Prim::Conv(prim::Conv { geometry: three_by_three(), w: Part::Id });
     let inputs = [r.floats(&[1, 100, 6, 6]), r.floats(&[20, 100, 3, 3]), r.floats(&[20])];
     check("slices of a convolution", &inputs, 1e-5, |g, v| {
         let y = g.add(conv.clone(), v);
@@ -228,13 +230,14 @@ fn what_follows_a_convolution_joins_its_kernel() {
         let x = r.floats(&[2, channels, 8, 8]);
         let w = r.floats(&[&[outputs, channels / groups][..], &kernel].concat());
         let inputs = [x.clone(), w.clone(), r.floats(&[outputs]), r.floats(&dims)];
-        let op = Prim::Conv { geometry: geometry.clone(), w: Part::Abs };
+        let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Abs });
         check(&format!("{op:?}, biased"), &inputs, 1e-5, |g, v| {
             let y = g.add(op.clone(), &v[..3]);
             let y = binary(g, Binary::Add, y, v[3]);
             unary(g, Unary::Relu, y)
         });
-        let op = Prim::ConvTranspose { geometry, w: Part::Abs, to: vec![Dim::known(8); 2] };
+        let op =
+            Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Part::Abs, to: vec![Dim::known(8); 2] });
         check(&format!("{op:?}, times |x|"), &[r.floats(&dims), w, x], 1e-5, |g, v| {
             let c = g.add(op.clone(), &v[..2]);
             let size = unary(g, Unary::Abs, v[2]);
@@ -260,7 +263,7 @@ fn precisions_stay_within_their_bounds() {
     for (m, n, k, tb) in [(40, 70, 90, false), (70, 130, 64, true), (1500, 1500, 20, true)] {
         let inputs = [r.floats(&[m, k]), r.floats(&if tb { [n, k] } else { [k, n] })];
         let sizes = inputs.each_ref().map(size);
-        let op = Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb };
+        let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb });
         let program = graph(&inputs, |g, v| g.add(op.clone(), v));
         let [exact, sums] = [&inputs, &sizes].map(|i| run(&ReferenceBackend, &program, i).unwrap().to_f64());
         for ((precision, bound), worst) in precisions.into_iter().zip(&mut worst) {

@@ -1,7 +1,7 @@
 //! The graph verifier: each rule it checks, broken once.
 
 use dlbc_ops::graph::{FanIn, Graph, Node, Origin, PrintOp, Value, Vocabulary};
-use dlbc_ops::prim::{Builder, Prim, Unary};
+use dlbc_ops::prim::{self, Builder, Prim, Unary};
 use dlbc_ops::tensor::{DType, Dim, TensorType};
 
 /// `y = relu(relu(x))` of two elements, with output `y`.
@@ -133,7 +133,7 @@ fn rule_7_a_type_that_the_operation_does_not_give() {
 #[test]
 fn rule_7_operands_that_do_not_fit() {
     let (mut graph, [x, _, y]) = chain();
-    graph.node_mut(y.node).op = Prim::Transpose { perm: vec![1, 0] };
+    graph.node_mut(y.node).op = Prim::Transpose(prim::Transpose { perm: vec![1, 0] });
     graph.set_inputs(y.node, &[x]);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [7]);

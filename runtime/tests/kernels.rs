@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 use dlbc_runtime::{Backend, CpuBackend, ReferenceBackend, RunOptions, Tensors};
 
@@ -159,7 +159,7 @@ fn convolutions_and_their_adjoints() {
         // A quotient by a sum that cancels has no digits to compare.
         let quotient = if part == Part::Abs { b.guarded_div(s, y) } else { b.mul(y, s) };
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let adjoint = Prim::ConvTranspose { geometry, w: part, to };
+        let adjoint = Prim::ConvTranspose(prim::ConvTranspose { geometry, w: part, to });
         let back = b.add(adjoint, &[s, weight]);
         let times = b.mul(back, x);
         case.check(&what, &[quotient, times]);
@@ -191,7 +191,7 @@ fn convolutions_of_large_planes_and_narrow_ones() {
         let y = b.conv(&geometry, x, weight, Part::Abs, None);
         let relu = b.unary(Unary::Relu, y);
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let back = b.add(Prim::ConvTranspose { geometry, w: Part::Abs, to }, &[relu, weight]);
+        let back = b.add(prim::ConvTranspose { geometry, w: Part::Abs, to }, &[relu, weight]);
         case.check(&format!("{o}x{c}x{kernel}, stride {stride}, side {side}"), &[relu, back]);
     }
 }
@@ -234,7 +234,7 @@ fn convolutions_of_unusual_windows() {
         let y = b.conv(&geometry, x, weight, Part::Id, None);
         let kept = b.unary(Unary::Clip { min: Some(0.0), max: Some(0.5) }, y);
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let back = b.add(Prim::ConvTranspose { geometry, w: Part::Abs, to }, &[kept, weight]);
+        let back = b.add(prim::ConvTranspose { geometry, w: Part::Abs, to }, &[kept, weight]);
         case.check(what, &[kept, back]);
     }
 }
@@ -300,16 +300,16 @@ fn windows() {
             (0..dims.iter().product::<usize>()).map(|_| random.below(4) as f32 - 1.0).collect();
         let x = case.input("x", Tensor::from_f32(&dims, &values));
         let b = &mut case.builder;
-        let max = b.add(Prim::WindowMax(w.clone()), &[x]);
-        let sum = b.add(Prim::WindowSum(w.clone()), &[x]);
+        let max = b.add(prim::WindowMax(w.clone()), &[x]);
+        let sum = b.add(prim::WindowSum(w.clone()), &[x]);
         let shape: Vec<usize> = b.ty(max).shape.as_known().unwrap();
         let r = random.tensor(&shape);
         let r = case.input("r", r);
         let b = &mut case.builder;
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let share = b.add(Prim::WindowMaxShare { window: w.clone(), first: false }, &[x, max, r]);
-        let first = b.add(Prim::WindowMaxShare { window: w.clone(), first: true }, &[x, max, r]);
-        let spread = b.add(Prim::WindowSumTranspose { window: w.clone(), to }, &[r]);
+        let share = b.add(prim::WindowMaxShare { window: w.clone(), first: false }, &[x, max, r]);
+        let first = b.add(prim::WindowMaxShare { window: w.clone(), first: true }, &[x, max, r]);
+        let spread = b.add(prim::WindowSumTranspose { window: w.clone(), to }, &[r]);
         case.check(&format!("case {i}: {w} on {dims:?}"), &[max, sum, share, first, spread]);
     }
 }
@@ -412,7 +412,7 @@ fn reductions_over_any_axes() {
                 let mut case = Case::new();
                 let x = random.tensor(&dims);
                 let x = case.input("x", x);
-                let y = case.builder.add(Prim::Reduce { kind, axes: axes.clone(), keep }, &[x]);
+                let y = case.builder.add(prim::Reduce { kind, axes: axes.clone(), keep }, &[x]);
                 case.check(&format!("{kind:?} over {axes:?}"), &[y]);
             }
         }
@@ -424,6 +424,6 @@ fn reductions_over_any_axes() {
 fn long_sums_are_exact() {
     let mut case = Case::new();
     let x = case.input("x", Tensor::from_f32(&[1, 1_000_003], &vec![0.1; 1_000_003]));
-    let y = case.builder.add(Prim::Reduce { kind: Reduction::Sum, axes: vec![1], keep: false }, &[x]);
+    let y = case.builder.add(prim::Reduce { kind: Reduction::Sum, axes: vec![1], keep: false }, &[x]);
     case.check("a million terms", &[y]);
 }

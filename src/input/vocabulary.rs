@@ -1,7 +1,7 @@
 //! Check whether a tokenizer fits a model: its ids are rows of the model's embedding.
 
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::Prim;
+use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::program::Program;
 
 use crate::cli::exit::invalid;
@@ -48,12 +48,12 @@ fn embedding_rows(graph: &Graph<Prim>, input: &str) -> Option<usize> {
         next += 1;
         for (node, slot) in graph.consumers(ids) {
             match graph.op(node) {
-                Prim::Gather { axis } if slot == 1 => {
+                Prim::Gather(prim::Gather { axis }) if slot == 1 => {
                     let table = graph.node_inputs(node).first().map(|table| graph.ty(*table).dim(*axis));
                     let found = table.and_then(|dim| usize::try_from(dim.as_known()?).ok());
                     rows = rows.into_iter().chain(found).min();
                 }
-                Prim::Cast { .. } | Prim::Reshape { .. } | Prim::Transpose { .. } => {
+                Prim::Cast(_) | Prim::Reshape(_) | Prim::Transpose(_) => {
                     same_ids.push(Value { node, slot: 0 });
                 }
                 _ => {}
@@ -79,7 +79,7 @@ mod tests {
         let ids = b.input("input_ids", TensorType::new(DType::I64, vec![Dim::known(1), Dim::known(2)]));
         let table = b.constant("table", Tensor::from_f32(&[3, 1], &[0.0; 3]));
         let cast = b.cast(ids, DType::I32);
-        let looked_up = b.add(Prim::Gather { axis: 0 }, &[table, cast]);
+        let looked_up = b.add(prim::Gather { axis: 0 }, &[table, cast]);
         b.graph_mut().add_output("output/y", looked_up);
         let program = Program { graph: b.finish(), info: Default::default() };
         let token =

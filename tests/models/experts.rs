@@ -222,7 +222,7 @@ impl Backend for Counted {
         options: &RunOptions,
     ) -> Result<Box<dyn Plan>, RuntimeError> {
         self.plans.fetch_add(1, Ordering::Relaxed);
-        let products = graph.nodes().filter(|id| matches!(graph.op(*id), Prim::MatMul { .. }));
+        let products = graph.nodes().filter(|id| matches!(graph.op(*id), Prim::MatMul(_)));
         let work = products.map(|id| {
             let k = graph.ty(graph.node_inputs(id)[0]).shape.as_known().unwrap();
             let y = graph.node(id).types[0].shape.as_known().unwrap();

@@ -33,7 +33,7 @@ mod scan;
 mod share;
 mod window;
 
-use dlbc_ops::prim::{Part, Prim};
+use dlbc_ops::prim::{self, Part, Prim};
 use dlbc_ops::tensor::{DType, TensorType};
 use dlbc_proto::write::attr_int;
 
@@ -65,47 +65,65 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::Unary(f) => elementwise::unary(s, *f, x[0], types[0].dtype),
         Prim::Binary(f) => elementwise::binary(s, *f, x[0], x[1], types[0].dtype),
         Prim::Select => elementwise::select(s, x, types[1].dtype),
-        Prim::Cast { to } => {
+        Prim::Cast(prim::Cast { to }) => {
             Ok(s.node("Cast", &[x[0]], vec![attr_int("to", i64::from(code(*to).to_onnx()))]))
         }
-        Prim::MatMul { a, b, ta, tb } => product::matmul(s, (x[0], *a, *ta), (x[1], *b, *tb), types),
-        Prim::Conv { geometry, w } => product::conv(s, geometry, *w, x, types),
-        Prim::ConvTranspose { geometry, w, to } => {
+        Prim::MatMul(prim::MatMul { a, b, ta, tb }) => {
+            product::matmul(s, (x[0], *a, *ta), (x[1], *b, *tb), types)
+        }
+        Prim::Conv(prim::Conv { geometry, w }) => product::conv(s, geometry, *w, x, types),
+        Prim::ConvTranspose(prim::ConvTranspose { geometry, w, to }) => {
             let weight = part(s, x[1], *w, types[1].dtype);
             product::adjoint(s, geometry, x[0], &weight, to)
         }
-        Prim::WindowSum(w) => window::sum(s, w, x[0], &types[0]),
-        Prim::WindowSumTranspose { window, to } => window::sum_transpose(s, window, x[0], &types[0], to),
-        Prim::WindowMax(w) => window::max(s, w, x[0], &types[0]),
-        Prim::WindowMaxShare { window, first } => share::share(s, window, *first, x, &types[0]),
-        Prim::Reduce { kind, axes, keep } => elementwise::reduce(s, *kind, axes, *keep, x[0], types[0].dtype),
-        Prim::Softmax { axis } => Ok(s.node("Softmax", &[x[0]], vec![attr_int("axis", *axis as i64)])),
-        Prim::Attention(g) => attention::attention(s, *g, x, types),
-        Prim::AttentionShare { geometry, value, of } => attention::share(s, *geometry, *value, *of, x, types),
-        Prim::Reshape { to } => movement::reshape(s, x[0], &types[0].shape.0, &to.0),
-        Prim::Transpose { perm } => Ok(s.node("Transpose", &[x[0]], vec![sizes("perm", perm)])),
-        Prim::Slice { axis, start, len, step } => {
+        Prim::WindowSum(prim::WindowSum(w)) => window::sum(s, w, x[0], &types[0]),
+        Prim::WindowSumTranspose(prim::WindowSumTranspose { window, to }) => {
+            window::sum_transpose(s, window, x[0], &types[0], to)
+        }
+        Prim::WindowMax(prim::WindowMax(w)) => window::max(s, w, x[0], &types[0]),
+        Prim::WindowMaxShare(prim::WindowMaxShare { window, first }) => {
+            share::share(s, window, *first, x, &types[0])
+        }
+        Prim::Reduce(prim::Reduce { kind, axes, keep }) => {
+            elementwise::reduce(s, *kind, axes, *keep, x[0], types[0].dtype)
+        }
+        Prim::Softmax(prim::Softmax { axis }) => {
+            Ok(s.node("Softmax", &[x[0]], vec![attr_int("axis", *axis as i64)]))
+        }
+        Prim::Attention(prim::Attention(g)) => attention::attention(s, *g, x, types),
+        Prim::AttentionShare(prim::AttentionShare { geometry, value, of }) => {
+            attention::share(s, *geometry, *value, *of, x, types)
+        }
+        Prim::Reshape(prim::Reshape { to }) => movement::reshape(s, x[0], &types[0].shape.0, &to.0),
+        Prim::Transpose(prim::Transpose { perm }) => {
+            Ok(s.node("Transpose", &[x[0]], vec![sizes("perm", perm)]))
+        }
+        Prim::Slice(prim::Slice { axis, start, len, step }) => {
             movement::slice(s, x[0], *axis, types[0].dim(*axis), start, len, *step)
         }
-        Prim::SliceTranspose { axis, start, to, step } => {
+        Prim::SliceTranspose(prim::SliceTranspose { axis, start, to, step }) => {
             movement::slice_transpose(s, x[0], &types[0], *axis, start, to, *step)
         }
-        Prim::Concat { axis } => Ok(s.node("Concat", x, vec![attr_int("axis", *axis as i64)])),
-        Prim::Pad { before, after, mode } => movement::pad(s, x[0], types[0].dtype, before, after, *mode),
-        Prim::Expand { to } => movement::expand(s, x[0], &types[0].shape, to),
-        Prim::Gather { axis } => index::gather(s, *axis, x, types),
-        Prim::ScatterAdd { axis, to } => index::scatter_add(s, *axis, to, x, types),
+        Prim::Concat(prim::Concat { axis }) => Ok(s.node("Concat", x, vec![attr_int("axis", *axis as i64)])),
+        Prim::Pad(prim::Pad { before, after, mode }) => {
+            movement::pad(s, x[0], types[0].dtype, before, after, *mode)
+        }
+        Prim::Expand(prim::Expand { to }) => movement::expand(s, x[0], &types[0].shape, to),
+        Prim::Gather(prim::Gather { axis }) => index::gather(s, *axis, x, types),
+        Prim::ScatterAdd(prim::ScatterAdd { axis, to }) => index::scatter_add(s, *axis, to, x, types),
         Prim::Overwrite => index::overwrite(s, x, types),
         Prim::Scan(scan) => scan::scan(s, scan, x),
-        Prim::Iota { len } => index::iota(s, len),
+        Prim::Iota(prim::Iota { len }) => index::iota(s, len),
         Prim::NonZero => choice::non_zero(s, x[0]),
-        Prim::TopK { axis, k, largest } => choice::top_k(s, *axis, k, *largest, x[0]),
-        Prim::NonMaxSuppression { center } => choice::non_max_suppression(s, *center, x, types),
-        Prim::Merge { condition } => choice::merge(s, condition, x, types),
-        Prim::MergeTranspose { condition, second, to } => {
+        Prim::TopK(prim::TopK { axis, k, largest }) => choice::top_k(s, *axis, k, *largest, x[0]),
+        Prim::NonMaxSuppression(prim::NonMaxSuppression { center }) => {
+            choice::non_max_suppression(s, *center, x, types)
+        }
+        Prim::Merge(prim::Merge { condition }) => choice::merge(s, condition, x, types),
+        Prim::MergeTranspose(prim::MergeTranspose { condition, second, to }) => {
             choice::merge_transpose(s, condition, *second, to, x[0], types)
         }
-        Prim::Dims { dims, values } => index::dims(s, dims, values),
+        Prim::Dims(prim::Dims { dims, values }) => index::dims(s, dims, values),
     }
 }
 

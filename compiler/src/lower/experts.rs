@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
-use dlbc_ops::prim::{Binary, Builder, Prim, Reduction, Unary};
+use dlbc_ops::prim::{self, Binary, Builder, Reduction, Unary};
 use dlbc_ops::program::ExpertLayer;
 use dlbc_ops::tensor::{DType, Dim, Shape};
 
@@ -35,7 +35,7 @@ pub fn outputs(
         order.sort_by_key(|i| layer.slots[*i].expert);
         let all = |b: &mut Builder, of: &dyn Fn(&(Value, Value)) -> Value| {
             let parts: Vec<Value> = order.iter().map(|i| of(&parts[*i])).collect();
-            if parts.len() == 1 { parts[0] } else { b.add(Prim::Concat { axis: 0 }, &parts) }
+            if parts.len() == 1 { parts[0] } else { b.add(prim::Concat { axis: 0 }, &parts) }
         };
         let (relevance, tokens) = (all(b, &|p| p.0), all(b, &|p| p.1));
         for (name, v) in [("relevance", relevance), ("tokens", tokens), ("received", total)] {

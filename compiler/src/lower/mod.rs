@@ -12,7 +12,7 @@ use dlbc_ops::OpError;
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
-use dlbc_ops::prim::{Binary, Builder, Prim};
+use dlbc_ops::prim::{self, Binary, Builder, Prim};
 use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Mode, Program, Repeat, SEED};
 use dlbc_ops::rule::{Argument, Flow, Rule};
 use dlbc_ops::tensor::{DType, Dim, TensorType};
@@ -167,7 +167,12 @@ fn seeds(b: &mut Builder, ty: &TensorType, tracks: usize) -> Vec<Value> {
     let all = b.input(SEED, TensorType::new(ty.dtype, stacked));
     (0..tracks)
         .map(|i| {
-            let row = Prim::Slice { axis: 0, start: Dim::known(i as i64), len: Dim::known(1), step: 1 };
+            let row = Prim::Slice(prim::Slice {
+                axis: 0,
+                start: Dim::known(i as i64),
+                len: Dim::known(1),
+                step: 1,
+            });
             let row = b.add(row, &[all]);
             b.reshape(row, &ty.shape)
         })

@@ -11,7 +11,7 @@ use dlbc_ops::OpError;
 use dlbc_ops::graph::Value;
 use dlbc_ops::op::Scan;
 use dlbc_ops::op::role::Site;
-use dlbc_ops::prim::{Builder, Prim, Reduction};
+use dlbc_ops::prim::{self, Builder, Prim, Reduction};
 use dlbc_ops::rule::Flow;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
@@ -82,7 +82,7 @@ pub(super) fn lower(
         let kept = total(&mut step, absorbed, received[t]);
         flat.push(step.reshape(kept, &Shape(vec![one.clone()])));
     }
-    let next = step.add(Prim::Concat { axis: 0 }, &flat);
+    let next = step.add(prim::Concat { axis: 0 }, &flat);
     step.ok().map_err(broken)?;
     step.graph_mut().add_output("next", next);
     step.graph_mut().remove_unused();
@@ -107,7 +107,7 @@ fn states_before(b: &mut Builder, scan: &Scan, site: &Site, time: &Dim) -> Value
     let rest = time - &Dim::known(1);
     let start = Dim::known(i64::from(scan.reverse));
     let others = b.add(slice(0, start, rest), &[site.y()]);
-    b.add(Prim::Concat { axis: 0 }, &if scan.reverse { [others, first] } else { [first, others] })
+    b.add(prim::Concat { axis: 0 }, &if scan.reverse { [others, first] } else { [first, others] })
 }
 
 /// The shares of the operands from what the steps gave, `[time, given]`, on the track that starts at `at`.
@@ -152,7 +152,7 @@ fn unpack(
 }
 
 fn slice(axis: usize, start: Dim, len: Dim) -> Prim {
-    Prim::Slice { axis, start, len, step: 1 }
+    Prim::Slice(prim::Slice { axis, start, len, step: 1 })
 }
 
 fn zeros(b: &mut Builder, shape: &Shape) -> Value {

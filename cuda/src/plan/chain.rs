@@ -1,7 +1,7 @@
 //! Elementwise expressions: a node that one other node reads joins that node's kernel.
 
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{Binary, Part, Prim, Unary};
+use dlbc_ops::prim::{self, Binary, Part, Prim, Unary};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
 use dlbc_runtime::RuntimeError;
@@ -51,7 +51,7 @@ impl Planner {
         let graph = scope.graph;
         let inputs = graph.node_inputs(id);
         let kind = Kind::of(graph.node(id).types[0].dtype);
-        if let Prim::Cast { to } = graph.op(id)
+        if let Prim::Cast(prim::Cast { to }) = graph.op(id)
             && unchanged(graph.ty(inputs[0]).dtype, *to)
         {
             return Ok(Made::View(self.view(scope, inputs[0])));
@@ -138,7 +138,7 @@ impl Planner {
                 Term::Binary(Binary::Mul, places[0], places[0])
             }
             Prim::Binary(f) => Term::Binary(*f, places[0], places[1]),
-            Prim::Cast { to } => Term::Cast(*to, places[0]),
+            Prim::Cast(prim::Cast { to }) => Term::Cast(*to, places[0]),
             _ => Term::Select(places[0], places[1], places[2]),
         };
         e.terms.push((term, kind));

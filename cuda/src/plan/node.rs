@@ -1,7 +1,7 @@
 //! What each primitive becomes.
 
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::Prim;
+use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::RuntimeError;
 
@@ -33,61 +33,61 @@ impl Planner {
             // Inputs of a graph are there before its nodes.
             Prim::Input => self.view(scope, Value { node: id, slot: 0 }),
             Prim::Const(t) => self.constant(t),
-            Prim::Dims { .. } => return Err(wrong(scope, id, "a dimension is not known")),
-            Prim::Iota { .. } => {
+            Prim::Dims(_) => return Err(wrong(scope, id, "a dimension is not known")),
+            Prim::Iota(_) => {
                 let values: Vec<i64> = (0..dims[0] as i64).collect();
                 self.constant(&Tensor::from_i64(&dims, &values))
             }
-            Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::Cast { .. } => {
+            Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::Cast(_) => {
                 return self.elementwise(scope, id, &dims);
             }
-            Prim::MatMul { a, b, ta, tb } => {
+            Prim::MatMul(prim::MatMul { a, b, ta, tb }) => {
                 let [a, b] = [(inputs[0], *a), (inputs[1], *b)].map(|(v, p)| self.part(scope, v, p));
                 let e = self.product([a.0, b.0], [a.1, b.1], [*ta, *tb], &dims);
                 return Ok(self.made(scope, id, e));
             }
-            Prim::Conv { geometry, w } => {
+            Prim::Conv(prim::Conv { geometry, w }) => {
                 let x = self.dense_part(scope, inputs[0]);
                 let weight = self.dense_view(scope, inputs[1]);
                 let bias = inputs.get(2).map(|v| self.dense_view(scope, *v));
                 let e = self.conv(geometry, x, (weight, *w), bias, &dims);
                 return Ok(self.made(scope, id, e));
             }
-            Prim::ConvTranspose { geometry, w, .. } => {
+            Prim::ConvTranspose(prim::ConvTranspose { geometry, w, .. }) => {
                 let s = self.dense_part(scope, inputs[0]);
                 let weight = self.dense_view(scope, inputs[1]);
                 let e = self.conv_adjoint(geometry, s, (weight, *w), &dims);
                 return Ok(self.made(scope, id, e));
             }
-            Prim::WindowSum(w) => {
+            Prim::WindowSum(prim::WindowSum(w)) => {
                 let x = self.dense_view(scope, inputs[0]);
                 self.window_fold(w, false, x, &dims)
             }
-            Prim::WindowMax(w) => {
+            Prim::WindowMax(prim::WindowMax(w)) => {
                 let x = self.dense_view(scope, inputs[0]);
                 self.window_fold(w, true, x, &dims)
             }
-            Prim::WindowSumTranspose { window, .. } => {
+            Prim::WindowSumTranspose(prim::WindowSumTranspose { window, .. }) => {
                 let s = self.dense_view(scope, inputs[0]);
                 self.window_spread(window, s, &dims)
             }
-            Prim::WindowMaxShare { window, first } => {
+            Prim::WindowMaxShare(prim::WindowMaxShare { window, first }) => {
                 let [x, y, r] = [0, 1, 2].map(|i| self.dense_view(scope, inputs[i]));
                 self.window_share(window, *first, [x, y, r])
             }
-            Prim::Reduce { kind, axes, .. } => {
+            Prim::Reduce(prim::Reduce { kind, axes, .. }) => {
                 let x = self.view(scope, inputs[0]);
                 self.reduce(*kind, axes, x, &dims).map_err(|e| wrong(scope, id, e))?
             }
-            Prim::Softmax { axis } => {
+            Prim::Softmax(prim::Softmax { axis }) => {
                 let x = self.dense_view(scope, inputs[0]);
                 self.softmax(*axis, x)
             }
             // `expand` took these apart.
-            Prim::Attention(_) | Prim::AttentionShare { .. } => {
+            Prim::Attention(_) | Prim::AttentionShare(_) => {
                 return Err(wrong(scope, id, "not taken apart"));
             }
-            Prim::Reshape { .. } => {
+            Prim::Reshape(_) => {
                 if let Some(Made::Expression(e)) = scope.made.get(&inputs[0])
                     && let Some(e) = e.reshaped(&dims)
                 {
@@ -99,31 +99,31 @@ impl Planner {
                     None => self.dense(&x).with_dims(&dims),
                 }
             }
-            Prim::Transpose { perm } => self.view(scope, inputs[0]).transposed(perm),
-            Prim::Slice { axis, start, step, .. } => {
+            Prim::Transpose(prim::Transpose { perm }) => self.view(scope, inputs[0]).transposed(perm),
+            Prim::Slice(prim::Slice { axis, start, step, .. }) => {
                 let start = start.as_known().unwrap_or_default();
                 self.view(scope, inputs[0]).sliced(*axis, start, dims[*axis], *step)
             }
-            Prim::Expand { .. } => self.view(scope, inputs[0]).broadcast(&dims),
-            Prim::SliceTranspose { axis, start, step, .. } => {
+            Prim::Expand(_) => self.view(scope, inputs[0]).broadcast(&dims),
+            Prim::SliceTranspose(prim::SliceTranspose { axis, start, step, .. }) => {
                 let x = self.dense_view(scope, inputs[0]);
                 self.slice_transpose(*axis, start.as_known().unwrap_or_default(), *step, x, &dims)
             }
-            Prim::Concat { axis } => {
+            Prim::Concat(prim::Concat { axis }) => {
                 let parts: Vec<View> = inputs.iter().map(|v| self.view(scope, *v)).collect();
                 self.concat(*axis, parts, &dims)
             }
-            Prim::Pad { before, mode, .. } => {
+            Prim::Pad(prim::Pad { before, mode, .. }) => {
                 let x = self.dense_view(scope, inputs[0]);
                 let before: Vec<i64> = before.iter().map(|b| b.as_known().unwrap_or_default()).collect();
                 self.pad(&before, *mode, x, &dims).map_err(|e| wrong(scope, id, e))?
             }
-            Prim::Gather { axis } => {
+            Prim::Gather(prim::Gather { axis }) => {
                 let (data, indices) = (self.dense_view(scope, inputs[0]), self.dense_view(scope, inputs[1]));
                 let status = self.status(scope, id, "an index is out of range");
                 self.gather(*axis, [data, indices, status], &dims)
             }
-            Prim::ScatterAdd { axis, .. } => {
+            Prim::ScatterAdd(prim::ScatterAdd { axis, .. }) => {
                 let (updates, indices) =
                     (self.dense_view(scope, inputs[0]), self.dense_view(scope, inputs[1]));
                 let status = self.status(scope, id, "an index is out of range");
@@ -138,19 +138,19 @@ impl Planner {
                 let x = self.dense_view(scope, inputs[0]);
                 self.non_zero(x, &dims)
             }
-            Prim::TopK { axis, largest, .. } => {
+            Prim::TopK(prim::TopK { axis, largest, .. }) => {
                 let x = self.dense_view(scope, inputs[0]);
                 self.top_k(*axis, *largest, x, &dims).map_err(|e| wrong(scope, id, e))?
             }
-            Prim::NonMaxSuppression { center } => {
+            Prim::NonMaxSuppression(prim::NonMaxSuppression { center }) => {
                 let operands = [0, 1, 2, 3, 4].map(|i| self.dense_view(scope, inputs[i]));
                 self.non_max_suppression(*center, operands, &dims)
             }
-            Prim::Merge { condition } => {
+            Prim::Merge(prim::Merge { condition }) => {
                 let second = condition.is(0);
                 self.view(scope, inputs[usize::from(second)])
             }
-            Prim::MergeTranspose { condition, second, .. } => {
+            Prim::MergeTranspose(prim::MergeTranspose { condition, second, .. }) => {
                 let r = self.view(scope, inputs[0]);
                 self.merge_transpose(condition.is(0) == *second, r, &dims)
             }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{Part, Prim, Scan};
+use dlbc_ops::prim::{self, Part, Prim, Scan};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::kernel::turn::{COPIES, TurnParams, blocks, turn};
@@ -161,7 +161,7 @@ impl Planner {
         let graph = scope.graph;
         let mut found: Vec<Joined> = vec![];
         for id in order {
-            let Prim::MatMul { a, b, ta: false, tb } = graph.op(*id) else { continue };
+            let Prim::MatMul(prim::MatMul { a, b, ta: false, tb }) = graph.op(*id) else { continue };
             let inputs = graph.node_inputs(*id);
             let Some(Made::View(matrix)) = scope.made.get(&inputs[1]) else { continue };
             let flat = matrix.dims.len() == 2 && graph.ty(inputs[0]).rank() == 2;

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId};
-use dlbc_ops::prim::{Part, Prim, Reduction};
+use dlbc_ops::prim::{self, Part, Prim, Reduction};
 use dlbc_ptx::kernel::attention::MAX_GROUPS;
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_runtime::Stages;
@@ -54,7 +54,7 @@ impl Search<'_> {
     }
 
     fn elementwise(&self, id: NodeId) -> bool {
-        matches!(self.graph.op(id), Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::Cast { .. })
+        matches!(self.graph.op(id), Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::Cast(_))
     }
 
     /// Whether a node's elements can be numbers of a tile.
@@ -69,7 +69,7 @@ impl Search<'_> {
 
     /// A product of rows.
     fn product(&self, id: NodeId) -> bool {
-        let Prim::MatMul { a, b, ta, .. } = self.graph.op(id) else { return false };
+        let Prim::MatMul(prim::MatMul { a, b, ta, .. }) = self.graph.op(id) else { return false };
         let left = self.dims(self.inputs(id)[0]);
         let depth = left.get((left.len() + usize::from(!ta)).wrapping_sub(2)).copied().unwrap_or(usize::MAX);
         *a != Part::One && *b != Part::One && depth <= MAX_DEPTH && self.fits(id)
@@ -94,7 +94,7 @@ impl Search<'_> {
         let scored = self.scored(order);
         let mut open = vec![];
         for id in order {
-            if let Prim::Softmax { axis } = self.graph.op(*id) {
+            if let Prim::Softmax(prim::Softmax { axis }) = self.graph.op(*id) {
                 let operand = self.inputs(*id)[0];
                 if *axis + 1 == self.dims(*id).len() && scored.contains(&operand) {
                     open.extend([*id, operand]);
@@ -113,8 +113,10 @@ impl Search<'_> {
             }
             let size = |id: NodeId| self.dims(id).iter().rev().take(2).product::<usize>();
             for reader in self.readers.get(&id).into_iter().flatten() {
-                let highest =
-                    matches!(self.graph.op(*reader), Prim::Reduce { kind: Reduction::Max, keep: true, .. });
+                let highest = matches!(
+                    self.graph.op(*reader),
+                    Prim::Reduce(prim::Reduce { kind: Reduction::Max, keep: true, .. })
+                );
                 let same =
                     self.elementwise(*reader) && self.fits(*reader) && (size(*reader) == size(id) || row);
                 if same || (highest && !row) {
@@ -126,7 +128,7 @@ impl Search<'_> {
 
     /// One number a row.
     fn row(&self, id: NodeId) -> bool {
-        let maximum = |id: NodeId| matches!(self.graph.op(id), Prim::Reduce { .. });
+        let maximum = |id: NodeId| matches!(self.graph.op(id), Prim::Reduce(_));
         self.dims(id).last() == Some(&1)
             && (maximum(id) || (self.elementwise(id) && self.inputs(id).into_iter().any(maximum)))
     }
@@ -158,11 +160,11 @@ impl Search<'_> {
         let inputs = self.inputs(id);
         let inside = |id: &NodeId| self.found.contains(id);
         let made = match self.graph.op(id) {
-            Prim::MatMul { .. } => !inputs.iter().any(inside),
-            Prim::Softmax { .. } => inside(&inputs[0]),
+            Prim::MatMul(_) => !inputs.iter().any(inside),
+            Prim::Softmax(_) => inside(&inputs[0]),
             // The maximum of what a softmax is of: its own.
-            Prim::Reduce { axes, .. } => {
-                let softmax = |r: &NodeId| inside(r) && matches!(self.graph.op(*r), Prim::Softmax { .. });
+            Prim::Reduce(prim::Reduce { axes, .. }) => {
+                let softmax = |r: &NodeId| inside(r) && matches!(self.graph.op(*r), Prim::Softmax(_));
                 axes[..] == [self.dims(inputs[0]).len() - 1]
                     && inside(&inputs[0])
                     && self.readers.get(&inputs[0]).into_iter().flatten().any(softmax)
@@ -170,7 +172,7 @@ impl Search<'_> {
             _ => inputs.iter().any(inside),
         };
         let nodes = &known[&id];
-        let products = nodes.iter().filter(|n| matches!(self.graph.op(**n), Prim::MatMul { .. })).count();
+        let products = nodes.iter().filter(|n| matches!(self.graph.op(**n), Prim::MatMul(_))).count();
         let small = products <= MAX_PRODUCTS.min(MAX_GROUPS) && nodes.len() <= MAX_NODES;
         let readers = self.readers.get(&id).map(Vec::as_slice).unwrap_or_default();
         let read = |reader: &NodeId| {
@@ -179,14 +181,14 @@ impl Search<'_> {
             }
             let operands = self.inputs(*reader);
             match self.graph.op(*reader) {
-                Prim::MatMul { a, b, .. } => {
+                Prim::MatMul(prim::MatMul { a, b, .. }) => {
                     let part = if operands[0] == id { a } else { b };
                     operands[0] != operands[1]
                         && !operands.iter().all(inside)
                         && *part == Part::Id
                         && self.fits(*reader)
                 }
-                Prim::Reduce { kind: Reduction::Sum, axes, .. } => {
+                Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes, .. }) => {
                     axes.contains(&(self.dims(id).len() - 1))
                         && Kind::of(self.graph.node(id).types[0].dtype) == Kind::F
                 }
@@ -205,7 +207,7 @@ impl Search<'_> {
         for id in order.iter().filter(|id| self.found.contains(id)) {
             let mut nodes = HashSet::from([*id]);
             for input in self.inputs(*id) {
-                let whole = !matches!(self.graph.op(*id), Prim::Reduce { .. }) && nodes.len() <= MAX_NODES;
+                let whole = !matches!(self.graph.op(*id), Prim::Reduce(_)) && nodes.len() <= MAX_NODES;
                 if let Some(more) = known.get(&input).filter(|_| whole) {
                     nodes.extend(more);
                 }
@@ -220,7 +222,7 @@ impl Search<'_> {
         let mut kept: HashSet<NodeId> = HashSet::new();
         let mut open: Vec<NodeId> = order
             .iter()
-            .filter(|id| self.found.contains(id) && matches!(self.graph.op(**id), Prim::Softmax { .. }))
+            .filter(|id| self.found.contains(id) && matches!(self.graph.op(**id), Prim::Softmax(_)))
             .copied()
             .collect();
         while let Some(id) = open.pop() {

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{
-    AttentionGeometry, AttentionPart, Binary, Builder, Part as Side, Prim, Reduction, Scan, Unary,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, Part as Side, Prim, Reduction, Scan, Unary,
 };
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
@@ -31,10 +31,10 @@ fn attention(tokens: usize) -> Graph<Prim> {
     let [q, k, v] = ["q", "k", "v"].map(|name| input(&mut b, name, &dims));
     let mask = input(&mut b, "mask", &[2, 1, 1, tokens]);
     let r = input(&mut b, SEED, &dims);
-    let y = b.add(Prim::Attention(geometry), &[q, k, v, mask]);
+    let y = b.add(prim::Attention(geometry), &[q, k, v, mask]);
     b.graph_mut().add_output("output/y", y);
     for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
-        let share = Prim::AttentionShare { geometry, value: 0.5, of };
+        let share = Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, of });
         let given = b.add(share, &[q, k, v, r, mask]);
         b.graph_mut().add_output(&format!("relevance/{of:?}"), given);
     }
@@ -79,7 +79,7 @@ fn pieces(tokens: usize) -> Graph<Prim> {
     let r = input(&mut b, SEED, &dims);
     let scores = b.matmul((q, Side::Id, false), (k, Side::Id, true));
     let scores = b.scale(scores, 0.25);
-    let p = b.add(Prim::Softmax { axis: 2 }, &[scores]);
+    let p = b.add(prim::Softmax { axis: 2 }, &[scores]);
     let y = b.matmul((p, Side::Id, false), (v, Side::Id, false));
     b.graph_mut().add_output("output/y", y);
     let back = b.matmul((r, Side::Id, false), (v, Side::Id, true));
@@ -112,7 +112,7 @@ fn scores_that_somebody_reads_are_kept() {
     let mut b = Builder::new();
     let [q, k] = ["q", "k"].map(|name| input(&mut b, name, &[64, 32]));
     let scores = b.matmul((q, Side::Id, false), (k, Side::Id, true));
-    let p = b.add(Prim::Softmax { axis: 1 }, &[scores]);
+    let p = b.add(prim::Softmax { axis: 1 }, &[scores]);
     let y = b.matmul((p, Side::Id, false), (k, Side::Id, false));
     b.graph_mut().add_output("output/y", y);
     b.graph_mut().add_output("output/p", p);

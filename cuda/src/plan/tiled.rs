@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{Binary, Part, Prim, Reduction, Unary};
+use dlbc_ops::prim::{self, Binary, Part, Prim, Reduction, Unary};
 use dlbc_ptx::kernel::attention::{Along, End, Group, Matrix, Tiled, TiledArgs, Unit};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 use dlbc_runtime::RuntimeError;
@@ -149,7 +149,7 @@ impl Planner {
         let graph = scope.graph;
         let inputs = graph.node_inputs(id);
         match graph.op(id) {
-            Prim::MatMul { a, b, ta, tb } => {
+            Prim::MatMul(prim::MatMul { a, b, ta, tb }) => {
                 let right = scope.scores.contains(&inputs[1].node);
                 let (x, w) = if right { (inputs[1], inputs[0]) } else { (inputs[0], inputs[1]) };
                 let part = if right { *a } else { *b };
@@ -167,7 +167,7 @@ impl Planner {
                 self.mixed(scope, (id, x), (weight, part), own, turned)?;
                 Ok(out)
             }
-            Prim::Reduce { kind: Reduction::Sum, axes, .. } => {
+            Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes, .. }) => {
                 let x = inputs[0];
                 let mut rows = graph.ty(x).shape.as_known().unwrap_or_default();
                 let last = rows.len() - 1;
@@ -237,7 +237,7 @@ impl Planner {
     /// The softmax that a node is, and whether it gives 0 for rows of -∞.
     fn softmax_of(&self, scope: &Scope, id: NodeId) -> Option<(NodeId, bool)> {
         let graph = scope.graph;
-        let is = |id: NodeId| matches!(graph.op(id), Prim::Softmax { .. });
+        let is = |id: NodeId| matches!(graph.op(id), Prim::Softmax(_));
         if is(id) {
             return Some((id, false));
         }
@@ -247,7 +247,7 @@ impl Planner {
         let Prim::Binary(Binary::Equal) = graph.op(condition) else { return None };
         let [max, none] = [0, 1].map(|i| graph.node_inputs(condition)[i].node);
         let own = is(p)
-            && matches!(graph.op(max), Prim::Reduce { kind: Reduction::Max, .. })
+            && matches!(graph.op(max), Prim::Reduce(prim::Reduce { kind: Reduction::Max, .. }))
             && graph.node_inputs(max) == graph.node_inputs(p);
         (own && constant(zero, 0.0) && constant(none, f64::NEG_INFINITY)).then_some((p, true))
     }
@@ -275,7 +275,7 @@ impl Planner {
         let inputs = graph.node_inputs(id);
         let kind = Kind::of(graph.node(id).types[0].dtype);
         let place = match graph.op(id) {
-            Prim::MatMul { a, b, ta, tb } => {
+            Prim::MatMul(prim::MatMul { a, b, ta, tb }) => {
                 let [mut left, mut right] = [self.view(scope, inputs[0]), self.view(scope, inputs[1])];
                 if *ta {
                     swap(&mut left);
@@ -285,7 +285,7 @@ impl Planner {
                 }
                 to.product([left, right], [*a, *b])
             }
-            Prim::Softmax { .. } => {
+            Prim::Softmax(_) => {
                 let [maximum, sum] = self.statistics(scope, id)?;
                 let x = self.score(scope, inputs[0].node, to)?;
                 let (maximum, sum) = (to.operand(maximum), to.operand(sum));
@@ -293,10 +293,9 @@ impl Planner {
                 let e = to.push(Term::Unary(Unary::Exp, less), Kind::F);
                 to.push(Term::Binary(Binary::Div, e, sum), Kind::F)
             }
-            Prim::Reduce { .. } => {
-                let same = |r: &NodeId| {
-                    matches!(graph.op(*r), Prim::Softmax { .. }) && graph.node_inputs(*r) == inputs
-                };
+            Prim::Reduce(_) => {
+                let same =
+                    |r: &NodeId| matches!(graph.op(*r), Prim::Softmax(_)) && graph.node_inputs(*r) == inputs;
                 let softmax = scope.scores.iter().copied().filter(same).min();
                 let softmax = softmax.ok_or_else(|| wrong(scope, id, "scores are not kept"))?;
                 let [maximum, _] = self.statistics(scope, softmax)?;
@@ -317,8 +316,10 @@ impl Planner {
                 match op {
                     Prim::Unary(f) => to.push(Term::Unary(*f, places[0]), kind),
                     Prim::Binary(f) => to.push(Term::Binary(*f, places[0], places[1]), kind),
-                    Prim::Cast { to: dtype } if unchanged(graph.ty(inputs[0]).dtype, *dtype) => places[0],
-                    Prim::Cast { to: dtype } => to.push(Term::Cast(*dtype, places[0]), kind),
+                    Prim::Cast(prim::Cast { to: dtype }) if unchanged(graph.ty(inputs[0]).dtype, *dtype) => {
+                        places[0]
+                    }
+                    Prim::Cast(prim::Cast { to: dtype }) => to.push(Term::Cast(*dtype, places[0]), kind),
                     _ => to.push(Term::Select(places[0], places[1], places[2]), kind),
                 }
             }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Unary};
+use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Part, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Attention of all heads. Operands: q, k, v, and the mask where there is one.
@@ -28,7 +28,7 @@ impl Operator for Attention {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::Attention(self.geometry), inputs)]
+        vec![b.add(prim::Attention(self.geometry), inputs)]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -40,7 +40,7 @@ impl AttentionMap for Attention {
     fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, of: AttentionPart) -> Value {
         let (data, mask) = site.inputs.split_at(3);
         let inputs = [data, &[r], mask].concat();
-        b.add(Prim::AttentionShare { geometry: self.geometry, value, of }, &inputs)
+        b.add(prim::AttentionShare { geometry: self.geometry, value, of }, &inputs)
     }
 
     fn weights(&self, b: &mut Builder, site: &Site) -> Value {
@@ -50,7 +50,7 @@ impl AttentionMap for Attention {
             scores = b.plus(scores, *mask);
         }
         let axis = b.ty(scores).rank() - 1;
-        let weights = b.add(Prim::Softmax { axis }, &[scores]);
+        let weights = b.add(prim::Softmax { axis }, &[scores]);
         if !self.geometry.guard {
             return weights;
         }

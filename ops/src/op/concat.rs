@@ -5,7 +5,7 @@ use super::read::{Reader, resolve};
 use super::role::{Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Prim};
+use crate::prim::{self, Builder, Prim};
 use crate::tensor::Dim;
 
 /// Concatenation.
@@ -21,7 +21,7 @@ impl Operator for Concat {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::Concat { axis: self.axis }, inputs)]
+        vec![b.add(prim::Concat { axis: self.axis }, inputs)]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -35,7 +35,8 @@ impl Route for Concat {
         let mut parts = vec![];
         for x in site.inputs {
             let len = b.ty(*x).dim(self.axis).clone();
-            let part = Prim::Slice { axis: self.axis, start: start.clone(), len: len.clone(), step: 1 };
+            let part =
+                Prim::Slice(prim::Slice { axis: self.axis, start: start.clone(), len: len.clone(), step: 1 });
             parts.push(Some(b.add(part, &[r])));
             start = &start + &len;
         }

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading, resolve};
 use super::role::{LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Part, Prim};
+use crate::prim::{self, Binary, Builder, Part};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Running sums along the last axis of a float operand.
@@ -22,7 +22,7 @@ impl CumSum {
     fn product(&self, b: &mut Builder, x: Value, adjoint: bool) -> Value {
         let shape = b.ty(x).shape;
         let n = shape.0.last().cloned().unwrap_or_default();
-        let to = b.add(Prim::Iota { len: n.clone() }, &[]);
+        let to = b.add(prim::Iota { len: n.clone() }, &[]);
         let from = b.reshape(to, &Shape(vec![n.clone(), Dim::known(1)]));
         let (small, great) = if self.reverse != adjoint { (to, from) } else { (from, to) };
         let f = if self.exclusive { Binary::Less } else { Binary::LessOrEqual };

@@ -4,7 +4,7 @@ use super::Operator;
 use super::read::{Reader, resolve};
 use super::role::{Role, Route, Site};
 use crate::graph::Value;
-use crate::prim::{Builder, Prim};
+use crate::prim::{self, Builder};
 
 /// `gather(data, indices)`.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ impl Operator for Gather {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::Gather { axis: self.axis }, inputs)]
+        vec![b.add(prim::Gather { axis: self.axis }, inputs)]
     }
 
     fn role(&self, live: &[bool]) -> Role<'_> {
@@ -34,7 +34,7 @@ impl Operator for Gather {
 impl Route for Gather {
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let to = b.ty(site.inputs[0]).dim(self.axis).clone();
-        vec![Some(b.add(Prim::ScatterAdd { axis: self.axis, to }, &[r, site.inputs[1]])), None]
+        vec![Some(b.add(prim::ScatterAdd { axis: self.axis, to }, &[r, site.inputs[1]])), None]
     }
 }
 

@@ -6,7 +6,7 @@
 use super::Operator;
 use super::role::{LinearMap, Role, Site};
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Part, Prim, Reduction, Unary};
+use crate::prim::{self, Binary, Builder, Part, Reduction, Unary};
 use crate::tensor::{Dim, Shape};
 
 /// Weighted sums of taps.
@@ -28,7 +28,7 @@ impl Interpolate {
             let (at, w) = Self::taps(inputs, k);
             let (taps, after) = (axis + b.ty(at).rank() - 1, b.ty(y).rank() - axis - 1);
             let w = part_of(b, w, part, after);
-            y = b.add(Prim::Gather { axis: *axis }, &[y, at]);
+            y = b.add(prim::Gather { axis: *axis }, &[y, at]);
             y = b.mul(y, w);
             y = b.reduce(Reduction::Sum, y, &[taps], false);
         }
@@ -47,7 +47,7 @@ impl Interpolate {
             let w = part_of(b, w, part, after);
             s = b.reshape(s, &shape);
             s = b.mul(s, w);
-            s = b.add(Prim::ScatterAdd { axis: *axis, to: to[k].clone() }, &[s, at]);
+            s = b.add(prim::ScatterAdd { axis: *axis, to: to[k].clone() }, &[s, at]);
         }
         s
     }

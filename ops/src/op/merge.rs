@@ -3,7 +3,7 @@
 use super::Operator;
 use super::role::{Role, Route, Site};
 use crate::graph::Value;
-use crate::prim::{Builder, Prim};
+use crate::prim::{self, Builder, Prim};
 use crate::tensor::Dim;
 
 /// The first operand where the condition is 1, the second where it is 0. Only the chosen one is computed, and it takes all
@@ -20,7 +20,7 @@ impl Operator for Merge {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::Merge { condition: self.condition.clone() }, inputs)]
+        vec![b.add(prim::Merge { condition: self.condition.clone() }, inputs)]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -33,7 +33,8 @@ impl Route for Merge {
         let mut shares = vec![];
         for (second, operand) in [false, true].into_iter().zip(site.inputs) {
             let to = b.ty(*operand).shape;
-            let prim = Prim::MergeTranspose { condition: self.condition.clone(), second, to };
+            let prim =
+                Prim::MergeTranspose(prim::MergeTranspose { condition: self.condition.clone(), second, to });
             shares.push(Some(b.add(prim, &[r])));
         }
         shares

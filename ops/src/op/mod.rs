@@ -108,7 +108,7 @@ pub use trilu::Trilu;
 
 use crate::OpError;
 use crate::graph::{FanIn, Graph, PrintOp, Value, Vocabulary};
-use crate::prim::Builder;
+use crate::prim::{self, Builder};
 use crate::tensor::{Dim, Tensor, TensorType};
 use read::Reader;
 use role::Role;
@@ -241,7 +241,10 @@ impl Op {
         match self {
             Op::Const(t) => vec![b.constant("constant", t.clone())],
             Op::Dims { dims, values } => {
-                vec![b.add(crate::prim::Prim::Dims { dims: dims.clone(), values: values.clone() }, &[])]
+                vec![b.add(
+                    crate::prim::Prim::Dims(prim::Dims { dims: dims.clone(), values: values.clone() }),
+                    &[],
+                )]
             }
             // Inputs are made by the driver, which knows their names.
             Op::Input => vec![],

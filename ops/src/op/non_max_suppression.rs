@@ -6,7 +6,7 @@ use super::role::Role;
 use super::{Compare, Operator, Reduce, ReduceKind, Slice};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Prim};
+use crate::prim::{self, Binary, Builder};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Kept boxes `[n·classes·boxes, 3]`: those, then rows of -1. Operands as the primitive's.
@@ -22,7 +22,7 @@ impl Operator for NonMaxSuppression {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::NonMaxSuppression { center: self.center }, inputs)]
+        vec![b.add(prim::NonMaxSuppression { center: self.center }, inputs)]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading, resolve};
 use super::role::{Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, PadMode, Prim};
+use crate::prim::{self, Builder, PadMode, Prim};
 use crate::tensor::{Dim, Shape};
 
 /// Padding; pads may be negative, which crops.
@@ -26,7 +26,7 @@ impl Operator for Pad {
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
         let (before, after, mode) = (self.before.clone(), self.after.clone(), self.mode);
-        vec![b.add(Prim::Pad { before, after, mode }, &[inputs[0]])]
+        vec![b.add(prim::Pad { before, after, mode }, &[inputs[0]])]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -45,8 +45,9 @@ impl Route for Pad {
                 continue;
             }
             let dim = &shape.0[axis];
-            let slice =
-                |start: Dim, len: &Dim, step: i64| Prim::Slice { axis, start, len: len.clone(), step };
+            let slice = |start: Dim, len: &Dim, step: i64| {
+                Prim::Slice(prim::Slice { axis, start, len: len.clone(), step })
+            };
             let mut y = b.add(slice(before.clone(), dim, 1), &[r]);
             if self.mode != PadMode::Constant(0.0) && !matches!(self.mode, PadMode::Constant(_)) {
                 for (start, len, at) in [(Dim::known(0), before, true), (before + dim, after, false)] {
@@ -76,7 +77,9 @@ impl Pad {
         leading: bool,
     ) -> Value {
         let one = Dim::known(1);
-        let put = |start: Dim, step: i64| Prim::SliceTranspose { axis, start, to: dim.clone(), step };
+        let put = |start: Dim, step: i64| {
+            Prim::SliceTranspose(prim::SliceTranspose { axis, start, to: dim.clone(), step })
+        };
         match self.mode {
             PadMode::Reflect => {
                 // Before: element `len - i` of the operand stands at `i`; after: element `dim - 2 - i`.

@@ -8,7 +8,7 @@ use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, PadMode, Part, Prim, Window};
+use crate::prim::{self, Binary, Builder, PadMode, Part, Prim, Window};
 use crate::tensor::{Dim, Shape};
 
 /// The mean of each window.
@@ -45,7 +45,7 @@ impl AveragePool {
         // Pads that count are ones around; the windows then reach `ceil` beyond them.
         let pads = |p: &[usize]| [0, 0].iter().chain(p).map(|p| Dim::known(*p as i64)).collect::<Vec<_>>();
         let (before, after) = (pads(&w.before), pads(&w.after));
-        let ones = b.add(Prim::Pad { before, after, mode: PadMode::Constant(1.0) }, &[ones]);
+        let ones = b.add(prim::Pad { before, after, mode: PadMode::Constant(1.0) }, &[ones]);
         let zeros = vec![0; w.rank()];
         let inner = Window { before: zeros.clone(), after: zeros, ..w.clone() };
         b.window_sum(&inner, ones)
@@ -80,7 +80,7 @@ impl LinearMap for AveragePool {
 
     fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: Part) -> Value {
         let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
-        b.add(Prim::WindowSumTranspose { window: self.window.clone(), to }, &[s])
+        b.add(prim::WindowSumTranspose { window: self.window.clone(), to }, &[s])
     }
 
     fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {
@@ -94,7 +94,7 @@ impl Operator for MaxPool {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::WindowMax(self.window.clone()), &[inputs[0]])]
+        vec![b.add(prim::WindowMax(self.window.clone()), &[inputs[0]])]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -104,7 +104,7 @@ impl Operator for MaxPool {
 
 impl MaxPool {
     fn share(&self, b: &mut Builder, site: &Site, r: Value, first: bool) -> Value {
-        let share = Prim::WindowMaxShare { window: self.window.clone(), first };
+        let share = Prim::WindowMaxShare(prim::WindowMaxShare { window: self.window.clone(), first });
         b.add(share, &[site.inputs[0], site.y(), r])
     }
 }

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading};
 use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Prim};
+use crate::prim::{self, Builder};
 use crate::tensor::{DType, Dim};
 
 /// An arithmetic progression of int64.
@@ -25,9 +25,9 @@ impl Operator for Range {
     }
 
     fn lower(&self, b: &mut Builder, _: &[Value]) -> Vec<Value> {
-        let i = b.add(Prim::Iota { len: self.len.clone() }, &[]);
-        let step = b.add(Prim::Dims { dims: vec![], values: vec![Dim::known(self.step)] }, &[]);
-        let start = b.add(Prim::Dims { dims: vec![], values: vec![self.start.clone()] }, &[]);
+        let i = b.add(prim::Iota { len: self.len.clone() }, &[]);
+        let step = b.add(prim::Dims { dims: vec![], values: vec![Dim::known(self.step)] }, &[]);
+        let start = b.add(prim::Dims { dims: vec![], values: vec![self.start.clone()] }, &[]);
         let scaled = if self.step == 1 { i } else { b.mul(i, step) };
         vec![if self.start.is(0) { scaled } else { b.plus(scaled, start) }]
     }

@@ -6,7 +6,7 @@ use super::read::{Reader, Reading, resolve_all};
 use super::role::{LinearMap, Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Part, Prim, Reduction, Unary};
+use crate::prim::{self, Binary, Builder, Part, Reduction, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// A reduction over axes.
@@ -106,7 +106,7 @@ pub(super) fn divide_by(b: &mut Builder, x: Value, count: &Dim) -> Value {
     let n = match count.as_known() {
         Some(n) => b.scalar_like(n as f64, x),
         None => {
-            let n = b.add(Prim::Dims { dims: vec![], values: vec![count.clone()] }, &[]);
+            let n = b.add(prim::Dims { dims: vec![], values: vec![count.clone()] }, &[]);
             b.cast(n, dtype)
         }
     };

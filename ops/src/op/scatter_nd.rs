@@ -9,7 +9,7 @@ use super::role::{Role, Route, Site};
 use super::{Add, Mul};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Prim};
+use crate::prim::{self, Binary, Builder, Prim};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Rows of `data [n, …]` replaced by those of `updates [m, …]` at `indices [m]`; of several for one row the last counts.
@@ -36,7 +36,7 @@ impl Route for Overwrite {
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let (data, at) = (site.inputs[0], site.inputs[1]);
         let (n, m) = (b.ty(data).dim(0).clone(), b.ty(at).dim(0).clone());
-        let i = b.add(Prim::Iota { len: m.clone() }, &[]);
+        let i = b.add(prim::Iota { len: m.clone() }, &[]);
         let none = b.scalar_like(-1.0, i);
         let nobody = b.expand(none, &Shape(vec![n.clone()]));
         let writer = b.add(Prim::Overwrite, &[nobody, at, i]);
@@ -49,10 +49,10 @@ impl Route for Overwrite {
         let untouched = b.binary(Binary::Equal, writer, none);
         let untouched = column(b, untouched, &n);
         let kept = b.add(Prim::Select, &[untouched, r, zero]);
-        let last = b.add(Prim::Gather { axis: 0 }, &[writer, at]);
+        let last = b.add(prim::Gather { axis: 0 }, &[writer, at]);
         let last = b.binary(Binary::Equal, last, i);
         let last = column(b, last, &m);
-        let moved = b.add(Prim::Gather { axis: 0 }, &[r, at]);
+        let moved = b.add(prim::Gather { axis: 0 }, &[r, at]);
         let moved = b.add(Prim::Select, &[last, moved, zero]);
         vec![Some(kept), None, Some(moved)]
     }
@@ -71,7 +71,7 @@ impl Operator for ScatterAdd {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::ScatterAdd { axis: 0, to: self.to.clone() }, inputs)]
+        vec![b.add(prim::ScatterAdd { axis: 0, to: self.to.clone() }, inputs)]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -85,11 +85,11 @@ impl super::role::LinearMap for ScatterAdd {
     }
 
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, _: crate::prim::Part) -> Value {
-        b.add(Prim::ScatterAdd { axis: 0, to: self.to.clone() }, &[x, site.inputs[1]])
+        b.add(prim::ScatterAdd { axis: 0, to: self.to.clone() }, &[x, site.inputs[1]])
     }
 
     fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: crate::prim::Part) -> Value {
-        b.add(Prim::Gather { axis: 0 }, &[s, site.inputs[1]])
+        b.add(prim::Gather { axis: 0 }, &[s, site.inputs[1]])
     }
 
     fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading, resolve};
 use super::role::{Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Prim};
+use crate::prim::{self, Builder};
 use crate::tensor::Dim;
 
 /// `len` elements `start, start + step, …` along `axis`.
@@ -28,7 +28,7 @@ impl Operator for Slice {
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
         let Slice { axis, start, len, step } = self.clone();
-        vec![b.add(Prim::Slice { axis, start, len, step }, &[inputs[0]])]
+        vec![b.add(prim::Slice { axis, start, len, step }, &[inputs[0]])]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -40,7 +40,7 @@ impl Route for Slice {
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let to = b.ty(site.inputs[0]).dim(self.axis).clone();
         let (axis, start, step) = (self.axis, self.start.clone(), self.step);
-        vec![Some(b.add(Prim::SliceTranspose { axis, start, to, step }, &[r]))]
+        vec![Some(b.add(prim::SliceTranspose { axis, start, to, step }, &[r]))]
     }
 }
 

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading, resolve};
 use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Prim, Reduction, Unary};
+use crate::prim::{self, Builder, Reduction, Unary};
 use crate::tensor::{Dim, Shape};
 
 /// Softmax.
@@ -25,7 +25,7 @@ impl Operator for Softmax {
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
         let x = inputs[0];
         if !self.log {
-            return vec![b.add(Prim::Softmax { axis: self.axis }, &[x])];
+            return vec![b.add(prim::Softmax { axis: self.axis }, &[x])];
         }
         let max = b.reduce(Reduction::Max, x, &[self.axis], true);
         let x = b.minus(x, max);

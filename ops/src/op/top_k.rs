@@ -6,7 +6,7 @@ use super::read::{Reader, Reading, resolve};
 use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Prim};
+use crate::prim::{self, Builder};
 use crate::tensor::Dim;
 
 /// Indices of the extreme elements, in order.
@@ -26,7 +26,7 @@ impl Operator for TopK {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.add(Prim::TopK { axis: self.axis, k: self.k.clone(), largest: self.largest }, inputs)]
+        vec![b.add(prim::TopK { axis: self.axis, k: self.k.clone(), largest: self.largest }, inputs)]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading};
 use super::role::{Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Prim};
+use crate::prim::{self, Binary, Builder, Prim};
 use crate::tensor::{Dim, Shape};
 
 /// Keeps elements with `column - row ≥ k` (upper) or `≤ k` (lower).
@@ -22,10 +22,10 @@ impl Trilu {
         let shape = b.ty(x).shape;
         let rank = shape.rank();
         let (rows, columns) = (shape.0[rank - 2].clone(), shape.0[rank - 1].clone());
-        let column = b.add(Prim::Iota { len: columns.clone() }, &[]);
-        let row = b.add(Prim::Iota { len: rows.clone() }, &[]);
+        let column = b.add(prim::Iota { len: columns.clone() }, &[]);
+        let row = b.add(prim::Iota { len: rows.clone() }, &[]);
         let row = b.reshape(row, &Shape(vec![rows, Dim::known(1)]));
-        let k = b.add(Prim::Dims { dims: vec![], values: vec![self.k.clone()] }, &[]);
+        let k = b.add(prim::Dims { dims: vec![], values: vec![self.k.clone()] }, &[]);
         let bound = b.plus(row, k);
         let kept = if self.upper {
             b.binary(Binary::LessOrEqual, bound, column)

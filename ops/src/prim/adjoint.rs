@@ -6,6 +6,7 @@
 use super::{Binary, Builder, PadMode, Part, Prim, Reduction, Unary};
 use crate::OpError;
 use crate::graph::{NodeId, PrintOp, Value};
+use crate::prim;
 use crate::tensor::{Dim, Shape};
 
 /// The adjoints of a node's operands, of their shapes, from `r`, that of its result; `None` where there is none, or where
@@ -46,7 +47,7 @@ pub fn adjoint(
             }
             made
         }
-        Prim::MatMul { a: Part::Id, b: Part::Id, ta, tb } => {
+        Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta, tb }) => {
             let left = wanted[0].then(|| {
                 let (other, own) = ((x[1], Part::Id, !tb), (r, Part::Id, false));
                 let v = if *ta {
@@ -68,24 +69,26 @@ pub fn adjoint(
             });
             vec![left, right]
         }
-        Prim::Conv { geometry, w } if !wanted[1] => {
+        Prim::Conv(prim::Conv { geometry, w }) if !wanted[1] => {
             let to = shape(b, 0).0[2..].to_vec();
             vec![Some(b.conv_transpose(geometry, r, x[1], *w, &to))]
         }
-        Prim::ConvTranspose { geometry, w, .. } if !wanted[1] => {
+        Prim::ConvTranspose(prim::ConvTranspose { geometry, w, .. }) if !wanted[1] => {
             vec![Some(b.conv(geometry, r, x[1], *w, None))]
         }
-        Prim::WindowSum(window) => {
+        Prim::WindowSum(prim::WindowSum(window)) => {
             let to = shape(b, 0).0[2..].to_vec();
-            vec![Some(b.add(Prim::WindowSumTranspose { window: window.clone(), to }, &[r]))]
+            vec![Some(b.add(prim::WindowSumTranspose { window: window.clone(), to }, &[r]))]
         }
-        Prim::WindowSumTranspose { window, .. } => vec![Some(b.window_sum(window, r))],
-        Prim::WindowMax(window) => {
-            let share = Prim::WindowMaxShare { window: window.clone(), first: true };
+        Prim::WindowSumTranspose(prim::WindowSumTranspose { window, .. }) => {
+            vec![Some(b.window_sum(window, r))]
+        }
+        Prim::WindowMax(prim::WindowMax(window)) => {
+            let share = Prim::WindowMaxShare(prim::WindowMaxShare { window: window.clone(), first: true });
             vec![Some(b.add(share, &[x[0], y, r]))]
         }
-        Prim::Reduce { kind, axes, .. } => vec![reduce(b, *kind, axes, x[0], y, r)],
-        Prim::Softmax { axis } => {
+        Prim::Reduce(prim::Reduce { kind, axes, .. }) => vec![reduce(b, *kind, axes, x[0], y, r)],
+        Prim::Softmax(prim::Softmax { axis }) => {
             // A row in which all is masked is not a number, and gives nothing back.
             let number = b.binary(Binary::Equal, y, y);
             let y = where_(b, number, y);
@@ -94,77 +97,85 @@ pub fn adjoint(
             let back = b.mul(y, sum);
             vec![Some(b.minus(flow, back))]
         }
-        Prim::Reshape { .. } => {
+        Prim::Reshape(_) => {
             let to = shape(b, 0);
             vec![Some(b.reshape(r, &to))]
         }
-        Prim::Transpose { perm } => {
+        Prim::Transpose(prim::Transpose { perm }) => {
             let mut inverse = vec![0; perm.len()];
             perm.iter().enumerate().for_each(|(i, p)| inverse[*p] = i);
             vec![Some(b.transpose(r, &inverse))]
         }
-        Prim::Slice { axis, start, step, .. } => {
+        Prim::Slice(prim::Slice { axis, start, step, .. }) => {
             let to = b.ty(x[0]).dim(*axis).clone();
-            let back = Prim::SliceTranspose { axis: *axis, start: start.clone(), to, step: *step };
+            let back = Prim::SliceTranspose(prim::SliceTranspose {
+                axis: *axis,
+                start: start.clone(),
+                to,
+                step: *step,
+            });
             vec![Some(b.add(back, &[r]))]
         }
-        Prim::SliceTranspose { axis, start, step, .. } => {
+        Prim::SliceTranspose(prim::SliceTranspose { axis, start, step, .. }) => {
             let len = b.ty(x[0]).dim(*axis).clone();
-            vec![Some(b.add(Prim::Slice { axis: *axis, start: start.clone(), len, step: *step }, &[r]))]
+            vec![Some(b.add(prim::Slice { axis: *axis, start: start.clone(), len, step: *step }, &[r]))]
         }
-        Prim::Concat { axis } => {
+        Prim::Concat(prim::Concat { axis }) => {
             let mut start = Dim::known(0);
             let mut parts = vec![];
             for (i, v) in x.iter().enumerate() {
                 let len = b.ty(*v).dim(*axis).clone();
-                let part = Prim::Slice { axis: *axis, start: start.clone(), len: len.clone(), step: 1 };
+                let part =
+                    Prim::Slice(prim::Slice { axis: *axis, start: start.clone(), len: len.clone(), step: 1 });
                 parts.push(wanted[i].then(|| b.add(part, &[r])));
                 start = &start + &len;
             }
             parts
         }
-        Prim::Pad { before, mode: PadMode::Constant(_), .. } => {
+        Prim::Pad(prim::Pad { before, mode: PadMode::Constant(_), .. }) => {
             let mut v = r;
             for (axis, start) in before.iter().enumerate() {
                 let len = b.ty(x[0]).dim(axis).clone();
                 if b.ty(v).dim(axis) != &len {
-                    v = b.add(Prim::Slice { axis, start: start.clone(), len, step: 1 }, &[v]);
+                    v = b.add(prim::Slice { axis, start: start.clone(), len, step: 1 }, &[v]);
                 }
             }
             vec![Some(v)]
         }
-        Prim::Expand { .. } => {
+        Prim::Expand(_) => {
             let to = shape(b, 0);
             vec![Some(b.sum_to(r, &to))]
         }
-        Prim::Gather { axis } => {
+        Prim::Gather(prim::Gather { axis }) => {
             let to = b.ty(x[0]).dim(*axis).clone();
-            vec![Some(b.add(Prim::ScatterAdd { axis: *axis, to }, &[r, x[1]]))]
+            vec![Some(b.add(prim::ScatterAdd { axis: *axis, to }, &[r, x[1]]))]
         }
-        Prim::ScatterAdd { axis, .. } => vec![Some(b.add(Prim::Gather { axis: *axis }, &[r, x[1]]))],
+        Prim::ScatterAdd(prim::ScatterAdd { axis, .. }) => {
+            vec![Some(b.add(prim::Gather { axis: *axis }, &[r, x[1]]))]
+        }
         Prim::Overwrite => {
             let zero = b.scalar_like(0.0, r);
             let to = shape(b, 2);
             let none = b.expand(zero, &to);
             let data = b.add(Prim::Overwrite, &[r, x[1], none]);
-            vec![Some(data), None, Some(b.add(Prim::Gather { axis: 0 }, &[r, x[1]]))]
+            vec![Some(data), None, Some(b.add(prim::Gather { axis: 0 }, &[r, x[1]]))]
         }
-        Prim::Cast { .. } => {
+        Prim::Cast(_) => {
             let from = b.ty(x[0]).dtype;
             vec![from.is_float().then(|| b.cast(r, from))]
         }
-        Prim::Merge { condition } => {
+        Prim::Merge(prim::Merge { condition }) => {
             let mut made = vec![];
             for second in [false, true] {
                 let to = shape(b, usize::from(second));
                 made.push(Some(
-                    b.add(Prim::MergeTranspose { condition: condition.clone(), second, to }, &[r]),
+                    b.add(prim::MergeTranspose { condition: condition.clone(), second, to }, &[r]),
                 ));
             }
             made
         }
-        Prim::NonZero | Prim::TopK { .. } | Prim::NonMaxSuppression { .. } => vec![],
-        Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => vec![],
+        Prim::NonZero | Prim::TopK(_) | Prim::NonMaxSuppression(_) => vec![],
+        Prim::Input | Prim::Const(_) | Prim::Dims(_) | Prim::Iota(_) => vec![],
         _ => return Err(unsupported()),
     };
     let mut made: Vec<Option<Value>> =

@@ -1,10 +1,10 @@
-//! Attributes of the attention primitives.
+//! Attention and the relevance that it gives back.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How scores become weights: `softmax(scale · q kᵀ + mask)` over the keys.
+/// The function from scores to weights: `softmax(scale · q kᵀ + mask)` over the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttentionGeometry {
     /// The factor of the scores.
@@ -24,6 +24,25 @@ pub enum AttentionPart {
     Value,
     /// What each query row could give to nobody: `[…, m]`.
     Dropped,
+}
+
+/// `(q […, m, d], k […, n, d], v […, n, e], mask?)` → `softmax(scale · q kᵀ + mask) v`, `[…, m, e]`; the mask broadcasts to
+/// `[…, m, n]`. No backend need keep the weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Attention(pub AttentionGeometry);
+
+/// `(q, k, v, r […, m, e], mask?)`: `r`, the relevance of an attention's result, shared by contribution magnitude. With
+/// the weights `p`, the flow through each is `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)`; the values get the share `value` of it, and each
+/// weight passes the rest on to its query and its key, half each, by `|q||k|ᵀ`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttentionShare {
+    /// Geometry of the forward attention.
+    pub geometry: AttentionGeometry,
+    /// The share of the values, in 0..=1.
+    pub value: f32,
+    /// The part that this computes.
+    pub of: AttentionPart,
 }
 
 impl fmt::Display for AttentionGeometry {

@@ -14,6 +14,7 @@
 //!
 //! The same transformation is `vmap` in JAX [bradbury2018].
 
+use crate::prim;
 use std::collections::{HashMap, HashSet};
 
 use super::{Builder, Prim, Scan};
@@ -97,81 +98,83 @@ impl Rules<'_> {
     /// The batched result of `prim`, whose result alone has shape `dims`. At least one operand is batched.
     fn apply(&mut self, prim: &Prim, x: &[Operand], dims: &Shape) -> Result<Value, OpError> {
         Ok(match prim {
-            Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => {
+            Prim::Input | Prim::Const(_) | Prim::Dims(_) | Prim::Iota(_) => {
                 return Err(OpError::Invalid("what reads nothing depends on nothing".into()));
             }
-            Prim::Unary(_) | Prim::Cast { .. } => self.b.add(prim.clone(), &[x[0].v]),
-            Prim::Binary(_) | Prim::Select | Prim::MatMul { .. } => {
+            Prim::Unary(_) | Prim::Cast(_) => self.b.add(prim.clone(), &[x[0].v]),
+            Prim::Binary(_) | Prim::Select | Prim::MatMul(_) => {
                 let rank = x.iter().map(|o| self.rank(*o)).max().unwrap_or(0);
                 let operands: Vec<Value> = x.iter().map(|o| self.aligned(*o, rank)).collect();
                 self.b.add(prim.clone(), &operands)
             }
-            Prim::Conv { .. } | Prim::ConvTranspose { .. } if x[1..].iter().any(|o| o.wide) => {
+            Prim::Conv(_) | Prim::ConvTranspose(_) if x[1..].iter().any(|o| o.wide) => {
                 self.each(prim, x, dims)
             }
-            Prim::Conv { .. } | Prim::ConvTranspose { .. } => {
+            Prim::Conv(_) | Prim::ConvTranspose(_) => {
                 let rest = x[1..].iter().map(|o| o.v);
                 let operands: Vec<Value> = [self.folded(x[0])].into_iter().chain(rest).collect();
                 let y = self.b.add(prim.clone(), &operands);
                 self.b.reshape(y, &lead(self.size, dims))
             }
             Prim::WindowSum(_)
-            | Prim::WindowSumTranspose { .. }
+            | Prim::WindowSumTranspose(_)
             | Prim::WindowMax(_)
-            | Prim::WindowMaxShare { .. } => {
+            | Prim::WindowMaxShare(_) => {
                 let operands: Vec<Value> = x.iter().map(|o| self.folded(*o)).collect();
                 let y = self.b.add(prim.clone(), &operands);
                 self.b.reshape(y, &lead(self.size, dims))
             }
-            Prim::Reduce { kind, axes, keep } => {
+            Prim::Reduce(prim::Reduce { kind, axes, keep }) => {
                 let axes = axes.iter().map(|a| a + 1).collect();
-                self.b.add(Prim::Reduce { kind: *kind, axes, keep: *keep }, &[x[0].v])
+                self.b.add(prim::Reduce { kind: *kind, axes, keep: *keep }, &[x[0].v])
             }
-            Prim::Softmax { axis } => self.b.add(Prim::Softmax { axis: axis + 1 }, &[x[0].v]),
-            Prim::Attention(_) | Prim::AttentionShare { .. } => {
+            Prim::Softmax(prim::Softmax { axis }) => self.b.add(prim::Softmax { axis: axis + 1 }, &[x[0].v]),
+            Prim::Attention(_) | Prim::AttentionShare(_) => {
                 let data = if matches!(prim, Prim::Attention(_)) { 3 } else { 4 };
                 let rank = self.rank(x[0]);
                 let mut operands: Vec<Value> = x[..data].iter().map(|o| self.widened(*o)).collect();
                 operands.extend(x[data..].iter().map(|mask| self.aligned(*mask, rank)));
                 self.b.add(prim.clone(), &operands)
             }
-            Prim::Reshape { to } => self.b.add(Prim::Reshape { to: lead(self.size, to) }, &[x[0].v]),
-            Prim::Transpose { perm } => {
+            Prim::Reshape(prim::Reshape { to }) => {
+                self.b.add(prim::Reshape { to: lead(self.size, to) }, &[x[0].v])
+            }
+            Prim::Transpose(prim::Transpose { perm }) => {
                 let perm = [0].into_iter().chain(perm.iter().map(|p| p + 1)).collect();
-                self.b.add(Prim::Transpose { perm }, &[x[0].v])
+                self.b.add(prim::Transpose { perm }, &[x[0].v])
             }
-            Prim::Slice { axis, start, len, step } => {
+            Prim::Slice(prim::Slice { axis, start, len, step }) => {
                 let (start, len) = (start.clone(), len.clone());
-                self.b.add(Prim::Slice { axis: axis + 1, start, len, step: *step }, &[x[0].v])
+                self.b.add(prim::Slice { axis: axis + 1, start, len, step: *step }, &[x[0].v])
             }
-            Prim::SliceTranspose { axis, start, to, step } => {
+            Prim::SliceTranspose(prim::SliceTranspose { axis, start, to, step }) => {
                 let (start, to) = (start.clone(), to.clone());
-                self.b.add(Prim::SliceTranspose { axis: axis + 1, start, to, step: *step }, &[x[0].v])
+                self.b.add(prim::SliceTranspose { axis: axis + 1, start, to, step: *step }, &[x[0].v])
             }
-            Prim::Concat { axis } => {
+            Prim::Concat(prim::Concat { axis }) => {
                 let operands: Vec<Value> = x.iter().map(|o| self.widened(*o)).collect();
-                self.b.add(Prim::Concat { axis: axis + 1 }, &operands)
+                self.b.add(prim::Concat { axis: axis + 1 }, &operands)
             }
-            Prim::Pad { before, after, mode } => {
+            Prim::Pad(prim::Pad { before, after, mode }) => {
                 let with = |pads: &[Dim]| [&[Dim::known(0)], pads].concat();
-                self.b.add(Prim::Pad { before: with(before), after: with(after), mode: *mode }, &[x[0].v])
+                self.b.add(prim::Pad { before: with(before), after: with(after), mode: *mode }, &[x[0].v])
             }
-            Prim::Expand { to } => {
+            Prim::Expand(prim::Expand { to }) => {
                 let v = self.aligned(x[0], to.rank());
-                self.b.add(Prim::Expand { to: lead(self.size, to) }, &[v])
+                self.b.add(prim::Expand { to: lead(self.size, to) }, &[v])
             }
-            Prim::Gather { axis } => match (x[0].wide, x[1].wide) {
+            Prim::Gather(prim::Gather { axis }) => match (x[0].wide, x[1].wide) {
                 (true, true) => self.each(prim, x, dims),
-                (true, false) => self.b.add(Prim::Gather { axis: axis + 1 }, &[x[0].v, x[1].v]),
+                (true, false) => self.b.add(prim::Gather { axis: axis + 1 }, &[x[0].v, x[1].v]),
                 // The indices' axes, the leading one first, stand where `axis` was.
                 (false, _) => {
                     let y = self.b.add(prim.clone(), &[x[0].v, x[1].v]);
                     self.moved(y, *axis, 0)
                 }
             },
-            Prim::ScatterAdd { .. } if x[1].wide => self.each(prim, x, dims),
-            Prim::ScatterAdd { axis, to } => {
-                self.b.add(Prim::ScatterAdd { axis: axis + 1, to: to.clone() }, &[x[0].v, x[1].v])
+            Prim::ScatterAdd(_) if x[1].wide => self.each(prim, x, dims),
+            Prim::ScatterAdd(prim::ScatterAdd { axis, to }) => {
+                self.b.add(prim::ScatterAdd { axis: axis + 1, to: to.clone() }, &[x[0].v, x[1].v])
             }
             Prim::Overwrite if x[1].wide => self.each(prim, x, dims),
             // Rows are replaced along the first axis: the leading one becomes the second.
@@ -183,13 +186,12 @@ impl Rules<'_> {
                 let y = self.b.add(Prim::Overwrite, &[data, x[1].v, updates]);
                 self.moved(y, 1, 0)
             }
-            Prim::TopK { axis, k, largest } => {
-                self.b.add(Prim::TopK { axis: axis + 1, k: k.clone(), largest: *largest }, &[x[0].v])
+            Prim::TopK(prim::TopK { axis, k, largest }) => {
+                self.b.add(prim::TopK { axis: axis + 1, k: k.clone(), largest: *largest }, &[x[0].v])
             }
-            Prim::NonZero
-            | Prim::NonMaxSuppression { .. }
-            | Prim::Merge { .. }
-            | Prim::MergeTranspose { .. } => self.each(prim, x, dims),
+            Prim::NonZero | Prim::NonMaxSuppression(_) | Prim::Merge(_) | Prim::MergeTranspose(_) => {
+                self.each(prim, x, dims)
+            }
             Prim::Scan(scan) => self.scan(scan, x)?,
         })
     }
@@ -249,7 +251,7 @@ impl Rules<'_> {
                             return o.v;
                         }
                         let (start, len) = (Dim::known(i), Dim::known(1));
-                        let row = self.b.add(Prim::Slice { axis: 0, start, len, step: 1 }, &[o.v]);
+                        let row = self.b.add(prim::Slice { axis: 0, start, len, step: 1 }, &[o.v]);
                         let own = Shape(self.b.ty(row).shape.0[1..].to_vec());
                         self.b.reshape(row, &own)
                     })
@@ -258,7 +260,7 @@ impl Rules<'_> {
                 self.b.reshape(y, &lead(&Dim::known(1), dims))
             })
             .collect();
-        self.b.add(Prim::Concat { axis: 0 }, &parts)
+        self.b.add(prim::Concat { axis: 0 }, &parts)
     }
 
     /// A recurrence whose state has the leading axis, behind that of time in its sequences and result.

@@ -2,6 +2,7 @@
 
 use super::Prim;
 use crate::graph::Graph;
+use crate::prim;
 use crate::tensor::{Bindings, Dim, Tensor};
 
 impl Prim {
@@ -15,36 +16,49 @@ impl Prim {
         let sub = |d: &Dim| d.replace(by);
         let subs = |d: &[Dim]| d.iter().map(|d| d.replace(by)).collect::<Vec<_>>();
         match self {
-            Prim::Dims { dims, values } => {
+            Prim::Dims(prim::Dims { dims, values }) => {
                 let values = subs(values);
                 match values.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>() {
                     Some(known) => Prim::Const(Tensor::from_i64(dims, &known)),
-                    None => Prim::Dims { dims: dims.clone(), values },
+                    None => Prim::Dims(prim::Dims { dims: dims.clone(), values }),
                 }
             }
-            Prim::ConvTranspose { geometry, w, to } => {
-                Prim::ConvTranspose { geometry: geometry.clone(), w: *w, to: subs(to) }
+            Prim::ConvTranspose(prim::ConvTranspose { geometry, w, to }) => {
+                Prim::ConvTranspose(prim::ConvTranspose { geometry: geometry.clone(), w: *w, to: subs(to) })
             }
-            Prim::WindowSumTranspose { window, to } => {
-                Prim::WindowSumTranspose { window: window.clone(), to: subs(to) }
+            Prim::WindowSumTranspose(prim::WindowSumTranspose { window, to }) => {
+                Prim::WindowSumTranspose(prim::WindowSumTranspose { window: window.clone(), to: subs(to) })
             }
-            Prim::Reshape { to } => Prim::Reshape { to: to.replace(by) },
-            Prim::Expand { to } => Prim::Expand { to: to.replace(by) },
-            Prim::Slice { axis, start, len, step } => {
-                Prim::Slice { axis: *axis, start: sub(start), len: sub(len), step: *step }
+            Prim::Reshape(prim::Reshape { to }) => Prim::Reshape(prim::Reshape { to: to.replace(by) }),
+            Prim::Expand(prim::Expand { to }) => Prim::Expand(prim::Expand { to: to.replace(by) }),
+            Prim::Slice(prim::Slice { axis, start, len, step }) => {
+                Prim::Slice(prim::Slice { axis: *axis, start: sub(start), len: sub(len), step: *step })
             }
-            Prim::SliceTranspose { axis, start, to, step } => {
-                Prim::SliceTranspose { axis: *axis, start: sub(start), to: sub(to), step: *step }
+            Prim::SliceTranspose(prim::SliceTranspose { axis, start, to, step }) => {
+                Prim::SliceTranspose(prim::SliceTranspose {
+                    axis: *axis,
+                    start: sub(start),
+                    to: sub(to),
+                    step: *step,
+                })
             }
-            Prim::Pad { before, after, mode } => {
-                Prim::Pad { before: subs(before), after: subs(after), mode: *mode }
+            Prim::Pad(prim::Pad { before, after, mode }) => {
+                Prim::Pad(prim::Pad { before: subs(before), after: subs(after), mode: *mode })
             }
-            Prim::ScatterAdd { axis, to } => Prim::ScatterAdd { axis: *axis, to: sub(to) },
-            Prim::Iota { len } => Prim::Iota { len: sub(len) },
-            Prim::TopK { axis, k, largest } => Prim::TopK { axis: *axis, k: sub(k), largest: *largest },
-            Prim::Merge { condition } => Prim::Merge { condition: sub(condition) },
-            Prim::MergeTranspose { condition, second, to } => {
-                Prim::MergeTranspose { condition: sub(condition), second: *second, to: to.replace(by) }
+            Prim::ScatterAdd(prim::ScatterAdd { axis, to }) => {
+                Prim::ScatterAdd(prim::ScatterAdd { axis: *axis, to: sub(to) })
+            }
+            Prim::Iota(prim::Iota { len }) => Prim::Iota(prim::Iota { len: sub(len) }),
+            Prim::TopK(prim::TopK { axis, k, largest }) => {
+                Prim::TopK(prim::TopK { axis: *axis, k: sub(k), largest: *largest })
+            }
+            Prim::Merge(prim::Merge { condition }) => Prim::Merge(prim::Merge { condition: sub(condition) }),
+            Prim::MergeTranspose(prim::MergeTranspose { condition, second, to }) => {
+                Prim::MergeTranspose(prim::MergeTranspose {
+                    condition: sub(condition),
+                    second: *second,
+                    to: to.replace(by),
+                })
             }
             Prim::Scan(scan) => Prim::Scan(scan.replace(by)),
             _ => self.clone(),
@@ -54,27 +68,30 @@ impl Prim {
     /// The dimensions that this primitive names.
     pub fn dims(&self) -> Vec<&Dim> {
         match self {
-            Prim::Dims { values, .. } => values.iter().collect(),
-            Prim::ConvTranspose { to, .. } | Prim::WindowSumTranspose { to, .. } => to.iter().collect(),
-            Prim::Reshape { to } | Prim::Expand { to } => to.0.iter().collect(),
-            Prim::Slice { start, len, .. } => vec![start, len],
-            Prim::SliceTranspose { start, to, .. } => vec![start, to],
-            Prim::Pad { before, after, .. } => before.iter().chain(after).collect(),
-            Prim::ScatterAdd { to, .. } => vec![to],
-            Prim::Iota { len } => vec![len],
-            Prim::TopK { k, .. } => vec![k],
-            Prim::Merge { condition } => vec![condition],
-            Prim::MergeTranspose { condition, to, .. } => [condition].into_iter().chain(&to.0).collect(),
+            Prim::Dims(prim::Dims { values, .. }) => values.iter().collect(),
+            Prim::ConvTranspose(prim::ConvTranspose { to, .. })
+            | Prim::WindowSumTranspose(prim::WindowSumTranspose { to, .. }) => to.iter().collect(),
+            Prim::Reshape(prim::Reshape { to }) | Prim::Expand(prim::Expand { to }) => to.0.iter().collect(),
+            Prim::Slice(prim::Slice { start, len, .. }) => vec![start, len],
+            Prim::SliceTranspose(prim::SliceTranspose { start, to, .. }) => vec![start, to],
+            Prim::Pad(prim::Pad { before, after, .. }) => before.iter().chain(after).collect(),
+            Prim::ScatterAdd(prim::ScatterAdd { to, .. }) => vec![to],
+            Prim::Iota(prim::Iota { len }) => vec![len],
+            Prim::TopK(prim::TopK { k, .. }) => vec![k],
+            Prim::Merge(prim::Merge { condition }) => vec![condition],
+            Prim::MergeTranspose(prim::MergeTranspose { condition, to, .. }) => {
+                [condition].into_iter().chain(&to.0).collect()
+            }
             Prim::Scan(scan) => {
                 let step = scan.body.graph();
                 step.nodes().flat_map(|id| step.op(id).dims()).collect()
             }
             Prim::Input | Prim::Const(_) | Prim::Unary(_) | Prim::Binary(_) | Prim::Select => vec![],
-            Prim::MatMul { .. } | Prim::Conv { .. } | Prim::WindowSum(_) | Prim::WindowMax(_) => vec![],
-            Prim::WindowMaxShare { .. } | Prim::Reduce { .. } | Prim::Softmax { .. } => vec![],
-            Prim::Attention(_) | Prim::AttentionShare { .. } | Prim::Transpose { .. } => vec![],
-            Prim::Concat { .. } | Prim::Gather { .. } | Prim::Overwrite | Prim::NonZero => vec![],
-            Prim::NonMaxSuppression { .. } | Prim::Cast { .. } => vec![],
+            Prim::MatMul(_) | Prim::Conv(_) | Prim::WindowSum(_) | Prim::WindowMax(_) => vec![],
+            Prim::WindowMaxShare(_) | Prim::Reduce(_) | Prim::Softmax(_) => vec![],
+            Prim::Attention(_) | Prim::AttentionShare(_) | Prim::Transpose(_) => vec![],
+            Prim::Concat(_) | Prim::Gather(_) | Prim::Overwrite | Prim::NonZero => vec![],
+            Prim::NonMaxSuppression(_) | Prim::Cast(_) => vec![],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Builds a lowered graph. Equal nodes are made once; the first error sticks, so formulas read as formulas.
 
+use crate::prim;
 use std::collections::HashMap;
 
 use super::{Binary, ConvGeometry, Part, Prim, Reduction, Unary, Window};
@@ -73,7 +74,11 @@ impl Builder {
     }
 
     /// Adds a primitive. On a type error the first operand stands in for the result until [`Builder::ok`] is asked.
-    pub fn add(&mut self, op: Prim, inputs: &[Value]) -> Value {
+    pub fn add(&mut self, op: impl Into<Prim>, inputs: &[Value]) -> Value {
+        self.add_prim(op.into(), inputs)
+    }
+
+    fn add_prim(&mut self, op: Prim, inputs: &[Value]) -> Value {
         let types: Vec<TensorType> = inputs.iter().map(|v| self.ty(*v)).collect();
         let ty = match op.infer(&types) {
             Ok(ty) => ty,
@@ -176,7 +181,7 @@ impl Builder {
 
     /// Matrix product of parts.
     pub fn matmul(&mut self, a: (Value, Part, bool), b: (Value, Part, bool)) -> Value {
-        self.add(Prim::MatMul { a: a.1, b: b.1, ta: a.2, tb: b.2 }, &[a.0, b.0])
+        self.add(prim::MatMul { a: a.1, b: b.1, ta: a.2, tb: b.2 }, &[a.0, b.0])
     }
 
     /// Convolution with a part of `w`.
@@ -189,7 +194,7 @@ impl Builder {
         bias: Option<Value>,
     ) -> Value {
         let inputs: Vec<Value> = [x, w].into_iter().chain(bias).collect();
-        self.add(Prim::Conv { geometry: geometry.clone(), w: part }, &inputs)
+        self.add(prim::Conv { geometry: geometry.clone(), w: part }, &inputs)
     }
 
     /// The adjoint of a convolution whose operand had spatial dimensions `to`.
@@ -201,12 +206,12 @@ impl Builder {
         part: Part,
         to: &[Dim],
     ) -> Value {
-        self.add(Prim::ConvTranspose { geometry: geometry.clone(), w: part, to: to.to_vec() }, &[s, w])
+        self.add(prim::ConvTranspose { geometry: geometry.clone(), w: part, to: to.to_vec() }, &[s, w])
     }
 
     /// Sums of windows.
     pub fn window_sum(&mut self, window: &Window, x: Value) -> Value {
-        self.add(Prim::WindowSum(window.clone()), &[x])
+        self.add(prim::WindowSum(window.clone()), &[x])
     }
 
     /// Reduction.
@@ -214,7 +219,7 @@ impl Builder {
         if axes.is_empty() {
             return x;
         }
-        self.add(Prim::Reduce { kind, axes: axes.to_vec(), keep }, &[x])
+        self.add(prim::Reduce { kind, axes: axes.to_vec(), keep }, &[x])
     }
 
     /// The sum of all elements, a scalar.
@@ -225,7 +230,7 @@ impl Builder {
 
     /// Another shape; no node when it is the same.
     pub fn reshape(&mut self, x: Value, to: &Shape) -> Value {
-        if self.ty(x).shape == *to { x } else { self.add(Prim::Reshape { to: to.clone() }, &[x]) }
+        if self.ty(x).shape == *to { x } else { self.add(prim::Reshape { to: to.clone() }, &[x]) }
     }
 
     /// A permutation of axes; no node for the identity.
@@ -233,17 +238,17 @@ impl Builder {
         if perm.iter().enumerate().all(|(i, p)| i == *p) && perm.len() == self.ty(x).rank() {
             return x;
         }
-        self.add(Prim::Transpose { perm: perm.to_vec() }, &[x])
+        self.add(prim::Transpose { perm: perm.to_vec() }, &[x])
     }
 
     /// Broadcast to a shape; no node when it is the same.
     pub fn expand(&mut self, x: Value, to: &Shape) -> Value {
-        if self.ty(x).shape == *to { x } else { self.add(Prim::Expand { to: to.clone() }, &[x]) }
+        if self.ty(x).shape == *to { x } else { self.add(prim::Expand { to: to.clone() }, &[x]) }
     }
 
     /// Conversion; no node when it is the same type.
     pub fn cast(&mut self, x: Value, to: DType) -> Value {
-        if self.ty(x).dtype == to { x } else { self.add(Prim::Cast { to }, &[x]) }
+        if self.ty(x).dtype == to { x } else { self.add(prim::Cast { to }, &[x]) }
     }
 
     /// Undoes broadcasting: sums `r` over the axes along which a value of shape `to` was repeated.

@@ -2,6 +2,7 @@
 
 use super::{AttentionPart, Binary, PadMode, Prim, Reduction, Unary, Window};
 use crate::OpError;
+use crate::prim;
 use crate::tensor::{DType, Dim, Shape, TensorType, broadcast};
 
 impl Prim {
@@ -19,7 +20,7 @@ impl Prim {
         match self {
             Prim::Input => Err(OpError::Invalid("an input has no inferred type".into())),
             Prim::Const(t) => Ok(t.ty()),
-            Prim::Dims { dims, .. } => {
+            Prim::Dims(prim::Dims { dims, .. }) => {
                 Ok(TensorType::new(DType::I64, dims.iter().map(|d| Dim::known(*d as i64)).collect::<Shape>()))
             }
             Prim::Unary(Unary::Not) => want(&inputs[0], DType::Bool).map(|()| inputs[0].clone()),
@@ -30,8 +31,8 @@ impl Prim {
                 let value = binary(Binary::Add, &inputs[1], &inputs[2])?;
                 Ok(value.with_shape(broadcast_or(&value.shape, &inputs[0].shape)?))
             }
-            Prim::MatMul { ta, tb, .. } => matmul(&inputs[0], &inputs[1], *ta, *tb),
-            Prim::Conv { geometry, .. } => {
+            Prim::MatMul(prim::MatMul { ta, tb, .. }) => matmul(&inputs[0], &inputs[1], *ta, *tb),
+            Prim::Conv(prim::Conv { geometry, .. }) => {
                 let (x, w) = (&inputs[0], &inputs[1]);
                 let spatial = spatial(x, &geometry.window)?;
                 conv_weight(w, geometry, x.dim(1))?;
@@ -41,7 +42,7 @@ impl Prim {
                 let out = geometry.window.output(spatial)?;
                 Ok(x.with_shape([vec![x.dim(0).clone(), w.dim(0).clone()], out].concat()))
             }
-            Prim::ConvTranspose { geometry, to, .. } => {
+            Prim::ConvTranspose(prim::ConvTranspose { geometry, to, .. }) => {
                 let (s, w) = (&inputs[0], &inputs[1]);
                 let spatial = spatial(s, &geometry.window)?;
                 let channels =
@@ -51,17 +52,17 @@ impl Prim {
                 dims_equal("output of the convolution", spatial, &geometry.window.output(to)?)?;
                 Ok(s.with_shape([vec![s.dim(0).clone(), channels], to.clone()].concat()))
             }
-            Prim::WindowSum(w) | Prim::WindowMax(w) => {
+            Prim::WindowSum(prim::WindowSum(w)) | Prim::WindowMax(prim::WindowMax(w)) => {
                 let x = &inputs[0];
                 let out = w.output(spatial(x, w)?)?;
                 Ok(x.with_shape([x.shape.0[..2].to_vec(), out].concat()))
             }
-            Prim::WindowSumTranspose { window, to } => {
+            Prim::WindowSumTranspose(prim::WindowSumTranspose { window, to }) => {
                 let s = &inputs[0];
                 dims_equal("output of the window", spatial(s, window)?, &window.output(to)?)?;
                 Ok(s.with_shape([s.shape.0[..2].to_vec(), to.clone()].concat()))
             }
-            Prim::WindowMaxShare { window: w, .. } => {
+            Prim::WindowMaxShare(prim::WindowMaxShare { window: w, .. }) => {
                 dims_equal(
                     "output of the window",
                     spatial(&inputs[1], w)?,
@@ -70,10 +71,10 @@ impl Prim {
                 equal("shape of relevance", &inputs[2].shape, &inputs[1].shape)?;
                 Ok(inputs[0].clone())
             }
-            Prim::Reduce { kind, axes, keep } => reduce(*kind, axes, *keep, &inputs[0]),
-            Prim::Softmax { axis } => axis_in(*axis, &inputs[0]).map(|()| inputs[0].clone()),
+            Prim::Reduce(prim::Reduce { kind, axes, keep }) => reduce(*kind, axes, *keep, &inputs[0]),
+            Prim::Softmax(prim::Softmax { axis }) => axis_in(*axis, &inputs[0]).map(|()| inputs[0].clone()),
             Prim::Attention(_) => attention(&inputs[..3], inputs.get(3)),
-            Prim::AttentionShare { value, of, .. } => {
+            Prim::AttentionShare(prim::AttentionShare { value, of, .. }) => {
                 let y = attention(&inputs[..3], inputs.get(4))?;
                 dims_equal("shape of relevance", &inputs[3].shape.0, &y.shape.0)?;
                 if !(0.0..=1.0).contains(value) {
@@ -86,11 +87,11 @@ impl Prim {
                     AttentionPart::Dropped => y.with_shape(y.shape.0[..y.rank() - 1].to_vec()),
                 })
             }
-            Prim::Reshape { to } => {
+            Prim::Reshape(prim::Reshape { to }) => {
                 dim_equal("elements", &to.elems(), &inputs[0].shape.elems())?;
                 Ok(inputs[0].with_shape(to.clone()))
             }
-            Prim::Transpose { perm } => {
+            Prim::Transpose(prim::Transpose { perm }) => {
                 let x = &inputs[0];
                 let mut sorted = perm.clone();
                 sorted.sort_unstable();
@@ -100,30 +101,30 @@ impl Prim {
                 }
                 Ok(x.with_shape(perm.iter().map(|p| x.dim(*p).clone()).collect::<Shape>()))
             }
-            Prim::Slice { axis, start, len, step } => {
+            Prim::Slice(prim::Slice { axis, start, len, step }) => {
                 axis_in(*axis, &inputs[0])?;
                 slice_in(start, len, *step, inputs[0].dim(*axis))?;
                 Ok(with_dim(&inputs[0], *axis, len.clone()))
             }
-            Prim::SliceTranspose { axis, start, to, step } => {
+            Prim::SliceTranspose(prim::SliceTranspose { axis, start, to, step }) => {
                 axis_in(*axis, &inputs[0])?;
                 slice_in(start, inputs[0].dim(*axis), *step, to)?;
                 Ok(with_dim(&inputs[0], *axis, to.clone()))
             }
-            Prim::Concat { axis } => concat(*axis, inputs),
-            Prim::Pad { before, after, mode } => pad(before, after, *mode, &inputs[0]),
-            Prim::Expand { to } => {
+            Prim::Concat(prim::Concat { axis }) => concat(*axis, inputs),
+            Prim::Pad(prim::Pad { before, after, mode }) => pad(before, after, *mode, &inputs[0]),
+            Prim::Expand(prim::Expand { to }) => {
                 let reached = broadcast_or(&inputs[0].shape, to)?;
                 dims_equal("shape to expand to", &reached.0, &to.0)?;
                 Ok(inputs[0].with_shape(to.clone()))
             }
-            Prim::Gather { axis } => {
+            Prim::Gather(prim::Gather { axis }) => {
                 axis_in(*axis, &inputs[0])?;
                 integer(&inputs[1])?;
                 let d = &inputs[0].shape.0;
                 Ok(inputs[0].with_shape([&d[..*axis], &inputs[1].shape.0, &d[axis + 1..]].concat()))
             }
-            Prim::ScatterAdd { axis, to } => {
+            Prim::ScatterAdd(prim::ScatterAdd { axis, to }) => {
                 let (updates, indices) = (&inputs[0], &inputs[1]);
                 integer(indices)?;
                 let end = axis + indices.rank();
@@ -152,7 +153,7 @@ impl Prim {
                 let (rank, elems) = (Dim::known(inputs[0].rank() as i64), inputs[0].shape.elems());
                 Ok(TensorType::new(DType::I64, vec![rank, elems]))
             }
-            Prim::TopK { axis, k, .. } => {
+            Prim::TopK(prim::TopK { axis, k, .. }) => {
                 axis_in(*axis, &inputs[0])?;
                 let dim = inputs[0].dim(*axis);
                 if let Some(rest) = (dim - k).as_known().filter(|rest| *rest < 0) {
@@ -161,9 +162,9 @@ impl Prim {
                 }
                 Ok(with_dim(&inputs[0].with_dtype(DType::I64), *axis, k.clone()))
             }
-            Prim::NonMaxSuppression { .. } => non_max_suppression(inputs),
-            Prim::Merge { condition } => merge(condition, &inputs[0], &inputs[1]),
-            Prim::MergeTranspose { condition, second, to } => {
+            Prim::NonMaxSuppression(_) => non_max_suppression(inputs),
+            Prim::Merge(prim::Merge { condition }) => merge(condition, &inputs[0], &inputs[1]),
+            Prim::MergeTranspose(prim::MergeTranspose { condition, second, to }) => {
                 let taken = match condition.as_known() {
                     Some(c) => (c == 0) == *second,
                     None => false,
@@ -173,23 +174,23 @@ impl Prim {
                 }
                 Ok(inputs[0].with_shape(to.clone()))
             }
-            Prim::Cast { to } => Ok(inputs[0].with_dtype(*to)),
-            Prim::Iota { len } => Ok(TensorType::new(DType::I64, vec![len.clone()])),
+            Prim::Cast(prim::Cast { to }) => Ok(inputs[0].with_dtype(*to)),
+            Prim::Iota(prim::Iota { len }) => Ok(TensorType::new(DType::I64, vec![len.clone()])),
             Prim::Scan(scan) => scan.infer(inputs),
         }
     }
 
     fn arity(&self) -> std::ops::RangeInclusive<usize> {
         match self {
-            Prim::Input | Prim::Const(_) | Prim::Dims { .. } | Prim::Iota { .. } => 0..=0,
-            Prim::Binary(_) | Prim::MatMul { .. } | Prim::ConvTranspose { .. } => 2..=2,
-            Prim::Gather { .. } | Prim::ScatterAdd { .. } | Prim::Merge { .. } => 2..=2,
-            Prim::NonMaxSuppression { .. } => 5..=5,
-            Prim::Select | Prim::WindowMaxShare { .. } | Prim::Overwrite => 3..=3,
-            Prim::Conv { .. } => 2..=3,
+            Prim::Input | Prim::Const(_) | Prim::Dims(_) | Prim::Iota(_) => 0..=0,
+            Prim::Binary(_) | Prim::MatMul(_) | Prim::ConvTranspose(_) => 2..=2,
+            Prim::Gather(_) | Prim::ScatterAdd(_) | Prim::Merge(_) => 2..=2,
+            Prim::NonMaxSuppression(_) => 5..=5,
+            Prim::Select | Prim::WindowMaxShare(_) | Prim::Overwrite => 3..=3,
+            Prim::Conv(_) => 2..=3,
             Prim::Attention(_) => 3..=4,
-            Prim::AttentionShare { .. } => 4..=5,
-            Prim::Concat { .. } => 1..=usize::MAX,
+            Prim::AttentionShare(_) => 4..=5,
+            Prim::Concat(_) => 1..=usize::MAX,
             Prim::Scan(_) => 2..=usize::MAX,
             _ => 1..=1,
         }

@@ -2,6 +2,7 @@
 
 use super::{Binary, Prim, Reduction, Unary};
 use crate::graph::{Graph, Value};
+use crate::prim;
 
 /// How far the chain of shape-only and monotone primitives is followed.
 const DEPTH: usize = 64;
@@ -28,20 +29,19 @@ fn follow(graph: &Graph<Prim>, v: Value, depth: usize) -> bool {
         },
         Prim::Binary(Binary::Add | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Min) => all(),
         Prim::Binary(Binary::Max) => inputs.iter().any(|v| follow(graph, *v, depth / 2)),
-        Prim::Softmax { .. } => true,
-        Prim::Reduce { kind: Reduction::Sum | Reduction::Max | Reduction::Min | Reduction::Prod, .. } => {
-            first()
-        }
-        Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } => first(),
+        Prim::Softmax(_) => true,
+        Prim::Reduce(prim::Reduce {
+            kind: Reduction::Sum | Reduction::Max | Reduction::Min | Reduction::Prod,
+            ..
+        }) => first(),
+        Prim::WindowSum(_) | Prim::WindowSumTranspose(_) => first(),
         // A window of pads alone is -∞; pads smaller than the kernel leave none.
-        Prim::WindowMax(w) => {
+        Prim::WindowMax(prim::WindowMax(w)) => {
             (0..w.rank()).all(|i| w.before[i] < w.extent(i) && w.after[i] < w.extent(i)) && first()
         }
-        Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Slice { .. } | Prim::SliceTranspose { .. } => {
-            first()
-        }
-        Prim::Expand { .. } | Prim::Gather { .. } => first(),
-        Prim::Concat { .. } => all(),
+        Prim::Reshape(_) | Prim::Transpose(_) | Prim::Slice(_) | Prim::SliceTranspose(_) => first(),
+        Prim::Expand(_) | Prim::Gather(_) => first(),
+        Prim::Concat(_) => all(),
         Prim::Const(t) => t.dtype().is_float() && t.elems() <= 64 && t.to_f64().iter().all(|x| *x >= 0.0),
         _ => false,
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::graph::Origin;
-use crate::tensor::TensorType;
+use crate::tensor::{DType, Dim, Shape, TensorType};
 
 /// One of every primitive, and of every variant and kind of attribute that it may hold.
 fn samples() -> Vec<Prim> {
@@ -21,31 +21,31 @@ fn samples() -> Vec<Prim> {
     let attention = AttentionGeometry { scale: 0.125, guard: true };
     let mut all = vec![
         Prim::Input,
-        Prim::Dims { dims: vec![2], values: to.clone() },
+        Prim::Dims(Dims { dims: vec![2], values: to.clone() }),
         Prim::Select,
-        Prim::Conv { geometry: geometry.clone(), w: Part::Abs },
-        Prim::ConvTranspose { geometry, w: Part::Pos, to: to.clone() },
-        Prim::WindowSum(window.clone()),
-        Prim::WindowSumTranspose { window: window.clone(), to: to.clone() },
-        Prim::WindowMax(window.clone()),
-        Prim::WindowMaxShare { window, first: true },
-        Prim::Softmax { axis: 2 },
-        Prim::Attention(attention),
-        Prim::Reshape { to: shape.clone() },
-        Prim::Transpose { perm: vec![2, 0, 1] },
-        Prim::Slice { axis: 1, start: Dim::known(-1), len: n.clone(), step: -2 },
-        Prim::SliceTranspose { axis: 1, start: n.clone(), to: m.clone(), step: 3 },
-        Prim::Concat { axis: 3 },
-        Prim::Expand { to: shape.clone() },
-        Prim::Gather { axis: 1 },
-        Prim::ScatterAdd { axis: 1, to: n.floor_div(&Dim::known(2)) },
+        Prim::Conv(Conv { geometry: geometry.clone(), w: Part::Abs }),
+        Prim::ConvTranspose(ConvTranspose { geometry, w: Part::Pos, to: to.clone() }),
+        Prim::WindowSum(WindowSum(window.clone())),
+        Prim::WindowSumTranspose(WindowSumTranspose { window: window.clone(), to: to.clone() }),
+        Prim::WindowMax(WindowMax(window.clone())),
+        Prim::WindowMaxShare(WindowMaxShare { window, first: true }),
+        Prim::Softmax(Softmax { axis: 2 }),
+        Prim::Attention(Attention(attention)),
+        Prim::Reshape(Reshape { to: shape.clone() }),
+        Prim::Transpose(Transpose { perm: vec![2, 0, 1] }),
+        Prim::Slice(Slice { axis: 1, start: Dim::known(-1), len: n.clone(), step: -2 }),
+        Prim::SliceTranspose(SliceTranspose { axis: 1, start: n.clone(), to: m.clone(), step: 3 }),
+        Prim::Concat(Concat { axis: 3 }),
+        Prim::Expand(Expand { to: shape.clone() }),
+        Prim::Gather(Gather { axis: 1 }),
+        Prim::ScatterAdd(ScatterAdd { axis: 1, to: n.floor_div(&Dim::known(2)) }),
         Prim::Overwrite,
         Prim::NonZero,
-        Prim::TopK { axis: 1, k: n.ceil_div(3), largest: false },
-        Prim::NonMaxSuppression { center: true },
-        Prim::Merge { condition: n.clone() },
-        Prim::MergeTranspose { condition: n.clone(), second: true, to: shape },
-        Prim::Iota { len: m },
+        Prim::TopK(TopK { axis: 1, k: n.ceil_div(3), largest: false }),
+        Prim::NonMaxSuppression(NonMaxSuppression { center: true }),
+        Prim::Merge(Merge { condition: n.clone() }),
+        Prim::MergeTranspose(MergeTranspose { condition: n.clone(), second: true, to: shape }),
+        Prim::Iota(Iota { len: m }),
         Prim::Scan(scan()),
     ];
     let unary = [Unary::Abs, Unary::Neg, Unary::Sign, Unary::Exp, Unary::Log, Unary::Sqrt, Unary::Reciprocal];
@@ -63,24 +63,24 @@ fn samples() -> Vec<Prim> {
     all.extend(binary.map(Prim::Binary));
     all.extend([Binary::And, Binary::Or, Binary::Xor].map(Prim::Binary));
     for (a, b) in [(Part::Id, Part::Abs), (Part::Pos, Part::Neg), (Part::Square, Part::One)] {
-        all.push(Prim::MatMul { a, b, ta: true, tb: false });
+        all.push(Prim::MatMul(MatMul { a, b, ta: true, tb: false }));
     }
     let kinds = [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod, Reduction::ArgMax];
     for kind in kinds.into_iter().chain([Reduction::ArgMin]) {
-        all.push(Prim::Reduce { kind, axes: vec![0, 2], keep: true });
+        all.push(Prim::Reduce(Reduce { kind, axes: vec![0, 2], keep: true }));
     }
     let parts = [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped];
     for of in parts {
-        all.push(Prim::AttentionShare { geometry: attention, value: 0.5, of });
+        all.push(Prim::AttentionShare(AttentionShare { geometry: attention, value: 0.5, of }));
     }
     for mode in [PadMode::Constant(-1.5), PadMode::Reflect, PadMode::Edge] {
-        all.push(Prim::Pad { before: vec![Dim::known(0), n.clone()], after: to.clone(), mode });
+        all.push(Prim::Pad(Pad { before: vec![Dim::known(0), n.clone()], after: to.clone(), mode }));
     }
     let floats = [DType::F32, DType::F64, DType::F16, DType::Bf16, DType::Bool];
     let signed = [DType::I8, DType::I16, DType::I32, DType::I64];
     let unsigned = [DType::U8, DType::U16, DType::U32, DType::U64];
     for to in floats.into_iter().chain(signed).chain(unsigned) {
-        all.push(Prim::Cast { to });
+        all.push(Prim::Cast(Cast { to }));
     }
     all
 }
@@ -93,7 +93,7 @@ fn scan() -> Scan {
     let (state, element) = (b.input("state", ty.clone()), b.input("element", ty));
     let twice = b.scale(state, 2.0);
     let next = b.plus(twice, element);
-    let first = b.add(Prim::Slice { axis: 1, start: Dim::known(0), len: Dim::known(3), step: 1 }, &[next]);
+    let first = b.add(Slice { axis: 1, start: Dim::known(0), len: Dim::known(3), step: 1 }, &[next]);
     let mut step = b.finish();
     step.add_output("next", first);
     Scan::of(step, 1, true).0

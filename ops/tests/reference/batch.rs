@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{
-    AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan,
-    Unary, Window, batch, reference,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
+    Scan, Unary, Window, batch, reference,
 };
 use dlbc_ops::tensor::{Array, DType, Dim, Shape};
 use ndarray::{Axis, stack};
@@ -124,7 +124,7 @@ fn window(kernel: usize, stride: usize) -> Window {
 fn elementwise() {
     let x = random(&[2, 3], 1);
     check(Prim::Unary(Unary::Tanh), &[&x]);
-    check(Prim::Cast { to: DType::I64 }, &[&x]);
+    check(Prim::Cast(prim::Cast { to: DType::I64 }), &[&x]);
     for (a, b) in
         [(&[2, 3][..], &[2, 3][..]), (&[2, 3], &[3]), (&[3], &[2, 3]), (&[], &[2, 1]), (&[1, 3], &[4, 2, 1])]
     {
@@ -145,35 +145,38 @@ fn products() {
         (&[5, 3, 2], &[5, 3, 4], true, false),
         (&[2, 1, 2, 3], &[5, 3, 4], false, false),
     ] {
-        let part = Prim::MatMul { a: Part::Id, b: Part::Abs, ta, tb };
+        let part = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Abs, ta, tb });
         check(part, &[&random(a, 6), &random(b, 7)]);
     }
     let geometry = ConvGeometry { window: window(2, 2), groups: 2 };
     let (x, w, bias) = (random(&[2, 4, 5], 8), random(&[6, 2, 2], 9), random(&[6], 10));
-    check(Prim::Conv { geometry: geometry.clone(), w: Part::Id }, &[&x, &w, &bias]);
-    check(Prim::Conv { geometry: geometry.clone(), w: Part::Pos }, &[&x, &w]);
+    check(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Id }), &[&x, &w, &bias]);
+    check(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Pos }), &[&x, &w]);
     let s = random(&[2, 6, 3], 11);
-    check(Prim::ConvTranspose { geometry, w: Part::Abs, to: known(&[5]) }, &[&s, &w]);
+    check(Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Part::Abs, to: known(&[5]) }), &[&s, &w]);
 }
 
 #[test]
 fn windows_reductions_and_softmax() {
     let x = random(&[2, 3, 6], 12);
-    check(Prim::WindowSum(window(2, 2)), &[&x]);
-    check(Prim::WindowMax(window(3, 1)), &[&x]);
+    check(Prim::WindowSum(prim::WindowSum(window(2, 2))), &[&x]);
+    check(Prim::WindowMax(prim::WindowMax(window(3, 1))), &[&x]);
     let s = random(&[2, 3, 3], 13);
-    check(Prim::WindowSumTranspose { window: window(2, 2), to: known(&[6]) }, &[&s]);
-    let y = reference::eval(&Prim::WindowMax(window(2, 2)), &[&x]).expect("it fits");
+    check(
+        Prim::WindowSumTranspose(prim::WindowSumTranspose { window: window(2, 2), to: known(&[6]) }),
+        &[&s],
+    );
+    let y = reference::eval(&Prim::WindowMax(prim::WindowMax(window(2, 2))), &[&x]).expect("it fits");
     for first in [false, true] {
-        let share = Prim::WindowMaxShare { window: window(2, 2), first };
+        let share = Prim::WindowMaxShare(prim::WindowMaxShare { window: window(2, 2), first });
         check(share, &[&x, &y, &random(&[2, 3, 3], 14)]);
     }
     for keep in [false, true] {
-        check(Prim::Reduce { kind: Reduction::Sum, axes: vec![0, 2], keep }, &[&x]);
-        check(Prim::Reduce { kind: Reduction::ArgMax, axes: vec![1], keep }, &[&x]);
+        check(Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes: vec![0, 2], keep }), &[&x]);
+        check(Prim::Reduce(prim::Reduce { kind: Reduction::ArgMax, axes: vec![1], keep }), &[&x]);
     }
-    check(Prim::Reduce { kind: Reduction::Sum, axes: vec![0, 1, 2], keep: false }, &[&x]);
-    check(Prim::Softmax { axis: 1 }, &[&x]);
+    check(Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes: vec![0, 1, 2], keep: false }), &[&x]);
+    check(Prim::Softmax(prim::Softmax { axis: 1 }), &[&x]);
 }
 
 #[test]
@@ -181,11 +184,14 @@ fn attention() {
     let geometry = AttentionGeometry { scale: 0.5, guard: false };
     let (q, k, v) = (random(&[2, 3, 4], 15), random(&[2, 5, 4], 16), random(&[2, 5, 6], 17));
     let (r, row, full) = (random(&[2, 3, 6], 18), random(&[5], 19), random(&[2, 3, 5], 20));
-    check(Prim::Attention(geometry), &[&q, &k, &v]);
+    check(Prim::Attention(prim::Attention(geometry)), &[&q, &k, &v]);
     for mask in [&row, &full] {
-        check(Prim::Attention(geometry), &[&q, &k, &v, mask]);
+        check(Prim::Attention(prim::Attention(geometry)), &[&q, &k, &v, mask]);
         for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
-            check(Prim::AttentionShare { geometry, value: 0.5, of }, &[&q, &k, &v, &r, mask]);
+            check(
+                Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, of }),
+                &[&q, &k, &v, &r, mask],
+            );
         }
     }
 }
@@ -193,20 +199,23 @@ fn attention() {
 #[test]
 fn movement() {
     let x = random(&[2, 3, 4], 21);
-    check(Prim::Reshape { to: shape(&[6, 4]) }, &[&x]);
-    check(Prim::Reshape { to: shape(&[24]) }, &[&x]);
-    check(Prim::Transpose { perm: vec![2, 0, 1] }, &[&x]);
+    check(Prim::Reshape(prim::Reshape { to: shape(&[6, 4]) }), &[&x]);
+    check(Prim::Reshape(prim::Reshape { to: shape(&[24]) }), &[&x]);
+    check(Prim::Transpose(prim::Transpose { perm: vec![2, 0, 1] }), &[&x]);
     for step in [1, -1] {
         let start = dim(if step > 0 { 1 } else { 2 });
-        check(Prim::Slice { axis: 1, start: start.clone(), len: dim(2), step }, &[&x]);
-        check(Prim::SliceTranspose { axis: 1, start, to: dim(5), step }, &[&random(&[2, 2, 4], 22)]);
+        check(Prim::Slice(prim::Slice { axis: 1, start: start.clone(), len: dim(2), step }), &[&x]);
+        check(
+            Prim::SliceTranspose(prim::SliceTranspose { axis: 1, start, to: dim(5), step }),
+            &[&random(&[2, 2, 4], 22)],
+        );
     }
-    check(Prim::Concat { axis: 0 }, &[&x, &random(&[1, 3, 4], 23), &x]);
+    check(Prim::Concat(prim::Concat { axis: 0 }), &[&x, &random(&[1, 3, 4], 23), &x]);
     for mode in [PadMode::Constant(1.5), PadMode::Edge, PadMode::Reflect] {
-        check(Prim::Pad { before: known(&[0, 1, 2]), after: known(&[1, 0, 1]), mode }, &[&x]);
+        check(Prim::Pad(prim::Pad { before: known(&[0, 1, 2]), after: known(&[1, 0, 1]), mode }), &[&x]);
     }
-    check(Prim::Expand { to: shape(&[5, 2, 3, 4]) }, &[&x]);
-    check(Prim::Expand { to: shape(&[2, 3]) }, &[&random(&[], 24)]);
+    check(Prim::Expand(prim::Expand { to: shape(&[5, 2, 3, 4]) }), &[&x]);
+    check(Prim::Expand(prim::Expand { to: shape(&[2, 3]) }), &[&random(&[], 24)]);
 }
 
 #[test]
@@ -214,11 +223,11 @@ fn indices() {
     let x = random(&[4, 3, 2], 25);
     let at = ints(&[2, 2], &[0, 2, -1, 1]);
     for axis in 0..2 {
-        check(Prim::Gather { axis }, &[&x, &at]);
+        check(Prim::Gather(prim::Gather { axis }), &[&x, &at]);
     }
-    check(Prim::Gather { axis: 0 }, &[&x, &ints(&[], &[2])]);
-    check(Prim::ScatterAdd { axis: 0, to: dim(4) }, &[&random(&[2, 2, 3], 26), &at]);
-    check(Prim::ScatterAdd { axis: 1, to: dim(4) }, &[&random(&[3, 2, 2], 27), &at]);
+    check(Prim::Gather(prim::Gather { axis: 0 }), &[&x, &ints(&[], &[2])]);
+    check(Prim::ScatterAdd(prim::ScatterAdd { axis: 0, to: dim(4) }), &[&random(&[2, 2, 3], 26), &at]);
+    check(Prim::ScatterAdd(prim::ScatterAdd { axis: 1, to: dim(4) }), &[&random(&[3, 2, 2], 27), &at]);
     check(Prim::Overwrite, &[&x, &ints(&[2], &[1, 3]), &random(&[2, 3, 2], 28)]);
 }
 

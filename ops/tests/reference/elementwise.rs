@@ -1,4 +1,4 @@
-use dlbc_ops::prim::{Binary, Prim, Unary};
+use dlbc_ops::prim::{self, Binary, Prim, Unary};
 use dlbc_ops::tensor::DType;
 
 use super::{assert_close, bools, data, error, eval, floats, ints, row};
@@ -144,7 +144,7 @@ fn select_broadcasts_all_three() {
 
 #[test]
 fn casts_convert() {
-    let to = |to: DType| Prim::Cast { to };
+    let to = |to: DType| Prim::Cast(prim::Cast { to });
     let x = row(&[-1.7, 0.0, 2.9, 300.0]);
     assert_eq!(eval(to(DType::I64), &[&x]), ints(&[4], &[-1, 0, 2, 300]));
     assert_eq!(eval(to(DType::U8), &[&x]), ints(&[4], &[255, 0, 2, 44]));

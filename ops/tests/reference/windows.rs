@@ -1,4 +1,4 @@
-use dlbc_ops::prim::{ConvGeometry, Part, Prim, Window};
+use dlbc_ops::prim::{self, ConvGeometry, Part, Prim, Window};
 use dlbc_ops::tensor::{Array, Bindings, DType, Dim, TensorType};
 use proptest::prelude::*;
 
@@ -92,25 +92,25 @@ proptest! {
     fn conv_is_the_direct_loop((geometry, x, w) in geometry(), part in part(), seed in any::<u64>()) {
         let (x, w) = (random(&x, seed), random(&w, seed ^ 1));
         let bias = random(&w.dims()[..1], seed ^ 2);
-        let y = eval(Prim::Conv { geometry: geometry.clone(), w: part }, &[&x, &w, &bias]);
+        let y = eval(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: part }), &[&x, &w, &bias]);
         assert_close(&y, &naive_conv(&geometry, &x, &part_of(part, &w), &bias, y.dims()));
     }
 
     #[test]
     fn conv_transpose_is_the_adjoint_of_conv((geometry, x, w) in geometry(), part in part(), seed in any::<u64>()) {
         let (x, w) = (random(&x, seed), random(&w, seed ^ 1));
-        let y = eval(Prim::Conv { geometry: geometry.clone(), w: part }, &[&x, &w]);
+        let y = eval(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: part }), &[&x, &w]);
         let s = random(y.dims(), seed ^ 2);
-        let back = eval(Prim::ConvTranspose { geometry, w: part, to: known(&x.dims()[2..]) }, &[&s, &w]);
+        let back = eval(Prim::ConvTranspose(prim::ConvTranspose { geometry, w: part, to: known(&x.dims()[2..]) }), &[&s, &w]);
         prop_assert!((inner(&y, &s) - inner(&x, &back)).abs() < 1e-9);
     }
 
     #[test]
     fn window_sum_and_max_are_direct_loops((window, x) in window(), seed in any::<u64>()) {
         let x = random(&x, seed);
-        let y = eval(Prim::WindowSum(window.clone()), &[&x]);
+        let y = eval(Prim::WindowSum(prim::WindowSum(window.clone())), &[&x]);
         assert_close(&y, &naive_window(&window, &x, y.dims(), |taps| taps.iter().sum()));
-        let y = eval(Prim::WindowMax(window.clone()), &[&x]);
+        let y = eval(Prim::WindowMax(prim::WindowMax(window.clone())), &[&x]);
         let max = |taps: &[f64]| taps.iter().fold(f64::NEG_INFINITY, |a, b| a.max(*b));
         assert_close(&y, &naive_window(&window, &x, y.dims(), max));
     }
@@ -118,18 +118,18 @@ proptest! {
     #[test]
     fn window_sum_transpose_is_the_adjoint((window, x) in window(), seed in any::<u64>()) {
         let x = random(&x, seed);
-        let y = eval(Prim::WindowSum(window.clone()), &[&x]);
+        let y = eval(Prim::WindowSum(prim::WindowSum(window.clone())), &[&x]);
         let s = random(y.dims(), seed ^ 1);
-        let back = eval(Prim::WindowSumTranspose { window, to: known(&x.dims()[2..]) }, &[&s]);
+        let back = eval(Prim::WindowSumTranspose(prim::WindowSumTranspose { window, to: known(&x.dims()[2..]) }), &[&s]);
         prop_assert!((inner(&y, &s) - inner(&x, &back)).abs() < 1e-9);
     }
 
     #[test]
     fn max_share_conserves_the_total((window, x) in window(), seed in any::<u64>()) {
         let x = random(&x, seed);
-        let y = eval(Prim::WindowMax(window.clone()), &[&x]);
+        let y = eval(Prim::WindowMax(prim::WindowMax(window.clone())), &[&x]);
         let r = random(y.dims(), seed ^ 1);
-        let shared = eval(Prim::WindowMaxShare { window, first: false }, &[&x, &y, &r]);
+        let shared = eval(Prim::WindowMaxShare(prim::WindowMaxShare { window, first: false }), &[&x, &y, &r]);
         // A window that lies in the pads alone has nobody to give to.
         let kept: f64 = data(&r).iter().zip(data(&y)).filter(|(_, y)| y.is_finite()).map(|(r, _)| r).sum();
         prop_assert!((data(&shared).iter().sum::<f64>() - kept).abs() < 1e-9);
@@ -143,7 +143,7 @@ proptest! {
         let mut dims: Vec<Dim> = names.iter().map(|n| Dim::symbol(n)).collect();
         dims[1] = Dim::known(x.dims()[1] as i64);
         let types = [TensorType::new(DType::F32, dims), TensorType::new(DType::F32, known(w.dims()))];
-        let prim = Prim::Conv { geometry, w: Part::Id };
+        let prim = Prim::Conv(prim::Conv { geometry, w: Part::Id });
         let bound = prim.infer(&types).expect("a convolution of symbolic dimensions").shape.substitute(&bindings);
         let y = eval(prim, &[&x, &w]);
         prop_assert_eq!(bound.as_known(), Some(y.dims().to_vec()));
@@ -164,17 +164,18 @@ fn line(kernel: usize, stride: usize, pads: (usize, usize), ceil: bool) -> Windo
 #[test]
 fn windows_have_hand_computed_values() {
     let x = floats(&[1, 1, 5], &[1.0, 5.0, 2.0, -4.0, 3.0]);
-    let sum = eval(Prim::WindowSum(line(2, 2, (1, 0), false)), &[&x]);
+    let sum = eval(Prim::WindowSum(prim::WindowSum(line(2, 2, (1, 0), false))), &[&x]);
     assert_eq!(sum, floats(&[1, 1, 3], &[1.0, 7.0, -1.0]));
-    let floor = eval(Prim::WindowSum(line(2, 2, (0, 0), false)), &[&x]);
+    let floor = eval(Prim::WindowSum(prim::WindowSum(line(2, 2, (0, 0), false))), &[&x]);
     assert_eq!(floor, floats(&[1, 1, 2], &[6.0, -2.0]));
-    let ceil = eval(Prim::WindowSum(line(2, 2, (0, 0), true)), &[&x]);
+    let ceil = eval(Prim::WindowSum(prim::WindowSum(line(2, 2, (0, 0), true))), &[&x]);
     assert_eq!(ceil, floats(&[1, 1, 3], &[6.0, -2.0, 3.0]));
-    let max = eval(Prim::WindowMax(line(2, 2, (0, 0), true)), &[&x]);
+    let max = eval(Prim::WindowMax(prim::WindowMax(line(2, 2, (0, 0), true))), &[&x]);
     assert_eq!(max, floats(&[1, 1, 3], &[5.0, 2.0, 3.0]));
-    let max = eval(Prim::WindowMax(line(1, 1, (1, 0), false)), &[&x]);
+    let max = eval(Prim::WindowMax(prim::WindowMax(line(1, 1, (1, 0), false))), &[&x]);
     assert_eq!(data(&max)[0], f64::NEG_INFINITY);
-    let whole = eval(Prim::WindowMax(line(2, 2, (0, 0), true)), &[&ints(&[1, 1, 3], &[-5, -7, -9])]);
+    let whole =
+        eval(Prim::WindowMax(prim::WindowMax(line(2, 2, (0, 0), true))), &[&ints(&[1, 1, 3], &[-5, -7, -9])]);
     assert_eq!(whole, ints(&[1, 1, 2], &[-5, -9]));
 }
 
@@ -182,8 +183,10 @@ fn windows_have_hand_computed_values() {
 fn ties_share_equally_and_nan_takes_nothing() {
     let x = floats(&[1, 1, 4], &[2.0, 2.0, f64::NAN, f64::NAN]);
     let (y, r) = (floats(&[1, 1, 2], &[2.0, f64::NAN]), floats(&[1, 1, 2], &[6.0, 1.0]));
-    let shared =
-        eval(Prim::WindowMaxShare { window: line(2, 2, (0, 0), false), first: false }, &[&x, &y, &r]);
+    let shared = eval(
+        Prim::WindowMaxShare(prim::WindowMaxShare { window: line(2, 2, (0, 0), false), first: false }),
+        &[&x, &y, &r],
+    );
     assert_eq!(shared, floats(&[1, 1, 4], &[3.0, 3.0, 0.0, 0.0]));
 }
 
@@ -191,19 +194,24 @@ fn ties_share_equally_and_nan_takes_nothing() {
 fn conv_has_hand_computed_values() {
     let geometry = ConvGeometry { window: line(2, 1, (1, 0), false), groups: 1 };
     let (x, w) = (floats(&[1, 1, 3], &[1.0, 2.0, 3.0]), floats(&[1, 1, 2], &[10.0, -1.0]));
-    let conv = |w| Prim::Conv { geometry: geometry.clone(), w };
+    let conv = |w| Prim::Conv(prim::Conv { geometry: geometry.clone(), w });
     assert_eq!(eval(conv(Part::Id), &[&x, &w, &row(&[0.5])]), floats(&[1, 1, 3], &[-0.5, 8.5, 17.5]));
     assert_eq!(eval(conv(Part::Neg), &[&x, &w, &row(&[0.5])]), floats(&[1, 1, 3], &[-0.5, -1.5, -2.5]));
-    let back = Prim::ConvTranspose { geometry: geometry.clone(), w: Part::Id, to: vec![Dim::known(3)] };
+    let back = Prim::ConvTranspose(prim::ConvTranspose {
+        geometry: geometry.clone(),
+        w: Part::Id,
+        to: vec![Dim::known(3)],
+    });
     assert_eq!(eval(back, &[&x, &w]), floats(&[1, 1, 3], &[19.0, 28.0, -3.0]));
-    let unknown = Prim::ConvTranspose { geometry, w: Part::Id, to: vec![Dim::symbol("h")] };
+    let unknown =
+        Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Part::Id, to: vec![Dim::symbol("h")] });
     assert!(error(unknown, &[&x, &w]).contains('h'));
 }
 
 #[test]
 fn empty_operands_give_empty_or_bias() {
     let geometry = ConvGeometry { window: line(1, 1, (0, 0), false), groups: 1 };
-    let conv = Prim::Conv { geometry, w: Part::Id };
+    let conv = Prim::Conv(prim::Conv { geometry, w: Part::Id });
     let none = eval(conv.clone(), &[&floats(&[0, 1, 2], &[]), &floats(&[1, 1, 1], &[1.0])]);
     assert_eq!(none, floats(&[0, 1, 2], &[]));
     let bias = eval(conv, &[&floats(&[1, 0, 2], &[]), &floats(&[1, 0, 1], &[]), &row(&[3.0])]);

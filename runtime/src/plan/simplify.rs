@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::prim::{Binary, Prim, Reduction, Unary, reference};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary, reference};
 use dlbc_ops::tensor::{Array, DType, Dim, Tensor, TensorType};
 
 /// Integers of this many elements are computed while planning: dimensions and what follows from them.
@@ -56,18 +56,18 @@ fn stands_for(graph: &mut Graph<Prim>, known: &HashMap<NodeId, Known>, id: NodeI
     let of = |k: usize| x.get(k).and_then(|v| known.get(&v.node)).copied();
     let same = |v: Value| (graph.ty(v) == &graph.node(id).types[0]).then_some(v);
     match graph.op(id).clone() {
-        Prim::Merge { condition } => {
+        Prim::Merge(prim::Merge { condition }) => {
             let condition = condition.as_known()?;
             Some(if condition == 0 { x[1] } else { x[0] })
         }
-        Prim::MergeTranspose { condition, second, .. } => {
+        Prim::MergeTranspose(prim::MergeTranspose { condition, second, .. }) => {
             let condition = condition.as_known()?;
             if (condition == 0) == second { same(x[0]) } else { None }
         }
         Prim::Binary(Binary::Add) if of(0) == Some(Known::Zero) => same(x[1]),
         Prim::Binary(Binary::Add | Binary::Sub) if of(1) == Some(Known::Zero) => same(x[0]),
         Prim::Overwrite if of(2) == Some(Known::Empty) => same(x[0]),
-        Prim::Concat { .. } => {
+        Prim::Concat(_) => {
             let full: Vec<Value> =
                 x.iter().filter(|v| known.get(&v.node) != Some(&Known::Empty)).copied().collect();
             match full.as_slice() {
@@ -91,7 +91,7 @@ fn is_zero(graph: &Graph<Prim>, known: &HashMap<NodeId, Known>, id: NodeId) -> b
     let zero = |k: usize| x.get(k).is_some_and(|v| known.get(&v.node) == Some(&Known::Zero));
     let none = |k: usize| x.get(k).is_some_and(|v| known.contains_key(&v.node));
     match graph.op(id) {
-        Prim::MergeTranspose { condition, second, .. } => {
+        Prim::MergeTranspose(prim::MergeTranspose { condition, second, .. }) => {
             condition.as_known().is_some_and(|c| (c == 0) != *second) || zero(0)
         }
         Prim::Unary(Unary::Abs | Unary::Neg | Unary::Sign | Unary::Sqrt | Unary::Relu) => zero(0),
@@ -100,18 +100,18 @@ fn is_zero(graph: &Graph<Prim>, known: &HashMap<NodeId, Known>, id: NodeId) -> b
         Prim::Binary(Binary::Add | Binary::Sub) => zero(0) && zero(1),
         Prim::Select => zero(1) && zero(2),
         // A sum over an axis without elements, too.
-        Prim::MatMul { .. } => none(0) || none(1),
-        Prim::Conv { .. } => x.len() == 2 && (zero(0) || zero(1)),
-        Prim::ConvTranspose { .. } => zero(0) || zero(1),
-        Prim::Reduce { kind: Reduction::Sum, .. } => none(0),
-        Prim::ScatterAdd { .. } => none(0),
-        Prim::Reshape { .. } | Prim::Transpose { .. } | Prim::Expand { .. } | Prim::Gather { .. } => zero(0),
-        Prim::Slice { .. } | Prim::SliceTranspose { .. } => none(0),
-        Prim::WindowSum(_) | Prim::WindowSumTranspose { .. } => zero(0),
-        Prim::WindowMaxShare { .. } => zero(2),
-        Prim::AttentionShare { .. } => zero(3),
-        Prim::Concat { .. } => !x.is_empty() && (0..x.len()).all(zero),
-        Prim::Cast { .. } => zero(0),
+        Prim::MatMul(_) => none(0) || none(1),
+        Prim::Conv(_) => x.len() == 2 && (zero(0) || zero(1)),
+        Prim::ConvTranspose(_) => zero(0) || zero(1),
+        Prim::Reduce(prim::Reduce { kind: Reduction::Sum, .. }) => none(0),
+        Prim::ScatterAdd(_) => none(0),
+        Prim::Reshape(_) | Prim::Transpose(_) | Prim::Expand(_) | Prim::Gather(_) => zero(0),
+        Prim::Slice(_) | Prim::SliceTranspose(_) => none(0),
+        Prim::WindowSum(_) | Prim::WindowSumTranspose(_) => zero(0),
+        Prim::WindowMaxShare(_) => zero(2),
+        Prim::AttentionShare(_) => zero(3),
+        Prim::Concat(_) => !x.is_empty() && (0..x.len()).all(zero),
+        Prim::Cast(_) => zero(0),
         _ => false,
     }
 }
@@ -153,7 +153,7 @@ fn zeros(graph: &mut Graph<Prim>, known: &HashMap<NodeId, Known>) {
         let (scalar, origin) = (zero.ty(), graph.node(id).origin.clone());
         let zero = graph.add_value(Prim::Const(zero), &name, scalar, origin, &[]);
         graph.set_inputs(id, &[zero]);
-        graph.node_mut(id).op = Prim::Expand { to: ty.shape };
+        graph.node_mut(id).op = Prim::Expand(prim::Expand { to: ty.shape });
     }
 }
 
@@ -207,9 +207,9 @@ mod tests {
         let mut b = Builder::new();
         let (x, w) = (input(&mut b, "x", "8,4"), input(&mut b, "w", "4,4"));
         let at = b.input("at", TensorType::new(DType::I64, vec![Dim::symbol("n")]));
-        let rows = b.add(Prim::Gather { axis: 0 }, &[x, at]);
+        let rows = b.add(prim::Gather { axis: 0 }, &[x, at]);
         let said = b.matmul((rows, Part::Id, false), (w, Part::Id, false));
-        let back = b.add(Prim::ScatterAdd { axis: 0, to: Dim::known(8) }, &[said, at]);
+        let back = b.add(prim::ScatterAdd { axis: 0, to: Dim::known(8) }, &[said, at]);
         let y = b.plus(x, back);
         simplified(b, y, &[("n", count)])
     }
@@ -227,11 +227,11 @@ mod tests {
             let x = input(&mut b, "x", "4");
             let (then, otherwise) = (b.unary(Unary::Tanh, x), b.unary(Unary::Sigmoid, x));
             let c = Dim::symbol("c");
-            let merged = b.add(Prim::Merge { condition: c.clone() }, &[then, otherwise]);
+            let merged = b.add(prim::Merge { condition: c.clone() }, &[then, otherwise]);
             let to = Shape(vec![Dim::known(4)]);
             let back = [(false, then), (true, otherwise)].map(|(second, own)| {
                 let r =
-                    b.add(Prim::MergeTranspose { condition: c.clone(), second, to: to.clone() }, &[merged]);
+                    b.add(prim::MergeTranspose { condition: c.clone(), second, to: to.clone() }, &[merged]);
                 b.mul(r, own)
             });
             let y = b.plus(back[0], back[1]);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::prim::Prim;
+use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::program::{MEASURED, UNFIT};
 use dlbc_ops::tensor::Bindings;
 
@@ -40,7 +40,7 @@ pub(crate) fn has_measures(graph: &Graph<Prim>) -> bool {
 
 /// Whether a program chooses between branches, of which one is computed.
 pub(crate) fn branches(graph: &Graph<Prim>) -> bool {
-    graph.nodes().any(|id| matches!(graph.op(id), Prim::Merge { .. } | Prim::MergeTranspose { .. }))
+    graph.nodes().any(|id| matches!(graph.op(id), Prim::Merge(_) | Prim::MergeTranspose(_)))
 }
 
 /// The next step of `program` towards the outputs `wanted`, with what is bound so far.
@@ -132,7 +132,8 @@ fn open(graph: &Graph<Prim>, roots: &[NodeId], measures: &BTreeMap<Arc<str>, Val
         if !seen.insert(id) {
             continue;
         }
-        if let Prim::Merge { condition } | Prim::MergeTranspose { condition, .. } = graph.op(id)
+        if let Prim::Merge(prim::Merge { condition })
+        | Prim::MergeTranspose(prim::MergeTranspose { condition, .. }) = graph.op(id)
             && condition.as_known().is_none()
         {
             condition.symbols(&mut |s| {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use dlbc_ops::prim::{Binary, Prim, Reduction, Window, reference};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction, Window, reference};
 use dlbc_ops::tensor::Array;
 use ndarray::{ArrayD, IxDyn};
 use tract_onnx::tract_core::internal as tr;
@@ -109,21 +109,27 @@ impl Kernel {
         match &self.prim {
             Prim::Binary(Binary::GuardedDiv) => broadcast(loops::guarded_div),
             Prim::Binary(Binary::Div) => broadcast(|a, b| a / b),
-            Prim::Reduce { kind: Reduction::Sum, axes, .. } => make(&|y| loops::sum(x[0], shape(0), axes, y)),
-            Prim::Softmax { axis } => {
+            Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes, .. }) => {
+                make(&|y| loops::sum(x[0], shape(0), axes, y))
+            }
+            Prim::Softmax(prim::Softmax { axis }) => {
                 let inner = self.dims[axis + 1..].iter().product();
                 make(&|y| loops::softmax(x[0], self.dims[*axis], inner, y))
             }
-            Prim::WindowMax(w) => make(&|y| loops::window_max(&taps(w, shape(0), &self.dims), x[0], y)),
-            Prim::WindowSum(w) => make(&|y| loops::window_sum(&taps(w, shape(0), &self.dims), x[0], y)),
-            Prim::WindowMaxShare { window, first } => {
+            Prim::WindowMax(prim::WindowMax(w)) => {
+                make(&|y| loops::window_max(&taps(w, shape(0), &self.dims), x[0], y))
+            }
+            Prim::WindowSum(prim::WindowSum(w)) => {
+                make(&|y| loops::window_sum(&taps(w, shape(0), &self.dims), x[0], y))
+            }
+            Prim::WindowMaxShare(prim::WindowMaxShare { window, first }) => {
                 let taps = taps(window, shape(0), shape(1));
                 make(&|y| loops::max_share(&taps, *first, x[0], x[1], x[2], y))
             }
-            Prim::WindowSumTranspose { window, .. } => {
+            Prim::WindowSumTranspose(prim::WindowSumTranspose { window, .. }) => {
                 make(&|y| loops::window_sum_transpose(&taps(window, &self.dims, shape(0)), x[0], y))
             }
-            Prim::SliceTranspose { axis, start, step, .. } => {
+            Prim::SliceTranspose(prim::SliceTranspose { axis, start, step, .. }) => {
                 let inner = self.dims[axis + 1..].iter().product();
                 let (from, to) = (shape(0)[*axis], self.dims[*axis]);
                 let start = start.as_known().unwrap_or(0);

@@ -137,7 +137,7 @@ fn few_readers(graph: &Graph<Prim>) -> Result<(), RuntimeError> {
 
 /// Whether a node only carries a wide or narrow float across the program's boundary, or converts it.
 fn boundary(graph: &Graph<Prim>, id: dlbc_ops::graph::NodeId) -> bool {
-    matches!(graph.op(id), Prim::Input | Prim::Cast { .. } | Prim::Const(_))
+    matches!(graph.op(id), Prim::Input | Prim::Cast(_) | Prim::Const(_))
 }
 
 /// Runs `f`; an error or a panic of the engine becomes an error of ours.

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::prim::{Binary, Part, Prim};
+use dlbc_ops::prim::{self, Binary, Part, Prim};
 use dlbc_ops::tensor::DType;
 
 use super::epilogue::{Reach, Then};
@@ -49,7 +49,7 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage, in_place: bool) -> Chains {
     for id in stage.nodes.iter().filter(|id| is_product(graph, **id, &chains.given)) {
         let mut steps = vec![];
         let mut end = *id;
-        if let (Prim::Conv { .. }, Some(bias)) = (graph.op(*id), graph.node_inputs(*id).get(2)) {
+        if let (Prim::Conv(_), Some(bias)) = (graph.op(*id), graph.node_inputs(*id).get(2)) {
             let channels = elems(graph, *bias);
             steps.push((Then::Add, Reach::Row(channels), Some(*bias)));
         }
@@ -74,8 +74,8 @@ fn is_product(graph: &Graph<Prim>, id: NodeId, given: &HashSet<NodeId>) -> bool 
     };
     let float = graph.node(id).types[0].dtype == DType::F32;
     match graph.op(id) {
-        Prim::Conv { .. } | Prim::ConvTranspose { .. } => float && constant(1) && !constant(0),
-        Prim::MatMul { a: Part::Id, ta: false, .. } => {
+        Prim::Conv(_) | Prim::ConvTranspose(_) => float && constant(1) && !constant(0),
+        Prim::MatMul(prim::MatMul { a: Part::Id, ta: false, .. }) => {
             let leading = dims(graph, inputs[1]);
             let flat = leading[..leading.len().saturating_sub(2)].iter().all(|d| *d == 1);
             float && constant(1) && !constant(0) && flat
@@ -92,7 +92,7 @@ fn given(graph: &Graph<Prim>, stage: &Stage) -> HashSet<NodeId> {
     };
     let mut given: HashSet<NodeId> = stage.inputs.iter().filter(matrix).map(|v| v.node).collect();
     for id in &stage.nodes {
-        let plain = matches!(graph.op(*id), Prim::MatMul { a: Part::Id, ta: false, .. });
+        let plain = matches!(graph.op(*id), Prim::MatMul(prim::MatMul { a: Part::Id, ta: false, .. }));
         for (k, v) in graph.node_inputs(*id).iter().enumerate() {
             let constant = matches!(graph.op(graph.node_inputs(*id)[0].node), Prim::Const(_));
             if k != 1 || !plain || constant {
@@ -140,8 +140,8 @@ fn reach(graph: &Graph<Prim>, id: NodeId, other: Value) -> Option<Reach> {
     let wide = [vec![1; full.len().checked_sub(own.len())?], own].concat();
     let only = |axis: usize| wide.iter().enumerate().all(|(i, d)| *d == if i == axis { full[i] } else { 1 });
     match graph.op(id) {
-        Prim::MatMul { .. } if only(full.len() - 1) => Some(Reach::Column(count)),
-        Prim::MatMul { .. } => None,
+        Prim::MatMul(_) if only(full.len() - 1) => Some(Reach::Column(count)),
+        Prim::MatMul(_) => None,
         _ if only(1) => Some(Reach::Row(count)),
         _ => None,
     }

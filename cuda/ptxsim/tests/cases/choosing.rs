@@ -1,6 +1,6 @@
 //! Orders and what is chosen by them.
 
-use dlbc_ops::prim::Prim;
+use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{Array, Tensor};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::order::{DIGITS, OrderParams, TILE};
@@ -290,7 +290,7 @@ pub fn suppress(name: &str) -> Vec<Case> {
         let scores = Tensor::from_f32(&[pictures, classes, spatial], &scores);
         let limits = [Tensor::from_i64(&[1], &[most]), Tensor::from_f32(&[1], &[overlap])];
         let bound = Tensor::from_f32(&[1], &[least]);
-        let op = Prim::NonMaxSuppression { center: name == "suppress_center" };
+        let op = Prim::NonMaxSuppression(prim::NonMaxSuppression { center: name == "suppress_center" });
         let result = expected(&op, &[&boxes, &scores, &limits[0], &limits[1], &bound]);
         let Array::I(rows_kept) = &result else { panic!("{result:?}") };
         let rows_kept: Vec<i64> = rows_kept.iter().copied().collect();

@@ -1,6 +1,6 @@
 //! Gather, scatter-add, replaced rows.
 
-use dlbc_ops::prim::Prim;
+use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{Dim, Tensor};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::index::IndexParams;
@@ -48,7 +48,8 @@ pub fn index(name: &str) -> Vec<Case> {
         match name {
             n if n.starts_with("gather") => {
                 let data = tensor(&[3, d, 30]);
-                let result = valid.then(|| expected(&Prim::Gather { axis: 1 }, &[&data, &given]));
+                let result =
+                    valid.then(|| expected(&Prim::Gather(prim::Gather { axis: 1 }), &[&data, &given]));
                 made.push(Case {
                     shape,
                     grid: [4, 1, 1],
@@ -105,7 +106,7 @@ pub fn index(name: &str) -> Vec<Case> {
             }
             name if name.starts_with("scatter_add") => {
                 let updates = tensor(&[3, n, 30]);
-                let op = Prim::ScatterAdd { axis: 1, to: Dim::known(dim) };
+                let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 1, to: Dim::known(dim) });
                 let result = valid.then(|| expected(&op, &[&updates, &given]));
                 let count = 90 * dim as u32;
                 made.push(Case {

@@ -1,6 +1,6 @@
 //! Picks and windows.
 
-use dlbc_ops::prim::{Prim, Window};
+use dlbc_ops::prim::{self, Prim, Window};
 use dlbc_ops::tensor::{Dim, Tensor};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pick::{MISSING, PickParams};
@@ -87,7 +87,7 @@ pub fn pool(name: &str) -> Vec<Case> {
         let (ins, outs) = (count(&whole), count(&windows));
         let close = |_: usize, e: f64| 1e-6 * e.abs() + 1e-6;
         let y = (!name.ends_with("s64"))
-            .then(|| expected(&Prim::WindowMax(window.clone()), &[&x]).to_tensor(x.dtype()));
+            .then(|| expected(&Prim::WindowMax(prim::WindowMax(window.clone())), &[&x]).to_tensor(x.dtype()));
         // The first tap that equals the maximum, and how many do.
         let winners = || {
             let (xs, ys) = (x.to_f32(), y.as_ref().unwrap().to_f32());
@@ -133,16 +133,19 @@ pub fn pool(name: &str) -> Vec<Case> {
                 outs,
                 vec![read(&x)],
                 [0; 4],
-                check(expected(&Prim::WindowSum(window.clone()), &[&x]), close),
+                check(expected(&Prim::WindowSum(prim::WindowSum(window.clone())), &[&x]), close),
             ),
             n if n.starts_with("window_max") => case(
                 outs,
                 vec![read(&x)],
                 [0; 4],
-                check(expected(&Prim::WindowMax(window.clone()), &[&x]), close),
+                check(expected(&Prim::WindowMax(prim::WindowMax(window.clone())), &[&x]), close),
             ),
             n if n.starts_with("window_spread") => {
-                let op = Prim::WindowSumTranspose { window: window.clone(), to: dims.clone() };
+                let op = Prim::WindowSumTranspose(prim::WindowSumTranspose {
+                    window: window.clone(),
+                    to: dims.clone(),
+                });
                 case(ins, vec![read(&s)], [0; 4], check(expected(&op, &[&s]), close))
             }
             "window_shares" => {
@@ -169,7 +172,7 @@ pub fn pool(name: &str) -> Vec<Case> {
             }
             name => {
                 let first = name == "window_give_first";
-                let op = Prim::WindowMaxShare { window: window.clone(), first };
+                let op = Prim::WindowMaxShare(prim::WindowMaxShare { window: window.clone(), first });
                 let wanted = expected(&op, &[&x, y.as_ref().unwrap(), &s]);
                 let of = |(taps, r): (&Vec<u32>, &f32)| r / taps.len() as f32;
                 let shares: Vec<f32> = winners().iter().zip(&s.to_f32()).map(of).collect();

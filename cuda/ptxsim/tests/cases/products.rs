@@ -1,6 +1,6 @@
 //! Products and convolutions. An element may be off by the error of its arithmetic, of the sum of magnitudes that it adds up.
 
-use dlbc_ops::prim::{Binary, ConvGeometry, Part, Prim, Unary, Window};
+use dlbc_ops::prim::{self, Binary, ConvGeometry, Part, Prim, Unary, Window};
 use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{ConvParams, ENTRY, Way};
@@ -243,7 +243,7 @@ fn integers() -> Vec<Case> {
     for ([outer, inner], m, n, k) in [([2, 3], 3, 5, 7), ([1, 2], 20, 15, 4), ([1, 1], 1, 1, 0)] {
         let a = random.integers(&[outer, 1, m, k]);
         let b = random.integers(&[1, inner, k, n]);
-        let op = Prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false };
+        let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false });
         let params = GemmParams {
             m: m as u32,
             n: n as u32,
@@ -338,8 +338,12 @@ pub fn conv(name: &str) -> Vec<Case> {
             let kept = dlbc_ops::tensor::Tensor::from_f32(w.dims(), &kept);
             let product = |[weights, read]: [Part; 2]| -> Vec<(f64, f64)> {
                 let op = |w: Part| match way {
-                    Way::Forward => Prim::Conv { geometry: geometry.clone(), w },
-                    _ => Prim::ConvTranspose { geometry: geometry.clone(), w, to: dims.clone() },
+                    Way::Forward => Prim::Conv(prim::Conv { geometry: geometry.clone(), w }),
+                    _ => Prim::ConvTranspose(prim::ConvTranspose {
+                        geometry: geometry.clone(),
+                        w,
+                        to: dims.clone(),
+                    }),
                 };
                 let found = elements(&expected(&op(weights), &[&of(read, &data.to_f32(), false), &kept]));
                 let sizes = elements(&expected(&op(weights), &[&of(read, &data.to_f32(), true), &kept]));

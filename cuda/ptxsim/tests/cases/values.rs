@@ -1,6 +1,6 @@
 //! Elementwise chains, reductions, softmax.
 
-use dlbc_ops::prim::{Prim, Reduction};
+use dlbc_ops::prim::{self, Prim, Reduction};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::{Access, ChainArgs, Kind, Term};
@@ -130,7 +130,7 @@ pub fn pointwise(name: &str) -> Vec<Case> {
                 Term::Operand(i) => Array::from_tensor(&whole(&inputs[*i])),
                 Term::Unary(f, a) => eval(Prim::Unary(*f), &[*a]),
                 Term::Binary(f, a, b) => eval(Prim::Binary(*f), &[*a, *b]),
-                Term::Cast(to, a) => eval(Prim::Cast { to: *to }, &[*a]),
+                Term::Cast(to, a) => eval(Prim::Cast(prim::Cast { to: *to }), &[*a]),
                 Term::Select(..) | Term::Float(_) | Term::Int(_) | Term::Bool(_) => unreachable!(),
             };
             values.push(value);
@@ -313,14 +313,14 @@ pub fn reduce(name: &str) -> Vec<Case> {
             }
             _ => random.floats(dims),
         };
-        let op = Prim::Reduce { kind, axes: vec![1, 3], keep: false };
+        let op = Prim::Reduce(prim::Reduce { kind, axes: vec![1, 3], keep: false });
         if pass == Pass::Slices {
             made.push(slices(variant, &x));
             continue;
         }
         let result = if argument {
             let flat = x.with_dims(&[dims[0], dims[1]]).unwrap();
-            expected(&Prim::Reduce { kind, axes: vec![1], keep: false }, &[&flat])
+            expected(&Prim::Reduce(prim::Reduce { kind, axes: vec![1], keep: false }), &[&flat])
         } else {
             expected(&op, &[&x])
         };
@@ -360,7 +360,7 @@ pub fn softmax() -> Vec<Case> {
             .enumerate()
             .for_each(|(i, v)| *v = if i % 5 == 4 { f32::NEG_INFINITY } else { *v * 30.0 });
         let x = Tensor::from_f32(&dims, &x);
-        let result = expected(&Prim::Softmax { axis: 1 }, &[&x]);
+        let result = expected(&Prim::Softmax(prim::Softmax { axis: 1 }), &[&x]);
         let rows = (dims[0] * dims[2]) as u32;
         made.push(Case {
             shape: format!("{dims:?}"),

@@ -295,7 +295,7 @@ fn weights(graph: &Graph<Prim>) -> Vec<NodeId> {
         let v = Value { node: *id, slot: 0 };
         let ty = graph.ty(v);
         let read =
-            |(reader, slot): &(NodeId, usize)| *slot == 1 && matches!(graph.op(*reader), Prim::MatMul { .. });
+            |(reader, slot): &(NodeId, usize)| *slot == 1 && matches!(graph.op(*reader), Prim::MatMul(_));
         matches!(graph.op(*id), Prim::Const(_))
             && ty.dtype == DType::F32
             && ty.rank() == 2

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_ops::graph::Graph;
-use dlbc_ops::prim::{Prim, batch};
+use dlbc_ops::prim::{self, Prim, batch};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
 
@@ -305,7 +305,7 @@ impl Blocks {
             let to = Shape([&[Dim::known(self.targets as i64)], &ty.shape.0[..]].concat());
             let (name, origin) = (outputs[i].0.clone(), graph.node(v.node).origin.clone());
             let ty = TensorType { dtype: ty.dtype, shape: to.clone() };
-            outputs[i].1 = graph.add_value(Prim::Expand { to }, &name, ty, origin, &[v]);
+            outputs[i].1 = graph.add_value(Prim::Expand(prim::Expand { to }), &name, ty, origin, &[v]);
         }
         graph.set_outputs(outputs);
         graph.check().map_err(RuntimeError::Shapes)?;

@@ -8,7 +8,7 @@ mod product;
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
-use dlbc_ops::prim::{Binary, PadMode, Part, Prim, Reduction, Unary};
+use dlbc_ops::prim::{self, Binary, PadMode, Part, Prim, Reduction, Unary};
 use dlbc_ops::tensor::{DType, Tensor as Constant};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
@@ -81,7 +81,7 @@ fn constants(graph: &Graph<Prim>, stage: &Stage, chains: &products::Chains) -> H
         for (k, v) in graph.node_inputs(*id).into_iter().enumerate() {
             let Prim::Const(t) = graph.op(v.node) else { continue };
             let in_place = match graph.op(*id) {
-                Prim::Gather { axis: 0 } => k == 0 && Lookup::new(String::new(), t).is_some(),
+                Prim::Gather(prim::Gather { axis: 0 }) => k == 0 && Lookup::new(String::new(), t).is_some(),
                 _ => k == 1 && products.contains(id),
             };
             if !in_place {
@@ -185,10 +185,10 @@ impl Wiring<'_> {
                 let name = self.unique(&name);
                 self.model.add_const(name, made)
             }
-            Prim::MatMul { a, b, ta, tb } => {
+            Prim::MatMul(prim::MatMul { a, b, ta, tb }) => {
                 self.matmul(&name, (operands[0], *a, *ta), (operands[1], *b, *tb))
             }
-            Prim::Conv { geometry, w } => {
+            Prim::Conv(prim::Conv { geometry, w }) => {
                 let weight = self.part(operands[1], *w)?;
                 let bias = operands.get(2).map(|b| self.part(*b, Part::Id)).transpose()?;
                 let x = self.values[&operands[0]];
@@ -198,33 +198,37 @@ impl Wiring<'_> {
                     (0..input.len()).map(|i| geometry.window.reach_after(i, input[i], output[i])).collect();
                 self.conv(&name, geometry, x, weight, bias, &after)
             }
-            Prim::ConvTranspose { geometry, w, .. } => self.conv_transpose(&name, v, &operands, geometry, *w),
+            Prim::ConvTranspose(prim::ConvTranspose { geometry, w, .. }) => {
+                self.conv_transpose(&name, v, &operands, geometry, *w)
+            }
             Prim::Unary(f) if float => self.unary(&name, *f, v, &operands),
             Prim::Binary(f) if float => self.binary(&name, *f, v, &operands),
-            Prim::Reduce { kind, axes, keep } if float => {
+            Prim::Reduce(prim::Reduce { kind, axes, keep }) if float => {
                 self.reduce(&name, *kind, axes, *keep, v, &operands)
             }
-            Prim::Attention(geometry) => {
+            Prim::Attention(prim::Attention(geometry)) => {
                 let op = Attention(self.attention(*geometry, &operands[..3], operands.get(3)));
                 let inputs: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
                 self.wire(&name, op, &inputs)
             }
-            Prim::AttentionShare { geometry, value, of } => {
+            Prim::AttentionShare(prim::AttentionShare { geometry, value, of }) => {
                 let shape = self.attention(*geometry, &operands[..3], operands.get(4));
                 self.share(&name, Share { shape, value: *value }, &operands, *of)
             }
-            Prim::Reshape { .. } => {
+            Prim::Reshape(_) => {
                 let x = self.values[&operands[0]];
                 let dims = |d: Vec<usize>| d.into_iter().map(|d| ToDim::to_dim(&d)).collect();
                 self.reshape(&name, x, self.dims(operands[0]), dims(self.dims(v)))
             }
-            Prim::Transpose { perm } => self.transpose(&name, self.values[&operands[0]], perm),
-            Prim::Slice { axis, start, len, step: 1 } => {
+            Prim::Transpose(prim::Transpose { perm }) => {
+                self.transpose(&name, self.values[&operands[0]], perm)
+            }
+            Prim::Slice(prim::Slice { axis, start, len, step: 1 }) => {
                 let (start, len) = (known(start)?, known(len)?);
                 let op = ops::array::Slice::new(*axis, start, start + len);
                 self.wire(&name, op, &[self.values[&operands[0]]])
             }
-            Prim::Concat { axis } => {
+            Prim::Concat(prim::Concat { axis }) => {
                 let mut parts: Vec<OutletId> = operands.iter().map(|o| self.values[o]).collect();
                 // The engine orders nodes in a time quadratic in a node's operands.
                 for level in 0.. {
@@ -244,13 +248,13 @@ impl Wiring<'_> {
                 }
                 self.wire(&name, ops::array::TypedConcat { axis: *axis }, &parts)
             }
-            Prim::Pad { before, after, mode: PadMode::Constant(value) } if float => {
+            Prim::Pad(prim::Pad { before, after, mode: PadMode::Constant(value) }) if float => {
                 let pads = before.iter().zip(after).map(|(b, a)| Ok((known(b)?, known(a)?)));
                 let pads = pads.collect::<TractResult<Vec<_>>>()?;
                 let mode = ops::array::PadMode::Constant(tensor0(*value).into_arc_tensor());
                 self.wire(&name, ops::array::Pad { pads, mode }, &[self.values[&operands[0]]])
             }
-            Prim::Expand { .. } => {
+            Prim::Expand(_) => {
                 let x = self.values[&operands[0]];
                 let dims = self.dims(v);
                 let mut wide = x;
@@ -260,9 +264,11 @@ impl Wiring<'_> {
                 let shape = ShapeFact::from_dims(dims);
                 self.wire(&name, ops::array::MultiBroadcastTo { shape }, &[wide])
             }
-            Prim::Gather { axis } | Prim::ScatterAdd { axis, .. } if float_data(self.graph, &operands) => {
+            Prim::Gather(prim::Gather { axis }) | Prim::ScatterAdd(prim::ScatterAdd { axis, .. })
+                if float_data(self.graph, &operands) =>
+            {
                 let at = self.values[&operands[1]];
-                let gathers = matches!(prim, Prim::Gather { .. });
+                let gathers = matches!(prim, Prim::Gather(_));
                 // The model's name of the node, which a message is looked up by.
                 let origin = self.graph.node(v.node).origin.nodes.first();
                 let title = origin.map_or(&name, |(node, _)| node).clone();
@@ -278,7 +284,7 @@ impl Wiring<'_> {
                 let op = Indexing { title, way, axis: *axis, dim, dims };
                 self.wire(&name, op, &[self.values[&operands[0]], at])
             }
-            Prim::Cast { .. } => {
+            Prim::Cast(_) => {
                 let x = self.values[&operands[0]];
                 let to = datum(self.graph.ty(v).dtype);
                 if self.model.outlet_fact(x)?.datum_type == to {
@@ -364,7 +370,12 @@ impl Wiring<'_> {
             Reduction::Min => Reducer::Min,
             Reduction::Prod => Reducer::Prod,
             Reduction::Sum | Reduction::ArgMax | Reduction::ArgMin => {
-                return self.kernel(name, Prim::Reduce { kind, axes: axes.to_vec(), keep }, v, operands);
+                return self.kernel(
+                    name,
+                    Prim::Reduce(prim::Reduce { kind, axes: axes.to_vec(), keep }),
+                    v,
+                    operands,
+                );
             }
         };
         let x = self.values[&operands[0]];

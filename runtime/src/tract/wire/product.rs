@@ -1,7 +1,7 @@
 //! Products, convolutions and attentions.
 
 use dlbc_ops::graph::{PrintOp, Value};
-use dlbc_ops::prim::{AttentionGeometry, AttentionPart, ConvGeometry, Part, Prim, Window};
+use dlbc_ops::prim::{self, AttentionGeometry, AttentionPart, ConvGeometry, Part, Prim, Window};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
@@ -34,10 +34,11 @@ impl Wiring<'_> {
         }
         let (x, dims) = (self.dims(operands[0]), self.dims(v));
         let op: Box<dyn TypedOp> = match self.graph.op(id) {
-            Prim::Conv { geometry, w } | Prim::ConvTranspose { geometry, w, .. } => {
+            Prim::Conv(prim::Conv { geometry, w })
+            | Prim::ConvTranspose(prim::ConvTranspose { geometry, w, .. }) => {
                 let constant = constant.context("the weight is not a constant")?;
                 let way = match self.graph.op(id) {
-                    Prim::Conv { .. } => Way::Forward,
+                    Prim::Conv(_) => Way::Forward,
                     _ => Way::Adjoint,
                 };
                 let outputs = constant.dims()[0];
@@ -50,7 +51,7 @@ impl Wiring<'_> {
                 let panels = Panels::default();
                 Box::new(Convolution { way, taps, groups, dims, outputs, channels, weight, steps, panels })
             }
-            Prim::MatMul { b, tb, .. } => {
+            Prim::MatMul(prim::MatMul { b, tb, .. }) => {
                 let (k, n) = (x[x.len() - 1], dims[dims.len() - 1]);
                 let rows = x[..x.len() - 1].iter().product();
                 let weight = match (constant, self.given.iter().position(|v| *v == operands[1])) {

@@ -1,0 +1,5 @@
+//! Choice by element.
+
+/// `where(condition, a, b)`, broadcasting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Select;
