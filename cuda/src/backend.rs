@@ -8,7 +8,7 @@ use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Device, DeviceError};
-use dlbc_runtime::{Backend, Plan, RunOptions, RuntimeError, Unsupported};
+use dlbc_runtime::{Backend, BackendError, Plan, RunOptions, Unsupported};
 
 use crate::execute::{DevicePlan, to_device};
 use crate::expand::expand;
@@ -126,7 +126,7 @@ impl CudaBackend {
         graph: &Graph<Prim>,
         forward: &[String],
         reverse: &[String],
-    ) -> Result<Lowered, RuntimeError> {
+    ) -> Result<Lowered, BackendError> {
         let lowered = |segments| lower(graph, forward, reverse, self.precision, segments);
         let mut best = lowered(1)?;
         let free = lock(&self.resident).device.free_bytes();
@@ -167,7 +167,7 @@ impl Backend for CudaBackend {
         forward: &[String],
         reverse: &[String],
         _: &RunOptions,
-    ) -> Result<Box<dyn Plan>, RuntimeError> {
+    ) -> Result<Box<dyn Plan>, BackendError> {
         let graph = expand(graph)?;
         let lowered = self.fitting(&graph, forward, reverse)?;
         let plan = DevicePlan::new(self.resident.clone(), lowered)?;

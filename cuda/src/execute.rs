@@ -6,7 +6,7 @@ use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
-use dlbc_runtime::{MemoryReport, Plan, RuntimeError, Saved, Tensors};
+use dlbc_runtime::{BackendError, MemoryReport, Plan, Saved, Tensors};
 
 use crate::backend::{Shared, lock};
 use crate::plan::{Addresses, Home, Lowered, Part, Step, View};
@@ -49,19 +49,19 @@ pub(crate) struct DevicePlan {
 struct Generation(u64);
 
 /// An error of a device as one of a run.
-pub(crate) fn failed(error: DeviceError) -> RuntimeError {
+pub(crate) fn failed(error: DeviceError) -> BackendError {
     match error {
-        DeviceError::Absent(_) | DeviceError::Lost(_) => RuntimeError::Device(error.to_string()),
-        DeviceError::OutOfMemory { .. } => RuntimeError::DeviceMemory(error.to_string()),
+        DeviceError::Absent(_) | DeviceError::Lost(_) => BackendError::Device(error.to_string()),
+        DeviceError::OutOfMemory { .. } => BackendError::DeviceMemory(error.to_string()),
         DeviceError::Assembly { .. } | DeviceError::Launch { .. } => {
-            RuntimeError::Backend { backend: "cuda", stage: "running", message: error.to_string() }
+            BackendError::Engine { backend: "cuda", stage: "running", message: error.to_string() }
         }
     }
 }
 
 impl DevicePlan {
     /// Places the values, loads the kernels, uploads what is known, runs what depends on constants alone.
-    pub(crate) fn new(shared: Shared, lowered: Lowered) -> Result<DevicePlan, RuntimeError> {
+    pub(crate) fn new(shared: Shared, lowered: Lowered) -> Result<DevicePlan, BackendError> {
         let mut plan = DevicePlan {
             shared: shared.clone(),
             stages: [Stage::empty(), Stage::empty(), Stage::empty()],
@@ -117,12 +117,12 @@ impl DevicePlan {
         self
     }
 
-    fn run(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<(), RuntimeError> {
+    fn run(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<(), BackendError> {
         let mut resident = lock(&self.shared);
         let device = &mut resident.device;
         for (name, address) in &stage.inputs {
             let tensor = if name == SEED { seed } else { inputs.get(name) };
-            let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))?;
+            let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))?;
             device.upload(*address, &to_device(tensor)).map_err(failed)?;
         }
         let mut status = vec![0; 4 * stage.complaints.len()];
@@ -135,13 +135,13 @@ impl DevicePlan {
         if !status.is_empty() {
             device.download(stage.status, &mut status).map_err(failed)?;
             if let Some(at) = status.chunks(4).position(|word| word != [0; 4]) {
-                return Err(RuntimeError::Node(stage.complaints[at].clone()));
+                return Err(BackendError::Node(stage.complaints[at].clone()));
             }
         }
         Ok(())
     }
 
-    fn results(&self, stage: &Stage) -> Result<Tensors, RuntimeError> {
+    fn results(&self, stage: &Stage) -> Result<Tensors, BackendError> {
         let mut resident = lock(&self.shared);
         let mut tensors = Tensors::new();
         for output in &stage.outputs {
@@ -200,14 +200,14 @@ impl Drop for DevicePlan {
 }
 
 impl Plan for DevicePlan {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         *generation += 1;
         self.run(&self.stages[1], inputs, None)?;
         Ok((self.results(&self.stages[1])?, Saved::new(Generation(*generation))))
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         // Another forward has run since: its values lie where these lay, so they are computed again.
         if saved.take::<Generation>().is_none_or(|g| g.0 != *generation) {

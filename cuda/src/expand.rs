@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dlbc_ops::graph::{Body, Graph, Value};
 use dlbc_ops::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary};
-use dlbc_runtime::RuntimeError;
+use dlbc_runtime::BackendError;
 
 use crate::hoist::hoist;
 
@@ -12,7 +12,7 @@ use crate::hoist::hoist;
 ///
 /// # Errors
 /// When a type does not work out, which a checked program does not do.
-pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, RuntimeError> {
+pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
     let mut b = Builder::new();
     let mut made: HashMap<Value, Value> = HashMap::new();
     for id in graph.inputs() {
@@ -38,7 +38,7 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, RuntimeError> {
             }
             op => b.add(op.clone(), &inputs),
         };
-        b.ok().map_err(|e| RuntimeError::Node(format!("node `{}` ({:?}): {e}", node.name(), node.op)))?;
+        b.ok().map_err(|e| BackendError::Node(format!("node `{}` ({:?}): {e}", node.name(), node.op)))?;
         made.insert(Value { node: id, slot: 0 }, value);
     }
     for (name, v) in graph.outputs() {

@@ -11,7 +11,7 @@ use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptxsim::Simulator;
-use dlbc_runtime::{Backend, MemoryReport, RunOptions, RuntimeError, Tensors};
+use dlbc_runtime::{Backend, BackendError, MemoryReport, RunOptions, Tensors};
 
 const LAYERS: usize = 24;
 const DIMS: [usize; 2] = [8, 64];
@@ -57,7 +57,7 @@ fn run(
     graph: &Graph<Prim>,
     bytes: Option<u64>,
     schedule: u64,
-) -> Result<([Tensor; 3], MemoryReport), RuntimeError> {
+) -> Result<([Tensor; 3], MemoryReport), BackendError> {
     let backend = CudaBackend::new(Box::new(Simulator::new(bytes, schedule)));
     let names = ["output/y".to_string(), "relevance/x".to_string()];
     let plan = backend.prepare(graph, &names[..1], &names[1..], &RunOptions::default())?;
@@ -101,6 +101,6 @@ fn too_little_for_any_plan_is_an_error_of_memory() {
     let (_, whole) = run(&graph, None, 1).unwrap();
     let bytes = whole.constant_bytes + whole.plan_bytes / 20;
     let error = run(&graph, Some(bytes), 1).err().unwrap();
-    assert!(matches!(error, RuntimeError::DeviceMemory(_)), "{error}");
+    assert!(matches!(error, BackendError::DeviceMemory(_)), "{error}");
     assert!(error.to_string().contains("out of device memory"), "{error}");
 }

@@ -11,7 +11,7 @@ use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptxsim::Simulator;
-use dlbc_runtime::{Backend, ErrorKind, RunOptions, RuntimeError, Tensors};
+use dlbc_runtime::{Backend, BackendError, ErrorKind, RunOptions, Tensors};
 
 fn product(b: &mut Builder, v: &[Value]) -> Value {
     let y = b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &v[..2]);
@@ -23,7 +23,7 @@ fn inputs() -> Vec<Tensor> {
     vec![r.floats(&[20, 30]), r.floats(&[30, 40])]
 }
 
-fn on(simulator: Simulator) -> Result<Tensor, RuntimeError> {
+fn on(simulator: Simulator) -> Result<Tensor, BackendError> {
     let inputs = inputs();
     run(&CudaBackend::new(Box::new(simulator)), &graph(&inputs, product), &inputs)
 }

@@ -8,7 +8,7 @@ use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::Tensor;
 
-use crate::error::RuntimeError;
+use crate::backend_error::BackendError;
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -74,7 +74,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// When there are no threads to be had.
-    fn within(&self, _: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), RuntimeError> {
+    fn within(&self, _: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
         f();
         Ok(())
     }
@@ -90,7 +90,7 @@ pub trait Backend: Send + Sync {
         forward: &[String],
         reverse: &[String],
         options: &RunOptions,
-    ) -> Result<Box<dyn Plan>, RuntimeError>;
+    ) -> Result<Box<dyn Plan>, BackendError>;
 }
 
 /// Forward values that the reverse reads. Cheap to clone; a reverse that owns the only clone frees them as it goes.
@@ -136,13 +136,13 @@ pub trait Plan: Send + Sync {
     ///
     /// # Errors
     /// When a value is out of range for a node.
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError>;
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError>;
 
     /// Computes the reverse outputs from a seed of the explained output's shape.
     ///
     /// # Errors
     /// When a value is out of range for a node.
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError>;
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError>;
 
     /// What the plan holds.
     fn memory(&self) -> MemoryReport;

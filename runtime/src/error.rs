@@ -5,12 +5,15 @@ use std::path::PathBuf;
 use dlbc_ops::graph::Fault;
 use thiserror::Error;
 
-use crate::backend::Unsupported;
+use crate::backend_error::{BackendError, ErrorKind};
 
 /// Why a program does not run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
+    /// A failure of the backend.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
     /// A file that cannot be read as a compiled model.
     #[error("{}: {source}", .path.display())]
     Load {
@@ -22,9 +25,6 @@ pub enum RuntimeError {
     /// A model that nobody compiled.
     #[error("{}: not a compiled model: `dlbc compile` makes one of it", .0.display())]
     NotCompiled(PathBuf),
-    /// An input that the program needs and did not get.
-    #[error("input `{0}` is missing")]
-    MissingInput(String),
     /// An input that the program does not have.
     #[error("the model has no input `{name}`: it has {}", names(.known))]
     UnknownInput {
@@ -316,26 +316,6 @@ pub enum RuntimeError {
     /// A bug in dlbc: a primitive without room for several targets.
     #[error("the reverse of several targets: {0}")]
     Batch(dlbc_ops::OpError),
-    /// A tensor beyond the limit.
-    #[error("node `{node}`: {bytes} bytes, more than the limit of {limit} (`--max-tensor-bytes`)")]
-    Limit {
-        /// The value.
-        node: String,
-        /// Its size; `u64::MAX` when it cannot be counted.
-        bytes: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// A value with more readers than the engine plans for in bounded time.
-    #[error("value `{node}` has {readers} readers, more than the limit of {limit}")]
-    Readers {
-        /// The value.
-        node: String,
-        /// How many.
-        readers: usize,
-        /// The limit.
-        limit: usize,
-    },
     /// A mean over runs has neither a ledger nor the relevance of intermediate tensors.
     #[error(
         "composite `{rules}` is a mean over several runs: it has no ledger and no relevance of intermediate tensors"
@@ -372,63 +352,17 @@ pub enum RuntimeError {
         /// Its type.
         ty: String,
     },
-    /// What the backend cannot run, all at once.
-    #[error("backend {backend} cannot run {}", .nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
-    Unsupported {
-        /// The backend.
-        backend: &'static str,
-        /// The nodes.
-        nodes: Vec<Unsupported>,
-    },
-    /// A node that failed on these values: an index out of range, a division of integers by zero.
-    #[error("{0}")]
-    Node(String),
-    /// The device is not there or was lost.
-    #[error("{0}")]
-    Device(String),
-    /// The device's memory does not suffice.
-    #[error("{0}")]
-    DeviceMemory(String),
-    /// A bug in dlbc or in its engine.
-    #[error("backend {backend}, {stage}: {message}")]
-    Backend {
-        /// The backend.
-        backend: &'static str,
-        /// Planning, forward or reverse.
-        stage: &'static str,
-        /// What the engine said.
-        message: String,
-    },
-}
-
-/// What kind of error, for exit codes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// An option is wrong.
-    Usage,
-    /// An input is invalid.
-    InvalidInput,
-    /// The program is valid and not supported.
-    Unsupported,
-    /// A limit refused it.
-    Limit,
-    /// The device is not there or does not suffice.
-    Device,
-    /// A bug.
-    Internal,
 }
 
 impl RuntimeError {
     /// Which kind.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            RuntimeError::Unsupported { .. }
-            | RuntimeError::OutputRank { .. }
-            | RuntimeError::Repeated { .. }
-            | RuntimeError::Whole { .. } => ErrorKind::Unsupported,
-            RuntimeError::Limit { .. } | RuntimeError::Readers { .. } => ErrorKind::Limit,
-            RuntimeError::Device(_) | RuntimeError::DeviceMemory(_) => ErrorKind::Device,
-            RuntimeError::Backend { .. } | RuntimeError::Batch(_) => ErrorKind::Internal,
+            RuntimeError::Backend(error) => error.kind(),
+            RuntimeError::OutputRank { .. } | RuntimeError::Repeated { .. } | RuntimeError::Whole { .. } => {
+                ErrorKind::Unsupported
+            }
+            RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }
             | RuntimeError::NoBaseline { .. }
             | RuntimeError::UnknownRelevance { .. }

@@ -4,6 +4,7 @@
 //! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
 
 mod backend;
+mod backend_error;
 mod detection;
 mod error;
 mod explanation;
@@ -22,8 +23,9 @@ mod tract;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
+pub use backend_error::{BackendError, ErrorKind};
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
-pub use error::{ErrorKind, RuntimeError};
+pub use error::RuntimeError;
 pub use explanation::{Books, Explanation, Opposing, Seconds};
 pub use ledger::LedgerRow;
 pub use ledger::expert_relevance::{ExpertShare, ExpertsLayer};

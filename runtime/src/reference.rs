@@ -9,7 +9,7 @@ use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, Tensor};
 
 use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
-use crate::error::RuntimeError;
+use crate::backend_error::BackendError;
 use crate::stage::{Stage, Stages, split, uses};
 
 /// The float64 interpreter.
@@ -31,7 +31,7 @@ impl Backend for ReferenceBackend {
         forward: &[String],
         reverse: &[String],
         _: &RunOptions,
-    ) -> Result<Box<dyn Plan>, RuntimeError> {
+    ) -> Result<Box<dyn Plan>, BackendError> {
         let stages = split(graph, forward, reverse)?;
         Ok(Box::new(Interpreter {
             graph: graph.clone(),
@@ -52,7 +52,7 @@ struct Interpreter {
 type Values = HashMap<Value, Arc<Array>>;
 
 impl Interpreter {
-    fn run(&self, stage: &Stage, mut values: Values) -> Result<Values, RuntimeError> {
+    fn run(&self, stage: &Stage, mut values: Values) -> Result<Values, BackendError> {
         let mut left = uses(&self.graph, stage);
         for id in &stage.nodes {
             let prim = self.graph.op(*id);
@@ -79,17 +79,17 @@ impl Interpreter {
         Ok(values)
     }
 
-    fn failed(&self, id: NodeId, message: &str) -> RuntimeError {
+    fn failed(&self, id: NodeId, message: &str) -> BackendError {
         let node = self.graph.node(id);
-        RuntimeError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
+        BackendError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
     }
 
-    fn feed(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Values, RuntimeError> {
+    fn feed(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Values, BackendError> {
         let mut values = Values::new();
         for v in stage.inputs.iter().filter(|v| matches!(self.graph.op(v.node), Prim::Input)) {
             let name = self.graph.value_name(*v);
             let tensor = if name == SEED { seed } else { inputs.get(name) };
-            let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.into()))?;
+            let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.into()))?;
             values.insert(*v, Arc::new(Array::from_tensor(tensor)));
         }
         Ok(values)
@@ -104,7 +104,7 @@ impl Interpreter {
 }
 
 impl Plan for Interpreter {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
         let stage = &self.stages.forward;
         let values = self.run(stage, self.feed(stage, inputs, None)?)?;
         let outputs = self.results(&self.forward, &stage.outputs, &values);
@@ -113,7 +113,7 @@ impl Plan for Interpreter {
         Ok((outputs, Saved::new(saved)))
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
         let stage = &self.stages.reverse;
         let mut values = self.feed(stage, inputs, Some(seed))?;
         values.extend(saved.take::<Values>().unwrap_or_default());

@@ -8,6 +8,7 @@ use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::Tensor;
 
 use crate::backend::Tensors;
+use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::explanation::{Explanation, Seconds};
 use crate::ledger::wanted;
@@ -48,7 +49,7 @@ pub(crate) fn explain(
 
     let clock = Instant::now();
     let explained =
-        outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
+        outputs.get(&info.explained).ok_or_else(|| BackendError::MissingInput(info.explained.clone()))?;
     let multiplier = if request.start == Start::Value { 1.0 } else { request.multiplier };
     let request = Request { start: Start::One, multiplier, ..request.clone() };
     // Derivatives of a unit and of a difference, whatever their values.
@@ -229,7 +230,7 @@ fn mean(
             [(only, _)] => executor.pull(only, reverse.clone(), seed)?,
             _ => {
                 let tensors: Vec<&Tensors> = chunk.iter().map(|(t, _)| t).collect();
-                let broken = || RuntimeError::Node("rows of different shapes".into());
+                let broken = || BackendError::Node("rows of different shapes".into());
                 let stacked = rows::stack(&tensors).ok_or_else(broken)?;
                 let seeds = rows::stack(&vec![&own; chunk.len()]).ok_or_else(broken)?;
                 executor.pull(&stacked, reverse.clone(), &seeds[&name])?

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
 
-use crate::error::RuntimeError;
+use crate::backend_error::BackendError;
 
 /// One stage of a program.
 #[derive(Clone, Debug)]
@@ -33,10 +33,10 @@ pub struct Stages {
 ///
 /// # Errors
 /// When an output does not exist.
-pub fn split(graph: &Graph<Prim>, forward: &[String], reverse: &[String]) -> Result<Stages, RuntimeError> {
+pub fn split(graph: &Graph<Prim>, forward: &[String], reverse: &[String]) -> Result<Stages, BackendError> {
     let find = |name: &String| {
         let found = graph.outputs().iter().find(|(n, _)| n == name).map(|(_, v)| *v);
-        found.ok_or_else(|| RuntimeError::UnknownRelevance { name: name.clone(), known: vec![] })
+        found.ok_or_else(|| BackendError::UnknownOutput(name.clone()))
     };
     let forward: Vec<Value> = forward.iter().map(find).collect::<Result<_, _>>()?;
     let reverse: Vec<Value> = reverse.iter().map(find).collect::<Result<_, _>>()?;

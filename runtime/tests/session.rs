@@ -10,8 +10,8 @@ use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Program;
 use dlbc_runtime::{
-    Backend, CpuBackend, ErrorKind, Explanation, Plan, ReferenceBackend, Request, RunOptions, RuntimeError,
-    Session, Target, Tensor, Tensors, Unsupported,
+    Backend, BackendError, CpuBackend, ErrorKind, Explanation, Plan, ReferenceBackend, Request, RunOptions,
+    RuntimeError, Session, Target, Tensor, Tensors, Unsupported,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -224,7 +224,7 @@ impl Backend for Counting {
         forward: &[String],
         reverse: &[String],
         options: &RunOptions,
-    ) -> Result<Box<dyn Plan>, RuntimeError> {
+    ) -> Result<Box<dyn Plan>, BackendError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         CpuBackend.prepare(graph, forward, reverse, options)
     }

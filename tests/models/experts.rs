@@ -8,7 +8,7 @@ use crate::common::*;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, MemoryReport, Plan, Request, RunOptions, RuntimeError, Saved, Session,
+    Backend, BackendError, CpuBackend, Explanation, MemoryReport, Plan, Request, RunOptions, Saved, Session,
     Target, Tensor, Tensors, Unsupported,
 };
 
@@ -210,7 +210,7 @@ impl Backend for Counted {
         CpuBackend.reads_in_place()
     }
 
-    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), RuntimeError> {
+    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
         CpuBackend.within(options, f)
     }
 
@@ -220,7 +220,7 @@ impl Backend for Counted {
         forward: &[String],
         reverse: &[String],
         options: &RunOptions,
-    ) -> Result<Box<dyn Plan>, RuntimeError> {
+    ) -> Result<Box<dyn Plan>, BackendError> {
         self.plans.fetch_add(1, Ordering::Relaxed);
         let products = graph.nodes().filter(|id| matches!(graph.op(*id), Prim::MatMul(_)));
         let work = products.map(|id| {
@@ -235,12 +235,12 @@ impl Backend for Counted {
 }
 
 impl Plan for CountedPlan {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
         self.products.fetch_add(self.work, Ordering::Relaxed);
         self.plan.forward(inputs)
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
         self.plan.reverse(inputs, saved, seed)
     }
 

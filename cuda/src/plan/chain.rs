@@ -4,7 +4,7 @@ use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Part, Prim, Unary};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
-use dlbc_runtime::RuntimeError;
+use dlbc_runtime::BackendError;
 
 use super::expression::{Expression, Together};
 use super::view::{collapse, words};
@@ -47,7 +47,7 @@ impl Planner {
         scope: &mut Scope,
         id: NodeId,
         dims: &[usize],
-    ) -> Result<Made, RuntimeError> {
+    ) -> Result<Made, BackendError> {
         let graph = scope.graph;
         let inputs = graph.node_inputs(id);
         let kind = Kind::of(graph.node(id).types[0].dtype);
@@ -150,7 +150,7 @@ impl Planner {
     }
 
     /// What the reference refuses by kind is refused here when the program is planned.
-    fn supported(&self, scope: &Scope, id: NodeId) -> Result<(), RuntimeError> {
+    fn supported(&self, scope: &Scope, id: NodeId) -> Result<(), BackendError> {
         let kinds = scope.graph.node_inputs(id);
         let Some(kind) = kinds.first().map(|v| Kind::of(scope.graph.ty(*v).dtype)) else { return Ok(()) };
         let fits = match (scope.graph.op(id), kind) {

@@ -29,7 +29,7 @@ use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Kernel, Params, Region};
-use dlbc_runtime::{RuntimeError, Stage, Unsupported, split, uses};
+use dlbc_runtime::{BackendError, Stage, Unsupported, split, uses};
 
 use crate::backend::Precision;
 use crate::memory::{Interval, place};
@@ -205,9 +205,9 @@ struct Planner {
 }
 
 /// The node being lowered, for messages.
-fn wrong(scope: &Scope, id: NodeId, message: impl std::fmt::Display) -> RuntimeError {
+fn wrong(scope: &Scope, id: NodeId, message: impl std::fmt::Display) -> BackendError {
     let node = scope.graph.node(id);
-    RuntimeError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
+    BackendError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
 }
 
 /// Lowers a program whose types are all known.
@@ -222,7 +222,7 @@ pub(crate) fn lower(
     reverse: &[String],
     precision: Precision,
     segments: usize,
-) -> Result<Lowered, RuntimeError> {
+) -> Result<Lowered, BackendError> {
     let whole = split(graph, forward, reverse)?;
     let scores = scores::find(graph, &whole);
     let Cut { stages, dropped } = recompute::cut(graph, &whole, &scores, segments);
@@ -300,14 +300,14 @@ const MAX_BLOCKS: u32 = 65535;
 
 impl Planner {
     /// Refuses launches that no device takes.
-    fn launchable(&self) -> Result<(), RuntimeError> {
+    fn launchable(&self) -> Result<(), BackendError> {
         let steps = self.parts.iter().flat_map(|p| &p.steps);
         let large = steps.filter(|s| s.grid[1].max(s.grid[2]) > MAX_BLOCKS).map(|s| Unsupported {
             node: self.kernels[s.kernel].name.clone(),
             reason: format!("{:?} blocks, up to {MAX_BLOCKS} along the second and third axis", s.grid),
         });
         let nodes: Vec<Unsupported> = large.collect();
-        if nodes.is_empty() { Ok(()) } else { Err(RuntimeError::Unsupported { backend: "cuda", nodes }) }
+        if nodes.is_empty() { Ok(()) } else { Err(BackendError::Unsupported { backend: "cuda", nodes }) }
     }
 
     fn inputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize) {
@@ -430,7 +430,7 @@ impl Planner {
         });
         let view = View { offset: part.complaints.len() as i64, ..words.clone() };
         part.complaints.push(match wrong(scope, id, message) {
-            RuntimeError::Node(text) => text,
+            BackendError::Node(text) => text,
             other => other.to_string(),
         });
         view

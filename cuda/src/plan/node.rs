@@ -3,7 +3,7 @@
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::RuntimeError;
+use dlbc_runtime::BackendError;
 
 use super::{Made, Planner, Scope, View, wrong};
 
@@ -12,7 +12,7 @@ const MAX_ELEMS: u64 = i32::MAX as u64;
 
 impl Planner {
     /// Lowers a node whose operands are there.
-    pub(super) fn node(&mut self, scope: &mut Scope, id: NodeId) -> Result<Made, RuntimeError> {
+    pub(super) fn node(&mut self, scope: &mut Scope, id: NodeId) -> Result<Made, BackendError> {
         let graph = scope.graph;
         let ty = graph.node(id).types[0].clone();
         let dims = ty.shape.as_known().ok_or_else(|| wrong(scope, id, "a dimension is not known"))?;
@@ -20,7 +20,7 @@ impl Planner {
         if elems.is_none_or(|n| n > MAX_ELEMS) {
             let node = graph.node(id).name().to_string();
             let bytes = ty.bytes().unwrap_or(u64::MAX);
-            return Err(RuntimeError::Limit { node, bytes, limit: 4 * MAX_ELEMS });
+            return Err(BackendError::Limit { node, bytes, limit: 4 * MAX_ELEMS });
         }
         let inputs = graph.node_inputs(id);
         if scope.scores.contains(&id) {

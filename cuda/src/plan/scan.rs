@@ -9,7 +9,7 @@ use dlbc_ops::prim::{self, Part, Prim, Scan};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::kernel::turn::{COPIES, TurnParams, blocks, turn};
-use dlbc_runtime::RuntimeError;
+use dlbc_runtime::BackendError;
 
 use super::expression::Expression;
 use super::{Home, Made, Planner, SETUP, Scope, Step, View};
@@ -39,7 +39,7 @@ impl Planner {
         scan: &Scan,
         operands: Vec<View>,
         dims: &[usize],
-    ) -> Result<View, RuntimeError> {
+    ) -> Result<View, BackendError> {
         let graph = scan.body.graph();
         let order = graph.topological();
         let mut uses = HashMap::new();

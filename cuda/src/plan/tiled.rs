@@ -6,7 +6,7 @@ use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Part, Prim, Reduction, Unary};
 use dlbc_ptx::kernel::attention::{Along, End, Group, Matrix, Tiled, TiledArgs, Unit};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
-use dlbc_runtime::RuntimeError;
+use dlbc_runtime::BackendError;
 
 use super::chain::{scalar, unchanged};
 use super::view::words;
@@ -145,7 +145,7 @@ impl Planner {
         scope: &mut Scope,
         id: NodeId,
         dims: &[usize],
-    ) -> Result<View, RuntimeError> {
+    ) -> Result<View, BackendError> {
         let graph = scope.graph;
         let inputs = graph.node_inputs(id);
         match graph.op(id) {
@@ -194,7 +194,7 @@ impl Planner {
         (weight, part): (View, Part),
         own: View,
         turned: bool,
-    ) -> Result<(), RuntimeError> {
+    ) -> Result<(), BackendError> {
         let rank = own.dims.len();
         let batch = &own.dims[..rank - 2];
         let ends = |v: Value| -> Vec<usize> {
@@ -253,7 +253,7 @@ impl Planner {
     }
 
     /// Maximum and sum of exponentials of each row of a softmax.
-    fn statistics(&mut self, scope: &mut Scope, softmax: NodeId) -> Result<[View; 2], RuntimeError> {
+    fn statistics(&mut self, scope: &mut Scope, softmax: NodeId) -> Result<[View; 2], BackendError> {
         if let Some(known) = scope.statistics.get(&softmax) {
             return Ok(known.clone());
         }
@@ -267,7 +267,7 @@ impl Planner {
     }
 
     /// Appends the terms of a node; the place of its value.
-    fn score(&mut self, scope: &mut Scope, id: NodeId, to: &mut Scores) -> Result<usize, RuntimeError> {
+    fn score(&mut self, scope: &mut Scope, id: NodeId, to: &mut Scores) -> Result<usize, BackendError> {
         if let Some(place) = to.places.get(&id) {
             return Ok(*place);
         }

@@ -10,7 +10,7 @@ use dlbc_ops::prim::{Builder, Prim};
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 use dlbc_ptxsim::{Simulator, Totals};
-use dlbc_runtime::{Backend, ReferenceBackend, RunOptions, RuntimeError, Tensors};
+use dlbc_runtime::{Backend, BackendError, ReferenceBackend, RunOptions, Tensors};
 
 /// Numbers that look random and are the same each time.
 pub struct Random(u64);
@@ -53,7 +53,7 @@ pub fn graph(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value)
     graph
 }
 
-pub fn run(backend: &dyn Backend, graph: &Graph<Prim>, inputs: &[Tensor]) -> Result<Tensor, RuntimeError> {
+pub fn run(backend: &dyn Backend, graph: &Graph<Prim>, inputs: &[Tensor]) -> Result<Tensor, BackendError> {
     let feed: Tensors = inputs.iter().enumerate().map(|(i, t)| (format!("x{i}"), t.clone())).collect();
     let plan = backend.prepare(graph, &["output/y".into()], &[], &RunOptions::default())?;
     let (mut made, _) = plan.forward(&feed)?;
@@ -68,7 +68,7 @@ pub fn simulator() -> CudaBackend {
 pub fn attempt(
     inputs: &[Tensor],
     build: impl Fn(&mut Builder, &[Value]) -> Value,
-) -> Result<Tensor, RuntimeError> {
+) -> Result<Tensor, BackendError> {
     run(&simulator(), &graph(inputs, build), inputs)
 }
 

@@ -7,6 +7,7 @@ use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use crate::backend::Tensors;
+use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 
 /// Binds the symbols of the program's inputs.
@@ -24,7 +25,7 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
         }
     }
     for input in &info.inputs {
-        let tensor = inputs.get(&input.name).ok_or_else(|| RuntimeError::MissingInput(input.name.clone()))?;
+        let tensor = inputs.get(&input.name).ok_or_else(|| BackendError::MissingInput(input.name.clone()))?;
         let wrong = || RuntimeError::InputType {
             input: input.name.clone(),
             expected: input.ty.to_string(),

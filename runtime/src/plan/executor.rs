@@ -11,6 +11,7 @@ use super::bind::bind;
 use super::blocks::{Blocks, State};
 use super::steps::{self, Rest, Step, branches, check, has_measures, measures};
 use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors};
+use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::seed::Convention;
 
@@ -103,7 +104,7 @@ impl Ready<'_> {
     /// Passes a seed back.
     pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Tensors, RuntimeError> {
         match midway {
-            Midway::Step(step, saved) => step.plan.reverse(&self.inputs, saved, seed),
+            Midway::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed)?),
             Midway::Blocks(blocks, mut state) => {
                 let Executor { backend, options, .. } = self.executor;
                 let before = state.prepare;
@@ -127,7 +128,7 @@ impl Executor {
     ) -> Result<Executor, RuntimeError> {
         let nodes = backend.check(&program.graph);
         if !nodes.is_empty() {
-            return Err(RuntimeError::Unsupported { backend: backend.name(), nodes });
+            return Err(BackendError::Unsupported { backend: backend.name(), nodes }.into());
         }
         Ok(Executor { program, backend, options, plans: Mutex::default() })
     }
@@ -275,7 +276,8 @@ impl Executor {
             let bytes = ty.bytes().unwrap_or(u64::MAX);
             if bytes > self.options.max_tensor_bytes {
                 let node = graph.node(id).name().to_string();
-                return Err(RuntimeError::Limit { node, bytes, limit: self.options.max_tensor_bytes });
+                let limit = self.options.max_tensor_bytes;
+                return Err(BackendError::Limit { node, bytes, limit }.into());
             }
         }
         let all = || graph.outputs().iter().map(|(n, _)| n.clone()).collect();
@@ -286,7 +288,7 @@ impl Executor {
         let prepare = || self.backend.prepare(&graph, &first, &second, &self.options);
         let plan = match prepare() {
             // Other plans hold memory, too.
-            Err(RuntimeError::DeviceMemory(_)) if self.forget() => prepare()?,
+            Err(BackendError::DeviceMemory(_)) if self.forget() => prepare()?,
             plan => plan?,
         };
         let planned = Planned { plan, bound: step.bound, rest: step.rest };

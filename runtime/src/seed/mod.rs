@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use dlbc_ops::tensor::Tensor;
 
 use crate::backend::Tensors;
+use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::request::{Request, Start, Target};
 use chosen::Chosen;
@@ -30,7 +31,7 @@ pub(crate) fn seed(
     request: &Request,
     convention: &Convention,
 ) -> Result<Seed, RuntimeError> {
-    let output = outputs.get(name).ok_or_else(|| RuntimeError::MissingInput(name.into()))?;
+    let output = outputs.get(name).ok_or_else(|| BackendError::MissingInput(name.into()))?;
     let dims = output.dims();
     if let Some(task) = request.task.filter(|task| !task.fits(dims)) {
         let (task, expected) = (task.name(), task.expects());

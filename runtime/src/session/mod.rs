@@ -10,6 +10,7 @@ use dlbc_ops::program::{Mode, Program, Repeat, Track};
 use dlbc_ops::tensor::Tensor;
 
 use crate::backend::{Backend, MemoryReport, RunOptions, Tensors};
+use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::explanation::{Explanation, Opposing, Seconds};
 use crate::ledger::expert_relevance::experts;
@@ -116,7 +117,9 @@ impl Session {
         loop {
             match self.explain_by(at_once, inputs, targets, request) {
                 // As many of the targets as the device's memory holds at once.
-                Err(RuntimeError::DeviceMemory(_)) if at_once > 1 => at_once = at_once.div_ceil(2),
+                Err(RuntimeError::Backend(BackendError::DeviceMemory(_))) if at_once > 1 => {
+                    at_once = at_once.div_ceil(2)
+                }
                 explained => return explained,
             }
         }
@@ -138,7 +141,7 @@ impl Session {
 
         let (clock, before) = (Instant::now(), ready.prepare);
         let explained =
-            outputs.get(&info.explained).ok_or_else(|| RuntimeError::MissingInput(info.explained.clone()))?;
+            outputs.get(&info.explained).ok_or_else(|| BackendError::MissingInput(info.explained.clone()))?;
         let requests: Vec<Request> =
             targets.iter().map(|target| Request { target: *target, ..request.clone() }).collect();
         let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request, &convention));

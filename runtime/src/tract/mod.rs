@@ -33,7 +33,7 @@ use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::tract_core::internal as tr;
 
 use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
-use crate::error::RuntimeError;
+use crate::backend_error::BackendError;
 use crate::stage::{Stage, split};
 use weights::{from_tract, to_tract, with_given};
 
@@ -50,7 +50,7 @@ impl Backend for CpuBackend {
         true
     }
 
-    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), RuntimeError> {
+    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
         guarded("threads", || pool(threads(options)))?.install(f);
         Ok(())
     }
@@ -73,7 +73,7 @@ impl Backend for CpuBackend {
         forward: &[String],
         reverse: &[String],
         options: &RunOptions,
-    ) -> Result<Box<dyn Plan>, RuntimeError> {
+    ) -> Result<Box<dyn Plan>, BackendError> {
         few_readers(graph)?;
         let stages = split(graph, forward, reverse)?;
         let pool = guarded("threads", || pool(threads(options)))?;
@@ -115,7 +115,7 @@ fn pool(threads: usize) -> tr::TractResult<Arc<ThreadPool>> {
 const MOST_READERS: usize = 8192;
 
 /// Refuses a value with too many readers.
-fn few_readers(graph: &Graph<Prim>) -> Result<(), RuntimeError> {
+fn few_readers(graph: &Graph<Prim>) -> Result<(), BackendError> {
     let mut readers = std::collections::HashMap::new();
     for id in graph.nodes() {
         let mut inputs = graph.node_inputs(id);
@@ -130,7 +130,7 @@ fn few_readers(graph: &Graph<Prim>) -> Result<(), RuntimeError> {
         None => Ok(()),
         Some((v, readers)) => {
             let node = graph.value_name(v).to_string();
-            Err(RuntimeError::Readers { node, readers, limit: MOST_READERS })
+            Err(BackendError::Readers { node, readers, limit: MOST_READERS })
         }
     }
 }
@@ -141,12 +141,12 @@ fn boundary(graph: &Graph<Prim>, id: dlbc_ops::graph::NodeId) -> bool {
 }
 
 /// Runs `f`; an error or a panic of the engine becomes an error of ours.
-fn guarded<T>(stage: &'static str, f: impl FnOnce() -> tr::TractResult<T>) -> Result<T, RuntimeError> {
-    let failed = |message: String| RuntimeError::Backend { backend: "cpu", stage, message };
+fn guarded<T>(stage: &'static str, f: impl FnOnce() -> tr::TractResult<T>) -> Result<T, BackendError> {
+    let failed = |message: String| BackendError::Engine { backend: "cpu", stage, message };
     match catch_unwind(AssertUnwindSafe(f)) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(e)) => match e.downcast_ref::<kernel::Refused>() {
-            Some(refused) => Err(RuntimeError::Node(refused.to_string())),
+            Some(refused) => Err(BackendError::Node(refused.to_string())),
             None => Err(failed(format!("{e:#}"))),
         },
         Err(panic) => {
@@ -182,10 +182,10 @@ impl Runnable {
         })
     }
 
-    fn feed(&self, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Feed, RuntimeError> {
+    fn feed(&self, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Feed, BackendError> {
         let find = |name: &String| {
             let tensor = if name == SEED { seed } else { inputs.get(name) };
-            tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))
+            tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))
         };
         let named = self.inputs.iter().map(|name| {
             let tensor = find(name)?;
@@ -195,11 +195,11 @@ impl Runnable {
         Ok(Feed { values: named.collect::<Result<_, _>>()?, given: given.collect::<Result<_, _>>()? })
     }
 
-    fn run(&self, stage: &'static str, feed: Feed) -> Result<tr::TVec<tr::TValue>, RuntimeError> {
+    fn run(&self, stage: &'static str, feed: Feed) -> Result<tr::TVec<tr::TValue>, BackendError> {
         guarded(stage, || with_given(feed.given, || self.plan.run(feed.values)))
     }
 
-    fn results(&self, names: &[String], values: &[tr::TValue]) -> Result<Tensors, RuntimeError> {
+    fn results(&self, names: &[String], values: &[tr::TValue]) -> Result<Tensors, BackendError> {
         let mut tensors = Tensors::new();
         for ((name, value), dtype) in names.iter().zip(values).zip(&self.outputs) {
             tensors.insert(name.clone(), guarded("output", || from_tract(value, *dtype))?);
@@ -238,7 +238,7 @@ impl TractPlan {
 }
 
 impl Plan for TractPlan {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), RuntimeError> {
+    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
         self.within(|| {
             let mut values = self.forward.run("forward", self.forward.feed(inputs, None)?)?;
             let outputs = self.forward.results(&self.forward_names, &values)?;
@@ -248,7 +248,7 @@ impl Plan for TractPlan {
         })
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
         self.within(|| {
             let mut feed = self.reverse.feed(inputs, Some(seed))?;
             let saved = saved.take::<Kept>().unwrap_or_default();

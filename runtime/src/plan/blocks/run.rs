@@ -12,6 +12,7 @@ use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
 
 use super::{Block, Parts, Source, cut};
 use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Tensors};
+use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::plan::simplify::simplify;
 use crate::reference::ReferenceBackend;
@@ -171,14 +172,13 @@ impl Blocks {
                 let mut feed = Tensors::new();
                 for (at, name) in read {
                     let tensor = state.find(&block.inputs[*at].0, inputs, seed);
-                    let tensor = tensor.ok_or_else(|| RuntimeError::MissingInput(name.clone()))?;
+                    let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))?;
                     feed.insert(name.clone(), tensor.clone());
                 }
                 let mut made = match plan.forward(&feed) {
-                    Err(error @ RuntimeError::Node(_)) => {
-                        return Err(self
-                            .own_error(block, backend, options, &state.sizes, feed)
-                            .unwrap_or(error));
+                    Err(error @ BackendError::Node(_)) => {
+                        let own = self.own_error(block, backend, options, &state.sizes, feed);
+                        return Err(own.unwrap_or(error).into());
                     }
                     done => done?.0,
                 };
@@ -208,7 +208,7 @@ impl Blocks {
         options: &RunOptions,
         sizes: &Bindings,
         mut feed: Tensors,
-    ) -> Option<RuntimeError> {
+    ) -> Option<BackendError> {
         let shared = self.plan(block, backend, options, sizes).ok()?;
         let own = self.made(block, backend, options, sizes).ok()?;
         let (Planned::Plan { inputs: theirs, .. }, Planned::Plan { plan, inputs, .. }) = (&*shared, &own)
@@ -259,7 +259,8 @@ impl Blocks {
             let bytes = graph.node(id).types[0].bytes().unwrap_or(u64::MAX);
             if bytes > options.max_tensor_bytes {
                 let node = graph.node(id).name().to_string();
-                return Err(RuntimeError::Limit { node, bytes, limit: options.max_tensor_bytes });
+                let limit = options.max_tensor_bytes;
+                return Err(BackendError::Limit { node, bytes, limit }.into());
             }
         }
         let outputs: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
@@ -271,7 +272,7 @@ impl Blocks {
         let prepare = || backend.prepare(&graph, &outputs, &[], options);
         let plan = match prepare() {
             // Other plans hold memory, too.
-            Err(RuntimeError::DeviceMemory(_)) if self.forget() => prepare()?,
+            Err(BackendError::DeviceMemory(_)) if self.forget() => prepare()?,
             plan => plan?,
         };
         let read = graph.inputs().iter().map(|id| graph.node(*id).name());

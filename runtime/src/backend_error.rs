@@ -1,0 +1,95 @@
+//! Errors that backends raise.
+
+use thiserror::Error;
+
+use crate::backend::Unsupported;
+
+/// Failure of a backend to plan or to run a program.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// A program input without a tensor.
+    #[error("input `{0}` is missing")]
+    MissingInput(String),
+    /// A requested output that the program does not have.
+    #[error("the program has no output `{0}`")]
+    UnknownOutput(String),
+    /// A tensor beyond the limit.
+    #[error("node `{node}`: {bytes} bytes, more than the limit of {limit} (`--max-tensor-bytes`)")]
+    Limit {
+        /// Node that computes the tensor.
+        node: String,
+        /// Size in bytes; `u64::MAX` when it cannot be counted.
+        bytes: u64,
+        /// Largest size allowed, in bytes.
+        limit: u64,
+    },
+    /// A value with more readers than the engine plans for in bounded time.
+    #[error("value `{node}` has {readers} readers, more than the limit of {limit}")]
+    Readers {
+        /// Node that computes the value.
+        node: String,
+        /// Number of nodes that read it.
+        readers: usize,
+        /// Largest number allowed.
+        limit: usize,
+    },
+    /// All nodes that the backend cannot run.
+    #[error("backend {backend} cannot run {}", .nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    Unsupported {
+        /// Name of the backend.
+        backend: &'static str,
+        /// The nodes, each with its reason.
+        nodes: Vec<Unsupported>,
+    },
+    /// A node that failed on these values: an index out of range, a division of integers by zero.
+    #[error("{0}")]
+    Node(String),
+    /// An absent or lost device.
+    #[error("{0}")]
+    Device(String),
+    /// More memory needed than the device has.
+    #[error("{0}")]
+    DeviceMemory(String),
+    /// A bug in dlbc or in the engine below the backend.
+    #[error("backend {backend}, {stage}: {message}")]
+    Engine {
+        /// Name of the backend.
+        backend: &'static str,
+        /// Planning, forward or reverse.
+        stage: &'static str,
+        /// Message of the engine.
+        message: String,
+    },
+}
+
+/// Kind of an error, for exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// An invalid option.
+    Usage,
+    /// An invalid input.
+    InvalidInput,
+    /// A valid program that is not supported.
+    Unsupported,
+    /// A size beyond a limit.
+    Limit,
+    /// A device that is absent or too small.
+    Device,
+    /// A bug.
+    Internal,
+}
+
+impl BackendError {
+    /// Kind of this error.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            BackendError::MissingInput(_) | BackendError::Node(_) => ErrorKind::InvalidInput,
+            BackendError::UnknownOutput(_) => ErrorKind::Usage,
+            BackendError::Limit { .. } | BackendError::Readers { .. } => ErrorKind::Limit,
+            BackendError::Unsupported { .. } => ErrorKind::Unsupported,
+            BackendError::Device(_) | BackendError::DeviceMemory(_) => ErrorKind::Device,
+            BackendError::Engine { .. } => ErrorKind::Internal,
+        }
+    }
+}
