@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dlbc_backend::{Backend, BackendError, Plan, Precision, RunOptions, Unsupported};
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Device, DeviceError};
-use dlbc_runtime::{Backend, BackendError, Plan, RunOptions, Unsupported};
 
 use crate::execute::{DevicePlan, to_device};
 use crate::expand::expand;
@@ -75,20 +75,6 @@ impl Resident {
         let bytes = |t: &Tensor| t.elems() as u64 * u64::from(Kind::of(t.dtype()).bytes());
         self.weights.values().map(|(t, _)| bytes(t)).sum()
     }
-}
-
-/// How products of floats are computed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// Three tf32 products on tensor cores, where a product is large enough: float32 but for some 2⁻²² of each.
-    #[default]
-    Split,
-    /// Operands of large products are rounded to tf32, 11 bits.
-    Tf32,
-    /// Operands of large products are rounded to bfloat16, 8 bits.
-    Bf16,
-    /// Float32 multiply-adds throughout.
-    Simt,
 }
 
 /// A CUDA device, or what stands in for one.

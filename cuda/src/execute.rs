@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use dlbc_backend::{BackendError, MemoryReport, Plan, Saved, Tensors};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
-use dlbc_runtime::{BackendError, MemoryReport, Plan, Saved, Tensors};
 
 use crate::backend::{Shared, lock};
 use crate::plan::{Addresses, Home, Lowered, Part, Step, View};

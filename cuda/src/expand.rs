@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
+use dlbc_backend::BackendError;
 use dlbc_ops::graph::{Body, Graph, Value};
 use dlbc_ops::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary};
-use dlbc_runtime::BackendError;
 
 use crate::hoist::hoist;
 

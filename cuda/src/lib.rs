@@ -13,7 +13,8 @@ mod hoist;
 mod memory;
 mod plan;
 
-pub use backend::{CudaBackend, Precision};
+pub use backend::CudaBackend;
+pub use dlbc_backend::Precision;
 pub use dlbc_ptx::kernel::gemm::Math;
 pub use dlbc_ptx::{Device, DeviceError};
 pub use driver::{find, open};

@@ -5,13 +5,13 @@
 mod common;
 
 use common::Random;
+use dlbc_backend::{Backend, BackendError, MemoryReport, RunOptions, Tensors};
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptxsim::Simulator;
-use dlbc_runtime::{Backend, BackendError, MemoryReport, RunOptions, Tensors};
 
 const LAYERS: usize = 24;
 const DIMS: [usize; 2] = [8, 64];

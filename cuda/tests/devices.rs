@@ -5,13 +5,13 @@
 mod common;
 
 use common::{Random, graph, run};
+use dlbc_backend::{Backend, BackendError, ErrorKind, RunOptions, Tensors};
 use dlbc_cuda::{CudaBackend, DeviceError, open};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptxsim::Simulator;
-use dlbc_runtime::{Backend, BackendError, ErrorKind, RunOptions, Tensors};
 
 fn product(b: &mut Builder, v: &[Value]) -> Value {
     let y = b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &v[..2]);

@@ -5,11 +5,11 @@
 mod common;
 
 use common::*;
+use dlbc_backend::ReferenceBackend;
 use dlbc_cuda::{Math, Precision};
 use dlbc_ops::graph::Value;
 use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Unary, Window};
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
-use dlbc_runtime::ReferenceBackend;
 
 fn product(g: &mut Builder, a: Value, b: Value) -> Value {
     g.add(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false }, &[a, b])

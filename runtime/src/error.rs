@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
+use dlbc_backend::{BackendError, ErrorKind};
 use dlbc_ops::graph::Fault;
 use thiserror::Error;
-
-use crate::backend_error::{BackendError, ErrorKind};
 
 /// Why a program does not run.
 #[derive(Debug, Error)]

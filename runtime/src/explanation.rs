@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dlbc_backend::Tensors;
 use dlbc_ops::tensor::Tensor;
 
-use crate::backend::Tensors;
 use crate::detection::Detected;
 use crate::ledger::LedgerRow;
 use crate::ledger::expert_relevance::ExpertsLayer;

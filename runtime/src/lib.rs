@@ -3,38 +3,35 @@
 //! A [`Session`] holds a [`Program`](dlbc_ops::program::Program) and a [`Backend`]; it binds shapes, caches plans, seeds the
 //! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
 
-mod backend;
-mod backend_error;
 mod detection;
 mod error;
 mod explanation;
 mod ledger;
 mod plan;
 mod random;
-mod reference;
 mod repeat;
 mod request;
 pub mod rows;
 mod seed;
 mod session;
-mod stage;
 mod tract;
 
+pub use dlbc_backend as backend;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
-pub use backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
-pub use backend_error::{BackendError, ErrorKind};
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
+pub use dlbc_backend::{
+    Backend, BackendError, ErrorKind, MemoryReport, Plan, ReferenceBackend, RunOptions, Saved, Stage, Stages,
+    Tensors, Unsupported, split, uses,
+};
 pub use error::RuntimeError;
 pub use explanation::{Books, Explanation, Opposing, Seconds};
 pub use ledger::LedgerRow;
 pub use ledger::expert_relevance::{ExpertShare, ExpertsLayer};
 pub use ledger::modules::{HeadRow, LayerRow};
 pub use random::Random;
-pub use reference::ReferenceBackend;
 pub use request::{
     BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Request, Start, Target, Task, WhichBox,
 };
 pub use session::Session;
-pub use stage::{Stage, Stages, split, uses};
 pub use tract::CpuBackend;

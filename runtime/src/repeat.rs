@@ -3,12 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use dlbc_backend::{BackendError, Tensors};
 use dlbc_ops::program::{Baseline, Repeat};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::Tensor;
 
-use crate::backend::Tensors;
-use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::explanation::{Explanation, Seconds};
 use crate::ledger::wanted;

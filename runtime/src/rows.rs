@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
+use dlbc_backend::Tensors;
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
-
-use crate::backend::Tensors;
 
 /// Returns whether a program takes any number of rows.
 pub(crate) fn open(program: &Program) -> bool {

@@ -1,10 +1,10 @@
 //! Elementwise expressions: a node that one other node reads joins that node's kernel.
 
+use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Part, Prim, Unary};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
-use dlbc_runtime::BackendError;
 
 use super::expression::{Expression, Together};
 use super::view::{collapse, words};

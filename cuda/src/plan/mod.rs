@@ -24,15 +24,15 @@ pub(crate) use view::View;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use dlbc_backend::{BackendError, Stage, Unsupported, split, uses};
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Kernel, Params, Region};
-use dlbc_runtime::{BackendError, Stage, Unsupported, split, uses};
 
-use crate::backend::Precision;
 use crate::memory::{Interval, place};
+use dlbc_backend::Precision;
 use expression::Expression;
 use recompute::Cut;
 

@@ -1,9 +1,9 @@
 //! What each primitive becomes.
 
+use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::BackendError;
 
 use super::{Made, Planner, Scope, View, wrong};
 

@@ -10,7 +10,7 @@ use dlbc_ptx::kernel::pointwise::Kind;
 use super::expression::Expression;
 use super::view::{collapse, words};
 use super::{Addresses, Block, Planner, Step, Use, View};
-use crate::backend::Precision;
+use dlbc_backend::Precision;
 
 /// Blocks that fill a large device.
 const MANY_BLOCKS: usize = 132;

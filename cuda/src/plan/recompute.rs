@@ -4,10 +4,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use dlbc_backend::{Stage, Stages};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::SEED;
-use dlbc_runtime::{Stage, Stages};
 
 /// Stages of which the second makes again what the first does not keep.
 pub(super) struct Cut {

@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 
+use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Part, Prim, Scan};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::kernel::turn::{COPIES, TurnParams, blocks, turn};
-use dlbc_runtime::BackendError;
 
 use super::expression::Expression;
 use super::{Home, Made, Planner, SETUP, Scope, Step, View};

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use dlbc_backend::Stages;
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::{self, Part, Prim, Reduction};
 use dlbc_ptx::kernel::attention::MAX_GROUPS;
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_runtime::Stages;
 
 /// Axes of scores: rows, columns, and a batch of at most four.
 const RANKS: std::ops::RangeInclusive<usize> = 2..=6;

@@ -14,9 +14,9 @@ use dlbc_ptx::Kernel;
 use dlbc_ptx::library::library;
 
 use super::{Lowered, Part, lower};
-use crate::backend::Precision;
 use crate::expand::expand;
 use crate::memory::place;
+use dlbc_backend::Precision;
 
 fn input(b: &mut Builder, name: &str, dims: &[usize]) -> Value {
     let shape: Shape = dims.iter().map(|d| Dim::known(*d as i64)).collect();

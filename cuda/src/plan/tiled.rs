@@ -2,16 +2,16 @@
 
 use std::collections::HashMap;
 
+use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Part, Prim, Reduction, Unary};
 use dlbc_ptx::kernel::attention::{Along, End, Group, Matrix, Tiled, TiledArgs, Unit};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
-use dlbc_runtime::BackendError;
 
 use super::chain::{scalar, unchanged};
 use super::view::words;
 use super::{Planner, Scope, Step, View, wrong};
-use crate::backend::Precision;
+use dlbc_backend::Precision;
 
 /// What a term of the expression reads.
 enum Leaf {

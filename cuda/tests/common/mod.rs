@@ -4,13 +4,13 @@
 
 use std::sync::{Arc, Mutex};
 
+use dlbc_backend::{Backend, BackendError, ReferenceBackend, RunOptions, Tensors};
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{Builder, Prim};
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 use dlbc_ptxsim::{Simulator, Totals};
-use dlbc_runtime::{Backend, BackendError, ReferenceBackend, RunOptions, Tensors};
 
 /// Numbers that look random and are the same each time.
 pub struct Random(u64);

@@ -1,9 +1,9 @@
 //! Reading the outputs of a detector, layout by layout.
 
+use dlbc_backend::Tensors;
 use dlbc_ops::tensor::Tensor;
 
 use super::Detections;
-use crate::backend::Tensors;
 use crate::error::RuntimeError;
 use crate::request::{BoxLayout, Detector};
 

@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used)]
 
+use dlbc_backend::Tensors;
 use dlbc_ops::tensor::Tensor;
 
 use super::*;
-use crate::backend::Tensors;
 use crate::request::Detector;
 
 fn one(dims: &[usize], values: &[f32], layout: Option<BoxLayout>) -> Result<Detections, RuntimeError> {

@@ -1,9 +1,8 @@
 //! What each expert of a mixture was given, from the tensors of a run.
 
+use dlbc_backend::Tensors;
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-
-use crate::backend::Tensors;
 
 /// A layer of experts in a run.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use dlbc_backend::Tensors;
 use dlbc_ops::program::{AuditRow, Info};
-
-use crate::backend::Tensors;
 
 /// Modules inside each other that are told apart.
 const DEPTH: usize = 64;

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use dlbc_backend::{BackendError, Tensors};
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{Bindings, Tensor};
 
-use crate::backend::Tensors;
-use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 
 /// Binds the symbols of the program's inputs.

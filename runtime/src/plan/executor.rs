@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, RunOptions, Saved, Tensors};
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{BASELINE, MEASURED, Program, SEED, START_SIGN, START_VALUE};
 use dlbc_ops::tensor::{Bindings, Tensor};
@@ -10,8 +11,6 @@ use dlbc_ops::tensor::{Bindings, Tensor};
 use super::bind::bind;
 use super::blocks::{Blocks, State};
 use super::steps::{self, Rest, Step, branches, check, has_measures, measures};
-use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors};
-use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::seed::Convention;
 

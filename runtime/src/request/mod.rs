@@ -5,7 +5,7 @@ mod pixels;
 mod target;
 mod task;
 
-use crate::backend::Tensors;
+use dlbc_backend::Tensors;
 
 pub use detector::{BoxLayout, BoxTarget, Detector, WhichBox};
 pub use pixels::{Pixels, Region};

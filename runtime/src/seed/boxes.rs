@@ -1,7 +1,8 @@
 //! The score or a coordinate of a box.
 
+use dlbc_backend::Tensors;
+
 use super::chosen::{Chosen, Group};
-use crate::backend::Tensors;
 use crate::detection::Detections;
 use crate::error::RuntimeError;
 use crate::request::{BoxTarget, Request};

@@ -1,8 +1,7 @@
 //! The signs of the starting relevance.
 
+use dlbc_backend::Tensors;
 use dlbc_ops::program::{Info, Mode, START_SIGN, START_VALUE, StartSign};
-
-use crate::backend::Tensors;
 
 /// Convention for the sign of a unit's start and the shares of a difference, with the values that decide both.
 #[derive(Clone, Debug, Default)]

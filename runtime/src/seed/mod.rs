@@ -12,10 +12,9 @@ mod tests;
 
 use std::collections::BTreeSet;
 
+use dlbc_backend::{BackendError, Tensors};
 use dlbc_ops::tensor::Tensor;
 
-use crate::backend::Tensors;
-use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::request::{Request, Start, Target};
 use chosen::Chosen;

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+use dlbc_backend::Tensors;
 use dlbc_ops::program::{Info, START_VALUE, StartInfo, StartSign};
 
 use super::chosen::Group;
 use super::*;
-use crate::backend::Tensors;
 use crate::request::{BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Task, WhichBox};
 
 fn outputs(dims: &[usize], values: &[f32]) -> Tensors {

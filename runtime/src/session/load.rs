@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::backend::{Backend, RunOptions};
+use dlbc_backend::{Backend, RunOptions};
+
 use crate::error::RuntimeError;
 use crate::session::Session;
 use crate::tract::CpuBackend;

@@ -6,11 +6,10 @@ mod stack;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use dlbc_backend::{Backend, BackendError, MemoryReport, RunOptions, Tensors};
 use dlbc_ops::program::{Mode, Program, Repeat, Track};
 use dlbc_ops::tensor::Tensor;
 
-use crate::backend::{Backend, MemoryReport, RunOptions, Tensors};
-use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::explanation::{Explanation, Opposing, Seconds};
 use crate::ledger::expert_relevance::experts;

@@ -24,6 +24,9 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use dlbc_backend::{
+    Backend, BackendError, MemoryReport, Plan, RunOptions, Saved, Stage, Tensors, Unsupported, split,
+};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::SEED;
@@ -32,9 +35,6 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::tract_core::internal as tr;
 
-use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
-use crate::backend_error::BackendError;
-use crate::stage::{Stage, split};
 use weights::{from_tract, to_tract, with_given};
 
 /// The CPU through tract.

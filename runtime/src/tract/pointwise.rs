@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use dlbc_backend::{Stage, uses};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{Binary, Prim, Unary};
 use dlbc_ops::tensor::DType;
@@ -11,7 +12,6 @@ use super::gemm::{Loop, widest};
 use super::loops::guarded_div;
 use super::parallel::{chunks, made};
 use super::products::Chains;
-use crate::stage::{Stage, uses};
 
 /// Elements that go through the expression at a time: a stack of them stays in the first cache.
 const BLOCK: usize = 512;

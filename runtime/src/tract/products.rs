@@ -6,13 +6,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use dlbc_backend::{Stage, uses};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Part, Prim};
 use dlbc_ops::tensor::DType;
 
 use super::epilogue::{Reach, Then};
 use super::pointwise::cheap;
-use crate::stage::{Stage, uses};
 
 /// A product and the steps that it takes along.
 pub struct Chain {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dlbc_backend::Stage;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{Prim, Scan};
 use dlbc_ops::tensor::Tensor as Constant;
@@ -10,7 +11,6 @@ use tract_onnx::tract_core::internal::*;
 
 use super::weights::Cache;
 use super::wire;
-use crate::stage::Stage;
 
 /// A recurrence as an operator. Inputs: the first state, sequences, captures that are no constants.
 #[derive(Clone, Debug)]

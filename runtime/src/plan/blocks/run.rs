@@ -5,17 +5,15 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, ReferenceBackend, RunOptions, Tensors};
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Prim, batch};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
 
 use super::{Block, Parts, Source, cut};
-use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Tensors};
-use crate::backend_error::BackendError;
 use crate::error::RuntimeError;
 use crate::plan::simplify::simplify;
-use crate::reference::ReferenceBackend;
 
 /// Plans of blocks with measured dimensions that are kept: those used last.
 const PLANS: usize = 1024;

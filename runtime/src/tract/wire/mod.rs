@@ -7,6 +7,7 @@ mod product;
 
 use std::collections::{HashMap, HashSet};
 
+use dlbc_backend::Stage;
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::{self, Binary, PadMode, Part, Prim, Reduction, Unary};
 use dlbc_ops::tensor::{DType, Tensor as Constant};
@@ -21,7 +22,6 @@ use super::pointwise::{self, Pointwise};
 use super::products;
 use super::scan::Recurrence;
 use super::weights::{Cache, datum};
-use crate::stage::Stage;
 
 /// Operands of one concatenation in the engine; more are concatenated in groups.
 const MANY_PARTS: usize = 64;

@@ -8,8 +8,8 @@ use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, Tensor};
 
-use crate::backend::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors, Unsupported};
-use crate::backend_error::BackendError;
+use crate::contract::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors};
+use crate::error::{BackendError, Unsupported};
 use crate::stage::{Stage, Stages, split, uses};
 
 /// The float64 interpreter.

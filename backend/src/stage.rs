@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
 
-use crate::backend_error::BackendError;
+use crate::error::BackendError;
 
 /// One stage of a program.
 #[derive(Clone, Debug)]

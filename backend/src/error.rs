@@ -1,8 +1,8 @@
 //! Errors that backends raise.
 
-use thiserror::Error;
+use std::fmt;
 
-use crate::backend::Unsupported;
+use thiserror::Error;
 
 /// Failure of a backend to plan or to run a program.
 #[derive(Debug, Error)]
@@ -61,6 +61,21 @@ pub enum BackendError {
         /// Message of the engine.
         message: String,
     },
+}
+
+/// A node that a backend cannot run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsupported {
+    /// The node.
+    pub node: String,
+    /// The primitive and why.
+    pub reason: String,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` ({})", self.node, self.reason)
+    }
 }
 
 /// Kind of an error, for exit codes.

@@ -2,13 +2,12 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt;
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::Tensor;
 
-use crate::backend_error::BackendError;
+use crate::error::{BackendError, Unsupported};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -28,19 +27,18 @@ impl Default for RunOptions {
     }
 }
 
-/// A node that a backend cannot run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unsupported {
-    /// The node.
-    pub node: String,
-    /// The primitive and why.
-    pub reason: String,
-}
-
-impl fmt::Display for Unsupported {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}` ({})", self.node, self.reason)
-    }
+/// How products of floats are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// Three tf32 products on tensor cores, where a product is large enough: float32 but for some 2⁻²² of each.
+    #[default]
+    Split,
+    /// Operands of large products are rounded to tf32, 11 bits.
+    Tf32,
+    /// Operands of large products are rounded to bfloat16, 8 bits.
+    Bf16,
+    /// Float32 multiply-adds throughout.
+    Simt,
 }
 
 /// What a plan holds.

@@ -1,0 +1,14 @@
+//! The contract between the runtime and its engines.
+//!
+//! A [`Backend`] prepares a program of primitives whose shapes are all known as a [`Plan`]; a plan runs its forward and its
+//! reverse. [`split`] says which nodes belong to which. [`ReferenceBackend`] computes in float64 and is the oracle of the others.
+
+mod contract;
+mod error;
+mod reference;
+mod stage;
+
+pub use contract::{Backend, MemoryReport, Plan, Precision, RunOptions, Saved, Tensors};
+pub use error::{BackendError, ErrorKind, Unsupported};
+pub use reference::ReferenceBackend;
+pub use stage::{Stage, Stages, split, uses};
