@@ -4,9 +4,8 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::tensor::Tensor;
 
-use super::Context;
-use super::fold_affine::apply;
-use super::fuse_linear_bias::unit_axis;
+use super::layer::{apply, unit_axis};
+use super::pass::Context;
 
 /// Folds every batch normalisation whose operand is a layer that nobody else reads.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {

@@ -5,6 +5,9 @@
 mod fold_affine;
 mod fold_batch_norm;
 mod fuse_linear_bias;
+mod layer;
+mod pass;
+mod pattern;
 mod recover_attention;
 mod recover_embedding;
 mod recover_gelu;
@@ -17,31 +20,10 @@ mod split_two_classes;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::op::Op;
 
-use crate::composite::Composite;
+pub use pass::{Context, Pass};
+
 use crate::error::CompileError;
-use crate::options::Options;
-
-/// The settings of a compilation that a pass may depend on.
-pub struct Context<'a> {
-    /// Options of the compilation.
-    pub options: &'a Options,
-    /// The composite whose rules will apply.
-    pub composite: &'a Composite,
-}
-
-/// A pass: a name and a function that says whether it changed the graph.
-pub struct Pass {
-    /// A verb phrase.
-    pub name: &'static str,
-    /// Returns whether the pass applies in this context.
-    pub wanted: fn(&Context) -> bool,
-    /// Rewrites the graph; returns whether it changed.
-    pub run: fn(&mut Graph<Op>, &Context) -> bool,
-}
-
-const fn pass(name: &'static str, run: fn(&mut Graph<Op>, &Context) -> bool) -> Pass {
-    Pass { name, wanted: |_| true, run }
-}
+use pass::pass;
 
 /// The passes in order.
 pub const CANONICAL: &[Pass] = &[

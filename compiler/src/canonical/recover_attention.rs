@@ -12,8 +12,8 @@ use dlbc_ops::op::{Add, Attention, Compare, Mul, Op, Select, Softmax, Transpose}
 use dlbc_ops::prim::{AttentionGeometry, Binary};
 use dlbc_ops::tensor::Tensor;
 
-use super::Context;
-use super::recover_gelu::{scaled, single};
+use super::pass::Context;
+use super::pattern::{scaled, single};
 use crate::liveness::{Live, liveness};
 
 /// Recovers every attention.

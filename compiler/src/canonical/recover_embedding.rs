@@ -8,7 +8,7 @@ use dlbc_ops::op::{Add, Compare, Gather, Linear, MatMul, Op};
 use dlbc_ops::prim::Binary;
 use dlbc_ops::tensor::{Shape, Tensor};
 
-use super::Context;
+use super::pass::Context;
 
 /// Recovers every embedding.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {

@@ -5,8 +5,8 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Activation, Arithmetic, Function, Op};
 use dlbc_ops::prim::{Binary, Unary};
 
-use super::Context;
-use super::recover_silu::{activation, become_activation};
+use super::pass::Context;
+use super::pattern::{activation, become_activation, number, scaled, single};
 
 /// Recovers every GELU by its error function.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
@@ -103,20 +103,6 @@ fn recover(graph: &mut Graph<Op>, inner: NodeId, x: Value, tanh: bool) -> Option
     become_activation(graph, x, Activation { f: Function::Gelu { tanh } }, &parts)
 }
 
-/// The operand and the factor of a product or quotient with a single number; the operand itself with factor 1.
-pub(super) fn scaled(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
-    let inputs = graph.node_inputs(v.node);
-    match (graph.op(v.node), inputs.as_slice()) {
-        (Op::Mul(_), &[a, b]) => match (single(graph, a), single(graph, b)) {
-            (_, Some(c)) => Some((a, c)),
-            (Some(c), _) => Some((b, c)),
-            _ => None,
-        },
-        (Op::Div(_), &[a, b]) => single(graph, b).map(|c| (a, 1.0 / c)),
-        _ => None,
-    }
-}
-
 /// The single number that a sum adds.
 fn addend(graph: &Graph<Op>, node: NodeId) -> Option<f64> {
     let inputs = graph.node_inputs(node);
@@ -124,16 +110,6 @@ fn addend(graph: &Graph<Op>, node: NodeId) -> Option<f64> {
         (Op::Add(_), &[a, b]) => single(graph, a).or_else(|| single(graph, b)),
         _ => None,
     }
-}
-
-/// A constant of one element, of any element type.
-pub(super) fn number(graph: &Graph<Op>, v: Value) -> Option<f64> {
-    graph.constant(v).filter(|t| t.elems() == 1).map(|t| t.to_f64()[0])
-}
-
-/// A float constant of one element.
-pub(super) fn single(graph: &Graph<Op>, v: Value) -> Option<f64> {
-    graph.constant(v).filter(|t| t.elems() == 1 && t.dtype().is_float()).map(|t| t.to_f64()[0])
 }
 
 fn near(value: f64, expected: f64) -> Option<()> {

@@ -6,9 +6,8 @@ use dlbc_ops::op::{Activation, Extremum, Function, LayerNorm, Op, Reduce, Reduce
 use dlbc_ops::prim::Unary;
 use dlbc_ops::tensor::{Dim, Shape};
 
-use super::Context;
-use super::recover_gelu::{scaled, single};
-use super::recover_norm::{constant_operand, offset, squared, unary};
+use super::pass::Context;
+use super::pattern::{constant_operand, offset, plain, scaled, single, squared, unary};
 
 /// Recovers every such normalisation.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
@@ -83,14 +82,6 @@ fn is_centred(graph: &Graph<Op>, v: Value, x: Value, m: Value, kept: &Shape) -> 
     let inputs = graph.node_inputs(v.node);
     let (Op::Sub(_), &[a, b]) = (graph.op(v.node), inputs.as_slice()) else { return false };
     a == x && plain(graph, b) == m && (graph.ty(b).shape == *kept || graph.ty(b).shape == graph.ty(x).shape)
-}
-
-/// A value before it was given another shape or repeated.
-pub(super) fn plain(graph: &Graph<Op>, mut v: Value) -> Value {
-    while let Op::Reshape(_) | Op::Expand(_) = graph.op(v.node) {
-        v = graph.node_inputs(v.node)[0];
-    }
-    v
 }
 
 /// `x` of `max(0, x)`, however it is written; else the value itself.

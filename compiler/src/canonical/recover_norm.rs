@@ -5,11 +5,11 @@
 //! The pieces have rules of their own that do not add up to that of a normalisation, so this changes relevance.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::op::{Activation, Arithmetic, Function, LayerNorm, Op, Reduce, ReduceKind};
-use dlbc_ops::prim::{Binary, Unary};
+use dlbc_ops::op::{LayerNorm, Op, Reduce, ReduceKind};
+use dlbc_ops::prim::Unary;
 
-use super::Context;
-use super::recover_gelu::{number, single};
+use super::pass::Context;
+use super::pattern::{constant_operand, number, offset, squared, unary};
 
 /// Recovers every normalisation.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
@@ -63,41 +63,12 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     Some(())
 }
 
-pub(super) fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
-    match graph.op(id) {
-        Op::Activation(Activation { f: Function::Unary(f) }) => Some(*f),
-        _ => None,
-    }
-}
-
-/// A sum of a value and a small constant.
-pub(super) fn offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
-    let inputs = graph.node_inputs(v.node);
-    let (Op::Add(_), &[a, b]) = (graph.op(v.node), inputs.as_slice()) else { return None };
-    match (single(graph, a), single(graph, b)) {
-        (None, Some(e)) => Some((a, e)),
-        (Some(e), None) => Some((b, e)),
-        _ => None,
-    }
-    .filter(|(_, e)| (0.0..1e-2).contains(e))
-}
-
 /// A mean that keeps its axes.
 fn mean(graph: &Graph<Op>, v: Value) -> Option<(Value, Vec<usize>)> {
     match graph.op(v.node) {
         Op::Reduce(Reduce { kind: ReduceKind::Mean, axes, keep: true }) => {
             Some((graph.node_inputs(v.node)[0], axes.clone()))
         }
-        _ => None,
-    }
-}
-
-pub(super) fn squared(graph: &Graph<Op>, v: Value) -> Option<Value> {
-    let inputs = graph.node_inputs(v.node);
-    let &[a, b] = inputs.as_slice() else { return None };
-    match graph.op(v.node) {
-        Op::Mul(_) if a == b => Some(a),
-        Op::Arithmetic(Arithmetic { f: Binary::Pow }) if number(graph, b) == Some(2.0) => Some(a),
         _ => None,
     }
 }
@@ -142,18 +113,4 @@ fn same(graph: &Graph<Op>, a: Value, b: Value) -> bool {
         || (graph.op(a.node) == graph.op(b.node)
             && !graph.node_inputs(a.node).is_empty()
             && graph.node_inputs(a.node) == graph.node_inputs(b.node))
-}
-
-/// The only reader of `v` when it combines it with a constant: its result and the constant.
-pub(super) fn constant_operand(
-    graph: &Graph<Op>,
-    v: Value,
-    takes: impl Fn(&Op) -> bool,
-) -> Option<(Value, Value)> {
-    let reader = graph.only_consumer(v)?;
-    let inputs = graph.node_inputs(reader);
-    let &[a, b] = inputs.as_slice() else { return None };
-    let other = if a == v { b } else { a };
-    (takes(graph.op(reader)) && graph.constant(other).is_some())
-        .then_some((Value { node: reader, slot: 0 }, other))
 }

@@ -1,11 +1,11 @@
 //! `x · σ(x)` becomes one activation, SiLU; with `σ(αx)`, the QuickGELU and Swish forms, too.
 
-use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
+use dlbc_ops::graph::Graph;
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::Unary;
 
-use super::Context;
-use super::recover_gelu::scaled;
+use super::pass::Context;
+use super::pattern::{activation, become_activation, scaled};
 
 /// Recovers every product of a value and its own sigmoid.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
@@ -35,35 +35,4 @@ pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
         }
     }
     changed
-}
-
-/// The function of an activation node.
-pub(super) fn activation(graph: &Graph<Op>, id: NodeId) -> Option<Function> {
-    match graph.op(id) {
-        Op::Activation(a) => Some(a.f),
-        _ => None,
-    }
-}
-
-/// Replaces the last of `parts` by an activation of `x`; the activation has the name of that part and the origin of all.
-pub(super) fn become_activation(
-    graph: &mut Graph<Op>,
-    x: Value,
-    op: Activation,
-    parts: &[NodeId],
-) -> Option<()> {
-    let result = Value { node: *parts.last()?, slot: 0 };
-    let ty = graph.ty(result).clone();
-    if ty != *graph.ty(x) {
-        return None;
-    }
-    let origin = parts.iter().fold(Origin::default(), |o, id| o.join(&graph.node(*id).origin));
-    let name = graph.value_name(result).to_string();
-    let new = graph.add_value(op.into(), &name, ty, origin, &[x]);
-    graph.replace(result, new);
-    for id in parts.iter().rev() {
-        graph.remove(*id);
-    }
-    graph.rename(new, &name);
-    Some(())
 }

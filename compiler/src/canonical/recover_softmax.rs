@@ -5,10 +5,8 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Extremum, Op, Reduce, ReduceKind, Softmax};
 use dlbc_ops::prim::Unary;
 
-use super::Context;
-use super::recover_gelu::number;
-use super::recover_moment_norm::plain;
-use super::recover_norm::unary;
+use super::pass::Context;
+use super::pattern::{number, plain, unary};
 
 /// Recovers every softmax.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {

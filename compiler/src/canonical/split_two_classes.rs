@@ -10,10 +10,8 @@ use dlbc_ops::op::{Activation, Cast, Concat, Function, Linear, Mul, Op, Reshape,
 use dlbc_ops::prim::Unary;
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
 
-use super::Context;
-use super::fuse_linear_bias::constant;
-use super::recover_gelu::{scaled, single};
-use super::recover_norm::unary;
+use super::pass::Context;
+use super::pattern::{constant, scaled, single, unary};
 
 /// Splits every pair of classes.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {

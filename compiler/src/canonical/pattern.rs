@@ -1,0 +1,120 @@
+//! Shapes of subgraphs that several passes look for, and the ways in which they rewrite them.
+
+use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
+use dlbc_ops::op::{Activation, Arithmetic, Function, Op, eval};
+use dlbc_ops::prim::{Binary, Unary};
+use dlbc_ops::tensor::Tensor;
+
+/// The function of an activation node.
+pub(super) fn activation(graph: &Graph<Op>, id: NodeId) -> Option<Function> {
+    match graph.op(id) {
+        Op::Activation(a) => Some(a.f),
+        _ => None,
+    }
+}
+
+pub(super) fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
+    match graph.op(id) {
+        Op::Activation(Activation { f: Function::Unary(f) }) => Some(*f),
+        _ => None,
+    }
+}
+
+/// A constant of one element, of any element type.
+pub(super) fn number(graph: &Graph<Op>, v: Value) -> Option<f64> {
+    graph.constant(v).filter(|t| t.elems() == 1).map(|t| t.to_f64()[0])
+}
+
+/// A float constant of one element.
+pub(super) fn single(graph: &Graph<Op>, v: Value) -> Option<f64> {
+    graph.constant(v).filter(|t| t.elems() == 1 && t.dtype().is_float()).map(|t| t.to_f64()[0])
+}
+
+/// The operand and the factor of a product or quotient with a single number; the operand itself with factor 1.
+pub(super) fn scaled(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
+    let inputs = graph.node_inputs(v.node);
+    match (graph.op(v.node), inputs.as_slice()) {
+        (Op::Mul(_), &[a, b]) => match (single(graph, a), single(graph, b)) {
+            (_, Some(c)) => Some((a, c)),
+            (Some(c), _) => Some((b, c)),
+            _ => None,
+        },
+        (Op::Div(_), &[a, b]) => single(graph, b).map(|c| (a, 1.0 / c)),
+        _ => None,
+    }
+}
+
+/// A sum of a value and a small constant.
+pub(super) fn offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
+    let inputs = graph.node_inputs(v.node);
+    let (Op::Add(_), &[a, b]) = (graph.op(v.node), inputs.as_slice()) else { return None };
+    match (single(graph, a), single(graph, b)) {
+        (None, Some(e)) => Some((a, e)),
+        (Some(e), None) => Some((b, e)),
+        _ => None,
+    }
+    .filter(|(_, e)| (0.0..1e-2).contains(e))
+}
+
+pub(super) fn squared(graph: &Graph<Op>, v: Value) -> Option<Value> {
+    let inputs = graph.node_inputs(v.node);
+    let &[a, b] = inputs.as_slice() else { return None };
+    match graph.op(v.node) {
+        Op::Mul(_) if a == b => Some(a),
+        Op::Arithmetic(Arithmetic { f: Binary::Pow }) if number(graph, b) == Some(2.0) => Some(a),
+        _ => None,
+    }
+}
+
+/// The only reader of `v` when it combines it with a constant: its result and the constant.
+pub(super) fn constant_operand(
+    graph: &Graph<Op>,
+    v: Value,
+    takes: impl Fn(&Op) -> bool,
+) -> Option<(Value, Value)> {
+    let reader = graph.only_consumer(v)?;
+    let inputs = graph.node_inputs(reader);
+    let &[a, b] = inputs.as_slice() else { return None };
+    let other = if a == v { b } else { a };
+    (takes(graph.op(reader)) && graph.constant(other).is_some())
+        .then_some((Value { node: reader, slot: 0 }, other))
+}
+
+/// A value before it was given another shape or repeated.
+pub(super) fn plain(graph: &Graph<Op>, mut v: Value) -> Value {
+    while let Op::Reshape(_) | Op::Expand(_) = graph.op(v.node) {
+        v = graph.node_inputs(v.node)[0];
+    }
+    v
+}
+
+/// Evaluates an operator on constants.
+pub(super) fn constant(op: impl Into<Op>, inputs: &[&Tensor]) -> Option<Tensor> {
+    let op = op.into();
+    let types: Vec<_> = inputs.iter().map(|t| t.ty()).collect();
+    let ty = op.infer(&types).ok()?.into_iter().next()?;
+    eval(&op, inputs, &ty).ok()
+}
+
+/// Replaces the last of `parts` by an activation of `x`; the activation has the name of that part and the origin of all.
+pub(super) fn become_activation(
+    graph: &mut Graph<Op>,
+    x: Value,
+    op: Activation,
+    parts: &[NodeId],
+) -> Option<()> {
+    let result = Value { node: *parts.last()?, slot: 0 };
+    let ty = graph.ty(result).clone();
+    if ty != *graph.ty(x) {
+        return None;
+    }
+    let origin = parts.iter().fold(Origin::default(), |o, id| o.join(&graph.node(*id).origin));
+    let name = graph.value_name(result).to_string();
+    let new = graph.add_value(op.into(), &name, ty, origin, &[x]);
+    graph.replace(result, new);
+    for id in parts.iter().rev() {
+        graph.remove(*id);
+    }
+    graph.rename(new, &name);
+    Some(())
+}
