@@ -14,7 +14,7 @@ use dlbc_ops::program::{BASELINE, Repeat};
 use dlbc_ops::rule::{Constants, Rule};
 use dlbc_ops::tensor::{DType, Shape};
 
-use super::located;
+use super::account::located;
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 

@@ -5,7 +5,7 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{Builder, Reduction};
 
-use super::{Account, total};
+use super::account::{Account, total};
 
 /// The path of a node's module.
 pub(super) fn scope(graph: &Graph<Op>, id: NodeId) -> Vec<String> {

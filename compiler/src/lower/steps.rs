@@ -15,7 +15,8 @@ use dlbc_ops::prim::{self, Builder, Prim, Reduction};
 use dlbc_ops::rule::Flow;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
-use super::{Carries, Sink, Start, located, total, walk};
+use super::account::{located, total};
+use super::walk::{Carries, Sink, Start, walk};
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
