@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
 
-use super::is_input;
+use super::block::is_input;
 use crate::error::RuntimeError;
 
 /// A block's place: late, level, set of symbols.

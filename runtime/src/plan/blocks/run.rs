@@ -11,7 +11,8 @@ use dlbc_ops::prim::{self, Prim, batch};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
 
-use super::{Block, Parts, Source, cut};
+use super::block::{Block, Parts, Source};
+use super::cut::cut;
 use crate::error::RuntimeError;
 use crate::plan::simplify::simplify;
 

@@ -10,7 +10,7 @@ use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::Bindings;
 
-use super::Block;
+use super::block::Block;
 
 /// Constants of more bytes are compared by identity.
 const LARGE: usize = 1 << 12;
