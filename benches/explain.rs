@@ -15,7 +15,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use dlbc_runtime::{CpuBackend, Request, RunOptions, Session, Target, Tensor, Tensors};
+use dlbc_runtime::{CpuBackend, Request, Session, SessionOptions, Target, Tensor, Tensors};
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::NpzReader;
 use serde_json::json;
@@ -37,7 +37,7 @@ fn main() {
     let read = dlbc_proto::read_model(model.as_ref(), &Default::default()).unwrap();
     let program = dlbc_compiler::compile(&read, &Default::default()).unwrap().program;
     drop(read);
-    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    let options = SessionOptions::new().threads(threads);
     let session = Session::new(program, Box::new(CpuBackend), options).unwrap();
     let inputs = tensors(inputs);
     let count = value("--targets", 1);

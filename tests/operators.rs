@@ -15,9 +15,8 @@ use dlbc_cuda::CudaBackend;
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptxsim::Simulator;
-use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Target, Tensors,
-};
+use dlbc_runtime::backend::ReferenceBackend;
+use dlbc_runtime::{Backend, CpuBackend, Explanation, Request, Session, SessionOptions, Target, Tensors};
 
 /// Bounds of a forward, of the largest magnitude in the tensor or of 1.
 const REFERENCE: f64 = 1e-5;
@@ -109,7 +108,7 @@ fn read(model: &Path, rules: &str) -> Result<Program, String> {
 }
 
 fn run(program: Program, backend: Box<dyn Backend>, inputs: &Tensors) -> Result<Explanation, String> {
-    let options = RunOptions { threads: Some(1), ..RunOptions::default() };
+    let options = SessionOptions::new().threads(1);
     let session = Session::new(program, backend, options).map_err(|e| e.to_string())?;
     let request = Request { target: Target::All, audit: true, ..Request::default() };
     session.explain(inputs, &request).map_err(|e| e.to_string())

@@ -1,4 +1,4 @@
-//! What a backend is.
+//! Backends, plans, and what passes between them and the runtime.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -12,18 +12,36 @@ use crate::error::{BackendError, Unsupported};
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Options of a run.
+/// Bounds on the threads and the memory of a session's runs.
 #[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// Threads; all cores when `None`.
+#[non_exhaustive]
+pub struct SessionOptions {
+    /// Number of threads; `None` stands for as many as the machine has cores.
     pub threads: Option<usize>,
-    /// A tensor above this many bytes is refused.
+    /// Largest tensor allowed, in bytes: 8 GiB unless set.
     pub max_tensor_bytes: u64,
 }
 
-impl Default for RunOptions {
-    fn default() -> RunOptions {
-        RunOptions { threads: None, max_tensor_bytes: 8 << 30 }
+impl SessionOptions {
+    /// The default options.
+    pub fn new() -> SessionOptions {
+        SessionOptions::default()
+    }
+
+    /// Sets the number of threads; `None` stands for as many as the machine has cores.
+    pub fn threads(self, threads: impl Into<Option<usize>>) -> SessionOptions {
+        SessionOptions { threads: threads.into(), ..self }
+    }
+
+    /// Sets the largest tensor allowed, in bytes.
+    pub fn max_tensor_bytes(self, max_tensor_bytes: u64) -> SessionOptions {
+        SessionOptions { max_tensor_bytes, ..self }
+    }
+}
+
+impl Default for SessionOptions {
+    fn default() -> SessionOptions {
+        SessionOptions { threads: None, max_tensor_bytes: 8 << 30 }
     }
 }
 
@@ -62,17 +80,18 @@ pub trait Backend: Send + Sync {
     /// Everything this backend cannot run, at once; empty means that `prepare` refuses no node.
     fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported>;
 
-    /// Whether its products read matrices that are inputs of a plan where the caller's tensors lie. Programs that differ in their
-    /// weights alone then share plans.
-    fn reads_in_place(&self) -> bool {
+    /// True if a plan's products read matrices that are its inputs in the caller's memory, without a copy. Blocks that differ
+    /// only in weights then share one plan.
+    fn borrows_weights(&self) -> bool {
         false
     }
 
-    /// Runs `f`, in which many plans run one after the other: where threads are to be entered, once for all of them.
+    /// Runs `f`, which runs many plans one after the other, within the thread pool of those plans, so that the pool is entered
+    /// once and not for each of them.
     ///
     /// # Errors
-    /// When there are no threads to be had.
-    fn within(&self, _: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
+    /// When the threads cannot be started.
+    fn with_thread_pool(&self, _: &SessionOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
         f();
         Ok(())
     }
@@ -87,7 +106,7 @@ pub trait Backend: Send + Sync {
         graph: &Graph<Prim>,
         forward: &[String],
         reverse: &[String],
-        options: &RunOptions,
+        options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError>;
 }
 

@@ -8,7 +8,7 @@ mod error;
 mod reference;
 mod stage;
 
-pub use contract::{Backend, MemoryReport, Plan, Precision, RunOptions, Saved, Tensors};
+pub use contract::{Backend, MemoryReport, Plan, Precision, Saved, SessionOptions, Tensors};
 pub use error::{BackendError, ErrorKind, Unsupported};
 pub use reference::ReferenceBackend;
 pub use stage::{Stage, Stages, split, uses};

@@ -8,7 +8,7 @@ use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, Tensor};
 
-use crate::contract::{Backend, MemoryReport, Plan, RunOptions, Saved, Tensors};
+use crate::contract::{Backend, MemoryReport, Plan, Saved, SessionOptions, Tensors};
 use crate::error::{BackendError, Unsupported};
 use crate::stage::{Stage, Stages, split, uses};
 
@@ -30,7 +30,7 @@ impl Backend for ReferenceBackend {
         graph: &Graph<Prim>,
         forward: &[String],
         reverse: &[String],
-        _: &RunOptions,
+        _: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         let stages = split(graph, forward, reverse)?;
         Ok(Box::new(Interpreter {

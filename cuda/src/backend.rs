@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dlbc_backend::{Backend, BackendError, Plan, Precision, RunOptions, Unsupported};
+use dlbc_backend::{Backend, BackendError, Plan, Precision, SessionOptions, Unsupported};
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{DType, Tensor};
@@ -152,7 +152,7 @@ impl Backend for CudaBackend {
         graph: &Graph<Prim>,
         forward: &[String],
         reverse: &[String],
-        _: &RunOptions,
+        _: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         let graph = expand(graph)?;
         let lowered = self.fitting(&graph, forward, reverse)?;

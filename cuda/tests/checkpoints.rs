@@ -5,7 +5,7 @@
 mod common;
 
 use common::Random;
-use dlbc_backend::{Backend, BackendError, MemoryReport, RunOptions, Tensors};
+use dlbc_backend::{Backend, BackendError, MemoryReport, SessionOptions, Tensors};
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
@@ -60,7 +60,7 @@ fn run(
 ) -> Result<([Tensor; 3], MemoryReport), BackendError> {
     let backend = CudaBackend::new(Box::new(Simulator::new(bytes, schedule)));
     let names = ["output/y".to_string(), "relevance/x".to_string()];
-    let plan = backend.prepare(graph, &names[..1], &names[1..], &RunOptions::default())?;
+    let plan = backend.prepare(graph, &names[..1], &names[1..], &SessionOptions::default())?;
     let mut r = Random::new(6);
     let (x, seed) = (r.floats(&DIMS), r.floats(&DIMS));
     let feed = Tensors::from([("x".to_string(), x)]);

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Random, graph, run};
-use dlbc_backend::{Backend, BackendError, ErrorKind, RunOptions, Tensors};
+use dlbc_backend::{Backend, BackendError, ErrorKind, SessionOptions, Tensors};
 use dlbc_cuda::{CudaBackend, DeviceError, open};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
@@ -72,7 +72,7 @@ fn a_model_larger_than_memory_is_refused_before_it_runs() {
     let inputs = [x];
     let graph = graph(&inputs, build);
     let backend = CudaBackend::new(Box::new(Simulator::new(Some(300_000), 1)));
-    let error = backend.prepare(&graph, &["output/y".into()], &[], &RunOptions::default()).err().unwrap();
+    let error = backend.prepare(&graph, &["output/y".into()], &[], &SessionOptions::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Device, "{error}");
     assert!(error.to_string().contains("360000 bytes wanted"), "{error}");
     // What was taken went back: a smaller model still runs.
@@ -102,7 +102,7 @@ fn launches_that_no_device_takes_are_refused() {
         b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[tall, v[1]])
     });
     let backend = CudaBackend::new(Box::<Simulator>::default());
-    let error = backend.prepare(&graph, &["output/y".into()], &[], &RunOptions::default()).err().unwrap();
+    let error = backend.prepare(&graph, &["output/y".into()], &[], &SessionOptions::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("65536"), "{error}");
 }
@@ -130,7 +130,7 @@ fn saved_values_of_an_earlier_forward_are_computed_again() {
     let graph = two_stages();
     let backend = CudaBackend::new(Box::<Simulator>::default());
     let plan = backend
-        .prepare(&graph, &["output/y".into()], &["relevance/x".into()], &RunOptions::default())
+        .prepare(&graph, &["output/y".into()], &["relevance/x".into()], &SessionOptions::default())
         .unwrap();
     let feed = |r: &mut Random| Tensors::from([("x".to_string(), r.floats(&[4, 6]))]);
     let (first, second, seed) = (feed(&mut r), feed(&mut r), r.floats(&[4, 6]));
@@ -148,7 +148,9 @@ fn weights_are_resident_once_and_memory_goes_back_with_a_plan() {
     let graph = two_stages();
     let backend = CudaBackend::new(Box::new(Simulator::new(Some(60_000), 1)));
     let prepare = |graph: &Graph<Prim>| {
-        backend.prepare(graph, &["output/y".into()], &["relevance/x".into()], &RunOptions::default()).unwrap()
+        backend
+            .prepare(graph, &["output/y".into()], &["relevance/x".into()], &SessionOptions::default())
+            .unwrap()
     };
     let (one, two) = (prepare(&graph), prepare(&graph));
     assert_eq!((one.memory().constant_bytes, two.memory().constant_bytes), (144, 144));

@@ -5,7 +5,8 @@
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
-use dlbc_runtime::{Backend, CpuBackend, ReferenceBackend, RunOptions, Tensors};
+use dlbc_runtime::backend::ReferenceBackend;
+use dlbc_runtime::{Backend, CpuBackend, SessionOptions, Tensors};
 
 /// Random numbers, the same on every run (xorshift).
 struct Random(u64);
@@ -96,7 +97,7 @@ fn run(
     inputs: &Tensors,
     threads: usize,
 ) -> Tensors {
-    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    let options = SessionOptions::new().threads(threads);
     let plan = backend.prepare(graph, names, &[], &options).unwrap();
     plan.forward(inputs).unwrap().0
 }

@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Program;
+use dlbc_runtime::backend::{Plan, ReferenceBackend, Unsupported};
 use dlbc_runtime::{
-    Backend, BackendError, CpuBackend, ErrorKind, Explanation, Plan, ReferenceBackend, Request, RunOptions,
-    RuntimeError, Session, Target, Tensor, Tensors, Unsupported,
+    Backend, BackendError, CpuBackend, ErrorKind, Explanation, Request, RuntimeError, Session,
+    SessionOptions, Target, Tensor, Tensors,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -24,7 +25,7 @@ fn digits() -> Program {
 }
 
 fn cpu(threads: usize) -> Session {
-    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    let options = SessionOptions::new().threads(threads);
     Session::new(digits(), Box::new(CpuBackend), options).unwrap()
 }
 
@@ -52,7 +53,7 @@ fn a_compiled_file_loads_and_explains_as_the_program_does() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("digits.dlbc.onnx");
     dlbc_proto::write_model(&path, &dlbc_artifact::write(&digits()).unwrap()).unwrap();
-    let loaded = Session::load(&path, RunOptions { threads: Some(2), ..RunOptions::default() }).unwrap();
+    let loaded = Session::load(&path, SessionOptions::new().threads(2)).unwrap();
     let inputs = batch(3);
     let (a, b) = (
         loaded.explain(&inputs, &Request::default()).unwrap(),
@@ -64,11 +65,11 @@ fn a_compiled_file_loads_and_explains_as_the_program_does() {
 
 #[test]
 fn a_model_that_is_not_compiled_and_a_file_that_is_no_model_are_refused() {
-    let raw = Session::load(fixture("digits_cnn/model.onnx"), RunOptions::default()).err().unwrap();
+    let raw = Session::load(fixture("digits_cnn/model.onnx"), SessionOptions::default()).err().unwrap();
     assert!(matches!(raw, RuntimeError::NotCompiled(_)), "{raw}");
     assert!(raw.to_string().contains("dlbc compile"), "{raw}");
     for name in ["digits_cnn/digit.png", "nowhere.onnx"] {
-        let error = Session::load(fixture(name), RunOptions::default()).err().unwrap();
+        let error = Session::load(fixture(name), SessionOptions::default()).err().unwrap();
         assert!(error.to_string().contains(name), "{error}");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
     }
@@ -145,7 +146,7 @@ fn relevance_is_linear_in_the_start() {
 #[test]
 fn the_ledger_closes_row_by_row_on_both_backends() {
     for backend in [Box::new(CpuBackend) as Box<dyn Backend>, Box::new(ReferenceBackend)] {
-        let session = Session::new(digits(), backend, RunOptions::default()).unwrap();
+        let session = Session::new(digits(), backend, SessionOptions::default()).unwrap();
         let request = Request { audit: true, keep_all: true, ..Request::default() };
         let made = session.explain(&batch(2), &request).unwrap();
         let rows = made.ledger.as_ref().unwrap();
@@ -199,7 +200,7 @@ fn requests_that_do_not_fit_are_named() {
 
 #[test]
 fn a_tensor_above_the_limit_is_refused_before_it_is_made() {
-    let options = RunOptions { max_tensor_bytes: 10_000, ..RunOptions::default() };
+    let options = SessionOptions::new().max_tensor_bytes(10_000);
     let session = Session::new(digits(), Box::new(CpuBackend), options).unwrap();
     let error = failure(&session, &batch(50), &Request::default());
     assert_eq!(error.kind(), ErrorKind::Limit);
@@ -223,7 +224,7 @@ impl Backend for Counting {
         graph: &Graph<Prim>,
         forward: &[String],
         reverse: &[String],
-        options: &RunOptions,
+        options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         CpuBackend.prepare(graph, forward, reverse, options)
@@ -233,7 +234,8 @@ impl Backend for Counting {
 #[test]
 fn a_plan_is_made_once_for_a_shape() {
     let plans = Arc::new(AtomicUsize::new(0));
-    let session = Session::new(digits(), Box::new(Counting(plans.clone())), RunOptions::default()).unwrap();
+    let session =
+        Session::new(digits(), Box::new(Counting(plans.clone())), SessionOptions::default()).unwrap();
     let run = |n, audit| {
         session.explain(&batch(n), &Request { audit, ..Request::default() }).unwrap();
         plans.load(Ordering::SeqCst)

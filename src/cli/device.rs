@@ -1,7 +1,8 @@
 //! Devices: what `--device` names, opened once.
 
 use dlbc_cuda::CudaBackend;
-use dlbc_runtime::{Backend, CpuBackend, ReferenceBackend};
+use dlbc_runtime::backend::ReferenceBackend;
+use dlbc_runtime::{Backend, CpuBackend};
 
 use crate::cli::args::{Device, DeviceArgs};
 use crate::cli::exit::{Code, failure};

@@ -24,7 +24,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use dlbc_compiler::{Composite, Passes};
 use dlbc_ops::program::Info;
-use dlbc_runtime::RunOptions;
+use dlbc_runtime::SessionOptions;
 
 pub use fill::Fill;
 pub use metric::Metric;
@@ -139,7 +139,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     check(args)?;
     args.on.check()?;
     let device = &device::open(&args.on, console)?;
-    let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
+    let options = SessionOptions::new().threads(args.on.threads).max_tensor_bytes(args.limits.tensor_bytes());
     let artifact = is_artifact(args)?;
     let usual: &[&str] = if artifact || args.explain.is_contrastive() { &[] } else { &USUAL };
     let mut each = args.explain.each(usual).into_iter();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use dlbc_ops::program::{InputInfo, Program};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{RunOptions, Session};
+use dlbc_runtime::{Session, SessionOptions};
 
 use super::features::Features;
 use super::fill::{Blank, Fill, blank};
@@ -49,7 +49,7 @@ pub fn prepare(
     program: Program,
     artifact: bool,
     device: &Opened,
-    options: &RunOptions,
+    options: &SessionOptions,
     console: Console,
 ) -> anyhow::Result<Prepared> {
     let info = program.info.clone();

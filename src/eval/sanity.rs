@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use dlbc_proto::onnx::{NodeProto, TensorProto};
 use dlbc_proto::{DataType, ProtoError, write};
-use dlbc_runtime::{Random, RunOptions, Tensors};
+use dlbc_runtime::{Random, SessionOptions, Tensors};
 
 use super::measure::{change, mean, normalised, similarity};
 use super::metric::Metric;
@@ -124,7 +124,7 @@ pub fn randomise(model: &mut dlbc_proto::Model, names: &[String], seed: u64) -> 
 pub fn randomisation(
     args: &EvalArgs,
     each: &[&ExplainArgs],
-    (device, options): (&Opened, &RunOptions),
+    (device, options): (&Opened, &SessionOptions),
     prepared: &Prepared,
     plan: &Plan,
     runs: &mut [Outcome],

@@ -7,7 +7,7 @@ pub mod load;
 use anyhow::Context;
 use dlbc_ops::program::{Info, Program};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, Request, RunOptions, Session, Target, Tensors};
+use dlbc_runtime::{Explanation, Request, Session, SessionOptions, Target, Tensors};
 
 use crate::cli::device::Opened;
 use crate::cli::terminal::Console;
@@ -36,7 +36,7 @@ impl Explainer {
         program: Program,
         split: Option<Split>,
         device: &Opened,
-        options: &RunOptions,
+        options: &SessionOptions,
     ) -> anyhow::Result<Explainer> {
         let info = program.info.clone();
         let Some(split) = split else {

@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use dlbc_compiler::{Mode, Options, compile};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Array, DType, Tensor};
-use dlbc_runtime::{
-    Backend, CpuBackend, Explanation, ReferenceBackend, Request, RunOptions, Session, Target, Tensors,
-};
+use dlbc_runtime::backend::ReferenceBackend;
+use dlbc_runtime::{Backend, CpuBackend, Explanation, Request, Session, SessionOptions, Target, Tensors};
 use ndarray::{ArrayD, IxDyn, OwnedRepr};
 use ndarray_npy::NpzReader;
 
@@ -203,7 +202,7 @@ pub fn reference(program: Program) -> Session {
 }
 
 fn session(program: Program, backend: Box<dyn Backend>, threads: usize) -> Session {
-    let options = RunOptions { threads: Some(threads), ..RunOptions::default() };
+    let options = SessionOptions::new().threads(threads);
     Session::new(program, backend, options).unwrap_or_else(|e| panic!("{e}"))
 }
 

@@ -8,7 +8,7 @@ use crate::common::*;
 use dlbc_cuda::{CudaBackend, Math, Precision, open};
 use dlbc_ops::program::Program;
 use dlbc_ptxsim::Simulator;
-use dlbc_runtime::{ErrorKind, Explanation, MemoryReport, Request, RunOptions, Session, Target, Tensors};
+use dlbc_runtime::{ErrorKind, Explanation, MemoryReport, Request, Session, SessionOptions, Target, Tensors};
 
 /// Bounds: outputs relative in L1, relevance by element of the sum.
 const FORWARD: f64 = 1e-5;
@@ -24,7 +24,7 @@ fn device(program: Program, schedule: u64) -> Session {
 
 fn precise(program: Program, schedule: u64, precision: Precision) -> Session {
     let backend = CudaBackend::new(Box::new(Simulator::new(None, schedule))).with_precision(precision);
-    Session::new(program, Box::new(backend), RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+    Session::new(program, Box::new(backend), SessionOptions::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// A model that ships, with its input.
@@ -200,7 +200,7 @@ fn limited(program: &Program, whole: MemoryReport, share: f64) -> Session {
     let bytes = whole.constant_bytes as f64 + share * whole.plan_bytes as f64;
     let device = Simulator::new(Some((bytes * 20.0 / 19.0) as u64 + 4096), 1);
     let backend = Box::new(CudaBackend::new(Box::new(device)));
-    Session::new(program.clone(), backend, RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+    Session::new(program.clone(), backend, SessionOptions::default()).unwrap_or_else(|e| panic!("{e}"))
 }
 
 #[test]
@@ -279,7 +279,8 @@ fn on_a_gpu() {
 }
 
 fn gpu(backend: &CudaBackend, program: Program) -> Session {
-    Session::new(program, Box::new(backend.clone()), RunOptions::default()).unwrap_or_else(|e| panic!("{e}"))
+    Session::new(program, Box::new(backend.clone()), SessionOptions::default())
+        .unwrap_or_else(|e| panic!("{e}"))
 }
 
 fn gpu_equals(backend: &CudaBackend) {

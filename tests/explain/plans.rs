@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use crate::common::*;
 use dlbc_cuda::{CudaBackend, Device, DeviceError, Precision};
 use dlbc_ptx::{Kernel, KernelId, Launch, Region, SequenceId};
-use dlbc_runtime::{Request, RunOptions, Session, Target};
+use dlbc_runtime::{Request, Session, SessionOptions, Target};
 
 /// What was planned.
 #[derive(Clone, Debug, Default)]
@@ -89,7 +89,7 @@ fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
     let inputs = inputs_of(&program, &npz(inputs));
     let counted = Arc::new(Mutex::new(Counted::default()));
     let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Split);
-    let session = Session::new(program, Box::new(backend), RunOptions::default()).unwrap();
+    let session = Session::new(program, Box::new(backend), SessionOptions::default()).unwrap();
     let request = Request { audit: false, target: Target::Index(0), ..Request::default() };
     session.explain(&inputs, &request).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
     let counted = counted.lock().unwrap().clone();

@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::common::*;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
+use dlbc_runtime::backend::{Plan, Saved, Unsupported};
 use dlbc_runtime::{
-    Backend, BackendError, CpuBackend, Explanation, MemoryReport, Plan, Request, RunOptions, Saved, Session,
-    Target, Tensor, Tensors, Unsupported,
+    Backend, BackendError, CpuBackend, Explanation, MemoryReport, Request, Session, SessionOptions, Target,
+    Tensor, Tensors,
 };
 
 /// What a model says of some inputs.
@@ -206,12 +207,16 @@ impl Backend for Counted {
         CpuBackend.check(graph)
     }
 
-    fn reads_in_place(&self) -> bool {
-        CpuBackend.reads_in_place()
+    fn borrows_weights(&self) -> bool {
+        CpuBackend.borrows_weights()
     }
 
-    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
-        CpuBackend.within(options, f)
+    fn with_thread_pool(
+        &self,
+        options: &SessionOptions,
+        f: &mut (dyn FnMut() + Send),
+    ) -> Result<(), BackendError> {
+        CpuBackend.with_thread_pool(options, f)
     }
 
     fn prepare(
@@ -219,7 +224,7 @@ impl Backend for Counted {
         graph: &Graph<Prim>,
         forward: &[String],
         reverse: &[String],
-        options: &RunOptions,
+        options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         self.plans.fetch_add(1, Ordering::Relaxed);
         let products = graph.nodes().filter(|id| matches!(graph.op(*id), Prim::MatMul(_)));
@@ -279,7 +284,7 @@ fn idle_experts_cost_no_product_and_known_counts_no_plan() {
     let folder = root().join("fixtures/experts");
     let counted = Counted::default();
     let program = program(&folder.join("model.onnx"), "dlb");
-    let session = Session::new(program, Box::new(counted.clone()), RunOptions::default()).unwrap();
+    let session = Session::new(program, Box::new(counted.clone()), SessionOptions::default()).unwrap();
     let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
     let values = tokens.to_f32();
     let request = Request { experts: true, ..Request::default() };

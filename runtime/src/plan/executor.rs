@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, RunOptions, Saved, Tensors};
+use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, Saved, SessionOptions, Tensors};
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{BASELINE, MEASURED, Program, SEED, START_SIGN, START_VALUE};
 use dlbc_ops::tensor::{Bindings, Tensor};
@@ -21,7 +21,7 @@ const PLANS: usize = 8;
 pub(crate) struct Executor {
     program: Program,
     backend: Box<dyn Backend>,
-    options: RunOptions,
+    options: SessionOptions,
     /// Most recently used first.
     plans: Mutex<Vec<(Key, Kept)>>,
 }
@@ -123,7 +123,7 @@ impl Executor {
     pub fn new(
         program: Program,
         backend: Box<dyn Backend>,
-        options: RunOptions,
+        options: SessionOptions,
     ) -> Result<Executor, RuntimeError> {
         let nodes = backend.check(&program.graph);
         if !nodes.is_empty() {
@@ -256,7 +256,7 @@ impl Executor {
         let measured = has_measures(&self.program.graph);
         if measured && !branches(&self.program.graph) {
             let outputs = [forward.as_slice(), &key.reverse];
-            let in_place = self.backend.reads_in_place();
+            let in_place = self.backend.borrows_weights();
             let blocks = Blocks::new(program, &key.bindings, outputs, key.targets, in_place)?;
             return Ok(self.keep(key, Kept::Blocks(Arc::new(blocks))));
         }

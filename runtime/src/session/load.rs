@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dlbc_backend::{Backend, RunOptions};
+use dlbc_backend::{Backend, SessionOptions};
 
 use crate::error::RuntimeError;
 use crate::session::Session;
@@ -24,9 +24,9 @@ impl Session {
     /// # let compiled = dlbc_compiler::compile(&model, &Default::default())?;
     /// # dlbc_proto::write_model(&path, &dlbc_artifact::write(&compiled.program)?)?;
     /// # let pixels = vec![0.5f32; 64];
-    /// use dlbc_runtime::{Request, RunOptions, Session, Tensor, Tensors};
+    /// use dlbc_runtime::{Request, SessionOptions, Session, Tensor, Tensors};
     ///
-    /// let session = Session::load(&path, RunOptions::default())?;
+    /// let session = Session::load(&path, SessionOptions::default())?;
     /// let digit = Tensor::from_f32(&[1, 1, 8, 8], &pixels);
     /// let inputs = Tensors::from([("input".to_string(), digit)]);
     /// let explanation = session.explain(&inputs, &Request::default())?;
@@ -39,7 +39,7 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn load(path: impl AsRef<Path>, options: RunOptions) -> Result<Session, RuntimeError> {
+    pub fn load(path: impl AsRef<Path>, options: SessionOptions) -> Result<Session, RuntimeError> {
         Session::load_with(path, Box::new(CpuBackend), options)
     }
 
@@ -50,7 +50,7 @@ impl Session {
     pub fn load_with(
         path: impl AsRef<Path>,
         backend: Box<dyn Backend>,
-        options: RunOptions,
+        options: SessionOptions,
     ) -> Result<Session, RuntimeError> {
         let path = path.as_ref();
         let failed = |e: dlbc_artifact::ArtifactError| RuntimeError::Load { path: path.into(), source: e };

@@ -6,7 +6,7 @@ mod stack;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, RunOptions, Tensors};
+use dlbc_backend::{Backend, BackendError, MemoryReport, SessionOptions, Tensors};
 use dlbc_ops::program::{Mode, Program, Repeat, Track};
 use dlbc_ops::tensor::Tensor;
 
@@ -35,7 +35,7 @@ impl Session {
     pub fn new(
         program: Program,
         backend: Box<dyn Backend>,
-        options: RunOptions,
+        options: SessionOptions,
     ) -> Result<Session, RuntimeError> {
         Ok(Session { executor: Executor::new(program, backend, options)? })
     }
@@ -70,7 +70,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::explain`], and for no targets or one that is named twice. The tensors of a reverse grow with the
-    /// number of targets, and so does what [`RunOptions::max_tensor_bytes`] limits.
+    /// number of targets, and so does what [`SessionOptions::max_tensor_bytes`] limits.
     ///
     /// # Examples
     ///

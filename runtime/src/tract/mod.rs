@@ -25,7 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Plan, RunOptions, Saved, Stage, Tensors, Unsupported, split,
+    Backend, BackendError, MemoryReport, Plan, Saved, SessionOptions, Stage, Tensors, Unsupported, split,
 };
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
@@ -46,11 +46,15 @@ impl Backend for CpuBackend {
         "cpu"
     }
 
-    fn reads_in_place(&self) -> bool {
+    fn borrows_weights(&self) -> bool {
         true
     }
 
-    fn within(&self, options: &RunOptions, f: &mut (dyn FnMut() + Send)) -> Result<(), BackendError> {
+    fn with_thread_pool(
+        &self,
+        options: &SessionOptions,
+        f: &mut (dyn FnMut() + Send),
+    ) -> Result<(), BackendError> {
         guarded("threads", || pool(threads(options)))?.install(f);
         Ok(())
     }
@@ -72,7 +76,7 @@ impl Backend for CpuBackend {
         graph: &Graph<Prim>,
         forward: &[String],
         reverse: &[String],
-        options: &RunOptions,
+        options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         few_readers(graph)?;
         let stages = split(graph, forward, reverse)?;
@@ -94,7 +98,7 @@ impl Backend for CpuBackend {
     }
 }
 
-fn threads(options: &RunOptions) -> usize {
+fn threads(options: &SessionOptions) -> usize {
     options.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
 }
 

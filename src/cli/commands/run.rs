@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use dlbc_ops::program::{Info, Program, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
-use dlbc_runtime::{Explanation, Position, Request, RunOptions, Target, Tensors};
+use dlbc_runtime::{Explanation, Position, Request, SessionOptions, Target, Tensors};
 
 use crate::classes::Classes;
 use crate::cli::args::{Keep, Layout, Named, RunArgs};
@@ -97,7 +97,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         ));
     }
 
-    let options = RunOptions { threads: args.on.threads, max_tensor_bytes: args.limits.tensor_bytes() };
+    let options = SessionOptions::new().threads(args.on.threads).max_tensor_bytes(args.limits.tensor_bytes());
     let (load, compile) = (loaded.load_seconds, loaded.compile_seconds);
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
     // The pictures are drawn before anything is written: an error leaves no file.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, ReferenceBackend, RunOptions, Tensors};
+use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, ReferenceBackend, SessionOptions, Tensors};
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Prim, batch};
 use dlbc_ops::program::SEED;
@@ -78,7 +78,7 @@ impl Blocks {
     pub fn forward(
         &self,
         backend: &dyn Backend,
-        options: &RunOptions,
+        options: &SessionOptions,
         inputs: &Tensors,
     ) -> Result<(Tensors, State), RuntimeError> {
         let mut state = State { values: vec![None; self.parts.values], sizes: Bindings::new(), prepare: 0.0 };
@@ -96,7 +96,7 @@ impl Blocks {
     pub fn reverse(
         &self,
         backend: &dyn Backend,
-        options: &RunOptions,
+        options: &SessionOptions,
         inputs: &Tensors,
         seed: &Tensor,
         state: &mut State,
@@ -140,13 +140,13 @@ impl Blocks {
         &self,
         blocks: Range<usize>,
         backend: &dyn Backend,
-        options: &RunOptions,
+        options: &SessionOptions,
         inputs: &Tensors,
         seed: Option<&Tensor>,
         state: &mut State,
     ) -> Result<(), RuntimeError> {
         let mut done = Ok(());
-        backend.within(options, &mut || {
+        backend.with_thread_pool(options, &mut || {
             let mut blocks = self.parts.blocks[blocks.clone()].iter();
             done = blocks.try_for_each(|block| self.step(block, backend, options, inputs, seed, state));
         })?;
@@ -157,7 +157,7 @@ impl Blocks {
         &self,
         block: &Block,
         backend: &dyn Backend,
-        options: &RunOptions,
+        options: &SessionOptions,
         inputs: &Tensors,
         seed: Option<&Tensor>,
         state: &mut State,
@@ -204,7 +204,7 @@ impl Blocks {
         &self,
         block: &Block,
         backend: &dyn Backend,
-        options: &RunOptions,
+        options: &SessionOptions,
         sizes: &Bindings,
         mut feed: Tensors,
     ) -> Option<BackendError> {
@@ -224,7 +224,7 @@ impl Blocks {
         &self,
         block: &Block,
         backend: &dyn Backend,
-        options: &RunOptions,
+        options: &SessionOptions,
         sizes: &Bindings,
     ) -> Result<Arc<Planned>, RuntimeError> {
         let own = block.symbols.iter().map(|s| sizes.get(s).copied().unwrap_or(-1));
@@ -242,7 +242,7 @@ impl Blocks {
         &self,
         block: &Block,
         backend: &dyn Backend,
-        options: &RunOptions,
+        options: &SessionOptions,
         sizes: &Bindings,
     ) -> Result<Planned, RuntimeError> {
         let mut graph = block.graph.bind(sizes);
