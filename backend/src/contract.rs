@@ -8,6 +8,7 @@ use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::{BackendError, Unsupported};
+use crate::run::Run;
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -152,14 +153,20 @@ pub trait Plan: Send + Sync {
     /// Computes the forward outputs.
     ///
     /// # Errors
-    /// When a value is out of range for a node.
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError>;
+    /// When a value is out of range for a node, and when `run` is cancelled.
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError>;
 
     /// Computes the reverse outputs from a seed of the explained output's shape.
     ///
     /// # Errors
-    /// When a value is out of range for a node.
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError>;
+    /// When a value is out of range for a node, and when `run` is cancelled.
+    fn reverse(
+        &self,
+        inputs: &Tensors,
+        saved: Saved,
+        seed: &Tensor,
+        run: &Run<'_>,
+    ) -> Result<Tensors, BackendError>;
 
     /// What the plan holds.
     fn memory(&self) -> MemoryReport;

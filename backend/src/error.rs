@@ -61,6 +61,9 @@ pub enum BackendError {
         /// Message of the engine.
         message: String,
     },
+    /// A run whose token was cancelled.
+    #[error("the run was cancelled")]
+    Cancelled,
 }
 
 /// A node that a backend cannot run.
@@ -91,6 +94,8 @@ pub enum ErrorKind {
     Limit,
     /// A device that is absent or too small.
     Device,
+    /// A run that its caller cancelled.
+    Cancelled,
     /// A bug.
     Internal,
 }
@@ -104,6 +109,7 @@ impl BackendError {
             BackendError::Limit { .. } | BackendError::Readers { .. } => ErrorKind::Limit,
             BackendError::Unsupported { .. } => ErrorKind::Unsupported,
             BackendError::Device(_) | BackendError::DeviceMemory(_) => ErrorKind::Device,
+            BackendError::Cancelled => ErrorKind::Cancelled,
             BackendError::Engine { .. } => ErrorKind::Internal,
         }
     }

@@ -6,9 +6,11 @@
 mod contract;
 mod error;
 mod reference;
+mod run;
 mod stage;
 
 pub use contract::{Backend, MemoryReport, Plan, Precision, Saved, SessionOptions, Tensors};
 pub use error::{BackendError, ErrorKind, Unsupported};
 pub use reference::ReferenceBackend;
+pub use run::{CancelToken, Progress, Run};
 pub use stage::{Stage, Stages, split, uses};

@@ -10,6 +10,7 @@ use dlbc_ops::tensor::{Array, Tensor};
 
 use crate::contract::{Backend, MemoryReport, Plan, Saved, SessionOptions, Tensors};
 use crate::error::{BackendError, Unsupported};
+use crate::run::{Progress, Run};
 use crate::stage::{Stage, Stages, split, uses};
 
 /// The float64 interpreter.
@@ -52,9 +53,16 @@ struct Interpreter {
 type Values = HashMap<Value, Arc<Array>>;
 
 impl Interpreter {
-    fn run(&self, stage: &Stage, mut values: Values) -> Result<Values, BackendError> {
+    /// Computes the nodes of a stage; `check` runs before each, with the number of nodes that are done.
+    fn run(
+        &self,
+        stage: &Stage,
+        mut values: Values,
+        check: &dyn Fn(usize) -> Result<(), BackendError>,
+    ) -> Result<Values, BackendError> {
         let mut left = uses(&self.graph, stage);
-        for id in &stage.nodes {
+        for (done, id) in stage.nodes.iter().enumerate() {
+            check(done)?;
             let prim = self.graph.op(*id);
             if matches!(prim, Prim::Input) {
                 continue;
@@ -104,20 +112,34 @@ impl Interpreter {
 }
 
 impl Plan for Interpreter {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
         let stage = &self.stages.forward;
-        let values = self.run(stage, self.feed(stage, inputs, None)?)?;
+        let total = stage.nodes.len();
+        let values = self.run(stage, self.feed(stage, inputs, None)?, &|done| {
+            run.report(Progress::Forward { done, total });
+            run.check()
+        })?;
         let outputs = self.results(&self.forward, &stage.outputs, &values);
         let saved: Values =
             self.stages.saved.iter().filter_map(|v| Some((*v, values.get(v)?.clone()))).collect();
         Ok((outputs, Saved::new(saved)))
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
+    fn reverse(
+        &self,
+        inputs: &Tensors,
+        saved: Saved,
+        seed: &Tensor,
+        run: &Run<'_>,
+    ) -> Result<Tensors, BackendError> {
         let stage = &self.stages.reverse;
         let mut values = self.feed(stage, inputs, Some(seed))?;
         values.extend(saved.take::<Values>().unwrap_or_default());
-        let values = self.run(stage, values)?;
+        let total = stage.nodes.len();
+        let values = self.run(stage, values, &|done| {
+            run.report(Progress::Reverse { done, total });
+            run.check()
+        })?;
         Ok(self.results(&self.reverse, &stage.outputs, &values))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dlbc_backend::{BackendError, MemoryReport, Plan, Saved, Tensors};
+use dlbc_backend::{BackendError, MemoryReport, Plan, Progress, Run, Saved, Tensors};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
@@ -105,7 +105,7 @@ impl DevicePlan {
             stage.fill(part, &addresses);
         }
         drop(resident);
-        plan.run(&plan.stages[0], &Tensors::new(), None)?;
+        plan.run(&plan.stages[0], &Tensors::new(), None, &|_, _| Ok(()))?;
         plan.memory.saved_bytes = lowered.saved_bytes;
         plan.memory.plan_bytes = lowered.bytes;
         plan.memory.segments = lowered.segments;
@@ -117,7 +117,14 @@ impl DevicePlan {
         self
     }
 
-    fn run(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<(), BackendError> {
+    /// Runs a stage; `check` runs before each of its sequences, with the number of those done and of all.
+    fn run(
+        &self,
+        stage: &Stage,
+        inputs: &Tensors,
+        seed: Option<&Tensor>,
+        check: &dyn Fn(usize, usize) -> Result<(), BackendError>,
+    ) -> Result<(), BackendError> {
         let mut resident = lock(&self.shared);
         let device = &mut resident.device;
         for (name, address) in &stage.inputs {
@@ -129,8 +136,12 @@ impl DevicePlan {
         if !status.is_empty() {
             device.upload(stage.status, &status).map_err(failed)?;
         }
-        for (sequence, times) in &stage.sequences {
-            (0..*times).try_for_each(|_| device.run(*sequence)).map_err(failed)?;
+        let runs =
+            stage.sequences.iter().flat_map(|(sequence, times)| std::iter::repeat_n(*sequence, *times));
+        let total = stage.sequences.iter().map(|(_, times)| times).sum();
+        for (done, sequence) in runs.enumerate() {
+            check(done, total)?;
+            device.run(sequence).map_err(failed)?;
         }
         if !status.is_empty() {
             device.download(stage.status, &mut status).map_err(failed)?;
@@ -141,10 +152,11 @@ impl DevicePlan {
         Ok(())
     }
 
-    fn results(&self, stage: &Stage) -> Result<Tensors, BackendError> {
+    fn results(&self, stage: &Stage, run: &Run<'_>) -> Result<Tensors, BackendError> {
         let mut resident = lock(&self.shared);
         let mut tensors = Tensors::new();
         for output in &stage.outputs {
+            run.check()?;
             let mut bytes = vec![0; output.bytes];
             resident.device.download(output.address, &mut bytes).map_err(failed)?;
             tensors.insert(output.name.clone(), from_device(&bytes, &output.dims, output.dtype));
@@ -199,23 +211,43 @@ impl Drop for DevicePlan {
     }
 }
 
-impl Plan for DevicePlan {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
-        let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+impl DevicePlan {
+    /// Runs the forward, whose saved values then are those of the next generation.
+    fn run_forward(&self, generation: &mut u64, inputs: &Tensors, run: &Run<'_>) -> Result<(), BackendError> {
         *generation += 1;
-        self.run(&self.stages[1], inputs, None)?;
-        Ok((self.results(&self.stages[1])?, Saved::new(Generation(*generation))))
+        self.run(&self.stages[1], inputs, None, &|done, total| {
+            run.report(Progress::Forward { done, total });
+            run.check()
+        })
+    }
+}
+
+/// A sequence is one recorded launch: a cancelled run ends between sequences, between the runs of a scan's step, and between
+/// downloads, not between nodes.
+impl Plan for DevicePlan {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
+        let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
+        self.run_forward(&mut generation, inputs, run)?;
+        Ok((self.results(&self.stages[1], run)?, Saved::new(Generation(*generation))))
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
+    fn reverse(
+        &self,
+        inputs: &Tensors,
+        saved: Saved,
+        seed: &Tensor,
+        run: &Run<'_>,
+    ) -> Result<Tensors, BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         // Another forward has run since: its values lie where these lay, so they are computed again.
         if saved.take::<Generation>().is_none_or(|g| g.0 != *generation) {
-            *generation += 1;
-            self.run(&self.stages[1], inputs, None)?;
+            self.run_forward(&mut generation, inputs, run)?;
         }
-        self.run(&self.stages[2], inputs, Some(seed))?;
-        self.results(&self.stages[2])
+        self.run(&self.stages[2], inputs, Some(seed), &|done, total| {
+            run.report(Progress::Reverse { done, total });
+            run.check()
+        })?;
+        self.results(&self.stages[2], run)
     }
 
     fn memory(&self) -> MemoryReport {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Random, graph, run};
-use dlbc_backend::{Backend, BackendError, ErrorKind, SessionOptions, Tensors};
+use dlbc_backend::{Backend, BackendError, CancelToken, ErrorKind, Run, SessionOptions, Tensors};
 use dlbc_cuda::{CudaBackend, DeviceError, open};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
@@ -134,13 +134,38 @@ fn saved_values_of_an_earlier_forward_are_computed_again() {
         .unwrap();
     let feed = |r: &mut Random| Tensors::from([("x".to_string(), r.floats(&[4, 6]))]);
     let (first, second, seed) = (feed(&mut r), feed(&mut r), r.floats(&[4, 6]));
-    let (_, saved) = plan.forward(&first).unwrap();
-    let wanted = plan.reverse(&first, saved.clone(), &seed).unwrap();
-    assert_eq!(plan.reverse(&first, saved.clone(), &seed).unwrap(), wanted, "a second reverse");
-    let (_, other) = plan.forward(&second).unwrap();
-    assert_eq!(plan.reverse(&first, saved, &seed).unwrap(), wanted, "after another forward");
-    assert_ne!(plan.reverse(&second, other, &seed).unwrap(), wanted);
+    let (_, saved) = plan.forward(&first, &Run::default()).unwrap();
+    let wanted = plan.reverse(&first, saved.clone(), &seed, &Run::default()).unwrap();
+    assert_eq!(
+        plan.reverse(&first, saved.clone(), &seed, &Run::default()).unwrap(),
+        wanted,
+        "a second reverse"
+    );
+    let (_, other) = plan.forward(&second, &Run::default()).unwrap();
+    assert_eq!(plan.reverse(&first, saved, &seed, &Run::default()).unwrap(), wanted, "after another forward");
+    assert_ne!(plan.reverse(&second, other, &seed, &Run::default()).unwrap(), wanted);
     assert!(plan.memory().saved_bytes > 0 && plan.memory().constant_bytes == 144);
+}
+
+#[test]
+fn a_cancelled_run_ends_before_the_next_sequence() {
+    let mut r = Random::new(5);
+    let backend = CudaBackend::new(Box::<Simulator>::default());
+    let plan = backend
+        .prepare(&two_stages(), &["output/y".into()], &["relevance/x".into()], &SessionOptions::default())
+        .unwrap();
+    let (feed, seed) = (Tensors::from([("x".to_string(), r.floats(&[4, 6]))]), r.floats(&[4, 6]));
+    let (expected, saved) = plan.forward(&feed, &Run::default()).unwrap();
+    let relevance = plan.reverse(&feed, saved.clone(), &seed, &Run::default()).unwrap();
+    let token = CancelToken::default();
+    token.cancel();
+    let run = Run { cancel: Some(&token), progress: None };
+    let error = plan.forward(&feed, &run).err().unwrap();
+    assert!(matches!(error, BackendError::Cancelled), "{error}");
+    let error = plan.reverse(&feed, saved.clone(), &seed, &run).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    assert_eq!(plan.reverse(&feed, saved, &seed, &Run::default()).unwrap(), relevance, "after both");
+    assert_eq!(plan.forward(&feed, &Run::default()).unwrap().0, expected);
 }
 
 #[test]

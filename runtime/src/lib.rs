@@ -20,7 +20,9 @@ pub use dlbc_backend as backend;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
-pub use dlbc_backend::{Backend, BackendError, ErrorKind, MemoryReport, SessionOptions, Tensors};
+pub use dlbc_backend::{
+    Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, Run, SessionOptions, Tensors,
+};
 pub use error::RuntimeError;
 pub use explanation::{Books, Explanation, Opposing, Seconds};
 pub use ledger::LedgerRow;

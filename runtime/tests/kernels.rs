@@ -5,7 +5,7 @@
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
-use dlbc_runtime::backend::ReferenceBackend;
+use dlbc_runtime::backend::{ReferenceBackend, Run};
 use dlbc_runtime::{Backend, CpuBackend, SessionOptions, Tensors};
 
 /// Random numbers, the same on every run (xorshift).
@@ -99,7 +99,7 @@ fn run(
 ) -> Tensors {
     let options = SessionOptions::new().threads(threads);
     let plan = backend.prepare(graph, names, &[], &options).unwrap();
-    plan.forward(inputs).unwrap().0
+    plan.forward(inputs, &Run::default()).unwrap().0
 }
 
 fn window(random: &mut Random, rank: usize, kernel: usize) -> Window {

@@ -120,13 +120,14 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
         });
     }
     if let Some(error) = cause.downcast_ref::<RuntimeError>() {
-        use dlbc_runtime::ErrorKind::{Device, Internal, InvalidInput, Limit, Unsupported, Usage};
+        use dlbc_runtime::ErrorKind::{Cancelled, Device, Internal, InvalidInput, Limit, Unsupported, Usage};
         return Some(match error.kind() {
             Usage => Code::Usage.into(),
             InvalidInput => Code::Invalid.into(),
             Device => Code::Device.into(),
             Unsupported => Code::Unsupported.into(),
             Limit => Code::Limit.into(),
+            Cancelled => Code::Other.into(),
             Internal => Verdict { code: Code::Other, internal: true },
         });
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::common::*;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
-use dlbc_runtime::backend::{Plan, Saved, Unsupported};
+use dlbc_runtime::backend::{Plan, Run, Saved, Unsupported};
 use dlbc_runtime::{
     Backend, BackendError, CpuBackend, Explanation, MemoryReport, Request, Session, SessionOptions, Target,
     Tensor, Tensors,
@@ -240,13 +240,19 @@ impl Backend for Counted {
 }
 
 impl Plan for CountedPlan {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
         self.products.fetch_add(self.work, Ordering::Relaxed);
-        self.plan.forward(inputs)
+        self.plan.forward(inputs, run)
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
-        self.plan.reverse(inputs, saved, seed)
+    fn reverse(
+        &self,
+        inputs: &Tensors,
+        saved: Saved,
+        seed: &Tensor,
+        run: &Run<'_>,
+    ) -> Result<Tensors, BackendError> {
+        self.plan.reverse(inputs, saved, seed, run)
     }
 
     fn memory(&self) -> MemoryReport {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, Saved, SessionOptions, Tensors};
+use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, Run, Saved, SessionOptions, Tensors};
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{BASELINE, MEASURED, Program, SEED, START_SIGN, START_VALUE};
 use dlbc_ops::tensor::{Bindings, Tensor};
@@ -85,7 +85,7 @@ impl Ready<'_> {
         let clock = Instant::now();
         let (made, midway) = match &self.kept {
             Kept::Step(step) => {
-                let (made, saved) = step.plan.forward(&self.inputs)?;
+                let (made, saved) = step.plan.forward(&self.inputs, &Run::default())?;
                 (made, Midway::Step(step.clone(), saved))
             }
             Kept::Blocks(blocks) => {
@@ -103,7 +103,7 @@ impl Ready<'_> {
     /// Passes a seed back.
     pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Tensors, RuntimeError> {
         match midway {
-            Midway::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed)?),
+            Midway::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed, &Run::default())?),
             Midway::Blocks(blocks, mut state) => {
                 let Executor { backend, options, .. } = self.executor;
                 let before = state.prepare;
@@ -195,7 +195,7 @@ impl Executor {
             && let Some(rest) = &step.rest
         {
             let clock = Instant::now();
-            let (mut made, _) = step.plan.forward(&ready.inputs)?;
+            let (mut made, _) = step.plan.forward(&ready.inputs, &Run::default())?;
             ready.forward += clock.elapsed().as_secs_f64();
 
             let clock = Instant::now();

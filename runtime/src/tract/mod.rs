@@ -25,7 +25,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Plan, Saved, SessionOptions, Stage, Tensors, Unsupported, split,
+    Backend, BackendError, MemoryReport, Plan, Progress, Run, Saved, SessionOptions, Stage, Tensors,
+    Unsupported, split,
 };
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
@@ -34,6 +35,7 @@ use dlbc_ops::tensor::{DType, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::tract_core::internal as tr;
+use tract_onnx::tract_core::plan::eval;
 
 use weights::{from_tract, to_tract, with_given};
 
@@ -151,7 +153,7 @@ fn guarded<T>(stage: &'static str, f: impl FnOnce() -> tr::TractResult<T>) -> Re
         Ok(Ok(value)) => Ok(value),
         Ok(Err(e)) => match e.downcast_ref::<kernel::Refused>() {
             Some(refused) => Err(BackendError::Node(refused.to_string())),
-            None => Err(failed(format!("{e:#}"))),
+            None => Err(e.downcast().unwrap_or_else(|e| failed(format!("{e:#}")))),
         },
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
@@ -199,8 +201,22 @@ impl Runnable {
         Ok(Feed { values: named.collect::<Result<_, _>>()?, given: given.collect::<Result<_, _>>()? })
     }
 
-    fn run(&self, stage: &'static str, feed: Feed) -> Result<tr::TVec<tr::TValue>, BackendError> {
-        guarded(stage, || with_given(feed.given, || self.plan.run(feed.values)))
+    /// Runs the plan; `check` runs before each of its nodes, with the number of those done and of all.
+    fn run(
+        &self,
+        stage: &'static str,
+        feed: Feed,
+        check: &dyn Fn(usize, usize) -> Result<(), BackendError>,
+    ) -> Result<tr::TVec<tr::TValue>, BackendError> {
+        let (mut done, total) = (0, self.plan.order_without_consts().len());
+        let run = || {
+            self.plan.spawn()?.run_plan_with_eval(feed.values, |context, state, node, inputs| {
+                check(done, total)?;
+                done += 1;
+                eval(context, state, node, inputs)
+            })
+        };
+        guarded(stage, || with_given(feed.given, run))
     }
 
     fn results(&self, names: &[String], values: &[tr::TValue]) -> Result<Tensors, BackendError> {
@@ -242,9 +258,13 @@ impl TractPlan {
 }
 
 impl Plan for TractPlan {
-    fn forward(&self, inputs: &Tensors) -> Result<(Tensors, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
         self.within(|| {
-            let mut values = self.forward.run("forward", self.forward.feed(inputs, None)?)?;
+            let feed = self.forward.feed(inputs, None)?;
+            let mut values = self.forward.run("forward", feed, &|done, total| {
+                run.report(Progress::Forward { done, total });
+                run.check()
+            })?;
             let outputs = self.forward.results(&self.forward_names, &values)?;
             let saved: Kept =
                 values.drain(self.forward_names.len()..).map(tr::IntoArcTensor::into_arc_tensor).collect();
@@ -252,7 +272,13 @@ impl Plan for TractPlan {
         })
     }
 
-    fn reverse(&self, inputs: &Tensors, saved: Saved, seed: &Tensor) -> Result<Tensors, BackendError> {
+    fn reverse(
+        &self,
+        inputs: &Tensors,
+        saved: Saved,
+        seed: &Tensor,
+        run: &Run<'_>,
+    ) -> Result<Tensors, BackendError> {
         self.within(|| {
             let mut feed = self.reverse.feed(inputs, Some(seed))?;
             let saved = saved.take::<Kept>().unwrap_or_default();
@@ -261,7 +287,10 @@ impl Plan for TractPlan {
                 Ok(own) => tr::TValue::from(own),
                 Err(shared) => tr::TValue::from_const(shared),
             }));
-            let values = self.reverse.run("reverse", feed)?;
+            let values = self.reverse.run("reverse", feed, &|done, total| {
+                run.report(Progress::Reverse { done, total });
+                run.check()
+            })?;
             self.reverse.results(&self.reverse_names, &values)
         })
     }

@@ -5,7 +5,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, ReferenceBackend, SessionOptions, Tensors};
+use dlbc_backend::{
+    Backend, BackendError, MemoryReport, Plan, ReferenceBackend, Run, SessionOptions, Tensors,
+};
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Prim, batch};
 use dlbc_ops::program::SEED;
@@ -174,7 +176,7 @@ impl Blocks {
                     let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))?;
                     feed.insert(name.clone(), tensor.clone());
                 }
-                let mut made = match plan.forward(&feed) {
+                let mut made = match plan.forward(&feed, &Run::default()) {
                     Err(error @ BackendError::Node(_)) => {
                         let own = self.own_error(block, backend, options, &state.sizes, feed);
                         return Err(own.unwrap_or(error).into());
@@ -216,7 +218,7 @@ impl Blocks {
         };
         let pairs = theirs.iter().zip(inputs);
         let feed = pairs.filter_map(|((_, name), (_, own))| Some((own.clone(), feed.remove(name)?)));
-        plan.forward(&feed.collect()).err()
+        plan.forward(&feed.collect(), &Run::default()).err()
     }
 
     /// The plan of a block for the sizes that a run measured.
@@ -265,7 +267,7 @@ impl Blocks {
         let outputs: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
         if graph.inputs().is_empty() {
             let plan = ReferenceBackend.prepare(&graph, &outputs, &[], options)?;
-            let (mut made, _) = plan.forward(&Tensors::new())?;
+            let (mut made, _) = plan.forward(&Tensors::new(), &Run::default())?;
             return Ok(Planned::Fixed(outputs.iter().filter_map(|name| made.remove(name)).collect()));
         }
         let prepare = || backend.prepare(&graph, &outputs, &[], options);
