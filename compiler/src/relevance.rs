@@ -8,7 +8,7 @@ use dlbc_ops::graph::{Graph, Node, NodeId, Value};
 use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::op::{Op, Scan};
 use dlbc_ops::program::{Mode, Repeat};
-use dlbc_ops::rule::{Attention, Rule, RuleNode};
+use dlbc_ops::rule::{Policy, Receives, Rule, RuleNode};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
@@ -140,7 +140,8 @@ fn propagate(
         let operands = operands(id);
         let role = graph.op(id).role(&operands);
         let Some(rule) = composite.rule(graph, id, &role, &operands, &places)? else { continue };
-        let mut targets = targets(&rule, &operands);
+        let receives = rule.receives();
+        let mut targets = receives.among(&operands);
         if let Op::Scan(scan) = graph.op(id) {
             let step = step(scan, composite, &operands)?;
             let body = scan.body.graph();
@@ -151,7 +152,7 @@ fn propagate(
             result.steps.insert(id, step);
         }
         // Where relevance stops, the ledger says so.
-        if targets.is_empty() && rule != Rule::Stop {
+        if targets.is_empty() && receives != Receives::Nothing {
             continue;
         }
         let names: Vec<String> = inputs.iter().map(|v| graph.value_name(*v).to_string()).collect();
@@ -209,30 +210,6 @@ fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), Co
         let known = outputs.iter().map(|(n, _)| n.clone()).collect();
         CompileError::UnknownName { what: "output", name, known }
     })
-}
-
-/// Which operands a rule gives relevance to.
-fn targets(rule: &Rule, live: &[bool]) -> Vec<usize> {
-    let all = (0..live.len()).filter(|k| live[*k]);
-    match rule {
-        Rule::Product(p) => all.filter(|k| p.shares[*k] != 0.0).collect(),
-        Rule::Pass
-        | Rule::Proportional(_)
-        | Rule::Saturated(_)
-        | Rule::Epsilon(_)
-        | Rule::AlphaBeta(_)
-        | Rule::Gamma(_)
-        | Rule::Counted(_)
-        | Rule::ZBox(_) => all.take(1).collect(),
-        // Not to the mask; by values alone when they take all.
-        Rule::Attention(Attention::Weights { value }) if *value >= 1.0 => all.filter(|k| *k == 2).collect(),
-        Rule::Attention(_) => all.filter(|k| *k < 3).collect(),
-        Rule::Sum(_) | Rule::SignedSum(_) | Rule::Bilinear | Rule::ValueProduct => all.collect(),
-        Rule::Slope => all.take(1).collect(),
-        Rule::Stop => vec![],
-        Rule::Gradient(_) | Rule::TokenTimes => all.collect(),
-        Rule::Route | Rule::Winner | Rule::Token | Rule::Stepwise => all.collect(),
-    }
 }
 
 fn rule_node(

@@ -3,8 +3,8 @@
 use dlbc_compiler::{Compiled, Options, Passes};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::Op;
+use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::program::{Info, Program};
-use dlbc_ops::rule::Rule;
 use dlbc_proto::Model;
 use dlbc_proto::onnx::ValueInfoProto;
 
@@ -63,7 +63,8 @@ fn embeddings(compiled: &Compiled) -> anyhow::Result<Vec<(String, String)>> {
     let (graph, relevance) = (&compiled.model, &compiled.relevance);
     let mut found = vec![];
     for (rule, forward) in &relevance.forward {
-        if !matches!(relevance.graph.node(*rule).op.rule, Some(Rule::Token | Rule::TokenTimes)) {
+        let role = graph.op(*forward).role(&relevance.live[forward]).kind();
+        if role != RoleKind::Embedding || relevance.graph.node(*rule).op.targets.is_empty() {
             continue;
         }
         let name = graph.node(*forward).name().to_string();

@@ -24,7 +24,7 @@ fn a_mistake_in_a_composite_is_named_with_its_line() {
             "epsilon = 1e-06\nfactors = \"share\"",
             "own.toml:6: rule `epsilon` has no parameter `factors`",
         ),
-        ("epsilon = 1e-06", "epsilo = 1e-06", "own.toml:9: unknown field `epsilo`"),
+        ("epsilon = 1e-06", "epsilo = 1e-06", "own.toml:6: rule `epsilon` has no parameter `epsilo`"),
         (
             "role = \"linear\"\nrule = \"epsilon\"\nepsilon = 1e-06",
             "role = \"linear\"\nrule = \"pass\"",

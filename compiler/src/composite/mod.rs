@@ -1,5 +1,6 @@
 //! Composites: which rule for which node. They are data: TOML files in `rules/`, or the user's own.
 
+mod facts;
 mod file;
 mod gates;
 mod repeat;
@@ -10,13 +11,12 @@ use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::{Role, RoleKind};
 use dlbc_ops::program::{Mode, Repeat};
-use dlbc_ops::rule::{Gradient, Product, Rule};
+use dlbc_ops::rule::{Policy, Rule};
 use dlbc_proto::Name;
 use sha2::{Digest, Sha256};
 
 use crate::error::CompileError;
-use gates::is_gate;
-use saturation::Variant;
+use facts::Facts;
 pub(crate) use select::Places;
 use select::Selector;
 
@@ -94,35 +94,9 @@ pub enum Passes {
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     selector: Selector,
-    recipe: Recipe,
+    rule: Rule,
     /// The file and the line, for messages.
     place: String,
-}
-
-/// A rule before it knows its node.
-#[derive(Clone, Debug, PartialEq)]
-enum Recipe {
-    Rule(Rule),
-    /// Half to each live factor; with `gates`, a gate gives all to the value that it gates.
-    Product {
-        gates: bool,
-    },
-    /// By contribution magnitude, the activation's saturation counted.
-    Saturated(Variant),
-    /// Of products that sum: a softmax's result is held constant, the values that it weighs take all.
-    Values(Gradient),
-}
-
-impl Recipe {
-    /// Whether it can serve a node of the role.
-    fn fits(&self, role: RoleKind) -> bool {
-        match self {
-            Recipe::Rule(rule) => rule.fits(role),
-            Recipe::Product { .. } => role == RoleKind::Product,
-            Recipe::Saturated(_) => role == RoleKind::Linear,
-            Recipe::Values(gradient) => Rule::Gradient(*gradient).fits(role),
-        }
-    }
 }
 
 impl Composite {
@@ -153,13 +127,8 @@ impl Composite {
         if mode == Mode::Default {
             return Ok(());
         }
-        let alone = |recipe: &Recipe| match recipe {
-            Recipe::Rule(rule) if !rule.contrasts() => Some(rule.to_string()),
-            Recipe::Values(gradient) => Some(gradient.to_string()),
-            _ => None,
-        };
-        let found = self.entries.iter().filter_map(|e| Some((e.place.clone(), alone(&e.recipe)?)));
-        let rules: Vec<(String, String)> = found.collect();
+        let alone = self.entries.iter().filter(|e| !e.rule.contrasts());
+        let rules: Vec<(String, String)> = alone.map(|e| (e.place.clone(), e.rule.to_string())).collect();
         if rules.is_empty() {
             return Ok(());
         }
@@ -184,25 +153,15 @@ impl Composite {
         }
         let selected = self.entries.iter().rev().find(|e| e.selector.selects(graph, node, kind, places));
         let Some(entry) = selected else { return Ok(None) };
-        let rule = match &entry.recipe {
-            Recipe::Rule(rule) => rule.clone(),
-            Recipe::Values(gradient) => {
-                let values = values(graph, node, live);
-                let one = values.iter().filter(|value| **value).count() == 1;
-                let only = if one { values.iter().position(|value| *value) } else { None };
-                Rule::Gradient(Gradient { only, ..*gradient })
-            }
-            Recipe::Saturated(variant) => saturation::rule(graph, node, *variant),
-            Recipe::Product { gates } => Rule::Product(Product { shares: shares(graph, node, live, *gates) }),
-        };
-        if !rule.fits(kind) {
+        let rule = entry.rule.at(&Facts { graph, node, live });
+        if rule.formula(role).is_none() {
             return Err(CompileError::Rules {
                 place: entry.place.clone(),
                 message: format!(
                     "rule `{rule}` does not fit node {} ({}), whose role is {}",
                     Name::new(graph.node(node).name()),
                     graph.op(node).title(),
-                    select::role_name(kind),
+                    kind.name(),
                 ),
             });
         }
@@ -222,18 +181,4 @@ impl Composite {
         };
         self.entries.iter().filter(idle).map(|e| format!("{}: the entry selects no node", e.place)).collect()
     }
-}
-
-/// Which inputs of a node are live and no gates.
-fn values(graph: &Graph<Op>, node: NodeId, live: &[bool]) -> Vec<bool> {
-    let inputs = graph.node_inputs(node);
-    inputs.iter().zip(live).map(|(v, live)| *live && !is_gate(graph, *v)).collect()
-}
-
-fn shares(graph: &Graph<Op>, node: NodeId, live: &[bool], gates: bool) -> Vec<f32> {
-    let values = if gates { values(graph, node, live) } else { live.to_vec() };
-    // Without a plain value (a gate times a gate, a gate times a constant), the live factors share.
-    let takers = if values.contains(&true) { values } else { live.to_vec() };
-    let count = takers.iter().filter(|t| **t).count() as f32;
-    takers.iter().map(|t| if *t { 1.0 / count } else { 0.0 }).collect()
 }

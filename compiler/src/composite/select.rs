@@ -167,28 +167,6 @@ fn matches_glob(pattern: &[u8], text: &[u8]) -> bool {
     pattern[p..].iter().all(|c| *c == b'*')
 }
 
-/// The roles by name.
-pub(super) const ROLES: &[(&str, RoleKind)] = &[
-    ("linear", RoleKind::Linear),
-    ("pool", RoleKind::Pool),
-    ("bilinear", RoleKind::Bilinear),
-    ("attention", RoleKind::Attention),
-    ("recurrence", RoleKind::Recurrence),
-    ("sum", RoleKind::Sum),
-    ("product", RoleKind::Product),
-    ("scaled", RoleKind::Scaled),
-    ("elementwise", RoleKind::Elementwise),
-    ("normalize", RoleKind::Normalize),
-    ("select", RoleKind::Select),
-    ("rearrange", RoleKind::Rearrange),
-    ("embedding", RoleKind::Embedding),
-];
-
-/// The name of a role.
-pub(super) fn role_name(kind: RoleKind) -> &'static str {
-    ROLES.iter().find(|(_, k)| *k == kind).map_or("none", |(name, _)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::matches_glob;

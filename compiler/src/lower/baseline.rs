@@ -11,7 +11,7 @@ use dlbc_ops::op::role::{Role, Site};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::{Builder, Unary};
 use dlbc_ops::program::{BASELINE, Repeat};
-use dlbc_ops::rule::{Constants, Rule};
+use dlbc_ops::rule::{Policy, Rule};
 use dlbc_ops::tensor::{DType, Shape};
 
 use super::account::located;
@@ -30,12 +30,7 @@ pub(super) fn raw(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Vec<String> 
     if matches!(relevance.repeat, Some(Repeat::IntegratedGradients { .. })) {
         return vec![];
     }
-    let contributes = |rule: &Option<Rule>| match rule {
-        Some(Rule::Gradient(_)) => true,
-        Some(Rule::SignedSum(sum)) => sum.constants == Constants::Ledger,
-        Some(Rule::Sum(sum)) => sum.constants == Constants::Ledger,
-        _ => false,
-    };
+    let contributes = |rule: &Option<Rule>| rule.as_ref().is_some_and(Rule::counts_constants);
     let shifts = relevance.forward.iter().filter(|(_, forward)| relevance.shifts.contains(forward));
     let shifts = shifts.filter(|(rule, _)| contributes(&relevance.graph.node(**rule).op.rule));
     let mut stack: Vec<NodeId> = shifts.map(|(_, forward)| *forward).collect();

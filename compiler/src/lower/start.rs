@@ -11,7 +11,7 @@ use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::op::{Function, Op};
 use dlbc_ops::prim::{Builder, Unary};
 use dlbc_ops::program::{Behind, START_SIGN, START_VALUE, StartInfo, StartSign};
-use dlbc_ops::rule::Rule;
+use dlbc_ops::rule::{Policy, Sharing};
 
 use crate::composite::Passes;
 use crate::relevance::RelevanceGraph;
@@ -134,41 +134,28 @@ fn passing(graph: &Graph<Op>, relevance: &RelevanceGraph, id: NodeId, rule: Node
     let live = &relevance.live[&id];
     let all: Vec<usize> = (0..live.len()).filter(|k| live[*k]).collect();
     let (op, data, alone) = (graph.op(id), all.first().copied().unwrap_or(0), all.len() == 1);
-    match rule {
-        Rule::Epsilon(_) | Rule::Gamma(_) | Rule::SignedSum(_) => Passing::Signed,
-        Rule::Sum(_) if alone && node.op.targets.len() == 1 => match op {
+    let targets = &node.op.targets;
+    match rule.sharing(live) {
+        Sharing::ByValue => Passing::Signed,
+        Sharing::ByMagnitude | Sharing::Ends => Passing::Unsigned,
+        Sharing::Single => match op {
             Op::Sub(_) if data == 1 => Passing::Unsigned,
             _ => Passing::Grows(data),
         },
-        Rule::Proportional(_)
-        | Rule::Saturated(_)
-        | Rule::AlphaBeta(_)
-        | Rule::Counted(_)
-        | Rule::ZBox(_)
-        | Rule::Bilinear
-        | Rule::Attention(_)
-        | Rule::Sum(_)
-        | Rule::ValueProduct
-        | Rule::Stop
-        | Rule::Token => Passing::Unsigned,
-        Rule::Pass | Rule::Slope => elementwise(op, op.role(live).kind(), data),
-        Rule::Product(product) => {
-            let takers: Vec<usize> = (0..live.len()).filter(|k| product.shares[*k] != 0.0).collect();
-            match takers.as_slice() {
-                [k] => Passing::Scales(*k),
-                _ => Passing::Shares(takers),
-            }
-        }
-        Rule::Route | Rule::Winner => Passing::Moves(all),
-        Rule::Stepwise => Passing::Steps(relevance.steps.get(&id).is_some_and(signed_step)),
-        Rule::Gradient(_) if relevance.passes == Passes::GradientTimesInput => match op {
+        Sharing::Fixed | Sharing::Slope => match (op.role(live).kind(), targets.as_slice()) {
+            (RoleKind::Product, [k]) => Passing::Scales(*k),
+            (RoleKind::Product, all) => Passing::Shares(all.to_vec()),
+            (kind, _) => elementwise(op, kind, data),
+        },
+        Sharing::Moves => Passing::Moves(all),
+        Sharing::Stepwise => Passing::Steps(relevance.steps.get(&id).is_some_and(signed_step)),
+        Sharing::Derivative if relevance.passes == Passes::GradientTimesInput => match op {
             Op::Cast(_) => Passing::Keeps(data),
             Op::Mul(_) if alone => Passing::Scales(data),
             Op::Div(_) if alone && data == 0 => Passing::Scales(0),
             _ => Passing::Signed,
         },
-        Rule::TokenTimes if relevance.passes == Passes::GradientTimesInput => Passing::Signed,
-        Rule::Gradient(_) | Rule::TokenTimes => Passing::Unsigned,
+        Sharing::Derivative => Passing::Unsigned,
     }
 }
 
@@ -205,17 +192,20 @@ fn signed_step(step: &RelevanceGraph) -> bool {
     let mut seen = HashSet::new();
     while let Some(id) = stack.pop() {
         let node = step.graph.node(id);
-        match &node.op.rule {
-            _ if !seen.insert(id) => {}
-            Some(Rule::Epsilon(_) | Rule::Gamma(_) | Rule::SignedSum(_)) => return true,
-            Some(Rule::Gradient(_)) => return step.passes == Passes::GradientTimesInput,
-            Some(Rule::Pass | Rule::Slope | Rule::Product(_) | Rule::Route | Rule::Winner) => {
+        let (Some(rule), Some(forward)) = (&node.op.rule, step.forward.get(&id)) else { continue };
+        if !seen.insert(id) {
+            continue;
+        }
+        match rule.sharing(&step.live[forward]) {
+            Sharing::ByValue => return true,
+            Sharing::Derivative => return step.passes == Passes::GradientTimesInput,
+            Sharing::Fixed | Sharing::Slope | Sharing::Moves => {
                 for slot in 0..node.op.targets.len() {
                     let next = step.graph.consumers(Value { node: id, slot });
                     stack.extend(next.into_iter().map(|(id, _)| id));
                 }
             }
-            _ => {}
+            Sharing::ByMagnitude | Sharing::Single | Sharing::Ends | Sharing::Stepwise => {}
         }
     }
     false

@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::OpError;
-use dlbc_ops::graph::{Graph, NodeId, Value};
+use dlbc_ops::graph::{Fault, Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Binary, Builder, Prim};
-use dlbc_ops::rule::{Argument, Rule};
+use dlbc_ops::rule::{Argument, Flow, Formula, Pass, Policy, Rule, Sharing, Tracks};
 use dlbc_ops::tensor::DType;
+use dlbc_proto::Name;
 
 use super::account::{Account, account, located};
 use super::steps;
@@ -47,11 +48,13 @@ pub(super) enum Carries {
 
 impl Carries {
     /// Returns the quantity that a rule takes and gives; `None` for one that moves whatever arrives.
-    fn by(rule: &Rule) -> Option<Carries> {
-        match rule {
-            Rule::Gradient(_) | Rule::Slope | Rule::TokenTimes | Rule::Stepwise => Some(Carries::Derivative),
-            Rule::Route | Rule::Winner | Rule::Token | Rule::Stop => None,
-            _ => Some(Carries::Relevance),
+    fn by(sharing: Sharing) -> Option<Carries> {
+        match sharing {
+            Sharing::ByValue | Sharing::ByMagnitude | Sharing::Fixed | Sharing::Single => {
+                Some(Carries::Relevance)
+            }
+            Sharing::Slope | Sharing::Derivative | Sharing::Stepwise => Some(Carries::Derivative),
+            Sharing::Moves | Sharing::Ends => None,
         }
     }
 }
@@ -122,6 +125,7 @@ pub(super) fn walk(
         });
         (carries, r.collect())
     };
+    let pass = Rule::from(Pass {});
     for id in relevance.graph.topological() {
         let Some(forward) = relevance.forward.get(&id).copied() else { continue };
         let node = relevance.graph.node(id);
@@ -129,26 +133,26 @@ pub(super) fn walk(
         b.at(&node.origin, &format!("R.{}", graph.node(forward).name()));
         let wires: Vec<Value> = relevance.graph.wires_in(id).into_iter().map(|(_, v)| v).collect();
         let y = values[&Value { node: forward, slot: 0 }];
-        let rule = match rule {
-            Rule::Slope if wires.iter().all(|w| given.contains(&w.node)) => &Rule::Pass,
-            rule => rule,
-        };
-        let (carries, r) = arrived(b, &lowered, &given, (&wires, Some(y)), Carries::by(rule));
+        let live = &relevance.live[&forward];
+        let as_relevance = wires.iter().all(|w| given.contains(&w.node));
+        let rule = if as_relevance && rule.sharing(live) == Sharing::Slope { &pass } else { rule };
+        let wanted = Carries::by(rule.sharing(live));
+        let (carries, r) = arrived(b, &lowered, &given, (&wires, Some(y)), wanted);
         if carries == Carries::Relevance {
             given.insert(id);
         }
         let operands = graph.node_inputs(forward);
         let inputs: Vec<Value> = operands.iter().map(|v| values[v]).collect();
         let outputs = [y];
-        let live = &relevance.live[&forward];
         let site = Site { inputs: &inputs, outputs: &outputs, live };
         let flows = match (graph.op(forward), relevance.steps.get(&forward), r.as_slice()) {
             (Op::Scan(scan), Some(step), r) => steps::lower(b, scan, step, &site, r)?,
-            (op, _, [supporting, opposing]) => {
+            (op, _, r) => {
                 let argument = if from.first.contains(&forward) { Argument::Larger } else { Argument::Value };
-                rule.lower_contrast(b, &op.role(live), &site, [*supporting, *opposing], argument).into()
+                let formula = rule.formula(&op.role(live));
+                let flows = formula.and_then(|formula| flows(b, &formula, &site, r, argument));
+                flows.ok_or_else(|| misfit(graph, forward, rule))?
             }
-            (op, _, r) => r.iter().map(|r| rule.lower(b, &op.role(live), &site, *r)).collect(),
         };
         b.ok().map_err(|source| located(graph, forward, source))?;
         let tracks = r.iter().zip(&flows).map(|(r, flow)| account(b, *r, flow, &node.op.targets)).collect();
@@ -177,6 +181,30 @@ pub(super) fn walk(
         sinks.push(Sink { name: sink.clone(), carries, r });
     }
     Ok(sinks)
+}
+
+/// The flow of a formula on each track; `None` where it has none on so many.
+fn flows(
+    b: &mut Builder,
+    formula: &Formula,
+    site: &Site,
+    r: &[Value],
+    argument: Argument,
+) -> Option<Vec<Flow>> {
+    match r {
+        [supporting, opposing] => {
+            let tracks = Tracks { supporting: *supporting, opposing: *opposing, argument };
+            formula.flows(b, site, tracks).map(Vec::from)
+        }
+        r => r.iter().map(|r| formula.flow(b, site, *r)).collect(),
+    }
+}
+
+/// The error for a rule without a formula for its node: composites check that rules fit.
+fn misfit(graph: &Graph<Op>, forward: NodeId, rule: &Rule) -> CompileError {
+    let node = Name::new(graph.node(forward).name());
+    let message = format!("rule {rule} has no formula for node {node} ({})", graph.op(forward).title());
+    CompileError::Broken { pass: "lower", faults: vec![Fault { rule: 7, message }] }
 }
 
 /// The sum of the relevance that arrives over several wires.

@@ -79,7 +79,7 @@ pub enum Role<'a> {
     /// Attention of queries over keys and values.
     Attention(&'a dyn AttentionMap),
     /// A recurrence: the rules of what it repeats, step by step.
-    Recurrence(&'a super::Scan),
+    Recurrence,
     /// Operands add up, with broadcasting.
     Sum {
         /// The second is subtracted.
@@ -136,7 +136,67 @@ pub enum RoleKind {
     NoRelevance,
 }
 
-impl Role<'_> {
+impl RoleKind {
+    /// The roles that relevance passes, by the names that composites have for them.
+    pub const NAMED: &[(&str, RoleKind)] = &[
+        ("linear", RoleKind::Linear),
+        ("pool", RoleKind::Pool),
+        ("bilinear", RoleKind::Bilinear),
+        ("attention", RoleKind::Attention),
+        ("recurrence", RoleKind::Recurrence),
+        ("sum", RoleKind::Sum),
+        ("product", RoleKind::Product),
+        ("scaled", RoleKind::Scaled),
+        ("elementwise", RoleKind::Elementwise),
+        ("normalize", RoleKind::Normalize),
+        ("select", RoleKind::Select),
+        ("rearrange", RoleKind::Rearrange),
+        ("embedding", RoleKind::Embedding),
+    ];
+
+    /// The name in composites; `none` of a role that relevance does not pass.
+    pub fn name(self) -> &'static str {
+        RoleKind::NAMED.iter().find(|(_, kind)| *kind == self).map_or("none", |(name, _)| name)
+    }
+}
+
+impl<'a> Role<'a> {
+    /// The algebra of an operator that is linear in its live operand, with or without weights.
+    pub fn linear(&self) -> Option<&'a dyn LinearMap> {
+        let (Role::Linear(map) | Role::Pool(map)) = self else { return None };
+        Some(*map)
+    }
+
+    /// The algebra of a product of two live operands that sums.
+    pub fn bilinear(&self) -> Option<&'a dyn BilinearMap> {
+        let Role::Bilinear(map) = self else { return None };
+        Some(*map)
+    }
+
+    /// The algebra of an attention.
+    pub fn attention(&self) -> Option<&'a dyn AttentionMap> {
+        let Role::Attention(map) = self else { return None };
+        Some(*map)
+    }
+
+    /// Of a sum, whether its second operand is subtracted.
+    pub fn sum(&self) -> Option<bool> {
+        let Role::Sum { subtracts } = self else { return None };
+        Some(*subtracts)
+    }
+
+    /// The way back of a choice.
+    pub fn select(&self) -> Option<&'a dyn Route> {
+        let Role::Select(route) = self else { return None };
+        Some(*route)
+    }
+
+    /// The way back of a choice or a data movement.
+    pub fn route(&self) -> Option<&'a dyn Route> {
+        let (Role::Rearrange(route) | Role::Select(route)) = self else { return None };
+        Some(*route)
+    }
+
     /// Which kind.
     pub fn kind(&self) -> RoleKind {
         match self {
@@ -144,7 +204,7 @@ impl Role<'_> {
             Role::Pool(_) => RoleKind::Pool,
             Role::Bilinear(_) => RoleKind::Bilinear,
             Role::Attention(_) => RoleKind::Attention,
-            Role::Recurrence(_) => RoleKind::Recurrence,
+            Role::Recurrence => RoleKind::Recurrence,
             Role::Sum { .. } => RoleKind::Sum,
             Role::Product => RoleKind::Product,
             Role::Scaled => RoleKind::Scaled,

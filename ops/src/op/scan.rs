@@ -53,6 +53,6 @@ impl Operator for Scan {
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
-        Role::Recurrence(self)
+        Role::Recurrence
     }
 }

@@ -5,13 +5,28 @@
 
 use std::fmt;
 
-use super::{Flow, signed};
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::words::words;
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
 use crate::graph::Value;
-use crate::op::role::{LinearMap, Site};
+use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Part};
 
+words! {
+    /// Share of a bias under a rule that keeps the signs of contributions apart.
+    SignedBias of "bias" {
+        /// It counts on the side of its sign, and that share is absorbed.
+        Ledger = "ledger",
+        /// It does not count.
+        Ignored = "ignored",
+    }
+}
+
 /// The alpha-beta rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct AlphaBeta {
     /// The factor of the positive side.
     pub alpha: f32,
@@ -19,14 +34,41 @@ pub struct AlphaBeta {
     pub beta: f32,
     /// The stabiliser of both denominators.
     pub epsilon: f32,
-    /// Whether the bias counts.
-    pub bias: bool,
+    /// Share of the bias.
+    pub bias: SignedBias,
+}
+
+impl Default for AlphaBeta {
+    fn default() -> AlphaBeta {
+        AlphaBeta { alpha: 2.0, beta: 1.0, epsilon: EPSILON, bias: SignedBias::Ledger }
+    }
+}
+
+impl Policy for AlphaBeta {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        Some(Formula::one_track(move |b, site, r| self.flow(b, map, site, r)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)?;
+        from_zero("alpha", self.alpha)?;
+        from_zero("beta", self.beta)
+    }
 }
 
 impl AlphaBeta {
-    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+    pub(super) fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let (x, bias) = signed::operands(b, map, site);
-        let bias = bias.filter(|_| self.bias);
+        let bias = bias.filter(|_| self.bias == SignedBias::Ledger);
         let (up, down) = (signed::positive(b, x), signed::negative(b, x));
         let mut terms = vec![];
         for (factor, first, second) in
@@ -53,7 +95,10 @@ impl AlphaBeta {
 
 impl fmt::Display for AlphaBeta {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bias = if self.bias { "" } else { ", no bias" };
+        let bias = match self.bias {
+            SignedBias::Ledger => "",
+            SignedBias::Ignored => ", no bias",
+        };
         match (self.alpha, self.beta) {
             (1.0, 0.0) => write!(f, "z-plus({:e}{bias})", self.epsilon),
             (a, b) => write!(f, "alpha-beta({a}, {b}, {:e}{bias})", self.epsilon),

@@ -1,76 +1,133 @@
-//! Attention: shares by the true weights, or by magnitudes alone.
+//! Attention by its true weights (A1): the flow through each weight follows its contribution `p |v|`.
 //!
-//! **By weights** (A1): the flow through each weight follows its contribution `p |v|`; the values take `value` of it (½), the
-//! rest goes on by `|q||k|ᵀ`, half to the query and half to the key. The softmax passes relevance unchanged; scale, mask and
-//! causality act through the weights, so a masked key gets exactly nothing. With `value` 1 (A2) the values take all.
-//! Conserves but for rows without any contribution, which are absorbed. Source: the bilinear rule of [achtibat2024] with
-//! magnitudes.
+//! The values take `value` of it (½), the rest goes on by `|q||k|ᵀ`, half to the query and half to the key. The softmax passes
+//! relevance unchanged; scale, mask and causality act through the weights, so a masked key gets exactly nothing. With `value` 1
+//! (A2) the values take all. Conserves but for rows without any contribution, which are absorbed. Source: the bilinear rule of
+//! [achtibat2024] with magnitudes.
 //!
-//! **By magnitudes**: each head's total `S` is spread over its operands as a whole: `½ S |v| ⊘ Σ|v|`, `¼ S |q| ⊘ Σ|q|`,
-//! `¼ S |k| ⊘ Σ|k|`; the pattern of the weights does not matter. Source: the closed form of DLBacktrace version 2.
+//! On two tracks the result is the product of weights and values, the scores are that of queries and keys: the values take
+//! `value` of each track; the rest passes the softmax unchanged and is halved between queries and keys. The weights of all pairs
+//! are kept.
 
 use std::fmt;
 
-use super::Flow;
-use crate::graph::Value;
-use crate::op::role::{AttentionMap, Site};
-use crate::prim::{AttentionPart, Builder, Reduction};
+use serde::Deserialize;
 
-/// The rule of attention.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Attention {
-    /// By the true weights; the values take this share.
-    Weights {
-        /// In 0..=1; the rest is halved between queries and keys.
-        value: f32,
-    },
-    /// By the operands' magnitudes within each head: half to the values, a quarter each to queries and keys.
-    Magnitudes,
+use super::bilinear::shares;
+use super::{Argument, Flow, Formula, Policy, Receives, Sharing, Tracks};
+use crate::graph::Value;
+use crate::op::role::{AttentionMap, BilinearMap, Role, Site};
+use crate::prim::{AttentionPart, Builder, Part};
+
+/// Shares of an attention by the true weights.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Attention {
+    /// The share of the values, in 0..=1; the rest is halved between queries and keys.
+    pub value: f32,
 }
 
-impl Attention {
-    pub(super) fn lower(self, b: &mut Builder, map: &dyn AttentionMap, site: &Site, r: Value) -> Flow {
-        let mut operands = vec![None; site.inputs.len()];
-        let Attention::Weights { value } = self else {
-            let mut absorbed = vec![];
-            for (k, share) in [0.25, 0.25, 0.5].into_iter().enumerate() {
-                let (given, dropped) = spread(b, site.inputs[k], r, share);
-                operands[k] = Some(given);
-                absorbed.push(dropped);
-            }
-            return Flow { operands, absorbed };
-        };
-        let parts = [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value];
-        for (k, of) in parts.into_iter().enumerate() {
-            if value < 1.0 || of == AttentionPart::Value {
-                operands[k] = Some(map.share(b, site, r, value, of));
-            }
-        }
-        let dropped = map.share(b, site, r, value, AttentionPart::Dropped);
-        Flow { operands, absorbed: vec![b.total(dropped)] }
+impl Default for Attention {
+    fn default() -> Attention {
+        Attention { value: 0.5 }
     }
 }
 
-/// `share` of each head's total over the elements of `x`, by magnitude; and what an `x` of zeros drops.
-fn spread(b: &mut Builder, x: Value, r: Value, share: f64) -> (Value, Value) {
-    let rank = b.ty(r).rank();
-    let plane = [rank - 2, rank - 1];
-    let total = b.reduce(Reduction::Sum, r, &plane, true);
-    let total = b.scale(total, share);
-    let x = b.abs(x);
-    let sum = b.reduce(Reduction::Sum, x, &plane, true);
-    let s = b.guarded_div(total, sum);
-    let passed = b.mul(s, sum);
-    let dropped = b.minus(total, passed);
-    (b.mul(x, s), b.total(dropped))
+impl Policy for Attention {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.attention()?;
+        Some(Formula::coupled(
+            move |b, site, r| self.flow(b, map, site, r),
+            move |b, site, r| self.tracks(b, map, site, r),
+        ))
+    }
+
+    /// Not the mask; the values alone when they take all.
+    fn receives(&self) -> Receives {
+        Receives::Only(if self.value >= 1.0 { vec![2] } else { vec![0, 1, 2] })
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self.value {
+            value if (0.0..=1.0).contains(&value) => Ok(()),
+            value => Err(format!("value is a share from 0 to 1, found {value}")),
+        }
+    }
+}
+
+impl Attention {
+    fn flow(self, b: &mut Builder, map: &dyn AttentionMap, site: &Site, r: Value) -> Flow {
+        let mut operands = vec![None; site.inputs.len()];
+        let parts = [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value];
+        for (k, part) in parts.into_iter().enumerate() {
+            if self.value < 1.0 || part == AttentionPart::Value {
+                operands[k] = Some(map.share(b, site, r, self.value, part));
+            }
+        }
+        let dropped = map.share(b, site, r, self.value, AttentionPart::Dropped);
+        Flow { operands, absorbed: vec![b.total(dropped)] }
+    }
+
+    fn tracks(self, b: &mut Builder, map: &dyn AttentionMap, site: &Site, r: Tracks) -> [Flow; 2] {
+        let value = self.value;
+        let weights = map.weights(b, site);
+        let mixed = [weights, site.inputs[2]];
+        let mix = Site { inputs: &mixed, outputs: site.outputs, live: &[true, true] };
+        let through = shares(b, &Heads, &mix, r);
+        let rest = f64::from(1.0 - value);
+        let mut flows = through.map(|(_, values, dropped)| {
+            let mut operands = vec![None; site.inputs.len()];
+            operands[2] = Some(b.scale(values, f64::from(value)));
+            Flow { operands, absorbed: vec![b.total(dropped)] }
+        });
+        if value >= 1.0 {
+            return flows;
+        }
+        let rank = b.ty(site.inputs[1]).rank();
+        let mut swap: Vec<usize> = (0..rank).collect();
+        swap.swap(rank - 2, rank - 1);
+        let keys = b.transpose(site.inputs[1], &swap);
+        let scored = [site.inputs[0], keys];
+        let scores = [Heads.product(b, scored[0], scored[1])];
+        let score = Site { inputs: &scored, outputs: &scores, live: &[true, true] };
+        let [supporting, opposing] = through.map(|(weights, _, _)| b.scale(weights, rest));
+        let onto = Tracks { supporting, opposing, argument: Argument::Value };
+        for (flow, (queries, keys, dropped)) in flows.iter_mut().zip(shares(b, &Heads, &score, onto)) {
+            flow.operands[0] = Some(b.scale(queries, 0.5));
+            let keys = b.transpose(keys, &swap);
+            flow.operands[1] = Some(b.scale(keys, 0.5));
+            flow.absorbed.push(b.total(dropped));
+        }
+        flows
+    }
+}
+
+/// `x · y` over the last two axes; the others are equal.
+struct Heads;
+
+impl BilinearMap for Heads {
+    fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
+        b.matmul((x, Part::Id, false), (y, Part::Id, false))
+    }
+
+    fn left(&self, b: &mut Builder, _: &Site, s: Value, y: Value) -> Value {
+        b.matmul((s, Part::Id, false), (y, Part::Id, true))
+    }
+
+    fn right(&self, b: &mut Builder, _: &Site, s: Value, x: Value) -> Value {
+        b.matmul((x, Part::Id, true), (s, Part::Id, false))
+    }
 }
 
 impl fmt::Display for Attention {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Attention::Weights { value: 0.5 } => f.write_str("attention"),
-            Attention::Weights { value } => write!(f, "attention(value={value})"),
-            Attention::Magnitudes => f.write_str("attention-magnitudes"),
+        match self.value {
+            0.5 => f.write_str("attention"),
+            value => write!(f, "attention(value={value})"),
         }
     }
 }

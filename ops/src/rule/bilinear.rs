@@ -1,14 +1,44 @@
 //! A product of two live operands: half to each, by contribution magnitude.
 //!
 //! `u = ½ R ⊘ (|A||B|)`, `R_A = |A| ⊙ (u |B|ᵀ)`, `R_B = |B| ⊙ (|A|ᵀ u)`. Conserves exactly where the product of
-//! magnitudes is not 0; the rest is absorbed. Source: the attention rule's halves, [achtibat2024] with magnitudes.
+//! magnitudes is not 0; the rest is absorbed. On two tracks each product of elements is a contribution, of which each factor
+//! takes half. Source: the attention rule's halves, [achtibat2024] with magnitudes.
 
-use super::Flow;
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::sides::{parts, zeros};
+use super::tracks::coefficients;
+use super::{Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
-use crate::op::role::{BilinearMap, Site};
+use crate::op::role::{BilinearMap, Role, Site};
 use crate::prim::Builder;
 
-pub(super) fn lower(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Value) -> Flow {
+/// Half to each factor, by contribution magnitude.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bilinear {}
+
+impl Policy for Bilinear {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.bilinear()?;
+        Some(Formula::coupled(
+            move |b, site, r| flow(b, map, site, r),
+            move |b, site, r| tracks(b, map, site, r),
+        ))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::All
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+}
+
+fn flow(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Value) -> Flow {
     let (x, y) = (b.abs(site.inputs[0]), b.abs(site.inputs[1]));
     let z = map.product(b, x, y);
     let s = b.guarded_div(r, z);
@@ -19,4 +49,74 @@ pub(super) fn lower(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Valu
     let passed = b.mul(s, z);
     let dropped = b.minus(r, passed);
     Flow { operands, absorbed: vec![b.total(dropped)] }
+}
+
+fn tracks(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Tracks) -> [Flow; 2] {
+    shares(b, map, site, r).map(|(left, right, dropped)| {
+        let operands = vec![Some(b.scale(left, 0.5)), Some(b.scale(right, 0.5))];
+        Flow { operands, absorbed: vec![b.total(dropped)] }
+    })
+}
+
+/// What each factor gets when it takes all, on each track, and what is left of the result's relevance.
+pub(super) fn shares(
+    b: &mut Builder,
+    map: &dyn BilinearMap,
+    site: &Site,
+    r: Tracks,
+) -> [(Value, Value, Value); 2] {
+    let x = parts(b, site.inputs[0]);
+    let y = parts(b, site.inputs[1]);
+    // Products of elements of the same sign, and of opposite signs.
+    let sum = |b: &mut Builder, first: Option<(Value, Value)>, second: Option<(Value, Value)>| {
+        let products: Vec<Value> =
+            [first, second].into_iter().flatten().map(|(x, y)| map.product(b, x, y)).collect();
+        products.into_iter().reduce(|s, v| b.plus(s, v))
+    };
+    let p = sum(b, Some((x.0, y.0)), x.1.zip(y.1));
+    let n = sum(b, y.1.map(|down| (x.0, down)), x.1.map(|down| (down, y.0)));
+    let none = zeros(b, site.y());
+    let p = p.unwrap_or(none);
+    let n = n.map_or(none, |n| b.scale(n, -1.0));
+    coefficients(b, r, site.y(), p, n).map(|c| {
+        let left = factor(b, x, y, c.positive, c.negative, &mut |b, s, y| map.left(b, site, s, y));
+        let right = factor(b, y, x, c.positive, c.negative, &mut |b, s, x| map.right(b, site, s, x));
+        (left, right, c.dropped)
+    })
+}
+
+/// All that one factor gets: its part above 0 by the other's parts, then its part below.
+fn factor(
+    b: &mut Builder,
+    own: (Value, Option<Value>),
+    other: (Value, Option<Value>),
+    positive: Value,
+    negative: Value,
+    adjoint: &mut dyn FnMut(&mut Builder, Value, Value) -> Value,
+) -> Value {
+    let mut part = |b: &mut Builder, own: Value, same: Option<Value>, opposite: Option<Value>| {
+        let same = same.map(|v| adjoint(b, positive, v));
+        let opposite = opposite.map(|v| adjoint(b, negative, v));
+        let c = match (same, opposite) {
+            (Some(same), Some(opposite)) => b.minus(same, opposite),
+            (Some(same), None) => same,
+            (None, Some(opposite)) => b.scale(opposite, -1.0),
+            (None, None) => zeros(b, own),
+        };
+        b.mul(c, own)
+    };
+    let up = part(b, own.0, Some(other.0), other.1);
+    match own.1 {
+        Some(down) => {
+            let below = part(b, down, other.1, Some(other.0));
+            b.plus(up, below)
+        }
+        None => up,
+    }
+}
+
+impl fmt::Display for Bilinear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("bilinear-half")
+    }
 }

@@ -5,20 +5,49 @@
 
 use std::fmt;
 
-use super::{Flow, signed};
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
 use crate::graph::Value;
-use crate::op::role::{LinearMap, Site};
+use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Part};
 
 /// The epsilon rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Epsilon {
     /// The stabiliser, absolute.
     pub epsilon: f32,
 }
 
+impl Default for Epsilon {
+    fn default() -> Epsilon {
+        Epsilon { epsilon: EPSILON }
+    }
+}
+
+impl Policy for Epsilon {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        Some(Formula::one_track(move |b, site, r| self.flow(b, map, site, r)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByValue
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)
+    }
+}
+
 impl Epsilon {
-    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+    fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let (x, bias) = signed::operands(b, map, site);
         let term = signed::Term::of(b, map, site, x, Part::Id);
         let z = bias.map_or(term.y, |bias| b.plus(term.y, bias));

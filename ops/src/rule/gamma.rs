@@ -5,22 +5,52 @@
 
 use std::fmt;
 
-use super::{Flow, signed};
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
 use crate::graph::Value;
-use crate::op::role::{LinearMap, Site};
+use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Binary, Builder, Part, Prim};
 
 /// The gamma rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Gamma {
-    /// How much more.
+    /// How much more, from 0 on.
     pub gamma: f32,
     /// The stabiliser of both denominators.
     pub epsilon: f32,
 }
 
+impl Default for Gamma {
+    fn default() -> Gamma {
+        Gamma { gamma: 0.25, epsilon: EPSILON }
+    }
+}
+
+impl Policy for Gamma {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        Some(Formula::one_track(move |b, site, r| self.flow(b, map, site, r)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByValue
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)?;
+        from_zero("gamma", self.gamma)
+    }
+}
+
 impl Gamma {
-    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+    fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let (x, bias) = signed::operands(b, map, site);
         let gamma = f64::from(self.gamma);
         let whole = map.apply(b, site, x, Part::Id);

@@ -7,45 +7,76 @@
 
 mod alpha_beta;
 mod attention;
+mod attention_magnitudes;
 mod bilinear;
-mod contrast;
 mod counted;
 mod epsilon;
+mod fit;
+mod flat;
 mod gamma;
 mod gradient;
+mod parameters;
 mod pass;
+mod policy;
 mod product;
+mod product_by_value;
 mod proportional;
 mod route;
 mod saturated;
 mod sides;
 mod signed;
-mod signed_sum;
 mod slope;
+mod stepwise;
+mod stop;
 mod sum;
+mod sum_epsilon;
 mod token;
-mod value_product;
+mod token_times;
+mod tracks;
+mod w_square;
+mod winner;
+mod words;
 mod z_box;
+mod z_plus;
 
-pub use alpha_beta::AlphaBeta;
+pub use alpha_beta::{AlphaBeta, SignedBias};
 pub use attention::Attention;
-pub use contrast::Argument;
-pub use counted::Counted;
+pub use attention_magnitudes::AttentionMagnitudes;
+pub use bilinear::Bilinear;
 pub use epsilon::Epsilon;
+pub use flat::Flat;
 pub use gamma::Gamma;
-pub use gradient::Gradient;
+pub use gradient::{Divisors, Factors, Gradient};
+pub use pass::Pass;
+pub use policy::{Bounds, FlowFn, Formula, NodeFacts, Policy, Receives, Sharing, TracksFn};
 pub use product::Product;
-pub use proportional::{Bias, Contribution, Proportional};
-pub use saturated::{Decided, Saturated};
-pub use signed_sum::SignedSum;
-pub use sum::{Constants, Sum};
-pub use z_box::Box as ZBox;
+pub use product_by_value::ProductByValue;
+pub use proportional::Proportional;
+pub use route::Route;
+pub use saturated::{Decided, Saturated, Saturation};
+pub use slope::Slope;
+pub use stepwise::Stepwise;
+pub use stop::Stop;
+pub use sum::Sum;
+pub use sum_epsilon::SumEpsilon;
+pub use token::Token;
+pub use token_times::TokenTimes;
+pub use tracks::{Argument, Tracks};
+pub use w_square::WSquare;
+pub use winner::Winner;
+pub use words::{Bias, Constants, Contribution, Gates};
+pub use z_box::ZBox;
+pub use z_plus::ZPlus;
 
 use std::fmt;
 
+use serde::Deserialize;
+
 use crate::graph::{FanIn, PrintOp, Value, Vocabulary};
-use crate::op::role::{Role, RoleKind, Site};
-use crate::prim::Builder;
+use crate::op::role::Role;
+
+/// The stabiliser of a rule whose entry gives none.
+const EPSILON: f32 = 1e-6;
 
 /// What a rule makes.
 #[derive(Clone, Debug, Default)]
@@ -56,161 +87,146 @@ pub struct Flow {
     pub absorbed: Vec<Value>,
 }
 
-/// A relevance rule with its parameters.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Rule {
+macro_rules! rules {
+    ($($(#[$about:meta])* $rule:ident = $name:literal,)+) => {
+        /// A relevance rule with its parameters, read from a table whose key `rule` is its name. The table of rules; the
+        /// dispatch is generated from it.
+        #[derive(Clone, Debug, PartialEq, Deserialize)]
+        #[serde(tag = "rule")]
+        pub enum Rule {
+            $($(#[$about])* #[serde(rename = $name)] $rule($rule),)+
+        }
+
+        impl Rule {
+            /// The names of the rules, as composites have them.
+            pub const NAMES: &[&str] = &[$($name),+];
+
+            /// The name.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Rule::$rule(_) => $name,)+
+                }
+            }
+
+            /// The parameters that composites give a rule; `None`: there is no rule of the name.
+            pub fn parameters(name: &str) -> Option<&'static [&'static str]> {
+                match name {
+                    $($name => Some(parameters::fields::<$rule>()),)+
+                    _ => None,
+                }
+            }
+
+            /// Each rule with its default parameters.
+            pub fn samples() -> Vec<Rule> {
+                vec![$(Rule::$rule($rule::default())),+]
+            }
+        }
+
+        impl Policy for Rule {
+            fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+                match self {
+                    $(Rule::$rule(rule) => rule.formula(role),)+
+                }
+            }
+
+            fn receives(&self) -> Receives {
+                match self {
+                    $(Rule::$rule(rule) => rule.receives(),)+
+                }
+            }
+
+            fn sharing(&self, live: &[bool]) -> Sharing {
+                match self {
+                    $(Rule::$rule(rule) => rule.sharing(live),)+
+                }
+            }
+
+            fn at(&self, node: &dyn NodeFacts) -> Rule {
+                match self {
+                    $(Rule::$rule(rule) => rule.at(node),)+
+                }
+            }
+
+            fn check(&self) -> Result<(), String> {
+                match self {
+                    $(Rule::$rule(rule) => rule.check(),)+
+                }
+            }
+
+            fn counts_constants(&self) -> bool {
+                match self {
+                    $(Rule::$rule(rule) => rule.counts_constants(),)+
+                }
+            }
+        }
+
+        impl fmt::Display for Rule {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    $(Rule::$rule(rule) => rule.fmt(f),)+
+                }
+            }
+        }
+
+        $(impl From<$rule> for Rule {
+            fn from(rule: $rule) -> Rule {
+                Rule::$rule(rule)
+            }
+        })+
+    };
+}
+
+rules! {
     /// Shares by contribution magnitude.
-    Proportional(Proportional),
+    Proportional = "proportional",
     /// Shares by contribution magnitude, an activation's saturation counted.
-    Saturated(Saturated),
+    Saturated = "saturated",
     /// By value, stabilised.
-    Epsilon(Epsilon),
+    Epsilon = "epsilon",
+    /// Positive contributions alone.
+    ZPlus = "z-plus",
     /// Positive and negative contributions apart.
-    AlphaBeta(AlphaBeta),
+    AlphaBeta = "alpha-beta",
     /// By value, one sign favoured.
-    Gamma(Gamma),
-    /// By the weights alone.
-    Counted(Counted),
+    Gamma = "gamma",
+    /// By squared weights.
+    WSquare = "w-square",
+    /// All alike.
+    Flat = "flat",
     /// For operands within bounds.
-    ZBox(ZBox),
+    ZBox = "z-box",
     /// Half to each factor, by contribution magnitude.
-    Bilinear,
-    /// Shares of an attention.
-    Attention(Attention),
+    Bilinear = "bilinear",
+    /// Shares of an attention by its weights.
+    Attention = "attention",
+    /// Shares of an attention by magnitudes.
+    AttentionMagnitudes = "attention-magnitudes",
     /// Shares of a sum.
-    Sum(Sum),
+    Sum = "sum",
     /// Shares of a sum by value.
-    SignedSum(SignedSum),
+    SumEpsilon = "sum-epsilon",
     /// Fixed shares of a product.
-    Product(Product),
+    Product = "product",
     /// Shares of a product by how far it is from each factor.
-    ValueProduct,
+    ProductByValue = "product-by-value",
     /// Unchanged to the first live operand.
-    Pass,
+    Pass = "pass",
     /// The way back of a data movement or a choice.
-    Route,
+    Route = "route",
     /// The way back of a choice, to the first where several tie.
-    Winner,
-    /// A derivative.
-    Gradient(Gradient),
-    /// A derivative by the quotient of result and operand.
-    Slope,
-    /// Nothing passes.
-    Stop,
+    Winner = "winner",
     /// The sum over the embedding axis.
-    Token,
+    Token = "token",
     /// The sum over the embedding axis of derivatives times the embeddings.
-    TokenTimes,
-    /// Through each step, backwards in time, by the rules of what the step does. The compiler lowers it.
-    Stepwise,
-}
-
-impl Rule {
-    /// Which roles the rule fits.
-    pub fn fits(&self, role: RoleKind) -> bool {
-        match self {
-            Rule::Proportional(_) | Rule::Epsilon(_) | Rule::Counted(_) => {
-                matches!(role, RoleKind::Linear | RoleKind::Pool)
-            }
-            Rule::Saturated(_) | Rule::AlphaBeta(_) | Rule::Gamma(_) | Rule::ZBox(_) => {
-                matches!(role, RoleKind::Linear | RoleKind::Pool)
-            }
-            Rule::Bilinear => role == RoleKind::Bilinear,
-            Rule::Attention(_) => role == RoleKind::Attention,
-            Rule::Sum(_) | Rule::SignedSum(_) => role == RoleKind::Sum,
-            Rule::Product(_) | Rule::ValueProduct => role == RoleKind::Product,
-            Rule::Pass => matches!(role, RoleKind::Elementwise | RoleKind::Normalize | RoleKind::Scaled),
-            Rule::Route => matches!(role, RoleKind::Rearrange | RoleKind::Select),
-            Rule::Winner => role == RoleKind::Select,
-            Rule::Gradient(_) => {
-                !matches!(role, RoleKind::Embedding | RoleKind::Recurrence | RoleKind::Attention)
-            }
-            Rule::Slope => role == RoleKind::Elementwise,
-            Rule::Stop => true,
-            Rule::Token | Rule::TokenTimes => role == RoleKind::Embedding,
-            Rule::Stepwise => role == RoleKind::Recurrence,
-        }
-    }
-
-    /// Builds the relevance of the operands from `r`, the relevance of the result.
-    ///
-    /// The rule fits the role ([`Rule::fits`]); composites check that when they are made.
-    pub fn lower(&self, b: &mut Builder, role: &Role, site: &Site, r: Value) -> Flow {
-        let flow = match (self, role) {
-            (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
-            (Rule::Saturated(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
-            (Rule::Epsilon(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
-            (Rule::AlphaBeta(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
-            (Rule::Gamma(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
-            (Rule::Counted(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
-            (Rule::ZBox(p), Role::Linear(map) | Role::Pool(map)) => p.lower(b, *map, site, r),
-            (Rule::SignedSum(s), Role::Sum { subtracts }) => s.lower(b, site, *subtracts, r),
-            (Rule::Bilinear, Role::Bilinear(map)) => bilinear::lower(b, *map, site, r),
-            (Rule::Attention(a), Role::Attention(map)) => a.lower(b, *map, site, r),
-            (Rule::Sum(s), _) => s.lower(b, site, r),
-            (Rule::Product(p), _) => p.lower(b, site, r),
-            (Rule::ValueProduct, _) => value_product::lower(b, site, r),
-            (Rule::Pass, _) => pass::lower(b, site, r),
-            (Rule::Route, Role::Rearrange(route) | Role::Select(route)) => {
-                route::lower(b, *route, site, r, false)
-            }
-            (Rule::Winner, Role::Select(route)) => route::lower(b, *route, site, r, true),
-            (Rule::Gradient(g), _) => g.lower(b, site, r),
-            (Rule::Slope, _) => slope::lower(b, site, r),
-            (Rule::Stop, _) => Flow { operands: vec![], absorbed: vec![b.total(r)] },
-            (Rule::Token, _) => token::lower(b, site, r),
-            (Rule::TokenTimes, _) => {
-                let times = b.mul(r, site.y());
-                token::lower(b, site, times)
-            }
-            _ => {
-                let message = format!("rule {self} does not fit role {:?}", role.kind());
-                b.fail(crate::OpError::Invalid(message));
-                Flow::default()
-            }
-        };
-        settled(b, site, flow)
-    }
-}
-
-/// One share for each operand; what a constant one was given stays there.
-fn settled(b: &mut Builder, site: &Site, mut flow: Flow) -> Flow {
-    flow.operands.resize(site.inputs.len(), None);
-    for (k, share) in flow.operands.iter_mut().enumerate() {
-        if !site.live[k] {
-            flow.absorbed.extend(share.take().map(|v| b.total(v)));
-        }
-    }
-    flow
-}
-
-impl fmt::Display for Rule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Rule::Proportional(p) => write!(f, "{p}"),
-            Rule::Saturated(p) => write!(f, "{p}"),
-            Rule::Epsilon(p) => write!(f, "{p}"),
-            Rule::AlphaBeta(p) => write!(f, "{p}"),
-            Rule::Gamma(p) => write!(f, "{p}"),
-            Rule::Counted(p) => write!(f, "{p}"),
-            Rule::ZBox(p) => write!(f, "{p}"),
-            Rule::SignedSum(s) => write!(f, "{s}"),
-            Rule::Bilinear => f.write_str("bilinear-half"),
-            Rule::Attention(a) => write!(f, "{a}"),
-            Rule::Sum(s) => write!(f, "{s}"),
-            Rule::Product(p) => write!(f, "{p}"),
-            Rule::ValueProduct => f.write_str("product-by-value"),
-            Rule::Pass => f.write_str("pass"),
-            Rule::Route => f.write_str("route"),
-            Rule::Winner => f.write_str("winner"),
-            Rule::Gradient(g) => write!(f, "{g}"),
-            Rule::Slope => f.write_str("slope"),
-            Rule::Stop => f.write_str("stop"),
-            Rule::Token => f.write_str("token-sum"),
-            Rule::TokenTimes => f.write_str("token-sum(times)"),
-            Rule::Stepwise => f.write_str("stepwise"),
-        }
-    }
+    TokenTimes = "token-times",
+    /// A derivative.
+    Gradient = "gradient",
+    /// A derivative by the quotient of result and operand.
+    Slope = "slope",
+    /// Nothing passes.
+    Stop = "stop",
+    /// Through each step of a recurrence, backwards in time.
+    Stepwise = "stepwise",
 }
 
 /// A node of the relevance graph: the rule of one forward node.

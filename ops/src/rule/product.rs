@@ -1,25 +1,69 @@
 //! Fixed shares of a product: `R_k = shares_k · R`, summed back over broadcasts. Conserves exactly.
 //!
-//! The composite resolves the shares by what the factors are: a constant takes nothing, a gate gives all to the value it
-//! gates, two plain factors take half each. Source: the product rules of [arras2017] (gates) and DLBacktrace version 2
+//! The shares follow from what the factors of the node are: a constant takes nothing, a gate gives all to the value it gates,
+//! two plain factors take half each. Source: the product rules of [arras2017] (gates) and DLBacktrace version 2
 //! (halves).
 
 use std::fmt;
 
-use super::Flow;
+use serde::Deserialize;
+
+use super::{Flow, Formula, Gates, NodeFacts, Policy, Receives, Rule, Sharing};
 use crate::graph::Value;
-use crate::op::role::Site;
+use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
 /// The rule of products.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Product {
-    /// The share of each factor; they sum to 1.
+    /// What gates do.
+    pub gates: Gates,
+    /// The share of each factor of the node; they sum to 1.
+    #[serde(skip)]
     pub shares: Vec<f32>,
 }
 
+impl Default for Product {
+    fn default() -> Product {
+        Product { gates: Gates::Give, shares: vec![] }
+    }
+}
+
+impl Policy for Product {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        matches!(role, Role::Product).then(|| Formula::each_track(|b, site, r| self.flow(b, site, r)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::Only((0..self.shares.len()).filter(|k| self.shares[*k] != 0.0).collect())
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::Fixed
+    }
+
+    fn at(&self, node: &dyn NodeFacts) -> Rule {
+        let live = node.live();
+        let values = self.gates.values(node);
+        // Without a plain value (a gate times a gate, a gate times a constant), the live factors share.
+        let takers = if values.contains(&true) { values } else { live.to_vec() };
+        let count = takers.iter().filter(|taker| **taker).count() as f32;
+        let shares = takers.iter().map(|taker| if *taker { 1.0 / count } else { 0.0 }).collect();
+        Product { gates: self.gates, shares }.into()
+    }
+}
+
+impl Gates {
+    /// Which operands of a node are live and plain values; where gates share, they count as such.
+    pub(super) fn values(self, node: &dyn NodeFacts) -> Vec<bool> {
+        let live = node.live().iter().enumerate();
+        live.map(|(k, live)| *live && !(self == Gates::Give && node.is_gate(k))).collect()
+    }
+}
+
 impl Product {
-    pub(super) fn lower(&self, b: &mut Builder, site: &Site, r: Value) -> Flow {
+    fn flow(&self, b: &mut Builder, site: &Site, r: Value) -> Flow {
         let mut operands = vec![None; site.inputs.len()];
         for (k, share) in self.shares.iter().enumerate().filter(|(_, s)| **s != 0.0) {
             let part = if *share == 1.0 { r } else { b.scale(r, f64::from(*share)) };

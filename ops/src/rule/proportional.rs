@@ -8,31 +8,16 @@
 
 use std::fmt;
 
-use super::Flow;
+use serde::Deserialize;
+
+use super::{Bias, Contribution, Flow, Formula, Policy, Receives, Sharing, sides};
 use crate::graph::Value;
-use crate::op::role::{LinearMap, Site};
+use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Part};
 
-/// What a bias does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bias {
-    /// It counts as a contribution and its share is absorbed.
-    Ledger,
-    /// It does not count: the operand takes all.
-    Redistribute,
-}
-
-/// What counts as a contribution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Contribution {
-    /// `|w · x|`.
-    Magnitude,
-    /// `|w|`: the operand's values do not matter.
-    Uniform,
-}
-
 /// The proportional rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Proportional {
     /// What a bias does.
     pub bias: Bias,
@@ -40,8 +25,35 @@ pub struct Proportional {
     pub by: Contribution,
 }
 
+impl Default for Proportional {
+    fn default() -> Proportional {
+        Proportional { bias: Bias::Ledger, by: Contribution::Magnitude }
+    }
+}
+
+impl Policy for Proportional {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        let flow = move |b: &mut Builder, site: &Site, r| self.flow(b, map, site, r);
+        Some(match self.by {
+            Contribution::Magnitude => {
+                Formula::coupled(flow, move |b, site, r| sides::tracks(b, map, site, r))
+            }
+            Contribution::Uniform => Formula::each_track(flow),
+        })
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+}
+
 impl Proportional {
-    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+    fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let k = site.data();
         let x = match self.by {
             Contribution::Magnitude => b.abs(site.inputs[k]),

@@ -10,11 +10,25 @@
 
 use std::fmt;
 
-use super::Flow;
-use super::sides::Sides;
+use serde::Deserialize;
+
+use super::sides::{self, Sides};
+use super::words::words;
+use super::{Bounds, Flow, Formula, NodeFacts, Policy, Proportional, Receives, Rule, Sharing};
 use crate::graph::Value;
-use crate::op::role::{LinearMap, Site};
+use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Binary, Builder, Unary};
+
+words! {
+    /// Reading of saturation.
+    Saturation of "saturation" {
+        /// The layer's result decides for every layer, a bound of 0 counts, and a dropped side leaves the denominator.
+        Net = "net",
+        /// To the letter of DLBacktrace version 1: the bound 0 of Relu has no effect, a convolution is decided by the sum of
+        /// its contributions' magnitudes.
+        Literal = "v1",
+    }
+}
 
 /// What a layer's flags are decided by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,22 +41,79 @@ pub enum Decided {
 }
 
 /// The rule of layers with an activation that saturates.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Saturated {
-    /// Below it the positive side is out.
-    pub lower: Option<f32>,
-    /// Above it the negative side is out.
-    pub upper: Option<f32>,
-    /// Of an activation `x · σ(slope · x)`, which is not monotone: its slope.
-    pub swish: Option<f32>,
-    /// How near two values of such an activation count as the same.
+    /// Reading of saturation.
+    pub saturation: Saturation,
+    /// The bounds of the node's activation.
+    #[serde(skip)]
+    pub bounds: Bounds,
+    /// How near two values of an activation that is not monotone count as the same.
+    #[serde(skip)]
     pub tolerance: f32,
     /// What decides.
+    #[serde(skip)]
     pub by: Decided,
 }
 
+impl Default for Saturated {
+    fn default() -> Saturated {
+        Saturated {
+            saturation: Saturation::Net,
+            bounds: Bounds::default(),
+            tolerance: 1e-6,
+            by: Decided::Net,
+        }
+    }
+}
+
+impl Policy for Saturated {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        Some(Formula::coupled(
+            move |b, site, r| self.flow(b, map, site, r),
+            move |b, site, r| sides::tracks(b, map, site, r),
+        ))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+
+    /// By the activation that alone reads the result; without one that saturates, the proportional rule.
+    fn at(&self, node: &dyn NodeFacts) -> Rule {
+        let Some(bounds) = node.bounds().and_then(|bounds| self.saturation.read(bounds)) else {
+            return Proportional::default().into();
+        };
+        let (by, tolerance) = match self.saturation {
+            Saturation::Net => (Decided::Net, 1e-6),
+            Saturation::Literal if node.convolves() => (Decided::Magnitude, 1e-5),
+            Saturation::Literal => (Decided::Net, 0.0),
+        };
+        Saturated { saturation: self.saturation, bounds, tolerance, by }.into()
+    }
+}
+
+impl Saturation {
+    /// The bounds as this reading has them; `None` where it knows none.
+    fn read(self, bounds: Bounds) -> Option<Bounds> {
+        match self {
+            Saturation::Net => Some(bounds),
+            // Version 1 tests a bound for being there by its truth: that of Relu, 0, is none.
+            Saturation::Literal if bounds == (Bounds { lower: Some(0.0), ..Bounds::default() }) => None,
+            // Version 1 compares values of x · σ(0.75 x).
+            Saturation::Literal => Some(Bounds { swish: bounds.swish.map(|_| 0.75), ..bounds }),
+        }
+    }
+}
+
 impl Saturated {
-    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+    fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let k = site.data();
         let sides = Sides::of(b, map, site, site.inputs[k]);
         let (p, n) = (sides.positive, sides.negative);
@@ -78,7 +149,7 @@ impl Saturated {
 
     /// Which sides stay; `None` for one that always does.
     fn flags(
-        self,
+        &self,
         b: &mut Builder,
         decided: Value,
         sides: &Sides,
@@ -87,15 +158,15 @@ impl Saturated {
         let (p, n) = (sides.positive, sides.negative);
         // Version 1 keeps a convolution's side strictly within the bound, a linear layer's up to it.
         let within = if self.by == Decided::Net { Binary::LessOrEqual } else { Binary::Less };
-        let mut positive = self.lower.map(|bound| {
+        let mut positive = self.bounds.lower.map(|bound| {
             let bound = b.scalar_like(f64::from(bound), decided);
             b.binary(within, bound, decided)
         });
-        let mut negative = self.upper.map(|bound| {
+        let mut negative = self.bounds.upper.map(|bound| {
             let bound = b.scalar_like(f64::from(bound), decided);
             b.binary(within, decided, bound)
         });
-        if let Some(slope) = self.swish {
+        if let Some(slope) = self.bounds.swish {
             let (mut most, mut least) = (p, n);
             if let Some(bias) = bias {
                 let zero = b.scalar_like(0.0, bias);
@@ -128,7 +199,7 @@ impl Saturated {
     }
 
     /// Whether the activation tells `x` from `other`.
-    fn differs(self, b: &mut Builder, slope: f32, x: Value, other: Value) -> Value {
+    fn differs(&self, b: &mut Builder, slope: f32, x: Value, other: Value) -> Value {
         let f = |b: &mut Builder, x: Value| {
             let inner = b.scale(x, f64::from(slope));
             let gate = b.unary(Unary::Sigmoid, inner);
@@ -145,14 +216,14 @@ impl Saturated {
 impl fmt::Display for Saturated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("saturated(")?;
-        if let Some(lower) = self.lower {
+        if let Some(lower) = self.bounds.lower {
             write!(f, "{lower}")?;
         }
         f.write_str("..")?;
-        if let Some(upper) = self.upper {
+        if let Some(upper) = self.bounds.upper {
             write!(f, "{upper}")?;
         }
-        if let Some(slope) = self.swish {
+        if let Some(slope) = self.bounds.swish {
             write!(f, ", swish {slope}")?;
         }
         if self.by == Decided::Magnitude {

@@ -3,7 +3,8 @@
 //! With `c_ji = w_ji x_i`: `p_j = Σ max(c_ji, 0)` and `n_j = Σ max(-c_ji, 0)`, each a sum of terms of one sign, so that an
 //! empty side is exactly 0.
 
-use super::signed;
+use super::tracks::coefficients;
+use super::{Flow, Tracks, signed};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Site};
 use crate::prim::{Builder, Part};
@@ -76,6 +77,17 @@ impl Sides {
         };
         b.plus(share, below)
     }
+}
+
+/// Two tracks through a linear map, coupled by the signs of contributions.
+pub(super) fn tracks(b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Tracks) -> [Flow; 2] {
+    let k = site.data();
+    let sides = Sides::of(b, map, site, site.inputs[k]);
+    coefficients(b, r, site.y(), sides.positive, sides.negative).map(|c| {
+        let mut operands = vec![None; site.inputs.len()];
+        operands[k] = Some(sides.back(b, map, site, c.positive, c.negative));
+        Flow { operands, absorbed: vec![b.total(c.dropped)] }
+    })
 }
 
 /// `max(x, 0)` and `min(x, 0)`; the latter where an element can be negative.

@@ -6,22 +6,18 @@
 
 use std::fmt;
 
-use super::{Contribution, Flow};
+use serde::Deserialize;
+
+use super::sides::{parts, zeros};
+use super::tracks::coefficients;
+use super::{Constants, Contribution, Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
-use crate::op::role::Site;
+use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
-/// What constant operands do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Constants {
-    /// They get nothing: live operands share all.
-    Data,
-    /// They count, and their share is absorbed. Single numbers never count.
-    Ledger,
-}
-
 /// The rule of sums.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Sum {
     /// By magnitude, or equal.
     pub by: Contribution,
@@ -29,8 +25,42 @@ pub struct Sum {
     pub constants: Constants,
 }
 
+impl Default for Sum {
+    fn default() -> Sum {
+        Sum { by: Contribution::Magnitude, constants: Constants::Data }
+    }
+}
+
+impl Policy for Sum {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let subtracts = role.sum()?;
+        let flow = |b: &mut Builder, site: &Site, r| self.flow(b, site, r);
+        Some(match self.by {
+            Contribution::Magnitude => {
+                Formula::coupled(flow, move |b, site, r| self.tracks(b, site, subtracts, r))
+            }
+            Contribution::Uniform => Formula::each_track(flow),
+        })
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::All
+    }
+
+    fn sharing(&self, live: &[bool]) -> Sharing {
+        match live.iter().filter(|live| **live).count() {
+            1 => Sharing::Single,
+            _ => Sharing::ByMagnitude,
+        }
+    }
+
+    fn counts_constants(&self) -> bool {
+        self.constants == Constants::Ledger
+    }
+}
+
 impl Sum {
-    pub(super) fn lower(self, b: &mut Builder, site: &Site, r: Value) -> Flow {
+    fn flow(&self, b: &mut Builder, site: &Site, r: Value) -> Flow {
         let parts = takers(b, site, self.constants);
         let mut operands = vec![None; site.inputs.len()];
         if let [only] = parts.as_slice() {
@@ -58,10 +88,50 @@ impl Sum {
         let dropped = b.minus(r, passed);
         Flow { operands, absorbed: vec![b.total(dropped)] }
     }
+
+    /// Two tracks, element by element.
+    fn tracks(self, b: &mut Builder, site: &Site, subtracts: bool, r: Tracks) -> [Flow; 2] {
+        let takers = takers(b, site, self.constants);
+        if let [only] = takers.as_slice() {
+            return r.both().map(|r| {
+                let mut operands = vec![None; site.inputs.len()];
+                let shape = b.ty(site.inputs[*only]).shape;
+                operands[*only] = Some(b.sum_to(r, &shape));
+                Flow { operands, absorbed: vec![] }
+            });
+        }
+        let contributions: Vec<(Value, Option<Value>)> = takers
+            .iter()
+            .map(|k| {
+                let x = site.inputs[*k];
+                let x = if subtracts && *k == 1 { b.scale(x, -1.0) } else { x };
+                let (up, down) = parts(b, x);
+                (up, down.map(|v| b.scale(v, -1.0)))
+            })
+            .collect();
+        let add = |b: &mut Builder, terms: Vec<Value>| terms.into_iter().reduce(|s, v| b.plus(s, v));
+        let ups = contributions.iter().map(|c| c.0).collect();
+        let downs = contributions.iter().filter_map(|c| c.1).collect();
+        let none = zeros(b, site.y());
+        let (p, n) = (add(b, ups).unwrap_or(none), add(b, downs).unwrap_or(none));
+        coefficients(b, r, site.y(), p, n).map(|c| {
+            let mut operands = vec![None; site.inputs.len()];
+            for (k, (up, down)) in takers.iter().zip(&contributions) {
+                let mut share = b.mul(c.positive, *up);
+                if let Some(down) = down {
+                    let below = b.mul(c.negative, *down);
+                    share = b.plus(share, below);
+                }
+                let shape = b.ty(site.inputs[*k]).shape;
+                operands[*k] = Some(b.sum_to(share, &shape));
+            }
+            Flow { operands, absorbed: vec![b.total(c.dropped)] }
+        })
+    }
 }
 
 /// The operands that take part.
-pub(super) fn takers(b: &Builder, site: &Site, constants: Constants) -> Vec<usize> {
+fn takers(b: &Builder, site: &Site, constants: Constants) -> Vec<usize> {
     let counts =
         |k: &usize| site.live[*k] || (constants == Constants::Ledger && b.ty(site.inputs[*k]).rank() > 0);
     (0..site.inputs.len()).filter(counts).collect()

@@ -1,14 +1,44 @@
 //! Relevance of token ids: the sum over the embedding axes, of the shape of the ids. Conserves exactly.
 
-use super::Flow;
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Flow, Formula, Policy, Receives, Sharing};
 use crate::graph::Value;
-use crate::op::role::Site;
+use crate::op::role::{Role, Site};
 use crate::prim::{Builder, Reduction};
 
-pub(super) fn lower(b: &mut Builder, site: &Site, r: Value) -> Flow {
+/// The sum over the embedding axes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {}
+
+impl Policy for Token {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        matches!(role, Role::Embedding).then(|| Formula::each_track(sum))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::All
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::Ends
+    }
+}
+
+/// The relevance of the ids, from that of the embeddings.
+pub(super) fn sum(b: &mut Builder, site: &Site, r: Value) -> Flow {
     // Gather along axis 0: the result is `[ids…, embedding…]`.
     let ids = b.ty(site.inputs[1]).rank();
     let axes: Vec<usize> = (ids..b.ty(r).rank()).collect();
     let score = b.reduce(Reduction::Sum, r, &axes, false);
     Flow { operands: vec![None, Some(score)], absorbed: vec![] }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("token-sum")
+    }
 }

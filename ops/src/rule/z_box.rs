@@ -5,14 +5,18 @@
 
 use std::fmt;
 
-use super::{Flow, signed};
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
 use crate::graph::Value;
-use crate::op::role::{LinearMap, Site};
+use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Part, Reduction};
 
 /// The box rule.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Box {
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ZBox {
     /// The lower bound; the sample's smallest value when absent.
     pub low: Option<f32>,
     /// The upper bound; the sample's greatest value when absent.
@@ -21,8 +25,38 @@ pub struct Box {
     pub epsilon: f32,
 }
 
-impl Box {
-    pub(super) fn lower(self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
+impl Default for ZBox {
+    fn default() -> ZBox {
+        ZBox { low: None, high: None, epsilon: EPSILON }
+    }
+}
+
+impl Policy for ZBox {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        Some(Formula::one_track(move |b, site, r| self.flow(b, map, site, r)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)?;
+        let infinite = [self.low, self.high].iter().flatten().any(|v| !v.is_finite());
+        if infinite || self.low.zip(self.high).is_some_and(|(low, high)| low >= high) {
+            return Err("low and high are numbers, low the smaller".into());
+        }
+        Ok(())
+    }
+}
+
+impl ZBox {
+    fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let (x, _) = signed::operands(b, map, site);
         let low = bound(b, x, self.low, Reduction::Min);
         let high = bound(b, x, self.high, Reduction::Max);
@@ -53,7 +87,7 @@ fn bound(b: &mut Builder, x: Value, given: Option<f32>, own: Reduction) -> Value
     b.expand(v, &shape)
 }
 
-impl fmt::Display for Box {
+impl fmt::Display for ZBox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let side = |v: Option<f32>, own: &str| v.map_or(own.to_string(), |v| v.to_string());
         write!(f, "z-box({}, {}, {:e})", side(self.low, "min"), side(self.high, "max"), self.epsilon)

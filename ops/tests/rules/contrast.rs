@@ -2,7 +2,7 @@
 
 use dlbc_ops::op::{Add, Attention, AveragePool, Conv, Linear, MatMul, Mul, Sub};
 use dlbc_ops::prim::{AttentionGeometry, ConvGeometry};
-use dlbc_ops::rule::{Argument, Bias, Constants, Contribution, Rule, Sum};
+use dlbc_ops::rule::{Argument, Bias, Bilinear, Constants, Contribution, ProductByValue, Rule, Sum};
 use dlbc_ops::tensor::Array;
 
 use super::formulas::{MAGNITUDE, proportional, tap, window};
@@ -168,7 +168,7 @@ fn a_mean_and_a_sum_count_each_element_with_its_sign() {
 #[test]
 fn a_product_of_two_operands_shares_each_contribution_in_halves() {
     let (a, b) = (random(&[2, 3], 1), random(&[3, 4], 2));
-    let layer = Layer::new(MatMul, &[&a, &b], &[true, true], Rule::Bilinear);
+    let layer = Layer::new(MatMul, &[&a, &b], &[true, true], Rule::from(Bilinear {}));
     let y = layer.y();
     let r = starts(y.dims(), 3);
     let found = layer.contrast(&r[0], &r[1]);
@@ -196,7 +196,7 @@ fn both_tracks_close_and_stay_above_zero() {
     let other = random(&[3, 4], 2);
     let heads = |seed| random(&[1, 2, 3, 4], seed);
     let (q, k, v) = (heads(3), heads(4), heads(5));
-    let attention = |value| Rule::Attention(dlbc_ops::rule::Attention::Weights { value });
+    let attention = |value| Rule::from(dlbc_ops::rule::Attention { value });
     let scaled = Attention { geometry: AttentionGeometry { scale: 0.5, guard: false } };
     let layer = [true, false, false];
     let dense = [&rows, &random(&[4, 3], 6), &random(&[3], 7)];
@@ -213,15 +213,15 @@ fn both_tracks_close_and_stay_above_zero() {
             Add,
             &[&rows, &random(&[4], 8)],
             &[true, false],
-            Rule::Sum(Sum { by: Contribution::Magnitude, constants: Constants::Ledger }),
+            Rule::from(Sum { by: Contribution::Magnitude, constants: Constants::Ledger }),
         ),
-        Layer::new(Mul, &[&rows, &other], &[true, true], Rule::ValueProduct),
-        Layer::new(Mul, &[&rows, &random(&[3, 1], 9)], &[true, true], Rule::ValueProduct),
+        Layer::new(Mul, &[&rows, &other], &[true, true], Rule::from(ProductByValue {})),
+        Layer::new(Mul, &[&rows, &random(&[3, 1], 9)], &[true, true], Rule::from(ProductByValue {})),
         Layer::new(
             MatMul,
             &[&q, &fill(&[1, 2, 4, 3], |i| at(&k, &[i[0], i[1], i[3], i[2]]))],
             &[true, true],
-            Rule::Bilinear,
+            Rule::from(Bilinear {}),
         ),
         Layer::new(scaled.clone(), &[&q, &k, &v], &[true, true, true], attention(0.5)),
         Layer::new(scaled, &[&q, &k, &v], &[true, true, true], attention(1.0)),

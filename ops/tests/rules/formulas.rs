@@ -5,13 +5,15 @@ use dlbc_ops::op::{
     MaxPool, Mul, Pad, Reduce, ReduceKind, Sub,
 };
 use dlbc_ops::prim::{ConvGeometry, PadMode, Unary, Window};
-use dlbc_ops::rule::{Bias, Constants, Contribution, Product, Proportional, Rule, Sum};
+use dlbc_ops::rule::{
+    Bias, Bilinear, Constants, Contribution, Gates, Pass, Product, Proportional, Route, Rule, Sum, Token,
+};
 use dlbc_ops::tensor::Array;
 
 use super::{Layer, assert_close, at, close, data, fill, floats, indices, ints, known, random, total};
 
 pub fn proportional(bias: Bias, by: Contribution) -> Rule {
-    Rule::Proportional(Proportional { bias, by })
+    Rule::from(Proportional { bias, by })
 }
 
 pub const MAGNITUDE: fn() -> Rule = || proportional(Bias::Ledger, Contribution::Magnitude);
@@ -194,7 +196,7 @@ fn a_product_of_two_live_matrices_gives_half_to_each_side_by_magnitude() {
     let share = |b: usize, i: usize, k: usize, j: usize| {
         0.5 * at(&r, &[b, i, j]) * (at(&x, &[b, i, k]) * at(&y, &[b, k, j])).abs() / z(b, i, j)
     };
-    let found = Layer::new(MatMul, &[&x, &y], &[true, true], Rule::Bilinear).explain(&r);
+    let found = Layer::new(MatMul, &[&x, &y], &[true, true], Rule::from(Bilinear {})).explain(&r);
     let left = fill(x.dims(), |n| (0..2).map(|j| share(n[0], n[1], n[2], j)).sum());
     let right = fill(y.dims(), |n| (0..3).map(|i| share(n[0], i, n[1], n[2])).sum());
     assert_close(found.of(0), &left, "left");
@@ -212,7 +214,7 @@ fn a_sum_shares_by_magnitude_and_undoes_broadcasting() {
     (x0[1], y0[1]) = (0.0, 0.0);
     let x = floats(&[2, 3], &x0);
     y = floats(y.dims(), &y0);
-    let rule = |by, constants| Rule::Sum(Sum { by, constants });
+    let rule = |by, constants| Rule::from(Sum { by, constants });
     let share = |own: f64, other: f64| quotient(own.abs(), own.abs() + other.abs());
     for subtract in [false, true] {
         let by = rule(Contribution::Magnitude, Constants::Data);
@@ -253,7 +255,7 @@ fn a_product_shares_as_told_and_undoes_broadcasting() {
     let (x, y) = (random(&[2, 3], 1), random(&[3], 2));
     let r = random(&[2, 3], 3);
     let layer = |shares: &[f32]| {
-        let rule = Rule::Product(Product { shares: shares.to_vec() });
+        let rule = Rule::from(Product { gates: Gates::Share, shares: shares.to_vec() });
         Layer::new(Mul, &[&x, &y], &[true, true], rule).explain(&r)
     };
     let by_column = |f: f64| fill(&[3], |n| (0..2).map(|i| f * at(&r, &[i, n[0]])).sum());
@@ -270,9 +272,9 @@ fn elementwise_functions_and_scaled_operands_pass_all_on() {
     let x = random(&[2, 3], 1);
     let r = random(&[2, 3], 2);
     let tanh = Activation { f: Function::Unary(Unary::Tanh) };
-    assert_close(Layer::new(tanh, &[&x], &[true], Rule::Pass).explain(&r).of(0), &r, "tanh");
+    assert_close(Layer::new(tanh, &[&x], &[true], Rule::from(Pass {})).explain(&r).of(0), &r, "tanh");
     let row = random(&[3], 3);
-    let found = Layer::new(Div, &[&row, &x], &[true, false], Rule::Pass).explain(&r);
+    let found = Layer::new(Div, &[&row, &x], &[true, false], Rule::from(Pass {})).explain(&r);
     assert_close(
         found.of(0),
         &fill(&[3], |n| at(&r, &[0, n[0]]) + at(&r, &[1, n[0]])),
@@ -286,20 +288,21 @@ fn the_greatest_takes_all_and_ties_share_equally() {
     let x = floats(&[1, 1, 2, 4], &[1.0, 3.0, 0.0, 2.0, 3.0, 2.0, 5.0, 5.0]);
     let r = floats(&[1, 1, 1, 2], &[8.0, 6.0]);
     let op = MaxPool { window: window(&[2, 2], &[2, 2], &[0; 4], &[1, 1]) };
-    let found = Layer::new(op, &[&x], &[true], Rule::Route).explain(&r);
+    let found = Layer::new(op, &[&x], &[true], Rule::from(Route {})).explain(&r);
     let expected = floats(x.dims(), &[0.0, 4.0, 0.0, 0.0, 4.0, 0.0, 3.0, 3.0]);
     assert_close(found.of(0), &expected, "max pool");
 
     let (a, b) = (floats(&[2, 2], &[1.0, 5.0, 2.0, -1.0]), floats(&[2], &[1.0, 3.0]));
     let r = floats(&[2, 2], &[4.0, 6.0, 8.0, 10.0]);
-    let found = Layer::new(Extremum { max: true }, &[&a, &b], &[true, true], Rule::Route).explain(&r);
+    let found =
+        Layer::new(Extremum { max: true }, &[&a, &b], &[true, true], Rule::from(Route {})).explain(&r);
     assert_close(found.of(0), &floats(&[2, 2], &[2.0, 6.0, 8.0, 0.0]), "left of a maximum");
     assert_close(found.of(1), &floats(&[2], &[2.0, 10.0]), "right of a maximum");
 
     let reduce = |kind| Reduce { kind, axes: vec![1], keep: false };
     let r = floats(&[2], &[6.0, 4.0]);
     let x = floats(&[2, 3], &[2.0, 2.0, -1.0, 0.0, 1.0, -3.0]);
-    let of = |kind| Layer::new(reduce(kind), &[&x], &[true], Rule::Route).explain(&r).of(0).clone();
+    let of = |kind| Layer::new(reduce(kind), &[&x], &[true], Rule::from(Route {})).explain(&r).of(0).clone();
     assert_close(&of(ReduceKind::Max), &floats(&[2, 3], &[3.0, 3.0, 0.0, 0.0, 4.0, 0.0]), "reduced maximum");
     assert_close(&of(ReduceKind::Min), &floats(&[2, 3], &[0.0, 0.0, 6.0, 0.0, 0.0, 4.0]), "reduced minimum");
     assert_close(&of(ReduceKind::Prod), &fill(&[2, 3], |n| at(&r, &n[..1]) / 3.0), "reduced product");
@@ -313,7 +316,7 @@ fn data_movement_goes_the_way_back() {
     let x = random(&[2, 3], 1);
     let ids = ints(&[4], &[2, 0, -1, 2]);
     let r = random(&[2, 4], 2);
-    let found = Layer::new(Gather { axis: 1 }, &[&x, &ids], &[true, false], Rule::Route).explain(&r);
+    let found = Layer::new(Gather { axis: 1 }, &[&x, &ids], &[true, false], Rule::from(Route {})).explain(&r);
     let expected = fill(&[2, 3], |n| {
         [2, 0, 2, 2].iter().enumerate().filter(|(_, id)| **id == n[1]).map(|(k, _)| at(&r, &[n[0], k])).sum()
     });
@@ -322,14 +325,15 @@ fn data_movement_goes_the_way_back() {
 
     let op = Pad { before: known(&[0, 1]), after: known(&[1, 0]), mode: PadMode::Constant(7.0) };
     let r = random(&[3, 4], 3);
-    let found = Layer::new(op, &[&x], &[true], Rule::Route).explain(&r);
+    let found = Layer::new(op, &[&x], &[true], Rule::from(Route {})).explain(&r);
     assert_close(found.of(0), &fill(&[2, 3], |n| at(&r, &[n[0], n[1] + 1])), "pad");
     close(found.absorbed, total(&r) - total(found.of(0)), "what lay on the pads is absorbed");
 
     let table = random(&[5, 2], 4);
     let ids = ints(&[2, 3], &[0, 4, 1, 1, 2, 0]);
     let r = random(&[2, 3, 2], 5);
-    let found = Layer::new(Gather { axis: 0 }, &[&table, &ids], &[false, true], Rule::Token).explain(&r);
+    let found =
+        Layer::new(Gather { axis: 0 }, &[&table, &ids], &[false, true], Rule::from(Token {})).explain(&r);
     assert!(found.operands[0].is_none());
     let expected = fill(&[2, 3], |n| at(&r, &[n[0], n[1], 0]) + at(&r, &[n[0], n[1], 1]));
     assert_close(found.of(1), &expected, "tokens");

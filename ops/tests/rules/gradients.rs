@@ -19,7 +19,7 @@ fn shape(dims: &[usize]) -> Shape {
 }
 
 fn check(op: impl Into<Op>, inputs: &[&Array], live: &[bool]) {
-    let mut layer = Layer::new(op, inputs, live, Rule::Gradient(Gradient::default()));
+    let mut layer = Layer::new(op, inputs, live, Rule::from(Gradient::default()));
     let r = random(layer.y().dims(), 77);
     let found = layer.explain(&r);
     for k in (0..inputs.len()).filter(|k| live[*k]) {

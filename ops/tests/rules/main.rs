@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{Builder, reference};
-use dlbc_ops::rule::{Argument, Rule};
+use dlbc_ops::rule::{Argument, Policy, Rule, Tracks};
 use dlbc_ops::tensor::{Array, DType, Dim, TensorType};
 use ndarray::{ArrayD, IxDyn};
 
@@ -78,14 +78,18 @@ impl Layer {
             })
             .collect();
         let role = self.op.role(&self.live);
-        assert!(self.rule.fits(role.kind()), "{} does not fit {:?}", self.rule, role.kind());
+        let formula = self.rule.formula(&role);
+        let formula = formula.unwrap_or_else(|| panic!("{} does not fit {:?}", self.rule, role.kind()));
         let site = Site { inputs: &inputs, outputs: &outputs, live: &self.live };
         let flows = match given.as_slice() {
-            [supporting, opposing] => self
-                .rule
-                .lower_contrast(&mut b, &role, &site, [*supporting, *opposing], self.argument)
-                .to_vec(),
-            all => all.iter().map(|r| self.rule.lower(&mut b, &role, &site, *r)).collect(),
+            [supporting, opposing] => {
+                let r = Tracks { supporting: *supporting, opposing: *opposing, argument: self.argument };
+                formula.flows(&mut b, &site, r).expect("a contrastive form").to_vec()
+            }
+            all => {
+                let flows = all.iter().map(|r| formula.flow(&mut b, &site, *r));
+                flows.collect::<Option<Vec<_>>>().expect("a formula")
+            }
         };
         for (track, flow) in flows.iter().enumerate() {
             for (i, v) in flow.operands.iter().enumerate() {

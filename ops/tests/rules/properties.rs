@@ -6,8 +6,8 @@ use dlbc_ops::op::{
 };
 use dlbc_ops::prim::{ConvGeometry, Unary};
 use dlbc_ops::rule::{
-    AlphaBeta, Bias, Constants, Contribution, Counted, Decided, Epsilon, Gamma, Product, Rule, Saturated,
-    SignedSum, Sum, ZBox,
+    AlphaBeta, Bias, Bilinear, Bounds, Constants, Contribution, Epsilon, Flat, Gamma, Gates, Pass, Product,
+    ProductByValue, Route, Rule, Saturated, SignedBias, Sum, SumEpsilon, WSquare, ZBox, ZPlus,
 };
 use dlbc_ops::tensor::Array;
 use ndarray::Axis;
@@ -24,8 +24,8 @@ fn layers() -> Vec<Layer> {
     let other = random(&[ROWS, 4], 3);
     let geometry = ConvGeometry { window: window(&[3, 2], &[2, 1], &[1, 0, 1, 0], &[1, 1]), groups: 2 };
     let pool = window(&[2, 2], &[2, 2], &[1, 1, 0, 0], &[1, 1]);
-    let sum = |by, constants| Rule::Sum(Sum { by, constants });
-    let halves = Rule::Product(Product { shares: vec![0.5, 0.5] });
+    let sum = |by, constants| Rule::from(Sum { by, constants });
+    let halves = Rule::from(Product { gates: Gates::Share, shares: vec![0.5, 0.5] });
     let uniform = proportional(Bias::Ledger, Contribution::Uniform);
     let matrices = [random(&[ROWS, 2, 3], 4), random(&[ROWS, 3, 2], 5)];
     let single = [true];
@@ -53,15 +53,13 @@ fn layers() -> Vec<Layer> {
             Conv { geometry: geometry.clone() },
             &[&x, &random(&[2, 2, 3, 2], 8), &random(&[2], 9)],
             &layer,
-            Rule::Saturated(Saturated {
-                lower: Some(-0.5),
-                upper: Some(0.5),
-                swish: Some(1.0),
+            Rule::from(Saturated {
+                bounds: Bounds { lower: Some(-0.5), upper: Some(0.5), swish: Some(1.0) },
                 tolerance: 0.1,
-                by: Decided::Net,
+                ..Saturated::default()
             }),
         ),
-        Layer::new(Mul, &[&rows, &other], &[true, true], Rule::ValueProduct),
+        Layer::new(Mul, &[&rows, &other], &[true, true], Rule::from(ProductByValue {})),
         Layer::new(
             ConvTranspose { geometry, to: known(&[9, 7]) },
             &[&x, &random(&[4, 2, 3, 2], 8), &random(&[4], 9)],
@@ -75,8 +73,8 @@ fn layers() -> Vec<Layer> {
             MAGNITUDE(),
         ),
         Layer::new(AveragePool { window: pool.clone(), count_include_pad: false }, &[&x], &single, uniform),
-        Layer::new(MaxPool { window: pool }, &[&x], &single, Rule::Route),
-        Layer::new(MatMul, &[&matrices[0], &matrices[1]], &[true, true], Rule::Bilinear),
+        Layer::new(MaxPool { window: pool }, &[&x], &single, Rule::from(Route {})),
+        Layer::new(MatMul, &[&matrices[0], &matrices[1]], &[true, true], Rule::from(Bilinear {})),
         Layer::new(Add, &[&rows, &other], &[true, true], sum(Contribution::Magnitude, Constants::Data)),
         Layer::new(Add, &[&rows, &other], &[true, true], sum(Contribution::Uniform, Constants::Data)),
         Layer::new(
@@ -86,16 +84,21 @@ fn layers() -> Vec<Layer> {
             sum(Contribution::Magnitude, Constants::Ledger),
         ),
         Layer::new(Mul, &[&rows, &other], &[true, true], halves),
-        Layer::new(Activation { f: Function::Unary(Unary::Relu) }, &[&rows], &single, Rule::Pass),
-        Layer::new(Transpose { perm: vec![0, 2, 1, 3] }, &[&x], &single, Rule::Route),
-        Layer::new(Concat { axis: 1 }, &[&rows, &other], &[true, true], Rule::Route),
-        Layer::new(Concat { axis: 1 }, &[&rows, &other], &[true, false], Rule::Route),
-        Layer::new(Gather { axis: 1 }, &[&rows, &ints(&[3], &[1, 1, -1])], &[true, false], Rule::Route),
+        Layer::new(Activation { f: Function::Unary(Unary::Relu) }, &[&rows], &single, Rule::from(Pass {})),
+        Layer::new(Transpose { perm: vec![0, 2, 1, 3] }, &[&x], &single, Rule::from(Route {})),
+        Layer::new(Concat { axis: 1 }, &[&rows, &other], &[true, true], Rule::from(Route {})),
+        Layer::new(Concat { axis: 1 }, &[&rows, &other], &[true, false], Rule::from(Route {})),
+        Layer::new(
+            Gather { axis: 1 },
+            &[&rows, &ints(&[3], &[1, 1, -1])],
+            &[true, false],
+            Rule::from(Route {}),
+        ),
         Layer::new(
             Reduce { kind: ReduceKind::LogSumExp, axes: vec![1], keep: false },
             &[&rows],
             &single,
-            Rule::Route,
+            Rule::from(Route {}),
         ),
     ];
     let linear = Linear { transposed: false };
@@ -108,7 +111,7 @@ fn layers() -> Vec<Layer> {
         layers.push(Layer::new(linear.clone(), &dense, &layer, rule.clone()));
         layers.push(Layer::new(conv.clone(), &kernel, &layer, rule));
     }
-    let by_value = |constants| Rule::SignedSum(SignedSum { epsilon: 1e-6, constants });
+    let by_value = |constants| Rule::from(SumEpsilon { epsilon: 1e-6, constants });
     layers.push(Layer::new(Add, &[&rows, &other], &[true, true], by_value(Constants::Ledger)));
     layers.push(Layer::new(Sub, &[&rows, &other], &[true, true], by_value(Constants::Ledger)));
     for live in [[true, false], [false, true], [true, true]] {
@@ -121,14 +124,14 @@ fn layers() -> Vec<Layer> {
 fn signed() -> Vec<Rule> {
     let epsilon = 1e-6;
     vec![
-        Rule::Epsilon(Epsilon { epsilon }),
-        Rule::AlphaBeta(AlphaBeta { alpha: 1.0, beta: 0.0, epsilon, bias: true }),
-        Rule::AlphaBeta(AlphaBeta { alpha: 2.0, beta: 1.0, epsilon, bias: false }),
-        Rule::Gamma(Gamma { gamma: 0.25, epsilon }),
-        Rule::Counted(Counted { square: true, epsilon }),
-        Rule::Counted(Counted { square: false, epsilon }),
-        Rule::ZBox(ZBox { low: None, high: None, epsilon }),
-        Rule::ZBox(ZBox { low: Some(-1.0), high: Some(1.0), epsilon }),
+        Rule::from(Epsilon { epsilon }),
+        Rule::from(ZPlus { epsilon, bias: SignedBias::Ledger }),
+        Rule::from(AlphaBeta { alpha: 2.0, beta: 1.0, epsilon, bias: SignedBias::Ignored }),
+        Rule::from(Gamma { gamma: 0.25, epsilon }),
+        Rule::from(WSquare { epsilon }),
+        Rule::from(Flat { epsilon }),
+        Rule::from(ZBox { low: None, high: None, epsilon }),
+        Rule::from(ZBox { low: Some(-1.0), high: Some(1.0), epsilon }),
     ]
 }
 
@@ -170,7 +173,7 @@ fn shares_are_linear_in_the_relevance() {
 #[test]
 fn relevance_that_is_not_negative_stays_so() {
     // The signed rules are there to give relevance against a result, too.
-    let keeps_sign = |l: &Layer| !signed().contains(&l.rule) && !matches!(l.rule, Rule::SignedSum(_));
+    let keeps_sign = |l: &Layer| !signed().contains(&l.rule) && !matches!(l.rule, Rule::SumEpsilon(_));
     for layer in layers().into_iter().filter(keeps_sign) {
         let y = layer.y();
         let r = floats(y.dims(), &data(&random(y.dims(), 14)).iter().map(|v| v.abs()).collect::<Vec<_>>());

@@ -2,7 +2,7 @@
 
 use dlbc_ops::op::{Conv, Linear, Mul};
 use dlbc_ops::prim::ConvGeometry;
-use dlbc_ops::rule::{Decided, Rule, Saturated};
+use dlbc_ops::rule::{Bounds, Decided, ProductByValue, Rule, Saturated};
 use dlbc_ops::tensor::Array;
 
 use super::formulas::{MAGNITUDE, tap, window};
@@ -15,12 +15,12 @@ fn swish(slope: f64, x: f64) -> f64 {
 /// Which sides of a unit stay: as the table of activations says, case by case.
 fn kept(rule: &Saturated, p: f64, n: f64, net: f64, bias: f64) -> (bool, bool) {
     let decided = if rule.by == Decided::Net { net } else { p + n };
-    let (lower, upper) = (rule.lower.map(f64::from), rule.upper.map(f64::from));
+    let (lower, upper) = (rule.bounds.lower.map(f64::from), rule.bounds.upper.map(f64::from));
     let (mut positive, mut negative) = match rule.by {
         Decided::Net => (lower.is_none_or(|l| decided >= l), upper.is_none_or(|u| decided <= u)),
         Decided::Magnitude => (lower.is_none_or(|l| decided > l), upper.is_none_or(|u| decided < u)),
     };
-    if let Some(slope) = rule.swish.map(f64::from) {
+    if let Some(slope) = rule.bounds.swish.map(f64::from) {
         let same =
             |other: f64| (swish(slope, decided) - swish(slope, other)).abs() <= f64::from(rule.tolerance);
         let (without_negative, without_positive) = (same(p + bias.max(0.0)), same(-(n + (-bias).max(0.0))));
@@ -73,16 +73,18 @@ fn expected(
 }
 
 fn rules() -> Vec<Saturated> {
-    let net = |lower, upper| Saturated { lower, upper, swish: None, tolerance: 1e-6, by: Decided::Net };
+    let bounded =
+        |lower, upper, swish| Saturated { bounds: Bounds { lower, upper, swish }, ..Saturated::default() };
+    let net = |lower, upper| bounded(lower, upper, None);
     vec![
         net(Some(0.0), None),
         net(Some(-0.4), Some(0.4)),
         net(None, None),
-        Saturated { swish: Some(1.0), ..net(Some(-0.6), None) },
+        bounded(Some(-0.6), None, Some(1.0)),
         // So wide a tolerance that sides are dropped on both grounds.
-        Saturated { swish: Some(1.0), tolerance: 0.2, ..net(Some(-2.0), None) },
+        Saturated { tolerance: 0.2, ..bounded(Some(-2.0), None, Some(1.0)) },
         Saturated { by: Decided::Magnitude, ..net(Some(1.5), Some(3.0)) },
-        Saturated { by: Decided::Magnitude, swish: Some(0.75), tolerance: 0.3, ..net(Some(0.5), None) },
+        Saturated { by: Decided::Magnitude, tolerance: 0.3, ..bounded(Some(0.5), None, Some(0.75)) },
     ]
 }
 
@@ -133,7 +135,7 @@ fn a_convolution_does_so_too() {
 #[test]
 fn a_factor_near_one_gets_little() {
     let (a, b) = (floats(&[1, 3], &[1.0, 0.5, 0.0]), floats(&[1, 3], &[4.0, 0.25, 0.0]));
-    let layer = Layer::new(Mul, &[&a, &b], &[true, true], Rule::ValueProduct);
+    let layer = Layer::new(Mul, &[&a, &b], &[true, true], Rule::from(ProductByValue {}));
     let r = floats(&[1, 3], &[2.0, 1.0, 3.0]);
     let found = layer.explain(&r);
     // |ab - a|: 3, 0.375, 0; |ab - b|: 0, 0.125, 0.

@@ -12,16 +12,7 @@
 //!
 //! Source: the contrast mode of DLBacktrace version 1, with ties split and every operator given a form.
 
-mod attention;
-mod bilinear;
-mod linear;
-mod product;
-mod sum;
-
-use super::{Attention, Contribution, Flow, Rule};
-use crate::OpError;
 use crate::graph::Value;
-use crate::op::role::{Role, Site};
 use crate::prim::{Binary, Builder, Unary};
 
 /// Meaning of the relevance of a node's result on the stronger track.
@@ -33,98 +24,36 @@ pub enum Argument {
     Larger,
 }
 
-impl Rule {
-    /// Whether the rule has a contrastive form.
-    pub fn contrasts(&self) -> bool {
-        match self {
-            Rule::Proportional(_)
-            | Rule::Saturated(_)
-            | Rule::Bilinear
-            | Rule::Attention(_)
-            | Rule::Sum(_)
-            | Rule::Product(_)
-            | Rule::ValueProduct
-            | Rule::Pass
-            | Rule::Route
-            | Rule::Winner
-            | Rule::Stop
-            | Rule::Token
-            | Rule::Stepwise => true,
-            Rule::Epsilon(_)
-            | Rule::AlphaBeta(_)
-            | Rule::Gamma(_)
-            | Rule::Counted(_)
-            | Rule::ZBox(_)
-            | Rule::SignedSum(_)
-            | Rule::Gradient(_)
-            | Rule::Slope
-            | Rule::TokenTimes => false,
-        }
-    }
-
-    /// Builds the relevance of the operands on both tracks from `r`, that of the result: supporting, opposing.
-    ///
-    /// The rule contrasts ([`Rule::contrasts`]) and fits the role; composites check both.
-    pub fn lower_contrast(
-        &self,
-        b: &mut Builder,
-        role: &Role,
-        site: &Site,
-        r: [Value; 2],
-        argument: Argument,
-    ) -> [Flow; 2] {
-        let r = Tracks { supporting: r[0], opposing: r[1], argument };
-        let flows = match (self, role) {
-            (Rule::Proportional(p), Role::Linear(map) | Role::Pool(map))
-                if p.by == Contribution::Magnitude =>
-            {
-                linear::lower(b, *map, site, r)
-            }
-            (Rule::Saturated(_), Role::Linear(map) | Role::Pool(map)) => linear::lower(b, *map, site, r),
-            (Rule::Sum(s), Role::Sum { subtracts }) if s.by == Contribution::Magnitude => {
-                sum::lower(b, site, *subtracts, s.constants, r)
-            }
-            (Rule::Bilinear, Role::Bilinear(map)) => bilinear::lower(b, *map, site, r),
-            (Rule::Attention(Attention::Weights { value }), Role::Attention(map)) => {
-                attention::lower(b, *map, site, *value, r)
-            }
-            (Rule::ValueProduct, Role::Product) => product::lower(b, site, r),
-            _ if self.contrasts() => return r.both().map(|r| self.lower(b, role, site, r)),
-            _ => {
-                b.fail(OpError::Invalid(format!("rule {self} has no contrastive form")));
-                return [Flow::default(), Flow::default()];
-            }
-        };
-        flows.map(|flow| super::settled(b, site, flow))
-    }
-}
-
 /// The relevance of a node's result on both tracks.
-#[derive(Clone, Copy)]
-struct Tracks {
-    supporting: Value,
-    opposing: Value,
-    argument: Argument,
+#[derive(Clone, Copy, Debug)]
+pub struct Tracks {
+    /// Relevance that supports the result.
+    pub supporting: Value,
+    /// Relevance that opposes it.
+    pub opposing: Value,
+    /// Meaning of relevance on the stronger track.
+    pub argument: Argument,
 }
 
 impl Tracks {
-    fn both(self) -> [Value; 2] {
+    /// Both tracks: supporting, opposing.
+    pub(super) fn both(self) -> [Value; 2] {
         [self.supporting, self.opposing]
     }
 }
 
 /// What each unit of contribution gets, and what no contribution took.
-struct Coefficients {
+pub(super) struct Coefficients {
     /// Of a positive contribution.
-    positive: Value,
+    pub positive: Value,
     /// Of the magnitude of a negative one.
-    negative: Value,
+    pub negative: Value,
     /// Relevance left, of the shape of the result.
-    dropped: Value,
+    pub dropped: Value,
 }
 
 /// The coefficients of both tracks.
-fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> [Coefficients; 2] {
+pub(super) fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> [Coefficients; 2] {
     let (straight, crossed) = match r.argument {
         Argument::Value => by_value(b, r, y, p, n),
         Argument::Larger => {

@@ -6,23 +6,56 @@
 
 use std::fmt;
 
-use super::{Constants, Flow, signed};
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::{Constants, EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
 use crate::graph::Value;
-use crate::op::role::Site;
+use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
 /// The epsilon rule of sums.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SignedSum {
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SumEpsilon {
     /// The stabiliser, absolute.
     pub epsilon: f32,
     /// Treatment of constant operands: a share that is absorbed, or a reference that takes nothing.
     pub constants: Constants,
 }
 
-impl SignedSum {
+impl Default for SumEpsilon {
+    fn default() -> SumEpsilon {
+        SumEpsilon { epsilon: EPSILON, constants: Constants::Ledger }
+    }
+}
+
+impl Policy for SumEpsilon {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let subtracts = role.sum()?;
+        Some(Formula::one_track(move |b, site, r| self.flow(b, site, subtracts, r)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::All
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByValue
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)
+    }
+
+    fn counts_constants(&self) -> bool {
+        self.constants == Constants::Ledger
+    }
+}
+
+impl SumEpsilon {
     /// With `subtracts`, the second operand is subtracted.
-    pub(super) fn lower(self, b: &mut Builder, site: &Site, subtracts: bool, r: Value) -> Flow {
+    fn flow(&self, b: &mut Builder, site: &Site, subtracts: bool, r: Value) -> Flow {
         let mut operands = vec![None; site.inputs.len()];
         let live: Vec<usize> = (0..site.inputs.len()).filter(|k| site.live[*k]).collect();
         let reference = self.constants == Constants::Data && live.len() < site.inputs.len();
@@ -56,7 +89,7 @@ impl SignedSum {
     }
 }
 
-impl fmt::Display for SignedSum {
+impl fmt::Display for SumEpsilon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.constants {
             Constants::Ledger => write!(f, "sum-epsilon({:e})", self.epsilon),

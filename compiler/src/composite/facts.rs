@@ -1,0 +1,34 @@
+//! What a composite knows of a node when it gives it a rule.
+
+use dlbc_ops::graph::{Graph, NodeId};
+use dlbc_ops::op::Op;
+use dlbc_ops::rule::{Bounds, NodeFacts};
+
+use super::gates::is_gate;
+use super::saturation;
+
+/// A node of a model, as rules may ask about it.
+pub(super) struct Facts<'a> {
+    pub graph: &'a Graph<Op>,
+    pub node: NodeId,
+    /// Which operands carry relevance.
+    pub live: &'a [bool],
+}
+
+impl NodeFacts for Facts<'_> {
+    fn live(&self) -> &[bool] {
+        self.live
+    }
+
+    fn is_gate(&self, k: usize) -> bool {
+        self.graph.node_inputs(self.node).get(k).is_some_and(|v| is_gate(self.graph, *v))
+    }
+
+    fn bounds(&self) -> Option<Bounds> {
+        saturation::bounds(self.graph, self.node)
+    }
+
+    fn convolves(&self) -> bool {
+        matches!(self.graph.op(self.node), Op::Conv(_) | Op::ConvTranspose(_))
+    }
+}

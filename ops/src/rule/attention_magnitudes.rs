@@ -1,0 +1,64 @@
+//! Attention by magnitudes alone: each head's total `S` is spread over its operands as a whole.
+//!
+//! `½ S |v| ⊘ Σ|v|`, `¼ S |q| ⊘ Σ|q|`, `¼ S |k| ⊘ Σ|k|`; the pattern of the weights does not matter. Source: the closed form of
+//! DLBacktrace version 2.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Flow, Formula, Policy, Receives, Sharing};
+use crate::graph::Value;
+use crate::op::role::{Role, Site};
+use crate::prim::{Builder, Reduction};
+
+/// Shares of an attention by its operands' magnitudes within each head: half to the values, a quarter each to queries and keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttentionMagnitudes {}
+
+impl Policy for AttentionMagnitudes {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        role.attention().map(|_| Formula::each_track(flow))
+    }
+
+    /// Not the mask.
+    fn receives(&self) -> Receives {
+        Receives::Only(vec![0, 1, 2])
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+}
+
+fn flow(b: &mut Builder, site: &Site, r: Value) -> Flow {
+    let mut operands = vec![None; site.inputs.len()];
+    let mut absorbed = vec![];
+    for (k, share) in [0.25, 0.25, 0.5].into_iter().enumerate() {
+        let (share, dropped) = spread(b, site.inputs[k], r, share);
+        operands[k] = Some(share);
+        absorbed.push(dropped);
+    }
+    Flow { operands, absorbed }
+}
+
+/// `share` of each head's total over the elements of `x`, by magnitude; and what an `x` of zeros drops.
+fn spread(b: &mut Builder, x: Value, r: Value, share: f64) -> (Value, Value) {
+    let rank = b.ty(r).rank();
+    let plane = [rank - 2, rank - 1];
+    let total = b.reduce(Reduction::Sum, r, &plane, true);
+    let total = b.scale(total, share);
+    let x = b.abs(x);
+    let sum = b.reduce(Reduction::Sum, x, &plane, true);
+    let s = b.guarded_div(total, sum);
+    let passed = b.mul(s, sum);
+    let dropped = b.minus(total, passed);
+    (b.mul(x, s), b.total(dropped))
+}
+
+impl fmt::Display for AttentionMagnitudes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("attention-magnitudes")
+    }
+}

@@ -1,0 +1,51 @@
+//! All elements that a unit reads share alike, whatever operand and weights: `R_x = A(1)ᵀ (R ⊘ A(1) 1)`.
+//!
+//! Source: [lapuschkin2019]; zennit's `Flat`.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::{EPSILON, Formula, Policy, Receives, Sharing, counted};
+use crate::op::role::Role;
+use crate::prim::Part;
+
+/// The flat rule.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flat {
+    /// The stabiliser.
+    pub epsilon: f32,
+}
+
+impl Default for Flat {
+    fn default() -> Flat {
+        Flat { epsilon: EPSILON }
+    }
+}
+
+impl Policy for Flat {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        Some(Formula::one_track(move |b, site, r| counted::flow(b, map, site, r, Part::One, self.epsilon)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)
+    }
+}
+
+impl fmt::Display for Flat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "flat({:e})", self.epsilon)
+    }
+}

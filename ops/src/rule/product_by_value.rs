@@ -1,0 +1,89 @@
+//! A product's factors by how far the product is from each: `R_a = R d_a ⊘ (d_a + d_b)`, `d_a = |ab - a|`, `d_b = |ab - b|`.
+//!
+//! On two tracks each factor takes by the other's magnitude, `R_a = R |b| ⊘ (|a| + |b|)`, nothing where a factor is 0.
+//!
+//! A factor near 1 changes little and gets little. Broadcasts are summed back. Conserves exactly but where both distances
+//! are 0, which is absorbed. Source: the products of recurrent cells in DLBacktrace version 1.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::{Flow, Formula, Policy, Receives, Sharing, Tracks};
+use crate::graph::Value;
+use crate::op::role::{Role, Site};
+use crate::prim::{Binary, Builder};
+
+/// Shares of a product by how far it is from each factor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProductByValue {}
+
+impl Policy for ProductByValue {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        matches!(role, Role::Product).then(|| Formula::coupled(flow, tracks))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::All
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+}
+
+fn flow(b: &mut Builder, site: &Site, r: Value) -> Flow {
+    let distances: Vec<Value> = live(site)
+        .map(|k| {
+            let gap = b.minus(site.y(), site.inputs[k]);
+            b.abs(gap)
+        })
+        .collect();
+    share(b, site, r, &distances)
+}
+
+fn tracks(b: &mut Builder, site: &Site, r: Tracks) -> [Flow; 2] {
+    let factors: Vec<Value> = live(site).map(|k| site.inputs[k]).collect();
+    let magnitudes: Vec<Value> = factors.iter().map(|v| b.abs(*v)).collect();
+    // With two factors, each by the other; the same list the other way round.
+    let others: Vec<Value> = magnitudes.iter().rev().copied().collect();
+    let zero = b.scalar_like(0.0, site.y());
+    let none = b.binary(Binary::Equal, site.y(), zero);
+    r.both().map(|r| {
+        let zero = b.scalar_like(0.0, r);
+        let kept = b.select(none, r, zero);
+        let given = b.select(none, zero, r);
+        let mut flow = share(b, site, given, &others);
+        flow.absorbed.push(b.total(kept));
+        flow
+    })
+}
+
+/// The relevance shared among the live factors by `magnitudes`.
+fn share(b: &mut Builder, site: &Site, r: Value, magnitudes: &[Value]) -> Flow {
+    let mut operands = vec![None; site.inputs.len()];
+    let Some((first, others)) = magnitudes.split_first() else {
+        return Flow { operands, absorbed: vec![b.total(r)] };
+    };
+    let z = others.iter().fold(*first, |z, m| b.plus(z, *m));
+    let s = b.guarded_div(r, z);
+    for (k, m) in live(site).zip(magnitudes) {
+        let part = b.mul(s, *m);
+        let shape = b.ty(site.inputs[k]).shape;
+        operands[k] = Some(b.sum_to(part, &shape));
+    }
+    let passed = b.mul(s, z);
+    let dropped = b.minus(r, passed);
+    Flow { operands, absorbed: vec![b.total(dropped)] }
+}
+
+fn live<'a>(site: &'a Site) -> impl Iterator<Item = usize> + 'a {
+    (0..site.inputs.len()).filter(|k| site.live[*k])
+}
+
+impl fmt::Display for ProductByValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("product-by-value")
+    }
+}

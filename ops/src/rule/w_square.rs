@@ -1,0 +1,51 @@
+//! Shares by squared weights, whatever the operand: `R_x = A(w²)ᵀ (R ⊘ (A(w²) 1 + b²))`.
+//!
+//! The bias keeps its share. Source: [montavon2017]; zennit's `WSquare`.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::{EPSILON, Formula, Policy, Receives, Sharing, counted};
+use crate::op::role::Role;
+use crate::prim::Part;
+
+/// The w² rule.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WSquare {
+    /// The stabiliser.
+    pub epsilon: f32,
+}
+
+impl Default for WSquare {
+    fn default() -> WSquare {
+        WSquare { epsilon: EPSILON }
+    }
+}
+
+impl Policy for WSquare {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let map = role.linear()?;
+        Some(Formula::one_track(move |b, site, r| counted::flow(b, map, site, r, Part::Square, self.epsilon)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)
+    }
+}
+
+impl fmt::Display for WSquare {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "w-square({:e})", self.epsilon)
+    }
+}

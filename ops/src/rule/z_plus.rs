@@ -1,0 +1,56 @@
+//! Positive contributions alone: the alpha-beta rule with `α = 1`, `β = 0`. Source: [montavon2017]; zennit's `ZPlus`.
+
+use std::fmt;
+
+use serde::Deserialize;
+
+use super::policy::from_zero;
+use super::{AlphaBeta, EPSILON, Formula, Policy, Receives, Sharing, SignedBias};
+use crate::op::role::Role;
+
+/// The z⁺ rule.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ZPlus {
+    /// The stabiliser.
+    pub epsilon: f32,
+    /// Share of the bias.
+    pub bias: SignedBias,
+}
+
+impl Default for ZPlus {
+    fn default() -> ZPlus {
+        ZPlus { epsilon: EPSILON, bias: SignedBias::Ledger }
+    }
+}
+
+impl Policy for ZPlus {
+    fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
+        let (map, sides) = (role.linear()?, self.sides());
+        Some(Formula::one_track(move |b, site, r| sides.flow(b, map, site, r)))
+    }
+
+    fn receives(&self) -> Receives {
+        Receives::First
+    }
+
+    fn sharing(&self, _: &[bool]) -> Sharing {
+        Sharing::ByMagnitude
+    }
+
+    fn check(&self) -> Result<(), String> {
+        from_zero("epsilon", self.epsilon)
+    }
+}
+
+impl ZPlus {
+    fn sides(self) -> AlphaBeta {
+        AlphaBeta { alpha: 1.0, beta: 0.0, epsilon: self.epsilon, bias: self.bias }
+    }
+}
+
+impl fmt::Display for ZPlus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.sides().fmt(f)
+    }
+}
