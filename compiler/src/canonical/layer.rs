@@ -4,7 +4,7 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{Add, Mul, Op, Reshape};
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
 
-use super::pattern::constant;
+use super::pattern::{add_constant, constant, origin, take_place};
 
 /// The axis of a layer's result that counts its units.
 pub(super) fn unit_axis(graph: &Graph<Op>, layer: Value) -> Option<usize> {
@@ -32,15 +32,15 @@ pub(super) fn by_unit(graph: &Graph<Op>, layer: Value, t: &Tensor, units: usize)
 }
 
 /// Folds `scale · layer + shift` (both `[units]`) into the layer and lets it stand for `result`.
-pub(super) fn apply(
+pub(super) fn fold(
     graph: &mut Graph<Op>,
     layer: Value,
     scale: &Tensor,
     shift: &Tensor,
     result: Value,
-) -> bool {
+) -> Option<()> {
     let operands = graph.node_inputs(layer.node);
-    let Some(weight) = operands.get(1).and_then(|w| graph.constant(*w)).cloned() else { return false };
+    let weight = graph.constant(*operands.get(1)?)?.clone();
     let bias = match operands.get(2) {
         None => Some(shift.clone()),
         Some(b) => graph
@@ -57,21 +57,18 @@ pub(super) fn apply(
         Op::Conv(_) => constant(Reshape { to: dims(0) }, &[scale]),
         Op::Linear(l) => constant(Reshape { to: dims(usize::from(!l.transposed)) }, &[scale]),
         Op::ConvTranspose(c) => by_group(scale, c.geometry.groups, &weight),
-        _ => return false,
+        _ => return None,
     };
-    let Some((weight, bias)) = column.and_then(|c| constant(Mul, &[&weight, &c])).zip(bias) else {
-        return false;
-    };
+    let (weight, bias) = constant(Mul, &[&weight, &column?]).zip(bias)?;
     let mut inputs = vec![operands[0]];
     for (tensor, suffix) in [(weight, "weight"), (bias, "bias")] {
         let name = format!("{}.{suffix}", graph.value_name(result));
-        let origin = graph.node(layer.node).origin.join(&graph.node(result.node).origin);
-        let ty = tensor.ty();
-        inputs.push(graph.add_value(Op::Const(tensor), &name, ty, origin, &[]));
+        let origin = origin(graph, &[layer.node, result.node]);
+        inputs.push(add_constant(graph, tensor, &name, origin));
     }
     graph.set_inputs(layer.node, &inputs);
     absorb(graph, layer, result);
-    true
+    Some(())
 }
 
 /// The scales of a transposed convolution's weight `[c, o/groups, …]`: each channel reaches the outputs of its group.
@@ -86,10 +83,7 @@ fn by_group(scale: &Tensor, groups: usize, weight: &Tensor) -> Option<Tensor> {
 
 /// Lets `layer` take the place, the name and the origin of `result`, which is removed.
 pub(super) fn absorb(graph: &mut Graph<Op>, layer: Value, result: Value) {
-    graph.replace(result, layer);
-    let name = graph.value_name(result).to_string();
-    let origin = graph.node(layer.node).origin.join(&graph.node(result.node).origin);
+    let origin = origin(graph, &[layer.node, result.node]);
     graph.node_mut(layer.node).origin = origin;
-    graph.remove(result.node);
-    graph.rename(layer, &name);
+    take_place(graph, result, layer);
 }

@@ -5,14 +5,20 @@ use dlbc_ops::op::{Activation, Arithmetic, Function, Op, eval};
 use dlbc_ops::prim::{Binary, Unary};
 use dlbc_ops::tensor::Tensor;
 
-/// The function of an activation node.
-pub(super) fn activation(graph: &Graph<Op>, id: NodeId) -> Option<Function> {
-    match graph.op(id) {
-        Op::Activation(a) => Some(a.f),
-        _ => None,
+/// Calls `rewrite` for each node in topological order, except nodes that an earlier call removed; returns whether any call
+/// changed the graph.
+pub(super) fn each(
+    graph: &mut Graph<Op>,
+    mut rewrite: impl FnMut(&mut Graph<Op>, NodeId) -> Option<()>,
+) -> bool {
+    let mut changed = false;
+    for id in graph.topological() {
+        changed |= graph.contains(id) && rewrite(graph, id).is_some();
     }
+    changed
 }
 
+/// The function of an activation of one primitive.
 pub(super) fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
     match graph.op(id) {
         Op::Activation(Activation { f: Function::Unary(f) }) => Some(*f),
@@ -56,6 +62,7 @@ pub(super) fn offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
     .filter(|(_, e)| (0.0..1e-2).contains(e))
 }
 
+/// The base of a square, written as a product or as a power.
 pub(super) fn squared(graph: &Graph<Op>, v: Value) -> Option<Value> {
     let inputs = graph.node_inputs(v.node);
     let &[a, b] = inputs.as_slice() else { return None };
@@ -96,6 +103,52 @@ pub(super) fn constant(op: impl Into<Op>, inputs: &[&Tensor]) -> Option<Tensor> 
     eval(&op, inputs, &ty).ok()
 }
 
+/// The joint origin of nodes.
+pub(super) fn origin<'a>(graph: &Graph<Op>, nodes: impl IntoIterator<Item = &'a NodeId>) -> Origin {
+    nodes.into_iter().fold(Origin::default(), |origin, id| origin.join(&graph.node(*id).origin))
+}
+
+/// Adds a node of the type that its operands give it.
+pub(super) fn add(
+    graph: &mut Graph<Op>,
+    op: impl Into<Op>,
+    name: &str,
+    origin: Origin,
+    operands: &[Value],
+) -> Option<Value> {
+    let op = op.into();
+    let types: Vec<_> = operands.iter().map(|v| graph.ty(*v).clone()).collect();
+    let ty = op.infer(&types).ok()?.into_iter().next()?;
+    Some(graph.add_value(op, name, ty, origin, operands))
+}
+
+/// Adds a constant.
+pub(super) fn add_constant(graph: &mut Graph<Op>, tensor: Tensor, name: &str, origin: Origin) -> Value {
+    let ty = tensor.ty();
+    graph.add_value(Op::Const(tensor), name, ty, origin, &[])
+}
+
+/// Lets `new` stand for `old` and carry its name; removes the node of `old`.
+pub(super) fn take_place(graph: &mut Graph<Op>, old: Value, new: Value) {
+    let name = graph.value_name(old).to_string();
+    graph.replace(old, new);
+    graph.remove(old.node);
+    graph.rename(new, &name);
+}
+
+/// Replaces the node of `old` by one of another operator, whose result has the same name and type.
+pub(super) fn replace(
+    graph: &mut Graph<Op>,
+    old: Value,
+    op: impl Into<Op>,
+    origin: Origin,
+    operands: &[Value],
+) {
+    let (name, ty) = (graph.value_name(old).to_string(), graph.ty(old).clone());
+    let new = graph.add_value(op.into(), &name, ty, origin, operands);
+    take_place(graph, old, new);
+}
+
 /// Replaces the last of `parts` by an activation of `x`; the activation has the name of that part and the origin of all.
 pub(super) fn become_activation(
     graph: &mut Graph<Op>,
@@ -104,17 +157,13 @@ pub(super) fn become_activation(
     parts: &[NodeId],
 ) -> Option<()> {
     let result = Value { node: *parts.last()?, slot: 0 };
-    let ty = graph.ty(result).clone();
-    if ty != *graph.ty(x) {
+    if graph.ty(result) != graph.ty(x) {
         return None;
     }
-    let origin = parts.iter().fold(Origin::default(), |o, id| o.join(&graph.node(*id).origin));
-    let name = graph.value_name(result).to_string();
-    let new = graph.add_value(op.into(), &name, ty, origin, &[x]);
-    graph.replace(result, new);
-    for id in parts.iter().rev() {
+    let origin = origin(graph, parts);
+    replace(graph, result, op, origin, &[x]);
+    for id in parts.iter().rev().skip(1) {
         graph.remove(*id);
     }
-    graph.rename(new, &name);
     Some(())
 }

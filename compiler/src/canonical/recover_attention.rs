@@ -7,26 +7,23 @@
 
 use std::collections::HashMap;
 
-use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
+use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Add, Attention, Compare, Mul, Op, Select, Softmax, Transpose};
 use dlbc_ops::prim::{AttentionGeometry, Binary};
 use dlbc_ops::tensor::Tensor;
 
 use super::pass::Context;
-use super::pattern::{scaled, single};
+use super::pattern::{add, add_constant, each, origin, replace, scaled, single};
 use crate::liveness::{Live, liveness};
 
 /// Recovers every attention.
 pub fn run(graph: &mut Graph<Op>, context: &Context) -> bool {
     let live = liveness(graph, context.options);
     let mut made = Made::new();
-    let mut changed = false;
-    for id in graph.topological() {
-        if graph.contains(id) && matches!(graph.op(id), Op::Softmax(_)) {
-            changed |= recover(graph, id, &live, &mut made).is_some();
-        }
-    }
-    changed
+    each(graph, |graph, id| match graph.op(id) {
+        Op::Softmax(_) => recover(graph, id, &live, &mut made),
+        _ => None,
+    })
 }
 
 /// What lies between a softmax and the product of queries and keys.
@@ -81,10 +78,7 @@ fn recover(
     {
         return None;
     }
-    let mut origin =
-        scores.parts.iter().rev().fold(Origin::default(), |o, id| o.join(&graph.node(*id).origin));
-    origin =
-        guards.iter().fold(origin.join(&graph.node(softmax).origin), |o, id| o.join(&graph.node(*id).origin));
+    let origin = origin(graph, scores.parts.iter().rev().chain([&softmax]).chain(&guards));
     let name = graph.node(softmax).name().to_string();
     let (q, factor) = unscaled(graph, scores.q);
     let (keys, key_factor) = keys(graph, scores.keys, &name)?;
@@ -99,12 +93,8 @@ fn recover(
         let y = Value { node: mix, slot: 0 };
         let op = Attention { geometry: AttentionGeometry { scale, guard } };
         let operands: Vec<Value> = [q, keys, v].into_iter().chain(mask).collect();
-        let (name, ty) = (graph.value_name(y).to_string(), graph.ty(y).clone());
         let origin = origin.join(&graph.node(mix).origin);
-        let attention = graph.add_value(op.into(), &name, ty, origin, &operands);
-        graph.replace(y, attention);
-        graph.remove(mix);
-        graph.rename(attention, &name);
+        replace(graph, y, op, origin, &operands);
     }
     Some(())
 }
@@ -207,8 +197,8 @@ fn keys(graph: &mut Graph<Op>, turned: Value, name: &str) -> Option<(Value, f64)
     if perm.iter().enumerate().all(|(i, p)| i == *p) {
         return Some((from, factor));
     }
-    let op = Op::Transpose(Transpose { perm });
-    Some((add(graph, op, &format!("{name}.keys"), turned.node, &[from])?, factor))
+    let origin = graph.node(turned.node).origin.clone();
+    Some((add(graph, Transpose { perm }, &format!("{name}.keys"), origin, &[from])?, factor))
 }
 
 /// What masks are made of; constants of one number by their value, since each layer may have its own.
@@ -225,39 +215,27 @@ fn key(graph: &Graph<Op>, masks: &[(Mask, f64)]) -> String {
 
 /// One additive mask.
 fn mask(graph: &mut Graph<Op>, masks: &[(Mask, f64)], name: &str) -> Option<Option<Value>> {
+    let [name, zero_name, factor_name] = ["mask", "zero", "factor"].map(|part| format!("{name}.{part}"));
     let mut sum: Option<Value> = None;
     for (mask, factor) in masks {
         let mut own = match *mask {
             Mask::Added(v) => v,
             Mask::Chosen { condition, keeps, other } => {
-                let zero = constant(graph, 0.0, &format!("{name}.zero"), condition.node);
+                let origin = graph.node(condition.node).origin.clone();
+                let zero = add_constant(graph, Tensor::scalar(0.0), &zero_name, origin.clone());
                 let branches = if keeps { [condition, zero, other] } else { [condition, other, zero] };
-                add(graph, Select.into(), &format!("{name}.mask"), condition.node, &branches)?
+                add(graph, Select, &name, origin, &branches)?
             }
         };
+        let origin = graph.node(own.node).origin.clone();
         if *factor != 1.0 {
-            let factor = constant(graph, *factor, &format!("{name}.factor"), own.node);
-            own = add(graph, Mul.into(), &format!("{name}.mask"), own.node, &[own, factor])?;
+            let factor = add_constant(graph, Tensor::scalar(*factor as f32), &factor_name, origin.clone());
+            own = add(graph, Mul, &name, origin.clone(), &[own, factor])?;
         }
         sum = Some(match sum {
             None => own,
-            Some(other) => add(graph, Add.into(), &format!("{name}.mask"), own.node, &[own, other])?,
+            Some(other) => add(graph, Add, &name, origin, &[own, other])?,
         });
     }
     Some(sum)
-}
-
-fn constant(graph: &mut Graph<Op>, value: f64, name: &str, like: NodeId) -> Value {
-    let tensor = Tensor::scalar(value as f32);
-    let origin = graph.node(like).origin.clone();
-    let ty = tensor.ty();
-    graph.add_value(Op::Const(tensor), name, ty, origin, &[])
-}
-
-/// Adds a node with the origin of `like`.
-fn add(graph: &mut Graph<Op>, op: Op, name: &str, like: NodeId, inputs: &[Value]) -> Option<Value> {
-    let types: Vec<_> = inputs.iter().map(|v| graph.ty(*v).clone()).collect();
-    let ty = op.infer(&types).ok()?.into_iter().next()?;
-    let origin = graph.node(like).origin.clone();
-    Some(graph.add_value(op, name, ty, origin, inputs))
 }

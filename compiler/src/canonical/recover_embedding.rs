@@ -9,16 +9,11 @@ use dlbc_ops::prim::Binary;
 use dlbc_ops::tensor::{Shape, Tensor};
 
 use super::pass::Context;
+use super::pattern::{add_constant, each, origin, replace};
 
 /// Recovers every embedding.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
-    let mut changed = false;
-    for id in graph.topological() {
-        if graph.contains(id) {
-            changed |= recover(graph, id).is_some();
-        }
-    }
-    changed
+    each(graph, recover)
 }
 
 fn recover(graph: &mut Graph<Op>, product: NodeId) -> Option<()> {
@@ -37,21 +32,18 @@ fn recover(graph: &mut Graph<Op>, product: NodeId) -> Option<()> {
     let ids = one_hot(graph, hot, table.dims()[usize::from(transposed)])?;
     let y = Value { node: product, slot: 0 };
     let (name, ty) = (graph.value_name(y).to_string(), graph.ty(y).clone());
-    let origin = graph.node(hot.node).origin.join(&graph.node(product).origin);
-    let table = if transposed {
-        let t = turned(&table);
-        graph.add_value(Op::Const(t.clone()), &format!("{name}/table"), t.ty(), origin.clone(), &[])
-    } else {
-        weight
+    let origin = origin(graph, &[hot.node, product]);
+    let table = match transposed {
+        true => add_constant(graph, turned(&table), &format!("{name}/table"), origin.clone()),
+        false => weight,
     };
-    let made = graph.add_value(Gather { axis: 0 }.into(), &name, ty.clone(), origin.clone(), &[table, ids]);
-    let made = match inputs.get(2) {
-        Some(bias) => graph.add_value(Add.into(), &name, ty, origin, &[made, *bias]),
-        None => made,
-    };
-    graph.replace(y, made);
-    graph.remove(product);
-    graph.rename(made, &name);
+    match inputs.get(2) {
+        Some(bias) => {
+            let rows = graph.add_value(Gather { axis: 0 }.into(), &name, ty, origin.clone(), &[table, ids]);
+            replace(graph, y, Add, origin, &[rows, *bias]);
+        }
+        None => replace(graph, y, Gather { axis: 0 }, origin, &[table, ids]),
+    }
     Some(())
 }
 

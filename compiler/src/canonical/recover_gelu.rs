@@ -6,26 +6,18 @@ use dlbc_ops::op::{Activation, Arithmetic, Function, Op};
 use dlbc_ops::prim::{Binary, Unary};
 
 use super::pass::Context;
-use super::pattern::{activation, become_activation, number, scaled, single};
+use super::pattern::{become_activation, each, number, scaled, single, unary};
 
 /// Recovers every GELU by its error function.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
-    let mut changed = false;
-    for id in graph.topological() {
-        if !graph.contains(id) {
-            continue;
-        }
-        let argument = graph.node_inputs(id).first().copied();
-        let found = match (activation(graph, id), argument) {
-            (Some(Function::Unary(Unary::Erf)), Some(u)) => by_erf(graph, u).map(|x| (x, false)),
-            (Some(Function::Unary(Unary::Tanh)), Some(u)) => by_tanh(graph, u).map(|x| (x, true)),
+    each(graph, |graph, id| {
+        let argument = *graph.node_inputs(id).first()?;
+        match unary(graph, id)? {
+            Unary::Erf => recover(graph, id, by_erf(graph, argument)?, false),
+            Unary::Tanh => recover(graph, id, by_tanh(graph, argument)?, true),
             _ => None,
-        };
-        if let Some((x, tanh)) = found {
-            changed |= recover(graph, id, x, tanh).is_some();
         }
-    }
-    changed
+    })
 }
 
 /// `x` of `x / √2`.

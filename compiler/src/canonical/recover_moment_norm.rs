@@ -1,23 +1,22 @@
 //! Layer normalisation by moments, as Flax computes it: `m = Σx/n`, `v = max(0, Σx²/n - m²)`,
 //! `y = (x - m) · (1/√(v + ε) · γ) + β`.
 
-use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
+use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Activation, Extremum, Function, LayerNorm, Op, Reduce, ReduceKind};
 use dlbc_ops::prim::Unary;
 use dlbc_ops::tensor::{Dim, Shape};
 
 use super::pass::Context;
-use super::pattern::{constant_operand, offset, plain, scaled, single, squared, unary};
+use super::pattern::{
+    constant_operand, each, offset, origin, plain, replace, scaled, single, squared, unary,
+};
 
 /// Recovers every such normalisation.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
-    let mut changed = false;
-    for id in graph.topological() {
-        if graph.contains(id) && unary(graph, id) == Some(Unary::Sqrt) {
-            changed |= recover(graph, id).is_some();
-        }
-    }
-    changed
+    each(graph, |graph, id| match unary(graph, id)? {
+        Unary::Sqrt => recover(graph, id),
+        _ => None,
+    })
 }
 
 fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
@@ -50,7 +49,7 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
         return None;
     }
     let parts = [difference.node, sqrt, inverse.node, factor.node, centred.node, product];
-    let mut origin = parts.iter().fold(Origin::default(), |o, id| o.join(&graph.node(*id).origin));
+    let mut origin = origin(graph, &parts);
     let mut operands = vec![x];
     operands.extend(gamma);
     let mut y = value(product);
@@ -60,16 +59,10 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
         operands.push(beta);
         y = biased;
     }
-    let ty = graph.ty(x).clone();
-    if *graph.ty(y) != ty {
+    if graph.ty(y) != graph.ty(x) {
         return None;
     }
-    let name = graph.value_name(y).to_string();
-    let op = LayerNorm { axes, epsilon: epsilon as f32, centre: true };
-    let norm = graph.add_value(op.into(), &name, ty, origin, &operands);
-    graph.replace(y, norm);
-    graph.remove(y.node);
-    graph.rename(norm, &name);
+    replace(graph, y, LayerNorm { axes, epsilon: epsilon as f32, centre: true }, origin, &operands);
     Some(())
 }
 

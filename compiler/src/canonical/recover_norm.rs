@@ -9,17 +9,14 @@ use dlbc_ops::op::{LayerNorm, Op, Reduce, ReduceKind};
 use dlbc_ops::prim::Unary;
 
 use super::pass::Context;
-use super::pattern::{constant_operand, number, offset, squared, unary};
+use super::pattern::{constant_operand, each, number, offset, replace, squared, unary};
 
 /// Recovers every normalisation.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
-    let mut changed = false;
-    for id in graph.topological() {
-        if graph.contains(id) && unary(graph, id) == Some(Unary::Sqrt) {
-            changed |= recover(graph, id).is_some();
-        }
-    }
-    changed
+    each(graph, |graph, id| match unary(graph, id)? {
+        Unary::Sqrt => recover(graph, id),
+        _ => None,
+    })
 }
 
 fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
@@ -54,12 +51,7 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
             y = shifted;
         }
     }
-    let name = graph.value_name(y).to_string();
-    let op = LayerNorm { axes, epsilon: epsilon as f32, centre };
-    let norm = graph.add_value(op.into(), &name, ty, origin, &operands);
-    graph.replace(y, norm);
-    graph.remove(y.node);
-    graph.rename(norm, &name);
+    replace(graph, y, LayerNorm { axes, epsilon: epsilon as f32, centre }, origin, &operands);
     Some(())
 }
 

@@ -6,22 +6,15 @@ use dlbc_ops::op::{Extremum, Op, Reduce, ReduceKind, Softmax};
 use dlbc_ops::prim::Unary;
 
 use super::pass::Context;
-use super::pattern::{number, plain, unary};
+use super::pattern::{each, number, origin, plain, replace, unary};
 
 /// Recovers every softmax.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
-    let mut changed = false;
-    for id in graph.topological() {
-        if !graph.contains(id) {
-            continue;
-        }
-        match graph.op(id) {
-            Op::Div(_) => changed |= recover(graph, id).is_some(),
-            Op::Softmax(Softmax { axis, .. }) => changed |= unshifted(graph, id, *axis).is_some(),
-            _ => {}
-        }
-    }
-    changed
+    each(graph, |graph, id| match graph.op(id) {
+        Op::Div(_) => recover(graph, id),
+        Op::Softmax(Softmax { axis, .. }) => unshifted(graph, id, *axis),
+        _ => None,
+    })
 }
 
 fn recover(graph: &mut Graph<Op>, div: NodeId) -> Option<()> {
@@ -40,15 +33,11 @@ fn recover(graph: &mut Graph<Op>, div: NodeId) -> Option<()> {
         _ => argument,
     };
     let y = Value { node: div, slot: 0 };
-    let (name, ty) = (graph.value_name(y).to_string(), graph.ty(y).clone());
-    if ty != *graph.ty(x) {
+    if graph.ty(y) != graph.ty(x) {
         return None;
     }
-    let origin = graph.node(e.node).origin.join(&graph.node(sum.node).origin).join(&graph.node(div).origin);
-    let made = graph.add_value(Softmax { axis, log: false }.into(), &name, ty, origin, &[x]);
-    graph.replace(y, made);
-    graph.remove(div);
-    graph.rename(made, &name);
+    let origin = origin(graph, &[e.node, sum.node, div]);
+    replace(graph, y, Softmax { axis, log: false }, origin, &[x]);
     Some(())
 }
 
@@ -60,7 +49,7 @@ fn unshifted(graph: &mut Graph<Op>, softmax: NodeId, axis: usize) -> Option<()> 
     if !is_greatest(graph, m, x, axis) || graph.ty(x) != graph.ty(argument) {
         return None;
     }
-    let origin = graph.node(argument.node).origin.join(&graph.node(softmax).origin);
+    let origin = origin(graph, &[argument.node, softmax]);
     graph.set_inputs(softmax, &[x]);
     graph.node_mut(softmax).origin = origin;
     Some(())

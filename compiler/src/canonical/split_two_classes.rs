@@ -5,25 +5,17 @@
 //! their own, and an explanation of one is not that of the other. The file's form gives both the same relevance, or none
 //! where `1 - p` cancels.
 
-use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
+use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Activation, Cast, Concat, Function, Linear, Mul, Op, Reshape, Softmax};
 use dlbc_ops::prim::Unary;
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
 
 use super::pass::Context;
-use super::pattern::{constant, scaled, single, unary};
+use super::pattern::{add, add_constant, constant, each, origin, scaled, single, take_place, unary};
 
 /// Splits every pair of classes.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
-    let mut changed = false;
-    for id in graph.topological() {
-        if !graph.contains(id) {
-            continue;
-        }
-        let Some(pair) = pair(graph, id) else { continue };
-        changed |= split(graph, id, &pair).is_some();
-    }
-    changed
+    each(graph, |graph, id| split(graph, id, &pair(graph, id)?))
 }
 
 /// Two classes whose probabilities are `σ(factor z)`.
@@ -172,15 +164,15 @@ fn split(graph: &mut Graph<Op>, result: NodeId, pair: &Pair) -> Option<()> {
     let ty = graph.ty(old).clone();
     let mut column = ty.shape.clone();
     *column.0.last_mut()? = Dim::known(1);
-    let origin =
-        pair.parts.iter().fold(graph.node(result).origin.clone(), |o, id| o.join(&graph.node(*id).origin));
+    let origin = origin(graph, [&result].into_iter().chain(&pair.parts));
     let z_name = graph.value_name(pair.z).to_string();
     let logits = match layer(graph, pair, &column) {
         Some((x, weight, bias, transposed)) => {
             let own = graph.node(pair.z.node).origin.clone();
             let mut operands = vec![x];
             for (tensor, part) in [(Some(weight), "weight"), (bias, "bias")] {
-                operands.extend(tensor.map(|t| add_constant(graph, t, &format!("{z_name}.{part}"), &own)));
+                operands
+                    .extend(tensor.map(|t| add_constant(graph, t, &format!("{z_name}.{part}"), own.clone())));
             }
             add(graph, Linear { transposed }, &format!("{z_name}.classes"), own, &operands)?
         }
@@ -192,7 +184,7 @@ fn split(graph: &mut Graph<Op>, result: NodeId, pair: &Pair) -> Option<()> {
             }
             let factors = pair.factors.map(|f| f as f32);
             let weight = constant(Cast { to: graph.ty(z).dtype }, &[&Tensor::from_f32(&[1, 2], &factors)])?;
-            let weight = add_constant(graph, weight, &format!("{z_name}.signs"), &own);
+            let weight = add_constant(graph, weight, &format!("{z_name}.signs"), own.clone());
             add(graph, Linear { transposed: false }, &format!("{z_name}.classes"), own, &[z, weight])?
         }
     };
@@ -203,9 +195,7 @@ fn split(graph: &mut Graph<Op>, result: NodeId, pair: &Pair) -> Option<()> {
     let name = graph.value_name(old).to_string();
     let sigmoid = Activation { f: Function::Unary(Unary::Sigmoid) };
     let new = add(graph, sigmoid, &name, origin, &[logits])?;
-    graph.replace(old, new);
-    graph.remove(result);
-    graph.rename(new, &name);
+    take_place(graph, old, new);
     Some(())
 }
 
@@ -231,22 +221,4 @@ fn layer(graph: &Graph<Op>, pair: &Pair, column: &Shape) -> Option<(Value, Tenso
         None => None,
     };
     Some((inputs[0], weight, bias, linear.transposed))
-}
-
-fn add(
-    graph: &mut Graph<Op>,
-    op: impl Into<Op>,
-    name: &str,
-    origin: Origin,
-    inputs: &[Value],
-) -> Option<Value> {
-    let op = op.into();
-    let types: Vec<_> = inputs.iter().map(|v| graph.ty(*v).clone()).collect();
-    let ty = op.infer(&types).ok()?.into_iter().next()?;
-    Some(graph.add_value(op, name, ty, origin, inputs))
-}
-
-fn add_constant(graph: &mut Graph<Op>, tensor: Tensor, name: &str, origin: &Origin) -> Value {
-    let ty = tensor.ty();
-    graph.add_value(Op::Const(tensor), name, ty, origin.clone(), &[])
 }
