@@ -14,7 +14,6 @@ mod request;
 pub mod rows;
 mod seed;
 mod session;
-mod tract;
 
 pub use dlbc_backend as backend;
 pub use dlbc_ops::tensor::{DType, Tensor};
@@ -23,6 +22,7 @@ pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
 pub use dlbc_backend::{
     Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, Run, SessionOptions, Tensors,
 };
+pub use dlbc_cpu::CpuBackend;
 pub use error::RuntimeError;
 pub use explanation::{Books, Explanation, Opposing, Seconds};
 pub use ledger::LedgerRow;
@@ -33,4 +33,3 @@ pub use request::{
     BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Request, Start, Target, Task, WhichBox,
 };
 pub use session::Session;
-pub use tract::CpuBackend;

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use dlbc_backend::{Backend, SessionOptions};
+use dlbc_cpu::CpuBackend;
 
 use crate::error::RuntimeError;
 use crate::session::Session;
-use crate::tract::CpuBackend;
 
 impl Session {
     /// Loads what `dlbc compile` wrote, to run on the CPU.

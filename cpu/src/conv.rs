@@ -88,7 +88,7 @@ impl EvalOp for Convolution {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let slices = super::slices(&inputs)?;
+        let slices = super::slices::slices(&inputs)?;
         let (o, c, _) = self.sizes();
         let y = made(&self.dims, |y| match self.way {
             _ if y.is_empty() => {}

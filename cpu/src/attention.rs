@@ -153,7 +153,7 @@ impl EvalOp for Attention {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let Shape { m, n, e, .. } = self.0;
-        let x = super::slices(&inputs)?;
+        let x = super::slices::slices(&inputs)?;
         let one = |h: usize, y: &mut [f32]| {
             let head = self.0.head(h, [x[0], x[1], x[2]], x.get(3).copied());
             let block = self.0.block();
@@ -218,7 +218,7 @@ impl EvalOp for Share {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let Shape { m, n, d, e, .. } = self.shape;
-        let x = super::slices(&inputs)?;
+        let x = super::slices::slices(&inputs)?;
         let one = |h: usize, y: Shares| {
             let head = self.shape.head(h, [x[0], x[1], x[2]], x.get(4).copied());
             self.head(&head, &x[3][h * m * e..][..m * e], y);

@@ -4,12 +4,14 @@
 
 use std::sync::Mutex;
 
+use dlbc_backend::{
+    Backend, BackendError, CancelToken, Plan, Progress, ReferenceBackend, Run, Saved, SessionOptions, Tensors,
+};
+use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Builder, Prim};
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
-use dlbc_runtime::backend::{BackendError, Plan, ReferenceBackend, Saved};
-use dlbc_runtime::{Backend, CancelToken, CpuBackend, Progress, Run, SessionOptions, Tensors};
 
 /// Six softmaxes over alternating axes before the seed, and as many after it.
 fn program() -> Graph<Prim> {

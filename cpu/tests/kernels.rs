@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use dlbc_backend::{Backend, ReferenceBackend, Run, SessionOptions, Tensors};
+use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
-use dlbc_runtime::backend::{ReferenceBackend, Run};
-use dlbc_runtime::{Backend, CpuBackend, SessionOptions, Tensors};
 
 /// Random numbers, the same on every run (xorshift).
 struct Random(u64);

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use super::operand::{LINE, Loop, Shifted, Terms};
-use crate::tract::parallel::Tile;
+use crate::parallel::Tile;
 
 /// Rows of a panel of `a`, at most.
 pub const ROWS: usize = 8;

@@ -1,24 +1,4 @@
-//! Backend "cpu": each stage of a program becomes a tract model, built node by node.
-
-mod attention;
-mod columns;
-mod conv;
-mod depthwise;
-mod epilogue;
-mod exponential;
-mod gemm;
-mod grid;
-mod indexing;
-mod kernel;
-mod linear;
-mod lookup;
-mod loops;
-mod parallel;
-mod pointwise;
-mod products;
-mod scan;
-mod weights;
-mod wire;
+//! The backend and its plans: a stage of a program as a tract model.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -37,7 +17,8 @@ use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::plan::eval;
 
-use weights::{from_tract, to_tract, with_given};
+use crate::weights::{self, from_tract, to_tract, with_given};
+use crate::{kernel, wire};
 
 /// The CPU through tract.
 #[derive(Clone, Copy, Debug, Default)]
@@ -298,9 +279,4 @@ impl Plan for TractPlan {
     fn memory(&self) -> MemoryReport {
         self.memory
     }
-}
-
-/// The nodes' operands as float32.
-fn slices(inputs: &tr::TVec<tr::TValue>) -> tr::TractResult<tr::TVec<&[f32]>> {
-    inputs.iter().map(|t| t.try_as_plain_ram()?.as_slice::<f32>()).collect()
 }

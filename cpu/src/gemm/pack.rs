@@ -4,7 +4,7 @@ use dlbc_ops::prim::Part;
 
 use super::Matrix;
 use super::kernel::{Isa, prefetch};
-use crate::tract::weights::part_of;
+use crate::weights::part_of;
 
 /// Lines that are asked for before they are read.
 const AHEAD: usize = 8;

@@ -65,7 +65,7 @@ impl EvalOp for Linear {
 
 impl Linear {
     fn made(&self, inputs: &TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let slices = super::slices(inputs)?;
+        let slices = super::slices::slices(inputs)?;
         let y = made(&self.dims, |y| {
             if self.rows <= FEW {
                 for (row, y) in y.chunks_mut(self.n.max(1)).enumerate() {

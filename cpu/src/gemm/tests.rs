@@ -108,8 +108,7 @@ fn an_element_does_not_depend_on_where_it_lies() {
 fn parts_are_taken_while_packing() {
     let (m, k, n) = (9, 20, 21);
     let (a, b) = (values(m * k, 6), values(k * n, 7));
-    let take =
-        |part, v: &[f32]| v.iter().map(|v| crate::tract::weights::part_of(part, *v)).collect::<Vec<_>>();
+    let take = |part, v: &[f32]| v.iter().map(|v| crate::weights::part_of(part, *v)).collect::<Vec<_>>();
     for part in [Take::Abs, Take::Pos, Take::Neg] {
         let (taken_a, taken_b) = (take(part, &a), take(part, &b));
         let (mut y, mut z) = (vec![0.0; m * n], vec![0.0; m * n]);

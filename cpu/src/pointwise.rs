@@ -67,7 +67,7 @@ impl EvalOp for Pointwise {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let inputs = super::slices(&inputs)?;
+        let inputs = super::slices::slices(&inputs)?;
         let y = made(&self.dims, |y| {
             chunks(y, TASK, |task, y| {
                 widest(Task { expression: self, inputs: &inputs, at: task * TASK, y });

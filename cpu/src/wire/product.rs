@@ -6,15 +6,15 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
 use super::Wiring;
-use crate::tract::attention::{self, Share};
-use crate::tract::columns::Taps;
-use crate::tract::conv::{Convolution, Panels, Way};
-use crate::tract::depthwise;
-use crate::tract::epilogue::Step;
-use crate::tract::kernel::Fold;
-use crate::tract::linear::Linear;
-use crate::tract::products::Chain;
-use crate::tract::weights::Weight;
+use crate::attention::{self, Share};
+use crate::columns::Taps;
+use crate::conv::{Convolution, Panels, Way};
+use crate::depthwise;
+use crate::epilogue::Step;
+use crate::kernel::Fold;
+use crate::linear::Linear;
+use crate::products::Chain;
+use crate::weights::Weight;
 
 impl Wiring<'_> {
     /// A product with a constant and what follows it.

@@ -1,0 +1,28 @@
+//! Backend "cpu": each stage of a program becomes a tract model, built node by node.
+//!
+//! Products, convolutions, attention and chains of elementwise nodes are operators of this crate in that model; primitives without
+//! one run on the float64 reference kernels.
+
+mod attention;
+mod backend;
+mod columns;
+mod conv;
+mod depthwise;
+mod epilogue;
+mod exponential;
+mod gemm;
+mod grid;
+mod indexing;
+mod kernel;
+mod linear;
+mod lookup;
+mod loops;
+mod parallel;
+mod pointwise;
+mod products;
+mod scan;
+mod slices;
+mod weights;
+mod wire;
+
+pub use backend::CpuBackend;
