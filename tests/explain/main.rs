@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod artifacts;
 mod composite_files;
 mod composites;
 mod contrast;
