@@ -9,6 +9,7 @@ mod baselines;
 mod docs;
 mod eval;
 mod hostile;
+mod messages;
 mod newcomers;
 mod pictures;
 mod program;
