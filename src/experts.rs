@@ -1,10 +1,7 @@
-//! Experts of a run: as data and as a table.
+//! Experts of a run.
 
 use dlbc_runtime::{ExpertsLayer, Explanation};
 use serde::Serialize;
-
-use crate::cli::terminal::{Align, Table};
-use crate::wording::number;
 
 /// A layer of experts.
 #[derive(Clone, Debug, Serialize)]
@@ -52,29 +49,4 @@ fn layer(layer: &ExpertsLayer) -> Layer {
         residual: layer.received - sum,
         experts: experts.collect(),
     }
-}
-
-/// A row an expert, layer by layer.
-pub fn table(layers: &[Layer]) -> Table {
-    let mut table = Table::new(&[
-        ("layer", Align::Left),
-        ("expert", Align::Right),
-        ("tokens", Align::Right),
-        ("relevance", Align::Right),
-        ("share", Align::Right),
-    ]);
-    for layer in layers {
-        for e in &layer.experts {
-            table.row([
-                layer.layer.clone(),
-                e.expert.to_string(),
-                e.tokens.to_string(),
-                number(e.relevance, 6),
-                format!("{:.2} %", 100.0 * e.share),
-            ]);
-        }
-        let none = String::new;
-        table.row([layer.layer.clone(), "all".into(), none(), number(layer.received, 6), none()]);
-    }
-    table
 }

@@ -1,9 +1,11 @@
 //! The explanation of a target, with its names.
 
+use dlbc_ops::program::Info;
 use dlbc_runtime::{Detected, Explanation, Pixels, Target};
 
+use crate::answer::is_probability;
 use crate::classes::Classes;
-use crate::cli::args::Named;
+use crate::target::Named;
 use crate::wording::number;
 
 /// The explanation of a target.
@@ -71,5 +73,27 @@ impl Explained {
         let names = self.target_names();
         let first = names.first()?;
         if names.iter().all(|n| n == first) { first.clone() } else { None }
+    }
+
+    /// Returns the target that the rows explain, in words: that of all, or how each row's is chosen.
+    pub fn over_rows(&self) -> String {
+        let units = &self.explanation.targets;
+        let same = units.first().is_some_and(|first| units.iter().all(|u| u == first));
+        match same || units.is_empty() {
+            true => self.title(0),
+            false => format!("{} of each row", self.target.name),
+        }
+    }
+
+    /// Returns the value of a row's target, where the explained output holds probabilities.
+    pub fn probability(&self, info: &Info, row: usize) -> Option<f64> {
+        let output = self.explanation.outputs.get(&info.explained)?;
+        if self.explanation.targets.len() != output.dims().first().copied()? || output.dims().len() != 2 {
+            return None;
+        }
+        let unit = usize::try_from(*self.explanation.targets.get(row)?).ok()?;
+        let values = output.to_f64();
+        let value = values.get(row * output.dims()[1] + unit)?;
+        is_probability(info, &info.explained, output).then_some(*value)
     }
 }

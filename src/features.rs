@@ -4,15 +4,12 @@ use dlbc_ops::program::{Info, Mode};
 use dlbc_runtime::{Explanation, Tensors};
 use serde::Serialize;
 
-use crate::cli::terminal::{Align, Console, Table};
 use crate::input::{Columns, Feature};
-use crate::wording::{number, plural, visible};
+use crate::notes::Notes;
+use crate::wording::visible;
 
-/// Features that are listed.
-const TOP: usize = 10;
-
-/// Characters of a full bar.
-const BAR: f64 = 12.0;
+/// Columns that a note lists.
+const LISTED: usize = 10;
 
 /// Rules that pass relevance on in shares of magnitudes, so that it keeps the sign of its start; by the beginning of their
 /// names.
@@ -63,18 +60,21 @@ pub struct MeanRelevance {
 #[derive(Clone, Debug, Serialize)]
 pub struct Features {
     /// Features in the table's order: a list, of several rows a list of lists.
-    features: PerRow,
+    pub features: PerRow,
     /// Means over all rows, in the table's order; empty for a single row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    mean_features: Vec<MeanRelevance>,
+    pub mean_features: Vec<MeanRelevance>,
     /// The numbers of the rows in the table.
-    rows: Vec<usize>,
+    pub rows: Vec<usize>,
 }
 
+/// Features by row.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
-enum PerRow {
+pub enum PerRow {
+    /// The features of the only row.
     One(Vec<FeatureRelevance>),
+    /// The features of each row.
     Several(Vec<Vec<FeatureRelevance>>),
 }
 
@@ -100,12 +100,13 @@ fn carried<'a>(table: &'a Columns, inputs: &Tensors, explanation: &Explanation) 
 }
 
 /// Says which columns carry no relevance, as whole numbers do.
-pub fn note(table: &Columns, explanation: &Explanation, console: Console) {
+pub fn note(table: &Columns, explanation: &Explanation, notes: &dyn Notes) {
     let missing = table.features.iter().filter(|f| !explanation.relevance.contains_key(&f.input));
-    let flags: Vec<String> = missing.map(|f| format!("`--live {}`", visible(&f.input))).take(TOP).collect();
+    let flags: Vec<String> =
+        missing.map(|f| format!("`--live {}`", visible(&f.input))).take(LISTED).collect();
     if !flags.is_empty() {
         let columns = if flags.len() == 1 { "column carries" } else { "columns carry" };
-        console.note(format!(
+        notes.note(format!(
             "whole numbers: {} {columns} no relevance without {}",
             flags.len(),
             flags.join(", ")
@@ -181,72 +182,6 @@ impl Features {
         };
         Features { features, mean_features, rows: table.rows.clone() }
     }
-
-    /// The most relevant features as a table.
-    pub fn text(&self) -> String {
-        let (table, count) = match &self.features {
-            PerRow::One(features) => (one_row(features), features.len()),
-            PerRow::Several(rows) => {
-                (several_rows(&self.mean_features, rows.len()), self.mean_features.len())
-            }
-        };
-        let rest = match count > TOP {
-            true => format!("the {TOP} largest of {count} features; `--json` has them all\n"),
-            false => String::new(),
-        };
-        format!("{}{rest}", table.text(0))
-    }
-}
-
-fn one_row(features: &[FeatureRelevance]) -> Table {
-    let mut table = Table::new(&[
-        ("feature", Align::Left),
-        ("value", Align::Right),
-        ("relevance", Align::Right),
-        ("share", Align::Right),
-        ("", Align::Left),
-    ]);
-    let scale = features.iter().map(|f| f.relevance.abs()).filter(|r| r.is_finite()).fold(0.0, f64::max);
-    for f in largest(features, |f| f.relevance) {
-        let bar = bar(f.relevance, scale);
-        table.row([f.name.clone(), number(f.value, 5), number(f.relevance, 4), percent(f.share), bar]);
-    }
-    table
-}
-
-fn several_rows(features: &[MeanRelevance], rows: usize) -> Table {
-    let title = format!("feature, {}", plural(rows, "row"));
-    let mut table = Table::new(&[
-        (&title, Align::Left),
-        ("mean magnitude", Align::Right),
-        ("mean relevance", Align::Right),
-        ("share", Align::Right),
-        ("", Align::Left),
-    ]);
-    let scale = features.iter().map(|f| f.magnitude).filter(|r| r.is_finite()).fold(0.0, f64::max);
-    for f in largest(features, |f| f.magnitude) {
-        let bar = bar(f.magnitude, scale);
-        let (magnitude, relevance) = (number(f.magnitude, 4), number(f.relevance, 4));
-        table.row([f.name.clone(), magnitude, relevance, percent(f.share), bar]);
-    }
-    table
-}
-
-fn largest<T>(features: &[T], size: impl Fn(&T) -> f64) -> Vec<&T> {
-    let mut order: Vec<&T> = features.iter().collect();
-    order.sort_by(|a, b| size(b).abs().total_cmp(&size(a).abs()));
-    order.truncate(TOP);
-    order
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.1} %", 100.0 * share)
-}
-
-/// A bar as long as the magnitude, of `-` below zero.
-fn bar(relevance: f64, scale: f64) -> String {
-    let length = if scale > 0.0 { (BAR * (relevance.abs() / scale).min(1.0)).round() as usize } else { 0 };
-    if relevance < 0.0 { "-" } else { "#" }.repeat(length)
 }
 
 #[cfg(test)]
@@ -265,14 +200,5 @@ mod tests {
         assert_eq!((means[0].magnitude, means[0].relevance), (1.0, 0.0));
         assert_eq!((means[1].magnitude, means[1].relevance), (2.0, -2.0));
         assert!((means[1].share - 2.0 / 3.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn the_largest_stand_first_with_signed_bars() {
-        let text = one_row(&[feature("small", 1.0), feature("against", -2.0), feature("none", 0.0)]).text(0);
-        let lines: Vec<&str> = text.lines().skip(2).collect();
-        assert!(lines[0].starts_with("against") && lines[0].ends_with("------------"), "{text}");
-        assert!(lines[1].starts_with("small") && lines[1].ends_with("######"), "{text}");
-        assert!(lines[2].ends_with("0.0 %"), "{text}");
     }
 }

@@ -2,25 +2,9 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod answer;
-mod classes;
 mod cli;
-mod content;
-mod detector;
 mod diff;
 mod eval;
-mod experts;
-mod explained;
-mod explainer;
-mod features;
-mod heatmap;
-mod input;
-mod nearest;
-mod results;
-mod scene;
-mod statistics;
-mod tokens;
-mod wording;
 
 use std::process::ExitCode;
 
@@ -53,7 +37,7 @@ fn main() -> ExitCode {
             ExitCode::from(code as u8)
         }
         Err(panic) => {
-            results::discard_pending();
+            dlbc::results::discard_pending();
             report("internal error", &panic);
             ExitCode::from(Code::Other as u8)
         }

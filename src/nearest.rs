@@ -47,6 +47,14 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     })
 }
 
+/// Returns the expectation of a message, with the names most like the one given.
+pub fn suggested<'a>(expected: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match did_you_mean(given, known) {
+        Some(advice) => format!("{expected}; {advice}"),
+        None => expected.into(),
+    }
+}
+
 fn plain(name: &str) -> String {
     let counts = |c: &char| !matches!(c, '-' | '_' | '.' | '/' | ' ' | ':');
     name.chars().take(LONGEST).filter(counts).flat_map(char::to_lowercase).collect()

@@ -8,10 +8,9 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context;
 use dlbc_ops::program::{CLASS_LABELS, Info};
 
-use crate::cli::exit::{invalid, limit, usage};
+use crate::error::{Error, Result, ResultExt};
 use crate::nearest::did_you_mean;
 use crate::wording::{plural, size, visible};
 
@@ -53,7 +52,7 @@ impl Classes {
     ///
     /// # Errors
     /// For a file that cannot be read, is too large or has no name.
-    pub fn read(file: Option<&Path>, info: &Info, model: &Path) -> anyhow::Result<Classes> {
+    pub fn read(file: Option<&Path>, info: &Info, model: &Path) -> Result<Classes> {
         if let Some(path) = file {
             return Ok(Classes::new(of_file(path)?, Some(path.display().to_string()), true));
         }
@@ -121,11 +120,11 @@ impl Classes {
     ///
     /// # Errors
     /// Names the file and both numbers.
-    pub fn checked(&self, output: &str, units: usize) -> anyhow::Result<Classes> {
+    pub fn checked(&self, output: &str, units: usize) -> Result<Classes> {
         let fitted = self.of_units(units);
         let last = fitted.names.keys().next_back().map_or(0, |last| last + 1);
         match &self.file {
-            Some(file) if self.requested && last != units as i64 => Err(usage(format!(
+            Some(file) if self.requested && last != units as i64 => Err(Error::usage(format!(
                 "`{}` names {}, output `{}` has {}",
                 visible(file),
                 plural(self.classes.len(), "class"),
@@ -140,7 +139,7 @@ impl Classes {
     ///
     /// # Errors
     /// For a name that several classes have.
-    pub fn find(&self, name: &str) -> anyhow::Result<Option<i64>> {
+    pub fn find(&self, name: &str) -> Result<Option<i64>> {
         let all = |same: &dyn Fn(&str) -> bool| -> Vec<i64> {
             self.names.iter().filter(|(_, n)| same(n)).map(|(unit, _)| *unit).collect()
         };
@@ -155,7 +154,10 @@ impl Classes {
             several => {
                 let units: Vec<String> = several.iter().map(ToString::to_string).collect();
                 let name = visible(name);
-                Err(usage(format!("classes {} are named `{name}`: expected an index", units.join(", "))))
+                Err(Error::usage(format!(
+                    "classes {} are named `{name}`: expected an index",
+                    units.join(", ")
+                )))
             }
         }
     }
@@ -172,19 +174,22 @@ impl Classes {
     }
 }
 
-fn of_file(path: &Path) -> anyhow::Result<BTreeMap<i64, String>> {
+fn of_file(path: &Path) -> Result<BTreeMap<i64, String>> {
     let read = || {
-        let file = File::open(path).map_err(|e| usage(e.to_string()))?;
+        let file = File::open(path).map_err(|e| Error::usage(e.to_string()))?;
         let mut bytes = vec![];
-        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::invalid(e.to_string()))?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(limit(format!("larger than {}: expected a class name a line", size(MAX_BYTES))));
+            return Err(Error::limit(format!(
+                "larger than {}: expected a class name a line",
+                size(MAX_BYTES)
+            )));
         }
-        let text =
-            String::from_utf8(bytes).map_err(|_| invalid("not UTF-8: expected a class name a line"))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::invalid("not UTF-8: expected a class name a line"))?;
         let text = text.trim_start_matches('\u{feff}');
         let names = list::parse(text).unwrap_or_else(|| list::lines(text));
-        if names.is_empty() { Err(invalid("it has no class name")) } else { Ok(names) }
+        if names.is_empty() { Err(Error::invalid("it has no class name")) } else { Ok(names) }
     };
     read().with_context(|| format!("class names `{}`", visible(&path.display().to_string())))
 }

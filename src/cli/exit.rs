@@ -4,9 +4,10 @@ use std::fmt;
 
 use anyhow::Error;
 use dlbc_compiler::CompileError;
+use dlbc_proto::ProtoError;
 use dlbc_runtime::RuntimeError;
 
-use crate::nearest::did_you_mean;
+use dlbc::error::ErrorKind;
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,15 +28,11 @@ pub enum Code {
     Limit = 7,
 }
 
-/// An error of the program itself, with its code.
+/// An error of the program itself, with its code; errors of the library have a kind.
 #[derive(Debug)]
-pub struct Failure {
-    /// The code.
-    pub code: Code,
-    /// The message.
-    pub message: String,
-    /// Advice for the `help:` line after the message.
-    pub help: Option<String>,
+struct Failure {
+    code: Code,
+    message: String,
 }
 
 impl fmt::Display for Failure {
@@ -48,41 +45,22 @@ impl std::error::Error for Failure {}
 
 /// An error with a code.
 pub fn failure(code: Code, message: impl Into<String>) -> Error {
-    helped(code, message, None)
-}
-
-/// An error with a code and, where there is any, advice.
-pub fn helped(code: Code, message: impl Into<String>, help: Option<String>) -> Error {
-    Error::new(Failure { code, message: message.into(), help })
-}
-
-/// The error of a name that the command line gives and that is not among `known`: advice are the names most like it.
-pub fn unknown<'a>(
-    message: impl Into<String>,
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-) -> Error {
-    helped(Code::Usage, message, did_you_mean(name, known))
+    Error::new(Failure { code, message: message.into() })
 }
 
 /// Wrong arguments.
 pub fn usage(message: impl Into<String>) -> Error {
-    failure(Code::Usage, message)
+    dlbc::error::Error::usage(message).into()
 }
 
-/// An invalid model or input.
+/// An invalid input.
 pub fn invalid(message: impl Into<String>) -> Error {
-    failure(Code::Invalid, message)
+    dlbc::error::Error::invalid(message).into()
 }
 
 /// Something that dlbc cannot do (yet).
 pub fn unsupported(message: impl Into<String>) -> Error {
-    failure(Code::Unsupported, message)
-}
-
-/// Something above a limit.
-pub fn limit(message: impl Into<String>) -> Error {
-    failure(Code::Limit, message)
+    dlbc::error::Error::unsupported(message).into()
 }
 
 /// What ends the program: a word before the message, and the code.
@@ -109,40 +87,27 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
     if let Some(failure) = cause.downcast_ref::<Failure>() {
         return Some(failure.code.into());
     }
-    if let Some(error) = cause.downcast_ref::<CompileError>() {
-        use dlbc_compiler::ErrorKind::{Internal, Invalid, Limit, Unsupported, Usage};
-        return Some(match error.kind() {
-            Usage => Code::Usage.into(),
-            Invalid => Code::Invalid.into(),
-            Unsupported => Code::Unsupported.into(),
-            Limit => Code::Limit.into(),
-            Internal => Verdict { code: Code::Other, internal: true },
-        });
-    }
-    if let Some(error) = cause.downcast_ref::<RuntimeError>() {
-        use dlbc_runtime::ErrorKind::{Cancelled, Device, Internal, InvalidInput, Limit, Unsupported, Usage};
-        return Some(match error.kind() {
-            Usage => Code::Usage.into(),
-            InvalidInput => Code::Invalid.into(),
-            Device => Code::Device.into(),
-            Unsupported => Code::Unsupported.into(),
-            Limit => Code::Limit.into(),
-            Cancelled => Code::Other.into(),
-            Internal => Verdict { code: Code::Other, internal: true },
-        });
-    }
-    if let Some(error) = cause.downcast_ref::<dlbc_proto::ProtoError>() {
-        use dlbc_proto::ErrorKind::{Invalid, Io, Limit, Unsupported};
-        return Some(match error.kind() {
-            Invalid => Code::Invalid.into(),
-            Limit => Code::Limit.into(),
-            Unsupported => Code::Unsupported.into(),
-            // A file that cannot be written says nothing about the model.
-            Io if matches!(error, dlbc_proto::ProtoError::Write { .. }) => Code::Other.into(),
-            Io => Code::Invalid.into(),
-        });
-    }
-    None
+    Some(match kind(cause)? {
+        ErrorKind::Usage => Code::Usage.into(),
+        ErrorKind::InvalidInput | ErrorKind::InvalidModel => Code::Invalid.into(),
+        ErrorKind::Unsupported => Code::Unsupported.into(),
+        ErrorKind::Limit => Code::Limit.into(),
+        ErrorKind::Device => Code::Device.into(),
+        ErrorKind::Internal => Verdict { code: Code::Other, internal: true },
+        // I/O, cancellation, and kinds that this program does not know.
+        _ => Code::Other.into(),
+    })
+}
+
+/// The kind of an error of the library or of a crate below, which a command may call itself.
+fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
+    let library = cause.downcast_ref::<dlbc::error::Error>().map(dlbc::error::Error::kind);
+    let compiler = || cause.downcast_ref::<CompileError>().map(ErrorKind::from);
+    let runtime = || cause.downcast_ref::<RuntimeError>().map(ErrorKind::from);
+    library
+        .or_else(compiler)
+        .or_else(runtime)
+        .or_else(|| cause.downcast_ref::<ProtoError>().map(ErrorKind::from))
 }
 
 /// The advice on an error: that of the outermost cause that has some. Library errors name no flag, so theirs is here.
@@ -151,28 +116,10 @@ pub fn help(error: &Error) -> Option<String> {
 }
 
 fn advice(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(failure) = cause.downcast_ref::<Failure>() {
-        return failure.help.clone();
-    }
-    if let Some(error) = cause.downcast_ref::<CompileError>() {
-        return match error {
-            CompileError::UnknownRules { name, known } => {
-                Some(did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
-                    "`dlbc rules` lists the composites; a file of your own ends in .toml".into()
-                }))
-            }
-            CompileError::UnknownName { name, known, .. } => {
-                did_you_mean(name, known.iter().map(String::as_str))
-            }
-            _ => None,
-        };
-    }
-    match cause.downcast_ref::<RuntimeError>()? {
-        RuntimeError::UnknownRelevance { name, known }
-        | RuntimeError::UnknownInput { name, known }
-        | RuntimeError::UnknownOutput { name, known } => did_you_mean(name, known.iter().map(String::as_str)),
-        _ => None,
-    }
+    let error = cause.downcast_ref::<dlbc::error::Error>()?;
+    let rules = matches!(error.downcast_ref(), Some(CompileError::UnknownRules { .. }));
+    let rules = rules.then(|| "`dlbc rules` lists the composites; a file of your own ends in .toml".into());
+    error.hint().or(rules)
 }
 
 /// The causes of an error in one line; a cause that the text before it repeats is left out.
@@ -197,7 +144,7 @@ mod tests {
 
     #[test]
     fn context_keeps_the_code() {
-        let error = Err::<(), _>(limit("too large")).context("file `x.npy`").unwrap_err();
+        let error = Err::<(), _>(dlbc::error::Error::limit("too large")).context("file `x.npy`").unwrap_err();
         assert_eq!(verdict(&error).code, Code::Limit);
         assert_eq!(describe(&error), "file `x.npy`: too large");
     }

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::cli::exit::Code;
 use crate::cli::terminal::report;
-use crate::results::discard_pending;
+use dlbc::results::discard_pending;
 
 /// Stack of the main thread: models nest deeper than the usual stack holds.
 const STACK_BYTES: usize = 256 << 20;

@@ -4,7 +4,7 @@ use dlbc_ops::tensor::Tensor;
 use serde::Serialize;
 
 use super::labels::Labels;
-use crate::statistics::{correlation, ranks};
+use dlbc::statistics::{correlation, ranks};
 
 /// Comparison of a tensor of two results. Rank correlation, cosine and overlap of a batch are means over the samples.
 #[derive(Debug, Serialize)]

@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::cli::args::DiffArgs;
 use crate::cli::exit::{Code, failure, invalid};
 use crate::cli::terminal::{Console, print};
-use crate::results::read::Stored;
-use crate::statistics::{argmax, unit_rows};
-use crate::wording::{json_text, visible};
 use compare::{Compared, Extent, compare};
+use dlbc::results::read::Stored;
+use dlbc::statistics::{argmax, unit_rows};
+use dlbc::wording::{json_text, visible};
 
 pub use labels::{KEY as LABELS, Labels};
 

@@ -9,9 +9,9 @@ use crate::cli::args::DiffArgs;
 use crate::cli::commands::run;
 use crate::cli::exit::usage;
 use crate::cli::terminal::Console;
-use crate::content::{Content, content};
-use crate::results::read::{self, Stored};
-use crate::wording::visible;
+use dlbc::content::{Content, content};
+use dlbc::results::read::{self, Stored};
+use dlbc::wording::visible;
 
 /// Reads two results, or runs two models.
 ///
@@ -68,5 +68,5 @@ fn is_model(path: &Path) -> bool {
 
 fn read(path: &Path, args: &DiffArgs) -> anyhow::Result<Stored> {
     let wanted = |key: &str| is_relevance(key) || key.starts_with("output/");
-    read::read(path, wanted, args.run.limits.tensor_bytes())
+    Ok(read::read(path, wanted, args.run.limits.tensor_bytes())?)
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::compare::{Agreement, Compared};
 use super::{Difference, LISTED};
 use crate::cli::terminal::{Align, Table};
-use crate::wording::{number, visible};
+use dlbc::wording::{number, visible};
 
 /// Characters of a digest that are shown.
 const DIGEST: usize = 12;

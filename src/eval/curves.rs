@@ -7,7 +7,7 @@ use super::fill::{Blank, replaced};
 use super::measure::{area, normalised, order};
 use super::subject::{Case, Model};
 use super::{Plan, stream};
-use crate::statistics::correlation;
+use dlbc::statistics::correlation;
 
 /// Answers while features are replaced, a step each; the untouched input is not in them.
 ///

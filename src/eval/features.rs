@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use dlbc_ops::tensor::Tensor;
 
-use crate::cli::args::Layout;
-use crate::input::{Source, Token};
+use dlbc::input::{Layout, Source, Token};
 
 /// The features of a sample: elements of one of its inputs.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::Tensors;
 
 use super::features::Features;
-use crate::input::from_f64;
+use dlbc::input::from_f64;
 
 /// What a feature is replaced by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,13 +43,9 @@ impl FromStr for Fill {
             "blur" => Fill::Blur,
             "drop" => Fill::Drop,
             "pad" => Fill::Pad,
-            _ => Fill::Value(crate::cli::args::finite(text).map_err(|_| {
+            _ => Fill::Value(text.trim().parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(|| {
                 let known = ["black", "white", "mean", "feature-mean", "blur", "drop", "pad"];
-                crate::cli::args::suggested(
-                    &format!("expected {} or a number", known.join(", ")),
-                    text,
-                    known,
-                )
+                dlbc::nearest::suggested(&format!("expected {} or a number", known.join(", ")), text, known)
             })?),
         })
     }
@@ -170,8 +166,7 @@ fn blurred(values: &[f64], features: &Features, deviation: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Layout;
-    use crate::input::Source;
+    use dlbc::input::{Layout, Source};
 
     fn sample(values: &[f32]) -> (Tensors, Features) {
         let side = (values.len() as f64).sqrt() as usize;

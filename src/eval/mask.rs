@@ -8,8 +8,8 @@ use image::ImageReader;
 
 use super::features::Features;
 use crate::cli::exit::{invalid, usage};
-use crate::input::npz;
-use crate::wording::plural;
+use dlbc::input::npz;
+use dlbc::wording::plural;
 
 /// Masks of all samples, or one for all of them.
 pub struct Masks {
@@ -81,8 +81,7 @@ impl Masks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::Layout;
-    use crate::input::Source;
+    use dlbc::input::{Layout, Source};
 
     #[test]
     fn masks_are_by_feature_or_by_element() {

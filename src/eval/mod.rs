@@ -24,21 +24,23 @@ use anyhow::Context;
 use clap::ValueEnum;
 use dlbc_compiler::{Composite, Passes};
 use dlbc_ops::program::Info;
-use dlbc_runtime::SessionOptions;
+use dlbc_runtime::{SessionOptions, Target};
 
 pub use fill::Fill;
 pub use metric::Metric;
 
-use crate::cli::args::{EvalArgs, ExplainArgs, Target};
+use crate::cli::args::{EvalArgs, ExplainArgs};
 use crate::cli::device;
 use crate::cli::exit::{Code, describe, failure, usage, verdict};
-use crate::cli::terminal::{Console, Progress, print};
-use crate::explainer::Explainer;
-use crate::explainer::load;
-use crate::heatmap::format::DrawingFormat;
-use crate::results;
-use crate::wording::number;
+use crate::cli::terminal::{Console, print};
 use budget::Cost;
+use dlbc::explainer::Explainer;
+use dlbc::explainer::load;
+use dlbc::heatmap::format::DrawingFormat;
+use dlbc::notes::Notes;
+use dlbc::results;
+use dlbc::target;
+use dlbc::wording::number;
 use measure::{area, mean};
 use prepare::Prepared;
 use report::{Outcome, Report};
@@ -144,7 +146,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     let usual: &[&str] = if artifact || args.explain.is_contrastive() { &[] } else { &USUAL };
     let mut each = args.explain.each(usual).into_iter();
     let first = each.next().context("a composite")?;
-    let loaded = load::load(&args.model, &first, &args.limits, console)?;
+    let loaded = load::load(&args.model, &first.load_options(&args.limits)?, &console)?;
     let mut prepared = prepare::prepare(args, loaded.program.clone(), artifact, device, &options, console)?;
     let mut plan = Plan::new(args);
     let mut metrics = metrics(args, &prepared, console)?;
@@ -153,13 +155,15 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     }
     let mut candidates = vec![];
     let rest = each.map(|explain| {
-        let loaded = load::load(&args.model, &explain, &args.limits, Console { quiet: true });
+        let quiet = Console { quiet: true };
+        let options = explain.load_options(&args.limits);
+        let loaded = options.and_then(|options| Ok(load::load(&args.model, &options, &quiet)?));
         (explain, loaded)
     });
     for (explain, loaded) in std::iter::once((first, Ok(loaded))).chain(rest) {
         let made = loaded.and_then(|loaded| {
             let info = loaded.program.info.clone();
-            let explainer = Explainer::new(loaded.program, loaded.split, device, &options)?;
+            let explainer = Explainer::new(loaded.program, loaded.split, &|| device.backend(), &options)?;
             let passes = passes(&explain, args, artifact, &info.rules)?;
             Ok((info, Method::composite(explainer, passes)))
         });
@@ -178,13 +182,13 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     let mut runs = vec![];
     for (i, Candidate { info, method, .. }) in candidates.iter().enumerate() {
         let _progress =
-            Progress::start(console, format!("{} ({} of {})", info.rules, i + 1, candidates.len()));
+            Notes::start(&console, &format!("{} ({} of {})", info.rules, i + 1, candidates.len()));
         let run = evaluate(method, &prepared, &metrics, &plan);
         runs.push(run.with_context(|| format!("composite `{}`", info.rules))?.of(info));
     }
     let controls = [("random", Method::Random(plan.seed)), ("all-equal", Method::Equal)];
     for (name, method) in &controls {
-        let _progress = Progress::start(console, format!("control {name}"));
+        let _progress = Notes::start(&console, &format!("control {name}"));
         runs.push(evaluate(method, &prepared, &metrics, &plan)?.control(name));
     }
     if metrics.contains(&Metric::Randomisation) {
@@ -218,7 +222,7 @@ fn shorten(
     plan: &mut Plan,
     console: Console,
 ) -> anyhow::Result<()> {
-    let _progress = Progress::start(console, "measuring the time of a sample");
+    let _progress = Notes::start(&console, "measuring the time of a sample");
     let methods: Vec<&Method> = candidates.iter().map(|c| &c.method).collect();
     let samples = prepared.cases.len();
     let cost = Cost::measure(&methods, prepared, metrics, plan)?;
@@ -250,7 +254,7 @@ fn shorten(
 
 /// Returns whether the model file is an artifact, compiled already.
 fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
-    let model = load::read(&args.model, &args.limits, Console { quiet: true })?;
+    let model = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
     Ok(dlbc_artifact::is_artifact(&model.proto))
 }
 
@@ -259,14 +263,14 @@ fn passes(explain: &ExplainArgs, args: &EvalArgs, artifact: bool, rules: &str) -
     if artifact {
         return Ok(Composite::named(rules).map_or(Passes::Relevance, |c| c.passes));
     }
-    Ok(explain.options(&args.limits)?.composite()?.passes)
+    Ok(explain.options(&args.limits)?.composite().map_err(dlbc::error::Error::from)?.passes)
 }
 
 fn check(args: &EvalArgs) -> anyhow::Result<()> {
     if let Target::Difference(..) | Target::All = args.target {
         return Err(usage(format!(
             "`--target {}`: metrics look at one unit, argmax or an index",
-            args.target
+            target::name(args.target)
         )));
     }
     args.plot.as_deref().map(|path| DrawingFormat::of_drawing("--plot", path)).transpose()?;
@@ -274,7 +278,7 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
         results::check(path)?;
     }
     for explain in args.explain.each(&[]) {
-        explain.options(&args.limits)?.composite()?;
+        explain.options(&args.limits)?.composite().map_err(dlbc::error::Error::from)?;
     }
     let wanted = |m: Metric| args.metrics.is_empty() || args.metrics.contains(&m);
     match args.fail_under.iter().chain(&args.fail_over).find(|b| !wanted(b.metric)) {

@@ -3,7 +3,7 @@
 use image::Rgb;
 
 use super::report::{Outcome, Report};
-use crate::heatmap::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
+use dlbc::heatmap::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 
 /// Points at which curves of different lengths are averaged.
 const POINTS: usize = 65;
@@ -75,7 +75,7 @@ fn panel(canvas: &mut Canvas, left: u32, top: u32, kind: &str, title: &str, outc
     for (share, label) in [(0.0, low), (0.5, (low + high) / 2.0), (1.0, high)] {
         let y = top + ((1.0 - share) * f64::from(SIDE)) as u32;
         canvas.fill(left, y, SIDE, 1, Rgb([225; 3]));
-        canvas.text_right(left - 4, y.saturating_sub(LINE / 2), &crate::wording::number(label, 2), FAINT);
+        canvas.text_right(left - 4, y.saturating_sub(LINE / 2), &dlbc::wording::number(label, 2), FAINT);
     }
     canvas.frame(left, top, SIDE, SIDE, FAINT);
     canvas.text(left, top + SIDE + 4, "0", FAINT);

@@ -5,20 +5,21 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use dlbc_ops::program::{InputInfo, Program};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Session, SessionOptions};
+use dlbc_runtime::{Session, SessionOptions, Target};
 
 use super::features::Features;
 use super::fill::{Blank, Fill, blank};
 use super::mask;
 use super::measure::order;
 use super::subject::{Case, Model};
-use crate::cli::args::{EvalArgs, Target};
+use crate::cli::args::EvalArgs;
 use crate::cli::device::Opened;
 use crate::cli::exit::{unsupported, usage};
 use crate::cli::terminal::Console;
-use crate::input::vocabulary;
-use crate::input::{self, Source, Texts, from_f64};
-use crate::wording::{plural, visible};
+use dlbc::input::vocabulary;
+use dlbc::input::{self, Source, Texts, from_f64};
+use dlbc::target;
+use dlbc::wording::{plural, visible};
 
 /// What all methods are measured on.
 pub struct Prepared {
@@ -53,9 +54,9 @@ pub fn prepare(
     console: Console,
 ) -> anyhow::Result<Prepared> {
     let info = program.info.clone();
-    let read = input::samples(&info.inputs, args, console)?;
+    let read = input::samples(&info.inputs, &args.sources(), args.limit, &console)?;
     if let Source::Texts(texts) = &read.source {
-        vocabulary::check(&program, texts, console)?;
+        vocabulary::check(&program, texts, &console)?;
     }
     let input = chosen(&info.inputs, &read.source)?;
     if info.inputs.iter().filter(|i| i.explained).count() > 1 {
@@ -94,7 +95,7 @@ pub fn prepare(
         };
         let units = model.units(std::iter::once(tensors.clone()), 1, position)?;
         let units = units.into_iter().next().unwrap_or_default();
-        let target = target(args.target, &units, &info.explained)?;
+        let target = unit(args.target, &units, &info.explained)?;
         let empty = |fill: Fill| match &read.source {
             Source::Texts(texts) => blank_of_text(fill, &tensors, &features, texts),
             _ => blank(fill, &tensors, &features, &means),
@@ -205,7 +206,7 @@ fn last_shown(tensors: &BTreeMap<String, Tensor>, shape: &[usize]) -> i64 {
     }
 }
 
-fn target(wanted: Target, units: &[f64], output: &str) -> anyhow::Result<usize> {
+fn unit(wanted: Target, units: &[f64], output: &str) -> anyhow::Result<usize> {
     let n = units.len() as i64;
     let at = match wanted {
         Target::Index(i) if i < 0 => i + n,
@@ -215,7 +216,8 @@ fn target(wanted: Target, units: &[f64], output: &str) -> anyhow::Result<usize> 
     usize::try_from(at).ok().filter(|i| *i < units.len()).ok_or_else(|| {
         let output = visible(output);
         usage(format!(
-            "target {wanted} is out of range for output `{output}` of {}",
+            "target {} is out of range for output `{output}` of {}",
+            target::name(wanted),
             plural(units.len(), "unit")
         ))
     })
@@ -234,9 +236,9 @@ mod tests {
     #[test]
     fn targets_and_moments() {
         let units = [0.5, 2.0, 2.0];
-        assert_eq!(target(Target::Argmax, &units, "y").unwrap(), 1);
-        assert_eq!(target(Target::Index(-1), &units, "y").unwrap(), 2);
-        assert!(target(Target::Index(3), &units, "y").is_err() && target(Target::Argmax, &[], "y").is_err());
+        assert_eq!(unit(Target::Argmax, &units, "y").unwrap(), 1);
+        assert_eq!(unit(Target::Index(-1), &units, "y").unwrap(), 2);
+        assert!(unit(Target::Index(3), &units, "y").is_err() && unit(Target::Argmax, &[], "y").is_err());
         let (means, deviations) = moments(&[vec![1.0, 0.0], vec![3.0, 0.0]]);
         assert_eq!((means, deviations), (vec![2.0, 0.0], Some(vec![1.0, 0.0])));
         assert_eq!(moments(&[vec![1.0]]).1, None);

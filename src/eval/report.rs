@@ -14,7 +14,8 @@ use super::prepare::Prepared;
 use super::{Fill, Plan, fill, sanity};
 use crate::cli::args::EvalArgs;
 use crate::cli::terminal::{Align, Table};
-use crate::wording::{json_text, number, plural, visible};
+use dlbc::target;
+use dlbc::wording::{json_text, number, plural, visible};
 
 /// What was measured of a method.
 #[derive(Default)]
@@ -268,7 +269,7 @@ fn settings(
     };
     let answer = if prepared.model.softmax { "softmax of the outputs" } else { "the output as it is" };
     let mut all = vec![
-        ("target", json!(args.target.to_string())),
+        ("target", json!(target::name(args.target))),
         ("features", json!(case.features.word)),
         ("features a sample", range(&|c| c.features.len())),
         ("answer", json!(answer)),

@@ -15,12 +15,13 @@ use super::{Plan, stream};
 use crate::cli::args::{EvalArgs, ExplainArgs};
 use crate::cli::device::Opened;
 use crate::cli::exit::unsupported;
-use crate::cli::terminal::{Console, Progress};
-use crate::explainer::Explainer;
-use crate::explainer::embeddings::split;
-use crate::explainer::load;
-use crate::input::from_f64;
-use crate::statistics::{correlation, ranks};
+use crate::cli::terminal::Console;
+use dlbc::explainer::Explainer;
+use dlbc::explainer::embeddings::split;
+use dlbc::explainer::load;
+use dlbc::input::from_f64;
+use dlbc::notes::Notes;
+use dlbc::statistics::{correlation, ranks};
 
 /// The greatest relative change of the relevance under uniform noise of every element. `None` where the input has no
 /// floats.
@@ -130,7 +131,7 @@ pub fn randomisation(
     runs: &mut [Outcome],
     console: Console,
 ) -> anyhow::Result<()> {
-    let mut changed = load::read(&args.model, &args.limits, console)?;
+    let mut changed = load::read(&args.model, &args.limits.model(), &console)?;
     let layers = layers(&changed);
     if layers.is_empty() {
         return Err(unsupported("the model has no float weights to randomise"));
@@ -143,14 +144,17 @@ pub fn randomisation(
         done = upto;
         for (run, explain) in runs.iter_mut().zip(each.iter().copied().map(Some).chain([None, None])) {
             let title = format!("{}: weights of {upto} of {} layers randomised", run.rules, layers.len());
-            let _progress = Progress::start(console, title);
+            let _progress = Notes::start(&console, &title);
             let method = match explain {
                 Some(explain) => {
                     let compile = explain.options(&args.limits)?;
                     let compiled = dlbc_compiler::compile(&changed, &compile)?;
                     let split = split(&mut changed, &compile, &compiled)?;
-                    let explainer = Explainer::new(compiled.program, split, device, options)?;
-                    Method::composite(explainer, compile.composite()?.passes)
+                    let explainer = Explainer::new(compiled.program, split, &|| device.backend(), options)?;
+                    Method::composite(
+                        explainer,
+                        compile.composite().map_err(dlbc::error::Error::from)?.passes,
+                    )
                 }
                 None if run.rules == "random" => Method::Random(plan.seed),
                 None => Method::Equal,

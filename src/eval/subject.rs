@@ -11,7 +11,7 @@ use dlbc_runtime::{Explanation, Position, Random, Request, Session, Start, Targe
 use super::features::Features;
 use super::fill::Blank;
 use super::measure::softmax;
-use crate::explainer::Explainer;
+use dlbc::explainer::Explainer;
 
 /// Elements of the inputs of one run at most, but for a single sample.
 const ELEMENTS: usize = 1 << 20;

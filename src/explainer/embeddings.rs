@@ -8,7 +8,7 @@ use dlbc_ops::program::{Info, Program};
 use dlbc_proto::Model;
 use dlbc_proto::onnx::ValueInfoProto;
 
-use crate::cli::exit::unsupported;
+use crate::error::{Error, Result};
 use crate::wording::visible;
 
 /// The two parts.
@@ -31,7 +31,7 @@ pub fn whole_input(info: &Info) -> Option<&str> {
 ///
 /// # Errors
 /// When an embedding is not looked up by an input as it is, or a part does not compile.
-pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> anyhow::Result<Option<Split>> {
+pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> Result<Option<Split>> {
     if whole_input(&compiled.program.info).is_none() {
         return Ok(None);
     }
@@ -40,7 +40,7 @@ pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> anyho
     stopped.stop_at.extend(embeddings.iter().map(|(name, _)| name.clone()));
     let rest = dlbc_compiler::compile(model, &stopped)?.program;
     if let Some(input) = whole_input(&rest.info) {
-        return Err(unsupported(format!(
+        return Err(Error::unsupported(format!(
             "composite `{}` moves its inputs, and input `{}` of whole numbers is not only looked up",
             rest.info.rules,
             visible(input)
@@ -58,7 +58,7 @@ pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> anyho
 }
 
 /// Each embedding that has a derivative, with the input of its ids.
-fn embeddings(compiled: &Compiled) -> anyhow::Result<Vec<(String, String)>> {
+fn embeddings(compiled: &Compiled) -> Result<Vec<(String, String)>> {
     debug_assert_eq!(compiled.relevance.passes, Passes::Gradient);
     let (graph, relevance) = (&compiled.model, &compiled.relevance);
     let mut found = vec![];
@@ -70,7 +70,7 @@ fn embeddings(compiled: &Compiled) -> anyhow::Result<Vec<(String, String)>> {
         let name = graph.node(*forward).name().to_string();
         let ids = graph.node_inputs(*forward).get(1).and_then(|v| input(graph, *v));
         let Some(ids) = ids else {
-            return Err(unsupported(format!(
+            return Err(Error::unsupported(format!(
                 "composite `{}` moves what ids look up, and the ids of embedding `{}` are computed",
                 compiled.program.info.rules,
                 visible(&name)

@@ -5,16 +5,26 @@ use std::time::Instant;
 
 use dlbc_compiler::{Compiled, Options};
 use dlbc_ops::program::Program;
-use dlbc_proto::{ErrorKind, Model, ProtoError};
+use dlbc_proto::{ErrorKind, Limits, Model, ProtoError};
 
-use crate::cli::args::{ExplainArgs, LimitArgs};
-use crate::cli::exit::{Code, helped, usage};
-use crate::cli::terminal::{Console, Progress};
 use crate::content::{Content, content};
 use crate::detector::Declared;
+use crate::error::{Error, Result};
 use crate::explainer::artifact;
 use crate::explainer::embeddings::{Split, split};
+use crate::notes::Notes;
 use crate::wording::visible;
+
+/// Settings of loading.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// Options of the compilation; of an artifact the explained output alone.
+    pub compiler: Options,
+    /// Limits of the model's file.
+    pub limits: Limits,
+    /// Names of the settings that only a compilation can obey, as given: an artifact is refused with them.
+    pub settings: Vec<&'static str>,
+}
 
 /// A program, and the seconds that it took.
 pub struct Loaded {
@@ -32,14 +42,13 @@ pub struct Loaded {
 ///
 /// # Errors
 /// For an invalid model and one above the limits.
-pub fn read(path: &Path, limits: &LimitArgs, console: Console) -> anyhow::Result<Model> {
-    let _progress = Progress::start(console, "reading the model");
-    let mut model =
-        dlbc_proto::read_model(path, &limits.model()).map_err(|error| other_content(path, error))?;
+pub fn read(path: &Path, limits: &Limits, notes: &dyn Notes) -> Result<Model> {
+    let _activity = notes.start("reading the model");
+    let mut model = dlbc_proto::read_model(path, limits).map_err(|error| other_content(path, error))?;
     let exported = dlbc_artifact::exported(&model.proto);
     if let Some(explained) = exported.get("explained") {
         let of = exported.get("model").map(|model| format!(" of `{}`", visible(model))).unwrap_or_default();
-        console.note(format!(
+        notes.note(format!(
             "`{}` is an exported explanation of `{}`{of}: its outputs are read as those of any model",
             visible(&path.display().to_string()),
             visible(explained)
@@ -50,7 +59,7 @@ pub fn read(path: &Path, limits: &LimitArgs, console: Console) -> anyhow::Result
 }
 
 /// The error of a file that is no model: where its content is known, what it is and what to do with it.
-fn other_content(path: &Path, error: ProtoError) -> anyhow::Error {
+fn other_content(path: &Path, error: ProtoError) -> Error {
     let kind = match error.kind() {
         ErrorKind::Invalid => content(path).filter(|kind| *kind != Content::Onnx),
         _ => None,
@@ -58,20 +67,20 @@ fn other_content(path: &Path, error: ProtoError) -> anyhow::Error {
     let Some(kind) = kind else { return error.into() };
     let name = path.display().to_string();
     let message = format!("`{}`: expected an ONNX model, found {}", visible(&name), kind.noun());
-    helped(Code::Invalid, message, kind.help_for_model().map(String::from))
+    Error::invalid_model(message).with_hint(kind.help_for_model().map(String::from))
 }
 
 /// Compiles a model and says which output is explained when there is a choice.
 ///
 /// # Errors
 /// For what the compiler refuses.
-pub fn compile(model: &Model, options: &Options, console: Console) -> anyhow::Result<Compiled> {
+pub fn compile(model: &Model, options: &Options, notes: &dyn Notes) -> Result<Compiled> {
     let compiled = {
-        let _progress = Progress::start(console, "compiling");
+        let _activity = notes.start("compiling");
         dlbc_compiler::compile(model, options)?
     };
     for warning in &compiled.warnings {
-        console.warn(warning);
+        notes.warn(warning);
     }
     let info = &compiled.program.info;
     if options.output.is_none() && info.outputs.len() > 1 {
@@ -81,7 +90,7 @@ pub fn compile(model: &Model, options: &Options, console: Console) -> anyhow::Re
             .filter(|o| **o != info.explained)
             .map(|o| format!("`{}`", visible(o)))
             .collect();
-        console.note(format!(
+        notes.note(format!(
             "explained output `{}`; `--output` chooses another: {}",
             visible(&info.explained),
             others.join(", ")
@@ -94,13 +103,8 @@ pub fn compile(model: &Model, options: &Options, console: Console) -> anyhow::Re
 ///
 /// # Errors
 /// For an invalid or unsupported model, and for flags that an artifact cannot obey.
-pub fn load(
-    path: &Path,
-    explain: &ExplainArgs,
-    limits: &LimitArgs,
-    console: Console,
-) -> anyhow::Result<Loaded> {
-    load_for(path, explain, limits, |_| Ok(explain.output().map(str::to_string)), console)
+pub fn load(path: &Path, options: &LoadOptions, notes: &dyn Notes) -> Result<Loaded> {
+    load_for(path, options, |_| Ok(options.compiler.output.clone()), notes)
 }
 
 /// The same, where `choose` says by the outputs that there are which is explained.
@@ -109,25 +113,23 @@ pub fn load(
 /// As [`load`], and those of `choose`.
 pub fn load_for(
     path: &Path,
-    explain: &ExplainArgs,
-    limits: &LimitArgs,
-    choose: impl FnOnce(&[Declared]) -> anyhow::Result<Option<String>>,
-    console: Console,
-) -> anyhow::Result<Loaded> {
-    let mut options = explain.options(limits)?;
+    options: &LoadOptions,
+    choose: impl FnOnce(&[Declared]) -> Result<Option<String>>,
+    notes: &dyn Notes,
+) -> Result<Loaded> {
     let clock = Instant::now();
-    let mut model = read(path, limits, console)?;
+    let mut model = read(path, &options.limits, notes)?;
     if let Some(program) = artifact::read(&model)? {
-        check_artifact(&program, explain)?;
+        check_artifact(&program, options)?;
         check_output(&program, choose(&Declared::of_program(&program))?.as_deref())?;
         let load_seconds = clock.elapsed().as_secs_f64();
         return Ok(Loaded { program, split: None, load_seconds, compile_seconds: 0.0 });
     }
     let load_seconds = clock.elapsed().as_secs_f64();
-    options.output = choose(&Declared::of_model(&model))?;
+    let compiler = Options { output: choose(&Declared::of_model(&model))?, ..options.compiler.clone() };
     let clock = Instant::now();
-    let compiled = compile(&model, &options, console)?;
-    let split = split(&mut model, &options, &compiled)?;
+    let compiled = compile(&model, &compiler, notes)?;
+    let split = split(&mut model, &compiler, &compiled)?;
     let compile_seconds = clock.elapsed().as_secs_f64();
     Ok(Loaded { program: compiled.program, split, load_seconds, compile_seconds })
 }
@@ -136,24 +138,23 @@ pub fn load_for(
 ///
 /// # Errors
 /// Names them all.
-pub fn check_artifact(program: &Program, explain: &ExplainArgs) -> anyhow::Result<()> {
-    let late = explain.compile_time();
-    if !late.is_empty() {
-        return Err(usage(format!(
+pub fn check_artifact(program: &Program, options: &LoadOptions) -> Result<()> {
+    if !options.settings.is_empty() {
+        return Err(Error::usage(format!(
             "the model is compiled already: {} must be given to `dlbc compile`",
-            late.join(", ")
+            options.settings.join(", ")
         )));
     }
-    check_output(program, explain.output())
+    check_output(program, options.compiler.output.as_deref())
 }
 
-fn check_output(program: &Program, wanted: Option<&str>) -> anyhow::Result<()> {
+fn check_output(program: &Program, wanted: Option<&str>) -> Result<()> {
     match wanted {
         Some(output) if output != program.info.explained => {
             let explained = visible(&program.info.explained);
             let message = format!("the artifact explains output `{explained}`, not `{}`", visible(output));
             let help = format!("compile the model again with `--output {}`", visible(output));
-            Err(helped(Code::Usage, message, Some(help)))
+            Err(Error::usage(message).with_hint(Some(help)))
         }
         _ => Ok(()),
     }

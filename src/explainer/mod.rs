@@ -4,14 +4,13 @@ pub mod artifact;
 pub mod embeddings;
 pub mod load;
 
-use anyhow::Context;
 use dlbc_ops::program::{Info, Program};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, Request, Session, SessionOptions, Target, Tensors};
+use dlbc_runtime::{Backend, Explanation, Request, Session, SessionOptions, Target, Tensors};
 
-use crate::cli::device::Opened;
-use crate::cli::terminal::Console;
+use crate::error::{Result, ResultExt};
 use crate::explainer::embeddings::Split;
+use crate::notes::Notes;
 
 /// Explains a model.
 pub struct Explainer {
@@ -35,16 +34,16 @@ impl Explainer {
     pub fn new(
         program: Program,
         split: Option<Split>,
-        device: &Opened,
+        backend: &dyn Fn() -> Box<dyn Backend>,
         options: &SessionOptions,
-    ) -> anyhow::Result<Explainer> {
+    ) -> Result<Explainer> {
         let info = program.info.clone();
         let Some(split) = split else {
-            let session = Session::new(program, device.backend(), options.clone())?;
+            let session = Session::new(program, backend(), options.clone())?;
             return Ok(Explainer { info, session, lookup: None });
         };
-        let session = Session::new(split.rest, device.backend(), options.clone())?;
-        let lookup = Session::new(split.lookup, device.backend(), options.clone())?;
+        let session = Session::new(split.rest, backend(), options.clone())?;
+        let lookup = Session::new(split.lookup, backend(), options.clone())?;
         Ok(Explainer {
             info,
             session,
@@ -63,10 +62,10 @@ impl Explainer {
     }
 
     /// Says what a run did for want of memory on the device.
-    pub fn note_memory(&self, targets: usize, console: Console) {
+    pub fn note_memory(&self, targets: usize, notes: &dyn Notes) {
         let Some((memory, at_once)) = self.session.memory() else { return };
         if memory.segments > 1 {
-            console.note(format!(
+            notes.note(format!(
                 "the device's memory does not hold all that the forward computes: the reverse computes it again, in {} \
                  segments, in {} MiB",
                 memory.segments,
@@ -74,7 +73,7 @@ impl Explainer {
             ));
         }
         if at_once < targets {
-            console.note(format!(
+            notes.note(format!(
                 "the device's memory holds {at_once} of {targets} targets at once: they took {} reverses",
                 targets.div_ceil(at_once)
             ));
@@ -90,7 +89,7 @@ impl Explainer {
     ///
     /// # Errors
     /// As [`Session::explain`].
-    pub fn explain(&self, inputs: &Tensors, request: &Request) -> anyhow::Result<Explanation> {
+    pub fn explain(&self, inputs: &Tensors, request: &Request) -> Result<Explanation> {
         let made = self.explain_targets(inputs, &[request.target], request)?;
         made.into_iter().next().context("an explanation")
     }
@@ -104,7 +103,7 @@ impl Explainer {
         inputs: &Tensors,
         targets: &[Target],
         request: &Request,
-    ) -> anyhow::Result<Vec<Explanation>> {
+    ) -> Result<Vec<Explanation>> {
         let Some(lookup) = &self.lookup else {
             return Ok(self.session.explain_targets(inputs, targets, request)?);
         };

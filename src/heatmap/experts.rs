@@ -1,8 +1,8 @@
 //! Experts by layers: a cell an expert, its colour its share of the layer's relevance.
 
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
+use super::palette::Colors;
 use super::palette::{color, relative, scale};
-use crate::cli::args::Colors;
 use crate::experts::Layer;
 use crate::wording::number;
 

@@ -3,13 +3,13 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use anyhow::Context;
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
 
 use super::canvas::Canvas;
 use super::svg;
-use crate::cli::exit::usage;
+
+use crate::error::{Error, Result, ResultExt};
 
 /// JPEG's quality, of 100: text stays sharp.
 const QUALITY: u8 = 95;
@@ -30,7 +30,7 @@ impl DrawingFormat {
     ///
     /// # Errors
     /// For an extension of another format, and for none.
-    pub fn of_drawing(flag: &str, path: &Path) -> anyhow::Result<DrawingFormat> {
+    pub fn of_drawing(flag: &str, path: &Path) -> Result<DrawingFormat> {
         let extension = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
         match extension.as_deref() {
             Some("png") => Ok(DrawingFormat::Png),
@@ -44,7 +44,7 @@ impl DrawingFormat {
     ///
     /// # Errors
     /// For an extension of another format, and for none.
-    pub fn of_pixels(flag: &str, path: &Path) -> anyhow::Result<DrawingFormat> {
+    pub fn of_pixels(flag: &str, path: &Path) -> Result<DrawingFormat> {
         match DrawingFormat::of_drawing(flag, path) {
             Ok(format @ (DrawingFormat::Png | DrawingFormat::Jpeg)) => Ok(format),
             _ => Err(refused(flag, path, ".png, .jpg or .jpeg")),
@@ -55,7 +55,7 @@ impl DrawingFormat {
     ///
     /// # Errors
     /// When the drawing is too large for the format.
-    pub fn drawing(self, canvas: &Canvas) -> anyhow::Result<Vec<u8>> {
+    pub fn drawing(self, canvas: &Canvas) -> Result<Vec<u8>> {
         match self {
             DrawingFormat::Png | DrawingFormat::Jpeg => self.pixels(&canvas.image),
             DrawingFormat::Svg => Ok(svg::document(canvas)?.into_bytes()),
@@ -66,7 +66,7 @@ impl DrawingFormat {
     ///
     /// # Errors
     /// When the picture is too large for the format.
-    pub fn pixels(self, image: &RgbImage) -> anyhow::Result<Vec<u8>> {
+    pub fn pixels(self, image: &RgbImage) -> Result<Vec<u8>> {
         let mut bytes = Cursor::new(vec![]);
         let written = match self {
             DrawingFormat::Png => image.write_to(&mut bytes, ImageFormat::Png),
@@ -84,9 +84,9 @@ impl DrawingFormat {
     }
 }
 
-fn refused(flag: &str, path: &Path, expected: &str) -> anyhow::Error {
+fn refused(flag: &str, path: &Path, expected: &str) -> Error {
     let found = path.extension().map(|e| format!(", found .{}", e.to_string_lossy())).unwrap_or_default();
-    usage(format!("invalid file for `{flag}`, `{}`: expected {expected}{found}", path.display()))
+    Error::usage(format!("invalid file for `{flag}`, `{}`: expected {expected}{found}", path.display()))
 }
 
 #[cfg(test)]

@@ -17,10 +17,12 @@ mod words;
 use dlbc_ops::tensor::Tensor;
 use image::RgbImage;
 
-use crate::cli::args::{Colors, Layout};
+use crate::input::Layout;
 use crate::tokens::Piece;
 use canvas::Canvas;
 use marks::Mark;
+
+pub use palette::Colors;
 
 /// So many floats without names are a sound or the like.
 const SIGNAL: usize = 256;

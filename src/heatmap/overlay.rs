@@ -2,8 +2,8 @@
 
 use image::{Rgb, RgbImage};
 
+use super::palette::Colors;
 use super::palette::{blend, color, relative, scale};
-use crate::cli::args::Colors;
 use crate::input::Fit;
 
 /// Share of white in the picture under the relevance, and outside of the part that the model saw.

@@ -2,7 +2,14 @@
 
 use image::Rgb;
 
-use crate::cli::args::Colors;
+/// Colours of a heat map: negative, zero is white, positive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Colors {
+    /// Blue to red.
+    BlueRed,
+    /// Purple to orange, for every kind of colour vision.
+    PurpleOrange,
+}
 
 /// Anchors from zero to the largest value, for one sign.
 type Ramp = [[f64; 3]; 4];

@@ -4,8 +4,8 @@ use image::{Rgb, RgbImage};
 
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::marks::{self, Mark, Panel};
+use super::palette::Colors;
 use super::palette::{blend, color, relative, scale};
-use crate::cli::args::Colors;
 use crate::wording::number;
 
 /// A sample of a batch.

@@ -2,8 +2,8 @@
 //! as a sound, has its curve above.
 
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
+use super::palette::Colors;
 use super::palette::{color, relative};
-use crate::cli::args::Colors;
 use crate::wording::number;
 
 /// A sample of a batch.

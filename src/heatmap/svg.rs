@@ -3,12 +3,13 @@
 use std::fmt::Write;
 use std::io::Cursor;
 
-use anyhow::Context;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::{DynamicImage, ImageFormat, Rgb};
 
 use super::canvas::{Canvas, LINE, Shape, text_width};
+
+use crate::error::{Result, ResultExt};
 
 /// Size of the letters of a line of text.
 const FONT_SIZE: u32 = LINE * 7 / 10;
@@ -19,7 +20,7 @@ const BASELINE: u32 = LINE * 13 / 20;
 ///
 /// # Errors
 /// When a picture of it cannot be encoded.
-pub fn document(canvas: &Canvas) -> anyhow::Result<String> {
+pub fn document(canvas: &Canvas) -> Result<String> {
     let (width, height) = canvas.image.dimensions();
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
@@ -35,7 +36,7 @@ pub fn document(canvas: &Canvas) -> anyhow::Result<String> {
     Ok(out)
 }
 
-fn element(out: &mut String, shape: &Shape) -> anyhow::Result<()> {
+fn element(out: &mut String, shape: &Shape) -> Result<()> {
     match shape {
         Shape::Rectangle([x, y, width, height], color) => {
             let color = hex(*color);
@@ -82,7 +83,7 @@ fn hex(Rgb([r, g, b]): Rgb<u8>) -> String {
     format!("#{r:02x}{g:02x}{b:02x}")
 }
 
-fn png(picture: &DynamicImage) -> anyhow::Result<Vec<u8>> {
+fn png(picture: &DynamicImage) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(vec![]);
     picture.write_to(&mut bytes, ImageFormat::Png).context("a picture of the drawing cannot be encoded")?;
     Ok(bytes.into_inner())

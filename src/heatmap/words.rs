@@ -3,8 +3,8 @@
 use image::Rgb;
 
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
+use super::palette::Colors;
 use super::palette::{color, relative};
-use crate::cli::args::Colors;
 use crate::tokens::Piece;
 use crate::wording::{number, plural};
 

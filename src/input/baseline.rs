@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use dlbc_ops::program::{Info, InputInfo, Repeat};
 use dlbc_ops::tensor::Tensor;
 
 use super::columns::Plan;
 use super::table::{self, Row};
-use super::{Inputs, npy, npz, only, picture};
-use crate::cli::args::{BaselineSource, Rows, RunArgs};
-use crate::cli::exit::{Code, helped, invalid};
-use crate::cli::terminal::Console;
+use super::{BaselineSource, Inputs, Rows, Sources, npy, npz, only, picture};
 use crate::content::{Content, content};
+use crate::error::{Error, Result, ResultExt};
+use crate::notes::Silent;
 use crate::statistics::median;
 use crate::wording::{plural, visible};
 
@@ -21,20 +19,16 @@ use crate::wording::{plural, visible};
 ///
 /// # Errors
 /// For a composite that does not start from a baseline, and for a model of token ids.
-pub fn check(info: &Info, ids: bool) -> anyhow::Result<()> {
+pub fn check(info: &Info, ids: bool) -> Result<()> {
     if !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
-        return Err(helped(
-            Code::Usage,
-            format!("`--baseline`: composite `{}` has no baseline", visible(&info.rules)),
-            Some("add `--rules integrated-gradients`".into()),
-        ));
+        return Err(Error::usage(format!(
+            "`--baseline`: composite `{}` has no baseline",
+            visible(&info.rules)
+        ))
+        .with_hint(Some("add `--rules integrated-gradients`".into())));
     }
     if ids {
-        return Err(helped(
-            Code::Usage,
-            "`--baseline` applies to inputs of numbers: the model takes token ids, whose embeddings start from a number",
-            Some("give the number as `baseline` of a composite (`dlbc rules integrated-gradients`)".into()),
-        ));
+        return Err(Error::usage("`--baseline` applies to inputs of numbers: the model takes token ids, whose embeddings start from a number").with_hint(Some("give the number as `baseline` of a composite (`dlbc rules integrated-gradients`)".into())));
     }
     Ok(())
 }
@@ -48,11 +42,11 @@ pub fn read(
     source: &BaselineSource,
     pictures: &[PathBuf],
     inputs: &Inputs,
-    args: &RunArgs,
-) -> anyhow::Result<BTreeMap<String, Tensor>> {
+    sources: &Sources,
+) -> Result<BTreeMap<String, Tensor>> {
     let explained: Vec<InputInfo> =
         infos.iter().filter(|i| i.explained && i.ty.dtype.is_float()).cloned().collect();
-    let reader = Reader { explained: &explained, args, max_bytes: args.limits.tensor_bytes() };
+    let reader = Reader { explained: &explained, sources, max_bytes: sources.max_tensor_bytes };
     match source {
         BaselineSource::File(path) => {
             reader.file(path).with_context(|| format!("baseline `{}`", path.display()))
@@ -66,12 +60,12 @@ pub fn read(
 
 struct Reader<'a> {
     explained: &'a [InputInfo],
-    args: &'a RunArgs,
+    sources: &'a Sources,
     max_bytes: u64,
 }
 
 impl Reader<'_> {
-    fn file(&self, path: &Path) -> anyhow::Result<BTreeMap<String, Tensor>> {
+    fn file(&self, path: &Path) -> Result<BTreeMap<String, Tensor>> {
         match content(path) {
             Some(Content::Npz | Content::ResultNpz | Content::Zip) => {
                 let wanted = |name: &str| self.explained.iter().any(|i| i.name == name);
@@ -82,12 +76,12 @@ impl Reader<'_> {
                     };
                     let inputs = names(self.explained.iter().map(|i| &i.name).collect());
                     let found = names(arrays.others.iter().collect());
-                    return Err(invalid(format!("expected arrays named {inputs}, found {found}")));
+                    return Err(Error::invalid(format!("expected arrays named {inputs}, found {found}")));
                 }
                 Ok(arrays.found)
             }
             Some(Content::Picture) => {
-                let fits = picture::takes_picture(self.explained, self.args.picture.layout);
+                let fits = picture::takes_picture(self.explained, self.sources.picture.layout);
                 let input = only(self.explained, "--baseline", "a picture: float of four axes", fits)?;
                 Ok(BTreeMap::from([(input.name.clone(), self.picture(path, input)?)]))
             }
@@ -96,16 +90,16 @@ impl Reader<'_> {
                 _ => {
                     let help = "`--baseline mean` or `median` is that of the rows of `--csv`";
                     let message = format!("expected one row, found {}", rows.len());
-                    Err(helped(Code::Invalid, message, Some(help.into())))
+                    Err(Error::invalid(message).with_hint(Some(help.into())))
                 }
             }),
             _ => {
                 let [input] = self.explained else {
-                    return Err(helped(
-                        Code::Usage,
-                        format!("one array for {}", plural(self.explained.len(), "explained input")),
-                        Some("give an .npz file whose arrays have the names of the inputs".into()),
-                    ));
+                    return Err(Error::usage(format!(
+                        "one array for {}",
+                        plural(self.explained.len(), "explained input")
+                    ))
+                    .with_hint(Some("give an .npz file whose arrays have the names of the inputs".into())));
                 };
                 Ok(BTreeMap::from([(input.name.clone(), npy::open(path, self.max_bytes)?)]))
             }
@@ -119,15 +113,16 @@ impl Reader<'_> {
         pictures: &[PathBuf],
         inputs: &Inputs,
         of: &dyn Fn(&mut [f64]) -> f64,
-    ) -> anyhow::Result<BTreeMap<String, Tensor>> {
+    ) -> Result<BTreeMap<String, Tensor>> {
         let single = || {
-            helped(
-                Code::Usage,
-                format!("`--baseline {name}`: expected several rows to take the {name} of, found one"),
-                Some("give a table with `--csv`, a folder with `--image`, or a batch with `--inputs`".into()),
-            )
+            Error::usage(format!(
+                "`--baseline {name}`: expected several rows to take the {name} of, found one"
+            ))
+            .with_hint(Some(
+                "give a table with `--csv`, a folder with `--image`, or a batch with `--inputs`".into(),
+            ))
         };
-        if let Some(path) = &self.args.csv {
+        if let Some(path) = &self.sources.table {
             let row = |rows: &[Row]| {
                 let rows: Vec<Vec<f64>> = rows.iter().map(|row| row.values.clone()).collect();
                 by_element(&rows, of).ok_or_else(single)
@@ -135,12 +130,12 @@ impl Reader<'_> {
             return self.table(path, row).with_context(|| format!("`{}`", path.display()));
         }
         if !pictures.is_empty() {
-            let fits = picture::takes_picture(self.explained, self.args.picture.layout);
+            let fits = picture::takes_picture(self.explained, self.sources.picture.layout);
             let input = only(self.explained, "--baseline", "a picture: float of four axes", fits)?;
             let tensors =
-                pictures.iter().map(|path| self.picture(path, input)).collect::<anyhow::Result<Vec<_>>>()?;
+                pictures.iter().map(|path| self.picture(path, input)).collect::<Result<Vec<_>>>()?;
             if tensors.iter().any(|t| t.dims() != tensors[0].dims()) {
-                return Err(invalid(format!(
+                return Err(Error::invalid(format!(
                     "`--baseline {name}`: expected pictures of one size as the model sees them"
                 )));
             }
@@ -164,21 +159,21 @@ impl Reader<'_> {
     fn table(
         &self,
         path: &Path,
-        row: impl Fn(&[Row]) -> anyhow::Result<Vec<f64>>,
-    ) -> anyhow::Result<BTreeMap<String, Tensor>> {
+        row: impl Fn(&[Row]) -> Result<Vec<f64>>,
+    ) -> Result<BTreeMap<String, Tensor>> {
         let table = table::open(path, self.max_bytes)?;
         let header = table.features().to_vec();
         // The notes on matched columns were printed for the explained rows.
-        let plan = Plan::new(self.explained, &header, &BTreeMap::new(), Console { quiet: true })?;
+        let plan = Plan::new(self.explained, &header, &BTreeMap::new(), &Silent)?;
         let rows = table.rows(&plan.columns(), &Rows::All)?;
         let row = Row { number: 0, values: row(&rows)? };
         Ok(plan.tensors(self.explained, &header, &[row])?.1.into_iter().collect())
     }
 
-    fn picture(&self, path: &Path, input: &InputInfo) -> anyhow::Result<Tensor> {
+    fn picture(&self, path: &Path, input: &InputInfo) -> Result<Tensor> {
         // The notes on pictures were printed for the explained ones.
-        let console = Console { quiet: true };
-        let picture = picture::read(path, input, &self.args.picture, self.max_bytes, console);
+        let notes = &Silent;
+        let picture = picture::read(path, input, &self.sources.picture, self.max_bytes, notes);
         Ok(picture.with_context(|| format!("`{}`", path.display()))?.tensor)
     }
 }

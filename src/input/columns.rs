@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::Tensor;
 
 use super::table::Row;
 use super::{fit, only};
-use crate::cli::exit::{invalid, usage};
-use crate::cli::terminal::Console;
+use crate::error::{Error, Result, ResultExt};
+use crate::notes::Notes;
 use crate::wording::{plural, visible};
 
 /// Columns that a message lists at most.
@@ -68,21 +67,21 @@ impl Plan {
         infos: &[InputInfo],
         header: &[String],
         present: &BTreeMap<String, Tensor>,
-        console: Console,
-    ) -> anyhow::Result<Plan> {
+        notes: &dyn Notes,
+    ) -> Result<Plan> {
         let row = |i: &&InputInfo| matches!(i.ty.rank(), 1 | 2);
         let floats =
             infos.iter().filter(row).filter(|i| i.ty.dtype.is_float() && !present.contains_key(&i.name));
         let several = floats.count() != 1 || infos.iter().filter(|i| scalar(i)).count() > 1;
         if several && infos.iter().any(scalar) {
-            return Plan::by_name(infos, header, present, console);
+            return Plan::by_name(infos, header, present, notes);
         }
         let fits = |i: &InputInfo| row(&i) && i.ty.dtype.is_float() && !present.contains_key(&i.name);
         let input = only(infos, "--csv", "a row of features: float of one or two axes", fits)?;
         let wanted = input.ty.dim(input.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
         if let Some(wanted) = wanted.filter(|w| *w != header.len()) {
             let surplus = if header.len() > wanted { surplus(header, wanted) } else { String::new() };
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "{} expected by input `{}`, found {}{surplus}",
                 plural(wanted, "column"),
                 visible(&input.name),
@@ -90,7 +89,7 @@ impl Plan {
             )));
         }
         let index = infos.iter().position(|i| i.name == input.name).unwrap_or(0);
-        console.note(format!(
+        notes.note(format!(
             "columns are taken by position: the model has one input, `{}`, and no names of its columns",
             visible(&input.name)
         ));
@@ -101,8 +100,8 @@ impl Plan {
         infos: &[InputInfo],
         header: &[String],
         present: &BTreeMap<String, Tensor>,
-        console: Console,
-    ) -> anyhow::Result<Plan> {
+        notes: &dyn Notes,
+    ) -> Result<Plan> {
         let mut inputs = vec![];
         for (index, info) in infos.iter().enumerate() {
             if !scalar(info) || present.contains_key(&info.name) {
@@ -116,7 +115,10 @@ impl Plan {
                 [column] => inputs.push((index, vec![*column])),
                 _ => {
                     let name = visible(&info.name);
-                    return Err(invalid(format!("input `{name}`: {} columns have its name", columns.len())));
+                    return Err(Error::invalid(format!(
+                        "input `{name}`: {} columns have its name",
+                        columns.len()
+                    )));
                 }
             }
         }
@@ -134,14 +136,14 @@ impl Plan {
             .map(|(_, info)| &info.name)
             .collect();
         if inputs.is_empty() {
-            return Err(usage(format!(
+            return Err(Error::usage(format!(
                 "`--csv`: no column has the name of an input: the columns are {}, the inputs {}",
                 listed(header.iter().collect()),
                 listed(missing)
             )));
         }
         if !missing.is_empty() {
-            console.note(format!("no column for {}", listed(missing)));
+            notes.note(format!("no column for {}", listed(missing)));
         }
         let used = |c: &usize| inputs.iter().any(|(_, columns)| columns.contains(c));
         let unused: Vec<&String> = (0..header.len()).filter(|c| !used(c)).map(|c| &header[c]).collect();
@@ -151,7 +153,7 @@ impl Plan {
             } else {
                 "are not used: no inputs have their names"
             };
-            console.note(format!(
+            notes.note(format!(
                 "{} {} {are}",
                 if unused.len() == 1 { "column" } else { "columns" },
                 listed(unused)
@@ -174,7 +176,7 @@ impl Plan {
         infos: &[InputInfo],
         header: &[String],
         rows: &[Row],
-    ) -> anyhow::Result<(Columns, Vec<(String, Tensor)>)> {
+    ) -> Result<(Columns, Vec<(String, Tensor)>)> {
         let mut table = Columns { rows: rows.iter().map(|r| r.number).collect(), ..Columns::default() };
         let (mut tensors, mut from) = (vec![], 0);
         let alone = self.inputs.len() == 1;
@@ -183,7 +185,7 @@ impl Plan {
             let one_row = alone && info.ty.rank() == 1;
             let fixed = info.ty.shape.0.first().and_then(|d| d.as_known());
             if rows.len() > 1 && (one_row || fixed.is_some_and(|n| n != rows.len() as i64)) {
-                return Err(usage(format!(
+                return Err(Error::usage(format!(
                     "input `{}` is {}: {} do not fit one run; give one row at a time, or export the model with an open batch",
                     visible(&info.name),
                     info.ty,
@@ -195,7 +197,7 @@ impl Plan {
             if !info.ty.dtype.is_float()
                 && let Some(bad) = values.iter().position(|v| v.fract() != 0.0 || v.abs() > 9e15)
             {
-                return Err(invalid(format!(
+                return Err(Error::invalid(format!(
                     "row {}, column {} `{}`: a whole number expected by input `{}`, found {}",
                     rows[bad / width].number,
                     columns[bad % width] + 1,
@@ -265,8 +267,9 @@ mod tests {
     use dlbc_ops::tensor::{DType, Dim, TensorType};
 
     use super::*;
+    use crate::notes::Silent;
 
-    const QUIET: Console = Console { quiet: true };
+    const QUIET: &dyn Notes = &Silent;
 
     fn input(name: &str, dtype: DType, dims: &[&str]) -> InputInfo {
         let shape: Vec<Dim> = dims.iter().map(|d| d.parse().unwrap()).collect();

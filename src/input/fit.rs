@@ -5,8 +5,8 @@ use std::sync::Arc;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Array, Bindings, DType, Dim, Tensor};
 
-use crate::cli::exit::invalid;
-use crate::cli::terminal::Console;
+use crate::error::{Error, Result};
+use crate::notes::Notes;
 use crate::wording::visible;
 
 /// Fits a tensor to its input and binds the symbols of its shape. Conversions that lose nothing but float digits are
@@ -14,27 +14,22 @@ use crate::wording::visible;
 ///
 /// # Errors
 /// Names input, what is expected and what was found.
-pub fn fit(
-    input: &InputInfo,
-    tensor: Tensor,
-    bindings: &mut Bindings,
-    console: Console,
-) -> anyhow::Result<Tensor> {
-    let tensor = batch_axis(input, tensor, console);
+pub fn fit(input: &InputInfo, tensor: Tensor, bindings: &mut Bindings, notes: &dyn Notes) -> Result<Tensor> {
+    let tensor = batch_axis(input, tensor, notes);
     bind(input, &tensor, bindings)?;
     let (expected, found) = (input.ty.dtype, tensor.dtype());
     if expected == found {
         return Ok(tensor);
     }
     let fitted = convert(&tensor, expected).map_err(|why| {
-        invalid(format!("input `{}`: {expected} expected, found {found}: {why}", visible(&input.name)))
+        Error::invalid(format!("input `{}`: {expected} expected, found {found}: {why}", visible(&input.name)))
     })?;
-    console.note(format!("input `{}`: {found} converted to {expected}", visible(&input.name)));
+    notes.note(format!("input `{}`: {found} converted to {expected}", visible(&input.name)));
     Ok(fitted)
 }
 
 /// Adds a missing batch axis where only that is missing.
-fn batch_axis(input: &InputInfo, tensor: Tensor, console: Console) -> Tensor {
+fn batch_axis(input: &InputInfo, tensor: Tensor, notes: &dyn Notes) -> Tensor {
     let shape = &input.ty.shape.0;
     let fits = |(dim, found): (&Dim, &usize)| dim.as_known().is_none_or(|d| d == *found as i64);
     let open = |dim: &Dim| dim.as_known().is_none_or(|d| d == 1);
@@ -45,18 +40,14 @@ fn batch_axis(input: &InputInfo, tensor: Tensor, console: Console) -> Tensor {
         return tensor;
     }
     let dims: Vec<usize> = [1].iter().chain(tensor.dims()).copied().collect();
-    console.note(format!(
-        "input `{}`: a batch axis of 1 added to {}",
-        visible(&input.name),
-        tensor.ty().shape
-    ));
+    notes.note(format!("input `{}`: a batch axis of 1 added to {}", visible(&input.name), tensor.ty().shape));
     tensor.with_dims(&dims).unwrap_or(tensor)
 }
 
-fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> anyhow::Result<()> {
+fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> Result<()> {
     let mismatch = |why: String| {
         let name = visible(&input.name);
-        Err(invalid(format!("input `{name}`: {} expected, found {}{why}", input.ty, tensor.ty())))
+        Err(Error::invalid(format!("input `{name}`: {} expected, found {}{why}", input.ty, tensor.ty())))
     };
     if tensor.dims().len() != input.ty.rank() {
         return mismatch(String::new());
@@ -126,8 +117,9 @@ mod tests {
     use dlbc_ops::tensor::TensorType;
 
     use super::*;
+    use crate::notes::Silent;
 
-    const QUIET: Console = Console { quiet: true };
+    const QUIET: &dyn Notes = &Silent;
 
     fn input(dtype: DType, dims: &[&str]) -> InputInfo {
         let shape: Vec<Dim> = dims.iter().map(|d| d.parse().unwrap()).collect();

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Context;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::rows;
 
 use super::text::{self, Texts};
-use super::{arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
-use crate::cli::args::{EvalArgs, Layout};
-use crate::cli::exit::{invalid, unsupported, usage};
-use crate::cli::terminal::Console;
+use super::{Layout, Sources, arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
+use crate::error::{Error, Result, ResultExt};
+use crate::notes::{Notes, Silent};
 use crate::wording::{plural, visible};
 
 /// What is evaluated.
@@ -50,9 +48,9 @@ struct Columns {
 }
 
 impl Columns {
-    fn add(&mut self, name: &str, tensors: Vec<Tensor>) -> anyhow::Result<()> {
+    fn add(&mut self, name: &str, tensors: Vec<Tensor>) -> Result<()> {
         match self.tensors.insert(name.into(), tensors) {
-            Some(_) => Err(usage(format!("input `{}` is given twice", visible(name)))),
+            Some(_) => Err(Error::usage(format!("input `{}` is given twice", visible(name)))),
             None => Ok(()),
         }
     }
@@ -62,12 +60,12 @@ impl Columns {
 ///
 /// # Errors
 /// For inputs that are missing, given twice, unknown or of different numbers of samples, and for files that do not fit.
-pub fn read(infos: &[InputInfo], args: &EvalArgs, console: Console) -> anyhow::Result<Samples> {
-    let max_bytes = args.limits.tensor_bytes();
+pub fn read(infos: &[InputInfo], sources: &Sources, limit: usize, notes: &dyn Notes) -> Result<Samples> {
+    let max_bytes = sources.max_tensor_bytes;
     let fixed = infos.iter().find(|i| i.ty.rank() == 0 || i.ty.dim(0).as_known().is_some_and(|n| n != 1));
     if let Some(input) = fixed {
         let name = visible(&input.name);
-        return Err(unsupported(format!(
+        return Err(Error::unsupported(format!(
             "input `{name}` is {}: its first axis is no batch of one",
             input.ty
         )));
@@ -75,75 +73,77 @@ pub fn read(infos: &[InputInfo], args: &EvalArgs, console: Console) -> anyhow::R
     let mut columns = Columns::default();
     let mut source = Source::Arrays;
     let mut others = vec![];
-    for pair in &args.input {
+    for pair in &sources.arrays {
         let info = filled(infos, pair)?;
         let tensor =
             npy::open(&pair.file, max_bytes).with_context(|| format!("`{}`", pair.file.display()))?;
-        columns.add(&info.name, one_by_one(info, &tensor, args.limit)?)?;
+        columns.add(&info.name, one_by_one(info, &tensor, limit)?)?;
     }
-    if let Some(path) = &args.inputs {
+    if let Some(path) = &sources.archive {
         let arrays = arrays(infos, path, max_bytes).with_context(|| format!("`{}`", path.display()))?;
         for info in infos {
             if let Some(tensor) = arrays.found.get(&info.name) {
-                columns.add(&info.name, one_by_one(info, tensor, args.limit)?)?;
+                columns.add(&info.name, one_by_one(info, tensor, limit)?)?;
             }
         }
         others = arrays.others;
     }
-    if !args.picture.image.is_empty() {
-        source = pictures(infos, args, &mut columns, console)?;
+    if !sources.pictures.is_empty() {
+        source = pictures(infos, sources, limit, &mut columns, notes)?;
     }
-    if let Some(path) = &args.csv {
+    if let Some(path) = &sources.table {
         let fits = |i: &InputInfo| i.ty.dtype.is_float() && i.ty.rank() == 2;
         let input = only(infos, "--csv", "rows of features: float of two axes", fits)?;
-        let rows = table::read_first(path, args.limit, max_bytes)
-            .with_context(|| format!("`{}`", path.display()))?;
+        let rows =
+            table::read_first(path, limit, max_bytes).with_context(|| format!("`{}`", path.display()))?;
         columns.names = (0..rows.len()).map(|i| format!("row {i}")).collect();
         let tensor = |row: &table::Row| fit::from_f64(input.ty.dtype, &[1, row.values.len()], &row.values);
         let tensors: Option<Vec<Tensor>> = rows.iter().map(tensor).collect();
         columns.add(&input.name, tensors.context("a row does not fill its tensor")?)?;
         source = Source::Table(input.name.clone());
     }
-    if args.text.is_given() {
-        let (texts, tensors) = text::read(infos, &args.text, &args.model, args.limit, console)?;
-        texts.note_losses(console);
+    if !sources.texts.is_empty() {
+        let (texts, tensors) = text::read(infos, &sources.texts, &sources.text, limit, notes)?;
+        texts.note_losses(notes);
         for (name, tensor) in &tensors {
             let info = infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name))?;
-            columns.add(name, one_by_one(info, tensor, args.limit)?)?;
+            columns.add(name, one_by_one(info, tensor, limit)?)?;
         }
         columns.names.clone_from(&texts.texts);
         source = Source::Texts(texts);
     }
-    let samples = transposed(infos, columns, &others, args.limit, console)?;
+    let samples = transposed(infos, columns, &others, limit, notes)?;
     Ok(Samples { samples, source })
 }
 
 /// The rows of an array, each a batch of one.
-fn one_by_one(info: &InputInfo, tensor: &Tensor, most: usize) -> anyhow::Result<Vec<Tensor>> {
+fn one_by_one(info: &InputInfo, tensor: &Tensor, most: usize) -> Result<Vec<Tensor>> {
     if tensor.dims().len() + 1 == info.ty.rank() {
         return Ok(vec![tensor.clone()]);
     }
     let count = tensor.dims().first().copied().unwrap_or(0);
     let rows: Option<Vec<Tensor>> = (0..count.min(most)).map(|i| rows::slice(tensor, i, 1)).collect();
-    rows.filter(|r| !r.is_empty())
-        .ok_or_else(|| invalid(format!("input `{}`: {} has no rows", visible(&info.name), tensor.ty())))
+    rows.filter(|r| !r.is_empty()).ok_or_else(|| {
+        Error::invalid(format!("input `{}`: {} has no rows", visible(&info.name), tensor.ty()))
+    })
 }
 
 fn pictures(
     infos: &[InputInfo],
-    args: &EvalArgs,
+    sources: &Sources,
+    limit: usize,
     columns: &mut Columns,
-    console: Console,
-) -> anyhow::Result<Source> {
-    let fits = picture::takes_picture(infos, args.picture.layout);
+    notes: &dyn Notes,
+) -> Result<Source> {
+    let fits = picture::takes_picture(infos, sources.picture.layout);
     let input = only(infos, "--image", "a picture: float of four axes", fits)?;
-    let files = picture::files(&args.picture.image)?;
+    let files = picture::files(&sources.pictures)?;
     let mut tensors = vec![];
     let mut layout = Layout::Nchw;
-    for (i, file) in files.iter().take(args.limit).enumerate() {
+    for (i, file) in files.iter().take(limit).enumerate() {
         // The notes are the same for all pictures: printed once.
-        let (said, console) = (console, if i == 0 { console } else { Console { quiet: true } });
-        let picture = picture::read(file, input, &args.picture, args.limits.tensor_bytes(), console)
+        let (said, notes) = (notes, if i == 0 { notes } else { &Silent });
+        let picture = picture::read(file, input, &sources.picture, sources.max_tensor_bytes, notes)
             .with_context(|| format!("`{}`", file.display()))?;
         layout = picture.layout;
         for note in &picture.notes {
@@ -162,12 +162,12 @@ fn transposed(
     columns: Columns,
     others: &[String],
     most: usize,
-    console: Console,
-) -> anyhow::Result<Vec<Sample>> {
+    notes: &dyn Notes,
+) -> Result<Vec<Sample>> {
     let count = columns.tensors.values().map(Vec::len).max().unwrap_or(0);
     if let Some((name, _)) = columns.tensors.iter().find(|(_, t)| t.len() != count) {
         let name = visible(name);
-        return Err(invalid(format!(
+        return Err(Error::invalid(format!(
             "input `{name}` has {}, another {count}",
             plural(columns.tensors[&*name].len(), "sample")
         )));
@@ -175,8 +175,8 @@ fn transposed(
     let mut samples = vec![];
     for i in 0..count.min(most) {
         let tensors = columns.tensors.iter().map(|(name, t)| (name.clone(), t[i].clone())).collect();
-        let console = if i == 0 { console } else { Console { quiet: true } };
-        let tensors = fitted(infos, tensors, console)?;
+        let notes = if i == 0 { notes } else { &Silent };
+        let tensors = fitted(infos, tensors, notes)?;
         complete(
             infos,
             &tensors,

@@ -8,6 +8,8 @@ mod npy;
 mod npy_header;
 pub mod npz;
 mod picture;
+mod rows;
+mod sources;
 mod table;
 mod text;
 mod text_loss;
@@ -17,7 +19,6 @@ pub mod vocabulary;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
 use image::RgbImage;
@@ -27,17 +28,18 @@ pub use fit::from_f64;
 pub use many::{Source, read as samples};
 #[cfg(test)]
 pub use npz::read as read_npz;
-pub use picture::{Fit, files};
+pub use picture::{Channels, Fit, Layout, PictureOptions, Preset, Resize, files};
+pub use rows::Rows;
+pub use sources::{BaselineSource, Pair, Sources, TextOptions, TextSource};
 pub use text::{Texts, Token};
 
 use columns::Plan;
 use npz::Arrays;
 
-use crate::cli::args::{Layout, Pair, RunArgs};
-use crate::cli::exit::{self, Code, helped, usage};
-use crate::cli::terminal::Console;
 use crate::content::{Content, content};
+use crate::error::{Error, Result, ResultExt};
 use crate::nearest::nearest;
+use crate::notes::Notes;
 use crate::wording::{plural, visible};
 use picture::Picture;
 
@@ -74,9 +76,9 @@ pub struct Seen {
 
 impl Seen {
     /// Says what a viewer of the file would not expect of it.
-    pub fn note(&self, console: Console) {
+    pub fn note(&self, notes: &dyn Notes) {
         for note in &self.notes {
-            console.note(format!("`{}`: {note}", self.file.display()));
+            notes.note(format!("`{}`: {note}", self.file.display()));
         }
     }
 }
@@ -88,11 +90,11 @@ impl Seen {
 pub fn read(
     infos: &[InputInfo],
     picture: Option<&Path>,
-    args: &RunArgs,
-    console: Console,
-) -> anyhow::Result<Inputs> {
-    let max_bytes = args.limits.tensor_bytes();
-    let mut reader = Reader { infos, args, console, max_bytes, inputs: Inputs::default(), others: vec![] };
+    sources: &Sources,
+    notes: &dyn Notes,
+) -> Result<Inputs> {
+    let max_bytes = sources.max_tensor_bytes;
+    let mut reader = Reader { infos, sources, notes, max_bytes, inputs: Inputs::default(), others: vec![] };
     reader.single_arrays()?;
     reader.picture(picture)?;
     reader.table()?;
@@ -103,8 +105,8 @@ pub fn read(
 
 struct Reader<'a> {
     infos: &'a [InputInfo],
-    args: &'a RunArgs,
-    console: Console,
+    sources: &'a Sources,
+    notes: &'a dyn Notes,
     max_bytes: u64,
     inputs: Inputs,
     /// Arrays of `--inputs` that are no inputs of the model.
@@ -112,16 +114,16 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn add(&mut self, name: &str, tensor: Tensor) -> anyhow::Result<()> {
+    fn add(&mut self, name: &str, tensor: Tensor) -> Result<()> {
         match self.inputs.tensors.insert(name.into(), tensor) {
-            Some(_) => Err(usage(format!("input `{}` is given twice", visible(name)))),
+            Some(_) => Err(Error::usage(format!("input `{}` is given twice", visible(name)))),
             None => Ok(()),
         }
     }
 
-    fn single_arrays(&mut self) -> anyhow::Result<()> {
-        let args = self.args;
-        for pair in &args.input {
+    fn single_arrays(&mut self) -> Result<()> {
+        let sources = self.sources;
+        for pair in &sources.arrays {
             let input = filled(self.infos, pair)?;
             let tensor = npy::open(&pair.file, self.max_bytes)
                 .with_context(|| format!("`{}`", pair.file.display()))?;
@@ -130,14 +132,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn archive(&mut self) -> anyhow::Result<()> {
-        let Some(path) = &self.args.inputs else { return Ok(()) };
+    fn archive(&mut self) -> Result<()> {
+        let Some(path) = &self.sources.archive else { return Ok(()) };
         let arrays =
             arrays(self.infos, path, self.max_bytes).with_context(|| format!("`{}`", path.display()))?;
         if !arrays.others.is_empty() {
             let others: Vec<String> = arrays.others.iter().map(|o| format!("`{}`", visible(o))).collect();
             let are = if others.len() == 1 { "is no input" } else { "are no inputs" };
-            self.console.note(format!("{} of `{}` {are} of the model", others.join(", "), path.display()));
+            self.notes.note(format!("{} of `{}` {are} of the model", others.join(", "), path.display()));
         }
         for (name, tensor) in arrays.found {
             self.add(&name, tensor)?;
@@ -146,11 +148,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn picture(&mut self, file: Option<&Path>) -> anyhow::Result<()> {
+    fn picture(&mut self, file: Option<&Path>) -> Result<()> {
         let Some(path) = file else { return Ok(()) };
-        let fits = picture::takes_picture(self.infos, self.args.picture.layout);
+        let fits = picture::takes_picture(self.infos, self.sources.picture.layout);
         let input = only(self.infos, "--image", "a picture: float of four axes", fits)?;
-        let picture = picture::read(path, input, &self.args.picture, self.max_bytes, self.console)
+        let picture = picture::read(path, input, &self.sources.picture, self.max_bytes, self.notes)
             .with_context(|| format!("`{}`", path.display()))?;
         let Picture { tensor, original, crop, fit, layout, notes } = picture;
         let (input, file) = (input.name.clone(), path.to_path_buf());
@@ -158,13 +160,13 @@ impl<'a> Reader<'a> {
         self.add(&input, tensor)
     }
 
-    fn table(&mut self) -> anyhow::Result<()> {
-        let Some(path) = &self.args.csv else { return Ok(()) };
+    fn table(&mut self) -> Result<()> {
+        let Some(path) = &self.sources.table else { return Ok(()) };
         let read = || {
             let table = table::open(path, self.max_bytes)?;
             let header = table.features().to_vec();
-            let plan = Plan::new(self.infos, &header, &self.inputs.tensors, self.console)?;
-            let rows = table.rows(&plan.columns(), &self.args.row.clone().unwrap_or_default())?;
+            let plan = Plan::new(self.infos, &header, &self.inputs.tensors, self.notes)?;
+            let rows = table.rows(&plan.columns(), &self.sources.rows)?;
             plan.tensors(self.infos, &header, &rows)
         };
         let (table, tensors) = read().with_context(|| format!("`{}`", path.display()))?;
@@ -172,14 +174,14 @@ impl<'a> Reader<'a> {
         tensors.into_iter().try_for_each(|(name, tensor)| self.add(&name, tensor))
     }
 
-    fn text(&mut self) -> anyhow::Result<()> {
-        if !self.args.text.is_given() {
+    fn text(&mut self) -> Result<()> {
+        if self.sources.texts.is_empty() {
             return Ok(());
         }
         let (texts, tensors) =
-            text::read(self.infos, &self.args.text, &self.args.model, usize::MAX, self.console)?;
+            text::read(self.infos, &self.sources.texts, &self.sources.text, usize::MAX, self.notes)?;
         texts.refuse_empty()?;
-        texts.note_losses(self.console);
+        texts.note_losses(self.notes);
         for (name, tensor) in tensors {
             // What is given by name goes before what the text says: another mask, other types.
             if name == texts.input || !self.inputs.tensors.contains_key(&name) {
@@ -190,10 +192,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> anyhow::Result<Inputs> {
+    fn finish(mut self) -> Result<Inputs> {
         let flags = "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`";
         complete(self.infos, &self.inputs.tensors, &self.others, flags)?;
-        self.inputs.tensors = fitted(self.infos, self.inputs.tensors, self.console)?;
+        self.inputs.tensors = fitted(self.infos, self.inputs.tensors, self.notes)?;
         Ok(self.inputs)
     }
 }
@@ -204,14 +206,14 @@ fn only<'a>(
     flag: &str,
     what: &str,
     fits: impl Fn(&InputInfo) -> bool,
-) -> anyhow::Result<&'a InputInfo> {
+) -> Result<&'a InputInfo> {
     let mut fitting = infos.iter().filter(|i| fits(i));
     match (fitting.next(), fitting.next()) {
         (Some(input), None) => Ok(input),
         (first, _) => {
             let count = if first.is_none() { "no input" } else { "more than one input" };
             let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
-            Err(usage(format!(
+            Err(Error::usage(format!(
                 "`{flag}`: the model has {count} that may be {what}; its inputs: {}",
                 all.join(", ")
             )))
@@ -219,14 +221,14 @@ fn only<'a>(
     }
 }
 
-fn unknown(infos: &[InputInfo], name: &str) -> anyhow::Error {
+fn unknown(infos: &[InputInfo], name: &str) -> Error {
     let known: Vec<String> = infos.iter().map(|i| format!("`{}`", visible(&i.name))).collect();
     let message = format!("the model has no input `{}`; it has {}", visible(name), known.join(", "));
-    exit::unknown(message, name, infos.iter().map(|i| i.name.as_str()))
+    Error::unknown(message, name, infos.iter().map(|i| i.name.as_str()))
 }
 
 /// The input that `--input` fills: the one that it names, or the model's only one.
-fn filled<'a>(infos: &'a [InputInfo], pair: &Pair) -> anyhow::Result<&'a InputInfo> {
+fn filled<'a>(infos: &'a [InputInfo], pair: &Pair) -> Result<&'a InputInfo> {
     match &pair.name {
         Some(name) => infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name)),
         None => only_input(infos, &pair.file),
@@ -234,25 +236,26 @@ fn filled<'a>(infos: &'a [InputInfo], pair: &Pair) -> anyhow::Result<&'a InputIn
 }
 
 /// The model's only input, which an array without a name is for.
-fn only_input<'a>(infos: &'a [InputInfo], file: &Path) -> anyhow::Result<&'a InputInfo> {
+fn only_input<'a>(infos: &'a [InputInfo], file: &Path) -> Result<&'a InputInfo> {
     if let [input] = infos {
         return Ok(input);
     }
     let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
     let first = infos.first().map_or("NAME", |i| i.name.as_str());
-    Err(helped(
-        Code::Usage,
-        format!("one array for a model with {}: {}", plural(infos.len(), "input"), all.join(", ")),
-        Some(format!(
-            "name the input: `--input {}={}`",
-            visible(first),
-            visible(&file.display().to_string())
-        )),
+    Err(Error::usage(format!(
+        "one array for a model with {}: {}",
+        plural(infos.len(), "input"),
+        all.join(", ")
     ))
+    .with_hint(Some(format!(
+        "name the input: `--input {}={}`",
+        visible(first),
+        visible(&file.display().to_string())
+    ))))
 }
 
 /// The arrays of `--inputs` for a model: those of an archive by name, or the one of a .npy file for the only input.
-fn arrays(infos: &[InputInfo], path: &Path, max_bytes: u64) -> anyhow::Result<Arrays> {
+fn arrays(infos: &[InputInfo], path: &Path, max_bytes: u64) -> Result<Arrays> {
     if content(path) != Some(Content::Npy) {
         return npz::read(path, |name| infos.iter().any(|i| i.name == name), max_bytes);
     }
@@ -267,14 +270,14 @@ fn complete(
     given: &BTreeMap<String, Tensor>,
     others: &[String],
     flags: &str,
-) -> anyhow::Result<()> {
+) -> Result<()> {
     let missing: Vec<&InputInfo> = infos.iter().filter(|i| !given.contains_key(&i.name)).collect();
     let Some(first) = missing.first() else { return Ok(()) };
     let named: Vec<String> = missing.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
     let s = if missing.len() == 1 { "" } else { "s" };
     let message = format!("missing input{s} {}", named.join(", "));
     if others.is_empty() {
-        return Err(helped(Code::Usage, message, Some(format!("give {flags}"))));
+        return Err(Error::usage(message).with_hint(Some(format!("give {flags}"))));
     }
     let shown: Vec<String> = others.iter().map(|o| format!("`{}`", visible(o))).collect();
     // The array that may have been meant for an input, most likely the only one.
@@ -282,19 +285,19 @@ fn complete(
     let meant = similar.or(others.first().map(String::as_str)).unwrap_or_default();
     let help = format!("did you mean `{}`? An array has the name of its input", visible(&first.name));
     let help = if similar.is_some() { help } else { format!("name `{}` as its input", visible(meant)) };
-    Err(helped(Code::Usage, format!("{message}: the file has {}", shown.join(", ")), Some(help)))
+    Err(Error::usage(format!("{message}: the file has {}", shown.join(", "))).with_hint(Some(help)))
 }
 
 /// Fits every tensor to its input.
 fn fitted(
     infos: &[InputInfo],
     mut tensors: BTreeMap<String, Tensor>,
-    console: Console,
-) -> anyhow::Result<BTreeMap<String, Tensor>> {
+    notes: &dyn Notes,
+) -> Result<BTreeMap<String, Tensor>> {
     let mut bindings = Bindings::new();
     for info in infos {
         if let Some(tensor) = tensors.remove(&info.name) {
-            let fitted = fit::fit(info, tensor, &mut bindings, console)?;
+            let fitted = fit::fit(info, tensor, &mut bindings, notes)?;
             tensors.insert(info.name.clone(), fitted);
         }
     }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use dlbc_ops::tensor::{DType, Tensor};
 
 use super::npy_header::{Header, parse};
-use crate::cli::exit::{Code, helped, invalid, limit};
 use crate::content::{Content, content};
+use crate::error::{Error, Result};
 use crate::wording::size;
 
 /// The largest header that is read; NumPy writes 128 bytes for any usual array.
@@ -22,41 +22,47 @@ const MAX_HEADER_BYTES: usize = 64 << 10;
 ///
 /// # Errors
 /// As [`read`], and for a file that cannot be opened; one that is something else is named.
-pub fn open(path: &Path, max_bytes: u64) -> anyhow::Result<Tensor> {
+pub fn open(path: &Path, max_bytes: u64) -> Result<Tensor> {
     let kind = content(path).filter(|c| *c != Content::Npy);
     if let Some(kind) = kind {
         return Err(other("a .npy array", kind));
     }
-    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
+    let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     read(&mut BufReader::new(file), max_bytes)
 }
 
 /// The error of a file of arrays that holds something else; advice is the flag that takes it.
-pub fn other(expected: &str, kind: Content) -> anyhow::Error {
+pub fn other(expected: &str, kind: Content) -> Error {
     let help = kind.input_flag().map(|flag| format!("give it with `{flag}`"));
-    helped(Code::Invalid, format!("expected {expected}, found {}", kind.noun()), help)
+    Error::invalid(format!("expected {expected}, found {}", kind.noun())).with_hint(help)
 }
 
 /// Reads an array of at most `max_bytes`.
 ///
 /// # Errors
 /// For bytes that are no array, types that no tensor has, and sizes above the limit.
-pub fn read(from: &mut impl Read, max_bytes: u64) -> anyhow::Result<Tensor> {
+pub fn read(from: &mut impl Read, max_bytes: u64) -> Result<Tensor> {
     let header = read_header(from)?;
     let bytes =
         header.dims.iter().try_fold(header.dtype.size_bytes() as u64, |n, d| n.checked_mul(*d as u64));
     let bytes = bytes.filter(|b| *b <= max_bytes).ok_or_else(|| {
         let shape = format!("{}{:?}", header.dtype, header.dims);
-        limit(format!("the array {shape} is above the limit of {} (`--max-tensor-bytes`)", size(max_bytes)))
+        Error::limit(format!(
+            "the array {shape} is above the limit of {} (`--max-tensor-bytes`)",
+            size(max_bytes)
+        ))
     })?;
     let mut data = Vec::new();
     // Grows with what is really there: a header alone cannot make it allocate.
     from.take(bytes).read_to_end(&mut data).map_err(unreadable)?;
     if data.len() as u64 != bytes {
-        return Err(invalid(format!("the array ends early: {bytes} bytes expected, found {}", data.len())));
+        return Err(Error::invalid(format!(
+            "the array ends early: {bytes} bytes expected, found {}",
+            data.len()
+        )));
     }
     if from.read(&mut [0]).map_err(unreadable)? != 0 {
-        return Err(invalid("there is more data than the array's shape says"));
+        return Err(Error::invalid("there is more data than the array's shape says"));
     }
     let width = header.dtype.size_bytes();
     if header.big_endian {
@@ -70,38 +76,40 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> anyhow::Result<Tensor> {
     }
     let dims = header.dims;
     Tensor::from_bytes(header.dtype, dims, Arc::new(data))
-        .ok_or_else(|| invalid("the array's shape is not its size"))
+        .ok_or_else(|| Error::invalid("the array's shape is not its size"))
 }
 
 /// A damaged archive shows when its data are unpacked.
-fn unreadable(error: std::io::Error) -> anyhow::Error {
-    invalid(format!("the array's data cannot be read: {error}"))
+fn unreadable(error: std::io::Error) -> Error {
+    Error::invalid(format!("the array's data cannot be read: {error}"))
 }
 
-fn read_header(from: &mut impl Read) -> anyhow::Result<Header> {
+fn read_header(from: &mut impl Read) -> Result<Header> {
     let mut start = [0; 8];
-    from.read_exact(&mut start).map_err(|_| invalid("not a .npy array: too short"))?;
+    from.read_exact(&mut start).map_err(|_| Error::invalid("not a .npy array: too short"))?;
     if &start[..6] != b"\x93NUMPY" {
-        return Err(invalid("not a .npy array: it does not start with \\x93NUMPY"));
+        return Err(Error::invalid("not a .npy array: it does not start with \\x93NUMPY"));
     }
     let len = match start[6] {
         1 => {
             let mut len = [0; 2];
-            from.read_exact(&mut len).map_err(|_| invalid("the array's header ends early"))?;
+            from.read_exact(&mut len).map_err(|_| Error::invalid("the array's header ends early"))?;
             usize::from(u16::from_le_bytes(len))
         }
         2 | 3 => {
             let mut len = [0; 4];
-            from.read_exact(&mut len).map_err(|_| invalid("the array's header ends early"))?;
+            from.read_exact(&mut len).map_err(|_| Error::invalid("the array's header ends early"))?;
             u32::from_le_bytes(len) as usize
         }
-        version => return Err(invalid(format!(".npy version 1, 2 or 3 expected, found {version}"))),
+        version => return Err(Error::invalid(format!(".npy version 1, 2 or 3 expected, found {version}"))),
     };
     if len > MAX_HEADER_BYTES {
-        return Err(invalid(format!("the array's header has {len} bytes, more than {MAX_HEADER_BYTES}")));
+        return Err(Error::invalid(format!(
+            "the array's header has {len} bytes, more than {MAX_HEADER_BYTES}"
+        )));
     }
     let mut text = vec![0; len];
-    from.read_exact(&mut text).map_err(|_| invalid("the array's header ends early"))?;
+    from.read_exact(&mut text).map_err(|_| Error::invalid("the array's header ends early"))?;
     parse(&String::from_utf8_lossy(&text))
 }
 
@@ -133,7 +141,7 @@ fn row_major(data: &[u8], dims: &[usize], width: usize) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::exit::{Code, verdict};
+    use crate::error::ErrorKind;
 
     fn npy(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
         let header = format!("{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
@@ -178,18 +186,18 @@ mod tests {
 
     #[test]
     fn bad_files_are_refused_with_their_code() {
-        let code = |bytes: &[u8]| verdict(&read(&mut &bytes[..], 1 << 20).unwrap_err()).code;
-        assert_eq!(code(b"PK"), Code::Invalid);
-        assert_eq!(code(&npy("'|O'", "False", "(1,)", &[0; 8])), Code::Invalid);
-        assert_eq!(code(&npy("[('a', '<f4')]", "False", "(1,)", &[0; 8])), Code::Invalid);
-        assert_eq!(code(&npy("'<f4'", "False", "(3,)", &[0; 8])), Code::Invalid);
-        assert_eq!(code(&npy("'<f4'", "False", "(1,)", &[0; 8])), Code::Invalid);
-        assert_eq!(code(&npy("'<f4'", "False", "(-1,)", &[0; 8])), Code::Invalid);
-        assert_eq!(code(&npy("'<f4'", "False", "(1000000000000,)", &[])), Code::Limit);
+        let code = |bytes: &[u8]| read(&mut &bytes[..], 1 << 20).unwrap_err().kind();
+        assert_eq!(code(b"PK"), ErrorKind::InvalidInput);
+        assert_eq!(code(&npy("'|O'", "False", "(1,)", &[0; 8])), ErrorKind::InvalidInput);
+        assert_eq!(code(&npy("[('a', '<f4')]", "False", "(1,)", &[0; 8])), ErrorKind::InvalidInput);
+        assert_eq!(code(&npy("'<f4'", "False", "(3,)", &[0; 8])), ErrorKind::InvalidInput);
+        assert_eq!(code(&npy("'<f4'", "False", "(1,)", &[0; 8])), ErrorKind::InvalidInput);
+        assert_eq!(code(&npy("'<f4'", "False", "(-1,)", &[0; 8])), ErrorKind::InvalidInput);
+        assert_eq!(code(&npy("'<f4'", "False", "(1000000000000,)", &[])), ErrorKind::Limit);
         assert_eq!(
             code(&npy("'<f4'", "False", "(9223372036854775807, 9223372036854775807)", &[])),
-            Code::Limit
+            ErrorKind::Limit
         );
-        assert_eq!(code(b"\x93NUMPY\x02\x00\xff\xff\xff\xff"), Code::Invalid);
+        assert_eq!(code(b"\x93NUMPY\x02\x00\xff\xff\xff\xff"), ErrorKind::InvalidInput);
     }
 }

@@ -2,7 +2,7 @@
 
 use dlbc_ops::tensor::DType;
 
-use crate::cli::exit::{invalid, unsupported};
+use crate::error::{Error, Result};
 
 /// What a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Header {
 ///
 /// # Errors
 /// For anything but `descr`, `fortran_order` and `shape` with values that a tensor can have.
-pub fn parse(text: &str) -> anyhow::Result<Header> {
+pub fn parse(text: &str) -> Result<Header> {
     let mut parser = Parser { rest: text };
     let (mut descr, mut fortran, mut dims) = (None, None, None);
     parser.expect("{")?;
@@ -32,7 +32,9 @@ pub fn parse(text: &str) -> anyhow::Result<Header> {
             "descr" => descr = Some(parser.descr()?),
             "fortran_order" => fortran = Some(parser.boolean()?),
             "shape" => dims = Some(parser.shape()?),
-            other => return Err(invalid(format!("the array's header has an unknown entry `{other}`"))),
+            other => {
+                return Err(Error::invalid(format!("the array's header has an unknown entry `{other}`")));
+            }
         }
         if !parser.eat(",") {
             parser.expect("}")?;
@@ -43,7 +45,7 @@ pub fn parse(text: &str) -> anyhow::Result<Header> {
         (Some((dtype, big_endian)), Some(fortran), Some(dims)) => {
             Ok(Header { dtype, big_endian, fortran, dims })
         }
-        _ => Err(invalid("the array's header lacks `descr`, `fortran_order` or `shape`")),
+        _ => Err(Error::invalid("the array's header lacks `descr`, `fortran_order` or `shape`")),
     }
 }
 
@@ -63,29 +65,35 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn expect(&mut self, token: &str) -> anyhow::Result<()> {
-        if self.eat(token) { Ok(()) } else { Err(invalid(format!("the array's header lacks a `{token}`"))) }
+    fn expect(&mut self, token: &str) -> Result<()> {
+        if self.eat(token) {
+            Ok(())
+        } else {
+            Err(Error::invalid(format!("the array's header lacks a `{token}`")))
+        }
     }
 
-    fn string(&mut self) -> anyhow::Result<&'a str> {
+    fn string(&mut self) -> Result<&'a str> {
         let quote = ["'", "\""].into_iter().find(|q| self.eat(q));
-        let quote = quote.ok_or_else(|| invalid("the array's header lacks a string"))?;
-        let (text, rest) =
-            self.rest.split_once(quote).ok_or_else(|| invalid("the array's header has an open string"))?;
+        let quote = quote.ok_or_else(|| Error::invalid("the array's header lacks a string"))?;
+        let (text, rest) = self
+            .rest
+            .split_once(quote)
+            .ok_or_else(|| Error::invalid("the array's header has an open string"))?;
         self.rest = rest;
         Ok(text)
     }
 
-    fn boolean(&mut self) -> anyhow::Result<bool> {
+    fn boolean(&mut self) -> Result<bool> {
         if self.eat("True") {
             return Ok(true);
         }
         self.expect("False").map(|()| false)
     }
 
-    fn descr(&mut self) -> anyhow::Result<(DType, bool)> {
+    fn descr(&mut self) -> Result<(DType, bool)> {
         if self.eat("[") {
-            return Err(invalid("the array holds records; only arrays of numbers are read"));
+            return Err(Error::invalid("the array holds records; only arrays of numbers are read"));
         }
         let text = self.string()?;
         let (order, kind) = match text.as_bytes().first() {
@@ -105,21 +113,22 @@ impl<'a> Parser<'a> {
             "u4" => DType::U32,
             "u8" => DType::U64,
             "b1" | "?" => DType::Bool,
-            "O" => return Err(invalid("the array holds pickled Python objects; they are never read")),
-            _ => return Err(unsupported(format!("the array's type `{text}` is not supported"))),
+            "O" => return Err(Error::invalid("the array holds pickled Python objects; they are never read")),
+            _ => return Err(Error::unsupported(format!("the array's type `{text}` is not supported"))),
         };
         Ok((dtype, order == ">"))
     }
 
-    fn shape(&mut self) -> anyhow::Result<Vec<usize>> {
+    fn shape(&mut self) -> Result<Vec<usize>> {
         self.expect("(")?;
         let mut dims = vec![];
         while !self.eat(")") {
             self.rest = self.rest.trim_start();
             let end = self.rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(self.rest.len());
             let (digits, rest) = self.rest.split_at(end);
-            let dim =
-                digits.parse().map_err(|_| invalid("the array's shape holds something else than numbers"))?;
+            let dim = digits
+                .parse()
+                .map_err(|_| Error::invalid("the array's shape holds something else than numbers"))?;
             dims.push(dim);
             self.rest = rest;
             if !self.eat(",") {

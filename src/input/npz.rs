@@ -5,13 +5,12 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::Context;
 use dlbc_ops::tensor::Tensor;
 use zip::ZipArchive;
 
 use super::npy;
-use crate::cli::exit::invalid;
 use crate::content::{Content, content};
+use crate::error::{Error, Result, ResultExt};
 
 /// The arrays of a file.
 pub struct Arrays {
@@ -27,20 +26,20 @@ pub struct Arrays {
 ///
 /// # Errors
 /// For a file that is no zip file, a name that occurs twice, and bad arrays.
-pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Arrays> {
-    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
+pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Arrays> {
+    let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     let archive = ZipArchive::new(BufReader::new(file)).map_err(|_| match content(path) {
         Some(kind) if !matches!(kind, Content::Npz | Content::ResultNpz | Content::Zip) => {
             npy::other("an .npz archive of arrays", kind)
         }
-        Some(_) => invalid("the .npz archive is damaged or cut off"),
-        None => invalid("expected an .npz archive of arrays, found something else"),
+        Some(_) => Error::invalid("the .npz archive is damaged or cut off"),
+        None => Error::invalid("expected an .npz archive of arrays, found something else"),
     });
     let mut archive = archive?;
     let metadata = serde_json::from_slice(archive.comment()).unwrap_or_default();
     let mut arrays = Arrays { found: BTreeMap::new(), others: vec![], metadata };
     for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(|e| invalid(format!("entry {index}: {e}")))?;
+        let mut entry = archive.by_index(index).map_err(|e| Error::invalid(format!("entry {index}: {e}")))?;
         let Some(name) = entry.name().strip_suffix(".npy").map(ToString::to_string) else { continue };
         if !wanted(&name) {
             arrays.others.push(name);
@@ -48,7 +47,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyho
         }
         let tensor = npy::read(&mut entry, max_bytes).with_context(|| format!("array `{name}`"))?;
         if arrays.found.insert(name.clone(), tensor).is_some() {
-            return Err(invalid(format!("array `{name}` occurs twice")));
+            return Err(Error::invalid(format!("array `{name}` occurs twice")));
         }
     }
     Ok(arrays)

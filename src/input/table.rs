@@ -5,9 +5,9 @@ use std::io::Read;
 use std::path::Path;
 
 use super::npy;
-use crate::cli::args::Rows;
-use crate::cli::exit::{invalid, limit};
+use super::rows::Rows;
 use crate::content::content;
+use crate::error::{Error, Result};
 use crate::wording::{plural, size, visible};
 
 /// A row of a table.
@@ -30,10 +30,13 @@ pub struct Table<R> {
 ///
 /// # Errors
 /// For a missing header, and a file that is too large.
-pub fn open(path: &Path, max_bytes: u64) -> anyhow::Result<Table<impl Read>> {
-    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
+pub fn open(path: &Path, max_bytes: u64) -> Result<Table<impl Read>> {
+    let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     if file.metadata().is_ok_and(|m| m.len() > max_bytes) {
-        return Err(limit(format!("the table is larger than {} (`--max-tensor-bytes`)", size(max_bytes))));
+        return Err(Error::limit(format!(
+            "the table is larger than {} (`--max-tensor-bytes`)",
+            size(max_bytes)
+        )));
     }
     // Only where it is no table: text that is none of a known kind is tried.
     Table::new(file.take(max_bytes), max_bytes).map_err(|error| match content(path) {
@@ -46,19 +49,19 @@ pub fn open(path: &Path, max_bytes: u64) -> anyhow::Result<Table<impl Read>> {
 ///
 /// # Errors
 /// As [`open`] and [`Table::rows`].
-pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> anyhow::Result<Vec<Row>> {
+pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> Result<Vec<Row>> {
     let table = open(path, max_bytes)?;
     let columns: Vec<usize> = (0..table.features.len()).collect();
     let (rows, _) = table.read(&columns, |_| true, most)?;
-    if rows.is_empty() { Err(invalid("the table has no row below its header")) } else { Ok(rows) }
+    if rows.is_empty() { Err(Error::invalid("the table has no row below its header")) } else { Ok(rows) }
 }
 
 impl<R: Read> Table<R> {
-    fn new(from: R, max_bytes: u64) -> anyhow::Result<Table<R>> {
+    fn new(from: R, max_bytes: u64) -> Result<Table<R>> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(from);
         let mut features: Vec<String> = match reader.headers() {
             Ok(header) => header.iter().map(ToString::to_string).collect(),
-            Err(e) => return Err(invalid(format!("the header cannot be read: {e}"))),
+            Err(e) => return Err(Error::invalid(format!("the header cannot be read: {e}"))),
         };
         if let Some(first) = features.first_mut() {
             *first = first.trim_start_matches('\u{feff}').to_string();
@@ -76,18 +79,18 @@ impl<R: Read> Table<R> {
     ///
     /// # Errors
     /// For a missing row, a cell that is no number (the message names row and column), and more values than the limit.
-    pub fn rows(self, columns: &[usize], wanted: &Rows) -> anyhow::Result<Vec<Row>> {
+    pub fn rows(self, columns: &[usize], wanted: &Rows) -> Result<Vec<Row>> {
         let last = wanted.last();
         let (rows, count) =
             self.read(columns, |row| wanted.contains(row), last.map_or(usize::MAX, |l| l + 1))?;
         match last {
-            Some(_) if count == 0 => Err(invalid("the table has no row below its header")),
-            Some(last) if last >= count => Err(invalid(format!(
+            Some(_) if count == 0 => Err(Error::invalid("the table has no row below its header")),
+            Some(last) if last >= count => Err(Error::invalid(format!(
                 "there is no row {}: the table has {} below its header",
                 wanted.first_from(count).unwrap_or(last),
                 plural(count, "row")
             ))),
-            None if rows.is_empty() => Err(invalid("the table has no row below its header")),
+            None if rows.is_empty() => Err(Error::invalid("the table has no row below its header")),
             _ => Ok(rows),
         }
     }
@@ -98,20 +101,22 @@ impl<R: Read> Table<R> {
         columns: &[usize],
         wanted: impl Fn(usize) -> bool,
         most: usize,
-    ) -> anyhow::Result<(Vec<Row>, usize)> {
+    ) -> Result<(Vec<Row>, usize)> {
         let row_bytes = (columns.len().max(1) * size_of::<f64>()) as u64;
         let (mut rows, mut count) = (vec![], 0);
         for record in self.reader.records().take(most) {
-            let record = record.map_err(|e| invalid(format!("row {count}: {e}")))?;
+            let record = record.map_err(|e| Error::invalid(format!("row {count}: {e}")))?;
             if wanted(count) {
                 let cell = |column: &usize| {
                     number(record.get(*column).unwrap_or_default(), count, *column, &self.features)
                 };
-                let values = columns.iter().map(cell).collect::<anyhow::Result<_>>()?;
+                let values = columns.iter().map(cell).collect::<Result<_>>()?;
                 rows.push(Row { number: count, values });
                 if rows.len() as u64 * row_bytes > self.max_bytes {
                     let bound = size(self.max_bytes);
-                    return Err(limit(format!("the rows are larger than {bound} (`--max-tensor-bytes`)")));
+                    return Err(Error::limit(format!(
+                        "the rows are larger than {bound} (`--max-tensor-bytes`)"
+                    )));
                 }
             }
             count += 1;
@@ -120,29 +125,29 @@ impl<R: Read> Table<R> {
     }
 }
 
-fn number(text: &str, row: usize, column: usize, features: &[String]) -> anyhow::Result<f64> {
+fn number(text: &str, row: usize, column: usize, features: &[String]) -> Result<f64> {
     text.parse().map_err(|_| {
         let name = visible(&features[column]);
         let found = if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
         let place = format!("row {row}, column {} `{name}`", column + 1);
-        invalid(format!("{place}: a number expected, found {found}"))
+        Error::invalid(format!("{place}: a number expected, found {found}"))
     })
 }
 
 /// A header of numbers is most likely data: a missing header must not swallow the first row.
-fn check_header(features: &[String]) -> anyhow::Result<()> {
+fn check_header(features: &[String]) -> Result<()> {
     if features.is_empty() || features.iter().all(String::is_empty) {
-        return Err(invalid("the table is empty"));
+        return Err(Error::invalid("the table is empty"));
     }
     if let [only] = features
         && [';', '\t'].iter().any(|c| only.contains(*c))
     {
-        return Err(invalid("the table has one column: its cells must be separated by commas"));
+        return Err(Error::invalid("the table has one column: its cells must be separated by commas"));
     }
     let numbers: Option<Vec<f64>> = features.iter().map(|f| f.parse().ok()).collect();
     let counts = |n: &[f64]| n.windows(2).all(|w| w[1] - w[0] == 1.0) && matches!(n[0], 0.0 | 1.0);
     if numbers.is_some_and(|n| !counts(&n)) {
-        return Err(invalid(
+        return Err(Error::invalid(
             "the first line holds numbers: a header with the names of the features is expected",
         ));
     }

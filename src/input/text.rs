@@ -6,19 +6,18 @@ use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{DType, Tensor};
 use tokenizers::models::ModelWrapper;
 use tokenizers::{Encoding, PaddingParams, PaddingStrategy, Tokenizer, TruncationParams};
 
+use super::sources::{TextOptions, TextSource};
 use super::text_loss::Loss;
 use super::text_source;
 use super::{fit, npy};
-use crate::cli::args::TextArgs;
-use crate::cli::exit::{invalid, usage};
-use crate::cli::terminal::Console;
 use crate::content::{Content, content};
+use crate::error::{Error, Result, ResultExt};
+use crate::notes::Notes;
 use crate::wording::visible;
 
 /// A tokenizer is a vocabulary: larger files are something else.
@@ -97,21 +96,21 @@ fn filled(name: &str) -> Option<Filled> {
 /// For texts that cannot be read, a tokenizer that is missing or damaged, and a model without ids.
 pub fn read(
     infos: &[InputInfo],
-    args: &TextArgs,
-    model: &Path,
+    sources: &[TextSource],
+    options: &TextOptions,
     most: usize,
-    console: Console,
-) -> anyhow::Result<(Texts, BTreeMap<String, Tensor>)> {
+    notes: &dyn Notes,
+) -> Result<(Texts, BTreeMap<String, Tensor>)> {
     let ids = ids_input(infos)?;
-    let path = tokenizer_path(args, model)?;
+    let path = tokenizer_path(options)?;
     let mut tokenizer = load(&path).with_context(|| format!("`{}`", path.display()))?;
-    let sources = text_source::read(args, most, console)?;
+    let sources = text_source::read(sources, most, notes)?;
     let fixed = ids.ty.dim(ids.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
-    let limit = [args.max_length, fixed, tokenizer.get_truncation().map(|t| t.max_length)];
+    let limit = [options.max_length, fixed, tokenizer.get_truncation().map(|t| t.max_length)];
     let encode = |tokenizer: &Tokenizer| {
         let texts: Vec<&str> = sources.iter().map(|s| s.text.as_str()).collect();
-        let encoded = tokenizer.encode_batch(texts, !args.no_special_tokens);
-        encoded.map_err(|e| invalid(format!("`{}`: {e}", path.display())))
+        let encoded = tokenizer.encode_batch(texts, !options.no_special_tokens);
+        encoded.map_err(|e| Error::invalid(format!("`{}`: {e}", path.display())))
     };
     set_lengths(&mut tokenizer, limit.into_iter().flatten().min(), fixed)?;
     let encoded = encode(&tokenizer)?;
@@ -165,13 +164,13 @@ fn vocabulary(tokenizer: &Tokenizer) -> usize {
     tokenizer.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
 }
 
-fn ids_input(infos: &[InputInfo]) -> anyhow::Result<&InputInfo> {
+fn ids_input(infos: &[InputInfo]) -> Result<&InputInfo> {
     let takes = |i: &&InputInfo| {
         filled(&i.name) == Some(Filled::Ids) && i.ty.dtype.is_integer() && matches!(i.ty.rank(), 1 | 2)
     };
     infos.iter().find(takes).ok_or_else(|| {
         let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
-        usage(format!(
+        Error::usage(format!(
             "`--text`: the model has no integer input `input_ids` of one or two axes; its inputs: {}",
             all.join(", ")
         ))
@@ -179,42 +178,42 @@ fn ids_input(infos: &[InputInfo]) -> anyhow::Result<&InputInfo> {
 }
 
 /// The file of `--tokenizer`, or the one beside the model.
-fn tokenizer_path(args: &TextArgs, model: &Path) -> anyhow::Result<PathBuf> {
-    if let Some(path) = &args.tokenizer {
+fn tokenizer_path(options: &TextOptions) -> Result<PathBuf> {
+    if let Some(path) = &options.tokenizer {
         return Ok(path.clone());
     }
-    let beside = model.with_file_name("tokenizer.json");
+    let beside = options.model.with_file_name("tokenizer.json");
     if beside.is_file() {
         return Ok(beside);
     }
-    Err(usage(format!(
+    Err(Error::usage(format!(
         "`--text` needs a tokenizer: give `--tokenizer tokenizer.json` (there is none at `{}`)",
         beside.display()
     )))
 }
 
-fn load(path: &Path) -> anyhow::Result<Tokenizer> {
+fn load(path: &Path) -> Result<Tokenizer> {
     let mut bytes = vec![];
-    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
+    let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| Error::invalid(e.to_string()))?;
     if bytes.len() as u64 > LARGEST {
-        return Err(invalid(format!("a tokenizer of more than {LARGEST} bytes")));
+        return Err(Error::invalid(format!("a tokenizer of more than {LARGEST} bytes")));
     }
     Tokenizer::from_bytes(&bytes).map_err(|e| match content(path) {
         Some(kind) if kind != Content::Json => npy::other("a tokenizer.json", kind),
-        _ => invalid(format!("no tokenizer: {e}")),
+        _ => Error::invalid(format!("no tokenizer: {e}")),
     })
 }
 
 /// Truncates at `limit`; pads to the longest text of a batch, or to what the model wants.
-fn set_lengths(tokenizer: &mut Tokenizer, limit: Option<usize>, fixed: Option<usize>) -> anyhow::Result<()> {
+fn set_lengths(tokenizer: &mut Tokenizer, limit: Option<usize>, fixed: Option<usize>) -> Result<()> {
     let truncation = limit.map(|max_length| TruncationParams {
         max_length,
         ..tokenizer.get_truncation().cloned().unwrap_or_default()
     });
-    tokenizer
-        .with_truncation(truncation)
-        .map_err(|e| usage(format!("{} tokens are too few for this tokenizer: {e}", limit.unwrap_or(0))))?;
+    tokenizer.with_truncation(truncation).map_err(|e| {
+        Error::usage(format!("{} tokens are too few for this tokenizer: {e}", limit.unwrap_or(0)))
+    })?;
     let padding = tokenizer.get_padding().cloned().unwrap_or_else(|| {
         let known = ["[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>"];
         let found = known.iter().find_map(|t| Some(((*t).to_string(), tokenizer.token_to_id(t)?)));

@@ -4,8 +4,8 @@ use tokenizers::Encoding;
 use unicode_width::UnicodeWidthChar;
 
 use super::Texts;
-use crate::cli::exit::invalid;
-use crate::cli::terminal::Console;
+use crate::error::{Error, Result};
+use crate::notes::Notes;
 use crate::wording::{plural, visible};
 
 /// Texts and parts that a note quotes.
@@ -71,14 +71,17 @@ impl Texts {
     ///
     /// # Errors
     /// Names the first such text.
-    pub fn refuse_empty(&self) -> anyhow::Result<()> {
+    pub fn refuse_empty(&self) -> Result<()> {
         for (i, text) in self.texts.iter().enumerate() {
             if text.trim().is_empty() {
-                return Err(invalid(format!("{} is empty: it has no token to explain", self.names[i])));
+                return Err(Error::invalid(format!(
+                    "{} is empty: it has no token to explain",
+                    self.names[i]
+                )));
             }
             if self.tokens[i].iter().all(|t| t.padding) {
                 let text = quoted(text);
-                return Err(invalid(format!(
+                return Err(Error::invalid(format!(
                     "{} has no token: the tokenizer `{}` knows no part of {text}",
                     self.names[i],
                     self.tokenizer.display()
@@ -89,25 +92,25 @@ impl Texts {
     }
 
     /// Says which parts of the texts the model does not see.
-    pub fn note_losses(&self, console: Console) {
+    pub fn note_losses(&self, notes: &dyn Notes) {
         let all = || self.losses.iter().enumerate();
         let cut: Vec<(usize, &Loss)> = all().filter(|(_, loss)| loss.cut > 0).collect();
         for (i, loss) in cut.iter().take(QUOTED) {
             let seen = loss.tokens - loss.cut;
-            console.note(format!(
+            notes.note(format!(
                 "{} is cut to {seen} tokens: the model sees {seen} of {} tokens; the rest is left out",
                 self.names[*i], loss.tokens
             ));
         }
         if cut.len() > QUOTED {
-            console.note(format!("{} more are cut likewise", plural(cut.len() - QUOTED, "text")));
+            notes.note(format!("{} more are cut likewise", plural(cut.len() - QUOTED, "text")));
         }
         let nothing = |i: usize| !self.tokens[i].iter().any(|t| t.is_of_text() && !t.unknown);
         for (i, _) in all().filter(|(i, _)| nothing(*i)).take(QUOTED) {
             let known = self.tokens[i].iter().filter(|t| !t.padding).map(|t| visible(&t.text));
             let mut known: Vec<String> = known.map(Into::into).collect();
             known.dedup();
-            console.note(format!(
+            notes.note(format!(
                 "nothing of {} became a token of the vocabulary: the tokenizer knows no part of {}; {} is left",
                 self.names[i],
                 quoted(&self.texts[i]),
@@ -115,12 +118,12 @@ impl Texts {
             ));
         }
         self.note_parts(
-            console,
+            notes,
             "no part of any token",
             |i, loss| if nothing(i) { &[] } else { &loss.dropped },
         );
         self.note_parts(
-            console,
+            notes,
             "unknown to the tokenizer",
             |i, loss| if nothing(i) { &[] } else { &loss.unknown },
         );
@@ -129,7 +132,7 @@ impl Texts {
     /// One note for a kind of lost parts in all texts.
     fn note_parts<'a>(
         &'a self,
-        console: Console,
+        notes: &dyn Notes,
         verb: &str,
         parts: impl Fn(usize, &'a Loss) -> &'a [String],
     ) {
@@ -147,7 +150,7 @@ impl Texts {
         if all.len() > QUOTED {
             listed.push(plural(all.len() - QUOTED, "more part"));
         }
-        console.note(format!("{verb}, so the model does not see it: {}", listed.join(", ")));
+        notes.note(format!("{verb}, so the model does not see it: {}", listed.join(", ")));
     }
 }
 

@@ -4,9 +4,9 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::program::Program;
 
-use crate::cli::exit::invalid;
-use crate::cli::terminal::Console;
+use crate::error::{Error, Result};
 use crate::input::Texts;
+use crate::notes::Notes;
 use crate::wording::visible;
 
 /// Rows of an embedding beyond the vocabulary that are taken for padding: models round the number up.
@@ -16,12 +16,12 @@ const PADDING: usize = 512;
 ///
 /// # Errors
 /// Names the first such token and the tokenizer.
-pub fn check(program: &Program, texts: &Texts, console: Console) -> anyhow::Result<()> {
+pub fn check(program: &Program, texts: &Texts, notes: &dyn Notes) -> Result<()> {
     let Some(rows) = embedding_rows(&program.graph, &texts.input) else { return Ok(()) };
     let tokenizer = format!("`{}`", visible(&texts.tokenizer.to_string_lossy()));
     for (name, tokens) in texts.names.iter().zip(&texts.tokens) {
         if let Some(token) = tokens.iter().find(|t| t.id as usize >= rows) {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "the tokenizer {tokenizer} does not fit the model: token `{}` of {name} has id {}, expected below {rows}, \
                  the rows of the model's embedding",
                 visible(&token.text),
@@ -31,7 +31,7 @@ pub fn check(program: &Program, texts: &Texts, console: Console) -> anyhow::Resu
     }
     let (more, fewer) = (texts.vocabulary > rows, texts.vocabulary + PADDING < rows);
     if more || fewer {
-        console.note(format!(
+        notes.note(format!(
             "the tokenizer {tokenizer} has {} ids, the model's embedding {rows} rows: it may be another model's",
             texts.vocabulary
         ));
@@ -72,6 +72,7 @@ mod tests {
 
     use super::*;
     use crate::input::Token;
+    use crate::notes::Silent;
 
     #[test]
     fn ids_are_rows_of_the_table() {
@@ -92,9 +93,9 @@ mod tests {
             vocabulary: 3,
             ..Texts::default()
         };
-        let console = Console { quiet: true };
-        assert!(check(&program, &texts(1), console).is_ok());
-        let refused = check(&program, &texts(3), console).unwrap_err().to_string();
+        let notes = &Silent;
+        assert!(check(&program, &texts(1), notes).is_ok());
+        let refused = check(&program, &texts(3), notes).unwrap_err().to_string();
         assert!(refused.contains("`t.json`") && refused.contains("id 3"), "{refused}");
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use dlbc_runtime::Target;
 
 use super::{Contents, Out};
+use crate::error::Result;
 use crate::explained::Explained;
 use crate::features::{self, FeatureRelevance};
 use crate::input::{Columns, Inputs};
@@ -51,7 +52,7 @@ fn target(explained: &Explained, row: usize) -> String {
 }
 
 /// Writes a header and the lines.
-pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
+pub fn write(out: Out, contents: &Contents) -> Result<()> {
     let Some(table) = &contents.table else { return Ok(()) };
     let mut writer = csv::Writer::from_writer(out);
     let names = table.lines.first().map(|l| l.features.iter().map(|f| f.name.as_str())).into_iter().flatten();

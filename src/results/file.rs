@@ -5,10 +5,9 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Context;
-
 use super::Out;
-use crate::cli::exit::usage;
+
+use crate::error::{Error, Result, ResultExt};
 
 /// Files under construction, for a sudden end of the program.
 static PENDING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -24,14 +23,16 @@ pub fn discard_pending() {
 ///
 /// # Errors
 /// For a missing folder and for what is no regular file.
-pub fn check(path: &Path) -> anyhow::Result<()> {
+pub fn check(path: &Path) -> Result<()> {
     let folder = folder(path);
     if !folder.is_dir() {
-        return Err(usage(format!("`{}`: there is no folder `{}`", path.display(), folder.display())));
+        return Err(Error::usage(format!("`{}`: there is no folder `{}`", path.display(), folder.display())));
     }
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() => Err(usage(format!("`{}` is no regular file", path.display()))),
-        _ if path.file_name().is_none() => Err(usage(format!("`{}` is no file name", path.display()))),
+        Ok(found) if !found.is_file() => {
+            Err(Error::usage(format!("`{}` is no regular file", path.display())))
+        }
+        _ if path.file_name().is_none() => Err(Error::usage(format!("`{}` is no file name", path.display()))),
         _ => Ok(()),
     }
 }
@@ -44,7 +45,7 @@ fn folder(path: &Path) -> &Path {
 ///
 /// # Errors
 /// What `fill` says, and when the file cannot be written. There is no file then, or the one that was there before.
-pub fn write(path: &Path, fill: impl FnOnce(Out) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn write(path: &Path, fill: impl FnOnce(Out) -> Result<()>) -> Result<()> {
     check(path)?;
     let doing = || format!("cannot write `{}`", path.display());
     let mut builder = tempfile::Builder::new();
@@ -75,12 +76,9 @@ mod tests {
         fs::write(&path, "before").unwrap();
         let failed = write(&path, |out| {
             out.write_all(b"half")?;
-            anyhow::bail!("no more")
+            Err(Error::io("no more"))
         });
-        assert_eq!(
-            crate::cli::exit::describe(&failed.unwrap_err()),
-            format!("cannot write `{}`: no more", path.display())
-        );
+        assert_eq!(failed.unwrap_err().describe(), format!("cannot write `{}`: no more", path.display()));
         assert_eq!(fs::read(&path).unwrap(), b"before");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
         write(&path, |out| Ok(out.write_all(b"whole")?)).unwrap();

@@ -6,8 +6,10 @@ use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 
 use super::{Contents, Out};
 
+use crate::error::Result;
+
 /// Writes tensors and metadata.
-pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
+pub fn write(out: Out, contents: &Contents) -> Result<()> {
     serde_json::to_writer(&mut *out, &Document(contents))?;
     Ok(out.write_all(b"\n")?)
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use dlbc_ops::tensor::Tensor;
 
-use crate::cli::exit::usage;
+use crate::error::{Error, Result};
 
 pub use csv::FeatureTable;
 pub use file::{check, discard_pending, write};
@@ -46,13 +46,13 @@ impl Format {
     ///
     /// # Errors
     /// For other extensions.
-    pub fn of(path: &Path) -> anyhow::Result<Format> {
+    pub fn of(path: &Path) -> Result<Format> {
         match path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase).as_deref() {
             Some("npz") => Ok(Format::Npz),
             Some("safetensors") => Ok(Format::Safetensors),
             Some("json") => Ok(Format::Json),
             Some("csv") => Ok(Format::Csv),
-            _ => Err(usage(format!(
+            _ => Err(Error::usage(format!(
                 "`--out {}`: .npz, .safetensors, .json or, of a table, .csv expected",
                 path.display()
             ))),
@@ -63,7 +63,7 @@ impl Format {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(self, path: &Path, contents: &Contents) -> anyhow::Result<()> {
+    pub fn save(self, path: &Path, contents: &Contents) -> Result<()> {
         write(path, |out| match self {
             Format::Npz => npz::write(out, contents),
             Format::Safetensors => safetensors::write(out, contents),

@@ -9,7 +9,8 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, DateTime, ZipWriter};
 
 use super::{Contents, Out};
-use crate::cli::exit::invalid;
+
+use crate::error::{Error, Result};
 
 /// Above this size an entry needs the 64-bit form of the format.
 const LARGE_BYTES: usize = 1 << 31;
@@ -21,12 +22,12 @@ const MAX_NAME_BYTES: usize = u16::MAX as usize - ".npy".len();
 const MAX_COMMENT_BYTES: usize = u16::MAX as usize;
 
 /// Writes the tensors. Metadata, for which NumPy has no place, are the comment of the archive, as JSON.
-pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
+pub fn write(out: Out, contents: &Contents) -> Result<()> {
     let mut zip = ZipWriter::new(out);
     for (name, tensor) in &contents.tensors {
         // The zip library panics on such a name.
         if name.len() > MAX_NAME_BYTES {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "the array name {} is longer than the {MAX_NAME_BYTES} bytes that an .npz file can hold",
                 Name::new(name)
             )));
@@ -57,7 +58,7 @@ fn comment(metadata: &BTreeMap<String, String>) -> serde_json::Result<String> {
     }
 }
 
-fn array(out: &mut impl Write, tensor: &Tensor) -> anyhow::Result<()> {
+fn array(out: &mut impl Write, tensor: &Tensor) -> Result<()> {
     let Some(kind) = descr(tensor.dtype()) else {
         return array(out, &Array::from_tensor(tensor).to_tensor(DType::F32));
     };
@@ -70,7 +71,7 @@ fn array(out: &mut impl Write, tensor: &Tensor) -> anyhow::Result<()> {
     header.push_str(&" ".repeat(padded - 10 - header.len() - 1));
     header.push('\n');
     out.write_all(b"\x93NUMPY\x01\x00")?;
-    out.write_all(&u16::try_from(header.len())?.to_le_bytes())?;
+    out.write_all(&u16::try_from(header.len()).map_err(|e| Error::internal(e.to_string()))?.to_le_bytes())?;
     out.write_all(header.as_bytes())?;
     Ok(out.write_all(tensor.bytes())?)
 }

@@ -12,7 +12,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
-use crate::cli::exit::{invalid, limit};
+use crate::error::{Error, Result};
 use crate::input::npz;
 use crate::results::Format;
 use crate::wording::{size, visible};
@@ -30,11 +30,13 @@ pub struct Stored {
 ///
 /// # Errors
 /// For a file that is no result, and for what is above the limit; names the file.
-pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Stored> {
+pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Stored> {
     let read = match Format::of(path) {
         Ok(Format::Safetensors) => safetensors(path, wanted, max_bytes),
         Ok(Format::Json) => json(path, &wanted, max_bytes),
-        Ok(Format::Csv) => Err(invalid("a .csv holds no outputs: expected .npz, .safetensors or .json")),
+        Ok(Format::Csv) => {
+            Err(Error::invalid("a .csv holds no outputs: expected .npz, .safetensors or .json"))
+        }
         // Whatever its name, NumPy writes nothing else.
         Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes)
             .map(|arrays| Stored { tensors: arrays.found, metadata: arrays.metadata }),
@@ -42,23 +44,26 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyho
     read.map_err(|e| e.context(format!("result `{}`", visible(&path.display().to_string()))))
 }
 
-fn open(path: &Path, max_bytes: u64) -> anyhow::Result<File> {
-    let file = File::open(path).map_err(|e| invalid(e.to_string()))?;
-    let bytes = file.metadata().map_err(|e| invalid(e.to_string()))?.len();
+fn open(path: &Path, max_bytes: u64) -> Result<File> {
+    let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
+    let bytes = file.metadata().map_err(|e| Error::invalid(e.to_string()))?.len();
     if bytes > max_bytes {
         let message =
             format!("{} is above the limit of {} (`--max-tensor-bytes`)", size(bytes), size(max_bytes));
-        return Err(limit(message));
+        return Err(Error::limit(message));
     }
     Ok(file)
 }
 
-fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Stored> {
+fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Stored> {
     let mut bytes = vec![];
     // The file may have grown since it was measured.
-    open(path, max_bytes)?.take(max_bytes).read_to_end(&mut bytes).map_err(|e| invalid(e.to_string()))?;
-    let file =
-        SafeTensors::deserialize(&bytes).map_err(|e| invalid(format!("not a safetensors file: {e}")))?;
+    open(path, max_bytes)?
+        .take(max_bytes)
+        .read_to_end(&mut bytes)
+        .map_err(|e| Error::invalid(e.to_string()))?;
+    let file = SafeTensors::deserialize(&bytes)
+        .map_err(|e| Error::invalid(format!("not a safetensors file: {e}")))?;
     let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, m)| m.metadata().clone());
     let metadata = metadata.unwrap_or_default().into_iter().collect();
     let mut found = BTreeMap::new();
@@ -78,26 +83,26 @@ fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> an
             Dtype::U64 => DType::U64,
             Dtype::BOOL => DType::Bool,
             other => {
-                return Err(invalid(format!(
+                return Err(Error::invalid(format!(
                     "tensor `{}`: numbers expected, found {other:?}",
                     visible(&name)
                 )));
             }
         };
         let tensor = Tensor::from_bytes(dtype, view.shape().to_vec(), Arc::new(view.data().to_vec()));
-        let tensor =
-            tensor.ok_or_else(|| invalid(format!("tensor `{}` is not of its shape", visible(&name))))?;
+        let tensor = tensor
+            .ok_or_else(|| Error::invalid(format!("tensor `{}` is not of its shape", visible(&name))))?;
         found.insert(name, tensor);
     }
     Ok(Stored { tensors: found, metadata })
 }
 
-fn json(path: &Path, wanted: &dyn Fn(&str) -> bool, max_bytes: u64) -> anyhow::Result<Stored> {
+fn json(path: &Path, wanted: &dyn Fn(&str) -> bool, max_bytes: u64) -> Result<Stored> {
     let mut text =
         serde_json::Deserializer::from_reader(BufReader::new(open(path, max_bytes)?.take(max_bytes)));
     let read = serde::Deserializer::deserialize_map(&mut text, Tensors(wanted))
         .and_then(|found| text.end().map(|()| found));
-    read.map_err(|e| invalid(format!("not a result of dlbc: {e}")))
+    read.map_err(|e| Error::invalid(format!("not a result of dlbc: {e}")))
 }
 
 /// Takes the wanted entries of an object, and skips the others unread.

@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Contents, Out};
 
+use crate::error::Result;
+
 /// Writes tensors and metadata.
-pub fn write(out: Out, contents: &Contents) -> anyhow::Result<()> {
+pub fn write(out: Out, contents: &Contents) -> Result<()> {
     // Wide types first, so that every tensor is aligned to its type.
     let mut order: Vec<_> = contents.tensors.iter().collect();
     order.sort_by_key(|(name, t)| (std::cmp::Reverse(t.dtype().size_bytes()), *name));

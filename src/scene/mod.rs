@@ -5,17 +5,35 @@ pub mod region;
 use dlbc_ops::program::InputInfo;
 use dlbc_runtime::{Detected, Detections, Pixels, Region, SAME_OBJECT, Target, Tensors, overlap};
 
-use crate::cli::args::{BoxFormat, Layout, RunArgs};
-use crate::cli::terminal::Console;
-use crate::detector::Found;
+use crate::detector::{BoxFormat, Found};
 use crate::explained::Explained;
 use crate::heatmap::marks::Mark;
-use crate::input::{Fit, Inputs};
+use crate::input::{Fit, Inputs, Layout};
+use crate::notes::Notes;
 use crate::scene::region::PictureInput;
 use crate::wording::{number, plural, visible};
 
 /// The most boxes that are drawn beside the explained one.
 const MOST_BOXES: usize = 24;
+
+/// Places of channels, classes and boxes, as far as a caller knows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SceneOptions {
+    /// Position of the channel axis of pictures.
+    pub layout: Option<Layout>,
+    /// Position of the class axis of masks; by default as the picture's channels.
+    pub mask_layout: Option<Layout>,
+    /// Score from which boxes are drawn beside the explained one; by default half of its score.
+    pub score: Option<f64>,
+}
+
+impl SceneOptions {
+    /// Returns whether the classes of a mask stand on its last axis.
+    pub fn class_last(&self, picture: Option<PictureInput>) -> bool {
+        let layout = picture.map_or(Layout::Nchw, |p| p.layout);
+        self.mask_layout.unwrap_or(layout) == Layout::Nhwc
+    }
+}
 
 /// Where the boxes of a detector are.
 #[derive(Clone, Debug, Default)]
@@ -33,15 +51,15 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// That of a run.
-    pub fn new(found: Option<Found>, infos: &[InputInfo], inputs: &Inputs, args: &RunArgs) -> Scene {
-        let picture = PictureInput::find(infos, inputs, args.picture.layout);
+    /// The scene of a run.
+    pub fn new(found: Option<Found>, infos: &[InputInfo], inputs: &Inputs, options: &SceneOptions) -> Scene {
+        let picture = PictureInput::find(infos, inputs, options.layout);
         Scene {
             found,
             input: picture.map_or("", |p| p.name).into(),
             fit: picture.map(|p| p.fit),
-            class_last: args.class_last(picture.map_or(Layout::Nchw, |p| p.layout)),
-            score: args.target.scene.box_score,
+            class_last: options.class_last(picture),
+            score: options.score,
         }
     }
 
@@ -131,7 +149,7 @@ impl Scene {
     }
 
     /// Says how the outputs were read where no flag did.
-    pub fn note(&self, outputs: &Tensors, console: Console) {
+    pub fn note(&self, outputs: &Tensors, notes: &dyn Notes) {
         let Some(found) = self.found.as_ref().filter(|f| !f.given) else { return };
         let Ok(read) = Detections::read(outputs, &found.detector) else { return };
         let classes = if found.detector.labels.is_some() {
@@ -150,7 +168,7 @@ impl Scene {
             BoxFormat::XyxyFractions => "corners in fractions",
             BoxFormat::CxcywhFractions => "centre and size in fractions",
         };
-        console.note(format!(
+        notes.note(format!(
             "output `{}`: {}{classes}, {format} (`--box-layout {}`)",
             visible(&found.detector.scores),
             plural(read.count(), "box"),

@@ -1,16 +1,43 @@
 //! A region of the picture as a region of the mask.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::Region;
 
-use crate::cli::args::{Layout, Rectangle};
-use crate::cli::exit::usage;
+use crate::error::{Error, Result};
 use crate::heatmap::Axes;
-use crate::input::{Fit, Inputs};
+use crate::input::{Fit, Inputs, Layout};
 use crate::wording::visible;
+
+/// A rectangle in pixels, the right and the bottom edge not within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rectangle {
+    /// Left, top, right, bottom.
+    pub edges: [u32; 4],
+}
+
+impl FromStr for Rectangle {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Rectangle, String> {
+        let edges: Option<Vec<u32>> = text.split(',').map(|e| e.trim().parse().ok()).collect();
+        let edges = edges.and_then(|e| <[u32; 4]>::try_from(e).ok());
+        let edges = edges.ok_or("X0,Y0,X1,Y1 expected, four whole numbers from 0")?;
+        if edges[0] >= edges[2] || edges[1] >= edges[3] {
+            return Err("nothing is within: X0 < X1 and Y0 < Y1 expected".into());
+        }
+        Ok(Rectangle { edges })
+    }
+}
+
+impl std::fmt::Display for Rectangle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [left, top, right, bottom] = self.edges;
+        write!(f, "{left},{top},{right},{bottom}")
+    }
+}
 
 /// The input with a picture: the one from a file, else the first that is explained and has rows and columns of pixels.
 #[derive(Clone, Copy, Debug)]
@@ -46,14 +73,16 @@ impl<'a> PictureInput<'a> {
 ///
 /// # Errors
 /// For what is not within the picture, and what was cut off with its edges.
-pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> anyhow::Result<Region> {
+pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> Result<Region> {
     let Some(PictureInput { name: input, fit, .. }) = found else {
-        return Err(usage("`--region` is of pixels: the model has no input with rows and columns of them"));
+        return Err(Error::usage(
+            "`--region` is of pixels: the model has no input with rows and columns of them",
+        ));
     };
     let (width, height) = fit.picture;
     let [_, _, right, bottom] = rectangle.edges;
     if right > width || bottom > height {
-        return Err(usage(format!(
+        return Err(Error::usage(format!(
             "`--region {rectangle}` is not within the picture for input `{}`: it has {width} columns and {height} rows",
             visible(input)
         )));
@@ -62,7 +91,7 @@ pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> anyhow::Resu
     let [left, top, right, bottom] = fit.to_input(rectangle.edges.map(f64::from));
     if right <= 0.0 || bottom <= 0.0 || left >= across || top >= down {
         let seen = fit.to_picture([0.0, 0.0, across, down]).map(|v| v.round());
-        return Err(usage(format!(
+        return Err(Error::usage(format!(
             "`--region {rectangle}` was cut off: of the picture's {width} columns and {height} rows input `{}` is columns {} \
              to {} and rows {} to {}; `--resize stretch` keeps all",
             visible(input),
@@ -91,5 +120,13 @@ mod tests {
         assert!(of("0,0,201,50").unwrap_err().contains("200 columns and 100 rows"));
         assert!(of("0,0,60,50").is_ok());
         assert!(region("0,0,1,1".parse().unwrap(), None).is_err());
+    }
+
+    #[test]
+    fn rectangles() {
+        assert_eq!("1, 2,3,4".parse::<Rectangle>().map(|r| r.to_string()), Ok("1,2,3,4".into()));
+        for text in ["1,2,3", "1,2,3,4,5", "-1,0,3,4", "3,0,3,4", "0,4,3,2", "a,b,c,d", "0,0,1.5,2"] {
+            assert!(text.parse::<Rectangle>().is_err(), "{text}");
+        }
     }
 }

@@ -1,6 +1,5 @@
 //! The relevance of a text's tokens and words, for the summary and for pictures.
 
-mod list;
 mod pieces;
 mod verdict;
 mod words;
@@ -10,7 +9,6 @@ use serde::Serialize;
 
 use crate::input::{Texts, Token};
 
-pub use list::{Listed, text};
 pub use pieces::{Piece, pieces, scale};
 pub use verdict::{Verdict, verdicts};
 pub use words::{WordRelevance, word_units, words};

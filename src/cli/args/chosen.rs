@@ -1,12 +1,13 @@
 //! From flags to targets: pixels, boxes, units.
 
-use dlbc_runtime::{BoxTarget, Pixels, Target as SeedTarget, WhichBox};
+use dlbc_runtime::{BoxTarget, Pixels, Target, Task, WhichBox};
 
-use super::scene::{COORDINATES, box_name};
-use super::targets::{MOST_TARGETS, Named, Target, TargetArgs, Task};
-use super::units;
-use crate::classes::Classes;
+use super::scene::box_name;
+use super::targets::TargetArgs;
 use crate::cli::exit::usage;
+use dlbc::classes::Classes;
+use dlbc::detector::COORDINATES;
+use dlbc::target::{self, MOST_TARGETS, Named};
 
 impl TargetArgs {
     /// Refuses units where what starts are pixels or boxes.
@@ -24,7 +25,7 @@ impl TargetArgs {
 
     /// The class, or each of several.
     fn classes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Option<i64>>> {
-        let classes = units::classes(&self.scene.class, classes)?;
+        let classes = target::classes(&self.scene.class, classes)?;
         if let Some((_, twice)) = classes.iter().enumerate().find(|(i, c)| classes[..*i].contains(c)) {
             return Err(usage(format!("`--class` names {twice} twice")));
         }
@@ -42,7 +43,7 @@ impl TargetArgs {
         let region = self.scene.region.map(|r| format!(" in {r}")).unwrap_or_default();
         let whole = self.scene.class.is_empty() && self.scene.of_pixels().is_empty();
         if let (Some(threshold), true) = (above, whole) {
-            let target = SeedTarget::Above(threshold);
+            let target = Target::Above(threshold);
             return Ok(vec![Named { name: format!("above {threshold}"), target }]);
         }
         let named = |class: Option<i64>| {
@@ -52,7 +53,7 @@ impl TargetArgs {
                 (None, Some(above)) => format!("above {above}{region}"),
                 (None, None) => format!("mask{region}"),
             };
-            let target = SeedTarget::Pixels(Pixels { class, above, region: None, class_last: false });
+            let target = Target::Pixels(Pixels { class, above, region: None, class_last: false });
             Named { name, target }
         };
         Ok(self.classes(classes)?.into_iter().map(named).collect())
@@ -69,7 +70,7 @@ impl TargetArgs {
             )));
         }
         if let Some(task) = self.task.filter(|task| *task != Task::Detection) {
-            return Err(usage(format!("`--box` is of a detection, not of {}", task.seed().name())));
+            return Err(usage(format!("`--box` is of a detection, not of {}", task.name())));
         }
         let coordinate = self.scene.coordinate;
         let best = [WhichBox::Rank(0)];
@@ -88,7 +89,7 @@ impl TargetArgs {
                 let coordinate = coordinate.map(|c| c.index);
                 targets.push(Named {
                     name,
-                    target: SeedTarget::Box(BoxTarget { which: *which, class, coordinate }),
+                    target: Target::Box(BoxTarget { which: *which, class, coordinate }),
                 });
             }
         }
@@ -113,8 +114,8 @@ impl TargetArgs {
             _ => Target::Argmax,
         };
         match &self.target {
-            Some(text) => units::units(text, classes),
-            None => Ok(vec![Named { name: by_task.to_string(), target: by_task.seed() }]),
+            Some(text) => Ok(target::units(text, classes)?),
+            None => Ok(vec![Named { name: target::name(by_task), target: by_task }]),
         }
     }
 }

@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
+use dlbc_runtime::Target;
 
 use super::values::{finite, positive};
-use super::{DeviceArgs, ExplainArgs, LimitArgs, Pair, PictureArgs, Target, TextArgs};
+use super::{DeviceArgs, ExplainArgs, LimitArgs, PictureArgs, TextArgs};
 use crate::eval::{Fill, Metric};
+use dlbc::input::{Pair, Rows, Sources};
+use dlbc::target;
 
 /// `dlbc eval`.
 #[derive(Debug, Args)]
@@ -43,6 +46,7 @@ pub struct EvalArgs {
     #[arg(
         long,
         value_name = "TARGET",
+        value_parser = target::parse,
         default_value = "argmax",
         allow_hyphen_values = true,
         help_heading = "Target"
@@ -125,6 +129,21 @@ impl EvalArgs {
 
     /// Subsets of faithfulness correlation unless told otherwise.
     pub const USUAL_RUNS: usize = 100;
+
+    /// Files and values that become the samples.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            arrays: self.input.clone(),
+            archive: self.inputs.clone(),
+            table: self.csv.clone(),
+            rows: Rows::All,
+            pictures: self.picture.image.clone(),
+            picture: self.picture.options(),
+            texts: self.text.sources(),
+            text: self.text.options(&self.model),
+            max_tensor_bytes: self.limits.tensor_bytes(),
+        }
+    }
 
     /// Returns whether the number of samples follows the time that they take: neither samples nor composites are named.
     pub fn is_timed(&self) -> bool {

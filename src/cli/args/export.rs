@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
-use dlbc_runtime::Target;
+use dlbc_runtime::{Start, Target};
 
 use super::values::finite;
-use super::{ExplainArgs, LimitArgs, Start, units};
-use crate::classes::Classes;
+use super::words::word;
+use super::{ExplainArgs, LimitArgs};
 use crate::cli::exit::{unsupported, usage};
+use dlbc::classes::Classes;
+use dlbc::target;
 
 /// `dlbc export`.
 #[derive(Debug, Args)]
@@ -26,7 +28,7 @@ pub struct ExportArgs {
     #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = "Target")]
     target: Option<String>,
     /// Starting relevance of the target: one times the multiplier, or its own value.
-    #[arg(long, value_enum, default_value = "one", help_heading = "Target")]
+    #[arg(long, value_parser = word::<Start>(), default_value = "one", help_heading = "Target")]
     start: Start,
     /// Starting relevance.
     #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true,
@@ -47,7 +49,7 @@ impl ExportArgs {
     /// # Errors
     /// As [`ExportArgs::options`].
     pub fn check(&self) -> anyhow::Result<()> {
-        self.target.as_ref().map_or(Ok(()), |text| units::units(text, None).map(|_| ()))
+        self.target.as_ref().map_or(Ok(()), |text| Ok(target::units(text, None).map(|_| ())?))
     }
 
     /// Returns target and starting relevance of the exported model.
@@ -55,7 +57,7 @@ impl ExportArgs {
     /// # Errors
     /// For several targets, and one that there is not.
     pub fn options(&self, classes: &Classes) -> anyhow::Result<ExportOptions> {
-        let targets = self.target.as_ref().map(|text| units::units(text, Some(classes))).transpose()?;
+        let targets = self.target.as_ref().map(|text| target::units(text, Some(classes))).transpose()?;
         let target = match targets.as_deref() {
             None => None,
             Some([one]) => Some(fixed(one.target)?),

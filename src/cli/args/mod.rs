@@ -9,13 +9,12 @@ mod limits;
 mod model;
 mod picture;
 mod plain;
-mod rows;
 mod run;
 mod scene;
 mod targets;
 mod text;
-mod units;
 mod values;
+mod words;
 
 pub use device::DeviceArgs;
 pub use diff::DiffArgs;
@@ -23,16 +22,12 @@ pub use eval::EvalArgs;
 pub use export::ExportArgs;
 pub use limits::LimitArgs;
 pub use model::ExplainArgs;
-#[cfg(test)]
-pub use picture::Preset;
-pub use picture::{Channels, Layout, PictureArgs, Resize};
+pub use picture::PictureArgs;
 pub use plain::plain;
-pub use rows::Rows;
-pub use run::{Color, Colors, RunArgs};
-pub use scene::{BoxFormat, COORDINATES, NoObject, Rectangle};
-pub use targets::{Named, Start, Target, TargetArgs};
+pub use run::{Color, RunArgs};
+pub use targets::TargetArgs;
 pub use text::TextArgs;
-pub use values::{BaselineSource, Device, Keep, Pair, finite, suggested};
+pub use values::{Device, Keep};
 
 use std::path::PathBuf;
 
@@ -190,7 +185,8 @@ pub struct RulesArgs {
 mod tests {
     use clap::CommandFactory;
 
-    use super::targets::Place;
+    use dlbc_runtime::{Position, Start};
+
     use super::*;
 
     #[test]
@@ -252,7 +248,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(title(&args), "-1");
-        assert_eq!((args.target.position, args.target.multiplier), (Some(Place::At(-2)), -3.0));
+        assert_eq!((args.target.position, args.target.multiplier), (Some(Position::At(-2)), -3.0));
         assert_eq!(args.picture.mean, Some(vec![-0.5, 1.0]));
     }
 

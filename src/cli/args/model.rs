@@ -8,7 +8,8 @@ use dlbc_compiler::Options;
 use super::LimitArgs;
 use super::values::shape;
 use crate::cli::exit::usage;
-use crate::wording::visible;
+use dlbc::explainer::load::LoadOptions;
+use dlbc::wording::visible;
 
 /// How the relevance of a model is made.
 #[derive(Clone, Debug, Default, Args)]
@@ -118,6 +119,18 @@ impl ExplainArgs {
             }
         }
         Ok(options)
+    }
+
+    /// Settings of loading.
+    ///
+    /// # Errors
+    /// As [`ExplainArgs::options`].
+    pub fn load_options(&self, limits: &LimitArgs) -> anyhow::Result<LoadOptions> {
+        Ok(LoadOptions {
+            compiler: self.options(limits)?,
+            limits: limits.model(),
+            settings: self.compile_time(),
+        })
     }
 
     /// The output to explain, as given.

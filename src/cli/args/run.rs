@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 
-use super::picture::{Layout, PictureArgs};
-use super::values::{BaselineSource, positive};
-use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, Pair, Rows, TargetArgs, TextArgs};
-use crate::cli::exit::unsupported;
 use clap::{ArgGroup, Args, ValueEnum};
+
+use super::picture::PictureArgs;
+use super::values::positive;
+use super::words::word;
+use super::{DeviceArgs, ExplainArgs, Keep, LimitArgs, TargetArgs, TextArgs};
+use crate::cli::exit::unsupported;
+use dlbc::heatmap::Colors;
+use dlbc::input::{BaselineSource, Pair, Rows, Sources};
+use dlbc::scene::SceneOptions;
 
 /// `dlbc run`.
 #[derive(Debug, Args)]
@@ -74,7 +79,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "TEXT", requires = "heatmap", help_heading = "Results")]
     pub title: Option<String>,
     /// Colours of the picture, negative to positive.
-    #[arg(long, value_enum, default_value = "blue-red", requires = "pictures", help_heading = "Results")]
+    #[arg(long, value_parser = word::<Colors>(), default_value = "blue-red", requires = "pictures", help_heading = "Results")]
     pub colors: Colors,
     /// Print the summary as one JSON object instead of tables.
     #[arg(long, help_heading = "Results")]
@@ -112,13 +117,6 @@ pub struct RunArgs {
     pub silent: bool,
 }
 
-impl PictureArgs {
-    /// Returns whether `--image` names a picture.
-    pub fn is_given(&self) -> bool {
-        !self.image.is_empty()
-    }
-}
-
 /// When tokens are coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
@@ -130,15 +128,6 @@ pub enum Color {
     Never,
 }
 
-/// Colours of a heat map: negative, zero is white, positive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Colors {
-    /// Blue to red.
-    BlueRed,
-    /// Purple to orange, for every kind of colour vision.
-    PurpleOrange,
-}
-
 impl RunArgs {
     /// Returns whether any flag gives an input.
     pub fn has_inputs(&self) -> bool {
@@ -146,9 +135,25 @@ impl RunArgs {
         named || self.picture.is_given() || self.text.is_given()
     }
 
-    /// Returns whether the classes of a mask stand on its last axis, where those of the picture have this layout.
-    pub fn class_last(&self, layout: Layout) -> bool {
-        self.target.scene.mask_layout.unwrap_or(layout) == Layout::Nhwc
+    /// Places of channels, classes and boxes, as far as flags say it.
+    pub fn scene(&self) -> SceneOptions {
+        let scene = &self.target.scene;
+        SceneOptions { layout: self.picture.layout, mask_layout: scene.mask_layout, score: scene.box_score }
+    }
+
+    /// Files and values that become the inputs.
+    pub fn sources(&self) -> Sources {
+        Sources {
+            arrays: self.input.clone(),
+            archive: self.inputs.clone(),
+            table: self.csv.clone(),
+            rows: self.row.clone().unwrap_or_default(),
+            pictures: self.picture.image.clone(),
+            picture: self.picture.options(),
+            texts: self.text.sources(),
+            text: self.text.options(&self.model),
+            max_tensor_bytes: self.limits.tensor_bytes(),
+        }
     }
 
     /// Refuses what is not supported yet.

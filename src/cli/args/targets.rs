@@ -1,18 +1,17 @@
 //! What is explained, and what it starts with.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use clap::{Args, ValueEnum};
-use dlbc_runtime::{Position, Region, Start as SeedStart, Target as SeedTarget, Task as SeedTask};
+use clap::Args;
+use dlbc_runtime::{Position, Start, Task};
 
 use super::scene::SceneArgs;
 use super::values::{finite, positive_number};
-use crate::classes::Classes;
+use super::words::word;
 use crate::cli::exit::usage;
-
-/// Targets of one run.
-pub(super) const MOST_TARGETS: usize = 1024;
+use dlbc::classes::Classes;
+use dlbc::detector::DetectorHints;
+use dlbc::target::Named;
 
 /// What is explained, and what it starts with.
 #[derive(Clone, Debug, Args)]
@@ -29,14 +28,14 @@ pub struct TargetArgs {
     pub class_names: Option<PathBuf>,
     /// Sequence position of the target, or all, for outputs of shape [batch, position, unit] [default: the last that the
     /// mask shows].
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
-    pub position: Option<Place>,
+    #[arg(long, value_name = "N", value_parser = position, allow_hyphen_values = true)]
+    pub position: Option<Position>,
     /// The output is [position, batch, unit], as recurrent networks and readers of text often have it.
     #[arg(long)]
     pub positions_first: bool,
     /// Start of the target: the multiplier, with the sign that makes positive relevance speak for the target, or its
     /// own value.
-    #[arg(long, value_enum, default_value = "one")]
+    #[arg(long, value_parser = word::<Start>(), default_value = "one")]
     pub start: Start,
     /// Starting relevance.
     #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true)]
@@ -46,7 +45,7 @@ pub struct TargetArgs {
           conflicts_with = "multiplier")]
     pub scaler: Option<f64>,
     /// What the output means; it is refused when it is something else.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = word::<Task>())]
     pub task: Option<Task>,
     /// Explain the pixels above this value, each with its share [default of masks of one class: 0.5].
     #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true)]
@@ -54,24 +53,6 @@ pub struct TargetArgs {
     /// What is explained of a segmentation or a detection.
     #[command(flatten)]
     pub scene: SceneArgs,
-}
-
-/// A target and what it is called in results.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Named {
-    /// As it is written on the command line; `topK` is `top1`, `top2`, ….
-    pub name: String,
-    /// What it is to the runtime.
-    pub target: SeedTarget,
-}
-
-impl Named {
-    /// Says of pixels where they are: the region, and where the classes stand.
-    pub fn place(&mut self, within: Option<Region>, last: bool) {
-        if let SeedTarget::Pixels(pixels) = &mut self.target {
-            (pixels.region, pixels.class_last) = (within, last);
-        }
-    }
 }
 
 impl TargetArgs {
@@ -104,7 +85,7 @@ impl TargetArgs {
             }
             (None, Some(_), _) => self.pixels(classes),
             (Some(task), Some(_), _) => {
-                let task = task.seed().name();
+                let task = task.name();
                 Err(usage(format!(
                     "`--threshold` chooses the pixels of a segmentation: it has no effect on {task}"
                 )))
@@ -125,12 +106,23 @@ impl TargetArgs {
     }
 
     /// What the output means, where a flag says so.
-    pub fn task(&self) -> Option<SeedTask> {
+    pub fn task(&self) -> Option<Task> {
         match self.task {
-            Some(task) => Some(task.seed()),
-            None if self.detects() => Some(SeedTask::Detection),
-            None if self.scene.region.is_some() => Some(SeedTask::Segmentation),
+            Some(task) => Some(task),
+            None if self.detects() => Some(Task::Detection),
+            None if self.scene.region.is_some() => Some(Task::Segmentation),
             None => None,
+        }
+    }
+
+    /// Reading of the outputs of a detector, as far as flags say it.
+    pub fn detector(&self) -> DetectorHints {
+        DetectorHints {
+            layout: self.scene.box_layout,
+            outputs: self.scene.box_outputs.clone(),
+            format: self.scene.box_format,
+            no_object: self.scene.no_object,
+            coordinate: self.scene.coordinate,
         }
     }
 
@@ -140,145 +132,11 @@ impl TargetArgs {
     }
 }
 
-/// Which output units get the starting relevance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The largest of each batch row.
-    Argmax,
-    /// The one that so many are larger than, of each batch row.
-    Rank(usize),
-    /// One, by index on the last axis; negative from the end.
-    Index(i64),
-    /// The first minus the second.
-    Difference(i64, i64),
-    /// Every one.
-    All,
-}
-
-impl Target {
-    /// What it is to the runtime.
-    pub fn seed(self) -> SeedTarget {
-        match self {
-            Target::Argmax => SeedTarget::Argmax,
-            Target::Rank(rank) => SeedTarget::Rank(rank),
-            Target::Index(n) => SeedTarget::Index(n),
-            Target::Difference(a, b) => SeedTarget::Difference(a, b),
-            Target::All => SeedTarget::All,
-        }
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Target, String> {
-        let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
-        let parsed = match text {
-            "argmax" => Some(Target::Argmax),
-            "all" => Some(Target::All),
-            _ => match text.split_once('-') {
-                None => index(text).map(Target::Index),
-                Some(("", n)) => index(n).map(|n| Target::Index(-n)),
-                Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
-            },
-        };
-        parsed.ok_or_else(|| format!("`{text}` is no target"))
-    }
-}
-
-impl std::fmt::Display for Target {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Target::Argmax => f.write_str("argmax"),
-            Target::Rank(rank) => write!(f, "top{}", rank + 1),
-            Target::Index(n) => write!(f, "{n}"),
-            Target::Difference(a, b) => write!(f, "{a}-{b}"),
-            Target::All => f.write_str("all"),
-        }
-    }
-}
-
-/// A sequence position, or all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// One; negative from the end.
-    At(i64),
-    /// Each with its own target.
-    All,
-}
-
-impl Place {
-    /// What it is to the runtime.
-    pub fn seed(self) -> Position {
-        match self {
-            Place::At(i) => Position::At(i),
-            Place::All => Position::All,
-        }
-    }
-}
-
-impl FromStr for Place {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Place, String> {
-        match text {
-            "all" => Ok(Place::All),
-            n => n.parse().map(Place::At).map_err(|_| format!("`{n}` is no position; 0, -1 and all are")),
-        }
-    }
-}
-
-/// What the target starts with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Start {
-    /// One, times the multiplier.
-    One,
-    /// Its own value; the multiplier is ignored.
-    Value,
-}
-
-impl Start {
-    /// What it is to the runtime.
-    pub fn seed(self) -> SeedStart {
-        match self {
-            Start::One => SeedStart::One,
-            Start::Value => SeedStart::Value,
-        }
-    }
-}
-
-/// What a model's output means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Task {
-    /// One unit, or one of two classes: [batch, unit].
-    #[value(alias = "binary")]
-    BinaryClassification,
-    /// One unit a class: [batch, unit].
-    #[value(alias = "multi-class-classification")]
-    MultiClass,
-    /// Coordinates: [batch, unit]; all of them unless `--target` says otherwise.
-    BboxRegression,
-    /// A value for each pixel: [batch, channel, row, column]; those above `--threshold`.
-    BinarySegmentation,
-    /// A value for each pixel and class: [batch, class, row, column], or [batch, row, column]; the pixels of `--class`, within
-    /// `--region`.
-    Segmentation,
-    /// Boxes with scores; the score of `--box` for `--class`, or its `--coordinate`.
-    Detection,
-    /// One unit a token: [batch, position, unit].
-    Generation,
-}
-
-impl Task {
-    /// What it is to the runtime.
-    pub fn seed(self) -> SeedTask {
-        match self {
-            Task::BinaryClassification => SeedTask::BinaryClassification,
-            Task::MultiClass => SeedTask::MultiClass,
-            Task::BboxRegression => SeedTask::BboxRegression,
-            Task::BinarySegmentation => SeedTask::BinarySegmentation,
-            Task::Segmentation => SeedTask::Segmentation,
-            Task::Detection => SeedTask::Detection,
-            Task::Generation => SeedTask::Generation,
-        }
+/// Parser of a sequence position, or all.
+fn position(text: &str) -> Result<Position, String> {
+    match text {
+        "all" => Ok(Position::All),
+        n => n.parse().map(Position::At).map_err(|_| format!("`{n}` is no position; 0, -1 and all are")),
     }
 }
 
@@ -287,26 +145,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets() {
-        for (text, target) in [
-            ("argmax", Target::Argmax),
-            ("all", Target::All),
-            ("0", Target::Index(0)),
-            ("-3", Target::Index(-3)),
-            ("3-5", Target::Difference(3, 5)),
-        ] {
-            assert_eq!(text.parse(), Ok(target));
-            assert_eq!(target.to_string(), text);
-        }
-        for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn places() {
-        assert_eq!("-2".parse(), Ok(Place::At(-2)));
-        assert_eq!("all".parse(), Ok(Place::All));
-        assert!("last".parse::<Place>().is_err());
+    fn positions() {
+        assert_eq!(position("-2"), Ok(Position::At(-2)));
+        assert_eq!(position("all"), Ok(Position::All));
+        assert!(position("last").is_err());
     }
 }

@@ -1,10 +1,11 @@
 //! Texts on the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, Args};
 
 use super::values::positive;
+use dlbc::input::{TextOptions, TextSource};
 
 /// Texts and how they become inputs.
 #[derive(Clone, Debug, Args)]
@@ -33,5 +34,35 @@ impl TextArgs {
     /// Returns whether any flag names a text.
     pub fn is_given(&self) -> bool {
         !self.text.is_empty() || !self.text_file.is_empty()
+    }
+
+    /// The texts, those of `--text` first.
+    pub fn sources(&self) -> Vec<TextSource> {
+        let source = |text: &String| match text.as_str() {
+            "-" => TextSource::StandardInput,
+            "\\-" => TextSource::Text("-".into()),
+            _ => match (text.strip_prefix('@'), text.strip_prefix("\\@")) {
+                (Some(path), _) => {
+                    TextSource::Lines(path.into(), "; a text that begins with `@` is written `\\@...`")
+                }
+                (_, Some(rest)) => TextSource::Text(format!("@{rest}")),
+                _ => TextSource::Text(text.clone()),
+            },
+        };
+        let file = |path: &PathBuf| match path.as_os_str() == "-" {
+            true => TextSource::StandardInput,
+            false => TextSource::Lines(path.clone(), ""),
+        };
+        self.text.iter().map(source).chain(self.text_file.iter().map(file)).collect()
+    }
+
+    /// Options of the texts, for a model's file.
+    pub fn options(&self, model: &Path) -> TextOptions {
+        TextOptions {
+            tokenizer: self.tokenizer.clone(),
+            model: model.into(),
+            max_length: self.max_length,
+            no_special_tokens: self.no_special_tokens,
+        }
     }
 }

@@ -1,54 +1,8 @@
 //! Values of flags that are more than a word or a number.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::nearest::did_you_mean;
-
-/// `NAME=FILE`, or `FILE` for a model's only input.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pair {
-    /// The input's name, where it is given.
-    pub name: Option<String>,
-    /// The file.
-    pub file: PathBuf,
-}
-
-impl FromStr for Pair {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Pair, String> {
-        match text.split_once('=') {
-            Some((name, file)) if !name.is_empty() && !file.is_empty() => {
-                Ok(Pair { name: Some(name.into()), file: file.into() })
-            }
-            None if !text.is_empty() => Ok(Pair { name: None, file: text.into() }),
-            _ => Err("expected NAME=FILE, or FILE for a model with one input".into()),
-        }
-    }
-}
-
-/// Baseline of integrated gradients: `mean`, `median`, or a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BaselineSource {
-    /// The mean of the rows.
-    Mean,
-    /// The median of the rows.
-    Median,
-    /// An array, a table of one row, or a picture.
-    File(PathBuf),
-}
-
-impl FromStr for BaselineSource {
-    type Err = String;
-    fn from_str(text: &str) -> Result<BaselineSource, String> {
-        match text {
-            "" => Err("expected mean, median or a file".into()),
-            "mean" => Ok(BaselineSource::Mean),
-            "median" => Ok(BaselineSource::Median),
-            file => Ok(BaselineSource::File(file.into())),
-        }
-    }
-}
+use dlbc::nearest::suggested;
 
 /// `NAME=1,3,224,224`: -1 or `?` leaves a dimension open.
 pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
@@ -160,14 +114,6 @@ impl FromStr for Keep {
                 }
             }
         }
-    }
-}
-
-/// Returns the expectation of a message, with the names most like the one given.
-pub fn suggested<'a>(expected: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    match did_you_mean(given, known) {
-        Some(advice) => format!("{expected}; {advice}"),
-        None => expected.into(),
     }
 }
 

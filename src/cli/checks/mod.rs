@@ -9,9 +9,9 @@ use dlbc_runtime::{Explanation, Request, Target};
 use serde::Serialize;
 
 use crate::cli::terminal::Console;
-use crate::explained::Explained;
-use crate::explainer::Explainer;
-use crate::input::Inputs;
+use dlbc::explained::Explained;
+use dlbc::explainer::Explainer;
+use dlbc::input::Inputs;
 
 /// Everything that explains the same inputs once more.
 pub struct Again<'a> {

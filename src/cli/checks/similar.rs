@@ -5,9 +5,9 @@ use dlbc_runtime::{Explanation, Target};
 
 use super::family::Family;
 use super::{Again, Correlation, map};
-use crate::explained::Explained;
-use crate::statistics::correlation;
-use crate::wording::{number, plural, visible};
+use dlbc::explained::Explained;
+use dlbc::statistics::correlation;
+use dlbc::wording::{number, plural, visible};
 
 /// Pearson correlation above which two maps are called the same.
 const SAME: f64 = 0.95;

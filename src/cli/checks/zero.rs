@@ -5,8 +5,8 @@ use dlbc_runtime::{Explanation, LedgerRow, Request, Target};
 
 use super::family::Family;
 use super::{Again, map};
-use crate::explained::Explained;
-use crate::wording::{number, visible};
+use dlbc::explained::Explained;
+use dlbc::wording::{number, visible};
 
 /// The reason and a flag that helps; `None` where some relevance is not 0.
 pub fn reason(again: &Again, explained: &Explained) -> Option<String> {

@@ -10,10 +10,11 @@ use crate::cli::args::{CompileArgs, Emit};
 use crate::cli::exit::{unsupported, usage};
 use crate::cli::report::stages;
 use crate::cli::terminal::{Console, print};
-use crate::explainer::embeddings::whole_input;
-use crate::explainer::{artifact, load};
-use crate::results;
-use crate::wording::{number, plural, size, visible};
+use dlbc::error::Error;
+use dlbc::explainer::embeddings::whole_input;
+use dlbc::explainer::{artifact, load};
+use dlbc::results;
+use dlbc::wording::{number, plural, size, visible};
 
 /// Compiles a model.
 ///
@@ -24,11 +25,11 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
     options.dump_after.clone_from(&args.dump_after);
     let out = args.out.clone().unwrap_or_else(|| beside(&args.model));
     results::check(&out)?;
-    let source = load::read(&args.model, &args.limits, console)?;
+    let source = load::read(&args.model, &args.limits.model(), &console)?;
     if artifact::read(&source)?.is_some() {
         return Err(usage(format!("`{}` is compiled already", args.model.display())));
     }
-    let compiled = load::compile(&source, &options, console)?;
+    let compiled = load::compile(&source, &options, &console)?;
     if let Some(input) = whole_input(&compiled.program.info) {
         return Err(unsupported(format!(
             "composite `{}` moves what the ids of input `{}` look up: `dlbc run` does it, an artifact cannot",
@@ -71,7 +72,9 @@ fn stage(
         Some(Emit::Relevance) => Some(stages::text(&compiled.relevance)),
         Some(Emit::Lowered) => Some(stages::text(&compiled.program.graph)),
         Some(Emit::Dot) => Some(stages::dot(compiled)),
-        Some(Emit::Json) => Some(stages::json(&dlbc_compiler::inspect(source, options)?, compiled)?),
+        Some(Emit::Json) => {
+            Some(stages::json(&dlbc_compiler::inspect(source, options).map_err(Error::from)?, compiled)?)
+        }
     })
 }
 

@@ -7,13 +7,14 @@ use dlbc_artifact::TARGET;
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Bindings, DType, Dim, TensorType};
 
-use crate::classes::Classes;
 use crate::cli::args::ExportArgs;
 use crate::cli::exit::usage;
-use crate::cli::terminal::{Console, Progress, print};
-use crate::explainer::{artifact, load};
-use crate::results;
-use crate::wording::{json_text, size, visible};
+use crate::cli::terminal::{Console, print};
+use dlbc::classes::Classes;
+use dlbc::explainer::{artifact, load};
+use dlbc::notes::Notes;
+use dlbc::results;
+use dlbc::wording::{json_text, size, visible};
 
 /// Size of an open axis in the printed calls: large enough for a few strides of a picture, small enough for a text.
 const OPEN: (i64, i64) = (224, 8);
@@ -24,7 +25,7 @@ const OPEN: (i64, i64) = (224, 8);
 /// See the exit codes of the command line.
 pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
     results::check(&args.out)?;
-    let source = load::read(&args.model, &args.limits, Console { quiet: true })?;
+    let source = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
     if let Some(model) = dlbc_artifact::exported(&source.proto).get("model") {
         return Err(usage(format!(
             "`{}` is exported already: expected the model that it was made of, `{}`",
@@ -33,11 +34,11 @@ pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
         )));
     }
     args.check()?;
-    let loaded = load::load(&args.model, &args.explain, &args.limits, console)?;
+    let loaded = load::load(&args.model, &args.explain.load_options(&args.limits)?, &console)?;
     let program = &loaded.program;
     let options = args.options(&Classes::read(None, &program.info, &args.model)?)?;
     {
-        let _progress = Progress::start(console, "writing");
+        let _progress = Notes::start(&console, "writing");
         artifact::export(program, &options, &args.out)?;
     }
     if console.quiet {

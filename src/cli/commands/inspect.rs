@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use crate::cli::args::InspectArgs;
 use crate::cli::terminal::{Align, Console, Table, print};
-use crate::explainer::{artifact, load};
-use crate::wording::{json_text, plural, visible};
+use dlbc::error::Error;
+use dlbc::explainer::{artifact, load};
+use dlbc::wording::{json_text, plural, visible};
 
 /// Node names that are listed of each unsupported operator.
 const LISTED: usize = 5;
@@ -24,14 +25,14 @@ const LISTED: usize = 5;
 /// For an invalid model. What is not supported is part of the answer.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let options = args.explain.options(&args.limits)?;
-    let source = load::read(&args.model, &args.limits, Console { quiet: true })?;
+    let source = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
     let exported = dlbc_artifact::exported(&source.proto);
     let mut inspection = match artifact::read(&source)? {
         Some(program) => {
-            load::check_artifact(&program, &args.explain)?;
+            load::check_artifact(&program, &args.explain.load_options(&args.limits)?)?;
             of_artifact(&program)
         }
-        None => dlbc_compiler::inspect(&source, &options)?,
+        None => dlbc_compiler::inspect(&source, &options).map_err(Error::from)?,
     };
     if inspection.rows.is_empty() {
         // Not understood as a whole: what the file itself says.

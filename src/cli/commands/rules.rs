@@ -6,7 +6,7 @@ use dlbc_compiler::{Composite, shipped, source};
 use serde_json::json;
 
 use crate::cli::terminal::{Align, Table, print};
-use crate::wording::json_text;
+use dlbc::wording::json_text;
 
 /// Composites by kind of model, in a few lines.
 pub const ADVICE: &str = "\
@@ -20,7 +20,7 @@ Tables: lrp-epsilon or integrated-gradients. Why one class and not another: dlb 
 /// When there is none of that name.
 pub fn rules(name: Option<&str>, as_json: bool) -> anyhow::Result<()> {
     if let Some(name) = name {
-        let composite = Composite::named(name)?;
+        let composite = Composite::named(name).map_err(dlbc::error::Error::from)?;
         let text = source(name).unwrap_or_default();
         let all = json!({
             "name": composite.name, "description": composite.description, "hash": composite.hash, "toml": text,

@@ -9,8 +9,7 @@ use dlbc_ops::program::{Info, Program, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Position, Request, SessionOptions, Target, Tensors};
 
-use crate::classes::Classes;
-use crate::cli::args::{Keep, Layout, Named, RunArgs};
+use crate::cli::args::{Keep, RunArgs};
 use crate::cli::checks::{Again, Checks};
 use crate::cli::device;
 use crate::cli::exit::{unsupported, usage};
@@ -18,21 +17,24 @@ use crate::cli::report::pictures::Heatmap;
 use crate::cli::report::several::DrawingFile;
 use crate::cli::report::summary::{self, Summary, Times};
 use crate::cli::report::{modules, pictures, provenance, reading, several, start};
-use crate::cli::terminal::{Console, Progress, print};
-use crate::detector::{self, Declared, Found};
-use crate::explained::Explained;
-use crate::explainer::Explainer;
-use crate::explainer::{embeddings, load};
-use crate::features;
-use crate::heatmap::format::DrawingFormat;
-use crate::input::vocabulary;
-use crate::input::{self, Inputs};
-use crate::results::{Contents, FeatureTable, Format, check};
-use crate::scene::Scene;
-use crate::scene::region;
-use crate::scene::region::PictureInput;
-use crate::statistics::median;
-use crate::wording::{number, visible};
+use crate::cli::terminal::{Console, print};
+use dlbc::classes::Classes;
+use dlbc::detector::{self, Declared, Found};
+use dlbc::explained::Explained;
+use dlbc::explainer::Explainer;
+use dlbc::explainer::{embeddings, load};
+use dlbc::features;
+use dlbc::heatmap::format::DrawingFormat;
+use dlbc::input::vocabulary;
+use dlbc::input::{self, Inputs};
+use dlbc::notes::Notes;
+use dlbc::results::{Contents, FeatureTable, Format, check};
+use dlbc::scene::Scene;
+use dlbc::scene::region;
+use dlbc::scene::region::PictureInput;
+use dlbc::statistics::median;
+use dlbc::target::Named;
+use dlbc::wording::{number, visible};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
 const QUADRATURE: f64 = 0.05;
@@ -52,36 +54,40 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let pictures = input::files(&args.picture.image)?;
     let names = several::names(&pictures);
     let files = |flag: &str, path: &Option<PathBuf>| {
-        let each = |path: &PathBuf| DrawingFile::each(path, &names, |p| DrawingFormat::of_drawing(flag, p));
+        let each =
+            |path: &PathBuf| DrawingFile::each(path, &names, |p| Ok(DrawingFormat::of_drawing(flag, p)?));
         path.as_ref().map(each).transpose()
     };
     let (heatmaps, maps) = (files("--heatmap", &args.heatmap)?, files("--expert-map", &args.expert_map)?);
     several::check_overlay(args.overlay.as_deref())?;
     let device = device::open(&args.on, console)?;
+    let (hints, sources) = (args.target.detector(), args.sources());
     let mut found = None;
     let choose = |outputs: &[Declared]| {
         let output = args.explain.output();
         if !args.target.detects() {
             return Ok(output.map(str::to_string));
         }
-        let found = found.insert(detector::find(outputs, &args.target, output)?);
-        Ok(Some(found.explained(&args.target).to_string()))
+        let found = found.insert(detector::find(outputs, &hints, output)?);
+        Ok(Some(found.explained(&hints).to_string()))
     };
-    let mut loaded = load::load_for(&args.model, &args.explain, &args.limits, choose, console)?;
+    let mut loaded =
+        load::load_for(&args.model, &args.explain.load_options(&args.limits)?, choose, &console)?;
     let info = loaded.program.info.clone();
     let clock = Instant::now();
     let ids = loaded.split.is_some() || embeddings::whole_input(&info).is_some();
     args.baseline.as_ref().map(|_| input::baseline::check(&info, ids)).transpose()?;
     note_raw(&info, console);
-    let mut inputs = Some(input::read(&info.inputs, pictures.first().map(PathBuf::as_path), args, console)?);
+    let mut inputs =
+        Some(input::read(&info.inputs, pictures.first().map(PathBuf::as_path), &sources, &console)?);
     if let Some(texts) = inputs.as_ref().and_then(|inputs| inputs.texts.as_ref()) {
-        vocabulary::check(&loaded.program, texts, console)?;
+        vocabulary::check(&loaded.program, texts, &console)?;
     }
     let baseline = args
         .baseline
         .as_ref()
         .zip(inputs.as_ref())
-        .map(|(source, inputs)| input::baseline::read(&info.inputs, source, &pictures, inputs, args));
+        .map(|(source, inputs)| input::baseline::read(&info.inputs, source, &pictures, inputs, &sources));
     let baseline = baseline.transpose()?;
     let classes = classes(&loaded.program, args, console)?;
     let targets = args.target.targets(&classes)?;
@@ -99,7 +105,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
 
     let options = SessionOptions::new().threads(args.on.threads).max_tensor_bytes(args.limits.tensor_bytes());
     let (load, compile) = (loaded.load_seconds, loaded.compile_seconds);
-    let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
+    let explainer = Explainer::new(loaded.program, loaded.split, &|| device.backend(), &options)?;
     // The pictures are drawn before anything is written: an error leaves no file.
     let mut results: Vec<OneResult> = vec![];
     for i in 0..pictures.len().max(1) {
@@ -107,9 +113,9 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         let (all, console) = (console, if i == 0 { console } else { Console { quiet: true } });
         let own = match inputs.take() {
             Some(inputs) => inputs,
-            None => input::read(&info.inputs, pictures.get(i).map(PathBuf::as_path), args, console)?,
+            None => input::read(&info.inputs, pictures.get(i).map(PathBuf::as_path), &sources, &console)?,
         };
-        own.picture.iter().for_each(|seen| seen.note(all));
+        own.picture.iter().for_each(|seen| seen.note(&all));
         let file = |files: &Option<Vec<DrawingFile>>| files.as_ref().and_then(|f| f.get(i)).cloned();
         let job = Job {
             explainer: &explainer,
@@ -128,7 +134,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         results.push(if pictures.len() > 1 { result.with_context(naming)? } else { result? });
     }
     if info.repeat.is_none() {
-        explainer.note_memory(targets.len(), console);
+        explainer.note_memory(targets.len(), &console);
     }
     let (mut contents, mut drawings, mut summaries) = (vec![], vec![], vec![]);
     for (i, result) in results.into_iter().enumerate() {
@@ -188,7 +194,7 @@ impl Job<'_> {
         let picture = PictureInput::find(&info.inputs, &inputs, args.picture.layout);
         let within = args.target.scene.region.map(|rectangle| region::region(rectangle, picture));
         let within = within.transpose()?;
-        let class_last = args.class_last(picture.map_or(Layout::Nchw, |p| p.layout));
+        let class_last = args.scene().class_last(picture);
         let mut targets = self.targets.to_vec();
         targets.iter_mut().for_each(|named| named.place(within, class_last));
         let request = Request {
@@ -199,8 +205,8 @@ impl Job<'_> {
         let (explained, own) =
             explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
         (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
-        let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, args);
-        scene.note(&explained[0].explanation.outputs, console);
+        let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, &args.scene());
+        scene.note(&explained[0].explanation.outputs, &console);
         reading::note(info, &inputs, &explained[0], args, console);
         let heatmap =
             heatmap.map(|file| pictures::heatmap(file, info, &inputs, &explained, &scene, args, console));
@@ -222,7 +228,7 @@ impl Job<'_> {
         let summary = Summary::new(info, device, &explained, &inputs, &scene, times, args).with(&checks);
         start::note(info, &explained, args, console);
         if let Some(table) = &inputs.table {
-            features::note(table, &explained[0].explanation, console);
+            features::note(table, &explained[0].explanation, &console);
         }
         checks.note(&explained, console);
         for one in &explained {
@@ -288,7 +294,7 @@ fn explain(
     args: &RunArgs,
     console: Console,
 ) -> anyhow::Result<(Vec<Explained>, Times)> {
-    let _progress = Progress::start(console, "running");
+    let _progress = Notes::start(&console, "running");
     let targets: Vec<Target> = named.iter().map(|n| n.target).collect();
     let run = || explainer.explain_targets(&inputs.tensors, &targets, request);
     let first = run()?;
@@ -323,12 +329,12 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         Keep::Names(names) => (names.clone(), false),
     };
     Request {
-        start: args.target.start.seed(),
+        start: args.target.start,
         multiplier: args.target.multiplier,
         total: args.target.scaler,
         task: args.target.task(),
         positions_first: args.target.positions_first,
-        position: args.target.position.map_or_else(|| shown(inputs), |place| place.seed()),
+        position: args.target.position.clone().unwrap_or_else(|| shown(inputs)),
         keep,
         keep_all,
         audit: args.audit,

@@ -2,16 +2,16 @@
 
 use dlbc_ops::program::Info;
 
-use crate::answer::{is_probability, probability};
 use crate::cli::args::RunArgs;
 use crate::cli::report::pictures::sum_text;
 use crate::cli::terminal::Console;
-use crate::explained::Explained;
-use crate::features::{self, FeatureRelevance};
-use crate::heatmap::canvas::Canvas;
-use crate::heatmap::{MAX_SAMPLES, bars, overview};
-use crate::input::{Columns, Inputs};
-use crate::wording::plural;
+use dlbc::answer::probability;
+use dlbc::explained::Explained;
+use dlbc::features::{self, FeatureRelevance};
+use dlbc::heatmap::canvas::Canvas;
+use dlbc::heatmap::{MAX_SAMPLES, bars, overview};
+use dlbc::input::{Columns, Inputs};
+use dlbc::wording::plural;
 
 /// Draws the features of a table, for each target one below the other.
 pub fn draw(
@@ -72,28 +72,4 @@ fn row_caption(row: usize, info: &Info, explained: &Explained, features: &[Featu
     let sum = sum_text(&features.iter().map(|f| f.relevance).collect::<Vec<_>>());
     let value = explained.probability(info, 0).map(|p| format!(", probability {}", probability(p)));
     format!("row {row}, target {}{}, {sum}", explained.title(0), value.unwrap_or_default())
-}
-
-impl Explained {
-    /// Returns the target that the rows explain, in words: that of all, or how each row's is chosen.
-    fn over_rows(&self) -> String {
-        let units = &self.explanation.targets;
-        let same = units.first().is_some_and(|first| units.iter().all(|u| u == first));
-        match same || units.is_empty() {
-            true => self.title(0),
-            false => format!("{} of each row", self.target.name),
-        }
-    }
-
-    /// The value of a row's target, where the explained output holds probabilities.
-    fn probability(&self, info: &Info, row: usize) -> Option<f64> {
-        let output = self.explanation.outputs.get(&info.explained)?;
-        if self.explanation.targets.len() != output.dims().first().copied()? || output.dims().len() != 2 {
-            return None;
-        }
-        let unit = usize::try_from(*self.explanation.targets.get(row)?).ok()?;
-        let values = output.to_f64();
-        let value = values.get(row * output.dims()[1] + unit)?;
-        is_probability(info, &info.explained, output).then_some(*value)
-    }
 }

@@ -1,6 +1,8 @@
 //! Texts, tables, notes and drawings of the commands.
 
 pub mod charts;
+pub mod experts;
+pub mod features;
 pub mod modules;
 pub mod pictures;
 pub mod provenance;
@@ -9,3 +11,4 @@ pub mod several;
 pub mod stages;
 pub mod start;
 pub mod summary;
+pub mod tokens;

@@ -9,7 +9,7 @@ use dlbc_runtime::{HeadRow, LayerRow};
 use serde::Serialize;
 
 use crate::cli::terminal::{Align, Table};
-use crate::wording::number;
+use dlbc::wording::number;
 
 /// Heads that have a column each; of more, the strongest are listed.
 const COLUMNS: usize = 16;

@@ -12,16 +12,16 @@ use crate::cli::exit::unsupported;
 use crate::cli::report::charts;
 use crate::cli::report::several::DrawingFile;
 use crate::cli::terminal::Console;
-use crate::experts::layers;
-use crate::explained::Explained;
-use crate::heatmap::canvas::Canvas;
-use crate::heatmap::format::DrawingFormat;
-use crate::heatmap::{Axes, MAX_SAMPLES, MAX_TEXTS, Subject, curves, draw, experts, font, overlay};
-use crate::input::{Inputs, Seen};
-use crate::results::write;
-use crate::scene::Scene;
-use crate::wording::{number, plural, visible};
-use crate::{features, tokens};
+use dlbc::experts::layers;
+use dlbc::explained::Explained;
+use dlbc::heatmap::canvas::Canvas;
+use dlbc::heatmap::format::DrawingFormat;
+use dlbc::heatmap::{Axes, MAX_SAMPLES, MAX_TEXTS, Subject, curves, draw, experts, font, overlay};
+use dlbc::input::{Inputs, Seen};
+use dlbc::results::write;
+use dlbc::scene::Scene;
+use dlbc::wording::{number, plural, visible};
+use dlbc::{features, tokens};
 
 /// Characters without a glyph that a note names.
 const MISSING: usize = 8;
@@ -46,7 +46,7 @@ impl Heatmap {
             let doing = || format!("cannot make the folder `{}`", folder.display());
             std::fs::create_dir(folder).with_context(doing)?;
         }
-        write(&self.path, |out| Ok(out.write_all(&self.bytes)?))
+        Ok(write(&self.path, |out| Ok(out.write_all(&self.bytes)?))?)
     }
 }
 

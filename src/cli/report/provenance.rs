@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
+use dlbc_runtime::Start;
 use sha2::{Digest, Sha256};
 
-use crate::cli::args::{RunArgs, Start};
+use crate::cli::args::RunArgs;
 use crate::diff::{LABELS, Labels};
-use crate::input::Inputs;
-use crate::wording::number;
+use dlbc::input::Inputs;
+use dlbc::wording::number;
 
 /// Model, rules, target, start and inputs of a run.
 ///

@@ -7,10 +7,10 @@ use dlbc_runtime::Target;
 
 use crate::cli::args::RunArgs;
 use crate::cli::terminal::Console;
-use crate::detector::{self, Declared};
-use crate::explained::Explained;
-use crate::input::Inputs;
-use crate::wording::{plural, visible};
+use dlbc::detector::{self, Declared};
+use dlbc::explained::Explained;
+use dlbc::input::Inputs;
+use dlbc::wording::{plural, visible};
 
 /// The least boxes of an output that is taken for one of a detector.
 const LEAST_BOXES: usize = 64;
@@ -92,7 +92,7 @@ fn batch(info: &Info, inputs: &Inputs) -> Option<usize> {
 
 /// Boxes that the outputs look like, with the flags that explain one.
 fn boxes(declared: &[Declared], output: &Tensor, args: &RunArgs) -> Option<String> {
-    let found = detector::find(declared, &args.target, None).ok()?;
+    let found = detector::find(declared, &args.target.detector(), None).ok()?;
     if found.detector.layout.is_some() {
         return Some("boxes with scores: `--box best` explains one".into());
     }

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::rows;
 
-use crate::cli::args::Named;
 use crate::cli::exit::usage;
 use crate::cli::terminal::Console;
-use crate::heatmap::format::DrawingFormat;
-use crate::results::{Contents, check};
+use dlbc::heatmap::format::DrawingFormat;
+use dlbc::results::{Contents, check};
+use dlbc::target::Named;
 
 /// Names of pictures for files and keys: the file's name without its extension, numbered where two are the same.
 pub fn names(files: &[PathBuf]) -> Vec<String> {
@@ -89,7 +89,7 @@ pub fn check_overlay(path: Option<&Path>) -> anyhow::Result<()> {
 }
 
 fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
-    DrawingFormat::of_pixels("--overlay", path)
+    Ok(DrawingFormat::of_pixels("--overlay", path)?)
 }
 
 /// The files of overlays, target by target of each picture: named after both where there are several.
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     fn png(path: &Path) -> anyhow::Result<DrawingFormat> {
-        DrawingFormat::of_drawing("--heatmap", path)
+        Ok(DrawingFormat::of_drawing("--heatmap", path)?)
     }
 
     #[test]

@@ -7,7 +7,7 @@ use dlbc_compiler::{Compiled, Inspection};
 use dlbc_ops::graph::{NodeId, PrintOp};
 use serde::Serialize;
 
-use crate::wording::{json_text, visible, visible_lines};
+use dlbc::wording::{json_text, visible, visible_lines};
 
 /// A graph in its text form.
 pub fn text(graph: &impl Display) -> String {

@@ -1,12 +1,12 @@
 //! Notes on the sign of the start.
 
 use dlbc_ops::program::{Info, Mode, StartSign};
-use dlbc_runtime::Target;
+use dlbc_runtime::{Start, Target};
 
-use crate::cli::args::{RunArgs, Start};
+use crate::cli::args::RunArgs;
 use crate::cli::terminal::Console;
-use crate::explained::Explained;
-use crate::wording::{plural, visible};
+use dlbc::explained::Explained;
+use dlbc::wording::{plural, visible};
 
 /// Says where relevance starts when that is not the explained output, and which rows start with 0.
 pub fn note(info: &Info, explained: &[Explained], args: &RunArgs, console: Console) {

@@ -1,8 +1,11 @@
 //! Standard output and standard error; neither can make the program panic.
 
+use std::any::Any;
 use std::io::{self, Write};
 
-use crate::wording::visible_lines;
+use super::Progress;
+use dlbc::notes::{Level, Note, Notes};
+use dlbc::wording::visible_lines;
 
 /// Notes and warnings on standard error.
 #[derive(Clone, Copy, Debug)]
@@ -13,15 +16,27 @@ pub struct Console {
 
 impl Console {
     /// Says what was done beyond the letter of the arguments.
-    pub fn note(self, message: impl AsRef<str>) {
-        if !self.quiet {
-            report("note", message.as_ref());
-        }
+    pub fn note(self, message: impl Into<String>) {
+        (&self as &dyn Notes).note(message);
     }
 
     /// Says what the user should look at.
-    pub fn warn(self, message: impl AsRef<str>) {
-        report("warning", message.as_ref());
+    pub fn warn(self, message: impl Into<String>) {
+        (&self as &dyn Notes).warn(message);
+    }
+}
+
+impl Notes for Console {
+    fn receive(&self, note: Note) {
+        match note.level {
+            Level::Note if self.quiet => {}
+            Level::Note => report("note", &note.text),
+            Level::Warning => report("warning", &note.text),
+        }
+    }
+
+    fn start(&self, activity: &str) -> Box<dyn Any> {
+        if self.quiet { Box::new(()) } else { Box::new(Progress::start(activity.to_string())) }
     }
 }
 

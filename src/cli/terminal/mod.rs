@@ -5,5 +5,5 @@ mod progress;
 mod table;
 
 pub use console::{Console, print, report};
-pub use progress::Progress;
+use progress::Progress;
 pub use table::{Align, Table};

@@ -1,6 +1,5 @@
 //! A spinner for what takes longer than a second.
 
-use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
@@ -8,21 +7,18 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::Console;
-
 /// Shows a spinner on standard error from its second second on, until it is dropped. Only on a terminal.
 pub struct Progress {
     worker: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Starts one for `what`.
-    pub fn start(console: Console, what: impl Into<Cow<'static, str>>) -> Progress {
-        let off = console.quiet || !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
+    /// Starts one for an activity.
+    pub fn start(what: String) -> Progress {
+        let off = !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
         if off {
             return Progress { worker: None };
         }
-        let what = what.into();
         let (sender, receiver) = mpsc::channel();
         let show = move || {
             if receiver.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Timeout) {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
-use crate::cli::exit::{invalid, limit};
 use crate::content::{Content, content};
+use crate::error::{Error, Result};
 use crate::input::npy;
 use crate::wording::size;
 
@@ -28,30 +28,30 @@ pub struct Decoded {
 ///
 /// # Errors
 /// For a file that is none, and one above the limits.
-pub fn decode(path: &Path, max_bytes: u64) -> anyhow::Result<Decoded> {
+pub fn decode(path: &Path, max_bytes: u64) -> Result<Decoded> {
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
-        .map_err(|e| invalid(e.to_string()))?;
+        .map_err(|e| Error::invalid(e.to_string()))?;
     let format = reader.format();
     let mut limits = image::Limits::default();
     let most = max_bytes.min(MAX_DECODED_BYTES);
     limits.max_alloc = Some(most);
     reader.limits(limits);
     let refuse = |e: image::ImageError| match e {
-        image::ImageError::Limits(e) => limit(format!("the picture is too large: {e}")),
+        image::ImageError::Limits(e) => Error::limit(format!("the picture is too large: {e}")),
         e => match content(path) {
             Some(kind) if kind != Content::Picture => npy::other("a picture", kind),
             None if matches!(e, image::ImageError::Unsupported(_)) => {
-                invalid("expected a picture (png, jpeg, bmp, gif, tiff, webp), found something else")
+                Error::invalid("expected a picture (png, jpeg, bmp, gif, tiff, webp), found something else")
             }
-            _ => invalid(format!("not a picture that can be read: {e}")),
+            _ => Error::invalid(format!("not a picture that can be read: {e}")),
         },
     };
     let mut decoder = reader.into_decoder().map_err(refuse)?;
     // The decoder's own limit does not cover the picture that it fills.
     if decoder.total_bytes() > most {
         let (width, height) = decoder.dimensions();
-        return Err(limit(format!(
+        return Err(Error::limit(format!(
             "the picture is too large: {width}×{height} pixels take {}, the limit is {}",
             size(decoder.total_bytes()),
             size(most)
@@ -60,7 +60,7 @@ pub fn decode(path: &Path, max_bytes: u64) -> anyhow::Result<Decoded> {
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(refuse)?;
     if picture.width() == 0 || picture.height() == 0 {
-        return Err(invalid("the picture is empty"));
+        return Err(Error::invalid("the picture is empty"));
     }
     let mut notes = vec![];
     match format {
@@ -100,7 +100,7 @@ fn over_white(picture: &mut DynamicImage) -> bool {
 ///
 /// # Errors
 /// For a folder that cannot be read or has no picture.
-pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = vec![];
     for path in paths {
         if path.is_dir() {
@@ -112,8 +112,8 @@ pub fn files(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(all)
 }
 
-fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let failed = |e: std::io::Error| invalid(format!("`{}`: {e}", path.display()));
+fn folder(path: &Path) -> Result<Vec<PathBuf>> {
+    let failed = |e: std::io::Error| Error::invalid(format!("`{}`: {e}", path.display()));
     let mut files = vec![];
     for entry in std::fs::read_dir(path).map_err(failed)? {
         let file = entry.map_err(failed)?.path();
@@ -125,7 +125,7 @@ fn folder(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     files.sort();
     if files.is_empty() {
         let kinds = EXTENSIONS.join(", ");
-        return Err(invalid(format!("the folder `{}` has no picture ({kinds})", path.display())));
+        return Err(Error::invalid(format!("the folder `{}` has no picture ({kinds})", path.display())));
     }
     Ok(files)
 }

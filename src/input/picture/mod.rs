@@ -2,6 +2,7 @@
 
 mod crop;
 mod decode;
+mod options;
 mod pixels;
 mod resize;
 mod site;
@@ -11,18 +12,18 @@ mod tests;
 
 use std::path::Path;
 
-use anyhow::Context;
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::Tensor;
 use image::{DynamicImage, GrayImage, Luma, RgbImage};
 
 pub use crop::Fit;
 pub use decode::files;
+pub use options::{Channels, Layout, PictureOptions, Preset, Resize};
 pub use site::takes_picture;
 
 use super::fit::from_f64;
-use crate::cli::args::{Layout, PictureArgs};
-use crate::cli::terminal::Console;
+use crate::error::{Error, Result, ResultExt};
+use crate::notes::Notes;
 use decode::{Decoded, decode};
 use pixels::Values;
 use resize::{Resized, fitted};
@@ -51,31 +52,29 @@ pub struct Picture {
 pub fn read(
     path: &Path,
     input: &InputInfo,
-    args: &PictureArgs,
+    options: &PictureOptions,
     max_bytes: u64,
-    console: Console,
-) -> anyhow::Result<Picture> {
-    let site = Site::new(input, args.layout)?;
+    listener: &dyn Notes,
+) -> Result<Picture> {
+    let site = Site::new(input, options.layout)?;
     let Decoded { picture, notes } = decode(path, max_bytes)?;
     let (height, width) =
         (site.height.fitted(picture.height() as usize), site.width.fitted(picture.width() as usize));
     let out_bytes = [site.channels, height, width, 4].iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
     if out_bytes.is_none_or(|b| b > max_bytes) {
-        return Err(crate::cli::exit::limit(format!(
-            "a picture of {height}×{width} is above `--max-tensor-bytes`"
-        )));
+        return Err(Error::limit(format!("a picture of {height}×{width} is above `--max-tensor-bytes`")));
     }
     let original = picture.to_rgb8();
     let Resized { picture: crop, how, fit } = if site.channels == 1 {
-        let grey = fitted(&grey(&picture), &site, args.resize());
+        let grey = fitted(&grey(&picture), &site, options.resize());
         let crop = RgbImage::from_fn(grey.picture.width(), grey.picture.height(), |x, y| {
             [grey.picture.get_pixel(x, y).0[0]; 3].into()
         });
         Resized { picture: crop, how: grey.how, fit: grey.fit }
     } else {
-        fitted(&original, &site, args.resize())
+        fitted(&original, &site, options.resize())
     };
-    let values = Values::new(input, site.channels, args)?;
+    let values = Values::new(input, site.channels, options)?;
     let dims = match site.layout {
         Layout::Nchw => [1, site.channels, height, width],
         Layout::Nhwc => [1, height, width, site.channels],
@@ -83,7 +82,7 @@ pub fn read(
     let dims = &dims[4 - input.ty.rank().clamp(3, 4)..];
     let tensor = from_f64(input.ty.dtype, dims, &values.of(&crop, site.layout))
         .context("the picture does not fill its tensor")?;
-    console.note(format!(
+    listener.note(format!(
         "picture {}×{} {how}{width}×{height}, {}, {}",
         picture.width(),
         picture.height(),

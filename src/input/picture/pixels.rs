@@ -3,8 +3,8 @@
 use dlbc_ops::program::InputInfo;
 use image::RgbImage;
 
-use crate::cli::args::{Channels, Layout, PictureArgs};
-use crate::cli::exit::usage;
+use super::{Channels, Layout, PictureOptions};
+use crate::error::{Error, Result};
 use crate::wording::{number, visible};
 
 /// Map from pixels to values, channel by channel in the order of the input.
@@ -21,26 +21,26 @@ impl Values {
     ///
     /// # Errors
     /// For flags that do not fit the input or one another.
-    pub fn new(input: &InputInfo, channels: usize, args: &PictureArgs) -> anyhow::Result<Values> {
-        let order = args.channels();
+    pub fn new(input: &InputInfo, channels: usize, options: &PictureOptions) -> Result<Values> {
+        let order = options.channels();
         if !input.ty.dtype.is_float() {
-            let range = args.pixel_range.unwrap_or(255.0);
-            if args.mean.is_some() || args.std.is_some() || args.preset.is_some() || range != 255.0 {
+            let range = options.pixel_range.unwrap_or(255.0);
+            if options.mean.is_some() || options.std.is_some() || options.preset.is_some() || range != 255.0 {
                 let name = visible(&input.name);
-                return Err(usage(format!(
+                return Err(Error::usage(format!(
                     "input `{name}` is {}: give `--pixel-range 255`, no mean, no std and no preset",
                     input.ty
                 )));
             }
             return Ok(Values { range, order, mean: vec![0.0; channels], std: vec![1.0; channels] });
         }
-        let preset = args.preset();
-        let range = args.pixel_range.unwrap_or(preset.pixel_range);
-        let usual = |values: [f64; 3], neutral: f64| match (channels, args.preset) {
+        let preset = options.preprocessing();
+        let range = options.pixel_range.unwrap_or(preset.pixel_range);
+        let usual = |values: [f64; 3], neutral: f64| match (channels, options.preset) {
             (3, _) => Ok(values.iter().map(|v| v * range).collect::<Vec<f64>>()),
             (_, None) => Ok(vec![neutral; channels]),
             (_, Some(_)) if values.iter().all(|v| *v == values[0]) => Ok(vec![values[0] * range; channels]),
-            (_, Some(preset)) => Err(usage(format!(
+            (_, Some(preset)) => Err(Error::usage(format!(
                 "`--preset {}` has three channels, input `{}` has {channels}",
                 preset.name(),
                 visible(&input.name)
@@ -57,16 +57,17 @@ impl Values {
             None => Ok(usual),
             Some([one]) => Ok(vec![*one; channels]),
             Some(values) if values.len() == channels => Ok(values.to_vec()),
-            Some(values) => {
-                Err(usage(format!("`{flag}` has {} values, the picture {channels} channels", values.len())))
-            }
+            Some(values) => Err(Error::usage(format!(
+                "`{flag}` has {} values, the picture {channels} channels",
+                values.len()
+            ))),
         };
-        let mean = chosen("--mean", &args.mean, mean)?;
-        let std = chosen("--std", &args.std, std)?;
+        let mean = chosen("--mean", &options.mean, mean)?;
+        let std = chosen("--std", &options.std, std)?;
         if let Some(mean) = mean.iter().find(|m| m.abs() > range.abs()) {
             let (mean, range) = (number(*mean, 6), number(range, 6));
             let help = if range == "1" { "\nhelp: add `--pixel-range 255`" } else { "" };
-            return Err(usage(format!(
+            return Err(Error::usage(format!(
                 "invalid `--mean`: expected values within 0 to {range}, found {mean}{help}"
             )));
         }

@@ -3,8 +3,8 @@
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{DType, Dim};
 
-use crate::cli::args::Layout;
-use crate::cli::exit::{unsupported, usage};
+use super::options::Layout;
+use crate::error::{Error, Result};
 use crate::wording::visible;
 
 /// A side of a picture in an input.
@@ -86,7 +86,7 @@ impl Site {
     ///
     /// # Errors
     /// For an input of a fixed batch above one, and for other channels than a picture has.
-    pub fn new(input: &InputInfo, given: Option<Layout>) -> anyhow::Result<Site> {
+    pub fn new(input: &InputInfo, given: Option<Layout>) -> Result<Site> {
         let layout = layout(input, given);
         let at = input.ty.rank().saturating_sub(3);
         let dim = |axis: usize| input.ty.dim(axis);
@@ -96,7 +96,7 @@ impl Site {
         };
         let name = visible(&input.name);
         if at == 1 && dim(0).as_known().is_some_and(|n| n != 1) {
-            return Err(unsupported(format!(
+            return Err(Error::unsupported(format!(
                 "input `{name}`: {} takes more than one picture; give it with `--inputs`",
                 input.ty
             )));
@@ -107,12 +107,12 @@ impl Site {
             (None, None) if own.as_known().is_none() => Ok(site(3)),
             (None, Some(_)) => {
                 let flag = if layout == Layout::Nchw { "nhwc" } else { "nchw" };
-                Err(usage(format!(
+                Err(Error::usage(format!(
                     "input `{name}` is {}: its channels stand elsewhere, give `--layout {flag}`",
                     input.ty
                 )))
             }
-            (None, None) => Err(unsupported(format!(
+            (None, None) => Err(Error::unsupported(format!(
                 "input `{name}`: {} has not 1 or 3 channels, as a picture has",
                 input.ty
             ))),

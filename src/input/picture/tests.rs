@@ -2,16 +2,17 @@ use dlbc_ops::tensor::{DType, Dim, TensorType};
 use image::{GrayImage, Luma};
 
 use super::*;
-use crate::cli::args::{Channels, Layout, Preset, Resize};
+use crate::error::Result;
+use crate::notes::Silent;
 
-const QUIET: Console = Console { quiet: true };
+const QUIET: &dyn Notes = &Silent;
 
-fn args() -> PictureArgs {
-    PictureArgs {
+fn args() -> PictureOptions {
+    PictureOptions {
         mean: Some(vec![0.0]),
         std: Some(vec![1.0]),
         pixel_range: Some(255.0),
-        ..PictureArgs::default()
+        ..PictureOptions::default()
     }
 }
 
@@ -30,7 +31,7 @@ fn file(width: u32, height: u32) -> tempfile::NamedTempFile {
     file
 }
 
-fn read_with(size: (u32, u32), dims: [i64; 4], args: &PictureArgs) -> anyhow::Result<Picture> {
+fn read_with(size: (u32, u32), dims: [i64; 4], args: &PictureOptions) -> Result<Picture> {
     read(file(size.0, size.1).path(), &input(dims), args, 1 << 20, QUIET)
 }
 
@@ -38,14 +39,14 @@ fn read_with(size: (u32, u32), dims: [i64; 4], args: &PictureArgs) -> anyhow::Re
 fn layouts_and_channel_orders() {
     let picture = read_with((2, 1), [1, 3, 1, 2], &args()).unwrap();
     assert_eq!(picture.tensor.to_f32(), [0.0, 10.0, 0.0, 0.0, 7.0, 7.0]);
-    let last = PictureArgs { layout: Some(Layout::Nhwc), channels: Some(Channels::Bgr), ..args() };
+    let last = PictureOptions { layout: Some(Layout::Nhwc), channels: Some(Channels::Bgr), ..args() };
     let picture = read_with((2, 1), [1, 1, 2, 3], &last).unwrap();
     assert_eq!(picture.tensor.to_f32(), [7.0, 0.0, 0.0, 7.0, 0.0, 10.0]);
 }
 
 #[test]
 fn mean_and_std_follow_the_channel_order() {
-    let bgr = PictureArgs {
+    let bgr = PictureOptions {
         channels: Some(Channels::Bgr),
         mean: Some(vec![7.0, 0.0, 5.0]),
         std: Some(vec![2.0]),
@@ -53,7 +54,7 @@ fn mean_and_std_follow_the_channel_order() {
     };
     let picture = read_with((2, 1), [1, 3, 1, 2], &bgr).unwrap();
     assert_eq!(picture.tensor.to_f32(), [0.0, 0.0, 0.0, 0.0, -2.5, 2.5]);
-    let bad = PictureArgs { mean: Some(vec![1.0, 2.0]), ..args() };
+    let bad = PictureOptions { mean: Some(vec![1.0, 2.0]), ..args() };
     assert!(read_with((2, 1), [1, 3, 1, 2], &bad).is_err());
 }
 
@@ -64,7 +65,7 @@ fn the_centre_is_cut_out() {
     assert_eq!(picture.crop.dimensions(), (4, 4));
     assert_eq!(picture.fit.to_input([3.0, 0.0, 7.0, 4.0]), [0.0, 0.0, 4.0, 4.0]);
     assert_eq!(picture.fit.to_picture([0.0, 0.0, 4.0, 4.0]), [3.0, 0.0, 7.0, 4.0]);
-    let stretched = PictureArgs { resize: Some(Resize::Stretch), ..args() };
+    let stretched = PictureOptions { resize: Some(Resize::Stretch), ..args() };
     let picture = read_with((10, 4), [1, 3, 4, 4], &stretched).unwrap();
     assert!(picture.crop.get_pixel(3, 0).0[0] > 70);
     assert_eq!(picture.fit.to_input([5.0, 2.0, 10.0, 4.0]), [2.0, 2.0, 4.0, 4.0]);
@@ -72,7 +73,7 @@ fn the_centre_is_cut_out() {
 
 #[test]
 fn the_whole_picture_is_padded_with_grey() {
-    let pad = PictureArgs { resize: Some(Resize::Pad), ..args() };
+    let pad = PictureOptions { resize: Some(Resize::Pad), ..args() };
     let picture = read_with((8, 4), [1, 3, 4, 4], &pad).unwrap();
     let row = |y| picture.crop.get_pixel(2, y).0;
     assert_eq!((row(0), row(3)), ([114; 3], [114; 3]));
@@ -122,7 +123,7 @@ fn open_sizes_take_the_picture_as_it_is() {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    let first = PictureArgs { layout: Some(Layout::Nchw), ..args() };
+    let first = PictureOptions { layout: Some(Layout::Nchw), ..args() };
     assert!(read_with((5, 3), [1, 4, 4, 3], &first).err().unwrap().to_string().contains("--layout nhwc"));
     assert!(read_with((5, 3), [2, 3, 4, 4], &args()).is_err());
     assert!(read_with((5, 3), [1, 7, 4, 4], &args()).is_err());
@@ -157,13 +158,13 @@ fn halved() -> InputInfo {
 fn open_sizes_are_padded_to_their_multiple() {
     for resize in [None, Some(Resize::Pad), Some(Resize::Crop)] {
         let picture =
-            read(file(6, 4).path(), &halved(), &PictureArgs { resize, ..args() }, 1 << 20, QUIET).unwrap();
+            read(file(6, 4).path(), &halved(), &PictureOptions { resize, ..args() }, 1 << 20, QUIET).unwrap();
         assert_eq!(picture.tensor.dims(), [1, 3, 4, 8]);
         assert_eq!((picture.fit.scale, picture.fit.shift), ((1.0, 1.0), (1.0, 0.0)));
         assert_eq!(picture.crop.get_pixel(0, 0).0, [114; 3]);
         assert_eq!(picture.crop.get_pixel(2, 1).0, [10, 10, 7]);
     }
-    let stretch = PictureArgs { resize: Some(Resize::Stretch), ..args() };
+    let stretch = PictureOptions { resize: Some(Resize::Stretch), ..args() };
     let picture = read(file(6, 4).path(), &halved(), &stretch, 1 << 20, QUIET).unwrap();
     assert_eq!((picture.tensor.dims(), picture.fit.scale), (&[1, 3, 4, 8][..], (8.0 / 6.0, 1.0)));
 }
@@ -171,8 +172,8 @@ fn open_sizes_are_padded_to_their_multiple() {
 #[test]
 fn presets_say_what_values_pixels_become() {
     // The pixel at (1, 0) is 10, 0, 7.
-    let values = |preset, flags: PictureArgs| {
-        let args = PictureArgs { preset: Some(preset), ..flags };
+    let values = |preset, flags: PictureOptions| {
+        let args = PictureOptions { preset: Some(preset), ..flags };
         let values = read_with((2, 1), [1, 3, 1, 2], &args).unwrap().tensor.to_f32();
         [values[1], values[3], values[5]]
     };
@@ -182,27 +183,27 @@ fn presets_say_what_values_pixels_become() {
             "{found:?} {expected:?}"
         );
     };
-    let none = PictureArgs::default;
+    let none = PictureOptions::default;
     let (r, g, b) = (10.0 / 255.0, 0.0, 7.0 / 255.0);
     near(values(Preset::Imagenet, none()), [(r - 0.485) / 0.229, (g - 0.456) / 0.224, (b - 0.406) / 0.225]);
     near(values(Preset::Yolo, none()), [r, g, b]);
     near(values(Preset::Caffe, none()), [7.0 - 103.939, 0.0 - 116.779, 10.0 - 123.68]);
     near(values(Preset::MinusOneOne, none()), [2.0 * r - 1.0, 2.0 * g - 1.0, 2.0 * b - 1.0]);
     // Flags override parts.
-    let rgb = PictureArgs { channels: Some(Channels::Rgb), ..none() };
+    let rgb = PictureOptions { channels: Some(Channels::Rgb), ..none() };
     near(values(Preset::Caffe, rgb), [10.0 - 123.68, 0.0 - 116.779, 7.0 - 103.939]);
-    let bytes = PictureArgs { pixel_range: Some(255.0), ..none() };
+    let bytes = PictureOptions { pixel_range: Some(255.0), ..none() };
     near(values(Preset::Yolo, bytes), [10.0, 0.0, 7.0]);
-    assert_eq!(PictureArgs { preset: Some(Preset::Yolo), ..none() }.resize(), Resize::Pad);
-    let grey = PictureArgs { preset: Some(Preset::Caffe), ..none() };
+    assert_eq!(PictureOptions { preset: Some(Preset::Yolo), ..none() }.resize(), Resize::Pad);
+    let grey = PictureOptions { preset: Some(Preset::Caffe), ..none() };
     assert!(read_with((2, 1), [1, 1, 1, 2], &grey).is_err());
 }
 
 #[test]
 fn a_mean_beyond_white_is_refused() {
-    let args = PictureArgs { mean: Some(vec![123.7, 116.8, 103.9]), ..PictureArgs::default() };
+    let args = PictureOptions { mean: Some(vec![123.7, 116.8, 103.9]), ..PictureOptions::default() };
     let error = read_with((2, 1), [1, 3, 1, 2], &args).err().unwrap().to_string();
     assert!(error.contains("123.7") && error.contains("help: add `--pixel-range 255`"), "{error}");
-    let bytes = PictureArgs { pixel_range: Some(255.0), ..args };
+    let bytes = PictureOptions { pixel_range: Some(255.0), ..args };
     assert!(read_with((2, 1), [1, 3, 1, 2], &bytes).is_ok());
 }

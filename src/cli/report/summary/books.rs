@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::cli::report::modules::{self, Heads, Layer};
 use crate::cli::terminal::{Align, Table};
-use crate::wording::number;
+use dlbc::wording::number;
 
 /// A ledger that misses more than this share of the start is reported.
 const TOLERANCE: f64 = 1e-4;

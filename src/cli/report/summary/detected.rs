@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::classes::Classes;
-use crate::scene::Scene;
-use crate::wording::number;
+use dlbc::classes::Classes;
+use dlbc::scene::Scene;
+use dlbc::wording::number;
 
 /// The box that a row explains.
 #[derive(Clone, Serialize)]

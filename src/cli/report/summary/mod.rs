@@ -11,22 +11,23 @@ use std::io::IsTerminal;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Explanation, Target};
+use dlbc_runtime::{Explanation, Start, Target};
 use serde::Serialize;
 
-use crate::answer::Answer;
-use crate::cli::args::{Color, RunArgs, Start};
+use crate::cli::args::{Color, RunArgs};
 use crate::cli::checks::{Checks, Correlation};
+use crate::cli::report;
 use crate::cli::terminal::{Align, Console, Table};
-use crate::experts::{self, Layer, layers};
-use crate::explained::Explained;
-use crate::features::Features;
-use crate::input::Inputs;
-use crate::scene::Scene;
-use crate::tokens::{self, TokenRelevance, Verdict, WordRelevance};
-use crate::wording::{json_text, number, plural, visible};
 use books::Books;
 use detected::Detected;
+use dlbc::answer::Answer;
+use dlbc::experts::{Layer, layers};
+use dlbc::explained::Explained;
+use dlbc::features::Features;
+use dlbc::input::Inputs;
+use dlbc::scene::Scene;
+use dlbc::tokens::{self, TokenRelevance, Verdict, WordRelevance};
+use dlbc::wording::{json_text, number, plural, visible};
 use pictures::Picture;
 use units::Units;
 
@@ -240,11 +241,11 @@ impl Summary {
                 out.push('\n');
             }
             if let Some(features) = &of.features {
-                out.push_str(&features.text());
+                out.push_str(&report::features::text(features));
                 out.push('\n');
             }
             if !of.experts.is_empty() {
-                out.push_str(&experts::table(&of.experts).text(0));
+                out.push_str(&report::experts::table(&of.experts).text(0));
                 out.push('\n');
             }
             for (i, (name, books)) in of.tracks().into_iter().enumerate() {
@@ -333,9 +334,10 @@ impl OfTarget {
                 texts.texts.iter().zip(&tokens).map(|(t, row)| tokens::shown_units(t, row, args.words));
             let units: Vec<_> = units.collect();
             let listed = texts.texts.iter().zip(&units).zip(&verdicts);
-            let listed = listed.map(|((text, units), verdict)| tokens::Listed { text, units, verdict });
+            let listed =
+                listed.map(|((text, units), verdict)| report::tokens::Listed { text, units, verdict });
             let word = if args.words { "word" } else { "token" };
-            tokens::text(&listed.collect::<Vec<_>>(), word, color.then_some(args.colors))
+            report::tokens::text(&listed.collect::<Vec<_>>(), word, color.then_some(args.colors))
         });
         let words = texts.filter(|_| args.words).map(|texts| {
             texts.texts.iter().zip(&tokens).map(|(text, row)| tokens::words(text, row)).collect()

@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 
 use super::{Summary, Times};
 use crate::cli::terminal::{Align, Table};
-use crate::input::Seen;
-use crate::wording::{json_text, number, visible};
+use dlbc::input::Seen;
+use dlbc::wording::{json_text, number, visible};
 
 /// A picture, and the part of it that is the input.
 #[derive(Serialize)]

@@ -5,7 +5,7 @@ use dlbc_runtime::Explanation;
 use super::books::Books;
 use super::{LISTED, OfTarget};
 use crate::cli::args::RunArgs;
-use crate::wording::number;
+use dlbc::wording::number;
 
 /// The share of the start that is absorbed from which on it is what keeps relevance from the inputs.
 const KEPT: f64 = 0.5;

@@ -1,13 +1,31 @@
 //! In which outputs of a model boxes stand, by what the model declares of them.
 
+mod format;
+
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
 use dlbc_proto::{DataType, Model};
 use dlbc_runtime::{BoxLayout, Detector, Tensors};
 
-use crate::cli::args::{BoxFormat, COORDINATES, NoObject, TargetArgs};
-use crate::cli::exit::{unknown, usage};
+use crate::error::{Error, Result};
 use crate::wording::visible;
+
+pub use format::{BoxFormat, COORDINATES, Coordinate, NoObject};
+
+/// Reading of the outputs of a detector, as far as a caller knows it; what is `None` or empty follows from shapes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DetectorHints {
+    /// Layout of the boxes in the outputs.
+    pub layout: Option<BoxLayout>,
+    /// Names of the outputs with boxes, scores and labels, or of the one with everything.
+    pub outputs: Vec<String>,
+    /// Meaning of the four coordinates of a box.
+    pub format: Option<BoxFormat>,
+    /// Class of a `detr` layout that means that there is no object.
+    pub no_object: Option<NoObject>,
+    /// Coordinate that is explained instead of the score.
+    pub coordinate: Option<Coordinate>,
+}
 
 /// An output as the model declares it.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,9 +117,8 @@ pub struct Found {
 
 impl Found {
     /// The output that is explained.
-    pub fn explained(&self, args: &TargetArgs) -> &str {
-        let boxes = args.scene.coordinate.is_some();
-        if boxes { &self.detector.boxes } else { &self.detector.scores }
+    pub fn explained(&self, hints: &DetectorHints) -> &str {
+        if hints.coordinate.is_some() { &self.detector.boxes } else { &self.detector.scores }
     }
 }
 
@@ -109,44 +126,43 @@ impl Found {
 ///
 /// # Errors
 /// Where there is not one way to read the outputs, and for flags that contradict one another.
-pub fn find(outputs: &[Declared], args: &TargetArgs, output: Option<&str>) -> anyhow::Result<Found> {
-    let scene = &args.scene;
-    if let Some(missing) = scene.box_outputs.iter().find(|n| !outputs.iter().any(|o| o.name == **n)) {
+pub fn find(outputs: &[Declared], hints: &DetectorHints, output: Option<&str>) -> Result<Found> {
+    if let Some(missing) = hints.outputs.iter().find(|n| !outputs.iter().any(|o| o.name == **n)) {
         let message = format!("the model has no output `{}`; it has {}", visible(missing), list(outputs));
-        return Err(unknown(message, missing, outputs.iter().map(|o| o.name.as_str())));
+        return Err(Error::unknown(message, missing, outputs.iter().map(|o| o.name.as_str())));
     }
-    let layout = scene.box_layout.map(|l| l.reading());
-    let names = match scene.box_outputs.as_slice() {
+    let layout = hints.layout;
+    let names = match hints.outputs.as_slice() {
         [] => named(outputs, layout, output).ok_or_else(|| refusal(outputs, layout))?,
         given => by_flag(given, layout)?,
     };
     let Names { layout, boxes, scores, labels } = names;
-    let no_object = scene.no_object != Some(NoObject::None);
-    if scene.no_object.is_some() && layout != Some(BoxLayout::Detr) {
-        return Err(usage(
+    let no_object = hints.no_object != Some(NoObject::None);
+    if hints.no_object.is_some() && layout != Some(BoxLayout::Detr) {
+        return Err(Error::usage(
             "`--no-object` is for scores [batch, box, class] and boxes [batch, box, 4] (detr)",
         ));
     }
     // What is not certain from the shape is refused later; all of these have centre and size.
-    let format = scene.box_format.unwrap_or_else(|| BoxFormat::of(layout.unwrap_or(BoxLayout::Yolo)));
-    if let Some(coordinate) = scene.coordinate
+    let format = hints.format.unwrap_or_else(|| BoxFormat::of(layout.unwrap_or(BoxLayout::Yolo)));
+    if let Some(coordinate) = hints.coordinate
         && coordinate.corners.is_some_and(|corners| corners != format.corners())
     {
         let own = COORDINATES[usize::from(format.corners())].join(", ");
-        return Err(usage(format!(
+        return Err(Error::usage(format!(
             "the coordinates of output `{}` are {own}; `--box-format` says otherwise",
             visible(&boxes)
         )));
     }
-    let given = scene.box_layout.is_some() || !scene.box_outputs.is_empty();
+    let given = hints.layout.is_some() || !hints.outputs.is_empty();
     let corners = format.corners();
     let found =
         Found { detector: Detector { layout, scores, boxes, labels, no_object, corners }, format, given };
     match output {
-        Some(output) if output != found.explained(args) => Err(usage(format!(
+        Some(output) if output != found.explained(hints) => Err(Error::usage(format!(
             "`--output {}`: what is explained of the box stands in output `{}`",
             visible(output),
-            visible(found.explained(args))
+            visible(found.explained(hints))
         ))),
         _ => Ok(found),
     }
@@ -159,13 +175,13 @@ struct Names {
     labels: Option<String>,
 }
 
-fn by_flag(given: &[String], layout: Option<BoxLayout>) -> anyhow::Result<Names> {
+fn by_flag(given: &[String], layout: Option<BoxLayout>) -> Result<Names> {
     let (usual, boxes, scores, labels) = match given {
         [one] => (None, one, one, None),
         [boxes, scores] => (Some(BoxLayout::Detr), boxes, scores, None),
         [boxes, scores, labels] => (Some(BoxLayout::List), boxes, scores, Some(labels)),
         _ => {
-            return Err(usage(
+            return Err(Error::usage(
                 "`--box-outputs`: BOXES,SCORES[,LABELS] expected, or one output with everything",
             ));
         }
@@ -179,7 +195,10 @@ fn by_flag(given: &[String], layout: Option<BoxLayout>) -> anyhow::Result<Names>
     };
     if !fits {
         let layout = layout.map_or("", BoxLayout::name);
-        return Err(usage(format!("`--box-outputs` names {}: not what layout {layout} has", given.len())));
+        return Err(Error::usage(format!(
+            "`--box-outputs` names {}: not what layout {layout} has",
+            given.len()
+        )));
     }
     Ok(Names { layout, boxes: boxes.clone(), scores: scores.clone(), labels: labels.cloned() })
 }
@@ -230,9 +249,9 @@ fn list(outputs: &[Declared]) -> String {
     outputs.iter().map(Declared::describe).collect::<Vec<_>>().join(", ")
 }
 
-fn refusal(outputs: &[Declared], layout: Option<BoxLayout>) -> anyhow::Error {
+fn refusal(outputs: &[Declared], layout: Option<BoxLayout>) -> Error {
     let how = layout.map_or_else(|| "boxes".into(), |l| format!("boxes of layout {}", l.name()));
-    usage(format!(
+    Error::usage(format!(
         "the model's outputs are not read as {how}: {}; `--box-outputs BOXES,SCORES[,LABELS]` names those that are",
         list(outputs)
     ))

@@ -1,16 +1,94 @@
-//! The units that `--target` and `--class` name: by index, rank, difference or class name.
+//! Targets as text: units by index, rank, difference or class name.
 
-use super::targets::{MOST_TARGETS, Named, Target};
+use std::str::FromStr;
+
+use dlbc_runtime::{Region, Target};
+
 use crate::classes::Classes;
-use crate::cli::exit::{Code, helped, usage};
+use crate::error::{Error, Result};
 use crate::wording::visible;
+
+/// Targets of one run at most.
+pub const MOST_TARGETS: usize = 1024;
+
+/// A target and its name in results.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Named {
+    /// The target as it was written; `topK` is `top1`, `top2`, ….
+    pub name: String,
+    /// The target of the run.
+    pub target: Target,
+}
+
+impl Named {
+    /// Sets the region of a target of pixels, and where the classes stand.
+    pub fn place(&mut self, within: Option<Region>, class_last: bool) {
+        if let Target::Pixels(pixels) = &mut self.target {
+            (pixels.region, pixels.class_last) = (within, class_last);
+        }
+    }
+}
+
+/// Targets as text, such as `argmax`, `3`, `-1`, `3-5`, `top5` or class names, separated by commas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetSpec(String);
+
+impl FromStr for TargetSpec {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<TargetSpec> {
+        units(text, None)?;
+        Ok(TargetSpec(text.into()))
+    }
+}
+
+impl TargetSpec {
+    /// Returns the targets, each once with its name; words may be names of these classes.
+    ///
+    /// # Errors
+    /// For a word that is neither a target nor a class, and a target that is named twice.
+    pub fn resolve(&self, classes: &Classes) -> Result<Vec<Named>> {
+        units(&self.0, Some(classes))
+    }
+}
+
+/// Parses a target of one unit, of all, or of a difference: `argmax`, `3`, `-1`, `3-5`, `all`.
+///
+/// # Errors
+/// For any other text.
+pub fn parse(text: &str) -> Result<Target, String> {
+    let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
+    let parsed = match text {
+        "argmax" => Some(Target::Argmax),
+        "all" => Some(Target::All),
+        _ => match text.split_once('-') {
+            None => index(text).map(Target::Index),
+            Some(("", n)) => index(n).map(|n| Target::Index(-n)),
+            Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
+        },
+    };
+    parsed.ok_or_else(|| format!("`{text}` is no target"))
+}
+
+/// Returns a target of units as [`parse`] reads it, and a rank as `top3`; pixels and boxes by their kind.
+pub fn name(target: Target) -> String {
+    match target {
+        Target::Argmax => "argmax".into(),
+        Target::Rank(rank) => format!("top{}", rank + 1),
+        Target::Index(n) => n.to_string(),
+        Target::Difference(a, b) => format!("{a}-{b}"),
+        Target::All => "all".into(),
+        Target::Above(threshold) => format!("above {threshold}"),
+        Target::Pixels(_) => "pixels".into(),
+        Target::Box(_) => "box".into(),
+    }
+}
 
 /// The targets that a text names, separated by commas, each once. Without `classes` (before the model is read) words that may
 /// be class names are left out.
 ///
 /// # Errors
 /// For a word that is no target, and a target that is named twice.
-pub(super) fn units(text: &str, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+pub fn units(text: &str, classes: Option<&Classes>) -> Result<Vec<Named>> {
     let none = Classes::default();
     let known = classes.unwrap_or(&none);
     let mut targets: Vec<Named> = vec![];
@@ -33,37 +111,35 @@ pub(super) fn units(text: &str, classes: Option<&Classes>) -> anyhow::Result<Vec
         at = end;
         let several = word_targets.len() > 1 || matches!(word_targets.first(), Some(Target::Rank(_)));
         for target in word_targets {
-            let name = if several { target.to_string() } else { name.clone() };
-            let target = target.seed();
+            let name = if several { self::name(target) } else { name.clone() };
             if targets.iter().any(|t| t.target == target) {
-                return Err(usage(format!("target `{}` is named twice", visible(&name))));
+                return Err(Error::usage(format!("target `{}` is named twice", visible(&name))));
             }
             targets.push(Named { name, target });
         }
     }
     if targets.len() > MOST_TARGETS {
-        return Err(usage(format!("{} targets; {MOST_TARGETS} are the most", targets.len())));
+        return Err(Error::usage(format!("{} targets; {MOST_TARGETS} are the most", targets.len())));
     }
     Ok(targets)
 }
 
 /// The class of a word, whole: not of a number, which is an index, nor of `all` and the like.
-fn class(word: &str, classes: &Classes) -> anyhow::Result<Option<i64>> {
+fn class(word: &str, classes: &Classes) -> Result<Option<i64>> {
     let word = word.trim();
     let reserved = word.parse::<i64>().is_ok() || matches!(word, "argmax" | "all" | "");
     if reserved { Ok(None) } else { classes.find(word) }
 }
 
 /// The targets of a word that is no class name; none for what may be one while names are not `known`.
-fn of_word(word: &str, classes: &Classes, known: bool) -> anyhow::Result<Vec<Target>> {
+fn of_word(word: &str, classes: &Classes, known: bool) -> Result<Vec<Target>> {
     if let Some(rank) = word.strip_prefix("top").and_then(|k| k.parse::<usize>().ok()) {
         return match rank {
             1..=MOST_TARGETS => Ok((0..rank).map(Target::Rank).collect()),
-            _ => Err(usage(format!("invalid target `{word}`: expected top1 to top{MOST_TARGETS}"))),
+            _ => Err(Error::usage(format!("invalid target `{word}`: expected top1 to top{MOST_TARGETS}"))),
         };
     }
-    let parsed = word.parse();
-    if let Ok(target) = parsed {
+    if let Ok(target) = parse(word) {
         return Ok(vec![target]);
     }
     for (i, _) in word.match_indices('-') {
@@ -81,7 +157,7 @@ fn of_word(word: &str, classes: &Classes, known: bool) -> anyhow::Result<Vec<Tar
     }
     let expected = "argmax, all, an index such as 3 or -1, a difference such as 3-5, topK or a class name";
     let help = known.then(|| advice(word, classes));
-    Err(helped(Code::Usage, format!("invalid target `{}`: expected {expected}", visible(word)), help))
+    Err(Error::usage(format!("invalid target `{}`: expected {expected}", visible(word))).with_hint(help))
 }
 
 fn advice(word: &str, classes: &Classes) -> String {
@@ -95,14 +171,14 @@ fn advice(word: &str, classes: &Classes) -> String {
 ///
 /// # Errors
 /// For a word that is neither.
-pub(super) fn classes(words: &[String], classes: Option<&Classes>) -> anyhow::Result<Vec<i64>> {
+pub fn classes(words: &[String], classes: Option<&Classes>) -> Result<Vec<i64>> {
     let one = |word: &String| {
         if let Ok(index) = word.trim().parse() {
             return Ok(index);
         }
         let bad = |help| {
             let message = format!("invalid class `{}`: expected an index or a name", visible(word));
-            Err(helped(Code::Usage, message, help))
+            Err(Error::usage(message).with_hint(help))
         };
         match classes {
             None if word.chars().any(char::is_alphabetic) => Ok(0),
@@ -115,30 +191,44 @@ pub(super) fn classes(words: &[String], classes: Option<&Classes>) -> anyhow::Re
 
 #[cfg(test)]
 mod tests {
-    use dlbc_runtime::Target as Seed;
-
     use super::*;
     use crate::classes::named;
 
-    fn full(error: &anyhow::Error) -> String {
-        let help = error.downcast_ref::<crate::cli::exit::Failure>().and_then(|f| f.help.clone());
-        format!("{error} ({})", help.unwrap_or_default())
+    fn full(error: &Error) -> String {
+        format!("{error} ({})", error.hint().unwrap_or_default())
     }
 
-    fn seeds(text: &str, names: &[&str]) -> Result<Vec<Seed>, String> {
+    fn seeds(text: &str, names: &[&str]) -> Result<Vec<Target>, String> {
         let targets = units(text, Some(&named(names))).map_err(|e| full(&e))?;
         Ok(targets.into_iter().map(|n| n.target).collect())
     }
 
     #[test]
+    fn targets() {
+        for (text, target) in [
+            ("argmax", Target::Argmax),
+            ("all", Target::All),
+            ("0", Target::Index(0)),
+            ("-3", Target::Index(-3)),
+            ("3-5", Target::Difference(3, 5)),
+        ] {
+            assert_eq!(parse(text), Ok(target));
+            assert_eq!(name(target), text);
+        }
+        for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn classes_are_targets() {
         let names = ["benign", "malignant"];
-        assert_eq!(seeds("malignant", &names), Ok(vec![Seed::Index(1)]));
-        assert_eq!(seeds("malignant-benign", &names), Ok(vec![Seed::Difference(1, 0)]));
-        assert_eq!(seeds("1-benign", &names), Ok(vec![Seed::Difference(1, 0)]));
+        assert_eq!(seeds("malignant", &names), Ok(vec![Target::Index(1)]));
+        assert_eq!(seeds("malignant-benign", &names), Ok(vec![Target::Difference(1, 0)]));
+        assert_eq!(seeds("1-benign", &names), Ok(vec![Target::Difference(1, 0)]));
         assert_eq!(
             seeds("Malignant,benign,argmax", &names),
-            Ok(vec![Seed::Index(1), Seed::Index(0), Seed::Argmax])
+            Ok(vec![Target::Index(1), Target::Index(0), Target::Argmax])
         );
         assert!(seeds("malignant,1", &names).unwrap_err().contains("twice"));
         let error = seeds("malignent", &names).unwrap_err();
@@ -149,17 +239,17 @@ mod tests {
     #[test]
     fn names_with_dashes_commas_and_digits() {
         let names = ["20-29", "30-39", "tabby, tabby cat", "top2", "5", "all"];
-        assert_eq!(seeds("20-29", &names), Ok(vec![Seed::Index(0)]));
-        assert_eq!(seeds("20-29-30-39", &names), Ok(vec![Seed::Difference(0, 1)]));
+        assert_eq!(seeds("20-29", &names), Ok(vec![Target::Index(0)]));
+        assert_eq!(seeds("20-29-30-39", &names), Ok(vec![Target::Difference(0, 1)]));
         assert_eq!(
             seeds("20-29,tabby, tabby cat,30-39", &names),
-            Ok(vec![Seed::Index(0), Seed::Index(2), Seed::Index(1)])
+            Ok(vec![Target::Index(0), Target::Index(2), Target::Index(1)])
         );
-        assert_eq!(seeds("top2", &names), Ok(vec![Seed::Index(3)]));
-        assert_eq!(seeds("1-0", &names), Ok(vec![Seed::Difference(1, 0)]));
+        assert_eq!(seeds("top2", &names), Ok(vec![Target::Index(3)]));
+        assert_eq!(seeds("1-0", &names), Ok(vec![Target::Difference(1, 0)]));
         // A number is an index, whatever the classes are called.
-        assert_eq!(seeds("5", &names), Ok(vec![Seed::Index(5)]));
-        assert_eq!(seeds("all", &names), Ok(vec![Seed::All]));
+        assert_eq!(seeds("5", &names), Ok(vec![Target::Index(5)]));
+        assert_eq!(seeds("all", &names), Ok(vec![Target::All]));
     }
 
     #[test]

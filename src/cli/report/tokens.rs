@@ -2,11 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Piece, Unit, Verdict, pieces, scale};
-use crate::cli::args::Colors;
 use crate::cli::terminal::{Align, Table};
-use crate::heatmap::tint;
-use crate::wording::{number, plural, visible};
+use dlbc::heatmap::{Colors, tint};
+use dlbc::tokens::{Piece, Unit, Verdict, pieces, scale};
+use dlbc::wording::{number, plural, visible};
 
 /// Units that are listed as the strongest.
 const TOP: usize = 10;
