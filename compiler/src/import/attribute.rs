@@ -8,7 +8,8 @@ use dlbc_proto::onnx::NodeProto;
 use dlbc_proto::onnx::attribute_proto::AttributeType;
 use dlbc_proto::{Model, Name};
 
-use super::{convert, node_name};
+use super::convert::convert;
+use super::name::node_name;
 use crate::error::CompileError;
 
 /// The attributes of a node by name.

@@ -14,8 +14,11 @@ use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 use dlbc_proto::Name;
 use dlbc_proto::onnx::{GraphProto, NodeProto};
 
+use super::attribute;
 use super::function::{self, Expanded};
-use super::{Import, attribute, node_name, order};
+use super::name::node_name;
+use super::order::order;
+use super::state::Import;
 use crate::error::CompileError;
 
 /// More trips are not unrolled.

@@ -7,7 +7,7 @@ use dlbc_ops::OpError;
 use dlbc_proto::onnx::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto};
 use dlbc_proto::{Model, Name};
 
-use super::node_name;
+use super::name::node_name;
 use crate::error::CompileError;
 
 type Key<'a> = (&'a str, &'a str);

@@ -10,8 +10,10 @@ use dlbc_proto::onnx::tensor_shape_proto::dimension::Value as DimValue;
 use dlbc_proto::onnx::type_proto::Value as TypeValue;
 use dlbc_proto::{DataType, Name};
 
+use super::convert::widen;
+use super::name::nearest;
+use super::state::Import;
 use super::unify::Merge;
-use super::{Import, widen};
 use crate::error::CompileError;
 
 /// Adds every input that is no initializer (older files list those as inputs too).
@@ -38,7 +40,7 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
     let options = import.options;
     let named = options.shapes.keys().chain(&options.live).chain(&options.no_relevance);
     if let Some(name) = named.into_iter().find(|n| !names.contains(n) && !options.stop_at.contains(n)) {
-        let known = super::nearest(name, &names);
+        let known = nearest(name, &names);
         return Err(CompileError::UnknownName { what: "input", name: name.clone(), known });
     }
     Ok(())

@@ -4,24 +4,30 @@
 
 mod attribute;
 mod control;
+mod convert;
 mod function;
 mod inputs;
+mod name;
+mod order;
 mod scope;
+mod state;
 mod unify;
 mod unread;
 
-use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 
 use dlbc_ops::OpError;
-use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
-use dlbc_ops::op::read::{Attr, Reader, Reading};
-use dlbc_ops::op::{Cast, Op, readers};
-use dlbc_ops::tensor::{Bytes, DType, Tensor, TensorType};
-use dlbc_proto::onnx::{NodeProto, TensorProto};
-use dlbc_proto::{DataType, Model, Name};
+use dlbc_ops::graph::{Graph, PrintOp, Value};
+use dlbc_ops::op::read::Reader;
+use dlbc_ops::op::{Op, readers};
+use dlbc_ops::tensor::TensorType;
+use dlbc_proto::onnx::NodeProto;
+use dlbc_proto::{Model, Name};
+
 use function::Expanded;
+use name::{nearest, node_name};
+use order::order;
+use state::Import;
 
 use crate::error::{CompileError, Unsupported};
 use crate::options::Options;
@@ -86,87 +92,6 @@ fn attempt(
     }
 }
 
-struct Import<'a> {
-    model: &'a Model,
-    options: &'a Options,
-    graph: Graph<Op>,
-    values: HashMap<String, Value>,
-    /// Tensors that unsupported nodes would make, directly or not.
-    failed: BTreeSet<String>,
-    unsupported: BTreeMap<(String, String), Vec<String>>,
-    readers: HashMap<(&'static str, &'static str), Reader>,
-    /// Values that carry an ONNX tensor's name.
-    named: HashSet<Value>,
-    /// Nodes read, those of unrolled loops each time.
-    read: usize,
-}
-
-/// A node's name, or what stands for it: its first output.
-pub(crate) fn node_name(node: &NodeProto) -> &str {
-    match node.name() {
-        "" => node.output.iter().map(String::as_str).find(|o| !o.is_empty()).unwrap_or("(unnamed)"),
-        name => name,
-    }
-}
-
-/// The nodes so that each stands after those that make its operands.
-fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>, CompileError> {
-    let mut makers: HashMap<&str, usize> = HashMap::new();
-    for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
-        for output in node.output.iter().filter(|o| !o.is_empty()) {
-            if import.values.contains_key(output.as_str()) || makers.insert(output, i).is_some() {
-                return Err(CompileError::MadeTwice {
-                    node: Name::new(node_name(node)),
-                    op: Name::new(node.op_type()),
-                    tensor: Name::new(output),
-                });
-            }
-        }
-    }
-    let mut missing = vec![0usize; nodes.len()];
-    let mut readers: Vec<Vec<usize>> = vec![vec![]; nodes.len()];
-    for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
-        for (slot, tensor) in node.input.iter().enumerate().filter(|(_, t)| !t.is_empty()) {
-            match makers.get(tensor.as_str()) {
-                Some(maker) => {
-                    missing[i] += 1;
-                    readers[*maker].push(i);
-                }
-                None if import.values.contains_key(tensor) => {}
-                None => {
-                    return Err(CompileError::MissingTensor {
-                        node: Name::new(node_name(node)),
-                        op: Name::new(node.op_type()),
-                        slot,
-                        tensor: Name::new(tensor),
-                    });
-                }
-            }
-        }
-    }
-    let mut ready: std::collections::BinaryHeap<std::cmp::Reverse<usize>> =
-        (0..nodes.len()).filter(|i| missing[*i] == 0).map(std::cmp::Reverse).collect();
-    let mut sorted = Vec::with_capacity(nodes.len());
-    while let Some(std::cmp::Reverse(i)) = ready.pop() {
-        sorted.push(&nodes[i]);
-        for reader in &readers[i] {
-            missing[*reader] -= 1;
-            if missing[*reader] == 0 {
-                ready.push(std::cmp::Reverse(*reader));
-            }
-        }
-    }
-    if sorted.len() < nodes.len() {
-        let stuck = nodes
-            .iter()
-            .zip(&missing)
-            .filter(|(_, m)| **m > 0)
-            .map(|(n, _)| Name::new(node_name(&n.node)).to_string());
-        return Err(CompileError::Cycle(stuck.take(4).collect::<Vec<_>>().join(", ")));
-    }
-    Ok(sorted)
-}
-
 /// Returns whether an operator computes with integers that stand for floats.
 fn is_quantised(op: &str) -> bool {
     let quantised = [
@@ -184,65 +109,6 @@ fn is_quantised(op: &str) -> bool {
 }
 
 impl Import<'_> {
-    fn initializers(&mut self) -> Result<(), CompileError> {
-        let model = self.model;
-        let graph = model.graph();
-        for t in &graph.initializer {
-            let tensor = self.tensor(t)?;
-            self.constant(t.name(), tensor)?;
-        }
-        for s in &graph.sparse_initializer {
-            let name = s.values.as_ref().map_or("", |v| v.name()).to_string();
-            let data = model.sparse(s)?;
-            let tensor = convert(data.dtype, &data.dims, data.bytes, &name)?;
-            self.constant(&name, tensor)?;
-        }
-        Ok(())
-    }
-
-    fn tensor(&self, t: &TensorProto) -> Result<Tensor, CompileError> {
-        let data = self.model.tensor(t)?;
-        convert(data.dtype, &data.dims, data.bytes, t.name())
-    }
-
-    fn add_constant(&mut self, name: &str, tensor: Tensor) -> Value {
-        let ty = tensor.ty();
-        self.graph.add_value(Op::Const(tensor), name, ty, Origin::onnx(name, "initializer"), &[])
-    }
-
-    fn constant(&mut self, name: &str, tensor: Tensor) -> Result<(), CompileError> {
-        let v = self.add_constant(name, tensor);
-        match self.values.insert(name.into(), v) {
-            Some(_) => Err(CompileError::Duplicate(Name::new(name))),
-            None => Ok(()),
-        }
-    }
-
-    /// What reads a node.
-    fn reading<'r>(
-        &'r mut self,
-        expanded: &'r Expanded,
-        inputs: &'r [Option<Value>],
-        attributes: &'r BTreeMap<String, Attr>,
-    ) -> Reading<'r> {
-        let Expanded { node, opsets } = expanded;
-        let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
-        let mut origin = Origin::onnx(node_name(node), node.op_type());
-        origin.scope = scope::scope(node).or(origin.scope);
-        Reading {
-            graph: &mut self.graph,
-            op: node.op_type(),
-            opset: opsets.get(domain).copied().unwrap_or_default(),
-            inputs,
-            outputs: node.output.iter().rposition(|o| !o.is_empty()).map_or(0, |i| i + 1),
-            attributes,
-            asked: RefCell::default(),
-            asked_inputs: Cell::default(),
-            origin,
-            max_tensor_bytes: self.options.max_tensor_bytes,
-        }
-    }
-
     fn node(&mut self, expanded: &Expanded) -> Result<(), CompileError> {
         let Expanded { node, opsets } = expanded;
         if control::is_control(node) {
@@ -312,37 +178,6 @@ impl Import<'_> {
         }
     }
 
-    fn refuse(&mut self, node: &NodeProto, title: &str, reason: String, name: String) {
-        self.unsupported.entry((title.into(), reason)).or_default().push(name);
-        self.failed.extend(node.output.iter().cloned());
-    }
-
-    /// Gives the outputs their ONNX names.
-    fn bind(&mut self, node: &NodeProto, outputs: Vec<Value>) -> Result<(), CompileError> {
-        for (tensor, mut v) in node.output.iter().zip(outputs) {
-            if tensor.is_empty() {
-                continue;
-            }
-            let own = self.graph.node(v.node).origin.nodes.first().is_some_and(|(n, _)| n == node_name(node));
-            let stop = self.options.stop_at.iter().any(|s| s == tensor);
-            // The input that takes its place has the name.
-            if own && !stop && self.named.insert(v) {
-                self.graph.rename(v, tensor);
-            }
-            if stop {
-                let ty = self.graph.ty(v).clone();
-                // The node itself may have the tensor's name.
-                if own {
-                    self.graph.rename(v, &format!("{tensor}.left_out"));
-                }
-                v = self.graph.add_input(Op::Input, tensor, ty);
-                self.graph.rename(v, tensor);
-            }
-            self.values.insert(tensor.clone(), v);
-        }
-        Ok(())
-    }
-
     fn finish(mut self) -> Result<Graph<Op>, CompileError> {
         let outputs = &self.model.graph().output;
         if outputs.is_empty() {
@@ -388,47 +223,4 @@ impl Import<'_> {
         scope::fill(&mut self.graph);
         Ok(self.graph)
     }
-}
-
-/// The names, those with the longest common beginning with `name` first.
-pub(crate) fn nearest(name: &str, known: &[String]) -> Vec<String> {
-    let common = |k: &str| k.chars().zip(name.chars()).take_while(|(a, b)| a == b).count();
-    let mut sorted: Vec<&String> = known.iter().collect();
-    sorted.sort_by_key(|k| (std::cmp::Reverse(common(k)), k.len(), (*k).clone()));
-    sorted.into_iter().cloned().collect()
-}
-
-/// A constant in the arithmetic of the graph: every float type becomes float32.
-fn convert(
-    dtype: DataType,
-    dims: &[u64],
-    bytes: dlbc_proto::Bytes,
-    name: &str,
-) -> Result<Tensor, CompileError> {
-    let bad = |source| CompileError::Node { node: Name::new(name), op: Name::new("initializer"), source };
-    let dtype = element_type(dtype).map_err(bad)?;
-    let dims: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
-    let data: Bytes = Arc::new(bytes);
-    let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, data));
-    let tensor = tensor.ok_or_else(|| bad(OpError::Invalid("bytes do not fill the shape".into())))?;
-    Ok(if dtype.is_float() && dtype != DType::F32 {
-        Tensor::from_f32(tensor.dims(), &tensor.to_f32())
-    } else {
-        tensor
-    })
-}
-
-fn element_type(dtype: DataType) -> Result<DType, OpError> {
-    dlbc_ops::op::element_type(i64::from(dtype.to_onnx()))
-}
-
-/// Casts a float of another width to float32, the arithmetic of the graph.
-fn widen(graph: &mut Graph<Op>, v: Value) -> Value {
-    let ty = graph.ty(v).clone();
-    if !ty.dtype.is_float() || ty.dtype == DType::F32 {
-        return v;
-    }
-    let name = format!("{}.f32", graph.value_name(v));
-    let origin = graph.node(v.node).origin.clone();
-    graph.add_value(Op::Cast(Cast { to: DType::F32 }), &name, ty.with_dtype(DType::F32), origin, &[v])
 }

@@ -1,0 +1,46 @@
+//! Element types of the file in the arithmetic of the graph, where every float is a float32.
+
+use std::sync::Arc;
+
+use dlbc_ops::OpError;
+use dlbc_ops::graph::{Graph, Value};
+use dlbc_ops::op::{Cast, Op};
+use dlbc_ops::tensor::{Bytes, DType, Tensor};
+use dlbc_proto::{DataType, Name};
+
+use crate::error::CompileError;
+
+/// A constant in the arithmetic of the graph: every float type becomes float32.
+pub fn convert(
+    dtype: DataType,
+    dims: &[u64],
+    bytes: dlbc_proto::Bytes,
+    name: &str,
+) -> Result<Tensor, CompileError> {
+    let bad = |source| CompileError::Node { node: Name::new(name), op: Name::new("initializer"), source };
+    let dtype = element_type(dtype).map_err(bad)?;
+    let dims: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
+    let data: Bytes = Arc::new(bytes);
+    let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, data));
+    let tensor = tensor.ok_or_else(|| bad(OpError::Invalid("bytes do not fill the shape".into())))?;
+    Ok(if dtype.is_float() && dtype != DType::F32 {
+        Tensor::from_f32(tensor.dims(), &tensor.to_f32())
+    } else {
+        tensor
+    })
+}
+
+fn element_type(dtype: DataType) -> Result<DType, OpError> {
+    dlbc_ops::op::element_type(i64::from(dtype.to_onnx()))
+}
+
+/// Casts a float of another width to float32, the arithmetic of the graph.
+pub fn widen(graph: &mut Graph<Op>, v: Value) -> Value {
+    let ty = graph.ty(v).clone();
+    if !ty.dtype.is_float() || ty.dtype == DType::F32 {
+        return v;
+    }
+    let name = format!("{}.f32", graph.value_name(v));
+    let origin = graph.node(v.node).origin.clone();
+    graph.add_value(Op::Cast(Cast { to: DType::F32 }), &name, ty.with_dtype(DType::F32), origin, &[v])
+}

@@ -1,0 +1,68 @@
+//! The order in which nodes are read.
+
+use std::collections::HashMap;
+
+use dlbc_proto::Name;
+
+use super::function::Expanded;
+use super::name::node_name;
+use super::state::Import;
+use crate::error::CompileError;
+
+/// The nodes so that each stands after those that make its operands.
+pub fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>, CompileError> {
+    let mut makers: HashMap<&str, usize> = HashMap::new();
+    for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
+        for output in node.output.iter().filter(|o| !o.is_empty()) {
+            if import.values.contains_key(output.as_str()) || makers.insert(output, i).is_some() {
+                return Err(CompileError::MadeTwice {
+                    node: Name::new(node_name(node)),
+                    op: Name::new(node.op_type()),
+                    tensor: Name::new(output),
+                });
+            }
+        }
+    }
+    let mut missing = vec![0usize; nodes.len()];
+    let mut readers: Vec<Vec<usize>> = vec![vec![]; nodes.len()];
+    for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
+        for (slot, tensor) in node.input.iter().enumerate().filter(|(_, t)| !t.is_empty()) {
+            match makers.get(tensor.as_str()) {
+                Some(maker) => {
+                    missing[i] += 1;
+                    readers[*maker].push(i);
+                }
+                None if import.values.contains_key(tensor) => {}
+                None => {
+                    return Err(CompileError::MissingTensor {
+                        node: Name::new(node_name(node)),
+                        op: Name::new(node.op_type()),
+                        slot,
+                        tensor: Name::new(tensor),
+                    });
+                }
+            }
+        }
+    }
+    let mut ready: std::collections::BinaryHeap<std::cmp::Reverse<usize>> =
+        (0..nodes.len()).filter(|i| missing[*i] == 0).map(std::cmp::Reverse).collect();
+    let mut sorted = Vec::with_capacity(nodes.len());
+    while let Some(std::cmp::Reverse(i)) = ready.pop() {
+        sorted.push(&nodes[i]);
+        for reader in &readers[i] {
+            missing[*reader] -= 1;
+            if missing[*reader] == 0 {
+                ready.push(std::cmp::Reverse(*reader));
+            }
+        }
+    }
+    if sorted.len() < nodes.len() {
+        let stuck = nodes
+            .iter()
+            .zip(&missing)
+            .filter(|(_, m)| **m > 0)
+            .map(|(n, _)| Name::new(node_name(&n.node)).to_string());
+        return Err(CompileError::Cycle(stuck.take(4).collect::<Vec<_>>().join(", ")));
+    }
+    Ok(sorted)
+}
