@@ -2,18 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
+use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
 use dlbc_ops::program::{BASELINE, Info, MEASURED, Mode, Program, Repeat, SEED};
-use dlbc_ops::tensor::{Array, DType, Dim, Shape, Tensor, TensorType};
+use dlbc_ops::tensor::{DType, Dim, Shape, TensorType};
 use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
+use crate::names::{CHOSEN, TARGET};
 use crate::order::order;
 use crate::path::{self, Path};
 use crate::sign::Convention;
-use crate::target::{self, CHOSEN, Chosen, ExportOptions, ExportStart, ExportTarget, TARGET};
+use crate::steps::Steps;
+use crate::target::{self, Chosen, ExportOptions, ExportStart, ExportTarget};
 use crate::write::Writer;
 
 /// Prefix of the metadata keys of an exported model.
@@ -184,7 +186,7 @@ fn made(
     };
     if ty.rank() == 0 {
         let valid = input.map(|input| target::below(steps, input, &one)).transpose()?;
-        let start = steps.start(value, dtype, 1.0, options, convention)?;
+        let start = start(steps, value, dtype, 1.0, options, convention)?;
         if mode == Mode::Default {
             return Ok((start, valid));
         }
@@ -220,7 +222,7 @@ fn made(
     let (mut total, mut hit) = (none, none);
     for (mask, weight) in &masks {
         hit = here(steps, *mask)?;
-        let start = steps.start(value, dtype, *weight, options, convention)?;
+        let start = start(steps, value, dtype, *weight, options, convention)?;
         total = steps.add(Prim::Select, &[hit, start, total])?;
     }
     if steps.graph.ty(total).shape != ty.shape {
@@ -297,46 +299,22 @@ fn stacked(steps: &mut Steps, supporting: Value, opposing: Value, shape: &Shape)
     steps.add(prim::Concat { axis: 0 }, &rows)
 }
 
-/// Adds primitives.
-pub(crate) struct Steps<'a> {
-    pub(crate) graph: &'a mut Graph<Prim>,
-}
-
-impl Steps<'_> {
-    /// Returns the start of a unit: a share of the multiplier with the sign of the convention, or the unit's own value
-    /// with the sign of the share.
-    fn start(
-        &mut self,
-        y: Value,
-        dtype: DType,
-        weight: f64,
-        options: &ExportOptions,
-        convention: Option<Convention>,
-    ) -> Result<Value, String> {
-        match options.start {
-            ExportStart::One => {
-                let start = self.scalar(dtype, f64::from(options.multiplier) * weight);
-                convention.map_or(Ok(start), |own| own.signed(self, start, dtype))
-            }
-            ExportStart::Value if weight < 0.0 => self.add(Prim::Unary(Unary::Neg), &[y]),
-            ExportStart::Value => Ok(y),
+/// Returns the start of a unit: a share of the multiplier with the sign of the convention, or the unit's own value
+/// with the sign of the share.
+fn start(
+    steps: &mut Steps,
+    y: Value,
+    dtype: DType,
+    weight: f64,
+    options: &ExportOptions,
+    convention: Option<Convention>,
+) -> Result<Value, String> {
+    match options.start {
+        ExportStart::One => {
+            let start = steps.scalar(dtype, f64::from(options.multiplier) * weight);
+            convention.map_or(Ok(start), |own| own.signed(steps, start, dtype))
         }
-    }
-
-    pub(crate) fn add(&mut self, prim: impl Into<Prim>, inputs: &[Value]) -> Result<Value, String> {
-        let prim = prim.into();
-        let types: Vec<TensorType> = inputs.iter().map(|v| self.graph.ty(*v).clone()).collect();
-        let ty = prim.infer(&types).map_err(|e| format!("the seed: {e}"))?;
-        let name = format!("{SEED}/{}", prim.name());
-        Ok(self.graph.add_value(prim, &name, ty, Origin::onnx(SEED, "seed"), inputs))
-    }
-
-    pub(crate) fn constant(&mut self, t: Tensor) -> Value {
-        let ty = t.ty();
-        self.graph.add_value(Prim::Const(t), &format!("{SEED}/value"), ty, Origin::onnx(SEED, "seed"), &[])
-    }
-
-    pub(crate) fn scalar(&mut self, dtype: DType, value: f64) -> Value {
-        self.constant(Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype))
+        ExportStart::Value if weight < 0.0 => steps.add(Prim::Unary(Unary::Neg), &[y]),
+        ExportStart::Value => Ok(y),
     }
 }

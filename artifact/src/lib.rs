@@ -4,24 +4,26 @@
 //! node and the others as calls of model-local functions of domain `dlbc`, so that it runs as it is; each such node
 //! carries its primitive as metadata, which is what reading goes by. The export has every spelling inlined.
 
-mod dims;
 mod export;
 mod limits;
+mod names;
+mod onnx_builder;
 mod order;
 mod path;
 mod plain;
 mod read;
-mod sheet;
 mod sign;
 mod spelling;
+mod steps;
 mod target;
 mod text;
 mod write;
 
 pub use export::{export, exported};
+pub use names::TARGET;
 pub use plain::plain;
 pub use read::{is_artifact, read};
-pub use target::{ExportOptions, ExportStart, ExportTarget, TARGET, without_target};
+pub use target::{ExportOptions, ExportStart, ExportTarget, without_target};
 pub use write::write;
 
 use dlbc_proto::{Name, ProtoError};

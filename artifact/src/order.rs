@@ -6,7 +6,7 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::Prim;
 
-use crate::dims::measured;
+use crate::onnx_builder::sources::measured;
 
 /// Nodes so that each stands after those it reads and those that measure its dimensions; ties go by id.
 pub(crate) fn order(graph: &Graph<Prim>) -> Vec<NodeId> {

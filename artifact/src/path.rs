@@ -10,7 +10,7 @@ use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::{Array, Dim, Shape, Tensor};
 use ndarray::ArrayD;
 
-use crate::export::Steps;
+use crate::steps::Steps;
 
 /// Quadrature, baseline and starting relevance of integrated gradients in an exported model.
 pub(crate) struct Path<'a> {

@@ -14,7 +14,7 @@ use dlbc_proto::onnx::{ModelProto, NodeProto, StringStringEntryProto, TensorProt
 use dlbc_proto::{DataType, Model, Name};
 use serde::de::DeserializeOwned;
 
-use crate::sheet::code;
+use crate::onnx_builder::types::code;
 use crate::{ArtifactError, FORMAT, limits, text};
 
 /// Whether a model is an artifact of `dlbc compile`.

@@ -5,7 +5,7 @@ use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
 use dlbc_ops::program::{Info, Mode, START_SIGN, START_VALUE, StartSign};
 use dlbc_ops::tensor::DType;
 
-use crate::export::Steps;
+use crate::steps::Steps;
 
 /// Sign and share of the starting relevance of each unit, which the multiplier scales.
 #[derive(Clone, Copy)]

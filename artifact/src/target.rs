@@ -8,14 +8,9 @@ use dlbc_ops::{graph::Value, prim::Unary};
 use dlbc_proto::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use dlbc_proto::write as onnx;
 
-use crate::export::Steps;
-use crate::sheet::initializer;
-
-/// The optional input of an exported model that chooses the explained unit.
-pub const TARGET: &str = "dlbc_target";
-
-/// The graph's input that stands for [`TARGET`] or its default.
-pub(crate) const CHOSEN: &str = "dlbc_target/chosen";
+use crate::names::{CHOSEN, TARGET};
+use crate::onnx_builder::types::initializer;
+use crate::steps::Steps;
 
 const TARGET_DOC: &str = "Explained unit on the last axis: a value for each batch row, or one for all. Without it, or where \
     it is negative, the largest unit of the row. A unit that the output does not have gives NaN.";

@@ -11,11 +11,12 @@ use dlbc_proto::onnx::{
 };
 use dlbc_proto::{Name, write as onnx};
 
-use crate::dims::sources;
+use crate::names::CHOSEN;
+use crate::onnx_builder::sources::sources;
+use crate::onnx_builder::types::{initializer, value_info};
+use crate::onnx_builder::{OnnxBuilder, RESULT};
 use crate::order::order;
-use crate::sheet::{RESULT, Sheet, code, initializer};
 use crate::spelling::{Site, spell};
-use crate::target::CHOSEN;
 use crate::{ArtifactError, FORMAT, text};
 
 /// The operator set that spellings are written in.
@@ -79,7 +80,7 @@ fn metadata(
 /// Writes a graph of primitives as standard nodes, inlined or with functions.
 pub(crate) struct Writer<'a> {
     graph: &'a Graph<Prim>,
-    sheet: Sheet,
+    builder: OnnxBuilder,
     /// The name of each value in the file.
     names: HashMap<Value, String>,
     functions: Option<Functions>,
@@ -122,18 +123,18 @@ impl<'a> Writer<'a> {
             }
         }
         taken.extend(declared.iter().map(|(n, _)| n.clone()));
-        let mut sheet = Sheet::main(sources(graph, CHOSEN), taken);
+        let mut builder = OnnxBuilder::main(sources(graph, CHOSEN), taken);
         let mut names = HashMap::new();
         for id in graph.nodes() {
             let own = graph.node(id).name();
             let made_way = outputs.get(own).is_some_and(|v| *v != value(id));
-            names.insert(value(id), if made_way { sheet.fresh(own) } else { own.to_string() });
+            names.insert(value(id), if made_way { builder.fresh(own) } else { own.to_string() });
         }
         let inputs =
             graph.inputs().iter().map(|id| value_info(graph.node(*id).name(), &graph.node(*id).types[0]));
         let inputs = inputs.collect();
         let functions = functions.then(Functions::default);
-        Ok(Writer { graph, sheet, names, functions, inputs, initializers: vec![], declared })
+        Ok(Writer { graph, builder, names, functions, inputs, initializers: vec![], declared })
     }
 
     /// The name of a value in the file.
@@ -157,15 +158,15 @@ impl<'a> Writer<'a> {
         let types: Vec<TensorType> = operands.iter().map(|v| self.graph.ty(*v).clone()).collect();
         let x: Vec<String> = operands.iter().map(|v| self.names[v].clone()).collect();
         let site = Site { prim: &node.op, x: &x, types: &types };
-        self.sheet.begin(&result);
+        self.builder.begin(&result);
         let fail = |reason: String| {
             let op = node.op.name();
             ArtifactError::Spelling { node: Name::new(node.name()), op, reason }
         };
         match &mut self.functions {
-            None => inline(&mut self.sheet, &site, &result).map_err(fail),
+            None => inline(&mut self.builder, &site, &result).map_err(fail),
             Some(functions) => {
-                call_or_inline(&mut self.sheet, functions, &site, &result).map_err(fail)?;
+                call_or_inline(&mut self.builder, functions, &site, &result).map_err(fail)?;
                 let mut metadata = vec![
                     onnx::metadata("dlbc.prim", &text::prim(&node.op)?),
                     onnx::metadata("dlbc.origin", &text::json(&node.origin.nodes)?),
@@ -177,7 +178,7 @@ impl<'a> Writer<'a> {
                         &text::json(&x[1 + scan.sequences..].to_vec())?,
                     ));
                 }
-                if let Some(last) = self.sheet.nodes.last_mut() {
+                if let Some(last) = self.builder.nodes.last_mut() {
                     last.metadata_props = metadata;
                 }
                 Ok(())
@@ -194,11 +195,11 @@ impl<'a> Writer<'a> {
             }
             let own = &self.names[v];
             if own != name {
-                self.sheet.nodes.push(onnx::node("Identity", name, &[own], &[name], vec![]));
+                self.builder.nodes.push(onnx::node("Identity", name, &[own], &[name], vec![]));
             }
             outputs.push(value_info(name, self.graph.ty(*v)));
         }
-        let (nodes, main) = self.sheet.into_main();
+        let (nodes, main) = self.builder.into_main();
         let nodes: Vec<NodeProto> = main.prelude.into_iter().chain(nodes).collect();
         let initializers = self.initializers.into_iter().chain(main.initializers).collect();
         let mut opsets: Vec<OperatorSetIdProto> = vec![onnx::opset("", OPSET)];
@@ -213,34 +214,34 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn inline(sheet: &mut Sheet, site: &Site, result: &str) -> Result<(), String> {
-    let made = spell(sheet, site)?;
-    sheet.finish(&made, result);
+fn inline(builder: &mut OnnxBuilder, site: &Site, result: &str) -> Result<(), String> {
+    let made = spell(builder, site)?;
+    builder.name_result(&made, result);
     Ok(())
 }
 
 /// A primitive of one node as that node, else as the call of a function.
 fn call_or_inline(
-    sheet: &mut Sheet,
+    builder: &mut OnnxBuilder,
     functions: &mut Functions,
     site: &Site,
     result: &str,
 ) -> Result<(), String> {
     let formals: Vec<String> = (0..site.x.len()).map(|i| format!("x{i}")).collect();
-    let mut body = Sheet::function();
+    let mut body = OnnxBuilder::function();
     inline(&mut body, &Site { x: &formals, ..*site }, RESULT)?;
     if body.nodes.len() - body.constants <= 1 {
-        return inline(sheet, site, result);
+        return inline(builder, site, result);
     }
     let mut arguments: Vec<String> = site.x.to_vec();
     for vector in body.vectors() {
-        arguments.push(sheet.vector(vector)?);
+        arguments.push(builder.vector(vector)?);
     }
     let dims = (0..body.vectors().len()).map(|i| format!("d{i}"));
     let formals: Vec<String> = formals.into_iter().chain(dims).collect();
     let function = functions.with_body(site.prim, &formals, body.nodes);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    sheet.nodes.push(onnx::node_in("dlbc", &function, result, &arguments, &[result], vec![]));
+    builder.nodes.push(onnx::node_in("dlbc", &function, result, &arguments, &[result], vec![]));
     Ok(())
 }
 
@@ -275,14 +276,4 @@ fn title(prim: &Prim) -> String {
         }
         _ => prim.name(),
     }
-}
-
-/// A graph input or output; a dimension that is an expression goes by its text.
-pub(crate) fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {
-    let dim = |d: &dlbc_ops::tensor::Dim| match d.as_known().map(u64::try_from) {
-        Some(Ok(v)) => onnx::Dim::Value(v),
-        Some(Err(_)) => onnx::Dim::Unknown,
-        None => onnx::Dim::Symbol(d.to_string()),
-    };
-    onnx::value_info(name, code(ty.dtype), &ty.shape.0.iter().map(dim).collect::<Vec<_>>())
 }

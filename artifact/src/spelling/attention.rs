@@ -5,21 +5,22 @@ use dlbc_ops::tensor::{DType, TensorType};
 use dlbc_proto::write::attr_int;
 
 use super::Spelled;
-use crate::sheet::{Sheet, sizes};
+use crate::onnx_builder::OnnxBuilder;
+use crate::onnx_builder::types::sizes;
 
 pub(super) fn attention(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     geometry: AttentionGeometry,
     x: &[&str],
     types: &[TensorType],
 ) -> Spelled {
     let weights = weights(s, geometry, x[0], x[1], x.get(3).copied(), types);
-    Ok(s.node("MatMul", &[&weights, x[2]], vec![]))
+    Ok(s.add("MatMul", &[&weights, x[2]], vec![]))
 }
 
 /// `softmax(scale · q kᵀ + mask)`.
 fn weights(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     geometry: AttentionGeometry,
     q: &str,
     k: &str,
@@ -28,40 +29,40 @@ fn weights(
 ) -> String {
     let dtype = types[0].dtype;
     let k = turned(s, k, types[0].rank());
-    let scores = s.shared("MatMul", &[q, &k], vec![]);
+    let scores = s.add_cached("MatMul", &[q, &k], vec![]);
     let scale = s.scalar(dtype, f64::from(geometry.scale));
-    let mut scores = s.shared("Mul", &[&scores, &scale], vec![]);
+    let mut scores = s.add_cached("Mul", &[&scores, &scale], vec![]);
     if let Some(mask) = mask {
-        scores = s.shared("Add", &[&scores, mask], vec![]);
+        scores = s.add_cached("Add", &[&scores, mask], vec![]);
     }
-    let weights = s.shared("Softmax", &[&scores], vec![attr_int("axis", -1)]);
+    let weights = s.add_cached("Softmax", &[&scores], vec![attr_int("axis", -1)]);
     if !geometry.guard {
         return weights;
     }
-    let empty = s.shared("IsNaN", &[&weights], vec![]);
+    let empty = s.add_cached("IsNaN", &[&weights], vec![]);
     let zero = s.scalar(dtype, 0.0);
-    s.shared("Where", &[&empty, &zero, &weights], vec![])
+    s.add_cached("Where", &[&empty, &zero, &weights], vec![])
 }
 
 /// The last two axes swapped.
-fn turned(s: &mut Sheet, x: &str, rank: usize) -> String {
+fn turned(s: &mut OnnxBuilder, x: &str, rank: usize) -> String {
     let mut perm: Vec<usize> = (0..rank).collect();
     perm.swap(rank - 2, rank - 1);
-    s.shared("Transpose", &[x], vec![sizes("perm", &perm)])
+    s.add_cached("Transpose", &[x], vec![sizes("perm", &perm)])
 }
 
 /// `a / b`, 0 where `b` is 0; and where that is.
-fn ratio(s: &mut Sheet, a: &str, b: &str, dtype: DType) -> (String, String) {
+fn ratio(s: &mut OnnxBuilder, a: &str, b: &str, dtype: DType) -> (String, String) {
     let (zero, one) = (s.scalar(dtype, 0.0), s.scalar(dtype, 1.0));
-    let empty = s.shared("Equal", &[b, &zero], vec![]);
-    let divisor = s.shared("Where", &[&empty, &one, b], vec![]);
-    let quotient = s.shared("Div", &[a, &divisor], vec![]);
-    (s.shared("Where", &[&empty, &zero, &quotient], vec![]), empty)
+    let empty = s.add_cached("Equal", &[b, &zero], vec![]);
+    let divisor = s.add_cached("Where", &[&empty, &one, b], vec![]);
+    let quotient = s.add_cached("Div", &[a, &divisor], vec![]);
+    (s.add_cached("Where", &[&empty, &zero, &quotient], vec![]), empty)
 }
 
 /// See `Prim::AttentionShare`; operands q, k, v, r, mask.
 pub(super) fn share(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     geometry: AttentionGeometry,
     value: f32,
     of: AttentionPart,
@@ -71,49 +72,49 @@ pub(super) fn share(
     let (q, k, v, r) = (x[0], x[1], x[2], x[3]);
     let (dtype, rank) = (types[0].dtype, types[0].rank());
     let p = weights(s, geometry, q, k, x.get(4).copied(), types);
-    let magnitude = s.shared("Abs", &[v], vec![]);
-    let z = s.shared("MatMul", &[&p, &magnitude], vec![]);
+    let magnitude = s.add_cached("Abs", &[v], vec![]);
+    let z = s.add_cached("MatMul", &[&p, &magnitude], vec![]);
     let (u, nothing) = ratio(s, r, &z, dtype);
-    let times = |s: &mut Sheet, y: &str, factor: f32| {
+    let times = |s: &mut OnnxBuilder, y: &str, factor: f32| {
         let factor = s.scalar(dtype, f64::from(factor));
-        s.node("Mul", &[y, &factor], vec![])
+        s.add("Mul", &[y, &factor], vec![])
     };
     if of == AttentionPart::Value {
         let p = turned(s, &p, rank);
-        let y = s.node("MatMul", &[&p, &u], vec![]);
-        let y = s.node("Mul", &[&y, &magnitude], vec![]);
+        let y = s.add("MatMul", &[&p, &u], vec![]);
+        let y = s.add("Mul", &[&y, &magnitude], vec![]);
         return Ok(times(s, &y, value));
     }
     let back = turned(s, &magnitude, rank);
-    let through = s.shared("MatMul", &[&u, &back], vec![]);
-    let through = s.shared("Mul", &[&through, &p], vec![]);
-    let (own_q, own_k) = (s.shared("Abs", &[q], vec![]), s.shared("Abs", &[k], vec![]));
+    let through = s.add_cached("MatMul", &[&u, &back], vec![]);
+    let through = s.add_cached("Mul", &[&through, &p], vec![]);
+    let (own_q, own_k) = (s.add_cached("Abs", &[q], vec![]), s.add_cached("Abs", &[k], vec![]));
     let turned_k = turned(s, &own_k, rank);
-    let all = s.shared("MatMul", &[&own_q, &turned_k], vec![]);
+    let all = s.add_cached("MatMul", &[&own_q, &turned_k], vec![]);
     let (part, unmatched) = ratio(s, &through, &all, dtype);
     let half = (1.0 - value) / 2.0;
     Ok(match of {
         AttentionPart::Query => {
-            let y = s.node("MatMul", &[&part, &own_k], vec![]);
-            let y = s.node("Mul", &[&y, &own_q], vec![]);
+            let y = s.add("MatMul", &[&part, &own_k], vec![]);
+            let y = s.add("Mul", &[&y, &own_q], vec![]);
             times(s, &y, half)
         }
         AttentionPart::Key | AttentionPart::Value => {
             let part = turned(s, &part, rank);
-            let y = s.node("MatMul", &[&part, &own_q], vec![]);
-            let y = s.node("Mul", &[&y, &own_k], vec![]);
+            let y = s.add("MatMul", &[&part, &own_q], vec![]);
+            let y = s.add("Mul", &[&y, &own_k], vec![]);
             times(s, &y, half)
         }
         AttentionPart::Dropped => {
             let zero = s.scalar(dtype, 0.0);
             let last = s.ints(&[-1]);
             let keep = || vec![attr_int("keepdims", 0)];
-            let lost = s.node("Where", &[&nothing, r, &zero], vec![]);
-            let lost = s.node("ReduceSum", &[&lost, &last], keep());
-            let weights = s.node("Where", &[&unmatched, &through, &zero], vec![]);
-            let weights = s.node("ReduceSum", &[&weights, &last], keep());
+            let lost = s.add("Where", &[&nothing, r, &zero], vec![]);
+            let lost = s.add("ReduceSum", &[&lost, &last], keep());
+            let weights = s.add("Where", &[&unmatched, &through, &zero], vec![]);
+            let weights = s.add("ReduceSum", &[&weights, &last], keep());
             let weights = times(s, &weights, 1.0 - value);
-            s.node("Add", &[&lost, &weights], vec![])
+            s.add("Add", &[&lost, &weights], vec![])
         }
     })
 }

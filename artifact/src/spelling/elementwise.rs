@@ -5,9 +5,10 @@ use dlbc_ops::tensor::DType;
 use dlbc_proto::write::{attr_float, attr_int};
 
 use super::{Spelled, guarded_div};
-use crate::sheet::{Sheet, code, sizes};
+use crate::onnx_builder::OnnxBuilder;
+use crate::onnx_builder::types::{code, sizes};
 
-pub(super) fn unary(s: &mut Sheet, f: Unary, x: &str, dtype: DType) -> Spelled {
+pub(super) fn unary(s: &mut OnnxBuilder, f: Unary, x: &str, dtype: DType) -> Spelled {
     let (op, attributes) = match f {
         Unary::Abs => ("Abs", vec![]),
         Unary::Neg => ("Neg", vec![]),
@@ -37,10 +38,10 @@ pub(super) fn unary(s: &mut Sheet, f: Unary, x: &str, dtype: DType) -> Spelled {
         Unary::Cos => ("Cos", vec![]),
         Unary::Not => ("Not", vec![]),
     };
-    Ok(s.node(op, &[x], attributes))
+    Ok(s.add(op, &[x], attributes))
 }
 
-fn clip(s: &mut Sheet, x: &str, dtype: DType, min: Option<f32>, max: Option<f32>) -> Spelled {
+fn clip(s: &mut OnnxBuilder, x: &str, dtype: DType, min: Option<f32>, max: Option<f32>) -> Spelled {
     let whole = !dtype.is_float();
     let bound = |v: Option<f32>, round: fn(f64) -> f64| {
         v.map(f64::from).filter(|v| v.is_finite()).map(|v| if whole { round(v) } else { v })
@@ -48,13 +49,13 @@ fn clip(s: &mut Sheet, x: &str, dtype: DType, min: Option<f32>, max: Option<f32>
     let mut scalar = |v: Option<f64>| v.map_or(String::new(), |v| s.scalar(dtype, v));
     let (low, high) = (scalar(bound(min, f64::ceil)), scalar(bound(max, f64::floor)));
     Ok(match (low.is_empty(), high.is_empty()) {
-        (true, true) => s.node("Identity", &[x], vec![]),
-        (_, true) => s.node("Clip", &[x, &low], vec![]),
-        (_, false) => s.node("Clip", &[x, &low, &high], vec![]),
+        (true, true) => s.add("Identity", &[x], vec![]),
+        (_, true) => s.add("Clip", &[x, &low], vec![]),
+        (_, false) => s.add("Clip", &[x, &low, &high], vec![]),
     })
 }
 
-pub(super) fn binary(s: &mut Sheet, f: Binary, a: &str, b: &str, dtype: DType) -> Spelled {
+pub(super) fn binary(s: &mut OnnxBuilder, f: Binary, a: &str, b: &str, dtype: DType) -> Spelled {
     let op = match f {
         Binary::Add => "Add",
         Binary::Sub => "Sub",
@@ -65,10 +66,10 @@ pub(super) fn binary(s: &mut Sheet, f: Binary, a: &str, b: &str, dtype: DType) -
         Binary::Min => "Min",
         Binary::Max => "Max",
         Binary::Mod if dtype.is_float() => {
-            let quotient = s.node("Div", &[a, b], vec![]);
-            let whole = s.node("Floor", &[&quotient], vec![]);
-            let product = s.node("Mul", &[b, &whole], vec![]);
-            return Ok(s.node("Sub", &[a, &product], vec![]));
+            let quotient = s.add("Div", &[a, b], vec![]);
+            let whole = s.add("Floor", &[&quotient], vec![]);
+            let product = s.add("Mul", &[b, &whole], vec![]);
+            return Ok(s.add("Sub", &[a, &product], vec![]));
         }
         Binary::Mod => "Mod",
         Binary::Equal => "Equal",
@@ -78,22 +79,22 @@ pub(super) fn binary(s: &mut Sheet, f: Binary, a: &str, b: &str, dtype: DType) -
         Binary::Or => "Or",
         Binary::Xor => "Xor",
     };
-    Ok(s.node(op, &[a, b], vec![]))
+    Ok(s.add(op, &[a, b], vec![]))
 }
 
-pub(super) fn select(s: &mut Sheet, x: &[&str], dtype: DType) -> Spelled {
+pub(super) fn select(s: &mut OnnxBuilder, x: &[&str], dtype: DType) -> Spelled {
     if dtype != DType::Bool {
-        return Ok(s.node("Where", x, vec![]));
+        return Ok(s.add("Where", x, vec![]));
     }
     // ONNX Runtime has no `Where` of booleans.
-    let yes = s.node("And", &[x[0], x[1]], vec![]);
-    let no = s.node("Not", &[x[0]], vec![]);
-    let no = s.node("And", &[&no, x[2]], vec![]);
-    Ok(s.node("Or", &[&yes, &no], vec![]))
+    let yes = s.add("And", &[x[0], x[1]], vec![]);
+    let no = s.add("Not", &[x[0]], vec![]);
+    let no = s.add("And", &[&no, x[2]], vec![]);
+    Ok(s.add("Or", &[&yes, &no], vec![]))
 }
 
 pub(super) fn reduce(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     kind: Reduction,
     axes: &[usize],
     keep: bool,
@@ -103,10 +104,10 @@ pub(super) fn reduce(
     let keep = attr_int("keepdims", i64::from(keep));
     // No axes mean all axes there.
     let (op, arg) = match kind {
-        _ if axes.is_empty() => return Ok(s.node("Identity", &[x], vec![])),
+        _ if axes.is_empty() => return Ok(s.add("Identity", &[x], vec![])),
         Reduction::Sum => {
             let axes = s.ints(&axes.iter().map(|a| *a as i64).collect::<Vec<_>>());
-            return Ok(s.node("ReduceSum", &[x, &axes], vec![keep]));
+            return Ok(s.add("ReduceSum", &[x, &axes], vec![keep]));
         }
         Reduction::Max => ("ReduceMax", false),
         Reduction::Min => ("ReduceMin", false),
@@ -115,11 +116,11 @@ pub(super) fn reduce(
         Reduction::ArgMin => ("ArgMin", true),
     };
     if !arg {
-        return Ok(s.node(op, &[x], vec![sizes("axes", axes), keep]));
+        return Ok(s.add(op, &[x], vec![sizes("axes", axes), keep]));
     }
     // ONNX Runtime has none of int64.
     let wide = dtype == DType::I64;
     let to = attr_int("to", i64::from(code(DType::F64).to_onnx()));
-    let x = if wide { s.node("Cast", &[x], vec![to]) } else { x.to_string() };
-    Ok(s.node(op, &[&x], vec![attr_int("axis", axes[0] as i64), keep]))
+    let x = if wide { s.add("Cast", &[x], vec![to]) } else { x.to_string() };
+    Ok(s.add(op, &[&x], vec![attr_int("axis", axes[0] as i64), keep]))
 }

@@ -37,7 +37,8 @@ use dlbc_ops::prim::{self, Part, Prim};
 use dlbc_ops::tensor::{DType, TensorType};
 use dlbc_proto::write::attr_int;
 
-use crate::sheet::{Sheet, code, sizes};
+use crate::onnx_builder::OnnxBuilder;
+use crate::onnx_builder::types::{code, sizes};
 
 /// The name of a result, or why there is none.
 pub(crate) type Spelled = Result<String, String>;
@@ -56,7 +57,7 @@ pub(crate) struct Site<'a> {
 ///
 /// # Errors
 /// Why it cannot be spelled for these types.
-pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
+pub(crate) fn spell(s: &mut OnnxBuilder, site: &Site) -> Spelled {
     let x: Vec<&str> = site.x.iter().map(String::as_str).collect();
     let x = x.as_slice();
     let types = site.types;
@@ -66,7 +67,7 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::Binary(f) => elementwise::binary(s, *f, x[0], x[1], types[0].dtype),
         Prim::Select => elementwise::select(s, x, types[1].dtype),
         Prim::Cast(prim::Cast { to }) => {
-            Ok(s.node("Cast", &[x[0]], vec![attr_int("to", i64::from(code(*to).to_onnx()))]))
+            Ok(s.add("Cast", &[x[0]], vec![attr_int("to", i64::from(code(*to).to_onnx()))]))
         }
         Prim::MatMul(prim::MatMul { a, b, ta, tb }) => {
             product::matmul(s, (x[0], *a, *ta), (x[1], *b, *tb), types)
@@ -88,7 +89,7 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
             elementwise::reduce(s, *kind, axes, *keep, x[0], types[0].dtype)
         }
         Prim::Softmax(prim::Softmax { axis }) => {
-            Ok(s.node("Softmax", &[x[0]], vec![attr_int("axis", *axis as i64)]))
+            Ok(s.add("Softmax", &[x[0]], vec![attr_int("axis", *axis as i64)]))
         }
         Prim::Attention(prim::Attention(g)) => attention::attention(s, *g, x, types),
         Prim::AttentionShare(prim::AttentionShare { geometry, value, of }) => {
@@ -96,7 +97,7 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         }
         Prim::Reshape(prim::Reshape { to }) => movement::reshape(s, x[0], &types[0].shape.0, &to.0),
         Prim::Transpose(prim::Transpose { perm }) => {
-            Ok(s.node("Transpose", &[x[0]], vec![sizes("perm", perm)]))
+            Ok(s.add("Transpose", &[x[0]], vec![sizes("perm", perm)]))
         }
         Prim::Slice(prim::Slice { axis, start, len, step }) => {
             movement::slice(s, x[0], *axis, types[0].dim(*axis), start, len, *step)
@@ -104,7 +105,7 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
         Prim::SliceTranspose(prim::SliceTranspose { axis, start, to, step }) => {
             movement::slice_transpose(s, x[0], &types[0], *axis, start, to, *step)
         }
-        Prim::Concat(prim::Concat { axis }) => Ok(s.node("Concat", x, vec![attr_int("axis", *axis as i64)])),
+        Prim::Concat(prim::Concat { axis }) => Ok(s.add("Concat", x, vec![attr_int("axis", *axis as i64)])),
         Prim::Pad(prim::Pad { before, after, mode }) => {
             movement::pad(s, x[0], types[0].dtype, before, after, *mode)
         }
@@ -128,29 +129,29 @@ pub(crate) fn spell(s: &mut Sheet, site: &Site) -> Spelled {
 }
 
 /// A part of a value.
-fn part(s: &mut Sheet, x: &str, part: Part, dtype: DType) -> String {
+fn part(s: &mut OnnxBuilder, x: &str, part: Part, dtype: DType) -> String {
     match part {
         Part::Id => x.to_string(),
-        Part::Abs => s.shared("Abs", &[x], vec![]),
-        Part::Pos if dtype.is_float() => s.shared("Relu", &[x], vec![]),
-        Part::Square => s.shared("Mul", &[x, x], vec![]),
+        Part::Abs => s.add_cached("Abs", &[x], vec![]),
+        Part::Pos if dtype.is_float() => s.add_cached("Relu", &[x], vec![]),
+        Part::Square => s.add_cached("Mul", &[x, x], vec![]),
         Part::One => {
             let one = s.scalar(dtype, 1.0);
-            let dims = s.shared("Shape", &[x], vec![]);
-            s.shared("Expand", &[&one, &dims], vec![])
+            let dims = s.add_cached("Shape", &[x], vec![]);
+            s.add_cached("Expand", &[&one, &dims], vec![])
         }
         Part::Pos | Part::Neg => {
             let zero = s.scalar(dtype, 0.0);
-            s.shared(if part == Part::Pos { "Max" } else { "Min" }, &[x, &zero], vec![])
+            s.add_cached(if part == Part::Pos { "Max" } else { "Min" }, &[x, &zero], vec![])
         }
     }
 }
 
 /// `a / b`, 0 where `b` is 0.
-fn guarded_div(s: &mut Sheet, a: &str, b: &str, dtype: DType) -> String {
+fn guarded_div(s: &mut OnnxBuilder, a: &str, b: &str, dtype: DType) -> String {
     let (zero, one) = (s.scalar(dtype, 0.0), s.scalar(dtype, 1.0));
-    let empty = s.node("Equal", &[b, &zero], vec![]);
-    let divisor = s.node("Where", &[&empty, &one, b], vec![]);
-    let quotient = s.node("Div", &[a, &divisor], vec![]);
-    s.node("Where", &[&empty, &zero, &quotient], vec![])
+    let empty = s.add("Equal", &[b, &zero], vec![]);
+    let divisor = s.add("Where", &[&empty, &one, b], vec![]);
+    let quotient = s.add("Div", &[a, &divisor], vec![]);
+    s.add("Where", &[&empty, &zero, &quotient], vec![])
 }

@@ -5,13 +5,13 @@ use dlbc_ops::tensor::{DType, Dim, Shape, TensorType};
 use dlbc_proto::write::{attr_int, attr_string};
 
 use super::Spelled;
-use crate::sheet::Sheet;
+use crate::onnx_builder::OnnxBuilder;
 
 /// The same elements under another shape. A dimension that stays where it is is kept, one other is left to be found out.
-pub(super) fn reshape(s: &mut Sheet, x: &str, from: &[Dim], to: &[Dim]) -> Spelled {
+pub(super) fn reshape(s: &mut OnnxBuilder, x: &str, from: &[Dim], to: &[Dim]) -> Spelled {
     if to.iter().any(|d| d.is(0)) {
         let to = s.vector(to)?;
-        return Ok(s.node("Reshape", &[x, &to], vec![attr_int("allowzero", 1)]));
+        return Ok(s.add("Reshape", &[x, &to], vec![attr_int("allowzero", 1)]));
     }
     let kept = |i: usize| to[i].as_known().is_none() && from.get(i) == Some(&to[i]);
     let found = (0..to.len()).rev().find(|i| to[*i].as_known().is_none() && !kept(*i));
@@ -21,21 +21,21 @@ pub(super) fn reshape(s: &mut Sheet, x: &str, from: &[Dim], to: &[Dim]) -> Spell
         _ => to[i].clone(),
     };
     let to = s.vector(&(0..to.len()).map(entry).collect::<Vec<_>>())?;
-    Ok(s.node("Reshape", &[x, &to], vec![]))
+    Ok(s.add("Reshape", &[x, &to], vec![]))
 }
 
-pub(super) fn expand(s: &mut Sheet, x: &str, from: &Shape, to: &Shape) -> Spelled {
+pub(super) fn expand(s: &mut OnnxBuilder, x: &str, from: &Shape, to: &Shape) -> Spelled {
     // 1 keeps a dimension.
     let lead = to.rank() - from.rank();
     let entry =
         |(i, d): (usize, &Dim)| if i >= lead && from.0[i - lead] == *d { Dim::known(1) } else { d.clone() };
     let to = s.vector(&to.0.iter().enumerate().map(entry).collect::<Vec<_>>())?;
-    Ok(s.node("Expand", &[x, &to], vec![]))
+    Ok(s.add("Expand", &[x, &to], vec![]))
 }
 
 /// `start, start + step, …` along an axis of dimension `dim`.
 pub(super) fn slice(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     x: &str,
     axis: usize,
     dim: &Dim,
@@ -60,20 +60,20 @@ pub(super) fn slice(
     slice_nodes(s, x, axis, start, &end, step)
 }
 
-fn slice_nodes(s: &mut Sheet, x: &str, axis: usize, start: &Dim, end: &Dim, step: i64) -> Spelled {
+fn slice_nodes(s: &mut OnnxBuilder, x: &str, axis: usize, start: &Dim, end: &Dim, step: i64) -> Spelled {
     let starts = s.vector(std::slice::from_ref(start))?;
     let ends = s.vector(std::slice::from_ref(end))?;
     let axes = s.ints(&[axis as i64]);
     if step == 1 {
-        return Ok(s.node("Slice", &[x, &starts, &ends, &axes], vec![]));
+        return Ok(s.add("Slice", &[x, &starts, &ends, &axes], vec![]));
     }
     let steps = s.ints(&[step]);
-    Ok(s.node("Slice", &[x, &starts, &ends, &axes, &steps], vec![]))
+    Ok(s.add("Slice", &[x, &starts, &ends, &axes, &steps], vec![]))
 }
 
 /// Zeros with the operand in the slice: turned for a negative step, spread by the step, padded.
 pub(super) fn slice_transpose(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     x: &str,
     ty: &TensorType,
     axis: usize,
@@ -104,9 +104,9 @@ pub(super) fn slice_transpose(
 }
 
 /// Puts `gap - 1` zeros between elements of an axis.
-fn spread(s: &mut Sheet, x: &str, ty: &TensorType, axis: usize, gap: i64) -> Spelled {
+fn spread(s: &mut OnnxBuilder, x: &str, ty: &TensorType, axis: usize, gap: i64) -> Spelled {
     let at = s.ints(&[axis as i64 + 1]);
-    let wide = s.node("Unsqueeze", &[x, &at], vec![]);
+    let wide = s.add("Unsqueeze", &[x, &at], vec![]);
     let (before, mut after) = (vec![Dim::known(0); ty.rank() + 1], vec![Dim::known(0); ty.rank() + 1]);
     after[axis + 1] = Dim::known(gap - 1);
     let wide = pad(s, &wide, ty.dtype, &before, &after, PadMode::Constant(0.0))?;
@@ -119,7 +119,7 @@ fn spread(s: &mut Sheet, x: &str, ty: &TensorType, axis: usize, gap: i64) -> Spe
 }
 
 pub(super) fn pad(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     x: &str,
     dtype: DType,
     before: &[Dim],
@@ -130,9 +130,9 @@ pub(super) fn pad(
     Ok(match mode {
         PadMode::Constant(fill) => {
             let fill = s.scalar(dtype, f64::from(fill));
-            s.node("Pad", &[x, &pads, &fill], vec![])
+            s.add("Pad", &[x, &pads, &fill], vec![])
         }
-        PadMode::Reflect => s.node("Pad", &[x, &pads], vec![attr_string("mode", "reflect")]),
-        PadMode::Edge => s.node("Pad", &[x, &pads], vec![attr_string("mode", "edge")]),
+        PadMode::Reflect => s.add("Pad", &[x, &pads], vec![attr_string("mode", "reflect")]),
+        PadMode::Edge => s.add("Pad", &[x, &pads], vec![attr_string("mode", "edge")]),
     })
 }

@@ -7,35 +7,36 @@ use dlbc_proto::write::attr_int;
 
 use super::window::settled;
 use super::{Spelled, part};
-use crate::sheet::{Sheet, sizes};
+use crate::onnx_builder::OnnxBuilder;
+use crate::onnx_builder::types::sizes;
 
 /// An operand of a matrix product: its name, the part that counts, and whether it is transposed.
 type Side<'a> = (&'a str, Part, bool);
 
-pub(super) fn matmul(s: &mut Sheet, a: Side, b: Side, types: &[TensorType]) -> Spelled {
+pub(super) fn matmul(s: &mut OnnxBuilder, a: Side, b: Side, types: &[TensorType]) -> Spelled {
     let left = part(s, a.0, a.1, types[0].dtype);
     let right = part(s, b.0, b.1, types[1].dtype);
     let plain = types.iter().all(|t| t.rank() == 2 && t.dtype.is_float());
     if plain && (a.2 || b.2) {
         let swaps = vec![attr_int("transA", i64::from(a.2)), attr_int("transB", i64::from(b.2))];
-        return Ok(s.node("Gemm", &[&left, &right], swaps));
+        return Ok(s.add("Gemm", &[&left, &right], swaps));
     }
     let left = swapped(s, left, a.2, types[0].rank());
     let right = swapped(s, right, b.2, types[1].rank());
-    Ok(s.node("MatMul", &[&left, &right], vec![]))
+    Ok(s.add("MatMul", &[&left, &right], vec![]))
 }
 
-fn swapped(s: &mut Sheet, x: String, swap: bool, rank: usize) -> String {
+fn swapped(s: &mut OnnxBuilder, x: String, swap: bool, rank: usize) -> String {
     if !swap {
         return x;
     }
     let mut perm: Vec<usize> = (0..rank).collect();
     perm.swap(rank - 2, rank - 1);
-    s.shared("Transpose", &[&x], vec![sizes("perm", &perm)])
+    s.add_cached("Transpose", &[&x], vec![sizes("perm", &perm)])
 }
 
 pub(super) fn conv(
-    s: &mut Sheet,
+    s: &mut OnnxBuilder,
     geometry: &ConvGeometry,
     w: Part,
     x: &[&str],
@@ -46,7 +47,7 @@ pub(super) fn conv(
     let window = &geometry.window;
     let mut attributes = attributes(geometry)?;
     attributes.push(pads(&window.before, &window.after));
-    Ok(s.node("Conv", &operands, attributes))
+    Ok(s.add("Conv", &operands, attributes))
 }
 
 /// Kernel, strides, dilations and groups.
@@ -68,7 +69,13 @@ pub(super) fn pads(before: &[usize], after: &[usize]) -> AttributeProto {
 }
 
 /// The adjoint in `x` of a convolution whose `x` had spatial dimensions `to`: `r` has those of its result.
-pub(super) fn adjoint(s: &mut Sheet, geometry: &ConvGeometry, r: &str, weight: &str, to: &[Dim]) -> Spelled {
+pub(super) fn adjoint(
+    s: &mut OnnxBuilder,
+    geometry: &ConvGeometry,
+    r: &str,
+    weight: &str,
+    to: &[Dim],
+) -> Spelled {
     let geometry = ConvGeometry { window: settled(&geometry.window), groups: geometry.groups };
     let w = &geometry.window;
     let mut attributes = attributes(&geometry)?;
@@ -90,14 +97,14 @@ pub(super) fn adjoint(s: &mut Sheet, geometry: &ConvGeometry, r: &str, weight: &
     if more.iter().any(|m| *m != 0) {
         attributes.push(sizes("output_padding", &more));
     }
-    let x = s.node("ConvTranspose", &[r, weight], attributes);
+    let x = s.add("ConvTranspose", &[r, weight], attributes);
     if sliced.is_empty() {
         return Ok(x);
     }
     let starts = s.ints(&vec![0; sliced.len()]);
     let ends = s.vector(&sliced.iter().map(|i| to[*i].clone()).collect::<Vec<_>>())?;
     let axes = s.ints(&sliced.iter().map(|i| *i as i64 + 2).collect::<Vec<_>>());
-    Ok(s.node("Slice", &[&x, &starts, &ends, &axes], vec![]))
+    Ok(s.add("Slice", &[&x, &starts, &ends, &axes], vec![]))
 }
 
 /// How many trailing positions, pads included, no window of the forward read; `None` when only a run can tell.

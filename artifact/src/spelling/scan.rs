@@ -8,11 +8,11 @@ use dlbc_ops::tensor::TensorType;
 use dlbc_proto::write::{attr_graph, attr_int, attr_ints, graph};
 
 use super::{Site, Spelled, spell};
-use crate::sheet::Sheet;
-use crate::write::value_info;
+use crate::onnx_builder::OnnxBuilder;
+use crate::onnx_builder::types::value_info;
 
 /// Operands: the first state, sequences, captures. The node's second output is the result.
-pub(super) fn scan(s: &mut Sheet, scan: &Scan, x: &[&str]) -> Spelled {
+pub(super) fn scan(s: &mut OnnxBuilder, scan: &Scan, x: &[&str]) -> Spelled {
     let step = scan.body.graph();
     let result = scan.body.result().ok_or("a step without a result")?;
     let taken = 1 + scan.sequences;
@@ -26,7 +26,7 @@ pub(super) fn scan(s: &mut Sheet, scan: &Scan, x: &[&str]) -> Spelled {
         }
         names.insert(Value { node: *id, slot: 0 }, name);
     }
-    let (ends, nodes) = s.nested(|s| -> Result<[String; 2], String> {
+    let (ends, nodes) = s.in_subgraph(|s| -> Result<[String; 2], String> {
         for id in step.topological() {
             let prim = step.op(id);
             if matches!(prim, Prim::Input) {
@@ -39,7 +39,7 @@ pub(super) fn scan(s: &mut Sheet, scan: &Scan, x: &[&str]) -> Spelled {
             names.insert(Value { node: id, slot: 0 }, made);
         }
         let next = &names[&result];
-        Ok([s.node("Identity", &[next], vec![]), s.node("Identity", &[next], vec![])])
+        Ok([s.add("Identity", &[next], vec![]), s.add("Identity", &[next], vec![])])
     });
     let outputs = ends?.iter().map(|name| value_info(name, step.ty(result))).collect();
     let name = s.name("step");
@@ -51,5 +51,5 @@ pub(super) fn scan(s: &mut Sheet, scan: &Scan, x: &[&str]) -> Spelled {
         attr_ints("scan_input_directions", vec![way; scan.sequences]),
         attr_ints("scan_output_directions", vec![way]),
     ];
-    Ok(s.second("Scan", &x[..taken], attributes))
+    Ok(s.add_second("Scan", &x[..taken], attributes))
 }

@@ -7,14 +7,20 @@ use dlbc_proto::write::attr_int;
 use super::product::adjoint;
 use super::window::{flat, padded, settled, single, unflat};
 use super::{Spelled, guarded_div};
-use crate::sheet::Sheet;
+use crate::onnx_builder::OnnxBuilder;
 
 /// The most taps that are spelled.
 const MAX_TAPS: usize = 4096;
 
 /// `(x, y, r)`: a mask a tap of where `x` is the maximum `y`; `r` in as many shares as masks agree, put back by the
 /// adjoint of a convolution that has an output a tap.
-pub(super) fn share(s: &mut Sheet, window: &Window, first: bool, x: &[&str], ty: &TensorType) -> Spelled {
+pub(super) fn share(
+    s: &mut OnnxBuilder,
+    window: &Window,
+    first: bool,
+    x: &[&str],
+    ty: &TensorType,
+) -> Spelled {
     let w = settled(window);
     let taps = w.kernel.iter().try_fold(1usize, |n, k| n.checked_mul(*k)).filter(|n| *n <= MAX_TAPS);
     let taps = taps.ok_or_else(|| format!("its window has more than {MAX_TAPS} elements"))?;
@@ -26,31 +32,31 @@ pub(super) fn share(s: &mut Sheet, window: &Window, first: bool, x: &[&str], ty:
     let x = padded(s, &w, &x, ty.dtype, f32::NAN)?;
     let seen: Vec<String> = (0..taps).map(|tap| slice(s, &w, &x, tap)).collect();
     let seen: Vec<&str> = seen.iter().map(String::as_str).collect();
-    let seen = s.node("Concat", &seen, vec![attr_int("axis", 1)]);
-    let equal = s.node("Equal", &[&seen, &y], vec![]);
-    let masks = s.node("Cast", &[&equal], vec![attr_int("to", 1)]);
+    let seen = s.add("Concat", &seen, vec![attr_int("axis", 1)]);
+    let equal = s.add("Equal", &[&seen, &y], vec![]);
+    let masks = s.add("Cast", &[&equal], vec![attr_int("to", 1)]);
     let axis = s.ints(&[1]);
     let masks = if first {
         // The first of the taps that agree is the one at which their count so far is 1.
         let along = s.constant(&Tensor::from_i64(&[], &[1]));
-        let so_far = s.node("CumSum", &[&masks, &along], vec![]);
+        let so_far = s.add("CumSum", &[&masks, &along], vec![]);
         let one = s.scalar(ty.dtype, 1.0);
-        let initial = s.node("Equal", &[&so_far, &one], vec![]);
-        let first = s.node("And", &[&initial, &equal], vec![]);
-        s.node("Cast", &[&first], vec![attr_int("to", 1)])
+        let initial = s.add("Equal", &[&so_far, &one], vec![]);
+        let first = s.add("And", &[&initial, &equal], vec![]);
+        s.add("Cast", &[&first], vec![attr_int("to", 1)])
     } else {
         masks
     };
-    let count = s.node("ReduceSum", &[&masks, &axis], vec![attr_int("keepdims", 1)]);
+    let count = s.add("ReduceSum", &[&masks, &axis], vec![attr_int("keepdims", 1)]);
     let each = guarded_div(s, &r, &count, ty.dtype);
-    let shares = s.node("Mul", &[&masks, &each], vec![]);
+    let shares = s.add("Mul", &[&masks, &each], vec![]);
     let weight = selection(s, &w, taps);
     let back = adjoint(s, &single(&w), &shares, &weight, &ty.shape.0[2..])?;
     unflat(s, &back, ty)
 }
 
 /// What each window sees at a tap.
-fn slice(s: &mut Sheet, w: &Window, x: &str, tap: usize) -> String {
+fn slice(s: &mut OnnxBuilder, w: &Window, x: &str, tap: usize) -> String {
     let (mut starts, mut ends) = (vec![0i64; w.rank()], vec![0i64; w.rank()]);
     let mut rest = tap;
     for i in (0..w.rank()).rev() {
@@ -64,11 +70,11 @@ fn slice(s: &mut Sheet, w: &Window, x: &str, tap: usize) -> String {
     let axes: Vec<i64> = (0..w.rank()).map(|i| i as i64 + 2).collect();
     let steps: Vec<i64> = w.strides.iter().map(|v| *v as i64).collect();
     let [starts, ends, axes, steps] = [starts, ends, axes, steps].map(|v| s.ints(&v));
-    s.node("Slice", &[x, &starts, &ends, &axes, &steps], vec![])
+    s.add("Slice", &[x, &starts, &ends, &axes, &steps], vec![])
 }
 
 /// The weight `[taps, 1, …]` whose output `t` is tap `t`.
-fn selection(s: &mut Sheet, w: &Window, taps: usize) -> String {
+fn selection(s: &mut OnnxBuilder, w: &Window, taps: usize) -> String {
     let mut values = vec![0.0f32; taps * taps];
     (0..taps).for_each(|t| values[t * taps + t] = 1.0);
     s.constant(&Tensor::from_f32(&[&[taps, 1], w.kernel.as_slice()].concat(), &values))

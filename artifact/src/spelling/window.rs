@@ -6,7 +6,8 @@ use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 use super::Spelled;
 use super::movement::{expand, pad};
 use super::product::{adjoint, attributes, pads};
-use crate::sheet::{Sheet, sizes};
+use crate::onnx_builder::OnnxBuilder;
+use crate::onnx_builder::types::sizes;
 
 /// The same windows without `ceil`: the pads after are as large as the windows reach, whatever the operand's size.
 ///
@@ -33,7 +34,7 @@ fn pads_fit(w: &Window) -> bool {
 }
 
 /// `x` with the pads of a window around its spatial axes.
-pub(super) fn padded(s: &mut Sheet, w: &Window, x: &str, dtype: DType, fill: f32) -> Spelled {
+pub(super) fn padded(s: &mut OnnxBuilder, w: &Window, x: &str, dtype: DType, fill: f32) -> Spelled {
     if w.before.iter().chain(&w.after).all(|p| *p == 0) {
         return Ok(x.into());
     }
@@ -41,26 +42,26 @@ pub(super) fn padded(s: &mut Sheet, w: &Window, x: &str, dtype: DType, fill: f32
     pad(s, x, dtype, &margins(&w.before), &margins(&w.after), PadMode::Constant(fill))
 }
 
-pub(super) fn sum(s: &mut Sheet, w: &Window, x: &str, ty: &TensorType) -> Spelled {
+pub(super) fn sum(s: &mut OnnxBuilder, w: &Window, x: &str, ty: &TensorType) -> Spelled {
     let w = settled(w);
     if w.dilations.iter().any(|d| *d != 1) {
         let flat = flat(s, x, ty.rank());
         let (geometry, ones) = (single(&w), ones(s, &w));
         let mut attributes = attributes(&geometry)?;
         attributes.push(pads(&w.before, &w.after));
-        let y = s.node("Conv", &[&flat, &ones], attributes);
+        let y = s.add("Conv", &[&flat, &ones], attributes);
         return unflat(s, &y, ty);
     }
     let (x, w) =
         if pads_fit(&w) { (x.to_string(), w) } else { (padded(s, &w, x, ty.dtype, 0.0)?, unpadded(&w)) };
     let mut attributes = pool(&w)?;
     attributes.push(dlbc_proto::write::attr_int("count_include_pad", 1));
-    let mean = s.node("AveragePool", &[&x], attributes);
+    let mean = s.add("AveragePool", &[&x], attributes);
     let size = s.scalar(ty.dtype, w.kernel.iter().product::<usize>() as f64);
-    Ok(s.node("Mul", &[&mean, &size], vec![]))
+    Ok(s.add("Mul", &[&mean, &size], vec![]))
 }
 
-pub(super) fn max(s: &mut Sheet, w: &Window, x: &str, ty: &TensorType) -> Spelled {
+pub(super) fn max(s: &mut OnnxBuilder, w: &Window, x: &str, ty: &TensorType) -> Spelled {
     let w = settled(w);
     let fits = pads_fit(&w);
     let (x, w) = if fits {
@@ -72,7 +73,7 @@ pub(super) fn max(s: &mut Sheet, w: &Window, x: &str, ty: &TensorType) -> Spelle
     if w.dilations.iter().any(|d| *d != 1) {
         attributes.push(sizes("dilations", &w.dilations));
     }
-    Ok(s.node("MaxPool", &[&x], attributes))
+    Ok(s.add("MaxPool", &[&x], attributes))
 }
 
 fn pool(w: &Window) -> Result<Vec<dlbc_proto::onnx::AttributeProto>, String> {
@@ -87,7 +88,13 @@ pub(super) fn unpadded(w: &Window) -> Window {
     Window { before: zeros.clone(), after: zeros, ..w.clone() }
 }
 
-pub(super) fn sum_transpose(s: &mut Sheet, window: &Window, r: &str, ty: &TensorType, to: &[Dim]) -> Spelled {
+pub(super) fn sum_transpose(
+    s: &mut OnnxBuilder,
+    window: &Window,
+    r: &str,
+    ty: &TensorType,
+    to: &[Dim],
+) -> Spelled {
     let w = settled(window);
     let whole =
         |i: usize| w.before[i] == 0 && w.after[i] == 0 && w.dilations[i] == 1 && to[i].is(w.kernel[i] as i64);
@@ -106,23 +113,23 @@ pub(super) fn single(w: &Window) -> ConvGeometry {
     ConvGeometry { window: w.clone(), groups: 1 }
 }
 
-fn ones(s: &mut Sheet, w: &Window) -> String {
+fn ones(s: &mut OnnxBuilder, w: &Window) -> String {
     let dims = [&[1, 1], w.kernel.as_slice()].concat();
     s.constant(&Tensor::from_f32(&dims, &vec![1.0; w.kernel.iter().product()]))
 }
 
 /// `[n, c, …]` as `[n·c, 1, …]`.
-pub(super) fn flat(s: &mut Sheet, x: &str, rank: usize) -> String {
+pub(super) fn flat(s: &mut OnnxBuilder, x: &str, rank: usize) -> String {
     // 0 keeps a dimension.
     let to = s.ints(&[&[-1, 1], vec![0; rank - 2].as_slice()].concat());
-    s.node("Reshape", &[x, &to], vec![])
+    s.add("Reshape", &[x, &to], vec![])
 }
 
 /// `[n·c, 1, …]` as `[n, c, …]`, the first two of `ty`.
-pub(super) fn unflat(s: &mut Sheet, x: &str, ty: &TensorType) -> Spelled {
+pub(super) fn unflat(s: &mut OnnxBuilder, x: &str, ty: &TensorType) -> Spelled {
     let (n, c) = (ty.dim(0).clone(), ty.dim(1).clone());
     let (n, c) = if c.as_known().is_some() { (Dim::known(-1), c) } else { (n, Dim::known(-1)) };
     let rest = vec![Dim::known(0); ty.rank() - 2];
     let to = s.vector(&[&[n, c], rest.as_slice()].concat())?;
-    Ok(s.node("Reshape", &[x, &to], vec![]))
+    Ok(s.add("Reshape", &[x, &to], vec![]))
 }

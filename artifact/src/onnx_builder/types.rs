@@ -1,0 +1,51 @@
+//! Tensors, element types and values as the file has them.
+
+use dlbc_ops::tensor::{DType, Tensor, TensorType};
+use dlbc_proto::onnx::{AttributeProto, TensorProto, ValueInfoProto};
+use dlbc_proto::{Bytes, DataType, write};
+
+/// A tensor of the file; its bytes are shared, not copied.
+pub(crate) fn initializer(name: &str, t: &Tensor) -> TensorProto {
+    struct Shared(Tensor);
+    impl AsRef<[u8]> for Shared {
+        fn as_ref(&self) -> &[u8] {
+            self.0.bytes()
+        }
+    }
+    let dims: Vec<u64> = t.dims().iter().map(|d| *d as u64).collect();
+    write::tensor(name, code(t.dtype()), &dims, Bytes::from_owner(Shared(t.clone())))
+}
+
+/// The file's element type.
+pub(crate) fn code(dtype: DType) -> DataType {
+    match dtype {
+        DType::F32 => DataType::F32,
+        DType::F64 => DataType::F64,
+        DType::F16 => DataType::F16,
+        DType::Bf16 => DataType::Bf16,
+        DType::I8 => DataType::I8,
+        DType::I16 => DataType::I16,
+        DType::I32 => DataType::I32,
+        DType::I64 => DataType::I64,
+        DType::U8 => DataType::U8,
+        DType::U16 => DataType::U16,
+        DType::U32 => DataType::U32,
+        DType::U64 => DataType::U64,
+        DType::Bool => DataType::Bool,
+    }
+}
+
+/// An attribute of sizes.
+pub(crate) fn sizes(name: &str, values: &[usize]) -> AttributeProto {
+    write::attr_ints(name, values.iter().map(|v| *v as i64).collect::<Vec<_>>())
+}
+
+/// A graph input or output; a dimension that is an expression goes by its text.
+pub(crate) fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {
+    let dim = |d: &dlbc_ops::tensor::Dim| match d.as_known().map(u64::try_from) {
+        Some(Ok(v)) => write::Dim::Value(v),
+        Some(Err(_)) => write::Dim::Unknown,
+        None => write::Dim::Symbol(d.to_string()),
+    };
+    write::value_info(name, code(ty.dtype), &ty.shape.0.iter().map(dim).collect::<Vec<_>>())
+}
