@@ -1,11 +1,13 @@
 //! Programs as ONNX: the artifact of `dlbc compile`, which reads back, and the plain model of `dlbc export`.
 //!
-//! Every primitive has a spelling in standard operators of opset 17. The artifact writes a primitive of one node as that
-//! node and the others as calls of model-local functions of domain `dlbc`, so that it runs as it is; each such node
-//! carries its primitive as metadata, which is what reading goes by. The export has every spelling inlined.
+//! Every primitive lowers to standard operators of opset 17 (`lowering`, one primitive a file). The artifact writes a
+//! primitive of one node as that node and the others as calls of model-local functions of domain `dlbc`, so that it runs as
+//! it is; each such node carries its primitive as metadata, which is what reading goes by. The export has all of them
+//! inlined.
 
 mod export;
 mod limits;
+mod lowering;
 mod names;
 mod onnx_builder;
 mod order;
@@ -13,7 +15,6 @@ mod path;
 mod plain;
 mod read;
 mod sign;
-mod spelling;
 mod steps;
 mod target;
 mod text;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
-use dlbc_ops::prim::{self, Part, Prim};
+use dlbc_ops::prim::{Part, Prim};
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::TensorType;
 use dlbc_proto::onnx::{
@@ -11,12 +11,12 @@ use dlbc_proto::onnx::{
 };
 use dlbc_proto::{Name, write as onnx};
 
+use crate::lowering::{OnnxLowering, Operands};
 use crate::names::CHOSEN;
 use crate::onnx_builder::sources::sources;
 use crate::onnx_builder::types::{initializer, value_info};
 use crate::onnx_builder::{OnnxBuilder, RESULT};
 use crate::order::order;
-use crate::spelling::{Site, spell};
 use crate::{ArtifactError, FORMAT, text};
 
 /// The operator set that spellings are written in.
@@ -156,17 +156,17 @@ impl<'a> Writer<'a> {
         }
         let operands = self.graph.node_inputs(id);
         let types: Vec<TensorType> = operands.iter().map(|v| self.graph.ty(*v).clone()).collect();
-        let x: Vec<String> = operands.iter().map(|v| self.names[v].clone()).collect();
-        let site = Site { prim: &node.op, x: &x, types: &types };
+        let x: Vec<&str> = operands.iter().map(|v| self.names[v].as_str()).collect();
+        let at = Operands { x: &x, types: &types };
         self.builder.begin(&result);
         let fail = |reason: String| {
             let op = node.op.name();
             ArtifactError::Spelling { node: Name::new(node.name()), op, reason }
         };
         match &mut self.functions {
-            None => inline(&mut self.builder, &site, &result).map_err(fail),
+            None => inline(&mut self.builder, &node.op, &at, &result).map_err(fail),
             Some(functions) => {
-                call_or_inline(&mut self.builder, functions, &site, &result).map_err(fail)?;
+                call_or_inline(&mut self.builder, functions, &node.op, &at, &result).map_err(fail)?;
                 let mut metadata = vec![
                     onnx::metadata("dlbc.prim", &text::prim(&node.op)?),
                     onnx::metadata("dlbc.origin", &text::json(&node.origin.nodes)?),
@@ -214,9 +214,9 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn inline(builder: &mut OnnxBuilder, site: &Site, result: &str) -> Result<(), String> {
-    let made = spell(builder, site)?;
-    builder.name_result(&made, result);
+fn inline(builder: &mut OnnxBuilder, prim: &Prim, at: &Operands, result: &str) -> Result<(), String> {
+    let value = prim.lower(builder, at)?;
+    builder.name_result(&value, result);
     Ok(())
 }
 
@@ -224,22 +224,24 @@ fn inline(builder: &mut OnnxBuilder, site: &Site, result: &str) -> Result<(), St
 fn call_or_inline(
     builder: &mut OnnxBuilder,
     functions: &mut Functions,
-    site: &Site,
+    prim: &Prim,
+    at: &Operands,
     result: &str,
 ) -> Result<(), String> {
-    let formals: Vec<String> = (0..site.x.len()).map(|i| format!("x{i}")).collect();
+    let formals: Vec<String> = (0..at.x.len()).map(|i| format!("x{i}")).collect();
+    let x: Vec<&str> = formals.iter().map(String::as_str).collect();
     let mut body = OnnxBuilder::function();
-    inline(&mut body, &Site { x: &formals, ..*site }, RESULT)?;
+    inline(&mut body, prim, &Operands { x: &x, types: at.types }, RESULT)?;
     if body.nodes.len() - body.constants <= 1 {
-        return inline(builder, site, result);
+        return inline(builder, prim, at, result);
     }
-    let mut arguments: Vec<String> = site.x.to_vec();
+    let mut arguments: Vec<String> = at.x.iter().map(ToString::to_string).collect();
     for vector in body.vectors() {
         arguments.push(builder.vector(vector)?);
     }
     let dims = (0..body.vectors().len()).map(|i| format!("d{i}"));
     let formals: Vec<String> = formals.into_iter().chain(dims).collect();
-    let function = functions.with_body(site.prim, &formals, body.nodes);
+    let function = functions.with_body(prim, &formals, body.nodes);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     builder.nodes.push(onnx::node_in("dlbc", &function, result, &arguments, &[result], vec![]));
     Ok(())
@@ -266,14 +268,8 @@ impl Functions {
     }
 }
 
-/// The primitive's name, with the parts that it reads.
+/// The primitive's name, with the transforms of its operands.
 fn title(prim: &Prim) -> String {
-    let word = |p: &Part| if *p == Part::Id { String::new() } else { format!("{p:?}") };
-    match prim {
-        Prim::MatMul(prim::MatMul { a, b, .. }) => format!("MatMul{}{}", word(a), word(b)),
-        Prim::Conv(prim::Conv { w, .. }) | Prim::ConvTranspose(prim::ConvTranspose { w, .. }) => {
-            format!("{}{}", prim.name(), word(w))
-        }
-        _ => prim.name(),
-    }
+    let transforms = prim.parts().into_iter().filter(|part| *part != Part::Id);
+    transforms.fold(prim.name(), |title, part| format!("{title}{part:?}"))
 }

@@ -1,4 +1,4 @@
-//! Every primitive, in all geometries, as ONNX Runtime runs its spelling: inlined and as an artifact.
+//! Every primitive, in all geometries, as ONNX Runtime runs its lowering: inlined and as an artifact.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

@@ -1,0 +1,110 @@
+//! The lowering of every primitive to standard ONNX operators of opset 17. One primitive a file, with its adjoint.
+//!
+//! | primitive | operators |
+//! | --- | --- |
+//! | `Unary`, `Binary` | the operator of that name; `GuardedDiv` by `Where`, `Mod` of floats by `Floor` |
+//! | `Select`, `Cast`, `Transpose`, `Concat`, `Softmax` | `Where`, and the operators of those names |
+//! | `MatMul` | `MatMul`; transposed matrices: `Gemm`, more axes: `Transpose` first; parts by `Abs`, `Relu`, `Min` |
+//! | `Conv` | `Conv` |
+//! | `ConvTranspose` | `ConvTranspose`; what only a run can size is made large and then sliced |
+//! | `WindowSum` | `AveragePool` times the kernel's size; dilated: `Conv` with ones, a channel at a time |
+//! | `WindowSumTranspose` | `ConvTranspose` with ones, a channel at a time; a single window: `Expand` |
+//! | `WindowMax` | `MaxPool` |
+//! | `WindowMaxShare` | a `Slice` a tap, `Equal` to the maximum, counted; put back by `ConvTranspose` |
+//! | `Reduce` | `ReduceSum`, `ReduceMax`, …, `ArgMax`, `ArgMin` |
+//! | `Reshape`, `Expand`, `Slice`, `Pad`, `Gather` | the operators of those names |
+//! | `SliceTranspose` | `Pad`; steps: zeros between by `Pad` and `Reshape` first |
+//! | `ScatterAdd` | `ScatterElements` with addition |
+//! | `Overwrite` | `ScatterND` |
+//! | `NonZero`, `NonMaxSuppression` | the operators of those names, the result padded |
+//! | `TopK` | the second result of `TopK` |
+//! | `Merge`, `MergeTranspose` | `If`, whose branches read the values around them |
+//! | `Attention`, `AttentionShare` | `MatMul`s and `Softmax`, as their formulas read |
+//! | `Scan` | `Scan`, whose body reads its captures from the graph around it |
+//! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
+
+mod attention;
+mod binary;
+mod cast;
+mod concat;
+mod contract;
+mod conv;
+mod dims;
+mod expand;
+mod gather;
+mod iota;
+mod matmul;
+mod merge;
+mod non_max_suppression;
+mod non_zero;
+mod overwrite;
+mod pad;
+mod padded;
+mod part;
+mod reduce;
+mod reshape;
+mod scan;
+mod select;
+mod slice;
+mod softmax;
+mod top_k;
+mod transpose;
+mod unary;
+mod window;
+mod window_max;
+mod window_sum;
+
+use dlbc_ops::prim::{self, Part, Prim};
+
+use crate::onnx_builder::OnnxBuilder;
+pub(crate) use contract::{Lowered, OnnxLowering, Operands};
+
+impl OnnxLowering for Prim {
+    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
+        lowering(self).ok_or("it is no computation")?.lower(s, at)
+    }
+
+    fn parts(&self) -> Vec<Part> {
+        lowering(self).map(|prim| prim.parts()).unwrap_or_default()
+    }
+}
+
+/// The lowering of a primitive; `None` for inputs and constants, which compute nothing.
+fn lowering(prim: &Prim) -> Option<&dyn OnnxLowering> {
+    Some(match prim {
+        Prim::Input | Prim::Const(_) => return None,
+        Prim::Attention(prim) => prim,
+        Prim::AttentionShare(prim) => prim,
+        Prim::Binary(prim) => prim,
+        Prim::Cast(prim) => prim,
+        Prim::Concat(prim) => prim,
+        Prim::Conv(prim) => prim,
+        Prim::ConvTranspose(prim) => prim,
+        Prim::Dims(prim) => prim,
+        Prim::Expand(prim) => prim,
+        Prim::Gather(prim) => prim,
+        Prim::Iota(prim) => prim,
+        Prim::MatMul(prim) => prim,
+        Prim::Merge(prim) => prim,
+        Prim::MergeTranspose(prim) => prim,
+        Prim::NonMaxSuppression(prim) => prim,
+        Prim::NonZero => &prim::NonZero,
+        Prim::Overwrite => &prim::Overwrite,
+        Prim::Pad(prim) => prim,
+        Prim::Reduce(prim) => prim,
+        Prim::Reshape(prim) => prim,
+        Prim::Scan(prim) => prim,
+        Prim::ScatterAdd(prim) => prim,
+        Prim::Select => &prim::Select,
+        Prim::Slice(prim) => prim,
+        Prim::SliceTranspose(prim) => prim,
+        Prim::Softmax(prim) => prim,
+        Prim::TopK(prim) => prim,
+        Prim::Transpose(prim) => prim,
+        Prim::Unary(prim) => prim,
+        Prim::WindowMax(prim) => prim,
+        Prim::WindowMaxShare(prim) => prim,
+        Prim::WindowSum(prim) => prim,
+        Prim::WindowSumTranspose(prim) => prim,
+    })
+}
