@@ -1,6 +1,6 @@
 //! What must hold in a primitive of a file before its type is inferred, and in that type: sizes that arithmetic can bear.
 
-use dlbc_ops::prim::{self, ConvGeometry, Prim};
+use dlbc_ops::prim::{ConvGeometry, Field, Prim};
 use dlbc_ops::tensor::{Dim, TensorType};
 
 /// No dimension, index, pad or number of elements may be larger.
@@ -14,81 +14,55 @@ const MAX_COMPLEXITY: usize = 2048;
 
 /// Checks a primitive that a file describes.
 pub(crate) fn prim(checked: &Prim) -> Result<(), String> {
-    match checked {
-        Prim::Input => return Err("an input among the nodes".into()),
-        Prim::Const(_) => return Err("a constant among the nodes".into()),
-        Prim::Unary(_) | Prim::Binary(_) | Prim::MatMul(_) | Prim::Cast(_) => {}
-        Prim::Select | Prim::Overwrite | Prim::Attention(_) | Prim::AttentionShare(_) => {}
-        // Type inference checks windows.
-        Prim::WindowSum(_) | Prim::WindowMax(_) | Prim::WindowMaxShare(_) => {}
-        Prim::WindowSumTranspose(prim::WindowSumTranspose { to, .. }) => dims(to)?,
-        Prim::Conv(prim::Conv { geometry: g, .. }) => geometry(g)?,
-        Prim::ConvTranspose(prim::ConvTranspose { geometry: g, to, .. }) => {
-            geometry(g)?;
-            dims(to)?;
+    let Some(inner) = checked.inner() else {
+        let leaf = if matches!(checked, Prim::Input) { "an input" } else { "a constant" };
+        return Err(format!("{leaf} among the nodes"));
+    };
+    let mut checked = Ok(());
+    inner.fields(&mut |attribute| {
+        if checked.is_ok() {
+            checked = field(&attribute);
         }
-        Prim::Dims(prim::Dims { dims: shape, values }) => {
+    });
+    checked
+}
+
+fn field(field: &Field) -> Result<(), String> {
+    match field {
+        Field::Axis(a) => axis(*a),
+        Field::Axes(axes) => {
+            if !axes.is_sorted_by(|a, b| a < b) {
+                return Err(format!("axes {axes:?} are not ascending"));
+            }
+            axes.iter().try_for_each(|a| axis(*a))
+        }
+        Field::Permutation(perm) if perm.len() > MAX_RANK => {
+            Err(format!("a permutation of {} axes", perm.len()))
+        }
+        Field::Permutation(_) => Ok(()),
+        Field::Dim(dim) => dims(std::slice::from_ref(dim)),
+        Field::Dims(list) => dims(list),
+        Field::Integers(shape, values) => {
             let elems = shape.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
             if elems != Some(values.len()) || shape.len() > MAX_RANK {
                 return Err(format!("{} dimensions do not fill {shape:?}", values.len()));
             }
-            values.iter().try_for_each(simple)?;
+            values.iter().try_for_each(simple)
         }
-        Prim::Reduce(prim::Reduce { axes, .. }) => {
-            if !axes.is_sorted_by(|a, b| a < b) {
-                return Err(format!("axes {axes:?} are not ascending"));
-            }
-            axes.iter().try_for_each(|a| axis(*a))?;
-        }
-        Prim::Softmax(prim::Softmax { axis: a })
-        | Prim::Concat(prim::Concat { axis: a })
-        | Prim::Gather(prim::Gather { axis: a }) => axis(*a)?,
-        Prim::Reshape(prim::Reshape { to }) | Prim::Expand(prim::Expand { to }) => dims(&to.0)?,
-        Prim::Transpose(prim::Transpose { perm }) => {
-            if perm.len() > MAX_RANK {
-                return Err(format!("a permutation of {} axes", perm.len()));
-            }
-        }
-        Prim::Slice(prim::Slice { axis: a, start, len, step: s }) => {
-            axis(*a)?;
-            step(*s)?;
-            dims(&[start.clone(), len.clone()])?;
-        }
-        Prim::SliceTranspose(prim::SliceTranspose { axis: a, start, to, step: s }) => {
-            axis(*a)?;
-            step(*s)?;
-            dims(&[start.clone(), to.clone()])?;
-        }
-        Prim::Pad(prim::Pad { before, after, .. }) => {
-            dims(before)?;
-            dims(after)?;
-        }
-        Prim::ScatterAdd(prim::ScatterAdd { axis: a, to }) => {
-            axis(*a)?;
-            dims(std::slice::from_ref(to))?;
-        }
-        Prim::Iota(prim::Iota { len }) => dims(std::slice::from_ref(len))?,
-        Prim::NonZero | Prim::NonMaxSuppression(_) => {}
-        Prim::TopK(prim::TopK { axis: a, k, .. }) => {
-            axis(*a)?;
-            dims(std::slice::from_ref(k))?;
-        }
-        Prim::Merge(prim::Merge { condition }) => dims(std::slice::from_ref(condition))?,
-        Prim::MergeTranspose(prim::MergeTranspose { condition, to, .. }) => {
-            dims(std::slice::from_ref(condition))?;
-            dims(&to.0)?;
-        }
-        Prim::Scan(scan) => {
-            let step = scan.body.graph();
+        Field::Step(s) => step(*s),
+        Field::Geometry(g) => geometry(g),
+        Field::Body(body) => {
+            let step = body.graph();
             for node in step.nodes().map(|id| step.node(id)) {
                 ty(&node.types[0])?;
                 if !matches!(node.op, Prim::Input) {
                     prim(&node.op)?;
                 }
             }
+            Ok(())
         }
+        Field::Any => Ok(()),
     }
-    Ok(())
 }
 
 /// Checks a type.

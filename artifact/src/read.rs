@@ -141,7 +141,9 @@ impl<'a> Reader<'a> {
         // Constants of the file live longer than this node's metadata.
         let captures = captures.iter().map(|name| self.known(name)).collect::<Result<Vec<&str>, String>>();
         let captures = captures.map_err(fail)?;
-        let count = operands(&prim).unwrap_or(node.input.len());
+        // After the operands come dimensions that the node computes with. A primitive of a range of operands has none.
+        let arity = prim.arity();
+        let count = if arity.start() == arity.end() { *arity.end() } else { node.input.len() };
         let names = node.input.iter().take(count).map(String::as_str).chain(captures);
         let operands = names.map(|name| self.value(name)).collect::<Result<Vec<Value>, String>>();
         let operands = operands.map_err(fail)?;
@@ -192,24 +194,6 @@ impl<'a> Reader<'a> {
         }
         Ok(own)
     }
-}
-
-/// How many operands a primitive has; `None` when all of its node's are.
-fn operands(prim: &Prim) -> Option<usize> {
-    Some(match prim {
-        Prim::Conv(_) | Prim::Concat(_) => return None,
-        Prim::Attention(_) | Prim::AttentionShare(_) | Prim::Scan(_) => return None,
-        Prim::Input | Prim::Const(_) | Prim::Dims(_) | Prim::Iota(_) => 0,
-        Prim::Unary(_) | Prim::Reduce(_) | Prim::Softmax(_) | Prim::Cast(_) => 1,
-        Prim::WindowSum(_) | Prim::WindowSumTranspose(_) | Prim::WindowMax(_) => 1,
-        Prim::Reshape(_) | Prim::Transpose(_) | Prim::Pad(_) | Prim::Expand(_) => 1,
-        Prim::Slice(_) | Prim::SliceTranspose(_) => 1,
-        Prim::Binary(_) | Prim::MatMul(_) | Prim::ConvTranspose(_) => 2,
-        Prim::Gather(_) | Prim::ScatterAdd(_) | Prim::Merge(_) => 2,
-        Prim::NonZero | Prim::TopK(_) | Prim::MergeTranspose(_) => 1,
-        Prim::NonMaxSuppression(_) => 5,
-        Prim::Select | Prim::WindowMaxShare(_) | Prim::Overwrite => 3,
-    })
 }
 
 fn tensor(model: &Model, proto: &TensorProto) -> Result<Tensor, String> {

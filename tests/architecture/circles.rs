@@ -165,8 +165,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     // Tables: the module of a folder lists what the folder's files hold, and the files take its trait and types.
     ("ops/src/op/mod.rs", "ops/src/op/*", "the enum of operators; an operator may build others, and hold a graph of them"),
     ("ops/src/rule/mod.rs", "ops/src/rule/*", "the enum of rules"),
-    ("ops/src/prim/mod.rs", "ops/src/prim/scan.rs", "a primitive that holds a graph of primitives"),
-    ("ops/src/prim/reference/scan.rs", "ops/src/prim/reference/run.rs", "a kernel that runs a graph of primitives"),
+    ("ops/src/prim/mod.rs", "ops/src/prim/*", "the enum of primitives; their contract builds, differentiates and runs graphs of them"),
     ("ops/src/op/read/mod.rs", "ops/src/op/fold.rs", "shape subgraphs fold while a model is read"),
     ("ops/src/op/read/mod.rs", "ops/src/op/reshape.rs", "an operand is reshaped while a model is read"),
     ("compiler/src/lower/steps.rs", "compiler/src/lower/walk.rs", "the step of a recurrence is walked as the whole is"),

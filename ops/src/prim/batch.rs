@@ -1,7 +1,7 @@
 //! A program for several seeds at once.
 //!
 //! What depends on a batched input gets a leading axis of `size` elements; everything else stays as it is and is computed
-//! once. Each primitive has its rule here, and the rules are chosen so that the products stay products:
+//! once. Each primitive has its rule in its file, and the rules are chosen so that the products stay products:
 //!
 //! | primitives | rule |
 //! | --- | --- |
@@ -14,10 +14,9 @@
 //!
 //! The same transformation is `vmap` in JAX [bradbury2018].
 
-use crate::prim;
 use std::collections::{HashMap, HashSet};
 
-use super::{Builder, Prim, Scan};
+use super::{Builder, Prim};
 use crate::OpError;
 use crate::graph::{Graph, NodeId, Value};
 use crate::tensor::{Dim, Shape};
@@ -41,7 +40,7 @@ pub fn batch(graph: &Graph<Prim>, inputs: &[&str], size: usize) -> Result<Graph<
 
 /// Adds to `graph` what depends on the inputs `wide` with the leading axis; returns the batched value of each such value.
 /// What is batched stays in the graph as it was, unused.
-fn rewrite(
+pub(super) fn rewrite(
     mut graph: Graph<Prim>,
     wide: &[NodeId],
     size: &Dim,
@@ -70,8 +69,9 @@ fn rewrite(
             .iter()
             .map(|v| Operand { v: values.get(v).copied().unwrap_or(*v), wide: values.contains_key(v) })
             .collect();
-        let mut rules = Rules { b: &mut builder, size };
-        let made = rules.apply(&prim, &operands, &dims)?;
+        let rule = prim.inner().ok_or_else(TargetAxis::reads_nothing)?;
+        let mut axis = TargetAxis { b: &mut builder, size, x: &operands, dims: &dims };
+        let made = rule.with_targets(&mut axis)?;
         builder.ok()?;
         values.insert(Value { node: id, slot: 0 }, made);
     }
@@ -84,208 +84,155 @@ fn lead(size: &Dim, shape: &Shape) -> Shape {
 
 /// An operand, and whether it has the leading axis.
 #[derive(Clone, Copy)]
-struct Operand {
-    v: Value,
-    wide: bool,
+pub(super) struct Operand {
+    pub(super) v: Value,
+    pub(super) wide: bool,
 }
 
-struct Rules<'a> {
-    b: &'a mut Builder,
-    size: &'a Dim,
+/// One node while it gets the leading axis. At least one of its operands has it.
+pub struct TargetAxis<'a> {
+    pub(super) b: &'a mut Builder,
+    pub(super) size: &'a Dim,
+    pub(super) x: &'a [Operand],
+    /// The shape of the node's result without the axis.
+    pub(super) dims: &'a Shape,
 }
 
-impl Rules<'_> {
-    /// The batched result of `prim`, whose result alone has shape `dims`. At least one operand is batched.
-    fn apply(&mut self, prim: &Prim, x: &[Operand], dims: &Shape) -> Result<Value, OpError> {
-        Ok(match prim {
-            Prim::Input | Prim::Const(_) | Prim::Dims(_) | Prim::Iota(_) => {
-                return Err(OpError::Invalid("what reads nothing depends on nothing".into()));
-            }
-            Prim::Unary(_) | Prim::Cast(_) => self.b.add(prim.clone(), &[x[0].v]),
-            Prim::Binary(_) | Prim::Select | Prim::MatMul(_) => {
-                let rank = x.iter().map(|o| self.rank(*o)).max().unwrap_or(0);
-                let operands: Vec<Value> = x.iter().map(|o| self.aligned(*o, rank)).collect();
-                self.b.add(prim.clone(), &operands)
-            }
-            Prim::Conv(_) | Prim::ConvTranspose(_) if x[1..].iter().any(|o| o.wide) => {
-                self.each(prim, x, dims)
-            }
-            Prim::Conv(_) | Prim::ConvTranspose(_) => {
-                let rest = x[1..].iter().map(|o| o.v);
-                let operands: Vec<Value> = [self.folded(x[0])].into_iter().chain(rest).collect();
-                let y = self.b.add(prim.clone(), &operands);
-                self.b.reshape(y, &lead(self.size, dims))
-            }
-            Prim::WindowSum(_)
-            | Prim::WindowSumTranspose(_)
-            | Prim::WindowMax(_)
-            | Prim::WindowMaxShare(_) => {
-                let operands: Vec<Value> = x.iter().map(|o| self.folded(*o)).collect();
-                let y = self.b.add(prim.clone(), &operands);
-                self.b.reshape(y, &lead(self.size, dims))
-            }
-            Prim::Reduce(prim::Reduce { kind, axes, keep }) => {
-                let axes = axes.iter().map(|a| a + 1).collect();
-                self.b.add(prim::Reduce { kind: *kind, axes, keep: *keep }, &[x[0].v])
-            }
-            Prim::Softmax(prim::Softmax { axis }) => self.b.add(prim::Softmax { axis: axis + 1 }, &[x[0].v]),
-            Prim::Attention(_) | Prim::AttentionShare(_) => {
-                let data = if matches!(prim, Prim::Attention(_)) { 3 } else { 4 };
-                let rank = self.rank(x[0]);
-                let mut operands: Vec<Value> = x[..data].iter().map(|o| self.widened(*o)).collect();
-                operands.extend(x[data..].iter().map(|mask| self.aligned(*mask, rank)));
-                self.b.add(prim.clone(), &operands)
-            }
-            Prim::Reshape(prim::Reshape { to }) => {
-                self.b.add(prim::Reshape { to: lead(self.size, to) }, &[x[0].v])
-            }
-            Prim::Transpose(prim::Transpose { perm }) => {
-                let perm = [0].into_iter().chain(perm.iter().map(|p| p + 1)).collect();
-                self.b.add(prim::Transpose { perm }, &[x[0].v])
-            }
-            Prim::Slice(prim::Slice { axis, start, len, step }) => {
-                let (start, len) = (start.clone(), len.clone());
-                self.b.add(prim::Slice { axis: axis + 1, start, len, step: *step }, &[x[0].v])
-            }
-            Prim::SliceTranspose(prim::SliceTranspose { axis, start, to, step }) => {
-                let (start, to) = (start.clone(), to.clone());
-                self.b.add(prim::SliceTranspose { axis: axis + 1, start, to, step: *step }, &[x[0].v])
-            }
-            Prim::Concat(prim::Concat { axis }) => {
-                let operands: Vec<Value> = x.iter().map(|o| self.widened(*o)).collect();
-                self.b.add(prim::Concat { axis: axis + 1 }, &operands)
-            }
-            Prim::Pad(prim::Pad { before, after, mode }) => {
-                let with = |pads: &[Dim]| [&[Dim::known(0)], pads].concat();
-                self.b.add(prim::Pad { before: with(before), after: with(after), mode: *mode }, &[x[0].v])
-            }
-            Prim::Expand(prim::Expand { to }) => {
-                let v = self.aligned(x[0], to.rank());
-                self.b.add(prim::Expand { to: lead(self.size, to) }, &[v])
-            }
-            Prim::Gather(prim::Gather { axis }) => match (x[0].wide, x[1].wide) {
-                (true, true) => self.each(prim, x, dims),
-                (true, false) => self.b.add(prim::Gather { axis: axis + 1 }, &[x[0].v, x[1].v]),
-                // The indices' axes, the leading one first, stand where `axis` was.
-                (false, _) => {
-                    let y = self.b.add(prim.clone(), &[x[0].v, x[1].v]);
-                    self.moved(y, *axis, 0)
-                }
-            },
-            Prim::ScatterAdd(_) if x[1].wide => self.each(prim, x, dims),
-            Prim::ScatterAdd(prim::ScatterAdd { axis, to }) => {
-                self.b.add(prim::ScatterAdd { axis: axis + 1, to: to.clone() }, &[x[0].v, x[1].v])
-            }
-            Prim::Overwrite if x[1].wide => self.each(prim, x, dims),
-            // Rows are replaced along the first axis: the leading one becomes the second.
-            Prim::Overwrite => {
-                let [data, updates] = [x[0], x[2]].map(|o| {
-                    let v = self.widened(o);
-                    self.moved(v, 0, 1)
-                });
-                let y = self.b.add(Prim::Overwrite, &[data, x[1].v, updates]);
-                self.moved(y, 1, 0)
-            }
-            Prim::TopK(prim::TopK { axis, k, largest }) => {
-                self.b.add(prim::TopK { axis: axis + 1, k: k.clone(), largest: *largest }, &[x[0].v])
-            }
-            Prim::NonZero | Prim::NonMaxSuppression(_) | Prim::Merge(_) | Prim::MergeTranspose(_) => {
-                self.each(prim, x, dims)
-            }
-            Prim::Scan(scan) => self.scan(scan, x)?,
-        })
+impl TargetAxis<'_> {
+    /// Operand `i` as it is.
+    pub fn value(&self, i: usize) -> Value {
+        self.x[i].v
     }
 
-    /// The rank of an operand without the leading axis.
-    fn rank(&self, o: Operand) -> usize {
-        self.b.ty(o.v).rank() - usize::from(o.wide)
+    /// Number of operands.
+    pub fn count(&self) -> usize {
+        self.x.len()
+    }
+
+    /// Whether operand `i` has the leading axis.
+    pub fn wide(&self, i: usize) -> bool {
+        self.x[i].wide
+    }
+
+    /// Whether some operand from `i` on has the leading axis.
+    pub fn wide_from(&self, i: usize) -> bool {
+        self.x[i..].iter().any(|o| o.wide)
+    }
+
+    /// The rank of operand `i` without the leading axis.
+    pub fn rank(&self, i: usize) -> usize {
+        self.b.ty(self.x[i].v).rank() - usize::from(self.x[i].wide)
+    }
+
+    /// A shape with the leading axis.
+    pub fn lead(&self, shape: &Shape) -> Shape {
+        lead(self.size, shape)
+    }
+
+    /// `prim` of these operands.
+    pub fn add(&mut self, prim: impl Into<Prim>, operands: &[Value]) -> Value {
+        self.b.add(prim, operands)
+    }
+
+    /// `prim` of the first operand.
+    pub fn first(&mut self, prim: impl Into<Prim>) -> Value {
+        self.b.add(prim, &[self.x[0].v])
+    }
+
+    /// An elementwise primitive: operands broadcast, the leading axis in front of the longest operand's.
+    pub fn broadcast(&mut self, prim: impl Into<Prim>) -> Value {
+        let rank = (0..self.x.len()).map(|i| self.rank(i)).max().unwrap_or(0);
+        let operands: Vec<Value> = (0..self.x.len()).map(|i| self.aligned(i, rank)).collect();
+        self.b.add(prim, &operands)
+    }
+
+    /// A primitive that computes each row of operands on its own: the leading axis is folded into the rows of the first
+    /// `data` operands.
+    pub fn rows(&mut self, prim: impl Into<Prim>, data: usize) -> Value {
+        let mut operands: Vec<Value> = (0..data).map(|i| self.folded(i)).collect();
+        operands.extend(self.x[data..].iter().map(|o| o.v));
+        let y = self.b.add(prim, &operands);
+        let to = self.lead(self.dims);
+        self.b.reshape(y, &to)
+    }
+
+    /// An attention of the first `data` operands: the leading axis is one more axis of heads, and what all share is repeated.
+    pub fn heads(&mut self, prim: impl Into<Prim>, data: usize) -> Value {
+        let rank = self.rank(0);
+        let mut operands: Vec<Value> = (0..data).map(|i| self.widened(i)).collect();
+        operands.extend((data..self.x.len()).map(|i| self.aligned(i, rank)).collect::<Vec<_>>());
+        self.b.add(prim, &operands)
+    }
+
+    /// The error of a primitive without operands, which can have no axis of targets.
+    pub fn reads_nothing() -> OpError {
+        OpError::Invalid("what reads nothing depends on nothing".into())
     }
 
     /// A batched operand with axes of 1 after the leading one, so that it broadcasts as one of `rank` axes did; others as
     /// they are.
-    fn aligned(&mut self, o: Operand, rank: usize) -> Value {
-        let missing = rank - self.rank(o).min(rank);
-        if !o.wide || missing == 0 {
-            return o.v;
+    pub fn aligned(&mut self, i: usize, rank: usize) -> Value {
+        let missing = rank - self.rank(i).min(rank);
+        let v = self.x[i].v;
+        if !self.x[i].wide || missing == 0 {
+            return v;
         }
-        let own = self.b.ty(o.v).shape;
+        let own = self.b.ty(v).shape;
         let ones = vec![Dim::known(1); missing];
         let to = Shape([&own.0[..1], &ones, &own.0[1..]].concat());
-        self.b.reshape(o.v, &to)
+        self.b.reshape(v, &to)
     }
 
     /// An operand with the leading axis: repeated when it has none.
-    fn widened(&mut self, o: Operand) -> Value {
-        if o.wide {
-            return o.v;
-        }
-        let to = lead(self.size, &self.b.ty(o.v).shape);
-        self.b.expand(o.v, &to)
+    pub fn widened(&mut self, i: usize) -> Value {
+        widened(self.b, self.size, self.x[i])
     }
 
     /// An operand with the leading axis folded into its first.
-    fn folded(&mut self, o: Operand) -> Value {
-        let v = self.widened(o);
+    fn folded(&mut self, i: usize) -> Value {
+        let v = self.widened(i);
         let own = self.b.ty(v).shape.0;
         let to = Shape([&[&own[0] * &own[1]], &own[2..]].concat());
         self.b.reshape(v, &to)
     }
 
     /// Moves an axis.
-    fn moved(&mut self, v: Value, from: usize, to: usize) -> Value {
+    pub fn moved(&mut self, v: Value, from: usize, to: usize) -> Value {
         let mut perm: Vec<usize> = (0..self.b.ty(v).rank()).collect();
         let axis = perm.remove(from);
         perm.insert(to, axis);
         self.b.transpose(v, &perm)
     }
 
-    /// A node for each element of the leading axis.
-    fn each(&mut self, prim: &Prim, x: &[Operand], dims: &Shape) -> Value {
-        let size = self.size.as_known().unwrap_or(0);
+    /// A node for each element of the leading axis, concatenated.
+    pub fn each(&mut self, prim: impl Into<Prim>) -> Value {
+        let (prim, size) = (prim.into(), self.size.as_known().unwrap_or(0));
         let parts: Vec<Value> = (0..size)
             .map(|i| {
-                let operands: Vec<Value> = x
-                    .iter()
-                    .map(|o| {
-                        if !o.wide {
-                            return o.v;
-                        }
-                        let (start, len) = (Dim::known(i), Dim::known(1));
-                        let row = self.b.add(prim::Slice { axis: 0, start, len, step: 1 }, &[o.v]);
-                        let own = Shape(self.b.ty(row).shape.0[1..].to_vec());
-                        self.b.reshape(row, &own)
-                    })
-                    .collect();
+                let operands: Vec<Value> = self.x.iter().map(|o| row(self.b, *o, i)).collect();
                 let y = self.b.add(prim.clone(), &operands);
-                self.b.reshape(y, &lead(&Dim::known(1), dims))
+                self.b.reshape(y, &lead(&Dim::known(1), self.dims))
             })
             .collect();
-        self.b.add(prim::Concat { axis: 0 }, &parts)
+        self.b.concat(&parts, 0)
     }
+}
 
-    /// A recurrence whose state has the leading axis, behind that of time in its sequences and result.
-    fn scan(&mut self, scan: &Scan, x: &[Operand]) -> Result<Value, OpError> {
-        let graph = scan.body.graph();
-        let wide = graph.inputs().iter().zip(x).enumerate().filter(|(k, (_, o))| *k == 0 || o.wide);
-        let wide: Vec<NodeId> = wide.map(|(_, (id, _))| *id).collect();
-        let (mut step, values) = rewrite(graph.clone(), &wide, self.size)?;
-        let next = scan.body.result().ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
-        let next =
-            Operand { v: values.get(&next).copied().unwrap_or(next), wide: values.contains_key(&next) };
-        let next = Rules { b: &mut step, size: self.size }.widened(next);
-        step.ok()?;
-        step.graph_mut().set_outputs(vec![("next".into(), next)]);
-        step.graph_mut().remove_unused();
-        let (batched, constants) = Scan::of(step.finish(), scan.sequences, scan.reverse);
-        let mut operands = vec![self.widened(x[0])];
-        for (k, o) in x.iter().enumerate().skip(1) {
-            let sequence = k <= scan.sequences && o.wide;
-            operands.push(if sequence { self.moved(o.v, 0, 1) } else { o.v });
-        }
-        for (name, t) in constants {
-            operands.push(self.b.constant(&name, t));
-        }
-        let y = self.b.add(Prim::Scan(batched), &operands);
-        Ok(self.moved(y, 1, 0))
+/// An operand with the leading axis: repeated when it has none.
+pub(super) fn widened(b: &mut Builder, size: &Dim, o: Operand) -> Value {
+    if o.wide {
+        return o.v;
     }
+    let to = lead(size, &b.ty(o.v).shape);
+    b.expand(o.v, &to)
+}
+
+/// Element `i` of an operand along the leading axis; an operand without it as it is.
+fn row(b: &mut Builder, o: Operand, i: i64) -> Value {
+    if !o.wide {
+        return o.v;
+    }
+    let row = b.slice(o.v, 0, &Dim::known(i), &Dim::known(1));
+    let own = Shape(b.ty(row).shape.0[1..].to_vec());
+    b.reshape(row, &own)
 }

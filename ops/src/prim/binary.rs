@@ -1,6 +1,9 @@
 //! Elementwise functions of two operands.
 
-use serde::{Deserialize, Serialize};
+use ndarray::ArrayD;
+
+use super::contract::*;
+use super::reference::layout::{array, broadcast_values, two_kinds, wrong_kind};
 
 /// Elementwise functions of two operands, which broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,4 +50,291 @@ impl Binary {
     pub fn is_logic(self) -> bool {
         matches!(self, Binary::And | Binary::Or | Binary::Xor)
     }
+}
+
+impl Builder {
+    /// An elementwise function of two operands.
+    pub fn binary(&mut self, f: Binary, a: Value, b: Value) -> Value {
+        self.add(f, &[a, b])
+    }
+
+    /// `a + b`.
+    pub fn plus(&mut self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Add, a, b)
+    }
+
+    /// `a - b`.
+    pub fn minus(&mut self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Sub, a, b)
+    }
+
+    /// `a · b`, elementwise.
+    pub fn mul(&mut self, a: Value, b: Value) -> Value {
+        self.binary(Binary::Mul, a, b)
+    }
+
+    /// `factor · x`.
+    pub fn scale(&mut self, x: Value, factor: f64) -> Value {
+        let f = self.scalar_like(factor, x);
+        self.mul(x, f)
+    }
+
+    /// `r / z`, 0 where `z` is 0.
+    pub fn guarded_div(&mut self, r: Value, z: Value) -> Value {
+        self.binary(Binary::GuardedDiv, r, z)
+    }
+}
+
+impl Fields for Binary {
+    fn name(&self) -> &'static str {
+        "Binary"
+    }
+
+    fn fields<'a>(&'a self, visit: &mut dyn FnMut(Field<'a>)) {
+        visit(Field::Any);
+    }
+
+    fn dims_mut(&mut self, _visit: &mut dyn FnMut(&mut Dim)) {}
+
+    fn text(&self) -> String {
+        String::new()
+    }
+}
+
+impl Primitive for Binary {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (a, b) = (&x[0], &x[1]);
+        equal("element type of the second operand", b.dtype, a.dtype)?;
+        if self.is_logic() {
+            want(a, DType::Bool)?;
+        }
+        let dtype = if self.is_predicate() { DType::Bool } else { a.dtype };
+        Ok(TensorType::new(dtype, broadcast_or(&a.shape, &b.shape)?))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        evaluate(*self, x[0], x[1], dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let pair = derivative(*self, d).ok_or_else(|| d.unsupported())?;
+        for (i, v) in pair.into_iter().enumerate() {
+            if let Some(v) = v {
+                d.give_sum(i, v);
+            }
+        }
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.broadcast(*self))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        match self {
+            Binary::Mul => x.zero(0) || x.zero(1),
+            Binary::Div | Binary::GuardedDiv => x.zero(0),
+            Binary::Add | Binary::Sub => x.zero(0) && x.zero(1),
+            Binary::Pow | Binary::Min | Binary::Max | Binary::Mod | Binary::Equal | Binary::Less => false,
+            Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => false,
+        }
+    }
+
+    fn stands_for(&self, x: &Knowledge<'_>) -> Option<usize> {
+        match self {
+            Binary::Add if x.zero(0) => Some(1),
+            Binary::Add | Binary::Sub if x.zero(1) => Some(0),
+            Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Pow => None,
+            Binary::Min | Binary::Max | Binary::Mod | Binary::Equal | Binary::Less => None,
+            Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => None,
+        }
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        match self {
+            Binary::Add | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Min => x.all(),
+            Binary::Max => x.any(),
+            Binary::Sub | Binary::Pow | Binary::Mod | Binary::Equal | Binary::Less => false,
+            Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => false,
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+/// `f(a, b)`, both broadcast to `dims`.
+fn evaluate(f: Binary, a: &Array, b: &Array, dims: &[usize]) -> Result<Array, OpError> {
+    match (a, b) {
+        (Array::F(x), Array::F(y)) => {
+            if let Some(g) = comparison(f) {
+                return zip(x, y, dims, &0.0, |a, b| Ok(g(&a, &b))).map(Array::B);
+            }
+            let g = float_function(f).ok_or_else(|| wrong_kind("bool", a))?;
+            zip(x, y, dims, &0.0, |a, b| Ok(g(a, b))).map(Array::F)
+        }
+        (Array::I(x), Array::I(y)) => {
+            if let Some(g) = comparison(f) {
+                return zip(x, y, dims, &0, |a, b| Ok(g(&a, &b))).map(Array::B);
+            }
+            let g = integer_function(f).ok_or_else(|| wrong_kind("bool", a))?;
+            zip(x, y, dims, &0, g).map(Array::I)
+        }
+        (Array::B(x), Array::B(y)) => {
+            let g = bool_function(f).ok_or_else(|| wrong_kind("a number type", a))?;
+            zip(x, y, dims, &false, |a, b| Ok(g(a, b))).map(Array::B)
+        }
+        (Array::F(_) | Array::I(_) | Array::B(_), _) => Err(two_kinds()),
+    }
+}
+
+fn comparison<T: PartialOrd>(f: Binary) -> Option<fn(&T, &T) -> bool> {
+    match f {
+        Binary::Equal => Some(T::eq),
+        Binary::Less => Some(T::lt),
+        Binary::LessOrEqual => Some(T::le),
+        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Pow => None,
+        Binary::Min | Binary::Max | Binary::Mod | Binary::And | Binary::Or | Binary::Xor => None,
+    }
+}
+
+fn bool_function(f: Binary) -> Option<fn(bool, bool) -> bool> {
+    match f {
+        Binary::Equal => Some(|a, b| a == b),
+        Binary::And => Some(|a, b| a && b),
+        Binary::Or => Some(|a, b| a || b),
+        Binary::Xor => Some(|a, b| a != b),
+        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Pow => None,
+        Binary::Min | Binary::Max | Binary::Mod | Binary::Less | Binary::LessOrEqual => None,
+    }
+}
+
+fn float_function(f: Binary) -> Option<fn(f64, f64) -> f64> {
+    Some(match f {
+        Binary::Add => |a, b| a + b,
+        Binary::Sub => |a, b| a - b,
+        Binary::Mul => |a, b| a * b,
+        Binary::Div => |a, b| a / b,
+        Binary::GuardedDiv => |a, b| if b == 0.0 { 0.0 } else { a / b },
+        Binary::Pow => f64::powf,
+        Binary::Min => f64::min,
+        Binary::Max => f64::max,
+        Binary::Mod => |a, b| a - b * (a / b).floor(),
+        Binary::Equal | Binary::Less | Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => {
+            return None;
+        }
+    })
+}
+
+type IntegerFunction = fn(i64, i64) -> Result<i64, OpError>;
+
+fn integer_function(f: Binary) -> Option<IntegerFunction> {
+    Some(match f {
+        Binary::Add => |a, b| Ok(a.wrapping_add(b)),
+        Binary::Sub => |a, b| Ok(a.wrapping_sub(b)),
+        Binary::Mul => |a, b| Ok(a.wrapping_mul(b)),
+        Binary::Div => |a, b| if b == 0 { Err(zero_divisor()) } else { Ok(a.wrapping_div(b)) },
+        Binary::GuardedDiv => |a, b| Ok(if b == 0 { 0 } else { a.wrapping_div(b) }),
+        Binary::Pow => power,
+        Binary::Min => |a, b| Ok(a.min(b)),
+        Binary::Max => |a, b| Ok(a.max(b)),
+        Binary::Mod => |a, b| {
+            if b == 0 {
+                return Err(zero_divisor());
+            }
+            let rest = a.wrapping_rem(b);
+            Ok(if rest != 0 && (rest < 0) != (b < 0) { rest + b } else { rest })
+        },
+        Binary::Equal | Binary::Less | Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => {
+            return None;
+        }
+    })
+}
+
+fn zero_divisor() -> OpError {
+    OpError::Invalid("integer division by 0".into())
+}
+
+/// `base` to the `exponent`, truncated towards zero when the exponent is negative.
+fn power(base: i64, exponent: i64) -> Result<i64, OpError> {
+    if exponent < 0 {
+        return match base {
+            0 => Err(OpError::Invalid(format!("0 to the power {exponent}"))),
+            1 => Ok(1),
+            -1 => Ok(if exponent % 2 == 0 { 1 } else { -1 }),
+            _ => Ok(0),
+        };
+    }
+    let (mut result, mut square, mut rest) = (1i64, base, exponent);
+    while rest > 0 {
+        if rest % 2 == 1 {
+            result = result.wrapping_mul(square);
+        }
+        square = square.wrapping_mul(square);
+        rest /= 2;
+    }
+    Ok(result)
+}
+
+fn zip<T: Copy, U>(
+    a: &ArrayD<T>,
+    b: &ArrayD<T>,
+    dims: &[usize],
+    fill: &T,
+    f: impl Fn(T, T) -> Result<U, OpError>,
+) -> Result<ArrayD<U>, OpError> {
+    let (a, b) = (broadcast_values(a, dims, fill), broadcast_values(b, dims, fill));
+    let out: Result<Vec<U>, OpError> = a.iter().zip(b.iter()).map(|(a, b)| f(*a, *b)).collect();
+    array(dims, out?)
+}
+
+/// The adjoints of the operands before broadcasting is undone; `None` in place of the pair where there is no derivative.
+fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
+    let (a, c, y, r) = (d.x[0], d.x[1], d.y, d.r);
+    let wants = [d.wants(0), d.wants(1)];
+    let b = &mut *d.b;
+    Some(match f {
+        Binary::Add => [Some(r), Some(r)],
+        Binary::Sub => [Some(r), wants[1].then(|| b.neg(r))],
+        Binary::Mul => [wants[0].then(|| b.mul(r, c)), wants[1].then(|| b.mul(r, a))],
+        Binary::Div | Binary::GuardedDiv => {
+            let first = b.binary(f, r, c);
+            let second = wants[1].then(|| {
+                let v = b.mul(first, y);
+                b.neg(v)
+            });
+            [Some(first), second]
+        }
+        Binary::Pow => {
+            let first = wants[0].then(|| {
+                let one = b.scalar_like(1.0, c);
+                let less = b.minus(c, one);
+                let power = b.binary(Binary::Pow, a, less);
+                let d = b.mul(c, power);
+                b.mul(r, d)
+            });
+            let second = wants[1].then(|| {
+                let log = b.log(a);
+                let d = b.mul(y, log);
+                b.mul(r, d)
+            });
+            [first, second]
+        }
+        Binary::Min | Binary::Max => {
+            let second = if f == Binary::Min { [c, a] } else { [a, c] };
+            let second = b.binary(Binary::Less, second[0], second[1]);
+            let zero = b.scalar_like(0.0, r);
+            let first = b.select(second, zero, r);
+            [Some(first), Some(b.select(second, r, zero))]
+        }
+        Binary::Equal | Binary::Less | Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => {
+            [None, None]
+        }
+        Binary::Mod => return None,
+    })
 }

@@ -1,12 +1,101 @@
 //! Conversion of element types.
 
-use serde::{Deserialize, Serialize};
+use half::{bf16, f16};
 
-use crate::tensor::DType;
+use super::contract::*;
 
 /// Conversion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cast {
     /// The element type.
     pub to: DType,
+}
+
+impl Builder {
+    /// Conversion; no node when it is the same type.
+    pub fn cast(&mut self, x: Value, to: DType) -> Value {
+        if self.ty(x).dtype == to { x } else { self.add(Cast { to }, &[x]) }
+    }
+}
+
+fields!(Cast { to: Any });
+
+impl Primitive for Cast {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        Ok(x[0].with_dtype(self.to))
+    }
+
+    fn evaluate(&self, x: &[&Array], _dims: &[usize]) -> Result<Array, OpError> {
+        Ok(cast(x[0], self.to))
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let from = d.b.ty(d.x[0]).dtype;
+        if from.is_float() {
+            let v = d.b.cast(d.r, from);
+            d.give(0, v);
+        }
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.first(self.clone()))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.zero(0)
+    }
+}
+
+/// `x` as `to`: floats truncate to integers, integers keep the low bits, what is not 0 is true.
+fn cast(x: &Array, to: DType) -> Array {
+    match (x, to) {
+        (Array::B(x), DType::Bool) => Array::B(x.clone()),
+        (Array::F(x), DType::Bool) => Array::B(x.mapv(|v| v != 0.0)),
+        (Array::I(x), DType::Bool) => Array::B(x.mapv(|v| v != 0)),
+        (Array::F(x), to) if to.is_float() => Array::F(x.mapv(|v| round(v, to))),
+        (Array::I(x), to) if to.is_float() => Array::F(x.mapv(|v| round(v as f64, to))),
+        (Array::B(x), to) if to.is_float() => Array::F(x.mapv(|v| f64::from(u8::from(v)))),
+        (Array::F(x), to) => Array::I(x.mapv(|v| narrow(truncate(v), to))),
+        (Array::I(x), to) => Array::I(x.mapv(|v| narrow(v, to))),
+        (Array::B(x), _) => Array::I(x.mapv(i64::from)),
+    }
+}
+
+/// Towards zero. From 2^63 on the bits are those of an unsigned integer, which is how arrays hold them.
+fn truncate(v: f64) -> i64 {
+    if v >= i64::MAX as f64 { v as u64 as i64 } else { v as i64 }
+}
+
+/// The nearest value of a half type; float32 and float64 compute in float64.
+fn round(v: f64, to: DType) -> f64 {
+    match to {
+        DType::F16 => f16::from_f64(v).to_f64(),
+        DType::Bf16 => bf16::from_f64(v).to_f64(),
+        DType::F32 | DType::F64 | DType::Bool => v,
+        DType::I8
+        | DType::I16
+        | DType::I32
+        | DType::I64
+        | DType::U8
+        | DType::U16
+        | DType::U32
+        | DType::U64 => v,
+    }
+}
+
+fn narrow(v: i64, to: DType) -> i64 {
+    match to {
+        DType::I8 => i64::from(v as i8),
+        DType::I16 => i64::from(v as i16),
+        DType::I32 => i64::from(v as i32),
+        DType::U8 => i64::from(v as u8),
+        DType::U16 => i64::from(v as u16),
+        DType::U32 => i64::from(v as u32),
+        DType::I64 | DType::U64 | DType::F32 | DType::F64 | DType::F16 | DType::Bf16 | DType::Bool => v,
+    }
 }

@@ -1,10 +1,108 @@
 //! Concatenation.
 
-use serde::{Deserialize, Serialize};
+use ndarray::ArrayD;
+
+use super::contract::*;
+use super::reference::layout::{around, array, two_kinds, values};
 
 /// Concatenation along an axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Concat {
     /// The axis.
     pub axis: usize,
+}
+
+impl Builder {
+    /// Concatenation along an axis.
+    pub fn concat(&mut self, parts: &[Value], axis: usize) -> Value {
+        self.add(Concat { axis }, parts)
+    }
+}
+
+fields!(Concat { axis: Axis });
+
+impl Primitive for Concat {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=usize::MAX
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (axis, first) = (self.axis, &x[0]);
+        axis_in(axis, first)?;
+        let mut sum = Dim::known(0);
+        for t in x {
+            want(t, first.dtype)?;
+            equal("rank", t.rank(), first.rank())?;
+            for i in (0..t.rank()).filter(|i| *i != axis) {
+                dim_equal("dimension beside the concatenated axis", t.dim(i), first.dim(i))?;
+            }
+            sum = &sum + t.dim(axis);
+        }
+        Ok(with_dim(first, axis, sum))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let mut kinds = (vec![], vec![], vec![]);
+        for x in x {
+            match x {
+                Array::F(x) => kinds.0.push(x),
+                Array::I(x) => kinds.1.push(x),
+                Array::B(x) => kinds.2.push(x),
+            }
+        }
+        match (kinds.0.is_empty(), kinds.1.is_empty(), kinds.2.is_empty()) {
+            (false, true, true) => joined(self.axis, &kinds.0, dims).map(Array::F),
+            (true, false, true) => joined(self.axis, &kinds.1, dims).map(Array::I),
+            (true, true, false) => joined(self.axis, &kinds.2, dims).map(Array::B),
+            _ => Err(two_kinds()),
+        }
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let mut start = Dim::known(0);
+        for i in 0..d.x.len() {
+            let len = d.b.ty(d.x[i]).dim(self.axis).clone();
+            if d.wants(i) {
+                let v = d.b.slice(d.r, self.axis, &start, &len);
+                d.give(i, v);
+            }
+            start = &start + &len;
+        }
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        let operands: Vec<Value> = (0..t.count()).map(|i| t.widened(i)).collect();
+        Ok(t.add(Concat { axis: self.axis + 1 }, &operands))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.count() > 0 && (0..x.count()).all(|k| x.nothing(k))
+    }
+
+    /// The only operand with elements.
+    fn stands_for(&self, x: &Knowledge<'_>) -> Option<usize> {
+        let mut full = (0..x.count()).filter(|k| !x.empty(*k));
+        full.next().filter(|_| full.next().is_none())
+    }
+
+    fn ignores(&self, k: usize, x: &Knowledge<'_>) -> bool {
+        x.empty(k)
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        x.all()
+    }
+}
+
+fn joined<T: Clone>(axis: usize, inputs: &[&ArrayD<T>], dims: &[usize]) -> Result<ArrayD<T>, OpError> {
+    let (outer, _, inner) = around(dims, axis);
+    let blocks: Vec<_> = inputs.iter().map(|x| (values(x), x.shape()[axis] * inner)).collect();
+    let mut out = Vec::with_capacity(dims.iter().product());
+    for o in 0..outer {
+        for (values, size) in &blocks {
+            out.extend_from_slice(&values[o * size..][..*size]);
+        }
+    }
+    array(dims, out)
 }

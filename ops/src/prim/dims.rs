@@ -1,8 +1,8 @@
 //! Dimensions as data.
 
-use serde::{Deserialize, Serialize};
-
-use crate::tensor::Dim;
+use super::contract::*;
+use super::reference::layout::{array, known};
+use crate::tensor::Tensor;
 
 /// An int64 tensor of dimensions, known once symbols are bound: `values` fill `dims`, row-major.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -11,4 +11,55 @@ pub struct Dims {
     pub dims: Vec<usize>,
     /// Its values.
     pub values: Vec<Dim>,
+}
+
+impl Dims {
+    /// The tensor, once every dimension is known.
+    pub fn constant(&self) -> Option<Tensor> {
+        let values = self.values.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>()?;
+        Some(Tensor::from_i64(&self.dims, &values))
+    }
+}
+
+impl Fields for Dims {
+    fn name(&self) -> &'static str {
+        "Dims"
+    }
+
+    fn fields<'a>(&'a self, visit: &mut dyn FnMut(Field<'a>)) {
+        let Dims { dims, values } = self;
+        visit(Field::Integers(dims, values));
+    }
+
+    fn dims_mut(&mut self, visit: &mut dyn FnMut(&mut Dim)) {
+        self.values.iter_mut().for_each(|dim| visit(dim));
+    }
+
+    fn text(&self) -> String {
+        format!("dims: {:?}, values: {:?}", self.dims, self.values)
+    }
+}
+
+impl Primitive for Dims {
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
+    fn infer(&self, _x: &[TensorType]) -> Result<TensorType, OpError> {
+        let dims = self.dims.iter().map(|d| Dim::known(*d as i64)).collect::<Shape>();
+        Ok(TensorType::new(DType::I64, dims))
+    }
+
+    fn evaluate(&self, _x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let values = self.values.iter().map(known).collect::<Result<Vec<i64>, _>>()?;
+        array(dims, values).map(Array::I)
+    }
+
+    fn adjoint(&self, _d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        Ok(())
+    }
+
+    fn with_targets(&self, _t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Err(TargetAxis::reads_nothing())
+    }
 }

@@ -1,12 +1,59 @@
 //! Broadcasting.
 
-use serde::{Deserialize, Serialize};
-
-use crate::tensor::Shape;
+use super::contract::*;
+use super::reference::layout::{broadcast, picked};
 
 /// Broadcast to a shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expand {
     /// The shape.
     pub to: Shape,
+}
+
+impl Builder {
+    /// Broadcast to a shape; no node when it is the same.
+    pub fn expand(&mut self, x: Value, to: &Shape) -> Value {
+        if self.ty(x).shape == *to { x } else { self.add(Expand { to: to.clone() }, &[x]) }
+    }
+}
+
+fields!(Expand { to: Shape });
+
+impl Primitive for Expand {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let reached = broadcast_or(&x[0].shape, &self.to)?;
+        dims_equal("shape to expand to", &reached.0, &self.to.0)?;
+        Ok(x[0].with_shape(self.to.clone()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        picked(x[0], &broadcast(x[0].dims(), dims), 0.0, dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        d.give_sum(0, d.r);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        let x = t.aligned(0, self.to.rank());
+        let to = t.lead(&self.to);
+        Ok(t.add(Expand { to }, &[x]))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.zero(0)
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        x.first()
+    }
+
+    fn attributes(&self) -> String {
+        format!("to={}", self.to)
+    }
 }

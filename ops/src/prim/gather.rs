@@ -1,8 +1,11 @@
 //! Look-up by index and its adjoint.
 
-use serde::{Deserialize, Serialize};
+use ndarray::ArrayD;
 
-use crate::tensor::Dim;
+use super::contract::*;
+use super::reference::layout::{
+    Number, Table, around, array, elems, identity, picked, resolved, values, wrong_kind,
+};
 
 /// `gather(data, indices)` along an axis; negative indices count from the end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,4 +22,123 @@ pub struct ScatterAdd {
     pub axis: usize,
     /// The dimension of the result along `axis`.
     pub to: Dim,
+}
+
+fields!(Gather { axis: Axis });
+
+impl Primitive for Gather {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        axis_in(self.axis, &x[0])?;
+        indices(&x[1])?;
+        let d = &x[0].shape.0;
+        Ok(x[0].with_shape([&d[..self.axis], &x[1].shape.0, &d[self.axis + 1..]].concat()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let (data, axis) = (x[0], self.axis);
+        let indices = resolved(x[1], axis, data.dims()[axis])?;
+        let mut tables = identity(data.dims());
+        tables[axis] = indices.into_iter().map(|i| tables[axis][i]).collect::<Table>();
+        picked(data, &tables, 0.0, dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let to = d.b.ty(d.x[0]).dim(self.axis).clone();
+        let v = d.b.add(ScatterAdd { axis: self.axis, to }, &[d.r, d.x[1]]);
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        let operands = [t.value(0), t.value(1)];
+        Ok(match (t.wide(0), t.wide(1)) {
+            (true, true) => t.each(self.clone()),
+            (true, false) => t.add(Gather { axis: self.axis + 1 }, &operands),
+            // The indices' axes, the leading one first, stand where `axis` was.
+            (false, _) => {
+                let y = t.add(self.clone(), &operands);
+                t.moved(y, self.axis, 0)
+            }
+        })
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.zero(0)
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        x.first()
+    }
+}
+
+fields!(ScatterAdd { axis: Axis, to: Dim });
+
+impl Primitive for ScatterAdd {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (updates, at, axis) = (&x[0], &x[1], self.axis);
+        indices(at)?;
+        let end = axis + at.rank();
+        if end > updates.rank() {
+            return Err(OpError::mismatch("rank of updates", format!("at least {end}"), updates.rank()));
+        }
+        let d = &updates.shape.0;
+        dims_equal("indexed axes of updates", &d[axis..end], &at.shape.0)?;
+        Ok(updates.with_shape([&d[..axis], std::slice::from_ref(&self.to), &d[end..]].concat()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let (updates, axis) = (x[0], self.axis);
+        let indices = resolved(x[1], axis, dims[axis])?;
+        match updates {
+            Array::F(x) => added(axis, x, &indices, dims).map(Array::F),
+            Array::I(x) => added(axis, x, &indices, dims).map(Array::I),
+            Array::B(_) => Err(wrong_kind("a number type", updates)),
+        }
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let v = d.b.add(Gather { axis: self.axis }, &[d.r, d.x[1]]);
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        if t.wide(1) {
+            return Ok(t.each(self.clone()));
+        }
+        let operands = [t.value(0), t.value(1)];
+        Ok(t.add(ScatterAdd { axis: self.axis + 1, to: self.to.clone() }, &operands))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.nothing(0)
+    }
+}
+
+fn added<T: Number>(
+    axis: usize,
+    x: &ArrayD<T>,
+    indices: &[usize],
+    dims: &[usize],
+) -> Result<ArrayD<T>, OpError> {
+    let (outer, dim, inner) = around(dims, axis);
+    let mut out = vec![T::ZERO; elems(dims)?];
+    let x = values(x);
+    for o in 0..outer {
+        for (j, index) in indices.iter().enumerate() {
+            for i in 0..inner {
+                let at = (o * dim + index) * inner + i;
+                out[at] = out[at].plus(x[(o * indices.len() + j) * inner + i]);
+            }
+        }
+    }
+    array(dims, out)
 }

@@ -1,12 +1,36 @@
 //! Counting.
 
-use serde::{Deserialize, Serialize};
+use ndarray::ArrayD;
 
-use crate::tensor::Dim;
+use super::contract::*;
 
 /// `0, 1, …, len - 1`, int64.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Iota {
     /// Number of elements.
     pub len: Dim,
+}
+
+fields!(Iota { len: Dim });
+
+impl Primitive for Iota {
+    fn arity(&self) -> RangeInclusive<usize> {
+        0..=0
+    }
+
+    fn infer(&self, _x: &[TensorType]) -> Result<TensorType, OpError> {
+        Ok(TensorType::new(DType::I64, vec![self.len.clone()]))
+    }
+
+    fn evaluate(&self, _x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        Ok(Array::I(ArrayD::from_shape_fn(dims, |i| i[0] as i64)))
+    }
+
+    fn adjoint(&self, _d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        Ok(())
+    }
+
+    fn with_targets(&self, _t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Err(TargetAxis::reads_nothing())
+    }
 }

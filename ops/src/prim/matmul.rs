@@ -1,26 +1,12 @@
 //! Matrix products.
 
-use serde::{Deserialize, Serialize};
+use ndarray::{ArrayD, ArrayView2, ArrayViewMut2};
 
-/// The function of an operand that a product reads: `|x|` is `Abs`, `max(x, 0)` is `Pos`, `min(x, 0)` is `Neg`; `x²`, and 1.
-///
-/// Weights are stored once; a kernel takes the part on the fly where it can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Part {
-    /// As it is.
-    #[default]
-    Id,
-    /// The magnitude.
-    Abs,
-    /// The positive part.
-    Pos,
-    /// The negative part (its values are ≤ 0).
-    Neg,
-    /// The square.
-    Square,
-    /// 1 for every element.
-    One,
-}
+use super::Part;
+use super::contract::*;
+use super::part::{part_float, part_integer, parts};
+use super::reference::layout::{Number, array, broadcast, elems, pick, wrong_kind};
+use super::reference::matrix::{multiply_float, multiply_integer, view, view_mut};
 
 /// `part(a) · part(b)` over the last two axes (each transposed first if so marked), batch axes broadcast.
 /// Both operands have rank ≥ 2.
@@ -34,4 +20,136 @@ pub struct MatMul {
     pub ta: bool,
     /// Swap the last two axes of `b`.
     pub tb: bool,
+}
+
+impl Builder {
+    /// Matrix product of parts.
+    pub fn matmul(&mut self, a: (Value, Part, bool), b: (Value, Part, bool)) -> Value {
+        self.add(MatMul { a: a.1, b: b.1, ta: a.2, tb: b.2 }, &[a.0, b.0])
+    }
+}
+
+fields!(MatMul { a: Any, b: Any, ta: Any, tb: Any });
+
+impl Primitive for MatMul {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        infer(&x[0], &x[1], self.ta, self.tb)
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let (a, b) = (Side { part: self.a, swap: self.ta }, Side { part: self.b, swap: self.tb });
+        evaluate((x[0], a), (x[1], b), dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let MatMul { a: Part::Id, b: Part::Id, ta, tb } = *self else { return Err(d.unsupported()) };
+        let (a, b, r) = (d.x[0], d.x[1], d.r);
+        if d.wants(0) {
+            let v = if ta {
+                d.b.matmul((b, Part::Id, tb), (r, Part::Id, true))
+            } else {
+                d.b.matmul((r, Part::Id, false), (b, Part::Id, !tb))
+            };
+            d.give_sum(0, v);
+        }
+        if d.wants(1) {
+            let v = if tb {
+                d.b.matmul((r, Part::Id, true), (a, Part::Id, ta))
+            } else {
+                d.b.matmul((a, Part::Id, !ta), (r, Part::Id, false))
+            };
+            d.give_sum(1, v);
+        }
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.broadcast(self.clone()))
+    }
+
+    /// A sum over an axis without elements is 0, too.
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.nothing(0) || x.nothing(1)
+    }
+
+    fn attributes(&self) -> String {
+        let side = |part: Part, swap: bool| format!("{part:?}{}", if swap { "ᵀ" } else { "" });
+        format!("a={} b={}", side(self.a, self.ta), side(self.b, self.tb))
+    }
+}
+
+fn infer(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorType, OpError> {
+    equal("element type of the second operand", b.dtype, a.dtype)?;
+    for t in [a, b] {
+        if t.rank() < 2 {
+            return Err(OpError::mismatch("rank of an operand", "at least 2", t.rank()));
+        }
+    }
+    let matrix = |t: &TensorType, swap: bool| {
+        let (rows, columns) = (t.dim(t.rank() - 2).clone(), t.dim(t.rank() - 1).clone());
+        if swap { (columns, rows) } else { (rows, columns) }
+    };
+    let ((m, k), (k2, n)) = (matrix(a, ta), matrix(b, tb));
+    if k != k2 {
+        return Err(OpError::Invalid(format!(
+            "inner dimensions differ: {k} and {k2} (operands {a} and {b})"
+        )));
+    }
+    let batch = |t: &TensorType| Shape(t.shape.0[..t.rank() - 2].to_vec());
+    let mut shape = broadcast_or(&batch(a), &batch(b))?;
+    shape.0.extend([m, n]);
+    Ok(a.with_shape(shape))
+}
+
+/// A matrix operand: its part, and whether its last two axes swap.
+#[derive(Clone, Copy)]
+struct Side {
+    part: Part,
+    swap: bool,
+}
+
+/// The product, of dimensions `dims`.
+fn evaluate(a: (&Array, Side), b: (&Array, Side), dims: &[usize]) -> Result<Array, OpError> {
+    let sides = (a.1, b.1);
+    match (a.0, b.0) {
+        (Array::F(a), Array::F(b)) => batched(a, b, sides, dims, part_float, multiply_float).map(Array::F),
+        (Array::I(a), Array::I(b)) => {
+            batched(a, b, sides, dims, part_integer, multiply_integer).map(Array::I)
+        }
+        (other, _) => Err(wrong_kind("a number type, the same twice", other)),
+    }
+}
+
+fn batched<T: Number>(
+    a: &ArrayD<T>,
+    b: &ArrayD<T>,
+    (left, right): (Side, Side),
+    dims: &[usize],
+    part: fn(Part, T) -> T,
+    multiply: fn(ArrayView2<'_, T>, ArrayView2<'_, T>, ArrayViewMut2<'_, T>),
+) -> Result<ArrayD<T>, OpError> {
+    let mut out = vec![T::ZERO; elems(dims)?];
+    let (batch, matrix) = dims.split_at(dims.len() - 2);
+    let (a_batch, a_matrix) = a.shape().split_at(a.ndim() - 2);
+    let (b_batch, b_matrix) = b.shape().split_at(b.ndim() - 2);
+    let size = matrix[0] * matrix[1];
+    if out.is_empty() || a.is_empty() || b.is_empty() {
+        return array(dims, out);
+    }
+    let (a_values, b_values) = (parts(a, left.part, part), parts(b, right.part, part));
+    let a_matrices: Vec<&[T]> = a_values.chunks_exact(a_matrix[0] * a_matrix[1]).collect();
+    let b_matrices: Vec<&[T]> = b_values.chunks_exact(b_matrix[0] * b_matrix[1]).collect();
+    let a_matrices = pick(&a_matrices, &broadcast(a_batch, batch), &[].as_slice());
+    let b_matrices = pick(&b_matrices, &broadcast(b_batch, batch), &[].as_slice());
+    for ((a, b), out) in a_matrices.into_iter().zip(b_matrices).zip(out.chunks_exact_mut(size)) {
+        let (a, b) = (view(a, a_matrix[0], a_matrix[1])?, view(b, b_matrix[0], b_matrix[1])?);
+        let (a, b) =
+            (if left.swap { a.reversed_axes() } else { a }, if right.swap { b.reversed_axes() } else { b });
+        multiply(a, b, view_mut(out, matrix[0], matrix[1])?);
+    }
+    array(dims, out)
 }

@@ -1,8 +1,7 @@
 //! The choice between two branches and its adjoint.
 
-use serde::{Deserialize, Serialize};
-
-use crate::tensor::{Dim, Shape};
+use super::contract::*;
+use super::reference::layout::{array, elems, known};
 
 /// `(a, b)`: `a` where the condition is 1, `b` where it is 0; the other one is not computed. A dimension in which they
 /// differ is that of the chosen one.
@@ -21,4 +20,88 @@ pub struct MergeTranspose {
     pub second: bool,
     /// The shape of the operand.
     pub to: Shape,
+}
+
+fields!(Merge { condition: Dim });
+
+impl Primitive for Merge {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=2
+    }
+
+    /// Each dimension is `condition · a + (1 - condition) · b`.
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (condition, a, b) = (&self.condition, &x[0], &x[1]);
+        want(b, a.dtype)?;
+        equal("rank of the other branch", b.rank(), a.rank())?;
+        let other = &Dim::known(1) - condition;
+        let dim = |(a, b): (&Dim, &Dim)| if a == b { a.clone() } else { &(condition * a) + &(&other * b) };
+        Ok(a.with_shape(a.shape.0.iter().zip(&b.shape.0).map(dim).collect::<Shape>()))
+    }
+
+    fn evaluate(&self, x: &[&Array], _dims: &[usize]) -> Result<Array, OpError> {
+        Ok(x[usize::from(known(&self.condition)? == 0)].clone())
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        for (i, second) in [false, true].into_iter().enumerate() {
+            let back = MergeTranspose { condition: self.condition.clone(), second, to: d.shape(i) };
+            let v = d.b.add(back, &[d.r]);
+            d.give(i, v);
+        }
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.each(self.clone()))
+    }
+
+    fn stands_for(&self, _x: &Knowledge<'_>) -> Option<usize> {
+        self.condition.as_known().map(|condition| usize::from(condition == 0))
+    }
+}
+
+fields!(MergeTranspose { condition: Dim, second: Any, to: Shape });
+
+impl MergeTranspose {
+    /// Whether the operand was chosen, once the condition is known.
+    fn chosen(&self) -> Option<bool> {
+        self.condition.as_known().map(|condition| (condition == 0) == self.second)
+    }
+}
+
+impl Primitive for MergeTranspose {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        if self.chosen() == Some(true) {
+            dims_equal("shape of the operand", &self.to.0, &x[0].shape.0)?;
+        }
+        Ok(x[0].with_shape(self.to.clone()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        if (known(&self.condition)? == 0) == self.second {
+            return Ok(x[0].clone());
+        }
+        array(dims, vec![0.0; elems(dims)?]).map(Array::F)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        Err(d.unsupported())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.each(self.clone()))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        self.chosen() == Some(false) || x.zero(0)
+    }
+
+    fn stands_for(&self, _x: &Knowledge<'_>) -> Option<usize> {
+        (self.chosen() == Some(true)).then_some(0)
+    }
 }

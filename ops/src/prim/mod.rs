@@ -8,27 +8,33 @@ mod attention;
 mod batch;
 mod binary;
 mod bind;
+mod body;
 mod builder;
 mod cast;
+mod check;
 mod concat;
+mod contract;
 mod conv;
 mod dims;
 mod expand;
+mod fields;
+mod float;
 mod gather;
-mod infer;
 mod iota;
+mod knowledge;
 mod matmul;
 mod merge;
 mod non_max_suppression;
 mod non_zero;
 mod overwrite;
 mod pad;
+mod part;
 mod reduce;
 pub mod reference;
 mod reshape;
 mod scan;
 mod select;
-pub mod sign;
+mod sign;
 mod slice;
 mod softmax;
 #[cfg(test)]
@@ -40,28 +46,33 @@ mod window;
 mod window_max;
 mod window_sum;
 
-pub use adjoint::adjoint;
+pub use adjoint::{Adjoint, adjoint};
 pub use attention::{Attention, AttentionGeometry, AttentionPart, AttentionShare};
-pub use batch::batch;
+pub use batch::{TargetAxis, batch};
 pub use binary::Binary;
 pub use builder::Builder;
 pub use cast::Cast;
 pub use concat::Concat;
+pub use contract::Primitive;
 pub use conv::{Conv, ConvTranspose};
 pub use dims::Dims;
 pub use expand::Expand;
+pub use fields::{Field, Fields};
 pub use gather::{Gather, ScatterAdd};
 pub use iota::Iota;
-pub use matmul::{MatMul, Part};
+pub use knowledge::{Knowledge, Known};
+pub use matmul::MatMul;
 pub use merge::{Merge, MergeTranspose};
 pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;
 pub use overwrite::Overwrite;
 pub use pad::{Pad, PadMode};
+pub use part::Part;
 pub use reduce::{Reduce, Reduction};
 pub use reshape::Reshape;
 pub use scan::Scan;
 pub use select::Select;
+pub use sign::Signs;
 pub use slice::{Slice, SliceTranspose};
 pub use softmax::Softmax;
 pub use top_k::TopK;
@@ -71,13 +82,14 @@ pub use window::{ConvGeometry, Window};
 pub use window_max::{WindowMax, WindowMaxShare};
 pub use window_sum::{WindowSum, WindowSumTranspose};
 
-use crate::prim;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use crate::OpError;
 use crate::graph::{FanIn, Graph, PrintOp, Vocabulary};
-use crate::tensor::Tensor;
+use crate::tensor::{Tensor, TensorType};
 
 /// Writes [`Prim`] and its conversions from the table of primitives: those without attributes, and those whose attributes
 /// are the type of the same name.
@@ -99,6 +111,25 @@ macro_rules! prim_table {
                 #[doc = concat!("See [`", stringify!($node), "`].")]
                 $node($node),
             )+
+        }
+
+        impl Prim {
+            /// The primitive behind its contract; `None` for inputs and constants, which compute nothing.
+            pub fn inner(&self) -> Option<&dyn Primitive> {
+                match self {
+                    Prim::Input | Prim::Const(_) => None,
+                    $(Prim::$unit => Some(&$unit),)+
+                    $(Prim::$node(prim) => Some(prim),)+
+                }
+            }
+
+            /// The attributes to change; `None` where there are none.
+            fn inner_mut(&mut self) -> Option<&mut dyn Primitive> {
+                match self {
+                    Prim::Input | Prim::Const(_) $(| Prim::$unit)+ => None,
+                    $(Prim::$node(prim) => Some(prim),)+
+                }
+            }
         }
 
         /// The attributes, without the variant around them.
@@ -149,50 +180,42 @@ impl Vocabulary for Prim {
     const FAN_IN: FanIn = FanIn::One;
 }
 
+impl Prim {
+    /// Range of the number of operands.
+    pub fn arity(&self) -> RangeInclusive<usize> {
+        self.inner().map_or(0..=0, |prim| prim.arity())
+    }
+
+    /// The type of the result.
+    ///
+    /// # Errors
+    /// When operands do not fit, with what was expected and what was found.
+    pub fn infer(&self, inputs: &[TensorType]) -> Result<TensorType, OpError> {
+        let arity = self.arity();
+        if !arity.contains(&inputs.len()) {
+            let expected =
+                if arity.start() == arity.end() { arity.start().to_string() } else { format!("{arity:?}") };
+            return Err(OpError::Arity { expected, found: inputs.len() });
+        }
+        match (self, self.inner()) {
+            (Prim::Const(t), _) => Ok(t.ty()),
+            (_, Some(prim)) => prim.infer(inputs),
+            (_, None) => Err(OpError::Invalid("an input has no inferred type".into())),
+        }
+    }
+}
+
 impl PrintOp for Prim {
     fn name(&self) -> String {
-        match self {
-            Prim::Unary(u) => format!("{u:?}").split([' ', '{']).next().unwrap_or_default().to_string(),
-            Prim::Binary(b) => format!("{b:?}"),
-            Prim::Reduce(prim::Reduce { kind, .. }) => format!("Reduce{kind:?}"),
-            other => format!("{other:?}").split([' ', '{', '(']).next().unwrap_or_default().to_string(),
+        match (self, self.inner()) {
+            (_, Some(prim)) => prim.title(),
+            (Prim::Const(_), None) => "Const".into(),
+            (_, None) => "Input".into(),
         }
     }
 
     fn attributes(&self) -> String {
-        let text = match self {
-            Prim::Input
-            | Prim::Const(_)
-            | Prim::Binary(_)
-            | Prim::Select
-            | Prim::Overwrite
-            | Prim::NonZero => String::new(),
-            Prim::WindowSum(prim::WindowSum(w)) | Prim::WindowMax(prim::WindowMax(w)) => w.to_string(),
-            Prim::WindowMaxShare(prim::WindowMaxShare { window, first: false }) => window.to_string(),
-            Prim::WindowMaxShare(prim::WindowMaxShare { window, first: true }) => format!("{window} first"),
-            Prim::WindowSumTranspose(prim::WindowSumTranspose { window, to }) => {
-                format!("{window} to={to:?}")
-            }
-            Prim::Attention(prim::Attention(g)) => g.to_string(),
-            Prim::Scan(scan) => scan.to_string(),
-            Prim::AttentionShare(prim::AttentionShare { geometry, value, of }) => {
-                format!("{geometry} value={value} of={of:?}")
-            }
-            Prim::Conv(prim::Conv { geometry, w }) => format!("{geometry} w={w:?}"),
-            Prim::ConvTranspose(prim::ConvTranspose { geometry, w, to }) => {
-                format!("{geometry} w={w:?} to={to:?}")
-            }
-            Prim::Reshape(prim::Reshape { to }) | Prim::Expand(prim::Expand { to }) => format!("to={to}"),
-            Prim::Reduce(prim::Reduce { axes, keep, .. }) => format!("axes={axes:?} keep={keep}"),
-            Prim::MatMul(prim::MatMul { a, b, ta, tb }) => {
-                format!("a={a:?}{} b={b:?}{}", if *ta { "ᵀ" } else { "" }, if *tb { "ᵀ" } else { "" })
-            }
-            other => {
-                let text = format!("{other:?}");
-                let inner = text.split_once('{').and_then(|(_, t)| t.rsplit_once('}')).map_or("", |(t, _)| t);
-                inner.trim().to_string()
-            }
-        };
+        let text = self.inner().map(|prim| prim.attributes()).unwrap_or_default();
         if text.is_empty() { text } else { format!(" {text}") }
     }
 

@@ -1,6 +1,83 @@
 //! Replacement of rows.
 
+use ndarray::ArrayD;
+
+use super::Gather;
+use super::contract::*;
+use super::reference::layout::{array, resolved, values, wrong_kind};
+
 /// `(data [n, …], indices [m], updates [m, …])` → `data` with its rows at `indices` replaced; of several updates of one
 /// row the last counts. Negative indices count from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overwrite;
+
+fields!(Overwrite);
+
+impl Primitive for Overwrite {
+    fn arity(&self) -> RangeInclusive<usize> {
+        3..=3
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (data, at, updates) = (&x[0], &x[1], &x[2]);
+        indices(at)?;
+        axis_in(0, data)?;
+        equal("rank of indices", at.rank(), 1)?;
+        want(updates, data.dtype)?;
+        let rows = [&at.shape.0[..], &data.shape.0[1..]].concat();
+        dims_equal("shape of updates", &updates.shape.0, &rows)?;
+        Ok(data.clone())
+    }
+
+    fn evaluate(&self, x: &[&Array], _dims: &[usize]) -> Result<Array, OpError> {
+        let (data, updates) = (x[0], x[2]);
+        let indices = resolved(x[1], 0, data.dims()[0])?;
+        match (data, updates) {
+            (Array::F(x), Array::F(u)) => replaced(x, &indices, u).map(Array::F),
+            (Array::I(x), Array::I(u)) => replaced(x, &indices, u).map(Array::I),
+            (Array::B(x), Array::B(u)) => replaced(x, &indices, u).map(Array::B),
+            (Array::F(_) | Array::I(_) | Array::B(_), _) => {
+                Err(wrong_kind("the element type of data", updates))
+            }
+        }
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let (at, r) = (d.x[1], d.r);
+        let zero = d.b.scalar_like(0.0, r);
+        let to = d.shape(2);
+        let none = d.b.expand(zero, &to);
+        let data = d.b.add(Overwrite, &[r, at, none]);
+        d.give(0, data);
+        let updates = d.b.add(Gather { axis: 0 }, &[r, at]);
+        d.give(2, updates);
+        Ok(())
+    }
+
+    /// Rows are replaced along the first axis: the leading one becomes the second.
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        if t.wide(1) {
+            return Ok(t.each(*self));
+        }
+        let [data, updates] = [0, 2].map(|i| {
+            let v = t.widened(i);
+            t.moved(v, 0, 1)
+        });
+        let at = t.value(1);
+        let y = t.add(*self, &[data, at, updates]);
+        Ok(t.moved(y, 1, 0))
+    }
+
+    fn stands_for(&self, x: &Knowledge<'_>) -> Option<usize> {
+        x.empty(2).then_some(0)
+    }
+}
+
+fn replaced<T: Clone>(x: &ArrayD<T>, indices: &[usize], u: &ArrayD<T>) -> Result<ArrayD<T>, OpError> {
+    let inner: usize = x.shape()[1..].iter().product();
+    let mut out = values(x).to_vec();
+    for (row, index) in values(u).chunks(inner.max(1)).zip(indices) {
+        out[index * inner..][..inner].clone_from_slice(row);
+    }
+    array(x.shape(), out)
+}

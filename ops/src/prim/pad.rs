@@ -1,14 +1,13 @@
 //! Padding.
 
-use serde::{Deserialize, Serialize};
-
-use crate::tensor::Dim;
+use super::contract::*;
+use super::reference::layout::{known_dims, picked, strides};
 
 /// Contents of pads.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum PadMode {
     /// One value.
-    Constant(f32),
+    Constant(#[serde(serialize_with = "super::float::number")] f32),
     /// The operand mirrored at its edge, the edge not repeated.
     Reflect,
     /// The element at the edge.
@@ -24,4 +23,81 @@ pub struct Pad {
     pub after: Vec<Dim>,
     /// The fill.
     pub mode: PadMode,
+}
+
+fields!(Pad { before: Dims, after: Dims, mode: Any });
+
+impl Primitive for Pad {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (x, Pad { before, after, mode }) = (&x[0], self);
+        equal("pads before", before.len(), x.rank())?;
+        equal("pads after", after.len(), x.rank())?;
+        let mut ty = x.clone();
+        for (i, dim) in ty.shape.0.iter_mut().enumerate() {
+            for p in [&before[i], &after[i]] {
+                let Some(p) = p.as_known() else { continue };
+                let limit = match (mode, dim.as_known()) {
+                    (PadMode::Reflect, Some(d)) => d - 1,
+                    _ => i64::MAX,
+                };
+                if p < 0 || p > limit {
+                    return Err(OpError::Invalid(format!(
+                        "pad {p} is out of range for axis {i} of dimension {dim}"
+                    )));
+                }
+            }
+            *dim = &(&*dim + &before[i]) + &after[i];
+        }
+        Ok(ty)
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let (x, mode, before) = (x[0], self.mode, known_dims(&self.before)?);
+        let strides = strides(x.dims());
+        let mut tables = Vec::with_capacity(dims.len());
+        for (axis, dim) in x.dims().iter().enumerate() {
+            if *dim == 0 && dims[axis] > 0 && !matches!(mode, PadMode::Constant(_)) {
+                return Err(OpError::Invalid(format!("axis {axis} is empty, so no element can pad it")));
+            }
+            let last = *dim as i64 - 1;
+            let source = |i: usize| {
+                let i = i as i64 - before[axis] as i64;
+                let inside = match mode {
+                    PadMode::Constant(_) => i,
+                    PadMode::Edge => i.min(last).max(0),
+                    PadMode::Reflect if i > last => 2 * last - i,
+                    PadMode::Reflect => i.abs(),
+                };
+                (0..=last).contains(&inside).then(|| inside as usize * strides[axis])
+            };
+            tables.push((0..dims[axis]).map(source).collect());
+        }
+        let fill = match mode {
+            PadMode::Constant(fill) => fill,
+            PadMode::Reflect | PadMode::Edge => 0.0,
+        };
+        picked(x, &tables, fill, dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let PadMode::Constant(_) = self.mode else { return Err(d.unsupported()) };
+        let mut v = d.r;
+        for (axis, start) in self.before.iter().enumerate() {
+            let len = d.b.ty(d.x[0]).dim(axis).clone();
+            if d.b.ty(v).dim(axis) != &len {
+                v = d.b.slice(v, axis, start, &len);
+            }
+        }
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        let with = |pads: &[Dim]| [&[Dim::known(0)], pads].concat();
+        Ok(t.first(Pad { before: with(&self.before), after: with(&self.after), mode: self.mode }))
+    }
 }

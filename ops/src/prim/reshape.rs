@@ -1,12 +1,63 @@
 //! Other shapes of the same elements.
 
-use serde::{Deserialize, Serialize};
-
-use crate::tensor::Shape;
+use super::contract::*;
+use super::reference::layout::{array, values};
 
 /// The same elements under another shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reshape {
     /// The shape.
     pub to: Shape,
+}
+
+impl Builder {
+    /// Another shape; no node when it is the same.
+    pub fn reshape(&mut self, x: Value, to: &Shape) -> Value {
+        if self.ty(x).shape == *to { x } else { self.add(Reshape { to: to.clone() }, &[x]) }
+    }
+}
+
+fields!(Reshape { to: Shape });
+
+impl Primitive for Reshape {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        dim_equal("elements", &self.to.elems(), &x[0].shape.elems())?;
+        Ok(x[0].with_shape(self.to.clone()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        Ok(match x[0] {
+            Array::F(x) => Array::F(array(dims, values(x).into_owned())?),
+            Array::I(x) => Array::I(array(dims, values(x).into_owned())?),
+            Array::B(x) => Array::B(array(dims, values(x).into_owned())?),
+        })
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let to = d.shape(0);
+        let v = d.b.reshape(d.r, &to);
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        let to = t.lead(&self.to);
+        Ok(t.first(Reshape { to }))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.zero(0)
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        x.first()
+    }
+
+    fn attributes(&self) -> String {
+        format!("to={}", self.to)
+    }
 }

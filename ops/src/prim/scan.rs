@@ -1,15 +1,17 @@
-//! What a scan repeats.
+//! A recurrence over time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ndarray::{ArrayD, Axis};
 
 use super::Prim;
-use crate::OpError;
-use crate::graph::{Body, Graph, NodeId, Origin, Value};
-use crate::tensor::{Dim, Shape, Tensor, TensorType};
+use super::batch::{Operand, rewrite, widened};
+use super::contract::*;
+use super::reference::layout::{array, float};
+use super::reference::run;
+use crate::graph::{Body, Graph, NodeId};
+use crate::tensor::Tensor;
 
 /// A recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
 ///
@@ -57,9 +59,42 @@ impl Scan {
         graph.set_outputs(step.outputs().iter().map(|(_, v)| ("next".into(), values[v])).collect());
         (Scan { body: Body::new(graph), sequences, reverse }, constants)
     }
+}
 
-    /// The type of the result.
-    pub(super) fn infer(&self, inputs: &[TensorType]) -> Result<TensorType, OpError> {
+impl fmt::Display for Scan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let way = if self.reverse { " reverse" } else { "" };
+        write!(f, "sequences={}{way} body={}\n   ", self.sequences, self.body.indented())
+    }
+}
+
+impl Fields for Scan {
+    fn name(&self) -> &'static str {
+        "Scan"
+    }
+
+    fn fields<'a>(&'a self, visit: &mut dyn FnMut(Field<'a>)) {
+        let Scan { body, sequences: _, reverse: _ } = self;
+        visit(Field::Body(body));
+    }
+
+    fn dims_mut(&mut self, visit: &mut dyn FnMut(&mut Dim)) {
+        let mut graph = self.body.graph().clone();
+        graph.change_dims(visit);
+        self.body = Body::new(graph);
+    }
+
+    fn text(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Primitive for Scan {
+    fn arity(&self) -> RangeInclusive<usize> {
+        2..=usize::MAX
+    }
+
+    fn infer(&self, inputs: &[TensorType]) -> Result<TensorType, OpError> {
         let (taken, Some(next)) = (self.body.inputs(), self.body.ty()) else {
             return Err(OpError::Invalid("a step without a result".into()));
         };
@@ -91,15 +126,65 @@ impl Scan {
         Ok(inputs[0].with_shape(shape))
     }
 
-    pub(super) fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Scan {
-        Scan { body: Body::new(self.body.graph().replace_symbols(by)), ..self.clone() }
+    fn evaluate(&self, inputs: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let graph = self.body.graph();
+        let Some((result, _)) = graph.outputs().first() else {
+            return Err(OpError::Invalid("a step without a result".into()));
+        };
+        let names: Vec<&str> = graph.inputs().iter().map(|id| graph.node(*id).name()).collect();
+        let mut feed: BTreeMap<String, Array> = BTreeMap::new();
+        for (name, x) in names.iter().zip(inputs) {
+            feed.insert((*name).into(), (*x).clone());
+        }
+        let size: usize = dims[1..].iter().product();
+        let mut states: Vec<f64> = vec![0.0; dims[0] * size];
+        let order: Vec<usize> =
+            if self.reverse { (0..dims[0]).rev().collect() } else { (0..dims[0]).collect() };
+        for t in order {
+            for (name, x) in names.iter().zip(inputs).skip(1).take(self.sequences) {
+                feed.insert((*name).into(), element(x, t));
+            }
+            let mut made =
+                run(graph, &feed, &[result]).map_err(|e| OpError::Invalid(format!("step {t}: {e}")))?;
+            let state =
+                made.remove(result).ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
+            for (to, from) in states[t * size..][..size].iter_mut().zip(float(&state)?) {
+                *to = *from;
+            }
+            feed.insert(names[0].into(), state);
+        }
+        array(dims, states).map(Array::F)
     }
-}
 
-impl fmt::Display for Scan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let way = if self.reverse { " reverse" } else { "" };
-        write!(f, "sequences={}{way} body={}\n   ", self.sequences, self.body.indented())
+    /// The compiler lowers the recurrence's own reverse.
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        Err(d.unsupported())
+    }
+
+    /// The state of the recurrence has the leading axis, behind that of time in its sequences and result.
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        let graph = self.body.graph();
+        let wide = graph.inputs().iter().enumerate().filter(|(k, _)| *k == 0 || t.wide(*k));
+        let wide: Vec<NodeId> = wide.map(|(_, id)| *id).collect();
+        let (mut step, values) = rewrite(graph.clone(), &wide, t.size)?;
+        let next = self.body.result().ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
+        let next =
+            Operand { v: values.get(&next).copied().unwrap_or(next), wide: values.contains_key(&next) };
+        let next = widened(&mut step, t.size, next);
+        step.ok()?;
+        step.graph_mut().set_outputs(vec![("next".into(), next)]);
+        step.graph_mut().remove_unused();
+        let (batched, constants) = Scan::of(step.finish(), self.sequences, self.reverse);
+        let mut operands = vec![t.widened(0)];
+        for k in 1..t.count() {
+            let (v, sequence) = (t.value(k), k <= self.sequences && t.wide(k));
+            operands.push(if sequence { t.moved(v, 0, 1) } else { v });
+        }
+        for (name, constant) in constants {
+            operands.push(t.b.constant(&name, constant));
+        }
+        let y = t.add(batched, &operands);
+        Ok(t.moved(y, 1, 0))
     }
 }
 
@@ -109,64 +194,14 @@ fn alike(a: &TensorType, b: &TensorType) -> bool {
     a.dtype == b.dtype || both(|t| t.dtype.is_float()) || both(|t| t.dtype.is_integer())
 }
 
-/// A node of a body in writing.
-#[derive(Serialize, Deserialize)]
-struct Line {
-    name: String,
-    prim: Prim,
-    ty: TensorType,
-    /// Places of the operands in the list.
-    operands: Vec<usize>,
-}
-
-/// A body in writing; the lines stand in [`Body::order`].
-#[derive(Serialize, Deserialize)]
-struct Written {
-    lines: Vec<Line>,
-    result: usize,
-}
-
-impl Body<Prim> {
-    /// The nodes as they are written: inputs first and in order, each node after its operands.
-    pub fn order(&self) -> Vec<NodeId> {
-        let graph = self.graph();
-        let rest = graph.topological().into_iter().filter(|id| !graph.inputs().contains(id));
-        graph.inputs().iter().copied().chain(rest).collect()
+/// Row `t` along the first axis.
+fn element(x: &Array, t: usize) -> Array {
+    fn row<T: Clone>(x: &ArrayD<T>, t: usize) -> ArrayD<T> {
+        x.index_axis(Axis(0), t).to_owned()
     }
-}
-
-impl Serialize for Body<Prim> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let graph = self.graph();
-        let order = self.order();
-        let places: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
-        let line = |id: &NodeId| Line {
-            name: graph.node(*id).name().into(),
-            prim: graph.op(*id).clone(),
-            ty: graph.node(*id).types[0].clone(),
-            operands: graph.node_inputs(*id).iter().map(|v| places[&v.node]).collect(),
-        };
-        let result = self.result().and_then(|v| places.get(&v.node).copied()).unwrap_or(usize::MAX);
-        Written { lines: order.iter().map(line).collect(), result }.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for Body<Prim> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Body<Prim>, D::Error> {
-        let written = Written::deserialize(deserializer)?;
-        let mut graph = Graph::default();
-        let mut values: Vec<Value> = vec![];
-        for line in written.lines {
-            let operands =
-                line.operands.iter().map(|i| values.get(*i).copied()).collect::<Option<Vec<Value>>>();
-            let operands = operands.ok_or_else(|| D::Error::custom("a step reads what is not made yet"))?;
-            values.push(match line.prim {
-                Prim::Input => graph.add_input(Prim::Input, &line.name, line.ty),
-                prim => graph.add_value(prim, &line.name, line.ty, Origin::default(), &operands),
-            });
-        }
-        let result = values.get(written.result).copied();
-        graph.add_output("next", result.ok_or_else(|| D::Error::custom("a step without a result"))?);
-        Ok(Body::new(graph))
+    match x {
+        Array::F(x) => Array::F(row(x, t)),
+        Array::I(x) => Array::I(row(x, t)),
+        Array::B(x) => Array::B(row(x, t)),
     }
 }

@@ -1,5 +1,74 @@
 //! Choice by element.
 
+use ndarray::ArrayD;
+
+use super::Binary;
+use super::contract::*;
+use super::reference::layout::{array, broadcast_values, two_kinds, wrong_kind};
+
 /// `where(condition, a, b)`, broadcasting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Select;
+
+impl Builder {
+    /// `condition ? a : b`, elementwise.
+    pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
+        self.add(Select, &[condition, a, b])
+    }
+}
+
+fields!(Select);
+
+impl Primitive for Select {
+    fn arity(&self) -> RangeInclusive<usize> {
+        3..=3
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        want(&x[0], DType::Bool)?;
+        let value = Binary::Add.infer(&x[1..])?;
+        Ok(value.with_shape(broadcast_or(&value.shape, &x[0].shape)?))
+    }
+
+    /// `where(condition, a, b)`, all broadcast to `dims`.
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let Array::B(c) = x[0] else { return Err(wrong_kind("bool", x[0])) };
+        match (x[1], x[2]) {
+            (Array::F(a), Array::F(b)) => choose(c, a, b, dims, &0.0).map(Array::F),
+            (Array::I(a), Array::I(b)) => choose(c, a, b, dims, &0).map(Array::I),
+            (Array::B(a), Array::B(b)) => choose(c, a, b, dims, &false).map(Array::B),
+            (Array::F(_) | Array::I(_) | Array::B(_), _) => Err(two_kinds()),
+        }
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let (condition, r) = (d.x[0], d.r);
+        let zero = d.b.scalar_like(0.0, r);
+        let sides = [[r, zero], [zero, r]].map(|[a, o]| d.b.select(condition, a, o));
+        for (i, v) in sides.into_iter().enumerate() {
+            d.give_sum(i + 1, v);
+        }
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.broadcast(*self))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.zero(1) && x.zero(2)
+    }
+}
+
+fn choose<T: Copy>(
+    condition: &ArrayD<bool>,
+    a: &ArrayD<T>,
+    b: &ArrayD<T>,
+    dims: &[usize],
+    fill: &T,
+) -> Result<ArrayD<T>, OpError> {
+    let condition = broadcast_values(condition, dims, &false);
+    let (a, b) = (broadcast_values(a, dims, fill), broadcast_values(b, dims, fill));
+    let pairs = a.iter().zip(b.iter());
+    array(dims, condition.iter().zip(pairs).map(|(c, (a, b))| if *c { *a } else { *b }).collect())
+}

@@ -1,8 +1,7 @@
 //! Slices along an axis and their adjoint.
 
-use serde::{Deserialize, Serialize};
-
-use crate::tensor::Dim;
+use super::contract::*;
+use super::reference::layout::{identity, known, picked};
 
 /// Along one axis: `start, start + step, …`, `len` elements. A negative step runs backwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,4 +27,130 @@ pub struct SliceTranspose {
     pub to: Dim,
     /// The step, not 0.
     pub step: i64,
+}
+
+impl Builder {
+    /// `len` elements along an axis.
+    pub fn slice(&mut self, x: Value, axis: usize, start: &Dim, len: &Dim) -> Value {
+        self.add(Slice { axis, start: start.clone(), len: len.clone(), step: 1 }, &[x])
+    }
+}
+
+fields!(Slice { axis: Axis, start: Dim, len: Dim, step: Step });
+
+impl Primitive for Slice {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        axis_in(self.axis, &x[0])?;
+        slice_in(&self.start, &self.len, self.step, x[0].dim(self.axis))?;
+        Ok(with_dim(&x[0], self.axis, self.len.clone()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let (axis, from) = (self.axis, x[0].dims());
+        let mut tables = identity(from);
+        let positions = positions(&self.start, self.step, dims[axis], from[axis])?;
+        tables[axis] = positions.into_iter().map(|at| tables[axis][at]).collect();
+        picked(x[0], &tables, 0.0, dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let to = d.b.ty(d.x[0]).dim(self.axis).clone();
+        let back = SliceTranspose { axis: self.axis, start: self.start.clone(), to, step: self.step };
+        let v = d.b.add(back, &[d.r]);
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.first(Slice { axis: self.axis + 1, ..self.clone() }))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.nothing(0)
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        x.first()
+    }
+}
+
+fields!(SliceTranspose { axis: Axis, start: Dim, to: Dim, step: Step });
+
+impl Primitive for SliceTranspose {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        axis_in(self.axis, &x[0])?;
+        slice_in(&self.start, x[0].dim(self.axis), self.step, &self.to)?;
+        Ok(with_dim(&x[0], self.axis, self.to.clone()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let (axis, from) = (self.axis, x[0].dims());
+        let mut tables = identity(from);
+        let mut table = vec![None; dims[axis]];
+        let positions = positions(&self.start, self.step, from[axis], dims[axis])?;
+        for (entry, at) in tables[axis].iter().zip(positions) {
+            table[at] = *entry;
+        }
+        tables[axis] = table;
+        picked(x[0], &tables, 0.0, dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let len = d.b.ty(d.x[0]).dim(self.axis).clone();
+        let back = Slice { axis: self.axis, start: self.start.clone(), len, step: self.step };
+        let v = d.b.add(back, &[d.r]);
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.first(SliceTranspose { axis: self.axis + 1, ..self.clone() }))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.nothing(0)
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        x.first()
+    }
+}
+
+/// Checks that a slice lies in a dimension, as far as both are known.
+fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError> {
+    if step == 0 {
+        return Err(OpError::Invalid("step of a slice must not be 0".into()));
+    }
+    let (Some(start), Some(len), Some(dim)) = (start.as_known(), len.as_known(), dim.as_known()) else {
+        return Ok(());
+    };
+    let last = (len - 1).checked_mul(step).and_then(|d| d.checked_add(start));
+    let inside = |i: i64| (0..dim).contains(&i);
+    if len < 0 || (len > 0 && !(inside(start) && last.is_some_and(inside))) {
+        return Err(OpError::Invalid(format!(
+            "slice of {len} from {start} step {step} leaves dimension {dim}"
+        )));
+    }
+    Ok(())
+}
+
+/// The indices of a slice of `len` elements, all inside `dim`.
+fn positions(start: &Dim, step: i64, len: usize, dim: usize) -> Result<Vec<usize>, OpError> {
+    let start = known(start)?;
+    let inside = |i: i64| {
+        let at = start.checked_add(i.checked_mul(step)?)?;
+        usize::try_from(at).ok().filter(|at| *at < dim)
+    };
+    let all: Option<Vec<usize>> = (0..len as i64).map(inside).collect();
+    all.ok_or_else(|| {
+        OpError::Invalid(format!("slice of {len} from {start} step {step} leaves dimension {dim}"))
+    })
 }

@@ -1,10 +1,57 @@
 //! Softmax.
 
-use serde::{Deserialize, Serialize};
+use super::contract::*;
+use super::reference::layout::{around, array, float, values};
+use super::{Binary, Reduction};
 
 /// Softmax over one axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Softmax {
     /// The axis.
     pub axis: usize,
+}
+
+fields!(Softmax { axis: Axis });
+
+impl Primitive for Softmax {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        axis_in(self.axis, &x[0]).map(|()| x[0].clone())
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let (outer, dim, inner) = around(dims, self.axis);
+        let mut y = values(float(x[0])?).into_owned();
+        for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
+            let at = |d: usize| (o * dim + d) * inner + i;
+            let max = (0..dim).fold(f64::NEG_INFINITY, |max, d| max.max(y[at(d)]));
+            (0..dim).for_each(|d| y[at(d)] = (y[at(d)] - max).exp());
+            let sum: f64 = (0..dim).map(|d| y[at(d)]).sum();
+            (0..dim).for_each(|d| y[at(d)] /= sum);
+        }
+        array(dims, y).map(Array::F)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        // A row in which all is masked is not a number, and gives nothing back.
+        let number = d.b.binary(Binary::Equal, d.y, d.y);
+        let y = d.masked(number, d.y);
+        let flow = d.b.mul(d.r, y);
+        let sum = d.b.reduce(Reduction::Sum, flow, &[self.axis], true);
+        let back = d.b.mul(y, sum);
+        let v = d.b.minus(flow, back);
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.first(Softmax { axis: self.axis + 1 }))
+    }
+
+    fn is_non_negative(&self, _x: &Signs<'_>) -> bool {
+        true
+    }
 }

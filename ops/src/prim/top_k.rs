@@ -1,8 +1,9 @@
 //! Indices of the largest elements.
 
-use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
 
-use crate::tensor::Dim;
+use super::contract::*;
+use super::reference::layout::{around, array, by_value, elems, values, wrong_kind};
 
 /// Indices of the `k` largest (or smallest) elements along an axis, int64, in order; of equal ones the first comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,4 +14,68 @@ pub struct TopK {
     pub k: Dim,
     /// The largest; else the smallest.
     pub largest: bool,
+}
+
+fields!(TopK { axis: Axis, k: Dim, largest: Any });
+
+impl Primitive for TopK {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (TopK { axis, k, .. }, x) = (self, &x[0]);
+        axis_in(*axis, x)?;
+        let dim = x.dim(*axis);
+        if let Some(rest) = (dim - k).as_known().filter(|rest| *rest < 0) {
+            let found = format!("{k}, {} more", rest.saturating_neg());
+            return Err(OpError::mismatch("k", format!("at most the axis's {dim}"), found));
+        }
+        Ok(with_dim(&x.with_dtype(DType::I64), *axis, k.clone()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        evaluate(self.axis, self.largest, x[0], dims)
+    }
+
+    fn adjoint(&self, _d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.first(TopK { axis: self.axis + 1, ..self.clone() }))
+    }
+}
+
+/// The largest or smallest along an axis; a NaN counts as the largest.
+fn evaluate(axis: usize, largest: bool, x: &Array, dims: &[usize]) -> Result<Array, OpError> {
+    let order: Box<dyn Fn(usize, usize) -> Ordering> = match x {
+        Array::F(x) => {
+            let x = values(x).into_owned();
+            Box::new(move |a, b| by_value(x[a], x[b]))
+        }
+        Array::I(x) => {
+            let x = values(x).into_owned();
+            Box::new(move |a, b| x[a].cmp(&x[b]))
+        }
+        Array::B(_) => return Err(wrong_kind("numbers", x)),
+    };
+    let (outer, n, inner) = around(x.dims(), axis);
+    let k = dims[axis];
+    let mut made = vec![0i64; elems(dims)?];
+    for o in 0..outer {
+        for i in 0..inner {
+            let place = |j: usize| (o * n + j) * inner + i;
+            let mut all: Vec<usize> = (0..n).collect();
+            // A stable sort: of equal elements the first comes first.
+            all.sort_by(|a, b| {
+                let by = order(place(*a), place(*b));
+                if largest { by.reverse() } else { by }
+            });
+            for (rank, j) in all.into_iter().take(k).enumerate() {
+                made[(o * k + rank) * inner + i] = j as i64;
+            }
+        }
+    }
+    array(dims, made).map(Array::I)
 }

@@ -1,10 +1,68 @@
 //! Permutation of axes.
 
-use serde::{Deserialize, Serialize};
+use super::contract::*;
+use super::reference::layout::{Table, picked, strides, whole};
 
 /// Axis `i` of the result is axis `perm[i]` of the operand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transpose {
     /// The permutation.
     pub perm: Vec<usize>,
+}
+
+impl Builder {
+    /// A permutation of axes; no node for the identity.
+    pub fn transpose(&mut self, x: Value, perm: &[usize]) -> Value {
+        if perm.iter().enumerate().all(|(i, p)| i == *p) && perm.len() == self.ty(x).rank() {
+            return x;
+        }
+        self.add(Transpose { perm: perm.to_vec() }, &[x])
+    }
+}
+
+fields!(Transpose { perm: Permutation });
+
+impl Primitive for Transpose {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        let (x, perm) = (&x[0], &self.perm);
+        let mut sorted = perm.clone();
+        sorted.sort_unstable();
+        if sorted != (0..x.rank()).collect::<Vec<_>>() {
+            let expected = format!("a permutation of {} axes", x.rank());
+            return Err(OpError::mismatch("perm", expected, format!("{perm:?}")));
+        }
+        Ok(x.with_shape(perm.iter().map(|p| x.dim(*p).clone()).collect::<Shape>()))
+    }
+
+    fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
+        let from = x[0].dims();
+        let strides = strides(from);
+        let tables: Vec<Table> = self.perm.iter().map(|axis| whole(from[*axis], strides[*axis])).collect();
+        picked(x[0], &tables, 0.0, dims)
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        let mut inverse = vec![0; self.perm.len()];
+        self.perm.iter().enumerate().for_each(|(i, p)| inverse[*p] = i);
+        let v = d.b.transpose(d.r, &inverse);
+        d.give(0, v);
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        let perm = [0].into_iter().chain(self.perm.iter().map(|p| p + 1)).collect();
+        Ok(t.first(Transpose { perm }))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        x.zero(0)
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        x.first()
+    }
 }

@@ -1,6 +1,8 @@
 //! Elementwise functions of one operand.
 
-use serde::{Deserialize, Serialize};
+use super::Binary;
+use super::contract::*;
+use super::reference::layout::wrong_kind;
 
 /// Elementwise functions of one float operand (`Not` takes booleans).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,18 +32,22 @@ pub enum Unary {
     /// `x` where positive, else `alpha·x`.
     LeakyRelu {
         /// The factor.
+        #[serde(serialize_with = "super::float::number")]
         alpha: f32,
     },
     /// `x` where positive, else `alpha·(eˣ - 1)`.
     Elu {
         /// The factor.
+        #[serde(serialize_with = "super::float::number")]
         alpha: f32,
     },
     /// `clip(alpha·x + beta, 0, 1)`.
     HardSigmoid {
         /// The factor.
+        #[serde(serialize_with = "super::float::number")]
         alpha: f32,
         /// The offset.
+        #[serde(serialize_with = "super::float::number")]
         beta: f32,
     },
     /// `x · clip(x/6 + 1/2, 0, 1)`.
@@ -53,8 +59,10 @@ pub enum Unary {
     /// Bounds are -∞ and ∞ when absent.
     Clip {
         /// The lower bound.
+        #[serde(serialize_with = "super::float::optional")]
         min: Option<f32>,
         /// The upper bound.
+        #[serde(serialize_with = "super::float::optional")]
         max: Option<f32>,
     },
     /// The next integer below.
@@ -69,4 +77,316 @@ pub enum Unary {
     Cos,
     /// Boolean negation.
     Not,
+}
+
+impl Builder {
+    /// An elementwise function.
+    pub fn unary(&mut self, f: Unary, x: Value) -> Value {
+        self.add(f, &[x])
+    }
+
+    /// `|x|`; the magnitude of a magnitude or of a value that cannot be negative is itself.
+    pub fn abs(&mut self, x: Value) -> Value {
+        if self.is_non_negative(x) { x } else { self.unary(Unary::Abs, x) }
+    }
+
+    /// `-x`.
+    pub fn neg(&mut self, x: Value) -> Value {
+        self.unary(Unary::Neg, x)
+    }
+
+    /// `ln x`.
+    pub fn log(&mut self, x: Value) -> Value {
+        self.unary(Unary::Log, x)
+    }
+}
+
+impl Fields for Unary {
+    fn name(&self) -> &'static str {
+        "Unary"
+    }
+
+    fn fields<'a>(&'a self, visit: &mut dyn FnMut(Field<'a>)) {
+        visit(Field::Any);
+    }
+
+    fn dims_mut(&mut self, _visit: &mut dyn FnMut(&mut Dim)) {}
+
+    fn text(&self) -> String {
+        let text = format!("{self:?}");
+        let inner = text.split_once('{').and_then(|(_, t)| t.rsplit_once('}')).map_or("", |(t, _)| t);
+        inner.trim().to_string()
+    }
+}
+
+impl Primitive for Unary {
+    fn arity(&self) -> RangeInclusive<usize> {
+        1..=1
+    }
+
+    fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
+        if *self == Unary::Not {
+            want(&x[0], DType::Bool)?;
+        }
+        Ok(x[0].clone())
+    }
+
+    fn evaluate(&self, x: &[&Array], _dims: &[usize]) -> Result<Array, OpError> {
+        evaluate(*self, x[0])
+    }
+
+    fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
+        if let Some(v) = derivative(*self, d) {
+            d.give(0, v);
+        }
+        Ok(())
+    }
+
+    fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
+        Ok(t.first(*self))
+    }
+
+    fn is_zero(&self, x: &Knowledge<'_>) -> bool {
+        match self {
+            Unary::Abs | Unary::Neg | Unary::Sign | Unary::Sqrt | Unary::Relu => x.zero(0),
+            Unary::Exp | Unary::Log | Unary::Reciprocal | Unary::Erf | Unary::Tanh | Unary::Sigmoid => false,
+            Unary::LeakyRelu { .. } | Unary::Elu { .. } | Unary::HardSigmoid { .. } | Unary::Clip { .. } => {
+                false
+            }
+            Unary::HardSwish | Unary::Softplus | Unary::Softsign | Unary::Floor | Unary::Ceil => false,
+            Unary::Round | Unary::Sin | Unary::Cos | Unary::Not => false,
+        }
+    }
+
+    fn is_non_negative(&self, x: &Signs<'_>) -> bool {
+        match self {
+            Unary::Abs | Unary::Exp | Unary::Sqrt | Unary::Sigmoid | Unary::Relu | Unary::Softplus => true,
+            Unary::HardSigmoid { .. } => true,
+            Unary::Clip { max: Some(max), .. } if *max < 0.0 => false,
+            Unary::Clip { min, .. } => min.is_some_and(|m| m >= 0.0) || x.first(),
+            Unary::Neg | Unary::Sign | Unary::Log | Unary::Reciprocal | Unary::Erf | Unary::Tanh => false,
+            Unary::LeakyRelu { .. } | Unary::Elu { .. } | Unary::HardSwish | Unary::Softsign => false,
+            Unary::Floor | Unary::Ceil | Unary::Round | Unary::Sin | Unary::Cos | Unary::Not => false,
+        }
+    }
+
+    fn title(&self) -> String {
+        format!("{self:?}").split(' ').next().unwrap_or_default().to_string()
+    }
+}
+
+/// `f(x)`.
+fn evaluate(f: Unary, x: &Array) -> Result<Array, OpError> {
+    match x {
+        Array::F(v) => {
+            if f == Unary::Not {
+                return Err(wrong_kind("bool", x));
+            }
+            Ok(Array::F(v.mapv(|v| float_function(f, v))))
+        }
+        Array::I(v) => {
+            let g = integer_function(f).ok_or_else(|| wrong_kind("a float type", x))?;
+            Ok(Array::I(v.mapv(g)))
+        }
+        Array::B(v) if f == Unary::Not => Ok(Array::B(v.mapv(|v| !v))),
+        Array::B(_) => Err(wrong_kind("a float type", x)),
+    }
+}
+
+fn float_function(f: Unary, x: f64) -> f64 {
+    match f {
+        Unary::Abs => x.abs(),
+        Unary::Neg => -x,
+        Unary::Sign if x == 0.0 || x.is_nan() => x,
+        Unary::Sign => x.signum(),
+        Unary::Exp => x.exp(),
+        Unary::Log => x.ln(),
+        Unary::Sqrt => x.sqrt(),
+        Unary::Reciprocal => 1.0 / x,
+        Unary::Erf => libm::erf(x),
+        Unary::Tanh => x.tanh(),
+        Unary::Sigmoid if x >= 0.0 => 1.0 / (1.0 + (-x).exp()),
+        Unary::Sigmoid => x.exp() / (1.0 + x.exp()),
+        Unary::Relu => clip(x, 0.0, f64::INFINITY),
+        Unary::LeakyRelu { alpha } => {
+            if x > 0.0 {
+                x
+            } else {
+                f64::from(alpha) * x
+            }
+        }
+        Unary::Elu { alpha } => {
+            if x > 0.0 {
+                x
+            } else {
+                f64::from(alpha) * x.exp_m1()
+            }
+        }
+        Unary::HardSigmoid { alpha, beta } => clip(f64::from(alpha) * x + f64::from(beta), 0.0, 1.0),
+        Unary::HardSwish => x * clip(x / 6.0 + 0.5, 0.0, 1.0),
+        Unary::Softplus => x.max(0.0) + (-x.abs()).exp().ln_1p(),
+        Unary::Softsign => x / (1.0 + x.abs()),
+        Unary::Clip { min, max } => {
+            clip(x, min.map_or(f64::NEG_INFINITY, f64::from), max.map_or(f64::INFINITY, f64::from))
+        }
+        Unary::Floor => x.floor(),
+        Unary::Ceil => x.ceil(),
+        Unary::Round => x.round_ties_even(),
+        Unary::Sin => x.sin(),
+        Unary::Cos => x.cos(),
+        // `evaluate` refuses it for floats.
+        Unary::Not => f64::NAN,
+    }
+}
+
+/// `min(max(x, min), max)` that keeps NaN.
+fn clip(x: f64, min: f64, max: f64) -> f64 {
+    let x = if x < min { min } else { x };
+    if x > max { max } else { x }
+}
+
+fn integer_function(f: Unary) -> Option<Box<dyn Fn(i64) -> i64>> {
+    Some(match f {
+        Unary::Abs => Box::new(i64::wrapping_abs),
+        Unary::Neg => Box::new(i64::wrapping_neg),
+        Unary::Sign => Box::new(i64::signum),
+        Unary::Relu => Box::new(|x| x.max(0)),
+        Unary::Clip { min, max } => {
+            let min = min.filter(|m| !m.is_nan()).map_or(i64::MIN, |m| m.ceil() as i64);
+            let max = max.filter(|m| !m.is_nan()).map_or(i64::MAX, |m| m.floor() as i64);
+            Box::new(move |x| x.max(min).min(max))
+        }
+        Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Reciprocal | Unary::Erf | Unary::Tanh => return None,
+        Unary::Sigmoid | Unary::LeakyRelu { .. } | Unary::Elu { .. } | Unary::HardSigmoid { .. } => {
+            return None;
+        }
+        Unary::HardSwish | Unary::Softplus | Unary::Softsign | Unary::Floor | Unary::Ceil => return None,
+        Unary::Round | Unary::Sin | Unary::Cos | Unary::Not => return None,
+    })
+}
+
+/// The adjoint of the operand, if there is one.
+fn derivative(f: Unary, d: &mut Adjoint<'_>) -> Option<Value> {
+    let (x, y, r) = (d.x[0], d.y, d.r);
+    let b = &mut *d.b;
+    Some(match f {
+        Unary::Sign | Unary::Floor | Unary::Ceil | Unary::Round | Unary::Not => return None,
+        Unary::Abs => {
+            let sign = b.unary(Unary::Sign, x);
+            b.mul(r, sign)
+        }
+        Unary::Neg => b.unary(Unary::Neg, r),
+        Unary::Exp => b.mul(r, y),
+        Unary::Log => b.binary(Binary::Div, r, x),
+        Unary::Sqrt => {
+            let half = b.scale(r, 0.5);
+            b.guarded_div(half, y)
+        }
+        Unary::Reciprocal => {
+            let square = b.mul(y, y);
+            let v = b.mul(r, square);
+            b.unary(Unary::Neg, v)
+        }
+        Unary::Erf => {
+            let square = b.mul(x, x);
+            let v = b.unary(Unary::Neg, square);
+            let v = b.unary(Unary::Exp, v);
+            let v = b.scale(v, std::f64::consts::FRAC_2_SQRT_PI);
+            b.mul(r, v)
+        }
+        Unary::Tanh => {
+            let square = b.mul(y, y);
+            let one = b.scalar_like(1.0, y);
+            let d = b.minus(one, square);
+            b.mul(r, d)
+        }
+        Unary::Sigmoid => {
+            let one = b.scalar_like(1.0, y);
+            let rest = b.minus(one, y);
+            let d = b.mul(y, rest);
+            b.mul(r, d)
+        }
+        Unary::Relu => {
+            let on = above(b, x, 0.0);
+            where_(b, on, r)
+        }
+        Unary::LeakyRelu { alpha } => {
+            let on = above(b, x, 0.0);
+            let less = b.scale(r, f64::from(alpha));
+            b.select(on, r, less)
+        }
+        Unary::Elu { alpha } => {
+            let on = above(b, x, 0.0);
+            let alpha = b.scalar_like(f64::from(alpha), y);
+            let d = b.plus(y, alpha);
+            let less = b.mul(r, d);
+            b.select(on, r, less)
+        }
+        Unary::HardSigmoid { alpha, .. } => {
+            let (low, high) = (above(b, y, 0.0), below(b, y, 1.0));
+            let within = b.binary(Binary::And, low, high);
+            let v = b.scale(r, f64::from(alpha));
+            where_(b, within, v)
+        }
+        Unary::HardSwish => {
+            let (low, high) = (above(b, x, -3.0), below(b, x, 3.0));
+            let third = b.scale(x, 1.0 / 3.0);
+            let half = b.scalar_like(0.5, x);
+            let d = b.plus(third, half);
+            let inner = b.mul(r, d);
+            let inner = where_(b, low, inner);
+            b.select(high, inner, r)
+        }
+        Unary::Softplus => {
+            let s = b.unary(Unary::Sigmoid, x);
+            b.mul(r, s)
+        }
+        Unary::Softsign => {
+            let size = b.unary(Unary::Abs, x);
+            let one = b.scalar_like(1.0, x);
+            let d = b.plus(one, size);
+            let d = b.mul(d, d);
+            b.binary(Binary::Div, r, d)
+        }
+        Unary::Clip { min, max } => {
+            let mut v = r;
+            let zero = b.scalar_like(0.0, r);
+            if let Some(min) = min {
+                let out = below(b, x, f64::from(min));
+                v = b.select(out, zero, v);
+            }
+            if let Some(max) = max {
+                let out = above(b, x, f64::from(max));
+                v = b.select(out, zero, v);
+            }
+            v
+        }
+        Unary::Sin => {
+            let c = b.unary(Unary::Cos, x);
+            b.mul(r, c)
+        }
+        Unary::Cos => {
+            let s = b.unary(Unary::Sin, x);
+            let v = b.mul(r, s);
+            b.unary(Unary::Neg, v)
+        }
+    })
+}
+
+/// `r` where the condition holds, else 0.
+fn where_(b: &mut Builder, condition: Value, r: Value) -> Value {
+    let zero = b.scalar_like(0.0, r);
+    b.select(condition, r, zero)
+}
+
+/// Whether `x < c` for a number `c`.
+fn below(b: &mut Builder, x: Value, c: f64) -> Value {
+    let c = b.scalar_like(c, x);
+    b.binary(Binary::Less, x, c)
+}
+
+/// Whether `c < x` for a number `c`.
+fn above(b: &mut Builder, x: Value, c: f64) -> Value {
+    let c = b.scalar_like(c, x);
+    b.binary(Binary::Less, c, x)
 }

@@ -4,20 +4,11 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary, reference};
+use dlbc_ops::prim::{self, Knowledge, Known, Prim, reference};
 use dlbc_ops::tensor::{Array, DType, Dim, Tensor, TensorType};
 
 /// Integers of this many elements are computed while planning: dimensions and what follows from them.
 const SMALL: u64 = 4096;
-
-/// What is known of a value.
-#[derive(Clone, Copy, PartialEq)]
-enum Known {
-    /// It has no elements.
-    Empty,
-    /// Every element is 0.
-    Zero,
-}
 
 /// Simplifies a program whose symbols are bound in part. Values that are outputs keep their names.
 pub(crate) fn simplify(graph: &mut Graph<Prim>) {
@@ -26,17 +17,20 @@ pub(crate) fn simplify(graph: &mut Graph<Prim>) {
         if matches!(graph.op(id), Prim::Input | Prim::Const(_)) {
             continue;
         }
-        if let Some(other) = stands_for(graph, &known, id) {
+        let operands: Vec<Option<Known>> =
+            graph.node_inputs(id).iter().map(|v| known.get(&v.node).copied()).collect();
+        if let Some(other) = stands_for(graph, id, &Knowledge(&operands)) {
             graph.replace(Value { node: id, slot: 0 }, other);
             continue;
         }
+        leave_out(graph, id, &Knowledge(&operands));
         let ty = graph.node(id).types[0].clone();
         if ty.shape.0.iter().any(|d| d.is(0)) {
             known.insert(id, Known::Empty);
             if let Some(dims) = ty.shape.as_known() {
                 constant(graph, id, Array::F(ndarray::ArrayD::zeros(dims)).to_tensor(ty.dtype));
             }
-        } else if ty.dtype.is_float() && is_zero(graph, &known, id) {
+        } else if ty.dtype.is_float() && is_zero(graph.op(id), &Knowledge(&operands)) {
             known.insert(id, Known::Zero);
         } else {
             fold(graph, id, &ty);
@@ -50,69 +44,25 @@ fn constant(graph: &mut Graph<Prim>, id: NodeId, t: Tensor) {
     graph.node_mut(id).op = Prim::Const(t);
 }
 
-/// The value that a node is another name for.
-fn stands_for(graph: &mut Graph<Prim>, known: &HashMap<NodeId, Known>, id: NodeId) -> Option<Value> {
-    let x = graph.node_inputs(id);
-    let of = |k: usize| x.get(k).and_then(|v| known.get(&v.node)).copied();
-    let same = |v: Value| (graph.ty(v) == &graph.node(id).types[0]).then_some(v);
-    match graph.op(id).clone() {
-        Prim::Merge(prim::Merge { condition }) => {
-            let condition = condition.as_known()?;
-            Some(if condition == 0 { x[1] } else { x[0] })
-        }
-        Prim::MergeTranspose(prim::MergeTranspose { condition, second, .. }) => {
-            let condition = condition.as_known()?;
-            if (condition == 0) == second { same(x[0]) } else { None }
-        }
-        Prim::Binary(Binary::Add) if of(0) == Some(Known::Zero) => same(x[1]),
-        Prim::Binary(Binary::Add | Binary::Sub) if of(1) == Some(Known::Zero) => same(x[0]),
-        Prim::Overwrite if of(2) == Some(Known::Empty) => same(x[0]),
-        Prim::Concat(_) => {
-            let full: Vec<Value> =
-                x.iter().filter(|v| known.get(&v.node) != Some(&Known::Empty)).copied().collect();
-            match full.as_slice() {
-                [one] => same(*one),
-                [] => None,
-                _ => {
-                    if full.len() < x.len() {
-                        graph.set_inputs(id, &full);
-                    }
-                    None
-                }
-            }
-        }
-        _ => None,
-    }
+/// The operand that a node is another name for.
+fn stands_for(graph: &Graph<Prim>, id: NodeId, known: &Knowledge) -> Option<Value> {
+    let operand = graph.op(id).inner()?.stands_for(known)?;
+    let v = graph.node_inputs(id).get(operand).copied()?;
+    (graph.ty(v) == &graph.node(id).types[0]).then_some(v)
 }
 
-/// Whether every element of a node's result is 0.
-fn is_zero(graph: &Graph<Prim>, known: &HashMap<NodeId, Known>, id: NodeId) -> bool {
-    let x = graph.node_inputs(id);
-    let zero = |k: usize| x.get(k).is_some_and(|v| known.get(&v.node) == Some(&Known::Zero));
-    let none = |k: usize| x.get(k).is_some_and(|v| known.contains_key(&v.node));
-    match graph.op(id) {
-        Prim::MergeTranspose(prim::MergeTranspose { condition, second, .. }) => {
-            condition.as_known().is_some_and(|c| (c == 0) != *second) || zero(0)
-        }
-        Prim::Unary(Unary::Abs | Unary::Neg | Unary::Sign | Unary::Sqrt | Unary::Relu) => zero(0),
-        Prim::Binary(Binary::Mul) => zero(0) || zero(1),
-        Prim::Binary(Binary::Div | Binary::GuardedDiv) => zero(0),
-        Prim::Binary(Binary::Add | Binary::Sub) => zero(0) && zero(1),
-        Prim::Select => zero(1) && zero(2),
-        // A sum over an axis without elements, too.
-        Prim::MatMul(_) => none(0) || none(1),
-        Prim::Conv(_) => x.len() == 2 && (zero(0) || zero(1)),
-        Prim::ConvTranspose(_) => zero(0) || zero(1),
-        Prim::Reduce(prim::Reduce { kind: Reduction::Sum, .. }) => none(0),
-        Prim::ScatterAdd(_) => none(0),
-        Prim::Reshape(_) | Prim::Transpose(_) | Prim::Expand(_) | Prim::Gather(_) => zero(0),
-        Prim::Slice(_) | Prim::SliceTranspose(_) => none(0),
-        Prim::WindowSum(_) | Prim::WindowSumTranspose(_) => zero(0),
-        Prim::WindowMaxShare(_) => zero(2),
-        Prim::AttentionShare(_) => zero(3),
-        Prim::Concat(_) => !x.is_empty() && (0..x.len()).all(zero),
-        Prim::Cast(_) => zero(0),
-        _ => false,
+fn is_zero(prim: &Prim, known: &Knowledge) -> bool {
+    prim.inner().is_some_and(|prim| prim.is_zero(known))
+}
+
+/// Takes operands away that do not change a node's result, unless one or none would be left.
+fn leave_out(graph: &mut Graph<Prim>, id: NodeId, known: &Knowledge) {
+    let Some(prim) = graph.op(id).inner() else { return };
+    let operands = graph.node_inputs(id);
+    let kept = (0..operands.len()).filter(|k| !prim.ignores(*k, known));
+    let kept: Vec<Value> = kept.map(|k| operands[k]).collect();
+    if kept.len() > 1 && kept.len() < operands.len() {
+        graph.set_inputs(id, &kept);
     }
 }
 
@@ -175,7 +125,7 @@ pub(crate) fn constant_of(graph: &Graph<Prim>, v: Value) -> Option<i64> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use dlbc_ops::prim::{Builder, Part};
+    use dlbc_ops::prim::{Builder, Part, Unary};
     use dlbc_ops::tensor::{Bindings, Shape};
 
     use super::*;

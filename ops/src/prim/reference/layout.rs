@@ -1,6 +1,7 @@
-//! What all kernels share: sizes, row-major values, and picking elements by axis tables.
+//! Helpers of all kernels: sizes, row-major values, and picking elements by axis tables.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use ndarray::{ArrayD, IxDyn};
 
@@ -11,10 +12,10 @@ use crate::tensor::{Array, DType, Dim, Shape, TensorType};
 const MAX_ELEMS: usize = 1 << 31;
 
 /// For each index along one axis of the result, the operand's offset that it contributes; `None` picks the fill.
-pub(super) type Table = Vec<Option<usize>>;
+pub(in crate::prim) type Table = Vec<Option<usize>>;
 
 /// The arithmetic of floats and integers. Integers wrap.
-pub(super) trait Number: Copy + PartialOrd {
+pub(in crate::prim) trait Number: Copy + PartialOrd {
     const ZERO: Self;
     const ONE: Self;
     /// Below or equal to every number.
@@ -71,17 +72,17 @@ fn dtype(x: &Array) -> DType {
 }
 
 /// The type of an array.
-pub(super) fn ty(x: &Array) -> TensorType {
+pub(in crate::prim) fn ty(x: &Array) -> TensorType {
     TensorType::new(dtype(x), x.dims().iter().map(|d| Dim::known(*d as i64)).collect::<Shape>())
 }
 
 /// A kernel that does not compute on this kind of element.
-pub(super) fn wrong_kind(expected: &str, x: &Array) -> OpError {
+pub(in crate::prim) fn wrong_kind(expected: &str, x: &Array) -> OpError {
     OpError::mismatch("element type", expected, dtype(x))
 }
 
 /// A float operand.
-pub(super) fn float(x: &Array) -> Result<&ArrayD<f64>, OpError> {
+pub(in crate::prim) fn float(x: &Array) -> Result<&ArrayD<f64>, OpError> {
     match x {
         Array::F(x) => Ok(x),
         Array::I(_) | Array::B(_) => Err(wrong_kind("a float type", x)),
@@ -89,7 +90,7 @@ pub(super) fn float(x: &Array) -> Result<&ArrayD<f64>, OpError> {
 }
 
 /// An integer operand.
-pub(super) fn integer(x: &Array) -> Result<&ArrayD<i64>, OpError> {
+pub(in crate::prim) fn integer(x: &Array) -> Result<&ArrayD<i64>, OpError> {
     match x {
         Array::I(x) => Ok(x),
         Array::F(_) | Array::B(_) => Err(wrong_kind("an integer type", x)),
@@ -97,12 +98,12 @@ pub(super) fn integer(x: &Array) -> Result<&ArrayD<i64>, OpError> {
 }
 
 /// The value of a dimension that may be negative, as a start may.
-pub(super) fn known(dim: &Dim) -> Result<i64, OpError> {
+pub(in crate::prim) fn known(dim: &Dim) -> Result<i64, OpError> {
     dim.as_known().ok_or_else(|| OpError::Invalid(format!("dimension {dim} is not known")))
 }
 
 /// The values of dimensions.
-pub(super) fn known_dims(dims: &[Dim]) -> Result<Vec<usize>, OpError> {
+pub(in crate::prim) fn known_dims(dims: &[Dim]) -> Result<Vec<usize>, OpError> {
     let one = |dim: &Dim| {
         usize::try_from(known(dim)?).map_err(|_| OpError::Invalid(format!("dimension {dim} is negative")))
     };
@@ -110,7 +111,7 @@ pub(super) fn known_dims(dims: &[Dim]) -> Result<Vec<usize>, OpError> {
 }
 
 /// The number of elements, if kernels may make an array of so many. An axis of 0 does not excuse the others.
-pub(super) fn elems(dims: &[usize]) -> Result<usize, OpError> {
+pub(in crate::prim) fn elems(dims: &[usize]) -> Result<usize, OpError> {
     let product = dims.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)));
     match product {
         Some(n) if n <= MAX_ELEMS => Ok(if dims.contains(&0) { 0 } else { n }),
@@ -119,14 +120,14 @@ pub(super) fn elems(dims: &[usize]) -> Result<usize, OpError> {
 }
 
 /// An array of row-major values.
-pub(super) fn array<T>(dims: &[usize], values: Vec<T>) -> Result<ArrayD<T>, OpError> {
+pub(in crate::prim) fn array<T>(dims: &[usize], values: Vec<T>) -> Result<ArrayD<T>, OpError> {
     let count = values.len();
     ArrayD::from_shape_vec(IxDyn(dims), values)
         .map_err(|_| OpError::mismatch("elements", format!("those of {dims:?}"), count))
 }
 
 /// The values, row-major.
-pub(super) fn values<T: Clone>(x: &ArrayD<T>) -> Cow<'_, [T]> {
+pub(in crate::prim) fn values<T: Clone>(x: &ArrayD<T>) -> Cow<'_, [T]> {
     match x.as_slice() {
         Some(values) => Cow::Borrowed(values),
         None => Cow::Owned(x.iter().cloned().collect()),
@@ -134,7 +135,7 @@ pub(super) fn values<T: Clone>(x: &ArrayD<T>) -> Cow<'_, [T]> {
 }
 
 /// Row-major strides.
-pub(super) fn strides(dims: &[usize]) -> Vec<usize> {
+pub(in crate::prim) fn strides(dims: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; dims.len()];
     for axis in (1..dims.len()).rev() {
         strides[axis - 1] = strides[axis] * dims[axis];
@@ -143,17 +144,17 @@ pub(super) fn strides(dims: &[usize]) -> Vec<usize> {
 }
 
 /// The table that takes a whole axis as it is.
-pub(super) fn whole(dim: usize, stride: usize) -> Table {
+pub(in crate::prim) fn whole(dim: usize, stride: usize) -> Table {
     (0..dim).map(|i| Some(i * stride)).collect()
 }
 
 /// Tables that take every axis as it is.
-pub(super) fn identity(dims: &[usize]) -> Vec<Table> {
+pub(in crate::prim) fn identity(dims: &[usize]) -> Vec<Table> {
     dims.iter().zip(strides(dims)).map(|(dim, stride)| whole(*dim, stride)).collect()
 }
 
 /// Tables that broadcast `from` to `to`.
-pub(super) fn broadcast(from: &[usize], to: &[usize]) -> Vec<Table> {
+pub(in crate::prim) fn broadcast(from: &[usize], to: &[usize]) -> Vec<Table> {
     let lead = to.len().saturating_sub(from.len());
     let strides = strides(from);
     let table = |(i, dim): (usize, &usize)| match i.checked_sub(lead) {
@@ -164,7 +165,7 @@ pub(super) fn broadcast(from: &[usize], to: &[usize]) -> Vec<Table> {
 }
 
 /// The elements at the sums of table entries, row-major over the tables; `fill` where one of the entries is `None`.
-pub(super) fn pick<T: Clone>(x: &[T], tables: &[Table], fill: &T) -> Vec<T> {
+pub(in crate::prim) fn pick<T: Clone>(x: &[T], tables: &[Table], fill: &T) -> Vec<T> {
     let mut out = Vec::with_capacity(tables.iter().map(Vec::len).product());
     pick_from(x, tables, Some(0), fill, &mut out);
     out
@@ -183,7 +184,11 @@ fn pick_from<T: Clone>(x: &[T], tables: &[Table], base: Option<usize>, fill: &T,
 }
 
 /// `x` broadcast to `dims`, row-major.
-pub(super) fn broadcast_values<'a, T: Clone>(x: &'a ArrayD<T>, dims: &[usize], fill: &T) -> Cow<'a, [T]> {
+pub(in crate::prim) fn broadcast_values<'a, T: Clone>(
+    x: &'a ArrayD<T>,
+    dims: &[usize],
+    fill: &T,
+) -> Cow<'a, [T]> {
     if x.shape() == dims {
         return values(x);
     }
@@ -191,6 +196,41 @@ pub(super) fn broadcast_values<'a, T: Clone>(x: &'a ArrayD<T>, dims: &[usize], f
 }
 
 /// The numbers of elements before, along and after an axis.
-pub(super) fn around(dims: &[usize], axis: usize) -> (usize, usize, usize) {
+pub(in crate::prim) fn around(dims: &[usize], axis: usize) -> (usize, usize, usize) {
     (dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product())
+}
+
+/// Picks elements of any type; `fill` stands where a table has no entry.
+pub(in crate::prim) fn picked(
+    x: &Array,
+    tables: &[Table],
+    fill: f32,
+    dims: &[usize],
+) -> Result<Array, OpError> {
+    Ok(match x {
+        Array::F(x) => Array::F(array(dims, pick(&values(x), tables, &f64::from(fill)))?),
+        Array::I(x) => Array::I(array(dims, pick(&values(x), tables, &(fill as i64)))?),
+        Array::B(x) => Array::B(array(dims, pick(&values(x), tables, &(fill != 0.0)))?),
+    })
+}
+
+/// The indices, resolved: negative ones count from the end.
+pub(in crate::prim) fn resolved(indices: &Array, axis: usize, dim: usize) -> Result<Vec<usize>, OpError> {
+    let resolve = |index: &i64| {
+        let from_start = if *index < 0 { index.saturating_add(dim as i64) } else { *index };
+        usize::try_from(from_start).ok().filter(|i| *i < dim).ok_or_else(|| {
+            OpError::Invalid(format!("index {index} is out of range for axis {axis} of dimension {dim}"))
+        })
+    };
+    values(integer(indices)?).iter().map(resolve).collect()
+}
+
+/// The error of operands that are not of one kind of element.
+pub(in crate::prim) fn two_kinds() -> OpError {
+    OpError::Invalid("operands have different element types".into())
+}
+
+/// Zeros of either sign are equal, and a NaN of either sign is the largest.
+pub(in crate::prim) fn by_value(a: f64, b: f64) -> Ordering {
+    a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }

@@ -1,0 +1,72 @@
+//! Graphs of primitives in JSON.
+
+use std::collections::HashMap;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Prim;
+use crate::graph::{Body, Graph, NodeId, Origin, Value};
+use crate::tensor::TensorType;
+
+/// A node of a body in writing.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    name: String,
+    prim: Prim,
+    ty: TensorType,
+    /// Places of the operands in the list.
+    operands: Vec<usize>,
+}
+
+/// A body in writing; the lines stand in [`Body::order`].
+#[derive(Serialize, Deserialize)]
+struct Written {
+    lines: Vec<Line>,
+    result: usize,
+}
+
+impl Body<Prim> {
+    /// The nodes as they are written: inputs first and in order, each node after its operands.
+    pub fn order(&self) -> Vec<NodeId> {
+        let graph = self.graph();
+        let rest = graph.topological().into_iter().filter(|id| !graph.inputs().contains(id));
+        graph.inputs().iter().copied().chain(rest).collect()
+    }
+}
+
+impl Serialize for Body<Prim> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let graph = self.graph();
+        let order = self.order();
+        let places: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+        let line = |id: &NodeId| Line {
+            name: graph.node(*id).name().into(),
+            prim: graph.op(*id).clone(),
+            ty: graph.node(*id).types[0].clone(),
+            operands: graph.node_inputs(*id).iter().map(|v| places[&v.node]).collect(),
+        };
+        let result = self.result().and_then(|v| places.get(&v.node).copied()).unwrap_or(usize::MAX);
+        Written { lines: order.iter().map(line).collect(), result }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Body<Prim> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Body<Prim>, D::Error> {
+        let written = Written::deserialize(deserializer)?;
+        let mut graph = Graph::default();
+        let mut values: Vec<Value> = vec![];
+        for line in written.lines {
+            let operands =
+                line.operands.iter().map(|i| values.get(*i).copied()).collect::<Option<Vec<Value>>>();
+            let operands = operands.ok_or_else(|| D::Error::custom("a step reads what is not made yet"))?;
+            values.push(match line.prim {
+                Prim::Input => graph.add_input(Prim::Input, &line.name, line.ty),
+                prim => graph.add_value(prim, &line.name, line.ty, Origin::default(), &operands),
+            });
+        }
+        let result = values.get(written.result).copied();
+        graph.add_output("next", result.ok_or_else(|| D::Error::custom("a step without a result"))?);
+        Ok(Body::new(graph))
+    }
+}

@@ -1,0 +1,68 @@
+//! Checks that type rules share.
+
+use super::Window;
+use crate::OpError;
+use crate::tensor::{DType, Dim, Shape, TensorType, broadcast};
+
+pub(super) fn equal<T: PartialEq + std::fmt::Display>(
+    what: &str,
+    found: T,
+    expected: T,
+) -> Result<(), OpError> {
+    if found == expected { Ok(()) } else { Err(OpError::mismatch(what, expected, found)) }
+}
+
+pub(super) fn dims_equal(what: &str, found: &[Dim], expected: &[Dim]) -> Result<(), OpError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(OpError::shapes(what, &Shape(expected.to_vec()), &Shape(found.to_vec())))
+}
+
+pub(super) fn dim_equal(what: &str, found: &Dim, expected: &Dim) -> Result<(), OpError> {
+    if found == expected { Ok(()) } else { Err(OpError::dims(what, expected, found)) }
+}
+
+pub(super) fn want(ty: &TensorType, dtype: DType) -> Result<(), OpError> {
+    equal("element type", ty.dtype, dtype)
+}
+
+/// Indices are integers.
+pub(super) fn indices(ty: &TensorType) -> Result<(), OpError> {
+    if ty.dtype.is_integer() { Ok(()) } else { Err(OpError::mismatch("indices", "integers", ty.dtype)) }
+}
+
+pub(super) fn axis_in(axis: usize, ty: &TensorType) -> Result<(), OpError> {
+    if axis < ty.rank() { Ok(()) } else { Err(OpError::Axis { axis: axis as i64, rank: ty.rank() }) }
+}
+
+/// `ty` with another dimension along an axis.
+pub(super) fn with_dim(ty: &TensorType, axis: usize, dim: Dim) -> TensorType {
+    let mut ty = ty.clone();
+    ty.shape.0[axis] = dim;
+    ty
+}
+
+/// The shape to which both broadcast.
+pub(super) fn broadcast_or(a: &Shape, b: &Shape) -> Result<Shape, OpError> {
+    broadcast(a, b).ok_or_else(|| OpError::broadcast(a, b))
+}
+
+/// The spatial dimensions of an operand of windows.
+pub(super) fn spatial<'a>(x: &'a TensorType, w: &Window) -> Result<&'a [Dim], OpError> {
+    w.check()?;
+    if x.rank() != w.rank() + 2 {
+        return Err(OpError::mismatch(
+            "rank of the operand",
+            format!("{} (n, c, {} spatial)", w.rank() + 2, w.rank()),
+            x,
+        ));
+    }
+    Ok(&x.shape.0[2..])
+}
+
+/// The result of windows over `[n, c, …]`.
+pub(super) fn windows_of(w: &Window, x: &TensorType) -> Result<TensorType, OpError> {
+    let out = w.output(spatial(x, w)?)?;
+    Ok(x.with_shape([x.shape.0[..2].to_vec(), out].concat()))
+}
