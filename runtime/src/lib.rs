@@ -4,6 +4,7 @@
 //! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
 
 mod detection;
+mod device;
 mod error;
 mod explanation;
 mod ledger;
@@ -19,9 +20,11 @@ pub use dlbc_backend as backend;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
+pub use device::Device;
 pub use dlbc_backend::{
     Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, Run, SessionOptions, Tensors,
 };
+#[cfg(feature = "cpu")]
 pub use dlbc_cpu::CpuBackend;
 pub use error::RuntimeError;
 pub use explanation::{Books, Explanation, Opposing, Seconds};

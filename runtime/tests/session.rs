@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Program;
-use dlbc_runtime::backend::{Plan, ReferenceBackend, Unsupported};
+use dlbc_runtime::backend::{Plan, Precision, ReferenceBackend, Unsupported};
 use dlbc_runtime::{
-    Backend, BackendError, CpuBackend, ErrorKind, Explanation, Request, RuntimeError, Session,
+    Backend, BackendError, CpuBackend, Device, ErrorKind, Explanation, Request, RuntimeError, Session,
     SessionOptions, Target, Tensor, Tensors,
 };
 
@@ -205,6 +205,16 @@ fn a_tensor_above_the_limit_is_refused_before_it_is_made() {
     let error = failure(&session, &batch(50), &Request::default());
     assert_eq!(error.kind(), ErrorKind::Limit);
     assert!(error.to_string().contains("--max-tensor-bytes"), "{error}");
+}
+
+#[test]
+fn a_device_opens_or_is_an_error_of_the_device() {
+    for (device, name) in [(Device::Auto, "cpu"), (Device::Cpu, "cpu"), (Device::Reference, "reference")] {
+        assert_eq!(device.open().unwrap().name(), name);
+    }
+    let absent = Device::Cuda { ordinal: 4096, precision: Precision::default() };
+    let error = absent.open().err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Device, "{error}");
 }
 
 /// The CPU, counting its plans.

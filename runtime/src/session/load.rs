@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use dlbc_backend::{Backend, SessionOptions};
-use dlbc_cpu::CpuBackend;
 
 use crate::error::RuntimeError;
 use crate::session::Session;
@@ -39,14 +38,15 @@ impl Session {
     /// # Ok(())
     /// # }
     /// ```
+    #[cfg(feature = "cpu")]
     pub fn load(path: impl AsRef<Path>, options: SessionOptions) -> Result<Session, RuntimeError> {
-        Session::load_with(path, Box::new(CpuBackend), options)
+        Session::load_with(path, Box::new(dlbc_cpu::CpuBackend), options)
     }
 
     /// Loads what `dlbc compile` wrote, to run on a backend.
     ///
     /// # Errors
-    /// As [`Session::load`].
+    /// For a file that cannot be read, one that is not a compiled model, and one that the backend cannot run.
     pub fn load_with(
         path: impl AsRef<Path>,
         backend: Box<dyn Backend>,

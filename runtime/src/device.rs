@@ -1,0 +1,78 @@
+//! Devices, named before they are opened.
+
+use dlbc_backend::{Backend, BackendError, Precision, ReferenceBackend};
+
+use crate::error::RuntimeError;
+
+/// The place where programs run. Every variant exists in every build, so that a program that names one compiles without its
+/// engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Device {
+    /// The CPU; in a build without the feature `cpu`, the first GPU.
+    #[default]
+    Auto,
+    /// The CPU, in float32. Feature `cpu`.
+    Cpu,
+    /// The reference kernels, in float64: slow, for comparisons.
+    Reference,
+    /// A GPU. Feature `cuda`.
+    Cuda {
+        /// Index of the GPU as the driver counts, from 0.
+        ordinal: usize,
+        /// Arithmetic of its products.
+        precision: Precision,
+    },
+}
+
+impl Device {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// For a device that is absent, and for one whose engine this build does not have
+    /// ([`ErrorKind::Device`](dlbc_backend::ErrorKind::Device)).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let backend = dlbc_runtime::Device::Reference.open()?;
+    /// assert_eq!(backend.name(), "reference");
+    /// # Ok::<(), dlbc_runtime::RuntimeError>(())
+    /// ```
+    pub fn open(&self) -> Result<Box<dyn Backend>, RuntimeError> {
+        match *self {
+            Device::Auto if cfg!(feature = "cpu") => cpu(),
+            Device::Auto => cuda(0, Precision::default()),
+            Device::Cpu => cpu(),
+            Device::Reference => Ok(Box::new(ReferenceBackend)),
+            Device::Cuda { ordinal, precision } => cuda(ordinal, precision),
+        }
+    }
+}
+
+#[cfg(feature = "cpu")]
+fn cpu() -> Result<Box<dyn Backend>, RuntimeError> {
+    Ok(Box::new(dlbc_cpu::CpuBackend))
+}
+
+#[cfg(not(feature = "cpu"))]
+fn cpu() -> Result<Box<dyn Backend>, RuntimeError> {
+    Err(left_out("the CPU", "cpu"))
+}
+
+#[cfg(feature = "cuda")]
+fn cuda(ordinal: usize, precision: Precision) -> Result<Box<dyn Backend>, RuntimeError> {
+    let opened = dlbc_cuda::open(ordinal).map_err(|error| BackendError::Device(error.to_string()))?;
+    Ok(Box::new(opened.with_precision(precision)))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn cuda(_: usize, _: Precision) -> Result<Box<dyn Backend>, RuntimeError> {
+    Err(left_out("CUDA", "cuda"))
+}
+
+/// Error for an engine that this build leaves out.
+#[cfg(not(all(feature = "cpu", feature = "cuda")))]
+fn left_out(engine: &str, feature: &str) -> RuntimeError {
+    BackendError::Device(format!("{engine} is not available: built without feature `{feature}`")).into()
+}
