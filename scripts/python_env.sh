@@ -14,10 +14,10 @@ venv=.venv
 files=(scripts/requirements.txt)
 if [[ "${1:-}" == --bench ]]; then
     venv="${DLBC_CACHE:-.cache}/venv-bench"
-    files+=(scripts/requirements-bench.txt)
+    files+=(scripts/bench/requirements.txt)
 elif [[ "${1:-}" == --quantus ]]; then
     venv="${DLBC_CACHE:-.cache}/venv-quantus"
-    files+=(scripts/requirements-quantus.txt)
+    files+=(scripts/bench/requirements-quantus.txt)
 elif [[ $# -gt 0 ]]; then
     echo "usage: $0 [--bench|--quantus]" >&2
     exit 2

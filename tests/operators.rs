@@ -1,6 +1,6 @@
 //! Models of one to three operators: the forward against ONNX Runtime, relevance of the backends against each other.
 //!
-//! `scripts/make_op_cases.py` writes the cases; a few of them are kept in `fixtures/operators` and need no Python.
+//! `scripts/fixtures/make_op_cases.py` writes the cases; a few of them are kept in `fixtures/operators` and need no Python.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -31,7 +31,7 @@ fn operators_equal_onnx_runtime() {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let run = Command::new(python)
-        .arg(root().join("scripts/make_op_cases.py"))
+        .arg(root().join("scripts/fixtures/make_op_cases.py"))
         .arg(folder.path())
         // One group of cases, while working on it.
         .args(std::env::var("DLBC_OP_CASES").ok().iter().flat_map(|only| ["--only", only]))

@@ -40,7 +40,7 @@ def model(name: str, cache: Path) -> Path:
     path = cache / "models" / name / "model.onnx"
     if not path.exists():
         script = "make_transformers.py" if name in TRANSFORMERS else "make_models.py"
-        command = [sys.executable, str(ROOT / "scripts" / script), name, "--out", str(cache / "models")]
+        command = [sys.executable, str(ROOT / "scripts" / "fixtures" / script), name, "--out", str(cache / "models")]
         subprocess.run(command, check=True)
     return path
 

@@ -4,7 +4,7 @@
     benches/python/growth.py [--dlbc target/release/dlbc] [--model target/models/llama-8x1024]
                              [--tokens 64,256,1024] [--threads 2] [--repeat 3]
 
-`scripts/make_transformers.py llama-8x1024 --out target/models` makes the model. Prints a table: the
+`scripts/fixtures/make_transformers.py llama-8x1024 --out target/models` makes the model. Prints a table: the
 forward and the reverse of `dlbc run`, ONNX Runtime's forward in the same minute, and the peak memory
 of each process, weights included. One number of tokens gives no exponents:
 

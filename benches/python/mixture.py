@@ -3,7 +3,7 @@
 
     benches/python/mixture.py [--model .cache/models/olmoe-16th] [--tokens 64] [--threads 2] [--rounds 5] [--json OUT]
 
-`scripts/make_transformers.py olmoe-16th --out .cache/models` makes the model: OLMoE-1B-7B's shape at a
+`scripts/fixtures/make_transformers.py olmoe-16th --out .cache/models` makes the model: OLMoE-1B-7B's shape at a
 sixteenth of its parameters, random weights. Each method has a process of its own in every round; a cell
 is the median over the rounds of each process's median. Random tokens spread over all experts of a layer;
 one token repeated goes to the same eight. A new routing is the first run of other random tokens in a

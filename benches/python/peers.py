@@ -5,7 +5,7 @@
     benches/python/peers.py --model vgg16 --method torch_grad_input --repeats 5
 
 Needs the environment of `scripts/python_env.sh --bench`; the ONNX file comes from
-scripts/make_models.py (ort_forward takes any file, with the inputs beside it as
+scripts/fixtures/make_models.py (ort_forward takes any file, with the inputs beside it as
 input.npz). Every method runs in its own process, so that memory is its own:
 
   ort_forward               ONNX Runtime's forward pass

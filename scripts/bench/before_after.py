@@ -6,8 +6,8 @@
 Both are release builds. Each round runs BASE and NEW once on each model, each in a process of its own, in an order that
 alternates, so that what disturbs the machine disturbs both. A process explains `--repeats` times after a warm-up and gives
 the medians. A cell is the median over the rounds; a ratio is the median of the ratios within a round, with the smallest and the
-largest. The models have random weights and are written where they are missing (`scripts/make_models.py`,
-`scripts/make_transformers.py`, with `.venv/bin/python`).
+largest. The models have random weights and are written where they are missing (`scripts/fixtures/make_models.py`,
+`scripts/fixtures/make_transformers.py`, with `.venv/bin/python`).
 """
 import argparse
 import json
@@ -36,7 +36,7 @@ def model(name: str, cache: Path) -> Path:
     if not path.exists():
         script = "make_models.py" if name in ("resnet50", "vgg16") else "make_transformers.py"
         python = os.environ.get("DLBC_PYTHON", ROOT / ".venv/bin/python")
-        subprocess.run([python, ROOT / "scripts" / script, name, "--out", cache / "models"], check=True, stdout=sys.stderr)
+        subprocess.run([python, ROOT / "scripts" / "fixtures" / script, name, "--out", cache / "models"], check=True, stdout=sys.stderr)
     return path
 
 

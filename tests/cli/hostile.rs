@@ -1,7 +1,7 @@
 //! Hostile files: models and inputs that try to crash, stall or exhaust the program, or to leave something behind.
 //!
 //! Each ends with a code that its kind allows, a message that names what is wrong, no panic, no file half written,
-//! within ten seconds of processor time (a machine may be busy with others) and 4 GiB of address space. The broken models are made by `scripts/make_broken.py`, which needs
+//! within ten seconds of processor time (a machine may be busy with others) and 4 GiB of address space. The broken models are made by `scripts/fixtures/make_broken.py`, which needs
 //! the project's Python; damaged inputs are made here.
 
 use std::fs::{self, File};
@@ -147,7 +147,7 @@ fn corpus() -> Option<TempDir> {
     let python = crate::common::python()?;
     let folder = TempDir::new().unwrap();
     let made = Command::new(python)
-        .arg(crate::common::root().join("scripts/make_broken.py"))
+        .arg(crate::common::root().join("scripts/fixtures/make_broken.py"))
         .arg(folder.path())
         .arg(crate::common::root().join(DIGITS))
         .output()

@@ -76,7 +76,7 @@ fn a_live_quantus_says_what_is_recorded() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let script = root().join("scripts/record_quantus.py");
+    let script = root().join("scripts/bench/record_quantus.py");
     let done =
         Command::new(python).arg(script).arg(env!("CARGO_BIN_EXE_dlbc")).arg(folder.path()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));

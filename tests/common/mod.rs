@@ -80,8 +80,8 @@ pub fn cached(name: &str) -> Option<PathBuf> {
         return Some(folder);
     }
     let required = std::env::var_os("DLBC_REAL_MODELS").is_some_and(|v| v == "required");
-    assert!(!required, "{} is missing: scripts/fetch_models.py", folder.display());
-    eprintln!("skipped: {name} is not in the cache (scripts/fetch_models.py)");
+    assert!(!required, "{} is missing: scripts/models/fetch.py", folder.display());
+    eprintln!("skipped: {name} is not in the cache (scripts/models/fetch.py)");
     None
 }
 
@@ -265,7 +265,7 @@ pub fn onnx_runtime(jobs: &[(PathBuf, PathBuf)]) -> Option<Vec<Tensors>> {
         .collect();
     let jobs_file = folder.path().join("jobs.json");
     std::fs::write(&jobs_file, serde_json::to_vec(&list).unwrap()).unwrap();
-    let script = root().join("scripts/ort_forward.py");
+    let script = root().join("scripts/models/ort_forward.py");
     let run = std::process::Command::new(python)
         .arg(script)
         .arg(&jobs_file)

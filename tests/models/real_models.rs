@@ -1,4 +1,4 @@
-//! Trained models of other people, on real inputs: `scripts/fetch_models.py` prepares them in the cache.
+//! Trained models of other people, on real inputs: `scripts/models/fetch.py` prepares them in the cache.
 //!
 //! `.ci/run` fetches them and sets `DLBC_REAL_MODELS=required`; elsewhere a model that is not there is skipped, aloud.
 

@@ -110,7 +110,7 @@ fn deleted_instructions_are_noticed() {
     assert!(low.is_empty(), "fewer than 95 % of deletions noticed: {low:?}");
 }
 
-/// Writes every case as a launch for a static proof (`scripts/race_proof.py`), to the file that `DLBC_LAUNCHES` names.
+/// Writes every case as a launch for a static proof (`scripts/cuda/race_proof.py`), to the file that `DLBC_LAUNCHES` names.
 #[test]
 fn launches_are_listed() {
     let mut launches = vec![];

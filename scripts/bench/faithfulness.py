@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Measures every composite with `dlbc eval` and writes the tables and plots of docs/src/faithfulness.md.
 
-    scripts/faithfulness.sh                   builds dlbc, fetches the model, measures all (half an hour on two cores)
-    scripts/faithfulness.py DLBC [NAME ...]   only some of digits, pictures, texts, columns, standardised
+    scripts/bench/faithfulness.sh                   builds dlbc, fetches the model, measures all (half an hour on two cores)
+    scripts/bench/faithfulness.py DLBC [NAME ...]   only some of digits, pictures, texts, columns, standardised
 
 The text of the page is written by hand; what stands between `<!-- NAME -->` and `<!-- /NAME -->` is replaced.
 """
@@ -20,7 +20,7 @@ import onnx
 from sklearn.datasets import load_breast_cancer, load_digits
 from sklearn.model_selection import train_test_split
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / os.environ.get("DLBC_CACHE", ".cache")
 PAGE = ROOT / "docs/src/faithfulness.md"
 REVIEWS = """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sign agreement with occlusion: does positive relevance speak for what was asked?
 
-    .venv/bin/python scripts/sign_agreement.py [DLBC] [texts] [tables] [digits]
+    .venv/bin/python scripts/bench/sign_agreement.py [DLBC] [texts] [tables] [digits]
 
 For each sample and target, the two features with the largest relevance by magnitude, under default flags, are taken out one
 at a time: a token becomes [PAD], a column its training mean, a pixel 0. The sign of a feature's relevance should be that of
@@ -22,7 +22,7 @@ import onnx
 import onnxruntime as ort
 from sklearn.datasets import load_digits
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 # The composites that a bar is set for; the others are reported beside them.
 BARS = {"texts": ["attnlrp", "cp-lrp"], "tables": ["lrp-epsilon", "integrated-gradients"], "digits": ["attnlrp", "epsilon-plus"]}
 SKIPPED = {"smoothgrad"}

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Proves kernels of cuda/kernels free of races and barrier faults for every schedule, launch by launch.
 
-    scripts/race_proof.py                    every kernel, on the smallest launch of its tests; fails on a race
-    scripts/race_proof.py --only gemm_       kernels by name
-    scripts/race_proof.py --planted          removes each barrier, too: the proof must then fail
+    scripts/cuda/race_proof.py                    every kernel, on the smallest launch of its tests; fails on a race
+    scripts/cuda/race_proof.py --only gemm_       kernels by name
+    scripts/cuda/race_proof.py --planted          removes each barrier, too: the proof must then fail
 
 The launches are those of cuda/ptxsim/tests. The prover is sentryward (Apache-2.0), from PyPI, pinned by hash; it reads PTX
 and a launch, and goes through all orders of threads, which the interpreter only samples. What it does not know it says, and
@@ -22,9 +22,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "cuda" / "kernels"
-REQUIREMENTS = ROOT / "scripts" / "requirements-prove.txt"
+REQUIREMENTS = Path(__file__).with_name("requirements-prove.txt")
 
 
 def prover() -> Path:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures composites on the face that nudenet finds, and writes the table of docs/src/real-models.md.
 
-    scripts/face.py DLBC [NAME ...]     every composite unless named; ten minutes on two cores
+    scripts/bench/face.py DLBC [NAME ...]     every composite unless named; ten minutes on two cores
 
 Columns: the share of the positive relevance in the face's box, in the box half as wide and high again, and how the score
 of the face falls while patches of 16 pixels are replaced by the picture's mean colour, a twentieth of them at a time, the
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / os.environ.get("DLBC_CACHE", ".cache") / "models/nudenet"
 PAGE = ROOT / "docs/src/real-models.md"
 PATCH, STEPS, FACE = 16, 20, 1

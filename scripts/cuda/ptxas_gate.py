@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Assembles every kernel of cuda/kernels for every chip, and compares registers with cuda/kernels/budgets.json.
 
-    scripts/ptxas_gate.py            fails on a kernel that does not assemble, spills, or outgrows its budget
-    scripts/ptxas_gate.py --update   writes the budgets
-    scripts/ptxas_gate.py --only gemm
+    scripts/cuda/ptxas_gate.py            fails on a kernel that does not assemble, spills, or outgrows its budget
+    scripts/cuda/ptxas_gate.py --update   writes the budgets
+    scripts/cuda/ptxas_gate.py --only gemm
 
 ptxas comes from PyPI, pinned by hash (requirements-ptxas.txt). Its licence does not let us pass it on: it goes to the cache.
 """
@@ -18,9 +18,10 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "cuda" / "kernels"
 BUDGETS = KERNELS / "budgets.json"
+REQUIREMENTS = Path(__file__).with_name("requirements-ptxas.txt")
 TARGETS = ["sm_80", "sm_86", "sm_89", "sm_90", "sm_90a", "sm_100", "sm_120"]
 # Registers that a kernel may grow by before somebody has to look.
 SLACK = 4
@@ -28,7 +29,7 @@ SLACK = 4
 
 def ptxas() -> Path:
     cache = Path(os.environ.get("DLBC_CACHE", ROOT / ".cache")) / "ptxas"
-    wanted = (ROOT / "scripts" / "requirements-ptxas.txt").read_text()
+    wanted = REQUIREMENTS.read_text()
     version = re.search(r"==([\d.]+)", wanted).group(1)
     binary = cache / f"ptxas-{version}"
     if not binary.exists():
@@ -36,7 +37,7 @@ def ptxas() -> Path:
         subprocess.run(
             [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
              "--only-binary", ":all:", "--platform", "manylinux2010_x86_64", "--require-hashes",
-             "--dest", str(cache), "-r", str(ROOT / "scripts" / "requirements-ptxas.txt")],
+             "--dest", str(cache), "-r", str(REQUIREMENTS)],
             check=True,
         )
         wheel = next(cache.glob(f"*{version}*.whl"))

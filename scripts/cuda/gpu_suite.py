@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Correctness and speed on a machine with a GPU. Needs the built program and that machine's Python (numpy; torch for the peers).
 
-    scripts/gpu_suite.py --dlbc target/release/dlbc                  prints the report
-    scripts/gpu_suite.py --dlbc ... --write docs/gpu-results.md      and writes it
+    scripts/cuda/gpu_suite.py --dlbc target/release/dlbc                  prints the report
+    scripts/cuda/gpu_suite.py --dlbc ... --write docs/gpu-results.md      and writes it
 
 Order: what the device is; correctness of the models that ship against the processor, and the same bits on repeated runs;
 compute-sanitizer where it is there; models built here with fixed seeds, against the processor, then beside torch's forward and
@@ -18,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # Outputs and relevance against the processor: largest difference of an element, of the sum of magnitudes, by precision.
 BOUNDS = {"3xtf32": 1e-4, "simt": 1e-4, "tf32": 1e-2, "bf16": 8e-2}
 DEFAULT = "3xtf32"
@@ -220,7 +220,7 @@ def cell(value, digits=3):
 
 
 def report(device, checks, operations, timed):
-    text = ["# Results on GPUs", "", "Written by `scripts/gpu_suite.py`; blank is what was not measured.", "", device, "",
+    text = ["# Results on GPUs", "", "Written by `scripts/cuda/gpu_suite.py`; blank is what was not measured.", "", device, "",
             "## Correctness", "", row(["check", "result"]), row(["---", "---"])]
     text += [row([k, v]) for k, v in checks]
     text += ["", "## Kernels", "", "Milliseconds.", "", row(["operation", "ours", "torch", "ratio"]), row(["---"] * 4)]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs ONNX Runtime (CPU) on a list of models: the reference of the tests.
 
-    scripts/ort_forward.py JOBS.json [--threads N] [--optimize none|basic|all]
+    scripts/models/ort_forward.py JOBS.json [--threads N] [--optimize none|basic|all]
 
 JOBS.json is a list of {"model": FILE.onnx, "inputs": IN.npz, "outputs": OUT.npz}; paths
 are relative to the working folder. All outputs of a graph are saved by name, in the type

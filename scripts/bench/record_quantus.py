@@ -1,6 +1,6 @@
 """Records what Quantus says of relevance maps of `fixtures/digits_cnn`, for tests/cli/quantus.rs.
 
-    .cache/venv-quantus/bin/python scripts/record_quantus.py target/debug/dlbc fixtures/quantus
+    .cache/venv-quantus/bin/python scripts/bench/record_quantus.py target/debug/dlbc fixtures/quantus
 
 (the environment: `scripts/python_env.sh --quantus`). Quantus gets the maps that dlbc computed, and the same random
 numbers: those of SplitMix64 as `dlbc eval` draws them. Samples are given to Quantus one at a time, because it normalises
@@ -20,7 +20,7 @@ import quantus
 from quantus.helpers import utils
 from quantus.helpers.model.model_interface import ModelInterface
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "fixtures/digits_cnn/model.onnx"
 RULES = ["dlb", "lrp-epsilon", "gradient"]
 SEED, STEP, PATCH, RUNS, SUBSET, DRAWS, RADIUS = 42, 2, 2, 50, 16, 5, 0.2

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Measures every composite and writes docs/src/faithfulness.md (half an hour on two cores).
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/../.."
 python="$(scripts/python_env.sh)"
-"$python" scripts/fetch_models.py efficientnet_lite0
+"$python" scripts/models/fetch.py efficientnet_lite0
 cargo build --release
-"$python" scripts/faithfulness.py target/release/dlbc "$@"
+"$python" scripts/bench/faithfulness.py target/release/dlbc "$@"
