@@ -63,7 +63,7 @@ fn main() {
     let next: Vec<[f64; 2]> = others
         .map(|path| {
             let (inputs, clock) = (tensors(path), Instant::now());
-            let seconds = session.explain(&inputs, &Request::default()).unwrap().seconds;
+            let seconds = session.explain(&inputs, &Request::default()).unwrap().timings;
             [clock.elapsed().as_secs_f64(), seconds.prepare].map(|s| 1e3 * s)
         })
         .collect();
@@ -86,7 +86,7 @@ fn targets(
 ) -> serde_json::Value {
     let all: Vec<Target> = (0..count).map(Target::Rank).collect();
     let run = |targets: &[Target]| {
-        let seconds = session.explain_targets(inputs, targets, &Request::default()).unwrap()[0].seconds;
+        let seconds = session.explain_targets(inputs, targets, &Request::default()).unwrap()[0].timings;
         [seconds.forward, seconds.reverse].map(|s| 1e3 * s)
     };
     // The first of each plans.

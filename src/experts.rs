@@ -1,6 +1,6 @@
 //! Experts of a run.
 
-use dlbc_runtime::{ExpertsLayer, Explanation};
+use dlbc_runtime::{ExpertLayer, Explanation};
 use serde::Serialize;
 
 /// A layer of experts.
@@ -34,7 +34,7 @@ pub fn layers(explanation: &Explanation) -> Vec<Layer> {
     explanation.experts.iter().flatten().map(layer).collect()
 }
 
-fn layer(layer: &ExpertsLayer) -> Layer {
+fn layer(layer: &ExpertLayer) -> Layer {
     let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
     let share = |r: f64| if layer.received == 0.0 { 0.0 } else { r / layer.received };
     let experts = layer.experts.iter().enumerate().map(|(expert, e)| Expert {

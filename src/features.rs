@@ -101,7 +101,7 @@ fn carried<'a>(table: &'a Columns, inputs: &Tensors, explanation: &Explanation) 
 
 /// Says which columns carry no relevance, as whole numbers do.
 pub fn note(table: &Columns, explanation: &Explanation, notes: &dyn Notes) {
-    let missing = table.features.iter().filter(|f| !explanation.relevance.contains_key(&f.input));
+    let missing = table.features.iter().filter(|f| !explanation.supporting.relevance.contains_key(&f.input));
     let flags: Vec<String> =
         missing.map(|f| format!("`--live {}`", visible(&f.input))).take(LISTED).collect();
     if !flags.is_empty() {

@@ -84,14 +84,14 @@ fn check_case(folder: &Path, name: &str) -> Result<(), String> {
             }
             ledger_closes(explanation).map_err(|e| format!("{rules} {what}: {e}"))?;
         }
-        for (input, expected) in &reference.relevance {
+        for (input, expected) in &reference.supporting.relevance {
             // A start of 1 divides by the output, which magnifies the rounding of one near 0.
             let bound = if rules == "grad-x-input" { 10.0 * RELEVANCE } else { RELEVANCE };
             // Units of both signs may cancel in an operand that they share: what cancels is measured by what it cancels from.
             let size = |t: &Tensor| t.to_f64().iter().map(|v| v.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
             let share = size(expected) / size(expected).max(size(&reference.seed));
             for (what, found) in [("cpu", &cpu), ("cuda", &cuda)] {
-                let gap = worst_element(&found.relevance[input], expected) * share;
+                let gap = worst_element(&found.supporting.relevance[input], expected) * share;
                 if gap.is_nan() || gap > bound {
                     return Err(format!("{rules} {what} relevance of {input}: {gap:e} of the sum"));
                 }
@@ -130,11 +130,12 @@ fn close(found: &Tensor, expected: &Tensor, bound: f64) -> Result<(), String> {
 fn ledger_closes(e: &Explanation) -> Result<(), String> {
     // Units start with their signs, so that the start may sum to nearly 0, or be 0 where every unit is.
     let size = e.seed.to_f64().iter().map(|v| v.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
-    let open = (e.start - e.inputs.values().sum::<f64>() - e.absorbed).abs() / size;
+    let open =
+        (e.supporting.start - e.supporting.inputs.values().sum::<f64>() - e.supporting.absorbed).abs() / size;
     if open.is_nan() || open > LEDGER {
         return Err(format!("the ledger is open by {open:e}"));
     }
-    let rows = e.ledger.as_ref().ok_or("no ledger")?;
+    let rows = e.supporting.ledger.as_ref().ok_or("no ledger")?;
     match rows.iter().find(|row| row.residual().is_nan() || row.residual().abs() > LEDGER * size) {
         Some(row) => Err(format!("the ledger row is open: {row:?}")),
         None => Ok(()),

@@ -42,23 +42,49 @@ impl Mode {
     }
 
     /// The tracks.
-    pub fn tracks(self) -> &'static [Track] {
+    pub fn tracks(self) -> &'static [TrackNames] {
         match self {
-            Mode::Default => &[Track { relevance: "relevance/", audit: "audit/" }],
-            Mode::Contrastive => &[
-                Track { relevance: "relevance_pos/", audit: "audit/" },
-                Track { relevance: "relevance_neg/", audit: "audit_neg/" },
-            ],
+            Mode::Default => &[SINGLE],
+            Mode::Contrastive => &[SUPPORTING, OPPOSING],
+        }
+    }
+
+    /// The single or the supporting track, and the opposing one.
+    pub fn pair(self) -> (TrackNames, Option<TrackNames>) {
+        match self {
+            Mode::Default => (SINGLE, None),
+            Mode::Contrastive => (SUPPORTING, Some(OPPOSING)),
         }
     }
 }
 
-/// What the names of a track's program outputs begin with.
+const SINGLE: TrackNames = TrackNames { kind: TrackKind::Single, relevance: "relevance/", audit: "audit/" };
+
+const SUPPORTING: TrackNames =
+    TrackNames { kind: TrackKind::Supporting, relevance: "relevance_pos/", audit: "audit/" };
+
+const OPPOSING: TrackNames =
+    TrackNames { kind: TrackKind::Opposing, relevance: "relevance_neg/", audit: "audit_neg/" };
+
+/// Part of an explanation that a track of relevance is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrackKind {
+    /// All relevance, of both signs.
+    Single,
+    /// Relevance that speaks for the target, in contrastive mode.
+    Supporting,
+    /// Relevance that speaks against the target, in contrastive mode.
+    Opposing,
+}
+
+/// Prefixes of the names of a track's program outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Track {
-    /// Of relevance.
+pub struct TrackNames {
+    /// Part of an explanation that the track is.
+    pub kind: TrackKind,
+    /// Prefix of the relevance of tensors.
     pub relevance: &'static str,
-    /// Of the ledger.
+    /// Prefix of the ledger's entries.
     pub audit: &'static str,
 }
 
@@ -154,7 +180,7 @@ pub struct Info {
     pub raw: Vec<String>,
     /// The layers of experts, in the model's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub experts: Vec<ExpertLayer>,
+    pub experts: Vec<ExpertLayerInfo>,
     /// Metadata of the model file by key, and [`CLASS_LABELS`] where a node of the model holds the names of its classes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
@@ -203,7 +229,7 @@ pub const CLASS_LABELS: &str = "classlabels";
 
 /// A layer of experts that relevance reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExpertLayer {
+pub struct ExpertLayerInfo {
     /// Its scope in the model.
     pub name: String,
     /// The number of experts.

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use dlbc_backend::Tensors;
+use dlbc_ops::program::{Info, TrackKind, TrackNames};
 use dlbc_ops::tensor::Tensor;
 
 use crate::detection::Detected;
-use crate::ledger::LedgerRow;
-use crate::ledger::expert_relevance::ExpertsLayer;
-use crate::ledger::modules::{HeadRow, LayerRow};
+use crate::ledger::Ledger;
+use crate::ledger::expert_relevance::ExpertLayer;
+use crate::ledger::modules::{self, HeadRow, ModuleRow};
+use crate::request::Request;
 
-/// What a run takes, in seconds.
+/// Times of a run, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Seconds {
+pub struct Timings {
     /// Binding and planning; next to nothing when the plan is cached.
     pub prepare: f64,
     /// The forward.
@@ -23,80 +25,80 @@ pub struct Seconds {
 
 /// The result of a run.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Explanation {
     /// The model's outputs by name.
     pub outputs: Tensors,
-    /// Relevance by tensor name, of the tensor's shape.
-    pub relevance: Tensors,
-    /// The greatest unit of each row of the explained output; empty when units are not on a last axis.
+    /// The starting relevance, of the explained output's shape.
+    pub seed: Tensor,
+    /// The largest unit of each row of the explained output; empty when units are not on a last axis.
     pub argmax: Vec<i64>,
     /// The unit that each row (and position, when all are explained) explains, or the class of its pixels; empty when several
     /// are at once.
     pub targets: Vec<i64>,
     /// The box that each row explains, of a detection.
     pub boxes: Vec<Detected>,
-    /// The starting relevance, of the explained output's shape.
-    pub seed: Tensor,
-    /// The sum of the starting relevance.
-    pub start: f64,
-    /// The sum of the relevance of each explained input.
-    pub inputs: BTreeMap<String, f64>,
-    /// What was absorbed on the way: the ledger's sum with an audit, else start minus inputs.
-    pub absorbed: f64,
-    /// The ledger, from the output to the inputs, when asked for.
-    pub ledger: Option<Vec<LedgerRow>>,
-    /// The ledger by module, when asked for.
-    pub layers: Option<Vec<LayerRow>>,
-    /// The heads of the attentions, when asked for.
-    pub heads: Option<Vec<HeadRow>>,
-    /// What each expert was given, by layer in the model's order, when asked for.
-    pub experts: Option<Vec<ExpertsLayer>>,
-    /// The opposing track in contrastive mode; all of the above is the supporting one then.
-    pub opposing: Option<Opposing>,
+    /// The supporting track in contrastive mode, else the only one.
+    pub supporting: Track,
+    /// The opposing track in contrastive mode.
+    pub opposing: Option<Track>,
+    /// The relevance that each expert received, by layer in the model's order, when asked for.
+    pub experts: Option<Vec<ExpertLayer>>,
     /// Times.
-    pub seconds: Seconds,
+    pub timings: Timings,
 }
 
-/// The opposing track of a contrastive explanation; its fields mean what those of [`Explanation`] do.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Opposing {
-    /// Relevance by tensor name.
+/// One track of relevance: all of it, or in contrastive mode what supports the target or what opposes it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Track {
+    /// The part of the explanation that the track is.
+    pub kind: TrackKind,
+    /// Relevance by tensor name, of the tensor's shape.
     pub relevance: Tensors,
     /// The sum of the starting relevance.
     pub start: f64,
     /// The sum of the relevance of each explained input.
     pub inputs: BTreeMap<String, f64>,
-    /// What was absorbed on the way.
+    /// Relevance absorbed on the way: the ledger's sum if it was asked for, else start minus inputs.
     pub absorbed: f64,
-    /// The ledger.
-    pub ledger: Option<Vec<LedgerRow>>,
-    /// The ledger by module.
-    pub layers: Option<Vec<LayerRow>>,
-    /// The heads of the attentions.
+    /// The ledger, when asked for.
+    pub ledger: Option<Ledger>,
+    /// The ledger by module, when asked for.
+    pub modules: Option<Vec<ModuleRow>>,
+    /// The heads of the attentions, when asked for.
     pub heads: Option<Vec<HeadRow>>,
 }
 
-/// One track of an explanation; its fields mean what those of [`Explanation`] do.
-#[derive(Clone, Copy, Debug)]
-pub struct Books<'a> {
-    /// Relevance by tensor name.
-    pub relevance: &'a Tensors,
-    /// The sum of the starting relevance.
-    pub start: f64,
-    /// The sum of the relevance of each explained input.
-    pub inputs: &'a BTreeMap<String, f64>,
-    /// What was absorbed on the way.
-    pub absorbed: f64,
-    /// The ledger.
-    pub ledger: Option<&'a [LedgerRow]>,
-    /// The ledger by module.
-    pub layers: Option<&'a [LayerRow]>,
-    /// The heads of the attentions.
-    pub heads: Option<&'a [HeadRow]>,
-}
+impl Track {
+    /// The track that `names` finds among the results of a reverse.
+    pub(crate) fn read(
+        info: &Info,
+        results: &Tensors,
+        names: &TrackNames,
+        start: &Tensor,
+        request: &Request,
+    ) -> Track {
+        let start: f64 = start.to_f64().iter().sum();
+        let ledger = request.audit.then(|| Ledger::of_track(info, results, names.audit));
+        let relevance: Tensors = results
+            .iter()
+            .filter_map(|(k, v)| Some((k.strip_prefix(names.relevance)?.to_string(), v.clone())))
+            .collect();
+        let explained = info.inputs.iter().filter(|i| i.explained);
+        let inputs: BTreeMap<String, f64> = explained
+            .filter_map(|i| Some((i.name.clone(), relevance.get(&i.name)?.to_f64().iter().sum())))
+            .collect();
+        let absorbed = match &ledger {
+            Some(ledger) => ledger.total_absorbed(),
+            None => start - inputs.values().sum::<f64>(),
+        };
+        let modules = request.layers.then(|| modules::modules(info, results, names.audit));
+        let heads = request.heads.then(|| modules::heads(info, results, names.audit));
+        Track { kind: names.kind, relevance, start, inputs, absorbed, ledger, modules, heads }
+    }
 
-impl Books<'_> {
-    /// What started, what the inputs received together, what was absorbed.
+    /// Start, sum of the inputs, and absorbed relevance.
     pub fn sums(&self) -> [f64; 3] {
         [self.start, self.inputs.values().sum(), self.absorbed]
     }
@@ -104,31 +106,13 @@ impl Books<'_> {
 
 impl Explanation {
     /// The tracks: one, or in contrastive mode the supporting and the opposing one.
-    pub fn tracks(&self) -> Vec<Books<'_>> {
-        let own = Books {
-            relevance: &self.relevance,
-            start: self.start,
-            inputs: &self.inputs,
-            absorbed: self.absorbed,
-            ledger: self.ledger.as_deref(),
-            layers: self.layers.as_deref(),
-            heads: self.heads.as_deref(),
-        };
-        let opposing = self.opposing.as_ref().map(|o| Books {
-            relevance: &o.relevance,
-            start: o.start,
-            inputs: &o.inputs,
-            absorbed: o.absorbed,
-            ledger: o.ledger.as_deref(),
-            layers: o.layers.as_deref(),
-            heads: o.heads.as_deref(),
-        });
-        [own].into_iter().chain(opposing).collect()
+    pub fn tracks(&self) -> impl Iterator<Item = &Track> {
+        std::iter::once(&self.supporting).chain(&self.opposing)
     }
 
     /// The relevance of a tensor: in contrastive mode what supports minus what opposes.
     pub fn net(&self, name: &str) -> Option<Tensor> {
-        let supporting = self.relevance.get(name)?;
+        let supporting = self.supporting.relevance.get(name)?;
         let Some(opposing) = self.opposing.as_ref().and_then(|o| o.relevance.get(name)) else {
             return Some(supporting.clone());
         };

@@ -17,6 +17,7 @@ mod seed;
 mod session;
 
 pub use dlbc_backend as backend;
+pub use dlbc_ops::program::TrackKind;
 pub use dlbc_ops::tensor::{DType, Tensor};
 
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
@@ -27,10 +28,10 @@ pub use dlbc_backend::{
 #[cfg(feature = "cpu")]
 pub use dlbc_cpu::CpuBackend;
 pub use error::RuntimeError;
-pub use explanation::{Books, Explanation, Opposing, Seconds};
-pub use ledger::LedgerRow;
-pub use ledger::expert_relevance::{ExpertShare, ExpertsLayer};
-pub use ledger::modules::{HeadRow, LayerRow};
+pub use explanation::{Explanation, Timings, Track};
+pub use ledger::expert_relevance::{ExpertLayer, ExpertShare};
+pub use ledger::modules::{HeadRow, ModuleRow};
+pub use ledger::{Ledger, LedgerRow};
 pub use random::Random;
 pub use request::{
     BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Request, Start, Target, Task, WhichBox,

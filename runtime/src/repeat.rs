@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dlbc_backend::{BackendError, Tensors};
-use dlbc_ops::program::{Baseline, Repeat};
+use dlbc_ops::program::{Baseline, Repeat, TrackKind};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
-use crate::explanation::{Explanation, Seconds};
+use crate::explanation::{Explanation, Timings, Track};
 use crate::ledger::wanted;
 use crate::plan::executor::{Executor, Prediction};
 use crate::random::Random;
@@ -90,23 +90,27 @@ pub(crate) fn explain(
     });
     let relevance: Tensors = relevance.collect();
     let absorbed = start - inputs_sum.values().sum::<f64>();
-    let seconds = Seconds { prepare: 0.0, forward, reverse: clock.elapsed().as_secs_f64() };
-    Ok(Explanation {
-        experts: None,
-        outputs,
+    let timings = Timings { prepare: 0.0, forward, reverse: clock.elapsed().as_secs_f64() };
+    let supporting = Track {
+        kind: TrackKind::Single,
         relevance,
-        argmax: seed.argmax,
-        targets: seed.targets,
-        boxes: seed.boxes,
-        seed: seed.tensor,
         start,
         inputs: inputs_sum,
         absorbed,
         ledger: None,
-        layers: None,
+        modules: None,
         heads: None,
+    };
+    Ok(Explanation {
+        outputs,
+        seed: seed.tensor,
+        argmax: seed.argmax,
+        targets: seed.targets,
+        boxes: seed.boxes,
+        supporting,
         opposing: None,
-        seconds,
+        experts: None,
+        timings,
     })
 }
 

@@ -41,7 +41,7 @@ fn one(inputs: &Tensors, i: usize) -> Tensors {
 }
 
 fn heat(explanation: &Explanation) -> Vec<f32> {
-    explanation.relevance["input"].to_f32()
+    explanation.supporting.relevance["input"].to_f32()
 }
 
 fn failure(session: &Session, inputs: &Tensors, request: &Request) -> RuntimeError {
@@ -149,14 +149,19 @@ fn the_ledger_closes_row_by_row_on_both_backends() {
         let session = Session::new(digits(), backend, SessionOptions::default()).unwrap();
         let request = Request { audit: true, keep_all: true, ..Request::default() };
         let made = session.explain(&batch(2), &request).unwrap();
-        let rows = made.ledger.as_ref().unwrap();
+        let rows = made.supporting.ledger.as_ref().unwrap();
         assert!(rows.len() >= 8);
         for row in rows {
-            assert!(row.residual().abs() <= 1e-4 * made.start, "{row:?}");
+            assert!(row.residual().abs() <= 1e-4 * made.supporting.start, "{row:?}");
         }
-        let total: f64 = made.inputs.values().sum::<f64>() + rows.iter().map(|r| r.absorbed).sum::<f64>();
-        assert!((total - made.start).abs() <= 1e-4 * made.start, "{total} of {}", made.start);
-        assert!(made.relevance.len() > 5);
+        let total: f64 =
+            made.supporting.inputs.values().sum::<f64>() + rows.iter().map(|r| r.absorbed).sum::<f64>();
+        assert!(
+            (total - made.supporting.start).abs() <= 1e-4 * made.supporting.start,
+            "{total} of {}",
+            made.supporting.start
+        );
+        assert!(made.supporting.relevance.len() > 5);
     }
 }
 

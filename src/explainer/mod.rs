@@ -125,14 +125,16 @@ impl Lookup {
     /// Gives the relevance of embeddings to the ids that looked them up.
     fn give_back(&self, made: &mut Explanation, inputs: &Tensors) {
         for (embedding, ids) in &self.embeddings {
-            let (Some(relevance), Some(like)) = (made.relevance.remove(embedding), inputs.get(ids)) else {
+            let (Some(relevance), Some(like)) =
+                (made.supporting.relevance.remove(embedding), inputs.get(ids))
+            else {
                 continue;
             };
-            made.inputs.remove(embedding);
-            let before = made.relevance.remove(ids);
+            made.supporting.inputs.remove(embedding);
+            let before = made.supporting.relevance.remove(ids);
             let own = per_id(&relevance, like, before.as_ref());
-            made.inputs.insert(ids.clone(), own.to_f64().iter().sum());
-            made.relevance.insert(ids.clone(), own);
+            made.supporting.inputs.insert(ids.clone(), own.to_f64().iter().sum());
+            made.supporting.relevance.insert(ids.clone(), own);
         }
     }
 }

@@ -185,11 +185,11 @@ fn recorded_relevance_is_reproduced() {
             [(crate::common::reference(program.clone()), 1e-6), (crate::common::cpu(program, 2), 1e-4)]
         {
             let made = crate::common::explain(&session, &inputs, &dlbc_runtime::Request::default());
-            for (input, r) in &made.relevance {
+            for (input, r) in &made.supporting.relevance {
                 let gap = crate::common::relative_l1(r, &wanted[&format!("relevance/{input}")]);
                 assert!(gap <= bar, "{name}: {input} differs by {gap:e}");
             }
-            assert!(!made.relevance.is_empty());
+            assert!(!made.supporting.relevance.is_empty());
         }
     }
 }

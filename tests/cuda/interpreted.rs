@@ -82,13 +82,16 @@ fn differ(found: &Explanation, expected: &Explanation) -> Result<(), String> {
             return Err(format!("output {output}: relative L1 {gap:e}"));
         }
     }
-    for (input, expected) in &expected.relevance {
-        let gap = worst_element(&found.relevance[input], expected);
+    for (input, expected) in &expected.supporting.relevance {
+        let gap = worst_element(&found.supporting.relevance[input], expected);
         if gap.is_nan() || gap > ELEMENT {
             return Err(format!("relevance of {input}: {gap:e} of the sum"));
         }
     }
-    let open = (found.start - found.inputs.values().sum::<f64>() - found.absorbed).abs() / found.start.abs();
+    let open =
+        (found.supporting.start - found.supporting.inputs.values().sum::<f64>() - found.supporting.absorbed)
+            .abs()
+            / found.supporting.start.abs();
     if open.is_nan() || open > LEDGER { Err(format!("the ledger is open by {open:e}")) } else { Ok(()) }
 }
 
@@ -144,8 +147,8 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
             let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
             let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Split };
             let found = explain(&precise(program, 1, precision), &inputs, &request);
-            for (input, expected) in &expected.relevance {
-                let gap = worst_element(&found.relevance[input], expected);
+            for (input, expected) in &expected.supporting.relevance {
+                let gap = worst_element(&found.supporting.relevance[input], expected);
                 assert!(
                     gap <= 10.0 * ELEMENT,
                     "{model} by {rules}, relevance of {input}: {gap:e} of the sum"
@@ -167,7 +170,11 @@ fn coarser_precisions_stay_within_their_bounds() {
         for (precision, math) in [(Precision::Tf32, Math::Tf32), (Precision::Bf16, Math::Bf16)] {
             let found = explain(&precise(program.clone(), 1, precision), &inputs, &request);
             let outputs = expected.outputs.iter().map(|(o, e)| relative_l1(&found.outputs[o], e));
-            let relevance = expected.relevance.iter().map(|(i, e)| worst_element(&found.relevance[i], e));
+            let relevance = expected
+                .supporting
+                .relevance
+                .iter()
+                .map(|(i, e)| worst_element(&found.supporting.relevance[i], e));
             let [outputs, relevance] =
                 [outputs.fold(0.0, f64::max), relevance.fold(0.0, f64::max)].map(|gap| gap / math.error());
             println!(
@@ -185,10 +192,13 @@ fn whole_models_repeat_their_bits_under_five_schedules() {
         let session = device(program.clone(), 1);
         let first = explain(&session, inputs, &asked(program));
         let again = explain(&session, inputs, &asked(program));
-        assert_eq!(first.relevance, again.relevance, "{name}: two runs differ");
+        assert_eq!(first.supporting.relevance, again.supporting.relevance, "{name}: two runs differ");
         for schedule in 2..=5 {
             let other = explain(&device(program.clone(), schedule), inputs, &asked(program));
-            assert_eq!(first.relevance, other.relevance, "{name}: schedule {schedule} gives other bits");
+            assert_eq!(
+                first.supporting.relevance, other.supporting.relevance,
+                "{name}: schedule {schedule} gives other bits"
+            );
             assert_eq!(first.outputs, other.outputs, "{name}: schedule {schedule} gives other bits");
         }
     }
@@ -215,7 +225,10 @@ fn memory_over_budget_is_computed_again_with_the_same_bits() {
             // A plan that is too large for any cut is refused, and tells what it wanted.
             match limited(program, whole, share).explain(inputs, &asked(program)) {
                 Ok(found) => {
-                    assert_eq!(found.relevance, wanted.relevance, "{name} in {share} of the memory");
+                    assert_eq!(
+                        found.supporting.relevance, wanted.supporting.relevance,
+                        "{name} in {share} of the memory"
+                    );
                     assert_eq!(found.outputs, wanted.outputs, "{name} in {share} of the memory");
                     tried.push(share);
                 }
@@ -295,8 +308,8 @@ fn gpu_equals(backend: &CudaBackend) {
 fn gpu_repeats(backend: &CudaBackend) {
     let (program, inputs) = shipped(SHIPPED[0]);
     let session = gpu(backend, program);
-    let first = explain(&session, &inputs, &request()).relevance;
+    let first = explain(&session, &inputs, &request()).supporting.relevance;
     for _ in 0..20 {
-        assert_eq!(explain(&session, &inputs, &request()).relevance, first);
+        assert_eq!(explain(&session, &inputs, &request()).supporting.relevance, first);
     }
 }

@@ -34,13 +34,17 @@ fn every_composite_runs_on_every_model_and_closes() {
             };
             let got = explain(&cpu(program, 2), &inputs, &request);
             runs += 1;
-            if got.relevance.values().any(|r| r.to_f32().iter().any(|v| !v.is_finite())) {
+            if got.supporting.relevance.values().any(|r| r.to_f32().iter().any(|v| !v.is_finite())) {
                 faults.push(format!("{} {rules}: not finite", m.name));
             }
             // Signed shares may be many times what arrives: a row is measured by what it moves.
-            for row in got.ledger.as_ref().unwrap() {
-                let size =
-                    row.received.abs().max(row.passed.abs()).max(row.absorbed.abs()).max(got.start.abs());
+            for row in got.supporting.ledger.as_ref().unwrap() {
+                let size = row
+                    .received
+                    .abs()
+                    .max(row.passed.abs())
+                    .max(row.absorbed.abs())
+                    .max(got.supporting.start.abs());
                 if row.residual().abs() > 1e-3 * size {
                     faults.push(format!("{} {rules}: {row:?}", m.name));
                 }
@@ -181,7 +185,7 @@ fn the_constants_of_a_normalisation_are_a_reference_in_every_form() {
             let mut first = 0;
             for (name, dims) in form.inputs {
                 let width: usize = dims[1..].iter().map(|d| *d as usize).product();
-                for (i, r) in got.relevance[*name].to_f64().iter().enumerate() {
+                for (i, r) in got.supporting.relevance[*name].to_f64().iter().enumerate() {
                     let (row, at) = (i / width, form.becomes[first + i % width]);
                     let wanted = s[row * 4 + at] * f64::from(W[at]);
                     assert!(

@@ -29,7 +29,7 @@ fn every_model_runs_and_both_tracks_close() {
             let opposing = got.opposing.as_ref().unwrap();
             runs += 1;
             for (track, relevance, start, ledger) in [
-                ("supporting", &got.relevance, got.start, &got.ledger),
+                ("supporting", &got.supporting.relevance, got.supporting.start, &got.supporting.ledger),
                 ("opposing", &opposing.relevance, opposing.start, &opposing.ledger),
             ] {
                 for (name, r) in relevance {
@@ -76,7 +76,10 @@ fn both_backends_agree() {
         let expected = explain(&reference(program.clone()), &inputs, &request);
         let got = explain(&cpu(program, 2), &inputs, &request);
         let (theirs, ours) = (expected.opposing.unwrap(), got.opposing.unwrap());
-        for (a, b) in [(&got.relevance, &expected.relevance), (&ours.relevance, &theirs.relevance)] {
+        for (a, b) in [
+            (&got.supporting.relevance, &expected.supporting.relevance),
+            (&ours.relevance, &theirs.relevance),
+        ] {
             for (input, expected) in b {
                 let gap = relative_l1(&a[input], expected);
                 assert!(gap <= 1e-4, "{name} {rules} {input}: {gap:e}");
@@ -104,7 +107,10 @@ fn several_targets_in_one_run_equal_runs_of_their_own() {
         for (target, got) in targets.into_iter().zip(together) {
             let alone = explain(&session, &inputs, &Request { target, ..Request::default() });
             let (ours, theirs) = (got.opposing.unwrap(), alone.opposing.unwrap());
-            for (a, b) in [(&got.relevance, &alone.relevance), (&ours.relevance, &theirs.relevance)] {
+            for (a, b) in [
+                (&got.supporting.relevance, &alone.supporting.relevance),
+                (&ours.relevance, &theirs.relevance),
+            ] {
                 for (input, expected) in b {
                     let gap = relative_l1(&a[input], expected);
                     assert!(gap <= 1e-6, "{name} {target:?} {input}: {gap:e}");
@@ -160,7 +166,7 @@ fn an_export_gives_both_tracks_in_onnx_runtime() {
         let expected = explain(&cpu(program, 1), &inputs, &Request::default());
         let opposing = expected.opposing.unwrap();
         for (prefix, relevance) in
-            [("relevance_pos", &expected.relevance), ("relevance_neg", &opposing.relevance)]
+            [("relevance_pos", &expected.supporting.relevance), ("relevance_neg", &opposing.relevance)]
         {
             for (input, expected) in relevance {
                 let gap = relative_l1(&found[0][&format!("{prefix}/{input}")], expected);
@@ -205,6 +211,6 @@ fn two_units_of_opposite_sign_are_told_apart() {
     let got = explain(&session, &inputs, &Request::default());
     let net = got.net("input_ids").unwrap().to_f64();
     let size = |values: &[f64]| values.iter().map(|v| v.abs()).sum::<f64>();
-    let supporting = got.relevance["input_ids"].to_f64();
+    let supporting = got.supporting.relevance["input_ids"].to_f64();
     assert!(size(&net) > 0.05 * size(&supporting), "{net:?} of {supporting:?}");
 }

@@ -11,12 +11,16 @@ fn books() -> Request {
 
 /// Every row of a module and of a head against the rows of the ledger.
 fn check(name: &str, e: &Explanation, scopes: &BTreeMap<String, Vec<String>>, size: f64) {
-    let (ledger, layers) = (e.ledger.as_ref().unwrap(), e.layers.as_ref().unwrap());
+    let (ledger, layers) = (e.supporting.ledger.as_ref().unwrap(), e.supporting.modules.as_ref().unwrap());
     let close = |a: f64, b: f64| (a - b).abs() <= 1e-4 * size;
     let whole = layers.first().unwrap();
     assert!(whole.scope.is_empty() && whole.nodes == ledger.len(), "{name}: {whole:?}");
-    assert!(close(whole.received, e.start), "{name}: {whole:?}, start {}", e.start);
-    assert!(close(whole.passed, e.inputs.values().sum()), "{name}: {whole:?}, inputs {:?}", e.inputs);
+    assert!(close(whole.received, e.supporting.start), "{name}: {whole:?}, start {}", e.supporting.start);
+    assert!(
+        close(whole.passed, e.supporting.inputs.values().sum()),
+        "{name}: {whole:?}, inputs {:?}",
+        e.supporting.inputs
+    );
     for row in layers {
         assert!(close(row.residual(), 0.0), "{name}: {row:?}");
         let own = ledger.iter().filter(|r| scopes[&r.node].starts_with(&row.scope));
@@ -26,7 +30,7 @@ fn check(name: &str, e: &Explanation, scopes: &BTreeMap<String, Vec<String>>, si
             "{name}: {row:?}, {nodes} rows keep {absorbed}"
         );
     }
-    for head in e.heads.as_ref().unwrap() {
+    for head in e.supporting.heads.as_ref().unwrap() {
         let row = ledger.iter().find(|r| r.node == head.node).unwrap();
         assert!(close(head.received.iter().sum(), row.received), "{name}: {head:?} of {row:?}");
         let passed: f64 = head.operands.iter().flat_map(|(_, values)| values).sum();
@@ -45,9 +49,13 @@ fn explained(m: &ZooModel, rules: &str) -> (Explanation, f64) {
     let scopes = program.info.audit.iter().map(|r| (r.node.clone(), r.scope.clone())).collect();
     let found = explain(&cpu(program, 2), &inputs, &books());
     // Signed shares may be many times the start.
-    let sizes =
-        found.ledger.iter().flatten().map(|r| r.received.abs().max(r.passed.abs()).max(r.absorbed.abs()));
-    let size = sizes.fold(found.start.abs(), f64::max);
+    let sizes = found
+        .supporting
+        .ledger
+        .iter()
+        .flatten()
+        .map(|r| r.received.abs().max(r.passed.abs()).max(r.absorbed.abs()));
+    let size = sizes.fold(found.supporting.start.abs(), f64::max);
     check(&format!("{} {rules}", m.name), &found, &scopes, size);
     (found, size)
 }
@@ -65,10 +73,10 @@ fn modules_and_heads_add_up_and_exporters_agree() {
             let mut seen: BTreeMap<(String, String), (String, [f64; 2])> = BTreeMap::new();
             for m in zoo_models(&[name]) {
                 let (e, size) = explained(&m, rules);
-                let heads = e.heads.as_ref().unwrap();
+                let heads = e.supporting.heads.as_ref().unwrap();
                 assert_eq!(heads.len(), attentions, "{} {rules}", m.name);
                 assert!(heads.iter().all(|h| h.received.len() == 4), "{} {rules}: {heads:?}", m.name);
-                let layers = e.layers.as_ref().unwrap();
+                let layers = e.supporting.modules.as_ref().unwrap();
                 assert!(layers.len() > 10, "{}: {} modules", m.name, layers.len());
                 let folder = m.name.split('/').next().unwrap().to_string();
                 for row in layers.iter().filter(|r| !r.scope.is_empty() && r.nodes > 1) {
@@ -92,7 +100,7 @@ fn every_zoo_model_has_its_modules_and_closes_them() {
     let mut with_heads = 0;
     for m in zoo_models(&[VISION_AND_TABULAR, SEQUENCE].concat()) {
         let (e, _) = explained(&m, "dlb");
-        with_heads += usize::from(!e.heads.as_ref().unwrap().is_empty());
+        with_heads += usize::from(!e.supporting.heads.as_ref().unwrap().is_empty());
     }
     assert!(with_heads > 20, "{with_heads}");
 }
@@ -113,12 +121,12 @@ fn a_compiled_file_and_several_targets_have_the_same_rows() {
     let alone = explain(&cpu(program, 2), &inputs, &books());
     let targets = [Target::Index(1), Target::Index(0)];
     let together = session.explain_targets(&inputs, &targets, &books()).unwrap().remove(1);
-    let (a, b) = (alone.layers.unwrap(), together.layers.unwrap());
+    let (a, b) = (alone.supporting.modules.unwrap(), together.supporting.modules.unwrap());
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(&b) {
         assert!(a.scope == b.scope && (a.received - b.received).abs() < 1e-3, "{a:?} {b:?}");
     }
-    let (a, b) = (alone.heads.unwrap(), together.heads.unwrap());
+    let (a, b) = (alone.supporting.heads.unwrap(), together.supporting.heads.unwrap());
     assert_eq!((a.len(), a[0].received.len()), (2, 4));
     for (a, b) in a.iter().zip(&b).flat_map(|(a, b)| a.received.iter().zip(&b.received)) {
         assert!((a - b).abs() < 1e-3, "{a} {b}");
@@ -134,8 +142,8 @@ fn both_tracks_of_contrastive_mode_have_their_modules() {
     let e = explain(&cpu(contrastive(&model, "dlb"), 2), &inputs, &books());
     let opposing = e.opposing.unwrap();
     for (start, layers, heads, ledger) in [
-        (e.start, e.layers, e.heads, e.ledger),
-        (opposing.start, opposing.layers, opposing.heads, opposing.ledger),
+        (e.supporting.start, e.supporting.modules, e.supporting.heads, e.supporting.ledger),
+        (opposing.start, opposing.modules, opposing.heads, opposing.ledger),
     ] {
         let (layers, heads, ledger) = (layers.unwrap(), heads.unwrap(), ledger.unwrap());
         assert!((layers[0].received - start).abs() <= 1e-3 * start.abs(), "{:?}, start {start}", layers[0]);

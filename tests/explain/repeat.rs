@@ -45,9 +45,9 @@ fn integrated_gradients_sum_to_the_difference_of_the_outputs() {
         let units = here.dims()[1];
         let column = |t: &Tensor| t.to_f64().chunks(units).map(|row| row[1]).sum::<f64>();
         let wanted = column(here) - column(there);
-        assert!((made.start - wanted).abs() < 1e-5, "{} is not {wanted}", made.start);
-        let sum: f64 = made.inputs.values().sum();
-        assert!((made.absorbed - (made.start - sum)).abs() < 1e-9);
+        assert!((made.supporting.start - wanted).abs() < 1e-5, "{} is not {wanted}", made.supporting.start);
+        let sum: f64 = made.supporting.inputs.values().sum();
+        assert!((made.supporting.absorbed - (made.supporting.start - sum)).abs() < 1e-9);
         gaps.push((sum - wanted).abs() / wanted.abs());
     }
     assert!(gaps[1] < 0.2 * gaps[0] && gaps[2] < 0.5 * gaps[1] && gaps[2] < 1e-2, "{gaps:?}");
@@ -60,8 +60,12 @@ fn digits_sum_up_from_every_baseline() {
     for baseline in ["0.0", "\"least\"", "\"mean\"", "0.5"] {
         let session = cpu(program_by(&model, &integrated(64, baseline)), 2);
         let made = explain(&session, &inputs, &Request::default());
-        let sum: f64 = made.inputs.values().sum();
-        assert!((sum - made.start).abs() < 1e-2 * made.start.abs(), "{baseline}: {sum} of {}", made.start);
+        let sum: f64 = made.supporting.inputs.values().sum();
+        assert!(
+            (sum - made.supporting.start).abs() < 1e-2 * made.supporting.start.abs(),
+            "{baseline}: {sum} of {}",
+            made.supporting.start
+        );
     }
 }
 
@@ -72,13 +76,13 @@ fn two_points_are_those_of_the_gradient() {
     let two = reference(program_by(&model, &integrated(2, "0.0")));
     let gradient = reference(program(&model, "gradient"));
     let request = values(Start::One);
-    let made = explain(&two, &inputs, &request).relevance["input"].to_f64();
+    let made = explain(&two, &inputs, &request).supporting.relevance["input"].to_f64();
     let x = inputs["input"].to_f64();
     let mut wanted = vec![0.0; x.len()];
     for node in [0.5 - 0.5 / 3f64.sqrt(), 0.5 + 0.5 / 3f64.sqrt()] {
         let point: Vec<f32> = x.iter().map(|v| (v * node) as f32).collect();
         let point = Tensors::from([("input".to_string(), Tensor::from_f32(inputs["input"].dims(), &point))]);
-        let slope = explain(&gradient, &point, &request).relevance["input"].to_f64();
+        let slope = explain(&gradient, &point, &request).supporting.relevance["input"].to_f64();
         wanted.iter_mut().zip(slope.iter().zip(&x)).for_each(|(w, (g, x))| *w += 0.5 * g * x);
     }
     let size: f64 = wanted.iter().map(|v| v.abs()).sum();
@@ -92,15 +96,18 @@ fn without_noise_smoothgrad_is_the_gradient() {
     let quiet = repeated("kind = \"smoothgrad\"\nsamples = 3\nnoise = 0.0");
     let smooth = explain(&cpu(program_by(&model, &quiet), 2), &inputs, &Request::default());
     let plain = explain(&cpu(program(&model, "gradient"), 2), &inputs, &Request::default());
-    assert!(relative_l1(&smooth.relevance["input"], &plain.relevance["input"]) < 1e-6);
+    assert!(relative_l1(&smooth.supporting.relevance["input"], &plain.supporting.relevance["input"]) < 1e-6);
     let noisy = repeated("kind = \"smoothgrad\"\nsamples = 8\nnoise = 0.2\nseed = 5");
     let session = cpu(program_by(&model, &noisy), 2);
     let once = explain(&session, &inputs, &Request::default());
-    assert_eq!(once.relevance, explain(&session, &inputs, &Request::default()).relevance);
-    let gap = relative_l1(&once.relevance["input"], &plain.relevance["input"]);
+    assert_eq!(
+        once.supporting.relevance,
+        explain(&session, &inputs, &Request::default()).supporting.relevance
+    );
+    let gap = relative_l1(&once.supporting.relevance["input"], &plain.supporting.relevance["input"]);
     assert!(gap > 0.05, "noise changes nothing: {gap}");
     let other = cpu(program_by(&model, &noisy.replace("seed = 5", "seed = 6")), 2);
-    assert_ne!(once.relevance, explain(&other, &inputs, &Request::default()).relevance);
+    assert_ne!(once.supporting.relevance, explain(&other, &inputs, &Request::default()).supporting.relevance);
 }
 
 /// Several points run as one batch; a batch is what its rows are.
@@ -110,10 +117,10 @@ fn a_batch_is_its_rows() {
     for rules in ["integrated-gradients", "smoothgrad"] {
         let session: Session = cpu(program(&model, rules), 2);
         assert!(session.takes_rows());
-        let all = explain(&session, &inputs, &Request::default()).relevance["input"].clone();
+        let all = explain(&session, &inputs, &Request::default()).supporting.relevance["input"].clone();
         for row in [0, 5] {
             let one = Tensors::from([("input".to_string(), pick(&inputs["input"], row))]);
-            let alone = explain(&session, &one, &Request::default()).relevance["input"].clone();
+            let alone = explain(&session, &one, &Request::default()).supporting.relevance["input"].clone();
             assert!(relative_l1(&alone, &pick(&all, row)) < 1e-5, "{rules}, row {row}");
         }
     }
@@ -163,7 +170,7 @@ fn integrated_gradients_are_exported() {
     }
     let Some(found) = onnx_runtime(&jobs) else { return };
     for ((found, expected), (path, _)) in found.iter().zip(&expected).zip(&jobs) {
-        for (name, relevance) in &expected.relevance {
+        for (name, relevance) in &expected.supporting.relevance {
             let gap = relative_l1(&found[&format!("relevance/{name}")], relevance);
             assert!(gap <= 1e-4, "{} {name}: {gap:e}", path.display());
         }
@@ -211,9 +218,9 @@ fn every_baseline_gives_the_difference_of_the_outputs() {
         let name = &session.program().info.explained;
         let column = |t: &Tensor| t.to_f64().chunks(3).map(|row| row[1]).sum::<f64>();
         let wanted = column(&made.outputs[name]) - column(&there[name]);
-        assert!((made.start - wanted).abs() < 1e-4, "{} is not {wanted}", made.start);
-        let sum: f64 = made.inputs.values().sum();
-        let size: f64 = made.relevance["X"].to_f64().iter().map(|r| r.abs()).sum();
+        assert!((made.supporting.start - wanted).abs() < 1e-4, "{} is not {wanted}", made.supporting.start);
+        let sum: f64 = made.supporting.inputs.values().sum();
+        let size: f64 = made.supporting.relevance["X"].to_f64().iter().map(|r| r.abs()).sum();
         assert!((sum - wanted).abs() < 5e-3 * size, "{sum} is not {wanted}, of {size}");
         assert!(made.outputs.keys().all(|name| !name.contains("baseline")), "{:?}", made.outputs.keys());
     }

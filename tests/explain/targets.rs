@@ -58,24 +58,32 @@ fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -
     for (target, found) in targets.iter().zip(&together) {
         let alone = explain(&session, &inputs, &Request { target: *target, ..request.clone() });
         let title = format!("{name} {rules} {target:?}");
-        assert_eq!((&found.targets, found.start), (&alone.targets, alone.start), "{title}");
+        assert_eq!(
+            (&found.targets, found.supporting.start),
+            (&alone.targets, alone.supporting.start),
+            "{title}"
+        );
         assert_eq!(found.outputs, alone.outputs, "{title}");
-        assert_eq!(found.relevance.len(), alone.relevance.len(), "{title}");
-        let largest = alone.relevance.values().map(size).fold(0.0, f64::max);
-        for (tensor, expected) in &alone.relevance {
+        assert_eq!(found.supporting.relevance.len(), alone.supporting.relevance.len(), "{title}");
+        let largest = alone.supporting.relevance.values().map(size).fold(0.0, f64::max);
+        for (tensor, expected) in &alone.supporting.relevance {
             // What cancels is measured by what it cancels from: that of several units by that of one, and sums that a
             // normalisation makes 0 by a hundredth of the largest.
-            let one = size(&together[0].relevance[tensor]);
+            let one = size(&together[0].supporting.relevance[tensor]);
             let own = size(expected);
-            let gap = relative_l1(&found.relevance[tensor], expected) * own
+            let gap = relative_l1(&found.supporting.relevance[tensor], expected) * own
                 / own.max(one).max(1e-2 * largest).max(f64::MIN_POSITIVE);
             if gap > close || gap.is_nan() {
                 faults.push(format!("{title} {tensor}: {gap:e}"));
             }
         }
-        for (a, b) in found.ledger.iter().flatten().zip(alone.ledger.iter().flatten()) {
-            let size =
-                b.received.abs().max(b.passed.abs()).max(b.absorbed.abs()).max(together[0].start.abs());
+        for (a, b) in found.supporting.ledger.iter().flatten().zip(alone.supporting.ledger.iter().flatten()) {
+            let size = b
+                .received
+                .abs()
+                .max(b.passed.abs())
+                .max(b.absorbed.abs())
+                .max(together[0].supporting.start.abs());
             let gap = (a.passed - b.passed).abs().max((a.absorbed - b.absorbed).abs());
             if gap > 1e-4 * size {
                 faults.push(format!("{title} ledger: {a:?}, {b:?}"));
@@ -139,14 +147,14 @@ fn relevance_that_stops_inside_a_model_goes_on_from_there() {
     let units: Vec<Target> = (0..128).map(Target::Index).collect();
     let parts =
         inside.explain_targets(&inputs, &units, &Request { multiplier: 1.0, ..Request::default() }).unwrap();
-    let through = whole.relevance["flat.out"].to_f64();
+    let through = whole.supporting.relevance["flat.out"].to_f64();
     let mut sum = vec![0.0; 8 * 64];
     for (unit, part) in parts.iter().enumerate() {
-        for (i, r) in part.relevance["input"].to_f64().iter().enumerate() {
+        for (i, r) in part.supporting.relevance["input"].to_f64().iter().enumerate() {
             sum[i] += through[i / 64 * 128 + unit] * r;
         }
     }
-    let expected = whole.relevance["input"].to_f64();
+    let expected = whole.supporting.relevance["input"].to_f64();
     let gap: f64 = sum.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum();
     assert!(gap <= 1e-6 * expected.iter().sum::<f64>(), "{gap}");
     assert_eq!(parts[0].outputs["flat.out"].dims(), [8, 128]);
@@ -166,13 +174,13 @@ fn a_tensor_that_a_pass_would_remove_is_explained() {
         let inputs = inputs_of(session.program(), &tokens);
         let request = Request { target: Target::All, audit: true, ..Request::default() };
         let found = explain(&session, &inputs, &request);
-        assert_eq!(found.start.round(), 200.0, "{tensor}");
-        for row in found.ledger.as_ref().unwrap() {
-            assert!(row.residual().abs() <= 1e-4 * found.start, "{tensor}: {row:?}");
+        assert_eq!(found.supporting.start.round(), 200.0, "{tensor}");
+        for row in found.supporting.ledger.as_ref().unwrap() {
+            assert!(row.residual().abs() <= 1e-4 * found.supporting.start, "{tensor}: {row:?}");
         }
-        let arrived: f64 = found.inputs.values().sum();
+        let arrived: f64 = found.supporting.inputs.values().sum();
         assert!(
-            arrived > 1.0 && (found.start - arrived - found.absorbed).abs() < 1e-2,
+            arrived > 1.0 && (found.supporting.start - arrived - found.supporting.absorbed).abs() < 1e-2,
             "{tensor}: {arrived}"
         );
     }
@@ -202,8 +210,12 @@ fn tensors_inside_every_zoo_model_are_explained() {
             let inputs = inputs_of(session.program(), &npz(&m.inputs));
             let request = Request { target: Target::All, audit: true, ..Request::default() };
             let found = explain(&session, &inputs, &request);
-            for row in found.ledger.as_ref().unwrap() {
-                assert!(row.residual().abs() <= 1e-4 * found.start, "{} {tensor}: {row:?}", m.name);
+            for row in found.supporting.ledger.as_ref().unwrap() {
+                assert!(
+                    row.residual().abs() <= 1e-4 * found.supporting.start,
+                    "{} {tensor}: {row:?}",
+                    m.name
+                );
             }
             explained += 1;
         }
@@ -243,7 +255,7 @@ fn agreement(
     for (target, explained) in
         targets.iter().zip(session.explain_targets(inputs, targets, &Request::default()).unwrap())
     {
-        let relevance = explained.relevance[input].to_f64();
+        let relevance = explained.supporting.relevance[input].to_f64();
         for row in 0..rows {
             let own = &relevance[row * features..][..features];
             let mut order: Vec<usize> = (0..features).collect();
@@ -327,7 +339,7 @@ fn positive_relevance_of_a_text_speaks_for_the_target() {
         assert_eq!(right, all, "{rules}");
         for (target, against) in targets.into_iter().zip([false, true, false, true]) {
             let found = explain(&session, &inputs, &Request { target, ..Request::default() });
-            let of_waste = found.relevance["input_ids"].to_f64()[waste];
+            let of_waste = found.supporting.relevance["input_ids"].to_f64()[waste];
             assert_eq!(of_waste < 0.0, against, "{rules} {target:?}: {of_waste}");
         }
     }
@@ -365,7 +377,7 @@ fn two_classes_of_one_unit_keep_their_probabilities() {
     // The classes share no map: not even magnitudes cancel.
     let found =
         explain(&session, &inputs, &Request { target: Target::Difference(0, 1), ..Request::default() });
-    assert!(size(&found.relevance["X"]) > 100.0);
+    assert!(size(&found.supporting.relevance["X"]) > 100.0);
 }
 
 /// ONNX Runtime's Sigmoid is 0 where the file's classes are as sure as this; relevance passes it all the same, from its logit.
@@ -394,7 +406,7 @@ fn an_exported_difference_of_sure_classes_starts_at_their_logits() {
     let Some(found) = onnx_runtime(&jobs) else { return };
     for (found, (rules, expected)) in found.iter().zip(&expected) {
         assert!(found["probabilities"].to_f64().contains(&0.0), "no row is that sure");
-        let gap = relative_l1(&found["relevance/X"], &expected.relevance["X"]);
+        let gap = relative_l1(&found["relevance/X"], &expected.supporting.relevance["X"]);
         assert!(gap <= 1e-4, "{rules}: {gap:e}");
     }
 }

@@ -37,14 +37,14 @@ fn shares_close_with_the_layer_and_the_ledger() {
             let ids = npz(arrays)["input_ids"].elems() as i64;
             for layer in &layers {
                 let sum: f64 = layer.experts.iter().map(|e| e.relevance).sum();
-                let open = (sum - layer.received).abs() / e.start;
+                let open = (sum - layer.received).abs() / e.supporting.start;
                 assert!(open <= 1e-4, "{} {}: {sum} of {}", m.name, layer.name, layer.received);
                 assert!(layer.received > 0.0, "{} {} received nothing", m.name, layer.name);
                 // Each token goes to two of four experts.
                 let tokens: i64 = layer.experts.iter().map(|e| e.tokens).sum();
                 assert_eq!((layer.experts.len(), tokens), (4, 2 * ids), "{} {}", m.name, layer.name);
-                let mut ledger = e.ledger.iter().flatten();
-                let row = ledger.any(|r| (r.received - layer.received).abs() <= 1e-4 * e.start);
+                let mut ledger = e.supporting.ledger.iter().flatten();
+                let row = ledger.any(|r| (r.received - layer.received).abs() <= 1e-4 * e.supporting.start);
                 assert!(row, "{} {}: no row of the ledger received {}", m.name, layer.name, layer.received);
             }
         }
@@ -63,7 +63,10 @@ fn exports_of_the_same_weights_agree() {
         let expected = of(&models[0]);
         for m in &models[1..] {
             let got = of(m);
-            let gap = worst_element(&got.relevance["input_ids"], &expected.relevance["input_ids"]);
+            let gap = worst_element(
+                &got.supporting.relevance["input_ids"],
+                &expected.supporting.relevance["input_ids"],
+            );
             assert!(gap <= 1e-4, "{}: relevance of the tokens differs by {gap:e}", m.name);
             let (own, first) = (got.experts.unwrap(), expected.experts.as_ref().unwrap());
             assert_eq!(own.len(), first.len(), "{}", m.name);
@@ -87,7 +90,8 @@ fn dense_and_sparse_exports_of_the_same_weights_agree() {
     for rules in ["dlb", "attnlrp"] {
         let of = |file: &str| explain(&cpu(program(&folder.join(file), rules), 2), &inputs, &asked());
         let [sparse, dense] = ["model.onnx", "dense.onnx"].map(of);
-        let gap = worst_element(&dense.relevance["tokens"], &sparse.relevance["tokens"]);
+        let gap =
+            worst_element(&dense.supporting.relevance["tokens"], &sparse.supporting.relevance["tokens"]);
         assert!(gap <= 1e-4, "{rules}: relevance differs by {gap:e}");
         let (sparse, dense) = (sparse.experts.unwrap(), dense.experts.unwrap());
         assert_eq!(sparse.len(), 2);
@@ -111,7 +115,8 @@ fn every_composite_equals_the_reference() {
             let inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
             let got = explain(&cpu(program.clone(), 2), &inputs, &asked());
             let expected = explain(&reference(program), &inputs, &asked());
-            let gap = worst_element(&got.relevance["tokens"], &expected.relevance["tokens"]);
+            let gap =
+                worst_element(&got.supporting.relevance["tokens"], &expected.supporting.relevance["tokens"]);
             assert!(gap <= 1e-4, "{file} {rules}: relevance differs by {gap:e}");
         }
     }
@@ -135,11 +140,12 @@ fn a_session_that_saw_other_routings_gives_the_same_bits() {
         let alone = explain(&cpu(program.clone(), 1), &inputs, &request);
         let among = explain(&session, &inputs, &request);
         let again = explain(&session, &inputs, &request);
-        assert_eq!(among.relevance, alone.relevance, "round {round}");
-        assert_eq!(again.relevance, alone.relevance, "round {round}, again");
+        assert_eq!(among.supporting.relevance, alone.supporting.relevance, "round {round}");
+        assert_eq!(again.supporting.relevance, alone.supporting.relevance, "round {round}, again");
         assert_eq!(among.experts, alone.experts, "round {round}");
         let expected = explain(&reference(program.clone()), &inputs, &request);
-        let gap = worst_element(&among.relevance["tokens"], &expected.relevance["tokens"]);
+        let gap =
+            worst_element(&among.supporting.relevance["tokens"], &expected.supporting.relevance["tokens"]);
         assert!(gap <= 1e-5, "round {round}: {gap:e} off the reference");
         let layers = among.experts.unwrap_or_default();
         let counts: Vec<i64> = layers.iter().flat_map(|l| &l.experts).map(|e| e.tokens).collect();
@@ -168,7 +174,9 @@ fn experts_without_tokens_and_batches_of_tokens() {
     let session = cpu(program.clone(), 2);
     let all = explain(&session, &inputs, &request);
     let expected = explain(&reference(program), &inputs, &request);
-    assert!(worst_element(&all.relevance["tokens"], &expected.relevance["tokens"]) <= 1e-5);
+    assert!(
+        worst_element(&all.supporting.relevance["tokens"], &expected.supporting.relevance["tokens"]) <= 1e-5
+    );
     let layers = all.experts.unwrap();
     for layer in &layers {
         assert_eq!((layer.experts.len(), layer.experts.iter().map(|e| e.tokens).sum::<i64>()), (8, 12));
@@ -179,7 +187,10 @@ fn experts_without_tokens_and_batches_of_tokens() {
     for row in 0..6 {
         let one = [("tokens".to_string(), pick(&inputs["tokens"], row))].into();
         let alone = explain(&session, &one, &request);
-        let gap = relative_l1(&pick(&all.relevance["tokens"], row), &alone.relevance["tokens"]);
+        let gap = relative_l1(
+            &pick(&all.supporting.relevance["tokens"], row),
+            &alone.supporting.relevance["tokens"],
+        );
         assert!(gap <= 1e-5, "token {row}: {gap:e}");
     }
 }
@@ -274,7 +285,8 @@ fn several_targets_equal_as_many_runs() {
         let together = session.explain_targets(&inputs, &targets, &request).unwrap();
         for (target, got) in targets.iter().zip(together) {
             let alone = explain(&session, &inputs, &Request { target: *target, ..request.clone() });
-            let gap = worst_element(&got.relevance["tokens"], &alone.relevance["tokens"]);
+            let gap =
+                worst_element(&got.supporting.relevance["tokens"], &alone.supporting.relevance["tokens"]);
             assert!(gap <= 1e-6, "{target:?}: {gap:e}");
             for (a, b) in got.experts.unwrap().iter().zip(alone.experts.unwrap()) {
                 for (a, b) in a.experts.iter().zip(b.experts) {
@@ -331,13 +343,13 @@ fn an_artifact_and_an_export_find_the_counts_too() {
     let read = dlbc_proto::decode(&dlbc_proto::encode(&artifact), &dlbc_proto::Limits::default()).unwrap();
     let expected = explain(&cpu(program.clone(), 1), &inputs, &Request::default());
     let again = explain(&cpu(dlbc_artifact::read(&read).unwrap(), 1), &inputs, &Request::default());
-    assert_eq!(again.relevance, expected.relevance);
+    assert_eq!(again.supporting.relevance, expected.supporting.relevance);
 
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("explained.onnx");
     dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, &Default::default()).unwrap()).unwrap();
     let Some(found) = onnx_runtime(&[(path, folder.join("input.npz"))]) else { return };
-    for (name, r) in &expected.relevance {
+    for (name, r) in &expected.supporting.relevance {
         let gap = relative_l1(&found[0][&format!("relevance/{name}")], r);
         assert!(gap <= 1e-4, "{name}: {gap:e}");
     }

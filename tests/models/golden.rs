@@ -42,7 +42,7 @@ fn dlb_v2_equals_the_recorded_relevance() {
             explain(&cpu(program, 2), &inputs, &Request { target: Target::Argmax, ..Request::default() });
         let mut compared = 0;
         for (input, expected) in golden.iter().filter_map(|(n, t)| Some((n.strip_prefix("input_rel/")?, t))) {
-            let gap = relative_l1(&got.relevance[input], expected);
+            let gap = relative_l1(&got.supporting.relevance[input], expected);
             assert!(gap <= 1e-4, "{name}, input {input}: relative L1 {gap:e}");
             compared += 1;
         }
@@ -78,7 +78,7 @@ fn table(file: &str, output: &str, rules: &str) -> Program {
 fn scores(program: Program, rows: &Tensor, unit: usize) -> Tensor {
     let inputs = Tensors::from([("X".to_string(), rows.clone())]);
     let request = Request { target: Target::Index(unit as i64), start: Start::Value, ..Request::default() };
-    explain(&cpu(program, 1), &inputs, &request).relevance["X"].clone()
+    explain(&cpu(program, 1), &inputs, &request).supporting.relevance["X"].clone()
 }
 
 /// Spearman's rank correlation.
@@ -175,7 +175,7 @@ fn relevance_of_tables_has_the_signs_of_occlusion() {
             for (target, class, rival) in single.chain(pair) {
                 let quantity = |scores: &[f64]| scores[class] - rival.map_or(0.0, |r: usize| scores[r]);
                 let request = Request { target, ..Request::default() };
-                let found = explain(&explainer, &feed(&x), &request).relevance["X"].to_f64();
+                let found = explain(&explainer, &feed(&x), &request).supporting.relevance["X"].to_f64();
                 for (row, relevance) in found.chunks(width).enumerate() {
                     let mut order: Vec<usize> = (0..width).collect();
                     order.sort_by(|a, b| relevance[*b].abs().total_cmp(&relevance[*a].abs()));

@@ -32,13 +32,17 @@ fn checked(name: &str, program: Program, inputs: &Tensors, outputs: &Tensors) ->
     {
         assert_eq!(*greatest as usize, argmax(row), "{name}");
     }
-    let total: f64 = made.inputs.values().sum::<f64>() + made.absorbed;
-    assert!((total - made.start).abs() <= 1e-4 * made.start, "{name}: {total} of {}", made.start);
-    for row in made.ledger.as_ref().unwrap() {
-        assert!(row.residual().abs() <= 1e-4 * made.start, "{name}: {row:?}");
+    let total: f64 = made.supporting.inputs.values().sum::<f64>() + made.supporting.absorbed;
+    assert!(
+        (total - made.supporting.start).abs() <= 1e-4 * made.supporting.start,
+        "{name}: {total} of {}",
+        made.supporting.start
+    );
+    for row in made.supporting.ledger.as_ref().unwrap() {
+        assert!(row.residual().abs() <= 1e-4 * made.supporting.start, "{name}: {row:?}");
     }
     for (input, value) in &inputs {
-        let Some(r) = made.relevance.get(input) else { continue };
+        let Some(r) = made.supporting.relevance.get(input) else { continue };
         assert_eq!(r.dims(), value.dims(), "{name}");
         let r = r.to_f32();
         // What is 0 contributes nothing, but for ids.
@@ -46,7 +50,7 @@ fn checked(name: &str, program: Program, inputs: &Tensors, outputs: &Tensors) ->
         let some = r.iter().any(|v| *v != 0.0);
         assert!(r.iter().all(|v| v.is_finite()) && some != silent, "{name}: {input}");
     }
-    made.relevance
+    made.supporting.relevance
 }
 
 fn argmax(values: &[f32]) -> usize {
@@ -173,7 +177,7 @@ fn a_letter_of_a_captcha_lies_where_it_is_drawn() {
         assert_eq!(made.targets, [class as i64], "{letter}");
         let share = |other: &serde_json::Value| {
             let edge = |i: usize| other["box"][i].as_f64().unwrap();
-            share_within(&made.relevance["image"], [edge(0), 0.0, edge(2), 60.0])
+            share_within(&made.supporting.relevance["image"], [edge(0), 0.0, edge(2), 60.0])
         };
         for other in letters {
             let found = share(other);
@@ -202,7 +206,7 @@ fn silero_hears_speech_and_not_the_silence_before() {
     let session = cpu(program(&folder.join("model.onnx"), "dlb"), 2);
     let made = explain(&session, &inputs, &Request { target: Target::Index(12), ..Request::default() });
     // Seven steps of silence, speech from the eighth on; the target is that the 13th step is speech.
-    let r = made.relevance["input"].to_f64();
+    let r = made.supporting.relevance["input"].to_f64();
     let steps: Vec<f64> = r.chunks(576).map(|step| step.iter().sum()).collect();
     let (silence, speech): (f64, f64) = (steps[..7].iter().sum(), steps[7..13].iter().sum());
     assert!(speech > 20.0 && silence.abs() < 0.05 * speech, "{speech} on speech, {silence} on silence");
@@ -227,8 +231,8 @@ fn heard_step_by_step(name: &str, rate: i64) {
         let made = explain(&session, &inputs, &Request { audit: true, ..Request::default() });
         let (said, wanted) = (made.outputs["output"].to_f32()[0], recorded["output"].to_f32()[step]);
         assert!((said - wanted).abs() <= 1e-4 * wanted.max(0.01), "{name} step {step}: {said} of {wanted}");
-        for row in made.ledger.as_ref().unwrap() {
-            assert!(row.residual().abs() <= 1e-4 * made.start, "{name} step {step}: {row:?}");
+        for row in made.supporting.ledger.as_ref().unwrap() {
+            assert!(row.residual().abs() <= 1e-4 * made.supporting.start, "{name} step {step}: {row:?}");
         }
         state = made.outputs["stateN"].clone();
     }
@@ -422,15 +426,15 @@ fn every_composite_equals_the_reference_on_detectors_and_silero() {
             let request = Request { target, position, start, audit: true, ..Request::default() };
             let wanted = explain(&reference(program.clone()), &inputs, &request);
             let made = explain(&cpu(program, 2), &inputs, &request);
-            for (input, wanted) in &wanted.relevance {
-                let gap = worst_element(&made.relevance[input], wanted);
+            for (input, wanted) in &wanted.supporting.relevance {
+                let gap = worst_element(&made.supporting.relevance[input], wanted);
                 assert!(gap <= 1e-4, "{name} {rules}: relevance of {input} differs by {gap:e} of the sum");
             }
             for (device, e) in [("cpu", &made), ("reference", &wanted)] {
                 // Signed shares may be many times what arrives: a row is measured by what it moves.
-                for row in e.ledger.as_ref().unwrap() {
+                for row in e.supporting.ledger.as_ref().unwrap() {
                     let moved = row.received.abs().max(row.passed.abs()).max(row.absorbed.abs());
-                    let open = row.residual().abs() / moved.max(e.start.abs());
+                    let open = row.residual().abs() / moved.max(e.supporting.start.abs());
                     assert!(open <= 1e-4, "{name} {rules} {device}: {row:?}");
                 }
             }

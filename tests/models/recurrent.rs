@@ -167,7 +167,7 @@ fn an_lstm_is_explained_step_by_step_backwards() {
             .collect();
         for session in [reference(program.clone()), cpu(program.clone(), 2)] {
             let got = explain(&session, &inputs, &request(unit as i64));
-            let found = got.relevance["x"].to_f64();
+            let found = got.supporting.relevance["x"].to_f64();
             for (i, r) in found.iter().enumerate() {
                 let (t, b, k) = (i / (B * F), i / F % B, i % F);
                 let wanted = expected[b][t][k];
@@ -177,7 +177,7 @@ fn an_lstm_is_explained_step_by_step_backwards() {
                     session.device()
                 );
             }
-            for row in got.ledger.unwrap() {
+            for row in got.supporting.ledger.unwrap() {
                 assert!(row.residual().abs() < 1e-4, "{row:?}");
             }
         }
@@ -199,7 +199,8 @@ fn batch_first_is_the_same_layer() {
         let feed = |dims: [usize; 3], x: &[f32]| Tensors::from([("x".into(), Tensor::from_f32(&dims, x))]);
         let first = explain(&cpu(time_first, 2), &feed([T, B, F], &x), &request(1));
         let second = explain(&cpu(batch_first, 2), &feed([B, T, F], &turned), &request(1));
-        let (first, second) = (first.relevance["x"].to_f64(), second.relevance["x"].to_f64());
+        let (first, second) =
+            (first.supporting.relevance["x"].to_f64(), second.supporting.relevance["x"].to_f64());
         for (i, r) in second.iter().enumerate() {
             let wanted = first[at(i / F % T, i / (T * F), i % F)];
             assert!((r - wanted).abs() < 1e-5, "{op}: {r}, {wanted} expected");
@@ -228,11 +229,16 @@ fn a_plan_does_not_grow_with_the_sequence() {
     for time in [5, 500] {
         let inputs = Tensors::from([("x".to_string(), Tensor::from_f32(&[time, 1, F], &x[..time * F]))]);
         let got = explain(&session, &inputs, &request(0));
-        let sum: f64 = got.inputs.values().sum();
-        assert!((got.start - sum - got.absorbed).abs() < 1e-3, "{} {sum} {}", got.start, got.absorbed);
+        let sum: f64 = got.supporting.inputs.values().sum();
+        assert!(
+            (got.supporting.start - sum - got.supporting.absorbed).abs() < 1e-3,
+            "{} {sum} {}",
+            got.supporting.start,
+            got.supporting.absorbed
+        );
         if time == 500 {
             let fixed = explain(&cpu(long.clone(), 2), &inputs, &request(0));
-            assert_eq!(fixed.relevance, got.relevance);
+            assert_eq!(fixed.supporting.relevance, got.supporting.relevance);
         }
     }
 }

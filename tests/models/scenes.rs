@@ -115,15 +115,15 @@ fn unit(layout: BoxLayout, number: usize, class: i64, coordinate: Option<usize>)
 }
 
 fn same(a: &Explanation, b: &Explanation, title: &str) {
-    assert_eq!(a.start, b.start, "{title}");
+    assert_eq!(a.supporting.start, b.supporting.start, "{title}");
     assert_eq!(a.seed, b.seed, "{title}");
-    assert_eq!(a.relevance, b.relevance, "{title}");
+    assert_eq!(a.supporting.relevance, b.supporting.relevance, "{title}");
     assert_eq!(a.opposing, b.opposing, "{title}");
 }
 
 fn closes(found: &Explanation, title: &str) {
-    for row in found.ledger.as_ref().unwrap() {
-        assert!(row.residual().abs() <= 1e-4 * found.start.abs(), "{title}: {row:?}");
+    for row in found.supporting.ledger.as_ref().unwrap() {
+        assert!(row.residual().abs() <= 1e-4 * found.supporting.start.abs(), "{title}: {row:?}");
     }
 }
 
@@ -162,7 +162,10 @@ fn a_box_is_explained_as_the_unit_that_it_is() {
                     let at = detected.number * 4 + coordinate.unwrap();
                     assert!(seed.iter().enumerate().all(|(i, v)| (*v != 0.0) == (i == at)), "{title}");
                 }
-                assert!(best.relevance.values().any(|t| t.to_f32().iter().any(|v| *v != 0.0)), "{title}");
+                assert!(
+                    best.supporting.relevance.values().any(|t| t.to_f32().iter().any(|v| *v != 0.0)),
+                    "{title}"
+                );
             }
         }
     }
@@ -185,9 +188,12 @@ fn boxes_together_are_boxes_alone_and_the_reference_agrees() {
             let alone = explain(&session, &inputs, request);
             let exact = explain(&float64, &inputs, request);
             assert_eq!((&found.boxes, &found.targets), (&alone.boxes, &alone.targets), "{title}");
-            for (name, expected) in &exact.relevance {
-                assert!(relative_l1(&found.relevance[name], &alone.relevance[name]) < 1e-6, "{title}");
-                assert!(relative_l1(&alone.relevance[name], expected) < 1e-4, "{title}");
+            for (name, expected) in &exact.supporting.relevance {
+                assert!(
+                    relative_l1(&found.supporting.relevance[name], &alone.supporting.relevance[name]) < 1e-6,
+                    "{title}"
+                );
+                assert!(relative_l1(&alone.supporting.relevance[name], expected) < 1e-4, "{title}");
             }
         }
         assert!(together[0].boxes[0].score >= together[1].boxes[0].score, "{}", known.name);
@@ -288,13 +294,16 @@ fn regions_add_up_to_the_class_and_the_reference_agrees() {
         let targets = [part(0.0, middle), part(middle, 1.0)];
         let request = of_pixels(Pixels::default());
         let halves = session.explain_targets(&inputs, &targets, &request).unwrap();
-        for (input, expected) in &whole.relevance {
-            let (a, b) = (halves[0].relevance[input].to_f32(), halves[1].relevance[input].to_f32());
+        for (input, expected) in &whole.supporting.relevance {
+            let (a, b) = (
+                halves[0].supporting.relevance[input].to_f32(),
+                halves[1].supporting.relevance[input].to_f32(),
+            );
             let sum: Vec<f32> = a.iter().zip(b.iter()).map(|(a, b)| a + b).collect();
             let gap = relative_l1(&Tensor::from_f32(expected.dims(), &sum), expected);
             assert!(gap < 1e-5, "{name}: {gap}");
             let exact = explain(&float64, &inputs, &request);
-            let gap = relative_l1(expected, &exact.relevance[input]);
+            let gap = relative_l1(expected, &exact.supporting.relevance[input]);
             assert!(gap < 1e-4, "{name}: {gap}");
         }
     }
@@ -336,8 +345,8 @@ fn rows_of_a_batch_are_explained_alone() {
                 alone.boxes.first().map(|b| b.number),
                 "{name}"
             );
-            for (input, expected) in &alone.relevance {
-                let gap = relative_l1(&pick(&batch.relevance[input], row), expected);
+            for (input, expected) in &alone.supporting.relevance {
+                let gap = relative_l1(&pick(&batch.supporting.relevance[input], row), expected);
                 assert!(gap < 1e-5, "{name}: {gap}");
             }
         }
@@ -352,7 +361,7 @@ fn every_composite_explains_a_class_and_a_box() {
     let run = |session: &Session, request: &Request, title: &str| {
         let inputs = inputs_of(session.program(), &picture());
         let found = explain(session, &inputs, request);
-        let arrived = found.relevance["picture"].to_f32().iter().any(|v| *v != 0.0);
+        let arrived = found.supporting.relevance["picture"].to_f32().iter().any(|v| *v != 0.0);
         assert!(arrived, "{title}");
     };
     for rules in dlbc_compiler::shipped() {
@@ -377,7 +386,7 @@ fn the_fixtures_find_what_is_in_the_picture() {
         assert!((x - centre[0]).abs() < 2.0 && (y - centre[1]).abs() < 2.0, "{:?}", found.boxes);
         assert!((8.0..14.0).contains(&width) && (8.0..14.0).contains(&height), "{:?}", found.boxes);
         // Relevance is where the object is.
-        let relevance = found.relevance["picture"].to_f64();
+        let relevance = found.supporting.relevance["picture"].to_f64();
         let within = |at: usize| {
             let (px, py) = ((at % 64) as f64, (at / 64 % 48) as f64);
             (px - centre[0]).abs() <= 7.0 && (py - centre[1]).abs() <= 7.0

@@ -25,7 +25,7 @@ fn exports(name: &str) -> Vec<PathBuf> {
 fn relevance(model: &Path, inputs: &Tensors, request: &Request) -> Tensors {
     let program = program(model, "dlb");
     let inputs = inputs_of(&program, inputs);
-    explain(&cpu(program, 2), &inputs, request).relevance
+    explain(&cpu(program, 2), &inputs, request).supporting.relevance
 }
 
 fn session_of(name: &str) -> (Session, Tensors) {
@@ -89,9 +89,9 @@ fn padding_does_not_matter() {
         for (row, real) in real.into_iter().enumerate() {
             let request = Request { position: Position::At(real as i64 - 1), ..audited() };
             let request = if CAUSAL.contains(name) { request } else { audited() };
-            let padded = explain(&session, &inputs, &request).relevance;
+            let padded = explain(&session, &inputs, &request).supporting.relevance;
             let short = inputs.iter().map(|(n, t)| (n.clone(), cut(&pick(t, row), real))).collect();
-            let alone = explain(&session, &short, &request).relevance;
+            let alone = explain(&session, &short, &request).supporting.relevance;
             let padded = pick(&padded["input_ids"], row).to_f64();
             let expected = alone["input_ids"].to_f64();
             let all: f64 = expected.iter().map(|v| v.abs()).sum();
@@ -117,12 +117,12 @@ fn later_tokens_do_not_matter_to_a_causal_model() {
         let length = inputs["input_ids"].dims()[1];
         for position in [0, length / 2, length - 2] {
             let request = Request { position: Position::At(position as i64), ..audited() };
-            let before = explain(&session, &inputs, &request).relevance["input_ids"].to_f64();
+            let before = explain(&session, &inputs, &request).supporting.relevance["input_ids"].to_f64();
             let mut changed = inputs.clone();
             let mut ids = inputs["input_ids"].to_i64();
             ids[position + 1..].iter_mut().for_each(|id| *id = (*id + 17) % 150);
             changed.insert("input_ids".into(), Tensor::from_i64(&[1, length], &ids));
-            let after = explain(&session, &changed, &request).relevance["input_ids"].to_f64();
+            let after = explain(&session, &changed, &request).supporting.relevance["input_ids"].to_f64();
             let all: f64 = before.iter().map(|v| v.abs()).sum();
             let gap: f64 = before.iter().zip(&after).map(|(a, b)| (a - b).abs()).sum();
             assert!(gap <= 1e-5 * all, "{name} position {position}: later tokens change {gap:e} of {all}");
@@ -148,8 +148,8 @@ fn permuted_rows_permute_relevance() {
         assert!(count > 1, "{name}: a batch is expected");
         let order: Vec<usize> = (0..count).rev().collect();
         let swapped: Tensors = inputs.iter().map(|(n, t)| (n.clone(), rows(t, &order))).collect();
-        let straight = explain(&session, &inputs, &Request::default()).relevance;
-        let turned = explain(&session, &swapped, &Request::default()).relevance;
+        let straight = explain(&session, &inputs, &Request::default()).supporting.relevance;
+        let turned = explain(&session, &swapped, &Request::default()).supporting.relevance;
         for (input, r) in straight {
             assert_eq!(rows(&r, &order), turned[&input], "{name}: {input}");
         }
@@ -170,10 +170,10 @@ fn trained_models_answer_as_recorded_and_close() {
             let gap = relative_l1(&got.outputs[&output], &wanted);
             assert!(gap <= 1e-4, "{name} output {output}: {gap:e}");
         }
-        let reached: f64 = got.inputs.values().sum();
-        assert!(reached > 0.5 * got.start, "{name}: {reached} of {}", got.start);
-        for row in got.ledger.as_ref().unwrap() {
-            assert!(row.residual().abs() <= 1e-4 * got.start, "{name}: {row:?}");
+        let reached: f64 = got.supporting.inputs.values().sum();
+        assert!(reached > 0.5 * got.supporting.start, "{name}: {reached} of {}", got.supporting.start);
+        for row in got.supporting.ledger.as_ref().unwrap() {
+            assert!(row.residual().abs() <= 1e-4 * got.supporting.start, "{name}: {row:?}");
         }
     }
 }
@@ -195,7 +195,7 @@ fn a_live_mask_gets_relevance() {
     ]);
     let explanation = explain(&cpu(compiled.program, 1), &inputs, &audited());
     // What is masked has no weight, and what is not adds 0 to its score: there is relevance, and it is 0 here.
-    assert_eq!(explanation.relevance["attention_mask"].dims(), [1, 4]);
+    assert_eq!(explanation.supporting.relevance["attention_mask"].dims(), [1, 4]);
     let whole = explain(&cpu(program(&model, "dlb"), 1), &inputs, &audited());
-    assert!(!whole.relevance.contains_key("attention_mask"));
+    assert!(!whole.supporting.relevance.contains_key("attention_mask"));
 }

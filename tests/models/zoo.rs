@@ -53,16 +53,17 @@ fn relevance_equals_the_reference_and_the_ledger_closes() {
                 let request = Request { audit: true, ..request(&program, Target::Index(0)) };
                 let expected = explain(&reference(program.clone()), &inputs, &request);
                 let got = explain(&cpu(program, 2), &inputs, &request);
-                for (name, expected) in &expected.relevance {
-                    let gap = worst_element(&got.relevance[name], expected);
+                for (name, expected) in &expected.supporting.relevance {
+                    let gap = worst_element(&got.supporting.relevance[name], expected);
                     assert!(gap <= ELEMENT, "{} {rules} relevance of {name}: {gap:e} of the sum", m.name);
                 }
                 for (what, e) in [("cpu", &got), ("reference", &expected)] {
-                    let inputs: f64 = e.inputs.values().sum();
-                    let open = (e.start - inputs - e.absorbed).abs() / e.start.abs();
+                    let inputs: f64 = e.supporting.inputs.values().sum();
+                    let open = (e.supporting.start - inputs - e.supporting.absorbed).abs()
+                        / e.supporting.start.abs();
                     assert!(open <= LEDGER, "{} {rules} {what}: the ledger is open by {open:e}", m.name);
-                    for row in e.ledger.as_ref().unwrap() {
-                        let open = row.residual().abs() / e.start.abs();
+                    for row in e.supporting.ledger.as_ref().unwrap() {
+                        let open = row.residual().abs() / e.supporting.start.abs();
                         assert!(open <= LEDGER, "{} {rules} {what}: row {row:?} is open by {open:e}", m.name);
                     }
                 }
@@ -78,9 +79,19 @@ fn threads_and_repetition_do_not_change_a_bit() {
         let inputs = inputs_of(&program, &npz(&m.inputs));
         let request = request(&program, Target::Argmax);
         let (one, two) = (cpu(program.clone(), 1), cpu(program, 2));
-        let first = explain(&two, &inputs, &request).relevance;
-        assert_eq!(first, explain(&two, &inputs, &request).relevance, "{}: two runs differ", m.name);
-        assert_eq!(first, explain(&one, &inputs, &request).relevance, "{}: 1 and 2 threads differ", m.name);
+        let first = explain(&two, &inputs, &request).supporting.relevance;
+        assert_eq!(
+            first,
+            explain(&two, &inputs, &request).supporting.relevance,
+            "{}: two runs differ",
+            m.name
+        );
+        assert_eq!(
+            first,
+            explain(&one, &inputs, &request).supporting.relevance,
+            "{}: 1 and 2 threads differ",
+            m.name
+        );
     }
 }
 
@@ -100,8 +111,8 @@ fn a_batch_equals_its_single_runs() {
         for row in 0..rows {
             let single = inputs.iter().map(|(n, t)| (n.clone(), pick(t, row))).collect();
             let alone = explain(&session, &single, &request);
-            for (name, r) in &alone.relevance {
-                let gap = relative_l1(&pick(&batch.relevance[name], row), r);
+            for (name, r) in &alone.supporting.relevance {
+                let gap = relative_l1(&pick(&batch.supporting.relevance[name], row), r);
                 // A batch takes other matrix tiles: not the same bits.
                 assert!(gap <= 1e-6, "{} row {row} of {rows}, {name}: {gap:e}", m.name);
             }

@@ -117,8 +117,8 @@ fn row(
     got: &Explanation,
     (input, bound): (f64, f64),
 ) -> Row {
-    let sum: f64 = got.inputs.values().sum();
-    let open = (got.start - sum - got.absorbed).abs() / got.start.abs();
+    let sum: f64 = got.supporting.inputs.values().sum();
+    let open = (got.supporting.start - sum - got.supporting.absorbed).abs() / got.supporting.start.abs();
     Row { system, model, theirs, ours, input, layers: (0, 0.0), open, bound }
 }
 
@@ -134,8 +134,8 @@ pub fn torch(zoo: &Path) -> Vec<Row> {
             let mut worst: f64 = 0.0;
             for (name, wanted) in &golden {
                 let Some(what) = name.strip_prefix(prefix) else { continue };
-                let (_, r) =
-                    found(&got.relevance, what, wanted).unwrap_or_else(|| panic!("{model}: no {what}"));
+                let (_, r) = found(&got.supporting.relevance, what, wanted)
+                    .unwrap_or_else(|| panic!("{model}: no {what}"));
                 worst = worst.max(gap(r, wanted));
             }
             rows.push(row("torch autograd", model, prefix.trim_end_matches('/'), ours, &got, (worst, 1e-4)));
@@ -151,13 +151,13 @@ pub fn lxt(zoo: &Path) -> Vec<Row> {
         let golden = npz(&file(zoo, model, ".lxt.npz"));
         let got = run(&file(zoo, model, ".onnx"), &golden, "attnlrp", Start::Value);
         let wanted = &golden["attnlrp/embedding"];
-        let (_, r) = found(&got.relevance, "embedding", wanted).unwrap();
-        let tokens = gap(&got.relevance["input_ids"], &golden["attnlrp/token"]);
+        let (_, r) = found(&got.supporting.relevance, "embedding", wanted).unwrap();
+        let tokens = gap(&got.supporting.relevance["input_ids"], &golden["attnlrp/token"]);
         rows.push(row("LXT 2.1", model, "AttnLRP", "attnlrp", &got, (gap(r, wanted).max(tokens), 1e-3)));
     }
     let golden = npz(&file(zoo, "vit", ".lxt.npz"));
     let got = run(&file(zoo, "vit", ".onnx"), &golden, "cp-lrp", Start::Value);
-    let gap = gap(&got.relevance["input"], &golden["attnlrp/input"]);
+    let gap = gap(&got.supporting.relevance["input"], &golden["attnlrp/input"]);
     rows.push(row("LXT 2.1", "vit", "CP-LRP", "cp-lrp", &got, (gap, 1e-3)));
     rows
 }

@@ -96,17 +96,18 @@ pub fn compare(zoo: &Path) -> Vec<Row> {
             let feed = Tensors::from([(input.clone(), golden[&format!("in/{input}")].clone())]);
             let request = Request { start: Start::Value, audit: true, keep_all: true, ..Request::default() };
             let got = explain(&cpu(program, 2), &feed, &request);
-            let layers = layers(&golden, theirs, &got.relevance);
+            let layers = layers(&golden, theirs, &got.supporting.relevance);
             let worst = layers.iter().map(|(_, gap)| *gap).fold(0.0, f64::max);
-            let sum: f64 = got.inputs.values().sum();
+            let sum: f64 = got.supporting.inputs.values().sum();
             rows.push(Row {
                 system: "zennit 0.5.1",
                 model,
                 theirs,
                 ours,
-                input: relative_l1(&got.relevance[&input], wanted),
+                input: relative_l1(&got.supporting.relevance[&input], wanted),
                 layers: (layers.len(), worst),
-                open: (got.start - sum - got.absorbed).abs() / got.start.abs(),
+                open: (got.supporting.start - sum - got.supporting.absorbed).abs()
+                    / got.supporting.start.abs(),
                 bound,
             });
         }

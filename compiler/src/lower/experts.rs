@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{self, Binary, Builder, Reduction, Unary};
-use dlbc_ops::program::ExpertLayer;
+use dlbc_ops::program::ExpertLayerInfo;
 use dlbc_ops::tensor::{DType, Dim, Shape};
 
 use crate::experts::{self, Layer, Slot};
@@ -16,7 +16,7 @@ pub fn outputs(
     b: &mut Builder,
     values: &HashMap<Value, Value>,
     arrived: &HashMap<NodeId, Value>,
-) -> Vec<ExpertLayer> {
+) -> Vec<ExpertLayerInfo> {
     let mut reached = vec![];
     for layer in experts::find(graph) {
         let Some(received) = arrived.get(&layer.sum).copied() else { continue };
@@ -41,7 +41,7 @@ pub fn outputs(
         for (name, v) in [("relevance", relevance), ("tokens", tokens), ("received", total)] {
             b.graph_mut().add_output(&format!("experts/{at}/{name}"), v);
         }
-        reached.push(ExpertLayer { name: layer.name, experts: layer.experts });
+        reached.push(ExpertLayerInfo { name: layer.name, experts: layer.experts });
     }
     reached
 }

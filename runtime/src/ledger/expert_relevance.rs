@@ -6,7 +6,7 @@ use dlbc_ops::tensor::Tensor;
 
 /// A layer of experts in a run.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ExpertsLayer {
+pub struct ExpertLayer {
     /// Its scope in the model.
     pub name: String,
     /// The relevance that came to the sum of its experts; of the supporting track in contrastive mode.
@@ -25,13 +25,13 @@ pub struct ExpertShare {
 }
 
 /// The layers of experts from the tensors that a reverse made.
-pub(crate) fn experts(info: &Info, made: &Tensors) -> Vec<ExpertsLayer> {
+pub(crate) fn experts(info: &Info, made: &Tensors) -> Vec<ExpertLayer> {
     let layers = info.experts.iter().enumerate().map(|(i, layer)| {
         let of = |name: &str| made.get(&format!("experts/{i}/{name}"));
         let relevance = of("relevance").map(Tensor::to_f64).unwrap_or_default();
         let tokens = of("tokens").map(Tensor::to_i64).unwrap_or_default();
         let pairs = tokens.into_iter().zip(relevance);
-        ExpertsLayer {
+        ExpertLayer {
             name: layer.name.clone(),
             received: of("received").map_or(0.0, |t| t.to_f64().iter().sum()),
             experts: pairs.map(|(tokens, relevance)| ExpertShare { tokens, relevance }).collect(),

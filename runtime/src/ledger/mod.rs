@@ -4,11 +4,70 @@ pub(crate) mod expert_relevance;
 pub(crate) mod modules;
 
 use std::collections::HashSet;
+use std::ops::Deref;
 
-use dlbc_ops::program::Program;
+use dlbc_backend::Tensors;
+use dlbc_ops::program::{Info, Program};
 
 use crate::error::RuntimeError;
 use crate::request::Request;
+
+/// What every rule node did with relevance, from the output to the inputs. Derefs to its rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger(Vec<LedgerRow>);
+
+impl Ledger {
+    /// The ledger of a track, whose entries among the reverse's results begin with `prefix`.
+    pub(crate) fn of_track(info: &Info, results: &Tensors, prefix: &str) -> Ledger {
+        let scalar = |name: String| results.get(&name).map_or(0.0, |t| t.to_f64().iter().sum());
+        let rows = info.audit.iter().enumerate().map(|(i, row)| LedgerRow {
+            node: row.node.clone(),
+            op: row.op.clone(),
+            rule: row.rule.clone(),
+            operands: row.operands.clone(),
+            received: scalar(format!("{prefix}{i}/in")),
+            passed: scalar(format!("{prefix}{i}/out")),
+            absorbed: scalar(format!("{prefix}{i}/absorbed")),
+        });
+        Ledger(rows.collect())
+    }
+
+    /// Relevance that the nodes kept, all together.
+    pub fn total_absorbed(&self) -> f64 {
+        self.iter().map(|row| row.absorbed).sum()
+    }
+
+    /// The largest magnitude of a row's residual; 0 without rows, NaN if a residual is.
+    pub fn worst_residual(&self) -> f64 {
+        self.iter().map(|row| row.residual().abs()).max_by(f64::total_cmp).unwrap_or(0.0)
+    }
+}
+
+impl Deref for Ledger {
+    type Target = [LedgerRow];
+
+    fn deref(&self) -> &[LedgerRow] {
+        &self.0
+    }
+}
+
+impl IntoIterator for Ledger {
+    type Item = LedgerRow;
+    type IntoIter = std::vec::IntoIter<LedgerRow>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Ledger {
+    type Item = &'a LedgerRow;
+    type IntoIter = std::slice::Iter<'a, LedgerRow>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
 
 /// A row of the ledger: `received = passed + absorbed`.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,7 +89,7 @@ pub struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// What the row fails to account for.
+    /// Relevance that the row fails to account for.
     pub fn residual(&self) -> f64 {
         self.received - self.passed - self.absorbed
     }
@@ -58,12 +117,11 @@ pub(crate) fn wanted(program: &Program, request: &Request) -> Result<Vec<String>
     }
     let rest =
         |prefix: &'static str| all.iter().filter(move |n| n.starts_with(prefix)).map(|n| n.to_string());
-    let Request { audit, layers, heads, .. } = *request;
     for track in tracks {
         if request.keep_all {
             wanted.extend(rest(track.relevance));
         }
-        wanted.extend(rest(track.audit).filter(|name| modules::wanted(name, audit, layers, heads)));
+        wanted.extend(rest(track.audit).filter(|name| modules::is_wanted(name, request)));
     }
     if request.experts {
         wanted.extend(rest("experts/"));

@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, HashSet};
 use dlbc_backend::Tensors;
 use dlbc_ops::program::{AuditRow, Info};
 
+use crate::request::Request;
+
 /// Modules inside each other that are told apart.
 const DEPTH: usize = 64;
 
 /// What a module did with relevance: `received = passed + absorbed`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LayerRow {
+pub struct ModuleRow {
     /// The path of the module, outermost first; empty for the whole model.
     pub scope: Vec<String>,
     /// Rule nodes in it.
@@ -23,7 +25,7 @@ pub struct LayerRow {
     pub absorbed: f64,
 }
 
-impl LayerRow {
+impl ModuleRow {
     /// What the row fails to account for.
     pub fn residual(&self) -> f64 {
         self.received - self.passed - self.absorbed
@@ -44,20 +46,20 @@ pub struct HeadRow {
     pub operands: Vec<(String, Vec<f64>)>,
 }
 
-/// Which program outputs of the ledger a run asks for.
-pub(crate) fn wanted(name: &str, audit: bool, layers: bool, heads: bool) -> bool {
+/// Whether a request needs a program output of the ledger.
+pub(crate) fn is_wanted(name: &str, request: &Request) -> bool {
     match name.split('/').nth(2) {
-        Some("to") => layers,
-        Some("heads") => heads,
-        _ => audit || layers,
+        Some("to") => request.layers,
+        Some("heads") => request.heads,
+        _ => request.audit || request.layers,
     }
 }
 
 /// A row of each module, parts after what they are part of, in the model's order. `prefix` begins the names of the ledger's
 /// program outputs.
-pub(crate) fn layers(info: &Info, made: &Tensors, prefix: &str) -> Vec<LayerRow> {
+pub(crate) fn modules(info: &Info, made: &Tensors, prefix: &str) -> Vec<ModuleRow> {
     let scalar = |name: String| made.get(&name).map_or(0.0, |t| t.to_f64().iter().sum());
-    let mut modules: BTreeMap<&[String], (usize, LayerRow)> = BTreeMap::new();
+    let mut modules: BTreeMap<&[String], (usize, ModuleRow)> = BTreeMap::new();
     let count = info.audit.len();
     for (i, row) in info.audit.iter().enumerate() {
         let of = |what: &str| scalar(format!("{prefix}{i}/{what}"));
@@ -70,7 +72,7 @@ pub(crate) fn layers(info: &Info, made: &Tensors, prefix: &str) -> Vec<LayerRow>
         for depth in 0..=own.len() {
             let scope = &own[..depth];
             let empty =
-                || LayerRow { scope: scope.to_vec(), nodes: 0, received: 0.0, passed: 0.0, absorbed: 0.0 };
+                || ModuleRow { scope: scope.to_vec(), nodes: 0, received: 0.0, passed: 0.0, absorbed: 0.0 };
             let (first, module) = modules.entry(scope).or_insert_with(|| (0, empty()));
             // The ledger runs from the output to the inputs.
             *first = count - i;
@@ -103,7 +105,7 @@ pub(crate) fn layers(info: &Info, made: &Tensors, prefix: &str) -> Vec<LayerRow>
     let order = |scope: &[String]| -> Vec<usize> {
         (1..=scope.len()).map(|depth| modules.get(&scope[..depth]).map_or(0, |m| m.0)).collect()
     };
-    let mut rows: Vec<(Vec<usize>, LayerRow)> = modules
+    let mut rows: Vec<(Vec<usize>, ModuleRow)> = modules
         .iter()
         .filter(|(scope, (_, m))| scope.is_empty() || (m.nodes < all && !wraps.contains(*scope)))
         .map(|(scope, (_, module))| (order(scope), module.clone()))
@@ -174,7 +176,7 @@ mod tests {
         for (j, v) in [60.0, 30.0].into_iter().enumerate() {
             made.insert(format!("audit/1/to/{j}"), Tensor::scalar(v));
         }
-        let rows = layers(&info, &made, "audit/");
+        let rows = modules(&info, &made, "audit/");
         let found: Vec<(String, usize, [f64; 3])> =
             rows.iter().map(|r| (r.scope.join("/"), r.nodes, [r.received, r.passed, r.absorbed])).collect();
         let expected = [

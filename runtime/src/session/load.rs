@@ -30,11 +30,12 @@ impl Session {
     /// let inputs = Tensors::from([("input".to_string(), digit)]);
     /// let explanation = session.explain(&inputs, &Request::default())?;
     ///
-    /// let heat = &explanation.relevance["input"]; // float32, of the input's shape
+    /// let track = &explanation.supporting;
+    /// let heat = &track.relevance["input"]; // float32, of the input's shape
     /// println!("class {}: {:?}", explanation.targets[0], heat.to_f32());
-    /// println!("{} of {} reached the pixels", explanation.inputs["input"], explanation.start);
+    /// println!("{} of {} reached the pixels", track.inputs["input"], track.start);
     /// # assert_eq!(heat.dims(), [1, 1, 8, 8]);
-    /// # assert!((explanation.inputs["input"] + explanation.absorbed - explanation.start).abs() < 1e-3);
+    /// # assert!((track.inputs["input"] + track.absorbed - track.start).abs() < 1e-3);
     /// # Ok(())
     /// # }
     /// ```

@@ -1,4 +1,4 @@
-//! Explanations of a program: seeds the reverse and keeps the books.
+//! Explanations of a program: seeds the reverse and reads the tracks of relevance from its results.
 
 mod load;
 mod stack;
@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dlbc_backend::{Backend, BackendError, MemoryReport, SessionOptions, Tensors};
-use dlbc_ops::program::{Mode, Program, Repeat, Track};
+use dlbc_ops::program::{Mode, Program, Repeat};
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
-use crate::explanation::{Explanation, Opposing, Seconds};
+use crate::explanation::{Explanation, Timings, Track};
 use crate::ledger::expert_relevance::experts;
-use crate::ledger::modules::{self as layers};
-use crate::ledger::{LedgerRow, wanted};
+use crate::ledger::wanted;
 use crate::plan::executor::{Executor, model_outputs};
 use crate::repeat;
 use crate::request::{Request, Target};
@@ -86,7 +85,7 @@ impl Session {
     ///
     /// let targets = [Target::Rank(0), Target::Rank(1), Target::Difference(3, 5)];
     /// for explanation in session.explain_targets(&inputs, &targets, &Request::default())? {
-    ///     println!("class {}: {:?}", explanation.targets[0], explanation.relevance["input"].to_f32());
+    ///     println!("class {}: {:?}", explanation.targets[0], explanation.supporting.relevance["input"].to_f32());
     /// }
     /// # Ok(())
     /// # }
@@ -145,19 +144,18 @@ impl Session {
             targets.iter().map(|target| Request { target: *target, ..request.clone() }).collect();
         let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request, &convention));
         let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
-        // Of each target the start of each track.
-        let starts: Vec<Vec<Tensor>> = match info.mode {
-            Mode::Default => seeds.iter().map(|seed| vec![seed.tensor.clone()]).collect(),
+        let starts: Vec<(Tensor, Option<Tensor>)> = match info.mode {
+            Mode::Default => seeds.iter().map(|seed| (seed.tensor.clone(), None)).collect(),
             Mode::Contrastive => {
-                let both = requests.iter().zip(&seeds);
-                both.map(|(request, seed)| contrast::tracks(explained, request, seed).into()).collect()
+                let both = requests.iter().zip(&seeds).map(|(r, seed)| contrast::tracks(explained, r, seed));
+                both.map(|[supporting, opposing]| (supporting, Some(opposing))).collect()
             }
         };
         let given: Vec<Tensor> = starts
             .iter()
-            .map(|tracks| match tracks.as_slice() {
-                [one] => one.clone(),
-                all => stacked(all.iter()),
+            .map(|(supporting, opposing)| match opposing {
+                None => supporting.clone(),
+                Some(opposing) => stacked([supporting, opposing].into_iter()),
             })
             .collect();
         let (mut made, mut midway) = (vec![], Some(midway));
@@ -175,27 +173,20 @@ impl Session {
             made.extend(all.into_iter().take(part.len()));
         }
         let reverse = clock.elapsed().as_secs_f64() - (ready.prepare - before);
-        let seconds = Seconds { prepare: ready.prepare, forward: ready.forward, reverse };
+        let timings = Timings { prepare: ready.prepare, forward: ready.forward, reverse };
         let explanations = made.iter().zip(seeds).zip(starts).map(|((made, seed), starts)| {
-            let tracks = info.mode.tracks().iter().zip(starts);
-            let mut books = tracks.map(|(track, start)| self.account(made, track, &start, request));
-            let own = books.next().unwrap_or_default();
+            let (supporting, opposing) = info.mode.pair();
+            let track = |names, start: &Tensor| Track::read(info, made, &names, start, request);
             Explanation {
                 outputs: outputs.clone(),
-                relevance: own.relevance,
+                supporting: track(supporting, &starts.0),
+                opposing: opposing.zip(starts.1).map(|(names, start)| track(names, &start)),
                 argmax: seed.argmax,
                 targets: seed.targets,
                 boxes: seed.boxes,
                 seed: seed.tensor,
-                start: own.start,
-                inputs: own.inputs,
-                absorbed: own.absorbed,
-                ledger: own.ledger,
-                layers: own.layers,
-                heads: own.heads,
-                opposing: books.next(),
                 experts: request.experts.then(|| experts(info, made)),
-                seconds,
+                timings,
             }
         });
         Ok(explanations.collect())
@@ -233,39 +224,5 @@ impl Session {
     /// What the last plan that ran holds, and how many targets share its reverse.
     pub fn memory(&self) -> Option<(MemoryReport, usize)> {
         self.executor.memory()
-    }
-
-    /// What a track of the reverse made.
-    fn account(&self, made: &Tensors, track: &Track, start: &Tensor, request: &Request) -> Opposing {
-        let start: f64 = start.to_f64().iter().sum();
-        let info = &self.program().info;
-        let scalar = |name: String| made.get(&name).map_or(0.0, |t| t.to_f64().iter().sum());
-        let ledger: Option<Vec<LedgerRow>> = request.audit.then(|| {
-            let rows = info.audit.iter().enumerate().map(|(i, row)| LedgerRow {
-                node: row.node.clone(),
-                op: row.op.clone(),
-                rule: row.rule.clone(),
-                operands: row.operands.clone(),
-                received: scalar(format!("{}{i}/in", track.audit)),
-                passed: scalar(format!("{}{i}/out", track.audit)),
-                absorbed: scalar(format!("{}{i}/absorbed", track.audit)),
-            });
-            rows.collect()
-        });
-        let relevance: Tensors = made
-            .iter()
-            .filter_map(|(k, v)| Some((k.strip_prefix(track.relevance)?.to_string(), v.clone())))
-            .collect();
-        let explained = info.inputs.iter().filter(|i| i.explained);
-        let inputs: BTreeMap<String, f64> = explained
-            .filter_map(|i| Some((i.name.clone(), relevance.get(&i.name)?.to_f64().iter().sum())))
-            .collect();
-        let absorbed = match &ledger {
-            Some(rows) => rows.iter().map(|r| r.absorbed).sum(),
-            None => start - inputs.values().sum::<f64>(),
-        };
-        let layers = request.layers.then(|| layers::layers(info, made, track.audit));
-        let heads = request.heads.then(|| layers::heads(info, made, track.audit));
-        Opposing { relevance, start, inputs, absorbed, ledger, layers, heads }
     }
 }

@@ -12,8 +12,7 @@ use dlbc::wording::{number, visible};
 pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
     let explanation = &explained.explanation;
     let info = again.info();
-    let tracks = explanation.tracks();
-    let carrying = tracks.iter().any(|track| !track.relevance.is_empty());
+    let carrying = explanation.tracks().any(|track| !track.relevance.is_empty());
     if !carrying || map(explanation, info).iter().any(|v| *v != 0.0) {
         return None;
     }
@@ -53,7 +52,7 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
     Some(match absorber(again, explained) {
         Some(row) => format!(
             "{} % of what starts stays at node `{}` ({}, rule {}); `--ledger` shows every node; others: {flags}",
-            number(100.0 * row.absorbed / explanation.start, 3),
+            number(100.0 * row.absorbed / explanation.supporting.start, 3),
             visible(&row.node),
             visible(&row.op),
             visible(&row.rule)
@@ -66,7 +65,7 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
 fn inputs<'a>(explanation: &'a Explanation, info: &'a Info) -> impl Iterator<Item = f64> + 'a {
     let names = info.inputs.iter().filter(|i| i.explained).map(|i| &i.name);
     names.flat_map(|name| {
-        let tracks = explanation.tracks().into_iter().filter_map(|track| track.relevance.get(name));
+        let tracks = explanation.tracks().filter_map(|track| track.relevance.get(name));
         tracks.flat_map(|t| t.to_f64()).collect::<Vec<_>>()
     })
 }
@@ -95,12 +94,12 @@ fn same_units(again: &Again, a: i64, b: i64) -> Option<String> {
 
 /// The node that absorbed most.
 fn absorber(again: &Again, explained: &Explained) -> Option<LedgerRow> {
-    if again.info().repeat.is_some() || explained.explanation.start == 0.0 {
+    if again.info().repeat.is_some() || explained.explanation.supporting.start == 0.0 {
         return None;
     }
     let request = Request { audit: true, ..again.request.clone() };
     let again = again.explain(&[explained.target.target], &request)?;
-    let rows = again.into_iter().next()?.ledger?;
+    let rows = again.into_iter().next()?.supporting.ledger?;
     let most = rows.into_iter().max_by(|a, b| a.absorbed.abs().total_cmp(&b.absorbed.abs()))?;
     (most.absorbed != 0.0).then_some(most)
 }

@@ -254,7 +254,7 @@ fn note_raw(info: &Info, console: Console) {
 
 /// Says when integrated gradients do not sum to what they should.
 fn quadrature(info: &Info, made: &Explanation, console: Console) {
-    let off = made.absorbed.abs() / made.start.abs();
+    let off = made.supporting.absorbed.abs() / made.supporting.start.abs();
     if matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) && off > QUADRATURE {
         console.warn(format!(
             "the sum is {} % off the difference of the outputs: a composite with more `steps`, or another `baseline`, \
@@ -298,7 +298,7 @@ fn explain(
     let targets: Vec<Target> = named.iter().map(|n| n.target).collect();
     let run = || explainer.explain_targets(&inputs.tensors, &targets, request);
     let first = run()?;
-    let seconds = first[0].seconds;
+    let seconds = first[0].timings;
     let mut times = Times {
         prepare: seconds.prepare,
         forward: seconds.forward,
@@ -314,7 +314,7 @@ fn explain(
     let Some(repeat) = args.repeat else { return Ok((explained, times)) };
     let (mut forward, mut reverse) = (vec![], vec![]);
     for _ in 0..repeat {
-        let seconds = run()?[0].seconds;
+        let seconds = run()?[0].timings;
         forward.push(seconds.forward);
         reverse.push(seconds.reverse);
     }
@@ -388,9 +388,9 @@ fn put(
 ) {
     let names = ["", "_neg"];
     for ((track, books), name) in info.mode.tracks().iter().zip(explanation.tracks()).zip(names) {
-        let parts = modules::tensors(books.layers, books.heads, name).into_iter();
+        let parts = modules::tensors(books.modules.as_deref(), books.heads.as_deref(), name).into_iter();
         tensors.extend(parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
-        for (name, tensor) in books.relevance {
+        for (name, tensor) in &books.relevance {
             tensors.insert(format!("{prefix}{}{name}", track.relevance), tensor.clone());
         }
         if audit {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use dlbc_ops::tensor::{DType, Tensor};
-use dlbc_runtime::{HeadRow, LayerRow};
+use dlbc_runtime::{HeadRow, ModuleRow};
 use serde::Serialize;
 
 use crate::cli::terminal::{Align, Table};
@@ -40,8 +40,8 @@ pub struct Heads {
 }
 
 /// Modules, when there are some.
-pub fn layers(rows: Option<&[LayerRow]>) -> Option<Vec<Layer>> {
-    let row = |r: &LayerRow| Layer {
+pub fn layers(rows: Option<&[ModuleRow]>) -> Option<Vec<Layer>> {
+    let row = |r: &ModuleRow| Layer {
         scope: r.scope.join("/"),
         nodes: r.nodes,
         received: r.received,
@@ -130,7 +130,11 @@ pub fn head_text(rows: &[Heads]) -> String {
 
 /// What a result file holds of both: `layers/SCOPE` is received, passed and absorbed; `heads/NODE` what each head received.
 /// `track` ends the first word.
-pub fn tensors(layers: Option<&[LayerRow]>, heads: Option<&[HeadRow]>, track: &str) -> Vec<(String, Tensor)> {
+pub fn tensors(
+    layers: Option<&[ModuleRow]>,
+    heads: Option<&[HeadRow]>,
+    track: &str,
+) -> Vec<(String, Tensor)> {
     let vector = |values: &[f64]| {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Tensor::from_bytes(DType::F64, vec![values.len()], Arc::new(bytes))

@@ -71,7 +71,7 @@ pub fn heatmap(
     }
     let from_file = inputs.picture.as_ref().map(|p| &p.input).or(inputs.texts.as_ref().map(|t| &t.input));
     let explanation = &explained[0].explanation;
-    let mut carrying = info.inputs.iter().filter(|i| explanation.relevance.contains_key(&i.name));
+    let mut carrying = info.inputs.iter().filter(|i| explanation.supporting.relevance.contains_key(&i.name));
     let chosen = carrying.clone().find(|i| Some(&i.name) == from_file).or_else(|| carrying.next());
     let name =
         &chosen.ok_or_else(|| unsupported("no input of the model carries relevance: nothing to draw"))?.name;
@@ -188,7 +188,8 @@ pub fn expert_map(
         console.note("the picture of experts shows the first target");
     }
     let first = &explained[0];
-    let caption = format!("{}, {}", info.model, caption(0, 1, first, &sum_text(&[first.explanation.start])));
+    let caption =
+        format!("{}, {}", info.model, caption(0, 1, first, &sum_text(&[first.explanation.supporting.start])));
     let drawing = experts::draw(&caption, &layers(&first.explanation), args.colors);
     Heatmap::new(file, &drawing)
 }

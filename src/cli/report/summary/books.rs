@@ -52,14 +52,17 @@ struct Row {
 
 impl Books {
     /// Those of a track.
-    pub fn new(track: &dlbc_runtime::Books) -> Books {
+    pub fn new(track: &dlbc_runtime::Track) -> Books {
         Books {
             start: track.start,
             inputs: track.inputs.clone(),
             absorbed: track.absorbed,
-            audit: track.ledger.map(|rows| audit(track.start, track.inputs, track.absorbed, rows)),
-            layers: modules::layers(track.layers),
-            heads: modules::heads(track.heads),
+            audit: track
+                .ledger
+                .as_deref()
+                .map(|rows| audit(track.start, &track.inputs, track.absorbed, rows)),
+            layers: modules::layers(track.modules.as_deref()),
+            heads: modules::heads(track.heads.as_deref()),
         }
     }
 

@@ -342,7 +342,6 @@ impl OfTarget {
         let words = texts.filter(|_| args.words).map(|texts| {
             texts.texts.iter().zip(&tokens).map(|(text, row)| tokens::words(text, row)).collect()
         });
-        let tracks = explanation.tracks();
         let units = Units::new(explanation, &info.explained, args.target.positions_first);
         OfTarget {
             target: explained.target.name.clone(),
@@ -359,8 +358,8 @@ impl OfTarget {
                 .collect(),
             pixels: matches!(explained.target.target, Target::Pixels(_)).then(|| started(&explanation.seed)),
             zero: None,
-            books: Books::new(&tracks[0]),
-            opposing: tracks.get(1).map(Books::new),
+            books: Books::new(&explanation.supporting),
+            opposing: explanation.opposing.as_ref().map(Books::new),
             tokens,
             words: words.unwrap_or_default(),
             texts: verdicts,
@@ -452,13 +451,13 @@ fn balances(targets: &[OfTarget]) -> Table {
 
 /// How much relevance, signs aside, reaches the inputs for each unit that starts.
 fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
-    let inputs = info.inputs.iter().filter_map(|i| explanation.relevance.get(&i.name));
+    let inputs = info.inputs.iter().filter_map(|i| explanation.supporting.relevance.get(&i.name));
     let arrived: f64 = inputs.flat_map(|t| t.to_f64()).map(f64::abs).sum();
     let started = match args.target.start {
         Start::One if !explanation.argmax.is_empty() => {
             args.target.total().abs() * explanation.argmax.len() as f64
         }
-        Start::One | Start::Value => explanation.start.abs(),
+        Start::One | Start::Value => explanation.supporting.start.abs(),
     };
     if started > 0.0 { arrived / started } else { 1.0 }
 }
