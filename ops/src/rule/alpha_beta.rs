@@ -105,3 +105,24 @@ impl fmt::Display for AlphaBeta {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::tests::{check_dense, stabilised};
+
+    #[test]
+    fn each_sign_is_shared_by_its_own_sum() {
+        for (bias, counts) in [(SignedBias::Ledger, 1.0), (SignedBias::Ignored, 0.0)] {
+            let rule = AlphaBeta { alpha: 3.0, beta: 2.0, epsilon: 1e-3, bias };
+            check_dense(rule, |unit| {
+                let bias = unit.bias * counts;
+                let c = unit.contributions();
+                let positive = stabilised(c.iter().map(|c| c.max(0.0)).sum::<f64>() + bias.max(0.0), 1e-3);
+                let negative = stabilised(c.iter().map(|c| c.min(0.0)).sum::<f64>() + bias.min(0.0), 1e-3);
+                let share = |c: f64| unit.r * (3.0 * c.max(0.0) / positive - 2.0 * c.min(0.0) / negative);
+                c.into_iter().map(share).collect()
+            });
+        }
+    }
+}

@@ -120,3 +120,28 @@ impl fmt::Display for Bilinear {
         f.write_str("bilinear-half")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::MatMul;
+    use crate::rule::tests::{Layer, assert_close, at, close, fill, random};
+
+    #[test]
+    fn a_product_of_two_live_matrices_gives_half_to_each_side_by_magnitude() {
+        let (x, y) = (random(&[2, 3, 4], 1), random(&[2, 4, 2], 2));
+        let r = random(&[2, 3, 2], 3);
+        let z = |b: usize, i: usize, j: usize| {
+            (0..4).map(|k| (at(&x, &[b, i, k]) * at(&y, &[b, k, j])).abs()).sum::<f64>()
+        };
+        let share = |b: usize, i: usize, k: usize, j: usize| {
+            0.5 * at(&r, &[b, i, j]) * (at(&x, &[b, i, k]) * at(&y, &[b, k, j])).abs() / z(b, i, j)
+        };
+        let found = Layer::new(MatMul, &[&x, &y], &[true, true], Bilinear {}).explain(&r);
+        let left = fill(x.dims(), |n| (0..2).map(|j| share(n[0], n[1], n[2], j)).sum());
+        let right = fill(y.dims(), |n| (0..3).map(|i| share(n[0], i, n[1], n[2])).sum());
+        assert_close(found.of(0), &left, "left");
+        assert_close(found.of(1), &right, "right");
+        close(found.absorbed, 0.0, "absorbed");
+    }
+}

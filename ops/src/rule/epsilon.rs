@@ -62,3 +62,19 @@ impl fmt::Display for Epsilon {
         write!(f, "epsilon({:e})", self.epsilon)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::tests::{check_dense, stabilised};
+
+    #[test]
+    fn contributions_count_with_their_signs() {
+        for epsilon in [1e-6, 0.25] {
+            check_dense(Epsilon { epsilon }, |unit| {
+                let s = unit.r / stabilised(unit.y(), epsilon);
+                unit.contributions().iter().map(|c| c * s).collect()
+            });
+        }
+    }
+}

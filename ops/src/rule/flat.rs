@@ -49,3 +49,17 @@ impl fmt::Display for Flat {
         write!(f, "flat({:e})", self.epsilon)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::tests::check_dense;
+
+    #[test]
+    fn all_operands_share_alike() {
+        check_dense(Flat { epsilon: 1e-3 }, |unit| {
+            let z = unit.w.len() as f64 + f64::from(1e-3f32);
+            vec![unit.r / z; unit.w.len()]
+        });
+    }
+}

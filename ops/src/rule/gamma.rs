@@ -92,3 +92,21 @@ impl fmt::Display for Gamma {
         write!(f, "gamma({}, {:e})", self.gamma, self.epsilon)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::tests::{check_dense, stabilised};
+
+    #[test]
+    fn contributions_of_the_result_s_sign_count_more() {
+        let (gamma, epsilon) = (0.5, 1e-3);
+        check_dense(Gamma { gamma, epsilon }, |unit| {
+            let sign = unit.y().signum();
+            let more = |v: f64| v + f64::from(gamma) * if v * sign > 0.0 { v } else { 0.0 };
+            let shares: Vec<f64> = unit.contributions().into_iter().map(more).collect();
+            let s = unit.r / stabilised(shares.iter().sum::<f64>() + more(unit.bias), epsilon);
+            shares.iter().map(|c| c * s).collect()
+        });
+    }
+}

@@ -30,6 +30,8 @@ mod stepwise;
 mod stop;
 mod sum;
 mod sum_epsilon;
+#[cfg(test)]
+mod tests;
 mod token;
 mod token_times;
 mod tracks;

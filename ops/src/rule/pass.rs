@@ -45,3 +45,27 @@ impl fmt::Display for Pass {
         f.write_str("pass")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Activation, Div, Function};
+    use crate::prim::Unary;
+    use crate::rule::tests::{Layer, assert_close, at, fill, random};
+
+    #[test]
+    fn elementwise_functions_and_scaled_operands_pass_all_on() {
+        let x = random(&[2, 3], 1);
+        let r = random(&[2, 3], 2);
+        let tanh = Activation { f: Function::Unary(Unary::Tanh) };
+        assert_close(Layer::new(tanh, &[&x], &[true], Pass {}).explain(&r).of(0), &r, "tanh");
+        let row = random(&[3], 3);
+        let found = Layer::new(Div, &[&row, &x], &[true, false], Pass {}).explain(&r);
+        assert_close(
+            found.of(0),
+            &fill(&[3], |n| at(&r, &[0, n[0]]) + at(&r, &[1, n[0]])),
+            "a broadcast numerator",
+        );
+        assert!(found.operands[1].is_none());
+    }
+}

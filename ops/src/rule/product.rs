@@ -79,3 +79,27 @@ impl fmt::Display for Product {
         write!(f, "product{:?}", self.shares)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Mul;
+    use crate::rule::tests::{Layer, assert_close, at, fill, random};
+
+    #[test]
+    fn a_product_shares_as_told_and_undoes_broadcasting() {
+        let (x, y) = (random(&[2, 3], 1), random(&[3], 2));
+        let r = random(&[2, 3], 3);
+        let layer = |shares: &[f32]| {
+            let rule = Product { gates: Gates::Share, shares: shares.to_vec() };
+            Layer::new(Mul, &[&x, &y], &[true, true], rule).explain(&r)
+        };
+        let by_column = |f: f64| fill(&[3], |n| (0..2).map(|i| f * at(&r, &[i, n[0]])).sum());
+        let halves = layer(&[0.5, 0.5]);
+        assert_close(halves.of(0), &fill(&[2, 3], |n| at(&r, n) / 2.0), "half");
+        assert_close(halves.of(1), &by_column(0.5), "half, summed");
+        let gate = layer(&[0.0, 1.0]);
+        assert!(gate.operands[0].is_none());
+        assert_close(gate.of(1), &by_column(1.0), "all");
+    }
+}

@@ -98,3 +98,138 @@ impl fmt::Display for Proportional {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{AveragePool, Conv, ConvTranspose, Linear};
+    use crate::prim::ConvGeometry;
+    use crate::rule::tests::{
+        Layer, MAGNITUDE, assert_close, at, close, data, fill, floats, indices, known, quotient, random, tap,
+        window,
+    };
+    use crate::tensor::Array;
+
+    /// The proportional rule of a layer whose coefficient from element `i` of x to element `j` of y is `w(i, j)`:
+    /// the share of x, and what is absorbed.
+    fn shares(
+        x: &Array,
+        r: &Array,
+        w: impl Fn(&[usize], &[usize]) -> f64,
+        bias: impl Fn(&[usize]) -> f64,
+    ) -> (Array, f64) {
+        let mut share = vec![0.0; data(x).len()];
+        let mut absorbed = 0.0;
+        for j in indices(r.dims()) {
+            let all: Vec<f64> = indices(x.dims()).iter().map(|i| (w(i, &j) * at(x, i)).abs()).collect();
+            let z = all.iter().sum::<f64>() + bias(&j).abs();
+            for (own, c) in share.iter_mut().zip(&all) {
+                *own += quotient(at(r, &j) * c, z);
+            }
+            absorbed += if z == 0.0 { at(r, &j) } else { at(r, &j) * bias(&j).abs() / z };
+        }
+        (floats(x.dims(), &share), absorbed)
+    }
+
+    #[test]
+    fn a_linear_layer_shares_by_magnitude_and_the_bias_keeps_its_share() {
+        let (mut x, w, bias) = (random(&[3, 4], 1), random(&[2, 4], 2), random(&[2], 3));
+        if let Array::F(x) = &mut x {
+            // A row that contributes nothing: the bias alone takes the relevance.
+            x.index_axis_mut(ndarray::Axis(0), 1).fill(0.0);
+        }
+        let r = random(&[3, 2], 4);
+        for by in [Contribution::Magnitude, Contribution::Uniform] {
+            for policy in [Bias::Ledger, Bias::Redistribute] {
+                let layer = Layer::new(
+                    Linear { transposed: true },
+                    &[&x, &w, &bias],
+                    &[true, false, false],
+                    Proportional { bias: policy, by },
+                );
+                let counts = if by == Contribution::Uniform { fill(x.dims(), |_| 1.0) } else { x.clone() };
+                let coefficient =
+                    |i: &[usize], j: &[usize]| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 };
+                let own = |j: &[usize]| if policy == Bias::Ledger { at(&bias, &[j[1]]) } else { 0.0 };
+                let (expected, absorbed) = shares(&counts, &r, coefficient, own);
+                let found = layer.explain(&r);
+                let what = format!("{}", layer.rule);
+                assert_close(found.of(0), &expected, &what);
+                close(found.absorbed, absorbed, &what);
+                assert!(found.operands[1].is_none() && found.operands[2].is_none(), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_convolution_shares_by_magnitude_over_its_taps() {
+        let cases = [
+            (window(&[2, 3], &[1, 1], &[0, 0, 0, 0], &[1, 1]), 1),
+            (window(&[3, 2], &[2, 1], &[1, 0, 2, 1], &[1, 2]), 1),
+            (window(&[2, 2], &[3, 3], &[0, 1, 1, 0], &[1, 1]), 2),
+        ];
+        for (window, groups) in cases {
+            let geometry = ConvGeometry { window, groups };
+            let x = random(&[2, 4, 5, 6], 1);
+            let w = random(&[2, 4 / groups, geometry.window.kernel[0], geometry.window.kernel[1]], 2);
+            let bias = random(&[2], 3);
+            let layer = Layer::new(
+                Conv { geometry: geometry.clone() },
+                &[&x, &w, &bias],
+                &[true, false, false],
+                MAGNITUDE(),
+            );
+            let r = random(layer.y().dims(), 4);
+            let (expected, absorbed) =
+                shares(&x, &r, |i, j| tap(&geometry, &w, i, j), |j| at(&bias, &[j[1]]));
+            let found = layer.explain(&r);
+            assert_close(found.of(0), &expected, &geometry.to_string());
+            close(found.absorbed, absorbed, &geometry.to_string());
+        }
+    }
+
+    #[test]
+    fn a_transposed_convolution_shares_by_the_taps_the_other_way_round() {
+        let cases = [
+            (window(&[2, 3], &[2, 1], &[0, 0, 0, 0], &[1, 1]), [6, 6], 1),
+            (window(&[3, 2], &[2, 3], &[1, 0, 0, 1], &[1, 1]), [6, 10], 2),
+        ];
+        for (window, to, groups) in cases {
+            let geometry = ConvGeometry { window, groups };
+            let x = random(&[2, 4, 3, 4], 1);
+            let w = random(&[4, 2 / groups, geometry.window.kernel[0], geometry.window.kernel[1]], 2);
+            let bias = random(&[2], 3);
+            let op = ConvTranspose { geometry: geometry.clone(), to: known(&to) };
+            let layer = Layer::new(op, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
+            let r = random(layer.y().dims(), 4);
+            let (expected, absorbed) =
+                shares(&x, &r, |i, j| tap(&geometry, &w, j, i), |j| at(&bias, &[j[1]]));
+            let found = layer.explain(&r);
+            assert_close(found.of(0), &expected, &geometry.to_string());
+            close(found.absorbed, absorbed, &geometry.to_string());
+        }
+    }
+
+    #[test]
+    fn an_average_pool_shares_by_magnitude_or_equally_within_each_window() {
+        let pool = window(&[2, 2], &[2, 2], &[1, 0, 0, 1], &[1, 1]);
+        let x = random(&[2, 2, 5, 4], 1);
+        let reaches = |i: &[usize], j: &[usize]| {
+            let inside = |axis: usize| {
+                let begin = (j[axis] * 2) as i64 - pool.before[axis - 2] as i64;
+                (begin..begin + 2).contains(&(i[axis] as i64))
+            };
+            f64::from(u8::from(i[..2] == j[..2] && inside(2) && inside(3)))
+        };
+        for by in [Contribution::Magnitude, Contribution::Uniform] {
+            let op = AveragePool { window: pool.clone(), count_include_pad: true };
+            let layer = Layer::new(op, &[&x], &[true], Proportional { by, ..Proportional::default() });
+            let r = random(layer.y().dims(), 2);
+            let counts = if by == Contribution::Uniform { fill(x.dims(), |_| 1.0) } else { x.clone() };
+            let (expected, absorbed) = shares(&counts, &r, reaches, |_| 0.0);
+            let found = layer.explain(&r);
+            assert_close(found.of(0), &expected, &format!("{by:?}"));
+            close(found.absorbed, absorbed, &format!("{by:?}"));
+        }
+    }
+}

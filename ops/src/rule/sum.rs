@@ -143,3 +143,61 @@ impl fmt::Display for Sum {
         if self.constants == Constants::Ledger { f.write_str("(constants=ledger)") } else { Ok(()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::{Add, Sub};
+    use crate::rule::tests::{Layer, assert_close, at, close, data, fill, floats, quotient, random, total};
+
+    #[test]
+    fn a_sum_shares_by_magnitude_and_undoes_broadcasting() {
+        let (x, mut y) = (random(&[2, 3], 1), random(&[1, 3], 2));
+        let r = random(&[2, 3], 3);
+        // A position where both are 0: nobody takes the relevance.
+        let mut x0 = data(&x);
+        let mut y0 = data(&y);
+        (x0[1], y0[1]) = (0.0, 0.0);
+        let x = floats(&[2, 3], &x0);
+        y = floats(y.dims(), &y0);
+        let rule = |by, constants| Sum { by, constants };
+        let share = |own: f64, other: f64| quotient(own.abs(), own.abs() + other.abs());
+        for subtract in [false, true] {
+            let by = rule(Contribution::Magnitude, Constants::Data);
+            let layer = if subtract {
+                Layer::new(Sub, &[&x, &y], &[true, true], by)
+            } else {
+                Layer::new(Add, &[&x, &y], &[true, true], by)
+            };
+            let found = layer.explain(&r);
+            let left = fill(&[2, 3], |n| at(&r, n) * share(at(&x, n), at(&y, &[0, n[1]])));
+            let right = fill(&[1, 3], |n| {
+                (0..2).map(|i| at(&r, &[i, n[1]]) * share(at(&y, n), at(&x, &[i, n[1]]))).sum()
+            });
+            assert_close(found.of(0), &left, "left");
+            assert_close(found.of(1), &right, "right");
+            close(found.absorbed, at(&r, &[0, 1]), "absorbed");
+        }
+
+        let halves = Layer::new(Add, &[&x, &y], &[true, true], rule(Contribution::Uniform, Constants::Data))
+            .explain(&r);
+        assert_close(halves.of(0), &fill(&[2, 3], |n| at(&r, n) / 2.0), "half");
+        assert_close(
+            halves.of(1),
+            &fill(&[1, 3], |n| (0..2).map(|i| at(&r, &[i, n[1]]) / 2.0).sum()),
+            "half",
+        );
+
+        let live = [true, false];
+        let all =
+            Layer::new(Add, &[&x, &y], &live, rule(Contribution::Magnitude, Constants::Data)).explain(&r);
+        assert_close(all.of(0), &r, "a constant takes no part");
+        assert!(all.operands[1].is_none());
+        let kept =
+            Layer::new(Add, &[&x, &y], &live, rule(Contribution::Magnitude, Constants::Ledger)).explain(&r);
+        let left = fill(&[2, 3], |n| at(&r, n) * share(at(&x, n), at(&y, &[0, n[1]])));
+        assert_close(kept.of(0), &left, "a constant keeps its share");
+        assert!(kept.operands[1].is_none());
+        close(kept.absorbed, total(&r) - total(&left), "the constant's share is absorbed");
+    }
+}

@@ -97,3 +97,30 @@ impl fmt::Display for SumEpsilon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Sub;
+    use crate::rule::tests::{Layer, assert_close, at, close, fill, random, stabilised, total};
+
+    #[test]
+    fn operands_share_by_value_and_constants_by_choice() {
+        let (x, y, r) = (random(&[2, 3], 1), random(&[2, 3], 2), random(&[2, 3], 3));
+        let epsilon = 1e-3;
+        let rule = |constants| SumEpsilon { epsilon, constants };
+        let s = fill(&[2, 3], |n| at(&r, n) / stabilised(at(&x, n) - at(&y, n), epsilon));
+        let both = Layer::new(Sub, &[&x, &y], &[true, true], rule(Constants::Ledger)).explain(&r);
+        let (left, right) =
+            (fill(&[2, 3], |n| at(&x, n) * at(&s, n)), fill(&[2, 3], |n| -at(&y, n) * at(&s, n)));
+        assert_close(both.of(0), &left, "minuend");
+        assert_close(both.of(1), &right, "subtrahend");
+        close(both.absorbed, total(&r) - total(&left) - total(&right), "the stabiliser's share is absorbed");
+
+        let kept = Layer::new(Sub, &[&x, &y], &[true, false], rule(Constants::Ledger)).explain(&r);
+        assert_close(kept.of(0), &left, "a constant keeps its share");
+        close(kept.absorbed, total(&r) - total(&left), "which is absorbed");
+        let reference = Layer::new(Sub, &[&x, &y], &[true, false], rule(Constants::Data)).explain(&r);
+        assert_close(reference.of(0), &r, "a reference takes nothing");
+    }
+}

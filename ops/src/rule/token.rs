@@ -42,3 +42,21 @@ impl fmt::Display for Token {
         f.write_str("token-sum")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::op::Gather;
+    use crate::rule::tests::{Layer, assert_close, at, fill, ints, random};
+
+    #[test]
+    fn ids_get_the_sum_over_their_embedding() {
+        let table = random(&[5, 2], 4);
+        let ids = ints(&[2, 3], &[0, 4, 1, 1, 2, 0]);
+        let r = random(&[2, 3, 2], 5);
+        let found = Layer::new(Gather { axis: 0 }, &[&table, &ids], &[false, true], Token {}).explain(&r);
+        assert!(found.operands[0].is_none());
+        let expected = fill(&[2, 3], |n| at(&r, &[n[0], n[1], 0]) + at(&r, &[n[0], n[1], 1]));
+        assert_close(found.of(1), &expected, "tokens");
+    }
+}

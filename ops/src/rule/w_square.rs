@@ -49,3 +49,18 @@ impl fmt::Display for WSquare {
         write!(f, "w-square({:e})", self.epsilon)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::tests::check_dense;
+
+    #[test]
+    fn squared_weights_share() {
+        check_dense(WSquare { epsilon: 1e-3 }, |unit| {
+            let squares: Vec<f64> = unit.w.iter().map(|w| w * w).collect();
+            let z = squares.iter().sum::<f64>() + unit.bias * unit.bias + f64::from(1e-3f32);
+            squares.iter().map(|c| unit.r * c / z).collect()
+        });
+    }
+}

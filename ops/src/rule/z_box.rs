@@ -93,3 +93,21 @@ impl fmt::Display for ZBox {
         write!(f, "z-box({}, {}, {:e})", side(self.low, "min"), side(self.high, "max"), self.epsilon)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::tests::{check_dense, stabilised};
+
+    #[test]
+    fn operands_count_from_the_bound_that_speaks_against_them() {
+        let (low, high, epsilon) = (-1.5, 2.0, 1e-3);
+        check_dense(ZBox { low: Some(low), high: Some(high), epsilon }, |unit| {
+            let (low, high) = (f64::from(low), f64::from(high));
+            let c = unit.x.iter().zip(&unit.w).map(|(x, w)| x * w - low * w.max(0.0) - high * w.min(0.0));
+            let c: Vec<f64> = c.collect();
+            let s = unit.r / stabilised(c.iter().sum(), epsilon);
+            c.iter().map(|c| c * s).collect()
+        });
+    }
+}

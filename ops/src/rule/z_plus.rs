@@ -54,3 +54,18 @@ impl fmt::Display for ZPlus {
         self.sides().fmt(f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::tests::{check_dense, stabilised};
+
+    #[test]
+    fn positive_contributions_alone_share() {
+        check_dense(ZPlus::default(), |unit| {
+            let positive: Vec<f64> = unit.contributions().iter().map(|c| c.max(0.0)).collect();
+            let z = stabilised(positive.iter().sum::<f64>() + unit.bias.max(0.0), EPSILON);
+            positive.iter().map(|c| unit.r * c / z).collect()
+        });
+    }
+}

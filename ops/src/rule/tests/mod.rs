@@ -1,59 +1,57 @@
-//! The relevance rules against loops written from their formulas, and the properties that all of them share.
+//! Layers that rules are tested on, and the properties that all rules share. Formulas are tested in the rules' own files.
 
 mod contrast;
-mod formulas;
-mod gradients;
 mod properties;
-mod saturation;
 
 use std::collections::BTreeMap;
 
-use dlbc_ops::op::Op;
-use dlbc_ops::op::role::Site;
-use dlbc_ops::prim::{Builder, reference};
-use dlbc_ops::rule::{Argument, Policy, Rule, Tracks};
-use dlbc_ops::tensor::{Array, DType, Dim, TensorType};
 use ndarray::{ArrayD, IxDyn};
 
+use crate::op::role::Site;
+use crate::op::{Linear, Op};
+use crate::prim::{Builder, ConvGeometry, Window, reference};
+use crate::rule::{Argument, Policy, Proportional, Rule, Tracks};
+use crate::tensor::{Array, DType, Dim, TensorType};
+
 /// An operator, its operands, which of them are live, and the rule.
-struct Layer {
-    op: Op,
-    inputs: Vec<Array>,
-    live: Vec<bool>,
-    rule: Rule,
-    argument: Argument,
+pub(crate) struct Layer {
+    pub op: Op,
+    pub inputs: Vec<Array>,
+    pub live: Vec<bool>,
+    pub rule: Rule,
+    pub argument: Argument,
 }
 
 /// What a rule gives.
-struct Shares {
-    operands: Vec<Option<Array>>,
-    absorbed: f64,
+pub(crate) struct Shares {
+    pub operands: Vec<Option<Array>>,
+    pub absorbed: f64,
 }
 
 impl Layer {
-    fn new(op: impl Into<Op>, inputs: &[&Array], live: &[bool], rule: Rule) -> Layer {
+    pub fn new(op: impl Into<Op>, inputs: &[&Array], live: &[bool], rule: impl Into<Rule>) -> Layer {
         assert_eq!(inputs.len(), live.len());
         Layer {
             op: op.into(),
             inputs: inputs.iter().map(|x| (*x).clone()).collect(),
             live: live.to_vec(),
-            rule,
+            rule: rule.into(),
             argument: Argument::Value,
         }
     }
 
     /// The result of the operator.
-    fn y(&self) -> Array {
+    pub fn y(&self) -> Array {
         self.eval(&[]).1
     }
 
     /// The rule's shares of the relevance `r` of the result.
-    fn explain(&self, r: &Array) -> Shares {
+    pub fn explain(&self, r: &Array) -> Shares {
         self.eval(&[r]).0.remove(0)
     }
 
     /// The rule's shares of supporting and opposing relevance.
-    fn contrast(&self, supporting: &Array, opposing: &Array) -> [Shares; 2] {
+    pub fn contrast(&self, supporting: &Array, opposing: &Array) -> [Shares; 2] {
         let shares = self.eval(&[supporting, opposing]).0;
         shares.try_into().unwrap_or_else(|_| panic!("two tracks"))
     }
@@ -118,16 +116,16 @@ impl Layer {
 }
 
 impl Shares {
-    fn of(&self, i: usize) -> &Array {
+    pub fn of(&self, i: usize) -> &Array {
         self.operands[i].as_ref().expect("a share")
     }
 }
 
-fn known(dims: &[usize]) -> Vec<Dim> {
+pub(crate) fn known(dims: &[usize]) -> Vec<Dim> {
     dims.iter().map(|d| Dim::known(*d as i64)).collect()
 }
 
-fn ty(x: &Array) -> TensorType {
+pub(crate) fn ty(x: &Array) -> TensorType {
     let dtype = match x {
         Array::F(_) => DType::F32,
         Array::I(_) => DType::I64,
@@ -136,15 +134,15 @@ fn ty(x: &Array) -> TensorType {
     TensorType::new(dtype, known(x.dims()))
 }
 
-fn floats(dims: &[usize], values: &[f64]) -> Array {
+pub(crate) fn floats(dims: &[usize], values: &[f64]) -> Array {
     Array::F(ArrayD::from_shape_vec(IxDyn(dims), values.to_vec()).expect("values fill the dimensions"))
 }
 
-fn ints(dims: &[usize], values: &[i64]) -> Array {
+pub(crate) fn ints(dims: &[usize], values: &[i64]) -> Array {
     Array::I(ArrayD::from_shape_vec(IxDyn(dims), values.to_vec()).expect("values fill the dimensions"))
 }
 
-fn data(x: &Array) -> Vec<f64> {
+pub(crate) fn data(x: &Array) -> Vec<f64> {
     match x {
         Array::F(x) => x.iter().copied().collect(),
         other => panic!("floats expected, found {other:?}"),
@@ -152,7 +150,7 @@ fn data(x: &Array) -> Vec<f64> {
 }
 
 /// The element at an index.
-fn at(x: &Array, index: &[usize]) -> f64 {
+pub(crate) fn at(x: &Array, index: &[usize]) -> f64 {
     match x {
         Array::F(x) => x[index],
         other => panic!("floats expected, found {other:?}"),
@@ -160,7 +158,7 @@ fn at(x: &Array, index: &[usize]) -> f64 {
 }
 
 /// Values in -1..1 that depend on the seed alone.
-fn random(dims: &[usize], seed: u64) -> Array {
+pub(crate) fn random(dims: &[usize], seed: u64) -> Array {
     let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -170,28 +168,113 @@ fn random(dims: &[usize], seed: u64) -> Array {
 }
 
 /// All indices of an array, row-major.
-fn indices(dims: &[usize]) -> Vec<Vec<usize>> {
+pub(crate) fn indices(dims: &[usize]) -> Vec<Vec<usize>> {
     dims.iter().fold(vec![vec![]], |all, d| {
         all.iter().flat_map(|i| (0..*d).map(move |j| [i.as_slice(), &[j]].concat())).collect()
     })
 }
 
 /// An array by its elements.
-fn fill(dims: &[usize], f: impl Fn(&[usize]) -> f64) -> Array {
+pub(crate) fn fill(dims: &[usize], f: impl Fn(&[usize]) -> f64) -> Array {
     floats(dims, &indices(dims).iter().map(|i| f(i)).collect::<Vec<_>>())
 }
 
-fn total(x: &Array) -> f64 {
+pub(crate) fn total(x: &Array) -> f64 {
     data(x).iter().sum()
 }
 
-fn close(a: f64, b: f64, what: &str) {
+pub(crate) fn close(a: f64, b: f64, what: &str) {
     assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {b} expected, found {a}");
 }
 
-fn assert_close(found: &Array, expected: &Array, what: &str) {
+pub(crate) fn assert_close(found: &Array, expected: &Array, what: &str) {
     assert_eq!(found.dims(), expected.dims(), "{what}");
     for (i, (a, b)) in data(found).into_iter().zip(data(expected)).enumerate() {
         close(a, b, &format!("{what}, element {i}"));
     }
+}
+
+/// The proportional rule by magnitude, biases with their share.
+pub(crate) const MAGNITUDE: fn() -> Rule = || Proportional::default().into();
+
+pub(crate) fn window(kernel: &[usize], strides: &[usize], pads: &[usize], dilations: &[usize]) -> Window {
+    let (before, after) = pads.split_at(kernel.len());
+    Window {
+        kernel: kernel.to_vec(),
+        strides: strides.to_vec(),
+        before: before.to_vec(),
+        after: after.to_vec(),
+        dilations: dilations.to_vec(),
+        ceil: false,
+    }
+}
+
+/// `a / b`, 0 where `b` is 0.
+pub(crate) fn quotient(a: f64, b: f64) -> f64 {
+    if b == 0.0 { 0.0 } else { a / b }
+}
+
+/// The coefficient of a convolution from `[n, c, i, j]` to `[n, o, k, l]`.
+pub(crate) fn tap(g: &ConvGeometry, w: &Array, i: &[usize], j: &[usize]) -> f64 {
+    let (outputs, per_group) = (w.dims()[0] / g.groups, w.dims()[1]);
+    if i[0] != j[0] || i[1] / per_group != j[1] / outputs {
+        return 0.0;
+    }
+    let mut index = vec![j[1], i[1] % per_group];
+    for axis in 0..g.window.rank() {
+        let w = &g.window;
+        let reach = (i[axis + 2] + w.before[axis]) as i64 - (j[axis + 2] * w.strides[axis]) as i64;
+        let (tap, rest) = (reach / w.dilations[axis] as i64, reach % w.dilations[axis] as i64);
+        if reach < 0 || rest != 0 || tap >= w.kernel[axis] as i64 {
+            return 0.0;
+        }
+        index.push(tap as usize);
+    }
+    at(w, &index)
+}
+
+/// A unit of a dense layer: its operands, weights, bias, and the relevance of its result.
+pub(crate) struct Unit {
+    pub x: Vec<f64>,
+    pub w: Vec<f64>,
+    pub bias: f64,
+    pub r: f64,
+}
+
+impl Unit {
+    /// The contributions.
+    pub fn contributions(&self) -> Vec<f64> {
+        self.x.iter().zip(&self.w).map(|(x, w)| x * w).collect()
+    }
+
+    /// The result.
+    pub fn y(&self) -> f64 {
+        self.contributions().iter().sum::<f64>() + self.bias
+    }
+}
+
+/// `z + ε sign z`, with the sign of 0 positive.
+pub(crate) fn stabilised(z: f64, epsilon: f32) -> f64 {
+    z + if z < 0.0 { -f64::from(epsilon) } else { f64::from(epsilon) }
+}
+
+/// Checks a rule on a dense layer, where `share` returns what each operand of a unit gets: all else is absorbed.
+pub(crate) fn check_dense(rule: impl Into<Rule>, share: impl Fn(&Unit) -> Vec<f64>) {
+    let (x, w, bias) = (random(&[3, 4], 1), random(&[2, 4], 2), random(&[2], 3));
+    let r = random(&[3, 2], 4);
+    let layer = Layer::new(Linear { transposed: true }, &[&x, &w, &bias], &[true, false, false], rule);
+    let found = layer.explain(&r);
+    let mut shares = vec![0.0; 12];
+    for j in indices(r.dims()) {
+        let unit = Unit {
+            x: (0..4).map(|i| at(&x, &[j[0], i])).collect(),
+            w: (0..4).map(|i| at(&w, &[j[1], i])).collect(),
+            bias: at(&bias, &[j[1]]),
+            r: at(&r, &j),
+        };
+        shares[j[0] * 4..].iter_mut().zip(share(&unit)).for_each(|(sum, share)| *sum += share);
+    }
+    let expected = floats(x.dims(), &shares);
+    assert_close(found.of(0), &expected, &layer.rule.to_string());
+    close(found.absorbed, total(&r) - total(&expected), &layer.rule.to_string());
 }

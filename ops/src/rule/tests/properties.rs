@@ -1,19 +1,19 @@
 //! What holds for every rule: the books close, shares are linear in the relevance, rows of a batch do not mix.
 
-use dlbc_ops::op::{
+use crate::op::{
     Activation, Add, AveragePool, Concat, Conv, ConvTranspose, Function, Gather, Linear, MatMul, MaxPool,
     Mul, Reduce, ReduceKind, Sub, Transpose,
 };
-use dlbc_ops::prim::{ConvGeometry, Unary};
-use dlbc_ops::rule::{
-    AlphaBeta, Bias, Bilinear, Bounds, Constants, Contribution, Epsilon, Flat, Gamma, Gates, Pass, Product,
-    ProductByValue, Route, Rule, Saturated, SignedBias, Sum, SumEpsilon, WSquare, ZBox, ZPlus,
+use crate::prim::{ConvGeometry, Unary};
+use crate::rule::{
+    AlphaBeta, Bias, Bilinear, Bounds, Constants, Contribution, Epsilon, Flat, Gamma, Gates, NodeFacts, Pass,
+    Policy, Product, ProductByValue, Proportional, Receives, Route, Rule, Saturated, Sharing, SignedBias,
+    Sum, SumEpsilon, WSquare, ZBox, ZPlus,
 };
-use dlbc_ops::tensor::Array;
+use crate::tensor::Array;
 use ndarray::Axis;
 
-use super::formulas::{MAGNITUDE, proportional, window};
-use super::{Layer, assert_close, close, data, floats, ints, known, random, total};
+use super::{Layer, MAGNITUDE, assert_close, close, data, floats, ints, known, random, total, window};
 
 const ROWS: usize = 3;
 
@@ -26,7 +26,7 @@ fn layers() -> Vec<Layer> {
     let pool = window(&[2, 2], &[2, 2], &[1, 1, 0, 0], &[1, 1]);
     let sum = |by, constants| Rule::from(Sum { by, constants });
     let halves = Rule::from(Product { gates: Gates::Share, shares: vec![0.5, 0.5] });
-    let uniform = proportional(Bias::Ledger, Contribution::Uniform);
+    let uniform = Proportional { by: Contribution::Uniform, ..Proportional::default() };
     let matrices = [random(&[ROWS, 2, 3], 4), random(&[ROWS, 3, 2], 5)];
     let single = [true];
     let layer = [true, false, false];
@@ -41,7 +41,7 @@ fn layers() -> Vec<Layer> {
             Linear { transposed: false },
             &[&rows, &random(&[4, 3], 6), &random(&[3], 7)],
             &layer,
-            proportional(Bias::Redistribute, Contribution::Magnitude),
+            Proportional { bias: Bias::Redistribute, ..Proportional::default() },
         ),
         Layer::new(
             Conv { geometry: geometry.clone() },
@@ -117,7 +117,49 @@ fn layers() -> Vec<Layer> {
     for live in [[true, false], [false, true], [true, true]] {
         layers.push(Layer::new(Sub, &[&rows, &other], &live, by_value(Constants::Data)));
     }
+    // Every rule that shares relevance out, on each of these layers that it fits.
+    let shared: Vec<Rule> = Rule::samples().into_iter().filter(shares_relevance).collect();
+    let sampled: Vec<Layer> = layers.iter().flat_map(|layer| sampled(layer, &shared)).collect();
+    layers.extend(sampled);
     layers
+}
+
+/// Whether a rule passes relevance, not derivatives, to some operand.
+fn shares_relevance(rule: &Rule) -> bool {
+    let relevance = match rule.sharing(&[true, true]) {
+        Sharing::ByValue | Sharing::ByMagnitude | Sharing::Fixed | Sharing::Single | Sharing::Moves => true,
+        Sharing::Slope | Sharing::Ends | Sharing::Derivative | Sharing::Stepwise => false,
+    };
+    relevance && rule.receives() != Receives::Nothing
+}
+
+/// The layer with each of the rules that fits it.
+fn sampled(layer: &Layer, rules: &[Rule]) -> Vec<Layer> {
+    let inputs: Vec<&Array> = layer.inputs.iter().collect();
+    let role = layer.op.role(&layer.live).kind();
+    let rules = rules.iter().map(|rule| rule.at(&Plain(&layer.live))).filter(|rule| rule.fits(role));
+    rules.map(|rule| Layer::new(layer.op.clone(), &inputs, &layer.live, rule)).collect()
+}
+
+/// A node without gates whose result no activation reads.
+struct Plain<'a>(&'a [bool]);
+
+impl NodeFacts for Plain<'_> {
+    fn live(&self) -> &[bool] {
+        self.0
+    }
+
+    fn is_gate(&self, _: usize) -> bool {
+        false
+    }
+
+    fn bounds(&self) -> Option<Bounds> {
+        None
+    }
+
+    fn convolves(&self) -> bool {
+        false
+    }
 }
 
 /// The signed rules of linear maps.
@@ -172,8 +214,8 @@ fn shares_are_linear_in_the_relevance() {
 
 #[test]
 fn relevance_that_is_not_negative_stays_so() {
-    // The signed rules are there to give relevance against a result, too.
-    let keeps_sign = |l: &Layer| !signed().contains(&l.rule) && !matches!(l.rule, Rule::SumEpsilon(_));
+    // The signed rules are there to give relevance against a result, too; they have no contrastive form.
+    let keeps_sign = |l: &Layer| l.rule.contrasts();
     for layer in layers().into_iter().filter(keeps_sign) {
         let y = layer.y();
         let r = floats(y.dims(), &data(&random(y.dims(), 14)).iter().map(|v| v.abs()).collect::<Vec<_>>());
@@ -201,11 +243,9 @@ fn rows_of_a_batch_do_not_mix() {
         let y = layer.y();
         let r = random(y.dims(), 15);
         let forth = layer.explain(&r);
-        // Constants have no rows; their first axis is never as long as the batch.
-        for i in 0..layer.inputs.len() {
-            if layer.live[i] || matches!(layer.op, dlbc_ops::op::Op::Concat(_)) {
-                layer.inputs[i] = reversed(&layer.inputs[i]);
-            }
+        // Constants whose first axis is as long as the batch have rows, too.
+        for x in &mut layer.inputs {
+            *x = reversed(x);
         }
         let turned = if r.dims().len() == 1 {
             floats(r.dims(), &data(&r).into_iter().rev().collect::<Vec<_>>())

@@ -1,12 +1,13 @@
 //! Contrastive mode against loops over single contributions, and what holds for every rule that couples the tracks.
 
-use dlbc_ops::op::{Add, Attention, AveragePool, Conv, Linear, MatMul, Mul, Sub};
-use dlbc_ops::prim::{AttentionGeometry, ConvGeometry};
-use dlbc_ops::rule::{Argument, Bias, Bilinear, Constants, Contribution, ProductByValue, Rule, Sum};
-use dlbc_ops::tensor::Array;
+use crate::op::{Add, Attention, AveragePool, Conv, Linear, MatMul, Mul, Sub};
+use crate::prim::{AttentionGeometry, ConvGeometry};
+use crate::rule::{Argument, Bilinear, Constants, Contribution, ProductByValue, Proportional, Rule, Sum};
+use crate::tensor::Array;
 
-use super::formulas::{MAGNITUDE, proportional, tap, window};
-use super::{Layer, assert_close, at, close, data, fill, floats, indices, random, total};
+use super::{
+    Layer, MAGNITUDE, assert_close, at, close, data, fill, floats, indices, random, tap, total, window,
+};
 
 const BY_MAGNITUDE: Rule = Rule::Sum(Sum { by: Contribution::Magnitude, constants: Constants::Data });
 
@@ -196,7 +197,7 @@ fn both_tracks_close_and_stay_above_zero() {
     let other = random(&[3, 4], 2);
     let heads = |seed| random(&[1, 2, 3, 4], seed);
     let (q, k, v) = (heads(3), heads(4), heads(5));
-    let attention = |value| Rule::from(dlbc_ops::rule::Attention { value });
+    let attention = |value| crate::rule::Attention { value };
     let scaled = Attention { geometry: AttentionGeometry { scale: 0.5, guard: false } };
     let layer = [true, false, false];
     let dense = [&rows, &random(&[4, 3], 6), &random(&[3], 7)];
@@ -206,7 +207,7 @@ fn both_tracks_close_and_stay_above_zero() {
             Linear { transposed: false },
             &dense,
             &layer,
-            proportional(Bias::Ledger, Contribution::Uniform),
+            Proportional { by: Contribution::Uniform, ..Proportional::default() },
         ),
         Layer::new(Add, &[&rows, &random(&[4], 8)], &[true, true], BY_MAGNITUDE),
         Layer::new(
