@@ -22,8 +22,10 @@ use dlbc_ops::rule::{Policy, Rule};
 use serde::Deserialize;
 use toml::{Spanned, Table};
 
+use super::model::{Composite, Entry, Passes};
+use super::repeat;
 use super::select::{PLACES, Place, Selector};
-use super::{Composite, Entry, Passes, repeat};
+use super::words::{choice, names};
 use crate::error::CompileError;
 
 #[derive(Deserialize)]
@@ -151,15 +153,4 @@ fn rule(line: Table) -> Result<Rule, String> {
     let rule = Rule::deserialize(line).map_err(|e| e.message().to_string())?;
     rule.check()?;
     Ok(rule)
-}
-
-/// The value of a name; of the first when there is none.
-fn choice<T: Copy>(given: Option<String>, what: &str, known: &[(&str, T)]) -> Result<T, String> {
-    let Some(given) = given else { return Ok(known[0].1) };
-    let found = known.iter().find(|(name, _)| *name == given).map(|(_, v)| *v);
-    found.ok_or_else(|| format!("{what} is one of {}, found `{given}`", names(known.iter().map(|k| k.0))))
-}
-
-pub(super) fn names<'a>(all: impl Iterator<Item = &'a str>) -> String {
-    all.map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
 }

@@ -3,8 +3,8 @@
 use dlbc_ops::program::{Baseline, Repeat};
 use serde::Deserialize;
 
-use super::Passes;
-use super::file::names;
+use super::model::Passes;
+use super::words::names;
 
 /// More runs than this are a mistake.
 const MOST: usize = 100_000;
