@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Proves kernels of cuda/kernels free of races and barrier faults for every schedule, launch by launch.
+"""Proves kernels of the library free of races and barrier faults for every schedule, launch by launch.
 
     scripts/cuda/race_proof.py                    every kernel, on the smallest launch of its tests; fails on a race
     scripts/cuda/race_proof.py --only gemm_       kernels by name
@@ -22,8 +22,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-KERNELS = ROOT / "cuda" / "kernels"
+sys.dont_write_bytecode = True
+from kernels import ROOT, write  # noqa: E402 (the line above keeps the source tree clean)
+
 REQUIREMENTS = Path(__file__).with_name("requirements-prove.txt")
 
 
@@ -123,8 +124,11 @@ def main() -> int:
             if known is None or sum(known["sizes"]) <= 4096:
                 smallest[launch["kernel"]] = launch
     jobs = []
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        texts = {name: (Path(folder) / f"{name}.ptx").read_text() for name in smallest}
     for name, launch in sorted(smallest.items()):
-        text = (KERNELS / f"{name}.ptx").read_text()
+        text = texts[name]
         jobs.append((name, launch, text, False))
         barriers = [m.start() for m in re.finditer(r"    bar\.sync 0;\n", text)] if args.planted else []
         for i, at in enumerate(barriers):

@@ -1,6 +1,6 @@
 //! PTX kernels as text: an emitter that writes one instruction a call, the kernel families, and what a device is.
 //!
-//! The kernels of the fixed library are checked in under `cuda/kernels`; elementwise chains and rarer variants are emitted
+//! The kernels of the fixed library are listed in `cuda/kernels/manifest.json`, by a digest of their text; elementwise chains and rarer variants are emitted
 //! by the same code when a program is planned. Nothing here needs a GPU or CUDA.
 
 mod device;

@@ -1,4 +1,4 @@
-//! The fixed library: the variants that are checked in under `cuda/kernels`, by family.
+//! The fixed library: the variants that `cuda/kernels/manifest.json` lists, by family.
 
 use dlbc_ops::prim::{Binary, Part, Reduction, Unary};
 use dlbc_ops::tensor::DType;
@@ -9,7 +9,7 @@ use crate::kernel::epilogue::{Epilogue, Reach};
 use crate::kernel::gemm::{Gemm, Layout, Math, Second, Skinny, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
-use crate::kernel::{attention, index, order, pick, pool, softmax, suppress, transpose, turn};
+use crate::kernel::{attention, index, name, order, pick, pool, softmax, suppress, transpose, turn};
 
 /// A kernel of the library and the family whose tests it belongs to.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ pub struct Entry {
     pub kernel: Kernel,
 }
 
-/// Every kernel that is checked in. What a plan needs beyond them is emitted by the same code.
+/// Every kernel of the fixed library. What a plan needs beyond them is emitted by the same code.
 pub fn library() -> Vec<Entry> {
     let mut entries = vec![];
     let mut add = |family, kernel| entries.push(Entry { family, kernel });
@@ -289,14 +289,13 @@ pub fn chains() -> Vec<(String, Chain)> {
         Binary::Less,
         Binary::LessOrEqual,
     ];
-    let name = |text: String| text.split([' ', '{']).next().unwrap_or_default().to_lowercase();
     let linear = |kind| Operand { kind, access: Access::Linear };
     let mut found = vec![];
     for (kind, list, suffix) in [(Kind::F, &floats[..], ""), (Kind::I, &integers[..], "_s64")] {
         for f in list {
             let terms = vec![(Term::Operand(0), kind), (Term::Unary(*f, 0), kind)];
             let chain = Chain { operands: vec![linear(kind)], terms, rank: 0, out: Access::Linear, width: 1 };
-            found.push((format!("{}{suffix}", name(format!("{f:?}"))), chain));
+            found.push((format!("{}{suffix}", name::unary(*f)), chain));
         }
         for f in numbers {
             let result = if f.is_predicate() { Kind::B } else { kind };
@@ -304,7 +303,7 @@ pub fn chains() -> Vec<(String, Chain)> {
                 vec![(Term::Operand(0), kind), (Term::Operand(1), kind), (Term::Binary(f, 0, 1), result)];
             let operands = vec![linear(kind); 2];
             let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
-            found.push((format!("{}{suffix}", name(format!("{f:?}"))), chain));
+            found.push((format!("{}{suffix}", name::binary(f)), chain));
         }
     }
     for f in [Binary::And, Binary::Or, Binary::Xor, Binary::Equal] {
@@ -316,7 +315,7 @@ pub fn chains() -> Vec<(String, Chain)> {
         ];
         let operands = vec![linear(Kind::B); 2];
         let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
-        found.push((format!("not_{}_b", name(format!("{f:?}"))), chain));
+        found.push((format!("not_{}_b", name::binary(f)), chain));
     }
     let casts = [
         (Kind::F, DType::I64),

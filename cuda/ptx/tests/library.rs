@@ -1,11 +1,10 @@
-//! The kernels that are checked in are what the emitter writes, and read no parameter but those of their blocks.
+//! The emitter writes what the manifest and the checked-in kernels say, and kernels read no parameter but those of their blocks.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dlbc_ptx::Params;
 use dlbc_ptx::kernel::conv::ConvParams;
 use dlbc_ptx::kernel::gemm::GemmParams;
 use dlbc_ptx::kernel::index::IndexParams;
@@ -17,35 +16,143 @@ use dlbc_ptx::kernel::softmax::SoftmaxParams;
 use dlbc_ptx::kernel::suppress::SuppressParams;
 use dlbc_ptx::kernel::transpose::TransposeParams;
 use dlbc_ptx::kernel::turn::TurnParams;
-use dlbc_ptx::library::library;
+use dlbc_ptx::library::{Entry, library};
+use dlbc_ptx::{Kernel, Params};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Kernels whose text is checked in, one or more of each family and arithmetic; of the others the manifest has a digest.
+const TEXTS: &[&str] = &[
+    "attention_forward",
+    "attention_statistics_tensor",
+    "gemm_id_k_id_64x64x16",
+    "gemm_id_k_id_64x64x16_3xtf32",
+    "gemm_one_pos_kx4_64x64x16_tf32",
+    "gemm_one_pos_kx4_64x64x16_bf16",
+    "gemm_skinny_abs_one_k_1_then_fro_x0_x1_abs_1_x2_add_0_3_mul_4_2_x3_mul_5_6",
+    "gemm_integer_id_id",
+    "conv_abs_id_direct_then_r_x0_x1_add_0_1_relu_2",
+    "conv_abs_id_64x64x16_then_r_x0_x1_add_0_1_relu_2",
+    "conv_adjoint_strided_abs_id_direct",
+    "reduce_sum_f32_block_2_2_slices",
+    "softmax",
+    "pointwise_abs_mul_add_v4",
+    "pointwise_pow",
+    "pointwise_cast_f32_bf16",
+    "scatter_add_f32",
+    "digits_b32",
+    "window_give",
+    "suppress_corners",
+    "transpose_b32",
+];
+
+/// A kernel in `cuda/kernels/manifest.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Listed {
+    name: String,
+    family: String,
+    /// Digest of the text.
+    sha256: String,
+    lines: usize,
+    /// Threads of a block.
+    threads: u32,
+    /// Bytes of shared memory that a launch asks for.
+    shared: u32,
+    /// Bytes of the parameter block.
+    params: usize,
+    /// Registers by chip; `scripts/cuda/ptxas_gate.py --update` writes them.
+    registers: BTreeMap<String, u32>,
+}
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels")
 }
 
+/// The manifest's line for a kernel, without registers.
+fn listed(entry: &Entry) -> Listed {
+    let Kernel { name, text, threads, shared } = &entry.kernel;
+    let (_, params) = text.split_once(".b8 p[").unwrap();
+    let (params, _) = params.split_once(']').unwrap();
+    Listed {
+        name: name.clone(),
+        family: entry.family.into(),
+        sha256: Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect(),
+        lines: text.lines().count(),
+        threads: *threads,
+        shared: *shared,
+        params: params.parse().unwrap(),
+        registers: BTreeMap::new(),
+    }
+}
+
+/// The library by name.
+fn entries() -> BTreeMap<String, Entry> {
+    let entries: BTreeMap<_, _> = library().into_iter().map(|e| (e.kernel.name.clone(), e)).collect();
+    assert_eq!(entries.len(), library().len(), "two kernels have one name");
+    entries
+}
+
+/// With `DLBC_KERNELS_OUT` set, writes every kernel to that folder.
 #[test]
-fn the_checked_in_kernels_are_what_the_emitter_writes() {
-    let wanted: BTreeMap<String, String> =
-        library().into_iter().map(|e| (format!("{}.ptx", e.kernel.name), e.kernel.text)).collect();
-    assert_eq!(wanted.len(), library().len(), "two kernels have one name");
-    let files = std::fs::read_dir(folder()).unwrap().map(|f| f.unwrap().path());
-    let files: Vec<PathBuf> = files.filter(|f| f.extension().is_some_and(|e| e == "ptx")).collect();
+fn kernels_are_as_the_manifest_says() {
+    let entries = entries();
+    if let Some(out) = std::env::var_os("DLBC_KERNELS_OUT").map(PathBuf::from) {
+        std::fs::create_dir_all(&out).unwrap();
+        for (name, entry) in &entries {
+            std::fs::write(out.join(format!("{name}.ptx")), &entry.kernel.text).unwrap();
+        }
+    }
+    let path = folder().join("manifest.json");
+    let manifest: Vec<Listed> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let registers: BTreeMap<_, _> = manifest.iter().map(|l| (&l.name, &l.registers)).collect();
+    let wanted: Vec<Listed> = entries
+        .values()
+        .map(|entry| {
+            let registers = registers.get(&entry.kernel.name).copied().cloned().unwrap_or_default();
+            Listed { registers, ..listed(entry) }
+        })
+        .collect();
     if std::env::var_os("DLBC_UPDATE_KERNELS").is_some() {
-        files.iter().for_each(|f| std::fs::remove_file(f).unwrap());
-        wanted.iter().for_each(|(name, text)| std::fs::write(folder().join(name), text).unwrap());
+        let lines: Vec<String> = wanted.iter().map(|l| serde_json::to_string(l).unwrap()).collect();
+        std::fs::write(path, format!("[\n{}\n]\n", lines.join(",\n"))).unwrap();
         return;
     }
-    let found: BTreeMap<String, String> = files
-        .iter()
-        .map(|f| (f.file_name().unwrap().to_string_lossy().into(), std::fs::read_to_string(f).unwrap()))
-        .collect();
-    let names = |m: &BTreeMap<String, String>| m.keys().cloned().collect::<Vec<_>>();
-    let how = "DLBC_UPDATE_KERNELS=1 cargo test --workspace --test library";
-    assert_eq!(names(&found), names(&wanted), "cuda/kernels is out of date: {how}");
-    for (name, text) in wanted {
-        assert!(found[&name] == text, "cuda/kernels/{name} is out of date: {how}");
+    let names = |list: &[Listed]| list.iter().map(|l| l.name.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&manifest), names(&wanted), "cuda/kernels/manifest.json is out of date: {UPDATE}");
+    for (old, new) in manifest.iter().zip(&wanted) {
+        assert_eq!(old, new, "cuda/kernels/manifest.json is out of date: {UPDATE}");
+        assert!(
+            !new.registers.is_empty(),
+            "{} has no registers: scripts/cuda/ptxas_gate.py --update",
+            new.name
+        );
     }
-    println!("{} kernels are checked in as they are emitted", found.len());
+    println!("{} kernels are emitted as the manifest says", wanted.len());
+}
+
+const UPDATE: &str = "DLBC_UPDATE_KERNELS=1 cargo test --workspace --test library";
+
+#[test]
+fn the_checked_in_texts_are_what_the_emitter_writes() {
+    let entries = entries();
+    let files = std::fs::read_dir(folder()).unwrap().map(|f| f.unwrap().path());
+    let files: Vec<PathBuf> = files.filter(|f| f.extension().is_some_and(|e| e == "ptx")).collect();
+    let text = |name: &str| {
+        let entry = entries.get(name).unwrap_or_else(|| panic!("the library has no kernel {name}"));
+        entry.kernel.text.clone()
+    };
+    if std::env::var_os("DLBC_UPDATE_KERNELS").is_some() {
+        files.iter().for_each(|f| std::fs::remove_file(f).unwrap());
+        TEXTS.iter().for_each(|n| std::fs::write(folder().join(format!("{n}.ptx")), text(n)).unwrap());
+        return;
+    }
+    let names: BTreeSet<String> =
+        files.iter().map(|f| f.file_stem().unwrap().to_string_lossy().into_owned()).collect();
+    assert_eq!(names, TEXTS.iter().map(|n| n.to_string()).collect(), "cuda/kernels is out of date: {UPDATE}");
+    for name in TEXTS {
+        let checked_in = std::fs::read_to_string(folder().join(format!("{name}.ptx"))).unwrap();
+        assert!(checked_in == text(name), "cuda/kernels/{name}.ptx is out of date: {UPDATE}");
+    }
 }
 
 /// Each `ld.param` hits a field, or an element of one, of the right width, and the block has the struct's size.

@@ -2,7 +2,7 @@
 
 use dlbc_ops::prim::{Binary, Unary};
 
-use super::digest;
+use super::name;
 use super::pointwise::{Division, Kind, Term, evaluate};
 use super::tile::load_where;
 use crate::emit::{Emitter, Reg};
@@ -59,9 +59,21 @@ impl Epilogue {
         float && operands <= OPERANDS && terms.len() <= TERMS && terms.iter().all(cheap)
     }
 
-    /// As names have it.
+    /// The expression as the end of a kernel's name, nothing without terms: a letter for the reach of each operand, then the
+    /// terms in order. Different expressions have different names, since kernels are found by name.
     pub fn name(&self) -> String {
-        if self.terms.is_empty() { String::new() } else { format!("_then_{}", digest(&format!("{self:?}"))) }
+        if self.terms.is_empty() {
+            return String::new();
+        }
+        let reach = |reach: &Reach| match reach {
+            Reach::Full => 'f',
+            Reach::Row => 'r',
+            Reach::Column => 'c',
+            Reach::One => 'o',
+        };
+        let reaches: String = self.operands.iter().map(reach).collect();
+        let terms: Vec<String> = self.terms.iter().map(|(term, kind)| name::term(term, *kind)).collect();
+        format!("_then_{reaches}_{}", terms.join("_"))
     }
 }
 
@@ -127,5 +139,90 @@ impl<'a> Writer<'a> {
         }
         let address = k.address(self.out, index, 4);
         op!(k, "@{exists} st.global.f32 [{address}], {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use dlbc_ops::tensor::DType;
+
+    use super::*;
+
+    /// Draws numbers below a bound, the same on every run.
+    struct Draw(u64);
+
+    impl Draw {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) as usize % bound
+        }
+
+        fn of<T: Clone>(&mut self, list: &[T]) -> T {
+            list[self.below(list.len())].clone()
+        }
+
+        fn float(&mut self) -> f32 {
+            self.of(&[0.0, -0.0, 1.0, 10.0, 0.1, 1.1, -1.1, 1e-30, 1e30, f32::INFINITY, f32::NEG_INFINITY])
+        }
+
+        fn unary(&mut self) -> Unary {
+            let (alpha, beta) = (self.float(), self.float());
+            let (min, max) = (self.of(&[None, Some(alpha)]), self.of(&[None, Some(beta)]));
+            self.of(&[
+                Unary::Abs,
+                Unary::Neg,
+                Unary::Relu,
+                Unary::Not,
+                Unary::Exp,
+                Unary::LeakyRelu { alpha },
+                Unary::Elu { alpha },
+                Unary::HardSigmoid { alpha, beta },
+                Unary::Clip { min, max },
+            ])
+        }
+
+        fn term(&mut self) -> (Term, Kind) {
+            let binary = self.of(&[Binary::Add, Binary::Min, Binary::GuardedDiv, Binary::Less, Binary::Xor]);
+            let [a, b, c] = [self.below(12), self.below(12), self.below(12)];
+            let (unary, float) = (self.unary(), self.float());
+            let term = self.of(&[
+                Term::Operand(a),
+                Term::Float(float),
+                Term::Int(a as i64 - 6),
+                Term::Bool(a > 5),
+                Term::Unary(unary, a),
+                Term::Binary(binary, a, b),
+                Term::Select(a, b, c),
+                Term::Cast(if a > 5 { DType::F16 } else { DType::I8 }, b),
+            ]);
+            (term, self.of(&[Kind::F, Kind::I, Kind::B]))
+        }
+
+        fn epilogue(&mut self) -> Epilogue {
+            let reaches = [Reach::Full, Reach::Row, Reach::Column, Reach::One];
+            let operands = (0..self.below(3)).map(|_| self.of(&reaches)).collect();
+            Epilogue { operands, terms: (0..1 + self.below(4)).map(|_| self.term()).collect() }
+        }
+    }
+
+    #[test]
+    fn different_expressions_have_different_names() {
+        let mut draw = Draw(1);
+        let mut names: HashMap<String, String> = HashMap::new();
+        for _ in 0..10_000 {
+            let mut epilogue = draw.epilogue();
+            for _ in 0..2 {
+                let (name, text) = (epilogue.name(), format!("{epilogue:?}"));
+                assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{name}");
+                let known = names.entry(name.clone()).or_insert_with(|| text.clone());
+                assert_eq!(*known, text, "both are named {name}");
+                // One that differs in a single term comes next.
+                let at = draw.below(epilogue.terms.len());
+                epilogue.terms[at] = draw.term();
+            }
+        }
+        assert!(names.len() > 10_000, "{}", names.len());
     }
 }

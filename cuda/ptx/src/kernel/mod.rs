@@ -6,6 +6,7 @@ pub mod epilogue;
 pub mod gemm;
 pub mod index;
 mod math;
+pub(crate) mod name;
 pub mod order;
 pub mod pick;
 pub mod pointwise;
