@@ -2,17 +2,21 @@
 
 use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{self, Binary, Part, Prim, Unary};
+use dlbc_ops::prim::{Binary, Part, Prim};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
 
 use super::expression::{Expression, Together};
+use super::prim::At;
 use super::view::{collapse, words};
-use super::{Made, Planner, Scope, Step, View, wrong};
+use super::{Made, Planner, Scope, Step, View};
 
 /// Operands and terms of a kernel; larger expressions are split.
 const MAX_OPERANDS: usize = 12;
 const MAX_TERMS: usize = 40;
+
+/// A node's function of its operands, given by their places among an expression's terms.
+type TermOf<'a> = dyn Fn(&Expression, &[usize]) -> Term + 'a;
 
 /// A constant of one element as a term.
 pub(super) fn scalar(t: &Tensor) -> Option<Term> {
@@ -41,24 +45,14 @@ impl Planner {
         }
     }
 
-    /// An elementwise node, as an expression when one node alone reads it.
-    pub(super) fn elementwise(
-        &mut self,
-        scope: &mut Scope,
-        id: NodeId,
-        dims: &[usize],
-    ) -> Result<Made, BackendError> {
-        let graph = scope.graph;
-        let inputs = graph.node_inputs(id);
+    /// An elementwise node, as an expression when one node alone reads it. `term` is its function of operands, given by their
+    /// places among the terms of the expression.
+    pub(super) fn elementwise(&mut self, at: &mut At<'_, '_>, term: &TermOf) -> Result<Made, BackendError> {
+        let At { scope, id, inputs, dims } = at;
+        let (graph, id) = (scope.graph, *id);
         let kind = Kind::of(graph.node(id).types[0].dtype);
-        if let Prim::Cast(prim::Cast { to }) = graph.op(id)
-            && unchanged(graph.ty(inputs[0]).dtype, *to)
-        {
-            return Ok(Made::View(self.view(scope, inputs[0])));
-        }
-        self.supported(scope, id)?;
         let mut parts: Vec<Expression> = vec![];
-        for v in &inputs {
+        for v in inputs.iter() {
             let part = self.operand(scope, *v, dims);
             // Two products of the same operands are one kernel's.
             if let ([first], Prim::Binary(f)) = (parts.as_slice(), graph.op(id)) {
@@ -78,12 +72,12 @@ impl Planner {
                 parts.push(part);
             }
         }
-        let mut e = self.joined(scope, id, dims, &mut parts);
+        let mut e = self.joined(scope, id, (dims, term), &mut parts);
         if e.product.is_some() && e.epilogue().is_none() {
-            for (part, v) in parts.iter_mut().zip(&inputs).filter(|(p, _)| p.waits()) {
+            for (part, v) in parts.iter_mut().zip(inputs.iter()).filter(|(p, _)| p.waits()) {
                 *part = Expression::of(self.view(scope, *v));
             }
-            e = self.joined(scope, id, dims, &mut parts);
+            e = self.joined(scope, id, (dims, term), &mut parts);
         }
         if kind == Kind::I && e.terms.last().is_some_and(|(t, _)| divides(t)) {
             e.status = Some(self.status(scope, id, "integer division by 0"));
@@ -118,7 +112,7 @@ impl Planner {
         &mut self,
         scope: &mut Scope,
         id: NodeId,
-        dims: &[usize],
+        (dims, term): (&[usize], &TermOf),
         parts: &mut [Expression],
     ) -> Expression {
         let (graph, inputs) = (scope.graph, scope.graph.node_inputs(id));
@@ -132,42 +126,9 @@ impl Planner {
             }
             places.push(e.take_in(part));
         }
-        let term = match graph.op(id) {
-            Prim::Unary(f) => Term::Unary(*f, places[0]),
-            Prim::Binary(Binary::Pow) if kind == Kind::F && self.squares(&e, places[1]) => {
-                Term::Binary(Binary::Mul, places[0], places[0])
-            }
-            Prim::Binary(f) => Term::Binary(*f, places[0], places[1]),
-            Prim::Cast(prim::Cast { to }) => Term::Cast(*to, places[0]),
-            _ => Term::Select(places[0], places[1], places[2]),
-        };
+        let term = term(&e, &places);
         e.terms.push((term, kind));
         e
-    }
-
-    fn squares(&self, e: &Expression, exponent: usize) -> bool {
-        e.terms[exponent].0 == Term::Float(2.0)
-    }
-
-    /// What the reference refuses by kind is refused here when the program is planned.
-    fn supported(&self, scope: &Scope, id: NodeId) -> Result<(), BackendError> {
-        let kinds = scope.graph.node_inputs(id);
-        let Some(kind) = kinds.first().map(|v| Kind::of(scope.graph.ty(*v).dtype)) else { return Ok(()) };
-        let fits = match (scope.graph.op(id), kind) {
-            (Prim::Unary(Unary::Not), kind) => kind == Kind::B,
-            (Prim::Unary(_), Kind::B) => false,
-            (Prim::Unary(f), Kind::I) => {
-                matches!(f, Unary::Abs | Unary::Neg | Unary::Sign | Unary::Relu | Unary::Clip { .. })
-            }
-            (Prim::Binary(f), Kind::B) => f.is_logic() || *f == Binary::Equal,
-            (Prim::Binary(f), Kind::F | Kind::I) => !f.is_logic(),
-            _ => true,
-        };
-        if fits {
-            Ok(())
-        } else {
-            Err(wrong(scope, id, format!("not defined for {}", scope.graph.ty(kinds[0]).dtype)))
-        }
     }
 
     /// Computes an expression into a buffer of its own.

@@ -1,23 +1,21 @@
 //! From a program to launches: views, chains, kernels, and how long each buffer lives.
 
 mod chain;
-mod choice;
-mod conv;
 mod expression;
 mod index;
-mod movement;
 mod node;
-mod pool;
+mod order;
+mod pick;
+mod prim;
 mod product;
 mod recompute;
-mod reduce;
-mod scan;
 mod scores;
 #[cfg(test)]
 mod tests;
 mod tiled;
 mod transpose;
 mod view;
+mod windows;
 
 pub(crate) use view::View;
 

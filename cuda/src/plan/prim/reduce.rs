@@ -1,12 +1,11 @@
-//! Reductions and softmax.
+//! Reductions.
 
-use dlbc_ops::prim::Reduction;
+use dlbc_ops::prim::{Reduce, Reduction};
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::kernel::reduce::{Pass, Reduce, ReduceParams, Team};
-use dlbc_ptx::kernel::softmax::{self, SoftmaxParams};
+use dlbc_ptx::kernel::reduce::{self, Pass, ReduceParams, Team};
 
-use super::view::{collapse, words};
-use super::{Planner, Use, View};
+use super::super::view::{collapse, words};
+use super::contract::*;
 
 /// A row from here on is cut into slices where there are few rows, a slice at least so long.
 const LONG: usize = 16384;
@@ -22,9 +21,16 @@ fn dims(values: &[usize]) -> [u32; 4] {
     array(&values.iter().map(|d| *d as u32).collect::<Vec<_>>(), 1)
 }
 
+impl CudaPrimitive for Reduce {
+    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
+        let x = at.view(p, 0);
+        p.reduce(self.kind, &self.axes, x, &at.dims).map(Made::View).map_err(|e| at.wrong(e))
+    }
+}
+
 impl Planner {
     /// The reduction of `x` over `axes` into a new buffer; the message when there is nothing to choose from.
-    pub(super) fn reduce(
+    pub(in crate::plan) fn reduce(
         &mut self,
         kind: Reduction,
         axes: &[usize],
@@ -77,7 +83,7 @@ impl Planner {
         let slices = count.div_ceil(slice);
         let pass = if cut { Pass::Slices } else { Pass::Whole };
         let variant =
-            Reduce { kind, of: x.kind, team, kept: kept_dims.len(), reduced: gone_dims.len(), pass };
+            reduce::Reduce { kind, of: x.kind, team, kept: kept_dims.len(), reduced: gone_dims.len(), pass };
         let params = ReduceParams {
             outputs: outputs as u32,
             count: count as u32,
@@ -98,7 +104,7 @@ impl Planner {
         let kept = self.buffer(held, &[outputs, slices]);
         self.reduced(variant, params, x.clone(), kept.clone());
         let pass = if x.kind == Kind::F && held == Kind::I { Pass::Join } else { Pass::Whole };
-        let join = Reduce { kind, of: x.kind, team: Team::Warp, kept: 1, reduced: 1, pass };
+        let join = reduce::Reduce { kind, of: x.kind, team: Team::Warp, kept: 1, reduced: 1, pass };
         let params = ReduceParams {
             outputs: outputs as u32,
             count: slices as u32,
@@ -110,32 +116,12 @@ impl Planner {
         Ok(out)
     }
 
-    fn reduced(&mut self, variant: Reduce, params: ReduceParams, x: View, out: View) {
+    fn reduced(&mut self, variant: reduce::Reduce, params: ReduceParams, x: View, out: View) {
         let blocks = match variant.pass {
             Pass::Slices => params.outputs * params.slices,
             Pass::Whole | Pass::Join => variant.blocks(params.outputs),
         };
         let uses = vec![(Use::Read, x), (Use::Write, out)];
         self.launch(variant.emit(), blocks, uses, move |at| ReduceParams { x: at[0], y: at[1], ..params });
-    }
-
-    /// Softmax over one axis.
-    pub(super) fn softmax(&mut self, axis: usize, x: View) -> View {
-        let out = self.buffer(Kind::F, &x.dims);
-        if out.elems() == 0 {
-            return out;
-        }
-        let inner: usize = x.dims[axis + 1..].iter().product();
-        let dim = x.dims[axis];
-        let rows = (out.elems() / dim) as u32;
-        let uses = vec![(Use::Read, x), (Use::Write, out.clone())];
-        self.launch(softmax::softmax(), softmax::blocks(rows), uses, move |at| SoftmaxParams {
-            x: at[0],
-            y: at[1],
-            rows,
-            dim: dim as u32,
-            inner: inner as u32,
-        });
-        out
     }
 }

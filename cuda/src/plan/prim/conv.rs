@@ -1,19 +1,13 @@
 //! Convolutions: tables, tiles, groups.
 
-use dlbc_ops::prim::{ConvGeometry, Part};
-use dlbc_ptx::kernel::conv::{Conv, ConvParams, ENTRY, Way};
+use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Part};
+use dlbc_ptx::kernel::conv::{self, ConvParams, ENTRY, Way};
 use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::gemm::Tile;
 
-use super::expression::Expression;
-use super::product::{Product, Work, slice, tile};
-use super::{Planner, View};
-
-/// Three spatial axes; those that do not exist are 1.
-pub(super) fn three(values: &[usize], fill: usize) -> [u32; 3] {
-    let lead = 3 - values.len().min(3);
-    std::array::from_fn(|i| i.checked_sub(lead).map_or(fill, |i| values[i]) as u32)
-}
+use super::super::product::{Product, Work, slice, tile};
+use super::super::windows::three;
+use super::contract::*;
 
 /// Coordinates of a row-major index.
 fn coordinates(mut index: usize, dims: [u32; 3]) -> [usize; 3] {
@@ -37,9 +31,26 @@ fn elems(dims: &[usize]) -> usize {
     dims.iter().product()
 }
 
+impl CudaPrimitive for Conv {
+    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
+        let (x, weight) = (at.dense_part(p, 0), at.dense(p, 1));
+        let bias = (at.inputs.len() > 2).then(|| at.dense(p, 2));
+        let e = p.conv(&self.geometry, x, (weight, self.w), bias, &at.dims);
+        Ok(at.made(p, e))
+    }
+}
+
+impl CudaPrimitive for ConvTranspose {
+    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
+        let (s, weight) = (at.dense_part(p, 0), at.dense(p, 1));
+        let e = p.conv_adjoint(&self.geometry, s, (weight, self.w), &at.dims);
+        Ok(at.made(p, e))
+    }
+}
+
 impl Planner {
     /// The convolution of `x`.
-    pub(super) fn conv(
+    fn conv(
         &mut self,
         geometry: &ConvGeometry,
         (x, of): (View, Part),
@@ -92,7 +103,7 @@ impl Planner {
     }
 
     /// The adjoint of the convolution in its data.
-    pub(super) fn conv_adjoint(
+    fn conv_adjoint(
         &mut self,
         geometry: &ConvGeometry,
         (s, of): (View, Part),
@@ -172,7 +183,7 @@ impl Planner {
         };
         // Values begin at multiples of 16 bytes.
         let wide = way == Way::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
-        let variant = Conv { way, parts, second: None, wide, tile, then: Epilogue::default() };
+        let variant = conv::Conv { way, parts, second: None, wide, tile, then: Epilogue::default() };
         let params = ConvParams {
             n,
             slice: tile.map_or(params.k, |tile| slice(tile, shape, groups) as u32),

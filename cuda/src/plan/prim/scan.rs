@@ -4,15 +4,14 @@
 
 use std::collections::HashMap;
 
-use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::{self, Part, Prim, Scan};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::kernel::turn::{COPIES, TurnParams, blocks, turn};
 
-use super::expression::Expression;
-use super::{Home, Made, Planner, SETUP, Scope, Step, View};
+use super::super::{Home, SETUP, Scope, Step};
+use super::contract::*;
 
 /// A copy of a turn: from where, to where, and elements from a step to the next on both sides.
 struct Copy {
@@ -32,14 +31,16 @@ struct Joined {
     matrices: Vec<View>,
 }
 
+impl CudaPrimitive for Scan {
+    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
+        let operands: Vec<View> = (0..at.inputs.len()).map(|i| at.view(p, i)).collect();
+        p.scan(self, operands, &at.dims).map(Made::View)
+    }
+}
+
 impl Planner {
     /// The state after each step, in a new buffer.
-    pub(super) fn scan(
-        &mut self,
-        scan: &Scan,
-        operands: Vec<View>,
-        dims: &[usize],
-    ) -> Result<View, BackendError> {
+    fn scan(&mut self, scan: &Scan, operands: Vec<View>, dims: &[usize]) -> Result<View, BackendError> {
         let graph = scan.body.graph();
         let order = graph.topological();
         let mut uses = HashMap::new();

@@ -1,91 +1,23 @@
-//! Movement that views cannot say: what fills, joins or mirrors.
+//! Movement that views cannot say: each element of the result picks one of the operand, or the fill.
 
-use dlbc_ops::prim::PadMode;
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pick::{self, MISSING, PickParams};
 use dlbc_ptx::kernel::pointwise::Kind;
 
-use super::expression::Expression;
-use super::view::{collapse, strides};
+use super::view::collapse;
 use super::{Planner, Step, View};
 
 /// For each index along an axis of the result, the operand's offset; `None` picks the fill.
-type Table = Vec<Option<i64>>;
+pub(super) type Table = Vec<Option<i64>>;
 
-fn whole(dim: usize, stride: i64) -> Table {
+/// The table that takes a whole axis as it is.
+pub(super) fn whole(dim: usize, stride: i64) -> Table {
     (0..dim as i64).map(|i| Some(i * stride)).collect()
 }
 
 impl Planner {
-    /// Parts one after another along an axis.
-    pub(super) fn concat(&mut self, axis: usize, parts: Vec<View>, dims: &[usize]) -> View {
-        let out = self.buffer(parts[0].kind, dims);
-        let mut start = 0;
-        for part in parts {
-            let len = part.dims[axis];
-            let place = out.sliced(axis, start, len, 1);
-            start += len as i64;
-            self.emit_into(&Expression::of(part), &place, place.elems() == out.elems());
-        }
-        out
-    }
-
-    /// Zeros with `x` in a slice.
-    pub(super) fn slice_transpose(
-        &mut self,
-        axis: usize,
-        start: i64,
-        step: i64,
-        x: View,
-        dims: &[usize],
-    ) -> View {
-        let mut tables: Vec<Table> = x.dims.iter().zip(strides(&x.dims)).map(|(d, s)| whole(*d, s)).collect();
-        let mut table = vec![None; dims[axis]];
-        for (i, entry) in tables[axis].iter().enumerate() {
-            // The type rule keeps the slice inside.
-            if let Some(place) = table.get_mut((start + i as i64 * step) as usize) {
-                *place = *entry;
-            }
-        }
-        tables[axis] = table;
-        self.pick(x, &tables, 0.0, dims)
-    }
-
-    /// Padding; the message when there is nothing to mirror.
-    pub(super) fn pad(
-        &mut self,
-        before: &[i64],
-        mode: PadMode,
-        x: View,
-        dims: &[usize],
-    ) -> Result<View, String> {
-        let mut tables = vec![];
-        for (axis, (dim, stride)) in x.dims.iter().zip(strides(&x.dims)).enumerate() {
-            let constant = matches!(mode, PadMode::Constant(_));
-            if *dim == 0 && dims[axis] > 0 && !constant {
-                return Err(format!("axis {axis} is empty, so no element can pad it"));
-            }
-            let last = *dim as i64 - 1;
-            let source = |i: i64| {
-                let i = i - before[axis];
-                let at = match mode {
-                    PadMode::Constant(_) => i,
-                    PadMode::Edge => i.min(last).max(0),
-                    PadMode::Reflect if i > last => 2 * last - i,
-                    PadMode::Reflect => i.abs(),
-                };
-                (0..=last).contains(&at).then_some(at * stride)
-            };
-            tables.push((0..dims[axis] as i64).map(source).collect());
-        }
-        let fill = match mode {
-            PadMode::Constant(fill) => fill,
-            PadMode::Reflect | PadMode::Edge => 0.0,
-        };
-        Ok(self.pick(x, &tables, fill, dims))
-    }
-
-    fn pick(&mut self, x: View, tables: &[Table], fill: f32, dims: &[usize]) -> View {
+    /// The elements of `x` at the sums of table entries.
+    pub(super) fn pick(&mut self, x: View, tables: &[Table], fill: f32, dims: &[usize]) -> View {
         let out = self.buffer(x.kind, dims);
         let count = out.elems() as u32;
         if count == 0 {

@@ -1,0 +1,63 @@
+//! Look-up by index and its adjoint.
+
+use dlbc_ops::prim::{Gather, ScatterAdd};
+use dlbc_ptx::kernel::index::{self, IndexParams};
+
+use super::contract::*;
+
+impl CudaPrimitive for Gather {
+    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
+        let operands = [at.dense(p, 0), at.dense(p, 1), at.status(p, "an index is out of range")];
+        Ok(Made::View(p.gather(self.axis, operands, &at.dims)))
+    }
+}
+
+impl CudaPrimitive for ScatterAdd {
+    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
+        let operands = [at.dense(p, 0), at.dense(p, 1), at.status(p, "an index is out of range")];
+        Ok(Made::View(p.scatter_add(self.axis, operands, &at.dims)))
+    }
+}
+
+impl Planner {
+    /// Elements of data at the indices.
+    fn gather(&mut self, axis: usize, [data, indices, status]: [View; 3], dims: &[usize]) -> View {
+        let out = self.buffer(data.kind, dims);
+        let params = IndexParams {
+            n: indices.elems() as u32,
+            dim: data.dims[axis] as u32,
+            inner: data.dims[axis + 1..].iter().product::<usize>() as u32,
+            count: out.elems() as u32,
+            ..IndexParams::default()
+        };
+        let kernel = index::gather(data.kind.bytes());
+        let uses =
+            vec![(Use::Read, data), (Use::Read, indices), (Use::Write, out.clone()), (Use::Update, status)];
+        self.launch(kernel, index::blocks(params.count), uses, move |at| {
+            let [x, indices, out, status] = [at[0], at[1], at[2], at[3]];
+            IndexParams { x, indices, out, status, ..params }
+        });
+        out
+    }
+
+    /// Zeros plus each update at its index.
+    fn scatter_add(&mut self, axis: usize, [updates, indices, status]: [View; 3], dims: &[usize]) -> View {
+        if updates.elems() == 0 {
+            return self.emit(&Expression::fill(dims, updates.kind));
+        }
+        let out = self.buffer(updates.kind, dims);
+        let n = indices.elems() as u32;
+        let inner = dims[axis + 1..].iter().product::<usize>() as u32;
+        let [order, starts] = self.places(indices, status, dims[axis]);
+        let count = out.elems() as u32;
+        let params = IndexParams { n, dim: dims[axis] as u32, inner, count, ..IndexParams::default() };
+        let kernel = index::scatter_add(updates.kind);
+        let reads = [updates, order, starts].map(|v| (Use::Read, v));
+        let uses = reads.into_iter().chain([(Use::Write, out.clone())]).collect();
+        self.launch(kernel, index::blocks(count), uses, move |at| {
+            let [x, order, starts, out] = [at[0], at[1], at[2], at[3]];
+            IndexParams { x, order, starts, out, ..params }
+        });
+        out
+    }
+}

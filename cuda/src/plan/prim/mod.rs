@@ -1,0 +1,73 @@
+//! The launches that each primitive becomes. One primitive a file, with its adjoint.
+
+mod attention;
+mod binary;
+mod cast;
+mod concat;
+mod contract;
+mod conv;
+mod dims;
+mod expand;
+mod gather;
+mod iota;
+mod matmul;
+mod merge;
+mod non_max_suppression;
+mod non_zero;
+mod overwrite;
+mod pad;
+mod reduce;
+mod reshape;
+mod scan;
+mod select;
+mod slice;
+mod softmax;
+mod top_k;
+mod transpose;
+mod unary;
+mod window_max;
+mod window_sum;
+
+use dlbc_ops::prim::{self, Prim};
+
+pub(super) use contract::{At, CudaPrimitive};
+
+/// The launches of a primitive; `None` for inputs and constants, which compute nothing.
+pub(super) fn planned(prim: &Prim) -> Option<&dyn CudaPrimitive> {
+    Some(match prim {
+        Prim::Input | Prim::Const(_) => return None,
+        Prim::Attention(prim) => prim,
+        Prim::AttentionShare(prim) => prim,
+        Prim::Binary(prim) => prim,
+        Prim::Cast(prim) => prim,
+        Prim::Concat(prim) => prim,
+        Prim::Conv(prim) => prim,
+        Prim::ConvTranspose(prim) => prim,
+        Prim::Dims(prim) => prim,
+        Prim::Expand(prim) => prim,
+        Prim::Gather(prim) => prim,
+        Prim::Iota(prim) => prim,
+        Prim::MatMul(prim) => prim,
+        Prim::Merge(prim) => prim,
+        Prim::MergeTranspose(prim) => prim,
+        Prim::NonMaxSuppression(prim) => prim,
+        Prim::NonZero => &prim::NonZero,
+        Prim::Overwrite => &prim::Overwrite,
+        Prim::Pad(prim) => prim,
+        Prim::Reduce(prim) => prim,
+        Prim::Reshape(prim) => prim,
+        Prim::Scan(prim) => prim,
+        Prim::ScatterAdd(prim) => prim,
+        Prim::Select => &prim::Select,
+        Prim::Slice(prim) => prim,
+        Prim::SliceTranspose(prim) => prim,
+        Prim::Softmax(prim) => prim,
+        Prim::TopK(prim) => prim,
+        Prim::Transpose(prim) => prim,
+        Prim::Unary(prim) => prim,
+        Prim::WindowMax(prim) => prim,
+        Prim::WindowMaxShare(prim) => prim,
+        Prim::WindowSum(prim) => prim,
+        Prim::WindowSumTranspose(prim) => prim,
+    })
+}

@@ -1,0 +1,44 @@
+//! Padding.
+
+use dlbc_ops::prim::{Pad, PadMode};
+
+use super::super::view::strides;
+use super::contract::*;
+
+impl CudaPrimitive for Pad {
+    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
+        let x = at.dense(p, 0);
+        let before: Vec<i64> = self.before.iter().map(|b| b.as_known().unwrap_or_default()).collect();
+        p.pad(&before, self.mode, x, &at.dims).map(Made::View).map_err(|e| at.wrong(e))
+    }
+}
+
+impl Planner {
+    /// Padding; the message when there is nothing to mirror.
+    fn pad(&mut self, before: &[i64], mode: PadMode, x: View, dims: &[usize]) -> Result<View, String> {
+        let mut tables = vec![];
+        for (axis, (dim, stride)) in x.dims.iter().zip(strides(&x.dims)).enumerate() {
+            let constant = matches!(mode, PadMode::Constant(_));
+            if *dim == 0 && dims[axis] > 0 && !constant {
+                return Err(format!("axis {axis} is empty, so no element can pad it"));
+            }
+            let last = *dim as i64 - 1;
+            let source = |i: i64| {
+                let i = i - before[axis];
+                let at = match mode {
+                    PadMode::Constant(_) => i,
+                    PadMode::Edge => i.min(last).max(0),
+                    PadMode::Reflect if i > last => 2 * last - i,
+                    PadMode::Reflect => i.abs(),
+                };
+                (0..=last).contains(&at).then_some(at * stride)
+            };
+            tables.push((0..dims[axis] as i64).map(source).collect());
+        }
+        let fill = match mode {
+            PadMode::Constant(fill) => fill,
+            PadMode::Reflect | PadMode::Edge => 0.0,
+        };
+        Ok(self.pick(x, &tables, fill, dims))
+    }
+}
