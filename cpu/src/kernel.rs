@@ -1,18 +1,17 @@
 //! Primitives as tract operators of ours: those that tract lacks or does slowly.
 //!
-//! The hot ones have float32 loops in [`super::loops`]; the rest run on the reference kernels, which is slow and right.
+//! The hot ones have float32 loops; the rest run on the reference kernels, which is slow and right.
 
 use std::fmt;
 
-use dlbc_ops::prim::{self, Binary, Prim, Reduction, Window, reference};
+use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::tensor::Array;
 use ndarray::{ArrayD, IxDyn};
 use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::internal::*;
 
-use super::columns::Taps;
-use super::loops;
-use super::parallel::{chunks, made};
+use super::operands::Operands;
+use super::prim::wired;
 
 /// What a kernel refuses because of the values it got.
 #[derive(Debug)]
@@ -73,10 +72,10 @@ impl EvalOp for Kernel {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        if let Some(y) = self.fast(&inputs)? {
-            return Ok(tvec!(y.into()));
-        }
-        if let Some(y) = self.choice(&inputs)? {
+        let operands = Operands { inputs: &inputs, dtype: self.dtype, dims: &self.dims };
+        if let Some(prim) = wired(&self.prim)
+            && let Some(y) = prim.fast(&operands)?
+        {
             return Ok(tvec!(y.into()));
         }
         let arrays = inputs.iter().map(|t| array(t)).collect::<TractResult<Vec<Array>>>()?;
@@ -87,136 +86,9 @@ impl EvalOp for Kernel {
     }
 }
 
-impl Kernel {
-    /// The float32 loops, where there are some.
-    fn fast(&self, inputs: &[TValue]) -> TractResult<Option<tr::Tensor>> {
-        if inputs.is_empty()
-            || inputs.iter().any(|t| t.datum_type() != tr::DatumType::F32)
-            || self.dtype != tr::DatumType::F32
-        {
-            return Ok(None);
-        }
-        let x = inputs
-            .iter()
-            .map(|t| t.try_as_plain_ram()?.as_slice::<f32>())
-            .collect::<TractResult<Vec<&[f32]>>>()?;
-        let shape = |i: usize| inputs[i].shape();
-        let taps = |w: &Window, from: &[usize], to: &[usize]| Taps::new(w.clone(), &from[2..], &to[2..]);
-        let make = |f: &dyn Fn(&mut [f32])| made(&self.dims, f).map(Some);
-        let broadcast = |f: fn(f32, f32) -> f32| {
-            make(&|y| loops::broadcast(x[0], shape(0), x[1], shape(1), &self.dims, f, y))
-        };
-        match &self.prim {
-            Prim::Binary(Binary::GuardedDiv) => broadcast(loops::guarded_div),
-            Prim::Binary(Binary::Div) => broadcast(|a, b| a / b),
-            Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes, .. }) => {
-                make(&|y| loops::sum(x[0], shape(0), axes, y))
-            }
-            Prim::Softmax(prim::Softmax { axis }) => {
-                let inner = self.dims[axis + 1..].iter().product();
-                make(&|y| loops::softmax(x[0], self.dims[*axis], inner, y))
-            }
-            Prim::WindowMax(prim::WindowMax(w)) => {
-                make(&|y| loops::window_max(&taps(w, shape(0), &self.dims), x[0], y))
-            }
-            Prim::WindowSum(prim::WindowSum(w)) => {
-                make(&|y| loops::window_sum(&taps(w, shape(0), &self.dims), x[0], y))
-            }
-            Prim::WindowMaxShare(prim::WindowMaxShare { window, first }) => {
-                let taps = taps(window, shape(0), shape(1));
-                make(&|y| loops::max_share(&taps, *first, x[0], x[1], x[2], y))
-            }
-            Prim::WindowSumTranspose(prim::WindowSumTranspose { window, .. }) => {
-                make(&|y| loops::window_sum_transpose(&taps(window, &self.dims, shape(0)), x[0], y))
-            }
-            Prim::SliceTranspose(prim::SliceTranspose { axis, start, step, .. }) => {
-                let inner = self.dims[axis + 1..].iter().product();
-                let (from, to) = (shape(0)[*axis], self.dims[*axis]);
-                let start = start.as_known().unwrap_or(0);
-                make(&|y| loops::slice_transpose(x[0], inner, from, to, start, *step, y))
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
-impl Kernel {
-    /// Comparisons and choices of float32, where each operand has the result's shape or one element.
-    fn choice(&self, inputs: &[TValue]) -> TractResult<Option<tr::Tensor>> {
-        let all: usize = self.dims.iter().product();
-        let float = |i: usize| inputs.get(i).is_some_and(|t| t.datum_type() == tr::DatumType::F32);
-        if inputs.iter().any(|t| t.len() != all && t.len() != 1) || !float(1) {
-            return Ok(None);
-        }
-        let x = |i: usize| inputs[i].try_as_plain_ram()?.as_slice::<f32>();
-        match &self.prim {
-            Prim::Select if float(2) && inputs[0].datum_type() == tr::DatumType::Bool => {
-                let plain = inputs[0].try_as_plain_ram()?;
-                let (condition, a, b) = (plain.as_slice::<bool>()?, x(1)?, x(2)?);
-                made(&self.dims, |y| loops::select(condition, a, b, y)).map(Some)
-            }
-            Prim::Binary(f @ (Binary::Equal | Binary::Less | Binary::LessOrEqual)) if float(0) => {
-                let (a, b) = (x(0)?, x(1)?);
-                let mut y = tr::Tensor::zero_dt(tr::DatumType::Bool, &self.dims)?;
-                let mut plain = y.try_as_plain_ram_mut()?;
-                let made = plain.as_slice_mut::<bool>()?;
-                match f {
-                    Binary::Equal => loops::compare(a, b, made, |a, b| a == b),
-                    Binary::Less => loops::compare(a, b, made, |a, b| a < b),
-                    _ => loops::compare(a, b, made, |a, b| a <= b),
-                }
-                Ok(Some(y))
-            }
-            _ => Ok(None),
-        }
-    }
-}
-
 impl TypedOp for Kernel {
     fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
         Ok(tvec!(self.dtype.fact(&self.dims)))
-    }
-
-    as_op!();
-}
-
-/// Adds up windows: `[n, g, c/g·taps, positions]` → `[n, c, to…]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fold {
-    /// The window over a plane of the result.
-    pub taps: Taps,
-    /// Dimensions of the result.
-    pub to: Vec<usize>,
-}
-
-impl Op for Fold {
-    fn name(&self) -> StaticName {
-        "dlbc.Fold".into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Fold {
-    op_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let columns = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
-        let all = 0..self.taps.positions();
-        let size = self.taps.count() * all.len();
-        let y = made(&self.to, |y| {
-            chunks(y, self.taps.plane(), |i, y| {
-                y.fill(0.0);
-                self.taps.fold(&columns[i * size..][..size], &all, y);
-            });
-        })?;
-        Ok(tvec!(y.into()))
-    }
-}
-
-impl TypedOp for Fold {
-    fn output_facts(&self, _: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(tr::DatumType::F32.fact(&self.to)))
     }
 
     as_op!();
