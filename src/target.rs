@@ -51,38 +51,6 @@ impl TargetSpec {
     }
 }
 
-/// Parses a target of one unit, of all, or of a difference: `argmax`, `3`, `-1`, `3-5`, `all`.
-///
-/// # Errors
-/// For any other text.
-pub fn parse(text: &str) -> Result<Target, String> {
-    let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
-    let parsed = match text {
-        "argmax" => Some(Target::Argmax),
-        "all" => Some(Target::All),
-        _ => match text.split_once('-') {
-            None => index(text).map(Target::Index),
-            Some(("", n)) => index(n).map(|n| Target::Index(-n)),
-            Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
-        },
-    };
-    parsed.ok_or_else(|| format!("`{text}` is no target"))
-}
-
-/// Returns a target of units as [`parse`] reads it, and a rank as `top3`; pixels and boxes by their kind.
-pub fn name(target: Target) -> String {
-    match target {
-        Target::Argmax => "argmax".into(),
-        Target::Rank(rank) => format!("top{}", rank + 1),
-        Target::Index(n) => n.to_string(),
-        Target::Difference(a, b) => format!("{a}-{b}"),
-        Target::All => "all".into(),
-        Target::Above(threshold) => format!("above {threshold}"),
-        Target::Pixels(_) => "pixels".into(),
-        Target::Box(_) => "box".into(),
-    }
-}
-
 /// The targets that a text names, separated by commas, each once. Without `classes` (before the model is read) words that may
 /// be class names are left out.
 ///
@@ -111,7 +79,7 @@ pub fn units(text: &str, classes: Option<&Classes>) -> Result<Vec<Named>> {
         at = end;
         let several = word_targets.len() > 1 || matches!(word_targets.first(), Some(Target::Rank(_)));
         for target in word_targets {
-            let name = if several { self::name(target) } else { name.clone() };
+            let name = if several { target.to_string() } else { name.clone() };
             if targets.iter().any(|t| t.target == target) {
                 return Err(Error::usage(format!("target `{}` is named twice", visible(&name))));
             }
@@ -139,7 +107,7 @@ fn of_word(word: &str, classes: &Classes, known: bool) -> Result<Vec<Target>> {
             _ => Err(Error::usage(format!("invalid target `{word}`: expected top1 to top{MOST_TARGETS}"))),
         };
     }
-    if let Ok(target) = parse(word) {
+    if let Ok(target) = word.parse() {
         return Ok(vec![target]);
     }
     for (i, _) in word.match_indices('-') {
@@ -201,23 +169,6 @@ mod tests {
     fn seeds(text: &str, names: &[&str]) -> Result<Vec<Target>, String> {
         let targets = units(text, Some(&named(names))).map_err(|e| full(&e))?;
         Ok(targets.into_iter().map(|n| n.target).collect())
-    }
-
-    #[test]
-    fn targets() {
-        for (text, target) in [
-            ("argmax", Target::Argmax),
-            ("all", Target::All),
-            ("0", Target::Index(0)),
-            ("-3", Target::Index(-3)),
-            ("3-5", Target::Difference(3, 5)),
-        ] {
-            assert_eq!(parse(text), Ok(target));
-            assert_eq!(name(target), text);
-        }
-        for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
-            assert!(parse(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -110,7 +110,7 @@ fn read(model: &Path, rules: &str) -> Result<Program, String> {
 fn run(program: Program, backend: Box<dyn Backend>, inputs: &Tensors) -> Result<Explanation, String> {
     let options = SessionOptions::new().threads(1);
     let session = Session::new(program, backend, options).map_err(|e| e.to_string())?;
-    let request = Request { target: Target::All, audit: true, ..Request::default() };
+    let request = Request::new().target(Target::All).ledger();
     session.explain(inputs, &request).map_err(|e| e.to_string())
 }
 

@@ -8,12 +8,12 @@ use dlbc_ops::prim::Prim;
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::{BackendError, Unsupported};
-use crate::run::Run;
+use crate::run::{Progress, Receiver, Run};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
 
-/// Bounds on the threads and the memory of a session's runs.
+/// Bounds on the threads and the memory of a session's runs, and who follows them.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionOptions {
@@ -21,6 +21,8 @@ pub struct SessionOptions {
     pub threads: Option<usize>,
     /// Largest tensor allowed, in bytes: 8 GiB unless set.
     pub max_tensor_bytes: u64,
+    /// Receiver of reports on each run.
+    pub progress: Option<Receiver>,
 }
 
 impl SessionOptions {
@@ -38,11 +40,16 @@ impl SessionOptions {
     pub fn max_tensor_bytes(self, max_tensor_bytes: u64) -> SessionOptions {
         SessionOptions { max_tensor_bytes, ..self }
     }
+
+    /// Sets a function that is called as each run proceeds, on the thread that runs.
+    pub fn progress(self, receiver: impl Fn(Progress) + Send + Sync + 'static) -> SessionOptions {
+        SessionOptions { progress: Some(Receiver::new(receiver)), ..self }
+    }
 }
 
 impl Default for SessionOptions {
     fn default() -> SessionOptions {
-        SessionOptions { threads: None, max_tensor_bytes: 8 << 30 }
+        SessionOptions { threads: None, max_tensor_bytes: 8 << 30, progress: None }
     }
 }
 

@@ -12,5 +12,5 @@ mod stage;
 pub use contract::{Backend, MemoryReport, Plan, Precision, Saved, SessionOptions, Tensors};
 pub use error::{BackendError, ErrorKind, Unsupported};
 pub use reference::ReferenceBackend;
-pub use run::{CancelToken, Progress, Run};
+pub use run::{CancelToken, Progress, Receiver, Run};
 pub use stage::{Stage, Stages, split, uses};

@@ -48,6 +48,28 @@ pub enum Progress {
     },
 }
 
+/// A function that receives reports. Clones share it.
+#[derive(Clone)]
+pub struct Receiver(Arc<dyn Fn(Progress) + Send + Sync>);
+
+impl Receiver {
+    /// A receiver that calls `report`.
+    pub fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> Receiver {
+        Receiver(Arc::new(report))
+    }
+
+    /// The function.
+    pub fn report(&self) -> &(dyn Fn(Progress) + Send + Sync) {
+        &*self.0
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receiver")
+    }
+}
+
 /// The means to cancel and to follow a run. The default is a run that nobody cancels or follows.
 #[derive(Clone, Copy, Default)]
 pub struct Run<'a> {

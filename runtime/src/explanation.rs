@@ -80,7 +80,7 @@ impl Track {
         request: &Request,
     ) -> Track {
         let start: f64 = start.to_f64().iter().sum();
-        let ledger = request.audit.then(|| Ledger::of_track(info, results, names.audit));
+        let ledger = request.ledger.then(|| Ledger::of_track(info, results, names.audit));
         let relevance: Tensors = results
             .iter()
             .filter_map(|(k, v)| Some((k.strip_prefix(names.relevance)?.to_string(), v.clone())))
@@ -93,7 +93,7 @@ impl Track {
             Some(ledger) => ledger.total_absorbed(),
             None => start - inputs.values().sum::<f64>(),
         };
-        let modules = request.layers.then(|| modules::modules(info, results, names.audit));
+        let modules = request.modules.then(|| modules::modules(info, results, names.audit));
         let heads = request.heads.then(|| modules::heads(info, results, names.audit));
         Track { kind: names.kind, relevance, start, inputs, absorbed, ledger, modules, heads }
     }

@@ -17,8 +17,8 @@ mod seed;
 mod session;
 
 pub use dlbc_backend as backend;
-pub use dlbc_ops::program::TrackKind;
-pub use dlbc_ops::tensor::{DType, Tensor};
+pub use dlbc_ops::program::{InputInfo, TrackKind};
+pub use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
 pub use device::Device;
@@ -34,6 +34,7 @@ pub use ledger::modules::{HeadRow, ModuleRow};
 pub use ledger::{Ledger, LedgerRow};
 pub use random::Random;
 pub use request::{
-    BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Request, Start, Target, Task, WhichBox,
+    BoxLayout, BoxTarget, Detector, ParseTargetError, Pixels, Position, Region, Request, Start, Target, Task,
+    WhichBox,
 };
-pub use session::Session;
+pub use session::{OutputInfo, Session};

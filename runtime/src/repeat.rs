@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_backend::{BackendError, Tensors};
+use dlbc_backend::{BackendError, Run, Tensors};
 use dlbc_ops::program::{Baseline, Repeat, TrackKind};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::Tensor;
@@ -32,7 +32,7 @@ pub(crate) fn explain(
     request: &Request,
 ) -> Result<Explanation, RuntimeError> {
     let info = &executor.program().info;
-    let books = request.audit || request.layers || request.heads;
+    let books = request.ledger || request.modules || request.heads;
     if books || request.keep_all || !request.keep.is_empty() {
         return Err(RuntimeError::Repeated { rules: info.rules.clone() });
     }
@@ -42,15 +42,16 @@ pub(crate) fn explain(
         let (rules, ty) = (info.rules.clone(), input.ty.to_string());
         return Err(RuntimeError::Whole { rules, input: input.name.clone(), ty });
     }
+    let run = executor.run(request.cancel.as_ref());
     let clock = Instant::now();
-    let Prediction { outputs, baselines: scaled } = executor.predict(inputs)?;
+    let Prediction { outputs, baselines: scaled } = executor.predict(inputs, run)?;
     let forward = clock.elapsed().as_secs_f64();
 
     let clock = Instant::now();
     let explained =
         outputs.get(&info.explained).ok_or_else(|| BackendError::MissingInput(info.explained.clone()))?;
     let multiplier = if request.start == Start::Value { 1.0 } else { request.multiplier };
-    let request = Request { start: Start::One, multiplier, ..request.clone() };
+    let request = request.clone().start(Start::One).multiplier(multiplier);
     // Derivatives of a unit and of a difference, whatever their values.
     let seed = seed(&info.explained, &outputs, &request, &Convention::default())?;
     let open = rows::open(executor.program());
@@ -70,14 +71,14 @@ pub(crate) fn explain(
             (noisy(inputs, &moved, open, *samples, *noise, *seed), None)
         }
     };
-    let mut means = mean(executor, points, &seed.tensor, &moved, open)?;
+    let mut means = mean((executor, run), points, &seed.tensor, &moved, open)?;
     let mut start: f64 = seed.tensor.to_f64().iter().sum();
     if let Some(baseline) = baseline {
         for (name, mean) in &mut means {
             let (x, b) = (inputs[name].to_f64(), baseline[name].to_f64());
             mean.iter_mut().zip(x.iter().zip(&b)).for_each(|(g, (x, b))| *g *= x - b);
         }
-        let there = executor.predict(&baseline)?.outputs;
+        let there = executor.predict(&baseline, run)?.outputs;
         let (here, there) = (explained.to_f64(), there[&info.explained].to_f64());
         let weights = seed.tensor.to_f64();
         start = weights.iter().zip(here.iter().zip(&there)).map(|(w, (x, b))| w * (x - b)).sum();
@@ -214,7 +215,7 @@ fn noisy(inputs: &Tensors, moved: &[&String], open: bool, samples: usize, noise:
 
 /// The weighted sum of the derivatives at the points, several of them in a run.
 fn mean(
-    executor: &Executor,
+    (executor, run): (&Executor, Run<'_>),
     points: Points,
     seed: &Tensor,
     moved: &[&String],
@@ -230,13 +231,13 @@ fn mean(
     let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for chunk in points.chunks(size) {
         let made = match chunk {
-            [(only, _)] => executor.pull(only, reverse.clone(), seed)?,
+            [(only, _)] => executor.pull(only, reverse.clone(), seed, run)?,
             _ => {
                 let tensors: Vec<&Tensors> = chunk.iter().map(|(t, _)| t).collect();
                 let broken = || BackendError::Node("rows of different shapes".into());
                 let stacked = rows::stack(&tensors).ok_or_else(broken)?;
                 let seeds = rows::stack(&vec![&own; chunk.len()]).ok_or_else(broken)?;
-                executor.pull(&stacked, reverse.clone(), &seeds[&name])?
+                executor.pull(&stacked, reverse.clone(), &seeds[&name], run)?
             }
         };
         for input in moved {

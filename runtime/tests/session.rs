@@ -11,8 +11,8 @@ use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Program;
 use dlbc_runtime::backend::{Plan, Precision, ReferenceBackend, Unsupported};
 use dlbc_runtime::{
-    Backend, BackendError, CpuBackend, Device, ErrorKind, Explanation, Request, RuntimeError, Session,
-    SessionOptions, Target, Tensor, Tensors,
+    Backend, BackendError, CancelToken, CpuBackend, Device, ErrorKind, Explanation, Progress, Request,
+    RuntimeError, Session, SessionOptions, Target, Tensor, Tensors,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -123,7 +123,7 @@ fn a_prediction_is_the_explanation_without_the_reverse() {
 fn relevance_is_linear_in_the_start() {
     let (session, inputs) = (cpu(1), batch(2));
     let with = |target, multiplier| {
-        heat(&session.explain(&inputs, &Request { target, multiplier, ..Request::default() }).unwrap())
+        heat(&session.explain(&inputs, &Request::new().target(target).multiplier(multiplier)).unwrap())
     };
     let (three, five) = (with(Target::Index(3), 100.0), with(Target::Index(5), 100.0));
     let twice = with(Target::Index(3), 200.0);
@@ -147,7 +147,7 @@ fn relevance_is_linear_in_the_start() {
 fn the_ledger_closes_row_by_row_on_both_backends() {
     for backend in [Box::new(CpuBackend) as Box<dyn Backend>, Box::new(ReferenceBackend)] {
         let session = Session::new(digits(), backend, SessionOptions::default()).unwrap();
-        let request = Request { audit: true, keep_all: true, ..Request::default() };
+        let request = Request::new().ledger().keep_all();
         let made = session.explain(&batch(2), &request).unwrap();
         let rows = made.supporting.ledger.as_ref().unwrap();
         assert!(rows.len() >= 8);
@@ -196,10 +196,10 @@ fn inputs_that_do_not_fit_are_named() {
 fn requests_that_do_not_fit_are_named() {
     let session = cpu(1);
     let say = |request: Request| failure(&session, &batch(1), &request);
-    let target = say(Request { target: Target::Index(10), ..Request::default() });
+    let target = say(Request::new().target(Target::Index(10)));
     assert_eq!(target.to_string(), "target 10 is out of range for output `logits` of shape [1, 10]");
     assert_eq!(target.kind(), ErrorKind::Usage);
-    let keep = say(Request { keep: vec!["nothing".into()], ..Request::default() });
+    let keep = say(Request::new().keep(["nothing"]));
     assert!(keep.to_string().starts_with("no relevance is computed for `nothing`, but for `"), "{keep}");
 }
 
@@ -251,8 +251,9 @@ fn a_plan_is_made_once_for_a_shape() {
     let plans = Arc::new(AtomicUsize::new(0));
     let session =
         Session::new(digits(), Box::new(Counting(plans.clone())), SessionOptions::default()).unwrap();
-    let run = |n, audit| {
-        session.explain(&batch(n), &Request { audit, ..Request::default() }).unwrap();
+    let run = |n, ledger| {
+        let request = if ledger { Request::new().ledger() } else { Request::new() };
+        session.explain(&batch(n), &request).unwrap();
         plans.load(Ordering::SeqCst)
     };
     assert_eq!((run(2, false), run(2, false)), (1, 1));
@@ -262,4 +263,59 @@ fn a_plan_is_made_once_for_a_shape() {
         run(n, false);
     }
     assert_eq!(run(2, false), 14);
+}
+
+/// Cancels a run at a step; returns the number of steps that are reported from that one on.
+fn cancelled_at(backend: Box<dyn Backend>, at: fn(Progress) -> bool) -> usize {
+    let (token, steps) = (CancelToken::default(), Arc::new(AtomicUsize::new(0)));
+    let options = {
+        let (token, steps) = (token.clone(), steps.clone());
+        SessionOptions::new().threads(1).progress(move |progress| {
+            if token.is_cancelled() || at(progress) {
+                token.cancel();
+                steps.fetch_add(1, Ordering::SeqCst);
+            }
+        })
+    };
+    let session = Session::new(digits(), backend, options).unwrap();
+    let error = failure(&session, &batch(1), &Request::new().cancel(&token));
+    assert_eq!(error.kind(), ErrorKind::Cancelled, "{error}");
+    let after = steps.load(Ordering::SeqCst);
+    // The session is as good as new.
+    session.explain(&batch(1), &Request::new()).unwrap();
+    after
+}
+
+#[test]
+fn a_cancelled_run_ends_within_a_node() {
+    let forward: fn(Progress) -> bool = |p| matches!(p, Progress::Forward { done: 3, .. });
+    let reverse: fn(Progress) -> bool = |p| matches!(p, Progress::Reverse { done: 3, .. });
+    for at in [forward, reverse] {
+        for backend in [Box::new(CpuBackend) as Box<dyn Backend>, Box::new(ReferenceBackend)] {
+            let name = backend.name();
+            let steps = cancelled_at(backend, at);
+            assert!((1..=2).contains(&steps), "{name}: {steps} steps after the cancellation");
+        }
+    }
+    let token = CancelToken::default();
+    token.cancel();
+    let error = failure(&cpu(1), &batch(1), &Request::new().cancel(&token));
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+}
+
+#[test]
+fn a_session_says_what_its_model_takes_and_gives() {
+    let session = cpu(1);
+    let [input] = session.inputs() else { panic!("{:?}", session.inputs()) };
+    assert_eq!((input.name.as_str(), input.ty.to_string()), ("input", "f32[batch,1,8,8]".into()));
+    let [output] = session.outputs() else { panic!("{:?}", session.outputs()) };
+    assert_eq!((output.name.as_str(), output.ty.to_string()), ("logits", "f32[batch,10]".into()));
+}
+
+#[test]
+fn sessions_and_results_cross_threads() {
+    fn crosses<T: Send + Sync>() {}
+    crosses::<Session>();
+    crosses::<Explanation>();
+    crosses::<RuntimeError>();
 }

@@ -39,7 +39,6 @@ use dlbc::explainer::load;
 use dlbc::heatmap::format::DrawingFormat;
 use dlbc::notes::Notes;
 use dlbc::results;
-use dlbc::target;
 use dlbc::wording::number;
 use measure::{area, mean};
 use prepare::Prepared;
@@ -270,7 +269,7 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
     if let Target::Difference(..) | Target::All = args.target {
         return Err(usage(format!(
             "`--target {}`: metrics look at one unit, argmax or an index",
-            target::name(args.target)
+            args.target
         )));
     }
     args.plot.as_deref().map(|path| DrawingFormat::of_drawing("--plot", path)).transpose()?;

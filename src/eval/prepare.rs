@@ -18,7 +18,6 @@ use crate::cli::exit::{unsupported, usage};
 use crate::cli::terminal::Console;
 use dlbc::input::vocabulary;
 use dlbc::input::{self, Source, Texts, from_f64};
-use dlbc::target;
 use dlbc::wording::{plural, visible};
 
 /// What all methods are measured on.
@@ -66,7 +65,7 @@ pub fn prepare(
         ));
     }
     let session = Session::new(program, device.backend(), options.clone())?;
-    let device = session.device();
+    let device = session.backend_name();
     let mut model = Model::new(session);
     let values = |name: &str| -> Vec<Vec<f64>> {
         read.samples.iter().filter_map(|s| s.tensors.get(name)).map(Tensor::to_f64).collect()
@@ -217,7 +216,7 @@ fn unit(wanted: Target, units: &[f64], output: &str) -> anyhow::Result<usize> {
         let output = visible(output);
         usage(format!(
             "target {} is out of range for output `{output}` of {}",
-            target::name(wanted),
+            wanted,
             plural(units.len(), "unit")
         ))
     })

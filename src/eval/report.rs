@@ -14,7 +14,6 @@ use super::prepare::Prepared;
 use super::{Fill, Plan, fill, sanity};
 use crate::cli::args::EvalArgs;
 use crate::cli::terminal::{Align, Table};
-use dlbc::target;
 use dlbc::wording::{json_text, number, plural, visible};
 
 /// What was measured of a method.
@@ -269,7 +268,7 @@ fn settings(
     };
     let answer = if prepared.model.softmax { "softmax of the outputs" } else { "the output as it is" };
     let mut all = vec![
-        ("target", json!(target::name(args.target))),
+        ("target", json!(args.target.to_string())),
         ("features", json!(case.features.word)),
         ("features a sample", range(&|c| c.features.len())),
         ("answer", json!(answer)),

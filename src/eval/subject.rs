@@ -178,7 +178,9 @@ impl Method {
             return Ok(Map { relevance: self.control(case, stream), books: None });
         };
         let audit = explainer.info().repeat.is_none();
-        let made = explainer.explain(&case.tensors, &Request { audit, ..request(case, target, *start) })?;
+        let mut request = request(case, target, *start);
+        request.ledger = audit;
+        let made = explainer.explain(&case.tensors, &request)?;
         let mut books = [0.0; 3];
         for track in made.tracks() {
             books.iter_mut().zip(track.sums()).for_each(|(sum, v)| *sum += v);
@@ -241,12 +243,7 @@ impl Method {
 }
 
 fn request(case: &Case, target: usize, start: Start) -> Request {
-    Request {
-        target: Target::Index(target as i64),
-        start,
-        position: Position::At(case.position),
-        ..Request::default()
-    }
+    Request::new().target(Target::Index(target as i64)).start(start).position(Position::At(case.position))
 }
 
 /// The map of an explanation that is judged: of a contrast what supports minus what opposes.

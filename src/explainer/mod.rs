@@ -58,7 +58,7 @@ impl Explainer {
 
     /// The backend's name.
     pub fn device(&self) -> &'static str {
-        self.session.device()
+        self.session.backend_name()
     }
 
     /// Says what a run did for want of memory on the device.

@@ -215,7 +215,7 @@ pub fn request(program: &Program, target: Target) -> Request {
     let name = format!("output/{}", program.info.explained);
     let outputs = program.graph.outputs();
     let rank = outputs.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| program.graph.ty(*v).rank());
-    Request { target: if rank > 3 { Target::All } else { target }, ..Request::default() }
+    Request::new().target(if rank > 3 { Target::All } else { target })
 }
 
 /// Only the arrays that are inputs of the program.

@@ -39,12 +39,12 @@ const SHIPPED: [&str; 2] = ["digits_cnn", "tabular_mlp"];
 
 fn request() -> Request {
     // The same unit on both: a near tie may fall differently.
-    Request { audit: true, target: Target::Index(0), ..Request::default() }
+    Request::new().ledger().target(Target::Index(0))
 }
 
 /// The same of a model whose outputs may have no units.
 fn asked(program: &Program) -> Request {
-    Request { target: crate::common::request(program, Target::Index(0)).target, ..request() }
+    request().target(crate::common::request(program, Target::Index(0)).target)
 }
 
 /// One row where the model takes any number of rows.
@@ -143,7 +143,7 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
     ] {
         for rules in rules {
             let (program, inputs) = of_zoo(&zoo, model, rules);
-            let request = Request { audit: false, ..request() };
+            let request = Request::new().target(Target::Index(0));
             let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
             let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Split };
             let found = explain(&precise(program, 1, precision), &inputs, &request);
@@ -164,7 +164,7 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
 #[test]
 fn coarser_precisions_stay_within_their_bounds() {
     let models = models(&SHIPPED, &["resnet", "bert"]);
-    let request = Request { audit: false, ..request() };
+    let request = Request::new().target(Target::Index(0));
     for (name, program, inputs) in models {
         let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
         for (precision, math) in [(Precision::Tf32, Math::Tf32), (Precision::Bf16, Math::Bf16)] {

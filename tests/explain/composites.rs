@@ -27,11 +27,11 @@ fn every_composite_runs_on_every_model_and_closes() {
         for rules in one_run() {
             let program = program(&m.model, rules);
             let inputs = inputs_of(&program, &npz(&m.inputs));
-            let request = Request {
-                audit: true,
-                start: if rules == "grad-x-input" { Start::Value } else { Start::One },
-                ..request(&program, Target::Index(0))
-            };
+            let request = request(&program, Target::Index(0)).ledger().start(if rules == "grad-x-input" {
+                Start::Value
+            } else {
+                Start::One
+            });
             let got = explain(&cpu(program, 2), &inputs, &request);
             runs += 1;
             if got.supporting.relevance.values().any(|r| r.to_f32().iter().any(|v| !v.is_finite())) {
@@ -171,7 +171,7 @@ fn the_constants_of_a_normalisation_are_a_reference_in_every_form() {
             inputs.insert((*name).into(), Tensor::from_f32(&dims, &own));
             first += width;
         }
-        let keep = Request { start: Start::Value, target: Target::Index(0), ..Request::default() };
+        let keep = Request::new().start(Start::Value).target(Target::Index(0));
         let mut options = normalised(&form, "gradient", None).program;
         let s = {
             // The normalised values, as an output.

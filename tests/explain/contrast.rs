@@ -24,7 +24,7 @@ fn every_model_runs_and_both_tracks_close() {
         for rules in COMPOSITES {
             let program = contrastive(&m.model, rules);
             let inputs = inputs_of(&program, &npz(&m.inputs));
-            let request = Request { audit: true, target: Target::Index(0), ..Request::default() };
+            let request = Request::new().ledger().target(Target::Index(0));
             let got = explain(&cpu(program, 2), &inputs, &request);
             let opposing = got.opposing.as_ref().unwrap();
             runs += 1;
@@ -72,7 +72,7 @@ fn both_backends_agree() {
         let (model, inputs) = fixture(name);
         let program = contrastive(&model, rules);
         let inputs = inputs_of(&program, &inputs);
-        let request = Request { target: Target::Index(0), ..Request::default() };
+        let request = Request::new().target(Target::Index(0));
         let expected = explain(&reference(program.clone()), &inputs, &request);
         let got = explain(&cpu(program, 2), &inputs, &request);
         let (theirs, ours) = (expected.opposing.unwrap(), got.opposing.unwrap());
@@ -105,7 +105,7 @@ fn several_targets_in_one_run_equal_runs_of_their_own() {
         let targets = [Target::Index(0), Target::Difference(1, 0), Target::Index(1)];
         let together = session.explain_targets(&inputs, &targets, &Request::default()).unwrap();
         for (target, got) in targets.into_iter().zip(together) {
-            let alone = explain(&session, &inputs, &Request { target, ..Request::default() });
+            let alone = explain(&session, &inputs, &Request::new().target(target));
             let (ours, theirs) = (got.opposing.unwrap(), alone.opposing.unwrap());
             for (a, b) in [
                 (&got.supporting.relevance, &alone.supporting.relevance),
@@ -139,7 +139,7 @@ fn what_is_explained_depends_on_the_class() {
         let session = cpu(program, 1);
         let inputs = inputs_of(session.program(), &inputs);
         [3, 8].map(|class| {
-            let request = Request { target: Target::Index(class), ..Request::default() };
+            let request = Request::new().target(Target::Index(class));
             explain(&session, &inputs, &request).net("input").unwrap()
         })
     };

@@ -6,7 +6,7 @@ use crate::common::*;
 use dlbc_runtime::{Explanation, Request, Target};
 
 fn books() -> Request {
-    Request { target: Target::Index(0), audit: true, layers: true, heads: true, ..Request::default() }
+    Request::new().target(Target::Index(0)).ledger().modules().heads()
 }
 
 /// Every row of a module and of a head against the rows of the ledger.

@@ -90,7 +90,7 @@ fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
     let counted = Arc::new(Mutex::new(Counted::default()));
     let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Split);
     let session = Session::new(program, Box::new(backend), SessionOptions::default()).unwrap();
-    let request = Request { audit: false, target: Target::Index(0), ..Request::default() };
+    let request = Request::new().target(Target::Index(0));
     session.explain(&inputs, &request).unwrap_or_else(|e| panic!("{}: {e}", model.display()));
     let counted = counted.lock().unwrap().clone();
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);

@@ -24,7 +24,7 @@ fn digits() -> (std::path::PathBuf, Tensors) {
 }
 
 fn values(start: Start) -> Request {
-    Request { start, target: Target::Index(1), ..Request::default() }
+    Request::new().start(start).target(Target::Index(1))
 }
 
 /// The sum is the difference of the outputs, to the error of the quadrature, which falls with the points.
@@ -130,11 +130,7 @@ fn a_batch_is_its_rows() {
 fn ledgers_intermediates_and_ids_are_refused() {
     let (model, inputs) = digits();
     let session = cpu(program(&model, "integrated-gradients"), 1);
-    for request in [
-        Request { audit: true, ..Request::default() },
-        Request { keep_all: true, ..Request::default() },
-        Request { keep: vec!["logits".into()], ..Request::default() },
-    ] {
+    for request in [Request::new().ledger(), Request::new().keep_all(), Request::new().keep(["logits"])] {
         let error = session.explain(&inputs, &request).unwrap_err();
         assert!(error.to_string().contains("mean over several runs"), "{error}");
     }
@@ -212,7 +208,7 @@ fn every_baseline_gives_the_difference_of_the_outputs() {
         (given(Tensor::from_f32(&[1, 13], &median)), &median),
         (given(whole), &median),
     ] {
-        let request = Request { baseline, ..values(Start::Value) };
+        let request = values(Start::Value).baseline(baseline);
         let made = explain(&session, &inputs, &request);
         let there = session.predict(&Tensors::from([("X".to_string(), repeated_row(row, x))])).unwrap();
         let name = &session.program().info.explained;
@@ -229,10 +225,8 @@ fn every_baseline_gives_the_difference_of_the_outputs() {
 #[test]
 fn baselines_that_do_not_fit_are_refused() {
     let (session, inputs, _) = table("integrated-gradients");
-    let with = |name: &str, tensor: Tensor| Request {
-        baseline: Some(Tensors::from([(name.to_string(), tensor)])),
-        ..Request::default()
-    };
+    let with =
+        |name: &str, tensor: Tensor| Request::new().baseline(Tensors::from([(name.to_string(), tensor)]));
     let error = |session: &Session, request: &Request| session.explain(&inputs, request).unwrap_err();
     let short = error(&session, &with("X", Tensor::from_f32(&[1, 12], &[0.0; 12])));
     assert_eq!(short.to_string(), "baseline of input `X`: expected shape [30, 13] or [13], found [1, 12]");

@@ -47,7 +47,7 @@ fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -
     let program = program(model, rules);
     let inputs = inputs_of(&program, arrays);
     let start = if rules == "grad-x-input" { Start::Value } else { Start::One };
-    let request = Request { audit: true, keep_all: true, start, ..Request::default() };
+    let request = Request::new().ledger().keep_all().start(start);
     let session = cpu(program, 2);
     let explained = &session.predict(&inputs).unwrap()[&session.program().info.explained];
     let targets = if explained.dims().last() == Some(&1) { ALONE } else { TARGETS };
@@ -56,7 +56,7 @@ fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -
     let close = if rules.starts_with("dlb") { CLOSE } else { CLOSE_SIGNED };
     let mut faults = vec![];
     for (target, found) in targets.iter().zip(&together) {
-        let alone = explain(&session, &inputs, &Request { target: *target, ..request.clone() });
+        let alone = explain(&session, &inputs, &request.clone().target(*target));
         let title = format!("{name} {rules} {target:?}");
         assert_eq!(
             (&found.targets, found.supporting.start),
@@ -140,13 +140,12 @@ fn from_tensor(model: &std::path::Path, tensor: &str) -> Result<Program, Compile
 fn relevance_that_stops_inside_a_model_goes_on_from_there() {
     let model = root().join("fixtures/digits_cnn/model.onnx");
     let inputs = npz(&root().join("fixtures/digits_cnn/input.npz"));
-    let request = Request { target: Target::Index(3), keep: vec!["flat.out".into()], ..Request::default() };
+    let request = Request::new().target(Target::Index(3)).keep(["flat.out"]);
     let whole = explain(&cpu(program(&model, "dlb"), 2), &inputs, &request);
     // All relevance goes through the 128 units before the last layer: it is the sum over what each of them gives.
     let inside = cpu(from_tensor(&model, "flat.out").unwrap(), 2);
     let units: Vec<Target> = (0..128).map(Target::Index).collect();
-    let parts =
-        inside.explain_targets(&inputs, &units, &Request { multiplier: 1.0, ..Request::default() }).unwrap();
+    let parts = inside.explain_targets(&inputs, &units, &Request::new().multiplier(1.0)).unwrap();
     let through = whole.supporting.relevance["flat.out"].to_f64();
     let mut sum = vec![0.0; 8 * 64];
     for (unit, part) in parts.iter().enumerate() {
@@ -172,7 +171,7 @@ fn a_tensor_that_a_pass_would_remove_is_explained() {
     ] {
         let session = cpu(from_tensor(&model, tensor).unwrap(), 2);
         let inputs = inputs_of(session.program(), &tokens);
-        let request = Request { target: Target::All, audit: true, ..Request::default() };
+        let request = Request::new().target(Target::All).ledger();
         let found = explain(&session, &inputs, &request);
         assert_eq!(found.supporting.start.round(), 200.0, "{tensor}");
         for row in found.supporting.ledger.as_ref().unwrap() {
@@ -208,7 +207,7 @@ fn tensors_inside_every_zoo_model_are_explained() {
                 Err(e) => panic!("{} {tensor}: {e}", m.name),
             };
             let inputs = inputs_of(session.program(), &npz(&m.inputs));
-            let request = Request { target: Target::All, audit: true, ..Request::default() };
+            let request = Request::new().target(Target::All).ledger();
             let found = explain(&session, &inputs, &request);
             for row in found.supporting.ledger.as_ref().unwrap() {
                 assert!(
@@ -338,7 +337,7 @@ fn positive_relevance_of_a_text_speaks_for_the_target() {
         let (right, all) = agreement(&session, &session, &targets, &inputs, "input_ids", &without);
         assert_eq!(right, all, "{rules}");
         for (target, against) in targets.into_iter().zip([false, true, false, true]) {
-            let found = explain(&session, &inputs, &Request { target, ..Request::default() });
+            let found = explain(&session, &inputs, &Request::new().target(target));
             let of_waste = found.supporting.relevance["input_ids"].to_f64()[waste];
             assert_eq!(of_waste < 0.0, against, "{rules} {target:?}: {of_waste}");
         }
@@ -375,8 +374,7 @@ fn two_classes_of_one_unit_keep_their_probabilities() {
         assert!((p - expected).abs() < 1e-6, "{p}, expected {expected}");
     }
     // The classes share no map: not even magnitudes cancel.
-    let found =
-        explain(&session, &inputs, &Request { target: Target::Difference(0, 1), ..Request::default() });
+    let found = explain(&session, &inputs, &Request::new().target(Target::Difference(0, 1)));
     assert!(size(&found.supporting.relevance["X"]) > 100.0);
 }
 
@@ -399,7 +397,7 @@ fn an_exported_difference_of_sure_classes_starts_at_their_logits() {
         let target = Some(ExportTarget::Difference(0, 1));
         let options = ExportOptions { target, ..Default::default() };
         dlbc_proto::write_model(&path, &export(&program, &options).unwrap()).unwrap();
-        let request = Request { target: Target::Difference(0, 1), ..Request::default() };
+        let request = Request::new().target(Target::Difference(0, 1));
         expected.push((rules, explain(&cpu(program, 1), &rows, &request)));
         jobs.push((path, inputs.clone()));
     }

@@ -21,7 +21,7 @@ fn explained(m: &ZooModel, arrays: &std::path::Path, request: &Request) -> Expla
 }
 
 fn asked() -> Request {
-    Request { experts: true, audit: true, target: Target::Index(3), ..Request::default() }
+    Request::new().experts().ledger().target(Target::Index(3))
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_session_that_saw_other_routings_gives_the_same_bits() {
     let program = program(&folder.join("model.onnx"), "dlb");
     let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
     let values = tokens.to_f32();
-    let request = Request { experts: true, audit: true, ..Request::default() };
+    let request = Request::new().experts().ledger();
     let session = cpu(program.clone(), 2);
     let mut routings = BTreeSet::new();
     for round in 0..8 {
@@ -170,7 +170,7 @@ fn experts_without_tokens_and_batches_of_tokens() {
     let folder = root().join("fixtures/experts");
     let program = program(&folder.join("model.onnx"), "dlb");
     let inputs = npz(&folder.join("input.npz"));
-    let request = Request { experts: true, audit: true, ..Request::default() };
+    let request = Request::new().experts().ledger();
     let session = cpu(program.clone(), 2);
     let all = explain(&session, &inputs, &request);
     let expected = explain(&reference(program), &inputs, &request);
@@ -281,10 +281,10 @@ fn several_targets_equal_as_many_runs() {
     for tokens in [tokens, one] {
         let inputs = Tensors::from([("tokens".to_string(), tokens)]);
         let targets = [Target::Index(0), Target::Index(2), Target::Rank(0)];
-        let request = Request { experts: true, audit: true, ..Request::default() };
+        let request = Request::new().experts().ledger();
         let together = session.explain_targets(&inputs, &targets, &request).unwrap();
         for (target, got) in targets.iter().zip(together) {
-            let alone = explain(&session, &inputs, &Request { target: *target, ..request.clone() });
+            let alone = explain(&session, &inputs, &request.clone().target(*target));
             let gap =
                 worst_element(&got.supporting.relevance["tokens"], &alone.supporting.relevance["tokens"]);
             assert!(gap <= 1e-6, "{target:?}: {gap:e}");
@@ -305,7 +305,7 @@ fn idle_experts_cost_no_product_and_known_counts_no_plan() {
     let session = Session::new(program, Box::new(counted.clone()), SessionOptions::default()).unwrap();
     let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
     let values = tokens.to_f32();
-    let request = Request { experts: true, ..Request::default() };
+    let request = Request::new().experts();
     let run = |values: &[f32]| {
         let inputs = [("tokens".to_string(), Tensor::from_f32(tokens.dims(), values))].into();
         let before = [&counted.plans, &counted.products].map(|c| c.load(Ordering::Relaxed));

@@ -38,8 +38,7 @@ fn dlb_v2_equals_the_recorded_relevance() {
             .iter()
             .filter_map(|(n, t)| Some((n.strip_prefix("in/")?.to_string(), t.clone())))
             .collect();
-        let got =
-            explain(&cpu(program, 2), &inputs, &Request { target: Target::Argmax, ..Request::default() });
+        let got = explain(&cpu(program, 2), &inputs, &Request::new().target(Target::Argmax));
         let mut compared = 0;
         for (input, expected) in golden.iter().filter_map(|(n, t)| Some((n.strip_prefix("input_rel/")?, t))) {
             let gap = relative_l1(&got.supporting.relevance[input], expected);
@@ -77,7 +76,7 @@ fn table(file: &str, output: &str, rules: &str) -> Program {
 /// Relevance of every row for one unit, starting from its value.
 fn scores(program: Program, rows: &Tensor, unit: usize) -> Tensor {
     let inputs = Tensors::from([("X".to_string(), rows.clone())]);
-    let request = Request { target: Target::Index(unit as i64), start: Start::Value, ..Request::default() };
+    let request = Request::new().target(Target::Index(unit as i64)).start(Start::Value);
     explain(&cpu(program, 1), &inputs, &request).supporting.relevance["X"].clone()
 }
 
@@ -174,7 +173,7 @@ fn relevance_of_tables_has_the_signs_of_occlusion() {
             let pair = (classes > 1).then_some((Target::Difference(0, 1), 0, Some(1)));
             for (target, class, rival) in single.chain(pair) {
                 let quantity = |scores: &[f64]| scores[class] - rival.map_or(0.0, |r: usize| scores[r]);
-                let request = Request { target, ..Request::default() };
+                let request = Request::new().target(target);
                 let found = explain(&explainer, &feed(&x), &request).supporting.relevance["X"].to_f64();
                 for (row, relevance) in found.chunks(width).enumerate() {
                     let mut order: Vec<usize> = (0..width).collect();

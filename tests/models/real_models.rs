@@ -18,7 +18,7 @@ fn check(name: &str, model: PathBuf, inputs: &Tensors, outputs: &Tensors) -> Ten
 fn checked(name: &str, program: Program, inputs: &Tensors, outputs: &Tensors) -> Tensors {
     let inputs = inputs_of(&program, inputs);
     let explained = program.info.explained.clone();
-    let request = Request { audit: true, ..request(&program, Target::Argmax) };
+    let request = request(&program, Target::Argmax).ledger();
     let session = cpu(program, 2);
     let made = explain(&session, &inputs, &request);
     for (output, wanted) in outputs {
@@ -171,8 +171,7 @@ fn a_letter_of_a_captcha_lies_where_it_is_drawn() {
         // The step of 20 that says the letter loudest.
         let class = letter["class"].as_u64().unwrap() as usize;
         let step = (0..20).max_by(|a, b| logits[a * 37 + class].total_cmp(&logits[b * 37 + class])).unwrap();
-        let request =
-            Request { positions_first: true, position: Position::At(step as i64), ..Request::default() };
+        let request = Request::new().positions_first().position(Position::At(step as i64));
         let made = explain(&session, &inputs, &request);
         assert_eq!(made.targets, [class as i64], "{letter}");
         let share = |other: &serde_json::Value| {
@@ -204,7 +203,7 @@ fn silero_hears_speech_and_not_the_silence_before() {
     recorded("silero");
     let inputs = npz(&folder.join("input.npz"));
     let session = cpu(program(&folder.join("model.onnx"), "dlb"), 2);
-    let made = explain(&session, &inputs, &Request { target: Target::Index(12), ..Request::default() });
+    let made = explain(&session, &inputs, &Request::new().target(Target::Index(12)));
     // Seven steps of silence, speech from the eighth on; the target is that the 13th step is speech.
     let r = made.supporting.relevance["input"].to_f64();
     let steps: Vec<f64> = r.chunks(576).map(|step| step.iter().sum()).collect();
@@ -228,7 +227,7 @@ fn heard_step_by_step(name: &str, rate: i64) {
             ("state".into(), state.clone()),
             ("sr".into(), Tensor::from_i64(&[], &[rate])),
         ]);
-        let made = explain(&session, &inputs, &Request { audit: true, ..Request::default() });
+        let made = explain(&session, &inputs, &Request::new().ledger());
         let (said, wanted) = (made.outputs["output"].to_f32()[0], recorded["output"].to_f32()[step]);
         assert!((said - wanted).abs() <= 1e-4 * wanted.max(0.01), "{name} step {step}: {said} of {wanted}");
         for row in made.supporting.ledger.as_ref().unwrap() {
@@ -423,7 +422,7 @@ fn every_composite_equals_the_reference_on_detectors_and_silero() {
             let inputs = inputs_of(&program, &inputs);
             let start = if rules == "grad-x-input" { Start::Value } else { Start::One };
             let position = Position::At(position);
-            let request = Request { target, position, start, audit: true, ..Request::default() };
+            let request = Request::new().target(target).position(position).start(start).ledger();
             let wanted = explain(&reference(program.clone()), &inputs, &request);
             let made = explain(&cpu(program, 2), &inputs, &request);
             for (input, wanted) in &wanted.supporting.relevance {

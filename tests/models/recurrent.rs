@@ -149,7 +149,7 @@ impl Cell {
 }
 
 fn request(unit: i64) -> Request {
-    Request { target: Target::Index(unit), audit: true, ..Request::default() }
+    Request::new().target(Target::Index(unit)).ledger()
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn an_lstm_is_explained_step_by_step_backwards() {
                 assert!(
                     (r - wanted).abs() < 1e-4,
                     "{} x[{t},{b},{k}]: {r}, {wanted} expected",
-                    session.device()
+                    session.backend_name()
                 );
             }
             for row in got.supporting.ledger.unwrap() {

@@ -91,13 +91,11 @@ fn detectors() -> Vec<Known> {
 }
 
 fn of_box(known: &Known, which: WhichBox, class: Option<i64>, coordinate: Option<usize>) -> Request {
-    Request {
-        target: Target::Box(BoxTarget { which, class, coordinate }),
-        task: Some(Task::Detection),
-        detector: Some(known.detector.clone()),
-        audit: true,
-        ..Request::default()
-    }
+    Request::new()
+        .target(Target::Box(BoxTarget { which, class, coordinate }))
+        .task(Task::Detection)
+        .detector(known.detector.clone())
+        .ledger()
 }
 
 /// The same unit by index and position; of a box that is the same in all rows.
@@ -111,7 +109,7 @@ fn unit(layout: BoxLayout, number: usize, class: i64, coordinate: Option<usize>)
         // Rows of an output [box, coordinate] are a batch.
         _ => return None,
     };
-    Some(Request { target: Target::Index(index), position, audit: true, ..Request::default() })
+    Some(Request::new().target(Target::Index(index)).position(position).ledger())
 }
 
 fn same(a: &Explanation, b: &Explanation, title: &str) {
@@ -236,7 +234,7 @@ fn segmenters() -> Vec<(String, PathBuf, &'static str, Vec<Tensors>)> {
 
 fn of_pixels(pixels: Pixels) -> Request {
     let (target, task) = (Target::Pixels(pixels), Some(Task::Segmentation));
-    Request { target, task, start: Start::Value, audit: true, ..Request::default() }
+    Request::new().target(target).task(task).start(Start::Value).ledger()
 }
 
 /// The class of each pixel that is the greatest.
@@ -367,7 +365,7 @@ fn every_composite_explains_a_class_and_a_box() {
     for rules in dlbc_compiler::shipped() {
         let mut pixels = of_pixels(Pixels::default());
         let mut boxed = of_box(known, BEST, None, None);
-        (pixels.audit, boxed.audit) = (false, false);
+        (pixels.ledger, boxed.ledger) = (false, false);
         run(&segmenter(rules, Mode::Default), &pixels, rules);
         run(&detect(rules, Mode::Default), &boxed, rules);
     }

@@ -14,7 +14,7 @@ const ENCODERS: &[&str] = &["bert", "bert_sdpa", "albert", "roberta", "distilber
 const CAUSAL: &[&str] = &["llama", "llama_sdpa", "gpt2", "qwen3"];
 
 fn audited() -> Request {
-    Request { target: Target::Index(1), ..Request::default() }
+    Request::new().target(Target::Index(1))
 }
 
 /// The files of a model's exports, the first of each folder and exporter.
@@ -87,7 +87,7 @@ fn padding_does_not_matter() {
             (0..rows).map(|r| mask[r * length..][..length].iter().filter(|m| **m == 1).count()).collect();
         assert!(real.iter().any(|n| *n < length), "{name}: a padded row is expected");
         for (row, real) in real.into_iter().enumerate() {
-            let request = Request { position: Position::At(real as i64 - 1), ..audited() };
+            let request = audited().position(Position::At(real as i64 - 1));
             let request = if CAUSAL.contains(name) { request } else { audited() };
             let padded = explain(&session, &inputs, &request).supporting.relevance;
             let short = inputs.iter().map(|(n, t)| (n.clone(), cut(&pick(t, row), real))).collect();
@@ -116,7 +116,7 @@ fn later_tokens_do_not_matter_to_a_causal_model() {
         let inputs: Tensors = inputs.iter().map(|(n, t)| (n.clone(), pick(t, 0))).collect();
         let length = inputs["input_ids"].dims()[1];
         for position in [0, length / 2, length - 2] {
-            let request = Request { position: Position::At(position as i64), ..audited() };
+            let request = audited().position(Position::At(position as i64));
             let before = explain(&session, &inputs, &request).supporting.relevance["input_ids"].to_f64();
             let mut changed = inputs.clone();
             let mut ids = inputs["input_ids"].to_i64();
@@ -164,7 +164,7 @@ fn trained_models_answer_as_recorded_and_close() {
         let file = |suffix: &str| zoo.join("trained").join(format!("{name}{suffix}"));
         let program = program(&file(".onnx"), "dlb");
         let inputs = inputs_of(&program, &npz(&file(".in.npz")));
-        let request = Request { audit: true, ..Request::default() };
+        let request = Request::new().ledger();
         let got = explain(&cpu(program, 2), &inputs, &request);
         for (output, wanted) in npz(&file(".out.npz")) {
             let gap = relative_l1(&got.outputs[&output], &wanted);

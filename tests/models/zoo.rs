@@ -2,7 +2,7 @@
 //! ledger, batches, threads.
 
 use crate::common::*;
-use dlbc_runtime::{Request, Target};
+use dlbc_runtime::Target;
 
 const FORWARD: f64 = 1e-4;
 const ELEMENT: f64 = 1e-4;
@@ -50,7 +50,7 @@ fn relevance_equals_the_reference_and_the_ledger_closes() {
                 let program = program(&m.model, rules);
                 let inputs = inputs_of(&program, &npz(arrays));
                 // The same units on both: a near tie may fall differently in float32 and float64.
-                let request = Request { audit: true, ..request(&program, Target::Index(0)) };
+                let request = request(&program, Target::Index(0)).ledger();
                 let expected = explain(&reference(program.clone()), &inputs, &request);
                 let got = explain(&cpu(program, 2), &inputs, &request);
                 for (name, expected) in &expected.supporting.relevance {

@@ -61,15 +61,8 @@ fn run(model: &Path, golden: &Tensors, rules: &str, start: Start) -> Explanation
         .filter_map(|i| Some((i.name.clone(), golden.get(&format!("in/{}", i.name))?.clone())))
         .collect();
     let (target, position) = target(golden);
-    let request = Request {
-        target,
-        position,
-        start,
-        multiplier: 1.0,
-        keep_all: true,
-        audit: true,
-        ..Request::default()
-    };
+    let request =
+        Request::new().target(target).position(position).start(start).multiplier(1.0).keep_all().ledger();
     explain(&cpu(program, 2), &feed, &request)
 }
 

@@ -94,7 +94,7 @@ pub fn compare(zoo: &Path) -> Vec<Row> {
             let program = program_by(&file(".onnx"), &toml(ours, changes));
             let input = program.info.inputs[0].name.clone();
             let feed = Tensors::from([(input.clone(), golden[&format!("in/{input}")].clone())]);
-            let request = Request { start: Start::Value, audit: true, keep_all: true, ..Request::default() };
+            let request = Request::new().start(Start::Value).ledger().keep_all();
             let got = explain(&cpu(program, 2), &feed, &request);
             let layers = layers(&golden, theirs, &got.supporting.relevance);
             let worst = layers.iter().map(|(_, gap)| *gap).fold(0.0, f64::max);

@@ -49,9 +49,9 @@ pub struct HeadRow {
 /// Whether a request needs a program output of the ledger.
 pub(crate) fn is_wanted(name: &str, request: &Request) -> bool {
     match name.split('/').nth(2) {
-        Some("to") => request.layers,
+        Some("to") => request.modules,
         Some("heads") => request.heads,
-        _ => request.audit || request.layers,
+        _ => request.ledger || request.modules,
     }
 }
 

@@ -3,13 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, Plan, Run, Saved, SessionOptions, Tensors};
+use dlbc_backend::{
+    Backend, BackendError, CancelToken, MemoryReport, Plan, Progress, Run, Saved, SessionOptions, Tensors,
+};
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{BASELINE, MEASURED, Program, SEED, START_SIGN, START_VALUE};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::bind::bind;
-use super::blocks::{Blocks, State};
+use super::blocks::{Blocks, Engine, State};
 use super::steps::{self, Rest, Step, branches, check, has_measures, measures};
 use crate::error::RuntimeError;
 use crate::seed::Convention;
@@ -64,6 +66,7 @@ pub(crate) struct Planned {
 /// A run that is about to compute its outputs, with what was made on the way.
 pub(crate) struct Ready<'a> {
     executor: &'a Executor,
+    run: Run<'a>,
     kept: Kept,
     inputs: Tensors,
     /// Seconds of binding and planning so far.
@@ -80,17 +83,21 @@ pub(crate) enum Midway {
 }
 
 impl Ready<'_> {
+    fn engine(&self) -> Engine<'_> {
+        let Executor { backend, options, .. } = self.executor;
+        Engine { backend: &**backend, options, run: self.run }
+    }
+
     /// Computes the program's outputs.
     pub fn forward(&mut self) -> Result<(Tensors, Midway), RuntimeError> {
         let clock = Instant::now();
         let (made, midway) = match &self.kept {
             Kept::Step(step) => {
-                let (made, saved) = step.plan.forward(&self.inputs, &Run::default())?;
+                let (made, saved) = step.plan.forward(&self.inputs, &self.run)?;
                 (made, Midway::Step(step.clone(), saved))
             }
             Kept::Blocks(blocks) => {
-                let Executor { backend, options, .. } = self.executor;
-                let (made, state) = blocks.forward(&**backend, options, &self.inputs)?;
+                let (made, state) = blocks.forward(self.engine(), &self.inputs)?;
                 self.prepare += state.prepare;
                 self.forward -= state.prepare;
                 (made, Midway::Blocks(blocks.clone(), state))
@@ -103,11 +110,10 @@ impl Ready<'_> {
     /// Passes a seed back.
     pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Tensors, RuntimeError> {
         match midway {
-            Midway::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed, &Run::default())?),
+            Midway::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed, &self.run)?),
             Midway::Blocks(blocks, mut state) => {
-                let Executor { backend, options, .. } = self.executor;
                 let before = state.prepare;
-                let made = blocks.reverse(&**backend, options, &self.inputs, seed, &mut state)?;
+                let made = blocks.reverse(self.engine(), &self.inputs, seed, &mut state)?;
                 self.prepare += state.prepare - before;
                 Ok(made)
             }
@@ -142,12 +148,17 @@ impl Executor {
         &*self.backend
     }
 
+    /// The means to cancel a run by a token, and to follow it as the options say.
+    pub fn run<'a>(&'a self, cancel: Option<&'a CancelToken>) -> Run<'a> {
+        Run { cancel, progress: self.options.progress.as_ref().map(|receiver| receiver.report()) }
+    }
+
     /// Runs the model without a reverse.
     ///
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
-    pub fn predict(&self, inputs: &Tensors) -> Result<Prediction, RuntimeError> {
-        let (mut made, _) = self.ready(inputs, vec![], 1)?.forward()?;
+    pub fn predict(&self, inputs: &Tensors, run: Run<'_>) -> Result<Prediction, RuntimeError> {
+        let (mut made, _) = self.ready(inputs, vec![], 1, run)?.forward()?;
         Convention::take(&self.program.info, &mut made);
         let (baselines, rest): (Tensors, Tensors) =
             made.into_iter().partition(|(name, _)| name.starts_with(BASELINE));
@@ -167,25 +178,28 @@ impl Executor {
         inputs: &Tensors,
         reverse: Vec<String>,
         seed: &Tensor,
+        run: Run<'_>,
     ) -> Result<Tensors, RuntimeError> {
-        let mut ready = self.ready(inputs, reverse, 1)?;
+        let mut ready = self.ready(inputs, reverse, 1, run)?;
         let (_, midway) = ready.forward()?;
         ready.reverse(midway, seed)
     }
 
     /// Takes the steps that measure dimensions, and plans the last one.
-    pub fn ready(
-        &self,
+    pub fn ready<'a>(
+        &'a self,
         inputs: &Tensors,
         reverse: Vec<String>,
         targets: usize,
-    ) -> Result<Ready<'_>, RuntimeError> {
+        run: Run<'a>,
+    ) -> Result<Ready<'a>, RuntimeError> {
         let clock = Instant::now();
         let bindings = bind(&self.program.info, inputs)?;
         let mut key = Key { bindings, reverse, targets };
-        let mut kept = self.plan(&key, None)?;
+        let mut kept = self.plan(&key, None, &run)?;
         let mut ready = Ready {
             executor: self,
+            run,
             kept: kept.clone(),
             inputs: inputs.clone(),
             prepare: clock.elapsed().as_secs_f64(),
@@ -195,7 +209,7 @@ impl Executor {
             && let Some(rest) = &step.rest
         {
             let clock = Instant::now();
-            let (mut made, _) = step.plan.forward(&ready.inputs, &Run::default())?;
+            let (mut made, _) = step.plan.forward(&ready.inputs, &run)?;
             ready.forward += clock.elapsed().as_secs_f64();
 
             let clock = Instant::now();
@@ -208,7 +222,7 @@ impl Executor {
             key.bindings.extend(found);
             key.bindings.extend(step.bound.clone());
             ready.inputs.extend(made);
-            kept = self.plan(&key, Some(step))?;
+            kept = self.plan(&key, Some(step), &run)?;
             ready.prepare += clock.elapsed().as_secs_f64();
             ready.kept = kept.clone();
         }
@@ -235,7 +249,7 @@ impl Executor {
     }
 
     /// The plan of the step that follows `before`, or of the first.
-    fn plan(&self, key: &Key, before: Option<&Planned>) -> Result<Kept, RuntimeError> {
+    fn plan(&self, key: &Key, before: Option<&Planned>, run: &Run<'_>) -> Result<Kept, RuntimeError> {
         {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = plans.iter().position(|(k, _)| k == key) {
@@ -245,6 +259,7 @@ impl Executor {
             }
         }
         // Two threads may plan the same shapes at once; both plans are right.
+        run.report(Progress::Planning);
         let program = before.and_then(|b| b.rest.as_ref()).map_or(&self.program.graph, |r| &r.graph);
         let mut forward: Vec<String> =
             self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();

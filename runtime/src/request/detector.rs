@@ -49,7 +49,7 @@ impl BoxLayout {
 /// let (scores, boxes) = ("boxes".to_string(), "boxes".to_string());
 /// let detector = Detector { layout: Some(BoxLayout::Yolo), scores, boxes, labels: None, no_object: false, corners: false };
 /// let best = BoxTarget { which: WhichBox::Rank(0), class: Some(1), coordinate: None };
-/// let request = Request { target: Target::Box(best), detector: Some(detector), ..Request::default() };
+/// let request = Request::new().target(Target::Box(best)).detector(detector);
 /// let explanation = session.explain(&inputs, &request)?;
 /// println!("box {}, score {}", explanation.boxes[0].number, explanation.boxes[0].score);
 /// # assert!(explanation.boxes[0].class == 1 && explanation.boxes[0].score > 0.0);

@@ -1,15 +1,29 @@
 //! What is explained: units, pixels or a box of the explained output.
 
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
 use super::detector::BoxTarget;
 use super::pixels::Pixels;
 
-/// Which output units get the starting relevance.
+/// Output units that get the starting relevance.
+///
+/// # Examples
+///
+/// ```
+/// use dlbc_runtime::Target;
+///
+/// assert_eq!("3-5".parse(), Ok(Target::Difference(3, 5)));
+/// assert_eq!(Target::Index(-1).to_string(), "-1");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Target {
-    /// The greatest of each row.
+    /// The largest of each row.
     #[default]
     Argmax,
-    /// The unit that so many of its row are greater than: 0 is the greatest. Of equal units the first comes first.
+    /// The unit of rank `k` in its row; 0 is the largest. Ties go to the lower index.
     Rank(usize),
     /// The unit of this index on the last axis; negative counts from the end.
     Index(i64),
@@ -23,4 +37,70 @@ pub enum Target {
     Pixels(Pixels),
     /// A box of a detection, as [`Request::detector`] reads them.
     Box(BoxTarget),
+}
+
+/// A text that is no target.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error(
+    "invalid target `{text}`: expected argmax, all, an index such as 3 or -1, or a difference such as 3-5"
+)]
+pub struct ParseTargetError {
+    text: String,
+}
+
+impl FromStr for Target {
+    type Err = ParseTargetError;
+
+    /// Reads `argmax`, `all`, an index such as `3` or `-1`, or a difference such as `3-5`.
+    fn from_str(text: &str) -> Result<Target, ParseTargetError> {
+        let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
+        let target = match text {
+            "argmax" => Some(Target::Argmax),
+            "all" => Some(Target::All),
+            _ => match text.split_once('-') {
+                None => index(text).map(Target::Index),
+                Some(("", n)) => index(n).map(|n| Target::Index(-n)),
+                Some((a, b)) => index(a).zip(index(b)).map(|(a, b)| Target::Difference(a, b)),
+            },
+        };
+        target.ok_or_else(|| ParseTargetError { text: text.into() })
+    }
+}
+
+/// Units as [`Target::from_str`] reads them, a rank as `top3`, pixels and boxes by their kind.
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Argmax => f.write_str("argmax"),
+            Target::Rank(rank) => write!(f, "top{}", rank + 1),
+            Target::Index(n) => write!(f, "{n}"),
+            Target::Difference(a, b) => write!(f, "{a}-{b}"),
+            Target::All => f.write_str("all"),
+            Target::Above(threshold) => write!(f, "above {threshold}"),
+            Target::Pixels(_) => f.write_str("pixels"),
+            Target::Box(_) => f.write_str("box"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_read_as_they_are_printed() {
+        for (text, target) in [
+            ("argmax", Target::Argmax),
+            ("all", Target::All),
+            ("0", Target::Index(0)),
+            ("-3", Target::Index(-3)),
+            ("3-5", Target::Difference(3, 5)),
+        ] {
+            assert_eq!(text.parse(), Ok(target));
+            assert_eq!(target.to_string(), text);
+        }
+        for text in ["", "-", "3-", "--3", "3--5", "+3", "1.5", "99999999999999999999"] {
+            assert!(text.parse::<Target>().is_err(), "{text}");
+        }
+    }
 }

@@ -37,7 +37,7 @@ pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor
             opposing[at] = v;
         }
     }
-    if let Some(total) = request.total {
+    if let Some(total) = request.normalize_to {
         let size = start.len() / dims.first().copied().unwrap_or(1).max(1);
         for row in opposing.chunks_mut(size.max(1)) {
             let sum: f64 = row.iter().sum();
@@ -99,13 +99,13 @@ mod tests {
         assert_eq!(one(&[5.0, 3.0, -2.0, 1.0]), [vec![100.0, 0.0, 0.0, 0.0], vec![0.0, 75.0, 0.0, 25.0]]);
         // No rival to speak for: what speaks against the target.
         assert_eq!(one(&[1.0, -3.0, -2.0, -4.0]), [vec![100.0, 0.0, 0.0, 0.0], vec![50.0, 0.0, 0.0, 0.0]]);
-        let value = Request { start: Start::Value, ..Request::default() };
+        let value = Request::new().start(Start::Value);
         assert_eq!(starts(&[1, 3], &[5.0, 3.0, -2.0], value)[1], [0.0, 3.0, -2.0]);
     }
 
     #[test]
     fn a_difference_has_a_unit_on_each_track() {
-        let request = Request { target: Target::Difference(2, 0), ..Request::default() };
+        let request = Request::new().target(Target::Difference(2, 0));
         assert_eq!(
             starts(&[1, 3], &[5.0, 3.0, -2.0], request),
             [vec![0.0, 0.0, 100.0], vec![100.0, 0.0, 0.0]]
@@ -115,19 +115,19 @@ mod tests {
     #[test]
     fn a_single_unit_opposes_itself() {
         assert_eq!(starts(&[2, 1], &[0.75, -3.0], Request::default()), [vec![100.0; 2], vec![50.0; 2]]);
-        let value = Request { start: Start::Value, ..Request::default() };
+        let value = Request::new().start(Start::Value);
         assert_eq!(starts(&[2, 1], &[0.75, 0.5], value), [vec![0.75, 0.5], vec![0.25, 0.5]]);
     }
 
     #[test]
     fn a_region_is_opposed_by_what_it_lacks_and_by_the_rest() {
         let pixels = [0.75, 0.25, 1.0, 0.5];
-        let region = Request { target: Target::Above(0.6), start: Start::Value, ..Request::default() };
+        let region = Request::new().target(Target::Above(0.6)).start(Start::Value);
         let value = starts(&[1, 1, 2, 2], &pixels, region.clone());
         assert_eq!(value, [vec![0.75, 0.0, 1.0, 0.0], vec![0.25, 0.25, 0.0, 0.5]]);
-        let one = starts(&[1, 1, 2, 2], &pixels, Request { start: Start::One, ..region.clone() });
+        let one = starts(&[1, 1, 2, 2], &pixels, region.clone().start(Start::One));
         assert_eq!(one, [vec![50.0, 0.0, 50.0, 0.0], vec![25.0, 25.0, 0.0, 50.0]]);
-        let scaled = starts(&[1, 1, 2, 2], &pixels, Request { total: Some(7.0), ..region });
+        let scaled = starts(&[1, 1, 2, 2], &pixels, region.normalize_to(7.0));
         assert_eq!(scaled, [vec![3.0, 0.0, 4.0, 0.0], vec![1.75, 1.75, 0.0, 3.5]]);
     }
 
@@ -136,7 +136,7 @@ mod tests {
         use crate::request::{Pixels, Region};
         // Three classes, two pixels: class 1 wins the first, class 2 the second.
         let y = [1.0, -1.0, 4.0, -3.0, 3.0, 5.0];
-        let of = |pixels| Request { target: Target::Pixels(pixels), ..Request::default() };
+        let of = |pixels| Request::new().target(Target::Pixels(pixels));
         let first = of(Pixels { class: Some(1), ..Pixels::default() });
         assert_eq!(
             starts(&[1, 3, 1, 2], &y, first),
@@ -161,18 +161,14 @@ mod tests {
         let (scores, boxes) = ("y".to_string(), "y".to_string());
         let layout = Some(BoxLayout::YoloRows);
         let target = BoxTarget { which: WhichBox::Rank(0), class: None, coordinate: None };
-        let request = Request {
-            target: Target::Box(target),
-            detector: Some(Detector {
-                layout,
-                scores,
-                boxes,
-                labels: None,
-                no_object: false,
-                corners: false,
-            }),
-            ..Request::default()
-        };
+        let request = Request::new().target(Target::Box(target)).detector(Detector {
+            layout,
+            scores,
+            boxes,
+            labels: None,
+            no_object: false,
+            corners: false,
+        });
         let [supporting, opposing] = starts(&[1, 1, 7], &y, request);
         assert_eq!(supporting, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100.0]);
         assert_eq!(opposing[..4], [0.0; 4]);

@@ -53,7 +53,7 @@ pub(crate) fn seed(
         for ((at, _), weight) in units.iter().zip(weights) {
             seed[*at] += factor * weight;
         }
-        if let Some(total) = request.total {
+        if let Some(total) = request.normalize_to {
             let places: BTreeSet<usize> = units.iter().map(|(at, _)| *at).collect();
             let size: f64 = places.iter().map(|at| seed[*at].abs()).sum();
             if size.is_nan() || size == 0.0 {

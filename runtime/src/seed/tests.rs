@@ -22,7 +22,7 @@ fn refused(dims: &[usize], values: &[f32], request: &Request) -> String {
 }
 
 fn of(target: Target) -> Request {
-    Request { target, ..Request::default() }
+    Request::new().target(target)
 }
 
 const LOGITS: [f32; 6] = [0.5, 2.0, -1.0, 3.0, 1.0, 3.0];
@@ -42,18 +42,18 @@ fn units_of_each_row() {
 
 #[test]
 fn values_and_totals() {
-    let value = Request { start: Start::Value, ..of(Target::All) };
+    let value = of(Target::All).start(Start::Value);
     assert_eq!(made(&[2, 3], &LOGITS, &value), LOGITS);
-    let minus = Request { start: Start::Value, ..of(Target::Difference(1, 2)) };
+    let minus = of(Target::Difference(1, 2)).start(Start::Value);
     assert_eq!(made(&[2, 3], &LOGITS, &minus), [0.0, 2.0, 1.0, 0.0, 1.0, -3.0]);
     // Magnitudes of 3.5 and 7 become 7.
-    let total = made(&[2, 3], &LOGITS, &Request { total: Some(7.0), ..value });
+    let total = made(&[2, 3], &LOGITS, &value.normalize_to(7.0));
     assert_eq!(total, [1.0, 4.0, -2.0, 3.0, 1.0, 3.0]);
-    let one = Request { total: Some(3.0), ..of(Target::Argmax) };
+    let one = of(Target::Argmax).normalize_to(3.0);
     assert_eq!(made(&[2, 3], &LOGITS, &one), [0.0, 3.0, 0.0, 3.0, 0.0, 0.0]);
-    let open = Request { total: Some(3.0), ..of(Target::Difference(0, 1)) };
+    let open = of(Target::Difference(0, 1)).normalize_to(3.0);
     assert_eq!(made(&[2, 3], &LOGITS, &open), [1.5, -1.5, 0.0, 1.5, -1.5, 0.0]);
-    let empty = Request { total: Some(3.0), ..of(Target::Difference(1, 1)) };
+    let empty = of(Target::Difference(1, 1)).normalize_to(3.0);
     assert_eq!(
         refused(&[2, 3], &LOGITS, &empty),
         "the starting relevance of row 0 of output `y` is 0 everywhere: it cannot be scaled to 3"
@@ -95,19 +95,19 @@ fn a_difference_starts_with_both_values() {
 
 #[test]
 fn a_total_keeps_signs() {
-    let value = Request { start: Start::Value, total: Some(8.0), ..of(Target::Index(2)) };
+    let value = of(Target::Index(2)).start(Start::Value).normalize_to(8.0);
     assert_eq!(made(&[1, 3], &LOGITS[..3], &value), [0.0, 0.0, -8.0]);
 }
 
 #[test]
 fn a_region_above_a_threshold() {
     let pixels = [0.9, 0.1, 0.6, 0.5, 0.2, 0.3, 0.4, 0.7];
-    let region = Request { task: Some(Task::BinarySegmentation), ..of(Target::Above(0.5)) };
+    let region = of(Target::Above(0.5)).task(Task::BinarySegmentation);
     let dims = [2, 1, 2, 2];
     assert_eq!(made(&dims, &pixels, &region), [50.0, 0.0, 50.0, 0.0, 0.0, 0.0, 0.0, 100.0]);
-    let value = Request { start: Start::Value, ..region.clone() };
+    let value = region.clone().start(Start::Value);
     assert_eq!(made(&dims, &pixels, &value), [0.9, 0.0, 0.6, 0.0, 0.0, 0.0, 0.0, 0.7]);
-    let total = Request { total: Some(3.0), ..value };
+    let total = value.normalize_to(3.0);
     let scaled = made(&dims, &pixels, &total);
     assert!((scaled[0] - 1.8).abs() < 1e-6 && (scaled[2] - 1.2).abs() < 1e-6 && scaled[7] == 3.0);
     assert_eq!(
@@ -120,13 +120,13 @@ fn a_region_above_a_threshold() {
 #[test]
 fn positions() {
     let values = [1.0, 0.0, 0.0, 1.0, 2.0, 1.0];
-    let at = |position| made(&[1, 3, 2], &values, &Request { position, ..Request::default() });
+    let at = |position| made(&[1, 3, 2], &values, &Request::new().position(position));
     assert_eq!(at(Position::At(-1)), [0.0, 0.0, 0.0, 0.0, 100.0, 0.0]);
     assert_eq!(at(Position::At(1)), [0.0, 0.0, 0.0, 100.0, 0.0, 0.0]);
-    assert_eq!(at(Position::Shown { length: 3, last: vec![0] }), [100.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert_eq!(at(Position::LastUnmasked { mask_len: 3, last: vec![0] }), [100.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
     let third = 100.0f64 / 3.0;
     assert_eq!(at(Position::All), [third as f32, 0.0, 0.0, third as f32, third as f32, 0.0]);
-    let all = Request { position: Position::All, ..Request::default() };
+    let all = Request::new().position(Position::All);
     let seed = seed("y", &outputs(&[1, 3, 2], &values), &all, &Convention::default()).unwrap();
     assert_eq!((seed.targets, seed.argmax), (vec![0, 1, 0], vec![0]));
 }
@@ -135,13 +135,13 @@ fn positions() {
 fn positions_may_come_first() {
     // Three positions of two rows.
     let values = [0.0, 1.0, 1.0, 0.0, 0.0, 2.0, 3.0, 0.0, 4.0, 0.0, 0.0, 5.0];
-    let first = Request { positions_first: true, position: Position::At(1), ..Request::default() };
+    let first = Request::new().positions_first().position(Position::At(1));
     let mut wanted = [0.0f32; 12];
     (wanted[5], wanted[6]) = (100.0, 100.0);
     assert_eq!(made(&[3, 2, 2], &values, &first), wanted);
-    let total = Request { start: Start::Value, total: Some(10.0), ..first.clone() };
+    let total = first.clone().start(Start::Value).normalize_to(10.0);
     assert_eq!(made(&[3, 2, 2], &values, &total), wanted.map(|v| v / 10.0));
-    let all = Request { position: Position::All, ..first.clone() };
+    let all = first.clone().position(Position::All);
     let seed = seed("y", &outputs(&[3, 2, 2], &values), &all, &Convention::default()).unwrap();
     assert_eq!((seed.targets, seed.argmax), (vec![1, 1, 0, 0, 0, 1], vec![0, 1]));
     assert!(refused(&[2, 3], &LOGITS, &first).contains("[position, batch, unit] expected"));
@@ -149,7 +149,7 @@ fn positions_may_come_first() {
 
 #[test]
 fn a_task_refuses_what_it_does_not_fit() {
-    let with = |task: Task| Request { task: Some(task), ..of(task.target()) };
+    let with = |task: Task| of(task.target()).task(task);
     assert_eq!(
         refused(&[2, 3], &LOGITS, &with(Task::BinaryClassification)),
         "task binary-classification is for outputs [batch, unit] with one or two units: output `y` is [2, 3]"
@@ -165,7 +165,7 @@ fn a_task_refuses_what_it_does_not_fit() {
 const MASK: [f32; 18] = [5., 5., 0., 0., 0., 0., 1., 1., 4., 0., 2., -1., 0., 0., 1., 3., 3., 0.5];
 
 fn pixels(pixels: Pixels) -> Request {
-    Request { task: Some(Task::Segmentation), ..of(Target::Pixels(pixels)) }
+    of(Target::Pixels(pixels)).task(Task::Segmentation)
 }
 
 fn class(class: i64) -> Pixels {
@@ -194,7 +194,7 @@ fn pixels_that_a_class_wins() {
     assert_eq!(at(Pixels { region: Some(upper), ..Pixels::default() }), [(0, 50.0), (1, 50.0)]);
     assert_eq!(at(Pixels { above: Some(1.5), ..class(1) }), [(8, 50.0), (10, 50.0)]);
     assert_eq!(at(Pixels { above: Some(3.5), ..Pixels::default() }), [(0, third), (1, third), (8, third)]);
-    let value = Request { start: Start::Value, ..pixels(Pixels::default()) };
+    let value = pixels(Pixels::default()).start(Start::Value);
     assert_eq!(made(&dims, &MASK, &value)[15..], [3.0, 3.0, 0.5]);
     let both = seed("y", &outputs(&dims, &MASK), &pixels(Pixels::default()), &Convention::default()).unwrap();
     assert_eq!((both.targets, both.argmax), (vec![2], vec![]));
@@ -251,9 +251,8 @@ fn a_box_is_a_unit() {
         no_object: false,
         corners: false,
     };
-    let of = |which, class, coordinate| Request {
-        detector: Some(detector.clone()),
-        ..of(Target::Box(BoxTarget { which, class, coordinate }))
+    let of = |which, class, coordinate| {
+        of(Target::Box(BoxTarget { which, class, coordinate })).detector(detector.clone())
     };
     let dims = [2, 6, 6];
     let third = made(&dims, &values, &of(WhichBox::Number(3), Some(1), None));
@@ -268,7 +267,7 @@ fn a_box_is_a_unit() {
     assert_eq!((best.boxes[0].number, best.boxes[0].class), (greatest % 6, (greatest as i64 - 24) / 6));
     assert_eq!(best.tensor.to_f32()[greatest], 100.0);
     assert_eq!(best.groups[0], Group { first: 24 + greatest % 6, stride: 6, count: 2 });
-    let bare = Request { detector: None, ..of(WhichBox::Rank(0), None, None) };
+    let bare = of(WhichBox::Rank(0), None, None).detector(None);
     assert!(refused(&dims, &values, &bare).contains("needs a detector"));
     assert!(refused(&dims, &values, &of(WhichBox::Number(0), None, Some(4))).contains("coordinate 4"));
 }

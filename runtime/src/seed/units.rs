@@ -90,8 +90,10 @@ fn places(
     let at = match position {
         Position::All => return Ok(0..positions),
         Position::At(i) => resolve(*i, positions)?,
-        Position::Shown { length, last } if *length == positions && last.len() == rows => last[row],
-        Position::Shown { .. } => positions - 1,
+        Position::LastUnmasked { mask_len, last } if *mask_len == positions && last.len() == rows => {
+            last[row]
+        }
+        Position::LastUnmasked { .. } => positions - 1,
     };
     Ok(at..at + 1)
 }

@@ -1,13 +1,14 @@
 //! Explanations of a program: seeds the reverse and reads the tracks of relevance from its results.
 
 mod load;
+mod metadata;
 mod stack;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dlbc_backend::{Backend, BackendError, MemoryReport, SessionOptions, Tensors};
-use dlbc_ops::program::{Mode, Program, Repeat};
+use dlbc_ops::program::{InputInfo, Mode, Program, Repeat};
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
@@ -19,11 +20,15 @@ use crate::repeat;
 use crate::request::{Request, Target};
 use crate::seed::contrast;
 use crate::seed::{Convention, Seed, seed};
+use metadata::outputs;
 use stack::{part, stacked};
 
-/// A program ready to run. Thread-safe: share it behind an `Arc`.
+pub use metadata::OutputInfo;
+
+/// A program ready to run. `Send` and `Sync`; every call takes `&self`, so threads share one behind an `Arc`.
 pub struct Session {
     executor: Executor,
+    outputs: Vec<OutputInfo>,
 }
 
 impl Session {
@@ -36,7 +41,8 @@ impl Session {
         backend: Box<dyn Backend>,
         options: SessionOptions,
     ) -> Result<Session, RuntimeError> {
-        Ok(Session { executor: Executor::new(program, backend, options)? })
+        let outputs = outputs(&program);
+        Ok(Session { executor: Executor::new(program, backend, options)?, outputs })
     }
 
     /// The program.
@@ -44,8 +50,18 @@ impl Session {
         self.executor.program()
     }
 
+    /// The model's inputs, in order: names, types, and dimensions, known or symbolic.
+    pub fn inputs(&self) -> &[InputInfo] {
+        &self.program().info.inputs
+    }
+
+    /// The model's outputs, in order.
+    pub fn outputs(&self) -> &[OutputInfo] {
+        &self.outputs
+    }
+
     /// The backend's name.
-    pub fn device(&self) -> &'static str {
+    pub fn backend_name(&self) -> &'static str {
         self.executor.backend().name()
     }
 
@@ -106,7 +122,7 @@ impl Session {
         }
         if let Some(repeat) = &info.repeat {
             let one = |target: &Target| {
-                let request = Request { target: *target, ..request.clone() };
+                let request = request.clone().target(*target);
                 repeat::explain(&self.executor, repeat, inputs, &request)
             };
             return targets.iter().map(one).collect();
@@ -132,7 +148,8 @@ impl Session {
         request: &Request,
     ) -> Result<Vec<Explanation>, RuntimeError> {
         let info = &self.program().info;
-        let mut ready = self.executor.ready(inputs, wanted(self.program(), request)?, at_once)?;
+        let run = self.executor.run(request.cancel.as_ref());
+        let mut ready = self.executor.ready(inputs, wanted(self.program(), request)?, at_once, run)?;
         let (mut made, midway) = ready.forward()?;
         let convention = Convention::take(info, &mut made);
         let outputs = model_outputs(made);
@@ -140,8 +157,7 @@ impl Session {
         let (clock, before) = (Instant::now(), ready.prepare);
         let explained =
             outputs.get(&info.explained).ok_or_else(|| BackendError::MissingInput(info.explained.clone()))?;
-        let requests: Vec<Request> =
-            targets.iter().map(|target| Request { target: *target, ..request.clone() }).collect();
+        let requests: Vec<Request> = targets.iter().map(|target| request.clone().target(*target)).collect();
         let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request, &convention));
         let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
         let starts: Vec<(Tensor, Option<Tensor>)> = match info.mode {
@@ -218,7 +234,7 @@ impl Session {
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
     pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
-        Ok(self.executor.predict(inputs)?.outputs)
+        Ok(self.executor.predict(inputs, self.executor.run(None))?.outputs)
     }
 
     /// What the last plan that ran holds, and how many targets share its reverse.

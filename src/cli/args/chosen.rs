@@ -115,7 +115,7 @@ impl TargetArgs {
         };
         match &self.target {
             Some(text) => Ok(target::units(text, classes)?),
-            None => Ok(vec![Named { name: target::name(by_task), target: by_task }]),
+            None => Ok(vec![Named { name: by_task.to_string(), target: by_task }]),
         }
     }
 }

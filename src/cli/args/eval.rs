@@ -11,7 +11,6 @@ use super::values::{finite, positive};
 use super::{DeviceArgs, ExplainArgs, LimitArgs, PictureArgs, TextArgs};
 use crate::eval::{Fill, Metric};
 use dlbc::input::{Pair, Rows, Sources};
-use dlbc::target;
 
 /// `dlbc eval`.
 #[derive(Debug, Args)]
@@ -46,7 +45,7 @@ pub struct EvalArgs {
     #[arg(
         long,
         value_name = "TARGET",
-        value_parser = target::parse,
+        value_parser = str::parse::<Target>,
         default_value = "argmax",
         allow_hyphen_values = true,
         help_heading = "Target"

@@ -1,7 +1,7 @@
 //! Reasons why every relevance of a map is 0.
 
 use dlbc_ops::program::Info;
-use dlbc_runtime::{Explanation, LedgerRow, Request, Target};
+use dlbc_runtime::{Explanation, LedgerRow, Target};
 
 use super::family::Family;
 use super::{Again, map};
@@ -72,7 +72,9 @@ fn inputs<'a>(explanation: &'a Explanation, info: &'a Info) -> impl Iterator<Ite
 
 /// Says of a difference when both units have the same map, of the one that is not 0.
 fn same_units(again: &Again, a: i64, b: i64) -> Option<String> {
-    let request = Request { audit: false, keep: vec![], keep_all: false, ..again.request.clone() };
+    let mut request = again.request.clone();
+    (request.ledger, request.keep_all) = (false, false);
+    request.keep.clear();
     let maps: Vec<Vec<f64>> = again
         .explain(&[Target::Index(a), Target::Index(b)], &request)?
         .iter()
@@ -97,7 +99,7 @@ fn absorber(again: &Again, explained: &Explained) -> Option<LedgerRow> {
     if again.info().repeat.is_some() || explained.explanation.supporting.start == 0.0 {
         return None;
     }
-    let request = Request { audit: true, ..again.request.clone() };
+    let request = again.request.clone().ledger();
     let again = again.explain(&[explained.target.target], &request)?;
     let rows = again.into_iter().next()?.supporting.ledger?;
     let most = rows.into_iter().max_by(|a, b| a.absorbed.abs().total_cmp(&b.absorbed.abs()))?;

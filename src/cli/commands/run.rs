@@ -197,11 +197,9 @@ impl Job<'_> {
         let class_last = args.scene().class_last(picture);
         let mut targets = self.targets.to_vec();
         targets.iter_mut().for_each(|named| named.place(within, class_last));
-        let request = Request {
-            detector: self.found.map(|f| f.detector.clone()),
-            baseline: self.baseline.cloned(),
-            ..request(args, &inputs)
-        };
+        let request = request(args, &inputs)
+            .detector(self.found.map(|f| f.detector.clone()))
+            .baseline(self.baseline.cloned());
         let (explained, own) =
             explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
         (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
@@ -328,21 +326,18 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         Keep::All => (vec![], true),
         Keep::Names(names) => (names.clone(), false),
     };
-    Request {
-        start: args.target.start,
-        multiplier: args.target.multiplier,
-        total: args.target.scaler,
-        task: args.target.task(),
-        positions_first: args.target.positions_first,
-        position: args.target.position.clone().unwrap_or_else(|| shown(inputs)),
-        keep,
-        keep_all,
-        audit: args.audit,
-        layers: args.layers,
-        heads: args.heads,
-        experts: args.experts || args.expert_map.is_some(),
-        ..Request::default()
-    }
+    let mut request = Request::new()
+        .start(args.target.start)
+        .multiplier(args.target.multiplier)
+        .normalize_to(args.target.scaler)
+        .task(args.target.task())
+        .position(args.target.position.clone().unwrap_or_else(|| shown(inputs)))
+        .keep(keep);
+    request.positions_first = args.target.positions_first;
+    request.keep_all = keep_all;
+    (request.ledger, request.modules, request.heads) = (args.audit, args.layers, args.heads);
+    request.experts = args.experts || args.expert_map.is_some();
+    request
 }
 
 /// The last position that the mask shows of each row; without a mask the last.
@@ -351,7 +346,7 @@ fn shown(inputs: &Inputs) -> Position {
     let [_, length] = mask.dims() else { return Position::At(-1) };
     let values = mask.to_f64();
     let last = |row: &[f64]| row.iter().rposition(|m| *m != 0.0).unwrap_or(length - 1);
-    Position::Shown { length: *length, last: values.chunks((*length).max(1)).map(last).collect() }
+    Position::LastUnmasked { mask_len: *length, last: values.chunks((*length).max(1)).map(last).collect() }
 }
 
 /// What the result file holds: the first target under the keys of every result, several targets under keys of their own

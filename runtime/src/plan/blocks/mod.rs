@@ -14,4 +14,4 @@ mod order;
 mod run;
 mod shared;
 
-pub(crate) use run::{Blocks, State};
+pub(crate) use run::{Blocks, Engine, State};

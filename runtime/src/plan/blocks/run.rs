@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Plan, ReferenceBackend, Run, SessionOptions, Tensors,
+    Backend, BackendError, MemoryReport, Plan, Progress, ReferenceBackend, Run, SessionOptions, Tensors,
 };
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Prim, batch};
@@ -20,6 +20,14 @@ use crate::plan::simplify::simplify;
 
 /// Plans of blocks with measured dimensions that are kept: those used last.
 const PLANS: usize = 1024;
+
+/// The backend of a run, its options, and the means to cancel and follow it.
+#[derive(Clone, Copy)]
+pub(crate) struct Engine<'a> {
+    pub backend: &'a dyn Backend,
+    pub options: &'a SessionOptions,
+    pub run: Run<'a>,
+}
 
 /// A program in blocks, with its plans.
 pub(crate) struct Blocks {
@@ -77,17 +85,12 @@ impl Blocks {
     ///
     /// # Errors
     /// When planning fails, a value is out of range for a node, or a measured dimension is below 0.
-    pub fn forward(
-        &self,
-        backend: &dyn Backend,
-        options: &SessionOptions,
-        inputs: &Tensors,
-    ) -> Result<(Tensors, State), RuntimeError> {
+    pub fn forward(&self, engine: Engine<'_>, inputs: &Tensors) -> Result<(Tensors, State), RuntimeError> {
         let mut state = State { values: vec![None; self.parts.values], sizes: Bindings::new(), prepare: 0.0 };
         for (symbol, name) in &self.parts.given {
             state.measured(symbol, name, inputs.get(name))?;
         }
-        self.steps(0..self.parts.early, backend, options, inputs, None, &mut state)?;
+        self.steps(0..self.parts.early, engine, inputs, None, &mut state)?;
         Ok((self.results(0, inputs, None, &state), state))
     }
 
@@ -97,14 +100,13 @@ impl Blocks {
     /// As [`Blocks::forward`].
     pub fn reverse(
         &self,
-        backend: &dyn Backend,
-        options: &SessionOptions,
+        engine: Engine<'_>,
         inputs: &Tensors,
         seed: &Tensor,
         state: &mut State,
     ) -> Result<Tensors, RuntimeError> {
         let late = self.parts.early..self.parts.blocks.len();
-        self.steps(late, backend, options, inputs, Some(seed), state)?;
+        self.steps(late, engine, inputs, Some(seed), state)?;
         Ok(self.results(1, inputs, Some(seed), state))
     }
 
@@ -141,16 +143,22 @@ impl Blocks {
     fn steps(
         &self,
         blocks: Range<usize>,
-        backend: &dyn Backend,
-        options: &SessionOptions,
+        engine: Engine<'_>,
         inputs: &Tensors,
         seed: Option<&Tensor>,
         state: &mut State,
     ) -> Result<(), RuntimeError> {
         let mut done = Ok(());
-        backend.with_thread_pool(options, &mut || {
-            let mut blocks = self.parts.blocks[blocks.clone()].iter();
-            done = blocks.try_for_each(|block| self.step(block, backend, options, inputs, seed, state));
+        engine.backend.with_thread_pool(engine.options, &mut || {
+            let total = blocks.len();
+            done = self.parts.blocks[blocks.clone()].iter().enumerate().try_for_each(|(done, block)| {
+                engine.run.check()?;
+                engine.run.report(match seed {
+                    None => Progress::Forward { done, total },
+                    Some(_) => Progress::Reverse { done, total },
+                });
+                self.step(block, engine, inputs, seed, state)
+            });
         })?;
         done
     }
@@ -158,14 +166,13 @@ impl Blocks {
     fn step(
         &self,
         block: &Block,
-        backend: &dyn Backend,
-        options: &SessionOptions,
+        engine: Engine<'_>,
         inputs: &Tensors,
         seed: Option<&Tensor>,
         state: &mut State,
     ) -> Result<(), RuntimeError> {
         let clock = Instant::now();
-        let planned = self.plan(block, backend, options, &state.sizes)?;
+        let planned = self.plan(block, engine, &state.sizes)?;
         state.prepare += clock.elapsed().as_secs_f64();
         let made = match &*planned {
             Planned::Fixed(made) => made.clone(),
@@ -176,9 +183,9 @@ impl Blocks {
                     let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))?;
                     feed.insert(name.clone(), tensor.clone());
                 }
-                let mut made = match plan.forward(&feed, &Run::default()) {
+                let mut made = match plan.forward(&feed, &engine.run.silent()) {
                     Err(error @ BackendError::Node(_)) => {
-                        let own = self.own_error(block, backend, options, &state.sizes, feed);
+                        let own = self.own_error(block, engine, &state.sizes, feed);
                         return Err(own.unwrap_or(error).into());
                     }
                     done => done?.0,
@@ -205,28 +212,26 @@ impl Blocks {
     fn own_error(
         &self,
         block: &Block,
-        backend: &dyn Backend,
-        options: &SessionOptions,
+        engine: Engine<'_>,
         sizes: &Bindings,
         mut feed: Tensors,
     ) -> Option<BackendError> {
-        let shared = self.plan(block, backend, options, sizes).ok()?;
-        let own = self.made(block, backend, options, sizes).ok()?;
+        let shared = self.plan(block, engine, sizes).ok()?;
+        let own = self.made(block, engine, sizes).ok()?;
         let (Planned::Plan { inputs: theirs, .. }, Planned::Plan { plan, inputs, .. }) = (&*shared, &own)
         else {
             return None;
         };
         let pairs = theirs.iter().zip(inputs);
         let feed = pairs.filter_map(|((_, name), (_, own))| Some((own.clone(), feed.remove(name)?)));
-        plan.forward(&feed.collect(), &Run::default()).err()
+        plan.forward(&feed.collect(), &engine.run.silent()).err()
     }
 
     /// The plan of a block for the sizes that a run measured.
     fn plan(
         &self,
         block: &Block,
-        backend: &dyn Backend,
-        options: &SessionOptions,
+        engine: Engine<'_>,
         sizes: &Bindings,
     ) -> Result<Arc<Planned>, RuntimeError> {
         let own = block.symbols.iter().map(|s| sizes.get(s).copied().unwrap_or(-1));
@@ -235,18 +240,12 @@ impl Blocks {
             return Ok(hit);
         }
         // Two threads may plan the same block at once; both plans are right.
-        let made = Arc::new(self.made(block, backend, options, sizes)?);
+        let made = Arc::new(self.made(block, engine, sizes)?);
         self.plans.lock().unwrap_or_else(PoisonError::into_inner).insert(key, made.clone());
         Ok(made)
     }
 
-    fn made(
-        &self,
-        block: &Block,
-        backend: &dyn Backend,
-        options: &SessionOptions,
-        sizes: &Bindings,
-    ) -> Result<Planned, RuntimeError> {
+    fn made(&self, block: &Block, engine: Engine<'_>, sizes: &Bindings) -> Result<Planned, RuntimeError> {
         let mut graph = block.graph.bind(sizes);
         let names: Vec<String> = graph.inputs().iter().map(|id| graph.node(*id).name().to_string()).collect();
         simplify(&mut graph);
@@ -258,19 +257,19 @@ impl Blocks {
         }
         for id in graph.nodes() {
             let bytes = graph.node(id).types[0].bytes().unwrap_or(u64::MAX);
-            if bytes > options.max_tensor_bytes {
+            if bytes > engine.options.max_tensor_bytes {
                 let node = graph.node(id).name().to_string();
-                let limit = options.max_tensor_bytes;
+                let limit = engine.options.max_tensor_bytes;
                 return Err(BackendError::Limit { node, bytes, limit }.into());
             }
         }
         let outputs: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
         if graph.inputs().is_empty() {
-            let plan = ReferenceBackend.prepare(&graph, &outputs, &[], options)?;
-            let (mut made, _) = plan.forward(&Tensors::new(), &Run::default())?;
+            let plan = ReferenceBackend.prepare(&graph, &outputs, &[], engine.options)?;
+            let (mut made, _) = plan.forward(&Tensors::new(), &engine.run.silent())?;
             return Ok(Planned::Fixed(outputs.iter().filter_map(|name| made.remove(name)).collect()));
         }
-        let prepare = || backend.prepare(&graph, &outputs, &[], options);
+        let prepare = || engine.backend.prepare(&graph, &outputs, &[], engine.options);
         let plan = match prepare() {
             // Other plans hold memory, too.
             Err(BackendError::DeviceMemory(_)) if self.forget() => prepare()?,
