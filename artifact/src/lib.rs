@@ -110,7 +110,7 @@ pub enum ArtifactError {
 }
 
 impl ArtifactError {
-    /// Whether something valid is not supported (else the file is invalid).
+    /// Returns whether something valid is not supported; else the file is invalid.
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,

@@ -1,4 +1,4 @@
-//! What must hold in a primitive of a file before its type is inferred, and in that type: sizes that arithmetic can bear.
+//! Limits on a primitive of a file before its type is inferred, and on that type: sizes that arithmetic can bear.
 
 use dlbc_ops::prim::{ConvGeometry, Field, Prim};
 use dlbc_ops::tensor::{Dim, TensorType};

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::onnx_builder::types::code;
 use crate::{ArtifactError, FORMAT, limits, text};
 
-/// Whether a model is an artifact of `dlbc compile`.
+/// Returns whether a model is an artifact of `dlbc compile`.
 pub fn is_artifact(model: &ModelProto) -> bool {
     find(&model.metadata_props, "dlbc.format").is_some()
 }

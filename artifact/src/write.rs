@@ -96,7 +96,7 @@ struct Functions {
     all: Vec<FunctionProto>,
     /// The name of the function with a body.
     by_body: HashMap<String, String>,
-    /// How many functions have a name, but for a number.
+    /// The number of functions that share a name, numbers aside.
     titles: HashMap<String, usize>,
 }
 

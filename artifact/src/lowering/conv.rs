@@ -73,7 +73,7 @@ pub(super) fn adjoint(
     Ok(s.add("Slice", &[&x, &starts, &ends, &axes], vec![]))
 }
 
-/// How many trailing positions, pads included, no window of the forward read; `None` when only a run can tell.
+/// The number of trailing positions, pads included, that no window of the forward read; `None` when only a run can tell.
 fn unread(w: &Window, axis: usize, to: &Dim) -> Option<usize> {
     let reach = (w.before[axis] + w.after[axis]) as i64 - w.extent(axis) as i64;
     let span = to + &Dim::known(reach);

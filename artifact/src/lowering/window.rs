@@ -1,4 +1,4 @@
-//! Windows as ONNX has them, and what their primitives share.
+//! Windows as ONNX has them, with the attributes and reshapes that their primitives share.
 
 use dlbc_ops::prim::{ConvGeometry, PadMode, Window};
 use dlbc_ops::tensor::{DType, Dim};
@@ -26,7 +26,7 @@ pub(super) fn settled(w: &Window) -> Window {
     settled
 }
 
-/// Whether the pools of ONNX Runtime take these pads: smaller than the kernel, and not dilated.
+/// Returns whether the pools of ONNX Runtime take these pads: smaller than the kernel, and not dilated.
 pub(super) fn pads_fit(w: &Window) -> bool {
     let small = |p: &[usize]| p.iter().zip(&w.kernel).all(|(p, k)| p < k);
     let none = w.before.iter().chain(&w.after).all(|p| *p == 0);

@@ -71,7 +71,7 @@ impl OnnxLowering for WindowMaxShare {
     }
 }
 
-/// What each window sees at a tap.
+/// The element of each window at a tap.
 fn slice(s: &mut OnnxBuilder, w: &Window, x: &str, tap: usize) -> String {
     let (mut starts, mut ends) = (vec![0i64; w.rank()], vec![0i64; w.rank()]);
     let mut rest = tap;

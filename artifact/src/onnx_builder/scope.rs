@@ -29,7 +29,7 @@ pub(crate) struct MainGraph {
 }
 
 impl MainGraph {
-    /// Whether a node with these operands depends on measured values, so that it must stand after them.
+    /// Returns whether a node with these operands depends on measured values, so that it must stand after them.
     pub fn is_late(&self, inputs: &[&str]) -> bool {
         inputs.iter().any(|i| self.late.contains(*i) || self.is_measured(i))
     }

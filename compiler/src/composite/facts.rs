@@ -1,4 +1,4 @@
-//! What a composite knows of a node when it gives it a rule.
+//! Facts of a node that rules may ask for when a composite gives them to it.
 
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
@@ -11,7 +11,7 @@ use super::saturation;
 pub(super) struct Facts<'a> {
     pub graph: &'a Graph<Op>,
     pub node: NodeId,
-    /// Which operands carry relevance.
+    /// For each operand, whether it carries relevance.
     pub live: &'a [bool],
 }
 

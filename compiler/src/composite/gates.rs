@@ -1,10 +1,10 @@
-//! Which factors of a product are gates.
+//! Gates: factors of a product that lie between 0 and 1.
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{Function, Op};
 use dlbc_ops::prim::Unary;
 
-/// Whether a value is a sigmoid-like activation, possibly moved or broadcast.
+/// Returns whether a value is a sigmoid-like activation, possibly moved or broadcast.
 pub(super) fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
     const DEPTH: usize = 8;
     let mut v = v;

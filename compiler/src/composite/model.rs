@@ -16,15 +16,15 @@ use crate::error::CompileError;
 pub struct Composite {
     /// The name.
     pub name: String,
-    /// What it is for, in a sentence.
+    /// Its purpose, in a sentence.
     pub description: String,
-    /// Of the file that it was read from: SHA-256, in hexadecimal.
+    /// SHA-256 of the file that it was read from, in hexadecimal.
     pub hash: String,
     /// Fold batch normalisation into the layer before it.
     pub fold_batch_norm: bool,
     /// Give attention a rule of its own; else its pieces have theirs.
     pub recover_attention: bool,
-    /// What the rules pass on.
+    /// The quantity that the rules pass on.
     pub passes: Passes,
     /// Runs whose mean is the result.
     pub repeat: Option<Repeat>,
@@ -32,7 +32,7 @@ pub struct Composite {
     pub(super) entries: Vec<Entry>,
 }
 
-/// What the rules of a composite pass on.
+/// The quantity that the rules of a composite pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Passes {
     /// Relevance: shares of what arrives.

@@ -27,7 +27,7 @@ enum Start {
     Named(String),
 }
 
-/// What a table says.
+/// Reads a table.
 pub(super) fn read(mut table: Table, passes: Passes) -> Result<Repeat, String> {
     if passes != Passes::Gradient {
         return Err("a mean over runs is one of derivatives: `passes = \"gradient\"` expected".into());

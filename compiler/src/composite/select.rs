@@ -1,4 +1,4 @@
-//! Which nodes an entry of a composite is for.
+//! Selection of the nodes that an entry of a composite is for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -110,7 +110,7 @@ impl Places {
     }
 }
 
-/// What an entry asks of a node; all that is given must hold.
+/// Conditions of an entry on a node; all that are present must hold.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Selector {
     pub role: Option<RoleKind>,
@@ -124,7 +124,7 @@ pub(super) struct Selector {
 }
 
 impl Selector {
-    /// Whether it asks for a role alone, or for nothing.
+    /// Returns whether it asks for a role alone, or for nothing.
     pub fn is_general(&self) -> bool {
         Selector { role: None, ..self.clone() } == Selector::default()
     }

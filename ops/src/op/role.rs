@@ -1,4 +1,4 @@
-//! What an operator is to a rule: its algebra behind a small trait, so that ops and rules add instead of multiply.
+//! Roles of operators for rules: their algebra behind a small trait, so that ops and rules add instead of multiply.
 
 use crate::graph::Value;
 use crate::prim::{AttentionPart, Builder, Part};
@@ -10,7 +10,7 @@ pub struct Site<'a> {
     pub inputs: &'a [Value],
     /// The results.
     pub outputs: &'a [Value],
-    /// Which operands carry relevance.
+    /// For each operand, whether it carries relevance.
     pub live: &'a [bool],
 }
 
@@ -28,7 +28,7 @@ impl Site<'_> {
 
 /// `y = A(w) x + b`: linear in one operand, the others constant.
 pub trait LinearMap {
-    /// Whether there is a weight (without one, every coefficient is 1 and `part` has no effect).
+    /// Returns whether there is a weight (without one, every coefficient is 1 and `part` has no effect).
     fn has_weight(&self) -> bool;
     /// `A(part(w)) x`, without bias.
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value;
@@ -68,7 +68,7 @@ pub trait Route {
     }
 }
 
-/// What an operator is to a rule.
+/// The role of an operator for a rule, with its algebra.
 pub enum Role<'a> {
     /// Linear in the live operand, with weights.
     Linear(&'a dyn LinearMap),
@@ -132,7 +132,7 @@ pub enum RoleKind {
     Rearrange,
     /// Rows of a table.
     Embedding,
-    /// What carries none.
+    /// A node that carries none.
     NoRelevance,
 }
 
@@ -179,7 +179,7 @@ impl<'a> Role<'a> {
         Some(*map)
     }
 
-    /// Of a sum, whether its second operand is subtracted.
+    /// Returns whether the second operand is subtracted; `None` for a role that is no sum.
     pub fn sum(&self) -> Option<bool> {
         let Role::Sum { subtracts } = self else { return None };
         Some(*subtracts)
@@ -197,7 +197,7 @@ impl<'a> Role<'a> {
         Some(*route)
     }
 
-    /// Which kind.
+    /// The kind.
     pub fn kind(&self) -> RoleKind {
         match self {
             Role::Linear(_) => RoleKind::Linear,

@@ -58,7 +58,7 @@ fn tracks(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Tracks) -> [Fl
     })
 }
 
-/// What each factor gets when it takes all, on each track, and what is left of the result's relevance.
+/// The shares of the left and of the right factor if each takes all, on each track, and the relevance that is left.
 pub(super) fn shares(
     b: &mut Builder,
     map: &dyn BilinearMap,

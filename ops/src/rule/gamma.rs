@@ -17,7 +17,7 @@ use crate::prim::{Binary, Builder, Part, Prim};
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gamma {
-    /// How much more, from 0 on.
+    /// Weight of contributions with the sign of the result beyond the others, ≥ 0.
     pub gamma: f32,
     /// The stabiliser of both denominators.
     pub epsilon: f32,

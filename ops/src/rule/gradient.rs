@@ -1,6 +1,6 @@
 //! The vector-Jacobian product of a node, by differentiation of the primitives that it lowers to.
 //!
-//! What passes is a derivative; times the values (a composite's `times_input`) it is relevance. Options: the divisors are held
+//! A derivative passes; times the values (a composite's `times_input`) it is relevance. Options: the divisors are held
 //! constant (a normalisation's statistics), the live factors share (a product counts once, not once for each), gates are held
 //! constant (of products that sum, such as a softmax's result times the values that it weighs). Source: reverse
 //! differentiation; for the options [achtibat2024], whose rules are these in a graph without biases.
@@ -17,21 +17,21 @@ use crate::op::role::{Role, Site};
 use crate::prim::{Binary, Builder, Prim, adjoint};
 
 words! {
-    /// What a divisor is to its derivative.
+    /// Treatment of a divisor.
     Divisors of "divisors" {
-        /// An operand.
+        /// It is differentiated by.
         Differentiated = "differentiated",
-        /// A constant.
+        /// It is held constant.
         Constant = "constant",
     }
 }
 
 words! {
-    /// What each of several live operands takes.
+    /// Share of each of several live operands.
     Factors of "factors" {
-        /// Its derivative.
+        /// All of its derivative.
         All = "all",
-        /// Of `n`, `1/n` of its derivative.
+        /// The `n`-th part of its derivative, for `n` live operands.
         Share = "share",
     }
 }
@@ -40,11 +40,11 @@ words! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gradient {
-    /// What a divisor is.
+    /// Treatment of divisors.
     pub divisors: Divisors,
-    /// What each of several live operands takes.
+    /// Share of each of several live operands.
     pub factors: Factors,
-    /// What gates do; with [`Gates::Give`], a single operand that is none takes all.
+    /// Role of gates; with [`Gates::Give`], a single operand that is none takes all.
     pub gates: Gates,
     /// This operand alone is differentiated by; the others are held constant.
     #[serde(skip)]

@@ -80,7 +80,7 @@ use crate::op::role::Role;
 /// The stabiliser of a rule whose entry gives none.
 const EPSILON: f32 = 1e-6;
 
-/// What a rule makes.
+/// The result of a rule on one track.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
     /// The relevance of each operand, of the operand's shape; `None` where it gets none.
@@ -242,7 +242,7 @@ pub struct RuleNode {
     pub results: Vec<String>,
     /// The forward node's operands, by name.
     pub operands: Vec<String>,
-    /// Which operands get relevance: output slot `i` is that of operand `targets[i]`.
+    /// The operands that get relevance: output slot `i` is that of operand `targets[i]`.
     pub targets: Vec<usize>,
 }
 

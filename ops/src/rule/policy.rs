@@ -1,4 +1,4 @@
-//! The contract of a rule: its formula, and what the compiler asks of it.
+//! The contract of a rule: its formula, and the facts that the compiler asks for.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ pub trait Policy: fmt::Display + Clone + Into<Rule> {
     /// The operands that get relevance.
     fn receives(&self) -> Receives;
 
-    /// How relevance is divided, given which operands carry it.
+    /// The way in which relevance is divided, given the operands that carry it.
     fn sharing(&self, live: &[bool]) -> Sharing;
 
     /// The rule with what depends on its node filled in.
@@ -31,7 +31,7 @@ pub trait Policy: fmt::Display + Clone + Into<Rule> {
         Ok(())
     }
 
-    /// Whether a constant that is added to the data keeps a share, or changes what the data is multiplied with.
+    /// Returns whether a constant that is added to the data keeps a share, or changes what the data is multiplied with.
     fn counts_constants(&self) -> bool {
         false
     }
@@ -63,7 +63,7 @@ impl Receives {
     }
 }
 
-/// How a rule divides relevance: whether by values with a sign, and whether what it takes is relevance or a derivative.
+/// The way in which a rule divides relevance: by values with a sign or not, and as relevance or as a derivative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
     /// Relevance by values with their signs: a negative value passes it on negated.
@@ -93,22 +93,22 @@ pub struct Bounds {
     pub lower: Option<f32>,
     /// Above it the negative side is out.
     pub upper: Option<f32>,
-    /// Of an activation `x · σ(slope · x)`, which is not monotone: its slope.
+    /// Slope of an activation `x · σ(slope · x)`, which is not monotone.
     pub swish: Option<f32>,
 }
 
-/// What a rule may ask about the node that it is for, besides its role.
+/// Facts of the node that a rule is for, besides its role.
 pub trait NodeFacts {
-    /// Which operands carry relevance.
+    /// For each operand, whether it carries relevance.
     fn live(&self) -> &[bool];
 
-    /// Whether operand `k` is the result of a sigmoid-like function: a factor from 0 to 1.
+    /// Returns whether operand `k` is the result of a sigmoid-like function: a factor from 0 to 1.
     fn is_gate(&self, k: usize) -> bool;
 
     /// The bounds of the activation that alone reads the result; `None` where there is none.
     fn bounds(&self) -> Option<Bounds>;
 
-    /// Whether the node is a convolution.
+    /// Returns whether the node is a convolution.
     fn convolves(&self) -> bool;
 }
 
@@ -149,7 +149,7 @@ impl<'a> Formula<'a> {
         Formula::Coupled(Box::new(flow), Box::new(tracks))
     }
 
-    /// Whether there is a contrastive form.
+    /// Returns whether there is a contrastive form.
     pub fn contrasts(&self) -> bool {
         match self {
             Formula::OneTrack(_) => false,

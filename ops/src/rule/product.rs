@@ -17,7 +17,7 @@ use crate::prim::Builder;
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Product {
-    /// What gates do.
+    /// Role of gates.
     pub gates: Gates,
     /// The share of each factor of the node; they sum to 1.
     #[serde(skip)]
@@ -55,7 +55,7 @@ impl Policy for Product {
 }
 
 impl Gates {
-    /// Which operands of a node are live and plain values; where gates share, they count as such.
+    /// For each operand of a node, whether it is live and a plain value; where gates share, they count as such.
     pub(super) fn values(self, node: &dyn NodeFacts) -> Vec<bool> {
         let live = node.live().iter().enumerate();
         live.map(|(k, live)| *live && !(self == Gates::Give && node.is_gate(k))).collect()

@@ -19,9 +19,9 @@ use crate::prim::{Builder, Part};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Proportional {
-    /// What a bias does.
+    /// Treatment of a bias.
     pub bias: Bias,
-    /// What counts as a contribution.
+    /// Measure of contributions.
     pub by: Contribution,
 }
 

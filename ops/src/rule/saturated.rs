@@ -30,7 +30,7 @@ words! {
     }
 }
 
-/// What a layer's flags are decided by.
+/// The quantity that decides a layer's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decided {
     /// By the layer's result; a dropped side leaves the denominator.
@@ -49,10 +49,10 @@ pub struct Saturated {
     /// The bounds of the node's activation.
     #[serde(skip)]
     pub bounds: Bounds,
-    /// How near two values of an activation that is not monotone count as the same.
+    /// Distance within which two values of an activation that is not monotone count as the same.
     #[serde(skip)]
     pub tolerance: f32,
-    /// What decides.
+    /// The quantity that decides.
     #[serde(skip)]
     pub by: Decided,
 }
@@ -147,7 +147,7 @@ impl Saturated {
         Flow { operands, absorbed: vec![b.total(stays)] }
     }
 
-    /// Which sides stay; `None` for one that always does.
+    /// The masks of where the positive and the negative side stay; `None` for a side that always does.
     fn flags(
         &self,
         b: &mut Builder,
@@ -198,7 +198,7 @@ impl Saturated {
         (positive, negative)
     }
 
-    /// Whether the activation tells `x` from `other`.
+    /// Returns where the activation tells `x` from `other`.
     fn differs(&self, b: &mut Builder, slope: f32, x: Value, other: Value) -> Value {
         let f = |b: &mut Builder, x: Value| {
             let inner = b.scale(x, f64::from(slope));
@@ -247,7 +247,7 @@ mod tests {
         x / (1.0 + (-slope * x).exp())
     }
 
-    /// Which sides of a unit stay: as the table of activations says, case by case.
+    /// Returns whether each side of a unit stays, as the table of activations says, case by case.
     fn kept(rule: &Saturated, p: f64, n: f64, net: f64, bias: f64) -> (bool, bool) {
         let decided = if rule.by == Decided::Net { net } else { p + n };
         let (lower, upper) = (rule.bounds.lower.map(f64::from), rule.bounds.upper.map(f64::from));

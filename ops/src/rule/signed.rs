@@ -1,4 +1,4 @@
-//! What the signed rules of linear maps share.
+//! Parts that the signed rules of linear maps share.
 //!
 //! Each is a sum of terms: an operand `x` (changed or not) under a part of the weights gives `A x`, divided into the relevance
 //! with a stabilised `z`: `s = R ⊘ z`; the term passes `x ⊙ Aᵀ s`. What biases and the stabiliser keep is `R - Σ s ⊙ A x`.

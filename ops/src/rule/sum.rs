@@ -21,7 +21,7 @@ use crate::prim::Builder;
 pub struct Sum {
     /// By magnitude, or equal.
     pub by: Contribution,
-    /// What constants do.
+    /// Treatment of constants.
     pub constants: Constants,
 }
 

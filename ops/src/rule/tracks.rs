@@ -6,7 +6,7 @@
 //! is 0 or one side is empty, each track follows the magnitudes. Biases decide the sign of `y` and take nothing, so each
 //! track conserves but where nothing contributed, which is absorbed. Other rules serve each track alone.
 //!
-//! Where relevance starts, it is no share of the unit's value but an argument for a larger one ([`Argument::Larger`]): the
+//! At its start, relevance is no share of the unit's value but an argument for a larger one ([`Argument::Larger`]): the
 //! stronger track is explained by the positive contributions whatever the sign of `y`, the weaker one by the negative ones,
 //! and what finds none is absorbed.
 //!
@@ -42,11 +42,11 @@ impl Tracks {
     }
 }
 
-/// What each unit of contribution gets, and what no contribution took.
+/// The relevance of each unit of contribution, and the relevance that no contribution took.
 pub(super) struct Coefficients {
-    /// Of a positive contribution.
+    /// Relevance of a positive contribution.
     pub positive: Value,
-    /// Of the magnitude of a negative one.
+    /// Relevance of the magnitude of a negative one.
     pub negative: Value,
     /// Relevance left, of the shape of the result.
     pub dropped: Value,

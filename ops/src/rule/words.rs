@@ -28,7 +28,7 @@ pub(super) fn unknown<E: serde::de::Error>(parameter: &str, words: &[&str], othe
 }
 
 words! {
-    /// What a bias does.
+    /// Treatment of a bias.
     Bias of "bias" {
         /// It counts as a contribution and its share is absorbed.
         Ledger = "ledger",
@@ -38,7 +38,7 @@ words! {
 }
 
 words! {
-    /// What counts as a contribution.
+    /// Measure of contributions.
     Contribution of "by" {
         /// `|w · x|`.
         Magnitude = "magnitude",
@@ -48,7 +48,7 @@ words! {
 }
 
 words! {
-    /// What constant operands of a sum do.
+    /// Treatment of constant operands of a sum.
     Constants of "constants" {
         /// They get nothing: live operands share all.
         Data = "data",
@@ -58,7 +58,7 @@ words! {
 }
 
 words! {
-    /// What a gate, a factor from 0 to 1, does in a product.
+    /// Role of a gate, a factor from 0 to 1, in a product.
     Gates of "gates" {
         /// It gives all to the value that it gates.
         Give = "give",

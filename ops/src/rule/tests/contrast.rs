@@ -11,7 +11,7 @@ use super::{
 
 const BY_MAGNITUDE: Rule = Rule::Sum(Sum { by: Contribution::Magnitude, constants: Constants::Data });
 
-/// What each contribution `c` of a unit whose result is `net` gets on both tracks, and what stays.
+/// The shares of the contributions `c` of a unit whose result is `net` on both tracks, and the rest.
 fn unit(c: &[f64], net: f64, r: [f64; 2]) -> ([Vec<f64>; 2], [f64; 2]) {
     let p: f64 = c.iter().map(|c| c.max(0.0)).sum();
     let n: f64 = c.iter().map(|c| (-c).max(0.0)).sum();

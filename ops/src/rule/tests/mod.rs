@@ -22,7 +22,7 @@ pub(crate) struct Layer {
     pub argument: Argument,
 }
 
-/// What a rule gives.
+/// The shares of a rule.
 pub(crate) struct Shares {
     pub operands: Vec<Option<Array>>,
     pub absorbed: f64,

@@ -1,4 +1,4 @@
-//! What holds for every rule: the books close, shares are linear in the relevance, rows of a batch do not mix.
+//! Properties of every rule: the ledger closes, shares are linear in the relevance, rows of a batch do not mix.
 
 use crate::op::{
     Activation, Add, AveragePool, Concat, Conv, ConvTranspose, Function, Gather, Linear, MatMul, MaxPool,
@@ -124,7 +124,7 @@ fn layers() -> Vec<Layer> {
     layers
 }
 
-/// Whether a rule passes relevance, not derivatives, to some operand.
+/// Returns whether a rule passes relevance, not derivatives, to some operand.
 fn shares_relevance(rule: &Rule) -> bool {
     let relevance = match rule.sharing(&[true, true]) {
         Sharing::ByValue | Sharing::ByMagnitude | Sharing::Fixed | Sharing::Single | Sharing::Moves => true,
