@@ -17,14 +17,7 @@ use dlbc_proto::{Limits, decode, encode};
 use proptest::prelude::*;
 
 fn window() -> Window {
-    Window {
-        kernel: vec![3, 2],
-        strides: vec![2, 1],
-        before: vec![1, 0],
-        after: vec![1, 0],
-        dilations: vec![1, 1],
-        ceil: false,
-    }
+    Window { strides: vec![2, 1], before: vec![1, 0], after: vec![1, 0], ..Window::unit(&[3, 2]) }
 }
 
 /// A program with most primitives.

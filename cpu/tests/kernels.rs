@@ -175,12 +175,10 @@ fn convolutions_of_large_planes_and_narrow_ones() {
     {
         let pad = kernel / 2;
         let window = Window {
-            kernel: vec![kernel; 2],
             strides: vec![stride; 2],
             before: vec![pad; 2],
             after: vec![pad; 2],
-            dilations: vec![1; 2],
-            ceil: false,
+            ..Window::unit(&[kernel; 2])
         };
         let geometry = ConvGeometry { window, groups: 1 };
         let mut case = Case::new();

@@ -25,14 +25,7 @@ fn unary(g: &mut Builder, f: Unary, a: Value) -> Value {
 
 /// Windows of 3 by 3 that keep dimensions.
 fn three_by_three() -> ConvGeometry {
-    let window = Window {
-        kernel: vec![3, 3],
-        strides: vec![1, 1],
-        before: vec![1, 1],
-        after: vec![1, 1],
-        dilations: vec![1, 1],
-        ceil: false,
-    };
+    let window = Window { before: vec![1, 1], after: vec![1, 1], ..Window::unit(&[3, 3]) };
     ConvGeometry { window, groups: 1 }
 }
 
@@ -216,14 +209,8 @@ fn what_follows_a_convolution_joins_its_kernel() {
         (vec![3, 1], vec![1, 1], 5, 5, 5),
     ] {
         let pads: Vec<usize> = kernel.iter().map(|k| k / 2).collect();
-        let window = Window {
-            before: pads.clone(),
-            after: pads,
-            dilations: vec![1, 1],
-            ceil: false,
-            kernel: kernel.clone(),
-            strides: strides.clone(),
-        };
+        let window =
+            Window { before: pads.clone(), after: pads, strides: strides.clone(), ..Window::unit(&kernel) };
         let geometry = ConvGeometry { window, groups };
         let to: Vec<usize> = strides.iter().map(|s| 8usize.div_ceil(*s)).collect();
         let dims = [&[2, outputs][..], &to].concat();

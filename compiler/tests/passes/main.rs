@@ -14,14 +14,7 @@ use insta::{allow_duplicates, assert_snapshot};
 use model::Model;
 
 fn conv() -> Conv {
-    let window = Window {
-        kernel: vec![1],
-        strides: vec![1],
-        before: vec![0],
-        after: vec![0],
-        dilations: vec![1],
-        ceil: false,
-    };
+    let window = Window::unit(&[1]);
     Conv { geometry: ConvGeometry { window, groups: 1 } }
 }
 

@@ -35,14 +35,8 @@ impl Operator for LocalResponseNorm {
         let flat =
             b.reshape(square, &Shape(vec![shape.0[0].clone(), Dim::known(1), shape.0[1].clone(), inner]));
         let (before, after) = ((self.size - 1) / 2, self.size / 2);
-        let window = Window {
-            kernel: vec![self.size, 1],
-            strides: vec![1, 1],
-            before: vec![before, 0],
-            after: vec![after, 0],
-            dilations: vec![1, 1],
-            ceil: false,
-        };
+        let window =
+            Window { before: vec![before, 0], after: vec![after, 0], ..Window::unit(&[self.size, 1]) };
         let sum = b.window_sum(&window, flat);
         let sum = b.reshape(sum, &shape);
         let mean = b.scale(sum, f64::from(self.alpha) / self.size as f64);

@@ -25,6 +25,19 @@ pub struct Window {
 }
 
 impl Window {
+    /// A window of this extent that moves by one element, without pads and dilation.
+    pub fn unit(kernel: &[usize]) -> Window {
+        let filled = |value| vec![value; kernel.len()];
+        Window {
+            kernel: kernel.to_vec(),
+            strides: filled(1),
+            before: filled(0),
+            after: filled(0),
+            dilations: filled(1),
+            ceil: false,
+        }
+    }
+
     /// The number of spatial axes.
     pub fn rank(&self) -> usize {
         self.kernel.len()

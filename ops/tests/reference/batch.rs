@@ -110,14 +110,7 @@ fn dim(n: i64) -> Dim {
 }
 
 fn window(kernel: usize, stride: usize) -> Window {
-    Window {
-        kernel: vec![kernel],
-        strides: vec![stride],
-        before: vec![1],
-        after: vec![0],
-        dilations: vec![1],
-        ceil: false,
-    }
+    Window { strides: vec![stride], before: vec![1], ..Window::unit(&[kernel]) }
 }
 
 #[test]
