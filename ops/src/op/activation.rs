@@ -7,7 +7,7 @@ use super::read::{Reader, Reading};
 use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Prim, Unary};
+use crate::prim::{Binary, Builder, Fields, Prim, Primitive, Unary};
 
 /// An elementwise function. It carries relevance unchanged.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,22 +63,33 @@ pub enum Function {
 
 impl Activation {
     pub(super) fn name(&self) -> String {
-        let text = match self.f {
-            Function::Unary(u) => format!("{u:?}"),
-            other => format!("{other:?}"),
-        };
-        text.split([' ', '{']).next().unwrap_or_default().into()
+        match self.f {
+            Function::Unary(f) => f.title(),
+            Function::Gelu { .. } => "Gelu".into(),
+            Function::Silu { .. } => "Silu".into(),
+            Function::Mish => "Mish".into(),
+            Function::Selu { .. } => "Selu".into(),
+            Function::Celu { .. } => "Celu".into(),
+            Function::ThresholdedRelu { .. } => "ThresholdedRelu".into(),
+            Function::Shrink { .. } => "Shrink".into(),
+            Function::Tan => "Tan".into(),
+        }
     }
 }
 
 impl Operator for Activation {
     fn attributes(&self) -> String {
-        let text = match self.f {
-            Function::Unary(u) => format!("{u:?}"),
-            other => format!("{other:?}"),
+        let parameters = match self.f {
+            Function::Unary(f) => f.text(),
+            Function::Gelu { tanh } => format!("tanh: {tanh}"),
+            Function::Silu { alpha } | Function::Celu { alpha } | Function::ThresholdedRelu { alpha } => {
+                format!("alpha: {alpha:?}")
+            }
+            Function::Selu { alpha, gamma } => format!("alpha: {alpha:?}, gamma: {gamma:?}"),
+            Function::Shrink { bias, lambd } => format!("bias: {bias:?}, lambd: {lambd:?}"),
+            Function::Mish | Function::Tan => String::new(),
         };
-        let inner = text.split_once('{').and_then(|(_, t)| t.split_once('}')).map_or("", |(t, _)| t.trim());
-        if inner.is_empty() { String::new() } else { format!(" {inner}") }
+        if parameters.is_empty() { parameters } else { format!(" {parameters}") }
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
@@ -280,4 +291,34 @@ fn read_clip(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         (bound(r, 1, "min")?, bound(r, 2, "max")?)
     };
     one(r, Function::Unary(Unary::Clip { min, max }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_parameters_are_those_of_the_text_form() {
+        let text = |f: Function| format!("{}{}", Activation { f }.name(), Activation { f }.attributes());
+        let texts = [
+            (Function::Unary(Unary::Relu), "Relu"),
+            (Function::Unary(Unary::LeakyRelu { alpha: 0.1 }), "LeakyRelu alpha: 0.1"),
+            (
+                Function::Unary(Unary::HardSigmoid { alpha: 0.2, beta: 0.5 }),
+                "HardSigmoid alpha: 0.2, beta: 0.5",
+            ),
+            (Function::Unary(Unary::Clip { min: Some(0.0), max: None }), "Clip min: Some(0.0), max: None"),
+            (Function::Gelu { tanh: true }, "Gelu tanh: true"),
+            (Function::Silu { alpha: 1.702 }, "Silu alpha: 1.702"),
+            (Function::Mish, "Mish"),
+            (Function::Selu { alpha: 1.5, gamma: 1.0 }, "Selu alpha: 1.5, gamma: 1.0"),
+            (Function::Celu { alpha: 2.0 }, "Celu alpha: 2.0"),
+            (Function::ThresholdedRelu { alpha: 1e-9 }, "ThresholdedRelu alpha: 1e-9"),
+            (Function::Shrink { bias: 0.0, lambd: 0.5 }, "Shrink bias: 0.0, lambd: 0.5"),
+            (Function::Tan, "Tan"),
+        ];
+        for (f, expected) in texts {
+            assert_eq!(text(f), expected);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading};
 use super::role::{Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder};
+use crate::prim::{Binary, Builder, Primitive};
 use crate::tensor::Dim;
 
 /// `Pow` or `Mod`: the first operand transformed by the second.
@@ -24,7 +24,7 @@ pub struct Extremum {
 
 impl Arithmetic {
     pub(super) fn name(&self) -> String {
-        format!("{:?}", self.f)
+        self.f.title()
     }
 }
 

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading};
 use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Binary, Builder, Unary};
+use crate::prim::{Binary, Builder, Primitive, Unary};
 use crate::tensor::Dim;
 
 /// A predicate of two operands, which broadcast; or `Not` of one.
@@ -23,7 +23,7 @@ impl Compare {
             (None, _) => "Not".into(),
             (Some(Binary::Less), true) => "Greater".into(),
             (Some(Binary::LessOrEqual), true) => "GreaterOrEqual".into(),
-            (Some(f), _) => format!("{f:?}"),
+            (Some(f), _) => f.title(),
         }
     }
 

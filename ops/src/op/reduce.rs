@@ -39,7 +39,15 @@ pub enum ReduceKind {
 
 impl Reduce {
     pub(super) fn name(&self) -> String {
-        format!("Reduce{:?}", self.kind)
+        match self.kind {
+            ReduceKind::Sum => "ReduceSum",
+            ReduceKind::Mean => "ReduceMean",
+            ReduceKind::Max => "ReduceMax",
+            ReduceKind::Min => "ReduceMin",
+            ReduceKind::Prod => "ReduceProd",
+            ReduceKind::LogSumExp => "ReduceLogSumExp",
+        }
+        .into()
     }
 
     fn kept(&self, b: &mut Builder, x: Value) -> Value {
