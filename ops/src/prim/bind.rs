@@ -63,7 +63,7 @@ impl Graph<Prim> {
         for id in ids {
             let node = self.node_mut(id);
             node.op.change_dims(change);
-            node.types.iter_mut().flat_map(|ty| &mut ty.shape.0).for_each(|dim| change(dim));
+            node.types.iter_mut().flat_map(|ty| &mut ty.shape.0).for_each(&mut *change);
         }
     }
 

@@ -32,7 +32,7 @@ impl Fields for Dims {
     }
 
     fn dims_mut(&mut self, visit: &mut dyn FnMut(&mut Dim)) {
-        self.values.iter_mut().for_each(|dim| visit(dim));
+        self.values.iter_mut().for_each(visit);
     }
 
     fn text(&self) -> String {
