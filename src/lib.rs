@@ -1,23 +1,95 @@
-//! A compiler that explains neural networks.
+//! Explains neural networks: for an answer of any ONNX model, the relevance of each pixel, token or feature.
+//!
+//! A model file becomes a graph of operators; a *composite* gives each operator a rule by which relevance is passed on; model
+//! and relevance are lowered to one program of primitives; the program runs on a device. An [`Explainer`] holds all of that,
+//! [`Inputs`] are what it runs on, and an [`Explanation`] has the outputs and the relevance of every input:
+//!
+//! 1. [`Explainer::from_onnx`] reads the model; the builder chooses composite, output and device.
+//! 2. [`Inputs::for_model`] turns pictures, texts, rows of a table and arrays into tensors of the model's types.
+//! 3. [`Explainer::explain`] runs the model forward and the relevance back.
+//! 4. [`heatmap`] draws the relevance, [`results`] writes it, [`eval`] measures how far it can be trusted, [`diff`] compares two.
+//!
+//! ```
+//! use dlbc::{Explainer, Inputs, PictureOptions, heatmap};
+//!
+//! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/digits_cnn");
+//! # let out = tempfile::tempdir().unwrap();
+//! # let (model, picture) = (format!("{folder}/model.onnx"), format!("{folder}/digit.png"));
+//! # let drawing = out.path().join("relevance.png");
+//! let explainer = Explainer::from_onnx(model).composite("epsilon-plus").build()?;
+//! let inputs = Inputs::for_model(&explainer).picture(picture, PictureOptions::default()).build()?;
+//! let explanation = explainer.explain(&inputs)?;
+//! println!("class {}, relevance {:?}", explanation.argmax[0], explanation.supporting.inputs);
+//! heatmap::render(&explainer, &inputs, &explanation)?.save(drawing)?;
+//! # Ok::<(), dlbc::Error>(())
+//! ```
+//!
+//! Where to go next:
+//!
+//! - several targets at once, differences and boxes: [`Request`], [`TargetSpec`], [`Explainer::explain_targets`];
+//! - what supports an answer and what opposes it: [`Mode::Contrastive`] and [`Explanation::opposing`];
+//! - where relevance stayed on its way: the ledger of a [`Track`];
+//! - a compiled program in another process: [`Explainer::save_artifact`], read by the crate `dlbc_runtime` alone;
+//! - model and relevance as one ONNX file for any runtime: [`Explainer::export`];
+//! - what went wrong and who can mend it: [`Error`] and [`ErrorKind`].
+//!
+//! The folder `examples` has a program for each. Modules without a line on this page serve the program `dlbc` and may change.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+#[doc(hidden)]
 pub mod answer;
+#[doc(hidden)]
 pub mod classes;
+#[doc(hidden)]
 pub mod content;
+#[doc(hidden)]
 pub mod detector;
+pub mod diff;
+#[doc(hidden)]
 pub mod error;
+pub mod eval;
+#[doc(hidden)]
 pub mod experts;
+#[doc(hidden)]
 pub mod explained;
+#[doc(hidden)]
 pub mod explainer;
 pub mod features;
 pub mod heatmap;
 pub mod input;
+#[doc(hidden)]
 pub mod nearest;
+#[doc(hidden)]
 pub mod notes;
 pub mod results;
+#[doc(hidden)]
 pub mod scene;
+#[doc(hidden)]
 pub mod statistics;
+#[doc(hidden)]
 pub mod target;
 pub mod tokens;
+#[doc(hidden)]
 pub mod wording;
+
+pub use classes::Classes;
+pub use detector::{BoxFormat, Coordinate, DetectorHints, NoObject};
+pub use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
+pub use dlbc_compiler::{Compiled, Mode};
+pub use dlbc_ops::program::{Info, InputInfo};
+pub use dlbc_runtime::{
+    BoxLayout, BoxTarget, CancelToken, DType, Detected, Detector, Device, Explanation, MemoryReport,
+    OutputInfo, Pixels, Position, Progress, Region, Request, Start, Target, Task, Tensor, Tensors, Track,
+    WhichBox,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use explainer::{Explainer, ExplainerBuilder};
+pub use input::{Inputs, InputsBuilder, PictureOptions, Preset, Rows, TextOptions};
+pub use notes::{Level, Note};
+pub use target::{Named, TargetSpec};
+
+/// The programs of the README, which run as they stand.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -3,15 +3,13 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cli;
-mod diff;
-mod eval;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use cli::args::{self, Args, Command};
-use cli::commands::{compile, completions, export, inspect, rules, run};
+use cli::commands::{compile, completions, diff, eval, export, inspect, rules, run};
 use cli::exit::{self, Code, Verdict};
 use cli::guard;
 use cli::terminal::{Console, report};

@@ -53,11 +53,6 @@ pub fn usage(message: impl Into<String>) -> Error {
     dlbc::error::Error::usage(message).into()
 }
 
-/// An invalid input.
-pub fn invalid(message: impl Into<String>) -> Error {
-    dlbc::error::Error::invalid(message).into()
-}
-
 /// Something that dlbc cannot do (yet).
 pub fn unsupported(message: impl Into<String>) -> Error {
     dlbc::error::Error::unsupported(message).into()

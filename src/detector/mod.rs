@@ -3,7 +3,7 @@
 mod format;
 
 use dlbc_ops::program::Program;
-use dlbc_ops::tensor::Tensor;
+use dlbc_ops::tensor::{Tensor, TensorType};
 use dlbc_proto::{DataType, Model};
 use dlbc_runtime::{BoxLayout, Detector, Tensors};
 
@@ -72,16 +72,18 @@ impl Declared {
 
     /// The outputs of a program.
     pub fn of_program(program: &Program) -> Vec<Declared> {
-        let outputs = program.graph.outputs().iter().filter_map(|(name, value)| {
-            let ty = program.graph.ty(*value);
-            let dims = ty.shape.0.iter().map(|d| d.as_known()).collect();
-            Some(Declared {
-                name: name.strip_prefix("output/")?.into(),
-                float: ty.dtype.is_float(),
-                dims: Some(dims),
-            })
-        });
-        outputs.collect()
+        let declared = |(name, ty): (&str, &TensorType)| Declared {
+            name: name.into(),
+            float: ty.dtype.is_float(),
+            dims: Some(ty.shape.0.iter().map(|d| d.as_known()).collect()),
+        };
+        Declared::types(program).map(declared).collect()
+    }
+
+    /// The outputs of a program with their types.
+    fn types(program: &Program) -> impl Iterator<Item = (&str, &TensorType)> {
+        let outputs = program.graph.outputs().iter();
+        outputs.filter_map(|(name, value)| Some((name.strip_prefix("output/")?, program.graph.ty(*value))))
     }
 
     fn rank(&self) -> Option<usize> {

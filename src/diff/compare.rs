@@ -4,12 +4,14 @@ use dlbc_ops::tensor::Tensor;
 use serde::Serialize;
 
 use super::labels::Labels;
-use dlbc::statistics::{correlation, ranks};
+use crate::statistics::{correlation, ranks};
 
 /// Comparison of a tensor of two results. Rank correlation, cosine and overlap of a batch are means over the samples.
 #[derive(Debug, Serialize)]
 pub struct Compared {
+    /// Name of the tensor.
     pub tensor: String,
+    /// Agreement over all samples.
     #[serde(flatten)]
     pub agreement: Agreement,
     /// Agreement of each sample, where there are several.
@@ -24,6 +26,7 @@ pub struct Compared {
 pub struct Agreement {
     /// Spearman's rank correlation.
     pub rank: f64,
+    /// Cosine of the angle between them.
     pub cosine: f64,
     /// `Σ|a - b| / Σ|a|`.
     pub l1: f64,
@@ -34,11 +37,14 @@ pub struct Agreement {
 /// Element whose values in both results differ, `before` in the first and `after` in the second.
 #[derive(Debug, Serialize)]
 pub struct Move {
+    /// Index of the element along each axis.
     pub index: Vec<usize>,
     /// The token or feature of the element; of two texts both tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Value in the first result.
     pub before: f64,
+    /// Value in the second result.
     pub after: f64,
 }
 

@@ -1,30 +1,24 @@
-//! `dlbc diff`: how far two results agree, tensor by tensor, and what else differs between their runs.
+//! Comparison of two results: how far they agree, tensor by tensor, and what else differs between their runs.
 
 mod compare;
 mod labels;
-mod runs;
-mod text;
 
 use std::collections::BTreeMap;
 
 use dlbc_ops::tensor::Tensor;
 use serde::Serialize;
 
-use crate::cli::args::DiffArgs;
-use crate::cli::exit::{Code, failure, invalid};
-use crate::cli::terminal::{Console, print};
-use compare::{Compared, Extent, compare};
-use dlbc::results::read::Stored;
-use dlbc::statistics::{argmax, unit_rows};
-use dlbc::wording::{json_text, visible};
+use crate::error::{Error, Result};
+use crate::results::read::Stored;
+use crate::statistics::{argmax, unit_rows};
+use crate::wording::visible;
+use compare::{Extent, compare};
 
+pub use compare::{Agreement, Compared, Move};
 pub use labels::{KEY as LABELS, Labels};
 
-/// Bounds whose misses are named, and rows of a table.
-const LISTED: usize = 10;
-
 /// Returns whether a key of a result names relevance, of any target and track.
-fn is_relevance(key: &str) -> bool {
+pub fn is_relevance(key: &str) -> bool {
     let own = ["relevance/", "relevance_pos/", "relevance_neg/"];
     // `target/T/relevance/NAME`.
     let of_target = key.strip_prefix("target/").and_then(|rest| rest.split_once('/')).map(|(_, rest)| rest);
@@ -42,57 +36,76 @@ fn tensor_of(key: &str) -> &str {
     own.split_once('/').map_or(own, |(_, name)| name)
 }
 
-#[derive(Serialize)]
-struct Difference {
+/// Difference of two results.
+#[derive(Debug, Serialize)]
+pub struct Difference {
     /// Settings of the runs that differ.
-    settings: Vec<Setting>,
+    pub settings: Vec<Setting>,
     /// Samples whose largest unit differs.
-    argmax: Vec<Answer>,
-    tensors: Vec<Compared>,
+    pub argmax: Vec<Answer>,
+    /// Tensors that both results have.
+    pub tensors: Vec<Compared>,
     /// Keys of the tensors that only the first result has.
-    only_first: Vec<String>,
+    pub only_first: Vec<String>,
     /// Keys of the tensors that only the second result has.
-    only_second: Vec<String>,
+    pub only_second: Vec<String>,
     /// Bounds that are missed, each in words.
-    failed: Vec<String>,
+    pub failed: Vec<String>,
 }
 
 /// A setting that differs.
 #[derive(Debug, PartialEq, Serialize)]
-struct Setting {
-    setting: String,
-    first: String,
-    second: String,
+pub struct Setting {
+    /// Name of the setting.
+    pub setting: String,
+    /// Its value in the first result.
+    pub first: String,
+    /// Its value in the second result.
+    pub second: String,
 }
 
 /// A sample whose largest unit differs.
 #[derive(Debug, PartialEq, Serialize)]
-struct Answer {
-    output: String,
-    sample: usize,
-    before: usize,
-    after: usize,
+pub struct Answer {
+    /// Name of the output.
+    pub output: String,
+    /// Index of the sample.
+    pub sample: usize,
+    /// Largest unit in the first result.
+    pub before: usize,
+    /// Largest unit in the second result.
+    pub after: usize,
 }
 
-/// Compares two results, or runs two models and compares what they give.
-///
-/// # Errors
-/// For files that are no results, results without a common tensor, and, with exit code 6, a bound that is missed.
-pub fn diff(mut args: DiffArgs, console: Console) -> anyhow::Result<()> {
-    let (first, second) = runs::results(&mut args, console)?;
-    let difference = difference(&args, &first, &second)?;
-    print(&if args.run.json { json_text(&difference)? + "\n" } else { text::text(&difference) })?;
-    match difference.failed.as_slice() {
-        [] => Ok(()),
-        failed => {
-            let more = failed.len().saturating_sub(LISTED);
-            let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
-            Err(failure(Code::Gate, failed[..failed.len() - more].join("; ") + &rest))
-        }
+/// Numbers of elements to compare and list, and bounds.
+#[derive(Clone, Debug)]
+pub struct DiffOptions {
+    /// Number of the largest elements that are looked for among those of the other result.
+    pub top: usize,
+    /// Number of listed elements of each tensor, those that differ most.
+    pub moves: usize,
+    /// Smallest rank correlation that passes.
+    pub min_rank: Option<f64>,
+    /// Smallest cosine that passes.
+    pub min_cosine: Option<f64>,
+    /// Smallest share of common largest elements that passes.
+    pub min_overlap: Option<f64>,
+    /// Largest relative L1 difference that passes.
+    pub max_l1: Option<f64>,
+}
+
+impl Default for DiffOptions {
+    fn default() -> DiffOptions {
+        DiffOptions { top: 10, moves: 5, min_rank: None, min_cosine: None, min_overlap: None, max_l1: None }
     }
 }
 
-fn difference(args: &DiffArgs, first: &Stored, second: &Stored) -> anyhow::Result<Difference> {
+/// Compares the relevance of two results, tensor by tensor, and what else differs between their runs. Bounds that are missed
+/// are no error: [`Difference::failed`] has them.
+///
+/// # Errors
+/// For results without a common tensor, and tensors of different shapes.
+pub fn difference(options: &DiffOptions, first: &Stored, second: &Stored) -> Result<Difference> {
     let settings = settings(&first.metadata, &second.metadata);
     let mut difference = Difference {
         argmax: answers(first, second),
@@ -103,7 +116,7 @@ fn difference(args: &DiffArgs, first: &Stored, second: &Stored) -> anyhow::Resul
         failed: vec![],
     };
     let samples = explained(first).and_then(|(_, t)| t.dims().first().copied()).unwrap_or(1);
-    let extent = Extent { top: args.top, moves: args.moves, samples };
+    let extent = Extent { top: options.top, moves: options.moves, samples };
     let (ours, theirs) = (Labels::of(&first.metadata), Labels::of(&second.metadata));
     let relevance = |stored: &Stored| -> Vec<String> {
         stored.tensors.keys().filter(|key| is_relevance(key)).cloned().collect()
@@ -121,7 +134,7 @@ fn difference(args: &DiffArgs, first: &Stored, second: &Stored) -> anyhow::Resul
                 let why = if other { ": they are of other texts" } else { "" };
                 let shapes =
                     format!("`{}`: shapes {:?} and {:?} differ{why}", visible(&title), a.dims(), b.dims());
-                return Err(invalid(shapes));
+                return Err(Error::invalid(shapes));
             }
             None => difference.only_first.push(title),
         }
@@ -129,21 +142,21 @@ fn difference(args: &DiffArgs, first: &Stored, second: &Stored) -> anyhow::Resul
     let alone = relevance(second).into_iter().filter(|name| !first.tensors.contains_key(name));
     difference.only_second.extend(alone.map(|n| title(&n)));
     if difference.tensors.is_empty() {
-        return Err(invalid("the results have no relevance of the same tensor"));
+        return Err(Error::invalid("the results have no relevance of the same tensor"));
     }
     for c in &difference.tensors {
         let agreement = c.agreement;
         for (what, found, bound) in [
-            ("rank correlation", agreement.rank, args.min_rank),
-            ("cosine", agreement.cosine, args.min_cosine),
-            ("overlap", agreement.overlap, args.min_overlap),
+            ("rank correlation", agreement.rank, options.min_rank),
+            ("cosine", agreement.cosine, options.min_cosine),
+            ("overlap", agreement.overlap, options.min_overlap),
         ] {
             if let Some(bound) = bound.filter(|bound| found.is_nan() || found < *bound) {
                 let message = format!("`{}`: {what} {found:.4} is below {bound}", visible(&c.tensor));
                 difference.failed.push(message);
             }
         }
-        if let Some(bound) = args.max_l1.filter(|bound| agreement.l1.is_nan() || agreement.l1 > *bound) {
+        if let Some(bound) = options.max_l1.filter(|bound| agreement.l1.is_nan() || agreement.l1 > *bound) {
             difference.failed.push(format!(
                 "`{}`: relative L1 {:.4e} is above {bound}",
                 visible(&c.tensor),

@@ -5,9 +5,10 @@ use std::time::Instant;
 use dlbc_runtime::Tensors;
 
 use super::metric::Metric;
+use super::plan::{Plan, stream};
 use super::prepare::Prepared;
 use super::subject::{Case, Method};
-use super::{Plan, stream};
+use crate::error::Result;
 
 /// Seconds that an evaluation of the usual composites takes, about.
 const SECONDS: f64 = 60.0;
@@ -37,7 +38,7 @@ impl Cost {
         prepared: &Prepared,
         metrics: &[Metric],
         plan: &Plan,
-    ) -> anyhow::Result<Cost> {
+    ) -> Result<Cost> {
         let Some(case) = prepared.cases.first() else { return Ok(Cost::default()) };
         // The first run plans, the second shows what the others take.
         let row = timed(|| answer(prepared, case).map(|_| ()))? / TOGETHER as f64;
@@ -101,12 +102,12 @@ fn passes(case: &Case, metrics: &[Metric], plan: &Plan) -> usize {
     count
 }
 
-fn answer(prepared: &Prepared, case: &Case) -> anyhow::Result<Vec<Vec<f64>>> {
+fn answer(prepared: &Prepared, case: &Case) -> Result<Vec<Vec<f64>>> {
     let rows = std::iter::repeat_with(|| -> Tensors { case.tensors.clone() });
     prepared.model.units(rows.take(TOGETHER), TOGETHER, case.position)
 }
 
-fn timed(run: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
+fn timed(run: impl Fn() -> Result<()>) -> Result<f64> {
     run()?;
     let clock = Instant::now();
     run()?;
@@ -117,26 +118,12 @@ fn timed(run: impl Fn() -> anyhow::Result<()>) -> anyhow::Result<f64> {
 mod tests {
     use super::*;
 
-    fn plan() -> Plan {
-        Plan {
-            step: None,
-            patch: None,
-            regions: 100,
-            runs: 100,
-            subset: None,
-            draws: 10,
-            radius: 0.2,
-            stages: 4,
-            seed: 42,
-            steps: super::super::STEPS,
-        }
-    }
-
     #[test]
     fn a_fast_model_takes_all_samples_and_a_slow_one_few() {
         let metrics = [Metric::Gap, Metric::MaxSensitivity, Metric::Randomisation];
-        let of =
-            |answers, explanations, samples| fit(Cost { answers, explanations }, samples, &metrics, &plan());
+        let of = |answers, explanations, samples| {
+            fit(Cost { answers, explanations }, samples, &metrics, &Plan::default())
+        };
         let all = |samples| Budget { samples, left_out: vec![], share: 1.0 };
         assert_eq!(of(0.001, 0.001, 32), all(32));
         assert_eq!(of(0.0, 1.0, 32), all(4));

@@ -5,9 +5,10 @@ use dlbc_runtime::Random;
 use super::features::patches;
 use super::fill::{Blank, replaced};
 use super::measure::{area, normalised, order};
+use super::plan::{Plan, stream};
 use super::subject::{Case, Model};
-use super::{Plan, stream};
-use dlbc::statistics::correlation;
+use crate::error::Result;
+use crate::statistics::correlation;
 
 /// Answers while features are replaced, a step each; the untouched input is not in them.
 ///
@@ -19,7 +20,7 @@ pub fn flipping(
     relevance: &[f64],
     plan: &Plan,
     greatest_first: bool,
-) -> anyhow::Result<Vec<f64>> {
+) -> Result<Vec<f64>> {
     let order = order(relevance, greatest_first);
     let groups = order.chunks(plan.step(case)).map(<[usize]>::to_vec);
     let count = groups.len();
@@ -30,7 +31,7 @@ pub fn flipping(
 ///
 /// # Errors
 /// As [`Model::answers`].
-pub fn insertion(model: &Model, case: &Case, relevance: &[f64], plan: &Plan) -> anyhow::Result<Vec<f64>> {
+pub fn insertion(model: &Model, case: &Case, relevance: &[f64], plan: &Plan) -> Result<Vec<f64>> {
     let all: Vec<usize> = (0..case.features.len()).collect();
     let empty = replaced(&case.tensors, &case.start, &case.features, std::iter::once(all)).next();
     let Some(empty) = empty else { return Ok(vec![]) };
@@ -54,12 +55,7 @@ pub fn deletion(untouched: f64, flipping: &[f64]) -> f64 {
 ///
 /// # Errors
 /// As [`Model::answers`].
-pub fn regions(
-    model: &Model,
-    case: &Case,
-    relevance: &[f64],
-    plan: &Plan,
-) -> anyhow::Result<Option<Vec<f64>>> {
+pub fn regions(model: &Model, case: &Case, relevance: &[f64], plan: &Plan) -> Result<Option<Vec<f64>>> {
     let Some(grid) = case.features.grid else { return Ok(None) };
     let patches = patches(grid, plan.patch(grid));
     let sums: Vec<f64> = patches.iter().map(|p| p.iter().map(|f| relevance[*f]).sum()).collect();
@@ -81,7 +77,7 @@ pub fn faithfulness(
     number: usize,
     relevance: &[f64],
     plan: &Plan,
-) -> anyhow::Result<f64> {
+) -> Result<f64> {
     let mut random = Random::new(plan.seed, stream::SUBSETS + number as u64);
     let subsets: Vec<Vec<usize>> =
         (0..plan.runs).map(|_| random.choose(case.features.len(), plan.subset(case))).collect();

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use dlbc_ops::tensor::Tensor;
 
-use dlbc::input::{Layout, Source, Token};
+use crate::input::{Layout, Source, Token};
 
 /// The features of a sample: elements of one of its inputs.
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::Tensors;
 
 use super::features::Features;
-use dlbc::input::from_f64;
+use crate::input::from_f64;
 
 /// What a feature is replaced by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,7 +45,7 @@ impl FromStr for Fill {
             "pad" => Fill::Pad,
             _ => Fill::Value(text.trim().parse().ok().filter(|v: &f64| v.is_finite()).ok_or_else(|| {
                 let known = ["black", "white", "mean", "feature-mean", "blur", "drop", "pad"];
-                dlbc::nearest::suggested(&format!("expected {} or a number", known.join(", ")), text, known)
+                crate::nearest::suggested(&format!("expected {} or a number", known.join(", ")), text, known)
             })?),
         })
     }
@@ -166,7 +166,7 @@ fn blurred(values: &[f64], features: &Features, deviation: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dlbc::input::{Layout, Source};
+    use crate::input::{Layout, Source};
 
     fn sample(values: &[f32]) -> (Tensors, Features) {
         let side = (values.len() as f64).sqrt() as usize;

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use dlbc_ops::tensor::Tensor;
 use image::ImageReader;
 
 use super::features::Features;
-use crate::cli::exit::{invalid, usage};
-use dlbc::input::npz;
-use dlbc::wording::plural;
+use crate::error::{Error, Result, ResultExt};
+use crate::input::npz;
+use crate::wording::plural;
 
 /// Masks of all samples, or one for all of them.
 pub struct Masks {
@@ -23,23 +22,23 @@ pub struct Masks {
 ///
 /// # Errors
 /// For a file that is neither.
-pub fn read(path: &Path, max_bytes: u64) -> anyhow::Result<Masks> {
+pub fn read(path: &Path, max_bytes: u64) -> Result<Masks> {
     let shown = || format!("mask `{}`", path.display());
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
         let arrays = npz::read(path, |_| true, max_bytes).with_context(shown)?.found;
         let mut arrays = arrays.into_values();
         let (Some(tensor), None) = (arrays.next(), arrays.next()) else {
-            return Err(invalid(format!("{}: one array expected", shown())));
+            return Err(Error::invalid(format!("{}: one array expected", shown())));
         };
         return Ok(of_tensor(&tensor));
     }
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
-        .map_err(|e| invalid(format!("{}: {e}", shown())))?;
+        .map_err(|e| Error::invalid(format!("{}: {e}", shown())))?;
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(max_bytes);
     reader.limits(limits);
-    let picture = reader.decode().map_err(|e| invalid(format!("{}: {e}", shown())))?.to_luma8();
+    let picture = reader.decode().map_err(|e| Error::invalid(format!("{}: {e}", shown())))?.to_luma8();
     Ok(Masks { values: picture.pixels().map(|p| p.0[0] > 0).collect(), rows: 1 })
 }
 
@@ -53,18 +52,21 @@ impl Masks {
     ///
     /// # Errors
     /// When the mask is of another size.
-    pub fn of(&self, sample: usize, features: &Features, elements: usize) -> anyhow::Result<Vec<bool>> {
+    pub fn of(&self, sample: usize, features: &Features, elements: usize) -> Result<Vec<bool>> {
         let sizes = [features.len(), elements];
         let size = self.values.len() / self.rows;
         let own = match () {
             () if sizes.contains(&size) && self.rows > 1 => {
                 self.values.get(sample * size..(sample + 1) * size).ok_or_else(|| {
-                    usage(format!("`--mask` has {}, sample {sample} has none", plural(self.rows, "mask")))
+                    Error::usage(format!(
+                        "`--mask` has {}, sample {sample} has none",
+                        plural(self.rows, "mask")
+                    ))
                 })?
             }
             () if sizes.contains(&self.values.len()) => &self.values,
             () => {
-                return Err(usage(format!(
+                return Err(Error::usage(format!(
                     "`--mask` has {size} values a sample, which has {} {} in {elements} elements",
                     features.len(),
                     features.word
@@ -81,7 +83,7 @@ impl Masks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dlbc::input::{Layout, Source};
+    use crate::input::{Layout, Source};
 
     #[test]
     fn masks_are_by_feature_or_by_element() {

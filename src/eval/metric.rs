@@ -3,12 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clap::ValueEnum;
-
-use dlbc::nearest::suggested;
+use crate::nearest::suggested;
 
 /// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     /// Area under the target's probability while features are replaced, most relevant first (pixel flipping) [bach2015].
     Morf,
@@ -56,6 +54,48 @@ pub enum Better {
 }
 
 impl Metric {
+    /// Every metric.
+    pub const ALL: [Metric; 16] = [
+        Metric::Morf,
+        Metric::Lerf,
+        Metric::Gap,
+        Metric::RegionPerturbation,
+        Metric::Insertion,
+        Metric::Deletion,
+        Metric::FaithfulnessCorrelation,
+        Metric::MaxSensitivity,
+        Metric::Sparseness,
+        Metric::Complexity,
+        Metric::RankAccuracy,
+        Metric::MassAccuracy,
+        Metric::PointingGame,
+        Metric::RandomLogit,
+        Metric::Randomisation,
+        Metric::Conservation,
+    ];
+
+    /// Name of the metric, as `region-perturbation`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Morf => "morf",
+            Metric::Lerf => "lerf",
+            Metric::Gap => "gap",
+            Metric::RegionPerturbation => "region-perturbation",
+            Metric::Insertion => "insertion",
+            Metric::Deletion => "deletion",
+            Metric::FaithfulnessCorrelation => "faithfulness-correlation",
+            Metric::MaxSensitivity => "max-sensitivity",
+            Metric::Sparseness => "sparseness",
+            Metric::Complexity => "complexity",
+            Metric::RankAccuracy => "rank-accuracy",
+            Metric::MassAccuracy => "mass-accuracy",
+            Metric::PointingGame => "pointing-game",
+            Metric::RandomLogit => "random-logit",
+            Metric::Randomisation => "randomisation",
+            Metric::Conservation => "conservation",
+        }
+    }
+
     /// The column of the table.
     pub fn title(self) -> &'static str {
         match self {
@@ -149,21 +189,17 @@ impl Better {
 
 impl fmt::Display for Metric {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to_possible_value() {
-            Some(value) => f.write_str(value.get_name()),
-            None => Ok(()),
-        }
+        f.write_str(self.name())
     }
 }
 
 impl FromStr for Metric {
     type Err = String;
     fn from_str(text: &str) -> Result<Metric, String> {
-        <Metric as ValueEnum>::from_str(text, false).map_err(|_| {
-            let known: Vec<String> = Metric::value_variants().iter().map(ToString::to_string).collect();
-            let quoted: Vec<String> = known.iter().map(|m| format!("`{m}`")).collect();
+        Metric::ALL.into_iter().find(|m| m.name() == text).ok_or_else(|| {
+            let quoted = Metric::ALL.map(|m| format!("`{m}`"));
             let expected = format!("no metric is named `{text}`: there are {}", quoted.join(", "));
-            suggested(&expected, text, known.iter().map(String::as_str))
+            suggested(&expected, text, Metric::ALL.map(Metric::name))
         })
     }
 }

@@ -2,8 +2,8 @@
 
 use image::Rgb;
 
-use super::report::{Outcome, Report};
-use dlbc::heatmap::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
+use super::outcome::Outcome;
+use crate::heatmap::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 
 /// Points at which curves of different lengths are averaged.
 const POINTS: usize = 65;
@@ -26,7 +26,7 @@ const COLORS: [[u8; 3]; 8] = [
 ];
 
 /// Draws a panel for each kind of curve.
-pub fn draw(report: &Report) -> Canvas {
+pub fn draw(outcomes: &[Outcome]) -> Canvas {
     let kinds = [
         ("morf", "most relevant replaced first"),
         ("lerf", "least relevant replaced first"),
@@ -34,20 +34,20 @@ pub fn draw(report: &Report) -> Canvas {
         ("region-perturbation", "drop, patches replaced"),
     ];
     let panels: Vec<(&str, &str)> =
-        kinds.into_iter().filter(|(k, _)| report.outcomes.iter().any(|o| o.curves.contains_key(k))).collect();
-    let names: Vec<String> = report.outcomes.iter().map(|o| shortened(&o.rules, 32)).collect();
+        kinds.into_iter().filter(|(k, _)| outcomes.iter().any(|o| o.curves.contains_key(k))).collect();
+    let names: Vec<String> = outcomes.iter().map(|o| shortened(&o.rules, 32)).collect();
     let legend = names.iter().map(|n| text_width(n)).max().unwrap_or(0) + 40;
     let width = MARGIN + panels.len() as u32 * (AXIS + SIDE + MARGIN) + legend;
     let height = (2 * MARGIN + SIDE + 3 * LINE).max(2 * MARGIN + LINE * (names.len() as u32 + 1));
     let mut canvas = Canvas::new(width, height);
     for (i, (kind, title)) in panels.iter().enumerate() {
         let left = MARGIN + i as u32 * (AXIS + SIDE + MARGIN) + AXIS;
-        panel(&mut canvas, left, MARGIN, kind, title, &report.outcomes);
+        panel(&mut canvas, left, MARGIN, kind, title, outcomes);
     }
     let left = width - legend;
     for (i, name) in names.iter().enumerate() {
         let y = MARGIN + LINE * (i as u32 + 1);
-        canvas.fill(left, y + LINE / 2 - 1, 24, 3, color(&report.outcomes, i));
+        canvas.fill(left, y + LINE / 2 - 1, 24, 3, color(outcomes, i));
         canvas.text(left + 32, y, name, INK);
     }
     canvas
@@ -75,7 +75,7 @@ fn panel(canvas: &mut Canvas, left: u32, top: u32, kind: &str, title: &str, outc
     for (share, label) in [(0.0, low), (0.5, (low + high) / 2.0), (1.0, high)] {
         let y = top + ((1.0 - share) * f64::from(SIDE)) as u32;
         canvas.fill(left, y, SIDE, 1, Rgb([225; 3]));
-        canvas.text_right(left - 4, y.saturating_sub(LINE / 2), &dlbc::wording::number(label, 2), FAINT);
+        canvas.text_right(left - 4, y.saturating_sub(LINE / 2), &crate::wording::number(label, 2), FAINT);
     }
     canvas.frame(left, top, SIDE, SIDE, FAINT);
     canvas.text(left, top + SIDE + 4, "0", FAINT);

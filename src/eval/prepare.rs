@@ -1,24 +1,39 @@
 //! From files to cases: what is explained of each sample, and what its features are replaced by.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use anyhow::Context;
 use dlbc_ops::program::{InputInfo, Program};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Session, SessionOptions, Target};
+use dlbc_runtime::{Backend, Session, SessionOptions, Target};
 
 use super::features::Features;
 use super::fill::{Blank, Fill, blank};
 use super::mask;
 use super::measure::order;
 use super::subject::{Case, Model};
-use crate::cli::args::EvalArgs;
-use crate::cli::device::Opened;
-use crate::cli::exit::{unsupported, usage};
-use crate::cli::terminal::Console;
-use dlbc::input::vocabulary;
-use dlbc::input::{self, Source, Texts, from_f64};
-use dlbc::wording::{plural, visible};
+use crate::error::{Error, Result, ResultExt};
+use crate::input::vocabulary;
+use crate::input::{self, Source, Sources, Texts, from_f64};
+use crate::notes::Notes;
+use crate::wording::{plural, visible};
+
+/// Samples of an evaluation, and the part of their answers that is explained.
+#[derive(Clone, Debug)]
+pub struct PrepareOptions {
+    /// Files of the samples.
+    pub sources: Sources,
+    /// Samples at most.
+    pub limit: usize,
+    /// File of the evidence: an .npz with one array, or a black and white picture.
+    pub mask: Option<PathBuf>,
+    /// Replacement of features; by default what suits the samples.
+    pub fill: Option<Fill>,
+    /// Explained unit: the largest of each sample, or an index.
+    pub target: Target,
+    /// Sequence position of the target; by default the last that the mask leaves unmasked.
+    pub position: Option<i64>,
+}
 
 /// What all methods are measured on.
 pub struct Prepared {
@@ -45,26 +60,26 @@ pub struct Prepared {
 /// # Errors
 /// For samples that do not fit, a fill that does not suit them, a target that the output has not.
 pub fn prepare(
-    args: &EvalArgs,
+    prepare: &PrepareOptions,
     program: Program,
     artifact: bool,
-    device: &Opened,
+    backend: Box<dyn Backend>,
     options: &SessionOptions,
-    console: Console,
-) -> anyhow::Result<Prepared> {
+    notes: &dyn Notes,
+) -> Result<Prepared> {
     let info = program.info.clone();
-    let read = input::samples(&info.inputs, &args.sources(), args.limit, &console)?;
+    let read = input::samples(&info.inputs, &prepare.sources, prepare.limit, notes)?;
     if let Source::Texts(texts) = &read.source {
-        vocabulary::check(&program, texts, &console)?;
+        vocabulary::check(&program, texts, notes)?;
     }
     let input = chosen(&info.inputs, &read.source)?;
     if info.inputs.iter().filter(|i| i.explained).count() > 1 {
-        console.note(format!(
+        notes.note(format!(
             "features are those of input `{}`; the others stay as they are",
             visible(&input.name)
         ));
     }
-    let session = Session::new(program, device.backend(), options.clone())?;
+    let session = Session::new(program, backend, options.clone())?;
     let device = session.backend_name();
     let mut model = Model::new(session);
     let values = |name: &str| -> Vec<Vec<f64>> {
@@ -72,8 +87,9 @@ pub fn prepare(
     };
     let columns = values(&input.name);
     let (means, deviations) = moments(&columns);
-    let (fill, start) = fills(args, &read.source, read.samples.len(), input)?;
-    let masks = args.mask.as_deref().map(|path| mask::read(path, args.limits.tensor_bytes())).transpose()?;
+    let (fill, start) = fills(prepare.fill, &read.source, read.samples.len(), input)?;
+    let masks =
+        prepare.mask.as_deref().map(|path| mask::read(path, prepare.sources.max_tensor_bytes)).transpose()?;
     let mut cases = vec![];
     for (number, sample) in read.samples.into_iter().enumerate() {
         let tensors = sample.tensors;
@@ -85,22 +101,22 @@ pub fn prepare(
                 Source::Texts(texts) => texts.names[number].clone(),
                 _ => format!("sample {number}"),
             };
-            console.note(format!("{place} `{name}` is left out: {count}, nothing to compare"));
+            notes.note(format!("{place} `{name}` is left out: {count}, nothing to compare"));
             continue;
         }
-        let position = match args.position {
+        let position = match prepare.position {
             Some(position) => position,
             None => last_shown(&tensors, &model.shape(&tensors)?),
         };
         let units = model.units(std::iter::once(tensors.clone()), 1, position)?;
         let units = units.into_iter().next().unwrap_or_default();
-        let target = unit(args.target, &units, &info.explained)?;
+        let target = unit(prepare.target, &units, &info.explained)?;
         let empty = |fill: Fill| match &read.source {
             Source::Texts(texts) => blank_of_text(fill, &tensors, &features, texts),
             _ => blank(fill, &tensors, &features, &means),
         };
         let no_blank =
-            || usage(format!("`--baseline {fill}` does not suit input `{}`", visible(&input.name)));
+            || Error::usage(format!("`--baseline {fill}` does not suit input `{}`", visible(&input.name)));
         let masked = masks.as_ref().map(|m| m.of(number, &features, value.elems())).transpose()?;
         cases.push(Case {
             blank: empty(fill).ok_or_else(no_blank)?,
@@ -116,14 +132,14 @@ pub fn prepare(
         });
     }
     if cases.is_empty() {
-        return Err(usage("no sample has two features or more: nothing to compare"));
+        return Err(Error::usage("no sample has two features or more: nothing to compare"));
     }
     model.softmax = !probabilities(&cases);
     Ok(Prepared { model, cases, fill, start, floats: input.ty.dtype.is_float(), artifact, info, device })
 }
 
 /// The input whose elements are the features: the one that the source fills, else the first that is explained.
-fn chosen<'a>(infos: &'a [InputInfo], source: &Source) -> anyhow::Result<&'a InputInfo> {
+fn chosen<'a>(infos: &'a [InputInfo], source: &Source) -> Result<&'a InputInfo> {
     let filled = match source {
         Source::Arrays => None,
         Source::Pictures(name, _) | Source::Table(name) => Some(name),
@@ -131,31 +147,26 @@ fn chosen<'a>(infos: &'a [InputInfo], source: &Source) -> anyhow::Result<&'a Inp
     };
     let mut explained = infos.iter().filter(|i| i.explained);
     let found = explained.clone().find(|i| Some(&i.name) == filled).or_else(|| explained.next());
-    found.ok_or_else(|| unsupported("no input of the model carries relevance: nothing to evaluate"))
+    found.ok_or_else(|| Error::unsupported("no input of the model carries relevance: nothing to evaluate"))
 }
 
 /// What features are replaced by and inserted into.
-fn fills(
-    args: &EvalArgs,
-    source: &Source,
-    samples: usize,
-    input: &InputInfo,
-) -> anyhow::Result<(Fill, Fill)> {
+fn fills(fill: Option<Fill>, source: &Source, samples: usize, input: &InputInfo) -> Result<(Fill, Fill)> {
     let usual = match source {
         Source::Texts(texts) if texts.mask.is_some() => Fill::Drop,
         Source::Texts(_) => Fill::Pad,
         Source::Table(_) if samples > 1 => Fill::FeatureMean,
         _ => Fill::Black,
     };
-    let fill = args.baseline.unwrap_or(usual);
+    let fill = fill.unwrap_or(usual);
     let texts = matches!(source, Source::Texts(_));
     if texts != fill.is_for_texts() {
         let what = if texts { "texts take drop or pad" } else { "drop and pad are for texts" };
-        return Err(usage(format!("`--baseline {fill}`: {what}")));
+        return Err(Error::usage(format!("`--baseline {fill}`: {what}")));
     }
     if !texts && !input.ty.dtype.is_float() {
         let name = visible(&input.name);
-        return Err(unsupported(format!("input `{name}` is {}: give ids as `--text`", input.ty)));
+        return Err(Error::unsupported(format!("input `{name}` is {}: give ids as `--text`", input.ty)));
     }
     let picture = input.ty.rank() == 4 && !matches!(source, Source::Table(_));
     Ok((fill, if picture { Fill::Blur } else { fill }))
@@ -205,7 +216,7 @@ fn last_shown(tensors: &BTreeMap<String, Tensor>, shape: &[usize]) -> i64 {
     }
 }
 
-fn unit(wanted: Target, units: &[f64], output: &str) -> anyhow::Result<usize> {
+fn unit(wanted: Target, units: &[f64], output: &str) -> Result<usize> {
     let n = units.len() as i64;
     let at = match wanted {
         Target::Index(i) if i < 0 => i + n,
@@ -214,7 +225,7 @@ fn unit(wanted: Target, units: &[f64], output: &str) -> anyhow::Result<usize> {
     };
     usize::try_from(at).ok().filter(|i| *i < units.len()).ok_or_else(|| {
         let output = visible(output);
-        usage(format!(
+        Error::usage(format!(
             "target {} is out of range for output `{output}` of {}",
             wanted,
             plural(units.len(), "unit")

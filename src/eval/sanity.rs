@@ -4,24 +4,20 @@ use std::collections::HashSet;
 
 use dlbc_proto::onnx::{NodeProto, TensorProto};
 use dlbc_proto::{DataType, ProtoError, write};
-use dlbc_runtime::{Random, SessionOptions, Tensors};
+use dlbc_runtime::{Backend, Random, SessionOptions, Tensors};
 
 use super::measure::{change, mean, normalised, similarity};
 use super::metric::Metric;
+use super::outcome::Outcome;
+use super::plan::{Plan, stream};
 use super::prepare::Prepared;
-use super::report::Outcome;
 use super::subject::{Case, Method};
-use super::{Plan, stream};
-use crate::cli::args::{EvalArgs, ExplainArgs};
-use crate::cli::device::Opened;
-use crate::cli::exit::unsupported;
-use crate::cli::terminal::Console;
-use dlbc::explainer::Explainer;
-use dlbc::explainer::embeddings::split;
-use dlbc::explainer::load;
-use dlbc::input::from_f64;
-use dlbc::notes::Notes;
-use dlbc::statistics::{correlation, ranks};
+use crate::error::{Error, Result};
+use crate::explainer::Explainer;
+use crate::explainer::embeddings::split;
+use crate::input::from_f64;
+use crate::notes::Notes;
+use crate::statistics::{correlation, ranks};
 
 /// The greatest relative change of the relevance under uniform noise of every element. `None` where the input has no
 /// floats.
@@ -34,7 +30,7 @@ pub fn sensitivity(
     number: usize,
     relevance: &[f64],
     plan: &Plan,
-) -> anyhow::Result<Option<f64>> {
+) -> Result<Option<f64>> {
     let Some(tensor) = case.tensors.get(&case.features.input).filter(|t| t.dtype().is_float()) else {
         return Ok(None);
     };
@@ -66,7 +62,7 @@ pub fn other_unit(case: &Case, number: usize, plan: &Plan) -> Option<usize> {
 ///
 /// # Errors
 /// As [`Method::of_unit`].
-pub fn random_logit(method: &Method, case: &Case, number: usize, plan: &Plan) -> anyhow::Result<Option<f64>> {
+pub fn random_logit(method: &Method, case: &Case, number: usize, plan: &Plan) -> Result<Option<f64>> {
     let Some(other) = other_unit(case, number, plan) else { return Ok(None) };
     let stream = stream::CONTROL_OTHER + 2 * number as u64;
     let (here, there) =
@@ -121,20 +117,32 @@ pub fn randomise(model: &mut dlbc_proto::Model, names: &[String], seed: u64) -> 
     Ok(())
 }
 
+/// A model whose weights are randomised.
+pub struct Randomised {
+    /// The model.
+    pub model: dlbc_proto::Model,
+    /// Options of the composites, in the order of the outcomes; two controls follow them.
+    pub composites: Vec<dlbc_compiler::Options>,
+    /// Options of the sessions.
+    pub options: SessionOptions,
+}
+
 /// Randomises weights from the output on, in stages, and compares the relevance: Spearman's correlation of the magnitudes.
+///
+/// # Errors
+/// For a model without float weights, and as [`Method::explain`].
 pub fn randomisation(
-    args: &EvalArgs,
-    each: &[&ExplainArgs],
-    (device, options): (&Opened, &SessionOptions),
+    randomised: Randomised,
+    backend: &dyn Fn() -> Box<dyn Backend>,
     prepared: &Prepared,
     plan: &Plan,
     runs: &mut [Outcome],
-    console: Console,
-) -> anyhow::Result<()> {
-    let mut changed = load::read(&args.model, &args.limits.model(), &console)?;
+    notes: &dyn Notes,
+) -> Result<()> {
+    let Randomised { model: mut changed, composites, options } = randomised;
     let layers = layers(&changed);
     if layers.is_empty() {
-        return Err(unsupported("the model has no float weights to randomise"));
+        return Err(Error::unsupported("the model has no float weights to randomise"));
     }
     let stages = plan.stages.min(layers.len());
     let mut done = 0;
@@ -142,19 +150,15 @@ pub fn randomisation(
         let upto = layers.len() * (stage + 1) / stages;
         randomise(&mut changed, &layers[done..upto].concat(), plan.seed)?;
         done = upto;
-        for (run, explain) in runs.iter_mut().zip(each.iter().copied().map(Some).chain([None, None])) {
+        for (run, explain) in runs.iter_mut().zip(composites.iter().map(Some).chain([None, None])) {
             let title = format!("{}: weights of {upto} of {} layers randomised", run.rules, layers.len());
-            let _progress = Notes::start(&console, &title);
+            let _progress = notes.start(&title);
             let method = match explain {
-                Some(explain) => {
-                    let compile = explain.options(&args.limits)?;
-                    let compiled = dlbc_compiler::compile(&changed, &compile)?;
-                    let split = split(&mut changed, &compile, &compiled)?;
-                    let explainer = Explainer::new(compiled.program, split, &|| device.backend(), options)?;
-                    Method::composite(
-                        explainer,
-                        compile.composite().map_err(dlbc::error::Error::from)?.passes,
-                    )
+                Some(compile) => {
+                    let compiled = dlbc_compiler::compile(&changed, compile)?;
+                    let split = split(&mut changed, compile, &compiled)?;
+                    let explainer = Explainer::new(compiled.program, split, backend, &options)?;
+                    Method::composite(explainer, compile.composite()?.passes)
                 }
                 None if run.rules == "random" => Method::Random(plan.seed),
                 None => Method::Equal,

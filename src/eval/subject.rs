@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use anyhow::Context;
 use dlbc_compiler::Passes;
 use dlbc_ops::program::Mode;
 use dlbc_ops::tensor::Tensor;
@@ -11,7 +10,8 @@ use dlbc_runtime::{Explanation, Position, Random, Request, Session, Start, Targe
 use super::features::Features;
 use super::fill::Blank;
 use super::measure::softmax;
-use dlbc::explainer::Explainer;
+use crate::error::{Result, ResultExt};
+use crate::explainer::Explainer;
 
 /// Elements of the inputs of one run at most, but for a single sample.
 const ELEMENTS: usize = 1 << 20;
@@ -63,7 +63,7 @@ impl Model {
     ///
     /// # Errors
     /// As [`Session::predict`].
-    pub fn shape(&self, inputs: &Tensors) -> anyhow::Result<Vec<usize>> {
+    pub fn shape(&self, inputs: &Tensors) -> Result<Vec<usize>> {
         let outputs = self.session.predict(inputs)?;
         let explained = outputs.get(&self.session.program().info.explained);
         Ok(explained.context("the explained output is missing")?.dims().to_vec())
@@ -79,7 +79,7 @@ impl Model {
         inputs: impl Iterator<Item = Tensors>,
         count: usize,
         position: i64,
-    ) -> anyhow::Result<Vec<Vec<f64>>> {
+    ) -> Result<Vec<Vec<f64>>> {
         let mut inputs = inputs.take(count).peekable();
         let Some(first) = inputs.peek() else { return Ok(vec![]) };
         let elements = first.values().map(Tensor::elems).sum::<usize>().max(1);
@@ -117,7 +117,7 @@ impl Model {
         inputs: impl Iterator<Item = Tensors>,
         count: usize,
         case: &Case,
-    ) -> anyhow::Result<Vec<f64>> {
+    ) -> Result<Vec<f64>> {
         let units = self.units(inputs, count, case.position)?;
         Ok(units.iter().map(|u| self.answer(u, case.target)).collect())
     }
@@ -173,14 +173,14 @@ impl Method {
     ///
     /// # Errors
     /// As [`Session::explain`].
-    pub fn explain(&self, case: &Case, target: usize, stream: u64) -> anyhow::Result<Map> {
+    pub fn explain(&self, case: &Case, target: usize, stream: u64) -> Result<Map> {
         let Method::Composite(explainer, start) = self else {
             return Ok(Map { relevance: self.control(case, stream), books: None });
         };
         let audit = explainer.info().repeat.is_none();
         let mut request = request(case, target, *start);
         request.ledger = audit;
-        let made = explainer.explain(&case.tensors, &request)?;
+        let made = explainer.explain_with(&case.tensors, &request)?;
         let mut books = [0.0; 3];
         for track in made.tracks() {
             books.iter_mut().zip(track.sums()).for_each(|(sum, v)| *sum += v);
@@ -193,9 +193,9 @@ impl Method {
     ///
     /// # Errors
     /// As [`Session::explain`].
-    pub fn of_unit(&self, case: &Case, target: usize, stream: u64) -> anyhow::Result<Vec<f64>> {
+    pub fn of_unit(&self, case: &Case, target: usize, stream: u64) -> Result<Vec<f64>> {
         let Method::Composite(explainer, _) = self else { return Ok(self.control(case, stream)) };
-        let made = explainer.explain(&case.tensors, &request(case, target, Start::One))?;
+        let made = explainer.explain_with(&case.tensors, &request(case, target, Start::One))?;
         let start: f64 = made.seed.to_f64().iter().sum();
         let sums = case.features.sums(&map(&made, &case.features.input)?);
         // A unit with a negative value starts with a negative number: rules are linear in it.
@@ -211,7 +211,7 @@ impl Method {
         case: &Case,
         mut changed: impl Iterator<Item = Tensors>,
         stream: u64,
-    ) -> anyhow::Result<Vec<Vec<f64>>> {
+    ) -> Result<Vec<Vec<f64>>> {
         let Method::Composite(explainer, start) = self else {
             return Ok(changed.enumerate().map(|(i, _)| self.control(case, stream + i as u64)).collect());
         };
@@ -224,7 +224,7 @@ impl Method {
             }
             let parts: Vec<&Tensors> = chunk.iter().collect();
             let stacked = rows::stack(&parts).context("samples of different shapes")?;
-            let made = explainer.explain(&stacked, &request(case, case.target, *start))?;
+            let made = explainer.explain_with(&stacked, &request(case, case.target, *start))?;
             let values = map(&made, &case.features.input)?;
             let size = (values.len() / chunk.len()).max(1);
             found.extend(values.chunks(size).map(|own| case.features.sums(own)));
@@ -247,7 +247,7 @@ fn request(case: &Case, target: usize, start: Start) -> Request {
 }
 
 /// The map of an explanation that is judged: of a contrast what supports minus what opposes.
-fn map(made: &Explanation, input: &str) -> anyhow::Result<Vec<f64>> {
+fn map(made: &Explanation, input: &str) -> Result<Vec<f64>> {
     Ok(made.net(input).with_context(|| format!("input `{input}` has no relevance"))?.to_f64())
 }
 

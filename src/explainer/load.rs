@@ -1,5 +1,7 @@
 //! From a model file to a program: read an artifact, or compile.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::time::Instant;
 
@@ -14,6 +16,12 @@ use crate::explainer::artifact;
 use crate::explainer::embeddings::{Split, split};
 use crate::notes::Notes;
 use crate::wording::visible;
+
+/// Activity of reading a model, for a receiver of notes.
+pub(super) const READING: &str = "reading the model";
+
+/// Activity of compiling a model, for a receiver of notes.
+pub(super) const COMPILING: &str = "compiling";
 
 /// Settings of loading.
 #[derive(Clone, Debug, Default)]
@@ -43,7 +51,7 @@ pub struct Loaded {
 /// # Errors
 /// For an invalid model and one above the limits.
 pub fn read(path: &Path, limits: &Limits, notes: &dyn Notes) -> Result<Model> {
-    let _activity = notes.start("reading the model");
+    let _activity = notes.start(READING);
     let mut model = dlbc_proto::read_model(path, limits).map_err(|error| other_content(path, error))?;
     let exported = dlbc_artifact::exported(&model.proto);
     if let Some(explained) = exported.get("explained") {
@@ -76,7 +84,7 @@ fn other_content(path: &Path, error: ProtoError) -> Error {
 /// For what the compiler refuses.
 pub fn compile(model: &Model, options: &Options, notes: &dyn Notes) -> Result<Compiled> {
     let compiled = {
-        let _activity = notes.start("compiling");
+        let _activity = notes.start(COMPILING);
         dlbc_compiler::compile(model, options)?
     };
     for warning in &compiled.warnings {
@@ -118,7 +126,21 @@ pub fn load_for(
     notes: &dyn Notes,
 ) -> Result<Loaded> {
     let clock = Instant::now();
-    let mut model = read(path, &options.limits, notes)?;
+    let model = read(path, &options.limits, notes)?;
+    load_model(model, clock, options, choose, notes)
+}
+
+/// Loads the program of a model that is read, since `clock` started.
+///
+/// # Errors
+/// As [`load_for`].
+pub fn load_model(
+    mut model: Model,
+    clock: Instant,
+    options: &LoadOptions,
+    choose: impl FnOnce(&[Declared]) -> Result<Option<String>>,
+    notes: &dyn Notes,
+) -> Result<Loaded> {
     if let Some(program) = artifact::read(&model)? {
         check_artifact(&program, options)?;
         check_output(&program, choose(&Declared::of_program(&program))?.as_deref())?;
@@ -132,6 +154,25 @@ pub fn load_for(
     let split = split(&mut model, &compiler, &compiled)?;
     let compile_seconds = clock.elapsed().as_secs_f64();
     Ok(Loaded { program: compiled.program, split, load_seconds, compile_seconds })
+}
+
+/// Largest composite file, in bytes.
+const MAX_COMPOSITE_BYTES: u64 = 1 << 20;
+
+/// Reads the text of a composite's file.
+///
+/// # Errors
+/// For a file that cannot be read or is larger than 1 MiB.
+pub fn composite_text(path: &Path) -> Result<String> {
+    let shown = || visible(&path.display().to_string()).to_string();
+    let failed = |e: std::io::Error| Error::usage(format!("cannot read `{}`: {e}", shown()));
+    let file = File::open(path).map_err(failed)?;
+    let mut text = String::new();
+    file.take(MAX_COMPOSITE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    if text.len() as u64 > MAX_COMPOSITE_BYTES {
+        return Err(Error::usage(format!("`{}` is larger than {MAX_COMPOSITE_BYTES} bytes", shown())));
+    }
+    Ok(text)
 }
 
 /// Refuses flags that came too late for an artifact.

@@ -1,23 +1,52 @@
-//! What explains a model: one session, or two where what ids look up is moved.
+//! Explainers: a model with a composite, ready to explain.
 
 pub mod artifact;
+mod batch;
+mod builder;
 pub mod embeddings;
 pub mod load;
 
-use dlbc_ops::program::{Info, Program};
+use std::borrow::{Borrow, Cow};
+use std::path::{Path, PathBuf};
+
+use dlbc_artifact::ExportOptions;
+use dlbc_ops::program::{Info, InputInfo, Program};
 use dlbc_ops::tensor::Tensor;
-use dlbc_runtime::{Backend, Explanation, Request, Session, SessionOptions, Target, Tensors};
+use dlbc_runtime::{
+    Backend, Detector, Explanation, MemoryReport, OutputInfo, Request, Session, SessionOptions, Target,
+    Tensors, rows,
+};
 
-use crate::error::{Result, ResultExt};
+use crate::classes::Classes;
+use crate::error::{Error, Result, ResultExt};
 use crate::explainer::embeddings::Split;
-use crate::notes::Notes;
+use crate::input::Inputs;
+use crate::notes::{Note, Notes};
 
-/// Explains a model.
+pub use builder::ExplainerBuilder;
+
+/// Explains one model on one device. Every call takes `&self`, and several threads may call at once.
+///
+/// It holds one session, or two where the composite moves what token ids look up: the second then looks the ids up first.
 pub struct Explainer {
     /// Of the model as its user sees it.
     info: Info,
     session: Session,
     lookup: Option<Lookup>,
+    origin: Origin,
+}
+
+/// Circumstances of an explainer's construction.
+#[derive(Default)]
+struct Origin {
+    /// File of the model.
+    path: Option<PathBuf>,
+    /// Notes of reading and compiling.
+    notes: Vec<Note>,
+    /// Reading of the outputs as boxes.
+    detector: Option<Detector>,
+    /// Bytes of one tensor at most.
+    max_tensor_bytes: u64,
 }
 
 struct Lookup {
@@ -37,18 +66,99 @@ impl Explainer {
         backend: &dyn Fn() -> Box<dyn Backend>,
         options: &SessionOptions,
     ) -> Result<Explainer> {
+        Explainer::open(program, split, &|| Ok(backend()), options)
+    }
+
+    fn open(
+        program: Program,
+        split: Option<Split>,
+        backend: &dyn Fn() -> Result<Box<dyn Backend>>,
+        options: &SessionOptions,
+    ) -> Result<Explainer> {
         let info = program.info.clone();
-        let Some(split) = split else {
-            let session = Session::new(program, backend(), options.clone())?;
-            return Ok(Explainer { info, session, lookup: None });
+        let (program, lookup) = match split {
+            None => (program, None),
+            Some(split) => (split.rest, Some((split.lookup, split.embeddings))),
         };
-        let session = Session::new(split.rest, backend(), options.clone())?;
-        let lookup = Session::new(split.lookup, backend(), options.clone())?;
-        Ok(Explainer {
-            info,
-            session,
-            lookup: Some(Lookup { session: lookup, embeddings: split.embeddings }),
-        })
+        let session = Session::new(program, backend()?, options.clone())?;
+        let lookup = lookup.map(|(program, embeddings)| -> Result<Lookup> {
+            Ok(Lookup { session: Session::new(program, backend()?, options.clone())?, embeddings })
+        });
+        Ok(Explainer { info, session, lookup: lookup.transpose()?, origin: Origin::default() })
+    }
+
+    fn with_origin(self, origin: Origin) -> Explainer {
+        Explainer { origin, ..self }
+    }
+
+    /// Returns the inputs of the model.
+    pub fn inputs(&self) -> &[InputInfo] {
+        &self.info.inputs
+    }
+
+    /// Returns the outputs of the model.
+    pub fn outputs(&self) -> &[OutputInfo] {
+        self.session.outputs()
+    }
+
+    /// Returns the notes of reading and compiling: choices that the caller may want otherwise.
+    pub fn warnings(&self) -> &[Note] {
+        &self.origin.notes
+    }
+
+    /// Returns the file of the model, where it is from one.
+    pub fn path(&self) -> Option<&Path> {
+        self.origin.path.as_deref()
+    }
+
+    /// Returns the bytes of one tensor at most.
+    pub(crate) fn max_tensor_bytes(&self) -> u64 {
+        self.origin.max_tensor_bytes
+    }
+
+    /// The program that looks token ids up.
+    pub(crate) fn lookup_program(&self) -> &Program {
+        self.lookup.as_ref().map_or(&self.session, |lookup| &lookup.session).program()
+    }
+
+    /// Returns the names of the classes: those in the model's metadata, or in a `classes.txt` beside it.
+    ///
+    /// # Errors
+    /// For a file that cannot be read.
+    pub fn classes(&self) -> Result<Classes> {
+        Classes::read(None, &self.info, self.path().unwrap_or(Path::new("")))
+    }
+
+    /// Returns the memory of the last run, where the backend knows it.
+    pub fn memory(&self) -> Option<MemoryReport> {
+        self.session.memory().map(|(report, _)| report)
+    }
+
+    /// Writes the compiled program as an artifact, which [`Explainer::from_artifact`] and `dlbc_runtime` read.
+    ///
+    /// # Errors
+    /// For a composite that moves what token ids look up, and when the file cannot be written.
+    pub fn save_artifact(&self, path: impl AsRef<Path>) -> Result<()> {
+        artifact::write(self.whole()?, path.as_ref())
+    }
+
+    /// Writes model and relevance as one plain ONNX model that any runtime executes.
+    ///
+    /// # Errors
+    /// For a composite that moves what token ids look up, and when the file cannot be written.
+    pub fn export(&self, path: impl AsRef<Path>, options: &ExportOptions) -> Result<()> {
+        artifact::export(self.whole()?, options, path.as_ref())
+    }
+
+    /// The program, where it is one.
+    fn whole(&self) -> Result<&Program> {
+        match &self.lookup {
+            None => Ok(self.session.program()),
+            Some(_) => Err(Error::unsupported(format!(
+                "composite `{}` moves what token ids look up: an artifact cannot do it",
+                self.info.rules
+            ))),
+        }
     }
 
     /// What is known of the model.
@@ -85,33 +195,89 @@ impl Explainer {
         self.session.takes_rows() && self.lookup.as_ref().is_none_or(|l| l.session.takes_rows())
     }
 
-    /// Runs the model and explains its output.
+    /// Runs the model alone: its outputs by name.
     ///
     /// # Errors
-    /// As [`Session::explain`].
-    pub fn explain(&self, inputs: &Tensors, request: &Request) -> Result<Explanation> {
-        let made = self.explain_targets(inputs, &[request.target], request)?;
-        made.into_iter().next().context("an explanation")
+    /// For inputs that do not fit, and sizes beyond the limit.
+    pub fn predict(&self, inputs: &impl Borrow<Tensors>) -> Result<Tensors> {
+        let inputs = self.moved(inputs.borrow())?;
+        Ok(self.session.predict(&inputs)?)
     }
 
-    /// Runs the model and explains its output for each of several targets.
+    /// Runs the model and explains the largest unit of its explained output, of an output with positions at the last one that
+    /// the attention mask leaves unmasked.
     ///
     /// # Errors
-    /// As [`Session::explain_targets`].
+    /// For inputs that do not fit, and sizes beyond the limit.
+    pub fn explain(&self, inputs: &Inputs) -> Result<Explanation> {
+        self.explain_with(inputs, &Request::new().position(inputs.position()))
+    }
+
+    /// Runs the model and explains what a request asks for.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain`], for a target out of range, and a request that does not fit the model.
+    pub fn explain_with(&self, inputs: &impl Borrow<Tensors>, request: &Request) -> Result<Explanation> {
+        let explanations = self.explain_targets(inputs, &[request.target], request)?;
+        explanations.into_iter().next().context("an explanation")
+    }
+
+    /// Runs the model and explains its output for each of several targets: one forward and one batched reverse, or several
+    /// reverses where the memory of the device does not hold all targets.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain_with`].
     pub fn explain_targets(
         &self,
-        inputs: &Tensors,
+        inputs: &impl Borrow<Tensors>,
         targets: &[Target],
         request: &Request,
     ) -> Result<Vec<Explanation>> {
-        let Some(lookup) = &self.lookup else {
-            return Ok(self.session.explain_targets(inputs, targets, request)?);
+        let inputs: &Tensors = inputs.borrow();
+        let with_detector;
+        let request = match (&request.detector, &self.origin.detector) {
+            (None, Some(detector)) => {
+                with_detector = request.clone().detector(detector.clone());
+                &with_detector
+            }
+            _ => request,
         };
+        let moved = self.moved(inputs)?;
+        let mut explanations = self.session.explain_targets(&moved, targets, request)?;
+        if let Some(lookup) = &self.lookup {
+            explanations.iter_mut().for_each(|one| lookup.give_back(one, inputs));
+        }
+        Ok(explanations)
+    }
+
+    /// Runs the model on several samples and explains each. Samples of one shape share a run where the model takes any number
+    /// of rows and the request asks for the relevance of inputs alone; else they run one after the other.
+    ///
+    /// # Errors
+    /// As [`Explainer::explain_with`].
+    pub fn explain_batch(&self, samples: &[Inputs], request: &Request) -> Result<Vec<Explanation>> {
+        let tensors: Vec<&Tensors> = samples.iter().map(Borrow::borrow).collect();
+        let one_row = tensors.iter().all(|t| t.values().all(|t| t.dims().first() == Some(&1)));
+        let stacked = if batch::is_separable(request) && one_row && self.takes_rows() {
+            rows::stack(&tensors)
+        } else {
+            None
+        };
+        if let (Some(stacked), true) = (stacked, samples.len() > 1) {
+            let whole = self.explain_with(&stacked, request)?;
+            if let Some(each) = batch::separate(&whole, samples.len()) {
+                return Ok(each);
+            }
+        }
+        tensors.into_iter().map(|one| self.explain_with(one, request)).collect()
+    }
+
+    /// The inputs of the session: with what ids look up, where that is moved.
+    fn moved<'a>(&self, inputs: &'a Tensors) -> Result<Cow<'a, Tensors>> {
+        let Some(lookup) = &self.lookup else { return Ok(Cow::Borrowed(inputs)) };
         let mut moved = inputs.clone();
         moved.extend(lookup.session.predict(&own(&lookup.session, inputs))?);
-        let mut made = self.session.explain_targets(&own(&self.session, &moved), targets, request)?;
-        made.iter_mut().for_each(|one| lookup.give_back(one, inputs));
-        Ok(made)
+        Ok(Cow::Owned(own(&self.session, &moved)))
     }
 }
 

@@ -8,6 +8,7 @@ use image::{ImageFormat, RgbImage};
 
 use super::canvas::Canvas;
 use super::svg;
+use crate::results::write;
 
 use crate::error::{Error, Result, ResultExt};
 
@@ -81,6 +82,18 @@ impl DrawingFormat {
         };
         written.context("the picture cannot be encoded")?;
         Ok(bytes.into_inner())
+    }
+}
+
+impl Canvas {
+    /// Writes the drawing into a file: .png, .jpg or .svg.
+    ///
+    /// # Errors
+    /// For an extension of another format, and when the file cannot be written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let bytes = DrawingFormat::of_drawing("Canvas::save", path)?.drawing(self)?;
+        write(path, |out| Ok(out.write_all(&bytes)?))
     }
 }
 

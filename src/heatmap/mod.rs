@@ -2,6 +2,7 @@
 
 pub mod bars;
 pub mod canvas;
+mod caption;
 pub mod experts;
 pub mod font;
 pub mod format;
@@ -9,9 +10,11 @@ pub mod marks;
 pub mod overlay;
 pub mod overview;
 mod palette;
+mod run;
 mod spatial;
 mod strip;
 mod svg;
+mod table;
 mod words;
 
 use dlbc_ops::tensor::Tensor;
@@ -22,7 +25,9 @@ use crate::tokens::Piece;
 use canvas::Canvas;
 use marks::Mark;
 
+pub use caption::{HeatmapOptions, caption, sum_text};
 pub use palette::Colors;
+pub use run::{heatmap, render};
 
 /// So many floats without names are a sound or the like.
 const SIGNAL: usize = 256;
@@ -144,7 +149,7 @@ impl Axes {
     }
 }
 
-fn caption(subject: &Subject, sample: usize) -> String {
+fn sample_caption(subject: &Subject, sample: usize) -> String {
     subject.captions.get(sample).cloned().unwrap_or_else(|| format!("sample {sample}"))
 }
 
@@ -165,7 +170,7 @@ fn pictures(subject: &Subject, axes: Axes) -> Canvas {
         };
         let relevance = axes.per_pixel(&relevance);
         let marks = subject.marks.and_then(|(marks, _)| marks.get(i)).cloned().unwrap_or_default();
-        spatial::Sample { caption: caption(subject, i), picture, relevance, marks }
+        spatial::Sample { caption: sample_caption(subject, i), picture, relevance, marks }
     };
     let all: Vec<_> = samples(subject).into_iter().enumerate().map(sample).collect();
     spatial::draw(&all, subject.marks.map(|(_, legend)| legend), subject.colors)
@@ -195,7 +200,7 @@ fn bar_charts(subject: &Subject) -> Canvas {
             relevance: *relevance,
         });
         bars::Sample {
-            caption: caption(subject, i),
+            caption: sample_caption(subject, i),
             features: features.collect(),
             unsigned: subject.unsigned,
         }
@@ -208,7 +213,7 @@ fn text_samples(subject: &Subject, texts: &[Vec<Piece>]) -> Canvas {
     let sample = |(i, pieces): (usize, &Vec<Piece>)| {
         let tokens = pieces.iter().filter_map(|p| Some((p.relevance?, p.special)));
         words::Sample {
-            caption: caption(subject, i),
+            caption: sample_caption(subject, i),
             pieces: pieces.clone(),
             scale: crate::tokens::scale(tokens),
         }
@@ -222,7 +227,7 @@ fn strips(subject: &Subject) -> Canvas {
     let inner: usize = subject.value.dims().iter().skip(2).product();
     let signal = is_signal(subject.value);
     let sample = |(i, (values, relevance)): (usize, (Vec<f64>, Vec<f64>))| strip::Sample {
-        caption: caption(subject, i),
+        caption: sample_caption(subject, i),
         values: if signal { values } else { vec![] },
         relevance: relevance.chunks(inner.max(1)).map(|c| c.iter().sum()).collect(),
     };

@@ -3,9 +3,10 @@
 use image::Rgb;
 
 /// Colours of a heat map: negative, zero is white, positive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colors {
     /// Blue to red.
+    #[default]
     BlueRed,
     /// Purple to orange, for every kind of colour vision.
     PurpleOrange,

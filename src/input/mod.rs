@@ -1,6 +1,7 @@
 //! The inputs of a run: files of the command line become tensors of the model's types.
 
 pub mod baseline;
+mod builder;
 mod columns;
 mod fit;
 mod many;
@@ -16,13 +17,16 @@ mod text_loss;
 mod text_source;
 pub mod vocabulary;
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
+use dlbc_runtime::{Position, Tensors};
 use image::RgbImage;
 
+pub use builder::InputsBuilder;
 pub use columns::{Columns, Feature};
 pub use fit::from_f64;
 pub use many::{Source, read as samples};
@@ -39,7 +43,7 @@ use npz::Arrays;
 use crate::content::{Content, content};
 use crate::error::{Error, Result, ResultExt};
 use crate::nearest::nearest;
-use crate::notes::Notes;
+use crate::notes::{Note, Notes};
 use crate::wording::{plural, visible};
 use picture::Picture;
 
@@ -54,6 +58,42 @@ pub struct Inputs {
     pub table: Option<Columns>,
     /// The input that came from texts, and their tokens.
     pub texts: Option<Texts>,
+    /// Notes on the inputs: what was resized, cut, converted or ignored.
+    pub notes: Vec<Note>,
+}
+
+impl Borrow<Tensors> for Inputs {
+    fn borrow(&self) -> &Tensors {
+        &self.tensors
+    }
+}
+
+impl<const N: usize> From<[(&str, Tensor); N]> for Inputs {
+    fn from(tensors: [(&str, Tensor); N]) -> Inputs {
+        Inputs::from(
+            tensors.map(|(name, tensor)| (name.to_string(), tensor)).into_iter().collect::<Tensors>(),
+        )
+    }
+}
+
+impl From<Tensors> for Inputs {
+    fn from(tensors: Tensors) -> Inputs {
+        Inputs { tensors, ..Inputs::default() }
+    }
+}
+
+impl Inputs {
+    /// Returns the last position of each row that `attention_mask` leaves unmasked; without a mask the last position.
+    pub fn position(&self) -> Position {
+        let Some(mask) = self.tensors.get("attention_mask") else { return Position::At(-1) };
+        let [_, length] = mask.dims() else { return Position::At(-1) };
+        let values = mask.to_f64();
+        let last = |row: &[f64]| row.iter().rposition(|m| *m != 0.0).unwrap_or(length - 1);
+        Position::LastUnmasked {
+            mask_len: *length,
+            last: values.chunks((*length).max(1)).map(last).collect(),
+        }
+    }
 }
 
 /// A picture as the model sees it.
@@ -93,8 +133,23 @@ pub fn read(
     sources: &Sources,
     notes: &dyn Notes,
 ) -> Result<Inputs> {
+    read_with(infos, vec![], picture, sources, notes)
+}
+
+/// The same, with tensors that are there already.
+fn read_with(
+    infos: &[InputInfo],
+    tensors: Vec<(String, Tensor)>,
+    picture: Option<&Path>,
+    sources: &Sources,
+    notes: &dyn Notes,
+) -> Result<Inputs> {
     let max_bytes = sources.max_tensor_bytes;
     let mut reader = Reader { infos, sources, notes, max_bytes, inputs: Inputs::default(), others: vec![] };
+    for (name, tensor) in tensors {
+        let info = infos.iter().find(|i| i.name == name).ok_or_else(|| unknown(infos, &name))?;
+        reader.add(&info.name, tensor)?;
+    }
     reader.single_arrays()?;
     reader.picture(picture)?;
     reader.table()?;

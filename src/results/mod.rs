@@ -3,6 +3,7 @@
 mod csv;
 mod file;
 mod json;
+mod keys;
 mod npz;
 pub mod read;
 mod safetensors;
@@ -17,6 +18,8 @@ use crate::error::{Error, Result};
 
 pub use csv::FeatureTable;
 pub use file::{check, discard_pending, write};
+pub use keys::stored;
+pub use read::Stored;
 
 /// What is written: tensors by key, and what they came from.
 pub struct Contents {

@@ -10,6 +10,7 @@ mod composite_files;
 mod composites;
 mod contrast;
 mod layers;
+mod library;
 mod plans;
 mod repeat;
 mod stages;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::RunArgs;
+use dlbc::diff::DiffOptions;
 
 /// `dlbc diff`.
 #[derive(Debug, Args)]
@@ -46,6 +47,18 @@ pub struct DiffArgs {
 }
 
 impl DiffArgs {
+    /// Numbers of elements, and bounds.
+    pub fn options(&self) -> DiffOptions {
+        DiffOptions {
+            top: self.top,
+            moves: self.moves,
+            min_rank: self.min_rank,
+            min_cosine: self.min_cosine,
+            min_overlap: self.min_overlap,
+            max_l1: self.max_l1,
+        }
+    }
+
     /// The first flag that has no effect: where a run writes its result, and of results any flag of a run.
     pub fn idle(&self, models: bool) -> Option<&'static str> {
         let run = &self.run;

@@ -8,8 +8,9 @@ use clap::Args;
 use dlbc_runtime::Target;
 
 use super::values::{finite, positive};
+use super::words::word;
 use super::{DeviceArgs, ExplainArgs, LimitArgs, PictureArgs, TextArgs};
-use crate::eval::{Fill, Metric};
+use dlbc::eval::{Fill, Metric, Plan, PrepareOptions, REGIONS, RUNS};
 use dlbc::input::{Pair, Rows, Sources};
 
 /// `dlbc eval`.
@@ -61,7 +62,7 @@ pub struct EvalArgs {
     pub explain: ExplainArgs,
 
     /// Which metrics, separated by commas [default: all that the samples allow].
-    #[arg(long, value_name = "LIST", value_delimiter = ',', help_heading = "Metrics")]
+    #[arg(long, value_name = "LIST", value_parser = word::<Metric>(), value_delimiter = ',', help_heading = "Metrics")]
     pub metrics: Vec<Metric>,
     /// What a feature is replaced by: black, white, mean, feature-mean, blur or a number; of texts drop or pad
     /// [default: black; feature-mean for tables of several rows; drop for texts with a mask, else pad].
@@ -74,10 +75,10 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Metrics")]
     pub patch: Option<usize>,
     /// Patches at most that region perturbation replaces.
-    #[arg(long, value_name = "N", default_value_t = EvalArgs::USUAL_REGIONS, value_parser = positive, help_heading = "Metrics")]
+    #[arg(long, value_name = "N", default_value_t = REGIONS, value_parser = positive, help_heading = "Metrics")]
     pub regions: usize,
     /// Random subsets of faithfulness correlation.
-    #[arg(long, value_name = "N", default_value_t = EvalArgs::USUAL_RUNS, value_parser = positive, help_heading = "Metrics")]
+    #[arg(long, value_name = "N", default_value_t = RUNS, value_parser = positive, help_heading = "Metrics")]
     pub runs: usize,
     /// Features of a subset [default: a quarter of them, at most 224].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Metrics")]
@@ -123,11 +124,33 @@ pub struct EvalArgs {
 const SAMPLES: usize = 32;
 
 impl EvalArgs {
-    /// Patches that region perturbation replaces unless told otherwise.
-    pub const USUAL_REGIONS: usize = 100;
+    /// Samples, and the part of their answers that is explained.
+    pub fn prepare(&self) -> PrepareOptions {
+        PrepareOptions {
+            sources: self.sources(),
+            limit: self.limit,
+            mask: self.mask.clone(),
+            fill: self.baseline,
+            target: self.target,
+            position: self.position,
+        }
+    }
 
-    /// Subsets of faithfulness correlation unless told otherwise.
-    pub const USUAL_RUNS: usize = 100;
+    /// Numbers of the evaluation.
+    pub fn plan(&self) -> Plan {
+        Plan {
+            step: self.step,
+            patch: self.patch,
+            regions: self.regions,
+            runs: self.runs,
+            subset: self.subset,
+            draws: self.draws,
+            radius: self.radius,
+            stages: self.stages,
+            seed: self.seed,
+            ..Plan::default()
+        }
+    }
 
     /// Files and values that become the samples.
     pub fn sources(&self) -> Sources {

@@ -8,8 +8,7 @@ use dlbc_compiler::Options;
 use super::LimitArgs;
 use super::values::shape;
 use crate::cli::exit::usage;
-use dlbc::explainer::load::LoadOptions;
-use dlbc::wording::visible;
+use dlbc::explainer::load::{LoadOptions, composite_text};
 
 /// How the relevance of a model is made.
 #[derive(Clone, Debug, Default, Args)]
@@ -150,21 +149,4 @@ impl ExplainArgs {
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
     }
-}
-
-/// No composite is larger.
-const MAX_COMPOSITE_BYTES: u64 = 1 << 20;
-
-/// The text of a composite's file.
-fn composite_text(path: &Path) -> anyhow::Result<String> {
-    use std::io::Read;
-    let shown = || visible(&path.display().to_string()).to_string();
-    let failed = |e: std::io::Error| usage(format!("cannot read `{}`: {e}", shown()));
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut text = String::new();
-    file.take(MAX_COMPOSITE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
-    if text.len() as u64 > MAX_COMPOSITE_BYTES {
-        return Err(usage(format!("`{}` is larger than {MAX_COMPOSITE_BYTES} bytes", shown())));
-    }
-    Ok(text)
 }

@@ -4,6 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use dlbc_runtime::{BoxLayout, Start, Task};
 
 use dlbc::detector::{BoxFormat, NoObject};
+use dlbc::eval::Metric;
 use dlbc::heatmap::Colors;
 use dlbc::input::{Channels, Layout, Preset, Resize};
 
@@ -108,4 +109,23 @@ words!(Task {
     Segmentation "segmentation" "A value for each pixel and class: [batch, class, row, column], or [batch, row, column]; the pixels of `--class`, within `--region`",
     Detection "detection" "Boxes with scores; the score of `--box` for `--class`, or its `--coordinate`",
     Generation "generation" "One unit a token: [batch, position, unit]",
+});
+
+words!(Metric {
+    Morf "morf" "Area under the target's probability while features are replaced, most relevant first (pixel flipping) [bach2015]",
+    Lerf "lerf" "The same, least relevant first",
+    Gap "gap" "Area between both curves",
+    RegionPerturbation "region-perturbation" "Mean drop of the probability while patches are replaced, most relevant first [samek2017]",
+    Insertion "insertion" "Area under the probability while features are inserted, most relevant first [petsiuk2018]",
+    Deletion "deletion" "Area under the probability while features are deleted, most relevant first, with the untouched input",
+    FaithfulnessCorrelation "faithfulness-correlation" "Correlation of the relevance of random subsets with what the output loses without them [bhatt2020]",
+    MaxSensitivity "max-sensitivity" "Greatest relative change of the relevance under noise of the input [yeh2019]",
+    Sparseness "sparseness" "Gini index of the magnitudes [chalasani2020]",
+    Complexity "complexity" "Entropy of the magnitudes, in nats [bhatt2020]",
+    RankAccuracy "rank-accuracy" "Share of the most relevant features that lie in the mask, as many as it has [arras2022]",
+    MassAccuracy "mass-accuracy" "Share of the relevance in the mask [arras2022]",
+    PointingGame "pointing-game" "Whether the most relevant feature lies in the mask [zhang2018]",
+    RandomLogit "random-logit" "Structural similarity to the relevance for a random other unit [sixt2020]",
+    Randomisation "randomisation" "Rank correlation with the relevance after all weights are randomised from the output on [adebayo2018]",
+    Conservation "conservation" "Share of the starting relevance that reaches the inputs",
 });

@@ -2,6 +2,8 @@
 
 pub mod compile;
 pub mod completions;
+pub mod diff;
+pub mod eval;
 pub mod export;
 pub mod inspect;
 pub mod rules;

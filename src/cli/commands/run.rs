@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::Context;
 use dlbc_ops::program::{Info, Program, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
-use dlbc_runtime::{Explanation, Position, Request, SessionOptions, Target, Tensors};
+use dlbc_runtime::{Explanation, Request, SessionOptions, Target, Tensors};
 
 use crate::cli::args::{Keep, RunArgs};
 use crate::cli::checks::{Again, Checks};
@@ -331,22 +331,13 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         .multiplier(args.target.multiplier)
         .normalize_to(args.target.scaler)
         .task(args.target.task())
-        .position(args.target.position.clone().unwrap_or_else(|| shown(inputs)))
+        .position(args.target.position.clone().unwrap_or_else(|| inputs.position()))
         .keep(keep);
     request.positions_first = args.target.positions_first;
     request.keep_all = keep_all;
     (request.ledger, request.modules, request.heads) = (args.audit, args.layers, args.heads);
     request.experts = args.experts || args.expert_map.is_some();
     request
-}
-
-/// The last position that the mask shows of each row; without a mask the last.
-fn shown(inputs: &Inputs) -> Position {
-    let Some(mask) = inputs.tensors.get("attention_mask") else { return Position::At(-1) };
-    let [_, length] = mask.dims() else { return Position::At(-1) };
-    let values = mask.to_f64();
-    let last = |row: &[f64]| row.iter().rposition(|m| *m != 0.0).unwrap_or(length - 1);
-    Position::LastUnmasked { mask_len: *length, last: values.chunks((*length).max(1)).map(last).collect() }
 }
 
 /// What the result file holds: the first target under the keys of every result, several targets under keys of their own

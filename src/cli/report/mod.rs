@@ -1,6 +1,7 @@
 //! Texts, tables, notes and drawings of the commands.
 
-pub mod charts;
+pub mod difference;
+pub mod evaluation;
 pub mod experts;
 pub mod features;
 pub mod modules;

@@ -8,7 +8,7 @@ use dlbc_runtime::Start;
 use sha2::{Digest, Sha256};
 
 use crate::cli::args::RunArgs;
-use crate::diff::{LABELS, Labels};
+use dlbc::diff::{LABELS, Labels};
 use dlbc::input::Inputs;
 use dlbc::wording::number;
 

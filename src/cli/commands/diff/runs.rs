@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::is_relevance;
 use crate::cli::args::DiffArgs;
 use crate::cli::commands::run;
 use crate::cli::exit::usage;
 use crate::cli::terminal::Console;
 use dlbc::content::{Content, content};
+use dlbc::diff::is_relevance;
 use dlbc::results::read::{self, Stored};
 use dlbc::wording::visible;
 

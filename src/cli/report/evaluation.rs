@@ -1,75 +1,18 @@
-//! What an evaluation found: a table, JSON, and the bounds that are missed.
+//! Report of an evaluation: a table, JSON, and the bounds that are missed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use dlbc_ops::program::{Info, Mode};
+use dlbc_ops::program::Mode;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::chance::no_better_than_random;
-use super::measure::mean;
-use super::metric::{Better, Metric};
-use super::prepare::Prepared;
-use super::{Fill, Plan, fill, sanity};
 use crate::cli::args::EvalArgs;
 use crate::cli::terminal::{Align, Table};
+use dlbc::eval::{
+    Better, Case, Fill, Metric, Outcome, Plan, Prepared, deviation, no_better_than_random, other_unit,
+};
 use dlbc::wording::{json_text, number, plural, visible};
-
-/// What was measured of a method.
-#[derive(Default)]
-pub struct Outcome {
-    /// The composite or control.
-    pub rules: String,
-    rules_hash: String,
-    mode: Mode,
-    control: bool,
-    /// Of each sample.
-    pub scores: BTreeMap<Metric, Vec<f64>>,
-    /// Of each sample, by name.
-    pub curves: BTreeMap<&'static str, Vec<Vec<f64>>>,
-    /// Mean similarity after each stage of randomisation.
-    pub stages: Vec<f64>,
-    /// Of each sample: starting relevance, what reached the inputs, what was absorbed.
-    pub books: Vec<[f64; 3]>,
-    /// The maps, for the comparison with those of randomised weights.
-    pub maps: Vec<Vec<f64>>,
-}
-
-impl Outcome {
-    /// Names the composite.
-    pub fn of(self, info: &Info) -> Outcome {
-        Outcome { rules: info.rules.clone(), rules_hash: info.rules_hash.clone(), mode: info.mode, ..self }
-    }
-
-    /// Names the control.
-    pub fn control(self, name: &str) -> Outcome {
-        Outcome { rules: name.into(), control: true, ..self }
-    }
-
-    /// Adds the scores of a sample.
-    pub fn add(&mut self, scores: BTreeMap<Metric, f64>) {
-        for (metric, score) in scores {
-            self.scores.entry(metric).or_default().push(score);
-        }
-    }
-
-    /// Adds a curve of a sample.
-    pub fn curve(&mut self, name: &'static str, curve: Vec<f64>) {
-        self.curves.entry(name).or_default().push(curve);
-    }
-
-    /// The mean of a metric over the samples that have one. Of conservation it is weighted by what starts: of integrated
-    /// gradients that is the difference of two outputs, which may be next to nothing.
-    fn mean(&self, metric: Metric) -> Option<f64> {
-        if metric == Metric::Conservation && self.scores.contains_key(&metric) {
-            let sum = |of: usize| self.books.iter().map(|b| b[of]).sum::<f64>();
-            return Some(sum(1) / sum(0));
-        }
-        let defined: Vec<f64> = self.scores.get(&metric)?.iter().copied().filter(|s| !s.is_nan()).collect();
-        Some(mean(&defined))
-    }
-}
 
 /// All that is shown.
 pub struct Report {
@@ -90,13 +33,13 @@ impl Report {
         metrics: &[Metric],
         outcomes: Vec<Outcome>,
     ) -> Report {
-        let sample = |(number, case): (usize, &super::Case)| {
+        let sample = |(number, case): (usize, &Case)| {
             json!({
                 "name": case.name,
                 "target": case.target,
                 "answer": prepared.model.answer(&case.units, case.target),
                 "features": case.features.len(),
-                "other": sanity::other_unit(case, number, plan),
+                "other": other_unit(case, number, plan),
             })
         };
         let info = &prepared.info;
@@ -259,7 +202,7 @@ fn settings(
     let cases = &prepared.cases;
     let Some(case) = cases.first() else { return vec![] };
     let has = |any: &[Metric]| any.iter().any(|m| metrics.contains(m));
-    let range = |of: &dyn Fn(&super::Case) -> usize| {
+    let range = |of: &dyn Fn(&Case) -> usize| {
         let all = || cases.iter().map(of);
         match (all().min(), all().max()) {
             (Some(least), Some(most)) if least != most => json!(format!("{least} to {most}")),
@@ -287,7 +230,7 @@ fn settings(
     if has(&[Metric::Insertion]) {
         let start = match (prepared.start, case.features.grid) {
             (Fill::Blur, Some(grid)) => {
-                format!("blur, Gaussian of {} pixels", number(fill::deviation(grid), 3))
+                format!("blur, Gaussian of {} pixels", number(deviation(grid), 3))
             }
             (start, _) => start.to_string(),
         };
@@ -311,19 +254,4 @@ fn settings(
     }
     all.push(("seed", json!(plan.seed)));
     all
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn means_leave_out_what_is_undefined() {
-        let mut outcome = Outcome::default();
-        for score in [0.5, f64::NAN, 1.0] {
-            outcome.add(BTreeMap::from([(Metric::RankAccuracy, score)]));
-        }
-        assert_eq!(outcome.mean(Metric::RankAccuracy), Some(0.75));
-        assert_eq!(outcome.mean(Metric::Gap), None);
-    }
 }

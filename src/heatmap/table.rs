@@ -2,16 +2,15 @@
 
 use dlbc_ops::program::Info;
 
-use crate::cli::args::RunArgs;
-use crate::cli::report::pictures::sum_text;
-use crate::cli::terminal::Console;
-use dlbc::answer::probability;
-use dlbc::explained::Explained;
-use dlbc::features::{self, FeatureRelevance};
-use dlbc::heatmap::canvas::Canvas;
-use dlbc::heatmap::{MAX_SAMPLES, bars, overview};
-use dlbc::input::{Columns, Inputs};
-use dlbc::wording::plural;
+use super::caption::{HeatmapOptions, sum_text};
+use crate::answer::probability;
+use crate::explained::Explained;
+use crate::features::{self, FeatureRelevance};
+use crate::heatmap::canvas::Canvas;
+use crate::heatmap::{MAX_SAMPLES, bars, overview};
+use crate::input::{Columns, Inputs};
+use crate::notes::Notes;
+use crate::wording::plural;
 
 /// Draws the features of a table, for each target one below the other.
 pub fn draw(
@@ -19,12 +18,12 @@ pub fn draw(
     info: &Info,
     inputs: &Inputs,
     explained: &[Explained],
-    args: &RunArgs,
-    console: Console,
+    options: &HeatmapOptions,
+    notes: &dyn Notes,
 ) -> Canvas {
     if explained.len() > MAX_SAMPLES {
         let count = explained.len();
-        console.note(format!("the picture shows the first {MAX_SAMPLES} of {count} targets"));
+        notes.note(format!("the picture shows the first {MAX_SAMPLES} of {count} targets"));
     }
     let first = explained.iter().take(MAX_SAMPLES);
     let by_target: Vec<(&Explained, Vec<Vec<FeatureRelevance>>)> =
@@ -35,7 +34,7 @@ pub fn draw(
     };
     if let [row] = table.rows.as_slice() {
         let sample = |(e, rows): &(&Explained, Vec<Vec<FeatureRelevance>>)| bars::Sample {
-            caption: args.title.clone().unwrap_or_else(|| row_caption(*row, info, e, &rows[0])),
+            caption: options.title.clone().unwrap_or_else(|| row_caption(*row, info, e, &rows[0])),
             unsigned: unsigned(rows),
             features: rows[0]
                 .iter()
@@ -43,15 +42,15 @@ pub fn draw(
                 .collect(),
         };
         let samples: Vec<bars::Sample> = by_target.iter().map(sample).collect();
-        return bars::draw(&samples, args.colors);
+        return bars::draw(&samples, options.colors);
     }
     let step = table.rows.len().div_ceil(overview::MOST_ROWS);
     if step > 1 {
         let drawn = table.rows.len().div_ceil(step);
-        console.note(format!("the picture has dots for {drawn} of {}", plural(table.rows.len(), "row")));
+        notes.note(format!("the picture has dots for {drawn} of {}", plural(table.rows.len(), "row")));
     }
     let overviews = by_target.iter().map(|(e, rows)| overview::Overview {
-        caption: args
+        caption: options
             .title
             .clone()
             .unwrap_or_else(|| format!("{}, target {}", plural(rows.len(), "row"), e.over_rows())),

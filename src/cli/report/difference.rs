@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
-use super::compare::{Agreement, Compared};
-use super::{Difference, LISTED};
 use crate::cli::terminal::{Align, Table};
+use dlbc::diff::{Agreement, Compared, Difference};
 use dlbc::wording::{number, visible};
+
+/// Rows of a table.
+const LISTED: usize = 10;
 
 /// Characters of a digest that are shown.
 const DIGEST: usize = 12;

@@ -1,0 +1,31 @@
+//! `dlbc diff`: how far two results agree, as tables and as a gate.
+
+mod runs;
+
+use crate::cli::args::DiffArgs;
+use crate::cli::exit::{Code, failure};
+use crate::cli::report::difference::text;
+use crate::cli::terminal::{Console, print};
+use dlbc::diff::difference;
+use dlbc::wording::json_text;
+
+/// Bounds whose misses are named.
+const LISTED: usize = 10;
+
+/// Compares two results, or runs two models and compares what they give.
+///
+/// # Errors
+/// For files that are no results, results without a common tensor, and, with exit code 6, a bound that is missed.
+pub fn diff(mut args: DiffArgs, console: Console) -> anyhow::Result<()> {
+    let (first, second) = runs::results(&mut args, console)?;
+    let difference = difference(&args.options(), &first, &second)?;
+    print(&if args.run.json { json_text(&difference)? + "\n" } else { text(&difference) })?;
+    match difference.failed.as_slice() {
+        [] => Ok(()),
+        failed => {
+            let more = failed.len().saturating_sub(LISTED);
+            let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+            Err(failure(Code::Gate, failed[..failed.len() - more].join("; ") + &rest))
+        }
+    }
+}
