@@ -1,11 +1,13 @@
 //! Tensors and their types.
 
 mod array;
+mod convert;
 mod dim;
 mod dtype;
 mod shape;
 
 pub use array::Array;
+pub use convert::TensorError;
 pub use dim::{Bindings, Dim, DimVisitor};
 pub use dtype::DType;
 pub(crate) use shape::resolve_axis;
@@ -30,9 +32,7 @@ pub struct Tensor {
 impl Tensor {
     /// Wraps bytes. `None` when the length does not fit the type and dimensions.
     pub fn from_bytes(dtype: DType, dims: Vec<usize>, data: Bytes) -> Option<Tensor> {
-        let elems = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
-        let bytes = elems.checked_mul(dtype.size_bytes())?;
-        ((*data).as_ref().len() == bytes).then_some(Tensor { dtype, dims, data })
+        Tensor::try_from_bytes(dtype, dims, data).ok()
     }
 
     /// A float32 tensor.
