@@ -15,7 +15,7 @@ pub enum BackendError {
     #[error("the program has no output `{0}`")]
     UnknownOutput(String),
     /// A tensor beyond the limit.
-    #[error("node `{node}`: {bytes} bytes, more than the limit of {limit} (`--max-tensor-bytes`)")]
+    #[error("node `{node}`: {bytes} bytes, more than the limit of {limit}")]
     Limit {
         /// Node that computes the tensor.
         node: String,

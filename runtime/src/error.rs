@@ -6,7 +6,7 @@ use dlbc_backend::{BackendError, ErrorKind};
 use dlbc_ops::graph::Fault;
 use thiserror::Error;
 
-/// Why a program does not run.
+/// Failure to load a program, to understand a request, or to run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
@@ -269,10 +269,7 @@ pub enum RuntimeError {
     #[error("at least one target expected, each once: found {0:?}")]
     Targets(Vec<crate::request::Target>),
     /// An output whose shape cannot be seeded.
-    #[error(
-        "output `{output}` of shape {shape:?} has no unit on a last axis: `--target all` explains all of it, \
-         `--task segmentation` the pixels of a class or above a threshold"
-    )]
+    #[error("output `{output}` of shape {shape:?} has no unit on a last axis")]
     OutputRank {
         /// The explained output.
         output: String,
@@ -354,7 +351,7 @@ pub enum RuntimeError {
 }
 
 impl RuntimeError {
-    /// Which kind.
+    /// Kind of this error: who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             RuntimeError::Backend(error) => error.kind(),
@@ -381,7 +378,19 @@ impl RuntimeError {
             | RuntimeError::OutputShape { .. }
             | RuntimeError::UnknownOutput { .. }
             | RuntimeError::Total { .. } => ErrorKind::Usage,
-            _ => ErrorKind::InvalidInput,
+            RuntimeError::Load { .. }
+            | RuntimeError::NotCompiled(_)
+            | RuntimeError::UnknownInput { .. }
+            | RuntimeError::InputType { .. }
+            | RuntimeError::Dimension { .. }
+            | RuntimeError::Formula { .. }
+            | RuntimeError::Multiple { .. }
+            | RuntimeError::NotFinite { .. }
+            | RuntimeError::Unfit { .. }
+            | RuntimeError::Measured { .. }
+            | RuntimeError::Circular { .. }
+            | RuntimeError::Shapes(_)
+            | RuntimeError::Baseline { .. } => ErrorKind::InvalidInput,
         }
     }
 }
@@ -401,7 +410,7 @@ fn names(known: &[String]) -> String {
 
 fn read_as(readings: &str) -> String {
     match readings {
-        "" => "is not read as boxes: `--box-outputs` names those that are".into(),
+        "" => "is not read as boxes".into(),
         _ => format!("may be {readings}"),
     }
 }

@@ -1,7 +1,53 @@
-//! The runtime: runs lowered programs.
+//! Runs and explains compiled models.
 //!
-//! A [`Session`] holds a [`Program`](dlbc_ops::program::Program) and a [`Backend`]; it binds shapes, caches plans, seeds the
-//! reverse and keeps the books. It never sees an operator, a rule or an ONNX attribute.
+//! **Program → [`Session`] → [`Request`] → [`Explanation`].** A session takes a [`Program`](dlbc_ops::program::Program), which
+//! `dlbc compile` writes to a file, and a [`Backend`]. For each set of input shapes it binds the program's symbolic dimensions,
+//! plans it and keeps the plan. A run computes the outputs, seeds the explained one as the request says, passes the seed back,
+//! and reads relevance and ledger from the results. The runtime sees primitives alone: no operator, no rule, no attribute of
+//! a model file.
+//!
+//! # A complete program
+//!
+//! ```
+//! # #[cfg(feature = "cpu")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("digits.dlbc.onnx");
+//! # let model = dlbc_proto::read_model("../fixtures/digits_cnn/model.onnx".as_ref(), &Default::default())?;
+//! # let compiled = dlbc_compiler::compile(&model, &Default::default())?;
+//! # dlbc_proto::write_model(&path, &dlbc_artifact::write(&compiled.program)?)?;
+//! use dlbc_runtime::{Request, Session, SessionOptions, Target, Tensor, Tensors};
+//!
+//! let session = Session::load(&path, SessionOptions::new().threads(2))?;
+//! for input in session.inputs() {
+//!     println!("{}: {}", input.name, input.ty); // input: f32[batch,1,8,8]
+//! }
+//! let digit = Tensor::from_f32(&[1, 1, 8, 8], &[0.5; 64]);
+//! let inputs = Tensors::from([("input".to_string(), digit)]);
+//! let request = Request::new().target(Target::Difference(3, 5)).ledger();
+//! let explanation = session.explain(&inputs, &request)?;
+//!
+//! let track = &explanation.supporting;
+//! println!("relevance of the pixels: {:?}", track.relevance["input"].to_f32());
+//! for row in track.ledger.iter().flatten() {
+//!     println!("{} by {}: {} kept {}", row.node, row.rule, row.received, row.absorbed);
+//! }
+//! # assert!(track.ledger.as_ref().is_some_and(|ledger| ledger.worst_residual() < 1e-2));
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "cpu"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Where to go next
+//!
+//! - [`Request`] says what is explained and returned: [`Target`], [`Start`], [`Position`], [`Task`], [`Pixels`], [`Detector`].
+//! - [`Session::explain_targets`] explains several targets with one forward, [`Session::predict`] none.
+//! - [`Explanation`] has one [`Track`] of relevance, or in contrastive mode two; [`Ledger`] accounts for all of it.
+//! - [`Device`] opens the CPU, a GPU or the float64 oracle by name.
+//! - [`Request::cancel`] ends a run from another thread, [`SessionOptions::progress`] follows it.
+//! - [`RuntimeError::kind`] tells who can mend an error.
+//! - [`backend`] has what a backend of one's own implements.
 
 mod detection;
 mod device;
@@ -18,7 +64,7 @@ mod session;
 
 pub use dlbc_backend as backend;
 pub use dlbc_ops::program::{InputInfo, TrackKind};
-pub use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
+pub use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorError, TensorType};
 
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
 pub use device::Device;

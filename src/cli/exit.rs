@@ -5,7 +5,7 @@ use std::fmt;
 use anyhow::Error;
 use dlbc_compiler::CompileError;
 use dlbc_proto::ProtoError;
-use dlbc_runtime::RuntimeError;
+use dlbc_runtime::{BackendError, RuntimeError};
 
 use dlbc::error::ErrorKind;
 
@@ -111,10 +111,28 @@ pub fn help(error: &Error) -> Option<String> {
 }
 
 fn advice(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(error) = cause.downcast_ref::<RuntimeError>() {
+        return runtime_advice(error);
+    }
     let error = cause.downcast_ref::<dlbc::error::Error>()?;
     let rules = matches!(error.downcast_ref(), Some(CompileError::UnknownRules { .. }));
     let rules = rules.then(|| "`dlbc rules` lists the composites; a file of your own ends in .toml".into());
-    error.hint().or(rules)
+    error.hint().or(rules).or_else(|| runtime_advice(error.downcast_ref()?))
+}
+
+/// The flag that mends an error of a run.
+fn runtime_advice(error: &RuntimeError) -> Option<String> {
+    let advice = match error {
+        RuntimeError::OutputRank { .. } => {
+            "`--target all` explains all of it, `--task segmentation` the pixels of a class or above a threshold"
+        }
+        RuntimeError::Detector { readings, .. } if readings.is_empty() => {
+            "`--box-outputs` names the outputs that are boxes"
+        }
+        RuntimeError::Backend(BackendError::Limit { .. }) => "`--max-tensor-bytes` sets the limit",
+        _ => return None,
+    };
+    Some(advice.into())
 }
 
 /// The causes of an error in one line; a cause that the text before it repeats is left out.

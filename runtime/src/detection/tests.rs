@@ -81,7 +81,7 @@ fn what_a_shape_does_not_say_is_asked_for() {
     );
     assert_eq!(
         one(&[1, 9], &[0.0; 9], None).unwrap_err().to_string(),
-        "output `y` of shape [1, 9] is not read as boxes: `--box-outputs` names those that are"
+        "output `y` of shape [1, 9] is not read as boxes"
     );
 }
 
