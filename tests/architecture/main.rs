@@ -4,6 +4,7 @@
 
 mod circles;
 mod syntax;
+mod tables;
 
 use std::path::{Path, PathBuf};
 

@@ -23,6 +23,7 @@
 //! | `Scan` | `Scan`, whose body reads its captures from the graph around it |
 //! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
 
+// `mod` lines and the table of primitives are generated: `DLBC_UPDATE_TABLES=1 cargo test --workspace --test architecture`.
 mod attention;
 mod binary;
 mod cast;

@@ -1,5 +1,6 @@
 //! Primitives in the engine: operators of it or of this crate, and loops in float32. One primitive a file, with its adjoint.
 
+// `mod` lines and the table of primitives are generated: `DLBC_UPDATE_TABLES=1 cargo test --workspace --test architecture`.
 mod attention;
 mod binary;
 mod cast;
