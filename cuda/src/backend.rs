@@ -1,81 +1,15 @@
 //! The backend: what it runs, weights that are resident once, plans.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use dlbc_backend::{Backend, BackendError, Plan, Precision, SessionOptions, Unsupported};
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::{self, Prim};
-use dlbc_ops::tensor::{DType, Tensor};
-use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::{Device, DeviceError};
+use dlbc_ops::tensor::DType;
+use dlbc_ptx::Device;
 
-use crate::execute::{DevicePlan, to_device};
+use crate::execute::DevicePlan;
 use crate::expand::expand;
-use crate::plan::{Buffer, Home, Lowered, lower};
-
-/// A device with the weights that are on it.
-pub(crate) struct Resident {
-    pub(crate) device: Box<dyn Device>,
-    /// By where the bytes lie on the host, which the tensor beside the address keeps there.
-    weights: HashMap<(usize, usize, DType), (Arc<Tensor>, u64)>,
-}
-
-/// Where a tensor's bytes lie on the host.
-fn place_of(tensor: &Tensor) -> (usize, usize, DType) {
-    (tensor.bytes().as_ptr() as usize, tensor.bytes().len(), tensor.dtype())
-}
-
-/// A shared device.
-pub(crate) type Shared = Arc<Mutex<Resident>>;
-
-/// Exclusive use of a device.
-pub(crate) fn lock(shared: &Shared) -> MutexGuard<'_, Resident> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Resident {
-    /// The address of a constant's values, uploaded at its first use; they stay while somebody holds the tensor.
-    pub(crate) fn constant(&mut self, tensor: &Tensor) -> Result<(Arc<Tensor>, u64), DeviceError> {
-        let key = place_of(tensor);
-        if let Some(known) = self.weights.get(&key) {
-            return Ok(known.clone());
-        }
-        let bytes = to_device(tensor);
-        let address = self.device.allocate(bytes.len().max(4) as u64)?;
-        let made = (Arc::new(tensor.clone()), address);
-        self.weights.insert(key, made.clone());
-        self.device.upload(address, &bytes)?;
-        Ok(made)
-    }
-
-    /// Bytes of a program's constants that are not here yet.
-    fn missing(&self, lowered: &Lowered) -> u64 {
-        let mut seen = HashSet::new();
-        let mut absent = |b: &&Buffer| match &b.home {
-            Home::Constant(t) => !self.weights.contains_key(&place_of(t)) && seen.insert(place_of(t)),
-            Home::Arena | Home::Table(_) => false,
-        };
-        lowered.buffers.iter().filter(|b| absent(b)).map(|b| b.bytes.max(4)).sum()
-    }
-
-    /// Gives back the constants that nobody holds any more.
-    pub(crate) fn sweep(&mut self) {
-        let device = &mut self.device;
-        self.weights.retain(|_, (tensor, address)| {
-            let held = Arc::strong_count(tensor) > 1;
-            if !held {
-                device.release(*address);
-            }
-            held
-        });
-    }
-
-    fn weight_bytes(&self) -> u64 {
-        let bytes = |t: &Tensor| t.elems() as u64 * u64::from(Kind::of(t.dtype()).bytes());
-        self.weights.values().map(|(t, _)| bytes(t)).sum()
-    }
-}
+use crate::plan::{Lowered, lower};
+use crate::resident::{Resident, Shared, lock};
 
 /// A CUDA device, or what stands in for one.
 #[derive(Clone)]
@@ -87,7 +21,7 @@ pub struct CudaBackend {
 impl CudaBackend {
     /// A backend on a device.
     pub fn new(device: Box<dyn Device>) -> CudaBackend {
-        let resident = Arc::new(Mutex::new(Resident { device, weights: HashMap::new() }));
+        let resident = Resident::shared(device);
         CudaBackend { resident, precision: Precision::default() }
     }
 

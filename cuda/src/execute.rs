@@ -8,8 +8,8 @@ use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
 
-use crate::backend::{Shared, lock};
 use crate::plan::{Addresses, Home, Lowered, Part, Step, View};
+use crate::resident::{Shared, lock, to_device};
 
 /// A stage on the device.
 struct Stage {
@@ -252,16 +252,6 @@ impl Plan for DevicePlan {
 
     fn memory(&self) -> MemoryReport {
         self.memory
-    }
-}
-
-/// A tensor's values as the device keeps them.
-pub(crate) fn to_device(tensor: &Tensor) -> Vec<u8> {
-    match Kind::of(tensor.dtype()) {
-        Kind::F if tensor.dtype() == DType::F32 => tensor.bytes().to_vec(),
-        Kind::F => tensor.to_f32().iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Kind::I => tensor.to_i64().iter().flat_map(|v| v.to_le_bytes()).collect(),
-        Kind::B => tensor.to_i64().iter().flat_map(|v| u32::from(*v != 0).to_le_bytes()).collect(),
     }
 }
 

@@ -12,6 +12,7 @@ mod expand;
 mod hoist;
 mod memory;
 mod plan;
+mod resident;
 
 pub use backend::CudaBackend;
 pub use dlbc_backend::Precision;

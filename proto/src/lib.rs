@@ -23,25 +23,30 @@ mod error;
 mod external;
 mod fault;
 mod folder;
+mod kind;
 mod limits;
 mod model;
+mod name;
 mod save;
 mod scan;
 mod sparse;
 mod tensor;
 mod validate;
+mod version;
 mod walk;
 pub mod write;
 
 pub use bytes::Bytes;
 pub use dtype::DataType;
-pub use error::{ErrorKind, ModelFault, Name, ProtoError};
+pub use error::{ModelFault, ProtoError};
 pub use fault::{Encoding, ExternalFault, LocationFault, SparseFault, TensorFault};
+pub use kind::ErrorKind;
 pub use limits::Limits;
 pub use model::{FileDigest, Model, decode, read_model};
+pub use name::Name;
 pub use save::{MAX_MESSAGE_BYTES, WriteOptions, encode, write_model, write_model_with};
 pub use tensor::TensorData;
-pub use validate::{MAX_IR_VERSION, MIN_IR_VERSION};
+pub use version::{MAX_IR_VERSION, MIN_IR_VERSION};
 
 /// Message types of the format, generated from `onnx.proto`; a test writes and compares them.
 pub mod onnx {

@@ -9,17 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    Limits, ModelFault, Name, TensorFault,
+    Limits, MAX_IR_VERSION, MIN_IR_VERSION, ModelFault, Name, TensorFault,
     onnx::{ModelProto, OperatorSetIdProto},
     tensor,
     walk::{self, Item},
 };
-
-/// The oldest format version that is read: the first with operator sets.
-pub const MIN_IR_VERSION: i64 = 3;
-
-/// The newest format version that is read.
-pub const MAX_IR_VERSION: i64 = 14;
 
 /// A fault of the model or of one of its tensors.
 pub(crate) enum Fault {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cudarc::driver::{CudaFunction, CudaGraph, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg, sys};
 use dlbc_ptx::{DeviceError, Kernel, Launch};
 
-use super::lost;
+use super::failure::lost;
 
 /// The size of the largest parameter block.
 const LARGEST: usize = 1024;

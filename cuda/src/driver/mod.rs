@@ -4,6 +4,7 @@
 //! first contact is guarded (`probe`).
 
 mod cubins;
+mod failure;
 mod graph;
 mod jit;
 mod probe;
@@ -11,10 +12,11 @@ mod probe;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError, result};
 use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 
 use crate::backend::CudaBackend;
+use failure::{failed, lost};
 use graph::Graph;
 
 /// Opens a GPU by its ordinal.
@@ -43,18 +45,6 @@ struct Driver {
     kernels: Vec<(Kernel, CudaFunction)>,
     places: HashMap<String, KernelId>,
     sequences: Vec<Option<Graph>>,
-}
-
-/// A driver's error: memory that ran out, or a device that is of no more use.
-fn failed(error: DriverError, wanted: u64, available: Option<u64>) -> DeviceError {
-    match error.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::OutOfMemory { wanted, available },
-        _ => DeviceError::Lost(error.to_string()),
-    }
-}
-
-fn lost(error: DriverError) -> DeviceError {
-    failed(error, 0, None)
 }
 
 impl Driver {
