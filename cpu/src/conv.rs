@@ -9,12 +9,14 @@ use std::sync::{Arc, OnceLock};
 use tract_onnx::tract_core::internal::*;
 
 use super::columns::Taps;
-use super::depthwise;
 use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Left, Lines, Matrix, Packed, PackedColumns, Right, gemm};
 use super::grid::{Grid, View};
 use super::parallel::{Tile, chunks, made, tiles, with_scratch};
 use super::weights::Weight;
+
+/// Output channels by input channels of a group up to which taps are multiplied one by one.
+pub const FEW: usize = 4;
 
 /// Elements of a strip, of the operand or of the result: what stays in the second cache.
 const STRIP: usize = 1 << 17;
@@ -92,7 +94,7 @@ impl EvalOp for Convolution {
         let (o, c, _) = self.sizes();
         let y = made(&self.dims, |y| match self.way {
             _ if y.is_empty() => {}
-            _ if o * c <= depthwise::FEW => self.sum_of_taps(&slices, y),
+            _ if o * c <= FEW => self.sum_of_taps(&slices, y),
             _ if self.taps.identity() => self.one_tap(&slices, y),
             Way::Forward => self.forward(&slices, y),
             Way::Adjoint => self.adjoint(&slices, y),

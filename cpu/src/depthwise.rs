@@ -8,9 +8,6 @@ use super::gemm::{LINE, Shifted, shifted_sums};
 use super::grid::{Grid, View};
 use super::parallel::{chunks, with_scratch};
 
-/// Output channels by input channels of a group up to which taps are multiplied one by one.
-pub const FEW: usize = 4;
-
 /// Points of a grid beside its positions, over them: to add up a few taps for nothing costs less than to lay the operand out
 /// for each.
 const SPARE: f32 = 2.0;

@@ -2,9 +2,9 @@
 
 use dlbc_ops::prim::Unary;
 
+use super::cheap::unary;
 use super::gemm::{Loop, widest};
 use super::loops::guarded_div;
-use super::pointwise::unary;
 
 /// What is done to the product's elements `a`, with an operand `b`.
 #[derive(Clone, Copy, Debug, PartialEq)]

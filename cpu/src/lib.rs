@@ -5,6 +5,7 @@
 
 mod attention;
 mod backend;
+mod cheap;
 mod columns;
 mod conv;
 mod depthwise;

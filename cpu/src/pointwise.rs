@@ -8,6 +8,7 @@ use dlbc_ops::prim::{Binary, Prim, Unary};
 use dlbc_ops::tensor::DType;
 use tract_onnx::tract_core::internal::*;
 
+use super::cheap::{cheap, unary};
 use super::gemm::{Loop, widest};
 use super::loops::guarded_div;
 use super::parallel::{chunks, made};
@@ -164,37 +165,6 @@ fn load(x: &[f32], spread: Spread, at: usize, to: &mut [f32]) {
 }
 
 #[inline(always)]
-fn each(x: &mut [f32], f: impl Fn(f32) -> f32) {
-    x.iter_mut().for_each(|v| *v = f(*v));
-}
-
-/// Changes every element by a function that [`cheap`] allows.
-#[inline(always)]
-pub fn unary(f: Unary, x: &mut [f32]) {
-    match f {
-        Unary::Abs => each(x, f32::abs),
-        Unary::Neg => each(x, |v| -v),
-        Unary::Sqrt => each(x, f32::sqrt),
-        Unary::Reciprocal => each(x, |v| 1.0 / v),
-        Unary::Log => each(x, f32::ln),
-        Unary::Relu => each(x, |v| if v < 0.0 { 0.0 } else { v }),
-        Unary::LeakyRelu { alpha } => each(x, |v| if v < 0.0 { alpha * v } else { v }),
-        Unary::Elu { alpha } => each(x, |v| if v < 0.0 { alpha * v.exp_m1() } else { v }),
-        Unary::HardSigmoid { alpha, beta } => each(x, |v| (alpha * v + beta).clamp(0.0, 1.0)),
-        Unary::HardSwish => each(x, |v| v * (v / 6.0 + 0.5).clamp(0.0, 1.0)),
-        Unary::Clip { min, max } => {
-            let (min, max) = (min.unwrap_or(f32::NEG_INFINITY), max.unwrap_or(f32::INFINITY));
-            each(x, |v| {
-                let low = if v < min { min } else { v };
-                if low > max { max } else { low }
-            });
-        }
-        // `cheap` lists what comes here.
-        _ => {}
-    }
-}
-
-#[inline(always)]
 fn binary(f: Binary, a: &mut [f32], b: &[f32]) {
     let pairs = a.iter_mut().zip(b);
     match f {
@@ -207,24 +177,6 @@ fn binary(f: Binary, a: &mut [f32], b: &[f32]) {
         Binary::Min => pairs.for_each(|(a, b)| *a = if *a > *b { *b } else { *a }),
         _ => {}
     }
-}
-
-/// Whether a function is computed here. tract has vectorised exponentials; those stay with it.
-pub fn cheap(f: Unary) -> bool {
-    matches!(
-        f,
-        Unary::Abs
-            | Unary::Neg
-            | Unary::Sqrt
-            | Unary::Reciprocal
-            | Unary::Log
-            | Unary::Relu
-            | Unary::LeakyRelu { .. }
-            | Unary::Elu { .. }
-            | Unary::HardSigmoid { .. }
-            | Unary::HardSwish
-            | Unary::Clip { .. }
-    )
 }
 
 /// Whether an expression can have this node.

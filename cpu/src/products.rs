@@ -11,8 +11,8 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Part, Prim};
 use dlbc_ops::tensor::DType;
 
+use super::cheap::cheap;
 use super::epilogue::{Reach, Then};
-use super::pointwise::cheap;
 
 /// A product and the steps that it takes along.
 pub struct Chain {

@@ -5,6 +5,7 @@
 //! strides, so a weight needs no copy of its own for the adjoint. Source of the scheme: [goto2008].
 
 mod kernel;
+mod matrix;
 mod operand;
 mod pack;
 #[cfg(test)]
@@ -12,12 +13,12 @@ mod tests;
 
 pub use kernel::widest;
 use kernel::{Isa, ROWS, VECTORS, WIDEST};
+pub use matrix::Matrix;
 use operand::Terms;
 pub use operand::{LINE, Lines, Loop, Shifted};
 pub use pack::copy;
 
 use super::parallel::{Tile, chunks, each, with_scratch};
-use dlbc_ops::prim::Part as Take;
 
 /// Terms of a block: a panel of `b` of so many stays in the first cache.
 const TERMS: usize = 256;
@@ -27,31 +28,6 @@ const BLOCK: usize = 512;
 
 /// Columns of a block: so many of `b`, packed, stay in the second cache.
 const COLUMNS: usize = 4 * WIDEST;
-
-/// A matrix within a slice: element `(i, j)` lies at `i·row + j·column`.
-#[derive(Clone, Copy)]
-pub struct Matrix<'a> {
-    /// The elements.
-    pub data: &'a [f32],
-    /// Distance of rows.
-    pub row: usize,
-    /// Distance of columns.
-    pub column: usize,
-    /// What is read of each element.
-    pub part: Take,
-}
-
-impl<'a> Matrix<'a> {
-    /// Rows of `row` elements, as they are.
-    pub fn rows(data: &'a [f32], row: usize) -> Matrix<'a> {
-        Matrix { data, row, column: 1, part: Take::Id }
-    }
-
-    /// The matrix transposed.
-    pub fn turned(self) -> Matrix<'a> {
-        Matrix { row: self.column, column: self.row, ..self }
-    }
-}
 
 /// `c = a · b` for `a [m, k]`, `b [k, n]` and a tile `c [m, n]`. One thread; the order of the sums depends on `k` alone, so
 /// equal rows and columns give equal bits wherever they lie.

@@ -2,8 +2,8 @@
 
 use dlbc_ops::prim::Part;
 
-use super::Matrix;
 use super::kernel::{Isa, prefetch};
+use super::matrix::Matrix;
 use crate::weights::part_of;
 
 /// Lines that are asked for before they are read.

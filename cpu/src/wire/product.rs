@@ -5,8 +5,7 @@ use dlbc_ops::prim::{self, Part, Prim};
 use tract_onnx::tract_core::internal::*;
 
 use crate::columns::Taps;
-use crate::conv::{Convolution, Panels, Way};
-use crate::depthwise;
+use crate::conv::{Convolution, FEW, Panels, Way};
 use crate::epilogue::Step;
 use crate::linear::Linear;
 use crate::products::Chain;
@@ -43,7 +42,7 @@ impl Wiring<'_> {
                 let taps = Taps::new(geometry.window.clone(), &from[2..], &to[2..]);
                 let q = constant.elems() / outputs.max(1);
                 let (channels, groups) = (from[1], geometry.groups);
-                let few = (outputs / groups) * (channels / groups) <= depthwise::FEW;
+                let few = (outputs / groups) * (channels / groups) <= FEW;
                 let weight = self.cache.weight(operands[1].node, *w, &constant, q, few);
                 let panels = Panels::default();
                 Box::new(Convolution { way, taps, groups, dims, outputs, channels, weight, steps, panels })
