@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
-use dlbc_ops::program::{BASELINE, Info, MEASURED, Mode, Program, Repeat, SEED};
+use dlbc_ops::program::{Info, Mode, Output, Program, Repeat, SEED};
 use dlbc_ops::tensor::{DType, Dim, Shape, TensorType};
 use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
-use crate::names::{CHOSEN, TARGET};
+use crate::names::{CHOSEN, TARGET, exported_name};
 use crate::order::order;
 use crate::path::{self, Path};
 use crate::sign::Convention;
@@ -38,11 +38,14 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
     if graph.find(TARGET).is_some() {
         return Err(ArtifactError::Reserved { name: Name::new(TARGET) });
     }
-    let of_input: HashSet<String> = info.explanations().map(|(name, _)| name).collect();
-    let kept = |n: &str| n.starts_with("output/") || n.starts_with(MEASURED) || of_input.contains(n);
+    let of_input: HashSet<Output> = info.explanations().map(|(output, _)| output).collect();
+    let kept = |n: &Output| matches!(n, Output::Model(_) | Output::Dimension(_)) || of_input.contains(n);
     let convention = Convention::of(&graph, info);
-    let scaled =
-        graph.outputs().iter().filter_map(|(n, v)| Some((n.strip_prefix(BASELINE)?.to_string(), *v)));
+    let inputs = info.inputs.iter().map(|input| &input.name);
+    let scaled = inputs.filter_map(|name| {
+        let baseline = Output::Baseline(name.as_str().into());
+        Some((name.clone(), graph.output(&baseline)?))
+    });
     let scaled: HashMap<String, Value> = scaled.collect();
     let wanted = graph.outputs().iter().filter(|(n, _)| kept(n));
     graph.set_outputs(wanted.cloned().collect());
@@ -62,9 +65,8 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
         graph.set_outputs(checked);
     }
     graph.remove_unused();
-    let strip = |n: &str| n.strip_prefix("output/").unwrap_or(n).to_string();
-    let outputs = graph.outputs().iter().filter(|(n, _)| !n.starts_with(MEASURED));
-    let declared: Vec<(String, Value)> = outputs.map(|(n, v)| (strip(n), *v)).collect();
+    let outputs = graph.outputs().iter().filter(|(n, _)| !matches!(n, Output::Dimension(_)));
+    let declared: Vec<(String, Value)> = outputs.map(|(n, v)| (exported_name(n), *v)).collect();
     let mut writer = Writer::new(&graph, &declared, false)?;
     for id in order(&graph) {
         writer.add(id)?;
@@ -140,8 +142,7 @@ fn seed(
 ) -> Result<(Value, Option<Value>), ArtifactError> {
     let explained = info.explained.as_str();
     let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
-    let name = format!("output/{explained}");
-    let output = graph.outputs().iter().find(|(n, _)| *n == name).map(|(_, v)| *v);
+    let output = graph.output(&Output::from(explained));
     let output = output.ok_or_else(|| missing("explained output"))?;
     let given = graph.inputs().iter().find(|id| graph.node(**id).name() == SEED).copied();
     let given = Value { node: given.ok_or_else(|| missing("seed"))?, slot: 0 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Prim, Reduction};
-use dlbc_ops::program::{Baseline, Info};
+use dlbc_ops::program::{Baseline, Info, Output, TrackKind};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::{Array, Dim, Shape, Tensor};
 use ndarray::ArrayD;
@@ -34,12 +34,12 @@ pub(crate) struct Path<'a> {
 pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, path: &Path) -> Result<(), String> {
     let mut rows = Rows { graph, path };
     let mut copies: HashMap<Value, Value> = HashMap::new();
-    let mut differences: HashMap<String, Value> = HashMap::new();
+    let mut differences: HashMap<Output, Value> = HashMap::new();
     for input in &info.inputs {
         let Some(x) = rows.input(&input.name) else { continue };
         let moved = if input.explained {
             let (difference, moved) = rows.moved(&input.name, x)?;
-            differences.insert(format!("relevance/{}", input.name), difference);
+            differences.insert(Output::relevance(TrackKind::Single, input.name.as_str()), difference);
             moved
         } else {
             rows.tiled(x)?
@@ -48,7 +48,7 @@ pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, path: &Path) -> Re
     }
     let tiled = rows.tiled(path.seed)?;
     copies.insert(path.seed, tiled);
-    let derivatives: Vec<(String, Value)> = rows.graph.outputs().to_vec();
+    let derivatives: Vec<(Output, Value)> = rows.graph.outputs().to_vec();
     let sources = derivatives.iter().filter(|(name, _)| differences.contains_key(name)).map(|(_, v)| *v);
     rows.copy(sources.collect(), &mut copies)?;
     let mut outputs = vec![];

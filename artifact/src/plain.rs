@@ -1,6 +1,6 @@
 //! A graph of primitives as a plain model.
 
-use dlbc_ops::graph::Graph;
+use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_proto::onnx::ModelProto;
 
@@ -13,7 +13,8 @@ use crate::write::Writer;
 /// # Errors
 /// When a primitive has no ONNX spelling for its types.
 pub fn plain(graph: &Graph<Prim>) -> Result<ModelProto, ArtifactError> {
-    let mut writer = Writer::new(graph, graph.outputs(), false)?;
+    let declared: Vec<(String, Value)> = graph.outputs().iter().map(|(n, v)| (n.to_string(), *v)).collect();
+    let mut writer = Writer::new(graph, &declared, false)?;
     for id in order(graph) {
         writer.add(id)?;
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::{Info, Program, SEED};
+use dlbc_ops::program::{Entry, ExpertEntry, Info, Output, Program, SEED};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 use dlbc_proto::onnx::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use dlbc_proto::{DataType, Model, Name};
@@ -44,7 +44,8 @@ pub fn read(model: &Model) -> Result<Program, ArtifactError> {
     }
     for (name, value) in &outputs {
         let v = reader.value(value).map_err(|fault| node_fault(name, fault))?;
-        reader.graph.add_output(name, v);
+        let unknown = || damaged(format!("{} is no output of a program", Name::new(name)));
+        reader.graph.add_output(Output::parse(name, info.mode).ok_or_else(unknown)?, v);
     }
     let graph = reader.graph;
     graph.check().map_err(|f| damaged(f.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))?;
@@ -218,19 +219,19 @@ fn check_info(
     info: &Info,
     inputs: &[(String, TensorType)],
 ) -> Result<(), ArtifactError> {
-    let outputs: HashMap<&str, Value> = graph.outputs().iter().map(|(n, v)| (n.as_str(), *v)).collect();
-    let output = |name: String| {
-        let found = outputs.get(name.as_str()).copied();
-        found.ok_or_else(|| damaged(format!("output {} is missing", Name::new(&name))))
+    let outputs: HashMap<&Output, Value> = graph.outputs().iter().map(|(n, v)| (n, *v)).collect();
+    let find = |output: Output| {
+        let missing = || damaged(format!("output {} is missing", Name::new(&output.to_string())));
+        outputs.get(&output).copied().ok_or_else(missing)
     };
     let model_inputs = inputs.iter().filter(|(n, _)| n != SEED);
     if !model_inputs.map(|(n, ty)| (n, ty)).eq(info.inputs.iter().map(|i| (&i.name, &i.ty))) {
         return Err(damaged("the inputs are not those of the model".into()));
     }
     for name in &info.outputs {
-        output(format!("output/{name}"))?;
+        find(Output::from(name))?;
     }
-    let explained = output(format!("output/{}", info.explained))?;
+    let explained = find(Output::from(&info.explained))?;
     let seed = inputs.iter().find(|(n, _)| n == SEED);
     let tracks = info.mode.tracks();
     let mut expected = graph.ty(explained).shape.clone();
@@ -240,21 +241,21 @@ fn check_info(
     if seed.is_none_or(|(_, ty)| ty.shape != expected) {
         return Err(damaged("the seed has not the shape of the explained output".into()));
     }
-    for (name, input) in info.explanations() {
-        let v = output(name)?;
+    for (output, input) in info.explanations() {
+        let v = find(output)?;
         if graph.ty(v).shape != input.ty.shape {
             return Err(damaged(format!("the relevance of {} has another shape", Name::new(&input.name))));
         }
     }
     for layer in 0..info.experts.len() {
-        for column in ["relevance", "tokens", "received"] {
-            output(format!("experts/{layer}/{column}"))?;
+        for entry in ExpertEntry::ALL {
+            find(Output::Expert { layer, entry })?;
         }
     }
-    for track in tracks {
+    for track in tracks.iter().copied() {
         for row in 0..info.audit.len() {
-            for column in ["in", "out", "absorbed"] {
-                output(format!("{}{row}/{column}", track.audit))?;
+            for entry in [Entry::Received, Entry::Passed, Entry::Absorbed] {
+                find(Output::Ledger { track, row, entry })?;
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
-use dlbc_ops::program::{Info, Mode, START_SIGN, START_VALUE, StartSign};
+use dlbc_ops::program::{Info, Mode, Output, StartSign};
 use dlbc_ops::tensor::DType;
 
 use crate::steps::Steps;
@@ -25,9 +25,9 @@ impl Convention {
         if info.mode == Mode::Contrastive || info.start.sign == StartSign::Unit {
             return None;
         }
-        let find = |name: &str| graph.outputs().iter().find(|(n, _)| n == name).map(|(_, v)| *v);
-        let values = find(START_VALUE).or_else(|| find(&format!("output/{}", info.explained)))?;
-        let signs = find(START_SIGN).unwrap_or(values);
+        let values =
+            graph.output(&Output::StartValue).or_else(|| graph.output(&Output::from(&info.explained)))?;
+        let signs = graph.output(&Output::StartSign).unwrap_or(values);
         Some(Convention { sign: info.start.sign, values, signs, shares: None })
     }
 

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::{Part, Prim};
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::TensorType;
 use dlbc_proto::onnx::{
     FunctionProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, ValueInfoProto,
@@ -34,9 +34,10 @@ const IR_VERSION: i64 = 10;
 /// When a primitive has no ONNX spelling for its types.
 pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
     let graph = &program.graph;
-    let of_input: HashSet<String> = program.info.explanations().map(|(name, _)| name).collect();
-    let wanted = graph.outputs().iter().filter(|(n, _)| n.starts_with("output/") || of_input.contains(n));
-    let declared: Vec<(String, Value)> = wanted.cloned().collect();
+    let of_input: HashSet<Output> = program.info.explanations().map(|(output, _)| output).collect();
+    let wanted =
+        graph.outputs().iter().filter(|(n, _)| matches!(n, Output::Model(_)) || of_input.contains(n));
+    let declared: Vec<(String, Value)> = wanted.map(|(n, v)| (n.to_string(), *v)).collect();
     let mut writer = Writer::new(graph, &declared, true)?;
     for id in order(graph) {
         writer.add(id)?;
@@ -55,8 +56,8 @@ fn metadata(
     let graph = &program.graph;
     let inputs: Vec<(&str, &TensorType)> =
         graph.inputs().iter().map(|id| (graph.node(*id).name(), &graph.node(*id).types[0])).collect();
-    let outputs: Vec<(&String, &String)> =
-        graph.outputs().iter().map(|(n, v)| (n, writer.name(*v))).collect();
+    let outputs: Vec<(String, &String)> =
+        graph.outputs().iter().map(|(n, v)| (n.to_string(), writer.name(*v))).collect();
     let mut entries = vec![
         onnx::metadata("dlbc.format", FORMAT),
         onnx::metadata("dlbc.version", env!("CARGO_PKG_VERSION")),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
 use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET, export, exported};
 use dlbc_ops::prim::{Builder, Part};
-use dlbc_ops::program::{Info, InputInfo, MEASURED, Program, SEED, START_VALUE, StartSign};
+use dlbc_ops::program::{Entry, Info, InputInfo, Output, Program, SEED, StartSign, TrackKind};
 use dlbc_ops::tensor::{Bindings, DType, Dim, Shape, Tensor, TensorType};
 
 /// `y = x · w` of a shape, and the relevance `(seed · wᵀ) ⊙ x`, so that the relevance shows the seed.
@@ -40,8 +40,11 @@ fn linear(shape: &str) -> Program {
     let info =
         Info { explained: "y".into(), inputs: vec![input], outputs: vec!["y".into()], ..Info::default() };
     let mut graph = b.finish();
-    for (name, v) in [("output/y", y), ("relevance/x", r), ("relevance/inner", r), ("audit/0/in", total)] {
-        graph.add_output(name, v);
+    let relevance = |tensor: &str| Output::relevance(TrackKind::Single, tensor);
+    let received = Output::Ledger { track: TrackKind::Single, row: 0, entry: Entry::Received };
+    graph.add_output("y", y);
+    for (output, v) in [(relevance("x"), r), (relevance("inner"), r), (received, total)] {
+        graph.add_output(output, v);
     }
     Program { graph, info }
 }
@@ -169,7 +172,9 @@ fn compare(
     inputs.insert(SEED.into(), seed(y, target.as_deref(), options, None));
     if info.start.sign == StartSign::Value {
         let made = expected(program, bindings, &inputs);
-        let counts = made.get(START_VALUE).map_or_else(|| y.clone(), |value| value.to_tensor(DType::F32));
+        let counts = made
+            .get(&Output::StartValue.to_string())
+            .map_or_else(|| y.clone(), |value| value.to_tensor(DType::F32));
         inputs.insert(SEED.into(), seed(y, target.as_deref(), options, Some(&counts)));
     }
     let wanted = expected(program, bindings, &inputs);
@@ -339,7 +344,7 @@ fn compiled_by(path: &Path, rules: &str) -> Program {
 /// Whether dimensions are known only while it runs: a session runs it step by step, as `tests/models/experts.rs` of the program does
 /// with artifact and export.
 fn measures(program: &Program) -> bool {
-    program.graph.outputs().iter().any(|(name, _)| name.starts_with(MEASURED))
+    program.graph.outputs().iter().any(|(output, _)| matches!(output, Output::Dimension(_)))
 }
 
 /// Two numbers for each symbol of the inputs.

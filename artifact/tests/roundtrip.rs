@@ -10,7 +10,7 @@ use dlbc_ops::graph::Origin;
 use dlbc_ops::prim::{
     self, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan, Unary, Window,
 };
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program, TrackKind};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_proto::onnx::ModelProto;
 use dlbc_proto::{Limits, decode, encode};
@@ -67,7 +67,7 @@ fn step() -> dlbc_ops::graph::Graph<Prim> {
     let kept = b.mul(state, factor);
     let sum = b.plus(kept, x);
     let next = b.unary(Unary::Clip { min: Some(f32::NEG_INFINITY), max: Some(3.0) }, sum);
-    b.graph_mut().add_output("next", next);
+    b.graph_mut().add_output(Output::value("next"), next);
     b.finish()
 }
 
@@ -103,7 +103,7 @@ fn a_value_makes_way_for_an_output_and_keeps_its_name() {
         vec![z, y]
     });
     let y = program.graph.find("output/0").unwrap();
-    program.graph.add_output("relevance/y", y);
+    program.graph.add_output(Output::relevance(TrackKind::Single, "y"), y);
     let again = reread(&write(&program).unwrap()).unwrap();
     assert_eq!(again.graph.to_string(), program.graph.to_string());
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::{BackendError, Unsupported};
@@ -12,6 +13,9 @@ use crate::run::{Progress, Receiver, Run};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
+
+/// Tensors by the program output that they are.
+pub type Outputs = BTreeMap<Output, Tensor>;
 
 /// Bounds on the threads and the memory of a session's runs, and who follows them.
 #[derive(Clone, Debug)]
@@ -112,8 +116,8 @@ pub trait Backend: Send + Sync {
     fn prepare(
         &self,
         graph: &Graph<Prim>,
-        forward: &[String],
-        reverse: &[String],
+        forward: &[Output],
+        reverse: &[Output],
         options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError>;
 }
@@ -161,7 +165,7 @@ pub trait Plan: Send + Sync {
     ///
     /// # Errors
     /// When a value is out of range for a node, and when `run` is cancelled.
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError>;
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError>;
 
     /// Computes the reverse outputs from a seed of the explained output's shape.
     ///
@@ -173,7 +177,7 @@ pub trait Plan: Send + Sync {
         saved: Saved,
         seed: &Tensor,
         run: &Run<'_>,
-    ) -> Result<Tensors, BackendError>;
+    ) -> Result<Outputs, BackendError>;
 
     /// What the plan holds.
     fn memory(&self) -> MemoryReport;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use dlbc_ops::program::Output;
 use thiserror::Error;
 
 /// Failure of a backend to plan or to run a program.
@@ -13,7 +14,7 @@ pub enum BackendError {
     MissingInput(String),
     /// A requested output that the program does not have.
     #[error("the program has no output `{0}`")]
-    UnknownOutput(String),
+    UnknownOutput(Output),
     /// A tensor beyond the limit.
     #[error("node `{node}`: {bytes} bytes, more than the limit of {limit}")]
     Limit {

@@ -9,7 +9,7 @@ mod reference;
 mod run;
 mod stage;
 
-pub use contract::{Backend, MemoryReport, Plan, Precision, Saved, SessionOptions, Tensors};
+pub use contract::{Backend, MemoryReport, Outputs, Plan, Precision, Saved, SessionOptions, Tensors};
 pub use error::{BackendError, ErrorKind, Unsupported};
 pub use reference::ReferenceBackend;
 pub use run::{CancelToken, Progress, Receiver, Run};

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::{Prim, reference};
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{Array, Tensor};
 
-use crate::contract::{Backend, MemoryReport, Plan, Saved, SessionOptions, Tensors};
+use crate::contract::{Backend, MemoryReport, Outputs, Plan, Saved, SessionOptions, Tensors};
 use crate::error::{BackendError, Unsupported};
 use crate::run::{Progress, Run};
 use crate::stage::{Stage, Stages, split, uses};
@@ -29,8 +29,8 @@ impl Backend for ReferenceBackend {
     fn prepare(
         &self,
         graph: &Graph<Prim>,
-        forward: &[String],
-        reverse: &[String],
+        forward: &[Output],
+        reverse: &[Output],
         _: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         let stages = split(graph, forward, reverse)?;
@@ -46,8 +46,8 @@ impl Backend for ReferenceBackend {
 struct Interpreter {
     graph: Graph<Prim>,
     stages: Stages,
-    forward: Vec<String>,
-    reverse: Vec<String>,
+    forward: Vec<Output>,
+    reverse: Vec<Output>,
 }
 
 type Values = HashMap<Value, Arc<Array>>;
@@ -103,7 +103,7 @@ impl Interpreter {
         Ok(values)
     }
 
-    fn results(&self, names: &[String], outputs: &[Value], values: &Values) -> Tensors {
+    fn results(&self, names: &[Output], outputs: &[Value], values: &Values) -> Outputs {
         let pairs = names.iter().zip(outputs);
         pairs
             .filter_map(|(n, v)| Some((n.clone(), values.get(v)?.to_tensor(self.graph.ty(*v).dtype))))
@@ -112,7 +112,7 @@ impl Interpreter {
 }
 
 impl Plan for Interpreter {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
         let stage = &self.stages.forward;
         let total = stage.nodes.len();
         let values = self.run(stage, self.feed(stage, inputs, None)?, &|done| {
@@ -131,7 +131,7 @@ impl Plan for Interpreter {
         saved: Saved,
         seed: &Tensor,
         run: &Run<'_>,
-    ) -> Result<Tensors, BackendError> {
+    ) -> Result<Outputs, BackendError> {
         let stage = &self.stages.reverse;
         let mut values = self.feed(stage, inputs, Some(seed))?;
         values.extend(saved.take::<Values>().unwrap_or_default());

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
+use dlbc_ops::program::Output;
 
 use crate::error::BackendError;
 
@@ -33,11 +34,8 @@ pub struct Stages {
 ///
 /// # Errors
 /// When an output does not exist.
-pub fn split(graph: &Graph<Prim>, forward: &[String], reverse: &[String]) -> Result<Stages, BackendError> {
-    let find = |name: &String| {
-        let found = graph.outputs().iter().find(|(n, _)| n == name).map(|(_, v)| *v);
-        found.ok_or_else(|| BackendError::UnknownOutput(name.clone()))
-    };
+pub fn split(graph: &Graph<Prim>, forward: &[Output], reverse: &[Output]) -> Result<Stages, BackendError> {
+    let find = |name: &Output| graph.output(name).ok_or_else(|| BackendError::UnknownOutput(name.clone()));
     let forward: Vec<Value> = forward.iter().map(find).collect::<Result<_, _>>()?;
     let reverse: Vec<Value> = reverse.iter().map(find).collect::<Result<_, _>>()?;
     let order = graph.topological();

@@ -8,7 +8,7 @@ use dlbc_ops::graph::{Graph, Node, NodeId, Value};
 use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::op::{Op, Scan};
 use dlbc_ops::program::{Mode, Repeat};
-use dlbc_ops::rule::{Policy, Receives, Rule, RuleNode};
+use dlbc_ops::rule::{Policy, Receives, Rule, RuleNode, Sink};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
@@ -182,7 +182,7 @@ fn propagate(
     for (i, sink) in result.sinks.clone().iter().enumerate() {
         if let Some(v) = graph.find(sink) {
             for wire in wires.get(&v).into_iter().flatten() {
-                result.graph.add_output(&format!("{sink}#{i}"), *wire);
+                result.graph.add_output(Sink { name: sink.clone(), index: i }, *wire);
             }
         }
     }

@@ -5,12 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Plan, Progress, Run, Saved, SessionOptions, Stage, Tensors,
+    Backend, BackendError, MemoryReport, Outputs, Plan, Progress, Run, Saved, SessionOptions, Stage, Tensors,
     Unsupported, split,
 };
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{DType, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tract_linalg::multithread::{Executor, multithread_tract_scope};
@@ -57,8 +57,8 @@ impl Backend for CpuBackend {
     fn prepare(
         &self,
         graph: &Graph<Prim>,
-        forward: &[String],
-        reverse: &[String],
+        forward: &[Output],
+        reverse: &[Output],
         options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         few_readers(graph)?;
@@ -200,8 +200,8 @@ impl Runnable {
         guarded(stage, || with_given(feed.given, run))
     }
 
-    fn results(&self, names: &[String], values: &[tr::TValue]) -> Result<Tensors, BackendError> {
-        let mut tensors = Tensors::new();
+    fn results(&self, names: &[Output], values: &[tr::TValue]) -> Result<Outputs, BackendError> {
+        let mut tensors = Outputs::new();
         for ((name, value), dtype) in names.iter().zip(values).zip(&self.outputs) {
             tensors.insert(name.clone(), guarded("output", || from_tract(value, *dtype))?);
         }
@@ -218,8 +218,8 @@ struct Feed {
 struct TractPlan {
     forward: Runnable,
     reverse: Runnable,
-    forward_names: Vec<String>,
-    reverse_names: Vec<String>,
+    forward_names: Vec<Output>,
+    reverse_names: Vec<Output>,
     pool: Arc<ThreadPool>,
     memory: MemoryReport,
 }
@@ -239,7 +239,7 @@ impl TractPlan {
 }
 
 impl Plan for TractPlan {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
         self.within(|| {
             let feed = self.forward.feed(inputs, None)?;
             let mut values = self.forward.run("forward", feed, &|done, total| {
@@ -259,7 +259,7 @@ impl Plan for TractPlan {
         saved: Saved,
         seed: &Tensor,
         run: &Run<'_>,
-    ) -> Result<Tensors, BackendError> {
+    ) -> Result<Outputs, BackendError> {
         self.within(|| {
             let mut feed = self.reverse.feed(inputs, Some(seed))?;
             let saved = saved.take::<Kept>().unwrap_or_default();

@@ -5,13 +5,19 @@
 use std::sync::Mutex;
 
 use dlbc_backend::{
-    Backend, BackendError, CancelToken, Plan, Progress, ReferenceBackend, Run, Saved, SessionOptions, Tensors,
+    Backend, BackendError, CancelToken, Outputs, Plan, Progress, ReferenceBackend, Run, Saved,
+    SessionOptions, Tensors,
 };
 use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Builder, Prim};
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
+
+/// The relevance of `x`.
+fn relevance() -> Output {
+    Output::relevance(TrackKind::Single, "x")
+}
 
 /// Six softmaxes over alternating axes before the seed, and as many after it.
 fn program() -> Graph<Prim> {
@@ -24,15 +30,15 @@ fn program() -> Graph<Prim> {
         r = b.add(Prim::Softmax(prim::Softmax { axis }), &[r]);
     }
     b.ok().unwrap();
-    b.graph_mut().add_output("output/y", y);
-    b.graph_mut().add_output("relevance/x", r);
+    b.graph_mut().add_output("y", y);
+    b.graph_mut().add_output(relevance(), r);
     b.finish()
 }
 
 fn plans() -> Vec<Box<dyn Plan>> {
     let prepare = |backend: &dyn Backend| {
         let options = SessionOptions::new().threads(1);
-        backend.prepare(&program(), &["output/y".into()], &["relevance/x".into()], &options).unwrap()
+        backend.prepare(&program(), &["y".into()], &[relevance()], &options).unwrap()
     };
     vec![prepare(&CpuBackend), prepare(&ReferenceBackend)]
 }
@@ -41,7 +47,7 @@ fn digits() -> Tensor {
     Tensor::from_f32(&[3, 4], &(0..12).map(|i| i as f32 / 6.0).collect::<Vec<_>>())
 }
 
-fn forward(plan: &dyn Plan, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
+fn forward(plan: &dyn Plan, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
     plan.forward(&Tensors::from([("x".to_string(), digits())]), run)
 }
 

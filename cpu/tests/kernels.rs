@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use dlbc_backend::{Backend, ReferenceBackend, Run, SessionOptions, Tensors};
+use dlbc_backend::{Backend, Outputs, ReferenceBackend, Run, SessionOptions, Tensors};
 use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 
 /// Random numbers, the same on every run (xorshift).
@@ -70,9 +71,9 @@ impl Case {
     /// Runs on both backends, the CPU with one and with two threads, and compares.
     fn check(mut self, what: &str, outputs: &[Value]) {
         self.builder.ok().unwrap_or_else(|e| panic!("{what}: {e}"));
-        let names: Vec<String> = (0..outputs.len()).map(|i| format!("y{i}")).collect();
+        let names: Vec<Output> = (0..outputs.len()).map(|i| Output::Model(format!("y{i}").into())).collect();
         for (name, v) in names.iter().zip(outputs) {
-            self.builder.graph_mut().add_output(name, *v);
+            self.builder.graph_mut().add_output(name.clone(), *v);
         }
         let graph = self.builder.finish();
         let run = |backend: &dyn Backend, threads: usize| run(backend, &graph, &names, &self.inputs, threads);
@@ -93,10 +94,10 @@ impl Case {
 fn run(
     backend: &dyn Backend,
     graph: &Graph<Prim>,
-    names: &[String],
+    names: &[Output],
     inputs: &Tensors,
     threads: usize,
-) -> Tensors {
+) -> Outputs {
     let options = SessionOptions::new().threads(threads);
     let plan = backend.prepare(graph, names, &[], &options).unwrap();
     plan.forward(inputs, &Run::default()).unwrap().0

@@ -3,6 +3,7 @@
 use dlbc_backend::{Backend, BackendError, Plan, Precision, SessionOptions, Unsupported};
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::{self, Prim};
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::DType;
 use dlbc_ptx::Device;
 
@@ -44,8 +45,8 @@ impl CudaBackend {
     fn fitting(
         &self,
         graph: &Graph<Prim>,
-        forward: &[String],
-        reverse: &[String],
+        forward: &[Output],
+        reverse: &[Output],
     ) -> Result<Lowered, BackendError> {
         let lowered = |segments| lower(graph, forward, reverse, self.precision, segments);
         let mut best = lowered(1)?;
@@ -84,8 +85,8 @@ impl Backend for CudaBackend {
     fn prepare(
         &self,
         graph: &Graph<Prim>,
-        forward: &[String],
-        reverse: &[String],
+        forward: &[Output],
+        reverse: &[Output],
         _: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         let graph = expand(graph)?;

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dlbc_backend::{BackendError, MemoryReport, Plan, Progress, Run, Saved, Tensors};
-use dlbc_ops::program::SEED;
+use dlbc_backend::{BackendError, MemoryReport, Outputs, Plan, Progress, Run, Saved, Tensors};
+use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
@@ -16,14 +16,14 @@ struct Stage {
     /// Launches, and how often they run before the next ones do.
     sequences: Vec<(SequenceId, usize)>,
     inputs: Vec<(String, u64)>,
-    outputs: Vec<Output>,
+    outputs: Vec<Download>,
     /// The words that failing steps set, and what they say.
     status: u64,
     complaints: Vec<String>,
 }
 
-struct Output {
-    name: String,
+struct Download {
+    output: Output,
     address: u64,
     bytes: usize,
     dims: Vec<usize>,
@@ -152,14 +152,14 @@ impl DevicePlan {
         Ok(())
     }
 
-    fn results(&self, stage: &Stage, run: &Run<'_>) -> Result<Tensors, BackendError> {
+    fn results(&self, stage: &Stage, run: &Run<'_>) -> Result<Outputs, BackendError> {
         let mut resident = lock(&self.shared);
-        let mut tensors = Tensors::new();
-        for output in &stage.outputs {
+        let mut tensors = Outputs::new();
+        for download in &stage.outputs {
             run.check()?;
-            let mut bytes = vec![0; output.bytes];
-            resident.device.download(output.address, &mut bytes).map_err(failed)?;
-            tensors.insert(output.name.clone(), from_device(&bytes, &output.dims, output.dtype));
+            let mut bytes = vec![0; download.bytes];
+            resident.device.download(download.address, &mut bytes).map_err(failed)?;
+            tensors.insert(download.output.clone(), from_device(&bytes, &download.dims, download.dtype));
         }
         Ok(tensors)
     }
@@ -174,14 +174,14 @@ impl Stage {
         self.inputs = part.inputs.iter().map(|(n, v)| (n.clone(), addresses.of(v))).collect();
         self.status = part.status.as_ref().map_or(0, |v| addresses.of(v));
         self.complaints = part.complaints.clone();
-        let output = |(name, view, dtype): &(String, View, DType)| Output {
-            name: name.clone(),
+        let download = |(output, view, dtype): &(Output, View, DType)| Download {
+            output: output.clone(),
             address: addresses.of(view),
             bytes: view.elems() * view.kind.bytes() as usize,
             dims: view.dims.clone(),
             dtype: *dtype,
         };
-        self.outputs = part.outputs.iter().map(output).collect();
+        self.outputs = part.outputs.iter().map(download).collect();
     }
 }
 
@@ -225,7 +225,7 @@ impl DevicePlan {
 /// A sequence is one recorded launch: a cancelled run ends between sequences, between the runs of a scan's step, and between
 /// downloads, not between nodes.
 impl Plan for DevicePlan {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         self.run_forward(&mut generation, inputs, run)?;
         Ok((self.results(&self.stages[1], run)?, Saved::new(Generation(*generation))))
@@ -237,7 +237,7 @@ impl Plan for DevicePlan {
         saved: Saved,
         seed: &Tensor,
         run: &Run<'_>,
-    ) -> Result<Tensors, BackendError> {
+    ) -> Result<Outputs, BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         // Another forward has run since: its values lie where these lay, so they are computed again.
         if saved.take::<Generation>().is_none_or(|g| g.0 != *generation) {

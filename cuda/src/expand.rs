@@ -43,7 +43,7 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
     }
     for (name, v) in graph.outputs() {
         let value = made[v];
-        b.graph_mut().add_output(name, value);
+        b.graph_mut().add_output(name.clone(), value);
     }
     Ok(b.finish())
 }

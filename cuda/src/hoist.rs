@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use dlbc_ops::graph::{Body, Graph, NodeId, Value};
 use dlbc_ops::prim::{Builder, Prim, Scan, batch};
+use dlbc_ops::program::Output;
 
 /// What a value of a step depends on.
 #[derive(Clone, Copy, Default)]
@@ -88,7 +89,7 @@ pub(crate) fn hoist(b: &mut Builder, scan: &Scan, inputs: &[Value]) -> Option<(S
         values.insert(value(*id), step.add(node.op.clone(), &own));
     }
     step.ok().ok()?;
-    step.graph_mut().add_output("next", values[&result]);
+    step.graph_mut().add_output(Output::value("next"), values[&result]);
     Some((Scan { body: Body::new(step.finish()), sequences, reverse: scan.reverse }, operands))
 }
 
@@ -100,7 +101,8 @@ fn all_at_once(b: &mut Builder, scan: &Scan, inputs: &[Value], nodes: &[NodeId])
     for (id, name) in graph.inputs().to_vec().into_iter().zip(&names) {
         graph.rename(Value { node: id, slot: 0 }, name);
     }
-    let outputs = nodes.iter().enumerate().map(|(i, id)| (format!("{i}"), Value { node: *id, slot: 0 }));
+    let outputs =
+        nodes.iter().enumerate().map(|(i, id)| (Output::value(i.to_string()), Value { node: *id, slot: 0 }));
     graph.set_outputs(outputs.collect());
     let wide: Vec<&str> = names[1..=scan.sequences].iter().map(String::as_str).collect();
     let graph = batch(&graph, &wide, steps).ok()?;

@@ -9,9 +9,14 @@ use dlbc_backend::{Backend, BackendError, MemoryReport, Run, SessionOptions, Ten
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptxsim::Simulator;
+
+/// The relevance of `x`.
+fn relevance() -> Output {
+    Output::relevance(TrackKind::Single, "x")
+}
 
 const LAYERS: usize = 24;
 const DIMS: [usize; 2] = [8, 64];
@@ -47,8 +52,8 @@ fn layers(r: &mut Random) -> Graph<Prim> {
         flow = b.add(Prim::Binary(Binary::Mul), &[size, back]);
     }
     b.ok().unwrap();
-    b.graph_mut().add_output("output/y", y);
-    b.graph_mut().add_output("relevance/x", flow);
+    b.graph_mut().add_output("y", y);
+    b.graph_mut().add_output(relevance(), flow);
     b.finish()
 }
 
@@ -59,7 +64,7 @@ fn run(
     schedule: u64,
 ) -> Result<([Tensor; 3], MemoryReport), BackendError> {
     let backend = CudaBackend::new(Box::new(Simulator::new(bytes, schedule)));
-    let names = ["output/y".to_string(), "relevance/x".to_string()];
+    let names = [Output::from("y"), relevance()];
     let plan = backend.prepare(graph, &names[..1], &names[1..], &SessionOptions::default())?;
     let mut r = Random::new(6);
     let (x, seed) = (r.floats(&DIMS), r.floats(&DIMS));

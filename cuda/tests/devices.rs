@@ -9,9 +9,14 @@ use dlbc_backend::{Backend, BackendError, CancelToken, ErrorKind, Run, SessionOp
 use dlbc_cuda::{CudaBackend, DeviceError, open};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptxsim::Simulator;
+
+/// The relevance of `x`.
+fn relevance() -> Output {
+    Output::relevance(TrackKind::Single, "x")
+}
 
 fn product(b: &mut Builder, v: &[Value]) -> Value {
     let y = b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &v[..2]);
@@ -72,7 +77,7 @@ fn a_model_larger_than_memory_is_refused_before_it_runs() {
     let inputs = [x];
     let graph = graph(&inputs, build);
     let backend = CudaBackend::new(Box::new(Simulator::new(Some(300_000), 1)));
-    let error = backend.prepare(&graph, &["output/y".into()], &[], &SessionOptions::default()).err().unwrap();
+    let error = backend.prepare(&graph, &["y".into()], &[], &SessionOptions::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Device, "{error}");
     assert!(error.to_string().contains("360000 bytes wanted"), "{error}");
     // What was taken went back: a smaller model still runs.
@@ -102,7 +107,7 @@ fn launches_that_no_device_takes_are_refused() {
         b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[tall, v[1]])
     });
     let backend = CudaBackend::new(Box::<Simulator>::default());
-    let error = backend.prepare(&graph, &["output/y".into()], &[], &SessionOptions::default()).err().unwrap();
+    let error = backend.prepare(&graph, &["y".into()], &[], &SessionOptions::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     assert!(error.to_string().contains("65536"), "{error}");
 }
@@ -119,8 +124,8 @@ fn two_stages() -> Graph<Prim> {
     let size = b.add(Prim::Unary(Unary::Abs), &[x]);
     let out = b.add(Prim::Binary(Binary::Mul), &[size, r]);
     b.ok().unwrap();
-    b.graph_mut().add_output("output/y", y);
-    b.graph_mut().add_output("relevance/x", out);
+    b.graph_mut().add_output("y", y);
+    b.graph_mut().add_output(relevance(), out);
     b.finish()
 }
 
@@ -129,9 +134,7 @@ fn saved_values_of_an_earlier_forward_are_computed_again() {
     let mut r = Random::new(4);
     let graph = two_stages();
     let backend = CudaBackend::new(Box::<Simulator>::default());
-    let plan = backend
-        .prepare(&graph, &["output/y".into()], &["relevance/x".into()], &SessionOptions::default())
-        .unwrap();
+    let plan = backend.prepare(&graph, &["y".into()], &[relevance()], &SessionOptions::default()).unwrap();
     let feed = |r: &mut Random| Tensors::from([("x".to_string(), r.floats(&[4, 6]))]);
     let (first, second, seed) = (feed(&mut r), feed(&mut r), r.floats(&[4, 6]));
     let (_, saved) = plan.forward(&first, &Run::default()).unwrap();
@@ -151,9 +154,8 @@ fn saved_values_of_an_earlier_forward_are_computed_again() {
 fn a_cancelled_run_ends_before_the_next_sequence() {
     let mut r = Random::new(5);
     let backend = CudaBackend::new(Box::<Simulator>::default());
-    let plan = backend
-        .prepare(&two_stages(), &["output/y".into()], &["relevance/x".into()], &SessionOptions::default())
-        .unwrap();
+    let plan =
+        backend.prepare(&two_stages(), &["y".into()], &[relevance()], &SessionOptions::default()).unwrap();
     let (feed, seed) = (Tensors::from([("x".to_string(), r.floats(&[4, 6]))]), r.floats(&[4, 6]));
     let (expected, saved) = plan.forward(&feed, &Run::default()).unwrap();
     let relevance = plan.reverse(&feed, saved.clone(), &seed, &Run::default()).unwrap();
@@ -173,9 +175,7 @@ fn weights_are_resident_once_and_memory_goes_back_with_a_plan() {
     let graph = two_stages();
     let backend = CudaBackend::new(Box::new(Simulator::new(Some(60_000), 1)));
     let prepare = |graph: &Graph<Prim>| {
-        backend
-            .prepare(graph, &["output/y".into()], &["relevance/x".into()], &SessionOptions::default())
-            .unwrap()
+        backend.prepare(graph, &["y".into()], &[relevance()], &SessionOptions::default()).unwrap()
     };
     let (one, two) = (prepare(&graph), prepare(&graph));
     assert_eq!((one.memory().constant_bytes, two.memory().constant_bytes), (144, 144));

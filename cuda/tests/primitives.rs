@@ -9,6 +9,7 @@ use dlbc_ops::prim::{
     self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
     Scan, Unary, Window,
 };
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 
 const PARTS: [Part; 6] = [Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One];
@@ -615,7 +616,7 @@ fn recurrences() {
             let (from_x, from_h) = (step.add(product.clone(), &[x, w]), step.add(product, &[h, u]));
             let sum = step.add(Prim::Binary(Binary::Add), &[from_x, from_h]);
             let next = step.add(Prim::Unary(Unary::Tanh), &[sum]);
-            step.graph_mut().add_output("next", next);
+            step.graph_mut().add_output(Output::value("next"), next);
             let (scan, constants) = Scan::of(step.finish(), 1, reverse);
             assert!(constants.is_empty());
             g.add(Prim::Scan(scan), v)

@@ -2,6 +2,7 @@
 
 use dlbc_ops::graph::{FanIn, Graph, Node, Origin, PrintOp, Value, Vocabulary};
 use dlbc_ops::prim::{self, Builder, Prim, Unary};
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, TensorType};
 
 /// `y = relu(relu(x))` of two elements, with output `y`.
@@ -10,7 +11,7 @@ fn chain() -> (Graph<Prim>, [Value; 3]) {
     let x = b.input("x", ty(2));
     let h = b.unary(Unary::Relu, x);
     let y = b.unary(Unary::Tanh, h);
-    b.graph_mut().add_output("y", y);
+    b.graph_mut().add_output(Output::value("y"), y);
     b.ok().expect("a typed graph");
     (b.finish(), [x, h, y])
 }
@@ -108,14 +109,14 @@ fn rule_5_an_empty_name() {
 #[test]
 fn rule_6_an_output_that_is_not_there() {
     let (mut graph, [x, _, y]) = chain();
-    graph.add_output("z", Value { node: x.node, slot: 4 });
+    graph.add_output(Output::value("z"), Value { node: x.node, slot: 4 });
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [6]);
     assert!(text.contains("output `z` reads slot 4"), "{text}");
     // A removed node makes nothing.
     let (mut graph, _) = chain();
     graph.remove(y.node);
-    graph.set_outputs(vec![("y".into(), y)]);
+    graph.set_outputs(vec![(Output::value("y"), y)]);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [6]);
     assert!(text.contains("output `y` reads slot 0 of a node with 0 outputs"), "{text}");
@@ -145,7 +146,7 @@ fn every_fault_is_reported() {
     let (mut graph, [x, h, y]) = chain();
     graph.node_mut(h.node).names[0] = "x".into();
     graph.wire(x, y.node, 3);
-    graph.add_output("z", Value { node: x.node, slot: 9 });
+    graph.add_output(Output::value("z"), Value { node: x.node, slot: 9 });
     let mut rules = faults(&graph).0;
     rules.sort_unstable();
     assert_eq!(rules, [4, 5, 6]);
@@ -169,6 +170,7 @@ impl PrintOp for Summing {
 }
 
 impl Vocabulary for Summing {
+    type Output = String;
     const FAN_IN: FanIn = FanIn::Sum;
 }
 

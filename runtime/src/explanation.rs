@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dlbc_backend::Tensors;
-use dlbc_ops::program::{Info, TrackKind, TrackNames};
+use dlbc_backend::{Outputs, Tensors};
+use dlbc_ops::program::{Info, TrackKind};
 use dlbc_ops::tensor::Tensor;
 
 use crate::detection::Detected;
-use crate::ledger::Ledger;
 use crate::ledger::expert_relevance::ExpertLayer;
 use crate::ledger::modules::{self, HeadRow, ModuleRow};
+use crate::ledger::{Ledger, tensor};
 use crate::request::Request;
 
 /// Times of a run, in seconds.
@@ -71,19 +71,19 @@ pub struct Track {
 }
 
 impl Track {
-    /// The track that `names` finds among the results of a reverse.
+    /// The track among the results of a reverse.
     pub(crate) fn read(
         info: &Info,
-        results: &Tensors,
-        names: &TrackNames,
+        results: &Outputs,
+        kind: TrackKind,
         start: &Tensor,
         request: &Request,
     ) -> Track {
         let start: f64 = start.to_f64().iter().sum();
-        let ledger = request.ledger.then(|| Ledger::of_track(info, results, names.audit));
+        let ledger = request.ledger.then(|| Ledger::of_track(info, results, kind));
         let relevance: Tensors = results
             .iter()
-            .filter_map(|(k, v)| Some((k.strip_prefix(names.relevance)?.to_string(), v.clone())))
+            .filter_map(|(output, v)| Some((tensor(output, kind)?.to_string(), v.clone())))
             .collect();
         let explained = info.inputs.iter().filter(|i| i.explained);
         let inputs: BTreeMap<String, f64> = explained
@@ -93,9 +93,9 @@ impl Track {
             Some(ledger) => ledger.total_absorbed(),
             None => start - inputs.values().sum::<f64>(),
         };
-        let modules = request.modules.then(|| modules::modules(info, results, names.audit));
-        let heads = request.heads.then(|| modules::heads(info, results, names.audit));
-        Track { kind: names.kind, relevance, start, inputs, absorbed, ledger, modules, heads }
+        let modules = request.modules.then(|| modules::modules(info, results, kind));
+        let heads = request.heads.then(|| modules::heads(info, results, kind));
+        Track { kind, relevance, start, inputs, absorbed, ledger, modules, heads }
     }
 
     /// Start, sum of the inputs, and absorbed relevance.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use dlbc_backend::{BackendError, Run, Tensors};
-use dlbc_ops::program::{Baseline, Repeat, TrackKind};
+use dlbc_ops::program::{Baseline, Output, Repeat, TrackKind};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::Tensor;
 
@@ -241,7 +241,7 @@ fn mean(
             }
         };
         for input in moved {
-            let values = made[&format!("relevance/{input}")].to_f64();
+            let values = made[&Output::relevance(TrackKind::Single, input.as_str())].to_f64();
             let size = values.len() / chunk.len();
             let sum = sums.entry((*input).clone()).or_insert_with(|| vec![0.0; size]);
             for ((_, weight), part) in chunk.iter().zip(values.chunks(size.max(1))) {

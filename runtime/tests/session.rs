@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program};
 use dlbc_runtime::backend::{Plan, Precision, ReferenceBackend, Unsupported};
 use dlbc_runtime::{
     Backend, BackendError, CancelToken, CpuBackend, Device, ErrorKind, Explanation, Progress, Request,
@@ -237,8 +237,8 @@ impl Backend for Counting {
     fn prepare(
         &self,
         graph: &Graph<Prim>,
-        forward: &[String],
-        reverse: &[String],
+        forward: &[Output],
+        reverse: &[Output],
         options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         self.0.fetch_add(1, Ordering::SeqCst);

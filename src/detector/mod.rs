@@ -2,7 +2,7 @@
 
 mod format;
 
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::{Tensor, TensorType};
 use dlbc_proto::{DataType, Model};
 use dlbc_runtime::{BoxLayout, Detector, Tensors};
@@ -82,8 +82,11 @@ impl Declared {
 
     /// The outputs of a program with their types.
     fn types(program: &Program) -> impl Iterator<Item = (&str, &TensorType)> {
-        let outputs = program.graph.outputs().iter();
-        outputs.filter_map(|(name, value)| Some((name.strip_prefix("output/")?, program.graph.ty(*value))))
+        let outputs = program.info.outputs.iter();
+        outputs.filter_map(|name| {
+            let value = program.graph.output(&Output::from(name))?;
+            Some((name.as_str(), program.graph.ty(value)))
+        })
     }
 
     fn rank(&self) -> Option<usize> {

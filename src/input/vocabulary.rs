@@ -81,7 +81,7 @@ mod tests {
         let table = b.constant("table", Tensor::from_f32(&[3, 1], &[0.0; 3]));
         let cast = b.cast(ids, DType::I32);
         let looked_up = b.add(prim::Gather { axis: 0 }, &[table, cast]);
-        b.graph_mut().add_output("output/y", looked_up);
+        b.graph_mut().add_output("y", looked_up);
         let program = Program { graph: b.finish(), info: Default::default() };
         let token =
             |id| Token { text: "x".into(), id, span: 0..1, special: false, padding: false, unknown: false };

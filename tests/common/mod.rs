@@ -9,7 +9,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use dlbc_compiler::{Mode, Options, compile};
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_runtime::backend::ReferenceBackend;
 use dlbc_runtime::{Backend, CpuBackend, Explanation, Request, Session, SessionOptions, Target, Tensors};
@@ -212,9 +212,8 @@ pub fn explain(session: &Session, inputs: &Tensors, request: &Request) -> Explan
 
 /// A request for a target, or for every unit of an output that has no units on its last axis.
 pub fn request(program: &Program, target: Target) -> Request {
-    let name = format!("output/{}", program.info.explained);
-    let outputs = program.graph.outputs();
-    let rank = outputs.iter().find(|(n, _)| *n == name).map_or(0, |(_, v)| program.graph.ty(*v).rank());
+    let explained = program.graph.output(&Output::from(&program.info.explained));
+    let rank = explained.map_or(0, |v| program.graph.ty(v).rank());
     Request::new().target(if rank > 3 { Target::All } else { target })
 }
 

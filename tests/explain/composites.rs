@@ -176,7 +176,7 @@ fn the_constants_of_a_normalisation_are_a_reference_in_every_form() {
         let s = {
             // The normalised values, as an output.
             let value = options.graph.find("s").unwrap_or_else(|| panic!("{}: no s", form.name));
-            options.graph.add_output("output/s", value);
+            options.graph.add_output("s", value);
             options.info.outputs.push("s".into());
             cpu(options, 1).predict(&inputs).unwrap()["s"].to_f64()
         };

@@ -2,6 +2,7 @@
 
 use crate::common::root;
 use dlbc_compiler::{Options, compile};
+use dlbc_ops::program::Output;
 
 fn stages(path: &str) -> String {
     let model =
@@ -9,7 +10,8 @@ fn stages(path: &str) -> String {
     let c = compile(&model, &Options::default()).unwrap();
     // The program without its ledger: three scalars a rule would bury the rest.
     let mut program = c.program.graph.clone();
-    let outputs = program.outputs().iter().filter(|(n, _)| !n.starts_with("audit/")).cloned().collect();
+    let ledger = |output: &Output| matches!(output, Output::Ledger { .. });
+    let outputs = program.outputs().iter().filter(|(output, _)| !ledger(output)).cloned().collect();
     program.set_outputs(outputs);
     program.remove_unused();
     format!("{}\n{}\n{}", c.model, c.relevance, program)

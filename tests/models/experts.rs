@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::common::*;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
-use dlbc_runtime::backend::{Plan, Run, Saved, Unsupported};
+use dlbc_ops::program::Output;
+use dlbc_runtime::backend::{Outputs, Plan, Run, Saved, Unsupported};
 use dlbc_runtime::{
     Backend, BackendError, CpuBackend, Explanation, MemoryReport, Request, Session, SessionOptions, Target,
     Tensor, Tensors,
@@ -233,8 +234,8 @@ impl Backend for Counted {
     fn prepare(
         &self,
         graph: &Graph<Prim>,
-        forward: &[String],
-        reverse: &[String],
+        forward: &[Output],
+        reverse: &[Output],
         options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         self.plans.fetch_add(1, Ordering::Relaxed);
@@ -251,7 +252,7 @@ impl Backend for Counted {
 }
 
 impl Plan for CountedPlan {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Tensors, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
         self.products.fetch_add(self.work, Ordering::Relaxed);
         self.plan.forward(inputs, run)
     }
@@ -262,7 +263,7 @@ impl Plan for CountedPlan {
         saved: Saved,
         seed: &Tensor,
         run: &Run<'_>,
-    ) -> Result<Tensors, BackendError> {
+    ) -> Result<Outputs, BackendError> {
         self.plan.reverse(inputs, saved, seed, run)
     }
 

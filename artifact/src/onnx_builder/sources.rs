@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::MEASURED;
+use dlbc_ops::program::Output;
 
 /// The value that a symbol is known from.
 #[derive(Clone)]
@@ -38,5 +38,15 @@ pub(crate) fn sources(graph: &Graph<Prim>, except: &str) -> Sources {
 
 /// The symbols that values of a graph bind.
 pub(crate) fn measured(graph: &Graph<Prim>) -> impl Iterator<Item = (&str, Value)> {
-    graph.outputs().iter().filter_map(|(name, v)| Some((name.strip_prefix(MEASURED)?, *v)))
+    graph.outputs().iter().filter_map(|(output, v)| match output {
+        Output::Dimension(symbol) => Some((&**symbol, *v)),
+        Output::Model(_)
+        | Output::Relevance { .. }
+        | Output::Ledger { .. }
+        | Output::Expert { .. }
+        | Output::Baseline(_)
+        | Output::StartValue
+        | Output::StartSign
+        | Output::Value(_) => None,
+    })
 }

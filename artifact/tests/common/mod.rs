@@ -8,7 +8,7 @@ use std::process::Command;
 
 use dlbc_ops::graph::Value;
 use dlbc_ops::prim::{Builder, reference};
-use dlbc_ops::program::{Info, InputInfo, Program, SEED};
+use dlbc_ops::program::{Info, InputInfo, Output, Program, SEED};
 use dlbc_ops::tensor::{Array, Bindings, DType, Dim, Shape, Tensor, TensorType};
 use dlbc_proto::onnx::ModelProto;
 use serde_json::{Value as Json, json};
@@ -62,7 +62,7 @@ pub fn program(make: impl FnOnce(&mut Builder) -> Vec<Value>) -> Program {
     b.input(SEED, seed);
     let mut graph = b.finish();
     for (i, v) in made.iter().enumerate() {
-        graph.add_output(&format!("output/{i}"), *v);
+        graph.add_output(&i.to_string(), *v);
     }
     graph.check().unwrap();
     Program { graph, info }
@@ -171,8 +171,9 @@ pub fn expected(
 ) -> BTreeMap<String, Array> {
     let graph = program.graph.bind(bindings);
     let inputs = inputs.iter().map(|(n, t)| (n.clone(), Array::from_tensor(t))).collect();
-    let names: Vec<&str> = graph.outputs().iter().map(|(n, _)| n.as_str()).collect();
-    reference::run(&graph, &inputs, &names).unwrap()
+    let outputs: Vec<Output> = graph.outputs().iter().map(|(output, _)| output.clone()).collect();
+    let values = reference::run(&graph, &inputs, &outputs).unwrap();
+    values.into_iter().map(|(output, value)| (output.to_string(), value)).collect()
 }
 
 /// How a value is off, to a relative and absolute bound.

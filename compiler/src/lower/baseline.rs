@@ -10,7 +10,7 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::role::{Role, Site};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::{Builder, Unary};
-use dlbc_ops::program::{BASELINE, Repeat};
+use dlbc_ops::program::{Output, Repeat};
 use dlbc_ops::rule::{Policy, Rule};
 use dlbc_ops::tensor::{DType, Shape};
 
@@ -81,7 +81,7 @@ pub(super) fn outputs(
     for name in &relevance.sinks {
         let Some(own) = graph.find(name).and_then(|v| wanted.get(&v)).copied() else { continue };
         let mean = b.guarded_div(own.sum, own.count);
-        b.graph_mut().add_output(&format!("{BASELINE}{name}"), mean);
+        b.graph_mut().add_output(Output::Baseline(name.as_str().into()), mean);
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{self, Binary, Builder, Reduction, Unary};
-use dlbc_ops::program::ExpertLayerInfo;
+use dlbc_ops::program::{ExpertEntry, ExpertLayerInfo, Output};
 use dlbc_ops::tensor::{DType, Dim, Shape};
 
 use crate::experts::{self, Layer, Slot};
@@ -38,8 +38,8 @@ pub fn outputs(
             if parts.len() == 1 { parts[0] } else { b.add(prim::Concat { axis: 0 }, &parts) }
         };
         let (relevance, tokens) = (all(b, &|p| p.0), all(b, &|p| p.1));
-        for (name, v) in [("relevance", relevance), ("tokens", tokens), ("received", total)] {
-            b.graph_mut().add_output(&format!("experts/{at}/{name}"), v);
+        for (entry, v) in ExpertEntry::ALL.into_iter().zip([relevance, tokens, total]) {
+            b.graph_mut().add_output(Output::Expert { layer: at, entry }, v);
         }
         reached.push(ExpertLayerInfo { name: layer.name, experts: layer.experts });
     }

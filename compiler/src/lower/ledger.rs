@@ -4,8 +4,25 @@
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{Builder, Reduction};
+use dlbc_ops::program::{Entry, Output, TrackKind};
 
 use super::account::{Account, total};
+
+/// A row of the ledger on one track.
+#[derive(Clone, Copy)]
+pub(super) struct LedgerRow {
+    /// The track.
+    pub track: TrackKind,
+    /// Index of the row in [`Info::audit`](dlbc_ops::program::Info::audit).
+    pub row: usize,
+}
+
+impl LedgerRow {
+    /// The program output with an entry of this row.
+    pub fn output(self, entry: Entry) -> Output {
+        Output::Ledger { track: self.track, row: self.row, entry }
+    }
+}
 
 /// The path of a node's module.
 pub(super) fn scope(graph: &Graph<Op>, id: NodeId) -> Vec<String> {
@@ -34,7 +51,7 @@ pub(super) fn destinations(
 /// The scalars of a row's destinations, where there are several.
 pub(super) fn to(
     b: &mut Builder,
-    row: &str,
+    row: LedgerRow,
     destinations: &[(Option<Vec<String>>, Vec<usize>)],
     account: &Account,
 ) {
@@ -45,7 +62,7 @@ pub(super) fn to(
         let own = account.passed.iter().filter(|(k, _)| operands.contains(k));
         let parts: Vec<Value> = own.map(|(_, share)| b.total(*share)).collect();
         let sum = total(b, &parts, account.received);
-        b.graph_mut().add_output(&format!("{row}/to/{j}"), sum);
+        b.graph_mut().add_output(row.output(Entry::To(j)), sum);
     }
 }
 
@@ -53,7 +70,7 @@ pub(super) fn to(
 /// queries; keys and values that several share count in each of them.
 pub(super) fn heads(
     b: &mut Builder,
-    row: &str,
+    row: LedgerRow,
     (graph, id): (&Graph<Op>, NodeId),
     targets: &[usize],
     account: &Account,
@@ -61,17 +78,17 @@ pub(super) fn heads(
     if !is_attention(graph, id) {
         return;
     }
-    let mut sum = |name: String, v: Value| {
+    let mut sum = |entry: Entry, v: Value| {
         let ty = b.ty(v);
         if ty.rank() == 4 {
             let by_head = b.reduce(Reduction::Sum, v, &[0, 2, 3], false);
-            b.graph_mut().add_output(&format!("{row}/heads/{name}"), by_head);
+            b.graph_mut().add_output(row.output(entry), by_head);
         }
     };
-    sum("in".into(), account.received);
+    sum(Entry::HeadsReceived, account.received);
     for (j, target) in targets.iter().enumerate() {
         if let Some((_, share)) = account.passed.iter().find(|(k, _)| k == target) {
-            sum(j.to_string(), *share);
+            sum(Entry::HeadsOf(j), *share);
         }
     }
 }

@@ -13,10 +13,11 @@ use std::collections::{HashMap, HashSet};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{self, Builder, Prim};
-use dlbc_ops::program::{AuditRow, Info, InputInfo, MEASURED, Mode, Program, Repeat, SEED};
+use dlbc_ops::program::{AuditRow, Entry, Info, InputInfo, Mode, Output, Program, Repeat, SEED};
 use dlbc_ops::tensor::{Dim, TensorType};
 
 use account::{Account, located, total};
+use ledger::LedgerRow;
 use walk::{Carries, Sink, Start, times, walk};
 
 use crate::composite::Passes;
@@ -52,10 +53,10 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
         baseline::outputs(graph, relevance, &mut b, &values)?;
     }
     let mut program = b.finish();
-    let mut outputs: Vec<(String, Value)> =
-        graph.outputs().iter().map(|(name, v)| (format!("output/{name}"), values[v])).collect();
+    let mut outputs: Vec<(Output, Value)> =
+        graph.outputs().iter().map(|(name, v)| (Output::from(name), values[v])).collect();
     outputs.extend(program.outputs().to_vec());
-    outputs.extend(graph.measured().iter().map(|(symbol, v)| (format!("{MEASURED}{symbol}"), values[v])));
+    outputs.extend(graph.measured().iter().map(|(symbol, v)| (Output::Dimension(symbol.clone()), values[v])));
     program.set_outputs(outputs);
     program.remove_unused();
     program.check().map_err(|faults| CompileError::Broken { pass: "lower", faults })?;
@@ -119,10 +120,10 @@ fn reverse(
         let node = relevance.graph.node(row.rule);
         let destinations = ledger::destinations(graph, row.forward, &node.op.targets);
         for (track, account) in tracks.iter().zip(&row.tracks) {
-            let name = format!("{}{}", track.audit, info.audit.len());
-            audit(b, &name, account);
-            ledger::to(b, &name, &destinations, account);
-            ledger::heads(b, &name, (graph, row.forward), &node.op.targets, account);
+            let of_row = LedgerRow { track: *track, row: info.audit.len() };
+            audit(b, of_row, account);
+            ledger::to(b, of_row, &destinations, account);
+            ledger::heads(b, of_row, (graph, row.forward), &node.op.targets, account);
         }
         info.audit.push(AuditRow {
             node: graph.node(row.forward).name().into(),
@@ -135,7 +136,7 @@ fn reverse(
     })?;
     let output = |b: &mut Builder, name: &str, r: Vec<Value>| {
         for (track, r) in tracks.iter().zip(r) {
-            b.graph_mut().add_output(&format!("{}{name}", track.relevance), r);
+            b.graph_mut().add_output(Output::relevance(*track, name), r);
         }
     };
     info.experts = experts::outputs(graph, b, values, &arrived);
@@ -182,12 +183,12 @@ fn explained(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Value {
 }
 
 /// The three scalars of a ledger row.
-fn audit(b: &mut Builder, row: &str, account: &Account) {
+fn audit(b: &mut Builder, row: LedgerRow, account: &Account) {
     let received = b.total(account.received);
     let passed: Vec<Value> = account.passed.iter().map(|(_, v)| b.total(*v)).collect();
     let out = total(b, &passed, received);
     let kept = total(b, &account.absorbed, received);
-    for (name, v) in [("in", received), ("out", out), ("absorbed", kept)] {
-        b.graph_mut().add_output(&format!("{row}/{name}"), v);
+    for (entry, v) in [(Entry::Received, received), (Entry::Passed, out), (Entry::Absorbed, kept)] {
+        b.graph_mut().add_output(row.output(entry), v);
     }
 }

@@ -10,7 +10,7 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::op::{Function, Op};
 use dlbc_ops::prim::{Builder, Unary};
-use dlbc_ops::program::{Behind, START_SIGN, START_VALUE, StartInfo, StartSign};
+use dlbc_ops::program::{Behind, Output, StartInfo, StartSign};
 use dlbc_ops::rule::{Policy, Sharing};
 
 use crate::composite::Passes;
@@ -36,13 +36,13 @@ pub(super) fn start(
     }
     let found = trace.of(explained);
     if found.value != values[&explained] {
-        b.graph_mut().add_output(START_VALUE, found.value);
+        b.graph_mut().add_output(Output::StartValue, found.value);
     }
     let sign = match found.sign {
         Sign::None | Sign::Positive => StartSign::Positive,
         Sign::Value => StartSign::Value,
         Sign::Mixed(sign) => {
-            b.graph_mut().add_output(START_SIGN, sign);
+            b.graph_mut().add_output(Output::StartSign, sign);
             StartSign::Value
         }
     };

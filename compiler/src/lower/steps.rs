@@ -12,6 +12,7 @@ use dlbc_ops::graph::Value;
 use dlbc_ops::op::Scan;
 use dlbc_ops::op::role::Site;
 use dlbc_ops::prim::{self, Builder, Prim, Reduction};
+use dlbc_ops::program::Output;
 use dlbc_ops::rule::Flow;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
@@ -85,7 +86,7 @@ pub(super) fn lower(
     }
     let next = step.add(prim::Concat { axis: 0 }, &flat);
     step.ok().map_err(broken)?;
-    step.graph_mut().add_output("next", next);
+    step.graph_mut().add_output(Output::value("next"), next);
     step.graph_mut().remove_unused();
 
     let time = b.ty(r[0]).dim(0).clone();

@@ -173,7 +173,7 @@ pub(super) fn walk(
     }
     let mut sinks = vec![];
     for (i, sink) in relevance.sinks.iter().enumerate() {
-        let wires = relevance.graph.outputs().iter().filter(|(n, _)| *n == format!("{sink}#{i}"));
+        let wires = relevance.graph.outputs().iter().filter(|(end, _)| end.index == i);
         let wires: Vec<Value> = wires.map(|(_, v)| *v).collect();
         b.at(&dlbc_ops::graph::Origin::onnx(sink, "input"), &format!("R.{sink}"));
         let y = graph.find(sink).map(|v| values[&v]);

@@ -25,6 +25,7 @@ use std::ops::Range;
 use dlbc_backend::{BackendError, Stage, Unsupported, split, uses};
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Kernel, Params, Region};
@@ -114,7 +115,7 @@ pub(crate) struct Part {
     /// Steps that run several times, one after another: which and how often, in order and apart.
     pub(crate) loops: Vec<(Range<usize>, usize)>,
     pub(crate) inputs: Vec<(String, View)>,
-    pub(crate) outputs: Vec<(String, View, DType)>,
+    pub(crate) outputs: Vec<(Output, View, DType)>,
     pub(crate) status: Option<View>,
     pub(crate) complaints: Vec<String>,
 }
@@ -216,8 +217,8 @@ fn wrong(scope: &Scope, id: NodeId, message: impl std::fmt::Display) -> BackendE
 /// For an output that does not exist, and for what no kernel can do.
 pub(crate) fn lower(
     graph: &Graph<Prim>,
-    forward: &[String],
-    reverse: &[String],
+    forward: &[Output],
+    reverse: &[Output],
     precision: Precision,
     segments: usize,
 ) -> Result<Lowered, BackendError> {
@@ -327,7 +328,7 @@ impl Planner {
         }
     }
 
-    fn outputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize, names: &[String]) {
+    fn outputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize, names: &[Output]) {
         // Saved values stand after the outputs: they are made here too.
         for (i, v) in stage.outputs.iter().enumerate() {
             if scope.scores.contains(&v.node) {

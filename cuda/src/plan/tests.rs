@@ -8,7 +8,7 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{
     self, AttentionGeometry, AttentionPart, Binary, Builder, Part as Side, Prim, Reduction, Scan, Unary,
 };
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 use dlbc_ptx::Kernel;
 use dlbc_ptx::library::library;
@@ -32,11 +32,11 @@ fn attention(tokens: usize) -> Graph<Prim> {
     let mask = input(&mut b, "mask", &[2, 1, 1, tokens]);
     let r = input(&mut b, SEED, &dims);
     let y = b.add(prim::Attention(geometry), &[q, k, v, mask]);
-    b.graph_mut().add_output("output/y", y);
+    b.graph_mut().add_output("y", y);
     for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
         let share = Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, of });
         let given = b.add(share, &[q, k, v, r, mask]);
-        b.graph_mut().add_output(&format!("relevance/{of:?}"), given);
+        b.graph_mut().add_output(Output::relevance(TrackKind::Single, format!("{of:?}")), given);
     }
     b.ok().unwrap();
     b.finish()
@@ -44,10 +44,10 @@ fn attention(tokens: usize) -> Graph<Prim> {
 
 fn planned(graph: &Graph<Prim>) -> (Lowered, u64) {
     let graph = expand(graph).unwrap();
-    let names = |start: &str| -> Vec<String> {
-        graph.outputs().iter().map(|(n, _)| n.clone()).filter(|n| n.starts_with(start)).collect()
-    };
-    let lowered = lower(&graph, &names("output"), &names("relevance"), Precision::Split, 1).unwrap();
+    let outputs = graph.outputs().iter().map(|(output, _)| output.clone());
+    let (forward, reverse): (Vec<Output>, Vec<Output>) =
+        outputs.partition(|output| matches!(output, Output::Model(_)));
+    let lowered = lower(&graph, &forward, &reverse, Precision::Split, 1).unwrap();
     let intervals: Vec<_> = lowered.buffers.iter().map(|b| b.interval()).collect();
     let (_, total) = place(&intervals);
     (lowered, total)
@@ -81,7 +81,7 @@ fn pieces(tokens: usize) -> Graph<Prim> {
     let scores = b.scale(scores, 0.25);
     let p = b.add(prim::Softmax { axis: 2 }, &[scores]);
     let y = b.matmul((p, Side::Id, false), (v, Side::Id, false));
-    b.graph_mut().add_output("output/y", y);
+    b.graph_mut().add_output("y", y);
     let back = b.matmul((r, Side::Id, false), (v, Side::Id, true));
     let flow = b.mul(back, p);
     let sum = b.reduce(Reduction::Sum, flow, &[2], true);
@@ -93,7 +93,7 @@ fn pieces(tokens: usize) -> Graph<Prim> {
         ("v", b.matmul((p, Side::Id, true), (r, Side::Id, false))),
         ("turned", b.matmul((q, Side::Id, true), (onto, Side::Id, false))),
     ] {
-        b.graph_mut().add_output(&format!("relevance/{name}"), given);
+        b.graph_mut().add_output(Output::relevance(TrackKind::Single, name), given);
     }
     b.ok().unwrap();
     b.finish()
@@ -114,8 +114,8 @@ fn scores_that_somebody_reads_are_kept() {
     let scores = b.matmul((q, Side::Id, false), (k, Side::Id, true));
     let p = b.add(prim::Softmax { axis: 1 }, &[scores]);
     let y = b.matmul((p, Side::Id, false), (k, Side::Id, false));
-    b.graph_mut().add_output("output/y", y);
-    b.graph_mut().add_output("output/p", p);
+    b.graph_mut().add_output("y", y);
+    b.graph_mut().add_output("p", p);
     b.ok().unwrap();
     let names: Vec<String> = planned(&b.finish()).0.kernels.into_iter().map(|k| k.name).collect();
     assert!(
@@ -140,16 +140,16 @@ fn recurrence(steps: usize) -> Graph<Prim> {
             let sum = step.add(Prim::Binary(Binary::Add), &[next, gate]);
             next = step.add(Prim::Unary(Unary::Tanh), &[sum]);
         }
-        step.graph_mut().add_output("next", next);
+        step.graph_mut().add_output(Output::value("next"), next);
         Prim::Scan(Scan::of(step.finish(), 1, reverse).0)
     };
     let operands = |x: Value| [&[h0, x][..], &weights].concat();
     let y = b.add(scan(false), &operands(x));
-    b.graph_mut().add_output("output/y", y);
+    b.graph_mut().add_output("y", y);
     let seed = input(&mut b, SEED, &[steps, 2, 8]);
     let r = b.mul(y, seed);
     let back = b.add(scan(true), &operands(r));
-    b.graph_mut().add_output("relevance/x", back);
+    b.graph_mut().add_output(Output::relevance(TrackKind::Single, "x"), back);
     b.ok().unwrap();
     b.finish()
 }
@@ -181,9 +181,9 @@ fn what_a_step_computes_from_the_sequences_alone_is_computed_for_all_steps_at_on
     let own = step.add(Prim::Unary(Unary::Tanh), &[own]);
     let carried = step.matmul((h, Side::Id, false), (w, Side::Id, false));
     let next = step.add(Prim::Binary(Binary::Add), &[own, carried]);
-    step.graph_mut().add_output("next", next);
+    step.graph_mut().add_output(Output::value("next"), next);
     let y = b.add(Prim::Scan(Scan::of(step.finish(), 1, true).0), &[h0, x, weights[0], weights[1]]);
-    b.graph_mut().add_output("output/y", y);
+    b.graph_mut().add_output("y", y);
     b.ok().unwrap();
     let lowered = planned(&b.finish()).0;
     let part = &lowered.parts[1];

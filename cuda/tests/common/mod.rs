@@ -8,6 +8,7 @@ use dlbc_backend::{Backend, BackendError, ReferenceBackend, Run, SessionOptions,
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{Builder, Prim};
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 use dlbc_ptxsim::{Simulator, Totals};
@@ -47,7 +48,7 @@ pub fn graph(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value)
         inputs.iter().enumerate().map(|(i, t)| b.input(&format!("x{i}"), t.ty())).collect();
     let made = build(&mut b, &values);
     b.ok().unwrap();
-    b.graph_mut().add_output("output/y", made);
+    b.graph_mut().add_output("y", made);
     let graph = b.finish();
     graph.check().unwrap();
     graph
@@ -55,9 +56,9 @@ pub fn graph(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value)
 
 pub fn run(backend: &dyn Backend, graph: &Graph<Prim>, inputs: &[Tensor]) -> Result<Tensor, BackendError> {
     let feed: Tensors = inputs.iter().enumerate().map(|(i, t)| (format!("x{i}"), t.clone())).collect();
-    let plan = backend.prepare(graph, &["output/y".into()], &[], &SessionOptions::default())?;
+    let plan = backend.prepare(graph, &["y".into()], &[], &SessionOptions::default())?;
     let (mut made, _) = plan.forward(&feed, &Run::default())?;
-    Ok(made.remove("output/y").unwrap())
+    Ok(made.remove(&Output::from("y")).unwrap())
 }
 
 pub fn simulator() -> CudaBackend {

@@ -8,9 +8,9 @@ use crate::tensor::TensorType;
 
 /// A shared graph with one output. Its inputs are the operands of a step, in order.
 #[derive(Clone)]
-pub struct Body<O>(Arc<Graph<O>>);
+pub struct Body<O: Vocabulary>(Arc<Graph<O>>);
 
-impl<O> Body<O> {
+impl<O: Vocabulary> Body<O> {
     /// A body of a graph with one output.
     pub fn new(graph: Graph<O>) -> Body<O> {
         Body(Arc::new(graph))

@@ -3,10 +3,10 @@
 use petgraph::Direction;
 use petgraph::visit::EdgeRef;
 
-use super::{Graph, Node, NodeId, Origin, Value, Wire};
+use super::{Graph, Node, NodeId, Origin, Value, Vocabulary, Wire};
 use crate::tensor::TensorType;
 
-impl<O> Graph<O> {
+impl<O: Vocabulary> Graph<O> {
     /// Adds a node that reads `inputs`. Names that are taken get a suffix.
     pub fn add(&mut self, mut node: Node<O>, inputs: &[Value]) -> NodeId {
         for name in &mut node.names {
@@ -45,12 +45,12 @@ impl<O> Graph<O> {
     }
 
     /// Adds a graph output.
-    pub fn add_output(&mut self, name: &str, v: Value) {
+    pub fn add_output(&mut self, name: impl Into<O::Output>, v: Value) {
         self.outputs.push((name.into(), v));
     }
 
     /// Replaces all graph outputs.
-    pub fn set_outputs(&mut self, outputs: Vec<(String, Value)>) {
+    pub fn set_outputs(&mut self, outputs: Vec<(O::Output, Value)>) {
         self.outputs = outputs;
     }
 

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Graph, Value};
+use super::{Graph, Value, Vocabulary};
 use crate::tensor::Dim;
 
-impl<O> Graph<O> {
+impl<O: Vocabulary> Graph<O> {
     /// The symbols that values of this graph bind, in the order in which they were introduced.
     pub fn measured(&self) -> &[(Arc<str>, Value)] {
         &self.measured

@@ -16,6 +16,7 @@ pub use verify::Fault;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use petgraph::Direction;
@@ -55,6 +56,8 @@ pub enum FanIn {
 
 /// What a graph's nodes may be.
 pub trait Vocabulary: PrintOp {
+    /// Names of the graph's outputs.
+    type Output: Clone + fmt::Debug + fmt::Display + Ord + Hash;
     /// How many wires an input slot takes.
     const FAN_IN: FanIn;
 }
@@ -134,17 +137,17 @@ struct Wire {
 
 /// A directed acyclic graph of typed nodes.
 #[derive(Clone)]
-pub struct Graph<O> {
+pub struct Graph<O: Vocabulary> {
     g: StableDiGraph<Node<O>, Wire>,
     inputs: Vec<NodeId>,
-    outputs: Vec<(String, Value)>,
+    outputs: Vec<(O::Output, Value)>,
     /// Symbols that only a run can bind, with the int64 value of one element that each is.
     measured: Vec<(Arc<str>, Value)>,
     /// Names in use, with the last suffix given to a variant of each.
     names: BTreeMap<String, usize>,
 }
 
-impl<O> Default for Graph<O> {
+impl<O: Vocabulary> Default for Graph<O> {
     fn default() -> Self {
         Graph {
             g: StableDiGraph::default(),
@@ -156,7 +159,7 @@ impl<O> Default for Graph<O> {
     }
 }
 
-impl<O> Graph<O> {
+impl<O: Vocabulary> Graph<O> {
     /// The number of nodes.
     pub fn len(&self) -> usize {
         self.g.node_count()
@@ -203,8 +206,13 @@ impl<O> Graph<O> {
     }
 
     /// The graph's outputs by name, in the model's order.
-    pub fn outputs(&self) -> &[(String, Value)] {
+    pub fn outputs(&self) -> &[(O::Output, Value)] {
         &self.outputs
+    }
+
+    /// The value of an output; `None` for an output that the graph does not have.
+    pub fn output(&self, name: &O::Output) -> Option<Value> {
+        self.outputs.iter().find(|(own, _)| own == name).map(|(_, v)| *v)
     }
 
     /// The values a node reads, by input slot (and wire age in a summing slot).
@@ -288,7 +296,7 @@ impl<O> Graph<O> {
     }
 }
 
-impl<O: fmt::Debug> fmt::Debug for Graph<O> {
+impl<O: Vocabulary> fmt::Debug for Graph<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Graph({} nodes)", self.len())
     }

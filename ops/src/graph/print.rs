@@ -40,7 +40,8 @@ impl<O: Vocabulary> fmt::Display for Graph<O> {
             .iter()
             .map(|(name, v)| {
                 let value = self.value_name(*v);
-                if value == name { name.clone() } else { format!("{name} = {value}") }
+                let name = name.to_string();
+                if value == name { name } else { format!("{name} = {value}") }
             })
             .collect();
         writeln!(f, "graph ({}) -> ({}) {{", inputs.join(", "), outputs.join(", "))?;

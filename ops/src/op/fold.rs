@@ -9,6 +9,7 @@ use super::{Activation, Arithmetic, Function, Op};
 use crate::OpError;
 use crate::graph::{Graph, Value};
 use crate::prim::{Binary, Builder, Prim, Unary, reference};
+use crate::program::Output;
 use crate::tensor::{Array, DType, Dim, Tensor, TensorType};
 
 /// Results above this are left to the backend.
@@ -105,9 +106,10 @@ fn eval_arrays(op: &Op, types: &[TensorType], arrays: Vec<Array>) -> Result<Arra
     let outputs = op.lower(&mut b, &values);
     b.ok()?;
     let Some(y) = outputs.first() else { return Err(OpError::Invalid("an operator without output".into())) };
-    b.graph_mut().add_output("y", *y);
-    let mut made = reference::run(&b.finish(), &feed, &["y"]).map_err(|e| e.source)?;
-    made.remove("y").ok_or_else(|| OpError::Invalid("an operator without output".into()))
+    let name = Output::value("y");
+    b.graph_mut().add_output(name.clone(), *y);
+    let made = reference::run(&b.finish(), &feed, &[name]).map_err(|e| e.source)?;
+    made.into_values().next().ok_or_else(|| OpError::Invalid("an operator without output".into()))
 }
 
 fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Result<Option<Op>, OpError> {

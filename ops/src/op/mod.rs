@@ -318,6 +318,7 @@ impl Op {
 }
 
 impl Vocabulary for Op {
+    type Output = String;
     const FAN_IN: FanIn = FanIn::One;
 }
 

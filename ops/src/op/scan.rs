@@ -6,6 +6,7 @@ use super::role::Role;
 use super::{Op, Operator};
 use crate::graph::{Body, Value};
 use crate::prim::{self, Builder, Prim};
+use crate::program::Output;
 
 /// `y[t] = body(y[t - 1], x[t] …, captures …)`, over the first axis of the sequences.
 ///
@@ -47,7 +48,7 @@ impl Operator for Scan {
             }
         };
         if let Some(next) = self.body.result() {
-            step.graph_mut().add_output("next", values[&next]);
+            step.graph_mut().add_output(Output::value("next"), values[&next]);
         }
         vec![Scan::wire(b, step, inputs, self.sequences, self.reverse)]
     }

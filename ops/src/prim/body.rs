@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Prim;
 use crate::graph::{Body, Graph, NodeId, Origin, Value};
+use crate::program::Output;
 use crate::tensor::TensorType;
 
 /// A node of a body in writing.
@@ -66,7 +67,10 @@ impl<'de> Deserialize<'de> for Body<Prim> {
             });
         }
         let result = values.get(written.result).copied();
-        graph.add_output("next", result.ok_or_else(|| D::Error::custom("a step without a result"))?);
+        graph.add_output(
+            Output::value("next"),
+            result.ok_or_else(|| D::Error::custom("a step without a result"))?,
+        );
         Ok(Body::new(graph))
     }
 }

@@ -89,6 +89,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::OpError;
 use crate::graph::{FanIn, Graph, PrintOp, Vocabulary};
+use crate::program::Output;
 use crate::tensor::{Tensor, TensorType};
 
 /// Writes [`Prim`] and its conversions from the table of primitives: those without attributes, and those whose attributes
@@ -177,6 +178,7 @@ prim_table! {
 }
 
 impl Vocabulary for Prim {
+    type Output = Output;
     const FAN_IN: FanIn = FanIn::One;
 }
 

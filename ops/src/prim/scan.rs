@@ -11,6 +11,7 @@ use super::contract::*;
 use super::reference::layout::{array, float};
 use super::reference::run;
 use crate::graph::{Body, Graph, NodeId};
+use crate::program::Output;
 use crate::tensor::Tensor;
 
 /// A recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
@@ -56,7 +57,7 @@ impl Scan {
             let made = graph.add_value(node.op.clone(), node.name(), node.types[0].clone(), origin, &inputs);
             values.insert(value(*id), made);
         }
-        graph.set_outputs(step.outputs().iter().map(|(_, v)| ("next".into(), values[v])).collect());
+        graph.set_outputs(step.outputs().iter().map(|(_, v)| (Output::value("next"), values[v])).collect());
         (Scan { body: Body::new(graph), sequences, reverse }, constants)
     }
 }
@@ -144,8 +145,8 @@ impl Primitive for Scan {
             for (name, x) in names.iter().zip(inputs).skip(1).take(self.sequences) {
                 feed.insert((*name).into(), element(x, t));
             }
-            let mut made =
-                run(graph, &feed, &[result]).map_err(|e| OpError::Invalid(format!("step {t}: {e}")))?;
+            let mut made = run(graph, &feed, std::slice::from_ref(result))
+                .map_err(|e| OpError::Invalid(format!("step {t}: {e}")))?;
             let state =
                 made.remove(result).ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
             for (to, from) in states[t * size..][..size].iter_mut().zip(float(&state)?) {
@@ -172,7 +173,7 @@ impl Primitive for Scan {
             Operand { v: values.get(&next).copied().unwrap_or(next), wide: values.contains_key(&next) };
         let next = widened(&mut step, t.size, next);
         step.ok()?;
-        step.graph_mut().set_outputs(vec![("next".into(), next)]);
+        step.graph_mut().set_outputs(vec![(Output::value("next"), next)]);
         step.graph_mut().remove_unused();
         let (batched, constants) = Scan::of(step.finish(), self.sequences, self.reverse);
         let mut operands = vec![t.widened(0)];

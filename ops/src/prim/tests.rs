@@ -95,7 +95,7 @@ fn scan() -> Scan {
     let next = b.plus(twice, element);
     let first = b.add(Slice { axis: 1, start: Dim::known(0), len: Dim::known(3), step: 1 }, &[next]);
     let mut step = b.finish();
-    step.add_output("next", first);
+    step.add_output(Output::value("next"), first);
     Scan::of(step, 1, true).0
 }
 

@@ -246,7 +246,23 @@ pub struct RuleNode {
     pub targets: Vec<usize>,
 }
 
+/// An output of a relevance graph: one wire of the relevance of a tensor at which relevance ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Sink {
+    /// The tensor's name.
+    pub name: String,
+    /// Index of the tensor among those at which relevance ends.
+    pub index: usize,
+}
+
+impl fmt::Display for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.name, self.index)
+    }
+}
+
 impl Vocabulary for RuleNode {
+    type Output = Sink;
     const FAN_IN: FanIn = FanIn::Sum;
 }
 

@@ -7,6 +7,7 @@ use dlbc_ops::prim::{
     self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
     Scan, Unary, Window, batch, reference,
 };
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{Array, DType, Dim, Shape};
 use ndarray::{Axis, stack};
 
@@ -88,14 +89,15 @@ fn check(prim: Prim, operands: &[&Array]) {
                 (name(k), if wide(k) { stacked(&all) } else { all[0].clone() })
             })
             .collect();
-        let made = reference::run(&batched, &inputs, &["y"]).unwrap_or_else(|e| panic!("{names:?}: {e}"));
-        assert_eq!(made["y"].dims()[0], SIZE, "{prim:?} {names:?}");
+        let made =
+            reference::run(&batched, &inputs, &["y".into()]).unwrap_or_else(|e| panic!("{names:?}: {e}"));
+        assert_eq!(made[&Output::from("y")].dims()[0], SIZE, "{prim:?} {names:?}");
         for i in 0..SIZE {
             let own: Vec<Array> = (0..operands.len()).map(|k| given(k, i)).collect();
             let alone = reference::eval(&prim, &own.iter().collect::<Vec<_>>()).expect("it ran batched");
             match &alone {
-                Array::F(_) => assert_close(&part(&made["y"], i), &alone),
-                _ => assert_eq!(part(&made["y"], i), alone, "{prim:?} {names:?}"),
+                Array::F(_) => assert_close(&part(&made[&Output::from("y")], i), &alone),
+                _ => assert_eq!(part(&made[&Output::from("y")], i), alone, "{prim:?} {names:?}"),
             }
         }
     }
@@ -240,7 +242,7 @@ fn recurrences() {
     let half = step.scale(sum, 0.125);
     let next = step.add(Prim::Select, &[on, half, state]);
     step.ok().expect("the step fits");
-    step.graph_mut().add_output("next", next);
+    step.graph_mut().add_output(Output::value("next"), next);
     for reverse in [false, true] {
         let (scan, constants) = Scan::of(step.graph().clone(), 2, reverse);
         let factor = Array::from_tensor(&constants[0].1);
@@ -257,8 +259,8 @@ fn what_does_not_depend_on_the_axis_is_left_alone() {
     let (x, seed) = (b.input("x", ty.clone()), b.input("seed", ty));
     let size = b.abs(x);
     let r = b.guarded_div(seed, size);
-    b.graph_mut().add_output("size", size);
-    b.graph_mut().add_output("r", r);
+    b.graph_mut().add_output(Output::value("size"), size);
+    b.graph_mut().add_output(Output::value("r"), r);
     let made = batch(b.graph(), &["seed"], 4).expect("it batches");
     insta::assert_snapshot!(made.to_string(), @"
     graph (x: f32[2,3], seed: f32[4,2,3]) -> (size = /Abs, r = /GuardedDiv.1) {

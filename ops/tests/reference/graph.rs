@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use dlbc_ops::prim::{Binary, Builder, Prim, Unary, reference};
+use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{Array, DType, Dim, TensorType};
 
 use super::{ints, row};
@@ -18,12 +19,15 @@ fn only_what_is_wanted_is_evaluated() {
     let square = b.mul(double, x);
     let other = b.unary(Unary::Exp, unused);
     for (name, v) in [("double", double), ("square", square), ("again", square), ("x", x), ("other", other)] {
-        b.graph_mut().add_output(name, v);
+        b.graph_mut().add_output(Output::value(name), v);
     }
     b.ok().expect("a typed graph");
     let graph = b.finish();
     let inputs = feed(&[("x", row(&[1.0, 3.0]))]);
-    let values = reference::run(&graph, &inputs, &["square", "double", "again", "x"]).expect("values");
+    let wanted = ["square", "double", "again", "x"].map(Output::value);
+    let values = reference::run(&graph, &inputs, &wanted).expect("values");
+    let values =
+        values.into_iter().map(|(output, value)| (output.to_string(), value)).collect::<BTreeMap<_, _>>();
     let square = row(&[2.0, 18.0]);
     let expected = [
         ("square", square.clone()),
@@ -34,7 +38,7 @@ fn only_what_is_wanted_is_evaluated() {
     assert_eq!(values, feed(&expected));
 
     let error = |inputs: &BTreeMap<String, Array>, wanted: &str| {
-        reference::run(&graph, inputs, &[wanted]).expect_err("an error").to_string()
+        reference::run(&graph, inputs, &[Output::value(wanted)]).expect_err("an error").to_string()
     };
     assert_eq!(error(&inputs, "other"), "node `unused` (Input): no value is given for this input");
     assert_eq!(error(&inputs, "z"), "node `z` (output): the graph has no such output");
@@ -49,12 +53,12 @@ fn errors_name_the_node_and_its_primitive() {
     let ty = TensorType::new(DType::I64, vec![Dim::known(1)]);
     let (x, y) = (b.input("x", ty.clone()), b.input("y", ty));
     let z = b.add(Prim::Binary(Binary::Div), &[x, y]);
-    b.graph_mut().add_output("z", z);
+    b.graph_mut().add_output(Output::value("z"), z);
     b.ok().expect("a typed graph");
     let graph = b.finish();
     let name = graph.node(z.node).name().to_string();
     let inputs = feed(&[("x", ints(&[1], &[1])), ("y", ints(&[1], &[0]))]);
-    let error = reference::run(&graph, &inputs, &["z"]).expect_err("an error");
+    let error = reference::run(&graph, &inputs, &[Output::value("z")]).expect_err("an error");
     assert_eq!(error.to_string(), format!("node `{name}` (Div): integer division by 0"));
     assert_eq!(error.source.to_string(), "integer division by 0");
 }

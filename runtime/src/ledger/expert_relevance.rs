@@ -1,7 +1,7 @@
 //! What each expert of a mixture was given, from the tensors of a run.
 
-use dlbc_backend::Tensors;
-use dlbc_ops::program::Info;
+use dlbc_backend::Outputs;
+use dlbc_ops::program::{ExpertEntry, Info, Output};
 use dlbc_ops::tensor::Tensor;
 
 /// A layer of experts in a run.
@@ -25,15 +25,15 @@ pub struct ExpertShare {
 }
 
 /// The layers of experts from the tensors that a reverse made.
-pub(crate) fn experts(info: &Info, made: &Tensors) -> Vec<ExpertLayer> {
+pub(crate) fn experts(info: &Info, made: &Outputs) -> Vec<ExpertLayer> {
     let layers = info.experts.iter().enumerate().map(|(i, layer)| {
-        let of = |name: &str| made.get(&format!("experts/{i}/{name}"));
-        let relevance = of("relevance").map(Tensor::to_f64).unwrap_or_default();
-        let tokens = of("tokens").map(Tensor::to_i64).unwrap_or_default();
+        let of = |entry: ExpertEntry| made.get(&Output::Expert { layer: i, entry });
+        let relevance = of(ExpertEntry::Relevance).map(Tensor::to_f64).unwrap_or_default();
+        let tokens = of(ExpertEntry::Tokens).map(Tensor::to_i64).unwrap_or_default();
         let pairs = tokens.into_iter().zip(relevance);
         ExpertLayer {
             name: layer.name.clone(),
-            received: of("received").map_or(0.0, |t| t.to_f64().iter().sum()),
+            received: of(ExpertEntry::Received).map_or(0.0, |t| t.to_f64().iter().sum()),
             experts: pairs.map(|(tokens, relevance)| ExpertShare { tokens, relevance }).collect(),
         }
     });

@@ -6,8 +6,8 @@ pub(crate) mod modules;
 use std::collections::HashSet;
 use std::ops::Deref;
 
-use dlbc_backend::Tensors;
-use dlbc_ops::program::{Info, Program};
+use dlbc_backend::Outputs;
+use dlbc_ops::program::{Entry, Info, Name, Output, Program, TrackKind};
 
 use crate::error::RuntimeError;
 use crate::request::Request;
@@ -17,17 +17,16 @@ use crate::request::Request;
 pub struct Ledger(Vec<LedgerRow>);
 
 impl Ledger {
-    /// The ledger of a track, whose entries among the reverse's results begin with `prefix`.
-    pub(crate) fn of_track(info: &Info, results: &Tensors, prefix: &str) -> Ledger {
-        let scalar = |name: String| results.get(&name).map_or(0.0, |t| t.to_f64().iter().sum());
+    /// The ledger of a track, from the results of a reverse.
+    pub(crate) fn of_track(info: &Info, results: &Outputs, track: TrackKind) -> Ledger {
         let rows = info.audit.iter().enumerate().map(|(i, row)| LedgerRow {
             node: row.node.clone(),
             op: row.op.clone(),
             rule: row.rule.clone(),
             operands: row.operands.clone(),
-            received: scalar(format!("{prefix}{i}/in")),
-            passed: scalar(format!("{prefix}{i}/out")),
-            absorbed: scalar(format!("{prefix}{i}/absorbed")),
+            received: modules::scalar(results, track, i, Entry::Received),
+            passed: modules::scalar(results, track, i, Entry::Passed),
+            absorbed: modules::scalar(results, track, i, Entry::Absorbed),
         });
         Ledger(rows.collect())
     }
@@ -99,34 +98,62 @@ impl LedgerRow {
 ///
 /// # Errors
 /// For a tensor to keep whose relevance the program does not have.
-pub(crate) fn wanted(program: &Program, request: &Request) -> Result<Vec<String>, RuntimeError> {
+pub(crate) fn wanted(program: &Program, request: &Request) -> Result<Vec<Output>, RuntimeError> {
     let info = &program.info;
-    let all: Vec<&String> = program.graph.outputs().iter().map(|(n, _)| n).collect();
+    let all: Vec<&Output> = program.graph.outputs().iter().map(|(output, _)| output).collect();
     let tracks = info.mode.tracks();
     let mut wanted = vec![];
     for track in tracks {
         let explained = info.inputs.iter().filter(|i| i.explained);
-        wanted.extend(explained.map(|i| format!("{}{}", track.relevance, i.name)));
+        wanted.extend(explained.map(|i| Output::relevance(*track, i.name.as_str())));
     }
     for name in &request.keep {
-        if !all.contains(&&format!("{}{name}", tracks[0].relevance)) {
-            let known = all.iter().filter_map(|n| n.strip_prefix(tracks[0].relevance)).map(String::from);
-            return Err(RuntimeError::UnknownRelevance { name: name.clone(), known: known.collect() });
+        if !all.contains(&&Output::relevance(tracks[0], name.as_str())) {
+            let known = all.iter().filter_map(|output| tensor(output, tracks[0]));
+            let known = known.map(|tensor| tensor.to_string()).collect();
+            return Err(RuntimeError::UnknownRelevance { name: name.clone(), known });
         }
-        wanted.extend(tracks.iter().map(|track| format!("{}{name}", track.relevance)));
+        wanted.extend(tracks.iter().map(|track| Output::relevance(*track, name.as_str())));
     }
-    let rest =
-        |prefix: &'static str| all.iter().filter(move |n| n.starts_with(prefix)).map(|n| n.to_string());
+    let rest = |wanted: &dyn Fn(&Output) -> bool| -> Vec<Output> {
+        all.iter().filter(|output| wanted(output)).map(|output| (*output).clone()).collect()
+    };
     for track in tracks {
         if request.keep_all {
-            wanted.extend(rest(track.relevance));
+            wanted.extend(rest(&|output| tensor(output, *track).is_some()));
         }
-        wanted.extend(rest(track.audit).filter(|name| modules::is_wanted(name, request)));
+        wanted.extend(rest(&|output| match output {
+            Output::Ledger { track: own, entry, .. } => own == track && modules::is_wanted(*entry, request),
+            Output::Model(_)
+            | Output::Relevance { .. }
+            | Output::Expert { .. }
+            | Output::Dimension(_)
+            | Output::Baseline(_)
+            | Output::StartValue
+            | Output::StartSign
+            | Output::Value(_) => false,
+        }));
     }
     if request.experts {
-        wanted.extend(rest("experts/"));
+        wanted.extend(rest(&|output| matches!(output, Output::Expert { .. })));
     }
     let mut seen = HashSet::new();
     wanted.retain(|n| seen.insert(n.clone()));
     Ok(wanted)
+}
+
+/// The tensor whose relevance on a track an output is; `None` for other outputs.
+pub(crate) fn tensor(output: &Output, track: TrackKind) -> Option<&Name> {
+    match output {
+        Output::Relevance { track: own, tensor } if *own == track => Some(tensor),
+        Output::Model(_)
+        | Output::Relevance { .. }
+        | Output::Ledger { .. }
+        | Output::Expert { .. }
+        | Output::Dimension(_)
+        | Output::Baseline(_)
+        | Output::StartValue
+        | Output::StartSign
+        | Output::Value(_) => None,
+    }
 }

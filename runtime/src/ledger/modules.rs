@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use dlbc_backend::Tensors;
-use dlbc_ops::program::{AuditRow, Info};
+use dlbc_backend::Outputs;
+use dlbc_ops::program::{AuditRow, Entry, Info, Output, TrackKind};
+use dlbc_ops::tensor::Tensor;
 
 use crate::request::Request;
 
@@ -46,28 +47,31 @@ pub struct HeadRow {
     pub operands: Vec<(String, Vec<f64>)>,
 }
 
-/// Whether a request needs a program output of the ledger.
-pub(crate) fn is_wanted(name: &str, request: &Request) -> bool {
-    match name.split('/').nth(2) {
-        Some("to") => request.modules,
-        Some("heads") => request.heads,
-        _ => request.ledger || request.modules,
+/// Sum of an entry of the ledger; 0 for one that the run does not have.
+pub(crate) fn scalar(made: &Outputs, track: TrackKind, row: usize, entry: Entry) -> f64 {
+    made.get(&Output::Ledger { track, row, entry }).map_or(0.0, |t| t.to_f64().iter().sum())
+}
+
+/// True for an entry of the ledger that a request needs.
+pub(crate) fn is_wanted(entry: Entry, request: &Request) -> bool {
+    match entry {
+        Entry::To(_) => request.modules,
+        Entry::HeadsReceived | Entry::HeadsOf(_) => request.heads,
+        Entry::Received | Entry::Passed | Entry::Absorbed => request.ledger || request.modules,
     }
 }
 
-/// A row of each module, parts after what they are part of, in the model's order. `prefix` begins the names of the ledger's
-/// program outputs.
-pub(crate) fn modules(info: &Info, made: &Tensors, prefix: &str) -> Vec<ModuleRow> {
-    let scalar = |name: String| made.get(&name).map_or(0.0, |t| t.to_f64().iter().sum());
+/// A row of each module, parts after what they are part of, in the model's order.
+pub(crate) fn modules(info: &Info, made: &Outputs, track: TrackKind) -> Vec<ModuleRow> {
     let mut modules: BTreeMap<&[String], (usize, ModuleRow)> = BTreeMap::new();
     let count = info.audit.len();
     for (i, row) in info.audit.iter().enumerate() {
-        let of = |what: &str| scalar(format!("{prefix}{i}/{what}"));
-        let (received, passed, absorbed) = (of("in"), of("out"), of("absorbed"));
+        let of = |entry: Entry| scalar(made, track, i, entry);
+        let (received, passed, absorbed) = (of(Entry::Received), of(Entry::Passed), of(Entry::Absorbed));
         let own = path(&row.scope);
         let shares: Vec<f64> = match row.to.len() {
             1 => vec![passed],
-            several => (0..several).map(|j| of(&format!("to/{j}"))).collect(),
+            several => (0..several).map(|j| of(Entry::To(j))).collect(),
         };
         for depth in 0..=own.len() {
             let scope = &own[..depth];
@@ -119,12 +123,12 @@ fn path(scope: &[String]) -> &[String] {
 }
 
 /// The heads of each attention, in the model's order.
-pub(crate) fn heads(info: &Info, made: &Tensors, prefix: &str) -> Vec<HeadRow> {
+pub(crate) fn heads(info: &Info, made: &Outputs, track: TrackKind) -> Vec<HeadRow> {
     let of = |i: usize, row: &AuditRow| {
-        let values = |what: &str| made.get(&format!("{prefix}{i}/heads/{what}")).map(|t| t.to_f64());
-        let received = values("in")?;
+        let values = |entry: Entry| made.get(&Output::Ledger { track, row: i, entry }).map(Tensor::to_f64);
+        let received = values(Entry::HeadsReceived)?;
         let operands = row.operands.iter().enumerate();
-        let operands = operands.filter_map(|(k, name)| Some((name.clone(), values(&k.to_string())?)));
+        let operands = operands.filter_map(|(k, name)| Some((name.clone(), values(Entry::HeadsOf(k))?)));
         Some(HeadRow {
             node: row.node.clone(),
             scope: row.scope.clone(),
@@ -140,8 +144,6 @@ pub(crate) fn heads(info: &Info, made: &Tensors, prefix: &str) -> Vec<HeadRow> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use dlbc_ops::tensor::Tensor;
-
     use super::*;
 
     fn row(node: &str, scope: &str, to: &[Option<&str>]) -> AuditRow {
@@ -167,16 +169,19 @@ mod tests {
         ];
         let info = Info { audit, ..Info::default() };
         let books = [(100.0, 90.0, 10.0), (90.0, 90.0, 0.0), (60.0, 55.0, 5.0), (55.0, 40.0, 15.0)];
-        let mut made = Tensors::new();
+        let mut made = Outputs::new();
+        let track = TrackKind::Single;
         for (i, (received, passed, absorbed)) in books.into_iter().enumerate() {
-            for (what, v) in [("in", received), ("out", passed), ("absorbed", absorbed)] {
-                made.insert(format!("audit/{i}/{what}"), Tensor::scalar(v));
+            for (entry, v) in
+                [(Entry::Received, received), (Entry::Passed, passed), (Entry::Absorbed, absorbed)]
+            {
+                made.insert(Output::Ledger { track, row: i, entry }, Tensor::scalar(v));
             }
         }
         for (j, v) in [60.0, 30.0].into_iter().enumerate() {
-            made.insert(format!("audit/1/to/{j}"), Tensor::scalar(v));
+            made.insert(Output::Ledger { track, row: 1, entry: Entry::To(j) }, Tensor::scalar(v));
         }
-        let rows = modules(&info, &made, "audit/");
+        let rows = modules(&info, &made, track);
         let found: Vec<(String, usize, [f64; 3])> =
             rows.iter().map(|r| (r.scope.join("/"), r.nodes, [r.received, r.passed, r.absorbed])).collect();
         let expected = [

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_backend::{
-    Backend, BackendError, CancelToken, MemoryReport, Plan, Progress, Run, Saved, SessionOptions, Tensors,
+    Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, Run, Saved, SessionOptions,
+    Tensors,
 };
 use dlbc_ops::prim::batch;
-use dlbc_ops::program::{BASELINE, MEASURED, Program, SEED, START_SIGN, START_VALUE};
+use dlbc_ops::program::{Output, Program, SEED};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::bind::bind;
@@ -32,7 +33,7 @@ pub(crate) struct Executor {
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
     bindings: Bindings,
-    reverse: Vec<String>,
+    reverse: Vec<Output>,
     /// Targets that share a reverse.
     targets: usize,
 }
@@ -89,7 +90,7 @@ impl Ready<'_> {
     }
 
     /// Computes the program's outputs.
-    pub fn forward(&mut self) -> Result<(Tensors, Midway), RuntimeError> {
+    pub fn forward(&mut self) -> Result<(Outputs, Midway), RuntimeError> {
         let clock = Instant::now();
         let (made, midway) = match &self.kept {
             Kept::Step(step) => {
@@ -108,7 +109,7 @@ impl Ready<'_> {
     }
 
     /// Passes a seed back.
-    pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Tensors, RuntimeError> {
+    pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Outputs, RuntimeError> {
         match midway {
             Midway::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed, &self.run)?),
             Midway::Blocks(blocks, mut state) => {
@@ -160,13 +161,19 @@ impl Executor {
     pub fn predict(&self, inputs: &Tensors, run: Run<'_>) -> Result<Prediction, RuntimeError> {
         let (mut made, _) = self.ready(inputs, vec![], 1, run)?.forward()?;
         Convention::take(&self.program.info, &mut made);
-        let (baselines, rest): (Tensors, Tensors) =
-            made.into_iter().partition(|(name, _)| name.starts_with(BASELINE));
-        let by_input = |(name, tensor): (String, Tensor)| (name[BASELINE.len()..].to_string(), tensor);
-        Ok(Prediction {
-            outputs: model_outputs(rest),
-            baselines: baselines.into_iter().map(by_input).collect(),
-        })
+        let baseline = |(output, tensor): (&Output, &Tensor)| match output {
+            Output::Baseline(input) => Some((input.to_string(), tensor.clone())),
+            Output::Model(_)
+            | Output::Relevance { .. }
+            | Output::Ledger { .. }
+            | Output::Expert { .. }
+            | Output::Dimension(_)
+            | Output::StartValue
+            | Output::StartSign
+            | Output::Value(_) => None,
+        };
+        let baselines = made.iter().filter_map(baseline).collect();
+        Ok(Prediction { outputs: model_outputs(made), baselines })
     }
 
     /// Runs the model and passes a seed back: the `reverse` outputs of the program.
@@ -176,10 +183,10 @@ impl Executor {
     pub fn pull(
         &self,
         inputs: &Tensors,
-        reverse: Vec<String>,
+        reverse: Vec<Output>,
         seed: &Tensor,
         run: Run<'_>,
-    ) -> Result<Tensors, RuntimeError> {
+    ) -> Result<Outputs, RuntimeError> {
         let mut ready = self.ready(inputs, reverse, 1, run)?;
         let (_, midway) = ready.forward()?;
         ready.reverse(midway, seed)
@@ -189,7 +196,7 @@ impl Executor {
     pub fn ready<'a>(
         &'a self,
         inputs: &Tensors,
-        reverse: Vec<String>,
+        reverse: Vec<Output>,
         targets: usize,
         run: Run<'a>,
     ) -> Result<Ready<'a>, RuntimeError> {
@@ -215,13 +222,14 @@ impl Executor {
             let clock = Instant::now();
             let mut found = Bindings::new();
             for symbol in &rest.symbols {
-                let value = made.remove(&format!("{MEASURED}{symbol}"));
+                let value = made.remove(&Output::Dimension(symbol.clone()));
                 found.extend(value.and_then(|t| t.to_i64().first().map(|v| (symbol.clone(), *v))));
             }
             check(&self.program.graph, &measures(&self.program.graph), &found)?;
             key.bindings.extend(found);
             key.bindings.extend(step.bound.clone());
-            ready.inputs.extend(made);
+            // What a step keeps for the next one is an input of that one.
+            ready.inputs.extend(made.into_iter().map(|(output, tensor)| (output.to_string(), tensor)));
             kept = self.plan(&key, Some(step), &run)?;
             ready.prepare += clock.elapsed().as_secs_f64();
             ready.kept = kept.clone();
@@ -261,11 +269,10 @@ impl Executor {
         // Two threads may plan the same shapes at once; both plans are right.
         run.report(Progress::Planning);
         let program = before.and_then(|b| b.rest.as_ref()).map_or(&self.program.graph, |r| &r.graph);
-        let mut forward: Vec<String> =
-            self.program.info.outputs.iter().map(|n| format!("output/{n}")).collect();
+        let mut forward: Vec<Output> = self.program.info.outputs.iter().map(Output::from).collect();
         // Values that do not depend on the target are computed with the outputs.
         let early =
-            |name: &&String| name.starts_with(BASELINE) || [START_VALUE, START_SIGN].contains(&name.as_str());
+            |output: &&Output| matches!(output, Output::Baseline(_) | Output::StartValue | Output::StartSign);
         let names = self.program.graph.outputs().iter().map(|(name, _)| name);
         forward.extend(names.filter(early).cloned());
         let measured = has_measures(&self.program.graph);
@@ -310,7 +317,8 @@ impl Executor {
     }
 
     fn keep(&self, key: &Key, planned: Kept) -> Kept {
-        let steps = self.program.graph.outputs().iter().filter(|(n, _)| n.starts_with(MEASURED)).count();
+        let steps =
+            self.program.graph.outputs().iter().filter(|(n, _)| matches!(n, Output::Dimension(_))).count();
         let most = PLANS + if matches!(planned, Kept::Step(_)) { steps } else { 0 };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         plans.insert(0, (key.clone(), planned.clone()));
@@ -320,6 +328,17 @@ impl Executor {
 }
 
 /// The model's outputs under their own names.
-pub(crate) fn model_outputs(made: Tensors) -> Tensors {
-    made.into_iter().map(|(k, v)| (k.strip_prefix("output/").map(str::to_string).unwrap_or(k), v)).collect()
+pub(crate) fn model_outputs(made: Outputs) -> Tensors {
+    let own = |(output, tensor): (Output, Tensor)| match output {
+        Output::Model(name) => Some((name.to_string(), tensor)),
+        Output::Relevance { .. }
+        | Output::Ledger { .. }
+        | Output::Expert { .. }
+        | Output::Dimension(_)
+        | Output::Baseline(_)
+        | Output::StartValue
+        | Output::StartSign
+        | Output::Value(_) => None,
+    };
+    made.into_iter().filter_map(own).collect()
 }

@@ -126,6 +126,7 @@ pub(crate) fn constant_of(graph: &Graph<Prim>, v: Value) -> Option<i64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use dlbc_ops::prim::{Builder, Part, Unary};
+    use dlbc_ops::program::Output;
     use dlbc_ops::tensor::{Bindings, Shape};
 
     use super::*;
@@ -137,7 +138,7 @@ mod tests {
 
     fn simplified(b: Builder, y: Value, bindings: &[(&str, i64)]) -> Graph<Prim> {
         let mut graph = b.finish();
-        graph.add_output("y", y);
+        graph.add_output(Output::value("y"), y);
         let bindings: Bindings = bindings.iter().map(|(s, v)| ((*s).into(), *v)).collect();
         let mut graph = graph.bind(&bindings);
         simplify(&mut graph);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{self, Prim};
-use dlbc_ops::program::{MEASURED, UNFIT};
+use dlbc_ops::program::{Output, UNFIT};
 use dlbc_ops::tensor::Bindings;
 
 use crate::error::RuntimeError;
@@ -35,7 +35,7 @@ pub(crate) struct Rest {
 
 /// Whether a program has dimensions to measure.
 pub(crate) fn has_measures(graph: &Graph<Prim>) -> bool {
-    graph.outputs().iter().any(|(name, _)| name.starts_with(MEASURED))
+    graph.outputs().iter().any(|(name, _)| matches!(name, Output::Dimension(_)))
 }
 
 /// Whether a program chooses between branches, of which one is computed.
@@ -50,7 +50,7 @@ pub(crate) fn branches(graph: &Graph<Prim>) -> bool {
 pub(crate) fn next(
     program: &Graph<Prim>,
     bindings: &Bindings,
-    wanted: &[String],
+    wanted: &[Output],
 ) -> Result<Step, RuntimeError> {
     let mut graph = program.bind(bindings);
     let mut bound = Bindings::new();
@@ -99,12 +99,21 @@ pub(crate) fn check(
 
 /// The value that each symbol is.
 pub(crate) fn measures(graph: &Graph<Prim>) -> BTreeMap<Arc<str>, Value> {
-    let named =
-        graph.outputs().iter().filter_map(|(name, v)| Some((name.strip_prefix(MEASURED)?.into(), *v)));
-    named.collect()
+    let measured = graph.outputs().iter().filter_map(|(output, v)| match output {
+        Output::Dimension(symbol) => Some((symbol.clone(), *v)),
+        Output::Model(_)
+        | Output::Relevance { .. }
+        | Output::Ledger { .. }
+        | Output::Expert { .. }
+        | Output::Baseline(_)
+        | Output::StartValue
+        | Output::StartSign
+        | Output::Value(_) => None,
+    });
+    measured.collect()
 }
 
-fn outputs(graph: &Graph<Prim>, wanted: &[String]) -> Vec<NodeId> {
+fn outputs(graph: &Graph<Prim>, wanted: &[Output]) -> Vec<NodeId> {
     graph.outputs().iter().filter(|(n, _)| wanted.contains(n)).map(|(_, v)| v.node).collect()
 }
 
@@ -157,7 +166,7 @@ fn cut(
     bound: Bindings,
     symbols: &BTreeSet<Arc<str>>,
     measures: &BTreeMap<Arc<str>, Value>,
-    wanted: &[String],
+    wanted: &[Output],
 ) -> Result<Step, RuntimeError> {
     let ready: Vec<Arc<str>> = symbols
         .iter()
@@ -176,11 +185,11 @@ fn cut(
     let mut computed = ancestors(&graph, &roots);
     computed.retain(|id| !constant.contains(id) && !matches!(graph.op(*id), Prim::Input));
     // What comes later and reads what this step computes.
-    let kept_names = |n: &String| wanted.contains(n) || n.starts_with(MEASURED);
-    let later: Vec<(String, Value)> = graph
+    let kept_names = |n: &Output| wanted.contains(n) || matches!(n, Output::Dimension(_));
+    let later: Vec<(Output, Value)> = graph
         .outputs()
         .iter()
-        .filter(|(n, _)| kept_names(n) && !ready.iter().any(|s| *n == format!("{MEASURED}{s}")))
+        .filter(|(n, _)| kept_names(n) && !ready.iter().any(|s| *n == Output::Dimension(s.clone())))
         .cloned()
         .collect();
     let needed = ancestors(&graph, &later.iter().map(|(_, v)| v.node).collect::<Vec<_>>());
@@ -191,10 +200,10 @@ fn cut(
         kept.extend(read.filter(|n| computed.contains(n)));
     }
     let mut step = graph.clone();
-    let mut outputs: Vec<(String, Value)> =
-        ready.iter().map(|s| (format!("{MEASURED}{s}"), measures[s])).collect();
+    let mut outputs: Vec<(Output, Value)> =
+        ready.iter().map(|s| (Output::Dimension(s.clone()), measures[s])).collect();
     outputs.extend(
-        kept.iter().map(|node| (graph.node(*node).name().to_string(), Value { node: *node, slot: 0 })),
+        kept.iter().map(|node| (Output::value(graph.node(*node).name()), Value { node: *node, slot: 0 })),
     );
     step.set_outputs(outputs);
     step.remove_unused();

@@ -1,7 +1,7 @@
 //! The signs of the starting relevance.
 
-use dlbc_backend::Tensors;
-use dlbc_ops::program::{Info, Mode, START_SIGN, START_VALUE, StartSign};
+use dlbc_backend::Outputs;
+use dlbc_ops::program::{Info, Mode, Output, StartSign};
 
 /// Convention for the sign of a unit's start and the shares of a difference, with the values that decide both.
 #[derive(Clone, Debug, Default)]
@@ -15,9 +15,9 @@ pub(crate) struct Convention {
 
 impl Convention {
     /// The convention of a program; what the forward computed for it is taken from `made`.
-    pub fn take(info: &Info, made: &mut Tensors) -> Convention {
-        let mut values = |name: &str| made.remove(name).map(|t| t.to_f64());
-        let (values, signs) = (values(START_VALUE), values(START_SIGN));
+    pub fn take(info: &Info, made: &mut Outputs) -> Convention {
+        let mut values = |output: Output| made.remove(&output).map(|t| t.to_f64());
+        let (values, signs) = (values(Output::StartValue), values(Output::StartSign));
         // Tracks are for and against already.
         if info.mode == Mode::Contrastive {
             return Convention::default();

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use dlbc_backend::Tensors;
-use dlbc_ops::program::{Info, START_VALUE, StartInfo, StartSign};
+use dlbc_ops::program::{Info, Output, StartInfo, StartSign};
 
 use super::chosen::Group;
 use super::*;
@@ -62,10 +62,9 @@ fn values_and_totals() {
 
 fn by(sign: StartSign, values: Option<[f32; 6]>, target: Target) -> Vec<f32> {
     let info = Info { start: StartInfo { sign, behind: None }, ..Info::default() };
-    let mut computed = outputs(&[2, 3], &LOGITS);
-    computed.extend(values.map(|v| (START_VALUE.to_string(), Tensor::from_f32(&[2, 3], &v))));
-    let convention = Convention::take(&info, &mut computed);
-    seed("y", &computed, &of(target), &convention).unwrap().tensor.to_f32()
+    let values = values.map(|v| (Output::StartValue, Tensor::from_f32(&[2, 3], &v)));
+    let convention = Convention::take(&info, &mut values.into_iter().collect());
+    seed("y", &outputs(&[2, 3], &LOGITS), &of(target), &convention).unwrap().tensor.to_f32()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Outputs of a session's model.
 
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::TensorType;
 
 /// An output of a model.
@@ -17,9 +17,8 @@ pub struct OutputInfo {
 pub(super) fn outputs(program: &Program) -> Vec<OutputInfo> {
     let graph = &program.graph;
     let typed = program.info.outputs.iter().filter_map(|name| {
-        let output = format!("output/{name}");
-        let (_, value) = graph.outputs().iter().find(|(n, _)| *n == output)?;
-        Some(OutputInfo { name: name.clone(), ty: graph.ty(*value).clone() })
+        let value = graph.output(&Output::from(name))?;
+        Some(OutputInfo { name: name.clone(), ty: graph.ty(value).clone() })
     });
     typed.collect()
 }

@@ -7,8 +7,8 @@ mod stack;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, SessionOptions, Tensors};
-use dlbc_ops::program::{InputInfo, Mode, Program, Repeat};
+use dlbc_backend::{Backend, BackendError, MemoryReport, Outputs, SessionOptions, Tensors};
+use dlbc_ops::program::{InputInfo, Mode, Output, Program, Repeat};
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
@@ -192,11 +192,11 @@ impl Session {
         let timings = Timings { prepare: ready.prepare, forward: ready.forward, reverse };
         let explanations = made.iter().zip(seeds).zip(starts).map(|((made, seed), starts)| {
             let (supporting, opposing) = info.mode.pair();
-            let track = |names, start: &Tensor| Track::read(info, made, &names, start, request);
+            let track = |kind, start: &Tensor| Track::read(info, made, kind, start, request);
             Explanation {
                 outputs: outputs.clone(),
                 supporting: track(supporting, &starts.0),
-                opposing: opposing.zip(starts.1).map(|(names, start)| track(names, &start)),
+                opposing: opposing.zip(starts.1).map(|(kind, start)| track(kind, &start)),
                 argmax: seed.argmax,
                 targets: seed.targets,
                 boxes: seed.boxes,
@@ -209,14 +209,14 @@ impl Session {
     }
 
     /// What a reverse made for several targets, target by target. What depends on none is the same for all.
-    fn unstacked(&self, made: Tensors, targets: usize) -> Vec<Tensors> {
-        let alone: BTreeMap<&str, usize> = {
+    fn unstacked(&self, made: Outputs, targets: usize) -> Vec<Outputs> {
+        let alone: BTreeMap<&Output, usize> = {
             let graph = &self.program().graph;
-            graph.outputs().iter().map(|(name, v)| (name.as_str(), graph.ty(*v).rank())).collect()
+            graph.outputs().iter().map(|(output, v)| (output, graph.ty(*v).rank())).collect()
         };
         let of = |target: usize| {
             let parts = made.iter().map(|(name, t)| {
-                let own = alone.get(name.as_str()).is_some_and(|rank| *rank == t.dims().len());
+                let own = alone.get(name).is_some_and(|rank| *rank == t.dims().len());
                 (name.clone(), if own { t.clone() } else { part(t, target) })
             });
             parts.collect()

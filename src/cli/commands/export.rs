@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::Context;
 use dlbc_artifact::TARGET;
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::{Bindings, DType, Dim, TensorType};
 
 use crate::cli::args::ExportArgs;
@@ -54,10 +54,7 @@ pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
 /// The inputs and outputs of the exported model, and a line of Python and of JavaScript that calls it.
 fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
     let info = &program.info;
-    let typed = |name: &str| {
-        let full = format!("output/{name}");
-        program.graph.outputs().iter().find(|(n, _)| *n == full).map(|(_, v)| program.graph.ty(*v).clone())
-    };
+    let typed = |name: &str| program.graph.output(&Output::from(name)).map(|v| program.graph.ty(v).clone());
     let mut rows: Vec<[String; 3]> = vec![];
     let mut add = |what: &str, name: &str, ty: String| {
         rows.push([what.into(), visible(name).into_owned(), visible(&ty).into_owned()]);
@@ -76,7 +73,7 @@ fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
         add("output", name, typed(name).map(|ty| shown(&ty)).unwrap_or_default());
     }
     for (name, input) in info.explanations() {
-        add("output", &name, format!("float32 {}", dims(&input.ty)));
+        add("output", &name.to_string(), format!("float32 {}", dims(&input.ty)));
     }
     let width = rows.iter().map(|r| r[1].chars().count()).max().unwrap_or(0).min(40);
     let mut out = String::new();

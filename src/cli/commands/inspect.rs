@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use dlbc_compiler::{Inspection, Row};
-use dlbc_ops::program::Program;
+use dlbc_ops::program::{Output, Program};
 use dlbc_proto::DataType;
 use dlbc_proto::onnx::tensor_shape_proto::{self, dimension};
 use dlbc_proto::onnx::{ValueInfoProto, type_proto};
@@ -96,9 +96,8 @@ fn of_artifact(program: &Program) -> Inspection {
         step_of: None,
     };
     let output = |name: &String| {
-        let full = format!("output/{name}");
-        let found = graph.outputs().iter().find(|(n, _)| *n == full);
-        (name.clone(), found.map(|(_, v)| graph.ty(*v).to_string()).unwrap_or_default())
+        let value = graph.output(&Output::from(name));
+        (name.clone(), value.map(|v| graph.ty(v).to_string()).unwrap_or_default())
     };
     Inspection {
         rules: info.rules.clone(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::Context;
-use dlbc_ops::program::{Info, Program, Repeat};
+use dlbc_ops::program::{Info, Output, Program, Repeat};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_runtime::{Explanation, Request, SessionOptions, Target, Tensors};
 
@@ -266,10 +266,7 @@ fn quadrature(info: &Info, made: &Explanation, console: Console) {
 fn classes(program: &Program, args: &RunArgs, console: Console) -> anyhow::Result<Classes> {
     let info = &program.info;
     let classes = Classes::read(args.target.class_names.as_deref(), info, &args.model)?;
-    let output = format!("output/{}", info.explained);
-    let outputs = program.graph.outputs().iter();
-    let explained =
-        outputs.filter(|(name, _)| *name == output).map(|(_, value)| program.graph.ty(*value)).next();
+    let explained = program.graph.output(&Output::from(&info.explained)).map(|value| program.graph.ty(value));
     let units =
         explained.filter(|ty| matches!(ty.rank(), 1..=3)).and_then(|ty| ty.dim(ty.rank() - 1).as_known());
     let classes = match units.and_then(|n| usize::try_from(n).ok()) {
@@ -377,13 +374,13 @@ fn put(
         let parts = modules::tensors(books.modules.as_deref(), books.heads.as_deref(), name).into_iter();
         tensors.extend(parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
         for (name, tensor) in &books.relevance {
-            tensors.insert(format!("{prefix}{}{name}", track.relevance), tensor.clone());
+            tensors.insert(format!("{prefix}{}{name}", track.relevance()), tensor.clone());
         }
         if audit {
             for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(books.sums()) {
                 let bytes = std::sync::Arc::new(value.to_le_bytes());
                 let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
-                tensors.extend(scalar.map(|t| (format!("{prefix}{}{name}", track.audit), t)));
+                tensors.extend(scalar.map(|t| (format!("{prefix}{}{name}", track.ledger()), t)));
             }
         }
     }

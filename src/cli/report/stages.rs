@@ -57,7 +57,7 @@ pub fn dot(compiled: &Compiled) -> String {
         }
     }
     for (i, (name, value)) in graph.outputs().iter().enumerate() {
-        let _ = writeln!(out, "  o{i} [label=\"{}\", shape=ellipse];", quoted(name));
+        let _ = writeln!(out, "  o{i} [label=\"{}\", shape=ellipse];", quoted(&name.to_string()));
         let _ = writeln!(out, "  n{} -> o{i} [label=\"{}\"];", value.node.index(), graph.ty(*value).shape);
     }
     out.push_str("}\n");

@@ -8,6 +8,7 @@ use super::{eval, layout};
 use crate::OpError;
 use crate::graph::{Graph, NodeId, PrintOp, Value};
 use crate::prim::Prim;
+use crate::program::Output;
 use crate::tensor::{Array, DType, TensorType};
 
 /// A node that could not be evaluated.
@@ -30,10 +31,10 @@ pub struct RunError {
 pub fn run(
     graph: &Graph<Prim>,
     inputs: &BTreeMap<String, Array>,
-    wanted: &[&str],
-) -> Result<BTreeMap<String, Array>, RunError> {
+    wanted: &[Output],
+) -> Result<BTreeMap<Output, Array>, RunError> {
     let outputs =
-        wanted.iter().map(|name| Ok((*name, output(graph, name)?))).collect::<Result<Vec<_>, _>>()?;
+        wanted.iter().map(|name| Ok((name.clone(), output(graph, name)?))).collect::<Result<Vec<_>, _>>()?;
     let order = needed(graph, outputs.iter().map(|(_, v)| v.node));
     let mut readers: BTreeMap<Value, usize> = BTreeMap::new();
     let read = order.iter().flat_map(|id| graph.node_inputs(*id));
@@ -51,12 +52,12 @@ pub fn run(
             release(&mut readers, &mut values, v);
         }
     }
-    let found = outputs.into_iter().filter_map(|(name, v)| Some((name.to_string(), values.get(&v)?.clone())));
+    let found = outputs.into_iter().filter_map(|(name, v)| Some((name, values.get(&v)?.clone())));
     Ok(found.collect())
 }
 
-fn output(graph: &Graph<Prim>, name: &str) -> Result<Value, RunError> {
-    graph.outputs().iter().find(|(n, _)| n == name).map(|(_, v)| *v).ok_or_else(|| RunError {
+fn output(graph: &Graph<Prim>, name: &Output) -> Result<Value, RunError> {
+    graph.output(name).ok_or_else(|| RunError {
         node: name.to_string(),
         op: "output".to_string(),
         source: OpError::Invalid("the graph has no such output".into()),

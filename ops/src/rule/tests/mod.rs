@@ -10,6 +10,7 @@ use ndarray::{ArrayD, IxDyn};
 use crate::op::role::Site;
 use crate::op::{Linear, Op};
 use crate::prim::{Builder, ConvGeometry, Window, reference};
+use crate::program::Output;
 use crate::rule::{Argument, Policy, Proportional, Rule, Tracks};
 use crate::tensor::{Array, DType, Dim, TensorType};
 
@@ -68,7 +69,7 @@ impl Layer {
         }
         let outputs = self.op.lower(&mut b, &inputs);
         b.graph_mut().add_output("y", outputs[0]);
-        let mut wanted = vec!["y".to_string()];
+        let mut wanted = vec![Output::from("y")];
         let given: Vec<_> = (r.iter().enumerate())
             .map(|(track, r)| {
                 feed.insert(format!("r{track}"), (*r).clone());
@@ -93,26 +94,33 @@ impl Layer {
             for (i, v) in flow.operands.iter().enumerate() {
                 let Some(v) = v else { continue };
                 assert_eq!(b.ty(*v).shape, b.ty(inputs[i]).shape, "share of operand {i}");
-                wanted.push(format!("share/{track}/{i}"));
-                b.graph_mut().add_output(&format!("share/{track}/{i}"), *v);
+                wanted.push(share(track, i));
+                b.graph_mut().add_output(share(track, i), *v);
             }
             for (i, v) in flow.absorbed.iter().enumerate() {
-                wanted.push(format!("absorbed/{track}/{i}"));
-                b.graph_mut().add_output(&format!("absorbed/{track}/{i}"), *v);
+                wanted.push(absorbed(track, i));
+                b.graph_mut().add_output(absorbed(track, i), *v);
             }
         }
         b.ok().expect("a typed graph");
-        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
         let mut values = reference::run(&b.finish(), &feed, &wanted).expect("values");
         let shares = flows.iter().enumerate().map(|(track, flow)| Shares {
-            operands: (0..inputs.len()).map(|i| values.get(&format!("share/{track}/{i}")).cloned()).collect(),
-            absorbed: (0..flow.absorbed.len())
-                .map(|i| data(&values[&format!("absorbed/{track}/{i}")])[0])
-                .sum(),
+            operands: (0..inputs.len()).map(|i| values.get(&share(track, i)).cloned()).collect(),
+            absorbed: (0..flow.absorbed.len()).map(|i| data(&values[&absorbed(track, i)])[0]).sum(),
         });
         let shares = shares.collect();
-        (shares, values.remove("y").expect("the result"))
+        (shares, values.remove(&Output::from("y")).expect("the result"))
     }
+}
+
+/// The share of an operand, as an output of the graph under test.
+fn share(track: usize, operand: usize) -> Output {
+    Output::value(format!("share/{track}/{operand}"))
+}
+
+/// A part that a rule absorbs, as an output of the graph under test.
+fn absorbed(track: usize, part: usize) -> Output {
+    Output::value(format!("absorbed/{track}/{part}"))
 }
 
 impl Shares {

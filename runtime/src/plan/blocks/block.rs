@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, Node, NodeId, Value};
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{DType, Tensor};
 
 /// Where an input of a block comes from.
@@ -58,7 +58,7 @@ pub(super) struct Parts {
     /// Symbols that inputs of the program are.
     pub given: Vec<(Arc<str>, String)>,
     /// What each output of the forward is, and of the reverse.
-    pub outputs: [Vec<(String, Source)>; 2],
+    pub outputs: [Vec<(Output, Source)>; 2],
     /// The length of the run's list of values.
     pub values: usize,
 }
@@ -111,7 +111,7 @@ pub(super) fn block(
     }
     let mut outputs = vec![];
     for id in ids.iter().filter(|id| list.contains_key(id)) {
-        own.add_output(graph.node(*id).name(), made[id]);
+        own.add_output(Output::value(graph.node(*id).name()), made[id]);
         outputs.push((list[id], seeded.contains(id)));
     }
     let mut symbols: Vec<Arc<str>> = vec![];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::Bindings;
 
 use super::block::{Parts, Source, block, is_input};
@@ -20,13 +20,13 @@ use crate::plan::steps::{ancestors, check, constants, measures};
 pub(super) fn cut(
     program: &Graph<Prim>,
     bindings: &Bindings,
-    forward: &[String],
-    reverse: &[String],
+    forward: &[Output],
+    reverse: &[Output],
     in_place: bool,
 ) -> Result<Parts, RuntimeError> {
     let graph = prepared(program, bindings, forward, reverse)?;
     let measures = measures(&graph);
-    let roots = |names: &[String]| -> Vec<NodeId> {
+    let roots = |names: &[Output]| -> Vec<NodeId> {
         graph.outputs().iter().filter(|(n, _)| names.contains(n)).map(|(_, v)| v.node).collect()
     };
     let measured: Vec<NodeId> = measures.values().map(|v| v.node).collect();
@@ -83,7 +83,7 @@ pub(super) fn cut(
         Some(at) => Source::Made(*at),
         None => Source::Given(graph.node(v.node).name().to_string()),
     };
-    let sources = |names: &[String]| {
+    let sources = |names: &[Output]| {
         let asked = graph.outputs().iter().filter(|(n, _)| names.contains(n));
         asked.map(|(n, v)| (n.clone(), source(v))).collect()
     };
@@ -100,8 +100,8 @@ pub(super) fn cut(
 fn prepared(
     program: &Graph<Prim>,
     bindings: &Bindings,
-    forward: &[String],
-    reverse: &[String],
+    forward: &[Output],
+    reverse: &[Output],
 ) -> Result<Graph<Prim>, RuntimeError> {
     let mut graph = program.bind(bindings);
     let mut bound = Bindings::new();
@@ -122,7 +122,7 @@ fn prepared(
     }
     // Only the measurements that something asked for needs.
     let measures = measures(&graph);
-    let mut wanted: Vec<(String, Value)> =
+    let mut wanted: Vec<(Output, Value)> =
         graph.outputs().iter().filter(|(n, _)| forward.contains(n) || reverse.contains(n)).cloned().collect();
     let mut needed = BTreeSet::new();
     let mut roots: Vec<NodeId> = wanted.iter().map(|(_, v)| v.node).collect();
@@ -139,8 +139,7 @@ fn prepared(
         }
         roots = found;
     }
-    let name = |s: &Arc<str>| format!("{}{s}", dlbc_ops::program::MEASURED);
-    wanted.extend(needed.iter().map(|s| (name(s), measures[s])));
+    wanted.extend(needed.iter().map(|s: &Arc<str>| (Output::Dimension(s.clone()), measures[s])));
     graph.set_outputs(wanted);
     graph.remove_unused();
     Ok(graph)

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Plan, Progress, ReferenceBackend, Run, SessionOptions, Tensors,
+    Backend, BackendError, MemoryReport, Outputs, Plan, Progress, ReferenceBackend, Run, SessionOptions,
+    Tensors,
 };
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Prim, batch};
-use dlbc_ops::program::SEED;
+use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
 
 use super::block::{Block, Parts, Source};
@@ -52,7 +53,7 @@ enum Planned {
     /// What it makes depends on nothing.
     Fixed(Vec<Tensor>),
     /// The plan, and of each input that it still reads the place and the name.
-    Plan { plan: Box<dyn Plan>, inputs: Vec<(usize, String)>, outputs: Vec<String> },
+    Plan { plan: Box<dyn Plan>, inputs: Vec<(usize, String)>, outputs: Vec<Output> },
 }
 
 /// A run between its forward and its reverse.
@@ -73,7 +74,7 @@ impl Blocks {
     pub fn new(
         program: &Graph<Prim>,
         bindings: &Bindings,
-        [forward, reverse]: [&[String]; 2],
+        [forward, reverse]: [&[Output]; 2],
         targets: usize,
         in_place: bool,
     ) -> Result<Blocks, RuntimeError> {
@@ -85,7 +86,7 @@ impl Blocks {
     ///
     /// # Errors
     /// When planning fails, a value is out of range for a node, or a measured dimension is below 0.
-    pub fn forward(&self, engine: Engine<'_>, inputs: &Tensors) -> Result<(Tensors, State), RuntimeError> {
+    pub fn forward(&self, engine: Engine<'_>, inputs: &Tensors) -> Result<(Outputs, State), RuntimeError> {
         let mut state = State { values: vec![None; self.parts.values], sizes: Bindings::new(), prepare: 0.0 };
         for (symbol, name) in &self.parts.given {
             state.measured(symbol, name, inputs.get(name))?;
@@ -104,7 +105,7 @@ impl Blocks {
         inputs: &Tensors,
         seed: &Tensor,
         state: &mut State,
-    ) -> Result<Tensors, RuntimeError> {
+    ) -> Result<Outputs, RuntimeError> {
         let late = self.parts.early..self.parts.blocks.len();
         self.steps(late, engine, inputs, Some(seed), state)?;
         Ok(self.results(1, inputs, Some(seed), state))
@@ -133,7 +134,7 @@ impl Blocks {
     }
 
     /// The outputs of a stage.
-    fn results(&self, stage: usize, inputs: &Tensors, seed: Option<&Tensor>, state: &State) -> Tensors {
+    fn results(&self, stage: usize, inputs: &Tensors, seed: Option<&Tensor>, state: &State) -> Outputs {
         let known = self.parts.outputs[stage].iter();
         known
             .filter_map(|(name, source)| Some((name.clone(), state.find(source, inputs, seed)?.clone())))
@@ -198,7 +199,7 @@ impl Blocks {
         }
         for (symbol, at) in &block.measures {
             let node = block.outputs.iter().position(|(own, _)| own == at);
-            let node = node.map_or("", |i| &block.graph.outputs()[i].0).to_string();
+            let node = node.map_or_else(String::new, |i| block.graph.outputs()[i].0.to_string());
             let value = state.values[*at].clone();
             state.measured(symbol, &node, value.as_ref())?;
         }
@@ -263,7 +264,7 @@ impl Blocks {
                 return Err(BackendError::Limit { node, bytes, limit }.into());
             }
         }
-        let outputs: Vec<String> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
+        let outputs: Vec<Output> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
         if graph.inputs().is_empty() {
             let plan = ReferenceBackend.prepare(&graph, &outputs, &[], engine.options)?;
             let (mut made, _) = plan.forward(&Tensors::new(), &engine.run.silent())?;
@@ -304,7 +305,7 @@ impl Blocks {
             let v = outputs[i].1;
             let ty = graph.ty(v).clone();
             let to = Shape([&[Dim::known(self.targets as i64)], &ty.shape.0[..]].concat());
-            let (name, origin) = (outputs[i].0.clone(), graph.node(v.node).origin.clone());
+            let (name, origin) = (outputs[i].0.to_string(), graph.node(v.node).origin.clone());
             let ty = TensorType { dtype: ty.dtype, shape: to.clone() };
             outputs[i].1 = graph.add_value(Prim::Expand(prim::Expand { to }), &name, ty, origin, &[v]);
         }

@@ -1,7 +1,9 @@
 //! A lowered program with what a caller must know of it: the content of an artifact.
 
-use std::collections::BTreeMap;
+mod output;
+mod track;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -10,112 +12,20 @@ use crate::graph::Graph;
 use crate::prim::Prim;
 use crate::tensor::{Dim, TensorType};
 
+pub use output::{Entry, ExpertEntry, Name, Output};
+pub use track::{Mode, TrackKind};
+
 /// Name of the program input that holds the starting relevance; its shape is that of the explained output.
 pub const SEED: &str = "dlbc_seed";
-
-/// Name of the program output with the values that decide the sign of the start and the weights of a difference, of the
-/// explained output's shape; absent where these are the output's own values.
-pub const START_VALUE: &str = "start/value";
-
-/// Name of the program output whose sign is that of the start where the units of the explained output differ in
-/// [`StartSign`], of the explained output's shape.
-pub const START_SIGN: &str = "start/sign";
-
-/// How many tracks of relevance there are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// One.
-    #[default]
-    Default,
-    /// Two: supporting and opposing.
-    Contrastive,
-}
-
-impl Mode {
-    /// The name that `--mode` takes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Mode::Default => "default",
-            Mode::Contrastive => "contrastive",
-        }
-    }
-
-    /// The tracks.
-    pub fn tracks(self) -> &'static [TrackNames] {
-        match self {
-            Mode::Default => &[SINGLE],
-            Mode::Contrastive => &[SUPPORTING, OPPOSING],
-        }
-    }
-
-    /// The single or the supporting track, and the opposing one.
-    pub fn pair(self) -> (TrackNames, Option<TrackNames>) {
-        match self {
-            Mode::Default => (SINGLE, None),
-            Mode::Contrastive => (SUPPORTING, Some(OPPOSING)),
-        }
-    }
-}
-
-const SINGLE: TrackNames = TrackNames { kind: TrackKind::Single, relevance: "relevance/", audit: "audit/" };
-
-const SUPPORTING: TrackNames =
-    TrackNames { kind: TrackKind::Supporting, relevance: "relevance_pos/", audit: "audit/" };
-
-const OPPOSING: TrackNames =
-    TrackNames { kind: TrackKind::Opposing, relevance: "relevance_neg/", audit: "audit_neg/" };
-
-/// Part of an explanation that a track of relevance is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TrackKind {
-    /// All relevance, of both signs.
-    Single,
-    /// Relevance that speaks for the target, in contrastive mode.
-    Supporting,
-    /// Relevance that speaks against the target, in contrastive mode.
-    Opposing,
-}
-
-/// Prefixes of the names of a track's program outputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TrackNames {
-    /// Part of an explanation that the track is.
-    pub kind: TrackKind,
-    /// Prefix of the relevance of tensors.
-    pub relevance: &'static str,
-    /// Prefix of the ledger's entries.
-    pub audit: &'static str,
-}
-
-/// What the names of program outputs begin with that measure a dimension: the symbol follows.
-pub const MEASURED: &str = "dim/";
 
 /// What the symbol of a dimension begins with that is 0, or -1 in a run that takes a branch which does not fit the shapes of
 /// the inputs.
 pub const UNFIT: &str = "unfit";
 
-/// Prefix of the names of program outputs that hold the baseline of an input: the input's name follows.
-pub const BASELINE: &str = "baseline/";
-
 /// A lowered program, forward and reverse together.
 ///
-/// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs by name:
-///
-/// | name | what |
-/// | --- | --- |
-/// | `output/NAME` | each model output |
-/// | `relevance/NAME` | relevance of tensor `NAME`, of its shape: inputs and intermediates |
-/// | `experts/I/relevance`, `experts/I/tokens`, `experts/I/received` | of layer `I` of [`Info::experts`]: what each expert was given, how many tokens it had (a vector each), and what the layer received |
-/// | `baseline/NAME` | of the shape of input `NAME`: the input that the model's own normalisation maps to 0, for integrated gradients |
-/// | `dim/SYMBOL` | int64, one element: what a symbol that no input binds is in a run |
-/// | [`START_VALUE`], [`START_SIGN`] | what the sign of the start follows, where it is not the explained output |
-/// | `audit/I/in`, `audit/I/out`, `audit/I/absorbed` | scalars of row `I` of [`Info::audit`] |
-/// | `audit/I/to/J` | a scalar: what row `I` passed to [`AuditRow::to`]`[J]`, where there are several |
-/// | `audit/I/heads/in`, `audit/I/heads/J` | of an attention, by head: what it received, what [`AuditRow::operands`]`[J]` got |
-///
-/// In contrastive mode the seed has a leading axis of two, the supporting and the opposing start, and the names begin as
-/// [`Mode::tracks`] says.
+/// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs: [`Output`] lists them. In contrastive mode
+/// the seed has a leading axis of two, the supporting and the opposing start, and each track of [`Mode::tracks`] has its outputs.
 ///
 /// A run asks for a subset; what it does not need is not computed.
 #[derive(Clone, Debug)]
@@ -131,9 +41,7 @@ impl Program {
     /// output is one symbol, and nothing else.
     pub fn batch_symbol(&self) -> Option<Arc<str>> {
         let (graph, info) = (&self.graph, &self.info);
-        let output = format!("output/{}", info.explained);
-        let explained =
-            graph.outputs().iter().find(|(name, _)| *name == output).map(|(_, v)| graph.ty(*v))?;
+        let explained = graph.output(&Output::from(&info.explained)).map(|v| graph.ty(v))?;
         let mut firsts = info.inputs.iter().map(|i| &i.ty).chain([explained]).map(|ty| ty.shape.0.first());
         let batch = firsts.next()??;
         let mut symbols = vec![];
@@ -237,10 +145,11 @@ pub struct ExpertLayerInfo {
 }
 
 impl Info {
-    /// The program outputs that are the relevance of explained inputs, each with its input.
-    pub fn explanations(&self) -> impl Iterator<Item = (String, &InputInfo)> {
+    /// The relevance of the explained inputs, each with its input.
+    pub fn explanations(&self) -> impl Iterator<Item = (Output, &InputInfo)> {
         let inputs = self.inputs.iter().filter(|i| i.explained);
-        inputs.flat_map(|i| self.mode.tracks().iter().map(move |t| (format!("{}{}", t.relevance, i.name), i)))
+        let relevance = |input, track: &TrackKind| Output::relevance(*track, input);
+        inputs.flat_map(move |i| self.mode.tracks().iter().map(move |t| (relevance(i.name.as_str(), t), i)))
     }
 }
 
