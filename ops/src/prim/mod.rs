@@ -115,6 +115,10 @@ macro_rules! prim_table {
         }
 
         impl Prim {
+            /// Names of all primitives in the table.
+            #[cfg(test)]
+            const NAMES: &[&str] = &[$(stringify!($unit),)+ $(stringify!($node),)+];
+
             /// The primitive behind its contract; `None` for inputs and constants, which compute nothing.
             pub fn inner(&self) -> Option<&dyn Primitive> {
                 match self {

@@ -100,6 +100,14 @@ fn scan() -> Scan {
 }
 
 #[test]
+fn every_primitive_has_a_sample() {
+    let samples = samples();
+    let has = |name: &&&str| samples.iter().filter_map(Prim::inner).any(|prim| prim.name() == **name);
+    let missing: Vec<&&str> = Prim::NAMES.iter().filter(|name| !has(name)).collect();
+    assert!(missing.is_empty(), "no sample of {missing:?}");
+}
+
+#[test]
 fn json_is_what_old_artifacts_hold() {
     let lines: Vec<String> = samples().iter().map(|p| serde_json::to_string(p).expect("JSON")).collect();
     insta::assert_snapshot!("json", lines.join("\n"));
