@@ -18,13 +18,13 @@ pub(crate) fn prim(checked: &Prim) -> Result<(), String> {
         let leaf = if matches!(checked, Prim::Input) { "an input" } else { "a constant" };
         return Err(format!("{leaf} among the nodes"));
     };
-    let mut checked = Ok(());
+    let mut result = Ok(());
     inner.fields(&mut |attribute| {
-        if checked.is_ok() {
-            checked = field(&attribute);
+        if result.is_ok() {
+            result = field(&attribute);
         }
     });
-    checked
+    result
 }
 
 fn field(field: &Field) -> Result<(), String> {

@@ -37,7 +37,7 @@ impl CpuPrimitive for prim::Overwrite {}
 impl CpuPrimitive for prim::TopK {}
 
 /// A primitive's part in the engine; `None` for inputs and constants, which compute nothing.
-pub fn wired(prim: &Prim) -> Option<&dyn CpuPrimitive> {
+pub fn implementation(prim: &Prim) -> Option<&dyn CpuPrimitive> {
     Some(match prim {
         Prim::Input | Prim::Const(_) => return None,
         Prim::Attention(prim) => prim,

@@ -16,7 +16,7 @@ use tract_onnx::tract_core::ops;
 use super::kernel::Kernel;
 use super::lookup::Lookup;
 use super::pointwise::{self, Pointwise};
-use super::prim::{At, wired};
+use super::prim::{At, implementation};
 use super::products;
 use super::weights::{Cache, datum};
 use super::wiring::Wiring;
@@ -97,8 +97,8 @@ impl Wiring<'_> {
             let name = self.unique(&at.name);
             return self.model.add_const(name, made);
         }
-        if let Some(own) = wired(&prim)
-            && let Some(outlet) = own.wire(self, &at)?
+        if let Some(operators) = implementation(&prim)
+            && let Some(outlet) = operators.wire(self, &at)?
         {
             return Ok(outlet);
         }

@@ -4,7 +4,7 @@ use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::Prim;
 
-use super::prim::{At, planned};
+use super::prim::{At, implementation};
 use super::{Made, Planner, Scope, wrong};
 
 /// Elements of a tensor: indices are 32 bits wide.
@@ -29,7 +29,7 @@ impl Planner {
         if inputs.iter().any(|v| scope.scores.contains(&v.node)) {
             return self.of_scores(scope, id, &dims).map(Made::View);
         }
-        match (graph.op(id), planned(graph.op(id))) {
+        match (graph.op(id), implementation(graph.op(id))) {
             (_, Some(prim)) => prim.plan(self, &mut At { scope, id, inputs, dims }),
             (Prim::Const(t), None) => Ok(Made::View(self.constant(t))),
             // Inputs of a graph are there before its nodes.

@@ -21,12 +21,12 @@ pub fn adjoint(
 ) -> Result<Vec<Option<Value>>, OpError> {
     let prim = b.graph().op(node).clone();
     let x = b.graph().node_inputs(node);
-    let given = vec![None; x.len()];
-    let mut d = Adjoint { b, x, y: Value { node, slot: 0 }, r, wanted, given };
+    let adjoints = vec![None; x.len()];
+    let mut d = Adjoint { b, x, y: Value { node, slot: 0 }, r, wanted, adjoints };
     if let Some(prim) = prim.inner() {
         prim.adjoint(&mut d)?;
     }
-    Ok(d.given)
+    Ok(d.adjoints)
 }
 
 /// The derivative of one node while it is built.
@@ -40,7 +40,7 @@ pub struct Adjoint<'a> {
     /// Adjoint of the result.
     pub r: Value,
     wanted: &'a [bool],
-    given: Vec<Option<Value>>,
+    adjoints: Vec<Option<Value>>,
 }
 
 impl Adjoint<'_> {
@@ -57,7 +57,7 @@ impl Adjoint<'_> {
     /// Sets the adjoint of operand `i`, which has its shape.
     pub fn give(&mut self, i: usize, v: Value) {
         if self.wants(i) {
-            self.given[i] = Some(v);
+            self.adjoints[i] = Some(v);
         }
     }
 

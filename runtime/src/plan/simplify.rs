@@ -59,10 +59,10 @@ fn is_zero(prim: &Prim, known: &Knowledge) -> bool {
 fn leave_out(graph: &mut Graph<Prim>, id: NodeId, known: &Knowledge) {
     let Some(prim) = graph.op(id).inner() else { return };
     let operands = graph.node_inputs(id);
-    let kept = (0..operands.len()).filter(|k| !prim.ignores(*k, known));
-    let kept: Vec<Value> = kept.map(|k| operands[k]).collect();
-    if kept.len() > 1 && kept.len() < operands.len() {
-        graph.set_inputs(id, &kept);
+    let relevant = (0..operands.len()).filter(|k| !prim.ignores(*k, known));
+    let relevant: Vec<Value> = relevant.map(|k| operands[k]).collect();
+    if relevant.len() > 1 && relevant.len() < operands.len() {
+        graph.set_inputs(id, &relevant);
     }
 }
 

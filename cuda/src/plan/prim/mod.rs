@@ -34,7 +34,7 @@ use dlbc_ops::prim::{self, Prim};
 pub(super) use contract::{At, CudaPrimitive};
 
 /// The launches of a primitive; `None` for inputs and constants, which compute nothing.
-pub(super) fn planned(prim: &Prim) -> Option<&dyn CudaPrimitive> {
+pub(super) fn implementation(prim: &Prim) -> Option<&dyn CudaPrimitive> {
     Some(match prim {
         Prim::Input | Prim::Const(_) => return None,
         Prim::Attention(prim) => prim,
