@@ -301,7 +301,11 @@ macro_rules! io {
     )*};
 }
 
-io!(std::io::Error, image::ImageError, csv::Error, zip::result::ZipError);
+io!(std::io::Error, zip::result::ZipError);
+#[cfg(feature = "images")]
+io!(image::ImageError);
+#[cfg(feature = "table")]
+io!(csv::Error);
 
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Error {

@@ -33,6 +33,10 @@
 //! - model and relevance as one ONNX file for any runtime: [`Explainer::export`];
 //! - what went wrong and who can mend it: [`Error`] and [`ErrorKind`].
 //!
+//! Features: `cpu` and `cuda` are engines; `images`, `text` and `table` kinds of inputs, the first with [`heatmap`] too; `eval` has
+//! the metrics; `cli` is the program. All are on by default. An embedder of pictures writes
+//! `default-features = false, features = ["cpu", "images"]`.
+//!
 //! The folder `examples` has a program for each. Modules without a line on this page serve the program `dlbc` and may change.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -48,6 +52,7 @@ pub mod detector;
 pub mod diff;
 #[doc(hidden)]
 pub mod error;
+#[cfg(feature = "eval")]
 pub mod eval;
 #[doc(hidden)]
 pub mod experts;
@@ -56,6 +61,7 @@ pub mod explained;
 #[doc(hidden)]
 pub mod explainer;
 pub mod features;
+#[cfg(feature = "images")]
 pub mod heatmap;
 pub mod input;
 #[doc(hidden)]
@@ -63,6 +69,7 @@ pub mod nearest;
 #[doc(hidden)]
 pub mod notes;
 pub mod results;
+#[cfg(feature = "images")]
 #[doc(hidden)]
 pub mod scene;
 #[doc(hidden)]
@@ -90,6 +97,6 @@ pub use notes::{Level, Note};
 pub use target::{Named, TargetSpec};
 
 /// The programs of the README, which run as they stand.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "cli"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

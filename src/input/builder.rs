@@ -91,6 +91,7 @@ impl InputsBuilder<'_> {
         if let Some(texts) = &inputs.texts {
             vocabulary::check(self.explainer.lookup_program(), texts, &notes)?;
         }
+        #[cfg(feature = "images")]
         inputs.picture.iter().for_each(|seen| seen.note(&notes));
         inputs.notes = notes.take();
         Ok(inputs)

@@ -6,7 +6,8 @@ use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::rows;
 
-use super::text::{self, Texts};
+use super::text;
+use super::texts::Texts;
 use super::{Layout, Sources, arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::{Notes, Silent};

@@ -1,42 +1,58 @@
 //! The inputs of a run: files of the command line become tensors of the model's types.
 
+#[cfg(feature = "eval")]
 pub mod baseline;
 mod builder;
+#[cfg(feature = "table")]
 mod columns;
+mod feature;
 mod fit;
+#[cfg(feature = "eval")]
 mod many;
 mod npy;
 mod npy_header;
 pub mod npz;
+#[cfg(feature = "images")]
 mod picture;
+mod picture_options;
 mod rows;
 mod sources;
+#[cfg(feature = "table")]
 mod table;
+#[cfg(feature = "text")]
 mod text;
+#[cfg(feature = "text")]
 mod text_loss;
+#[cfg(feature = "text")]
 mod text_source;
+mod texts;
 pub mod vocabulary;
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
 use dlbc_runtime::{Position, Tensors};
+#[cfg(feature = "images")]
 use image::RgbImage;
 
 pub use builder::InputsBuilder;
-pub use columns::{Columns, Feature};
+pub use feature::{Columns, Feature};
 pub use fit::from_f64;
+#[cfg(feature = "eval")]
 pub use many::{Source, read as samples};
 #[cfg(test)]
 pub use npz::read as read_npz;
-pub use picture::{Channels, Fit, Layout, PictureOptions, Preset, Resize, files};
+#[cfg(feature = "images")]
+pub use picture::{Fit, files};
+pub use picture_options::{Channels, Layout, PictureOptions, Preset, Resize};
 pub use rows::Rows;
 pub use sources::{BaselineSource, Pair, Sources, TextOptions, TextSource};
-pub use text::{Texts, Token};
+pub use texts::{Loss, Texts, Token};
 
+#[cfg(feature = "table")]
 use columns::Plan;
 use npz::Arrays;
 
@@ -45,6 +61,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::nearest::nearest;
 use crate::notes::{Note, Notes};
 use crate::wording::{plural, visible};
+#[cfg(feature = "images")]
 use picture::Picture;
 
 /// What a run starts from.
@@ -53,6 +70,7 @@ pub struct Inputs {
     /// The tensors by input name.
     pub tensors: BTreeMap<String, Tensor>,
     /// The input that came from a picture.
+    #[cfg(feature = "images")]
     pub picture: Option<Seen>,
     /// The table that inputs came from.
     pub table: Option<Columns>,
@@ -97,11 +115,12 @@ impl Inputs {
 }
 
 /// A picture as the model sees it.
+#[cfg(feature = "images")]
 pub struct Seen {
     /// The input.
     pub input: String,
     /// The file.
-    pub file: PathBuf,
+    pub file: std::path::PathBuf,
     /// The picture of the file.
     pub original: RgbImage,
     /// The part that became the input, at the input's size.
@@ -114,6 +133,7 @@ pub struct Seen {
     pub notes: Vec<&'static str>,
 }
 
+#[cfg(feature = "images")]
 impl Seen {
     /// Says what a viewer of the file would not expect of it.
     pub fn note(&self, notes: &dyn Notes) {
@@ -203,6 +223,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[cfg(feature = "images")]
     fn picture(&mut self, file: Option<&Path>) -> Result<()> {
         let Some(path) = file else { return Ok(()) };
         let fits = picture::takes_picture(self.infos, self.sources.picture.layout);
@@ -215,6 +236,12 @@ impl<'a> Reader<'a> {
         self.add(&input, tensor)
     }
 
+    #[cfg(not(feature = "images"))]
+    fn picture(&mut self, file: Option<&Path>) -> Result<()> {
+        if file.is_some() { Err(left_out("pictures", "images")) } else { Ok(()) }
+    }
+
+    #[cfg(feature = "table")]
     fn table(&mut self) -> Result<()> {
         let Some(path) = &self.sources.table else { return Ok(()) };
         let read = || {
@@ -229,6 +256,12 @@ impl<'a> Reader<'a> {
         tensors.into_iter().try_for_each(|(name, tensor)| self.add(&name, tensor))
     }
 
+    #[cfg(not(feature = "table"))]
+    fn table(&mut self) -> Result<()> {
+        if self.sources.table.is_some() { Err(left_out("tables", "table")) } else { Ok(()) }
+    }
+
+    #[cfg(feature = "text")]
     fn text(&mut self) -> Result<()> {
         if self.sources.texts.is_empty() {
             return Ok(());
@@ -247,6 +280,11 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    #[cfg(not(feature = "text"))]
+    fn text(&mut self) -> Result<()> {
+        if !self.sources.texts.is_empty() { Err(left_out("texts", "text")) } else { Ok(()) }
+    }
+
     fn finish(mut self) -> Result<Inputs> {
         let flags = "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`";
         complete(self.infos, &self.inputs.tensors, &self.others, flags)?;
@@ -255,7 +293,14 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The error of a kind of inputs that this build leaves out.
+#[cfg(not(all(feature = "images", feature = "text", feature = "table")))]
+fn left_out(inputs: &str, feature: &str) -> Error {
+    Error::unsupported(format!("{inputs} are not available: built without feature `{feature}`"))
+}
+
 /// The only input that fits a flag without a name.
+#[cfg(any(feature = "images", feature = "table"))]
 fn only<'a>(
     infos: &'a [InputInfo],
     flag: &str,

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::picture::PictureOptions;
+use super::picture_options::PictureOptions;
 use super::rows::Rows;
 
 /// Files and values that become the inputs of a model.

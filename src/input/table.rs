@@ -49,6 +49,7 @@ pub fn open(path: &Path, max_bytes: u64) -> Result<Table<impl Read>> {
 ///
 /// # Errors
 /// As [`open`] and [`Table::rows`].
+#[cfg(feature = "eval")]
 pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> Result<Vec<Row>> {
     let table = open(path, max_bytes)?;
     let columns: Vec<usize> = (0..table.features.len()).collect();

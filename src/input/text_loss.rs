@@ -3,7 +3,7 @@
 use tokenizers::Encoding;
 use unicode_width::UnicodeWidthChar;
 
-use super::Texts;
+use super::texts::{Loss, Texts};
 use crate::error::{Error, Result};
 use crate::notes::Notes;
 use crate::wording::{plural, visible};
@@ -13,19 +13,6 @@ const QUOTED: usize = 3;
 
 /// Characters of a quoted part.
 const QUOTE: usize = 24;
-
-/// Parts of a text that the model does not see.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Loss {
-    /// Tokens with those that are cut off, without padding.
-    pub tokens: usize,
-    /// Tokens that are cut off.
-    pub cut: usize,
-    /// Parts that became no token.
-    pub dropped: Vec<String>,
-    /// Parts that became the unknown token.
-    pub unknown: Vec<String>,
-}
 
 impl Loss {
     /// The parts of `text` that the model does not see: its tokens are `whole`, those of them that it sees `seen`.

@@ -22,6 +22,7 @@ impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("metadata", &self.0.metadata)?;
+        #[cfg(feature = "table")]
         if let Some(table) = &self.0.table {
             map.serialize_entry("features", &table.names)?;
             map.serialize_entry("rows", &table.rows)?;

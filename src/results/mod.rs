@@ -1,5 +1,6 @@
 //! The result of a run as a file: outputs, relevance and audit by name.
 
+#[cfg(feature = "table")]
 mod csv;
 mod file;
 mod json;
@@ -16,6 +17,7 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::error::{Error, Result};
 
+#[cfg(feature = "table")]
 pub use csv::FeatureTable;
 pub use file::{check, discard_pending, write};
 pub use keys::stored;
@@ -28,6 +30,7 @@ pub struct Contents {
     /// Model, its hash, rules, mode, version.
     pub metadata: BTreeMap<String, String>,
     /// The features, of a run on a table.
+    #[cfg(feature = "table")]
     pub table: Option<FeatureTable>,
 }
 
@@ -71,7 +74,10 @@ impl Format {
             Format::Npz => npz::write(out, contents),
             Format::Safetensors => safetensors::write(out, contents),
             Format::Json => json::write(out, contents),
+            #[cfg(feature = "table")]
             Format::Csv => csv::write(out, contents),
+            #[cfg(not(feature = "table"))]
+            Format::Csv => Err(Error::unsupported("tables are not available: built without feature `table`")),
         })
     }
 }
@@ -96,7 +102,12 @@ mod tests {
             ("audit/start".to_string(), Tensor::scalar(100.0)),
         ]);
         let metadata = BTreeMap::from([("model".to_string(), "m.onnx".to_string())]);
-        Contents { tensors, metadata, table: None }
+        Contents {
+            tensors,
+            metadata,
+            #[cfg(feature = "table")]
+            table: None,
+        }
     }
 
     #[test]

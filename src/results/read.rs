@@ -160,7 +160,12 @@ mod tests {
             ("output/ids".to_string(), Tensor::from_i64(&[1], &[7])),
         ]);
         let metadata = BTreeMap::from([("model".to_string(), "relevance".to_string())]);
-        let contents = Contents { tensors, metadata, table: None };
+        let contents = Contents {
+            tensors,
+            metadata,
+            #[cfg(feature = "table")]
+            table: None,
+        };
         for (name, format) in
             [("r.npz", Format::Npz), ("r.safetensors", Format::Safetensors), ("r.json", Format::Json)]
         {

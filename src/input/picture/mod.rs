@@ -2,7 +2,6 @@
 
 mod crop;
 mod decode;
-mod options;
 mod pixels;
 mod resize;
 mod site;
@@ -18,10 +17,10 @@ use image::{DynamicImage, GrayImage, Luma, RgbImage};
 
 pub use crop::Fit;
 pub use decode::files;
-pub use options::{Channels, Layout, PictureOptions, Preset, Resize};
 pub use site::takes_picture;
 
 use super::fit::from_f64;
+use super::picture_options::{Layout, PictureOptions};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::Notes;
 use decode::{Decoded, decode};

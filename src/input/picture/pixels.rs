@@ -3,8 +3,8 @@
 use dlbc_ops::program::InputInfo;
 use image::RgbImage;
 
-use super::{Channels, Layout, PictureOptions};
 use crate::error::{Error, Result};
+use crate::input::picture_options::{Channels, Layout, PictureOptions};
 use crate::wording::{number, visible};
 
 /// Map from pixels to values, channel by channel in the order of the input.

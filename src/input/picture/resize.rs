@@ -4,8 +4,8 @@ use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Pixel};
 
 use super::crop::Fit;
-use super::options::Resize;
 use super::site::{Side, Site};
+use crate::input::picture_options::Resize;
 
 /// The grey beside a padded picture, as YOLO models are trained with.
 const PADDING: u8 = 114;

@@ -3,8 +3,8 @@
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{DType, Dim};
 
-use super::options::Layout;
 use crate::error::{Error, Result};
+use crate::input::picture_options::Layout;
 use crate::wording::visible;
 
 /// A side of a picture in an input.

@@ -3,6 +3,7 @@ use image::{GrayImage, Luma};
 
 use super::*;
 use crate::error::Result;
+use crate::input::picture_options::{Channels, Preset, Resize};
 use crate::notes::Silent;
 
 const QUIET: &dyn Notes = &Silent;

@@ -26,16 +26,19 @@ impl PictureOptions {
     }
 
     /// Order of the channels.
+    #[cfg(feature = "images")]
     pub(super) fn channels(&self) -> Channels {
         self.channels.unwrap_or(self.preprocessing().channels)
     }
 
     /// Returns the resizing of a picture to the input.
+    #[cfg(feature = "images")]
     pub(super) fn resize(&self) -> Resize {
         self.resize.unwrap_or(self.preprocessing().resize)
     }
 
     /// The preset's values, for what no field says.
+    #[cfg(feature = "images")]
     pub(super) fn preprocessing(&self) -> Preprocessing {
         self.preset.unwrap_or(Preset::Imagenet).preprocessing()
     }
