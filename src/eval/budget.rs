@@ -92,7 +92,7 @@ pub fn fit(cost: Cost, samples: usize, metrics: &[Metric], plan: &Plan) -> Budge
 /// Answers of the model that the curves and subsets of a sample ask for.
 fn passes(case: &Case, metrics: &[Metric], plan: &Plan) -> usize {
     let has = |any: &[Metric]| any.iter().any(|m| metrics.contains(m));
-    let curve = case.features.len().div_ceil(plan.step(case));
+    let curve = case.features.count().div_ceil(plan.step(case));
     let mut count = 0;
     count += if has(&[Metric::Morf, Metric::Gap, Metric::Deletion]) { curve } else { 0 };
     count += if has(&[Metric::Lerf, Metric::Gap]) { curve } else { 0 };

@@ -32,7 +32,7 @@ pub fn flipping(
 /// # Errors
 /// As [`Model::answers`].
 pub fn insertion(model: &Model, case: &Case, relevance: &[f64], plan: &Plan) -> Result<Vec<f64>> {
-    let all: Vec<usize> = (0..case.features.len()).collect();
+    let all: Vec<usize> = (0..case.features.count()).collect();
     let empty = replaced(&case.tensors, &case.start, &case.features, std::iter::once(all)).next();
     let Some(empty) = empty else { return Ok(vec![]) };
     let Some(own) = case.tensors.get(&case.start.input) else { return Ok(vec![]) };
@@ -80,7 +80,7 @@ pub fn faithfulness(
 ) -> Result<f64> {
     let mut random = Random::new(plan.seed, stream::SUBSETS + number as u64);
     let subsets: Vec<Vec<usize>> =
-        (0..plan.runs).map(|_| random.choose(case.features.len(), plan.subset(case))).collect();
+        (0..plan.runs).map(|_| random.choose(case.features.count(), plan.subset(case))).collect();
     let inputs = subsets.iter().filter_map(|subset| {
         replaced(&case.tensors, &case.blank, &case.features, std::iter::once(subset.clone())).next()
     });

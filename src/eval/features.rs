@@ -56,8 +56,8 @@ impl Features {
         }
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
+    /// Returns the number of features.
+    pub fn count(&self) -> usize {
         self.elements.len()
     }
 
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(of(&[1, 2, 2, 2], Layout::Nchw), [11.0, 22.0, 33.0, 44.0]);
         assert_eq!(of(&[1, 2, 2, 2], Layout::Nhwc), [3.0, 7.0, 30.0, 70.0]);
         let flat = Features::of("x", &tensor(&[1, 8]), &Source::Arrays, 0);
-        assert_eq!((flat.len(), flat.grid), (8, None));
+        assert_eq!((flat.count(), flat.grid), (8, None));
     }
 
     #[test]

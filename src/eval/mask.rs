@@ -53,7 +53,7 @@ impl Masks {
     /// # Errors
     /// When the mask is of another size.
     pub fn of(&self, sample: usize, features: &Features, elements: usize) -> Result<Vec<bool>> {
-        let sizes = [features.len(), elements];
+        let sizes = [features.count(), elements];
         let size = self.values.len() / self.rows;
         let own = match () {
             () if sizes.contains(&size) && self.rows > 1 => {
@@ -68,12 +68,12 @@ impl Masks {
             () => {
                 return Err(Error::usage(format!(
                     "`--mask` has {size} values a sample, which has {} {} in {elements} elements",
-                    features.len(),
+                    features.count(),
                     features.word
                 )));
             }
         };
-        if own.len() == features.len() {
+        if own.len() == features.count() {
             return Ok(own.to_vec());
         }
         Ok(features.elements.iter().map(|f| f.iter().any(|e| own[*e])).collect())

@@ -91,7 +91,7 @@ impl Plan {
 
     /// Features that a step of a curve of a sample replaces.
     pub fn step(&self, case: &Case) -> usize {
-        self.step.unwrap_or(case.features.len().div_ceil(self.steps)).max(1)
+        self.step.unwrap_or(case.features.count().div_ceil(self.steps)).max(1)
     }
 
     /// Side of a patch of a picture of this height and width.
@@ -101,7 +101,7 @@ impl Plan {
 
     /// Features of a random subset of a sample.
     pub fn subset(&self, case: &Case) -> usize {
-        let n = case.features.len();
+        let n = case.features.count();
         self.subset.unwrap_or((n / 4).min(SUBSET)).clamp(1, n.max(1))
     }
 }

@@ -95,8 +95,8 @@ pub fn prepare(
         let tensors = sample.tensors;
         let value = tensors.get(&input.name).with_context(|| format!("input `{}`", input.name))?;
         let features = Features::of(&input.name, value, &read.source, number);
-        if features.len() < 2 {
-            let (name, count) = (visible(&sample.name), plural(features.len(), "feature"));
+        if features.count() < 2 {
+            let (name, count) = (visible(&sample.name), plural(features.count(), "feature"));
             let place = match &read.source {
                 Source::Texts(texts) => texts.names[number].clone(),
                 _ => format!("sample {number}"),

@@ -235,9 +235,9 @@ impl Method {
         match self {
             Method::Random(seed) => {
                 let mut random = Random::new(*seed, stream);
-                (0..case.features.len()).map(|_| random.unit()).collect()
+                (0..case.features.count()).map(|_| random.unit()).collect()
             }
-            Method::Composite(..) | Method::Equal => vec![1.0; case.features.len()],
+            Method::Composite(..) | Method::Equal => vec![1.0; case.features.count()],
         }
     }
 }

@@ -38,7 +38,7 @@ impl Report {
                 "name": case.name,
                 "target": case.target,
                 "answer": prepared.model.answer(&case.units, case.target),
-                "features": case.features.len(),
+                "features": case.features.count(),
                 "other": other_unit(case, number, plan),
             })
         };
@@ -213,7 +213,7 @@ fn settings(
     let mut all = vec![
         ("target", json!(args.target.to_string())),
         ("features", json!(case.features.word)),
-        ("features a sample", range(&|c| c.features.len())),
+        ("features a sample", range(&|c| c.features.count())),
         ("answer", json!(answer)),
         ("start", json!("the output's value; of derivatives and of contrasts one")),
         ("order", json!("by relevance with its sign; equal ones in their order")),
