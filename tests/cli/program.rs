@@ -150,8 +150,8 @@ fn a_segmentation_starts_from_what_is_above_the_threshold() {
     assert_eq!(run(&["--task", "binary-segmentation"]), [50.0, 0.0, 50.0, 0.0]);
     assert_eq!(run(&["--threshold", "0.8", "--scaler", "1"]), [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(run(&["--target", "all"]), [25.0; 4]);
-    let error = fails(4, &[&["run", &model, "--input", &input]]);
-    assert!(error.contains("--task segmentation"), "{error}");
+    let help = help_after(4, &[&["run", &model, "--input", &input]]);
+    assert!(help.contains("--task segmentation"), "{help}");
 }
 
 #[test]
@@ -172,8 +172,8 @@ fn any_tensor_can_be_explained() {
     let logits = table.lines().find(|l| l.starts_with("logits")).unwrap();
     assert!(!logits.contains("proportional") && table.contains("output flat.out f32[batch,128]"), "{table}");
     // A map of features has no last axis of units.
-    let error = fails(4, &[&["run", DIGITS, "--output", "relu1.out"], &DIGIT]);
-    assert!(error.contains("--target all"), "{error}");
+    let help = help_after(4, &[&["run", DIGITS, "--output", "relu1.out"], &DIGIT]);
+    assert!(help.contains("--target all"), "{help}");
     ok(&[&["run", DIGITS, "--output", "relu1.out", "--target", "all"], &DIGIT]);
     ok(&[&["run", DIGITS, "--output", "relu1.out", "--threshold", "0.1"], &DIGIT]);
     let error = fails(2, &[&["run", DIGITS, "--output", "relu9.out"], &DIGIT]);

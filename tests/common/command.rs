@@ -41,6 +41,14 @@ pub fn fails(code: i32, words: &[&[&str]]) -> String {
     error.unwrap_or_else(|| panic!("{words:?}: no error line in {}", done.err)).to_string()
 }
 
+/// Runs and returns the line that says what to do; it must fail with `code`.
+pub fn help_after(code: i32, words: &[&[&str]]) -> String {
+    let done = dlbc(words);
+    assert_eq!(done.code, Some(code), "{words:?}\n{}", done.err);
+    let help = done.err.lines().find(|l| l.starts_with("help: "));
+    help.unwrap_or_else(|| panic!("{words:?}: no help line in {}", done.err)).to_string()
+}
+
 pub fn json(words: &[&[&str]]) -> Value {
     serde_json::from_str(&ok(&[words.concat().as_slice(), &["--json"]])).unwrap()
 }
