@@ -4,6 +4,7 @@
 pub mod baseline;
 mod builder;
 #[cfg(feature = "table")]
+mod choice;
 mod columns;
 mod feature;
 mod fit;
@@ -60,7 +61,10 @@ use crate::content::{Content, content};
 use crate::error::{Error, Result, ResultExt};
 use crate::nearest::nearest;
 use crate::notes::{Note, Notes};
-use crate::wording::{plural, visible};
+use crate::wording::visible;
+#[cfg(any(feature = "images", feature = "table"))]
+use choice::only;
+use choice::only_input;
 #[cfg(feature = "images")]
 use picture::Picture;
 
@@ -299,28 +303,6 @@ fn left_out(inputs: &str, feature: &str) -> Error {
     Error::unsupported(format!("{inputs} are not available: built without feature `{feature}`"))
 }
 
-/// The only input that fits a flag without a name.
-#[cfg(any(feature = "images", feature = "table"))]
-fn only<'a>(
-    infos: &'a [InputInfo],
-    flag: &str,
-    what: &str,
-    fits: impl Fn(&InputInfo) -> bool,
-) -> Result<&'a InputInfo> {
-    let mut fitting = infos.iter().filter(|i| fits(i));
-    match (fitting.next(), fitting.next()) {
-        (Some(input), None) => Ok(input),
-        (first, _) => {
-            let count = if first.is_none() { "no input" } else { "more than one input" };
-            let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
-            Err(Error::usage(format!(
-                "`{flag}`: the model has {count} that may be {what}; its inputs: {}",
-                all.join(", ")
-            )))
-        }
-    }
-}
-
 fn unknown(infos: &[InputInfo], name: &str) -> Error {
     let known: Vec<String> = infos.iter().map(|i| format!("`{}`", visible(&i.name))).collect();
     let message = format!("the model has no input `{}`; it has {}", visible(name), known.join(", "));
@@ -333,25 +315,6 @@ fn filled<'a>(infos: &'a [InputInfo], pair: &Pair) -> Result<&'a InputInfo> {
         Some(name) => infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name)),
         None => only_input(infos, &pair.file),
     }
-}
-
-/// The model's only input, which an array without a name is for.
-fn only_input<'a>(infos: &'a [InputInfo], file: &Path) -> Result<&'a InputInfo> {
-    if let [input] = infos {
-        return Ok(input);
-    }
-    let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
-    let first = infos.first().map_or("NAME", |i| i.name.as_str());
-    Err(Error::usage(format!(
-        "one array for a model with {}: {}",
-        plural(infos.len(), "input"),
-        all.join(", ")
-    ))
-    .with_hint(Some(format!(
-        "name the input: `--input {}={}`",
-        visible(first),
-        visible(&file.display().to_string())
-    ))))
 }
 
 /// The arrays of `--inputs` for a model: those of an archive by name, or the one of a .npy file for the only input.

@@ -1,7 +1,10 @@
-//! The result of a run as a file: outputs, relevance and audit by name.
+//! The result of a run as a file: outputs, relevance and ledger by name.
 
+mod contents;
 #[cfg(feature = "table")]
 mod csv;
+#[cfg(feature = "table")]
+mod feature_table;
 mod file;
 mod json;
 mod keys;
@@ -9,30 +12,16 @@ mod npz;
 pub mod read;
 mod safetensors;
 
-use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::Path;
-
-use dlbc_ops::tensor::Tensor;
 
 use crate::error::{Error, Result};
 
+pub use contents::{Contents, Out, WriteSeek};
 #[cfg(feature = "table")]
-pub use csv::FeatureTable;
+pub use feature_table::FeatureTable;
 pub use file::{check, discard_pending, write};
 pub use keys::stored;
 pub use read::Stored;
-
-/// What is written: tensors by key, and what they came from.
-pub struct Contents {
-    /// The tensors by key.
-    pub tensors: BTreeMap<String, Tensor>,
-    /// Model, its hash, rules, mode, version.
-    pub metadata: BTreeMap<String, String>,
-    /// The features, of a run on a table.
-    #[cfg(feature = "table")]
-    pub table: Option<FeatureTable>,
-}
 
 /// The formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,16 +71,12 @@ impl Format {
     }
 }
 
-/// A buffered file under construction.
-pub type Out<'a> = &'a mut (dyn WriteSeek + 'a);
-
-/// What a zip file needs of the file that it is written to.
-pub trait WriteSeek: Write + std::io::Seek {}
-
-impl<T: Write + std::io::Seek> WriteSeek for T {}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use dlbc_ops::tensor::Tensor;
+
     use super::*;
 
     pub fn contents() -> Contents {

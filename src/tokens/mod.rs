@@ -1,59 +1,19 @@
 //! The relevance of a text's tokens and words, for the summary and for pictures.
 
 mod pieces;
+mod unit;
 mod verdict;
 mod words;
 
 use dlbc_runtime::Explanation;
-use serde::Serialize;
 
 use crate::input::{Texts, Token};
+use unit::char_indices;
 
 pub use pieces::{Piece, pieces, scale};
+pub use unit::{TokenRelevance, Unit};
 pub use verdict::{Verdict, verdicts};
 pub use words::{WordRelevance, word_units, words};
-
-/// A token with its relevance.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct TokenRelevance {
-    /// Spelling of the token in the vocabulary.
-    pub token: String,
-    /// Characters of the token in the text; its name where it is not in the text.
-    pub text: String,
-    /// Id of the token in the vocabulary.
-    pub id: u32,
-    /// Position of the token among the tokens of the text, from 0.
-    pub position: usize,
-    /// Start in the text, in bytes.
-    pub start: usize,
-    /// End in the text, in bytes, exclusive.
-    pub end: usize,
-    /// Start in the text, in characters.
-    pub char_start: usize,
-    /// End in the text, in characters, exclusive.
-    pub char_end: usize,
-    /// The tokenizer added it: it is not in the text.
-    pub special: bool,
-    /// Relevance of the token.
-    pub relevance: f64,
-}
-
-/// A token or a word as it is shown.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Unit {
-    /// Text that a list shows.
-    pub shown: String,
-    /// Positions of its first and its last token.
-    pub positions: (usize, usize),
-    /// Start in the text, in bytes.
-    pub start: usize,
-    /// End in the text, in bytes, exclusive; the start, when the tokenizer added it.
-    pub end: usize,
-    /// The tokenizer added it: it is not in the text.
-    pub special: bool,
-    /// Relevance of the token or word.
-    pub relevance: f64,
-}
 
 /// The tokens of each text with their relevance, in contrastive mode what supports minus what opposes; padding left out.
 pub fn rows(texts: &Texts, explanation: &Explanation) -> Vec<Vec<TokenRelevance>> {
@@ -91,16 +51,6 @@ fn row(text: &str, tokens: &[Token], relevance: &[f64]) -> Vec<TokenRelevance> {
 pub fn shown_units(text: &str, tokens: &[TokenRelevance], by_words: bool) -> Vec<Unit> {
     let units = units(tokens);
     if by_words { word_units(&words(text, tokens), &units) } else { units }
-}
-
-/// The number of characters before each byte, and before the end.
-fn char_indices(text: &str) -> Vec<usize> {
-    let mut indices = vec![0; text.len() + 1];
-    for (i, (at, c)) in text.char_indices().enumerate() {
-        indices[at..at + c.len_utf8()].fill(i);
-    }
-    indices[text.len()] = text.chars().count();
-    indices
 }
 
 /// Tokens as they are shown: by the characters of the text, those that are a part of a character by its number.

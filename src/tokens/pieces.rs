@@ -1,6 +1,6 @@
 //! A text in pieces: tokens or words where they stand, and what stands between them.
 
-use super::Unit;
+use super::unit::Unit;
 
 /// A piece of a text as it is shown.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use dlbc_ops::program::Info;
 use dlbc_runtime::{Explanation, Target};
 use serde::Serialize;
 
-use super::TokenRelevance;
+use super::unit::TokenRelevance;
 use crate::answer::{is_probability, probability};
 use crate::explained::Explained;
 use crate::input::Texts;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
 
-use super::{TokenRelevance, Unit, char_indices};
+use super::unit::{TokenRelevance, Unit, char_indices};
 
 /// A word with the relevance of its tokens.
 #[derive(Clone, Debug, PartialEq, Serialize)]

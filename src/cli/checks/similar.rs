@@ -3,8 +3,8 @@
 use dlbc_ops::program::{Info, StartSign};
 use dlbc_runtime::{Explanation, Target};
 
+use super::again::{Again, Correlation, map};
 use super::family::Family;
-use super::{Again, Correlation, map};
 use dlbc::explained::Explained;
 use dlbc::statistics::correlation;
 use dlbc::wording::{number, plural, visible};

@@ -3,8 +3,8 @@
 use dlbc_ops::program::Info;
 use dlbc_runtime::{Explanation, LedgerRow, Target};
 
+use super::again::{Again, map};
 use super::family::Family;
-use super::{Again, map};
 use dlbc::explained::Explained;
 use dlbc::wording::{number, visible};
 

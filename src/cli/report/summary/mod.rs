@@ -2,145 +2,41 @@
 
 mod books;
 mod detected;
+mod model;
+mod picture;
 mod pictures;
 mod units;
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io::IsTerminal;
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Explanation, Start, Target};
-use serde::Serialize;
 
 use crate::cli::args::{Color, RunArgs};
-use crate::cli::checks::{Checks, Correlation};
+use crate::cli::checks::Checks;
 use crate::cli::report;
 use crate::cli::terminal::{Align, Console, Table};
 use books::Books;
 use detected::Detected;
 use dlbc::answer::Answer;
-use dlbc::experts::{Layer, layers};
+use dlbc::experts::layers;
 use dlbc::explained::Explained;
 use dlbc::features::Features;
 use dlbc::input::Inputs;
 use dlbc::scene::Scene;
-use dlbc::tokens::{self, TokenRelevance, Verdict, WordRelevance};
+use dlbc::tokens;
 use dlbc::wording::{json_text, number, plural, visible};
-use pictures::Picture;
+use model::{LISTED, OfTarget};
+use picture::Picture;
 use units::Units;
 
+pub use model::{Summary, Times};
 pub use pictures::{json, text};
 
 /// When less than this share of the start reaches the inputs, it is noted.
 const REACHES: f64 = 1e-3;
-
-/// The most rows whose greatest unit is listed in the tables.
-const LISTED: usize = 8;
-
-/// Seconds of each phase.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Times {
-    /// Reading the model and the inputs.
-    pub load: f64,
-    /// Compiling the model.
-    pub compile: f64,
-    /// Planning for the inputs' shapes.
-    pub prepare: f64,
-    /// The forward.
-    pub forward: f64,
-    /// The reverse.
-    pub reverse: f64,
-}
-
-/// The summary of a run: what is the same for all targets, and the first target.
-#[derive(Serialize)]
-pub struct Summary {
-    #[serde(flatten)]
-    picture: Option<Picture>,
-    model: String,
-    device: String,
-    rules: String,
-    rules_hash: String,
-    mode: &'static str,
-    explained: String,
-    #[serde(flatten)]
-    first: OfTarget,
-    #[serde(serialize_with = "in_order")]
-    outputs: Vec<(String, Answer)>,
-    /// Every target, when there are several.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    by_target: Vec<OfTarget>,
-    /// Correlations of maps of different targets.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    target_correlation: Vec<Correlation>,
-    seconds: Times,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    repeat: Option<usize>,
-    hashes: BTreeMap<String, String>,
-    version: &'static str,
-}
-
-/// What a run says of one target.
-#[derive(Clone, Serialize)]
-struct OfTarget {
-    target: String,
-    targets: Vec<i64>,
-    /// The class name of the target, where it is one for all rows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_name: Option<String>,
-    /// Class names of `targets`, null where there is none.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    target_names: Vec<Option<String>>,
-    /// The values of these units.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    values: Vec<f64>,
-    /// The positions of the units, of an output [batch, position, unit] or with positions first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    positions: Vec<usize>,
-    /// Number of positions of the output.
-    #[serde(skip)]
-    length: usize,
-    /// The box that each row explains.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    boxes: Vec<Detected>,
-    /// How many elements of the output start.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pixels: Option<usize>,
-    /// Reason why every relevance is 0; `None` where some is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    zero: Option<String>,
-    #[serde(flatten)]
-    books: Books,
-    /// The other track of contrastive mode; what stands beside it is the supporting one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    opposing: Option<Books>,
-    /// Of each text, its tokens.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    tokens: Vec<Vec<TokenRelevance>>,
-    /// The words of each text.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    words: Vec<Vec<WordRelevance>>,
-    /// The answer to each text.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    texts: Vec<Verdict>,
-    /// The features of a table.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    features: Option<Features>,
-    /// What each expert was given.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    experts: Vec<Layer>,
-    /// The tokens as text.
-    #[serde(skip)]
-    shown: String,
-    /// Absolute relevance of the inputs over that of the start.
-    #[serde(skip)]
-    reached: f64,
-    /// Whether the units of `targets` say more than the target's name.
-    #[serde(skip)]
-    found: bool,
-}
 
 impl Summary {
     /// The summary of at least one explanation.
@@ -414,11 +310,6 @@ impl OfTarget {
             Some(opposing) => vec![("supporting ", &self.books), ("opposing ", opposing)],
         }
     }
-}
-
-/// A list of pairs as a map that keeps their order.
-fn in_order<S: serde::Serializer>(pairs: &[(String, Answer)], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_map(pairs.iter().map(|(name, answer)| (name, answer)))
 }
 
 /// How many elements start.

@@ -2,41 +2,11 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Summary, Times};
+use super::model::{Summary, Times};
 use crate::cli::terminal::{Align, Table};
-use dlbc::input::Seen;
 use dlbc::wording::{json_text, number, visible};
-
-/// A picture, and the part of it that is the input.
-#[derive(Serialize)]
-pub struct Picture {
-    /// The file.
-    #[serde(rename = "picture")]
-    pub file: String,
-    crop: Crop,
-}
-
-/// The rectangle of the input, in pixels of the picture; where the picture was padded it reaches beyond it.
-#[derive(Serialize)]
-struct Crop {
-    x: f64,
-    y: f64,
-    width: f64,
-    height: f64,
-}
-
-impl Picture {
-    /// A picture that became an input.
-    pub fn new(seen: &Seen) -> Picture {
-        let (across, down) = (f64::from(seen.fit.input.0), f64::from(seen.fit.input.1));
-        let [left, top, right, bottom] = seen.fit.to_picture([0.0, 0.0, across, down]);
-        let crop = Crop { x: left, y: top, width: right - left, height: bottom - top };
-        Picture { file: seen.file.display().to_string(), crop }
-    }
-}
 
 /// Keys of a summary whose values all pictures of a run share.
 const COMMON: [&str; 9] =

@@ -3,7 +3,7 @@
 use dlbc_runtime::Explanation;
 
 use super::books::Books;
-use super::{LISTED, OfTarget};
+use super::model::{LISTED, OfTarget};
 use crate::cli::args::RunArgs;
 use dlbc::wording::number;
 
