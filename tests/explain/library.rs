@@ -99,7 +99,7 @@ fn boxes_and_texts_are_explained() {
 fn two_tracks_and_an_export() {
     let path = fixture("digits_cnn/model.onnx");
     let explainer = Explainer::from_onnx(&path).mode(Mode::Contrastive).build().unwrap();
-    assert_eq!(explainer.explain(&pixels(&explainer)).unwrap().tracks().into_iter().count(), 2);
+    assert_eq!(explainer.explain(&pixels(&explainer)).unwrap().tracks().count(), 2);
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("explained.onnx");
     let options =
