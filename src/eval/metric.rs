@@ -8,35 +8,35 @@ use crate::nearest::suggested;
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
-    /// Area under the target's probability while features are replaced, most relevant first (pixel flipping) [bach2015].
+    /// Area under the target's probability while features are replaced, most relevant first (pixel flipping) \[bach2015\].
     Morf,
     /// The same, least relevant first.
     Lerf,
     /// Area between both curves.
     Gap,
-    /// Mean drop of the probability while patches are replaced, most relevant first [samek2017].
+    /// Mean drop of the probability while patches are replaced, most relevant first \[samek2017\].
     RegionPerturbation,
-    /// Area under the probability while features are inserted, most relevant first [petsiuk2018].
+    /// Area under the probability while features are inserted, most relevant first \[petsiuk2018\].
     Insertion,
     /// Area under the probability while features are deleted, most relevant first, with the untouched input.
     Deletion,
-    /// Correlation of the relevance of random subsets with what the output loses without them [bhatt2020].
+    /// Correlation of the relevance of random subsets with what the output loses without them \[bhatt2020\].
     FaithfulnessCorrelation,
-    /// Greatest relative change of the relevance under noise of the input [yeh2019].
+    /// Greatest relative change of the relevance under noise of the input \[yeh2019\].
     MaxSensitivity,
-    /// Gini index of the magnitudes [chalasani2020].
+    /// Gini index of the magnitudes \[chalasani2020\].
     Sparseness,
-    /// Entropy of the magnitudes, in nats [bhatt2020].
+    /// Entropy of the magnitudes, in nats \[bhatt2020\].
     Complexity,
-    /// Share of the most relevant features that lie in the mask, as many as it has [arras2022].
+    /// Share of the most relevant features that lie in the mask, as many as it has \[arras2022\].
     RankAccuracy,
-    /// Share of the relevance in the mask [arras2022].
+    /// Share of the relevance in the mask \[arras2022\].
     MassAccuracy,
-    /// Whether the most relevant feature lies in the mask [zhang2018].
+    /// Whether the most relevant feature lies in the mask \[zhang2018\].
     PointingGame,
-    /// Structural similarity to the relevance for a random other unit [sixt2020].
+    /// Structural similarity to the relevance for a random other unit \[sixt2020\].
     RandomLogit,
-    /// Rank correlation with the relevance after all weights are randomised from the output on [adebayo2018].
+    /// Rank correlation with the relevance after all weights are randomised from the output on \[adebayo2018\].
     Randomisation,
     /// Share of the starting relevance that reaches the inputs.
     Conservation,

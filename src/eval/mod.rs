@@ -1,6 +1,6 @@
 //! Evaluation of explanations: how far they can be trusted.
 //!
-//! Metrics are those of Quantus [hedstrom2023], of one sample after the other: [`prepare`] reads the samples, [`evaluate`] measures
+//! Metrics are those of Quantus \[hedstrom2023\], of one sample after the other: [`prepare`] reads the samples, [`evaluate`] measures
 //! a [`Method`], a composite or a control such as a random map, on each of them.
 
 mod budget;

@@ -35,7 +35,7 @@ pub enum Target {
     Above(f64),
     /// Pixels of a segmentation; together they start with the multiplier.
     Pixels(Pixels),
-    /// A box of a detection, as [`Request::detector`] reads them.
+    /// A box of a detection, as [`Request::detector`](crate::Request::detector) reads them.
     Box(BoxTarget),
 }
 

@@ -17,7 +17,7 @@ pub enum Task {
     BinarySegmentation,
     /// A value for each pixel and class: `[batch, class, row, column]`, or with one class `[batch, row, column]`.
     Segmentation,
-    /// Boxes with scores: [`Detector`] says in which outputs.
+    /// Boxes with scores: [`Detector`](crate::Detector) says in which outputs.
     Detection,
     /// One unit a token: `[batch, position, unit]`.
     Generation,
