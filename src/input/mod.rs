@@ -3,8 +3,8 @@
 #[cfg(feature = "eval")]
 pub mod baseline;
 mod builder;
-#[cfg(feature = "table")]
 mod choice;
+#[cfg(feature = "table")]
 mod columns;
 mod feature;
 mod fit;
