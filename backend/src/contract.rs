@@ -57,7 +57,7 @@ impl Default for SessionOptions {
     }
 }
 
-/// How products of floats are computed.
+/// Arithmetic of float products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
     /// Three tf32 products on tensor cores, where a product is large enough: float32 but for some 2⁻²² of each.
@@ -71,7 +71,7 @@ pub enum Precision {
     Simt,
 }
 
-/// What a plan holds.
+/// Memory that a plan holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MemoryReport {
     /// Bytes of constants, every copy counted.
@@ -125,7 +125,7 @@ pub trait Backend: Send + Sync {
 /// Forward values that the reverse reads. Cheap to clone; a reverse that owns the only clone frees them as it goes.
 pub struct Saved(Box<dyn SavedValues>);
 
-/// What a backend keeps between the stages.
+/// State that a backend keeps between the stages.
 trait SavedValues: Any + Send {
     fn duplicate(&self) -> Box<dyn SavedValues>;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
@@ -148,7 +148,7 @@ impl Clone for Saved {
 }
 
 impl Saved {
-    /// What a backend keeps; only the backend that saved it knows its type.
+    /// The state; only the backend that saved it knows its type.
     pub fn new<T: Any + Clone + Send>(values: T) -> Saved {
         Saved(Box::new(values))
     }
@@ -179,6 +179,6 @@ pub trait Plan: Send + Sync {
         run: &Run<'_>,
     ) -> Result<Outputs, BackendError>;
 
-    /// What the plan holds.
+    /// Returns the memory that the plan holds.
     fn memory(&self) -> MemoryReport;
 }

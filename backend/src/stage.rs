@@ -15,7 +15,7 @@ pub struct Stage {
     pub nodes: Vec<NodeId>,
     /// Values that come from outside: program inputs and, in the second stage, saved values.
     pub inputs: Vec<Value>,
-    /// What it computes: the wanted outputs, then (first stage) the saved values.
+    /// Values that it computes: the wanted outputs, then (first stage) the saved values.
     pub outputs: Vec<Value>,
 }
 
@@ -96,7 +96,7 @@ fn ancestors(graph: &Graph<Prim>, roots: &[Value], stop: &HashSet<NodeId>) -> Ha
     seen
 }
 
-/// How often each value is read within a stage, its outputs counted.
+/// Number of reads of each value within a stage, its outputs counted.
 pub fn uses(graph: &Graph<Prim>, stage: &Stage) -> HashMap<NodeId, usize> {
     let mut uses: HashMap<NodeId, usize> = HashMap::new();
     for id in &stage.nodes {

@@ -161,7 +161,7 @@ impl Explainer {
         }
     }
 
-    /// What is known of the model.
+    /// Returns the description of the model: inputs, output, composite.
     pub fn info(&self) -> &Info {
         &self.info
     }

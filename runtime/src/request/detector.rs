@@ -1,6 +1,6 @@
 //! Outputs of a detector, and what is explained of a box.
 
-/// How boxes stand in a detector's outputs. Sizes: B rows of a batch, N boxes, C classes.
+/// Layout of boxes in a detector's outputs. Sizes: B rows of a batch, N boxes, C classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoxLayout {
     /// One output `[B, 4 + C, N]`: four coordinates and a score a class (YOLOv8 and later).
@@ -58,7 +58,7 @@ impl BoxLayout {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detector {
-    /// How they are read; when absent one output, as its shape says, refused where that is not certain.
+    /// Layout of the boxes; `None` takes it from the shape of a single output and refuses a shape that leaves it open.
     pub layout: Option<BoxLayout>,
     /// The output with the scores.
     pub scores: String,
@@ -84,7 +84,7 @@ pub enum WhichBox {
     Number(usize),
 }
 
-/// What is explained of a box: the score of a class, or a coordinate.
+/// The explained value of a box: the score of a class, or a coordinate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoxTarget {
     /// The box.

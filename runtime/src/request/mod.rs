@@ -40,7 +40,7 @@ pub enum Position {
     All,
 }
 
-/// What to explain and what to return. The default explains the largest unit of each row and returns the relevance of the
+/// Choice of what is explained and what is returned. The default explains the largest unit of each row and returns the relevance of the
 /// inputs.
 ///
 /// # Examples

@@ -4,7 +4,7 @@ use super::detector::{BoxTarget, WhichBox};
 use super::pixels::Pixels;
 use super::target::Target;
 
-/// What a model's output means. A task refuses outputs that it does not fit.
+/// Meaning of a model's output. A task refuses outputs that it does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// One unit, or one of two classes: `[batch, unit]`.
@@ -37,8 +37,8 @@ impl Task {
         }
     }
 
-    /// What it starts from unless told otherwise: all coordinates, the pixels above 0.5, the pixels of the class that wins
-    /// most, the best box, else the greatest unit.
+    /// Returns the target that it explains unless another is chosen: all coordinates, the pixels above 0.5, the pixels of the
+    /// class that wins most, the best box, else the largest unit.
     pub fn target(self) -> Target {
         match self {
             Task::BinaryClassification | Task::MultiClass | Task::Generation => Target::Argmax,
