@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod circles;
+mod language;
 mod syntax;
 mod tables;
 
