@@ -116,7 +116,11 @@ fn files(folder: &Path, files_of: &mut Vec<PathBuf>) {
             if !["target", "snapshots", "kernels"].contains(&name.as_str()) && !name.starts_with('.') {
                 files(&path, files_of);
             }
-        } else if name.ends_with(".rs") || name.ends_with(".md") || name.ends_with(".toml") || name.ends_with(".py") {
+        } else if name.ends_with(".rs")
+            || name.ends_with(".md")
+            || name.ends_with(".toml")
+            || name.ends_with(".py")
+        {
             files_of.push(path);
         }
     }
