@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     fn composites(name: &str) -> Vec<&'static str> {
-        nearest(name, dlbc_compiler::shipped())
+        nearest(name, dlbc_compiler::built_in_names())
     }
 
     #[test]

@@ -10,12 +10,12 @@ use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
-use crate::names::{CHOSEN, TARGET, exported_name};
-use crate::order::order;
-use crate::path::{self, Path};
-use crate::sign::Convention;
-use crate::steps::Steps;
-use crate::target::{self, Chosen, ExportOptions, ExportStart, ExportTarget};
+use crate::export_target::{self, Chosen, ExportOptions, ExportStart, ExportTarget};
+use crate::integrated_gradients::{self, Quadrature};
+use crate::names::{CHOSEN_TARGET, TARGET_INPUT, exported_name};
+use crate::node_order::node_order;
+use crate::prim_builder::PrimBuilder;
+use crate::seed_sign::Convention;
 use crate::write::Writer;
 
 /// Prefix of the metadata keys of an exported model.
@@ -23,7 +23,7 @@ const EXPORTED: &str = "dlbc.";
 
 /// Writes forward and relevance as one plain model of opset 17.
 ///
-/// Inputs: the model's, and unless the target is fixed the optional [`TARGET`] (int64, a value for each batch row or one for
+/// Inputs: the model's, and unless the target is fixed the optional [`TARGET_INPUT`] (int64, a value for each batch row or one for
 /// all; without it, or where it is negative, the largest unit). Outputs: the model's by their names, and `relevance/NAME`
 /// for each explained input; NaN for a target that the output does not have. The target unit of each row starts with
 /// `multiplier`, signed as [`StartInfo`](dlbc_ops::program::StartInfo) says, or its value; of an output `[batch, position,
@@ -35,8 +35,8 @@ const EXPORTED: &str = "dlbc.";
 pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, ArtifactError> {
     let info = &program.info;
     let mut graph = program.graph.clone();
-    if graph.find(TARGET).is_some() {
-        return Err(ArtifactError::Reserved { name: Name::new(TARGET) });
+    if graph.find(TARGET_INPUT).is_some() {
+        return Err(ArtifactError::Reserved { name: Name::new(TARGET_INPUT) });
     }
     let of_input: HashSet<Output> = info.explanations().map(|(output, _)| output).collect();
     let kept = |n: &Output| matches!(n, Output::Model(_) | Output::Dimension(_)) || of_input.contains(n);
@@ -56,9 +56,9 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
     }
     if let Some(valid) = valid {
         let outputs = graph.outputs().to_vec();
-        let mut steps = Steps { graph: &mut graph };
+        let mut steps = PrimBuilder { graph: &mut graph };
         let checked = outputs.into_iter().map(|(n, v)| match of_input.contains(&n) {
-            true => Ok((n, target::poisoned(&mut steps, v, valid)?)),
+            true => Ok((n, export_target::poisoned(&mut steps, v, valid)?)),
             false => Ok((n, v)),
         });
         let checked = checked.collect::<Result<Vec<_>, String>>().map_err(ArtifactError::Damaged)?;
@@ -68,12 +68,12 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
     let outputs = graph.outputs().iter().filter(|(n, _)| !matches!(n, Output::Dimension(_)));
     let declared: Vec<(String, Value)> = outputs.map(|(n, v)| (exported_name(n), *v)).collect();
     let mut writer = Writer::new(&graph, &declared, false)?;
-    for id in order(&graph) {
+    for id in node_order(&graph) {
         writer.add(id)?;
     }
     let mut model = writer.finish("dlbc_explained");
     if let Some(graph) = &mut model.graph {
-        target::ask(graph);
+        export_target::ask(graph);
     }
     model.doc_string =
         Some(format!("{} with the relevance of its inputs, rules `{}`", info.model, info.rules));
@@ -100,14 +100,19 @@ fn repeated(
     }
     let batch = program.batch_symbol();
     let batch = batch.ok_or("the points are rows of a batch, and the model's first axis is no open batch")?;
-    path::integrate(graph, &program.info, &Path { steps, baseline, batch: &batch, seed, scaled })?;
+    integrated_gradients::integrate(
+        graph,
+        &program.info,
+        &Quadrature { steps, baseline, batch: &batch, seed, scaled },
+    )?;
     graph.check().map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())
 }
 
 /// Returns the metadata of an exported model, which say by key what it explains, by which composite and from which
 /// files.
 fn metadata(info: &Info, options: &ExportOptions) -> Vec<StringStringEntryProto> {
-    let target = options.target.map_or_else(|| format!("input {TARGET}, else argmax"), |t| t.to_string());
+    let target =
+        options.target.map_or_else(|| format!("input {TARGET_INPUT}, else argmax"), |t| t.to_string());
     let mut pairs = vec![
         ("explained".to_string(), info.explained.clone()),
         ("model".into(), info.model.clone()),
@@ -126,7 +131,7 @@ fn metadata(info: &Info, options: &ExportOptions) -> Vec<StringStringEntryProto>
 }
 
 /// Metadata of an exported model by key, without the prefix; empty for any other model.
-pub fn exported(model: &ModelProto) -> BTreeMap<String, String> {
+pub fn export_metadata(model: &ModelProto) -> BTreeMap<String, String> {
     let own = |p: &StringStringEntryProto| Some((p.key().strip_prefix(EXPORTED)?.into(), p.value().into()));
     let found: BTreeMap<String, String> = model.metadata_props.iter().filter_map(own).collect();
     if found.contains_key("explained") { found } else { BTreeMap::new() }
@@ -157,7 +162,7 @@ fn seed(
         }
         _ => options,
     };
-    let made = made(&mut Steps { graph }, output, &ty, dtype, options, info.mode, convention);
+    let made = made(&mut PrimBuilder { graph }, output, &ty, dtype, options, info.mode, convention);
     let (made, valid) =
         made.map_err(|reason| ArtifactError::Target { output: Name::new(explained), reason })?;
     graph.replace(given, made);
@@ -168,7 +173,7 @@ fn seed(
 /// The seed: the start at the target unit of each row, else 0; in contrastive mode with that of the opposing track. With it,
 /// whether the output has the unit that each row asks for.
 fn made(
-    steps: &mut Steps,
+    steps: &mut PrimBuilder,
     y: Value,
     ty: &TensorType,
     dtype: DType,
@@ -182,11 +187,11 @@ fn made(
     let batch = rows.first().cloned().unwrap_or_else(|| one.clone());
     // The type says a target a row. One for all rows broadcasts, so nothing may be spelled by the target's own shape.
     let input = match options.target {
-        None => Some(steps.graph.add_input(Prim::Input, CHOSEN, target::chosen_type(&batch))),
+        None => Some(steps.graph.add_input(Prim::Input, CHOSEN_TARGET, export_target::chosen_type(&batch))),
         Some(_) => None,
     };
     if ty.rank() == 0 {
-        let valid = input.map(|input| target::below(steps, input, &one)).transpose()?;
+        let valid = input.map(|input| export_target::below(steps, input, &one)).transpose()?;
         let start = start(steps, value, dtype, 1.0, options, convention)?;
         if mode == Mode::Default {
             return Ok((start, valid));
@@ -199,7 +204,7 @@ fn made(
     if let [_, positions] = rows {
         at = steps.add(prim::Slice { axis: 1, start: positions - &one, len: one.clone(), step: 1 }, &[at])?;
     }
-    let Chosen { masks, valid } = target::choose(steps, at, &batch, options.target, input)?;
+    let Chosen { masks, valid } = export_target::choose(steps, at, &batch, options.target, input)?;
     let none = steps.scalar(dtype, 0.0);
     let here = match rows {
         [_, positions] => {
@@ -211,7 +216,7 @@ fn made(
         }
         _ => None,
     };
-    let here = |steps: &mut Steps, mask: Value| match here {
+    let here = |steps: &mut PrimBuilder, mask: Value| match here {
         Some(here) => steps.add(Prim::Binary(Binary::And), &[mask, here]),
         None => Ok(mask),
     };
@@ -256,7 +261,7 @@ fn made(
 /// Returns the start of the opposing track of a single unit: half of what supports it; with
 /// [`ExportStart::Value`] `max(1 - y, 0)`.
 fn itself(
-    steps: &mut Steps,
+    steps: &mut PrimBuilder,
     start: Value,
     y: Value,
     dtype: DType,
@@ -273,7 +278,7 @@ fn itself(
 
 /// The multiplier shared among the units marked by `others`, by their positive values; `against` where none is positive.
 fn rivals(
-    steps: &mut Steps,
+    steps: &mut PrimBuilder,
     y: Value,
     others: Value,
     against: Value,
@@ -293,7 +298,12 @@ fn rivals(
 }
 
 /// Both tracks, the first axis theirs.
-fn stacked(steps: &mut Steps, supporting: Value, opposing: Value, shape: &Shape) -> Result<Value, String> {
+fn stacked(
+    steps: &mut PrimBuilder,
+    supporting: Value,
+    opposing: Value,
+    shape: &Shape,
+) -> Result<Value, String> {
     let to = Shape([vec![Dim::known(1)], shape.0.clone()].concat());
     let mut row = |v: Value| steps.add(prim::Reshape { to: to.clone() }, &[v]);
     let rows = [row(supporting)?, row(opposing)?];
@@ -303,7 +313,7 @@ fn stacked(steps: &mut Steps, supporting: Value, opposing: Value, shape: &Shape)
 /// Returns the start of a unit: a share of the multiplier with the sign of the convention, or the unit's own value
 /// with the sign of the share.
 fn start(
-    steps: &mut Steps,
+    steps: &mut PrimBuilder,
     y: Value,
     dtype: DType,
     weight: f64,

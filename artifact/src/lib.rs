@@ -6,25 +6,25 @@
 //! inlined.
 
 mod export;
+mod export_target;
+mod integrated_gradients;
+mod json;
 mod limits;
 mod lowering;
 mod names;
+mod node_order;
 mod onnx_builder;
-mod order;
-mod path;
-mod plain;
+mod plain_model;
+mod prim_builder;
 mod read;
-mod sign;
-mod steps;
-mod target;
-mod text;
+mod seed_sign;
 mod write;
 
-pub use export::{export, exported};
-pub use names::TARGET;
-pub use plain::plain;
+pub use export::{export, export_metadata};
+pub use export_target::{ExportOptions, ExportStart, ExportTarget, remove_target_input};
+pub use names::TARGET_INPUT;
+pub use plain_model::write_plain_model;
 pub use read::{is_artifact, read};
-pub use target::{ExportOptions, ExportStart, ExportTarget, without_target};
 pub use write::write;
 
 use dlbc_proto::{Name, ProtoError};

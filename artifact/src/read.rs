@@ -15,7 +15,7 @@ use dlbc_proto::{DataType, Model, Name};
 use serde::de::DeserializeOwned;
 
 use crate::onnx_builder::types::code;
-use crate::{ArtifactError, FORMAT, limits, text};
+use crate::{ArtifactError, FORMAT, json, limits};
 
 /// Returns whether a model is an artifact of `dlbc compile`.
 pub fn is_artifact(model: &ModelProto) -> bool {
@@ -59,7 +59,7 @@ fn find<'a>(metadata: &'a [StringStringEntryProto], key: &str) -> Option<&'a str
 
 fn required<T: DeserializeOwned>(metadata: &[StringStringEntryProto], key: &str) -> Result<T, ArtifactError> {
     let found = find(metadata, key).ok_or_else(|| damaged(format!("metadata `{key}` are missing")))?;
-    serde_json::from_str(found).map_err(text::damaged)
+    serde_json::from_str(found).map_err(json::damaged)
 }
 
 fn damaged(message: String) -> ArtifactError {

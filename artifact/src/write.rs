@@ -12,12 +12,12 @@ use dlbc_proto::onnx::{
 use dlbc_proto::{Name, write as onnx};
 
 use crate::lowering::{OnnxLowering, Operands};
-use crate::names::CHOSEN;
+use crate::names::CHOSEN_TARGET;
+use crate::node_order::node_order;
 use crate::onnx_builder::sources::sources;
 use crate::onnx_builder::types::{initializer, value_info};
 use crate::onnx_builder::{OnnxBuilder, RESULT};
-use crate::order::order;
-use crate::{ArtifactError, FORMAT, text};
+use crate::{ArtifactError, FORMAT, json};
 
 /// The operator set that spellings are written in.
 const OPSET: i64 = 17;
@@ -39,7 +39,7 @@ pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
         graph.outputs().iter().filter(|(n, _)| matches!(n, Output::Model(_)) || of_input.contains(n));
     let declared: Vec<(String, Value)> = wanted.map(|(n, v)| (n.to_string(), *v)).collect();
     let mut writer = Writer::new(graph, &declared, true)?;
-    for id in order(graph) {
+    for id in node_order(graph) {
         writer.add(id)?;
     }
     let metadata = metadata(program, &writer)?;
@@ -61,9 +61,9 @@ fn metadata(
     let mut entries = vec![
         onnx::metadata("dlbc.format", FORMAT),
         onnx::metadata("dlbc.version", env!("CARGO_PKG_VERSION")),
-        onnx::metadata("dlbc.info", &text::json(&program.info)?),
-        onnx::metadata("dlbc.inputs", &text::json(&inputs)?),
-        onnx::metadata("dlbc.outputs", &text::json(&outputs)?),
+        onnx::metadata("dlbc.info", &json::to_string(&program.info)?),
+        onnx::metadata("dlbc.inputs", &json::to_string(&inputs)?),
+        onnx::metadata("dlbc.outputs", &json::to_string(&outputs)?),
     ];
     // Values that made way for an output: their name in the file and their own.
     let moved: Vec<(&String, &str)> = graph
@@ -73,7 +73,7 @@ fn metadata(
         .filter(|(name, own)| *name != own)
         .collect();
     if !moved.is_empty() {
-        entries.push(onnx::metadata("dlbc.names", &text::json(&moved)?));
+        entries.push(onnx::metadata("dlbc.names", &json::to_string(&moved)?));
     }
     Ok(entries)
 }
@@ -124,7 +124,7 @@ impl<'a> Writer<'a> {
             }
         }
         taken.extend(declared.iter().map(|(n, _)| n.clone()));
-        let mut builder = OnnxBuilder::main(sources(graph, CHOSEN), taken);
+        let mut builder = OnnxBuilder::main(sources(graph, CHOSEN_TARGET), taken);
         let mut names = HashMap::new();
         for id in graph.nodes() {
             let own = graph.node(id).name();
@@ -169,14 +169,14 @@ impl<'a> Writer<'a> {
             Some(functions) => {
                 call_or_inline(&mut self.builder, functions, &node.op, &at, &result).map_err(fail)?;
                 let mut metadata = vec![
-                    onnx::metadata("dlbc.prim", &text::prim(&node.op)?),
-                    onnx::metadata("dlbc.origin", &text::json(&node.origin.nodes)?),
+                    onnx::metadata("dlbc.prim", &json::prim_to_string(&node.op)?),
+                    onnx::metadata("dlbc.origin", &json::to_string(&node.origin.nodes)?),
                 ];
                 // What a body reads from around it is no operand of the file's node.
                 if let Prim::Scan(scan) = &node.op {
                     metadata.push(onnx::metadata(
                         "dlbc.captures",
-                        &text::json(&x[1 + scan.sequences..].to_vec())?,
+                        &json::to_string(&x[1 + scan.sequences..].to_vec())?,
                     ));
                 }
                 if let Some(last) = self.builder.nodes.last_mut() {

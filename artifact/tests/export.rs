@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
-use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET, export, exported};
+use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET_INPUT, export, export_metadata};
 use dlbc_ops::prim::{Builder, Part};
 use dlbc_ops::program::{Entry, Info, InputInfo, Output, Program, SEED, StartSign, TrackKind};
 use dlbc_ops::tensor::{Bindings, DType, Dim, Shape, Tensor, TensorType};
@@ -130,7 +130,7 @@ impl Suite {
             })
             .collect();
         if let Some(target) = target {
-            inputs.insert(TARGET.into(), Tensor::from_i64(&[target.len()], target));
+            inputs.insert(TARGET_INPUT.into(), Tensor::from_i64(&[target.len()], target));
         }
         let model = export(program, &options).unwrap_or_else(|e| panic!("{name}: {e}"));
         assert!(model.functions.is_empty());
@@ -167,7 +167,7 @@ fn compare(
         return Err(format!("outputs {given:?} found, {names:?} expected"));
     }
     let mut inputs = run.inputs.clone();
-    inputs.remove(TARGET);
+    inputs.remove(TARGET_INPUT);
     let y = &found[&info.explained];
     inputs.insert(SEED.into(), seed(y, target.as_deref(), options, None));
     if info.start.sign == StartSign::Value {
@@ -235,7 +235,7 @@ fn targets_are_fixed_in_the_file() {
     }
     for run in &suite.runs {
         let inputs = &run.model.graph.as_ref().unwrap().input;
-        assert!(inputs.iter().all(|i| i.name() != TARGET), "{}", run.name);
+        assert!(inputs.iter().all(|i| i.name() != TARGET_INPUT), "{}", run.name);
     }
     suite.check(1e-5);
     for target in [ExportTarget::Index(5), ExportTarget::Difference(0, -6), ExportTarget::Rank(5)] {
@@ -258,13 +258,13 @@ fn targets_out_of_range_give_nan() {
         let x = input_values(&TensorType::new(ty.dtype, ty.shape.substitute(&bindings)), 5);
         for targets in [vec![5000], (0..rows).map(|i| if i == 0 { 5 } else { 1 }).collect()] {
             let target = Tensor::from_i64(&[targets.len()], &targets);
-            let inputs = BTreeMap::from([("x".to_string(), x.clone()), (TARGET.to_string(), target)]);
+            let inputs = BTreeMap::from([("x".to_string(), x.clone()), (TARGET_INPUT.to_string(), target)]);
             runs.push(Run { name: format!("{shape} {targets:?}"), model: model.clone(), inputs });
         }
     }
     for (run, found) in runs.iter().zip(onnx_runtime(&python, &runs)) {
         let found = found.unwrap_or_else(|e| panic!("{}: {e}", run.name));
-        let targets = run.inputs[TARGET].to_i64();
+        let targets = run.inputs[TARGET_INPUT].to_i64();
         let relevance = found["relevance/x"].to_f32();
         let rows = if run.name.starts_with('5') { 1 } else { found["y"].dims()[0] };
         for (row, own) in relevance.chunks(relevance.len() / rows).enumerate() {
@@ -287,7 +287,7 @@ fn metadata_say_what_was_exported() {
     program.info.rules = "own".into();
     program.info.hashes = vec![("m.onnx".into(), "abc".into())];
     let options = ExportOptions { target: Some(ExportTarget::Difference(1, 3)), ..ExportOptions::default() };
-    let found = exported(&export(&program, &options).unwrap());
+    let found = export_metadata(&export(&program, &options).unwrap());
     let expected = [
         ("explained", "y"),
         ("model", "m.onnx"),
@@ -300,7 +300,7 @@ fn metadata_say_what_was_exported() {
     for (key, value) in expected {
         assert_eq!(found[key], value, "{found:?}");
     }
-    assert!(exported(&dlbc_artifact::write(&program).unwrap()).is_empty());
+    assert!(export_metadata(&dlbc_artifact::write(&program).unwrap()).is_empty());
 }
 
 #[test]

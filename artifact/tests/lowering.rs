@@ -60,7 +60,7 @@ impl Cases {
                     .collect();
                 let results = expected(&case.program, &bindings, &inputs);
                 for (form, model) in [
-                    ("plain", dlbc_artifact::plain(&case.program.graph)),
+                    ("plain", dlbc_artifact::write_plain_model(&case.program.graph)),
                     ("artifact", dlbc_artifact::write(&case.program)),
                 ] {
                     let name = format!("{} ({sizes}) as {form}", case.name);

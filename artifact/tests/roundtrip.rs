@@ -120,7 +120,7 @@ fn weights_may_stand_beside_the_file() {
 
 #[test]
 fn a_plain_model_is_no_artifact() {
-    let model = dlbc_artifact::plain(&rich().graph).unwrap();
+    let model = dlbc_artifact::write_plain_model(&rich().graph).unwrap();
     assert!(!is_artifact(&model));
     assert!(matches!(reread(&model), Err(ArtifactError::Format { .. })));
 }
@@ -243,6 +243,6 @@ fn a_symbol_of_no_input_has_no_spelling() {
     let mut graph = b.finish();
     graph.add_output("x", x);
     graph.add_output("y", y);
-    let Err(error) = dlbc_artifact::plain(&graph) else { panic!("it was written") };
+    let Err(error) = dlbc_artifact::write_plain_model(&graph) else { panic!("it was written") };
     assert!(error.is_unsupported() && error.to_string().contains("dimension `n`"), "{error}");
 }

@@ -9,7 +9,7 @@ use dlbc_ops::program::Output;
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::{BackendError, Unsupported};
-use crate::run::{Progress, Receiver, Run};
+use crate::run_control::{Progress, ProgressReceiver, RunControl};
 
 /// Tensors by name.
 pub type Tensors = BTreeMap<String, Tensor>;
@@ -26,7 +26,7 @@ pub struct SessionOptions {
     /// Largest tensor allowed, in bytes: 8 GiB unless set.
     pub max_tensor_bytes: u64,
     /// Receiver of reports on each run.
-    pub progress: Option<Receiver>,
+    pub progress: Option<ProgressReceiver>,
 }
 
 impl SessionOptions {
@@ -47,7 +47,7 @@ impl SessionOptions {
 
     /// Sets a function that is called as each run proceeds, on the thread that runs.
     pub fn progress(self, receiver: impl Fn(Progress) + Send + Sync + 'static) -> SessionOptions {
-        SessionOptions { progress: Some(Receiver::new(receiver)), ..self }
+        SessionOptions { progress: Some(ProgressReceiver::new(receiver)), ..self }
     }
 }
 
@@ -60,9 +60,9 @@ impl Default for SessionOptions {
 /// Arithmetic of float products.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// Three tf32 products on tensor cores, where a product is large enough: float32 but for some 2⁻²² of each.
+    /// Large products as three tf32 products on tensor cores: float32 accuracy up to a relative error of about 2⁻²².
     #[default]
-    Split,
+    Tf32x3,
     /// Operands of large products are rounded to tf32, 11 bits.
     Tf32,
     /// Operands of large products are rounded to bfloat16, 8 bits.
@@ -165,7 +165,7 @@ pub trait Plan: Send + Sync {
     ///
     /// # Errors
     /// When a value is out of range for a node, and when `run` is cancelled.
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError>;
+    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError>;
 
     /// Computes the reverse outputs from a seed of the explained output's shape.
     ///
@@ -176,7 +176,7 @@ pub trait Plan: Send + Sync {
         inputs: &Tensors,
         saved: Saved,
         seed: &Tensor,
-        run: &Run<'_>,
+        run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError>;
 
     /// Returns the memory that the plan holds.

@@ -1,16 +1,16 @@
 //! The contract between the runtime and its engines.
 //!
 //! A [`Backend`] prepares a program of primitives whose shapes are all known as a [`Plan`]; a plan runs its forward and its
-//! reverse. [`split`] says which nodes belong to which. [`ReferenceBackend`] computes in float64 and is the oracle of the others.
+//! reverse. [`split_stages`] says which nodes belong to which. [`ReferenceBackend`] computes in float64 and is the oracle of the others.
 
 mod contract;
 mod error;
 mod reference;
-mod run;
+mod run_control;
 mod stage;
 
 pub use contract::{Backend, MemoryReport, Outputs, Plan, Precision, Saved, SessionOptions, Tensors};
 pub use error::{BackendError, ErrorKind, Unsupported};
 pub use reference::ReferenceBackend;
-pub use run::{CancelToken, Progress, Receiver, Run};
-pub use stage::{Stage, Stages, split, uses};
+pub use run_control::{CancelToken, Progress, ProgressReceiver, RunControl};
+pub use stage::{Stage, Stages, count_reads, split_stages};

@@ -10,8 +10,8 @@ use dlbc_ops::tensor::{Array, Tensor};
 
 use crate::contract::{Backend, MemoryReport, Outputs, Plan, Saved, SessionOptions, Tensors};
 use crate::error::{BackendError, Unsupported};
-use crate::run::{Progress, Run};
-use crate::stage::{Stage, Stages, split, uses};
+use crate::run_control::{Progress, RunControl};
+use crate::stage::{Stage, Stages, count_reads, split_stages};
 
 /// The float64 interpreter.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,7 +33,7 @@ impl Backend for ReferenceBackend {
         reverse: &[Output],
         _: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
-        let stages = split(graph, forward, reverse)?;
+        let stages = split_stages(graph, forward, reverse)?;
         Ok(Box::new(Interpreter {
             graph: graph.clone(),
             stages,
@@ -60,7 +60,7 @@ impl Interpreter {
         mut values: Values,
         check: &dyn Fn(usize) -> Result<(), BackendError>,
     ) -> Result<Values, BackendError> {
-        let mut left = uses(&self.graph, stage);
+        let mut left = count_reads(&self.graph, stage);
         for (done, id) in stage.nodes.iter().enumerate() {
             check(done)?;
             let prim = self.graph.op(*id);
@@ -112,7 +112,7 @@ impl Interpreter {
 }
 
 impl Plan for Interpreter {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         let stage = &self.stages.forward;
         let total = stage.nodes.len();
         let values = self.run(stage, self.feed(stage, inputs, None)?, &|done| {
@@ -130,7 +130,7 @@ impl Plan for Interpreter {
         inputs: &Tensors,
         saved: Saved,
         seed: &Tensor,
-        run: &Run<'_>,
+        run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError> {
         let stage = &self.stages.reverse;
         let mut values = self.feed(stage, inputs, Some(seed))?;

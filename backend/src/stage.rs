@@ -34,7 +34,11 @@ pub struct Stages {
 ///
 /// # Errors
 /// When an output does not exist.
-pub fn split(graph: &Graph<Prim>, forward: &[Output], reverse: &[Output]) -> Result<Stages, BackendError> {
+pub fn split_stages(
+    graph: &Graph<Prim>,
+    forward: &[Output],
+    reverse: &[Output],
+) -> Result<Stages, BackendError> {
     let find = |name: &Output| graph.output(name).ok_or_else(|| BackendError::UnknownOutput(name.clone()));
     let forward: Vec<Value> = forward.iter().map(find).collect::<Result<_, _>>()?;
     let reverse: Vec<Value> = reverse.iter().map(find).collect::<Result<_, _>>()?;
@@ -97,7 +101,7 @@ fn ancestors(graph: &Graph<Prim>, roots: &[Value], stop: &HashSet<NodeId>) -> Ha
 }
 
 /// Number of reads of each value within a stage, its outputs counted.
-pub fn uses(graph: &Graph<Prim>, stage: &Stage) -> HashMap<NodeId, usize> {
+pub fn count_reads(graph: &Graph<Prim>, stage: &Stage) -> HashMap<NodeId, usize> {
     let mut uses: HashMap<NodeId, usize> = HashMap::new();
     for id in &stage.nodes {
         for v in graph.node_inputs(*id) {

@@ -20,7 +20,7 @@ pub struct Inspection {
     /// The model's outputs: name and type.
     pub outputs: Vec<(String, String)>,
     /// A row a node.
-    pub rows: Vec<Row>,
+    pub rows: Vec<NodeRow>,
     /// What is not supported; the rows are empty then.
     pub unsupported: Vec<Unsupported>,
     /// Why no relevance graph could be made although every operator is supported.
@@ -29,7 +29,7 @@ pub struct Inspection {
 
 /// A node.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
+pub struct NodeRow {
     /// The tensor that it makes.
     pub node: String,
     /// The ONNX operators that it stands for.
@@ -62,7 +62,7 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
     };
     let context = canonical::Context { options, composite: &composite };
     canonical::canonicalise(&mut graph, &context, |_, _| {})?;
-    let relevance = match relevance::derive(&graph, &composite, options) {
+    let relevance = match relevance::derive_relevance(&graph, &composite, options) {
         Ok(r) => Some(r),
         Err(e @ CompileError::NothingToExplain(_)) => {
             inspection.note = Some(e.to_string());
@@ -81,7 +81,12 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
 }
 
 /// The rows of a graph; those of a recurrence's step follow its own.
-fn rows(graph: &Graph<Op>, relevance: Option<&RelevanceGraph>, step_of: Option<&str>, table: &mut Vec<Row>) {
+fn rows(
+    graph: &Graph<Op>,
+    relevance: Option<&RelevanceGraph>,
+    step_of: Option<&str>,
+    table: &mut Vec<NodeRow>,
+) {
     for id in graph.topological() {
         let node = graph.node(id);
         if matches!(node.op, Op::Input | Op::Const(_)) {
@@ -90,7 +95,7 @@ fn rows(graph: &Graph<Op>, relevance: Option<&RelevanceGraph>, step_of: Option<&
         let rule_node =
             relevance.and_then(|r| r.forward.iter().find(|(_, f)| **f == id).map(|(n, _)| r.graph.node(*n)));
         let name = graph.value_name(Value { node: id, slot: 0 });
-        table.push(Row {
+        table.push(NodeRow {
             node: name.into(),
             onnx_op: node.origin.ops(),
             op: format!("{}{}", node.op.name(), node.op.attributes()),

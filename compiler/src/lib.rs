@@ -12,7 +12,7 @@
 pub mod canonical;
 mod composite;
 mod error;
-pub mod experts;
+pub mod expert_detection;
 mod import;
 mod inspect;
 mod liveness;
@@ -21,14 +21,14 @@ mod meaning;
 mod options;
 mod relevance;
 
-pub use composite::{Composite, Passes, shipped, source};
+pub use composite::{Composite, Quantity, built_in_names, built_in_source};
 pub use dlbc_ops::program::Mode;
 pub use error::{CompileError, ErrorKind, Unsupported};
 pub use import::import;
-pub use inspect::{Inspection, Row, inspect};
+pub use inspect::{Inspection, NodeRow, inspect};
 pub use lower::lower;
 pub use options::Options;
-pub use relevance::{RelevanceGraph, derive};
+pub use relevance::{RelevanceGraph, derive_relevance};
 
 use std::time::Instant;
 
@@ -91,7 +91,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
         }
     })?;
     phase("fused", graph.len());
-    let relevance = derive(&graph, &composite, options)?;
+    let relevance = derive_relevance(&graph, &composite, options)?;
     phase("ruled", relevance.graph.len());
     let mut program = lower(&graph, &relevance)?;
     phase("lowered", program.graph.len());

@@ -12,7 +12,7 @@ use dlbc_ops::rule::{Policy, Receives, Rule, RuleNode, Sink};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
-use crate::composite::{Composite, Passes, Places};
+use crate::composite::{Composite, Places, Quantity};
 use crate::error::CompileError;
 use crate::liveness::{Live, liveness, step_liveness};
 use crate::options::Options;
@@ -38,7 +38,7 @@ pub struct RelevanceGraph {
     /// Forward nodes that add a constant to the data before the first layer with weights: the shift of a normalisation.
     pub shifts: BTreeSet<NodeId>,
     /// What the rules pass on.
-    pub passes: Passes,
+    pub quantity: Quantity,
     /// Runs whose mean is the result.
     pub repeat: Option<Repeat>,
     /// One track, or two.
@@ -49,7 +49,7 @@ pub struct RelevanceGraph {
 ///
 /// # Errors
 /// For an unknown output, and one that depends on no input that carries relevance.
-pub fn derive(
+pub fn derive_relevance(
     graph: &Graph<Op>,
     composite: &Composite,
     options: &Options,
@@ -110,7 +110,7 @@ fn propagate(
         steps: BTreeMap::new(),
         unmatched: vec![],
         shifts: BTreeSet::new(),
-        passes: composite.passes,
+        quantity: composite.quantity,
         repeat: composite.repeat.clone(),
         mode: Mode::Default,
     };

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Outputs, Plan, Progress, Run, Saved, SessionOptions, Stage, Tensors,
-    Unsupported, split,
+    Backend, BackendError, MemoryReport, Outputs, Plan, Progress, RunControl, Saved, SessionOptions, Stage,
+    Tensors, Unsupported, split_stages,
 };
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
@@ -62,7 +62,7 @@ impl Backend for CpuBackend {
         options: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         few_readers(graph)?;
-        let stages = split(graph, forward, reverse)?;
+        let stages = split_stages(graph, forward, reverse)?;
         let pool = guarded("threads", || pool(threads(options)))?;
         let mut cache = weights::Cache::default();
         let plan = |stage: &Stage, cache: &mut weights::Cache| {
@@ -239,7 +239,7 @@ impl TractPlan {
 }
 
 impl Plan for TractPlan {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         self.within(|| {
             let feed = self.forward.feed(inputs, None)?;
             let mut values = self.forward.run("forward", feed, &|done, total| {
@@ -258,7 +258,7 @@ impl Plan for TractPlan {
         inputs: &Tensors,
         saved: Saved,
         seed: &Tensor,
-        run: &Run<'_>,
+        run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError> {
         self.within(|| {
             let mut feed = self.reverse.feed(inputs, Some(seed))?;

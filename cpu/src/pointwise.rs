@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dlbc_backend::{Stage, uses};
+use dlbc_backend::{Stage, count_reads};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{Binary, Prim, Unary};
 use dlbc_ops::tensor::DType;
@@ -224,7 +224,7 @@ pub struct Expressions {
 
 /// Finds the expressions of a stage, outside of chains.
 pub fn find(graph: &Graph<Prim>, stage: &Stage, chains: &Chains) -> Expressions {
-    let uses = uses(graph, stage);
+    let reads = count_reads(graph, stage);
     let outputs: HashSet<NodeId> = stage.outputs.iter().map(|v| v.node).collect();
     let free = |id: &NodeId| !chains.inner.contains(id) && !chains.by_end.contains_key(id);
     let roots: HashSet<NodeId> =
@@ -243,7 +243,7 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage, chains: &Chains) -> Expressions 
         size.insert(*id, own);
         let fits = |r: &NodeId| roots.contains(r) && graph.node(*r).types[0] == graph.node(*id).types[0];
         let read = readers.get(id).is_some_and(|r| r.iter().all(fits));
-        let few = uses.get(id).is_some_and(|n| *n <= READERS);
+        let few = reads.get(id).is_some_and(|n| *n <= READERS);
         if own <= SMALL && few && read && !outputs.contains(id) {
             inner.insert(*id);
         }

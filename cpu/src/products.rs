@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use dlbc_backend::{Stage, uses};
+use dlbc_backend::{Stage, count_reads};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{self, Binary, Part, Prim};
 use dlbc_ops::tensor::DType;
@@ -35,7 +35,7 @@ pub struct Chains {
 
 /// Finds the chains of a stage; `in_place` says whether its inputs may be read in place.
 pub fn find(graph: &Graph<Prim>, stage: &Stage, in_place: bool) -> Chains {
-    let uses = uses(graph, stage);
+    let reads = count_reads(graph, stage);
     let within: HashSet<NodeId> = stage.nodes.iter().copied().collect();
     let mut readers: HashMap<NodeId, NodeId> = HashMap::new();
     for id in &stage.nodes {
@@ -53,7 +53,7 @@ pub fn find(graph: &Graph<Prim>, stage: &Stage, in_place: bool) -> Chains {
             let channels = elems(graph, *bias);
             steps.push((Then::Add, Reach::Row(channels), Some(*bias)));
         }
-        while uses.get(&end) == Some(&1) {
+        while reads.get(&end) == Some(&1) {
             let Some(next) = readers.get(&end).copied().filter(|n| within.contains(n)) else { break };
             // Where two products meet, one of them goes on.
             let Some(step) = step(graph, *id, end, next).filter(|_| taken.insert(next)) else { break };

@@ -5,7 +5,7 @@
 use std::sync::Mutex;
 
 use dlbc_backend::{
-    Backend, BackendError, CancelToken, Outputs, Plan, Progress, ReferenceBackend, Run, Saved,
+    Backend, BackendError, CancelToken, Outputs, Plan, Progress, ReferenceBackend, RunControl, Saved,
     SessionOptions, Tensors,
 };
 use dlbc_cpu::CpuBackend;
@@ -47,7 +47,7 @@ fn digits() -> Tensor {
     Tensor::from_f32(&[3, 4], &(0..12).map(|i| i as f32 / 6.0).collect::<Vec<_>>())
 }
 
-fn forward(plan: &dyn Plan, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
+fn forward(plan: &dyn Plan, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
     plan.forward(&Tensors::from([("x".to_string(), digits())]), run)
 }
 
@@ -61,15 +61,15 @@ fn a_cancelled_run_ends_before_the_next_node() {
                 token.cancel();
             }
         };
-        let run = Run { cancel: Some(&token), progress: Some(&receiver) };
+        let run = RunControl { cancel: Some(&token), progress: Some(&receiver) };
         let error = forward(&*plan, &run).err().unwrap();
         assert!(matches!(error, BackendError::Cancelled), "{error}");
         assert_eq!(*reports.lock().unwrap(), 4);
 
-        let (_, saved) = forward(&*plan, &Run::default()).unwrap();
+        let (_, saved) = forward(&*plan, &RunControl::default()).unwrap();
         let token = CancelToken::default();
         let inputs = Tensors::new();
-        let cancelled = Run { cancel: Some(&token), progress: None };
+        let cancelled = RunControl { cancel: Some(&token), progress: None };
         assert!(plan.reverse(&inputs, saved.clone(), &digits(), &cancelled).is_ok());
         token.clone().cancel();
         let error = plan.reverse(&inputs, saved, &digits(), &cancelled).err().unwrap();
@@ -82,7 +82,7 @@ fn reports_count_the_nodes_of_each_stage() {
     for plan in plans() {
         let reports = Mutex::new(vec![]);
         let receiver = |progress: Progress| reports.lock().unwrap().push(progress);
-        let run = Run { cancel: None, progress: Some(&receiver) };
+        let run = RunControl { cancel: None, progress: Some(&receiver) };
         let (_, saved) = forward(&*plan, &run).unwrap();
         plan.reverse(&Tensors::new(), saved, &digits(), &run).unwrap();
         let reports = reports.into_inner().unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dlbc_backend::{BackendError, MemoryReport, Outputs, Plan, Progress, Run, Saved, Tensors};
+use dlbc_backend::{BackendError, MemoryReport, Outputs, Plan, Progress, RunControl, Saved, Tensors};
 use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
@@ -152,7 +152,7 @@ impl DevicePlan {
         Ok(())
     }
 
-    fn results(&self, stage: &Stage, run: &Run<'_>) -> Result<Outputs, BackendError> {
+    fn results(&self, stage: &Stage, run: &RunControl<'_>) -> Result<Outputs, BackendError> {
         let mut resident = lock(&self.shared);
         let mut tensors = Outputs::new();
         for download in &stage.outputs {
@@ -213,7 +213,12 @@ impl Drop for DevicePlan {
 
 impl DevicePlan {
     /// Runs the forward, whose saved values then are those of the next generation.
-    fn run_forward(&self, generation: &mut u64, inputs: &Tensors, run: &Run<'_>) -> Result<(), BackendError> {
+    fn run_forward(
+        &self,
+        generation: &mut u64,
+        inputs: &Tensors,
+        run: &RunControl<'_>,
+    ) -> Result<(), BackendError> {
         *generation += 1;
         self.run(&self.stages[1], inputs, None, &|done, total| {
             run.report(Progress::Forward { done, total });
@@ -225,7 +230,7 @@ impl DevicePlan {
 /// A sequence is one recorded launch: a cancelled run ends between sequences, between the runs of a scan's step, and between
 /// downloads, not between nodes.
 impl Plan for DevicePlan {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         self.run_forward(&mut generation, inputs, run)?;
         Ok((self.results(&self.stages[1], run)?, Saved::new(Generation(*generation))))
@@ -236,7 +241,7 @@ impl Plan for DevicePlan {
         inputs: &Tensors,
         saved: Saved,
         seed: &Tensor,
-        run: &Run<'_>,
+        run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         // Another forward has run since: its values lie where these lay, so they are computed again.

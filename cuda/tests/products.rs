@@ -242,7 +242,7 @@ fn precisions_stay_within_their_bounds() {
         |t: &Tensor| Tensor::from_f32(t.dims(), &t.to_f32().iter().map(|v| v.abs()).collect::<Vec<_>>());
     let precisions = [
         (Precision::Simt, 2e-6),
-        (Precision::Split, Math::Split.error()),
+        (Precision::Tf32x3, Math::Split.error()),
         (Precision::Tf32, Math::Tf32.error()),
         (Precision::Bf16, Math::Bf16.error()),
     ];

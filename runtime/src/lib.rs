@@ -69,7 +69,8 @@ pub use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorError, TensorType};
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
 pub use device::Device;
 pub use dlbc_backend::{
-    Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, Run, SessionOptions, Tensors,
+    Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, RunControl, SessionOptions,
+    Tensors,
 };
 #[cfg(feature = "cpu")]
 pub use dlbc_cpu::CpuBackend;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_backend::{BackendError, Run, Tensors};
+use dlbc_backend::{BackendError, RunControl, Tensors};
 use dlbc_ops::program::{Baseline, Output, Repeat, TrackKind};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::Tensor;
@@ -215,7 +215,7 @@ fn noisy(inputs: &Tensors, moved: &[&String], open: bool, samples: usize, noise:
 
 /// The weighted sum of the derivatives at the points, several of them in a run.
 fn mean(
-    (executor, run): (&Executor, Run<'_>),
+    (executor, run): (&Executor, RunControl<'_>),
     points: Points,
     seed: &Tensor,
     moved: &[&String],

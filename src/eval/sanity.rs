@@ -158,7 +158,7 @@ pub fn randomisation(
                     let compiled = dlbc_compiler::compile(&changed, compile)?;
                     let split = split(&mut changed, compile, &compiled)?;
                     let explainer = Explainer::new(compiled.program, split, backend, &options)?;
-                    Method::composite(explainer, compile.composite()?.passes)
+                    Method::composite(explainer, compile.composite()?.quantity)
                 }
                 None if run.rules == "random" => Method::Random(plan.seed),
                 None => Method::Equal,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use dlbc_compiler::Passes;
+use dlbc_compiler::Quantity;
 use dlbc_ops::program::Mode;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Explanation, Position, Random, Request, Session, Start, Target, Tensors, rows};
@@ -156,13 +156,13 @@ impl Method {
     /// The method of a composite. Relevance starts with the output's value, so that what is relevant for a negative output
     /// is relevant against it, and a small change of the output is a small change of the map; derivatives, and both tracks of
     /// a contrast, start with one.
-    pub fn composite(explainer: Explainer, passes: Passes) -> Method {
+    pub fn composite(explainer: Explainer, quantity: Quantity) -> Method {
         let info = explainer.info();
-        let start = match (passes, info.mode) {
-            (Passes::Gradient, _) if info.repeat.is_none() => Start::One,
+        let start = match (quantity, info.mode) {
+            (Quantity::Gradient, _) if info.repeat.is_none() => Start::One,
             // The rivals of a contrast start with as much as the target.
             (_, Mode::Contrastive) => Start::One,
-            (Passes::Gradient | Passes::GradientTimesInput | Passes::Relevance, Mode::Default) => {
+            (Quantity::Gradient | Quantity::GradientTimesInput | Quantity::Relevance, Mode::Default) => {
                 Start::Value
             }
         };

@@ -1,6 +1,6 @@
 //! A model of token ids taken apart at its embeddings. Ids cannot be moved a little; what is looked up by them can.
 
-use dlbc_compiler::{Compiled, Options, Passes};
+use dlbc_compiler::{Compiled, Options, Quantity};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::op::role::RoleKind;
@@ -59,7 +59,7 @@ pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> Resul
 
 /// Each embedding that has a derivative, with the input of its ids.
 fn embeddings(compiled: &Compiled) -> Result<Vec<(String, String)>> {
-    debug_assert_eq!(compiled.relevance.passes, Passes::Gradient);
+    debug_assert_eq!(compiled.relevance.quantity, Quantity::Gradient);
     let (graph, relevance) = (&compiled.model, &compiled.relevance);
     let mut found = vec![];
     for (rule, forward) in &relevance.forward {

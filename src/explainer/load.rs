@@ -53,7 +53,7 @@ pub struct Loaded {
 pub fn read(path: &Path, limits: &Limits, notes: &dyn Notes) -> Result<Model> {
     let _activity = notes.start(READING);
     let mut model = dlbc_proto::read_model(path, limits).map_err(|error| other_content(path, error))?;
-    let exported = dlbc_artifact::exported(&model.proto);
+    let exported = dlbc_artifact::export_metadata(&model.proto);
     if let Some(explained) = exported.get("explained") {
         let of = exported.get("model").map(|model| format!(" of `{}`", visible(model))).unwrap_or_default();
         notes.note(format!(
@@ -61,7 +61,7 @@ pub fn read(path: &Path, limits: &Limits, notes: &dyn Notes) -> Result<Model> {
             visible(&path.display().to_string()),
             visible(explained)
         ));
-        dlbc_artifact::without_target(&mut model.proto);
+        dlbc_artifact::remove_target_input(&mut model.proto);
     }
     Ok(model)
 }

@@ -212,7 +212,7 @@ fn the_table_of_signs_is_up_to_date() {
     let mut table = "| composite | after a dense layer | after a convolution | final Softmax | `A-B` |\n\
                      | --- | --- | --- | --- | --- |\n"
         .to_string();
-    for rules in dlbc_compiler::shipped() {
+    for rules in dlbc_compiler::built_in_names() {
         let shown = |start: &StartInfo| if start.sign == StartSign::Value { "of the value" } else { "+" };
         let dense = sign("digits_cnn/model.onnx", rules, None);
         let conv = sign("digits_cnn/model.onnx", rules, Some("Conv"));

@@ -190,7 +190,7 @@ pub fn program_by(model: &Path, toml: &str) -> Program {
 /// The composites that run a program once: they have a ledger and the relevance of every tensor.
 pub fn one_run() -> impl Iterator<Item = &'static str> {
     let once = |rules: &&str| dlbc_compiler::Composite::named(rules).unwrap().repeat.is_none();
-    dlbc_compiler::shipped().filter(once)
+    dlbc_compiler::built_in_names().filter(once)
 }
 
 pub fn cpu(program: Program, threads: usize) -> Session {

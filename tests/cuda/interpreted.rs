@@ -19,7 +19,7 @@ const COARSE: f64 = 4.0;
 const LEDGER: f64 = 1e-4;
 
 fn device(program: Program, schedule: u64) -> Session {
-    precise(program, schedule, Precision::Split)
+    precise(program, schedule, Precision::Tf32x3)
 }
 
 fn precise(program: Program, schedule: u64, precision: Precision) -> Session {
@@ -145,7 +145,7 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
             let (program, inputs) = of_zoo(&zoo, model, rules);
             let request = Request::new().target(Target::Index(0));
             let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
-            let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Split };
+            let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Tf32x3 };
             let found = explain(&precise(program, 1, precision), &inputs, &request);
             for (input, expected) in &expected.supporting.relevance {
                 let gap = worst_element(&found.supporting.relevance[input], expected);

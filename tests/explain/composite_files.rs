@@ -4,7 +4,7 @@ use std::path::Path;
 
 #[test]
 fn a_mistake_in_a_composite_is_named_with_its_line() {
-    let good = dlbc_compiler::source("lrp-epsilon").unwrap();
+    let good = dlbc_compiler::built_in_source("lrp-epsilon").unwrap();
     for (from, to, expected) in [
         ("rule = \"epsilon\"", "rule = \"epsilom\"", "own.toml:6: no rule is named `epsilom`"),
         ("role = \"linear\"", "role = \"linea\"", "own.toml:6: no role is named `linea`"),
@@ -76,7 +76,7 @@ fn an_entry_that_selects_nothing_is_a_warning() {
         &dlbc_proto::Limits::default(),
     )
     .unwrap();
-    let mut text = dlbc_compiler::source("dlb").unwrap().to_string();
+    let mut text = dlbc_compiler::built_in_source("dlb").unwrap().to_string();
     text += "\n[[rule]]\nop = \"Conv\"\nplace = \"first\"\nrule = \"flat\"\n\n[[rule]]\nscope = \"/nowhere/*\"\nrule = \"flat\"\n";
     let options = dlbc_compiler::Options {
         rules_file: Some(("own.toml".into(), text)),

@@ -180,7 +180,7 @@ fn an_export_gives_both_tracks_in_onnx_runtime() {
 fn rules_of_one_track_are_refused_with_their_place() {
     let (model, _) = fixture("tabular_mlp");
     let proto = dlbc_proto::read_model(&model, &dlbc_proto::Limits::default()).unwrap();
-    for rules in dlbc_compiler::shipped() {
+    for rules in dlbc_compiler::built_in_names() {
         let options = Options { rules: rules.into(), mode: Mode::Contrastive, ..Options::default() };
         let compiled = dlbc_compiler::compile(&proto, &options);
         match compiled {

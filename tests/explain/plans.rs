@@ -88,7 +88,7 @@ fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
     let program = program(model, rules);
     let inputs = inputs_of(&program, &npz(inputs));
     let counted = Arc::new(Mutex::new(Counted::default()));
-    let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Split);
+    let backend = CudaBackend::new(Box::new(Counting(counted.clone()))).with_precision(Precision::Tf32x3);
     let session = Session::new(program, Box::new(backend), SessionOptions::default()).unwrap();
     let request = Request::new().target(Target::Index(0));
     session.explain(&inputs, &request).unwrap_or_else(|e| panic!("{}: {e}", model.display()));

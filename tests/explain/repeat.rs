@@ -5,7 +5,7 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Request, Session, Start, Target, Tensors};
 
 fn repeated(table: &str) -> String {
-    let gradient = dlbc_compiler::source("gradient").unwrap();
+    let gradient = dlbc_compiler::built_in_source("gradient").unwrap();
     let (head, rules) = gradient.split_at(gradient.find("[[rule]]").unwrap());
     format!("{head}[repeat]\n{table}\n\n{rules}")
 }

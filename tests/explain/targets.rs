@@ -349,7 +349,7 @@ fn the_sign_follows_the_rules_and_not_the_name_of_a_composite() {
     use dlbc_ops::program::StartSign;
     let model = root().join("fixtures/digits_cnn/model.onnx");
     let with = |base: &str, entry: &str| {
-        let text = format!("{}\n{entry}", dlbc_compiler::source(base).unwrap());
+        let text = format!("{}\n{entry}", dlbc_compiler::built_in_source(base).unwrap());
         crate::common::program_by(&model, &text).info.start.sign
     };
     let last = |rule: &str| format!("[[rule]]\nrole = \"linear\"\nplace = \"last\"\nrule = \"{rule}\"\n");

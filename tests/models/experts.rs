@@ -8,7 +8,7 @@ use crate::common::*;
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Output;
-use dlbc_runtime::backend::{Outputs, Plan, Run, Saved, Unsupported};
+use dlbc_runtime::backend::{Outputs, Plan, RunControl, Saved, Unsupported};
 use dlbc_runtime::{
     Backend, BackendError, CpuBackend, Explanation, MemoryReport, Request, Session, SessionOptions, Target,
     Tensor, Tensors,
@@ -252,7 +252,7 @@ impl Backend for Counted {
 }
 
 impl Plan for CountedPlan {
-    fn forward(&self, inputs: &Tensors, run: &Run<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         self.products.fetch_add(self.work, Ordering::Relaxed);
         self.plan.forward(inputs, run)
     }
@@ -262,7 +262,7 @@ impl Plan for CountedPlan {
         inputs: &Tensors,
         saved: Saved,
         seed: &Tensor,
-        run: &Run<'_>,
+        run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError> {
         self.plan.reverse(inputs, saved, seed, run)
     }

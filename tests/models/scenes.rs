@@ -362,7 +362,7 @@ fn every_composite_explains_a_class_and_a_box() {
         let arrived = found.supporting.relevance["picture"].to_f32().iter().any(|v| *v != 0.0);
         assert!(arrived, "{title}");
     };
-    for rules in dlbc_compiler::shipped() {
+    for rules in dlbc_compiler::built_in_names() {
         let mut pixels = of_pixels(Pixels::default());
         let mut boxed = of_box(known, BEST, None, None);
         (pixels.ledger, boxed.ledger) = (false, false);

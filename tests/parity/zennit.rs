@@ -57,7 +57,7 @@ const BOUND: f64 = 1e-3;
 const CANCELS: (&str, [&str; 2], f64) = ("resnet_bottleneck", ["wsquare", "flat"], 2e-3);
 
 fn toml(name: &str, changes: Changes) -> String {
-    let mut text = dlbc_compiler::source(name).unwrap().to_string();
+    let mut text = dlbc_compiler::built_in_source(name).unwrap().to_string();
     for (from, to) in changes {
         assert!(text.contains(from), "{name} lacks {from:?}");
         text = text.replacen(from, to, 1);

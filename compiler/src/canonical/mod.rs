@@ -26,20 +26,20 @@ use crate::error::CompileError;
 use pass::pass;
 
 /// The passes in order.
-pub const CANONICAL: &[Pass] = &[
+pub const PASSES: &[Pass] = &[
     pass("recover_norm", recover_norm::run), // before its products and sums fold into anything else
     pass("recover_moment_norm", recover_moment_norm::run),
     pass("recover_softmax", recover_softmax::run), // an attention may be made of it
     pass("recover_embedding", recover_embedding::run), // before its bias becomes that of a layer
     pass("fuse_linear_bias", fuse_linear_bias::run), // a bias is part of its layer before anything folds into the layer
-    Pass { name: "fold_batch_norm", wanted: |c| c.composite.fold_batch_norm, run: fold_batch_norm::run },
-    Pass { name: "fold_affine", wanted: |c| c.composite.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
+    Pass { name: "fold_batch_norm", applies: |c| c.composite.fold_batch_norm, run: fold_batch_norm::run },
+    Pass { name: "fold_affine", applies: |c| c.composite.fold_batch_norm, run: fold_affine::run }, // batch norms written as Mul and Add
     pass("split_two_classes", split_two_classes::run), // when the layer before them is whole
     pass("recover_silu", recover_silu::run),           // before a gate is taken for a product
     pass("recover_gelu", recover_gelu::run),
     Pass {
         name: "recover_attention",
-        wanted: |c| c.composite.recover_attention,
+        applies: |c| c.composite.recover_attention,
         run: recover_attention::run,
     },
     pass("remove_unused", |g, _| g.remove_unused() > 0), // last: what the others left behind
@@ -54,7 +54,7 @@ pub fn canonicalise(
     context: &Context,
     mut after: impl FnMut(&'static str, &Graph<Op>),
 ) -> Result<(), CompileError> {
-    for pass in CANONICAL.iter().filter(|p| (p.wanted)(context)) {
+    for pass in PASSES.iter().filter(|p| (p.applies)(context)) {
         if (pass.run)(graph, context) {
             graph.check().map_err(|faults| CompileError::Broken { pass: pass.name, faults })?;
         }

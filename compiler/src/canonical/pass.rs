@@ -19,11 +19,11 @@ pub struct Pass {
     /// A verb phrase.
     pub name: &'static str,
     /// Returns whether the pass applies in this context.
-    pub wanted: fn(&Context) -> bool,
+    pub applies: fn(&Context) -> bool,
     /// Rewrites the graph; returns whether it changed.
     pub run: fn(&mut Graph<Op>, &Context) -> bool,
 }
 
 pub(super) const fn pass(name: &'static str, run: fn(&mut Graph<Op>, &Context) -> bool) -> Pass {
-    Pass { name, wanted: |_| true, run }
+    Pass { name, applies: |_| true, run }
 }

@@ -22,7 +22,7 @@ use dlbc_ops::rule::{Policy, Rule};
 use serde::Deserialize;
 use toml::{Spanned, Table};
 
-use super::model::{Composite, Entry, Passes};
+use super::model::{Composite, Entry, Quantity};
 use super::repeat;
 use super::select::{PLACES, Place, Selector};
 use super::words::{choice, names};
@@ -49,17 +49,17 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         message: e.message().into(),
     })?;
     let known = [
-        ("relevance", Passes::Relevance),
-        ("gradient", Passes::Gradient),
-        ("gradient-times-input", Passes::GradientTimesInput),
+        ("relevance", Quantity::Relevance),
+        ("gradient", Quantity::Gradient),
+        ("gradient-times-input", Quantity::GradientTimesInput),
     ];
-    let passes = choice(parsed.passes, "passes", &known)
+    let quantity = choice(parsed.passes, "passes", &known)
         .map_err(|message| CompileError::Rules { place: format!("{file}:1"), message })?;
     let repeat = match parsed.repeat {
         None => None,
         Some(table) => {
             let place = format!("{file}:{}", line_of(table.span().start));
-            let made = repeat::read(table.into_inner(), passes);
+            let made = repeat::read(table.into_inner(), quantity);
             Some(made.map_err(|message| CompileError::Rules { place, message })?)
         }
     };
@@ -86,7 +86,7 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         hash,
         fold_batch_norm: parsed.fold_batch_norm,
         recover_attention: parsed.recover_attention,
-        passes,
+        quantity,
         repeat,
         entries,
     })

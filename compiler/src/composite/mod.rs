@@ -9,15 +9,15 @@ mod saturation;
 mod select;
 mod words;
 
-pub use model::{Composite, Passes};
+pub use model::{Composite, Quantity};
 pub(crate) use select::Places;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::CompileError;
 
-/// The composites that come with dlbc, by name.
-const SHIPPED: &[(&str, &str)] = &[
+/// The built-in composites, by name.
+const BUILT_IN: &[(&str, &str)] = &[
     ("dlb", include_str!("../../../rules/dlb.toml")),
     ("dlb-v2", include_str!("../../../rules/dlb-v2.toml")),
     ("dlb-v1", include_str!("../../../rules/dlb-v1.toml")),
@@ -44,24 +44,26 @@ const SHIPPED: &[(&str, &str)] = &[
     ("smoothgrad", include_str!("../../../rules/smoothgrad.toml")),
 ];
 
-/// The names of the composites that come with dlbc.
-pub fn shipped() -> impl Iterator<Item = &'static str> {
-    SHIPPED.iter().map(|(name, _)| *name)
+/// The names of the built-in composites.
+pub fn built_in_names() -> impl Iterator<Item = &'static str> {
+    BUILT_IN.iter().map(|(name, _)| *name)
 }
 
-/// The TOML of a composite that comes with dlbc.
-pub fn source(name: &str) -> Option<&'static str> {
-    SHIPPED.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
+/// The TOML of a built-in composite.
+pub fn built_in_source(name: &str) -> Option<&'static str> {
+    BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
 }
 
 impl Composite {
-    /// A composite that comes with dlbc, by name.
+    /// Finds a built-in composite by name.
     ///
     /// # Errors
     /// When there is none, with the names that there are.
     pub fn named(name: &str) -> Result<Composite, CompileError> {
-        let text = source(name)
-            .ok_or_else(|| CompileError::UnknownRules { name: name.into(), known: shipped().collect() })?;
+        let text = built_in_source(name).ok_or_else(|| CompileError::UnknownRules {
+            name: name.into(),
+            known: built_in_names().collect(),
+        })?;
         Composite::parse(text, &format!("rules/{name}.toml"))
     }
 

@@ -25,7 +25,7 @@ pub struct Composite {
     /// Give attention a rule of its own; else its pieces have theirs.
     pub recover_attention: bool,
     /// The quantity that the rules pass on.
-    pub passes: Passes,
+    pub quantity: Quantity,
     /// Runs whose mean is the result.
     pub repeat: Option<Repeat>,
     /// In order; the last that selects a node counts.
@@ -34,7 +34,7 @@ pub struct Composite {
 
 /// The quantity that the rules of a composite pass on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passes {
+pub enum Quantity {
     /// Relevance: shares of what arrives.
     Relevance,
     /// Derivatives, which are the result.

@@ -3,7 +3,7 @@
 use dlbc_ops::program::{Baseline, Repeat};
 use serde::Deserialize;
 
-use super::model::Passes;
+use super::model::Quantity;
 use super::words::names;
 
 /// More runs than this are a mistake.
@@ -28,8 +28,8 @@ enum Start {
 }
 
 /// Reads a table.
-pub(super) fn read(mut table: Table, passes: Passes) -> Result<Repeat, String> {
-    if passes != Passes::Gradient {
+pub(super) fn read(mut table: Table, quantity: Quantity) -> Result<Repeat, String> {
+    if quantity != Quantity::Gradient {
         return Err("a mean over runs is one of derivatives: `passes = \"gradient\"` expected".into());
     }
     let count = |given: Option<usize>, what: &str, default: usize| match given.unwrap_or(default) {
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Result<Repeat, String> {
-        read(toml::from_str(text).map_err(|e| e.message().to_string())?, Passes::Gradient)
+        read(toml::from_str(text).map_err(|e| e.message().to_string())?, Quantity::Gradient)
     }
 
     #[test]
@@ -114,7 +114,7 @@ mod tests {
         ] {
             assert_eq!(parsed(text), Err(message.into()), "{text}");
         }
-        let relevance = read(toml::from_str("kind = \"smoothgrad\"").unwrap(), Passes::Relevance);
+        let relevance = read(toml::from_str("kind = \"smoothgrad\"").unwrap(), Quantity::Relevance);
         assert!(relevance.unwrap_err().contains("passes = \"gradient\""));
     }
 }

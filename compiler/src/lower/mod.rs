@@ -2,7 +2,7 @@
 
 mod account;
 mod baseline;
-mod experts;
+mod expert_outputs;
 mod ledger;
 mod start;
 mod steps;
@@ -20,7 +20,7 @@ use account::{Account, located, total};
 use ledger::LedgerRow;
 use walk::{Carries, Sink, Start, times, walk};
 
-use crate::composite::Passes;
+use crate::composite::Quantity;
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
@@ -89,7 +89,7 @@ fn reverse(
     let sinks = walk(graph, relevance, b, values, &start, &mut |b, mut row| {
         let operands = graph.node_inputs(row.forward);
         for (account, seed) in row.tracks.iter_mut().zip(&seeds) {
-            if relevance.passes == Passes::GradientTimesInput {
+            if relevance.quantity == Quantity::GradientTimesInput {
                 // The output itself has what it started with, also where it is 0 and nothing can pass.
                 let first = info.audit.is_empty();
                 let y = values[&Value { node: row.forward, slot: 0 }];
@@ -104,7 +104,7 @@ fn reverse(
                     }
                 }
             }
-            if relevance.passes != Passes::Relevance {
+            if relevance.quantity != Quantity::Relevance {
                 // Derivatives are not shared out: what does not arrive is what stays.
                 let mut kept = b.total(account.received);
                 for (_, share) in &account.passed {
@@ -139,12 +139,12 @@ fn reverse(
             b.graph_mut().add_output(Output::relevance(*track, name), r);
         }
     };
-    info.experts = experts::outputs(graph, b, values, &arrived);
+    info.experts = expert_outputs::add_outputs(graph, b, values, &arrived);
     for (name, r) in named {
         output(b, &name, r);
     }
     for Sink { name, carries, mut r } in sinks {
-        if relevance.passes == Passes::GradientTimesInput
+        if relevance.quantity == Quantity::GradientTimesInput
             && carries == Carries::Derivative
             && let Some(input) = graph.find(&name)
         {

@@ -13,7 +13,7 @@ use dlbc_ops::prim::{Builder, Unary};
 use dlbc_ops::program::{Behind, Output, StartInfo, StartSign};
 use dlbc_ops::rule::{Policy, Sharing};
 
-use crate::composite::Passes;
+use crate::composite::Quantity;
 use crate::relevance::RelevanceGraph;
 
 /// Finds the convention for the start, and adds the program outputs that it needs.
@@ -24,7 +24,7 @@ pub(super) fn start(
     values: &HashMap<Value, Value>,
     explained: Value,
 ) -> StartInfo {
-    if relevance.passes == Passes::Gradient {
+    if relevance.quantity == Quantity::Gradient {
         return StartInfo::default();
     }
     b.at(&graph.node(explained.node).origin, "start");
@@ -81,19 +81,19 @@ enum Passing {
     Signed,
     /// Divides it by what has no sign, or passes nothing.
     Unsigned,
-    /// Passes it to an operand that the result grows with and has the sign of.
+    /// Quantity it to an operand that the result grows with and has the sign of.
     Keeps(usize),
-    /// Passes it to an operand that the result grows with.
+    /// Quantity it to an operand that the result grows with.
     Grows(usize),
-    /// Passes it to an operand that other operands scale.
+    /// Quantity it to an operand that other operands scale.
     Scales(usize),
-    /// Passes it to an operand that divides another.
+    /// Quantity it to an operand that divides another.
     Divides(usize),
-    /// Passes it to where the elements came from, these operands.
+    /// Quantity it to where the elements came from, these operands.
     Moves(Vec<usize>),
-    /// Passes it, or parts of it, to these operands of which the result is no multiple.
+    /// Quantity it, or parts of it, to these operands of which the result is no multiple.
     Shares(Vec<usize>),
-    /// Passes it to a step of a recurrence, which divides by a signed value or does not.
+    /// Quantity it to a step of a recurrence, which divides by a signed value or does not.
     Steps(bool),
 }
 
@@ -149,7 +149,7 @@ fn passing(graph: &Graph<Op>, relevance: &RelevanceGraph, id: NodeId, rule: Node
         },
         Sharing::Moves => Passing::Moves(all),
         Sharing::Stepwise => Passing::Steps(relevance.steps.get(&id).is_some_and(signed_step)),
-        Sharing::Derivative if relevance.passes == Passes::GradientTimesInput => match op {
+        Sharing::Derivative if relevance.quantity == Quantity::GradientTimesInput => match op {
             Op::Cast(_) => Passing::Keeps(data),
             Op::Mul(_) if alone => Passing::Scales(data),
             Op::Div(_) if alone && data == 0 => Passing::Scales(0),
@@ -198,7 +198,7 @@ fn signed_step(step: &RelevanceGraph) -> bool {
         }
         match rule.sharing(&step.live[forward]) {
             Sharing::ByValue => return true,
-            Sharing::Derivative => return step.passes == Passes::GradientTimesInput,
+            Sharing::Derivative => return step.quantity == Quantity::GradientTimesInput,
             Sharing::Fixed | Sharing::Slope | Sharing::Moves => {
                 for slot in 0..node.op.targets.len() {
                     let next = step.graph.consumers(Value { node: id, slot });
@@ -330,7 +330,7 @@ impl Trace<'_> {
     }
 }
 
-/// Passes the value and sign that count for an operand on to an elementwise result: cast to its type, and the value
+/// Quantity the value and sign that count for an operand on to an elementwise result: cast to its type, and the value
 /// replaced by the result where the shapes differ.
 fn like(b: &mut Builder, own: Value, below: Traced) -> Traced {
     let ty = b.ty(own);

@@ -13,7 +13,7 @@ use dlbc_proto::Name;
 
 use super::account::{Account, account, located};
 use super::steps;
-use crate::composite::Passes;
+use crate::composite::Quantity;
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
@@ -87,7 +87,7 @@ pub(super) fn walk(
     let mut lowered: HashMap<Value, Vec<Value>> = HashMap::from([(start, from.values.to_vec())]);
     // Rule nodes whose wires carry relevance where others carry derivatives.
     let mut given: HashSet<NodeId> = HashSet::new();
-    if relevance.passes == Passes::GradientTimesInput && from.carries == Carries::Relevance {
+    if relevance.quantity == Quantity::GradientTimesInput && from.carries == Carries::Relevance {
         given.insert(relevance.seed);
     }
     // What arrives over several wires adds up, track by track.
@@ -100,7 +100,7 @@ pub(super) fn walk(
         let (of_relevance, others): (Vec<Value>, Vec<Value>) =
             wires.iter().partition(|w| given.contains(&w.node));
         let carries = match wanted {
-            _ if relevance.passes != Passes::GradientTimesInput => Carries::Derivative,
+            _ if relevance.quantity != Quantity::GradientTimesInput => Carries::Derivative,
             Some(carries) => carries,
             None if of_relevance.is_empty() => Carries::Derivative,
             None => Carries::Relevance,

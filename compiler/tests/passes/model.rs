@@ -1,7 +1,7 @@
 //! Small graphs for the passes.
 
 use dlbc_compiler::Options;
-use dlbc_compiler::canonical::{CANONICAL, Context};
+use dlbc_compiler::canonical::{Context, PASSES};
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::Unary;
@@ -67,7 +67,7 @@ impl Model {
     pub fn run(&mut self, pass: &str, y: Value) -> bool {
         self.0.add_output("y", y);
         self.0.check().expect("a sound graph");
-        let pass = CANONICAL.iter().find(|p| p.name == pass).expect("a pass of this name");
+        let pass = PASSES.iter().find(|p| p.name == pass).expect("a pass of this name");
         let options = Options::default();
         let composite = options.composite().expect("the default composite");
         let context = Context { options: &options, composite: &composite };

@@ -22,7 +22,7 @@ pub(crate) use view::View;
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use dlbc_backend::{BackendError, Stage, Unsupported, split, uses};
+use dlbc_backend::{BackendError, Stage, Unsupported, count_reads, split_stages};
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Output;
@@ -222,7 +222,7 @@ pub(crate) fn lower(
     precision: Precision,
     segments: usize,
 ) -> Result<Lowered, BackendError> {
-    let whole = split(graph, forward, reverse)?;
+    let whole = split_stages(graph, forward, reverse)?;
     let scores = scores::find(graph, &whole);
     let Cut { stages, dropped } = recompute::cut(graph, &whole, &scores, segments);
     let mut p = Planner {
@@ -243,11 +243,11 @@ pub(crate) fn lower(
     for (i, stage, names) in [(1, &stages.forward, forward), (2, &stages.reverse, reverse)] {
         // What joins a kernel decides on bits: a node that is computed again does so as in the forward.
         if i == 1 {
-            scope.uses = uses(graph, &whole.forward);
+            scope.uses = count_reads(graph, &whole.forward);
         } else {
             let again = |node: &NodeId| Some((*node, *scope.uses.get(node)?));
             let again: Vec<(NodeId, usize)> = dropped.iter().filter_map(again).collect();
-            scope.uses = uses(graph, &whole.reverse);
+            scope.uses = count_reads(graph, &whole.reverse);
             scope.uses.extend(again);
             dropped.iter().for_each(|node| drop(scope.made.remove(&Value { node: *node, slot: 0 })));
         }

@@ -137,7 +137,7 @@ impl Product {
 /// The tile for a product of so many rows, columns and depth; by shapes alone.
 pub(super) fn tile(precision: Precision, [rows, columns, depth]: [usize; 3], batch: usize) -> Tile {
     let math = match precision {
-        Precision::Split => Some(Math::Split),
+        Precision::Tf32x3 => Some(Math::Split),
         Precision::Tf32 => Some(Math::Tf32),
         Precision::Bf16 => Some(Math::Bf16),
         Precision::Simt => None,

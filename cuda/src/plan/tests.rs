@@ -47,7 +47,7 @@ fn planned(graph: &Graph<Prim>) -> (Lowered, u64) {
     let outputs = graph.outputs().iter().map(|(output, _)| output.clone());
     let (forward, reverse): (Vec<Output>, Vec<Output>) =
         outputs.partition(|output| matches!(output, Output::Model(_)));
-    let lowered = lower(&graph, &forward, &reverse, Precision::Split, 1).unwrap();
+    let lowered = lower(&graph, &forward, &reverse, Precision::Tf32x3, 1).unwrap();
     let intervals: Vec<_> = lowered.buffers.iter().map(|b| b.interval()).collect();
     let (_, total) = place(&intervals);
     (lowered, total)

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_backend::{
-    Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, Run, Saved, SessionOptions,
-    Tensors,
+    Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, RunControl, Saved,
+    SessionOptions, Tensors,
 };
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{Output, Program, SEED};
@@ -67,7 +67,7 @@ pub(crate) struct Planned {
 /// A run that is about to compute its outputs, with what was made on the way.
 pub(crate) struct Ready<'a> {
     executor: &'a Executor,
-    run: Run<'a>,
+    run: RunControl<'a>,
     kept: Kept,
     inputs: Tensors,
     /// Seconds of binding and planning so far.
@@ -150,15 +150,15 @@ impl Executor {
     }
 
     /// The means to cancel a run by a token, and to follow it as the options say.
-    pub fn run<'a>(&'a self, cancel: Option<&'a CancelToken>) -> Run<'a> {
-        Run { cancel, progress: self.options.progress.as_ref().map(|receiver| receiver.report()) }
+    pub fn run<'a>(&'a self, cancel: Option<&'a CancelToken>) -> RunControl<'a> {
+        RunControl { cancel, progress: self.options.progress.as_ref().map(|receiver| receiver.report()) }
     }
 
     /// Runs the model without a reverse.
     ///
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
-    pub fn predict(&self, inputs: &Tensors, run: Run<'_>) -> Result<Prediction, RuntimeError> {
+    pub fn predict(&self, inputs: &Tensors, run: RunControl<'_>) -> Result<Prediction, RuntimeError> {
         let (mut made, _) = self.ready(inputs, vec![], 1, run)?.forward()?;
         Convention::take(&self.program.info, &mut made);
         let baseline = |(output, tensor): (&Output, &Tensor)| match output {
@@ -185,7 +185,7 @@ impl Executor {
         inputs: &Tensors,
         reverse: Vec<Output>,
         seed: &Tensor,
-        run: Run<'_>,
+        run: RunControl<'_>,
     ) -> Result<Outputs, RuntimeError> {
         let mut ready = self.ready(inputs, reverse, 1, run)?;
         let (_, midway) = ready.forward()?;
@@ -198,7 +198,7 @@ impl Executor {
         inputs: &Tensors,
         reverse: Vec<Output>,
         targets: usize,
-        run: Run<'a>,
+        run: RunControl<'a>,
     ) -> Result<Ready<'a>, RuntimeError> {
         let clock = Instant::now();
         let bindings = bind(&self.program.info, inputs)?;
@@ -257,7 +257,7 @@ impl Executor {
     }
 
     /// The plan of the step that follows `before`, or of the first.
-    fn plan(&self, key: &Key, before: Option<&Planned>, run: &Run<'_>) -> Result<Kept, RuntimeError> {
+    fn plan(&self, key: &Key, before: Option<&Planned>, run: &RunControl<'_>) -> Result<Kept, RuntimeError> {
         {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = plans.iter().position(|(k, _)| k == key) {

@@ -28,7 +28,7 @@ pub struct DeviceArgs {
 pub enum GpuPrecision {
     /// Float32 by three products on tensor cores.
     #[value(name = "3xtf32")]
-    Split,
+    Tf32x3,
     /// Operands of large products rounded to 11 bits.
     Tf32,
     /// Operands of large products rounded to 8 bits.
@@ -44,7 +44,7 @@ impl DeviceArgs {
             Some(GpuPrecision::Simt) => Precision::Simt,
             Some(GpuPrecision::Tf32) => Precision::Tf32,
             Some(GpuPrecision::Bf16) => Precision::Bf16,
-            Some(GpuPrecision::Split) | None => Precision::Split,
+            Some(GpuPrecision::Tf32x3) | None => Precision::Tf32x3,
         }
     }
 

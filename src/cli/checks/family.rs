@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn measured_composites_exist() {
         for (rules, _) in MEASURED {
-            assert!(dlbc_compiler::source(rules).is_some(), "{rules}");
+            assert!(dlbc_compiler::built_in_source(rules).is_some(), "{rules}");
         }
     }
 }

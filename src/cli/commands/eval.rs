@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use dlbc_compiler::{Composite, Passes};
+use dlbc_compiler::{Composite, Quantity};
 use dlbc_ops::program::Info;
 use dlbc_runtime::{SessionOptions, Target};
 
@@ -65,8 +65,8 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         let made = loaded.and_then(|loaded| {
             let info = loaded.program.info.clone();
             let explainer = Explainer::new(loaded.program, loaded.split, &|| device.backend(), &options)?;
-            let passes = passes(&explain, args, artifact, &info.rules)?;
-            Ok((info, Method::composite(explainer, passes)))
+            let quantity = quantity(&explain, args, artifact, &info.rules)?;
+            Ok((info, Method::composite(explainer, quantity)))
         });
         match made {
             Ok((info, method)) => candidates.push(Candidate { explain, info, method }),
@@ -163,11 +163,11 @@ fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
 }
 
 /// What a composite passes on. Of an artifact only the name of its composite is known.
-fn passes(explain: &ExplainArgs, args: &EvalArgs, artifact: bool, rules: &str) -> anyhow::Result<Passes> {
+fn quantity(explain: &ExplainArgs, args: &EvalArgs, artifact: bool, rules: &str) -> anyhow::Result<Quantity> {
     if artifact {
-        return Ok(Composite::named(rules).map_or(Passes::Relevance, |c| c.passes));
+        return Ok(Composite::named(rules).map_or(Quantity::Relevance, |c| c.quantity));
     }
-    Ok(explain.options(&args.limits)?.composite().map_err(dlbc::error::Error::from)?.passes)
+    Ok(explain.options(&args.limits)?.composite().map_err(dlbc::error::Error::from)?.quantity)
 }
 
 fn check(args: &EvalArgs) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::Context;
-use dlbc_artifact::TARGET;
+use dlbc_artifact::TARGET_INPUT;
 use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::{Bindings, DType, Dim, TensorType};
 
@@ -26,7 +26,7 @@ const OPEN: (i64, i64) = (224, 8);
 pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
     results::check(&args.out)?;
     let source = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
-    if let Some(model) = dlbc_artifact::exported(&source.proto).get("model") {
+    if let Some(model) = dlbc_artifact::export_metadata(&source.proto).get("model") {
         return Err(usage(format!(
             "`{}` is exported already: expected the model that it was made of, `{}`",
             visible(&args.model.display().to_string()),
@@ -65,7 +65,7 @@ fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
     if asks {
         add(
             "input",
-            TARGET,
+            TARGET_INPUT,
             "int64 [batch] or [1], optional: the explained unit; without it the largest".into(),
         );
     }
@@ -90,7 +90,7 @@ fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
         javascript.push(format!("{name}: {}", typed_array(input.ty.dtype, &dims)));
     }
     if asks {
-        javascript.push(format!("{TARGET}: new ort.Tensor(\"int64\", BigInt64Array.of(-1n), [1])"));
+        javascript.push(format!("{TARGET_INPUT}: new ort.Tensor(\"int64\", BigInt64Array.of(-1n), [1])"));
     }
     let _ = writeln!(
         out,
@@ -107,7 +107,7 @@ fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
     if asks {
         let _ = writeln!(
             out,
-            "Python: `\"{TARGET}\": numpy.array([3])` explains unit 3. JavaScript always gives `{TARGET}`, -1 is the largest \
+            "Python: `\"{TARGET_INPUT}\": numpy.array([3])` explains unit 3. JavaScript always gives `{TARGET_INPUT}`, -1 is the largest \
              unit; `--target` fixes it in the file."
         );
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use dlbc_compiler::{Inspection, Row};
+use dlbc_compiler::{Inspection, NodeRow};
 use dlbc_ops::program::{Output, Program};
 use dlbc_proto::DataType;
 use dlbc_proto::onnx::tensor_shape_proto::{self, dimension};
@@ -26,7 +26,7 @@ const LISTED: usize = 5;
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let options = args.explain.options(&args.limits)?;
     let source = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
-    let exported = dlbc_artifact::exported(&source.proto);
+    let exported = dlbc_artifact::export_metadata(&source.proto);
     let mut inspection = match artifact::read(&source)? {
         Some(program) => {
             load::check_artifact(&program, &args.explain.load_options(&args.limits)?)?;
@@ -87,7 +87,7 @@ fn declared(value: &ValueInfoProto) -> (String, String) {
 fn of_artifact(program: &Program) -> Inspection {
     let info = &program.info;
     let graph = &program.graph;
-    let row = |r: &dlbc_ops::program::AuditRow| Row {
+    let row = |r: &dlbc_ops::program::AuditRow| NodeRow {
         node: r.node.clone(),
         onnx_op: r.op.clone(),
         op: r.op.clone(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use dlbc_compiler::{Composite, shipped, source};
+use dlbc_compiler::{Composite, built_in_names, built_in_source};
 use serde_json::json;
 
 use crate::cli::terminal::{Align, Table, print};
@@ -21,13 +21,13 @@ Tables: lrp-epsilon or integrated-gradients. Why one class and not another: dlb 
 pub fn rules(name: Option<&str>, as_json: bool) -> anyhow::Result<()> {
     if let Some(name) = name {
         let composite = Composite::named(name).map_err(dlbc::error::Error::from)?;
-        let text = source(name).unwrap_or_default();
+        let text = built_in_source(name).unwrap_or_default();
         let all = json!({
             "name": composite.name, "description": composite.description, "hash": composite.hash, "toml": text,
         });
         return print(&if as_json { json_text(&all)? + "\n" } else { text.into() });
     }
-    let all = shipped().map(Composite::named).collect::<Result<Vec<_>, _>>()?;
+    let all = built_in_names().map(Composite::named).collect::<Result<Vec<_>, _>>()?;
     if as_json {
         let list: Vec<_> = all
             .iter()

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Outputs, Plan, Progress, ReferenceBackend, Run, SessionOptions,
-    Tensors,
+    Backend, BackendError, MemoryReport, Outputs, Plan, Progress, ReferenceBackend, RunControl,
+    SessionOptions, Tensors,
 };
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Prim, batch};
@@ -27,7 +27,7 @@ const PLANS: usize = 1024;
 pub(crate) struct Engine<'a> {
     pub backend: &'a dyn Backend,
     pub options: &'a SessionOptions,
-    pub run: Run<'a>,
+    pub run: RunControl<'a>,
 }
 
 /// A program in blocks, with its plans.

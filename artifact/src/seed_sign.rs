@@ -5,7 +5,7 @@ use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
 use dlbc_ops::program::{Info, Mode, Output, StartSign};
 use dlbc_ops::tensor::DType;
 
-use crate::steps::Steps;
+use crate::prim_builder::PrimBuilder;
 
 /// Sign and share of the starting relevance of each unit, which the multiplier scales.
 #[derive(Clone, Copy)]
@@ -35,7 +35,7 @@ impl Convention {
     /// of both magnitudes.
     pub fn difference(
         self,
-        steps: &mut Steps,
+        steps: &mut PrimBuilder,
         dtype: DType,
         masks: &[(Value, f64)],
         axis: usize,
@@ -52,7 +52,7 @@ impl Convention {
     }
 
     /// A start with its sign, or its share of a difference.
-    pub fn signed(self, steps: &mut Steps, start: Value, dtype: DType) -> Result<Value, String> {
+    pub fn signed(self, steps: &mut PrimBuilder, start: Value, dtype: DType) -> Result<Value, String> {
         let factor = match (self.shares, self.sign) {
             (Some(shares), _) => shares,
             (None, StartSign::Value) => {
@@ -65,6 +65,6 @@ impl Convention {
     }
 }
 
-fn cast(steps: &mut Steps, v: Value, to: DType) -> Result<Value, String> {
+fn cast(steps: &mut PrimBuilder, v: Value, to: DType) -> Result<Value, String> {
     if steps.graph.ty(v).dtype == to { Ok(v) } else { steps.add(prim::Cast { to }, &[v]) }
 }

@@ -8,9 +8,9 @@ use dlbc_ops::{graph::Value, prim::Unary};
 use dlbc_proto::onnx::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use dlbc_proto::write as onnx;
 
-use crate::names::{CHOSEN, TARGET};
+use crate::names::{CHOSEN_TARGET, TARGET_INPUT};
 use crate::onnx_builder::types::initializer;
-use crate::steps::Steps;
+use crate::prim_builder::PrimBuilder;
 
 const TARGET_DOC: &str = "Explained unit on the last axis: a value for each batch row, or one for all. Without it, or where \
     it is negative, the largest unit of the row. A unit that the output does not have gives NaN.";
@@ -18,7 +18,7 @@ const TARGET_DOC: &str = "Explained unit on the last axis: a value for each batc
 /// Target and starting relevance of an exported model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExportOptions {
-    /// The explained unit; `None` leaves the choice to the model's input [`TARGET`].
+    /// The explained unit; `None` leaves the choice to the model's input [`TARGET_INPUT`].
     pub target: Option<ExportTarget>,
     /// Starting relevance of the explained unit.
     pub start: ExportStart,
@@ -92,7 +92,7 @@ pub(crate) struct Chosen {
 /// # Errors
 /// For an index that the output does not have.
 pub(crate) fn choose(
-    steps: &mut Steps,
+    steps: &mut PrimBuilder,
     at: Value,
     batch: &Dim,
     target: Option<ExportTarget>,
@@ -105,7 +105,7 @@ pub(crate) fn choose(
     let mut column = vec![Dim::known(1); ty.rank()];
     column[0] = if axis == 0 { Dim::known(1) } else { batch.clone() };
     let column = Shape(column);
-    let largest = |steps: &mut Steps| {
+    let largest = |steps: &mut PrimBuilder| {
         let best =
             steps.add(prim::Reduce { kind: Reduction::ArgMax, axes: vec![axis], keep: false }, &[at])?;
         steps.add(prim::Reshape { to: Shape(vec![batch.clone()]) }, &[best])
@@ -160,7 +160,7 @@ pub(crate) fn choose(
 /// A fixed index for each row; where the number of units is known only when it runs, `valid` says whether there is such a
 /// unit.
 fn index(
-    steps: &mut Steps,
+    steps: &mut PrimBuilder,
     i: i64,
     units: &Dim,
     batch: &Dim,
@@ -190,7 +190,7 @@ fn index(
 }
 
 /// Compares an index with the number of units: true where it is below.
-pub(crate) fn below(steps: &mut Steps, unit: Value, units: &Dim) -> Result<Value, String> {
+pub(crate) fn below(steps: &mut PrimBuilder, unit: Value, units: &Dim) -> Result<Value, String> {
     let count = steps.add(prim::Dims { dims: vec![], values: vec![units.clone()] }, &[])?;
     steps.add(Prim::Binary(Binary::Less), &[unit, count])
 }
@@ -200,7 +200,7 @@ pub(crate) fn below(steps: &mut Steps, unit: Value, units: &Dim) -> Result<Value
 ///
 /// # Errors
 /// Never for these types.
-pub(crate) fn poisoned(steps: &mut Steps, r: Value, valid: Value) -> Result<Value, String> {
+pub(crate) fn poisoned(steps: &mut PrimBuilder, r: Value, valid: Value) -> Result<Value, String> {
     let ty = steps.graph.ty(r).clone();
     let batch = steps.graph.ty(valid).dim(0).clone();
     let (fine, broken) = (steps.scalar(ty.dtype, 0.0), steps.scalar(ty.dtype, f64::NAN));
@@ -215,18 +215,18 @@ pub(crate) fn poisoned(steps: &mut Steps, r: Value, valid: Value) -> Result<Valu
     steps.add(Prim::Binary(Binary::Add), &[r, bad])
 }
 
-/// Puts the optional input [`TARGET`] in the place of the graph's input [`CHOSEN`].
+/// Puts the optional input [`TARGET_INPUT`] in the place of the graph's input [`CHOSEN_TARGET`].
 ///
 /// An input with a default value would do, but ONNX Runtime warns of it at each load and does not list it among a model's
 /// inputs; one of an optional type it lists, and takes what is left out for absent.
 pub(crate) fn ask(graph: &mut GraphProto) {
-    let Some(at) = graph.input.iter().position(|i| i.name() == CHOSEN) else { return };
+    let Some(at) = graph.input.iter().position(|i| i.name() == CHOSEN_TARGET) else { return };
     let rows = [onnx::Dim::Symbol("dlbc_targets".into())];
     graph.input[at] = ValueInfoProto {
         doc_string: Some(TARGET_DOC.into()),
-        ..onnx::optional_value_info(TARGET, dlbc_proto::DataType::I64, &rows)
+        ..onnx::optional_value_info(TARGET_INPUT, dlbc_proto::DataType::I64, &rows)
     };
-    let own = |name: &str| format!("{TARGET}/{name}");
+    let own = |name: &str| format!("{TARGET_INPUT}/{name}");
     let (default, given, fallback, present) = (own("default"), own("given"), own("fallback"), own("present"));
     let branch = |name: &str, op: &str, from: &str, to: &str| {
         let node = onnx::node(op, to, &[from], &[to], vec![]);
@@ -234,31 +234,33 @@ pub(crate) fn ask(graph: &mut GraphProto) {
         onnx::attr_graph(name, onnx::graph(to, vec![node], vec![], vec![], vec![ty]))
     };
     let branches = vec![
-        branch("then_branch", "OptionalGetElement", TARGET, &given),
+        branch("then_branch", "OptionalGetElement", TARGET_INPUT, &given),
         branch("else_branch", "Identity", &default, &fallback),
     ];
     let nodes: [NodeProto; 2] = [
-        onnx::node("OptionalHasElement", &present, &[TARGET], &[&present], vec![]),
-        onnx::node("If", CHOSEN, &[&present], &[CHOSEN], branches),
+        onnx::node("OptionalHasElement", &present, &[TARGET_INPUT], &[&present], vec![]),
+        onnx::node("If", CHOSEN_TARGET, &[&present], &[CHOSEN_TARGET], branches),
     ];
     graph.node.splice(0..0, nodes);
     graph.initializer.push(initializer(&default, &Tensor::from_i64(&[1], &[-1])));
 }
 
 /// Puts the default in the place of an exported model's optional input, which no reader of plain models knows.
-pub fn without_target(model: &mut ModelProto) {
+pub fn remove_target_input(model: &mut ModelProto) {
     let Some(graph) = model.graph.as_mut() else { return };
-    if !graph.input.iter().any(|i| i.name() == TARGET) {
+    if !graph.input.iter().any(|i| i.name() == TARGET_INPUT) {
         return;
     }
-    graph.input.retain(|i| i.name() != TARGET);
-    graph.node.retain(|n| !n.output.iter().any(|o| o == CHOSEN || *o == format!("{TARGET}/present")));
-    for default in graph.initializer.iter_mut().filter(|t| t.name() == format!("{TARGET}/default")) {
-        default.name = Some(CHOSEN.into());
+    graph.input.retain(|i| i.name() != TARGET_INPUT);
+    graph
+        .node
+        .retain(|n| !n.output.iter().any(|o| o == CHOSEN_TARGET || *o == format!("{TARGET_INPUT}/present")));
+    for default in graph.initializer.iter_mut().filter(|t| t.name() == format!("{TARGET_INPUT}/default")) {
+        default.name = Some(CHOSEN_TARGET.into());
     }
 }
 
-/// The type of [`CHOSEN`]: a target for each row.
+/// The type of [`CHOSEN_TARGET`]: a target for each row.
 pub(crate) fn chosen_type(batch: &Dim) -> TensorType {
     TensorType::new(DType::I64, vec![batch.clone()])
 }

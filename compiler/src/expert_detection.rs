@@ -12,20 +12,20 @@ use dlbc_ops::op::Op;
 
 /// A layer of experts.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Layer {
+pub struct ExpertLayer {
     /// Its scope in the model, or its place among such layers.
     pub name: String,
     /// The number of experts.
     pub experts: usize,
     /// What experts say, times their weights.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<RoutedProduct>,
     /// Where the experts' shares have come together.
     pub sum: NodeId,
 }
 
 /// A product of what experts say and their routing weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub struct RoutedProduct {
     /// The product.
     pub product: NodeId,
     /// Which of its operands is the weight.
@@ -37,7 +37,7 @@ pub struct Slot {
 }
 
 /// Finds the layers of experts, in the model's order.
-pub fn find(graph: &Graph<Op>) -> Vec<Layer> {
+pub fn find_expert_layers(graph: &Graph<Op>) -> Vec<ExpertLayer> {
     let order = graph.topological();
     let place: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let routers: Vec<NodeId> =
@@ -58,13 +58,19 @@ pub fn find(graph: &Graph<Op>) -> Vec<Layer> {
         let Some(sum) = meeting(graph, &order, &slots) else { continue };
         let name = scope(graph, &slots[0]).map(|(scope, _)| scope).or_else(|| router_scope(graph, scores));
         let name = name.unwrap_or_else(|| format!("experts {}", layers.len() + 1));
-        layers.push(Layer { name, experts, slots, sum });
+        layers.push(ExpertLayer { name, experts, slots, sum });
     }
     layers
 }
 
 /// The products with weights that follow from a router's choice.
-fn slots(graph: &Graph<Op>, order: &[NodeId], router: NodeId, scores: Value, experts: usize) -> Vec<Slot> {
+fn slots(
+    graph: &Graph<Op>,
+    order: &[NodeId],
+    router: NodeId,
+    scores: Value,
+    experts: usize,
+) -> Vec<RoutedProduct> {
     let mut weights: HashSet<NodeId> = HashSet::new();
     let mut found = vec![];
     for id in order {
@@ -95,7 +101,7 @@ fn slots(graph: &Graph<Op>, order: &[NodeId], router: NodeId, scores: Value, exp
                     let is = |ty: &dlbc_ops::tensor::TensorType| ty.dim(ty.rank() - k).is(experts as i64);
                     is(own) && is(product)
                 });
-                found.push(Slot { product: *id, weight, expert: None, axis_from_end: from_end });
+                found.push(RoutedProduct { product: *id, weight, expert: None, axis_from_end: from_end });
             }
             Op::Gather(_)
             | Op::Reshape(_)
@@ -172,7 +178,7 @@ fn linear(graph: &Graph<Op>, v: Value) -> Option<NodeId> {
 }
 
 /// Numbers the experts: by their scope where it tells, else in the model's order. Whether that works out.
-fn number(graph: &Graph<Op>, slots: &mut [Slot], experts: usize) -> bool {
+fn number(graph: &Graph<Op>, slots: &mut [RoutedProduct], experts: usize) -> bool {
     if slots.iter().all(|s| s.axis_from_end.is_some()) {
         return slots.len() == 1;
     }
@@ -190,7 +196,7 @@ fn number(graph: &Graph<Op>, slots: &mut [Slot], experts: usize) -> bool {
 }
 
 /// The scope of a slot's layer and the number of its expert, from the names of what it comes from.
-fn scope(graph: &Graph<Op>, slot: &Slot) -> Option<(String, Option<usize>)> {
+fn scope(graph: &Graph<Op>, slot: &RoutedProduct) -> Option<(String, Option<usize>)> {
     let inputs = graph.node_inputs(slot.product);
     let value = inputs[1 - slot.weight];
     let origin = linear(graph, value)?;
@@ -229,7 +235,7 @@ fn clean(path: &str) -> Option<String> {
 }
 
 /// The first node at which all slots have come together by addition and movement.
-fn meeting(graph: &Graph<Op>, order: &[NodeId], slots: &[Slot]) -> Option<NodeId> {
+fn meeting(graph: &Graph<Op>, order: &[NodeId], slots: &[RoutedProduct]) -> Option<NodeId> {
     let mut reached: BTreeMap<NodeId, HashSet<usize>> =
         slots.iter().enumerate().map(|(i, s)| (s.product, HashSet::from([i]))).collect();
     if slots.len() == 1 {

@@ -10,10 +10,10 @@ use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::{Array, Dim, Shape, Tensor};
 use ndarray::ArrayD;
 
-use crate::steps::Steps;
+use crate::prim_builder::PrimBuilder;
 
 /// Quadrature, baseline and starting relevance of integrated gradients in an exported model.
-pub(crate) struct Path<'a> {
+pub(crate) struct Quadrature<'a> {
     /// Points of the quadrature.
     pub steps: usize,
     /// The start of the line to the inputs.
@@ -31,8 +31,8 @@ pub(crate) struct Path<'a> {
 ///
 /// # Errors
 /// Never for a program of derivatives by float inputs.
-pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, path: &Path) -> Result<(), String> {
-    let mut rows = Rows { graph, path };
+pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, quadrature: &Quadrature) -> Result<(), String> {
+    let mut rows = Rows { graph, quadrature };
     let mut copies: HashMap<Value, Value> = HashMap::new();
     let mut differences: HashMap<Output, Value> = HashMap::new();
     for input in &info.inputs {
@@ -46,8 +46,8 @@ pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, path: &Path) -> Re
         };
         copies.insert(x, moved);
     }
-    let tiled = rows.tiled(path.seed)?;
-    copies.insert(path.seed, tiled);
+    let tiled = rows.tiled(quadrature.seed)?;
+    copies.insert(quadrature.seed, tiled);
     let derivatives: Vec<(Output, Value)> = rows.graph.outputs().to_vec();
     let sources = derivatives.iter().filter(|(name, _)| differences.contains_key(name)).map(|(_, v)| *v);
     rows.copy(sources.collect(), &mut copies)?;
@@ -67,12 +67,12 @@ pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, path: &Path) -> Re
 
 struct Rows<'a> {
     graph: &'a mut Graph<Prim>,
-    path: &'a Path<'a>,
+    quadrature: &'a Quadrature<'a>,
 }
 
 impl Rows<'_> {
-    fn steps(&mut self) -> Steps<'_> {
-        Steps { graph: self.graph }
+    fn steps(&mut self) -> PrimBuilder<'_> {
+        PrimBuilder { graph: self.graph }
     }
 
     fn input(&self, name: &str) -> Option<Value> {
@@ -82,8 +82,8 @@ impl Rows<'_> {
 
     /// A dimension of as many rows as there are points and rows of the batch.
     fn wide(&self, dim: &Dim) -> Dim {
-        let rows = &Dim::known(self.path.steps as i64) * &Dim::symbol(self.path.batch);
-        dim.replace(&|symbol| (symbol == &**self.path.batch).then(|| rows.clone()))
+        let rows = &Dim::known(self.quadrature.steps as i64) * &Dim::symbol(self.quadrature.batch);
+        dim.replace(&|symbol| (symbol == &**self.quadrature.batch).then(|| rows.clone()))
     }
 
     fn wide_shape(&self, shape: &Shape) -> Shape {
@@ -93,7 +93,7 @@ impl Rows<'_> {
     /// The difference of an input and its baseline, and the input at every point, `[point · row, …]`.
     fn moved(&mut self, name: &str, x: Value) -> Result<(Value, Value), String> {
         let ty = self.graph.ty(x).clone();
-        let baseline = match (self.path.baseline, self.path.scaled.get(name)) {
+        let baseline = match (self.quadrature.baseline, self.quadrature.scaled.get(name)) {
             (Baseline::Scaler, Some(scaled)) => *scaled,
             _ => self.baseline(x)?,
         };
@@ -101,7 +101,7 @@ impl Rows<'_> {
         let lead = lead(1, &ty.shape);
         let [x, line] = [x, difference].map(|v| self.steps().add(prim::Reshape { to: lead.clone() }, &[v]));
         // From the input back: x - (1 - at)(x - baseline).
-        let points = gauss_legendre(self.path.steps);
+        let points = gauss_legendre(self.quadrature.steps);
         let back: Vec<f64> = points.iter().map(|(at, _)| 1.0 - at).collect();
         let back = self.column(&back, lead.rank(), ty.dtype);
         let shift = self.steps().add(Prim::Binary(Binary::Mul), &[line?, back])?;
@@ -117,7 +117,7 @@ impl Rows<'_> {
         let reduced = |rows: &mut Self, kind| {
             rows.steps().add(prim::Reduce { kind, axes: axes.clone(), keep: true }, &[x])
         };
-        match self.path.baseline {
+        match self.quadrature.baseline {
             Baseline::Value(value) => Ok(self.steps().scalar(ty.dtype, value)),
             Baseline::Scaler => Ok(self.steps().scalar(ty.dtype, 0.0)),
             Baseline::Least => reduced(self, Reduction::Min),
@@ -135,12 +135,12 @@ impl Rows<'_> {
     /// A value of each row, repeated for every point: `[point · row, …]`.
     fn tiled(&mut self, v: Value) -> Result<Value, String> {
         let shape = self.graph.ty(v).shape.clone();
-        if shape.0.first() != Some(&Dim::symbol(self.path.batch)) {
+        if shape.0.first() != Some(&Dim::symbol(self.quadrature.batch)) {
             return Ok(v);
         }
         let lead = lead(1, &shape);
         let v = self.steps().add(prim::Reshape { to: lead }, &[v])?;
-        let repeated = self::lead(self.path.steps as i64, &shape);
+        let repeated = self::lead(self.quadrature.steps as i64, &shape);
         let v = self.steps().add(prim::Expand { to: repeated }, &[v])?;
         let to = self.wide_shape(&shape);
         self.steps().add(prim::Reshape { to }, &[v])
@@ -149,10 +149,11 @@ impl Rows<'_> {
     /// The weighted mean over the points of what was made for all of them; `like` has the shape of a result.
     fn mean(&mut self, v: Value, like: Value) -> Result<Value, String> {
         let ty = self.graph.ty(like).clone();
-        let apart = lead(self.path.steps as i64, &ty.shape);
+        let apart = lead(self.quadrature.steps as i64, &ty.shape);
         let rank = apart.rank();
         let v = self.steps().add(prim::Reshape { to: apart }, &[v])?;
-        let weights: Vec<f64> = gauss_legendre(self.path.steps).iter().map(|(_, weight)| *weight).collect();
+        let weights: Vec<f64> =
+            gauss_legendre(self.quadrature.steps).iter().map(|(_, weight)| *weight).collect();
         let weights = self.column(&weights, rank, ty.dtype);
         let v = self.steps().add(Prim::Binary(Binary::Mul), &[v, weights])?;
         self.steps().add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[v])
@@ -181,7 +182,7 @@ impl Rows<'_> {
         for id in order {
             let inputs = self.graph.node_inputs(id);
             let mut widened = inputs.iter().any(|v| copies.contains_key(v));
-            self.graph.symbols(id, &mut |symbol| widened |= symbol == self.path.batch);
+            self.graph.symbols(id, &mut |symbol| widened |= symbol == self.quadrature.batch);
             if !widened {
                 continue;
             }
@@ -190,8 +191,8 @@ impl Rows<'_> {
                 return Err(format!("input {} has no rows", node.name()));
             }
             let op = node.op.replace(&|symbol| {
-                (symbol == &**self.path.batch)
-                    .then(|| &Dim::known(self.path.steps as i64) * &Dim::symbol(self.path.batch))
+                (symbol == &**self.quadrature.batch)
+                    .then(|| &Dim::known(self.quadrature.steps as i64) * &Dim::symbol(self.quadrature.batch))
             });
             let types = node.types.iter().map(|ty| ty.with_shape(self.wide_shape(&ty.shape))).collect();
             let names = node.names.iter().map(|name| format!("{name}/points")).collect();

@@ -50,12 +50,12 @@ pub enum Progress {
 
 /// A function that receives reports. Clones share it.
 #[derive(Clone)]
-pub struct Receiver(Arc<dyn Fn(Progress) + Send + Sync>);
+pub struct ProgressReceiver(Arc<dyn Fn(Progress) + Send + Sync>);
 
-impl Receiver {
+impl ProgressReceiver {
     /// A receiver that calls `report`.
-    pub fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> Receiver {
-        Receiver(Arc::new(report))
+    pub fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> ProgressReceiver {
+        ProgressReceiver(Arc::new(report))
     }
 
     /// The function.
@@ -64,22 +64,22 @@ impl Receiver {
     }
 }
 
-impl fmt::Debug for Receiver {
+impl fmt::Debug for ProgressReceiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Receiver")
+        f.write_str("ProgressReceiver")
     }
 }
 
 /// The means to cancel and to follow a run. The default is a run that nobody cancels or follows.
 #[derive(Clone, Copy, Default)]
-pub struct Run<'a> {
+pub struct RunControl<'a> {
     /// Token that cancels the run.
     pub cancel: Option<&'a CancelToken>,
     /// Receiver of reports, called on the thread that runs.
     pub progress: Option<&'a (dyn Fn(Progress) + Send + Sync)>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> RunControl<'a> {
     /// Ends a cancelled run.
     ///
     /// # Errors
@@ -99,14 +99,14 @@ impl<'a> Run<'a> {
     }
 
     /// The same run without a receiver, for one of many parts whose caller reports on the whole.
-    pub fn silent(self) -> Run<'a> {
-        Run { progress: None, ..self }
+    pub fn silent(self) -> RunControl<'a> {
+        RunControl { progress: None, ..self }
     }
 }
 
-impl fmt::Debug for Run<'_> {
+impl fmt::Debug for RunControl<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let progress = self.progress.map(|_| "receiver");
-        f.debug_struct("Run").field("cancel", &self.cancel).field("progress", &progress).finish()
+        f.debug_struct("RunControl").field("cancel", &self.cancel).field("progress", &progress).finish()
     }
 }

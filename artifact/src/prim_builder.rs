@@ -6,11 +6,11 @@ use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, DType, Tensor, TensorType};
 
 /// Adds primitives.
-pub(crate) struct Steps<'a> {
+pub(crate) struct PrimBuilder<'a> {
     pub(crate) graph: &'a mut Graph<Prim>,
 }
 
-impl Steps<'_> {
+impl PrimBuilder<'_> {
     /// Adds a primitive whose type is inferred.
     ///
     /// # Errors

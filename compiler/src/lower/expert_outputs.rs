@@ -8,17 +8,17 @@ use dlbc_ops::prim::{self, Binary, Builder, Reduction, Unary};
 use dlbc_ops::program::{ExpertEntry, ExpertLayerInfo, Output};
 use dlbc_ops::tensor::{DType, Dim, Shape};
 
-use crate::experts::{self, Layer, Slot};
+use crate::expert_detection::{ExpertLayer, RoutedProduct, find_expert_layers};
 
 /// Adds the outputs of every layer of experts that relevance reached; returns those layers.
-pub fn outputs(
+pub fn add_outputs(
     graph: &Graph<Op>,
     b: &mut Builder,
     values: &HashMap<Value, Value>,
     arrived: &HashMap<NodeId, Value>,
 ) -> Vec<ExpertLayerInfo> {
     let mut reached = vec![];
-    for layer in experts::find(graph) {
+    for layer in find_expert_layers(graph) {
         let Some(received) = arrived.get(&layer.sum).copied() else { continue };
         if !layer.slots.iter().all(|s| arrived.contains_key(&s.product)) {
             continue;
@@ -52,8 +52,8 @@ fn slot_of(
     b: &mut Builder,
     values: &HashMap<Value, Value>,
     received: Value,
-    layer: &Layer,
-    slot: &Slot,
+    layer: &ExpertLayer,
+    slot: &RoutedProduct,
 ) -> (Value, Value) {
     let weight = values[&graph.node_inputs(slot.product)[slot.weight]];
     let zero = b.scalar_like(0.0, weight);

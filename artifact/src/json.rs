@@ -6,7 +6,7 @@ use dlbc_proto::Name;
 use crate::ArtifactError;
 
 /// Any metadata.
-pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, ArtifactError> {
+pub(crate) fn to_string(value: &impl serde::Serialize) -> Result<String, ArtifactError> {
     serde_json::to_string(value).map_err(damaged)
 }
 
@@ -16,6 +16,6 @@ pub(crate) fn damaged(e: serde_json::Error) -> ArtifactError {
 }
 
 /// A primitive that is no constant, by way of a JSON value: its numbers are those of float64.
-pub(crate) fn prim(prim: &Prim) -> Result<String, ArtifactError> {
-    json(&serde_json::to_value(prim).map_err(damaged)?)
+pub(crate) fn prim_to_string(prim: &Prim) -> Result<String, ArtifactError> {
+    to_string(&serde_json::to_value(prim).map_err(damaged)?)
 }

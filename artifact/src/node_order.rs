@@ -9,7 +9,7 @@ use dlbc_ops::prim::Prim;
 use crate::onnx_builder::sources::measured;
 
 /// Nodes so that each stands after those it reads and those that measure its dimensions; ties go by id.
-pub(crate) fn order(graph: &Graph<Prim>) -> Vec<NodeId> {
+pub(crate) fn node_order(graph: &Graph<Prim>) -> Vec<NodeId> {
     let makers: HashMap<&str, NodeId> = measured(graph).map(|(symbol, v)| (symbol, v.node)).collect();
     if makers.is_empty() {
         return graph.topological();
