@@ -4,6 +4,7 @@
 
 mod circles;
 mod language;
+mod packages;
 mod syntax;
 mod tables;
 

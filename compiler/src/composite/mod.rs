@@ -1,4 +1,4 @@
-//! Composites: which rule for which node. They are data: TOML files in `rules/`, or the user's own.
+//! Composites: which rule for which node. They are data: TOML files in `compiler/rules/`, or the user's own.
 
 mod facts;
 mod file;
@@ -18,30 +18,30 @@ use crate::error::CompileError;
 
 /// The built-in composites, by name.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("dlb", include_str!("../../../rules/dlb.toml")),
-    ("dlb-v2", include_str!("../../../rules/dlb-v2.toml")),
-    ("dlb-v1", include_str!("../../../rules/dlb-v1.toml")),
-    ("dlb-v1-literal", include_str!("../../../rules/dlb-v1-literal.toml")),
-    ("dlb-values", include_str!("../../../rules/dlb-values.toml")),
-    ("lrp-epsilon", include_str!("../../../rules/lrp-epsilon.toml")),
-    ("lrp-zplus", include_str!("../../../rules/lrp-zplus.toml")),
-    ("lrp-gamma", include_str!("../../../rules/lrp-gamma.toml")),
-    ("lrp-alpha2-beta1", include_str!("../../../rules/lrp-alpha2-beta1.toml")),
-    ("lrp-alpha1-beta0", include_str!("../../../rules/lrp-alpha1-beta0.toml")),
-    ("lrp-flat", include_str!("../../../rules/lrp-flat.toml")),
-    ("lrp-w2", include_str!("../../../rules/lrp-w2.toml")),
-    ("lrp-box", include_str!("../../../rules/lrp-box.toml")),
-    ("epsilon-plus", include_str!("../../../rules/epsilon-plus.toml")),
-    ("epsilon-plus-flat", include_str!("../../../rules/epsilon-plus-flat.toml")),
-    ("epsilon-alpha2-beta1", include_str!("../../../rules/epsilon-alpha2-beta1.toml")),
-    ("epsilon-alpha2-beta1-flat", include_str!("../../../rules/epsilon-alpha2-beta1-flat.toml")),
-    ("epsilon-gamma-box", include_str!("../../../rules/epsilon-gamma-box.toml")),
-    ("attnlrp", include_str!("../../../rules/attnlrp.toml")),
-    ("cp-lrp", include_str!("../../../rules/cp-lrp.toml")),
-    ("gradient", include_str!("../../../rules/gradient.toml")),
-    ("grad-x-input", include_str!("../../../rules/grad-x-input.toml")),
-    ("integrated-gradients", include_str!("../../../rules/integrated-gradients.toml")),
-    ("smoothgrad", include_str!("../../../rules/smoothgrad.toml")),
+    ("dlb", include_str!("../../rules/dlb.toml")),
+    ("dlb-v2", include_str!("../../rules/dlb-v2.toml")),
+    ("dlb-v1", include_str!("../../rules/dlb-v1.toml")),
+    ("dlb-v1-literal", include_str!("../../rules/dlb-v1-literal.toml")),
+    ("dlb-values", include_str!("../../rules/dlb-values.toml")),
+    ("lrp-epsilon", include_str!("../../rules/lrp-epsilon.toml")),
+    ("lrp-zplus", include_str!("../../rules/lrp-zplus.toml")),
+    ("lrp-gamma", include_str!("../../rules/lrp-gamma.toml")),
+    ("lrp-alpha2-beta1", include_str!("../../rules/lrp-alpha2-beta1.toml")),
+    ("lrp-alpha1-beta0", include_str!("../../rules/lrp-alpha1-beta0.toml")),
+    ("lrp-flat", include_str!("../../rules/lrp-flat.toml")),
+    ("lrp-w2", include_str!("../../rules/lrp-w2.toml")),
+    ("lrp-box", include_str!("../../rules/lrp-box.toml")),
+    ("epsilon-plus", include_str!("../../rules/epsilon-plus.toml")),
+    ("epsilon-plus-flat", include_str!("../../rules/epsilon-plus-flat.toml")),
+    ("epsilon-alpha2-beta1", include_str!("../../rules/epsilon-alpha2-beta1.toml")),
+    ("epsilon-alpha2-beta1-flat", include_str!("../../rules/epsilon-alpha2-beta1-flat.toml")),
+    ("epsilon-gamma-box", include_str!("../../rules/epsilon-gamma-box.toml")),
+    ("attnlrp", include_str!("../../rules/attnlrp.toml")),
+    ("cp-lrp", include_str!("../../rules/cp-lrp.toml")),
+    ("gradient", include_str!("../../rules/gradient.toml")),
+    ("grad-x-input", include_str!("../../rules/grad-x-input.toml")),
+    ("integrated-gradients", include_str!("../../rules/integrated-gradients.toml")),
+    ("smoothgrad", include_str!("../../rules/smoothgrad.toml")),
 ];
 
 /// The names of the built-in composites.
