@@ -179,7 +179,7 @@ impl Error {
 fn wrapped_hint(error: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<CompileError>() {
         return match error {
-            CompileError::UnknownRules { name, known } => did_you_mean(name, known.iter().copied()),
+            CompileError::UnknownComposite { name, known } => did_you_mean(name, known.iter().copied()),
             CompileError::UnknownName { name, known, .. } => {
                 did_you_mean(name, known.iter().map(String::as_str))
             }

@@ -1,138 +1,138 @@
-//! Errors of compilation. The driver adds the node once; operators never know theirs.
+//! Errors of compilation. Operators report an [`OpError`] without a node; the compiler adds node and operator.
 
 use dlbc_ops::OpError;
 use dlbc_ops::graph::Fault;
 use dlbc_proto::{Name, ProtoError};
 use thiserror::Error;
 
-/// What is not supported: an operator and the nodes that have it.
+/// An operator that is not supported for the same reason in each of `nodes`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Unsupported {
-    /// The operator, with its domain unless that is ai.onnx.
+    /// Operator type, prefixed by its domain unless that is ai.onnx.
     pub op: String,
-    /// Why: no reader, an opset that no reader covers, or a property of the nodes.
+    /// Reason: no reader, an opset that no reader covers, or a property of the nodes.
     pub reason: String,
-    /// The nodes' names.
+    /// Names of the nodes, in the order in which they were read.
     pub nodes: Vec<String>,
 }
 
-/// Why a model does not compile.
+/// Failure of a compilation.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CompileError {
-    /// The file or one of its tensors.
+    /// An invalid file, or an invalid tensor in it.
     #[error(transparent)]
     Proto(#[from] ProtoError),
     /// A node that violates its operator's specification.
     #[error("node {node} ({op}): {source}")]
     Node {
-        /// The node's name.
+        /// Name of the node.
         node: Name,
-        /// Its operator.
+        /// Operator type of the node.
         op: Name,
-        /// What is wrong.
+        /// Violation that the operator reports.
         #[source]
         source: OpError,
     },
-    /// A tensor that nothing makes.
+    /// A node input that no node, input or initializer defines.
     #[error("node {node} ({op}): input {slot} {tensor} is made by no node, input or initializer")]
     MissingTensor {
-        /// The node's name.
+        /// Name of the node.
         node: Name,
-        /// Its operator.
+        /// Operator type of the node.
         op: Name,
-        /// Which input.
+        /// Index of the input among the node's inputs.
         slot: usize,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: Name,
     },
-    /// A graph output that nothing makes.
+    /// A graph output that no node, input or initializer defines.
     #[error("output {0} is made by no node, input or initializer")]
     MissingOutput(Name),
-    /// A node whose output another node, an input or an initializer already is.
+    /// A node output whose name a node, an input or an initializer has already.
     #[error("node {node} ({op}): output {tensor} is made twice")]
-    MadeTwice {
-        /// The second maker's name.
+    DuplicateResult {
+        /// Name of the node that defines the tensor a second time.
         node: Name,
-        /// Its operator.
+        /// Operator type of the node.
         op: Name,
-        /// The tensor.
+        /// Name of the tensor.
         tensor: Name,
     },
     /// A graph output that is listed more than once.
     #[error("output {0} is listed twice")]
     DuplicateOutput(Name),
-    /// Nodes that wait for one another.
+    /// Nodes that depend on one another.
     #[error("the graph has a cycle through nodes {0}")]
     Cycle(String),
-    /// Two values of one name.
+    /// An initializer or input whose name another one has already.
     #[error("tensor {0} is made twice")]
-    Duplicate(Name),
+    DuplicateTensor(Name),
     /// A model without outputs.
     #[error("the model has no outputs")]
     NoOutputs,
-    /// A model input that cannot be used.
+    /// A model input of an unsupported type, or one that `Options::shapes` does not fit.
     #[error("input {input}: {message}")]
     Input {
-        /// The input.
+        /// Name of the input.
         input: Name,
-        /// What is wrong.
+        /// Description of the fault.
         message: String,
     },
-    /// A local function that calls itself.
+    /// A local function that calls itself, directly or through others; the path of calls.
     #[error("local functions call one another in a circle: {0}")]
     RecursiveFunction(String),
-    /// An operator whose domain's version the model does not state.
+    /// A node of a domain whose opset version the model does not import.
     #[error("node {node} ({op}): the model imports no opset of domain {domain}")]
     NoOpset {
-        /// The node's name.
+        /// Name of the node.
         node: Name,
-        /// Its operator.
+        /// Operator type of the node.
         op: Name,
-        /// The domain.
+        /// Name of the domain.
         domain: Name,
     },
-    /// All that is not supported, at once.
+    /// All unsupported operators of the model.
     #[error("{}", describe(.0))]
     Unsupported(Vec<Unsupported>),
-    /// More nodes than allowed, after functions are expanded.
+    /// More nodes than `Options::max_nodes`, after functions and loops are expanded.
     #[error("the model has more than {0} nodes (`--max-nodes`)")]
     TooManyNodes(usize),
-    /// An option that names something the model does not have.
+    /// An option with the name of an input or tensor that the model does not have.
     #[error("the model has no {what} {}: it has {}", Name::new(.name), names(.known))]
     UnknownName {
-        /// The kind of thing that is named: an input, a tensor.
+        /// Kind of the named thing: `input`, `output` or `tensor`.
         what: &'static str,
         /// The unknown name.
         name: String,
-        /// The names that there are, the most similar first.
+        /// Names in the model, the most similar first.
         known: Vec<String>,
     },
-    /// No such composite.
+    /// An unknown name of a composite.
     #[error("no composite is named `{name}`: there are {}", .known.join(", "))]
-    UnknownRules {
-        /// The name given.
+    UnknownComposite {
+        /// The unknown name.
         name: String,
-        /// What there is.
+        /// Names of the built-in composites.
         known: Vec<&'static str>,
     },
-    /// A mistake in a composite.
+    /// A mistake in a composite file.
     #[error("{place}: {message}")]
-    Rules {
-        /// The file and the line.
+    InvalidComposite {
+        /// File and line, as `FILE:LINE`.
         place: String,
-        /// What is wrong.
+        /// Description of the mistake.
         message: String,
     },
-    /// Contrastive mode with a composite that has no two tracks.
+    /// Contrastive mode with a composite some of whose rules have no contrastive form.
     #[error(
         "composite `{composite}` has no contrastive mode: {}",
         .rules.iter().map(|(place, rule)| format!("{place}: rule `{rule}`")).collect::<Vec<_>>().join("; ")
     )]
-    OneTrack {
-        /// The composite.
+    NotContrastive {
+        /// Name of the composite.
         composite: String,
-        /// Its rules without a contrastive form: file and line, and the rule.
+        /// Rules without contrastive form: place as `FILE:LINE`, and the rule.
         rules: Vec<(String, String)>,
     },
     /// The explained output does not depend on an input that carries relevance.
@@ -140,33 +140,33 @@ pub enum CompileError {
         "output {0} depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)"
     )]
     NothingToExplain(Name),
-    /// A bug in dlbc: a pass broke the graph.
+    /// A bug in dlbc: a graph that violates its invariants after a pass.
     #[error("pass `{pass}` broke the graph: {}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Broken {
-        /// The pass.
+    BrokenGraph {
+        /// Name of the pass.
         pass: &'static str,
-        /// What does not hold.
+        /// Violated invariants.
         faults: Vec<Fault>,
     },
 }
 
-/// What kind of error, for exit codes.
+/// Kind of an error, for exit codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// An option is wrong.
+    /// An invalid option.
     Usage,
-    /// The model is invalid.
+    /// An invalid model.
     Invalid,
-    /// The model is valid and not supported.
+    /// A valid model that is not supported.
     Unsupported,
-    /// A limit refused it.
+    /// A model beyond a limit.
     Limit,
-    /// A bug in dlbc.
+    /// A bug in the compiler.
     Internal,
 }
 
 impl CompileError {
-    /// Which kind.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             CompileError::Proto(e) => match e.kind() {
@@ -180,20 +180,20 @@ impl CompileError {
             CompileError::Node { source: OpError::Unsupported(_), .. } => ErrorKind::Unsupported,
             CompileError::Unsupported(_)
             | CompileError::NothingToExplain(_)
-            | CompileError::OneTrack { .. } => ErrorKind::Unsupported,
+            | CompileError::NotContrastive { .. } => ErrorKind::Unsupported,
             CompileError::UnknownName { .. }
-            | CompileError::UnknownRules { .. }
-            | CompileError::Rules { .. } => ErrorKind::Usage,
-            CompileError::Broken { .. } => ErrorKind::Internal,
+            | CompileError::UnknownComposite { .. }
+            | CompileError::InvalidComposite { .. } => ErrorKind::Usage,
+            CompileError::BrokenGraph { .. } => ErrorKind::Internal,
             _ => ErrorKind::Invalid,
         }
     }
 }
 
-/// Names that a message lists.
+/// Largest number of names that a message lists.
 const LISTED: usize = 8;
 
-/// The first names of a list, and how many more there are.
+/// Lists the first names, followed by the number of those left out.
 fn names(known: &[String]) -> String {
     let shown: Vec<String> = known.iter().take(LISTED).map(|n| Name::new(n).to_string()).collect();
     match known.len().saturating_sub(LISTED) {
@@ -203,6 +203,7 @@ fn names(known: &[String]) -> String {
     }
 }
 
+/// Lists unsupported operators, each with its number of nodes, its reason and its first node.
 fn describe(items: &[Unsupported]) -> String {
     let nodes: usize = items.iter().map(|i| i.nodes.len()).sum();
     let s = |n: usize| if n == 1 { "" } else { "s" };

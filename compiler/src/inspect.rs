@@ -1,4 +1,4 @@
-//! What a model is to dlbc: every node, its operator, rule and shape; and all that is not supported.
+//! Table of a model's nodes with operator, rule and shape, and the list of unsupported operators.
 
 use dlbc_ops::graph::{Graph, PrintOp, Value};
 use dlbc_ops::op::Op;
@@ -10,45 +10,45 @@ use crate::options::Options;
 use crate::relevance::RelevanceGraph;
 use crate::{canonical, import, relevance};
 
-/// A table of a model.
+/// Nodes of a model with their rules, or the operators that are not supported.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Inspection {
-    /// The composite whose rules are shown.
+    /// Name of the composite whose rules are listed.
     pub rules: String,
-    /// The model's inputs: name and type.
+    /// Name and type of each input.
     pub inputs: Vec<(String, String)>,
-    /// The model's outputs: name and type.
+    /// Name and type of each output.
     pub outputs: Vec<(String, String)>,
-    /// A row a node.
+    /// One row per node after canonicalisation, inputs and constants excepted.
     pub rows: Vec<NodeRow>,
-    /// What is not supported; the rows are empty then.
+    /// Unsupported operators; if there are any, all other lists are empty.
     pub unsupported: Vec<Unsupported>,
-    /// Why no relevance graph could be made although every operator is supported.
+    /// Reason why the model has no relevance graph although every operator is supported.
     pub note: Option<String>,
 }
 
-/// A node.
+/// A node of the canonical graph.
 #[derive(Clone, Debug, Serialize)]
 pub struct NodeRow {
-    /// The tensor that it makes.
+    /// Name of the node's first result.
     pub node: String,
-    /// The ONNX operators that it stands for.
+    /// ONNX operators that the node stands for.
     pub onnx_op: String,
-    /// The operator after canonicalisation, with its attributes.
+    /// Operator after canonicalisation, with its attributes.
     pub op: String,
-    /// The rule; `None` where no relevance passes.
+    /// Relevance rule; `None` where no relevance passes.
     pub rule: Option<String>,
-    /// The result's type.
+    /// Element type and shape of the first result.
     pub shape: String,
-    /// The recurrence whose step this is a part of.
+    /// Name of the recurrence whose step contains this node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub step_of: Option<String>,
 }
 
-/// Inspects a model. Unsupported operators are part of the answer, not an error.
+/// Lists the nodes of a model with their rules. Unsupported operators are part of the result, not an error.
 ///
 /// # Errors
-/// For an invalid model.
+/// For an invalid model, an option that names nothing in the model, and a mistake in the composite.
 pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileError> {
     let composite = options.composite()?;
     let mut inspection = Inspection { rules: composite.name.clone(), ..Inspection::default() };
@@ -76,12 +76,12 @@ pub fn inspect(model: &Model, options: &Options) -> Result<Inspection, CompileEr
     for (name, v) in graph.outputs() {
         inspection.outputs.push((name.clone(), graph.ty(*v).to_string()));
     }
-    rows(&graph, relevance.as_ref(), None, &mut inspection.rows);
+    append_rows(&graph, relevance.as_ref(), None, &mut inspection.rows);
     Ok(inspection)
 }
 
-/// The rows of a graph; those of a recurrence's step follow its own.
-fn rows(
+/// Appends the rows of a graph to `table`; the rows of a recurrence's step follow the recurrence.
+fn append_rows(
     graph: &Graph<Op>,
     relevance: Option<&RelevanceGraph>,
     step_of: Option<&str>,
@@ -104,7 +104,7 @@ fn rows(
             step_of: step_of.map(Into::into),
         });
         if let Op::Scan(scan) = &node.op {
-            rows(scan.body.graph(), relevance.and_then(|r| r.steps.get(&id)), Some(name), table);
+            append_rows(scan.body.graph(), relevance.and_then(|r| r.steps.get(&id)), Some(name), table);
         }
     }
 }

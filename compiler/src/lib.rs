@@ -1,5 +1,9 @@
 //! The compiler: ONNX model → `Graph<Op>` → relevance graph → one lowered program.
 //!
+//! [`import()`] reads the nodes of a model into a graph of operators, [`canonical`] recovers operators that exporters write in
+//! pieces, [`derive_relevance`] gives each node between the explained output and the inputs its relevance rule, and [`lower()`]
+//! writes forward and relevance as one graph of primitives. [`compile`] runs all four.
+//!
 //! ```no_run
 //! use dlbc_compiler::{Options, compile};
 //!
@@ -17,8 +21,8 @@ mod import;
 mod inspect;
 mod liveness;
 mod lower;
-mod meaning;
 mod options;
+mod output_semantics;
 mod relevance;
 
 pub use composite::{Composite, Quantity, built_in_names, built_in_source};
@@ -37,37 +41,37 @@ use dlbc_ops::op::Op;
 use dlbc_ops::program::Program;
 use dlbc_proto::Model;
 
-/// What a compilation makes, stage by stage.
+/// Result of a compilation, stage by stage.
 pub struct Compiled {
-    /// The canonical model.
+    /// Operators of the model after the canonical passes.
     pub model: Graph<Op>,
-    /// Its relevance graph.
+    /// Rule nodes from the explained output back to the inputs.
     pub relevance: RelevanceGraph,
-    /// Both, lowered.
+    /// Forward and relevance as one graph of primitives.
     pub program: Program,
-    /// The phases in order.
+    /// Statistics of each phase, in the order in which they ran.
     pub phases: Vec<Phase>,
-    /// What the user may have meant otherwise: entries of the composite that select nothing.
+    /// Warnings for the user: entries of a composite file that select no node.
     pub warnings: Vec<String>,
-    /// The text of the graph after the pass that `Options::dump_after` names.
+    /// Text of the graph after the pass that [`Options::dump_after`] names; `None` if it is not set or no such pass ran.
     pub dump: Option<String>,
 }
 
-/// A phase of a compilation.
+/// Statistics of a phase of a compilation.
 #[derive(Clone, Debug)]
 pub struct Phase {
-    /// `parsed`, `fused`, `ruled` or `lowered`.
+    /// `parsed` (import), `fused` (canonical passes), `ruled` (relevance graph) or `lowered` (primitives).
     pub name: &'static str,
-    /// Nodes of the graph that it made.
+    /// Number of nodes in the graph that the phase produced; for `parsed`, in the model file.
     pub nodes: usize,
-    /// How long it took.
+    /// Wall-clock duration in seconds.
     pub seconds: f64,
 }
 
-/// Compiles a model: the whole flow in one screen.
+/// Compiles a model into a program that computes its outputs and the relevance of its inputs.
 ///
 /// # Errors
-/// See [`CompileError`].
+/// For an invalid or unsupported model, an option that names nothing in the model, and a mistake in the composite.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
     let composite = options.composite()?;
     let mut phases = vec![];
@@ -77,16 +81,16 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
         clock = Instant::now();
     };
     let mut dump = None;
-    let wanted = options.dump_after.as_deref();
+    let dump_after = options.dump_after.as_deref();
 
     let mut graph = import(model, options)?;
     phase("parsed", model.graph().node.len());
-    if wanted == Some("import") {
+    if dump_after == Some("import") {
         dump = Some(graph.to_string());
     }
     let context = canonical::Context { options, composite: &composite };
     canonical::canonicalise(&mut graph, &context, |pass, graph| {
-        if wanted == Some(pass) {
+        if dump_after == Some(pass) {
             dump = Some(graph.to_string());
         }
     })?;
@@ -101,13 +105,13 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     if let Some(name) = model.path.as_ref().and_then(|p| p.file_name()) {
         program.info.model = name.to_string_lossy().into_owned();
     }
-    program.info.metadata = meaning::metadata(&model.proto);
-    program.info.probabilities = meaning::probabilities(model.graph());
-    let own = program.info.model.clone();
+    program.info.metadata = output_semantics::metadata(&model.proto);
+    program.info.probabilities = output_semantics::probabilities(model.graph());
+    let model_file = program.info.model.clone();
     let digests = model.digests()?.into_iter();
     program.info.hashes =
-        digests.map(|d| (d.location.clone().unwrap_or_else(|| own.clone()), d.hex())).collect();
-    // Those that come with dlbc are for any model.
+        digests.map(|d| (d.location.clone().unwrap_or_else(|| model_file.clone()), d.hex())).collect();
+    // Built-in composites name operators that most models lack: only the user's own file is checked.
     let warnings = if options.rules_file.is_some() { relevance.unmatched.clone() } else { vec![] };
     Ok(Compiled { model: graph, relevance, program, phases, warnings, dump })
 }

@@ -1,5 +1,5 @@
-//! Liveness: which values of a graph carry relevance, and as what. Both the canonicalisation passes and the relevance graph
-//! ask for it.
+//! Liveness analysis: the values of a graph that carry relevance, as data or as token ids. The canonical passes and the
+//! relevance graph use it.
 
 use std::collections::HashMap;
 
@@ -10,31 +10,32 @@ use dlbc_ops::tensor::DType;
 
 use crate::options::Options;
 
-/// How a value carries relevance.
+/// Kind of relevance that a value carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Live {
-    /// It does not.
+    /// No relevance.
     No,
-    /// As token ids that an embedding may look up.
+    /// Relevance of token ids, which an embedding may look up.
     Ids,
-    /// As data.
+    /// Relevance of data.
     Data,
 }
 
-/// How every value carries relevance: floats that depend on a float input, and what embeddings of token ids make.
+/// Computes the liveness of every value: floats that depend on a float input, and embeddings of token ids, carry relevance.
 pub(crate) fn liveness(graph: &Graph<Op>, options: &Options) -> HashMap<Value, Live> {
     live_values(graph, |id, dtype| input_liveness(graph.node(id).name(), dtype, options))
 }
 
-/// How the values of a step carry relevance. The state does when it came with some, or when a step gives it some.
+/// Computes the liveness of the values of a recurrence's step, given which operands of the recurrence carry relevance. The
+/// state carries relevance if the initial state does or if the step's result does; the second makes this a fixed point.
 pub(crate) fn step_liveness(scan: &Scan, operands: &[bool]) -> HashMap<Value, Live> {
     let graph = scan.body.graph();
     let mut state = operands.first().copied().unwrap_or(false);
     loop {
         let live = live_values(graph, |id, _| {
-            let at = graph.inputs().iter().position(|i| *i == id).unwrap_or(usize::MAX);
-            let carries = if at == 0 { state } else { operands.get(at).copied().unwrap_or(false) };
-            if carries { Live::Data } else { Live::No }
+            let slot = graph.inputs().iter().position(|i| *i == id).unwrap_or(usize::MAX);
+            let is_live = if slot == 0 { state } else { operands.get(slot).copied().unwrap_or(false) };
+            if is_live { Live::Data } else { Live::No }
         });
         let next = scan.body.result().and_then(|v| live.get(&v).copied()).unwrap_or(Live::No);
         if state || next == Live::No {
@@ -44,6 +45,7 @@ pub(crate) fn step_liveness(scan: &Scan, operands: &[bool]) -> HashMap<Value, Li
     }
 }
 
+/// Propagates liveness from the inputs, whose liveness `input` gives, through all nodes.
 fn live_values(graph: &Graph<Op>, input: impl Fn(NodeId, DType) -> Live) -> HashMap<Value, Live> {
     let mut live: HashMap<Value, Live> = HashMap::new();
     for id in graph.topological() {
@@ -54,8 +56,8 @@ fn live_values(graph: &Graph<Op>, input: impl Fn(NodeId, DType) -> Live) -> Hash
                 Op::Const(_) | Op::Dims { .. } => Live::No,
                 Op::Input => input(id, ty.dtype),
                 op => {
-                    let carries: Vec<bool> = operands.iter().map(|l| *l != Live::No).collect();
-                    value_liveness(op, &op.role(&carries), ty.dtype, &operands)
+                    let live_operands: Vec<bool> = operands.iter().map(|l| *l != Live::No).collect();
+                    value_liveness(op, &op.role(&live_operands), ty.dtype, &operands)
                 }
             };
             live.insert(Value { node: id, slot }, state);
@@ -79,14 +81,14 @@ fn input_liveness(name: &str, dtype: DType, options: &Options) -> Live {
 }
 
 fn value_liveness(op: &Op, role: &Role, dtype: DType, operands: &[Live]) -> Live {
-    let most = operands.iter().copied().max().unwrap_or(Live::No);
+    let strongest = operands.iter().copied().max().unwrap_or(Live::No);
     match role.kind() {
         RoleKind::NoRelevance => Live::No,
         RoleKind::Embedding if operands.get(1).is_some_and(|l| *l != Live::No) => Live::Data,
         // Ids stay ids while they are moved; arithmetic on them, or a cast to float, ends them.
-        RoleKind::Rearrange if dtype.is_integer() => most,
-        RoleKind::Elementwise if dtype.is_integer() && matches!(op, Op::Cast(_)) => most,
-        _ if dtype.is_float() && most == Live::Data => Live::Data,
+        RoleKind::Rearrange if dtype.is_integer() => strongest,
+        RoleKind::Elementwise if dtype.is_integer() && matches!(op, Op::Cast(_)) => strongest,
+        _ if dtype.is_float() && strongest == Live::Data => Live::Data,
         _ => Live::No,
     }
 }

@@ -1,33 +1,33 @@
-//! What a compilation may be told.
+//! Options of a compilation.
 
 use std::collections::BTreeMap;
 
 use dlbc_ops::program::Mode;
 
-/// Options of a compilation.
+/// Options of a compilation. The default explains the first float output by the composite `dlb`.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The composite's name.
+    /// Name of a built-in composite; ignored when `rules_file` is set.
     pub rules: String,
-    /// The composite as TOML, with the name of its file; counts before `rules`.
+    /// Name and TOML text of the user's own composite file.
     pub rules_file: Option<(String, String)>,
-    /// One track of relevance, or two.
+    /// Number of relevance tracks: one, or a supporting and an opposing one.
     pub mode: Mode,
-    /// Fixed dimensions of inputs by name; -1 keeps one symbolic.
+    /// Dimensions of inputs, by input name; -1 keeps a dimension symbolic.
     pub shapes: BTreeMap<String, Vec<i64>>,
-    /// The tensor that is explained, an output or any other; the first output when `None`.
+    /// Name of the explained tensor, an output or an inner tensor. `None` stands for the first float output.
     pub output: Option<String>,
-    /// Tensors that become inputs: what makes them is left out.
+    /// Tensors that become inputs of the program; the nodes that compute them are left out.
     pub stop_at: Vec<String>,
-    /// Integer inputs whose values, cast to float, carry relevance.
+    /// Integer inputs whose values carry relevance once they are cast to float.
     pub live: Vec<String>,
     /// Inputs that carry no relevance.
     pub no_relevance: Vec<String>,
-    /// A tensor above this many bytes is refused.
+    /// Largest constant that the import may compute, in bytes: 8 GiB unless set.
     pub max_tensor_bytes: u64,
-    /// More nodes than this, functions expanded, are refused.
+    /// Largest number of nodes after functions and loops are expanded: a million unless set.
     pub max_nodes: usize,
-    /// Keep the text of the graph after the pass of this name (or `import`).
+    /// Name of the pass after which the text of the graph is kept; `import` stands for the graph before the first pass.
     pub dump_after: Option<String>,
 }
 
@@ -50,10 +50,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The composite that is asked for.
+    /// Reads the composite that these options choose.
     ///
     /// # Errors
-    /// When there is none of its name, its file has a mistake, or it has no contrastive form and that is asked for.
+    /// For an unknown name, a mistake in the file, and a composite without contrastive form in [`Mode::Contrastive`].
     pub fn composite(&self) -> Result<crate::Composite, crate::CompileError> {
         let composite = match &self.rules_file {
             Some((file, text)) => crate::Composite::parse(text, file)?,

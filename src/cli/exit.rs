@@ -115,7 +115,7 @@ fn advice(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
         return runtime_advice(error);
     }
     let error = cause.downcast_ref::<dlbc::error::Error>()?;
-    let rules = matches!(error.downcast_ref(), Some(CompileError::UnknownRules { .. }));
+    let rules = matches!(error.downcast_ref(), Some(CompileError::UnknownComposite { .. }));
     let rules = rules.then(|| "`dlbc rules` lists the composites; a file of your own ends in .toml".into());
     error.hint().or(rules).or_else(|| runtime_advice(error.downcast_ref()?))
 }

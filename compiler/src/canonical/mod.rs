@@ -48,7 +48,7 @@ pub const PASSES: &[Pass] = &[
 /// Runs the passes that `context` wants; calls `after` with each pass's name and the graph.
 ///
 /// # Errors
-/// [`CompileError::Broken`] when a pass leaves a graph that does not verify: a bug in dlbc.
+/// [`CompileError::BrokenGraph`] when a pass leaves a graph that does not verify: a bug in dlbc.
 pub fn canonicalise(
     graph: &mut Graph<Op>,
     context: &Context,
@@ -56,7 +56,7 @@ pub fn canonicalise(
 ) -> Result<(), CompileError> {
     for pass in PASSES.iter().filter(|p| (p.applies)(context)) {
         if (pass.run)(graph, context) {
-            graph.check().map_err(|faults| CompileError::Broken { pass: pass.name, faults })?;
+            graph.check().map_err(|faults| CompileError::BrokenGraph { pass: pass.name, faults })?;
         }
         after(pass.name, graph);
     }

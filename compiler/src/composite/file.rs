@@ -44,7 +44,7 @@ struct File {
 
 pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, CompileError> {
     let line_of = |at: usize| text[..at.min(text.len())].bytes().filter(|b| *b == b'\n').count() + 1;
-    let parsed: File = toml::from_str(text).map_err(|e| CompileError::Rules {
+    let parsed: File = toml::from_str(text).map_err(|e| CompileError::InvalidComposite {
         place: format!("{file}:{}", e.span().map_or(1, |s| line_of(s.start))),
         message: e.message().into(),
     })?;
@@ -54,13 +54,13 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         ("gradient-times-input", Quantity::GradientTimesInput),
     ];
     let quantity = choice(parsed.passes, "passes", &known)
-        .map_err(|message| CompileError::Rules { place: format!("{file}:1"), message })?;
+        .map_err(|message| CompileError::InvalidComposite { place: format!("{file}:1"), message })?;
     let repeat = match parsed.repeat {
         None => None,
         Some(table) => {
             let place = format!("{file}:{}", line_of(table.span().start));
             let made = repeat::read(table.into_inner(), quantity);
-            Some(made.map_err(|message| CompileError::Rules { place, message })?)
+            Some(made.map_err(|message| CompileError::InvalidComposite { place, message })?)
         }
     };
     let mut entries = vec![];
@@ -68,7 +68,7 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         let place = format!("{file}:{}", line_of(line.span().start));
         match entry(line.into_inner()) {
             Ok((selector, rule)) => entries.push(Entry { selector, rule, place }),
-            Err(message) => return Err(CompileError::Rules { place, message }),
+            Err(message) => return Err(CompileError::InvalidComposite { place, message }),
         }
     }
     for (name, kind) in RoleKind::NAMED {
@@ -77,7 +77,7 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         let covered = |e: &Entry| e.selector.is_general() && e.selector.role.is_none_or(|role| role == *kind);
         if !absent && !entries.iter().any(covered) {
             let message = format!("no entry gives role `{name}` a rule");
-            return Err(CompileError::Rules { place: format!("{file}:1"), message });
+            return Err(CompileError::InvalidComposite { place: format!("{file}:1"), message });
         }
     }
     Ok(Composite {

@@ -60,7 +60,7 @@ impl Composite {
     /// # Errors
     /// When there is none, with the names that there are.
     pub fn named(name: &str) -> Result<Composite, CompileError> {
-        let text = built_in_source(name).ok_or_else(|| CompileError::UnknownRules {
+        let text = built_in_source(name).ok_or_else(|| CompileError::UnknownComposite {
             name: name.into(),
             known: built_in_names().collect(),
         })?;

@@ -66,7 +66,7 @@ impl Composite {
         if rules.is_empty() {
             return Ok(());
         }
-        Err(CompileError::OneTrack { composite: self.name.clone(), rules })
+        Err(CompileError::NotContrastive { composite: self.name.clone(), rules })
     }
 
     /// The rule of a node; `None` where relevance ends.
@@ -89,7 +89,7 @@ impl Composite {
         let Some(entry) = selected else { return Ok(None) };
         let rule = entry.rule.at(&Facts { graph, node, live });
         if rule.formula(role).is_none() {
-            return Err(CompileError::Rules {
+            return Err(CompileError::InvalidComposite {
                 place: entry.place.clone(),
                 message: format!(
                     "rule `{rule}` does not fit node {} ({}), whose role is {}",

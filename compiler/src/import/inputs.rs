@@ -34,7 +34,7 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
         };
         let v = import.graph.add_input(Op::Input, name, ty);
         if import.values.insert(name.into(), widen(&mut import.graph, v)).is_some() {
-            return Err(CompileError::Duplicate(Name::new(name)));
+            return Err(CompileError::DuplicateTensor(Name::new(name)));
         }
     }
     let options = import.options;

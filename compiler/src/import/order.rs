@@ -15,7 +15,7 @@ pub fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expan
     for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
             if import.values.contains_key(output.as_str()) || makers.insert(output, i).is_some() {
-                return Err(CompileError::MadeTwice {
+                return Err(CompileError::DuplicateResult {
                     node: Name::new(node_name(node)),
                     op: Name::new(node.op_type()),
                     tensor: Name::new(output),

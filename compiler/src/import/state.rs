@@ -63,7 +63,7 @@ impl Import<'_> {
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Result<(), CompileError> {
         let v = self.add_constant(name, tensor);
         match self.values.insert(name.into(), v) {
-            Some(_) => Err(CompileError::Duplicate(Name::new(name))),
+            Some(_) => Err(CompileError::DuplicateTensor(Name::new(name))),
             None => Ok(()),
         }
     }

@@ -59,7 +59,7 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     outputs.extend(graph.measured().iter().map(|(symbol, v)| (Output::Dimension(symbol.clone()), values[v])));
     program.set_outputs(outputs);
     program.remove_unused();
-    program.check().map_err(|faults| CompileError::Broken { pass: "lower", faults })?;
+    program.check().map_err(|faults| CompileError::BrokenGraph { pass: "lower", faults })?;
     Ok(Program { graph: program, info })
 }
 

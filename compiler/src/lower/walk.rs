@@ -204,7 +204,7 @@ fn flows(
 fn misfit(graph: &Graph<Op>, forward: NodeId, rule: &Rule) -> CompileError {
     let node = Name::new(graph.node(forward).name());
     let message = format!("rule {rule} has no formula for node {node} ({})", graph.op(forward).title());
-    CompileError::Broken { pass: "lower", faults: vec![Fault { rule: 7, message }] }
+    CompileError::BrokenGraph { pass: "lower", faults: vec![Fault { rule: 7, message }] }
 }
 
 /// The sum of the relevance that arrives over several wires.

@@ -1,18 +1,18 @@
-//! Meaning of the outputs of a model file beyond their tensors: names of classes, and which outputs are probabilities.
+//! Semantics of a model file's outputs: class names, and the outputs that are probabilities.
 
 use std::collections::BTreeMap;
 
 use dlbc_ops::program::CLASS_LABELS;
 use dlbc_proto::onnx::{GraphProto, ModelProto, NodeProto};
 
-/// Operators of ai.onnx.ml that name the classes of their scores.
+/// Operators of ai.onnx.ml with an attribute of class names.
 const LABELLED: [&str; 5] =
     ["ZipMap", "TreeEnsembleClassifier", "LinearClassifier", "SVMClassifier", "SVMRegressor"];
 
-/// Operators that leave probabilities what they are.
+/// Operators whose result is a probability if their operand is one.
 const TRANSPARENT: [&str; 6] = ["Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"];
 
-/// The metadata of a model file, with the class names that a node of the model holds.
+/// Returns the metadata of a model file, extended by the class names that one of its nodes has as an attribute.
 pub fn metadata(model: &ModelProto) -> BTreeMap<String, String> {
     let pairs = model.metadata_props.iter().map(|p| (p.key().to_string(), p.value().to_string()));
     let mut metadata: BTreeMap<String, String> = pairs.collect();
@@ -23,7 +23,7 @@ pub fn metadata(model: &ModelProto) -> BTreeMap<String, String> {
     metadata
 }
 
-/// The class names of a node, as a JSON list.
+/// Returns the class names of a node as a JSON list.
 fn labels(node: &NodeProto) -> Option<String> {
     node.attribute.iter().find_map(|attribute| match attribute.name() {
         "classlabels_strings" if !attribute.strings.is_empty() => {
@@ -39,26 +39,26 @@ fn labels(node: &NodeProto) -> Option<String> {
     })
 }
 
-/// The outputs that a sigmoid or a softmax makes, as they are or in another shape or type.
+/// Returns the names of the outputs that a sigmoid or a softmax computes, possibly reshaped or cast.
 pub fn probabilities(graph: &GraphProto) -> Vec<String> {
-    let makers: BTreeMap<&str, &NodeProto> =
+    let producers: BTreeMap<&str, &NodeProto> =
         graph.node.iter().flat_map(|n| n.output.iter().map(move |name| (name.as_str(), n))).collect();
-    let probability = |name: &str| {
-        let mut node = makers.get(name);
+    let is_probability = |name: &str| {
+        let mut node = producers.get(name);
         // A cycle is refused elsewhere; here it only ends the search.
         for _ in 0..=graph.node.len() {
-            let Some(maker) = node else { return false };
-            match maker.op_type() {
+            let Some(producer) = node else { return false };
+            match producer.op_type() {
                 "Sigmoid" | "Softmax" => return true,
                 op if TRANSPARENT.contains(&op) => {
-                    node = maker.input.first().and_then(|input| makers.get(input.as_str()));
+                    node = producer.input.first().and_then(|input| producers.get(input.as_str()));
                 }
                 _ => return false,
             }
         }
         false
     };
-    graph.output.iter().map(|o| o.name()).filter(|name| probability(name)).map(str::to_string).collect()
+    graph.output.iter().map(|o| o.name()).filter(|name| is_probability(name)).map(str::to_string).collect()
 }
 
 #[cfg(test)]
@@ -68,14 +68,14 @@ mod tests {
 
     use super::*;
 
-    fn of(nodes: Vec<NodeProto>) -> ModelProto {
+    fn model_of(nodes: Vec<NodeProto>) -> ModelProto {
         let output = |name: &str| dlbc_proto::write::value_info(name, dlbc_proto::DataType::F32, &[]);
         model(graph("g", nodes, vec![], vec![], vec![output("p"), output("y")]), vec![])
     }
 
     #[test]
     fn labels_of_nodes_are_metadata() {
-        let zip = |attribute| of(vec![node("ZipMap", "zip", &["p"], &["y"], vec![attribute])]);
+        let zip = |attribute| model_of(vec![node("ZipMap", "zip", &["p"], &["y"], vec![attribute])]);
         let strings = metadata(&zip(attr_strings("classlabels_strings", &["no", "yes"])));
         assert_eq!(strings[CLASS_LABELS], r#"["no","yes"]"#);
         let ints = metadata(&zip(attr_ints("classlabels_int64s", [3, 7])));
@@ -90,8 +90,8 @@ mod tests {
         let cast = node("Cast", "c", &["s"], &["p"], vec![]);
         let sigmoid = node("Sigmoid", "s", &["z"], &["s"], vec![]);
         let other = node("Neg", "n", &["s"], &["y"], vec![]);
-        assert_eq!(probabilities(of(vec![cast, sigmoid, other]).graph.as_ref().unwrap()), ["p"]);
+        assert_eq!(probabilities(model_of(vec![cast, sigmoid, other]).graph.as_ref().unwrap()), ["p"]);
         let circle = [node("Cast", "a", &["y"], &["p"], vec![]), node("Cast", "b", &["p"], &["y"], vec![])];
-        assert!(probabilities(of(circle.into()).graph.as_ref().unwrap()).is_empty());
+        assert!(probabilities(model_of(circle.into()).graph.as_ref().unwrap()).is_empty());
     }
 }
