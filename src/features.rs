@@ -165,7 +165,7 @@ fn share(relevance: f64, total: f64) -> f64 {
 /// feature counts and not what it speaks for.
 pub fn is_unsigned(info: &Info) -> bool {
     let unsigned = |rule: &str| UNSIGNED.iter().any(|name| rule.starts_with(name));
-    info.mode == Mode::Default && info.repeat.is_none() && info.audit.iter().all(|row| unsigned(&row.rule))
+    info.mode == Mode::Default && info.repeat.is_none() && info.ledger.iter().all(|row| unsigned(&row.rule))
 }
 
 impl Features {

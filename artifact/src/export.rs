@@ -26,7 +26,7 @@ const EXPORTED: &str = "dlbc.";
 /// Inputs: the model's, and unless the target is fixed the optional [`TARGET_INPUT`] (int64, a value for each batch row or one for
 /// all; without it, or where it is negative, the largest unit). Outputs: the model's by their names, and `relevance/NAME`
 /// for each explained input; NaN for a target that the output does not have. The target unit of each row starts with
-/// `multiplier`, signed as [`StartInfo`](dlbc_ops::program::StartInfo) says, or its value; of an output `[batch, position,
+/// `multiplier`, signed as [`SeedInfo`](dlbc_ops::program::SeedInfo) says, or its value; of an output `[batch, position,
 /// unit]` that of the last position. Metadata hold the rules, the target, the start and the hashes of the model. Integrated
 /// gradients have the points of their quadrature as rows of the batch.
 ///
@@ -95,7 +95,7 @@ fn repeated(
     if let Some(input) = program.info.inputs.iter().find(|i| i.explained && !i.ty.dtype.is_float()) {
         return Err(format!("it moves what the ids of input {} look up", Name::new(&input.name)));
     }
-    if !graph.measured().is_empty() {
+    if !graph.data_dependent_dims().is_empty() {
         return Err("the model has dimensions that depend on its data".into());
     }
     let batch = program.batch_symbol();

@@ -120,8 +120,8 @@ impl Rows<'_> {
         match self.quadrature.baseline {
             Baseline::Value(value) => Ok(self.steps().scalar(ty.dtype, value)),
             Baseline::Scaler => Ok(self.steps().scalar(ty.dtype, 0.0)),
-            Baseline::Least => reduced(self, Reduction::Min),
-            Baseline::Greatest => reduced(self, Reduction::Max),
+            Baseline::Smallest => reduced(self, Reduction::Min),
+            Baseline::Largest => reduced(self, Reduction::Max),
             Baseline::Mean => {
                 let sum = reduced(self, Reduction::Sum)?;
                 let count = ty.shape.0.iter().skip(1).fold(Dim::known(1), |n, d| &n * d);

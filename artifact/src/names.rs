@@ -17,8 +17,8 @@ pub(crate) fn exported_name(output: &Output) -> String {
         | Output::Expert { .. }
         | Output::Dimension(_)
         | Output::Baseline(_)
-        | Output::StartValue
-        | Output::StartSign
+        | Output::SeedValue
+        | Output::SeedSign
         | Output::Value(_) => output.to_string(),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, Origin, Value};
 use dlbc_ops::prim::Prim;
-use dlbc_ops::program::{Entry, ExpertEntry, Info, Output, Program, SEED};
+use dlbc_ops::program::{ExpertEntry, Info, LedgerEntry, Output, Program, SEED};
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 use dlbc_proto::onnx::{ModelProto, NodeProto, StringStringEntryProto, TensorProto};
 use dlbc_proto::{DataType, Model, Name};
@@ -253,8 +253,8 @@ fn check_info(
         }
     }
     for track in tracks.iter().copied() {
-        for row in 0..info.audit.len() {
-            for entry in [Entry::Received, Entry::Passed, Entry::Absorbed] {
+        for row in 0..info.ledger.len() {
+            for entry in [LedgerEntry::Received, LedgerEntry::Passed, LedgerEntry::Absorbed] {
                 find(Output::Ledger { track, row, entry })?;
             }
         }

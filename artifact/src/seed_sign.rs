@@ -2,7 +2,7 @@
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
-use dlbc_ops::program::{Info, Mode, Output, StartSign};
+use dlbc_ops::program::{Info, Mode, Output, SeedSign};
 use dlbc_ops::tensor::DType;
 
 use crate::prim_builder::PrimBuilder;
@@ -10,7 +10,7 @@ use crate::prim_builder::PrimBuilder;
 /// Sign and share of the starting relevance of each unit, which the multiplier scales.
 #[derive(Clone, Copy)]
 pub(crate) struct Convention {
-    sign: StartSign,
+    sign: SeedSign,
     /// The values that count, of the output's shape.
     values: Value,
     /// The values whose signs count.
@@ -22,13 +22,13 @@ pub(crate) struct Convention {
 impl Convention {
     /// The convention of a program; `None` where units start with a positive number, and a difference with both signs.
     pub fn of(graph: &Graph<Prim>, info: &Info) -> Option<Convention> {
-        if info.mode == Mode::Contrastive || info.start.sign == StartSign::Unit {
+        if info.mode == Mode::Contrastive || info.seed.sign == SeedSign::Unit {
             return None;
         }
         let values =
-            graph.output(&Output::StartValue).or_else(|| graph.output(&Output::from(&info.explained)))?;
-        let signs = graph.output(&Output::StartSign).unwrap_or(values);
-        Some(Convention { sign: info.start.sign, values, signs, shares: None })
+            graph.output(&Output::SeedValue).or_else(|| graph.output(&Output::from(&info.explained)))?;
+        let signs = graph.output(&Output::SeedSign).unwrap_or(values);
+        Some(Convention { sign: info.seed.sign, values, signs, shares: None })
     }
 
     /// The convention of a difference of the units that `masks` mark along an axis: each starts with its value, over the sum
@@ -55,7 +55,7 @@ impl Convention {
     pub fn signed(self, steps: &mut PrimBuilder, start: Value, dtype: DType) -> Result<Value, String> {
         let factor = match (self.shares, self.sign) {
             (Some(shares), _) => shares,
-            (None, StartSign::Value) => {
+            (None, SeedSign::Value) => {
                 let sign = steps.add(Prim::Unary(Unary::Sign), &[self.signs])?;
                 cast(steps, sign, dtype)?
             }

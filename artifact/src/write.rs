@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
-use dlbc_ops::prim::{Part, Prim};
+use dlbc_ops::prim::{Prim, Transform};
 use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::TensorType;
 use dlbc_proto::onnx::{
@@ -271,6 +271,6 @@ impl Functions {
 
 /// The primitive's name, with the transforms of its operands.
 fn title(prim: &Prim) -> String {
-    let transforms = prim.parts().into_iter().filter(|part| *part != Part::Id);
+    let transforms = prim.parts().into_iter().filter(|part| *part != Transform::Id);
     transforms.fold(prim.name(), |title, part| format!("{title}{part:?}"))
 }

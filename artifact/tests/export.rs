@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
 use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET_INPUT, export, export_metadata};
-use dlbc_ops::prim::{Builder, Part};
-use dlbc_ops::program::{Entry, Info, InputInfo, Output, Program, SEED, StartSign, TrackKind};
+use dlbc_ops::prim::{Builder, Transform};
+use dlbc_ops::program::{Info, InputInfo, LedgerEntry, Output, Program, SEED, SeedSign, TrackKind};
 use dlbc_ops::tensor::{Bindings, DType, Dim, Shape, Tensor, TensorType};
 
 /// `y = x · w` of a shape, and the relevance `(seed · wᵀ) ⊙ x`, so that the relevance shows the seed.
@@ -26,12 +26,12 @@ fn linear(shape: &str) -> Program {
     };
     let weight = if rank == 0 { b.constant("w1", Tensor::from_f32(&[1, 1], &[2.0])) } else { weight };
     let flat = b.reshape(x, &matrix);
-    let y = b.matmul((flat, Part::Id, false), (weight, Part::Id, false));
+    let y = b.matmul((flat, Transform::Id, false), (weight, Transform::Id, false));
     let y = b.reshape(y, &own);
     let seed_type = b.ty(y);
     let seed = b.input(SEED, seed_type);
     let r = b.reshape(seed, &matrix);
-    let r = b.matmul((r, Part::Id, false), (weight, Part::Id, true));
+    let r = b.matmul((r, Transform::Id, false), (weight, Transform::Id, true));
     let r = b.reshape(r, &own);
     let r = b.mul(r, x);
     let total = b.total(r);
@@ -41,7 +41,7 @@ fn linear(shape: &str) -> Program {
         Info { explained: "y".into(), inputs: vec![input], outputs: vec!["y".into()], ..Info::default() };
     let mut graph = b.finish();
     let relevance = |tensor: &str| Output::relevance(TrackKind::Single, tensor);
-    let received = Output::Ledger { track: TrackKind::Single, row: 0, entry: Entry::Received };
+    let received = Output::Ledger { track: TrackKind::Single, row: 0, entry: LedgerEntry::Received };
     graph.add_output("y", y);
     for (output, v) in [(relevance("x"), r), (relevance("inner"), r), (received, total)] {
         graph.add_output(output, v);
@@ -170,10 +170,10 @@ fn compare(
     inputs.remove(TARGET_INPUT);
     let y = &found[&info.explained];
     inputs.insert(SEED.into(), seed(y, target.as_deref(), options, None));
-    if info.start.sign == StartSign::Value {
+    if info.seed.sign == SeedSign::Value {
         let made = expected(program, bindings, &inputs);
         let counts = made
-            .get(&Output::StartValue.to_string())
+            .get(&Output::SeedValue.to_string())
             .map_or_else(|| y.clone(), |value| value.to_tensor(DType::F32));
         inputs.insert(SEED.into(), seed(y, target.as_deref(), options, Some(&counts)));
     }
@@ -385,7 +385,7 @@ fn starts_have_the_sign_of_the_value_that_counts() {
     for name in ["tables/diabetes_bare", "tables/wine_bare", "tiny/mlp_mixed", "sentiment_bert/model"] {
         for rules in ["lrp-epsilon", "attnlrp"] {
             let program = compiled_by(&root.join(format!("{name}.onnx")), rules);
-            assert_eq!(program.info.start.sign, StartSign::Value, "{name} {rules}");
+            assert_eq!(program.info.seed.sign, SeedSign::Value, "{name} {rules}");
             let sizes = sizes(&program);
             let sizes: Vec<(&str, i64)> = sizes[1].iter().map(|(s, n)| (s.as_str(), *n)).collect();
             let name = format!("{name} {rules}");
@@ -411,7 +411,7 @@ fn artifacts_of_before_start_as_they_did() {
     info.value = Some(json.to_string());
     let bytes = dlbc_proto::encode(&model);
     let again = dlbc_artifact::read(&dlbc_proto::decode(&bytes, &dlbc_proto::Limits::default()).unwrap());
-    assert_eq!(again.unwrap().info.start.sign, StartSign::Unit);
+    assert_eq!(again.unwrap().info.seed.sign, SeedSign::Unit);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use common::{Run, difference, dim, dims, expected, onnx_runtime, program, python, ty, values};
 use dlbc_ops::graph::Value;
 use dlbc_ops::prim::{
-    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
-    Unary, Window,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Prim, Reduction,
+    Transform, Unary, Window,
 };
 use dlbc_ops::program::Program;
 use dlbc_ops::tensor::{Bindings, DType, Dim, Tensor};
@@ -284,17 +284,18 @@ fn reductions() {
 #[test]
 fn products() {
     let mut cases = Cases::default();
-    let parts = [Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One];
+    let parts =
+        [Transform::Id, Transform::Abs, Transform::Pos, Transform::Neg, Transform::Square, Transform::One];
     for (ta, tb) in [(false, false), (false, true), (true, false), (true, true)] {
         let a = if ta { "4,n" } else { "n,4" };
         let c = if tb { "3,4" } else { "4,3" };
         for part in parts {
-            let prim = Prim::MatMul(prim::MatMul { a: part, b: Part::Abs, ta, tb });
+            let prim = Prim::MatMul(prim::MatMul { a: part, b: Transform::Abs, ta, tb });
             cases.prim(prim.clone(), &[&format!("f32[{a}]"), &format!("f32[{c}]")], &["n=2", "n=5"]);
             cases.prim(prim.clone(), &[&format!("f32[2,1,{a}]"), &format!("f32[3,{c}]")], &["n=2"]);
             cases.prim(prim, &[&format!("f32[m,{a}]"), &format!("f32[{c}]")], &["n=2 m=3"]);
         }
-        let plain = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta, tb });
+        let plain = Prim::MatMul(prim::MatMul { a: Transform::Id, b: Transform::Id, ta, tb });
         cases.prim(plain.clone(), &[&format!("f32[{a}]"), &format!("f32[{c}]")], &["n=2"]);
         cases.prim(plain, &[&format!("i64[{a}]"), &format!("i64[{c}]")], &["n=2"]);
     }
@@ -306,7 +307,7 @@ fn convolutions() {
     let mut cases = Cases::default();
     for w in windows().into_iter().filter(|w| !w.ceil) {
         for (space, sizes) in spatial(w.rank()) {
-            for (groups, part, bias) in [(1, Part::Id, true), (2, Part::Abs, false)] {
+            for (groups, part, bias) in [(1, Transform::Id, true), (2, Transform::Abs, false)] {
                 let geometry = ConvGeometry { window: w.clone(), groups };
                 cases.add(&format!("conv {geometry} {space:?}"), &sizes, |b| {
                     let x = b.input("x", image("4", &space));
@@ -477,7 +478,7 @@ fn attentions() {
             {
                 for value in [0.5, 1.0] {
                     cases.prim(
-                        Prim::AttentionShare(prim::AttentionShare { geometry, value, of }),
+                        Prim::AttentionShare(prim::AttentionShare { geometry, value, part: of }),
                         &types,
                         &["n=2 h=3"],
                     );

@@ -8,7 +8,7 @@ use common::{dim, dims, program, ty, values};
 use dlbc_artifact::{ArtifactError, is_artifact, read, write};
 use dlbc_ops::graph::Origin;
 use dlbc_ops::prim::{
-    self, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction, Scan, Unary, Window,
+    self, Binary, Builder, ConvGeometry, PadMode, Prim, Reduction, Scan, Transform, Unary, Window,
 };
 use dlbc_ops::program::{Output, Program, TrackKind};
 use dlbc_ops::tensor::{DType, Tensor};
@@ -25,15 +25,15 @@ fn rich() -> Program {
     program(|b| {
         let origin = Origin::onnx("/conv", "Conv").join(&Origin::onnx("/relu", "Relu"));
         let x = b.input("x", ty("f32[n,4,h,6]"));
-        b.at(&origin, "first");
+        b.set_origin(&origin, "first");
         let weight = b.constant("w", values(&ty("f32[6,2,3,2]"), 1));
         let half = b.constant("half", values(&ty("bf16[6]"), 2));
         let bias = b.cast(half, DType::F32);
         let geometry = ConvGeometry { window: window(), groups: 2 };
-        let y = b.conv(&geometry, x, weight, Part::Abs, Some(bias));
+        let y = b.conv(&geometry, x, weight, Transform::Abs, Some(bias));
         let spatial = dims(&["h", "6"]);
-        let back = b.conv_transpose(&geometry, y, weight, Part::Neg, &spatial);
-        b.at(&Origin::onnx("/pool", "MaxPool"), "second");
+        let back = b.conv_transpose(&geometry, y, weight, Transform::Neg, &spatial);
+        b.set_origin(&Origin::onnx("/pool", "MaxPool"), "second");
         let pooled = b.add(prim::WindowMax(window()), &[back]);
         let shared = b.add(prim::WindowMaxShare { window: window(), first: false }, &[back, pooled, pooled]);
         let clipped = b.unary(Unary::Clip { min: Some(f32::NEG_INFINITY), max: Some(0.1) }, shared);
@@ -52,7 +52,7 @@ fn rich() -> Program {
         let sequence = b.input("sequence", ty("f32[t,n,4]"));
         let first = b.add(prim::Slice { axis: 0, start: dim("0"), len: dim("1"), step: 1 }, &[sequence]);
         let first = b.reshape(first, &ty("f32[n,4]").shape);
-        let (scan, constants) = Scan::of(step(), 1, true);
+        let (scan, constants) = Scan::from_step(step(), 1, true);
         let taken = constants.into_iter().map(|(name, t)| b.constant(&name, t)).collect::<Vec<_>>();
         let states = b.add(Prim::Scan(scan), &[vec![first, sequence], taken].concat());
         vec![part, less, length, states]

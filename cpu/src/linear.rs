@@ -6,7 +6,7 @@ use super::epilogue::{Piece, Step, apply};
 use super::gemm::{Left, Matrix, Packed, gemm};
 use super::parallel::{chunks, made, tiles, with_scratch};
 use super::weights::{Weight, part_of};
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 /// Rows up to which the matrix is read once, in place, and its part taken on the way: the time is that of the memory.
 const FEW: usize = 4;
@@ -31,7 +31,7 @@ pub struct Linear {
     /// `B`, as it is.
     pub weight: Weight,
     /// The part that is taken of `B`.
-    pub part: Part,
+    pub part: Transform,
     /// Whether `B` is stored as `[n, k]`.
     pub transposed: bool,
     /// What follows.
@@ -102,8 +102,8 @@ impl Linear {
                 for (j, y) in y.iter_mut().enumerate() {
                     let w = self.weight.values((at + j) * self.k, self.k);
                     *y = match self.part {
-                        Part::Id => dot(x, w, |w| w),
-                        Part::Abs => dot(x, w, f32::abs),
+                        Transform::Id => dot(x, w, |w| w),
+                        Transform::Abs => dot(x, w, f32::abs),
                         part => dot(x, w, |w| part_of(part, w)),
                     };
                 }
@@ -116,8 +116,8 @@ impl Linear {
                         let w = self.weight.values((block * RUN + i) * self.n + at, y.len());
                         let pairs = sum.iter_mut().zip(w);
                         match self.part {
-                            Part::Id => pairs.for_each(|(y, w)| *y += x * w),
-                            Part::Abs => pairs.for_each(|(y, w)| *y += x * w.abs()),
+                            Transform::Id => pairs.for_each(|(y, w)| *y += x * w),
+                            Transform::Abs => pairs.for_each(|(y, w)| *y += x * w.abs()),
                             part => pairs.for_each(|(y, w)| *y += x * part_of(part, *w)),
                         }
                     }

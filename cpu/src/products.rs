@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use dlbc_backend::{Stage, count_reads};
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::prim::{self, Binary, Part, Prim};
+use dlbc_ops::prim::{self, Binary, Prim, Transform};
 use dlbc_ops::tensor::DType;
 
 use super::cheap::cheap;
@@ -75,7 +75,7 @@ fn is_product(graph: &Graph<Prim>, id: NodeId, given: &HashSet<NodeId>) -> bool 
     let float = graph.node(id).types[0].dtype == DType::F32;
     match graph.op(id) {
         Prim::Conv(_) | Prim::ConvTranspose(_) => float && constant(1) && !constant(0),
-        Prim::MatMul(prim::MatMul { a: Part::Id, ta: false, .. }) => {
+        Prim::MatMul(prim::MatMul { a: Transform::Id, ta: false, .. }) => {
             let leading = dims(graph, inputs[1]);
             let flat = leading[..leading.len().saturating_sub(2)].iter().all(|d| *d == 1);
             float && constant(1) && !constant(0) && flat
@@ -92,7 +92,7 @@ fn given(graph: &Graph<Prim>, stage: &Stage) -> HashSet<NodeId> {
     };
     let mut given: HashSet<NodeId> = stage.inputs.iter().filter(matrix).map(|v| v.node).collect();
     for id in &stage.nodes {
-        let plain = matches!(graph.op(*id), Prim::MatMul(prim::MatMul { a: Part::Id, ta: false, .. }));
+        let plain = matches!(graph.op(*id), Prim::MatMul(prim::MatMul { a: Transform::Id, ta: false, .. }));
         for (k, v) in graph.node_inputs(*id).iter().enumerate() {
             let constant = matches!(graph.op(graph.node_inputs(*id)[0].node), Prim::Const(_));
             if k != 1 || !plain || constant {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dlbc_ops::graph::NodeId;
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 use dlbc_ops::tensor::{DType, Tensor};
 use tract_onnx::tract_core::internal as tr;
 
@@ -61,14 +61,14 @@ pub fn from_tract(t: &tr::Tensor, dtype: DType) -> tr::TractResult<Tensor> {
 }
 
 /// The part of values.
-pub fn part_of(part: Part, v: f32) -> f32 {
+pub fn part_of(part: Transform, v: f32) -> f32 {
     match part {
-        Part::Id => v,
-        Part::Abs => v.abs(),
-        Part::Pos => v.max(0.0),
-        Part::Neg => v.min(0.0),
-        Part::Square => v * v,
-        Part::One => 1.0,
+        Transform::Id => v,
+        Transform::Abs => v.abs(),
+        Transform::Pos => v.max(0.0),
+        Transform::Neg => v.min(0.0),
+        Transform::Square => v * v,
+        Transform::One => 1.0,
     }
 }
 
@@ -117,13 +117,13 @@ pub struct Weight {
     values: Values,
     q: usize,
     /// What products take of the values.
-    part: Part,
+    part: Transform,
 }
 
 impl Weight {
     /// The matrix with rows of `q` that is input number `at` of a plan.
     pub fn given(at: usize, q: usize) -> Weight {
-        Weight { values: Values::Given(at), q, part: Part::Id }
+        Weight { values: Values::Given(at), q, part: Transform::Id }
     }
 
     /// Whether it is another matrix in every run.
@@ -180,19 +180,24 @@ impl fmt::Debug for Weight {
 /// The constants of a plan: each part once.
 #[derive(Default)]
 pub struct Cache {
-    tensors: HashMap<(NodeId, Part), Arc<tr::Tensor>>,
-    values: HashMap<(NodeId, Part), Values>,
-    weights: HashMap<(NodeId, Part, bool), Weight>,
+    tensors: HashMap<(NodeId, Transform), Arc<tr::Tensor>>,
+    values: HashMap<(NodeId, Transform), Values>,
+    weights: HashMap<(NodeId, Transform, bool), Weight>,
 }
 
 impl Cache {
     /// A part of the constant of `node` as a tensor.
-    pub fn tensor(&mut self, node: NodeId, part: Part, tensor: &Tensor) -> tr::TractResult<Arc<tr::Tensor>> {
+    pub fn tensor(
+        &mut self,
+        node: NodeId,
+        part: Transform,
+        tensor: &Tensor,
+    ) -> tr::TractResult<Arc<tr::Tensor>> {
         if let Some(t) = self.tensors.get(&(node, part)) {
             return Ok(t.clone());
         }
         let mut made = to_tract(tensor)?;
-        if tensor.dtype().is_float() && part != Part::Id {
+        if tensor.dtype().is_float() && part != Transform::Id {
             let mut plain = made.try_as_plain_ram_mut()?;
             plain.as_slice_mut::<f32>()?.iter_mut().for_each(|v| *v = part_of(part, *v));
         }
@@ -203,14 +208,14 @@ impl Cache {
 
     /// The constant of `node` as a matrix whose rows have `q` elements, of which products take a part: on the way, or, where
     /// each element is read often by itself, made once.
-    pub fn weight(&mut self, node: NodeId, part: Part, tensor: &Tensor, q: usize, made: bool) -> Weight {
-        let (stored, taken) = if made { (part, Part::Id) } else { (Part::Id, part) };
+    pub fn weight(&mut self, node: NodeId, part: Transform, tensor: &Tensor, q: usize, made: bool) -> Weight {
+        let (stored, taken) = if made { (part, Transform::Id) } else { (Transform::Id, part) };
         if let Some(w) = self.weights.get(&(node, part, made)) {
             return Weight { q, ..w.clone() };
         }
         let shared = self.values.get(&(node, stored));
         let values = shared.cloned().unwrap_or_else(|| {
-            if stored == Part::Id && tensor.as_f32().is_some() {
+            if stored == Transform::Id && tensor.as_f32().is_some() {
                 return Values::Shared(tensor.clone());
             }
             let mut values = tensor.to_f32();

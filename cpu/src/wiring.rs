@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{Part, Prim};
+use dlbc_ops::prim::{Prim, Transform};
 use dlbc_ops::tensor::{Dim, Tensor as Constant};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
@@ -58,7 +58,7 @@ impl Wiring<'_> {
     }
 
     /// A part of an operand: made at plan time for a constant, a node otherwise.
-    pub fn part(&mut self, v: Value, part: Part) -> TractResult<OutletId> {
+    pub fn part(&mut self, v: Value, part: Transform) -> TractResult<OutletId> {
         if let Some(t) = self.constant(v) {
             let made = self.cache.tensor(v.node, part, &t)?;
             let name = format!("{}.{part:?}", self.name(v));
@@ -70,12 +70,12 @@ impl Wiring<'_> {
         let x = self.values[&v];
         let name = self.name(v);
         match part {
-            Part::Id => Ok(x),
-            Part::Abs => self.wire(&format!("{name}.abs"), ops::math::abs(), &[x]),
-            Part::Pos => self.scalar_binary(&format!("{name}.pos"), ops::math::max(), x, 0.0),
-            Part::Neg => self.scalar_binary(&format!("{name}.neg"), ops::math::min(), x, 0.0),
-            Part::Square => self.wire(&format!("{name}.square"), ops::math::mul(), &[x, x]),
-            Part::One => {
+            Transform::Id => Ok(x),
+            Transform::Abs => self.wire(&format!("{name}.abs"), ops::math::abs(), &[x]),
+            Transform::Pos => self.scalar_binary(&format!("{name}.pos"), ops::math::max(), x, 0.0),
+            Transform::Neg => self.scalar_binary(&format!("{name}.neg"), ops::math::min(), x, 0.0),
+            Transform::Square => self.wire(&format!("{name}.square"), ops::math::mul(), &[x, x]),
+            Transform::One => {
                 let none = self.scalar_binary(&format!("{name}.none"), ops::math::mul(), x, 0.0)?;
                 self.scalar_binary(&format!("{name}.one"), ops::math::add(), none, 1.0)
             }

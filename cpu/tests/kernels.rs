@@ -5,7 +5,7 @@
 use dlbc_backend::{Backend, Outputs, ReferenceBackend, RunControl, SessionOptions, Tensors};
 use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Reduction, Unary, Window};
+use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Prim, Reduction, Transform, Unary, Window};
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 
@@ -42,8 +42,9 @@ impl Random {
         Tensor::from_f32(dims, &values)
     }
 
-    fn part(&mut self) -> Part {
-        [Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One][self.below(6)]
+    fn part(&mut self) -> Transform {
+        [Transform::Id, Transform::Abs, Transform::Pos, Transform::Neg, Transform::Square, Transform::One]
+            [self.below(6)]
     }
 }
 
@@ -159,7 +160,7 @@ fn convolutions_and_their_adjoints() {
         let s = case.input("s", s);
         let b = &mut case.builder;
         // A quotient by a sum that cancels has no digits to compare.
-        let quotient = if part == Part::Abs { b.guarded_div(s, y) } else { b.mul(y, s) };
+        let quotient = if part == Transform::Abs { b.guarded_div(s, y) } else { b.mul(y, s) };
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
         let adjoint = Prim::ConvTranspose(prim::ConvTranspose { geometry, w: part, to });
         let back = b.add(adjoint, &[s, weight]);
@@ -188,10 +189,10 @@ fn convolutions_of_large_planes_and_narrow_ones() {
         let x = case.input("x", x);
         let b = &mut case.builder;
         let weight = b.constant("w", weight);
-        let y = b.conv(&geometry, x, weight, Part::Abs, None);
+        let y = b.conv(&geometry, x, weight, Transform::Abs, None);
         let relu = b.unary(Unary::Relu, y);
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let back = b.add(prim::ConvTranspose { geometry, w: Part::Abs, to }, &[relu, weight]);
+        let back = b.add(prim::ConvTranspose { geometry, w: Transform::Abs, to }, &[relu, weight]);
         case.check(&format!("{o}x{c}x{kernel}, stride {stride}, side {side}"), &[relu, back]);
     }
 }
@@ -231,10 +232,10 @@ fn convolutions_of_unusual_windows() {
         let x = case.input("x", x);
         let b = &mut case.builder;
         let weight = b.constant("w", weight);
-        let y = b.conv(&geometry, x, weight, Part::Id, None);
+        let y = b.conv(&geometry, x, weight, Transform::Id, None);
         let kept = b.unary(Unary::Clip { min: Some(0.0), max: Some(0.5) }, y);
         let to: Vec<Dim> = b.ty(x).shape.0[2..].to_vec();
-        let back = b.add(prim::ConvTranspose { geometry, w: Part::Abs, to }, &[kept, weight]);
+        let back = b.add(prim::ConvTranspose { geometry, w: Transform::Abs, to }, &[kept, weight]);
         case.check(what, &[kept, back]);
     }
 }
@@ -254,9 +255,9 @@ fn products_with_a_matrix() {
                 let (x, r) = (case.input("x", x), case.input("r", r));
                 let b = &mut case.builder;
                 let (weight, bias) = (b.constant("w", weight), b.constant("b", bias));
-                let y = b.matmul((x, Part::Id, false), (weight, part, turned));
+                let y = b.matmul((x, Transform::Id, false), (weight, part, turned));
                 let y = b.plus(y, bias);
-                let y = if part == Part::Abs { b.guarded_div(r, y) } else { b.mul(y, r) };
+                let y = if part == Transform::Abs { b.guarded_div(r, y) } else { b.mul(y, r) };
                 case.check(&format!("{rows}x{k}x{n} {turned} {part:?}"), &[y]);
             }
         }
@@ -279,7 +280,7 @@ fn products_of_rows_most_of_which_are_zero() {
             let x = case.input("x", Tensor::from_f32(&[rows, k], &values));
             let b = &mut case.builder;
             let (weight, bias) = (b.constant("w", weight), b.constant("b", bias));
-            let y = b.matmul((x, Part::Id, false), (weight, Part::Abs, false));
+            let y = b.matmul((x, Transform::Id, false), (weight, Transform::Abs, false));
             let y = b.plus(y, bias);
             case.check(&format!("{live} of {rows}x{k}x{n}"), &[y]);
         }

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use dlbc_backend::BackendError;
 use dlbc_ops::graph::{Body, Graph, Value};
-use dlbc_ops::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Part, Prim, Reduction, Unary};
+use dlbc_ops::prim::{
+    self, AttentionGeometry, AttentionPart, Binary, Builder, Prim, Reduction, Transform, Unary,
+};
 
 use crate::hoist::hoist;
 
@@ -22,12 +24,12 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
     for id in graph.topological() {
         let node = graph.node(id);
         let inputs: Vec<Value> = graph.node_inputs(id).iter().map(|v| made[v]).collect();
-        b.at(&node.origin, node.name());
+        b.set_origin(&node.origin, node.name());
         let value = match &node.op {
             Prim::Input => continue,
             Prim::Const(t) => b.constant(node.name(), t.clone()),
             Prim::Attention(prim::Attention(geometry)) => attention(&mut b, *geometry, &inputs),
-            Prim::AttentionShare(prim::AttentionShare { geometry, value, of }) => {
+            Prim::AttentionShare(prim::AttentionShare { geometry, value, part: of }) => {
                 share(&mut b, *geometry, *value, *of, &inputs)
             }
             Prim::Scan(scan) => {
@@ -48,7 +50,7 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
     Ok(b.finish())
 }
 
-fn product(b: &mut Builder, x: (Value, Part, bool), y: (Value, Part, bool)) -> Value {
+fn product(b: &mut Builder, x: (Value, Transform, bool), y: (Value, Transform, bool)) -> Value {
     b.add(prim::MatMul { a: x.1, b: y.1, ta: x.2, tb: y.2 }, &[x.0, y.0])
 }
 
@@ -58,7 +60,7 @@ fn binary(b: &mut Builder, op: Binary, x: Value, y: Value) -> Value {
 
 /// `softmax(scale · q kᵀ + mask)`.
 fn weights(b: &mut Builder, geometry: AttentionGeometry, q: Value, k: Value, mask: Option<Value>) -> Value {
-    let scores = product(b, (q, Part::Id, false), (k, Part::Id, true));
+    let scores = product(b, (q, Transform::Id, false), (k, Transform::Id, true));
     let scale = b.scalar_like(f64::from(geometry.scale), scores);
     let mut scores = binary(b, Binary::Mul, scores, scale);
     if let Some(mask) = mask {
@@ -78,7 +80,7 @@ fn weights(b: &mut Builder, geometry: AttentionGeometry, q: Value, k: Value, mas
 
 fn attention(b: &mut Builder, geometry: AttentionGeometry, inputs: &[Value]) -> Value {
     let p = weights(b, geometry, inputs[0], inputs[1], inputs.get(3).copied());
-    product(b, (p, Part::Id, false), (inputs[2], Part::Id, false))
+    product(b, (p, Transform::Id, false), (inputs[2], Transform::Id, false))
 }
 
 /// As `Prim::AttentionShare` says: `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)` flows through the weights; each weight's own share goes on by
@@ -92,7 +94,7 @@ fn share(
 ) -> Value {
     let [q, k, v, r] = [inputs[0], inputs[1], inputs[2], inputs[3]];
     let p = weights(b, geometry, q, k, inputs.get(4).copied());
-    let z = product(b, (p, Part::Id, false), (v, Part::Abs, false));
+    let z = product(b, (p, Transform::Id, false), (v, Transform::Abs, false));
     let ratio = binary(b, Binary::GuardedDiv, r, z);
     let scaled = |b: &mut Builder, factor: f64, x: Value| {
         let factor = b.scalar_like(factor, x);
@@ -103,21 +105,21 @@ fn share(
         binary(b, Binary::Mul, size, given)
     };
     if of == AttentionPart::Value {
-        let given = product(b, (p, Part::Id, true), (ratio, Part::Id, false));
+        let given = product(b, (p, Transform::Id, true), (ratio, Transform::Id, false));
         let given = times_size(b, v, given);
         return scaled(b, f64::from(value), given);
     }
-    let through = product(b, (ratio, Part::Id, false), (v, Part::Abs, true));
+    let through = product(b, (ratio, Transform::Id, false), (v, Transform::Abs, true));
     let through = binary(b, Binary::Mul, p, through);
     let weight = scaled(b, 1.0 - f64::from(value), through);
-    let all = product(b, (q, Part::Abs, false), (k, Part::Abs, true));
+    let all = product(b, (q, Transform::Abs, false), (k, Transform::Abs, true));
     match of {
         AttentionPart::Query | AttentionPart::Key => {
             let each = binary(b, Binary::GuardedDiv, weight, all);
             let (own, given) = if of == AttentionPart::Query {
-                (q, product(b, (each, Part::Id, false), (k, Part::Abs, false)))
+                (q, product(b, (each, Transform::Id, false), (k, Transform::Abs, false)))
             } else {
-                (k, product(b, (each, Part::Id, true), (q, Part::Abs, false)))
+                (k, product(b, (each, Transform::Id, true), (q, Transform::Abs, false)))
             };
             let given = times_size(b, own, given);
             scaled(b, 0.5, given)

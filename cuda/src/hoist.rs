@@ -84,7 +84,7 @@ pub(crate) fn hoist(b: &mut Builder, scan: &Scan, inputs: &[Value]) -> Option<(S
     }
     for id in order.iter().filter(|id| used(id) && !matches!(body.op(**id), Prim::Input)) {
         let node = body.node(*id);
-        step.at(&node.origin, node.name());
+        step.set_origin(&node.origin, node.name());
         let own: Vec<Value> = body.node_inputs(*id).iter().map(|v| values[v]).collect();
         values.insert(value(*id), step.add(node.op.clone(), &own));
     }
@@ -113,7 +113,7 @@ fn all_at_once(b: &mut Builder, scan: &Scan, inputs: &[Value], nodes: &[NodeId])
     }
     for id in graph.topological() {
         let node = graph.node(id);
-        b.at(&node.origin, node.name());
+        b.set_origin(&node.origin, node.name());
         let own: Vec<Value> = graph.node_inputs(id).iter().map(|v| values[v]).collect();
         let made = match &node.op {
             Prim::Input => continue,

@@ -8,7 +8,7 @@ use common::Random;
 use dlbc_backend::{Backend, BackendError, MemoryReport, RunControl, SessionOptions, Tensors};
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
+use dlbc_ops::prim::{self, Binary, Builder, Prim, Transform, Unary};
 use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::Tensor;
 use dlbc_ptxsim::Simulator;
@@ -36,7 +36,7 @@ fn layers(r: &mut Random) -> Graph<Prim> {
         let w = b.constant(&format!("w{i}"), r.floats(&[64, 64]));
         weights.push(w);
         let from = pick(r, &values);
-        let y = b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[from, w]);
+        let y = b.add(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false }, &[from, w]);
         let y = b.add(Prim::Unary(Unary::Tanh), &[y]);
         let other = pick(r, &values);
         values.push(if i % 3 == 2 { b.add(Prim::Binary(Binary::Add), &[y, other]) } else { y });
@@ -45,9 +45,10 @@ fn layers(r: &mut Random) -> Graph<Prim> {
     let mut flow = seed;
     for (w, v) in weights.into_iter().zip(values).rev() {
         // What depends on no seed, as the sums that relevance is divided by.
-        let z = b.add(prim::MatMul { a: Part::Abs, b: Part::Abs, ta: false, tb: false }, &[v, w]);
+        let z = b.add(prim::MatMul { a: Transform::Abs, b: Transform::Abs, ta: false, tb: false }, &[v, w]);
         let ratio = b.add(Prim::Binary(Binary::GuardedDiv), &[flow, z]);
-        let back = b.add(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: true }, &[ratio, w]);
+        let back =
+            b.add(prim::MatMul { a: Transform::Id, b: Transform::Abs, ta: false, tb: true }, &[ratio, w]);
         let size = b.add(Prim::Unary(Unary::Abs), &[v]);
         flow = b.add(Prim::Binary(Binary::Mul), &[size, back]);
     }

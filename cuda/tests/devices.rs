@@ -8,7 +8,7 @@ use common::{Random, graph, run};
 use dlbc_backend::{Backend, BackendError, CancelToken, ErrorKind, RunControl, SessionOptions, Tensors};
 use dlbc_cuda::{CudaBackend, DeviceError, open};
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{self, Binary, Builder, Part, Prim, Unary};
+use dlbc_ops::prim::{self, Binary, Builder, Prim, Transform, Unary};
 use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptxsim::Simulator;
@@ -19,7 +19,7 @@ fn relevance() -> Output {
 }
 
 fn product(b: &mut Builder, v: &[Value]) -> Value {
-    let y = b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &v[..2]);
+    let y = b.add(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false }, &v[..2]);
     b.add(Prim::Unary(Unary::Tanh), &[y])
 }
 
@@ -104,7 +104,7 @@ fn launches_that_no_device_takes_are_refused() {
     let graph = graph(&[Tensor::from_f32(&[1, 1], &[1.0]), Tensor::from_f32(&[1, 1], &[1.0])], |b, v| {
         let to = |rows: usize| [rows, 1].iter().map(|d| dlbc_ops::tensor::Dim::known(*d as i64)).collect();
         let tall = b.add(prim::Expand { to: to(rows) }, &v[..1]);
-        b.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[tall, v[1]])
+        b.add(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false }, &[tall, v[1]])
     });
     let backend = CudaBackend::new(Box::<Simulator>::default());
     let error = backend.prepare(&graph, &["y".into()], &[], &SessionOptions::default()).err().unwrap();

@@ -6,13 +6,14 @@ mod common;
 
 use common::*;
 use dlbc_ops::prim::{
-    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
-    Scan, Unary, Window,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Prim, Reduction, Scan,
+    Transform, Unary, Window,
 };
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 
-const PARTS: [Part; 6] = [Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One];
+const PARTS: [Transform; 6] =
+    [Transform::Id, Transform::Abs, Transform::Pos, Transform::Neg, Transform::Square, Transform::One];
 
 #[test]
 fn elementwise_functions_of_floats() {
@@ -243,7 +244,7 @@ fn products() {
             check(&format!("{op:?}"), &inputs, 1e-6, |g, v| g.add(op.clone(), v));
         }
     }
-    let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false });
+    let op = Prim::MatMul(prim::MatMul { a: Transform::Id, b: Transform::Abs, ta: false, tb: false });
     for (a, b) in [
         (vec![1, 1], vec![1, 1]),
         (vec![3, 0], vec![0, 4]),
@@ -264,14 +265,14 @@ fn products() {
         let a = g.add(prim::Transpose { perm: vec![1, 0, 2] }, &v[..1]);
         let a = g.add(prim::Slice { axis: 1, start: Dim::known(5), len: Dim::known(3), step: -2 }, &[a]);
         let b = g.add(prim::Expand { to: known(&[4, 3, 9]) }, &v[1..]);
-        g.add(prim::MatMul { a: Part::Pos, b: Part::Neg, ta: false, tb: true }, &[a, b])
+        g.add(prim::MatMul { a: Transform::Pos, b: Transform::Neg, ta: false, tb: true }, &[a, b])
     });
     let numbers = [
         Tensor::from_i64(&[3, 4], &(-6..6).collect::<Vec<_>>()),
         Tensor::from_i64(&[2, 4, 2], &(0..16).collect::<Vec<_>>()),
     ];
     for p in PARTS {
-        let op = Prim::MatMul(prim::MatMul { a: p, b: Part::Id, ta: false, tb: false });
+        let op = Prim::MatMul(prim::MatMul { a: p, b: Transform::Id, ta: false, tb: false });
         check("integers", &numbers, 0.0, |g, v| g.add(op.clone(), v));
     }
 }
@@ -315,18 +316,18 @@ fn convolutions_and_their_adjoints() {
             let x = r.floats(&[vec![images, channels], spatial.clone()].concat());
             let w = r.floats(&[vec![outputs, channels / groups], window.kernel.clone()].concat());
             let bias = r.floats(&[outputs]);
-            for part in [Part::Id, Part::Abs, Part::Neg, Part::One] {
+            for part in [Transform::Id, Transform::Abs, Transform::Neg, Transform::One] {
                 let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: part });
                 let what = format!("{op:?} {images} {channels} {outputs}");
                 check(&what, &[x.clone(), w.clone(), bias.clone()], 1e-6, |g, v| g.add(op.clone(), v));
             }
-            let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Id });
+            let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Transform::Id });
             check("without bias", &[x.clone(), w.clone()], 1e-6, |g, v| g.add(op.clone(), v));
             let to: Vec<Dim> = spatial.iter().map(|d| Dim::known(*d as i64)).collect();
             let from = window.output(&to).unwrap();
             let from: Vec<usize> = from.iter().map(|d| d.as_known().unwrap() as usize).collect();
             let s = r.floats(&[vec![images, outputs], from].concat());
-            for part in [Part::Id, Part::Pos] {
+            for part in [Transform::Id, Transform::Pos] {
                 let op = Prim::ConvTranspose(prim::ConvTranspose {
                     geometry: geometry.clone(),
                     w: part,
@@ -555,7 +556,7 @@ fn attention_and_its_relevance() {
             for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
             {
                 for value in [0.5, 1.0] {
-                    let op = Prim::AttentionShare(prim::AttentionShare { geometry, value, of });
+                    let op = Prim::AttentionShare(prim::AttentionShare { geometry, value, part: of });
                     check(&format!("{op:?}"), &inputs, 2e-6, |g, v| g.add(op.clone(), v));
                 }
             }
@@ -579,21 +580,21 @@ fn attention_in_pieces() {
         ];
         check(&format!("attention in pieces, {which}"), &inputs, 2e-6, |b, v| {
             let [q, k, value, g, rows, columns] = *v else { panic!("six inputs") };
-            let scores = b.matmul((q, Part::Id, false), (k, Part::Id, true));
+            let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
             let scores = b.binary(Binary::Add, scores, columns);
             let scores = b.mul(scores, rows);
             let p = b.add(prim::Softmax { axis: 2 }, &[scores]);
-            let back = b.matmul((g, Part::Id, false), (value, Part::Id, true));
+            let back = b.matmul((g, Transform::Id, false), (value, Transform::Id, true));
             let flow = b.mul(back, p);
             let sum = b.reduce(Reduction::Sum, flow, &[2], true);
             let all = b.mul(p, sum);
             let onto = b.minus(flow, all);
             match which {
-                0 => b.matmul((p, Part::Id, false), (value, Part::Abs, false)),
-                1 => b.matmul((onto, Part::Id, false), (k, Part::Id, false)),
-                2 => b.matmul((onto, Part::Id, true), (q, Part::Id, false)),
-                3 => b.matmul((q, Part::Id, true), (onto, Part::Id, false)),
-                4 => b.matmul((value, Part::Id, true), (p, Part::Id, true)),
+                0 => b.matmul((p, Transform::Id, false), (value, Transform::Abs, false)),
+                1 => b.matmul((onto, Transform::Id, false), (k, Transform::Id, false)),
+                2 => b.matmul((onto, Transform::Id, true), (q, Transform::Id, false)),
+                3 => b.matmul((q, Transform::Id, true), (onto, Transform::Id, false)),
+                4 => b.matmul((value, Transform::Id, true), (p, Transform::Id, true)),
                 _ => b.reduce(Reduction::Sum, flow, &[1, 2], false),
             }
         });
@@ -612,12 +613,13 @@ fn recurrences() {
             let x = step.input("x", ty(&[2, 4]));
             let w = step.input("w", ty(&[4, 3]));
             let u = step.input("u", ty(&[3, 3]));
-            let product = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false });
+            let product =
+                Prim::MatMul(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false });
             let (from_x, from_h) = (step.add(product.clone(), &[x, w]), step.add(product, &[h, u]));
             let sum = step.add(Prim::Binary(Binary::Add), &[from_x, from_h]);
             let next = step.add(Prim::Unary(Unary::Tanh), &[sum]);
             step.graph_mut().add_output(Output::value("next"), next);
-            let (scan, constants) = Scan::of(step.finish(), 1, reverse);
+            let (scan, constants) = Scan::from_step(step.finish(), 1, reverse);
             assert!(constants.is_empty());
             g.add(Prim::Scan(scan), v)
         });

@@ -8,11 +8,11 @@ use common::*;
 use dlbc_backend::ReferenceBackend;
 use dlbc_cuda::{Math, Precision};
 use dlbc_ops::graph::Value;
-use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Part, Prim, Unary, Window};
+use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Prim, Transform, Unary, Window};
 use dlbc_ops::tensor::{Dim, Shape, Tensor};
 
 fn product(g: &mut Builder, a: Value, b: Value) -> Value {
-    g.add(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb: false }, &[a, b])
+    g.add(prim::MatMul { a: Transform::Id, b: Transform::Abs, ta: false, tb: false }, &[a, b])
 }
 
 fn binary(g: &mut Builder, f: Binary, a: Value, b: Value) -> Value {
@@ -93,8 +93,12 @@ fn parts_of_operands_need_no_memory() {
     let inputs = [r.floats(&[20, 17]), r.floats(&[17, 40])];
     check("parts", &inputs, 1e-5, |g, v| {
         let (size, positive) = (unary(g, Unary::Abs, v[0]), unary(g, Unary::Relu, v[1]));
-        let c = g.add(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false }, &[size, positive]);
-        let back = g.add(prim::MatMul { a: Part::Id, b: Part::Neg, ta: false, tb: true }, &[c, v[1]]);
+        let c = g.add(
+            prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false },
+            &[size, positive],
+        );
+        let back =
+            g.add(prim::MatMul { a: Transform::Id, b: Transform::Neg, ta: false, tb: true }, &[c, v[1]]);
         binary(g, Binary::Mul, back, size)
     });
 }
@@ -109,11 +113,11 @@ fn sides(g: &mut Builder, x: Value) -> [Value; 2] {
 fn both_parts_of_an_operand_take_one_pass() {
     let mut r = Random::new(7);
     let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), r.floats(&[70])];
-    let product = |a: Part, b: Part, tb: bool| Prim::MatMul(prim::MatMul { a, b, ta: false, tb });
+    let product = |a: Transform, b: Transform, tb: bool| Prim::MatMul(prim::MatMul { a, b, ta: false, tb });
     check("the sum of positive contributions", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
-        let first = g.add(product(Part::Id, Part::Pos, false), &[up, v[1]]);
-        let second = g.add(product(Part::Id, Part::Neg, false), &[down, v[1]]);
+        let first = g.add(product(Transform::Id, Transform::Pos, false), &[up, v[1]]);
+        let second = g.add(product(Transform::Id, Transform::Neg, false), &[down, v[1]]);
         let z = binary(g, Binary::Add, first, second);
         binary(g, Binary::Add, z, v[2])
     });
@@ -121,16 +125,16 @@ fn both_parts_of_an_operand_take_one_pass() {
     let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), given];
     check("its share", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
-        let first = g.add(product(Part::Id, Part::Pos, true), &[v[2], v[1]]);
-        let second = g.add(product(Part::Id, Part::Neg, true), &[v[2], v[1]]);
+        let first = g.add(product(Transform::Id, Transform::Pos, true), &[v[2], v[1]]);
+        let second = g.add(product(Transform::Id, Transform::Neg, true), &[v[2], v[1]]);
         let first = binary(g, Binary::Mul, first, up);
         let second = binary(g, Binary::Mul, second, down);
         binary(g, Binary::Add, first, second)
     });
     // What follows is too much for the kernel: each product is stored.
     check("a function of both", &inputs, 1e-3, |g, v| {
-        let first = g.add(product(Part::Id, Part::Pos, true), &[v[2], v[1]]);
-        let second = g.add(product(Part::Id, Part::Neg, true), &[v[2], v[1]]);
+        let first = g.add(product(Transform::Id, Transform::Pos, true), &[v[2], v[1]]);
+        let second = g.add(product(Transform::Id, Transform::Neg, true), &[v[2], v[1]]);
         let first = unary(g, Unary::Abs, first);
         let power = binary(g, Binary::Pow, first, second);
         binary(g, Binary::Add, power, v[0])
@@ -139,20 +143,20 @@ fn both_parts_of_an_operand_take_one_pass() {
     let inputs = [r.floats(&[1, 6, 8, 8]), r.floats(&[20, 6, 3, 3]), r.floats(&[20])];
     check("of a convolution", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
-        let op = |w: Part| Prim::Conv(prim::Conv { geometry: geometry.clone(), w });
-        let first = g.add(op(Part::Pos), &[up, v[1], v[2]]);
-        let second = g.add(op(Part::Neg), &[down, v[1]]);
+        let op = |w: Transform| Prim::Conv(prim::Conv { geometry: geometry.clone(), w });
+        let first = g.add(op(Transform::Pos), &[up, v[1], v[2]]);
+        let second = g.add(op(Transform::Neg), &[down, v[1]]);
         binary(g, Binary::Add, first, second)
     });
     let inputs = [r.floats(&[1, 20, 8, 8]), r.floats(&[6, 20, 3, 3]), r.floats(&[1, 6, 8, 8])];
     check("its share of a convolution", &inputs, 1e-5, |g, v| {
         let [up, down] = sides(g, v[0]);
         let to = vec![Dim::known(8); 2];
-        let op = |w: Part| {
+        let op = |w: Transform| {
             Prim::ConvTranspose(prim::ConvTranspose { geometry: geometry.clone(), w, to: to.clone() })
         };
-        let first = g.add(op(Part::Pos), &[v[2], v[1]]);
-        let second = g.add(op(Part::Neg), &[v[2], v[1]]);
+        let first = g.add(op(Transform::Pos), &[v[2], v[1]]);
+        let second = g.add(op(Transform::Neg), &[v[2], v[1]]);
         let first = binary(g, Binary::Mul, first, up);
         let second = binary(g, Binary::Mul, second, down);
         binary(g, Binary::Add, first, second)
@@ -173,7 +177,7 @@ fn products_of_few_rows_stream_their_weights() {
     ] {
         let b = if tb { [n, k] } else { [k, n] };
         let inputs = [r.floats(&[batch, m, k]), r.floats(&b), r.floats(&[n]), r.floats(&[batch, m, n])];
-        let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Abs, ta: false, tb });
+        let op = Prim::MatMul(prim::MatMul { a: Transform::Id, b: Transform::Abs, ta: false, tb });
         check(&format!("{batch}x{m}x{n}x{k} {tb}"), &inputs, 1e-5, |g, v| {
             let c = g.add(op.clone(), &v[..2]);
             let c = binary(g, Binary::Add, c, v[2]);
@@ -190,7 +194,7 @@ fn deep_products_are_added_up_from_slices() {
         let c = product(g, v[0], v[1]);
         binary(g, Binary::Add, c, v[2])
     });
-    let conv = Prim::Conv(prim::Conv { geometry: three_by_three(), w: Part::Id });
+    let conv = Prim::Conv(prim::Conv { geometry: three_by_three(), w: Transform::Id });
     let inputs = [r.floats(&[1, 100, 6, 6]), r.floats(&[20, 100, 3, 3]), r.floats(&[20])];
     check("slices of a convolution", &inputs, 1e-5, |g, v| {
         let y = g.add(conv.clone(), v);
@@ -217,14 +221,17 @@ fn what_follows_a_convolution_joins_its_kernel() {
         let x = r.floats(&[2, channels, 8, 8]);
         let w = r.floats(&[&[outputs, channels / groups][..], &kernel].concat());
         let inputs = [x.clone(), w.clone(), r.floats(&[outputs]), r.floats(&dims)];
-        let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Abs });
+        let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Transform::Abs });
         check(&format!("{op:?}, biased"), &inputs, 1e-5, |g, v| {
             let y = g.add(op.clone(), &v[..3]);
             let y = binary(g, Binary::Add, y, v[3]);
             unary(g, Unary::Relu, y)
         });
-        let op =
-            Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Part::Abs, to: vec![Dim::known(8); 2] });
+        let op = Prim::ConvTranspose(prim::ConvTranspose {
+            geometry,
+            w: Transform::Abs,
+            to: vec![Dim::known(8); 2],
+        });
         check(&format!("{op:?}, times |x|"), &[r.floats(&dims), w, x], 1e-5, |g, v| {
             let c = g.add(op.clone(), &v[..2]);
             let size = unary(g, Unary::Abs, v[2]);
@@ -250,7 +257,7 @@ fn precisions_stay_within_their_bounds() {
     for (m, n, k, tb) in [(40, 70, 90, false), (70, 130, 64, true), (1500, 1500, 20, true)] {
         let inputs = [r.floats(&[m, k]), r.floats(&if tb { [n, k] } else { [k, n] })];
         let sizes = inputs.each_ref().map(size);
-        let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb });
+        let op = Prim::MatMul(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb });
         let program = graph(&inputs, |g, v| g.add(op.clone(), v));
         let [exact, sums] = [&inputs, &sizes].map(|i| run(&ReferenceBackend, &program, i).unwrap().to_f64());
         for ((precision, bound), worst) in precisions.into_iter().zip(&mut worst) {

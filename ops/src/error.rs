@@ -1,32 +1,32 @@
-//! Errors of operators and primitives. They never name a node: whoever drives them adds it once.
+//! Errors of operators and primitives. They do not name the node; the caller adds its name.
 
 use thiserror::Error;
 
 use crate::tensor::{Dim, Shape};
 
-/// Why an operator or a primitive cannot be read, typed or built.
+/// Error of an operator or primitive that cannot be read, typed or built.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpError {
-    /// Wrong number of inputs.
-    #[error("{expected} inputs expected, found {found}")]
+    /// The number of inputs is wrong.
+    #[error("{expected} inputs expected, found {actual}")]
     Arity {
-        /// What the operator takes.
+        /// Number of inputs that the operator accepts, such as `3` or `at least 2`.
         expected: String,
-        /// What it got.
-        found: usize,
+        /// Number of inputs that it has.
+        actual: usize,
     },
-    /// A shape does not fit.
-    #[error("{what}: {expected} expected, found {found}")]
+    /// A property of an input or attribute is wrong.
+    #[error("{what}: {expected} expected, found {actual}")]
     Mismatch {
-        /// Which property.
+        /// Name of the property.
         what: String,
-        /// The expected value.
+        /// Text of the expected value.
         expected: String,
-        /// The found value.
-        found: String,
+        /// Text of the actual value.
+        actual: String,
     },
-    /// Dimensions that do not fit.
+    /// Dimensions that must be equal differ.
     #[error("{0}")]
     Unequal(Box<Unequal>),
     /// Two shapes do not broadcast.
@@ -36,66 +36,66 @@ pub enum OpError {
         a: String,
         /// The second shape.
         b: String,
-        /// The dimensions that must be equal.
+        /// Pairs of dimensions that would have to be equal.
         dims: Box<[(Dim, Dim)]>,
     },
-    /// An axis outside the rank.
+    /// An axis is out of range.
     #[error("axis {axis} is out of range for rank {rank}")]
     Axis {
-        /// The axis.
+        /// Axis as the model has it, which may be negative.
         axis: i64,
-        /// The rank.
+        /// Rank of the tensor; valid axes are `-rank..rank`.
         rank: usize,
     },
-    /// An attribute or input with a value that the operator's specification forbids.
+    /// An attribute or input has a value that the operator's specification forbids.
     #[error("{0}")]
     Invalid(String),
-    /// Valid ONNX that dlbc does not support.
+    /// The node is valid ONNX but not supported by dlbc.
     #[error("{0}")]
     Unsupported(String),
-    /// A size beyond a limit.
+    /// A size exceeds a limit.
     #[error("{0}")]
     Limit(String),
 }
 
 impl OpError {
-    /// A mismatch of something printable.
-    pub fn mismatch(what: &str, expected: impl ToString, found: impl ToString) -> OpError {
-        OpError::Mismatch { what: what.into(), expected: expected.to_string(), found: found.to_string() }
+    /// Creates [`OpError::Mismatch`] for the property `what`.
+    pub fn mismatch(what: &str, expected: impl ToString, actual: impl ToString) -> OpError {
+        OpError::Mismatch { what: what.into(), expected: expected.to_string(), actual: actual.to_string() }
     }
 
-    /// A mismatch of shapes.
-    pub fn shapes(what: &str, expected: &Shape, found: &Shape) -> OpError {
-        let dims = match expected.rank() == found.rank() {
-            true => differing(&expected.0, &found.0),
+    /// Creates [`OpError::Unequal`] for two shapes.
+    pub fn shapes(what: &str, expected: &Shape, actual: &Shape) -> OpError {
+        let dims = match expected.rank() == actual.rank() {
+            true => differing(&expected.0, &actual.0),
             false => vec![],
         };
         OpError::Unequal(Box::new(Unequal {
             what: what.into(),
             expected: expected.to_string(),
-            found: found.to_string(),
+            actual: actual.to_string(),
             dims,
         }))
     }
 
-    /// A mismatch of two dimensions.
-    pub fn dims(what: &str, expected: &Dim, found: &Dim) -> OpError {
+    /// Creates [`OpError::Unequal`] for two dimensions.
+    pub fn dims(what: &str, expected: &Dim, actual: &Dim) -> OpError {
         OpError::Unequal(Box::new(Unequal {
             what: what.into(),
             expected: expected.to_string(),
-            found: found.to_string(),
-            dims: vec![(expected.clone(), found.clone())],
+            actual: actual.to_string(),
+            dims: vec![(expected.clone(), actual.clone())],
         }))
     }
 
-    /// Two shapes that do not broadcast.
+    /// Creates [`OpError::Broadcast`] for two shapes.
     pub fn broadcast(a: &Shape, b: &Shape) -> OpError {
         let common = a.rank().min(b.rank());
         let (from_a, from_b) = (&a.0[a.rank() - common..], &b.0[b.rank() - common..]);
         OpError::Broadcast { a: a.to_string(), b: b.to_string(), dims: differing(from_a, from_b).into() }
     }
 
-    /// The pairs of dimensions that would have to be equal, when the error is about dimensions alone.
+    /// Returns the pairs of dimensions that would have to be equal if the error is about dimensions alone, otherwise nothing.
     pub fn unequal(&self) -> &[(Dim, Dim)] {
         match self {
             OpError::Unequal(unequal) => &unequal.dims,
@@ -105,25 +105,26 @@ impl OpError {
     }
 }
 
-/// Dimensions that would have to be equal.
+/// Dimensions that differ but must be equal.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{what}: {expected} expected, found {found}")]
+#[error("{what}: {expected} expected, found {actual}")]
 pub struct Unequal {
-    /// Which property.
+    /// Name of the property.
     pub what: String,
-    /// The expected value.
+    /// Text of the expected shape or dimension.
     pub expected: String,
-    /// The found value.
-    pub found: String,
-    /// The pairs that differ.
+    /// Text of the actual shape or dimension.
+    pub actual: String,
+    /// Pairs of dimensions that differ: expected, actual.
     pub dims: Vec<(Dim, Dim)>,
 }
 
+/// Returns the pairs of dimensions that differ, without those that broadcast because one of them is 1.
 fn differing(a: &[Dim], b: &[Dim]) -> Vec<(Dim, Dim)> {
-    let one = |d: &Dim| d.is(1);
+    let broadcasts = |d: &Dim| d.is(1);
     a.iter()
         .zip(b)
-        .filter(|(a, b)| a != b && !one(a) && !one(b))
+        .filter(|(a, b)| a != b && !broadcasts(a) && !broadcasts(b))
         .map(|(a, b)| (a.clone(), b.clone()))
         .collect()
 }

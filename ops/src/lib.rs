@@ -1,7 +1,9 @@
-//! The language of dlbc: tensors, graphs, operators, relevance rules and primitives.
+//! Intermediate representations of dlbc: tensors, graphs, operators, relevance rules and primitives.
 //!
-//! Data flows left to right: an ONNX node is *read* into an [`op::Op`], a rule gives its relevance, both are *lowered*
-//! to [`prim::Prim`]s, which backends run and ONNX can spell.
+//! 1. An ONNX node is read into an [`op::Op`] by the readers of its file (`op::readers`).
+//! 2. A [`rule::Rule`] gives a formula over the operator's [`op::role::Role`], which builds the relevance of the operands.
+//! 3. Operators and rules are both lowered to [`prim::Prim`]s, the only operations that engines and the ONNX export see.
+//! 4. A [`program::Program`] holds the lowered graph, forward and reverse together, and describes its outputs.
 
 pub mod error;
 pub mod graph;

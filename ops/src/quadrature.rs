@@ -1,17 +1,18 @@
 //! Gauss-Legendre quadrature.
 
-/// Nodes and weights of the Gauss-Legendre quadrature of `n` points on [0, 1]: exact for polynomials of degree `2n - 1`.
+/// Returns `(node, weight)` of each of the `n` points of Gauss-Legendre quadrature on [0, 1], which integrates polynomials of
+/// degree `2n - 1` exactly.
 pub fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
     let root = |i: usize| {
         let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();
         let mut slope = 1.0;
         for _ in 0..100 {
-            let (mut p, mut before) = (1.0, 0.0);
+            let (mut p, mut previous) = (1.0, 0.0);
             for k in 1..=n {
                 let k = k as f64;
-                (p, before) = (((2.0 * k - 1.0) * x * p - (k - 1.0) * before) / k, p);
+                (p, previous) = (((2.0 * k - 1.0) * x * p - (k - 1.0) * previous) / k, p);
             }
-            slope = n as f64 * (x * p - before) / (x * x - 1.0);
+            slope = n as f64 * (x * p - previous) / (x * x - 1.0);
             let step = p / slope;
             x -= step;
             if step.abs() < 1e-15 {
@@ -32,10 +33,10 @@ mod tests {
         for n in [1, 2, 5, 32, 200] {
             let rule = gauss_legendre(n);
             for degree in [0, 1, 2 * n - 1] {
-                let found: f64 = rule.iter().map(|(x, w)| w * x.powi(degree as i32)).sum();
+                let integral: f64 = rule.iter().map(|(x, w)| w * x.powi(degree as i32)).sum();
                 assert!(
-                    (found - 1.0 / (degree + 1) as f64).abs() < 1e-12,
-                    "{n} points, degree {degree}: {found}"
+                    (integral - 1.0 / (degree + 1) as f64).abs() < 1e-12,
+                    "{n} points, degree {degree}: {integral}"
                 );
             }
             assert!(

@@ -24,7 +24,7 @@ fn ty(n: i64) -> TensorType {
 fn faults(graph: &Graph<Prim>) -> (Vec<u8>, String) {
     let faults = graph.check().expect_err("a fault");
     let text = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
-    (faults.iter().map(|f| f.rule).collect(), text)
+    (faults.iter().map(|f| f.invariant).collect(), text)
 }
 
 #[test]
@@ -183,6 +183,6 @@ fn rule_4_wires_may_meet_where_the_vocabulary_sums_but_leave_no_gap() {
     assert_eq!(graph.verify(|_, _| None), Ok(()));
     graph.wire(x, y.node, 2);
     let faults = graph.verify(|_, _| None).expect_err("a gap");
-    assert_eq!(faults.iter().map(|f| f.rule).collect::<Vec<_>>(), [4]);
+    assert_eq!(faults.iter().map(|f| f.invariant).collect::<Vec<_>>(), [4]);
     assert!(faults[0].message.contains("input 1 is missing"), "{}", faults[0]);
 }

@@ -103,21 +103,21 @@ pub enum ModelFault {
     #[error("the model has no ir_version")]
     NoIrVersion,
     /// The format version is not one that is known.
-    #[error("expected ir_version {} to {}, found {found}", crate::MIN_IR_VERSION, crate::MAX_IR_VERSION)]
+    #[error("expected ir_version {} to {}, found {actual}", crate::MIN_IR_VERSION, crate::MAX_IR_VERSION)]
     IrVersion {
         /// The version of the file.
-        found: i64,
+        actual: i64,
     },
     /// There is no operator set.
     #[error("the model imports no operator set")]
     NoOpset,
     /// An operator set has no positive version.
-    #[error("operator set {domain}: expected a version of at least 1, found {found}")]
+    #[error("operator set {domain}: expected a version of at least 1, found {actual}")]
     OpsetVersion {
         /// Domain of the operator set.
         domain: Name,
         /// The version of the file.
-        found: i64,
+        actual: i64,
     },
     /// One domain is imported in two versions.
     #[error("operator set {domain} is imported in versions {first} and {second}")]
@@ -136,12 +136,12 @@ pub enum ModelFault {
         function: Name,
     },
     /// More bytes than allowed.
-    #[error("{what} would take {found} bytes, the limit is {limit}")]
+    #[error("{what} would take {actual} bytes, the limit is {limit}")]
     TooLarge {
         /// Of what.
         what: &'static str,
         /// How many.
-        found: u64,
+        actual: u64,
         /// How many are allowed.
         limit: u64,
     },

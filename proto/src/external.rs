@@ -45,7 +45,7 @@ pub(crate) fn parse(tensor: &TensorProto) -> Result<External<'_>, TensorFault> {
 
 /// A decimal number without sign, blank or separator, as every reader understands it.
 fn number(key: &str, text: &str) -> Result<u64, TensorFault> {
-    let fault = || ExternalFault::NotANumber { key: Name::new(key), found: Name::new(text) };
+    let fault = || ExternalFault::NotANumber { key: Name::new(key), actual: Name::new(text) };
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(TensorFault::External(fault()));
     }
@@ -56,7 +56,7 @@ fn sum(text: &str) -> Result<String, TensorFault> {
     if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text.to_ascii_lowercase());
     }
-    Err(TensorFault::External(ExternalFault::NotAChecksum { found: Name::new(text) }))
+    Err(TensorFault::External(ExternalFault::NotAChecksum { actual: Name::new(text) }))
 }
 
 /// Accepts a relative path whose components are plain names on every system.

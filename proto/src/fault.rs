@@ -44,33 +44,33 @@ impl fmt::Display for Encoding {
 #[derive(Debug, thiserror::Error)]
 pub enum TensorFault {
     /// The kind of elements cannot be read.
-    #[error("elements of type {found} are not supported")]
+    #[error("elements of type {actual} are not supported")]
     UnsupportedType {
         /// Name of the kind in the format.
-        found: &'static str,
+        actual: &'static str,
     },
     /// The kind of elements is not one of the format.
-    #[error("{found} is not an element type")]
+    #[error("{actual} is not an element type")]
     UnknownType {
         /// The number in the file.
-        found: i32,
+        actual: i32,
     },
     /// The tensor is a part of a larger one.
     #[error("tensor segments are not supported")]
     Segment,
     /// A dimension is negative.
-    #[error("dimension {axis} is {found}, expected none below zero")]
+    #[error("dimension {axis} is {actual}, expected none below zero")]
     NegativeDim {
         /// Which dimension.
         axis: usize,
         /// Its size.
-        found: i64,
+        actual: i64,
     },
     /// More dimensions than any model needs.
-    #[error("{found} dimensions, more than {limit}")]
+    #[error("{actual} dimensions, more than {limit}")]
     TooManyDims {
         /// How many there are.
-        found: usize,
+        actual: usize,
         /// The most there may be.
         limit: usize,
     },
@@ -81,18 +81,18 @@ pub enum TensorFault {
         dims: Vec<i64>,
     },
     /// More bytes than allowed.
-    #[error("{found} bytes, the limit is {limit}")]
+    #[error("{actual} bytes, the limit is {limit}")]
     TooLarge {
         /// How many.
-        found: u64,
+        actual: u64,
         /// How many are allowed.
         limit: u64,
     },
     /// The memory for the tensor is not there.
-    #[error("no memory for {found} bytes")]
+    #[error("no memory for {actual} bytes")]
     NoMemory {
         /// How many were asked for.
-        found: u64,
+        actual: u64,
     },
     /// The elements are given twice, so that two readers could see two models.
     #[error("elements are given in both {first} and {second}")]
@@ -114,7 +114,7 @@ pub enum TensorFault {
         encoding: Encoding,
     },
     /// The shape asks for another number of bytes.
-    #[error("{dtype}{} takes {expected} bytes, {encoding} has {found}", Shape(dims))]
+    #[error("{dtype}{} takes {expected} bytes, {encoding} has {actual}", Shape(dims))]
     ByteCount {
         /// Kind of the elements.
         dtype: DataType,
@@ -125,10 +125,10 @@ pub enum TensorFault {
         /// Bytes that the shape asks for.
         expected: u64,
         /// Bytes that there are.
-        found: u64,
+        actual: u64,
     },
     /// The shape asks for another number of elements.
-    #[error("{dtype}{} has {expected} elements, {encoding} has {found}", Shape(dims))]
+    #[error("{dtype}{} has {expected} elements, {encoding} has {actual}", Shape(dims))]
     ElementCount {
         /// Kind of the elements.
         dtype: DataType,
@@ -139,17 +139,17 @@ pub enum TensorFault {
         /// Elements that the shape asks for.
         expected: u64,
         /// Elements that there are.
-        found: u64,
+        actual: u64,
     },
     /// An element does not fit its kind.
-    #[error("element {index} is {found}, which is not a {dtype}")]
+    #[error("element {index} is {actual}, which is not a {dtype}")]
     OutOfRange {
         /// Kind of the elements.
         dtype: DataType,
         /// Which element, row-major.
         index: usize,
         /// Its value.
-        found: i128,
+        actual: i128,
     },
     /// External data is not described as the format asks.
     #[error("external_data: {0}")]
@@ -209,18 +209,18 @@ pub enum ExternalFault {
     #[error("no location")]
     NoLocation,
     /// A number is not a plain decimal number.
-    #[error("{key} is {found}, expected a number of bytes")]
+    #[error("{key} is {actual}, expected a number of bytes")]
     NotANumber {
         /// The key.
         key: Name,
         /// Its value.
-        found: Name,
+        actual: Name,
     },
     /// The checksum is not 40 hexadecimal digits.
-    #[error("checksum {found} is not a SHA-1 sum")]
+    #[error("checksum {actual} is not a SHA-1 sum")]
     NotAChecksum {
         /// The value.
-        found: Name,
+        actual: Name,
     },
     /// The tensor names a file but does not say that its elements are there.
     #[error("given, but data_location is not EXTERNAL")]
@@ -265,18 +265,18 @@ pub enum LocationFault {
         file_bytes: u64,
     },
     /// The files together are larger than allowed.
-    #[error("the model and its files take {found} bytes, the limit is {limit}")]
+    #[error("the model and its files take {actual} bytes, the limit is {limit}")]
     TooLarge {
         /// How many.
-        found: u64,
+        actual: u64,
         /// How many are allowed.
         limit: u64,
     },
     /// The file is not the one that the model was written with.
-    #[error("the file's SHA-1 sum is {found}, expected {expected}")]
+    #[error("the file's SHA-1 sum is {actual}, expected {expected}")]
     Checksum {
         /// The sum of the file.
-        found: String,
+        actual: String,
         /// The sum that the model gives.
         expected: String,
     },
@@ -308,40 +308,40 @@ pub enum SparseFault {
     #[error("the indices are missing")]
     NoIndices,
     /// The values are not numbers.
-    #[error("values of type {found} are not supported")]
+    #[error("values of type {actual} are not supported")]
     ValueType {
         /// Their kind.
-        found: DataType,
+        actual: DataType,
     },
     /// The values do not have one axis.
-    #[error("expected values of one axis, found {found}")]
+    #[error("expected values of one axis, found {actual}")]
     ValueRank {
         /// How many axes.
-        found: usize,
+        actual: usize,
     },
     /// The indices are not 64-bit integers.
-    #[error("expected indices of type i64, found {found}")]
+    #[error("expected indices of type i64, found {actual}")]
     IndexType {
         /// Their kind.
-        found: DataType,
+        actual: DataType,
     },
     /// The indices are neither positions nor coordinates.
-    #[error("expected indices of shape [{count}] or [{count},{rank}], found {}", Shape(found))]
+    #[error("expected indices of shape [{count}] or [{count},{rank}], found {}", Shape(actual))]
     IndexShape {
         /// How many values there are.
         count: u64,
         /// Rank of the whole tensor.
         rank: usize,
         /// Shape of the indices.
-        found: Vec<u64>,
+        actual: Vec<u64>,
     },
     /// An index is outside of the shape.
-    #[error("index {found} of value {value} is outside of {limit}")]
+    #[error("index {actual} of value {value} is outside of {limit}")]
     OutOfBounds {
         /// Which value.
         value: usize,
         /// Its index.
-        found: i64,
+        actual: i64,
         /// The first index that is too large.
         limit: u64,
     },

@@ -92,12 +92,12 @@ impl Folder {
             return Err(OpenFault::Location(LocationFault::HardLink { links }));
         }
         let file_bytes = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        let found = used.saturating_add(file_bytes);
-        if found > self.max_bytes {
-            return Err(OpenFault::Location(LocationFault::TooLarge { found, limit: self.max_bytes }));
+        let actual = used.saturating_add(file_bytes);
+        if actual > self.max_bytes {
+            return Err(OpenFault::Location(LocationFault::TooLarge { actual, limit: self.max_bytes }));
         }
         let bytes = map(&File::from(file), file_bytes).map_err(OpenFault::Io)?;
-        *used = found;
+        *used = actual;
         let mapped = Arc::new(Mapped { bytes, sha1: OnceLock::new() });
         files.insert(path.to_owned(), Arc::clone(&mapped));
         Ok(mapped)
@@ -207,13 +207,13 @@ mod tests {
             ("deep/deeper/w/x", "io"),
         ] {
             for open in [open_beneath, open_by_component] {
-                let found = match open(&handle, Path::new(path)) {
+                let actual = match open(&handle, Path::new(path)) {
                     Ok(_) => "opened",
                     Err(OpenFault::Location(LocationFault::Link)) => "link",
                     Err(OpenFault::Location(_)) => "other",
                     Err(OpenFault::Io(_)) => "io",
                 };
-                assert_eq!(found, expected, "{path}");
+                assert_eq!(actual, expected, "{path}");
             }
         }
         for path in ["..", "../secret", "/etc/passwd", ""] {

@@ -81,10 +81,10 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Model, ProtoError> {
     Model::check(Bytes::copy_from_slice(bytes), None, None, limits)
 }
 
-fn check_size(found: u64, limits: &Limits) -> Result<(), ModelFault> {
+fn check_size(actual: u64, limits: &Limits) -> Result<(), ModelFault> {
     let limit = limits.max_model_bytes.min(MAX_MESSAGE_BYTES);
-    if found > limit {
-        return Err(ModelFault::TooLarge { what: "the model file", found, limit });
+    if actual > limit {
+        return Err(ModelFault::TooLarge { what: "the model file", actual, limit });
     }
     Ok(())
 }
@@ -265,8 +265,8 @@ impl Model {
         if let Some(expected) = &external.checksum
             && mapped.sha1() != expected
         {
-            let (found, expected) = (mapped.sha1().to_owned(), expected.clone());
-            return Err(self.location_fault(external, name, LocationFault::Checksum { found, expected }));
+            let (actual, expected) = (mapped.sha1().to_owned(), expected.clone());
+            return Err(self.location_fault(external, name, LocationFault::Checksum { actual, expected }));
         }
         Ok(mapped)
     }

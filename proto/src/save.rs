@@ -81,7 +81,7 @@ fn write_within(
     }
     let message_bytes = parts.message_bytes();
     if message_bytes > limit {
-        let fault = ModelFault::TooLarge { what: "the model file", found: message_bytes, limit };
+        let fault = ModelFault::TooLarge { what: "the model file", actual: message_bytes, limit };
         return Err(ProtoError::Model { file: Name::new(&path.to_string_lossy()), fault });
     }
     let file = write_beside(path, |out| parts.write(out))?;
@@ -291,7 +291,7 @@ fn write_beside(
 /// A folder, device or pipe is not replaced by a file. A link is: its target is left alone.
 fn refuse_special(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() && !found.is_symlink() => {
+        Ok(actual) if !actual.is_file() && !actual.is_symlink() => {
             Err(io::Error::new(io::ErrorKind::AlreadyExists, "not a regular file"))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -71,7 +71,7 @@ pub(crate) fn scan(bytes: &[u8], limits: &Limits) -> Result<(), ModelFault> {
             }
         }
         if cost > budget {
-            return Err(ModelFault::TooLarge { what: "the decoded model", found: cost, limit: budget });
+            return Err(ModelFault::TooLarge { what: "the decoded model", actual: cost, limit: budget });
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ pub(crate) fn densify(
     max_bytes: u64,
 ) -> Result<TensorData, TensorFault> {
     let dtype = values.dtype;
-    let size = dtype.size().ok_or(TensorFault::Sparse(SparseFault::ValueType { found: dtype }))?;
+    let size = dtype.size().ok_or(TensorFault::Sparse(SparseFault::ValueType { actual: dtype }))?;
     let total = check_bytes(count_elements(dims)?, size, max_bytes)?;
     let dims: Vec<u64> = dims.iter().map(|dim| dim.unsigned_abs()).collect();
     let positions = positions(values, indices, &dims).map_err(TensorFault::Sparse)?;
@@ -29,10 +29,10 @@ pub(crate) fn densify(
 /// Row-major positions of the values, ascending and within the shape.
 fn positions(values: &TensorData, indices: &TensorData, dims: &[u64]) -> Result<Vec<u64>, SparseFault> {
     if indices.dtype != DataType::I64 {
-        return Err(SparseFault::IndexType { found: indices.dtype });
+        return Err(SparseFault::IndexType { actual: indices.dtype });
     }
     let &[count] = values.dims.as_slice() else {
-        return Err(SparseFault::ValueRank { found: values.dims.len() });
+        return Err(SparseFault::ValueRank { actual: values.dims.len() });
     };
     let rank = dims.len();
     let numbers = indices.bytes.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
@@ -52,7 +52,7 @@ fn positions(values: &TensorData, indices: &TensorData, dims: &[u64]) -> Result<
             }
             positions
         }
-        found => return Err(SparseFault::IndexShape { count, rank, found: found.to_vec() }),
+        actual => return Err(SparseFault::IndexShape { count, rank, actual: actual.to_vec() }),
     };
     if let Some(value) = positions.windows(2).position(|pair| pair[0] >= pair[1]) {
         return Err(SparseFault::NotAscending { value: value + 1 });
@@ -63,13 +63,13 @@ fn positions(values: &TensorData, indices: &TensorData, dims: &[u64]) -> Result<
 fn bounded(value: usize, index: i64, limit: u64) -> Result<u64, SparseFault> {
     match u64::try_from(index) {
         Ok(position) if position < limit => Ok(position),
-        _ => Err(SparseFault::OutOfBounds { value, found: index, limit }),
+        _ => Err(SparseFault::OutOfBounds { value, actual: index, limit }),
     }
 }
 
 /// Zeros that the system hands out only when they are written. Fails where the memory is not there.
 fn zeros(bytes: u64) -> Result<Vec<u8>, TensorFault> {
-    let length = usize::try_from(bytes).map_err(|_| TensorFault::NoMemory { found: bytes })?;
-    Vec::<u8>::new().try_reserve_exact(length).map_err(|_| TensorFault::NoMemory { found: bytes })?;
+    let length = usize::try_from(bytes).map_err(|_| TensorFault::NoMemory { actual: bytes })?;
+    Vec::<u8>::new().try_reserve_exact(length).map_err(|_| TensorFault::NoMemory { actual: bytes })?;
     Ok(vec![0; length])
 }

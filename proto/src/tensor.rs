@@ -39,7 +39,7 @@ pub(crate) fn check(tensor: &TensorProto) -> Result<(), TensorFault> {
         return Err(TensorFault::Segment);
     }
     if tensor.dims.len() > MAX_RANK {
-        return Err(TensorFault::TooManyDims { found: tensor.dims.len(), limit: MAX_RANK });
+        return Err(TensorFault::TooManyDims { actual: tensor.dims.len(), limit: MAX_RANK });
     }
     count_elements(&tensor.dims)?;
     if encoding(tensor)? == Some(Encoding::External) {
@@ -71,10 +71,10 @@ pub(crate) fn resolve<E: From<TensorFault>>(
                 Encoding::External => external(&external::parse(tensor)?)?,
                 _ => tensor.raw_data.clone().unwrap_or_default(),
             };
-            let found = bytes.len() as u64;
-            if found != expected {
+            let actual = bytes.len() as u64;
+            if actual != expected {
                 let dims = tensor.dims.clone();
-                return Err(TensorFault::ByteCount { dtype, dims, encoding, expected, found }.into());
+                return Err(TensorFault::ByteCount { dtype, dims, encoding, expected, actual }.into());
             }
             check_bools(dtype, &bytes)?;
             bytes
@@ -89,7 +89,7 @@ pub(crate) fn count_elements(dims: &[i64]) -> Result<u64, TensorFault> {
     let mut product = 1u64;
     for (axis, &dim) in dims.iter().enumerate() {
         let Ok(size) = u64::try_from(dim) else {
-            return Err(TensorFault::NegativeDim { axis, found: dim });
+            return Err(TensorFault::NegativeDim { axis, actual: dim });
         };
         product = match product.checked_mul(size.max(1)) {
             Some(product) if product < MAX_ELEMENTS => product,
@@ -101,11 +101,11 @@ pub(crate) fn count_elements(dims: &[i64]) -> Result<u64, TensorFault> {
 
 /// Bytes of `elements` elements of `size` bytes, if that is at most `limit`.
 pub(crate) fn check_bytes(elements: u64, size: u64, limit: u64) -> Result<u64, TensorFault> {
-    let found = elements.saturating_mul(size);
-    if found > limit || usize::try_from(found).is_err() {
-        return Err(TensorFault::TooLarge { found, limit });
+    let actual = elements.saturating_mul(size);
+    if actual > limit || usize::try_from(actual).is_err() {
+        return Err(TensorFault::TooLarge { actual, limit });
     }
-    Ok(found)
+    Ok(actual)
 }
 
 pub(crate) fn dtype(tensor: &TensorProto) -> Result<DataType, TensorFault> {
@@ -113,9 +113,9 @@ pub(crate) fn dtype(tensor: &TensorProto) -> Result<DataType, TensorFault> {
     match (DataType::from_onnx(number), tensor_proto::DataType::try_from(number)) {
         (Some(dtype), _) => Ok(dtype),
         (None, Err(_) | Ok(tensor_proto::DataType::Undefined)) => {
-            Err(TensorFault::UnknownType { found: number })
+            Err(TensorFault::UnknownType { actual: number })
         }
-        (None, Ok(known)) => Err(TensorFault::UnsupportedType { found: known.as_str_name() }),
+        (None, Ok(known)) => Err(TensorFault::UnsupportedType { actual: known.as_str_name() }),
     }
 }
 
@@ -163,7 +163,7 @@ fn typed(
     encoding: Encoding,
     elements: u64,
 ) -> Result<Bytes, TensorFault> {
-    let count = |found| check_count(tensor, dtype, encoding, elements, found);
+    let count = |actual| check_count(tensor, dtype, encoding, elements, actual);
     let bytes: Vec<u8> = match (encoding, dtype) {
         (Encoding::Float, DataType::F32) => {
             count(tensor.float_data.len())?;
@@ -223,7 +223,7 @@ fn narrow<T: Copy + Into<i128>, const N: usize>(
     for (index, &value) in values.iter().enumerate() {
         match store(value) {
             Some(stored) => bytes.extend_from_slice(&stored),
-            None => return Err(TensorFault::OutOfRange { dtype, index, found: value.into() }),
+            None => return Err(TensorFault::OutOfRange { dtype, index, actual: value.into() }),
         }
     }
     Ok(bytes)
@@ -234,13 +234,13 @@ fn check_count(
     dtype: DataType,
     encoding: Encoding,
     expected: u64,
-    found: usize,
+    actual: usize,
 ) -> Result<(), TensorFault> {
-    if found as u64 == expected {
+    if actual as u64 == expected {
         return Ok(());
     }
     let dims = tensor.dims.clone();
-    Err(TensorFault::ElementCount { dtype, dims, encoding, expected, found: found as u64 })
+    Err(TensorFault::ElementCount { dtype, dims, encoding, expected, actual: actual as u64 })
 }
 
 /// Readers disagree about bytes of booleans that are neither 0 nor 1.
@@ -249,7 +249,7 @@ fn check_bools(dtype: DataType, bytes: &[u8]) -> Result<(), TensorFault> {
         return Ok(());
     }
     match bytes.iter().position(|&byte| byte > 1) {
-        Some(index) => Err(TensorFault::OutOfRange { dtype, index, found: bytes[index].into() }),
+        Some(index) => Err(TensorFault::OutOfRange { dtype, index, actual: bytes[index].into() }),
         None => Ok(()),
     }
 }

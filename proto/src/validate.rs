@@ -47,9 +47,9 @@ fn check_header(model: &ModelProto) -> Result<(), ModelFault> {
     if model.graph.is_none() {
         return Err(ModelFault::NoGraph);
     }
-    let found = model.ir_version.ok_or(ModelFault::NoIrVersion)?;
-    if !(MIN_IR_VERSION..=MAX_IR_VERSION).contains(&found) {
-        return Err(ModelFault::IrVersion { found });
+    let actual = model.ir_version.ok_or(ModelFault::NoIrVersion)?;
+    if !(MIN_IR_VERSION..=MAX_IR_VERSION).contains(&actual) {
+        return Err(ModelFault::IrVersion { actual });
     }
     if model.opset_import.is_empty() {
         return Err(ModelFault::NoOpset);
@@ -71,7 +71,7 @@ fn check_opsets(opsets: &[OperatorSetIdProto]) -> Result<(), ModelFault> {
     for opset in opsets {
         let (domain, version) = (standard(opset.domain()), opset.version());
         if version < 1 {
-            return Err(ModelFault::OpsetVersion { domain: Name::new(domain), found: version });
+            return Err(ModelFault::OpsetVersion { domain: Name::new(domain), actual: version });
         }
         let first = *versions.entry(domain).or_insert(version);
         if first != version {

@@ -26,6 +26,6 @@ fn message_types_are_up_to_date() {
     if std::env::var_os("DLBC_UPDATE_PROTO").is_some() {
         std::fs::write(&file, &expected).unwrap();
     }
-    let found = std::fs::read_to_string(&file).unwrap();
-    assert!(found == expected, "generated/onnx.rs is out of date: run this test with DLBC_UPDATE_PROTO=1");
+    let actual = std::fs::read_to_string(&file).unwrap();
+    assert!(actual == expected, "generated/onnx.rs is out of date: run this test with DLBC_UPDATE_PROTO=1");
 }

@@ -177,8 +177,8 @@ fn filled(row: &[f64], baseline: Baseline) -> Vec<f64> {
         Baseline::Value(value) => value,
         // An input that no scaler shifts.
         Baseline::Scaler => 0.0,
-        Baseline::Least => row.iter().copied().fold(f64::INFINITY, f64::min),
-        Baseline::Greatest => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        Baseline::Smallest => row.iter().copied().fold(f64::INFINITY, f64::min),
+        Baseline::Largest => row.iter().copied().fold(f64::NEG_INFINITY, f64::max),
         Baseline::Mean => row.iter().sum::<f64>() / row.len().max(1) as f64,
     };
     vec![value; row.len()]
@@ -260,9 +260,9 @@ mod tests {
     fn baselines_are_of_each_row() {
         let tensor = Tensor::from_f32(&[2, 2], &[1.0, 3.0, -2.0, 4.0]);
         let of = |open, baseline| per_row(&tensor, open, |row| filled(row, baseline)).to_f32();
-        assert_eq!(of(true, Baseline::Least), [1.0, 1.0, -2.0, -2.0]);
+        assert_eq!(of(true, Baseline::Smallest), [1.0, 1.0, -2.0, -2.0]);
         assert_eq!(of(true, Baseline::Mean), [2.0, 2.0, 1.0, 1.0]);
-        assert_eq!(of(false, Baseline::Greatest), [4.0; 4]);
+        assert_eq!(of(false, Baseline::Largest), [4.0; 4]);
         assert_eq!(of(true, Baseline::Value(0.5)), [0.5; 4]);
     }
 }

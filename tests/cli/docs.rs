@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::common::root;
 use dlbc_ops::op::readers;
-use dlbc_ops::program::{StartInfo, StartSign};
+use dlbc_ops::program::{SeedInfo, SeedSign};
 
 fn book() -> PathBuf {
     root().join("docs/src")
@@ -197,14 +197,14 @@ fn recorded_relevance_is_reproduced() {
 const SIGNS: [&str; 2] = ["<!-- signs: written by the tests -->\n", "<!-- /signs -->"];
 
 /// The sign of the start under a composite, of the output of a model or of one of its tensors.
-fn sign(model: &str, rules: &str, output: Option<&str>) -> StartInfo {
+fn sign(model: &str, rules: &str, output: Option<&str>) -> SeedInfo {
     let read = dlbc_proto::read_model(&root().join("fixtures").join(model), &Default::default()).unwrap();
     let output = output.map(|op| {
         let last = read.graph().node.iter().rfind(|n| n.op_type() == op).unwrap();
         last.output[0].clone()
     });
     let options = dlbc_compiler::Options { rules: rules.into(), output, ..Default::default() };
-    dlbc_compiler::compile(&read, &options).unwrap().program.info.start
+    dlbc_compiler::compile(&read, &options).unwrap().program.info.seed
 }
 
 #[test]
@@ -213,16 +213,16 @@ fn the_table_of_signs_is_up_to_date() {
                      | --- | --- | --- | --- | --- |\n"
         .to_string();
     for rules in dlbc_compiler::built_in_names() {
-        let shown = |start: &StartInfo| if start.sign == StartSign::Value { "of the value" } else { "+" };
+        let shown = |start: &SeedInfo| if start.sign == SeedSign::Value { "of the value" } else { "+" };
         let dense = sign("digits_cnn/model.onnx", rules, None);
         let conv = sign("digits_cnn/model.onnx", rules, Some("Conv"));
         let softmax = sign("tiny/mlp_bn_softmax.onnx", rules, None);
-        let passed = match (&softmax.behind, softmax.sign) {
-            (Some(_), StartSign::Value) => "passed: of the logit",
+        let passed = match (&softmax.activation, softmax.sign) {
+            (Some(_), SeedSign::Value) => "passed: of the logit",
             (Some(_), _) => "passed: +",
             (None, _) => "its derivative: +",
         };
-        let difference = if dense.sign == StartSign::Unit { "derivative" } else { "both values" };
+        let difference = if dense.sign == SeedSign::Unit { "derivative" } else { "both values" };
         let row = [&format!("`{rules}`"), shown(&dense), shown(&conv), passed, difference];
         table += &format!("| {} |\n", row.join(" | "));
     }

@@ -85,6 +85,6 @@ fn an_entry_that_selects_nothing_is_a_warning() {
     let compiled = dlbc_compiler::compile(&model, &options).unwrap();
     assert_eq!(compiled.warnings.len(), 1, "{:?}", compiled.warnings);
     assert!(compiled.warnings[0].ends_with("the entry selects no node"), "{:?}", compiled.warnings);
-    let rules: Vec<&str> = compiled.program.info.audit.iter().map(|r| r.rule.as_str()).collect();
+    let rules: Vec<&str> = compiled.program.info.ledger.iter().map(|r| r.rule.as_str()).collect();
     assert_eq!(rules.iter().filter(|r| r.starts_with("flat")).count(), 1, "{rules:?}");
 }

@@ -204,7 +204,7 @@ fn the_constants_of_a_normalisation_are_a_reference_in_every_form() {
 #[test]
 fn constants_inside_the_model_are_contributions() {
     let rules_of = |compiled: &Compiled| -> Vec<String> {
-        compiled.program.info.audit.iter().map(|row| row.rule.clone()).collect()
+        compiled.program.info.ledger.iter().map(|row| row.rule.clone()).collect()
     };
     let forms = forms();
     let data = |rules: &[String]| rules.iter().any(|r| r.contains("constants=data"));
@@ -216,7 +216,7 @@ fn constants_inside_the_model_are_contributions() {
     assert_eq!(inputs, ["t"]);
     let path: PathBuf = root().join("fixtures/sentiment_bert/model.onnx");
     let bert = program(&path, "lrp-epsilon");
-    let rules: Vec<String> = bert.info.audit.iter().map(|row| row.rule.clone()).collect();
+    let rules: Vec<String> = bert.info.ledger.iter().map(|row| row.rule.clone()).collect();
     assert!(rules.iter().any(|r| r.starts_with("sum-epsilon")) && !data(&rules), "{rules:?}");
 }
 
@@ -234,6 +234,6 @@ fn composites_that_see_raw_features_are_known() {
         ("dlb", false),
     ] {
         let expected: &[&str] = if raw { &["x"] } else { &[] };
-        assert_eq!(normalised(form, rules, None).program.info.raw, expected, "{rules}");
+        assert_eq!(normalised(form, rules, None).program.info.self_normalized, expected, "{rules}");
     }
 }

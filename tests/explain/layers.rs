@@ -46,7 +46,7 @@ fn check(name: &str, e: &Explanation, scopes: &BTreeMap<String, Vec<String>>, si
 fn explained(m: &ZooModel, rules: &str) -> (Explanation, f64) {
     let program = program(&m.model, rules);
     let inputs = inputs_of(&program, &npz(&m.inputs));
-    let scopes = program.info.audit.iter().map(|r| (r.node.clone(), r.scope.clone())).collect();
+    let scopes = program.info.ledger.iter().map(|r| (r.node.clone(), r.scope.clone())).collect();
     let found = explain(&cpu(program, 2), &inputs, &books());
     // Signed shares may be many times the start.
     let sizes = found

@@ -291,7 +291,7 @@ fn positive_relevance_of_a_table_speaks_for_the_target() {
         // Derivatives start from the probability; the others at the logit.
         for rules in ["lrp-epsilon", "lrp-gamma", "epsilon-plus", "attnlrp", "cp-lrp"] {
             let program = program(&path, rules);
-            let behind = program.info.start.behind.as_ref().map(|b| b.tensor.clone());
+            let behind = program.info.seed.activation.as_ref().map(|b| b.tensor.clone());
             let scores = match behind {
                 Some(tensor) => cpu(from_tensor(&path, tensor.trim_end_matches(".classes")).unwrap(), 1),
                 None => cpu(program.clone(), 1),
@@ -346,18 +346,18 @@ fn positive_relevance_of_a_text_speaks_for_the_target() {
 
 #[test]
 fn the_sign_follows_the_rules_and_not_the_name_of_a_composite() {
-    use dlbc_ops::program::StartSign;
+    use dlbc_ops::program::SeedSign;
     let model = root().join("fixtures/digits_cnn/model.onnx");
     let with = |base: &str, entry: &str| {
         let text = format!("{}\n{entry}", dlbc_compiler::built_in_source(base).unwrap());
-        crate::common::program_by(&model, &text).info.start.sign
+        crate::common::program_by(&model, &text).info.seed.sign
     };
     let last = |rule: &str| format!("[[rule]]\nrole = \"linear\"\nplace = \"last\"\nrule = \"{rule}\"\n");
-    assert_eq!(with("lrp-epsilon", ""), StartSign::Value);
-    assert_eq!(with("lrp-epsilon", &last("z-plus")), StartSign::Positive);
-    assert_eq!(with("dlb", ""), StartSign::Positive);
-    assert_eq!(with("dlb", &last("epsilon")), StartSign::Value);
-    assert_eq!(with("gradient", ""), StartSign::Unit);
+    assert_eq!(with("lrp-epsilon", ""), SeedSign::Value);
+    assert_eq!(with("lrp-epsilon", &last("z-plus")), SeedSign::Positive);
+    assert_eq!(with("dlb", ""), SeedSign::Positive);
+    assert_eq!(with("dlb", &last("epsilon")), SeedSign::Value);
+    assert_eq!(with("gradient", ""), SeedSign::Unit);
 }
 
 #[test]

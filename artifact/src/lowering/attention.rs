@@ -18,7 +18,7 @@ impl OnnxLowering for Attention {
 impl OnnxLowering for AttentionShare {
     fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
         let (x, types) = (at.x, at.types);
-        let (value, of) = (self.value, self.of);
+        let (value, of) = (self.value, self.part);
         let (q, k, v, r) = (x[0], x[1], x[2], x[3]);
         let (dtype, rank) = (types[0].dtype, types[0].rank());
         let p = weights(s, self.geometry, q, k, x.get(4).copied(), types);

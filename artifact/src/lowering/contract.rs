@@ -4,7 +4,7 @@ pub(super) use dlbc_ops::tensor::TensorType;
 
 pub(super) use crate::onnx_builder::OnnxBuilder;
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 /// The name of a result, or why there is none.
 pub(crate) type Lowered = Result<String, String>;
@@ -26,7 +26,7 @@ pub(crate) trait OnnxLowering {
     fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered;
 
     /// The transforms of operands, which the name of its function has.
-    fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<Transform> {
         vec![]
     }
 }

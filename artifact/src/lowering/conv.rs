@@ -1,6 +1,6 @@
 //! Convolutions and their adjoint.
 
-use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Part, Window};
+use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform, Window};
 use dlbc_ops::tensor::Dim;
 
 use super::contract::*;
@@ -18,7 +18,7 @@ impl OnnxLowering for Conv {
         Ok(s.add("Conv", &operands, attributes))
     }
 
-    fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<Transform> {
         vec![self.w]
     }
 }
@@ -29,7 +29,7 @@ impl OnnxLowering for ConvTranspose {
         adjoint(s, &self.geometry, at.x[0], &weight, &self.to)
     }
 
-    fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<Transform> {
         vec![self.w]
     }
 }

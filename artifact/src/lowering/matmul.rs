@@ -1,6 +1,6 @@
 //! Matrix products.
 
-use dlbc_ops::prim::{MatMul, Part};
+use dlbc_ops::prim::{MatMul, Transform};
 use dlbc_proto::write::attr_int;
 
 use super::contract::*;
@@ -21,7 +21,7 @@ impl OnnxLowering for MatMul {
         Ok(s.add("MatMul", &[&left, &right], vec![]))
     }
 
-    fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<Transform> {
         vec![self.a, self.b]
     }
 }

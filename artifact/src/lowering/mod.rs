@@ -55,7 +55,7 @@ mod window;
 mod window_max;
 mod window_sum;
 
-use dlbc_ops::prim::{self, Part, Prim};
+use dlbc_ops::prim::{self, Prim, Transform};
 
 use crate::onnx_builder::OnnxBuilder;
 pub(crate) use contract::{Lowered, OnnxLowering, Operands};
@@ -65,7 +65,7 @@ impl OnnxLowering for Prim {
         lowering(self).ok_or("it is no computation")?.lower(s, at)
     }
 
-    fn parts(&self) -> Vec<Part> {
+    fn parts(&self) -> Vec<Transform> {
         lowering(self).map(|prim| prim.parts()).unwrap_or_default()
     }
 }

@@ -45,8 +45,8 @@ pub(crate) fn measured(graph: &Graph<Prim>) -> impl Iterator<Item = (&str, Value
         | Output::Ledger { .. }
         | Output::Expert { .. }
         | Output::Baseline(_)
-        | Output::StartValue
-        | Output::StartSign
+        | Output::SeedValue
+        | Output::SeedSign
         | Output::Value(_) => None,
     })
 }

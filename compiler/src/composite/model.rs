@@ -87,7 +87,7 @@ impl Composite {
         }
         let selected = self.entries.iter().rev().find(|e| e.selector.selects(graph, node, kind, places));
         let Some(entry) = selected else { return Ok(None) };
-        let rule = entry.rule.at(&Facts { graph, node, live });
+        let rule = entry.rule.for_node(&Facts { graph, node, live });
         if rule.formula(role).is_none() {
             return Err(CompileError::InvalidComposite {
                 place: entry.place.clone(),

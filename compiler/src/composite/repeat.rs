@@ -71,8 +71,8 @@ pub(super) fn read(mut table: Table, quantity: Quantity) -> Result<Repeat, Strin
 fn baseline(given: Option<Start>) -> Result<Baseline, String> {
     const KNOWN: [(&str, Baseline); 4] = [
         ("scaler", Baseline::Scaler),
-        ("least", Baseline::Least),
-        ("greatest", Baseline::Greatest),
+        ("least", Baseline::Smallest),
+        ("greatest", Baseline::Largest),
         ("mean", Baseline::Mean),
     ];
     match given {
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn tables_are_read_and_mistakes_named() {
         let text = "kind = \"integrated-gradients\"\nsteps = 8\nbaseline = \"least\"";
-        assert_eq!(parsed(text), Ok(Repeat::IntegratedGradients { steps: 8, baseline: Baseline::Least }));
+        assert_eq!(parsed(text), Ok(Repeat::IntegratedGradients { steps: 8, baseline: Baseline::Smallest }));
         let smooth = Repeat::SmoothGrad { samples: 32, noise: 0.1, seed: 0 };
         assert_eq!(parsed("kind = \"smoothgrad\""), Ok(smooth));
         for (text, message) in [

@@ -9,7 +9,7 @@ use dlbc_ops::OpError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::op::read::{Attr, Reading, resolve};
 use dlbc_ops::op::{Cast, Concat, Merge, Slice, Sub};
-use dlbc_ops::program::UNFIT;
+use dlbc_ops::program::UNFIT_PREFIX;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 use dlbc_proto::Name;
 use dlbc_proto::onnx::{GraphProto, NodeProto};
@@ -72,8 +72,8 @@ pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError
 
 /// The graph that an attribute holds.
 fn graph<'n>(node: &'n NodeProto, name: &str) -> Result<&'n GraphProto, Failed> {
-    let found = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
-    found.ok_or_else(|| invalid(node, OpError::Invalid(format!("attribute `{name}` is missing"))))
+    let branch = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
+    branch.ok_or_else(|| invalid(node, OpError::Invalid(format!("attribute `{name}` is missing"))))
 }
 
 fn invalid(node: &NodeProto, source: OpError) -> Failed {
@@ -218,17 +218,17 @@ fn sole(
         let unit = r.add_constant(Tensor::from_i64(&[], &[i64::from(when)]));
         // 0 where the branch that fits is taken, -1 else.
         let fits = if when { r.add(Sub, &[taken, unit])? } else { r.add(Sub, &[unit, taken])? };
-        let condition = &Dim::known(1) + &r.graph.measure(UNFIT, fits);
+        let condition = &Dim::known(1) + &r.graph.data_dependent_dim(UNFIT_PREFIX, fits);
         let merge = |v: Value| r.add(Merge { condition: condition.clone() }, &[v, v]);
         results.into_iter().map(merge).collect()
     })
 }
 
 fn operand(import: &Import, node: &NodeProto, slot: usize) -> Result<Value, Failed> {
-    let found = node.input.get(slot).and_then(|name| import.values.get(name)).copied();
-    found.ok_or_else(|| {
+    let operand = node.input.get(slot).and_then(|name| import.values.get(name)).copied();
+    operand.ok_or_else(|| {
         let expected = format!("at least {}", slot + 1);
-        invalid(node, OpError::Arity { expected, found: node.input.len() })
+        invalid(node, OpError::Arity { expected, actual: node.input.len() })
     })
 }
 

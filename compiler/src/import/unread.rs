@@ -12,7 +12,7 @@ use dlbc_ops::tensor::TensorType;
 pub(super) fn remove(graph: &mut Graph<Op>) {
     for id in graph.inputs().to_vec() {
         let v = Value { node: id, slot: 0 };
-        let measured = graph.measured().iter().any(|(_, m)| *m == v);
+        let measured = graph.data_dependent_dims().iter().any(|(_, m)| *m == v);
         if graph.consumers(v).is_empty() && !graph.is_output(v) && !measured && !gives_dimensions(graph, id) {
             graph.remove(id);
         }

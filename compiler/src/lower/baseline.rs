@@ -55,7 +55,7 @@ pub(super) fn outputs(
     for rule in relevance.graph.topological() {
         let Some(id) = relevance.forward.get(&rule).copied() else { continue };
         let y = Value { node: id, slot: 0 };
-        b.at(&graph.node(id).origin, &format!("baseline.{}", graph.node(id).name()));
+        b.set_origin(&graph.node(id).origin, &format!("baseline.{}", graph.node(id).name()));
         let own = match wanted.get(&y) {
             Some(own) => *own,
             None if relevance.shifts.contains(&id) => {

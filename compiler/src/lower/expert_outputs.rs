@@ -24,7 +24,7 @@ pub fn add_outputs(
             continue;
         }
         let at = reached.len();
-        b.at(&graph.node(layer.sum).origin, &format!("experts.{at}"));
+        b.set_origin(&graph.node(layer.sum).origin, &format!("experts.{at}"));
         let total = b.total(received);
         let parts: Vec<(Value, Value)> = layer
             .slots

@@ -4,7 +4,7 @@
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{Builder, Reduction};
-use dlbc_ops::program::{Entry, Output, TrackKind};
+use dlbc_ops::program::{LedgerEntry, Output, TrackKind};
 
 use super::account::{Account, total};
 
@@ -13,13 +13,13 @@ use super::account::{Account, total};
 pub(super) struct LedgerRow {
     /// The track.
     pub track: TrackKind,
-    /// Index of the row in [`Info::audit`](dlbc_ops::program::Info::audit).
+    /// Index of the row in [`Info::ledger`](dlbc_ops::program::Info::ledger).
     pub row: usize,
 }
 
 impl LedgerRow {
     /// The program output with an entry of this row.
-    pub fn output(self, entry: Entry) -> Output {
+    pub fn output(self, entry: LedgerEntry) -> Output {
         Output::Ledger { track: self.track, row: self.row, entry }
     }
 }
@@ -62,7 +62,7 @@ pub(super) fn to(
         let own = account.passed.iter().filter(|(k, _)| operands.contains(k));
         let parts: Vec<Value> = own.map(|(_, share)| b.total(*share)).collect();
         let sum = total(b, &parts, account.received);
-        b.graph_mut().add_output(row.output(Entry::To(j)), sum);
+        b.graph_mut().add_output(row.output(LedgerEntry::PassedTo(j)), sum);
     }
 }
 
@@ -78,17 +78,17 @@ pub(super) fn heads(
     if !is_attention(graph, id) {
         return;
     }
-    let mut sum = |entry: Entry, v: Value| {
+    let mut sum = |entry: LedgerEntry, v: Value| {
         let ty = b.ty(v);
         if ty.rank() == 4 {
             let by_head = b.reduce(Reduction::Sum, v, &[0, 2, 3], false);
             b.graph_mut().add_output(row.output(entry), by_head);
         }
     };
-    sum(Entry::HeadsReceived, account.received);
+    sum(LedgerEntry::HeadsReceived, account.received);
     for (j, target) in targets.iter().enumerate() {
         if let Some((_, share)) = account.passed.iter().find(|(k, _)| k == target) {
-            sum(Entry::HeadsOf(j), *share);
+            sum(LedgerEntry::HeadsPassed(j), *share);
         }
     }
 }

@@ -13,7 +13,7 @@ use std::collections::{HashMap, HashSet};
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{self, Builder, Prim};
-use dlbc_ops::program::{AuditRow, Entry, Info, InputInfo, Mode, Output, Program, Repeat, SEED};
+use dlbc_ops::program::{Info, InputInfo, LedgerEntry, LedgerRowInfo, Mode, Output, Program, Repeat, SEED};
 use dlbc_ops::tensor::{Dim, TensorType};
 
 use account::{Account, located, total};
@@ -47,7 +47,7 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
         ..Info::default()
     };
     reverse(graph, relevance, &mut b, &values, &mut info)?;
-    info.raw = baseline::raw(graph, relevance);
+    info.self_normalized = baseline::raw(graph, relevance);
     info.repeat.clone_from(&relevance.repeat);
     if matches!(relevance.repeat, Some(Repeat::IntegratedGradients { .. })) {
         baseline::outputs(graph, relevance, &mut b, &values)?;
@@ -56,7 +56,9 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     let mut outputs: Vec<(Output, Value)> =
         graph.outputs().iter().map(|(name, v)| (Output::from(name), values[v])).collect();
     outputs.extend(program.outputs().to_vec());
-    outputs.extend(graph.measured().iter().map(|(symbol, v)| (Output::Dimension(symbol.clone()), values[v])));
+    outputs.extend(
+        graph.data_dependent_dims().iter().map(|(symbol, v)| (Output::Dimension(symbol.clone()), values[v])),
+    );
     program.set_outputs(outputs);
     program.remove_unused();
     program.check().map_err(|faults| CompileError::BrokenGraph { pass: "lower", faults })?;
@@ -71,27 +73,27 @@ fn reverse(
     info: &mut Info,
 ) -> Result<(), CompileError> {
     let seed_node = relevance.graph.node(relevance.seed);
-    b.at(&seed_node.origin, "seed");
+    b.set_origin(&seed_node.origin, "seed");
     let tracks = relevance.mode.tracks();
     let seeds = seeds(b, &seed_node.types[0], tracks.len());
     let mut arrived: HashMap<NodeId, Value> = HashMap::new();
     // The relevance of each forward value on each track, once all of it has arrived.
     let mut named: Vec<(String, Vec<Value>)> = vec![];
     let explained = explained(graph, relevance);
-    info.start = start::start(graph, relevance, b, values, explained);
+    info.seed = start::start(graph, relevance, b, values, explained);
     // One track alone asks nothing of an argument for a larger value.
     let first = match relevance.mode {
         Mode::Contrastive => start::first(graph, relevance, explained),
         Mode::Default => HashSet::new(),
     };
-    b.at(&seed_node.origin, "seed");
+    b.set_origin(&seed_node.origin, "seed");
     let start = Start { values: &seeds, carries: Carries::Relevance, first: &first };
     let sinks = walk(graph, relevance, b, values, &start, &mut |b, mut row| {
         let operands = graph.node_inputs(row.forward);
         for (account, seed) in row.tracks.iter_mut().zip(&seeds) {
             if relevance.quantity == Quantity::GradientTimesInput {
                 // The output itself has what it started with, also where it is 0 and nothing can pass.
-                let first = info.audit.is_empty();
+                let first = info.ledger.is_empty();
                 let y = values[&Value { node: row.forward, slot: 0 }];
                 account.received = match row.carries {
                     _ if first => *seed,
@@ -120,12 +122,12 @@ fn reverse(
         let node = relevance.graph.node(row.rule);
         let destinations = ledger::destinations(graph, row.forward, &node.op.targets);
         for (track, account) in tracks.iter().zip(&row.tracks) {
-            let of_row = LedgerRow { track: *track, row: info.audit.len() };
+            let of_row = LedgerRow { track: *track, row: info.ledger.len() };
             audit(b, of_row, account);
             ledger::to(b, of_row, &destinations, account);
             ledger::heads(b, of_row, (graph, row.forward), &node.op.targets, account);
         }
-        info.audit.push(AuditRow {
+        info.ledger.push(LedgerRowInfo {
             node: graph.node(row.forward).name().into(),
             op: node.op.op.clone(),
             rule: node.op.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
@@ -188,7 +190,9 @@ fn audit(b: &mut Builder, row: LedgerRow, account: &Account) {
     let passed: Vec<Value> = account.passed.iter().map(|(_, v)| b.total(*v)).collect();
     let out = total(b, &passed, received);
     let kept = total(b, &account.absorbed, received);
-    for (entry, v) in [(Entry::Received, received), (Entry::Passed, out), (Entry::Absorbed, kept)] {
+    for (entry, v) in
+        [(LedgerEntry::Received, received), (LedgerEntry::Passed, out), (LedgerEntry::Absorbed, kept)]
+    {
         b.graph_mut().add_output(row.output(entry), v);
     }
 }

@@ -10,7 +10,7 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::role::RoleKind;
 use dlbc_ops::op::{Function, Op};
 use dlbc_ops::prim::{Builder, Unary};
-use dlbc_ops::program::{Behind, Output, StartInfo, StartSign};
+use dlbc_ops::program::{FinalActivation, Output, SeedInfo, SeedSign};
 use dlbc_ops::rule::{Policy, Sharing};
 
 use crate::composite::Quantity;
@@ -23,30 +23,30 @@ pub(super) fn start(
     b: &mut Builder,
     values: &HashMap<Value, Value>,
     explained: Value,
-) -> StartInfo {
+) -> SeedInfo {
     if relevance.quantity == Quantity::Gradient {
-        return StartInfo::default();
+        return SeedInfo::default();
     }
-    b.at(&graph.node(explained.node).origin, "start");
+    b.set_origin(&graph.node(explained.node).origin, "start");
     let passed = passed(graph, relevance, explained);
-    let behind = behind(graph, &passed, explained);
+    let activation = final_activation(graph, &passed, explained);
     let mut trace = Trace { graph, values, passed, traced: HashMap::new() };
     for id in graph.topological() {
         trace.visit(b, id);
     }
     let found = trace.of(explained);
     if found.value != values[&explained] {
-        b.graph_mut().add_output(Output::StartValue, found.value);
+        b.graph_mut().add_output(Output::SeedValue, found.value);
     }
     let sign = match found.sign {
-        Sign::None | Sign::Positive => StartSign::Positive,
-        Sign::Value => StartSign::Value,
+        Sign::None | Sign::Positive => SeedSign::Positive,
+        Sign::Value => SeedSign::Value,
         Sign::Mixed(sign) => {
-            b.graph_mut().add_output(Output::StartSign, sign);
-            StartSign::Value
+            b.graph_mut().add_output(Output::SeedSign, sign);
+            SeedSign::Value
         }
     };
-    StartInfo { sign, behind }
+    SeedInfo { sign, activation }
 }
 
 /// The nodes that the start reaches unchanged and as an argument for a larger value: increasing functions below the explained
@@ -212,14 +212,18 @@ fn signed_step(step: &RelevanceGraph) -> bool {
 }
 
 /// The activation whose operand the start has the sign of, where the output of it is what is explained.
-fn behind(graph: &Graph<Op>, passed: &HashMap<NodeId, Passing>, explained: Value) -> Option<Behind> {
+fn final_activation(
+    graph: &Graph<Op>,
+    passed: &HashMap<NodeId, Passing>,
+    explained: Value,
+) -> Option<FinalActivation> {
     let mut v = explained;
     loop {
         let inputs = graph.node_inputs(v.node);
         match passed.get(&v.node)? {
             Passing::Grows(k) if squashes(graph.op(v.node)) => {
                 let tensor = graph.value_name(inputs[*k]).to_string();
-                return Some(Behind { op: graph.op(v.node).title(), tensor });
+                return Some(FinalActivation { op: graph.op(v.node).title(), tensor });
             }
             passing => v = inputs[*passing.operands().first()?],
         }

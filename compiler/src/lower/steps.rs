@@ -98,7 +98,7 @@ pub(super) fn lower(
         .chain([before])
         .chain(site.inputs[1..].iter().copied())
         .collect();
-    let steps = Scan::wire(b, step, &operands, scan.sequences + 1 + r.len(), !scan.reverse);
+    let steps = Scan::lower_step(b, step, &operands, scan.sequences + 1 + r.len(), !scan.reverse);
     starts.into_iter().map(|start| unpack(b, scan, site, &parts, steps, &time, start)).collect()
 }
 

@@ -130,7 +130,7 @@ pub(super) fn walk(
         let Some(forward) = relevance.forward.get(&id).copied() else { continue };
         let node = relevance.graph.node(id);
         let Some(rule) = &node.op.rule else { continue };
-        b.at(&node.origin, &format!("R.{}", graph.node(forward).name()));
+        b.set_origin(&node.origin, &format!("R.{}", graph.node(forward).name()));
         let wires: Vec<Value> = relevance.graph.wires_in(id).into_iter().map(|(_, v)| v).collect();
         let y = values[&Value { node: forward, slot: 0 }];
         let live = &relevance.live[&forward];
@@ -175,7 +175,7 @@ pub(super) fn walk(
     for (i, sink) in relevance.sinks.iter().enumerate() {
         let wires = relevance.graph.outputs().iter().filter(|(end, _)| end.index == i);
         let wires: Vec<Value> = wires.map(|(_, v)| *v).collect();
-        b.at(&dlbc_ops::graph::Origin::onnx(sink, "input"), &format!("R.{sink}"));
+        b.set_origin(&dlbc_ops::graph::Origin::onnx(sink, "input"), &format!("R.{sink}"));
         let y = graph.find(sink).map(|v| values[&v]);
         let (carries, r) = arrived(b, &lowered, &given, (&wires, y), None);
         sinks.push(Sink { name: sink.clone(), carries, r });
@@ -204,7 +204,7 @@ fn flows(
 fn misfit(graph: &Graph<Op>, forward: NodeId, rule: &Rule) -> CompileError {
     let node = Name::new(graph.node(forward).name());
     let message = format!("rule {rule} has no formula for node {node} ({})", graph.op(forward).title());
-    CompileError::BrokenGraph { pass: "lower", faults: vec![Fault { rule: 7, message }] }
+    CompileError::BrokenGraph { pass: "lower", faults: vec![Fault { invariant: 7, message }] }
 }
 
 /// The sum of the relevance that arrives over several wires.

@@ -1,6 +1,6 @@
 //! Matrices as products read them.
 
-use dlbc_ops::prim::Part as Take;
+use dlbc_ops::prim::Transform as Take;
 
 /// A matrix within a slice: element `(i, j)` lies at `i·row + j·column`.
 #[derive(Clone, Copy)]

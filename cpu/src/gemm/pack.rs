@@ -1,6 +1,6 @@
 //! Panels: operands in the order in which the kernel reads them.
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::kernel::{Isa, prefetch};
 use super::matrix::Matrix;
@@ -36,10 +36,10 @@ pub fn rows(a: Matrix<'_>, first: usize, rows: usize, from: usize, k: usize, to:
 }
 
 /// Takes the part of packed values.
-fn take(part: Part, to: &mut [f32]) {
+fn take(part: Transform, to: &mut [f32]) {
     match part {
-        Part::Id => {}
-        Part::Abs => to.iter_mut().for_each(|v| *v = v.abs()),
+        Transform::Id => {}
+        Transform::Abs => to.iter_mut().for_each(|v| *v = v.abs()),
         part => to.iter_mut().for_each(|v| *v = part_of(part, *v)),
     }
 }

@@ -1,4 +1,4 @@
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::*;
 
@@ -111,7 +111,7 @@ fn parts_are_taken_while_packing() {
     let (m, k, n) = (9, 20, 21);
     let (a, b) = (values(m * k, 6), values(k * n, 7));
     let take = |part, v: &[f32]| v.iter().map(|v| crate::weights::part_of(part, *v)).collect::<Vec<_>>();
-    for part in [Part::Abs, Part::Pos, Part::Neg] {
+    for part in [Transform::Abs, Transform::Pos, Transform::Neg] {
         let (taken_a, taken_b) = (take(part, &a), take(part, &b));
         let (mut y, mut z) = (vec![0.0; m * n], vec![0.0; m * n]);
         gemm(k, &mut Tile::whole(&mut y, m, n), Matrix::rows(&taken_a, k), Matrix::rows(&taken_b, n));

@@ -16,7 +16,7 @@ impl CpuPrimitive for Attention {
 impl CpuPrimitive for AttentionShare {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
         let shape = w.attention(self.geometry, &at.operands[..3], at.operands.get(4));
-        w.share(&at.name, Share { shape, value: self.value }, &at.operands, self.of).map(Some)
+        w.share(&at.name, Share { shape, value: self.value }, &at.operands, self.part).map(Some)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Convolutions whose weight is computed.
 
 use dlbc_ops::graph::Value;
-use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Part, Window};
+use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform, Window};
 use tract_onnx::tract_core::ops;
 
 use super::contract::*;
@@ -11,7 +11,7 @@ use crate::fold::Fold;
 impl CpuPrimitive for Conv {
     fn wire(&self, w: &mut Wiring<'_>, at: &At) -> TractResult<Option<OutletId>> {
         let weight = w.part(at.operands[1], self.w)?;
-        let bias = at.operands.get(2).map(|b| w.part(*b, Part::Id)).transpose()?;
+        let bias = at.operands.get(2).map(|b| w.part(*b, Transform::Id)).transpose()?;
         let x = at.input(w, 0);
         let (input, output) = (w.dims(at.operands[0])[2..].to_vec(), w.dims(at.v)[2..].to_vec());
         let window = &self.geometry.window;
@@ -62,7 +62,7 @@ impl Wiring<'_> {
         v: Value,
         operands: &[Value],
         geometry: &ConvGeometry,
-        part: Part,
+        part: Transform,
     ) -> TractResult<OutletId> {
         let s = self.values[&operands[0]];
         let (from, to) = (self.dims(operands[0]), self.dims(v));

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use dlbc_backend::Stage;
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
-use dlbc_ops::prim::{self, Part, Prim};
+use dlbc_ops::prim::{self, Prim, Transform};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops;
 
@@ -93,7 +93,7 @@ impl Wiring<'_> {
         let at = At { name: self.name(v), v, operands: self.graph.node_inputs(id) };
         let prim = self.graph.op(id).clone();
         if let Prim::Const(t) = &prim {
-            let made = self.cache.tensor(id, Part::Id, t)?;
+            let made = self.cache.tensor(id, Transform::Id, t)?;
             let name = self.unique(&at.name);
             return self.model.add_const(name, made);
         }

@@ -1,7 +1,7 @@
 //! Products and convolutions with a constant.
 
 use dlbc_ops::graph::{PrintOp, Value};
-use dlbc_ops::prim::{self, Part, Prim};
+use dlbc_ops::prim::{self, Prim, Transform};
 use tract_onnx::tract_core::internal::*;
 
 use crate::columns::Taps;
@@ -24,7 +24,7 @@ impl Wiring<'_> {
         for (then, reach, operand) in &chain.steps {
             let input = inputs.len();
             if let Some(operand) = operand {
-                inputs.push(self.part(*operand, Part::Id)?);
+                inputs.push(self.part(*operand, Transform::Id)?);
             }
             steps.push(Step { then: *then, reach: *reach, input });
         }
@@ -51,7 +51,9 @@ impl Wiring<'_> {
                 let (k, n) = (x[x.len() - 1], dims[dims.len() - 1]);
                 let rows = x[..x.len() - 1].iter().product();
                 let weight = match (constant, self.given.iter().position(|v| *v == operands[1])) {
-                    (Some(constant), _) => self.cache.weight(operands[1].node, Part::Id, &constant, k, false),
+                    (Some(constant), _) => {
+                        self.cache.weight(operands[1].node, Transform::Id, &constant, k, false)
+                    }
                     (None, Some(at)) => Weight::given(at, k),
                     (None, None) => bail!("the weight is neither constant nor given"),
                 };

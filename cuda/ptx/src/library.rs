@@ -1,6 +1,6 @@
 //! The fixed library: the variants that `cuda/kernels/manifest.json` lists, by family.
 
-use dlbc_ops::prim::{Binary, Part, Reduction, Unary};
+use dlbc_ops::prim::{Binary, Reduction, Transform, Unary};
 use dlbc_ops::tensor::DType;
 
 use crate::device::Kernel;
@@ -30,7 +30,7 @@ pub fn library() -> Vec<Entry> {
     for variant in skinny() {
         add("gemm", variant.emit());
     }
-    add("gemm", integer([Part::Id; 2]));
+    add("gemm", integer([Transform::Id; 2]));
     for variant in convs() {
         add("conv", variant.emit());
     }
@@ -106,27 +106,30 @@ pub fn gemms() -> Vec<Gemm> {
     let wide = [Layout { wide: true, ..along }, Layout { wide: true, ..across }];
     let mut found = vec![];
     let mut add = |parts, layouts, tile, then| found.push(Gemm { parts, second: None, layouts, tile, then });
-    for parts in
-        [[Part::Id, Part::Id], [Part::Abs, Part::Abs], [Part::Pos, Part::Neg], [Part::Square, Part::One]]
-    {
+    for parts in [
+        [Transform::Id, Transform::Id],
+        [Transform::Abs, Transform::Abs],
+        [Transform::Pos, Transform::Neg],
+        [Transform::Square, Transform::One],
+    ] {
         for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE, Tile::tensor(Math::Split)] {
             add(parts, [along, across], tile, Epilogue::default());
         }
     }
-    add([Part::Id; 2], [across, along], Tile::SMALL, share());
+    add([Transform::Id; 2], [across, along], Tile::SMALL, share());
     for math in [Math::Split, Math::Tf32, Math::Bf16] {
-        add([Part::Abs; 2], wide, Tile::large_tensor(math), quotient());
-        add([Part::One, Part::Pos], [across, wide[0]], Tile::tensor(math), Epilogue::default());
-        add([Part::Abs, Part::Neg], [wide[1], along], Tile::tensor(math), share());
+        add([Transform::Abs; 2], wide, Tile::large_tensor(math), quotient());
+        add([Transform::One, Transform::Pos], [across, wide[0]], Tile::tensor(math), Epilogue::default());
+        add([Transform::Abs, Transform::Neg], [wide[1], along], Tile::tensor(math), share());
     }
     let tensor = |parts, second, then| {
         let tile = Tile::tensor(Math::Split);
         Gemm { parts, second: Some(second), layouts: [along, wide[1]], tile, then }
     };
-    let second = Second { parts: [Part::Neg; 2], apart: false };
-    found.push(tensor([Part::Pos; 2], second, Epilogue::default()));
-    let second = Second { parts: [Part::Id, Part::Neg], apart: true };
-    found.push(tensor([Part::Id, Part::Pos], second, sides()));
+    let second = Second { parts: [Transform::Neg; 2], apart: false };
+    found.push(tensor([Transform::Pos; 2], second, Epilogue::default()));
+    let second = Second { parts: [Transform::Id, Transform::Neg], apart: true };
+    found.push(tensor([Transform::Id, Transform::Pos], second, sides()));
     found
 }
 
@@ -137,10 +140,10 @@ pub fn skinny() -> Vec<Skinny> {
         Skinny { parts, rows, layout, then }
     };
     vec![
-        variant([Part::Id; 2], 16, false, false, Epilogue::default()),
-        variant([Part::Abs; 2], 4, false, true, quotient()),
-        variant([Part::Abs, Part::One], 1, true, false, share()),
-        variant([Part::Id, Part::Neg], 8, true, true, Epilogue::default()),
+        variant([Transform::Id; 2], 16, false, false, Epilogue::default()),
+        variant([Transform::Abs; 2], 4, false, true, quotient()),
+        variant([Transform::Abs, Transform::One], 1, true, false, share()),
+        variant([Transform::Id, Transform::Neg], 8, true, true, Epilogue::default()),
     ]
 }
 
@@ -148,7 +151,7 @@ pub fn skinny() -> Vec<Skinny> {
 pub fn convs() -> Vec<Conv> {
     let mut found = vec![];
     for way in [Way::Forward, Way::Adjoint, Way::AdjointStrided] {
-        let parts = [Part::Abs, Part::Id];
+        let parts = [Transform::Abs, Transform::Id];
         let mut add = |tile, wide, then| found.push(Conv { way, parts, second: None, wide, tile, then });
         let then = || if way == Way::Forward { biased() } else { Epilogue::default() };
         let split = Tile::tensor(Math::Split);
@@ -167,10 +170,10 @@ pub fn convs() -> Vec<Conv> {
         let tile = Some(Tile::tensor(Math::Split));
         Conv { way, parts, second: Some(second), wide: false, tile, then }
     };
-    let second = Second { parts: [Part::Neg; 2], apart: false };
-    found.push(tensor(Way::Forward, [Part::Pos; 2], second, biased()));
-    let second = Second { parts: [Part::Neg, Part::Id], apart: true };
-    found.push(tensor(Way::Adjoint, [Part::Pos, Part::Id], second, sides()));
+    let second = Second { parts: [Transform::Neg; 2], apart: false };
+    found.push(tensor(Way::Forward, [Transform::Pos; 2], second, biased()));
+    let second = Second { parts: [Transform::Neg, Transform::Id], apart: true };
+    found.push(tensor(Way::Adjoint, [Transform::Pos, Transform::Id], second, sides()));
     found
 }
 

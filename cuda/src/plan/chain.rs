@@ -2,7 +2,7 @@
 
 use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{Binary, Part, Prim};
+use dlbc_ops::prim::{Binary, Prim, Transform};
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::{Access, Chain, ChainArgs, Kind, Operand, Term};
 
@@ -92,8 +92,8 @@ impl Planner {
     }
 
     /// The operand of a product, in memory, and the part of it that counts: a part of a stored value need not be stored.
-    pub(super) fn part(&mut self, scope: &mut Scope, v: Value, part: Part) -> (View, Part) {
-        if let (Part::Id, Some(Made::Expression(e))) = (part, scope.made.get(&v))
+    pub(super) fn part(&mut self, scope: &mut Scope, v: Value, part: Transform) -> (View, Transform) {
+        if let (Transform::Id, Some(Made::Expression(e))) = (part, scope.made.get(&v))
             && let Some((view, part)) = e.part()
         {
             return (view, part);
@@ -102,9 +102,9 @@ impl Planner {
     }
 
     /// The same of an operand that must lie dense: a part of what does not is stored.
-    pub(super) fn dense_part(&mut self, scope: &mut Scope, v: Value) -> (View, Part) {
-        let (view, part) = self.part(scope, v, Part::Id);
-        if view.is_dense() { (view, part) } else { (self.dense_view(scope, v), Part::Id) }
+    pub(super) fn dense_part(&mut self, scope: &mut Scope, v: Value) -> (View, Transform) {
+        let (view, part) = self.part(scope, v, Transform::Id);
+        if view.is_dense() { (view, part) } else { (self.dense_view(scope, v), Transform::Id) }
     }
 
     /// The node's function of its operands, those that would make the expression too large in memory.

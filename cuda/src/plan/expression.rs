@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dlbc_ops::prim::{Binary, Part, Unary};
+use dlbc_ops::prim::{Binary, Transform, Unary};
 use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
@@ -149,13 +149,13 @@ impl Expression {
     }
 
     /// The view of which this is a part that products know, and the part.
-    pub(super) fn part(&self) -> Option<(View, Part)> {
+    pub(super) fn part(&self) -> Option<(View, Transform)> {
         let [view] = self.operands.as_slice() else { return None };
         let part = match self.terms.as_slice() {
-            [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Abs, 0), _)] => Part::Abs,
-            [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Relu, 0), _)] => Part::Pos,
+            [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Abs, 0), _)] => Transform::Abs,
+            [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Relu, 0), _)] => Transform::Pos,
             [(Term::Operand(0), Kind::F), (Term::Float(0.0), _), (Term::Binary(Binary::Min, 0, 1), _)] => {
-                Part::Neg
+                Transform::Neg
             }
             _ => return None,
         };

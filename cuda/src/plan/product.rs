@@ -1,6 +1,6 @@
 //! Matrix products: which variant, how operands lie, in how many slices.
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams};
 use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
@@ -84,8 +84,9 @@ impl Product {
 
     /// One kernel for this product and another of other parts of the same operands, when tensor cores compute both.
     pub(super) fn with(&self, other: &Product, apart: bool) -> Option<Product> {
-        let plain =
-            |parts: [Part; 2], second: Option<Second>| second.is_none() && !parts.contains(&Part::One);
+        let plain = |parts: [Transform; 2], second: Option<Second>| {
+            second.is_none() && !parts.contains(&Transform::One)
+        };
         let mut made = self.clone();
         match (&mut made.work, &other.work) {
             (
@@ -177,13 +178,13 @@ fn layout(v: &View, depth_first: bool, [lanes, depth]: [i64; 2], batches: &[i64]
 }
 
 /// The variant for few rows. `lanes` and `depth` are the strides of `b`.
-fn few(parts: [Part; 2], rows: usize, b: &View, [lanes, depth]: [i64; 2], batches: &[i64]) -> Skinny {
+fn few(parts: [Transform; 2], rows: usize, b: &View, [lanes, depth]: [i64; 2], batches: &[i64]) -> Skinny {
     let rows = rows.next_power_of_two() as u32;
     let own = layout(b, depth == 1 && lanes != 1, [lanes, depth], batches);
     // Four at a time, where no rest is left and so many sums find registers.
     let rank = b.dims.len();
     let (axis, fits) = if own.depth_first { (rank - 2, true) } else { (rank - 1, rows <= 4) };
-    let wide = own.wide && fits && b.dims[axis].is_multiple_of(4) && parts[1] != Part::One;
+    let wide = own.wide && fits && b.dims[axis].is_multiple_of(4) && parts[1] != Transform::One;
     Skinny { parts, rows, layout: Layout { wide, ..own }, then: Epilogue::default() }
 }
 
@@ -196,7 +197,7 @@ impl Planner {
     pub(super) fn product(
         &mut self,
         [a, b]: [View; 2],
-        parts: [Part; 2],
+        parts: [Transform; 2],
         [ta, tb]: [bool; 2],
         dims: &[usize],
     ) -> Expression {
@@ -279,7 +280,7 @@ impl Planner {
     fn integer_product(
         &mut self,
         [a, b]: [View; 2],
-        parts: [Part; 2],
+        parts: [Transform; 2],
         params: GemmParams,
         dims: &[usize],
     ) -> View {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use dlbc_backend::Stages;
 use dlbc_ops::graph::{Graph, NodeId};
-use dlbc_ops::prim::{self, Part, Prim, Reduction};
+use dlbc_ops::prim::{self, Prim, Reduction, Transform};
 use dlbc_ptx::kernel::attention::MAX_GROUPS;
 use dlbc_ptx::kernel::pointwise::Kind;
 
@@ -72,7 +72,7 @@ impl Search<'_> {
         let Prim::MatMul(prim::MatMul { a, b, ta, .. }) = self.graph.op(id) else { return false };
         let left = self.dims(self.inputs(id)[0]);
         let depth = left.get((left.len() + usize::from(!ta)).wrapping_sub(2)).copied().unwrap_or(usize::MAX);
-        *a != Part::One && *b != Part::One && depth <= MAX_DEPTH && self.fits(id)
+        *a != Transform::One && *b != Transform::One && depth <= MAX_DEPTH && self.fits(id)
     }
 
     /// Products of rows, and what is elementwise and made of one.
@@ -185,7 +185,7 @@ impl Search<'_> {
                     let part = if operands[0] == id { a } else { b };
                     operands[0] != operands[1]
                         && !operands.iter().all(inside)
-                        && *part == Part::Id
+                        && *part == Transform::Id
                         && self.fits(*reader)
                 }
                 Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes, .. }) => {

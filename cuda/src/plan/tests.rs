@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{
-    self, AttentionGeometry, AttentionPart, Binary, Builder, Part as Side, Prim, Reduction, Scan, Unary,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, Prim, Reduction, Scan, Transform, Unary,
 };
 use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
@@ -34,7 +34,7 @@ fn attention(tokens: usize) -> Graph<Prim> {
     let y = b.add(prim::Attention(geometry), &[q, k, v, mask]);
     b.graph_mut().add_output("y", y);
     for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
-        let share = Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, of });
+        let share = Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, part: of });
         let given = b.add(share, &[q, k, v, r, mask]);
         b.graph_mut().add_output(Output::relevance(TrackKind::Single, format!("{of:?}")), given);
     }
@@ -77,21 +77,21 @@ fn pieces(tokens: usize) -> Graph<Prim> {
     let dims = [2, tokens, 32];
     let [q, k, v] = ["q", "k", "v"].map(|name| input(&mut b, name, &dims));
     let r = input(&mut b, SEED, &dims);
-    let scores = b.matmul((q, Side::Id, false), (k, Side::Id, true));
+    let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
     let scores = b.scale(scores, 0.25);
     let p = b.add(prim::Softmax { axis: 2 }, &[scores]);
-    let y = b.matmul((p, Side::Id, false), (v, Side::Id, false));
+    let y = b.matmul((p, Transform::Id, false), (v, Transform::Id, false));
     b.graph_mut().add_output("y", y);
-    let back = b.matmul((r, Side::Id, false), (v, Side::Id, true));
+    let back = b.matmul((r, Transform::Id, false), (v, Transform::Id, true));
     let flow = b.mul(back, p);
     let sum = b.reduce(Reduction::Sum, flow, &[2], true);
     let all = b.mul(p, sum);
     let onto = b.minus(flow, all);
     for (name, given) in [
-        ("q", b.matmul((onto, Side::Id, false), (k, Side::Id, false))),
-        ("k", b.matmul((onto, Side::Id, true), (q, Side::Id, false))),
-        ("v", b.matmul((p, Side::Id, true), (r, Side::Id, false))),
-        ("turned", b.matmul((q, Side::Id, true), (onto, Side::Id, false))),
+        ("q", b.matmul((onto, Transform::Id, false), (k, Transform::Id, false))),
+        ("k", b.matmul((onto, Transform::Id, true), (q, Transform::Id, false))),
+        ("v", b.matmul((p, Transform::Id, true), (r, Transform::Id, false))),
+        ("turned", b.matmul((q, Transform::Id, true), (onto, Transform::Id, false))),
     ] {
         b.graph_mut().add_output(Output::relevance(TrackKind::Single, name), given);
     }
@@ -111,9 +111,9 @@ fn pieces_of_an_attention_and_their_derivatives_are_made_tile_by_tile() {
 fn scores_that_somebody_reads_are_kept() {
     let mut b = Builder::new();
     let [q, k] = ["q", "k"].map(|name| input(&mut b, name, &[64, 32]));
-    let scores = b.matmul((q, Side::Id, false), (k, Side::Id, true));
+    let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
     let p = b.add(prim::Softmax { axis: 1 }, &[scores]);
-    let y = b.matmul((p, Side::Id, false), (k, Side::Id, false));
+    let y = b.matmul((p, Transform::Id, false), (k, Transform::Id, false));
     b.graph_mut().add_output("y", y);
     b.graph_mut().add_output("p", p);
     b.ok().unwrap();
@@ -136,12 +136,12 @@ fn recurrence(steps: usize) -> Graph<Prim> {
         let mut next = x;
         for _ in 0..3 {
             let w = input(&mut step, "w", &[8, 8]);
-            let gate = step.matmul((h, Side::Id, false), (w, Side::Id, true));
+            let gate = step.matmul((h, Transform::Id, false), (w, Transform::Id, true));
             let sum = step.add(Prim::Binary(Binary::Add), &[next, gate]);
             next = step.add(Prim::Unary(Unary::Tanh), &[sum]);
         }
         step.graph_mut().add_output(Output::value("next"), next);
-        Prim::Scan(Scan::of(step.finish(), 1, reverse).0)
+        Prim::Scan(Scan::from_step(step.finish(), 1, reverse).0)
     };
     let operands = |x: Value| [&[h0, x][..], &weights].concat();
     let y = b.add(scan(false), &operands(x));
@@ -177,12 +177,12 @@ fn what_a_step_computes_from_the_sequences_alone_is_computed_for_all_steps_at_on
     let mut step = Builder::new();
     let (h, e) = (input(&mut step, "h", &[2, 8]), input(&mut step, "x", &[2, 6]));
     let [w, u] = [8, 6].map(|rows| input(&mut step, "w", &[rows, 8]));
-    let own = step.matmul((e, Side::Id, false), (u, Side::Abs, false));
+    let own = step.matmul((e, Transform::Id, false), (u, Transform::Abs, false));
     let own = step.add(Prim::Unary(Unary::Tanh), &[own]);
-    let carried = step.matmul((h, Side::Id, false), (w, Side::Id, false));
+    let carried = step.matmul((h, Transform::Id, false), (w, Transform::Id, false));
     let next = step.add(Prim::Binary(Binary::Add), &[own, carried]);
     step.graph_mut().add_output(Output::value("next"), next);
-    let y = b.add(Prim::Scan(Scan::of(step.finish(), 1, true).0), &[h0, x, weights[0], weights[1]]);
+    let y = b.add(Prim::Scan(Scan::from_step(step.finish(), 1, true).0), &[h0, x, weights[0], weights[1]]);
     b.graph_mut().add_output("y", y);
     b.ok().unwrap();
     let lowered = planned(&b.finish()).0;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{self, Binary, Part, Prim, Reduction, Unary};
+use dlbc_ops::prim::{self, Binary, Prim, Reduction, Transform, Unary};
 use dlbc_ptx::kernel::attention::{Along, End, Group, Matrix, Tiled, TiledArgs, Unit};
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
@@ -26,7 +26,7 @@ struct Scores {
     turned: bool,
     /// Of the result: batch, queries, keys.
     dims: Vec<usize>,
-    groups: Vec<([View; 2], Vec<[Part; 2]>)>,
+    groups: Vec<([View; 2], Vec<[Transform; 2]>)>,
     operands: Vec<View>,
     leaves: Vec<Leaf>,
     terms: Vec<(Term, Kind)>,
@@ -68,7 +68,7 @@ impl Scores {
     }
 
     /// A product of rows: `[…, m, depth]` and `[…, n, depth]`.
-    fn product(&mut self, matrices: [View; 2], parts: [Part; 2]) -> usize {
+    fn product(&mut self, matrices: [View; 2], parts: [Transform; 2]) -> usize {
         let rank = self.dims.len();
         let whole = |v: &View, rows: usize| {
             let depth = v.dims[v.dims.len() - 1];
@@ -191,7 +191,7 @@ impl Planner {
         &mut self,
         scope: &mut Scope,
         (id, x): (NodeId, Value),
-        (weight, part): (View, Part),
+        (weight, part): (View, Transform),
         own: View,
         turned: bool,
     ) -> Result<(), BackendError> {
@@ -208,7 +208,7 @@ impl Planner {
             // The pass that mixes the values makes the statistics, whose batch is the softmax's own.
             let alone = scope.graph.node(*node).types[0].shape.as_known().is_some_and(|d| d == full);
             let first = scope.mixers.get(node).map_or(!scope.statistics.contains_key(node), |m| *m == id);
-            !turned && part == Part::Id && alone && first
+            !turned && part == Transform::Id && alone && first
         });
         let across = across(&weight);
         let Some((node, guard)) = softmax else {

@@ -1,4 +1,4 @@
-//! A graph that is part of an operation: what a scan does in each step.
+//! Graph that is an attribute of an operation, such as the step of a scan.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,42 +6,44 @@ use std::sync::Arc;
 use super::{Graph, Value, Vocabulary};
 use crate::tensor::TensorType;
 
-/// A shared graph with one output. Its inputs are the operands of a step, in order.
+/// Shared graph with one output. Its inputs are the operands of a step, in order.
 #[derive(Clone)]
 pub struct Body<O: Vocabulary>(Arc<Graph<O>>);
 
 impl<O: Vocabulary> Body<O> {
-    /// A body of a graph with one output.
+    /// Creates a body from a graph with one output.
     pub fn new(graph: Graph<O>) -> Body<O> {
         Body(Arc::new(graph))
     }
 
-    /// The graph.
+    /// Returns the graph.
     pub fn graph(&self) -> &Graph<O> {
         &self.0
     }
 
-    /// What a step computes; `None` for a graph without outputs.
+    /// Returns the value that a step computes; `None` if the graph has no output.
     pub fn result(&self) -> Option<Value> {
         self.0.outputs().first().map(|(_, v)| *v)
     }
 
-    /// The type of what a step computes.
+    /// Returns the type of [`Body::result`].
     pub fn ty(&self) -> Option<&TensorType> {
         self.result().map(|v| self.0.ty(v))
     }
 
-    /// The types of the inputs.
+    /// Returns the types of the inputs.
     pub fn inputs(&self) -> Vec<&TensorType> {
         self.0.inputs().iter().map(|id| &self.0.node(*id).types[0]).collect()
     }
 }
 
-/// Bodies are equal when they are the same one, or read the same and hold no constants (whose values do not print).
+/// Bodies are equal if they are the same object, or if their texts are equal and neither has constants, whose values are not
+/// printed.
 impl<O: Vocabulary> PartialEq for Body<O> {
     fn eq(&self, other: &Body<O>) -> bool {
-        let open = |b: &Body<O>| !b.0.nodes().any(|id| b.0.op(id).is_const());
-        Arc::ptr_eq(&self.0, &other.0) || (open(self) && open(other) && self.to_string() == other.to_string())
+        let no_constants = |b: &Body<O>| !b.0.nodes().any(|id| b.0.op(id).is_const());
+        Arc::ptr_eq(&self.0, &other.0)
+            || (no_constants(self) && no_constants(other) && self.to_string() == other.to_string())
     }
 }
 
@@ -51,7 +53,7 @@ impl<O: Vocabulary> fmt::Display for Body<O> {
     }
 }
 
-/// All that the body does, with the identity of one that holds constants: equal texts mean equal bodies.
+/// Prints the graph, preceded by the address of a body with constants: bodies of equal texts are equal.
 impl<O: Vocabulary> fmt::Debug for Body<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.nodes().any(|id| self.0.op(id).is_const()) {
@@ -61,9 +63,8 @@ impl<O: Vocabulary> fmt::Debug for Body<O> {
     }
 }
 
-/// The text of a body as an attribute of its node: on lines of its own, indented.
 impl<O: Vocabulary> Body<O> {
-    /// Each line of the text form, indented by four.
+    /// Returns the text form as an attribute of a node: each line on a new line, indented by four spaces.
     pub fn indented(&self) -> String {
         self.to_string().lines().map(|line| format!("\n    {line}")).collect()
     }

@@ -1,4 +1,4 @@
-//! Edits. Wires, names and outputs stay consistent; acyclicity and types are the verifier's.
+//! Edits of graphs. They keep wires, names and outputs consistent; cycles and types are checked by [`Graph::verify`].
 
 use petgraph::Direction;
 use petgraph::visit::EdgeRef;
@@ -7,7 +7,7 @@ use super::{Graph, Node, NodeId, Origin, Value, Vocabulary, Wire};
 use crate::tensor::TensorType;
 
 impl<O: Vocabulary> Graph<O> {
-    /// Adds a node that reads `inputs`. Names that are taken get a suffix.
+    /// Adds a node that reads `inputs`. Output names that are in use get a suffix.
     pub fn add(&mut self, mut node: Node<O>, inputs: &[Value]) -> NodeId {
         for name in &mut node.names {
             *name = self.unique(name);
@@ -39,12 +39,12 @@ impl<O: Vocabulary> Graph<O> {
         v
     }
 
-    /// Adds one more wire into slot `to` of a node.
+    /// Adds a wire from a value to input slot `to` of a node.
     pub fn wire(&mut self, from: Value, node: NodeId, to: usize) {
         self.g.add_edge(from.node.0, node.0, Wire { from: from.slot, to });
     }
 
-    /// Adds a graph output.
+    /// Adds a graph output with the given name.
     pub fn add_output(&mut self, name: impl Into<O::Output>, v: Value) {
         self.outputs.push((name.into(), v));
     }
@@ -54,12 +54,12 @@ impl<O: Vocabulary> Graph<O> {
         self.outputs = outputs;
     }
 
-    /// Mutable access to a node; renaming goes through [`Graph::rename`].
+    /// Returns a node for editing. Names are changed with [`Graph::rename`] only.
     pub fn node_mut(&mut self, id: NodeId) -> &mut Node<O> {
         &mut self.g[id.0]
     }
 
-    /// Gives a value a name, or a variant of it when it is taken.
+    /// Renames a value; the name gets a suffix if it is in use.
     pub fn rename(&mut self, v: Value, name: &str) {
         let old = std::mem::take(&mut self.g[v.node.0].names[v.slot]);
         self.names.remove(&old);
@@ -67,7 +67,7 @@ impl<O: Vocabulary> Graph<O> {
         self.g[v.node.0].names[v.slot] = name;
     }
 
-    /// Replaces what a node reads.
+    /// Replaces the operands of a node.
     pub fn set_inputs(&mut self, id: NodeId, inputs: &[Value]) {
         let old: Vec<_> = self.g.edges_directed(id.0, Direction::Incoming).map(|e| e.id()).collect();
         for e in old {
@@ -78,7 +78,8 @@ impl<O: Vocabulary> Graph<O> {
         }
     }
 
-    /// Makes every reader of `old`, and every output that names it, read `new`.
+    /// Replaces `old` by `new` in every reader, graph output and data-dependent dimension, except in the node that computes
+    /// `new`.
     pub fn replace(&mut self, old: Value, new: Value) {
         let wires: Vec<_> = self
             .g
@@ -95,14 +96,14 @@ impl<O: Vocabulary> Graph<O> {
                 *v = new;
             }
         }
-        for (_, v) in &mut self.measured {
+        for (_, v) in &mut self.data_dependent {
             if *v == old {
                 *v = new;
             }
         }
     }
 
-    /// Removes inputs that no node reads and no output is.
+    /// Removes graph inputs that no node reads and that are not graph outputs.
     pub fn remove_unused_inputs(&mut self) {
         for id in self.inputs.clone() {
             let v = Value { node: id, slot: 0 };
@@ -112,14 +113,14 @@ impl<O: Vocabulary> Graph<O> {
         }
     }
 
-    /// Makes a node an input of the graph: what it read, it no longer reads.
+    /// Turns a node into a graph input with operation `op` and removes its operands.
     pub fn make_input(&mut self, id: NodeId, op: O) {
         self.set_inputs(id, &[]);
         self.g[id.0].op = op;
         self.inputs.push(id);
     }
 
-    /// Removes a node and its wires.
+    /// Removes a node and all its wires.
     pub fn remove(&mut self, id: NodeId) {
         if let Some(node) = self.g.remove_node(id.0) {
             for name in node.names {
@@ -129,12 +130,13 @@ impl<O: Vocabulary> Graph<O> {
         self.inputs.retain(|n| *n != id);
     }
 
-    /// Removes every node that no output and no measured dimension needs, inputs excepted. Returns how many.
+    /// Removes all nodes on which no graph output and no data-dependent dimension depends; graph inputs stay. Returns the number
+    /// of removed nodes.
     pub fn remove_unused(&mut self) -> usize {
         let mut needed = vec![false; self.g.node_indices().last().map_or(0, |n| n.index() + 1)];
         let mut stack: Vec<NodeId> =
             self.outputs.iter().map(|(_, v)| v.node).chain(self.inputs.clone()).collect();
-        stack.extend(self.measured.iter().map(|(_, v)| v.node));
+        stack.extend(self.data_dependent.iter().map(|(_, v)| v.node));
         while let Some(id) = stack.pop() {
             if !std::mem::replace(&mut needed[id.index()], true) {
                 stack.extend(self.node_inputs(id).into_iter().map(|v| v.node));
@@ -149,7 +151,7 @@ impl<O: Vocabulary> Graph<O> {
 
     fn unique(&mut self, name: &str) -> String {
         let mut candidate = name.to_string();
-        // Counting on from the last suffix keeps a million nodes of one name linear.
+        // Counting from the last suffix keeps the cost linear for many nodes of the same name.
         while candidate.is_empty() || self.names.contains_key(&candidate) {
             let n = self.names.entry(name.to_string()).or_insert(0);
             *n += 1;

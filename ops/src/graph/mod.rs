@@ -1,11 +1,11 @@
-//! The graph container, one for the three vocabularies: model, relevance, program.
+//! Graph container, shared by the three vocabularies: operators, relevance rules and primitives.
 //!
-//! **Invariant:** only this module knows petgraph. Accessors sort by slot and by node id, so no order depends on the
-//! edit history.
+//! **Invariant:** only this module uses petgraph. Accessors sort by slot and by node id, so their order never depends on the
+//! history of edits.
 
 mod body;
+mod data_dependent;
 mod edit;
-mod measure;
 mod print;
 mod verify;
 
@@ -25,54 +25,54 @@ use petgraph::visit::EdgeRef;
 
 use crate::tensor::TensorType;
 
-/// A node of a [`Graph`]; meaningless in another graph.
+/// Identifier of a node, valid in the graph that returned it and in clones of that graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(NodeIndex<u32>);
 
 impl NodeId {
-    /// A dense-ish index, for side tables.
+    /// Returns the index of the node, for side tables. Indices of removed nodes are not reused.
     pub fn index(self) -> usize {
         self.0.index()
     }
 }
 
-/// One output of a node.
+/// Output of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Value {
-    /// The node that makes it.
+    /// The node that computes the value.
     pub node: NodeId,
-    /// Which of its outputs.
+    /// Index among the node's outputs.
     pub slot: usize,
 }
 
-/// How many wires an input slot takes.
+/// Number of wires that an input slot accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FanIn {
-    /// Exactly one.
+    /// Exactly one wire.
     One,
-    /// Any number, summed: relevance meets at a value.
+    /// Any number of wires, whose values are summed: relevance from several readers of a value adds up.
     Sum,
 }
 
-/// What a graph's nodes may be.
+/// Set of operations that the nodes of a graph may have.
 pub trait Vocabulary: PrintOp {
-    /// Names of the graph's outputs.
+    /// Name of a graph output.
     type Output: Clone + fmt::Debug + fmt::Display + Ord + Hash;
-    /// How many wires an input slot takes.
+    /// Number of wires that an input slot accepts.
     const FAN_IN: FanIn;
 }
 
-/// Where a node comes from: ONNX nodes by name and operator, joined when fused. Never empty after import.
+/// Source of a node in the ONNX model. A node that a pass fused has the sources of all its parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// `(node name, operator)` of each ONNX node that this node stands for.
+    /// `(node name, operator)` of each ONNX node that this node stands for. Not empty after import.
     pub nodes: Vec<(String, String)>,
-    /// The path of the module that made it, outermost first; `None` where nothing says so.
+    /// Path of the module that the node belongs to, outermost first; `None` if the model does not say.
     pub scope: Option<Vec<String>>,
 }
 
 impl Origin {
-    /// One ONNX node. A name with slashes is a path: its module, then the node.
+    /// Creates the origin of one ONNX node. A name with slashes is read as the module's path and the node's own name.
     pub fn onnx(name: &str, op: &str) -> Origin {
         let scope = name
             .rsplit_once('/')
@@ -80,7 +80,7 @@ impl Origin {
         Origin { nodes: vec![(name.into(), op.into())], scope }
     }
 
-    /// Both, each node once, in order; of both modules the innermost that has both.
+    /// Merges two origins: the nodes of both without repetition, and the innermost module that contains both.
     pub fn join(&self, other: &Origin) -> Origin {
         let mut nodes = self.nodes.clone();
         for n in &other.nodes {
@@ -98,32 +98,32 @@ impl Origin {
         Origin { nodes, scope }
     }
 
-    /// The names, comma-separated.
+    /// Returns the node names, separated by commas.
     pub fn names(&self) -> String {
         self.nodes.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", ")
     }
 
-    /// The operators, joined by `+`.
+    /// Returns the operators, joined by `+`.
     pub fn ops(&self) -> String {
         self.nodes.iter().map(|(_, op)| op.as_str()).collect::<Vec<_>>().join("+")
     }
 }
 
-/// A node: an operation, the names and types of its outputs, and its origin.
+/// Node of a graph: an operation with the names and types of its outputs.
 #[derive(Clone, Debug)]
 pub struct Node<O> {
     /// The operation.
     pub op: O,
-    /// The name of each output: the ONNX tensor name where the model has one. Unique in the graph.
+    /// Name of each output, unique in the graph: the ONNX tensor name if the model has one.
     pub names: Vec<String>,
-    /// The type of each output.
+    /// Type of each output.
     pub types: Vec<TensorType>,
-    /// Where it comes from.
+    /// ONNX nodes that the node stands for.
     pub origin: Origin,
 }
 
 impl<O> Node<O> {
-    /// The name of the first output, which names the node too.
+    /// Returns the name of the first output, which also identifies the node.
     pub fn name(&self) -> &str {
         self.names.first().map_or("", String::as_str)
     }
@@ -135,15 +135,15 @@ struct Wire {
     to: usize,
 }
 
-/// A directed acyclic graph of typed nodes.
+/// Directed acyclic graph of typed nodes with named inputs and outputs.
 #[derive(Clone)]
 pub struct Graph<O: Vocabulary> {
     g: StableDiGraph<Node<O>, Wire>,
     inputs: Vec<NodeId>,
     outputs: Vec<(O::Output, Value)>,
-    /// Symbols that only a run can bind, with the int64 value of one element that each is.
-    measured: Vec<(Arc<str>, Value)>,
-    /// Names in use, with the last suffix given to a variant of each.
+    /// Symbol of each data-dependent dimension, with the int64 value of one element that it equals in a run.
+    data_dependent: Vec<(Arc<str>, Value)>,
+    /// Names in use, each with the last suffix that was appended to it.
     names: BTreeMap<String, usize>,
 }
 
@@ -153,74 +153,74 @@ impl<O: Vocabulary> Default for Graph<O> {
             g: StableDiGraph::default(),
             inputs: vec![],
             outputs: vec![],
-            measured: vec![],
+            data_dependent: vec![],
             names: BTreeMap::new(),
         }
     }
 }
 
 impl<O: Vocabulary> Graph<O> {
-    /// The number of nodes.
+    /// Returns the number of nodes.
     pub fn len(&self) -> usize {
         self.g.node_count()
     }
 
-    /// Whether there is no node.
+    /// Returns true if the graph has no nodes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether a node is (still) in the graph.
+    /// Returns true unless the node was removed.
     pub fn contains(&self, id: NodeId) -> bool {
         self.g.contains_node(id.0)
     }
 
-    /// A node; the id must be of this graph.
+    /// Returns a node of this graph.
     pub fn node(&self, id: NodeId) -> &Node<O> {
         &self.g[id.0]
     }
 
-    /// The op of a node.
+    /// Returns the operation of a node.
     pub fn op(&self, id: NodeId) -> &O {
         &self.g[id.0].op
     }
 
-    /// The type of a value.
+    /// Returns the type of a value.
     pub fn ty(&self, v: Value) -> &TensorType {
         &self.g[v.node.0].types[v.slot]
     }
 
-    /// The name of a value.
+    /// Returns the name of a value.
     pub fn value_name(&self, v: Value) -> &str {
         &self.g[v.node.0].names[v.slot]
     }
 
-    /// All node ids, in id order.
+    /// Iterates over the nodes in the order of their ids.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.g.node_indices().map(NodeId)
     }
 
-    /// The graph's input nodes, in the model's order.
+    /// Returns the input nodes, in the model's order.
     pub fn inputs(&self) -> &[NodeId] {
         &self.inputs
     }
 
-    /// The graph's outputs by name, in the model's order.
+    /// Returns the outputs with their names, in the model's order.
     pub fn outputs(&self) -> &[(O::Output, Value)] {
         &self.outputs
     }
 
-    /// The value of an output; `None` for an output that the graph does not have.
+    /// Returns the value of an output; `None` if the graph does not have it.
     pub fn output(&self, name: &O::Output) -> Option<Value> {
-        self.outputs.iter().find(|(own, _)| own == name).map(|(_, v)| *v)
+        self.outputs.iter().find(|(output, _)| output == name).map(|(_, v)| *v)
     }
 
-    /// The values a node reads, by input slot (and wire age in a summing slot).
+    /// Returns the values that a node reads, by input slot; wires of a summing slot are in the order of their creation.
     pub fn node_inputs(&self, id: NodeId) -> Vec<Value> {
         self.wires_in(id).into_iter().map(|(_, v)| v).collect()
     }
 
-    /// The values wired into each input slot, with the slot.
+    /// Returns `(input slot, value)` of each wire into a node, in the order of [`Graph::node_inputs`].
     pub fn wires_in(&self, id: NodeId) -> Vec<(usize, Value)> {
         let mut wires: Vec<_> = self
             .g
@@ -231,7 +231,7 @@ impl<O: Vocabulary> Graph<O> {
         wires.into_iter().map(|(to, _, v)| (to, v)).collect()
     }
 
-    /// Who reads a value: node and input slot, sorted.
+    /// Returns `(node, input slot)` of each reader of a value, sorted.
     pub fn consumers(&self, v: Value) -> Vec<(NodeId, usize)> {
         let mut readers: Vec<_> = self
             .g
@@ -243,12 +243,12 @@ impl<O: Vocabulary> Graph<O> {
         readers
     }
 
-    /// Whether a value is a graph output.
+    /// Returns true if a value is a graph output.
     pub fn is_output(&self, v: Value) -> bool {
         self.outputs.iter().any(|(_, o)| *o == v)
     }
 
-    /// The single reader of a value that is read once and is no graph output.
+    /// Returns the reader of a value that is read exactly once and not a graph output.
     pub fn only_consumer(&self, v: Value) -> Option<NodeId> {
         match self.consumers(v).as_slice() {
             [(node, _)] if !self.is_output(v) => Some(*node),
@@ -256,7 +256,7 @@ impl<O: Vocabulary> Graph<O> {
         }
     }
 
-    /// Finds a value by name.
+    /// Returns the value with this name.
     pub fn find(&self, name: &str) -> Option<Value> {
         self.g.node_indices().find_map(|n| {
             let slot = self.g[n].names.iter().position(|x| x == name)?;
@@ -264,7 +264,7 @@ impl<O: Vocabulary> Graph<O> {
         })
     }
 
-    /// Node ids so that every node stands after those it reads; ties go by id. `None` for a cyclic graph.
+    /// Returns the nodes in topological order, nodes of equal rank by id; `None` if the graph has a cycle.
     pub fn try_topological(&self) -> Option<Vec<NodeId>> {
         let mut missing: BTreeMap<NodeIndex<u32>, usize> = BTreeMap::new();
         let mut ready = BinaryHeap::new();
@@ -290,7 +290,7 @@ impl<O: Vocabulary> Graph<O> {
         (order.len() == self.len()).then_some(order)
     }
 
-    /// Topological order of a verified (acyclic) graph.
+    /// Returns the nodes of a verified graph in topological order; empty if the graph has a cycle.
     pub fn topological(&self) -> Vec<NodeId> {
         self.try_topological().unwrap_or_default()
     }

@@ -1,21 +1,21 @@
-//! The text form. Constants print as `#name: type`, never as values.
+//! Text form of graphs. Constants are printed as `#name: type`, without their values.
 
 use std::fmt::{self, Write};
 
 use super::{Graph, Value, Vocabulary};
 
-/// How an operation prints.
+/// Text form of an operation.
 pub trait PrintOp {
-    /// The operation's name.
+    /// Returns the name of the operation.
     fn name(&self) -> String;
-    /// ` key=value …`, empty when there are no attributes.
+    /// Returns ` key=value …`, or an empty string without attributes.
     fn attributes(&self) -> String;
-    /// Whether this is a constant, which prints where it is read.
+    /// Returns true for constants, which are printed in place where they are read.
     fn is_const(&self) -> bool;
 }
 
 impl<O: Vocabulary> Graph<O> {
-    /// A value as an operand: `#name: type` for a constant, else its name.
+    /// Returns the text of a value as an operand: `#name: type` for a constant, otherwise its name.
     pub fn operand(&self, v: Value) -> String {
         if self.op(v.node).is_const() {
             format!("#{}: {}", self.value_name(v), self.ty(v))

@@ -1,4 +1,4 @@
-//! What holds in every graph between passes:
+//! Invariants of every graph between passes, checked by [`Graph::verify`]:
 //!
 //! 1. it is acyclic;
 //! 2. every node names and types each of its outputs;
@@ -14,30 +14,33 @@ use std::fmt;
 use super::{FanIn, Graph, NodeId, Value, Vocabulary};
 use crate::tensor::TensorType;
 
-/// One violated rule, by its number in this module's list.
+/// Violation of an invariant of graphs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The number of the rule.
-    pub rule: u8,
-    /// The value or node, and what is wrong.
+    /// Number of the invariant in the list of this module.
+    pub invariant: u8,
+    /// Name of the value or node, and the problem.
     pub message: String,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rule {}: {}", self.rule, self.message)
+        write!(f, "rule {}: {}", self.invariant, self.message)
     }
 }
 
 impl<O: Vocabulary> Graph<O> {
-    /// Checks rules 1 to 6, and rule 7 through `infer` (`None`: the types of this node are given, not inferred).
-    /// Returns every fault.
+    /// Checks invariants 1 to 6, and invariant 7 with `infer`, which returns `None` for nodes whose types are declared, not
+    /// inferred.
+    ///
+    /// # Errors
+    /// All violations.
     pub fn verify(
         &self,
         infer: impl Fn(&Graph<O>, NodeId) -> Option<Result<Vec<TensorType>, String>>,
     ) -> Result<(), Vec<Fault>> {
         let mut faults = vec![];
-        let mut fault = |rule: u8, message: String| faults.push(Fault { rule, message });
+        let mut fault = |invariant: u8, message: String| faults.push(Fault { invariant, message });
         if self.try_topological().is_none() {
             fault(1, "the graph has a cycle".into());
         }
@@ -80,9 +83,11 @@ impl<O: Vocabulary> Graph<O> {
                         };
                         let message =
                             format!("`{name}`: {} inferred, {} recorded", show(&inferred), show(types));
-                        faults.push(Fault { rule: 7, message });
+                        faults.push(Fault { invariant: 7, message });
                     }
-                    Some(Err(error)) => faults.push(Fault { rule: 7, message: format!("`{name}`: {error}") }),
+                    Some(Err(error)) => {
+                        faults.push(Fault { invariant: 7, message: format!("`{name}`: {error}") })
+                    }
                     _ => {}
                 }
             }
@@ -90,10 +95,10 @@ impl<O: Vocabulary> Graph<O> {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    fn check_value(&self, v: Value, what: &str, rule: u8, fault: &mut impl FnMut(u8, String)) {
+    fn check_value(&self, v: Value, what: &str, invariant: u8, fault: &mut impl FnMut(u8, String)) {
         let outputs = self.g.node_weight(v.node.0).map_or(0, |n| n.types.len());
         if v.slot >= outputs {
-            fault(rule, format!("{what} reads slot {} of a node with {outputs} outputs", v.slot));
+            fault(invariant, format!("{what} reads slot {} of a node with {outputs} outputs", v.slot));
         }
     }
 }

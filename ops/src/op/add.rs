@@ -65,7 +65,7 @@ pub fn readers() -> Vec<Reader> {
 fn sum(r: &mut Reading, arity: Option<usize>) -> Result<Vec<Value>, OpError> {
     let inputs = r.all_inputs()?;
     if arity.is_some_and(|n| n != inputs.len()) {
-        return Err(OpError::Arity { expected: "2".into(), found: inputs.len() });
+        return Err(OpError::Arity { expected: "2".into(), actual: inputs.len() });
     }
     if inputs.len() == 1 {
         return Ok(inputs);

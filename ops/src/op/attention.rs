@@ -12,7 +12,7 @@ use super::{
 };
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Part, Unary};
+use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Transform, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Attention of all heads. Operands: q, k, v, and the mask where there is one.
@@ -40,11 +40,11 @@ impl AttentionMap for Attention {
     fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, of: AttentionPart) -> Value {
         let (data, mask) = site.inputs.split_at(3);
         let inputs = [data, &[r], mask].concat();
-        b.add(prim::AttentionShare { geometry: self.geometry, value, of }, &inputs)
+        b.add(prim::AttentionShare { geometry: self.geometry, value, part: of }, &inputs)
     }
 
     fn weights(&self, b: &mut Builder, site: &Site) -> Value {
-        let scores = b.matmul((site.inputs[0], Part::Id, false), (site.inputs[1], Part::Id, true));
+        let scores = b.matmul((site.inputs[0], Transform::Id, false), (site.inputs[1], Transform::Id, true));
         let mut scores = b.scale(scores, f64::from(self.geometry.scale));
         if let Some(mask) = site.inputs.get(3) {
             scores = b.plus(scores, *mask);

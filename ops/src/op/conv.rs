@@ -7,7 +7,7 @@ use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, ConvGeometry, Part, Window};
+use crate::prim::{Builder, ConvGeometry, Transform, Window};
 use crate::tensor::{Dim, Shape, TensorType};
 
 /// A convolution.
@@ -23,7 +23,7 @@ impl Operator for Conv {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![b.conv(&self.geometry, inputs[0], inputs[1], Part::Id, inputs.get(2).copied())]
+        vec![b.conv(&self.geometry, inputs[0], inputs[1], Transform::Id, inputs.get(2).copied())]
     }
 
     fn role(&self, live: &[bool]) -> Role<'_> {
@@ -36,13 +36,13 @@ impl LinearMap for Conv {
         true
     }
 
-    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
-        b.conv(&self.geometry, x, site.inputs[1], part, None)
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
+        b.conv(&self.geometry, x, site.inputs[1], transform, None)
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
         let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
-        b.conv_transpose(&self.geometry, s, site.inputs[1], part, &to)
+        b.conv_transpose(&self.geometry, s, site.inputs[1], transform, &to)
     }
 
     fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value> {

@@ -7,7 +7,7 @@ use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, ConvGeometry, Part, Window};
+use crate::prim::{Builder, ConvGeometry, Transform, Window};
 use crate::tensor::{Dim, Shape, TensorType};
 
 /// A transposed convolution.
@@ -34,7 +34,7 @@ impl Operator for ConvTranspose {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        let y = b.conv_transpose(&self.geometry, inputs[0], inputs[1], Part::Id, &self.to);
+        let y = b.conv_transpose(&self.geometry, inputs[0], inputs[1], Transform::Id, &self.to);
         let Some(bias) = inputs.get(2) else { return vec![y] };
         let rank = b.ty(y).rank();
         let bias = Self::bias_by_channel(b, *bias, rank);
@@ -51,12 +51,12 @@ impl LinearMap for ConvTranspose {
         true
     }
 
-    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
-        b.conv_transpose(&self.geometry, x, site.inputs[1], part, &self.to)
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
+        b.conv_transpose(&self.geometry, x, site.inputs[1], transform, &self.to)
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
-        b.conv(&self.geometry, s, site.inputs[1], part, None)
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
+        b.conv(&self.geometry, s, site.inputs[1], transform, None)
     }
 
     fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value> {

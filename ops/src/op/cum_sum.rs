@@ -5,7 +5,7 @@ use super::read::{Reader, Reading, resolve};
 use super::role::{LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, Binary, Builder, Part};
+use crate::prim::{self, Binary, Builder, Transform};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Running sums along the last axis of a float operand.
@@ -30,7 +30,7 @@ impl CumSum {
         let triangle = b.cast(part, b.ty(x).dtype);
         let rows = shape.0[..shape.rank() - 1].iter().fold(Dim::known(1), |m, d| &m * d);
         let matrix = b.reshape(x, &Shape(vec![rows, n]));
-        let y = b.matmul((matrix, Part::Id, false), (triangle, Part::Id, false));
+        let y = b.matmul((matrix, Transform::Id, false), (triangle, Transform::Id, false));
         b.reshape(y, &shape)
     }
 }
@@ -55,11 +55,11 @@ impl LinearMap for CumSum {
         false
     }
 
-    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Part) -> Value {
+    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Transform) -> Value {
         self.product(b, x, false)
     }
 
-    fn transpose(&self, b: &mut Builder, _: &Site, s: Value, _: Part) -> Value {
+    fn transpose(&self, b: &mut Builder, _: &Site, s: Value, _: Transform) -> Value {
         self.product(b, s, true)
     }
 

@@ -138,9 +138,9 @@ fn ordered(r: &mut Reading, x: &Term, order: &[char]) -> Result<Value, OpError> 
 /// The product: rows are what only `a` has, columns what only `b` has; what both have is batch when it stays, else it is
 /// summed over.
 fn product(r: &mut Reading, a: Term, b: Term, output: &[char]) -> Result<Term, OpError> {
-    let wanted = |other: &Term| [output, other.letters.as_slice()].concat();
-    let a = summed(r, a.clone(), &wanted(&b))?;
-    let b = summed(r, b.clone(), &wanted(&a))?;
+    let requested = |other: &Term| [output, other.letters.as_slice()].concat();
+    let a = summed(r, a.clone(), &requested(&b))?;
+    let b = summed(r, b.clone(), &requested(&a))?;
     let both = |c: &char| a.letters.contains(c) && b.letters.contains(c);
     let batch: Vec<char> = output.iter().copied().filter(both).collect();
     let sum: Vec<char> = a.letters.iter().copied().filter(|c| both(c) && !batch.contains(c)).collect();

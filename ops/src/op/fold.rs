@@ -28,7 +28,7 @@ pub struct DimTensor {
 
 impl DimTensor {
     /// The dimensions behind a value: a `Dims` node, or a constant of integers.
-    pub fn of(graph: &Graph<Op>, v: Value) -> Option<DimTensor> {
+    pub fn from_value(graph: &Graph<Op>, v: Value) -> Option<DimTensor> {
         match graph.op(v.node) {
             Op::Dims { dims, values } => Some(DimTensor { dims: dims.clone(), values: values.clone() }),
             Op::Const(t) if t.dtype().is_integer() && t.elems() <= LARGEST_DIMS => Some(DimTensor {
@@ -73,7 +73,7 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
         if let (Op::Cast(_), DType::F32, [t]) = (op, ty.dtype, constants.as_slice())
             && t.dtype().is_float()
         {
-            return Ok(Some(Op::Const(t.widened())));
+            return Ok(Some(Op::Const(t.to_f32_tensor())));
         }
         return if small(ty) { Ok(Some(Op::Const(eval(op, &constants, ty)?))) } else { Ok(None) };
     }
@@ -119,15 +119,16 @@ fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> R
             moved(op, &parts, vec![], ty)?
         }
         Op::Gather(_) => {
-            let (Some(data), Some(indices)) = (DimTensor::of(graph, inputs[0]), graph.constant(inputs[1]))
+            let (Some(data), Some(indices)) =
+                (DimTensor::from_value(graph, inputs[0]), graph.constant(inputs[1]))
             else {
                 return Ok(None);
             };
             moved(op, &[data], vec![indices.clone()], ty)?
         }
-        Op::Cast(_) if ty.dtype.is_integer() => DimTensor::of(graph, inputs[0]),
+        Op::Cast(_) if ty.dtype.is_integer() => DimTensor::from_value(graph, inputs[0]),
         Op::Activation(Activation { f: Function::Unary(Unary::Neg) }) => {
-            DimTensor::of(graph, inputs[0]).map(|d| DimTensor {
+            DimTensor::from_value(graph, inputs[0]).map(|d| DimTensor {
                 values: d.values.iter().map(|v| &Dim::known(0) - v).collect(),
                 dims: d.dims,
             })
@@ -149,20 +150,21 @@ fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> R
         }
         Op::Select(_) => {
             let Some(condition) = graph.constant(inputs[0]) else { return Ok(None) };
-            let (Some(a), Some(b)) = (DimTensor::of(graph, inputs[1]), DimTensor::of(graph, inputs[2]))
+            let (Some(a), Some(b)) =
+                (DimTensor::from_value(graph, inputs[1]), DimTensor::from_value(graph, inputs[2]))
             else {
                 return Ok(None);
             };
             select(condition, &a, &b)
         }
-        Op::Reduce(r) => DimTensor::of(graph, inputs[0]).and_then(|d| r.of_dims(&d)),
+        Op::Reduce(r) => DimTensor::from_value(graph, inputs[0]).and_then(|d| r.of_dims(&d)),
         _ => None,
     };
     Ok(folded.filter(|d| d.values.len() <= LARGEST_DIMS).map(DimTensor::into_op))
 }
 
 fn all_dims(graph: &Graph<Op>, inputs: &[Value]) -> Option<Vec<DimTensor>> {
-    inputs.iter().map(|v| DimTensor::of(graph, *v)).collect()
+    inputs.iter().map(|v| DimTensor::from_value(graph, *v)).collect()
 }
 
 /// Moves dimensions by moving their indices in a common pool.

@@ -23,8 +23,8 @@ fn gather_nd(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let batch = usize::try_from(batch).ok().filter(|b| *b < d.rank().min(i.rank()));
     let batch = batch.ok_or_else(|| OpError::Invalid("batch_dims must be below both ranks".into()))?;
     if d.shape.0[..batch] != i.shape.0[..batch] {
-        let (expected, found) = (Shape(d.shape.0[..batch].to_vec()), Shape(i.shape.0[..batch].to_vec()));
-        return Err(OpError::shapes("batch of indices", &expected, &found));
+        let (expected, actual) = (Shape(d.shape.0[..batch].to_vec()), Shape(i.shape.0[..batch].to_vec()));
+        return Err(OpError::shapes("batch of indices", &expected, &actual));
     }
     if !i.dtype.is_integer() {
         return Err(OpError::mismatch("indices", "integers", i.dtype));

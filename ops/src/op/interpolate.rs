@@ -6,7 +6,7 @@
 use super::Operator;
 use super::role::{LinearMap, Role, Site};
 use crate::graph::Value;
-use crate::prim::{self, Binary, Builder, Part, Reduction, Unary};
+use crate::prim::{self, Binary, Builder, Reduction, Transform, Unary};
 use crate::tensor::{Dim, Shape};
 
 /// Weighted sums of taps.
@@ -22,12 +22,12 @@ impl Interpolate {
         (inputs[1 + 2 * k], inputs[2 + 2 * k])
     }
 
-    fn forward(&self, b: &mut Builder, inputs: &[Value], x: Value, part: Part) -> Value {
+    fn forward(&self, b: &mut Builder, inputs: &[Value], x: Value, transform: Transform) -> Value {
         let mut y = x;
         for (k, axis) in self.axes.iter().enumerate() {
             let (at, w) = Self::taps(inputs, k);
             let (taps, after) = (axis + b.ty(at).rank() - 1, b.ty(y).rank() - axis - 1);
-            let w = part_of(b, w, part, after);
+            let w = transformed_weights(b, w, transform, after);
             y = b.add(prim::Gather { axis: *axis }, &[y, at]);
             y = b.mul(y, w);
             y = b.reduce(Reduction::Sum, y, &[taps], false);
@@ -36,7 +36,7 @@ impl Interpolate {
     }
 
     /// The adjoint, onto an operand whose dimensions along the axes are `to`.
-    fn back(&self, b: &mut Builder, inputs: &[Value], s: Value, part: Part, to: &[Dim]) -> Value {
+    fn back(&self, b: &mut Builder, inputs: &[Value], s: Value, transform: Transform, to: &[Dim]) -> Value {
         let mut s = s;
         for (k, axis) in self.axes.iter().enumerate().rev() {
             let (at, w) = Self::taps(inputs, k);
@@ -44,7 +44,7 @@ impl Interpolate {
             let mut shape = b.ty(s).shape;
             let after = shape.rank() - taps;
             shape.0.insert(taps, Dim::known(1));
-            let w = part_of(b, w, part, after);
+            let w = transformed_weights(b, w, transform, after);
             s = b.reshape(s, &shape);
             s = b.mul(s, w);
             s = b.add(prim::ScatterAdd { axis: *axis, to: to[k].clone() }, &[s, at]);
@@ -54,17 +54,17 @@ impl Interpolate {
 }
 
 /// A part of the weights, with `after` axes of one element at the end.
-fn part_of(b: &mut Builder, w: Value, part: Part, after: usize) -> Value {
-    let w = match part {
-        Part::Id => w,
-        Part::Abs => b.abs(w),
-        Part::Pos => b.unary(Unary::Relu, w),
-        Part::Neg => {
+fn transformed_weights(b: &mut Builder, w: Value, transform: Transform, after: usize) -> Value {
+    let w = match transform {
+        Transform::Id => w,
+        Transform::Abs => b.abs(w),
+        Transform::Pos => b.unary(Unary::Relu, w),
+        Transform::Neg => {
             let zero = b.scalar_like(0.0, w);
             b.binary(Binary::Min, w, zero)
         }
-        Part::Square => b.mul(w, w),
-        Part::One => {
+        Transform::Square => b.mul(w, w),
+        Transform::One => {
             let one = b.scalar_like(1.0, w);
             let shape = b.ty(w).shape;
             b.expand(one, &shape)
@@ -81,7 +81,7 @@ impl Operator for Interpolate {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![self.forward(b, inputs, inputs[0], Part::Id)]
+        vec![self.forward(b, inputs, inputs[0], Transform::Id)]
     }
 
     /// Where to sample is no contribution: a grid or a box that depends on the input takes nothing.
@@ -95,14 +95,14 @@ impl LinearMap for Interpolate {
         true
     }
 
-    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
-        self.forward(b, site.inputs, x, part)
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
+        self.forward(b, site.inputs, x, transform)
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
         let shape = b.ty(site.inputs[0]).shape;
         let to: Vec<Dim> = self.axes.iter().map(|a| shape.0[*a].clone()).collect();
-        self.back(b, site.inputs, s, part, &to)
+        self.back(b, site.inputs, s, transform, &to)
     }
 
     fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {

@@ -8,7 +8,7 @@ use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Part};
+use crate::prim::{Builder, Transform};
 use crate::tensor::{Dim, Shape};
 
 /// A linear layer.
@@ -20,7 +20,7 @@ pub struct Linear {
 
 impl Linear {
     /// `x · W` with any number of leading axes.
-    fn product(&self, b: &mut Builder, x: Value, w: Value, part: Part, adjoint: bool) -> Value {
+    fn product(&self, b: &mut Builder, x: Value, w: Value, transform: Transform, adjoint: bool) -> Value {
         let shape = b.ty(x).shape;
         // A matrix product of two matrices is what backends do best, so leading axes are merged.
         let matrix = if shape.rank() == 2 {
@@ -29,7 +29,7 @@ impl Linear {
             let rows = shape.0[..shape.rank().saturating_sub(1)].iter().fold(Dim::known(1), |n, d| &n * d);
             b.reshape(x, &Shape(vec![rows, shape.0.last().cloned().unwrap_or_default()]))
         };
-        let y = b.matmul((matrix, Part::Id, false), (w, part, self.transposed != adjoint));
+        let y = b.matmul((matrix, Transform::Id, false), (w, transform, self.transposed != adjoint));
         let mut to = shape;
         if let Some(last) = to.0.last_mut() {
             *last = b.ty(y).dim(1).clone();
@@ -44,7 +44,7 @@ impl Operator for Linear {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        let y = self.product(b, inputs[0], inputs[1], Part::Id, false);
+        let y = self.product(b, inputs[0], inputs[1], Transform::Id, false);
         vec![match inputs.get(2) {
             Some(bias) => b.plus(y, *bias),
             None => y,
@@ -61,12 +61,12 @@ impl LinearMap for Linear {
         true
     }
 
-    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
-        self.product(b, x, site.inputs[1], part, false)
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
+        self.product(b, x, site.inputs[1], transform, false)
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
-        self.product(b, s, site.inputs[1], part, true)
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
+        self.product(b, s, site.inputs[1], transform, true)
     }
 
     fn bias(&self, _: &mut Builder, site: &Site) -> Option<Value> {

@@ -19,14 +19,14 @@ impl Graph<Op> {
         // Inputs first and in order: they are the program's signature.
         for id in self.inputs() {
             let v = Value { node: *id, slot: 0 };
-            b.at(&self.node(*id).origin, self.node(*id).name());
+            b.set_origin(&self.node(*id).origin, self.node(*id).name());
             let input = b.input(self.node(*id).name(), self.ty(v).clone());
             named.insert(input);
             values.insert(v, input);
         }
         for id in self.topological() {
             let node = self.node(id);
-            b.at(&node.origin, node.name());
+            b.set_origin(&node.origin, node.name());
             let made = match &node.op {
                 Op::Input => continue,
                 Op::Const(t) => {

@@ -7,7 +7,7 @@ use super::read::{Reader, Reading};
 use super::role::{BilinearMap, LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Part};
+use crate::prim::{Builder, Transform};
 use crate::tensor::{Dim, Shape};
 
 /// A matrix product of operands of rank ≥ 2.
@@ -33,18 +33,18 @@ impl LinearMap for MatMul {
         true
     }
 
-    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value {
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
         match site.data() {
-            0 => b.matmul((x, Part::Id, false), (site.inputs[1], part, false)),
-            _ => b.matmul((site.inputs[0], part, false), (x, Part::Id, false)),
+            0 => b.matmul((x, Transform::Id, false), (site.inputs[1], transform, false)),
+            _ => b.matmul((site.inputs[0], transform, false), (x, Transform::Id, false)),
         }
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value {
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
         let data = site.data();
         let r = match data {
-            0 => b.matmul((s, Part::Id, false), (site.inputs[1], part, true)),
-            _ => b.matmul((site.inputs[0], part, true), (s, Part::Id, false)),
+            0 => b.matmul((s, Transform::Id, false), (site.inputs[1], transform, true)),
+            _ => b.matmul((site.inputs[0], transform, true), (s, Transform::Id, false)),
         };
         let shape = b.ty(site.inputs[data]).shape;
         b.sum_to(r, &shape)
@@ -57,17 +57,17 @@ impl LinearMap for MatMul {
 
 impl BilinearMap for MatMul {
     fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
-        b.matmul((x, Part::Id, false), (y, Part::Id, false))
+        b.matmul((x, Transform::Id, false), (y, Transform::Id, false))
     }
 
     fn left(&self, b: &mut Builder, site: &Site, s: Value, y: Value) -> Value {
-        let r = b.matmul((s, Part::Id, false), (y, Part::Id, true));
+        let r = b.matmul((s, Transform::Id, false), (y, Transform::Id, true));
         let shape = b.ty(site.inputs[0]).shape;
         b.sum_to(r, &shape)
     }
 
     fn right(&self, b: &mut Builder, site: &Site, s: Value, x: Value) -> Value {
-        let r = b.matmul((x, Part::Id, true), (s, Part::Id, false));
+        let r = b.matmul((x, Transform::Id, true), (s, Transform::Id, false));
         let shape = b.ty(site.inputs[1]).shape;
         b.sum_to(r, &shape)
     }

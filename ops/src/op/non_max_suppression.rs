@@ -44,15 +44,15 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     let most = or(r, 2, 0.0, DType::I64);
     let (overlap, least) = (or(r, 3, 0.0, DType::F32), or(r, 4, f64::from(f32::MIN), DType::F32));
-    let found = r.add(NonMaxSuppression { center }, &[boxes, scores, most, overlap, least])?;
+    let actual = r.add(NonMaxSuppression { center }, &[boxes, scores, most, overlap, least])?;
     // A row of -1 is none.
-    let rows = r.ty(found).dim(0).clone();
-    let class = r.add(Slice { axis: 1, start: Dim::known(0), len: Dim::known(1), step: 1 }, &[found])?;
+    let rows = r.ty(actual).dim(0).clone();
+    let class = r.add(Slice { axis: 1, start: Dim::known(0), len: Dim::known(1), step: 1 }, &[actual])?;
     let zero = r.add_scalar(0.0, DType::I64);
     let kept = r.add(Compare { f: Some(Binary::LessOrEqual), swap: true }, &[class, zero])?;
     let ones = r.add(super::Cast { to: DType::I64 }, &[kept])?;
     let ones = r.reshape(ones, Shape(vec![rows]))?;
     let sum = r.add(Reduce { kind: ReduceKind::Sum, axes: vec![0], keep: false }, &[ones])?;
     let len = r.dim_of(sum, "boxes")?;
-    Ok(vec![r.add(Slice { axis: 0, start: Dim::known(0), len, step: 1 }, &[found])?])
+    Ok(vec![r.add(Slice { axis: 0, start: Dim::known(0), len, step: 1 }, &[actual])?])
 }

@@ -92,8 +92,8 @@ fn compress(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
         _ => return Err(OpError::dims("length of condition", &dim, ty.dim(0))),
     }
-    let found = non_zero(r, condition)?;
-    let len = r.ty(found).dim(1).clone();
-    let at = r.reshape(found, Shape(vec![len]))?;
+    let actual = non_zero(r, condition)?;
+    let len = r.ty(actual).dim(1).clone();
+    let at = r.reshape(actual, Shape(vec![len]))?;
     Ok(vec![r.add(super::Gather { axis }, &[x, at])?])
 }

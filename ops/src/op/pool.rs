@@ -8,7 +8,7 @@ use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, Binary, Builder, PadMode, Part, Prim, Window};
+use crate::prim::{self, Binary, Builder, PadMode, Prim, Transform, Window};
 use crate::tensor::{Dim, Shape};
 
 /// The mean of each window.
@@ -74,11 +74,11 @@ impl LinearMap for AveragePool {
     }
 
     // A common factor of a window cancels in every share, so the map is the plain sum.
-    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Part) -> Value {
+    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Transform) -> Value {
         b.window_sum(&self.window, x)
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: Part) -> Value {
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: Transform) -> Value {
         let to = b.ty(site.inputs[0]).shape.0[2..].to_vec();
         b.add(prim::WindowSumTranspose { window: self.window.clone(), to }, &[s])
     }

@@ -51,8 +51,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let scalar = |r: &mut Reading, i: usize, what: &str| -> Result<Dim, OpError> {
         let v = r.input(i)?;
-        let found = if dtype.is_float() { whole(r, v, what)? } else { r.dims_of(v, what)? };
-        match found.as_slice() {
+        let actual = if dtype.is_float() { whole(r, v, what)? } else { r.dims_of(v, what)? };
+        match actual.as_slice() {
             [d] => Ok(d.clone()),
             other => Err(OpError::mismatch(what, "one value", other.len())),
         }

@@ -172,8 +172,8 @@ impl Layer {
             }
         };
         let rank = |r: &Reading, v: Value, what: &str, rank: usize| match r.ty(v).rank() {
-            found if found == rank => Ok(()),
-            found => Err(OpError::mismatch(what, rank, found)),
+            actual if actual == rank => Ok(()),
+            actual => Err(OpError::mismatch(what, rank, actual)),
         };
         rank(r, x, "rank of X", 3)?;
         rank(r, w, "rank of W", 3)?;
@@ -191,8 +191,8 @@ impl Layer {
         let rows = Dim::known((kind.gates * hidden) as i64);
         let (d, h) = (Dim::known(directions), Dim::known(hidden as i64));
         let expect = |r: &Reading, v: Value, what: &str, dims: Vec<Dim>| match r.ty(v).shape {
-            found if found.0 == dims => Ok(()),
-            found => Err(OpError::shapes(what, &Shape(dims), &found)),
+            actual if actual.0 == dims => Ok(()),
+            actual => Err(OpError::shapes(what, &Shape(dims), &actual)),
         };
         expect(r, w, "shape of W", vec![d.clone(), rows.clone(), shape[2].clone()])?;
         expect(r, recurrent, "shape of R", vec![d.clone(), rows.clone(), h.clone()])?;

@@ -6,7 +6,7 @@ use super::read::{Reader, Reading, resolve_all};
 use super::role::{LinearMap, Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, Binary, Builder, Part, Reduction, Unary};
+use crate::prim::{self, Binary, Builder, Reduction, Transform, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// A reduction over axes.
@@ -146,12 +146,12 @@ impl LinearMap for Reduce {
         false
     }
 
-    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Part) -> Value {
+    fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Transform) -> Value {
         let y = b.reduce(Reduction::Sum, x, &self.axes, true);
         self.drop_axes(b, y)
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: Part) -> Value {
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: Transform) -> Value {
         let s = self.with_axes(b, site, s);
         let shape = b.ty(site.inputs[0]).shape;
         b.expand(s, &shape)

@@ -177,7 +177,7 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
     }
     let policy = r.string_or("keep_aspect_ratio_policy", "stretch")?;
     let common = common_scale(r, x, &policy, &axes, &sizes)?;
-    let mut found = vec![];
+    let mut actual = vec![];
     for (k, axis) in axes.iter().enumerate() {
         let from = r.ty(x).dim(*axis).clone();
         let roi = if crops { (roi[k], roi[axes.len() + k]) } else { (0.0, 1.0) };
@@ -199,9 +199,9 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
             (Some(s), None, _) => symbolic::scaled(&from, s)?,
             (None, ..) => sizes[k].clone(),
         };
-        found.push(Axis { axis: *axis, from, to, scale, roi });
+        actual.push(Axis { axis: *axis, from, to, scale, roi });
     }
-    Ok(found)
+    Ok(actual)
 }
 
 /// The scale of all axes under a policy that keeps the aspect ratio.

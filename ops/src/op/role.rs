@@ -1,7 +1,7 @@
 //! Roles of operators for rules: their algebra behind a small trait, so that ops and rules add instead of multiply.
 
 use crate::graph::Value;
-use crate::prim::{AttentionPart, Builder, Part};
+use crate::prim::{AttentionPart, Builder, Transform};
 
 /// A node as rules see it: the lowered values it reads and makes.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +31,9 @@ pub trait LinearMap {
     /// Returns whether there is a weight (without one, every coefficient is 1 and `part` has no effect).
     fn has_weight(&self) -> bool;
     /// `A(part(w)) x`, without bias.
-    fn apply(&self, b: &mut Builder, site: &Site, x: Value, part: Part) -> Value;
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value;
     /// `Aᵀ(part(w)) s`, of the shape of the data operand.
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, part: Part) -> Value;
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value;
     /// The bias, of a shape that broadcasts to `y`.
     fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value>;
 }

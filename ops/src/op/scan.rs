@@ -24,8 +24,14 @@ pub struct Scan {
 
 impl Scan {
     /// Lowers a step whose graph is `make`'s into `b` as a primitive on `inputs`.
-    pub fn wire(b: &mut Builder, step: Builder, inputs: &[Value], sequences: usize, reverse: bool) -> Value {
-        let (scan, constants) = prim::Scan::of(step.finish(), sequences, reverse);
+    pub fn lower_step(
+        b: &mut Builder,
+        step: Builder,
+        inputs: &[Value],
+        sequences: usize,
+        reverse: bool,
+    ) -> Value {
+        let (scan, constants) = prim::Scan::from_step(step.finish(), sequences, reverse);
         let captured = constants.into_iter().map(|(name, t)| b.constant(&name, t));
         let operands: Vec<Value> = inputs.iter().copied().chain(captured.collect::<Vec<_>>()).collect();
         b.add(Prim::Scan(scan), &operands)
@@ -50,7 +56,7 @@ impl Operator for Scan {
         if let Some(next) = self.body.result() {
             step.graph_mut().add_output(Output::value("next"), values[&next]);
         }
-        vec![Scan::wire(b, step, inputs, self.sequences, self.reverse)]
+        vec![Scan::lower_step(b, step, inputs, self.sequences, self.reverse)]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {

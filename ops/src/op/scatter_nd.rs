@@ -84,11 +84,11 @@ impl super::role::LinearMap for ScatterAdd {
         false
     }
 
-    fn apply(&self, b: &mut Builder, site: &Site, x: Value, _: crate::prim::Part) -> Value {
+    fn apply(&self, b: &mut Builder, site: &Site, x: Value, _: crate::prim::Transform) -> Value {
         b.add(prim::ScatterAdd { axis: 0, to: self.to.clone() }, &[x, site.inputs[1]])
     }
 
-    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: crate::prim::Part) -> Value {
+    fn transpose(&self, b: &mut Builder, site: &Site, s: Value, _: crate::prim::Transform) -> Value {
         b.add(prim::Gather { axis: 0 }, &[s, site.inputs[1]])
     }
 

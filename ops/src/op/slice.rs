@@ -72,7 +72,7 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     for i in 0..starts.len() {
         let axis = resolve(axes[i], rank)?;
         let dim = r.ty(x).dim(axis).clone();
-        let (start, end) = match steps[i] > 0 && r.is_measured(&dim) {
+        let (start, end) = match steps[i] > 0 && r.is_data_dependent(&dim) {
             true => (within(r, &starts[i], &dim)?, within(r, &ends[i], &dim)?),
             false => (starts[i].clone(), ends[i].clone()),
         };
@@ -159,11 +159,11 @@ fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let total = sizes.iter().fold(Dim::known(0), |n, s| &n + s);
     // The last of computed sizes is what the others leave, so that the parts make the whole.
-    let measured = sizes.iter().any(|s| r.is_measured(s));
+    let measured = sizes.iter().any(|s| r.is_data_dependent(s));
     let mut sizes = sizes;
     if measured && let Some(last) = sizes.pop() {
         let others = sizes.iter().fold(Dim::known(0), |n, s| &n + s);
-        sizes.push(if r.is_measured(&last) { &dim - &others } else { last });
+        sizes.push(if r.is_data_dependent(&last) { &dim - &others } else { last });
     }
     // As many parts of such sizes as a list of tokens or boxes falls into: those of the traced input.
     if !measured && total.as_known().is_some() && dim.as_known().is_none() {

@@ -1,49 +1,51 @@
-//! Attention and the relevance that it gives back.
+//! Scaled dot-product attention, and the relevance that it passes to its operands.
 
 use std::fmt;
 
 use super::contract::*;
 use super::reference::layout::{array, broadcast_values, elems, float, values};
 
-/// The function from scores to weights: `softmax(scale · q kᵀ + mask)` over the keys.
+/// Function from scores to weights: `softmax(scale · q kᵀ + mask)` over the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttentionGeometry {
-    /// The factor of the scores.
+    /// Factor of the scores.
     pub scale: f32,
-    /// A row in which every key is masked with -∞ has weights 0; else they are NaN.
+    /// Weights of a row whose keys are all masked with -∞: 0 if true, NaN if false.
     pub guard: bool,
 }
 
-/// A part of the relevance that an attention gives back.
+/// Destination of the relevance that [`AttentionShare`] computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum AttentionPart {
-    /// To the queries, of their shape.
+    /// Relevance of the queries, `[…, m, d]`.
     Query,
-    /// To the keys, of their shape.
+    /// Relevance of the keys, `[…, n, d]`.
     Key,
-    /// To the values, of their shape.
+    /// Relevance of the values, `[…, n, e]`.
     Value,
-    /// What each query row could give to nobody: `[…, m]`.
+    /// Relevance of each query row that no contribution took, `[…, m]`.
     Dropped,
 }
 
-/// `(q […, m, d], k […, n, d], v […, n, e], mask?)` → `softmax(scale · q kᵀ + mask) v`, `[…, m, e]`; the mask broadcasts to
-/// `[…, m, n]`. No backend need keep the weights.
+/// Scaled dot-product attention. `(q […, m, d], k […, n, d], v […, n, e], mask?)` → `softmax(scale · q kᵀ + mask) v`,
+/// `[…, m, e]`; the mask broadcasts to `[…, m, n]`. Engines need not store the weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attention(pub AttentionGeometry);
 
-/// `(q, k, v, r […, m, e], mask?)`: `r`, the relevance of an attention's result, shared by contribution magnitude. With
-/// the weights `p`, the flow through each is `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)`; the values get the share `value` of it, and each
-/// weight passes the rest on to its query and its key, half each, by `|q||k|ᵀ`.
+/// Relevance of an attention's operands, shared by contribution magnitude. Operands: `(q, k, v, r […, m, e], mask?)`, where `r`
+/// is the relevance of the attention's result. With the weights `p`, the flow through each weight is
+/// `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)`. The values take the share `value` of it; the rest is divided in halves between query and key,
+/// among their features by `|q||k|ᵀ`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttentionShare {
     /// Geometry of the forward attention.
     pub geometry: AttentionGeometry,
-    /// The share of the values, in 0..=1.
+    /// Share of the values, in 0..=1.
     pub value: f32,
-    /// The part that this computes.
-    pub of: AttentionPart,
+    /// Operand whose relevance this node computes.
+    #[serde(rename = "of")]
+    pub part: AttentionPart,
 }
 
 impl fmt::Display for AttentionGeometry {
@@ -86,11 +88,11 @@ impl Primitive for Attention {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.heads(self.clone(), 3))
+        Ok(t.as_heads(self.clone(), 3))
     }
 }
 
-fields!(AttentionShare { geometry: Any, value: Any, of: Any });
+fields!(AttentionShare { geometry: Any, value: Any, part: Any });
 
 impl Primitive for AttentionShare {
     fn arity(&self) -> RangeInclusive<usize> {
@@ -103,7 +105,7 @@ impl Primitive for AttentionShare {
         if !(0.0..=1.0).contains(&self.value) {
             return Err(OpError::mismatch("share of the values", "0 to 1", self.value));
         }
-        Ok(match self.of {
+        Ok(match self.part {
             AttentionPart::Query => x[0].clone(),
             AttentionPart::Key => x[1].clone(),
             AttentionPart::Value => x[2].clone(),
@@ -120,21 +122,21 @@ impl Primitive for AttentionShare {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.heads(self.clone(), 4))
+        Ok(t.as_heads(self.clone(), 4))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(3)
+        x.is_zero(3)
     }
 
     fn attributes(&self) -> String {
-        format!("{} value={} of={:?}", self.geometry, self.value, self.of)
+        format!("{} value={} of={:?}", self.geometry, self.value, self.part)
     }
 }
 
-/// The result of an attention of `[q, k, v]`.
+/// Infers the type of an attention's result from those of `[q, k, v]`.
 fn infer(data: &[TensorType], mask: Option<&TensorType>) -> Result<TensorType, OpError> {
-    let [q, k, v] = data else { return Err(OpError::Arity { expected: "3".into(), found: data.len() }) };
+    let [q, k, v] = data else { return Err(OpError::Arity { expected: "3".into(), actual: data.len() }) };
     for t in data {
         want(t, DType::F32).or_else(|e| if t.dtype.is_float() { Ok(()) } else { Err(e) })?;
         if t.rank() < 2 || t.rank() != q.rank() {
@@ -155,7 +157,7 @@ fn infer(data: &[TensorType], mask: Option<&TensorType>) -> Result<TensorType, O
     Ok(q.with_shape(y))
 }
 
-/// A head's matrices, row-major.
+/// Row-major matrices of one head: q `[m, d]`, k `[n, d]`, v `[n, e]`.
 struct Head<'a> {
     m: usize,
     n: usize,
@@ -167,7 +169,7 @@ struct Head<'a> {
 }
 
 impl Head<'_> {
-    /// `[m, n]`, each row summing to 1.
+    /// Returns the weights `[m, n]`; each row sums to 1.
     fn weights(&self, geometry: AttentionGeometry, mask: Option<&[f64]>) -> Vec<f64> {
         let mut p = vec![0.0; self.m * self.n];
         for i in 0..self.m {
@@ -194,7 +196,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
-/// Calls `f` with the matrices of each head and its mask.
+/// Calls `f` with the index, matrices and mask of each head.
 fn heads(
     [q, k, v]: [&Array; 3],
     mask: Option<&Array>,
@@ -222,7 +224,7 @@ fn heads(
     Ok(())
 }
 
-/// `softmax(scale · q kᵀ + mask) v`.
+/// Evaluates `softmax(scale · q kᵀ + mask) v`.
 fn attention(
     geometry: AttentionGeometry,
     data: [&Array; 3],
@@ -242,14 +244,14 @@ fn attention(
     array(dims, y).map(Array::F)
 }
 
-/// The relevance of one operand, or what was dropped.
+/// Evaluates [`AttentionShare`].
 fn share(
     share: &AttentionShare,
     data: [&Array; 3],
     (r, mask): (&Array, Option<&Array>),
     dims: &[usize],
 ) -> Result<Array, OpError> {
-    let (geometry, of, value) = (share.geometry, share.of, f64::from(share.value));
+    let (geometry, part, value) = (share.geometry, share.part, f64::from(share.value));
     let r: Vec<f64> = values(float(r)?).to_vec();
     let mut y = vec![0.0; elems(dims)?];
     let ratio = |a: f64, b: f64| if b == 0.0 { 0.0 } else { a / b };
@@ -257,39 +259,39 @@ fn share(
         let (m, n, d, e) = (head.m, head.n, head.d, head.e);
         let p = head.weights(geometry, mask);
         for i in 0..m {
-            // What flows through each weight.
+            // Relevance that flows through the weight of each key.
             let mut through = vec![0.0; n];
             for c in 0..e {
                 let r = r[(h * m + i) * e + c];
                 let z: f64 = (0..n).map(|j| p[i * n + j] * head.v[j * e + c].abs()).sum();
-                if of == AttentionPart::Dropped && z == 0.0 {
+                if part == AttentionPart::Dropped && z == 0.0 {
                     y[h * m + i] += r;
                 }
                 for j in 0..n {
-                    let given = p[i * n + j] * head.v[j * e + c].abs() * ratio(r, z);
-                    through[j] += given;
-                    if of == AttentionPart::Value {
-                        y[(h * n + j) * e + c] += value * given;
+                    let flow = p[i * n + j] * head.v[j * e + c].abs() * ratio(r, z);
+                    through[j] += flow;
+                    if part == AttentionPart::Value {
+                        y[(h * n + j) * e + c] += value * flow;
                     }
                 }
             }
-            if value == 1.0 || of == AttentionPart::Value {
+            if value == 1.0 || part == AttentionPart::Value {
                 continue;
             }
-            // The weight's own share goes on to the query and the key, half each.
+            // The rest passes on to the query and the key, half each.
             for j in 0..n {
                 let weight = (1.0 - value) * through[j];
                 let products: Vec<f64> =
                     (0..d).map(|t| (head.q[i * d + t] * head.k[j * d + t]).abs()).collect();
                 let all: f64 = products.iter().sum();
-                if of == AttentionPart::Dropped && all == 0.0 {
+                if part == AttentionPart::Dropped && all == 0.0 {
                     y[h * m + i] += weight;
                 }
                 for (t, product) in products.iter().enumerate() {
-                    let part = 0.5 * weight * ratio(*product, all);
-                    match of {
-                        AttentionPart::Query => y[(h * m + i) * d + t] += part,
-                        AttentionPart::Key => y[(h * n + j) * d + t] += part,
+                    let half = 0.5 * weight * ratio(*product, all);
+                    match part {
+                        AttentionPart::Query => y[(h * m + i) * d + t] += half,
+                        AttentionPart::Key => y[(h * n + j) * d + t] += half,
                         AttentionPart::Value | AttentionPart::Dropped => {}
                     }
                 }

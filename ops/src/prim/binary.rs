@@ -124,7 +124,7 @@ impl Primitive for Binary {
         let pair = derivative(*self, d).ok_or_else(|| d.unsupported())?;
         for (i, v) in pair.into_iter().enumerate() {
             if let Some(v) = v {
-                d.give_sum(i, v);
+                d.set_summed(i, v);
             }
         }
         Ok(())
@@ -136,18 +136,18 @@ impl Primitive for Binary {
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
         match self {
-            Binary::Mul => x.zero(0) || x.zero(1),
-            Binary::Div | Binary::GuardedDiv => x.zero(0),
-            Binary::Add | Binary::Sub => x.zero(0) && x.zero(1),
+            Binary::Mul => x.is_zero(0) || x.is_zero(1),
+            Binary::Div | Binary::GuardedDiv => x.is_zero(0),
+            Binary::Add | Binary::Sub => x.is_zero(0) && x.is_zero(1),
             Binary::Pow | Binary::Min | Binary::Max | Binary::Mod | Binary::Equal | Binary::Less => false,
             Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => false,
         }
     }
 
-    fn stands_for(&self, x: &Knowledge<'_>) -> Option<usize> {
+    fn equal_operand(&self, x: &Knowledge<'_>) -> Option<usize> {
         match self {
-            Binary::Add if x.zero(0) => Some(1),
-            Binary::Add | Binary::Sub if x.zero(1) => Some(0),
+            Binary::Add if x.is_zero(0) => Some(1),
+            Binary::Add | Binary::Sub if x.is_zero(1) => Some(0),
             Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Pow => None,
             Binary::Min | Binary::Max | Binary::Mod | Binary::Equal | Binary::Less => None,
             Binary::LessOrEqual | Binary::And | Binary::Or | Binary::Xor => None,
@@ -296,29 +296,29 @@ fn zip<T: Copy, U>(
 /// The adjoints of the operands before broadcasting is undone; `None` in place of the pair where there is no derivative.
 fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
     let (a, c, y, r) = (d.x[0], d.x[1], d.y, d.r);
-    let wants = [d.wants(0), d.wants(1)];
+    let requested = [d.is_requested(0), d.is_requested(1)];
     let b = &mut *d.b;
     Some(match f {
         Binary::Add => [Some(r), Some(r)],
-        Binary::Sub => [Some(r), wants[1].then(|| b.neg(r))],
-        Binary::Mul => [wants[0].then(|| b.mul(r, c)), wants[1].then(|| b.mul(r, a))],
+        Binary::Sub => [Some(r), requested[1].then(|| b.neg(r))],
+        Binary::Mul => [requested[0].then(|| b.mul(r, c)), requested[1].then(|| b.mul(r, a))],
         Binary::Div | Binary::GuardedDiv => {
             let first = b.binary(f, r, c);
-            let second = wants[1].then(|| {
+            let second = requested[1].then(|| {
                 let v = b.mul(first, y);
                 b.neg(v)
             });
             [Some(first), second]
         }
         Binary::Pow => {
-            let first = wants[0].then(|| {
+            let first = requested[0].then(|| {
                 let one = b.scalar_like(1.0, c);
                 let less = b.minus(c, one);
                 let power = b.binary(Binary::Pow, a, less);
                 let d = b.mul(c, power);
                 b.mul(r, d)
             });
-            let second = wants[1].then(|| {
+            let second = requested[1].then(|| {
                 let log = b.log(a);
                 let d = b.mul(y, log);
                 b.mul(r, d)

@@ -25,12 +25,12 @@ impl Builder {
     }
 
     /// Goes on with a program.
-    pub fn over(graph: Graph<Prim>) -> Builder {
+    pub fn from_graph(graph: Graph<Prim>) -> Builder {
         Builder { graph, ..Builder::default() }
     }
 
     /// Nodes made from now on come from `origin`; their names begin with `prefix`.
-    pub fn at(&mut self, origin: &Origin, prefix: &str) {
+    pub fn set_origin(&mut self, origin: &Origin, prefix: &str) {
         self.origin = origin.clone();
         self.prefix = prefix.to_string();
     }

@@ -37,17 +37,17 @@ impl Primitive for Cast {
         let from = d.b.ty(d.x[0]).dtype;
         if from.is_float() {
             let v = d.b.cast(d.r, from);
-            d.give(0, v);
+            d.set(0, v);
         }
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.first(self.clone()))
+        Ok(t.apply_to_first(self.clone()))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0)
+        x.is_zero(0)
     }
 }
 

@@ -6,21 +6,21 @@ use crate::tensor::{DType, Dim, Shape, TensorType, broadcast};
 
 pub(super) fn equal<T: PartialEq + std::fmt::Display>(
     what: &str,
-    found: T,
+    actual: T,
     expected: T,
 ) -> Result<(), OpError> {
-    if found == expected { Ok(()) } else { Err(OpError::mismatch(what, expected, found)) }
+    if actual == expected { Ok(()) } else { Err(OpError::mismatch(what, expected, actual)) }
 }
 
-pub(super) fn dims_equal(what: &str, found: &[Dim], expected: &[Dim]) -> Result<(), OpError> {
-    if found == expected {
+pub(super) fn dims_equal(what: &str, actual: &[Dim], expected: &[Dim]) -> Result<(), OpError> {
+    if actual == expected {
         return Ok(());
     }
-    Err(OpError::shapes(what, &Shape(expected.to_vec()), &Shape(found.to_vec())))
+    Err(OpError::shapes(what, &Shape(expected.to_vec()), &Shape(actual.to_vec())))
 }
 
-pub(super) fn dim_equal(what: &str, found: &Dim, expected: &Dim) -> Result<(), OpError> {
-    if found == expected { Ok(()) } else { Err(OpError::dims(what, expected, found)) }
+pub(super) fn dim_equal(what: &str, actual: &Dim, expected: &Dim) -> Result<(), OpError> {
+    if actual == expected { Ok(()) } else { Err(OpError::dims(what, expected, actual)) }
 }
 
 pub(super) fn want(ty: &TensorType, dtype: DType) -> Result<(), OpError> {

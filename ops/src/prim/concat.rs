@@ -62,9 +62,9 @@ impl Primitive for Concat {
         let mut start = Dim::known(0);
         for i in 0..d.x.len() {
             let len = d.b.ty(d.x[i]).dim(self.axis).clone();
-            if d.wants(i) {
+            if d.is_requested(i) {
                 let v = d.b.slice(d.r, self.axis, &start, &len);
-                d.give(i, v);
+                d.set(i, v);
             }
             start = &start + &len;
         }
@@ -72,22 +72,22 @@ impl Primitive for Concat {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        let operands: Vec<Value> = (0..t.count()).map(|i| t.widened(i)).collect();
+        let operands: Vec<Value> = (0..t.operand_count()).map(|i| t.batched(i)).collect();
         Ok(t.add(Concat { axis: self.axis + 1 }, &operands))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.count() > 0 && (0..x.count()).all(|k| x.nothing(k))
+        x.count() > 0 && (0..x.count()).all(|k| x.is_zero_or_empty(k))
     }
 
     /// The only operand with elements.
-    fn stands_for(&self, x: &Knowledge<'_>) -> Option<usize> {
-        let mut full = (0..x.count()).filter(|k| !x.empty(*k));
+    fn equal_operand(&self, x: &Knowledge<'_>) -> Option<usize> {
+        let mut full = (0..x.count()).filter(|k| !x.is_empty(*k));
         full.next().filter(|_| full.next().is_none())
     }
 
-    fn ignores(&self, k: usize, x: &Knowledge<'_>) -> bool {
-        x.empty(k)
+    fn can_drop_operand(&self, k: usize, x: &Knowledge<'_>) -> bool {
+        x.is_empty(k)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {

@@ -54,12 +54,12 @@ pub trait Primitive: Fields {
     }
 
     /// The operand that the result equals, provided that it has the result's type.
-    fn stands_for(&self, _x: &Knowledge<'_>) -> Option<usize> {
+    fn equal_operand(&self, _x: &Knowledge<'_>) -> Option<usize> {
         None
     }
 
     /// Whether operand `k` may be left out without a change of the result.
-    fn ignores(&self, _k: usize, _x: &Knowledge<'_>) -> bool {
+    fn can_drop_operand(&self, _k: usize, _x: &Knowledge<'_>) -> bool {
         false
     }
 

@@ -3,19 +3,19 @@
 use ndarray::ArrayD;
 
 use super::contract::*;
-use super::part::{part_float, parts};
 use super::reference::layout::{array, elems, float, values};
 use super::reference::matrix::{multiply_float, view, view_mut};
 use super::reference::taps::{Taps, taps};
-use super::{ConvGeometry, Part};
+use super::transform::{transform_float, transformed};
+use super::{ConvGeometry, Transform};
 
 /// Convolution: `x [n, c, …]`, `w [o, c/groups, …]`, optional `bias [o]` (always as it is).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conv {
     /// Geometry.
     pub geometry: ConvGeometry,
-    /// Part of `w`.
-    pub w: Part,
+    /// Transform of `w`.
+    pub w: Transform,
 }
 
 /// The adjoint of [`Conv`] in `x`: `s [n, o, …]`, `w [o, c/groups, …]` → `[n, c, to…]`.
@@ -23,8 +23,8 @@ pub struct Conv {
 pub struct ConvTranspose {
     /// Geometry of the forward convolution.
     pub geometry: ConvGeometry,
-    /// Part of `w`.
-    pub w: Part,
+    /// Transform of `w`.
+    pub w: Transform,
     /// Spatial dimensions of the result.
     pub to: Vec<Dim>,
 }
@@ -36,11 +36,11 @@ impl Builder {
         geometry: &ConvGeometry,
         x: Value,
         w: Value,
-        part: Part,
+        transform: Transform,
         bias: Option<Value>,
     ) -> Value {
         let inputs: Vec<Value> = [x, w].into_iter().chain(bias).collect();
-        self.add(Conv { geometry: geometry.clone(), w: part }, &inputs)
+        self.add(Conv { geometry: geometry.clone(), w: transform }, &inputs)
     }
 
     /// The adjoint of a convolution whose operand had spatial dimensions `to`.
@@ -49,10 +49,10 @@ impl Builder {
         geometry: &ConvGeometry,
         s: Value,
         w: Value,
-        part: Part,
+        transform: Transform,
         to: &[Dim],
     ) -> Value {
-        self.add(ConvTranspose { geometry: geometry.clone(), w: part, to: to.to_vec() }, &[s, w])
+        self.add(ConvTranspose { geometry: geometry.clone(), w: transform, to: to.to_vec() }, &[s, w])
     }
 }
 
@@ -79,21 +79,21 @@ impl Primitive for Conv {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        if d.wants(1) {
+        if d.is_requested(1) {
             return Err(d.unsupported());
         }
         let to = d.shape(0).0[2..].to_vec();
         let v = d.b.conv_transpose(&self.geometry, d.r, d.x[1], self.w, &to);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(if t.wide_from(1) { t.each(self.clone()) } else { t.rows(self.clone(), 1) })
+        Ok(if t.any_batched_from(1) { t.per_target(self.clone()) } else { t.fold_into_rows(self.clone(), 1) })
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.count() == 2 && (x.zero(0) || x.zero(1))
+        x.count() == 2 && (x.is_zero(0) || x.is_zero(1))
     }
 
     fn attributes(&self) -> String {
@@ -123,20 +123,20 @@ impl Primitive for ConvTranspose {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        if d.wants(1) {
+        if d.is_requested(1) {
             return Err(d.unsupported());
         }
         let v = d.b.conv(&self.geometry, d.r, d.x[1], self.w, None);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(if t.wide_from(1) { t.each(self.clone()) } else { t.rows(self.clone(), 1) })
+        Ok(if t.any_batched_from(1) { t.per_target(self.clone()) } else { t.fold_into_rows(self.clone(), 1) })
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0) || x.zero(1)
+        x.is_zero(0) || x.is_zero(1)
     }
 
     fn attributes(&self) -> String {
@@ -222,7 +222,7 @@ impl Sizes {
 fn conv(
     geometry: &ConvGeometry,
     x: &Array,
-    (w, part): (&Array, Part),
+    (w, transform): (&Array, Transform),
     bias: Option<&Array>,
     dims: &[usize],
 ) -> Result<Array, OpError> {
@@ -230,7 +230,7 @@ fn conv(
     let sizes = Sizes::new(geometry, x.shape(), w.shape(), dims)?;
     let windows = taps(&geometry.window, &x.shape()[2..], &dims[2..])?;
     let mut y = vec![0.0; elems(dims)?];
-    let (xs, ws) = (values(x), parts(w, part, part_float));
+    let (xs, ws) = (values(x), transformed(w, transform, transform_float));
     if sizes.rows() > 0 && !y.is_empty() {
         for (x_at, y_at, w_at) in sizes.blocks() {
             let x = &xs[x_at..][..sizes.channels * sizes.x];
@@ -258,14 +258,14 @@ fn add_bias(y: &mut [f64], bias: &ArrayD<f64>, size: usize) {
 fn conv_transpose(
     geometry: &ConvGeometry,
     s: &Array,
-    (w, part): (&Array, Part),
+    (w, transform): (&Array, Transform),
     dims: &[usize],
 ) -> Result<Array, OpError> {
     let (s, w) = (float(s)?, float(w)?);
     let sizes = Sizes::new(geometry, dims, w.shape(), s.shape())?;
     let windows = taps(&geometry.window, &dims[2..], &s.shape()[2..])?;
     let mut x = vec![0.0; elems(dims)?];
-    let (ss, ws) = (values(s), parts(w, part, part_float));
+    let (ss, ws) = (values(s), transformed(w, transform, transform_float));
     if sizes.outputs > 0 && !x.is_empty() {
         for (x_at, s_at, w_at) in sizes.blocks() {
             let x = &mut x[x_at..][..sizes.channels * sizes.x];

@@ -35,18 +35,18 @@ impl Primitive for Expand {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        d.give_sum(0, d.r);
+        d.set_summed(0, d.r);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let x = t.aligned(0, self.to.rank());
-        let to = t.lead(&self.to);
+        let to = t.with_target_axis(&self.to);
         Ok(t.add(Expand { to }, &[x]))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0)
+        x.is_zero(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {

@@ -49,25 +49,25 @@ impl Primitive for Gather {
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         let to = d.b.ty(d.x[0]).dim(self.axis).clone();
         let v = d.b.add(ScatterAdd { axis: self.axis, to }, &[d.r, d.x[1]]);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let operands = [t.value(0), t.value(1)];
-        Ok(match (t.wide(0), t.wide(1)) {
-            (true, true) => t.each(self.clone()),
+        Ok(match (t.is_batched(0), t.is_batched(1)) {
+            (true, true) => t.per_target(self.clone()),
             (true, false) => t.add(Gather { axis: self.axis + 1 }, &operands),
             // The indices' axes, the leading one first, stand where `axis` was.
             (false, _) => {
                 let y = t.add(self.clone(), &operands);
-                t.moved(y, self.axis, 0)
+                t.move_axis(y, self.axis, 0)
             }
         })
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0)
+        x.is_zero(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {
@@ -106,20 +106,20 @@ impl Primitive for ScatterAdd {
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         let v = d.b.add(Gather { axis: self.axis }, &[d.r, d.x[1]]);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        if t.wide(1) {
-            return Ok(t.each(self.clone()));
+        if t.is_batched(1) {
+            return Ok(t.per_target(self.clone()));
         }
         let operands = [t.value(0), t.value(1)];
         Ok(t.add(ScatterAdd { axis: self.axis + 1, to: self.to.clone() }, &operands))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.nothing(0)
+        x.is_zero_or_empty(0)
     }
 }
 

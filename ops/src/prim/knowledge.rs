@@ -20,17 +20,17 @@ impl Knowledge<'_> {
     }
 
     /// Whether every element of operand `k` is 0, and it has some.
-    pub fn zero(&self, k: usize) -> bool {
+    pub fn is_zero(&self, k: usize) -> bool {
         self.0.get(k) == Some(&Some(Known::Zero))
     }
 
     /// Whether operand `k` has no elements.
-    pub fn empty(&self, k: usize) -> bool {
+    pub fn is_empty(&self, k: usize) -> bool {
         self.0.get(k) == Some(&Some(Known::Empty))
     }
 
     /// Whether operand `k` is zero or empty.
-    pub fn nothing(&self, k: usize) -> bool {
-        self.zero(k) || self.empty(k)
+    pub fn is_zero_or_empty(&self, k: usize) -> bool {
+        self.is_zero(k) || self.is_empty(k)
     }
 }

@@ -2,20 +2,20 @@
 
 use ndarray::{ArrayD, ArrayView2, ArrayViewMut2};
 
-use super::Part;
+use super::Transform;
 use super::contract::*;
-use super::part::{part_float, part_integer, parts};
 use super::reference::layout::{Number, array, broadcast, elems, pick, wrong_kind};
 use super::reference::matrix::{multiply_float, multiply_integer, view, view_mut};
+use super::transform::{transform_float, transform_integer, transformed};
 
 /// `part(a) · part(b)` over the last two axes (each transposed first if so marked), batch axes broadcast.
 /// Both operands have rank ≥ 2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MatMul {
-    /// Part of `a`.
-    pub a: Part,
-    /// Part of `b`.
-    pub b: Part,
+    /// Transform of `a`.
+    pub a: Transform,
+    /// Transform of `b`.
+    pub b: Transform,
     /// Swap the last two axes of `a`.
     pub ta: bool,
     /// Swap the last two axes of `b`.
@@ -24,7 +24,7 @@ pub struct MatMul {
 
 impl Builder {
     /// Matrix product of parts.
-    pub fn matmul(&mut self, a: (Value, Part, bool), b: (Value, Part, bool)) -> Value {
+    pub fn matmul(&mut self, a: (Value, Transform, bool), b: (Value, Transform, bool)) -> Value {
         self.add(MatMul { a: a.1, b: b.1, ta: a.2, tb: b.2 }, &[a.0, b.0])
     }
 }
@@ -41,28 +41,30 @@ impl Primitive for MatMul {
     }
 
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
-        let (a, b) = (Side { part: self.a, swap: self.ta }, Side { part: self.b, swap: self.tb });
+        let (a, b) = (Side { transform: self.a, swap: self.ta }, Side { transform: self.b, swap: self.tb });
         evaluate((x[0], a), (x[1], b), dims)
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        let MatMul { a: Part::Id, b: Part::Id, ta, tb } = *self else { return Err(d.unsupported()) };
+        let MatMul { a: Transform::Id, b: Transform::Id, ta, tb } = *self else {
+            return Err(d.unsupported());
+        };
         let (a, b, r) = (d.x[0], d.x[1], d.r);
-        if d.wants(0) {
+        if d.is_requested(0) {
             let v = if ta {
-                d.b.matmul((b, Part::Id, tb), (r, Part::Id, true))
+                d.b.matmul((b, Transform::Id, tb), (r, Transform::Id, true))
             } else {
-                d.b.matmul((r, Part::Id, false), (b, Part::Id, !tb))
+                d.b.matmul((r, Transform::Id, false), (b, Transform::Id, !tb))
             };
-            d.give_sum(0, v);
+            d.set_summed(0, v);
         }
-        if d.wants(1) {
+        if d.is_requested(1) {
             let v = if tb {
-                d.b.matmul((r, Part::Id, true), (a, Part::Id, ta))
+                d.b.matmul((r, Transform::Id, true), (a, Transform::Id, ta))
             } else {
-                d.b.matmul((a, Part::Id, !ta), (r, Part::Id, false))
+                d.b.matmul((a, Transform::Id, !ta), (r, Transform::Id, false))
             };
-            d.give_sum(1, v);
+            d.set_summed(1, v);
         }
         Ok(())
     }
@@ -73,11 +75,11 @@ impl Primitive for MatMul {
 
     /// A sum over an axis without elements is 0, too.
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.nothing(0) || x.nothing(1)
+        x.is_zero_or_empty(0) || x.is_zero_or_empty(1)
     }
 
     fn attributes(&self) -> String {
-        let side = |part: Part, swap: bool| format!("{part:?}{}", if swap { "ᵀ" } else { "" });
+        let side = |transform: Transform, swap: bool| format!("{transform:?}{}", if swap { "ᵀ" } else { "" });
         format!("a={} b={}", side(self.a, self.ta), side(self.b, self.tb))
     }
 }
@@ -108,7 +110,7 @@ fn infer(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorTyp
 /// A matrix operand: its part, and whether its last two axes swap.
 #[derive(Clone, Copy)]
 struct Side {
-    part: Part,
+    transform: Transform,
     swap: bool,
 }
 
@@ -116,9 +118,11 @@ struct Side {
 fn evaluate(a: (&Array, Side), b: (&Array, Side), dims: &[usize]) -> Result<Array, OpError> {
     let sides = (a.1, b.1);
     match (a.0, b.0) {
-        (Array::F(a), Array::F(b)) => batched(a, b, sides, dims, part_float, multiply_float).map(Array::F),
+        (Array::F(a), Array::F(b)) => {
+            batched(a, b, sides, dims, transform_float, multiply_float).map(Array::F)
+        }
         (Array::I(a), Array::I(b)) => {
-            batched(a, b, sides, dims, part_integer, multiply_integer).map(Array::I)
+            batched(a, b, sides, dims, transform_integer, multiply_integer).map(Array::I)
         }
         (other, _) => Err(wrong_kind("a number type, the same twice", other)),
     }
@@ -129,7 +133,7 @@ fn batched<T: Number>(
     b: &ArrayD<T>,
     (left, right): (Side, Side),
     dims: &[usize],
-    part: fn(Part, T) -> T,
+    transform: fn(Transform, T) -> T,
     multiply: fn(ArrayView2<'_, T>, ArrayView2<'_, T>, ArrayViewMut2<'_, T>),
 ) -> Result<ArrayD<T>, OpError> {
     let mut out = vec![T::ZERO; elems(dims)?];
@@ -140,7 +144,8 @@ fn batched<T: Number>(
     if out.is_empty() || a.is_empty() || b.is_empty() {
         return array(dims, out);
     }
-    let (a_values, b_values) = (parts(a, left.part, part), parts(b, right.part, part));
+    let (a_values, b_values) =
+        (transformed(a, left.transform, transform), transformed(b, right.transform, transform));
     let a_matrices: Vec<&[T]> = a_values.chunks_exact(a_matrix[0] * a_matrix[1]).collect();
     let b_matrices: Vec<&[T]> = b_values.chunks_exact(b_matrix[0] * b_matrix[1]).collect();
     let a_matrices = pick(&a_matrices, &broadcast(a_batch, batch), &[].as_slice());

@@ -47,16 +47,16 @@ impl Primitive for Merge {
         for (i, second) in [false, true].into_iter().enumerate() {
             let back = MergeTranspose { condition: self.condition.clone(), second, to: d.shape(i) };
             let v = d.b.add(back, &[d.r]);
-            d.give(i, v);
+            d.set(i, v);
         }
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.each(self.clone()))
+        Ok(t.per_target(self.clone()))
     }
 
-    fn stands_for(&self, _x: &Knowledge<'_>) -> Option<usize> {
+    fn equal_operand(&self, _x: &Knowledge<'_>) -> Option<usize> {
         self.condition.as_known().map(|condition| usize::from(condition == 0))
     }
 }
@@ -94,14 +94,14 @@ impl Primitive for MergeTranspose {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.each(self.clone()))
+        Ok(t.per_target(self.clone()))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        self.chosen() == Some(false) || x.zero(0)
+        self.chosen() == Some(false) || x.is_zero(0)
     }
 
-    fn stands_for(&self, _x: &Knowledge<'_>) -> Option<usize> {
+    fn equal_operand(&self, _x: &Knowledge<'_>) -> Option<usize> {
         (self.chosen() == Some(true)).then_some(0)
     }
 }

@@ -1,7 +1,7 @@
-//! Primitives: the vocabulary of the lowered program, forward and reverse together.
+//! Primitives: the operations of lowered programs, forward and reverse.
 //!
-//! Each is pure, has a type rule ([`Prim::infer`]), a reference kernel ([`mod@reference`]) and an ONNX spelling. Backends see
-//! nothing else.
+//! Each primitive is pure and has a type rule ([`Prim::infer`]), a reference kernel ([`mod@reference`]) and an ONNX lowering.
+//! Engines see nothing else.
 
 mod adjoint;
 mod attention;
@@ -28,7 +28,6 @@ mod non_max_suppression;
 mod non_zero;
 mod overwrite;
 mod pad;
-mod part;
 mod reduce;
 pub mod reference;
 mod reshape;
@@ -40,6 +39,7 @@ mod softmax;
 #[cfg(test)]
 mod tests;
 mod top_k;
+mod transform;
 mod transpose;
 mod unary;
 mod window;
@@ -67,7 +67,6 @@ pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;
 pub use overwrite::Overwrite;
 pub use pad::{Pad, PadMode};
-pub use part::Part;
 pub use reduce::{Reduce, Reduction};
 pub use reshape::Reshape;
 pub use scan::Scan;
@@ -76,6 +75,7 @@ pub use sign::Signs;
 pub use slice::{Slice, SliceTranspose};
 pub use softmax::Softmax;
 pub use top_k::TopK;
+pub use transform::Transform;
 pub use transpose::Transpose;
 pub use unary::Unary;
 pub use window::{ConvGeometry, Window};
@@ -92,16 +92,16 @@ use crate::graph::{FanIn, Graph, PrintOp, Vocabulary};
 use crate::program::Output;
 use crate::tensor::{Tensor, TensorType};
 
-/// Writes [`Prim`] and its conversions from the table of primitives: those without attributes, and those whose attributes
-/// are the type of the same name.
+/// Generates [`Prim`] and its conversions from the table of primitives: those without attributes (`unit`), and those with
+/// attributes, held in the struct of the same name (`node`).
 macro_rules! prim_table {
     (unit { $($unit:ident),+ $(,)? } node { $($node:ident),+ $(,)? }) => {
-        /// A primitive.
+        /// Primitive operation with its attributes.
         #[derive(Clone, PartialEq, Serialize, Deserialize)]
         pub enum Prim {
-            /// A program input.
+            /// Program input.
             Input,
-            /// A constant. Serialised as an ONNX initializer.
+            /// Constant. Serialised as an ONNX initializer.
             #[serde(skip)]
             Const(Tensor),
             $(
@@ -119,7 +119,7 @@ macro_rules! prim_table {
             #[cfg(test)]
             const NAMES: &[&str] = &[$(stringify!($unit),)+ $(stringify!($node),)+];
 
-            /// The primitive behind its contract; `None` for inputs and constants, which compute nothing.
+            /// Returns the primitive as [`Primitive`]; `None` for inputs and constants, which compute nothing.
             pub fn inner(&self) -> Option<&dyn Primitive> {
                 match self {
                     Prim::Input | Prim::Const(_) => None,
@@ -128,7 +128,7 @@ macro_rules! prim_table {
                 }
             }
 
-            /// The attributes to change; `None` where there are none.
+            /// Returns the attributes for editing; `None` for primitives without attributes.
             fn inner_mut(&mut self) -> Option<&mut dyn Primitive> {
                 match self {
                     Prim::Input | Prim::Const(_) $(| Prim::$unit)+ => None,
@@ -137,7 +137,7 @@ macro_rules! prim_table {
             }
         }
 
-        /// The attributes, without the variant around them.
+        /// Prints the attributes without the name of the enum variant.
         impl fmt::Debug for Prim {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
@@ -187,21 +187,21 @@ impl Vocabulary for Prim {
 }
 
 impl Prim {
-    /// Range of the number of operands.
+    /// Returns the range of the number of operands.
     pub fn arity(&self) -> RangeInclusive<usize> {
         self.inner().map_or(0..=0, |prim| prim.arity())
     }
 
-    /// The type of the result.
+    /// Infers the type of the result.
     ///
     /// # Errors
-    /// When operands do not fit, with what was expected and what was found.
+    /// If the operands do not fit; the error names the expected and the actual value.
     pub fn infer(&self, inputs: &[TensorType]) -> Result<TensorType, OpError> {
         let arity = self.arity();
         if !arity.contains(&inputs.len()) {
             let expected =
                 if arity.start() == arity.end() { arity.start().to_string() } else { format!("{arity:?}") };
-            return Err(OpError::Arity { expected, found: inputs.len() });
+            return Err(OpError::Arity { expected, actual: inputs.len() });
         }
         match (self, self.inner()) {
             (Prim::Const(t), _) => Ok(t.ty()),
@@ -231,10 +231,10 @@ impl PrintOp for Prim {
 }
 
 impl Graph<Prim> {
-    /// Verifies the graph and the type of every node.
+    /// Verifies the invariants of the graph and the type of every node.
     ///
     /// # Errors
-    /// Every fault found.
+    /// All violations.
     pub fn check(&self) -> Result<(), Vec<crate::graph::Fault>> {
         self.verify(|g, id| match g.op(id) {
             Prim::Input => None,

@@ -31,7 +31,7 @@ impl Primitive for NonMaxSuppression {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.each(self.clone()))
+        Ok(t.per_target(self.clone()))
     }
 }
 

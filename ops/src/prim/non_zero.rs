@@ -45,6 +45,6 @@ impl Primitive for NonZero {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.each(*self))
+        Ok(t.per_target(*self))
     }
 }

@@ -48,28 +48,28 @@ impl Primitive for Overwrite {
         let to = d.shape(2);
         let none = d.b.expand(zero, &to);
         let data = d.b.add(Overwrite, &[r, at, none]);
-        d.give(0, data);
+        d.set(0, data);
         let updates = d.b.add(Gather { axis: 0 }, &[r, at]);
-        d.give(2, updates);
+        d.set(2, updates);
         Ok(())
     }
 
     /// Rows are replaced along the first axis: the leading one becomes the second.
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        if t.wide(1) {
-            return Ok(t.each(*self));
+        if t.is_batched(1) {
+            return Ok(t.per_target(*self));
         }
         let [data, updates] = [0, 2].map(|i| {
-            let v = t.widened(i);
-            t.moved(v, 0, 1)
+            let v = t.batched(i);
+            t.move_axis(v, 0, 1)
         });
         let at = t.value(1);
         let y = t.add(*self, &[data, at, updates]);
-        Ok(t.moved(y, 1, 0))
+        Ok(t.move_axis(y, 1, 0))
     }
 
-    fn stands_for(&self, x: &Knowledge<'_>) -> Option<usize> {
-        x.empty(2).then_some(0)
+    fn equal_operand(&self, x: &Knowledge<'_>) -> Option<usize> {
+        x.is_empty(2).then_some(0)
     }
 }
 

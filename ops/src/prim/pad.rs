@@ -92,12 +92,12 @@ impl Primitive for Pad {
                 v = d.b.slice(v, axis, start, &len);
             }
         }
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let with = |pads: &[Dim]| [&[Dim::known(0)], pads].concat();
-        Ok(t.first(Pad { before: with(&self.before), after: with(&self.after), mode: self.mode }))
+        Ok(t.apply_to_first(Pad { before: with(&self.before), after: with(&self.after), mode: self.mode }))
     }
 }

@@ -77,19 +77,19 @@ impl Primitive for Reduce {
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         if let Some(v) = derivative(self.kind, &self.axes, d) {
-            d.give(0, v);
+            d.set(0, v);
         }
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let axes = self.axes.iter().map(|a| a + 1).collect();
-        Ok(t.first(Reduce { axes, ..*self }))
+        Ok(t.apply_to_first(Reduce { axes, ..*self }))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
         match self.kind {
-            Reduction::Sum => x.nothing(0),
+            Reduction::Sum => x.is_zero_or_empty(0),
             Reduction::Max | Reduction::Min | Reduction::Prod | Reduction::ArgMax | Reduction::ArgMin => {
                 false
             }

@@ -40,17 +40,17 @@ impl Primitive for Reshape {
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         let to = d.shape(0);
         let v = d.b.reshape(d.r, &to);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        let to = t.lead(&self.to);
-        Ok(t.first(Reshape { to }))
+        let to = t.with_target_axis(&self.to);
+        Ok(t.apply_to_first(Reshape { to }))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0)
+        x.is_zero(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {

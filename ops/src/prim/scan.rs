@@ -6,7 +6,7 @@ use std::fmt;
 use ndarray::{ArrayD, Axis};
 
 use super::Prim;
-use super::batch::{Operand, rewrite, widened};
+use super::batch::{Operand, batched, rewrite};
 use super::contract::*;
 use super::reference::layout::{array, float};
 use super::reference::run;
@@ -30,7 +30,7 @@ pub struct Scan {
 
 impl Scan {
     /// Takes the constants out of a step's graph: they become captures, appended to the operands.
-    pub fn of(step: Graph<Prim>, sequences: usize, reverse: bool) -> (Scan, Vec<(String, Tensor)>) {
+    pub fn from_step(step: Graph<Prim>, sequences: usize, reverse: bool) -> (Scan, Vec<(String, Tensor)>) {
         let mut graph = Graph::default();
         let mut values: HashMap<Value, Value> = HashMap::new();
         let mut constants = vec![];
@@ -100,20 +100,20 @@ impl Primitive for Scan {
             return Err(OpError::Invalid("a step without a result".into()));
         };
         if taken.len() != inputs.len() || taken.len() <= self.sequences || self.sequences == 0 {
-            return Err(OpError::Arity { expected: taken.len().to_string(), found: inputs.len() });
+            return Err(OpError::Arity { expected: taken.len().to_string(), actual: inputs.len() });
         }
         let time = inputs[1].shape.0.first().cloned().unwrap_or_default();
-        for (i, (found, expected)) in inputs.iter().zip(&taken).enumerate() {
+        for (i, (actual, expected)) in inputs.iter().zip(&taken).enumerate() {
             let scanned = (1..=self.sequences).contains(&i);
-            let mut shape = found.shape.clone();
+            let mut shape = actual.shape.clone();
             if scanned {
                 if shape.rank() == 0 || shape.0[0] != time {
-                    return Err(OpError::mismatch("steps of a sequence", &time, &found.shape));
+                    return Err(OpError::mismatch("steps of a sequence", &time, &actual.shape));
                 }
                 shape.0.remove(0);
             }
-            if !alike(found, expected) || shape != expected.shape {
-                return Err(OpError::mismatch("operand of a step", expected, found.with_shape(shape)));
+            if !alike(actual, expected) || shape != expected.shape {
+                return Err(OpError::mismatch("operand of a step", expected, actual.with_shape(shape)));
             }
         }
         if !next.dtype.is_float() {
@@ -165,27 +165,27 @@ impl Primitive for Scan {
     /// The state of the recurrence has the leading axis, behind that of time in its sequences and result.
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let graph = self.body.graph();
-        let wide = graph.inputs().iter().enumerate().filter(|(k, _)| *k == 0 || t.wide(*k));
-        let wide: Vec<NodeId> = wide.map(|(_, id)| *id).collect();
-        let (mut step, values) = rewrite(graph.clone(), &wide, t.size)?;
+        let batched_inputs = graph.inputs().iter().enumerate().filter(|(k, _)| *k == 0 || t.is_batched(*k));
+        let batched_inputs: Vec<NodeId> = batched_inputs.map(|(_, id)| *id).collect();
+        let (mut step, values) = rewrite(graph.clone(), &batched_inputs, t.size)?;
         let next = self.body.result().ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
         let next =
-            Operand { v: values.get(&next).copied().unwrap_or(next), wide: values.contains_key(&next) };
-        let next = widened(&mut step, t.size, next);
+            Operand { v: values.get(&next).copied().unwrap_or(next), is_batched: values.contains_key(&next) };
+        let next = batched(&mut step, t.size, next);
         step.ok()?;
         step.graph_mut().set_outputs(vec![(Output::value("next"), next)]);
         step.graph_mut().remove_unused();
-        let (batched, constants) = Scan::of(step.finish(), self.sequences, self.reverse);
-        let mut operands = vec![t.widened(0)];
-        for k in 1..t.count() {
-            let (v, sequence) = (t.value(k), k <= self.sequences && t.wide(k));
-            operands.push(if sequence { t.moved(v, 0, 1) } else { v });
+        let (batched, constants) = Scan::from_step(step.finish(), self.sequences, self.reverse);
+        let mut operands = vec![t.batched(0)];
+        for k in 1..t.operand_count() {
+            let (v, sequence) = (t.value(k), k <= self.sequences && t.is_batched(k));
+            operands.push(if sequence { t.move_axis(v, 0, 1) } else { v });
         }
         for (name, constant) in constants {
             operands.push(t.b.constant(&name, constant));
         }
         let y = t.add(batched, &operands);
-        Ok(t.moved(y, 1, 0))
+        Ok(t.move_axis(y, 1, 0))
     }
 }
 

@@ -46,7 +46,7 @@ impl Primitive for Select {
         let zero = d.b.scalar_like(0.0, r);
         let sides = [[r, zero], [zero, r]].map(|[a, o]| d.b.select(condition, a, o));
         for (i, v) in sides.into_iter().enumerate() {
-            d.give_sum(i + 1, v);
+            d.set_summed(i + 1, v);
         }
         Ok(())
     }
@@ -56,7 +56,7 @@ impl Primitive for Select {
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(1) && x.zero(2)
+        x.is_zero(1) && x.is_zero(2)
     }
 }
 

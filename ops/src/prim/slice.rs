@@ -61,16 +61,16 @@ impl Primitive for Slice {
         let to = d.b.ty(d.x[0]).dim(self.axis).clone();
         let back = SliceTranspose { axis: self.axis, start: self.start.clone(), to, step: self.step };
         let v = d.b.add(back, &[d.r]);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.first(Slice { axis: self.axis + 1, ..self.clone() }))
+        Ok(t.apply_to_first(Slice { axis: self.axis + 1, ..self.clone() }))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.nothing(0)
+        x.is_zero_or_empty(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {
@@ -107,16 +107,16 @@ impl Primitive for SliceTranspose {
         let len = d.b.ty(d.x[0]).dim(self.axis).clone();
         let back = Slice { axis: self.axis, start: self.start.clone(), len, step: self.step };
         let v = d.b.add(back, &[d.r]);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.first(SliceTranspose { axis: self.axis + 1, ..self.clone() }))
+        Ok(t.apply_to_first(SliceTranspose { axis: self.axis + 1, ..self.clone() }))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.nothing(0)
+        x.is_zero_or_empty(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {

@@ -43,12 +43,12 @@ impl Primitive for Softmax {
         let sum = d.b.reduce(Reduction::Sum, flow, &[self.axis], true);
         let back = d.b.mul(y, sum);
         let v = d.b.minus(flow, back);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.first(Softmax { axis: self.axis + 1 }))
+        Ok(t.apply_to_first(Softmax { axis: self.axis + 1 }))
     }
 
     fn is_non_negative(&self, _x: &Signs<'_>) -> bool {

@@ -23,8 +23,8 @@ fn samples() -> Vec<Prim> {
         Prim::Input,
         Prim::Dims(Dims { dims: vec![2], values: to.clone() }),
         Prim::Select,
-        Prim::Conv(Conv { geometry: geometry.clone(), w: Part::Abs }),
-        Prim::ConvTranspose(ConvTranspose { geometry, w: Part::Pos, to: to.clone() }),
+        Prim::Conv(Conv { geometry: geometry.clone(), w: Transform::Abs }),
+        Prim::ConvTranspose(ConvTranspose { geometry, w: Transform::Pos, to: to.clone() }),
         Prim::WindowSum(WindowSum(window.clone())),
         Prim::WindowSumTranspose(WindowSumTranspose { window: window.clone(), to: to.clone() }),
         Prim::WindowMax(WindowMax(window.clone())),
@@ -62,7 +62,11 @@ fn samples() -> Vec<Prim> {
     let binary = [Binary::Min, Binary::Max, Binary::Mod, Binary::Equal, Binary::Less, Binary::LessOrEqual];
     all.extend(binary.map(Prim::Binary));
     all.extend([Binary::And, Binary::Or, Binary::Xor].map(Prim::Binary));
-    for (a, b) in [(Part::Id, Part::Abs), (Part::Pos, Part::Neg), (Part::Square, Part::One)] {
+    for (a, b) in [
+        (Transform::Id, Transform::Abs),
+        (Transform::Pos, Transform::Neg),
+        (Transform::Square, Transform::One),
+    ] {
         all.push(Prim::MatMul(MatMul { a, b, ta: true, tb: false }));
     }
     let kinds = [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod, Reduction::ArgMax];
@@ -70,8 +74,8 @@ fn samples() -> Vec<Prim> {
         all.push(Prim::Reduce(Reduce { kind, axes: vec![0, 2], keep: true }));
     }
     let parts = [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped];
-    for of in parts {
-        all.push(Prim::AttentionShare(AttentionShare { geometry: attention, value: 0.5, of }));
+    for part in parts {
+        all.push(Prim::AttentionShare(AttentionShare { geometry: attention, value: 0.5, part }));
     }
     for mode in [PadMode::Constant(-1.5), PadMode::Reflect, PadMode::Edge] {
         all.push(Prim::Pad(Pad { before: vec![Dim::known(0), n.clone()], after: to.clone(), mode }));
@@ -88,7 +92,7 @@ fn samples() -> Vec<Prim> {
 /// `state · 2 + element`.
 fn scan() -> Scan {
     let mut b = Builder::new();
-    b.at(&Origin::default(), "step");
+    b.set_origin(&Origin::default(), "step");
     let ty = TensorType::new(DType::F32, vec![Dim::symbol("n"), Dim::known(3)]);
     let (state, element) = (b.input("state", ty.clone()), b.input("element", ty));
     let twice = b.scale(state, 2.0);
@@ -96,7 +100,7 @@ fn scan() -> Scan {
     let first = b.add(Slice { axis: 1, start: Dim::known(0), len: Dim::known(3), step: 1 }, &[next]);
     let mut step = b.finish();
     step.add_output(Output::value("next"), first);
-    Scan::of(step, 1, true).0
+    Scan::from_step(step, 1, true).0
 }
 
 #[test]

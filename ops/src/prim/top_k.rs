@@ -28,8 +28,8 @@ impl Primitive for TopK {
         axis_in(*axis, x)?;
         let dim = x.dim(*axis);
         if let Some(rest) = (dim - k).as_known().filter(|rest| *rest < 0) {
-            let found = format!("{k}, {} more", rest.saturating_neg());
-            return Err(OpError::mismatch("k", format!("at most the axis's {dim}"), found));
+            let actual = format!("{k}, {} more", rest.saturating_neg());
+            return Err(OpError::mismatch("k", format!("at most the axis's {dim}"), actual));
         }
         Ok(with_dim(&x.with_dtype(DType::I64), *axis, k.clone()))
     }
@@ -43,7 +43,7 @@ impl Primitive for TopK {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.first(TopK { axis: self.axis + 1, ..self.clone() }))
+        Ok(t.apply_to_first(TopK { axis: self.axis + 1, ..self.clone() }))
     }
 }
 

@@ -49,17 +49,17 @@ impl Primitive for Transpose {
         let mut inverse = vec![0; self.perm.len()];
         self.perm.iter().enumerate().for_each(|(i, p)| inverse[*p] = i);
         let v = d.b.transpose(d.r, &inverse);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let perm = [0].into_iter().chain(self.perm.iter().map(|p| p + 1)).collect();
-        Ok(t.first(Transpose { perm }))
+        Ok(t.apply_to_first(Transpose { perm }))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0)
+        x.is_zero(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {

@@ -137,18 +137,18 @@ impl Primitive for Unary {
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         if let Some(v) = derivative(*self, d) {
-            d.give(0, v);
+            d.set(0, v);
         }
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.first(*self))
+        Ok(t.apply_to_first(*self))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
         match self {
-            Unary::Abs | Unary::Neg | Unary::Sign | Unary::Sqrt | Unary::Relu => x.zero(0),
+            Unary::Abs | Unary::Neg | Unary::Sign | Unary::Sqrt | Unary::Relu => x.is_zero(0),
             Unary::Exp | Unary::Log | Unary::Reciprocal | Unary::Erf | Unary::Tanh | Unary::Sigmoid => false,
             Unary::LeakyRelu { .. } | Unary::Elu { .. } | Unary::HardSigmoid { .. } | Unary::Clip { .. } => {
                 false

@@ -55,12 +55,12 @@ impl Primitive for WindowMax {
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         let v = d.b.add(WindowMaxShare { window: self.0.clone(), first: true }, &[d.x[0], d.y, d.r]);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.rows(self.clone(), 1))
+        Ok(t.fold_into_rows(self.clone(), 1))
     }
 
     /// A window of pads alone is -∞; pads smaller than the kernel leave none.
@@ -114,11 +114,11 @@ impl Primitive for WindowMaxShare {
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.rows(self.clone(), 3))
+        Ok(t.fold_into_rows(self.clone(), 3))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(2)
+        x.is_zero(2)
     }
 
     fn attributes(&self) -> String {

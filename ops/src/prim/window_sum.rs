@@ -64,16 +64,16 @@ impl Primitive for WindowSum {
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         let to = d.shape(0).0[2..].to_vec();
         let v = d.b.add(WindowSumTranspose { window: self.0.clone(), to }, &[d.r]);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.rows(self.clone(), 1))
+        Ok(t.fold_into_rows(self.clone(), 1))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0)
+        x.is_zero(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {
@@ -104,16 +104,16 @@ impl Primitive for WindowSumTranspose {
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         let v = d.b.window_sum(&self.window, d.r);
-        d.give(0, v);
+        d.set(0, v);
         Ok(())
     }
 
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
-        Ok(t.rows(self.clone(), 1))
+        Ok(t.fold_into_rows(self.clone(), 1))
     }
 
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
-        x.zero(0)
+        x.is_zero(0)
     }
 
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {

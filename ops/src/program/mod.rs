@@ -1,4 +1,4 @@
-//! A lowered program with what a caller must know of it: the content of an artifact.
+//! Lowered program and its description: the content of an artifact.
 
 mod output;
 mod track;
@@ -12,33 +12,33 @@ use crate::graph::Graph;
 use crate::prim::Prim;
 use crate::tensor::{Dim, TensorType};
 
-pub use output::{Entry, ExpertEntry, Name, Output};
+pub use output::{ExpertEntry, LedgerEntry, Name, Output};
 pub use track::{Mode, TrackKind};
 
-/// Name of the program input that holds the starting relevance; its shape is that of the explained output.
+/// Name of the program input that holds the seed: relevance of the explained output, of that output's shape.
 pub const SEED: &str = "dlbc_seed";
 
-/// What the symbol of a dimension begins with that is 0, or -1 in a run that takes a branch which does not fit the shapes of
-/// the inputs.
-pub const UNFIT: &str = "unfit";
+/// Prefix of the symbol of a dimension that is 0, or -1 in a run that takes a branch which does not fit the shapes of the
+/// inputs.
+pub const UNFIT_PREFIX: &str = "unfit";
 
-/// A lowered program, forward and reverse together.
+/// Lowered program: forward and reverse together.
 ///
-/// Graph inputs: the model's inputs by their ONNX names, then [`SEED`]. Graph outputs: [`Output`] lists them. In contrastive mode
-/// the seed has a leading axis of two, the supporting and the opposing start, and each track of [`Mode::tracks`] has its outputs.
+/// Graph inputs are the model's inputs by their ONNX names, then [`SEED`]. Graph outputs are listed by [`Output`]. In contrastive
+/// mode the seed has a leading axis of two (supporting, opposing), and each track of [`Mode::tracks`] has its own outputs.
 ///
-/// A run asks for a subset; what it does not need is not computed.
+/// A run requests a subset of the outputs; what they do not depend on is not computed.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The lowered graph.
+    /// Graph of primitives.
     pub graph: Graph<Prim>,
-    /// What the caller must know.
+    /// Description of the program for its callers.
     pub info: Info,
 }
 
 impl Program {
-    /// The symbol of the batch, where the program takes any number of rows: the first axis of every input and of the explained
-    /// output is one symbol, and nothing else.
+    /// Returns the symbol of the batch dimension if the program accepts any number of rows: the first axis of every input and of
+    /// the explained output has this symbol, and no other axis does.
     pub fn batch_symbol(&self) -> Option<Arc<str>> {
         let (graph, info) = (&self.graph, &self.info);
         let explained = graph.output(&Output::from(&info.explained)).map(|v| graph.ty(v))?;
@@ -50,7 +50,7 @@ impl Program {
         if *batch != Dim::symbol(symbol) || !firsts.all(|first| first == Some(batch)) {
             return None;
         }
-        // A length that is the batch's too cannot grow alone.
+        // A symbol that is also the length of another axis cannot grow with the batch alone.
         let rest = info.inputs.iter().flat_map(|i| i.ty.shape.0.iter().skip(1));
         let mut elsewhere = false;
         rest.for_each(|dim| dim.symbols(&mut |s| elsewhere |= s == symbol));
@@ -58,94 +58,95 @@ impl Program {
     }
 }
 
-/// What a caller must know of a program.
+/// Description of a program: its model, composite, inputs, outputs and ledger. Serialised into artifacts.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Info {
-    /// The model's name: its file name without folder.
+    /// File name of the model, without folder.
     pub model: String,
-    /// SHA-256 of the model file and of each external file it references, `(file name, hex digest)`.
+    /// SHA-256 of the model file and of each external file it references: `(file name, hex digest)`.
     pub hashes: Vec<(String, String)>,
-    /// The composite's name.
+    /// Name of the composite.
     pub rules: String,
-    /// SHA-256 of the composite's file, in hexadecimal.
+    /// SHA-256 of the composite's file, in hexadecimal; empty in old artifacts.
     #[serde(default)]
     pub rules_hash: String,
-    /// How often and where the program runs, when the result is a mean over runs.
+    /// Repetition over several inputs whose results are averaged; `None` for a single run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Repeat>,
-    /// How many tracks of relevance.
+    /// Number of relevance tracks.
     pub mode: Mode,
-    /// The explained output.
+    /// Name of the explained output.
     pub explained: String,
-    /// The model's inputs, in order.
+    /// Model inputs, in the model's order.
     pub inputs: Vec<InputInfo>,
-    /// The model's outputs, in order.
+    /// Names of the model outputs, in the model's order.
     pub outputs: Vec<String>,
-    /// The ledger's rows, in reverse order of computation: from the output to the inputs.
-    pub audit: Vec<AuditRow>,
-    /// Explained inputs that the model normalises itself while the rules do not take the constants as a reference.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub raw: Vec<String>,
-    /// The layers of experts, in the model's order.
+    /// Rows of the ledger, from the explained output to the inputs.
+    #[serde(rename = "audit")]
+    pub ledger: Vec<LedgerRowInfo>,
+    /// Explained inputs that the model normalises itself, although the rules do not take its constants as a reference.
+    #[serde(default, rename = "raw", skip_serializing_if = "Vec::is_empty")]
+    pub self_normalized: Vec<String>,
+    /// Mixture-of-experts layers, in the model's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub experts: Vec<ExpertLayerInfo>,
-    /// Metadata of the model file by key, and [`CLASS_LABELS`] where a node of the model holds the names of its classes.
+    /// Metadata of the model file by key, and [`CLASS_LABELS`] if a node of the model holds class names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
-    /// The outputs that a sigmoid or a softmax makes: their values are probabilities.
+    /// Outputs that a sigmoid or softmax computes: their values are probabilities.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub probabilities: Vec<String>,
-    /// The sign of a unit's start; artifacts of before have the default.
-    #[serde(default)]
-    pub start: StartInfo,
+    /// Sign convention of the seed; the default in old artifacts.
+    #[serde(default, rename = "start")]
+    pub seed: SeedInfo,
 }
 
-/// The sign of the relevance that a unit starts with, so that positive relevance of the inputs speaks for the unit.
+/// Sign of the seed of an explained unit, chosen such that positive relevance of the inputs speaks for the unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StartInfo {
-    /// The convention that follows from the first rules below the explained output.
-    pub sign: StartSign,
-    /// The function that relevance passes unchanged before it reaches the values that count, if any.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub behind: Option<Behind>,
+pub struct SeedInfo {
+    /// Convention that the first rules below the explained output require.
+    pub sign: SeedSign,
+    /// Activation that computes the explained output and that relevance passes unchanged, if any.
+    #[serde(default, rename = "behind", skip_serializing_if = "Option::is_none")]
+    pub activation: Option<FinalActivation>,
 }
 
-/// A convention for the sign of the start.
+/// Sign convention of the seed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum StartSign {
-    /// Positive; a difference starts with 1 and -1 times the multiplier. For derivatives.
+pub enum SeedSign {
+    /// Positive; the seed of a difference of two units is 1 and -1 times the multiplier. For derivatives.
     #[default]
     Unit,
-    /// Positive: the first rule divides by what has no sign. A difference starts with both values.
+    /// Positive, because the first rule divides by a quantity without a sign. The seed of a difference is both values.
     Positive,
-    /// The sign of the value that the first rule divides by. A difference starts with both values.
+    /// Sign of the value that the first rule divides by. The seed of a difference is both values.
     Value,
 }
 
-/// A final activation and the values before it.
+/// Activation that computes the explained output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Behind {
-    /// The activation's operator, such as `Softmax`.
+pub struct FinalActivation {
+    /// Operator of the activation, such as `Softmax`.
     pub op: String,
-    /// The tensor that it reads: the logits.
+    /// Name of the tensor that the activation reads, such as the logits.
     pub tensor: String,
 }
 
-/// Key of [`Info::metadata`] for class names that a node of the model holds: a JSON list in the order of the units.
+/// Key of [`Info::metadata`] for class names held by a node of the model: a JSON list in the order of the units.
 pub const CLASS_LABELS: &str = "classlabels";
 
-/// A layer of experts that relevance reaches.
+/// Mixture-of-experts layer that relevance reaches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExpertLayerInfo {
-    /// Its scope in the model.
+    /// Scope of the layer in the model.
     pub name: String,
-    /// The number of experts.
+    /// Number of experts.
     pub experts: usize,
 }
 
 impl Info {
-    /// The relevance of the explained inputs, each with its input.
+    /// Iterates over the relevance outputs of the explained inputs: one per track, with the input.
     pub fn explanations(&self) -> impl Iterator<Item = (Output, &InputInfo)> {
         let inputs = self.inputs.iter().filter(|i| i.explained);
         let relevance = |input, track: &TrackKind| Output::relevance(*track, input);
@@ -153,71 +154,73 @@ impl Info {
     }
 }
 
-/// Runs of a program of derivatives whose mean is the result.
+/// Repetition of a program of derivatives over several inputs, whose results are averaged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Repeat {
-    /// The mean over the straight line from a baseline to the input, times their difference: it sums to the difference of
-    /// the outputs, but for the error of the quadrature (Gauss-Legendre) \[sundararajan2017\].
+    /// Mean derivative over the straight line from a baseline to the input, times their difference. Sums to the difference of
+    /// the outputs, up to the error of Gauss-Legendre quadrature \\[sundararajan2017\\].
     IntegratedGradients {
-        /// Points of the quadrature.
+        /// Number of quadrature points.
         steps: usize,
-        /// Where the line starts.
+        /// Start of the line.
         baseline: Baseline,
     },
-    /// The mean over inputs with normal noise \[smilkov2017\].
+    /// Mean over inputs with added normal noise \\[smilkov2017\\].
     SmoothGrad {
-        /// Inputs with noise.
+        /// Number of noisy inputs.
         samples: usize,
-        /// Standard deviation of the noise, as a share of the range of a row's values.
+        /// Standard deviation of the noise, relative to the range of values in a row.
         noise: f64,
-        /// Of the random numbers.
+        /// Seed of the random number generator.
         seed: u64,
     },
 }
 
-/// An input without information.
+/// Reference input that carries no information.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Baseline {
-    /// This value everywhere.
+    /// The same value for every element.
     Value(f64),
-    /// The least value of the row.
-    Least,
-    /// The greatest value of the row.
-    Greatest,
-    /// The mean of the row.
+    /// Smallest value of the row.
+    #[serde(rename = "least")]
+    Smallest,
+    /// Largest value of the row.
+    #[serde(rename = "greatest")]
+    Largest,
+    /// Mean of the row.
     Mean,
-    /// The input that the model's own normalisation maps to 0, where it has one; else 0.
+    /// The input that the model's own normalisation maps to 0; 0 if the model does not normalise.
     Scaler,
 }
 
-/// A model input.
+/// Input of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InputInfo {
-    /// The ONNX name.
+    /// ONNX name.
     pub name: String,
-    /// Its type; a dimension is a number or a symbol.
+    /// Type; dimensions may be symbolic.
     pub ty: TensorType,
-    /// Whether relevance reaches it: `relevance/NAME` exists.
+    /// True if relevance reaches the input, so that the program has an output `relevance/NAME`.
     pub explained: bool,
 }
 
-/// A row of the ledger: one rule node.
+/// Row of the ledger: the description of one rule node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AuditRow {
-    /// The forward node's first output tensor.
+pub struct LedgerRowInfo {
+    /// Name of the forward node's first output tensor.
     pub node: String,
-    /// The operator.
+    /// Operator of the forward node.
     pub op: String,
-    /// The rule.
+    /// Text form of the rule.
     pub rule: String,
-    /// The data operands that receive relevance, by tensor name.
+    /// Names of the operands that receive relevance.
     pub operands: Vec<String>,
-    /// The path of the module that the node is part of, outermost first; empty where nothing says so.
+    /// Path of the module that the node belongs to, outermost first; empty if the model does not say.
     #[serde(default)]
     pub scope: Vec<String>,
-    /// The modules of the nodes that got relevance from it, each once; `None` for the model's inputs.
+    /// Modules that received relevance from the node, without repetition; `None` stands for the model's inputs.
     #[serde(default)]
     pub to: Vec<Option<Vec<String>>>,
 }

@@ -1,38 +1,40 @@
-//! Outputs of a program, and their names in artifacts and printed graphs.
+//! Outputs of programs, and their names in artifacts and printed graphs.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::track::{Mode, TrackKind};
 
-/// Name of a tensor or of a dimension; clones share it.
+/// Name of a tensor or dimension symbol. Clones share the text.
 pub type Name = Arc<str>;
 
-/// An entry of a row of the ledger.
+/// Entry of a ledger row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Entry {
-    /// Relevance that came in: a scalar.
+pub enum LedgerEntry {
+    /// Relevance that the node received, a scalar.
     Received,
-    /// Relevance that went on to operands: a scalar.
+    /// Relevance that the node passed to its operands, a scalar.
     Passed,
-    /// Relevance that biases and constants kept: a scalar.
+    /// Relevance that biases and constants absorbed, a scalar.
     Absorbed,
-    /// Relevance that went to the module of this index in [`AuditRow::to`](super::AuditRow::to), where there are several: a scalar.
-    To(usize),
-    /// Relevance that an attention received, `[head]`.
+    /// Relevance that the node passed to the module of this index in [`LedgerRowInfo::to`](super::LedgerRowInfo::to), a scalar.
+    /// Exists only if there are several modules.
+    PassedTo(usize),
+    /// Relevance that an attention received by head, `[head]`.
     HeadsReceived,
-    /// Relevance that an attention passed to the operand of this index in [`AuditRow::operands`](super::AuditRow::operands), `[head]`.
-    HeadsOf(usize),
+    /// Relevance that an attention passed to the operand of this index in
+    /// [`LedgerRowInfo::operands`](super::LedgerRowInfo::operands), `[head]`.
+    HeadsPassed(usize),
 }
 
-/// An entry of a layer of experts.
+/// Entry of a mixture-of-experts layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum ExpertEntry {
-    /// Relevance that went to each expert, `[expert]`.
+    /// Relevance that each expert received, `[expert]`.
     Relevance,
-    /// Number of tokens that each expert had, `[expert]`.
+    /// Number of tokens that were routed to each expert, `[expert]`.
     Tokens,
-    /// Relevance that the layer received: a scalar.
+    /// Relevance that the layer received, a scalar.
     Received,
 }
 
@@ -49,73 +51,74 @@ impl ExpertEntry {
     }
 }
 
-/// An output of a program. The text form is its name in artifacts and printed graphs; [`Output::parse`] reads it back.
+/// Output of a program. Its text form is the name in artifacts and printed graphs; [`Output::parse`] reads it back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Output {
-    /// A model output, by its name: `output/NAME`.
+    /// Model output: `output/NAME`.
     Model(Name),
-    /// Relevance of a tensor, of the tensor's shape: `relevance/NAME`, in contrastive mode `relevance_pos/NAME` and
+    /// Relevance of a tensor, of the tensor's shape: `relevance/NAME`; in contrastive mode `relevance_pos/NAME` and
     /// `relevance_neg/NAME`.
     Relevance {
-        /// The track.
+        /// Track of the relevance.
         track: TrackKind,
-        /// Name of the tensor: an input or an intermediate of the model.
+        /// Name of an input or intermediate tensor of the model.
         tensor: Name,
     },
-    /// An entry of the ledger: `audit/ROW/in`, `audit/ROW/out`, `audit/ROW/absorbed`, `audit/ROW/to/I`,
-    /// `audit/ROW/heads/in`, `audit/ROW/heads/I`; of the opposing track `audit_neg/…`.
+    /// Entry of the ledger: `audit/ROW/in`, `audit/ROW/out`, `audit/ROW/absorbed`, `audit/ROW/to/I`, `audit/ROW/heads/in`,
+    /// `audit/ROW/heads/I`; for the opposing track `audit_neg/…`.
     Ledger {
-        /// The track.
+        /// Track of the relevance.
         track: TrackKind,
-        /// Index of the row in [`Info::audit`](super::Info::audit).
+        /// Index of the row in [`Info::ledger`](super::Info::ledger).
         row: usize,
-        /// The entry of the row.
-        entry: Entry,
+        /// Entry of the row.
+        entry: LedgerEntry,
     },
-    /// An entry of a layer of experts: `experts/LAYER/relevance`, `experts/LAYER/tokens`, `experts/LAYER/received`.
+    /// Entry of a mixture-of-experts layer: `experts/LAYER/relevance`, `experts/LAYER/tokens`, `experts/LAYER/received`.
     Expert {
         /// Index of the layer in [`Info::experts`](super::Info::experts).
         layer: usize,
-        /// The entry of the layer.
+        /// Entry of the layer.
         entry: ExpertEntry,
     },
-    /// A data-dependent dimension, int64 of one element, by its symbol: `dim/SYMBOL`.
+    /// Size of a data-dependent dimension, int64 of one element: `dim/SYMBOL`.
     Dimension(Name),
-    /// The input that the model's own normalisation maps to 0, of the shape of the input of this name: `baseline/NAME`. For
+    /// Input that the model's own normalisation maps to 0, of the shape of the named input: `baseline/NAME`. Used by
     /// integrated gradients.
     Baseline(Name),
-    /// The values that decide the sign of the start and the weights of a difference, of the explained output's shape:
-    /// `start/value`. Absent where these are the output's own values.
-    StartValue,
-    /// The values whose signs the start has, of the explained output's shape, where they are others: `start/sign`.
-    StartSign,
-    /// An intermediate value that a part of a program hands to the next part, by its name. No artifact has one.
+    /// Values that determine the sign of the seed and the weights of a difference, of the explained output's shape:
+    /// `start/value`. Absent if these are the values of the explained output itself.
+    SeedValue,
+    /// Values whose signs the seed takes, of the explained output's shape: `start/sign`. Absent if these are the same as
+    /// [`Output::SeedValue`].
+    SeedSign,
+    /// Intermediate value that one part of a program passes to the next, by its name. Does not occur in artifacts.
     Value(Name),
 }
 
 impl Output {
-    /// Relevance of a tensor on a track.
+    /// Creates [`Output::Relevance`] of a tensor.
     pub fn relevance(track: TrackKind, tensor: impl Into<Name>) -> Output {
         Output::Relevance { track, tensor: tensor.into() }
     }
 
-    /// An intermediate value.
+    /// Creates [`Output::Value`].
     pub fn value(name: impl Into<Name>) -> Output {
         Output::Value(name.into())
     }
 
-    /// Reads the name of an output of a program of this mode; `None` for a name that no output has.
+    /// Parses the name of an output of a program in this mode; `None` if no output has this name.
     pub fn parse(name: &str, mode: Mode) -> Option<Output> {
         let (kind, rest) = name.split_once('/')?;
-        let track = |spelled: fn(TrackKind) -> &'static str| {
-            mode.tracks().iter().copied().find(|track| spelled(*track).strip_suffix('/') == Some(kind))
+        let track = |prefix: fn(TrackKind) -> &'static str| {
+            mode.tracks().iter().copied().find(|track| prefix(*track).strip_suffix('/') == Some(kind))
         };
         match (kind, rest) {
             ("output", name) => return Some(Output::Model(name.into())),
             ("dim", symbol) => return Some(Output::Dimension(symbol.into())),
             ("baseline", input) => return Some(Output::Baseline(input.into())),
-            ("start", "value") => return Some(Output::StartValue),
-            ("start", "sign") => return Some(Output::StartSign),
+            ("start", "value") => return Some(Output::SeedValue),
+            ("start", "sign") => return Some(Output::SeedSign),
             ("experts", rest) => {
                 let (layer, word) = rest.split_once('/')?;
                 let entry = ExpertEntry::ALL.into_iter().find(|entry| entry.word() == word)?;
@@ -128,35 +131,35 @@ impl Output {
         }
         let track = track(TrackKind::ledger)?;
         let (row, entry) = rest.split_once('/')?;
-        Some(Output::Ledger { track, row: row.parse().ok()?, entry: Entry::parse(entry)? })
+        Some(Output::Ledger { track, row: row.parse().ok()?, entry: LedgerEntry::parse(entry)? })
     }
 }
 
-impl Entry {
-    fn parse(text: &str) -> Option<Entry> {
+impl LedgerEntry {
+    fn parse(text: &str) -> Option<LedgerEntry> {
         match text {
-            "in" => Some(Entry::Received),
-            "out" => Some(Entry::Passed),
-            "absorbed" => Some(Entry::Absorbed),
-            "heads/in" => Some(Entry::HeadsReceived),
+            "in" => Some(LedgerEntry::Received),
+            "out" => Some(LedgerEntry::Passed),
+            "absorbed" => Some(LedgerEntry::Absorbed),
+            "heads/in" => Some(LedgerEntry::HeadsReceived),
             indexed => match indexed.split_once('/')? {
-                ("to", i) => Some(Entry::To(i.parse().ok()?)),
-                ("heads", i) => Some(Entry::HeadsOf(i.parse().ok()?)),
+                ("to", i) => Some(LedgerEntry::PassedTo(i.parse().ok()?)),
+                ("heads", i) => Some(LedgerEntry::HeadsPassed(i.parse().ok()?)),
                 (_, _) => None,
             },
         }
     }
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for LedgerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Entry::Received => f.write_str("in"),
-            Entry::Passed => f.write_str("out"),
-            Entry::Absorbed => f.write_str("absorbed"),
-            Entry::To(i) => write!(f, "to/{i}"),
-            Entry::HeadsReceived => f.write_str("heads/in"),
-            Entry::HeadsOf(i) => write!(f, "heads/{i}"),
+            LedgerEntry::Received => f.write_str("in"),
+            LedgerEntry::Passed => f.write_str("out"),
+            LedgerEntry::Absorbed => f.write_str("absorbed"),
+            LedgerEntry::PassedTo(i) => write!(f, "to/{i}"),
+            LedgerEntry::HeadsReceived => f.write_str("heads/in"),
+            LedgerEntry::HeadsPassed(i) => write!(f, "heads/{i}"),
         }
     }
 }
@@ -170,21 +173,21 @@ impl fmt::Display for Output {
             Output::Expert { layer, entry } => write!(f, "experts/{layer}/{}", entry.word()),
             Output::Dimension(symbol) => write!(f, "dim/{symbol}"),
             Output::Baseline(input) => write!(f, "baseline/{input}"),
-            Output::StartValue => f.write_str("start/value"),
-            Output::StartSign => f.write_str("start/sign"),
+            Output::SeedValue => f.write_str("start/value"),
+            Output::SeedSign => f.write_str("start/sign"),
             Output::Value(name) => f.write_str(name),
         }
     }
 }
 
-/// A model output.
+/// Creates [`Output::Model`].
 impl From<&str> for Output {
     fn from(name: &str) -> Output {
         Output::Model(name.into())
     }
 }
 
-/// A model output.
+/// Creates [`Output::Model`].
 impl From<&String> for Output {
     fn from(name: &String) -> Output {
         Output::Model(name.as_str().into())
@@ -202,14 +205,21 @@ mod tests {
                 Output::Model("a/b".into()),
                 Output::Dimension("n_1".into()),
                 Output::Baseline("x:0".into()),
-                Output::StartValue,
-                Output::StartSign,
+                Output::SeedValue,
+                Output::SeedSign,
             ];
             outputs.extend(ExpertEntry::ALL.map(|entry| Output::Expert { layer: 3, entry }));
             for track in mode.tracks().iter().copied() {
                 outputs.push(Output::relevance(track, "layer/output/x"));
-                let entries = [Entry::Received, Entry::Passed, Entry::Absorbed, Entry::To(0), Entry::To(12)];
-                let heads = [Entry::HeadsReceived, Entry::HeadsOf(0), Entry::HeadsOf(2)];
+                let entries = [
+                    LedgerEntry::Received,
+                    LedgerEntry::Passed,
+                    LedgerEntry::Absorbed,
+                    LedgerEntry::PassedTo(0),
+                    LedgerEntry::PassedTo(12),
+                ];
+                let heads =
+                    [LedgerEntry::HeadsReceived, LedgerEntry::HeadsPassed(0), LedgerEntry::HeadsPassed(2)];
                 let all = entries.into_iter().chain(heads);
                 outputs.extend(all.map(|entry| Output::Ledger { track, row: 7, entry }));
             }
@@ -220,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn other_names_are_no_outputs() {
+    fn other_names_are_refused() {
         for name in
             ["", "x", "relevance", "audit/x/in", "audit/1", "audit/1/sum", "experts/0/all", "start/end"]
         {

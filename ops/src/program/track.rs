@@ -1,20 +1,20 @@
-//! Modes of an explanation and their tracks of relevance.
+//! Modes of explanation and their relevance tracks.
 
 use serde::{Deserialize, Serialize};
 
-/// How many tracks of relevance there are.
+/// Mode of explanation: determines the number of relevance tracks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// One.
+    /// One track with relevance of both signs.
     #[default]
     Default,
-    /// Two: supporting and opposing.
+    /// Two tracks: supporting and opposing relevance.
     Contrastive,
 }
 
 impl Mode {
-    /// The name that `--mode` takes.
+    /// Returns the mode's name: `default` or `contrastive`.
     pub fn name(self) -> &'static str {
         match self {
             Mode::Default => "default",
@@ -22,7 +22,7 @@ impl Mode {
         }
     }
 
-    /// The tracks of relevance.
+    /// Returns the relevance tracks of the mode.
     pub fn tracks(self) -> &'static [TrackKind] {
         match self {
             Mode::Default => &[TrackKind::Single],
@@ -30,7 +30,7 @@ impl Mode {
         }
     }
 
-    /// The single or the supporting track, and the opposing one.
+    /// Returns the single or supporting track, and the opposing track if there is one.
     pub fn pair(self) -> (TrackKind, Option<TrackKind>) {
         match self {
             Mode::Default => (TrackKind::Single, None),
@@ -39,20 +39,20 @@ impl Mode {
     }
 }
 
-/// A track of relevance.
+/// Relevance track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum TrackKind {
-    /// All relevance, of both signs: the only track of [`Mode::Default`].
+    /// Relevance of both signs: the only track of [`Mode::Default`].
     #[default]
     Single,
-    /// Relevance that speaks for the target, in [`Mode::Contrastive`].
+    /// Relevance in favour of the target, in [`Mode::Contrastive`].
     Supporting,
-    /// Relevance that speaks against the target, in [`Mode::Contrastive`].
+    /// Relevance against the target, in [`Mode::Contrastive`].
     Opposing,
 }
 
 impl TrackKind {
-    /// The words before the tensor's name in the spelling of its relevance.
+    /// Returns the prefix of [`Output::Relevance`](super::Output::Relevance) names, which precedes the tensor's name.
     pub fn relevance(self) -> &'static str {
         match self {
             TrackKind::Single => "relevance/",
@@ -61,7 +61,7 @@ impl TrackKind {
         }
     }
 
-    /// The words before the row in the spelling of the ledger.
+    /// Returns the prefix of [`Output::Ledger`](super::Output::Ledger) names, which precedes the row's index.
     pub fn ledger(self) -> &'static str {
         match self {
             TrackKind::Single | TrackKind::Supporting => "audit/",

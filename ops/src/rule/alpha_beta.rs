@@ -7,14 +7,14 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::options::options;
 use super::policy::from_zero;
-use super::words::words;
-use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
-use crate::prim::{Builder, Part};
+use crate::prim::{Builder, Transform};
 
-words! {
+options! {
     /// Share of a bias under a rule that keeps the signs of contributions apart.
     SignedBias of "bias" {
         /// It counts on the side of its sign, and that share is absorbed.
@@ -67,29 +67,29 @@ impl Policy for AlphaBeta {
 
 impl AlphaBeta {
     pub(super) fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
-        let (x, bias) = signed::operands(b, map, site);
+        let (x, bias) = terms::operands(b, map, site);
         let bias = bias.filter(|_| self.bias == SignedBias::Ledger);
-        let (up, down) = (signed::positive(b, x), signed::negative(b, x));
+        let (up, down) = (terms::positive(b, x), terms::negative(b, x));
         let mut terms = vec![];
         for (factor, first, second) in
-            [(self.alpha, Part::Pos, Part::Neg), (-self.beta, Part::Neg, Part::Pos)]
+            [(self.alpha, Transform::Pos, Transform::Neg), (-self.beta, Transform::Neg, Transform::Pos)]
         {
             if factor == 0.0 {
                 continue;
             }
-            let pair = [(up, first), (down, second)].map(|(x, p)| signed::Term::of(b, map, site, x, p));
+            let pair = [(up, first), (down, second)].map(|(x, p)| terms::Term::new(b, map, site, x, p));
             let bias = bias.map(|v| match first {
-                Part::Pos => signed::positive(b, v),
-                _ => signed::negative(b, v),
+                Transform::Pos => terms::positive(b, v),
+                _ => terms::negative(b, v),
             });
             let z = b.plus(pair[0].y, pair[1].y);
             let z = bias.map_or(z, |v| b.plus(z, v));
-            let z = signed::stabilised(b, z, self.epsilon);
+            let z = terms::stabilised(b, z, self.epsilon);
             let s = b.guarded_div(r, z);
             let s = if factor == 1.0 { s } else { b.scale(s, f64::from(factor)) };
             terms.extend(pair.map(|t| (t, s)));
         }
-        signed::flow(b, map, site, r, &terms)
+        terms::flow(b, map, site, r, &terms)
     }
 }
 

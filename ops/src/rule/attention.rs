@@ -17,7 +17,7 @@ use super::bilinear::shares;
 use super::{Argument, Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
 use crate::op::role::{AttentionMap, BilinearMap, Role, Site};
-use crate::prim::{AttentionPart, Builder, Part};
+use crate::prim::{AttentionPart, Builder, Transform};
 
 /// Shares of an attention by the true weights.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -111,15 +111,15 @@ struct Heads;
 
 impl BilinearMap for Heads {
     fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
-        b.matmul((x, Part::Id, false), (y, Part::Id, false))
+        b.matmul((x, Transform::Id, false), (y, Transform::Id, false))
     }
 
     fn left(&self, b: &mut Builder, _: &Site, s: Value, y: Value) -> Value {
-        b.matmul((s, Part::Id, false), (y, Part::Id, true))
+        b.matmul((s, Transform::Id, false), (y, Transform::Id, true))
     }
 
     fn right(&self, b: &mut Builder, _: &Site, s: Value, x: Value) -> Value {
-        b.matmul((x, Part::Id, true), (s, Part::Id, false))
+        b.matmul((x, Transform::Id, true), (s, Transform::Id, false))
     }
 }
 

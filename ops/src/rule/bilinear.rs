@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::sides::{parts, zeros};
+use super::signed_sums::{parts, zeros};
 use super::tracks::coefficients;
 use super::{Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
@@ -137,11 +137,11 @@ mod tests {
         let share = |b: usize, i: usize, k: usize, j: usize| {
             0.5 * at(&r, &[b, i, j]) * (at(&x, &[b, i, k]) * at(&y, &[b, k, j])).abs() / z(b, i, j)
         };
-        let found = Layer::new(MatMul, &[&x, &y], &[true, true], Bilinear {}).explain(&r);
+        let actual = Layer::new(MatMul, &[&x, &y], &[true, true], Bilinear {}).explain(&r);
         let left = fill(x.dims(), |n| (0..2).map(|j| share(n[0], n[1], n[2], j)).sum());
         let right = fill(y.dims(), |n| (0..3).map(|i| share(n[0], i, n[1], n[2])).sum());
-        assert_close(found.of(0), &left, "left");
-        assert_close(found.of(1), &right, "right");
-        close(found.absorbed, 0.0, "absorbed");
+        assert_close(actual.operand(0), &left, "left");
+        assert_close(actual.operand(1), &right, "right");
+        close(actual.absorbed, 0.0, "absorbed");
     }
 }

@@ -8,10 +8,10 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::policy::from_zero;
-use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
-use crate::prim::{Builder, Part};
+use crate::prim::{Builder, Transform};
 
 /// The epsilon rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -48,12 +48,12 @@ impl Policy for Epsilon {
 
 impl Epsilon {
     fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
-        let (x, bias) = signed::operands(b, map, site);
-        let term = signed::Term::of(b, map, site, x, Part::Id);
+        let (x, bias) = terms::operands(b, map, site);
+        let term = terms::Term::new(b, map, site, x, Transform::Id);
         let z = bias.map_or(term.y, |bias| b.plus(term.y, bias));
-        let z = signed::stabilised(b, z, self.epsilon);
+        let z = terms::stabilised(b, z, self.epsilon);
         let s = b.guarded_div(r, z);
-        signed::flow(b, map, site, r, &[(term, s)])
+        terms::flow(b, map, site, r, &[(term, s)])
     }
 }
 

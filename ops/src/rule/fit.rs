@@ -3,7 +3,7 @@
 use super::{Formula, Policy, Rule};
 use crate::graph::Value;
 use crate::op::role::{AttentionMap, BilinearMap, LinearMap, Role, RoleKind, Route, Site};
-use crate::prim::{AttentionPart, Builder, Part};
+use crate::prim::{AttentionPart, Builder, Transform};
 
 impl Rule {
     /// Returns whether the rule has a formula for the role.
@@ -46,11 +46,11 @@ impl LinearMap for Sample {
         false
     }
 
-    fn apply(&self, _: &mut Builder, _: &Site, x: Value, _: Part) -> Value {
+    fn apply(&self, _: &mut Builder, _: &Site, x: Value, _: Transform) -> Value {
         x
     }
 
-    fn transpose(&self, _: &mut Builder, _: &Site, s: Value, _: Part) -> Value {
+    fn transpose(&self, _: &mut Builder, _: &Site, s: Value, _: Transform) -> Value {
         s
     }
 

@@ -7,9 +7,9 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::policy::from_zero;
-use super::{EPSILON, Formula, Policy, Receives, Sharing, counted};
+use super::{EPSILON, Formula, Policy, Receives, Sharing, weight_shares};
 use crate::op::role::Role;
-use crate::prim::Part;
+use crate::prim::Transform;
 
 /// The flat rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -28,7 +28,9 @@ impl Default for Flat {
 impl Policy for Flat {
     fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
         let map = role.linear()?;
-        Some(Formula::one_track(move |b, site, r| counted::flow(b, map, site, r, Part::One, self.epsilon)))
+        Some(Formula::one_track(move |b, site, r| {
+            weight_shares::flow(b, map, site, r, Transform::One, self.epsilon)
+        }))
     }
 
     fn receives(&self) -> Receives {

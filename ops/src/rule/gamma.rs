@@ -8,10 +8,10 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::policy::from_zero;
-use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
-use crate::prim::{Binary, Builder, Part, Prim};
+use crate::prim::{Binary, Builder, Prim, Transform};
 
 /// The gamma rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -51,39 +51,39 @@ impl Policy for Gamma {
 
 impl Gamma {
     fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
-        let (x, bias) = signed::operands(b, map, site);
+        let (x, bias) = terms::operands(b, map, site);
         let gamma = f64::from(self.gamma);
-        let whole = map.apply(b, site, x, Part::Id);
+        let whole = map.apply(b, site, x, Transform::Id);
         let whole = bias.map_or(whole, |v| b.plus(whole, v));
         let zero = b.scalar_like(0.0, whole);
-        let (up, down) = (signed::positive(b, x), signed::negative(b, x));
+        let (up, down) = (terms::positive(b, x), terms::negative(b, x));
         let mut terms = vec![];
-        for (part, other) in [(Part::Pos, Part::Neg), (Part::Neg, Part::Pos)] {
+        for (transform, other) in [(Transform::Pos, Transform::Neg), (Transform::Neg, Transform::Pos)] {
             // Of each half of x: all weights, and γ times those of one sign.
             let mut own = vec![];
-            for (x, more) in [(up, part), (down, other)] {
-                let all = signed::Term::of(b, map, site, x, Part::Id);
+            for (x, more) in [(up, transform), (down, other)] {
+                let all = terms::Term::new(b, map, site, x, Transform::Id);
                 let x = b.scale(x, gamma);
-                own.extend([all, signed::Term::of(b, map, site, x, more)]);
+                own.extend([all, terms::Term::new(b, map, site, x, more)]);
             }
-            let Some(mut z) = signed::sum(b, own.iter().map(|t| t.y)) else { continue };
+            let Some(mut z) = terms::sum(b, own.iter().map(|t| t.y)) else { continue };
             if let Some(bias) = bias {
-                let more = match part {
-                    Part::Pos => signed::positive(b, bias),
-                    _ => signed::negative(b, bias),
+                let more = match transform {
+                    Transform::Pos => terms::positive(b, bias),
+                    _ => terms::negative(b, bias),
                 };
                 let more = b.scale(more, gamma);
                 let bias = b.plus(bias, more);
                 z = b.plus(z, bias);
             }
-            let z = signed::stabilised(b, z, self.epsilon);
+            let z = terms::stabilised(b, z, self.epsilon);
             let s = b.guarded_div(r, z);
-            let sides = if part == Part::Pos { [zero, whole] } else { [whole, zero] };
+            let sides = if transform == Transform::Pos { [zero, whole] } else { [whole, zero] };
             let here = b.binary(Binary::Less, sides[0], sides[1]);
             let s = b.add(Prim::Select, &[here, s, zero]);
             terms.extend(own.into_iter().map(|t| (t, s)));
         }
-        signed::flow(b, map, site, r, &terms)
+        terms::flow(b, map, site, r, &terms)
     }
 }
 

@@ -10,13 +10,13 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::words::words;
+use super::options::options;
 use super::{Flow, Formula, Gates, NodeFacts, Policy, Receives, Rule, Sharing};
 use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::{Binary, Builder, Prim, adjoint};
 
-words! {
+options! {
     /// Treatment of a divisor.
     Divisors of "divisors" {
         /// It is differentiated by.
@@ -26,7 +26,7 @@ words! {
     }
 }
 
-words! {
+options! {
     /// Share of each of several live operands.
     Factors of "factors" {
         /// All of its derivative.
@@ -89,7 +89,7 @@ impl Policy for Gradient {
         Sharing::Derivative
     }
 
-    fn at(&self, node: &dyn NodeFacts) -> Rule {
+    fn for_node(&self, node: &dyn NodeFacts) -> Rule {
         let values = match self.gates {
             Gates::Give => self.gates.values(node),
             Gates::Share => vec![],
@@ -116,13 +116,13 @@ impl Gradient {
         for v in order.iter().rev() {
             let Some(own) = arrived.get(v).copied() else { continue };
             let inputs = b.graph().node_inputs(v.node);
-            let mut wanted: Vec<bool> = inputs.iter().map(|x| depends.contains(x)).collect();
+            let mut requested: Vec<bool> = inputs.iter().map(|x| depends.contains(x)).collect();
             if self.divisors == Divisors::Constant
                 && matches!(b.graph().op(v.node), Prim::Binary(Binary::Div))
             {
-                wanted[1] = false;
+                requested[1] = false;
             }
-            match adjoint(b, v.node, own, &wanted) {
+            match adjoint(b, v.node, own, &requested) {
                 Ok(made) => {
                     for (x, share) in inputs.iter().zip(made) {
                         let Some(share) = share else { continue };
@@ -207,10 +207,11 @@ mod tests {
     fn check(op: impl Into<Op>, inputs: &[&Array], live: &[bool]) {
         let mut layer = Layer::new(op, inputs, live, Rule::from(Gradient::default()));
         let r = random(layer.y().dims(), 77);
-        let found = layer.explain(&r);
+        let actual = layer.explain(&r);
         for k in (0..inputs.len()).filter(|k| live[*k]) {
             let direction = random(inputs[k].dims(), 78);
-            let analytic: f64 = data(found.of(k)).iter().zip(data(&direction)).map(|(g, d)| g * d).sum();
+            let analytic: f64 =
+                data(actual.operand(k)).iter().zip(data(&direction)).map(|(g, d)| g * d).sum();
             let mut moved = |by: f64| -> f64 {
                 let values: Vec<f64> =
                     data(inputs[k]).iter().zip(data(&direction)).map(|(x, d)| x + by * d).collect();

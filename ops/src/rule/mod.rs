@@ -9,12 +9,12 @@ mod alpha_beta;
 mod attention;
 mod attention_magnitudes;
 mod bilinear;
-mod counted;
 mod epsilon;
 mod fit;
 mod flat;
 mod gamma;
 mod gradient;
+mod options;
 mod parameters;
 mod pass;
 mod policy;
@@ -23,21 +23,21 @@ mod product_by_value;
 mod proportional;
 mod route;
 mod saturated;
-mod sides;
-mod signed;
+mod signed_sums;
 mod slope;
 mod stepwise;
 mod stop;
 mod sum;
 mod sum_epsilon;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod token;
 mod token_times;
 mod tracks;
 mod w_square;
+mod weight_shares;
 mod winner;
-mod words;
 mod z_box;
 mod z_plus;
 
@@ -49,13 +49,14 @@ pub use epsilon::Epsilon;
 pub use flat::Flat;
 pub use gamma::Gamma;
 pub use gradient::{Divisors, Factors, Gradient};
+pub use options::{Bias, Constants, Contribution, Gates};
 pub use pass::Pass;
 pub use policy::{Bounds, FlowFn, Formula, NodeFacts, Policy, Receives, Sharing, TracksFn};
 pub use product::Product;
 pub use product_by_value::ProductByValue;
 pub use proportional::Proportional;
 pub use route::Route;
-pub use saturated::{Decided, Saturated, Saturation};
+pub use saturated::{DecidedBy, Saturated, Saturation};
 pub use slope::Slope;
 pub use stepwise::Stepwise;
 pub use stop::Stop;
@@ -66,7 +67,6 @@ pub use token_times::TokenTimes;
 pub use tracks::{Argument, Tracks};
 pub use w_square::WSquare;
 pub use winner::Winner;
-pub use words::{Bias, Constants, Contribution, Gates};
 pub use z_box::ZBox;
 pub use z_plus::ZPlus;
 
@@ -143,9 +143,9 @@ macro_rules! rules {
                 }
             }
 
-            fn at(&self, node: &dyn NodeFacts) -> Rule {
+            fn for_node(&self, node: &dyn NodeFacts) -> Rule {
                 match self {
-                    $(Rule::$rule(rule) => rule.at(node),)+
+                    $(Rule::$rule(rule) => rule.for_node(node),)+
                 }
             }
 

@@ -58,14 +58,14 @@ mod tests {
         let x = random(&[2, 3], 1);
         let r = random(&[2, 3], 2);
         let tanh = Activation { f: Function::Unary(Unary::Tanh) };
-        assert_close(Layer::new(tanh, &[&x], &[true], Pass {}).explain(&r).of(0), &r, "tanh");
+        assert_close(Layer::new(tanh, &[&x], &[true], Pass {}).explain(&r).operand(0), &r, "tanh");
         let row = random(&[3], 3);
-        let found = Layer::new(Div, &[&row, &x], &[true, false], Pass {}).explain(&r);
+        let actual = Layer::new(Div, &[&row, &x], &[true, false], Pass {}).explain(&r);
         assert_close(
-            found.of(0),
+            actual.operand(0),
             &fill(&[3], |n| at(&r, &[0, n[0]]) + at(&r, &[1, n[0]])),
             "a broadcast numerator",
         );
-        assert!(found.operands[1].is_none());
+        assert!(actual.operands[1].is_none());
     }
 }

@@ -19,7 +19,7 @@ pub trait Policy: fmt::Display + Clone + Into<Rule> {
     fn sharing(&self, live: &[bool]) -> Sharing;
 
     /// The rule with what depends on its node filled in.
-    fn at(&self, _: &dyn NodeFacts) -> Rule {
+    fn for_node(&self, _: &dyn NodeFacts) -> Rule {
         self.clone().into()
     }
 

@@ -43,7 +43,7 @@ impl Policy for Product {
         Sharing::Fixed
     }
 
-    fn at(&self, node: &dyn NodeFacts) -> Rule {
+    fn for_node(&self, node: &dyn NodeFacts) -> Rule {
         let live = node.live();
         let values = self.gates.values(node);
         // Without a plain value (a gate times a gate, a gate times a constant), the live factors share.
@@ -96,10 +96,10 @@ mod tests {
         };
         let by_column = |f: f64| fill(&[3], |n| (0..2).map(|i| f * at(&r, &[i, n[0]])).sum());
         let halves = layer(&[0.5, 0.5]);
-        assert_close(halves.of(0), &fill(&[2, 3], |n| at(&r, n) / 2.0), "half");
-        assert_close(halves.of(1), &by_column(0.5), "half, summed");
+        assert_close(halves.operand(0), &fill(&[2, 3], |n| at(&r, n) / 2.0), "half");
+        assert_close(halves.operand(1), &by_column(0.5), "half, summed");
         let gate = layer(&[0.0, 1.0]);
         assert!(gate.operands[0].is_none());
-        assert_close(gate.of(1), &by_column(1.0), "all");
+        assert_close(gate.operand(1), &by_column(1.0), "all");
     }
 }

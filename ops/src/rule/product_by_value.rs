@@ -99,10 +99,10 @@ mod tests {
         let (a, b) = (floats(&[1, 3], &[1.0, 0.5, 0.0]), floats(&[1, 3], &[4.0, 0.25, 0.0]));
         let layer = Layer::new(Mul, &[&a, &b], &[true, true], ProductByValue {});
         let r = floats(&[1, 3], &[2.0, 1.0, 3.0]);
-        let found = layer.explain(&r);
+        let actual = layer.explain(&r);
         // |ab - a|: 3, 0.375, 0; |ab - b|: 0, 0.125, 0.
-        assert_close(found.of(0), &floats(&[1, 3], &[2.0, 0.75, 0.0]), "left");
-        assert_close(found.of(1), &floats(&[1, 3], &[0.0, 0.25, 0.0]), "right");
-        close(found.absorbed, 3.0, "both distances are 0");
+        assert_close(actual.operand(0), &floats(&[1, 3], &[2.0, 0.75, 0.0]), "left");
+        assert_close(actual.operand(1), &floats(&[1, 3], &[0.0, 0.25, 0.0]), "right");
+        close(actual.absorbed, 3.0, "both distances are 0");
     }
 }

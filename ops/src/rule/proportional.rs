@@ -10,10 +10,10 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::{Bias, Contribution, Flow, Formula, Policy, Receives, Sharing, sides};
+use super::{Bias, Contribution, Flow, Formula, Policy, Receives, Sharing, signed_sums};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
-use crate::prim::{Builder, Part};
+use crate::prim::{Builder, Transform};
 
 /// The proportional rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -37,7 +37,7 @@ impl Policy for Proportional {
         let flow = move |b: &mut Builder, site: &Site, r| self.flow(b, map, site, r);
         Some(match self.by {
             Contribution::Magnitude => {
-                Formula::coupled(flow, move |b, site, r| sides::tracks(b, map, site, r))
+                Formula::coupled(flow, move |b, site, r| signed_sums::tracks(b, map, site, r))
             }
             Contribution::Uniform => Formula::each_track(flow),
         })
@@ -67,10 +67,10 @@ impl Proportional {
             Bias::Ledger => map.bias(b, site).map(|v| b.abs(v)),
             Bias::Redistribute => None,
         };
-        let sum = map.apply(b, site, x, Part::Abs);
+        let sum = map.apply(b, site, x, Transform::Abs);
         let z = bias.map_or(sum, |bias| b.plus(sum, bias));
         let s = b.guarded_div(r, z);
-        let c = map.transpose(b, site, s, Part::Abs);
+        let c = map.transpose(b, site, s, Transform::Abs);
         // The relevance factor stands first: evaluation then reaches `x` of early layers late.
         let share = b.mul(c, x);
         let mut operands = vec![None; site.inputs.len()];
@@ -152,11 +152,11 @@ mod tests {
                     |i: &[usize], j: &[usize]| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 };
                 let own = |j: &[usize]| if policy == Bias::Ledger { at(&bias, &[j[1]]) } else { 0.0 };
                 let (expected, absorbed) = shares(&counts, &r, coefficient, own);
-                let found = layer.explain(&r);
+                let actual = layer.explain(&r);
                 let what = format!("{}", layer.rule);
-                assert_close(found.of(0), &expected, &what);
-                close(found.absorbed, absorbed, &what);
-                assert!(found.operands[1].is_none() && found.operands[2].is_none(), "{what}");
+                assert_close(actual.operand(0), &expected, &what);
+                close(actual.absorbed, absorbed, &what);
+                assert!(actual.operands[1].is_none() && actual.operands[2].is_none(), "{what}");
             }
         }
     }
@@ -182,9 +182,9 @@ mod tests {
             let r = random(layer.y().dims(), 4);
             let (expected, absorbed) =
                 shares(&x, &r, |i, j| tap(&geometry, &w, i, j), |j| at(&bias, &[j[1]]));
-            let found = layer.explain(&r);
-            assert_close(found.of(0), &expected, &geometry.to_string());
-            close(found.absorbed, absorbed, &geometry.to_string());
+            let actual = layer.explain(&r);
+            assert_close(actual.operand(0), &expected, &geometry.to_string());
+            close(actual.absorbed, absorbed, &geometry.to_string());
         }
     }
 
@@ -204,9 +204,9 @@ mod tests {
             let r = random(layer.y().dims(), 4);
             let (expected, absorbed) =
                 shares(&x, &r, |i, j| tap(&geometry, &w, j, i), |j| at(&bias, &[j[1]]));
-            let found = layer.explain(&r);
-            assert_close(found.of(0), &expected, &geometry.to_string());
-            close(found.absorbed, absorbed, &geometry.to_string());
+            let actual = layer.explain(&r);
+            assert_close(actual.operand(0), &expected, &geometry.to_string());
+            close(actual.absorbed, absorbed, &geometry.to_string());
         }
     }
 
@@ -227,9 +227,9 @@ mod tests {
             let r = random(layer.y().dims(), 2);
             let counts = if by == Contribution::Uniform { fill(x.dims(), |_| 1.0) } else { x.clone() };
             let (expected, absorbed) = shares(&counts, &r, reaches, |_| 0.0);
-            let found = layer.explain(&r);
-            assert_close(found.of(0), &expected, &format!("{by:?}"));
-            close(found.absorbed, absorbed, &format!("{by:?}"));
+            let actual = layer.explain(&r);
+            assert_close(actual.operand(0), &expected, &format!("{by:?}"));
+            close(actual.absorbed, absorbed, &format!("{by:?}"));
         }
     }
 }

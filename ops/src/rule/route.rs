@@ -65,20 +65,20 @@ mod tests {
         let x = floats(&[1, 1, 2, 4], &[1.0, 3.0, 0.0, 2.0, 3.0, 2.0, 5.0, 5.0]);
         let r = floats(&[1, 1, 1, 2], &[8.0, 6.0]);
         let op = MaxPool { window: window(&[2, 2], &[2, 2], &[0; 4], &[1, 1]) };
-        let found = Layer::new(op, &[&x], &[true], Route {}).explain(&r);
+        let actual = Layer::new(op, &[&x], &[true], Route {}).explain(&r);
         let expected = floats(x.dims(), &[0.0, 4.0, 0.0, 0.0, 4.0, 0.0, 3.0, 3.0]);
-        assert_close(found.of(0), &expected, "max pool");
+        assert_close(actual.operand(0), &expected, "max pool");
 
         let (a, b) = (floats(&[2, 2], &[1.0, 5.0, 2.0, -1.0]), floats(&[2], &[1.0, 3.0]));
         let r = floats(&[2, 2], &[4.0, 6.0, 8.0, 10.0]);
-        let found = Layer::new(Extremum { max: true }, &[&a, &b], &[true, true], Route {}).explain(&r);
-        assert_close(found.of(0), &floats(&[2, 2], &[2.0, 6.0, 8.0, 0.0]), "left of a maximum");
-        assert_close(found.of(1), &floats(&[2], &[2.0, 10.0]), "right of a maximum");
+        let actual = Layer::new(Extremum { max: true }, &[&a, &b], &[true, true], Route {}).explain(&r);
+        assert_close(actual.operand(0), &floats(&[2, 2], &[2.0, 6.0, 8.0, 0.0]), "left of a maximum");
+        assert_close(actual.operand(1), &floats(&[2], &[2.0, 10.0]), "right of a maximum");
 
         let reduce = |kind| Reduce { kind, axes: vec![1], keep: false };
         let r = floats(&[2], &[6.0, 4.0]);
         let x = floats(&[2, 3], &[2.0, 2.0, -1.0, 0.0, 1.0, -3.0]);
-        let of = |kind| Layer::new(reduce(kind), &[&x], &[true], Route {}).explain(&r).of(0).clone();
+        let of = |kind| Layer::new(reduce(kind), &[&x], &[true], Route {}).explain(&r).operand(0).clone();
         assert_close(
             &of(ReduceKind::Max),
             &floats(&[2, 3], &[3.0, 3.0, 0.0, 0.0, 4.0, 0.0]),
@@ -100,7 +100,7 @@ mod tests {
         let x = random(&[2, 3], 1);
         let ids = ints(&[4], &[2, 0, -1, 2]);
         let r = random(&[2, 4], 2);
-        let found = Layer::new(Gather { axis: 1 }, &[&x, &ids], &[true, false], Route {}).explain(&r);
+        let actual = Layer::new(Gather { axis: 1 }, &[&x, &ids], &[true, false], Route {}).explain(&r);
         let expected = fill(&[2, 3], |n| {
             [2, 0, 2, 2]
                 .iter()
@@ -109,13 +109,13 @@ mod tests {
                 .map(|(k, _)| at(&r, &[n[0], k]))
                 .sum()
         });
-        assert_close(found.of(0), &expected, "gather");
-        close(found.absorbed, 0.0, "gather absorbs nothing");
+        assert_close(actual.operand(0), &expected, "gather");
+        close(actual.absorbed, 0.0, "gather absorbs nothing");
 
         let op = Pad { before: known(&[0, 1]), after: known(&[1, 0]), mode: PadMode::Constant(7.0) };
         let r = random(&[3, 4], 3);
-        let found = Layer::new(op, &[&x], &[true], Route {}).explain(&r);
-        assert_close(found.of(0), &fill(&[2, 3], |n| at(&r, &[n[0], n[1] + 1])), "pad");
-        close(found.absorbed, total(&r) - total(found.of(0)), "what lay on the pads is absorbed");
+        let actual = Layer::new(op, &[&x], &[true], Route {}).explain(&r);
+        assert_close(actual.operand(0), &fill(&[2, 3], |n| at(&r, &[n[0], n[1] + 1])), "pad");
+        close(actual.absorbed, total(&r) - total(actual.operand(0)), "what lay on the pads is absorbed");
     }
 }

@@ -12,14 +12,14 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::sides::{self, Sides};
-use super::words::words;
+use super::options::options;
+use super::signed_sums::{self, SignedSums};
 use super::{Bounds, Flow, Formula, NodeFacts, Policy, Proportional, Receives, Rule, Sharing};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Binary, Builder, Unary};
 
-words! {
+options! {
     /// Reading of saturation.
     Saturation of "saturation" {
         /// The layer's result decides for every layer, a bound of 0 counts, and a dropped side leaves the denominator.
@@ -32,7 +32,7 @@ words! {
 
 /// The quantity that decides a layer's flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decided {
+pub enum DecidedBy {
     /// By the layer's result; a dropped side leaves the denominator.
     Net,
     /// By the sum of magnitudes `p + n`; the denominator stays whole, so a dropped side is absorbed. Convolutions of
@@ -54,7 +54,7 @@ pub struct Saturated {
     pub tolerance: f32,
     /// The quantity that decides.
     #[serde(skip)]
-    pub by: Decided,
+    pub by: DecidedBy,
 }
 
 impl Default for Saturated {
@@ -63,7 +63,7 @@ impl Default for Saturated {
             saturation: Saturation::Net,
             bounds: Bounds::default(),
             tolerance: 1e-6,
-            by: Decided::Net,
+            by: DecidedBy::Net,
         }
     }
 }
@@ -73,7 +73,7 @@ impl Policy for Saturated {
         let map = role.linear()?;
         Some(Formula::coupled(
             move |b, site, r| self.flow(b, map, site, r),
-            move |b, site, r| sides::tracks(b, map, site, r),
+            move |b, site, r| signed_sums::tracks(b, map, site, r),
         ))
     }
 
@@ -86,14 +86,14 @@ impl Policy for Saturated {
     }
 
     /// By the activation that alone reads the result; without one that saturates, the proportional rule.
-    fn at(&self, node: &dyn NodeFacts) -> Rule {
+    fn for_node(&self, node: &dyn NodeFacts) -> Rule {
         let Some(bounds) = node.bounds().and_then(|bounds| self.saturation.read(bounds)) else {
             return Proportional::default().into();
         };
         let (by, tolerance) = match self.saturation {
-            Saturation::Net => (Decided::Net, 1e-6),
-            Saturation::Literal if node.convolves() => (Decided::Magnitude, 1e-5),
-            Saturation::Literal => (Decided::Net, 0.0),
+            Saturation::Net => (DecidedBy::Net, 1e-6),
+            Saturation::Literal if node.convolves() => (DecidedBy::Magnitude, 1e-5),
+            Saturation::Literal => (DecidedBy::Net, 0.0),
         };
         Saturated { saturation: self.saturation, bounds, tolerance, by }.into()
     }
@@ -115,13 +115,13 @@ impl Saturation {
 impl Saturated {
     fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let k = site.data();
-        let sides = Sides::of(b, map, site, site.inputs[k]);
+        let sides = SignedSums::new(b, map, site, site.inputs[k]);
         let (p, n) = (sides.positive, sides.negative);
         let whole = b.plus(p, n);
         let bias = map.bias(b, site);
         let decided = match self.by {
-            Decided::Net => site.y(),
-            Decided::Magnitude => whole,
+            DecidedBy::Net => site.y(),
+            DecidedBy::Magnitude => whole,
         };
         let (keep_positive, keep_negative) = self.flags(b, decided, &sides, bias);
         let kept = |b: &mut Builder, keep: Option<Value>, v: Value| match keep {
@@ -133,7 +133,7 @@ impl Saturated {
         };
         let (p, n) = (kept(b, keep_positive, p), kept(b, keep_negative, n));
         let own = b.plus(p, n);
-        let mut z = if self.by == Decided::Net { own } else { whole };
+        let mut z = if self.by == DecidedBy::Net { own } else { whole };
         if let Some(bias) = bias {
             let bias = b.abs(bias);
             z = b.plus(z, bias);
@@ -152,12 +152,12 @@ impl Saturated {
         &self,
         b: &mut Builder,
         decided: Value,
-        sides: &Sides,
+        sides: &SignedSums,
         bias: Option<Value>,
     ) -> (Option<Value>, Option<Value>) {
         let (p, n) = (sides.positive, sides.negative);
         // Version 1 keeps a convolution's side strictly within the bound, a linear layer's up to it.
-        let within = if self.by == Decided::Net { Binary::LessOrEqual } else { Binary::Less };
+        let within = if self.by == DecidedBy::Net { Binary::LessOrEqual } else { Binary::Less };
         let mut positive = self.bounds.lower.map(|bound| {
             let bound = b.scalar_like(f64::from(bound), decided);
             b.binary(within, bound, decided)
@@ -178,7 +178,7 @@ impl Saturated {
             let least = b.scale(least, -1.0);
             let mut keep_negative = self.differs(b, slope, decided, most);
             let mut keep_positive = self.differs(b, slope, decided, least);
-            if self.by == Decided::Net {
+            if self.by == DecidedBy::Net {
                 // A side is dropped only where there are two, and the positive one only where the negative one stays.
                 let zero = b.scalar_like(0.0, p);
                 let (no_p, no_n) =
@@ -226,7 +226,7 @@ impl fmt::Display for Saturated {
         if let Some(slope) = self.bounds.swish {
             write!(f, ", swish {slope}")?;
         }
-        if self.by == Decided::Magnitude {
+        if self.by == DecidedBy::Magnitude {
             f.write_str(", by magnitude")?;
         }
         f.write_str(")")
@@ -249,11 +249,11 @@ mod tests {
 
     /// Returns whether each side of a unit stays, as the table of activations says, case by case.
     fn kept(rule: &Saturated, p: f64, n: f64, net: f64, bias: f64) -> (bool, bool) {
-        let decided = if rule.by == Decided::Net { net } else { p + n };
+        let decided = if rule.by == DecidedBy::Net { net } else { p + n };
         let (lower, upper) = (rule.bounds.lower.map(f64::from), rule.bounds.upper.map(f64::from));
         let (mut positive, mut negative) = match rule.by {
-            Decided::Net => (lower.is_none_or(|l| decided >= l), upper.is_none_or(|u| decided <= u)),
-            Decided::Magnitude => (lower.is_none_or(|l| decided > l), upper.is_none_or(|u| decided < u)),
+            DecidedBy::Net => (lower.is_none_or(|l| decided >= l), upper.is_none_or(|u| decided <= u)),
+            DecidedBy::Magnitude => (lower.is_none_or(|l| decided > l), upper.is_none_or(|u| decided < u)),
         };
         if let Some(slope) = rule.bounds.swish.map(f64::from) {
             let same =
@@ -261,15 +261,15 @@ mod tests {
             let (without_negative, without_positive) =
                 (same(p + bias.max(0.0)), same(-(n + (-bias).max(0.0))));
             match rule.by {
-                Decided::Net if p > 0.0 && n > 0.0 => {
+                DecidedBy::Net if p > 0.0 && n > 0.0 => {
                     if without_negative {
                         negative = false;
                     } else if without_positive {
                         positive = false;
                     }
                 }
-                Decided::Net => {}
-                Decided::Magnitude => {
+                DecidedBy::Net => {}
+                DecidedBy::Magnitude => {
                     negative &= !without_negative;
                     positive &= !without_positive;
                 }
@@ -295,7 +295,7 @@ mod tests {
             let n: f64 = c.iter().map(|c| (-c).max(0.0)).sum();
             let (positive, negative) = kept(rule, p, n, at(y, &j), bias(&j));
             let own = if positive { p } else { 0.0 } + if negative { n } else { 0.0 };
-            let z = if rule.by == Decided::Net { own } else { p + n } + bias(&j).abs();
+            let z = if rule.by == DecidedBy::Net { own } else { p + n } + bias(&j).abs();
             let mut passed = 0.0;
             for (s, c) in share.iter_mut().zip(&c) {
                 let stays = if *c > 0.0 { positive } else { negative };
@@ -321,8 +321,8 @@ mod tests {
             bounded(Some(-0.6), None, Some(1.0)),
             // So wide a tolerance that sides are dropped on both grounds.
             Saturated { tolerance: 0.2, ..bounded(Some(-2.0), None, Some(1.0)) },
-            Saturated { by: Decided::Magnitude, ..net(Some(1.5), Some(3.0)) },
-            Saturated { by: Decided::Magnitude, tolerance: 0.3, ..bounded(Some(0.5), None, Some(0.75)) },
+            Saturated { by: DecidedBy::Magnitude, ..net(Some(1.5), Some(3.0)) },
+            Saturated { by: DecidedBy::Magnitude, tolerance: 0.3, ..bounded(Some(0.5), None, Some(0.75)) },
         ]
     }
 
@@ -340,12 +340,12 @@ mod tests {
             let coefficient =
                 |i: &[usize], j: &[usize]| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 };
             let (share, absorbed) = expected(&rule, &x, &y, &r, coefficient, |j| at(&bias, &[j[1]]));
-            let found = layer.explain(&r);
-            assert_close(found.of(0), &share, &rule.to_string());
-            close(found.absorbed, absorbed, &rule.to_string());
+            let actual = layer.explain(&r);
+            assert_close(actual.operand(0), &share, &rule.to_string());
+            close(actual.absorbed, absorbed, &rule.to_string());
             let plain =
                 Layer::new(Linear { transposed: true }, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
-            dropped += usize::from(data(plain.explain(&r).of(0)) != data(found.of(0)));
+            dropped += usize::from(data(plain.explain(&r).operand(0)) != data(actual.operand(0)));
         }
         assert!(dropped >= 6, "the bounds matter in these layers: {dropped}");
     }
@@ -361,9 +361,9 @@ mod tests {
             let r = random(y.dims(), 4);
             let (share, absorbed) =
                 expected(&rule, &x, &y, &r, |i, j| tap(&geometry, &w, i, j), |j| at(&bias, &[j[1]]));
-            let found = layer.explain(&r);
-            assert_close(found.of(0), &share, &rule.to_string());
-            close(found.absorbed, absorbed, &rule.to_string());
+            let actual = layer.explain(&r);
+            assert_close(actual.operand(0), &share, &rule.to_string());
+            close(actual.absorbed, absorbed, &rule.to_string());
         }
     }
 }

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::sides::{parts, zeros};
+use super::signed_sums::{parts, zeros};
 use super::tracks::coefficients;
 use super::{Constants, Contribution, Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
@@ -169,21 +169,21 @@ mod tests {
             } else {
                 Layer::new(Add, &[&x, &y], &[true, true], by)
             };
-            let found = layer.explain(&r);
+            let actual = layer.explain(&r);
             let left = fill(&[2, 3], |n| at(&r, n) * share(at(&x, n), at(&y, &[0, n[1]])));
             let right = fill(&[1, 3], |n| {
                 (0..2).map(|i| at(&r, &[i, n[1]]) * share(at(&y, n), at(&x, &[i, n[1]]))).sum()
             });
-            assert_close(found.of(0), &left, "left");
-            assert_close(found.of(1), &right, "right");
-            close(found.absorbed, at(&r, &[0, 1]), "absorbed");
+            assert_close(actual.operand(0), &left, "left");
+            assert_close(actual.operand(1), &right, "right");
+            close(actual.absorbed, at(&r, &[0, 1]), "absorbed");
         }
 
         let halves = Layer::new(Add, &[&x, &y], &[true, true], rule(Contribution::Uniform, Constants::Data))
             .explain(&r);
-        assert_close(halves.of(0), &fill(&[2, 3], |n| at(&r, n) / 2.0), "half");
+        assert_close(halves.operand(0), &fill(&[2, 3], |n| at(&r, n) / 2.0), "half");
         assert_close(
-            halves.of(1),
+            halves.operand(1),
             &fill(&[1, 3], |n| (0..2).map(|i| at(&r, &[i, n[1]]) / 2.0).sum()),
             "half",
         );
@@ -191,12 +191,12 @@ mod tests {
         let live = [true, false];
         let all =
             Layer::new(Add, &[&x, &y], &live, rule(Contribution::Magnitude, Constants::Data)).explain(&r);
-        assert_close(all.of(0), &r, "a constant takes no part");
+        assert_close(all.operand(0), &r, "a constant takes no part");
         assert!(all.operands[1].is_none());
         let kept =
             Layer::new(Add, &[&x, &y], &live, rule(Contribution::Magnitude, Constants::Ledger)).explain(&r);
         let left = fill(&[2, 3], |n| at(&r, n) * share(at(&x, n), at(&y, &[0, n[1]])));
-        assert_close(kept.of(0), &left, "a constant keeps its share");
+        assert_close(kept.operand(0), &left, "a constant keeps its share");
         assert!(kept.operands[1].is_none());
         close(kept.absorbed, total(&r) - total(&left), "the constant's share is absorbed");
     }

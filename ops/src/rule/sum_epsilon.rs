@@ -9,7 +9,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::policy::from_zero;
-use super::{Constants, EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
+use super::{Constants, EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::Builder;
@@ -70,11 +70,11 @@ impl SumEpsilon {
         };
         let z = if reference {
             let terms: Vec<Value> = live.iter().map(|k| signed_operand(b, *k)).collect();
-            signed::sum(b, terms).unwrap_or(site.y())
+            terms::sum(b, terms).unwrap_or(site.y())
         } else {
             site.y()
         };
-        let z = signed::stabilised(b, z, self.epsilon);
+        let z = terms::stabilised(b, z, self.epsilon);
         let s = b.guarded_div(r, z);
         let mut kept = r;
         for k in live {
@@ -113,14 +113,14 @@ mod tests {
         let both = Layer::new(Sub, &[&x, &y], &[true, true], rule(Constants::Ledger)).explain(&r);
         let (left, right) =
             (fill(&[2, 3], |n| at(&x, n) * at(&s, n)), fill(&[2, 3], |n| -at(&y, n) * at(&s, n)));
-        assert_close(both.of(0), &left, "minuend");
-        assert_close(both.of(1), &right, "subtrahend");
+        assert_close(both.operand(0), &left, "minuend");
+        assert_close(both.operand(1), &right, "subtrahend");
         close(both.absorbed, total(&r) - total(&left) - total(&right), "the stabiliser's share is absorbed");
 
         let kept = Layer::new(Sub, &[&x, &y], &[true, false], rule(Constants::Ledger)).explain(&r);
-        assert_close(kept.of(0), &left, "a constant keeps its share");
+        assert_close(kept.operand(0), &left, "a constant keeps its share");
         close(kept.absorbed, total(&r) - total(&left), "which is absorbed");
         let reference = Layer::new(Sub, &[&x, &y], &[true, false], rule(Constants::Data)).explain(&r);
-        assert_close(reference.of(0), &r, "a reference takes nothing");
+        assert_close(reference.operand(0), &r, "a reference takes nothing");
     }
 }

@@ -54,9 +54,9 @@ mod tests {
         let table = random(&[5, 2], 4);
         let ids = ints(&[2, 3], &[0, 4, 1, 1, 2, 0]);
         let r = random(&[2, 3, 2], 5);
-        let found = Layer::new(Gather { axis: 0 }, &[&table, &ids], &[false, true], Token {}).explain(&r);
-        assert!(found.operands[0].is_none());
+        let actual = Layer::new(Gather { axis: 0 }, &[&table, &ids], &[false, true], Token {}).explain(&r);
+        assert!(actual.operands[0].is_none());
         let expected = fill(&[2, 3], |n| at(&r, &[n[0], n[1], 0]) + at(&r, &[n[0], n[1], 1]));
-        assert_close(found.of(1), &expected, "tokens");
+        assert_close(actual.operand(1), &expected, "tokens");
     }
 }

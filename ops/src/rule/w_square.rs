@@ -7,9 +7,9 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::policy::from_zero;
-use super::{EPSILON, Formula, Policy, Receives, Sharing, counted};
+use super::{EPSILON, Formula, Policy, Receives, Sharing, weight_shares};
 use crate::op::role::Role;
-use crate::prim::Part;
+use crate::prim::Transform;
 
 /// The w² rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -28,7 +28,9 @@ impl Default for WSquare {
 impl Policy for WSquare {
     fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
         let map = role.linear()?;
-        Some(Formula::one_track(move |b, site, r| counted::flow(b, map, site, r, Part::Square, self.epsilon)))
+        Some(Formula::one_track(move |b, site, r| {
+            weight_shares::flow(b, map, site, r, Transform::Square, self.epsilon)
+        }))
     }
 
     fn receives(&self) -> Receives {

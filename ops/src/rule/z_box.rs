@@ -8,10 +8,10 @@ use std::fmt;
 use serde::Deserialize;
 
 use super::policy::from_zero;
-use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, signed};
+use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
-use crate::prim::{Builder, Part, Reduction};
+use crate::prim::{Builder, Reduction, Transform};
 
 /// The box rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -57,20 +57,20 @@ impl Policy for ZBox {
 
 impl ZBox {
     fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
-        let (x, _) = signed::operands(b, map, site);
+        let (x, _) = terms::operands(b, map, site);
         let low = bound(b, x, self.low, Reduction::Min);
         let high = bound(b, x, self.high, Reduction::Max);
-        let whole = signed::Term::of(b, map, site, x, Part::Id);
-        let bounds = [(low, Part::Pos), (high, Part::Neg)].map(|(v, part)| {
+        let whole = terms::Term::new(b, map, site, x, Transform::Id);
+        let bounds = [(low, Transform::Pos), (high, Transform::Neg)].map(|(v, transform)| {
             let v = b.scale(v, -1.0);
-            signed::Term::of(b, map, site, v, part)
+            terms::Term::new(b, map, site, v, transform)
         });
         let terms = [whole, bounds[0], bounds[1]];
         let z = b.plus(terms[0].y, terms[1].y);
         let z = b.plus(z, terms[2].y);
-        let z = signed::stabilised(b, z, self.epsilon);
+        let z = terms::stabilised(b, z, self.epsilon);
         let s = b.guarded_div(r, z);
-        signed::flow(b, map, site, r, &terms.map(|t| (t, s)))
+        terms::flow(b, map, site, r, &terms.map(|t| (t, s)))
     }
 }
 

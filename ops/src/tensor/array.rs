@@ -1,4 +1,4 @@
-//! Values of the reference kernels: float64, int64 or bool arrays.
+//! Arrays of the reference kernels: float64, int64 or bool.
 
 use std::sync::Arc;
 
@@ -6,20 +6,20 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::{DType, Tensor};
 
-/// A tensor in the arithmetic of the reference kernels: every float type computes in float64, every integer type in
-/// int64. `dtype` of the graph says what it stands for.
+/// Tensor in the arithmetic of the reference kernels: all float types compute in float64, all integer types in int64. The
+/// element type is that of the value in the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Array {
-    /// Any float type.
+    /// Values of a float type.
     F(ArrayD<f64>),
-    /// Any integer type.
+    /// Values of an integer type; uint64 values keep their bits.
     I(ArrayD<i64>),
-    /// Booleans.
+    /// Boolean values.
     B(ArrayD<bool>),
 }
 
 impl Array {
-    /// From a tensor.
+    /// Converts a tensor to an array.
     pub fn from_tensor(t: &Tensor) -> Array {
         let dims = IxDyn(t.dims());
         // The tensor's invariant is that its bytes fill its dimensions, so the shapes below always fit.
@@ -33,7 +33,7 @@ impl Array {
         }
     }
 
-    /// To a tensor of `dtype`.
+    /// Converts the array to a tensor of type `dtype`.
     pub fn to_tensor(&self, dtype: DType) -> Tensor {
         let bytes = match self {
             Array::F(a) => dtype.encode_f64(&mut a.iter().copied()),
@@ -43,7 +43,7 @@ impl Array {
         Tensor { dtype, dims: self.dims().to_vec(), data: Arc::new(bytes) }
     }
 
-    /// The dimensions.
+    /// Returns the dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         match self {
             Array::F(a) => a.shape(),

@@ -1,4 +1,4 @@
-//! Tensors from vectors, arrays and bytes.
+//! Conversion of vectors, arrays and bytes to tensors.
 
 use std::sync::Arc;
 
@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use super::{Bytes, DType, Tensor};
 
-/// Bytes that are no tensor of a type and dimensions.
+/// Bytes that do not match the element type and dimensions of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TensorError {
-    /// Dimensions whose product no computer can count.
+    /// The number of bytes overflows.
     #[error("tensor {dtype}{dims:?}: too many elements to count")]
     Overflow {
         /// Element type.
@@ -19,39 +19,39 @@ pub enum TensorError {
         /// Dimensions.
         dims: Vec<usize>,
     },
-    /// Too few or too many bytes.
-    #[error("tensor {dtype}{dims:?}: expected {expected} bytes, found {found}")]
+    /// The number of bytes differs from that of the type and dimensions.
+    #[error("tensor {dtype}{dims:?}: expected {expected} bytes, found {actual}")]
     Length {
         /// Element type.
         dtype: DType,
         /// Dimensions.
         dims: Vec<usize>,
-        /// Bytes that the type and dimensions take.
+        /// Number of bytes that the type and dimensions take.
         expected: usize,
-        /// Bytes that there are.
-        found: usize,
+        /// Number of bytes in the buffer.
+        actual: usize,
     },
 }
 
 impl Tensor {
-    /// Wraps bytes, little-endian, row-major.
+    /// Wraps little-endian, row-major bytes.
     ///
     /// # Errors
-    /// When there are not as many bytes as the type and dimensions take.
+    /// If the number of bytes differs from that of the type and dimensions.
     pub fn try_from_bytes(dtype: DType, dims: Vec<usize>, data: Bytes) -> Result<Tensor, TensorError> {
         let elems = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
         let Some(expected) = elems.and_then(|n| n.checked_mul(dtype.size_bytes())) else {
             return Err(TensorError::Overflow { dtype, dims });
         };
-        let found = (*data).as_ref().len();
-        if found != expected {
-            return Err(TensorError::Length { dtype, dims, expected, found });
+        let actual = (*data).as_ref().len();
+        if actual != expected {
+            return Err(TensorError::Length { dtype, dims, expected, actual });
         }
         Ok(Tensor { dtype, dims, data })
     }
 }
 
-/// Values whose bytes are those of a tensor, in place.
+/// Vector whose memory is the data of a tensor.
 struct Owned<T>(Vec<T>);
 
 impl<T: bytemuck::NoUninit> AsRef<[u8]> for Owned<T> {
@@ -62,7 +62,7 @@ impl<T: bytemuck::NoUninit> AsRef<[u8]> for Owned<T> {
 
 macro_rules! from_values {
     ($($type:ident $dtype:ident),*) => {$(
-        /// A tensor of one dimension. On little-endian machines it takes the values without a copy.
+        /// Creates a tensor of one dimension. On little-endian machines the values are not copied.
         impl From<Vec<$type>> for Tensor {
             fn from(values: Vec<$type>) -> Tensor {
                 let dims = vec![values.len()];
@@ -75,7 +75,7 @@ macro_rules! from_values {
             }
         }
 
-        /// A tensor of the array's shape.
+        /// Creates a tensor of the array's shape.
         impl<D: Dimension> From<ndarray::Array<$type, D>> for Tensor {
             fn from(array: ndarray::Array<$type, D>) -> Tensor {
                 let dims = array.shape().to_vec();

@@ -1,39 +1,39 @@
-//! Element types.
+//! Element types of tensors and their conversion to and from bytes.
 
 use std::fmt;
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-/// An element type of a tensor.
+/// Element type of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DType {
-    /// float32.
+    /// 32-bit float, IEEE 754.
     F32,
-    /// float64.
+    /// 64-bit float, IEEE 754.
     F64,
-    /// float16 (IEEE binary16).
+    /// 16-bit float, IEEE 754.
     F16,
-    /// bfloat16.
+    /// 16-bit brain float: the upper half of a 32-bit float.
     Bf16,
-    /// int8.
+    /// 8-bit signed integer.
     I8,
-    /// int16.
+    /// 16-bit signed integer.
     I16,
-    /// int32.
+    /// 32-bit signed integer.
     I32,
-    /// int64.
+    /// 64-bit signed integer.
     I64,
-    /// uint8.
+    /// 8-bit unsigned integer.
     U8,
-    /// uint16.
+    /// 16-bit unsigned integer.
     U16,
-    /// uint32.
+    /// 32-bit unsigned integer.
     U32,
-    /// uint64.
+    /// 64-bit unsigned integer.
     U64,
-    /// Booleans, one byte each.
+    /// Boolean, stored as one byte.
     Bool,
 }
 
@@ -44,7 +44,7 @@ macro_rules! decode {
 }
 
 impl DType {
-    /// Bytes of one element.
+    /// Returns the size of one element in bytes.
     pub fn size_bytes(self) -> usize {
         match self {
             DType::Bool | DType::I8 | DType::U8 => 1,
@@ -54,12 +54,12 @@ impl DType {
         }
     }
 
-    /// Whether this is a floating-point type.
+    /// Returns true for floating-point types.
     pub fn is_float(self) -> bool {
         matches!(self, DType::F32 | DType::F64 | DType::F16 | DType::Bf16)
     }
 
-    /// Whether this is an integer type (booleans are not).
+    /// Returns true for integer types; `Bool` does not count.
     pub fn is_integer(self) -> bool {
         !self.is_float() && self != DType::Bool
     }

@@ -1,4 +1,4 @@
-//! Tensors and their types.
+//! Tensors with known dimensions, symbolic dimensions and tensor types.
 
 mod array;
 mod convert;
@@ -21,7 +21,7 @@ use half::{bf16, f16};
 /// Shared read-only bytes: an owned buffer or a slice of a memory map.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// A dense row-major tensor with known dimensions, little-endian. Cloning shares the bytes.
+/// A dense row-major tensor with known dimensions, stored little-endian. Cloning shares the bytes.
 #[derive(Clone)]
 pub struct Tensor {
     dtype: DType,
@@ -30,15 +30,15 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    /// Wraps bytes. `None` when the length does not fit the type and dimensions.
+    /// Wraps little-endian, row-major bytes; `None` if their number does not match the type and dimensions.
     pub fn from_bytes(dtype: DType, dims: Vec<usize>, data: Bytes) -> Option<Tensor> {
         Tensor::try_from_bytes(dtype, dims, data).ok()
     }
 
-    /// A float32 tensor.
+    /// Creates a float32 tensor from row-major values.
     ///
     /// # Panics
-    /// When `values` is not as long as `dims` says.
+    /// If `values` does not have as many elements as `dims`.
     pub fn from_f32(dims: &[usize], values: &[f32]) -> Tensor {
         let bytes: Vec<u8> = if cfg!(target_endian = "little") {
             bytemuck::cast_slice(values).to_vec()
@@ -48,10 +48,10 @@ impl Tensor {
         Self::expect_bytes(DType::F32, dims, bytes)
     }
 
-    /// An int64 tensor.
+    /// Creates an int64 tensor from row-major values.
     ///
     /// # Panics
-    /// When `values` is not as long as `dims` says.
+    /// If `values` does not have as many elements as `dims`.
     pub fn from_i64(dims: &[usize], values: &[i64]) -> Tensor {
         let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
         Self::expect_bytes(DType::I64, dims, bytes)
@@ -66,54 +66,55 @@ impl Tensor {
         Tensor { dtype, dims: dims.to_vec(), data: Arc::new(bytes) }
     }
 
-    /// A float32 scalar.
+    /// Creates a float32 scalar, a tensor of rank 0.
     pub fn scalar(value: f32) -> Tensor {
         Tensor::from_f32(&[], &[value])
     }
 
-    /// The element type.
+    /// Returns the element type.
     pub fn dtype(&self) -> DType {
         self.dtype
     }
 
-    /// The dimensions.
+    /// Returns the dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         &self.dims
     }
 
-    /// The number of elements.
+    /// Returns the number of elements.
     pub fn elems(&self) -> usize {
         self.dims.iter().product()
     }
 
-    /// The type with known dimensions.
+    /// Returns the tensor's type; every dimension is known.
     pub fn ty(&self) -> TensorType {
         TensorType::new(self.dtype, self.dims.iter().map(|d| Dim::known(*d as i64)).collect::<Shape>())
     }
 
-    /// The bytes, little-endian, row-major.
+    /// Returns the elements as bytes, little-endian and row-major.
     pub fn bytes(&self) -> &[u8] {
         (*self.data).as_ref()
     }
 
-    /// The same bytes under other dimensions of the same product.
+    /// Returns a tensor with the same bytes and other dimensions; `None` if the number of elements differs.
     pub fn with_dims(&self, dims: &[usize]) -> Option<Tensor> {
         (dims.iter().product::<usize>() == self.elems())
             .then(|| Tensor { dims: dims.to_vec(), ..self.clone() })
     }
 
-    /// The values in place, when they are float32 and the bytes lie as this machine reads them.
+    /// Returns the values without a copy; `None` unless the type is float32, the bytes are aligned and the machine is
+    /// little-endian.
     pub fn as_f32(&self) -> Option<&[f32]> {
         let native = self.dtype == DType::F32 && cfg!(target_endian = "little");
         if native { bytemuck::try_cast_slice(self.bytes()).ok() } else { None }
     }
 
-    /// The values as float64 (integers and booleans convert).
+    /// Converts the values to float64; booleans become 0 or 1.
     pub fn to_f64(&self) -> Vec<f64> {
         self.dtype.decode_f64(self.bytes())
     }
 
-    /// The values as float32 (integers and booleans convert).
+    /// Converts the values to float32; booleans become 0 or 1.
     pub fn to_f32(&self) -> Vec<f32> {
         match self.dtype {
             DType::F32 => {
@@ -129,8 +130,8 @@ impl Tensor {
         }
     }
 
-    /// The values as a float32 tensor, made without a copy in between.
-    pub fn widened(&self) -> Tensor {
+    /// Converts the tensor to float32.
+    pub fn to_f32_tensor(&self) -> Tensor {
         struct Floats(Vec<f32>);
         impl AsRef<[u8]> for Floats {
             fn as_ref(&self) -> &[u8] {
@@ -143,7 +144,7 @@ impl Tensor {
         Tensor { dtype: DType::F32, dims: self.dims.clone(), data: Arc::new(Floats(self.to_f32())) }
     }
 
-    /// The values as int64; floats truncate.
+    /// Converts the values to int64; floats are truncated towards zero.
     pub fn to_i64(&self) -> Vec<i64> {
         self.dtype.decode_i64(self.bytes())
     }

@@ -1,4 +1,4 @@
-//! Shapes and tensor types.
+//! Shapes and tensor types with symbolic dimensions.
 
 use std::fmt;
 
@@ -6,44 +6,44 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bindings, DType, Dim};
 
-/// The dimensions of a tensor, outermost first.
+/// Shape of a tensor: its dimensions, outermost first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Shape(pub Vec<Dim>);
 
 impl Shape {
-    /// The number of axes.
+    /// Returns the number of axes.
     pub fn rank(&self) -> usize {
         self.0.len()
     }
 
-    /// The number of elements.
+    /// Returns the number of elements: the product of the dimensions.
     pub fn elems(&self) -> Dim {
         self.0.iter().fold(Dim::known(1), |n, d| &n * d)
     }
 
-    /// The dimensions when all are known.
+    /// Returns the dimensions as integers; `None` if one of them has a symbol or is negative.
     pub fn as_known(&self) -> Option<Vec<usize>> {
         self.0.iter().map(|d| d.as_known().and_then(|v| usize::try_from(v).ok())).collect()
     }
 
-    /// Replaces bound symbols.
+    /// Replaces the symbols in `bindings` by their values.
     pub fn substitute(&self, bindings: &Bindings) -> Shape {
         self.0.iter().map(|d| d.substitute(bindings)).collect()
     }
 
-    /// Replaces the symbols for which `by` has a dimension.
-    pub fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Shape {
-        self.0.iter().map(|d| d.replace(by)).collect()
+    /// Replaces each symbol for which `replacement` returns a dimension.
+    pub fn replace(&self, replacement: &impl Fn(&str) -> Option<Dim>) -> Shape {
+        self.0.iter().map(|d| d.replace(replacement)).collect()
     }
 
-    /// Resolves an axis in `-rank..rank`.
+    /// Resolves an axis in `-rank..rank` to `0..rank`; `None` if it is out of range.
     pub fn axis(&self, axis: i64) -> Option<usize> {
         resolve_axis(axis, self.rank())
     }
 }
 
-/// Resolves an axis in `-rank..rank`.
+/// Resolves an axis in `-rank..rank` to `0..rank`; `None` if it is out of range.
 pub(crate) fn resolve_axis(axis: i64, rank: usize) -> Option<usize> {
     let rank = rank as i64;
     let axis = if axis < 0 { axis + rank } else { axis };
@@ -69,42 +69,45 @@ impl fmt::Display for Shape {
     }
 }
 
-/// An element type and a shape.
+/// Type of a tensor: element type and shape.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TensorType {
-    /// The element type.
+    /// Element type.
     pub dtype: DType,
-    /// The shape.
+    /// Shape; dimensions may be symbolic.
     pub shape: Shape,
 }
 
 impl TensorType {
-    /// A type.
+    /// Creates a tensor type.
     pub fn new(dtype: DType, shape: impl Into<Shape>) -> TensorType {
         TensorType { dtype, shape: shape.into() }
     }
 
-    /// The number of axes.
+    /// Returns the number of axes.
     pub fn rank(&self) -> usize {
         self.shape.rank()
     }
 
-    /// The dimension of `axis`; `axis < rank` is the caller's duty.
+    /// Returns the dimension of `axis`.
+    ///
+    /// # Panics
+    /// If `axis` is not below the rank.
     pub fn dim(&self, axis: usize) -> &Dim {
         &self.shape.0[axis]
     }
 
-    /// The same element type with another shape.
+    /// Returns the type with another shape.
     pub fn with_shape(&self, shape: impl Into<Shape>) -> TensorType {
         TensorType { dtype: self.dtype, shape: shape.into() }
     }
 
-    /// The same shape with another element type.
+    /// Returns the type with another element type.
     pub fn with_dtype(&self, dtype: DType) -> TensorType {
         TensorType { dtype, shape: self.shape.clone() }
     }
 
-    /// The size in bytes when the shape is known and the size does not overflow.
+    /// Returns the size in bytes; `None` if a dimension has a symbol or the size overflows.
     pub fn bytes(&self) -> Option<u64> {
         let elems =
             self.shape.0.iter().try_fold(1u64, |n, d| n.checked_mul(u64::try_from(d.as_known()?).ok()?))?;
@@ -124,16 +127,17 @@ impl fmt::Display for TensorType {
     }
 }
 
-/// The shape two shapes broadcast to (ONNX multidirectional broadcasting); `None` when they do not.
+/// Returns the shape to which two shapes broadcast by the ONNX rules; `None` if they do not.
 ///
-/// A symbol against a known dimension other than 1 takes the known one; two different symbols are refused, because
-/// only a run could tell which of them is 1.
+/// Of a symbol and a known dimension other than 1, the result has the known one. Two different symbols do not broadcast,
+/// because only a run could tell which of them is 1.
 pub fn broadcast(a: &Shape, b: &Shape) -> Option<Shape> {
     let rank = a.rank().max(b.rank());
-    let at = |s: &Shape, i: usize| (i + s.rank()).checked_sub(rank).map_or(Dim::known(1), |i| s.0[i].clone());
+    let dim_at =
+        |s: &Shape, i: usize| (i + s.rank()).checked_sub(rank).map_or(Dim::known(1), |i| s.0[i].clone());
     (0..rank)
         .map(|i| {
-            let (a, b) = (at(a, i), at(b, i));
+            let (a, b) = (dim_at(a, i), dim_at(b, i));
             match (a.as_known(), b.as_known()) {
                 _ if a == b => Some(a),
                 (Some(1), _) => Some(b),

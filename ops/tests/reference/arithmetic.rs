@@ -1,4 +1,4 @@
-use dlbc_ops::prim::{self, Part, Prim, Reduction};
+use dlbc_ops::prim::{self, Prim, Reduction, Transform};
 use dlbc_ops::tensor::Array;
 use proptest::prelude::*;
 
@@ -6,19 +6,26 @@ use super::{assert_close, data, error, eval, floats, indices, ints, random, row}
 
 const INF: f64 = f64::INFINITY;
 
-fn part_of(part: Part, v: f64) -> f64 {
+fn part_of(part: Transform, v: f64) -> f64 {
     match part {
-        Part::Id => v,
-        Part::Abs => v.abs(),
-        Part::Pos => v.max(0.0),
-        Part::Neg => v.min(0.0),
-        Part::Square => v * v,
-        Part::One => 1.0,
+        Transform::Id => v,
+        Transform::Abs => v.abs(),
+        Transform::Pos => v.max(0.0),
+        Transform::Neg => v.min(0.0),
+        Transform::Square => v * v,
+        Transform::One => 1.0,
     }
 }
 
-pub fn part() -> impl Strategy<Value = Part> {
-    prop::sample::select(vec![Part::Id, Part::Abs, Part::Pos, Part::Neg, Part::Square, Part::One])
+pub fn part() -> impl Strategy<Value = Transform> {
+    prop::sample::select(vec![
+        Transform::Id,
+        Transform::Abs,
+        Transform::Pos,
+        Transform::Neg,
+        Transform::Square,
+        Transform::One,
+    ])
 }
 
 /// The element of a matrix of a broadcast batch.
@@ -66,11 +73,11 @@ proptest! {
 #[test]
 fn integers_multiply_too() {
     let (a, b) = (ints(&[1, 2], &[2, -3]), ints(&[2, 1], &[5, 7]));
-    let matmul = |a: Part| Prim::MatMul(prim::MatMul { a, b: Part::Id, ta: false, tb: false });
-    assert_eq!(eval(matmul(Part::Id), &[&a, &b]), ints(&[1, 1], &[-11]));
-    assert_eq!(eval(matmul(Part::Abs), &[&a, &b]), ints(&[1, 1], &[31]));
-    assert_eq!(eval(matmul(Part::Pos), &[&a, &b]), ints(&[1, 1], &[10]));
-    assert_eq!(eval(matmul(Part::Neg), &[&a, &b]), ints(&[1, 1], &[-21]));
+    let matmul = |a: Transform| Prim::MatMul(prim::MatMul { a, b: Transform::Id, ta: false, tb: false });
+    assert_eq!(eval(matmul(Transform::Id), &[&a, &b]), ints(&[1, 1], &[-11]));
+    assert_eq!(eval(matmul(Transform::Abs), &[&a, &b]), ints(&[1, 1], &[31]));
+    assert_eq!(eval(matmul(Transform::Pos), &[&a, &b]), ints(&[1, 1], &[10]));
+    assert_eq!(eval(matmul(Transform::Neg), &[&a, &b]), ints(&[1, 1], &[-21]));
 }
 
 fn reduce(kind: Reduction, axes: &[usize], keep: bool) -> Prim {

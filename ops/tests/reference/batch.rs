@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{
-    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Part, Prim, Reduction,
-    Scan, Unary, Window, batch, reference,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Prim, Reduction, Scan,
+    Transform, Unary, Window, batch, reference,
 };
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{Array, DType, Dim, Shape};
@@ -140,15 +140,18 @@ fn products() {
         (&[5, 3, 2], &[5, 3, 4], true, false),
         (&[2, 1, 2, 3], &[5, 3, 4], false, false),
     ] {
-        let part = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Abs, ta, tb });
+        let part = Prim::MatMul(prim::MatMul { a: Transform::Id, b: Transform::Abs, ta, tb });
         check(part, &[&random(a, 6), &random(b, 7)]);
     }
     let geometry = ConvGeometry { window: window(2, 2), groups: 2 };
     let (x, w, bias) = (random(&[2, 4, 5], 8), random(&[6, 2, 2], 9), random(&[6], 10));
-    check(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Id }), &[&x, &w, &bias]);
-    check(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Part::Pos }), &[&x, &w]);
+    check(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Transform::Id }), &[&x, &w, &bias]);
+    check(Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Transform::Pos }), &[&x, &w]);
     let s = random(&[2, 6, 3], 11);
-    check(Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Part::Abs, to: known(&[5]) }), &[&s, &w]);
+    check(
+        Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Transform::Abs, to: known(&[5]) }),
+        &[&s, &w],
+    );
 }
 
 #[test]
@@ -184,7 +187,7 @@ fn attention() {
         check(Prim::Attention(prim::Attention(geometry)), &[&q, &k, &v, mask]);
         for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
             check(
-                Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, of }),
+                Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, part: of }),
                 &[&q, &k, &v, &r, mask],
             );
         }
@@ -236,7 +239,7 @@ fn recurrences() {
         step.input("w", ty(&[2, 2])),
     );
     let column = step.reshape(state, &shape(&[2, 1]));
-    let product = step.matmul((w, Part::Id, false), (column, Part::Id, false));
+    let product = step.matmul((w, Transform::Id, false), (column, Transform::Id, false));
     let product = step.reshape(product, &shape(&[2]));
     let sum = step.plus(product, x);
     let half = step.scale(sum, 0.125);
@@ -244,7 +247,7 @@ fn recurrences() {
     step.ok().expect("the step fits");
     step.graph_mut().add_output(Output::value("next"), next);
     for reverse in [false, true] {
-        let (scan, constants) = Scan::of(step.graph().clone(), 2, reverse);
+        let (scan, constants) = Scan::from_step(step.graph().clone(), 2, reverse);
         let factor = Array::from_tensor(&constants[0].1);
         let (first, xs) = (random(&[2], 29), random(&[4, 2], 30));
         let (mask, w) = (bools(&[4], &[true, false, true, true]), random(&[2, 2], 31));

@@ -63,9 +63,9 @@ fn data(x: &Array) -> Vec<f64> {
     }
 }
 
-fn assert_close(found: &Array, expected: &Array) {
-    assert_eq!(found.dims(), expected.dims());
-    for (i, (a, b)) in data(found).into_iter().zip(data(expected)).enumerate() {
+fn assert_close(actual: &Array, expected: &Array) {
+    assert_eq!(actual.dims(), expected.dims());
+    for (i, (a, b)) in data(actual).into_iter().zip(data(expected)).enumerate() {
         let same = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-12 * (1.0 + b.abs());
         assert!(same, "element {i}: {b} expected, found {a}");
     }

@@ -1,4 +1,4 @@
-use dlbc_ops::prim::{self, ConvGeometry, Part, Prim, Window};
+use dlbc_ops::prim::{self, ConvGeometry, Prim, Transform, Window};
 use dlbc_ops::tensor::{Array, Bindings, DType, Dim, TensorType};
 use proptest::prelude::*;
 
@@ -76,14 +76,14 @@ fn naive_conv(geometry: &ConvGeometry, x: &Array, w: &Array, bias: &Array, dims:
     floats(dims, &indices(dims).iter().map(one).collect::<Vec<_>>())
 }
 
-fn part_of(part: Part, w: &Array) -> Array {
+fn part_of(part: Transform, w: &Array) -> Array {
     Array::F(array(w).mapv(|v| match part {
-        Part::Id => v,
-        Part::Abs => v.abs(),
-        Part::Pos => v.max(0.0),
-        Part::Neg => v.min(0.0),
-        Part::Square => v * v,
-        Part::One => 1.0,
+        Transform::Id => v,
+        Transform::Abs => v.abs(),
+        Transform::Pos => v.max(0.0),
+        Transform::Neg => v.min(0.0),
+        Transform::Square => v * v,
+        Transform::One => 1.0,
     }))
 }
 
@@ -143,7 +143,7 @@ proptest! {
         let mut dims: Vec<Dim> = names.iter().map(|n| Dim::symbol(n)).collect();
         dims[1] = Dim::known(x.dims()[1] as i64);
         let types = [TensorType::new(DType::F32, dims), TensorType::new(DType::F32, known(w.dims()))];
-        let prim = Prim::Conv(prim::Conv { geometry, w: Part::Id });
+        let prim = Prim::Conv(prim::Conv { geometry, w: Transform::Id });
         let bound = prim.infer(&types).expect("a convolution of symbolic dimensions").shape.substitute(&bindings);
         let y = eval(prim, &[&x, &w]);
         prop_assert_eq!(bound.as_known(), Some(y.dims().to_vec()));
@@ -195,23 +195,23 @@ fn conv_has_hand_computed_values() {
     let geometry = ConvGeometry { window: line(2, 1, (1, 0), false), groups: 1 };
     let (x, w) = (floats(&[1, 1, 3], &[1.0, 2.0, 3.0]), floats(&[1, 1, 2], &[10.0, -1.0]));
     let conv = |w| Prim::Conv(prim::Conv { geometry: geometry.clone(), w });
-    assert_eq!(eval(conv(Part::Id), &[&x, &w, &row(&[0.5])]), floats(&[1, 1, 3], &[-0.5, 8.5, 17.5]));
-    assert_eq!(eval(conv(Part::Neg), &[&x, &w, &row(&[0.5])]), floats(&[1, 1, 3], &[-0.5, -1.5, -2.5]));
+    assert_eq!(eval(conv(Transform::Id), &[&x, &w, &row(&[0.5])]), floats(&[1, 1, 3], &[-0.5, 8.5, 17.5]));
+    assert_eq!(eval(conv(Transform::Neg), &[&x, &w, &row(&[0.5])]), floats(&[1, 1, 3], &[-0.5, -1.5, -2.5]));
     let back = Prim::ConvTranspose(prim::ConvTranspose {
         geometry: geometry.clone(),
-        w: Part::Id,
+        w: Transform::Id,
         to: vec![Dim::known(3)],
     });
     assert_eq!(eval(back, &[&x, &w]), floats(&[1, 1, 3], &[19.0, 28.0, -3.0]));
     let unknown =
-        Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Part::Id, to: vec![Dim::symbol("h")] });
+        Prim::ConvTranspose(prim::ConvTranspose { geometry, w: Transform::Id, to: vec![Dim::symbol("h")] });
     assert!(error(unknown, &[&x, &w]).contains('h'));
 }
 
 #[test]
 fn empty_operands_give_empty_or_bias() {
     let geometry = ConvGeometry { window: line(1, 1, (0, 0), false), groups: 1 };
-    let conv = Prim::Conv(prim::Conv { geometry, w: Part::Id });
+    let conv = Prim::Conv(prim::Conv { geometry, w: Transform::Id });
     let none = eval(conv.clone(), &[&floats(&[0, 1, 2], &[]), &floats(&[1, 1, 1], &[1.0])]);
     assert_eq!(none, floats(&[0, 1, 2], &[]));
     let bias = eval(conv, &[&floats(&[1, 0, 2], &[]), &floats(&[1, 0, 1], &[]), &row(&[3.0])]);

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::ops::Deref;
 
 use dlbc_backend::Outputs;
-use dlbc_ops::program::{Entry, Info, Name, Output, Program, TrackKind};
+use dlbc_ops::program::{Info, LedgerEntry, Name, Output, Program, TrackKind};
 
 use crate::error::RuntimeError;
 use crate::request::Request;
@@ -19,14 +19,14 @@ pub struct Ledger(Vec<LedgerRow>);
 impl Ledger {
     /// The ledger of a track, from the results of a reverse.
     pub(crate) fn of_track(info: &Info, results: &Outputs, track: TrackKind) -> Ledger {
-        let rows = info.audit.iter().enumerate().map(|(i, row)| LedgerRow {
+        let rows = info.ledger.iter().enumerate().map(|(i, row)| LedgerRow {
             node: row.node.clone(),
             op: row.op.clone(),
             rule: row.rule.clone(),
             operands: row.operands.clone(),
-            received: modules::scalar(results, track, i, Entry::Received),
-            passed: modules::scalar(results, track, i, Entry::Passed),
-            absorbed: modules::scalar(results, track, i, Entry::Absorbed),
+            received: modules::scalar(results, track, i, LedgerEntry::Received),
+            passed: modules::scalar(results, track, i, LedgerEntry::Passed),
+            absorbed: modules::scalar(results, track, i, LedgerEntry::Absorbed),
         });
         Ledger(rows.collect())
     }
@@ -129,8 +129,8 @@ pub(crate) fn wanted(program: &Program, request: &Request) -> Result<Vec<Output>
             | Output::Expert { .. }
             | Output::Dimension(_)
             | Output::Baseline(_)
-            | Output::StartValue
-            | Output::StartSign
+            | Output::SeedValue
+            | Output::SeedSign
             | Output::Value(_) => false,
         }));
     }
@@ -152,8 +152,8 @@ pub(crate) fn tensor(output: &Output, track: TrackKind) -> Option<&Name> {
         | Output::Expert { .. }
         | Output::Dimension(_)
         | Output::Baseline(_)
-        | Output::StartValue
-        | Output::StartSign
+        | Output::SeedValue
+        | Output::SeedSign
         | Output::Value(_) => None,
     }
 }

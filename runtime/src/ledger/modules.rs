@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use dlbc_backend::Outputs;
-use dlbc_ops::program::{AuditRow, Entry, Info, Output, TrackKind};
+use dlbc_ops::program::{Info, LedgerEntry, LedgerRowInfo, Output, TrackKind};
 use dlbc_ops::tensor::Tensor;
 
 use crate::request::Request;
@@ -48,30 +48,33 @@ pub struct HeadRow {
 }
 
 /// Sum of an entry of the ledger; 0 for one that the run does not have.
-pub(crate) fn scalar(made: &Outputs, track: TrackKind, row: usize, entry: Entry) -> f64 {
+pub(crate) fn scalar(made: &Outputs, track: TrackKind, row: usize, entry: LedgerEntry) -> f64 {
     made.get(&Output::Ledger { track, row, entry }).map_or(0.0, |t| t.to_f64().iter().sum())
 }
 
 /// True for an entry of the ledger that a request needs.
-pub(crate) fn is_wanted(entry: Entry, request: &Request) -> bool {
+pub(crate) fn is_wanted(entry: LedgerEntry, request: &Request) -> bool {
     match entry {
-        Entry::To(_) => request.modules,
-        Entry::HeadsReceived | Entry::HeadsOf(_) => request.heads,
-        Entry::Received | Entry::Passed | Entry::Absorbed => request.ledger || request.modules,
+        LedgerEntry::PassedTo(_) => request.modules,
+        LedgerEntry::HeadsReceived | LedgerEntry::HeadsPassed(_) => request.heads,
+        LedgerEntry::Received | LedgerEntry::Passed | LedgerEntry::Absorbed => {
+            request.ledger || request.modules
+        }
     }
 }
 
 /// A row of each module, parts after what they are part of, in the model's order.
 pub(crate) fn modules(info: &Info, made: &Outputs, track: TrackKind) -> Vec<ModuleRow> {
     let mut modules: BTreeMap<&[String], (usize, ModuleRow)> = BTreeMap::new();
-    let count = info.audit.len();
-    for (i, row) in info.audit.iter().enumerate() {
-        let of = |entry: Entry| scalar(made, track, i, entry);
-        let (received, passed, absorbed) = (of(Entry::Received), of(Entry::Passed), of(Entry::Absorbed));
+    let count = info.ledger.len();
+    for (i, row) in info.ledger.iter().enumerate() {
+        let of = |entry: LedgerEntry| scalar(made, track, i, entry);
+        let (received, passed, absorbed) =
+            (of(LedgerEntry::Received), of(LedgerEntry::Passed), of(LedgerEntry::Absorbed));
         let own = path(&row.scope);
         let shares: Vec<f64> = match row.to.len() {
             1 => vec![passed],
-            several => (0..several).map(|j| of(Entry::To(j))).collect(),
+            several => (0..several).map(|j| of(LedgerEntry::PassedTo(j))).collect(),
         };
         for depth in 0..=own.len() {
             let scope = &own[..depth];
@@ -124,11 +127,13 @@ fn path(scope: &[String]) -> &[String] {
 
 /// The heads of each attention, in the model's order.
 pub(crate) fn heads(info: &Info, made: &Outputs, track: TrackKind) -> Vec<HeadRow> {
-    let of = |i: usize, row: &AuditRow| {
-        let values = |entry: Entry| made.get(&Output::Ledger { track, row: i, entry }).map(Tensor::to_f64);
-        let received = values(Entry::HeadsReceived)?;
+    let of = |i: usize, row: &LedgerRowInfo| {
+        let values =
+            |entry: LedgerEntry| made.get(&Output::Ledger { track, row: i, entry }).map(Tensor::to_f64);
+        let received = values(LedgerEntry::HeadsReceived)?;
         let operands = row.operands.iter().enumerate();
-        let operands = operands.filter_map(|(k, name)| Some((name.clone(), values(Entry::HeadsOf(k))?)));
+        let operands =
+            operands.filter_map(|(k, name)| Some((name.clone(), values(LedgerEntry::HeadsPassed(k))?)));
         Some(HeadRow {
             node: row.node.clone(),
             scope: row.scope.clone(),
@@ -136,7 +141,7 @@ pub(crate) fn heads(info: &Info, made: &Outputs, track: TrackKind) -> Vec<HeadRo
             operands: operands.collect(),
         })
     };
-    let mut rows: Vec<HeadRow> = info.audit.iter().enumerate().filter_map(|(i, row)| of(i, row)).collect();
+    let mut rows: Vec<HeadRow> = info.ledger.iter().enumerate().filter_map(|(i, row)| of(i, row)).collect();
     rows.reverse();
     rows
 }
@@ -146,9 +151,9 @@ pub(crate) fn heads(info: &Info, made: &Outputs, track: TrackKind) -> Vec<HeadRo
 mod tests {
     use super::*;
 
-    fn row(node: &str, scope: &str, to: &[Option<&str>]) -> AuditRow {
+    fn row(node: &str, scope: &str, to: &[Option<&str>]) -> LedgerRowInfo {
         let path = |s: &str| s.split('/').filter(|p| !p.is_empty()).map(String::from).collect::<Vec<_>>();
-        AuditRow {
+        LedgerRowInfo {
             node: node.into(),
             op: String::new(),
             rule: String::new(),
@@ -167,19 +172,21 @@ mod tests {
             row("second", "m/block/second", &[Some("m/block/first")]),
             row("first", "m/block/first", &[None]),
         ];
-        let info = Info { audit, ..Info::default() };
+        let info = Info { ledger: audit, ..Info::default() };
         let books = [(100.0, 90.0, 10.0), (90.0, 90.0, 0.0), (60.0, 55.0, 5.0), (55.0, 40.0, 15.0)];
         let mut made = Outputs::new();
         let track = TrackKind::Single;
         for (i, (received, passed, absorbed)) in books.into_iter().enumerate() {
-            for (entry, v) in
-                [(Entry::Received, received), (Entry::Passed, passed), (Entry::Absorbed, absorbed)]
-            {
+            for (entry, v) in [
+                (LedgerEntry::Received, received),
+                (LedgerEntry::Passed, passed),
+                (LedgerEntry::Absorbed, absorbed),
+            ] {
                 made.insert(Output::Ledger { track, row: i, entry }, Tensor::scalar(v));
             }
         }
         for (j, v) in [60.0, 30.0].into_iter().enumerate() {
-            made.insert(Output::Ledger { track, row: 1, entry: Entry::To(j) }, Tensor::scalar(v));
+            made.insert(Output::Ledger { track, row: 1, entry: LedgerEntry::PassedTo(j) }, Tensor::scalar(v));
         }
         let rows = modules(&info, &made, track);
         let found: Vec<(String, usize, [f64; 3])> =

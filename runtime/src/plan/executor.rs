@@ -168,8 +168,8 @@ impl Executor {
             | Output::Ledger { .. }
             | Output::Expert { .. }
             | Output::Dimension(_)
-            | Output::StartValue
-            | Output::StartSign
+            | Output::SeedValue
+            | Output::SeedSign
             | Output::Value(_) => None,
         };
         let baselines = made.iter().filter_map(baseline).collect();
@@ -272,7 +272,7 @@ impl Executor {
         let mut forward: Vec<Output> = self.program.info.outputs.iter().map(Output::from).collect();
         // Values that do not depend on the target are computed with the outputs.
         let early =
-            |output: &&Output| matches!(output, Output::Baseline(_) | Output::StartValue | Output::StartSign);
+            |output: &&Output| matches!(output, Output::Baseline(_) | Output::SeedValue | Output::SeedSign);
         let names = self.program.graph.outputs().iter().map(|(name, _)| name);
         forward.extend(names.filter(early).cloned());
         let measured = has_measures(&self.program.graph);
@@ -336,8 +336,8 @@ pub(crate) fn model_outputs(made: Outputs) -> Tensors {
         | Output::Expert { .. }
         | Output::Dimension(_)
         | Output::Baseline(_)
-        | Output::StartValue
-        | Output::StartSign
+        | Output::SeedValue
+        | Output::SeedSign
         | Output::Value(_) => None,
     };
     made.into_iter().filter_map(own).collect()

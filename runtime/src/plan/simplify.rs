@@ -19,7 +19,7 @@ pub(crate) fn simplify(graph: &mut Graph<Prim>) {
         }
         let operands: Vec<Option<Known>> =
             graph.node_inputs(id).iter().map(|v| known.get(&v.node).copied()).collect();
-        if let Some(other) = stands_for(graph, id, &Knowledge(&operands)) {
+        if let Some(other) = equal_operand(graph, id, &Knowledge(&operands)) {
             graph.replace(Value { node: id, slot: 0 }, other);
             continue;
         }
@@ -45,8 +45,8 @@ fn constant(graph: &mut Graph<Prim>, id: NodeId, t: Tensor) {
 }
 
 /// The operand that a node is another name for.
-fn stands_for(graph: &Graph<Prim>, id: NodeId, known: &Knowledge) -> Option<Value> {
-    let operand = graph.op(id).inner()?.stands_for(known)?;
+fn equal_operand(graph: &Graph<Prim>, id: NodeId, known: &Knowledge) -> Option<Value> {
+    let operand = graph.op(id).inner()?.equal_operand(known)?;
     let v = graph.node_inputs(id).get(operand).copied()?;
     (graph.ty(v) == &graph.node(id).types[0]).then_some(v)
 }
@@ -59,7 +59,7 @@ fn is_zero(prim: &Prim, known: &Knowledge) -> bool {
 fn leave_out(graph: &mut Graph<Prim>, id: NodeId, known: &Knowledge) {
     let Some(prim) = graph.op(id).inner() else { return };
     let operands = graph.node_inputs(id);
-    let relevant = (0..operands.len()).filter(|k| !prim.ignores(*k, known));
+    let relevant = (0..operands.len()).filter(|k| !prim.can_drop_operand(*k, known));
     let relevant: Vec<Value> = relevant.map(|k| operands[k]).collect();
     if relevant.len() > 1 && relevant.len() < operands.len() {
         graph.set_inputs(id, &relevant);
@@ -125,7 +125,7 @@ pub(crate) fn constant_of(graph: &Graph<Prim>, v: Value) -> Option<i64> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use dlbc_ops::prim::{Builder, Part, Unary};
+    use dlbc_ops::prim::{Builder, Transform, Unary};
     use dlbc_ops::program::Output;
     use dlbc_ops::tensor::{Bindings, Shape};
 
@@ -159,7 +159,7 @@ mod tests {
         let (x, w) = (input(&mut b, "x", "8,4"), input(&mut b, "w", "4,4"));
         let at = b.input("at", TensorType::new(DType::I64, vec![Dim::symbol("n")]));
         let rows = b.add(prim::Gather { axis: 0 }, &[x, at]);
-        let said = b.matmul((rows, Part::Id, false), (w, Part::Id, false));
+        let said = b.matmul((rows, Transform::Id, false), (w, Transform::Id, false));
         let back = b.add(prim::ScatterAdd { axis: 0, to: Dim::known(8) }, &[said, at]);
         let y = b.plus(x, back);
         simplified(b, y, &[("n", count)])

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{self, Prim};
-use dlbc_ops::program::{Output, UNFIT};
+use dlbc_ops::program::{Output, UNFIT_PREFIX};
 use dlbc_ops::tensor::Bindings;
 
 use crate::error::RuntimeError;
@@ -89,7 +89,7 @@ pub(crate) fn check(
         None => Ok(()),
         Some((symbol, value)) => {
             let node = measures.get(symbol).map_or("", |v| graph.value_name(*v)).to_string();
-            Err(match symbol.starts_with(UNFIT) {
+            Err(match symbol.starts_with(UNFIT_PREFIX) {
                 true => RuntimeError::Unfit { node },
                 false => RuntimeError::Measured { symbol: symbol.to_string(), node, value: *value },
             })
@@ -106,8 +106,8 @@ pub(crate) fn measures(graph: &Graph<Prim>) -> BTreeMap<Arc<str>, Value> {
         | Output::Ledger { .. }
         | Output::Expert { .. }
         | Output::Baseline(_)
-        | Output::StartValue
-        | Output::StartSign
+        | Output::SeedValue
+        | Output::SeedSign
         | Output::Value(_) => None,
     });
     measured.collect()

@@ -17,7 +17,7 @@ pub use task::Task;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// The multiplier, with the sign of the value that the first rule divides by, so that positive relevance speaks for the
-    /// target: see [`StartSign`](dlbc_ops::program::StartSign).
+    /// target: see [`SeedSign`](dlbc_ops::program::SeedSign).
     #[default]
     One,
     /// Its own output value; the multiplier is ignored.

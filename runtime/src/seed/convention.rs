@@ -1,12 +1,12 @@
 //! The signs of the starting relevance.
 
 use dlbc_backend::Outputs;
-use dlbc_ops::program::{Info, Mode, Output, StartSign};
+use dlbc_ops::program::{Info, Mode, Output, SeedSign};
 
 /// Convention for the sign of a unit's start and the shares of a difference, with the values that decide both.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Convention {
-    sign: StartSign,
+    sign: SeedSign,
     /// The values that count, as many as the output's, where they are not the output's.
     values: Option<Vec<f64>>,
     /// The values whose signs count, where these are others.
@@ -17,12 +17,12 @@ impl Convention {
     /// The convention of a program; what the forward computed for it is taken from `made`.
     pub fn take(info: &Info, made: &mut Outputs) -> Convention {
         let mut values = |output: Output| made.remove(&output).map(|t| t.to_f64());
-        let (values, signs) = (values(Output::StartValue), values(Output::StartSign));
+        let (values, signs) = (values(Output::SeedValue), values(Output::SeedSign));
         // Tracks are for and against already.
         if info.mode == Mode::Contrastive {
             return Convention::default();
         }
-        Convention { sign: info.start.sign, values, signs }
+        Convention { sign: info.seed.sign, values, signs }
     }
 
     /// The start of the units of a row for a multiplier of 1. `units` are elements of the output and their weights; those of
@@ -30,12 +30,12 @@ impl Convention {
     pub fn weights(&self, units: &[(usize, f64)], own: &[f64], difference: bool) -> Vec<f64> {
         let values = self.values.as_deref().filter(|v| v.len() == own.len()).unwrap_or(own);
         let signs = self.signs.as_deref().filter(|v| v.len() == own.len()).unwrap_or(values);
-        if difference && self.sign != StartSign::Unit {
+        if difference && self.sign != SeedSign::Unit {
             return units.chunks(2).flat_map(|pair| shares(pair, values)).collect();
         }
         let weight = |(at, weight): &(usize, f64)| match self.sign {
-            StartSign::Unit | StartSign::Positive => *weight,
-            StartSign::Value => weight * sign(signs[*at]),
+            SeedSign::Unit | SeedSign::Positive => *weight,
+            SeedSign::Value => weight * sign(signs[*at]),
         };
         units.iter().map(weight).collect()
     }

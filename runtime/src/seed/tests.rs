@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use dlbc_backend::Tensors;
-use dlbc_ops::program::{Info, Output, StartInfo, StartSign};
+use dlbc_ops::program::{Info, Output, SeedInfo, SeedSign};
 
 use super::chosen::Group;
 use super::*;
@@ -60,9 +60,9 @@ fn values_and_totals() {
     );
 }
 
-fn by(sign: StartSign, values: Option<[f32; 6]>, target: Target) -> Vec<f32> {
-    let info = Info { start: StartInfo { sign, behind: None }, ..Info::default() };
-    let values = values.map(|v| (Output::StartValue, Tensor::from_f32(&[2, 3], &v)));
+fn by(sign: SeedSign, values: Option<[f32; 6]>, target: Target) -> Vec<f32> {
+    let info = Info { seed: SeedInfo { sign, activation: None }, ..Info::default() };
+    let values = values.map(|v| (Output::SeedValue, Tensor::from_f32(&[2, 3], &v)));
     let convention = Convention::take(&info, &mut values.into_iter().collect());
     seed("y", &outputs(&[2, 3], &LOGITS), &of(target), &convention).unwrap().tensor.to_f32()
 }
@@ -70,26 +70,26 @@ fn by(sign: StartSign, values: Option<[f32; 6]>, target: Target) -> Vec<f32> {
 #[test]
 fn a_start_has_the_sign_of_the_value_that_counts() {
     let logits = Some([0.5, -2.0, 0.0, 3.0, 1.0, -1.0]);
-    assert_eq!(by(StartSign::Value, None, Target::Index(2)), [0.0, 0.0, -100.0, 0.0, 0.0, 100.0]);
-    assert_eq!(by(StartSign::Value, logits, Target::Argmax), [0.0, -100.0, 0.0, 100.0, 0.0, 0.0]);
+    assert_eq!(by(SeedSign::Value, None, Target::Index(2)), [0.0, 0.0, -100.0, 0.0, 0.0, 100.0]);
+    assert_eq!(by(SeedSign::Value, logits, Target::Argmax), [0.0, -100.0, 0.0, 100.0, 0.0, 0.0]);
     // An exact 0 starts with 0.
-    assert_eq!(by(StartSign::Value, logits, Target::Index(2)), [0.0, 0.0, 0.0, 0.0, 0.0, -100.0]);
+    assert_eq!(by(SeedSign::Value, logits, Target::Index(2)), [0.0, 0.0, 0.0, 0.0, 0.0, -100.0]);
     let third = (100.0f64 / 3.0) as f32;
-    assert_eq!(by(StartSign::Value, None, Target::All)[..3], [third, third, -third]);
-    assert_eq!(by(StartSign::Positive, logits, Target::Index(1)), [0.0, 100.0, 0.0, 0.0, 100.0, 0.0]);
+    assert_eq!(by(SeedSign::Value, None, Target::All)[..3], [third, third, -third]);
+    assert_eq!(by(SeedSign::Positive, logits, Target::Index(1)), [0.0, 100.0, 0.0, 0.0, 100.0, 0.0]);
 }
 
 #[test]
 fn a_difference_starts_with_both_values() {
     let minus = Target::Difference(1, 2);
-    for sign in [StartSign::Value, StartSign::Positive] {
+    for sign in [SeedSign::Value, SeedSign::Positive] {
         let found = by(sign, Some([0.5, 3.0, 1.0, 3.0, 1.0, -4.0]), minus);
         assert_eq!(found, [0.0, 75.0, -25.0, 0.0, 20.0, 80.0]);
         assert_eq!(by(sign, Some([0.0; 6]), minus), [0.0; 6]);
         let masked = by(sign, Some([0.0, 1.0, f32::NEG_INFINITY, 0.0, 1.0, 1.0]), minus);
         assert_eq!(masked, [0.0, 0.0, 100.0, 0.0, 50.0, -50.0]);
     }
-    assert_eq!(by(StartSign::Unit, None, minus), [0.0, 100.0, -100.0, 0.0, 100.0, -100.0]);
+    assert_eq!(by(SeedSign::Unit, None, minus), [0.0, 100.0, -100.0, 0.0, 100.0, -100.0]);
 }
 
 #[test]

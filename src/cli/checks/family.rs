@@ -34,7 +34,7 @@ impl Family {
     /// The family of a program.
     pub fn of(info: &Info) -> Family {
         let explained = || info.inputs.iter().filter(|i| i.explained);
-        let attention = info.audit.iter().any(|row| row.op.contains("Attention"));
+        let attention = info.ledger.iter().any(|row| row.op.contains("Attention"));
         if attention || explained().any(|i| !i.ty.dtype.is_float()) {
             return Family::Transformers;
         }

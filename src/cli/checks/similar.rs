@@ -1,6 +1,6 @@
 //! Check whether maps of different targets are the same map.
 
-use dlbc_ops::program::{Info, StartSign};
+use dlbc_ops::program::{Info, SeedSign};
 use dlbc_runtime::{Explanation, Target};
 
 use super::again::{Again, Correlation, map};
@@ -115,7 +115,7 @@ fn runner_up(again: &Again, explained: &Explained) -> Found {
     let units = explanation.seed.dims().last().copied().unwrap_or(0);
     let rank = match explained.target.target {
         // Under rules with signs the difference is what tells the units apart, however alike their maps are.
-        Target::Difference(a, b) if again.info().start.sign == StartSign::Positive => {
+        Target::Difference(a, b) if again.info().seed.sign == SeedSign::Positive => {
             if again.seconds > AFFORDABLE {
                 return Found::TooDear;
             }

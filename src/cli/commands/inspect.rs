@@ -87,7 +87,7 @@ fn declared(value: &ValueInfoProto) -> (String, String) {
 fn of_artifact(program: &Program) -> Inspection {
     let info = &program.info;
     let graph = &program.graph;
-    let row = |r: &dlbc_ops::program::AuditRow| NodeRow {
+    let row = |r: &dlbc_ops::program::LedgerRowInfo| NodeRow {
         node: r.node.clone(),
         onnx_op: r.op.clone(),
         op: r.op.clone(),
@@ -104,7 +104,7 @@ fn of_artifact(program: &Program) -> Inspection {
         inputs: info.inputs.iter().map(|i| (i.name.clone(), i.ty.to_string())).collect(),
         outputs: info.outputs.iter().map(output).collect(),
         // The ledger runs from the output to the inputs.
-        rows: info.audit.iter().rev().map(row).collect(),
+        rows: info.ledger.iter().rev().map(row).collect(),
         unsupported: vec![],
         note: None,
     }

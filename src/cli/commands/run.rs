@@ -238,10 +238,10 @@ impl Job<'_> {
 
 /// Says when the rules see raw features although the model normalises them.
 fn note_raw(info: &Info, console: Console) {
-    if info.raw.is_empty() {
+    if info.self_normalized.is_empty() {
         return;
     }
-    let names: Vec<String> = info.raw.iter().map(|name| format!("`{}`", visible(name))).collect();
+    let names: Vec<String> = info.self_normalized.iter().map(|name| format!("`{}`", visible(name))).collect();
     console.note(format!(
         "the model normalises {} itself, which `{}` does not take into account: features count by their raw scale; \
          `lrp-epsilon`, `attnlrp` and `integrated-gradients` explain the normalised values",

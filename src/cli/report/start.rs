@@ -1,6 +1,6 @@
 //! Notes on the sign of the start.
 
-use dlbc_ops::program::{Info, Mode, StartSign};
+use dlbc_ops::program::{Info, Mode, SeedSign};
 use dlbc_runtime::{Start, Target};
 
 use crate::cli::args::RunArgs;
@@ -14,15 +14,15 @@ pub fn note(info: &Info, explained: &[Explained], args: &RunArgs, console: Conso
         return;
     }
     let differs = explained.iter().any(|e| matches!(e.target.target, Target::Difference(..)));
-    let counts = match info.start.sign {
-        StartSign::Value => true,
-        StartSign::Positive => differs,
-        StartSign::Unit => false,
+    let counts = match info.seed.sign {
+        SeedSign::Value => true,
+        SeedSign::Positive => differs,
+        SeedSign::Unit => false,
     };
     if !counts {
         return;
     }
-    if let Some(behind) = &info.start.behind {
+    if let Some(behind) = &info.seed.activation {
         console.note(format!(
             "relevance starts at the logits `{}` before the final {}: their values count, not those of `{}`",
             visible(&behind.tensor),

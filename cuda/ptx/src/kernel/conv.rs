@@ -5,7 +5,7 @@
 
 use std::mem::offset_of;
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::epilogue::{Epilogue, Reach, Writer};
 use super::tile::{self, Depths, Second, Source, Tile};
@@ -82,7 +82,7 @@ pub struct Conv {
     /// Which way.
     pub way: Way,
     /// The parts of the weights and of the data.
-    pub parts: [Part; 2],
+    pub parts: [Transform; 2],
     /// A product of other parts of them.
     pub second: Option<Second>,
     /// Whether rows of weights begin at multiples of 16 bytes and lie in the order of depth, so that four can be copied at once.
@@ -104,7 +104,7 @@ struct Weights {
     /// The table, when the weights of a row do not lie in the order of depth.
     table: Option<Reg>,
     wide: bool,
-    part: Part,
+    part: Transform,
 }
 
 impl Source for Weights {
@@ -116,7 +116,7 @@ impl Source for Weights {
         self.wide
     }
 
-    fn part(&self) -> Part {
+    fn part(&self) -> Transform {
         self.part
     }
 
@@ -154,7 +154,7 @@ impl Source for Weights {
 
 struct Windows {
     way: Way,
-    part: Part,
+    part: Transform,
     base: Reg,
     /// Offset of the group.
     start: Reg,
@@ -180,7 +180,7 @@ impl Source for Windows {
         false
     }
 
-    fn part(&self) -> Part {
+    fn part(&self) -> Transform {
         self.part
     }
 

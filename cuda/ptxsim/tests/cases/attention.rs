@@ -1,6 +1,6 @@
 //! Tiles of scores, against the same expression in float64 that carries with each value how far float32 may be from it.
 
-use dlbc_ops::prim::{Binary, Part, Unary};
+use dlbc_ops::prim::{Binary, Transform, Unary};
 use dlbc_ptx::kernel::attention::{Along, End, Matrix, Tiled, TiledArgs, variants};
 use dlbc_ptx::kernel::pointwise::Term;
 
@@ -131,8 +131,8 @@ fn case(kernel: &Tiled, (batch, own, other, depths, width, by_rows): Shape) -> C
     let mixes = matches!(kernel.end, End::Product { .. } | End::Softmax { .. });
     let (mixed_part, across) = match kernel.end {
         End::Product { part, across } => (part, across),
-        End::Softmax { across, .. } => (Part::Id, across),
-        End::Statistics | End::Sum => (Part::Id, true),
+        End::Softmax { across, .. } => (Transform::Id, across),
+        End::Statistics | End::Sum => (Transform::Id, true),
     };
     let width = if mixes { width } else { 1 };
     let weight =

@@ -1,6 +1,6 @@
 //! Products and convolutions. An element may be off by the error of its arithmetic, of the sum of magnitudes that it adds up.
 
-use dlbc_ops::prim::{self, Binary, ConvGeometry, Part, Prim, Unary, Window};
+use dlbc_ops::prim::{self, Binary, ConvGeometry, Prim, Transform, Unary, Window};
 use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{ConvParams, ENTRY, Way};
@@ -15,15 +15,15 @@ use super::{Case, Check, Random, Role, check, expected, near, words};
 const ROUNDING: f64 = 1e-6;
 
 /// A part of a float, in float64.
-pub fn part(p: Part, v: f32) -> f64 {
+pub fn part(p: Transform, v: f32) -> f64 {
     let v = f64::from(v);
     match p {
-        Part::Id => v,
-        Part::Abs => v.abs(),
-        Part::Pos => v.max(0.0),
-        Part::Neg => v.min(0.0),
-        Part::Square => v * v,
-        Part::One => 1.0,
+        Transform::Id => v,
+        Transform::Abs => v.abs(),
+        Transform::Pos => v.max(0.0),
+        Transform::Neg => v.min(0.0),
+        Transform::Square => v * v,
+        Transform::One => 1.0,
     }
 }
 
@@ -165,7 +165,7 @@ pub fn gemm(name: &str) -> Vec<Case> {
 }
 
 fn floats(
-    parts: ([Part; 2], Option<Second>),
+    parts: ([Transform; 2], Option<Second>),
     layouts: [Layout; 2],
     then: &Epilogue,
     [c, d]: [usize; 2],
@@ -185,7 +185,7 @@ fn floats(
         for place in 0..slices * outer * inner * m * n {
             let (column, row, batch) = (place % n, place / n % m, place / n / m % (outer * inner));
             let first = place / n / m / outer / inner * slice;
-            let product = |of: [Part; 2]| {
+            let product = |of: [Transform; 2]| {
                 let mut sum = (0.0, 0.0);
                 for depth in first..(first + slice).min(k) {
                     let left = part(of[0], a.at(batch / inner, row, depth));
@@ -243,7 +243,7 @@ fn integers() -> Vec<Case> {
     for ([outer, inner], m, n, k) in [([2, 3], 3, 5, 7), ([1, 2], 20, 15, 4), ([1, 1], 1, 1, 0)] {
         let a = random.integers(&[outer, 1, m, k]);
         let b = random.integers(&[1, inner, k, n]);
-        let op = Prim::MatMul(prim::MatMul { a: Part::Id, b: Part::Id, ta: false, tb: false });
+        let op = Prim::MatMul(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false });
         let params = GemmParams {
             m: m as u32,
             n: n as u32,
@@ -322,7 +322,7 @@ pub fn conv(name: &str) -> Vec<Case> {
             ([&[images, c * groups][..], &from].concat(), [&[images, o * groups][..], &to].concat());
         let (data_dims, out) = if way == Way::Forward { (x_dims, y_dims) } else { (y_dims, x_dims) };
         let data = random.floats(&data_dims);
-        let of = |p: Part, data: &[f32], size: bool| {
+        let of = |p: Transform, data: &[f32], size: bool| {
             let value = |v: &f32| if size { part(p, *v).abs() } else { part(p, *v) } as f32;
             dlbc_ops::tensor::Tensor::from_f32(&data_dims, &data.iter().map(value).collect::<Vec<_>>())
         };
@@ -336,8 +336,8 @@ pub fn conv(name: &str) -> Vec<Case> {
             let kept: Vec<f32> =
                 w.to_f32().iter().enumerate().map(|(i, v)| if own(i) { *v } else { 0.0 }).collect();
             let kept = dlbc_ops::tensor::Tensor::from_f32(w.dims(), &kept);
-            let product = |[weights, read]: [Part; 2]| -> Vec<(f64, f64)> {
-                let op = |w: Part| match way {
+            let product = |[weights, read]: [Transform; 2]| -> Vec<(f64, f64)> {
+                let op = |w: Transform| match way {
                     Way::Forward => Prim::Conv(prim::Conv { geometry: geometry.clone(), w }),
                     _ => Prim::ConvTranspose(prim::ConvTranspose {
                         geometry: geometry.clone(),

@@ -2,7 +2,7 @@
 
 pub(super) use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 use dlbc_ptx::kernel::pointwise::Kind;
 
 pub(super) use super::super::expression::Expression;
@@ -39,12 +39,12 @@ impl At<'_, '_> {
     }
 
     /// Operand `i` of a product, and the part of it that counts.
-    pub(super) fn part(&mut self, p: &mut Planner, i: usize, part: Part) -> (View, Part) {
+    pub(super) fn part(&mut self, p: &mut Planner, i: usize, part: Transform) -> (View, Transform) {
         p.part(self.scope, self.inputs[i], part)
     }
 
     /// Operand `i` of a product that must lie dense, and the part of it that counts.
-    pub(super) fn dense_part(&mut self, p: &mut Planner, i: usize) -> (View, Part) {
+    pub(super) fn dense_part(&mut self, p: &mut Planner, i: usize) -> (View, Transform) {
         p.dense_part(self.scope, self.inputs[i])
     }
 

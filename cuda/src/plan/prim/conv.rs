@@ -1,6 +1,6 @@
 //! Convolutions: tables, tiles, groups.
 
-use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Part};
+use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform};
 use dlbc_ptx::kernel::conv::{self, ConvParams, ENTRY, Way};
 use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::gemm::Tile;
@@ -53,8 +53,8 @@ impl Planner {
     fn conv(
         &mut self,
         geometry: &ConvGeometry,
-        (x, of): (View, Part),
-        (w, part): (View, Part),
+        (x, of): (View, Transform),
+        (w, part): (View, Transform),
         bias: Option<View>,
         dims: &[usize],
     ) -> Expression {
@@ -68,8 +68,8 @@ impl Planner {
     fn conv_alone(
         &mut self,
         geometry: &ConvGeometry,
-        (x, of): (View, Part),
-        (w, part): (View, Part),
+        (x, of): (View, Transform),
+        (w, part): (View, Transform),
         dims: &[usize],
     ) -> Expression {
         let window = &geometry.window;
@@ -106,8 +106,8 @@ impl Planner {
     fn conv_adjoint(
         &mut self,
         geometry: &ConvGeometry,
-        (s, of): (View, Part),
-        (w, part): (View, Part),
+        (s, of): (View, Transform),
+        (w, part): (View, Transform),
         dims: &[usize],
     ) -> Expression {
         let window = &geometry.window;
@@ -147,7 +147,7 @@ impl Planner {
         &mut self,
         groups: usize,
         [data, w]: [View; 2],
-        parts: [Part; 2],
+        parts: [Transform; 2],
         adjoint: bool,
         dims: &[usize],
     ) -> Expression {
@@ -166,7 +166,7 @@ impl Planner {
         table: Vec<u32>,
         groups: usize,
         [data, weight]: [View; 2],
-        parts: [Part; 2],
+        parts: [Transform; 2],
         dims: &[usize],
     ) -> Expression {
         if dims.contains(&0) {

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use dlbc_ops::graph::{NodeId, Value};
-use dlbc_ops::prim::{self, Part, Prim, Scan};
+use dlbc_ops::prim::{self, Prim, Scan, Transform};
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::kernel::turn::{COPIES, TurnParams, blocks, turn};
@@ -24,7 +24,7 @@ struct Copy {
 /// Products of one value with several matrices, which are one product.
 struct Joined {
     x: Value,
-    parts: [Part; 2],
+    parts: [Transform; 2],
     /// Whether the matrices are transposed.
     turned: bool,
     nodes: Vec<NodeId>,
@@ -166,7 +166,7 @@ impl Planner {
             let inputs = graph.node_inputs(*id);
             let Some(Made::View(matrix)) = scope.made.get(&inputs[1]) else { continue };
             let flat = matrix.dims.len() == 2 && graph.ty(inputs[0]).rank() == 2;
-            if !flat || !self.fixed(matrix) || *b == Part::One {
+            if !flat || !self.fixed(matrix) || *b == Transform::One {
                 continue;
             }
             let same = |j: &Joined| {

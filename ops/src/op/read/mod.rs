@@ -1,6 +1,6 @@
 //! Reading one ONNX node: typed access to its attributes and operands, and the place where it adds operators.
 
-mod measure;
+mod data_dependent;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ impl Reading<'_> {
     pub fn input(&self, i: usize) -> Result<Value, OpError> {
         self.optional(i).ok_or_else(|| OpError::Arity {
             expected: format!("at least {}", i + 1),
-            found: self.inputs.len(),
+            actual: self.inputs.len(),
         })
     }
 
@@ -125,7 +125,7 @@ impl Reading<'_> {
         }
         let known = self.asked_inputs.get();
         if self.inputs.len() > known {
-            return Err(OpError::Arity { expected: format!("at most {known}"), found: self.inputs.len() });
+            return Err(OpError::Arity { expected: format!("at most {known}"), actual: self.inputs.len() });
         }
         if self.outputs > made {
             return Err(OpError::mismatch("outputs", format!("at most {made}"), self.outputs));
@@ -145,7 +145,7 @@ impl Reading<'_> {
 
     /// The values of an integer tensor made of constants and dimensions.
     pub fn dims(&self, v: Value) -> Option<Vec<Dim>> {
-        fold::DimTensor::of(self.graph, v).map(|d| d.values)
+        fold::DimTensor::from_value(self.graph, v).map(|d| d.values)
     }
 
     /// The values of an integer operand that must be known when compiling.
@@ -447,8 +447,8 @@ fn computed(what: &str) -> OpError {
     OpError::Unsupported(format!("{what} is computed from the input's values"))
 }
 
-fn wrong_type(name: &str, expected: &str, found: &Attr) -> OpError {
-    let found = match found {
+fn wrong_type(name: &str, expected: &str, actual: &Attr) -> OpError {
+    let actual = match actual {
         Attr::Int(_) => "an integer",
         Attr::Ints(_) => "integers",
         Attr::Float(_) => "a float",
@@ -458,5 +458,5 @@ fn wrong_type(name: &str, expected: &str, found: &Attr) -> OpError {
         Attr::Tensor(_) => "a tensor",
         Attr::Other(what) => what,
     };
-    OpError::mismatch(&format!("attribute `{name}`"), expected, found)
+    OpError::mismatch(&format!("attribute `{name}`"), expected, actual)
 }

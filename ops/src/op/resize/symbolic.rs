@@ -14,11 +14,11 @@ const LARGEST_FRACTION: i64 = 1 << 12;
 
 /// A scale as a fraction.
 fn fraction(scale: f32) -> Result<(i64, i64), OpError> {
-    let found = (1..=LARGEST_FRACTION).find_map(|q| {
+    let actual = (1..=LARGEST_FRACTION).find_map(|q| {
         let p = f64::from(scale) * q as f64;
         (p.fract() == 0.0 && p <= LARGEST_FRACTION as f64).then_some((p as i64, q))
     });
-    found.ok_or_else(|| {
+    actual.ok_or_else(|| {
         OpError::Unsupported(format!(
             "scale {scale} of a symbolic axis is not supported; `--shape` can fix it"
         ))

@@ -31,10 +31,12 @@ pub struct RunError {
 pub fn run(
     graph: &Graph<Prim>,
     inputs: &BTreeMap<String, Array>,
-    wanted: &[Output],
+    requested: &[Output],
 ) -> Result<BTreeMap<Output, Array>, RunError> {
-    let outputs =
-        wanted.iter().map(|name| Ok((name.clone(), output(graph, name)?))).collect::<Result<Vec<_>, _>>()?;
+    let outputs = requested
+        .iter()
+        .map(|name| Ok((name.clone(), output(graph, name)?)))
+        .collect::<Result<Vec<_>, _>>()?;
     let order = needed(graph, outputs.iter().map(|(_, v)| v.node));
     let mut readers: BTreeMap<Value, usize> = BTreeMap::new();
     let read = order.iter().flat_map(|id| graph.node_inputs(*id));
@@ -52,8 +54,8 @@ pub fn run(
             release(&mut readers, &mut values, v);
         }
     }
-    let found = outputs.into_iter().filter_map(|(name, v)| Some((name, values.get(&v)?.clone())));
-    Ok(found.collect())
+    let actual = outputs.into_iter().filter_map(|(name, v)| Some((name, values.get(&v)?.clone())));
+    Ok(actual.collect())
 }
 
 fn output(graph: &Graph<Prim>, name: &Output) -> Result<Value, RunError> {
@@ -104,7 +106,7 @@ fn node(
 
 /// A given value fits what is known of its type.
 fn check(given: &Array, expected: &TensorType) -> Result<(), OpError> {
-    let found = layout::ty(given);
+    let actual = layout::ty(given);
     let kind = match expected.dtype {
         DType::F32 | DType::F64 | DType::F16 | DType::Bf16 => DType::F64,
         DType::Bool => DType::Bool,
@@ -113,8 +115,8 @@ fn check(given: &Array, expected: &TensorType) -> Result<(), OpError> {
     };
     let dims = expected.shape.0.iter().zip(given.dims());
     let fits = dims.into_iter().all(|(e, d)| e.as_known().is_none_or(|e| e == *d as i64));
-    if kind != found.dtype || expected.rank() != found.rank() || !fits {
-        return Err(OpError::mismatch("given value", expected, found));
+    if kind != actual.dtype || expected.rank() != actual.rank() || !fits {
+        return Err(OpError::mismatch("given value", expected, actual));
     }
     Ok(())
 }

@@ -66,9 +66,9 @@ fn starts(dims: &[usize], seed: u64) -> [Array; 2] {
 }
 
 fn check(layer: &Layer, r: &[Array; 2], expected: [(Array, f64); 2], what: &str) {
-    let found = layer.contrast(&r[0], &r[1]);
-    for (track, (share, absorbed)) in found.iter().zip(expected) {
-        assert_close(track.of(0), &share, what);
+    let actual = layer.contrast(&r[0], &r[1]);
+    for (track, (share, absorbed)) in actual.iter().zip(expected) {
+        assert_close(track.operand(0), &share, what);
         close(track.absorbed, absorbed, what);
     }
 }
@@ -88,9 +88,9 @@ fn a_linear_layer_explains_the_stronger_track_by_the_side_of_its_sign() {
             Layer::new(Linear { transposed: true }, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
         let y = layer.y();
         let r = starts(y.dims(), seed + 3);
-        let wanted =
+        let requested =
             expected(&x, &y, [&r[0], &r[1]], |i, j| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 });
-        check(&layer, &r, wanted, "linear");
+        check(&layer, &r, requested, "linear");
     }
 }
 
@@ -106,8 +106,8 @@ fn where_relevance_starts_the_stronger_track_speaks_for_a_larger_value() {
     // Both sums are negative; a unit that supports and opposes itself, and a rival; a unit that nothing speaks against.
     let (supporting, opposing) = (floats(&[1, 3], &[100.0, 0.0, 8.0]), floats(&[1, 3], &[100.0, 50.0, 8.0]));
     let [up, down] = layer.contrast(&supporting, &opposing);
-    assert_close(up.of(0), &floats(&[1, 3], &[100.0 + 4.0, 2.0, 2.0]), "supporting");
-    assert_close(down.of(0), &floats(&[1, 3], &[50.0, 20.0, 80.0]), "opposing");
+    assert_close(up.operand(0), &floats(&[1, 3], &[100.0 + 4.0, 2.0, 2.0]), "supporting");
+    assert_close(down.operand(0), &floats(&[1, 3], &[50.0, 20.0, 80.0]), "opposing");
     close(up.absorbed, 0.0, "supporting");
     close(down.absorbed, 8.0, "opposing");
 }
@@ -126,8 +126,8 @@ fn a_convolution_does_so_by_its_taps() {
         let layer = Layer::new(op, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
         let y = layer.y();
         let r = starts(y.dims(), 4);
-        let wanted = expected(&x, &y, [&r[0], &r[1]], |i, j| tap(&geometry, &w, i, j));
-        check(&layer, &r, wanted, &geometry.to_string());
+        let requested = expected(&x, &y, [&r[0], &r[1]], |i, j| tap(&geometry, &w, i, j));
+        check(&layer, &r, requested, &geometry.to_string());
     }
 }
 
@@ -139,11 +139,11 @@ fn a_mean_and_a_sum_count_each_element_with_its_sign() {
     let layer = Layer::new(pool, &[&x], &[true], MAGNITUDE());
     let y = layer.y();
     let r = starts(y.dims(), 2);
-    let wanted = expected(&x, &y, [&r[0], &r[1]], |i, j| {
+    let requested = expected(&x, &y, [&r[0], &r[1]], |i, j| {
         let same = i[..2] == j[..2] && i[2] / 2 == j[2] && i[3] / 2 == j[3];
         if same { 0.25 } else { 0.0 }
     });
-    check(&layer, &r, wanted, "mean");
+    check(&layer, &r, requested, "mean");
 
     let (a, b) = (random(&[3, 4], 5), random(&[3, 4], 6));
     for subtracts in [false, true] {
@@ -153,13 +153,13 @@ fn a_mean_and_a_sum_count_each_element_with_its_sign() {
         };
         let y = layer.y();
         let r = starts(y.dims(), 7);
-        let found = layer.contrast(&r[0], &r[1]);
+        let actual = layer.contrast(&r[0], &r[1]);
         for i in indices(y.dims()) {
             let c = [at(&a, &i), if subtracts { -at(&b, &i) } else { at(&b, &i) }];
             let (shares, _) = unit(&c, at(&y, &i), [at(&r[0], &i), at(&r[1], &i)]);
-            for (found, shares) in found.iter().zip(&shares) {
+            for (actual, shares) in actual.iter().zip(&shares) {
                 for (k, share) in shares.iter().enumerate() {
-                    close(at(found.of(k), &i), *share, "sum");
+                    close(at(actual.operand(k), &i), *share, "sum");
                 }
             }
         }
@@ -172,7 +172,7 @@ fn a_product_of_two_operands_shares_each_contribution_in_halves() {
     let layer = Layer::new(MatMul, &[&a, &b], &[true, true], Rule::from(Bilinear {}));
     let y = layer.y();
     let r = starts(y.dims(), 3);
-    let found = layer.contrast(&r[0], &r[1]);
+    let actual = layer.contrast(&r[0], &r[1]);
     let mut left = [vec![0.0; 6], vec![0.0; 6]];
     let mut right = [vec![0.0; 12], vec![0.0; 12]];
     for j in indices(y.dims()) {
@@ -186,8 +186,8 @@ fn a_product_of_two_operands_shares_each_contribution_in_halves() {
         }
     }
     for track in 0..2 {
-        assert_close(found[track].of(0), &floats(&[2, 3], &left[track]), "left");
-        assert_close(found[track].of(1), &floats(&[3, 4], &right[track]), "right");
+        assert_close(actual[track].operand(0), &floats(&[2, 3], &left[track]), "left");
+        assert_close(actual[track].operand(1), &floats(&[3, 4], &right[track]), "right");
     }
 }
 

@@ -69,7 +69,7 @@ impl Layer {
         }
         let outputs = self.op.lower(&mut b, &inputs);
         b.graph_mut().add_output("y", outputs[0]);
-        let mut wanted = vec![Output::from("y")];
+        let mut requested = vec![Output::from("y")];
         let given: Vec<_> = (r.iter().enumerate())
             .map(|(track, r)| {
                 feed.insert(format!("r{track}"), (*r).clone());
@@ -94,16 +94,16 @@ impl Layer {
             for (i, v) in flow.operands.iter().enumerate() {
                 let Some(v) = v else { continue };
                 assert_eq!(b.ty(*v).shape, b.ty(inputs[i]).shape, "share of operand {i}");
-                wanted.push(share(track, i));
+                requested.push(share(track, i));
                 b.graph_mut().add_output(share(track, i), *v);
             }
             for (i, v) in flow.absorbed.iter().enumerate() {
-                wanted.push(absorbed(track, i));
+                requested.push(absorbed(track, i));
                 b.graph_mut().add_output(absorbed(track, i), *v);
             }
         }
         b.ok().expect("a typed graph");
-        let mut values = reference::run(&b.finish(), &feed, &wanted).expect("values");
+        let mut values = reference::run(&b.finish(), &feed, &requested).expect("values");
         let shares = flows.iter().enumerate().map(|(track, flow)| Shares {
             operands: (0..inputs.len()).map(|i| values.get(&share(track, i)).cloned()).collect(),
             absorbed: (0..flow.absorbed.len()).map(|i| data(&values[&absorbed(track, i)])[0]).sum(),
@@ -124,7 +124,7 @@ fn absorbed(track: usize, part: usize) -> Output {
 }
 
 impl Shares {
-    pub fn of(&self, i: usize) -> &Array {
+    pub fn operand(&self, i: usize) -> &Array {
         self.operands[i].as_ref().expect("a share")
     }
 }
@@ -195,9 +195,9 @@ pub(crate) fn close(a: f64, b: f64, what: &str) {
     assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {b} expected, found {a}");
 }
 
-pub(crate) fn assert_close(found: &Array, expected: &Array, what: &str) {
-    assert_eq!(found.dims(), expected.dims(), "{what}");
-    for (i, (a, b)) in data(found).into_iter().zip(data(expected)).enumerate() {
+pub(crate) fn assert_close(actual: &Array, expected: &Array, what: &str) {
+    assert_eq!(actual.dims(), expected.dims(), "{what}");
+    for (i, (a, b)) in data(actual).into_iter().zip(data(expected)).enumerate() {
         close(a, b, &format!("{what}, element {i}"));
     }
 }
@@ -271,7 +271,7 @@ pub(crate) fn check_dense(rule: impl Into<Rule>, share: impl Fn(&Unit) -> Vec<f6
     let (x, w, bias) = (random(&[3, 4], 1), random(&[2, 4], 2), random(&[2], 3));
     let r = random(&[3, 2], 4);
     let layer = Layer::new(Linear { transposed: true }, &[&x, &w, &bias], &[true, false, false], rule);
-    let found = layer.explain(&r);
+    let actual = layer.explain(&r);
     let mut shares = vec![0.0; 12];
     for j in indices(r.dims()) {
         let unit = Unit {
@@ -283,6 +283,6 @@ pub(crate) fn check_dense(rule: impl Into<Rule>, share: impl Fn(&Unit) -> Vec<f6
         shares[j[0] * 4..].iter_mut().zip(share(&unit)).for_each(|(sum, share)| *sum += share);
     }
     let expected = floats(x.dims(), &shares);
-    assert_close(found.of(0), &expected, &layer.rule.to_string());
-    close(found.absorbed, total(&r) - total(&expected), &layer.rule.to_string());
+    assert_close(actual.operand(0), &expected, &layer.rule.to_string());
+    close(actual.absorbed, total(&r) - total(&expected), &layer.rule.to_string());
 }

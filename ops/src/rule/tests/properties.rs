@@ -137,7 +137,7 @@ fn shares_relevance(rule: &Rule) -> bool {
 fn sampled(layer: &Layer, rules: &[Rule]) -> Vec<Layer> {
     let inputs: Vec<&Array> = layer.inputs.iter().collect();
     let role = layer.op.role(&layer.live).kind();
-    let rules = rules.iter().map(|rule| rule.at(&Plain(&layer.live))).filter(|rule| rule.fits(role));
+    let rules = rules.iter().map(|rule| rule.for_node(&Plain(&layer.live))).filter(|rule| rule.fits(role));
     rules.map(|rule| Layer::new(layer.op.clone(), &inputs, &layer.live, rule)).collect()
 }
 
@@ -185,11 +185,11 @@ fn name(layer: &Layer) -> String {
 fn the_books_close() {
     for layer in layers() {
         let r = random(layer.y().dims(), 11);
-        let found = layer.explain(&r);
-        let shares = found.operands.iter().zip(&layer.live).filter(|(_, live)| **live);
+        let actual = layer.explain(&r);
+        let shares = actual.operands.iter().zip(&layer.live).filter(|(_, live)| **live);
         let passed: f64 = shares.filter_map(|(share, _)| share.as_ref()).map(total).sum();
-        close(passed + found.absorbed, total(&r), &name(&layer));
-        let live: Vec<bool> = found.operands.iter().map(Option::is_some).collect();
+        close(passed + actual.absorbed, total(&r), &name(&layer));
+        let live: Vec<bool> = actual.operands.iter().map(Option::is_some).collect();
         assert!(live.iter().zip(&layer.live).all(|(given, live)| *live || !given), "{}", name(&layer));
         assert!(live.contains(&true), "{}", name(&layer));
     }
@@ -206,7 +206,7 @@ fn shares_are_linear_in_the_relevance() {
         };
         let (of_a, of_b, of_mix) = (layer.explain(&a), layer.explain(&b), layer.explain(&mix(&a, &b)));
         for i in (0..layer.live.len()).filter(|i| of_mix.operands[*i].is_some()) {
-            assert_close(of_mix.of(i), &mix(of_a.of(i), of_b.of(i)), &name(&layer));
+            assert_close(of_mix.operand(i), &mix(of_a.operand(i), of_b.operand(i)), &name(&layer));
         }
         close(of_mix.absorbed, 2.0 * of_a.absorbed - 3.0 * of_b.absorbed, &name(&layer));
     }
@@ -219,11 +219,11 @@ fn relevance_that_is_not_negative_stays_so() {
     for layer in layers().into_iter().filter(keeps_sign) {
         let y = layer.y();
         let r = floats(y.dims(), &data(&random(y.dims(), 14)).iter().map(|v| v.abs()).collect::<Vec<_>>());
-        let found = layer.explain(&r);
-        for share in found.operands.iter().flatten() {
+        let actual = layer.explain(&r);
+        for share in actual.operands.iter().flatten() {
             assert!(data(share).iter().all(|v| *v >= 0.0), "{}", name(&layer));
         }
-        assert!(found.absorbed >= -1e-11, "{}: {}", name(&layer), found.absorbed);
+        assert!(actual.absorbed >= -1e-11, "{}: {}", name(&layer), actual.absorbed);
     }
 }
 
@@ -254,7 +254,7 @@ fn rows_of_a_batch_do_not_mix() {
         };
         let back = layer.explain(&turned);
         for i in (0..layer.live.len()).filter(|i| forth.operands[*i].is_some()) {
-            assert_close(&reversed(back.of(i)), forth.of(i), &name(&layer));
+            assert_close(&reversed(back.operand(i)), forth.operand(i), &name(&layer));
         }
         close(back.absorbed, forth.absorbed, &name(&layer));
     }

@@ -1,43 +1,44 @@
 //! Symbolic dimensions: integer polynomials over symbols and floor divisions, in normal form.
 //!
-//! A dimension stays symbolic from import to run; `--shape` or the first input binds it. Equality is equality of
-//! normal forms, so `n*h + h*n` equals `2*h*n`, and an exact division cancels. Arithmetic saturates: an overflowing
-//! dimension is larger than any limit, hence refused where sizes are checked.
+//! A dimension stays symbolic until a run binds its symbols. Two dimensions are equal if their normal forms are, so
+//! `n*h + h*n` equals `2*h*n`, and exact divisions cancel. Arithmetic saturates: a dimension that overflows exceeds every
+//! limit and is refused where sizes are checked.
 
 mod text;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The values of symbols.
+/// Values of symbols, by name.
 pub type Bindings = BTreeMap<Arc<str>, i64>;
 
-/// What a product is made of.
+/// Factor of a product: a symbol or a floor division.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Atom {
     Symbol(Arc<str>),
     FloorDiv(Box<Dim>, Box<Dim>),
 }
 
-/// An integer expression in normal form: a sum of products with integer coefficients.
+/// Dimension of a tensor or value in a shape computation: an integer expression in normal form, a sum of products with
+/// integer coefficients.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Dim {
-    /// Sorted by product, no zero coefficient; the empty product is the constant term.
+    /// Products and their coefficients, sorted by product; no coefficient is 0. The empty product is the constant term.
     terms: Vec<(Vec<Atom>, i64)>,
 }
 
 impl Dim {
-    /// A constant.
+    /// Creates a constant dimension.
     pub fn known(value: i64) -> Dim {
         Dim { terms: if value == 0 { vec![] } else { vec![(vec![], value)] } }
     }
 
-    /// A free symbol.
+    /// Creates a dimension that is a single symbol.
     pub fn symbol(name: &str) -> Dim {
         Dim { terms: vec![(vec![Atom::Symbol(name.into())], 1)] }
     }
 
-    /// The value when no symbol is left.
+    /// Returns the value if the expression has no symbol.
     pub fn as_known(&self) -> Option<i64> {
         match self.terms.as_slice() {
             [] => Some(0),
@@ -46,12 +47,12 @@ impl Dim {
         }
     }
 
-    /// Whether this is the constant `value`.
+    /// Returns true if the dimension is the constant `value`.
     pub fn is(&self, value: i64) -> bool {
         self.as_known() == Some(value)
     }
 
-    /// How large the expression is; `import` bounds it.
+    /// Returns the size of the expression: terms, symbols and floor divisions. The import bounds it.
     pub fn complexity(&self) -> usize {
         let atom = |a: &Atom| match a {
             Atom::Symbol(_) => 1,
@@ -69,7 +70,7 @@ impl Dim {
         Dim { terms: map.into_iter().filter(|(_, c)| *c != 0).collect() }
     }
 
-    /// `⌊self / divisor⌋`; exact divisions are carried out. A zero divisor stays and fails when bound.
+    /// Returns `⌊self / divisor⌋`. Exact divisions are carried out; a division by 0 stays and fails once it is bound.
     pub fn floor_div(&self, divisor: &Dim) -> Dim {
         if divisor.is(1) {
             return self.clone();
@@ -86,12 +87,12 @@ impl Dim {
         }
     }
 
-    /// Splits off the terms that a constant divides: `⌊(4n + 3) / 2⌋ = 2n + ⌊3 / 2⌋`.
+    /// Moves the terms that a constant divisor divides out of the quotient: `⌊(4n + 3) / 2⌋ = 2n + ⌊3 / 2⌋`.
     fn floor_div_by_parts(&self, divisor: &Dim) -> Dim {
-        let keep = |d: &Dim, by: &Dim| Dim {
+        let unevaluated = |d: &Dim, by: &Dim| Dim {
             terms: vec![(vec![Atom::FloorDiv(Box::new(d.clone()), Box::new(by.clone()))], 1)],
         };
-        let Some(by) = divisor.as_known().filter(|&b| b > 0) else { return keep(self, divisor) };
+        let Some(by) = divisor.as_known().filter(|&b| b > 0) else { return unevaluated(self, divisor) };
         let (whole, rest): (Vec<_>, Vec<_>) = self.terms.iter().cloned().partition(|(_, c)| c % by == 0);
         let whole = Dim::from_terms(whole.into_iter().map(|(p, c)| (p, c / by)));
         let rest = Dim::from_terms(rest);
@@ -103,20 +104,20 @@ impl Dim {
                     [Atom::FloorDiv(a, b)] if b.as_known().is_some_and(|b| b > 0) => {
                         a.floor_div(&(&**b * &Dim::known(by)))
                     }
-                    _ => keep(&rest, divisor),
+                    _ => unevaluated(&rest, divisor),
                 },
-                _ => keep(&rest, divisor),
+                _ => unevaluated(&rest, divisor),
             },
         };
         &whole + &rest
     }
 
-    /// `⌈self / divisor⌉` for a positive constant divisor.
+    /// Returns `⌈self / divisor⌉` for a positive constant divisor.
     pub fn ceil_div(&self, divisor: i64) -> Dim {
         (self + &Dim::known(divisor - 1)).floor_div(&Dim::known(divisor))
     }
 
-    /// The quotient when `divisor` is a single product that divides every term.
+    /// Returns the quotient if `divisor` is a single product that divides every term.
     fn divide_exactly(&self, divisor: &Dim) -> Option<Dim> {
         let [(by, k)] = divisor.terms.as_slice() else { return None };
         let quotient: Option<Vec<_>> = self
@@ -134,7 +135,7 @@ impl Dim {
         quotient.map(Dim::from_terms)
     }
 
-    /// The value under `bindings`; `None` when a symbol is unbound, a divisor is zero, or it overflows.
+    /// Evaluates the expression; `None` if a symbol is not bound, a divisor is 0, or the value overflows.
     pub fn eval(&self, bindings: &Bindings) -> Option<i64> {
         let mut sum: i64 = 0;
         for (product, c) in &self.terms {
@@ -157,20 +158,20 @@ impl Dim {
         Some(sum)
     }
 
-    /// Replaces the symbols that `bindings` has.
+    /// Replaces the symbols in `bindings` by their values.
     pub fn substitute(&self, bindings: &Bindings) -> Dim {
         self.replace(&|s| bindings.get(s).map(|v| Dim::known(*v)))
     }
 
-    /// Replaces the symbols for which `by` has a dimension.
-    pub fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Dim {
+    /// Replaces each symbol for which `replacement` returns a dimension.
+    pub fn replace(&self, replacement: &impl Fn(&str) -> Option<Dim>) -> Dim {
         let mut sum = Dim::default();
         for (product, c) in &self.terms {
             let mut value = Dim::known(*c);
             for atom in product {
                 let factor = match atom {
-                    Atom::Symbol(s) => by(s).unwrap_or_else(|| Dim::symbol(s)),
-                    Atom::FloorDiv(a, b) => a.replace(by).floor_div(&b.replace(by)),
+                    Atom::Symbol(s) => replacement(s).unwrap_or_else(|| Dim::symbol(s)),
+                    Atom::FloorDiv(a, b) => a.replace(replacement).floor_div(&b.replace(replacement)),
                 };
                 value = &value * &factor;
             }
@@ -179,23 +180,24 @@ impl Dim {
         sum
     }
 
-    /// Whether this is below 0 for every binding: dimensions are not, so a negated one is, as an index from the end.
+    /// Returns true if the value is below 0 for every binding: symbols are sizes, so a sum of negative terms is an index that
+    /// counts from the end.
     pub fn is_negative(&self) -> bool {
         !self.terms.is_empty() && self.terms.iter().all(|(_, c)| *c < 0)
     }
 
-    /// Adds the constants by which this divides.
-    pub fn divisors(&self, found: &mut Vec<i64>) {
+    /// Appends the constant divisors of all floor divisions in the expression to `divisors`.
+    pub fn divisors(&self, divisors: &mut Vec<i64>) {
         for atom in self.terms.iter().flat_map(|(product, _)| product) {
             if let Atom::FloorDiv(a, b) = atom {
-                found.extend(b.as_known());
-                a.divisors(found);
-                b.divisors(found);
+                divisors.extend(b.as_known());
+                a.divisors(divisors);
+                b.divisors(divisors);
             }
         }
     }
 
-    /// `(factor, symbol)` of a dimension that is a positive multiple of one symbol.
+    /// Returns `(factor, symbol)` if the dimension is a positive multiple of one symbol.
     pub fn as_multiple(&self) -> Option<(i64, &Arc<str>)> {
         match self.terms.as_slice() {
             [(product, factor)] if *factor > 0 => match product.as_slice() {
@@ -206,7 +208,7 @@ impl Dim {
         }
     }
 
-    /// Calls `visit` with each symbol's name.
+    /// Calls `visit` with the name of each symbol in the expression, once per occurrence.
     pub fn symbols(&self, visit: &mut impl FnMut(&Arc<str>)) {
         for (product, _) in &self.terms {
             for atom in product {
@@ -221,7 +223,7 @@ impl Dim {
         }
     }
 
-    /// The expression as a small program, for writers that compute it elsewhere.
+    /// Evaluates the expression with the operations of `visitor`, for example to emit it as ONNX nodes.
     pub fn fold<T: Clone>(&self, visitor: &mut impl DimVisitor<T>) -> T {
         let mut sum: Option<T> = None;
         for (product, c) in &self.terms {
@@ -250,17 +252,17 @@ impl Dim {
     }
 }
 
-/// Receives the pieces of a [`Dim`] in evaluation order.
+/// Operations with which [`Dim::fold`] evaluates an expression; `T` is the type of intermediate results.
 pub trait DimVisitor<T> {
-    /// A constant.
+    /// Returns the constant `value`.
     fn constant(&mut self, value: i64) -> T;
-    /// A symbol.
+    /// Returns the value of a symbol.
     fn symbol(&mut self, name: &str) -> T;
-    /// A sum.
+    /// Returns `a + b`.
     fn add(&mut self, a: T, b: T) -> T;
-    /// A product.
+    /// Returns `a · b`.
     fn mul(&mut self, a: T, b: T) -> T;
-    /// A floor division.
+    /// Returns `⌊a / b⌋`.
     fn floor_div(&mut self, a: T, b: T) -> T;
 }
 

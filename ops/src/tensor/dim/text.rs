@@ -1,4 +1,4 @@
-//! Dimensions as text, written and read.
+//! Text form of dimensions: printing, parsing and JSON.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ impl fmt::Display for Dim {
         if self.terms.is_empty() {
             return f.write_str("0");
         }
-        // Symbols first, the constant last, as one writes it.
+        // The constant term is printed last.
         let ordered =
             self.terms.iter().filter(|t| !t.0.is_empty()).chain(self.terms.iter().filter(|t| t.0.is_empty()));
         for (i, (product, c)) in ordered.enumerate() {
@@ -57,10 +57,10 @@ impl std::str::FromStr for Dim {
     }
 }
 
-/// No larger expression is read: products of sums would grow beyond any bound.
+/// Largest [`Dim::complexity`] that is parsed: products of sums would otherwise grow without bound.
 const MAX_COMPLEXITY: usize = 2048;
 
-/// Reads what `Display` writes.
+/// Parser of the text form that `Display` prints.
 struct Parser<'a> {
     text: &'a [u8],
     at: usize,
@@ -73,9 +73,9 @@ impl Parser<'_> {
     }
 
     fn eat(&mut self, byte: u8) -> bool {
-        let found = self.peek() == Some(byte);
-        self.at += usize::from(found);
-        found
+        let matches = self.peek() == Some(byte);
+        self.at += usize::from(matches);
+        matches
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), String> {
@@ -119,7 +119,7 @@ impl Parser<'_> {
         }
         let word = std::str::from_utf8(&self.text[start..self.at]).map_err(|e| e.to_string())?;
         if word == "floor" && self.eat(b'(') {
-            // The quotient's dividend is a sum; the divisor stands in brackets of its own.
+            // The dividend is a sum; the divisor has brackets of its own.
             let dividend = self.sum()?;
             self.expect(b'/')?;
             self.expect(b'(')?;

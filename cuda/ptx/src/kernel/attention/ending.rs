@@ -1,6 +1,6 @@
 //! What becomes of a tile of scores, and of all tiles in the end.
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::{End, Frame, Numbers, Place, Unit, product};
 use crate::emit::{Emitter, Reg, imm, imm64};
@@ -64,7 +64,7 @@ impl Ending {
         let Some((matrix, region)) = mix else { return };
         let how = match self.end {
             End::Product { part, across } => (part, across),
-            End::Softmax { across, .. } => (Part::Id, across),
+            End::Softmax { across, .. } => (Transform::Id, across),
             End::Statistics | End::Sum => return,
         };
         // Whoever is still mixing the tile before reads there.

@@ -15,7 +15,7 @@ mod variants;
 
 pub use variants::variants;
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::pointwise::{Division, Kind, Term, evaluate};
 use super::{digest, math};
@@ -45,7 +45,7 @@ pub struct Group {
     /// Whether each matrix, the own one first, is dense along the depth rather than along its rows.
     pub depth_first: [bool; 2],
     /// The parts of each product.
-    pub parts: Vec<[Part; 2]>,
+    pub parts: Vec<[Transform; 2]>,
 }
 
 /// What an operand of the expression varies with.
@@ -65,7 +65,7 @@ pub enum End {
     /// Their product with this part of a matrix: `Σ_j x_ij w_jc`.
     Product {
         /// The part.
-        part: Part,
+        part: Transform,
         /// Whether the matrix is dense along its columns.
         across: bool,
     },

@@ -2,7 +2,7 @@
 //!
 //! Rows lie in shared memory 36 words apart, the matrix's 68: neither unit's reads meet in a bank.
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::{EXTENT, Frame, GROUPS, Group, Numbers, Place, THREADS, Unit};
 use crate::emit::{Emitter, Reg, imm};
@@ -67,7 +67,7 @@ struct Copy {
     across: bool,
     rows: (Reg, Reg),
     columns: (Reg, Reg),
-    part: Part,
+    part: Transform,
 }
 
 impl Copy {
@@ -144,7 +144,7 @@ pub(super) fn dots(
             across: group.depth_first[side],
             rows,
             columns: (from, depth),
-            part: Part::Id,
+            part: Transform::Id,
         };
         copy.emit(k, sides[side], frame.tid, regions[side]);
     }
@@ -253,7 +253,7 @@ fn dot_fma(k: &mut Emitter, [left, right]: [Reg; 2], group: &Group, sums: &[Numb
 }
 
 /// Copies the rows of the matrix that meet this tile's columns.
-pub(super) fn fetch(k: &mut Emitter, frame: &Frame, m: &Place, (p, across): (Part, bool), region: u32) {
+pub(super) fn fetch(k: &mut Emitter, frame: &Frame, m: &Place, (p, across): (Transform, bool), region: u32) {
     let copy = Copy {
         extent: EXTENT,
         pitch: WIDE,

@@ -1,7 +1,7 @@
 //! What an attention and its rules need, as the planner puts it together: with a mask that varies with the keys alone, rows of -∞
 //! that give 0, a scale of ⅛, and half of the relevance for the values.
 
-use dlbc_ops::prim::{Binary, Part, Unary};
+use dlbc_ops::prim::{Binary, Transform, Unary};
 
 use super::{Along, End, Group, Tiled, Unit};
 use crate::kernel::pointwise::{Kind, Term};
@@ -63,7 +63,7 @@ impl Terms {
     }
 }
 
-fn group(parts: &[[Part; 2]]) -> Group {
+fn group(parts: &[[Transform; 2]]) -> Group {
     Group { depth_first: [true, true], parts: parts.to_vec() }
 }
 
@@ -74,7 +74,7 @@ fn operands(turned: bool) -> Vec<(Kind, Along)> {
 
 /// Every variant by name.
 pub fn variants() -> Vec<(String, Tiled)> {
-    let scores = group(&[[Part::Id, Part::Id]]);
+    let scores = group(&[[Transform::Id, Transform::Id]]);
     let mut found = vec![];
     let mut add = |name: &str, units: &[Unit], groups: Vec<Group>, operands, terms: Terms, end| {
         for unit in units {
@@ -114,7 +114,7 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let mask = vec![(Kind::F, Along::Both)];
     add("statistics", tensor, vec![scores.clone()], mask, terms, End::Statistics);
 
-    for (name, part, turned) in [("magnitudes", Part::Abs, false), ("value", Part::Id, true)] {
+    for (name, part, turned) in [("magnitudes", Transform::Abs, false), ("value", Transform::Id, true)] {
         let mut terms = Terms::default();
         terms.guarded(0, 1);
         let end = End::Product { part, across: true };
@@ -125,9 +125,10 @@ pub fn variants() -> Vec<(String, Tiled)> {
         let weight = terms.through(0, 2);
         let all = terms.add(Term::Operand(1));
         terms.binary(Binary::GuardedDiv, weight, all);
-        let own = group(&[[Part::Id, Part::Id], [Part::Abs, Part::Abs]]);
-        let flow = group(&[if turned { [Part::Abs, Part::Id] } else { [Part::Id, Part::Abs] }]);
-        let end = End::Product { part: Part::Abs, across: true };
+        let own = group(&[[Transform::Id, Transform::Id], [Transform::Abs, Transform::Abs]]);
+        let flow =
+            group(&[if turned { [Transform::Abs, Transform::Id] } else { [Transform::Id, Transform::Abs] }]);
+        let end = End::Product { part: Transform::Abs, across: true };
         add(name, if turned { tensor } else { both }, vec![own, flow], operands(turned), terms, end);
     }
 
@@ -137,8 +138,15 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let weight = terms.through(1, 2);
     let nothing = terms.add(Term::Float(0.0));
     terms.add(Term::Select(lost, weight, nothing));
-    let own = group(&[[Part::Abs, Part::Abs], [Part::Id, Part::Id]]);
-    add("dropped", tensor, vec![own, group(&[[Part::Id, Part::Abs]])], operands(false), terms, End::Sum);
+    let own = group(&[[Transform::Abs, Transform::Abs], [Transform::Id, Transform::Id]]);
+    add(
+        "dropped",
+        tensor,
+        vec![own, group(&[[Transform::Id, Transform::Abs]])],
+        operands(false),
+        terms,
+        End::Sum,
+    );
 
     // The derivative of a softmax: `p ⊙ (g vᵀ) - p · sum`, with the sums of rows that a kernel before it made.
     let mut terms = Terms::default();
@@ -150,7 +158,7 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let all = terms.binary(Binary::Mul, p, sum);
     terms.binary(Binary::Sub, flow, all);
     let rows = vec![(Kind::F, Along::Own); 3];
-    let end = End::Product { part: Part::Id, across: true };
+    let end = End::Product { part: Transform::Id, across: true };
     add("derivative", tensor, vec![scores.clone(), scores], rows, terms, end);
     found
 }

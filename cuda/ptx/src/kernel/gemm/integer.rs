@@ -2,7 +2,7 @@
 
 use std::mem::offset_of;
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::super::tile;
 use super::{A, B, GemmParams};
@@ -11,7 +11,7 @@ use crate::emit::Emitter;
 use crate::op;
 
 /// The product of integers, an element a thread; the same parameters, `tiles` unused.
-pub fn integer(parts: [Part; 2]) -> Kernel {
+pub fn integer(parts: [Transform; 2]) -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
     let done = k.label("DONE");
@@ -44,12 +44,12 @@ pub fn integer(parts: [Part; 2]) -> Kernel {
         let v = k.d();
         op!(k, "ld.global.s64 {v}, [{address}]");
         match part {
-            Part::Id => {}
-            Part::Abs => op!(k, "abs.s64 {v}, {v}"),
-            Part::Pos => op!(k, "max.s64 {v}, {v}, 0"),
-            Part::Neg => op!(k, "min.s64 {v}, {v}, 0"),
-            Part::Square => op!(k, "mul.lo.s64 {v}, {v}, {v}"),
-            Part::One => op!(k, "mov.b64 {v}, 1"),
+            Transform::Id => {}
+            Transform::Abs => op!(k, "abs.s64 {v}, {v}"),
+            Transform::Pos => op!(k, "max.s64 {v}, {v}, 0"),
+            Transform::Neg => op!(k, "min.s64 {v}, {v}, 0"),
+            Transform::Square => op!(k, "mul.lo.s64 {v}, {v}, {v}"),
+            Transform::One => op!(k, "mov.b64 {v}, 1"),
         }
         values.push(v);
     }

@@ -5,7 +5,7 @@ mod skinny;
 
 use std::mem::offset_of;
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::epilogue::{Epilogue, Reach, Writer};
 use super::tile::{self, Depths, Source};
@@ -66,7 +66,7 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
     /// Parts of the operands.
-    pub parts: [Part; 2],
+    pub parts: [Transform; 2],
     /// A product of other parts of them.
     pub second: Option<Second>,
     /// How the operands lie.
@@ -147,7 +147,7 @@ struct Operand {
     /// Number of lanes.
     limit: Reg,
     layout: Layout,
-    part: Part,
+    part: Transform,
 }
 
 impl Source for Operand {
@@ -159,7 +159,7 @@ impl Source for Operand {
         self.layout.wide
     }
 
-    fn part(&self) -> Part {
+    fn part(&self) -> Transform {
         self.part
     }
 

@@ -6,7 +6,7 @@
 
 use std::mem::offset_of;
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::super::epilogue::{Epilogue, Reach, Writer};
 use super::super::tile::{self, Source};
@@ -28,7 +28,7 @@ const COLUMNS: u32 = 4;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Skinny {
     /// Parts of the operands.
-    pub parts: [Part; 2],
+    pub parts: [Transform; 2],
     /// Rows, rounded up to a power of two.
     pub rows: u32,
     /// How the right operand lies. Wide, its columns (of up to 4 rows) or its depth come in fours.

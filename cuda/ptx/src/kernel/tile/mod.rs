@@ -3,7 +3,7 @@
 //! Sums run over the depth in order, whatever the tile, so every tile size of scalar threads gives the same bits. Tiles of tensor
 //! cores are filled by asynchronous copies, a ring of steps ahead of the one that is multiplied (`ring`).
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::math;
 use crate::emit::{Emitter, Reg, imm};
@@ -113,7 +113,7 @@ impl Tile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Second {
     /// Parts of the operands.
-    pub parts: [Part; 2],
+    pub parts: [Transform; 2],
     /// Whether its sums are kept apart for what follows, rather than added to the first's.
     pub apart: bool,
 }
@@ -135,7 +135,7 @@ pub(super) trait Source {
     fn wide(&self) -> bool;
 
     /// The part of the elements that counts.
-    fn part(&self) -> Part;
+    fn part(&self) -> Transform;
 
     /// How many lanes there are.
     fn lanes(&self) -> Reg;
@@ -156,7 +156,7 @@ pub(super) fn load(
     depth: Reg,
     inside: Option<Reg>,
 ) -> Reg {
-    if source.part() == Part::One {
+    if source.part() == Transform::One {
         let exists = both(k, lane[1], inside);
         return one(k, exists);
     }
@@ -208,15 +208,15 @@ pub(super) fn both(k: &mut Emitter, lane: Reg, inside: Option<Reg>) -> Option<Re
 }
 
 /// The part of a loaded element; elements that do not exist are 0 in every part.
-pub(super) fn part(k: &mut Emitter, part: Part, value: Reg) -> Reg {
+pub(super) fn part(k: &mut Emitter, part: Transform, value: Reg) -> Reg {
     match part {
-        Part::Id => value,
-        Part::Abs => math::unary(k, "abs.f32", value),
-        Part::Pos => math::binary(k, "max.NaN.f32", value, imm(0.0)),
-        Part::Neg => math::binary(k, "min.NaN.f32", value, imm(0.0)),
-        Part::Square => math::binary(k, "mul.rn.f32", value, value),
+        Transform::Id => value,
+        Transform::Abs => math::unary(k, "abs.f32", value),
+        Transform::Pos => math::binary(k, "max.NaN.f32", value, imm(0.0)),
+        Transform::Neg => math::binary(k, "min.NaN.f32", value, imm(0.0)),
+        Transform::Square => math::binary(k, "mul.rn.f32", value, value),
         // Whoever loads takes 1, which needs no element.
-        Part::One => value,
+        Transform::One => value,
     }
 }
 
@@ -229,14 +229,14 @@ fn one(k: &mut Emitter, exists: Option<Reg>) -> Reg {
 }
 
 /// As names have it.
-pub(super) fn part_name(part: Part) -> &'static str {
+pub(super) fn part_name(part: Transform) -> &'static str {
     match part {
-        Part::Id => "id",
-        Part::Abs => "abs",
-        Part::Pos => "pos",
-        Part::Neg => "neg",
-        Part::Square => "square",
-        Part::One => "one",
+        Transform::Id => "id",
+        Transform::Abs => "abs",
+        Transform::Pos => "pos",
+        Transform::Neg => "neg",
+        Transform::Square => "square",
+        Transform::One => "one",
     }
 }
 

@@ -1,6 +1,6 @@
 //! A ring of steps in shared memory: asynchronous copies fill the ones ahead while tensor cores multiply the one that landed.
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::{Depths, Math, Pitch, Second, Share, Source, Sums, Tile, share, tensor};
 use crate::emit::{Emitter, Reg};
@@ -15,7 +15,7 @@ pub(super) struct Slot {
     /// Byte offset in a step.
     pub(super) base: u32,
     pub(super) pitch: Pitch,
-    pub(super) part: Part,
+    pub(super) part: Transform,
 }
 
 /// Words from one to the next, so that neither fragments nor copies of 16 bytes are split: 8 lanes by 4 depths, of pairs in
@@ -97,7 +97,7 @@ pub(super) fn multiply(
     for (source, extent) in [(a, tile.rows), (b, tile.columns)] {
         let (pitch, words) = pitch(source, tile, extent, math);
         slots.push(Slot { base: step_bytes, pitch, part: source.part() });
-        step_bytes += if source.part() == Part::One { 0 } else { 4 * words };
+        step_bytes += if source.part() == Transform::One { 0 } else { 4 * words };
     }
     let base = k.shared(STAGES * step_bytes);
     // 128 registers a thread: what the sums of the large tile need with what they are made of; more for two sums.
@@ -108,7 +108,7 @@ pub(super) fn multiply(
     for ((source, slot), (extent, start)) in
         [a, b].into_iter().zip(&slots).zip([(tile.rows, row), (tile.columns, column)])
     {
-        if source.part() != Part::One {
+        if source.part() != Transform::One {
             let width = if source.wide() { 4 } else { 1 };
             let share = share(k, tile, source, (extent, start), width, (slot.base, slot.pitch));
             let edge = edge(k, source, &share);

@@ -3,7 +3,7 @@
 //! Fragments of `mma` lie as the PTX ISA says: a lane's group is a quarter of it, `g = lane / 4`, `t = lane % 4`. Of tf32
 //! operands a lane has depths t and t + 4 of 8, of bfloat16 ones the pairs from 2t and 2t + 8 on of 16.
 
-use dlbc_ops::prim::Part;
+use dlbc_ops::prim::Transform;
 
 use super::ring::Slot;
 use super::{Math, Place, Tile, part};
@@ -33,7 +33,7 @@ pub(super) fn begin(
     let pair = if math == Math::Bf16 { 2 } else { 1 };
     let reads = [(rows, slots[0]), (columns, slots[1])].map(|(start, slot)| {
         let at = k.r();
-        if slot.part != Part::One {
+        if slot.part != Transform::One {
             let own = k.r();
             op!(k, "add.u32 {own}, {start}, {group}");
             op!(k, "mad.lo.u32 {at}, {depth}, {}, {smem}", 4 * pair * slot.pitch[0]);
@@ -90,7 +90,7 @@ fn load(k: &mut Emitter, math: Math, read: Reg, slot: Slot, lane: u32, depth: u3
 }
 
 /// A register of a fragment of a part of the operand; of split operands two.
-fn fragment(k: &mut Emitter, math: Math, of: Part, loaded: &[Reg]) -> Vec<Reg> {
+fn fragment(k: &mut Emitter, math: Math, of: Transform, loaded: &[Reg]) -> Vec<Reg> {
     let values: Vec<Reg> = loaded.iter().map(|v| part(k, of, *v)).collect();
     if math == Math::Split {
         return halves(k, values[0]).to_vec();
@@ -120,11 +120,11 @@ pub(super) fn step(
     place: &Place,
     slots: [Slot; 2],
     from: Reg,
-    products: &[([Part; 2], &Vec<Vec<Reg>>)],
+    products: &[([Transform; 2], &Vec<Vec<Reg>>)],
 ) {
     let reads = [0, 1].map(|i| {
         let read = k.r();
-        if slots[i].part != Part::One {
+        if slots[i].part != Transform::One {
             op!(k, "add.u32 {read}, {}, {from}", place.reads[i]);
         }
         read
@@ -141,14 +141,14 @@ pub(super) fn step(
     for d in (0..tile.depth).step_by(deep as usize) {
         let words = |k: &mut Emitter, side: usize, lanes: &[(u32, u32)]| -> Vec<Vec<Reg>> {
             let mut word = |(lane, depth): &(u32, u32)| match slots[side].part {
-                Part::One => vec![],
+                Transform::One => vec![],
                 _ => load(k, math, reads[side], slots[side], *lane, d + depth),
             };
             lanes.iter().map(&mut word).collect()
         };
-        let fragments = |k: &mut Emitter, of: Part, words: &[Vec<Reg>]| -> Vec<Vec<Reg>> {
+        let fragments = |k: &mut Emitter, of: Transform, words: &[Vec<Reg>]| -> Vec<Vec<Reg>> {
             let mut made = |word: &Vec<Reg>| match of {
-                Part::One => ones(k, math),
+                Transform::One => ones(k, math),
                 of => fragment(k, math, of, word),
             };
             words.iter().map(&mut made).collect()

@@ -13,13 +13,13 @@ impl Reading<'_> {
     /// When they are no integers, or more than can be measured.
     pub fn dims_of(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
         match self.static_dims_of(v, what) {
-            Err(OpError::Unsupported(_)) => self.measured(v, what),
-            found => found,
+            Err(OpError::Unsupported(_)) => self.data_dependent_dims(v, what),
+            actual => actual,
         }
     }
 
     /// The dimensions of an integer operand that is computed from values: what is known of a concatenation, the rest measured.
-    fn measured(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+    fn data_dependent_dims(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
         let ty = self.ty(v);
         if let Some(known) = self.dims(v) {
             return Ok(known);
@@ -29,11 +29,14 @@ impl Reading<'_> {
         let inputs = self.graph.node_inputs(v.node);
         match self.graph.op(v.node) {
             Op::Concat(_) if ty.rank() == 1 => {
-                let parts: Result<Vec<_>, _> = inputs.into_iter().map(|x| self.measured(x, what)).collect();
+                let parts: Result<Vec<_>, _> =
+                    inputs.into_iter().map(|x| self.data_dependent_dims(x, what)).collect();
                 return Ok(parts?.concat());
             }
-            Op::Reshape(_) => return self.measured(inputs[0], what),
-            Op::Cast(_) if self.ty(inputs[0]).dtype.is_integer() => return self.measured(inputs[0], what),
+            Op::Reshape(_) => return self.data_dependent_dims(inputs[0], what),
+            Op::Cast(_) if self.ty(inputs[0]).dtype.is_integer() => {
+                return self.data_dependent_dims(inputs[0], what);
+            }
             _ => {}
         }
         let flat = self.reshape(v, Shape(vec![Dim::known(count)]))?;
@@ -57,14 +60,14 @@ impl Reading<'_> {
             return Ok(known);
         }
         let word: String = what.chars().filter(char::is_ascii_alphanumeric).collect();
-        Ok(self.graph.measure(&word, one))
+        Ok(self.graph.data_dependent_dim(&word, one))
     }
 
     /// Whether a dimension depends on measured ones.
-    pub fn is_measured(&self, dim: &Dim) -> bool {
-        let mut found = false;
-        dim.symbols(&mut |s| found |= self.graph.measured().iter().any(|(m, _)| m == s));
-        found
+    pub fn is_data_dependent(&self, dim: &Dim) -> bool {
+        let mut actual = false;
+        dim.symbols(&mut |s| actual |= self.graph.data_dependent_dims().iter().any(|(m, _)| m == s));
+        actual
     }
 
     /// The smaller of two dimensions, or the greater: known, or measured in a run.

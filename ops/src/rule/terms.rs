@@ -7,19 +7,19 @@
 use super::Flow;
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Site};
-use crate::prim::{Binary, Builder, Part, Unary};
+use crate::prim::{Binary, Builder, Transform, Unary};
 
 /// A term: its operand, the part of the weights, and `A x`.
 #[derive(Clone, Copy)]
 pub(super) struct Term {
     pub x: Value,
-    pub part: Part,
+    pub transform: Transform,
     pub y: Value,
 }
 
 impl Term {
-    pub fn of(b: &mut Builder, map: &dyn LinearMap, site: &Site, x: Value, part: Part) -> Term {
-        Term { x, part, y: map.apply(b, site, x, part) }
+    pub fn new(b: &mut Builder, map: &dyn LinearMap, site: &Site, x: Value, transform: Transform) -> Term {
+        Term { x, transform, y: map.apply(b, site, x, transform) }
     }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn flow(
     let mut passed = vec![];
     let mut kept = r;
     for (term, s) in terms {
-        let c = map.transpose(b, site, *s, term.part);
+        let c = map.transpose(b, site, *s, term.transform);
         passed.push(b.mul(c, term.x));
         let own = b.mul(*s, term.y);
         kept = b.minus(kept, own);

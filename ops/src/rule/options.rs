@@ -1,7 +1,7 @@
 //! Parameters that are words in a composite.
 
 /// An enum whose variants are the words of a parameter: `bias is one of …, found …` where it is another.
-macro_rules! words {
+macro_rules! options {
     ($(#[$doc:meta])* $name:ident of $parameter:literal { $($(#[$about:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,13 +13,13 @@ macro_rules! words {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
                 match String::deserialize(deserializer)?.as_str() {
                     $($word => Ok($name::$variant),)+
-                    other => Err($crate::rule::words::unknown($parameter, &[$($word),+], other)),
+                    other => Err($crate::rule::options::unknown($parameter, &[$($word),+], other)),
                 }
             }
         }
     };
 }
-pub(super) use words;
+pub(super) use options;
 
 /// The error for a word that a parameter does not know.
 pub(super) fn unknown<E: serde::de::Error>(parameter: &str, words: &[&str], other: &str) -> E {
@@ -27,7 +27,7 @@ pub(super) fn unknown<E: serde::de::Error>(parameter: &str, words: &[&str], othe
     E::custom(format!("{parameter} is one of {}, found `{other}`", words.join(", ")))
 }
 
-words! {
+options! {
     /// Treatment of a bias.
     Bias of "bias" {
         /// It counts as a contribution and its share is absorbed.
@@ -37,7 +37,7 @@ words! {
     }
 }
 
-words! {
+options! {
     /// Measure of contributions.
     Contribution of "by" {
         /// `|w · x|`.
@@ -47,7 +47,7 @@ words! {
     }
 }
 
-words! {
+options! {
     /// Treatment of constant operands of a sum.
     Constants of "constants" {
         /// They get nothing: live operands share all.
@@ -57,7 +57,7 @@ words! {
     }
 }
 
-words! {
+options! {
     /// Role of a gate, a factor from 0 to 1, in a product.
     Gates of "gates" {
         /// It gives all to the value that it gates.

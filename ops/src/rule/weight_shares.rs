@@ -1,9 +1,9 @@
 //! Shares that do not look at the operand: `R_x = A(p)ᵀ (R ⊘ A(p) 1)`, with `p` a part of the weights.
 
-use super::{Flow, signed};
+use super::{Flow, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Site};
-use crate::prim::{Builder, Part};
+use crate::prim::{Builder, Transform};
 
 /// The flow by a part of the weights; by their squares, the bias keeps the share of its square.
 pub(super) fn flow(
@@ -11,20 +11,20 @@ pub(super) fn flow(
     map: &dyn LinearMap,
     site: &Site,
     r: Value,
-    part: Part,
+    transform: Transform,
     epsilon: f32,
 ) -> Flow {
-    let (x, bias) = signed::operands(b, map, site);
-    let ones = signed::ones(b, x);
-    let term = signed::Term::of(b, map, site, ones, part);
-    let z = match bias.filter(|_| part == Part::Square) {
+    let (x, bias) = terms::operands(b, map, site);
+    let ones = terms::ones(b, x);
+    let term = terms::Term::new(b, map, site, ones, transform);
+    let z = match bias.filter(|_| transform == Transform::Square) {
         Some(bias) => {
             let square = b.mul(bias, bias);
             b.plus(term.y, square)
         }
         None => term.y,
     };
-    let z = signed::stabilised(b, z, epsilon);
+    let z = terms::stabilised(b, z, epsilon);
     let s = b.guarded_div(r, z);
-    signed::flow(b, map, site, r, &[(term, s)])
+    terms::flow(b, map, site, r, &[(term, s)])
 }

@@ -4,13 +4,13 @@
 //! empty side is exactly 0.
 
 use super::tracks::coefficients;
-use super::{Flow, Tracks, signed};
+use super::{Flow, Tracks, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Site};
-use crate::prim::{Builder, Part};
+use crate::prim::{Builder, Transform};
 
 /// Both sides of a linear map's contributions.
-pub(super) struct Sides {
+pub(super) struct SignedSums {
     /// `max(x, 0)`.
     up: Value,
     /// `min(x, 0)`; `None` where no element can be negative.
@@ -21,29 +21,29 @@ pub(super) struct Sides {
     pub negative: Value,
 }
 
-impl Sides {
-    pub fn of(b: &mut Builder, map: &dyn LinearMap, site: &Site, x: Value) -> Sides {
+impl SignedSums {
+    pub fn new(b: &mut Builder, map: &dyn LinearMap, site: &Site, x: Value) -> SignedSums {
         let (up, down) = parts(b, x);
-        let below = down.map(|down| map.apply(b, site, down, Part::Pos));
+        let below = down.map(|down| map.apply(b, site, down, Transform::Pos));
         let (positive, negative) = if map.has_weight() {
-            let above = map.apply(b, site, up, Part::Pos);
+            let above = map.apply(b, site, up, Transform::Pos);
             let positive = match down {
                 Some(down) => {
-                    let more = map.apply(b, site, down, Part::Neg);
+                    let more = map.apply(b, site, down, Transform::Neg);
                     b.plus(above, more)
                 }
                 None => above,
             };
-            let negative = map.apply(b, site, up, Part::Neg);
+            let negative = map.apply(b, site, up, Transform::Neg);
             (positive, Some(below.map_or(negative, |v| b.plus(negative, v))))
         } else {
-            (map.apply(b, site, up, Part::Id), below)
+            (map.apply(b, site, up, Transform::Id), below)
         };
         let negative = match negative {
             Some(v) => b.scale(v, -1.0),
             None => zeros(b, positive),
         };
-        Sides { up, down, positive, negative }
+        SignedSums { up, down, positive, negative }
     }
 
     /// For each operand element, its positive contributions times `to_positive` plus the magnitudes of its negative ones
@@ -57,21 +57,22 @@ impl Sides {
         to_negative: Value,
     ) -> Value {
         let weighted = map.has_weight();
-        let side = |b: &mut Builder, x: Value, own: Part, other: Part, first: Value, second: Value| {
-            let mut c = map.transpose(b, site, first, own);
-            if weighted {
-                let against = map.transpose(b, site, second, other);
-                c = b.minus(c, against);
-            }
-            b.mul(c, x)
-        };
-        let share = side(b, self.up, Part::Pos, Part::Neg, to_positive, to_negative);
+        let side =
+            |b: &mut Builder, x: Value, own: Transform, other: Transform, first: Value, second: Value| {
+                let mut c = map.transpose(b, site, first, own);
+                if weighted {
+                    let against = map.transpose(b, site, second, other);
+                    c = b.minus(c, against);
+                }
+                b.mul(c, x)
+            };
+        let share = side(b, self.up, Transform::Pos, Transform::Neg, to_positive, to_negative);
         let Some(down) = self.down else { return share };
         // Without weights an element below 0 contributes below 0: `-x` times what that side gets.
         let below = if weighted {
-            side(b, down, Part::Neg, Part::Pos, to_positive, to_negative)
+            side(b, down, Transform::Neg, Transform::Pos, to_positive, to_negative)
         } else {
-            let c = map.transpose(b, site, to_negative, Part::Id);
+            let c = map.transpose(b, site, to_negative, Transform::Id);
             let c = b.mul(c, down);
             b.scale(c, -1.0)
         };
@@ -82,7 +83,7 @@ impl Sides {
 /// Two tracks through a linear map, coupled by the signs of contributions.
 pub(super) fn tracks(b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Tracks) -> [Flow; 2] {
     let k = site.data();
-    let sides = Sides::of(b, map, site, site.inputs[k]);
+    let sides = SignedSums::new(b, map, site, site.inputs[k]);
     coefficients(b, r, site.y(), sides.positive, sides.negative).map(|c| {
         let mut operands = vec![None; site.inputs.len()];
         operands[k] = Some(sides.back(b, map, site, c.positive, c.negative));
@@ -95,7 +96,7 @@ pub(super) fn parts(b: &mut Builder, x: Value) -> (Value, Option<Value>) {
     if b.is_non_negative(x) {
         return (x, None);
     }
-    (signed::positive(b, x), Some(signed::negative(b, x)))
+    (terms::positive(b, x), Some(terms::negative(b, x)))
 }
 
 /// Zeros of the shape of `like`.

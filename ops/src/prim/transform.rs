@@ -11,7 +11,7 @@ use super::reference::layout::values;
 ///
 /// Weights are stored once; a kernel takes the part on the fly where it can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Part {
+pub enum Transform {
     /// As it is.
     #[default]
     Id,
@@ -28,46 +28,50 @@ pub enum Part {
 }
 
 /// The part of a float.
-pub(super) fn part_float(part: Part, v: f64) -> f64 {
-    match part {
-        Part::Id => v,
-        Part::Abs => v.abs(),
-        Part::Pos => {
+pub(super) fn transform_float(transform: Transform, v: f64) -> f64 {
+    match transform {
+        Transform::Id => v,
+        Transform::Abs => v.abs(),
+        Transform::Pos => {
             if v < 0.0 {
                 0.0
             } else {
                 v
             }
         }
-        Part::Neg => {
+        Transform::Neg => {
             if v > 0.0 {
                 0.0
             } else {
                 v
             }
         }
-        Part::Square => v * v,
-        Part::One => 1.0,
+        Transform::Square => v * v,
+        Transform::One => 1.0,
     }
 }
 
-pub(super) fn part_integer(part: Part, v: i64) -> i64 {
-    match part {
-        Part::Id => v,
-        Part::Abs => v.wrapping_abs(),
-        Part::Pos => v.max(0),
-        Part::Neg => v.min(0),
-        Part::Square => v.wrapping_mul(v),
-        Part::One => 1,
+pub(super) fn transform_integer(transform: Transform, v: i64) -> i64 {
+    match transform {
+        Transform::Id => v,
+        Transform::Abs => v.wrapping_abs(),
+        Transform::Pos => v.max(0),
+        Transform::Neg => v.min(0),
+        Transform::Square => v.wrapping_mul(v),
+        Transform::One => 1,
     }
 }
 
 /// The part of each value.
-pub(super) fn parts<T: Copy>(x: &ArrayD<T>, part: Part, f: fn(Part, T) -> T) -> Cow<'_, [T]> {
-    match part {
-        Part::Id => values(x),
-        Part::Abs | Part::Pos | Part::Neg | Part::Square | Part::One => {
-            Cow::Owned(values(x).iter().map(|v| f(part, *v)).collect())
+pub(super) fn transformed<T: Copy>(
+    x: &ArrayD<T>,
+    transform: Transform,
+    f: fn(Transform, T) -> T,
+) -> Cow<'_, [T]> {
+    match transform {
+        Transform::Id => values(x),
+        Transform::Abs | Transform::Pos | Transform::Neg | Transform::Square | Transform::One => {
+            Cow::Owned(values(x).iter().map(|v| f(transform, *v)).collect())
         }
     }
 }
