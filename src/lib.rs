@@ -96,7 +96,11 @@ pub use input::{Inputs, InputsBuilder, PictureOptions, Preset, Rows, TextOptions
 pub use notes::{Level, Note};
 pub use target::{Named, TargetSpec};
 
-/// The programs of the README, which run as they stand.
+/// The programs of the README and of the book, which run as they stand.
 #[cfg(all(doctest, feature = "cli"))]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/src/reference/rust-api.md")]
+    struct RustApi;
+}

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures composites on the face that nudenet finds, and writes the table of docs/src/real-models.md.
+"""Measures composites on the face that nudenet finds, and writes the table of docs/src/appendix/real-models.md.
 
     scripts/bench/face.py DLBC [NAME ...]     every composite unless named; ten minutes on two cores
 
 Columns: the share of the positive relevance in the face's box, in the box half as wide and high again, and how the score
 of the face falls while patches of 16 pixels are replaced by the picture's mean colour, a twentieth of them at a time, the
-most relevant first or the least relevant first (the mean over the steps, as a share of the score at the start).
+most relevant or the irrelevant ones first (the mean over the steps, as a share of the score at the start).
 """
 
 import json
@@ -20,7 +20,7 @@ import onnxruntime as ort
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / os.environ.get("DLBC_CACHE", ".cache") / "models/nudenet"
-PAGE = ROOT / "docs/src/real-models.md"
+PAGE = ROOT / "docs/src/appendix/real-models.md"
 PATCH, STEPS, FACE = 16, 20, 1
 
 
@@ -75,7 +75,7 @@ def main() -> None:
         gone, kept = fall(session, x, r, anchor, True), fall(session, x, r, anchor, False)
         rows.append(f"| {name} | {within(r, box, 1):.2f} | {within(r, box, 1.5):.2f} | {gone:.2f} | {kept:.2f} | {kept - gone:.2f} |")
         print(rows[-1], flush=True)
-    head = ["| composite | in the box | in the box grown by half | most relevant first ↓ | least relevant first ↑ | gap ↑ |",
+    head = ["| composite | in the box | in the box grown by half | most relevant first ↓ | irrelevant first ↑ | gap ↑ |",
             "| --- | ---: | ---: | ---: | ---: | ---: |"]
     text = PAGE.read_text()
     before, rest = text.split("<!-- face -->")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures every composite with `dlbc eval` and writes the tables and plots of docs/src/faithfulness.md.
+"""Measures every composite with `dlbc eval` and writes the tables and plots of docs/src/appendix/faithfulness.md.
 
     scripts/bench/faithfulness.sh                   builds dlbc, fetches the model, measures all (half an hour on two cores)
     scripts/bench/faithfulness.py DLBC [NAME ...]   only some of digits, pictures, texts, columns, standardised
@@ -22,7 +22,7 @@ from sklearn.model_selection import train_test_split
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / os.environ.get("DLBC_CACHE", ".cache")
-PAGE = ROOT / "docs/src/faithfulness.md"
+PAGE = ROOT / "docs/src/appendix/faithfulness.md"
 REVIEWS = """
 A waste of two hours.
 One of the best films of the year, funny and moving.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures every composite and writes docs/src/faithfulness.md (half an hour on two cores).
+# Measures every composite and writes docs/src/appendix/faithfulness.md (half an hour on two cores).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 python="$(scripts/python_env.sh)"

@@ -14,16 +14,67 @@ fn book() -> PathBuf {
     root().join("docs/src")
 }
 
+/// The pages of the book, by their path below `docs/src`.
 fn pages() -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = fs::read_dir(book())
-        .unwrap()
-        .map(|e| e.unwrap().path())
-        .filter(|p| p.extension().is_some_and(|e| e == "md"))
-        .map(|p| (p.file_name().unwrap().to_str().unwrap().to_string(), fs::read_to_string(p).unwrap()))
-        .collect();
-    found.sort();
-    assert!(found.len() > 8);
-    found
+    let mut pages = vec![];
+    let mut folders = vec![book()];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let name = path.strip_prefix(book()).unwrap().to_str().unwrap().to_string();
+                pages.push((name, fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    pages.sort();
+    assert!(pages.len() > 30);
+    pages
+}
+
+/// The README and the other pages at the root, by their path below `docs/src`.
+fn root_pages() -> impl Iterator<Item = (String, String)> {
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "REFERENCES.md"]
+        .into_iter()
+        .map(|file| (format!("../../{file}"), fs::read_to_string(root().join(file)).unwrap()))
+}
+
+/// A fenced block of a page.
+struct Block {
+    /// The word after the opening fence.
+    language: String,
+    text: String,
+    /// The HTML comment in the line above the fence.
+    comment: String,
+}
+
+impl Block {
+    /// Why the block is not run, as the comment above it says.
+    fn reason(&self) -> Option<&str> {
+        self.comment.strip_prefix("not run: ")
+    }
+}
+
+fn blocks(page: &str) -> Vec<Block> {
+    let (mut blocks, mut comment) = (vec![], String::new());
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
+            let text: Vec<&str> =
+                lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
+            let text = text.join("\n") + "\n";
+            blocks.push(Block {
+                language: language.to_string(),
+                text,
+                comment: std::mem::take(&mut comment),
+            });
+        } else {
+            let inner = line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->"));
+            comment = inner.unwrap_or_default().to_string();
+        }
+    }
+    blocks
 }
 
 /// Whether `found` is `shown`, where `...` stands for anything: within a line, or as a line for any lines.
@@ -41,22 +92,24 @@ fn matches(shown: &str, found: &str) -> bool {
     })
 }
 
-/// Commands of a page's console blocks, with the output shown after each.
-fn commands(text: &str) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = vec![];
-    for block in text.split("```console\n").skip(1) {
-        for line in block.split("```").next().unwrap().lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => found.push((command.to_string(), String::new())),
-                None => {
-                    let (_, shown) = found.last_mut().expect("a command before its output");
-                    shown.push_str(line);
-                    shown.push('\n');
-                }
+/// The commands of a console block, with the output shown after each. A command goes on in the next line after ` \`.
+fn commands(block: &str) -> Vec<(String, String)> {
+    let mut commands: Vec<(String, String)> = vec![];
+    for line in block.lines() {
+        match (line.strip_prefix("$ "), commands.last_mut()) {
+            (Some(command), _) => commands.push((command.to_string(), String::new())),
+            (None, Some((command, shown))) if shown.is_empty() && command.ends_with(" \\") => {
+                command.truncate(command.len() - 1);
+                command.push_str(line.trim_start());
             }
+            (None, Some((_, shown))) => {
+                shown.push_str(line);
+                shown.push('\n');
+            }
+            (None, None) => panic!("a console block begins with a command: {line}"),
         }
     }
-    found
+    commands
 }
 
 /// The words of a command; double quotes keep spaces.
@@ -78,30 +131,113 @@ fn words(command: &str) -> Vec<String> {
     words
 }
 
-#[test]
-fn commands_print_what_the_book_shows() {
-    let mut run = 0;
-    for (page, text) in pages() {
-        let folder = tempfile::tempdir().unwrap();
-        copy(&root().join("fixtures"), &folder.path().join("fixtures"));
-        for (command, shown) in commands(&text) {
-            let words = words(&command);
-            assert_eq!(words[0], "dlbc", "{page}: {command}");
-            let done = Command::new(env!("CARGO_BIN_EXE_dlbc"))
-                .args(&words[1..])
-                .current_dir(folder.path())
-                .output()
-                .unwrap();
-            let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-            assert!(done.status.success(), "{page}: {command}\n{err}");
-            assert!(
-                matches(shown.trim_end(), out.trim_end()),
-                "{page}: {command}\nshown:\n{shown}\nfound:\n{out}"
-            );
-            run += 1;
+/// The names of the fetched models that a command or a program reads.
+fn fetched_models(text: &str) -> Vec<&str> {
+    text.split(".cache/models/").skip(1).map(|rest| rest.split('/').next().unwrap()).collect()
+}
+
+/// Lays the fetched models beside the fixtures; `false` where one of them is not in the cache.
+fn lay_models(names: &[&str], folder: &Path) -> bool {
+    names.iter().all(|name| {
+        let Some(model) = crate::common::cached(name) else { return false };
+        let place = folder.join(".cache/models").join(name);
+        if !place.exists() {
+            copy(&model, &place);
+        }
+        true
+    })
+}
+
+/// Runs a command and compares what it prints with what the page shows: standard output, or, where the last line shown is
+/// `[exit code N]`, standard error and the code.
+fn run_command(page: &str, command: &str, shown: &str, folder: &Path) {
+    let words = words(command);
+    assert_eq!(words[0], "dlbc", "{page}: {command}");
+    let done =
+        Command::new(env!("CARGO_BIN_EXE_dlbc")).args(&words[1..]).current_dir(folder).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    let (shown, code) = match shown.trim_end().rsplit_once("[exit code ") {
+        Some((shown, code)) => (shown, code.trim_end_matches(']').parse().unwrap()),
+        None => (shown, 0),
+    };
+    assert_eq!(done.status.code(), Some(code), "{page}: {command}\n{err}");
+    let printed = if code == 0 { out } else { err };
+    assert!(
+        matches(shown.trim_end(), printed.trim_end()),
+        "{page}: {command}\nshown:\n{shown}\nfound:\n{printed}"
+    );
+}
+
+/// Runs the commands and programs of a page one after the other in a folder of its own; returns how many it ran. Programs
+/// read files that commands wrote, so they are left out where a command's model is missing.
+fn run_page(page: &str, text: &str, programs: &str) -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    copy(&root().join("fixtures"), &folder.path().join("fixtures"));
+    let (mut runs, mut complete) = (0, true);
+    for block in blocks(text) {
+        match block.language.as_str() {
+            "console" => {
+                for (command, shown) in commands(&block.text) {
+                    if lay_models(&fetched_models(&command), folder.path()) {
+                        run_command(page, &command, &shown, folder.path());
+                        runs += 1;
+                    } else {
+                        complete = false;
+                    }
+                }
+            }
+            "python" if block.reason().is_none() => {
+                if let Some(python) = complete.then(crate::common::python).flatten() {
+                    let done =
+                        Command::new(python).args(["-c", &block.text]).current_dir(folder.path()).output();
+                    let done = done.unwrap();
+                    assert!(done.status.success(), "{page}: {}", String::from_utf8_lossy(&done.stderr));
+                    runs += 1;
+                }
+            }
+            // Doctests of the library run the programs of the pages that `src/lib.rs` includes.
+            "rust" => {
+                assert!(programs.contains(page.trim_start_matches("../")), "{page} is not in src/lib.rs")
+            }
+            // A file that a later command reads.
+            "toml" if block.comment.starts_with("file: ") => {
+                fs::write(folder.path().join(&block.comment[6..]), &block.text).unwrap();
+            }
+            "toml" | "text" | "json" => {}
+            _ => assert!(
+                block.reason().is_some_and(|reason| reason.len() > 8),
+                "{page}: a block of `{}` is neither run nor has a line `<!-- not run: REASON -->` above it:\n{}",
+                block.language,
+                block.text
+            ),
         }
     }
-    assert!(run >= 8, "{run} commands in the book");
+    runs
+}
+
+/// Number of pages that run at once.
+const WORKERS: usize = 2;
+
+#[test]
+fn commands_print_what_the_book_shows() {
+    let programs = fs::read_to_string(root().join("src/lib.rs")).unwrap();
+    let pages: Vec<(String, String)> = pages().into_iter().chain(root_pages()).collect();
+    let runs: usize = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                let (pages, programs) = (&pages, &programs);
+                scope.spawn(move || {
+                    pages[worker..]
+                        .iter()
+                        .step_by(WORKERS)
+                        .map(|(page, text)| run_page(page, text, programs))
+                        .sum::<usize>()
+                })
+            })
+            .collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    assert!(runs >= 60, "{runs} commands and programs in the book");
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -118,12 +254,26 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[test]
+fn a_page_begins_with_what_its_reader_can_do() {
+    for (page, text) in pages() {
+        if page == "SUMMARY.md" || text.starts_with("{{#include") {
+            continue;
+        }
+        let mut lines = text.lines().filter(|line| !line.is_empty());
+        assert!(lines.next().is_some_and(|line| line.starts_with("# ")), "{page} has no title");
+        assert!(
+            lines.next().is_some_and(|line| line.starts_with("After this page ")),
+            "{page} does not begin with what its reader can do"
+        );
+        let example = blocks(&text).iter().any(|block| ["console", "sh", "rust"].contains(&&*block.language));
+        assert!(example, "{page} has no command and no program");
+    }
+}
+
+#[test]
 fn the_summary_has_every_page_and_links_lead_somewhere() {
     let summary = fs::read_to_string(book().join("SUMMARY.md")).unwrap();
-    let files = pages().into_iter().chain(
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "REFERENCES.md"]
-            .map(|f| (format!("../../{f}"), fs::read_to_string(root().join(f)).unwrap())),
-    );
+    let files = pages().into_iter().chain(root_pages());
     for (page, text) in files {
         let listed = page == "SUMMARY.md" || page.starts_with("..") || summary.contains(&format!("({page})"));
         assert!(listed, "{page} is not in SUMMARY.md");
@@ -146,8 +296,10 @@ fn operators() -> String {
         by_name.entry((r.domain, r.op)).or_default().push((r.since, r.until));
     }
     let mut page = String::from(
-        "# Operators\n\nONNX operators that are read, and the opsets whose definitions are known. A model with any other \
-         operator is\nrefused, and all that is not supported is listed at once (exit code 4).\n\n\
+        "# Operators\n\nAfter this page you know which ONNX operators are read, and the opsets whose definitions are \
+         known. Whether a model\nhas others, one command says:\n\n```console\n\
+         $ dlbc inspect fixtures/operators/refused_Einsum.onnx\n...\n```\n\n\
+         A model with any other operator is refused, and all that is not supported is listed at once (exit code 4).\n\n\
          | operator | opsets |\n| --- | --- |\n",
     );
     for ((domain, op), mut ranges) in by_name {
@@ -161,7 +313,7 @@ fn operators() -> String {
 
 #[test]
 fn the_table_of_operators_is_up_to_date() {
-    let path = book().join("operators.md");
+    let path = book().join("reference/operators.md");
     let wanted = operators();
     if std::env::var_os("DLBC_UPDATE_DOCS").is_some() {
         fs::write(&path, &wanted).unwrap();
@@ -169,7 +321,7 @@ fn the_table_of_operators_is_up_to_date() {
     let found = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         found == wanted,
-        "docs/src/operators.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test cli docs"
+        "docs/src/reference/operators.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test cli docs"
     );
 }
 
@@ -226,7 +378,7 @@ fn the_table_of_signs_is_up_to_date() {
         let row = [&format!("`{rules}`"), shown(&dense), shown(&conv), passed, difference];
         table += &format!("| {} |\n", row.join(" | "));
     }
-    let path = book().join("targets.md");
+    let path = book().join("reference/targets.md");
     let text = fs::read_to_string(&path).unwrap();
     let (before, rest) = text.split_once(SIGNS[0]).unwrap();
     let (_, after) = rest.split_once(SIGNS[1]).unwrap();
@@ -236,6 +388,6 @@ fn the_table_of_signs_is_up_to_date() {
     }
     assert!(
         text == wanted || fs::read_to_string(&path).unwrap() == wanted,
-        "docs/src/targets.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test cli docs"
+        "docs/src/reference/targets.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test cli docs"
     );
 }

@@ -516,7 +516,7 @@ fn composites_are_listed_printed_and_read_from_files() {
     let list = ok(&[&["rules"]]);
     for text in [&list, &ok(&[&["run", "--help"]])] {
         assert!(
-            text.contains("docs/src/faithfulness.md") && text.contains("Transformers: attnlrp"),
+            text.contains("docs/src/concepts/which-composite.md") && text.contains("Transformers: attnlrp"),
             "{text}"
         );
     }

@@ -1,6 +1,6 @@
 //! Relevance against the numbers of other systems, recorded in the zoo.
 //!
-//! `DLBC_UPDATE_DOCS=1` writes docs/src/parity.md.
+//! `DLBC_UPDATE_DOCS=1` writes docs/src/appendix/parity.md.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -53,14 +53,16 @@ fn relevance_equals_that_of_other_systems() {
     let layers: usize = rows.iter().map(|r| r.layers.0).sum();
     assert!(rows.len() > 200 && layers > 1000, "{} rows, {layers} layers", rows.len());
     if std::env::var_os("DLBC_UPDATE_DOCS").is_some() {
-        std::fs::write(root().join("docs/src/parity.md"), page(&rows)).unwrap();
+        std::fs::write(root().join("docs/src/appendix/parity.md"), page(&rows)).unwrap();
     }
     println!("{} inputs and {layers} layers equal those of other systems", rows.len());
 }
 
 fn page(rows: &[Row]) -> String {
     let mut out = String::from(
-        "# Parity\n\nThe relevance of inputs against that of other systems, on the same weights: relative L1, the float32 of \
+        "# Parity\n\nAfter this page you know how far the relevance is from that of zennit, LXT and PyTorch on the same \
+         weights. One command compares again:\n\n<!-- not run: CI runs the tests -->\n```sh\ncargo test --workspace \
+         --test parity\n```\n\nThe relevance of inputs against that of other systems, on the same weights: relative L1, the float32 of \
          both sides included. Where\nthe system keeps relevance of layers, the worst of them is given too. The page is \
          written by\n`DLBC_UPDATE_DOCS=1 cargo test --workspace --test parity` where the model zoo lies beside the \
          checkout.\n\nThe bound is 1e-3 for zennit and LXT, 1e-4 for gradients. Two maps of zennit's are beyond it: \

@@ -57,7 +57,7 @@ pub struct EvalArgs {
     pub position: Option<i64>,
 
     /// Rules that make the relevance; `--rules` takes several names separated by commas. Without it the composites are
-    /// compared that "Which explanation to trust" recommends.
+    /// compared that "Which composite to trust" recommends.
     #[command(flatten)]
     pub explain: ExplainArgs,
 

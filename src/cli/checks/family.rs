@@ -17,7 +17,7 @@ pub enum Family {
 
 /// Similarity of the maps of two classes, 1 for the same map, of composites that start with a positive number: measured by
 /// `dlbc eval --metrics random-logit` on photographs (EfficientNet-Lite0), texts (the sentiment BERT) and tables (wine). The
-/// numbers stand in the book, "Which explanation to trust".
+/// numbers stand in the book, "Faithfulness".
 const MEASURED: [(&str, [f64; 3]); 9] = [
     ("dlb", [0.99, 1.00, 0.89]),
     ("dlb-v2", [1.00, 1.00, 0.89]),

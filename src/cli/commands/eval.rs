@@ -20,7 +20,7 @@ use dlbc::notes::Notes;
 use dlbc::results;
 use dlbc::wording::number;
 
-/// Composites that are compared when none is named: those that the book's page "Which explanation to trust" recommends for one
+/// Composites that are compared when none is named: those that the book's page "Which composite to trust" recommends for one
 /// family of models or another.
 const USUAL: [&str; 4] = ["dlb", "epsilon-plus", "attnlrp", "integrated-gradients"];
 

@@ -12,7 +12,7 @@ use dlbc::wording::json_text;
 pub const ADVICE: &str = "\
 Convolutional networks: epsilon-plus; lrp-gamma on small ones. Transformers: attnlrp or cp-lrp.
 Tables: lrp-epsilon or integrated-gradients. Why one class and not another: dlb with `--mode contrastive`.
-\"Which explanation to trust\" (docs/src/faithfulness.md) has the measurements; `dlbc eval` measures your own model.";
+\"Which composite to trust\" (docs/src/concepts/which-composite.md) says why; `dlbc eval` measures your own model.";
 
 /// Lists the composites, or prints one.
 ///

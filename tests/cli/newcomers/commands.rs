@@ -148,8 +148,8 @@ pub const COMMANDS: &[Expected] = &[
         0,
         &["dlb", "epsilon-plus", "integrated-gradients", "random"],
     ),
-    says("A10.1", "run --help", 0, &["Which explanation to trust"]),
-    says("A10.2", "rules", 0, &["Which explanation to trust"]),
+    says("A10.1", "run --help", 0, &["Which composite to trust"]),
+    says("A10.2", "rules", 0, &["Which composite to trust"]),
     says("A11.1", cancer!("--heatmap $T/row.svg"), 0, &[]),
     // B: pictures.
     says(
