@@ -277,16 +277,33 @@ fn the_summary_has_every_page_and_links_lead_somewhere() {
     for (page, text) in files {
         let listed = page == "SUMMARY.md" || page.starts_with("..") || summary.contains(&format!("({page})"));
         assert!(listed, "{page} is not in SUMMARY.md");
-        let folder = book().join(&page);
-        for link in text.split("](").skip(1).filter_map(|t| t.split(')').next()) {
-            let target = link.split('#').next().unwrap();
-            let inside = !link.starts_with("http") && !target.is_empty();
-            assert!(
-                !inside || folder.parent().unwrap().join(target).exists(),
-                "{page}: {link} leads nowhere"
-            );
+        let folder = book().join(&page).parent().unwrap().to_path_buf();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.starts_with("http") {
+                continue;
+            }
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if target.is_empty() { book().join(&page) } else { folder.join(target) };
+            assert!(target.exists(), "{page}: {link} leads nowhere");
+            let there = || anchors(&fs::read_to_string(&target).unwrap()).contains(&anchor.to_string());
+            assert!(anchor.is_empty() || there(), "{page}: {link} names a heading that does not exist");
         }
     }
+}
+
+/// The anchors of a page's headings.
+fn anchors(page: &str) -> Vec<String> {
+    let mut anchors = vec![];
+    let mut fenced = false;
+    for line in page.lines() {
+        fenced ^= line.starts_with("```");
+        if !fenced && line.starts_with('#') {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let letters = title.chars().filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+            anchors.push(letters.collect::<String>().replace(' ', "-"));
+        }
+    }
+    anchors
 }
 
 /// The page of operators, from the program's own table.
