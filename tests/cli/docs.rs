@@ -61,9 +61,12 @@ fn blocks(page: &str) -> Vec<Block> {
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
         if let Some(language) = line.trim_start().strip_prefix("```") {
-            let text: Vec<&str> =
-                lines.by_ref().take_while(|line| !line.trim_start().starts_with("```")).collect();
-            let text = text.join("\n") + "\n";
+            let indent = &line[..line.len() - line.trim_start().len()];
+            let text: String = lines
+                .by_ref()
+                .take_while(|line| !line.trim_start().starts_with("```"))
+                .map(|line| format!("{}\n", line.strip_prefix(indent).unwrap_or(line)))
+                .collect();
             blocks.push(Block {
                 language: language.to_string(),
                 text,
