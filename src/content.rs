@@ -1,15 +1,14 @@
 //! Kinds of files by their first bytes, for messages about a file that is not what a flag expects.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::Path;
-
-use zip::ZipArchive;
 
 /// Bytes of a file that are looked at.
 const HEAD: u64 = 4096;
 
 /// Entries of an archive that are looked at.
+#[cfg(feature = "npz")]
 const ENTRIES: usize = 1000;
 
 /// Kind of a file, recognised by its content.
@@ -175,8 +174,9 @@ pub fn content(path: &Path) -> Option<Content> {
 }
 
 /// The kind of a zip archive by the names of its entries.
+#[cfg(feature = "npz")]
 fn archive(path: &Path) -> Option<Content> {
-    let archive = ZipArchive::new(BufReader::new(File::open(path).ok()?)).ok()?;
+    let archive = zip::ZipArchive::new(std::io::BufReader::new(File::open(path).ok()?)).ok()?;
     let names: Vec<&str> = archive.file_names().take(ENTRIES).collect();
     let any = |fits: &dyn Fn(&str) -> bool| names.iter().any(|n| fits(n));
     Some(if any(&|n| n.starts_with("relevance/") || n.starts_with("relevance_pos/")) {
@@ -190,6 +190,12 @@ fn archive(path: &Path) -> Option<Content> {
     } else {
         Content::Zip
     })
+}
+
+/// Zip archives are not opened without the feature `npz`.
+#[cfg(not(feature = "npz"))]
+fn archive(_: &Path) -> Option<Content> {
+    None
 }
 
 /// The kind of a file by its first bytes, but for zip archives.

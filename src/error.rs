@@ -301,7 +301,9 @@ macro_rules! io {
     )*};
 }
 
-io!(std::io::Error, zip::result::ZipError);
+io!(std::io::Error);
+#[cfg(feature = "npz")]
+io!(zip::result::ZipError);
 #[cfg(feature = "images")]
 io!(image::ImageError);
 #[cfg(feature = "table")]

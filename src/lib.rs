@@ -33,9 +33,12 @@
 //! - model and relevance as one ONNX file for any runtime: [`Explainer::export`];
 //! - what went wrong and who can mend it: [`Error`] and [`ErrorKind`].
 //!
-//! Features: `cpu` and `cuda` are engines; `images`, `text` and `table` kinds of inputs, the first with [`heatmap`] too; `eval` has
-//! the metrics; `cli` is the program. All are on by default. An embedder of pictures writes
-//! `default-features = false, features = ["cpu", "images"]`.
+//! Inputs need not be files: [`Explainer::explain_with`] takes tensors and borrowed values by name, `[("input", TensorView::new(&[1,
+//! 3, 224, 224], &pixels)?)]`.
+//!
+//! Features: `cpu` and `cuda` are engines; `images`, `text`, `table` and `npz` kinds of inputs, the first with [`heatmap`] too;
+//! `ndarray` converts tensors from and to arrays; `eval` has the metrics; `cli` is the program. All are on by default. An embedder
+//! of pictures writes `default-features = false, features = ["cpu", "images"]`.
 //!
 //! The folder `examples` has a program for each. Modules without a line on this page serve the program `dlbc` and may change.
 
@@ -86,9 +89,9 @@ pub use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget};
 pub use dlbc_compiler::{Compiled, Mode};
 pub use dlbc_ops::program::{Info, InputInfo};
 pub use dlbc_runtime::{
-    BoxLayout, BoxTarget, CancelToken, DType, Detected, Detector, Device, Explanation, MemoryReport,
-    OutputInfo, Pixels, Position, Progress, Region, Request, Start, Target, Task, Tensor, Tensors, Track,
-    WhichBox,
+    AsViews, BoxLayout, BoxTarget, CancelToken, DType, Detected, Detector, Device, Explanation, MemoryReport,
+    OutputInfo, Pixels, Position, Progress, Region, Request, Start, Target, Task, Tensor, TensorError,
+    TensorView, Tensors, Track, Views, WhichBox,
 };
 pub use error::{Error, ErrorKind, Result};
 pub use explainer::{Explainer, ExplainerBuilder};

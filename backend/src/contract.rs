@@ -9,10 +9,8 @@ use dlbc_ops::program::Output;
 use dlbc_ops::tensor::Tensor;
 
 use crate::error::{BackendError, Unsupported};
+use crate::inputs::Views;
 use crate::run_control::{Progress, ProgressReceiver, RunControl};
-
-/// Tensors by name.
-pub type Tensors = BTreeMap<String, Tensor>;
 
 /// Tensors by the program output that they are.
 pub type Outputs = BTreeMap<Output, Tensor>;
@@ -165,7 +163,7 @@ pub trait Plan: Send + Sync {
     ///
     /// # Errors
     /// When a value is out of range for a node, and when `run` is cancelled.
-    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError>;
+    fn forward(&self, inputs: &Views<'_>, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError>;
 
     /// Computes the reverse outputs from a seed of the explained output's shape.
     ///
@@ -173,7 +171,7 @@ pub trait Plan: Send + Sync {
     /// When a value is out of range for a node, and when `run` is cancelled.
     fn reverse(
         &self,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         saved: Saved,
         seed: &Tensor,
         run: &RunControl<'_>,

@@ -5,12 +5,14 @@
 
 mod contract;
 mod error;
+mod inputs;
 mod reference;
 mod run_control;
 mod stage;
 
-pub use contract::{Backend, MemoryReport, Outputs, Plan, Precision, Saved, SessionOptions, Tensors};
+pub use contract::{Backend, MemoryReport, Outputs, Plan, Precision, Saved, SessionOptions};
 pub use error::{BackendError, ErrorKind, Unsupported};
+pub use inputs::{AsViews, Tensors, Views};
 pub use reference::ReferenceBackend;
 pub use run_control::{CancelToken, Progress, ProgressReceiver, RunControl};
 pub use stage::{Stage, Stages, count_reads, split_stages};

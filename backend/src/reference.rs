@@ -8,8 +8,9 @@ use dlbc_ops::prim::{Prim, reference};
 use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{Array, Tensor};
 
-use crate::contract::{Backend, MemoryReport, Outputs, Plan, Saved, SessionOptions, Tensors};
+use crate::contract::{Backend, MemoryReport, Outputs, Plan, Saved, SessionOptions};
 use crate::error::{BackendError, Unsupported};
+use crate::inputs::Views;
 use crate::run_control::{Progress, RunControl};
 use crate::stage::{Stage, Stages, count_reads, split_stages};
 
@@ -92,13 +93,13 @@ impl Interpreter {
         BackendError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
     }
 
-    fn feed(&self, stage: &Stage, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Values, BackendError> {
+    fn feed(&self, stage: &Stage, inputs: &Views<'_>, seed: Option<&Tensor>) -> Result<Values, BackendError> {
         let mut values = Values::new();
         for v in stage.inputs.iter().filter(|v| matches!(self.graph.op(v.node), Prim::Input)) {
             let name = self.graph.value_name(*v);
-            let tensor = if name == SEED { seed } else { inputs.get(name) };
+            let tensor = if name == SEED { seed.map(Tensor::view) } else { inputs.get(name).cloned() };
             let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.into()))?;
-            values.insert(*v, Arc::new(Array::from_tensor(tensor)));
+            values.insert(*v, Arc::new(Array::from_view(&tensor)));
         }
         Ok(values)
     }
@@ -112,7 +113,7 @@ impl Interpreter {
 }
 
 impl Plan for Interpreter {
-    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Views<'_>, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         let stage = &self.stages.forward;
         let total = stage.nodes.len();
         let values = self.run(stage, self.feed(stage, inputs, None)?, &|done| {
@@ -127,7 +128,7 @@ impl Plan for Interpreter {
 
     fn reverse(
         &self,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         saved: Saved,
         seed: &Tensor,
         run: &RunControl<'_>,

@@ -5,8 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use dlbc_backend::{
-    Backend, BackendError, MemoryReport, Outputs, Plan, Progress, RunControl, Saved, SessionOptions, Stage,
-    Tensors, Unsupported, split_stages,
+    Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, RunControl, Saved,
+    SessionOptions, Stage, Unsupported, Views, split_stages,
 };
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
@@ -17,6 +17,7 @@ use tract_linalg::multithread::{Executor, multithread_tract_scope};
 use tract_onnx::tract_core::internal as tr;
 use tract_onnx::tract_core::plan::eval;
 
+use crate::scan::with_token;
 use crate::weights::{self, from_tract, to_tract, with_given};
 use crate::{kernel, wire};
 
@@ -169,16 +170,16 @@ impl Runnable {
         })
     }
 
-    fn feed(&self, inputs: &Tensors, seed: Option<&Tensor>) -> Result<Feed, BackendError> {
+    fn feed(&self, inputs: &Views<'_>, seed: Option<&Tensor>) -> Result<Feed, BackendError> {
         let find = |name: &String| {
-            let tensor = if name == SEED { seed } else { inputs.get(name) };
+            let tensor = if name == SEED { seed.map(Tensor::view) } else { inputs.get(name).cloned() };
             tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))
         };
         let named = self.inputs.iter().map(|name| {
             let tensor = find(name)?;
-            guarded("input", || Ok(tr::TValue::from(to_tract(tensor)?)))
+            guarded("input", || Ok(tr::TValue::from(to_tract(&tensor)?)))
         });
-        let given = self.given.iter().map(|name| find(name).cloned());
+        let given = self.given.iter().map(|name| find(name).map(|tensor| tensor.to_tensor()));
         Ok(Feed { values: named.collect::<Result<_, _>>()?, given: given.collect::<Result<_, _>>()? })
     }
 
@@ -187,6 +188,7 @@ impl Runnable {
         &self,
         stage: &'static str,
         feed: Feed,
+        cancel: Option<&CancelToken>,
         check: &dyn Fn(usize, usize) -> Result<(), BackendError>,
     ) -> Result<tr::TVec<tr::TValue>, BackendError> {
         let (mut done, total) = (0, self.plan.order_without_consts().len());
@@ -197,7 +199,7 @@ impl Runnable {
                 eval(context, state, node, inputs)
             })
         };
-        guarded(stage, || with_given(feed.given, run))
+        guarded(stage, || with_token(cancel, || with_given(feed.given, run)))
     }
 
     fn results(&self, names: &[Output], values: &[tr::TValue]) -> Result<Outputs, BackendError> {
@@ -239,10 +241,10 @@ impl TractPlan {
 }
 
 impl Plan for TractPlan {
-    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Views<'_>, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         self.within(|| {
             let feed = self.forward.feed(inputs, None)?;
-            let mut values = self.forward.run("forward", feed, &|done, total| {
+            let mut values = self.forward.run("forward", feed, run.cancel, &|done, total| {
                 run.report(Progress::Forward { done, total });
                 run.check()
             })?;
@@ -255,7 +257,7 @@ impl Plan for TractPlan {
 
     fn reverse(
         &self,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         saved: Saved,
         seed: &Tensor,
         run: &RunControl<'_>,
@@ -268,7 +270,7 @@ impl Plan for TractPlan {
                 Ok(own) => tr::TValue::from(own),
                 Err(shared) => tr::TValue::from_const(shared),
             }));
-            let values = self.reverse.run("reverse", feed, &|done, total| {
+            let values = self.reverse.run("reverse", feed, run.cancel, &|done, total| {
                 run.report(Progress::Reverse { done, total });
                 run.check()
             })?;

@@ -1,8 +1,9 @@
 //! A recurrence: the model of one step, planned once and run for each element.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
-use dlbc_backend::Stage;
+use dlbc_backend::{BackendError, CancelToken, Stage};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{Prim, Scan};
 use dlbc_ops::tensor::Tensor as Constant;
@@ -11,6 +12,24 @@ use tract_onnx::tract_core::internal::*;
 
 use super::weights::Cache;
 use super::wire;
+
+thread_local! {
+    /// The token of the run that this thread is in.
+    static TOKEN: RefCell<Option<CancelToken>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`, in which a recurrence ends between two steps once `token` is cancelled.
+pub fn with_token<T>(token: Option<&CancelToken>, f: impl FnOnce() -> T) -> T {
+    /// A thread that waits may take up another run: its token comes back afterwards, after a panic too.
+    struct Before(Option<CancelToken>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            TOKEN.set(self.0.take());
+        }
+    }
+    let _before = Before(TOKEN.replace(token.cloned()));
+    f()
+}
 
 /// A recurrence as an operator. Inputs: the first state, sequences, captures that are no constants.
 #[derive(Clone, Debug)]
@@ -69,7 +88,11 @@ impl EvalOp for Recurrence {
         let states = plain.as_slice_mut::<f32>()?;
         let mut step = self.step.spawn()?;
         let mut state = inputs[0].clone();
+        let token = TOKEN.with_borrow(Clone::clone);
         for i in 0..time {
+            if token.as_ref().is_some_and(CancelToken::is_cancelled) {
+                return Err(BackendError::Cancelled.into());
+            }
             let t = if self.reverse { time - 1 - i } else { i };
             let mut feed: TVec<TValue> = tvec!(state);
             for x in &inputs[1..=self.sequences] {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use dlbc_ops::graph::NodeId;
 use dlbc_ops::prim::Transform;
-use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ops::tensor::{DType, Tensor, TensorView};
 use tract_onnx::tract_core::internal as tr;
 
-/// A tensor for tract. Floats of any width compute in float32.
-pub fn to_tract(t: &Tensor) -> tr::TractResult<tr::Tensor> {
+/// A copy of a tensor for tract, which owns its memory. Floats of any width compute in float32.
+pub fn to_tract(t: &TensorView<'_>) -> tr::TractResult<tr::Tensor> {
     let dims = t.dims();
     if let Some(values) = t.as_f32() {
         return tr::Tensor::from_shape(dims, values);
@@ -196,7 +196,7 @@ impl Cache {
         if let Some(t) = self.tensors.get(&(node, part)) {
             return Ok(t.clone());
         }
-        let mut made = to_tract(tensor)?;
+        let mut made = to_tract(&tensor.view())?;
         if tensor.dtype().is_float() && part != Transform::Id {
             let mut plain = made.try_as_plain_ram_mut()?;
             plain.as_slice_mut::<f32>()?.iter_mut().for_each(|v| *v = part_of(part, *v));

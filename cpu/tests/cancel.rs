@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use dlbc_backend::{
-    Backend, BackendError, CancelToken, Outputs, Plan, Progress, ReferenceBackend, RunControl, Saved,
-    SessionOptions, Tensors,
+    AsViews, Backend, BackendError, CancelToken, Outputs, Plan, Progress, ReferenceBackend, RunControl,
+    Saved, SessionOptions, Views,
 };
 use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::Graph;
@@ -48,7 +50,7 @@ fn digits() -> Tensor {
 }
 
 fn forward(plan: &dyn Plan, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
-    plan.forward(&Tensors::from([("x".to_string(), digits())]), run)
+    plan.forward(&[("x", digits())].views(), run)
 }
 
 #[test]
@@ -68,13 +70,64 @@ fn a_cancelled_run_ends_before_the_next_node() {
 
         let (_, saved) = forward(&*plan, &RunControl::default()).unwrap();
         let token = CancelToken::default();
-        let inputs = Tensors::new();
+        let inputs = Views::new();
         let cancelled = RunControl { cancel: Some(&token), progress: None };
         assert!(plan.reverse(&inputs, saved.clone(), &digits(), &cancelled).is_ok());
         token.clone().cancel();
         let error = plan.reverse(&inputs, saved, &digits(), &cancelled).err().unwrap();
         assert!(matches!(error, BackendError::Cancelled), "{error}");
     }
+}
+
+/// Running sums of the input, a step for each of its elements.
+fn sums(elements: i64) -> Graph<Prim> {
+    let ty =
+        |dims: &[i64]| TensorType::new(DType::F32, dims.iter().map(|d| Dim::known(*d)).collect::<Vec<_>>());
+    let mut step = Builder::new();
+    let (state, element) = (step.input("state", ty(&[1])), step.input("element", ty(&[1])));
+    let next = step.add(Prim::Binary(prim::Binary::Add), &[state, element]);
+    step.ok().unwrap();
+    step.graph_mut().add_output("next", next);
+    let (scan, constants) = prim::Scan::from_step(step.finish(), 1, false);
+    assert!(constants.is_empty());
+    let mut b = Builder::new();
+    let (first, x) = (b.input("first", ty(&[1])), b.input("x", ty(&[elements, 1])));
+    let y = b.add(Prim::Scan(scan), &[first, x]);
+    b.ok().unwrap();
+    b.graph_mut().add_output("y", y);
+    b.finish()
+}
+
+#[test]
+fn a_cancelled_recurrence_ends_between_its_steps() {
+    let elements = 1_000_000;
+    let options = SessionOptions::new().threads(1);
+    let plan = CpuBackend.prepare(&sums(elements), &["y".into()], &[], &options).unwrap();
+    let inputs = [
+        ("first", Tensor::from_f32(&[1], &[0.0])),
+        ("x", Tensor::from(vec![1.0f32; elements as usize]).with_dims(&[elements as usize, 1]).unwrap()),
+    ];
+    let (started, wait) = mpsc::channel();
+    let started = Mutex::new(started);
+    let receiver = |progress: Progress| {
+        let Progress::Forward { done, total } = progress else { return };
+        // The recurrence is the last node: nothing after it would notice the token.
+        if done + 1 == total {
+            started.lock().unwrap().send(()).unwrap();
+        }
+    };
+    let token = CancelToken::default();
+    let run = RunControl { cancel: Some(&token), progress: Some(&receiver) };
+    thread::scope(|scope| {
+        let canceller = token.clone();
+        scope.spawn(move || {
+            wait.recv().unwrap();
+            thread::sleep(Duration::from_millis(5));
+            canceller.cancel();
+        });
+        let error = plan.forward(&inputs.views(), &run).err().unwrap();
+        assert!(matches!(error, BackendError::Cancelled), "{error}");
+    });
 }
 
 #[test]
@@ -84,7 +137,7 @@ fn reports_count_the_nodes_of_each_stage() {
         let receiver = |progress: Progress| reports.lock().unwrap().push(progress);
         let run = RunControl { cancel: None, progress: Some(&receiver) };
         let (_, saved) = forward(&*plan, &run).unwrap();
-        plan.reverse(&Tensors::new(), saved, &digits(), &run).unwrap();
+        plan.reverse(&Views::new(), saved, &digits(), &run).unwrap();
         let reports = reports.into_inner().unwrap();
         let halves = [
             reports.iter().filter(|p| matches!(p, Progress::Forward { .. })).count(),

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use dlbc_backend::{Backend, Outputs, ReferenceBackend, RunControl, SessionOptions, Tensors};
+use dlbc_backend::{AsViews, Backend, Outputs, ReferenceBackend, RunControl, SessionOptions, Tensors};
 use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Prim, Reduction, Transform, Unary, Window};
@@ -101,7 +101,7 @@ fn run(
 ) -> Outputs {
     let options = SessionOptions::new().threads(threads);
     let plan = backend.prepare(graph, names, &[], &options).unwrap();
-    plan.forward(inputs, &RunControl::default()).unwrap().0
+    plan.forward(&inputs.views(), &RunControl::default()).unwrap().0
 }
 
 fn window(random: &mut Random, rank: usize, kernel: usize) -> Window {

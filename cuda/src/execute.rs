@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use dlbc_backend::{BackendError, MemoryReport, Outputs, Plan, Progress, RunControl, Saved, Tensors};
+use dlbc_backend::{BackendError, MemoryReport, Outputs, Plan, Progress, RunControl, Saved, Views};
 use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
@@ -105,7 +105,7 @@ impl DevicePlan {
             stage.fill(part, &addresses);
         }
         drop(resident);
-        plan.run(&plan.stages[0], &Tensors::new(), None, &|_, _| Ok(()))?;
+        plan.run(&plan.stages[0], &Views::new(), None, &|_, _| Ok(()))?;
         plan.memory.saved_bytes = lowered.saved_bytes;
         plan.memory.plan_bytes = lowered.bytes;
         plan.memory.segments = lowered.segments;
@@ -121,16 +121,16 @@ impl DevicePlan {
     fn run(
         &self,
         stage: &Stage,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         seed: Option<&Tensor>,
         check: &dyn Fn(usize, usize) -> Result<(), BackendError>,
     ) -> Result<(), BackendError> {
         let mut resident = lock(&self.shared);
         let device = &mut resident.device;
         for (name, address) in &stage.inputs {
-            let tensor = if name == SEED { seed } else { inputs.get(name) };
+            let tensor = if name == SEED { seed.map(Tensor::view) } else { inputs.get(name).cloned() };
             let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))?;
-            device.upload(*address, &to_device(tensor)).map_err(failed)?;
+            device.upload(*address, &to_device(&tensor)).map_err(failed)?;
         }
         let mut status = vec![0; 4 * stage.complaints.len()];
         if !status.is_empty() {
@@ -216,7 +216,7 @@ impl DevicePlan {
     fn run_forward(
         &self,
         generation: &mut u64,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         run: &RunControl<'_>,
     ) -> Result<(), BackendError> {
         *generation += 1;
@@ -230,7 +230,7 @@ impl DevicePlan {
 /// A sequence is one recorded launch: a cancelled run ends between sequences, between the runs of a scan's step, and between
 /// downloads, not between nodes.
 impl Plan for DevicePlan {
-    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Views<'_>, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
         self.run_forward(&mut generation, inputs, run)?;
         Ok((self.results(&self.stages[1], run)?, Saved::new(Generation(*generation))))
@@ -238,7 +238,7 @@ impl Plan for DevicePlan {
 
     fn reverse(
         &self,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         saved: Saved,
         seed: &Tensor,
         run: &RunControl<'_>,

@@ -1,9 +1,10 @@
 //! A device with the weights that are on it, shared by the plans that use them.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dlbc_ops::tensor::{DType, Tensor};
+use dlbc_ops::tensor::{DType, Tensor, TensorView};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{Device, DeviceError};
 
@@ -41,7 +42,8 @@ impl Resident {
         if let Some(known) = self.weights.get(&key) {
             return Ok(known.clone());
         }
-        let bytes = to_device(tensor);
+        let view = tensor.view();
+        let bytes = to_device(&view);
         let address = self.device.allocate(bytes.len().max(4) as u64)?;
         let made = (Arc::new(tensor.clone()), address);
         self.weights.insert(key, made.clone());
@@ -78,11 +80,12 @@ impl Resident {
 }
 
 /// A tensor's values as the device keeps them.
-pub(crate) fn to_device(tensor: &Tensor) -> Vec<u8> {
-    match Kind::of(tensor.dtype()) {
-        Kind::F if tensor.dtype() == DType::F32 => tensor.bytes().to_vec(),
+pub(crate) fn to_device<'a>(tensor: &'a TensorView<'_>) -> Cow<'a, [u8]> {
+    let bytes = match Kind::of(tensor.dtype()) {
+        Kind::F if tensor.dtype() == DType::F32 => return Cow::Borrowed(tensor.bytes()),
         Kind::F => tensor.to_f32().iter().flat_map(|v| v.to_le_bytes()).collect(),
         Kind::I => tensor.to_i64().iter().flat_map(|v| v.to_le_bytes()).collect(),
         Kind::B => tensor.to_i64().iter().flat_map(|v| u32::from(*v != 0).to_le_bytes()).collect(),
-    }
+    };
+    Cow::Owned(bytes)
 }

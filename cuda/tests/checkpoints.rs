@@ -5,7 +5,7 @@
 mod common;
 
 use common::Random;
-use dlbc_backend::{Backend, BackendError, MemoryReport, RunControl, SessionOptions, Tensors};
+use dlbc_backend::{AsViews, Backend, BackendError, MemoryReport, RunControl, SessionOptions, Tensors};
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Prim, Transform, Unary};
@@ -70,9 +70,9 @@ fn run(
     let mut r = Random::new(6);
     let (x, seed) = (r.floats(&DIMS), r.floats(&DIMS));
     let feed = Tensors::from([("x".to_string(), x)]);
-    let (mut made, saved) = plan.forward(&feed, &RunControl::default())?;
-    let mut once = plan.reverse(&feed, saved.clone(), &seed, &RunControl::default())?;
-    let mut twice = plan.reverse(&feed, saved, &seed, &RunControl::default())?;
+    let (mut made, saved) = plan.forward(&feed.views(), &RunControl::default())?;
+    let mut once = plan.reverse(&feed.views(), saved.clone(), &seed, &RunControl::default())?;
+    let mut twice = plan.reverse(&feed.views(), saved, &seed, &RunControl::default())?;
     let all = [made.remove(&names[0]), once.remove(&names[1]), twice.remove(&names[1])].map(Option::unwrap);
     Ok((all, plan.memory()))
 }

@@ -5,7 +5,9 @@
 mod common;
 
 use common::{Random, graph, run};
-use dlbc_backend::{Backend, BackendError, CancelToken, ErrorKind, RunControl, SessionOptions, Tensors};
+use dlbc_backend::{
+    AsViews, Backend, BackendError, CancelToken, ErrorKind, RunControl, SessionOptions, Tensors,
+};
 use dlbc_cuda::{CudaBackend, DeviceError, open};
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Builder, Prim, Transform, Unary};
@@ -137,20 +139,20 @@ fn saved_values_of_an_earlier_forward_are_computed_again() {
     let plan = backend.prepare(&graph, &["y".into()], &[relevance()], &SessionOptions::default()).unwrap();
     let feed = |r: &mut Random| Tensors::from([("x".to_string(), r.floats(&[4, 6]))]);
     let (first, second, seed) = (feed(&mut r), feed(&mut r), r.floats(&[4, 6]));
-    let (_, saved) = plan.forward(&first, &RunControl::default()).unwrap();
-    let wanted = plan.reverse(&first, saved.clone(), &seed, &RunControl::default()).unwrap();
+    let (_, saved) = plan.forward(&first.views(), &RunControl::default()).unwrap();
+    let wanted = plan.reverse(&first.views(), saved.clone(), &seed, &RunControl::default()).unwrap();
     assert_eq!(
-        plan.reverse(&first, saved.clone(), &seed, &RunControl::default()).unwrap(),
+        plan.reverse(&first.views(), saved.clone(), &seed, &RunControl::default()).unwrap(),
         wanted,
         "a second reverse"
     );
-    let (_, other) = plan.forward(&second, &RunControl::default()).unwrap();
+    let (_, other) = plan.forward(&second.views(), &RunControl::default()).unwrap();
     assert_eq!(
-        plan.reverse(&first, saved, &seed, &RunControl::default()).unwrap(),
+        plan.reverse(&first.views(), saved, &seed, &RunControl::default()).unwrap(),
         wanted,
         "after another forward"
     );
-    assert_ne!(plan.reverse(&second, other, &seed, &RunControl::default()).unwrap(), wanted);
+    assert_ne!(plan.reverse(&second.views(), other, &seed, &RunControl::default()).unwrap(), wanted);
     assert!(plan.memory().saved_bytes > 0 && plan.memory().constant_bytes == 144);
 }
 
@@ -161,17 +163,21 @@ fn a_cancelled_run_ends_before_the_next_sequence() {
     let plan =
         backend.prepare(&two_stages(), &["y".into()], &[relevance()], &SessionOptions::default()).unwrap();
     let (feed, seed) = (Tensors::from([("x".to_string(), r.floats(&[4, 6]))]), r.floats(&[4, 6]));
-    let (expected, saved) = plan.forward(&feed, &RunControl::default()).unwrap();
-    let relevance = plan.reverse(&feed, saved.clone(), &seed, &RunControl::default()).unwrap();
+    let (expected, saved) = plan.forward(&feed.views(), &RunControl::default()).unwrap();
+    let relevance = plan.reverse(&feed.views(), saved.clone(), &seed, &RunControl::default()).unwrap();
     let token = CancelToken::default();
     token.cancel();
     let run = RunControl { cancel: Some(&token), progress: None };
-    let error = plan.forward(&feed, &run).err().unwrap();
+    let error = plan.forward(&feed.views(), &run).err().unwrap();
     assert!(matches!(error, BackendError::Cancelled), "{error}");
-    let error = plan.reverse(&feed, saved.clone(), &seed, &run).err().unwrap();
+    let error = plan.reverse(&feed.views(), saved.clone(), &seed, &run).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Cancelled);
-    assert_eq!(plan.reverse(&feed, saved, &seed, &RunControl::default()).unwrap(), relevance, "after both");
-    assert_eq!(plan.forward(&feed, &RunControl::default()).unwrap().0, expected);
+    assert_eq!(
+        plan.reverse(&feed.views(), saved, &seed, &RunControl::default()).unwrap(),
+        relevance,
+        "after both"
+    );
+    assert_eq!(plan.forward(&feed.views(), &RunControl::default()).unwrap().0, expected);
 }
 
 #[test]

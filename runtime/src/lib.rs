@@ -64,13 +64,13 @@ mod session;
 
 pub use dlbc_backend as backend;
 pub use dlbc_ops::program::{InputInfo, TrackKind};
-pub use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorError, TensorType};
+pub use dlbc_ops::tensor::{DType, Dim, Element, Shape, Tensor, TensorError, TensorType, TensorView};
 
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
 pub use device::Device;
 pub use dlbc_backend::{
-    Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, RunControl, SessionOptions,
-    Tensors,
+    AsViews, Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, RunControl,
+    SessionOptions, Tensors, Views,
 };
 #[cfg(feature = "cpu")]
 pub use dlbc_cpu::CpuBackend;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_backend::{BackendError, RunControl, Tensors};
+use dlbc_backend::{AsViews, BackendError, RunControl, Tensors, Views};
 use dlbc_ops::program::{Baseline, Output, Repeat, TrackKind};
 use dlbc_ops::quadrature::gauss_legendre;
 use dlbc_ops::tensor::Tensor;
@@ -28,7 +28,7 @@ type Points = Vec<(Tensors, f64)>;
 pub(crate) fn explain(
     executor: &Executor,
     repeat: &Repeat,
-    inputs: &Tensors,
+    inputs: &Views<'_>,
     request: &Request,
 ) -> Result<Explanation, RuntimeError> {
     let info = &executor.program().info;
@@ -46,6 +46,8 @@ pub(crate) fn explain(
     let clock = Instant::now();
     let Prediction { outputs, baselines: scaled } = executor.predict(inputs, run)?;
     let forward = clock.elapsed().as_secs_f64();
+    // Moved inputs are tensors of their own, and so is what they are moved from.
+    let inputs: &Tensors = &inputs.iter().map(|(name, view)| (name.clone(), view.to_tensor())).collect();
 
     let clock = Instant::now();
     let explained =
@@ -78,7 +80,7 @@ pub(crate) fn explain(
             let (x, b) = (inputs[name].to_f64(), baseline[name].to_f64());
             mean.iter_mut().zip(x.iter().zip(&b)).for_each(|(g, (x, b))| *g *= x - b);
         }
-        let there = executor.predict(&baseline, run)?.outputs;
+        let there = executor.predict(&baseline.views(), run)?.outputs;
         let (here, there) = (explained.to_f64(), there[&info.explained].to_f64());
         let weights = seed.tensor.to_f64();
         start = weights.iter().zip(here.iter().zip(&there)).map(|(w, (x, b))| w * (x - b)).sum();
@@ -231,13 +233,13 @@ fn mean(
     let mut sums: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for chunk in points.chunks(size) {
         let made = match chunk {
-            [(only, _)] => executor.pull(only, reverse.clone(), seed, run)?,
+            [(only, _)] => executor.pull(&only.views(), reverse.clone(), seed, run)?,
             _ => {
                 let tensors: Vec<&Tensors> = chunk.iter().map(|(t, _)| t).collect();
                 let broken = || BackendError::Node("rows of different shapes".into());
                 let stacked = rows::stack(&tensors).ok_or_else(broken)?;
                 let seeds = rows::stack(&vec![&own; chunk.len()]).ok_or_else(broken)?;
-                executor.pull(&stacked, reverse.clone(), &seeds[&name], run)?
+                executor.pull(&stacked.views(), reverse.clone(), &seeds[&name], run)?
             }
         };
         for input in moved {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +13,7 @@ use dlbc_ops::program::{Output, Program};
 use dlbc_runtime::backend::{Plan, Precision, ReferenceBackend, Unsupported};
 use dlbc_runtime::{
     Backend, BackendError, CancelToken, CpuBackend, Device, ErrorKind, Explanation, Progress, Request,
-    RuntimeError, Session, SessionOptions, Target, Tensor, Tensors,
+    RuntimeError, Session, SessionOptions, Target, Tensor, TensorView, Tensors,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -46,6 +47,25 @@ fn heat(explanation: &Explanation) -> Vec<f32> {
 
 fn failure(session: &Session, inputs: &Tensors, request: &Request) -> RuntimeError {
     session.explain(inputs, request).unwrap_err()
+}
+
+#[test]
+fn borrowed_values_explain_as_tensors_do() {
+    let (session, inputs) = (cpu(1), batch(2));
+    let owned = session.explain(&inputs, &Request::default()).unwrap();
+    let values = inputs["input"].to_f32();
+    let view = TensorView::new(&[2, 1, 8, 8], &values).unwrap();
+    let pairs = [("input", view.clone())];
+    assert_eq!(heat(&session.explain(&pairs, &Request::default()).unwrap()), heat(&owned));
+    let by_name = HashMap::from([("input", view)]);
+    assert_eq!(session.predict(&by_name).unwrap(), owned.outputs);
+    let reference = Session::new(digits(), Box::new(ReferenceBackend), SessionOptions::default()).unwrap();
+    assert_eq!(reference.predict(&pairs).unwrap(), reference.predict(&inputs).unwrap());
+
+    let ids = [0i64; 64];
+    let wrong = [("input", TensorView::new(&[1, 1, 8, 8], &ids).unwrap())];
+    let error = session.explain(&wrong, &Request::default()).unwrap_err();
+    assert!(matches!(error, RuntimeError::InputType { .. }), "{error}");
 }
 
 #[test]

@@ -6,21 +6,20 @@ mod builder;
 pub mod embeddings;
 pub mod load;
 
-use std::borrow::{Borrow, Cow};
 use std::path::{Path, PathBuf};
 
 use dlbc_artifact::ExportOptions;
 use dlbc_ops::program::{Info, InputInfo, Program};
-use dlbc_ops::tensor::Tensor;
+use dlbc_ops::tensor::{Tensor, TensorView};
 use dlbc_runtime::{
-    Backend, Detector, Explanation, MemoryReport, OutputInfo, Request, Session, SessionOptions, Target,
-    Tensors, rows,
+    AsViews, Backend, Detector, Explanation, MemoryReport, OutputInfo, Request, Session, SessionOptions,
+    Target, Tensors, Views, rows,
 };
 
 use crate::classes::Classes;
 use crate::error::{Error, Result, ResultExt};
 use crate::explainer::embeddings::Split;
-use crate::input::Inputs;
+use crate::input::{Inputs, last_position};
 use crate::notes::{Note, Notes};
 
 pub use builder::ExplainerBuilder;
@@ -199,8 +198,8 @@ impl Explainer {
     ///
     /// # Errors
     /// For inputs that do not fit, and sizes beyond the limit.
-    pub fn predict(&self, inputs: &impl Borrow<Tensors>) -> Result<Tensors> {
-        let inputs = self.moved(inputs.borrow())?;
+    pub fn predict(&self, inputs: &dyn AsViews) -> Result<Tensors> {
+        let inputs = self.moved(inputs.views())?;
         Ok(self.session.predict(&inputs)?)
     }
 
@@ -209,15 +208,15 @@ impl Explainer {
     ///
     /// # Errors
     /// For inputs that do not fit, and sizes beyond the limit.
-    pub fn explain(&self, inputs: &Inputs) -> Result<Explanation> {
-        self.explain_with(inputs, &Request::new().position(inputs.position()))
+    pub fn explain(&self, inputs: &dyn AsViews) -> Result<Explanation> {
+        self.explain_with(inputs, &Request::new().position(last_position(&inputs.views())))
     }
 
     /// Runs the model and explains what a request asks for.
     ///
     /// # Errors
     /// As [`Explainer::explain`], for a target out of range, and a request that does not fit the model.
-    pub fn explain_with(&self, inputs: &impl Borrow<Tensors>, request: &Request) -> Result<Explanation> {
+    pub fn explain_with(&self, inputs: &dyn AsViews, request: &Request) -> Result<Explanation> {
         let explanations = self.explain_targets(inputs, &[request.target], request)?;
         explanations.into_iter().next().context("an explanation")
     }
@@ -229,11 +228,11 @@ impl Explainer {
     /// As [`Explainer::explain_with`].
     pub fn explain_targets(
         &self,
-        inputs: &impl Borrow<Tensors>,
+        inputs: &dyn AsViews,
         targets: &[Target],
         request: &Request,
     ) -> Result<Vec<Explanation>> {
-        let inputs: &Tensors = inputs.borrow();
+        let inputs = inputs.views();
         let with_detector;
         let request = match (&request.detector, &self.origin.detector) {
             (None, Some(detector)) => {
@@ -242,10 +241,10 @@ impl Explainer {
             }
             _ => request,
         };
-        let moved = self.moved(inputs)?;
+        let moved = self.moved(inputs.clone())?;
         let mut explanations = self.session.explain_targets(&moved, targets, request)?;
         if let Some(lookup) = &self.lookup {
-            explanations.iter_mut().for_each(|one| lookup.give_back(one, inputs));
+            explanations.iter_mut().for_each(|explanation| lookup.give_back(explanation, &inputs));
         }
         Ok(explanations)
     }
@@ -256,7 +255,7 @@ impl Explainer {
     /// # Errors
     /// As [`Explainer::explain_with`].
     pub fn explain_batch(&self, samples: &[Inputs], request: &Request) -> Result<Vec<Explanation>> {
-        let tensors: Vec<&Tensors> = samples.iter().map(Borrow::borrow).collect();
+        let tensors: Vec<&Tensors> = samples.iter().map(|sample| &sample.tensors).collect();
         let one_row = tensors.iter().all(|t| t.values().all(|t| t.dims().first() == Some(&1)));
         let stacked = if batch::is_separable(request) && one_row && self.takes_rows() {
             rows::stack(&tensors)
@@ -273,45 +272,48 @@ impl Explainer {
     }
 
     /// The inputs of the session: with what ids look up, where that is moved.
-    fn moved<'a>(&self, inputs: &'a Tensors) -> Result<Cow<'a, Tensors>> {
-        let Some(lookup) = &self.lookup else { return Ok(Cow::Borrowed(inputs)) };
-        let mut moved = inputs.clone();
-        moved.extend(lookup.session.predict(&own(&lookup.session, inputs))?);
-        Ok(Cow::Owned(own(&self.session, &moved)))
+    fn moved<'a>(&self, inputs: Views<'a>) -> Result<Views<'a>> {
+        let Some(lookup) = &self.lookup else { return Ok(inputs) };
+        let embedded = lookup.session.predict(&own(&lookup.session, &inputs))?;
+        let mut moved = inputs;
+        moved.extend(embedded.into_iter().map(|(name, tensor)| (name, tensor.into())));
+        Ok(own(&self.session, &moved))
     }
 }
 
 /// Those of the tensors that are inputs of a session.
-fn own(session: &Session, from: &Tensors) -> Tensors {
+fn own<'a>(session: &Session, from: &Views<'a>) -> Views<'a> {
     let names = session.program().info.inputs.iter().map(|i| &i.name);
     names.filter_map(|n| Some((n.clone(), from.get(n)?.clone()))).collect()
 }
 
 impl Lookup {
     /// Gives the relevance of embeddings to the ids that looked them up.
-    fn give_back(&self, made: &mut Explanation, inputs: &Tensors) {
+    fn give_back(&self, explanation: &mut Explanation, inputs: &Views<'_>) {
         for (embedding, ids) in &self.embeddings {
             let (Some(relevance), Some(like)) =
-                (made.supporting.relevance.remove(embedding), inputs.get(ids))
+                (explanation.supporting.relevance.remove(embedding), inputs.get(ids))
             else {
                 continue;
             };
-            made.supporting.inputs.remove(embedding);
-            let before = made.supporting.relevance.remove(ids);
-            let own = per_id(&relevance, like, before.as_ref());
-            made.supporting.inputs.insert(ids.clone(), own.to_f64().iter().sum());
-            made.supporting.relevance.insert(ids.clone(), own);
+            explanation.supporting.inputs.remove(embedding);
+            let before = explanation.supporting.relevance.remove(ids);
+            let sums = per_id(&relevance, like, before.as_ref());
+            explanation.supporting.inputs.insert(ids.clone(), sums.to_f64().iter().sum());
+            explanation.supporting.relevance.insert(ids.clone(), sums);
         }
     }
 }
 
 /// The relevance of each id: the sum over what it looked up, added to `before`.
-fn per_id(relevance: &Tensor, ids: &Tensor, before: Option<&Tensor>) -> Tensor {
+fn per_id(relevance: &Tensor, ids: &TensorView<'_>, before: Option<&Tensor>) -> Tensor {
     let width = relevance.elems().checked_div(ids.elems()).unwrap_or(0).max(1);
     let before = before.map(Tensor::to_f64).unwrap_or_else(|| vec![0.0; ids.elems()]);
     let values = relevance.to_f64();
-    let sums =
-        values.chunks(width).zip(before).map(|(own, before)| (own.iter().sum::<f64>() + before) as f32);
+    let sums = values
+        .chunks(width)
+        .zip(before)
+        .map(|(looked_up, before)| (looked_up.iter().sum::<f64>() + before) as f32);
     Tensor::from_f32(ids.dims(), &sums.collect::<Vec<_>>())
 }
 
@@ -323,8 +325,8 @@ mod tests {
     fn ids_get_what_they_looked_up() {
         let relevance = Tensor::from_f32(&[1, 2, 3], &[1.0, 2.0, 3.0, -1.0, 0.0, 0.5]);
         let ids = Tensor::from_i64(&[1, 2], &[7, 7]);
-        let once = per_id(&relevance, &ids, None);
+        let once = per_id(&relevance, &ids.view(), None);
         assert_eq!((once.dims(), once.to_f32()), (&[1, 2][..], vec![6.0, -0.5]));
-        assert_eq!(per_id(&relevance, &ids, Some(&once)).to_f32(), [12.0, -1.0]);
+        assert_eq!(per_id(&relevance, &ids.view(), Some(&once)).to_f32(), [12.0, -1.0]);
     }
 }

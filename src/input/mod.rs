@@ -29,13 +29,12 @@ mod text_source;
 mod texts;
 pub mod vocabulary;
 
-use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use dlbc_ops::program::InputInfo;
 use dlbc_ops::tensor::{Bindings, Tensor};
-use dlbc_runtime::{Position, Tensors};
+use dlbc_runtime::{AsViews, Position, Tensors, Views};
 #[cfg(feature = "images")]
 use image::RgbImage;
 
@@ -84,9 +83,9 @@ pub struct Inputs {
     pub notes: Vec<Note>,
 }
 
-impl Borrow<Tensors> for Inputs {
-    fn borrow(&self) -> &Tensors {
-        &self.tensors
+impl AsViews for Inputs {
+    fn views(&self) -> Views<'_> {
+        self.tensors.views()
     }
 }
 
@@ -107,15 +106,17 @@ impl From<Tensors> for Inputs {
 impl Inputs {
     /// Returns the last position of each row that `attention_mask` leaves unmasked; without a mask the last position.
     pub fn position(&self) -> Position {
-        let Some(mask) = self.tensors.get("attention_mask") else { return Position::At(-1) };
-        let [_, length] = mask.dims() else { return Position::At(-1) };
-        let values = mask.to_f64();
-        let last = |row: &[f64]| row.iter().rposition(|m| *m != 0.0).unwrap_or(length - 1);
-        Position::LastUnmasked {
-            mask_len: *length,
-            last: values.chunks((*length).max(1)).map(last).collect(),
-        }
+        last_position(&self.views())
     }
+}
+
+/// Returns the last position of each row that `attention_mask` leaves unmasked; without a mask the last position.
+pub(crate) fn last_position(inputs: &Views<'_>) -> Position {
+    let Some(mask) = inputs.get("attention_mask") else { return Position::At(-1) };
+    let [_, length] = mask.dims() else { return Position::At(-1) };
+    let values = mask.to_f64();
+    let last = |row: &[f64]| row.iter().rposition(|m| *m != 0.0).unwrap_or(length - 1);
+    Position::LastUnmasked { mask_len: *length, last: values.chunks((*length).max(1)).map(last).collect() }
 }
 
 /// A picture as the model sees it.

@@ -1,16 +1,23 @@
 //! NumPy's .npz format: arrays by name in a zip file.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "npz")]
 use std::fs::File;
+#[cfg(feature = "npz")]
 use std::io::BufReader;
 use std::path::Path;
 
 use dlbc_ops::tensor::Tensor;
+#[cfg(feature = "npz")]
 use zip::ZipArchive;
 
+#[cfg(feature = "npz")]
 use super::npy;
+#[cfg(feature = "npz")]
 use crate::content::{Content, content};
-use crate::error::{Error, Result, ResultExt};
+#[cfg(feature = "npz")]
+use crate::error::ResultExt;
+use crate::error::{Error, Result};
 
 /// The arrays of a file.
 pub struct Arrays {
@@ -26,6 +33,7 @@ pub struct Arrays {
 ///
 /// # Errors
 /// For a file that is no zip file, a name that occurs twice, and bad arrays.
+#[cfg(feature = "npz")]
 pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Arrays> {
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     let archive = ZipArchive::new(BufReader::new(file)).map_err(|_| match content(path) {
@@ -51,4 +59,13 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
         }
     }
     Ok(arrays)
+}
+
+/// Refuses every file: this build reads no archives.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "npz"))]
+pub fn read(_: &Path, _: impl Fn(&str) -> bool, _: u64) -> Result<Arrays> {
+    Err(Error::unsupported(".npz files are not available: built without feature `npz`"))
 }

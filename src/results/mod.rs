@@ -8,6 +8,7 @@ mod feature_table;
 mod file;
 mod json;
 mod keys;
+#[cfg(feature = "npz")]
 mod npz;
 pub mod read;
 mod safetensors;
@@ -60,7 +61,12 @@ impl Format {
     /// When the file cannot be written.
     pub fn save(self, path: &Path, contents: &Contents) -> Result<()> {
         write(path, |out| match self {
+            #[cfg(feature = "npz")]
             Format::Npz => npz::write(out, contents),
+            #[cfg(not(feature = "npz"))]
+            Format::Npz => {
+                Err(Error::unsupported(".npz files are not available: built without feature `npz`"))
+            }
             Format::Safetensors => safetensors::write(out, contents),
             Format::Json => json::write(out, contents),
             #[cfg(feature = "table")]

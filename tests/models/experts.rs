@@ -11,7 +11,7 @@ use dlbc_ops::program::Output;
 use dlbc_runtime::backend::{Outputs, Plan, RunControl, Saved, Unsupported};
 use dlbc_runtime::{
     Backend, BackendError, CpuBackend, Explanation, MemoryReport, Request, Session, SessionOptions, Target,
-    Tensor, Tensors,
+    Tensor, Tensors, Views,
 };
 
 /// What a model says of some inputs.
@@ -252,14 +252,14 @@ impl Backend for Counted {
 }
 
 impl Plan for CountedPlan {
-    fn forward(&self, inputs: &Tensors, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
+    fn forward(&self, inputs: &Views<'_>, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         self.products.fetch_add(self.work, Ordering::Relaxed);
         self.plan.forward(inputs, run)
     }
 
     fn reverse(
         &self,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         saved: Saved,
         seed: &Tensor,
         run: &RunControl<'_>,

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use dlbc_backend::{Backend, BackendError, ReferenceBackend, RunControl, SessionOptions, Tensors};
+use dlbc_backend::{AsViews, Backend, BackendError, ReferenceBackend, RunControl, SessionOptions, Tensors};
 use dlbc_cuda::CudaBackend;
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{Builder, Prim};
@@ -57,7 +57,7 @@ pub fn graph(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value)
 pub fn run(backend: &dyn Backend, graph: &Graph<Prim>, inputs: &[Tensor]) -> Result<Tensor, BackendError> {
     let feed: Tensors = inputs.iter().enumerate().map(|(i, t)| (format!("x{i}"), t.clone())).collect();
     let plan = backend.prepare(graph, &["y".into()], &[], &SessionOptions::default())?;
-    let (mut made, _) = plan.forward(&feed, &RunControl::default())?;
+    let (mut made, _) = plan.forward(&feed.views(), &RunControl::default())?;
     Ok(made.remove(&Output::from("y")).unwrap())
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{ArrayD, IxDyn};
 
-use super::{DType, Tensor};
+use super::{DType, Tensor, TensorView};
 
 /// Tensor in the arithmetic of the reference kernels: all float types compute in float64, all integer types in int64. The
 /// element type is that of the value in the graph.
@@ -21,6 +21,11 @@ pub enum Array {
 impl Array {
     /// Converts a tensor to an array.
     pub fn from_tensor(t: &Tensor) -> Array {
+        Array::from_view(&t.view())
+    }
+
+    /// From a view.
+    pub fn from_view(t: &TensorView<'_>) -> Array {
         let dims = IxDyn(t.dims());
         // The tensor's invariant is that its bytes fill its dimensions, so the shapes below always fit.
         if t.dtype().is_float() {

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use ndarray::Dimension;
 use thiserror::Error;
 
 use super::{Bytes, DType, Tensor};
 
-/// Bytes that do not match the element type and dimensions of a tensor.
+/// Values that do not match the element type and dimensions of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum TensorError {
@@ -31,6 +30,46 @@ pub enum TensorError {
         /// Number of bytes in the buffer.
         actual: usize,
     },
+    /// Too few or too many values.
+    #[error("tensor {dtype}{dims:?}: expected {expected} elements, found {actual}")]
+    Elements {
+        /// Element type.
+        dtype: DType,
+        /// Dimensions.
+        dims: Vec<usize>,
+        /// Number of elements that the dimensions take.
+        expected: usize,
+        /// Number of values.
+        actual: usize,
+    },
+    /// Values of another type than asked for.
+    #[error("expected a tensor of {expected}, found {actual}")]
+    Type {
+        /// Type asked for.
+        expected: DType,
+        /// Type of the tensor.
+        actual: DType,
+    },
+    /// Values that cannot be read where they lie.
+    #[error(
+        "tensor {dtype}{dims:?}: the values cannot be read in place: expected contiguous, aligned values in row-major order"
+    )]
+    Layout {
+        /// Element type.
+        dtype: DType,
+        /// Dimensions.
+        dims: Vec<usize>,
+    },
+}
+
+/// Returns an error unless `dims` have `count` elements.
+pub(super) fn check_elements(dtype: DType, dims: &[usize], count: usize) -> Result<(), TensorError> {
+    let elems = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
+    match elems {
+        Some(expected) if expected == count => Ok(()),
+        Some(expected) => Err(TensorError::Elements { dtype, dims: dims.to_vec(), expected, actual: count }),
+        None => Err(TensorError::Overflow { dtype, dims: dims.to_vec() }),
+    }
 }
 
 impl Tensor {
@@ -60,32 +99,90 @@ impl<T: bytemuck::NoUninit> AsRef<[u8]> for Owned<T> {
     }
 }
 
-macro_rules! from_values {
-    ($($type:ident $dtype:ident),*) => {$(
-        /// Creates a tensor of one dimension. On little-endian machines the values are not copied.
-        impl From<Vec<$type>> for Tensor {
-            fn from(values: Vec<$type>) -> Tensor {
-                let dims = vec![values.len()];
-                let values = if cfg!(target_endian = "little") {
-                    values
-                } else {
-                    values.into_iter().map(|v| $type::from_le_bytes(v.to_ne_bytes())).collect()
-                };
-                Tensor { dtype: DType::$dtype, dims, data: Arc::new(Owned(values)) }
-            }
-        }
+/// A Rust type that is an element type of tensors.
+pub trait Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
+    /// The element type.
+    const DTYPE: DType;
 
-        /// Creates a tensor of the array's shape.
-        impl<D: Dimension> From<ndarray::Array<$type, D>> for Tensor {
-            fn from(array: ndarray::Array<$type, D>) -> Tensor {
-                let dims = array.shape().to_vec();
-                Tensor { dims, ..Tensor::from(array.iter().copied().collect::<Vec<$type>>()) }
+    /// The value with its bytes in little-endian order.
+    #[doc(hidden)]
+    fn to_little_endian(self) -> Self;
+
+    /// The values of bytes of the type `dtype` where they lie; `None` for another type, and where this machine reads values
+    /// otherwise.
+    #[doc(hidden)]
+    fn in_place(dtype: DType, bytes: &[u8]) -> Option<&[Self]> {
+        let native = dtype == Self::DTYPE && cfg!(target_endian = "little");
+        if native { bytemuck::try_cast_slice(bytes).ok() } else { None }
+    }
+}
+
+mod sealed {
+    /// Keeps other crates from adding element types.
+    pub trait Sealed {}
+}
+
+macro_rules! elements {
+    ($($type:ident $dtype:ident),*) => {$(
+        impl sealed::Sealed for $type {}
+
+        impl Element for $type {
+            const DTYPE: DType = DType::$dtype;
+
+            fn to_little_endian(self) -> $type {
+                $type::from_ne_bytes(self.to_le_bytes())
             }
         }
     )*};
 }
 
-from_values!(f32 F32, f64 F64, i64 I64);
+elements!(f32 F32, f64 F64, i8 I8, i16 I16, i32 I32, i64 I64, u8 U8, u16 U16, u32 U32, u64 U64);
+
+impl Tensor {
+    /// Creates a tensor of the shape `dims` that takes `values`, row-major; on little-endian machines without a copy.
+    ///
+    /// # Errors
+    /// When there are not as many values as the shape takes.
+    pub fn try_from_shape_vec<T: Element>(dims: &[usize], values: Vec<T>) -> Result<Tensor, TensorError> {
+        check_elements(T::DTYPE, dims, values.len())?;
+        Ok(Tensor { dims: dims.to_vec(), ..Tensor::from(values) })
+    }
+
+    /// Creates a tensor of the shape `dims` with a copy of `values`, row-major.
+    ///
+    /// # Errors
+    /// When there are not as many values as the shape takes.
+    pub fn try_from_slice<T: Element>(dims: &[usize], values: &[T]) -> Result<Tensor, TensorError> {
+        check_elements(T::DTYPE, dims, values.len())?;
+        Tensor::try_from_shape_vec(dims, values.to_vec())
+    }
+}
+
+impl Tensor {
+    /// Returns the values without a copy; `None` unless `T` is their type, the bytes are aligned and the machine is little-endian.
+    pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
+        T::in_place(self.dtype, self.bytes())
+    }
+
+    /// Returns the values without a copy; `None` unless the type is float32, the bytes are aligned and the machine is
+    /// little-endian.
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        self.as_slice()
+    }
+}
+
+/// Creates a tensor of one dimension. On little-endian machines it takes the values without a copy.
+impl<T: Element> From<Vec<T>> for Tensor {
+    fn from(values: Vec<T>) -> Tensor {
+        let dims = vec![values.len()];
+        let values = if cfg!(target_endian = "little") {
+            values
+        } else {
+            values.into_iter().map(Element::to_little_endian).collect()
+        };
+        Tensor { dtype: T::DTYPE, dims, data: Arc::new(Owned(values)) }
+    }
+}
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -101,12 +198,23 @@ mod tests {
     }
 
     #[test]
-    fn vectors_and_arrays_are_tensors() {
+    fn vectors_are_tensors() {
         let values = vec![1.0f32, 2.0, 3.0, 4.0];
+        let at = values.as_ptr();
         let flat = Tensor::from(values.clone());
         assert_eq!((flat.dims(), flat.to_f32().to_vec()), (&[4][..], values.clone()));
         assert_eq!(flat.with_dims(&[2, 2]).unwrap(), Tensor::from_f32(&[2, 2], &values));
-        let square = ndarray::arr2(&[[1i64, 2], [3, 4]]);
-        assert_eq!(Tensor::from(square.reversed_axes()), Tensor::from_i64(&[2, 2], &[1, 3, 2, 4]));
+        let square = Tensor::try_from_shape_vec(&[2, 2], values).unwrap();
+        assert_eq!(square.as_f32().unwrap().as_ptr(), at);
+        assert_eq!(Tensor::from(vec![1u8, 2]).to_i64(), [1, 2]);
+        assert_eq!(Tensor::from_i64(&[2], &[1, -1]).as_slice::<i64>(), Some(&[1, -1][..]));
+        let wrong = Tensor::try_from_shape_vec(&[1, 3], vec![0.0f32; 2]).unwrap_err();
+        assert_eq!(wrong.to_string(), "tensor f32[1, 3]: expected 3 elements, found 2");
+    }
+
+    #[test]
+    #[should_panic(expected = "tensor f32[2, 2]: expected 4 elements, found 3")]
+    fn a_constructor_that_panics_names_elements() {
+        Tensor::from_f32(&[2, 2], &[0.0; 3]);
     }
 }

@@ -74,6 +74,15 @@ impl DType {
         }
     }
 
+    pub(super) fn decode_f32(self, bytes: &[u8]) -> Vec<f32> {
+        match self {
+            DType::F32 => decode!(bytes, f32, 4, |v| v),
+            DType::F16 => decode!(bytes, f16, 2, f16::to_f32),
+            DType::Bf16 => decode!(bytes, bf16, 2, bf16::to_f32),
+            _ => self.decode_f64(bytes).into_iter().map(|v| v as f32).collect(),
+        }
+    }
+
     pub(super) fn decode_i64(self, bytes: &[u8]) -> Vec<i64> {
         match self {
             DType::I8 => decode!(bytes, i8, 1, i64::from),

@@ -84,6 +84,11 @@ impl TensorType {
         TensorType { dtype, shape: shape.into() }
     }
 
+    /// Creates a type whose dimensions are all known.
+    pub fn known(dtype: DType, dims: &[usize]) -> TensorType {
+        TensorType { dtype, shape: dims.iter().map(|d| Dim::known(*d as i64)).collect() }
+    }
+
     /// Returns the number of axes.
     pub fn rank(&self) -> usize {
         self.shape.rank()

@@ -1,11 +1,12 @@
 //! Checks a run's inputs and binds the symbols of their dimensions.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dlbc_backend::{BackendError, Tensors};
+use dlbc_backend::{BackendError, Views};
 use dlbc_ops::program::Info;
-use dlbc_ops::tensor::{Bindings, Tensor};
+use dlbc_ops::tensor::{Bindings, TensorView};
 
 use crate::error::RuntimeError;
 
@@ -13,7 +14,7 @@ use crate::error::RuntimeError;
 ///
 /// # Errors
 /// For missing and unknown names, wrong types and shapes, dimensions that disagree, NaN and infinities.
-pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeError> {
+pub(crate) fn bind(info: &Info, inputs: &Views<'_>) -> Result<Bindings, RuntimeError> {
     let mut bindings = Bindings::new();
     let mut formulas = vec![];
     let mut bound_by: HashMap<Arc<str>, String> = HashMap::new();
@@ -82,11 +83,11 @@ pub(crate) fn bind(info: &Info, inputs: &Tensors) -> Result<Bindings, RuntimeErr
     Ok(bindings)
 }
 
-fn finite(name: &str, tensor: &Tensor) -> Result<(), RuntimeError> {
+fn finite(name: &str, tensor: &TensorView<'_>) -> Result<(), RuntimeError> {
     if !tensor.dtype().is_float() {
         return Ok(());
     }
-    let values = tensor.to_f32();
+    let values = tensor.as_f32().map_or_else(|| Cow::Owned(tensor.to_f32()), Cow::Borrowed);
     let Some(flat) = values.iter().position(|v| !v.is_finite()) else { return Ok(()) };
     let mut rest = flat;
     let mut index: Vec<usize> = tensor

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use dlbc_backend::{
     Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, RunControl, Saved,
-    SessionOptions, Tensors,
+    SessionOptions, Tensors, Views,
 };
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{Output, Program, SEED};
@@ -69,7 +69,7 @@ pub(crate) struct Ready<'a> {
     executor: &'a Executor,
     run: RunControl<'a>,
     kept: Kept,
-    inputs: Tensors,
+    inputs: Views<'a>,
     /// Seconds of binding and planning so far.
     pub prepare: f64,
     /// Seconds of the forward so far.
@@ -158,7 +158,7 @@ impl Executor {
     ///
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
-    pub fn predict(&self, inputs: &Tensors, run: RunControl<'_>) -> Result<Prediction, RuntimeError> {
+    pub fn predict(&self, inputs: &Views<'_>, run: RunControl<'_>) -> Result<Prediction, RuntimeError> {
         let (mut made, _) = self.ready(inputs, vec![], 1, run)?.forward()?;
         Convention::take(&self.program.info, &mut made);
         let baseline = |(output, tensor): (&Output, &Tensor)| match output {
@@ -182,7 +182,7 @@ impl Executor {
     /// As [`Executor::predict`].
     pub fn pull(
         &self,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         reverse: Vec<Output>,
         seed: &Tensor,
         run: RunControl<'_>,
@@ -195,7 +195,7 @@ impl Executor {
     /// Takes the steps that measure dimensions, and plans the last one.
     pub fn ready<'a>(
         &'a self,
-        inputs: &Tensors,
+        inputs: &Views<'a>,
         reverse: Vec<Output>,
         targets: usize,
         run: RunControl<'a>,
@@ -229,7 +229,7 @@ impl Executor {
             key.bindings.extend(found);
             key.bindings.extend(step.bound.clone());
             // What a step keeps for the next one is an input of that one.
-            ready.inputs.extend(made.into_iter().map(|(output, tensor)| (output.to_string(), tensor)));
+            ready.inputs.extend(made.into_iter().map(|(output, tensor)| (output.to_string(), tensor.into())));
             kept = self.plan(&key, Some(step), &run)?;
             ready.prepare += clock.elapsed().as_secs_f64();
             ready.kept = kept.clone();

@@ -7,7 +7,7 @@ mod stack;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use dlbc_backend::{Backend, BackendError, MemoryReport, Outputs, SessionOptions, Tensors};
+use dlbc_backend::{AsViews, Backend, BackendError, MemoryReport, Outputs, SessionOptions, Tensors, Views};
 use dlbc_ops::program::{InputInfo, Mode, Output, Program, Repeat};
 use dlbc_ops::tensor::Tensor;
 
@@ -69,9 +69,32 @@ impl Session {
     ///
     /// A composite that repeats its program ([`Repeat`]) runs it as often as it says.
     ///
+    /// Inputs may be borrowed from slices of the caller's, as a [`TensorView`](dlbc_ops::tensor::TensorView): the session reads
+    /// them where they lie. The CPU engine copies an input once, into memory of its own; the CUDA engine uploads float32 from
+    /// where it lies and converts other types; the reference engine converts to float64. A composite that repeats its program
+    /// copies each input that is borrowed, once.
+    ///
     /// # Errors
     /// For inputs that do not fit, a target out of range, sizes beyond the limit.
-    pub fn explain(&self, inputs: &Tensors, request: &Request) -> Result<Explanation, RuntimeError> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let model = dlbc_proto::read_model("../fixtures/digits_cnn/model.onnx".as_ref(), &Default::default())?;
+    /// # let program = dlbc_compiler::compile(&model, &Default::default())?.program;
+    /// # let backend = Box::new(dlbc_runtime::CpuBackend);
+    /// # let session = dlbc_runtime::Session::new(program, backend, Default::default())?;
+    /// use dlbc_runtime::{Request, TensorView};
+    ///
+    /// let pixels = vec![0.5f32; 64];
+    /// let inputs = [("input", TensorView::new(&[1, 1, 8, 8], &pixels)?)];
+    /// let explanation = session.explain(&inputs, &Request::default())?;
+    /// println!("{:?}", explanation.supporting.relevance["input"].as_f32());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn explain(&self, inputs: &dyn AsViews, request: &Request) -> Result<Explanation, RuntimeError> {
         let mut made = self.explain_targets(inputs, &[request.target], request)?;
         made.pop().ok_or_else(|| RuntimeError::Targets(vec![]))
     }
@@ -108,7 +131,7 @@ impl Session {
     /// ```
     pub fn explain_targets(
         &self,
-        inputs: &Tensors,
+        inputs: &dyn AsViews,
         targets: &[Target],
         request: &Request,
     ) -> Result<Vec<Explanation>, RuntimeError> {
@@ -116,6 +139,7 @@ impl Session {
         if targets.is_empty() || twice {
             return Err(RuntimeError::Targets(targets.to_vec()));
         }
+        let inputs = inputs.views();
         let info = &self.program().info;
         if request.baseline.is_some() && !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
             return Err(RuntimeError::NoBaseline { rules: info.rules.clone() });
@@ -123,13 +147,13 @@ impl Session {
         if let Some(repeat) = &info.repeat {
             let one = |target: &Target| {
                 let request = request.clone().target(*target);
-                repeat::explain(&self.executor, repeat, inputs, &request)
+                repeat::explain(&self.executor, repeat, &inputs, &request)
             };
             return targets.iter().map(one).collect();
         }
         let mut at_once = targets.len();
         loop {
-            match self.explain_by(at_once, inputs, targets, request) {
+            match self.explain_by(at_once, &inputs, targets, request) {
                 // As many of the targets as the device's memory holds at once.
                 Err(RuntimeError::Backend(BackendError::DeviceMemory(_))) if at_once > 1 => {
                     at_once = at_once.div_ceil(2)
@@ -143,7 +167,7 @@ impl Session {
     fn explain_by(
         &self,
         at_once: usize,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         targets: &[Target],
         request: &Request,
     ) -> Result<Vec<Explanation>, RuntimeError> {
@@ -233,8 +257,8 @@ impl Session {
     ///
     /// # Errors
     /// For inputs that do not fit, sizes beyond the limit.
-    pub fn predict(&self, inputs: &Tensors) -> Result<Tensors, RuntimeError> {
-        Ok(self.executor.predict(inputs, self.executor.run(None))?.outputs)
+    pub fn predict(&self, inputs: &dyn AsViews) -> Result<Tensors, RuntimeError> {
+        Ok(self.executor.predict(&inputs.views(), self.executor.run(None))?.outputs)
     }
 
     /// What the last plan that ran holds, and how many targets share its reverse.

@@ -7,12 +7,12 @@ use std::time::Instant;
 
 use dlbc_backend::{
     Backend, BackendError, MemoryReport, Outputs, Plan, Progress, ReferenceBackend, RunControl,
-    SessionOptions, Tensors,
+    SessionOptions, Views,
 };
 use dlbc_ops::graph::Graph;
 use dlbc_ops::prim::{self, Prim, batch};
 use dlbc_ops::program::{Output, SEED};
-use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType};
+use dlbc_ops::tensor::{Bindings, Dim, Shape, Tensor, TensorType, TensorView};
 
 use super::block::{Block, Parts, Source};
 use super::cut::cut;
@@ -86,10 +86,10 @@ impl Blocks {
     ///
     /// # Errors
     /// When planning fails, a value is out of range for a node, or a measured dimension is below 0.
-    pub fn forward(&self, engine: Engine<'_>, inputs: &Tensors) -> Result<(Outputs, State), RuntimeError> {
+    pub fn forward(&self, engine: Engine<'_>, inputs: &Views<'_>) -> Result<(Outputs, State), RuntimeError> {
         let mut state = State { values: vec![None; self.parts.values], sizes: Bindings::new(), prepare: 0.0 };
         for (symbol, name) in &self.parts.given {
-            state.measured(symbol, name, inputs.get(name))?;
+            state.measured(symbol, name, inputs.get(name).cloned())?;
         }
         self.steps(0..self.parts.early, engine, inputs, None, &mut state)?;
         Ok((self.results(0, inputs, None, &state), state))
@@ -102,7 +102,7 @@ impl Blocks {
     pub fn reverse(
         &self,
         engine: Engine<'_>,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         seed: &Tensor,
         state: &mut State,
     ) -> Result<Outputs, RuntimeError> {
@@ -134,10 +134,10 @@ impl Blocks {
     }
 
     /// The outputs of a stage.
-    fn results(&self, stage: usize, inputs: &Tensors, seed: Option<&Tensor>, state: &State) -> Outputs {
+    fn results(&self, stage: usize, inputs: &Views<'_>, seed: Option<&Tensor>, state: &State) -> Outputs {
         let known = self.parts.outputs[stage].iter();
         known
-            .filter_map(|(name, source)| Some((name.clone(), state.find(source, inputs, seed)?.clone())))
+            .filter_map(|(name, source)| Some((name.clone(), state.find(source, inputs, seed)?.to_tensor())))
             .collect()
     }
 
@@ -145,7 +145,7 @@ impl Blocks {
         &self,
         blocks: Range<usize>,
         engine: Engine<'_>,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         seed: Option<&Tensor>,
         state: &mut State,
     ) -> Result<(), RuntimeError> {
@@ -168,7 +168,7 @@ impl Blocks {
         &self,
         block: &Block,
         engine: Engine<'_>,
-        inputs: &Tensors,
+        inputs: &Views<'_>,
         seed: Option<&Tensor>,
         state: &mut State,
     ) -> Result<(), RuntimeError> {
@@ -178,11 +178,11 @@ impl Blocks {
         let made = match &*planned {
             Planned::Fixed(made) => made.clone(),
             Planned::Plan { plan, inputs: read, outputs } => {
-                let mut feed = Tensors::new();
+                let mut feed = Views::new();
                 for (at, name) in read {
                     let tensor = state.find(&block.inputs[*at].0, inputs, seed);
                     let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))?;
-                    feed.insert(name.clone(), tensor.clone());
+                    feed.insert(name.clone(), tensor);
                 }
                 let mut made = match plan.forward(&feed, &engine.run.silent()) {
                     Err(error @ BackendError::Node(_)) => {
@@ -200,8 +200,8 @@ impl Blocks {
         for (symbol, at) in &block.measures {
             let node = block.outputs.iter().position(|(own, _)| own == at);
             let node = node.map_or_else(String::new, |i| block.graph.outputs()[i].0.to_string());
-            let value = state.values[*at].clone();
-            state.measured(symbol, &node, value.as_ref())?;
+            let value = state.values[*at].clone().map(TensorView::from);
+            state.measured(symbol, &node, value)?;
         }
         for at in &block.done {
             state.values[*at] = None;
@@ -215,7 +215,7 @@ impl Blocks {
         block: &Block,
         engine: Engine<'_>,
         sizes: &Bindings,
-        mut feed: Tensors,
+        mut feed: Views<'_>,
     ) -> Option<BackendError> {
         let shared = self.plan(block, engine, sizes).ok()?;
         let own = self.made(block, engine, sizes).ok()?;
@@ -267,7 +267,7 @@ impl Blocks {
         let outputs: Vec<Output> = graph.outputs().iter().map(|(n, _)| n.clone()).collect();
         if graph.inputs().is_empty() {
             let plan = ReferenceBackend.prepare(&graph, &outputs, &[], engine.options)?;
-            let (mut made, _) = plan.forward(&Tensors::new(), &engine.run.silent())?;
+            let (mut made, _) = plan.forward(&Views::new(), &engine.run.silent())?;
             return Ok(Planned::Fixed(outputs.iter().filter_map(|name| made.remove(name)).collect()));
         }
         let prepare = || engine.backend.prepare(&graph, &outputs, &[], engine.options);
@@ -340,14 +340,14 @@ impl State {
     fn find<'a>(
         &'a self,
         source: &'a Source,
-        inputs: &'a Tensors,
+        inputs: &'a Views<'_>,
         seed: Option<&'a Tensor>,
-    ) -> Option<&'a Tensor> {
+    ) -> Option<TensorView<'a>> {
         match source {
-            Source::Given(name) if name == SEED => seed,
-            Source::Given(name) => inputs.get(name),
-            Source::Made(at) => self.values[*at].as_ref(),
-            Source::Weight(t) => Some(t),
+            Source::Given(name) if name == SEED => seed.map(Tensor::view),
+            Source::Given(name) => inputs.get(name).cloned(),
+            Source::Made(at) => self.values[*at].as_ref().map(Tensor::view),
+            Source::Weight(t) => Some(t.view()),
         }
     }
 
@@ -355,7 +355,7 @@ impl State {
         &mut self,
         symbol: &Arc<str>,
         node: &str,
-        value: Option<&Tensor>,
+        value: Option<TensorView<'_>>,
     ) -> Result<(), RuntimeError> {
         let Some(value) = value.and_then(|t| t.to_i64().first().copied()) else { return Ok(()) };
         if value < 0 {
