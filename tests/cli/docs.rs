@@ -80,14 +80,15 @@ fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// Whether `found` is `shown`, where `...` stands for anything: within a line, or as a line for any lines.
-fn matches(shown: &str, found: &str) -> bool {
+/// Returns whether `printed` is what a page shows, where `...` stands for anything: within a line, or as a line for any
+/// lines.
+fn matches(shown: &str, printed: &str) -> bool {
     let pieces: Vec<&str> = shown.split("...").map(|p| p.trim_matches('\n')).collect();
     let (last, first) = (pieces[pieces.len() - 1], pieces[0]);
     if pieces.len() == 1 {
-        return first == found;
+        return first == printed;
     }
-    let Some(mut rest) = found.strip_prefix(first).and_then(|r| r.strip_suffix(last)) else { return false };
+    let Some(mut rest) = printed.strip_prefix(first).and_then(|r| r.strip_suffix(last)) else { return false };
     pieces[1..pieces.len() - 1].iter().all(|piece| {
         let at = rest.find(piece);
         rest = at.map_or("", |at| &rest[at + piece.len()..]);
@@ -167,7 +168,7 @@ fn run_command(page: &str, command: &str, shown: &str, folder: &Path) {
     let printed = if code == 0 { out } else { err };
     assert!(
         matches(shown.trim_end(), printed.trim_end()),
-        "{page}: {command}\nshown:\n{shown}\nfound:\n{printed}"
+        "{page}: {command}\nshown:\n{shown}\nprinted:\n{printed}"
     );
 }
 
@@ -338,14 +339,14 @@ fn the_table_of_operators_is_up_to_date() {
     if std::env::var_os("DLBC_UPDATE_DOCS").is_some() {
         fs::write(&path, &wanted).unwrap();
     }
-    let found = fs::read_to_string(&path).unwrap_or_default();
+    let page = fs::read_to_string(&path).unwrap_or_default();
     assert!(
-        found == wanted,
+        page == wanted,
         "docs/src/reference/operators.md is out of date: DLBC_UPDATE_DOCS=1 cargo test --test cli docs"
     );
 }
 
-/// What the reference backend recorded for the models that ship, by both backends.
+/// Both backends reproduce the relevance that the reference backend recorded for models that ship.
 #[test]
 fn recorded_relevance_is_reproduced() {
     for name in ["digits_cnn", "tabular_mlp"] {
@@ -356,12 +357,12 @@ fn recorded_relevance_is_reproduced() {
         for (session, bar) in
             [(crate::common::reference(program.clone()), 1e-6), (crate::common::cpu(program, 2), 1e-4)]
         {
-            let made = crate::common::explain(&session, &inputs, &dlbc_runtime::Request::default());
-            for (input, r) in &made.supporting.relevance {
+            let explanation = crate::common::explain(&session, &inputs, &dlbc_runtime::Request::default());
+            for (input, r) in &explanation.supporting.relevance {
                 let gap = crate::common::relative_l1(r, &wanted[&format!("relevance/{input}")]);
                 assert!(gap <= bar, "{name}: {input} differs by {gap:e}");
             }
-            assert!(!made.supporting.relevance.is_empty());
+            assert!(!explanation.supporting.relevance.is_empty());
         }
     }
 }
