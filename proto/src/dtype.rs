@@ -1,44 +1,44 @@
-//! Kinds of elements that can be read.
+//! Element types of tensors.
 
 use std::fmt;
 
 use crate::onnx::tensor_proto;
 
-/// Kind of the elements of a [`TensorData`](crate::TensorData).
+/// Element type of a [`TensorData`](crate::TensorData).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DataType {
-    /// IEEE 754, 32 bits.
+    /// 32-bit float, IEEE 754.
     F32,
-    /// IEEE 754, 64 bits.
+    /// 64-bit float, IEEE 754.
     F64,
-    /// IEEE 754, 16 bits.
+    /// 16-bit float, IEEE 754.
     F16,
-    /// The upper half of an [`F32`](Self::F32).
+    /// 16-bit brain float: the upper half of an [`F32`](Self::F32).
     Bf16,
-    /// Signed, 8 bits.
+    /// 8-bit signed integer.
     I8,
-    /// Signed, 16 bits.
+    /// 16-bit signed integer.
     I16,
-    /// Signed, 32 bits.
+    /// 32-bit signed integer.
     I32,
-    /// Signed, 64 bits.
+    /// 64-bit signed integer.
     I64,
-    /// Unsigned, 8 bits.
+    /// 8-bit unsigned integer.
     U8,
-    /// Unsigned, 16 bits.
+    /// 16-bit unsigned integer.
     U16,
-    /// Unsigned, 32 bits.
+    /// 32-bit unsigned integer.
     U32,
-    /// Unsigned, 64 bits.
+    /// 64-bit unsigned integer.
     U64,
-    /// One byte, 0 or 1.
+    /// Boolean, stored as one byte that is 0 or 1.
     Bool,
-    /// Byte strings of any length.
+    /// Byte string of any length.
     String,
 }
 
 impl DataType {
-    /// Every kind, in the order of the declaration.
+    /// All element types, in the order of declaration.
     pub const ALL: [DataType; 14] = [
         DataType::F32,
         DataType::F64,
@@ -56,12 +56,12 @@ impl DataType {
         DataType::String,
     ];
 
-    /// The kind that the format numbers `number`; `None` if there is none or it is not supported.
+    /// Returns the type of a `TensorProto.DataType` number; `None` if the number is undefined or the type is not supported.
     pub fn from_onnx(number: i32) -> Option<DataType> {
         DataType::ALL.into_iter().find(|dtype| dtype.to_onnx() == number)
     }
 
-    /// The number of this kind in the format.
+    /// Returns the `TensorProto.DataType` number of the type.
     pub fn to_onnx(self) -> i32 {
         use tensor_proto::DataType as Onnx;
         let onnx = match self {
@@ -83,7 +83,7 @@ impl DataType {
         onnx as i32
     }
 
-    /// Bytes of one element; `None` for strings, which have no fixed size.
+    /// Returns the size of one element in bytes; `None` for strings, which have no fixed size.
     pub fn size(self) -> Option<u64> {
         match self {
             DataType::I8 | DataType::U8 | DataType::Bool => Some(1),

@@ -1,6 +1,6 @@
-//! Why a model could not be read or written.
+//! Errors of reading and writing models.
 //!
-//! A [`ProtoError`] says where (file, tensor), a fault says what. Names from the file are escaped.
+//! A [`ProtoError`] names the file and tensor; a fault names the problem. Names from files are escaped.
 
 use std::{io, path::PathBuf};
 
@@ -8,67 +8,67 @@ use crate::fault::TensorFault;
 use crate::kind::ErrorKind;
 use crate::name::Name;
 
-/// A file could not be read, checked or written.
+/// Error of a file that cannot be read, checked or written.
 #[derive(Debug, thiserror::Error)]
 pub enum ProtoError {
-    /// The operating system refused to open or read a file.
+    /// The operating system cannot open or read a file.
     #[error("cannot read `{}`", path.display())]
     Read {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The operating system refused to write a file.
+    /// The operating system cannot write a file.
     #[error("cannot write `{}`", path.display())]
     Write {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
-    /// The bytes are not a message of the format.
+    /// The bytes are not a protobuf message of the format.
     #[error("{file}: not a valid model message")]
     Message {
-        /// The file.
+        /// Name of the file.
         file: Name,
-        /// What the decoder said.
+        /// Error of the protobuf decoder.
         source: prost::DecodeError,
     },
     /// The model as a whole is refused.
     #[error("{file}: {fault}")]
     Model {
-        /// The file.
+        /// Name of the file.
         file: Name,
-        /// What is wrong.
+        /// Reason of the refusal.
         fault: ModelFault,
     },
-    /// The operating system refused to open or read the external data of a tensor.
+    /// The operating system cannot open or read the external data of a tensor.
     #[error("{file}: tensor {tensor}: cannot read external data {location}")]
     External {
-        /// The file.
+        /// Name of the model file.
         file: Name,
-        /// The tensor's name, or the node and attribute that hold it.
+        /// Name of the tensor, or of the node and attribute that hold it.
         tensor: Name,
-        /// The location as the model gives it.
+        /// Location of the external data, as in the model.
         location: Name,
-        /// What the system said.
+        /// Error of the operating system.
         source: io::Error,
     },
     /// A tensor is refused.
     #[error("{file}: tensor {tensor}: {fault}")]
     Tensor {
-        /// The file.
+        /// Name of the model file.
         file: Name,
-        /// The tensor's name, or the node and attribute that hold it.
+        /// Name of the tensor, or of the node and attribute that hold it.
         tensor: Name,
-        /// What is wrong.
+        /// Reason of the refusal.
         fault: Box<TensorFault>,
     },
 }
 
 impl ProtoError {
-    /// What a caller can do about the error.
+    /// Returns the kind of the error, by what a caller can do about it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             ProtoError::Read { .. } | ProtoError::Write { .. } | ProtoError::External { .. } => ErrorKind::Io,
@@ -79,88 +79,88 @@ impl ProtoError {
     }
 }
 
-/// What is wrong with a model as a whole.
+/// Reason for refusing a model as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelFault {
     /// The path leads to a folder, device or pipe.
     #[error("not a regular file")]
     NotAFile,
-    /// The bytes do not follow the wire format.
+    /// The bytes do not follow the protobuf wire format.
     #[error("not a valid model message: byte {offset}: {problem}")]
     Malformed {
-        /// Where, in bytes from the start.
+        /// Position of the error, in bytes from the start of the file.
         offset: usize,
-        /// What.
+        /// Description of the error.
         problem: &'static str,
     },
-    /// There is no graph.
+    /// The model has no graph.
     #[error("the model has no graph")]
     NoGraph,
-    /// The file holds a second graph, which readers would merge in different ways.
+    /// The file contains a second graph, which decoders would merge in different ways.
     #[error("the model has more than one graph")]
     TwoGraphs,
-    /// There is no format version.
+    /// The model has no `ir_version`.
     #[error("the model has no ir_version")]
     NoIrVersion,
-    /// The format version is not one that is known.
+    /// The `ir_version` is not supported.
     #[error("expected ir_version {} to {}, found {actual}", crate::MIN_IR_VERSION, crate::MAX_IR_VERSION)]
     IrVersion {
-        /// The version of the file.
+        /// `ir_version` of the model.
         actual: i64,
     },
-    /// There is no operator set.
+    /// The model imports no operator set.
     #[error("the model imports no operator set")]
     NoOpset,
-    /// An operator set has no positive version.
+    /// The version of an operator set is not positive.
     #[error("operator set {domain}: expected a version of at least 1, found {actual}")]
     OpsetVersion {
         /// Domain of the operator set.
         domain: Name,
-        /// The version of the file.
+        /// Version of the operator set.
         actual: i64,
     },
-    /// One domain is imported in two versions.
+    /// A domain is imported in two versions.
     #[error("operator set {domain} is imported in versions {first} and {second}")]
     TwoOpsets {
         /// Domain of the operator sets.
         domain: Name,
-        /// One version.
+        /// Version that is imported first.
         first: i64,
-        /// The other version.
+        /// Version that is imported second.
         second: i64,
     },
     /// Two functions have the same domain, name and overload.
     #[error("function {function} is defined twice")]
     TwoFunctions {
-        /// The function.
+        /// Domain and name of the function.
         function: Name,
     },
-    /// More bytes than allowed.
+    /// A size exceeds its limit.
     #[error("{what} would take {actual} bytes, the limit is {limit}")]
     TooLarge {
-        /// Of what.
+        /// Name of the quantity, such as the model file.
         what: &'static str,
-        /// How many.
+        /// Size in bytes.
         actual: u64,
-        /// How many are allowed.
+        /// Largest permitted size in bytes.
         limit: u64,
     },
-    /// More nodes than allowed.
+    /// The number of nodes exceeds its limit.
     #[error("the model has more than {limit} nodes")]
     TooManyNodes {
-        /// How many are allowed.
+        /// Largest permitted number of nodes.
         limit: usize,
     },
-    /// Graphs are nested deeper than allowed.
+    /// The nesting of graphs exceeds its limit.
     #[error("graphs are nested more than {limit} deep")]
     TooDeep {
-        /// How deep is allowed.
+        /// Largest permitted depth; the main graph has depth 1.
         limit: usize,
     },
-    /// Messages are nested deeper than the decoder goes.
+    /// The nesting of protobuf messages exceeds that of the decoder.
     #[error("messages are nested more than {limit} deep")]
     MessagesTooDeep {
-        /// How deep is allowed.
+        /// Largest permitted depth.
         limit: usize,
     },
 }

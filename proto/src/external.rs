@@ -1,25 +1,25 @@
-//! How a tensor describes the file that its elements are in.
+//! Descriptions of external data in tensors.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::{ExternalFault, LocationFault, Name, TensorFault, onnx::TensorProto};
 
-/// A checked description of external data.
+/// Checked description of the external data of a tensor.
 #[derive(Debug, PartialEq)]
 pub(crate) struct External<'a> {
-    /// The location as the model gives it.
+    /// Location of the file, as in the model.
     pub(crate) location: &'a str,
-    /// The location as a path of plain components.
+    /// Location as a path of plain components, relative to the model's folder.
     pub(crate) path: PathBuf,
-    /// Where the elements start, in bytes.
+    /// Position of the first element in the file, in bytes.
     pub(crate) offset: u64,
-    /// How many bytes they take; to the end of the file if not given.
+    /// Size of the elements in bytes; `None` if they extend to the end of the file.
     pub(crate) length: Option<u64>,
     /// SHA-1 sum of the whole file, as lower-case hexadecimal digits.
     pub(crate) checksum: Option<String>,
 }
 
-/// Reads the description of the external data of `tensor`; opens nothing.
+/// Parses the description of a tensor's external data. Opens no file.
 pub(crate) fn parse(tensor: &TensorProto) -> Result<External<'_>, TensorFault> {
     let (mut location, mut offset, mut length, mut checksum) = (None, None, None, None);
     for entry in &tensor.external_data {
@@ -39,11 +39,11 @@ pub(crate) fn parse(tensor: &TensorProto) -> Result<External<'_>, TensorFault> {
         .map_err(|fault| TensorFault::Location { location: Name::new(location), fault })?;
     let offset = offset.map(|text| number("offset", text)).transpose()?.unwrap_or(0);
     let length = length.map(|text| number("length", text)).transpose()?;
-    let checksum = checksum.map(sum).transpose()?;
+    let checksum = checksum.map(sha1).transpose()?;
     Ok(External { location, path, offset, length, checksum })
 }
 
-/// A decimal number without sign, blank or separator, as every reader understands it.
+/// Parses a decimal number without sign, space or separator.
 fn number(key: &str, text: &str) -> Result<u64, TensorFault> {
     let fault = || ExternalFault::NotANumber { key: Name::new(key), actual: Name::new(text) };
     if !text.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -52,14 +52,15 @@ fn number(key: &str, text: &str) -> Result<u64, TensorFault> {
     text.parse().map_err(|_| TensorFault::External(fault()))
 }
 
-fn sum(text: &str) -> Result<String, TensorFault> {
+/// Parses a SHA-1 sum.
+fn sha1(text: &str) -> Result<String, TensorFault> {
     if text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text.to_ascii_lowercase());
     }
     Err(TensorFault::External(ExternalFault::NotAChecksum { actual: Name::new(text) }))
 }
 
-/// Accepts a relative path whose components are plain names on every system.
+/// Parses a relative path whose components are plain names on every operating system.
 fn plain_path(location: &str) -> Result<PathBuf, LocationFault> {
     let refuse = |problem| Err(LocationFault::Path { problem });
     let bytes = location.as_bytes();

@@ -1,27 +1,27 @@
-//! What can be wrong with a tensor.
+//! Reasons for refusing a tensor.
 
 use std::fmt;
 
 use crate::{DataType, ErrorKind, Name};
 
-/// Where the elements of a tensor are.
+/// Field or file that holds the elements of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// `raw_data`.
+    /// Field `raw_data`.
     Raw,
-    /// `float_data`.
+    /// Field `float_data`.
     Float,
-    /// `double_data`.
+    /// Field `double_data`.
     Double,
-    /// `int32_data`.
+    /// Field `int32_data`.
     Int32,
-    /// `int64_data`.
+    /// Field `int64_data`.
     Int64,
-    /// `uint64_data`.
+    /// Field `uint64_data`.
     Uint64,
-    /// `string_data`.
+    /// Field `string_data`.
     String,
-    /// A file beside the model.
+    /// File beside the model.
     External,
 }
 
@@ -40,129 +40,129 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// What is wrong with a tensor.
+/// Reason for refusing a tensor.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorFault {
-    /// The kind of elements cannot be read.
+    /// The element type is not supported.
     #[error("elements of type {actual} are not supported")]
     UnsupportedType {
-        /// Name of the kind in the format.
+        /// Name of the element type in the format.
         actual: &'static str,
     },
-    /// The kind of elements is not one of the format.
+    /// The element type is not defined by the format.
     #[error("{actual} is not an element type")]
     UnknownType {
-        /// The number in the file.
+        /// Number of the element type in the model.
         actual: i32,
     },
-    /// The tensor is a part of a larger one.
+    /// The tensor is a segment of a larger one.
     #[error("tensor segments are not supported")]
     Segment,
     /// A dimension is negative.
     #[error("dimension {axis} is {actual}, expected none below zero")]
     NegativeDim {
-        /// Which dimension.
+        /// Index of the dimension.
         axis: usize,
-        /// Its size.
+        /// Size of the dimension.
         actual: i64,
     },
-    /// More dimensions than any model needs.
+    /// The rank exceeds its limit.
     #[error("{actual} dimensions, more than {limit}")]
     TooManyDims {
-        /// How many there are.
+        /// Rank of the tensor.
         actual: usize,
-        /// The most there may be.
+        /// Largest permitted rank.
         limit: usize,
     },
-    /// More elements than any limit allows.
+    /// The number of elements exceeds every limit.
     #[error("{} has too many elements", Shape(dims))]
     TooManyElements {
-        /// The shape.
+        /// Shape of the tensor.
         dims: Vec<i64>,
     },
-    /// More bytes than allowed.
+    /// The size of the tensor exceeds its limit.
     #[error("{actual} bytes, the limit is {limit}")]
     TooLarge {
-        /// How many.
+        /// Size in bytes.
         actual: u64,
-        /// How many are allowed.
+        /// Largest permitted size in bytes.
         limit: u64,
     },
-    /// The memory for the tensor is not there.
+    /// The memory of the tensor cannot be allocated.
     #[error("no memory for {actual} bytes")]
     NoMemory {
-        /// How many were asked for.
+        /// Requested size in bytes.
         actual: u64,
     },
-    /// The elements are given twice, so that two readers could see two models.
+    /// The elements occur in two places, so that two readers could see different models.
     #[error("elements are given in both {first} and {second}")]
     TwoEncodings {
-        /// One place.
+        /// Place of the elements that is read first.
         first: Encoding,
-        /// The other place.
+        /// Other place of the elements.
         second: Encoding,
     },
-    /// The elements are not given.
+    /// The tensor has no elements although its shape requires some.
     #[error("the elements are missing")]
     NoElements,
-    /// The elements are given in a field that is not for their kind.
+    /// The elements are in a field that does not hold their type.
     #[error("elements of type {dtype} cannot be in {encoding}")]
     WrongEncoding {
-        /// Kind of the elements.
+        /// Element type of the tensor.
         dtype: DataType,
-        /// Where they are.
+        /// Place of the elements.
         encoding: Encoding,
     },
-    /// The shape asks for another number of bytes.
+    /// The number of bytes differs from that of the shape.
     #[error("{dtype}{} takes {expected} bytes, {encoding} has {actual}", Shape(dims))]
     ByteCount {
-        /// Kind of the elements.
+        /// Element type of the tensor.
         dtype: DataType,
-        /// The shape.
+        /// Shape of the tensor.
         dims: Vec<i64>,
-        /// Where the elements are.
+        /// Place of the elements.
         encoding: Encoding,
-        /// Bytes that the shape asks for.
+        /// Number of bytes that the shape requires.
         expected: u64,
-        /// Bytes that there are.
+        /// Number of bytes that are stored.
         actual: u64,
     },
-    /// The shape asks for another number of elements.
+    /// The number of elements differs from that of the shape.
     #[error("{dtype}{} has {expected} elements, {encoding} has {actual}", Shape(dims))]
     ElementCount {
-        /// Kind of the elements.
+        /// Element type of the tensor.
         dtype: DataType,
-        /// The shape.
+        /// Shape of the tensor.
         dims: Vec<i64>,
-        /// Where the elements are.
+        /// Place of the elements.
         encoding: Encoding,
-        /// Elements that the shape asks for.
+        /// Number of elements that the shape requires.
         expected: u64,
-        /// Elements that there are.
+        /// Number of elements that are stored.
         actual: u64,
     },
-    /// An element does not fit its kind.
+    /// The value of an element is out of range for its type.
     #[error("element {index} is {actual}, which is not a {dtype}")]
     OutOfRange {
-        /// Kind of the elements.
+        /// Element type of the tensor.
         dtype: DataType,
-        /// Which element, row-major.
+        /// Row-major index of the element.
         index: usize,
-        /// Its value.
+        /// Value of the element.
         actual: i128,
     },
-    /// External data is not described as the format asks.
+    /// The description of external data is invalid.
     #[error("external_data: {0}")]
     External(ExternalFault),
     /// The file of external data is refused.
     #[error("external data {location}: {fault}")]
     Location {
-        /// The location as the model gives it.
+        /// Location of the file, as in the model.
         location: Name,
-        /// What is wrong.
+        /// Reason of the refusal.
         fault: LocationFault,
     },
-    /// A sparse tensor is not well formed.
+    /// A sparse tensor is invalid.
     #[error("sparse tensor: {0}")]
     Sparse(SparseFault),
 }
@@ -190,94 +190,94 @@ impl TensorFault {
     }
 }
 
-/// What is wrong with the description of external data.
+/// Reason for refusing the description of external data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ExternalFault {
-    /// A key that the format does not have.
+    /// A key is not defined by the format.
     #[error("unknown key {key}")]
     UnknownKey {
-        /// The key.
+        /// Unknown key.
         key: Name,
     },
-    /// A key is given twice.
+    /// A key occurs twice.
     #[error("key {key} is given twice")]
     TwiceKey {
-        /// The key.
+        /// Repeated key.
         key: Name,
     },
-    /// There is no location.
+    /// The key `location` is missing.
     #[error("no location")]
     NoLocation,
-    /// A number is not a plain decimal number.
+    /// A value is not a plain decimal number.
     #[error("{key} is {actual}, expected a number of bytes")]
     NotANumber {
-        /// The key.
+        /// Key of the value.
         key: Name,
-        /// Its value.
+        /// Text of the value.
         actual: Name,
     },
     /// The checksum is not 40 hexadecimal digits.
     #[error("checksum {actual} is not a SHA-1 sum")]
     NotAChecksum {
-        /// The value.
+        /// Text of the checksum.
         actual: Name,
     },
-    /// The tensor names a file but does not say that its elements are there.
+    /// The tensor describes external data, but `data_location` does not refer to it.
     #[error("given, but data_location is not EXTERNAL")]
     NotExternal,
 }
 
-/// What is wrong with a file of external data.
+/// Reason for refusing a file of external data.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LocationFault {
     /// The location is not a relative path of plain components.
     #[error("expected a path beneath the model's folder, found {problem}")]
     Path {
-        /// What is found.
+        /// Part of the location that is not permitted.
         problem: &'static str,
     },
     /// A component is a symbolic link, or the path leads out of the model's folder.
     #[error("symbolic links and paths out of the model's folder are refused")]
     Link,
-    /// The file has another name.
+    /// The file has further hard links.
     #[error("the file has {links} hard links, expected 1")]
     HardLink {
-        /// How many.
+        /// Number of hard links.
         links: u64,
     },
-    /// A folder, device or pipe.
+    /// The path leads to a folder, device or pipe.
     #[error("not a regular file")]
     NotAFile,
-    /// The model was read from memory.
+    /// The model was read from memory and has no folder.
     #[error("a model that is not read from a file cannot have external data")]
     NoFolder,
-    /// The external data of a tensor to be written; it has to be embedded first.
+    /// The tensor of a model that is written refers to external data, which must be embedded first.
     #[error("the tensor must be embedded before the model is written")]
     NotEmbedded,
-    /// The range ends after the end of the file.
+    /// The range of the elements exceeds the file.
     #[error("{length} bytes from byte {offset} on, the file has {file_bytes}")]
     Range {
-        /// Where the elements start.
+        /// Position of the first element in the file, in bytes.
         offset: u64,
-        /// How many bytes they take.
+        /// Size of the elements in bytes.
         length: u64,
-        /// Bytes of the file.
+        /// Size of the file in bytes.
         file_bytes: u64,
     },
-    /// The files together are larger than allowed.
+    /// The total size of the model's files exceeds its limit.
     #[error("the model and its files take {actual} bytes, the limit is {limit}")]
     TooLarge {
-        /// How many.
+        /// Total size in bytes.
         actual: u64,
-        /// How many are allowed.
+        /// Largest permitted size in bytes.
         limit: u64,
     },
-    /// The file is not the one that the model was written with.
+    /// The checksum of the file differs from that in the model.
     #[error("the file's SHA-1 sum is {actual}, expected {expected}")]
     Checksum {
-        /// The sum of the file.
+        /// SHA-1 sum of the file.
         actual: String,
-        /// The sum that the model gives.
+        /// SHA-1 sum in the model.
         expected: String,
     },
 }
@@ -298,57 +298,57 @@ impl LocationFault {
     }
 }
 
-/// What is wrong with a sparse tensor.
+/// Reason for refusing a sparse tensor.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SparseFault {
-    /// There are no values.
+    /// The tensor of values is missing.
     #[error("the values are missing")]
     NoValues,
-    /// There are no indices.
+    /// The tensor of indices is missing.
     #[error("the indices are missing")]
     NoIndices,
     /// The values are not numbers.
     #[error("values of type {actual} are not supported")]
     ValueType {
-        /// Their kind.
+        /// Element type of the values.
         actual: DataType,
     },
-    /// The values do not have one axis.
+    /// The values do not have rank 1.
     #[error("expected values of one axis, found {actual}")]
     ValueRank {
-        /// How many axes.
+        /// Rank of the values.
         actual: usize,
     },
     /// The indices are not 64-bit integers.
     #[error("expected indices of type i64, found {actual}")]
     IndexType {
-        /// Their kind.
+        /// Element type of the indices.
         actual: DataType,
     },
-    /// The indices are neither positions nor coordinates.
+    /// The indices are neither positions `[count]` nor coordinates `[count, rank]`.
     #[error("expected indices of shape [{count}] or [{count},{rank}], found {}", Shape(actual))]
     IndexShape {
-        /// How many values there are.
+        /// Number of values.
         count: u64,
-        /// Rank of the whole tensor.
+        /// Rank of the dense tensor.
         rank: usize,
         /// Shape of the indices.
         actual: Vec<u64>,
     },
-    /// An index is outside of the shape.
+    /// An index is out of range.
     #[error("index {actual} of value {value} is outside of {limit}")]
     OutOfBounds {
-        /// Which value.
+        /// Position of the value to which the index belongs.
         value: usize,
-        /// Its index.
+        /// The index.
         actual: i64,
-        /// The first index that is too large.
+        /// Exclusive upper bound of the index.
         limit: u64,
     },
-    /// The indices are not in ascending order, or one is given twice.
+    /// The indices are not in ascending order, or one occurs twice.
     #[error("index of value {value} is not greater than the one before")]
     NotAscending {
-        /// Which value.
+        /// Position of the value to which the index belongs.
         value: usize,
     },
 }
@@ -368,7 +368,7 @@ impl SparseFault {
     }
 }
 
-/// Prints a shape as `[2,3]`; the middle of a long one is left out.
+/// Displays a shape as `[2,3]`, with dimensions after the eighth abbreviated.
 struct Shape<'a, T>(&'a [T]);
 
 impl<T: fmt::Display> fmt::Display for Shape<'_, T> {

@@ -1,7 +1,7 @@
-//! The folder of a model, and the files beneath it that hold external data.
+//! Folder of a model, and the files with external data in it.
 //!
-//! Files are opened relative to a handle of the folder, and no component of their path may be a link.
-//! Each file is mapped once and stays mapped as long as a tensor uses it.
+//! Files are opened relative to a handle of the folder, and components of their path must not be links. Each file is memory-mapped once
+//! and stays mapped as long as a tensor uses it.
 
 use std::{
     collections::BTreeMap,
@@ -21,32 +21,32 @@ use sha1::{Digest, Sha1};
 
 use crate::LocationFault;
 
-/// How files are opened: without waiting for the other end of a pipe.
+/// Flags for opening files: read-only, without waiting for the other end of a pipe.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// The folder of a model.
+/// Folder of a model.
 pub(crate) struct Folder {
     handle: OwnedFd,
     allow_links: bool,
-    /// Bytes of files that may still be opened, and those that are open.
+    /// Total size in bytes of the open files, and the files by their path.
     files: Mutex<(u64, BTreeMap<PathBuf, Arc<Mapped>>)>,
     max_bytes: u64,
 }
 
-/// A mapped file.
+/// Memory-mapped file.
 pub(crate) struct Mapped {
     pub(crate) bytes: Bytes,
     sha1: OnceLock<String>,
 }
 
 impl Mapped {
-    /// SHA-1 sum of the file as lower-case hexadecimal digits.
+    /// Returns the SHA-1 sum of the file as lower-case hexadecimal digits.
     pub(crate) fn sha1(&self) -> &str {
         self.sha1.get_or_init(|| hex(&Sha1::digest(&self.bytes)))
     }
 }
 
-/// Why a file could not be opened.
+/// Reason that a file could not be opened.
 pub(crate) enum OpenFault {
     Location(LocationFault),
     Io(io::Error),
@@ -62,7 +62,7 @@ impl From<Errno> for OpenFault {
 }
 
 impl Folder {
-    /// Opens the folder at `path`. The files in it may take `max_bytes` bytes, less `used`.
+    /// Opens the folder at `path`. Files in it may take `max_bytes` bytes in total, of which `used` are taken.
     pub(crate) fn open(path: &Path, allow_links: bool, used: u64, max_bytes: u64) -> io::Result<Folder> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::DIRECTORY;
@@ -70,7 +70,7 @@ impl Folder {
         Ok(Folder { handle, allow_links, files: Mutex::new((used, BTreeMap::new())), max_bytes })
     }
 
-    /// Maps the file at `path`, a path of plain components.
+    /// Maps the file at `path`, a path of plain components relative to the folder.
     pub(crate) fn map(&self, path: &Path) -> Result<Arc<Mapped>, OpenFault> {
         let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
         let (used, files) = &mut *files;
@@ -92,19 +92,22 @@ impl Folder {
             return Err(OpenFault::Location(LocationFault::HardLink { links }));
         }
         let file_bytes = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
-        let actual = used.saturating_add(file_bytes);
-        if actual > self.max_bytes {
-            return Err(OpenFault::Location(LocationFault::TooLarge { actual, limit: self.max_bytes }));
+        let total = used.saturating_add(file_bytes);
+        if total > self.max_bytes {
+            return Err(OpenFault::Location(LocationFault::TooLarge {
+                actual: total,
+                limit: self.max_bytes,
+            }));
         }
         let bytes = map(&File::from(file), file_bytes).map_err(OpenFault::Io)?;
-        *used = actual;
+        *used = total;
         let mapped = Arc::new(Mapped { bytes, sha1: OnceLock::new() });
         files.insert(path.to_owned(), Arc::clone(&mapped));
         Ok(mapped)
     }
 }
 
-/// Opens the file that the user names. Links are followed: the user chose the path.
+/// Opens a model file for reading; links are followed. Returns the file, its type and its size in bytes.
 pub(crate) fn open_model(path: &Path) -> io::Result<(File, FileType, u64)> {
     let file = rustix::fs::openat(CWD, path, READ, Mode::empty())?;
     let stat = rustix::fs::fstat(&file)?;
@@ -112,7 +115,7 @@ pub(crate) fn open_model(path: &Path) -> io::Result<(File, FileType, u64)> {
     Ok((File::from(file), FileType::from_raw_mode(stat.st_mode), file_bytes))
 }
 
-/// Maps the first `length` bytes of `file`.
+/// Maps the first `length` bytes of a file.
 #[allow(unsafe_code)]
 pub(crate) fn map(file: &File, length: u64) -> io::Result<Bytes> {
     let length = usize::try_from(length).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
@@ -126,7 +129,7 @@ pub(crate) fn map(file: &File, length: u64) -> io::Result<Bytes> {
     Ok(Bytes::from_owner(map))
 }
 
-/// Lower-case hexadecimal digits of `bytes`.
+/// Returns bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -148,7 +151,7 @@ fn open_beneath(folder: &OwnedFd, path: &Path) -> Result<OwnedFd, OpenFault> {
     open_by_component(folder, path)
 }
 
-/// Opens each component in the one before it; none may be a link.
+/// Opens each component of a path in the one before it. Fails if a component is a link.
 fn open_by_component(folder: &OwnedFd, path: &Path) -> Result<OwnedFd, OpenFault> {
     let mut parent: Option<OwnedFd> = None;
     let mut components = path.components().peekable();
@@ -157,7 +160,7 @@ fn open_by_component(folder: &OwnedFd, path: &Path) -> Result<OwnedFd, OpenFault
         let is_last = components.peek().is_none();
         let kind = if is_last { OFlags::empty() } else { OFlags::DIRECTORY };
         let opened = match rustix::fs::openat(within, name, READ | OFlags::NOFOLLOW | kind, Mode::empty()) {
-            // A link where a folder is asked for is reported as not being a folder.
+            // A link in place of a folder is reported as not being a folder.
             Err(Errno::NOTDIR) if is_link(within, name) => return Err(Errno::LOOP.into()),
             opened => opened?,
         };
@@ -182,7 +185,7 @@ mod tests {
 
     use super::*;
 
-    /// Both ways of opening a path refuse the same paths for the same reason.
+    /// Both functions that open a path refuse the same paths for the same reason.
     #[test]
     fn the_fallback_is_as_strict() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,14 +1,14 @@
 //! Kinds of errors, by what a caller can do about them.
 
-/// What a caller can do about an error; decides the exit code.
+/// Kind of an error, by what a caller can do about it. Determines the exit code of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The model is wrong.
+    /// The model is invalid.
     Invalid,
-    /// The model costs more than the [`Limits`](crate::Limits) allow.
+    /// The model exceeds the [`Limits`](crate::Limits).
     Limit,
-    /// The model is right, but uses a feature that cannot be read.
+    /// The model is valid but uses a feature that is not supported.
     Unsupported,
-    /// The operating system refused.
+    /// The operating system reported an error.
     Io,
 }

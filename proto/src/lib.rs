@@ -1,9 +1,8 @@
-//! ONNX files: reading, checking and writing, with external tensor data.
+//! Reading, checking and writing of ONNX files, including external data.
 //!
-//! A model file is not trusted. [`read_model`] and [`decode`] check sizes, nesting and number of nodes
-//! before anything is allocated for them; [`Model::tensor`] opens external data only beneath the model's
-//! own folder and checks every element count. Bytes of weights are not copied: they are slices of the
-//! mapped file.
+//! Model files are untrusted. [`read_model`] and [`decode`] check sizes, nesting and the number of nodes before they allocate memory for
+//! them. [`Model::tensor`] opens external data only in the model's folder and checks every number of elements. Bytes of weights are not
+//! copied: they are slices of the mapped file.
 //!
 //! ```
 //! use dlbc_proto::{DataType, Limits, decode, encode, write};
@@ -48,7 +47,7 @@ pub use save::{MAX_MESSAGE_BYTES, WriteOptions, encode, write_model, write_model
 pub use tensor::TensorData;
 pub use version::{MAX_IR_VERSION, MIN_IR_VERSION};
 
-/// Message types of the format, generated from `onnx.proto`; a test writes and compares them.
+/// Message types of the format, generated from `onnx.proto`. A test keeps them up to date.
 pub mod onnx {
     #![allow(clippy::all, clippy::unwrap_used)]
     include!("../generated/onnx.rs");

@@ -1,19 +1,19 @@
-//! What a model may cost before it is refused.
+//! Limits of model files.
 
-/// Bounds on what a model file may make this crate read, allocate or open.
+/// Limits of the memory and files that reading a model may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of the model file and its external files together. The model file itself is limited to
-    /// 2 GiB by its format. The decoded messages, without weights, may take as much, or 256 MiB.
+    /// Size in bytes of the model file and its external files together; 16 GiB by default. The format limits the model file itself to
+    /// 2 GiB. The decoded messages without weights may take the same size, or 256 MiB if that is more.
     pub max_model_bytes: u64,
-    /// Bytes of one tensor, after it is resolved.
+    /// Size in bytes of a resolved tensor; 8 GiB by default.
     pub max_tensor_bytes: u64,
-    /// Nodes of all graphs, subgraphs and functions together.
+    /// Number of nodes of all graphs, subgraphs and functions together; one million by default.
     pub max_nodes: usize,
-    /// Graphs nested in one another, the outermost included.
+    /// Nesting of graphs, including the main graph; 32 by default.
     pub max_depth: usize,
-    /// Whether external data may lie behind symbolic links and in files with several hard links,
-    /// as in content-addressed download caches. Links may then lead out of the model's folder.
+    /// Permits external data behind symbolic links and in files with several hard links, as in content-addressed download caches. Links may
+    /// then lead out of the model's folder. False by default.
     pub allow_links: bool,
 }
 

@@ -1,4 +1,4 @@
-//! A model that was read and checked, and the files that it came from.
+//! Checked models and the files that they consist of.
 
 use std::{
     collections::BTreeMap,
@@ -20,43 +20,43 @@ use crate::{
     scan::scan,
     sparse, tensor,
     validate::{self, Fault},
-    walk::{self, Item, Place},
+    walk::{self, Item, Owner},
 };
 
-/// A model within its limits, with access to its external data.
+/// ONNX model within its limits, with access to its external data.
 pub struct Model {
-    /// The model as it is in the file.
+    /// Decoded model, unchanged.
     pub proto: ModelProto,
-    /// The file; `None` for a model from memory.
+    /// Path of the model file; `None` for a model from memory.
     pub path: Option<PathBuf>,
     folder: Option<Folder>,
-    /// The bytes of the file; `None` for a model that was never encoded.
+    /// Bytes of the model file; `None` for a model that was not decoded.
     source: Option<Bytes>,
     limits: Limits,
 }
 
-/// A file that belongs to a model, with its SHA-256 sum.
+/// SHA-256 sum of a file that belongs to a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileDigest {
-    /// Path of the file beneath the model's folder; `None` for the model itself.
+    /// Path of an external file relative to the model's folder; `None` for the model file.
     pub location: Option<String>,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
     /// SHA-256 sum of the file.
     pub sha256: [u8; 32],
 }
 
 impl FileDigest {
-    /// The sum as lower-case hexadecimal digits.
+    /// Returns the sum as lower-case hexadecimal digits.
     pub fn hex(&self) -> String {
         folder::hex(&self.sha256)
     }
 }
 
-/// Reads the model at `path`. The file is mapped, not copied; external data are opened when asked for.
+/// Reads and checks the model at `path`. The file is mapped, not copied; external data is opened when it is requested.
 ///
 /// # Errors
-/// When the file cannot be read, is not a well-formed model, or breaks `limits`.
+/// If the file cannot be read, is not a valid model, or exceeds `limits`.
 pub fn read_model(path: &Path, limits: &Limits) -> Result<Model, ProtoError> {
     let read = |source| ProtoError::Read { path: path.to_owned(), source };
     let (file, file_type, file_bytes) = folder::open_model(path).map_err(read)?;
@@ -71,10 +71,10 @@ pub fn read_model(path: &Path, limits: &Limits) -> Result<Model, ProtoError> {
     Model::check(source, Some(path.to_owned()), Some(folder), limits)
 }
 
-/// Reads a model from memory. It cannot have external data. The bytes are copied once.
+/// Decodes and checks a model in memory, which must not have external data. The bytes are copied once.
 ///
 /// # Errors
-/// When the bytes are not a well-formed model, or break `limits`.
+/// If the bytes are not a valid model or exceed `limits`.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Model, ProtoError> {
     check_size(bytes.len() as u64, limits)
         .map_err(|fault| ProtoError::Model { file: name_of(None), fault })?;
@@ -94,10 +94,10 @@ fn name_of(path: Option<&Path>) -> Name {
 }
 
 impl Model {
-    /// Checks a model that is made in memory, as [`decode`] checks its bytes.
+    /// Checks a model that was created in memory, like [`decode`].
     ///
     /// # Errors
-    /// When the model is not well-formed, breaks `limits`, or has external data.
+    /// If the model is invalid, exceeds `limits`, or has external data.
     pub fn from_proto(proto: ModelProto, limits: &Limits) -> Result<Model, ProtoError> {
         Model { proto, path: None, folder: None, source: None, limits: limits.clone() }.validated()
     }
@@ -137,25 +137,24 @@ impl Model {
         })
     }
 
-    /// The main graph.
+    /// Returns the main graph.
     pub fn graph(&self) -> &GraphProto {
         static EMPTY: LazyLock<GraphProto> = LazyLock::new(GraphProto::default);
         self.proto.graph.as_ref().unwrap_or(&EMPTY)
     }
 
-    /// Resolves a tensor of this model, whatever its encoding. Raw and external elements are not copied.
+    /// Resolves a tensor of the model from any encoding. Raw and external elements are not copied.
     ///
     /// # Errors
-    /// When the elements are missing, do not fit the shape, are given twice, break the limits, or are in
-    /// a file that is refused.
+    /// If the elements are missing, do not match the shape, occur twice, exceed the limits, or are in a file that is refused.
     pub fn tensor(&self, tensor: &TensorProto) -> Result<TensorData, ProtoError> {
-        self.resolve(tensor, &Place::default().name(tensor))
+        self.resolve(tensor, &Owner::default().name(tensor))
     }
 
-    /// Resolves a sparse tensor of this model into a dense one.
+    /// Resolves a sparse tensor of the model to a dense one.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor), and when the indices are not ascending or are outside of the shape.
+    /// Those of [`tensor`](Self::tensor), and if the indices are not ascending or out of range.
     pub fn sparse(&self, sparse: &SparseTensorProto) -> Result<TensorData, ProtoError> {
         let name = Name::new(sparse.values.as_ref().map_or("", |values| values.name()));
         let fault = |fault| self.tensor_fault(&name, fault);
@@ -167,10 +166,10 @@ impl Model {
         sparse::densify(&values, &indices, &sparse.dims, self.limits.max_tensor_bytes).map_err(fault)
     }
 
-    /// Puts all external data into the messages, without copying: a model to write elsewhere.
+    /// Replaces all external data by embedded data without copying it, so that the model can be written elsewhere.
     ///
     /// # Errors
-    /// As [`tensor`](Self::tensor).
+    /// Those of [`tensor`](Self::tensor).
     pub fn embed(mut self) -> Result<ModelProto, ProtoError> {
         let mut proto = std::mem::take(&mut self.proto);
         walk::change_tensors(&mut proto, |tensor| {
@@ -184,15 +183,15 @@ impl Model {
         Ok(proto)
     }
 
-    /// Paths beneath the model's folder of the files that the model's tensors name, in order.
+    /// Returns the paths of all external files relative to the model's folder, sorted.
     pub fn external_files(&self) -> Vec<PathBuf> {
         self.external_tensors().into_keys().collect()
     }
 
-    /// SHA-256 sums of the model's file and of each external file, for provenance.
+    /// Returns the SHA-256 sums of the model file and of each external file.
     ///
     /// # Errors
-    /// When an external file is refused or cannot be read.
+    /// If an external file is refused or cannot be read.
     pub fn digests(&self) -> Result<Vec<FileDigest>, ProtoError> {
         let digest = |location, bytes: &Bytes| FileDigest {
             location,
@@ -209,7 +208,7 @@ impl Model {
         Ok(digests)
     }
 
-    /// The first tensor for each external file, with its name for messages.
+    /// Returns the first tensor in each external file, with its name for messages.
     fn external_tensors(&self) -> BTreeMap<PathBuf, (&TensorProto, Name)> {
         let mut files = BTreeMap::new();
         let Ok(()) = walk::visit(&self.proto, |item| {
@@ -235,7 +234,7 @@ impl Model {
         })
     }
 
-    /// The bytes that `external` describes.
+    /// Returns the bytes of a tensor's external data.
     fn slice(&self, external: &External<'_>, name: &Name) -> Result<Bytes, ProtoError> {
         let mapped = self.open(external, name)?;
         let file_bytes = mapped.bytes.len() as u64;
@@ -284,7 +283,7 @@ impl Model {
     }
 }
 
-/// Why a tensor was refused: by itself, or for its file.
+/// Reason that a tensor was refused: a fault of the tensor, or an error of its file.
 enum Refusal {
     Fault(TensorFault),
     Error(Box<ProtoError>),

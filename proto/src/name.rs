@@ -1,16 +1,16 @@
-//! Names from files, made safe to print.
+//! Names from files, escaped for display.
 
 use std::fmt;
 
-/// A name or path from a file, escaped and shortened so that it can be printed anywhere.
+/// Name or path from a file, escaped and shortened so that it can be displayed safely.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Name(Box<str>);
 
 impl Name {
-    /// Characters after which a name is cut.
+    /// Number of characters after which a name is cut.
     const MAX_CHARS: usize = 200;
 
-    /// Escapes `name`: control characters, bidirectional marks and back-quotes are spelled out.
+    /// Escapes a name: control characters, bidirectional marks and back-quotes are replaced by escape sequences.
     pub fn new(name: &str) -> Name {
         let mut text = String::from("`");
         for char in name.chars().take(Name::MAX_CHARS) {
@@ -27,7 +27,7 @@ impl Name {
         Name(text.into())
     }
 
-    /// A word of our own, printed as it is.
+    /// Creates a name from a trusted word, which is displayed unchanged.
     pub(crate) fn plain(word: &'static str) -> Name {
         Name(word.into())
     }

@@ -1,7 +1,7 @@
-//! Writing models: whole or not at all, big weights beside the file if needed.
+//! Writing of models: atomically, with large weights in a file beside the model if needed.
 //!
-//! Nothing is held in memory but the messages without their weights: initializers are written one after
-//! another. Names from the model are never used as paths.
+//! Only messages without weights are held in memory: initializers are written one after another. Names from the model are never used as
+//! paths.
 
 use std::{
     ffi::OsString,
@@ -22,47 +22,46 @@ use crate::{
     write,
 };
 
-/// Bytes that a message may take by its format.
+/// Largest size of a message in the format, in bytes.
 pub const MAX_MESSAGE_BYTES: u64 = i32::MAX as u64;
 
-/// External data starts at multiples of so many bytes, so that it can be mapped.
+/// Alignment of external data in its file in bytes, so that it can be mapped.
 const ALIGNMENT: u64 = 4096;
 
-/// Elements that are kept in a model that is too large for one file.
+/// Size in bytes of the largest initializer that stays in the model file if the model is split.
 const KEEP_BYTES: u64 = 1024;
 
-/// How a model is written.
+/// Options for writing a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// Initializers with more bytes than this go to a file beside the model, named like the model with
-    /// `.data` added. `None`: only when the model would not fit into its file otherwise.
+    /// Initializers of more than this number of bytes are written to a file beside the model, named like the model with `.data` appended.
+    /// `None` splits the model only if it does not fit into one file.
     pub external_above: Option<u64>,
 }
 
-/// The bytes of a model.
+/// Encodes a model as bytes.
 pub fn encode(model: &ModelProto) -> Vec<u8> {
     model.encode_to_vec()
 }
 
-/// Writes `model` to `path`, replacing the file in one step.
+/// Writes a model to `path` with default options, replacing the file atomically.
 ///
 /// # Errors
-/// As [`write_model_with`].
+/// Those of [`write_model_with`].
 pub fn write_model(path: &Path, model: &ModelProto) -> Result<(), ProtoError> {
     write_model_with(path, model, &WriteOptions::default())
 }
 
-/// Writes `model` to `path`, replacing the file in one step.
+/// Writes a model to `path`, replacing the file atomically.
 ///
 /// # Errors
-/// When the file cannot be written, when the model without its initializers is larger than the format
-/// allows, or when a tensor has external data already (see [`Model::embed`](crate::Model::embed)).
-/// Nothing is left behind then.
+/// If the file cannot be written, the model without its initializers exceeds the size of the format, or a tensor has external data (see
+/// [`Model::embed`](crate::Model::embed)). No file is left behind.
 pub fn write_model_with(path: &Path, model: &ModelProto, options: &WriteOptions) -> Result<(), ProtoError> {
     write_within(path, model, options, MAX_MESSAGE_BYTES)
 }
 
-/// Writes a model whose own file may have `limit` bytes.
+/// Writes a model whose file may take `limit` bytes.
 fn write_within(
     path: &Path,
     model: &ModelProto,
@@ -106,16 +105,16 @@ fn refuse_external(path: &Path, model: &ModelProto) -> Result<(), ProtoError> {
     })
 }
 
-/// A model in parts that are written one after another.
+/// Model in parts, which are written one after another.
 struct Parts {
-    /// The model without its graph.
+    /// Encoded model without its graph.
     shell: Vec<u8>,
-    /// The graph without its initializers; `None` if there is no graph.
+    /// Encoded graph without its initializers; `None` if the model has no graph.
     graph: Option<Vec<u8>>,
     initializers: Vec<Initializer>,
 }
 
-/// An initializer without its raw elements, and those.
+/// Initializer without its raw data, and the raw data.
 struct Initializer {
     tensor: TensorProto,
     raw: Option<Bytes>,
@@ -185,7 +184,7 @@ impl Parts {
         self.shell.len() as u64 + self.graph_bytes().map_or(0, |bytes| field_bytes(7, bytes))
     }
 
-    /// The graph goes last, so that a file that is cut off anywhere is refused.
+    /// Writes the model with the graph last, so that a file that is cut off is refused.
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
         out.write_all(&self.shell)?;
         if let (Some(graph), Some(bytes)) = (&self.graph, self.graph_bytes()) {
@@ -199,7 +198,7 @@ impl Parts {
     }
 }
 
-/// Bytes of a length-delimited field with its key.
+/// Returns the size in bytes of a length-delimited field, including its key.
 fn field_bytes(field: u64, length: u64) -> u64 {
     let mut head = Vec::new();
     prost::encoding::encode_varint(field << 3 | 2, &mut head);
@@ -214,7 +213,7 @@ fn write_key(out: &mut dyn Write, field: u64, length: u64) -> io::Result<()> {
     out.write_all(&head)
 }
 
-/// Moves the elements of big initializers to a file beside `path`, which is not in place yet.
+/// Moves the elements of large initializers to a temporary file beside `path`.
 fn write_data(
     path: &Path,
     parts: &mut Parts,
@@ -250,7 +249,7 @@ fn write_data(
     Ok(moved.then_some((data_path, file)))
 }
 
-/// Takes the elements out of an initializer if they are more than `above` bytes.
+/// Removes and returns the elements of an initializer if they take more than `above` bytes.
 fn take_elements(initializer: &mut Initializer, above: u64) -> Option<Bytes> {
     if let Some(raw) = &initializer.raw {
         return if raw.len() as u64 > above { initializer.raw.take() } else { None };
@@ -269,7 +268,7 @@ fn take_elements(initializer: &mut Initializer, above: u64) -> Option<Bytes> {
     Some(bytes)
 }
 
-/// Writes a temporary file in the folder of `path`; it vanishes unless it is persisted.
+/// Writes a temporary file in the folder of `path`, which is deleted unless it is persisted.
 fn write_beside(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -288,10 +287,10 @@ fn write_beside(
     Ok(file)
 }
 
-/// A folder, device or pipe is not replaced by a file. A link is: its target is left alone.
+/// Refuses to replace a folder, device or pipe. A link is replaced; its target is unchanged.
 fn refuse_special(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
-        Ok(actual) if !actual.is_file() && !actual.is_symlink() => {
+        Ok(existing) if !existing.is_file() && !existing.is_symlink() => {
             Err(io::Error::new(io::ErrorKind::AlreadyExists, "not a regular file"))
         }
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

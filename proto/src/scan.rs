@@ -1,34 +1,34 @@
-//! A look over the bytes of a model before anything is allocated for it.
+//! Scan of an encoded model before memory is allocated for it.
 //!
-//! An empty message takes two bytes in a file and hundreds in memory, and an integer one byte and
-//! eight. So the scan walks the wire format without recursion, counts nodes and nesting, and adds up
-//! what decoding would allocate; a model over its limits is refused before it is decoded.
+//! An empty message takes two bytes in a file and hundreds in memory, and an integer takes one byte and eight. The scan therefore walks the
+//! wire format without recursion, counts nodes and nesting, and adds up the memory that decoding would allocate. A model that exceeds its
+//! limits is refused before it is decoded.
 
 use crate::{Limits, ModelFault, onnx};
 
-/// Nesting of messages that the decoder accepts below the model itself.
+/// Nesting of messages that the decoder accepts below the model.
 const MAX_MESSAGE_DEPTH: usize = 100;
 
-/// Decoded bytes that a model may take, whatever its size and its limits.
+/// Decoded size in bytes that any model may take, regardless of its file size and limits.
 const FREE_BYTES: u64 = 256 << 20;
 
-/// Decoded bytes that a model may take for each byte of its file, beyond [`FREE_BYTES`].
+/// Decoded size in bytes per byte of the file that a model may take, beyond [`FREE_BYTES`].
 const BYTES_PER_BYTE: u64 = 32;
 
-/// Heap bytes of a string or byte string besides its characters.
+/// Heap size in bytes of a string or byte string besides its contents.
 const STRING_BYTES: u64 = 32;
 
-/// Refuses `bytes` when decoding them would break `limits`, or when they are cut off.
+/// Refuses an encoded model if decoding it would exceed `limits`, or if it is cut off.
 pub(crate) fn scan(bytes: &[u8], limits: &Limits) -> Result<(), ModelFault> {
     let budget = (bytes.len() as u64)
         .saturating_mul(BYTES_PER_BYTE)
         .saturating_add(FREE_BYTES)
         .min(limits.max_model_bytes.max(FREE_BYTES));
     let mut reader = Reader { bytes, at: 0 };
-    let mut stack = vec![Open { kind: Kind::Model, end: bytes.len(), graphs: 0 }];
+    let mut stack = vec![OpenMessage { kind: Kind::Model, end: bytes.len(), graphs: 0 }];
     let (mut nodes, mut main_graphs, mut cost) = (0usize, 0usize, 0u64);
 
-    while let Some(&Open { kind, end, graphs }) = stack.last() {
+    while let Some(&OpenMessage { kind, end, graphs }) = stack.last() {
         if reader.at == end {
             stack.pop();
             continue;
@@ -64,7 +64,7 @@ pub(crate) fn scan(bytes: &[u8], limits: &Limits) -> Result<(), ModelFault> {
                         if main_graphs > 1 {
                             return Err(ModelFault::TwoGraphs);
                         }
-                        stack.push(Open { kind: child, end: reader.at + length, graphs });
+                        stack.push(OpenMessage { kind: child, end: reader.at + length, graphs });
                     }
                     Content::Packed(_) | Content::Borrowed | Content::Copied => reader.at += length,
                 }
@@ -77,23 +77,24 @@ pub(crate) fn scan(bytes: &[u8], limits: &Limits) -> Result<(), ModelFault> {
     Ok(())
 }
 
-/// A message that is not at its end yet.
+/// Message whose end is not reached: its kind, its end in bytes, and the number of graphs around its contents.
 #[derive(Clone, Copy)]
-struct Open {
+struct OpenMessage {
     kind: Kind,
     end: usize,
     graphs: usize,
 }
 
-/// What a length-delimited field holds.
+/// Contents of a length-delimited field.
 #[derive(Clone, Copy)]
 enum Content {
+    /// Message of a known kind.
     Message(Kind),
-    /// Numbers; each byte in the file may become so many in memory.
+    /// Numbers; each byte in the file takes up to this number of bytes in memory.
     Packed(u64),
-    /// Bytes that stay in the file.
+    /// Bytes that stay in the file and are not copied.
     Borrowed,
-    /// Text, bytes, or a field that is skipped.
+    /// Text, bytes, or an unknown field.
     Copied,
 }
 
@@ -108,7 +109,7 @@ impl Content {
     }
 }
 
-/// The messages of the format.
+/// Kind of a message of the format.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Model,
@@ -133,7 +134,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// What the field numbered `field` holds; the numbers are those of `onnx.proto`.
+    /// Returns the contents of field number `field` as defined by `onnx.proto`.
     fn field(self, field: u32) -> Content {
         use Content::{Borrowed, Copied, Message, Packed};
         match (self, field) {
@@ -182,7 +183,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of the decoded message without what its fields own.
+    /// Returns the size in bytes of the decoded message, not counting the memory that its fields own.
     fn bytes(self) -> u64 {
         let bytes = match self {
             Kind::Model => size_of::<onnx::ModelProto>(),
@@ -213,7 +214,7 @@ enum Wire {
     Length,
 }
 
-/// A position in the bytes; nothing is read at or after the `end` of the open message.
+/// Reader of the wire format. Reads no byte at or after the `end` of the open message.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,

@@ -1,11 +1,11 @@
-//! Sparse tensors, made dense.
+//! Conversion of sparse tensors to dense ones.
 
 use crate::{
     DataType, SparseFault, TensorData, TensorFault,
     tensor::{check_bytes, count_elements},
 };
 
-/// Puts `values` at `indices` into zeros of shape `dims`.
+/// Creates a tensor of shape `dims` that holds `values` at `indices`, and zeros elsewhere.
 pub(crate) fn densify(
     values: &TensorData,
     indices: &TensorData,
@@ -26,7 +26,7 @@ pub(crate) fn densify(
     Ok(TensorData { dtype, dims, bytes: dense.into(), strings: Vec::new() })
 }
 
-/// Row-major positions of the values, ascending and within the shape.
+/// Returns the row-major positions of the values, ascending and within the shape.
 fn positions(values: &TensorData, indices: &TensorData, dims: &[u64]) -> Result<Vec<u64>, SparseFault> {
     if indices.dtype != DataType::I64 {
         return Err(SparseFault::IndexType { actual: indices.dtype });
@@ -52,7 +52,7 @@ fn positions(values: &TensorData, indices: &TensorData, dims: &[u64]) -> Result<
             }
             positions
         }
-        actual => return Err(SparseFault::IndexShape { count, rank, actual: actual.to_vec() }),
+        shape => return Err(SparseFault::IndexShape { count, rank, actual: shape.to_vec() }),
     };
     if let Some(value) = positions.windows(2).position(|pair| pair[0] >= pair[1]) {
         return Err(SparseFault::NotAscending { value: value + 1 });
@@ -67,7 +67,7 @@ fn bounded(value: usize, index: i64, limit: u64) -> Result<u64, SparseFault> {
     }
 }
 
-/// Zeros that the system hands out only when they are written. Fails where the memory is not there.
+/// Allocates zeros, which take physical memory only once they are written. Fails if the memory is not available.
 fn zeros(bytes: u64) -> Result<Vec<u8>, TensorFault> {
     let length = usize::try_from(bytes).map_err(|_| TensorFault::NoMemory { actual: bytes })?;
     Vec::<u8>::new().try_reserve_exact(length).map_err(|_| TensorFault::NoMemory { actual: bytes })?;

@@ -1,4 +1,4 @@
-//! The elements of a tensor, from any of the encodings of the format.
+//! Elements of tensors, from any encoding of the format.
 
 use bytes::Bytes;
 
@@ -7,33 +7,33 @@ use crate::{
     onnx::{TensorProto, tensor_proto},
 };
 
-/// Elements that no tensor may have, whatever its type.
+/// Bound of the number of elements of a tensor of any type.
 const MAX_ELEMENTS: u64 = 1 << 60;
 
-/// A tensor with its elements at hand.
+/// Tensor with its elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorData {
-    /// Kind of the elements.
+    /// Element type.
     pub dtype: DataType,
-    /// Number of elements along each axis.
+    /// Dimensions, outermost first.
     pub dims: Vec<u64>,
-    /// The elements, row-major, little-endian, not aligned; empty for strings.
+    /// Elements, row-major and little-endian, without alignment; empty for strings.
     pub bytes: Bytes,
-    /// The elements of a tensor of strings, row-major; else empty.
+    /// Elements of a tensor of strings, row-major; otherwise empty.
     pub strings: Vec<Vec<u8>>,
 }
 
 impl TensorData {
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn elements(&self) -> u64 {
         self.dims.iter().product()
     }
 }
 
-/// Dimensions that a tensor may have; NumPy has the same limit.
+/// Largest rank of a tensor; NumPy has the same limit.
 const MAX_RANK: usize = 64;
 
-/// Checks all of `tensor` that can be checked without its elements and without opening a file.
+/// Checks a tensor as far as possible without reading its elements or opening a file.
 pub(crate) fn check(tensor: &TensorProto) -> Result<(), TensorFault> {
     if tensor.segment.is_some() {
         return Err(TensorFault::Segment);
@@ -48,7 +48,7 @@ pub(crate) fn check(tensor: &TensorProto) -> Result<(), TensorFault> {
     Ok(())
 }
 
-/// Resolves `tensor` into at most `max_bytes` bytes; `external` gives the bytes of its external data.
+/// Resolves a tensor to at most `max_bytes` bytes; `external` returns the bytes of its external data.
 pub(crate) fn resolve<E: From<TensorFault>>(
     tensor: &TensorProto,
     max_bytes: u64,
@@ -84,7 +84,7 @@ pub(crate) fn resolve<E: From<TensorFault>>(
     Ok(TensorData { dtype, dims, bytes, strings: Vec::new() })
 }
 
-/// Number of elements of a shape. Zero dimensions do not excuse the others from being countable.
+/// Returns the number of elements of a shape. Other dimensions must be within the limit even if one is 0.
 pub(crate) fn count_elements(dims: &[i64]) -> Result<u64, TensorFault> {
     let mut product = 1u64;
     for (axis, &dim) in dims.iter().enumerate() {
@@ -99,7 +99,7 @@ pub(crate) fn count_elements(dims: &[i64]) -> Result<u64, TensorFault> {
     Ok(if dims.contains(&0) { 0 } else { product })
 }
 
-/// Bytes of `elements` elements of `size` bytes, if that is at most `limit`.
+/// Returns the size of `elements` elements of `size` bytes, or an error if it exceeds `limit`.
 pub(crate) fn check_bytes(elements: u64, size: u64, limit: u64) -> Result<u64, TensorFault> {
     let actual = elements.saturating_mul(size);
     if actual > limit || usize::try_from(actual).is_err() {
@@ -119,7 +119,7 @@ pub(crate) fn dtype(tensor: &TensorProto) -> Result<DataType, TensorFault> {
     }
 }
 
-/// The one place where the elements are; `None` if there is no element.
+/// Returns the place of the tensor's elements; `None` if it has none.
 pub(crate) fn encoding(tensor: &TensorProto) -> Result<Option<Encoding>, TensorFault> {
     let is_external = tensor.data_location() == tensor_proto::DataLocation::External;
     let places = [
@@ -156,7 +156,7 @@ fn strings(tensor: &TensorProto, elements: u64) -> Result<Vec<Vec<u8>>, TensorFa
     }
 }
 
-/// The elements of a typed field as bytes.
+/// Returns the elements of a typed field as bytes.
 fn typed(
     tensor: &TensorProto,
     dtype: DataType,
@@ -213,7 +213,7 @@ fn typed(
     Ok(bytes.into())
 }
 
-/// Stores each value in `N` bytes; `None` from `store` means that it does not fit.
+/// Stores each value in `N` bytes; `store` returns `None` for values that are out of range.
 fn narrow<T: Copy + Into<i128>, const N: usize>(
     dtype: DataType,
     values: &[T],
@@ -243,7 +243,7 @@ fn check_count(
     Err(TensorFault::ElementCount { dtype, dims, encoding, expected, actual: actual as u64 })
 }
 
-/// Readers disagree about bytes of booleans that are neither 0 nor 1.
+/// Refuses booleans other than 0 and 1, which readers interpret differently.
 fn check_bools(dtype: DataType, bytes: &[u8]) -> Result<(), TensorFault> {
     if dtype != DataType::Bool {
         return Ok(());

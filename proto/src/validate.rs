@@ -1,10 +1,10 @@
-//! What must hold for a model before anyone looks at its nodes.
+//! Checks of a model before its nodes are read.
 //!
-//! 1. There is a graph, a known `ir_version`, and an operator set.
-//! 2. No domain is imported in two versions, no function is defined twice.
-//! 3. Nodes and nesting are within the limits.
-//! 4. Each tensor, wherever it is, has a shape that can be counted and at most one place for its
-//!    elements; external data are described with known keys and stay beneath the model's folder.
+//! 1. The model has a graph, a supported `ir_version` and an operator set.
+//! 2. Domains are imported in one version only, and functions are defined once.
+//! 3. The numbers of nodes and the nesting are within the limits.
+//! 4. Each tensor has a shape within the limits and at most one place for its elements. External data is described with known keys and
+//!    stays in the model's folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,13 +15,13 @@ use crate::{
     walk::{self, Item},
 };
 
-/// A fault of the model or of one of its tensors.
+/// Fault of the model or of one of its tensors, with the tensor's name.
 pub(crate) enum Fault {
     Model(ModelFault),
     Tensor(Name, TensorFault),
 }
 
-/// Checks everything in the list above.
+/// Checks a model against the list of this module.
 pub(crate) fn validate(model: &ModelProto, limits: &Limits) -> Result<(), Fault> {
     check_header(model).map_err(Fault::Model)?;
     let mut nodes = 0;
@@ -81,7 +81,7 @@ fn check_opsets(opsets: &[OperatorSetIdProto]) -> Result<(), ModelFault> {
     Ok(())
 }
 
-/// The standard domain has two spellings.
+/// Returns the domain with the alias of the standard domain replaced by an empty name.
 fn standard(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
 }

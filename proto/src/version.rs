@@ -1,7 +1,7 @@
-//! Versions of the format that are read.
+//! Supported versions of the format.
 
-/// The oldest format version that is read: the first with operator sets.
+/// Oldest supported `ir_version`: the first with operator sets.
 pub const MIN_IR_VERSION: i64 = 3;
 
-/// The newest format version that is read.
+/// Newest supported `ir_version`.
 pub const MAX_IR_VERSION: i64 = 14;

@@ -1,30 +1,30 @@
-//! Every graph, node and tensor of a model, wherever it hides: initializers, sparse initializers,
-//! attributes, subgraphs, functions and their defaults. Without recursion.
+//! Traversal of all graphs, nodes and tensors of a model, without recursion: initializers, sparse initializers, attributes, subgraphs,
+//! functions and their defaults.
 
 use crate::{
     Name,
     onnx::{AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto},
 };
 
-/// One thing that [`visit`] comes across.
+/// Item that [`visit`] passes to its visitor.
 pub(crate) enum Item<'a> {
-    /// A graph or function body; the outermost have depth 1.
+    /// Graph or function body; the outermost have depth 1.
     Graph { depth: usize },
-    /// A node.
+    /// Node of a graph or function.
     Node,
-    /// A tensor, also the values and the indices of a sparse one.
-    Tensor(&'a TensorProto, Place<'a>),
+    /// Tensor with its owner; also the values and indices of a sparse tensor.
+    Tensor(&'a TensorProto, Owner<'a>),
 }
 
-/// Where a tensor stands.
+/// Node and attribute that hold a tensor; both are `None` for an initializer.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Owner<'a> {
     node: Option<&'a NodeProto>,
     attribute: Option<&'a AttributeProto>,
 }
 
-impl Place<'_> {
-    /// A name for `tensor`: its own, or that of the node and attribute around it.
+impl Owner<'_> {
+    /// Returns the tensor's name, or the names of the node and attribute that hold it.
     pub(crate) fn name(&self, tensor: &TensorProto) -> Name {
         if !tensor.name().is_empty() {
             return Name::new(tensor.name());
@@ -38,7 +38,7 @@ impl Place<'_> {
     }
 }
 
-/// Calls `visitor` for everything in `model`, until it fails.
+/// Calls `visitor` for every graph, node and tensor of a model, until it fails.
 pub(crate) fn visit<'a, E>(
     model: &'a ModelProto,
     mut visitor: impl FnMut(Item<'a>) -> Result<(), E>,
@@ -47,8 +47,8 @@ pub(crate) fn visit<'a, E>(
     for function in &model.functions {
         visitor(Item::Graph { depth: 1 })?;
         for attribute in &function.attribute_proto {
-            let place = Place { node: None, attribute: Some(attribute) };
-            visit_attribute(attribute, place, 1, &mut graphs, &mut visitor)?;
+            let owner = Owner { node: None, attribute: Some(attribute) };
+            visit_attribute(attribute, owner, 1, &mut graphs, &mut visitor)?;
         }
         visit_nodes(&function.node, 1, &mut graphs, &mut visitor)?;
     }
@@ -56,10 +56,10 @@ pub(crate) fn visit<'a, E>(
     while let Some((graph, depth)) = graphs.pop() {
         visitor(Item::Graph { depth })?;
         for tensor in &graph.initializer {
-            visitor(Item::Tensor(tensor, Place::default()))?;
+            visitor(Item::Tensor(tensor, Owner::default()))?;
         }
         for sparse in &graph.sparse_initializer {
-            visit_sparse(sparse, Place::default(), &mut visitor)?;
+            visit_sparse(sparse, Owner::default(), &mut visitor)?;
         }
         visit_nodes(&graph.node, depth, &mut graphs, &mut visitor)?;
     }
@@ -75,8 +75,8 @@ fn visit_nodes<'a, E>(
     for node in nodes {
         visitor(Item::Node)?;
         for attribute in &node.attribute {
-            let place = Place { node: Some(node), attribute: Some(attribute) };
-            visit_attribute(attribute, place, depth, graphs, visitor)?;
+            let owner = Owner { node: Some(node), attribute: Some(attribute) };
+            visit_attribute(attribute, owner, depth, graphs, visitor)?;
         }
     }
     Ok(())
@@ -84,16 +84,16 @@ fn visit_nodes<'a, E>(
 
 fn visit_attribute<'a, E>(
     attribute: &'a AttributeProto,
-    place: Place<'a>,
+    owner: Owner<'a>,
     depth: usize,
     graphs: &mut Vec<(&'a GraphProto, usize)>,
     visitor: &mut impl FnMut(Item<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     for tensor in attribute.t.as_deref().into_iter().chain(&attribute.tensors) {
-        visitor(Item::Tensor(tensor, place))?;
+        visitor(Item::Tensor(tensor, owner))?;
     }
     for sparse in attribute.sparse_tensor.as_deref().into_iter().chain(&attribute.sparse_tensors) {
-        visit_sparse(sparse, place, visitor)?;
+        visit_sparse(sparse, owner, visitor)?;
     }
     let inner = attribute.g.as_deref().into_iter().chain(&attribute.graphs);
     graphs.extend(inner.map(|graph| (graph, depth + 1)));
@@ -102,16 +102,16 @@ fn visit_attribute<'a, E>(
 
 fn visit_sparse<'a, E>(
     sparse: &'a SparseTensorProto,
-    place: Place<'a>,
+    owner: Owner<'a>,
     visitor: &mut impl FnMut(Item<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     for tensor in sparse.values.iter().chain(&sparse.indices) {
-        visitor(Item::Tensor(tensor, place))?;
+        visitor(Item::Tensor(tensor, owner))?;
     }
     Ok(())
 }
 
-/// Calls `change` for every tensor of `model`, until it fails.
+/// Calls `change` for every tensor of a model, until it fails.
 pub(crate) fn change_tensors<E>(
     model: &mut ModelProto,
     mut change: impl FnMut(&mut TensorProto) -> Result<(), E>,

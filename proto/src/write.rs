@@ -1,4 +1,4 @@
-//! Short constructors for the messages of a model.
+//! Constructors for the messages of a model.
 
 use bytes::Bytes;
 
@@ -11,17 +11,17 @@ use crate::{
     },
 };
 
-/// The `ir_version` of a [`model`]: the oldest with functions and overloads that runtimes agree on.
+/// `ir_version` of a [`model`]: the oldest with functions and overloads that runtimes agree on.
 pub const IR_VERSION: i64 = 8;
 
-/// One axis of a declared shape.
+/// Dimension in a declared shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Dim {
-    /// A number of elements.
+    /// Known number of elements.
     Value(u64),
-    /// A number that is known when the model runs, by its name.
+    /// Name of a number of elements that is known when the model runs.
     Symbol(String),
-    /// Not known at all.
+    /// Unknown number of elements.
     Unknown,
 }
 
@@ -37,12 +37,12 @@ impl From<&str> for Dim {
     }
 }
 
-/// A tensor of fixed-size elements, given row-major and little-endian.
+/// Creates a tensor of fixed-size elements from row-major, little-endian bytes.
 pub fn tensor(name: &str, dtype: DataType, dims: &[u64], bytes: impl Into<Bytes>) -> TensorProto {
     TensorProto { raw_data: Some(bytes.into()), ..empty_tensor(name, dtype, dims) }
 }
 
-/// A tensor of strings.
+/// Creates a tensor of strings.
 pub fn string_tensor(name: &str, dims: &[u64], strings: Vec<Vec<u8>>) -> TensorProto {
     TensorProto { string_data: strings, ..empty_tensor(name, DataType::String, dims) }
 }
@@ -56,53 +56,53 @@ fn empty_tensor(name: &str, dtype: DataType, dims: &[u64]) -> TensorProto {
     }
 }
 
-/// A size as the format stores it. No tensor that can be made has a size beyond.
+/// Converts a size to the integer type of the format; sizes beyond it cannot be allocated.
 fn signed(dim: u64) -> i64 {
     i64::try_from(dim).unwrap_or(i64::MAX)
 }
 
-/// An attribute that holds a number.
+/// Creates an attribute that holds a float.
 pub fn attr_float(name: &str, value: f32) -> AttributeProto {
     AttributeProto { f: Some(value), ..attribute(name, AttributeType::Float) }
 }
 
-/// An attribute that holds several numbers.
+/// Creates an attribute that holds a list of floats.
 pub fn attr_floats(name: &str, values: impl Into<Vec<f32>>) -> AttributeProto {
     AttributeProto { floats: values.into(), ..attribute(name, AttributeType::Floats) }
 }
 
-/// An attribute that holds a whole number.
+/// Creates an attribute that holds an integer.
 pub fn attr_int(name: &str, value: i64) -> AttributeProto {
     AttributeProto { i: Some(value), ..attribute(name, AttributeType::Int) }
 }
 
-/// An attribute that holds several whole numbers.
+/// Creates an attribute that holds a list of integers.
 pub fn attr_ints(name: &str, values: impl Into<Vec<i64>>) -> AttributeProto {
     AttributeProto { ints: values.into(), ..attribute(name, AttributeType::Ints) }
 }
 
-/// An attribute that holds a text.
+/// Creates an attribute that holds a string.
 pub fn attr_string(name: &str, value: &str) -> AttributeProto {
     AttributeProto { s: Some(value.as_bytes().to_vec()), ..attribute(name, AttributeType::String) }
 }
 
-/// An attribute that holds several texts.
+/// Creates an attribute that holds a list of strings.
 pub fn attr_strings(name: &str, values: &[&str]) -> AttributeProto {
     let strings = values.iter().map(|value| value.as_bytes().to_vec()).collect();
     AttributeProto { strings, ..attribute(name, AttributeType::Strings) }
 }
 
-/// An attribute that holds a tensor.
+/// Creates an attribute that holds a tensor.
 pub fn attr_tensor(name: &str, value: TensorProto) -> AttributeProto {
     AttributeProto { t: Some(Box::new(value)), ..attribute(name, AttributeType::Tensor) }
 }
 
-/// An attribute that holds a graph.
+/// Creates an attribute that holds a graph.
 pub fn attr_graph(name: &str, value: GraphProto) -> AttributeProto {
     AttributeProto { g: Some(Box::new(value)), ..attribute(name, AttributeType::Graph) }
 }
 
-/// An attribute of a node in a function body that takes its value from the function's attribute `from`.
+/// Creates an attribute of a node in a function body whose value is that of the function's attribute `from`.
 pub fn attr_ref(name: &str, from: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto { ref_attr_name: Some(from.to_owned()), ..attribute(name, kind) }
 }
@@ -111,7 +111,7 @@ fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
     AttributeProto { name: Some(name.to_owned()), r#type: Some(kind as i32), ..AttributeProto::default() }
 }
 
-/// A node of a standard operator. An empty name among `inputs` or `outputs` leaves one out.
+/// Creates a node of a standard operator. An empty name in `inputs` or `outputs` omits that input or output.
 pub fn node(
     op_type: &str,
     name: &str,
@@ -122,7 +122,7 @@ pub fn node(
     node_in("", op_type, name, inputs, outputs, attributes)
 }
 
-/// A node of an operator or function of `domain`.
+/// Creates a node of an operator or function of `domain`.
 pub fn node_in(
     domain: &str,
     op_type: &str,
@@ -146,7 +146,7 @@ fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// A value with the type of a tensor.
+/// Creates a value with the type of a tensor.
 pub fn value_info(name: &str, dtype: DataType, dims: &[Dim]) -> ValueInfoProto {
     use tensor_shape_proto::{Dimension, dimension::Value};
     let axis = |dim: &Dim| match dim {
@@ -165,7 +165,7 @@ pub fn value_info(name: &str, dtype: DataType, dims: &[Dim]) -> ValueInfoProto {
     }
 }
 
-/// A value that may be absent, else a tensor.
+/// Creates a value with the type of an optional tensor.
 pub fn optional_value_info(name: &str, dtype: DataType, dims: &[Dim]) -> ValueInfoProto {
     let tensor = value_info(name, dtype, dims);
     let optional = type_proto::Optional { elem_type: tensor.r#type.map(Box::new) };
@@ -173,7 +173,7 @@ pub fn optional_value_info(name: &str, dtype: DataType, dims: &[Dim]) -> ValueIn
     ValueInfoProto { r#type: Some(TypeProto { value, denotation: None }), ..tensor }
 }
 
-/// A graph.
+/// Creates a graph.
 pub fn graph(
     name: &str,
     nodes: Vec<NodeProto>,
@@ -191,7 +191,7 @@ pub fn graph(
     }
 }
 
-/// A function of `domain`, with the operator sets that its body uses.
+/// Creates a function of `domain`, with the operator sets that its body uses.
 pub fn function(
     domain: &str,
     name: &str,
@@ -211,17 +211,17 @@ pub fn function(
     }
 }
 
-/// An operator set; the standard one has an empty domain.
+/// Creates an import of an operator set; the standard domain has an empty name.
 pub fn opset(domain: &str, version: i64) -> OperatorSetIdProto {
     OperatorSetIdProto { domain: Some(domain.to_owned()), version: Some(version) }
 }
 
-/// A pair for `metadata_props`.
+/// Creates an entry of `metadata_props`.
 pub fn metadata(key: &str, value: &str) -> StringStringEntryProto {
     StringStringEntryProto { key: Some(key.to_owned()), value: Some(value.to_owned()) }
 }
 
-/// A model of [`IR_VERSION`].
+/// Creates a model of [`IR_VERSION`].
 pub fn model(graph: GraphProto, opsets: Vec<OperatorSetIdProto>) -> ModelProto {
     ModelProto {
         ir_version: Some(IR_VERSION),

@@ -1,6 +1,6 @@
-//! Elementwise functions of one operand.
+//! Elementwise functions of one operand, such as activations.
 //!
-//! Reads the ONNX activation and unary mathematics operators. The function's name is its ONNX name.
+//! Reads the ONNX activations and unary math operators. A function has the name of its ONNX operator.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -9,35 +9,35 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Fields, Prim, Primitive, Unary};
 
-/// An elementwise function. It carries relevance unchanged.
+/// Elementwise function of one operand.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Activation {
-    /// Which function.
+    /// The function.
     pub f: Function,
 }
 
-/// The functions: a primitive, or a formula of primitives.
+/// Elementwise function: a primitive, or a formula of primitives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Function {
-    /// A primitive.
+    /// Function that is a primitive.
     Unary(Unary),
-    /// `x · Φ(x)`, exact or by the tanh formula.
+    /// `x · Φ(x)` with the normal distribution function `Φ`.
     Gelu {
-        /// The tanh formula.
+        /// True for the approximation by tanh, false for the exact function.
         tanh: bool,
     },
     /// `x · σ(alpha·x)`: SiLU, Swish, QuickGELU.
     Silu {
-        /// The slope inside.
+        /// Slope inside the sigmoid.
         alpha: f32,
     },
     /// `x · tanh(softplus(x))`.
     Mish,
-    /// `gamma·x` where positive, else `gamma·alpha·(eˣ - 1)`.
+    /// `gamma·x` where positive, elsewhere `gamma·alpha·(eˣ - 1)`.
     Selu {
         /// Scale of the negative side.
         alpha: f32,
-        /// Scale of all.
+        /// Scale of both sides.
         gamma: f32,
     },
     /// `max(x, 0) + min(0, alpha·(e^(x/alpha) - 1))`.
@@ -45,16 +45,16 @@ pub enum Function {
         /// Scale of the negative side.
         alpha: f32,
     },
-    /// `x` where above `alpha`, else 0.
+    /// `x` where it exceeds `alpha`, elsewhere 0.
     ThresholdedRelu {
-        /// The threshold.
+        /// Threshold.
         alpha: f32,
     },
-    /// `x - bias` above `lambd`, `x + bias` below `-lambd`, else 0.
+    /// `x - bias` above `lambd`, `x + bias` below `-lambd`, elsewhere 0.
     Shrink {
-        /// Shift.
+        /// Shift towards 0.
         bias: f32,
-        /// Threshold.
+        /// Threshold of the magnitude.
         lambd: f32,
     },
     /// `tan(x)`.
@@ -110,7 +110,7 @@ fn apply(f: Function, b: &mut Builder, x: Value) -> Value {
             half_of_one_plus(b, x, e)
         }
         Function::Gelu { tanh: true } => {
-            // 0.044715 is the constant of the published approximation.
+            // 0.044715 is the coefficient of the published approximation.
             let x2 = b.mul(x, x);
             let x3 = b.mul(x2, x);
             let x3 = b.scale(x3, 0.044715);
@@ -134,7 +134,7 @@ fn apply(f: Function, b: &mut Builder, x: Value) -> Value {
             b.scale(e, f64::from(gamma))
         }
         Function::Celu { alpha } => {
-            // alpha · elu(x / alpha) is x where positive.
+            // alpha · elu(x / alpha) equals x where x is positive.
             let u = b.scale(x, 1.0 / f64::from(alpha));
             let e = b.unary(Unary::Elu { alpha: 1.0 }, u);
             b.scale(e, f64::from(alpha))
@@ -161,15 +161,15 @@ fn apply(f: Function, b: &mut Builder, x: Value) -> Value {
     }
 }
 
-/// `x · (1 + e) / 2`.
+/// Builds `x · (1 + e) / 2`.
 fn half_of_one_plus(b: &mut Builder, x: Value, e: Value) -> Value {
-    let one = b.scalar_like(1.0, x);
-    let e = b.plus(e, one);
+    let unit = b.scalar_like(1.0, x);
+    let e = b.plus(e, unit);
     let x = b.scale(x, 0.5);
     b.mul(x, e)
 }
 
-/// Readers of the unary operators.
+/// Returns the readers of the unary operators.
 pub fn readers() -> Vec<Reader> {
     fn plain(op: &'static str, since: i64) -> Reader {
         Reader::new(op, since, read_plain)
@@ -203,35 +203,35 @@ pub fn readers() -> Vec<Reader> {
     readers.extend([
         Reader::new("LeakyRelu", 6, |r| {
             let alpha = r.float_or("alpha", 0.01)?;
-            one(r, Function::Unary(Unary::LeakyRelu { alpha }))
+            read_function(r, Function::Unary(Unary::LeakyRelu { alpha }))
         }),
         Reader::new("Elu", 6, |r| {
             let alpha = r.float_or("alpha", 1.0)?;
-            one(r, Function::Unary(Unary::Elu { alpha }))
+            read_function(r, Function::Unary(Unary::Elu { alpha }))
         }),
         Reader::new("Selu", 6, |r| {
             let (alpha, gamma) = (r.float_or("alpha", 1.673_263_2)?, r.float_or("gamma", 1.050_701)?);
-            one(r, Function::Selu { alpha, gamma })
+            read_function(r, Function::Selu { alpha, gamma })
         }),
         Reader::new("Celu", 12, |r| {
             let alpha = r.float_or("alpha", 1.0)?;
-            one(r, Function::Celu { alpha })
+            read_function(r, Function::Celu { alpha })
         }),
         Reader::new("ThresholdedRelu", 10, |r| {
             let alpha = r.float_or("alpha", 1.0)?;
-            one(r, Function::ThresholdedRelu { alpha })
+            read_function(r, Function::ThresholdedRelu { alpha })
         }),
         Reader::new("Shrink", 9, |r| {
             let (bias, lambd) = (r.float_or("bias", 0.0)?, r.float_or("lambd", 0.5)?);
-            one(r, Function::Shrink { bias, lambd })
+            read_function(r, Function::Shrink { bias, lambd })
         }),
         Reader::new("HardSigmoid", 6, |r| {
             let (alpha, beta) = (r.float_or("alpha", 0.2)?, r.float_or("beta", 0.5)?);
-            one(r, Function::Unary(Unary::HardSigmoid { alpha, beta }))
+            read_function(r, Function::Unary(Unary::HardSigmoid { alpha, beta }))
         }),
         Reader::new("Gelu", 20, |r| match r.string_or("approximate", "none")?.as_str() {
-            "none" => one(r, Function::Gelu { tanh: false }),
-            "tanh" => one(r, Function::Gelu { tanh: true }),
+            "none" => read_function(r, Function::Gelu { tanh: false }),
+            "tanh" => read_function(r, Function::Gelu { tanh: true }),
             other => Err(OpError::mismatch("approximate", "none or tanh", other)),
         }),
         Reader::new("Clip", 6, read_clip),
@@ -239,7 +239,7 @@ pub fn readers() -> Vec<Reader> {
     readers
 }
 
-fn one(r: &mut Reading, f: Function) -> Result<Vec<Value>, OpError> {
+fn read_function(r: &mut Reading, f: Function) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let ty = r.ty(x);
     if !ty.dtype.is_float() && !works_on_integers(f) {
@@ -273,15 +273,15 @@ fn read_plain(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "Round" => Unary::Round,
         "Sin" => Unary::Sin,
         "Cos" => Unary::Cos,
-        "Tan" => return one(r, Function::Tan),
-        "Mish" => return one(r, Function::Mish),
+        "Tan" => return read_function(r, Function::Tan),
+        "Mish" => return read_function(r, Function::Mish),
         other => return Err(OpError::Unsupported(format!("`{other}` is not a unary operator"))),
     };
     r.ignore(&["consumed_inputs"]);
-    one(r, Function::Unary(f))
+    read_function(r, Function::Unary(f))
 }
 
-/// `Clip`: bounds are attributes up to opset 10, constant operands after.
+/// Reads `Clip`. Its bounds are attributes up to opset 10 and constant operands afterwards.
 fn read_clip(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (min, max) = if r.opset < 11 {
         (r.float("min")?, r.float("max")?)
@@ -290,7 +290,7 @@ fn read_clip(r: &mut Reading) -> Result<Vec<Value>, OpError> {
             |r: &Reading, i: usize, what: &str| r.optional(i).map(|v| r.float_of(v, what)).transpose();
         (bound(r, 1, "min")?, bound(r, 2, "max")?)
     };
-    one(r, Function::Unary(Unary::Clip { min, max }))
+    read_function(r, Function::Unary(Unary::Clip { min, max }))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Sums: `Add`, `Sum`, `Mean` of operands, and `Sub`. Operands broadcast.
+//! Sums of operands, which broadcast. Reads `Add`, `Sum`, `Mean` and `Sub`.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -7,11 +7,11 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::prim::Builder;
 
-/// The sum of all operands.
+/// Sum of all operands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Add;
 
-/// The first operand minus the second.
+/// First operand minus the second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sub;
 
@@ -43,7 +43,7 @@ impl Operator for Sub {
     }
 }
 
-/// Readers of `Add`, `Sub`, `Sum`, `Mean`.
+/// Returns the readers of `Add`, `Sub`, `Sum` and `Mean`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Add", 7, |r| sum(r, Some(2))),

@@ -1,4 +1,4 @@
-//! `ArgMax` and `ArgMin`: the index of the first extremum along an axis. It carries no relevance.
+//! Index of the first extremum along an axis. Reads `ArgMax` and `ArgMin`; carries no relevance.
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve};
@@ -7,14 +7,14 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Builder, Reduction};
 
-/// The index of an extremum.
+/// Index of the first extremum along an axis, int64.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arg {
-    /// Of the maximum; else of the minimum.
+    /// True for the maximum, false for the minimum.
     pub max: bool,
-    /// The axis.
+    /// Axis along which elements are compared, in `0..rank`.
     pub axis: usize,
-    /// Keep the axis with dimension 1.
+    /// True if the axis stays with dimension 1.
     pub keep: bool,
 }
 
@@ -33,7 +33,7 @@ impl Operator for Arg {
     }
 }
 
-/// Readers of `ArgMax` and `ArgMin`.
+/// Returns the readers of `ArgMax` and `ArgMin`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("ArgMax", 1, |r| read(r, true)), Reader::new("ArgMin", 1, |r| read(r, false))]
 }

@@ -1,4 +1,4 @@
-//! `Pow` and `Mod`, and the elementwise extrema `Max` and `Min`. Operands broadcast.
+//! Elementwise `Pow` and `Mod`, and the extrema `Max` and `Min`. Operands broadcast.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -8,17 +8,17 @@ use crate::graph::Value;
 use crate::prim::{Binary, Builder, Primitive};
 use crate::tensor::Dim;
 
-/// `Pow` or `Mod`: the first operand transformed by the second.
+/// First operand transformed by the second.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arithmetic {
-    /// `Pow` or `Mod`.
+    /// Function: `Pow` or `Mod`.
     pub f: Binary,
 }
 
-/// The elementwise maximum or minimum of all operands.
+/// Elementwise maximum or minimum of all operands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Extremum {
-    /// The maximum; else the minimum.
+    /// True for the maximum, false for the minimum.
     pub max: bool,
 }
 
@@ -37,10 +37,10 @@ impl Extremum {
         if self.max { Binary::Max } else { Binary::Min }
     }
 
-    /// The extremum of two dimensions, when their difference is known.
+    /// Returns the extremum of two dimensions if their difference is known.
     pub(super) fn of_dims(&self, a: &Dim, b: &Dim) -> Option<Dim> {
-        let a_greater = (a - b).as_known()? >= 0;
-        Some(if a_greater == self.max { a.clone() } else { b.clone() })
+        let a_is_larger = (a - b).as_known()? >= 0;
+        Some(if a_is_larger == self.max { a.clone() } else { b.clone() })
     }
 }
 
@@ -74,11 +74,11 @@ impl Operator for Extremum {
 }
 
 impl Route for Extremum {
-    /// The operand that equals the extremum takes the relevance; ties share equally.
+    /// The operands that equal the extremum share the relevance equally.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let y = site.y();
         let dtype = b.ty(r).dtype;
-        let wins: Vec<Value> = site
+        let winners: Vec<Value> = site
             .inputs
             .iter()
             .map(|x| {
@@ -86,18 +86,18 @@ impl Route for Extremum {
                 b.cast(equal, dtype)
             })
             .collect();
-        let count = wins.iter().skip(1).fold(wins[0], |n, w| b.plus(n, *w));
+        let count = winners.iter().skip(1).fold(winners[0], |n, w| b.plus(n, *w));
         let share = b.guarded_div(r, count);
-        let shares = wins.iter().zip(site.inputs).map(|(w, x)| {
-            let own = b.mul(share, *w);
+        let shares = winners.iter().zip(site.inputs).map(|(w, x)| {
+            let r = b.mul(share, *w);
             let shape = b.ty(*x).shape;
-            Some(b.sum_to(own, &shape))
+            Some(b.sum_to(r, &shape))
         });
         shares.collect()
     }
 }
 
-/// Readers of `Pow`, `Mod`, `Max`, `Min`.
+/// Returns the readers of `Pow`, `Mod`, `Max` and `Min`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Pow", 7, |r| {

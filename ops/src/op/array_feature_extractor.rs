@@ -1,11 +1,11 @@
-//! `ai.onnx.ml ArrayFeatureExtractor`: picks columns of the last axis; read as `Gather`.
+//! Selection of columns along the last axis. Reads `ArrayFeatureExtractor` of `ai.onnx.ml` as `Gather`.
 
 use super::read::{Reader, Reading};
 use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{Dim, Shape};
 
-/// The reader.
+/// Returns the reader of `ArrayFeatureExtractor`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader { domain: "ai.onnx.ml", op: "ArrayFeatureExtractor", since: 1, until: 5, read }]
 }

@@ -1,8 +1,8 @@
 //! Scaled dot-product attention: `y = softmax(scale · q kᵀ + mask) v`.
 //!
-//! Shapes: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional, additive) broadcasts to `[…, m, n]`, y `[…, m, e]`;
-//! the leading axes (batch, heads) of q, k and v are equal. Reads ONNX `Attention` as its pieces, which `recover_attention`
-//! makes one again where the composite has a rule for it. Source: [vaswani2017], ONNX `Attention` 23.
+//! Shapes: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional, additive) broadcasts to `[…, m, n]`, y `[…, m, e]`; the leading
+//! axes (batch, heads) of q, k and v are equal. ONNX `Attention` is read as products, a softmax and elementwise operators, which the
+//! pass `recover_attention` fuses if the composite has a rule for attention. Source: [vaswani2017], ONNX `Attention` 23.
 
 use super::Transpose;
 use super::read::{Reader, Reading};
@@ -15,10 +15,10 @@ use crate::graph::Value;
 use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Transform, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
-/// Attention of all heads. Operands: q, k, v, and the mask where there is one.
+/// Attention of all heads. Operands: q, k, v, mask (optional).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
-    /// Scale, and what becomes of a row that the mask leaves nothing.
+    /// Scale of the scores, and the weights of fully masked rows.
     pub geometry: AttentionGeometry,
 }
 
@@ -37,10 +37,10 @@ impl Operator for Attention {
 }
 
 impl AttentionMap for Attention {
-    fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, of: AttentionPart) -> Value {
+    fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, part: AttentionPart) -> Value {
         let (data, mask) = site.inputs.split_at(3);
         let inputs = [data, &[r], mask].concat();
-        b.add(prim::AttentionShare { geometry: self.geometry, value, part: of }, &inputs)
+        b.add(prim::AttentionShare { geometry: self.geometry, value, part }, &inputs)
     }
 
     fn weights(&self, b: &mut Builder, site: &Site) -> Value {
@@ -54,20 +54,20 @@ impl AttentionMap for Attention {
         if !self.geometry.guard {
             return weights;
         }
-        // Only a NaN differs from itself.
-        let seen = b.binary(Binary::Equal, weights, weights);
+        // Only NaN differs from itself.
+        let is_number = b.binary(Binary::Equal, weights, weights);
         let zero = b.scalar_like(0.0, weights);
-        b.select(seen, weights, zero)
+        b.select(is_number, weights, zero)
     }
 }
 
-/// The reader.
+/// Returns the reader of `Attention`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Attention", 23, read)]
 }
 
-/// Operands: Q, K, V, mask, past key, past value; of rank 4 `[batch, heads, sequence, features]`, or of rank 3 with the heads in
-/// the last axis. Results: Y, present key, present value.
+/// Reads `Attention`. Operands: Q, K, V, mask, past key, past value, of rank 4 `[batch, heads, sequence, features]`, or of rank 3 with
+/// the heads in the last axis. Results: Y, present key, present value.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if r.outputs > 3 {
         return Err(OpError::Unsupported("the scores output of Attention is not supported".into()));
@@ -99,8 +99,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
     };
     (k, v) = (repeated(r, k, &shape_q.0[1])?, repeated(r, v, &shape_q.0[1])?);
-    let turned = r.add(Transpose { perm: vec![0, 1, 3, 2] }, &[k])?;
-    let mut scores = r.add(MatMul, &[q, turned])?;
+    let transposed = r.add(Transpose { perm: vec![0, 1, 3, 2] }, &[k])?;
+    let mut scores = r.add(MatMul, &[q, transposed])?;
     let factor = r.add_scalar(scale, DType::F32);
     scores = r.add(Mul, &[scores, factor])?;
     let softcap = f64::from(r.float_or("softcap", 0.0)?);
@@ -132,7 +132,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![y, present_k, present_v])
 }
 
-/// `[batch, sequence, heads · features]` → `[batch, heads, sequence, features]`; rank 4 as it is.
+/// Splits the heads of an operand of rank 3: `[batch, sequence, heads · features]` → `[batch, heads, sequence, features]`. Operands of
+/// rank 4 are unchanged.
 fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, what: &str) -> Result<Value, OpError> {
     let d = r.ty(x).shape.0;
     match d.as_slice() {
@@ -150,19 +151,19 @@ fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, what: &str) -> Result<
     }
 }
 
-/// Each head as often as there are query heads for it.
+/// Repeats each key or value head for the query heads that share it.
 fn repeated(r: &mut Reading, x: Value, heads: &Dim) -> Result<Value, OpError> {
     let d = r.ty(x).shape.0;
     if d[1] == *heads {
         return Ok(x);
     }
-    let (Some(own), Some(all)) = (d[1].as_known(), heads.as_known()) else {
+    let (Some(kv_heads), Some(query_heads)) = (d[1].as_known(), heads.as_known()) else {
         return Err(OpError::Unsupported("an unknown number of heads".into()));
     };
-    if own < 1 || all % own != 0 {
-        return Err(OpError::mismatch("query heads", format!("a multiple of {own}"), all));
+    if kv_heads < 1 || query_heads % kv_heads != 0 {
+        return Err(OpError::mismatch("query heads", format!("a multiple of {kv_heads}"), query_heads));
     }
-    let times = Dim::known(all / own);
+    let times = Dim::known(query_heads / kv_heads);
     let x =
         r.reshape(x, Shape(vec![d[0].clone(), d[1].clone(), Dim::known(1), d[2].clone(), d[3].clone()]))?;
     let to = Shape(vec![d[0].clone(), d[1].clone(), times, d[2].clone(), d[3].clone()]);
@@ -170,17 +171,17 @@ fn repeated(r: &mut Reading, x: Value, heads: &Dim) -> Result<Value, OpError> {
     r.reshape(x, Shape(vec![d[0].clone(), heads.clone(), d[2].clone(), d[3].clone()]))
 }
 
-/// 0 where `keep`, else -∞.
+/// Converts a boolean mask to an additive one: 0 where `keep` is true, -∞ elsewhere.
 fn additive(r: &mut Reading, keep: Value) -> Result<Value, OpError> {
     let (zero, none) = (r.add_scalar(0.0, DType::F32), r.add_scalar(f64::NEG_INFINITY, DType::F32));
     r.add(Select, &[keep, zero, none])
 }
 
-/// Query `i` sees keys up to `i + past`.
+/// Builds the additive causal mask: query `i` attends to keys up to `i + past`.
 fn causal(r: &mut Reading, queries: &Dim, keys: &Dim, past: &Dim) -> Result<Value, OpError> {
     let row = r.add(Range { start: past.clone(), step: 1, len: queries.clone() }, &[])?;
     let row = r.reshape(row, Shape(vec![queries.clone(), Dim::known(1)]))?;
     let column = r.add(Range { start: Dim::known(0), step: 1, len: keys.clone() }, &[])?;
-    let seen = r.add(Compare { f: Some(Binary::LessOrEqual), swap: false }, &[column, row])?;
-    additive(r, seen)
+    let unmasked = r.add(Compare { f: Some(Binary::LessOrEqual), swap: false }, &[column, row])?;
+    additive(r, unmasked)
 }

@@ -1,4 +1,4 @@
-//! Batch normalisation in inference: `scale · (x - mean) / √(var + epsilon) + bias`, by channel (axis 1).
+//! Batch normalisation with fixed statistics: `scale · (x - mean) / √(var + epsilon) + bias`, by channel (axis 1).
 //!
 //! Operands: x `[n, c, …]`, scale, bias, mean, var `[c]`.
 
@@ -13,7 +13,7 @@ use crate::tensor::{Dim, Shape};
 /// Batch normalisation with fixed statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BatchNorm {
-    /// Added to the variance.
+    /// Constant added to the variance.
     pub epsilon: f32,
 }
 
@@ -45,7 +45,7 @@ impl Operator for BatchNorm {
     }
 }
 
-/// The reader of `BatchNormalization`.
+/// Returns the reader of `BatchNormalization`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("BatchNormalization", 7, read)]
 }

@@ -1,4 +1,4 @@
-//! Conversion of the element type.
+//! Conversion of the element type. Reads `Cast` and `CastLike`.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -8,10 +8,10 @@ use crate::graph::Value;
 use crate::prim::Builder;
 use crate::tensor::DType;
 
-/// A conversion.
+/// Conversion of the element type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cast {
-    /// The element type.
+    /// Element type of the result.
     pub to: DType,
 }
 
@@ -29,7 +29,7 @@ impl Operator for Cast {
     }
 }
 
-/// Readers of `Cast` and `CastLike`.
+/// Returns the readers of `Cast` and `CastLike`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Cast", 6, |r| {
@@ -51,10 +51,10 @@ fn cast(r: &mut Reading, to: DType) -> Result<Vec<Value>, OpError> {
     Ok(vec![if r.ty(x).dtype == to { x } else { r.add(Cast { to }, &[x])? }])
 }
 
-/// The element type behind a code of `TensorProto.DataType`.
+/// Returns the element type of a code of `TensorProto.DataType`.
 ///
 /// # Errors
-/// For codes of types that are not supported, and for those of none.
+/// If the type is not supported or the code is not defined.
 pub fn dtype(code: i64) -> Result<DType, OpError> {
     Ok(match code {
         1 => DType::F32,

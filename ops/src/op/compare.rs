@@ -1,4 +1,4 @@
-//! Comparisons and logic. Predicates carry no relevance.
+//! Comparisons and logic. Their results carry no relevance.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -8,12 +8,12 @@ use crate::graph::Value;
 use crate::prim::{Binary, Builder, Primitive, Unary};
 use crate::tensor::Dim;
 
-/// A predicate of two operands, which broadcast; or `Not` of one.
+/// Comparison or logic function of two operands, which broadcast, or `Not` of one operand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Compare {
-    /// The comparison; `None` for `Not`.
+    /// The function; `None` for `Not`.
     pub f: Option<Binary>,
-    /// Swap the operands: `Greater` is `Less` swapped.
+    /// True if the operands are swapped: `Greater` is a swapped `Less`.
     pub swap: bool,
 }
 
@@ -27,7 +27,7 @@ impl Compare {
         }
     }
 
-    /// Decides a comparison of dimensions whose difference is known; a dimension never equals a negative number.
+    /// Evaluates a comparison of dimensions if their difference is known. A dimension never equals a negative number.
     pub(super) fn of_dims(&self, a: &Dim, b: &Dim) -> Option<bool> {
         let (a, b) = if self.swap { (b, a) } else { (a, b) };
         let negative = |d: &Dim| d.as_known().is_some_and(|v| v < 0);
@@ -60,7 +60,7 @@ impl Operator for Compare {
     }
 }
 
-/// Readers of the comparison and logic operators.
+/// Returns the readers of the comparison and logic operators.
 pub fn readers() -> Vec<Reader> {
     ["Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual", "And", "Or", "Xor", "Not"]
         .into_iter()

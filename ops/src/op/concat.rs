@@ -8,10 +8,10 @@ use crate::graph::Value;
 use crate::prim::{self, Builder, Prim};
 use crate::tensor::Dim;
 
-/// Concatenation.
+/// Concatenation of the operands along an axis.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Concat {
-    /// The axis.
+    /// Axis along which the operands are concatenated, in `0..rank`.
     pub axis: usize,
 }
 
@@ -44,7 +44,7 @@ impl Route for Concat {
     }
 }
 
-/// The reader.
+/// Returns the reader of `Concat`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Concat", 4, |r| {
         let inputs = r.all_inputs()?;

@@ -1,11 +1,11 @@
-//! `Constant`, `Shape`, `Size`: values known when compiling, up to the dimensions of the inputs.
+//! Values that are known when compiling, apart from the dimensions of the inputs. Reads `Constant`, `Shape` and `Size`.
 
 use super::read::{Reader, Reading};
 use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::Tensor;
 
-/// Readers of `Constant`, `Shape`, `Size`.
+/// Returns the readers of `Constant`, `Shape` and `Size`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Constant", 1, read_constant),
@@ -14,8 +14,8 @@ pub fn readers() -> Vec<Reader> {
             let rank = dims.len() as i64;
             let bound = |v: i64| (if v < 0 { v + rank } else { v }).clamp(0, rank) as usize;
             let (start, end) = (bound(r.int_or("start", 0)?), bound(r.int_or("end", rank)?));
-            let picked = dims.get(start..end.max(start)).unwrap_or_default().to_vec();
-            Ok(vec![r.add_dims(vec![picked.len()], picked)?])
+            let selected = dims.get(start..end.max(start)).unwrap_or_default().to_vec();
+            Ok(vec![r.add_dims(vec![selected.len()], selected)?])
         }),
         Reader::new("Size", 1, |r| {
             let elems = r.ty(r.input(0)?).shape.elems();

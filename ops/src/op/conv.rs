@@ -10,10 +10,10 @@ use crate::graph::Value;
 use crate::prim::{Builder, ConvGeometry, Transform, Window};
 use crate::tensor::{Dim, Shape, TensorType};
 
-/// A convolution.
+/// Convolution. Operands: x, w, bias (optional).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
-    /// Geometry; `auto_pad` is resolved when read.
+    /// Window and groups; `auto_pad` is resolved when the node is read.
     pub geometry: ConvGeometry,
 }
 
@@ -53,7 +53,7 @@ impl LinearMap for Conv {
     }
 }
 
-/// The reader.
+/// Returns the reader of `Conv`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Conv", 1, read)]
 }
@@ -82,10 +82,10 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Conv { geometry }, &inputs)?])
 }
 
-/// Reads `strides`, `pads`, `dilations`, `auto_pad`, `ceil_mode`, shared by convolutions and pools.
+/// Reads `strides`, `pads`, `dilations`, `auto_pad` and `ceil_mode`, which convolutions and pools share.
 ///
 /// # Errors
-/// For lists of the wrong length or values out of range, and for `auto_pad` that only a run could resolve.
+/// If a list has the wrong length, a value is out of range, or `auto_pad` depends on a symbolic dimension.
 pub fn read_window(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<Window, OpError> {
     let rank = kernel.len();
     if x.rank() != rank + 2 {
@@ -114,7 +114,7 @@ pub fn read_window(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<Wi
     };
     for i in 0..rank {
         let (stride, extent) = (window.strides[i] as i64, window.extent(i) as i64);
-        // Output ⌈d / stride⌉; with stride 1 the pads do not depend on d.
+        // The output is ⌈d / stride⌉; with stride 1 the padding does not depend on d.
         let total = match x.dim(i + 2).as_known() {
             _ if stride == 1 => extent - 1,
             Some(d) => {

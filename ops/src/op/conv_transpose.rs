@@ -10,17 +10,17 @@ use crate::graph::Value;
 use crate::prim::{Builder, ConvGeometry, Transform, Window};
 use crate::tensor::{Dim, Shape, TensorType};
 
-/// A transposed convolution.
+/// Transposed convolution. Operands: x, w, bias (optional).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvTranspose {
-    /// Geometry of the convolution of which this is the adjoint; `auto_pad` is resolved when read.
+    /// Window and groups of the convolution of which this is the adjoint; `auto_pad` is resolved when the node is read.
     pub geometry: ConvGeometry,
     /// Spatial dimensions of the result.
     pub to: Vec<Dim>,
 }
 
 impl ConvTranspose {
-    /// The bias, of a shape that broadcasts to a result of `rank` axes.
+    /// Reshapes the bias such that it broadcasts to a result of `rank` axes.
     fn bias_by_channel(b: &mut Builder, bias: Value, rank: usize) -> Value {
         let mut shape = vec![Dim::known(1); rank];
         shape[1] = b.ty(bias).dim(0).clone();
@@ -65,7 +65,7 @@ impl LinearMap for ConvTranspose {
     }
 }
 
-/// The reader.
+/// Returns the reader of `ConvTranspose`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("ConvTranspose", 1, read)]
 }
@@ -94,7 +94,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let groups = usize::try_from(groups).ok().filter(|g| (1..1 << 31).contains(g));
     let groups = groups.ok_or_else(|| OpError::Invalid("group must be in 1..2^31".into()))?;
     let (window, to) = read_geometry(r, kernel, &tx)?;
-    // The bias is added apart from the product, so its length is not checked there.
+    // The bias is added separately, so the product does not check its length.
     let bias = r.optional(2);
     if let Some(bias) = bias {
         let channels = tw.dim(1) * &Dim::known(groups as i64);
@@ -106,7 +106,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(ConvTranspose { geometry: ConvGeometry { window, groups }, to }, &inputs)?])
 }
 
-/// The window and the spatial dimensions of the result.
+/// Reads the window and the spatial dimensions of the result.
 fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Window, Vec<Dim>), OpError> {
     let rank = kernel.len();
     let list = |name: &str, default: usize, len: usize| -> Result<Vec<usize>, OpError> {
@@ -121,7 +121,7 @@ fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Win
     let pads = list("pads", 0, 2 * rank)?;
     let extra = list("output_padding", 0, rank)?;
     let shape = match r.sizes("output_shape")? {
-        // Some exporters give batch and channels, too.
+        // Some exporters include batch and channels.
         Some(shape) if shape.len() == rank + 2 => Some(shape[2..].to_vec()),
         Some(shape) if shape.len() == rank => Some(shape),
         Some(shape) if !shape.is_empty() => {
@@ -144,7 +144,7 @@ fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Win
             return Err(OpError::mismatch("output_padding", "values below stride or dilation", extra[i]));
         }
         if extra[i] >= stride {
-            // The convolution that this is the adjoint of would then give more positions than x has.
+            // The convolution of which this is the adjoint would have more positions than x.
             return Err(OpError::Unsupported(
                 "an output_padding of at least the stride is not supported".into(),
             ));
@@ -152,7 +152,7 @@ fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Win
         if pad == "VALID" {
             (window.before[i], window.after[i]) = (0, 0);
         }
-        // stride · (d - 1) + output_padding + extent, before pads cut it.
+        // stride · (d - 1) + output_padding + extent, before padding is removed.
         let full = &(&(input - &Dim::known(1)) * &Dim::known(stride as i64))
             + &Dim::known((extra[i] + window.extent(i)) as i64);
         let result = match &shape {

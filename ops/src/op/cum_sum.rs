@@ -1,4 +1,4 @@
-//! `CumSum`: running sums along an axis, as a product with a triangle of ones.
+//! Running sums along an axis, computed as a product with a triangular matrix of ones. Reads `CumSum`.
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve};
@@ -11,23 +11,23 @@ use crate::tensor::{DType, Dim, Shape};
 /// Running sums along the last axis of a float operand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CumSum {
-    /// An element is not part of its own sum.
+    /// True if an element is not included in its own sum.
     pub exclusive: bool,
-    /// From the end.
+    /// True if the sums run from the last element to the first.
     pub reverse: bool,
 }
 
 impl CumSum {
-    /// `x · T` with `T[i, j] = 1` where element `i` is part of sum `j`; its adjoint `x · Tᵀ`.
+    /// Builds `x · T` with `T[i, j] = 1` if sum `j` includes element `i`, or its adjoint `x · Tᵀ`.
     fn product(&self, b: &mut Builder, x: Value, adjoint: bool) -> Value {
         let shape = b.ty(x).shape;
         let n = shape.0.last().cloned().unwrap_or_default();
         let to = b.add(prim::Iota { len: n.clone() }, &[]);
         let from = b.reshape(to, &Shape(vec![n.clone(), Dim::known(1)]));
-        let (small, great) = if self.reverse != adjoint { (to, from) } else { (from, to) };
+        let (lower, upper) = if self.reverse != adjoint { (to, from) } else { (from, to) };
         let f = if self.exclusive { Binary::Less } else { Binary::LessOrEqual };
-        let part = b.binary(f, small, great);
-        let triangle = b.cast(part, b.ty(x).dtype);
+        let included = b.binary(f, lower, upper);
+        let triangle = b.cast(included, b.ty(x).dtype);
         let rows = shape.0[..shape.rank() - 1].iter().fold(Dim::known(1), |m, d| &m * d);
         let matrix = b.reshape(x, &Shape(vec![rows, n]));
         let y = b.matmul((matrix, Transform::Id, false), (triangle, Transform::Id, false));
@@ -68,7 +68,7 @@ impl LinearMap for CumSum {
     }
 }
 
-/// The reader.
+/// Returns the reader of `CumSum`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("CumSum", 11, read)]
 }
@@ -83,10 +83,10 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let op = CumSum { exclusive: r.flag("exclusive", false)?, reverse: r.flag("reverse", false)? };
     let mut perm: Vec<usize> = (0..ty.rank()).collect();
     perm.swap(axis, ty.rank() - 1);
-    let turn = |r: &mut Reading, v: Value| {
+    let swap_axes = |r: &mut Reading, v: Value| {
         if axis + 1 == ty.rank() { Ok(v) } else { r.add(super::Transpose { perm: perm.clone() }, &[v]) }
     };
-    let mut y = turn(r, x)?;
+    let mut y = swap_axes(r, x)?;
     // Integers (counts of a mask) stay exact in float32 up to 2^24.
     if !ty.dtype.is_float() {
         y = r.add(super::Cast { to: DType::F32 }, &[y])?;
@@ -95,5 +95,5 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if !ty.dtype.is_float() {
         y = r.add(super::Cast { to: ty.dtype }, &[y])?;
     }
-    Ok(vec![turn(r, y)?])
+    Ok(vec![swap_axes(r, y)?])
 }

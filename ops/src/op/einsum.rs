@@ -1,7 +1,7 @@
-//! `Einsum` of one or two operands, read as transposes, a matrix product and sums.
+//! Einstein sums of one or two operands. Reads `Einsum` as transposes, a matrix product and sums.
 //!
-//! `bnij,jbnd->ibnd` is a product with batch `b n`, rows `i`, columns `d`, summed over `j`. An ellipsis stands for axes that
-//! broadcast. A repeated index within one operand (a diagonal) and more than two operands are not supported.
+//! `bnij,jbnd->ibnd` is a product with batch `b n`, rows `i` and columns `d`, summed over `j`. An ellipsis stands for axes that
+//! broadcast. Repeated indices within one operand (diagonals) and more than two operands are not supported.
 
 use super::read::{Reader, Reading};
 use super::{MatMul, Reduce, ReduceKind, Transpose};
@@ -9,12 +9,12 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{Dim, Shape};
 
-/// The reader.
+/// Returns the reader of `Einsum`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Einsum", 12, read)]
 }
 
-/// An operand with a letter for each axis.
+/// Operand with the index letter of each axis.
 #[derive(Clone)]
 struct Term {
     value: Value,
@@ -54,7 +54,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![ordered(r, &y, &output)?])
 }
 
-/// The axes of an ellipsis get digits, counted from its end: `…` of rank 2 is `1 0`.
+/// Returns the indices of an ellipsis: digits, counted from its end. `…` of rank 2 is `1 0`.
 fn ellipsis(count: usize) -> Result<Vec<char>, OpError> {
     let digit = |i: usize| char::from_digit(i as u32, 36).filter(char::is_ascii_digit);
     let digits: Option<Vec<char>> = (0..count).rev().map(digit).collect();
@@ -68,6 +68,7 @@ fn plain(text: &str) -> Result<Vec<char>, OpError> {
     }
 }
 
+/// Returns the index of each axis of an operand from its text in the equation.
 fn letters(text: &str, rank: usize, dots: &mut usize) -> Result<Vec<char>, OpError> {
     let letters = match text.split_once("...") {
         None => plain(text)?,
@@ -92,6 +93,7 @@ fn letters(text: &str, rank: usize, dots: &mut usize) -> Result<Vec<char>, OpErr
     Ok(letters)
 }
 
+/// Returns the indices of an output from its text in the equation.
 fn explicit(text: &str, dots: usize) -> Result<Vec<char>, OpError> {
     let letters = match text.split_once("...") {
         None => plain(text)?,
@@ -103,7 +105,7 @@ fn explicit(text: &str, dots: usize) -> Result<Vec<char>, OpError> {
     }
 }
 
-/// Without an arrow: the ellipsis, then the letters that occur once, in alphabetical order.
+/// Returns the indices of the output of an equation without arrow: the ellipsis, then the letters that occur once, alphabetically.
 fn implicit(terms: &[Term], dots: usize) -> Vec<char> {
     let all: Vec<char> = terms.iter().flat_map(|t| t.letters.iter().copied()).collect();
     let mut once: Vec<char> = all
@@ -115,7 +117,7 @@ fn implicit(terms: &[Term], dots: usize) -> Vec<char> {
     [ellipsis(dots).unwrap_or_default(), once].concat()
 }
 
-/// Sums over the axes that the result does not have.
+/// Sums over the axes whose index is not in `keep`.
 fn summed(r: &mut Reading, x: Term, keep: &[char]) -> Result<Term, OpError> {
     let axes: Vec<usize> = (0..x.letters.len()).filter(|i| !keep.contains(&x.letters[*i])).collect();
     if axes.is_empty() {
@@ -125,7 +127,7 @@ fn summed(r: &mut Reading, x: Term, keep: &[char]) -> Result<Term, OpError> {
     Ok(Term { value, letters: x.letters.into_iter().filter(|c| keep.contains(c)).collect() })
 }
 
-/// The axes in the given order.
+/// Transposes the axes into the given order.
 fn ordered(r: &mut Reading, x: &Term, order: &[char]) -> Result<Value, OpError> {
     let perm: Option<Vec<usize>> = order.iter().map(|c| x.letters.iter().position(|l| l == c)).collect();
     let perm = perm.ok_or_else(|| OpError::Invalid("an index is missing".into()))?;
@@ -135,12 +137,12 @@ fn ordered(r: &mut Reading, x: &Term, order: &[char]) -> Result<Value, OpError> 
     r.add(Transpose { perm }, &[x.value])
 }
 
-/// The product: rows are what only `a` has, columns what only `b` has; what both have is batch when it stays, else it is
-/// summed over.
+/// Builds the product of two operands. Rows are the indices of `a` only, columns those of `b` only; common indices are batch if the
+/// output has them, and are summed over otherwise.
 fn product(r: &mut Reading, a: Term, b: Term, output: &[char]) -> Result<Term, OpError> {
-    let requested = |other: &Term| [output, other.letters.as_slice()].concat();
-    let a = summed(r, a.clone(), &requested(&b))?;
-    let b = summed(r, b.clone(), &requested(&a))?;
+    let needed = |other: &Term| [output, other.letters.as_slice()].concat();
+    let a = summed(r, a.clone(), &needed(&b))?;
+    let b = summed(r, b.clone(), &needed(&a))?;
     let both = |c: &char| a.letters.contains(c) && b.letters.contains(c);
     let batch: Vec<char> = output.iter().copied().filter(both).collect();
     let sum: Vec<char> = a.letters.iter().copied().filter(|c| both(c) && !batch.contains(c)).collect();
@@ -155,8 +157,9 @@ fn product(r: &mut Reading, a: Term, b: Term, output: &[char]) -> Result<Term, O
     }
     let left = ordered(r, &a, &[batch.as_slice(), &rows, &sum].concat())?;
     let right = ordered(r, &b, &[batch.as_slice(), &sum, &columns].concat())?;
-    let group =
-        |dims: &[(char, Dim)], of: &[char]| of.iter().fold(Dim::known(1), |n, c| &n * &size(dims, *c));
+    let group = |dims: &[(char, Dim)], indices: &[char]| {
+        indices.iter().fold(Dim::known(1), |n, c| &n * &size(dims, *c))
+    };
     let lead: Vec<Dim> = batch.iter().map(|c| size(&da, *c)).collect();
     let matrix = |m: Dim, n: Dim| Shape([lead.clone(), vec![m, n]].concat());
     let left = r.reshape(left, matrix(group(&da, &rows), group(&da, &sum)))?;

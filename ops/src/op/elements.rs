@@ -1,4 +1,5 @@
-//! `GatherElements` and `ScatterElements`: single elements by their index along one axis, read as rows of the flattened data.
+//! Access to single elements by their index along one axis, computed on rows of the flattened data. Reads `GatherElements` and
+//! `ScatterElements`.
 //!
 //! Shapes: data `[d₀, …]`, indices of the same rank, the result (or the updates) of the indices' shape.
 
@@ -9,10 +10,11 @@ use crate::graph::Value;
 use crate::prim::Binary;
 use crate::tensor::{DType, Dim, Shape};
 
-/// Below every index, whatever is added to it: an index out of range becomes this, which the lookup then refuses.
+/// Index that is out of range even after strides are added: it replaces indices that are out of range, so that the look-up refuses
+/// them.
 const NOWHERE: i64 = -(1 << 60);
 
-/// The readers.
+/// Returns the readers of `GatherElements`, `ScatterElements` and `Scatter`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("GatherElements", 11, |r| {
@@ -25,7 +27,7 @@ pub fn readers() -> Vec<Reader> {
     ]
 }
 
-/// Each index in `0..dim`, negative ones counted from the end; one out of range is [`NOWHERE`]. Int64.
+/// Resolves indices to `0..dim`, int64: negative ones count from the end, and those out of range become [`NOWHERE`].
 pub(super) fn resolved(r: &mut Reading, indices: Value, dim: &Dim) -> Result<Value, OpError> {
     let less = |swap: bool| super::Compare { f: Some(Binary::Less), swap };
     let at = r.add(super::Cast { to: DType::I64 }, &[indices])?;
@@ -40,8 +42,8 @@ pub(super) fn resolved(r: &mut Reading, indices: Value, dim: &Dim) -> Result<Val
     r.add(super::Select, &[below, nowhere, at])
 }
 
-/// The place in the flattened data of each element that `indices` name along `axis`, `[elements of indices]`.
-fn places(r: &mut Reading, indices: Value, data: &Shape, axis: usize) -> Result<Value, OpError> {
+/// Returns the offset in the flattened data of each element that `indices` address along `axis`, `[elements of indices]`.
+fn offsets(r: &mut Reading, indices: Value, data: &Shape, axis: usize) -> Result<Value, OpError> {
     let ty = r.ty(indices);
     if !ty.dtype.is_integer() {
         return Err(OpError::mismatch("indices", "integers", ty.dtype));
@@ -64,21 +66,21 @@ fn places(r: &mut Reading, indices: Value, data: &Shape, axis: usize) -> Result<
         }
         let mut column = vec![Dim::known(1); data.rank()];
         column[k] = ty.dim(k).clone();
-        let mut own = r.add(Range { start: Dim::known(0), step: 1, len: ty.dim(k).clone() }, &[])?;
-        own = r.reshape(own, Shape(column))?;
+        let mut term = r.add(Range { start: Dim::known(0), step: 1, len: ty.dim(k).clone() }, &[])?;
+        term = r.reshape(term, Shape(column))?;
         if !stride.is(1) {
             let stride = r.add_dims(vec![], vec![stride.clone()])?;
-            own = r.add(Mul, &[own, stride])?;
+            term = r.add(Mul, &[term, stride])?;
         }
-        sum = r.add(Add, &[sum, own])?;
+        sum = r.add(Add, &[sum, term])?;
     }
     r.reshape(sum, Shape(vec![ty.shape.elems()]))
 }
 
-/// The elements of `data` that `indices` name along `axis`.
+/// Returns the elements of `data` that `indices` address along `axis`.
 pub(super) fn gather(r: &mut Reading, data: Value, indices: Value, axis: usize) -> Result<Value, OpError> {
     let (shape, to) = (r.ty(data).shape, r.ty(indices).shape);
-    let at = places(r, indices, &shape, axis)?;
+    let at = offsets(r, indices, &shape, axis)?;
     let flat = r.reshape(data, Shape(vec![shape.elems()]))?;
     let y = r.add(Gather { axis: 0 }, &[flat, at])?;
     r.reshape(y, to)
@@ -86,19 +88,19 @@ pub(super) fn gather(r: &mut Reading, data: Value, indices: Value, axis: usize) 
 
 fn scatter(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (data, indices, updates) = (r.input(0)?, r.input(1)?, r.input(2)?);
-    let (shape, own) = (r.ty(data).shape, r.ty(updates).shape);
+    let (shape, updates_shape) = (r.ty(data).shape, r.ty(updates).shape);
     let axis = resolve(r.int_or("axis", 0)?, shape.rank())?;
     let reduction = r.string_or("reduction", "none")?;
-    if own != r.ty(indices).shape {
-        return Err(OpError::shapes("shape of updates", &r.ty(indices).shape, &own));
+    if updates_shape != r.ty(indices).shape {
+        return Err(OpError::shapes("shape of updates", &r.ty(indices).shape, &updates_shape));
     }
     let (rows, at, row) = match whole_rows(r, indices, &shape, axis)? {
-        // Rows of the data, one for each index.
+        // Each index addresses a row of the data.
         Some(at) => {
             let inner = shape.0[1..].to_vec();
             (shape.0[0].clone(), at, inner)
         }
-        None => (shape.elems(), places(r, indices, &shape, axis)?, vec![]),
+        None => (shape.elems(), offsets(r, indices, &shape, axis)?, vec![]),
     };
     let flat = |lead: Dim| Shape([vec![lead], row.clone()].concat());
     let count = r.ty(at).dim(0).clone();
@@ -108,7 +110,7 @@ fn scatter(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.reshape(y, shape)?])
 }
 
-/// `data` with `updates` put, or added, at its rows `at`.
+/// Returns `data` with its rows `at` replaced by `updates`, or with `updates` added to them.
 pub(super) fn combine(
     r: &mut Reading,
     reduction: &str,
@@ -127,7 +129,7 @@ pub(super) fn combine(
     }
 }
 
-/// The row of each update, where the indices are a column that was broadcast over whole rows.
+/// Returns the row of each update if the indices are a column that was broadcast over whole rows.
 fn whole_rows(r: &mut Reading, indices: Value, data: &Shape, axis: usize) -> Result<Option<Value>, OpError> {
     let ty = r.ty(indices);
     if axis != 0 || ty.rank() < 2 || ty.rank() != data.rank() || ty.shape.0[1..] != data.0[1..] {

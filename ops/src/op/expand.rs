@@ -1,4 +1,4 @@
-//! Broadcast to a shape. Also reads `ConstantOfShape` and `Tile`.
+//! Broadcast to a shape. Reads `Expand`, `ConstantOfShape` and `Tile`.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -8,10 +8,10 @@ use crate::graph::Value;
 use crate::prim::Builder;
 use crate::tensor::{Dim, Shape, Tensor, broadcast};
 
-/// Broadcast to a shape.
+/// Broadcast of the operand to a shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Expand {
-    /// The shape.
+    /// Shape of the result.
     pub to: Shape,
 }
 
@@ -30,14 +30,14 @@ impl Operator for Expand {
 }
 
 impl Route for Expand {
-    /// The copies' relevance sums up.
+    /// The relevance of all copies is summed.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let shape = b.ty(site.inputs[0]).shape;
         vec![Some(b.sum_to(r, &shape))]
     }
 }
 
-/// Readers of `Expand`, `ConstantOfShape`, `Tile`.
+/// Returns the readers of `Expand`, `ConstantOfShape` and `Tile`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Expand", 8, |r| {
@@ -60,7 +60,7 @@ pub fn readers() -> Vec<Reader> {
     ]
 }
 
-/// `Tile` repeats each axis: a new axis before it, broadcast, merged.
+/// Reads `Tile`: inserts an axis before each axis, broadcasts it, and merges both.
 fn read_tile(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let repeats = r.dims_of(r.input(1)?, "repeats")?;
@@ -70,9 +70,9 @@ fn read_tile(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let pairs = dims.iter().zip(&repeats);
     let split: Vec<Dim> = pairs.clone().flat_map(|(d, _)| [Dim::known(1), d.clone()]).collect();
-    let wide: Vec<Dim> = pairs.clone().flat_map(|(d, n)| [n.clone(), d.clone()]).collect();
+    let repeated: Vec<Dim> = pairs.clone().flat_map(|(d, n)| [n.clone(), d.clone()]).collect();
     let merged: Vec<Dim> = pairs.map(|(d, n)| d * n).collect();
     let y = r.reshape(x, Shape(split))?;
-    let y = r.add(Expand { to: Shape(wide) }, &[y])?;
+    let y = r.add(Expand { to: Shape(repeated) }, &[y])?;
     Ok(vec![r.reshape(y, Shape(merged))?])
 }

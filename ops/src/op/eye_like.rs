@@ -1,4 +1,4 @@
-//! `EyeLike`: ones on a diagonal, built of ranges and a comparison.
+//! Matrix with ones on a diagonal. Reads `EyeLike` as ranges and a comparison.
 
 use super::read::{Reader, Reading};
 use super::{Cast, Compare, Range};
@@ -7,7 +7,7 @@ use crate::graph::Value;
 use crate::prim::Binary;
 use crate::tensor::{Dim, Shape};
 
-/// The reader.
+/// Returns the reader of `EyeLike`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("EyeLike", 9, read)]
 }
@@ -25,6 +25,6 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let row = range(r, k, rows)?;
     let row = r.reshape(row, Shape(vec![rows.clone(), Dim::known(1)]))?;
     let column = range(r, 0, columns)?;
-    let on = r.add(Compare { f: Some(Binary::Equal), swap: false }, &[row, column])?;
-    Ok(vec![r.add(Cast { to: dtype }, &[on])?])
+    let on_diagonal = r.add(Compare { f: Some(Binary::Equal), swap: false }, &[row, column])?;
+    Ok(vec![r.add(Cast { to: dtype }, &[on_diagonal])?])
 }

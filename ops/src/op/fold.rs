@@ -1,7 +1,7 @@
-//! Folding of constants and of integer tensors made of dimensions, while a model is read.
+//! Folding of constants and of integer tensors of dimensions, while a model is read.
 //!
-//! A shape subgraph (`Shape → Gather → Mul → Concat → Reshape`) becomes the dimensions it computes, so no later stage
-//! sees it. Movements fold by moving indices through their reference kernels; arithmetic folds on [`Dim`]s.
+//! A shape subgraph (`Shape → Gather → Mul → Concat → Reshape`) folds to the dimensions that it computes, so that later stages do not see
+//! it. Data movements fold by moving indices with the reference kernels; arithmetic is done on [`Dim`]s.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use crate::prim::{Binary, Builder, Prim, Unary, reference};
 use crate::program::Output;
 use crate::tensor::{Array, DType, Dim, Tensor, TensorType};
 
-/// Results above this are left to the backend.
+/// Size of the largest result that is folded; larger ones are left to the engine.
 const LARGEST_FOLD_BYTES: u64 = 64 << 20;
-/// A tensor of dimensions is a shape, not data.
+/// Number of elements of the largest tensor that is treated as dimensions, not data.
 const LARGEST_DIMS: usize = 4096;
 
-/// An integer tensor whose values are dimensions.
+/// Integer tensor whose elements are dimensions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DimTensor {
-    /// The dimensions of this tensor.
+    /// Dimensions of the tensor.
     pub dims: Vec<usize>,
-    /// Its values, row-major.
+    /// Elements, row-major.
     pub values: Vec<Dim>,
 }
 
 impl DimTensor {
-    /// The dimensions behind a value: a `Dims` node, or a constant of integers.
+    /// Returns the dimensions that a value holds: a `Dims` node or a constant of integers.
     pub fn from_value(graph: &Graph<Op>, v: Value) -> Option<DimTensor> {
         match graph.op(v.node) {
             Op::Dims { dims, values } => Some(DimTensor { dims: dims.clone(), values: values.clone() }),
@@ -39,7 +39,7 @@ impl DimTensor {
         }
     }
 
-    /// A constant when every value is known.
+    /// Converts the tensor to a constant if every value is known, otherwise to [`Op::Dims`].
     pub fn into_op(self) -> Op {
         match self.values.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>() {
             Some(known) => Op::Const(Tensor::from_i64(&self.dims, &known)),
@@ -48,10 +48,10 @@ impl DimTensor {
     }
 }
 
-/// The operator that stands for `op(inputs)` when it folds.
+/// Returns the constant or [`Op::Dims`] to which `op(inputs)` folds; `None` if it does not fold.
 ///
 /// # Errors
-/// When a constant cannot be computed: an index out of range, a division by zero.
+/// If a constant cannot be computed: an index is out of range, or an integer is divided by 0.
 pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Result<Option<Op>, OpError> {
     if inputs.is_empty() {
         // A constant, or a range of known length.
@@ -69,7 +69,7 @@ pub fn fold(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Re
     }
     let constants: Option<Vec<&Tensor>> = inputs.iter().map(|v| graph.constant(*v)).collect();
     if let Some(constants) = constants {
-        // Narrow weights, of any size: left to a backend they would be widened once for each stage.
+        // Narrow weights fold at any size: an engine would convert them once per stage.
         if let (Op::Cast(_), DType::F32, [t]) = (op, ty.dtype, constants.as_slice())
             && t.dtype().is_float()
         {
@@ -87,7 +87,7 @@ fn small(ty: &TensorType) -> bool {
 /// Evaluates an operator on constants with the reference kernels.
 ///
 /// # Errors
-/// What the kernels refuse.
+/// Errors of the kernels.
 pub fn eval(op: &Op, inputs: &[&Tensor], ty: &TensorType) -> Result<Tensor, OpError> {
     let arrays: Vec<Array> = inputs.iter().map(|t| Array::from_tensor(t)).collect();
     let types: Vec<TensorType> = inputs.iter().map(|t| t.ty()).collect();
@@ -108,8 +108,8 @@ fn eval_arrays(op: &Op, types: &[TensorType], arrays: Vec<Array>) -> Result<Arra
     let Some(y) = outputs.first() else { return Err(OpError::Invalid("an operator without output".into())) };
     let name = Output::value("y");
     b.graph_mut().add_output(name.clone(), *y);
-    let made = reference::run(&b.finish(), &feed, &[name]).map_err(|e| e.source)?;
-    made.into_values().next().ok_or_else(|| OpError::Invalid("an operator without output".into()))
+    let outputs = reference::run(&b.finish(), &feed, &[name]).map_err(|e| e.source)?;
+    outputs.into_values().next().ok_or_else(|| OpError::Invalid("an operator without output".into()))
 }
 
 fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> Result<Option<Op>, OpError> {
@@ -136,7 +136,7 @@ fn fold_dims(graph: &Graph<Op>, op: &Op, inputs: &[Value], ty: &TensorType) -> R
         Op::Add(_) => binary(graph, inputs, |a, b| Some(a + b)),
         Op::Sub(_) => binary(graph, inputs, |a, b| Some(a - b)),
         Op::Mul(_) => binary(graph, inputs, |a, b| Some(a * b)),
-        // Dimensions are not negative, so truncation is floor.
+        // Dimensions are not negative, so truncation equals floor.
         Op::Div(_) => binary(graph, inputs, |a, b| (!b.is(0)).then(|| a.floor_div(b))),
         Op::Arithmetic(Arithmetic { f: Binary::Mod }) => {
             binary(graph, inputs, |a, b| (!b.is(0)).then(|| a - &(&a.floor_div(b) * b)))
@@ -167,7 +167,7 @@ fn all_dims(graph: &Graph<Op>, inputs: &[Value]) -> Option<Vec<DimTensor>> {
     inputs.iter().map(|v| DimTensor::from_value(graph, *v)).collect()
 }
 
-/// Moves dimensions by moving their indices in a common pool.
+/// Applies a data movement to dimensions: moves their indices in a common pool.
 fn moved(
     op: &Op,
     parts: &[DimTensor],
@@ -194,7 +194,7 @@ fn moved(
     Ok(values.map(|values| DimTensor { dims, values }))
 }
 
-/// Broadcasts two dimension tensors against one another and combines them elementwise.
+/// Broadcasts tensors of dimensions and combines them elementwise.
 fn binary(graph: &Graph<Op>, inputs: &[Value], f: impl Fn(&Dim, &Dim) -> Option<Dim>) -> Option<DimTensor> {
     let mut parts = all_dims(graph, inputs)?.into_iter();
     let mut sum = parts.next()?;

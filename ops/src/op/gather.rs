@@ -1,4 +1,4 @@
-//! Selection by indices along an axis; an embedding when the table is constant and the indices are token ids.
+//! Look-up by index along an axis. Reads `Gather`; with a constant table and token ids it is an embedding.
 
 use super::Operator;
 use super::read::{Reader, resolve};
@@ -6,10 +6,10 @@ use super::role::{Role, Route, Site};
 use crate::graph::Value;
 use crate::prim::{self, Builder};
 
-/// `gather(data, indices)`.
+/// Look-up by index. Operands: data, indices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gather {
-    /// The axis of `data` that indices select.
+    /// Axis of the data that the indices address.
     pub axis: usize,
 }
 
@@ -38,7 +38,7 @@ impl Route for Gather {
     }
 }
 
-/// The reader.
+/// Returns the reader of `Gather`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Gather", 1, |r| {
         let (data, indices) = (r.input(0)?, r.input(1)?);

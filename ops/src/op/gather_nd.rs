@@ -1,6 +1,6 @@
-//! `GatherND` as [`Gather`](super::Gather) of rows, and `OneHot` as a comparison with every place.
+//! Reads `GatherND` as a [`Gather`](super::Gather) of rows, and `OneHot` as a comparison of indices with a range.
 //!
-//! Shapes: data `[b…, d₀, …]`, indices `[b…, …, k]` (the `k` axes of data after the batch), result `[b…, …, d_k, …]`.
+//! Shapes: data `[b…, d₀, …]`, indices `[b…, …, k]` (the first `k` axes of data after the batch), result `[b…, …, d_k, …]`.
 
 use super::elements::resolved;
 use super::read::{Reader, Reading};
@@ -11,7 +11,7 @@ use crate::graph::Value;
 use crate::prim::Binary;
 use crate::tensor::{DType, Dim, Shape};
 
-/// The readers.
+/// Returns the readers of `GatherND` and `OneHot`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("GatherND", 11, gather_nd), Reader::new("OneHot", 9, one_hot)]
 }
@@ -34,28 +34,28 @@ fn gather_nd(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Err(OpError::mismatch("last dimension of indices", format!("1 to {}", d.rank() - batch), &i));
     };
     let product = |dims: &[Dim]| dims.iter().fold(Dim::known(1), |n, d| &n * d);
-    let (of_batch, indexed) = (product(&d.shape.0[..batch]), &d.shape.0[batch..batch + depth]);
+    let (batch_size, indexed) = (product(&d.shape.0[..batch]), &d.shape.0[batch..batch + depth]);
     let rest = &d.shape.0[batch + depth..];
-    let places = &i.shape.0[..i.rank() - 1];
-    let count = product(places);
+    let lead = &i.shape.0[..i.rank() - 1];
+    let count = product(lead);
     let mut at = row_of(r, indices, indexed, &count)?;
     let rows = product(indexed);
     if batch > 0 {
-        let each = product(&places[batch..]);
-        let of = r.add(Range { start: Dim::known(0), step: 1, len: of_batch.clone() }, &[])?;
-        let of = r.reshape(of, Shape(vec![of_batch.clone(), Dim::known(1)]))?;
+        let per_batch = product(&lead[batch..]);
+        let element = r.add(Range { start: Dim::known(0), step: 1, len: batch_size.clone() }, &[])?;
+        let element = r.reshape(element, Shape(vec![batch_size.clone(), Dim::known(1)]))?;
         let size = r.add_dims(vec![], vec![rows.clone()])?;
-        let offset = r.add(Mul, &[of, size])?;
-        at = r.reshape(at, Shape(vec![of_batch.clone(), each]))?;
+        let offset = r.add(Mul, &[element, size])?;
+        at = r.reshape(at, Shape(vec![batch_size.clone(), per_batch]))?;
         at = r.add(Add, &[at, offset])?;
         at = r.reshape(at, Shape(vec![count]))?;
     }
-    let flat = r.reshape(data, Shape([&[&of_batch * &rows], rest].concat()))?;
+    let flat = r.reshape(data, Shape([&[&batch_size * &rows], rest].concat()))?;
     let y = r.add(Gather { axis: 0 }, &[flat, at])?;
-    Ok(vec![r.reshape(y, Shape([places, rest].concat()))?])
+    Ok(vec![r.reshape(y, Shape([lead, rest].concat()))?])
 }
 
-/// `values[1]` at the place that an index names on a new axis, else `values[0]`; an index out of range names none.
+/// Reads `OneHot`: `values[1]` at the position of the index along a new axis, `values[0]` elsewhere and for indices out of range.
 fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (indices, depth, values) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let mut shape = r.ty(indices).shape;
@@ -77,7 +77,7 @@ fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     column[axis] = depth.clone();
     let all = r.add(Range { start: Dim::known(0), step: 1, len: depth.clone() }, &[])?;
     let all = r.reshape(all, Shape(column))?;
-    let hit = r.add(super::Compare { f: Some(Binary::Equal), swap: false }, &[at, all])?;
+    let equal = r.add(super::Compare { f: Some(Binary::Equal), swap: false }, &[at, all])?;
     let value = |r: &mut Reading, k: i64| -> Result<Value, OpError> {
         let slice = super::Slice { axis: 0, start: Dim::known(k), len: Dim::known(1), step: 1 };
         let v = r.add(slice, &[values])?;
@@ -87,5 +87,5 @@ fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if r.ty(off).dtype == DType::Bool {
         return Err(OpError::Unsupported("boolean values are not supported".into()));
     }
-    Ok(vec![r.add(super::Select, &[hit, on, off])?])
+    Ok(vec![r.add(super::Select, &[equal, on, off])?])
 }

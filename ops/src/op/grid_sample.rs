@@ -1,8 +1,7 @@
-//! `GridSample`: a map sampled at the positions of a grid, read as an [`Interpolate`](super::Interpolate). The grid takes no
-//! relevance.
+//! Sampling of a map at the positions of a grid. Reads `GridSample` as [`Interpolate`](super::Interpolate). The grid takes no relevance.
 //!
-//! Shapes: x `[n, c, s₁, …]`, grid `[n, t₁, …, d]` with the position along each of the `d` spatial axes (the last first) from
-//! -1 to 1, y `[n, c, t₁, …]`.
+//! Shapes: x `[n, c, s₁, …]`, grid `[n, t₁, …, d]` with the position along each of the `d` spatial axes, last axis first, from -1 to 1,
+//! y `[n, c, t₁, …]`.
 
 use super::read::{Reader, Reading};
 use super::sampling::{
@@ -14,7 +13,7 @@ use crate::graph::Value;
 use crate::prim::Unary;
 use crate::tensor::{DType, Dim, Shape};
 
-/// The reader. Opset 20 calls bilinear `linear` and bicubic `cubic`.
+/// Returns the reader of `GridSample`. Opset 20 renames the modes bilinear and bicubic to `linear` and `cubic`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("GridSample", 16, read)]
 }
@@ -73,7 +72,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Transpose { perm }, &[y])?])
 }
 
-/// -1 and 1 are the centers of the outermost elements, or their outer edges.
+/// Converts grid positions to element positions. With `corners`, -1 and 1 are the centres of the outermost elements, otherwise their
+/// outer edges.
 fn position(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Value, OpError> {
     let at = shifted(r, at, 1.0)?;
     if corners {
@@ -87,7 +87,7 @@ fn position(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Val
     scaled(r, at, 0.5)
 }
 
-/// A position mirrored at the outermost elements, or at their outer edges, until it lies within.
+/// Mirrors positions at the outermost elements, or at their outer edges, until they lie inside.
 fn mirrored(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Value, OpError> {
     let edge = if corners { 0.0 } else { 0.5 };
     let span = if corners { size - &Dim::known(1) } else { size.clone() };
@@ -95,18 +95,19 @@ fn mirrored(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Val
     let at = shifted(r, at, edge)?;
     let at = unary(r, Unary::Abs, at)?;
     let period = scaled(r, span, 2.0)?;
-    // The distance from the middle of a period: |span - (at mod 2 span)| counts back from the far edge.
-    let turns = r.add(Div, &[at, period])?;
-    let (rest, _) = fraction(r, turns)?;
+    // The distance from the middle of a period: |span - (at mod 2 span)|.
+    let periods = r.add(Div, &[at, period])?;
+    let (rest, _) = fraction(r, periods)?;
     let rest = r.add(Mul, &[rest, period])?;
-    let back = r.add(Sub, &[span, rest])?;
-    let back = unary(r, Unary::Abs, back)?;
-    let at = r.add(Sub, &[span, back])?;
+    let from_far_edge = r.add(Sub, &[span, rest])?;
+    let from_far_edge = unary(r, Unary::Abs, from_far_edge)?;
+    let at = r.add(Sub, &[span, from_far_edge])?;
     let at = shifted(r, at, -edge)?;
     let last = float_dim(r, &(size - &Dim::known(1)))?;
     clamped(r, at, last)
 }
 
+/// Returns the elements around each position along one axis, and their weights.
 fn neighbours(
     r: &mut Reading,
     at: Value,
@@ -116,7 +117,7 @@ fn neighbours(
     corners: bool,
 ) -> Result<Taps, OpError> {
     let last = float_dim(r, &(size - &Dim::known(1)))?;
-    // A cubic reads beyond the edge also from within: its elements are put back, not its position.
+    // A cubic filter reads beyond the edge even for positions inside, so its elements are moved inside, not the position.
     let at = match padding {
         _ if mode == Mode::Cubic => at,
         Padding::Zeros => at,
@@ -131,8 +132,8 @@ fn neighbours(
             vec![(nearest, shifted(r, none, 1.0)?)]
         }
         Mode::Linear => {
-            let one = r.add_scalar(1.0, DType::F32);
-            let lower = r.add(Sub, &[one, rest])?;
+            let unit = r.add_scalar(1.0, DType::F32);
+            let lower = r.add(Sub, &[unit, rest])?;
             vec![(floor, lower), (shifted(r, floor, 1.0)?, rest)]
         }
         Mode::Cubic => {
@@ -164,7 +165,7 @@ fn neighbours(
     Ok(Taps { indices, weights: stacked(r, &weights)? })
 }
 
-/// The cubic convolution kernel with coefficient -0.75 at a distance, within 1 or beyond.
+/// Builds the cubic convolution kernel with coefficient -0.75 at distance `d`, which is at most 1 if `near`, otherwise 1 to 2.
 fn cubic(r: &mut Reading, d: Value, near: bool) -> Result<Value, OpError> {
     const A: f64 = -0.75;
     let d = unary(r, Unary::Abs, d)?;

@@ -1,6 +1,6 @@
-//! Instance and group normalisation: each sample's groups of channels get mean 0 and variance 1.
+//! Instance and group normalisation: groups of channels of each sample get mean 0 and variance 1.
 //!
-//! Reads `InstanceNormalization` (a group a channel), `GroupNormalization`. Operands: x `[n, c, …]`, scale, bias `[c]`.
+//! Reads `InstanceNormalization` (one channel per group) and `GroupNormalization`. Operands: x `[n, c, …]`, scale, bias `[c]`.
 
 use super::Operator;
 use super::layer_norm::standardise;
@@ -11,12 +11,12 @@ use crate::graph::Value;
 use crate::prim::Builder;
 use crate::tensor::{Dim, Shape};
 
-/// Group normalisation.
+/// Group normalisation. Operands: x, scale, bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupNorm {
-    /// The number of groups; `None`: a group a channel.
+    /// Number of groups; `None` for one channel per group.
     pub groups: Option<usize>,
-    /// Added to the variance.
+    /// Constant added to the variance.
     pub epsilon: f32,
 }
 
@@ -48,7 +48,7 @@ impl Operator for GroupNorm {
     }
 }
 
-/// Readers of `InstanceNormalization` and `GroupNormalization` (scale by channel since opset 21, by group before).
+/// Returns the readers of `InstanceNormalization` and `GroupNormalization`. Before opset 21 the scale is by group, which is not read.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("InstanceNormalization", 6, |r| {

@@ -1,9 +1,9 @@
-//! `Identity` and `Dropout` (in inference): another name for the operand.
+//! Operators that return their operand in inference. Reads `Identity` and `Dropout`.
 
 use super::read::Reader;
 use crate::OpError;
 
-/// Readers of `Identity` and `Dropout`.
+/// Returns the readers of `Identity` and `Dropout`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Identity", 1, |r| Ok(vec![r.input(0)?])),

@@ -1,7 +1,7 @@
-//! Interpolation: along each of some axes, an element of the result is a weighted sum of a few elements of the operand.
+//! Interpolation: along some axes, each element of the result is a weighted sum of a few elements of the operand.
 //!
-//! `Resize` (linear, cubic), `GridSample` and `RoiAlign` are read as this. Operands: x, then for each axis indices `[…, taps]`
-//! (int64) and weights of that shape; the axis becomes the axes before `taps`. With more than one axis each has one such axis.
+//! `Resize` (linear, cubic), `GridSample` and `RoiAlign` are read as this operator. Operands: x, then for each axis int64 indices
+//! `[…, taps]` and weights of the same shape. The axis is replaced by the axes before `taps`; with several axes there is exactly one.
 
 use super::Operator;
 use super::role::{LinearMap, Role, Site};
@@ -9,19 +9,20 @@ use crate::graph::Value;
 use crate::prim::{self, Binary, Builder, Reduction, Transform, Unary};
 use crate::tensor::{Dim, Shape};
 
-/// Weighted sums of taps.
+/// Weighted sums of elements along axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Interpolate {
-    /// The axes of x.
+    /// Interpolated axes of x, ascending.
     pub axes: Vec<usize>,
 }
 
 impl Interpolate {
-    /// The indices and weights of axis `k`: those operands of `inputs`.
+    /// Returns the indices and weights of axis `k` among the operands.
     fn taps(inputs: &[Value], k: usize) -> (Value, Value) {
         (inputs[1 + 2 * k], inputs[2 + 2 * k])
     }
 
+    /// Builds the interpolation of `x` with transformed weights.
     fn forward(&self, b: &mut Builder, inputs: &[Value], x: Value, transform: Transform) -> Value {
         let mut y = x;
         for (k, axis) in self.axes.iter().enumerate() {
@@ -35,7 +36,7 @@ impl Interpolate {
         y
     }
 
-    /// The adjoint, onto an operand whose dimensions along the axes are `to`.
+    /// Builds the adjoint; `to` are the operand's dimensions along the axes.
     fn back(&self, b: &mut Builder, inputs: &[Value], s: Value, transform: Transform, to: &[Dim]) -> Value {
         let mut s = s;
         for (k, axis) in self.axes.iter().enumerate().rev() {
@@ -53,7 +54,7 @@ impl Interpolate {
     }
 }
 
-/// A part of the weights, with `after` axes of one element at the end.
+/// Builds the transformed weights with `after` axes of dimension 1 appended.
 fn transformed_weights(b: &mut Builder, w: Value, transform: Transform, after: usize) -> Value {
     let w = match transform {
         Transform::Id => w,
@@ -65,9 +66,9 @@ fn transformed_weights(b: &mut Builder, w: Value, transform: Transform, after: u
         }
         Transform::Square => b.mul(w, w),
         Transform::One => {
-            let one = b.scalar_like(1.0, w);
+            let unit = b.scalar_like(1.0, w);
             let shape = b.ty(w).shape;
-            b.expand(one, &shape)
+            b.expand(unit, &shape)
         }
     };
     let mut shape = b.ty(w).shape.0;
@@ -84,7 +85,7 @@ impl Operator for Interpolate {
         vec![self.forward(b, inputs, inputs[0], Transform::Id)]
     }
 
-    /// Where to sample is no contribution: a grid or a box that depends on the input takes nothing.
+    /// Positions are not contributions: a grid or box that depends on the input takes no relevance.
     fn role(&self, live: &[bool]) -> Role<'_> {
         if live.first() == Some(&true) { Role::Linear(self) } else { Role::NoRelevance }
     }

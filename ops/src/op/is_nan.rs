@@ -1,4 +1,4 @@
-//! `IsNaN` and `IsInf`, built of comparisons: only a NaN differs from itself.
+//! Tests for NaN and infinity. Reads `IsNaN` and `IsInf` as comparisons: only NaN differs from itself.
 
 use super::read::{Reader, Reading};
 use super::{Activation, Compare, Function};
@@ -8,7 +8,7 @@ use crate::prim::{Binary, Unary};
 
 const EQUAL: Compare = Compare { f: Some(Binary::Equal), swap: false };
 
-/// The readers.
+/// Returns the readers of `IsNaN` and `IsInf`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("IsNaN", 9, |r| {

@@ -1,7 +1,7 @@
 //! Layer and root-mean-square normalisation over the last axes.
 //!
-//! `y = (x - mean) / √(var + epsilon) · scale + bias`; without centring for RMS. Reads `LayerNormalization`,
-//! `RMSNormalization`, `MeanVarianceNormalization`. Shapes: x `[…, axes]`, scale, bias broadcast to x.
+//! `y = (x - mean) / √(var + epsilon) · scale + bias`; the root-mean-square form does not subtract the mean. Reads
+//! `LayerNormalization`, `RMSNormalization` and `MeanVarianceNormalization`. Shapes: x `[…, axes]`; scale and bias broadcast to x.
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve, resolve_all};
@@ -10,14 +10,14 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Reduction, Unary};
 
-/// Normalisation over some axes of one operand, then an optional affine map.
+/// Normalisation over axes, then an optional affine map. Operands: x, scale (optional), bias (optional).
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerNorm {
-    /// The normalised axes.
+    /// Normalised axes, ascending.
     pub axes: Vec<usize>,
-    /// Added to the variance.
+    /// Constant added to the variance.
     pub epsilon: f32,
-    /// Subtract the mean; RMS normalisation does not.
+    /// True if the mean is subtracted; false for root-mean-square normalisation.
     pub centre: bool,
 }
 
@@ -42,7 +42,7 @@ impl Operator for LayerNorm {
     }
 }
 
-/// `(x - mean) / √(mean((x - mean)²) + epsilon)` over `axes`, with or without centring.
+/// Builds `(x - mean) / √(mean((x - mean)²) + epsilon)` over `axes`; the mean is subtracted only if `centre` is true.
 pub(super) fn standardise(b: &mut Builder, x: Value, axes: &[usize], epsilon: f64, centre: bool) -> Value {
     let mean = |b: &mut Builder, v: Value| {
         let count = axes.iter().fold(crate::tensor::Dim::known(1), |n, a| &n * b.ty(v).dim(*a));
@@ -63,7 +63,7 @@ pub(super) fn standardise(b: &mut Builder, x: Value, axes: &[usize], epsilon: f6
     b.binary(Binary::Div, x, std)
 }
 
-/// Readers of `LayerNormalization`, `RMSNormalization`, `MeanVarianceNormalization`.
+/// Returns the readers of `LayerNormalization`, `RMSNormalization` and `MeanVarianceNormalization`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("LayerNormalization", 17, |r| {
@@ -77,7 +77,7 @@ pub fn readers() -> Vec<Reader> {
             let x = r.input(0)?;
             let axes = r.ints("axes")?.unwrap_or_else(|| vec![0, 2, 3]);
             let axes = resolve_all(&axes, r.ty(x).rank())?;
-            // The specification's function body adds 1e-9 to the standard deviation; under the root it is below float32.
+            // The specification adds 1e-9 to the standard deviation; its square, added to the variance, is below float32 resolution.
             Ok(vec![r.add(LayerNorm { axes, epsilon: 1e-18, centre: true }, &[x])?])
         }),
     ]

@@ -1,7 +1,7 @@
 //! Linear layer: `y = x · W + b` or `y = x · Wᵀ + b`.
 //!
-//! Reads ONNX `Gemm`; `MatMul` with a constant right side reads as this too. Shapes: x `[…, in]`, W `[in, out]` or
-//! `[out, in]` as the file has it, b `[out]` (optional), y `[…, out]`.
+//! Reads ONNX `Gemm`, and `MatMul` with a constant right matrix. Shapes: x `[…, in]`, W `[in, out]` or `[out, in]` as in the file,
+//! b `[out]` (optional), y `[…, out]`.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -11,18 +11,18 @@ use crate::graph::Value;
 use crate::prim::{Builder, Transform};
 use crate::tensor::{Dim, Shape};
 
-/// A linear layer.
+/// Linear layer. Operands: x, W, b (optional).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Linear {
-    /// The weight is stored `[out, in]`.
+    /// True if the weight is stored as `[out, in]`.
     pub transposed: bool,
 }
 
 impl Linear {
-    /// `x · W` with any number of leading axes.
+    /// Builds `x · W` with transformed weights, or its adjoint, for any number of leading axes.
     fn product(&self, b: &mut Builder, x: Value, w: Value, transform: Transform, adjoint: bool) -> Value {
         let shape = b.ty(x).shape;
-        // A matrix product of two matrices is what backends do best, so leading axes are merged.
+        // Leading axes are merged: engines compute products of two matrices fastest.
         let matrix = if shape.rank() == 2 {
             x
         } else {
@@ -74,49 +74,49 @@ impl LinearMap for Linear {
     }
 }
 
-/// The reader of `Gemm`.
+/// Returns the reader of `Gemm`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Gemm", 7, read)]
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (alpha, beta) = (r.float_or("alpha", 1.0)?, r.float_or("beta", 1.0)?);
-    let (ta, tb) = (r.flag("transA", false)?, r.flag("transB", false)?);
+    let (transpose_a, transpose_b) = (r.flag("transA", false)?, r.flag("transB", false)?);
     let (mut x, mut w) = (r.input(0)?, r.input(1)?);
     for v in [x, w] {
         if r.ty(v).rank() != 2 {
             return Err(OpError::mismatch("rank of an operand", 2, r.ty(v)));
         }
     }
-    if ta {
+    if transpose_a {
         x = r.add(super::Transpose { perm: vec![1, 0] }, &[x])?;
     }
     if alpha != 1.0 {
-        // On the side that folds.
-        let side = if r.constant(w).is_some() { &mut w } else { &mut x };
-        *side = scaled(r, *side, alpha)?;
+        // `alpha` is multiplied into the constant operand, where it folds.
+        let operand = if r.constant(w).is_some() { &mut w } else { &mut x };
+        *operand = scaled(r, *operand, alpha)?;
     }
     let bias = match r.optional(2) {
         Some(c) if beta != 1.0 => Some(scaled(r, c, beta)?),
         c => c,
     };
     if r.constant(w).is_none() {
-        if tb {
+        if transpose_b {
             w = r.add(super::Transpose { perm: vec![1, 0] }, &[w])?;
         }
         let y = r.add(super::MatMul, &[x, w])?;
         return Ok(vec![bias.map_or(Ok(y), |c| r.add(super::Add, &[y, c]))?]);
     }
-    let out = r.ty(w).dim(usize::from(!tb)).clone();
+    let out = r.ty(w).dim(usize::from(!transpose_b)).clone();
     match bias {
-        None => Ok(vec![r.add(Linear { transposed: tb }, &[x, w])?]),
+        None => Ok(vec![r.add(Linear { transposed: transpose_b }, &[x, w])?]),
         Some(c) if r.constant(c).is_some() && by_feature(&r.ty(c).shape, &out) => {
-            let c = r.add(super::Expand { to: wide(&r.ty(c).shape, &out) }, &[c])?;
+            let c = r.add(super::Expand { to: with_features(&r.ty(c).shape, &out) }, &[c])?;
             let c = r.reshape(c, Shape(vec![out]))?;
-            Ok(vec![r.add(Linear { transposed: tb }, &[x, w, c])?])
+            Ok(vec![r.add(Linear { transposed: transpose_b }, &[x, w, c])?])
         }
         Some(c) => {
-            let y = r.add(Linear { transposed: tb }, &[x, w])?;
+            let y = r.add(Linear { transposed: transpose_b }, &[x, w])?;
             let sum = r.add(super::Add, &[y, c])?;
             if r.ty(sum).shape != r.ty(y).shape {
                 return Err(OpError::mismatch("C, which broadcasts to the result", r.ty(y), r.ty(c)));
@@ -126,13 +126,14 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
 }
 
+/// Adds `factor · x`.
 fn scaled(r: &mut Reading, x: Value, factor: f32) -> Result<Value, OpError> {
     let dtype = r.ty(x).dtype;
     let factor = r.add_scalar(f64::from(factor), dtype);
     r.add(super::Mul, &[x, factor])
 }
 
-/// Whether a shape is a bias of the last axis: `[out]`, `[1, …, out]` or a single value.
+/// Returns true if a shape is that of a bias along the last axis: `[out]`, `[1, …, out]` or a single value.
 pub fn by_feature(shape: &Shape, out: &Dim) -> bool {
     let (last, lead) = match shape.0.split_last() {
         None => return true,
@@ -141,7 +142,8 @@ pub fn by_feature(shape: &Shape, out: &Dim) -> bool {
     lead.iter().all(|d| d.is(1)) && (last == out || last.is(1))
 }
 
-fn wide(shape: &Shape, out: &Dim) -> Shape {
+/// Returns `shape` with `out` as its last dimension.
+fn with_features(shape: &Shape, out: &Dim) -> Shape {
     let mut dims = shape.0.clone();
     match dims.last_mut() {
         Some(last) => *last = out.clone(),

@@ -1,4 +1,5 @@
-//! Local response normalisation across channels: `x / (bias + alpha/size · Σ x²)^beta`, summed over `size` channels around.
+//! Local response normalisation across channels: `x / (bias + alpha/size · Σ x²)^beta`, summed over `size` neighbouring channels. Reads
+//! `LRN`.
 
 use super::Operator;
 use super::read::Reader;
@@ -11,13 +12,13 @@ use crate::tensor::{Dim, Shape};
 /// Local response normalisation of x `[n, c, …]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalResponseNorm {
-    /// Channels in a window.
+    /// Number of channels in a window.
     pub size: usize,
     /// Factor of the mean square.
     pub alpha: f32,
-    /// Exponent.
+    /// Exponent of the denominator.
     pub beta: f32,
-    /// Added before the exponent.
+    /// Constant added to the scaled mean square.
     pub bias: f32,
 }
 
@@ -30,7 +31,7 @@ impl Operator for LocalResponseNorm {
         let x = inputs[0];
         let shape = b.ty(x).shape;
         let square = b.mul(x, x);
-        // Channels become the one spatial axis of a window sum.
+        // Channels become the only spatial axis of a window sum.
         let inner = shape.0[2..].iter().fold(Dim::known(1), |n, d| &n * d);
         let flat =
             b.reshape(square, &Shape(vec![shape.0[0].clone(), Dim::known(1), shape.0[1].clone(), inner]));
@@ -52,7 +53,7 @@ impl Operator for LocalResponseNorm {
     }
 }
 
-/// The reader of `LRN`.
+/// Returns the reader of `LRN`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("LRN", 1, |r| {
         let x = r.input(0)?;

@@ -1,4 +1,4 @@
-//! A graph of operators as primitives.
+//! Lowering of graphs of operators to primitives.
 
 use std::collections::{HashMap, HashSet};
 
@@ -8,15 +8,15 @@ use crate::graph::{Graph, NodeId, Value};
 use crate::prim::Builder;
 
 impl Graph<Op> {
-    /// Lowers every node, inputs first and in order. Returns the lowered value of each value.
+    /// Lowers every node, inputs first and in their order. Returns the lowered value of each value.
     ///
     /// # Errors
-    /// The first node that does not lower, with why.
+    /// The first node that cannot be lowered, with the reason.
     pub fn lower(&self, b: &mut Builder) -> Result<HashMap<Value, Value>, (NodeId, OpError)> {
         let mut values: HashMap<Value, Value> = HashMap::new();
-        // Values that carry a tensor's name: one that two nodes share keeps the first.
+        // Lowered values that have a tensor's name. If two nodes lower to the same value, it keeps the first name.
         let mut named: HashSet<Value> = HashSet::new();
-        // Inputs first and in order: they are the program's signature.
+        // Inputs come first and in their order, because they are the program's signature.
         for id in self.inputs() {
             let v = Value { node: *id, slot: 0 };
             b.set_origin(&self.node(*id).origin, self.node(*id).name());
@@ -27,7 +27,7 @@ impl Graph<Op> {
         for id in self.topological() {
             let node = self.node(id);
             b.set_origin(&node.origin, node.name());
-            let made = match &node.op {
+            let lowered = match &node.op {
                 Op::Input => continue,
                 Op::Const(t) => {
                     let constant = b.constant(node.name(), t.clone());
@@ -37,18 +37,18 @@ impl Graph<Op> {
                 op => {
                     let inputs: Vec<Value> = self.node_inputs(id).iter().map(|v| values[v]).collect();
                     let before = b.graph().len();
-                    let made = op.lower(b, &inputs);
+                    let outputs = op.lower(b, &inputs);
                     b.ok().map_err(|source| (id, source))?;
-                    for (slot, v) in made.iter().enumerate() {
-                        // A node that added nothing is another name for its operand.
+                    for (slot, v) in outputs.iter().enumerate() {
+                        // A node that added nothing is an alias of its operand, which keeps its name.
                         if b.graph().len() > before && named.insert(*v) {
                             b.graph_mut().rename(*v, &node.names[slot]);
                         }
                     }
-                    made
+                    outputs
                 }
             };
-            for (slot, v) in made.into_iter().enumerate() {
+            for (slot, v) in lowered.into_iter().enumerate() {
                 values.insert(Value { node: id, slot }, v);
             }
         }

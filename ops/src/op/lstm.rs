@@ -1,9 +1,9 @@
-//! ONNX `LSTM`, opset 7 to 22. Peepholes are refused.
+//! Long short-term memory. Reads ONNX `LSTM`, opset 7 to 22; peepholes are not supported.
 //!
 //! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, 4 hidden, features]`,
 //! R `[directions, 4 hidden, hidden]`, B `[directions, 8 hidden]`, sequence_lens `[batch]`, initial_h and initial_c
-//! `[directions, batch, hidden]`; blocks of rows: input, output, forget, cell. Results: Y `[time, directions, batch, hidden]`,
-//! Y_h and Y_c `[directions, batch, hidden]`.
+//! `[directions, batch, hidden]`. Blocks of rows: input, output, forget, cell. Results: Y `[time, directions, batch, hidden]`, Y_h and
+//! Y_c `[directions, batch, hidden]`.
 
 use super::read::{Reader, Reading};
 use super::recurrent::{self, Kind, Step};
@@ -11,7 +11,7 @@ use super::{Add, Concat, Mul};
 use crate::OpError;
 use crate::graph::Value;
 
-/// The reader.
+/// Returns the reader of `LSTM`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("LSTM", 7, read)]
 }
@@ -22,36 +22,38 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let step = if r.flag("input_forget", false)? { coupled } else { step };
     let activations = &["Sigmoid", "Tanh", "Tanh"];
-    recurrent::read(r, &Kind { gates: 4, states: 2, activations, own_bias: 0..0, step })
+    recurrent::read(r, &Kind { gates: 4, states: 2, activations, recurrent_bias: 0..0, step })
 }
 
+/// Builds a step with a forget gate of its own.
 fn step(s: &mut Step) -> Result<Value, OpError> {
     next(s, false)
 }
 
-/// The forget gate is what the input gate leaves.
+/// Builds a step whose forget gate is 1 minus the input gate.
 fn coupled(s: &mut Step) -> Result<Value, OpError> {
     next(s, true)
 }
 
+/// Builds the next state, `[batch, 2 hidden]`: hidden state, then cell state.
 fn next(s: &mut Step, coupled: bool) -> Result<Value, OpError> {
     let (hidden, cell) = (s.before[0], s.before[1]);
     let (f, g, h) = (s.functions[0], s.functions[1], s.functions[2]);
     let gate = |s: &mut Step, i: usize, f, name: &str| {
         let sum = s.gate(i, hidden)?;
-        let made = s.activate(f, sum)?;
-        Ok::<Value, OpError>(s.name(made, name))
+        let gate = s.activate(f, sum)?;
+        Ok::<Value, OpError>(s.name(gate, name))
     };
     let input = gate(s, 0, f, "input_gate")?;
     let output = gate(s, 1, f, "output_gate")?;
     let candidate = gate(s, 3, g, "candidate")?;
     let forget = if coupled { s.rest(input)? } else { gate(s, 2, f, "forget_gate")? };
-    let kept = s.r.add(Mul, &[forget, cell])?;
+    let old = s.r.add(Mul, &[forget, cell])?;
     let new = s.r.add(Mul, &[input, candidate])?;
-    let cell = s.r.add(Add, &[kept, new])?;
+    let cell = s.r.add(Add, &[old, new])?;
     let cell = s.name(cell, "cell");
-    let shown = s.activate(h, cell)?;
-    let hidden = s.r.add(Mul, &[output, shown])?;
+    let activated = s.activate(h, cell)?;
+    let hidden = s.r.add(Mul, &[output, activated])?;
     let hidden = s.name(hidden, "hidden");
     s.r.add(Concat { axis: 1 }, &[hidden, cell])
 }

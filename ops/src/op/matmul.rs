@@ -1,6 +1,6 @@
 //! Matrix product over the last two axes; batch axes broadcast. Reads ONNX `MatMul`.
 //!
-//! With a constant side it is linear in the other; a constant right matrix reads as [`Linear`](super::Linear).
+//! A product with a constant matrix is linear in the other operand; with a constant right matrix it is read as [`Linear`](super::Linear).
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -10,7 +10,7 @@ use crate::graph::Value;
 use crate::prim::{Builder, Transform};
 use crate::tensor::{Dim, Shape};
 
-/// A matrix product of operands of rank ≥ 2.
+/// Matrix product of two operands of rank ≥ 2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MatMul;
 
@@ -73,7 +73,7 @@ impl BilinearMap for MatMul {
     }
 }
 
-/// The reader.
+/// Returns the reader of `MatMul`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("MatMul", 1, read)]
 }
@@ -84,17 +84,17 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if sx.rank() == 0 || sw.rank() == 0 {
         return Err(OpError::mismatch("rank of an operand", "at least 1", 0));
     }
-    // A vector is a matrix of one row (left) or one column (right), which the result drops again.
+    // A vector is read as a matrix of one row (left) or one column (right), which is removed from the result.
     if sx.rank() == 1 {
         x = r.reshape(x, Shape([vec![Dim::known(1)], sx.0.clone()].concat()))?;
     }
     if sw.rank() == 1 {
         w = r.reshape(w, Shape([sw.0.clone(), vec![Dim::known(1)]].concat()))?;
     }
-    // A large table that is transposed for the head of a language model: the table itself is the weight.
-    let turned = if sw.rank() == 2 { stored(r, w) } else { None };
-    let transposed = turned.is_some();
-    let w = turned.unwrap_or(w);
+    // A transposed constant matrix, such as an embedding table used as the head of a language model, is read as the table itself.
+    let table = if sw.rank() == 2 { transposed_constant(r, w) } else { None };
+    let transposed = table.is_some();
+    let w = table.unwrap_or(w);
     let linear = r.constant(w).is_some() && r.ty(w).rank() == 2 && r.constant(x).is_none();
     let y = if linear { r.add(super::Linear { transposed }, &[x, w])? } else { r.add(MatMul, &[x, w])? };
     let mut shape = r.ty(y).shape;
@@ -108,8 +108,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.reshape(y, shape)?])
 }
 
-/// The constant matrix whose transpose `w` is.
-fn stored(r: &Reading, w: Value) -> Option<Value> {
+/// Returns the constant matrix of which `w` is the transpose.
+fn transposed_constant(r: &Reading, w: Value) -> Option<Value> {
     let super::Op::Transpose(super::Transpose { perm }) = r.graph.op(w.node) else { return None };
     let matrix = r.graph.node_inputs(w.node).first().copied()?;
     (perm.as_slice() == [1, 0] && r.constant(matrix).is_some()).then_some(matrix)

@@ -1,4 +1,4 @@
-//! The result of a branch that a run chooses: `If`, whose branches stand in the graph side by side.
+//! Choice between the results of two branches of `If`, both of which are part of the graph.
 
 use super::Operator;
 use super::role::{Role, Route, Site};
@@ -6,11 +6,11 @@ use crate::graph::Value;
 use crate::prim::{self, Builder, Prim};
 use crate::tensor::Dim;
 
-/// The first operand where the condition is 1, the second where it is 0. Only the chosen one is computed, and it takes all
-/// relevance.
+/// Choice between two branches: the first operand if the condition is 1, the second if it is 0. Only the chosen branch is computed, and
+/// it takes all relevance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merge {
-    /// 1 or 0: a measured dimension.
+    /// 1 or 0: a data-dependent dimension.
     pub condition: Dim,
 }
 

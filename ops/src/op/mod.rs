@@ -1,8 +1,8 @@
-//! Operators: what a model computes, in canonical form. One operator a file.
+//! Operators of a model in canonical form, one per file.
 //!
-//! An operator supplies algebra and names no relevance: [`Operator::lower`] is its forward, [`Operator::role`] says what
-//! it *is* to a rule. Readers (`readers()` in each file) turn ONNX nodes into operators; several ONNX operators may read
-//! into one operator (`Flatten`, `Squeeze`, `Reshape`) and one into several (`Gemm` with `transA`).
+//! An operator does not mention relevance: [`Operator::lower`] builds its forward, and [`Operator::role`] states its role for rules.
+//! Readers (`readers()` of each file) turn ONNX nodes into operators. Several ONNX operators may be read as one operator (`Flatten`,
+//! `Squeeze`, `Reshape`), and one as several (`Gemm` with `transA`).
 
 mod activation;
 mod add;
@@ -113,30 +113,30 @@ use crate::tensor::{Dim, Tensor, TensorType};
 use read::Reader;
 use role::Role;
 
-/// What every operator is asked.
+/// Interface of an operator.
 pub trait Operator {
-    /// ` key=value …` for the text form.
+    /// Returns the attributes as text: ` key=value …`, or an empty string.
     fn attributes(&self) -> String;
-    /// Builds the forward from primitives; one value an output.
+    /// Builds the forward from primitives; returns one value per output.
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value>;
-    /// What this is to a rule, given which operands carry relevance.
+    /// Returns the role for rules, where `live` marks the operands that carry relevance.
     fn role(&self, live: &[bool]) -> Role<'_>;
 }
 
 macro_rules! op_table {
     ($($variant:ident),+ $(,)?) => {
-        /// An operator of a model. The table of operators; the dispatch is generated from it.
+        /// Operator of a model. The enum and its dispatch are generated from the table of operators.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Op {
-            /// A model input.
+            /// Model input.
             Input,
-            /// A constant.
+            /// Constant.
             Const(Tensor),
-            /// An int64 tensor of dimensions: `values` fill `dims`.
+            /// Int64 tensor whose elements are dimensions.
             Dims {
-                /// The dimensions of this tensor.
+                /// Dimensions of the tensor.
                 dims: Vec<usize>,
-                /// Its values.
+                /// Elements, row-major; as many as the product of `dims`.
                 values: Vec<Dim>,
             },
             $(
@@ -219,7 +219,7 @@ op_table! {
     Trilu,
 }
 
-/// Every reader: which ONNX operator, from which to which opset, and how.
+/// Returns the readers of all ONNX operators.
 pub fn readers() -> Vec<Reader> {
     [
         activation::readers(),
@@ -278,7 +278,7 @@ pub fn readers() -> Vec<Reader> {
 }
 
 impl Op {
-    /// Builds the forward from primitives.
+    /// Builds the forward from primitives; returns one value per output.
     pub fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
         match self {
             Op::Const(t) => vec![b.constant("constant", t.clone())],
@@ -288,26 +288,26 @@ impl Op {
                     &[],
                 )]
             }
-            // Inputs are made by the driver, which knows their names.
+            // The caller creates inputs, because it knows their names.
             Op::Input => vec![],
             _ => self.operator().map_or_else(Vec::new, |op| op.lower(b, inputs)),
         }
     }
 
-    /// The operator's name without attributes.
+    /// Returns the operator's name without attributes.
     pub fn title(&self) -> String {
         PrintOp::name(self)
     }
 
-    /// What this is to a rule, given which operands carry relevance.
+    /// Returns the role for rules, where `live` marks the operands that carry relevance.
     pub fn role(&self, live: &[bool]) -> Role<'_> {
         self.operator().map_or(Role::NoRelevance, |op| op.role(live))
     }
 
-    /// The types of the outputs, as the lowered forward has them.
+    /// Infers the types of the outputs by lowering the operator.
     ///
     /// # Errors
-    /// When the inputs do not fit.
+    /// If the inputs do not fit.
     pub fn infer(&self, inputs: &[TensorType]) -> Result<Vec<TensorType>, OpError> {
         let mut b = Builder::new();
         let values: Vec<Value> = inputs.iter().map(|ty| b.input("x", ty.clone())).collect();
@@ -347,10 +347,10 @@ impl PrintOp for Op {
 }
 
 impl Graph<Op> {
-    /// Verifies the graph and the types of every node.
+    /// Verifies the invariants of the graph and the types of every node.
     ///
     /// # Errors
-    /// Every fault found.
+    /// All violations.
     pub fn check(&self) -> Result<(), Vec<crate::graph::Fault>> {
         self.verify(|g, id| match g.op(id) {
             Op::Input => None,
@@ -361,7 +361,7 @@ impl Graph<Op> {
         })
     }
 
-    /// The constant behind a value.
+    /// Returns the tensor of a constant; `None` for computed values.
     pub fn constant(&self, v: Value) -> Option<&Tensor> {
         match self.op(v.node) {
             Op::Const(t) => Some(t),

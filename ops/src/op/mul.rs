@@ -1,4 +1,4 @@
-//! Products and quotients of two operands, which broadcast.
+//! Elementwise products and quotients of two operands, which broadcast. Reads `Mul` and `Div`.
 
 use super::Operator;
 use super::read::Reader;
@@ -10,7 +10,7 @@ use crate::prim::{Binary, Builder};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mul;
 
-/// `a / b`, elementwise; integers truncate.
+/// `a / b`, elementwise; integers are truncated towards zero.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Div;
 
@@ -42,7 +42,7 @@ impl Operator for Div {
     }
 }
 
-/// Readers of `Mul` and `Div`.
+/// Returns the readers of `Mul` and `Div`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Mul", 7, |r| {

@@ -1,4 +1,4 @@
-//! `NonZero` and `Compress`: indices of elements, as many as a run has. The count is a dimension that the model measures.
+//! Indices of selected elements, whose number is a data-dependent dimension. Reads `NonZero` and `Compress`.
 
 use super::read::{Reader, Reading, resolve};
 use super::role::Role;
@@ -8,7 +8,7 @@ use crate::graph::Value;
 use crate::prim::{Binary, Builder, Prim, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
-/// Indices of the elements other than 0, `[rank, elements]`: those, then zeros.
+/// Indices of the non-zero elements, int64 `[rank, elements]`, then columns of zeros.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NonZero;
 
@@ -26,7 +26,7 @@ impl Operator for NonZero {
     }
 }
 
-/// The readers.
+/// Returns the readers of `NonZero` and `Compress`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("NonZero", 9, |r| {
@@ -37,11 +37,11 @@ pub fn readers() -> Vec<Reader> {
     ]
 }
 
-/// Indices of the elements other than 0, `[rank, count]`.
+/// Returns the indices of the non-zero elements, `[rank, count]`.
 fn non_zero(r: &mut Reading, x: Value) -> Result<Value, OpError> {
-    // The same indices have the same count.
-    let before = r.graph.consumers(x).into_iter().find(|(id, _)| matches!(r.graph.op(*id), Op::NonZero(_)));
-    let whole = match before {
+    // Nodes are reused, because the same value must have the same data-dependent dimension.
+    let existing = r.graph.consumers(x).into_iter().find(|(id, _)| matches!(r.graph.op(*id), Op::NonZero(_)));
+    let whole = match existing {
         Some((node, _)) => Value { node, slot: 0 },
         None => r.add(NonZero, &[x])?,
     };
@@ -53,7 +53,7 @@ fn non_zero(r: &mut Reading, x: Value) -> Result<Value, OpError> {
     r.add(Slice { axis: 1, start: Dim::known(0), len, step: 1 }, &[whole])
 }
 
-/// How many elements of `x` are not 0: a number where it is constant, else a measured dimension.
+/// Returns the number of non-zero elements of `x`: known if `x` is constant, otherwise a data-dependent dimension.
 fn count(r: &mut Reading, x: Value) -> Result<Dim, OpError> {
     let ty = r.ty(x);
     let set = match ty.dtype {
@@ -70,7 +70,7 @@ fn count(r: &mut Reading, x: Value) -> Result<Dim, OpError> {
     r.dim_of(sum, "count")
 }
 
-/// The slices along an axis (of the flattened operand without one) where the condition holds.
+/// Reads `Compress`: selects the slices along an axis where the condition holds, or elements of the flattened operand without axis.
 fn compress(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (mut x, mut condition) = (r.input(0)?, r.input(1)?);
     let mut axis = 0;
@@ -92,8 +92,8 @@ fn compress(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         }
         _ => return Err(OpError::dims("length of condition", &dim, ty.dim(0))),
     }
-    let actual = non_zero(r, condition)?;
-    let len = r.ty(actual).dim(1).clone();
-    let at = r.reshape(actual, Shape(vec![len]))?;
+    let indices = non_zero(r, condition)?;
+    let len = r.ty(indices).dim(1).clone();
+    let at = r.reshape(indices, Shape(vec![len]))?;
     Ok(vec![r.add(super::Gather { axis }, &[x, at])?])
 }

@@ -1,4 +1,4 @@
-//! Padding of each axis: constant, reflected or repeated edge.
+//! Padding of axes with a constant, by reflection, or with the edge. Reads `Pad`.
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve};
@@ -8,14 +8,14 @@ use crate::graph::Value;
 use crate::prim::{self, Builder, PadMode, Prim};
 use crate::tensor::{Dim, Shape};
 
-/// Padding; pads may be negative, which crops.
+/// Padding of each axis. Negative padding is read as a slice before it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pad {
-    /// Elements before, by axis.
+    /// Number of elements added before, by axis; ≥ 0.
     pub before: Vec<Dim>,
-    /// Elements after, by axis.
+    /// Number of elements added after, by axis; ≥ 0.
     pub after: Vec<Dim>,
-    /// The fill.
+    /// Values of the added elements.
     pub mode: PadMode,
 }
 
@@ -35,7 +35,7 @@ impl Operator for Pad {
 }
 
 impl Route for Pad {
-    /// Crops; what lies on reflected or repeated elements is added to the element they copy.
+    /// Removes the padding; relevance of reflected or repeated elements is added to the element that they copy.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let shape = b.ty(site.inputs[0]).shape;
         let mut r = r;
@@ -55,7 +55,7 @@ impl Route for Pad {
                         continue;
                     }
                     let margin = b.add(slice(start, len, 1), &[r]);
-                    let back = self.give_back(b, margin, axis, dim, len, at);
+                    let back = self.add_margin(b, margin, axis, dim, len, at);
                     y = b.plus(y, back);
                 }
             }
@@ -66,8 +66,8 @@ impl Route for Pad {
 }
 
 impl Pad {
-    /// Puts a margin's relevance onto the elements that the margin copies, in a tensor of the operand's dimension.
-    fn give_back(
+    /// Adds the relevance of a margin to the elements that the margin copies, in a tensor of the operand's dimension.
+    fn add_margin(
         &self,
         b: &mut Builder,
         margin: Value,
@@ -76,26 +76,25 @@ impl Pad {
         len: &Dim,
         leading: bool,
     ) -> Value {
-        let one = Dim::known(1);
         let put = |start: Dim, step: i64| {
             Prim::SliceTranspose(prim::SliceTranspose { axis, start, to: dim.clone(), step })
         };
         match self.mode {
             PadMode::Reflect => {
-                // Before: element `len - i` of the operand stands at `i`; after: element `dim - 2 - i`.
+                // Before the operand, position `i` copies element `len - i`; after it, element `dim - 2 - i`.
                 let start = if leading { len.clone() } else { dim - &Dim::known(2) };
                 b.add(put(start, -1), &[margin])
             }
             _ => {
                 let sum = b.reduce(crate::prim::Reduction::Sum, margin, &[axis], true);
-                let start = if leading { Dim::known(0) } else { dim - &one };
+                let start = if leading { Dim::known(0) } else { dim - &Dim::known(1) };
                 b.add(put(start, 1), &[sum])
             }
         }
     }
 }
 
-/// The reader of `Pad`.
+/// Returns the reader of `Pad`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Pad", 2, read)]
 }
@@ -130,7 +129,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut y = x;
     for (i, axis) in axes.iter().enumerate() {
         let (b, a) = (&pads[i], &pads[i + axes.len()]);
-        // A negative pad crops first.
+        // Negative padding is a slice before the padding.
         let crop = |d: &Dim| d.as_known().filter(|v| *v < 0).map_or(0, |v| -v);
         let (cb, ca) = (crop(b), crop(a));
         if cb + ca > 0 {

@@ -1,6 +1,6 @@
-//! Pooling over windows of the spatial axes, average and maximum.
+//! Average and maximum pooling over windows of the spatial axes.
 //!
-//! Reads `AveragePool`, `MaxPool`; the global pools read as [`Reduce`](super::Reduce). Shapes: x `[n, c, …]`.
+//! Reads `AveragePool` and `MaxPool`; global pools are read as [`Reduce`](super::Reduce). Shapes: x `[n, c, …]`.
 
 use super::Operator;
 use super::conv::read_window;
@@ -11,38 +11,38 @@ use crate::graph::Value;
 use crate::prim::{self, Binary, Builder, PadMode, Prim, Transform, Window};
 use crate::tensor::{Dim, Shape};
 
-/// The mean of each window.
+/// Mean of each window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AveragePool {
-    /// The window.
+    /// Window.
     pub window: Window,
-    /// Pads count in the divisor (what `ceil` reaches beyond them never does).
+    /// True if padding counts in the divisor. Positions beyond the padding, which `ceil` reaches, never count.
     pub count_include_pad: bool,
 }
 
-/// The maximum of each window.
+/// Maximum of each window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaxPool {
-    /// The window.
+    /// Window.
     pub window: Window,
 }
 
 impl AveragePool {
-    /// The number of elements that each window averages, as a value that broadcasts to the result.
+    /// Builds the number of elements that each window averages, of a shape that broadcasts to the result.
     fn count(&self, b: &mut Builder, x: Value) -> Value {
         let w = &self.window;
         let plain = !w.ceil && w.before.iter().chain(&w.after).all(|p| *p == 0);
         if plain || (self.count_include_pad && !w.ceil) {
             return b.scalar_like(w.kernel.iter().product::<usize>() as f64, x);
         }
-        let one = Dim::known(1);
+        let unit = Dim::known(1);
         let spatial = b.ty(x).shape.0[2..].to_vec();
         let ones = b.scalar_like(1.0, x);
-        let ones = b.expand(ones, &Shape([vec![one.clone(), one], spatial].concat()));
+        let ones = b.expand(ones, &Shape([vec![unit.clone(), unit], spatial].concat()));
         if !self.count_include_pad {
             return b.window_sum(w, ones);
         }
-        // Pads that count are ones around; the windows then reach `ceil` beyond them.
+        // Counted padding is a margin of ones; windows may reach beyond it with `ceil`.
         let pads = |p: &[usize]| [0, 0].iter().chain(p).map(|p| Dim::known(*p as i64)).collect::<Vec<_>>();
         let (before, after) = (pads(&w.before), pads(&w.after));
         let ones = b.add(prim::Pad { before, after, mode: PadMode::Constant(1.0) }, &[ones]);
@@ -73,7 +73,7 @@ impl LinearMap for AveragePool {
         false
     }
 
-    // A common factor of a window cancels in every share, so the map is the plain sum.
+    // A common factor of a window cancels in every share, so the map is a sum.
     fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Transform) -> Value {
         b.window_sum(&self.window, x)
     }
@@ -103,6 +103,7 @@ impl Operator for MaxPool {
 }
 
 impl MaxPool {
+    /// Builds the relevance of the operand; ties are divided equally, or go to the first position if `first` is true.
     fn share(&self, b: &mut Builder, site: &Site, r: Value, first: bool) -> Value {
         let share = Prim::WindowMaxShare(prim::WindowMaxShare { window: self.window.clone(), first });
         b.add(share, &[site.inputs[0], site.y(), r])
@@ -119,7 +120,7 @@ impl Route for MaxPool {
     }
 }
 
-/// Readers of `AveragePool` and `MaxPool`.
+/// Returns the readers of `AveragePool` and `MaxPool`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("AveragePool", 7, |r| {

@@ -1,4 +1,5 @@
-//! `PRelu`: `x` where positive, else `slope · x`. Operands: x, slope (constant, broadcasts to x).
+//! Rectifier with a slope per channel: `x` where positive, elsewhere `slope · x`. Reads `PRelu`. Operands: x, slope (constant,
+//! broadcasts to x).
 
 use super::Operator;
 use super::read::Reader;
@@ -7,7 +8,7 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Prim};
 
-/// A rectifier with a learned slope.
+/// Rectifier with a learned slope.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PRelu;
 
@@ -29,7 +30,7 @@ impl Operator for PRelu {
     }
 }
 
-/// The reader.
+/// Returns the reader of `PRelu`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("PRelu", 7, |r| {
         let inputs = [r.input(0)?, r.input(1)?];

@@ -1,4 +1,4 @@
-//! `Range`: `start, start + step, …`, its length known up to the inputs' dimensions. Fractions need ends that are known.
+//! Arithmetic progressions whose length is known up to the inputs' dimensions. Reads `Range`; float ranges need known ends.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -8,14 +8,14 @@ use crate::graph::Value;
 use crate::prim::{self, Builder};
 use crate::tensor::{DType, Dim};
 
-/// An arithmetic progression of int64.
+/// Arithmetic progression of int64: `start, start + step, …`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Range {
-    /// The first value.
+    /// First value.
     pub start: Dim,
-    /// The difference.
+    /// Difference of consecutive values.
     pub step: i64,
-    /// How many.
+    /// Number of values.
     pub len: Dim,
 }
 
@@ -37,7 +37,7 @@ impl Operator for Range {
     }
 }
 
-/// The reader.
+/// Returns the reader of `Range`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Range", 11, read)]
 }
@@ -51,8 +51,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let scalar = |r: &mut Reading, i: usize, what: &str| -> Result<Dim, OpError> {
         let v = r.input(i)?;
-        let actual = if dtype.is_float() { whole(r, v, what)? } else { r.dims_of(v, what)? };
-        match actual.as_slice() {
+        let dims = if dtype.is_float() { whole(r, v, what)? } else { r.dims_of(v, what)? };
+        match dims.as_slice() {
             [d] => Ok(d.clone()),
             other => Err(OpError::mismatch(what, "one value", other.len())),
         }
@@ -70,7 +70,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![if dtype == DType::I64 { y } else { r.add(super::Cast { to: dtype }, &[y])? }])
 }
 
-/// A range of floats that are all known: `start + i * delta`.
+/// Builds a range of floats with known ends, `start + i * delta`; `None` if an end is not constant.
 fn fractions(r: &mut Reading, dtype: DType) -> Result<Option<Value>, OpError> {
     let mut ends = [0.0; 3];
     for (i, end) in ends.iter_mut().enumerate() {
@@ -85,15 +85,15 @@ fn fractions(r: &mut Reading, dtype: DType) -> Result<Option<Value>, OpError> {
     if delta == 0.0 || !count.is_finite() {
         return Err(OpError::Invalid(format!("a range from {start} to {limit} by {delta}")));
     }
-    // A float of more than an `i64` holds becomes the greatest one: the limit on sizes refuses it.
-    let counted = r.add(Range { start: Dim::known(0), step: 1, len: Dim::known(count as i64) }, &[])?;
-    let counted = r.add(super::Cast { to: dtype }, &[counted])?;
+    // A count beyond i64 saturates, and the limit on sizes then refuses it.
+    let index = r.add(Range { start: Dim::known(0), step: 1, len: Dim::known(count as i64) }, &[])?;
+    let index = r.add(super::Cast { to: dtype }, &[index])?;
     let (delta, start) = (r.add_scalar(delta, dtype), r.add_scalar(start, dtype));
-    let scaled = r.add(super::Mul, &[counted, delta])?;
+    let scaled = r.add(super::Mul, &[index, delta])?;
     Ok(Some(r.add(super::Add, &[scaled, start])?))
 }
 
-/// The dimension that a float stands for: a whole number, or a dimension that was converted.
+/// Returns the dimensions that a float value represents: integers, or dimensions that were converted to float.
 fn whole(r: &mut Reading, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
     if let Some(t) = r.constant(v) {
         let dim = |x: &f64| (x.fract() == 0.0 && x.abs() < 1e15).then(|| Dim::known(*x as i64));

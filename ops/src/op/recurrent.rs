@@ -1,7 +1,7 @@
-//! What `LSTM`, `GRU` and `RNN` share: operands, directions, lengths, layouts.
+//! Parts that the readers of `LSTM`, `GRU` and `RNN` share: operands, directions, lengths and layouts.
 //!
-//! A layer reads as one linear map of all elements at once (`x Wᵀ + b`), and a [`Scan`] whose step has the rest. A
-//! sequence shorter than the longest keeps its state after its end, and its results there are 0.
+//! A layer is read as one linear map of all elements at once (`x Wᵀ + b`) and a [`Scan`] whose step computes the rest. A sequence that is
+//! shorter than the longest keeps its state after its end, and its results there are 0.
 
 use super::read::Reading;
 use super::{
@@ -13,46 +13,46 @@ use crate::graph::{Body, Graph, Value};
 use crate::prim::{Binary, Unary};
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
-/// What tells one kind of layer from another.
+/// Kind of recurrent layer.
 pub(super) struct Kind {
-    /// Blocks of rows in the weights.
+    /// Number of blocks of rows in the weights.
     pub gates: usize,
-    /// 1, or 2 with a cell state beside the hidden one.
+    /// Number of states: 1 (hidden), or 2 (hidden and cell).
     pub states: usize,
-    /// The activations of one direction.
+    /// Default activations of one direction.
     pub activations: &'static [&'static str],
-    /// Blocks whose recurrent bias stays with the recurrent product.
-    pub own_bias: std::ops::Range<usize>,
-    /// The next state.
+    /// Blocks whose recurrent bias stays in the recurrent product.
+    pub recurrent_bias: std::ops::Range<usize>,
+    /// Builds the next state of a step.
     pub step: fn(&mut Step) -> Result<Value, OpError>,
 }
 
-/// One step while it is read.
+/// Step of a layer that is being read.
 pub(super) struct Step<'a> {
-    /// The step's graph.
+    /// Reading that adds to the step's graph.
     pub r: Reading<'a>,
-    /// The hidden size.
+    /// Hidden size.
     pub hidden: usize,
-    /// The states before: hidden, cell.
+    /// States before the step: hidden, cell.
     pub before: Vec<Value>,
-    /// The element's linear map, `[batch, gates · hidden]`.
+    /// Linear map of the element, `[batch, gates · hidden]`.
     pub x: Value,
-    /// The recurrent weight of each block, `[hidden, hidden]`.
+    /// Recurrent weight of each block, `[hidden, hidden]`.
     pub recurrent: Vec<Value>,
-    /// The recurrent bias of the blocks that keep it, `[hidden]`.
+    /// Bias of the recurrent product of the blocks in [`Kind::recurrent_bias`], `[hidden]`.
     pub bias: Option<Value>,
-    /// The activations.
+    /// Activations of the direction.
     pub functions: Vec<Function>,
     clip: Option<f32>,
 }
 
 impl Step<'_> {
-    /// Block `i` of the element's map.
+    /// Returns block `i` of the element's linear map.
     pub fn input(&mut self, i: usize) -> Result<Value, OpError> {
         part(&mut self.r, self.x, 1, i * self.hidden, self.hidden)
     }
 
-    /// `input(i) + state · recurrentᵀ`, clipped.
+    /// Builds `input(i) + state · recurrentᵀ`, clipped.
     pub fn gate(&mut self, i: usize, state: Value) -> Result<Value, OpError> {
         let x = self.input(i)?;
         let h = self.r.add(Linear { transposed: true }, &[state, self.recurrent[i]])?;
@@ -60,7 +60,7 @@ impl Step<'_> {
         self.clipped(sum)
     }
 
-    /// Within the layer's bounds, where it has some.
+    /// Clips a value to the layer's bounds, if there are any.
     pub fn clipped(&mut self, x: Value) -> Result<Value, OpError> {
         match self.clip {
             Some(c) => self.activate(Function::Unary(Unary::Clip { min: Some(-c), max: Some(c) }), x),
@@ -68,25 +68,25 @@ impl Step<'_> {
         }
     }
 
-    /// `f(x)`.
+    /// Adds `f(x)`.
     pub fn activate(&mut self, f: Function, x: Value) -> Result<Value, OpError> {
         self.r.add(Activation { f }, &[x])
     }
 
-    /// `1 - x`.
+    /// Builds `1 - x`.
     pub fn rest(&mut self, x: Value) -> Result<Value, OpError> {
-        let one = self.r.add_scalar(1.0, self.r.ty(x).dtype);
-        self.r.add(super::Sub, &[one, x])
+        let unit = self.r.add_scalar(1.0, self.r.ty(x).dtype);
+        self.r.add(super::Sub, &[unit, x])
     }
 
-    /// Names a value for whoever reads the step.
+    /// Names a value in printed graphs.
     pub fn name(&mut self, v: Value, name: &str) -> Value {
         self.r.graph.rename(v, name);
         v
     }
 }
 
-/// Elements `start .. start + len` of an axis.
+/// Returns elements `start .. start + len` along an axis.
 fn part(r: &mut Reading, x: Value, axis: usize, start: usize, len: usize) -> Result<Value, OpError> {
     if start == 0 && r.ty(x).dim(axis).is(len as i64) {
         return Ok(x);
@@ -95,9 +95,9 @@ fn part(r: &mut Reading, x: Value, axis: usize, start: usize, len: usize) -> Res
     r.add(Slice { axis, start, len, step: 1 }, &[x])
 }
 
-/// Reads a layer: X, W, R, B?, sequence_lens?, initial_h?, initial_c? to Y, Y_h, Y_c.
+/// Reads a layer with operands X, W, R, B?, sequence_lens?, initial_h?, initial_c? and results Y, Y_h, Y_c.
 pub(super) fn read(r: &mut Reading, kind: &Kind) -> Result<Vec<Value>, OpError> {
-    let layer = Layer::of(r, kind)?;
+    let layer = Layer::read(r, kind)?;
     let reverse: &[bool] = match layer.direction.as_str() {
         "forward" => &[false],
         "reverse" => &[true],
@@ -115,9 +115,9 @@ pub(super) fn read(r: &mut Reading, kind: &Kind) -> Result<Vec<Value>, OpError> 
             if i == 0 {
                 let mut y = state;
                 if let Some(lengths) = layer.lengths {
-                    let alive = layer.alive(r, lengths)?;
+                    let inside = layer.inside(r, lengths)?;
                     let zero = r.add_scalar(0.0, r.ty(y).dtype);
-                    y = r.add(Select, &[alive, y, zero])?;
+                    y = r.add(Select, &[inside, y, zero])?;
                 }
                 let to = vec![layer.time.clone(), Dim::known(1), layer.batch.clone(), Dim::known(h)];
                 sequences.push(r.reshape(y, Shape(to))?);
@@ -135,29 +135,29 @@ pub(super) fn read(r: &mut Reading, kind: &Kind) -> Result<Vec<Value>, OpError> 
     Ok(results)
 }
 
-/// A layer's operands and attributes.
+/// Operands and attributes of a layer.
 struct Layer {
     direction: String,
     hidden: usize,
     time: Dim,
     batch: Dim,
     batch_first: bool,
-    /// `[time, batch, features]`.
+    /// Sequences, `[time, batch, features]`.
     x: Value,
     w: Value,
     r: Value,
     b: Option<Value>,
-    /// `[batch]`, int64.
+    /// Length of each sequence, int64 `[batch]`.
     lengths: Option<Value>,
-    /// Hidden, cell: `[directions, batch, hidden]`.
+    /// Initial states (hidden, cell), `[directions, batch, hidden]`.
     initial: Vec<Option<Value>>,
-    /// Of all directions.
+    /// Activations of all directions, one direction after another.
     functions: Vec<Function>,
     clip: Option<f32>,
 }
 
 impl Layer {
-    fn of(r: &mut Reading, kind: &Kind) -> Result<Layer, OpError> {
+    fn read(r: &mut Reading, kind: &Kind) -> Result<Layer, OpError> {
         let (mut x, w, recurrent, b) = (r.input(0)?, r.input(1)?, r.input(2)?, r.optional(3));
         let direction = r.string_or("direction", "forward")?;
         let directions: i64 = match direction.as_str() {
@@ -178,8 +178,8 @@ impl Layer {
         rank(r, x, "rank of X", 3)?;
         rank(r, w, "rank of W", 3)?;
         rank(r, recurrent, "rank of R", 3)?;
-        let own = r.ty(recurrent).dim(2).as_known().and_then(|h| usize::try_from(h).ok()).unwrap_or(0);
-        let hidden = r.int("hidden_size")?.map_or(Some(own), |h| usize::try_from(h).ok()).unwrap_or(0);
+        let columns = r.ty(recurrent).dim(2).as_known().and_then(|h| usize::try_from(h).ok()).unwrap_or(0);
+        let hidden = r.int("hidden_size")?.map_or(Some(columns), |h| usize::try_from(h).ok()).unwrap_or(0);
         if hidden == 0 {
             return Err(OpError::mismatch("hidden_size", "at least 1", hidden));
         }
@@ -242,37 +242,37 @@ impl Layer {
         })
     }
 
-    /// The states after each step of one direction, `[time, batch, states · hidden]`.
+    /// Builds the states after each step of direction `d`, `[time, batch, states · hidden]`.
     fn direction(&self, r: &mut Reading, kind: &Kind, d: usize, reverse: bool) -> Result<Value, OpError> {
         let (h, gates) = (self.hidden, kind.gates);
         let rows = gates * h;
-        let of = |r: &mut Reading, v: Value, to: &[usize]| -> Result<Value, OpError> {
+        let block = |r: &mut Reading, v: Value, to: &[usize]| -> Result<Value, OpError> {
             let v = part(r, v, 0, d, 1)?;
             let to = to.iter().map(|n| Dim::known(*n as i64)).collect();
             r.reshape(v, to)
         };
         let features = r.ty(self.w).dim(2).as_known().unwrap_or(0) as usize;
-        let w = of(r, self.w, &[rows, features])?;
+        let w = block(r, self.w, &[rows, features])?;
         let mut operands = vec![self.x, w];
-        let mut own_bias = None;
+        let mut recurrent_bias = None;
         if let Some(b) = self.b {
-            let both = of(r, b, &[2, rows])?;
-            let (of_x, of_h) =
-                (r.constant(both).map(|t| t.to_f32()).unwrap_or_default(), kind.own_bias.clone());
-            let (input, recurrent) = of_x.split_at(rows);
-            let kept = of_h.start * h..of_h.end * h;
-            let sum = |i: usize| if kept.contains(&i) { input[i] } else { input[i] + recurrent[i] };
+            let both = block(r, b, &[2, rows])?;
+            let biases = r.constant(both).map(|t| t.to_f32()).unwrap_or_default();
+            let (input, recurrent) = biases.split_at(rows);
+            let separate = kind.recurrent_bias.start * h..kind.recurrent_bias.end * h;
+            let sum = |i: usize| if separate.contains(&i) { input[i] } else { input[i] + recurrent[i] };
             let sums: Vec<f32> = (0..rows).map(sum).collect();
             operands.push(r.add_constant(Tensor::from_f32(&[rows], &sums)));
-            if !kept.is_empty() {
-                own_bias = Some(r.add_constant(Tensor::from_f32(&[kept.len()], &recurrent[kept.clone()])));
+            if !separate.is_empty() {
+                recurrent_bias =
+                    Some(r.add_constant(Tensor::from_f32(&[separate.len()], &recurrent[separate.clone()])));
             }
         }
         let x = r.add(Linear { transposed: true }, &operands)?;
         let title = r.origin.names();
-        let way = if reverse { "backward" } else { "forward" };
-        r.graph.rename(x, &format!("{title}/{way}/elements"));
-        let recurrent = of(r, self.r, &[rows, h])?;
+        let direction = if reverse { "backward" } else { "forward" };
+        r.graph.rename(x, &format!("{title}/{direction}/elements"));
+        let recurrent = block(r, self.r, &[rows, h])?;
         let mut blocks = vec![];
         for i in 0..gates {
             blocks.push(part(r, recurrent, 0, i * h, h)?);
@@ -287,42 +287,43 @@ impl Layer {
         };
         let mut operands = vec![state, x];
         let mut inputs = vec![input("state", r.ty(state)), input("x", element(r, x))];
-        let mut clock = None;
+        let mut timing = None;
         if let Some(lengths) = self.lengths {
             let time = r.add(Range { start: Dim::known(0), step: 1, len: self.time.clone() }, &[])?;
-            clock = Some((input("time", element(r, time)), lengths));
+            timing = Some((input("time", element(r, time)), lengths));
             operands.push(time);
-            inputs.extend(clock.map(|(time, _)| time));
+            inputs.extend(timing.map(|(time, _)| time));
         }
         let sequences = operands.len() - 1;
         let names: Vec<String> = (0..gates).map(|i| format!("recurrent_{i}")).collect();
-        let within: Vec<Value> = blocks.iter().zip(&names).map(|(v, name)| input(name, r.ty(*v))).collect();
+        let weights: Vec<Value> = blocks.iter().zip(&names).map(|(v, name)| input(name, r.ty(*v))).collect();
         operands.extend(&blocks);
-        inputs.extend(&within);
-        let bias = own_bias.map(|v| input("recurrent_bias", r.ty(v)));
-        operands.extend(own_bias);
+        inputs.extend(&weights);
+        let bias = recurrent_bias.map(|v| input("recurrent_bias", r.ty(v)));
+        operands.extend(recurrent_bias);
         inputs.extend(bias);
-        let clock = clock.map(|(time, lengths)| {
-            let within = input("lengths", r.ty(lengths));
+        let timing = timing.map(|(time, lengths)| {
+            let step_lengths = input("lengths", r.ty(lengths));
             operands.push(lengths);
-            inputs.push(within);
-            (time, within)
+            inputs.push(step_lengths);
+            (time, step_lengths)
         });
-        let next = self.step(r.within(&mut graph), kind, d, (&inputs, &within, bias), clock)?;
+        let next = self.step(r.within(&mut graph), kind, d, (&inputs, &weights, bias), timing)?;
         graph.add_output("next", next);
         let states = r.add(Scan { body: Body::new(graph), sequences, reverse }, &operands)?;
-        r.graph.rename(states, &format!("{title}/{way}/states"));
+        r.graph.rename(states, &format!("{title}/{direction}/states"));
         Ok(states)
     }
 
-    /// The step: from the state, the element and the weights to the next state.
+    /// Builds the step, from the state, the element and the weights to the next state. `timing` holds the time of the step and the
+    /// sequences' lengths.
     fn step(
         &self,
         r: Reading,
         kind: &Kind,
         d: usize,
         (inputs, recurrent, bias): (&[Value], &[Value], Option<Value>),
-        clock: Option<(Value, Value)>,
+        timing: Option<(Value, Value)>,
     ) -> Result<Value, OpError> {
         let (state, x) = (inputs[0], inputs[1]);
         let count = kind.activations.len();
@@ -341,42 +342,42 @@ impl Layer {
             step.before.push(before);
         }
         let next = (kind.step)(&mut step)?;
-        let Some((time, lengths)) = clock else { return Ok(next) };
+        let Some((time, lengths)) = timing else { return Ok(next) };
         let r = &mut step.r;
-        let alive = r.add(Compare { f: Some(Binary::Less), swap: false }, &[time, lengths])?;
-        let alive = r.add(Reshape { to: Shape(vec![self.batch.clone(), Dim::known(1)]) }, &[alive])?;
-        r.add(Select, &[alive, next, state])
+        let inside = r.add(Compare { f: Some(Binary::Less), swap: false }, &[time, lengths])?;
+        let inside = r.add(Reshape { to: Shape(vec![self.batch.clone(), Dim::known(1)]) }, &[inside])?;
+        r.add(Select, &[inside, next, state])
     }
 
-    /// The state before the first step, `[batch, states · hidden]`.
+    /// Builds the state before the first step, `[batch, states · hidden]`.
     fn before(&self, r: &mut Reading, d: usize, states: usize) -> Result<Value, OpError> {
-        let of = Shape(vec![self.batch.clone(), Dim::known(self.hidden as i64)]);
+        let shape = Shape(vec![self.batch.clone(), Dim::known(self.hidden as i64)]);
         let mut parts = vec![];
         for state in &self.initial {
             parts.push(match state {
                 Some(v) => {
                     let v = part(r, *v, 0, d, 1)?;
-                    r.reshape(v, of.clone())?
+                    r.reshape(v, shape.clone())?
                 }
                 None => {
                     let zero = r.add_constant(Tensor::from_f32(&[1, 1], &[0.0]));
-                    r.add(Expand { to: of.clone() }, &[zero])?
+                    r.add(Expand { to: shape.clone() }, &[zero])?
                 }
             });
         }
         if states == 1 { Ok(parts[0]) } else { r.add(Concat { axis: 1 }, &parts) }
     }
 
-    /// Which results belong to a sequence: `[time, batch, 1]`.
-    fn alive(&self, r: &mut Reading, lengths: Value) -> Result<Value, OpError> {
+    /// Builds the mask of the results inside of their sequence, `[time, batch, 1]`.
+    fn inside(&self, r: &mut Reading, lengths: Value) -> Result<Value, OpError> {
         let time = r.add(Range { start: Dim::known(0), step: 1, len: self.time.clone() }, &[])?;
         let time = r.reshape(time, Shape(vec![self.time.clone(), Dim::known(1)]))?;
-        let alive = r.add(Compare { f: Some(Binary::Less), swap: false }, &[time, lengths])?;
-        r.reshape(alive, Shape(vec![self.time.clone(), self.batch.clone(), Dim::known(1)]))
+        let inside = r.add(Compare { f: Some(Binary::Less), swap: false }, &[time, lengths])?;
+        r.reshape(inside, Shape(vec![self.time.clone(), self.batch.clone(), Dim::known(1)]))
     }
 }
 
-/// The activations of all directions, with their parameters.
+/// Reads the activations of all directions, with their parameters.
 fn functions(r: &Reading, kind: &Kind, directions: usize) -> Result<Vec<Function>, OpError> {
     let count = kind.activations.len() * directions;
     let defaults = || kind.activations.iter().cycle().take(count).map(ToString::to_string).collect();
@@ -387,7 +388,7 @@ fn functions(r: &Reading, kind: &Kind, directions: usize) -> Result<Vec<Function
     let mut alphas = r.floats("activation_alpha")?.unwrap_or_default().into_iter();
     let mut betas = r.floats("activation_beta")?.unwrap_or_default().into_iter();
     let mut function = |name: &String| {
-        // Names are compared without case.
+        // ONNX compares the names case-insensitively.
         let f = match name.to_ascii_lowercase().as_str() {
             "relu" => Unary::Relu,
             "tanh" => Unary::Tanh,

@@ -1,4 +1,4 @@
-//! Reductions over axes: sum, mean, maximum, minimum, product, and what is made of them. Also the global pools.
+//! Reductions over axes: sum, mean, maximum, minimum, product, and functions of these. Also reads the global pools.
 
 use super::Operator;
 use super::fold::DimTensor;
@@ -9,29 +9,29 @@ use crate::graph::Value;
 use crate::prim::{self, Binary, Builder, Reduction, Transform, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
-/// A reduction over axes.
+/// Reduction over axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduce {
-    /// What is computed.
+    /// Function of the reduction.
     pub kind: ReduceKind,
-    /// The axes, sorted.
+    /// Reduced axes, ascending and in `0..rank`.
     pub axes: Vec<usize>,
-    /// Keep the reduced axes with dimension 1.
+    /// True if the reduced axes stay with dimension 1.
     pub keep: bool,
 }
 
-/// The reductions that carry relevance.
+/// Function of a reduction that carries relevance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReduceKind {
-    /// The sum.
+    /// Sum of the elements.
     Sum,
-    /// The mean.
+    /// Mean of the elements.
     Mean,
-    /// The greatest.
+    /// Largest element.
     Max,
-    /// The smallest.
+    /// Smallest element.
     Min,
-    /// The product.
+    /// Product of the elements.
     Prod,
     /// `ln Σ eˣ`, a smooth maximum.
     LogSumExp,
@@ -50,15 +50,16 @@ impl Reduce {
         .into()
     }
 
-    fn kept(&self, b: &mut Builder, x: Value) -> Value {
+    /// Builds the reduction with the reduced axes kept.
+    fn reduced(&self, b: &mut Builder, x: Value) -> Value {
         if self.kind == ReduceKind::LogSumExp {
-            // The greatest goes out of the exponent, which could overflow.
-            let greatest = b.reduce(Reduction::Max, x, &self.axes, true);
-            let rest = b.minus(x, greatest);
+            // The largest element is subtracted from the exponent, which could overflow.
+            let largest = b.reduce(Reduction::Max, x, &self.axes, true);
+            let rest = b.minus(x, largest);
             let powers = b.unary(Unary::Exp, rest);
             let sum = b.reduce(Reduction::Sum, powers, &self.axes, true);
             let log = b.unary(Unary::Log, sum);
-            return b.plus(log, greatest);
+            return b.plus(log, largest);
         }
         let kind = match self.kind {
             ReduceKind::Sum | ReduceKind::Mean | ReduceKind::LogSumExp => Reduction::Sum,
@@ -76,6 +77,7 @@ impl Reduce {
         }
     }
 
+    /// Removes the reduced axes unless they are kept.
     fn drop_axes(&self, b: &mut Builder, y: Value) -> Value {
         if self.keep {
             return y;
@@ -85,7 +87,7 @@ impl Reduce {
         b.reshape(y, &dims.collect())
     }
 
-    /// `r` with the reduced axes back, of dimension 1.
+    /// Restores the reduced axes of `r` with dimension 1.
     fn with_axes(&self, b: &mut Builder, site: &Site, r: Value) -> Value {
         let mut shape = b.ty(site.inputs[0]).shape;
         for axis in &self.axes {
@@ -94,7 +96,7 @@ impl Reduce {
         b.reshape(r, &shape)
     }
 
-    /// Sum and product of a vector of dimensions.
+    /// Evaluates the sum or product of a vector of dimensions.
     pub(super) fn of_dims(&self, d: &DimTensor) -> Option<DimTensor> {
         if d.dims.len() != 1 || self.axes != [0] {
             return None;
@@ -108,7 +110,7 @@ impl Reduce {
     }
 }
 
-/// `x / count` for a dimension that may be symbolic.
+/// Builds `x / count`, where `count` may be symbolic.
 pub(super) fn divide_by(b: &mut Builder, x: Value, count: &Dim) -> Value {
     let dtype = b.ty(x).dtype;
     let n = match count.as_known() {
@@ -127,7 +129,7 @@ impl Operator for Reduce {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        let y = self.kept(b, inputs[0]);
+        let y = self.reduced(b, inputs[0]);
         vec![self.drop_axes(b, y)]
     }
 
@@ -163,7 +165,7 @@ impl LinearMap for Reduce {
 }
 
 impl Route for Reduce {
-    /// Extrema: the winners share equally. A product: every factor gets the same. A smooth maximum: shares by softmax.
+    /// Winners of an extremum and factors of a product share equally; a smooth maximum shares by softmax.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let x = site.inputs[0];
         let r = self.with_axes(b, site, r);
@@ -173,20 +175,20 @@ impl Route for Reduce {
             let softmax = b.unary(Unary::Exp, rest);
             return vec![Some(b.mul(r, softmax))];
         }
-        let wins = if self.kind == ReduceKind::Prod {
+        let winners = if self.kind == ReduceKind::Prod {
             b.binary(Binary::Equal, x, x)
         } else {
             let y = self.with_axes(b, site, site.y());
             b.binary(Binary::Equal, x, y)
         };
-        let wins = b.cast(wins, b.ty(r).dtype);
-        let count = b.reduce(Reduction::Sum, wins, &self.axes, true);
+        let winners = b.cast(winners, b.ty(r).dtype);
+        let count = b.reduce(Reduction::Sum, winners, &self.axes, true);
         let share = b.guarded_div(r, count);
-        vec![Some(b.mul(share, wins))]
+        vec![Some(b.mul(share, winners))]
     }
 }
 
-/// Readers of the reductions and of the global pools.
+/// Returns the readers of the reductions and of the global pools.
 pub fn readers() -> Vec<Reader> {
     let mut readers: Vec<Reader> = [
         "ReduceSum",
@@ -217,7 +219,7 @@ fn global(r: &mut Reading, kind: ReduceKind) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Reduce { kind, axes: (2..rank).collect(), keep: true }, &[x])?])
 }
 
-/// Axes are an attribute up to opset 12 (`ReduceSum`) or 17 (the others), an operand after.
+/// Reads a reduction. Its axes are an attribute up to opset 12 (`ReduceSum`) or 17 (the others), and an operand afterwards.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut x = r.input(0)?;
     let rank = r.ty(x).rank();

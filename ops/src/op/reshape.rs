@@ -1,4 +1,4 @@
-//! The same elements under another shape. Reads `Reshape`, `Flatten`, `Squeeze`, `Unsqueeze`.
+//! Change of shape. Reads `Reshape`, `Flatten`, `Squeeze` and `Unsqueeze`.
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve_all};
@@ -8,10 +8,10 @@ use crate::graph::Value;
 use crate::prim::Builder;
 use crate::tensor::{Dim, Shape};
 
-/// A change of shape.
+/// The elements of the operand under another shape.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reshape {
-    /// The shape.
+    /// Shape of the result; it has as many elements as the operand.
     pub to: Shape,
 }
 
@@ -36,7 +36,7 @@ impl Route for Reshape {
     }
 }
 
-/// Readers of the shape operators.
+/// Returns the readers of `Reshape`, `Flatten`, `Squeeze` and `Unsqueeze`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("Reshape", 5, read_reshape),
@@ -78,7 +78,7 @@ pub fn readers() -> Vec<Reader> {
     ]
 }
 
-/// Axes are an attribute up to opset 12, an operand after.
+/// Reads axes, which are an attribute up to opset 12 and an operand afterwards.
 fn axes(r: &Reading) -> Result<Option<Vec<i64>>, OpError> {
     match r.optional(1) {
         Some(v) => r.ints_of(v, "axes").map(Some),
@@ -86,7 +86,7 @@ fn axes(r: &Reading) -> Result<Option<Vec<i64>>, OpError> {
     }
 }
 
-/// `0` copies the dimension (unless `allowzero`), `-1` takes what is left.
+/// Reads `Reshape`: `0` copies a dimension unless `allowzero` is set, and `-1` takes the remaining elements.
 fn read_reshape(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let from = r.ty(x).shape;

@@ -1,7 +1,7 @@
-//! Resampling along axes.
+//! Resampling along axes. Reads ONNX `Resize` and `Upsample`.
 //!
-//! Reads ONNX `Resize` and `Upsample`: mode `nearest` as [`Gather`](super::Gather) by axis, `linear` and `cubic` as
-//! [`Interpolate`]. Where an axis is symbolic, indices and weights are computed by the model itself.
+//! Mode `nearest` is read as a [`Gather`](super::Gather) per axis, modes `linear` and `cubic` as [`Interpolate`]. Indices and weights of
+//! symbolic axes are computed in the graph.
 
 mod symbolic;
 mod taps;
@@ -13,7 +13,7 @@ use crate::graph::Value;
 use crate::tensor::{Dim, Tensor};
 use taps::{Filter, Mode, Sampling};
 
-/// Readers of `Resize` and `Upsample`.
+/// Returns the readers of `Resize` and `Upsample`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Resize", 10, read), Reader { domain: "", op: "Upsample", since: 7, until: 9, read }]
 }
@@ -22,16 +22,17 @@ fn unsupported(attribute: &str, value: &str) -> OpError {
     OpError::Unsupported(format!("{attribute} = {value} is not supported"))
 }
 
-/// An axis that is resized.
+/// Resized axis.
 struct Axis {
+    /// Index of the axis, in `0..rank`.
     axis: usize,
-    /// The operand's dimension.
+    /// Dimension of the operand.
     from: Dim,
-    /// The result's.
+    /// Dimension of the result.
     to: Dim,
-    /// As the file gives it.
+    /// Scale in the file; `None` if it has sizes.
     scale: Option<f32>,
-    /// The part of the operand that is cropped, from 0 to 1.
+    /// Cropped region of the operand, from 0 to 1.
     roi: (f32, f32),
 }
 
@@ -79,7 +80,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![extrapolated(r, y, &inside, filter.extrapolation)?])
 }
 
-/// What lies outside of the operand takes a constant value.
+/// Replaces elements outside of the operand by a constant.
 fn extrapolated(
     r: &mut Reading,
     y: Value,
@@ -94,14 +95,14 @@ fn extrapolated(
     for (axis, inside) in inside {
         let mut shape = vec![1; rank];
         shape[*axis] = inside.len();
-        let own: Vec<f32> = inside.iter().map(|i| f32::from(u8::from(*i))).collect();
-        let own = r.add_constant(Tensor::from_f32(&shape, &own));
-        mask = r.add(Mul, &[mask, own])?;
+        let flags: Vec<f32> = inside.iter().map(|i| f32::from(u8::from(*i))).collect();
+        let flags = r.add_constant(Tensor::from_f32(&shape, &flags));
+        mask = r.add(Mul, &[mask, flags])?;
     }
     let y = r.add(Mul, &[y, mask])?;
-    let one = r.add_scalar(1.0, r.ty(y).dtype);
+    let unit = r.add_scalar(1.0, r.ty(y).dtype);
     let value = r.add_scalar(f64::from(value), r.ty(y).dtype);
-    let outside = r.add(super::Sub, &[one, mask])?;
+    let outside = r.add(super::Sub, &[unit, mask])?;
     let outside = r.add(Mul, &[outside, value])?;
     r.add(Add, &[y, outside])
 }
@@ -119,7 +120,7 @@ fn check(r: &Reading, from: usize, to: usize) -> Result<(), OpError> {
     Ok(())
 }
 
-/// Up to opset 10 there is one rule.
+/// Returns true for the definition up to opset 10, which has a single coordinate transformation.
 fn is_first(r: &Reading) -> bool {
     r.op == "Upsample" || r.opset < 11
 }
@@ -142,7 +143,7 @@ fn filter(r: &Reading) -> Result<Filter, OpError> {
     })
 }
 
-/// The axes whose size changes, or may.
+/// Reads the axes whose size changes or may change.
 fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
     let rank = r.ty(x).rank();
     let first = is_first(r);
@@ -177,7 +178,7 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
     }
     let policy = r.string_or("keep_aspect_ratio_policy", "stretch")?;
     let common = common_scale(r, x, &policy, &axes, &sizes)?;
-    let mut actual = vec![];
+    let mut resized = vec![];
     for (k, axis) in axes.iter().enumerate() {
         let from = r.ty(x).dim(*axis).clone();
         let roi = if crops { (roi[k], roi[axes.len() + k]) } else { (0.0, 1.0) };
@@ -199,12 +200,12 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
             (Some(s), None, _) => symbolic::scaled(&from, s)?,
             (None, ..) => sizes[k].clone(),
         };
-        actual.push(Axis { axis: *axis, from, to, scale, roi });
+        resized.push(Axis { axis: *axis, from, to, scale, roi });
     }
-    Ok(actual)
+    Ok(resized)
 }
 
-/// The scale of all axes under a policy that keeps the aspect ratio.
+/// Returns the scale of all axes under a policy that keeps the aspect ratio; `None` for policy `stretch`.
 fn common_scale(
     r: &Reading,
     x: Value,

@@ -1,4 +1,4 @@
-//! ONNX `RNN`, opset 7 to 22: `h[t] = f(x[t] Wᵀ + h[t - 1] Rᵀ + b)`.
+//! Simple recurrent layer: `h[t] = f(x[t] Wᵀ + h[t - 1] Rᵀ + b)`. Reads ONNX `RNN`, opset 7 to 22.
 //!
 //! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, hidden, features]`,
 //! R `[directions, hidden, hidden]`, B `[directions, 2 hidden]`, sequence_lens `[batch]`, initial_h
@@ -9,10 +9,10 @@ use super::recurrent::{self, Kind, Step};
 use crate::OpError;
 use crate::graph::Value;
 
-/// The reader.
+/// Returns the reader of `RNN`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("RNN", 7, |r| {
-        recurrent::read(r, &Kind { gates: 1, states: 1, activations: &["Tanh"], own_bias: 0..0, step })
+        recurrent::read(r, &Kind { gates: 1, states: 1, activations: &["Tanh"], recurrent_bias: 0..0, step })
     })]
 }
 

@@ -1,11 +1,11 @@
-//! `RoiAlign`: each box of a map, sampled on a grid; a cell is the mean of its samples, or the greatest weighted element
-//! that one of them reads (not the greatest sample: so ONNX Runtime and the operator's reference have it). Read as an
-//! [`Interpolate`](super::Interpolate); where the boxes lie takes no relevance.
+//! Pooling of boxes of a map. Reads `RoiAlign` as an [`Interpolate`](super::Interpolate). A cell of a box is the mean of its samples, or the
+//! largest weighted element that one of them reads (not the largest sample: this follows ONNX Runtime and the operator's reference).
+//! The boxes take no relevance.
 //!
-//! With `sampling_ratio` 0 a box has as many samples in a cell as the cell spans elements, rounded up: the most that a box
-//! needs is measured, and what is beyond a box's own has no weight.
+//! With `sampling_ratio` 0, the number of samples per cell and axis is the number of elements that the cell spans, rounded up. The largest
+//! number over all boxes is a data-dependent dimension; surplus samples of smaller boxes have weight 0.
 //!
-//! Shapes: x `[n, c, h, w]`, boxes `[r, 4]` as (x₁, y₁, x₂, y₂), batch indices `[r]`, y `[r, c, height, width]`.
+//! Shapes: x `[n, c, h, w]`, boxes `[r, 4]` as `(x₁, y₁, x₂, y₂)`, batch indices `[r]`, y `[r, c, height, width]`.
 
 use super::read::{Reader, Reading};
 use super::sampling::{
@@ -21,27 +21,28 @@ use crate::graph::Value;
 use crate::prim::{Binary, Unary};
 use crate::tensor::{DType, Dim, Shape, Tensor};
 
-/// The reader.
+/// Returns the reader of `RoiAlign`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("RoiAlign", 10, read)]
 }
 
-/// What the axes have in common.
+/// Sampling parameters that both axes share.
 struct Grid {
-    /// Boxes are shifted by half a pixel.
+    /// True if boxes are shifted by half a pixel.
     half: bool,
-    /// Samples of a cell, along an axis; `None` for as many as a box needs.
+    /// Number of samples per cell along an axis; `None` for the number that each box needs.
     samples: Option<usize>,
-    /// A cell is the greatest of what it reads; else the mean.
-    greatest: bool,
+    /// True if a cell is the largest element that it reads, false for the mean.
+    max: bool,
     scale: f64,
 }
 
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (x, boxes, batch) = (r.input(0)?, r.input(1)?, r.input(2)?);
-    let (ty, of) = (r.ty(x), r.ty(boxes));
-    if ty.rank() != 4 || of.rank() != 2 || !of.dim(1).is(4) {
-        return Err(OpError::mismatch("operands", "x of rank 4 and boxes [r,4]", format!("{ty} and {of}")));
+    let (ty, boxes_ty) = (r.ty(x), r.ty(boxes));
+    if ty.rank() != 4 || boxes_ty.rank() != 2 || !boxes_ty.dim(1).is(4) {
+        let actual = format!("{ty} and {boxes_ty}");
+        return Err(OpError::mismatch("operands", "x of rank 4 and boxes [r,4]", actual));
     }
     let by_default = if r.opset < 16 { "output_half_pixel" } else { "half_pixel" };
     let half = match r.string_or("coordinate_transformation_mode", by_default)?.as_str() {
@@ -49,7 +50,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         "output_half_pixel" => false,
         other => return Err(OpError::mismatch("coordinate_transformation_mode", "a half_pixel mode", other)),
     };
-    let greatest = match r.string_or("mode", "avg")?.as_str() {
+    let max = match r.string_or("mode", "avg")?.as_str() {
         "avg" => false,
         "max" => true,
         other => return Err(OpError::mismatch("mode", "avg or max", other)),
@@ -64,16 +65,16 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let samples = usize::try_from(ratio).ok().filter(|s| *s < 1 << 10);
     let samples = samples.ok_or_else(|| OpError::mismatch("sampling_ratio", "0..1024", ratio))?;
     let samples = (samples > 0).then_some(samples);
-    let grid = Grid { half, samples, greatest, scale: f64::from(r.float_or("spatial_scale", 1.0)?) };
+    let grid = Grid { half, samples, max, scale: f64::from(r.float_or("spatial_scale", 1.0)?) };
     let rows = axis(r, &grid, boxes, 1, height, ty.dim(2))?;
     let columns = axis(r, &grid, boxes, 0, width, ty.dim(3))?;
-    // Every row of cells meets every column.
-    let n = of.dim(0).clone();
+    // Taps of rows and columns are repeated to those of all cells.
+    let n = boxes_ty.dim(0).clone();
     let cells = Dim::known((height * width) as i64);
     let spread = |r: &mut Reading, v: Value, along: bool| -> Result<Value, OpError> {
         let (h, w) = (Dim::known(height as i64), Dim::known(width as i64));
-        let (one, taps) = (Dim::known(1), r.ty(v).dim(2).clone());
-        let from = if along { [n.clone(), h.clone(), one] } else { [n.clone(), one, w.clone()] };
+        let (unit, taps) = (Dim::known(1), r.ty(v).dim(2).clone());
+        let from = if along { [n.clone(), h.clone(), unit] } else { [n.clone(), unit, w.clone()] };
         let v = r.reshape(v, Shape([from.to_vec(), vec![taps.clone()]].concat()))?;
         let to = Shape(vec![n.clone(), h, w, taps.clone()]);
         let v = repeated(r, v, to)?;
@@ -84,9 +85,9 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         all.push(Taps { indices: spread(r, taps.indices, along)?, weights: spread(r, taps.weights, along)? });
     }
     let batch = r.add(Cast { to: DType::I64 }, &[batch])?;
-    let y = if greatest { greatest_of(r, x, batch, &all)? } else { sample(r, x, batch, &all)? };
+    let y = if max { largest_element(r, x, batch, &all)? } else { sample(r, x, batch, &all)? };
     let split = Shape(vec![
-        of.dim(0).clone(),
+        boxes_ty.dim(0).clone(),
         Dim::known(height as i64),
         Dim::known(width as i64),
         ty.dim(1).clone(),
@@ -95,7 +96,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Transpose { perm: vec![0, 3, 1, 2] }, &[y])?])
 }
 
-/// The taps along one axis: `[boxes, cells, 2 · samples]`, each weight a share of the cell's mean.
+/// Builds the taps along one axis, `[boxes, cells, 2 · samples]`; each weight is a share of the cell's mean.
 fn axis(
     r: &mut Reading,
     grid: &Grid,
@@ -114,19 +115,19 @@ fn axis(
     let (start, end) = (corner(r, axis)?, corner(r, axis + 2)?);
     let mut length = r.add(Sub, &[end, start])?;
     if !grid.half {
-        let one = r.add_scalar(1.0, DType::F32);
-        length = r.add(Extremum { max: true }, &[length, one])?;
+        let unit = r.add_scalar(1.0, DType::F32);
+        length = r.add(Extremum { max: true }, &[length, unit])?;
     }
-    let Places { along, weight, samples } = places(r, grid, length, cells)?;
+    let Samples { along, weight, samples } = samples_along(r, grid, length, cells)?;
     let at = r.add(Add, &[start, along])?;
-    // Beyond a pixel outside of the map a sample counts as 0.
+    // Samples more than a pixel outside of the map are 0.
     let (low, high) = (r.add_scalar(-1.0, DType::F32), float_dim(r, size)?);
     let within = inside(r, at, low, high)?;
     let last = float_dim(r, &(size - &Dim::known(1)))?;
     let at = clamped(r, at, last)?;
     let (upper, floor) = fraction(r, at)?;
-    let one = r.add_scalar(1.0, DType::F32);
-    let lower = r.add(Sub, &[one, upper])?;
+    let unit = r.add_scalar(1.0, DType::F32);
+    let lower = r.add(Sub, &[unit, upper])?;
     let next = shifted(r, floor, 1.0)?;
     let next = clamped(r, next, last)?;
     let shape = Shape(vec![n, Dim::known(cells as i64), &Dim::known(2) * &samples]);
@@ -141,25 +142,25 @@ fn axis(
     Ok(Taps { indices: r.reshape(indices, shape.clone())?, weights: r.reshape(weights, shape)? })
 }
 
-/// Where the samples of a box lie along an axis.
-struct Places {
-    /// From the box's start: `[boxes, cells · samples]`, or of one row where `weight` is a scalar.
+/// Positions of the samples of all boxes along an axis.
+struct Samples {
+    /// Distance from the start of the box: `[boxes, cells · samples]`.
     along: Value,
-    /// What a sample weighs, of a shape that broadcasts to that of `along`.
+    /// Weight of each sample, of a shape that broadcasts to that of `along`.
     weight: Value,
-    /// Samples in a cell.
+    /// Number of samples per cell.
     samples: Dim,
 }
 
-/// The places of the samples of boxes of `length [boxes, 1]`: in the middle of equal parts of a cell.
-fn places(r: &mut Reading, grid: &Grid, length: Value, cells: usize) -> Result<Places, OpError> {
-    let weigh = |samples: usize| if grid.greatest { 1.0 } else { 1.0 / samples as f64 };
+/// Builds the samples of boxes of `length [boxes, 1]`, in the middle of equal parts of each cell.
+fn samples_along(r: &mut Reading, grid: &Grid, length: Value, cells: usize) -> Result<Samples, OpError> {
+    let weight_of = |samples: usize| if grid.max { 1.0 } else { 1.0 / samples as f64 };
     if let Some(samples) = grid.samples {
         let parts = samples * cells;
         let middles: Vec<f32> = (0..parts).map(|i| (i as f32 + 0.5) / parts as f32).collect();
         let middles = r.add_constant(Tensor::from_f32(&[1, parts], &middles));
-        let weight = r.add_scalar(weigh(samples), DType::F32);
-        return Ok(Places {
+        let weight = r.add_scalar(weight_of(samples), DType::F32);
+        return Ok(Samples {
             along: r.add(Mul, &[length, middles])?,
             weight,
             samples: Dim::known(samples as i64),
@@ -168,40 +169,40 @@ fn places(r: &mut Reading, grid: &Grid, length: Value, cells: usize) -> Result<P
     let n = r.ty(length).dim(0).clone();
     let cell = scaled(r, length, 1.0 / cells as f64)?;
     let cell = r.reshape(cell, Shape(vec![n.clone(), Dim::known(1), Dim::known(1)]))?;
-    let (zero, one) = (r.add_scalar(0.0, DType::F32), r.add_scalar(1.0, DType::F32));
-    // A box's own samples: none where it has no extent.
-    let own = unary(r, Unary::Ceil, cell)?;
-    let own = r.add(Extremum { max: true }, &[own, zero])?;
-    let flat = r.reshape(own, Shape(vec![n.clone()]))?;
-    let least = r.add_constant(Tensor::from_f32(&[1], &[1.0]));
-    let all = r.add(Concat { axis: 0 }, &[flat, least])?;
-    let most = r.add(Reduce { kind: ReduceKind::Max, axes: vec![0], keep: false }, &[all])?;
-    let samples = r.dim_of(most, "samples")?;
+    let (zero, unit) = (r.add_scalar(0.0, DType::F32), r.add_scalar(1.0, DType::F32));
+    // Number of samples of each box: 0 if it has no extent.
+    let counts = unary(r, Unary::Ceil, cell)?;
+    let counts = r.add(Extremum { max: true }, &[counts, zero])?;
+    let flat = r.reshape(counts, Shape(vec![n.clone()]))?;
+    let minimum = r.add_constant(Tensor::from_f32(&[1], &[1.0]));
+    let all = r.add(Concat { axis: 0 }, &[flat, minimum])?;
+    let largest = r.add(Reduce { kind: ReduceKind::Max, axes: vec![0], keep: false }, &[all])?;
+    let samples = r.dim_of(largest, "samples")?;
     let i = r.add(Range { start: Dim::known(0), step: 1, len: samples.clone() }, &[])?;
     let i = r.add(Cast { to: DType::F32 }, &[i])?;
     let i = r.reshape(i, Shape(vec![Dim::known(1), Dim::known(1), samples.clone()]))?;
-    let divisor = r.add(Extremum { max: true }, &[own, one])?;
+    let divisor = r.add(Extremum { max: true }, &[counts, unit])?;
     let last = shifted(r, divisor, -1.0)?;
-    // Beyond the last sample the last again, which no maximum notices.
+    // Surplus samples repeat the last one, which does not change a maximum.
     let within = r.add(Extremum { max: false }, &[i, last])?;
     let within = shifted(r, within, 0.5)?;
     let within = r.add(Div, &[within, divisor])?;
     let numbers: Vec<f32> = (0..cells).map(|c| c as f32).collect();
     let numbers = r.add_constant(Tensor::from_f32(&[1, cells, 1], &numbers));
-    let place = r.add(Add, &[within, numbers])?;
-    let along = r.add(Mul, &[place, cell])?;
-    let counts =
-        r.add(Compare { f: Some(Binary::Less), swap: false }, &[if grid.greatest { zero } else { i }, own])?;
-    let counts = r.add(Cast { to: DType::F32 }, &[counts])?;
-    let weight = if grid.greatest { counts } else { r.add(Div, &[counts, divisor])? };
+    let position = r.add(Add, &[within, numbers])?;
+    let along = r.add(Mul, &[position, cell])?;
+    let index = if grid.max { zero } else { i };
+    let exists = r.add(Compare { f: Some(Binary::Less), swap: false }, &[index, counts])?;
+    let exists = r.add(Cast { to: DType::F32 }, &[exists])?;
+    let weight = if grid.max { exists } else { r.add(Div, &[exists, divisor])? };
     let shape = [n.clone(), Dim::known(cells as i64), samples.clone()];
     let flat = Shape(vec![n, &shape[1] * &samples]);
     let weight = repeated(r, weight, Shape(shape.to_vec()))?;
-    Ok(Places { along: r.reshape(along, flat.clone())?, weight: r.reshape(weight, flat)?, samples })
+    Ok(Samples { along: r.reshape(along, flat.clone())?, weight: r.reshape(weight, flat)?, samples })
 }
 
-/// The greatest of the weighted elements of each cell: `[boxes, cells, c]`.
-fn greatest_of(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Value, OpError> {
+/// Builds the largest weighted element of each cell: `[boxes, cells, c]`.
+fn largest_element(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Value, OpError> {
     let rows = rows(r, x)?;
     let taps = combined(r, x, batch, taps)?;
     let shape = r.ty(taps.indices).shape;

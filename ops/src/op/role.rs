@@ -1,143 +1,144 @@
-//! Roles of operators for rules: their algebra behind a small trait, so that ops and rules add instead of multiply.
+//! Roles of operators: the algebra that rules are written against, so that operators and rules add up instead of multiplying.
 
 use crate::graph::Value;
 use crate::prim::{AttentionPart, Builder, Transform};
 
-/// A node as rules see it: the lowered values it reads and makes.
+/// Lowered values of the node to which a rule is applied.
 #[derive(Clone, Copy, Debug)]
 pub struct Site<'a> {
-    /// The operands.
+    /// Operands of the node.
     pub inputs: &'a [Value],
-    /// The results.
+    /// Results of the node.
     pub outputs: &'a [Value],
     /// For each operand, whether it carries relevance.
     pub live: &'a [bool],
 }
 
 impl Site<'_> {
-    /// The first result.
+    /// Returns the first result.
     pub fn y(&self) -> Value {
         self.outputs[0]
     }
 
-    /// The first live operand.
+    /// Returns the index of the first operand that carries relevance.
     pub fn data(&self) -> usize {
         self.live.iter().position(|l| *l).unwrap_or(0)
     }
 }
 
-/// `y = A(w) x + b`: linear in one operand, the others constant.
+/// Algebra of a node that is linear in one operand, with the others constant: `y = A(w) x + b`.
 pub trait LinearMap {
-    /// Returns whether there is a weight (without one, every coefficient is 1 and `part` has no effect).
+    /// Returns true if the map has a weight. Without one every coefficient is 1 and `transform` has no effect.
     fn has_weight(&self) -> bool;
-    /// `A(part(w)) x`, without bias.
+    /// Builds `A(transform(w)) x`, without bias.
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value;
-    /// `Aᵀ(part(w)) s`, of the shape of the data operand.
+    /// Builds `Aᵀ(transform(w)) s`, of the shape of the live operand.
     fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value;
-    /// The bias, of a shape that broadcasts to `y`.
+    /// Builds the bias, of a shape that broadcasts to `y`; `None` without bias.
     fn bias(&self, b: &mut Builder, site: &Site) -> Option<Value>;
 }
 
-/// `y = a · b`, bilinear in two operands.
+/// Algebra of a node that is bilinear in two operands: `y = a · b`.
 pub trait BilinearMap {
-    /// `x · y`.
+    /// Builds `x · y`.
     fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value;
-    /// The adjoint in the left operand: `s · yᵀ`, of the shape of the left operand.
+    /// Builds the adjoint in the left operand: `s · yᵀ`, of the left operand's shape.
     fn left(&self, b: &mut Builder, site: &Site, s: Value, y: Value) -> Value;
-    /// The adjoint in the right operand: `xᵀ · s`, of the shape of the right operand.
+    /// Builds the adjoint in the right operand: `xᵀ · s`, of the right operand's shape.
     fn right(&self, b: &mut Builder, site: &Site, s: Value, x: Value) -> Value;
 }
 
-/// Weights of keys for each query, made of products of both, that mix values. Operands: q, k, v, mask.
+/// Algebra of an attention. Operands: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional).
 pub trait AttentionMap {
-    /// `r`, relevance of the result, shared by contribution magnitude, the values getting the share `value`.
-    fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, of: AttentionPart) -> Value;
+    /// Builds the relevance of one operand, from the relevance `r` of the result shared by magnitude of contribution; the values take
+    /// the share `value`.
+    fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, part: AttentionPart) -> Value;
 
-    /// The weights of all pairs of queries and keys, `[…, m, n]`.
+    /// Builds the weights of all pairs of queries and keys, `[…, m, n]`.
     fn weights(&self, b: &mut Builder, site: &Site) -> Value;
 }
 
-/// Each element of `y` is an element of some operand (or equal shares of several): relevance goes the way back.
+/// Algebra of a data movement or choice: each element of the result is an element of an operand, or an equal share of several.
 pub trait Route {
-    /// The relevance of each operand, of its shape; `None` for an operand that only steers (indices, conditions).
+    /// Builds the relevance of each operand, of its shape; `None` for operands such as indices and conditions.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>>;
 
-    /// The same with all to the first where several tie; `None` when this operator shares in any case.
+    /// Builds the same with all relevance to the first of several winners that tie; `None` if the operator divides ties in any case.
     fn winner(&self, _: &mut Builder, _: &Site, _: Value) -> Option<Vec<Option<Value>>> {
         None
     }
 }
 
-/// The role of an operator for a rule, with its algebra.
+/// Role of an operator for a rule, with its algebra.
 pub enum Role<'a> {
     /// Linear in the live operand, with weights.
     Linear(&'a dyn LinearMap),
-    /// A plain sum or mean over positions of the live operand.
+    /// Sum or mean over positions of the live operand, without weights.
     Pool(&'a dyn LinearMap),
     /// Bilinear in two live operands.
     Bilinear(&'a dyn BilinearMap),
-    /// Attention of queries over keys and values.
+    /// Attention of queries to keys and values.
     Attention(&'a dyn AttentionMap),
-    /// A recurrence: the rules of what it repeats, step by step.
+    /// Recurrence; the rules of its step apply step by step.
     Recurrence,
-    /// Operands add up, with broadcasting.
+    /// Sum of operands, with broadcasting.
     Sum {
-        /// The second is subtracted.
+        /// True if the second operand is subtracted.
         subtracts: bool,
     },
-    /// Operands multiply, with broadcasting.
+    /// Elementwise product of operands, with broadcasting.
     Product,
-    /// The first live operand is divided or transformed by the others, with broadcasting; it takes all.
+    /// First live operand divided or transformed by the others, with broadcasting; it takes all relevance.
     Scaled,
-    /// An elementwise function of the first operand.
+    /// Elementwise function of the first operand.
     Elementwise,
-    /// A normalisation of the first operand.
+    /// Normalisation of the first operand.
     Normalize,
-    /// The greatest, the smallest or the chosen wins.
+    /// Choice: the largest, the smallest or the selected element.
     Select(&'a dyn Route),
     /// Data movement.
     Rearrange(&'a dyn Route),
-    /// A constant table looked up by live integer ids (operand 1).
+    /// Look-up in a constant table (operand 0) by live integer ids (operand 1).
     Embedding,
-    /// Never carries relevance: indices, predicates, shapes.
+    /// Node that never carries relevance, such as indices, predicates and shapes.
     NoRelevance,
 }
 
-/// The kinds of role, for composites.
+/// Kind of a role, without its algebra. Composites select nodes by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RoleKind {
-    /// A linear map with weights.
+    /// Linear map with weights.
     Linear,
-    /// A linear map without weights, such as an average.
+    /// Linear map without weights, such as an average.
     Pool,
-    /// A product of two computed operands that sums.
+    /// Matrix product of two computed operands.
     Bilinear,
-    /// An attention.
+    /// Attention.
     Attention,
-    /// A recurrence over time.
+    /// Recurrence over time.
     Recurrence,
-    /// A sum of operands.
+    /// Sum of operands.
     Sum,
-    /// An elementwise product of operands.
+    /// Elementwise product of operands.
     Product,
-    /// A product or quotient with one operand that carries relevance.
+    /// Product or quotient of which one operand carries relevance.
     Scaled,
-    /// A function of each element.
+    /// Elementwise function.
     Elementwise,
-    /// A normalisation over some axes.
+    /// Normalisation over axes.
     Normalize,
-    /// A choice among elements.
+    /// Choice among elements.
     Select,
-    /// A change of shape or order.
+    /// Change of shape or order.
     Rearrange,
-    /// Rows of a table.
+    /// Look-up of a table's rows by ids.
     Embedding,
-    /// A node that carries none.
+    /// Node that carries no relevance.
     NoRelevance,
 }
 
 impl RoleKind {
-    /// The roles that relevance passes, by the names that composites have for them.
+    /// Roles that relevance passes, by their names in composites.
     pub const NAMED: &[(&str, RoleKind)] = &[
         ("linear", RoleKind::Linear),
         ("pool", RoleKind::Pool),
@@ -154,50 +155,50 @@ impl RoleKind {
         ("embedding", RoleKind::Embedding),
     ];
 
-    /// The name in composites; `none` of a role that relevance does not pass.
+    /// Returns the name in composites, or `none` for [`RoleKind::NoRelevance`].
     pub fn name(self) -> &'static str {
         RoleKind::NAMED.iter().find(|(_, kind)| *kind == self).map_or("none", |(name, _)| name)
     }
 }
 
 impl<'a> Role<'a> {
-    /// The algebra of an operator that is linear in its live operand, with or without weights.
+    /// Returns the algebra of a map that is linear in its live operand, with or without weights.
     pub fn linear(&self) -> Option<&'a dyn LinearMap> {
         let (Role::Linear(map) | Role::Pool(map)) = self else { return None };
         Some(*map)
     }
 
-    /// The algebra of a product of two live operands that sums.
+    /// Returns the algebra of a bilinear map.
     pub fn bilinear(&self) -> Option<&'a dyn BilinearMap> {
         let Role::Bilinear(map) = self else { return None };
         Some(*map)
     }
 
-    /// The algebra of an attention.
+    /// Returns the algebra of an attention.
     pub fn attention(&self) -> Option<&'a dyn AttentionMap> {
         let Role::Attention(map) = self else { return None };
         Some(*map)
     }
 
-    /// Returns whether the second operand is subtracted; `None` for a role that is no sum.
+    /// Returns whether the second operand is subtracted; `None` unless the role is a sum.
     pub fn sum(&self) -> Option<bool> {
         let Role::Sum { subtracts } = self else { return None };
         Some(*subtracts)
     }
 
-    /// The way back of a choice.
+    /// Returns the algebra of a choice.
     pub fn select(&self) -> Option<&'a dyn Route> {
         let Role::Select(route) = self else { return None };
         Some(*route)
     }
 
-    /// The way back of a choice or a data movement.
+    /// Returns the algebra of a choice or a data movement.
     pub fn route(&self) -> Option<&'a dyn Route> {
         let (Role::Rearrange(route) | Role::Select(route)) = self else { return None };
         Some(*route)
     }
 
-    /// The kind.
+    /// Returns the kind of the role.
     pub fn kind(&self) -> RoleKind {
         match self {
             Role::Linear(_) => RoleKind::Linear,

@@ -1,4 +1,4 @@
-//! Sampling between elements at computed positions: indices and weights for [`Interpolate`](super::Interpolate).
+//! Sampling at computed positions between elements: indices and weights of [`Interpolate`](super::Interpolate).
 
 use super::read::Reading;
 use super::{
@@ -10,7 +10,7 @@ use crate::graph::Value;
 use crate::prim::{Binary, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
-/// The elements that make a sample along one axis, and their weights: both `[n, samples, taps]`, indices int64.
+/// Elements that each sample combines along one axis: int64 indices and weights, both `[n, samples, taps]`.
 pub(super) struct Taps {
     pub indices: Value,
     pub weights: Value,
@@ -20,7 +20,7 @@ pub(super) fn unary(r: &mut Reading, f: Unary, x: Value) -> Result<Value, OpErro
     r.add(Activation { f: Function::Unary(f) }, &[x])
 }
 
-/// A float32 scalar that is a dimension.
+/// Adds a float32 scalar that equals a dimension.
 pub(super) fn float_dim(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
     let d = r.add_dims(vec![], vec![d.clone()])?;
     r.add(Cast { to: DType::F32 }, &[d])
@@ -36,14 +36,14 @@ pub(super) fn shifted(r: &mut Reading, x: Value, by: f64) -> Result<Value, OpErr
     r.add(Add, &[x, by])
 }
 
-/// `min(max(x, 0), last)`, where `last` is a scalar.
+/// Builds `min(max(x, 0), last)`, where `last` is a scalar.
 pub(super) fn clamped(r: &mut Reading, x: Value, last: Value) -> Result<Value, OpError> {
     let zero = r.add_scalar(0.0, r.ty(x).dtype);
     let x = r.add(Extremum { max: true }, &[x, zero])?;
     r.add(Extremum { max: false }, &[x, last])
 }
 
-/// 1 where `low ≤ x ≤ high`, else 0: `float32`.
+/// Builds a float32 mask: 1 where `low ≤ x ≤ high`, elsewhere 0.
 pub(super) fn inside(r: &mut Reading, x: Value, low: Value, high: Value) -> Result<Value, OpError> {
     let below = |swap: bool| Compare { f: Some(Binary::LessOrEqual), swap };
     let (a, b) = (r.add(below(false), &[low, x])?, r.add(below(false), &[x, high])?);
@@ -51,7 +51,7 @@ pub(super) fn inside(r: &mut Reading, x: Value, low: Value, high: Value) -> Resu
     r.add(Cast { to: DType::F32 }, &[both])
 }
 
-/// Values `[n, samples]` side by side on a last axis.
+/// Stacks values `[n, samples]` along a new last axis.
 pub(super) fn stacked(r: &mut Reading, parts: &[Value]) -> Result<Value, OpError> {
     let mut columns = vec![];
     for part in parts {
@@ -63,48 +63,48 @@ pub(super) fn stacked(r: &mut Reading, parts: &[Value]) -> Result<Value, OpError
     if columns.len() == 1 { Ok(columns[0]) } else { r.add(Concat { axis }, &columns) }
 }
 
-/// `x [n, c, s₁, …]` sampled: for each spatial axis its taps, which combine with one another; `batch [n']` says which
-/// element of the batch each row of taps samples. The result is `[n', samples, c]`.
+/// Samples `x [n, c, s₁, …]`: the taps of all spatial axes are combined, and `batch [n']` holds the batch index of each row of taps. The
+/// result is `[n', samples, c]`.
 pub(super) fn sample(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Value, OpError> {
     let rows = rows(r, x)?;
     let taps = combined(r, x, batch, taps)?;
     r.add(Interpolate { axes: vec![0] }, &[rows, taps.indices, taps.weights])
 }
 
-/// `x [n, c, s₁, …]` with channels last, so that a sample reads whole rows: `[n · s₁ · …, c]`.
+/// Moves the channels of `x [n, c, s₁, …]` to the last axis and flattens the others: `[n · s₁ · …, c]`.
 pub(super) fn rows(r: &mut Reading, x: Value) -> Result<Value, OpError> {
     let ty = r.ty(x);
     let perm: Vec<usize> = [0].into_iter().chain(2..ty.rank()).chain([1]).collect();
     let rows = r.add(Transpose { perm }, &[x])?;
-    let places = &ty.shape.elems().floor_div(ty.dim(1));
-    r.reshape(rows, Shape(vec![places.clone(), ty.dim(1).clone()]))
+    let count = &ty.shape.elems().floor_div(ty.dim(1));
+    r.reshape(rows, Shape(vec![count.clone(), ty.dim(1).clone()]))
 }
 
-/// The taps of all axes of `x` combined: which of its [`rows`], and their weights, `[n', samples, taps]`.
+/// Combines the taps of all spatial axes of `x`: indices into [`rows`] and weights, `[n', samples, taps]`.
 pub(super) fn combined(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Taps, OpError> {
     let ty = r.ty(x);
     let spatial = &ty.shape.0[2..];
     let (n, samples) = (r.ty(taps[0].indices).dim(0).clone(), r.ty(taps[0].indices).dim(1).clone());
-    let one = Dim::known(1);
-    let column = Shape(vec![n.clone(), one.clone(), one.clone()]);
+    let unit = Dim::known(1);
+    let column = Shape(vec![n.clone(), unit.clone(), unit.clone()]);
     let mut at = r.reshape(batch, column)?;
     let mut weights = None;
-    let mut count = one.clone();
-    for (own, size) in taps.iter().zip(spatial) {
-        let many = r.ty(own.indices).dim(2).clone();
+    let mut count = unit.clone();
+    for (axis_taps, size) in taps.iter().zip(spatial) {
+        let many = r.ty(axis_taps.indices).dim(2).clone();
         let (last, first) = (
-            Shape(vec![n.clone(), samples.clone(), one.clone(), many.clone()]),
-            Shape(vec![n.clone(), r.ty(at).dim(1).clone(), count.clone(), one.clone()]),
+            Shape(vec![n.clone(), samples.clone(), unit.clone(), many.clone()]),
+            Shape(vec![n.clone(), r.ty(at).dim(1).clone(), count.clone(), unit.clone()]),
         );
         let size = r.add_dims(vec![], vec![size.clone()])?;
         let row = r.add(Mul, &[at, size])?;
-        let (row, column) = (r.reshape(row, first)?, r.reshape(own.indices, last.clone())?);
+        let (row, column) = (r.reshape(row, first)?, r.reshape(axis_taps.indices, last.clone())?);
         at = r.add(Add, &[row, column])?;
-        let column = r.reshape(own.weights, last)?;
+        let column = r.reshape(axis_taps.weights, last)?;
         let product = match weights {
             None => column,
             Some(before) => {
-                let shape = Shape(vec![n.clone(), samples.clone(), count.clone(), one.clone()]);
+                let shape = Shape(vec![n.clone(), samples.clone(), count.clone(), unit.clone()]);
                 let before = r.reshape(before, shape)?;
                 r.add(Mul, &[before, column])?
             }
@@ -118,17 +118,17 @@ pub(super) fn combined(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -
     Ok(Taps { indices: at, weights })
 }
 
-/// `0, 1, …` for each element of a batch.
+/// Adds the batch indices `0, 1, …, n - 1`.
 pub(super) fn batches(r: &mut Reading, n: &Dim) -> Result<Value, OpError> {
     r.add(Range { start: Dim::known(0), step: 1, len: n.clone() }, &[])
 }
 
-/// A scalar or row, repeated to a shape.
+/// Broadcasts a scalar or row to a shape.
 pub(super) fn repeated(r: &mut Reading, x: Value, to: Shape) -> Result<Value, OpError> {
     if r.ty(x).shape == to { Ok(x) } else { r.add(Expand { to }, &[x]) }
 }
 
-/// `x - ⌊x⌋` and `⌊x⌋`.
+/// Returns `x - ⌊x⌋` and `⌊x⌋`.
 pub(super) fn fraction(r: &mut Reading, x: Value) -> Result<(Value, Value), OpError> {
     let floor = unary(r, Unary::Floor, x)?;
     Ok((r.add(Sub, &[x, floor])?, floor))

@@ -1,11 +1,11 @@
-//! `ai.onnx.ml Scaler`: `(x - offset) · scale` along the last axis; read as `Sub` and `Mul`.
+//! Scaling by column: `(x - offset) · scale` along the last axis. Reads `Scaler` of `ai.onnx.ml` as `Sub` and `Mul`.
 
 use super::read::{Reader, Reading};
 use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{DType, Tensor};
 
-/// The reader.
+/// Returns the reader of `Scaler`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader { domain: "ai.onnx.ml", op: "Scaler", since: 1, until: 5, read }]
 }

@@ -1,6 +1,6 @@
-//! A recurrence over time: what `LSTM`, `GRU` and `RNN` read as.
+//! Recurrence over time, as which `LSTM`, `GRU` and `RNN` are read.
 //!
-//! Its relevance has no rule of its own: the rules of the step's operators apply step by step, backwards in time.
+//! No rule is applied to the recurrence as a whole: the rules of the step's operators apply step by step, backwards in time.
 
 use super::role::Role;
 use super::{Op, Operator};
@@ -8,22 +8,22 @@ use crate::graph::{Body, Value};
 use crate::prim::{self, Builder, Prim};
 use crate::program::Output;
 
-/// `y[t] = body(y[t - 1], x[t] …, captures …)`, over the first axis of the sequences.
+/// Recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
 ///
-/// Operands: the state before the first step, the sequences `[time, …]`, captures (read as they are in every step). The
-/// result is the state after each step, `[time, …]`.
+/// Operands: the state before the first step, the sequences `[time, …]`, and captures, which every step reads. The result is the state
+/// after each step, `[time, …]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
-    /// A step; its inputs are the state, an element of each sequence, the captures.
+    /// Graph of a step; its inputs are the state, an element of each sequence, and the captures.
     pub body: Body<Op>,
-    /// How many sequences.
+    /// Number of sequences.
     pub sequences: usize,
-    /// From the last element to the first.
+    /// True if the steps run from the last element to the first.
     pub reverse: bool,
 }
 
 impl Scan {
-    /// Lowers a step whose graph is `make`'s into `b` as a primitive on `inputs`.
+    /// Adds a scan primitive to `b`, from the lowered graph of a step and its operands. Constants of the step become captures.
     pub fn lower_step(
         b: &mut Builder,
         step: Builder,

@@ -1,4 +1,4 @@
-//! `ScatterND`: a copy of the data with slices replaced, or added to, at given places.
+//! Copy of the data with slices replaced by updates, or with updates added. Reads `ScatterND`.
 //!
 //! Shapes: data `[d₀, …]`, indices `[…, k]` (the first `k` axes of data), updates `[…, d_k, …]`.
 
@@ -12,8 +12,8 @@ use crate::graph::Value;
 use crate::prim::{self, Binary, Builder, Prim};
 use crate::tensor::{DType, Dim, Shape};
 
-/// Rows of `data [n, …]` replaced by those of `updates [m, …]` at `indices [m]`; of several for one row the last counts.
-/// Operands: data, indices, updates.
+/// Replacement of rows: `data [n, …]` with the rows at `indices [m]` replaced by those of `updates [m, …]`. The last of several updates
+/// of one row counts. Operands: data, indices, updates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overwrite;
 
@@ -32,14 +32,14 @@ impl Operator for Overwrite {
 }
 
 impl Route for Overwrite {
-    /// An update that a later one replaced gets nothing, nor does replaced data.
+    /// Updates that a later one replaces, and data that is replaced, receive no relevance.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
         let (data, at) = (site.inputs[0], site.inputs[1]);
         let (n, m) = (b.ty(data).dim(0).clone(), b.ty(at).dim(0).clone());
         let i = b.add(prim::Iota { len: m.clone() }, &[]);
         let none = b.scalar_like(-1.0, i);
-        let nobody = b.expand(none, &Shape(vec![n.clone()]));
-        let writer = b.add(Prim::Overwrite, &[nobody, at, i]);
+        let no_writer = b.expand(none, &Shape(vec![n.clone()]));
+        let writer = b.add(Prim::Overwrite, &[no_writer, at, i]);
         let column = |b: &mut Builder, v: Value, len: &Dim| {
             let rank = b.ty(data).rank();
             let shape = Shape([vec![len.clone()], vec![Dim::known(1); rank - 1]].concat());
@@ -48,20 +48,20 @@ impl Route for Overwrite {
         let zero = b.scalar_like(0.0, r);
         let untouched = b.binary(Binary::Equal, writer, none);
         let untouched = column(b, untouched, &n);
-        let kept = b.add(Prim::Select, &[untouched, r, zero]);
+        let data_relevance = b.add(Prim::Select, &[untouched, r, zero]);
         let last = b.add(prim::Gather { axis: 0 }, &[writer, at]);
         let last = b.binary(Binary::Equal, last, i);
         let last = column(b, last, &m);
-        let moved = b.add(prim::Gather { axis: 0 }, &[r, at]);
-        let moved = b.add(Prim::Select, &[last, moved, zero]);
-        vec![Some(kept), None, Some(moved)]
+        let updates_relevance = b.add(prim::Gather { axis: 0 }, &[r, at]);
+        let updates_relevance = b.add(Prim::Select, &[last, updates_relevance, zero]);
+        vec![Some(data_relevance), None, Some(updates_relevance)]
     }
 }
 
-/// Rows of zeros `[to, …]` plus each of `updates [m, …]` at `indices [m]`. Operands: updates, indices.
+/// Rows of zeros `[to, …]`, to which each row of `updates [m, …]` is added at `indices [m]`. Operands: updates, indices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScatterAdd {
-    /// The number of rows.
+    /// Number of rows of the result.
     pub to: Dim,
 }
 
@@ -97,7 +97,7 @@ impl super::role::LinearMap for ScatterAdd {
     }
 }
 
-/// The reader.
+/// Returns the reader of `ScatterND`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("ScatterND", 11, read)]
 }
@@ -113,15 +113,15 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let Some(depth) = depth.filter(|k| *k <= d.rank()) else {
         return Err(OpError::mismatch("last dimension of indices", format!("at most {}", d.rank()), &i));
     };
-    let places = Shape(i.shape.0[..i.rank() - 1].to_vec());
+    let lead = Shape(i.shape.0[..i.rank() - 1].to_vec());
     let rest = Shape(d.shape.0[depth..].to_vec());
-    let expected = Shape([places.0.clone(), rest.0.clone()].concat());
+    let expected = Shape([lead.0.clone(), rest.0.clone()].concat());
     if u.shape != expected {
         return Err(OpError::shapes("shape of updates", &expected, &u.shape));
     }
-    let flat = |lead: Dim| Shape([vec![lead], rest.0.clone()].concat());
+    let flat = |rows: Dim| Shape([vec![rows], rest.0.clone()].concat());
     let rows = d.shape.0[..depth].iter().fold(Dim::known(1), |n, d| &n * d);
-    let count = places.elems();
+    let count = lead.elems();
     let at = row_of(r, indices, &d.shape.0[..depth], &count)?;
     let rows_of_data = r.reshape(data, flat(rows.clone()))?;
     let updates = r.reshape(updates, flat(count))?;
@@ -129,7 +129,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.reshape(y, d.shape)?])
 }
 
-/// The row of each index vector, `[count]`: negative indices count from the end, one out of range is no row.
+/// Returns the row that each index vector addresses, `[count]`; negative indices count from the end, and the row of an index that is out
+/// of range is invalid.
 pub(super) fn row_of(r: &mut Reading, indices: Value, dims: &[Dim], count: &Dim) -> Result<Value, OpError> {
     let depth = Dim::known(dims.len() as i64);
     let matrix = r.add(super::Cast { to: DType::I64 }, &[indices])?;
@@ -138,22 +139,22 @@ pub(super) fn row_of(r: &mut Reading, indices: Value, dims: &[Dim], count: &Dim)
     let mut stride = Dim::known(1);
     for (k, dim) in dims.iter().enumerate().rev() {
         let column = super::Slice { axis: 1, start: Dim::known(k as i64), len: Dim::known(1), step: 1 };
-        let own = r.add(column, &[matrix])?;
-        let own = r.reshape(own, Shape(vec![count.clone()]))?;
-        let mut own = resolved(r, own, dim)?;
+        let term = r.add(column, &[matrix])?;
+        let term = r.reshape(term, Shape(vec![count.clone()]))?;
+        let mut term = resolved(r, term, dim)?;
         if !stride.is(1) {
             let stride = r.add_dims(vec![], vec![stride.clone()])?;
-            own = r.add(Mul, &[own, stride])?;
+            term = r.add(Mul, &[term, stride])?;
         }
         sum = Some(match sum {
-            None => own,
-            Some(sum) => r.add(Add, &[sum, own])?,
+            None => term,
+            Some(sum) => r.add(Add, &[sum, term])?,
         });
         stride = &stride * dim;
     }
     match sum {
         Some(sum) => Ok(sum),
-        // Index vectors of no axis name the whole.
+        // Empty index vectors address the whole data.
         None => {
             let zero = r.add_scalar(0.0, DType::I64);
             r.add(super::Expand { to: Shape(vec![count.clone()]) }, &[zero])

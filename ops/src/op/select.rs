@@ -1,4 +1,4 @@
-//! `Where`: `a` where the condition holds, else `b`. Operands: condition, a, b; they broadcast.
+//! Elementwise choice by a condition. Reads `Where`. Operands: condition, a, b; they broadcast.
 
 use super::Operator;
 use super::read::Reader;
@@ -6,7 +6,7 @@ use super::role::{Role, Route, Site};
 use crate::graph::Value;
 use crate::prim::{Builder, Prim};
 
-/// A choice by a condition.
+/// Elementwise choice: `a` where the condition holds, `b` elsewhere.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Select;
 
@@ -35,7 +35,7 @@ impl Route for Select {
     }
 }
 
-/// The reader.
+/// Returns the reader of `Where`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Where", 9, |r| {
         let inputs = [r.input(0)?, r.input(1)?, r.input(2)?];

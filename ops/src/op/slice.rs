@@ -1,4 +1,4 @@
-//! A slice along one axis. Reads `Slice` (an operator an axis) and `Split` (an operator a part).
+//! Slice along one axis. Reads `Slice` (one operator per axis) and `Split` (one operator per part).
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve};
@@ -8,16 +8,16 @@ use crate::graph::Value;
 use crate::prim::{self, Builder};
 use crate::tensor::Dim;
 
-/// `len` elements `start, start + step, …` along `axis`.
+/// Elements `start, start + step, …` along `axis`, `len` of them. A negative step runs backwards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
-    /// The axis.
+    /// Axis of the slice, in `0..rank`.
     pub axis: usize,
-    /// The first index.
+    /// First index.
     pub start: Dim,
-    /// How many.
+    /// Number of elements.
     pub len: Dim,
-    /// The step, not 0.
+    /// Distance of consecutive indices, not 0.
     pub step: i64,
 }
 
@@ -44,12 +44,12 @@ impl Route for Slice {
     }
 }
 
-/// Readers of `Slice` and `Split`.
+/// Returns the readers of `Slice` and `Split`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Slice", 1, read_slice), Reader::new("Split", 2, read_split)]
 }
 
-/// Bounds are attributes up to opset 9, operands after.
+/// Reads `Slice`. Its bounds are attributes up to opset 9 and operands afterwards.
 fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut x = r.input(0)?;
     let rank = r.ty(x).rank();
@@ -85,10 +85,10 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![x])
 }
 
-/// A bound that no dimension reaches.
+/// Index beyond every dimension. Exporters write the largest int32 or int64, or a billion, for the end of an axis.
 const BEYOND: i64 = 1_000_000_000;
 
-/// A bound of a measured dimension: only a run can tell whether it lies within.
+/// Clamps a bound to a data-dependent dimension, in the graph if only a run can tell whether it lies inside.
 fn within(r: &mut Reading, bound: &Dim, dim: &Dim) -> Result<Dim, OpError> {
     match bound.as_known() {
         Some(v) if v == 0 || v.saturating_abs() >= BEYOND => Ok(bound.clone()),
@@ -98,7 +98,7 @@ fn within(r: &mut Reading, bound: &Dim, dim: &Dim) -> Result<Dim, OpError> {
     }
 }
 
-/// The specification's clamping of `start` and `end`, as far as the dimension is known.
+/// Returns the slice with `start` and `end` clamped as ONNX specifies, as far as the dimension is known.
 fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<Slice, OpError> {
     if step == 0 {
         return Err(OpError::Invalid("step of a slice must not be 0".into()));
@@ -106,25 +106,25 @@ fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<S
     if step == i64::MIN {
         return Err(OpError::Invalid("step of a slice is out of range".into()));
     }
-    // An index: negative ones count from the end, then it is clamped into low..=high.
+    // Negative indices count from the end; the result is clamped to low..=high.
     let clamp = |v: &Dim, low: i64, high: &Dim| -> Dim {
         match (v.as_known(), high.as_known()) {
             (Some(v), Some(high)) => {
                 let d = dim.as_known().unwrap_or(i64::MAX);
                 Dim::known((if v < 0 { v.saturating_add(d) } else { v }).clamp(low, high.max(low)))
             }
-            // Beyond any dimension: the end. Exporters write the greatest int32 or int64, or a billion.
+            // An index beyond any dimension is the end.
             (Some(v), None) if v >= BEYOND => high.clone(),
             (Some(v), None) if v <= -BEYOND => Dim::known(low),
             _ if v.is_negative() => dim + v,
             _ => v.clone(),
         }
     };
-    let one = Dim::known(1);
+    let unit = Dim::known(1);
     let (start, end) = if step > 0 {
         (clamp(start, 0, dim), clamp(end, 0, dim))
     } else {
-        (clamp(start, 0, &(dim - &one)), clamp(end, -1, &(dim - &one)))
+        (clamp(start, 0, &(dim - &unit)), clamp(end, -1, &(dim - &unit)))
     };
     let span = if step > 0 { &end - &start } else { &start - &end };
     let len = span.ceil_div(step.abs());
@@ -133,7 +133,8 @@ fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<S
     Ok(Slice { axis, start, len, step })
 }
 
-/// Sizes are an attribute up to opset 12, an operand after; without them the parts are equal, the last one smaller.
+/// Reads `Split`. Its sizes are an attribute up to opset 12 and an operand afterwards; without them the parts are equal, up to a smaller
+/// last one.
 fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let axis = resolve(r.int_or("axis", 0)?, r.ty(x).rank())?;
@@ -158,21 +159,21 @@ fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         return Err(OpError::mismatch("split", format!("{} sizes", r.outputs), sizes.len()));
     }
     let total = sizes.iter().fold(Dim::known(0), |n, s| &n + s);
-    // The last of computed sizes is what the others leave, so that the parts make the whole.
-    let measured = sizes.iter().any(|s| r.is_data_dependent(s));
+    // The last computed size is the rest of the axis, so that the parts add up to the whole.
+    let data_dependent = sizes.iter().any(|s| r.is_data_dependent(s));
     let mut sizes = sizes;
-    if measured && let Some(last) = sizes.pop() {
+    if data_dependent && let Some(last) = sizes.pop() {
         let others = sizes.iter().fold(Dim::known(0), |n, s| &n + s);
         sizes.push(if r.is_data_dependent(&last) { &dim - &others } else { last });
     }
-    // As many parts of such sizes as a list of tokens or boxes falls into: those of the traced input.
-    if !measured && total.as_known().is_some() && dim.as_known().is_none() {
+    // A model that was traced with a fixed number of tokens or boxes.
+    if !data_dependent && total.as_known().is_some() && dim.as_known().is_none() {
         return Err(OpError::Invalid(format!(
             "split into parts of {total} in all, but a run decides how many rows there are ({dim}): the exporter froze what \
              the traced input had"
         )));
     }
-    if (!measured && total != dim) || sizes.iter().any(|s| s.as_known().is_some_and(|s| s < 0)) {
+    if (!data_dependent && total != dim) || sizes.iter().any(|s| s.as_known().is_some_and(|s| s < 0)) {
         return Err(OpError::mismatch("sum of split", &dim, total));
     }
     let mut start = Dim::known(0);

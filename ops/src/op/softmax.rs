@@ -1,4 +1,4 @@
-//! Softmax and its logarithm along an axis.
+//! Softmax and its logarithm along an axis. Reads `Softmax` and `LogSoftmax`.
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve};
@@ -8,12 +8,12 @@ use crate::graph::Value;
 use crate::prim::{self, Builder, Reduction, Unary};
 use crate::tensor::{Dim, Shape};
 
-/// Softmax.
+/// Softmax along one axis, or its logarithm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Softmax {
-    /// The axis.
+    /// Axis along which the softmax sums to 1, in `0..rank`.
     pub axis: usize,
-    /// The logarithm of it.
+    /// True for the logarithm of the softmax.
     pub log: bool,
 }
 
@@ -40,12 +40,13 @@ impl Operator for Softmax {
     }
 }
 
-/// Readers of `Softmax` and `LogSoftmax`.
+/// Returns the readers of `Softmax` and `LogSoftmax`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Softmax", 1, |r| read(r, false)), Reader::new("LogSoftmax", 1, |r| read(r, true))]
 }
 
-/// Up to opset 12 the operand is flattened to a matrix at `axis` (default 1); after, `axis` (default -1) is the one axis.
+/// Reads a softmax. Up to opset 12 the operand is flattened to a matrix at `axis` (1 by default); afterwards `axis` (-1 by default) is the
+/// only axis.
 fn read(r: &mut Reading, log: bool) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let shape = r.ty(x).shape;

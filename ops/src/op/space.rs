@@ -1,11 +1,11 @@
-//! `DepthToSpace` and `SpaceToDepth`: read as reshape, transpose, reshape.
+//! Exchange of blocks of space and channels. Reads `DepthToSpace` and `SpaceToDepth` as reshapes and a transpose.
 
 use super::read::{Reader, Reading};
 use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{Dim, Shape};
 
-/// The readers.
+/// Returns the readers of `DepthToSpace` and `SpaceToDepth`.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("DepthToSpace", 1, |r| {

@@ -1,4 +1,4 @@
-//! `TopK`: the indices of the greatest or smallest elements along an axis. The values are read as a lookup of these.
+//! Indices of the largest or smallest elements along an axis. Reads `TopK`; its values are read as a look-up of the indices.
 
 use super::Operator;
 use super::elements::gather;
@@ -9,14 +9,14 @@ use crate::graph::Value;
 use crate::prim::{self, Builder};
 use crate::tensor::Dim;
 
-/// Indices of the extreme elements, in order.
+/// Indices of the `k` largest or smallest elements along an axis, int64, in their order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopK {
-    /// The axis.
+    /// Axis along which elements are compared, in `0..rank`.
     pub axis: usize,
-    /// How many.
+    /// Number of indices.
     pub k: Dim,
-    /// The greatest; else the smallest.
+    /// True for the largest elements, false for the smallest.
     pub largest: bool,
 }
 
@@ -34,7 +34,7 @@ impl Operator for TopK {
     }
 }
 
-/// The reader. `k` is an attribute up to opset 9, an operand after. Results are in order also where that is not asked for.
+/// Returns the reader of `TopK`. `k` is an attribute up to opset 9 and an operand afterwards. Results are always sorted.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("TopK", 1, |r| {
         r.ignore(&["sorted"]);

@@ -1,4 +1,4 @@
-//! A permutation of axes.
+//! Permutation of axes. Reads `Transpose`.
 
 use super::Operator;
 use super::read::Reader;
@@ -7,10 +7,10 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::prim::Builder;
 
-/// Axis `i` of the result is axis `perm[i]` of the operand.
+/// Permutation of the axes: axis `i` of the result is axis `perm[i]` of the operand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Transpose {
-    /// The permutation.
+    /// Permutation of `0..rank`.
     pub perm: Vec<usize>,
 }
 
@@ -38,7 +38,7 @@ impl Route for Transpose {
     }
 }
 
-/// The reader.
+/// Returns the reader of `Transpose`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Transpose", 1, |r| {
         let x = r.input(0)?;

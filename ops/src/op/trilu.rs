@@ -1,4 +1,4 @@
-//! `Trilu`: the upper or lower triangle of the last two axes; the rest is 0.
+//! Upper or lower triangle of the last two axes; other elements are 0. Reads `Trilu`.
 
 use super::Operator;
 use super::read::{Reader, Reading};
@@ -8,16 +8,17 @@ use crate::graph::Value;
 use crate::prim::{self, Binary, Builder, Prim};
 use crate::tensor::{Dim, Shape};
 
-/// Keeps elements with `column - row ≥ k` (upper) or `≤ k` (lower).
+/// Upper (`column - row ≥ k`) or lower (`column - row ≤ k`) triangle of the last two axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trilu {
-    /// The upper triangle; else the lower.
+    /// True for the upper triangle, false for the lower.
     pub upper: bool,
-    /// The diagonal; 0 is the main one.
+    /// Diagonal that bounds the triangle; 0 is the main diagonal.
     pub k: Dim,
 }
 
 impl Trilu {
+    /// Builds the triangle of `like`, which has the shape of `x`.
     fn keep(&self, b: &mut Builder, x: Value, like: Value) -> Value {
         let shape = b.ty(x).shape;
         let rank = shape.rank();
@@ -27,13 +28,13 @@ impl Trilu {
         let row = b.reshape(row, &Shape(vec![rows, Dim::known(1)]));
         let k = b.add(prim::Dims { dims: vec![], values: vec![self.k.clone()] }, &[]);
         let bound = b.plus(row, k);
-        let kept = if self.upper {
+        let inside = if self.upper {
             b.binary(Binary::LessOrEqual, bound, column)
         } else {
             b.binary(Binary::LessOrEqual, column, bound)
         };
         let zero = b.scalar_like(0.0, like);
-        b.add(Prim::Select, &[kept, like, zero])
+        b.add(Prim::Select, &[inside, like, zero])
     }
 }
 
@@ -57,7 +58,7 @@ impl Route for Trilu {
     }
 }
 
-/// The reader.
+/// Returns the reader of `Trilu`.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Trilu", 14, read)]
 }
@@ -79,8 +80,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if ty.dtype.is_float() || ty.dtype.is_integer() {
         return Ok(vec![r.add(Trilu { upper, k }, &[x])?]);
     }
-    // A boolean matrix goes through integers, which have a zero.
-    let wide = r.add(super::Cast { to: crate::tensor::DType::I64 }, &[x])?;
-    let y = r.add(Trilu { upper, k }, &[wide])?;
+    // Booleans are converted to integers, which have a zero.
+    let integers = r.add(super::Cast { to: crate::tensor::DType::I64 }, &[x])?;
+    let y = r.add(Trilu { upper, k }, &[integers])?;
     Ok(vec![r.add(super::Cast { to: ty.dtype }, &[y])?])
 }

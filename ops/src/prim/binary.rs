@@ -1,11 +1,11 @@
-//! Elementwise functions of two operands.
+//! Elementwise functions of two operands, which broadcast.
 
 use ndarray::ArrayD;
 
 use super::contract::*;
-use super::reference::layout::{array, broadcast_values, two_kinds, wrong_kind};
+use super::reference::layout::{array, broadcast_values, mixed_types, wrong_type};
 
-/// Elementwise functions of two operands, which broadcast.
+/// Elementwise function of two operands, which broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Binary {
     /// `a + b`.
@@ -14,72 +14,72 @@ pub enum Binary {
     Sub,
     /// `a · b`.
     Mul,
-    /// Integers: truncation towards zero.
+    /// `a / b`; integers are truncated towards zero.
     Div,
-    /// `a / b` with `0` wherever `b` is `0`.
+    /// `a / b`, 0 where `b` is 0.
     GuardedDiv,
     /// `aᵇ`.
     Pow,
-    /// The smaller.
+    /// `min(a, b)`.
     Min,
-    /// The greater.
+    /// `max(a, b)`.
     Max,
-    /// Sign of the divisor, as ONNX `Mod` with `fmod = 0`.
+    /// Remainder with the sign of `b`, as ONNX `Mod` with `fmod = 0`.
     Mod,
-    /// Comparisons give booleans.
+    /// `a = b`, a boolean.
     Equal,
     /// `a < b`, a boolean.
     Less,
     /// `a ≤ b`, a boolean.
     LessOrEqual,
-    /// Booleans.
+    /// `a ∧ b` of booleans.
     And,
-    /// Booleans.
+    /// `a ∨ b` of booleans.
     Or,
-    /// Booleans.
+    /// `a ⊕ b` of booleans.
     Xor,
 }
 
 impl Binary {
-    /// Whether the result is boolean.
+    /// Returns true for comparisons, whose result is boolean.
     pub fn is_predicate(self) -> bool {
         matches!(self, Binary::Equal | Binary::Less | Binary::LessOrEqual)
     }
 
-    /// Whether operands are boolean.
+    /// Returns true for logic, whose operands are boolean.
     pub fn is_logic(self) -> bool {
         matches!(self, Binary::And | Binary::Or | Binary::Xor)
     }
 }
 
 impl Builder {
-    /// An elementwise function of two operands.
+    /// Adds a node that computes `f(a, b)` elementwise.
     pub fn binary(&mut self, f: Binary, a: Value, b: Value) -> Value {
         self.add(f, &[a, b])
     }
 
-    /// `a + b`.
+    /// Adds a node that computes `a + b` elementwise.
     pub fn plus(&mut self, a: Value, b: Value) -> Value {
         self.binary(Binary::Add, a, b)
     }
 
-    /// `a - b`.
+    /// Adds a node that computes `a - b` elementwise.
     pub fn minus(&mut self, a: Value, b: Value) -> Value {
         self.binary(Binary::Sub, a, b)
     }
 
-    /// `a · b`, elementwise.
+    /// Adds a node that computes `a · b` elementwise.
     pub fn mul(&mut self, a: Value, b: Value) -> Value {
         self.binary(Binary::Mul, a, b)
     }
 
-    /// `factor · x`.
+    /// Adds a node that computes `factor · x`.
     pub fn scale(&mut self, x: Value, factor: f64) -> Value {
         let f = self.scalar_like(factor, x);
         self.mul(x, f)
     }
 
-    /// `r / z`, 0 where `z` is 0.
+    /// Adds a node that computes `r / z`, 0 where `z` is 0.
     pub fn guarded_div(&mut self, r: Value, z: Value) -> Value {
         self.binary(Binary::GuardedDiv, r, z)
     }
@@ -168,28 +168,28 @@ impl Primitive for Binary {
     }
 }
 
-/// `f(a, b)`, both broadcast to `dims`.
+/// Evaluates `f(a, b)`, both broadcast to `dims`.
 fn evaluate(f: Binary, a: &Array, b: &Array, dims: &[usize]) -> Result<Array, OpError> {
     match (a, b) {
         (Array::F(x), Array::F(y)) => {
             if let Some(g) = comparison(f) {
                 return zip(x, y, dims, &0.0, |a, b| Ok(g(&a, &b))).map(Array::B);
             }
-            let g = float_function(f).ok_or_else(|| wrong_kind("bool", a))?;
+            let g = float_function(f).ok_or_else(|| wrong_type("bool", a))?;
             zip(x, y, dims, &0.0, |a, b| Ok(g(a, b))).map(Array::F)
         }
         (Array::I(x), Array::I(y)) => {
             if let Some(g) = comparison(f) {
                 return zip(x, y, dims, &0, |a, b| Ok(g(&a, &b))).map(Array::B);
             }
-            let g = integer_function(f).ok_or_else(|| wrong_kind("bool", a))?;
+            let g = integer_function(f).ok_or_else(|| wrong_type("bool", a))?;
             zip(x, y, dims, &0, g).map(Array::I)
         }
         (Array::B(x), Array::B(y)) => {
-            let g = bool_function(f).ok_or_else(|| wrong_kind("a number type", a))?;
+            let g = bool_function(f).ok_or_else(|| wrong_type("a number type", a))?;
             zip(x, y, dims, &false, |a, b| Ok(g(a, b))).map(Array::B)
         }
-        (Array::F(_) | Array::I(_) | Array::B(_), _) => Err(two_kinds()),
+        (Array::F(_) | Array::I(_) | Array::B(_), _) => Err(mixed_types()),
     }
 }
 
@@ -260,7 +260,7 @@ fn zero_divisor() -> OpError {
     OpError::Invalid("integer division by 0".into())
 }
 
-/// `base` to the `exponent`, truncated towards zero when the exponent is negative.
+/// Returns `base` to the power of `exponent`, truncated towards zero for a negative exponent.
 fn power(base: i64, exponent: i64) -> Result<i64, OpError> {
     if exponent < 0 {
         return match base {
@@ -293,7 +293,7 @@ fn zip<T: Copy, U>(
     array(dims, out?)
 }
 
-/// The adjoints of the operands before broadcasting is undone; `None` in place of the pair where there is no derivative.
+/// Builds the adjoints of the operands, of the result's shape; the pair is `None` if no derivative is defined.
 fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
     let (a, c, y, r) = (d.x[0], d.x[1], d.y, d.r);
     let requested = [d.is_requested(0), d.is_requested(1)];
@@ -312,9 +312,9 @@ fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
         }
         Binary::Pow => {
             let first = requested[0].then(|| {
-                let one = b.scalar_like(1.0, c);
-                let less = b.minus(c, one);
-                let power = b.binary(Binary::Pow, a, less);
+                let unit = b.scalar_like(1.0, c);
+                let exponent = b.minus(c, unit);
+                let power = b.binary(Binary::Pow, a, exponent);
                 let d = b.mul(c, power);
                 b.mul(r, d)
             });
@@ -326,8 +326,8 @@ fn derivative(f: Binary, d: &mut Adjoint<'_>) -> Option<[Option<Value>; 2]> {
             [first, second]
         }
         Binary::Min | Binary::Max => {
-            let second = if f == Binary::Min { [c, a] } else { [a, c] };
-            let second = b.binary(Binary::Less, second[0], second[1]);
+            let operands = if f == Binary::Min { [c, a] } else { [a, c] };
+            let second = b.binary(Binary::Less, operands[0], operands[1]);
             let zero = b.scalar_like(0.0, r);
             let first = b.select(second, zero, r);
             [Some(first), Some(b.select(second, r, zero))]

@@ -1,23 +1,23 @@
-//! Symbols of a program, bound.
+//! Binding of a program's symbols.
 
 use super::{Field, Prim};
 use crate::graph::Graph;
 use crate::tensor::{Bindings, Dim};
 
 impl Prim {
-    /// Replaces bound symbols. A fully bound `Dims` becomes a constant.
+    /// Replaces symbols by their values. `Dims` whose values are all known becomes a constant.
     pub fn substitute(&self, bindings: &Bindings) -> Prim {
         self.replace(&|symbol| bindings.get(symbol).map(|v| Dim::known(*v)))
     }
 
-    /// Replaces the symbols for which `by` has a dimension. A `Dims` without symbols becomes a constant.
-    pub fn replace(&self, by: &impl Fn(&str) -> Option<Dim>) -> Prim {
+    /// Replaces each symbol for which `replacement` returns a dimension. `Dims` whose values are all known becomes a constant.
+    pub fn replace(&self, replacement: &impl Fn(&str) -> Option<Dim>) -> Prim {
         let mut replaced = self.clone();
-        replaced.change_dims(&mut |dim| *dim = dim.replace(by));
+        replaced.change_dims(&mut |dim| *dim = dim.replace(replacement));
         replaced
     }
 
-    /// Changes every dimension that this primitive names. A `Dims` without symbols becomes a constant.
+    /// Applies `change` to every dimension among the attributes. `Dims` whose values are all known becomes a constant.
     pub(super) fn change_dims(&mut self, change: &mut dyn FnMut(&mut Dim)) {
         if let Some(prim) = self.inner_mut() {
             prim.dims_mut(change);
@@ -29,7 +29,7 @@ impl Prim {
         }
     }
 
-    /// The dimensions that this primitive names.
+    /// Returns the dimensions among the attributes.
     pub fn dims(&self) -> Vec<&Dim> {
         let mut dims = vec![];
         if let Some(prim) = self.inner() {
@@ -49,15 +49,16 @@ impl Prim {
 }
 
 impl Graph<Prim> {
-    /// Replaces bound symbols everywhere; node ids stay. With all symbols of the inputs bound, every type is known.
+    /// Replaces symbols by their values in all nodes and types; node ids stay. If all symbols of the inputs are bound, every type is
+    /// known.
     pub fn bind(&self, bindings: &Bindings) -> Graph<Prim> {
-        let by = |symbol: &str| bindings.get(symbol).map(|v| Dim::known(*v));
+        let value = |symbol: &str| bindings.get(symbol).map(|v| Dim::known(*v));
         let mut bound = self.clone();
-        bound.change_dims(&mut |dim| *dim = dim.replace(&by));
+        bound.change_dims(&mut |dim| *dim = dim.replace(&value));
         bound
     }
 
-    /// Changes every dimension; node ids stay.
+    /// Applies `change` to every dimension of all nodes and types; node ids stay.
     pub(super) fn change_dims(&mut self, change: &mut dyn FnMut(&mut Dim)) {
         let ids: Vec<_> = self.nodes().collect();
         for id in ids {
@@ -67,7 +68,7 @@ impl Graph<Prim> {
         }
     }
 
-    /// Calls `visit` with each symbol in a node's primitive and in the type of its result.
+    /// Calls `visit` with each symbol in a node's attributes and in the type of its result.
     pub fn symbols(&self, id: crate::graph::NodeId, visit: &mut impl FnMut(&std::sync::Arc<str>)) {
         let node = self.node(id);
         node.op.dims().into_iter().for_each(|d| d.symbols(visit));

@@ -1,4 +1,4 @@
-//! Graphs of primitives in JSON.
+//! JSON form of graphs that are attributes of primitives.
 
 use std::collections::HashMap;
 
@@ -10,25 +10,25 @@ use crate::graph::{Body, Graph, NodeId, Origin, Value};
 use crate::program::Output;
 use crate::tensor::TensorType;
 
-/// A node of a body in writing.
+/// Node in the JSON form of a body.
 #[derive(Serialize, Deserialize)]
 struct Line {
     name: String,
     prim: Prim,
     ty: TensorType,
-    /// Places of the operands in the list.
+    /// Indices of the operands in [`BodyJson::lines`].
     operands: Vec<usize>,
 }
 
-/// A body in writing; the lines stand in [`Body::order`].
+/// JSON form of a body; the lines are in the order of [`Body::order`].
 #[derive(Serialize, Deserialize)]
-struct Written {
+struct BodyJson {
     lines: Vec<Line>,
     result: usize,
 }
 
 impl Body<Prim> {
-    /// The nodes as they are written: inputs first and in order, each node after its operands.
+    /// Returns the nodes in the order of the JSON form: inputs in their order, then each node after its operands.
     pub fn order(&self) -> Vec<NodeId> {
         let graph = self.graph();
         let rest = graph.topological().into_iter().filter(|id| !graph.inputs().contains(id));
@@ -40,24 +40,24 @@ impl Serialize for Body<Prim> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let graph = self.graph();
         let order = self.order();
-        let places: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+        let indices: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
         let line = |id: &NodeId| Line {
             name: graph.node(*id).name().into(),
             prim: graph.op(*id).clone(),
             ty: graph.node(*id).types[0].clone(),
-            operands: graph.node_inputs(*id).iter().map(|v| places[&v.node]).collect(),
+            operands: graph.node_inputs(*id).iter().map(|v| indices[&v.node]).collect(),
         };
-        let result = self.result().and_then(|v| places.get(&v.node).copied()).unwrap_or(usize::MAX);
-        Written { lines: order.iter().map(line).collect(), result }.serialize(serializer)
+        let result = self.result().and_then(|v| indices.get(&v.node).copied()).unwrap_or(usize::MAX);
+        BodyJson { lines: order.iter().map(line).collect(), result }.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for Body<Prim> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Body<Prim>, D::Error> {
-        let written = Written::deserialize(deserializer)?;
+        let json = BodyJson::deserialize(deserializer)?;
         let mut graph = Graph::default();
         let mut values: Vec<Value> = vec![];
-        for line in written.lines {
+        for line in json.lines {
             let operands =
                 line.operands.iter().map(|i| values.get(*i).copied()).collect::<Option<Vec<Value>>>();
             let operands = operands.ok_or_else(|| D::Error::custom("a step reads what is not made yet"))?;
@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Body<Prim> {
                 prim => graph.add_value(prim, &line.name, line.ty, Origin::default(), &operands),
             });
         }
-        let result = values.get(written.result).copied();
+        let result = values.get(json.result).copied();
         graph.add_output(
             Output::value("next"),
             result.ok_or_else(|| D::Error::custom("a step without a result"))?,

@@ -1,5 +1,5 @@
-//! Builder of lowered graphs. Equal nodes are made once; the first error sticks, so formulas read as formulas. Methods that
-//! build a primitive stand in its file.
+//! Builder of lowered graphs. Equal nodes are created once, and the first error is kept until [`Builder::ok`], so that formulas
+//! read as formulas. Methods that build a primitive are in its file.
 
 use std::collections::HashMap;
 
@@ -8,72 +8,73 @@ use crate::OpError;
 use crate::graph::{Graph, Origin, PrintOp, Value};
 use crate::tensor::{Tensor, TensorType};
 
-/// Builds a `Graph<Prim>`.
+/// Builder of a `Graph<Prim>`.
 #[derive(Default)]
 pub struct Builder {
     graph: Graph<Prim>,
-    made: HashMap<(String, Vec<Value>), Value>,
+    /// Nodes by their operation and operands, so that equal nodes are created once.
+    nodes: HashMap<(String, Vec<Value>), Value>,
     origin: Origin,
     prefix: String,
     error: Option<OpError>,
 }
 
 impl Builder {
-    /// An empty program.
+    /// Creates a builder with an empty graph.
     pub fn new() -> Builder {
         Builder::default()
     }
 
-    /// Goes on with a program.
+    /// Creates a builder that adds to an existing graph.
     pub fn from_graph(graph: Graph<Prim>) -> Builder {
         Builder { graph, ..Builder::default() }
     }
 
-    /// Nodes made from now on come from `origin`; their names begin with `prefix`.
+    /// Sets the origin of the nodes that are added from now on, and the prefix of their names.
     pub fn set_origin(&mut self, origin: &Origin, prefix: &str) {
         self.origin = origin.clone();
         self.prefix = prefix.to_string();
     }
 
-    /// The first error since the last call, which this clears.
+    /// Returns and clears the first error since the last call.
     ///
     /// # Errors
-    /// That error.
+    /// The first error that was recorded with [`Builder::fail`] or by a node that could not be typed.
     pub fn ok(&mut self) -> Result<(), OpError> {
         self.error.take().map_or(Ok(()), Err)
     }
 
-    /// The graph so far.
+    /// Returns the graph built so far.
     pub fn graph(&self) -> &Graph<Prim> {
         &self.graph
     }
 
-    /// The finished graph.
+    /// Returns the finished graph.
     pub fn finish(self) -> Graph<Prim> {
         self.graph
     }
 
-    /// Mutable access, for outputs and names.
+    /// Returns the graph for editing, to add outputs and rename values.
     pub fn graph_mut(&mut self) -> &mut Graph<Prim> {
         &mut self.graph
     }
 
-    /// The type of a value.
+    /// Returns the type of a value.
     pub fn ty(&self, v: Value) -> TensorType {
         self.graph.ty(v).clone()
     }
 
-    /// A program input.
+    /// Adds a program input.
     pub fn input(&mut self, name: &str, ty: TensorType) -> Value {
         self.graph.add_input(Prim::Input, name, ty)
     }
 
-    /// Records an error; the first one counts.
+    /// Records an error; only the first one is kept.
     pub fn fail(&mut self, error: OpError) {
         self.error.get_or_insert(error);
     }
 
-    /// Adds a primitive. On a type error the first operand stands in for the result until [`Builder::ok`] is asked.
+    /// Adds a node. If its type cannot be inferred, the error is recorded and the first operand is returned in place of the result.
     pub fn add(&mut self, op: impl Into<Prim>, inputs: &[Value]) -> Value {
         self.add_prim(op.into(), inputs)
     }
@@ -94,12 +95,12 @@ impl Builder {
             return self.push(op, inputs);
         }
         let key = (format!("{op:?}"), inputs.to_vec());
-        if let Some(v) = self.made.get(&key) {
+        if let Some(v) = self.nodes.get(&key) {
             return *v;
         }
         let name = format!("{}/{}", self.prefix, op.name());
         let v = self.graph.add_value(op, &name, ty, self.origin.clone(), inputs);
-        self.made.insert(key, v);
+        self.nodes.insert(key, v);
         v
     }
 
@@ -109,26 +110,26 @@ impl Builder {
         self.graph.add_value(op, &name, ty, self.origin.clone(), inputs)
     }
 
-    /// A constant.
+    /// Adds a constant.
     pub fn constant(&mut self, name: &str, t: Tensor) -> Value {
         let ty = t.ty();
         self.graph.add_value(Prim::Const(t), name, ty, self.origin.clone(), &[])
     }
 
-    /// A scalar of `like`'s element type; equal scalars are made once.
+    /// Adds a scalar constant with the element type of `like`; equal scalars are created once.
     pub fn scalar_like(&mut self, value: f64, like: Value) -> Value {
         let dtype = self.ty(like).dtype;
         let key = (format!("scalar {value} {dtype}"), vec![]);
-        if let Some(v) = self.made.get(&key) {
+        if let Some(v) = self.nodes.get(&key) {
             return *v;
         }
         let t = crate::tensor::Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype);
         let v = self.constant(&format!("scalar_{value}"), t);
-        self.made.insert(key, v);
+        self.nodes.insert(key, v);
         v
     }
 
-    /// Whether no element of `x` can be negative, whatever the inputs.
+    /// Returns true if no element of `x` can be negative for any input.
     pub fn is_non_negative(&self, x: Value) -> bool {
         super::sign::is_non_negative(&self.graph, x)
     }

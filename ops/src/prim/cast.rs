@@ -1,18 +1,18 @@
-//! Conversion of element types.
+//! Conversion of the element type.
 
 use half::{bf16, f16};
 
 use super::contract::*;
 
-/// Conversion.
+/// Conversion of the element type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cast {
-    /// The element type.
+    /// Element type of the result.
     pub to: DType,
 }
 
 impl Builder {
-    /// Conversion; no node when it is the same type.
+    /// Adds a node that converts `x` to type `to`; returns `x` if it already has this type.
     pub fn cast(&mut self, x: Value, to: DType) -> Value {
         if self.ty(x).dtype == to { x } else { self.add(Cast { to }, &[x]) }
     }
@@ -51,7 +51,7 @@ impl Primitive for Cast {
     }
 }
 
-/// `x` as `to`: floats truncate to integers, integers keep the low bits, what is not 0 is true.
+/// Converts `x` to type `to`: floats are truncated to integers, integers keep their low bits, and every value except 0 is true.
 fn cast(x: &Array, to: DType) -> Array {
     match (x, to) {
         (Array::B(x), DType::Bool) => Array::B(x.clone()),
@@ -66,12 +66,12 @@ fn cast(x: &Array, to: DType) -> Array {
     }
 }
 
-/// Towards zero. From 2^63 on the bits are those of an unsigned integer, which is how arrays hold them.
+/// Truncates towards zero. From 2^63 on the result has the bits of the unsigned integer, as arrays store it.
 fn truncate(v: f64) -> i64 {
     if v >= i64::MAX as f64 { v as u64 as i64 } else { v as i64 }
 }
 
-/// The nearest value of a half type; float32 and float64 compute in float64.
+/// Rounds to the nearest value of a 16-bit float type; float32 and float64 are computed in float64.
 fn round(v: f64, to: DType) -> f64 {
     match to {
         DType::F16 => f16::from_f64(v).to_f64(),

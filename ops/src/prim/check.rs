@@ -1,9 +1,10 @@
-//! Checks that type rules share.
+//! Checks shared by the type rules.
 
 use super::Window;
 use crate::OpError;
 use crate::tensor::{DType, Dim, Shape, TensorType, broadcast};
 
+/// Checks that a property has the expected value.
 pub(super) fn equal<T: PartialEq + std::fmt::Display>(
     what: &str,
     actual: T,
@@ -12,6 +13,7 @@ pub(super) fn equal<T: PartialEq + std::fmt::Display>(
     if actual == expected { Ok(()) } else { Err(OpError::mismatch(what, expected, actual)) }
 }
 
+/// Checks that lists of dimensions are equal.
 pub(super) fn dims_equal(what: &str, actual: &[Dim], expected: &[Dim]) -> Result<(), OpError> {
     if actual == expected {
         return Ok(());
@@ -19,36 +21,39 @@ pub(super) fn dims_equal(what: &str, actual: &[Dim], expected: &[Dim]) -> Result
     Err(OpError::shapes(what, &Shape(expected.to_vec()), &Shape(actual.to_vec())))
 }
 
+/// Checks that two dimensions are equal.
 pub(super) fn dim_equal(what: &str, actual: &Dim, expected: &Dim) -> Result<(), OpError> {
     if actual == expected { Ok(()) } else { Err(OpError::dims(what, expected, actual)) }
 }
 
+/// Checks the element type.
 pub(super) fn want(ty: &TensorType, dtype: DType) -> Result<(), OpError> {
     equal("element type", ty.dtype, dtype)
 }
 
-/// Indices are integers.
+/// Checks that indices are integers.
 pub(super) fn indices(ty: &TensorType) -> Result<(), OpError> {
     if ty.dtype.is_integer() { Ok(()) } else { Err(OpError::mismatch("indices", "integers", ty.dtype)) }
 }
 
+/// Checks that an axis is below the rank.
 pub(super) fn axis_in(axis: usize, ty: &TensorType) -> Result<(), OpError> {
     if axis < ty.rank() { Ok(()) } else { Err(OpError::Axis { axis: axis as i64, rank: ty.rank() }) }
 }
 
-/// `ty` with another dimension along an axis.
+/// Returns `ty` with dimension `dim` along `axis`.
 pub(super) fn with_dim(ty: &TensorType, axis: usize, dim: Dim) -> TensorType {
     let mut ty = ty.clone();
     ty.shape.0[axis] = dim;
     ty
 }
 
-/// The shape to which both broadcast.
+/// Returns the shape to which two shapes broadcast, or an error if they do not.
 pub(super) fn broadcast_or(a: &Shape, b: &Shape) -> Result<Shape, OpError> {
     broadcast(a, b).ok_or_else(|| OpError::broadcast(a, b))
 }
 
-/// The spatial dimensions of an operand of windows.
+/// Returns the spatial dimensions of an operand `[n, c, …]` of windows.
 pub(super) fn spatial<'a>(x: &'a TensorType, w: &Window) -> Result<&'a [Dim], OpError> {
     w.check()?;
     if x.rank() != w.rank() + 2 {
@@ -61,7 +66,7 @@ pub(super) fn spatial<'a>(x: &'a TensorType, w: &Window) -> Result<&'a [Dim], Op
     Ok(&x.shape.0[2..])
 }
 
-/// The result of windows over `[n, c, …]`.
+/// Infers the type of windows over `[n, c, …]`.
 pub(super) fn windows_of(w: &Window, x: &TensorType) -> Result<TensorType, OpError> {
     let out = w.output(spatial(x, w)?)?;
     Ok(x.with_shape([x.shape.0[..2].to_vec(), out].concat()))

@@ -1,19 +1,19 @@
-//! Concatenation.
+//! Concatenation along an axis.
 
 use ndarray::ArrayD;
 
 use super::contract::*;
-use super::reference::layout::{around, array, two_kinds, values};
+use super::reference::layout::{array, axis_extents, mixed_types, values};
 
-/// Concatenation along an axis.
+/// Concatenation of the operands along an axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Concat {
-    /// The axis.
+    /// Axis along which the operands are concatenated, in `0..rank`.
     pub axis: usize,
 }
 
 impl Builder {
-    /// Concatenation along an axis.
+    /// Adds a node that concatenates `parts` along an axis.
     pub fn concat(&mut self, parts: &[Value], axis: usize) -> Value {
         self.add(Concat { axis }, parts)
     }
@@ -51,10 +51,10 @@ impl Primitive for Concat {
             }
         }
         match (kinds.0.is_empty(), kinds.1.is_empty(), kinds.2.is_empty()) {
-            (false, true, true) => joined(self.axis, &kinds.0, dims).map(Array::F),
-            (true, false, true) => joined(self.axis, &kinds.1, dims).map(Array::I),
-            (true, true, false) => joined(self.axis, &kinds.2, dims).map(Array::B),
-            _ => Err(two_kinds()),
+            (false, true, true) => concat_arrays(self.axis, &kinds.0, dims).map(Array::F),
+            (true, false, true) => concat_arrays(self.axis, &kinds.1, dims).map(Array::I),
+            (true, true, false) => concat_arrays(self.axis, &kinds.2, dims).map(Array::B),
+            _ => Err(mixed_types()),
         }
     }
 
@@ -80,7 +80,7 @@ impl Primitive for Concat {
         x.count() > 0 && (0..x.count()).all(|k| x.is_zero_or_empty(k))
     }
 
-    /// The only operand with elements.
+    /// Returns the only operand with elements.
     fn equal_operand(&self, x: &Knowledge<'_>) -> Option<usize> {
         let mut full = (0..x.count()).filter(|k| !x.is_empty(*k));
         full.next().filter(|_| full.next().is_none())
@@ -95,8 +95,8 @@ impl Primitive for Concat {
     }
 }
 
-fn joined<T: Clone>(axis: usize, inputs: &[&ArrayD<T>], dims: &[usize]) -> Result<ArrayD<T>, OpError> {
-    let (outer, _, inner) = around(dims, axis);
+fn concat_arrays<T: Clone>(axis: usize, inputs: &[&ArrayD<T>], dims: &[usize]) -> Result<ArrayD<T>, OpError> {
+    let (outer, _, inner) = axis_extents(dims, axis);
     let blocks: Vec<_> = inputs.iter().map(|x| (values(x), x.shape()[axis] * inner)).collect();
     let mut out = Vec::with_capacity(dims.iter().product());
     for o in 0..outer {

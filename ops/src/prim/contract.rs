@@ -1,4 +1,4 @@
-//! The contract that every primitive fulfils, and the names with which its file begins.
+//! Interface that every primitive implements, and the imports that its file begins with.
 
 pub(super) use std::ops::RangeInclusive;
 
@@ -15,65 +15,65 @@ pub(super) use crate::OpError;
 pub(super) use crate::graph::Value;
 pub(super) use crate::tensor::{Array, DType, Dim, Shape, TensorType};
 
-/// A primitive other than an input or a constant: all that decides what it computes.
+/// Interface of a primitive other than inputs and constants: everything that determines its result.
 ///
-/// Methods that decide a result have no default. The others save work, and at worst cost speed.
+/// Methods that determine a result have no default. The defaults of the others are always correct, but may cost speed.
 pub trait Primitive: Fields {
-    /// Range of the number of operands.
+    /// Returns the range of the number of operands.
     fn arity(&self) -> RangeInclusive<usize>;
 
-    /// The type of the result for operands of types `x`, as many as [`Primitive::arity`] allows.
+    /// Infers the type of the result from the types of the operands, whose number is in [`Primitive::arity`].
     ///
     /// # Errors
-    /// When operands do not fit, with what was expected and what was found.
+    /// If the operands do not fit; the error names the expected and the actual value.
     fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError>;
 
-    /// The reference kernel, in float64, int64 and bool: slow and obvious. `dims` are the result's, and the operands are of
-    /// types that [`Primitive::infer`] accepts.
+    /// Evaluates the primitive with its reference kernel, in float64, int64 or bool: slow and obvious. `dims` are the dimensions of
+    /// the result; the operands have types that [`Primitive::infer`] accepts.
     ///
     /// # Errors
-    /// When a dimension is not known, an index is out of range, integers are divided by 0, or the result is too large.
+    /// If a dimension is not known, an index is out of range, an integer is divided by 0, or the result is too large.
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError>;
 
-    /// Gives operands their share of `d.r` by the vector-Jacobian product. An operand that is given nothing has none: the
-    /// result does not depend on it, or only in steps.
+    /// Builds the adjoints of the operands from `d.r`: the vector-Jacobian product. Operands on which the result does not depend,
+    /// or only in steps, get no adjoint.
     ///
     /// # Errors
-    /// [`Adjoint::unsupported`] where no derivative is defined.
+    /// [`Adjoint::unsupported`] if no derivative is defined.
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError>;
 
-    /// The result for several targets at once: operands that have the leading axis of targets give it to the result.
+    /// Builds the result for several targets at once: it has the leading axis of targets because at least one operand has it.
     ///
     /// # Errors
-    /// When the node does not work out with the axis.
+    /// If the node cannot be typed with the leading axis.
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError>;
 
-    /// Whether every element of the result is 0.
+    /// Returns true if every element of the result is known to be 0.
     fn is_zero(&self, _x: &Knowledge<'_>) -> bool {
         false
     }
 
-    /// The operand that the result equals, provided that it has the result's type.
+    /// Returns the operand to which the result is known to be equal, provided that both have the same type.
     fn equal_operand(&self, _x: &Knowledge<'_>) -> Option<usize> {
         None
     }
 
-    /// Whether operand `k` may be left out without a change of the result.
+    /// Returns true if operand `k` can be dropped without changing the result.
     fn can_drop_operand(&self, _k: usize, _x: &Knowledge<'_>) -> bool {
         false
     }
 
-    /// Whether no element of the result can be negative, whatever the inputs.
+    /// Returns true if no element of the result can be negative for any input.
     fn is_non_negative(&self, _x: &Signs<'_>) -> bool {
         false
     }
 
-    /// Name of the operation in printed graphs.
+    /// Returns the name of the operation in printed graphs.
     fn title(&self) -> String {
         self.name().to_string()
     }
 
-    /// Attributes in printed graphs.
+    /// Returns the attributes in printed graphs.
     fn attributes(&self) -> String {
         self.text()
     }

@@ -9,19 +9,19 @@ use super::reference::taps::{Taps, taps};
 use super::transform::{transform_float, transformed};
 use super::{ConvGeometry, Transform};
 
-/// Convolution: `x [n, c, …]`, `w [o, c/groups, …]`, optional `bias [o]` (always as it is).
+/// Convolution. `(x [n, c, …], w [o, c/groups, …], bias? [o])` → `[n, o, …]`. The bias is added unchanged.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Conv {
-    /// Geometry.
+    /// Window and groups.
     pub geometry: ConvGeometry,
     /// Transform of `w`.
     pub w: Transform,
 }
 
-/// The adjoint of [`Conv`] in `x`: `s [n, o, …]`, `w [o, c/groups, …]` → `[n, c, to…]`.
+/// Adjoint of [`Conv`] in `x`. `(s [n, o, …], w [o, c/groups, …])` → `[n, c, to…]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConvTranspose {
-    /// Geometry of the forward convolution.
+    /// Window and groups of the forward convolution.
     pub geometry: ConvGeometry,
     /// Transform of `w`.
     pub w: Transform,
@@ -30,7 +30,7 @@ pub struct ConvTranspose {
 }
 
 impl Builder {
-    /// Convolution with a part of `w`.
+    /// Adds a convolution of `x` with the transformed `w`.
     pub fn conv(
         &mut self,
         geometry: &ConvGeometry,
@@ -43,7 +43,7 @@ impl Builder {
         self.add(Conv { geometry: geometry.clone(), w: transform }, &inputs)
     }
 
-    /// The adjoint of a convolution whose operand had spatial dimensions `to`.
+    /// Adds the adjoint of a convolution whose operand had the spatial dimensions `to`.
     pub fn conv_transpose(
         &mut self,
         geometry: &ConvGeometry,
@@ -144,7 +144,7 @@ impl Primitive for ConvTranspose {
     }
 }
 
-/// Checks the weight of a convolution of so many channels.
+/// Checks the weight of a convolution of `channels` input channels.
 fn weight(w: &TensorType, geometry: &ConvGeometry, channels: &Dim) -> Result<(), OpError> {
     if w.rank() != geometry.window.rank() + 2 {
         return Err(OpError::mismatch("rank of the weight", geometry.window.rank() + 2, w));
@@ -161,15 +161,15 @@ fn weight(w: &TensorType, geometry: &ConvGeometry, channels: &Dim) -> Result<(),
     dims_equal("kernel of the weight", &w.shape.0[2..], &kernel)
 }
 
-/// The sizes of a convolution of `x` with `w` to `y`.
+/// Sizes of a convolution of `x` with `w` to `y`.
 struct Sizes {
     images: usize,
     groups: usize,
-    /// Channels of `x` in a group.
+    /// Channels of `x` per group.
     channels: usize,
-    /// Channels of `y` in a group.
+    /// Channels of `y` per group.
     outputs: usize,
-    /// Spatial elements of `x`, `w` and `y`.
+    /// Number of spatial elements of `x`; `kernel` and `y` are those of `w` and `y`.
     x: usize,
     kernel: usize,
     y: usize,
@@ -191,12 +191,12 @@ impl Sizes {
         Ok(sizes)
     }
 
-    /// Rows of the matrix of windows.
+    /// Returns the number of rows of the matrix of windows.
     fn rows(&self) -> usize {
         self.channels * self.kernel
     }
 
-    /// Image, group: where their channels begin in `x`, in `y` and (by group) in `w`.
+    /// Iterates over images and groups: the offsets of their channels in `x`, in `y`, and of the group's weights in `w`.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         let (x, y, w) = (self.channels * self.x, self.outputs * self.y, self.outputs * self.rows());
         let pairs = (0..self.images).flat_map(|image| (0..self.groups).map(move |group| (image, group)));
@@ -206,7 +206,7 @@ impl Sizes {
         })
     }
 
-    /// Calls `f` with each element of the matrix of windows that lies in `x`: its index there, and in the group's `x`.
+    /// Calls `f` with each element of the matrix of windows that lies in `x`: its index in the matrix, and in the group's `x`.
     fn each_tap(&self, windows: &[Taps], mut f: impl FnMut(usize, usize)) {
         for channel in 0..self.channels {
             for (position, taps) in windows.iter().enumerate() {
@@ -218,7 +218,7 @@ impl Sizes {
     }
 }
 
-/// `x [n, c, …]`, `w [o, c/groups, …]`, `bias [o]` to `dims`.
+/// Evaluates a convolution of `x [n, c, …]` and `w [o, c/groups, …]` with `bias [o]`; the result has dimensions `dims`.
 fn conv(
     geometry: &ConvGeometry,
     x: &Array,
@@ -248,13 +248,13 @@ fn conv(
 }
 
 fn add_bias(y: &mut [f64], bias: &ArrayD<f64>, size: usize) {
-    // No chunk can be empty: an empty `y` has none to add to.
+    // `max(1)`: chunks cannot be empty, and an empty `y` has no chunks.
     for (y, b) in y.chunks_mut(size.max(1)).zip(values(bias).iter().cycle()) {
         y.iter_mut().for_each(|y| *y += b);
     }
 }
 
-/// The adjoint of [`conv`] in `x`: `s [n, o, …]` to `dims`.
+/// Evaluates the adjoint of [`conv`] in `x`, from `s [n, o, …]`; the result has dimensions `dims`.
 fn conv_transpose(
     geometry: &ConvGeometry,
     s: &Array,

@@ -1,20 +1,20 @@
-//! Dimensions as data.
+//! Symbolic dimensions as tensor values.
 
 use super::contract::*;
 use super::reference::layout::{array, known};
 use crate::tensor::Tensor;
 
-/// An int64 tensor of dimensions, known once symbols are bound: `values` fill `dims`, row-major.
+/// Int64 tensor of symbolic values, row-major, which are known once the symbols are bound.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Dims {
-    /// The dimensions of this tensor.
+    /// Dimensions of the tensor.
     pub dims: Vec<usize>,
-    /// Its values.
+    /// Elements of the tensor; as many as the product of `dims`.
     pub values: Vec<Dim>,
 }
 
 impl Dims {
-    /// The tensor, once every dimension is known.
+    /// Returns the tensor if all values are known.
     pub fn constant(&self) -> Option<Tensor> {
         let values = self.values.iter().map(Dim::as_known).collect::<Option<Vec<i64>>>()?;
         Some(Tensor::from_i64(&self.dims, &values))

@@ -1,17 +1,17 @@
-//! Broadcasting.
+//! Broadcast to a shape.
 
 use super::contract::*;
-use super::reference::layout::{broadcast, picked};
+use super::reference::layout::{broadcast, pick_array};
 
-/// Broadcast to a shape.
+/// Broadcast of the operand to a shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Expand {
-    /// The shape.
+    /// Shape of the result.
     pub to: Shape,
 }
 
 impl Builder {
-    /// Broadcast to a shape; no node when it is the same.
+    /// Adds a node that broadcasts `x` to a shape; returns `x` if it already has this shape.
     pub fn expand(&mut self, x: Value, to: &Shape) -> Value {
         if self.ty(x).shape == *to { x } else { self.add(Expand { to: to.clone() }, &[x]) }
     }
@@ -25,13 +25,13 @@ impl Primitive for Expand {
     }
 
     fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError> {
-        let reached = broadcast_or(&x[0].shape, &self.to)?;
-        dims_equal("shape to expand to", &reached.0, &self.to.0)?;
+        let broadcast = broadcast_or(&x[0].shape, &self.to)?;
+        dims_equal("shape to expand to", &broadcast.0, &self.to.0)?;
         Ok(x[0].with_shape(self.to.clone()))
     }
 
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
-        picked(x[0], &broadcast(x[0].dims(), dims), 0.0, dims)
+        pick_array(x[0], &broadcast(x[0].dims(), dims), 0.0, dims)
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {

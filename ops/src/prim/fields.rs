@@ -1,50 +1,50 @@
-//! Attributes of primitives as a list, by what must hold of each.
+//! Attributes of primitives as lists, by the constraint that each of them satisfies.
 
 use super::{ConvGeometry, Prim};
 use crate::graph::Body;
 use crate::tensor::Dim;
 
-/// An attribute.
+/// Attribute of a primitive, by its constraint.
 pub enum Field<'a> {
-    /// An axis of an operand or of the result.
+    /// Axis of an operand or of the result.
     Axis(usize),
     /// Axes in ascending order.
     Axes(&'a [usize]),
-    /// An order of all axes.
+    /// Permutation of all axes.
     Permutation(&'a [usize]),
-    /// A dimension or an index, ≥ 0.
+    /// Dimension or index, ≥ 0.
     Dim(&'a Dim),
     /// Dimensions or pads, ≥ 0.
     Dims(&'a [Dim]),
-    /// Any integers, row-major in a tensor of these dimensions.
+    /// Integers without constraint: the dimensions and row-major elements of a tensor.
     Integers(&'a [usize], &'a [Dim]),
-    /// A step along an axis, not 0.
+    /// Step along an axis, not 0.
     Step(i64),
-    /// Geometry of a convolution.
+    /// Window and groups of a convolution.
     Geometry(&'a ConvGeometry),
-    /// A graph of primitives.
+    /// Graph of primitives.
     Body(&'a Body<Prim>),
-    /// A flag, a number, a word or a window: the type rule checks it, if anything must hold of it.
+    /// Flag, number, word or window. Constraints are checked by the type rule.
     Any,
 }
 
-/// The attributes of a primitive.
+/// Access to the attributes of a primitive.
 pub trait Fields {
-    /// Name of the type.
+    /// Returns the name of the type.
     fn name(&self) -> &'static str;
 
-    /// Calls `visit` with each attribute, in order.
+    /// Calls `visit` with each attribute, in the order of declaration.
     fn fields<'a>(&'a self, visit: &mut dyn FnMut(Field<'a>));
 
-    /// Calls `visit` with each dimension among the attributes.
+    /// Calls `visit` with each dimension among the attributes, for editing.
     fn dims_mut(&mut self, visit: &mut dyn FnMut(&mut Dim));
 
-    /// Names and values of the attributes.
+    /// Returns the names and values of the attributes as text.
     fn text(&self) -> String;
 }
 
-/// Writes [`Fields`] of a type from its list of attributes and their kinds; an attribute that the list lacks does not
-/// compile. Kinds are those of [`Field`], and `Shape` for dimensions in a shape.
+/// Implements [`Fields`] for a type from the list of its attributes and their kinds. A missing attribute does not compile. Kinds
+/// are the variants of [`Field`], and `Shape` for the dimensions of a shape.
 macro_rules! fields {
     ($name:ident) => {
         fields!($name {});

@@ -1,12 +1,12 @@
-//! Numbers that may be infinite, in JSON, which has no infinity.
+//! JSON form of floats that may be infinite.
 
 use serde::Serializer;
 use serde::ser::Error;
 
-/// Read as infinite, because it is larger than any float32.
+/// Number that stands for infinity in JSON: larger than any float32.
 const INFINITY: f64 = 1e39;
 
-/// Writes a number.
+/// Serialises a float; infinities are written as ±1e39.
 pub(super) fn number<S: Serializer>(v: &f32, serializer: S) -> Result<S::Ok, S::Error> {
     if v.is_nan() {
         return Err(S::Error::custom("an attribute is not a number, and cannot be written"));
@@ -17,7 +17,7 @@ pub(super) fn number<S: Serializer>(v: &f32, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_f32(*v)
 }
 
-/// Writes a number that may be absent.
+/// Serialises an optional float.
 pub(super) fn optional<S: Serializer>(v: &Option<f32>, serializer: S) -> Result<S::Ok, S::Error> {
     match v {
         Some(v) => number(v, serializer),

@@ -1,26 +1,27 @@
-//! Look-up by index and its adjoint.
+//! Look-up by index, and its adjoint.
 
 use ndarray::ArrayD;
 
 use super::contract::*;
 use super::reference::layout::{
-    Number, Table, around, array, elems, identity, picked, resolved, values, wrong_kind,
+    Number, Table, array, axis_extents, elems, identity, pick_array, resolve_indices, values, wrong_type,
 };
 
-/// `gather(data, indices)` along an axis; negative indices count from the end.
+/// Look-up by index along an axis: `(data, indices)`; negative indices count from the end. The axes of `indices` replace `axis` in
+/// the shape of the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gather {
-    /// The axis.
+    /// Axis of `data` that the indices address.
     pub axis: usize,
 }
 
-/// The adjoint of [`Gather`] in `data`: `(updates, indices)` → zeros of dimension `to` along `axis`, plus each update at
+/// Adjoint of [`Gather`] in `data`. `(updates, indices)` → zeros with dimension `to` along `axis`, to which each update is added at
 /// its index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScatterAdd {
-    /// The axis.
+    /// Axis of the result that the indices address.
     pub axis: usize,
-    /// The dimension of the result along `axis`.
+    /// Dimension of the result along `axis`.
     pub to: Dim,
 }
 
@@ -40,10 +41,10 @@ impl Primitive for Gather {
 
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
         let (data, axis) = (x[0], self.axis);
-        let indices = resolved(x[1], axis, data.dims()[axis])?;
+        let indices = resolve_indices(x[1], axis, data.dims()[axis])?;
         let mut tables = identity(data.dims());
         tables[axis] = indices.into_iter().map(|i| tables[axis][i]).collect::<Table>();
-        picked(data, &tables, 0.0, dims)
+        pick_array(data, &tables, 0.0, dims)
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
@@ -58,7 +59,7 @@ impl Primitive for Gather {
         Ok(match (t.is_batched(0), t.is_batched(1)) {
             (true, true) => t.per_target(self.clone()),
             (true, false) => t.add(Gather { axis: self.axis + 1 }, &operands),
-            // The indices' axes, the leading one first, stand where `axis` was.
+            // The axes of the indices, the leading one first, stand at position `axis`.
             (false, _) => {
                 let y = t.add(self.clone(), &operands);
                 t.move_axis(y, self.axis, 0)
@@ -96,11 +97,11 @@ impl Primitive for ScatterAdd {
 
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
         let (updates, axis) = (x[0], self.axis);
-        let indices = resolved(x[1], axis, dims[axis])?;
+        let indices = resolve_indices(x[1], axis, dims[axis])?;
         match updates {
-            Array::F(x) => added(axis, x, &indices, dims).map(Array::F),
-            Array::I(x) => added(axis, x, &indices, dims).map(Array::I),
-            Array::B(_) => Err(wrong_kind("a number type", updates)),
+            Array::F(x) => scatter_add(axis, x, &indices, dims).map(Array::F),
+            Array::I(x) => scatter_add(axis, x, &indices, dims).map(Array::I),
+            Array::B(_) => Err(wrong_type("a number type", updates)),
         }
     }
 
@@ -123,13 +124,13 @@ impl Primitive for ScatterAdd {
     }
 }
 
-fn added<T: Number>(
+fn scatter_add<T: Number>(
     axis: usize,
     x: &ArrayD<T>,
     indices: &[usize],
     dims: &[usize],
 ) -> Result<ArrayD<T>, OpError> {
-    let (outer, dim, inner) = around(dims, axis);
+    let (outer, dim, inner) = axis_extents(dims, axis);
     let mut out = vec![T::ZERO; elems(dims)?];
     let x = values(x);
     for o in 0..outer {

@@ -1,10 +1,10 @@
-//! Counting.
+//! Ascending integers.
 
 use ndarray::ArrayD;
 
 use super::contract::*;
 
-/// `0, 1, …, len - 1`, int64.
+/// The int64 vector `0, 1, …, len - 1`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Iota {
     /// Number of elements.

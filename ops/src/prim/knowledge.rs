@@ -1,35 +1,35 @@
-//! Operands that are known to be zero or empty once dimensions are bound.
+//! Facts about operands that are zero or empty once dimensions are bound.
 
-/// Knowledge of a value.
+/// Fact about a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// It has no elements.
+    /// The value has no elements.
     Empty,
-    /// Every element is 0.
+    /// The value has elements, and all of them are 0.
     Zero,
 }
 
-/// Knowledge of a node's operands, in order.
+/// Facts about the operands of a node, in order; `None` if nothing is known.
 #[derive(Clone, Copy, Debug)]
 pub struct Knowledge<'a>(pub &'a [Option<Known>]);
 
 impl Knowledge<'_> {
-    /// Number of operands.
+    /// Returns the number of operands.
     pub fn count(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether every element of operand `k` is 0, and it has some.
+    /// Returns true if operand `k` has elements and all of them are 0.
     pub fn is_zero(&self, k: usize) -> bool {
         self.0.get(k) == Some(&Some(Known::Zero))
     }
 
-    /// Whether operand `k` has no elements.
+    /// Returns true if operand `k` has no elements.
     pub fn is_empty(&self, k: usize) -> bool {
         self.0.get(k) == Some(&Some(Known::Empty))
     }
 
-    /// Whether operand `k` is zero or empty.
+    /// Returns true if operand `k` is zero or empty.
     pub fn is_zero_or_empty(&self, k: usize) -> bool {
         self.is_zero(k) || self.is_empty(k)
     }

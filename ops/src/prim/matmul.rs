@@ -1,29 +1,29 @@
-//! Matrix products.
+//! Matrix product.
 
 use ndarray::{ArrayD, ArrayView2, ArrayViewMut2};
 
 use super::Transform;
 use super::contract::*;
-use super::reference::layout::{Number, array, broadcast, elems, pick, wrong_kind};
+use super::reference::layout::{Number, array, broadcast, elems, pick, wrong_type};
 use super::reference::matrix::{multiply_float, multiply_integer, view, view_mut};
 use super::transform::{transform_float, transform_integer, transformed};
 
-/// `part(a) · part(b)` over the last two axes (each transposed first if so marked), batch axes broadcast.
-/// Both operands have rank ≥ 2.
+/// Matrix product over the last two axes of the transformed operands, each transposed first if its flag is set. Batch axes
+/// broadcast; both operands have rank ≥ 2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MatMul {
-    /// Transform of `a`.
+    /// Transform of the left operand.
     pub a: Transform,
-    /// Transform of `b`.
+    /// Transform of the right operand.
     pub b: Transform,
-    /// Swap the last two axes of `a`.
+    /// True if the last two axes of the left operand are swapped.
     pub ta: bool,
-    /// Swap the last two axes of `b`.
+    /// True if the last two axes of the right operand are swapped.
     pub tb: bool,
 }
 
 impl Builder {
-    /// Matrix product of parts.
+    /// Adds a matrix product of two operands, each with its transform and whether its last two axes are swapped.
     pub fn matmul(&mut self, a: (Value, Transform, bool), b: (Value, Transform, bool)) -> Value {
         self.add(MatMul { a: a.1, b: b.1, ta: a.2, tb: b.2 }, &[a.0, b.0])
     }
@@ -73,7 +73,7 @@ impl Primitive for MatMul {
         Ok(t.broadcast(self.clone()))
     }
 
-    /// A sum over an axis without elements is 0, too.
+    /// A sum over an empty axis is also 0.
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
         x.is_zero_or_empty(0) || x.is_zero_or_empty(1)
     }
@@ -107,28 +107,28 @@ fn infer(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorTyp
     Ok(a.with_shape(shape))
 }
 
-/// A matrix operand: its part, and whether its last two axes swap.
+/// Treatment of a matrix operand: its transform, and whether its last two axes are swapped.
 #[derive(Clone, Copy)]
 struct Side {
     transform: Transform,
     swap: bool,
 }
 
-/// The product, of dimensions `dims`.
+/// Evaluates the product; the result has dimensions `dims`.
 fn evaluate(a: (&Array, Side), b: (&Array, Side), dims: &[usize]) -> Result<Array, OpError> {
     let sides = (a.1, b.1);
     match (a.0, b.0) {
         (Array::F(a), Array::F(b)) => {
-            batched(a, b, sides, dims, transform_float, multiply_float).map(Array::F)
+            multiply_batches(a, b, sides, dims, transform_float, multiply_float).map(Array::F)
         }
         (Array::I(a), Array::I(b)) => {
-            batched(a, b, sides, dims, transform_integer, multiply_integer).map(Array::I)
+            multiply_batches(a, b, sides, dims, transform_integer, multiply_integer).map(Array::I)
         }
-        (other, _) => Err(wrong_kind("a number type, the same twice", other)),
+        (other, _) => Err(wrong_type("a number type, the same twice", other)),
     }
 }
 
-fn batched<T: Number>(
+fn multiply_batches<T: Number>(
     a: &ArrayD<T>,
     b: &ArrayD<T>,
     (left, right): (Side, Side),

@@ -1,24 +1,24 @@
-//! The choice between two branches and its adjoint.
+//! Choice between the results of two branches, and its adjoint.
 
 use super::contract::*;
 use super::reference::layout::{array, elems, known};
 
-/// `(a, b)`: `a` where the condition is 1, `b` where it is 0; the other one is not computed. A dimension in which they
-/// differ is that of the chosen one.
+/// Choice between two branches. `(a, b)` → `a` if the condition is 1, `b` if it is 0; the other branch is not computed. Dimensions
+/// in which the branches differ are those of the chosen branch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Merge {
-    /// 1 or 0, known once it is bound.
+    /// 1 or 0, known once symbols are bound.
     pub condition: Dim,
 }
 
-/// The adjoint of [`Merge`] in one operand, of shape `to`: `r` if that operand was chosen, else zeros.
+/// Adjoint of [`Merge`] in one operand. `(r)` → `r` if that operand was chosen, otherwise zeros of shape `to`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MergeTranspose {
-    /// The condition of the forward.
+    /// Condition of the forward.
     pub condition: Dim,
-    /// In `b`; else in `a`.
+    /// True for the adjoint in `b`, false for that in `a`.
     pub second: bool,
-    /// The shape of the operand.
+    /// Shape of the operand.
     pub to: Shape,
 }
 
@@ -64,7 +64,7 @@ impl Primitive for Merge {
 fields!(MergeTranspose { condition: Dim, second: Any, to: Shape });
 
 impl MergeTranspose {
-    /// Whether the operand was chosen, once the condition is known.
+    /// Returns true if the operand was chosen; `None` while the condition is not known.
     fn chosen(&self) -> Option<bool> {
         self.condition.as_known().map(|condition| (condition == 0) == self.second)
     }

@@ -1,13 +1,15 @@
-//! Greedy suppression of overlapping boxes.
+//! Greedy non-maximum suppression of overlapping boxes.
 
 use super::contract::*;
 use super::reference::layout::{array, by_value, elems, float, integer, values};
 
-/// `(boxes [n, s, 4], scores [n, c, s], most, overlap, least)`, the last three of one element: the boxes of each class
-/// that greedy non-maximum suppression keeps, as `(batch, class, box)` by falling score; `[n·c·s, 3]`, then rows of -1.
+/// Greedy non-maximum suppression. Operands: `(boxes [n, s, 4], scores [n, c, s], max_boxes, max_overlap, min_score)`, the last
+/// three of one element. The result, int64 `[n·c·s, 3]`, has a row `(batch, class, box)` for each selected box, by falling score
+/// within a class, then rows of -1. A box is selected if its score exceeds `min_score` and its overlap (intersection over union)
+/// with the boxes selected before is at most `max_overlap`, up to `max_boxes` boxes per class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NonMaxSuppression {
-    /// Boxes are `(x, y, width, height)` of their centre; else two opposite corners `(y, x, y, x)`.
+    /// Format of boxes: `(x, y, width, height)` of the centre if true, two opposite corners `(y, x, y, x)` if false.
     pub center: bool,
 }
 
@@ -40,56 +42,56 @@ fn infer(inputs: &[TensorType]) -> Result<TensorType, OpError> {
     let [n, s, four] = boxes.shape.0.as_slice() else {
         return Err(OpError::mismatch("rank of boxes", 3, boxes));
     };
-    let [of, c, own] = scores.shape.0.as_slice() else {
+    let [batch, c, spatial] = scores.shape.0.as_slice() else {
         return Err(OpError::mismatch("rank of scores", 3, scores));
     };
     dim_equal("numbers of a box", four, &Dim::known(4))?;
-    dim_equal("batch of scores", of, n)?;
-    dim_equal("boxes of scores", own, s)?;
-    for (what, ty) in ["most", "overlap", "least"].iter().zip(&inputs[2..]) {
+    dim_equal("batch of scores", batch, n)?;
+    dim_equal("boxes of scores", spatial, s)?;
+    for (what, ty) in ["max_boxes", "max_overlap", "min_score"].iter().zip(&inputs[2..]) {
         dim_equal(&format!("elements of {what}"), &ty.shape.elems(), &Dim::known(1))?;
     }
     indices(&inputs[2])?;
     Ok(TensorType::new(DType::I64, vec![&(n * c) * s, Dim::known(3)]))
 }
 
-/// Greedy suppression by class. Operands: boxes, scores, the most boxes of a class, the overlap from which a box is dropped,
-/// the score that a box must exceed.
+/// Evaluates greedy suppression, class by class.
 fn evaluate(center: bool, x: [&Array; 5], dims: &[usize]) -> Result<Array, OpError> {
     let [batches, classes, spatial] = [x[1].dims()[0], x[1].dims()[1], x[1].dims()[2]];
     let (boxes, scores) = (values(float(x[0])?), values(float(x[1])?));
-    let one = |a: &Array| Ok::<f64, OpError>(values(float(a)?).first().copied().unwrap_or(0.0));
-    let most = values(integer(x[2])?).first().copied().unwrap_or(0);
-    let (overlap, least) = (one(x[3])?, one(x[4])?);
-    let most = usize::try_from(most).unwrap_or(0);
-    let mut made = vec![-1i64; elems(dims)?];
+    let number = |a: &Array| Ok::<f64, OpError>(values(float(a)?).first().copied().unwrap_or(0.0));
+    let max_boxes = values(integer(x[2])?).first().copied().unwrap_or(0);
+    let (max_overlap, min_score) = (number(x[3])?, number(x[4])?);
+    let max_boxes = usize::try_from(max_boxes).unwrap_or(0);
+    let mut rows = vec![-1i64; elems(dims)?];
     let mut row = 0;
     for n in 0..batches {
         let corners: Vec<[f64; 4]> =
             (0..spatial).map(|s| corners(center, &boxes[(n * spatial + s) * 4..][..4])).collect();
         for c in 0..classes {
             let scores = &scores[(n * classes + c) * spatial..][..spatial];
-            let mut order: Vec<usize> = (0..spatial).filter(|s| scores[*s] > least).collect();
+            let mut order: Vec<usize> = (0..spatial).filter(|s| scores[*s] > min_score).collect();
             order.sort_by(|a, b| by_value(scores[*b], scores[*a]));
-            let mut kept: Vec<usize> = vec![];
+            let mut selected: Vec<usize> = vec![];
             for s in order {
-                if kept.len() >= most {
+                if selected.len() >= max_boxes {
                     break;
                 }
-                if kept.iter().all(|k| intersection_over_union(&corners[*k], &corners[s]) <= overlap) {
-                    kept.push(s);
+                let limited = |k: &usize| intersection_over_union(&corners[*k], &corners[s]) <= max_overlap;
+                if selected.iter().all(limited) {
+                    selected.push(s);
                 }
             }
-            for s in kept {
-                made[row * 3..row * 3 + 3].copy_from_slice(&[n as i64, c as i64, s as i64]);
+            for s in selected {
+                rows[row * 3..row * 3 + 3].copy_from_slice(&[n as i64, c as i64, s as i64]);
                 row += 1;
             }
         }
     }
-    array(dims, made).map(Array::I)
+    array(dims, rows).map(Array::I)
 }
 
-/// The lower and upper bound of each axis.
+/// Returns the lower bounds of both axes, then the upper bounds.
 fn corners(center: bool, b: &[f64]) -> [f64; 4] {
     if center {
         return [b[1] - b[3] / 2.0, b[0] - b[2] / 2.0, b[1] + b[3] / 2.0, b[0] + b[2] / 2.0];

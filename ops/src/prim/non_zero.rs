@@ -1,10 +1,11 @@
-//! Indices of the elements other than 0.
+//! Indices of non-zero elements.
 
 use super::contract::*;
 use super::reference::layout::{array, elems, strides};
 
-/// The indices of the elements other than 0 of `x`, row-major: `[rank, elements]`, as many columns as there are such
-/// elements and then zeros. Their number is another value.
+/// Indices of the non-zero elements of `x`, row-major: int64 `[rank, elements of x]`, with one column per non-zero element, then
+/// columns of zeros. The number of non-zero elements is a separate value; see
+/// [`Graph::data_dependent_dim`](crate::graph::Graph::data_dependent_dim).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NonZero;
 
@@ -20,7 +21,7 @@ impl Primitive for NonZero {
         Ok(TensorType::new(DType::I64, vec![rank, elems]))
     }
 
-    /// Columns of indices, then zeros.
+    /// Evaluates the columns of indices, then zeros.
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
         let x = x[0];
         let set: Vec<bool> = match x {
@@ -29,15 +30,15 @@ impl Primitive for NonZero {
             Array::B(x) => x.iter().copied().collect(),
         };
         let columns = set.len();
-        let mut made = vec![0i64; elems(dims)?];
+        let mut indices = vec![0i64; elems(dims)?];
         let steps = strides(x.dims());
-        let places = set.iter().enumerate().filter(|(_, set)| **set).map(|(place, _)| place);
-        for (column, place) in places.enumerate() {
+        let positions = set.iter().enumerate().filter(|(_, set)| **set).map(|(position, _)| position);
+        for (column, position) in positions.enumerate() {
             for (axis, (step, dim)) in steps.iter().zip(x.dims()).enumerate() {
-                made[axis * columns + column] = (place / step % dim) as i64;
+                indices[axis * columns + column] = (position / step % dim) as i64;
             }
         }
-        array(dims, made).map(Array::I)
+        array(dims, indices).map(Array::I)
     }
 
     fn adjoint(&self, _d: &mut Adjoint<'_>) -> Result<(), OpError> {

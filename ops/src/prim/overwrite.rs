@@ -1,13 +1,13 @@
-//! Replacement of rows.
+//! Replacement of rows by index.
 
 use ndarray::ArrayD;
 
 use super::Gather;
 use super::contract::*;
-use super::reference::layout::{array, resolved, values, wrong_kind};
+use super::reference::layout::{array, resolve_indices, values, wrong_type};
 
-/// `(data [n, …], indices [m], updates [m, …])` → `data` with its rows at `indices` replaced; of several updates of one
-/// row the last counts. Negative indices count from the end.
+/// Replacement of rows. `(data [n, …], indices [m], updates [m, …])` → `data` with the rows at `indices` replaced. The last of
+/// several updates of one row counts. Negative indices count from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overwrite;
 
@@ -31,13 +31,13 @@ impl Primitive for Overwrite {
 
     fn evaluate(&self, x: &[&Array], _dims: &[usize]) -> Result<Array, OpError> {
         let (data, updates) = (x[0], x[2]);
-        let indices = resolved(x[1], 0, data.dims()[0])?;
+        let indices = resolve_indices(x[1], 0, data.dims()[0])?;
         match (data, updates) {
-            (Array::F(x), Array::F(u)) => replaced(x, &indices, u).map(Array::F),
-            (Array::I(x), Array::I(u)) => replaced(x, &indices, u).map(Array::I),
-            (Array::B(x), Array::B(u)) => replaced(x, &indices, u).map(Array::B),
+            (Array::F(x), Array::F(u)) => replace_rows(x, &indices, u).map(Array::F),
+            (Array::I(x), Array::I(u)) => replace_rows(x, &indices, u).map(Array::I),
+            (Array::B(x), Array::B(u)) => replace_rows(x, &indices, u).map(Array::B),
             (Array::F(_) | Array::I(_) | Array::B(_), _) => {
-                Err(wrong_kind("the element type of data", updates))
+                Err(wrong_type("the element type of data", updates))
             }
         }
     }
@@ -54,7 +54,7 @@ impl Primitive for Overwrite {
         Ok(())
     }
 
-    /// Rows are replaced along the first axis: the leading one becomes the second.
+    /// Rows are replaced along the first axis, so the leading axis becomes the second.
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         if t.is_batched(1) {
             return Ok(t.per_target(*self));
@@ -73,7 +73,7 @@ impl Primitive for Overwrite {
     }
 }
 
-fn replaced<T: Clone>(x: &ArrayD<T>, indices: &[usize], u: &ArrayD<T>) -> Result<ArrayD<T>, OpError> {
+fn replace_rows<T: Clone>(x: &ArrayD<T>, indices: &[usize], u: &ArrayD<T>) -> Result<ArrayD<T>, OpError> {
     let inner: usize = x.shape()[1..].iter().product();
     let mut out = values(x).to_vec();
     for (row, index) in values(u).chunks(inner.max(1)).zip(indices) {

@@ -1,27 +1,27 @@
-//! Padding.
+//! Padding of axes.
 
 use super::contract::*;
-use super::reference::layout::{known_dims, picked, strides};
+use super::reference::layout::{known_dims, pick_array, strides};
 
-/// Contents of pads.
+/// Values of padding elements.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum PadMode {
-    /// One value.
+    /// The same value for all elements.
     Constant(#[serde(serialize_with = "super::float::number")] f32),
-    /// The operand mirrored at its edge, the edge not repeated.
+    /// The operand mirrored at its edge, without repeating the edge.
     Reflect,
-    /// The element at the edge.
+    /// The nearest element at the edge.
     Edge,
 }
 
-/// Padding of each axis.
+/// Padding of each axis of the operand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pad {
-    /// Elements put before, by axis.
+    /// Number of elements added before, by axis; ≥ 0.
     pub before: Vec<Dim>,
-    /// Elements put after, by axis.
+    /// Number of elements added after, by axis; ≥ 0.
     pub after: Vec<Dim>,
-    /// The fill.
+    /// Values of the added elements.
     pub mode: PadMode,
 }
 
@@ -80,7 +80,7 @@ impl Primitive for Pad {
             PadMode::Constant(fill) => fill,
             PadMode::Reflect | PadMode::Edge => 0.0,
         };
-        picked(x, &tables, fill, dims)
+        pick_array(x, &tables, fill, dims)
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {

@@ -1,41 +1,41 @@
-//! Reductions.
+//! Reductions over axes.
 
 use ndarray::ArrayD;
 
 use super::Binary;
 use super::contract::*;
-use super::reference::layout::{Number, array, pick, strides, values, whole, wrong_kind};
+use super::reference::layout::{Number, array, pick, strides, values, whole, wrong_type};
 
-/// Reductions.
+/// Function of a reduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reduction {
-    /// The sum.
+    /// Sum of the elements; 0 for no elements.
     Sum,
-    /// The largest.
+    /// Largest element.
     Max,
-    /// The smallest.
+    /// Smallest element.
     Min,
-    /// The product.
+    /// Product of the elements; 1 for no elements.
     Prod,
-    /// Index of the first maximum, int64; one axis.
+    /// Index of the first maximum along a single axis, int64.
     ArgMax,
-    /// Index of the first minimum, int64; one axis.
+    /// Index of the first minimum along a single axis, int64.
     ArgMin,
 }
 
-/// Reduction over `axes` (sorted, in range).
+/// Reduction of the operand over axes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reduce {
-    /// The function.
+    /// Function of the reduction.
     pub kind: Reduction,
-    /// The axes.
+    /// Reduced axes, ascending and in `0..rank`.
     pub axes: Vec<usize>,
-    /// Keep the reduced axes with dimension 1.
+    /// True if the reduced axes stay with dimension 1, false if they are removed.
     pub keep: bool,
 }
 
 impl Builder {
-    /// Reduction.
+    /// Adds a reduction over `axes`; returns `x` if there are none.
     pub fn reduce(&mut self, kind: Reduction, x: Value, axes: &[usize], keep: bool) -> Value {
         if axes.is_empty() {
             return x;
@@ -43,13 +43,13 @@ impl Builder {
         self.add(Reduce { kind, axes: axes.to_vec(), keep }, &[x])
     }
 
-    /// The sum of all elements, a scalar.
+    /// Adds the sum of all elements, a scalar.
     pub fn total(&mut self, x: Value) -> Value {
         let axes: Vec<usize> = (0..self.ty(x).rank()).collect();
         self.reduce(Reduction::Sum, x, &axes, false)
     }
 
-    /// Undoes broadcasting: sums `r` over the axes along which a value of shape `to` was repeated.
+    /// Adds the adjoint of a broadcast: the sum of `r` over the axes along which a value of shape `to` was repeated.
     pub fn sum_to(&mut self, r: Value, to: &Shape) -> Value {
         let from = self.ty(r).shape;
         let lead = from.rank().saturating_sub(to.rank());
@@ -128,25 +128,25 @@ fn infer(kind: Reduction, axes: &[usize], keep: bool, x: &TensorType) -> Result<
     Ok(TensorType::new(if arg { DType::I64 } else { x.dtype }, dims.collect::<Shape>()))
 }
 
-/// The reduction of `x` over `axes`; `dims` are the result's.
+/// Evaluates the reduction of `x` over `axes`; the result has dimensions `dims`.
 fn evaluate(kind: Reduction, axes: &[usize], x: &Array, dims: &[usize]) -> Result<Array, OpError> {
     match (kind, x) {
         (Reduction::ArgMax | Reduction::ArgMin, Array::F(x)) => arg(kind, axes, x, dims).map(Array::I),
         (Reduction::ArgMax | Reduction::ArgMin, Array::I(x)) => arg(kind, axes, x, dims).map(Array::I),
         (_, Array::F(x)) => numbers(kind, axes, x, dims).map(Array::F),
         (_, Array::I(x)) => numbers(kind, axes, x, dims).map(Array::I),
-        (_, Array::B(_)) => Err(wrong_kind("a number type", x)),
+        (_, Array::B(_)) => Err(wrong_type("a number type", x)),
     }
 }
 
-/// The elements that meet in each element of the result, one after another, and how many they are.
+/// Returns the elements that are reduced into each element of the result, one group after another, and the size of a group.
 fn groups<T: Number>(x: &ArrayD<T>, axes: &[usize]) -> (Vec<T>, usize) {
     let (dims, strides) = (x.shape(), strides(x.shape()));
     let table = |axis: usize| whole(dims[axis], strides[axis]);
-    let kept = (0..dims.len()).filter(|axis| !axes.contains(axis));
+    let remaining = (0..dims.len()).filter(|axis| !axes.contains(axis));
     let reduced = (0..dims.len()).filter(|axis| axes.contains(axis));
     let count = reduced.clone().map(|axis| dims[axis]).product();
-    (pick(&values(x), &kept.chain(reduced).map(table).collect::<Vec<_>>(), &T::ZERO), count)
+    (pick(&values(x), &remaining.chain(reduced).map(table).collect::<Vec<_>>(), &T::ZERO), count)
 }
 
 fn numbers<T: Number>(
@@ -183,9 +183,9 @@ fn arg<T: Number>(
     if count == 0 {
         return Err(empty(kind));
     }
-    let better = |a: T, b: T| if kind == Reduction::ArgMin { a < b } else { a > b };
+    let precedes = |a: T, b: T| if kind == Reduction::ArgMin { a < b } else { a > b };
     let first = |group: &[T]| {
-        (1..count).fold(0, |best, i| if better(group[i], group[best]) { i } else { best }) as i64
+        (1..count).fold(0, |best, i| if precedes(group[i], group[best]) { i } else { best }) as i64
     };
     array(dims, values.chunks_exact(count).map(first).collect())
 }
@@ -194,25 +194,25 @@ fn empty(kind: Reduction) -> OpError {
     OpError::Invalid(format!("{kind:?} of no elements"))
 }
 
-/// The adjoint of the operand, if there is one.
+/// Builds the adjoint of the operand; `None` for index reductions.
 fn derivative(kind: Reduction, axes: &[usize], d: &mut Adjoint<'_>) -> Option<Value> {
     let (x, y, r) = (d.x[0], d.y, d.r);
     let b = &mut *d.b;
     let full = b.ty(x).shape;
-    let mut kept = full.clone();
-    axes.iter().for_each(|a| kept.0[*a] = Dim::known(1));
+    let mut kept_shape = full.clone();
+    axes.iter().for_each(|a| kept_shape.0[*a] = Dim::known(1));
     let spread = |b: &mut Builder, v: Value, to: &Shape| {
-        let v = b.reshape(v, &kept);
+        let v = b.reshape(v, &kept_shape);
         b.expand(v, to)
     };
     match kind {
         Reduction::Sum => Some(spread(b, r, &full)),
         Reduction::Max | Reduction::Min => {
-            let extremum = b.reshape(y, &kept);
+            let extremum = b.reshape(y, &kept_shape);
             let hit = b.binary(Binary::Equal, x, extremum);
             let ones = b.cast(hit, b.ty(x).dtype);
             let count = b.reduce(Reduction::Sum, ones, axes, true);
-            let r = b.reshape(r, &kept);
+            let r = b.reshape(r, &kept_shape);
             let each = b.guarded_div(r, count);
             Some(b.mul(ones, each))
         }

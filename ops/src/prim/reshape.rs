@@ -1,17 +1,17 @@
-//! Other shapes of the same elements.
+//! Change of shape.
 
 use super::contract::*;
 use super::reference::layout::{array, values};
 
-/// The same elements under another shape.
+/// The elements of the operand under another shape.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reshape {
-    /// The shape.
+    /// Shape of the result; it has as many elements as the operand.
     pub to: Shape,
 }
 
 impl Builder {
-    /// Another shape; no node when it is the same.
+    /// Adds a change of shape; returns `x` if it already has this shape.
     pub fn reshape(&mut self, x: Value, to: &Shape) -> Value {
         if self.ty(x).shape == *to { x } else { self.add(Reshape { to: to.clone() }, &[x]) }
     }

@@ -1,4 +1,4 @@
-//! A recurrence over time.
+//! Recurrence over time.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -14,30 +14,31 @@ use crate::graph::{Body, Graph, NodeId};
 use crate::program::Output;
 use crate::tensor::Tensor;
 
-/// A recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
+/// Recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
 ///
-/// Operands: the state before the first step, `sequences` tensors `[time, …]`, and what every step reads as it is. The
-/// result is the state after each step, `[time, …]`, at the step's own place in time.
+/// Operands: the state before the first step, `sequences` tensors `[time, …]`, and captures, which every step reads. The result is
+/// the state after each step, `[time, …]`, in the order of time also for a reversed recurrence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scan {
-    /// A step: state, elements and captures to the next state. Holds no constants: they are captures.
+    /// Graph of a step: from state, elements and captures to the next state. Holds no constants; they are captures.
     pub body: Body<Prim>,
-    /// How many sequences.
+    /// Number of sequences.
     pub sequences: usize,
-    /// From the last element to the first.
+    /// True if the steps run from the last element to the first.
     pub reverse: bool,
 }
 
 impl Scan {
-    /// Takes the constants out of a step's graph: they become captures, appended to the operands.
+    /// Creates a scan from a step's graph. Its constants become captures, which are returned with their names and must be appended to
+    /// the operands.
     pub fn from_step(step: Graph<Prim>, sequences: usize, reverse: bool) -> (Scan, Vec<(String, Tensor)>) {
         let mut graph = Graph::default();
         let mut values: HashMap<Value, Value> = HashMap::new();
         let mut constants = vec![];
         let value = |node| Value { node, slot: 0 };
         for id in step.inputs() {
-            let made = graph.add_input(Prim::Input, step.node(*id).name(), step.node(*id).types[0].clone());
-            values.insert(value(*id), made);
+            let input = graph.add_input(Prim::Input, step.node(*id).name(), step.node(*id).types[0].clone());
+            values.insert(value(*id), input);
         }
         let order = step.topological();
         for id in &order {
@@ -54,8 +55,8 @@ impl Scan {
             }
             let inputs: Vec<Value> = step.node_inputs(*id).iter().map(|v| values[v]).collect();
             let origin = node.origin.clone();
-            let made = graph.add_value(node.op.clone(), node.name(), node.types[0].clone(), origin, &inputs);
-            values.insert(value(*id), made);
+            let copy = graph.add_value(node.op.clone(), node.name(), node.types[0].clone(), origin, &inputs);
+            values.insert(value(*id), copy);
         }
         graph.set_outputs(step.outputs().iter().map(|(_, v)| (Output::value("next"), values[v])).collect());
         (Scan { body: Body::new(graph), sequences, reverse }, constants)
@@ -96,14 +97,14 @@ impl Primitive for Scan {
     }
 
     fn infer(&self, inputs: &[TensorType]) -> Result<TensorType, OpError> {
-        let (taken, Some(next)) = (self.body.inputs(), self.body.ty()) else {
+        let (operands, Some(next)) = (self.body.inputs(), self.body.ty()) else {
             return Err(OpError::Invalid("a step without a result".into()));
         };
-        if taken.len() != inputs.len() || taken.len() <= self.sequences || self.sequences == 0 {
-            return Err(OpError::Arity { expected: taken.len().to_string(), actual: inputs.len() });
+        if operands.len() != inputs.len() || operands.len() <= self.sequences || self.sequences == 0 {
+            return Err(OpError::Arity { expected: operands.len().to_string(), actual: inputs.len() });
         }
         let time = inputs[1].shape.0.first().cloned().unwrap_or_default();
-        for (i, (actual, expected)) in inputs.iter().zip(&taken).enumerate() {
+        for (i, (actual, expected)) in inputs.iter().zip(&operands).enumerate() {
             let scanned = (1..=self.sequences).contains(&i);
             let mut shape = actual.shape.clone();
             if scanned {
@@ -112,15 +113,15 @@ impl Primitive for Scan {
                 }
                 shape.0.remove(0);
             }
-            if !alike(actual, expected) || shape != expected.shape {
+            if !same_kind(actual, expected) || shape != expected.shape {
                 return Err(OpError::mismatch("operand of a step", expected, actual.with_shape(shape)));
             }
         }
         if !next.dtype.is_float() {
             return Err(OpError::mismatch("state", "floats", next));
         }
-        if !alike(next, taken[0]) || next.shape != taken[0].shape {
-            return Err(OpError::mismatch("state after a step", taken[0], next));
+        if !same_kind(next, operands[0]) || next.shape != operands[0].shape {
+            return Err(OpError::mismatch("state after a step", operands[0], next));
         }
         self.body.graph().check().map_err(|faults| OpError::Invalid(faults[0].to_string()))?;
         let shape: Shape = [vec![time], inputs[0].shape.0.clone()].concat().into_iter().collect();
@@ -145,10 +146,10 @@ impl Primitive for Scan {
             for (name, x) in names.iter().zip(inputs).skip(1).take(self.sequences) {
                 feed.insert((*name).into(), element(x, t));
             }
-            let mut made = run(graph, &feed, std::slice::from_ref(result))
+            let mut results = run(graph, &feed, std::slice::from_ref(result))
                 .map_err(|e| OpError::Invalid(format!("step {t}: {e}")))?;
             let state =
-                made.remove(result).ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
+                results.remove(result).ok_or_else(|| OpError::Invalid("a step without a result".into()))?;
             for (to, from) in states[t * size..][..size].iter_mut().zip(float(&state)?) {
                 *to = *from;
             }
@@ -157,12 +158,12 @@ impl Primitive for Scan {
         array(dims, states).map(Array::F)
     }
 
-    /// The compiler lowers the recurrence's own reverse.
+    /// The compiler lowers the reverse of a recurrence itself.
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         Err(d.unsupported())
     }
 
-    /// The state of the recurrence has the leading axis, behind that of time in its sequences and result.
+    /// The state has the leading axis; in sequences and in the result the axis of time precedes it.
     fn with_targets(&self, t: &mut TargetAxis<'_>) -> Result<Value, OpError> {
         let graph = self.body.graph();
         let batched_inputs = graph.inputs().iter().enumerate().filter(|(k, _)| *k == 0 || t.is_batched(*k));
@@ -189,13 +190,13 @@ impl Primitive for Scan {
     }
 }
 
-/// Whether two element types are one to a kernel: floats, integers, booleans.
-fn alike(a: &TensorType, b: &TensorType) -> bool {
+/// Returns true if two element types are the same to a kernel: both floats, integers or booleans.
+fn same_kind(a: &TensorType, b: &TensorType) -> bool {
     let both = |f: fn(&TensorType) -> bool| f(a) && f(b);
     a.dtype == b.dtype || both(|t| t.dtype.is_float()) || both(|t| t.dtype.is_integer())
 }
 
-/// Row `t` along the first axis.
+/// Returns row `t` along the first axis.
 fn element(x: &Array, t: usize) -> Array {
     fn row<T: Clone>(x: &ArrayD<T>, t: usize) -> ArrayD<T> {
         x.index_axis(Axis(0), t).to_owned()

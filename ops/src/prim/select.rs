@@ -1,17 +1,17 @@
-//! Choice by element.
+//! Elementwise choice by a condition.
 
 use ndarray::ArrayD;
 
 use super::Binary;
 use super::contract::*;
-use super::reference::layout::{array, broadcast_values, two_kinds, wrong_kind};
+use super::reference::layout::{array, broadcast_values, mixed_types, wrong_type};
 
-/// `where(condition, a, b)`, broadcasting.
+/// Elementwise choice. `(condition, a, b)` → `a` where the condition holds, `b` elsewhere; operands broadcast.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Select;
 
 impl Builder {
-    /// `condition ? a : b`, elementwise.
+    /// Adds an elementwise choice: `a` where the condition holds, `b` elsewhere.
     pub fn select(&mut self, condition: Value, a: Value, b: Value) -> Value {
         self.add(Select, &[condition, a, b])
     }
@@ -30,22 +30,22 @@ impl Primitive for Select {
         Ok(value.with_shape(broadcast_or(&value.shape, &x[0].shape)?))
     }
 
-    /// `where(condition, a, b)`, all broadcast to `dims`.
+    /// Evaluates the choice, with all operands broadcast to `dims`.
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
-        let Array::B(c) = x[0] else { return Err(wrong_kind("bool", x[0])) };
+        let Array::B(c) = x[0] else { return Err(wrong_type("bool", x[0])) };
         match (x[1], x[2]) {
             (Array::F(a), Array::F(b)) => choose(c, a, b, dims, &0.0).map(Array::F),
             (Array::I(a), Array::I(b)) => choose(c, a, b, dims, &0).map(Array::I),
             (Array::B(a), Array::B(b)) => choose(c, a, b, dims, &false).map(Array::B),
-            (Array::F(_) | Array::I(_) | Array::B(_), _) => Err(two_kinds()),
+            (Array::F(_) | Array::I(_) | Array::B(_), _) => Err(mixed_types()),
         }
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
         let (condition, r) = (d.x[0], d.r);
         let zero = d.b.scalar_like(0.0, r);
-        let sides = [[r, zero], [zero, r]].map(|[a, o]| d.b.select(condition, a, o));
-        for (i, v) in sides.into_iter().enumerate() {
+        let shares = [[r, zero], [zero, r]].map(|[a, o]| d.b.select(condition, a, o));
+        for (i, v) in shares.into_iter().enumerate() {
             d.set_summed(i + 1, v);
         }
         Ok(())

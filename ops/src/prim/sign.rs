@@ -1,12 +1,12 @@
-//! Values that cannot be negative: their magnitude needs no node.
+//! Values that are never negative, so that their magnitude needs no node.
 
 use super::Prim;
 use crate::graph::{Graph, Value};
 
-/// Longest chain of shape-only and monotone primitives that is followed.
+/// Length of the longest chain of primitives that is followed.
 const DEPTH: usize = 64;
 
-/// Whether every element of `v` is known to be ≥ 0 (or NaN) whatever the inputs.
+/// Returns true if every element of `v` is known to be ≥ 0 or NaN for any input.
 pub fn is_non_negative(graph: &Graph<Prim>, v: Value) -> bool {
     follow(graph, v, DEPTH)
 }
@@ -22,7 +22,7 @@ fn follow(graph: &Graph<Prim>, v: Value, depth: usize) -> bool {
     }
 }
 
-/// The signs of a node's operands.
+/// Facts about the signs of a node's operands.
 pub struct Signs<'a> {
     graph: &'a Graph<Prim>,
     operands: &'a [Value],
@@ -30,17 +30,17 @@ pub struct Signs<'a> {
 }
 
 impl Signs<'_> {
-    /// Whether the first operand cannot be negative.
+    /// Returns true if the first operand is never negative.
     pub fn first(&self) -> bool {
         self.operands.first().is_some_and(|v| follow(self.graph, *v, self.depth - 1))
     }
 
-    /// Whether no operand can be negative.
+    /// Returns true if no operand is ever negative.
     pub fn all(&self) -> bool {
         self.operands.iter().all(|v| follow(self.graph, *v, self.depth / 2))
     }
 
-    /// Whether some operand cannot be negative.
+    /// Returns true if at least one operand is never negative.
     pub fn any(&self) -> bool {
         self.operands.iter().any(|v| follow(self.graph, *v, self.depth / 2))
     }

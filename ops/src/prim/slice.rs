@@ -1,36 +1,36 @@
-//! Slices along an axis and their adjoint.
+//! Slices along an axis, and their adjoint.
 
 use super::contract::*;
-use super::reference::layout::{identity, known, picked};
+use super::reference::layout::{identity, known, pick_array};
 
-/// Along one axis: `start, start + step, …`, `len` elements. A negative step runs backwards.
+/// Elements `start, start + step, …` along one axis, `len` of them. A negative step runs backwards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Slice {
-    /// The axis.
+    /// Axis of the slice, in `0..rank`.
     pub axis: usize,
-    /// The first index.
+    /// First index.
     pub start: Dim,
-    /// The number of elements.
+    /// Number of elements.
     pub len: Dim,
-    /// The step, not 0.
+    /// Distance of consecutive indices, not 0.
     pub step: i64,
 }
 
-/// The adjoint of [`Slice`]: zeros of dimension `to` along `axis`, with the operand in the slice.
+/// Adjoint of [`Slice`]: zeros of dimension `to` along `axis`, with the operand at the indices of the slice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SliceTranspose {
-    /// The axis.
+    /// Axis of the slice, in `0..rank`.
     pub axis: usize,
-    /// The first index.
+    /// First index.
     pub start: Dim,
-    /// The dimension of the result along `axis`.
+    /// Dimension of the result along `axis`.
     pub to: Dim,
-    /// The step, not 0.
+    /// Distance of consecutive indices, not 0.
     pub step: i64,
 }
 
 impl Builder {
-    /// `len` elements along an axis.
+    /// Adds a slice of `len` elements from `start` along an axis.
     pub fn slice(&mut self, x: Value, axis: usize, start: &Dim, len: &Dim) -> Value {
         self.add(Slice { axis, start: start.clone(), len: len.clone(), step: 1 }, &[x])
     }
@@ -54,7 +54,7 @@ impl Primitive for Slice {
         let mut tables = identity(from);
         let positions = positions(&self.start, self.step, dims[axis], from[axis])?;
         tables[axis] = positions.into_iter().map(|at| tables[axis][at]).collect();
-        picked(x[0], &tables, 0.0, dims)
+        pick_array(x[0], &tables, 0.0, dims)
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
@@ -100,7 +100,7 @@ impl Primitive for SliceTranspose {
             table[at] = *entry;
         }
         tables[axis] = table;
-        picked(x[0], &tables, 0.0, dims)
+        pick_array(x[0], &tables, 0.0, dims)
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
@@ -124,7 +124,7 @@ impl Primitive for SliceTranspose {
     }
 }
 
-/// Checks that a slice lies in a dimension, as far as both are known.
+/// Checks that a slice lies within a dimension, as far as both are known.
 fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError> {
     if step == 0 {
         return Err(OpError::Invalid("step of a slice must not be 0".into()));
@@ -142,7 +142,7 @@ fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError>
     Ok(())
 }
 
-/// The indices of a slice of `len` elements, all inside `dim`.
+/// Returns the indices of a slice of `len` elements, all of which must be below `dim`.
 fn positions(start: &Dim, step: i64, len: usize, dim: usize) -> Result<Vec<usize>, OpError> {
     let start = known(start)?;
     let inside = |i: i64| {

@@ -1,13 +1,13 @@
-//! Softmax.
+//! Softmax along an axis.
 
 use super::contract::*;
-use super::reference::layout::{around, array, float, values};
+use super::reference::layout::{array, axis_extents, float, values};
 use super::{Binary, Reduction};
 
-/// Softmax over one axis.
+/// Softmax along one axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Softmax {
-    /// The axis.
+    /// Axis along which the result sums to 1, in `0..rank`.
     pub axis: usize,
 }
 
@@ -23,7 +23,7 @@ impl Primitive for Softmax {
     }
 
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
-        let (outer, dim, inner) = around(dims, self.axis);
+        let (outer, dim, inner) = axis_extents(dims, self.axis);
         let mut y = values(float(x[0])?).into_owned();
         for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
             let at = |d: usize| (o * dim + d) * inner + i;
@@ -36,7 +36,7 @@ impl Primitive for Softmax {
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {
-        // A row in which all is masked is not a number, and gives nothing back.
+        // The result of a fully masked row is NaN; its operands get no relevance.
         let number = d.b.binary(Binary::Equal, d.y, d.y);
         let y = d.masked(number, d.y);
         let flow = d.b.mul(d.r, y);

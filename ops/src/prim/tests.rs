@@ -1,10 +1,10 @@
-//! The JSON of primitives, which artifacts hold: it may not change while old artifacts are to be read.
+//! Stability of the JSON and text of primitives: artifacts hold them, so they must not change.
 
 use super::*;
 use crate::graph::Origin;
 use crate::tensor::{DType, Dim, Shape, TensorType};
 
-/// One of every primitive, and of every variant and kind of attribute that it may hold.
+/// Returns samples of every primitive, with every variant and kind of attribute.
 fn samples() -> Vec<Prim> {
     let window = Window {
         kernel: vec![3, 2],
@@ -89,7 +89,7 @@ fn samples() -> Vec<Prim> {
     all
 }
 
-/// `state · 2 + element`.
+/// Returns a scan whose step is `state · 2 + element`.
 fn scan() -> Scan {
     let mut b = Builder::new();
     b.set_origin(&Origin::default(), "step");

@@ -1,18 +1,19 @@
-//! Indices of the largest elements.
+//! Indices of the largest or smallest elements.
 
 use std::cmp::Ordering;
 
 use super::contract::*;
-use super::reference::layout::{around, array, by_value, elems, values, wrong_kind};
+use super::reference::layout::{array, axis_extents, by_value, elems, values, wrong_type};
 
-/// Indices of the `k` largest (or smallest) elements along an axis, int64, in order; of equal ones the first comes first.
+/// Indices of the `k` largest or smallest elements along an axis, int64, in their order. Of equal elements the one of lower index
+/// comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
-    /// The axis.
+    /// Axis along which elements are compared, in `0..rank`.
     pub axis: usize,
-    /// Number of indices, at most the axis's dimension.
+    /// Number of indices, at most the dimension of the axis.
     pub k: Dim,
-    /// The largest; else the smallest.
+    /// True for the largest elements, false for the smallest.
     pub largest: bool,
 }
 
@@ -47,7 +48,7 @@ impl Primitive for TopK {
     }
 }
 
-/// The largest or smallest along an axis; a NaN counts as the largest.
+/// Evaluates the indices along an axis; NaN counts as the largest.
 fn evaluate(axis: usize, largest: bool, x: &Array, dims: &[usize]) -> Result<Array, OpError> {
     let order: Box<dyn Fn(usize, usize) -> Ordering> = match x {
         Array::F(x) => {
@@ -58,24 +59,24 @@ fn evaluate(axis: usize, largest: bool, x: &Array, dims: &[usize]) -> Result<Arr
             let x = values(x).into_owned();
             Box::new(move |a, b| x[a].cmp(&x[b]))
         }
-        Array::B(_) => return Err(wrong_kind("numbers", x)),
+        Array::B(_) => return Err(wrong_type("numbers", x)),
     };
-    let (outer, n, inner) = around(x.dims(), axis);
+    let (outer, n, inner) = axis_extents(x.dims(), axis);
     let k = dims[axis];
-    let mut made = vec![0i64; elems(dims)?];
+    let mut indices = vec![0i64; elems(dims)?];
     for o in 0..outer {
         for i in 0..inner {
-            let place = |j: usize| (o * n + j) * inner + i;
+            let offset = |j: usize| (o * n + j) * inner + i;
             let mut all: Vec<usize> = (0..n).collect();
-            // A stable sort: of equal elements the first comes first.
+            // A stable sort keeps the order of equal elements.
             all.sort_by(|a, b| {
-                let by = order(place(*a), place(*b));
-                if largest { by.reverse() } else { by }
+                let ordering = order(offset(*a), offset(*b));
+                if largest { ordering.reverse() } else { ordering }
             });
             for (rank, j) in all.into_iter().take(k).enumerate() {
-                made[(o * k + rank) * inner + i] = j as i64;
+                indices[(o * k + rank) * inner + i] = j as i64;
             }
         }
     }
-    array(dims, made).map(Array::I)
+    array(dims, indices).map(Array::I)
 }

@@ -1,4 +1,4 @@
-//! Functions of an operand that a product reads in place of it.
+//! Elementwise transforms that a product applies to its operands.
 
 use std::borrow::Cow;
 
@@ -7,27 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use super::reference::layout::values;
 
-/// The function of an operand that a product reads: `|x|` is `Abs`, `max(x, 0)` is `Pos`, `min(x, 0)` is `Neg`; `x²`, and 1.
+/// Elementwise transform that a matrix product or convolution applies to an operand before it multiplies.
 ///
-/// Weights are stored once; a kernel takes the part on the fly where it can.
+/// A weight is stored once; kernels apply the transform when they load an element, if they can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Transform {
-    /// As it is.
+    /// `x`.
     #[default]
     Id,
-    /// The magnitude.
+    /// `|x|`.
     Abs,
-    /// The positive part.
+    /// `max(x, 0)`.
     Pos,
-    /// The negative part (its values are ≤ 0).
+    /// `min(x, 0)`.
     Neg,
-    /// The square.
+    /// `x²`.
     Square,
-    /// 1 for every element.
+    /// 1.
     One,
 }
 
-/// The part of a float.
+/// Applies a transform to a float; NaN stays NaN except under `One`.
 pub(super) fn transform_float(transform: Transform, v: f64) -> f64 {
     match transform {
         Transform::Id => v,
@@ -51,6 +51,7 @@ pub(super) fn transform_float(transform: Transform, v: f64) -> f64 {
     }
 }
 
+/// Applies a transform to an integer; overflow wraps.
 pub(super) fn transform_integer(transform: Transform, v: i64) -> i64 {
     match transform {
         Transform::Id => v,
@@ -62,7 +63,7 @@ pub(super) fn transform_integer(transform: Transform, v: i64) -> i64 {
     }
 }
 
-/// The part of each value.
+/// Applies a transform to each value, row-major.
 pub(super) fn transformed<T: Copy>(
     x: &ArrayD<T>,
     transform: Transform,

@@ -1,17 +1,17 @@
 //! Permutation of axes.
 
 use super::contract::*;
-use super::reference::layout::{Table, picked, strides, whole};
+use super::reference::layout::{Table, pick_array, strides, whole};
 
-/// Axis `i` of the result is axis `perm[i]` of the operand.
+/// Permutation of the axes: axis `i` of the result is axis `perm[i]` of the operand.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Transpose {
-    /// The permutation.
+    /// Permutation of `0..rank`.
     pub perm: Vec<usize>,
 }
 
 impl Builder {
-    /// A permutation of axes; no node for the identity.
+    /// Adds a permutation of axes; returns `x` for the identity.
     pub fn transpose(&mut self, x: Value, perm: &[usize]) -> Value {
         if perm.iter().enumerate().all(|(i, p)| i == *p) && perm.len() == self.ty(x).rank() {
             return x;
@@ -42,7 +42,7 @@ impl Primitive for Transpose {
         let from = x[0].dims();
         let strides = strides(from);
         let tables: Vec<Table> = self.perm.iter().map(|axis| whole(from[*axis], strides[*axis])).collect();
-        picked(x[0], &tables, 0.0, dims)
+        pick_array(x[0], &tables, 0.0, dims)
     }
 
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError> {

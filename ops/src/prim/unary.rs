@@ -2,16 +2,16 @@
 
 use super::Binary;
 use super::contract::*;
-use super::reference::layout::wrong_kind;
+use super::reference::layout::wrong_type;
 
-/// Elementwise functions of one float operand (`Not` takes booleans).
+/// Elementwise function of one float operand; `Not` is of a boolean operand.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Unary {
     /// `|x|`.
     Abs,
     /// `-x`.
     Neg,
-    /// -1, 0 or 1.
+    /// -1, 0 or 1 by the sign of `x`.
     Sign,
     /// `eˣ`.
     Exp,
@@ -21,7 +21,7 @@ pub enum Unary {
     Sqrt,
     /// `1 / x`.
     Reciprocal,
-    /// The error function.
+    /// `erf x`, the error function.
     Erf,
     /// `tanh x`.
     Tanh,
@@ -29,24 +29,24 @@ pub enum Unary {
     Sigmoid,
     /// `max(x, 0)`.
     Relu,
-    /// `x` where positive, else `alpha·x`.
+    /// `x` where positive, elsewhere `alpha·x`.
     LeakyRelu {
-        /// The factor.
+        /// Slope for negative `x`.
         #[serde(serialize_with = "super::float::number")]
         alpha: f32,
     },
-    /// `x` where positive, else `alpha·(eˣ - 1)`.
+    /// `x` where positive, elsewhere `alpha·(eˣ - 1)`.
     Elu {
-        /// The factor.
+        /// Magnitude of the limit for `x` → -∞.
         #[serde(serialize_with = "super::float::number")]
         alpha: f32,
     },
     /// `clip(alpha·x + beta, 0, 1)`.
     HardSigmoid {
-        /// The factor.
+        /// Slope between the bounds.
         #[serde(serialize_with = "super::float::number")]
         alpha: f32,
-        /// The offset.
+        /// Value at 0.
         #[serde(serialize_with = "super::float::number")]
         beta: f32,
     },
@@ -56,46 +56,46 @@ pub enum Unary {
     Softplus,
     /// `x / (1 + |x|)`.
     Softsign,
-    /// Bounds are -∞ and ∞ when absent.
+    /// `min(max(x, min), max)`.
     Clip {
-        /// The lower bound.
+        /// Lower bound; -∞ if absent.
         #[serde(serialize_with = "super::float::optional")]
         min: Option<f32>,
-        /// The upper bound.
+        /// Upper bound; ∞ if absent.
         #[serde(serialize_with = "super::float::optional")]
         max: Option<f32>,
     },
-    /// The next integer below.
+    /// `⌊x⌋`.
     Floor,
-    /// The next integer above.
+    /// `⌈x⌉`.
     Ceil,
-    /// Half to even.
+    /// Nearest integer; ties go to the even one.
     Round,
     /// `sin x`.
     Sin,
     /// `cos x`.
     Cos,
-    /// Boolean negation.
+    /// `¬x` of a boolean.
     Not,
 }
 
 impl Builder {
-    /// An elementwise function.
+    /// Adds a node that computes `f(x)` elementwise.
     pub fn unary(&mut self, f: Unary, x: Value) -> Value {
         self.add(f, &[x])
     }
 
-    /// `|x|`; the magnitude of a magnitude or of a value that cannot be negative is itself.
+    /// Adds a node that computes `|x|`; returns `x` if it is never negative.
     pub fn abs(&mut self, x: Value) -> Value {
         if self.is_non_negative(x) { x } else { self.unary(Unary::Abs, x) }
     }
 
-    /// `-x`.
+    /// Adds a node that computes `-x`.
     pub fn neg(&mut self, x: Value) -> Value {
         self.unary(Unary::Neg, x)
     }
 
-    /// `ln x`.
+    /// Adds a node that computes `ln x`.
     pub fn log(&mut self, x: Value) -> Value {
         self.unary(Unary::Log, x)
     }
@@ -175,21 +175,21 @@ impl Primitive for Unary {
     }
 }
 
-/// `f(x)`.
+/// Evaluates `f(x)`.
 fn evaluate(f: Unary, x: &Array) -> Result<Array, OpError> {
     match x {
         Array::F(v) => {
             if f == Unary::Not {
-                return Err(wrong_kind("bool", x));
+                return Err(wrong_type("bool", x));
             }
             Ok(Array::F(v.mapv(|v| float_function(f, v))))
         }
         Array::I(v) => {
-            let g = integer_function(f).ok_or_else(|| wrong_kind("a float type", x))?;
+            let g = integer_function(f).ok_or_else(|| wrong_type("a float type", x))?;
             Ok(Array::I(v.mapv(g)))
         }
         Array::B(v) if f == Unary::Not => Ok(Array::B(v.mapv(|v| !v))),
-        Array::B(_) => Err(wrong_kind("a float type", x)),
+        Array::B(_) => Err(wrong_type("a float type", x)),
     }
 }
 
@@ -234,12 +234,12 @@ fn float_function(f: Unary, x: f64) -> f64 {
         Unary::Round => x.round_ties_even(),
         Unary::Sin => x.sin(),
         Unary::Cos => x.cos(),
-        // `evaluate` refuses it for floats.
+        // `evaluate` refuses `Not` for floats.
         Unary::Not => f64::NAN,
     }
 }
 
-/// `min(max(x, min), max)` that keeps NaN.
+/// Returns `min(max(x, min), max)`; NaN stays NaN.
 fn clip(x: f64, min: f64, max: f64) -> f64 {
     let x = if x < min { min } else { x };
     if x > max { max } else { x }
@@ -265,7 +265,7 @@ fn integer_function(f: Unary) -> Option<Box<dyn Fn(i64) -> i64>> {
     })
 }
 
-/// The adjoint of the operand, if there is one.
+/// Builds the adjoint of the operand; `None` if the function is constant between its steps or boolean.
 fn derivative(f: Unary, d: &mut Adjoint<'_>) -> Option<Value> {
     let (x, y, r) = (d.x[0], d.y, d.r);
     let b = &mut *d.b;
@@ -296,37 +296,37 @@ fn derivative(f: Unary, d: &mut Adjoint<'_>) -> Option<Value> {
         }
         Unary::Tanh => {
             let square = b.mul(y, y);
-            let one = b.scalar_like(1.0, y);
-            let d = b.minus(one, square);
+            let unit = b.scalar_like(1.0, y);
+            let d = b.minus(unit, square);
             b.mul(r, d)
         }
         Unary::Sigmoid => {
-            let one = b.scalar_like(1.0, y);
-            let rest = b.minus(one, y);
+            let unit = b.scalar_like(1.0, y);
+            let rest = b.minus(unit, y);
             let d = b.mul(y, rest);
             b.mul(r, d)
         }
         Unary::Relu => {
-            let on = above(b, x, 0.0);
-            where_(b, on, r)
+            let positive = above(b, x, 0.0);
+            or_zero(b, positive, r)
         }
         Unary::LeakyRelu { alpha } => {
-            let on = above(b, x, 0.0);
-            let less = b.scale(r, f64::from(alpha));
-            b.select(on, r, less)
+            let positive = above(b, x, 0.0);
+            let negative = b.scale(r, f64::from(alpha));
+            b.select(positive, r, negative)
         }
         Unary::Elu { alpha } => {
-            let on = above(b, x, 0.0);
+            let positive = above(b, x, 0.0);
             let alpha = b.scalar_like(f64::from(alpha), y);
             let d = b.plus(y, alpha);
-            let less = b.mul(r, d);
-            b.select(on, r, less)
+            let negative = b.mul(r, d);
+            b.select(positive, r, negative)
         }
         Unary::HardSigmoid { alpha, .. } => {
             let (low, high) = (above(b, y, 0.0), below(b, y, 1.0));
             let within = b.binary(Binary::And, low, high);
             let v = b.scale(r, f64::from(alpha));
-            where_(b, within, v)
+            or_zero(b, within, v)
         }
         Unary::HardSwish => {
             let (low, high) = (above(b, x, -3.0), below(b, x, 3.0));
@@ -334,7 +334,7 @@ fn derivative(f: Unary, d: &mut Adjoint<'_>) -> Option<Value> {
             let half = b.scalar_like(0.5, x);
             let d = b.plus(third, half);
             let inner = b.mul(r, d);
-            let inner = where_(b, low, inner);
+            let inner = or_zero(b, low, inner);
             b.select(high, inner, r)
         }
         Unary::Softplus => {
@@ -342,9 +342,9 @@ fn derivative(f: Unary, d: &mut Adjoint<'_>) -> Option<Value> {
             b.mul(r, s)
         }
         Unary::Softsign => {
-            let size = b.unary(Unary::Abs, x);
-            let one = b.scalar_like(1.0, x);
-            let d = b.plus(one, size);
+            let magnitude = b.unary(Unary::Abs, x);
+            let unit = b.scalar_like(1.0, x);
+            let d = b.plus(unit, magnitude);
             let d = b.mul(d, d);
             b.binary(Binary::Div, r, d)
         }
@@ -373,19 +373,19 @@ fn derivative(f: Unary, d: &mut Adjoint<'_>) -> Option<Value> {
     })
 }
 
-/// `r` where the condition holds, else 0.
-fn where_(b: &mut Builder, condition: Value, r: Value) -> Value {
+/// Returns `r` where the condition holds, elsewhere 0.
+fn or_zero(b: &mut Builder, condition: Value, r: Value) -> Value {
     let zero = b.scalar_like(0.0, r);
     b.select(condition, r, zero)
 }
 
-/// Whether `x < c` for a number `c`.
+/// Returns the mask `x < c`.
 fn below(b: &mut Builder, x: Value, c: f64) -> Value {
     let c = b.scalar_like(c, x);
     b.binary(Binary::Less, x, c)
 }
 
-/// Whether `c < x` for a number `c`.
+/// Returns the mask `x > c`.
 fn above(b: &mut Builder, x: Value, c: f64) -> Value {
     let c = b.scalar_like(c, x);
     b.binary(Binary::Less, c, x)

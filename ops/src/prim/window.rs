@@ -1,4 +1,4 @@
-//! Sliding windows: the geometry of convolutions and pools.
+//! Geometry of sliding windows, shared by convolutions and pools.
 
 use std::fmt;
 
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use crate::OpError;
 use crate::tensor::Dim;
 
-/// A sliding window over the spatial axes of `[n, c, …]`.
+/// Sliding window over the spatial axes of `[n, c, …]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
-    /// Extent by spatial axis.
+    /// Number of taps, by spatial axis.
     pub kernel: Vec<usize>,
-    /// Step by spatial axis.
+    /// Distance of consecutive windows, by spatial axis.
     pub strides: Vec<usize>,
-    /// Pads before each spatial axis.
+    /// Padding before each spatial axis.
     pub before: Vec<usize>,
-    /// Pads after each spatial axis.
+    /// Padding after each spatial axis.
     pub after: Vec<usize>,
-    /// Distance of taps by spatial axis.
+    /// Distance of consecutive taps, by spatial axis.
     pub dilations: Vec<usize>,
-    /// Round the output size up; a last window must still begin inside the operand or its leading pads.
+    /// True if the output size is rounded up. The last window must still begin inside the operand or its leading padding.
     pub ceil: bool,
 }
 
 impl Window {
-    /// A window of this extent that moves by one element, without pads and dilation.
+    /// Creates a window that moves by one element, without padding or dilation.
     pub fn unit(kernel: &[usize]) -> Window {
         let filled = |value| vec![value; kernel.len()];
         Window {
@@ -38,17 +38,17 @@ impl Window {
         }
     }
 
-    /// The number of spatial axes.
+    /// Returns the number of spatial axes.
     pub fn rank(&self) -> usize {
         self.kernel.len()
     }
 
-    /// Extent of the dilated kernel along a spatial axis.
+    /// Returns the number of elements that the dilated kernel spans along a spatial axis.
     pub fn extent(&self, axis: usize) -> usize {
         (self.kernel[axis] - 1) * self.dilations[axis] + 1
     }
 
-    /// Output dimension along a spatial axis: the one place with the output-size formula.
+    /// Returns the output dimension along a spatial axis. This is the only place with the output-size formula.
     pub fn output_dim(&self, axis: usize, input: &Dim) -> Dim {
         let pads = (self.before[axis] + self.after[axis]) as i64;
         let span = input + &Dim::known(pads - self.extent(axis) as i64);
@@ -56,8 +56,8 @@ impl Window {
         if !self.ceil || stride == 1 {
             return &span.floor_div(&Dim::known(stride)) + &Dim::known(1);
         }
-        // A last window that would begin in the trailing pads is dropped. Whether that can happen does not depend on the
-        // input: windows begin every `stride`, and the last full one ends `after` beyond it.
+        // With `ceil`, a last window that would begin in the trailing padding is dropped. Whether this happens does not depend on
+        // the input: windows begin every `stride`, and the last full one ends `after` beyond it.
         if stride + self.after[axis] as i64 >= self.extent(axis) as i64 {
             (input + &Dim::known(self.before[axis] as i64)).ceil_div(stride)
         } else {
@@ -65,10 +65,10 @@ impl Window {
         }
     }
 
-    /// Output dimensions for spatial `input` dimensions.
+    /// Returns the output dimensions for the spatial dimensions `input`.
     ///
     /// # Errors
-    /// When a window does not fit.
+    /// If a window does not fit into the padded input.
     pub fn output(&self, input: &[Dim]) -> Result<Vec<Dim>, OpError> {
         if input.len() != self.rank() {
             return Err(OpError::mismatch("spatial axes", self.rank(), input.len()));
@@ -88,15 +88,16 @@ impl Window {
         Ok(dims)
     }
 
-    /// The pads after that the windows really reach, for known dimensions; negative when input is left over.
+    /// Returns how far the last window reaches beyond the input along a spatial axis, for known dimensions; negative if elements of the
+    /// input are left over.
     pub fn reach_after(&self, axis: usize, input: usize, output: usize) -> i64 {
         ((output - 1) * self.strides[axis] + self.extent(axis)) as i64 - (input + self.before[axis]) as i64
     }
 
-    /// Lists of equal rank, no zero where a zero has no meaning, and sizes that stay in bounds.
+    /// Checks that all lists have the same length, that sizes are in range, and that kernel, strides and dilations are not 0.
     ///
     /// # Errors
-    /// Names the attribute.
+    /// The attribute that is out of range.
     pub fn check(&self) -> Result<(), OpError> {
         let rank = self.rank();
         let lists = [
@@ -148,12 +149,12 @@ impl fmt::Display for Window {
     }
 }
 
-/// The geometry of a convolution.
+/// Geometry of a convolution: window and groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConvGeometry {
-    /// The window; `ceil` is false.
+    /// Sliding window; `ceil` is false.
     pub window: Window,
-    /// Groups: channels `c` and outputs `o` are both split into as many.
+    /// Number of groups into which input and output channels are split.
     pub groups: usize,
 }
 

@@ -1,22 +1,22 @@
-//! Maxima of windows and the shares of their relevance.
+//! Maximum pooling, and the shares of its relevance.
 
 use super::Window;
 use super::contract::*;
-use super::reference::layout::{Number, array, elems, float, values, wrong_kind};
+use super::reference::layout::{Number, array, elems, float, values, wrong_type};
 use super::reference::taps::{fold, taps};
 
-/// Maximum over each window of `x [n, c, …]`; pads count as -∞.
+/// Maximum over each window of `x [n, c, …]`; padding counts as -∞.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WindowMax(pub Window);
 
-/// `(x, y, r)`: each `r` is shared equally among the positions of its window where `x` equals the maximum `y`, or goes to
-/// the first of them.
+/// Shares of a maximum pool's relevance. `(x, y, r)` → `[n, c, …]` of `x`: each `r` is divided equally among the positions of its
+/// window where `x` equals the maximum `y`, or goes to the first of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowMaxShare {
-    /// The forward window.
+    /// Window of the forward pool.
     pub window: Window,
-    /// Give all to the first position, in row-major order.
+    /// True if the first position in row-major order takes all.
     pub first: bool,
 }
 
@@ -49,7 +49,7 @@ impl Primitive for WindowMax {
         match x[0] {
             Array::F(x) => fold(&self.0, x, dims, f64::LOWEST, f64::larger).map(Array::F),
             Array::I(x) => fold(&self.0, x, dims, i64::LOWEST, i64::larger).map(Array::I),
-            Array::B(_) => Err(wrong_kind("a number type", x[0])),
+            Array::B(_) => Err(wrong_type("a number type", x[0])),
         }
     }
 
@@ -63,7 +63,7 @@ impl Primitive for WindowMax {
         Ok(t.fold_into_rows(self.clone(), 1))
     }
 
-    /// A window of pads alone is -∞; pads smaller than the kernel leave none.
+    /// A window that covers only padding is -∞; padding smaller than the kernel excludes such windows.
     fn is_non_negative(&self, x: &Signs<'_>) -> bool {
         let w = &self.0;
         (0..w.rank()).all(|i| w.before[i] < w.extent(i) && w.after[i] < w.extent(i)) && x.first()
@@ -84,7 +84,7 @@ impl Primitive for WindowMaxShare {
         Ok(x[0].clone())
     }
 
-    /// Each `r` goes in equal shares to the positions of its window where `x == y`.
+    /// Evaluates the shares.
     fn evaluate(&self, x: &[&Array], _dims: &[usize]) -> Result<Array, OpError> {
         let (x, y, r) = (float(x[0])?, float(x[1])?, float(x[2])?);
         let dims = x.shape();

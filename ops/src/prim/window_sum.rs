@@ -1,28 +1,28 @@
-//! Sums of windows and their adjoint.
+//! Sums over windows, and their adjoint.
 
 use ndarray::ArrayD;
 
 use super::Window;
 use super::contract::*;
-use super::reference::layout::{Number, array, elems, values, wrong_kind};
+use super::reference::layout::{Number, array, elems, values, wrong_type};
 use super::reference::taps::{fold, taps};
 
-/// Sum over each window of `x [n, c, …]`; pads count as 0.
+/// Sum over each window of `x [n, c, …]`; padding counts as 0.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WindowSum(pub Window);
 
-/// The adjoint of [`WindowSum`]: `s [n, c, …]` → `[n, c, to…]`.
+/// Adjoint of [`WindowSum`]. `(s [n, c, …])` → `[n, c, to…]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowSumTranspose {
-    /// The forward window.
+    /// Window of the forward sum.
     pub window: Window,
     /// Spatial dimensions of the result.
     pub to: Vec<Dim>,
 }
 
 impl Builder {
-    /// Sums of windows.
+    /// Adds sums over the windows of `x`.
     pub fn window_sum(&mut self, window: &Window, x: Value) -> Value {
         self.add(WindowSum(window.clone()), &[x])
     }
@@ -57,7 +57,7 @@ impl Primitive for WindowSum {
         match x[0] {
             Array::F(x) => fold(&self.0, x, dims, 0.0, f64::plus).map(Array::F),
             Array::I(x) => fold(&self.0, x, dims, 0, i64::plus).map(Array::I),
-            Array::B(_) => Err(wrong_kind("a number type", x[0])),
+            Array::B(_) => Err(wrong_type("a number type", x[0])),
         }
     }
 
@@ -98,7 +98,7 @@ impl Primitive for WindowSumTranspose {
         match x[0] {
             Array::F(s) => spread(&self.window, s, dims).map(Array::F),
             Array::I(s) => spread(&self.window, s, dims).map(Array::I),
-            Array::B(_) => Err(wrong_kind("a number type", x[0])),
+            Array::B(_) => Err(wrong_type("a number type", x[0])),
         }
     }
 

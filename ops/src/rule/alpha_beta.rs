@@ -1,40 +1,41 @@
-//! Positive contributions take `α`, negative ones give back `β`: `R_x = α R⁺ - β R⁻`, each side by its own denominator.
+//! Alpha-beta rule: positive contributions take `α`, negative ones give back `β`, each with its own denominator:
+//! `R_x = α R⁺ - β R⁻`.
 //!
-//! With `z⁺ = W⁺x⁺ + W⁻x⁻ + b⁺` and `z⁻ = W⁻x⁺ + W⁺x⁻ + b⁻`. `α = 1`, `β = 0` is the z⁺ rule. Conserves `α - β` of what
-//! arrives but for biases and the stabiliser. Source: [bach2015], equation 60; zennit's `AlphaBeta` and `ZPlus`.
+//! With `z⁺ = W⁺x⁺ + W⁻x⁻ + b⁺` and `z⁻ = W⁻x⁺ + W⁺x⁻ + b⁻`. For `α = 1`, `β = 0` this is the z⁺ rule. Conserves `α - β` of the
+//! relevance up to biases and the stabiliser. Source: [bach2015], equation 60; zennit's `AlphaBeta` and `ZPlus`.
 
 use std::fmt;
 
 use serde::Deserialize;
 
 use super::options::options;
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Transform};
 
 options! {
-    /// Share of a bias under a rule that keeps the signs of contributions apart.
-    SignedBias of "bias" {
-        /// It counts on the side of its sign, and that share is absorbed.
+    /// Treatment of the bias in a rule that separates positive and negative contributions.
+    SignedBias, "bias" {
+        /// The bias counts on the side of its sign; its share is absorbed.
         Ledger = "ledger",
-        /// It does not count.
+        /// The bias does not count.
         Ignored = "ignored",
     }
 }
 
-/// The alpha-beta rule.
+/// Alpha-beta rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlphaBeta {
-    /// The factor of the positive side.
+    /// Factor `α` of the positive contributions, ≥ 0; 2 by default.
     pub alpha: f32,
-    /// The factor of the negative side.
+    /// Factor `β` of the negative contributions, ≥ 0; 1 by default.
     pub beta: f32,
-    /// The stabiliser of both denominators.
+    /// Stabiliser of both denominators, absolute and ≥ 0.
     pub epsilon: f32,
-    /// Share of the bias.
+    /// Treatment of the bias.
     pub bias: SignedBias,
 }
 
@@ -59,9 +60,9 @@ impl Policy for AlphaBeta {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)?;
-        from_zero("alpha", self.alpha)?;
-        from_zero("beta", self.beta)
+        check_non_negative("epsilon", self.epsilon)?;
+        check_non_negative("alpha", self.alpha)?;
+        check_non_negative("beta", self.beta)
     }
 }
 

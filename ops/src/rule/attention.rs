@@ -1,13 +1,13 @@
-//! Attention by its true weights (A1): the flow through each weight follows its contribution `p |v|`.
+//! Attention rule: the relevance that flows through each weight follows its contribution `p |v|`.
 //!
-//! The values take `value` of it (½), the rest goes on by `|q||k|ᵀ`, half to the query and half to the key. The softmax passes
-//! relevance unchanged; scale, mask and causality act through the weights, so a masked key gets exactly nothing. With `value` 1
-//! (A2) the values take all. Conserves but for rows without any contribution, which are absorbed. Source: the bilinear rule of
-//! [achtibat2024] with magnitudes.
+//! The values take the share `value` (½ by default); the rest passes on by `|q||k|ᵀ`, half to the query and half to the key. The
+//! softmax passes relevance unchanged; scale, mask and causality act through the weights, so a masked key gets exactly 0. With
+//! `value` 1 the values take all. Conserves except in rows without any contribution, which are absorbed. Source: the bilinear rule
+//! of [achtibat2024], with magnitudes.
 //!
-//! On two tracks the result is the product of weights and values, the scores are that of queries and keys: the values take
-//! `value` of each track; the rest passes the softmax unchanged and is halved between queries and keys. The weights of all pairs
-//! are kept.
+//! On two tracks, the attention is a product of weights and values, and the scores are a product of queries and keys: the values
+//! take `value` of each track, the rest passes the softmax unchanged and is divided equally between queries and keys. This form
+//! stores the weights of all pairs.
 
 use std::fmt;
 
@@ -19,11 +19,11 @@ use crate::graph::Value;
 use crate::op::role::{AttentionMap, BilinearMap, Role, Site};
 use crate::prim::{AttentionPart, Builder, Transform};
 
-/// Shares of an attention by the true weights.
+/// Shares of an attention's operands by its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Attention {
-    /// The share of the values, in 0..=1; the rest is halved between queries and keys.
+    /// Share of the values, in 0..=1; the rest is divided equally between queries and keys.
     pub value: f32,
 }
 
@@ -42,7 +42,7 @@ impl Policy for Attention {
         ))
     }
 
-    /// Not the mask; the values alone when they take all.
+    /// The mask receives no relevance; queries and keys receive none if the values take all.
     fn receives(&self) -> Receives {
         Receives::Only(if self.value >= 1.0 { vec![2] } else { vec![0, 1, 2] })
     }
@@ -75,11 +75,11 @@ impl Attention {
     fn tracks(self, b: &mut Builder, map: &dyn AttentionMap, site: &Site, r: Tracks) -> [Flow; 2] {
         let value = self.value;
         let weights = map.weights(b, site);
-        let mixed = [weights, site.inputs[2]];
-        let mix = Site { inputs: &mixed, outputs: site.outputs, live: &[true, true] };
-        let through = shares(b, &Heads, &mix, r);
+        let factors = [weights, site.inputs[2]];
+        let mix = Site { inputs: &factors, outputs: site.outputs, live: &[true, true] };
+        let shares_of_mix = shares(b, &BatchedMatMul, &mix, r);
         let rest = f64::from(1.0 - value);
-        let mut flows = through.map(|(_, values, dropped)| {
+        let mut flows = shares_of_mix.map(|(_, values, dropped)| {
             let mut operands = vec![None; site.inputs.len()];
             operands[2] = Some(b.scale(values, f64::from(value)));
             Flow { operands, absorbed: vec![b.total(dropped)] }
@@ -88,17 +88,17 @@ impl Attention {
             return flows;
         }
         let rank = b.ty(site.inputs[1]).rank();
-        let mut swap: Vec<usize> = (0..rank).collect();
-        swap.swap(rank - 2, rank - 1);
-        let keys = b.transpose(site.inputs[1], &swap);
-        let scored = [site.inputs[0], keys];
-        let scores = [Heads.product(b, scored[0], scored[1])];
-        let score = Site { inputs: &scored, outputs: &scores, live: &[true, true] };
-        let [supporting, opposing] = through.map(|(weights, _, _)| b.scale(weights, rest));
-        let onto = Tracks { supporting, opposing, argument: Argument::Value };
-        for (flow, (queries, keys, dropped)) in flows.iter_mut().zip(shares(b, &Heads, &score, onto)) {
+        let mut perm: Vec<usize> = (0..rank).collect();
+        perm.swap(rank - 2, rank - 1);
+        let keys = b.transpose(site.inputs[1], &perm);
+        let factors = [site.inputs[0], keys];
+        let scores = [BatchedMatMul.product(b, factors[0], factors[1])];
+        let score = Site { inputs: &factors, outputs: &scores, live: &[true, true] };
+        let [supporting, opposing] = shares_of_mix.map(|(weights, _, _)| b.scale(weights, rest));
+        let r = Tracks { supporting, opposing, argument: Argument::Value };
+        for (flow, (queries, keys, dropped)) in flows.iter_mut().zip(shares(b, &BatchedMatMul, &score, r)) {
             flow.operands[0] = Some(b.scale(queries, 0.5));
-            let keys = b.transpose(keys, &swap);
+            let keys = b.transpose(keys, &perm);
             flow.operands[1] = Some(b.scale(keys, 0.5));
             flow.absorbed.push(b.total(dropped));
         }
@@ -106,10 +106,10 @@ impl Attention {
     }
 }
 
-/// `x · y` over the last two axes; the others are equal.
-struct Heads;
+/// Matrix product `x · y` over the last two axes; the other axes are equal.
+struct BatchedMatMul;
 
-impl BilinearMap for Heads {
+impl BilinearMap for BatchedMatMul {
     fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
         b.matmul((x, Transform::Id, false), (y, Transform::Id, false))
     }

@@ -1,6 +1,6 @@
-//! Attention by magnitudes alone: each head's total `S` is spread over its operands as a whole.
+//! Attention rule by magnitude: the total relevance `S` of each head is spread over the elements of its operands.
 //!
-//! `½ S |v| ⊘ Σ|v|`, `¼ S |q| ⊘ Σ|q|`, `¼ S |k| ⊘ Σ|k|`; the pattern of the weights does not matter. Source: the closed form of
+//! `R_v = ½ S |v| ⊘ Σ|v|`, `R_q = ¼ S |q| ⊘ Σ|q|`, `R_k = ¼ S |k| ⊘ Σ|k|`. The weights do not matter. Source: the closed form of
 //! DLBacktrace version 2.
 
 use std::fmt;
@@ -12,7 +12,7 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::{Builder, Reduction};
 
-/// Shares of an attention by its operands' magnitudes within each head: half to the values, a quarter each to queries and keys.
+/// Shares of an attention's operands by their magnitudes within each head: half to the values, a quarter each to queries and keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionMagnitudes {}
@@ -22,7 +22,7 @@ impl Policy for AttentionMagnitudes {
         role.attention().map(|_| Formula::each_track(flow))
     }
 
-    /// Not the mask.
+    /// The mask receives no relevance.
     fn receives(&self) -> Receives {
         Receives::Only(vec![0, 1, 2])
     }
@@ -43,7 +43,8 @@ fn flow(b: &mut Builder, site: &Site, r: Value) -> Flow {
     Flow { operands, absorbed }
 }
 
-/// `share` of each head's total over the elements of `x`, by magnitude; and what an `x` of zeros drops.
+/// Spreads `share` of each head's total over the elements of `x` by magnitude. Returns the relevance of `x`, and the total that
+/// heads of zeros drop.
 fn spread(b: &mut Builder, x: Value, r: Value, share: f64) -> (Value, Value) {
     let rank = b.ty(r).rank();
     let plane = [rank - 2, rank - 1];

@@ -1,21 +1,21 @@
-//! A product of two live operands: half to each, by contribution magnitude.
+//! Bilinear rule: half of a product's relevance to each of its two live operands, by magnitude of contribution.
 //!
-//! `u = ½ R ⊘ (|A||B|)`, `R_A = |A| ⊙ (u |B|ᵀ)`, `R_B = |B| ⊙ (|A|ᵀ u)`. Conserves exactly where the product of
-//! magnitudes is not 0; the rest is absorbed. On two tracks each product of elements is a contribution, of which each factor
-//! takes half. Source: the attention rule's halves, [achtibat2024] with magnitudes.
+//! `u = ½ R ⊘ (|A||B|)`, `R_A = |A| ⊙ (u |B|ᵀ)`, `R_B = |B| ⊙ (|A|ᵀ u)`. Conserves exactly where the product of magnitudes is not 0;
+//! relevance elsewhere is absorbed. On two tracks each product of two elements is a contribution, and each factor takes half of its
+//! share. Source: the bilinear rule of [achtibat2024], with magnitudes.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::signed_sums::{parts, zeros};
+use super::signed_sums::{signed_parts, zeros};
 use super::tracks::coefficients;
 use super::{Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
 use crate::op::role::{BilinearMap, Role, Site};
 use crate::prim::Builder;
 
-/// Half to each factor, by contribution magnitude.
+/// Half of the relevance to each factor, by magnitude of contribution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bilinear {}
@@ -58,15 +58,16 @@ fn tracks(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Tracks) -> [Fl
     })
 }
 
-/// The shares of the left and of the right factor if each takes all, on each track, and the relevance that is left.
+/// Returns, for each track, the shares of the left and of the right factor if each took all, and the relevance that no contribution
+/// takes.
 pub(super) fn shares(
     b: &mut Builder,
     map: &dyn BilinearMap,
     site: &Site,
     r: Tracks,
 ) -> [(Value, Value, Value); 2] {
-    let x = parts(b, site.inputs[0]);
-    let y = parts(b, site.inputs[1]);
+    let x = signed_parts(b, site.inputs[0]);
+    let y = signed_parts(b, site.inputs[1]);
     // Products of elements of the same sign, and of opposite signs.
     let sum = |b: &mut Builder, first: Option<(Value, Value)>, second: Option<(Value, Value)>| {
         let products: Vec<Value> =
@@ -85,33 +86,33 @@ pub(super) fn shares(
     })
 }
 
-/// All that one factor gets: its part above 0 by the other's parts, then its part below.
+/// Returns the share of one factor: its positive part times the other factor's parts, plus its negative part times these.
 fn factor(
     b: &mut Builder,
-    own: (Value, Option<Value>),
+    factor: (Value, Option<Value>),
     other: (Value, Option<Value>),
     positive: Value,
     negative: Value,
     adjoint: &mut dyn FnMut(&mut Builder, Value, Value) -> Value,
 ) -> Value {
-    let mut part = |b: &mut Builder, own: Value, same: Option<Value>, opposite: Option<Value>| {
+    let mut share = |b: &mut Builder, part: Value, same: Option<Value>, opposite: Option<Value>| {
         let same = same.map(|v| adjoint(b, positive, v));
         let opposite = opposite.map(|v| adjoint(b, negative, v));
         let c = match (same, opposite) {
             (Some(same), Some(opposite)) => b.minus(same, opposite),
             (Some(same), None) => same,
             (None, Some(opposite)) => b.scale(opposite, -1.0),
-            (None, None) => zeros(b, own),
+            (None, None) => zeros(b, part),
         };
-        b.mul(c, own)
+        b.mul(c, part)
     };
-    let up = part(b, own.0, Some(other.0), other.1);
-    match own.1 {
+    let above = share(b, factor.0, Some(other.0), other.1);
+    match factor.1 {
         Some(down) => {
-            let below = part(b, down, other.1, Some(other.0));
-            b.plus(up, below)
+            let below = share(b, down, other.1, Some(other.0));
+            b.plus(above, below)
         }
-        None => up,
+        None => above,
     }
 }
 

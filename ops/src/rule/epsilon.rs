@@ -1,23 +1,23 @@
-//! `R_x = x ⊙ Wᵀ (R ⊘ (z + ε sign z))`, `z = W x + b`.
+//! Epsilon rule: `R_x = x ⊙ Wᵀ (R ⊘ (z + ε sign z))`, `z = W x + b`.
 //!
-//! The bias keeps its share, and so does the stabiliser. Source: [bach2015], equation 58; zennit's `Epsilon`, and without a
-//! bias its `Norm`.
+//! Biases and the stabiliser absorb their shares. Source: [bach2015], equation 58; zennit's `Epsilon`, and without a bias its
+//! `Norm`.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Transform};
 
-/// The epsilon rule.
+/// Epsilon rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Epsilon {
-    /// The stabiliser, absolute.
+    /// Stabiliser, absolute and ≥ 0.
     pub epsilon: f32,
 }
 
@@ -42,7 +42,7 @@ impl Policy for Epsilon {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)
+        check_non_negative("epsilon", self.epsilon)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The roles that a rule fits, asked without a node.
+//! Roles that a rule fits, determined without a node.
 
 use super::{Formula, Policy, Rule};
 use crate::graph::Value;
@@ -6,19 +6,19 @@ use crate::op::role::{AttentionMap, BilinearMap, LinearMap, Role, RoleKind, Rout
 use crate::prim::{AttentionPart, Builder, Transform};
 
 impl Rule {
-    /// Returns whether the rule has a formula for the role.
+    /// Returns true if the rule has a formula for the role.
     pub fn fits(&self, kind: RoleKind) -> bool {
         self.formula(&sample(kind)).is_some()
     }
 
-    /// Returns whether the rule has a contrastive form for each role that it fits.
+    /// Returns true if the rule has a contrastive form for each role that it fits.
     pub fn contrasts(&self) -> bool {
         let roles: Vec<Role> = RoleKind::NAMED.iter().map(|(_, kind)| sample(*kind)).collect();
         roles.iter().filter_map(|role| self.formula(role)).all(|formula: Formula| formula.contrasts())
     }
 }
 
-/// A role of the kind over an algebra that nobody calls: a formula that is dropped builds nothing.
+/// Returns a role of the kind with a placeholder algebra: formulas are created but never evaluated.
 fn sample(kind: RoleKind) -> Role<'static> {
     match kind {
         RoleKind::Linear => Role::Linear(&Sample),
@@ -38,7 +38,7 @@ fn sample(kind: RoleKind) -> Role<'static> {
     }
 }
 
-/// The algebra of the identity.
+/// Placeholder algebra: the identity.
 struct Sample;
 
 impl LinearMap for Sample {

@@ -1,4 +1,4 @@
-//! All elements that a unit reads share alike, whatever operand and weights: `R_x = A(1)ᵀ (R ⊘ A(1) 1)`.
+//! Flat rule: equal shares of all elements that a unit reads: `R_x = A(1)ᵀ (R ⊘ A(1) 1)`.
 //!
 //! Source: [lapuschkin2019]; zennit's `Flat`.
 
@@ -6,16 +6,16 @@ use std::fmt;
 
 use serde::Deserialize;
 
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{EPSILON, Formula, Policy, Receives, Sharing, weight_shares};
 use crate::op::role::Role;
 use crate::prim::Transform;
 
-/// The flat rule.
+/// Flat rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flat {
-    /// The stabiliser.
+    /// Stabiliser, absolute and ≥ 0.
     pub epsilon: f32,
 }
 
@@ -42,7 +42,7 @@ impl Policy for Flat {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)
+        check_non_negative("epsilon", self.epsilon)
     }
 }
 

@@ -1,25 +1,25 @@
-//! Weights that agree with the sign of the result count `1 + γ` times.
+//! Gamma rule: weights that agree with the sign of the result count `1 + γ` times.
 //!
-//! Where `W x + b > 0`: `z = (W + γW⁺) x⁺ + (W + γW⁻) x⁻ + b + γb⁺`; where it is below 0 the parts are exchanged; where it
-//! is 0 nothing passes. Source: [montavon2019], generalised to signed operands; zennit's `Gamma`.
+//! If `W x + b > 0`: `z = (W + γW⁺) x⁺ + (W + γW⁻) x⁻ + b + γb⁺`; if it is below 0, `W⁺` and `W⁻` are exchanged; if it is 0,
+//! nothing passes. Source: [montavon2019], generalised to signed operands; zennit's `Gamma`.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Binary, Builder, Prim, Transform};
 
-/// The gamma rule.
+/// Gamma rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gamma {
-    /// Weight of contributions with the sign of the result beyond the others, ≥ 0.
+    /// Additional factor of contributions with the result's sign, ≥ 0.
     pub gamma: f32,
-    /// The stabiliser of both denominators.
+    /// Stabiliser of both denominators, absolute and ≥ 0.
     pub epsilon: f32,
 }
 
@@ -44,8 +44,8 @@ impl Policy for Gamma {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)?;
-        from_zero("gamma", self.gamma)
+        check_non_negative("epsilon", self.epsilon)?;
+        check_non_negative("gamma", self.gamma)
     }
 }
 
@@ -59,14 +59,14 @@ impl Gamma {
         let (up, down) = (terms::positive(b, x), terms::negative(b, x));
         let mut terms = vec![];
         for (transform, other) in [(Transform::Pos, Transform::Neg), (Transform::Neg, Transform::Pos)] {
-            // Of each half of x: all weights, and γ times those of one sign.
-            let mut own = vec![];
-            for (x, more) in [(up, transform), (down, other)] {
+            // For each half of x: all weights, plus γ times those of one sign.
+            let mut branch = vec![];
+            for (x, favoured) in [(up, transform), (down, other)] {
                 let all = terms::Term::new(b, map, site, x, Transform::Id);
                 let x = b.scale(x, gamma);
-                own.extend([all, terms::Term::new(b, map, site, x, more)]);
+                branch.extend([all, terms::Term::new(b, map, site, x, favoured)]);
             }
-            let Some(mut z) = terms::sum(b, own.iter().map(|t| t.y)) else { continue };
+            let Some(mut z) = terms::sum(b, branch.iter().map(|t| t.y)) else { continue };
             if let Some(bias) = bias {
                 let more = match transform {
                     Transform::Pos => terms::positive(b, bias),
@@ -81,7 +81,7 @@ impl Gamma {
             let sides = if transform == Transform::Pos { [zero, whole] } else { [whole, zero] };
             let here = b.binary(Binary::Less, sides[0], sides[1]);
             let s = b.add(Prim::Select, &[here, s, zero]);
-            terms.extend(own.into_iter().map(|t| (t, s)));
+            terms.extend(branch.into_iter().map(|t| (t, s)));
         }
         terms::flow(b, map, site, r, &terms)
     }

@@ -1,9 +1,9 @@
-//! The vector-Jacobian product of a node, by differentiation of the primitives that it lowers to.
+//! Gradient rule: the vector-Jacobian product of a node, by differentiation of the primitives that it lowers to.
 //!
-//! A derivative passes; times the values (a composite's `times_input`) it is relevance. Options: the divisors are held
-//! constant (a normalisation's statistics), the live factors share (a product counts once, not once for each), gates are held
-//! constant (of products that sum, such as a softmax's result times the values that it weighs). Source: reverse
-//! differentiation; for the options [achtibat2024], whose rules are these in a graph without biases.
+//! The rule passes derivatives; multiplied by the values (`times_input` of a composite) they are relevance. Options hold divisors
+//! constant (the statistics of a normalisation), divide the derivative among the live factors of a product, or hold gates constant
+//! (a softmax that weighs values). Source: reverse-mode differentiation; the options are the rules of [achtibat2024] in a graph
+//! without biases.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -17,36 +17,36 @@ use crate::op::role::{Role, Site};
 use crate::prim::{Binary, Builder, Prim, adjoint};
 
 options! {
-    /// Treatment of a divisor.
-    Divisors of "divisors" {
-        /// It is differentiated by.
+    /// Treatment of divisors in a derivative.
+    Divisors, "divisors" {
+        /// The divisor is differentiated.
         Differentiated = "differentiated",
-        /// It is held constant.
+        /// The divisor is held constant.
         Constant = "constant",
     }
 }
 
 options! {
-    /// Share of each of several live operands.
-    Factors of "factors" {
-        /// All of its derivative.
+    /// Treatment of several live operands of a product.
+    Factors, "factors" {
+        /// Each operand takes its full derivative.
         All = "all",
-        /// The `n`-th part of its derivative, for `n` live operands.
+        /// Each of `n` live operands takes the `n`-th part of its derivative.
         Share = "share",
     }
 }
 
-/// The gradient of a node.
+/// Gradient rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Gradient {
     /// Treatment of divisors.
     pub divisors: Divisors,
-    /// Share of each of several live operands.
+    /// Treatment of several live operands.
     pub factors: Factors,
-    /// Role of gates; with [`Gates::Give`], a single operand that is none takes all.
+    /// Treatment of gates. With [`Gates::Give`], an operand that is the only one besides gates takes all.
     pub gates: Gates,
-    /// This operand alone is differentiated by; the others are held constant.
+    /// Operand that alone is differentiated, while the others are held constant.
     #[serde(skip)]
     pub only: Option<usize>,
 }
@@ -112,9 +112,9 @@ impl Gradient {
             (0..site.inputs.len()).filter(|k| takes(*k)).map(|k| site.inputs[k]).collect();
         let order = between(b, site.y(), &leaves);
         let depends: HashSet<Value> = order.iter().copied().chain(leaves.iter().copied()).collect();
-        let mut arrived: HashMap<Value, Value> = HashMap::from([(site.y(), r)]);
+        let mut adjoints: HashMap<Value, Value> = HashMap::from([(site.y(), r)]);
         for v in order.iter().rev() {
-            let Some(own) = arrived.get(v).copied() else { continue };
+            let Some(r) = adjoints.get(v).copied() else { continue };
             let inputs = b.graph().node_inputs(v.node);
             let mut requested: Vec<bool> = inputs.iter().map(|x| depends.contains(x)).collect();
             if self.divisors == Divisors::Constant
@@ -122,25 +122,25 @@ impl Gradient {
             {
                 requested[1] = false;
             }
-            match adjoint(b, v.node, own, &requested) {
-                Ok(made) => {
-                    for (x, share) in inputs.iter().zip(made) {
+            match adjoint(b, v.node, r, &requested) {
+                Ok(shares) => {
+                    for (x, share) in inputs.iter().zip(shares) {
                         let Some(share) = share else { continue };
-                        let sum = arrived.get(x).copied().map_or(share, |before| b.plus(before, share));
-                        arrived.insert(*x, sum);
+                        let sum = adjoints.get(x).copied().map_or(share, |sum| b.plus(sum, share));
+                        adjoints.insert(*x, sum);
                     }
                 }
                 Err(e) => b.fail(e),
             }
         }
         let count = if self.factors == Factors::Share { leaves.len().max(1) } else { 1 };
-        let mut given = HashSet::new();
+        let mut assigned = HashSet::new();
         for (k, x) in site.inputs.iter().enumerate() {
-            // An operand that is read twice takes its sum once.
-            if !takes(k) || !given.insert(*x) {
+            // An operand that occurs twice takes the sum once.
+            if !takes(k) || !assigned.insert(*x) {
                 continue;
             }
-            operands[k] = arrived.get(x).copied().map(|g| match count {
+            operands[k] = adjoints.get(x).copied().map(|g| match count {
                 1 => g,
                 n => b.scale(g, 1.0 / n as f64),
             });
@@ -149,7 +149,7 @@ impl Gradient {
     }
 }
 
-/// The values between the leaves and `y` that depend on a leaf, in order; leaves excepted.
+/// Returns the values between the leaves and `y` that depend on a leaf, in topological order, without the leaves.
 fn between(b: &Builder, y: Value, leaves: &HashSet<Value>) -> Vec<Value> {
     let graph = b.graph();
     let mut depends: HashMap<Value, bool> = HashMap::new();
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn of_elementwise_functions() {
+    fn derivatives_of_elementwise_functions() {
         // Kinks lie at -3, -2.5, -1, 0, 1 and 3, none of which a random value meets.
         let x = random(&[4, 6], 3);
         let positive = floats(x.dims(), &data(&x).iter().map(|v| v.abs() + 0.1).collect::<Vec<_>>());
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn of_operators_of_several_operands() {
+    fn derivatives_of_operators_of_several_operands() {
         let (a, b) = (random(&[3, 4], 1), random(&[4], 2));
         let positive =
             |x: &Array| floats(x.dims(), &data(x).iter().map(|v| v.abs() + 0.5).collect::<Vec<_>>());
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn of_windows_norms_and_movements() {
+    fn derivatives_of_windows_norms_and_movements() {
         let x = random(&[2, 4, 5, 6], 1);
         let rows = random(&[3, 4, 5], 2);
         let geometry = ConvGeometry { window: window(&[3, 2], &[2, 1], &[1, 0, 1, 0], &[1, 1]), groups: 2 };

@@ -1,9 +1,8 @@
-//! Relevance rules: one redistribution formula a file.
+//! Relevance rules: one redistribution formula per file.
 //!
-//! A rule supplies policy and names no operator: it is written once against the algebra that
-//! [`Role`] offers. Each takes the relevance `r` of a node's result and gives the relevance of each
-//! operand, plus what was *absorbed*: the share of biases, constants and positions that nothing contributed to. The books
-//! close: `Σ r = Σ operands + absorbed`.
+//! A rule names no operator: its formula is written once against the algebra that a [`Role`] offers. The formula takes the relevance
+//! `r` of a node's result and returns the relevance of each operand and the *absorbed* relevance: the share of biases, constants and
+//! positions without contributions. The ledger of each node closes: `Σ r = Σ operands + absorbed`.
 
 mod alpha_beta;
 mod attention;
@@ -77,22 +76,22 @@ use serde::Deserialize;
 use crate::graph::{FanIn, PrintOp, Value, Vocabulary};
 use crate::op::role::Role;
 
-/// The stabiliser of a rule whose entry gives none.
+/// Default stabiliser.
 const EPSILON: f32 = 1e-6;
 
-/// The result of a rule on one track.
+/// Relevance of a node's operands on one track.
 #[derive(Clone, Debug, Default)]
 pub struct Flow {
-    /// The relevance of each operand, of the operand's shape; `None` where it gets none.
+    /// Relevance of each operand, of the operand's shape; `None` if the operand receives none.
     pub operands: Vec<Option<Value>>,
-    /// Scalars that add up to what was absorbed.
+    /// Scalars whose sum is the absorbed relevance.
     pub absorbed: Vec<Value>,
 }
 
 macro_rules! rules {
     ($($(#[$about:meta])* $rule:ident = $name:literal,)+) => {
-        /// A relevance rule with its parameters, read from a table whose key `rule` is its name. The table of rules; the
-        /// dispatch is generated from it.
+        /// Relevance rule with its parameters. Deserialised from a composite's table whose key `rule` holds the rule's name. The enum and
+        /// its dispatch are generated from the table of rules.
         #[derive(Clone, Debug, PartialEq, Deserialize)]
         #[serde(tag = "rule")]
         pub enum Rule {
@@ -100,17 +99,17 @@ macro_rules! rules {
         }
 
         impl Rule {
-            /// The names of the rules, as composites have them.
+            /// Names of all rules, as composites write them.
             pub const NAMES: &[&str] = &[$($name),+];
 
-            /// The name.
+            /// Returns the name of the rule, as composites write it.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Rule::$rule(_) => $name,)+
                 }
             }
 
-            /// The parameters that composites give a rule; `None`: there is no rule of the name.
+            /// Returns the names of a rule's parameters in composites; `None` if no rule has the name.
             pub fn parameters(name: &str) -> Option<&'static [&'static str]> {
                 match name {
                     $($name => Some(parameters::fields::<$rule>()),)+
@@ -118,7 +117,7 @@ macro_rules! rules {
                 }
             }
 
-            /// Each rule with its default parameters.
+            /// Returns each rule with its default parameters.
             pub fn samples() -> Vec<Rule> {
                 vec![$(Rule::$rule($rule::default())),+]
             }
@@ -179,79 +178,79 @@ macro_rules! rules {
 }
 
 rules! {
-    /// Shares by contribution magnitude.
+    /// Shares by magnitude of contribution.
     Proportional = "proportional",
-    /// Shares by contribution magnitude, an activation's saturation counted.
+    /// Shares by magnitude of contribution, with the saturation of the activation that follows.
     Saturated = "saturated",
-    /// By value, stabilised.
+    /// Shares by signed contribution, with a stabiliser.
     Epsilon = "epsilon",
-    /// Positive contributions alone.
+    /// Shares of positive contributions.
     ZPlus = "z-plus",
-    /// Positive and negative contributions apart.
+    /// Separate shares of positive and negative contributions.
     AlphaBeta = "alpha-beta",
-    /// By value, one sign favoured.
+    /// Shares by signed contribution, with contributions of the result's sign favoured.
     Gamma = "gamma",
-    /// By squared weights.
+    /// Shares by squared weight.
     WSquare = "w-square",
-    /// All alike.
+    /// Equal shares.
     Flat = "flat",
-    /// For operands within bounds.
+    /// Shares relative to the bounds of the operand.
     ZBox = "z-box",
-    /// Half to each factor, by contribution magnitude.
+    /// Half of the relevance to each factor, by magnitude of contribution.
     Bilinear = "bilinear",
-    /// Shares of an attention by its weights.
+    /// Shares of an attention's operands by its weights.
     Attention = "attention",
-    /// Shares of an attention by magnitudes.
+    /// Shares of an attention's operands by their magnitudes.
     AttentionMagnitudes = "attention-magnitudes",
-    /// Shares of a sum.
+    /// Shares of a sum's operands by magnitude.
     Sum = "sum",
-    /// Shares of a sum by value.
+    /// Shares of a sum's operands by signed value.
     SumEpsilon = "sum-epsilon",
-    /// Fixed shares of a product.
+    /// Fixed shares of a product's factors.
     Product = "product",
-    /// Shares of a product by how far it is from each factor.
+    /// Shares of a product's factors by their distance from the product.
     ProductByValue = "product-by-value",
-    /// Unchanged to the first live operand.
+    /// All relevance to the first live operand, unchanged.
     Pass = "pass",
-    /// The way back of a data movement or a choice.
+    /// Adjoint of a data movement; the winner of a choice, with ties divided equally.
     Route = "route",
-    /// The way back of a choice, to the first where several tie.
+    /// The winner of a choice; the first of several that tie.
     Winner = "winner",
-    /// The sum over the embedding axis.
+    /// Sum over the embedding axes.
     Token = "token",
-    /// The sum over the embedding axis of derivatives times the embeddings.
+    /// Sum over the embedding axes of derivative times embedding.
     TokenTimes = "token-times",
-    /// A derivative.
+    /// Derivative.
     Gradient = "gradient",
-    /// A derivative by the quotient of result and operand.
+    /// Quotient of result and operand in place of the derivative.
     Slope = "slope",
-    /// Nothing passes.
+    /// No relevance to any operand.
     Stop = "stop",
-    /// Through each step of a recurrence, backwards in time.
+    /// Rules of a recurrence's step, applied to each step backwards in time.
     Stepwise = "stepwise",
 }
 
-/// A node of the relevance graph: the rule of one forward node.
+/// Node of the relevance graph: the rule of one forward node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleNode {
-    /// The rule; `None` for a seed.
+    /// Rule of the node; `None` for a seed.
     pub rule: Option<Rule>,
-    /// The forward node's operator.
+    /// Operator of the forward node.
     pub op: String,
-    /// The forward node's results, by name.
+    /// Names of the forward node's results.
     pub results: Vec<String>,
-    /// The forward node's operands, by name.
+    /// Names of the forward node's operands.
     pub operands: Vec<String>,
-    /// The operands that get relevance: output slot `i` is that of operand `targets[i]`.
+    /// Indices of the operands that receive relevance: output slot `i` holds the relevance of operand `targets[i]`.
     pub targets: Vec<usize>,
 }
 
-/// An output of a relevance graph: one wire of the relevance of a tensor at which relevance ends.
+/// Output of a relevance graph: one wire of the relevance of a tensor at which relevance ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Sink {
-    /// The tensor's name.
+    /// Name of the tensor.
     pub name: String,
-    /// Index of the tensor among those at which relevance ends.
+    /// Index of the wire among those of the same tensor.
     pub index: usize,
 }
 

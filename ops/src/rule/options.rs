@@ -1,8 +1,8 @@
-//! Parameters that are words in a composite.
+//! Parameters of rules that are words in a composite.
 
-/// An enum whose variants are the words of a parameter: `bias is one of …, found …` where it is another.
+/// Defines an enum whose variants are the words of a parameter. Other words are refused with the list of valid ones.
 macro_rules! options {
-    ($(#[$doc:meta])* $name:ident of $parameter:literal { $($(#[$about:meta])* $variant:ident = $word:literal,)+ }) => {
+    ($(#[$doc:meta])* $name:ident, $parameter:literal { $($(#[$about:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum $name {
@@ -21,7 +21,7 @@ macro_rules! options {
 }
 pub(super) use options;
 
-/// The error for a word that a parameter does not know.
+/// Returns the error of a word that a parameter does not have.
 pub(super) fn unknown<E: serde::de::Error>(parameter: &str, words: &[&str], other: &str) -> E {
     let words: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
     E::custom(format!("{parameter} is one of {}, found `{other}`", words.join(", ")))
@@ -29,40 +29,40 @@ pub(super) fn unknown<E: serde::de::Error>(parameter: &str, words: &[&str], othe
 
 options! {
     /// Treatment of a bias.
-    Bias of "bias" {
-        /// It counts as a contribution and its share is absorbed.
+    Bias, "bias" {
+        /// The bias counts as a contribution; its share is absorbed.
         Ledger = "ledger",
-        /// It does not count: the operand takes all.
+        /// The bias does not count: the operand takes all.
         Redistribute = "redistribute",
     }
 }
 
 options! {
     /// Measure of contributions.
-    Contribution of "by" {
+    Contribution, "by" {
         /// `|w · x|`.
         Magnitude = "magnitude",
-        /// `|w|`: the operand's values do not matter.
+        /// `|w|`, independent of the operand's values.
         Uniform = "uniform",
     }
 }
 
 options! {
     /// Treatment of constant operands of a sum.
-    Constants of "constants" {
-        /// They get nothing: live operands share all.
+    Constants, "constants" {
+        /// Constants take nothing: live operands share all.
         Data = "data",
-        /// They count, and their share is absorbed.
+        /// Constants take their share, which is absorbed.
         Ledger = "ledger",
     }
 }
 
 options! {
-    /// Role of a gate, a factor from 0 to 1, in a product.
-    Gates of "gates" {
-        /// It gives all to the value that it gates.
+    /// Treatment of a gate, a factor in 0..=1, in a product.
+    Gates, "gates" {
+        /// The gate takes nothing: the value that it scales takes all.
         Give = "give",
-        /// It shares as any factor does.
+        /// The gate takes a share like any factor.
         Share = "share",
     }
 }

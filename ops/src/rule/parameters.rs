@@ -1,18 +1,18 @@
-//! The parameters of a rule by name: the fields that its struct reads.
+//! Names of a rule's parameters: the fields that its struct deserialises.
 
 use serde::de::value::Error;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde::forward_to_deserialize_any;
 
-/// The names of the fields of a struct, as its `Deserialize` states them.
+/// Returns the names of a struct's fields, as its `Deserialize` implementation requests them.
 pub(super) fn fields<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
-    // The outcome is of no interest: nothing is read.
+    // Deserialisation always fails; only the requested fields are of interest.
     let _ = T::deserialize(Listing(&mut fields));
     fields
 }
 
-/// A deserializer that notes which fields are asked for and has none.
+/// Deserializer that records the requested fields and holds no data.
 struct Listing<'a>(&'a mut &'static [&'static str]);
 
 impl<'de> Deserializer<'de> for Listing<'_> {

@@ -1,7 +1,8 @@
-//! Unchanged to the first live operand, summed over the axes along which it was broadcast.
+//! Identity rule: all relevance to the first live operand, unchanged.
 //!
-//! `R_x = R_y`. Conserves exactly. For elementwise functions, normalisations (statistics held constant), and operands that
-//! constants scale. Source: the identity rule, [bach2015]; DLBacktrace.
+//! `R_x = R_y`, summed over the axes along which the operand was broadcast. Conserves exactly. For elementwise functions,
+//! normalisations (with statistics held constant) and operands that constants scale. Source: the identity rule, [bach2015];
+//! DLBacktrace.
 
 use std::fmt;
 
@@ -12,7 +13,7 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
-/// The identity rule.
+/// Identity rule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pass {}

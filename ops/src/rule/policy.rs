@@ -1,4 +1,4 @@
-//! The contract of a rule: its formula, and the facts that the compiler asks for.
+//! Interface of a rule: its formula, and the facts that the compiler asks for.
 
 use std::fmt;
 
@@ -7,51 +7,51 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
-/// A rule. Each has a file of its own; [`Rule`] is the table of them.
+/// Interface of a rule. Each rule has its own file; [`Rule`] is the table of all rules.
 pub trait Policy: fmt::Display + Clone + Into<Rule> {
-    /// The formula over a role's algebra; `None`: the rule does not fit the role. Builds nothing.
+    /// Returns the formula over a role's algebra; `None` if the rule does not fit the role. Builds no nodes.
     fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>>;
 
-    /// The operands that get relevance.
+    /// Returns the operands that receive relevance.
     fn receives(&self) -> Receives;
 
-    /// The way in which relevance is divided, given the operands that carry it.
+    /// Returns how relevance is divided among the operands, of which `live` carry relevance.
     fn sharing(&self, live: &[bool]) -> Sharing;
 
-    /// The rule with what depends on its node filled in.
+    /// Returns the rule with the parameters that depend on its node filled in.
     fn for_node(&self, _: &dyn NodeFacts) -> Rule {
         self.clone().into()
     }
 
-    /// Checks that parameters are in range.
+    /// Checks that the parameters are in range.
     ///
     /// # Errors
-    /// The parameter, the range, and the value.
+    /// Text with the parameter, its range, and the actual value.
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
 
-    /// Returns whether a constant that is added to the data keeps a share, or changes what the data is multiplied with.
+    /// Returns true if constants that are added to the data absorb a share, or change the factor of the data.
     fn counts_constants(&self) -> bool {
         false
     }
 }
 
-/// The operands that a rule gives relevance to, among those that carry it.
+/// Operands to which a rule passes relevance, among those that carry it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receives {
-    /// The first.
+    /// The first operand that carries relevance.
     First,
-    /// Each.
+    /// All operands that carry relevance.
     All,
-    /// None.
+    /// No operand.
     Nothing,
-    /// Those at these positions.
+    /// The operands at these indices.
     Only(Vec<usize>),
 }
 
 impl Receives {
-    /// The operands by position, where `live` are those that carry relevance.
+    /// Returns the indices of the operands that receive relevance, where `live` marks those that carry it.
     pub fn among(&self, live: &[bool]) -> Vec<usize> {
         let all = (0..live.len()).filter(|k| live[*k]);
         match self {
@@ -63,85 +63,85 @@ impl Receives {
     }
 }
 
-/// The way in which a rule divides relevance: by values with a sign or not, and as relevance or as a derivative.
+/// Kind of division of relevance: by signed values or magnitudes, and whether relevance or derivatives pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// Relevance by values with their signs: a negative value passes it on negated.
+    /// Relevance by signed values: a negative value passes it on negated.
     ByValue,
-    /// Relevance by magnitudes, by counts, or by contributions of one sign.
+    /// Relevance by magnitudes, counts, or contributions of one sign.
     ByMagnitude,
-    /// Relevance in parts that do not depend on values.
+    /// Relevance in shares that do not depend on values.
     Fixed,
-    /// Relevance, all of it to the one operand that takes part.
+    /// All relevance to the single operand that takes part.
     Single,
-    /// A derivative, the quotient of result and operand; relevance passes unchanged.
+    /// Derivative as the quotient of result and operand; relevance passes unchanged.
     Slope,
-    /// Relevance or a derivative, each element to where the result's came from.
+    /// Relevance or derivative, moved from each element of the result to the element that it came from.
     Moves,
-    /// Relevance or a derivative that goes no further: it is summed up or dropped.
+    /// Relevance or derivative that ends here: it is summed or dropped.
     Ends,
-    /// A derivative.
+    /// Derivative.
     Derivative,
-    /// By the rules of what each step of a recurrence does.
+    /// Rules of a recurrence's step.
     Stepwise,
 }
 
-/// The bounds beyond which an activation hides one side of its layer's contributions.
+/// Bounds beyond which an activation hides the positive or the negative contributions of its layer.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bounds {
-    /// Below it the positive side is out.
+    /// Value below which positive contributions have no effect.
     pub lower: Option<f32>,
-    /// Above it the negative side is out.
+    /// Value above which negative contributions have no effect.
     pub upper: Option<f32>,
-    /// Slope of an activation `x · σ(slope · x)`, which is not monotone.
+    /// Slope `a` of an activation `x · σ(a · x)`, which is not monotone.
     pub swish: Option<f32>,
 }
 
-/// Facts of the node that a rule is for, besides its role.
+/// Facts about the node of a rule, besides its role.
 pub trait NodeFacts {
-    /// For each operand, whether it carries relevance.
+    /// Returns, for each operand, whether it carries relevance.
     fn live(&self) -> &[bool];
 
-    /// Returns whether operand `k` is the result of a sigmoid-like function: a factor from 0 to 1.
+    /// Returns true if operand `k` is the result of a sigmoid-like function: a factor in 0..=1.
     fn is_gate(&self, k: usize) -> bool;
 
-    /// The bounds of the activation that alone reads the result; `None` where there is none.
+    /// Returns the bounds of the activation that is the only reader of the result; `None` if there is none.
     fn bounds(&self) -> Option<Bounds>;
 
-    /// Returns whether the node is a convolution.
+    /// Returns true if the node is a convolution.
     fn convolves(&self) -> bool;
 }
 
-/// Builds the relevance of a node's operands from that of its result.
+/// Builds the relevance of a node's operands from the relevance of its result.
 pub type FlowFn<'a> = Box<dyn Fn(&mut Builder, &Site, Value) -> Flow + 'a>;
 
-/// Builds the relevance of a node's operands on both tracks from that of its result on both.
+/// Builds the relevance of a node's operands on both tracks from the relevance of its result on both.
 pub type TracksFn<'a> = Box<dyn Fn(&mut Builder, &Site, Tracks) -> [Flow; 2] + 'a>;
 
-/// The formula of a rule for a node, and its contrastive form.
+/// Formula of a rule for a node, with its contrastive form.
 pub enum Formula<'a> {
-    /// Without a contrastive form.
+    /// Formula without a contrastive form.
     OneTrack(FlowFn<'a>),
-    /// Each of two tracks alone.
+    /// Formula that is applied to each of two tracks separately.
     EachTrack(FlowFn<'a>),
-    /// Two tracks coupled by the sign of contributions.
+    /// Formula, and its contrastive form, which couples two tracks by the signs of contributions.
     Coupled(FlowFn<'a>, TracksFn<'a>),
-    /// By the rules of each step of a recurrence, on one track or two. The compiler lowers it.
+    /// Rules of a recurrence's step, on one or two tracks. The compiler lowers them.
     PerStep,
 }
 
 impl<'a> Formula<'a> {
-    /// A formula without a contrastive form.
+    /// Creates a formula without a contrastive form.
     pub fn one_track(flow: impl Fn(&mut Builder, &Site, Value) -> Flow + 'a) -> Formula<'a> {
         Formula::OneTrack(Box::new(flow))
     }
 
-    /// A formula that serves each track alone.
+    /// Creates a formula that is applied to each track separately.
     pub fn each_track(flow: impl Fn(&mut Builder, &Site, Value) -> Flow + 'a) -> Formula<'a> {
         Formula::EachTrack(Box::new(flow))
     }
 
-    /// A formula whose contrastive form couples the tracks.
+    /// Creates a formula with a contrastive form that couples the tracks.
     pub fn coupled(
         flow: impl Fn(&mut Builder, &Site, Value) -> Flow + 'a,
         tracks: impl Fn(&mut Builder, &Site, Tracks) -> [Flow; 2] + 'a,
@@ -149,7 +149,7 @@ impl<'a> Formula<'a> {
         Formula::Coupled(Box::new(flow), Box::new(tracks))
     }
 
-    /// Returns whether there is a contrastive form.
+    /// Returns true if the formula has a contrastive form.
     pub fn contrasts(&self) -> bool {
         match self {
             Formula::OneTrack(_) => false,
@@ -157,33 +157,35 @@ impl<'a> Formula<'a> {
         }
     }
 
-    /// Builds the relevance of the operands from `r`, the relevance of the result; `None` for a formula per step.
+    /// Builds the relevance of the operands from `r`, the relevance of the result; `None` for [`Formula::PerStep`].
     pub fn flow(&self, b: &mut Builder, site: &Site, r: Value) -> Option<Flow> {
         match self {
             Formula::OneTrack(flow) | Formula::EachTrack(flow) | Formula::Coupled(flow, _) => {
                 let flow = flow(b, site, r);
-                Some(settled(b, site, flow))
+                Some(absorb_constant_shares(b, site, flow))
             }
             Formula::PerStep => None,
         }
     }
 
-    /// Builds the relevance of the operands on both tracks from `r`, that of the result; `None` without a contrastive form,
-    /// and for a formula per step.
+    /// Builds the relevance of the operands on both tracks from `r`, the relevance of the result. `None` without a contrastive form and
+    /// for [`Formula::PerStep`].
     pub fn flows(&self, b: &mut Builder, site: &Site, r: Tracks) -> Option<[Flow; 2]> {
         match self {
             Formula::OneTrack(_) | Formula::PerStep => None,
             Formula::EachTrack(flow) => Some(r.both().map(|r| {
                 let flow = flow(b, site, r);
-                settled(b, site, flow)
+                absorb_constant_shares(b, site, flow)
             })),
-            Formula::Coupled(_, tracks) => Some(tracks(b, site, r).map(|flow| settled(b, site, flow))),
+            Formula::Coupled(_, tracks) => {
+                Some(tracks(b, site, r).map(|flow| absorb_constant_shares(b, site, flow)))
+            }
         }
     }
 }
 
-/// One share for each operand; the share of a constant one is absorbed.
-fn settled(b: &mut Builder, site: &Site, mut flow: Flow) -> Flow {
+/// Completes a flow to one entry per operand; shares of operands that do not carry relevance are absorbed.
+fn absorb_constant_shares(b: &mut Builder, site: &Site, mut flow: Flow) -> Flow {
     flow.operands.resize(site.inputs.len(), None);
     for (k, share) in flow.operands.iter_mut().enumerate() {
         if !site.live[k] {
@@ -193,8 +195,8 @@ fn settled(b: &mut Builder, site: &Site, mut flow: Flow) -> Flow {
     flow
 }
 
-/// Checks that a parameter is a number from 0 on.
-pub(super) fn from_zero(name: &str, value: f32) -> Result<(), String> {
+/// Checks that a parameter is finite and ≥ 0.
+pub(super) fn check_non_negative(name: &str, value: f32) -> Result<(), String> {
     if value >= 0.0 && value.is_finite() {
         return Ok(());
     }

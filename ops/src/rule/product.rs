@@ -1,8 +1,7 @@
-//! Fixed shares of a product: `R_k = shares_k · R`, summed back over broadcasts. Conserves exactly.
+//! Product rule with fixed shares: `R_k = shares_k · R`, summed over the axes of broadcasts. Conserves exactly.
 //!
-//! The shares follow from what the factors of the node are: a constant takes nothing, a gate gives all to the value it gates,
-//! two plain factors take half each. Source: the product rules of [arras2017] (gates) and DLBacktrace version 2
-//! (halves).
+//! The shares follow from the factors of the node: a constant takes nothing, the value that a gate scales takes all, and two plain
+//! factors take half each. Source: the product rules of [arras2017] (gates) and DLBacktrace version 2 (halves).
 
 use std::fmt;
 
@@ -13,13 +12,13 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
-/// The rule of products.
+/// Product rule with fixed shares.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Product {
-    /// Role of gates.
+    /// Treatment of gates.
     pub gates: Gates,
-    /// The share of each factor of the node; they sum to 1.
+    /// Share of each factor of the node; the shares sum to 1.
     #[serde(skip)]
     pub shares: Vec<f32>,
 }
@@ -46,16 +45,16 @@ impl Policy for Product {
     fn for_node(&self, node: &dyn NodeFacts) -> Rule {
         let live = node.live();
         let values = self.gates.values(node);
-        // Without a plain value (a gate times a gate, a gate times a constant), the live factors share.
-        let takers = if values.contains(&true) { values } else { live.to_vec() };
-        let count = takers.iter().filter(|taker| **taker).count() as f32;
-        let shares = takers.iter().map(|taker| if *taker { 1.0 / count } else { 0.0 }).collect();
+        // Without a plain value (two gates, or a gate and a constant) the live factors share.
+        let recipients = if values.contains(&true) { values } else { live.to_vec() };
+        let count = recipients.iter().filter(|takes| **takes).count() as f32;
+        let shares = recipients.iter().map(|takes| if *takes { 1.0 / count } else { 0.0 }).collect();
         Product { gates: self.gates, shares }.into()
     }
 }
 
 impl Gates {
-    /// For each operand of a node, whether it is live and a plain value; where gates share, they count as such.
+    /// Returns, for each operand of a node, whether it is live and a plain value. With [`Gates::Share`], gates are plain values.
     pub(super) fn values(self, node: &dyn NodeFacts) -> Vec<bool> {
         let live = node.live().iter().enumerate();
         live.map(|(k, live)| *live && !(self == Gates::Give && node.is_gate(k))).collect()
@@ -87,7 +86,7 @@ mod tests {
     use crate::rule::tests::{Layer, assert_close, at, fill, random};
 
     #[test]
-    fn a_product_shares_as_told_and_undoes_broadcasting() {
+    fn a_product_takes_fixed_shares_and_undoes_broadcasting() {
         let (x, y) = (random(&[2, 3], 1), random(&[3], 2));
         let r = random(&[2, 3], 3);
         let layer = |shares: &[f32]| {

@@ -1,9 +1,9 @@
-//! A product's factors by how far the product is from each: `R_a = R d_a ⊘ (d_a + d_b)`, `d_a = |ab - a|`, `d_b = |ab - b|`.
+//! Product rule by distance: `R_a = R d_a ⊘ (d_a + d_b)`, `d_a = |ab - a|`, `d_b = |ab - b|`.
 //!
-//! On two tracks each factor takes by the other's magnitude, `R_a = R |b| ⊘ (|a| + |b|)`, nothing where a factor is 0.
+//! On two tracks each factor takes the other's magnitude, `R_a = R |b| ⊘ (|a| + |b|)`; nothing passes where a factor is 0.
 //!
-//! A factor near 1 changes little and gets little. Broadcasts are summed back. Conserves exactly but where both distances
-//! are 0, which is absorbed. Source: the products of recurrent cells in DLBacktrace version 1.
+//! A factor near 1 changes the other little and takes little. Relevance is summed over the axes of broadcasts. Conserves exactly
+//! except where both distances are 0, which is absorbed. Source: the products of recurrent cells in DLBacktrace version 1.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::{Binary, Builder};
 
-/// Shares of a product by how far it is from each factor.
+/// Shares of a product's factors by their distance from the product.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProductByValue {}
@@ -46,21 +46,21 @@ fn flow(b: &mut Builder, site: &Site, r: Value) -> Flow {
 fn tracks(b: &mut Builder, site: &Site, r: Tracks) -> [Flow; 2] {
     let factors: Vec<Value> = live(site).map(|k| site.inputs[k]).collect();
     let magnitudes: Vec<Value> = factors.iter().map(|v| b.abs(*v)).collect();
-    // With two factors, each by the other; the same list the other way round.
+    // Each of two factors takes by the other: the list in reverse order.
     let others: Vec<Value> = magnitudes.iter().rev().copied().collect();
     let zero = b.scalar_like(0.0, site.y());
-    let none = b.binary(Binary::Equal, site.y(), zero);
+    let is_zero = b.binary(Binary::Equal, site.y(), zero);
     r.both().map(|r| {
         let zero = b.scalar_like(0.0, r);
-        let kept = b.select(none, r, zero);
-        let given = b.select(none, zero, r);
-        let mut flow = share(b, site, given, &others);
-        flow.absorbed.push(b.total(kept));
+        let absorbed = b.select(is_zero, r, zero);
+        let r = b.select(is_zero, zero, r);
+        let mut flow = share(b, site, r, &others);
+        flow.absorbed.push(b.total(absorbed));
         flow
     })
 }
 
-/// The relevance shared among the live factors by `magnitudes`.
+/// Divides the relevance among the live factors by `magnitudes`.
 fn share(b: &mut Builder, site: &Site, r: Value, magnitudes: &[Value]) -> Flow {
     let mut operands = vec![None; site.inputs.len()];
     let Some((first, others)) = magnitudes.split_first() else {

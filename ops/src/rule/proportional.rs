@@ -1,10 +1,10 @@
-//! Shares by contribution magnitude: `R_x = |x| ⊙ |W|ᵀ (R_y ⊘ (|W| |x| + |b|))`, `0/0 = 0`.
+//! Proportional rule: shares by magnitude of contribution, `R_x = |x| ⊙ |W|ᵀ (R_y ⊘ (|W| |x| + |b|))`, with `0/0 = 0`.
 //!
-//! For a sum or mean over positions the coefficients are 1. With [`Contribution::Uniform`] every position counts alike:
-//! `|x|` is replaced by 1.
+//! For a sum or mean over positions the weights are 1. With [`Contribution::Uniform`] all positions take equal shares: `|x|` is
+//! replaced by 1.
 //!
-//! Conserves: exactly with [`Bias::Redistribute`] but for positions that nothing contributes to; with [`Bias::Ledger`] the
-//! bias keeps its share. Source: [bach2015] with absolute contributions; DLBacktrace's linear rule, ungated.
+//! With [`Bias::Redistribute`], conserves exactly except at positions without contributions; with [`Bias::Ledger`], the bias absorbs
+//! its share. Source: [bach2015] with absolute contributions; DLBacktrace's linear rule without its gates.
 
 use std::fmt;
 
@@ -15,11 +15,11 @@ use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Transform};
 
-/// The proportional rule.
+/// Proportional rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Proportional {
-    /// Treatment of a bias.
+    /// Treatment of the bias.
     pub bias: Bias,
     /// Measure of contributions.
     pub by: Contribution,
@@ -58,9 +58,9 @@ impl Proportional {
         let x = match self.by {
             Contribution::Magnitude => b.abs(site.inputs[k]),
             Contribution::Uniform => {
-                let one = b.scalar_like(1.0, site.inputs[k]);
+                let unit = b.scalar_like(1.0, site.inputs[k]);
                 let shape = b.ty(site.inputs[k]).shape;
-                b.expand(one, &shape)
+                b.expand(unit, &shape)
             }
         };
         let bias = match self.bias {
@@ -71,19 +71,19 @@ impl Proportional {
         let z = bias.map_or(sum, |bias| b.plus(sum, bias));
         let s = b.guarded_div(r, z);
         let c = map.transpose(b, site, s, Transform::Abs);
-        // The relevance factor stands first: evaluation then reaches `x` of early layers late.
+        // `c` is the first factor, so that evaluation reaches `x`, a value of the early layers, late.
         let share = b.mul(c, x);
         let mut operands = vec![None; site.inputs.len()];
         operands[k] = Some(share);
-        // Absorbed: the bias' share, and `r` wherever nothing contributed (elsewhere `s z = r`).
+        // Absorbed are the share of the bias, and `r` where nothing contributes (elsewhere `s z = r`).
         let passed = b.mul(s, z);
         let dropped = b.minus(r, passed);
         let mut absorbed = vec![b.total(dropped)];
         if let Some(bias) = bias {
             let shape = b.ty(bias).shape;
             let by_unit = b.sum_to(s, &shape);
-            let kept = b.mul(by_unit, bias);
-            absorbed.push(b.total(kept));
+            let bias_share = b.mul(by_unit, bias);
+            absorbed.push(b.total(bias_share));
         }
         Flow { operands, absorbed }
     }
@@ -110,8 +110,8 @@ mod tests {
     };
     use crate::tensor::Array;
 
-    /// The proportional rule of a layer whose coefficient from element `i` of x to element `j` of y is `w(i, j)`:
-    /// the share of x, and what is absorbed.
+    /// Applies the proportional rule to a layer whose weight from element `i` of x to element `j` of y is `w(i, j)`. Returns the relevance
+    /// of x and the absorbed relevance.
     fn shares(
         x: &Array,
         r: &Array,
@@ -123,8 +123,8 @@ mod tests {
         for j in indices(r.dims()) {
             let all: Vec<f64> = indices(x.dims()).iter().map(|i| (w(i, &j) * at(x, i)).abs()).collect();
             let z = all.iter().sum::<f64>() + bias(&j).abs();
-            for (own, c) in share.iter_mut().zip(&all) {
-                *own += quotient(at(r, &j) * c, z);
+            for (sum, c) in share.iter_mut().zip(&all) {
+                *sum += quotient(at(r, &j) * c, z);
             }
             absorbed += if z == 0.0 { at(r, &j) } else { at(r, &j) * bias(&j).abs() / z };
         }
@@ -150,8 +150,8 @@ mod tests {
                 let counts = if by == Contribution::Uniform { fill(x.dims(), |_| 1.0) } else { x.clone() };
                 let coefficient =
                     |i: &[usize], j: &[usize]| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 };
-                let own = |j: &[usize]| if policy == Bias::Ledger { at(&bias, &[j[1]]) } else { 0.0 };
-                let (expected, absorbed) = shares(&counts, &r, coefficient, own);
+                let bias_of = |j: &[usize]| if policy == Bias::Ledger { at(&bias, &[j[1]]) } else { 0.0 };
+                let (expected, absorbed) = shares(&counts, &r, coefficient, bias_of);
                 let actual = layer.explain(&r);
                 let what = format!("{}", layer.rule);
                 assert_close(actual.operand(0), &expected, &what);

@@ -1,6 +1,6 @@
-//! The way back of a data movement (the exact adjoint) or of a choice (to the winner; ties share equally).
+//! Route rule: the exact adjoint of a data movement, or the winner of a choice, with ties divided equally.
 //!
-//! Conserves exactly, constants' parts counted as absorbed; what lay on padding is dropped and absorbed.
+//! Conserves exactly; shares of constants and relevance of padding are absorbed.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::graph::Value;
 use crate::op::role::Role;
 use crate::prim::Builder;
 
-/// The way back of a data movement or a choice.
+/// Adjoint of a data movement; the winner of a choice, with ties divided equally.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {}
@@ -34,9 +34,9 @@ impl Policy for Route {
     }
 }
 
-/// The flow of relevance that moved to the operands; what did not is absorbed.
+/// Completes the relevance of operands to a flow: relevance that did not reach an operand is absorbed.
 pub(super) fn absorbing(b: &mut Builder, operands: Vec<Option<Value>>, r: Value) -> Flow {
-    // Not by operand: what a pad dropped, or a NaN that equals nothing, shows in the totals alone.
+    // From the totals, because relevance that padding drops, or that belongs to a NaN, appears in no operand.
     let total = b.total(r);
     let absorbed = operands.iter().flatten().fold(total, |left, v| {
         let passed = b.total(*v);
@@ -61,7 +61,7 @@ mod tests {
     };
 
     #[test]
-    fn the_greatest_takes_all_and_ties_share_equally() {
+    fn the_largest_takes_all_and_ties_share_equally() {
         let x = floats(&[1, 1, 2, 4], &[1.0, 3.0, 0.0, 2.0, 3.0, 2.0, 5.0, 5.0]);
         let r = floats(&[1, 1, 1, 2], &[8.0, 6.0]);
         let op = MaxPool { window: window(&[2, 2], &[2, 2], &[0; 4], &[1, 1]) };
@@ -78,21 +78,26 @@ mod tests {
         let reduce = |kind| Reduce { kind, axes: vec![1], keep: false };
         let r = floats(&[2], &[6.0, 4.0]);
         let x = floats(&[2, 3], &[2.0, 2.0, -1.0, 0.0, 1.0, -3.0]);
-        let of = |kind| Layer::new(reduce(kind), &[&x], &[true], Route {}).explain(&r).operand(0).clone();
+        let relevance =
+            |kind| Layer::new(reduce(kind), &[&x], &[true], Route {}).explain(&r).operand(0).clone();
         assert_close(
-            &of(ReduceKind::Max),
+            &relevance(ReduceKind::Max),
             &floats(&[2, 3], &[3.0, 3.0, 0.0, 0.0, 4.0, 0.0]),
             "reduced maximum",
         );
         assert_close(
-            &of(ReduceKind::Min),
+            &relevance(ReduceKind::Min),
             &floats(&[2, 3], &[0.0, 0.0, 6.0, 0.0, 0.0, 4.0]),
             "reduced minimum",
         );
-        assert_close(&of(ReduceKind::Prod), &fill(&[2, 3], |n| at(&r, &n[..1]) / 3.0), "reduced product");
+        assert_close(
+            &relevance(ReduceKind::Prod),
+            &fill(&[2, 3], |n| at(&r, &n[..1]) / 3.0),
+            "reduced product",
+        );
         let softmax = |n: &[usize]| at(&x, n).exp() / (0..3).map(|k| at(&x, &[n[0], k]).exp()).sum::<f64>();
         let smooth = fill(&[2, 3], |n| at(&r, &n[..1]) * softmax(n));
-        assert_close(&of(ReduceKind::LogSumExp), &smooth, "smooth maximum");
+        assert_close(&relevance(ReduceKind::LogSumExp), &smooth, "smooth maximum");
     }
 
     #[test]

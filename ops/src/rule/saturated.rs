@@ -1,12 +1,11 @@
-//! Shares by contribution magnitude of a layer whose activation saturates: a side that the activation does not see takes
-//! nothing.
+//! Proportional rule for a layer whose activation saturates: contributions that the activation hides take nothing.
 //!
-//! With `p`, `n` the sums of positive and negative contributions, `net = p - n + b` and flags `κ⁺, κ⁻ ∈ {0, 1}`:
-//! `R_x = Σ_j c⁺_j κ⁺_j R_j ⊘ D_j + Σ_j |c⁻_j| κ⁻_j R_j ⊘ D_j`, `D = κ⁺ p + κ⁻ n + |b|`. Below the activation's lower bound the
-//! positive side is out, above its upper bound the negative one. An activation that is not monotone drops the side without
-//! which its value does not change.
+//! With `p` and `n` the sums of positive and negative contributions by magnitude, and flags `κ⁺, κ⁻ ∈ {0, 1}`:
+//! `R_x = Σ_j c⁺_j κ⁺_j R_j ⊘ D_j + Σ_j |c⁻_j| κ⁻_j R_j ⊘ D_j`, `D = κ⁺ p + κ⁻ n + |b|`. `κ⁺` is 0 below the activation's lower bound,
+//! `κ⁻` above its upper bound. For an activation that is not monotone, the flag of a side is 0 if the activation's value does not
+//! change without that side.
 //!
-//! Conserves but for biases and for units both of whose sides are out, which are absorbed. Source: DLBacktrace version 1.
+//! Conserves except for biases and for units both of whose flags are 0, which are absorbed. Source: DLBacktrace version 1.
 
 use std::fmt;
 
@@ -20,39 +19,39 @@ use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Binary, Builder, Unary};
 
 options! {
-    /// Reading of saturation.
-    Saturation of "saturation" {
-        /// The layer's result decides for every layer, a bound of 0 counts, and a dropped side leaves the denominator.
+    /// Interpretation of saturation.
+    Saturation, "saturation" {
+        /// The layer's result decides in every layer, a bound of 0 counts, and a hidden side leaves the denominator.
         Net = "net",
-        /// To the letter of DLBacktrace version 1: the bound 0 of Relu has no effect, a convolution is decided by the sum of
+        /// The literal behaviour of DLBacktrace version 1: the bound 0 of Relu has no effect, and a convolution is decided by the sum of
         /// its contributions' magnitudes.
         Literal = "v1",
     }
 }
 
-/// The quantity that decides a layer's flags.
+/// Quantity that is compared with the bounds of the activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidedBy {
-    /// By the layer's result; a dropped side leaves the denominator.
+    /// The layer's result. A hidden side leaves the denominator.
     Net,
-    /// By the sum of magnitudes `p + n`; the denominator stays whole, so a dropped side is absorbed. Convolutions of
-    /// DLBacktrace version 1.
+    /// The sum of magnitudes `p + n`. The denominator keeps a hidden side, whose share is absorbed. Convolutions of DLBacktrace
+    /// version 1.
     Magnitude,
 }
 
-/// The rule of layers with an activation that saturates.
+/// Proportional rule with saturation.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Saturated {
-    /// Reading of saturation.
+    /// Interpretation of saturation.
     pub saturation: Saturation,
-    /// The bounds of the node's activation.
+    /// Bounds of the node's activation.
     #[serde(skip)]
     pub bounds: Bounds,
-    /// Distance within which two values of an activation that is not monotone count as the same.
+    /// Distance up to which two values of a non-monotone activation are equal.
     #[serde(skip)]
     pub tolerance: f32,
-    /// The quantity that decides.
+    /// Quantity that is compared with the bounds.
     #[serde(skip)]
     pub by: DecidedBy,
 }
@@ -85,7 +84,8 @@ impl Policy for Saturated {
         Sharing::ByMagnitude
     }
 
-    /// By the activation that alone reads the result; without one that saturates, the proportional rule.
+    /// Takes the bounds of the activation that is the only reader of the result; without one that saturates, returns the proportional
+    /// rule.
     fn for_node(&self, node: &dyn NodeFacts) -> Rule {
         let Some(bounds) = node.bounds().and_then(|bounds| self.saturation.read(bounds)) else {
             return Proportional::default().into();
@@ -100,11 +100,11 @@ impl Policy for Saturated {
 }
 
 impl Saturation {
-    /// The bounds as this reading has them; `None` where it knows none.
+    /// Returns the bounds in this interpretation; `None` if it ignores them.
     fn read(self, bounds: Bounds) -> Option<Bounds> {
         match self {
             Saturation::Net => Some(bounds),
-            // Version 1 tests a bound for being there by its truth: that of Relu, 0, is none.
+            // Version 1 tests the bound for truth, so Relu's bound 0 is ignored.
             Saturation::Literal if bounds == (Bounds { lower: Some(0.0), ..Bounds::default() }) => None,
             // Version 1 compares values of x · σ(0.75 x).
             Saturation::Literal => Some(Bounds { swish: bounds.swish.map(|_| 0.75), ..bounds }),
@@ -115,48 +115,48 @@ impl Saturation {
 impl Saturated {
     fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let k = site.data();
-        let sides = SignedSums::new(b, map, site, site.inputs[k]);
-        let (p, n) = (sides.positive, sides.negative);
+        let sums = SignedSums::new(b, map, site, site.inputs[k]);
+        let (p, n) = (sums.positive, sums.negative);
         let whole = b.plus(p, n);
         let bias = map.bias(b, site);
         let decided = match self.by {
             DecidedBy::Net => site.y(),
             DecidedBy::Magnitude => whole,
         };
-        let (keep_positive, keep_negative) = self.flags(b, decided, &sides, bias);
-        let kept = |b: &mut Builder, keep: Option<Value>, v: Value| match keep {
-            Some(keep) => {
+        let (keep_positive, keep_negative) = self.flags(b, decided, &sums, bias);
+        let keep = |b: &mut Builder, flag: Option<Value>, v: Value| match flag {
+            Some(flag) => {
                 let zero = b.scalar_like(0.0, v);
-                b.select(keep, v, zero)
+                b.select(flag, v, zero)
             }
             None => v,
         };
-        let (p, n) = (kept(b, keep_positive, p), kept(b, keep_negative, n));
-        let own = b.plus(p, n);
-        let mut z = if self.by == DecidedBy::Net { own } else { whole };
+        let (p, n) = (keep(b, keep_positive, p), keep(b, keep_negative, n));
+        let visible = b.plus(p, n);
+        let mut z = if self.by == DecidedBy::Net { visible } else { whole };
         if let Some(bias) = bias {
             let bias = b.abs(bias);
             z = b.plus(z, bias);
         }
         let s = b.guarded_div(r, z);
-        let (a, e) = (kept(b, keep_positive, s), kept(b, keep_negative, s));
+        let (a, e) = (keep(b, keep_positive, s), keep(b, keep_negative, s));
         let mut operands = vec![None; site.inputs.len()];
-        operands[k] = Some(sides.back(b, map, site, a, e));
-        let passed = b.mul(s, own);
-        let stays = b.minus(r, passed);
-        Flow { operands, absorbed: vec![b.total(stays)] }
+        operands[k] = Some(sums.back(b, map, site, a, e));
+        let passed = b.mul(s, visible);
+        let absorbed = b.minus(r, passed);
+        Flow { operands, absorbed: vec![b.total(absorbed)] }
     }
 
-    /// The masks of where the positive and the negative side stay; `None` for a side that always does.
+    /// Builds the masks of the units that keep the positive and the negative side; `None` for a side that all units keep.
     fn flags(
         &self,
         b: &mut Builder,
         decided: Value,
-        sides: &SignedSums,
+        sums: &SignedSums,
         bias: Option<Value>,
     ) -> (Option<Value>, Option<Value>) {
-        let (p, n) = (sides.positive, sides.negative);
-        // Version 1 keeps a convolution's side strictly within the bound, a linear layer's up to it.
+        let (p, n) = (sums.positive, sums.negative);
+        // Version 1 keeps a convolution's side strictly within the bound, and a linear layer's also at the bound.
         let within = if self.by == DecidedBy::Net { Binary::LessOrEqual } else { Binary::Less };
         let mut positive = self.bounds.lower.map(|bound| {
             let bound = b.scalar_like(f64::from(bound), decided);
@@ -167,19 +167,20 @@ impl Saturated {
             b.binary(within, decided, bound)
         });
         if let Some(slope) = self.bounds.swish {
-            let (mut most, mut least) = (p, n);
+            // Results without the negative and without the positive side.
+            let (mut only_positive, mut only_negative) = (p, n);
             if let Some(bias) = bias {
                 let zero = b.scalar_like(0.0, bias);
                 let up = b.binary(Binary::Max, bias, zero);
                 let down = b.binary(Binary::Min, bias, zero);
-                most = b.plus(p, up);
-                least = b.minus(n, down);
+                only_positive = b.plus(p, up);
+                only_negative = b.minus(n, down);
             }
-            let least = b.scale(least, -1.0);
-            let mut keep_negative = self.differs(b, slope, decided, most);
-            let mut keep_positive = self.differs(b, slope, decided, least);
+            let only_negative = b.scale(only_negative, -1.0);
+            let mut keep_negative = self.differs(b, slope, decided, only_positive);
+            let mut keep_positive = self.differs(b, slope, decided, only_negative);
             if self.by == DecidedBy::Net {
-                // A side is dropped only where there are two, and the positive one only where the negative one stays.
+                // Hide a side only if there are two, and the positive one only if the negative one stays.
                 let zero = b.scalar_like(0.0, p);
                 let (no_p, no_n) =
                     (b.binary(Binary::LessOrEqual, p, zero), b.binary(Binary::LessOrEqual, n, zero));
@@ -198,15 +199,15 @@ impl Saturated {
         (positive, negative)
     }
 
-    /// Returns where the activation tells `x` from `other`.
+    /// Builds the mask of the units at which the activation distinguishes `x` from `other`.
     fn differs(&self, b: &mut Builder, slope: f32, x: Value, other: Value) -> Value {
         let f = |b: &mut Builder, x: Value| {
             let inner = b.scale(x, f64::from(slope));
             let gate = b.unary(Unary::Sigmoid, inner);
             b.mul(x, gate)
         };
-        let (one, two) = (f(b, x), f(b, other));
-        let gap = b.minus(one, two);
+        let (first, second) = (f(b, x), f(b, other));
+        let gap = b.minus(first, second);
         let gap = b.abs(gap);
         let bound = b.scalar_like(f64::from(self.tolerance), gap);
         b.binary(Binary::Less, bound, gap)
@@ -247,8 +248,8 @@ mod tests {
         x / (1.0 + (-slope * x).exp())
     }
 
-    /// Returns whether each side of a unit stays, as the table of activations says, case by case.
-    fn kept(rule: &Saturated, p: f64, n: f64, net: f64, bias: f64) -> (bool, bool) {
+    /// Returns whether a unit keeps its positive and its negative side, case by case.
+    fn keeps(rule: &Saturated, p: f64, n: f64, net: f64, bias: f64) -> (bool, bool) {
         let decided = if rule.by == DecidedBy::Net { net } else { p + n };
         let (lower, upper) = (rule.bounds.lower.map(f64::from), rule.bounds.upper.map(f64::from));
         let (mut positive, mut negative) = match rule.by {
@@ -278,7 +279,7 @@ mod tests {
         (positive, negative)
     }
 
-    /// The share of x and what is absorbed; `w(i, j)` is the coefficient from element `i` of x to element `j` of y.
+    /// Returns the relevance of x and the absorbed relevance; `w(i, j)` is the weight from element `i` of x to element `j` of y.
     fn expected(
         rule: &Saturated,
         x: &Array,
@@ -293,9 +294,9 @@ mod tests {
             let c: Vec<f64> = indices(x.dims()).iter().map(|i| w(i, &j) * at(x, i)).collect();
             let p: f64 = c.iter().map(|c| c.max(0.0)).sum();
             let n: f64 = c.iter().map(|c| (-c).max(0.0)).sum();
-            let (positive, negative) = kept(rule, p, n, at(y, &j), bias(&j));
-            let own = if positive { p } else { 0.0 } + if negative { n } else { 0.0 };
-            let z = if rule.by == DecidedBy::Net { own } else { p + n } + bias(&j).abs();
+            let (positive, negative) = keeps(rule, p, n, at(y, &j), bias(&j));
+            let visible = if positive { p } else { 0.0 } + if negative { n } else { 0.0 };
+            let z = if rule.by == DecidedBy::Net { visible } else { p + n } + bias(&j).abs();
             let mut passed = 0.0;
             for (s, c) in share.iter_mut().zip(&c) {
                 let stays = if *c > 0.0 { positive } else { negative };
@@ -319,7 +320,7 @@ mod tests {
             net(Some(-0.4), Some(0.4)),
             net(None, None),
             bounded(Some(-0.6), None, Some(1.0)),
-            // So wide a tolerance that sides are dropped on both grounds.
+            // The tolerance is large, so that sides are hidden for both reasons.
             Saturated { tolerance: 0.2, ..bounded(Some(-2.0), None, Some(1.0)) },
             Saturated { by: DecidedBy::Magnitude, ..net(Some(1.5), Some(3.0)) },
             Saturated { by: DecidedBy::Magnitude, tolerance: 0.3, ..bounded(Some(0.5), None, Some(0.75)) },
@@ -327,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_linear_layer_gives_nothing_to_a_side_that_its_activation_does_not_see() {
+    fn a_linear_layer_gives_nothing_to_a_side_that_its_activation_hides() {
         let (x, w, bias) = (random(&[6, 5], 1), random(&[7, 5], 2), random(&[7], 3));
         // A row without contributions, and a unit of one sign.
         let x = fill(x.dims(), |i| if i[0] == 4 { 0.0 } else { at(&x, i) });
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_convolution_does_so_too() {
+    fn a_convolution_gives_nothing_to_a_hidden_side() {
         let geometry = ConvGeometry { window: window(&[3, 2], &[2, 1], &[1, 0, 2, 1], &[1, 2]), groups: 2 };
         let (x, w, bias) = (random(&[2, 4, 5, 6], 1), random(&[4, 2, 3, 2], 2), random(&[4], 3));
         for rule in rules() {

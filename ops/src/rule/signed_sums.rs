@@ -1,7 +1,7 @@
-//! The positive and the negative contributions of a linear map, apart.
+//! Separate sums of the positive and negative contributions of a linear map.
 //!
-//! With `c_ji = w_ji x_i`: `p_j = Σ max(c_ji, 0)` and `n_j = Σ max(-c_ji, 0)`, each a sum of terms of one sign, so that an
-//! empty side is exactly 0.
+//! With `c_ji = w_ji x_i`: `p_j = Σ max(c_ji, 0)` and `n_j = Σ max(-c_ji, 0)`. Each is a sum of terms of one sign, so that it is exactly
+//! 0 without such contributions.
 
 use super::tracks::coefficients;
 use super::{Flow, Tracks, terms};
@@ -9,21 +9,22 @@ use crate::graph::Value;
 use crate::op::role::{LinearMap, Site};
 use crate::prim::{Builder, Transform};
 
-/// Both sides of a linear map's contributions.
+/// Sums of a linear map's contributions, by sign.
 pub(super) struct SignedSums {
-    /// `max(x, 0)`.
+    /// `max(x, 0)`, of the operand's shape.
     up: Value,
-    /// `min(x, 0)`; `None` where no element can be negative.
+    /// `min(x, 0)`, of the operand's shape; `None` if the operand is never negative.
     down: Option<Value>,
-    /// The sums of positive contributions.
+    /// `p`: sums of the positive contributions, of the result's shape.
     pub positive: Value,
-    /// The sums of negative contributions' magnitudes.
+    /// `n`: sums of the negative contributions' magnitudes, of the result's shape.
     pub negative: Value,
 }
 
 impl SignedSums {
+    /// Builds the sums of the contributions of `x`.
     pub fn new(b: &mut Builder, map: &dyn LinearMap, site: &Site, x: Value) -> SignedSums {
-        let (up, down) = parts(b, x);
+        let (up, down) = signed_parts(b, x);
         let below = down.map(|down| map.apply(b, site, down, Transform::Pos));
         let (positive, negative) = if map.has_weight() {
             let above = map.apply(b, site, up, Transform::Pos);
@@ -46,8 +47,8 @@ impl SignedSums {
         SignedSums { up, down, positive, negative }
     }
 
-    /// For each operand element, its positive contributions times `to_positive` plus the magnitudes of its negative ones
-    /// times `to_negative`.
+    /// Builds the relevance of the operand: for each element, the sum of its positive contributions times `to_positive` and of its
+    /// negative contributions' magnitudes times `to_negative`.
     pub fn back(
         &self,
         b: &mut Builder,
@@ -57,49 +58,49 @@ impl SignedSums {
         to_negative: Value,
     ) -> Value {
         let weighted = map.has_weight();
-        let side =
-            |b: &mut Builder, x: Value, own: Transform, other: Transform, first: Value, second: Value| {
-                let mut c = map.transpose(b, site, first, own);
+        let share =
+            |b: &mut Builder, x: Value, [same, other]: [Transform; 2], first: Value, second: Value| {
+                let mut c = map.transpose(b, site, first, same);
                 if weighted {
                     let against = map.transpose(b, site, second, other);
                     c = b.minus(c, against);
                 }
                 b.mul(c, x)
             };
-        let share = side(b, self.up, Transform::Pos, Transform::Neg, to_positive, to_negative);
-        let Some(down) = self.down else { return share };
-        // Without weights an element below 0 contributes below 0: `-x` times what that side gets.
+        let above = share(b, self.up, [Transform::Pos, Transform::Neg], to_positive, to_negative);
+        let Some(down) = self.down else { return above };
+        // Without weights a negative element contributes negatively: `-x` times the coefficient of that side.
         let below = if weighted {
-            side(b, down, Transform::Neg, Transform::Pos, to_positive, to_negative)
+            share(b, down, [Transform::Neg, Transform::Pos], to_positive, to_negative)
         } else {
             let c = map.transpose(b, site, to_negative, Transform::Id);
             let c = b.mul(c, down);
             b.scale(c, -1.0)
         };
-        b.plus(share, below)
+        b.plus(above, below)
     }
 }
 
-/// Two tracks through a linear map, coupled by the signs of contributions.
+/// Builds the flow of two tracks through a linear map, coupled by the signs of contributions.
 pub(super) fn tracks(b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Tracks) -> [Flow; 2] {
     let k = site.data();
-    let sides = SignedSums::new(b, map, site, site.inputs[k]);
-    coefficients(b, r, site.y(), sides.positive, sides.negative).map(|c| {
+    let sums = SignedSums::new(b, map, site, site.inputs[k]);
+    coefficients(b, r, site.y(), sums.positive, sums.negative).map(|c| {
         let mut operands = vec![None; site.inputs.len()];
-        operands[k] = Some(sides.back(b, map, site, c.positive, c.negative));
+        operands[k] = Some(sums.back(b, map, site, c.positive, c.negative));
         Flow { operands, absorbed: vec![b.total(c.dropped)] }
     })
 }
 
-/// `max(x, 0)` and `min(x, 0)`; the latter where an element can be negative.
-pub(super) fn parts(b: &mut Builder, x: Value) -> (Value, Option<Value>) {
+/// Returns `max(x, 0)`, and `min(x, 0)` unless `x` is never negative.
+pub(super) fn signed_parts(b: &mut Builder, x: Value) -> (Value, Option<Value>) {
     if b.is_non_negative(x) {
         return (x, None);
     }
     (terms::positive(b, x), Some(terms::negative(b, x)))
 }
 
-/// Zeros of the shape of `like`.
+/// Builds zeros of the shape of `like`.
 pub(super) fn zeros(b: &mut Builder, like: Value) -> Value {
     let zero = b.scalar_like(0.0, like);
     let shape = b.ty(like).shape;

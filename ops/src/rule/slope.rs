@@ -1,6 +1,6 @@
-//! An elementwise function as a line through the origin: `g_x = g_y · f(x) / x`, 0 at 0.
+//! Slope rule: an elementwise function as a line through the origin, `g_x = g_y · f(x) / x`, 0 at 0.
 //!
-//! In gradients this is the identity rule of relevance: `x g_x = y g_y`. Source: [ali2022], [achtibat2024].
+//! For gradients this is the identity rule of relevance: `x g_x = y g_y`. Source: [ali2022], [achtibat2024].
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
-/// A derivative by the quotient of result and operand.
+/// Quotient of result and operand in place of the derivative.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Slope {}

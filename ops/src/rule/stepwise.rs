@@ -1,4 +1,4 @@
-//! Through each step of a recurrence, backwards in time, by the rules of what the step does. The compiler lowers it.
+//! Stepwise rule: the rules of a recurrence's step, applied to each step backwards in time. The compiler lowers it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Formula, Policy, Receives, Sharing};
 use crate::op::role::Role;
 
-/// The rules of a recurrence's steps.
+/// Rules of a recurrence's step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stepwise {}

@@ -1,4 +1,4 @@
-//! Nothing passes: all that arrives is absorbed. Fits every role.
+//! Stop rule: all relevance is absorbed. Fits every role.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Flow, Formula, Policy, Receives, Sharing};
 use crate::op::role::Role;
 
-/// The end of relevance.
+/// End of relevance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stop {}

@@ -1,27 +1,26 @@
-//! Shares of a sum of operands: `R_k = R |x_k| ⊘ Σ_m |x_m|`, or equal shares. Broadcasts are summed back.
+//! Sum rule: shares by magnitude, `R_k = R |x_k| ⊘ Σ_m |x_m|`, or equal shares. Relevance is summed over the axes of broadcasts.
 //!
-//! Conserves exactly where some operand is not 0; the rest is absorbed. Constants take no part
-//! ([`Constants::Data`]) or keep their share ([`Constants::Ledger`]). Source: proportional residuals, [bach2015];
-//! equal shares: DLBacktrace version 2.
+//! Conserves exactly where an operand is not 0; relevance elsewhere is absorbed. Constants take nothing ([`Constants::Data`]) or
+//! absorb their share ([`Constants::Ledger`]). Source: proportional residuals, [bach2015]; equal shares: DLBacktrace version 2.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::signed_sums::{parts, zeros};
+use super::signed_sums::{signed_parts, zeros};
 use super::tracks::coefficients;
 use super::{Constants, Contribution, Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
-/// The rule of sums.
+/// Sum rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sum {
-    /// By magnitude, or equal.
+    /// Measure of contributions: by magnitude, or equal.
     pub by: Contribution,
-    /// Treatment of constants.
+    /// Treatment of constant operands.
     pub constants: Constants,
 }
 
@@ -61,25 +60,25 @@ impl Policy for Sum {
 
 impl Sum {
     fn flow(&self, b: &mut Builder, site: &Site, r: Value) -> Flow {
-        let parts = takers(b, site, self.constants);
+        let recipients = recipients(b, site, self.constants);
         let mut operands = vec![None; site.inputs.len()];
-        if let [only] = parts.as_slice() {
+        if let [only] = recipients.as_slice() {
             let shape = b.ty(site.inputs[*only]).shape;
             operands[*only] = Some(b.sum_to(r, &shape));
             return Flow { operands, absorbed: vec![] };
         }
         if self.by == Contribution::Uniform {
-            let share = b.scale(r, 1.0 / parts.len() as f64);
-            for k in parts {
+            let share = b.scale(r, 1.0 / recipients.len() as f64);
+            for k in recipients {
                 let shape = b.ty(site.inputs[k]).shape;
                 operands[k] = Some(b.sum_to(share, &shape));
             }
             return Flow { operands, absorbed: vec![] };
         }
-        let magnitudes: Vec<Value> = parts.iter().map(|k| b.abs(site.inputs[*k])).collect();
+        let magnitudes: Vec<Value> = recipients.iter().map(|k| b.abs(site.inputs[*k])).collect();
         let z = magnitudes.iter().skip(1).fold(magnitudes[0], |z, m| b.plus(z, *m));
         let s = b.guarded_div(r, z);
-        for (k, m) in parts.iter().zip(&magnitudes) {
+        for (k, m) in recipients.iter().zip(&magnitudes) {
             let share = b.mul(s, *m);
             let shape = b.ty(site.inputs[*k]).shape;
             operands[*k] = Some(b.sum_to(share, &shape));
@@ -89,10 +88,10 @@ impl Sum {
         Flow { operands, absorbed: vec![b.total(dropped)] }
     }
 
-    /// Two tracks, element by element.
+    /// Builds the flow of two tracks, element by element.
     fn tracks(self, b: &mut Builder, site: &Site, subtracts: bool, r: Tracks) -> [Flow; 2] {
-        let takers = takers(b, site, self.constants);
-        if let [only] = takers.as_slice() {
+        let recipients = recipients(b, site, self.constants);
+        if let [only] = recipients.as_slice() {
             return r.both().map(|r| {
                 let mut operands = vec![None; site.inputs.len()];
                 let shape = b.ty(site.inputs[*only]).shape;
@@ -100,12 +99,12 @@ impl Sum {
                 Flow { operands, absorbed: vec![] }
             });
         }
-        let contributions: Vec<(Value, Option<Value>)> = takers
+        let contributions: Vec<(Value, Option<Value>)> = recipients
             .iter()
             .map(|k| {
                 let x = site.inputs[*k];
                 let x = if subtracts && *k == 1 { b.scale(x, -1.0) } else { x };
-                let (up, down) = parts(b, x);
+                let (up, down) = signed_parts(b, x);
                 (up, down.map(|v| b.scale(v, -1.0)))
             })
             .collect();
@@ -116,7 +115,7 @@ impl Sum {
         let (p, n) = (add(b, ups).unwrap_or(none), add(b, downs).unwrap_or(none));
         coefficients(b, r, site.y(), p, n).map(|c| {
             let mut operands = vec![None; site.inputs.len()];
-            for (k, (up, down)) in takers.iter().zip(&contributions) {
+            for (k, (up, down)) in recipients.iter().zip(&contributions) {
                 let mut share = b.mul(c.positive, *up);
                 if let Some(down) = down {
                     let below = b.mul(c.negative, *down);
@@ -130,8 +129,9 @@ impl Sum {
     }
 }
 
-/// The operands that take part.
-fn takers(b: &Builder, site: &Site, constants: Constants) -> Vec<usize> {
+/// Returns the indices of the operands that take a share: those that carry relevance, and with [`Constants::Ledger`] also constants
+/// that are not scalars.
+fn recipients(b: &Builder, site: &Site, constants: Constants) -> Vec<usize> {
     let counts =
         |k: &usize| site.live[*k] || (constants == Constants::Ledger && b.ty(site.inputs[*k]).rank() > 0);
     (0..site.inputs.len()).filter(counts).collect()
@@ -154,14 +154,14 @@ mod tests {
     fn a_sum_shares_by_magnitude_and_undoes_broadcasting() {
         let (x, mut y) = (random(&[2, 3], 1), random(&[1, 3], 2));
         let r = random(&[2, 3], 3);
-        // A position where both are 0: nobody takes the relevance.
+        // At one position both are 0, so that no operand takes the relevance.
         let mut x0 = data(&x);
         let mut y0 = data(&y);
         (x0[1], y0[1]) = (0.0, 0.0);
         let x = floats(&[2, 3], &x0);
         y = floats(y.dims(), &y0);
         let rule = |by, constants| Sum { by, constants };
-        let share = |own: f64, other: f64| quotient(own.abs(), own.abs() + other.abs());
+        let share = |x: f64, other: f64| quotient(x.abs(), x.abs() + other.abs());
         for subtract in [false, true] {
             let by = rule(Contribution::Magnitude, Constants::Data);
             let layer = if subtract {
@@ -193,11 +193,11 @@ mod tests {
             Layer::new(Add, &[&x, &y], &live, rule(Contribution::Magnitude, Constants::Data)).explain(&r);
         assert_close(all.operand(0), &r, "a constant takes no part");
         assert!(all.operands[1].is_none());
-        let kept =
+        let ledger =
             Layer::new(Add, &[&x, &y], &live, rule(Contribution::Magnitude, Constants::Ledger)).explain(&r);
         let left = fill(&[2, 3], |n| at(&r, n) * share(at(&x, n), at(&y, &[0, n[1]])));
-        assert_close(kept.operand(0), &left, "a constant keeps its share");
-        assert!(kept.operands[1].is_none());
-        close(kept.absorbed, total(&r) - total(&left), "the constant's share is absorbed");
+        assert_close(ledger.operand(0), &left, "a constant keeps its share");
+        assert!(ledger.operands[1].is_none());
+        close(ledger.absorbed, total(&r) - total(&left), "the constant's share is absorbed");
     }
 }

@@ -1,24 +1,24 @@
-//! Shares of a sum of operands by value: `R_k = x_k ⊙ R ⊘ (z + ε sign z)`, a subtrahend's value counted negative.
+//! Epsilon rule of sums: `R_k = x_k ⊙ R ⊘ (z + ε sign z)`, where a subtrahend counts with a negative sign.
 //!
-//! With [`Constants::Ledger`], `z` is the sum itself: constants keep their share, and so does the stabiliser. With
-//! [`Constants::Data`], `z` is the sum of the live operands: constants are a reference and take nothing; a single live operand
-//! takes all, without a quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` of residual sums.
+//! With [`Constants::Ledger`], `z` is the sum itself: constants and the stabiliser absorb their shares. With [`Constants::Data`], `z`
+//! is the sum of the live operands: constants are a reference and take nothing, and a single live operand takes all without a
+//! quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` for residual sums.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{Constants, EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::Builder;
 
-/// The epsilon rule of sums.
+/// Epsilon rule of sums.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SumEpsilon {
-    /// The stabiliser, absolute.
+    /// Stabiliser, absolute and ≥ 0.
     pub epsilon: f32,
     /// Treatment of constant operands: a share that is absorbed, or a reference that takes nothing.
     pub constants: Constants,
@@ -45,7 +45,7 @@ impl Policy for SumEpsilon {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)
+        check_non_negative("epsilon", self.epsilon)
     }
 
     fn counts_constants(&self) -> bool {
@@ -54,7 +54,7 @@ impl Policy for SumEpsilon {
 }
 
 impl SumEpsilon {
-    /// With `subtracts`, the second operand is subtracted.
+    /// Builds the flow; the second operand is subtracted if `subtracts` is true.
     fn flow(&self, b: &mut Builder, site: &Site, subtracts: bool, r: Value) -> Flow {
         let mut operands = vec![None; site.inputs.len()];
         let live: Vec<usize> = (0..site.inputs.len()).filter(|k| site.live[*k]).collect();
@@ -76,15 +76,15 @@ impl SumEpsilon {
         };
         let z = terms::stabilised(b, z, self.epsilon);
         let s = b.guarded_div(r, z);
-        let mut kept = r;
+        let mut rest = r;
         for k in live {
             let share = b.mul(s, site.inputs[k]);
             let share = if subtracts && k == 1 { b.scale(share, -1.0) } else { share };
-            kept = b.minus(kept, share);
+            rest = b.minus(rest, share);
             let shape = b.ty(site.inputs[k]).shape;
             operands[k] = Some(b.sum_to(share, &shape));
         }
-        let absorbed = vec![b.total(kept)];
+        let absorbed = vec![b.total(rest)];
         Flow { operands, absorbed }
     }
 }
@@ -117,9 +117,9 @@ mod tests {
         assert_close(both.operand(1), &right, "subtrahend");
         close(both.absorbed, total(&r) - total(&left) - total(&right), "the stabiliser's share is absorbed");
 
-        let kept = Layer::new(Sub, &[&x, &y], &[true, false], rule(Constants::Ledger)).explain(&r);
-        assert_close(kept.operand(0), &left, "a constant keeps its share");
-        close(kept.absorbed, total(&r) - total(&left), "which is absorbed");
+        let ledger = Layer::new(Sub, &[&x, &y], &[true, false], rule(Constants::Ledger)).explain(&r);
+        assert_close(ledger.operand(0), &left, "a constant keeps its share");
+        close(ledger.absorbed, total(&r) - total(&left), "which is absorbed");
         let reference = Layer::new(Sub, &[&x, &y], &[true, false], rule(Constants::Data)).explain(&r);
         assert_close(reference.operand(0), &r, "a reference takes nothing");
     }

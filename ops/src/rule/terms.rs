@@ -1,15 +1,15 @@
-//! Parts that the signed rules of linear maps share.
+//! Terms of which the signed rules of linear maps consist.
 //!
-//! Each is a sum of terms: an operand `x` (changed or not) under a part of the weights gives `A x`, divided into the relevance
-//! with a stabilised `z`: `s = R ⊘ z`; the term passes `x ⊙ Aᵀ s`. What biases and the stabiliser keep is `R - Σ s ⊙ A x`.
-//! The names and the details (which part a bias takes, where the stabiliser stands) are those of zennit 0.5.
+//! A term is an operand `x`, unchanged or modified, under a transform of the weights: it contributes `A x` to the denominator `z`. With
+//! the stabilised quotient `s = R ⊘ z` it passes `x ⊙ Aᵀ s`. Biases and the stabiliser absorb `R - Σ s ⊙ A x`. Names and details
+//! (the transform of the bias, the position of the stabiliser) are those of zennit 0.5.
 
 use super::Flow;
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Site};
 use crate::prim::{Binary, Builder, Transform, Unary};
 
-/// A term: its operand, the part of the weights, and `A x`.
+/// Term: its operand, the transform of the weights, and `y = A x`.
 #[derive(Clone, Copy)]
 pub(super) struct Term {
     pub x: Value,
@@ -23,18 +23,18 @@ impl Term {
     }
 }
 
-/// `max(x, 0)`.
+/// Builds `max(x, 0)`.
 pub(super) fn positive(b: &mut Builder, x: Value) -> Value {
     b.unary(Unary::Relu, x)
 }
 
-/// `min(x, 0)`.
+/// Builds `min(x, 0)`.
 pub(super) fn negative(b: &mut Builder, x: Value) -> Value {
     let zero = b.scalar_like(0.0, x);
     b.binary(Binary::Min, x, zero)
 }
 
-/// `z + ε sign z`, with the sign of 0 positive.
+/// Builds `z + ε sign z`, where the sign of 0 is positive.
 pub(super) fn stabilised(b: &mut Builder, z: Value, epsilon: f32) -> Value {
     let zero = b.scalar_like(0.0, z);
     let below = b.binary(Binary::Less, z, zero);
@@ -43,12 +43,12 @@ pub(super) fn stabilised(b: &mut Builder, z: Value, epsilon: f32) -> Value {
     b.plus(z, shift)
 }
 
-/// The sum of values; `None` of none.
+/// Builds the sum of values; `None` without values.
 pub(super) fn sum(b: &mut Builder, terms: impl IntoIterator<Item = Value>) -> Option<Value> {
     terms.into_iter().fold(None, |s, v| Some(s.map_or(v, |s| b.plus(s, v))))
 }
 
-/// The flow of terms with their quotients `s`, each times a factor.
+/// Builds the flow of terms, each with its quotient `s`.
 pub(super) fn flow(
     b: &mut Builder,
     map: &dyn LinearMap,
@@ -59,25 +59,25 @@ pub(super) fn flow(
     let k = site.data();
     let mut operands = vec![None; site.inputs.len()];
     let mut passed = vec![];
-    let mut kept = r;
+    let mut absorbed = r;
     for (term, s) in terms {
         let c = map.transpose(b, site, *s, term.transform);
         passed.push(b.mul(c, term.x));
-        let own = b.mul(*s, term.y);
-        kept = b.minus(kept, own);
+        let share = b.mul(*s, term.y);
+        absorbed = b.minus(absorbed, share);
     }
     operands[k] = sum(b, passed);
-    Flow { operands, absorbed: vec![b.total(kept)] }
+    Flow { operands, absorbed: vec![b.total(absorbed)] }
 }
 
-/// The operand that carries relevance, and the bias.
+/// Returns the operand that carries relevance, and the bias.
 pub(super) fn operands(b: &mut Builder, map: &dyn LinearMap, site: &Site) -> (Value, Option<Value>) {
     (site.inputs[site.data()], map.bias(b, site))
 }
 
-/// Ones of the shape of the operand.
+/// Builds ones of the operand's shape.
 pub(super) fn ones(b: &mut Builder, x: Value) -> Value {
-    let one = b.scalar_like(1.0, x);
+    let unit = b.scalar_like(1.0, x);
     let shape = b.ty(x).shape;
-    b.expand(one, &shape)
+    b.expand(unit, &shape)
 }

@@ -1,4 +1,4 @@
-//! Relevance of token ids: the sum over the embedding axes, of the shape of the ids. Conserves exactly.
+//! Token rule: the relevance of token ids is the sum over the embedding axes, of the ids' shape. Conserves exactly.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::{Builder, Reduction};
 
-/// The sum over the embedding axes.
+/// Sum over the embedding axes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {}
@@ -28,7 +28,7 @@ impl Policy for Token {
     }
 }
 
-/// The relevance of the ids, from that of the embeddings.
+/// Builds the relevance of the ids from that of the embeddings.
 pub(super) fn sum(b: &mut Builder, site: &Site, r: Value) -> Flow {
     // Gather along axis 0: the result is `[ids…, embedding…]`.
     let ids = b.ty(site.inputs[1]).rank();

@@ -1,4 +1,4 @@
-//! Relevance of token ids where derivatives pass: `Σ g ⊙ e` over the embedding axes, of the shape of the ids.
+//! Token rule for derivatives: the relevance of token ids is `Σ g ⊙ e` over the embedding axes, of the ids' shape.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Formula, Policy, Receives, Sharing, token};
 use crate::op::role::Role;
 
-/// The sum over the embedding axes of derivatives times the embeddings.
+/// Sum over the embedding axes of derivative times embedding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenTimes {}

@@ -1,58 +1,58 @@
-//! Contrastive mode: two tracks, relevance that supports the result and relevance that opposes it, side by side.
+//! Contrastive mode: two tracks side by side, relevance that supports the result and relevance that opposes it.
 //!
-//! A rule that looks at the sign of contributions couples the tracks. Of a unit `y = Σ c` (plus a bias) with `p` the sum of
-//! its positive contributions, `n` of its negative ones' magnitudes: where `y > 0` the stronger track is explained by the
-//! positive contributions and the weaker one by the negative; where `y < 0` the sides swap. Where the tracks are equal, `y`
-//! is 0 or one side is empty, each track follows the magnitudes. Biases decide the sign of `y` and take nothing, so each
-//! track conserves but where nothing contributed, which is absorbed. Other rules serve each track alone.
+//! Rules that depend on the signs of contributions couple the tracks. Let a unit be `y = Σ c` (plus a bias), `p` the sum of its positive
+//! contributions and `n` that of its negative contributions' magnitudes. If `y > 0`, the positive contributions explain the stronger
+//! track and the negative ones the weaker; if `y < 0`, the sides are exchanged. If the tracks are equal, `y` is 0 or one sum is 0, each
+//! track is divided by magnitude. Biases determine the sign of `y` but take nothing, so each track is conserved except where nothing
+//! contributes, which is absorbed. Other rules are applied to each track separately.
 //!
-//! At its start, relevance is no share of the unit's value but an argument for a larger one ([`Argument::Larger`]): the
-//! stronger track is explained by the positive contributions whatever the sign of `y`, the weaker one by the negative ones,
-//! and what finds none is absorbed.
+//! At the explained output, relevance is not a share of the unit's value but an argument for a larger value ([`Argument::Larger`]): the
+//! positive contributions explain the stronger track and the negative ones the weaker, for either sign of `y`; relevance without such
+//! contributions is absorbed.
 //!
-//! Source: the contrast mode of DLBacktrace version 1, with ties split and every operator given a form.
+//! Source: the contrast mode of DLBacktrace version 1, with ties divided and a form for every operator.
 
 use crate::graph::Value;
 use crate::prim::{Binary, Builder, Unary};
 
-/// Meaning of the relevance of a node's result on the stronger track.
+/// Interpretation of the relevance on the stronger track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Argument {
-    /// The result's value as it is, positive or negative: the result is within the model.
+    /// Relevance of the result's value as it is, positive or negative: results inside the model.
     Value,
-    /// A larger value: the result is what is explained.
+    /// Relevance of a larger value: the explained output.
     Larger,
 }
 
-/// The relevance of a node's result on both tracks.
+/// Relevance of a node's result on both tracks.
 #[derive(Clone, Copy, Debug)]
 pub struct Tracks {
     /// Relevance that supports the result.
     pub supporting: Value,
-    /// Relevance that opposes it.
+    /// Relevance that opposes the result.
     pub opposing: Value,
-    /// Meaning of relevance on the stronger track.
+    /// Interpretation of the relevance on the stronger track.
     pub argument: Argument,
 }
 
 impl Tracks {
-    /// Both tracks: supporting, opposing.
+    /// Returns the supporting and the opposing relevance.
     pub(super) fn both(self) -> [Value; 2] {
         [self.supporting, self.opposing]
     }
 }
 
-/// The relevance of each unit of contribution, and the relevance that no contribution took.
+/// Factors by which the contributions of a unit receive relevance on one track, each of the result's shape.
 pub(super) struct Coefficients {
-    /// Relevance of a positive contribution.
+    /// Relevance per positive contribution.
     pub positive: Value,
-    /// Relevance of the magnitude of a negative one.
+    /// Relevance per magnitude of a negative contribution.
     pub negative: Value,
-    /// Relevance left, of the shape of the result.
+    /// Relevance that no contribution takes.
     pub dropped: Value,
 }
 
-/// The coefficients of both tracks.
+/// Builds the coefficients of both tracks from the results `y` and the sums `p` and `n` of contributions.
 pub(super) fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> [Coefficients; 2] {
     let (straight, crossed) = match r.argument {
         Argument::Value => by_value(b, r, y, p, n),
@@ -62,8 +62,8 @@ pub(super) fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Va
         }
     };
     let whole = b.plus(p, n);
-    let sides = [(r.supporting, straight, crossed), (r.opposing, crossed, straight)];
-    sides.map(|(r, on_positive, on_negative)| {
+    let tracks = [(r.supporting, straight, crossed), (r.opposing, crossed, straight)];
+    tracks.map(|(r, on_positive, on_negative)| {
         let z = b.select(on_negative, n, whole);
         let z = b.select(on_positive, p, z);
         let q = b.guarded_div(r, z);
@@ -77,8 +77,7 @@ pub(super) fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Va
     })
 }
 
-/// Returns two masks: the elements whose positive side explains the supporting track, and those whose positive side
-/// explains the opposing one.
+/// Builds two masks of the units whose positive contributions explain the supporting track, and the opposing track.
 fn by_value(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> (Value, Value) {
     let zero = b.scalar_like(0.0, y);
     let less = |b: &mut Builder, x: Value, y: Value| b.binary(Binary::Less, x, y);

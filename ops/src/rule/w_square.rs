@@ -1,21 +1,21 @@
-//! Shares by squared weights, whatever the operand: `R_x = A(w²)ᵀ (R ⊘ (A(w²) 1 + b²))`.
+//! w² rule: shares by squared weight, independent of the operand: `R_x = A(w²)ᵀ (R ⊘ (A(w²) 1 + b²))`.
 //!
-//! The bias keeps its share. Source: [montavon2017]; zennit's `WSquare`.
+//! The bias absorbs its share. Source: [montavon2017]; zennit's `WSquare`.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{EPSILON, Formula, Policy, Receives, Sharing, weight_shares};
 use crate::op::role::Role;
 use crate::prim::Transform;
 
-/// The w² rule.
+/// w² rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WSquare {
-    /// The stabiliser.
+    /// Stabiliser, absolute and ≥ 0.
     pub epsilon: f32,
 }
 
@@ -42,7 +42,7 @@ impl Policy for WSquare {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)
+        check_non_negative("epsilon", self.epsilon)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Shares that do not look at the operand: `R_x = A(p)ᵀ (R ⊘ A(p) 1)`, with `p` a part of the weights.
+//! Shares that do not depend on the operand's values: `R_x = A(p)ᵀ (R ⊘ A(p) 1)`, where `p` is a transform of the weights.
 
 use super::{Flow, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Site};
 use crate::prim::{Builder, Transform};
 
-/// The flow by a part of the weights; by their squares, the bias keeps the share of its square.
+/// Builds the flow for a transform of the weights. With `Square`, the bias keeps the share of its square.
 pub(super) fn flow(
     b: &mut Builder,
     map: &dyn LinearMap,

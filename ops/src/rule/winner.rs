@@ -1,4 +1,4 @@
-//! The way back of a choice, all of it to the first where several tie. Conserves as `route` does.
+//! Winner rule: all relevance of a choice to the winner, the first of several that tie. Conserves like the route rule.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Formula, Policy, Receives, Sharing, route};
 use crate::op::role::Role;
 
-/// The way back of a choice, to the first where several tie.
+/// The winner of a choice; the first of several that tie.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Winner {}

@@ -1,27 +1,28 @@
-//! For operands within bounds, such as pixels: `R_x = x ⊙ Wᵀs - l ⊙ W⁺ᵀs - h ⊙ W⁻ᵀs`, `s = R ⊘ (W x - W⁺ l - W⁻ h)`.
+//! Box rule for operands within bounds, such as pixels:
+//! `R_x = x ⊙ Wᵀs - l ⊙ W⁺ᵀs - h ⊙ W⁻ᵀs`, `s = R ⊘ (W x - W⁺ l - W⁻ h)`.
 //!
-//! The bounds are numbers, or each sample's own smallest and greatest value. Source: the z^B rule of [montavon2017]; zennit's
-//! `ZBox`.
+//! The bounds `l` and `h` are numbers, or the smallest and largest value of each sample. Source: the z^B rule of [montavon2017];
+//! zennit's `ZBox`.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{EPSILON, Flow, Formula, Policy, Receives, Sharing, terms};
 use crate::graph::Value;
 use crate::op::role::{LinearMap, Role, Site};
 use crate::prim::{Builder, Reduction, Transform};
 
-/// The box rule.
+/// Box rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ZBox {
-    /// The lower bound; the sample's smallest value when absent.
+    /// Lower bound; the smallest value of the sample if absent.
     pub low: Option<f32>,
-    /// The upper bound; the sample's greatest value when absent.
+    /// Upper bound; the largest value of the sample if absent.
     pub high: Option<f32>,
-    /// The stabiliser.
+    /// Stabiliser, absolute and ≥ 0.
     pub epsilon: f32,
 }
 
@@ -46,7 +47,7 @@ impl Policy for ZBox {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)?;
+        check_non_negative("epsilon", self.epsilon)?;
         let infinite = [self.low, self.high].iter().flatten().any(|v| !v.is_finite());
         if infinite || self.low.zip(self.high).is_some_and(|(low, high)| low >= high) {
             return Err("low and high are numbers, low the smaller".into());
@@ -74,14 +75,14 @@ impl ZBox {
     }
 }
 
-/// A bound as large as the operand.
-fn bound(b: &mut Builder, x: Value, given: Option<f32>, own: Reduction) -> Value {
+/// Builds a bound of the operand's shape: a number, or a reduction over each sample.
+fn bound(b: &mut Builder, x: Value, value: Option<f32>, reduction: Reduction) -> Value {
     let shape = b.ty(x).shape;
-    let v = match given {
+    let v = match value {
         Some(v) => b.scalar_like(f64::from(v), x),
         None => {
             let axes: Vec<usize> = (1..shape.rank()).collect();
-            b.reduce(own, x, &axes, true)
+            b.reduce(reduction, x, &axes, true)
         }
     };
     b.expand(v, &shape)
@@ -89,8 +90,8 @@ fn bound(b: &mut Builder, x: Value, given: Option<f32>, own: Reduction) -> Value
 
 impl fmt::Display for ZBox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let side = |v: Option<f32>, own: &str| v.map_or(own.to_string(), |v| v.to_string());
-        write!(f, "z-box({}, {}, {:e})", side(self.low, "min"), side(self.high, "max"), self.epsilon)
+        let text = |v: Option<f32>, default: &str| v.map_or(default.to_string(), |v| v.to_string());
+        write!(f, "z-box({}, {}, {:e})", text(self.low, "min"), text(self.high, "max"), self.epsilon)
     }
 }
 
@@ -100,7 +101,7 @@ mod tests {
     use crate::rule::tests::{check_dense, stabilised};
 
     #[test]
-    fn operands_count_from_the_bound_that_speaks_against_them() {
+    fn operands_count_from_the_bound_that_opposes_them() {
         let (low, high, epsilon) = (-1.5, 2.0, 1e-3);
         check_dense(ZBox { low: Some(low), high: Some(high), epsilon }, |unit| {
             let (low, high) = (f64::from(low), f64::from(high));

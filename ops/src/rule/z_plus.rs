@@ -1,20 +1,20 @@
-//! Positive contributions alone: the alpha-beta rule with `α = 1`, `β = 0`. Source: [montavon2017]; zennit's `ZPlus`.
+//! z⁺ rule: shares of positive contributions. The alpha-beta rule with `α = 1`, `β = 0`. Source: [montavon2017]; zennit's `ZPlus`.
 
 use std::fmt;
 
 use serde::Deserialize;
 
-use super::policy::from_zero;
+use super::policy::check_non_negative;
 use super::{AlphaBeta, EPSILON, Formula, Policy, Receives, Sharing, SignedBias};
 use crate::op::role::Role;
 
-/// The z⁺ rule.
+/// z⁺ rule.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ZPlus {
-    /// The stabiliser.
+    /// Stabiliser, absolute and ≥ 0.
     pub epsilon: f32,
-    /// Share of the bias.
+    /// Treatment of the bias.
     pub bias: SignedBias,
 }
 
@@ -26,8 +26,8 @@ impl Default for ZPlus {
 
 impl Policy for ZPlus {
     fn formula<'a>(&'a self, role: &Role<'a>) -> Option<Formula<'a>> {
-        let (map, sides) = (role.linear()?, self.sides());
-        Some(Formula::one_track(move |b, site, r| sides.flow(b, map, site, r)))
+        let (map, rule) = (role.linear()?, self.alpha_beta());
+        Some(Formula::one_track(move |b, site, r| rule.flow(b, map, site, r)))
     }
 
     fn receives(&self) -> Receives {
@@ -39,19 +39,19 @@ impl Policy for ZPlus {
     }
 
     fn check(&self) -> Result<(), String> {
-        from_zero("epsilon", self.epsilon)
+        check_non_negative("epsilon", self.epsilon)
     }
 }
 
 impl ZPlus {
-    fn sides(self) -> AlphaBeta {
+    fn alpha_beta(self) -> AlphaBeta {
         AlphaBeta { alpha: 1.0, beta: 0.0, epsilon: self.epsilon, bias: self.bias }
     }
 }
 
 impl fmt::Display for ZPlus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.sides().fmt(f)
+        self.alpha_beta().fmt(f)
     }
 }
 

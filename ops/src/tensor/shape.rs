@@ -134,7 +134,7 @@ impl fmt::Display for TensorType {
 
 /// Returns the shape to which two shapes broadcast by the ONNX rules; `None` if they do not.
 ///
-/// Of a symbol and a known dimension other than 1, the result has the known one. Two different symbols do not broadcast,
+/// The result of a symbol and a known dimension other than 1 is the known one. Two different symbols do not broadcast,
 /// because only a run could tell which of them is 1.
 pub fn broadcast(a: &Shape, b: &Shape) -> Option<Shape> {
     let rank = a.rank().max(b.rank());

@@ -28,12 +28,12 @@ pub fn part() -> impl Strategy<Value = Transform> {
     ])
 }
 
-/// The element of a matrix of a broadcast batch.
+/// Returns an element of a matrix in a broadcast batch.
 fn at(x: &Array, batch: &[usize], i: usize, j: usize, swap: bool) -> f64 {
     let Array::F(x) = x else { panic!("floats") };
     let (i, j) = if swap { (j, i) } else { (i, j) };
-    let own = x.ndim() - 2;
-    let mut index: Vec<usize> = batch[batch.len() - own..].to_vec();
+    let batch_rank = x.ndim() - 2;
+    let mut index: Vec<usize> = batch[batch.len() - batch_rank..].to_vec();
     for (axis, k) in index.iter_mut().enumerate() {
         *k = if x.shape()[axis] == 1 { 0 } else { *k };
     }

@@ -77,27 +77,29 @@ fn program(prim: &Prim, operands: &[&Array]) -> Graph<Prim> {
 fn check(prim: Prim, operands: &[&Array]) {
     let graph = program(&prim, operands);
     for choice in 1..1usize << operands.len() {
-        let wide = |k: usize| choice >> k & 1 == 1;
-        let names: Vec<String> = (0..operands.len()).filter(|k| wide(*k)).map(name).collect();
+        let is_batched = |k: usize| choice >> k & 1 == 1;
+        let names: Vec<String> = (0..operands.len()).filter(|k| is_batched(*k)).map(name).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let batched = batch(&graph, &names, SIZE).unwrap_or_else(|e| panic!("{prim:?} {names:?}: {e}"));
         batched.check().unwrap_or_else(|faults| panic!("{prim:?} {names:?}: {faults:?}"));
-        let given = |k: usize, i: usize| if wide(k) { moved(operands[k], i) } else { operands[k].clone() };
+        let operand =
+            |k: usize, i: usize| if is_batched(k) { moved(operands[k], i) } else { operands[k].clone() };
         let inputs: BTreeMap<String, Array> = (0..operands.len())
             .map(|k| {
-                let all: Vec<Array> = (0..SIZE).map(|i| given(k, i)).collect();
-                (name(k), if wide(k) { stacked(&all) } else { all[0].clone() })
+                let all: Vec<Array> = (0..SIZE).map(|i| operand(k, i)).collect();
+                (name(k), if is_batched(k) { stacked(&all) } else { all[0].clone() })
             })
             .collect();
-        let made =
+        let outputs =
             reference::run(&batched, &inputs, &["y".into()]).unwrap_or_else(|e| panic!("{names:?}: {e}"));
-        assert_eq!(made[&Output::from("y")].dims()[0], SIZE, "{prim:?} {names:?}");
+        assert_eq!(outputs[&Output::from("y")].dims()[0], SIZE, "{prim:?} {names:?}");
         for i in 0..SIZE {
-            let own: Vec<Array> = (0..operands.len()).map(|k| given(k, i)).collect();
-            let alone = reference::eval(&prim, &own.iter().collect::<Vec<_>>()).expect("it ran batched");
+            let unbatched: Vec<Array> = (0..operands.len()).map(|k| operand(k, i)).collect();
+            let alone =
+                reference::eval(&prim, &unbatched.iter().collect::<Vec<_>>()).expect("it ran batched");
             match &alone {
-                Array::F(_) => assert_close(&part(&made[&Output::from("y")], i), &alone),
-                _ => assert_eq!(part(&made[&Output::from("y")], i), alone, "{prim:?} {names:?}"),
+                Array::F(_) => assert_close(&part(&outputs[&Output::from("y")], i), &alone),
+                _ => assert_eq!(part(&outputs[&Output::from("y")], i), alone, "{prim:?} {names:?}"),
             }
         }
     }
@@ -185,9 +187,11 @@ fn attention() {
     check(Prim::Attention(prim::Attention(geometry)), &[&q, &k, &v]);
     for mask in [&row, &full] {
         check(Prim::Attention(prim::Attention(geometry)), &[&q, &k, &v, mask]);
-        for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
+        for destination in
+            [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
+        {
             check(
-                Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, part: of }),
+                Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, part: destination }),
                 &[&q, &k, &v, &r, mask],
             );
         }
@@ -264,8 +268,8 @@ fn what_does_not_depend_on_the_axis_is_left_alone() {
     let r = b.guarded_div(seed, size);
     b.graph_mut().add_output(Output::value("size"), size);
     b.graph_mut().add_output(Output::value("r"), r);
-    let made = batch(b.graph(), &["seed"], 4).expect("it batches");
-    insta::assert_snapshot!(made.to_string(), @"
+    let batched = batch(b.graph(), &["seed"], 4).expect("it batches");
+    insta::assert_snapshot!(batched.to_string(), @"
     graph (x: f32[2,3], seed: f32[4,2,3]) -> (size = /Abs, r = /GuardedDiv.1) {
       /Abs = Abs(x) : f32[2,3]
       /GuardedDiv.1 = GuardedDiv(seed, /Abs) : f32[4,2,3]

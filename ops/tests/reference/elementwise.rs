@@ -101,11 +101,11 @@ fn integer_functions_truncate_wrap_and_refuse_zero_divisors() {
     for (f, y) in cases {
         assert_eq!(eval(Prim::Binary(f), &[&a, &b]), ints(&[4], &y), "{f:?}");
     }
-    let (one, zero) = (ints(&[], &[1]), ints(&[], &[0]));
+    let (unit, zero) = (ints(&[], &[1]), ints(&[], &[0]));
     for f in [Binary::Div, Binary::Mod] {
-        assert_eq!(error(Prim::Binary(f), &[&one, &zero]), "integer division by 0");
+        assert_eq!(error(Prim::Binary(f), &[&unit, &zero]), "integer division by 0");
     }
-    assert_eq!(eval(Prim::Binary(Binary::GuardedDiv), &[&one, &zero]), zero);
+    assert_eq!(eval(Prim::Binary(Binary::GuardedDiv), &[&unit, &zero]), zero);
     let (lowest, minus) = (ints(&[], &[i64::MIN]), ints(&[], &[-1]));
     assert_eq!(eval(Prim::Binary(Binary::Div), &[&lowest, &minus]), lowest);
     assert_eq!(eval(Prim::Binary(Binary::Mod), &[&lowest, &minus]), zero);

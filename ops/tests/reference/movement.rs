@@ -180,7 +180,7 @@ proptest! {
         lead in 0usize..2,
         seed in any::<u64>(),
     ) {
-        let from: Vec<usize> = dims.iter().map(|(d, one)| if *one { 1 } else { *d }).collect();
+        let from: Vec<usize> = dims.iter().map(|(d, broadcast)| if *broadcast { 1 } else { *d }).collect();
         let to: Vec<usize> = (0..lead).map(|_| 2).chain(dims.iter().map(|(d, _)| *d)).collect();
         let x = random(&from, seed);
         let y = eval(Prim::Expand(prim::Expand { to: Shape(known(&to)) }), &[&x]);

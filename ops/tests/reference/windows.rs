@@ -55,14 +55,14 @@ fn tapped(window: &Window, x: &Array, channel: &[usize], output: &[usize]) -> Ve
 }
 
 fn naive_window(window: &Window, x: &Array, dims: &[usize], f: fn(&[f64]) -> f64) -> Array {
-    let one =
+    let element =
         |i: &Vec<usize>| f(&tapped(window, x, &i[..2], &i[2..]).into_iter().flatten().collect::<Vec<_>>());
-    floats(dims, &indices(dims).iter().map(one).collect::<Vec<_>>())
+    floats(dims, &indices(dims).iter().map(element).collect::<Vec<_>>())
 }
 
 fn naive_conv(geometry: &ConvGeometry, x: &Array, w: &Array, bias: &Array, dims: &[usize]) -> Array {
     let (channels, outputs) = (w.dims()[1], w.dims()[0] / geometry.groups);
-    let one = |i: &Vec<usize>| {
+    let element = |i: &Vec<usize>| {
         let group = i[1] / outputs;
         let mut y = data(bias)[i[1]];
         for c in 0..channels {
@@ -73,7 +73,7 @@ fn naive_conv(geometry: &ConvGeometry, x: &Array, w: &Array, bias: &Array, dims:
         }
         y
     };
-    floats(dims, &indices(dims).iter().map(one).collect::<Vec<_>>())
+    floats(dims, &indices(dims).iter().map(element).collect::<Vec<_>>())
 }
 
 fn part_of(part: Transform, w: &Array) -> Array {
@@ -131,8 +131,8 @@ proptest! {
         let r = random(y.dims(), seed ^ 1);
         let shared = eval(Prim::WindowMaxShare(prim::WindowMaxShare { window, first: false }), &[&x, &y, &r]);
         // A window that lies in the pads alone has nobody to give to.
-        let kept: f64 = data(&r).iter().zip(data(&y)).filter(|(_, y)| y.is_finite()).map(|(r, _)| r).sum();
-        prop_assert!((data(&shared).iter().sum::<f64>() - kept).abs() < 1e-9);
+        let passed: f64 = data(&r).iter().zip(data(&y)).filter(|(_, y)| y.is_finite()).map(|(r, _)| r).sum();
+        prop_assert!((data(&shared).iter().sum::<f64>() - passed).abs() < 1e-9);
     }
 
     #[test]

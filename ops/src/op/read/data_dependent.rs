@@ -1,4 +1,4 @@
-//! Dimensions that are computed from values: measured in a run.
+//! Dimensions that depend on the values of a run.
 
 use super::super::{Cast, Extremum, Op, Slice};
 use super::{MAX_RANK, Reading, computed};
@@ -7,18 +7,19 @@ use crate::graph::Value;
 use crate::tensor::{DType, Dim, Shape};
 
 impl Reading<'_> {
-    /// The dimensions of an integer operand. Those that depend on the input's values become measured ones.
+    /// Returns the dimensions in an integer operand. Those that depend on the input's values become data-dependent dimensions.
     ///
     /// # Errors
-    /// When they are no integers, or more than can be measured.
+    /// If the operand is not of integers, or has more elements than a shape can have.
     pub fn dims_of(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
         match self.static_dims_of(v, what) {
             Err(OpError::Unsupported(_)) => self.data_dependent_dims(v, what),
-            actual => actual,
+            dims => dims,
         }
     }
 
-    /// The dimensions of an integer operand that is computed from values: what is known of a concatenation, the rest measured.
+    /// Returns the dimensions in an integer operand that is computed from values: the known parts of a concatenation, and data-dependent
+    /// dimensions for the rest.
     fn data_dependent_dims(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
         let ty = self.ty(v);
         if let Some(known) = self.dims(v) {
@@ -42,38 +43,40 @@ impl Reading<'_> {
         let flat = self.reshape(v, Shape(vec![Dim::known(count)]))?;
         let mut dims = vec![];
         for i in 0..count {
-            let one = Slice { axis: 0, start: Dim::known(i), len: Dim::known(1), step: 1 };
-            let one = if count == 1 { flat } else { self.add(one, &[flat])? };
-            dims.push(self.dim_of(one, what)?);
+            let element = Slice { axis: 0, start: Dim::known(i), len: Dim::known(1), step: 1 };
+            let element = if count == 1 { flat } else { self.add(element, &[flat])? };
+            dims.push(self.dim_of(element, what)?);
         }
         Ok(dims)
     }
 
-    /// The dimension that an integer value of one element is: known, or measured in a run.
+    /// Returns the dimension that an integer value of one element holds: known, or data-dependent.
     ///
     /// # Errors
-    /// When the value has another number of elements.
+    /// If the value does not have exactly one element.
     pub fn dim_of(&mut self, v: Value, what: &str) -> Result<Dim, OpError> {
-        let one = self.reshape(v, Shape(vec![]))?;
-        let one = self.add(Cast { to: DType::I64 }, &[one])?;
-        if let Some(known) = self.dims(one).and_then(|d| d.into_iter().next()) {
+        let scalar = self.reshape(v, Shape(vec![]))?;
+        let scalar = self.add(Cast { to: DType::I64 }, &[scalar])?;
+        if let Some(known) = self.dims(scalar).and_then(|d| d.into_iter().next()) {
             return Ok(known);
         }
-        let word: String = what.chars().filter(char::is_ascii_alphanumeric).collect();
-        Ok(self.graph.data_dependent_dim(&word, one))
+        let prefix: String = what.chars().filter(char::is_ascii_alphanumeric).collect();
+        Ok(self.graph.data_dependent_dim(&prefix, scalar))
     }
 
-    /// Whether a dimension depends on measured ones.
+    /// Returns true if a dimension depends on data-dependent ones.
     pub fn is_data_dependent(&self, dim: &Dim) -> bool {
-        let mut actual = false;
-        dim.symbols(&mut |s| actual |= self.graph.data_dependent_dims().iter().any(|(m, _)| m == s));
-        actual
+        let mut depends = false;
+        dim.symbols(&mut |s| {
+            depends |= self.graph.data_dependent_dims().iter().any(|(symbol, _)| symbol == s)
+        });
+        depends
     }
 
-    /// The smaller of two dimensions, or the greater: known, or measured in a run.
+    /// Returns the larger (`max`) or smaller of two dimensions: known, or data-dependent.
     ///
     /// # Errors
-    /// None in practice; the size limit applies.
+    /// Only the size limit, which a scalar does not reach.
     pub fn extreme_dim(&mut self, a: &Dim, b: &Dim, max: bool) -> Result<Dim, OpError> {
         let (a, b) = (self.add_dims(vec![], vec![a.clone()])?, self.add_dims(vec![], vec![b.clone()])?);
         let v = self.add(Extremum { max }, &[a, b])?;

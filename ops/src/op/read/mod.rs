@@ -1,4 +1,4 @@
-//! Reading one ONNX node: typed access to its attributes and operands, and the place where it adds operators.
+//! Reading of one ONNX node: typed access to its attributes and operands, and the graph to which it adds operators.
 
 mod data_dependent;
 
@@ -10,50 +10,50 @@ use crate::OpError;
 use crate::graph::{Graph, Origin, Value};
 use crate::tensor::{DType, Dim, Shape, Tensor, TensorType};
 
-/// An attribute's value.
+/// Value of an ONNX attribute.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Attr {
-    /// An integer.
+    /// Integer.
     Int(i64),
-    /// Integers.
+    /// List of integers.
     Ints(Vec<i64>),
-    /// A float.
+    /// Float.
     Float(f32),
-    /// Floats.
+    /// List of floats.
     Floats(Vec<f32>),
-    /// A text.
+    /// String.
     Str(String),
-    /// Texts.
+    /// List of strings.
     Strs(Vec<String>),
-    /// A tensor.
+    /// Tensor.
     Tensor(Tensor),
-    /// Anything else, by what it is.
+    /// Any other kind, by its name.
     Other(&'static str),
 }
 
-/// How an ONNX operator is read.
+/// Reader of an ONNX operator.
 #[derive(Clone, Copy)]
 pub struct Reader {
-    /// The domain; empty for ai.onnx.
+    /// Domain of the operator; empty for ai.onnx.
     pub domain: &'static str,
-    /// The operator.
+    /// Name of the operator.
     pub op: &'static str,
-    /// The first opset whose definition is read.
+    /// First opset whose definition of the operator is read.
     pub since: i64,
-    /// The last opset whose definition is known to be the same.
+    /// Last opset whose definition is known to be the same.
     pub until: i64,
-    /// Adds the node's operators and returns its outputs.
+    /// Adds operators for the node to the graph and returns the node's outputs.
     pub read: fn(&mut Reading) -> Result<Vec<Value>, OpError>,
 }
 
-/// The newest opset of ai.onnx that readers were written against.
+/// Newest opset of ai.onnx that the readers support.
 pub const NEWEST: i64 = 23;
 
-/// Dimensions that a tensor may have; NumPy has the same limit.
+/// Largest rank of a tensor; NumPy has the same limit.
 pub const MAX_RANK: usize = 64;
 
 impl Reader {
-    /// A reader of an ai.onnx operator, up to the newest opset.
+    /// Creates a reader of an ai.onnx operator, up to the newest opset.
     pub const fn new(
         op: &'static str,
         since: i64,
@@ -63,35 +63,35 @@ impl Reader {
     }
 }
 
-/// An ONNX node while it is read.
+/// ONNX node that is being read.
 pub struct Reading<'a> {
-    /// The model so far.
+    /// Graph of the model so far.
     pub graph: &'a mut Graph<Op>,
-    /// The operator.
+    /// Name of the operator.
     pub op: &'a str,
-    /// The opset version of its domain.
+    /// Version of the operator set of the node's domain.
     pub opset: i64,
-    /// The operands; `None` where an optional one is left out.
+    /// Operands; `None` for optional ones that are omitted.
     pub inputs: &'a [Option<Value>],
-    /// The number of outputs that the node names.
+    /// Number of outputs that the node names.
     pub outputs: usize,
     /// Attributes by name.
     pub attributes: &'a BTreeMap<String, Attr>,
-    /// Attributes that were asked for.
+    /// Names of the attributes that the reader requested.
     pub asked: RefCell<BTreeSet<String>>,
-    /// One more than the last operand that was asked for.
+    /// One more than the index of the last operand that the reader requested.
     pub asked_inputs: Cell<usize>,
-    /// The node.
+    /// Origin of the node.
     pub origin: Origin,
-    /// A result above this many bytes is refused.
+    /// Size in bytes of the largest result that is accepted.
     pub max_tensor_bytes: u64,
 }
 
 impl Reading<'_> {
-    /// A required operand.
+    /// Returns a required operand.
     ///
     /// # Errors
-    /// When it is missing.
+    /// If the operand is missing.
     pub fn input(&self, i: usize) -> Result<Value, OpError> {
         self.optional(i).ok_or_else(|| OpError::Arity {
             expected: format!("at least {}", i + 1),
@@ -99,26 +99,26 @@ impl Reading<'_> {
         })
     }
 
-    /// An optional operand.
+    /// Returns an optional operand.
     pub fn optional(&self, i: usize) -> Option<Value> {
         self.asked_inputs.set(self.asked_inputs.get().max(i + 1));
         self.inputs.get(i).copied().flatten()
     }
 
-    /// All operands; none may be left out.
+    /// Returns all operands, none of which may be omitted.
     ///
     /// # Errors
-    /// When one is, or there is none.
+    /// If an operand is omitted or there are none.
     pub fn all_inputs(&self) -> Result<Vec<Value>, OpError> {
         (0..self.inputs.len().max(1)).map(|i| self.input(i)).collect()
     }
 
-    /// Refuses attributes, operands and outputs that the operator does not have, once it is read: what no reader asked
-    /// for would be dropped without a word.
+    /// Refuses attributes, operands and outputs that the reader did not request, because they would be ignored silently. Called after the
+    /// node is read; `outputs` is the number of outputs that the reader returned.
     ///
     /// # Errors
-    /// For the first one that was not asked for, and for more outputs than the `made` ones.
-    pub fn check_complete(&self, made: usize) -> Result<(), OpError> {
+    /// The first attribute that was not requested, or too many operands or outputs.
+    pub fn check_complete(&self, outputs: usize) -> Result<(), OpError> {
         let asked = self.asked.borrow();
         if let Some(unread) = self.attributes.keys().find(|a| !asked.contains(*a)) {
             return Err(OpError::Invalid(format!("attribute `{unread}` is not one of this operator")));
@@ -127,31 +127,31 @@ impl Reading<'_> {
         if self.inputs.len() > known {
             return Err(OpError::Arity { expected: format!("at most {known}"), actual: self.inputs.len() });
         }
-        if self.outputs > made {
-            return Err(OpError::mismatch("outputs", format!("at most {made}"), self.outputs));
+        if self.outputs > outputs {
+            return Err(OpError::mismatch("outputs", format!("at most {outputs}"), self.outputs));
         }
         Ok(())
     }
 
-    /// The type of a value.
+    /// Returns the type of a value.
     pub fn ty(&self, v: Value) -> TensorType {
         self.graph.ty(v).clone()
     }
 
-    /// The constant behind a value.
+    /// Returns the tensor of a constant; `None` for computed values.
     pub fn constant(&self, v: Value) -> Option<Tensor> {
         self.graph.constant(v).cloned()
     }
 
-    /// The values of an integer tensor made of constants and dimensions.
+    /// Returns the elements of an integer tensor that consists of constants and dimensions.
     pub fn dims(&self, v: Value) -> Option<Vec<Dim>> {
         fold::DimTensor::from_value(self.graph, v).map(|d| d.values)
     }
 
-    /// The values of an integer operand that must be known when compiling.
+    /// Returns the elements of an integer operand that must be known when compiling.
     ///
     /// # Errors
-    /// When they are no integers, depend on the input's values, or on its shape where a number is needed.
+    /// If the operand is not of integers, or depends on the values or the shape of an input.
     pub fn ints_of(&self, v: Value, what: &str) -> Result<Vec<i64>, OpError> {
         let dims = self.static_dims_of(v, what)?;
         let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
@@ -170,18 +170,18 @@ impl Reading<'_> {
         self.dims(v).ok_or_else(|| computed(what))
     }
 
-    /// The float values of an operand that must be constant.
+    /// Returns the elements of a float operand that must be constant.
     ///
     /// # Errors
-    /// When it is computed.
+    /// If the operand is computed.
     pub fn floats_of(&self, v: Value, what: &str) -> Result<Vec<f32>, OpError> {
         self.constant(v).map(|t| t.to_f32()).ok_or_else(|| computed(what))
     }
 
-    /// A single float value of an operand that must be constant.
+    /// Returns the value of a float operand that must be constant and have one element.
     ///
     /// # Errors
-    /// When it is computed or not a single value.
+    /// If the operand is computed or does not have exactly one element.
     pub fn float_of(&self, v: Value, what: &str) -> Result<f32, OpError> {
         match self.floats_of(v, what)?.as_slice() {
             [x] => Ok(*x),
@@ -194,10 +194,10 @@ impl Reading<'_> {
         self.attributes.get(name)
     }
 
-    /// An integer attribute.
+    /// Returns an integer attribute; `None` if it is absent.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn int(&self, name: &str) -> Result<Option<i64>, OpError> {
         match self.attribute(name) {
             None => Ok(None),
@@ -206,18 +206,18 @@ impl Reading<'_> {
         }
     }
 
-    /// An integer attribute with a default.
+    /// Returns an integer attribute or its default.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn int_or(&self, name: &str, default: i64) -> Result<i64, OpError> {
         Ok(self.int(name)?.unwrap_or(default))
     }
 
-    /// A flag: 0 or 1.
+    /// Returns an attribute that is 0 or 1 as a boolean, or its default.
     ///
     /// # Errors
-    /// When it is something else.
+    /// If the attribute has another type or value.
     pub fn flag(&self, name: &str, default: bool) -> Result<bool, OpError> {
         match self.int_or(name, i64::from(default))? {
             0 => Ok(false),
@@ -226,10 +226,10 @@ impl Reading<'_> {
         }
     }
 
-    /// An attribute of integers.
+    /// Returns an attribute with a list of integers; `None` if it is absent.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn ints(&self, name: &str) -> Result<Option<Vec<i64>>, OpError> {
         match self.attribute(name) {
             None => Ok(None),
@@ -238,10 +238,10 @@ impl Reading<'_> {
         }
     }
 
-    /// An attribute of sizes: integers in `0..2^31`.
+    /// Returns an attribute with a list of sizes in `0..2^31`; `None` if it is absent.
     ///
     /// # Errors
-    /// When one is out of range.
+    /// If the attribute has another type or a value is out of range.
     pub fn sizes(&self, name: &str) -> Result<Option<Vec<usize>>, OpError> {
         let Some(values) = self.ints(name)? else { return Ok(None) };
         let size = |v: &i64| usize::try_from(*v).ok().filter(|v| *v < 1 << 31);
@@ -251,10 +251,10 @@ impl Reading<'_> {
         }
     }
 
-    /// A float attribute with a default.
+    /// Returns a float attribute or its default.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn float_or(&self, name: &str, default: f32) -> Result<f32, OpError> {
         match self.attribute(name) {
             None => Ok(default),
@@ -263,10 +263,10 @@ impl Reading<'_> {
         }
     }
 
-    /// A float attribute.
+    /// Returns a float attribute; `None` if it is absent.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn float(&self, name: &str) -> Result<Option<f32>, OpError> {
         match self.attribute(name) {
             None => Ok(None),
@@ -275,10 +275,10 @@ impl Reading<'_> {
         }
     }
 
-    /// An attribute of floats.
+    /// Returns an attribute with a list of floats; `None` if it is absent.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn floats(&self, name: &str) -> Result<Option<Vec<f32>>, OpError> {
         match self.attribute(name) {
             None => Ok(None),
@@ -287,10 +287,10 @@ impl Reading<'_> {
         }
     }
 
-    /// A string attribute with a default.
+    /// Returns a string attribute or its default.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn string_or(&self, name: &str, default: &str) -> Result<String, OpError> {
         match self.attribute(name) {
             None => Ok(default.into()),
@@ -299,10 +299,10 @@ impl Reading<'_> {
         }
     }
 
-    /// An attribute of strings.
+    /// Returns an attribute with a list of strings; `None` if it is absent.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn strings(&self, name: &str) -> Result<Option<Vec<String>>, OpError> {
         match self.attribute(name) {
             None => Ok(None),
@@ -311,10 +311,10 @@ impl Reading<'_> {
         }
     }
 
-    /// A tensor attribute.
+    /// Returns a tensor attribute; `None` if it is absent.
     ///
     /// # Errors
-    /// When it has another type.
+    /// If the attribute has another type.
     pub fn tensor(&self, name: &str) -> Result<Option<Tensor>, OpError> {
         match self.attribute(name) {
             None => Ok(None),
@@ -323,25 +323,25 @@ impl Reading<'_> {
         }
     }
 
-    /// Marks attributes as known that have no effect on inference.
+    /// Accepts attributes that have no effect on inference.
     pub fn ignore(&self, names: &[&str]) {
         for name in names {
             self.attribute(name);
         }
     }
 
-    /// An axis attribute with a default, resolved against `rank`.
+    /// Returns the attribute `axis` or its default, resolved to `0..rank`.
     ///
     /// # Errors
-    /// When it is out of range.
+    /// If the axis is out of range.
     pub fn axis_or(&self, default: i64, rank: usize) -> Result<usize, OpError> {
         resolve(self.int_or("axis", default)?, rank)
     }
 
-    /// Adds an operator; a constant or a tensor of dimensions folds.
+    /// Adds an operator and returns its first output. Constants and tensors of dimensions are folded.
     ///
     /// # Errors
-    /// When the operands do not fit, or the result is larger than the limit.
+    /// If the operands do not fit, or the result exceeds a limit.
     pub fn add(&mut self, op: impl Into<Op>, inputs: &[Value]) -> Result<Value, OpError> {
         let op = op.into();
         let types: Vec<TensorType> = inputs.iter().map(|v| self.ty(*v)).collect();
@@ -354,7 +354,7 @@ impl Reading<'_> {
         Ok(self.graph.add_value(op, &name, ty, self.origin.clone(), inputs))
     }
 
-    /// Reads on in another graph, such as the step of a recurrence. Names there begin with the operator's.
+    /// Returns a reading that adds to another graph, such as the step of a recurrence. Names there begin with that of the operator.
     pub fn within<'b>(&'b self, graph: &'b mut Graph<Op>) -> Reading<'b> {
         Reading {
             graph,
@@ -371,7 +371,7 @@ impl Reading<'_> {
     }
 
     fn check_size(&self, ty: &TensorType) -> Result<(), OpError> {
-        // A dimension whose formula outgrows this is not one that a model means.
+        // Formulas of real models are much smaller.
         const COMPLEXITY: usize = 512;
         if ty.rank() > MAX_RANK {
             return Err(OpError::Limit(format!("result has {} dimensions, more than {MAX_RANK}", ty.rank())));
@@ -399,41 +399,41 @@ impl Reading<'_> {
         self.graph.add_value(Op::Const(t), &name, ty, self.origin.clone(), &[])
     }
 
-    /// A scalar constant of an element type.
+    /// Adds a scalar constant of type `dtype`.
     pub fn add_scalar(&mut self, value: f64, dtype: DType) -> Value {
         let array = crate::tensor::Array::F(ndarray::arr0(value).into_dyn());
         self.add_constant(array.to_tensor(dtype))
     }
 
-    /// Adds an int64 vector of dimensions.
+    /// Adds an int64 tensor of shape `dims` whose elements are dimensions.
     ///
     /// # Errors
-    /// None in practice; the size limit applies.
+    /// If the tensor exceeds a limit.
     pub fn add_dims(&mut self, dims: Vec<usize>, values: Vec<Dim>) -> Result<Value, OpError> {
         self.add(fold::DimTensor { dims, values }.into_op(), &[])
     }
 
-    /// The same elements under another shape.
+    /// Adds a change of shape; returns `x` if it already has this shape.
     ///
     /// # Errors
-    /// When the number of elements differs.
+    /// If the number of elements differs.
     pub fn reshape(&mut self, x: Value, to: Shape) -> Result<Value, OpError> {
         if self.ty(x).shape == to { Ok(x) } else { self.add(super::Reshape { to }, &[x]) }
     }
 }
 
-/// Resolves an axis in `-rank..rank`.
+/// Resolves an axis in `-rank..rank` to `0..rank`.
 ///
 /// # Errors
-/// When it is out of range.
+/// If the axis is out of range.
 pub fn resolve(axis: i64, rank: usize) -> Result<usize, OpError> {
     crate::tensor::resolve_axis(axis, rank).ok_or(OpError::Axis { axis, rank })
 }
 
-/// Resolves axes, sorted; duplicates are refused.
+/// Resolves axes in `-rank..rank` to `0..rank`, sorted.
 ///
 /// # Errors
-/// When one is out of range or named twice.
+/// If an axis is out of range or occurs twice.
 pub fn resolve_all(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
     let mut resolved = axes.iter().map(|a| resolve(*a, rank)).collect::<Result<Vec<_>, _>>()?;
     resolved.sort_unstable();
@@ -447,8 +447,8 @@ fn computed(what: &str) -> OpError {
     OpError::Unsupported(format!("{what} is computed from the input's values"))
 }
 
-fn wrong_type(name: &str, expected: &str, actual: &Attr) -> OpError {
-    let actual = match actual {
+fn wrong_type(name: &str, expected: &str, attribute: &Attr) -> OpError {
+    let actual = match attribute {
         Attr::Int(_) => "an integer",
         Attr::Ints(_) => "integers",
         Attr::Float(_) => "a float",

@@ -1,5 +1,4 @@
-//! Indices and weights of axes whose sizes only a run knows, by integer arithmetic of the model's own: a position is a
-//! quotient of integers.
+//! Indices and weights of symbolic axes, computed in the graph by integer arithmetic: positions are quotients of integers.
 
 use super::super::read::Reading;
 use super::super::{Add, Cast, Concat, Div, Extremum, Mul, Range, Sub};
@@ -9,29 +8,29 @@ use crate::OpError;
 use crate::graph::Value;
 use crate::tensor::{DType, Dim, Shape};
 
-/// Numerators and denominators of scales are below this.
+/// Bound of the numerators and denominators of scales.
 const LARGEST_FRACTION: i64 = 1 << 12;
 
-/// A scale as a fraction.
+/// Returns a scale as a fraction.
 fn fraction(scale: f32) -> Result<(i64, i64), OpError> {
-    let actual = (1..=LARGEST_FRACTION).find_map(|q| {
+    let pair = (1..=LARGEST_FRACTION).find_map(|q| {
         let p = f64::from(scale) * q as f64;
         (p.fract() == 0.0 && p <= LARGEST_FRACTION as f64).then_some((p as i64, q))
     });
-    actual.ok_or_else(|| {
+    pair.ok_or_else(|| {
         OpError::Unsupported(format!(
             "scale {scale} of a symbolic axis is not supported; `--shape` can fix it"
         ))
     })
 }
 
-/// `⌊scale · from⌋`.
+/// Returns `⌊scale · from⌋`.
 pub(super) fn scaled(from: &Dim, scale: f32) -> Result<Dim, OpError> {
     let (p, q) = fraction(scale)?;
     Ok((from * &Dim::known(p)).floor_div(&Dim::known(q)))
 }
 
-/// A position is `(factor · i + offset) / divisor`.
+/// Position in the operand of element `i` of the result: `(factor · i + offset) / divisor`.
 struct Position {
     factor: Dim,
     offset: Dim,
@@ -46,23 +45,25 @@ fn position(filter: &Filter, a: &Axis) -> Result<Position, OpError> {
         }
         None => (a.to.clone(), a.from.clone()),
     };
-    let (one, two) = (Dim::known(1), Dim::known(2));
+    let (unit, two) = (Dim::known(1), Dim::known(2));
     Ok(match filter.coordinates.as_str() {
         "half_pixel" | "pytorch_half_pixel" => {
             Position { factor: &two * &q, offset: &q - &p, divisor: &two * &p }
         }
         "asymmetric" => Position { factor: q, offset: Dim::known(0), divisor: p },
-        "align_corners" => Position { factor: &a.from - &one, offset: Dim::known(0), divisor: &a.to - &one },
+        "align_corners" => {
+            Position { factor: &a.from - &unit, offset: Dim::known(0), divisor: &a.to - &unit }
+        }
         other => return Err(unsupported("coordinate_transformation_mode of a symbolic axis", other)),
     })
 }
 
-/// A scalar int64.
+/// Adds an int64 scalar.
 fn scalar(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
     r.add_dims(vec![], vec![d.clone()])
 }
 
-/// `factor · i + offset` for each index of the result, int64.
+/// Builds `factor · i + offset` for each index of the result, int64.
 fn numerators(r: &mut Reading, a: &Axis, factor: &Dim, offset: &Dim) -> Result<Value, OpError> {
     let i = r.add(Range { start: Dim::known(0), step: 1, len: a.to.clone() }, &[])?;
     let (factor, offset) = (scalar(r, factor)?, scalar(r, offset)?);
@@ -70,10 +71,10 @@ fn numerators(r: &mut Reading, a: &Axis, factor: &Dim, offset: &Dim) -> Result<V
     r.add(Add, &[scaled, offset])
 }
 
-/// A divisor that is at least 1.
+/// Builds `max(d, 1)`, a divisor that is never 0.
 fn divisor(r: &mut Reading, d: &Dim) -> Result<Value, OpError> {
-    let (d, one) = (scalar(r, d)?, scalar(r, &Dim::known(1))?);
-    r.add(Extremum { max: true }, &[d, one])
+    let (d, unit) = (scalar(r, d)?, scalar(r, &Dim::known(1))?);
+    r.add(Extremum { max: true }, &[d, unit])
 }
 
 fn clamped(r: &mut Reading, v: Value, low: &Dim, high: &Dim) -> Result<Value, OpError> {
@@ -82,16 +83,16 @@ fn clamped(r: &mut Reading, v: Value, low: &Dim, high: &Dim) -> Result<Value, Op
     r.add(Extremum { max: false }, &[v, high])
 }
 
-/// The index of the nearest element, `[to]`.
+/// Builds the index of the nearest element, `[to]`.
 pub(super) fn nearest(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<Value, OpError> {
     let at = position(filter, a)?;
-    let (two, one) = (Dim::known(2), Dim::known(1));
-    // ⌊(k · (factor · i + offset) + shift) / (k · divisor)⌋, one divisor more so that nothing is negative.
+    let (two, unit) = (Dim::known(2), Dim::known(1));
+    // ⌊(k · (factor · i + offset) + shift) / (k · divisor)⌋, with one divisor added so that the dividend is not negative.
     let (k, shift) = match filter.rounding.as_str() {
-        "floor" => (one.clone(), Dim::known(0)),
-        "ceil" => (one.clone(), &at.divisor - &one),
+        "floor" => (unit.clone(), Dim::known(0)),
+        "ceil" => (unit.clone(), &at.divisor - &unit),
         // ⌈position - ½⌉ and ⌊position + ½⌋.
-        "round_prefer_floor" => (two.clone(), &at.divisor - &one),
+        "round_prefer_floor" => (two.clone(), &at.divisor - &unit),
         "round_prefer_ceil" => (two.clone(), at.divisor.clone()),
         other => return Err(OpError::mismatch("nearest_mode", "a rounding", other)),
     };
@@ -100,12 +101,12 @@ pub(super) fn nearest(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<Valu
     let above = numerators(r, a, &(&k * &at.factor), &offset)?;
     let by = divisor(r, &by)?;
     let floor = r.add(Div, &[above, by])?;
-    let one_more = scalar(r, &one)?;
-    let floor = r.add(Sub, &[floor, one_more])?;
-    clamped(r, floor, &Dim::known(0), &(&a.from - &one))
+    let unit_value = scalar(r, &unit)?;
+    let floor = r.add(Sub, &[floor, unit_value])?;
+    clamped(r, floor, &Dim::known(0), &(&a.from - &unit))
 }
 
-/// The two neighbours of each position and their weights, each `[to, 2]`.
+/// Builds the indices of the two neighbours of each position and their weights, each `[to, 2]`.
 pub(super) fn linear(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<[Value; 2], OpError> {
     if filter.mode != Mode::Linear || filter.antialias {
         return Err(OpError::Unsupported(format!(
@@ -114,13 +115,13 @@ pub(super) fn linear(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<[Valu
         )));
     }
     let at = position(filter, a)?;
-    let (zero, one) = (Dim::known(0), Dim::known(1));
-    let last = &a.from - &one;
+    let (zero, unit) = (Dim::known(0), Dim::known(1));
+    let last = &a.from - &unit;
     let above = numerators(r, a, &at.factor, &at.offset)?;
     let above = clamped(r, above, &zero, &(&last * &at.divisor))?;
     let by = divisor(r, &at.divisor)?;
     let low = r.add(Div, &[above, by])?;
-    let step = scalar(r, &one)?;
+    let step = scalar(r, &unit)?;
     let high = r.add(Add, &[low, step])?;
     let high = clamped(r, high, &zero, &last)?;
     let whole = r.add(Mul, &[low, by])?;

@@ -1,11 +1,11 @@
-//! Which elements make an element of a resized axis, and with what weights, for sizes that are known.
+//! Indices and weights of resized axes of known sizes.
 
 use std::collections::BTreeMap;
 
 use super::unsupported;
 use crate::OpError;
 
-/// How elements between positions are made.
+/// Interpolation between elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Nearest,
@@ -13,24 +13,24 @@ pub(super) enum Mode {
     Cubic,
 }
 
-/// The attributes of a resampling.
+/// Attributes of a resampling.
 pub(super) struct Filter {
     pub mode: Mode,
-    /// How an index of the result becomes a position in the operand.
+    /// Transformation from an index of the result to a position in the operand: `coordinate_transformation_mode`.
     pub coordinates: String,
-    /// Of a position between elements, in mode nearest.
+    /// Rounding of positions in mode nearest: `nearest_mode`.
     pub rounding: String,
-    /// The coefficient of the cubic.
+    /// Coefficient of the cubic convolution kernel.
     pub cubic: f32,
-    /// Elements outside of the operand have no weight; else the edge stands for them.
+    /// True if elements outside of the operand have no weight; otherwise the edge is repeated.
     pub exclude_outside: bool,
-    /// The filter is as wide as the elements that make way for one.
+    /// True if the filter is widened by the inverse scale when the axis shrinks.
     pub antialias: bool,
-    /// What lies outside of a cropped operand.
+    /// Value of elements outside of a cropped operand.
     pub extrapolation: f32,
 }
 
-/// One axis.
+/// Sizes of a resized axis: operand, result, scale, and cropped region.
 pub(super) struct Sampling {
     pub from: usize,
     pub to: usize,
@@ -38,18 +38,18 @@ pub(super) struct Sampling {
     pub roi: (f32, f32),
 }
 
-/// For each element of the result `count` indices and weights.
+/// Elements of the operand that each element of the result combines: `count` indices and weights per element, row-major.
 pub(super) struct Taps {
     pub count: usize,
     pub indices: Vec<i64>,
     pub weights: Vec<f32>,
-    /// Whether the element lies in the operand.
+    /// For each element of the result, whether its position lies inside the operand.
     pub inside: Vec<bool>,
 }
 
 impl Filter {
-    /// The position of an index. In single precision, as ONNX Runtime does: at a tie, a wider type would round to the other
-    /// neighbour.
+    /// Returns the position in the operand of element `i` of the result. Computed in single precision like ONNX Runtime: at ties a wider
+    /// type would round to the other neighbour.
     fn position(&self, s: &Sampling, i: usize) -> Result<f32, OpError> {
         let (i, from, to) = (i as f32, s.from as f32, s.to as f32);
         Ok(match self.coordinates.as_str() {
@@ -72,10 +72,10 @@ impl Filter {
         })
     }
 
-    /// The index of the nearest element.
+    /// Returns the index of the nearest element for each element of the result.
     pub fn nearest(&self, s: &Sampling) -> Result<Vec<i64>, OpError> {
         let crops = self.coordinates == "tf_crop_and_resize";
-        let one = |i: usize| {
+        let index_of = |i: usize| {
             let at = self.position(s, i)?;
             if crops && !(0.0..=(s.from - 1) as f32).contains(&at) {
                 return Err(OpError::Unsupported(
@@ -91,10 +91,10 @@ impl Filter {
             };
             Ok((nearest as i64).clamp(0, s.from as i64 - 1))
         };
-        (0..s.to).map(one).collect()
+        (0..s.to).map(index_of).collect()
     }
 
-    /// Indices and weights; an index comes once, so that weights of unlike sign on the edge do not count apart.
+    /// Returns the indices and weights of each element of the result. Weights of a repeated index, such as the edge, are added up.
     pub fn taps(&self, s: &Sampling) -> Result<Taps, OpError> {
         let mut rows: Vec<BTreeMap<i64, f32>> = vec![];
         let mut inside = vec![];
@@ -126,7 +126,7 @@ impl Filter {
         Ok(Taps { count, indices, weights, inside })
     }
 
-    /// The taps at a position, those beyond the edges included.
+    /// Returns `(index, weight)` of each tap at a position, including taps beyond the edges.
     fn row(&self, s: &Sampling, at: f32) -> Vec<(i64, f32)> {
         let cubic = self.mode == Mode::Cubic;
         if self.antialias && s.scale < 1.0 {
@@ -148,7 +148,7 @@ impl Filter {
         vec![(floor as i64, 1.0 - (at - floor)), (floor as i64 + 1, at - floor)]
     }
 
-    /// The cubic convolution kernel.
+    /// Returns the cubic convolution kernel at distance `d`.
     fn kernel(&self, d: f32) -> f32 {
         let (a, d) = (self.cubic, d.abs());
         if d <= 1.0 {

@@ -1,4 +1,4 @@
-//! Helpers of all kernels: sizes, row-major values, and picking elements by axis tables.
+//! Helpers of the reference kernels: sizes, row-major values, and selection of elements by axis tables.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -8,17 +8,17 @@ use ndarray::{ArrayD, IxDyn};
 use crate::OpError;
 use crate::tensor::{Array, DType, Dim, Shape, TensorType};
 
-/// The largest number of elements of a result.
+/// Largest number of elements of a result.
 const MAX_ELEMS: usize = 1 << 31;
 
-/// For each index along one axis of the result, the operand's offset that it contributes; `None` picks the fill.
+/// Offset of the operand's element for each index along one axis of the result; `None` selects the fill value.
 pub(in crate::prim) type Table = Vec<Option<usize>>;
 
-/// The arithmetic of floats and integers. Integers wrap.
+/// Arithmetic shared by floats and integers. Integers wrap.
 pub(in crate::prim) trait Number: Copy + PartialOrd {
     const ZERO: Self;
     const ONE: Self;
-    /// Below or equal to every number.
+    /// Lower bound of all numbers.
     const LOWEST: Self;
     fn plus(self, other: Self) -> Self;
     fn times(self, other: Self) -> Self;
@@ -62,7 +62,7 @@ impl Number for i64 {
     }
 }
 
-/// The element type that stands for all of an array's kind.
+/// Returns the element type that represents the kind of an array.
 fn dtype(x: &Array) -> DType {
     match x {
         Array::F(_) => DType::F64,
@@ -71,46 +71,46 @@ fn dtype(x: &Array) -> DType {
     }
 }
 
-/// The type of an array.
+/// Returns the type of an array.
 pub(in crate::prim) fn ty(x: &Array) -> TensorType {
     TensorType::new(dtype(x), x.dims().iter().map(|d| Dim::known(*d as i64)).collect::<Shape>())
 }
 
-/// A kernel that does not compute on this kind of element.
-pub(in crate::prim) fn wrong_kind(expected: &str, x: &Array) -> OpError {
+/// Returns the error of a kernel that does not support the element type of `x`.
+pub(in crate::prim) fn wrong_type(expected: &str, x: &Array) -> OpError {
     OpError::mismatch("element type", expected, dtype(x))
 }
 
-/// A float operand.
+/// Returns the values of a float array.
 pub(in crate::prim) fn float(x: &Array) -> Result<&ArrayD<f64>, OpError> {
     match x {
         Array::F(x) => Ok(x),
-        Array::I(_) | Array::B(_) => Err(wrong_kind("a float type", x)),
+        Array::I(_) | Array::B(_) => Err(wrong_type("a float type", x)),
     }
 }
 
-/// An integer operand.
+/// Returns the values of an integer array.
 pub(in crate::prim) fn integer(x: &Array) -> Result<&ArrayD<i64>, OpError> {
     match x {
         Array::I(x) => Ok(x),
-        Array::F(_) | Array::B(_) => Err(wrong_kind("an integer type", x)),
+        Array::F(_) | Array::B(_) => Err(wrong_type("an integer type", x)),
     }
 }
 
-/// The value of a dimension that may be negative, as a start may.
+/// Returns the value of a dimension or index, which may be negative.
 pub(in crate::prim) fn known(dim: &Dim) -> Result<i64, OpError> {
     dim.as_known().ok_or_else(|| OpError::Invalid(format!("dimension {dim} is not known")))
 }
 
-/// The values of dimensions.
+/// Returns the values of dimensions, none of which may be negative.
 pub(in crate::prim) fn known_dims(dims: &[Dim]) -> Result<Vec<usize>, OpError> {
-    let one = |dim: &Dim| {
+    let size = |dim: &Dim| {
         usize::try_from(known(dim)?).map_err(|_| OpError::Invalid(format!("dimension {dim} is negative")))
     };
-    dims.iter().map(one).collect()
+    dims.iter().map(size).collect()
 }
 
-/// The number of elements, if kernels may make an array of so many. An axis of 0 does not excuse the others.
+/// Returns the number of elements of an array that kernels may allocate. Other axes must be within the limit even if one is 0.
 pub(in crate::prim) fn elems(dims: &[usize]) -> Result<usize, OpError> {
     let product = dims.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)));
     match product {
@@ -119,14 +119,14 @@ pub(in crate::prim) fn elems(dims: &[usize]) -> Result<usize, OpError> {
     }
 }
 
-/// An array of row-major values.
+/// Creates an array from row-major values.
 pub(in crate::prim) fn array<T>(dims: &[usize], values: Vec<T>) -> Result<ArrayD<T>, OpError> {
     let count = values.len();
     ArrayD::from_shape_vec(IxDyn(dims), values)
         .map_err(|_| OpError::mismatch("elements", format!("those of {dims:?}"), count))
 }
 
-/// The values, row-major.
+/// Returns the values in row-major order.
 pub(in crate::prim) fn values<T: Clone>(x: &ArrayD<T>) -> Cow<'_, [T]> {
     match x.as_slice() {
         Some(values) => Cow::Borrowed(values),
@@ -134,7 +134,7 @@ pub(in crate::prim) fn values<T: Clone>(x: &ArrayD<T>) -> Cow<'_, [T]> {
     }
 }
 
-/// Row-major strides.
+/// Returns the row-major strides, in elements.
 pub(in crate::prim) fn strides(dims: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; dims.len()];
     for axis in (1..dims.len()).rev() {
@@ -143,17 +143,17 @@ pub(in crate::prim) fn strides(dims: &[usize]) -> Vec<usize> {
     strides
 }
 
-/// The table that takes a whole axis as it is.
+/// Returns the table that selects a whole axis.
 pub(in crate::prim) fn whole(dim: usize, stride: usize) -> Table {
     (0..dim).map(|i| Some(i * stride)).collect()
 }
 
-/// Tables that take every axis as it is.
+/// Returns the tables that select all elements.
 pub(in crate::prim) fn identity(dims: &[usize]) -> Vec<Table> {
     dims.iter().zip(strides(dims)).map(|(dim, stride)| whole(*dim, stride)).collect()
 }
 
-/// Tables that broadcast `from` to `to`.
+/// Returns the tables that broadcast dimensions `from` to `to`.
 pub(in crate::prim) fn broadcast(from: &[usize], to: &[usize]) -> Vec<Table> {
     let lead = to.len().saturating_sub(from.len());
     let strides = strides(from);
@@ -164,7 +164,7 @@ pub(in crate::prim) fn broadcast(from: &[usize], to: &[usize]) -> Vec<Table> {
     to.iter().enumerate().map(table).collect()
 }
 
-/// The elements at the sums of table entries, row-major over the tables; `fill` where one of the entries is `None`.
+/// Selects the elements at the sums of table entries, row-major over the tables, or `fill` if an entry is `None`.
 pub(in crate::prim) fn pick<T: Clone>(x: &[T], tables: &[Table], fill: &T) -> Vec<T> {
     let mut out = Vec::with_capacity(tables.iter().map(Vec::len).product());
     pick_from(x, tables, Some(0), fill, &mut out);
@@ -183,7 +183,7 @@ fn pick_from<T: Clone>(x: &[T], tables: &[Table], base: Option<usize>, fill: &T,
     }
 }
 
-/// `x` broadcast to `dims`, row-major.
+/// Broadcasts `x` to `dims`; the values are row-major.
 pub(in crate::prim) fn broadcast_values<'a, T: Clone>(
     x: &'a ArrayD<T>,
     dims: &[usize],
@@ -195,13 +195,13 @@ pub(in crate::prim) fn broadcast_values<'a, T: Clone>(
     Cow::Owned(pick(&values(x), &broadcast(x.shape(), dims), fill))
 }
 
-/// The numbers of elements before, along and after an axis.
-pub(in crate::prim) fn around(dims: &[usize], axis: usize) -> (usize, usize, usize) {
+/// Returns the numbers of elements before, along and after an axis.
+pub(in crate::prim) fn axis_extents(dims: &[usize], axis: usize) -> (usize, usize, usize) {
     (dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product())
 }
 
-/// Picks elements of any type; `fill` stands where a table has no entry.
-pub(in crate::prim) fn picked(
+/// Selects elements of an array of any type with [`pick`].
+pub(in crate::prim) fn pick_array(
     x: &Array,
     tables: &[Table],
     fill: f32,
@@ -214,8 +214,12 @@ pub(in crate::prim) fn picked(
     })
 }
 
-/// The indices, resolved: negative ones count from the end.
-pub(in crate::prim) fn resolved(indices: &Array, axis: usize, dim: usize) -> Result<Vec<usize>, OpError> {
+/// Resolves indices into an axis of `dim` elements: negative indices count from the end.
+pub(in crate::prim) fn resolve_indices(
+    indices: &Array,
+    axis: usize,
+    dim: usize,
+) -> Result<Vec<usize>, OpError> {
     let resolve = |index: &i64| {
         let from_start = if *index < 0 { index.saturating_add(dim as i64) } else { *index };
         usize::try_from(from_start).ok().filter(|i| *i < dim).ok_or_else(|| {
@@ -225,12 +229,12 @@ pub(in crate::prim) fn resolved(indices: &Array, axis: usize, dim: usize) -> Res
     values(integer(indices)?).iter().map(resolve).collect()
 }
 
-/// The error of operands that are not of one kind of element.
-pub(in crate::prim) fn two_kinds() -> OpError {
+/// Returns the error of operands of different element types.
+pub(in crate::prim) fn mixed_types() -> OpError {
     OpError::Invalid("operands have different element types".into())
 }
 
-/// Zeros of either sign are equal, and a NaN of either sign is the largest.
+/// Orders floats: zeros of either sign are equal, and NaN is the largest.
 pub(in crate::prim) fn by_value(a: f64, b: f64) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
 }

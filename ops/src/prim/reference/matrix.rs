@@ -1,11 +1,11 @@
-//! Views of row-major values as matrices, and their products.
+//! Matrix views of row-major values, and their products.
 
 use ndarray::{ArrayView2, ArrayViewMut2, linalg::general_mat_mul};
 
 use super::layout::Number;
 use crate::OpError;
 
-/// A row-major matrix.
+/// Returns row-major values as a matrix.
 pub(in crate::prim) fn view<T>(
     values: &[T],
     rows: usize,
@@ -15,7 +15,7 @@ pub(in crate::prim) fn view<T>(
     ArrayView2::from_shape((rows, columns), values).map_err(|_| error())
 }
 
-/// A row-major matrix to write.
+/// Returns row-major values as a matrix for writing.
 pub(in crate::prim) fn view_mut<T>(
     values: &mut [T],
     rows: usize,
@@ -26,7 +26,7 @@ pub(in crate::prim) fn view_mut<T>(
     ArrayViewMut2::from_shape((rows, columns), values).map_err(|_| error())
 }
 
-/// `out = a · b` for matrices that fit.
+/// Computes `out = a · b`.
 pub(in crate::prim) fn multiply_float(
     a: ArrayView2<'_, f64>,
     b: ArrayView2<'_, f64>,
@@ -35,6 +35,7 @@ pub(in crate::prim) fn multiply_float(
     general_mat_mul(1.0, &a, &b, 0.0, &mut out);
 }
 
+/// Computes `out = a · b`; overflow wraps.
 pub(in crate::prim) fn multiply_integer(
     a: ArrayView2<'_, i64>,
     b: ArrayView2<'_, i64>,

@@ -1,6 +1,6 @@
-//! Reference kernels: slow, obvious, in float64, int64 and bool. Every backend is compared with them.
+//! Reference kernels in float64, int64 and bool: slow and obvious. Every engine is compared with them.
 //!
-//! Integers wrap. A kernel gets its result's dimensions from [`Prim::infer`], which thereby checks every call.
+//! Integers wrap. The dimensions of a result come from [`Prim::infer`], which thereby checks each call.
 
 pub(super) mod layout;
 pub(super) mod matrix;
@@ -13,11 +13,11 @@ use super::Prim;
 use crate::OpError;
 use crate::tensor::{Array, TensorType};
 
-/// The value of a primitive other than an input.
+/// Evaluates a primitive other than an input.
 ///
 /// # Errors
-/// When operands do not fit, a dimension is not known, an index is out of range, integers are divided by 0, or the
-/// result is too large.
+/// If the operands do not fit, a dimension is not known, an index is out of range, an integer is divided by 0, or the result is
+/// too large.
 pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
     let types: Vec<TensorType> = inputs.iter().map(|x| layout::ty(x)).collect();
     let dims = layout::known_dims(&prim.infer(&types)?.shape.0)?;

@@ -1,4 +1,4 @@
-//! The interpreter of lowered graphs.
+//! Interpreter of lowered graphs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,23 +11,23 @@ use crate::prim::Prim;
 use crate::program::Output;
 use crate::tensor::{Array, DType, TensorType};
 
-/// A node that could not be evaluated.
+/// Error of a node that could not be evaluated.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("node `{node}` ({op}): {source}")]
 pub struct RunError {
-    /// The name of the node, or of the output that the graph lacks.
+    /// Name of the node, or of an output that the graph does not have.
     pub node: String,
-    /// The name of its primitive.
+    /// Name of the node's primitive.
     pub op: String,
-    /// What went wrong.
+    /// Reason of the failure.
     pub source: OpError,
 }
 
-/// The values of the `wanted` graph outputs. Only what they need is evaluated, and a value is freed after its last use.
-/// `inputs` are by name; those that nothing wanted reads may be absent.
+/// Evaluates the `requested` graph outputs. Only nodes on which they depend are evaluated, and a value is freed after its last use.
+/// `inputs` are by name; inputs on which no requested output depends may be absent.
 ///
 /// # Errors
-/// Names the node that could not be evaluated.
+/// The first node that could not be evaluated, or an output that the graph does not have.
 pub fn run(
     graph: &Graph<Prim>,
     inputs: &BTreeMap<String, Array>,
@@ -44,18 +44,18 @@ pub fn run(
 
     let mut values: BTreeMap<Value, Array> = BTreeMap::new();
     for id in order {
-        let made = node(graph, id, inputs, &values).map_err(|source| RunError {
+        let value = node(graph, id, inputs, &values).map_err(|source| RunError {
             node: graph.node(id).name().to_string(),
             op: graph.op(id).name(),
             source,
         })?;
-        values.insert(Value { node: id, slot: 0 }, made);
+        values.insert(Value { node: id, slot: 0 }, value);
         for v in graph.node_inputs(id) {
             release(&mut readers, &mut values, v);
         }
     }
-    let actual = outputs.into_iter().filter_map(|(name, v)| Some((name, values.get(&v)?.clone())));
-    Ok(actual.collect())
+    let results = outputs.into_iter().filter_map(|(name, v)| Some((name, values.get(&v)?.clone())));
+    Ok(results.collect())
 }
 
 fn output(graph: &Graph<Prim>, name: &Output) -> Result<Value, RunError> {
@@ -66,7 +66,7 @@ fn output(graph: &Graph<Prim>, name: &Output) -> Result<Value, RunError> {
     })
 }
 
-/// The nodes that `roots` need, each after its operands and as late as the order of operands allows.
+/// Returns the nodes on which `roots` depend, each after its operands and as late as the order of operands allows.
 fn needed(graph: &Graph<Prim>, roots: impl Iterator<Item = NodeId>) -> Vec<NodeId> {
     let (mut order, mut seen) = (vec![], BTreeSet::new());
     for root in roots {
@@ -90,10 +90,10 @@ fn node(
     values: &BTreeMap<Value, Array>,
 ) -> Result<Array, OpError> {
     if let Prim::Input = graph.op(id) {
-        let given = inputs.get(graph.node(id).name());
-        let given = given.ok_or_else(|| OpError::Invalid("no value is given for this input".into()))?;
-        check(given, graph.ty(Value { node: id, slot: 0 }))?;
-        return Ok(given.clone());
+        let value = inputs.get(graph.node(id).name());
+        let value = value.ok_or_else(|| OpError::Invalid("no value is given for this input".into()))?;
+        check(value, graph.ty(Value { node: id, slot: 0 }))?;
+        return Ok(value.clone());
     }
     let missing = || OpError::Invalid("an operand is not evaluated yet: the graph has a cycle".into());
     let operands = graph
@@ -104,16 +104,16 @@ fn node(
     eval(graph.op(id), &operands)
 }
 
-/// A given value fits what is known of its type.
-fn check(given: &Array, expected: &TensorType) -> Result<(), OpError> {
-    let actual = layout::ty(given);
+/// Checks an input value against the known part of its type.
+fn check(value: &Array, expected: &TensorType) -> Result<(), OpError> {
+    let actual = layout::ty(value);
     let kind = match expected.dtype {
         DType::F32 | DType::F64 | DType::F16 | DType::Bf16 => DType::F64,
         DType::Bool => DType::Bool,
         DType::I8 | DType::I16 | DType::I32 | DType::I64 => DType::I64,
         DType::U8 | DType::U16 | DType::U32 | DType::U64 => DType::I64,
     };
-    let dims = expected.shape.0.iter().zip(given.dims());
+    let dims = expected.shape.0.iter().zip(value.dims());
     let fits = dims.into_iter().all(|(e, d)| e.as_known().is_none_or(|e| e == *d as i64));
     if kind != actual.dtype || expected.rank() != actual.rank() || !fits {
         return Err(OpError::mismatch("given value", expected, actual));

@@ -6,10 +6,10 @@ use super::layout::{Number, array, elems, values};
 use crate::OpError;
 use crate::prim::Window;
 
-/// The taps of one window that fall inside the operand: index in the kernel and offset in a channel.
+/// Taps of a window that lie inside the operand: index in the kernel and offset in the channel.
 pub(in crate::prim) type Taps = Vec<(usize, usize)>;
 
-/// The taps of each window, row-major over the output positions.
+/// Returns the taps of each window, row-major over the output positions.
 pub(in crate::prim) fn taps(
     window: &Window,
     input: &[usize],
@@ -39,7 +39,7 @@ fn taps_along(window: &Window, axis: usize, dim: usize, output: usize) -> Taps {
     (first..end).map(|k| (k as usize, (begin + k * dilation) as usize)).collect()
 }
 
-/// Each window folded with `f` from `start`; `dims` are the result's.
+/// Folds the elements of each window with `f` from `start`; the result has dimensions `dims`.
 pub(in crate::prim) fn fold<T: Number>(
     window: &Window,
     x: &ArrayD<T>,

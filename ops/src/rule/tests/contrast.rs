@@ -1,4 +1,4 @@
-//! Contrastive mode against loops over single contributions, and what holds for every rule that couples the tracks.
+//! Contrastive mode, compared with loops over single contributions, and properties of every rule that couples the tracks.
 
 use crate::op::{Add, Attention, AveragePool, Conv, Linear, MatMul, Mul, Sub};
 use crate::prim::{AttentionGeometry, ConvGeometry};
@@ -11,13 +11,13 @@ use super::{
 
 const BY_MAGNITUDE: Rule = Rule::Sum(Sum { by: Contribution::Magnitude, constants: Constants::Data });
 
-/// The shares of the contributions `c` of a unit whose result is `net` on both tracks, and the rest.
+/// Returns the shares of the contributions `c` of a unit with result `net` on both tracks, and the relevance that they leave.
 fn unit(c: &[f64], net: f64, r: [f64; 2]) -> ([Vec<f64>; 2], [f64; 2]) {
     let p: f64 = c.iter().map(|c| c.max(0.0)).sum();
     let n: f64 = c.iter().map(|c| (-c).max(0.0)).sum();
     let even = p == 0.0 || n == 0.0 || net == 0.0 || r[0] == r[1];
     let straight = (net > 0.0) == (r[0] > r[1]);
-    // The side of each track: the positive contributions, the negative ones, or both.
+    // The contributions that take a track: the positive ones, the negative ones, or all.
     let shares = |r: f64, positive: bool| -> Vec<f64> {
         c.iter()
             .map(|c| match (even, positive) {
@@ -32,7 +32,8 @@ fn unit(c: &[f64], net: f64, r: [f64; 2]) -> ([Vec<f64>; 2], [f64; 2]) {
     ([shares(r[0], straight), shares(r[1], !straight)], left)
 }
 
-/// Both tracks' shares of `x` where the coefficient from element `i` of x to element `j` of y is `w(i, j)`.
+/// Returns the relevance of `x` and the absorbed relevance on both tracks; `w(i, j)` is the weight from element `i` of x to element
+/// `j` of y.
 fn expected(
     x: &Array,
     y: &Array,
@@ -43,9 +44,9 @@ fn expected(
     let mut absorbed = [0.0; 2];
     for j in indices(y.dims()) {
         let c: Vec<f64> = indices(x.dims()).iter().map(|i| w(i, &j) * at(x, i)).collect();
-        let (own, left) = unit(&c, at(y, &j), [at(r[0], &j), at(r[1], &j)]);
+        let (unit_shares, left) = unit(&c, at(y, &j), [at(r[0], &j), at(r[1], &j)]);
         for track in 0..2 {
-            shares[track].iter_mut().zip(&own[track]).for_each(|(s, v)| *s += v);
+            shares[track].iter_mut().zip(&unit_shares[track]).for_each(|(s, v)| *s += v);
             absorbed[track] += left[track];
         }
     }
@@ -53,8 +54,8 @@ fn expected(
     [(floats(x.dims(), &a), absorbed[0]), (floats(x.dims(), &b), absorbed[1])]
 }
 
-/// Relevance from 0 on, equal on both tracks here and there.
-fn starts(dims: &[usize], seed: u64) -> [Array; 2] {
+/// Returns supporting and opposing relevance ≥ 0, equal at every third position.
+fn seeds(dims: &[usize], seed: u64) -> [Array; 2] {
     let (a, b) = (random(dims, seed), random(dims, seed + 1));
     let positive = |x: &Array| data(x).iter().map(|v| v.abs()).collect::<Vec<_>>();
     let supporting = positive(&a);
@@ -78,16 +79,16 @@ fn a_linear_layer_explains_the_stronger_track_by_the_side_of_its_sign() {
     for (seed, signed) in [(1, true), (5, false)] {
         let mut x = random(&[4, 6], seed);
         if !signed {
-            // As after a Relu, with a row of zeros.
+            // Like the result of a Relu, with a row of zeros.
             x = fill(x.dims(), |i| if i[0] == 2 { 0.0 } else { at(&x, i).max(0.0) });
         }
         let (w, bias) = (random(&[5, 6], seed + 1), random(&[5], seed + 2));
-        // A unit that only positive weights reach.
+        // One unit has only positive weights.
         let w = fill(w.dims(), |i| if i[0] == 3 { at(&w, i).abs() } else { at(&w, i) });
         let layer =
             Layer::new(Linear { transposed: true }, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
         let y = layer.y();
-        let r = starts(y.dims(), seed + 3);
+        let r = seeds(y.dims(), seed + 3);
         let requested =
             expected(&x, &y, [&r[0], &r[1]], |i, j| if i[0] == j[0] { at(&w, &[j[1], i[1]]) } else { 0.0 });
         check(&layer, &r, requested, "linear");
@@ -95,7 +96,7 @@ fn a_linear_layer_explains_the_stronger_track_by_the_side_of_its_sign() {
 }
 
 #[test]
-fn where_relevance_starts_the_stronger_track_speaks_for_a_larger_value() {
+fn at_the_seed_the_stronger_track_is_explained_by_positive_contributions() {
     let (x, w) = (
         floats(&[1, 3], &[1.0, 1.0, 1.0]),
         floats(&[3, 3], &[2.0, -1.0, -4.0, 2.0, -1.0, -4.0, 2.0, 1.0, 1.0]),
@@ -103,7 +104,7 @@ fn where_relevance_starts_the_stronger_track_speaks_for_a_larger_value() {
     let rule = MAGNITUDE();
     let mut layer = Layer::new(Linear { transposed: true }, &[&x, &w], &[true, false], rule);
     layer.argument = Argument::Larger;
-    // Both sums are negative; a unit that supports and opposes itself, and a rival; a unit that nothing speaks against.
+    // Both sums are negative; a unit that supports and opposes itself, and a rival; a unit without negative contributions.
     let (supporting, opposing) = (floats(&[1, 3], &[100.0, 0.0, 8.0]), floats(&[1, 3], &[100.0, 50.0, 8.0]));
     let [up, down] = layer.contrast(&supporting, &opposing);
     assert_close(up.operand(0), &floats(&[1, 3], &[100.0 + 4.0, 2.0, 2.0]), "supporting");
@@ -113,7 +114,7 @@ fn where_relevance_starts_the_stronger_track_speaks_for_a_larger_value() {
 }
 
 #[test]
-fn a_convolution_does_so_by_its_taps() {
+fn a_convolution_couples_the_tracks_over_its_taps() {
     for (window, groups) in [
         (window(&[2, 3], &[1, 1], &[0, 0, 0, 0], &[1, 1]), 1),
         (window(&[3, 2], &[2, 1], &[1, 0, 2, 1], &[1, 2]), 2),
@@ -125,7 +126,7 @@ fn a_convolution_does_so_by_its_taps() {
         let op = Conv { geometry: geometry.clone() };
         let layer = Layer::new(op, &[&x, &w, &bias], &[true, false, false], MAGNITUDE());
         let y = layer.y();
-        let r = starts(y.dims(), 4);
+        let r = seeds(y.dims(), 4);
         let requested = expected(&x, &y, [&r[0], &r[1]], |i, j| tap(&geometry, &w, i, j));
         check(&layer, &r, requested, &geometry.to_string());
     }
@@ -138,7 +139,7 @@ fn a_mean_and_a_sum_count_each_element_with_its_sign() {
         AveragePool { window: window(&[2, 2], &[2, 2], &[0, 0, 0, 0], &[1, 1]), count_include_pad: false };
     let layer = Layer::new(pool, &[&x], &[true], MAGNITUDE());
     let y = layer.y();
-    let r = starts(y.dims(), 2);
+    let r = seeds(y.dims(), 2);
     let requested = expected(&x, &y, [&r[0], &r[1]], |i, j| {
         let same = i[..2] == j[..2] && i[2] / 2 == j[2] && i[3] / 2 == j[3];
         if same { 0.25 } else { 0.0 }
@@ -152,7 +153,7 @@ fn a_mean_and_a_sum_count_each_element_with_its_sign() {
             true => Layer::new(Sub, &[&a, &b], &[true, true], BY_MAGNITUDE),
         };
         let y = layer.y();
-        let r = starts(y.dims(), 7);
+        let r = seeds(y.dims(), 7);
         let actual = layer.contrast(&r[0], &r[1]);
         for i in indices(y.dims()) {
             let c = [at(&a, &i), if subtracts { -at(&b, &i) } else { at(&b, &i) }];
@@ -171,7 +172,7 @@ fn a_product_of_two_operands_shares_each_contribution_in_halves() {
     let (a, b) = (random(&[2, 3], 1), random(&[3, 4], 2));
     let layer = Layer::new(MatMul, &[&a, &b], &[true, true], Rule::from(Bilinear {}));
     let y = layer.y();
-    let r = starts(y.dims(), 3);
+    let r = seeds(y.dims(), 3);
     let actual = layer.contrast(&r[0], &r[1]);
     let mut left = [vec![0.0; 6], vec![0.0; 6]];
     let mut right = [vec![0.0; 12], vec![0.0; 12]];
@@ -192,7 +193,7 @@ fn a_product_of_two_operands_shares_each_contribution_in_halves() {
 }
 
 #[test]
-fn both_tracks_close_and_stay_above_zero() {
+fn both_tracks_close_and_stay_non_negative() {
     let rows = random(&[3, 4], 1);
     let other = random(&[3, 4], 2);
     let heads = |seed| random(&[1, 2, 3, 4], seed);
@@ -229,7 +230,7 @@ fn both_tracks_close_and_stay_above_zero() {
     ];
     for layer in layers {
         let what = format!("{} with {}", layer.op.title(), layer.rule);
-        let r = starts(layer.y().dims(), 10);
+        let r = seeds(layer.y().dims(), 10);
         for (track, r) in layer.contrast(&r[0], &r[1]).iter().zip(&r) {
             let live = track.operands.iter().zip(&layer.live).filter(|(_, live)| **live);
             let passed: f64 = live.filter_map(|(v, _)| v.as_ref()).map(total).sum();

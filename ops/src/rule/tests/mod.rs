@@ -1,4 +1,4 @@
-//! Layers that rules are tested on, and the properties that all rules share. Formulas are tested in the rules' own files.
+//! Layers for tests of rules, and properties of all rules. Formulas are tested in the files of the rules.
 
 mod contrast;
 mod properties;
@@ -14,7 +14,7 @@ use crate::program::Output;
 use crate::rule::{Argument, Policy, Proportional, Rule, Tracks};
 use crate::tensor::{Array, DType, Dim, TensorType};
 
-/// An operator, its operands, which of them are live, and the rule.
+/// Operator with its operands, the operands that carry relevance, and the rule under test.
 pub(crate) struct Layer {
     pub op: Op,
     pub inputs: Vec<Array>,
@@ -23,7 +23,7 @@ pub(crate) struct Layer {
     pub argument: Argument,
 }
 
-/// The shares of a rule.
+/// Relevance that a rule passes and absorbs.
 pub(crate) struct Shares {
     pub operands: Vec<Option<Array>>,
     pub absorbed: f64,
@@ -41,23 +41,23 @@ impl Layer {
         }
     }
 
-    /// The result of the operator.
+    /// Returns the result of the operator.
     pub fn y(&self) -> Array {
         self.eval(&[]).1
     }
 
-    /// The rule's shares of the relevance `r` of the result.
+    /// Applies the rule to the relevance `r` of the result.
     pub fn explain(&self, r: &Array) -> Shares {
         self.eval(&[r]).0.remove(0)
     }
 
-    /// The rule's shares of supporting and opposing relevance.
+    /// Applies the rule's contrastive form to supporting and opposing relevance.
     pub fn contrast(&self, supporting: &Array, opposing: &Array) -> [Shares; 2] {
         let shares = self.eval(&[supporting, opposing]).0;
         shares.try_into().unwrap_or_else(|_| panic!("two tracks"))
     }
 
-    /// The shares on each track, and the result.
+    /// Returns the shares on each track of `r`, and the result of the operator.
     fn eval(&self, r: &[&Array]) -> (Vec<Shares>, Array) {
         let mut b = Builder::new();
         let mut feed = BTreeMap::new();
@@ -70,7 +70,7 @@ impl Layer {
         let outputs = self.op.lower(&mut b, &inputs);
         b.graph_mut().add_output("y", outputs[0]);
         let mut requested = vec![Output::from("y")];
-        let given: Vec<_> = (r.iter().enumerate())
+        let seeds: Vec<_> = (r.iter().enumerate())
             .map(|(track, r)| {
                 feed.insert(format!("r{track}"), (*r).clone());
                 b.input(&format!("r{track}"), ty(r))
@@ -80,7 +80,7 @@ impl Layer {
         let formula = self.rule.formula(&role);
         let formula = formula.unwrap_or_else(|| panic!("{} does not fit {:?}", self.rule, role.kind()));
         let site = Site { inputs: &inputs, outputs: &outputs, live: &self.live };
-        let flows = match given.as_slice() {
+        let flows = match seeds.as_slice() {
             [supporting, opposing] => {
                 let r = Tracks { supporting: *supporting, opposing: *opposing, argument: self.argument };
                 formula.flows(&mut b, &site, r).expect("a contrastive form").to_vec()
@@ -113,12 +113,12 @@ impl Layer {
     }
 }
 
-/// The share of an operand, as an output of the graph under test.
+/// Output of the test graph with the relevance of an operand.
 fn share(track: usize, operand: usize) -> Output {
     Output::value(format!("share/{track}/{operand}"))
 }
 
-/// A part that a rule absorbs, as an output of the graph under test.
+/// Output of the test graph with a part of the absorbed relevance.
 fn absorbed(track: usize, part: usize) -> Output {
     Output::value(format!("absorbed/{track}/{part}"))
 }
@@ -157,7 +157,7 @@ pub(crate) fn data(x: &Array) -> Vec<f64> {
     }
 }
 
-/// The element at an index.
+/// Returns the element at an index.
 pub(crate) fn at(x: &Array, index: &[usize]) -> f64 {
     match x {
         Array::F(x) => x[index],
@@ -165,7 +165,7 @@ pub(crate) fn at(x: &Array, index: &[usize]) -> f64 {
     }
 }
 
-/// Values in -1..1 that depend on the seed alone.
+/// Returns values in -1..1 that depend on the seed only.
 pub(crate) fn random(dims: &[usize], seed: u64) -> Array {
     let mut state = seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
@@ -175,14 +175,14 @@ pub(crate) fn random(dims: &[usize], seed: u64) -> Array {
     floats(dims, &(0..dims.iter().product()).map(|_| next()).collect::<Vec<_>>())
 }
 
-/// All indices of an array, row-major.
+/// Returns all indices of an array, row-major.
 pub(crate) fn indices(dims: &[usize]) -> Vec<Vec<usize>> {
     dims.iter().fold(vec![vec![]], |all, d| {
         all.iter().flat_map(|i| (0..*d).map(move |j| [i.as_slice(), &[j]].concat())).collect()
     })
 }
 
-/// An array by its elements.
+/// Creates an array from a function of the index.
 pub(crate) fn fill(dims: &[usize], f: impl Fn(&[usize]) -> f64) -> Array {
     floats(dims, &indices(dims).iter().map(|i| f(i)).collect::<Vec<_>>())
 }
@@ -202,7 +202,7 @@ pub(crate) fn assert_close(actual: &Array, expected: &Array, what: &str) {
     }
 }
 
-/// The proportional rule by magnitude, biases with their share.
+/// Proportional rule by magnitude, with shares of biases absorbed.
 pub(crate) const MAGNITUDE: fn() -> Rule = || Proportional::default().into();
 
 pub(crate) fn window(kernel: &[usize], strides: &[usize], pads: &[usize], dilations: &[usize]) -> Window {
@@ -217,12 +217,12 @@ pub(crate) fn window(kernel: &[usize], strides: &[usize], pads: &[usize], dilati
     }
 }
 
-/// `a / b`, 0 where `b` is 0.
+/// Returns `a / b`, 0 where `b` is 0.
 pub(crate) fn quotient(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
 }
 
-/// The coefficient of a convolution from `[n, c, i, j]` to `[n, o, k, l]`.
+/// Returns the weight of a convolution from element `i = [n, c, …]` of the operand to element `j = [n, o, …]` of the result.
 pub(crate) fn tap(g: &ConvGeometry, w: &Array, i: &[usize], j: &[usize]) -> f64 {
     let (outputs, per_group) = (w.dims()[0] / g.groups, w.dims()[1]);
     if i[0] != j[0] || i[1] / per_group != j[1] / outputs {
@@ -241,7 +241,7 @@ pub(crate) fn tap(g: &ConvGeometry, w: &Array, i: &[usize], j: &[usize]) -> f64 
     at(w, &index)
 }
 
-/// A unit of a dense layer: its operands, weights, bias, and the relevance of its result.
+/// Unit of a dense layer: its operands, weights, bias, and the relevance of its result.
 pub(crate) struct Unit {
     pub x: Vec<f64>,
     pub w: Vec<f64>,
@@ -250,23 +250,23 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// The contributions.
+    /// Returns the contribution of each operand.
     pub fn contributions(&self) -> Vec<f64> {
         self.x.iter().zip(&self.w).map(|(x, w)| x * w).collect()
     }
 
-    /// The result.
+    /// Returns the result.
     pub fn y(&self) -> f64 {
         self.contributions().iter().sum::<f64>() + self.bias
     }
 }
 
-/// `z + ε sign z`, with the sign of 0 positive.
+/// Returns `z + ε sign z`, where the sign of 0 is positive.
 pub(crate) fn stabilised(z: f64, epsilon: f32) -> f64 {
     z + if z < 0.0 { -f64::from(epsilon) } else { f64::from(epsilon) }
 }
 
-/// Checks a rule on a dense layer, where `share` returns what each operand of a unit gets: all else is absorbed.
+/// Checks a rule on a dense layer: `share` returns the relevance of each operand of a unit, and the rest is absorbed.
 pub(crate) fn check_dense(rule: impl Into<Rule>, share: impl Fn(&Unit) -> Vec<f64>) {
     let (x, w, bias) = (random(&[3, 4], 1), random(&[2, 4], 2), random(&[2], 3));
     let r = random(&[3, 2], 4);

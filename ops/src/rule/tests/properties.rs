@@ -1,4 +1,4 @@
-//! Properties of every rule: the ledger closes, shares are linear in the relevance, rows of a batch do not mix.
+//! Properties of all rules: the ledger closes, shares are linear in the relevance, rows of a batch do not mix.
 
 use crate::op::{
     Activation, Add, AveragePool, Concat, Conv, ConvTranspose, Function, Gather, Linear, MatMul, MaxPool,
@@ -17,7 +17,7 @@ use super::{Layer, MAGNITUDE, assert_close, close, data, floats, ints, known, ra
 
 const ROWS: usize = 3;
 
-/// Layers whose operand 0 has the rows of the batch on axis 0, as the result has.
+/// Returns layers whose operand 0 and result have the rows of the batch on axis 0.
 fn layers() -> Vec<Layer> {
     let x = random(&[ROWS, 4, 5, 6], 1);
     let rows = random(&[ROWS, 4], 2);
@@ -117,14 +117,14 @@ fn layers() -> Vec<Layer> {
     for live in [[true, false], [false, true], [true, true]] {
         layers.push(Layer::new(Sub, &[&rows, &other], &live, by_value(Constants::Data)));
     }
-    // Every rule that shares relevance out, on each of these layers that it fits.
+    // All rules that divide relevance, on each of these layers that they fit.
     let shared: Vec<Rule> = Rule::samples().into_iter().filter(shares_relevance).collect();
     let sampled: Vec<Layer> = layers.iter().flat_map(|layer| sampled(layer, &shared)).collect();
     layers.extend(sampled);
     layers
 }
 
-/// Returns whether a rule passes relevance, not derivatives, to some operand.
+/// Returns true if a rule passes relevance, as opposed to derivatives, to at least one operand.
 fn shares_relevance(rule: &Rule) -> bool {
     let relevance = match rule.sharing(&[true, true]) {
         Sharing::ByValue | Sharing::ByMagnitude | Sharing::Fixed | Sharing::Single | Sharing::Moves => true,
@@ -133,7 +133,7 @@ fn shares_relevance(rule: &Rule) -> bool {
     relevance && rule.receives() != Receives::Nothing
 }
 
-/// The layer with each of the rules that fits it.
+/// Returns the layer with each of the rules that fit it.
 fn sampled(layer: &Layer, rules: &[Rule]) -> Vec<Layer> {
     let inputs: Vec<&Array> = layer.inputs.iter().collect();
     let role = layer.op.role(&layer.live).kind();
@@ -141,7 +141,7 @@ fn sampled(layer: &Layer, rules: &[Rule]) -> Vec<Layer> {
     rules.map(|rule| Layer::new(layer.op.clone(), &inputs, &layer.live, rule)).collect()
 }
 
-/// A node without gates whose result no activation reads.
+/// Facts of a node without gates, whose result no activation reads.
 struct Plain<'a>(&'a [bool]);
 
 impl NodeFacts for Plain<'_> {
@@ -162,7 +162,7 @@ impl NodeFacts for Plain<'_> {
     }
 }
 
-/// The signed rules of linear maps.
+/// Returns the signed rules of linear maps.
 fn signed() -> Vec<Rule> {
     let epsilon = 1e-6;
     vec![
@@ -182,7 +182,7 @@ fn name(layer: &Layer) -> String {
 }
 
 #[test]
-fn the_books_close() {
+fn the_ledger_closes() {
     for layer in layers() {
         let r = random(layer.y().dims(), 11);
         let actual = layer.explain(&r);
@@ -190,7 +190,7 @@ fn the_books_close() {
         let passed: f64 = shares.filter_map(|(share, _)| share.as_ref()).map(total).sum();
         close(passed + actual.absorbed, total(&r), &name(&layer));
         let live: Vec<bool> = actual.operands.iter().map(Option::is_some).collect();
-        assert!(live.iter().zip(&layer.live).all(|(given, live)| *live || !given), "{}", name(&layer));
+        assert!(live.iter().zip(&layer.live).all(|(receives, live)| *live || !receives), "{}", name(&layer));
         assert!(live.contains(&true), "{}", name(&layer));
     }
 }
@@ -214,7 +214,7 @@ fn shares_are_linear_in_the_relevance() {
 
 #[test]
 fn relevance_that_is_not_negative_stays_so() {
-    // The signed rules are there to give relevance against a result, too; they have no contrastive form.
+    // Signed rules can pass negative relevance; they have no contrastive form.
     let keeps_sign = |l: &Layer| l.rule.contrasts();
     for layer in layers().into_iter().filter(keeps_sign) {
         let y = layer.y();
@@ -227,7 +227,7 @@ fn relevance_that_is_not_negative_stays_so() {
     }
 }
 
-/// The rows in reverse order, where there is an axis of rows.
+/// Returns an array with its rows in reverse order; arrays without an axis of rows are unchanged.
 fn reversed(x: &Array) -> Array {
     let Array::F(x) = x else { return x.clone() };
     if x.ndim() < 2 || x.shape()[0] != ROWS {
@@ -243,16 +243,16 @@ fn rows_of_a_batch_do_not_mix() {
         let y = layer.y();
         let r = random(y.dims(), 15);
         let forth = layer.explain(&r);
-        // Constants whose first axis is as long as the batch have rows, too.
+        // Constants whose first axis is as long as the batch also have rows.
         for x in &mut layer.inputs {
             *x = reversed(x);
         }
-        let turned = if r.dims().len() == 1 {
+        let reversed_r = if r.dims().len() == 1 {
             floats(r.dims(), &data(&r).into_iter().rev().collect::<Vec<_>>())
         } else {
             reversed(&r)
         };
-        let back = layer.explain(&turned);
+        let back = layer.explain(&reversed_r);
         for i in (0..layer.live.len()).filter(|i| forth.operands[*i].is_some()) {
             assert_close(&reversed(back.operand(i)), forth.operand(i), &name(&layer));
         }
