@@ -42,6 +42,7 @@
 //!
 //! The folder `examples` has a program for each. Modules without a line on this page serve the program `dlbc` and may change.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 #[doc(hidden)]
@@ -106,4 +107,7 @@ mod pages {
     struct Readme;
     #[doc = include_str!("../docs/src/reference/rust-api.md")]
     struct RustApi;
+    #[cfg(feature = "ndarray")]
+    #[doc = include_str!("../docs/src/how-to/embedding.md")]
+    struct Embedding;
 }

@@ -5,6 +5,8 @@
 //! 3. Operators and rules are both lowered to [`prim::Prim`]s, the only operations that engines and the ONNX export see.
 //! 4. A [`program::Program`] holds the lowered graph, forward and reverse together, and describes its outputs.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod error;
 pub mod graph;
 pub mod op;

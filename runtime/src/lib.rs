@@ -49,6 +49,8 @@
 //! - [`RuntimeError::kind`] tells who can mend an error.
 //! - [`backend`] has what a backend of one's own implements.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod detection;
 mod device;
 mod error;

@@ -70,9 +70,9 @@ impl Session {
     /// A composite that repeats its program ([`Repeat`]) runs it as often as it says.
     ///
     /// Inputs may be borrowed from slices of the caller's, as a [`TensorView`](dlbc_ops::tensor::TensorView): the session reads
-    /// them where they lie. The CPU engine copies an input once, into memory of its own; the CUDA engine uploads float32 from
-    /// where it lies and converts other types; the reference engine converts to float64. A composite that repeats its program
-    /// copies each input that is borrowed, once.
+    /// them where they lie. For each stage of the program that reads an input, the CPU engine copies it into memory of its own,
+    /// the CUDA engine uploads float32 from where it lies and converts other types, and the reference engine converts it to
+    /// float64. A composite that repeats its program copies each borrowed input once more.
     ///
     /// # Errors
     /// For inputs that do not fit, a target out of range, sizes beyond the limit.
