@@ -95,7 +95,8 @@ impl OpError {
         OpError::Broadcast { a: a.to_string(), b: b.to_string(), dims: differing(from_a, from_b).into() }
     }
 
-    /// Returns the pairs of dimensions that would have to be equal if the error is about dimensions alone, otherwise nothing.
+    /// Returns the pairs of dimensions that would have to be equal if the error is about dimensions alone, otherwise
+    /// nothing.
     pub fn unequal(&self) -> &[(Dim, Dim)] {
         match self {
             OpError::Unequal(unequal) => &unequal.dims,

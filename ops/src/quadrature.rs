@@ -1,7 +1,7 @@
 //! Gauss-Legendre quadrature.
 
-/// Returns `(node, weight)` of each of the `n` points of Gauss-Legendre quadrature on [0, 1], which integrates polynomials of
-/// degree `2n - 1` exactly.
+/// Returns `(node, weight)` of each of the `n` points of Gauss-Legendre quadrature on [0, 1], which integrates
+/// polynomials of degree `2n - 1` exactly.
 pub fn gauss_legendre(n: usize) -> Vec<(f64, f64)> {
     let root = |i: usize| {
         let mut x = (std::f64::consts::PI * (i as f64 + 0.75) / (n as f64 + 0.5)).cos();

@@ -56,7 +56,8 @@ impl DataType {
         DataType::String,
     ];
 
-    /// Returns the type of a `TensorProto.DataType` number; `None` if the number is undefined or the type is not supported.
+    /// Returns the type of a `TensorProto.DataType` number; `None` if the number is undefined or the type is not
+    /// supported.
     pub fn from_onnx(number: i32) -> Option<DataType> {
         DataType::ALL.into_iter().find(|dtype| dtype.to_onnx() == number)
     }

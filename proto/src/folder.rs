@@ -1,7 +1,7 @@
 //! Folder of a model, and the files with external data in it.
 //!
-//! Files are opened relative to a handle of the folder, and components of their path must not be links. Each file is memory-mapped once
-//! and stays mapped as long as a tensor uses it.
+//! Files are opened relative to a handle of the folder, and components of their path must not be links. Each file is
+//! memory-mapped once and stays mapped as long as a tensor uses it.
 
 use std::{
     collections::BTreeMap,

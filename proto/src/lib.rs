@@ -1,8 +1,8 @@
 //! Reading, checking and writing of ONNX files, including external data.
 //!
-//! Model files are untrusted. [`read_model`] and [`decode`] check sizes, nesting and the number of nodes before they allocate memory for
-//! them. [`Model::tensor`] opens external data only in the model's folder and checks every number of elements. Bytes of weights are not
-//! copied: they are slices of the mapped file.
+//! Model files are untrusted. [`read_model`] and [`decode`] check sizes, nesting and the number of nodes before they
+//! allocate memory for them. [`Model::tensor`] opens external data only in the model's folder and checks every number
+//! of elements. Bytes of weights are not copied: they are slices of the mapped file.
 //!
 //! ```
 //! use dlbc_proto::{DataType, Limits, decode, encode, write};

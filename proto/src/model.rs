@@ -146,7 +146,8 @@ impl Model {
     /// Resolves a tensor of the model from any encoding. Raw and external elements are not copied.
     ///
     /// # Errors
-    /// If the elements are missing, do not match the shape, occur twice, exceed the limits, or are in a file that is refused.
+    /// If the elements are missing, do not match the shape, occur twice, exceed the limits, or are in a file that is
+    /// refused.
     pub fn tensor(&self, tensor: &TensorProto) -> Result<TensorData, ProtoError> {
         self.resolve(tensor, &Owner::default().name(tensor))
     }

@@ -1,7 +1,7 @@
 //! Writing of models: atomically, with large weights in a file beside the model if needed.
 //!
-//! Only messages without weights are held in memory: initializers are written one after another. Names from the model are never used as
-//! paths.
+//! Only messages without weights are held in memory: initializers are written one after another. Names from the model
+//! are never used as paths.
 
 use std::{
     ffi::OsString,
@@ -34,8 +34,8 @@ const KEEP_BYTES: u64 = 1024;
 /// Options for writing a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WriteOptions {
-    /// Initializers of more than this number of bytes are written to a file beside the model, named like the model with `.data` appended.
-    /// `None` splits the model only if it does not fit into one file.
+    /// Initializers of more than this number of bytes are written to a file beside the model, named like the model with
+    /// `.data` appended. `None` splits the model only if it does not fit into one file.
     pub external_above: Option<u64>,
 }
 
@@ -55,8 +55,8 @@ pub fn write_model(path: &Path, model: &ModelProto) -> Result<(), ProtoError> {
 /// Writes a model to `path`, replacing the file atomically.
 ///
 /// # Errors
-/// If the file cannot be written, the model without its initializers exceeds the size of the format, or a tensor has external data (see
-/// [`Model::embed`](crate::Model::embed)). No file is left behind.
+/// If the file cannot be written, the model without its initializers exceeds the size of the format, or a tensor has
+/// external data (see [`Model::embed`](crate::Model::embed)). No file is left behind.
 pub fn write_model_with(path: &Path, model: &ModelProto, options: &WriteOptions) -> Result<(), ProtoError> {
     write_within(path, model, options, MAX_MESSAGE_BYTES)
 }

@@ -1,8 +1,8 @@
 //! Scan of an encoded model before memory is allocated for it.
 //!
-//! An empty message takes two bytes in a file and hundreds in memory, and an integer takes one byte and eight. The scan therefore walks the
-//! wire format without recursion, counts nodes and nesting, and adds up the memory that decoding would allocate. A model that exceeds its
-//! limits is refused before it is decoded.
+//! An empty message takes two bytes in a file and hundreds in memory, and an integer takes one byte and eight. The scan
+//! therefore walks the wire format without recursion, counts nodes and nesting, and adds up the memory that decoding
+//! would allocate. A model that exceeds its limits is refused before it is decoded.
 
 use crate::{Limits, ModelFault, onnx};
 

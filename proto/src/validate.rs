@@ -3,8 +3,8 @@
 //! 1. The model has a graph, a supported `ir_version` and an operator set.
 //! 2. Domains are imported in one version only, and functions are defined once.
 //! 3. The numbers of nodes and the nesting are within the limits.
-//! 4. Each tensor has a shape within the limits and at most one place for its elements. External data is described with known keys and
-//!    stays in the model's folder.
+//! 4. Each tensor has a shape within the limits and at most one place for its elements. External data is described
+//!    with known keys and stays in the model's folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 

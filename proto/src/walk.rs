@@ -1,5 +1,5 @@
-//! Traversal of all graphs, nodes and tensors of a model, without recursion: initializers, sparse initializers, attributes, subgraphs,
-//! functions and their defaults.
+//! Traversal of all graphs, nodes and tensors of a model, without recursion: initializers, sparse initializers,
+//! attributes, subgraphs, functions and their defaults.
 
 use crate::{
     Name,

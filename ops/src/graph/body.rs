@@ -37,8 +37,8 @@ impl<O: Vocabulary> Body<O> {
     }
 }
 
-/// Bodies are equal if they are the same object, or if their texts are equal and neither has constants, whose values are not
-/// printed.
+/// Bodies are equal if they are the same object, or if their texts are equal and neither has constants, whose values
+/// are not printed.
 impl<O: Vocabulary> PartialEq for Body<O> {
     fn eq(&self, other: &Body<O>) -> bool {
         let no_constants = |b: &Body<O>| !b.0.nodes().any(|id| b.0.op(id).is_const());

@@ -7,14 +7,14 @@ use super::{Graph, Value, Vocabulary};
 use crate::tensor::Dim;
 
 impl<O: Vocabulary> Graph<O> {
-    /// Returns the symbol of each data-dependent dimension and the int64 value of one element that it equals, in the order of
-    /// their creation.
+    /// Returns the symbol of each data-dependent dimension and the int64 value of one element that it equals, in the
+    /// order of their creation.
     pub fn data_dependent_dims(&self) -> &[(Arc<str>, Value)] {
         &self.data_dependent
     }
 
-    /// Returns the dimension whose size is the value `v`, an int64 value of one element. The same value always has the same
-    /// symbol; the name of a new symbol begins with `prefix`.
+    /// Returns the dimension whose size is the value `v`, an int64 value of one element. The same value always has the
+    /// same symbol; the name of a new symbol begins with `prefix`.
     pub fn data_dependent_dim(&mut self, prefix: &str, v: Value) -> Dim {
         if let Some((symbol, _)) = self.data_dependent.iter().find(|(_, value)| *value == v) {
             return Dim::symbol(symbol);

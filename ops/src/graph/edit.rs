@@ -78,8 +78,8 @@ impl<O: Vocabulary> Graph<O> {
         }
     }
 
-    /// Replaces `old` by `new` in every reader, graph output and data-dependent dimension, except in the node that computes
-    /// `new`.
+    /// Replaces `old` by `new` in every reader, graph output and data-dependent dimension, except in the node that
+    /// computes `new`.
     pub fn replace(&mut self, old: Value, new: Value) {
         let wires: Vec<_> = self
             .g
@@ -130,8 +130,8 @@ impl<O: Vocabulary> Graph<O> {
         self.inputs.retain(|n| *n != id);
     }
 
-    /// Removes all nodes on which no graph output and no data-dependent dimension depends; graph inputs stay. Returns the number
-    /// of removed nodes.
+    /// Removes all nodes on which no graph output and no data-dependent dimension depends; graph inputs stay. Returns
+    /// the number of removed nodes.
     pub fn remove_unused(&mut self) -> usize {
         let mut needed = vec![false; self.g.node_indices().last().map_or(0, |n| n.index() + 1)];
         let mut stack: Vec<NodeId> =

@@ -1,7 +1,7 @@
 //! Graph container, shared by the three vocabularies: operators, relevance rules and primitives.
 //!
-//! **Invariant:** only this module uses petgraph. Accessors sort by slot and by node id, so their order never depends on the
-//! history of edits.
+//! **Invariant:** only this module uses petgraph. Accessors sort by slot and by node id, so their order never depends
+//! on the history of edits.
 
 mod body;
 mod data_dependent;

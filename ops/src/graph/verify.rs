@@ -30,8 +30,8 @@ impl fmt::Display for Fault {
 }
 
 impl<O: Vocabulary> Graph<O> {
-    /// Checks invariants 1 to 6, and invariant 7 with `infer`, which returns `None` for nodes whose types are declared, not
-    /// inferred.
+    /// Checks invariants 1 to 6, and invariant 7 with `infer`, which returns `None` for nodes whose types are declared,
+    /// not inferred.
     ///
     /// # Errors
     /// All violations.

@@ -1,8 +1,9 @@
 //! Scaled dot-product attention: `y = softmax(scale · q kᵀ + mask) v`.
 //!
-//! Shapes: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional, additive) broadcasts to `[…, m, n]`, y `[…, m, e]`; the leading
-//! axes (batch, heads) of q, k and v are equal. ONNX `Attention` is read as products, a softmax and elementwise operators, which the
-//! pass `recover_attention` fuses if the composite has a rule for attention. Source: [vaswani2017], ONNX `Attention` 23.
+//! Shapes: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional, additive) broadcasts to `[…, m, n]`, y
+//! `[…, m, e]`; the leading axes (batch, heads) of q, k and v are equal. ONNX `Attention` is read as products, a
+//! softmax and elementwise operators, which the pass `recover_attention` fuses if the composite has a rule for
+//! attention. Source: [vaswani2017], ONNX `Attention` 23.
 
 use super::Transpose;
 use super::read::{Reader, Reading};
@@ -66,8 +67,8 @@ pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Attention", 23, read)]
 }
 
-/// Reads `Attention`. Operands: Q, K, V, mask, past key, past value, of rank 4 `[batch, heads, sequence, features]`, or of rank 3 with
-/// the heads in the last axis. Results: Y, present key, present value.
+/// Reads `Attention`. Operands: Q, K, V, mask, past key, past value, of rank 4 `[batch, heads, sequence, features]`, or
+/// of rank 3 with the heads in the last axis. Results: Y, present key, present value.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     if r.outputs > 3 {
         return Err(OpError::Unsupported("the scores output of Attention is not supported".into()));
@@ -132,8 +133,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![y, present_k, present_v])
 }
 
-/// Splits the heads of an operand of rank 3: `[batch, sequence, heads · features]` → `[batch, heads, sequence, features]`. Operands of
-/// rank 4 are unchanged.
+/// Splits the heads of an operand of rank 3: `[batch, sequence, heads · features]` →
+/// `[batch, heads, sequence, features]`. Operands of rank 4 are unchanged.
 fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, what: &str) -> Result<Value, OpError> {
     let d = r.ty(x).shape.0;
     match d.as_slice() {

@@ -1,7 +1,7 @@
 //! Einstein sums of one or two operands. Reads `Einsum` as transposes, a matrix product and sums.
 //!
-//! `bnij,jbnd->ibnd` is a product with batch `b n`, rows `i` and columns `d`, summed over `j`. An ellipsis stands for axes that
-//! broadcast. Repeated indices within one operand (diagonals) and more than two operands are not supported.
+//! `bnij,jbnd->ibnd` is a product with batch `b n`, rows `i` and columns `d`, summed over `j`. An ellipsis stands for
+//! axes that broadcast. Repeated indices within one operand (diagonals) and more than two operands are not supported.
 
 use super::read::{Reader, Reading};
 use super::{MatMul, Reduce, ReduceKind, Transpose};
@@ -105,7 +105,8 @@ fn explicit(text: &str, dots: usize) -> Result<Vec<char>, OpError> {
     }
 }
 
-/// Returns the indices of the output of an equation without arrow: the ellipsis, then the letters that occur once, alphabetically.
+/// Returns the indices of the output of an equation without arrow: the ellipsis, then the letters that occur once,
+/// alphabetically.
 fn implicit(terms: &[Term], dots: usize) -> Vec<char> {
     let all: Vec<char> = terms.iter().flat_map(|t| t.letters.iter().copied()).collect();
     let mut once: Vec<char> = all
@@ -137,8 +138,8 @@ fn ordered(r: &mut Reading, x: &Term, order: &[char]) -> Result<Value, OpError> 
     r.add(Transpose { perm }, &[x.value])
 }
 
-/// Builds the product of two operands. Rows are the indices of `a` only, columns those of `b` only; common indices are batch if the
-/// output has them, and are summed over otherwise.
+/// Builds the product of two operands. Rows are the indices of `a` only, columns those of `b` only; common indices are
+/// batch if the output has them, and are summed over otherwise.
 fn product(r: &mut Reading, a: Term, b: Term, output: &[char]) -> Result<Term, OpError> {
     let needed = |other: &Term| [output, other.letters.as_slice()].concat();
     let a = summed(r, a.clone(), &needed(&b))?;

@@ -1,5 +1,5 @@
-//! Access to single elements by their index along one axis, computed on rows of the flattened data. Reads `GatherElements` and
-//! `ScatterElements`.
+//! Access to single elements by their index along one axis, computed on rows of the flattened data. Reads
+//! `GatherElements` and `ScatterElements`.
 //!
 //! Shapes: data `[d₀, …]`, indices of the same rank, the result (or the updates) of the indices' shape.
 
@@ -10,8 +10,8 @@ use crate::graph::Value;
 use crate::prim::Binary;
 use crate::tensor::{DType, Dim, Shape};
 
-/// Index that is out of range even after strides are added: it replaces indices that are out of range, so that the look-up refuses
-/// them.
+/// Index that is out of range even after strides are added: it replaces indices that are out of range, so that the
+/// look-up refuses them.
 const NOWHERE: i64 = -(1 << 60);
 
 /// Returns the readers of `GatherElements`, `ScatterElements` and `Scatter`.
@@ -42,7 +42,8 @@ pub(super) fn resolved(r: &mut Reading, indices: Value, dim: &Dim) -> Result<Val
     r.add(super::Select, &[below, nowhere, at])
 }
 
-/// Returns the offset in the flattened data of each element that `indices` address along `axis`, `[elements of indices]`.
+/// Returns the offset in the flattened data of each element that `indices` address along `axis`,
+/// `[elements of indices]`.
 fn offsets(r: &mut Reading, indices: Value, data: &Shape, axis: usize) -> Result<Value, OpError> {
     let ty = r.ty(indices);
     if !ty.dtype.is_integer() {

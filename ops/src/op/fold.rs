@@ -1,7 +1,8 @@
 //! Folding of constants and of integer tensors of dimensions, while a model is read.
 //!
-//! A shape subgraph (`Shape → Gather → Mul → Concat → Reshape`) folds to the dimensions that it computes, so that later stages do not see
-//! it. Data movements fold by moving indices with the reference kernels; arithmetic is done on [`Dim`]s.
+//! A shape subgraph (`Shape → Gather → Mul → Concat → Reshape`) folds to the dimensions that it computes, so that later
+//! stages do not see it. Data movements fold by moving indices with the reference kernels; arithmetic is done on
+//! [`Dim`]s.
 
 use std::collections::BTreeMap;
 

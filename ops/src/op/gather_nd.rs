@@ -1,6 +1,7 @@
 //! Reads `GatherND` as a [`Gather`](super::Gather) of rows, and `OneHot` as a comparison of indices with a range.
 //!
-//! Shapes: data `[b…, d₀, …]`, indices `[b…, …, k]` (the first `k` axes of data after the batch), result `[b…, …, d_k, …]`.
+//! Shapes: data `[b…, d₀, …]`, indices `[b…, …, k]` (the first `k` axes of data after the batch), result
+//! `[b…, …, d_k, …]`.
 
 use super::elements::resolved;
 use super::read::{Reader, Reading};
@@ -55,7 +56,8 @@ fn gather_nd(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.reshape(y, Shape([lead, rest].concat()))?])
 }
 
-/// Reads `OneHot`: `values[1]` at the position of the index along a new axis, `values[0]` elsewhere and for indices out of range.
+/// Reads `OneHot`: `values[1]` at the position of the index along a new axis, `values[0]` elsewhere and for indices out
+/// of range.
 fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (indices, depth, values) = (r.input(0)?, r.input(1)?, r.input(2)?);
     let mut shape = r.ty(indices).shape;

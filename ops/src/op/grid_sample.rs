@@ -1,7 +1,8 @@
-//! Sampling of a map at the positions of a grid. Reads `GridSample` as [`Interpolate`](super::Interpolate). The grid takes no relevance.
+//! Sampling of a map at the positions of a grid. Reads `GridSample` as [`Interpolate`](super::Interpolate). The grid
+//! takes no relevance.
 //!
-//! Shapes: x `[n, c, s₁, …]`, grid `[n, t₁, …, d]` with the position along each of the `d` spatial axes, last axis first, from -1 to 1,
-//! y `[n, c, t₁, …]`.
+//! Shapes: x `[n, c, s₁, …]`, grid `[n, t₁, …, d]` with the position along each of the `d` spatial axes, last axis
+//! first, from -1 to 1, y `[n, c, t₁, …]`.
 
 use super::read::{Reader, Reading};
 use super::sampling::{
@@ -72,8 +73,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Transpose { perm }, &[y])?])
 }
 
-/// Converts grid positions to element positions. With `corners`, -1 and 1 are the centres of the outermost elements, otherwise their
-/// outer edges.
+/// Converts grid positions to element positions. With `corners`, -1 and 1 are the centres of the outermost elements,
+/// otherwise their outer edges.
 fn position(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Value, OpError> {
     let at = shifted(r, at, 1.0)?;
     if corners {
@@ -165,7 +166,8 @@ fn neighbours(
     Ok(Taps { indices, weights: stacked(r, &weights)? })
 }
 
-/// Builds the cubic convolution kernel with coefficient -0.75 at distance `d`, which is at most 1 if `near`, otherwise 1 to 2.
+/// Builds the cubic convolution kernel with coefficient -0.75 at distance `d`, which is at most 1 if `near`, otherwise
+/// 1 to 2.
 fn cubic(r: &mut Reading, d: Value, near: bool) -> Result<Value, OpError> {
     const A: f64 = -0.75;
     let d = unary(r, Unary::Abs, d)?;

@@ -1,6 +1,7 @@
 //! Instance and group normalisation: groups of channels of each sample get mean 0 and variance 1.
 //!
-//! Reads `InstanceNormalization` (one channel per group) and `GroupNormalization`. Operands: x `[n, c, …]`, scale, bias `[c]`.
+//! Reads `InstanceNormalization` (one channel per group) and `GroupNormalization`. Operands: x `[n, c, …]`, scale, bias
+//! `[c]`.
 
 use super::Operator;
 use super::layer_norm::standardise;
@@ -48,7 +49,8 @@ impl Operator for GroupNorm {
     }
 }
 
-/// Returns the readers of `InstanceNormalization` and `GroupNormalization`. Before opset 21 the scale is by group, which is not read.
+/// Returns the readers of `InstanceNormalization` and `GroupNormalization`. Before opset 21 the scale is by group,
+/// which is not read.
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("InstanceNormalization", 6, |r| {

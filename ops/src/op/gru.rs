@@ -1,9 +1,9 @@
 //! Gated recurrent unit. Reads ONNX `GRU`, opset 7 to 22.
 //!
-//! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, 3 hidden, features]`,
-//! R `[directions, 3 hidden, hidden]`, B `[directions, 6 hidden]`, sequence_lens `[batch]`, initial_h
-//! `[directions, batch, hidden]`. Blocks of rows: update, reset, hidden. Results: Y `[time, directions, batch, hidden]`, Y_h
-//! `[directions, batch, hidden]`.
+//! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, 3 hidden, features]`, R
+//! `[directions, 3 hidden, hidden]`, B `[directions, 6 hidden]`, sequence_lens `[batch]`, initial_h
+//! `[directions, batch, hidden]`. Blocks of rows: update, reset, hidden. Results: Y
+//! `[time, directions, batch, hidden]`, Y_h `[directions, batch, hidden]`.
 
 use super::read::{Reader, Reading};
 use super::recurrent::{self, Kind, Step};

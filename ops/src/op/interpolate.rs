@@ -1,7 +1,8 @@
 //! Interpolation: along some axes, each element of the result is a weighted sum of a few elements of the operand.
 //!
-//! `Resize` (linear, cubic), `GridSample` and `RoiAlign` are read as this operator. Operands: x, then for each axis int64 indices
-//! `[…, taps]` and weights of the same shape. The axis is replaced by the axes before `taps`; with several axes there is exactly one.
+//! `Resize` (linear, cubic), `GridSample` and `RoiAlign` are read as this operator. Operands: x, then for each axis
+//! int64 indices `[…, taps]` and weights of the same shape. The axis is replaced by the axes before `taps`; with
+//! several axes there is exactly one.
 
 use super::Operator;
 use super::role::{LinearMap, Role, Site};

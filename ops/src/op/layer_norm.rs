@@ -1,7 +1,8 @@
 //! Layer and root-mean-square normalisation over the last axes.
 //!
 //! `y = (x - mean) / √(var + epsilon) · scale + bias`; the root-mean-square form does not subtract the mean. Reads
-//! `LayerNormalization`, `RMSNormalization` and `MeanVarianceNormalization`. Shapes: x `[…, axes]`; scale and bias broadcast to x.
+//! `LayerNormalization`, `RMSNormalization` and `MeanVarianceNormalization`. Shapes: x `[…, axes]`; scale and bias
+//! broadcast to x.
 
 use super::Operator;
 use super::read::{Reader, Reading, resolve, resolve_all};

@@ -1,7 +1,7 @@
 //! Linear layer: `y = x · W + b` or `y = x · Wᵀ + b`.
 //!
-//! Reads ONNX `Gemm`, and `MatMul` with a constant right matrix. Shapes: x `[…, in]`, W `[in, out]` or `[out, in]` as in the file,
-//! b `[out]` (optional), y `[…, out]`.
+//! Reads ONNX `Gemm`, and `MatMul` with a constant right matrix. Shapes: x `[…, in]`, W `[in, out]` or `[out, in]` as
+//! in the file, b `[out]` (optional), y `[…, out]`.
 
 use super::Operator;
 use super::read::{Reader, Reading};

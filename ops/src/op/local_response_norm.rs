@@ -1,5 +1,5 @@
-//! Local response normalisation across channels: `x / (bias + alpha/size · Σ x²)^beta`, summed over `size` neighbouring channels. Reads
-//! `LRN`.
+//! Local response normalisation across channels: `x / (bias + alpha/size · Σ x²)^beta`, summed over `size` neighbouring
+//! channels. Reads `LRN`.
 
 use super::Operator;
 use super::read::Reader;

@@ -1,9 +1,9 @@
 //! Long short-term memory. Reads ONNX `LSTM`, opset 7 to 22; peepholes are not supported.
 //!
-//! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, 4 hidden, features]`,
-//! R `[directions, 4 hidden, hidden]`, B `[directions, 8 hidden]`, sequence_lens `[batch]`, initial_h and initial_c
-//! `[directions, batch, hidden]`. Blocks of rows: input, output, forget, cell. Results: Y `[time, directions, batch, hidden]`, Y_h and
-//! Y_c `[directions, batch, hidden]`.
+//! Operands: X `[time, batch, features]` (`layout` 1: batch first), W `[directions, 4 hidden, features]`, R
+//! `[directions, 4 hidden, hidden]`, B `[directions, 8 hidden]`, sequence_lens `[batch]`, initial_h and initial_c
+//! `[directions, batch, hidden]`. Blocks of rows: input, output, forget, cell. Results: Y
+//! `[time, directions, batch, hidden]`, Y_h and Y_c `[directions, batch, hidden]`.
 
 use super::read::{Reader, Reading};
 use super::recurrent::{self, Kind, Step};

@@ -1,6 +1,7 @@
 //! Matrix product over the last two axes; batch axes broadcast. Reads ONNX `MatMul`.
 //!
-//! A product with a constant matrix is linear in the other operand; with a constant right matrix it is read as [`Linear`](super::Linear).
+//! A product with a constant matrix is linear in the other operand; with a constant right matrix it is read as
+//! [`Linear`](super::Linear).
 
 use super::Operator;
 use super::read::{Reader, Reading};

@@ -6,8 +6,8 @@ use crate::graph::Value;
 use crate::prim::{self, Builder, Prim};
 use crate::tensor::Dim;
 
-/// Choice between two branches: the first operand if the condition is 1, the second if it is 0. Only the chosen branch is computed, and
-/// it takes all relevance.
+/// Choice between two branches: the first operand if the condition is 1, the second if it is 0. Only the chosen branch
+/// is computed, and it takes all relevance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merge {
     /// 1 or 0: a data-dependent dimension.

@@ -1,8 +1,8 @@
 //! Operators of a model in canonical form, one per file.
 //!
-//! An operator does not mention relevance: [`Operator::lower`] builds its forward, and [`Operator::role`] states its role for rules.
-//! Readers (`readers()` of each file) turn ONNX nodes into operators. Several ONNX operators may be read as one operator (`Flatten`,
-//! `Squeeze`, `Reshape`), and one as several (`Gemm` with `transA`).
+//! An operator does not mention relevance: [`Operator::lower`] builds its forward, and [`Operator::role`] states its
+//! role for rules. Readers (`readers()` of each file) turn ONNX nodes into operators. Several ONNX operators may be
+//! read as one operator (`Flatten`, `Squeeze`, `Reshape`), and one as several (`Gemm` with `transA`).
 
 mod activation;
 mod add;

@@ -1,5 +1,5 @@
-//! Greedy suppression of boxes that overlap a box of higher score. Reads `NonMaxSuppression`. Carries no relevance: relevance of a box
-//! passes through the look-ups that use the indices.
+//! Greedy suppression of boxes that overlap a box of higher score. Reads `NonMaxSuppression`. Carries no relevance:
+//! relevance of a box passes through the look-ups that use the indices.
 
 use super::read::{Reader, Reading};
 use super::role::Role;
@@ -9,7 +9,8 @@ use crate::graph::Value;
 use crate::prim::{self, Binary, Builder};
 use crate::tensor::{DType, Dim, Shape};
 
-/// Indices of the selected boxes, int64 `[n·classes·boxes, 3]`, then rows of -1. Operands as in [`prim::NonMaxSuppression`].
+/// Indices of the selected boxes, int64 `[n·classes·boxes, 3]`, then rows of -1. Operands as in
+/// [`prim::NonMaxSuppression`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct NonMaxSuppression {
     /// True if boxes are stored as centre and size.

@@ -70,7 +70,8 @@ fn count(r: &mut Reading, x: Value) -> Result<Dim, OpError> {
     r.dim_of(sum, "count")
 }
 
-/// Reads `Compress`: selects the slices along an axis where the condition holds, or elements of the flattened operand without axis.
+/// Reads `Compress`: selects the slices along an axis where the condition holds, or elements of the flattened operand
+/// without axis.
 fn compress(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (mut x, mut condition) = (r.input(0)?, r.input(1)?);
     let mut axis = 0;

@@ -1,5 +1,5 @@
-//! Rectifier with a slope per channel: `x` where positive, elsewhere `slope · x`. Reads `PRelu`. Operands: x, slope (constant,
-//! broadcasts to x).
+//! Rectifier with a slope per channel: `x` where positive, elsewhere `slope · x`. Reads `PRelu`. Operands: x, slope
+//! (constant, broadcasts to x).
 
 use super::Operator;
 use super::read::Reader;

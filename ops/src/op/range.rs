@@ -1,4 +1,5 @@
-//! Arithmetic progressions whose length is known up to the inputs' dimensions. Reads `Range`; float ranges need known ends.
+//! Arithmetic progressions whose length is known up to the inputs' dimensions. Reads `Range`; float ranges need known
+//! ends.
 
 use super::Operator;
 use super::read::{Reader, Reading};

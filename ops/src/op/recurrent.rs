@@ -1,7 +1,7 @@
 //! Parts that the readers of `LSTM`, `GRU` and `RNN` share: operands, directions, lengths and layouts.
 //!
-//! A layer is read as one linear map of all elements at once (`x Wᵀ + b`) and a [`Scan`] whose step computes the rest. A sequence that is
-//! shorter than the longest keeps its state after its end, and its results there are 0.
+//! A layer is read as one linear map of all elements at once (`x Wᵀ + b`) and a [`Scan`] whose step computes the rest.
+//! A sequence that is shorter than the longest keeps its state after its end, and its results there are 0.
 
 use super::read::Reading;
 use super::{
@@ -315,8 +315,8 @@ impl Layer {
         Ok(states)
     }
 
-    /// Builds the step, from the state, the element and the weights to the next state. `timing` holds the time of the step and the
-    /// sequences' lengths.
+    /// Builds the step, from the state, the element and the weights to the next state. `timing` holds the time of the
+    /// step and the sequences' lengths.
     fn step(
         &self,
         r: Reading,

@@ -219,7 +219,8 @@ fn global(r: &mut Reading, kind: ReduceKind) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.add(Reduce { kind, axes: (2..rank).collect(), keep: true }, &[x])?])
 }
 
-/// Reads a reduction. Its axes are an attribute up to opset 12 (`ReduceSum`) or 17 (the others), and an operand afterwards.
+/// Reads a reduction. Its axes are an attribute up to opset 12 (`ReduceSum`) or 17 (the others), and an operand
+/// afterwards.
 fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut x = r.input(0)?;
     let rank = r.ty(x).rank();

@@ -1,7 +1,7 @@
 //! Resampling along axes. Reads ONNX `Resize` and `Upsample`.
 //!
-//! Mode `nearest` is read as a [`Gather`](super::Gather) per axis, modes `linear` and `cubic` as [`Interpolate`]. Indices and weights of
-//! symbolic axes are computed in the graph.
+//! Mode `nearest` is read as a [`Gather`](super::Gather) per axis, modes `linear` and `cubic` as [`Interpolate`].
+//! Indices and weights of symbolic axes are computed in the graph.
 
 mod symbolic;
 mod taps;

@@ -1,9 +1,10 @@
-//! Pooling of boxes of a map. Reads `RoiAlign` as an [`Interpolate`](super::Interpolate). A cell of a box is the mean of its samples, or the
-//! largest weighted element that one of them reads (not the largest sample: this follows ONNX Runtime and the operator's reference).
-//! The boxes take no relevance.
+//! Pooling of boxes of a map. Reads `RoiAlign` as an [`Interpolate`](super::Interpolate). A cell of a box is the mean
+//! of its samples, or the largest weighted element that one of them reads (not the largest sample: this follows ONNX
+//! Runtime and the operator's reference). The boxes take no relevance.
 //!
-//! With `sampling_ratio` 0, the number of samples per cell and axis is the number of elements that the cell spans, rounded up. The largest
-//! number over all boxes is a data-dependent dimension; surplus samples of smaller boxes have weight 0.
+//! With `sampling_ratio` 0, the number of samples per cell and axis is the number of elements that the cell spans,
+//! rounded up. The largest number over all boxes is a data-dependent dimension; surplus samples of smaller boxes have
+//! weight 0.
 //!
 //! Shapes: x `[n, c, h, w]`, boxes `[r, 4]` as `(x₁, y₁, x₂, y₂)`, batch indices `[r]`, y `[r, c, height, width]`.
 

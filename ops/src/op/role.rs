@@ -1,4 +1,5 @@
-//! Roles of operators: the algebra that rules are written against, so that operators and rules add up instead of multiplying.
+//! Roles of operators: the algebra that rules are written against, so that operators and rules add up instead of
+//! multiplying.
 
 use crate::graph::Value;
 use crate::prim::{AttentionPart, Builder, Transform};
@@ -50,20 +51,22 @@ pub trait BilinearMap {
 
 /// Algebra of an attention. Operands: q `[…, m, d]`, k `[…, n, d]`, v `[…, n, e]`, mask (optional).
 pub trait AttentionMap {
-    /// Builds the relevance of one operand, from the relevance `r` of the result shared by magnitude of contribution; the values take
-    /// the share `value`.
+    /// Builds the relevance of one operand, from the relevance `r` of the result shared by magnitude of contribution;
+    /// the values take the share `value`.
     fn share(&self, b: &mut Builder, site: &Site, r: Value, value: f32, part: AttentionPart) -> Value;
 
     /// Builds the weights of all pairs of queries and keys, `[…, m, n]`.
     fn weights(&self, b: &mut Builder, site: &Site) -> Value;
 }
 
-/// Algebra of a data movement or choice: each element of the result is an element of an operand, or an equal share of several.
+/// Algebra of a data movement or choice: each element of the result is an element of an operand, or an equal share of
+/// several.
 pub trait Route {
     /// Builds the relevance of each operand, of its shape; `None` for operands such as indices and conditions.
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>>;
 
-    /// Builds the same with all relevance to the first of several winners that tie; `None` if the operator divides ties in any case.
+    /// Builds the same with all relevance to the first of several winners that tie; `None` if the operator divides ties
+    /// in any case.
     fn winner(&self, _: &mut Builder, _: &Site, _: Value) -> Option<Vec<Option<Value>>> {
         None
     }

@@ -63,8 +63,8 @@ pub(super) fn stacked(r: &mut Reading, parts: &[Value]) -> Result<Value, OpError
     if columns.len() == 1 { Ok(columns[0]) } else { r.add(Concat { axis }, &columns) }
 }
 
-/// Samples `x [n, c, s₁, …]`: the taps of all spatial axes are combined, and `batch [n']` holds the batch index of each row of taps. The
-/// result is `[n', samples, c]`.
+/// Samples `x [n, c, s₁, …]`: the taps of all spatial axes are combined, and `batch [n']` holds the batch index of each
+/// row of taps. The result is `[n', samples, c]`.
 pub(super) fn sample(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Result<Value, OpError> {
     let rows = rows(r, x)?;
     let taps = combined(r, x, batch, taps)?;

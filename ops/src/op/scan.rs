@@ -1,6 +1,7 @@
 //! Recurrence over time, as which `LSTM`, `GRU` and `RNN` are read.
 //!
-//! No rule is applied to the recurrence as a whole: the rules of the step's operators apply step by step, backwards in time.
+//! No rule is applied to the recurrence as a whole: the rules of the step's operators apply step by step, backwards in
+//! time.
 
 use super::role::Role;
 use super::{Op, Operator};
@@ -10,8 +11,8 @@ use crate::program::Output;
 
 /// Recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
 ///
-/// Operands: the state before the first step, the sequences `[time, …]`, and captures, which every step reads. The result is the state
-/// after each step, `[time, …]`.
+/// Operands: the state before the first step, the sequences `[time, …]`, and captures, which every step reads. The
+/// result is the state after each step, `[time, …]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scan {
     /// Graph of a step; its inputs are the state, an element of each sequence, and the captures.
@@ -23,7 +24,8 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Adds a scan primitive to `b`, from the lowered graph of a step and its operands. Constants of the step become captures.
+    /// Adds a scan primitive to `b`, from the lowered graph of a step and its operands. Constants of the step become
+    /// captures.
     pub fn lower_step(
         b: &mut Builder,
         step: Builder,

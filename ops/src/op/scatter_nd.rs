@@ -12,8 +12,8 @@ use crate::graph::Value;
 use crate::prim::{self, Binary, Builder, Prim};
 use crate::tensor::{DType, Dim, Shape};
 
-/// Replacement of rows: `data [n, …]` with the rows at `indices [m]` replaced by those of `updates [m, …]`. The last of several updates
-/// of one row counts. Operands: data, indices, updates.
+/// Replacement of rows: `data [n, …]` with the rows at `indices [m]` replaced by those of `updates [m, …]`. The last of
+/// several updates of one row counts. Operands: data, indices, updates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overwrite;
 
@@ -58,7 +58,8 @@ impl Route for Overwrite {
     }
 }
 
-/// Rows of zeros `[to, …]`, to which each row of `updates [m, …]` is added at `indices [m]`. Operands: updates, indices.
+/// Rows of zeros `[to, …]`, to which each row of `updates [m, …]` is added at `indices [m]`. Operands: updates,
+/// indices.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScatterAdd {
     /// Number of rows of the result.
@@ -129,8 +130,8 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     Ok(vec![r.reshape(y, d.shape)?])
 }
 
-/// Returns the row that each index vector addresses, `[count]`; negative indices count from the end, and the row of an index that is out
-/// of range is invalid.
+/// Returns the row that each index vector addresses, `[count]`; negative indices count from the end, and the row of an
+/// index that is out of range is invalid.
 pub(super) fn row_of(r: &mut Reading, indices: Value, dims: &[Dim], count: &Dim) -> Result<Value, OpError> {
     let depth = Dim::known(dims.len() as i64);
     let matrix = r.add(super::Cast { to: DType::I64 }, &[indices])?;

@@ -133,8 +133,8 @@ fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<S
     Ok(Slice { axis, start, len, step })
 }
 
-/// Reads `Split`. Its sizes are an attribute up to opset 12 and an operand afterwards; without them the parts are equal, up to a smaller
-/// last one.
+/// Reads `Split`. Its sizes are an attribute up to opset 12 and an operand afterwards; without them the parts are
+/// equal, up to a smaller last one.
 fn read_split(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let axis = resolve(r.int_or("axis", 0)?, r.ty(x).rank())?;

@@ -45,8 +45,8 @@ pub fn readers() -> Vec<Reader> {
     vec![Reader::new("Softmax", 1, |r| read(r, false)), Reader::new("LogSoftmax", 1, |r| read(r, true))]
 }
 
-/// Reads a softmax. Up to opset 12 the operand is flattened to a matrix at `axis` (1 by default); afterwards `axis` (-1 by default) is the
-/// only axis.
+/// Reads a softmax. Up to opset 12 the operand is flattened to a matrix at `axis` (1 by default); afterwards `axis` (-1
+/// by default) is the only axis.
 fn read(r: &mut Reading, log: bool) -> Result<Vec<Value>, OpError> {
     let x = r.input(0)?;
     let shape = r.ty(x).shape;

@@ -1,4 +1,5 @@
-//! Indices of the largest or smallest elements along an axis. Reads `TopK`; its values are read as a look-up of the indices.
+//! Indices of the largest or smallest elements along an axis. Reads `TopK`; its values are read as a look-up of the
+//! indices.
 
 use super::Operator;
 use super::elements::gather;
@@ -34,7 +35,8 @@ impl Operator for TopK {
     }
 }
 
-/// Returns the reader of `TopK`. `k` is an attribute up to opset 9 and an operand afterwards. Results are always sorted.
+/// Returns the reader of `TopK`. `k` is an attribute up to opset 9 and an operand afterwards. Results are always
+/// sorted.
 pub fn readers() -> Vec<Reader> {
     vec![Reader::new("TopK", 1, |r| {
         r.ignore(&["sorted"]);

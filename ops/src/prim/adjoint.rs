@@ -1,15 +1,15 @@
 //! Reverse-mode differentiation: the vector-Jacobian product of each primitive that computes floats.
 //!
-//! At a kink the derivative is taken from the side on which the value is constant (`relu'(0) = 0`). Of several equal maxima in
-//! a window the first takes the derivative; equal extrema of a reduction share it.
+//! At a kink the derivative is taken from the side on which the value is constant (`relu'(0) = 0`). Of several equal
+//! maxima in a window the first takes the derivative; equal extrema of a reduction share it.
 
 use super::Builder;
 use crate::OpError;
 use crate::graph::{NodeId, PrintOp, Value};
 use crate::tensor::Shape;
 
-/// Builds the adjoints of a node's operands from `r`, the adjoint of its result. An entry is `None` if the result does not
-/// depend on the operand differentiably, or if `requested` is false for it.
+/// Builds the adjoints of a node's operands from `r`, the adjoint of its result. An entry is `None` if the result does
+/// not depend on the operand differentiably, or if `requested` is false for it.
 ///
 /// # Errors
 /// If no derivative is defined for the primitive.
@@ -61,7 +61,8 @@ impl Adjoint<'_> {
         }
     }
 
-    /// Sets the adjoint of operand `i` from `v`, which has the shape to which the operand was broadcast: sums over the repetitions.
+    /// Sets the adjoint of operand `i` from `v`, which has the shape to which the operand was broadcast: sums over the
+    /// repetitions.
     pub fn set_summed(&mut self, i: usize, v: Value) {
         let to = self.shape(i);
         let v = self.b.sum_to(v, &to);

@@ -33,10 +33,10 @@ pub enum AttentionPart {
 #[serde(transparent)]
 pub struct Attention(pub AttentionGeometry);
 
-/// Relevance of an attention's operands, shared by contribution magnitude. Operands: `(q, k, v, r […, m, e], mask?)`, where `r`
-/// is the relevance of the attention's result. With the weights `p`, the flow through each weight is
-/// `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)`. The values take the share `value` of it; the rest is divided in halves between query and key,
-/// among their features by `|q||k|ᵀ`.
+/// Relevance of an attention's operands, shared by contribution magnitude. Operands: `(q, k, v, r […, m, e], mask?)`,
+/// where `r` is the relevance of the attention's result. With the weights `p`, the flow through each weight is
+/// `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)`. The values take the share `value` of it; the rest is divided in halves between query
+/// and key, among their features by `|q||k|ᵀ`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AttentionShare {
     /// Geometry of the forward attention.

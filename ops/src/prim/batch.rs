@@ -1,8 +1,8 @@
 //! Vectorisation of a program over several targets.
 //!
-//! Values that depend on a batched input get a leading axis of `size` elements; all others are computed once. Each primitive
-//! defines its own rule ([`Primitive::with_targets`](super::Primitive::with_targets)), chosen such that matrix products stay
-//! matrix products:
+//! Values that depend on a batched input get a leading axis of `size` elements; all others are computed once. Each
+//! primitive defines its own rule ([`Primitive::with_targets`](super::Primitive::with_targets)), chosen such that
+//! matrix products stay matrix products:
 //!
 //! | primitives | rule |
 //! | --- | --- |
@@ -39,8 +39,8 @@ pub fn batch(graph: &Graph<Prim>, inputs: &[&str], size: usize) -> Result<Graph<
     Ok(builder.finish())
 }
 
-/// Adds batched copies of all values that depend on `batched_inputs` to the graph. Returns the batched copy of each such value;
-/// the originals stay, unused.
+/// Adds batched copies of all values that depend on `batched_inputs` to the graph. Returns the batched copy of each
+/// such value; the originals stay, unused.
 pub(super) fn rewrite(
     mut graph: Graph<Prim>,
     batched_inputs: &[NodeId],
@@ -90,8 +90,8 @@ pub(super) struct Operand {
     pub(super) is_batched: bool,
 }
 
-/// Context in which [`Primitive::with_targets`](super::Primitive::with_targets) vectorises one node. At least one operand has
-/// the leading axis.
+/// Context in which [`Primitive::with_targets`](super::Primitive::with_targets) vectorises one node. At least one
+/// operand has the leading axis.
 pub struct TargetAxis<'a> {
     pub(super) b: &'a mut Builder,
     pub(super) size: &'a Dim,
@@ -141,15 +141,16 @@ impl TargetAxis<'_> {
         self.b.add(prim, &[self.x[0].v])
     }
 
-    /// Adds an elementwise node: operands are aligned such that the leading axis precedes the axes of the operand of largest rank.
+    /// Adds an elementwise node: operands are aligned such that the leading axis precedes the axes of the operand of
+    /// largest rank.
     pub fn broadcast(&mut self, prim: impl Into<Prim>) -> Value {
         let rank = (0..self.x.len()).map(|i| self.rank(i)).max().unwrap_or(0);
         let operands: Vec<Value> = (0..self.x.len()).map(|i| self.aligned(i, rank)).collect();
         self.b.add(prim, &operands)
     }
 
-    /// Adds a node that treats each row of its operands alone: the leading axis is folded into the rows of the first `data`
-    /// operands and unfolded in the result.
+    /// Adds a node that treats each row of its operands alone: the leading axis is folded into the rows of the first
+    /// `data` operands and unfolded in the result.
     pub fn fold_into_rows(&mut self, prim: impl Into<Prim>, data: usize) -> Value {
         let mut operands: Vec<Value> = (0..data).map(|i| self.folded(i)).collect();
         operands.extend(self.x[data..].iter().map(|o| o.v));
@@ -158,8 +159,8 @@ impl TargetAxis<'_> {
         self.b.reshape(y, &to)
     }
 
-    /// Adds an attention node: the leading axis becomes another axis of heads of the first `data` operands, which are repeated if
-    /// they do not have it.
+    /// Adds an attention node: the leading axis becomes another axis of heads of the first `data` operands, which are
+    /// repeated if they do not have it.
     pub fn as_heads(&mut self, prim: impl Into<Prim>, data: usize) -> Value {
         let rank = self.rank(0);
         let mut operands: Vec<Value> = (0..data).map(|i| self.batched(i)).collect();
@@ -172,8 +173,8 @@ impl TargetAxis<'_> {
         OpError::Invalid("what reads nothing depends on nothing".into())
     }
 
-    /// Returns operand `i` with axes of 1 between the leading axis and its own, so that it broadcasts like an operand of `rank`
-    /// axes. Operands without the leading axis are returned unchanged.
+    /// Returns operand `i` with axes of 1 between the leading axis and its own, so that it broadcasts like an operand
+    /// of `rank` axes. Operands without the leading axis are returned unchanged.
     pub fn aligned(&mut self, i: usize, rank: usize) -> Value {
         let missing = rank - self.rank(i).min(rank);
         let v = self.x[i].v;

@@ -10,7 +10,8 @@ impl Prim {
         self.replace(&|symbol| bindings.get(symbol).map(|v| Dim::known(*v)))
     }
 
-    /// Replaces each symbol for which `replacement` returns a dimension. `Dims` whose values are all known becomes a constant.
+    /// Replaces each symbol for which `replacement` returns a dimension. `Dims` whose values are all known becomes a
+    /// constant.
     pub fn replace(&self, replacement: &impl Fn(&str) -> Option<Dim>) -> Prim {
         let mut replaced = self.clone();
         replaced.change_dims(&mut |dim| *dim = dim.replace(replacement));
@@ -49,8 +50,8 @@ impl Prim {
 }
 
 impl Graph<Prim> {
-    /// Replaces symbols by their values in all nodes and types; node ids stay. If all symbols of the inputs are bound, every type is
-    /// known.
+    /// Replaces symbols by their values in all nodes and types; node ids stay. If all symbols of the inputs are bound,
+    /// every type is known.
     pub fn bind(&self, bindings: &Bindings) -> Graph<Prim> {
         let value = |symbol: &str| bindings.get(symbol).map(|v| Dim::known(*v));
         let mut bound = self.clone();

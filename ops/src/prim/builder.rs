@@ -1,5 +1,5 @@
-//! Builder of lowered graphs. Equal nodes are created once, and the first error is kept until [`Builder::ok`], so that formulas
-//! read as formulas. Methods that build a primitive are in its file.
+//! Builder of lowered graphs. Equal nodes are created once, and the first error is kept until [`Builder::ok`], so that
+//! formulas read as formulas. Methods that build a primitive are in its file.
 
 use std::collections::HashMap;
 
@@ -74,7 +74,8 @@ impl Builder {
         self.error.get_or_insert(error);
     }
 
-    /// Adds a node. If its type cannot be inferred, the error is recorded and the first operand is returned in place of the result.
+    /// Adds a node. If its type cannot be inferred, the error is recorded and the first operand is returned in place of
+    /// the result.
     pub fn add(&mut self, op: impl Into<Prim>, inputs: &[Value]) -> Value {
         self.add_prim(op.into(), inputs)
     }

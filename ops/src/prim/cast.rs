@@ -51,7 +51,8 @@ impl Primitive for Cast {
     }
 }
 
-/// Converts `x` to type `to`: floats are truncated to integers, integers keep their low bits, and every value except 0 is true.
+/// Converts `x` to type `to`: floats are truncated to integers, integers keep their low bits, and every value except 0
+/// is true.
 fn cast(x: &Array, to: DType) -> Array {
     match (x, to) {
         (Array::B(x), DType::Bool) => Array::B(x.clone()),

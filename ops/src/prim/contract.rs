@@ -28,21 +28,22 @@ pub trait Primitive: Fields {
     /// If the operands do not fit; the error names the expected and the actual value.
     fn infer(&self, x: &[TensorType]) -> Result<TensorType, OpError>;
 
-    /// Evaluates the primitive with its reference kernel, in float64, int64 or bool: slow and obvious. `dims` are the dimensions of
-    /// the result; the operands have types that [`Primitive::infer`] accepts.
+    /// Evaluates the primitive with its reference kernel, in float64, int64 or bool: slow and obvious. `dims` are the
+    /// dimensions of the result; the operands have types that [`Primitive::infer`] accepts.
     ///
     /// # Errors
     /// If a dimension is not known, an index is out of range, an integer is divided by 0, or the result is too large.
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError>;
 
-    /// Builds the adjoints of the operands from `d.r`: the vector-Jacobian product. Operands on which the result does not depend,
-    /// or only in steps, get no adjoint.
+    /// Builds the adjoints of the operands from `d.r`: the vector-Jacobian product. Operands on which the result does
+    /// not depend, or only in steps, get no adjoint.
     ///
     /// # Errors
     /// [`Adjoint::unsupported`] if no derivative is defined.
     fn adjoint(&self, d: &mut Adjoint<'_>) -> Result<(), OpError>;
 
-    /// Builds the result for several targets at once: it has the leading axis of targets because at least one operand has it.
+    /// Builds the result for several targets at once: it has the leading axis of targets because at least one operand
+    /// has it.
     ///
     /// # Errors
     /// If the node cannot be typed with the leading axis.

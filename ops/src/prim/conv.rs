@@ -196,7 +196,8 @@ impl Sizes {
         self.channels * self.kernel
     }
 
-    /// Iterates over images and groups: the offsets of their channels in `x`, in `y`, and of the group's weights in `w`.
+    /// Iterates over images and groups: the offsets of their channels in `x`, in `y`, and of the group's weights in
+    /// `w`.
     fn blocks(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
         let (x, y, w) = (self.channels * self.x, self.outputs * self.y, self.outputs * self.rows());
         let pairs = (0..self.images).flat_map(|image| (0..self.groups).map(move |group| (image, group)));
@@ -206,7 +207,8 @@ impl Sizes {
         })
     }
 
-    /// Calls `f` with each element of the matrix of windows that lies in `x`: its index in the matrix, and in the group's `x`.
+    /// Calls `f` with each element of the matrix of windows that lies in `x`: its index in the matrix, and in the
+    /// group's `x`.
     fn each_tap(&self, windows: &[Taps], mut f: impl FnMut(usize, usize)) {
         for channel in 0..self.channels {
             for (position, taps) in windows.iter().enumerate() {

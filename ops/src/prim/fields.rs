@@ -43,8 +43,8 @@ pub trait Fields {
     fn text(&self) -> String;
 }
 
-/// Implements [`Fields`] for a type from the list of its attributes and their kinds. A missing attribute does not compile. Kinds
-/// are the variants of [`Field`], and `Shape` for the dimensions of a shape.
+/// Implements [`Fields`] for a type from the list of its attributes and their kinds. A missing attribute does not
+/// compile. Kinds are the variants of [`Field`], and `Shape` for the dimensions of a shape.
 macro_rules! fields {
     ($name:ident) => {
         fields!($name {});

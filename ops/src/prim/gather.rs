@@ -7,16 +7,16 @@ use super::reference::layout::{
     Number, Table, array, axis_extents, elems, identity, pick_array, resolve_indices, values, wrong_type,
 };
 
-/// Look-up by index along an axis: `(data, indices)`; negative indices count from the end. The axes of `indices` replace `axis` in
-/// the shape of the result.
+/// Look-up by index along an axis: `(data, indices)`; negative indices count from the end. The axes of `indices`
+/// replace `axis` in the shape of the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Gather {
     /// Axis of `data` that the indices address.
     pub axis: usize,
 }
 
-/// Adjoint of [`Gather`] in `data`. `(updates, indices)` → zeros with dimension `to` along `axis`, to which each update is added at
-/// its index.
+/// Adjoint of [`Gather`] in `data`. `(updates, indices)` → zeros with dimension `to` along `axis`, to which each update
+/// is added at its index.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScatterAdd {
     /// Axis of the result that the indices address.

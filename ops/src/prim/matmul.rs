@@ -8,8 +8,8 @@ use super::reference::layout::{Number, array, broadcast, elems, pick, wrong_type
 use super::reference::matrix::{multiply_float, multiply_integer, view, view_mut};
 use super::transform::{transform_float, transform_integer, transformed};
 
-/// Matrix product over the last two axes of the transformed operands, each transposed first if its flag is set. Batch axes
-/// broadcast; both operands have rank ≥ 2.
+/// Matrix product over the last two axes of the transformed operands, each transposed first if its flag is set. Batch
+/// axes broadcast; both operands have rank ≥ 2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MatMul {
     /// Transform of the left operand.

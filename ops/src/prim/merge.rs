@@ -3,8 +3,8 @@
 use super::contract::*;
 use super::reference::layout::{array, elems, known};
 
-/// Choice between two branches. `(a, b)` → `a` if the condition is 1, `b` if it is 0; the other branch is not computed. Dimensions
-/// in which the branches differ are those of the chosen branch.
+/// Choice between two branches. `(a, b)` → `a` if the condition is 1, `b` if it is 0; the other branch is not computed.
+/// Dimensions in which the branches differ are those of the chosen branch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Merge {
     /// 1 or 0, known once symbols are bound.

@@ -1,7 +1,7 @@
 //! Primitives: the operations of lowered programs, forward and reverse.
 //!
-//! Each primitive is pure and has a type rule ([`Prim::infer`]), a reference kernel ([`mod@reference`]) and an ONNX lowering.
-//! Engines see nothing else.
+//! Each primitive is pure and has a type rule ([`Prim::infer`]), a reference kernel ([`mod@reference`]) and an ONNX
+//! lowering. Engines see nothing else.
 
 mod adjoint;
 mod attention;
@@ -92,8 +92,8 @@ use crate::graph::{FanIn, Graph, PrintOp, Vocabulary};
 use crate::program::Output;
 use crate::tensor::{Tensor, TensorType};
 
-/// Generates [`Prim`] and its conversions from the table of primitives: those without attributes (`unit`), and those with
-/// attributes, held in the struct of the same name (`node`).
+/// Generates [`Prim`] and its conversions from the table of primitives: those without attributes (`unit`), and those
+/// with attributes, held in the struct of the same name (`node`).
 macro_rules! prim_table {
     (unit { $($unit:ident),+ $(,)? } node { $($node:ident),+ $(,)? }) => {
         /// Primitive operation with its attributes.

@@ -3,10 +3,11 @@
 use super::contract::*;
 use super::reference::layout::{array, by_value, elems, float, integer, values};
 
-/// Greedy non-maximum suppression. Operands: `(boxes [n, s, 4], scores [n, c, s], max_boxes, max_overlap, min_score)`, the last
-/// three of one element. The result, int64 `[n·c·s, 3]`, has a row `(batch, class, box)` for each selected box, by falling score
-/// within a class, then rows of -1. A box is selected if its score exceeds `min_score` and its overlap (intersection over union)
-/// with the boxes selected before is at most `max_overlap`, up to `max_boxes` boxes per class.
+/// Greedy non-maximum suppression. Operands: `(boxes [n, s, 4], scores [n, c, s], max_boxes, max_overlap, min_score)`,
+/// the last three of one element. The result, int64 `[n·c·s, 3]`, has a row `(batch, class, box)` for each selected
+/// box, by falling score within a class, then rows of -1. A box is selected if its score exceeds `min_score` and its
+/// overlap (intersection over union) with the boxes selected before is at most `max_overlap`, up to `max_boxes` boxes
+/// per class.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NonMaxSuppression {
     /// Format of boxes: `(x, y, width, height)` of the centre if true, two opposite corners `(y, x, y, x)` if false.

@@ -3,8 +3,8 @@
 use super::contract::*;
 use super::reference::layout::{array, elems, strides};
 
-/// Indices of the non-zero elements of `x`, row-major: int64 `[rank, elements of x]`, with one column per non-zero element, then
-/// columns of zeros. The number of non-zero elements is a separate value; see
+/// Indices of the non-zero elements of `x`, row-major: int64 `[rank, elements of x]`, with one column per non-zero
+/// element, then columns of zeros. The number of non-zero elements is a separate value; see
 /// [`Graph::data_dependent_dim`](crate::graph::Graph::data_dependent_dim).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NonZero;

@@ -6,8 +6,8 @@ use super::Gather;
 use super::contract::*;
 use super::reference::layout::{array, resolve_indices, values, wrong_type};
 
-/// Replacement of rows. `(data [n, …], indices [m], updates [m, …])` → `data` with the rows at `indices` replaced. The last of
-/// several updates of one row counts. Negative indices count from the end.
+/// Replacement of rows. `(data [n, …], indices [m], updates [m, …])` → `data` with the rows at `indices` replaced. The
+/// last of several updates of one row counts. Negative indices count from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overwrite;
 

@@ -139,7 +139,8 @@ fn evaluate(kind: Reduction, axes: &[usize], x: &Array, dims: &[usize]) -> Resul
     }
 }
 
-/// Returns the elements that are reduced into each element of the result, one group after another, and the size of a group.
+/// Returns the elements that are reduced into each element of the result, one group after another, and the size of a
+/// group.
 fn groups<T: Number>(x: &ArrayD<T>, axes: &[usize]) -> (Vec<T>, usize) {
     let (dims, strides) = (x.shape(), strides(x.shape()));
     let table = |axis: usize| whole(dims[axis], strides[axis]);

@@ -16,8 +16,8 @@ use crate::tensor::Tensor;
 
 /// Recurrence over the first axis of its sequences: `y[t] = body(y[t - 1], x[t] …, captures …)`.
 ///
-/// Operands: the state before the first step, `sequences` tensors `[time, …]`, and captures, which every step reads. The result is
-/// the state after each step, `[time, …]`, in the order of time also for a reversed recurrence.
+/// Operands: the state before the first step, `sequences` tensors `[time, …]`, and captures, which every step reads.
+/// The result is the state after each step, `[time, …]`, in the order of time also for a reversed recurrence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scan {
     /// Graph of a step: from state, elements and captures to the next state. Holds no constants; they are captures.
@@ -29,8 +29,8 @@ pub struct Scan {
 }
 
 impl Scan {
-    /// Creates a scan from a step's graph. Its constants become captures, which are returned with their names and must be appended to
-    /// the operands.
+    /// Creates a scan from a step's graph. Its constants become captures, which are returned with their names and must
+    /// be appended to the operands.
     pub fn from_step(step: Graph<Prim>, sequences: usize, reverse: bool) -> (Scan, Vec<(String, Tensor)>) {
         let mut graph = Graph::default();
         let mut values: HashMap<Value, Value> = HashMap::new();

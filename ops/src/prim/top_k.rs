@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use super::contract::*;
 use super::reference::layout::{array, axis_extents, by_value, elems, values, wrong_type};
 
-/// Indices of the `k` largest or smallest elements along an axis, int64, in their order. Of equal elements the one of lower index
-/// comes first.
+/// Indices of the `k` largest or smallest elements along an axis, int64, in their order. Of equal elements the one of
+/// lower index comes first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TopK {
     /// Axis along which elements are compared, in `0..rank`.

@@ -20,7 +20,8 @@ pub struct Window {
     pub after: Vec<usize>,
     /// Distance of consecutive taps, by spatial axis.
     pub dilations: Vec<usize>,
-    /// True if the output size is rounded up. The last window must still begin inside the operand or its leading padding.
+    /// True if the output size is rounded up. The last window must still begin inside the operand or its leading
+    /// padding.
     pub ceil: bool,
 }
 
@@ -88,13 +89,14 @@ impl Window {
         Ok(dims)
     }
 
-    /// Returns how far the last window reaches beyond the input along a spatial axis, for known dimensions; negative if elements of the
-    /// input are left over.
+    /// Returns how far the last window reaches beyond the input along a spatial axis, for known dimensions; negative if
+    /// elements of the input are left over.
     pub fn reach_after(&self, axis: usize, input: usize, output: usize) -> i64 {
         ((output - 1) * self.strides[axis] + self.extent(axis)) as i64 - (input + self.before[axis]) as i64
     }
 
-    /// Checks that all lists have the same length, that sizes are in range, and that kernel, strides and dilations are not 0.
+    /// Checks that all lists have the same length, that sizes are in range, and that kernel, strides and dilations are
+    /// not 0.
     ///
     /// # Errors
     /// The attribute that is out of range.

@@ -10,8 +10,8 @@ use super::reference::taps::{fold, taps};
 #[serde(transparent)]
 pub struct WindowMax(pub Window);
 
-/// Shares of a maximum pool's relevance. `(x, y, r)` → `[n, c, …]` of `x`: each `r` is divided equally among the positions of its
-/// window where `x` equals the maximum `y`, or goes to the first of them.
+/// Shares of a maximum pool's relevance. `(x, y, r)` → `[n, c, …]` of `x`: each `r` is divided equally among the
+/// positions of its window where `x` equals the maximum `y`, or goes to the first of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowMaxShare {
     /// Window of the forward pool.

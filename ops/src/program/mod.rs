@@ -18,14 +18,15 @@ pub use track::{Mode, TrackKind};
 /// Name of the program input that holds the seed: relevance of the explained output, of that output's shape.
 pub const SEED: &str = "dlbc_seed";
 
-/// Prefix of the symbol of a dimension that is 0, or -1 in a run that takes a branch which does not fit the shapes of the
-/// inputs.
+/// Prefix of the symbol of a dimension that is 0, or -1 in a run that takes a branch which does not fit the shapes of
+/// the inputs.
 pub const UNFIT_PREFIX: &str = "unfit";
 
 /// Lowered program: forward and reverse together.
 ///
-/// Graph inputs are the model's inputs by their ONNX names, then [`SEED`]. Graph outputs are listed by [`Output`]. In contrastive
-/// mode the seed has a leading axis of two (supporting, opposing), and each track of [`Mode::tracks`] has its own outputs.
+/// Graph inputs are the model's inputs by their ONNX names, then [`SEED`]. Graph outputs are listed by [`Output`]. In
+/// contrastive mode the seed has a leading axis of two (supporting, opposing), and each track of [`Mode::tracks`] has
+/// its own outputs.
 ///
 /// A run requests a subset of the outputs; what they do not depend on is not computed.
 #[derive(Clone, Debug)]
@@ -37,8 +38,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Returns the symbol of the batch dimension if the program accepts any number of rows: the first axis of every input and of
-    /// the explained output has this symbol, and no other axis does.
+    /// Returns the symbol of the batch dimension if the program accepts any number of rows: the first axis of every
+    /// input and of the explained output has this symbol, and no other axis does.
     pub fn batch_symbol(&self) -> Option<Arc<str>> {
         let (graph, info) = (&self.graph, &self.info);
         let explained = graph.output(&Output::from(&info.explained)).map(|v| graph.ty(v))?;
@@ -158,8 +159,8 @@ impl Info {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Repeat {
-    /// Mean derivative over the straight line from a baseline to the input, times their difference. Sums to the difference of
-    /// the outputs, up to the error of Gauss-Legendre quadrature \\[sundararajan2017\\].
+    /// Mean derivative over the straight line from a baseline to the input, times their difference. Sums to the
+    /// difference of the outputs, up to the error of Gauss-Legendre quadrature \\[sundararajan2017\\].
     IntegratedGradients {
         /// Number of quadrature points.
         steps: usize,

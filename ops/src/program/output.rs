@@ -17,8 +17,8 @@ pub enum LedgerEntry {
     Passed,
     /// Relevance that biases and constants absorbed, a scalar.
     Absorbed,
-    /// Relevance that the node passed to the module of this index in [`LedgerRowInfo::to`](super::LedgerRowInfo::to), a scalar.
-    /// Exists only if there are several modules.
+    /// Relevance that the node passed to the module of this index in [`LedgerRowInfo::to`](super::LedgerRowInfo::to), a
+    /// scalar. Exists only if there are several modules.
     PassedTo(usize),
     /// Relevance that an attention received by head, `[head]`.
     HeadsReceived,
@@ -64,8 +64,8 @@ pub enum Output {
         /// Name of an input or intermediate tensor of the model.
         tensor: Name,
     },
-    /// Entry of the ledger: `audit/ROW/in`, `audit/ROW/out`, `audit/ROW/absorbed`, `audit/ROW/to/I`, `audit/ROW/heads/in`,
-    /// `audit/ROW/heads/I`; for the opposing track `audit_neg/…`.
+    /// Entry of the ledger: `audit/ROW/in`, `audit/ROW/out`, `audit/ROW/absorbed`, `audit/ROW/to/I`,
+    /// `audit/ROW/heads/in`, `audit/ROW/heads/I`; for the opposing track `audit_neg/…`.
     Ledger {
         /// Track of the relevance.
         track: TrackKind,
@@ -74,7 +74,8 @@ pub enum Output {
         /// Entry of the row.
         entry: LedgerEntry,
     },
-    /// Entry of a mixture-of-experts layer: `experts/LAYER/relevance`, `experts/LAYER/tokens`, `experts/LAYER/received`.
+    /// Entry of a mixture-of-experts layer: `experts/LAYER/relevance`, `experts/LAYER/tokens`,
+    /// `experts/LAYER/received`.
     Expert {
         /// Index of the layer in [`Info::experts`](super::Info::experts).
         layer: usize,
@@ -89,8 +90,8 @@ pub enum Output {
     /// Values that determine the sign of the seed and the weights of a difference, of the explained output's shape:
     /// `start/value`. Absent if these are the values of the explained output itself.
     SeedValue,
-    /// Values whose signs the seed takes, of the explained output's shape: `start/sign`. Absent if these are the same as
-    /// [`Output::SeedValue`].
+    /// Values whose signs the seed takes, of the explained output's shape: `start/sign`. Absent if these are the same
+    /// as [`Output::SeedValue`].
     SeedSign,
     /// Intermediate value that one part of a program passes to the next, by its name. Does not occur in artifacts.
     Value(Name),

@@ -1,8 +1,9 @@
 //! Alpha-beta rule: positive contributions take `α`, negative ones give back `β`, each with its own denominator:
 //! `R_x = α R⁺ - β R⁻`.
 //!
-//! With `z⁺ = W⁺x⁺ + W⁻x⁻ + b⁺` and `z⁻ = W⁻x⁺ + W⁺x⁻ + b⁻`. For `α = 1`, `β = 0` this is the z⁺ rule. Conserves `α - β` of the
-//! relevance up to biases and the stabiliser. Source: [bach2015], equation 60; zennit's `AlphaBeta` and `ZPlus`.
+//! With `z⁺ = W⁺x⁺ + W⁻x⁻ + b⁺` and `z⁻ = W⁻x⁺ + W⁺x⁻ + b⁻`. For `α = 1`, `β = 0` this is the z⁺ rule. Conserves
+//! `α - β` of the relevance up to biases and the stabiliser. Source: [bach2015], equation 60; zennit's `AlphaBeta` and
+//! `ZPlus`.
 
 use std::fmt;
 

@@ -1,13 +1,13 @@
 //! Attention rule: the relevance that flows through each weight follows its contribution `p |v|`.
 //!
-//! The values take the share `value` (½ by default); the rest passes on by `|q||k|ᵀ`, half to the query and half to the key. The
-//! softmax passes relevance unchanged; scale, mask and causality act through the weights, so a masked key gets exactly 0. With
-//! `value` 1 the values take all. Conserves except in rows without any contribution, which are absorbed. Source: the bilinear rule
-//! of [achtibat2024], with magnitudes.
+//! The values take the share `value` (½ by default); the rest passes on by `|q||k|ᵀ`, half to the query and half to the
+//! key. The softmax passes relevance unchanged; scale, mask and causality act through the weights, so a masked key gets
+//! exactly 0. With `value` 1 the values take all. Conserves except in rows without any contribution, which are
+//! absorbed. Source: the bilinear rule of [achtibat2024], with magnitudes.
 //!
-//! On two tracks, the attention is a product of weights and values, and the scores are a product of queries and keys: the values
-//! take `value` of each track, the rest passes the softmax unchanged and is divided equally between queries and keys. This form
-//! stores the weights of all pairs.
+//! On two tracks, the attention is a product of weights and values, and the scores are a product of queries and keys:
+//! the values take `value` of each track, the rest passes the softmax unchanged and is divided equally between queries
+//! and keys. This form stores the weights of all pairs.
 
 use std::fmt;
 

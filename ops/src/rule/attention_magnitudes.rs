@@ -1,7 +1,7 @@
 //! Attention rule by magnitude: the total relevance `S` of each head is spread over the elements of its operands.
 //!
-//! `R_v = ½ S |v| ⊘ Σ|v|`, `R_q = ¼ S |q| ⊘ Σ|q|`, `R_k = ¼ S |k| ⊘ Σ|k|`. The weights do not matter. Source: the closed form of
-//! DLBacktrace version 2.
+//! `R_v = ½ S |v| ⊘ Σ|v|`, `R_q = ¼ S |q| ⊘ Σ|q|`, `R_k = ¼ S |k| ⊘ Σ|k|`. The weights do not matter. Source: the
+//! closed form of DLBacktrace version 2.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use crate::graph::Value;
 use crate::op::role::{Role, Site};
 use crate::prim::{Builder, Reduction};
 
-/// Shares of an attention's operands by their magnitudes within each head: half to the values, a quarter each to queries and keys.
+/// Shares of an attention's operands by their magnitudes within each head: half to the values, a quarter each to
+/// queries and keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttentionMagnitudes {}
@@ -43,8 +44,8 @@ fn flow(b: &mut Builder, site: &Site, r: Value) -> Flow {
     Flow { operands, absorbed }
 }
 
-/// Spreads `share` of each head's total over the elements of `x` by magnitude. Returns the relevance of `x`, and the total that
-/// heads of zeros drop.
+/// Spreads `share` of each head's total over the elements of `x` by magnitude. Returns the relevance of `x`, and the
+/// total that heads of zeros drop.
 fn spread(b: &mut Builder, x: Value, r: Value, share: f64) -> (Value, Value) {
     let rank = b.ty(r).rank();
     let plane = [rank - 2, rank - 1];

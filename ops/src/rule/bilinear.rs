@@ -1,8 +1,8 @@
 //! Bilinear rule: half of a product's relevance to each of its two live operands, by magnitude of contribution.
 //!
-//! `u = ½ R ⊘ (|A||B|)`, `R_A = |A| ⊙ (u |B|ᵀ)`, `R_B = |B| ⊙ (|A|ᵀ u)`. Conserves exactly where the product of magnitudes is not 0;
-//! relevance elsewhere is absorbed. On two tracks each product of two elements is a contribution, and each factor takes half of its
-//! share. Source: the bilinear rule of [achtibat2024], with magnitudes.
+//! `u = ½ R ⊘ (|A||B|)`, `R_A = |A| ⊙ (u |B|ᵀ)`, `R_B = |B| ⊙ (|A|ᵀ u)`. Conserves exactly where the product of
+//! magnitudes is not 0; relevance elsewhere is absorbed. On two tracks each product of two elements is a contribution,
+//! and each factor takes half of its share. Source: the bilinear rule of [achtibat2024], with magnitudes.
 
 use std::fmt;
 
@@ -58,8 +58,8 @@ fn tracks(b: &mut Builder, map: &dyn BilinearMap, site: &Site, r: Tracks) -> [Fl
     })
 }
 
-/// Returns, for each track, the shares of the left and of the right factor if each took all, and the relevance that no contribution
-/// takes.
+/// Returns, for each track, the shares of the left and of the right factor if each took all, and the relevance that no
+/// contribution takes.
 pub(super) fn shares(
     b: &mut Builder,
     map: &dyn BilinearMap,
@@ -86,7 +86,8 @@ pub(super) fn shares(
     })
 }
 
-/// Returns the share of one factor: its positive part times the other factor's parts, plus its negative part times these.
+/// Returns the share of one factor: its positive part times the other factor's parts, plus its negative part times
+/// these.
 fn factor(
     b: &mut Builder,
     factor: (Value, Option<Value>),

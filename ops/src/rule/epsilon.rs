@@ -1,7 +1,7 @@
 //! Epsilon rule: `R_x = x ⊙ Wᵀ (R ⊘ (z + ε sign z))`, `z = W x + b`.
 //!
-//! Biases and the stabiliser absorb their shares. Source: [bach2015], equation 58; zennit's `Epsilon`, and without a bias its
-//! `Norm`.
+//! Biases and the stabiliser absorb their shares. Source: [bach2015], equation 58; zennit's `Epsilon`, and without a
+//! bias its `Norm`.
 
 use std::fmt;
 

@@ -1,7 +1,7 @@
 //! Gamma rule: weights that agree with the sign of the result count `1 + γ` times.
 //!
-//! If `W x + b > 0`: `z = (W + γW⁺) x⁺ + (W + γW⁻) x⁻ + b + γb⁺`; if it is below 0, `W⁺` and `W⁻` are exchanged; if it is 0,
-//! nothing passes. Source: [montavon2019], generalised to signed operands; zennit's `Gamma`.
+//! If `W x + b > 0`: `z = (W + γW⁺) x⁺ + (W + γW⁻) x⁻ + b + γb⁺`; if it is below 0, `W⁺` and `W⁻` are exchanged; if it
+//! is 0, nothing passes. Source: [montavon2019], generalised to signed operands; zennit's `Gamma`.
 
 use std::fmt;
 

@@ -1,9 +1,9 @@
 //! Gradient rule: the vector-Jacobian product of a node, by differentiation of the primitives that it lowers to.
 //!
-//! The rule passes derivatives; multiplied by the values (`times_input` of a composite) they are relevance. Options hold divisors
-//! constant (the statistics of a normalisation), divide the derivative among the live factors of a product, or hold gates constant
-//! (a softmax that weighs values). Source: reverse-mode differentiation; the options are the rules of [achtibat2024] in a graph
-//! without biases.
+//! The rule passes derivatives; multiplied by the values (`times_input` of a composite) they are relevance. Options
+//! hold divisors constant (the statistics of a normalisation), divide the derivative among the live factors of a
+//! product, or hold gates constant (a softmax that weighs values). Source: reverse-mode differentiation; the options
+//! are the rules of [achtibat2024] in a graph without biases.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;

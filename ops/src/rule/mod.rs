@@ -1,8 +1,9 @@
 //! Relevance rules: one redistribution formula per file.
 //!
-//! A rule names no operator: its formula is written once against the algebra that a [`Role`] offers. The formula takes the relevance
-//! `r` of a node's result and returns the relevance of each operand and the *absorbed* relevance: the share of biases, constants and
-//! positions without contributions. The ledger of each node closes: `Σ r = Σ operands + absorbed`.
+//! A rule names no operator: its formula is written once against the algebra that a [`Role`] offers. The formula takes
+//! the relevance `r` of a node's result and returns the relevance of each operand and the *absorbed* relevance: the
+//! share of biases, constants and positions without contributions. The ledger of each node closes:
+//! `Σ r = Σ operands + absorbed`.
 
 mod alpha_beta;
 mod attention;
@@ -90,8 +91,8 @@ pub struct Flow {
 
 macro_rules! rules {
     ($($(#[$about:meta])* $rule:ident = $name:literal,)+) => {
-        /// Relevance rule with its parameters. Deserialised from a composite's table whose key `rule` holds the rule's name. The enum and
-        /// its dispatch are generated from the table of rules.
+        /// Relevance rule with its parameters. Deserialised from a composite's table whose key `rule` holds the rule's
+        /// name. The enum and its dispatch are generated from the table of rules.
         #[derive(Clone, Debug, PartialEq, Deserialize)]
         #[serde(tag = "rule")]
         pub enum Rule {

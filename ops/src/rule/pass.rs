@@ -1,8 +1,8 @@
 //! Identity rule: all relevance to the first live operand, unchanged.
 //!
-//! `R_x = R_y`, summed over the axes along which the operand was broadcast. Conserves exactly. For elementwise functions,
-//! normalisations (with statistics held constant) and operands that constants scale. Source: the identity rule, [bach2015];
-//! DLBacktrace.
+//! `R_x = R_y`, summed over the axes along which the operand was broadcast. Conserves exactly. For elementwise
+//! functions, normalisations (with statistics held constant) and operands that constants scale. Source: the identity
+//! rule, [bach2015]; DLBacktrace.
 
 use std::fmt;
 

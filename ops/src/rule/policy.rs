@@ -168,8 +168,8 @@ impl<'a> Formula<'a> {
         }
     }
 
-    /// Builds the relevance of the operands on both tracks from `r`, the relevance of the result. `None` without a contrastive form and
-    /// for [`Formula::PerStep`].
+    /// Builds the relevance of the operands on both tracks from `r`, the relevance of the result. `None` without a
+    /// contrastive form and for [`Formula::PerStep`].
     pub fn flows(&self, b: &mut Builder, site: &Site, r: Tracks) -> Option<[Flow; 2]> {
         match self {
             Formula::OneTrack(_) | Formula::PerStep => None,

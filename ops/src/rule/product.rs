@@ -1,7 +1,8 @@
 //! Product rule with fixed shares: `R_k = shares_k · R`, summed over the axes of broadcasts. Conserves exactly.
 //!
-//! The shares follow from the factors of the node: a constant takes nothing, the value that a gate scales takes all, and two plain
-//! factors take half each. Source: the product rules of [arras2017] (gates) and DLBacktrace version 2 (halves).
+//! The shares follow from the factors of the node: a constant takes nothing, the value that a gate scales takes all,
+//! and two plain factors take half each. Source: the product rules of [arras2017] (gates) and DLBacktrace version 2
+//! (halves).
 
 use std::fmt;
 
@@ -54,7 +55,8 @@ impl Policy for Product {
 }
 
 impl Gates {
-    /// Returns, for each operand of a node, whether it is live and a plain value. With [`Gates::Share`], gates are plain values.
+    /// Returns, for each operand of a node, whether it is live and a plain value. With [`Gates::Share`], gates are
+    /// plain values.
     pub(super) fn values(self, node: &dyn NodeFacts) -> Vec<bool> {
         let live = node.live().iter().enumerate();
         live.map(|(k, live)| *live && !(self == Gates::Give && node.is_gate(k))).collect()

@@ -1,9 +1,11 @@
 //! Product rule by distance: `R_a = R d_a ⊘ (d_a + d_b)`, `d_a = |ab - a|`, `d_b = |ab - b|`.
 //!
-//! On two tracks each factor takes the other's magnitude, `R_a = R |b| ⊘ (|a| + |b|)`; nothing passes where a factor is 0.
+//! On two tracks each factor takes the other's magnitude, `R_a = R |b| ⊘ (|a| + |b|)`; nothing passes where a factor is
+//! 0.
 //!
-//! A factor near 1 changes the other little and takes little. Relevance is summed over the axes of broadcasts. Conserves exactly
-//! except where both distances are 0, which is absorbed. Source: the products of recurrent cells in DLBacktrace version 1.
+//! A factor near 1 changes the other little and takes little. Relevance is summed over the axes of broadcasts.
+//! Conserves exactly except where both distances are 0, which is absorbed. Source: the products of recurrent cells in
+//! DLBacktrace version 1.
 
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! Proportional rule: shares by magnitude of contribution, `R_x = |x| ⊙ |W|ᵀ (R_y ⊘ (|W| |x| + |b|))`, with `0/0 = 0`.
 //!
-//! For a sum or mean over positions the weights are 1. With [`Contribution::Uniform`] all positions take equal shares: `|x|` is
-//! replaced by 1.
+//! For a sum or mean over positions the weights are 1. With [`Contribution::Uniform`] all positions take equal shares:
+//! `|x|` is replaced by 1.
 //!
-//! With [`Bias::Redistribute`], conserves exactly except at positions without contributions; with [`Bias::Ledger`], the bias absorbs
-//! its share. Source: [bach2015] with absolute contributions; DLBacktrace's linear rule without its gates.
+//! With [`Bias::Redistribute`], conserves exactly except at positions without contributions; with [`Bias::Ledger`], the
+//! bias absorbs its share. Source: [bach2015] with absolute contributions; DLBacktrace's linear rule without its gates.
 
 use std::fmt;
 
@@ -110,8 +110,8 @@ mod tests {
     };
     use crate::tensor::Array;
 
-    /// Applies the proportional rule to a layer whose weight from element `i` of x to element `j` of y is `w(i, j)`. Returns the relevance
-    /// of x and the absorbed relevance.
+    /// Applies the proportional rule to a layer whose weight from element `i` of x to element `j` of y is `w(i, j)`.
+    /// Returns the relevance of x and the absorbed relevance.
     fn shares(
         x: &Array,
         r: &Array,

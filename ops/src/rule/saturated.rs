@@ -1,11 +1,12 @@
 //! Proportional rule for a layer whose activation saturates: contributions that the activation hides take nothing.
 //!
 //! With `p` and `n` the sums of positive and negative contributions by magnitude, and flags `κ⁺, κ⁻ ∈ {0, 1}`:
-//! `R_x = Σ_j c⁺_j κ⁺_j R_j ⊘ D_j + Σ_j |c⁻_j| κ⁻_j R_j ⊘ D_j`, `D = κ⁺ p + κ⁻ n + |b|`. `κ⁺` is 0 below the activation's lower bound,
-//! `κ⁻` above its upper bound. For an activation that is not monotone, the flag of a side is 0 if the activation's value does not
-//! change without that side.
+//! `R_x = Σ_j c⁺_j κ⁺_j R_j ⊘ D_j + Σ_j |c⁻_j| κ⁻_j R_j ⊘ D_j`, `D = κ⁺ p + κ⁻ n + |b|`. `κ⁺` is 0 below the
+//! activation's lower bound, `κ⁻` above its upper bound. For an activation that is not monotone, the flag of a side is
+//! 0 if the activation's value does not change without that side.
 //!
-//! Conserves except for biases and for units both of whose flags are 0, which are absorbed. Source: DLBacktrace version 1.
+//! Conserves except for biases and for units both of whose flags are 0, which are absorbed. Source: DLBacktrace version
+//! 1.
 
 use std::fmt;
 
@@ -23,8 +24,8 @@ options! {
     Saturation, "saturation" {
         /// The layer's result decides in every layer, a bound of 0 counts, and a hidden side leaves the denominator.
         Net = "net",
-        /// The literal behaviour of DLBacktrace version 1: the bound 0 of Relu has no effect, and a convolution is decided by the sum of
-        /// its contributions' magnitudes.
+        /// The literal behaviour of DLBacktrace version 1: the bound 0 of Relu has no effect, and a convolution is
+        /// decided by the sum of its contributions' magnitudes.
         Literal = "v1",
     }
 }
@@ -34,8 +35,8 @@ options! {
 pub enum DecidedBy {
     /// The layer's result. A hidden side leaves the denominator.
     Net,
-    /// The sum of magnitudes `p + n`. The denominator keeps a hidden side, whose share is absorbed. Convolutions of DLBacktrace
-    /// version 1.
+    /// The sum of magnitudes `p + n`. The denominator keeps a hidden side, whose share is absorbed. Convolutions of
+    /// DLBacktrace version 1.
     Magnitude,
 }
 
@@ -84,8 +85,8 @@ impl Policy for Saturated {
         Sharing::ByMagnitude
     }
 
-    /// Takes the bounds of the activation that is the only reader of the result; without one that saturates, returns the proportional
-    /// rule.
+    /// Takes the bounds of the activation that is the only reader of the result; without one that saturates, returns
+    /// the proportional rule.
     fn for_node(&self, node: &dyn NodeFacts) -> Rule {
         let Some(bounds) = node.bounds().and_then(|bounds| self.saturation.read(bounds)) else {
             return Proportional::default().into();
@@ -147,7 +148,8 @@ impl Saturated {
         Flow { operands, absorbed: vec![b.total(absorbed)] }
     }
 
-    /// Builds the masks of the units that keep the positive and the negative side; `None` for a side that all units keep.
+    /// Builds the masks of the units that keep the positive and the negative side; `None` for a side that all units
+    /// keep.
     fn flags(
         &self,
         b: &mut Builder,
@@ -279,7 +281,8 @@ mod tests {
         (positive, negative)
     }
 
-    /// Returns the relevance of x and the absorbed relevance; `w(i, j)` is the weight from element `i` of x to element `j` of y.
+    /// Returns the relevance of x and the absorbed relevance; `w(i, j)` is the weight from element `i` of x to element
+    /// `j` of y.
     fn expected(
         rule: &Saturated,
         x: &Array,

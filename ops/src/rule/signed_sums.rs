@@ -1,7 +1,7 @@
 //! Separate sums of the positive and negative contributions of a linear map.
 //!
-//! With `c_ji = w_ji x_i`: `p_j = Σ max(c_ji, 0)` and `n_j = Σ max(-c_ji, 0)`. Each is a sum of terms of one sign, so that it is exactly
-//! 0 without such contributions.
+//! With `c_ji = w_ji x_i`: `p_j = Σ max(c_ji, 0)` and `n_j = Σ max(-c_ji, 0)`. Each is a sum of terms of one sign, so
+//! that it is exactly 0 without such contributions.
 
 use super::tracks::coefficients;
 use super::{Flow, Tracks, terms};
@@ -47,8 +47,8 @@ impl SignedSums {
         SignedSums { up, down, positive, negative }
     }
 
-    /// Builds the relevance of the operand: for each element, the sum of its positive contributions times `to_positive` and of its
-    /// negative contributions' magnitudes times `to_negative`.
+    /// Builds the relevance of the operand: for each element, the sum of its positive contributions times `to_positive`
+    /// and of its negative contributions' magnitudes times `to_negative`.
     pub fn back(
         &self,
         b: &mut Builder,

@@ -1,7 +1,9 @@
-//! Sum rule: shares by magnitude, `R_k = R |x_k| ⊘ Σ_m |x_m|`, or equal shares. Relevance is summed over the axes of broadcasts.
+//! Sum rule: shares by magnitude, `R_k = R |x_k| ⊘ Σ_m |x_m|`, or equal shares. Relevance is summed over the axes of
+//! broadcasts.
 //!
-//! Conserves exactly where an operand is not 0; relevance elsewhere is absorbed. Constants take nothing ([`Constants::Data`]) or
-//! absorb their share ([`Constants::Ledger`]). Source: proportional residuals, [bach2015]; equal shares: DLBacktrace version 2.
+//! Conserves exactly where an operand is not 0; relevance elsewhere is absorbed. Constants take nothing
+//! ([`Constants::Data`]) or absorb their share ([`Constants::Ledger`]). Source: proportional residuals, [bach2015];
+//! equal shares: DLBacktrace version 2.
 
 use std::fmt;
 
@@ -129,8 +131,8 @@ impl Sum {
     }
 }
 
-/// Returns the indices of the operands that take a share: those that carry relevance, and with [`Constants::Ledger`] also constants
-/// that are not scalars.
+/// Returns the indices of the operands that take a share: those that carry relevance, and with [`Constants::Ledger`]
+/// also constants that are not scalars.
 fn recipients(b: &Builder, site: &Site, constants: Constants) -> Vec<usize> {
     let counts =
         |k: &usize| site.live[*k] || (constants == Constants::Ledger && b.ty(site.inputs[*k]).rank() > 0);

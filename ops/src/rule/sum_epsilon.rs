@@ -1,8 +1,8 @@
 //! Epsilon rule of sums: `R_k = x_k ⊙ R ⊘ (z + ε sign z)`, where a subtrahend counts with a negative sign.
 //!
-//! With [`Constants::Ledger`], `z` is the sum itself: constants and the stabiliser absorb their shares. With [`Constants::Data`], `z`
-//! is the sum of the live operands: constants are a reference and take nothing, and a single live operand takes all without a
-//! quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` for residual sums.
+//! With [`Constants::Ledger`], `z` is the sum itself: constants and the stabiliser absorb their shares. With
+//! [`Constants::Data`], `z` is the sum of the live operands: constants are a reference and take nothing, and a single
+//! live operand takes all without a quotient. Source: the epsilon rule, [bach2015]; zennit's `Norm` for residual sums.
 
 use std::fmt;
 

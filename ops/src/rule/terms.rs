@@ -1,8 +1,9 @@
 //! Terms of which the signed rules of linear maps consist.
 //!
-//! A term is an operand `x`, unchanged or modified, under a transform of the weights: it contributes `A x` to the denominator `z`. With
-//! the stabilised quotient `s = R ⊘ z` it passes `x ⊙ Aᵀ s`. Biases and the stabiliser absorb `R - Σ s ⊙ A x`. Names and details
-//! (the transform of the bias, the position of the stabiliser) are those of zennit 0.5.
+//! A term is an operand `x`, unchanged or modified, under a transform of the weights: it contributes `A x` to the
+//! denominator `z`. With the stabilised quotient `s = R ⊘ z` it passes `x ⊙ Aᵀ s`. Biases and the stabiliser absorb
+//! `R - Σ s ⊙ A x`. Names and details (the transform of the bias, the position of the stabiliser) are those of zennit
+//! 0.5.
 
 use super::Flow;
 use crate::graph::Value;

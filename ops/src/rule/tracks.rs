@@ -1,14 +1,15 @@
 //! Contrastive mode: two tracks side by side, relevance that supports the result and relevance that opposes it.
 //!
-//! Rules that depend on the signs of contributions couple the tracks. Let a unit be `y = Σ c` (plus a bias), `p` the sum of its positive
-//! contributions and `n` that of its negative contributions' magnitudes. If `y > 0`, the positive contributions explain the stronger
-//! track and the negative ones the weaker; if `y < 0`, the sides are exchanged. If the tracks are equal, `y` is 0 or one sum is 0, each
-//! track is divided by magnitude. Biases determine the sign of `y` but take nothing, so each track is conserved except where nothing
-//! contributes, which is absorbed. Other rules are applied to each track separately.
+//! Rules that depend on the signs of contributions couple the tracks. Let a unit be `y = Σ c` (plus a bias), `p` the
+//! sum of its positive contributions and `n` that of its negative contributions' magnitudes. If `y > 0`, the positive
+//! contributions explain the stronger track and the negative ones the weaker; if `y < 0`, the sides are exchanged. If
+//! the tracks are equal, `y` is 0 or one sum is 0, each track is divided by magnitude. Biases determine the sign of `y`
+//! but take nothing, so each track is conserved except where nothing contributes, which is absorbed. Other rules are
+//! applied to each track separately.
 //!
-//! At the explained output, relevance is not a share of the unit's value but an argument for a larger value ([`Argument::Larger`]): the
-//! positive contributions explain the stronger track and the negative ones the weaker, for either sign of `y`; relevance without such
-//! contributions is absorbed.
+//! At the explained output, relevance is not a share of the unit's value but an argument for a larger value
+//! ([`Argument::Larger`]): the positive contributions explain the stronger track and the negative ones the weaker, for
+//! either sign of `y`; relevance without such contributions is absorbed.
 //!
 //! Source: the contrast mode of DLBacktrace version 1, with ties divided and a form for every operator.
 

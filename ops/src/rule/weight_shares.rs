@@ -1,4 +1,5 @@
-//! Shares that do not depend on the operand's values: `R_x = A(p)ᵀ (R ⊘ A(p) 1)`, where `p` is a transform of the weights.
+//! Shares that do not depend on the operand's values: `R_x = A(p)ᵀ (R ⊘ A(p) 1)`, where `p` is a transform of the
+//! weights.
 
 use super::{Flow, terms};
 use crate::graph::Value;

@@ -1,8 +1,8 @@
 //! Box rule for operands within bounds, such as pixels:
 //! `R_x = x ⊙ Wᵀs - l ⊙ W⁺ᵀs - h ⊙ W⁻ᵀs`, `s = R ⊘ (W x - W⁺ l - W⁻ h)`.
 //!
-//! The bounds `l` and `h` are numbers, or the smallest and largest value of each sample. Source: the z^B rule of [montavon2017];
-//! zennit's `ZBox`.
+//! The bounds `l` and `h` are numbers, or the smallest and largest value of each sample. Source: the z^B rule of
+//! [montavon2017]; zennit's `ZBox`.
 
 use std::fmt;
 

@@ -1,4 +1,5 @@
-//! z⁺ rule: shares of positive contributions. The alpha-beta rule with `α = 1`, `β = 0`. Source: [montavon2017]; zennit's `ZPlus`.
+//! z⁺ rule: shares of positive contributions. The alpha-beta rule with `α = 1`, `β = 0`. Source: [montavon2017];
+//! zennit's `ZPlus`.
 
 use std::fmt;
 

@@ -6,8 +6,8 @@ use ndarray::{ArrayD, IxDyn};
 
 use super::{DType, Tensor, TensorView};
 
-/// Tensor in the arithmetic of the reference kernels: all float types compute in float64, all integer types in int64. The
-/// element type is that of the value in the graph.
+/// Tensor in the arithmetic of the reference kernels: all float types compute in float64, all integer types in int64.
+/// The element type is that of the value in the graph.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Array {
     /// Values of a float type.
@@ -24,7 +24,7 @@ impl Array {
         Array::from_view(&t.view())
     }
 
-    /// From a view.
+    /// Converts a view to an array.
     pub fn from_view(t: &TensorView<'_>) -> Array {
         let dims = IxDyn(t.dims());
         // The tensor's invariant is that its bytes fill its dimensions, so the shapes below always fit.

@@ -30,27 +30,27 @@ pub enum TensorError {
         /// Number of bytes in the buffer.
         actual: usize,
     },
-    /// Too few or too many values.
+    /// The number of values differs from that of the dimensions.
     #[error("tensor {dtype}{dims:?}: expected {expected} elements, found {actual}")]
     Elements {
         /// Element type.
         dtype: DType,
         /// Dimensions.
         dims: Vec<usize>,
-        /// Number of elements that the dimensions take.
+        /// Number of elements of a tensor with these dimensions.
         expected: usize,
         /// Number of values.
         actual: usize,
     },
-    /// Values of another type than asked for.
+    /// The tensor does not have the requested element type.
     #[error("expected a tensor of {expected}, found {actual}")]
     Type {
-        /// Type asked for.
+        /// Requested element type.
         expected: DType,
-        /// Type of the tensor.
+        /// Element type of the tensor.
         actual: DType,
     },
-    /// Values that cannot be read where they lie.
+    /// The values cannot be read without a copy.
     #[error(
         "tensor {dtype}{dims:?}: the values cannot be read in place: expected contiguous, aligned values in row-major order"
     )]
@@ -99,17 +99,17 @@ impl<T: bytemuck::NoUninit> AsRef<[u8]> for Owned<T> {
     }
 }
 
-/// A Rust type that is an element type of tensors.
+/// Rust type that corresponds to an element type of tensors.
 pub trait Element: bytemuck::Pod + Send + Sync + sealed::Sealed {
-    /// The element type.
+    /// Corresponding element type.
     const DTYPE: DType;
 
-    /// The value with its bytes in little-endian order.
+    /// Returns the value with its bytes in little-endian order.
     #[doc(hidden)]
     fn to_little_endian(self) -> Self;
 
-    /// The values of bytes of the type `dtype` where they lie; `None` for another type, and where this machine reads values
-    /// otherwise.
+    /// Returns the values of a tensor's bytes without a copy; `None` if the tensor has another type, the bytes are not
+    /// aligned, or the machine is big-endian.
     #[doc(hidden)]
     fn in_place(dtype: DType, bytes: &[u8]) -> Option<&[Self]> {
         let native = dtype == Self::DTYPE && cfg!(target_endian = "little");
@@ -139,19 +139,19 @@ macro_rules! elements {
 elements!(f32 F32, f64 F64, i8 I8, i16 I16, i32 I32, i64 I64, u8 U8, u16 U16, u32 U32, u64 U64);
 
 impl Tensor {
-    /// Creates a tensor of the shape `dims` that takes `values`, row-major; on little-endian machines without a copy.
+    /// Creates a tensor of shape `dims` from row-major values. On little-endian machines they are not copied.
     ///
     /// # Errors
-    /// When there are not as many values as the shape takes.
+    /// If the number of values differs from that of the shape.
     pub fn try_from_shape_vec<T: Element>(dims: &[usize], values: Vec<T>) -> Result<Tensor, TensorError> {
         check_elements(T::DTYPE, dims, values.len())?;
         Ok(Tensor { dims: dims.to_vec(), ..Tensor::from(values) })
     }
 
-    /// Creates a tensor of the shape `dims` with a copy of `values`, row-major.
+    /// Creates a tensor of shape `dims` with a copy of row-major values.
     ///
     /// # Errors
-    /// When there are not as many values as the shape takes.
+    /// If the number of values differs from that of the shape.
     pub fn try_from_slice<T: Element>(dims: &[usize], values: &[T]) -> Result<Tensor, TensorError> {
         check_elements(T::DTYPE, dims, values.len())?;
         Tensor::try_from_shape_vec(dims, values.to_vec())
@@ -159,7 +159,8 @@ impl Tensor {
 }
 
 impl Tensor {
-    /// Returns the values without a copy; `None` unless `T` is their type, the bytes are aligned and the machine is little-endian.
+    /// Returns the values without a copy; `None` unless `T` is their type, the bytes are aligned and the machine is
+    /// little-endian.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         T::in_place(self.dtype, self.bytes())
     }
@@ -171,7 +172,7 @@ impl Tensor {
     }
 }
 
-/// Creates a tensor of one dimension. On little-endian machines it takes the values without a copy.
+/// Creates a tensor of one dimension. On little-endian machines the values are not copied.
 impl<T: Element> From<Vec<T>> for Tensor {
     fn from(values: Vec<T>) -> Tensor {
         let dims = vec![values.len()];

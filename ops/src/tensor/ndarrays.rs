@@ -1,11 +1,11 @@
-//! Tensors from arrays of the crate `ndarray`, and back.
+//! Conversion between tensors and arrays of the crate `ndarray`.
 
 use ndarray::{Array, ArrayBase, ArrayD, ArrayViewD, Data, Dimension, IxDyn};
 
 use super::convert::Element;
 use super::{Tensor, TensorError, TensorView};
 
-/// A tensor of the array's shape. An array that is contiguous in row-major order is taken without a copy, any other is copied.
+/// Creates a tensor of the array's shape. An array that is contiguous in row-major order is not copied.
 ///
 /// ```
 /// use dlbc_ops::tensor::Tensor;
@@ -32,7 +32,7 @@ impl<T: Element, D: Dimension> From<Array<T, D>> for Tensor {
     }
 }
 
-/// A view of an array that is contiguous in row-major order; others are refused, because they would have to be copied.
+/// Borrows an array that is contiguous in row-major order. Fails for other arrays, which would have to be copied.
 ///
 /// ```
 /// use dlbc_ops::tensor::TensorView;
@@ -55,7 +55,7 @@ impl<'a, T: Element, S: Data<Elem = T>, D: Dimension> TryFrom<&'a ArrayBase<S, D
     }
 }
 
-/// The tensor's values as an array, in place. Refuses a tensor of another type.
+/// Borrows the tensor's values as an array. Fails if the tensor has another element type.
 ///
 /// ```
 /// use dlbc_ops::tensor::Tensor;
@@ -78,7 +78,7 @@ impl<'a, T: Element> TryFrom<&'a Tensor> for ArrayViewD<'a, T> {
     }
 }
 
-/// A copy of the tensor's values as an array. Refuses a tensor of another type.
+/// Copies the tensor's values to an array. Fails if the tensor has another element type.
 impl<T: Element> TryFrom<&Tensor> for ArrayD<T> {
     type Error = TensorError;
 

@@ -1,4 +1,4 @@
-//! Tensors in memory of the caller's.
+//! Borrowed tensors.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use super::convert::{Element, check_elements};
 use super::{DType, Tensor, TensorError, TensorType};
 
-/// A borrowed dense row-major tensor: values of the caller's and their shape, or a [`Tensor`].
+/// Borrowed dense row-major tensor: a slice of values with its shape, or a [`Tensor`].
 ///
 /// # Examples
 ///
@@ -27,17 +27,17 @@ pub struct TensorView<'a>(Source<'a>);
 /// Memory of a view.
 #[derive(Clone)]
 enum Source<'a> {
-    /// Values of the caller's, little-endian.
+    /// Borrowed values, little-endian.
     Slice { dtype: DType, dims: &'a [usize], bytes: &'a [u8] },
-    /// A tensor, whose memory others may share.
+    /// Tensor, borrowed or with shared memory.
     Tensor(Cow<'a, Tensor>),
 }
 
 impl<'a> TensorView<'a> {
-    /// Creates a view of `values`, row-major, of the shape `dims`. Nothing is copied on little-endian machines.
+    /// Creates a view of row-major values with shape `dims`. On little-endian machines they are not copied.
     ///
     /// # Errors
-    /// When there are not as many values as the shape takes.
+    /// If the number of values differs from that of the shape.
     pub fn new<T: Element>(dims: &'a [usize], values: &'a [T]) -> Result<TensorView<'a>, TensorError> {
         if cfg!(target_endian = "big") {
             return Ok(Tensor::try_from_slice(dims, values)?.into());
@@ -54,7 +54,7 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    /// Returns the dimensions.
+    /// Returns the dimensions, outermost first.
     pub fn dims(&self) -> &[usize] {
         match &self.0 {
             Source::Slice { dims, .. } => dims,
@@ -80,12 +80,14 @@ impl<'a> TensorView<'a> {
         }
     }
 
-    /// Returns the values without a copy; `None` unless `T` is their type, the bytes are aligned and the machine is little-endian.
+    /// Returns the values without a copy; `None` unless `T` is their type, the bytes are aligned and the machine is
+    /// little-endian.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         T::in_place(self.dtype(), self.bytes())
     }
 
-    /// Returns the values without a copy; `None` unless the type is float32, the bytes are aligned and the machine is little-endian.
+    /// Returns the values without a copy; `None` unless the type is float32, the bytes are aligned and the machine is
+    /// little-endian.
     pub fn as_f32(&self) -> Option<&[f32]> {
         self.as_slice()
     }
@@ -105,7 +107,7 @@ impl<'a> TensorView<'a> {
         self.dtype().decode_i64(self.bytes())
     }
 
-    /// Creates a tensor of the values: shares the memory of a [`Tensor`], copies that of a slice.
+    /// Converts the view to a tensor. The memory of a [`Tensor`] is shared, that of a slice is copied.
     pub fn to_tensor(&self) -> Tensor {
         match &self.0 {
             Source::Slice { dtype, dims, bytes } => {
@@ -135,7 +137,7 @@ impl From<Tensor> for TensorView<'_> {
     }
 }
 
-/// A copy of a slice; a tensor's memory is shared.
+/// Converts a view like [`TensorView::to_tensor`].
 impl From<TensorView<'_>> for Tensor {
     fn from(view: TensorView<'_>) -> Tensor {
         view.to_tensor()
@@ -154,7 +156,7 @@ impl fmt::Debug for TensorView<'_> {
     }
 }
 
-/// A tensor that can be read without a copy: [`Tensor`] and [`TensorView`].
+/// Tensor that can be borrowed as a [`TensorView`].
 pub trait AsView {
     /// Borrows the tensor as a view.
     fn as_view(&self) -> TensorView<'_>;

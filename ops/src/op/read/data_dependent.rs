@@ -7,7 +7,8 @@ use crate::graph::Value;
 use crate::tensor::{DType, Dim, Shape};
 
 impl Reading<'_> {
-    /// Returns the dimensions in an integer operand. Those that depend on the input's values become data-dependent dimensions.
+    /// Returns the dimensions in an integer operand. Those that depend on the input's values become data-dependent
+    /// dimensions.
     ///
     /// # Errors
     /// If the operand is not of integers, or has more elements than a shape can have.
@@ -18,8 +19,8 @@ impl Reading<'_> {
         }
     }
 
-    /// Returns the dimensions in an integer operand that is computed from values: the known parts of a concatenation, and data-dependent
-    /// dimensions for the rest.
+    /// Returns the dimensions in an integer operand that is computed from values: the known parts of a concatenation,
+    /// and data-dependent dimensions for the rest.
     fn data_dependent_dims(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
         let ty = self.ty(v);
         if let Some(known) = self.dims(v) {

@@ -113,8 +113,8 @@ impl Reading<'_> {
         (0..self.inputs.len().max(1)).map(|i| self.input(i)).collect()
     }
 
-    /// Refuses attributes, operands and outputs that the reader did not request, because they would be ignored silently. Called after the
-    /// node is read; `outputs` is the number of outputs that the reader returned.
+    /// Refuses attributes, operands and outputs that the reader did not request, because they would be ignored
+    /// silently. Called after the node is read; `outputs` is the number of outputs that the reader returned.
     ///
     /// # Errors
     /// The first attribute that was not requested, or too many operands or outputs.
@@ -354,7 +354,8 @@ impl Reading<'_> {
         Ok(self.graph.add_value(op, &name, ty, self.origin.clone(), inputs))
     }
 
-    /// Returns a reading that adds to another graph, such as the step of a recurrence. Names there begin with that of the operator.
+    /// Returns a reading that adds to another graph, such as the step of a recurrence. Names there begin with that of
+    /// the operator.
     pub fn within<'b>(&'b self, graph: &'b mut Graph<Op>) -> Reading<'b> {
         Reading {
             graph,

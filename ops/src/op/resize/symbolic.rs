@@ -1,4 +1,5 @@
-//! Indices and weights of symbolic axes, computed in the graph by integer arithmetic: positions are quotients of integers.
+//! Indices and weights of symbolic axes, computed in the graph by integer arithmetic: positions are quotients of
+//! integers.
 
 use super::super::read::Reading;
 use super::super::{Add, Cast, Concat, Div, Extremum, Mul, Range, Sub};

@@ -38,7 +38,8 @@ pub(super) struct Sampling {
     pub roi: (f32, f32),
 }
 
-/// Elements of the operand that each element of the result combines: `count` indices and weights per element, row-major.
+/// Elements of the operand that each element of the result combines: `count` indices and weights per element,
+/// row-major.
 pub(super) struct Taps {
     pub count: usize,
     pub indices: Vec<i64>,
@@ -48,8 +49,8 @@ pub(super) struct Taps {
 }
 
 impl Filter {
-    /// Returns the position in the operand of element `i` of the result. Computed in single precision like ONNX Runtime: at ties a wider
-    /// type would round to the other neighbour.
+    /// Returns the position in the operand of element `i` of the result. Computed in single precision like ONNX
+    /// Runtime: at ties a wider type would round to the other neighbour.
     fn position(&self, s: &Sampling, i: usize) -> Result<f32, OpError> {
         let (i, from, to) = (i as f32, s.from as f32, s.to as f32);
         Ok(match self.coordinates.as_str() {
@@ -94,7 +95,8 @@ impl Filter {
         (0..s.to).map(index_of).collect()
     }
 
-    /// Returns the indices and weights of each element of the result. Weights of a repeated index, such as the edge, are added up.
+    /// Returns the indices and weights of each element of the result. Weights of a repeated index, such as the edge,
+    /// are added up.
     pub fn taps(&self, s: &Sampling) -> Result<Taps, OpError> {
         let mut rows: Vec<BTreeMap<i64, f32>> = vec![];
         let mut inside = vec![];

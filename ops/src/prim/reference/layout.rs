@@ -110,7 +110,8 @@ pub(in crate::prim) fn known_dims(dims: &[Dim]) -> Result<Vec<usize>, OpError> {
     dims.iter().map(size).collect()
 }
 
-/// Returns the number of elements of an array that kernels may allocate. Other axes must be within the limit even if one is 0.
+/// Returns the number of elements of an array that kernels may allocate. Other axes must be within the limit even if
+/// one is 0.
 pub(in crate::prim) fn elems(dims: &[usize]) -> Result<usize, OpError> {
     let product = dims.iter().try_fold(1usize, |n, d| n.checked_mul((*d).max(1)));
     match product {

@@ -16,8 +16,8 @@ use crate::tensor::{Array, TensorType};
 /// Evaluates a primitive other than an input.
 ///
 /// # Errors
-/// If the operands do not fit, a dimension is not known, an index is out of range, an integer is divided by 0, or the result is
-/// too large.
+/// If the operands do not fit, a dimension is not known, an index is out of range, an integer is divided by 0, or the
+/// result is too large.
 pub fn eval(prim: &Prim, inputs: &[&Array]) -> Result<Array, OpError> {
     let types: Vec<TensorType> = inputs.iter().map(|x| layout::ty(x)).collect();
     let dims = layout::known_dims(&prim.infer(&types)?.shape.0)?;

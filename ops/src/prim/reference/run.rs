@@ -23,8 +23,8 @@ pub struct RunError {
     pub source: OpError,
 }
 
-/// Evaluates the `requested` graph outputs. Only nodes on which they depend are evaluated, and a value is freed after its last use.
-/// `inputs` are by name; inputs on which no requested output depends may be absent.
+/// Evaluates the `requested` graph outputs. Only nodes on which they depend are evaluated, and a value is freed after
+/// its last use. `inputs` are by name; inputs on which no requested output depends may be absent.
 ///
 /// # Errors
 /// The first node that could not be evaluated, or an output that the graph does not have.

@@ -1,4 +1,5 @@
-//! Contrastive mode, compared with loops over single contributions, and properties of every rule that couples the tracks.
+//! Contrastive mode, compared with loops over single contributions, and properties of every rule that couples the
+//! tracks.
 
 use crate::op::{Add, Attention, AveragePool, Conv, Linear, MatMul, Mul, Sub};
 use crate::prim::{AttentionGeometry, ConvGeometry};
@@ -11,7 +12,8 @@ use super::{
 
 const BY_MAGNITUDE: Rule = Rule::Sum(Sum { by: Contribution::Magnitude, constants: Constants::Data });
 
-/// Returns the shares of the contributions `c` of a unit with result `net` on both tracks, and the relevance that they leave.
+/// Returns the shares of the contributions `c` of a unit with result `net` on both tracks, and the relevance that they
+/// leave.
 fn unit(c: &[f64], net: f64, r: [f64; 2]) -> ([Vec<f64>; 2], [f64; 2]) {
     let p: f64 = c.iter().map(|c| c.max(0.0)).sum();
     let n: f64 = c.iter().map(|c| (-c).max(0.0)).sum();
@@ -32,8 +34,8 @@ fn unit(c: &[f64], net: f64, r: [f64; 2]) -> ([Vec<f64>; 2], [f64; 2]) {
     ([shares(r[0], straight), shares(r[1], !straight)], left)
 }
 
-/// Returns the relevance of `x` and the absorbed relevance on both tracks; `w(i, j)` is the weight from element `i` of x to element
-/// `j` of y.
+/// Returns the relevance of `x` and the absorbed relevance on both tracks; `w(i, j)` is the weight from element `i` of
+/// x to element `j` of y.
 fn expected(
     x: &Array,
     y: &Array,

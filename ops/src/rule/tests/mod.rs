@@ -222,7 +222,8 @@ pub(crate) fn quotient(a: f64, b: f64) -> f64 {
     if b == 0.0 { 0.0 } else { a / b }
 }
 
-/// Returns the weight of a convolution from element `i = [n, c, …]` of the operand to element `j = [n, o, …]` of the result.
+/// Returns the weight of a convolution from element `i = [n, c, …]` of the operand to element `j = [n, o, …]` of the
+/// result.
 pub(crate) fn tap(g: &ConvGeometry, w: &Array, i: &[usize], j: &[usize]) -> f64 {
     let (outputs, per_group) = (w.dims()[0] / g.groups, w.dims()[1]);
     if i[0] != j[0] || i[1] / per_group != j[1] / outputs {

@@ -1,8 +1,8 @@
 //! Symbolic dimensions: integer polynomials over symbols and floor divisions, in normal form.
 //!
 //! A dimension stays symbolic until a run binds its symbols. Two dimensions are equal if their normal forms are, so
-//! `n*h + h*n` equals `2*h*n`, and exact divisions cancel. Arithmetic saturates: a dimension that overflows exceeds every
-//! limit and is refused where sizes are checked.
+//! `n*h + h*n` equals `2*h*n`, and exact divisions cancel. Arithmetic saturates: a dimension that overflows exceeds
+//! every limit and is refused where sizes are checked.
 
 mod text;
 
@@ -180,8 +180,8 @@ impl Dim {
         sum
     }
 
-    /// Returns true if the value is below 0 for every binding: symbols are sizes, so a sum of negative terms is an index that
-    /// counts from the end.
+    /// Returns true if the value is below 0 for every binding: symbols are sizes, so a sum of negative terms is an
+    /// index that counts from the end.
     pub fn is_negative(&self) -> bool {
         !self.terms.is_empty() && self.terms.iter().all(|(_, c)| *c < 0)
     }
