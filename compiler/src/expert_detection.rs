@@ -1,9 +1,9 @@
-//! Mixtures of experts, found by structure: what a router's greatest scores weigh.
+//! Detection of mixtures of experts by structure: a router's largest scores weigh the outputs of experts.
 //!
-//! A [`TopK`](dlbc_ops::op::TopK) chooses experts; what follows from its values by movement and normalisation alone is a routing
-//! weight; an operand that it multiplies, which depends on weights of its own, is what an expert says. So an expert is found
-//! whether its tokens were gathered, masked, or all experts stand in one tensor. Layers and experts are named by the scope of
-//! the nodes and weights where it tells.
+//! A [`TopK`](dlbc_ops::op::TopK) chooses experts. A value that follows from its values by data movement and normalisation
+//! alone is a routing weight; an operand that a routing weight multiplies, and that comes from a layer with weights, is the
+//! output of an expert. This covers experts whose tokens are gathered, experts whose tokens are masked, and experts that
+//! stand side by side in one tensor. Layers and experts get their names from the module path of their nodes and weights.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,33 +13,33 @@ use dlbc_ops::op::Op;
 /// A layer of experts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExpertLayer {
-    /// Its scope in the model, or its place among such layers.
+    /// Module path, as in `model.layers.0.mlp`; without one, `experts N` with the layer's position among such layers.
     pub name: String,
-    /// The number of experts.
+    /// Number of experts.
     pub experts: usize,
-    /// What experts say, times their weights.
-    pub slots: Vec<RoutedProduct>,
-    /// Where the experts' shares have come together.
+    /// Products of expert outputs and routing weights: one for each expert, or one for all.
+    pub products: Vec<RoutedProduct>,
+    /// First node whose result contains the contributions of all experts.
     pub sum: NodeId,
 }
 
-/// A product of what experts say and their routing weights.
+/// A product of expert outputs and their routing weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoutedProduct {
-    /// The product.
+    /// The multiplication.
     pub product: NodeId,
-    /// Which of its operands is the weight.
+    /// Index of the routing weight among its two operands.
     pub weight: usize,
-    /// The expert; `None` when the product has an axis of experts.
+    /// Index of the expert; `None` when the product has an axis of experts.
     pub expert: Option<usize>,
-    /// The axis of experts, counted from the last: the weight has it, too.
+    /// Axis of experts, counted from the end of both the product's and the weight's shape; 1 is the last.
     pub axis_from_end: Option<usize>,
 }
 
-/// Finds the layers of experts, in the model's order.
+/// Finds the layers of experts, in topological order of their routers.
 pub fn find_expert_layers(graph: &Graph<Op>) -> Vec<ExpertLayer> {
     let order = graph.topological();
-    let place: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+    let position: HashMap<NodeId, usize> = order.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let routers: Vec<NodeId> =
         order.iter().copied().filter(|id| matches!(graph.op(*id), Op::TopK(_))).collect();
     let mut layers = vec![];
@@ -50,21 +50,22 @@ pub fn find_expert_layers(graph: &Graph<Op>) -> Vec<ExpertLayer> {
         else {
             continue;
         };
-        let mut slots = slots(graph, &order, router, scores, experts);
-        slots.sort_by_key(|s| place[&s.product]);
-        if slots.is_empty() || !number(graph, &mut slots, experts) {
+        let mut products = routed_products(graph, &order, router, scores, experts);
+        products.sort_by_key(|p| position[&p.product]);
+        if products.is_empty() || !assign_experts(graph, &mut products, experts) {
             continue;
         }
-        let Some(sum) = meeting(graph, &order, &slots) else { continue };
-        let name = scope(graph, &slots[0]).map(|(scope, _)| scope).or_else(|| router_scope(graph, scores));
+        let Some(sum) = joint_sum(graph, &order, &products) else { continue };
+        let module = expert_module(graph, &products[0]).map(|module| module.layer);
+        let name = module.or_else(|| router_module(graph, scores));
         let name = name.unwrap_or_else(|| format!("experts {}", layers.len() + 1));
-        layers.push(ExpertLayer { name, experts, slots, sum });
+        layers.push(ExpertLayer { name, experts, products, sum });
     }
     layers
 }
 
-/// The products with weights that follow from a router's choice.
-fn slots(
+/// Returns the products of expert outputs with weights that follow from a router's choice.
+fn routed_products(
     graph: &Graph<Op>,
     order: &[NodeId],
     router: NodeId,
@@ -72,36 +73,36 @@ fn slots(
     experts: usize,
 ) -> Vec<RoutedProduct> {
     let mut weights: HashSet<NodeId> = HashSet::new();
-    let mut found = vec![];
+    let mut products = vec![];
     for id in order {
         let inputs = graph.node_inputs(*id);
-        let steered = |v: &Value| weights.contains(&v.node);
+        let is_weight = |v: &Value| weights.contains(&v.node);
         // The values are a lookup of the scores at the router's indices.
-        let looked_up = matches!(graph.op(*id), Op::Gather(_))
+        let is_lookup = matches!(graph.op(*id), Op::Gather(_))
             && graph.ty(Value { node: *id, slot: 0 }).dtype.is_float()
-            && follows(graph, inputs[0], scores.node)
-            && follows(graph, inputs[1], router);
-        if looked_up {
+            && is_moved_from(graph, inputs[0], scores.node)
+            && is_moved_from(graph, inputs[1], router);
+        if is_lookup {
             weights.insert(*id);
             continue;
         }
-        if !inputs.iter().any(steered) || !graph.node(*id).types[0].dtype.is_float() {
+        if !inputs.iter().any(is_weight) || !graph.node(*id).types[0].dtype.is_float() {
             continue;
         }
         match graph.op(*id) {
             Op::Mul(_) if inputs.len() == 2 => {
-                let weight = inputs.iter().position(steered).unwrap_or(0);
+                let weight = inputs.iter().position(is_weight).unwrap_or(0);
                 let value = inputs[1 - weight];
-                if steered(&value) || !says_something(graph, value) {
+                if is_weight(&value) || source_layer(graph, value).is_none() {
                     weights.insert(*id);
                     continue;
                 }
-                let (own, product) = (graph.ty(inputs[weight]), graph.ty(Value { node: *id, slot: 0 }));
-                let from_end = (1..=own.rank().min(product.rank())).find(|k| {
-                    let is = |ty: &dlbc_ops::tensor::TensorType| ty.dim(ty.rank() - k).is(experts as i64);
-                    is(own) && is(product)
+                let (weight_ty, product_ty) =
+                    (graph.ty(inputs[weight]), graph.ty(Value { node: *id, slot: 0 }));
+                let axis_from_end = (1..=weight_ty.rank().min(product_ty.rank())).find(|k| {
+                    [weight_ty, product_ty].iter().all(|ty| ty.dim(ty.rank() - k).is(experts as i64))
                 });
-                found.push(RoutedProduct { product: *id, weight, expert: None, axis_from_end: from_end });
+                products.push(RoutedProduct { product: *id, weight, expert: None, axis_from_end });
             }
             Op::Gather(_)
             | Op::Reshape(_)
@@ -122,11 +123,11 @@ fn slots(
             _ => {}
         }
     }
-    found
+    products
 }
 
-/// Whether a value is another's by movement of it alone.
-fn follows(graph: &Graph<Op>, v: Value, node: NodeId) -> bool {
+/// True if a value is a result of `node`, moved or used as an index.
+fn is_moved_from(graph: &Graph<Op>, v: Value, node: NodeId) -> bool {
     let mut v = v;
     loop {
         if v.node == node {
@@ -136,23 +137,19 @@ fn follows(graph: &Graph<Op>, v: Value, node: NodeId) -> bool {
             Op::Reshape(_) | Op::Cast(_) | Op::Transpose(_) | Op::Slice(_) | Op::Expand(_) => {
                 graph.node_inputs(v.node)[0]
             }
-            // Indices made into places of the flattened scores.
+            // Arithmetic that turns indices into positions in the flattened scores.
             Op::Add(_) | Op::Select(_) | Op::Mul(_) => {
                 let inputs = graph.node_inputs(v.node);
-                return inputs.into_iter().any(|x| follows(graph, x, node));
+                return inputs.into_iter().any(|x| is_moved_from(graph, x, node));
             }
             _ => return false,
         };
     }
 }
 
-/// Whether a value depends on a linear map before anything else: it is computed, and no mask.
-fn says_something(graph: &Graph<Op>, v: Value) -> bool {
-    linear(graph, v).is_some()
-}
-
-/// The linear map that a value comes from, by sums, movement and elementwise functions.
-fn linear(graph: &Graph<Op>, v: Value) -> Option<NodeId> {
+/// Returns the layer that a value comes from through sums, data movement and elementwise functions; `None` for masks and other
+/// values that no layer computes.
+fn source_layer(graph: &Graph<Op>, v: Value) -> Option<NodeId> {
     let mut seen = HashSet::new();
     let mut stack = vec![v.node];
     while let Some(id) = stack.pop() {
@@ -177,72 +174,81 @@ fn linear(graph: &Graph<Op>, v: Value) -> Option<NodeId> {
     None
 }
 
-/// Numbers the experts: by their scope where it tells, else in the model's order. Whether that works out.
-fn number(graph: &Graph<Op>, slots: &mut [RoutedProduct], experts: usize) -> bool {
-    if slots.iter().all(|s| s.axis_from_end.is_some()) {
-        return slots.len() == 1;
+/// Assigns an expert to each product: by module path if the paths number all experts, else in topological order. Returns
+/// whether the products cover all experts.
+fn assign_experts(graph: &Graph<Op>, products: &mut [RoutedProduct], experts: usize) -> bool {
+    if products.iter().all(|p| p.axis_from_end.is_some()) {
+        return products.len() == 1;
     }
-    if slots.len() != experts {
+    if products.len() != experts {
         return false;
     }
-    let named: Vec<Option<usize>> =
-        slots.iter().map(|s| scope(graph, s).and_then(|(_, e)| e).filter(|e| *e < experts)).collect();
-    let distinct: HashSet<usize> = named.iter().flatten().copied().collect();
-    for (i, slot) in slots.iter_mut().enumerate() {
-        slot.axis_from_end = None;
-        slot.expert = if distinct.len() == experts { named[i] } else { Some(i) };
+    let by_module = |p: &RoutedProduct| expert_module(graph, p)?.expert.filter(|e| *e < experts);
+    let by_module: Vec<Option<usize>> = products.iter().map(by_module).collect();
+    let distinct: HashSet<usize> = by_module.iter().flatten().copied().collect();
+    for (i, product) in products.iter_mut().enumerate() {
+        product.axis_from_end = None;
+        product.expert = if distinct.len() == experts { by_module[i] } else { Some(i) };
     }
     true
 }
 
-/// The scope of a slot's layer and the number of its expert, from the names of what it comes from.
-fn scope(graph: &Graph<Op>, slot: &RoutedProduct) -> Option<(String, Option<usize>)> {
-    let inputs = graph.node_inputs(slot.product);
-    let value = inputs[1 - slot.weight];
-    let origin = linear(graph, value)?;
-    let weights = graph.node_inputs(origin).into_iter().map(|v| graph.value_name(v).to_string());
-    let nodes = graph.node(origin).origin.nodes.iter().map(|(n, _)| n.clone());
-    let own = graph.node(slot.product).origin.nodes.iter().map(|(n, _)| n.clone());
-    let names: Vec<String> = nodes.chain(weights).chain(own).collect();
+/// Module of an expert, read from a name such as `model.layers.0.mlp.experts.3.up_proj`.
+struct ExpertModule {
+    /// Module path of the layer of experts.
+    layer: String,
+    /// Index of the expert, if the name has one.
+    expert: Option<usize>,
+}
+
+/// Reads the module of a product's expert from the names of the expert's layer, its weights and the product.
+fn expert_module(graph: &Graph<Op>, product: &RoutedProduct) -> Option<ExpertModule> {
+    let inputs = graph.node_inputs(product.product);
+    let expert_output = inputs[1 - product.weight];
+    let layer = source_layer(graph, expert_output)?;
+    let weights = graph.node_inputs(layer).into_iter().map(|v| graph.value_name(v).to_string());
+    let onnx_nodes = |id: NodeId| graph.node(id).origin.nodes.iter().map(|(name, _)| name.clone());
+    let names: Vec<String> = onnx_nodes(layer).chain(weights).chain(onnx_nodes(product.product)).collect();
     let numbered = names.iter().find_map(|name| {
         let (layer, rest) = name.split_once("experts")?;
         let digits: String = rest.chars().skip(1).take_while(char::is_ascii_digit).collect();
-        Some((clean(layer)?, digits.parse().ok()))
+        Some(ExpertModule { layer: normalise_path(layer)?, expert: digits.parse().ok() })
     });
     numbered.or_else(|| {
         let path = names.iter().find(|n| n.contains("layers.") || n.contains("layers/"))?;
         let end = path.rfind('/').or_else(|| path.rfind('.'))?;
-        Some((clean(&path[..end])?, None))
+        Some(ExpertModule { layer: normalise_path(&path[..end])?, expert: None })
     })
 }
 
-/// The scope of a router, from the names of what its scores come from.
-fn router_scope(graph: &Graph<Op>, scores: Value) -> Option<String> {
-    let map = linear(graph, scores)?;
-    let weights = graph.node_inputs(map).into_iter().map(|v| graph.value_name(v).to_string());
-    let nodes = graph.node(map).origin.nodes.iter().map(|(n, _)| n.clone());
-    nodes.chain(weights).find_map(|name| {
-        let at = ["router", "gate"].into_iter().filter_map(|word| name.find(word)).min()?;
-        clean(&name[..at])
+/// Reads the module path of a layer of experts from the names of its router.
+fn router_module(graph: &Graph<Op>, scores: Value) -> Option<String> {
+    let layer = source_layer(graph, scores)?;
+    let weights = graph.node_inputs(layer).into_iter().map(|v| graph.value_name(v).to_string());
+    let onnx_nodes = graph.node(layer).origin.nodes.iter().map(|(name, _)| name.clone());
+    onnx_nodes.chain(weights).find_map(|name| {
+        let end = ["router", "gate"].into_iter().filter_map(|word| name.find(word)).min()?;
+        normalise_path(&name[..end])
     })
 }
 
-/// A scope without separators at its ends; slashes become dots, so that exporters agree.
-fn clean(path: &str) -> Option<String> {
+/// Turns slashes into dots and trims dots at both ends, so that the names of different exporters agree.
+fn normalise_path(path: &str) -> Option<String> {
     let path = path.replace('/', ".");
     let path = path.trim_matches('.');
     (!path.is_empty()).then(|| path.to_string())
 }
 
-/// The first node at which all slots have come together by addition and movement.
-fn meeting(graph: &Graph<Op>, order: &[NodeId], slots: &[RoutedProduct]) -> Option<NodeId> {
-    let mut reached: BTreeMap<NodeId, HashSet<usize>> =
-        slots.iter().enumerate().map(|(i, s)| (s.product, HashSet::from([i]))).collect();
-    if slots.len() == 1 {
-        return Some(slots[0].product);
+/// Returns the first node to which all products have contributed by addition and data movement.
+fn joint_sum(graph: &Graph<Op>, order: &[NodeId], products: &[RoutedProduct]) -> Option<NodeId> {
+    if let [product] = products {
+        return Some(product.product);
     }
+    // Indices of the products that have contributed to each node.
+    let mut contributions: BTreeMap<NodeId, HashSet<usize>> =
+        products.iter().enumerate().map(|(i, p)| (p.product, HashSet::from([i]))).collect();
     for id in order {
-        let adds = matches!(
+        let passes_on = matches!(
             graph.op(*id),
             Op::Add(_)
                 | Op::ScatterAdd(_)
@@ -254,18 +260,18 @@ fn meeting(graph: &Graph<Op>, order: &[NodeId], slots: &[RoutedProduct]) -> Opti
                 | Op::Concat(_)
                 | Op::Transpose(_)
         );
-        if !adds {
+        if !passes_on {
             continue;
         }
-        let mut own = HashSet::new();
+        let mut joint = HashSet::new();
         for v in graph.node_inputs(*id) {
-            own.extend(reached.get(&v.node).into_iter().flatten().copied());
+            joint.extend(contributions.get(&v.node).into_iter().flatten().copied());
         }
-        if own.len() == slots.len() {
+        if joint.len() == products.len() {
             return Some(*id);
         }
-        if !own.is_empty() {
-            reached.insert(*id, own);
+        if !joint.is_empty() {
+            contributions.insert(*id, joint);
         }
     }
     None

@@ -12,56 +12,57 @@ use dlbc_ops::rule::{Policy, Receives, Rule, RuleNode, Sink};
 use dlbc_ops::tensor::DType;
 use dlbc_proto::Name;
 
-use crate::composite::{Composite, Places, Quantity};
+use crate::composite::{Composite, LayerPositions, Quantity};
 use crate::error::CompileError;
 use crate::liveness::{Live, liveness, step_liveness};
 use crate::options::Options;
 
-/// The reverse of a model: who gets relevance from whom, by which rule.
+/// The relevance pass of a model: a rule node for each live forward node between the explained output and the inputs.
 pub struct RelevanceGraph {
-    /// Rule nodes; a wire carries relevance, and wires into one slot sum up.
+    /// Rule nodes. A wire carries the relevance of a forward value; several wires into one slot add up.
     pub graph: Graph<RuleNode>,
-    /// The forward node of each rule node (the seed has none).
+    /// Forward node of each rule node; the seed has none.
     pub forward: BTreeMap<NodeId, NodeId>,
-    /// The explained output.
+    /// Name of the explained output.
     pub explained: String,
-    /// The seed: relevance of the explained output.
+    /// Node of the seed, the relevance of the explained output.
     pub seed: NodeId,
-    /// The model inputs that relevance reaches, by name.
+    /// Names of the inputs that relevance reaches.
     pub sinks: Vec<String>,
-    /// Which operands carry relevance, by forward node.
+    /// For each forward node, whether each of its operands carries relevance.
     pub live: HashMap<NodeId, Vec<bool>>,
-    /// What happens in each step of a recurrence, by forward node. Its sinks are the step's inputs.
+    /// Relevance graph of each recurrence's step, by forward node. Its sinks are the inputs of the step.
     pub steps: BTreeMap<NodeId, RelevanceGraph>,
-    /// Entries of the composite that select no node.
+    /// Warnings about entries of the composite that select no node.
     pub unmatched: Vec<String>,
-    /// Forward nodes that add a constant to the data before the first layer with weights: the shift of a normalisation.
+    /// Forward nodes that add a constant to the data before the first layer with weights: the shifts of an input normalisation.
     pub shifts: BTreeSet<NodeId>,
-    /// What the rules pass on.
+    /// Quantity that the rules propagate.
     pub quantity: Quantity,
-    /// Runs whose mean is the result.
+    /// Runs whose mean is the explanation; `None` for a single run.
     pub repeat: Option<Repeat>,
-    /// One track, or two.
+    /// Number of tracks on each wire.
     pub mode: Mode,
 }
 
-/// Derives the relevance graph of one output.
+/// Derives the relevance graph of the explained output.
 ///
 /// # Errors
-/// For an unknown output, and one that depends on no input that carries relevance.
+/// For an unknown output, for an output that depends on no input that carries relevance, and for a node whose rule does not
+/// fit its role.
 pub fn derive_relevance(
     graph: &Graph<Op>,
     composite: &Composite,
     options: &Options,
 ) -> Result<RelevanceGraph, CompileError> {
-    let (explained, seed_value) = explained(graph, options)?;
+    let (explained, seed_value) = explained_output(graph, options)?;
     let live = liveness(graph, options);
     if live.get(&seed_value).copied().unwrap_or(Live::No) != Live::Data {
         return Err(CompileError::NothingToExplain(Name::new(&explained)));
     }
     // The tensors that `stop_at` names lie inside the model.
-    let inner = |id: NodeId| options.stop_at.iter().any(|name| name == graph.node(id).name());
-    let mut result = propagate(graph, composite, &live, &inner, explained, seed_value)?;
+    let is_inner = |id: NodeId| options.stop_at.iter().any(|name| name == graph.node(id).name());
+    let mut result = propagate(graph, composite, &live, &is_inner, explained, seed_value)?;
     result.mode = options.mode;
     if result.sinks.is_empty() {
         return Err(CompileError::NothingToExplain(Name::new(&result.explained)));
@@ -69,23 +70,20 @@ pub fn derive_relevance(
     Ok(result)
 }
 
-/// The relevance of `seed_value` onto the inputs, of which `inner` selects those that lie inside the model.
+/// Derives the rule nodes between `seed_value` and the inputs. `is_inner` selects the inputs that lie inside the model, because
+/// `stop_at` cut it there.
 fn propagate(
     graph: &Graph<Op>,
     composite: &Composite,
     live: &HashMap<Value, Live>,
-    inner: &dyn Fn(NodeId) -> bool,
+    is_inner: &dyn Fn(NodeId) -> bool,
     explained: String,
     seed_value: Value,
 ) -> Result<RelevanceGraph, CompileError> {
-    let operands = |id: NodeId| -> Vec<bool> {
-        let inputs = graph.node_inputs(id);
-        inputs.iter().map(|v| live.get(v).is_some_and(|l| *l != Live::No)).collect()
-    };
+    let is_live = |v: &Value| live.get(v).is_some_and(|l| *l != Live::No);
+    let live_operands = |id: NodeId| graph.node_inputs(id).iter().map(is_live).collect::<Vec<bool>>();
     let roles: HashMap<NodeId, RoleKind> =
-        graph.nodes().map(|id| (id, graph.op(id).role(&operands(id)).kind())).collect();
-    // What lies between the inputs and the explained output: roles elsewhere do not count.
-    let mut reached: HashSet<NodeId> = HashSet::new();
+        graph.nodes().map(|id| (id, graph.op(id).role(&live_operands(id)).kind())).collect();
     let mut relevance = Graph::<RuleNode>::default();
     let name = graph.value_name(seed_value).to_string();
     let seed = relevance.add(
@@ -114,20 +112,22 @@ fn propagate(
         repeat: composite.repeat.clone(),
         mode: Mode::Default,
     };
+    // Nodes between the inputs and the explained output; other nodes have no role.
+    let mut reached: HashSet<NodeId> = HashSet::new();
     let mut stack = vec![seed_value.node];
     while let Some(id) = stack.pop() {
-        let carries = |v: &Value| live.get(v).is_some_and(|l| *l != Live::No);
         if reached.insert(id) {
-            stack.extend(graph.node_inputs(id).iter().filter(|v| carries(v)).map(|v| v.node));
+            stack.extend(graph.node_inputs(id).iter().filter(|v| is_live(v)).map(|v| v.node));
         }
     }
-    let of = |id: NodeId| match reached.contains(&id) {
+    let role = |id: NodeId| match reached.contains(&id) {
         true => roles.get(&id).copied().unwrap_or(RoleKind::NoRelevance),
         false => RoleKind::NoRelevance,
     };
-    let places = Places::find(graph, &graph.nodes().map(|id| (id, of(id))).collect(), operands, inner);
-    result.shifts.clone_from(places.shifts());
-    result.unmatched = composite.unmatched(graph, of, &places);
+    let reached_roles = graph.nodes().map(|id| (id, role(id))).collect();
+    let positions = LayerPositions::find(graph, &reached_roles, live_operands, is_inner);
+    result.shifts.clone_from(positions.shifts());
+    result.unmatched = composite.unmatched(graph, role, &positions);
     for id in graph.topological().into_iter().rev() {
         let y = Value { node: id, slot: 0 };
         let Some(incoming) = wires.remove(&y) else { continue };
@@ -137,13 +137,13 @@ fn propagate(
             continue;
         }
         let inputs = graph.node_inputs(id);
-        let operands = operands(id);
-        let role = graph.op(id).role(&operands);
-        let Some(rule) = composite.rule(graph, id, &role, &operands, &places)? else { continue };
+        let live_operands = live_operands(id);
+        let role = graph.op(id).role(&live_operands);
+        let Some(rule) = composite.rule(graph, id, &role, &live_operands, &positions)? else { continue };
         let receives = rule.receives();
-        let mut targets = receives.among(&operands);
+        let mut targets = receives.among(&live_operands);
         if let Op::Scan(scan) = graph.op(id) {
-            let step = step(scan, composite, &operands)?;
+            let step = step_relevance(scan, composite, &live_operands)?;
             let body = scan.body.graph();
             targets.retain(|k| {
                 let name = body.inputs().get(*k).map(|id| body.node(*id).name());
@@ -151,7 +151,7 @@ fn propagate(
             });
             result.steps.insert(id, step);
         }
-        // Where relevance stops, the ledger says so.
+        // A rule without targets stays if relevance ends at it, since the ledger has a row for it.
         if targets.is_empty() && receives != Receives::Nothing {
             continue;
         }
@@ -176,7 +176,7 @@ fn propagate(
             wires.entry(inputs[*k]).or_default().push(Value { node: rule_id, slot });
         }
         result.forward.insert(rule_id, id);
-        result.live.insert(id, operands);
+        result.live.insert(id, live_operands);
     }
     result.sinks.sort_by_key(|s| graph.inputs().iter().position(|i| graph.node(*i).name() == s));
     for (i, sink) in result.sinks.clone().iter().enumerate() {
@@ -189,23 +189,27 @@ fn propagate(
     Ok(result)
 }
 
-/// What happens in a step of a recurrence.
-fn step(scan: &Scan, composite: &Composite, operands: &[bool]) -> Result<RelevanceGraph, CompileError> {
+/// Derives the relevance graph of a recurrence's step, from the next state to the inputs of the step.
+fn step_relevance(
+    scan: &Scan,
+    composite: &Composite,
+    live_operands: &[bool],
+) -> Result<RelevanceGraph, CompileError> {
     let graph = scan.body.graph();
-    let live = step_liveness(scan, operands);
+    let live = step_liveness(scan, live_operands);
     // A body has a result: it was verified.
     let next = scan.body.result().unwrap_or(Value { node: graph.inputs()[0], slot: 0 });
     propagate(graph, composite, &live, &|_| true, graph.value_name(next).to_string(), next)
 }
 
-/// The explained output: import made one of whatever tensor is named.
-fn explained(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
+/// Returns name and value of the explained output. The import has made an inner tensor that is explained an output.
+fn explained_output(graph: &Graph<Op>, options: &Options) -> Result<(String, Value), CompileError> {
     let outputs = graph.outputs();
-    let found = match &options.output {
+    let output = match &options.output {
         None => outputs.iter().find(|(_, v)| graph.ty(*v).dtype.is_float()).or(outputs.first()),
         Some(name) => outputs.iter().find(|(n, _)| n == name),
     };
-    found.cloned().ok_or_else(|| {
+    output.cloned().ok_or_else(|| {
         let name = options.output.clone().unwrap_or_default();
         let known = outputs.iter().map(|(n, _)| n.clone()).collect();
         CompileError::UnknownName { what: "output", name, known }
@@ -223,10 +227,11 @@ fn rule_node(
 }
 
 impl RelevanceGraph {
+    /// Writes the rules in order, nested below those of an outer recurrence by `indent`.
     fn write(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
-        let what =
+        let title =
             if self.mode == Mode::Contrastive { "supporting and opposing relevance" } else { "relevance" };
-        writeln!(f, "{what} of {} onto {} {{", self.explained, self.sinks.join(", "))?;
+        writeln!(f, "{title} of {} onto {} {{", self.explained, self.sinks.join(", "))?;
         for id in self.graph.topological() {
             let node = self.graph.node(id);
             let op = &node.op;

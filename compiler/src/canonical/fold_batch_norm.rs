@@ -1,4 +1,4 @@
-//! A batch normalisation that follows a layer becomes part of the layer; one that follows nothing linear stays.
+//! Folds batch normalisation into the convolution or linear layer before it; elsewhere it stays.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
@@ -8,16 +8,16 @@ use super::layer::{fold, unit_axis};
 use super::pass::Context;
 use super::pattern::each;
 
-/// Folds every batch normalisation whose operand is a layer that nobody else reads.
+/// Folds each batch normalisation that is the only reader of a layer.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
-    each(graph, normalised)
+    each(graph, fold_into_layer)
 }
 
-fn normalised(graph: &mut Graph<Op>, id: NodeId) -> Option<()> {
+fn fold_into_layer(graph: &mut Graph<Op>, id: NodeId) -> Option<()> {
     let Op::BatchNorm(norm) = graph.op(id).clone() else { return None };
     let inputs = graph.node_inputs(id);
     let layer = inputs[0];
-    // The normalised axis is 1; of a linear layer that is the unit axis only for matrices.
+    // Batch normalisation normalises axis 1, which is the unit axis of a linear layer only if its result is a matrix.
     if graph.only_consumer(layer) != Some(id) || unit_axis(graph, layer) != Some(1) {
         return None;
     }

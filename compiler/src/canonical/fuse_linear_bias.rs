@@ -1,4 +1,5 @@
-//! `Linear(x, W) + b`, `Conv(x, W) + b` and `ConvTranspose(x, W) + b` with a constant `b` by output unit become one layer with bias.
+//! Fuses `Linear(x, W) + b`, `Conv(x, W) + b` and `ConvTranspose(x, W) + b` into a layer with bias, for a constant `b` along the
+//! unit axis.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
@@ -8,7 +9,7 @@ use super::layer::{absorb, by_unit, unit_axis};
 use super::pass::Context;
 use super::pattern::{add_constant, each};
 
-/// Fuses every constant addend of a layer that has no bias yet.
+/// Fuses each constant addend of a layer that has no bias yet.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     each(graph, fuse)
 }
@@ -17,9 +18,9 @@ fn fuse(graph: &mut Graph<Op>, add: NodeId) -> Option<()> {
     let inputs = graph.node_inputs(add);
     let (Op::Add(_), &[a, b]) = (graph.op(add), inputs.as_slice()) else { return None };
     let (layer, bias) = if graph.constant(b).is_some() { (a, b) } else { (b, a) };
-    let linear = matches!(graph.op(layer.node), Op::Linear(_) | Op::Conv(_) | Op::ConvTranspose(_));
+    let is_layer = matches!(graph.op(layer.node), Op::Linear(_) | Op::Conv(_) | Op::ConvTranspose(_));
     let mut operands = graph.node_inputs(layer.node);
-    if !linear || operands.len() != 2 || graph.only_consumer(layer) != Some(add) {
+    if !is_layer || operands.len() != 2 || graph.only_consumer(layer) != Some(add) {
         return None;
     }
     operands.push(unit_bias(graph, layer, bias)?);
@@ -28,7 +29,7 @@ fn fuse(graph: &mut Graph<Op>, add: NodeId) -> Option<()> {
     Some(())
 }
 
-/// The constant `bias` as `[units]` of a layer's result, added as a new constant; `None` when it does not fit.
+/// Adds the constant `bias` in the shape `[units]`; `None` if it varies along another axis than the unit axis.
 fn unit_bias(graph: &mut Graph<Op>, layer: Value, bias: Value) -> Option<Value> {
     let units: Dim = graph.ty(layer).dim(unit_axis(graph, layer)?).clone();
     let units = usize::try_from(units.as_known()?).ok()?;

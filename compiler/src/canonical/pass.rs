@@ -1,4 +1,4 @@
-//! Passes: what each is given and what it returns.
+//! Signature of a canonical pass.
 
 use dlbc_ops::graph::Graph;
 use dlbc_ops::op::Op;
@@ -6,7 +6,7 @@ use dlbc_ops::op::Op;
 use crate::composite::Composite;
 use crate::options::Options;
 
-/// The settings of a compilation that a pass may depend on.
+/// Settings of a compilation that a pass may depend on.
 pub struct Context<'a> {
     /// Options of the compilation.
     pub options: &'a Options,
@@ -14,9 +14,9 @@ pub struct Context<'a> {
     pub composite: &'a Composite,
 }
 
-/// A pass: a name and a function that says whether it changed the graph.
+/// A canonical pass.
 pub struct Pass {
-    /// A verb phrase.
+    /// Name for `--dump-after` and error messages, a verb phrase.
     pub name: &'static str,
     /// Returns whether the pass applies in this context.
     pub applies: fn(&Context) -> bool,
@@ -24,6 +24,7 @@ pub struct Pass {
     pub run: fn(&mut Graph<Op>, &Context) -> bool,
 }
 
+/// A pass that applies in every context.
 pub(super) const fn pass(name: &'static str, run: fn(&mut Graph<Op>, &Context) -> bool) -> Pass {
     Pass { name, applies: |_| true, run }
 }

@@ -1,4 +1,4 @@
-//! Shapes of subgraphs that several passes look for, and the ways in which they rewrite them.
+//! Patterns and rewrites that several passes share.
 
 use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
 use dlbc_ops::op::{Activation, Arithmetic, Function, Op, eval};
@@ -18,7 +18,7 @@ pub(super) fn each(
     changed
 }
 
-/// The function of an activation of one primitive.
+/// Returns the function of an activation that is one primitive.
 pub(super) fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
     match graph.op(id) {
         Op::Activation(Activation { f: Function::Unary(f) }) => Some(*f),
@@ -26,35 +26,35 @@ pub(super) fn unary(graph: &Graph<Op>, id: NodeId) -> Option<Unary> {
     }
 }
 
-/// A constant of one element, of any element type.
-pub(super) fn number(graph: &Graph<Op>, v: Value) -> Option<f64> {
+/// Returns the value of a constant of one element, of any element type.
+pub(super) fn scalar_constant(graph: &Graph<Op>, v: Value) -> Option<f64> {
     graph.constant(v).filter(|t| t.elems() == 1).map(|t| t.to_f64()[0])
 }
 
-/// A float constant of one element.
-pub(super) fn single(graph: &Graph<Op>, v: Value) -> Option<f64> {
+/// Returns the value of a float constant of one element.
+pub(super) fn float_constant(graph: &Graph<Op>, v: Value) -> Option<f64> {
     graph.constant(v).filter(|t| t.elems() == 1 && t.dtype().is_float()).map(|t| t.to_f64()[0])
 }
 
-/// The operand and the factor of a product or quotient with a single number; the operand itself with factor 1.
+/// Splits a product or quotient with a float constant of one element into operand and factor.
 pub(super) fn scaled(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
     let inputs = graph.node_inputs(v.node);
     match (graph.op(v.node), inputs.as_slice()) {
-        (Op::Mul(_), &[a, b]) => match (single(graph, a), single(graph, b)) {
+        (Op::Mul(_), &[a, b]) => match (float_constant(graph, a), float_constant(graph, b)) {
             (_, Some(c)) => Some((a, c)),
             (Some(c), _) => Some((b, c)),
             _ => None,
         },
-        (Op::Div(_), &[a, b]) => single(graph, b).map(|c| (a, 1.0 / c)),
+        (Op::Div(_), &[a, b]) => float_constant(graph, b).map(|c| (a, 1.0 / c)),
         _ => None,
     }
 }
 
-/// A sum of a value and a small constant.
-pub(super) fn offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
+/// Splits a sum with a constant in `0..0.01`, such as an epsilon, into operand and constant.
+pub(super) fn small_offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
     let inputs = graph.node_inputs(v.node);
     let (Op::Add(_), &[a, b]) = (graph.op(v.node), inputs.as_slice()) else { return None };
-    match (single(graph, a), single(graph, b)) {
+    match (float_constant(graph, a), float_constant(graph, b)) {
         (None, Some(e)) => Some((a, e)),
         (Some(e), None) => Some((b, e)),
         _ => None,
@@ -62,53 +62,53 @@ pub(super) fn offset(graph: &Graph<Op>, v: Value) -> Option<(Value, f64)> {
     .filter(|(_, e)| (0.0..1e-2).contains(e))
 }
 
-/// The base of a square, written as a product or as a power.
+/// Returns the base of a square, written as a product or as a power.
 pub(super) fn squared(graph: &Graph<Op>, v: Value) -> Option<Value> {
     let inputs = graph.node_inputs(v.node);
     let &[a, b] = inputs.as_slice() else { return None };
     match graph.op(v.node) {
         Op::Mul(_) if a == b => Some(a),
-        Op::Arithmetic(Arithmetic { f: Binary::Pow }) if number(graph, b) == Some(2.0) => Some(a),
+        Op::Arithmetic(Arithmetic { f: Binary::Pow }) if scalar_constant(graph, b) == Some(2.0) => Some(a),
         _ => None,
     }
 }
 
-/// The only reader of `v` when it combines it with a constant: its result and the constant.
+/// Returns result and constant of the only reader of `v`, if `matches_op` accepts it and its other operand is a constant.
 pub(super) fn constant_operand(
     graph: &Graph<Op>,
     v: Value,
-    takes: impl Fn(&Op) -> bool,
+    matches_op: impl Fn(&Op) -> bool,
 ) -> Option<(Value, Value)> {
     let reader = graph.only_consumer(v)?;
     let inputs = graph.node_inputs(reader);
     let &[a, b] = inputs.as_slice() else { return None };
     let other = if a == v { b } else { a };
-    (takes(graph.op(reader)) && graph.constant(other).is_some())
+    (matches_op(graph.op(reader)) && graph.constant(other).is_some())
         .then_some((Value { node: reader, slot: 0 }, other))
 }
 
-/// A value before it was given another shape or repeated.
-pub(super) fn plain(graph: &Graph<Op>, mut v: Value) -> Value {
+/// Returns the value from which `v` comes by reshapes and broadcasts.
+pub(super) fn strip_reshapes(graph: &Graph<Op>, mut v: Value) -> Value {
     while let Op::Reshape(_) | Op::Expand(_) = graph.op(v.node) {
         v = graph.node_inputs(v.node)[0];
     }
     v
 }
 
-/// Evaluates an operator on constants.
-pub(super) fn constant(op: impl Into<Op>, inputs: &[&Tensor]) -> Option<Tensor> {
+/// Evaluates an operator on constants and returns its first result.
+pub(super) fn eval_constant(op: impl Into<Op>, inputs: &[&Tensor]) -> Option<Tensor> {
     let op = op.into();
     let types: Vec<_> = inputs.iter().map(|t| t.ty()).collect();
     let ty = op.infer(&types).ok()?.into_iter().next()?;
     eval(&op, inputs, &ty).ok()
 }
 
-/// The joint origin of nodes.
-pub(super) fn origin<'a>(graph: &Graph<Op>, nodes: impl IntoIterator<Item = &'a NodeId>) -> Origin {
+/// Joins the origins of nodes.
+pub(super) fn joint_origin<'a>(graph: &Graph<Op>, nodes: impl IntoIterator<Item = &'a NodeId>) -> Origin {
     nodes.into_iter().fold(Origin::default(), |origin, id| origin.join(&graph.node(*id).origin))
 }
 
-/// Adds a node of the type that its operands give it.
+/// Adds a node whose type is inferred from its operands.
 pub(super) fn add(
     graph: &mut Graph<Op>,
     op: impl Into<Op>,
@@ -128,16 +128,16 @@ pub(super) fn add_constant(graph: &mut Graph<Op>, tensor: Tensor, name: &str, or
     graph.add_value(Op::Const(tensor), name, ty, origin, &[])
 }
 
-/// Lets `new` stand for `old` and carry its name; removes the node of `old`.
-pub(super) fn take_place(graph: &mut Graph<Op>, old: Value, new: Value) {
+/// Replaces `old` by `new`, which takes its name, and removes the node of `old`.
+pub(super) fn replace_value(graph: &mut Graph<Op>, old: Value, new: Value) {
     let name = graph.value_name(old).to_string();
     graph.replace(old, new);
     graph.remove(old.node);
     graph.rename(new, &name);
 }
 
-/// Replaces the node of `old` by one of another operator, whose result has the same name and type.
-pub(super) fn replace(
+/// Replaces `old` by the result of a new node, which takes its name and type.
+pub(super) fn replace_by_op(
     graph: &mut Graph<Op>,
     old: Value,
     op: impl Into<Op>,
@@ -146,23 +146,23 @@ pub(super) fn replace(
 ) {
     let (name, ty) = (graph.value_name(old).to_string(), graph.ty(old).clone());
     let new = graph.add_value(op.into(), &name, ty, origin, operands);
-    take_place(graph, old, new);
+    replace_value(graph, old, new);
 }
 
-/// Replaces the last of `parts` by an activation of `x`; the activation has the name of that part and the origin of all.
-pub(super) fn become_activation(
+/// Replaces the result of the last node in `pieces` by an activation of `x`, with the origin of all pieces.
+pub(super) fn replace_by_activation(
     graph: &mut Graph<Op>,
     x: Value,
     op: Activation,
-    parts: &[NodeId],
+    pieces: &[NodeId],
 ) -> Option<()> {
-    let result = Value { node: *parts.last()?, slot: 0 };
+    let result = Value { node: *pieces.last()?, slot: 0 };
     if graph.ty(result) != graph.ty(x) {
         return None;
     }
-    let origin = origin(graph, parts);
-    replace(graph, result, op, origin, &[x]);
-    for id in parts.iter().rev().skip(1) {
+    let origin = joint_origin(graph, pieces);
+    replace_by_op(graph, result, op, origin, &[x]);
+    for id in pieces.iter().rev().skip(1) {
         graph.remove(*id);
     }
     Some(())

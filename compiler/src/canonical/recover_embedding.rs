@@ -1,7 +1,6 @@
-//! A table multiplied by one-hot rows becomes an embedding: `cast(ids == 0, 1, …) · W` is row `id` of `W`.
+//! Recovers an embedding from a product of one-hot rows and a table: `cast(ids == [0, 1, …]) · W` is row `id` of `W`.
 //!
-//! TensorFlow and JAX write embeddings of few ids so. An id that the table does not have gives zeros there, and an error
-//! here.
+//! TensorFlow and JAX write embeddings with few ids that way. An id beyond the table gives zeros there, and an error here.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{Add, Compare, Gather, Linear, MatMul, Op};
@@ -9,7 +8,7 @@ use dlbc_ops::prim::Binary;
 use dlbc_ops::tensor::{Shape, Tensor};
 
 use super::pass::Context;
-use super::pattern::{add_constant, each, origin, replace};
+use super::pattern::{add_constant, each, joint_origin, replace_by_op};
 
 /// Recovers every embedding.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
@@ -25,29 +24,29 @@ fn recover(graph: &mut Graph<Op>, product: NodeId) -> Option<()> {
         _ => return None,
     };
     let table = graph.constant(weight)?.clone();
-    // A batch of matrices is no table.
+    // A table is a matrix, not a batch of matrices.
     if table.dims().len() != 2 || !graph.ty(hot).dtype.is_float() {
         return None;
     }
     let ids = one_hot(graph, hot, table.dims()[usize::from(transposed)])?;
     let y = Value { node: product, slot: 0 };
     let (name, ty) = (graph.value_name(y).to_string(), graph.ty(y).clone());
-    let origin = origin(graph, &[hot.node, product]);
+    let origin = joint_origin(graph, &[hot.node, product]);
     let table = match transposed {
-        true => add_constant(graph, turned(&table), &format!("{name}/table"), origin.clone()),
+        true => add_constant(graph, transpose(&table), &format!("{name}/table"), origin.clone()),
         false => weight,
     };
     match inputs.get(2) {
         Some(bias) => {
             let rows = graph.add_value(Gather { axis: 0 }.into(), &name, ty, origin.clone(), &[table, ids]);
-            replace(graph, y, Add, origin, &[rows, *bias]);
+            replace_by_op(graph, y, Add, origin, &[rows, *bias]);
         }
-        None => replace(graph, y, Gather { axis: 0 }, origin, &[table, ids]),
+        None => replace_by_op(graph, y, Gather { axis: 0 }, origin, &[table, ids]),
     }
     Some(())
 }
 
-/// The ids of rows that are 1 at their id and 0 elsewhere, of `depth` elements.
+/// Returns the ids of one-hot rows with `depth` elements, without the last axis.
 fn one_hot(graph: &mut Graph<Op>, v: Value, depth: usize) -> Option<Value> {
     let Op::Cast(_) = graph.op(v.node) else { return None };
     let equal = graph.node_inputs(v.node)[0];
@@ -58,21 +57,21 @@ fn one_hot(graph: &mut Graph<Op>, v: Value, depth: usize) -> Option<Value> {
         (Some(c), None) => (inputs[1], c),
         _ => return None,
     };
-    let counts = scale.dtype().is_integer()
+    let is_range = scale.dtype().is_integer()
         && scale.dims().last() == Some(&depth)
         && scale.elems() == depth
         && scale.to_i64().iter().enumerate().all(|(i, v)| *v == i as i64);
-    if !counts {
+    if !is_range {
         return None;
     }
     if let Op::Expand(_) = graph.op(ids.node) {
         ids = graph.node_inputs(ids.node)[0];
     }
     let ty = graph.ty(ids).clone();
-    let mut wide = graph.ty(v).shape.clone();
-    let rows = Shape(wide.0[..wide.rank() - 1].to_vec());
-    *wide.0.last_mut()? = dlbc_ops::tensor::Dim::known(1);
-    if !ty.dtype.is_integer() || ty.shape != wide {
+    let mut column = graph.ty(v).shape.clone();
+    let rows = Shape(column.0[..column.rank() - 1].to_vec());
+    *column.0.last_mut()? = dlbc_ops::tensor::Dim::known(1);
+    if !ty.dtype.is_integer() || ty.shape != column {
         return None;
     }
     let (name, origin) = (format!("{}/ids", graph.value_name(v)), graph.node(v.node).origin.clone());
@@ -80,10 +79,10 @@ fn one_hot(graph: &mut Graph<Op>, v: Value, depth: usize) -> Option<Value> {
     Some(graph.add_value(to.into(), &name, ty.with_shape(rows), origin, &[ids]))
 }
 
-/// The transposed matrix.
-fn turned(t: &Tensor) -> Tensor {
+/// Transposes a float matrix.
+fn transpose(t: &Tensor) -> Tensor {
     let (rows, columns) = (t.dims()[0], t.dims()[1]);
     let values = t.to_f32();
-    let turned: Vec<f32> = (0..columns * rows).map(|i| values[i % rows * columns + i / rows]).collect();
-    Tensor::from_f32(&[columns, rows], &turned)
+    let transposed: Vec<f32> = (0..columns * rows).map(|i| values[i % rows * columns + i / rows]).collect();
+    Tensor::from_f32(&[columns, rows], &transposed)
 }

@@ -1,14 +1,15 @@
-//! Layer normalisation by moments, as Flax computes it: `m = Σx/n`, `v = max(0, Σx²/n - m²)`,
+//! Recovers layer normalisation by moments, as Flax computes it: `m = Σx/n`, `v = max(0, Σx²/n - m²)`,
 //! `y = (x - m) · (1/√(v + ε) · γ) + β`.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
-use dlbc_ops::op::{Activation, Extremum, Function, LayerNorm, Op, Reduce, ReduceKind};
+use dlbc_ops::op::{Activation, Extremum, Function, LayerNorm, Op, ReduceKind};
 use dlbc_ops::prim::Unary;
 use dlbc_ops::tensor::{Dim, Shape};
 
 use super::pass::Context;
 use super::pattern::{
-    constant_operand, each, offset, origin, plain, replace, scaled, single, squared, unary,
+    constant_operand, each, float_constant, joint_origin, replace_by_op, scaled, small_offset, squared,
+    strip_reshapes, unary,
 };
 
 /// Recovers every such normalisation.
@@ -21,18 +22,18 @@ pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
 
 fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     let shifted = graph.node_inputs(sqrt)[0];
-    let (variance, epsilon) = offset(graph, shifted)?;
-    let difference = positive(graph, plain(graph, variance));
+    let (variance, epsilon) = small_offset(graph, shifted)?;
+    let difference = strip_relu(graph, strip_reshapes(graph, variance));
     let inputs = graph.node_inputs(difference.node);
     let (Op::Sub(_), &[power, square]) = (graph.op(difference.node), inputs.as_slice()) else { return None };
     let m = squared(graph, square)?;
     let (x, axes) = moment(graph, m)?;
-    let (of, over) = moment(graph, power)?;
-    if squared(graph, of) != Some(x) || axes != over {
+    let (second, second_axes) = moment(graph, power)?;
+    if squared(graph, second) != Some(x) || axes != second_axes {
         return None;
     }
-    let mut kept = graph.ty(x).shape.clone();
-    axes.iter().for_each(|a| kept.0[*a] = Dim::known(1));
+    let mut mean_shape = graph.ty(x).shape.clone();
+    axes.iter().for_each(|a| mean_shape.0[*a] = Dim::known(1));
     let inverse = value(graph.only_consumer(value(sqrt))?);
     if unary(graph, inverse.node) != Some(Unary::Reciprocal) {
         return None;
@@ -45,11 +46,11 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     let inputs = graph.node_inputs(product);
     let (Op::Mul(_), &[a, b]) = (graph.op(product), inputs.as_slice()) else { return None };
     let centred = if a == factor { b } else { a };
-    if !is_centred(graph, centred, x, m, &kept) {
+    if !is_centred(graph, centred, x, m, &mean_shape) {
         return None;
     }
-    let parts = [difference.node, sqrt, inverse.node, factor.node, centred.node, product];
-    let mut origin = origin(graph, &parts);
+    let pieces = [difference.node, sqrt, inverse.node, factor.node, centred.node, product];
+    let mut origin = joint_origin(graph, &pieces);
     let mut operands = vec![x];
     operands.extend(gamma);
     let mut y = value(product);
@@ -62,40 +63,45 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     if graph.ty(y) != graph.ty(x) {
         return None;
     }
-    replace(graph, y, LayerNorm { axes, epsilon: epsilon as f32, centre: true }, origin, &operands);
+    replace_by_op(graph, y, LayerNorm { axes, epsilon: epsilon as f32, centre: true }, origin, &operands);
     Some(())
 }
 
+/// The first result of a node.
 fn value(node: NodeId) -> Value {
     Value { node, slot: 0 }
 }
 
-/// `x` of `x - m`, `m` spread over the axes that it lost.
-fn is_centred(graph: &Graph<Op>, v: Value, x: Value, m: Value, kept: &Shape) -> bool {
+/// True if `v` is `x - m`, with `m` in the shape `mean_shape` or broadcast to the shape of `x`.
+fn is_centred(graph: &Graph<Op>, v: Value, x: Value, m: Value, mean_shape: &Shape) -> bool {
     let inputs = graph.node_inputs(v.node);
     let (Op::Sub(_), &[a, b]) = (graph.op(v.node), inputs.as_slice()) else { return false };
-    a == x && plain(graph, b) == m && (graph.ty(b).shape == *kept || graph.ty(b).shape == graph.ty(x).shape)
+    a == x
+        && strip_reshapes(graph, b) == m
+        && (graph.ty(b).shape == *mean_shape || graph.ty(b).shape == graph.ty(x).shape)
 }
 
-/// `x` of `max(0, x)`, however it is written; else the value itself.
-fn positive(graph: &Graph<Op>, v: Value) -> Value {
+/// Returns `x` if `v` is `max(0, x)`, written as a maximum or as `Relu`; else `v` itself.
+fn strip_relu(graph: &Graph<Op>, v: Value) -> Value {
     let inputs = graph.node_inputs(v.node);
     match (graph.op(v.node), inputs.as_slice()) {
-        (Op::Extremum(Extremum { max: true }), &[a, b]) => match (single(graph, a), single(graph, b)) {
-            (Some(0.0), None) => b,
-            (None, Some(0.0)) => a,
-            _ => v,
-        },
+        (Op::Extremum(Extremum { max: true }), &[a, b]) => {
+            match (float_constant(graph, a), float_constant(graph, b)) {
+                (Some(0.0), None) => b,
+                (None, Some(0.0)) => a,
+                _ => v,
+            }
+        }
         (Op::Activation(Activation { f: Function::Unary(Unary::Relu) }), &[x]) => x,
         _ => v,
     }
 }
 
-/// What a mean is of, and over which axes: a mean, or a sum times the inverse of their size.
+/// Returns operand and axes of a mean, written as such or as a sum times the inverse of the number of elements.
 fn moment(graph: &Graph<Op>, v: Value) -> Option<(Value, Vec<usize>)> {
     let reduced = |v: Value, kind: ReduceKind| match graph.op(v.node) {
-        Op::Reduce(Reduce { kind: found, axes, .. }) if *found == kind => {
-            Some((graph.node_inputs(v.node)[0], axes.clone()))
+        Op::Reduce(reduce) if reduce.kind == kind => {
+            Some((graph.node_inputs(v.node)[0], reduce.axes.clone()))
         }
         _ => None,
     };

@@ -1,15 +1,15 @@
-//! Normalisations as exporters spell them become one operator.
+//! Recovers layer and root-mean-square normalisation from their pieces.
 //!
-//! Layer normalisation: `ReduceMean → Sub → (Pow 2 | Mul) → ReduceMean → Add ε → Sqrt → (Div | Reciprocal, Mul)`, then
-//! `Mul γ → Add β` where there are such constants. Root-mean-square normalisation: the same without mean and `Sub`.
-//! The pieces have rules of their own that do not add up to that of a normalisation, so this changes relevance.
+//! Layer normalisation is `ReduceMean → Sub → (Pow 2 | Mul) → ReduceMean → Add ε → Sqrt → (Div | Reciprocal, Mul)`,
+//! optionally followed by `Mul γ → Add β`. Root-mean-square normalisation has no mean and no `Sub`. The rules of the pieces do
+//! not add up to the rule of a normalisation, so this pass changes relevance.
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::{LayerNorm, Op, Reduce, ReduceKind};
 use dlbc_ops::prim::Unary;
 
 use super::pass::Context;
-use super::pattern::{constant_operand, each, number, offset, replace, squared, unary};
+use super::pattern::{constant_operand, each, replace_by_op, scalar_constant, small_offset, squared, unary};
 
 /// Recovers every normalisation.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
@@ -21,7 +21,7 @@ pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
 
 fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     let shifted = graph.node_inputs(sqrt)[0];
-    let (variance, epsilon) = offset(graph, shifted)?;
+    let (variance, epsilon) = small_offset(graph, shifted)?;
     let (square, axes) = mean(graph, variance)?;
     let centred = squared(graph, square)?;
     let (x, centre) = match subtracted_mean(graph, centred, &axes) {
@@ -30,7 +30,7 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
     };
     let std = Value { node: sqrt, slot: 0 };
     let mut y =
-        quotients(graph, std).find_map(|(numerator, y)| same(graph, numerator, centred).then_some(y))?;
+        quotients(graph, std).find_map(|(numerator, y)| is_same(graph, numerator, centred).then_some(y))?;
     let mut origin = graph.node(sqrt).origin.join(&graph.node(y.node).origin);
     for v in [shifted, variance, square, centred] {
         if v != x {
@@ -51,11 +51,11 @@ fn recover(graph: &mut Graph<Op>, sqrt: NodeId) -> Option<()> {
             y = shifted;
         }
     }
-    replace(graph, y, LayerNorm { axes, epsilon: epsilon as f32, centre }, origin, &operands);
+    replace_by_op(graph, y, LayerNorm { axes, epsilon: epsilon as f32, centre }, origin, &operands);
     Some(())
 }
 
-/// A mean that keeps its axes.
+/// Returns operand and axes of a mean that keeps its axes with length 1.
 fn mean(graph: &Graph<Op>, v: Value) -> Option<(Value, Vec<usize>)> {
     match graph.op(v.node) {
         Op::Reduce(Reduce { kind: ReduceKind::Mean, axes, keep: true }) => {
@@ -65,32 +65,36 @@ fn mean(graph: &Graph<Op>, v: Value) -> Option<(Value, Vec<usize>)> {
     }
 }
 
-/// `x` of `x - mean(x)`.
+/// Returns `x` if `v` is `x - mean(x)` over these axes.
 fn subtracted_mean(graph: &Graph<Op>, v: Value, axes: &[usize]) -> Option<Value> {
     let inputs = graph.node_inputs(v.node);
     let (Op::Sub(_), &[x, m]) = (graph.op(v.node), inputs.as_slice()) else { return None };
-    mean(graph, m).filter(|(of, over)| *of == x && over == axes).map(|_| x)
+    mean(graph, m).filter(|(operand, mean_axes)| *operand == x && mean_axes == axes).map(|_| x)
 }
 
-/// Values divided by `std`, with the quotients: `Div`, or `Mul` by the `Reciprocal`.
+/// Returns numerator and quotient of each division by `std`, written as `Div` or as `Mul` by the reciprocal.
 fn quotients(graph: &Graph<Op>, std: Value) -> impl Iterator<Item = (Value, Value)> {
-    let mut found = vec![];
+    let mut quotients = vec![];
     for (reader, slot) in graph.consumers(std) {
         let y = Value { node: reader, slot: 0 };
         let inputs = graph.node_inputs(reader);
         match (graph.op(reader), slot) {
-            (Op::Div(_), 1) => found.push((inputs[0], y)),
-            // One over the deviation, as a reciprocal or as a quotient.
-            _ if unary(graph, reader) == Some(Unary::Reciprocal) => found.extend(products(graph, y)),
+            (Op::Div(_), 1) => quotients.push((inputs[0], y)),
+            // The reciprocal of the deviation; the quotient `1 / std` follows below.
+            _ if unary(graph, reader) == Some(Unary::Reciprocal) => quotients.extend(products(graph, y)),
             _ => {}
         }
-        if matches!(graph.op(reader), Op::Div(_)) && slot == 1 && number(graph, inputs[0]) == Some(1.0) {
-            found.extend(products(graph, y));
+        if matches!(graph.op(reader), Op::Div(_))
+            && slot == 1
+            && scalar_constant(graph, inputs[0]) == Some(1.0)
+        {
+            quotients.extend(products(graph, y));
         }
     }
-    found.into_iter()
+    quotients.into_iter()
 }
 
+/// Returns other operand and result of each multiplication by `factor`.
 fn products(graph: &Graph<Op>, factor: Value) -> Vec<(Value, Value)> {
     let readers = graph.consumers(factor).into_iter();
     readers
@@ -99,8 +103,8 @@ fn products(graph: &Graph<Op>, factor: Value) -> Vec<(Value, Value)> {
         .collect()
 }
 
-/// Whether two values are one, or made by equal nodes of the same operands.
-fn same(graph: &Graph<Op>, a: Value, b: Value) -> bool {
+/// True if two values are the same, or results of equal operators with the same operands.
+fn is_same(graph: &Graph<Op>, a: Value, b: Value) -> bool {
     a == b
         || (graph.op(a.node) == graph.op(b.node)
             && !graph.node_inputs(a.node).is_empty()

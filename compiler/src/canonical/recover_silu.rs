@@ -1,13 +1,13 @@
-//! `x · σ(x)` becomes one activation, SiLU; with `σ(αx)`, the QuickGELU and Swish forms, too.
+//! Recovers SiLU from `x · σ(x)`, and the QuickGELU and Swish forms from `x · σ(αx)`.
 
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::{Activation, Function, Op};
 use dlbc_ops::prim::Unary;
 
 use super::pass::Context;
-use super::pattern::{become_activation, each, scaled, unary};
+use super::pattern::{each, replace_by_activation, scaled, unary};
 
-/// Recovers every product of a value and its own sigmoid.
+/// Recovers every product of a value and its sigmoid.
 pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
     each(graph, recover)
 }
@@ -15,7 +15,7 @@ pub fn run(graph: &mut Graph<Op>, _: &Context) -> bool {
 fn recover(graph: &mut Graph<Op>, product: NodeId) -> Option<()> {
     let inputs = graph.node_inputs(product);
     let (Op::Mul(_), &[a, b]) = (graph.op(product), inputs.as_slice()) else { return None };
-    let (x, alpha, parts) = [(a, b), (b, a)].into_iter().find_map(|(x, gate)| {
+    let (x, alpha, pieces) = [(a, b), (b, a)].into_iter().find_map(|(x, gate)| {
         if unary(graph, gate.node) != Some(Unary::Sigmoid) || graph.only_consumer(gate) != Some(product) {
             return None;
         }
@@ -29,5 +29,5 @@ fn recover(graph: &mut Graph<Op>, product: NodeId) -> Option<()> {
         }
     })?;
     let f = Function::Silu { alpha: alpha as f32 };
-    become_activation(graph, x, Activation { f }, &parts)
+    replace_by_activation(graph, x, Activation { f }, &pieces)
 }

@@ -22,12 +22,13 @@ use dlbc_ops::rule::{Policy, Rule};
 use serde::Deserialize;
 use toml::{Spanned, Table};
 
+use super::keywords::{parse_keyword, quoted_list};
 use super::model::{Composite, Entry, Quantity};
 use super::repeat;
-use super::select::{PLACES, Place, Selector};
-use super::words::{choice, names};
+use super::selector::{LayerPosition, POSITIONS, Selector};
 use crate::error::CompileError;
 
+/// Keys of a composite file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -42,6 +43,10 @@ struct File {
     rule: Vec<Spanned<Table>>,
 }
 
+/// Parses the TOML text of a composite file named `file`.
+///
+/// # Errors
+/// For invalid TOML, unknown names and parameters out of range, and for a role without a rule, with file and line.
 pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, CompileError> {
     let line_of = |at: usize| text[..at.min(text.len())].bytes().filter(|b| *b == b'\n').count() + 1;
     let parsed: File = toml::from_str(text).map_err(|e| CompileError::InvalidComposite {
@@ -53,29 +58,30 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         ("gradient", Quantity::Gradient),
         ("gradient-times-input", Quantity::GradientTimesInput),
     ];
-    let quantity = choice(parsed.passes, "passes", &known)
+    let quantity = parse_keyword(parsed.passes, "passes", &known)
         .map_err(|message| CompileError::InvalidComposite { place: format!("{file}:1"), message })?;
     let repeat = match parsed.repeat {
         None => None,
         Some(table) => {
             let place = format!("{file}:{}", line_of(table.span().start));
-            let made = repeat::read(table.into_inner(), quantity);
-            Some(made.map_err(|message| CompileError::InvalidComposite { place, message })?)
+            let repeat = repeat::read(table.into_inner(), quantity);
+            Some(repeat.map_err(|message| CompileError::InvalidComposite { place, message })?)
         }
     };
     let mut entries = vec![];
     for line in parsed.rule {
         let place = format!("{file}:{}", line_of(line.span().start));
         match entry(line.into_inner()) {
-            Ok((selector, rule)) => entries.push(Entry { selector, rule, place }),
+            Ok((selector, rule)) => entries.push(Entry { selector, rule, location: place }),
             Err(message) => return Err(CompileError::InvalidComposite { place, message }),
         }
     }
     for (name, kind) in RoleKind::NAMED {
-        // Attention that keeps its pieces is none.
-        let absent = *kind == RoleKind::Attention && !parsed.recover_attention;
-        let covered = |e: &Entry| e.selector.is_general() && e.selector.role.is_none_or(|role| role == *kind);
-        if !absent && !entries.iter().any(covered) {
+        // No node has role `attention` unless `recover_attention` is on.
+        let is_absent = *kind == RoleKind::Attention && !parsed.recover_attention;
+        let is_default =
+            |e: &Entry| e.selector.is_general() && e.selector.role.is_none_or(|role| role == *kind);
+        if !is_absent && !entries.iter().any(is_default) {
             let message = format!("no entry gives role `{name}` a rule");
             return Err(CompileError::InvalidComposite { place: format!("{file}:1"), message });
         }
@@ -92,7 +98,7 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
     })
 }
 
-/// An entry: selectors, the rule's name, and its parameters.
+/// Parses a `[[rule]]` table into its selector and its rule.
 fn entry(mut line: Table) -> Result<(Selector, Rule), String> {
     let selector = selector(&mut line)?;
     let rule = rule(line)?;
@@ -104,30 +110,35 @@ fn entry(mut line: Table) -> Result<(Selector, Rule), String> {
     Ok((selector, rule))
 }
 
-/// Takes the selectors out of an entry.
+/// Removes the selector keys from a `[[rule]]` table and parses them.
 fn selector(line: &mut Table) -> Result<Selector, String> {
-    let mut word = |key: &str| -> Result<Option<String>, String> {
+    let mut take = |key: &str| -> Result<Option<String>, String> {
         let value = line.remove(key).map(String::deserialize);
         value.transpose().map_err(|e| format!("{key}: {}", e.message()))
     };
-    let role = word("role")?.map(|name| {
+    let role = take("role")?.map(|name| {
         let known = RoleKind::NAMED.iter().find(|(n, _)| *n == name).map(|(_, kind)| *kind);
         known.ok_or_else(|| {
-            format!("no role is named `{name}`: there are {}", names(RoleKind::NAMED.iter().map(|r| r.0)))
+            format!(
+                "no role is named `{name}`: there are {}",
+                quoted_list(RoleKind::NAMED.iter().map(|r| r.0))
+            )
         })
     });
-    let place = word("place")?.map(|place| {
-        let known = PLACES.iter().find(|(name, _)| *name == place).map(|(_, place)| *place);
-        known.ok_or_else(|| format!("place is one of {}, found `{place}`", names(PLACES.iter().map(|p| p.0))))
+    let position = take("place")?.map(|word| {
+        let known = POSITIONS.iter().find(|(name, _)| *name == word).map(|(_, position)| *position);
+        known.ok_or_else(|| {
+            format!("place is one of {}, found `{word}`", quoted_list(POSITIONS.iter().map(|p| p.0)))
+        })
     });
     let selector = Selector {
         role: role.transpose()?,
-        op: word("op")?,
-        name: word("name")?,
-        scope: word("scope")?,
-        place: place.transpose()?,
+        op: take("op")?,
+        name: take("name")?,
+        scope: take("scope")?,
+        position: position.transpose()?,
     };
-    if let (Some(Place::First | Place::Last), Some(role)) = (selector.place, selector.role)
+    if let (Some(LayerPosition::First | LayerPosition::Last), Some(role)) = (selector.position, selector.role)
         && role != RoleKind::Linear
     {
         return Err(format!(
@@ -139,11 +150,11 @@ fn selector(line: &mut Table) -> Result<Selector, String> {
     Ok(selector)
 }
 
-/// The rule of an entry without its selectors.
+/// Parses the rest of a `[[rule]]` table, the name and parameters of its rule.
 fn rule(line: Table) -> Result<Rule, String> {
     if let Some(name) = line.get("rule").and_then(|name| name.as_str()) {
         let Some(parameters) = Rule::parameters(name) else {
-            let known = names(Rule::NAMES.iter().copied());
+            let known = quoted_list(Rule::NAMES.iter().copied());
             return Err(format!("no rule is named `{name}`: there are {known}"));
         };
         if let Some(other) = line.keys().find(|key| *key != "rule" && !parameters.contains(&key.as_str())) {

@@ -4,7 +4,7 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::op::{Function, Op};
 use dlbc_ops::prim::Unary;
 
-/// Returns whether a value is a sigmoid-like activation, possibly moved or broadcast.
+/// True if a value is a sigmoid-like activation, possibly moved or broadcast, or 1 minus such a value.
 pub(super) fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
     const DEPTH: usize = 8;
     let mut v = v;
@@ -18,12 +18,12 @@ pub(super) fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
                 };
             }
             Op::Softmax(s) => return !s.log,
-            // What a gate leaves is a gate.
+            // The complement `1 - gate` is a gate, too.
             Op::Sub(_) => {
                 let inputs = graph.node_inputs(v.node);
                 let (Some(a), Some(b)) = (inputs.first(), inputs.get(1)) else { return false };
-                let one = graph.constant(*a).is_some_and(|t| t.to_f64().iter().all(|x| *x == 1.0));
-                if !one {
+                let is_complement = graph.constant(*a).is_some_and(|t| t.to_f64().iter().all(|x| *x == 1.0));
+                if !is_complement {
                     return false;
                 }
                 v = *b;
@@ -32,7 +32,7 @@ pub(super) fn is_gate(graph: &Graph<Op>, v: Value) -> bool {
                 let Some(x) = graph.node_inputs(v.node).first().copied() else { return false };
                 v = x;
             }
-            // A hard sigmoid as some exporters write it: a clip, divided by its bound.
+            // Some exporters write a hard sigmoid as a clip that is divided by its bound.
             Op::Div(_) | Op::Mul(_) => {
                 let inputs = graph.node_inputs(v.node);
                 let (Some(a), Some(b)) = (inputs.first(), inputs.get(1)) else { return false };

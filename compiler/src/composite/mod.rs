@@ -1,22 +1,22 @@
-//! Composites: which rule for which node. They are data: TOML files in `compiler/rules/`, or the user's own.
+//! Composites choose a rule for each node. They are TOML files: the built-in ones in `rules/`, or the user's own.
 
-mod facts;
 mod file;
 mod gates;
+mod keywords;
 mod model;
+mod node_facts;
 mod repeat;
 mod saturation;
-mod select;
-mod words;
+mod selector;
 
 pub use model::{Composite, Quantity};
-pub(crate) use select::Places;
+pub(crate) use selector::LayerPositions;
 
 use sha2::{Digest, Sha256};
 
 use crate::error::CompileError;
 
-/// The built-in composites, by name.
+/// Name and TOML text of each built-in composite.
 const BUILT_IN: &[(&str, &str)] = &[
     ("dlb", include_str!("../../rules/dlb.toml")),
     ("dlb-v2", include_str!("../../rules/dlb-v2.toml")),
@@ -44,21 +44,21 @@ const BUILT_IN: &[(&str, &str)] = &[
     ("smoothgrad", include_str!("../../rules/smoothgrad.toml")),
 ];
 
-/// The names of the built-in composites.
+/// Returns the names of the built-in composites.
 pub fn built_in_names() -> impl Iterator<Item = &'static str> {
     BUILT_IN.iter().map(|(name, _)| *name)
 }
 
-/// The TOML of a built-in composite.
+/// Returns the TOML text of a built-in composite.
 pub fn built_in_source(name: &str) -> Option<&'static str> {
     BUILT_IN.iter().find(|(n, _)| *n == name).map(|(_, text)| *text)
 }
 
 impl Composite {
-    /// Finds a built-in composite by name.
+    /// Returns the built-in composite of this name.
     ///
     /// # Errors
-    /// When there is none, with the names that there are.
+    /// For an unknown name, with the names of all built-in composites.
     pub fn named(name: &str) -> Result<Composite, CompileError> {
         let text = built_in_source(name).ok_or_else(|| CompileError::UnknownComposite {
             name: name.into(),
@@ -67,10 +67,10 @@ impl Composite {
         Composite::parse(text, &format!("rules/{name}.toml"))
     }
 
-    /// A composite from the text of the TOML file `file`.
+    /// Parses a composite from `text`, the content of the TOML file `file`.
     ///
     /// # Errors
-    /// For a mistake in it, with file and line.
+    /// For a mistake in the file, with file and line.
     pub fn parse(text: &str, file: &str) -> Result<Composite, CompileError> {
         let hash = Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect();
         file::read(text, file, hash)

@@ -1,4 +1,4 @@
-//! A composite: entries that select nodes and give them rules.
+//! The composite: entries that select nodes and give them rules.
 
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
@@ -7,90 +7,91 @@ use dlbc_ops::program::{Mode, Repeat};
 use dlbc_ops::rule::{Policy, Rule};
 use dlbc_proto::Name;
 
-use super::facts::Facts;
-use super::select::{Places, Selector};
+use super::node_facts::GraphNodeFacts;
+use super::selector::{LayerPositions, Selector};
 use crate::error::CompileError;
 
-/// The choice of rules for a model. Total over roles: a composite that lacks one is refused when it is read.
+/// A choice of rules for the nodes of a model. It has a default rule for each role; a file without one is refused.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Composite {
-    /// The name.
+    /// Name, as `dlbc rules` lists it.
     pub name: String,
-    /// Its purpose, in a sentence.
+    /// Purpose, in a sentence.
     pub description: String,
-    /// SHA-256 of the file that it was read from, in hexadecimal.
+    /// SHA-256 of the TOML text, in hexadecimal.
     pub hash: String,
-    /// Fold batch normalisation into the layer before it.
+    /// True if batch normalisation folds into the layer before it.
     pub fold_batch_norm: bool,
-    /// Give attention a rule of its own; else its pieces have theirs.
+    /// True if attention is one operator with one rule; otherwise its matrix products and softmax have their own rules.
     pub recover_attention: bool,
-    /// The quantity that the rules pass on.
+    /// Quantity that the rules propagate; key `passes` of the file.
     pub quantity: Quantity,
-    /// Runs whose mean is the result.
+    /// Runs whose mean is the explanation; `None` for a single run.
     pub repeat: Option<Repeat>,
-    /// In order; the last that selects a node counts.
+    /// Entries in the order of the file; the last one that selects a node decides its rule.
     pub(super) entries: Vec<Entry>,
 }
 
-/// The quantity that the rules of a composite pass on.
+/// Quantity that the rules of a composite propagate from the output to the inputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantity {
-    /// Relevance: shares of what arrives.
+    /// Relevance: each rule shares out the relevance that it receives.
     Relevance,
-    /// Derivatives, which are the result.
+    /// Derivatives, which are the explanation.
     Gradient,
-    /// Derivatives; the relevance of a tensor is its values times them. The start is that of the output's relevance.
+    /// Derivatives; the relevance of a tensor is the product with its values, and the seed is relevance of the output.
     GradientTimesInput,
 }
 
-/// A rule and the nodes that it is for.
+/// An entry of a composite: a rule and the nodes that it applies to.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Entry {
     pub selector: Selector,
     pub rule: Rule,
-    /// The file and the line, for messages.
-    pub place: String,
+    /// File and line for messages, as `FILE:LINE`.
+    pub location: String,
 }
 
 impl Composite {
-    /// Refuses what cannot be done in a mode.
+    /// Checks that all rules have a form for the mode.
     ///
     /// # Errors
-    /// For the first entry whose rule has no contrastive form, with file and line.
+    /// In [`Mode::Contrastive`], for rules without contrastive form, each with file and line.
     pub fn check_mode(&self, mode: Mode) -> Result<(), CompileError> {
         if mode == Mode::Default {
             return Ok(());
         }
-        let alone = self.entries.iter().filter(|e| !e.rule.contrasts());
-        let rules: Vec<(String, String)> = alone.map(|e| (e.place.clone(), e.rule.to_string())).collect();
+        let single_track = self.entries.iter().filter(|e| !e.rule.contrasts());
+        let rules: Vec<(String, String)> =
+            single_track.map(|e| (e.location.clone(), e.rule.to_string())).collect();
         if rules.is_empty() {
             return Ok(());
         }
         Err(CompileError::NotContrastive { composite: self.name.clone(), rules })
     }
 
-    /// The rule of a node; `None` where relevance ends.
+    /// Returns the rule of a node with the operands `live`; `None` for a node without role, at which relevance ends.
     ///
     /// # Errors
-    /// When the rule selected for the node does not fit what it is.
+    /// When the selected rule has no formula for the node's role.
     pub(crate) fn rule(
         &self,
         graph: &Graph<Op>,
         node: NodeId,
         role: &Role,
         live: &[bool],
-        places: &Places,
+        positions: &LayerPositions,
     ) -> Result<Option<Rule>, CompileError> {
         let kind = role.kind();
         if kind == RoleKind::NoRelevance {
             return Ok(None);
         }
-        let selected = self.entries.iter().rev().find(|e| e.selector.selects(graph, node, kind, places));
+        let selected = self.entries.iter().rev().find(|e| e.selector.selects(graph, node, kind, positions));
         let Some(entry) = selected else { return Ok(None) };
-        let rule = entry.rule.for_node(&Facts { graph, node, live });
+        let rule = entry.rule.for_node(&GraphNodeFacts { graph, node, live });
         if rule.formula(role).is_none() {
             return Err(CompileError::InvalidComposite {
-                place: entry.place.clone(),
+                place: entry.location.clone(),
                 message: format!(
                     "rule `{rule}` does not fit node {} ({}), whose role is {}",
                     Name::new(graph.node(node).name()),
@@ -102,17 +103,18 @@ impl Composite {
         Ok(Some(rule))
     }
 
-    /// Entries of the user's that select no node, by file and line.
+    /// Returns a warning for each entry that asks for more than a role and selects no node. `role` gives the role of each node.
     pub(crate) fn unmatched(
         &self,
         graph: &Graph<Op>,
-        live: impl Fn(NodeId) -> RoleKind,
-        places: &Places,
+        role: impl Fn(NodeId) -> RoleKind,
+        positions: &LayerPositions,
     ) -> Vec<String> {
-        let idle = |e: &&Entry| {
+        let is_unmatched = |e: &&Entry| {
             !e.selector.is_general()
-                && !graph.nodes().any(|id| e.selector.selects(graph, id, live(id), places))
+                && !graph.nodes().any(|id| e.selector.selects(graph, id, role(id), positions))
         };
-        self.entries.iter().filter(idle).map(|e| format!("{}: the entry selects no node", e.place)).collect()
+        let unmatched = self.entries.iter().filter(is_unmatched);
+        unmatched.map(|e| format!("{}: the entry selects no node", e.location)).collect()
     }
 }

@@ -3,38 +3,44 @@
 use dlbc_ops::program::{Baseline, Repeat};
 use serde::Deserialize;
 
+use super::keywords::quoted_list;
 use super::model::Quantity;
-use super::words::names;
 
-/// More runs than this are a mistake.
-const MOST: usize = 100_000;
+/// Largest number of runs; more are taken for a mistake.
+const MAX_RUNS: usize = 100_000;
 
+/// Keys of a `[repeat]` table.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Table {
     kind: String,
     steps: Option<usize>,
-    baseline: Option<Start>,
+    baseline: Option<BaselineValue>,
     samples: Option<usize>,
     noise: Option<f64>,
     seed: Option<u64>,
 }
 
+/// Value of the key `baseline`: a number, or the name of a statistic of the input.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Start {
+enum BaselineValue {
     Value(f64),
     Named(String),
 }
 
-/// Reads a table.
+/// Converts a table to the runs that it describes.
+///
+/// # Errors
+/// For an unknown kind, a parameter that the kind does not have or that is out of range, and rules that do not propagate
+/// derivatives.
 pub(super) fn read(mut table: Table, quantity: Quantity) -> Result<Repeat, String> {
     if quantity != Quantity::Gradient {
         return Err("a mean over runs is one of derivatives: `passes = \"gradient\"` expected".into());
     }
-    let count = |given: Option<usize>, what: &str, default: usize| match given.unwrap_or(default) {
-        n if (1..=MOST).contains(&n) => Ok(n),
-        n => Err(format!("{what} is a number from 1 to {MOST}, found {n}")),
+    let count = |value: Option<usize>, key: &str, default: usize| match value.unwrap_or(default) {
+        n if (1..=MAX_RUNS).contains(&n) => Ok(n),
+        n => Err(format!("{key} is a number from 1 to {MAX_RUNS}, found {n}")),
     };
     let repeat = match table.kind.as_str() {
         "integrated-gradients" => Repeat::IntegratedGradients {
@@ -50,39 +56,43 @@ pub(super) fn read(mut table: Table, quantity: Quantity) -> Result<Repeat, Strin
             seed: table.seed.take().unwrap_or(0),
         },
         other => {
-            let known = names(["integrated-gradients", "smoothgrad"].into_iter());
+            let known = quoted_list(["integrated-gradients", "smoothgrad"].into_iter());
             return Err(format!("kind is one of {known}, found `{other}`"));
         }
     };
     let Table { kind, steps, baseline, samples, noise, seed } = table;
-    let given = [
+    // Parameters of other kinds than the one that took its own.
+    let is_left = [
         ("steps", steps.is_some()),
         ("baseline", baseline.is_some()),
         ("samples", samples.is_some()),
         ("noise", noise.is_some()),
         ("seed", seed.is_some()),
     ];
-    match given.into_iter().find(|(_, given)| *given) {
+    match is_left.into_iter().find(|(_, is_left)| *is_left) {
         Some((name, _)) => Err(format!("`{kind}` has no parameter `{name}`")),
         None => Ok(repeat),
     }
 }
 
-fn baseline(given: Option<Start>) -> Result<Baseline, String> {
+/// Converts the key `baseline`; without it, the baseline is the input that the model's own normalisation maps to 0.
+fn baseline(value: Option<BaselineValue>) -> Result<Baseline, String> {
     const KNOWN: [(&str, Baseline); 4] = [
         ("scaler", Baseline::Scaler),
         ("least", Baseline::Smallest),
         ("greatest", Baseline::Largest),
         ("mean", Baseline::Mean),
     ];
-    match given {
+    match value {
         None => Ok(Baseline::Scaler),
-        Some(Start::Value(value)) if value.is_finite() => Ok(Baseline::Value(value)),
-        Some(Start::Value(value)) => Err(format!("baseline is a finite number or a name, found {value}")),
-        Some(Start::Named(name)) => {
-            let found = KNOWN.iter().find(|(known, _)| *known == name).map(|(_, b)| *b);
-            let known = names(KNOWN.iter().map(|k| k.0));
-            found.ok_or_else(|| format!("baseline is a number or one of {known}, found `{name}`"))
+        Some(BaselineValue::Value(value)) if value.is_finite() => Ok(Baseline::Value(value)),
+        Some(BaselineValue::Value(value)) => {
+            Err(format!("baseline is a finite number or a name, found {value}"))
+        }
+        Some(BaselineValue::Named(name)) => {
+            let statistic = KNOWN.iter().find(|(known, _)| *known == name).map(|(_, b)| *b);
+            let known = quoted_list(KNOWN.iter().map(|k| k.0));
+            statistic.ok_or_else(|| format!("baseline is a number or one of {known}, found `{name}`"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `AttributeProto` → [`Attr`].
+//! Attributes of ONNX nodes: `AttributeProto` → [`Attr`].
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,10 @@ use super::convert::convert;
 use super::name::node_name;
 use crate::error::CompileError;
 
-/// The attributes of a node by name.
+/// Reads the attributes of a node, by name.
+///
+/// # Errors
+/// For an attribute that is listed twice, and a tensor that cannot be read.
 pub fn read(model: &Model, node: &NodeProto) -> Result<BTreeMap<String, Attr>, CompileError> {
     let mut attributes = BTreeMap::new();
     for a in &node.attribute {

@@ -1,7 +1,8 @@
-//! Graphs within nodes: `If`, `Loop` and `Scan`.
+//! Nodes with subgraphs: `If`, `Loop` and `Scan`.
 //!
-//! A branch that is known is read in place of its node; where a run chooses, both stand in the graph and a
-//! [`Merge`] takes the chosen one; a branch that the inputs' shapes do not fit is an error of the run that takes it. Loops of a known number of trips are unrolled.
+//! If the condition of an `If` is known, its branch is read in place of the node. Otherwise both branches are read, and a
+//! [`Merge`] takes the one that a run chooses; a run fails if it chooses a branch that does not fit the shapes of the inputs.
+//! Loops with a known number of iterations are unrolled.
 
 use std::collections::BTreeMap;
 
@@ -17,19 +18,20 @@ use dlbc_proto::onnx::{GraphProto, NodeProto};
 use super::attribute;
 use super::function::{self, Expanded};
 use super::name::node_name;
-use super::order::order;
+use super::order::read_order;
 use super::state::Import;
 use crate::error::CompileError;
 
-/// More trips are not unrolled.
-const MOST_TRIPS: i64 = 1024;
+/// Largest number of iterations that are unrolled.
+const MAX_ITERATIONS: i64 = 1024;
 
-/// Why a node with graphs within cannot be read.
+/// Failure to read a node with subgraphs.
 enum Failed {
-    /// It is listed with what else is not supported.
+    /// The node itself is not supported, with the reason.
     Unsupported(String),
-    /// Something within is, and is listed already.
-    Within,
+    /// A node of a subgraph is not supported; it is listed already.
+    Subgraph,
+    /// The model is invalid.
     Error(CompileError),
 }
 
@@ -39,26 +41,29 @@ impl From<CompileError> for Failed {
     }
 }
 
-/// Whether a node of ai.onnx has graphs within that run.
+/// True for the control-flow operators of ai.onnx.
 pub fn is_control(node: &NodeProto) -> bool {
     matches!(node.domain(), "" | "ai.onnx") && matches!(node.op_type(), "If" | "Loop" | "Scan")
 }
 
-/// Reads a node with graphs within.
+/// Reads a node with subgraphs.
+///
+/// # Errors
+/// For an invalid node. An unsupported one is recorded in `import`.
 pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError> {
     let node = &expanded.node;
     if node.input.iter().any(|i| import.failed.contains(i)) {
         import.failed.extend(node.output.iter().cloned());
         return Ok(());
     }
-    let made = match node.op_type() {
-        "If" => choice(import, expanded),
-        "Loop" => repetition(import, expanded),
-        _ => scan(import, expanded),
+    let outputs = match node.op_type() {
+        "If" => read_if(import, expanded),
+        "Loop" => read_loop(import, expanded),
+        _ => read_scan(import, expanded),
     };
-    match made {
+    match outputs {
         Ok(outputs) => import.bind(node, outputs),
-        Err(Failed::Within) => {
+        Err(Failed::Subgraph) => {
             import.failed.extend(node.output.iter().cloned());
             Ok(())
         }
@@ -70,12 +75,13 @@ pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError
     }
 }
 
-/// The graph that an attribute holds.
-fn graph<'n>(node: &'n NodeProto, name: &str) -> Result<&'n GraphProto, Failed> {
-    let branch = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
-    branch.ok_or_else(|| invalid(node, OpError::Invalid(format!("attribute `{name}` is missing"))))
+/// Returns the subgraph that an attribute holds.
+fn subgraph<'n>(node: &'n NodeProto, name: &str) -> Result<&'n GraphProto, Failed> {
+    let graph = node.attribute.iter().find(|a| a.name() == name).and_then(|a| a.g.as_deref());
+    graph.ok_or_else(|| invalid(node, OpError::Invalid(format!("attribute `{name}` is missing"))))
 }
 
+/// Adds the node to an error of one of its operators.
 fn invalid(node: &NodeProto, source: OpError) -> Failed {
     match source {
         OpError::Unsupported(reason) => Failed::Unsupported(reason),
@@ -88,52 +94,53 @@ fn invalid(node: &NodeProto, source: OpError) -> Failed {
 }
 
 /// Adds operators on behalf of a node.
-fn with<T>(
+fn add_operators<T>(
     import: &mut Import,
     expanded: &Expanded,
-    f: impl FnOnce(&mut Reading) -> Result<T, OpError>,
+    add: impl FnOnce(&mut Reading) -> Result<T, OpError>,
 ) -> Result<T, Failed> {
-    let none: BTreeMap<String, Attr> = BTreeMap::new();
-    let mut reading = import.reading(expanded, &[], &none);
-    f(&mut reading).map_err(|e| invalid(&expanded.node, e))
+    let attributes: BTreeMap<String, Attr> = BTreeMap::new();
+    let mut reading = import.reading(expanded, &[], &attributes);
+    add(&mut reading).map_err(|e| invalid(&expanded.node, e))
 }
 
-/// Reads a graph within a node, whose inputs are `bound`. Names that it makes are its own.
-fn body(
+/// Reads a subgraph of a node, with `inputs` as the values of its inputs, and returns the values of its outputs. Names that
+/// the subgraph defines hide outer names while it is read.
+fn read_subgraph(
     import: &mut Import,
     expanded: &Expanded,
-    within: &GraphProto,
-    bound: &[Value],
+    graph: &GraphProto,
+    inputs: &[Value],
 ) -> Result<Vec<Value>, Failed> {
     let node = &expanded.node;
-    if within.input.len() != bound.len() {
-        let source = OpError::mismatch("inputs of the graph within", bound.len(), within.input.len());
+    if graph.input.len() != inputs.len() {
+        let source = OpError::mismatch("inputs of the graph within", inputs.len(), graph.input.len());
         return Err(invalid(node, source));
     }
     let nodes =
-        function::inline_within(import.model, &within.node, &expanded.opsets, import.options.max_nodes)?;
+        function::inline_nodes(import.model, &graph.node, &expanded.opsets, import.options.max_nodes)?;
     import.read += nodes.len();
     if import.read > import.options.max_nodes {
         return Err(Failed::Error(CompileError::TooManyNodes(import.options.max_nodes)));
     }
-    let own = within.input.iter().map(|i| i.name()).chain(within.initializer.iter().map(|t| t.name()));
-    let own = own.chain(nodes.iter().flat_map(|n| n.node.output.iter().map(String::as_str)));
-    let outside: Vec<(String, Option<Value>)> =
-        own.map(|name| (name.to_string(), import.values.remove(name))).collect();
-    for (input, v) in within.input.iter().zip(bound) {
+    let local = graph.input.iter().map(|i| i.name()).chain(graph.initializer.iter().map(|t| t.name()));
+    let local = local.chain(nodes.iter().flat_map(|n| n.node.output.iter().map(String::as_str)));
+    let hidden: Vec<(String, Option<Value>)> =
+        local.map(|name| (name.to_string(), import.values.remove(name))).collect();
+    for (input, v) in graph.input.iter().zip(inputs) {
         import.values.insert(input.name().into(), *v);
     }
-    let made = (|| {
-        for t in &within.initializer {
+    let outputs = (|| {
+        for t in &graph.initializer {
             let tensor = import.tensor(t)?;
             let v = import.add_constant(t.name(), tensor);
             import.values.insert(t.name().into(), v);
         }
-        for inner in order(&nodes, import)? {
+        for inner in read_order(&nodes, import)? {
             import.node(inner)?;
         }
         let mut outputs = vec![];
-        for output in &within.output {
+        for output in &graph.output {
             let name = output.name();
             match import.values.get(name) {
                 Some(v) => outputs.push(*v),
@@ -143,43 +150,48 @@ fn body(
         }
         Ok(Some(outputs))
     })();
-    // What failed within does not hide names outside.
-    for (name, before) in outside.into_iter().rev() {
+    for (name, outer) in hidden.into_iter().rev() {
         import.failed.remove(&name);
-        match before {
+        match outer {
             Some(v) => import.values.insert(name, v),
             None => import.values.remove(&name),
         };
     }
-    made?.ok_or(Failed::Within)
+    outputs?.ok_or(Failed::Subgraph)
 }
 
-fn choice(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> {
+/// Reads an `If`.
+fn read_if(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> {
     let node = &expanded.node;
-    let [then, otherwise] = [graph(node, "then_branch")?, graph(node, "else_branch")?];
+    let [then, otherwise] = [subgraph(node, "then_branch")?, subgraph(node, "else_branch")?];
     let condition = operand(import, node, 0)?;
     if let Some(known) = import.graph.constant(condition).map(|t| t.to_i64()) {
-        let taken = if known.first().is_some_and(|c| *c != 0) { then } else { otherwise };
-        return body(import, expanded, taken, &[]);
+        let branch = if known.first().is_some_and(|c| *c != 0) { then } else { otherwise };
+        return read_subgraph(import, expanded, branch, &[]);
     }
     let ty = import.graph.ty(condition).clone();
     if ty.dtype != DType::Bool {
         return Err(invalid(node, OpError::mismatch("condition", "a boolean", ty)));
     }
-    let symbol = with(import, expanded, |r| r.dim_of(condition, "branch"))?;
-    // Both are read, so that all that is not supported is listed.
-    let sides = [body(import, expanded, then, &[]), body(import, expanded, otherwise, &[])];
-    let (then, otherwise) = match sides {
-        [Ok(only), Err(e)] if is_unfit(import, &e) => return sole(import, expanded, condition, only, true),
-        [Err(e), Ok(only)] if is_unfit(import, &e) => return sole(import, expanded, condition, only, false),
+    let symbol = add_operators(import, expanded, |r| r.dim_of(condition, "branch"))?;
+    // Both branches are read before an error returns, so that all unsupported operators are listed.
+    let branches =
+        [read_subgraph(import, expanded, then, &[]), read_subgraph(import, expanded, otherwise, &[])];
+    let (then, otherwise) = match branches {
+        [Ok(results), Err(e)] if is_shape_misfit(import, &e) => {
+            return only_branch(import, expanded, condition, results, Branch::Then);
+        }
+        [Err(e), Ok(results)] if is_shape_misfit(import, &e) => {
+            return only_branch(import, expanded, condition, results, Branch::Else);
+        }
         [then, otherwise] => (then?, otherwise?),
     };
     if then.len() != otherwise.len() {
         let source = OpError::mismatch("results of the branches", then.len(), otherwise.len());
         return Err(invalid(node, source));
     }
-    with(import, expanded, |r| {
-        let mut made = vec![];
+    add_operators(import, expanded, |r| {
+        let mut merged = vec![];
         for (a, b) in then.into_iter().zip(otherwise) {
             let (ta, tb) = (r.ty(a), r.ty(b));
             if ta.rank() != tb.rank() {
@@ -187,43 +199,54 @@ fn choice(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed
                     "branches whose results differ in rank ({ta} and {tb}) are not supported"
                 )));
             }
-            made.push(if a == b { a } else { r.add(Merge { condition: symbol.clone() }, &[a, b])? });
+            merged.push(if a == b { a } else { r.add(Merge { condition: symbol.clone() }, &[a, b])? });
         }
-        Ok(made)
+        Ok(merged)
     })
 }
 
-/// Whether a branch cannot take the shapes of this model's inputs, as one for another rate or size of them cannot.
-fn is_unfit(import: &Import, failed: &Failed) -> bool {
+/// A branch of an `If`.
+#[derive(Clone, Copy, PartialEq)]
+enum Branch {
+    Then,
+    Else,
+}
+
+/// True if a branch failed because it does not fit the known shapes of the inputs, such as a branch for another sampling rate.
+fn is_shape_misfit(import: &Import, failed: &Failed) -> bool {
     let Failed::Error(CompileError::Node { source, .. }) = failed else { return false };
-    let known = |id: &NodeId| import.graph.node(*id).types[0].shape.as_known().is_some();
-    let shapes = matches!(
+    let is_known = |id: &NodeId| import.graph.node(*id).types[0].shape.as_known().is_some();
+    let is_about_shapes = matches!(
         source,
         OpError::Mismatch { .. } | OpError::Unequal(_) | OpError::Broadcast { .. } | OpError::Axis { .. }
     );
-    shapes && import.graph.inputs().iter().all(known)
+    is_about_shapes && import.graph.inputs().iter().all(is_known)
 }
 
-/// The results of the only branch that fits; a run that takes the other fails.
-fn sole(
+/// Returns the results of the only branch that fits the shapes of the inputs; a run that takes the other branch fails.
+fn only_branch(
     import: &mut Import,
     expanded: &Expanded,
     condition: Value,
     results: Vec<Value>,
-    when: bool,
+    branch: Branch,
 ) -> Result<Vec<Value>, Failed> {
-    with(import, expanded, |r| {
-        let taken = r.reshape(condition, Shape(vec![]))?;
-        let taken = r.add(Cast { to: DType::I64 }, &[taken])?;
-        let unit = r.add_constant(Tensor::from_i64(&[], &[i64::from(when)]));
-        // 0 where the branch that fits is taken, -1 else.
-        let fits = if when { r.add(Sub, &[taken, unit])? } else { r.add(Sub, &[unit, taken])? };
-        let condition = &Dim::known(1) + &r.graph.data_dependent_dim(UNFIT_PREFIX, fits);
+    add_operators(import, expanded, |r| {
+        let condition = r.reshape(condition, Shape(vec![]))?;
+        let condition = r.add(Cast { to: DType::I64 }, &[condition])?;
+        let expected = r.add_constant(Tensor::from_i64(&[], &[i64::from(branch == Branch::Then)]));
+        // 0 if a run takes this branch, -1 if it takes the other.
+        let fit = match branch {
+            Branch::Then => r.add(Sub, &[condition, expected])?,
+            Branch::Else => r.add(Sub, &[expected, condition])?,
+        };
+        let condition = &Dim::known(1) + &r.graph.data_dependent_dim(UNFIT_PREFIX, fit);
         let merge = |v: Value| r.add(Merge { condition: condition.clone() }, &[v, v]);
         results.into_iter().map(merge).collect()
     })
 }
 
+/// Returns the value of a required input of a node.
 fn operand(import: &Import, node: &NodeProto, slot: usize) -> Result<Value, Failed> {
     let operand = node.input.get(slot).and_then(|name| import.values.get(name)).copied();
     operand.ok_or_else(|| {
@@ -232,21 +255,22 @@ fn operand(import: &Import, node: &NodeProto, slot: usize) -> Result<Value, Fail
     })
 }
 
-/// Refuses a number of trips that is not unrolled.
-fn trips(node: &NodeProto, trips: i64) -> Result<i64, Failed> {
-    if trips > MOST_TRIPS {
-        let source = OpError::Limit(format!("{trips} trips; at most {MOST_TRIPS} are unrolled"));
+/// Checks a number of iterations against the limit.
+fn check_iterations(node: &NodeProto, trips: i64) -> Result<i64, Failed> {
+    if trips > MAX_ITERATIONS {
+        let source = OpError::Limit(format!("{trips} trips; at most {MAX_ITERATIONS} are unrolled"));
         return Err(invalid(node, source));
     }
     Ok(trips.max(0))
 }
 
-fn repetition(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> {
+/// Reads a `Loop` by unrolling it.
+fn read_loop(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> {
     let node = &expanded.node;
-    let within = graph(node, "body")?;
-    let given =
+    let body = subgraph(node, "body")?;
+    let optional =
         |import: &Import, slot: usize| node.input.get(slot).and_then(|n| import.values.get(n)).copied();
-    let most = match given(import, 0) {
+    let count = match optional(import, 0) {
         None => None,
         Some(v) => {
             Some(import.graph.constant(v).and_then(|t| t.to_i64().first().copied()).ok_or_else(|| {
@@ -254,7 +278,7 @@ fn repetition(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fa
             })?)
         }
     };
-    let mut runs = match given(import, 1) {
+    let mut is_running = match optional(import, 1) {
         None => true,
         Some(v) => {
             let known = import.graph.constant(v).and_then(|t| t.to_i64().first().copied());
@@ -263,67 +287,67 @@ fn repetition(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fa
                 != 0
         }
     };
-    let most =
-        most.ok_or_else(|| Failed::Unsupported("a loop without a number of trips is not supported".into()))?;
-    let most = if runs { trips(node, most)? } else { 0 };
+    let count = count
+        .ok_or_else(|| Failed::Unsupported("a loop without a number of trips is not supported".into()))?;
+    let count = if is_running { check_iterations(node, count)? } else { 0 };
     let mut carried: Vec<Value> = vec![];
     for slot in 2..node.input.len() {
         carried.push(operand(import, node, slot)?);
     }
-    let mut parts: Vec<Vec<Value>> = vec![];
-    let count = carried.len();
-    for trip in 0..most {
-        if !runs {
+    // Values that each iteration collects.
+    let mut collected: Vec<Vec<Value>> = vec![];
+    let states = carried.len();
+    for iteration in 0..count {
+        if !is_running {
             break;
         }
-        let head = with(import, expanded, |r| {
+        let head = add_operators(import, expanded, |r| {
             let condition = Tensor::from_bytes(DType::Bool, vec![], std::sync::Arc::new(vec![1u8]));
             let condition = condition.ok_or_else(|| OpError::Invalid("a boolean".into()))?;
-            Ok([r.add_constant(Tensor::from_i64(&[], &[trip])), r.add_constant(condition)])
+            Ok([r.add_constant(Tensor::from_i64(&[], &[iteration])), r.add_constant(condition)])
         })?;
-        let mut made = body(import, expanded, within, &[&head[..], &carried].concat())?;
-        if made.len() < 1 + count {
+        let mut results = read_subgraph(import, expanded, body, &[&head[..], &carried].concat())?;
+        if results.len() < 1 + states {
             let source =
-                OpError::mismatch("results of the body", format!("at least {}", 1 + count), made.len());
+                OpError::mismatch("results of the body", format!("at least {}", 1 + states), results.len());
             return Err(invalid(node, source));
         }
-        let known = import.graph.constant(made[0]).and_then(|t| t.to_i64().first().copied());
-        runs = known.ok_or_else(|| {
+        let known = import.graph.constant(results[0]).and_then(|t| t.to_i64().first().copied());
+        is_running = known.ok_or_else(|| {
             Failed::Unsupported("a loop that ends by a computed condition is not supported".into())
         })? != 0;
-        parts.push(made.split_off(1 + count));
-        carried = made.split_off(1);
+        collected.push(results.split_off(1 + states));
+        carried = results.split_off(1);
     }
-    let rest = within.output.len().saturating_sub(1 + count);
-    if parts.is_empty() && rest > 0 {
+    let sequences = body.output.len().saturating_sub(1 + states);
+    if collected.is_empty() && sequences > 0 {
         return Err(Failed::Unsupported(
             "a loop without trips that collects results is not supported".into(),
         ));
     }
-    let collected: Vec<Vec<Value>> =
-        (0..rest).map(|k| parts.iter().filter_map(|p| p.get(k).copied()).collect()).collect();
-    for parts in collected {
-        carried.push(with(import, expanded, |r| stacked(r, &parts, 0))?);
+    for k in 0..sequences {
+        let elements: Vec<Value> = collected.iter().filter_map(|values| values.get(k).copied()).collect();
+        carried.push(add_operators(import, expanded, |r| stack(r, &elements, 0))?);
     }
     Ok(carried)
 }
 
-/// Values side by side along a new axis.
-fn stacked(r: &mut Reading, parts: &[Value], axis: usize) -> Result<Value, OpError> {
+/// Stacks values along a new axis.
+fn stack(r: &mut Reading, elements: &[Value], axis: usize) -> Result<Value, OpError> {
     let mut columns = vec![];
-    for part in parts {
-        let mut shape = r.ty(*part).shape;
+    for element in elements {
+        let mut shape = r.ty(*element).shape;
         if axis > shape.rank() {
             return Err(OpError::Axis { axis: axis as i64, rank: shape.rank() });
         }
         shape.0.insert(axis, Dim::known(1));
-        columns.push(r.reshape(*part, shape)?);
+        columns.push(r.reshape(*element, shape)?);
     }
     if columns.len() == 1 { Ok(columns[0]) } else { r.add(Concat { axis }, &columns) }
 }
 
-/// Attributes of a scan, axis by axis.
-fn per_axis(
+/// Returns an attribute of a `Scan` with one integer per sequence; zeros if it is absent.
+fn per_sequence(
     attributes: &BTreeMap<String, Attr>,
     node: &NodeProto,
     name: &str,
@@ -336,9 +360,10 @@ fn per_axis(
     }
 }
 
-fn scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> {
+/// Reads a `Scan` by unrolling it.
+fn read_scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> {
     let node = &expanded.node;
-    let within = graph(node, "body")?;
+    let body = subgraph(node, "body")?;
     let attributes = attribute::read(import.model, node)?;
     let sequences = match attributes.get("num_scan_inputs") {
         Some(Attr::Int(n)) => usize::try_from(*n).ok().filter(|n| (1..=node.input.len()).contains(n)),
@@ -347,58 +372,59 @@ fn scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Failed> 
     let sequences =
         sequences.ok_or_else(|| invalid(node, OpError::Invalid("num_scan_inputs is out of range".into())))?;
     let states = node.input.len() - sequences;
-    let collected = within.output.len().saturating_sub(states);
-    let axes = per_axis(&attributes, node, "scan_input_axes", sequences)?;
-    let ways = per_axis(&attributes, node, "scan_input_directions", sequences)?;
-    let out_axes = per_axis(&attributes, node, "scan_output_axes", collected)?;
-    let out_ways = per_axis(&attributes, node, "scan_output_directions", collected)?;
+    let sequence_outputs = body.output.len().saturating_sub(states);
+    let axes = per_sequence(&attributes, node, "scan_input_axes", sequences)?;
+    let directions = per_sequence(&attributes, node, "scan_input_directions", sequences)?;
+    let out_axes = per_sequence(&attributes, node, "scan_output_axes", sequence_outputs)?;
+    let out_directions = per_sequence(&attributes, node, "scan_output_directions", sequence_outputs)?;
     let mut operands = vec![];
     for slot in 0..node.input.len() {
         operands.push(operand(import, node, slot)?);
     }
     let mut carried = operands[..states].to_vec();
-    let mut taken = vec![];
+    // Each sequence with the axis along which it is read.
+    let mut scanned = vec![];
     for (v, axis) in operands[states..].iter().zip(&axes) {
         let rank = import.graph.ty(*v).rank();
-        taken.push((*v, resolve(*axis, rank).map_err(|e| invalid(node, e))?));
+        scanned.push((*v, resolve(*axis, rank).map_err(|e| invalid(node, e))?));
     }
-    let length = import.graph.ty(taken[0].0).dim(taken[0].1).clone();
+    let length = import.graph.ty(scanned[0].0).dim(scanned[0].1).clone();
     let known = length.as_known().ok_or_else(|| {
         Failed::Unsupported(format!(
             "a scan over a symbolic axis ({length}) is not supported; `--shape` can fix it"
         ))
     })?;
-    let steps = trips(node, known)?;
-    let mut parts: Vec<Vec<Value>> = vec![];
+    let steps = check_iterations(node, known)?;
+    let mut collected: Vec<Vec<Value>> = vec![];
     for step in 0..steps {
-        let elements = with(import, expanded, |r| {
+        let elements = add_operators(import, expanded, |r| {
             let mut elements = vec![];
-            for ((v, axis), way) in taken.iter().zip(&ways) {
-                let at = if *way == 0 { step } else { steps - 1 - step };
-                let one = Slice { axis: *axis, start: Dim::known(at), len: Dim::known(1), step: 1 };
+            for ((v, axis), direction) in scanned.iter().zip(&directions) {
+                let index = if *direction == 0 { step } else { steps - 1 - step };
+                let slice = Slice { axis: *axis, start: Dim::known(index), len: Dim::known(1), step: 1 };
                 let mut shape = r.ty(*v).shape.0;
                 shape.remove(*axis);
-                let element = r.add(one, &[*v])?;
+                let element = r.add(slice, &[*v])?;
                 elements.push(r.reshape(element, Shape(shape))?);
             }
             Ok(elements)
         })?;
-        let mut made = body(import, expanded, within, &[carried, elements].concat())?;
-        parts.push(made.split_off(states.min(made.len())));
-        carried = made;
+        let mut results = read_subgraph(import, expanded, body, &[carried, elements].concat())?;
+        collected.push(results.split_off(states.min(results.len())));
+        carried = results;
     }
-    if parts.is_empty() && collected > 0 {
+    if collected.is_empty() && sequence_outputs > 0 {
         return Err(Failed::Unsupported("a scan without steps is not supported".into()));
     }
-    for k in 0..collected {
-        let mut own: Vec<Value> = parts.iter().filter_map(|p| p.get(k).copied()).collect();
-        if out_ways[k] != 0 {
-            own.reverse();
+    for k in 0..sequence_outputs {
+        let mut elements: Vec<Value> = collected.iter().filter_map(|values| values.get(k).copied()).collect();
+        if out_directions[k] != 0 {
+            elements.reverse();
         }
-        carried.push(with(import, expanded, |r| {
-            let rank = own.first().map_or(0, |v| r.ty(*v).rank()) + 1;
+        carried.push(add_operators(import, expanded, |r| {
+            let rank = elements.first().map_or(0, |v| r.ty(*v).rank()) + 1;
             let axis = resolve(out_axes[k], rank)?;
-            stacked(r, &own, axis)
+            stack(r, &elements, axis)
         })?);
     }
     Ok(carried)

@@ -1,4 +1,4 @@
-//! Element types of the file in the arithmetic of the graph, where every float is a float32.
+//! Conversion of tensors to the arithmetic of the graph, in which every float is float32.
 
 use std::sync::Arc;
 
@@ -10,19 +10,22 @@ use dlbc_proto::{DataType, Name};
 
 use crate::error::CompileError;
 
-/// A constant in the arithmetic of the graph: every float type becomes float32.
+/// Converts a constant; every float type becomes float32. `name` is the node or tensor for error messages.
+///
+/// # Errors
+/// For an unsupported element type, and bytes that do not fill the shape.
 pub fn convert(
     dtype: DataType,
     dims: &[u64],
     bytes: dlbc_proto::Bytes,
     name: &str,
 ) -> Result<Tensor, CompileError> {
-    let bad = |source| CompileError::Node { node: Name::new(name), op: Name::new("initializer"), source };
-    let dtype = element_type(dtype).map_err(bad)?;
+    let error = |source| CompileError::Node { node: Name::new(name), op: Name::new("initializer"), source };
+    let dtype = element_type(dtype).map_err(error)?;
     let dims: Option<Vec<usize>> = dims.iter().map(|d| usize::try_from(*d).ok()).collect();
     let data: Bytes = Arc::new(bytes);
     let tensor = dims.and_then(|dims| Tensor::from_bytes(dtype, dims, data));
-    let tensor = tensor.ok_or_else(|| bad(OpError::Invalid("bytes do not fill the shape".into())))?;
+    let tensor = tensor.ok_or_else(|| error(OpError::Invalid("bytes do not fill the shape".into())))?;
     Ok(if dtype.is_float() && dtype != DType::F32 {
         Tensor::from_f32(tensor.dims(), &tensor.to_f32())
     } else {
@@ -34,7 +37,7 @@ fn element_type(dtype: DataType) -> Result<DType, OpError> {
     dlbc_ops::op::element_type(i64::from(dtype.to_onnx()))
 }
 
-/// Casts a float of another width to float32, the arithmetic of the graph.
+/// Adds a cast to float32 to a value of another float type.
 pub fn widen(graph: &mut Graph<Op>, v: Value) -> Value {
     let ty = graph.ty(v).clone();
     if !ty.dtype.is_float() || ty.dtype == DType::F32 {

@@ -1,4 +1,4 @@
-//! Model-local functions: every call is replaced by the body, within the node budget.
+//! Expansion of model-local functions: every call is replaced by the body of its function.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -10,35 +10,36 @@ use dlbc_proto::{Model, Name};
 use super::name::node_name;
 use crate::error::CompileError;
 
+/// Domain and name of a function.
 type Key<'a> = (&'a str, &'a str);
 
-/// Versions by domain; ai.onnx is the empty domain.
+/// Collects opset versions by domain; ai.onnx is the empty domain.
 fn opsets(imports: &[OperatorSetIdProto]) -> BTreeMap<String, i64> {
     let domain = |d: &str| if d == "ai.onnx" { String::new() } else { d.to_string() };
     imports.iter().map(|o| (domain(o.domain()), o.version())).collect()
 }
 
-/// A node with the opset versions that it is written in: the model's, or those of its function.
+/// A node that calls no function, with the opset versions of its model or function.
 pub struct Expanded {
     /// The node.
     pub node: NodeProto,
-    /// Versions by domain.
+    /// Opset versions by domain; ai.onnx is the empty domain.
     pub opsets: Rc<BTreeMap<String, i64>>,
 }
 
-/// The main graph's nodes with every call expanded.
+/// Returns the nodes of the main graph with every call expanded.
 ///
 /// # Errors
 /// For functions that call themselves, and for more than `max_nodes` nodes.
 pub fn inline(model: &Model, max_nodes: usize) -> Result<Vec<Expanded>, CompileError> {
-    inline_within(model, &model.graph().node, &Rc::new(opsets(&model.proto.opset_import)), max_nodes)
+    inline_nodes(model, &model.graph().node, &Rc::new(opsets(&model.proto.opset_import)), max_nodes)
 }
 
-/// The nodes of a graph within a node that is written in `versions`, with every call expanded.
+/// Returns the nodes of a graph with every call expanded. `versions` are the opset versions of the graph.
 ///
 /// # Errors
-/// As [`inline`].
-pub fn inline_within(
+/// For functions that call themselves, and for more than `max_nodes` nodes.
+pub fn inline_nodes(
     model: &Model,
     nodes: &[NodeProto],
     versions: &Rc<BTreeMap<String, i64>>,
@@ -48,20 +49,23 @@ pub fn inline_within(
         model.proto.functions.iter().map(|f| ((f.domain(), f.name()), f)).collect();
     let mut expansion = Expansion { functions, nodes: vec![], max_nodes, calls: 0 };
     for node in nodes {
-        expansion.node(node.clone(), versions, &mut vec![])?;
+        expansion.expand(node.clone(), versions, &mut vec![])?;
     }
     Ok(expansion.nodes)
 }
 
+/// An expansion in progress.
 struct Expansion<'a> {
     functions: HashMap<Key<'a>, &'a FunctionProto>,
     nodes: Vec<Expanded>,
     max_nodes: usize,
+    /// Number of calls expanded; part of the names of their tensors.
     calls: usize,
 }
 
 impl Expansion<'_> {
-    fn node(
+    /// Appends a node, or the nodes of the function that it calls. `path` lists the functions that are being expanded.
+    fn expand(
         &mut self,
         node: NodeProto,
         versions: &Rc<BTreeMap<String, i64>>,
@@ -77,7 +81,7 @@ impl Expansion<'_> {
         };
         check_call(&node, function)?;
         let key = format!("{}::{}", function.domain(), function.name());
-        // The path is as long as calls nest; a function that is on it calls itself.
+        // A function that is being expanded already calls itself.
         if path.contains(&key) {
             path.push(key);
             return Err(CompileError::RecursiveFunction(Name::new(&path.join(" → ")).to_string()));
@@ -87,9 +91,9 @@ impl Expansion<'_> {
             return Err(CompileError::TooManyNodes(self.max_nodes));
         }
         path.push(key);
-        let mut own = (**versions).clone();
-        own.extend(opsets(&function.opset_import));
-        let own = Rc::new(own);
+        let mut versions = (**versions).clone();
+        versions.extend(opsets(&function.opset_import));
+        let versions = Rc::new(versions);
         let prefix = format!("{}/{}", node_name(&node), self.calls);
         let mut names: HashMap<&str, String> = HashMap::new();
         for (i, formal) in function.input.iter().enumerate() {
@@ -113,22 +117,22 @@ impl Expansion<'_> {
                 .into_iter()
                 .filter_map(|a| resolve(a, &node.attribute, &function.attribute_proto))
                 .collect();
-            self.node(body, &own, path)?;
+            self.expand(body, &versions, path)?;
         }
         path.pop();
         Ok(())
     }
 }
 
-/// Refuses a call with more operands or outputs than its function has, and a function that does not make its outputs.
+/// Checks that a call has no more inputs and outputs than its function, and that the function defines its outputs.
 fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileError> {
-    let named = |names: &[String]| names.iter().rposition(|n| !n.is_empty()).map_or(0, |i| i + 1);
-    for (what, given, taken) in [
-        ("inputs", named(&node.input), function.input.len()),
-        ("outputs", named(&node.output), function.output.len()),
+    let count_named = |names: &[String]| names.iter().rposition(|n| !n.is_empty()).map_or(0, |i| i + 1);
+    for (what, arguments, parameters) in [
+        ("inputs", count_named(&node.input), function.input.len()),
+        ("outputs", count_named(&node.output), function.output.len()),
     ] {
-        if given > taken {
-            let source = OpError::mismatch(what, format!("at most {taken}"), given);
+        if arguments > parameters {
+            let source = OpError::mismatch(what, format!("at most {parameters}"), arguments);
             return Err(CompileError::Node {
                 node: Name::new(node_name(node)),
                 op: Name::new(node.op_type()),
@@ -136,9 +140,9 @@ fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileE
             });
         }
     }
-    let made: HashSet<&String> =
+    let defined: HashSet<&String> =
         function.node.iter().flat_map(|n| &n.output).chain(&function.input).collect();
-    if let Some(missing) = function.output.iter().find(|o| !made.contains(o)) {
+    if let Some(missing) = function.output.iter().find(|o| !defined.contains(o)) {
         let source =
             OpError::Invalid(format!("no node of the function makes its output {}", Name::new(missing)));
         return Err(CompileError::Node {
@@ -150,16 +154,17 @@ fn check_call(node: &NodeProto, function: &FunctionProto) -> Result<(), CompileE
     Ok(())
 }
 
-/// An attribute that refers to one of the function's takes the call's value, or the default; without either it is left out.
+/// Resolves an attribute that refers to a parameter of the function: it gets the value at the call, or the default. `None` if
+/// there is neither.
 fn resolve(
     a: AttributeProto,
     call: &[AttributeProto],
     defaults: &[AttributeProto],
 ) -> Option<AttributeProto> {
-    let from = a.ref_attr_name().to_string();
-    if from.is_empty() {
+    let parameter = a.ref_attr_name().to_string();
+    if parameter.is_empty() {
         return Some(a);
     }
-    let found = call.iter().chain(defaults).find(|c| c.name() == from)?;
-    Some(AttributeProto { name: a.name.clone(), ref_attr_name: None, ..found.clone() })
+    let value = call.iter().chain(defaults).find(|c| c.name() == parameter)?;
+    Some(AttributeProto { name: a.name.clone(), ref_attr_name: None, ..value.clone() })
 }

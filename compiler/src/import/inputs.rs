@@ -1,4 +1,4 @@
-//! The model's inputs: types, symbols, `--shape`.
+//! Inputs of the model: their types, dimension symbols, and dimensions that the caller fixes.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,10 @@ use super::state::Import;
 use super::unify::Merge;
 use crate::error::CompileError;
 
-/// Adds every input that is no initializer (older files list those as inputs too).
+/// Adds all inputs except initializers, which older files list as inputs, too.
+///
+/// # Errors
+/// For an input of an unsupported type, a duplicate name, and options that name no input or do not fit its shape.
 pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileError> {
     let model = import.model;
     let mut names = vec![];
@@ -29,7 +32,7 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
         names.push(name.to_string());
         let ty = input_type(input, symbols)?;
         let ty = match import.options.shapes.get(name) {
-            Some(dims) => fix(name, &ty, dims)?,
+            Some(dims) => fix_dimensions(name, &ty, dims)?,
             None => ty,
         };
         let v = import.graph.add_input(Op::Input, name, ty);
@@ -46,16 +49,17 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
     Ok(())
 }
 
-/// Symbols by the name that the file gives them.
+/// Dimension symbols of the inputs.
 #[derive(Default)]
 pub struct Symbols {
+    /// Symbol of each dimension name in the file.
     named: BTreeMap<String, String>,
-    /// Symbols that turned out to be other dimensions.
+    /// Dimensions that replace symbols, found by unification.
     merged: BTreeMap<String, Dim>,
 }
 
 impl Symbols {
-    /// Records what symbols are; whether any of it was news.
+    /// Records replacements of symbols; returns whether any symbol is replaced that was not before.
     pub fn merge(&mut self, merges: &[Merge]) -> bool {
         let before = self.merged.len();
         for (symbol, dim) in merges {
@@ -69,7 +73,7 @@ impl Symbols {
         self.merged.len() > before
     }
 
-    /// A dimension without merged symbols. Each step removes one, and what it brings in was resolved before.
+    /// Replaces all merged symbols. Each step removes one symbol, and its replacement was resolved before.
     fn resolve(&self, dim: &Dim) -> Dim {
         let mut dim = dim.clone();
         for _ in 0..self.merged.len() {
@@ -78,7 +82,7 @@ impl Symbols {
         dim
     }
 
-    /// A symbol for a named dimension: the same name, the same symbol. Names that would not print or parse are rewritten.
+    /// Returns the symbol for a dimension name; equal names have equal symbols. Names that are not identifiers are rewritten.
     fn named(&mut self, param: &str) -> Dim {
         if let Some(name) = self.named.get(param) {
             return self.resolve(&Dim::symbol(name));
@@ -100,6 +104,7 @@ impl Symbols {
     }
 }
 
+/// Reads the type of an input.
 fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorType, CompileError> {
     let name = input.name();
     let bad = |message: &str| CompileError::Input { input: Name::new(name), message: message.into() };
@@ -118,7 +123,7 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
     for (i, d) in shape.dim.iter().enumerate() {
         let unnamed = format!("{name}_{i}");
         dims.push(match &d.value {
-            // Some exporters write 0 or a negative number for a dimension they do not know.
+            // Some exporters write 0 or a negative number for an unknown dimension.
             Some(DimValue::DimValue(v)) if *v > 0 => Dim::known(*v),
             Some(DimValue::DimParam(p)) if !p.is_empty() && p != "?" => symbols.named(p),
             _ => symbols.named(&unnamed),
@@ -127,7 +132,8 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
     Ok(TensorType::new(dtype, dims))
 }
 
-fn fix(name: &str, ty: &TensorType, dims: &[i64]) -> Result<TensorType, CompileError> {
+/// Fixes dimensions of an input type; -1 keeps a dimension symbolic.
+fn fix_dimensions(name: &str, ty: &TensorType, dims: &[i64]) -> Result<TensorType, CompileError> {
     let bad = |message: String| CompileError::Input { input: Name::new(name), message };
     if dims.len() != ty.rank() {
         return Err(bad(format!("--shape has {} dimensions, the input {ty} has {}", dims.len(), ty.rank())));
@@ -135,8 +141,8 @@ fn fix(name: &str, ty: &TensorType, dims: &[i64]) -> Result<TensorType, CompileE
     let fixed: Result<Shape, CompileError> = dims
         .iter()
         .zip(&ty.shape.0)
-        .map(|(given, own)| match (given, own.as_known()) {
-            (-1, _) => Ok(own.clone()),
+        .map(|(dim, model_dim)| match (dim, model_dim.as_known()) {
+            (-1, _) => Ok(model_dim.clone()),
             (d, _) if *d < 1 => {
                 Err(bad(format!("--shape {d}: a dimension is at least 1, or -1 to keep it symbolic")))
             }

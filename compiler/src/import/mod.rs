@@ -1,18 +1,18 @@
-//! ONNX model → `Graph<Op>`. Value info of the file is not trusted: every type is inferred from the inputs.
+//! Import: ONNX model → `Graph<Op>`. Every type is inferred from the inputs; value info of the file is not trusted.
 //!
-//! Everything that is not supported is collected before the import fails.
+//! The import reads all nodes before it fails, so that its error lists all unsupported operators.
 
 mod attribute;
 mod control;
 mod convert;
 mod function;
 mod inputs;
+mod module_path;
 mod name;
 mod order;
-mod scope;
 mod state;
 mod unify;
-mod unread;
+mod unused_inputs;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -26,38 +26,38 @@ use dlbc_proto::{Model, Name};
 
 use function::Expanded;
 use name::{nearest, node_name};
-use order::order;
+use order::read_order;
 use state::Import;
 
 use crate::error::{CompileError, Unsupported};
 use crate::options::Options;
 
-/// Reads a model.
+/// Reads a model into a graph of operators.
 ///
 /// # Errors
-/// For invalid nodes, missing tensors and cycles; for everything unsupported, listed at once; for sizes beyond limits.
+/// For invalid nodes, missing tensors and cycles, for unsupported operators, and for sizes beyond the limits.
 pub fn import(model: &Model, options: &Options) -> Result<Graph<Op>, CompileError> {
     let nodes = function::inline(model, options.max_nodes)?;
-    // Some exporters give every dimension of every input a name of its own. Where a node fits only if two of them are
-    // equal, they are, and the import starts again.
+    // Some exporters give every dimension of every input its own name. Where a node requires two dimensions to be equal, their
+    // symbols are merged, and the import starts again.
     let mut symbols = inputs::Symbols::default();
     loop {
         let (error, types) = match attempt(model, options, &nodes, &mut symbols) {
             Ok(graph) => return Ok(graph),
-            Err(failed) => *failed,
+            Err(failure) => *failure,
         };
         let unequal = match &error {
             CompileError::Node { source, .. } => source.unequal(),
             _ => &[],
         };
         match unequal.iter().find_map(|(a, b)| unify::merge(a, b, &types)) {
-            Some(merged) if symbols.merge(&merged) => {}
+            Some(merges) if symbols.merge(&merges) => {}
             _ => return Err(error),
         }
     }
 }
 
-/// One import; on failure with the types of the inputs.
+/// Imports the model with these symbols. The error comes with the types of the inputs.
 fn attempt(
     model: &Model,
     options: &Options,
@@ -78,7 +78,7 @@ fn attempt(
     let mut read = |import: &mut Import| {
         import.initializers()?;
         inputs::add(import, symbols)?;
-        for node in order(nodes, import)? {
+        for node in read_order(nodes, import)? {
             import.node(node)?;
         }
         Ok(())
@@ -92,7 +92,7 @@ fn attempt(
     }
 }
 
-/// Returns whether an operator computes with integers that stand for floats.
+/// True for operators that compute with integers in place of floats.
 fn is_quantised(op: &str) -> bool {
     let quantised = [
         "ConvInteger",
@@ -109,6 +109,7 @@ fn is_quantised(op: &str) -> bool {
 }
 
 impl Import<'_> {
+    /// Reads a node, or records that it is not supported.
     fn node(&mut self, expanded: &Expanded) -> Result<(), CompileError> {
         let Expanded { node, opsets } = expanded;
         if control::is_control(node) {
@@ -129,7 +130,7 @@ impl Import<'_> {
             return Ok(());
         }
         let attributes = attribute::read(self.model, node)?;
-        // A trailing operand without a name is one left out.
+        // A trailing input without a name stands for an omitted operand.
         let mut inputs: Vec<Option<Value>> = node.input.iter().map(|i| self.values.get(i).copied()).collect();
         while inputs.last() == Some(&None) {
             inputs.pop();
@@ -149,7 +150,7 @@ impl Import<'_> {
         }
     }
 
-    /// The reader of a node, or why there is none.
+    /// Returns the reader of a node, or the reason why the node is not supported.
     fn reader(
         &self,
         node: &NodeProto,
@@ -158,7 +159,7 @@ impl Import<'_> {
     ) -> Result<Result<Reader, String>, CompileError> {
         let Some(reader) = self.readers.get(&(domain, node.op_type())) else {
             return Ok(Err(match node.op_type() {
-                // It only makes a dictionary of the tensor of probabilities.
+                // `ZipMap` only converts the tensor of probabilities to dictionaries.
                 "ZipMap" => "no importer; skl2onnx leaves it out with options={'zipmap': False}".into(),
                 op if is_quantised(op) => "quantised: not supported yet, take the float model".into(),
                 _ => "no importer".into(),
@@ -178,6 +179,7 @@ impl Import<'_> {
         }
     }
 
+    /// Adds the outputs, and removes nodes that no output needs.
     fn finish(mut self) -> Result<Graph<Op>, CompileError> {
         let outputs = &self.model.graph().output;
         if outputs.is_empty() {
@@ -211,16 +213,16 @@ impl Import<'_> {
         if let Some(name) = self.options.stop_at.iter().find(|name| !self.values.contains_key(*name)) {
             return Err(unknown(name));
         }
-        // Any tensor can be explained. As an output it keeps its name and its value through every pass.
+        // An inner tensor that is explained becomes an output, so that every pass keeps its name and its value.
         if let Some(name) = self.options.output.as_ref().filter(|name| !listed.contains(name.as_str())) {
             let v = *self.values.get(name).ok_or_else(|| unknown(name))?;
             self.graph.add_output(name, v);
         }
         self.graph.remove_unused();
         if !self.options.stop_at.is_empty() {
-            unread::remove(&mut self.graph);
+            unused_inputs::remove(&mut self.graph);
         }
-        scope::fill(&mut self.graph);
+        module_path::infer_missing(&mut self.graph);
         Ok(self.graph)
     }
 }

@@ -1,4 +1,4 @@
-//! The order in which nodes are read.
+//! Topological order of ONNX nodes.
 
 use std::collections::HashMap;
 
@@ -9,12 +9,15 @@ use super::name::node_name;
 use super::state::Import;
 use crate::error::CompileError;
 
-/// The nodes so that each stands after those that make its operands.
-pub fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>, CompileError> {
-    let mut makers: HashMap<&str, usize> = HashMap::new();
+/// Sorts nodes so that each follows the nodes that compute its operands.
+///
+/// # Errors
+/// For missing and duplicate tensors, and for cycles.
+pub fn read_order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expanded>, CompileError> {
+    let mut producers: HashMap<&str, usize> = HashMap::new();
     for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
         for output in node.output.iter().filter(|o| !o.is_empty()) {
-            if import.values.contains_key(output.as_str()) || makers.insert(output, i).is_some() {
+            if import.values.contains_key(output.as_str()) || producers.insert(output, i).is_some() {
                 return Err(CompileError::DuplicateResult {
                     node: Name::new(node_name(node)),
                     op: Name::new(node.op_type()),
@@ -27,10 +30,10 @@ pub fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expan
     let mut readers: Vec<Vec<usize>> = vec![vec![]; nodes.len()];
     for (i, Expanded { node, .. }) in nodes.iter().enumerate() {
         for (slot, tensor) in node.input.iter().enumerate().filter(|(_, t)| !t.is_empty()) {
-            match makers.get(tensor.as_str()) {
-                Some(maker) => {
+            match producers.get(tensor.as_str()) {
+                Some(producer) => {
                     missing[i] += 1;
-                    readers[*maker].push(i);
+                    readers[*producer].push(i);
                 }
                 None if import.values.contains_key(tensor) => {}
                 None => {
@@ -57,12 +60,12 @@ pub fn order<'n>(nodes: &'n [Expanded], import: &Import) -> Result<Vec<&'n Expan
         }
     }
     if sorted.len() < nodes.len() {
-        let stuck = nodes
+        let on_cycles = nodes
             .iter()
             .zip(&missing)
             .filter(|(_, m)| **m > 0)
             .map(|(n, _)| Name::new(node_name(&n.node)).to_string());
-        return Err(CompileError::Cycle(stuck.take(4).collect::<Vec<_>>().join(", ")));
+        return Err(CompileError::Cycle(on_cycles.take(4).collect::<Vec<_>>().join(", ")));
     }
     Ok(sorted)
 }

@@ -1,4 +1,4 @@
-//! An import under way: the tensors read so far, and the nodes that cannot be read.
+//! State of an import: the graph so far, and the nodes that are not supported.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,28 +12,33 @@ use dlbc_proto::{Model, Name};
 
 use super::convert::convert;
 use super::function::Expanded;
+use super::module_path::module_path;
 use super::name::node_name;
-use super::scope;
 use crate::error::CompileError;
 use crate::options::Options;
 
-/// The graph as far as it is read, and the tensors that it has so far.
+/// State of an import.
 pub struct Import<'a> {
     pub model: &'a Model,
     pub options: &'a Options,
+    /// Graph of the nodes that are read.
     pub graph: Graph<Op>,
+    /// Value of each ONNX tensor that is in scope.
     pub values: HashMap<String, Value>,
-    /// Tensors that unsupported nodes would make, directly or not.
+    /// Tensors that depend on an unsupported node.
     pub failed: BTreeSet<String>,
+    /// Names of unsupported nodes, by operator and reason.
     pub unsupported: BTreeMap<(String, String), Vec<String>>,
+    /// Readers by domain and operator.
     pub readers: HashMap<(&'static str, &'static str), Reader>,
-    /// Values that carry an ONNX tensor's name.
+    /// Values that have the name of an ONNX tensor.
     pub named: HashSet<Value>,
-    /// Nodes read, those of unrolled loops each time.
+    /// Number of nodes read; nodes of an unrolled loop count once per iteration.
     pub read: usize,
 }
 
 impl Import<'_> {
+    /// Adds all initializers as constants.
     pub fn initializers(&mut self) -> Result<(), CompileError> {
         let model = self.model;
         let graph = model.graph();
@@ -50,16 +55,19 @@ impl Import<'_> {
         Ok(())
     }
 
+    /// Reads a tensor of the file.
     pub fn tensor(&self, t: &TensorProto) -> Result<Tensor, CompileError> {
         let data = self.model.tensor(t)?;
         convert(data.dtype, &data.dims, data.bytes, t.name())
     }
 
+    /// Adds a constant node.
     pub fn add_constant(&mut self, name: &str, tensor: Tensor) -> Value {
         let ty = tensor.ty();
         self.graph.add_value(Op::Const(tensor), name, ty, Origin::onnx(name, "initializer"), &[])
     }
 
+    /// Adds a constant and brings its name into scope.
     pub fn constant(&mut self, name: &str, tensor: Tensor) -> Result<(), CompileError> {
         let v = self.add_constant(name, tensor);
         match self.values.insert(name.into(), v) {
@@ -68,7 +76,7 @@ impl Import<'_> {
         }
     }
 
-    /// What reads a node.
+    /// Returns the view of a node from which its reader takes inputs and attributes.
     pub fn reading<'r>(
         &'r mut self,
         expanded: &'r Expanded,
@@ -78,7 +86,7 @@ impl Import<'_> {
         let Expanded { node, opsets } = expanded;
         let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
         let mut origin = Origin::onnx(node_name(node), node.op_type());
-        origin.scope = scope::scope(node).or(origin.scope);
+        origin.scope = module_path(node).or(origin.scope);
         Reading {
             graph: &mut self.graph,
             op: node.op_type(),
@@ -93,27 +101,29 @@ impl Import<'_> {
         }
     }
 
+    /// Records a node that is not supported; its outputs fail.
     pub fn refuse(&mut self, node: &NodeProto, title: &str, reason: String, name: String) {
         self.unsupported.entry((title.into(), reason)).or_default().push(name);
         self.failed.extend(node.output.iter().cloned());
     }
 
-    /// Gives the outputs their ONNX names.
+    /// Brings the outputs of a node into scope. Outputs in `stop_at` become inputs of the graph instead.
     pub fn bind(&mut self, node: &NodeProto, outputs: Vec<Value>) -> Result<(), CompileError> {
         for (tensor, mut v) in node.output.iter().zip(outputs) {
             if tensor.is_empty() {
                 continue;
             }
-            let own = self.graph.node(v.node).origin.nodes.first().is_some_and(|(n, _)| n == node_name(node));
+            let is_new =
+                self.graph.node(v.node).origin.nodes.first().is_some_and(|(n, _)| n == node_name(node));
             let stop = self.options.stop_at.iter().any(|s| s == tensor);
-            // The input that takes its place has the name.
-            if own && !stop && self.named.insert(v) {
+            // At a stop, the new input gets the name of the tensor.
+            if is_new && !stop && self.named.insert(v) {
                 self.graph.rename(v, tensor);
             }
             if stop {
                 let ty = self.graph.ty(v).clone();
-                // The node itself may have the tensor's name.
-                if own {
+                // The node may have the tensor's name already.
+                if is_new {
                     self.graph.rename(v, &format!("{tensor}.left_out"));
                 }
                 v = self.graph.add_input(Op::Input, tensor, ty);

@@ -1,15 +1,17 @@
-//! Which symbols must be equal for two dimensions to be.
+//! Unification: replacements of symbols that make two dimensions equal.
 
 use std::collections::BTreeSet;
 
 use dlbc_ops::tensor::{Dim, TensorType};
 
-/// A symbol and the dimension that it is.
+/// A symbol and the dimension that replaces it.
 pub type Merge = (String, Dim);
 
-/// Symbols to be replaced so that `a` equals `b`. A symbol that stands alone on one side is the other side; else one symbol
-/// is another, or two are two others, where those at the same axis of inputs of one rank are tried before any. `None` when
-/// nothing makes the sides equal.
+/// Returns replacements of symbols after which `a` equals `b`; `None` if there are none.
+///
+/// If one side is a single symbol, the other side replaces it. Otherwise one symbol replaces another, or two symbols replace
+/// two others; symbols at the same axis of inputs of equal rank are tried first. Otherwise a symbol becomes a multiple of a
+/// new one.
 pub fn merge(a: &Dim, b: &Dim, inputs: &[TensorType]) -> Option<Vec<Merge>> {
     let mut symbols = BTreeSet::new();
     for d in [a, b] {
@@ -17,7 +19,7 @@ pub fn merge(a: &Dim, b: &Dim, inputs: &[TensorType]) -> Option<Vec<Merge>> {
             symbols.insert(s.to_string());
         });
     }
-    // More is not a mismatch of names.
+    // With more symbols, the search would take too long and hardly find a plausible answer.
     if symbols.len() > 8 {
         return None;
     }
@@ -33,23 +35,23 @@ pub fn merge(a: &Dim, b: &Dim, inputs: &[TensorType]) -> Option<Vec<Merge>> {
     }
     let pairs = candidates(&symbols, inputs);
     let equal = |pairs: &[(String, String)]| {
-        let by = |s: &str| pairs.iter().find(|(from, _)| from == s).map(|(_, to)| Dim::symbol(to));
-        a.replace(&by) == b.replace(&by)
+        let replacement = |s: &str| pairs.iter().find(|(from, _)| from == s).map(|(_, to)| Dim::symbol(to));
+        a.replace(&replacement) == b.replace(&replacement)
     };
     let single = pairs.iter().map(|p| vec![p.clone()]);
     let double = pairs.iter().enumerate().flat_map(|(i, p)| {
         let others = pairs[i + 1..].iter().filter(move |q| q.0 != p.0 && q.1 != p.0 && q.0 != p.1);
         others.map(move |q| vec![p.clone(), q.clone()])
     });
-    let Some(found) = single.chain(double).find(|pairs| equal(pairs)) else {
-        return multiple(a, b, &symbols);
+    let Some(pairs) = single.chain(double).find(|pairs| equal(pairs)) else {
+        return symbol_as_multiple(a, b, &symbols);
     };
-    Some(found.into_iter().map(|(from, to)| (from, Dim::symbol(&to))).collect())
+    Some(pairs.into_iter().map(|(from, to)| (from, Dim::symbol(&to))).collect())
 }
 
-/// A symbol that must be a multiple of a number, so that halves and quarters of it fit one another.
-fn multiple(a: &Dim, b: &Dim, symbols: &BTreeSet<String>) -> Option<Vec<Merge>> {
-    // What it is a multiple of stays small: the sizes of windows and strides.
+/// Replaces a symbol by a multiple of a new symbol, so that quotients of it such as halves and quarters agree.
+fn symbol_as_multiple(a: &Dim, b: &Dim, symbols: &BTreeSet<String>) -> Option<Vec<Merge>> {
+    // The divisors are strides and sizes of windows, which are small.
     const LARGEST: i64 = 1 << 12;
     let mut divisors = vec![];
     a.divisors(&mut divisors);
@@ -59,12 +61,13 @@ fn multiple(a: &Dim, b: &Dim, symbols: &BTreeSet<String>) -> Option<Vec<Merge>> 
         return None;
     }
     symbols.iter().find_map(|symbol| {
-        let part = &Dim::known(common) * &Dim::symbol(&format!("{symbol}_{common}"));
-        let by = |s: &str| (s == symbol.as_str()).then(|| part.clone());
-        (a.replace(&by) == b.replace(&by)).then(|| vec![(symbol.clone(), part.clone())])
+        let multiple = &Dim::known(common) * &Dim::symbol(&format!("{symbol}_{common}"));
+        let replacement = |s: &str| (s == symbol.as_str()).then(|| multiple.clone());
+        (a.replace(&replacement) == b.replace(&replacement)).then(|| vec![(symbol.clone(), multiple.clone())])
     })
 }
 
+/// Returns lcm(a, b) of positive numbers.
 fn lcm(a: i64, b: i64) -> i64 {
     let (mut x, mut y) = (a, b);
     while y != 0 {
@@ -73,9 +76,9 @@ fn lcm(a: i64, b: i64) -> i64 {
     a / x * b
 }
 
-/// All pairs of symbols, those at the same axis of two inputs of one rank first.
+/// Returns all pairs of symbols, those at the same axis of two inputs of equal rank first.
 fn candidates(symbols: &BTreeSet<String>, inputs: &[TensorType]) -> Vec<(String, String)> {
-    let place = |name: &str| {
+    let position = |name: &str| {
         let symbol = Dim::symbol(name);
         inputs
             .iter()
@@ -83,12 +86,12 @@ fn candidates(symbols: &BTreeSet<String>, inputs: &[TensorType]) -> Vec<(String,
     };
     let all: Vec<&String> = symbols.iter().collect();
     let mut pairs: Vec<(String, String)> = vec![];
-    for (i, kept) in all.iter().enumerate() {
-        for replaced in &all[i + 1..] {
-            pairs.push(((*replaced).clone(), (*kept).clone()));
+    for (i, to) in all.iter().enumerate() {
+        for from in &all[i + 1..] {
+            pairs.push(((*from).clone(), (*to).clone()));
         }
     }
-    pairs.sort_by_key(|(a, b)| place(a) != place(b));
+    pairs.sort_by_key(|(a, b)| position(a) != position(b));
     pairs
 }
 
@@ -107,14 +110,14 @@ mod tests {
             .iter()
             .map(|dims| TensorType::new(DType::I64, dims.iter().map(|d| dim(d)).collect::<Vec<_>>()))
             .collect();
-        let found = merge(&dim(a), &dim(b), &types)?;
-        let mut found: Vec<_> = found.into_iter().map(|(s, d)| (s, d.to_string())).collect();
-        found.sort();
-        Some(found)
+        let merges = merge(&dim(a), &dim(b), &types)?;
+        let mut merges: Vec<_> = merges.into_iter().map(|(s, d)| (s, d.to_string())).collect();
+        merges.sort();
+        Some(merges)
     }
 
-    fn pairs(of: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
-        Some(of.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect())
+    fn pairs(pairs: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+        Some(pairs.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What each expert was given, as outputs of the program.
+//! Relevance and token count of each expert, as outputs of the program.
 
 use std::collections::HashMap;
 
@@ -10,64 +10,71 @@ use dlbc_ops::tensor::{DType, Dim, Shape};
 
 use crate::expert_detection::{ExpertLayer, RoutedProduct, find_expert_layers};
 
-/// Adds the outputs of every layer of experts that relevance reached; returns those layers.
+/// Relevance and token count of the experts of one routed product, `[experts]` each.
+struct ExpertTotals {
+    relevance: Value,
+    tokens: Value,
+}
+
+/// Adds the outputs of every layer of experts that relevance reached, and returns those layers. `received` maps a forward
+/// node to the relevance of its result.
 pub fn add_outputs(
     graph: &Graph<Op>,
     b: &mut Builder,
     values: &HashMap<Value, Value>,
-    arrived: &HashMap<NodeId, Value>,
+    received: &HashMap<NodeId, Value>,
 ) -> Vec<ExpertLayerInfo> {
-    let mut reached = vec![];
+    let mut layers = vec![];
     for layer in find_expert_layers(graph) {
-        let Some(received) = arrived.get(&layer.sum).copied() else { continue };
-        if !layer.slots.iter().all(|s| arrived.contains_key(&s.product)) {
+        let Some(layer_relevance) = received.get(&layer.sum).copied() else { continue };
+        if !layer.products.iter().all(|p| received.contains_key(&p.product)) {
             continue;
         }
-        let at = reached.len();
-        b.set_origin(&graph.node(layer.sum).origin, &format!("experts.{at}"));
-        let total = b.total(received);
-        let parts: Vec<(Value, Value)> = layer
-            .slots
+        let index = layers.len();
+        b.set_origin(&graph.node(layer.sum).origin, &format!("experts.{index}"));
+        let total = b.total(layer_relevance);
+        let totals: Vec<ExpertTotals> = layer
+            .products
             .iter()
-            .map(|slot| slot_of(graph, b, values, arrived[&slot.product], &layer, slot))
+            .map(|p| expert_totals(graph, b, values, received[&p.product], &layer, p))
             .collect();
-        let mut order: Vec<usize> = (0..parts.len()).collect();
-        order.sort_by_key(|i| layer.slots[*i].expert);
-        let all = |b: &mut Builder, of: &dyn Fn(&(Value, Value)) -> Value| {
-            let parts: Vec<Value> = order.iter().map(|i| of(&parts[*i])).collect();
-            if parts.len() == 1 { parts[0] } else { b.add(prim::Concat { axis: 0 }, &parts) }
+        let mut by_expert: Vec<usize> = (0..totals.len()).collect();
+        by_expert.sort_by_key(|i| layer.products[*i].expert);
+        let concat = |b: &mut Builder, field: &dyn Fn(&ExpertTotals) -> Value| {
+            let vectors: Vec<Value> = by_expert.iter().map(|i| field(&totals[*i])).collect();
+            if vectors.len() == 1 { vectors[0] } else { b.add(prim::Concat { axis: 0 }, &vectors) }
         };
-        let (relevance, tokens) = (all(b, &|p| p.0), all(b, &|p| p.1));
+        let (relevance, tokens) = (concat(b, &|t| t.relevance), concat(b, &|t| t.tokens));
         for (entry, v) in ExpertEntry::ALL.into_iter().zip([relevance, tokens, total]) {
-            b.graph_mut().add_output(Output::Expert { layer: at, entry }, v);
+            b.graph_mut().add_output(Output::Expert { layer: index, entry }, v);
         }
-        reached.push(ExpertLayerInfo { name: layer.name, experts: layer.experts });
+        layers.push(ExpertLayerInfo { name: layer.name, experts: layer.experts });
     }
-    reached
+    layers
 }
 
-/// What the experts of a slot were given and how many tokens had a weight for them, a vector each.
-fn slot_of(
+/// Sums the relevance that the experts of a product received, and counts the tokens whose routing weight for them is not 0.
+fn expert_totals(
     graph: &Graph<Op>,
     b: &mut Builder,
     values: &HashMap<Value, Value>,
     received: Value,
     layer: &ExpertLayer,
-    slot: &RoutedProduct,
-) -> (Value, Value) {
-    let weight = values[&graph.node_inputs(slot.product)[slot.weight]];
+    product: &RoutedProduct,
+) -> ExpertTotals {
+    let weight = values[&graph.node_inputs(product.product)[product.weight]];
     let zero = b.scalar_like(0.0, weight);
-    let none = b.binary(Binary::Equal, weight, zero);
-    let some = b.unary(Unary::Not, none);
-    let ones = b.cast(some, DType::I64);
-    let count = if slot.axis_from_end.is_some() { layer.experts } else { 1 };
-    let own = Shape(vec![Dim::known(count as i64)]);
-    let sum = |b: &mut Builder, v: Value| {
+    let unrouted = b.binary(Binary::Equal, weight, zero);
+    let routed = b.unary(Unary::Not, unrouted);
+    let routed = b.cast(routed, DType::I64);
+    let experts = if product.axis_from_end.is_some() { layer.experts } else { 1 };
+    let vector = Shape(vec![Dim::known(experts as i64)]);
+    let sum_by_expert = |b: &mut Builder, v: Value| {
         let rank = b.ty(v).rank();
-        let kept = slot.axis_from_end.map(|k| rank - k);
-        let axes: Vec<usize> = (0..rank).filter(|a| Some(*a) != kept).collect();
+        let expert_axis = product.axis_from_end.map(|k| rank - k);
+        let axes: Vec<usize> = (0..rank).filter(|axis| Some(*axis) != expert_axis).collect();
         let v = b.reduce(Reduction::Sum, v, &axes, false);
-        b.reshape(v, &own)
+        b.reshape(v, &vector)
     };
-    (sum(b, received), sum(b, ones))
+    ExpertTotals { relevance: sum_by_expert(b, received), tokens: sum_by_expert(b, routed) }
 }

@@ -1,36 +1,36 @@
-//! Both graphs → one `Graph<Prim>`: the forward, then the rules in reverse order.
+//! Model and relevance graph → one `Graph<Prim>`: the forward, then the rules from the explained output to the inputs.
 
-mod account;
 mod baseline;
 mod expert_outputs;
 mod ledger;
-mod start;
-mod steps;
-mod walk;
+mod rules;
+mod scan_relevance;
+mod seed_sign;
+mod track_flow;
 
 use std::collections::{HashMap, HashSet};
 
 use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::op::Op;
 use dlbc_ops::prim::{self, Builder, Prim};
-use dlbc_ops::program::{Info, InputInfo, LedgerEntry, LedgerRowInfo, Mode, Output, Program, Repeat, SEED};
+use dlbc_ops::program::{Info, InputInfo, LedgerRowInfo, Mode, Output, Program, Repeat, SEED};
 use dlbc_ops::tensor::{Dim, TensorType};
 
-use account::{Account, located, total};
 use ledger::LedgerRow;
-use walk::{Carries, Sink, Start, times, walk};
+use rules::{Carries, LoweredRule, Seed, Sink, lower_rules, times_derivative};
+use track_flow::{TrackFlow, node_error};
 
 use crate::composite::Quantity;
 use crate::error::CompileError;
 use crate::relevance::RelevanceGraph;
 
-/// Lowers a model and the relevance of one of its outputs.
+/// Lowers a model and the relevance of its explained output to one program.
 ///
 /// # Errors
-/// When a shape does not work out for a rule, naming the forward node.
+/// When a rule does not fit the shapes of a node.
 pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, CompileError> {
     let mut b = Builder::new();
-    let values = graph.lower(&mut b).map_err(|(id, source)| located(graph, id, source))?;
+    let values = graph.lower(&mut b).map_err(|(id, source)| node_error(graph, id, source))?;
     let mut info = Info {
         mode: relevance.mode,
         explained: relevance.explained.clone(),
@@ -46,11 +46,11 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
             .collect(),
         ..Info::default()
     };
-    reverse(graph, relevance, &mut b, &values, &mut info)?;
-    info.self_normalized = baseline::raw(graph, relevance);
+    lower_relevance(graph, relevance, &mut b, &values, &mut info)?;
+    info.self_normalized = baseline::unnormalised_inputs(graph, relevance);
     info.repeat.clone_from(&relevance.repeat);
     if matches!(relevance.repeat, Some(Repeat::IntegratedGradients { .. })) {
-        baseline::outputs(graph, relevance, &mut b, &values)?;
+        baseline::add_outputs(graph, relevance, &mut b, &values)?;
     }
     let mut program = b.finish();
     let mut outputs: Vec<(Output, Value)> =
@@ -65,7 +65,8 @@ pub fn lower(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Result<Program, C
     Ok(Program { graph: program, info })
 }
 
-fn reverse(
+/// Adds the seed, the rules, the ledger and the outputs of relevance, and records them in `info`.
+fn lower_relevance(
     graph: &Graph<Op>,
     relevance: &RelevanceGraph,
     b: &mut Builder,
@@ -76,88 +77,94 @@ fn reverse(
     b.set_origin(&seed_node.origin, "seed");
     let tracks = relevance.mode.tracks();
     let seeds = seeds(b, &seed_node.types[0], tracks.len());
-    let mut arrived: HashMap<NodeId, Value> = HashMap::new();
-    // The relevance of each forward value on each track, once all of it has arrived.
-    let mut named: Vec<(String, Vec<Value>)> = vec![];
-    let explained = explained(graph, relevance);
-    info.seed = start::start(graph, relevance, b, values, explained);
-    // One track alone asks nothing of an argument for a larger value.
-    let first = match relevance.mode {
-        Mode::Contrastive => start::first(graph, relevance, explained),
+    let mut by_node: HashMap<NodeId, Value> = HashMap::new();
+    // Relevance of each node's result on each track, in the order of the rules.
+    let mut by_name: Vec<(String, Vec<Value>)> = vec![];
+    let explained = explained_value(graph, relevance);
+    info.seed = seed_sign::add_outputs(graph, relevance, b, values, explained);
+    // Only the coupled formulas of two tracks ask which nodes argue for a larger value.
+    let argues_for_larger = match relevance.mode {
+        Mode::Contrastive => seed_sign::arguments_for_larger(graph, relevance, explained),
         Mode::Default => HashSet::new(),
     };
     b.set_origin(&seed_node.origin, "seed");
-    let start = Start { values: &seeds, carries: Carries::Relevance, first: &first };
-    let sinks = walk(graph, relevance, b, values, &start, &mut |b, mut row| {
-        let operands = graph.node_inputs(row.forward);
-        for (account, seed) in row.tracks.iter_mut().zip(&seeds) {
+    let seed = Seed { tracks: &seeds, carries: Carries::Relevance, argues_for_larger: &argues_for_larger };
+    let sinks = lower_rules(graph, relevance, b, values, &seed, &mut |b, mut lowered| {
+        let LoweredRule { forward, carries, .. } = lowered;
+        let y = values[&Value { node: forward, slot: 0 }];
+        let operands: Vec<Value> = graph.node_inputs(forward).iter().map(|v| values[v]).collect();
+        let is_output = info.ledger.is_empty();
+        for (flow, seed) in lowered.tracks.iter_mut().zip(&seeds) {
             if relevance.quantity == Quantity::GradientTimesInput {
-                // The output itself has what it started with, also where it is 0 and nothing can pass.
-                let first = info.ledger.is_empty();
-                let y = values[&Value { node: row.forward, slot: 0 }];
-                account.received = match row.carries {
-                    _ if first => *seed,
-                    Carries::Relevance => account.received,
-                    Carries::Derivative => times(b, y, account.received),
+                // The relevance of the output is the seed, even where its value is 0 and nothing can pass.
+                flow.received = match carries {
+                    _ if is_output => *seed,
+                    Carries::Relevance => flow.received,
+                    Carries::Derivative => times_derivative(b, y, flow.received),
                 };
-                if row.carries == Carries::Derivative {
-                    for (k, share) in &mut account.passed {
-                        *share = times(b, values[&operands[*k]], *share);
+                if carries == Carries::Derivative {
+                    for (k, share) in &mut flow.passed {
+                        *share = times_derivative(b, operands[*k], *share);
                     }
                 }
             }
             if relevance.quantity != Quantity::Relevance {
-                // Derivatives are not shared out: what does not arrive is what stays.
-                let mut kept = b.total(account.received);
-                for (_, share) in &account.passed {
-                    let passed = b.total(*share);
-                    kept = b.minus(kept, passed);
-                }
-                account.absorbed = vec![kept];
+                // Derivatives are not shared out: the difference of received and passed is absorbed.
+                flow.absorbed = vec![difference(b, flow)];
             }
         }
-        let received: Vec<Value> = row.tracks.iter().map(|a| a.received).collect();
-        arrived.extend(received.first().map(|r| (row.forward, *r)));
-        named.push((graph.node(row.forward).name().to_string(), received));
-        let node = relevance.graph.node(row.rule);
-        let destinations = ledger::destinations(graph, row.forward, &node.op.targets);
-        for (track, account) in tracks.iter().zip(&row.tracks) {
-            let of_row = LedgerRow { track: *track, row: info.ledger.len() };
-            audit(b, of_row, account);
-            ledger::to(b, of_row, &destinations, account);
-            ledger::heads(b, of_row, (graph, row.forward), &node.op.targets, account);
+        let received: Vec<Value> = lowered.tracks.iter().map(|flow| flow.received).collect();
+        by_node.extend(received.first().map(|r| (forward, *r)));
+        by_name.push((graph.node(forward).name().to_string(), received));
+        let node = relevance.graph.node(lowered.rule);
+        let destinations = ledger::destinations(graph, forward, &node.op.targets);
+        for (track, flow) in tracks.iter().zip(&lowered.tracks) {
+            let row = LedgerRow { track: *track, row: info.ledger.len() };
+            ledger::add_totals(b, row, flow);
+            ledger::add_destinations(b, row, &destinations, flow);
+            ledger::add_heads(b, row, (graph, forward), &node.op.targets, flow);
         }
         info.ledger.push(LedgerRowInfo {
-            node: graph.node(row.forward).name().into(),
+            node: graph.node(forward).name().into(),
             op: node.op.op.clone(),
             rule: node.op.rule.as_ref().map(ToString::to_string).unwrap_or_default(),
             operands: node.op.targets.iter().map(|k| node.op.operands[*k].clone()).collect(),
-            scope: ledger::scope(graph, row.forward),
-            to: destinations.into_iter().map(|(to, _)| to).collect(),
+            scope: ledger::module_path(graph, forward),
+            to: destinations.into_iter().map(|destination| destination.module).collect(),
         });
     })?;
-    let output = |b: &mut Builder, name: &str, r: Vec<Value>| {
+    let add_output = |b: &mut Builder, name: &str, r: Vec<Value>| {
         for (track, r) in tracks.iter().zip(r) {
             b.graph_mut().add_output(Output::relevance(*track, name), r);
         }
     };
-    info.experts = expert_outputs::add_outputs(graph, b, values, &arrived);
-    for (name, r) in named {
-        output(b, &name, r);
+    info.experts = expert_outputs::add_outputs(graph, b, values, &by_node);
+    for (name, r) in by_name {
+        add_output(b, &name, r);
     }
-    for Sink { name, carries, mut r } in sinks {
+    for Sink { name, carries, tracks: mut r } in sinks {
         if relevance.quantity == Quantity::GradientTimesInput
             && carries == Carries::Derivative
             && let Some(input) = graph.find(&name)
         {
-            r = r.iter().map(|r| times(b, values[&input], *r)).collect();
+            r = r.iter().map(|r| times_derivative(b, values[&input], *r)).collect();
         }
-        output(b, &name, r);
+        add_output(b, &name, r);
     }
     Ok(())
 }
 
-/// The start of each track: the program's seed, or its rows.
+/// Subtracts all passed relevance from the received relevance, as scalars.
+fn difference(b: &mut Builder, flow: &TrackFlow) -> Value {
+    let mut difference = b.total(flow.received);
+    for (_, share) in &flow.passed {
+        let passed = b.total(*share);
+        difference = b.minus(difference, passed);
+    }
+    difference
+}
+
+/// Adds the program input with the seed, and returns the seed of each track: the input itself, or one of its rows.
 fn seeds(b: &mut Builder, ty: &TensorType, tracks: usize) -> Vec<Value> {
     if tracks == 1 {
         return vec![b.input(SEED, ty.clone())];
@@ -178,21 +185,8 @@ fn seeds(b: &mut Builder, ty: &TensorType, tracks: usize) -> Vec<Value> {
         .collect()
 }
 
-/// The value that relevance starts at.
-fn explained(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Value {
-    let found = graph.outputs().iter().find(|(name, _)| *name == relevance.explained);
-    found.map_or(Value { node: relevance.seed, slot: 0 }, |(_, v)| *v)
-}
-
-/// The three scalars of a ledger row.
-fn audit(b: &mut Builder, row: LedgerRow, account: &Account) {
-    let received = b.total(account.received);
-    let passed: Vec<Value> = account.passed.iter().map(|(_, v)| b.total(*v)).collect();
-    let out = total(b, &passed, received);
-    let kept = total(b, &account.absorbed, received);
-    for (entry, v) in
-        [(LedgerEntry::Received, received), (LedgerEntry::Passed, out), (LedgerEntry::Absorbed, kept)]
-    {
-        b.graph_mut().add_output(row.output(entry), v);
-    }
+/// Returns the model value that the seed is the relevance of.
+fn explained_value(graph: &Graph<Op>, relevance: &RelevanceGraph) -> Value {
+    let output = graph.outputs().iter().find(|(name, _)| *name == relevance.explained);
+    output.map_or(Value { node: relevance.seed, slot: 0 }, |(_, v)| *v)
 }

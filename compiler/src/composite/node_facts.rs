@@ -1,4 +1,4 @@
-//! Facts of a node that rules may ask for when a composite gives them to it.
+//! Facts about a node that decide how its rule applies, such as gates and saturation bounds.
 
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::op::Op;
@@ -7,15 +7,15 @@ use dlbc_ops::rule::{Bounds, NodeFacts};
 use super::gates::is_gate;
 use super::saturation;
 
-/// A node of a model, as rules may ask about it.
-pub(super) struct Facts<'a> {
+/// A node of a model together with its live operands.
+pub(super) struct GraphNodeFacts<'a> {
     pub graph: &'a Graph<Op>,
     pub node: NodeId,
-    /// For each operand, whether it carries relevance.
+    /// For each operand, true if it carries relevance.
     pub live: &'a [bool],
 }
 
-impl NodeFacts for Facts<'_> {
+impl NodeFacts for GraphNodeFacts<'_> {
     fn live(&self) -> &[bool] {
         self.live
     }

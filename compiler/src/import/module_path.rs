@@ -1,15 +1,15 @@
-//! The module that a node is part of, as PyTorch's exporter leaves it in a node's metadata. Other exporters, and the older one
-//! of PyTorch, put it into the node's name: see `Origin::onnx`.
+//! Module path of a node, which PyTorch's exporter writes to the node's metadata. Other exporters, and the older one of
+//! PyTorch, write it to the node's name: see `Origin::onnx`.
 
 use dlbc_ops::graph::{Graph, NodeId, Origin, Value};
 use dlbc_ops::op::Op;
 use dlbc_proto::onnx::NodeProto;
 
-/// Modules inside each other; what is deeper belongs to the last of these.
-const MOST_MODULES: usize = 64;
+/// Largest number of nested modules; deeper ones belong to the last of these.
+const MAX_DEPTH: usize = 64;
 
-/// The path of the module, outermost first.
-pub fn scope(node: &NodeProto) -> Option<Vec<String>> {
+/// Reads the module path of a node, outermost module first; `None` without such metadata.
+pub fn module_path(node: &NodeProto) -> Option<Vec<String>> {
     let find = |key: &str| node.metadata_props.iter().find(|p| p.key() == key).map(|p| p.value());
     // `['', 'encoder', 'encoder.layer.0', 'linear_4']`: the last is the operation. The other key has
     // `: Model/encoder: Encoder/encoder.layer.0: Layer/linear_4: aten.linear.default`.
@@ -20,27 +20,29 @@ pub fn scope(node: &NodeProto) -> Option<Vec<String>> {
     };
     let (_, modules) = names.split_last()?;
     let (mut path, mut outer) = (vec![], "");
-    for name in modules.iter().filter(|name| !name.is_empty()).take(MOST_MODULES) {
-        let own = name.strip_prefix(outer).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
-        path.push(own.to_string());
+    for name in modules.iter().filter(|name| !name.is_empty()).take(MAX_DEPTH) {
+        let relative = name.strip_prefix(outer).and_then(|rest| rest.strip_prefix('.')).unwrap_or(name);
+        path.push(relative.to_string());
         outer = name;
     }
     Some(path)
 }
 
-/// Puts nodes of which nothing says so, such as those that an exporter's optimiser made, into the innermost module that has
-/// all of their neighbours.
-pub fn fill(graph: &mut Graph<Op>) {
-    let computed =
+/// Assigns each node without module path, such as one that an exporter's optimiser added, to the innermost module that
+/// contains all its neighbours.
+pub fn infer_missing(graph: &mut Graph<Op>) {
+    let is_computed =
         |graph: &Graph<Op>, id: NodeId| !matches!(graph.op(id), Op::Input | Op::Const(_) | Op::Dims { .. });
     for id in graph.topological() {
-        if graph.node(id).origin.scope.is_some() || !computed(graph, id) {
+        if graph.node(id).origin.scope.is_some() || !is_computed(graph, id) {
             continue;
         }
-        let before = graph.node_inputs(id).into_iter().map(|v| v.node).filter(|from| computed(graph, *from));
+        let before =
+            graph.node_inputs(id).into_iter().map(|v| v.node).filter(|from| is_computed(graph, *from));
         let after = graph.consumers(Value { node: id, slot: 0 }).into_iter().map(|(node, _)| node);
-        let around = before.chain(after).map(|node| graph.node(node).origin.scope.clone());
-        let joined = around.fold(Origin::default(), |all, scope| all.join(&Origin { nodes: vec![], scope }));
+        let neighbours = before.chain(after).map(|node| graph.node(node).origin.scope.clone());
+        let joined =
+            neighbours.fold(Origin::default(), |all, scope| all.join(&Origin { nodes: vec![], scope }));
         graph.node_mut(id).origin.scope = joined.scope;
     }
 }
@@ -49,26 +51,26 @@ pub fn fill(graph: &mut Graph<Op>) {
 mod tests {
     use dlbc_proto::write::{metadata, node};
 
-    use super::scope;
+    use super::module_path;
 
-    fn of(key: &str, value: &str) -> Option<Vec<String>> {
+    fn path_of(key: &str, value: &str) -> Option<Vec<String>> {
         let mut node = node("MatMul", "node_1", &["x", "w"], &["y"], vec![]);
         node.metadata_props = vec![metadata("other", "x"), metadata(key, value)];
-        scope(&node)
+        module_path(&node)
     }
 
     #[test]
     fn modules_of_the_exporter() {
         let expected = Some(["m", "encoder", "layer.0", "dense"].map(String::from).to_vec());
         let list = "['', 'm', 'm.encoder', 'm.encoder.layer.0', 'm.encoder.layer.0.dense', 'linear_4']";
-        assert_eq!(of("pkg.torch.onnx.name_scopes", list), expected);
+        assert_eq!(path_of("pkg.torch.onnx.name_scopes", list), expected);
         let path =
             ": Outer/m: Model/m.encoder: E/m.encoder.layer.0: L/m.encoder.layer.0.dense: D/linear_4: aten";
-        assert_eq!(of("namespace", path), expected);
-        assert_eq!(of("pkg.torch.onnx.name_scopes", "['', 'linear']"), Some(vec![]));
-        assert_eq!(of("other", "x"), None);
+        assert_eq!(path_of("namespace", path), expected);
+        assert_eq!(path_of("pkg.torch.onnx.name_scopes", "['', 'linear']"), Some(vec![]));
+        assert_eq!(path_of("other", "x"), None);
         for broken in ["", "[", "'", "['', 'a'"] {
-            let _ = of("pkg.torch.onnx.name_scopes", broken);
+            let _ = path_of("pkg.torch.onnx.name_scopes", broken);
         }
     }
 }
