@@ -1,4 +1,4 @@
-//! Program → one plain model: standard operators only, the seed computed in the graph.
+//! Program → one model of standard operators that computes outputs, seed and relevance.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,55 +10,60 @@ use dlbc_proto::onnx::{ModelProto, StringStringEntryProto};
 use dlbc_proto::{Name, write as onnx};
 
 use crate::ArtifactError;
-use crate::export_target::{self, Chosen, ExportOptions, ExportStart, ExportTarget};
+use crate::export_target::{self, ExportOptions, ExportStart, ExportTarget, UnitMasks};
 use crate::integrated_gradients::{self, Quadrature};
 use crate::names::{CHOSEN_TARGET, TARGET_INPUT, exported_name};
 use crate::node_order::node_order;
 use crate::prim_builder::PrimBuilder;
-use crate::seed_sign::Convention;
-use crate::write::Writer;
+use crate::seed_sign::SeedConvention;
+use crate::write::{Composed, Writer};
 
 /// Prefix of the metadata keys of an exported model.
 const EXPORTED: &str = "dlbc.";
 
 /// Writes forward and relevance as one plain model of opset 17.
 ///
-/// Inputs: the model's, and unless the target is fixed the optional [`TARGET_INPUT`] (int64, a value for each batch row or one for
-/// all; without it, or where it is negative, the largest unit). Outputs: the model's by their names, and `relevance/NAME`
-/// for each explained input; NaN for a target that the output does not have. The target unit of each row starts with
-/// `multiplier`, signed as [`SeedInfo`](dlbc_ops::program::SeedInfo) says, or its value; of an output `[batch, position,
-/// unit]` that of the last position. Metadata hold the rules, the target, the start and the hashes of the model. Integrated
-/// gradients have the points of their quadrature as rows of the batch.
+/// - Inputs: those of the model, and unless the target is fixed the optional [`TARGET_INPUT`], int64 with one value per batch
+///   row or one for all. Without it, or where it is negative, the largest unit is explained.
+/// - Outputs: those of the model under their names, and `relevance/NAME` for each explained input. Relevance is NaN for a target
+///   that the output does not have.
+/// - Seed: the target unit of each row gets `multiplier`, with the sign that [`SeedInfo`](dlbc_ops::program::SeedInfo) gives, or
+///   its value. In an output `[batch, position, unit]` it is a unit of the last position.
+/// - Metadata: the composite, the target, the kind of seed, and the hashes of the model's files.
+///
+/// Integrated gradients have their quadrature points as rows of the batch.
 ///
 /// # Errors
-/// When a primitive has no spelling for its types, the explained output has more than 3 axes, or the target is out of range.
+/// When a primitive has no ONNX form for its types, the explained output has more than 3 axes, the target is out of range, or
+/// the composite needs several runs that one model cannot express.
 pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, ArtifactError> {
     let info = &program.info;
     let mut graph = program.graph.clone();
     if graph.find(TARGET_INPUT).is_some() {
         return Err(ArtifactError::Reserved { name: Name::new(TARGET_INPUT) });
     }
-    let of_input: HashSet<Output> = info.explanations().map(|(output, _)| output).collect();
-    let kept = |n: &Output| matches!(n, Output::Model(_) | Output::Dimension(_)) || of_input.contains(n);
-    let convention = Convention::of(&graph, info);
+    let input_relevance: HashSet<Output> = info.explanations().map(|(output, _)| output).collect();
+    let is_exported =
+        |n: &Output| matches!(n, Output::Model(_) | Output::Dimension(_)) || input_relevance.contains(n);
+    let convention = SeedConvention::from_program(&graph, info);
     let inputs = info.inputs.iter().map(|input| &input.name);
-    let scaled = inputs.filter_map(|name| {
+    let baselines = inputs.filter_map(|name| {
         let baseline = Output::Baseline(name.as_str().into());
         Some((name.clone(), graph.output(&baseline)?))
     });
-    let scaled: HashMap<String, Value> = scaled.collect();
-    let wanted = graph.outputs().iter().filter(|(n, _)| kept(n));
-    graph.set_outputs(wanted.cloned().collect());
-    let (start, valid) = seed(&mut graph, info, options, convention)?;
+    let baselines: HashMap<String, Value> = baselines.collect();
+    let outputs = graph.outputs().iter().filter(|(n, _)| is_exported(n));
+    graph.set_outputs(outputs.cloned().collect());
+    let Seed { value: seed, valid } = replace_seed_input(&mut graph, info, options, convention)?;
     if let Some(repeat) = &info.repeat {
-        let reason = repeated(&mut graph, program, repeat, start, &scaled);
-        reason.map_err(|reason| ArtifactError::Repeated { rules: Name::new(&info.rules), reason })?;
+        let result = add_runs(&mut graph, program, repeat, seed, &baselines);
+        result.map_err(|reason| ArtifactError::Repeated { rules: Name::new(&info.rules), reason })?;
     }
     if let Some(valid) = valid {
         let outputs = graph.outputs().to_vec();
-        let mut steps = PrimBuilder { graph: &mut graph };
-        let checked = outputs.into_iter().map(|(n, v)| match of_input.contains(&n) {
-            true => Ok((n, export_target::poisoned(&mut steps, v, valid)?)),
+        let mut b = PrimBuilder { graph: &mut graph };
+        let checked = outputs.into_iter().map(|(n, v)| match input_relevance.contains(&n) {
+            true => Ok((n, export_target::invalidate_rows(&mut b, v, valid)?)),
             false => Ok((n, v)),
         });
         let checked = checked.collect::<Result<Vec<_>, String>>().map_err(ArtifactError::Damaged)?;
@@ -67,13 +72,13 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
     graph.remove_unused();
     let outputs = graph.outputs().iter().filter(|(n, _)| !matches!(n, Output::Dimension(_)));
     let declared: Vec<(String, Value)> = outputs.map(|(n, v)| (exported_name(n), *v)).collect();
-    let mut writer = Writer::new(&graph, &declared, false)?;
+    let mut writer = Writer::new(&graph, &declared, Composed::Inlined)?;
     for id in node_order(&graph) {
         writer.add(id)?;
     }
     let mut model = writer.finish("dlbc_explained");
     if let Some(graph) = &mut model.graph {
-        export_target::ask(graph);
+        export_target::add_target_input(graph);
     }
     model.doc_string =
         Some(format!("{} with the relevance of its inputs, rules `{}`", info.model, info.rules));
@@ -81,13 +86,16 @@ pub fn export(program: &Program, options: &ExportOptions) -> Result<ModelProto, 
     Ok(model)
 }
 
-/// Makes the mean over several runs a part of the graph.
-fn repeated(
+/// Replaces the relevance of one run by the mean over all runs of the composite.
+///
+/// # Errors
+/// The reason why one model cannot express the runs, as a clause.
+fn add_runs(
     graph: &mut Graph<Prim>,
     program: &Program,
     repeat: &Repeat,
     seed: Value,
-    scaled: &HashMap<String, Value>,
+    baselines: &HashMap<String, Value>,
 ) -> Result<(), String> {
     let Repeat::IntegratedGradients { steps, baseline } = *repeat else {
         return Err("its noise is drawn anew for each run, which no ONNX model expresses".into());
@@ -103,13 +111,13 @@ fn repeated(
     integrated_gradients::integrate(
         graph,
         &program.info,
-        &Quadrature { steps, baseline, batch: &batch, seed, scaled },
+        &Quadrature { points: steps, baseline, batch: &batch, seed, baselines },
     )?;
     graph.check().map_err(|faults| faults.first().map(ToString::to_string).unwrap_or_default())
 }
 
-/// Returns the metadata of an exported model, which say by key what it explains, by which composite and from which
-/// files.
+/// Returns the metadata of an exported model: explained output, model, composite, mode, target, seed, version and hashes of the
+/// model's files.
 fn metadata(info: &Info, options: &ExportOptions) -> Vec<StringStringEntryProto> {
     let target =
         options.target.map_or_else(|| format!("input {TARGET_INPUT}, else argmax"), |t| t.to_string());
@@ -130,202 +138,214 @@ fn metadata(info: &Info, options: &ExportOptions) -> Vec<StringStringEntryProto>
     pairs.iter().map(|(key, value)| onnx::metadata(&format!("{EXPORTED}{key}"), value)).collect()
 }
 
-/// Metadata of an exported model by key, without the prefix; empty for any other model.
+/// Returns the metadata of an exported model by key, without the prefix; empty for any other model.
 pub fn export_metadata(model: &ModelProto) -> BTreeMap<String, String> {
-    let own = |p: &StringStringEntryProto| Some((p.key().strip_prefix(EXPORTED)?.into(), p.value().into()));
-    let found: BTreeMap<String, String> = model.metadata_props.iter().filter_map(own).collect();
-    if found.contains_key("explained") { found } else { BTreeMap::new() }
+    let entry = |p: &StringStringEntryProto| Some((p.key().strip_prefix(EXPORTED)?.into(), p.value().into()));
+    let entries: BTreeMap<String, String> = model.metadata_props.iter().filter_map(entry).collect();
+    if entries.contains_key("explained") { entries } else { BTreeMap::new() }
 }
 
-/// Puts what makes the seed from the explained output in the place of the seed's input. Returns the seed, and whether the output
-/// has the unit that each row asks for, where that is not certain.
-fn seed(
+/// Seed that an exported model computes.
+struct Seed {
+    /// The seed, of the shape of the explained output; in contrastive mode `[track, …]`.
+    value: Value,
+    /// Mask `[batch]` of the rows whose requested unit exists; `None` if all of them exist.
+    valid: Option<Value>,
+}
+
+/// Replaces the program input of the seed by nodes that compute the seed from the explained output.
+///
+/// # Errors
+/// For an explained output without supported seed, and a target that it does not have.
+fn replace_seed_input(
     graph: &mut Graph<Prim>,
     info: &Info,
     options: &ExportOptions,
-    convention: Option<Convention>,
-) -> Result<(Value, Option<Value>), ArtifactError> {
+    convention: Option<SeedConvention>,
+) -> Result<Seed, ArtifactError> {
     let explained = info.explained.as_str();
     let missing = |what: &str| ArtifactError::Damaged(format!("the program has no {what}"));
     let output = graph.output(&Output::from(explained));
     let output = output.ok_or_else(|| missing("explained output"))?;
-    let given = graph.inputs().iter().find(|id| graph.node(**id).name() == SEED).copied();
-    let given = Value { node: given.ok_or_else(|| missing("seed"))?, slot: 0 };
-    let (ty, dtype) = (graph.ty(output).clone(), graph.ty(given).dtype);
+    let input = graph.inputs().iter().find(|id| graph.node(**id).name() == SEED).copied();
+    let input = Value { node: input.ok_or_else(|| missing("seed"))?, slot: 0 };
+    let (ty, dtype) = (graph.ty(output).clone(), graph.ty(input).dtype);
     if ty.rank() > 3 || ty.dtype == DType::Bool {
         return Err(ArtifactError::Seed { output: Name::new(explained), ty: ty.to_string() });
     }
-    // Derivatives start with one: of the value's share nothing is left to multiply.
+    // The seed of derivatives is 1, since the composite multiplies by values itself if at all.
     let options = match (&info.repeat, options.start) {
         (Some(_), ExportStart::Value) => {
             &ExportOptions { start: ExportStart::One, multiplier: 1.0, ..*options }
         }
         _ => options,
     };
-    let made = made(&mut PrimBuilder { graph }, output, &ty, dtype, options, info.mode, convention);
-    let (made, valid) =
-        made.map_err(|reason| ArtifactError::Target { output: Name::new(explained), reason })?;
-    graph.replace(given, made);
-    graph.remove(given.node);
-    Ok((made, valid))
+    let seed = compute_seed(&mut PrimBuilder { graph }, output, &ty, dtype, options, info.mode, convention);
+    let seed = seed.map_err(|reason| ArtifactError::Target { output: Name::new(explained), reason })?;
+    graph.replace(input, seed.value);
+    graph.remove(input.node);
+    Ok(seed)
 }
 
-/// The seed: the start at the target unit of each row, else 0; in contrastive mode with that of the opposing track. With it,
-/// whether the output has the unit that each row asks for.
-fn made(
-    steps: &mut PrimBuilder,
+/// Computes the seed of the output `y`: the seed of the target unit of each row, and 0 elsewhere. In contrastive mode the
+/// opposing track follows on a new first axis.
+fn compute_seed(
+    b: &mut PrimBuilder,
     y: Value,
     ty: &TensorType,
     dtype: DType,
     options: &ExportOptions,
     mode: Mode,
-    convention: Option<Convention>,
-) -> Result<(Value, Option<Value>), String> {
-    let one = Dim::known(1);
-    let value = if ty.dtype == dtype { y } else { steps.add(prim::Cast { to: dtype }, &[y])? };
+    convention: Option<SeedConvention>,
+) -> Result<Seed, String> {
+    let unit_dim = Dim::known(1);
+    let value = if ty.dtype == dtype { y } else { b.add(prim::Cast { to: dtype }, &[y])? };
     let rows = &ty.shape.0[..ty.rank().saturating_sub(1)];
-    let batch = rows.first().cloned().unwrap_or_else(|| one.clone());
-    // The type says a target a row. One for all rows broadcasts, so nothing may be spelled by the target's own shape.
+    let batch = rows.first().cloned().unwrap_or_else(|| unit_dim.clone());
+    // The declared type has one target per row. A single target for all rows broadcasts, so no node may use the target's shape.
     let input = match options.target {
-        None => Some(steps.graph.add_input(Prim::Input, CHOSEN_TARGET, export_target::chosen_type(&batch))),
+        None => Some(b.graph.add_input(Prim::Input, CHOSEN_TARGET, export_target::chosen_type(&batch))),
         Some(_) => None,
     };
     if ty.rank() == 0 {
-        let valid = input.map(|input| export_target::below(steps, input, &one)).transpose()?;
-        let start = start(steps, value, dtype, 1.0, options, convention)?;
+        let valid = input.map(|input| export_target::is_below(b, input, &unit_dim)).transpose()?;
+        let seed = unit_seed(b, value, dtype, 1.0, options, convention)?;
         if mode == Mode::Default {
-            return Ok((start, valid));
+            return Ok(Seed { value: seed, valid });
         }
-        let opposing = itself(steps, start, value, dtype, options)?;
-        return Ok((stacked(steps, start, opposing, &ty.shape)?, valid));
+        let opposing = opposing_seed_of_unit(b, seed, value, dtype, options)?;
+        return Ok(Seed { value: stack_tracks(b, seed, opposing, &ty.shape)?, valid });
     }
     let axis = ty.rank() - 1;
-    let mut at = y;
+    let mut explained = y;
     if let [_, positions] = rows {
-        at = steps.add(prim::Slice { axis: 1, start: positions - &one, len: one.clone(), step: 1 }, &[at])?;
+        let last = prim::Slice { axis: 1, start: positions - &unit_dim, len: unit_dim.clone(), step: 1 };
+        explained = b.add(last, &[explained])?;
     }
-    let Chosen { masks, valid } = export_target::choose(steps, at, &batch, options.target, input)?;
-    let none = steps.scalar(dtype, 0.0);
-    let here = match rows {
+    let UnitMasks { masks, valid } = export_target::unit_masks(b, explained, &batch, options.target, input)?;
+    let zero = b.scalar(dtype, 0.0);
+    let last_position = match rows {
         [_, positions] => {
-            let all = steps.add(prim::Iota { len: positions.clone() }, &[])?;
-            let all = steps.add(prim::Reshape { to: Shape(vec![positions.clone(), one.clone()]) }, &[all])?;
-            let value = Prim::Dims(prim::Dims { dims: vec![], values: vec![positions - &one] });
-            let position = steps.add(value, &[])?;
-            Some(steps.add(Prim::Binary(Binary::Equal), &[all, position])?)
+            let all = b.add(prim::Iota { len: positions.clone() }, &[])?;
+            let column = Shape(vec![positions.clone(), unit_dim.clone()]);
+            let all = b.add(prim::Reshape { to: column }, &[all])?;
+            let value = Prim::Dims(prim::Dims { dims: vec![], values: vec![positions - &unit_dim] });
+            let position = b.add(value, &[])?;
+            Some(b.add(Prim::Binary(Binary::Equal), &[all, position])?)
         }
         _ => None,
     };
-    let here = |steps: &mut PrimBuilder, mask: Value| match here {
-        Some(here) => steps.add(Prim::Binary(Binary::And), &[mask, here]),
+    let at_last_position = |b: &mut PrimBuilder, mask: Value| match last_position {
+        Some(is_last) => b.add(Prim::Binary(Binary::And), &[mask, is_last]),
         None => Ok(mask),
     };
-    let difference = matches!(options.target, Some(ExportTarget::Difference(..)));
+    let is_difference = matches!(options.target, Some(ExportTarget::Difference(..)));
     let convention = match convention {
-        Some(own) if difference => Some(own.difference(steps, dtype, &masks, axis)?),
+        Some(single) if is_difference => Some(single.for_difference(b, dtype, &masks, axis)?),
         other => other,
     };
-    let (mut total, mut hit) = (none, none);
+    let (mut total, mut target) = (zero, zero);
     for (mask, weight) in &masks {
-        hit = here(steps, *mask)?;
-        let start = start(steps, value, dtype, *weight, options, convention)?;
-        total = steps.add(Prim::Select, &[hit, start, total])?;
+        target = at_last_position(b, *mask)?;
+        let seed = unit_seed(b, value, dtype, *weight, options, convention)?;
+        total = b.add(Prim::Select, &[target, seed, total])?;
     }
-    if steps.graph.ty(total).shape != ty.shape {
-        total = steps.add(prim::Expand { to: ty.shape.clone() }, &[total])?;
+    if b.graph.ty(total).shape != ty.shape {
+        total = b.add(prim::Expand { to: ty.shape.clone() }, &[total])?;
     }
     if mode == Mode::Default {
-        return Ok((total, valid));
+        return Ok(Seed { value: total, valid });
     }
     if let Some(ExportTarget::Difference(..)) = options.target {
-        let supporting = steps.add(Prim::Unary(Unary::Relu), &[total])?;
-        let negated = steps.add(Prim::Unary(Unary::Neg), &[total])?;
-        let opposing = steps.add(Prim::Unary(Unary::Relu), &[negated])?;
-        return Ok((stacked(steps, supporting, opposing, &ty.shape)?, valid));
+        let supporting = b.add(Prim::Unary(Unary::Relu), &[total])?;
+        let negated = b.add(Prim::Unary(Unary::Neg), &[total])?;
+        let opposing = b.add(Prim::Unary(Unary::Relu), &[negated])?;
+        return Ok(Seed { value: stack_tracks(b, supporting, opposing, &ty.shape)?, valid });
     }
-    let others = steps.add(Prim::Unary(Unary::Not), &[masks[0].0])?;
-    let others = here(steps, others)?;
+    let others = b.add(Prim::Unary(Unary::Not), &[masks[0].0])?;
+    let others = at_last_position(b, others)?;
     let opposing = if ty.shape.0[axis].is(1) {
-        let opposing = itself(steps, total, value, dtype, options)?;
-        steps.add(Prim::Select, &[hit, opposing, none])?
+        let opposing = opposing_seed_of_unit(b, total, value, dtype, options)?;
+        b.add(Prim::Select, &[target, opposing, zero])?
     } else if options.start == ExportStart::Value {
-        steps.add(Prim::Select, &[others, value, none])?
+        b.add(Prim::Select, &[others, value, zero])?
     } else {
-        let half = steps.scalar(dtype, 0.5);
-        let against = steps.add(Prim::Binary(Binary::Mul), &[total, half])?;
-        rivals(steps, value, others, against, axis, options.multiplier)?
+        let half = b.scalar(dtype, 0.5);
+        let fallback = b.add(Prim::Binary(Binary::Mul), &[total, half])?;
+        opposing_seed_of_others(b, value, others, fallback, axis, options.multiplier)?
     };
-    Ok((stacked(steps, total, opposing, &ty.shape)?, valid))
+    Ok(Seed { value: stack_tracks(b, total, opposing, &ty.shape)?, valid })
 }
 
-/// Returns the start of the opposing track of a single unit: half of what supports it; with
-/// [`ExportStart::Value`] `max(1 - y, 0)`.
-fn itself(
-    steps: &mut PrimBuilder,
-    start: Value,
+/// Returns the opposing seed of an output with a single unit: half of the supporting seed, or `max(1 - y, 0)` with
+/// [`ExportStart::Value`].
+fn opposing_seed_of_unit(
+    b: &mut PrimBuilder,
+    seed: Value,
     y: Value,
     dtype: DType,
     options: &ExportOptions,
 ) -> Result<Value, String> {
     if options.start == ExportStart::One {
-        let half = steps.scalar(dtype, 0.5);
-        return steps.add(Prim::Binary(Binary::Mul), &[start, half]);
+        let half = b.scalar(dtype, 0.5);
+        return b.add(Prim::Binary(Binary::Mul), &[seed, half]);
     }
-    let (one, zero) = (steps.scalar(dtype, 1.0), steps.scalar(dtype, 0.0));
-    let rest = steps.add(Prim::Binary(Binary::Sub), &[one, y])?;
-    steps.add(Prim::Binary(Binary::Max), &[rest, zero])
+    let (unit, zero) = (b.scalar(dtype, 1.0), b.scalar(dtype, 0.0));
+    let complement = b.add(Prim::Binary(Binary::Sub), &[unit, y])?;
+    b.add(Prim::Binary(Binary::Max), &[complement, zero])
 }
 
-/// The multiplier shared among the units marked by `others`, by their positive values; `against` where none is positive.
-fn rivals(
-    steps: &mut PrimBuilder,
+/// Shares the multiplier among the units that `others` marks, in proportion to their positive values; returns `fallback` for
+/// rows in which no value is positive.
+fn opposing_seed_of_others(
+    b: &mut PrimBuilder,
     y: Value,
     others: Value,
-    against: Value,
+    fallback: Value,
     axis: usize,
     multiplier: f32,
 ) -> Result<Value, String> {
-    let dtype = steps.graph.ty(y).dtype;
-    let zero = steps.scalar(dtype, 0.0);
-    let positive = steps.add(Prim::Unary(Unary::Relu), &[y])?;
-    let own = steps.add(Prim::Select, &[others, positive, zero])?;
-    let sum = steps.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
-    let share = steps.add(Prim::Binary(Binary::GuardedDiv), &[own, sum])?;
-    let factor = steps.scalar(dtype, f64::from(multiplier));
-    let share = steps.add(Prim::Binary(Binary::Mul), &[share, factor])?;
-    let any = steps.add(Prim::Binary(Binary::Less), &[zero, sum])?;
-    steps.add(Prim::Select, &[any, share, against])
+    let dtype = b.graph.ty(y).dtype;
+    let zero = b.scalar(dtype, 0.0);
+    let positive = b.add(Prim::Unary(Unary::Relu), &[y])?;
+    let rivals = b.add(Prim::Select, &[others, positive, zero])?;
+    let sum = b.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[rivals])?;
+    let share = b.add(Prim::Binary(Binary::GuardedDiv), &[rivals, sum])?;
+    let factor = b.scalar(dtype, f64::from(multiplier));
+    let share = b.add(Prim::Binary(Binary::Mul), &[share, factor])?;
+    let any = b.add(Prim::Binary(Binary::Less), &[zero, sum])?;
+    b.add(Prim::Select, &[any, share, fallback])
 }
 
-/// Both tracks, the first axis theirs.
-fn stacked(
-    steps: &mut PrimBuilder,
+/// Stacks both tracks along a new first axis.
+fn stack_tracks(
+    b: &mut PrimBuilder,
     supporting: Value,
     opposing: Value,
     shape: &Shape,
 ) -> Result<Value, String> {
     let to = Shape([vec![Dim::known(1)], shape.0.clone()].concat());
-    let mut row = |v: Value| steps.add(prim::Reshape { to: to.clone() }, &[v]);
+    let mut row = |v: Value| b.add(prim::Reshape { to: to.clone() }, &[v]);
     let rows = [row(supporting)?, row(opposing)?];
-    steps.add(prim::Concat { axis: 0 }, &rows)
+    b.add(prim::Concat { axis: 0 }, &rows)
 }
 
-/// Returns the start of a unit: a share of the multiplier with the sign of the convention, or the unit's own value
-/// with the sign of the share.
-fn start(
-    steps: &mut PrimBuilder,
+/// Returns the seed of a unit: the share `weight` of the multiplier with the sign of the convention, or the unit's value with
+/// the sign of `weight`.
+fn unit_seed(
+    b: &mut PrimBuilder,
     y: Value,
     dtype: DType,
     weight: f64,
     options: &ExportOptions,
-    convention: Option<Convention>,
+    convention: Option<SeedConvention>,
 ) -> Result<Value, String> {
     match options.start {
         ExportStart::One => {
-            let start = steps.scalar(dtype, f64::from(options.multiplier) * weight);
-            convention.map_or(Ok(start), |own| own.signed(steps, start, dtype))
+            let seed = b.scalar(dtype, f64::from(options.multiplier) * weight);
+            convention.map_or(Ok(seed), |convention| convention.apply(b, seed, dtype))
         }
-        ExportStart::Value if weight < 0.0 => steps.add(Prim::Unary(Unary::Neg), &[y]),
+        ExportStart::Value if weight < 0.0 => b.add(Prim::Unary(Unary::Neg), &[y]),
         ExportStart::Value => Ok(y),
     }
 }

@@ -1,4 +1,4 @@
-//! The target of an exported model: fixed in the file, or left to an optional input.
+//! Target of an exported model: fixed in the file, or chosen by an optional input at each run.
 
 use std::fmt;
 
@@ -12,17 +12,18 @@ use crate::names::{CHOSEN_TARGET, TARGET_INPUT};
 use crate::onnx_builder::types::initializer;
 use crate::prim_builder::PrimBuilder;
 
+/// Documentation of the optional input, in the file.
 const TARGET_DOC: &str = "Explained unit on the last axis: a value for each batch row, or one for all. Without it, or where \
     it is negative, the largest unit of the row. A unit that the output does not have gives NaN.";
 
-/// Target and starting relevance of an exported model.
+/// Target and seed of an exported model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ExportOptions {
-    /// The explained unit; `None` leaves the choice to the model's input [`TARGET_INPUT`].
+    /// Explained unit; `None` leaves the choice to the model's optional input [`TARGET_INPUT`].
     pub target: Option<ExportTarget>,
-    /// Starting relevance of the explained unit.
+    /// Kind of seed.
     pub start: ExportStart,
-    /// Starting relevance of a row; [`ExportStart::Value`] ignores it.
+    /// Magnitude of the seed of a row: 100 unless set. [`ExportStart::Value`] ignores it.
     pub multiplier: f32,
 }
 
@@ -43,7 +44,7 @@ pub enum ExportTarget {
     Index(i64),
     /// The first unit minus the second.
     Difference(i64, i64),
-    /// Every unit, each with the same share of the start.
+    /// All units, each with an equal share of the seed.
     All,
 }
 
@@ -59,10 +60,10 @@ impl fmt::Display for ExportTarget {
     }
 }
 
-/// Starting relevance of an explained unit.
+/// Kind of seed of an explained unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExportStart {
-    /// 1 × multiplier.
+    /// The multiplier, with the sign that [`SeedInfo`](dlbc_ops::program::SeedInfo) gives.
     #[default]
     One,
     /// The unit's own value.
@@ -79,88 +80,92 @@ impl ExportStart {
     }
 }
 
-/// Explained units of an output at the position that is explained.
-pub(crate) struct Chosen {
-    /// Masks that broadcast to the output's last axis, each with its share of the start; negative opposes.
+/// Explained units of the explained position.
+pub(crate) struct UnitMasks {
+    /// Boolean masks that broadcast to `[batch, …, unit]`, each with the share of the seed of its unit; negative for a unit that
+    /// is subtracted.
     pub masks: Vec<(Value, f64)>,
-    /// Mask of the rows whose requested unit the output has, `[batch]`; `None` where it always has.
+    /// Mask `[batch]` of the rows whose requested unit exists; `None` if all of them exist.
     pub valid: Option<Value>,
 }
 
-/// Chooses the explained units of `at`: `[unit]`, `[batch, unit]`, or `[batch, 1, unit]` at the explained position.
+/// Marks the explained units of the output `y`: `[unit]`, `[batch, unit]`, or `[batch, 1, unit]` at the explained position.
+/// `input` is the value of [`CHOSEN_TARGET`] if the target is not fixed.
 ///
 /// # Errors
 /// For an index that the output does not have.
-pub(crate) fn choose(
-    steps: &mut PrimBuilder,
-    at: Value,
+pub(crate) fn unit_masks(
+    b: &mut PrimBuilder,
+    y: Value,
     batch: &Dim,
     target: Option<ExportTarget>,
     input: Option<Value>,
-) -> Result<Chosen, String> {
-    let ty = steps.graph.ty(at).clone();
+) -> Result<UnitMasks, String> {
+    let ty = b.graph.ty(y).clone();
     let axis = ty.rank() - 1;
     let units = ty.dim(axis).clone();
-    let all = steps.add(prim::Iota { len: units.clone() }, &[])?;
+    let all = b.add(prim::Iota { len: units.clone() }, &[])?;
     let mut column = vec![Dim::known(1); ty.rank()];
     column[0] = if axis == 0 { Dim::known(1) } else { batch.clone() };
     let column = Shape(column);
-    let largest = |steps: &mut PrimBuilder| {
-        let best =
-            steps.add(prim::Reduce { kind: Reduction::ArgMax, axes: vec![axis], keep: false }, &[at])?;
-        steps.add(prim::Reshape { to: Shape(vec![batch.clone()]) }, &[best])
+    let largest = |b: &mut PrimBuilder| {
+        let best = b.add(prim::Reduce { kind: Reduction::ArgMax, axes: vec![axis], keep: false }, &[y])?;
+        b.add(prim::Reshape { to: Shape(vec![batch.clone()]) }, &[best])
     };
     let mut valid = None;
     let indices: Vec<(Value, f64)> = match target {
         None => {
             let input = input.ok_or("there is no input of targets")?;
-            let best = largest(steps)?;
-            let zero = steps.scalar(DType::I64, 0.0);
-            let free = steps.add(Prim::Binary(Binary::Less), &[input, zero])?;
-            let unit = steps.add(Prim::Select, &[free, best, input])?;
-            valid = Some(below(steps, unit, &units)?);
+            let best = largest(b)?;
+            let zero = b.scalar(DType::I64, 0.0);
+            let is_free = b.add(Prim::Binary(Binary::Less), &[input, zero])?;
+            let unit = b.add(Prim::Select, &[is_free, best, input])?;
+            valid = Some(is_below(b, unit, &units)?);
             vec![(unit, 1.0)]
         }
-        Some(ExportTarget::Argmax) => vec![(largest(steps)?, 1.0)],
+        Some(ExportTarget::Argmax) => vec![(largest(b)?, 1.0)],
         Some(ExportTarget::Rank(rank)) => {
             let k = rank as i64 + 1;
             if units.as_known().is_some_and(|n| n < k) {
                 return Err(format!("the output has {units} units, and rank {k} is asked for"));
             }
-            let found = Prim::TopK(prim::TopK { axis, k: Dim::known(k), largest: true });
-            let found = steps.add(found, &[at])?;
+            let indices = Prim::TopK(prim::TopK { axis, k: Dim::known(k), largest: true });
+            let indices = b.add(indices, &[y])?;
             let last = Prim::Slice(prim::Slice {
                 axis,
                 start: Dim::known(rank as i64),
                 len: Dim::known(1),
                 step: 1,
             });
-            let last = steps.add(last, &[found])?;
-            vec![(steps.add(prim::Reshape { to: Shape(vec![batch.clone()]) }, &[last])?, 1.0)]
+            let last = b.add(last, &[indices])?;
+            vec![(b.add(prim::Reshape { to: Shape(vec![batch.clone()]) }, &[last])?, 1.0)]
         }
-        Some(ExportTarget::Index(i)) => vec![(index(steps, i, &units, batch, &mut valid)?, 1.0)],
-        Some(ExportTarget::Difference(a, b)) => {
-            let first = index(steps, a, &units, batch, &mut valid)?;
-            vec![(first, 1.0), (index(steps, b, &units, batch, &mut valid)?, -1.0)]
+        Some(ExportTarget::Index(i)) => vec![(unit_index(b, i, &units, batch, &mut valid)?, 1.0)],
+        Some(ExportTarget::Difference(minuend, subtrahend)) => {
+            let minuend = unit_index(b, minuend, &units, batch, &mut valid)?;
+            vec![(minuend, 1.0), (unit_index(b, subtrahend, &units, batch, &mut valid)?, -1.0)]
         }
         Some(ExportTarget::All) => {
             let count = units.as_known().ok_or("the number of units is known only when it runs")?;
-            let every = steps.add(Prim::Binary(Binary::Equal), &[all, all])?;
-            return Ok(Chosen { masks: vec![(every, 1.0 / count.max(1) as f64)], valid: None });
+            let every = b.add(Prim::Binary(Binary::Equal), &[all, all])?;
+            return Ok(UnitMasks { masks: vec![(every, 1.0 / count.max(1) as f64)], valid: None });
         }
     };
     let mut masks = vec![];
-    for (unit, weight) in indices {
-        let unit = steps.add(prim::Reshape { to: column.clone() }, &[unit])?;
-        masks.push((steps.add(Prim::Binary(Binary::Equal), &[unit, all])?, weight));
+    for (unit, share) in indices {
+        let unit = b.add(prim::Reshape { to: column.clone() }, &[unit])?;
+        masks.push((b.add(Prim::Binary(Binary::Equal), &[unit, all])?, share));
     }
-    Ok(Chosen { masks, valid })
+    Ok(UnitMasks { masks, valid })
 }
 
-/// A fixed index for each row; where the number of units is known only when it runs, `valid` says whether there is such a
-/// unit.
-fn index(
-    steps: &mut PrimBuilder,
+/// Adds a fixed unit index for each row, `[batch]`. If the number of units is symbolic, `valid` becomes the mask of rows for
+/// which the unit exists.
+///
+/// # Errors
+/// For an index out of range.
+fn unit_index(
+    b: &mut PrimBuilder,
     i: i64,
     units: &Dim,
     batch: &Dim,
@@ -173,68 +178,68 @@ fn index(
         }
     }
     let at = if i < 0 { units + &Dim::known(i) } else { Dim::known(i) };
-    let unit = steps.add(prim::Dims { dims: vec![1], values: vec![at] }, &[])?;
-    let unit = steps.add(prim::Expand { to: Shape(vec![batch.clone()]) }, &[unit])?;
+    let unit = b.add(prim::Dims { dims: vec![1], values: vec![at] }, &[])?;
+    let unit = b.add(prim::Expand { to: Shape(vec![batch.clone()]) }, &[unit])?;
     if units.as_known().is_none() {
-        let zero = steps.scalar(DType::I64, 0.0);
-        let negative = steps.add(Prim::Binary(Binary::Less), &[unit, zero])?;
-        let positive = steps.add(Prim::Unary(Unary::Not), &[negative])?;
-        let below = below(steps, unit, units)?;
-        let mut both = steps.add(Prim::Binary(Binary::And), &[positive, below])?;
+        let zero = b.scalar(DType::I64, 0.0);
+        let negative = b.add(Prim::Binary(Binary::Less), &[unit, zero])?;
+        let positive = b.add(Prim::Unary(Unary::Not), &[negative])?;
+        let is_below = is_below(b, unit, units)?;
+        let mut both = b.add(Prim::Binary(Binary::And), &[positive, is_below])?;
         if let Some(other) = valid {
-            both = steps.add(Prim::Binary(Binary::And), &[both, *other])?;
+            both = b.add(Prim::Binary(Binary::And), &[both, *other])?;
         }
         *valid = Some(both);
     }
     Ok(unit)
 }
 
-/// Compares an index with the number of units: true where it is below.
-pub(crate) fn below(steps: &mut PrimBuilder, unit: Value, units: &Dim) -> Result<Value, String> {
-    let count = steps.add(prim::Dims { dims: vec![], values: vec![units.clone()] }, &[])?;
-    steps.add(Prim::Binary(Binary::Less), &[unit, count])
+/// Returns the mask of indices below the number of units.
+pub(crate) fn is_below(b: &mut PrimBuilder, unit: Value, units: &Dim) -> Result<Value, String> {
+    let count = b.add(prim::Dims { dims: vec![], values: vec![units.clone()] }, &[])?;
+    b.add(Prim::Binary(Binary::Less), &[unit, count])
 }
 
-/// The relevance `r`, NaN in the rows that ask for a unit which the output does not have; everywhere where the rows of `r` are
-/// not those of the batch.
+/// Replaces relevance by NaN in the rows that are not `valid`; if `r` has no batch axis, in all of it as soon as one row is
+/// not.
 ///
 /// # Errors
-/// Never for these types.
-pub(crate) fn poisoned(steps: &mut PrimBuilder, r: Value, valid: Value) -> Result<Value, String> {
-    let ty = steps.graph.ty(r).clone();
-    let batch = steps.graph.ty(valid).dim(0).clone();
-    let (fine, broken) = (steps.scalar(ty.dtype, 0.0), steps.scalar(ty.dtype, f64::NAN));
-    let bad = steps.add(Prim::Select, &[valid, fine, broken])?;
-    let bad = if ty.rank() > 0 && *ty.dim(0) == batch {
+/// When the operands of a primitive do not fit.
+pub(crate) fn invalidate_rows(b: &mut PrimBuilder, r: Value, valid: Value) -> Result<Value, String> {
+    let ty = b.graph.ty(r).clone();
+    let batch = b.graph.ty(valid).dim(0).clone();
+    let (zero, nan) = (b.scalar(ty.dtype, 0.0), b.scalar(ty.dtype, f64::NAN));
+    let penalty = b.add(Prim::Select, &[valid, zero, nan])?;
+    let penalty = if ty.rank() > 0 && *ty.dim(0) == batch {
         let mut column = vec![Dim::known(1); ty.rank()];
         column[0] = batch;
-        steps.add(prim::Reshape { to: Shape(column) }, &[bad])?
+        b.add(prim::Reshape { to: Shape(column) }, &[penalty])?
     } else {
-        steps.add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[bad])?
+        b.add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[penalty])?
     };
-    steps.add(Prim::Binary(Binary::Add), &[r, bad])
+    b.add(Prim::Binary(Binary::Add), &[r, penalty])
 }
 
-/// Puts the optional input [`TARGET_INPUT`] in the place of the graph's input [`CHOSEN_TARGET`].
+/// Replaces the graph input [`CHOSEN_TARGET`] by the optional input [`TARGET_INPUT`] and nodes that supply its default.
 ///
-/// An input with a default value would do, but ONNX Runtime warns of it at each load and does not list it among a model's
-/// inputs; one of an optional type it lists, and takes what is left out for absent.
-pub(crate) fn ask(graph: &mut GraphProto) {
+/// ONNX Runtime lists an input of optional type, and takes it for absent if it is left out. It warns at each load about an
+/// input with a default initializer instead, and does not list it.
+pub(crate) fn add_target_input(graph: &mut GraphProto) {
     let Some(at) = graph.input.iter().position(|i| i.name() == CHOSEN_TARGET) else { return };
     let rows = [onnx::Dim::Symbol("dlbc_targets".into())];
     graph.input[at] = ValueInfoProto {
         doc_string: Some(TARGET_DOC.into()),
         ..onnx::optional_value_info(TARGET_INPUT, dlbc_proto::DataType::I64, &rows)
     };
-    let own = |name: &str| format!("{TARGET_INPUT}/{name}");
-    let (default, given, fallback, present) = (own("default"), own("given"), own("fallback"), own("present"));
+    let [default, value, fallback, present] =
+        ["default", "given", "fallback", "present"].map(|suffix| format!("{TARGET_INPUT}/{suffix}"));
     let branch = |name: &str, op: &str, from: &str, to: &str| {
         let node = onnx::node(op, to, &[from], &[to], vec![]);
         let ty = onnx::value_info(to, dlbc_proto::DataType::I64, &[onnx::Dim::Unknown]);
         onnx::attr_graph(name, onnx::graph(to, vec![node], vec![], vec![], vec![ty]))
     };
     let branches = vec![
-        branch("then_branch", "OptionalGetElement", TARGET_INPUT, &given),
+        branch("then_branch", "OptionalGetElement", TARGET_INPUT, &value),
         branch("else_branch", "Identity", &default, &fallback),
     ];
     let nodes: [NodeProto; 2] = [
@@ -245,7 +250,7 @@ pub(crate) fn ask(graph: &mut GraphProto) {
     graph.initializer.push(initializer(&default, &Tensor::from_i64(&[1], &[-1])));
 }
 
-/// Puts the default in the place of an exported model's optional input, which no reader of plain models knows.
+/// Replaces the optional input of an exported model by its default, since the compiler does not import optional types.
 pub fn remove_target_input(model: &mut ModelProto) {
     let Some(graph) = model.graph.as_mut() else { return };
     if !graph.input.iter().any(|i| i.name() == TARGET_INPUT) {
@@ -260,7 +265,7 @@ pub fn remove_target_input(model: &mut ModelProto) {
     }
 }
 
-/// The type of [`CHOSEN_TARGET`]: a target for each row.
+/// The type of [`CHOSEN_TARGET`]: int64, one unit index per row.
 pub(crate) fn chosen_type(batch: &Dim) -> TensorType {
     TensorType::new(DType::I64, vec![batch.clone()])
 }

@@ -1,4 +1,4 @@
-//! Integrated gradients as one program: the points of the quadrature are rows of a batch.
+//! Integrated gradients as one program: the batch has a row for each quadrature point of each original row.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -14,40 +14,40 @@ use crate::prim_builder::PrimBuilder;
 
 /// Quadrature, baseline and starting relevance of integrated gradients in an exported model.
 pub(crate) struct Quadrature<'a> {
-    /// Points of the quadrature.
-    pub steps: usize,
-    /// The start of the line to the inputs.
+    /// Number of quadrature points, which are those of Gauss and Legendre on `[0, 1]`.
+    pub points: usize,
+    /// Baseline: the point at which the line to the inputs begins.
     pub baseline: Baseline,
-    /// The symbol of the batch: the first dimension of every input.
+    /// Symbol of the batch, the first dimension of every input.
     pub batch: &'a Arc<str>,
-    /// The starting relevance, which is that of the inputs as they are.
+    /// Seed of the original rows.
     pub seed: Value,
-    /// The inputs that the model's own normalisation maps to 0, by the name of the input.
-    pub scaled: &'a HashMap<String, Value>,
+    /// For each input that the model itself normalises, the value that it maps to 0.
+    pub baselines: &'a HashMap<String, Value>,
 }
 
 /// Replaces the derivatives at the inputs, the outputs `relevance/NAME` of `graph`, by their mean over the straight line
-/// from the baseline to the inputs, times their difference.
+/// from the baseline to the inputs, multiplied by the difference of input and baseline.
 ///
 /// # Errors
-/// Never for a program of derivatives by float inputs.
+/// When a primitive does not fit the enlarged batch; programs of derivatives by float inputs do.
 pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, quadrature: &Quadrature) -> Result<(), String> {
     let mut rows = Rows { graph, quadrature };
     let mut copies: HashMap<Value, Value> = HashMap::new();
     let mut differences: HashMap<Output, Value> = HashMap::new();
     for input in &info.inputs {
         let Some(x) = rows.input(&input.name) else { continue };
-        let moved = if input.explained {
-            let (difference, moved) = rows.moved(&input.name, x)?;
+        let points = if input.explained {
+            let (difference, points) = rows.points_on_line(&input.name, x)?;
             differences.insert(Output::relevance(TrackKind::Single, input.name.as_str()), difference);
-            moved
+            points
         } else {
-            rows.tiled(x)?
+            rows.repeat(x)?
         };
-        copies.insert(x, moved);
+        copies.insert(x, points);
     }
-    let tiled = rows.tiled(quadrature.seed)?;
-    copies.insert(quadrature.seed, tiled);
+    let seed = rows.repeat(quadrature.seed)?;
+    copies.insert(quadrature.seed, seed);
     let derivatives: Vec<(Output, Value)> = rows.graph.outputs().to_vec();
     let sources = derivatives.iter().filter(|(name, _)| differences.contains_key(name)).map(|(_, v)| *v);
     rows.copy(sources.collect(), &mut copies)?;
@@ -57,118 +57,120 @@ pub(crate) fn integrate(graph: &mut Graph<Prim>, info: &Info, quadrature: &Quadr
             outputs.push((name, v));
             continue;
         };
-        let mean = rows.mean(copies.get(&v).copied().unwrap_or(v), v)?;
-        let product = rows.steps().add(Prim::Binary(Binary::Mul), &[mean, *difference])?;
+        let mean = rows.weighted_mean(copies.get(&v).copied().unwrap_or(v), v)?;
+        let product = rows.b().add(Prim::Binary(Binary::Mul), &[mean, *difference])?;
         outputs.push((name, product));
     }
     rows.graph.set_outputs(outputs);
     Ok(())
 }
 
+/// A program under extension to a row for each quadrature point.
 struct Rows<'a> {
     graph: &'a mut Graph<Prim>,
     quadrature: &'a Quadrature<'a>,
 }
 
 impl Rows<'_> {
-    fn steps(&mut self) -> PrimBuilder<'_> {
+    /// A builder of primitives in the graph.
+    fn b(&mut self) -> PrimBuilder<'_> {
         PrimBuilder { graph: self.graph }
     }
 
+    /// Returns the value of a program input.
     fn input(&self, name: &str) -> Option<Value> {
         let node = self.graph.inputs().iter().find(|id| self.graph.node(**id).name() == name)?;
         Some(Value { node: *node, slot: 0 })
     }
 
-    /// A dimension of as many rows as there are points and rows of the batch.
-    fn wide(&self, dim: &Dim) -> Dim {
-        let rows = &Dim::known(self.quadrature.steps as i64) * &Dim::symbol(self.quadrature.batch);
+    /// Multiplies the batch symbol in a dimension by the number of points.
+    fn enlarge(&self, dim: &Dim) -> Dim {
+        let rows = &Dim::known(self.quadrature.points as i64) * &Dim::symbol(self.quadrature.batch);
         dim.replace(&|symbol| (symbol == &**self.quadrature.batch).then(|| rows.clone()))
     }
 
-    fn wide_shape(&self, shape: &Shape) -> Shape {
-        shape.0.iter().map(|dim| self.wide(dim)).collect()
+    fn enlarge_shape(&self, shape: &Shape) -> Shape {
+        shape.0.iter().map(|dim| self.enlarge(dim)).collect()
     }
 
-    /// The difference of an input and its baseline, and the input at every point, `[point · row, …]`.
-    fn moved(&mut self, name: &str, x: Value) -> Result<(Value, Value), String> {
+    /// Returns the difference of an input and its baseline, `[row, …]`, and the input at every point, `[point · row, …]`.
+    fn points_on_line(&mut self, name: &str, x: Value) -> Result<(Value, Value), String> {
         let ty = self.graph.ty(x).clone();
-        let baseline = match (self.quadrature.baseline, self.quadrature.scaled.get(name)) {
+        let baseline = match (self.quadrature.baseline, self.quadrature.baselines.get(name)) {
             (Baseline::Scaler, Some(scaled)) => *scaled,
             _ => self.baseline(x)?,
         };
-        let difference = self.steps().add(Prim::Binary(Binary::Sub), &[x, baseline])?;
-        let lead = lead(1, &ty.shape);
-        let [x, line] = [x, difference].map(|v| self.steps().add(prim::Reshape { to: lead.clone() }, &[v]));
-        // From the input back: x - (1 - at)(x - baseline).
-        let points = gauss_legendre(self.quadrature.steps);
-        let back: Vec<f64> = points.iter().map(|(at, _)| 1.0 - at).collect();
-        let back = self.column(&back, lead.rank(), ty.dtype);
-        let shift = self.steps().add(Prim::Binary(Binary::Mul), &[line?, back])?;
-        let moved = self.steps().add(Prim::Binary(Binary::Sub), &[x?, shift])?;
-        let to = self.wide_shape(&ty.shape);
-        Ok((difference, self.steps().add(prim::Reshape { to }, &[moved])?))
+        let difference = self.b().add(Prim::Binary(Binary::Sub), &[x, baseline])?;
+        let shape = prepend_axis(1, &ty.shape);
+        let [x, line] = [x, difference].map(|v| self.b().add(prim::Reshape { to: shape.clone() }, &[v]));
+        // The point at t is computed from the input: x - (1 - t)(x - baseline).
+        let points = gauss_legendre(self.quadrature.points);
+        let factors: Vec<f64> = points.iter().map(|(t, _)| 1.0 - t).collect();
+        let factors = self.column(&factors, shape.rank(), ty.dtype);
+        let shift = self.b().add(Prim::Binary(Binary::Mul), &[line?, factors])?;
+        let points = self.b().add(Prim::Binary(Binary::Sub), &[x?, shift])?;
+        let to = self.enlarge_shape(&ty.shape);
+        Ok((difference, self.b().add(prim::Reshape { to }, &[points])?))
     }
 
-    /// The start of the line, of a shape that broadcasts to the input's.
+    /// Returns the baseline of an input, of a shape that broadcasts to the input's.
     fn baseline(&mut self, x: Value) -> Result<Value, String> {
         let ty = self.graph.ty(x).clone();
         let axes: Vec<usize> = (1..ty.rank()).collect();
-        let reduced = |rows: &mut Self, kind| {
-            rows.steps().add(prim::Reduce { kind, axes: axes.clone(), keep: true }, &[x])
-        };
+        let reduced =
+            |rows: &mut Self, kind| rows.b().add(prim::Reduce { kind, axes: axes.clone(), keep: true }, &[x]);
         match self.quadrature.baseline {
-            Baseline::Value(value) => Ok(self.steps().scalar(ty.dtype, value)),
-            Baseline::Scaler => Ok(self.steps().scalar(ty.dtype, 0.0)),
+            Baseline::Value(value) => Ok(self.b().scalar(ty.dtype, value)),
+            Baseline::Scaler => Ok(self.b().scalar(ty.dtype, 0.0)),
             Baseline::Smallest => reduced(self, Reduction::Min),
             Baseline::Largest => reduced(self, Reduction::Max),
             Baseline::Mean => {
                 let sum = reduced(self, Reduction::Sum)?;
                 let count = ty.shape.0.iter().skip(1).fold(Dim::known(1), |n, d| &n * d);
-                let count = self.steps().add(prim::Dims { dims: vec![], values: vec![count] }, &[])?;
-                let count = self.steps().add(prim::Cast { to: ty.dtype }, &[count])?;
-                self.steps().add(Prim::Binary(Binary::Div), &[sum, count])
+                let count = self.b().add(prim::Dims { dims: vec![], values: vec![count] }, &[])?;
+                let count = self.b().add(prim::Cast { to: ty.dtype }, &[count])?;
+                self.b().add(Prim::Binary(Binary::Div), &[sum, count])
             }
         }
     }
 
-    /// A value of each row, repeated for every point: `[point · row, …]`.
-    fn tiled(&mut self, v: Value) -> Result<Value, String> {
+    /// Repeats the rows of a value for every point: `[point · row, …]`. A value without batch axis stays.
+    fn repeat(&mut self, v: Value) -> Result<Value, String> {
         let shape = self.graph.ty(v).shape.clone();
         if shape.0.first() != Some(&Dim::symbol(self.quadrature.batch)) {
             return Ok(v);
         }
-        let lead = lead(1, &shape);
-        let v = self.steps().add(prim::Reshape { to: lead }, &[v])?;
-        let repeated = self::lead(self.quadrature.steps as i64, &shape);
-        let v = self.steps().add(prim::Expand { to: repeated }, &[v])?;
-        let to = self.wide_shape(&shape);
-        self.steps().add(prim::Reshape { to }, &[v])
+        let v = self.b().add(prim::Reshape { to: prepend_axis(1, &shape) }, &[v])?;
+        let repeated = prepend_axis(self.quadrature.points as i64, &shape);
+        let v = self.b().add(prim::Expand { to: repeated }, &[v])?;
+        let to = self.enlarge_shape(&shape);
+        self.b().add(prim::Reshape { to }, &[v])
     }
 
-    /// The weighted mean over the points of what was made for all of them; `like` has the shape of a result.
-    fn mean(&mut self, v: Value, like: Value) -> Result<Value, String> {
+    /// Returns the mean over the points, weighted by the quadrature, of a value `[point · row, …]`; `like` has the shape of the
+    /// result.
+    fn weighted_mean(&mut self, v: Value, like: Value) -> Result<Value, String> {
         let ty = self.graph.ty(like).clone();
-        let apart = lead(self.quadrature.steps as i64, &ty.shape);
-        let rank = apart.rank();
-        let v = self.steps().add(prim::Reshape { to: apart }, &[v])?;
+        let by_point = prepend_axis(self.quadrature.points as i64, &ty.shape);
+        let rank = by_point.rank();
+        let v = self.b().add(prim::Reshape { to: by_point }, &[v])?;
         let weights: Vec<f64> =
-            gauss_legendre(self.quadrature.steps).iter().map(|(_, weight)| *weight).collect();
+            gauss_legendre(self.quadrature.points).iter().map(|(_, weight)| *weight).collect();
         let weights = self.column(&weights, rank, ty.dtype);
-        let v = self.steps().add(Prim::Binary(Binary::Mul), &[v, weights])?;
-        self.steps().add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[v])
+        let v = self.b().add(Prim::Binary(Binary::Mul), &[v, weights])?;
+        self.b().add(prim::Reduce { kind: Reduction::Sum, axes: vec![0], keep: false }, &[v])
     }
 
-    /// Numbers along the first of several axes.
+    /// Adds a constant of `rank` axes with these numbers along the first.
     fn column(&mut self, values: &[f64], rank: usize, dtype: dlbc_ops::tensor::DType) -> Value {
         let mut dims = vec![1; rank];
         dims[0] = values.len();
         let array = ArrayD::from_shape_fn(dims, |i| values[i[0]]);
         let tensor: Tensor = Array::F(array).to_tensor(dtype);
-        self.steps().constant(tensor)
+        self.b().constant(tensor)
     }
 
-    /// Adds to `copies` what `sources` are made by, with all rows; what no row has a part in stays as it is.
+    /// Adds to `copies` an enlarged copy of each node that `sources` depend on. Nodes without batch axis are not copied.
     fn copy(&mut self, sources: Vec<Value>, copies: &mut HashMap<Value, Value>) -> Result<(), String> {
         let mut needed: HashSet<NodeId> = HashSet::new();
         let mut stack: Vec<Value> = sources;
@@ -181,9 +183,9 @@ impl Rows<'_> {
             self.graph.topological().into_iter().filter(|id| needed.contains(id)).collect();
         for id in order {
             let inputs = self.graph.node_inputs(id);
-            let mut widened = inputs.iter().any(|v| copies.contains_key(v));
-            self.graph.symbols(id, &mut |symbol| widened |= symbol == self.quadrature.batch);
-            if !widened {
+            let mut has_rows = inputs.iter().any(|v| copies.contains_key(v));
+            self.graph.symbols(id, &mut |symbol| has_rows |= symbol == self.quadrature.batch);
+            if !has_rows {
                 continue;
             }
             let node: Node<Prim> = self.graph.node(id).clone();
@@ -192,9 +194,9 @@ impl Rows<'_> {
             }
             let op = node.op.replace(&|symbol| {
                 (symbol == &**self.quadrature.batch)
-                    .then(|| &Dim::known(self.quadrature.steps as i64) * &Dim::symbol(self.quadrature.batch))
+                    .then(|| &Dim::known(self.quadrature.points as i64) * &Dim::symbol(self.quadrature.batch))
             });
-            let types = node.types.iter().map(|ty| ty.with_shape(self.wide_shape(&ty.shape))).collect();
+            let types = node.types.iter().map(|ty| ty.with_shape(self.enlarge_shape(&ty.shape))).collect();
             let names = node.names.iter().map(|name| format!("{name}/points")).collect();
             let inputs: Vec<Value> = inputs.iter().map(|v| copies.get(v).copied().unwrap_or(*v)).collect();
             let copy = self.graph.add(Node { op, names, types, origin: node.origin }, &inputs);
@@ -206,6 +208,7 @@ impl Rows<'_> {
     }
 }
 
-fn lead(count: i64, shape: &Shape) -> Shape {
+/// Prepends an axis of `count` elements to a shape.
+fn prepend_axis(count: i64, shape: &Shape) -> Shape {
     Shape([vec![Dim::known(count)], shape.0.clone()].concat())
 }

@@ -1,9 +1,9 @@
-//! Programs as ONNX: the artifact of `dlbc compile`, which reads back, and the plain model of `dlbc export`.
+//! Programs as ONNX models: the artifact of `dlbc compile`, which reads back, and the export of `dlbc export`.
 //!
-//! Every primitive lowers to standard operators of opset 17 (`lowering`, one primitive a file). The artifact writes a
-//! primitive of one node as that node and the others as calls of model-local functions of domain `dlbc`, so that it runs as
-//! it is; each such node carries its primitive as metadata, which is what reading goes by. The export has all of them
-//! inlined.
+//! Every primitive lowers to standard operators of opset 17 (`lowering`, one file per primitive), so that any ONNX runtime
+//! runs both. An artifact has a node for each primitive: an ONNX operator, or a call of a local function of domain `dlbc`. The
+//! node's metadata hold the primitive, and [`read`] goes by the metadata alone. An export has no local functions, and computes
+//! the seed in the graph.
 
 mod export;
 mod export_target;
@@ -30,87 +30,87 @@ pub use write::write;
 use dlbc_proto::{Name, ProtoError};
 use thiserror::Error;
 
-/// The version of the artifact's metadata.
+/// Version of the artifact format, which its metadata state.
 pub(crate) const FORMAT: &str = "1";
 
-/// Why a program cannot be written or an artifact cannot be read.
+/// Failure to write a program or to read an artifact.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ArtifactError {
-    /// The file or one of its tensors.
+    /// An invalid file, or an invalid tensor in it.
     #[error(transparent)]
     Proto(#[from] ProtoError),
-    /// A primitive without a spelling for its types.
+    /// A primitive that no ONNX operators express for its types.
     #[error("node {node} ({op}) has no ONNX spelling: {reason}")]
     Spelling {
-        /// The node.
+        /// Name of the node.
         node: Name,
-        /// Its primitive.
+        /// Name of the primitive.
         op: String,
-        /// Why.
+        /// Reason, as a clause for the message.
         reason: String,
     },
-    /// Two values would have one name in the file.
+    /// An output that would have the name of another value in the file.
     #[error("output {name} has the name of an input")]
     Taken {
         /// The name.
         name: Name,
     },
-    /// An explained output whose seed cannot be written.
+    /// An explained output whose seed an exported model cannot compute.
     #[error(
         "output {output} of type {ty} cannot be explained in an exported model: at most 3 axes are supported"
     )]
     Seed {
-        /// The output.
+        /// Name of the explained output.
         output: Name,
-        /// Its type.
+        /// Type of the output.
         ty: String,
     },
-    /// A target that the explained output does not have, or that cannot be written.
+    /// A target that the explained output does not have, or that an exported model cannot choose.
     #[error("output {output}: {reason}")]
     Target {
-        /// The output.
+        /// Name of the explained output.
         output: Name,
-        /// The reason, as a clause for the message.
+        /// Reason, as a clause for the message.
         reason: String,
     },
-    /// A mean over several runs that cannot be written.
+    /// A composite of several runs that one model cannot express.
     #[error("composite {rules} is a mean over several runs: {reason}")]
     Repeated {
-        /// The composite.
+        /// Name of the composite.
         rules: Name,
-        /// The reason, as a clause for the message.
+        /// Reason, as a clause for the message.
         reason: String,
     },
-    /// A tensor of the model has a name that an exported model needs.
+    /// A tensor of the model with a name that is reserved for exported models.
     #[error("the model has a tensor {name}: is it an exported explanation already?")]
     Reserved {
         /// The name.
         name: Name,
     },
-    /// A node of an artifact that does not describe a primitive of a program.
+    /// An artifact's node whose metadata do not describe a primitive of the program.
     #[error("the artifact is damaged: node {node}: {fault}")]
     Node {
-        /// The node's first output.
+        /// Name of the node's last output.
         node: Name,
-        /// What is wrong.
+        /// Description of the fault.
         fault: String,
     },
-    /// Metadata that do not describe a program.
+    /// An artifact whose metadata do not describe a program.
     #[error("the artifact is damaged: {0}")]
     Damaged(String),
-    /// Metadata of another version of dlbc.
+    /// An artifact of another format version.
     #[error("the artifact has format {found}, format {expected} is expected: compile the model again")]
     Format {
-        /// This format.
+        /// Format version that this library reads.
         expected: &'static str,
-        /// The artifact's.
+        /// Format version of the artifact.
         found: Name,
     },
 }
 
 impl ArtifactError {
-    /// Returns whether something valid is not supported; else the file is invalid.
+    /// True if a valid program or option is not supported; false for an invalid file.
     pub fn is_unsupported(&self) -> bool {
         matches!(
             self,

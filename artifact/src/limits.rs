@@ -1,18 +1,21 @@
-//! Limits on a primitive of a file before its type is inferred, and on that type: sizes that arithmetic can bear.
+//! Limits on the primitives and types of an artifact, so that arithmetic on sizes cannot overflow.
 
 use dlbc_ops::prim::{ConvGeometry, Field, Prim};
 use dlbc_ops::tensor::{Dim, TensorType};
 
-/// No dimension, index, pad or number of elements may be larger.
+/// Largest dimension, index, pad and number of elements.
 const MAX_SIZE: i64 = 1 << 48;
 
-/// No tensor has more axes.
+/// Largest number of axes.
 const MAX_RANK: usize = 64;
 
-/// No dimension is a larger expression.
+/// Largest complexity of a symbolic dimension.
 const MAX_COMPLEXITY: usize = 2048;
 
-/// Checks a primitive that a file describes.
+/// Checks the attributes of a primitive before its type is inferred.
+///
+/// # Errors
+/// For a constant or input among the nodes, and for an attribute out of range.
 pub(crate) fn prim(checked: &Prim) -> Result<(), String> {
     let Some(inner) = checked.inner() else {
         let leaf = if matches!(checked, Prim::Input) { "an input" } else { "a constant" };
@@ -65,7 +68,10 @@ fn field(field: &Field) -> Result<(), String> {
     }
 }
 
-/// Checks a type.
+/// Checks an inferred type.
+///
+/// # Errors
+/// For too many axes, dimensions or elements.
 pub(crate) fn ty(ty: &TensorType) -> Result<(), String> {
     dims(&ty.shape.0)?;
     let known = ty.shape.0.iter().filter_map(Dim::as_known);

@@ -1,4 +1,4 @@
-//! The order in which a file lists nodes.
+//! Order of the nodes in a file.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -6,12 +6,13 @@ use std::collections::{BinaryHeap, HashMap, HashSet};
 use dlbc_ops::graph::{Graph, NodeId};
 use dlbc_ops::prim::Prim;
 
-use crate::onnx_builder::sources::measured;
+use crate::onnx_builder::sources::data_dependent_dims;
 
-/// Nodes so that each stands after those it reads and those that measure its dimensions; ties go by id.
+/// Sorts nodes so that each follows its operands and the nodes that compute its data-dependent dimensions; ties go by id.
 pub(crate) fn node_order(graph: &Graph<Prim>) -> Vec<NodeId> {
-    let makers: HashMap<&str, NodeId> = measured(graph).map(|(symbol, v)| (symbol, v.node)).collect();
-    if makers.is_empty() {
+    let producers: HashMap<&str, NodeId> =
+        data_dependent_dims(graph).map(|(symbol, v)| (symbol, v.node)).collect();
+    if producers.is_empty() {
         return graph.topological();
     }
     let mut missing: HashMap<NodeId, usize> = HashMap::new();
@@ -19,7 +20,7 @@ pub(crate) fn node_order(graph: &Graph<Prim>) -> Vec<NodeId> {
     for id in graph.nodes() {
         let mut needs: HashSet<NodeId> = graph.node_inputs(id).into_iter().map(|v| v.node).collect();
         if !matches!(graph.op(id), Prim::Input) {
-            graph.symbols(id, &mut |symbol| needs.extend(makers.get(&**symbol)));
+            graph.symbols(id, &mut |symbol| needs.extend(producers.get(&**symbol)));
         }
         needs.remove(&id);
         missing.insert(id, needs.len());

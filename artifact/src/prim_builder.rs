@@ -1,11 +1,11 @@
-//! Primitives that an export adds to a program's graph.
+//! Builder of the primitives that an export adds to a program.
 
 use dlbc_ops::graph::{Graph, Origin, PrintOp, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::SEED;
 use dlbc_ops::tensor::{Array, DType, Tensor, TensorType};
 
-/// Adds primitives.
+/// Adds primitives to a graph.
 pub(crate) struct PrimBuilder<'a> {
     pub(crate) graph: &'a mut Graph<Prim>,
 }
@@ -29,7 +29,7 @@ impl PrimBuilder<'_> {
         self.graph.add_value(Prim::Const(t), &format!("{SEED}/value"), ty, Origin::onnx(SEED, "seed"), &[])
     }
 
-    /// Adds a constant of no axes.
+    /// Adds a scalar constant.
     pub(crate) fn scalar(&mut self, dtype: DType, value: f64) -> Value {
         self.constant(Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype))
     }

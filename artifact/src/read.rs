@@ -1,7 +1,7 @@
-//! Artifact → program. Nothing of the file is trusted.
+//! Artifact → program. The file is not trusted: types are inferred again, and all sizes are checked.
 //!
-//! Nodes that carry a primitive are read, in the file's order; their first operands are the primitive's. What else there
-//! is (functions, computed dimensions, constants of spellings) is how ONNX runtimes see the same program.
+//! Only nodes whose metadata hold a primitive are read, in the file's order; their first inputs are the primitive's operands.
+//! Functions, computed dimensions and constants of lowerings serve ONNX runtimes alone.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use crate::onnx_builder::types::code;
 use crate::{ArtifactError, FORMAT, json, limits};
 
-/// Returns whether a model is an artifact of `dlbc compile`.
+/// True if a model is an artifact.
 pub fn is_artifact(model: &ModelProto) -> bool {
     find(&model.metadata_props, "dlbc.format").is_some()
 }
@@ -25,7 +25,7 @@ pub fn is_artifact(model: &ModelProto) -> bool {
 /// Reads the program of an artifact.
 ///
 /// # Errors
-/// For metadata that do not describe a program, and for tensors that cannot be read.
+/// For another format version, for metadata that do not describe a program, and for tensors that cannot be read.
 pub fn read(model: &Model) -> Result<Program, ArtifactError> {
     let metadata = &model.proto.metadata_props;
     let format = find(metadata, "dlbc.format").unwrap_or_default();
@@ -53,32 +53,36 @@ pub fn read(model: &Model) -> Result<Program, ArtifactError> {
     Ok(Program { graph, info })
 }
 
+/// Returns the value of a metadata key.
 fn find<'a>(metadata: &'a [StringStringEntryProto], key: &str) -> Option<&'a str> {
     metadata.iter().find(|p| p.key() == key).map(|p| p.value())
 }
 
+/// Parses the value of a metadata key that every artifact has.
 fn required<T: DeserializeOwned>(metadata: &[StringStringEntryProto], key: &str) -> Result<T, ArtifactError> {
-    let found = find(metadata, key).ok_or_else(|| damaged(format!("metadata `{key}` are missing")))?;
-    serde_json::from_str(found).map_err(json::damaged)
+    let value = find(metadata, key).ok_or_else(|| damaged(format!("metadata `{key}` are missing")))?;
+    serde_json::from_str(value).map_err(json::damaged)
 }
 
 fn damaged(message: String) -> ArtifactError {
     ArtifactError::Damaged(message)
 }
 
+/// The error for a node with a fault.
 fn node_fault(node: &str, fault: String) -> ArtifactError {
     ArtifactError::Node { node: Name::new(node), fault }
 }
 
+/// State of reading an artifact.
 struct Reader<'a> {
     model: &'a Model,
     graph: Graph<Prim>,
     /// Values by their names in the file.
     values: HashMap<&'a str, Value>,
     initializers: HashMap<&'a str, &'a TensorProto>,
-    /// The names of values that go by another one in the file.
+    /// Program names of values, by their names in the file, where these differ.
     names: HashMap<String, String>,
-    taken: HashSet<String>,
+    used_names: HashSet<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -100,10 +104,11 @@ impl<'a> Reader<'a> {
             values: HashMap::new(),
             initializers,
             names: names.into_iter().collect(),
-            taken: HashSet::new(),
+            used_names: HashSet::new(),
         })
     }
 
+    /// Adds a program input.
     fn input(&mut self, name: &str, ty: &TensorType) -> Result<(), ArtifactError> {
         let fail = |fault: &str| node_fault(name, fault.into());
         let listed = self.model.graph().input.iter().find(|i| i.name() == name);
@@ -115,6 +120,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// Reads a node whose metadata hold a primitive.
     fn node(&mut self, node: &'a NodeProto) -> Result<(), ArtifactError> {
         let Some(prim) = find(&node.metadata_props, "dlbc.prim") else { return Ok(()) };
         let result = node.output.last().map_or("", String::as_str);
@@ -129,9 +135,9 @@ impl<'a> Reader<'a> {
             }
             None => Origin::default(),
         };
-        // A scan's node gives the last state too, one of the standard's `TopK` the values.
-        let two = matches!(prim, Prim::Scan(_)) || node.op_type() == "TopK";
-        let outputs = if two { 2 } else { 1 };
+        // The first result of `Scan` is the last state, and that of `TopK` the values; the program reads the second.
+        let has_two_results = matches!(prim, Prim::Scan(_)) || node.op_type() == "TopK";
+        let outputs = if has_two_results { 2 } else { 1 };
         if node.output.len() != outputs {
             return Err(fail(format!("{} outputs", node.output.len())));
         }
@@ -139,10 +145,11 @@ impl<'a> Reader<'a> {
             Some(captures) => serde_json::from_str(captures).map_err(json)?,
             None => vec![],
         };
-        // Constants of the file live longer than this node's metadata.
-        let captures = captures.iter().map(|name| self.known(name)).collect::<Result<Vec<&str>, String>>();
+        // Names with the lifetime of the file, which the values in `self` need.
+        let captures =
+            captures.iter().map(|name| self.file_name(name)).collect::<Result<Vec<&str>, String>>();
         let captures = captures.map_err(fail)?;
-        // After the operands come dimensions that the node computes with. A primitive of a range of operands has none.
+        // Inputs after the operands are dimensions for the lowering. Primitives with a variable number of operands have none.
         let arity = prim.arity();
         let count = if arity.start() == arity.end() { *arity.end() } else { node.input.len() };
         let names = node.input.iter().take(count).map(String::as_str).chain(captures);
@@ -160,14 +167,14 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The name as the file has it.
-    fn known(&self, name: &str) -> Result<&'a str, String> {
-        let made = self.values.get_key_value(name).map(|(name, _)| *name);
-        let found = made.or_else(|| self.initializers.get_key_value(name).map(|(name, _)| *name));
-        found.ok_or_else(|| format!("{} is read before it is made", Name::new(name)))
+    /// Returns the name of a value or constant with the lifetime of the file.
+    fn file_name(&self, name: &str) -> Result<&'a str, String> {
+        let value = self.values.get_key_value(name).map(|(name, _)| *name);
+        let file_name = value.or_else(|| self.initializers.get_key_value(name).map(|(name, _)| *name));
+        file_name.ok_or_else(|| format!("{} is read before it is made", Name::new(name)))
     }
 
-    /// A value that was made already, or a constant.
+    /// Returns a value that was read before, or adds the constant of this name.
     fn value(&mut self, name: &str) -> Result<Value, String> {
         if let Some(v) = self.values.get(name) {
             return Ok(*v);
@@ -175,28 +182,30 @@ impl<'a> Reader<'a> {
         let unknown = || format!("{} is read before it is made", Name::new(name));
         let (key, proto) = self.initializers.get_key_value(name).ok_or_else(unknown)?;
         let (key, tensor) = (*key, tensor(self.model, proto)?);
-        let own = self.name(key)?;
+        let program_name = self.name(key)?;
         let v = self.graph.add_value(
             Prim::Const(tensor.clone()),
-            &own,
+            &program_name,
             tensor.ty(),
-            Origin::onnx(&own, "initializer"),
+            Origin::onnx(&program_name, "initializer"),
             &[],
         );
         self.values.insert(key, v);
         Ok(v)
     }
 
-    /// The own name of a value that has not been made yet.
+    /// Returns the program name of a new value, and marks it as used.
     fn name(&mut self, name: &str) -> Result<String, String> {
-        let own = self.names.get(name).map_or(name, String::as_str).to_string();
-        if own.is_empty() || self.values.contains_key(name) || !self.taken.insert(own.clone()) {
+        let program_name = self.names.get(name).map_or(name, String::as_str).to_string();
+        let is_new = !self.values.contains_key(name) && self.used_names.insert(program_name.clone());
+        if program_name.is_empty() || !is_new {
             return Err("its name is empty or in use".into());
         }
-        Ok(own)
+        Ok(program_name)
     }
 }
 
+/// Reads a tensor of the file.
 fn tensor(model: &Model, proto: &TensorProto) -> Result<Tensor, String> {
     let data = model.tensor(proto).map_err(|e| e.to_string())?;
     let dims = data.dims.iter().map(|d| usize::try_from(*d).ok()).collect::<Option<Vec<usize>>>();
@@ -205,6 +214,7 @@ fn tensor(model: &Model, proto: &TensorProto) -> Result<Tensor, String> {
     tensor.ok_or_else(|| "a constant whose bytes do not fill its shape".into())
 }
 
+/// Converts an element type; `None` if tensors cannot have it.
 fn element_type(dtype: DataType) -> Option<DType> {
     let floats = [DType::F32, DType::F64, DType::F16, DType::Bf16];
     let signed = [DType::I8, DType::I16, DType::I32, DType::I64];
@@ -213,7 +223,7 @@ fn element_type(dtype: DataType) -> Option<DType> {
     all.into_iter().find(|d| code(*d) == dtype)
 }
 
-/// Checks that the graph has what a caller relies on.
+/// Checks that the graph has the inputs and outputs that `info` describes, with matching shapes.
 fn check_info(
     graph: &Graph<Prim>,
     info: &Info,

@@ -1,4 +1,4 @@
-//! The sign of the start in an exported model.
+//! Sign of the seed in an exported model.
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Binary, Prim, Reduction, Unary};
@@ -7,64 +7,71 @@ use dlbc_ops::tensor::DType;
 
 use crate::prim_builder::PrimBuilder;
 
-/// Sign and share of the starting relevance of each unit, which the multiplier scales.
+/// Sign and share of each unit's seed, which the multiplier scales.
 #[derive(Clone, Copy)]
-pub(crate) struct Convention {
+pub(crate) struct SeedConvention {
     sign: SeedSign,
-    /// The values that count, of the output's shape.
+    /// Values that a difference is shared by, of the output's shape.
     values: Value,
-    /// The values whose signs count.
+    /// Values whose signs the seed has, of the output's shape.
     signs: Value,
-    /// The share of each unit in a difference.
+    /// Share of each unit in a difference, of the output's shape.
     shares: Option<Value>,
 }
 
-impl Convention {
-    /// The convention of a program; `None` where units start with a positive number, and a difference with both signs.
-    pub fn of(graph: &Graph<Prim>, info: &Info) -> Option<Convention> {
+impl SeedConvention {
+    /// Returns the convention of a program; `None` if seeds are positive, and those of a difference have both signs.
+    pub fn from_program(graph: &Graph<Prim>, info: &Info) -> Option<SeedConvention> {
         if info.mode == Mode::Contrastive || info.seed.sign == SeedSign::Unit {
             return None;
         }
         let values =
             graph.output(&Output::SeedValue).or_else(|| graph.output(&Output::from(&info.explained)))?;
         let signs = graph.output(&Output::SeedSign).unwrap_or(values);
-        Some(Convention { sign: info.seed.sign, values, signs, shares: None })
+        Some(SeedConvention { sign: info.seed.sign, values, signs, shares: None })
     }
 
-    /// The convention of a difference of the units that `masks` mark along an axis: each starts with its value, over the sum
-    /// of both magnitudes.
-    pub fn difference(
+    /// Returns the convention of a difference of the units that `masks` mark along an axis: the share of each unit is its value
+    /// divided by the sum of both magnitudes.
+    ///
+    /// # Errors
+    /// When the operands of a primitive do not fit.
+    pub fn for_difference(
         self,
-        steps: &mut PrimBuilder,
+        b: &mut PrimBuilder,
         dtype: DType,
         masks: &[(Value, f64)],
         axis: usize,
-    ) -> Result<Convention, String> {
-        let values = cast(steps, self.values, dtype)?;
-        let magnitude = steps.add(Prim::Unary(Unary::Abs), &[values])?;
-        let mut own = steps.scalar(dtype, 0.0);
+    ) -> Result<SeedConvention, String> {
+        let values = cast(b, self.values, dtype)?;
+        let magnitude = b.add(Prim::Unary(Unary::Abs), &[values])?;
+        let mut marked = b.scalar(dtype, 0.0);
         for (mask, _) in masks {
-            own = steps.add(Prim::Select, &[*mask, magnitude, own])?;
+            marked = b.add(Prim::Select, &[*mask, magnitude, marked])?;
         }
-        let size = steps.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[own])?;
-        let shares = steps.add(Prim::Binary(Binary::GuardedDiv), &[values, size])?;
-        Ok(Convention { shares: Some(shares), ..self })
+        let size = b.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: true }, &[marked])?;
+        let shares = b.add(Prim::Binary(Binary::GuardedDiv), &[values, size])?;
+        Ok(SeedConvention { shares: Some(shares), ..self })
     }
 
-    /// A start with its sign, or its share of a difference.
-    pub fn signed(self, steps: &mut PrimBuilder, start: Value, dtype: DType) -> Result<Value, String> {
+    /// Multiplies a positive seed by the sign of each unit, or by its share of a difference.
+    ///
+    /// # Errors
+    /// When the operands of a primitive do not fit.
+    pub fn apply(self, b: &mut PrimBuilder, seed: Value, dtype: DType) -> Result<Value, String> {
         let factor = match (self.shares, self.sign) {
             (Some(shares), _) => shares,
             (None, SeedSign::Value) => {
-                let sign = steps.add(Prim::Unary(Unary::Sign), &[self.signs])?;
-                cast(steps, sign, dtype)?
+                let sign = b.add(Prim::Unary(Unary::Sign), &[self.signs])?;
+                cast(b, sign, dtype)?
             }
-            (None, _) => return Ok(start),
+            (None, _) => return Ok(seed),
         };
-        steps.add(Prim::Binary(Binary::Mul), &[factor, start])
+        b.add(Prim::Binary(Binary::Mul), &[factor, seed])
     }
 }
 
-fn cast(steps: &mut PrimBuilder, v: Value, to: DType) -> Result<Value, String> {
-    if steps.graph.ty(v).dtype == to { Ok(v) } else { steps.add(prim::Cast { to }, &[v]) }
+/// Adds a cast unless the value has the type.
+fn cast(b: &mut PrimBuilder, v: Value, to: DType) -> Result<Value, String> {
+    if b.graph.ty(v).dtype == to { Ok(v) } else { b.add(prim::Cast { to }, &[v]) }
 }

@@ -1,4 +1,4 @@
-//! Program → artifact; and what all writers share.
+//! Program → artifact, and the writer of graphs that artifact and export share.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,26 +19,26 @@ use crate::onnx_builder::types::{initializer, value_info};
 use crate::onnx_builder::{OnnxBuilder, RESULT};
 use crate::{ArtifactError, FORMAT, json};
 
-/// The operator set that spellings are written in.
+/// Opset of ai.onnx that primitives lower to.
 const OPSET: i64 = 17;
 
-/// The format version with metadata of nodes.
+/// Version of the ONNX format; the first one with metadata of nodes.
 const IR_VERSION: i64 = 10;
 
 /// Writes a program as an artifact.
 ///
-/// Its graph outputs are `output/NAME` and `relevance/NAME` of the model's inputs; other program outputs are values that
-/// the metadata name.
+/// Its graph outputs are the model's outputs as `output/NAME` and the relevance of the model's inputs as `relevance/NAME`.
+/// All other program outputs are inner values, which the metadata list by name.
 ///
 /// # Errors
 /// When a primitive has no ONNX spelling for its types.
 pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
     let graph = &program.graph;
-    let of_input: HashSet<Output> = program.info.explanations().map(|(output, _)| output).collect();
-    let wanted =
-        graph.outputs().iter().filter(|(n, _)| matches!(n, Output::Model(_)) || of_input.contains(n));
-    let declared: Vec<(String, Value)> = wanted.map(|(n, v)| (n.to_string(), *v)).collect();
-    let mut writer = Writer::new(graph, &declared, true)?;
+    let input_relevance: HashSet<Output> = program.info.explanations().map(|(output, _)| output).collect();
+    let is_declared = |n: &Output| matches!(n, Output::Model(_)) || input_relevance.contains(n);
+    let declared = graph.outputs().iter().filter(|(n, _)| is_declared(n));
+    let declared: Vec<(String, Value)> = declared.map(|(n, v)| (n.to_string(), *v)).collect();
+    let mut writer = Writer::new(graph, &declared, Composed::AsFunctions)?;
     for id in node_order(graph) {
         writer.add(id)?;
     }
@@ -49,6 +49,7 @@ pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
     Ok(model)
 }
 
+/// Returns the metadata from which `read` builds the program again.
 fn metadata(
     program: &Program,
     writer: &Writer,
@@ -65,57 +66,71 @@ fn metadata(
         onnx::metadata("dlbc.inputs", &json::to_string(&inputs)?),
         onnx::metadata("dlbc.outputs", &json::to_string(&outputs)?),
     ];
-    // Values that made way for an output: their name in the file and their own.
-    let moved: Vec<(&String, &str)> = graph
+    // Values that are renamed in the file because an output has their name: name in the file, name in the program.
+    let renamed: Vec<(&String, &str)> = graph
         .nodes()
         .map(|node| Value { node, slot: 0 })
         .map(|v| (writer.name(v), graph.value_name(v)))
-        .filter(|(name, own)| *name != own)
+        .filter(|(file_name, name)| *file_name != name)
         .collect();
-    if !moved.is_empty() {
-        entries.push(onnx::metadata("dlbc.names", &json::to_string(&moved)?));
+    if !renamed.is_empty() {
+        entries.push(onnx::metadata("dlbc.names", &json::to_string(&renamed)?));
     }
     Ok(entries)
 }
 
-/// Writes a graph of primitives as standard nodes, inlined or with functions.
+/// Form of primitives that lower to more than one node.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Composed {
+    /// Calls of local functions, with the primitive as metadata of the node.
+    AsFunctions,
+    /// Their nodes, in the main graph.
+    Inlined,
+}
+
+/// Writes a graph of primitives as an ONNX model.
 pub(crate) struct Writer<'a> {
     graph: &'a Graph<Prim>,
     builder: OnnxBuilder,
-    /// The name of each value in the file.
+    /// Name of each value in the file.
     names: HashMap<Value, String>,
+    /// Local functions; `None` if all nodes are inlined.
     functions: Option<Functions>,
     inputs: Vec<ValueInfoProto>,
     /// Constants of the graph.
     initializers: Vec<TensorProto>,
+    /// Outputs of the file, by name.
     declared: &'a [(String, Value)],
 }
 
-/// The functions of a file.
+/// Local functions of a file.
 #[derive(Default)]
 struct Functions {
     all: Vec<FunctionProto>,
-    /// The name of the function with a body.
+    /// Name of each function, by a description of its parameters and body.
     by_body: HashMap<String, String>,
-    /// The number of functions that share a name, numbers aside.
+    /// Number of functions with the same title.
     titles: HashMap<String, usize>,
 }
 
 impl<'a> Writer<'a> {
-    /// A writer of a graph whose outputs in the file are `declared`; with `functions`, or all inlined.
+    /// A writer of a graph whose outputs in the file are `declared`.
+    ///
+    /// # Errors
+    /// When an output has the name of an input.
     pub fn new(
         graph: &'a Graph<Prim>,
         declared: &'a [(String, Value)],
-        functions: bool,
+        composed: Composed,
     ) -> Result<Writer<'a>, ArtifactError> {
-        let mut taken: HashSet<String> = HashSet::new();
+        let mut used_names: HashSet<String> = HashSet::new();
         let mut outputs: HashMap<&str, Value> = HashMap::new();
         for (name, v) in declared {
             outputs.entry(name).or_insert(*v);
         }
         let value = |node: NodeId| Value { node, slot: 0 };
         for id in graph.nodes() {
-            taken.extend(graph.node(id).names.iter().cloned());
+            used_names.extend(graph.node(id).names.iter().cloned());
         }
         for id in graph.inputs() {
             let name = graph.node(*id).name();
@@ -123,27 +138,30 @@ impl<'a> Writer<'a> {
                 return Err(ArtifactError::Taken { name: Name::new(name) });
             }
         }
-        taken.extend(declared.iter().map(|(n, _)| n.clone()));
-        let mut builder = OnnxBuilder::main(sources(graph, CHOSEN_TARGET), taken);
+        used_names.extend(declared.iter().map(|(n, _)| n.clone()));
+        let mut builder = OnnxBuilder::main(sources(graph, CHOSEN_TARGET), used_names);
         let mut names = HashMap::new();
         for id in graph.nodes() {
-            let own = graph.node(id).name();
-            let made_way = outputs.get(own).is_some_and(|v| *v != value(id));
-            names.insert(value(id), if made_way { builder.fresh(own) } else { own.to_string() });
+            let name = graph.node(id).name();
+            let is_output_name = outputs.get(name).is_some_and(|v| *v != value(id));
+            names.insert(value(id), if is_output_name { builder.fresh(name) } else { name.to_string() });
         }
         let inputs =
             graph.inputs().iter().map(|id| value_info(graph.node(*id).name(), &graph.node(*id).types[0]));
         let inputs = inputs.collect();
-        let functions = functions.then(Functions::default);
+        let functions = (composed == Composed::AsFunctions).then(Functions::default);
         Ok(Writer { graph, builder, names, functions, inputs, initializers: vec![], declared })
     }
 
-    /// The name of a value in the file.
+    /// Returns the name of a value in the file.
     pub fn name(&self, v: Value) -> &String {
         &self.names[&v]
     }
 
-    /// Adds a node; its operands were added before.
+    /// Adds a node whose operands are added.
+    ///
+    /// # Errors
+    /// When the primitive has no ONNX form for its types.
     pub fn add(&mut self, id: NodeId) -> Result<(), ArtifactError> {
         let node = self.graph.node(id);
         let result = self.names[&Value { node: id, slot: 0 }].clone();
@@ -158,21 +176,21 @@ impl<'a> Writer<'a> {
         let operands = self.graph.node_inputs(id);
         let types: Vec<TensorType> = operands.iter().map(|v| self.graph.ty(*v).clone()).collect();
         let x: Vec<&str> = operands.iter().map(|v| self.names[v].as_str()).collect();
-        let at = Operands { x: &x, types: &types };
-        self.builder.begin(&result);
+        let operands = Operands { names: &x, types: &types };
+        self.builder.set_prefix(&result);
         let fail = |reason: String| {
             let op = node.op.name();
             ArtifactError::Spelling { node: Name::new(node.name()), op, reason }
         };
         match &mut self.functions {
-            None => inline(&mut self.builder, &node.op, &at, &result).map_err(fail),
+            None => inline(&mut self.builder, &node.op, &operands, &result).map_err(fail),
             Some(functions) => {
-                call_or_inline(&mut self.builder, functions, &node.op, &at, &result).map_err(fail)?;
+                call_or_inline(&mut self.builder, functions, &node.op, &operands, &result).map_err(fail)?;
                 let mut metadata = vec![
                     onnx::metadata("dlbc.prim", &json::prim_to_string(&node.op)?),
                     onnx::metadata("dlbc.origin", &json::to_string(&node.origin.nodes)?),
                 ];
-                // What a body reads from around it is no operand of the file's node.
+                // Captures of a scan's body are not operands of the ONNX node.
                 if let Prim::Scan(scan) = &node.op {
                     metadata.push(onnx::metadata(
                         "dlbc.captures",
@@ -187,21 +205,21 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// The model, when every node is added.
+    /// Returns the model of all nodes that were added, with `name` as the name of its graph.
     pub fn finish(mut self, name: &str) -> ModelProto {
         let mut outputs: Vec<ValueInfoProto> = vec![];
         for (name, v) in self.declared {
             if outputs.iter().any(|o| o.name() == name) {
                 continue;
             }
-            let own = &self.names[v];
-            if own != name {
-                self.builder.nodes.push(onnx::node("Identity", name, &[own], &[name], vec![]));
+            let value_name = &self.names[v];
+            if value_name != name {
+                self.builder.nodes.push(onnx::node("Identity", name, &[value_name], &[name], vec![]));
             }
             outputs.push(value_info(name, self.graph.ty(*v)));
         }
         let (nodes, main) = self.builder.into_main();
-        let nodes: Vec<NodeProto> = main.prelude.into_iter().chain(nodes).collect();
+        let nodes: Vec<NodeProto> = main.shape_nodes.into_iter().chain(nodes).collect();
         let initializers = self.initializers.into_iter().chain(main.initializers).collect();
         let mut opsets: Vec<OperatorSetIdProto> = vec![onnx::opset("", OPSET)];
         if self.functions.is_some() {
@@ -215,43 +233,44 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn inline(builder: &mut OnnxBuilder, prim: &Prim, at: &Operands, result: &str) -> Result<(), String> {
-    let value = prim.lower(builder, at)?;
+/// Adds the nodes of a primitive, the last of which computes `result`.
+fn inline(builder: &mut OnnxBuilder, prim: &Prim, operands: &Operands, result: &str) -> Result<(), String> {
+    let value = prim.lower(builder, operands)?;
     builder.name_result(&value, result);
     Ok(())
 }
 
-/// A primitive of one node as that node, else as the call of a function.
+/// Adds the node of a primitive that lowers to one node, or a call of its function.
 fn call_or_inline(
     builder: &mut OnnxBuilder,
     functions: &mut Functions,
     prim: &Prim,
-    at: &Operands,
+    operands: &Operands,
     result: &str,
 ) -> Result<(), String> {
-    let formals: Vec<String> = (0..at.x.len()).map(|i| format!("x{i}")).collect();
-    let x: Vec<&str> = formals.iter().map(String::as_str).collect();
+    let parameters: Vec<String> = (0..operands.names.len()).map(|i| format!("x{i}")).collect();
+    let x: Vec<&str> = parameters.iter().map(String::as_str).collect();
     let mut body = OnnxBuilder::function();
-    inline(&mut body, prim, &Operands { x: &x, types: at.types }, RESULT)?;
+    inline(&mut body, prim, &Operands { names: &x, types: operands.types }, RESULT)?;
     if body.nodes.len() - body.constants <= 1 {
-        return inline(builder, prim, at, result);
+        return inline(builder, prim, operands, result);
     }
-    let mut arguments: Vec<String> = at.x.iter().map(ToString::to_string).collect();
-    for vector in body.vectors() {
+    let mut arguments: Vec<String> = operands.names.iter().map(ToString::to_string).collect();
+    for vector in body.dim_parameters() {
         arguments.push(builder.vector(vector)?);
     }
-    let dims = (0..body.vectors().len()).map(|i| format!("d{i}"));
-    let formals: Vec<String> = formals.into_iter().chain(dims).collect();
-    let function = functions.with_body(prim, &formals, body.nodes);
+    let dims = (0..body.dim_parameters().len()).map(|i| format!("d{i}"));
+    let parameters: Vec<String> = parameters.into_iter().chain(dims).collect();
+    let function = functions.with_body(prim, &parameters, body.nodes);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     builder.nodes.push(onnx::node_in("dlbc", &function, result, &arguments, &[result], vec![]));
     Ok(())
 }
 
 impl Functions {
-    /// The name of the function with this body; made when it is new.
-    fn with_body(&mut self, prim: &Prim, formals: &[String], body: Vec<NodeProto>) -> String {
-        let key = format!("{formals:?} {body:?}");
+    /// Returns the name of the function with this body, and adds the function if it is new.
+    fn with_body(&mut self, prim: &Prim, parameters: &[String], body: Vec<NodeProto>) -> String {
+        let key = format!("{parameters:?} {body:?}");
         if let Some(name) = self.by_body.get(&key) {
             return name.clone();
         }
@@ -259,9 +278,9 @@ impl Functions {
         let count = self.titles.entry(title.clone()).or_insert(0);
         *count += 1;
         let name = if *count == 1 { title } else { format!("{title}_{count}") };
-        let formals: Vec<&str> = formals.iter().map(String::as_str).collect();
+        let parameters: Vec<&str> = parameters.iter().map(String::as_str).collect();
         let opsets = vec![onnx::opset("", OPSET)];
-        let mut function = onnx::function("dlbc", &name, &formals, &[RESULT], body, opsets);
+        let mut function = onnx::function("dlbc", &name, &parameters, &[RESULT], body, opsets);
         function.doc_string = Some(format!("{}{}", prim.name(), prim.attributes()));
         self.all.push(function);
         self.by_body.insert(key, name.clone());
@@ -269,8 +288,8 @@ impl Functions {
     }
 }
 
-/// The primitive's name, with the transforms of its operands.
+/// Returns the name of a primitive's function without its number: the primitive and the transforms of its operands.
 fn title(prim: &Prim) -> String {
-    let transforms = prim.parts().into_iter().filter(|part| *part != Transform::Id);
+    let transforms = prim.transforms().into_iter().filter(|part| *part != Transform::Id);
     transforms.fold(prim.name(), |title, part| format!("{title}{part:?}"))
 }

@@ -1,4 +1,4 @@
-//! Attention and its relevance. The parts of one relevance share what they have in common, where they stand in one graph.
+//! Attention and its relevance. The nodes for query, key and value relevance share their common subexpressions.
 
 use dlbc_ops::prim::{Attention, AttentionGeometry, AttentionPart, AttentionShare};
 use dlbc_ops::tensor::DType;
@@ -8,71 +8,79 @@ use super::contract::*;
 use crate::onnx_builder::types::sizes;
 
 impl OnnxLowering for Attention {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        let weights = weights(s, self.0, at.x[0], at.x[1], at.x.get(3).copied(), at.types);
-        Ok(s.add("MatMul", &[&weights, at.x[2]], vec![]))
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        let weights = weights(
+            builder,
+            self.0,
+            operands.names[0],
+            operands.names[1],
+            operands.names.get(3).copied(),
+            operands.types,
+        );
+        Ok(builder.add("MatMul", &[&weights, operands.names[2]], vec![]))
     }
 }
 
-/// Operands q, k, v, r, mask.
+/// Operands: queries, keys, values, relevance, and an optional mask.
 impl OnnxLowering for AttentionShare {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        let (x, types) = (at.x, at.types);
-        let (value, of) = (self.value, self.part);
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        let (x, types) = (operands.names, operands.types);
+        let (value_share, part) = (self.value, self.part);
         let (q, k, v, r) = (x[0], x[1], x[2], x[3]);
         let (dtype, rank) = (types[0].dtype, types[0].rank());
-        let p = weights(s, self.geometry, q, k, x.get(4).copied(), types);
-        let magnitude = s.add_cached("Abs", &[v], vec![]);
-        let z = s.add_cached("MatMul", &[&p, &magnitude], vec![]);
-        let (u, nothing) = ratio(s, r, &z, dtype);
-        let times = |s: &mut OnnxBuilder, y: &str, factor: f32| {
-            let factor = s.scalar(dtype, f64::from(factor));
-            s.add("Mul", &[y, &factor], vec![])
+        let p = weights(builder, self.geometry, q, k, x.get(4).copied(), types);
+        let magnitude = builder.add_cached("Abs", &[v], vec![]);
+        let z = builder.add_cached("MatMul", &[&p, &magnitude], vec![]);
+        let (u, without_weights) = safe_ratio(builder, r, &z, dtype);
+        let scaled = |builder: &mut OnnxBuilder, y: &str, factor: f32| {
+            let factor = builder.scalar(dtype, f64::from(factor));
+            builder.add("Mul", &[y, &factor], vec![])
         };
-        if of == AttentionPart::Value {
-            let p = turned(s, &p, rank);
-            let y = s.add("MatMul", &[&p, &u], vec![]);
-            let y = s.add("Mul", &[&y, &magnitude], vec![]);
-            return Ok(times(s, &y, value));
+        if part == AttentionPart::Value {
+            let p = transposed(builder, &p, rank);
+            let y = builder.add("MatMul", &[&p, &u], vec![]);
+            let y = builder.add("Mul", &[&y, &magnitude], vec![]);
+            return Ok(scaled(builder, &y, value_share));
         }
-        let back = turned(s, &magnitude, rank);
-        let through = s.add_cached("MatMul", &[&u, &back], vec![]);
-        let through = s.add_cached("Mul", &[&through, &p], vec![]);
-        let (own_q, own_k) = (s.add_cached("Abs", &[q], vec![]), s.add_cached("Abs", &[k], vec![]));
-        let turned_k = turned(s, &own_k, rank);
-        let all = s.add_cached("MatMul", &[&own_q, &turned_k], vec![]);
-        let (part, unmatched) = ratio(s, &through, &all, dtype);
-        let half = (1.0 - value) / 2.0;
-        Ok(match of {
+        let magnitude_t = transposed(builder, &magnitude, rank);
+        let weight_relevance = builder.add_cached("MatMul", &[&u, &magnitude_t], vec![]);
+        let weight_relevance = builder.add_cached("Mul", &[&weight_relevance, &p], vec![]);
+        let (abs_q, abs_k) =
+            (builder.add_cached("Abs", &[q], vec![]), builder.add_cached("Abs", &[k], vec![]));
+        let abs_k_t = transposed(builder, &abs_k, rank);
+        let scores = builder.add_cached("MatMul", &[&abs_q, &abs_k_t], vec![]);
+        let (quotient, without_scores) = safe_ratio(builder, &weight_relevance, &scores, dtype);
+        let half = (1.0 - value_share) / 2.0;
+        Ok(match part {
             AttentionPart::Query => {
-                let y = s.add("MatMul", &[&part, &own_k], vec![]);
-                let y = s.add("Mul", &[&y, &own_q], vec![]);
-                times(s, &y, half)
+                let y = builder.add("MatMul", &[&quotient, &abs_k], vec![]);
+                let y = builder.add("Mul", &[&y, &abs_q], vec![]);
+                scaled(builder, &y, half)
             }
             AttentionPart::Key | AttentionPart::Value => {
-                let part = turned(s, &part, rank);
-                let y = s.add("MatMul", &[&part, &own_q], vec![]);
-                let y = s.add("Mul", &[&y, &own_k], vec![]);
-                times(s, &y, half)
+                let quotient = transposed(builder, &quotient, rank);
+                let y = builder.add("MatMul", &[&quotient, &abs_q], vec![]);
+                let y = builder.add("Mul", &[&y, &abs_k], vec![]);
+                scaled(builder, &y, half)
             }
             AttentionPart::Dropped => {
-                let zero = s.scalar(dtype, 0.0);
-                let last = s.ints(&[-1]);
-                let keep = || vec![attr_int("keepdims", 0)];
-                let lost = s.add("Where", &[&nothing, r, &zero], vec![]);
-                let lost = s.add("ReduceSum", &[&lost, &last], keep());
-                let weights = s.add("Where", &[&unmatched, &through, &zero], vec![]);
-                let weights = s.add("ReduceSum", &[&weights, &last], keep());
-                let weights = times(s, &weights, 1.0 - value);
-                s.add("Add", &[&lost, &weights], vec![])
+                let zero = builder.scalar(dtype, 0.0);
+                let last = builder.ints(&[-1]);
+                let sum_attributes = || vec![attr_int("keepdims", 0)];
+                let by_values = builder.add("Where", &[&without_weights, r, &zero], vec![]);
+                let by_values = builder.add("ReduceSum", &[&by_values, &last], sum_attributes());
+                let by_scores = builder.add("Where", &[&without_scores, &weight_relevance, &zero], vec![]);
+                let by_scores = builder.add("ReduceSum", &[&by_scores, &last], sum_attributes());
+                let by_scores = scaled(builder, &by_scores, 1.0 - value_share);
+                builder.add("Add", &[&by_values, &by_scores], vec![])
             }
         })
     }
 }
 
-/// `softmax(scale · q kᵀ + mask)`.
+/// Attention weights `softmax(scale · q kᵀ + mask)`, `[…, query, key]`.
 fn weights(
-    s: &mut OnnxBuilder,
+    builder: &mut OnnxBuilder,
     geometry: AttentionGeometry,
     q: &str,
     k: &str,
@@ -80,34 +88,34 @@ fn weights(
     types: &[TensorType],
 ) -> String {
     let dtype = types[0].dtype;
-    let k = turned(s, k, types[0].rank());
-    let scores = s.add_cached("MatMul", &[q, &k], vec![]);
-    let scale = s.scalar(dtype, f64::from(geometry.scale));
-    let mut scores = s.add_cached("Mul", &[&scores, &scale], vec![]);
+    let k = transposed(builder, k, types[0].rank());
+    let scores = builder.add_cached("MatMul", &[q, &k], vec![]);
+    let scale = builder.scalar(dtype, f64::from(geometry.scale));
+    let mut scores = builder.add_cached("Mul", &[&scores, &scale], vec![]);
     if let Some(mask) = mask {
-        scores = s.add_cached("Add", &[&scores, mask], vec![]);
+        scores = builder.add_cached("Add", &[&scores, mask], vec![]);
     }
-    let weights = s.add_cached("Softmax", &[&scores], vec![attr_int("axis", -1)]);
+    let weights = builder.add_cached("Softmax", &[&scores], vec![attr_int("axis", -1)]);
     if !geometry.guard {
         return weights;
     }
-    let empty = s.add_cached("IsNaN", &[&weights], vec![]);
-    let zero = s.scalar(dtype, 0.0);
-    s.add_cached("Where", &[&empty, &zero, &weights], vec![])
+    let is_zero = builder.add_cached("IsNaN", &[&weights], vec![]);
+    let zero = builder.scalar(dtype, 0.0);
+    builder.add_cached("Where", &[&is_zero, &zero, &weights], vec![])
 }
 
-/// The last two axes swapped.
-fn turned(s: &mut OnnxBuilder, x: &str, rank: usize) -> String {
+/// Swaps the last two axes.
+fn transposed(builder: &mut OnnxBuilder, x: &str, rank: usize) -> String {
     let mut perm: Vec<usize> = (0..rank).collect();
     perm.swap(rank - 2, rank - 1);
-    s.add_cached("Transpose", &[x], vec![sizes("perm", &perm)])
+    builder.add_cached("Transpose", &[x], vec![sizes("perm", &perm)])
 }
 
-/// `a / b`, 0 where `b` is 0; and where that is.
-fn ratio(s: &mut OnnxBuilder, a: &str, b: &str, dtype: DType) -> (String, String) {
-    let (zero, one) = (s.scalar(dtype, 0.0), s.scalar(dtype, 1.0));
-    let empty = s.add_cached("Equal", &[b, &zero], vec![]);
-    let divisor = s.add_cached("Where", &[&empty, &one, b], vec![]);
-    let quotient = s.add_cached("Div", &[a, &divisor], vec![]);
-    (s.add_cached("Where", &[&empty, &zero, &quotient], vec![]), empty)
+/// Returns `a / b`, 0 where `b` is 0, and the mask of the elements where `b` is 0.
+fn safe_ratio(builder: &mut OnnxBuilder, a: &str, b: &str, dtype: DType) -> (String, String) {
+    let (zero, unit) = (builder.scalar(dtype, 0.0), builder.scalar(dtype, 1.0));
+    let is_zero = builder.add_cached("Equal", &[b, &zero], vec![]);
+    let divisor = builder.add_cached("Where", &[&is_zero, &unit, b], vec![]);
+    let quotient = builder.add_cached("Div", &[a, &divisor], vec![]);
+    (builder.add_cached("Where", &[&is_zero, &zero, &quotient], vec![]), is_zero)
 }

@@ -7,7 +7,11 @@ use super::contract::*;
 use crate::onnx_builder::types::code;
 
 impl OnnxLowering for Cast {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        Ok(s.add("Cast", &[at.x[0]], vec![attr_int("to", i64::from(code(self.to).to_onnx()))]))
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        Ok(builder.add(
+            "Cast",
+            &[operands.names[0]],
+            vec![attr_int("to", i64::from(code(self.to).to_onnx()))],
+        ))
     }
 }

@@ -1,4 +1,4 @@
-//! The contract of a primitive's lowering, and the names with which its file begins.
+//! The trait of a primitive's lowering, and the imports that every lowering shares.
 
 pub(super) use dlbc_ops::tensor::TensorType;
 
@@ -6,27 +6,27 @@ pub(super) use crate::onnx_builder::OnnxBuilder;
 
 use dlbc_ops::prim::Transform;
 
-/// The name of a result, or why there is none.
+/// Name of the result, or the reason why the primitive has no ONNX form, as a clause such as `its window is empty`.
 pub(crate) type Lowered = Result<String, String>;
 
-/// The operands of a primitive.
+/// Operands of a primitive.
 pub(crate) struct Operands<'a> {
-    /// Their names.
-    pub x: &'a [&'a str],
-    /// Their types.
+    /// Name of each operand in the graph.
+    pub names: &'a [&'a str],
+    /// Type of each operand.
     pub types: &'a [TensorType],
 }
 
-/// A primitive in standard operators.
+/// A primitive that lowers to standard ONNX operators.
 pub(crate) trait OnnxLowering {
-    /// Adds the nodes that compute the primitive, its result last.
+    /// Adds the nodes that compute the primitive, and returns the name of the last node's result.
     ///
     /// # Errors
-    /// The reason why it cannot be lowered for these types, as a clause about it.
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered;
+    /// When ONNX has no operators for these types or attributes.
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered;
 
-    /// The transforms of operands, which the name of its function has.
-    fn parts(&self) -> Vec<Transform> {
+    /// Operand transforms, which are part of the name of the primitive's function.
+    fn transforms(&self) -> Vec<Transform> {
         vec![]
     }
 }

@@ -6,17 +6,19 @@ use dlbc_ops::tensor::{Dim, Shape};
 use super::contract::*;
 
 impl OnnxLowering for Expand {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        expand(s, at.x[0], &at.types[0].shape, &self.to)
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        expand(builder, operands.names[0], &operands.types[0].shape, &self.to)
     }
 }
 
-/// The value `x` of shape `from` broadcast to another.
-pub(super) fn expand(s: &mut OnnxBuilder, x: &str, from: &Shape, to: &Shape) -> Lowered {
-    // 1 keeps a dimension.
-    let lead = to.rank() - from.rank();
-    let entry =
-        |(i, d): (usize, &Dim)| if i >= lead && from.0[i - lead] == *d { Dim::known(1) } else { d.clone() };
-    let to = s.vector(&to.0.iter().enumerate().map(entry).collect::<Vec<_>>())?;
-    Ok(s.add("Expand", &[x, &to], vec![]))
+/// Broadcasts `x` of shape `from` to the shape `to`.
+pub(super) fn expand(builder: &mut OnnxBuilder, x: &str, from: &Shape, to: &Shape) -> Lowered {
+    // In the target of `Expand`, 1 keeps a dimension.
+    let added_axes = to.rank() - from.rank();
+    let entry = |(i, d): (usize, &Dim)| match i.checked_sub(added_axes) {
+        Some(axis) if from.0[axis] == *d => Dim::known(1),
+        _ => d.clone(),
+    };
+    let to = builder.vector(&to.0.iter().enumerate().map(entry).collect::<Vec<_>>())?;
+    Ok(builder.add("Expand", &[x, &to], vec![]))
 }

@@ -1,4 +1,4 @@
-//! The branch that is taken, and its adjoint: `If`, whose branches read the values around them.
+//! Merge of two branches, and its adjoint: `If`, whose subgraphs read values of the outer graph.
 
 use dlbc_ops::prim::{Merge, MergeTranspose};
 use dlbc_ops::tensor::{Array, Dim, Shape};
@@ -8,55 +8,63 @@ use super::contract::*;
 use crate::onnx_builder::types::{code, initializer, value_info};
 
 impl OnnxLowering for Merge {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        let condition = boolean(s, &self.condition)?;
-        let same = |v: &str| {
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        let condition = boolean(builder, &self.condition)?;
+        let identity = |v: &str| {
             let v = v.to_string();
-            move |s: &mut OnnxBuilder| s.add("Identity", &[&v], vec![])
+            move |builder: &mut OnnxBuilder| builder.add("Identity", &[&v], vec![])
         };
-        Ok(branches(s, &condition, &at.types[0], same(at.x[0]), same(at.x[1])))
+        Ok(branches(
+            builder,
+            &condition,
+            &operands.types[0],
+            identity(operands.names[0]),
+            identity(operands.names[1]),
+        ))
     }
 }
 
 impl OnnxLowering for MergeTranspose {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        let condition = boolean(s, &self.condition)?;
-        let to = s.vector(&self.to.0)?;
-        let dtype = at.types[0].dtype;
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        let condition = boolean(builder, &self.condition)?;
+        let to = builder.vector(&self.to.0)?;
+        let dtype = operands.types[0].dtype;
         let zero = Array::F(ndarray::ArrayD::zeros(vec![1])).to_tensor(dtype);
-        let taken = |s: &mut OnnxBuilder| s.add("Identity", &[at.x[0]], vec![]);
-        let none = |s: &mut OnnxBuilder| {
-            s.add("ConstantOfShape", &[&to], vec![attr_tensor("value", initializer("", &zero))])
+        let relevance = |builder: &mut OnnxBuilder| builder.add("Identity", &[operands.names[0]], vec![]);
+        let zeros = |builder: &mut OnnxBuilder| {
+            builder.add("ConstantOfShape", &[&to], vec![attr_tensor("value", initializer("", &zero))])
         };
         debug_assert!(code(dtype) == code(zero.dtype()));
         Ok(match self.second {
-            false => branches(s, &condition, &at.types[0], taken, none),
-            true => branches(s, &condition, &at.types[0], none, taken),
+            false => branches(builder, &condition, &operands.types[0], relevance, zeros),
+            true => branches(builder, &condition, &operands.types[0], zeros, relevance),
         })
     }
 }
 
-/// The condition as `If` takes it.
-fn boolean(s: &mut OnnxBuilder, condition: &Dim) -> Lowered {
-    let condition = s.vector(std::slice::from_ref(condition))?;
-    Ok(s.add("Cast", &[&condition], vec![attr_int("to", 9)]))
+/// Adds the condition as a boolean.
+fn boolean(builder: &mut OnnxBuilder, condition: &Dim) -> Lowered {
+    let condition = builder.vector(std::slice::from_ref(condition))?;
+    Ok(builder.add("Cast", &[&condition], vec![attr_int("to", 9)]))
 }
 
-/// `If`, each of whose branches makes one value.
+/// Adds an `If` whose subgraphs compute one value each.
 fn branches(
-    s: &mut OnnxBuilder,
+    builder: &mut OnnxBuilder,
     condition: &str,
     ty: &TensorType,
     then: impl FnOnce(&mut OnnxBuilder) -> String,
     otherwise: impl FnOnce(&mut OnnxBuilder) -> String,
 ) -> String {
-    // The branches' shapes may differ: only the rank is told.
+    // The shapes of the branches may differ, so only the rank is declared.
     let ty = ty.with_shape((0..ty.rank()).map(|_| Dim::known(-1)).collect::<Shape>());
-    let branch = |s: &mut OnnxBuilder, name: &str, fill: Box<dyn FnOnce(&mut OnnxBuilder) -> String + '_>| {
-        let (made, nodes) = s.in_subgraph(fill);
-        attr_graph(name, graph(&s.name(name), nodes, vec![], vec![], vec![value_info(&made, &ty)]))
+    let branch = |builder: &mut OnnxBuilder,
+                  name: &str,
+                  fill: Box<dyn FnOnce(&mut OnnxBuilder) -> String + '_>| {
+        let (result, nodes) = builder.in_subgraph(fill);
+        attr_graph(name, graph(&builder.name(name), nodes, vec![], vec![], vec![value_info(&result, &ty)]))
     };
-    let then = branch(s, "then_branch", Box::new(then));
-    let otherwise = branch(s, "else_branch", Box::new(otherwise));
-    s.add("If", &[condition], vec![then, otherwise])
+    let then = branch(builder, "then_branch", Box::new(then));
+    let otherwise = branch(builder, "else_branch", Box::new(otherwise));
+    builder.add("If", &[condition], vec![then, otherwise])
 }

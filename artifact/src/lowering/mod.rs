@@ -1,26 +1,26 @@
-//! The lowering of every primitive to standard ONNX operators of opset 17. One primitive a file, with its adjoint.
+//! ONNX lowering: every primitive becomes standard operators of opset 17. One file per primitive and its adjoint.
 //!
 //! | primitive | operators |
 //! | --- | --- |
 //! | `Unary`, `Binary` | the operator of that name; `GuardedDiv` by `Where`, `Mod` of floats by `Floor` |
 //! | `Select`, `Cast`, `Transpose`, `Concat`, `Softmax` | `Where`, and the operators of those names |
-//! | `MatMul` | `MatMul`; transposed matrices: `Gemm`, more axes: `Transpose` first; parts by `Abs`, `Relu`, `Min` |
+//! | `MatMul` | `MatMul`; transposed matrices: `Gemm`, more axes: `Transpose` first; transforms by `Abs`, `Relu`, `Min` |
 //! | `Conv` | `Conv` |
-//! | `ConvTranspose` | `ConvTranspose`; what only a run can size is made large and then sliced |
-//! | `WindowSum` | `AveragePool` times the kernel's size; dilated: `Conv` with ones, a channel at a time |
-//! | `WindowSumTranspose` | `ConvTranspose` with ones, a channel at a time; a single window: `Expand` |
+//! | `ConvTranspose` | `ConvTranspose`; axes of unknown size are padded and then sliced |
+//! | `WindowSum` | `AveragePool` times the kernel's size; dilated: `Conv` with ones on each channel |
+//! | `WindowSumTranspose` | `ConvTranspose` with ones on each channel; a single window: `Expand` |
 //! | `WindowMax` | `MaxPool` |
-//! | `WindowMaxShare` | a `Slice` a tap, `Equal` to the maximum, counted; put back by `ConvTranspose` |
+//! | `WindowMaxShare` | a `Slice` per tap, compared with the maximum by `Equal`; moved back by `ConvTranspose` |
 //! | `Reduce` | `ReduceSum`, `ReduceMax`, …, `ArgMax`, `ArgMin` |
 //! | `Reshape`, `Expand`, `Slice`, `Pad`, `Gather` | the operators of those names |
 //! | `SliceTranspose` | `Pad`; steps: zeros between by `Pad` and `Reshape` first |
 //! | `ScatterAdd` | `ScatterElements` with addition |
 //! | `Overwrite` | `ScatterND` |
-//! | `NonZero`, `NonMaxSuppression` | the operators of those names, the result padded |
+//! | `NonZero`, `NonMaxSuppression` | the operators of those names, padded to the largest size |
 //! | `TopK` | the second result of `TopK` |
-//! | `Merge`, `MergeTranspose` | `If`, whose branches read the values around them |
-//! | `Attention`, `AttentionShare` | `MatMul`s and `Softmax`, as their formulas read |
-//! | `Scan` | `Scan`, whose body reads its captures from the graph around it |
+//! | `Merge`, `MergeTranspose` | `If`, whose branches read values of the outer graph |
+//! | `Attention`, `AttentionShare` | `MatMul`s and `Softmax`, as in their formulas |
+//! | `Scan` | `Scan`, whose body reads its captures from the outer graph |
 //! | `Dims`, `Iota` | `Reshape` of computed dimensions, `Range` |
 
 // `mod` lines and the table of primitives are generated: `DLBC_UPDATE_TABLES=1 cargo test --workspace --test architecture`.
@@ -40,8 +40,7 @@ mod non_max_suppression;
 mod non_zero;
 mod overwrite;
 mod pad;
-mod padded;
-mod part;
+mod pad_to;
 mod reduce;
 mod reshape;
 mod scan;
@@ -49,6 +48,7 @@ mod select;
 mod slice;
 mod softmax;
 mod top_k;
+mod transform;
 mod transpose;
 mod unary;
 mod window;
@@ -61,16 +61,16 @@ use crate::onnx_builder::OnnxBuilder;
 pub(crate) use contract::{Lowered, OnnxLowering, Operands};
 
 impl OnnxLowering for Prim {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        lowering(self).ok_or("it is no computation")?.lower(s, at)
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        lowering(self).ok_or("it is no computation")?.lower(builder, operands)
     }
 
-    fn parts(&self) -> Vec<Transform> {
-        lowering(self).map(|prim| prim.parts()).unwrap_or_default()
+    fn transforms(&self) -> Vec<Transform> {
+        lowering(self).map(|prim| prim.transforms()).unwrap_or_default()
     }
 }
 
-/// The lowering of a primitive; `None` for inputs and constants, which compute nothing.
+/// Returns the lowering of a primitive; `None` for inputs and constants, which compute nothing.
 fn lowering(prim: &Prim) -> Option<&dyn OnnxLowering> {
     Some(match prim {
         Prim::Input | Prim::Const(_) => return None,

@@ -1,15 +1,15 @@
-//! Indices of the elements other than 0.
+//! Indices of the elements that are not 0.
 
 use dlbc_ops::prim::NonZero;
 
 use super::contract::*;
-use super::padded::padded;
+use super::pad_to::pad_to;
 
 impl OnnxLowering for NonZero {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        let found = s.add("NonZero", &[at.x[0]], vec![]);
-        let (size, one) = (s.add("Size", &[at.x[0]], vec![]), s.ints(&[1]));
-        let size = s.add("Reshape", &[&size, &one], vec![]);
-        Ok(padded(s, &found, 1, &size, 0))
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        let indices = builder.add("NonZero", &[operands.names[0]], vec![]);
+        let (size, vector) = (builder.add("Size", &[operands.names[0]], vec![]), builder.ints(&[1]));
+        let size = builder.add("Reshape", &[&size, &vector], vec![]);
+        Ok(pad_to(builder, &indices, 1, &size, 0))
     }
 }

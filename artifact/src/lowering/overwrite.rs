@@ -1,4 +1,4 @@
-//! Replacement of rows.
+//! Replacement of rows by index.
 
 use dlbc_ops::prim::Overwrite;
 use dlbc_ops::tensor::DType;
@@ -6,16 +6,16 @@ use dlbc_proto::write::attr_int;
 
 use super::contract::*;
 
-/// `(data, indices, updates)`: each index becomes a vector of one, as `ScatterND` takes them.
+/// `(data, indices, updates)`: each index becomes a vector of one element, the form that `ScatterND` takes.
 impl OnnxLowering for Overwrite {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        let (x, types) = (at.x, at.types);
-        let column = s.ints(&[-1, 1]);
-        let at = match types[1].dtype {
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        let (x, types) = (operands.names, operands.types);
+        let column = builder.ints(&[-1, 1]);
+        let indices = match types[1].dtype {
             DType::I64 => x[1].to_string(),
-            _ => s.add("Cast", &[x[1]], vec![attr_int("to", 7)]),
+            _ => builder.add("Cast", &[x[1]], vec![attr_int("to", 7)]),
         };
-        let at = s.add("Reshape", &[&at, &column], vec![]);
-        Ok(s.add("ScatterND", &[x[0], &at, x[2]], vec![]))
+        let indices = builder.add("Reshape", &[&indices, &column], vec![]);
+        Ok(builder.add("ScatterND", &[x[0], &indices, x[2]], vec![]))
     }
 }

@@ -7,27 +7,27 @@ use dlbc_proto::write::attr_string;
 use super::contract::*;
 
 impl OnnxLowering for Pad {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        pad(s, at.x[0], at.types[0].dtype, &self.before, &self.after, self.mode)
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        pad(builder, operands.names[0], operands.types[0].dtype, &self.before, &self.after, self.mode)
     }
 }
 
-/// The value `x` with pads around it.
+/// Pads `x` by `before` and `after` elements on each axis.
 pub(super) fn pad(
-    s: &mut OnnxBuilder,
+    builder: &mut OnnxBuilder,
     x: &str,
     dtype: DType,
     before: &[Dim],
     after: &[Dim],
     mode: PadMode,
 ) -> Lowered {
-    let pads = s.vector(&[before, after].concat())?;
+    let pads = builder.vector(&[before, after].concat())?;
     Ok(match mode {
         PadMode::Constant(fill) => {
-            let fill = s.scalar(dtype, f64::from(fill));
-            s.add("Pad", &[x, &pads, &fill], vec![])
+            let fill = builder.scalar(dtype, f64::from(fill));
+            builder.add("Pad", &[x, &pads, &fill], vec![])
         }
-        PadMode::Reflect => s.add("Pad", &[x, &pads], vec![attr_string("mode", "reflect")]),
-        PadMode::Edge => s.add("Pad", &[x, &pads], vec![attr_string("mode", "edge")]),
+        PadMode::Reflect => builder.add("Pad", &[x, &pads], vec![attr_string("mode", "reflect")]),
+        PadMode::Edge => builder.add("Pad", &[x, &pads], vec![attr_string("mode", "edge")]),
     })
 }

@@ -1,4 +1,4 @@
-//! A recurrence as ONNX `Scan`: captures are values of the graph around the body.
+//! A recurrence as ONNX `Scan`, whose body reads captures from the outer graph.
 
 use std::collections::HashMap;
 
@@ -9,24 +9,24 @@ use dlbc_proto::write::{attr_graph, attr_int, attr_ints, graph};
 use super::contract::*;
 use crate::onnx_builder::types::value_info;
 
-/// Operands: the first state, sequences, captures. The node's second output is the result.
+/// Operands: the initial state, sequences, captures. The result is the second output of the node.
 impl OnnxLowering for Scan {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        let x = at.x;
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        let x = operands.names;
         let step = self.body.graph();
         let result = self.body.result().ok_or("a step without a result")?;
-        let taken = 1 + self.sequences;
+        let scan_inputs = 1 + self.sequences;
         let mut names: HashMap<Value, String> = HashMap::new();
         let mut inputs = vec![];
         for (k, id) in step.inputs().iter().enumerate() {
             let node = step.node(*id);
-            let name = if k < taken { s.name(node.name()) } else { x[k].to_string() };
-            if k < taken {
+            let name = if k < scan_inputs { builder.name(node.name()) } else { x[k].to_string() };
+            if k < scan_inputs {
                 inputs.push(value_info(&name, &node.types[0]));
             }
             names.insert(Value { node: *id, slot: 0 }, name);
         }
-        let (ends, nodes) = s.in_subgraph(|s| -> Result<[String; 2], String> {
+        let (ends, nodes) = builder.in_subgraph(|builder| -> Result<[String; 2], String> {
             for id in step.topological() {
                 let prim = step.op(id);
                 if matches!(prim, Prim::Input) {
@@ -35,22 +35,22 @@ impl OnnxLowering for Scan {
                 let operands = step.node_inputs(id);
                 let types: Vec<TensorType> = operands.iter().map(|v| step.ty(*v).clone()).collect();
                 let x: Vec<&str> = operands.iter().map(|v| names[v].as_str()).collect();
-                let result = prim.lower(s, &Operands { x: &x, types: &types })?;
+                let result = prim.lower(builder, &Operands { names: &x, types: &types })?;
                 names.insert(Value { node: id, slot: 0 }, result);
             }
             let next = &names[&result];
-            Ok([s.add("Identity", &[next], vec![]), s.add("Identity", &[next], vec![])])
+            Ok([builder.add("Identity", &[next], vec![]), builder.add("Identity", &[next], vec![])])
         });
         let outputs = ends?.iter().map(|name| value_info(name, step.ty(result))).collect();
-        let name = s.name("step");
+        let name = builder.name("step");
         let body = graph(&name, nodes, vec![], inputs, outputs);
-        let way = i64::from(self.reverse);
+        let direction = i64::from(self.reverse);
         let attributes = vec![
             attr_graph("body", body),
             attr_int("num_scan_inputs", self.sequences as i64),
-            attr_ints("scan_input_directions", vec![way; self.sequences]),
-            attr_ints("scan_output_directions", vec![way]),
+            attr_ints("scan_input_directions", vec![direction; self.sequences]),
+            attr_ints("scan_output_directions", vec![direction]),
         ];
-        Ok(s.add_second("Scan", &x[..taken], attributes))
+        Ok(builder.add_second("Scan", &x[..scan_inputs], attributes))
     }
 }

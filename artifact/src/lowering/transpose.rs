@@ -6,7 +6,7 @@ use super::contract::*;
 use crate::onnx_builder::types::sizes;
 
 impl OnnxLowering for Transpose {
-    fn lower(&self, s: &mut OnnxBuilder, at: &Operands) -> Lowered {
-        Ok(s.add("Transpose", &[at.x[0]], vec![sizes("perm", &self.perm)]))
+    fn lower(&self, builder: &mut OnnxBuilder, operands: &Operands) -> Lowered {
+        Ok(builder.add("Transpose", &[operands.names[0]], vec![sizes("perm", &self.perm)]))
     }
 }

@@ -1,4 +1,4 @@
-//! Windows as ONNX has them, with the attributes and reshapes that their primitives share.
+//! Attributes, pads and reshapes that the primitives of windows share.
 
 use dlbc_ops::prim::{ConvGeometry, PadMode, Window};
 use dlbc_ops::tensor::{DType, Dim};
@@ -9,39 +9,43 @@ use super::contract::*;
 use super::pad::pad;
 use crate::onnx_builder::types::sizes;
 
-/// The same windows without `ceil`: the pads after are as large as the windows reach, whatever the operand's size.
+/// Replaces `ceil` by larger pads after the operand that give the same windows for every operand size.
 ///
-/// A last window must begin inside the operand or its leading pads. Where the windows can get past that, the pads after
-/// are such that exactly those which begin there fit; else such that the rounded-up number fits.
-pub(super) fn settled(w: &Window) -> Window {
-    let mut settled = Window { ceil: false, ..w.clone() };
+/// A window must begin inside the operand or its leading pads. Where rounding up could add a window that begins later, the
+/// pads are cut so that only the allowed windows fit; elsewhere they are enlarged so that the rounded-up number fits.
+pub(super) fn without_ceil(w: &Window) -> Window {
+    let mut floored = Window { ceil: false, ..w.clone() };
     if w.ceil {
-        for (i, after) in settled.after.iter_mut().enumerate() {
+        for (i, after) in floored.after.iter_mut().enumerate() {
             let (stride, extent) = (w.strides[i], w.extent(i));
             if stride > 1 {
                 *after = if stride + *after >= extent { extent - 1 } else { *after + stride - 1 };
             }
         }
     }
-    settled
+    floored
 }
 
-/// Returns whether the pools of ONNX Runtime take these pads: smaller than the kernel, and not dilated.
+/// True if the pools of ONNX Runtime take these pads: smaller than the kernel, and without dilation.
 pub(super) fn pads_fit(w: &Window) -> bool {
-    let small = |p: &[usize]| p.iter().zip(&w.kernel).all(|(p, k)| p < k);
-    let none = w.before.iter().chain(&w.after).all(|p| *p == 0);
-    none || (small(&w.before) && small(&w.after) && w.dilations.iter().all(|d| *d == 1))
+    let fits = |pads: &[usize]| pads.iter().zip(&w.kernel).all(|(pad, k)| pad < k);
+    let is_unpadded = w.before.iter().chain(&w.after).all(|pad| *pad == 0);
+    is_unpadded || (fits(&w.before) && fits(&w.after) && w.dilations.iter().all(|d| *d == 1))
 }
 
-/// `x` with the pads of a window around its spatial axes.
-pub(super) fn padded(s: &mut OnnxBuilder, w: &Window, x: &str, dtype: DType, fill: f32) -> Lowered {
+/// Pads the spatial axes of `x` by the pads of a window.
+pub(super) fn padded(builder: &mut OnnxBuilder, w: &Window, x: &str, dtype: DType, fill: f32) -> Lowered {
     if w.before.iter().chain(&w.after).all(|p| *p == 0) {
         return Ok(x.into());
     }
     let margins = |p: &[usize]| [0, 0].iter().chain(p).map(|p| Dim::known(*p as i64)).collect::<Vec<_>>();
-    pad(s, x, dtype, &margins(&w.before), &margins(&w.after), PadMode::Constant(fill))
+    pad(builder, x, dtype, &margins(&w.before), &margins(&w.after), PadMode::Constant(fill))
 }
 
+/// Kernel, strides and pads of a pool.
+///
+/// # Errors
+/// For a window without spatial axis.
 pub(super) fn pool(w: &Window) -> Result<Vec<AttributeProto>, String> {
     if w.rank() == 0 {
         return Err("its window has no spatial axis".into());
@@ -49,17 +53,21 @@ pub(super) fn pool(w: &Window) -> Result<Vec<AttributeProto>, String> {
     Ok(vec![sizes("kernel_shape", &w.kernel), sizes("strides", &w.strides), pads(&w.before, &w.after)])
 }
 
+/// The same window without pads.
 pub(super) fn unpadded(w: &Window) -> Window {
     let zeros = vec![0; w.rank()];
     Window { before: zeros.clone(), after: zeros, ..w.clone() }
 }
 
-/// A convolution of one channel.
+/// The geometry of a convolution with one channel.
 pub(super) fn single(w: &Window) -> ConvGeometry {
     ConvGeometry { window: w.clone(), groups: 1 }
 }
 
-/// Kernel, strides, dilations and groups.
+/// Kernel, strides, dilations and groups of a convolution.
+///
+/// # Errors
+/// For a window without spatial axis.
 pub(super) fn attributes(geometry: &ConvGeometry) -> Result<Vec<AttributeProto>, String> {
     let w = &geometry.window;
     if w.rank() == 0 {
@@ -73,22 +81,23 @@ pub(super) fn attributes(geometry: &ConvGeometry) -> Result<Vec<AttributeProto>,
     ])
 }
 
+/// The attribute `pads`.
 pub(super) fn pads(before: &[usize], after: &[usize]) -> AttributeProto {
     sizes("pads", &[before, after].concat())
 }
 
-/// `[n, c, …]` as `[n·c, 1, …]`.
-pub(super) fn flat(s: &mut OnnxBuilder, x: &str, rank: usize) -> String {
-    // 0 keeps a dimension.
-    let to = s.ints(&[&[-1, 1], vec![0; rank - 2].as_slice()].concat());
-    s.add("Reshape", &[x, &to], vec![])
+/// Reshapes `[n, c, …]` to `[n·c, 1, …]`.
+pub(super) fn flatten_channels(builder: &mut OnnxBuilder, x: &str, rank: usize) -> String {
+    // In the target of `Reshape`, 0 keeps a dimension.
+    let to = builder.ints(&[&[-1, 1], vec![0; rank - 2].as_slice()].concat());
+    builder.add("Reshape", &[x, &to], vec![])
 }
 
-/// `[n·c, 1, …]` as `[n, c, …]`, the first two of `ty`.
-pub(super) fn unflat(s: &mut OnnxBuilder, x: &str, ty: &TensorType) -> Lowered {
+/// Reshapes `[n·c, 1, …]` to `[n, c, …]` with the first two dimensions of `ty`.
+pub(super) fn unflatten_channels(builder: &mut OnnxBuilder, x: &str, ty: &TensorType) -> Lowered {
     let (n, c) = (ty.dim(0).clone(), ty.dim(1).clone());
     let (n, c) = if c.as_known().is_some() { (Dim::known(-1), c) } else { (n, Dim::known(-1)) };
     let rest = vec![Dim::known(0); ty.rank() - 2];
-    let to = s.vector(&[&[n, c], rest.as_slice()].concat())?;
-    Ok(s.add("Reshape", &[x, &to], vec![]))
+    let to = builder.vector(&[&[n, c], rest.as_slice()].concat())?;
+    Ok(builder.add("Reshape", &[x, &to], vec![]))
 }

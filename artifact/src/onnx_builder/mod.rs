@@ -1,4 +1,4 @@
-//! Nodes of a file, and the graph that they stand in.
+//! Builder of ONNX nodes in a main graph or a function body.
 
 mod dims;
 pub(crate) mod scope;
@@ -15,31 +15,32 @@ use scope::{MainGraph, Scope};
 use sources::Sources;
 use types::initializer;
 
-/// The name of the result of a function.
+/// Name of the result in a function body.
 pub(crate) const RESULT: &str = "y";
 
-/// Adds the nodes that primitives lower to.
+/// Builds the nodes that primitives lower to.
 pub(crate) struct OnnxBuilder {
-    /// The nodes, in order.
+    /// Nodes in the order in which they were added, without the hoisted ones.
     pub nodes: Vec<NodeProto>,
-    /// The number of constants among the nodes.
+    /// Number of `Constant` nodes among them.
     pub constants: usize,
     scope: Scope,
-    /// Results of nodes and constants that are made once, by what makes them.
+    /// Names of cached results, by a description of their node or constant.
     cache: HashMap<String, String>,
     used_names: HashSet<String>,
+    /// Beginning of the names of new values in a main graph.
     prefix: String,
-    /// The number of nameless values.
+    /// Number of values with a numbered name.
     count: usize,
 }
 
 impl OnnxBuilder {
-    /// A main graph in which names are in use.
+    /// A builder of a main graph. `sources` define its dimension symbols; names in `used_names` are not given again.
     pub fn main(sources: Sources, used_names: HashSet<String>) -> OnnxBuilder {
         OnnxBuilder::new(Scope::Main(MainGraph { sources, ..MainGraph::default() }), used_names)
     }
 
-    /// A function body.
+    /// A builder of a function body.
     pub fn function() -> OnnxBuilder {
         OnnxBuilder::new(Scope::Function(vec![]), HashSet::new())
     }
@@ -56,12 +57,12 @@ impl OnnxBuilder {
         }
     }
 
-    /// Values made from now on belong to `result`: their names begin with it.
-    pub fn begin(&mut self, result: &str) {
+    /// Sets the beginning of the names of new values to `result`, the result that they contribute to.
+    pub fn set_prefix(&mut self, result: &str) {
         self.prefix = result.into();
     }
 
-    /// The nodes, and the parts that only a main graph has.
+    /// Returns the nodes and the parts that only a main graph has.
     pub fn into_main(self) -> (Vec<NodeProto>, MainGraph) {
         match self.scope {
             Scope::Main(main) => (self.nodes, main),
@@ -69,15 +70,15 @@ impl OnnxBuilder {
         }
     }
 
-    /// The vectors of dimensions that the caller of a function passes.
-    pub fn vectors(&self) -> &[Vec<Dim>] {
+    /// Vectors of dimensions that a function body takes as parameters, after its operands.
+    pub fn dim_parameters(&self) -> &[Vec<Dim>] {
         match &self.scope {
             Scope::Main(_) => &[],
-            Scope::Function(vectors) => vectors,
+            Scope::Function(parameters) => parameters,
         }
     }
 
-    /// A name that nothing has, close to `name`.
+    /// Returns `name`, or `name.N` with the first number that makes it unused, and marks it as used.
     pub fn fresh(&mut self, name: &str) -> String {
         let mut candidate = name.to_string();
         let mut n = 1;
@@ -88,7 +89,7 @@ impl OnnxBuilder {
         candidate
     }
 
-    /// A name for a value of an operation.
+    /// Returns an unused name for the result of an operator.
     pub fn name(&mut self, op: &str) -> String {
         match self.scope {
             Scope::Main(_) => self.fresh(&format!("{}/{op}", self.prefix)),
@@ -96,26 +97,27 @@ impl OnnxBuilder {
         }
     }
 
+    /// Returns an unused name of a word and a number.
     fn numbered(&mut self, word: &str) -> String {
         self.count += 1;
         self.fresh(&format!("{word}{}", self.count))
     }
 
-    /// Adds a node and returns its result.
+    /// Adds a node and returns the name of its result.
     pub fn add(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
         let name = self.name(op);
         self.nodes.push(write::node(op, &name, inputs, &[&name], attributes));
         name
     }
 
-    /// Adds a node with two results, and returns the second.
+    /// Adds a node with two results and returns the name of the second.
     pub fn add_second(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
         let (first, second) = (self.name(op), self.name(op));
         self.nodes.push(write::node(op, &second, inputs, &[&first, &second], attributes));
         second
     }
 
-    /// Adds the nodes of a graph within a node, and returns them apart. Their results are not known outside.
+    /// Collects the nodes that `fill` adds as the nodes of a subgraph. Their cached results are not visible outside.
     pub fn in_subgraph<T>(&mut self, fill: impl FnOnce(&mut OnnxBuilder) -> T) -> (T, Vec<NodeProto>) {
         let outer = std::mem::take(&mut self.nodes);
         let (cache, constants) = (self.cache.clone(), self.constants);
@@ -125,8 +127,8 @@ impl OnnxBuilder {
         (result, nodes)
     }
 
-    /// Adds a node unless the same one is there already. Not for the last node of a primitive, which takes the name of the
-    /// result.
+    /// Adds a node unless an equal one exists, and returns the name of its result. It must not be the last node of a
+    /// primitive, since `name_result` renames that one.
     pub fn add_cached(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
         let key = format!("{op} {inputs:?} {attributes:?}");
         if let Some(name) = self.cache.get(&key) {
@@ -137,8 +139,8 @@ impl OnnxBuilder {
         name
     }
 
-    /// Adds a node to the prelude unless the same one is there already; what depends on measured values stands where it is
-    /// needed.
+    /// Adds a node that computes dimensions unless an equal one exists. In a main graph it precedes all other nodes, except if
+    /// it depends on a data-dependent value; then it stays where it is added.
     pub fn hoist(&mut self, op: &str, inputs: &[&str], attributes: Vec<AttributeProto>) -> String {
         let key = format!("{op} {inputs:?} {attributes:?}");
         if let Some(name) = self.cache.get(&key) {
@@ -147,18 +149,18 @@ impl OnnxBuilder {
         let name = self.numbered("dlbc.dim/");
         let node = write::node(op, &name, inputs, &[&name], attributes);
         match &mut self.scope {
-            Scope::Main(main) if main.is_late(inputs) => {
-                main.late.insert(name.clone());
+            Scope::Main(main) if main.is_data_dependent(inputs) => {
+                main.data_dependent.insert(name.clone());
                 self.nodes.push(node);
             }
-            Scope::Main(main) => main.prelude.push(node),
+            Scope::Main(main) => main.shape_nodes.push(node),
             Scope::Function(_) => self.nodes.push(node),
         }
         self.cache.insert(key, name.clone());
         name
     }
 
-    /// Gives the result of the last node the name `target`; a result that another node made is copied.
+    /// Renames `result` to `target` if the last node computes it; otherwise adds an `Identity` to `target`.
     pub fn name_result(&mut self, result: &str, target: &str) {
         match self.nodes.last_mut() {
             Some(node) if node.output.last().is_some_and(|o| o == result) => {
@@ -170,7 +172,7 @@ impl OnnxBuilder {
         }
     }
 
-    /// A constant; equal ones are made once.
+    /// Adds a constant unless an equal one exists, and returns its name.
     pub fn constant(&mut self, t: &Tensor) -> String {
         let key = format!("constant {} {:?}", t.ty(), t.bytes());
         if let Some(name) = self.cache.get(&key) {
@@ -189,12 +191,12 @@ impl OnnxBuilder {
         name
     }
 
-    /// A scalar of an element type.
+    /// Adds a scalar constant of an element type.
     pub fn scalar(&mut self, dtype: DType, value: f64) -> String {
         self.constant(&Array::F(ndarray::arr0(value).into_dyn()).to_tensor(dtype))
     }
 
-    /// An int64 vector.
+    /// Adds a constant int64 vector.
     pub fn ints(&mut self, values: &[i64]) -> String {
         self.constant(&Tensor::from_i64(&[values.len()], values))
     }

@@ -1,4 +1,4 @@
-//! The graph that nodes are added to: the main graph, or the body of a function.
+//! Scope of nodes: the main graph or a function body.
 
 use std::collections::HashSet;
 
@@ -7,40 +7,40 @@ use dlbc_proto::onnx::{NodeProto, TensorProto};
 
 use super::sources::{Source, Sources};
 
-/// Scope of nodes.
+/// The graph that a builder adds nodes to.
 pub(crate) enum Scope {
     /// The main graph.
     Main(MainGraph),
-    /// The body of a function, with the vectors of dimensions that its caller passes.
+    /// A function body, with the vectors of dimensions that are its parameters.
     Function(Vec<Vec<Dim>>),
 }
 
 /// Parts that exist only in a main graph.
 #[derive(Default)]
 pub(crate) struct MainGraph {
-    /// Constants.
+    /// Constants that lowering added.
     pub initializers: Vec<TensorProto>,
-    /// Nodes that compute dimensions; they stand first.
-    pub prelude: Vec<NodeProto>,
-    /// The sources of symbols.
+    /// Nodes that compute dimensions from the shapes of inputs; they precede all other nodes.
+    pub shape_nodes: Vec<NodeProto>,
+    /// Source of each dimension symbol.
     pub sources: Sources,
-    /// Dimensions that depend on measured values.
-    pub late: HashSet<String>,
+    /// Names of computed dimensions that depend on data.
+    pub data_dependent: HashSet<String>,
 }
 
 impl MainGraph {
-    /// Returns whether a node with these operands depends on measured values, so that it must stand after them.
-    pub fn is_late(&self, inputs: &[&str]) -> bool {
-        inputs.iter().any(|i| self.late.contains(*i) || self.is_measured(i))
+    /// True if one of these operands is a data-dependent dimension, or depends on one.
+    pub fn is_data_dependent(&self, inputs: &[&str]) -> bool {
+        inputs.iter().any(|i| self.data_dependent.contains(*i) || self.is_symbol_value(i))
     }
 
-    fn is_measured(&self, value: &str) -> bool {
+    fn is_symbol_value(&self, value: &str) -> bool {
         self.sources.values().any(|s| matches!(s, Source::Value(v) if v == value))
     }
 }
 
 impl Scope {
-    /// The source of a symbol; `None` in a function, which its caller passes dimensions.
+    /// Returns the source of a symbol; `None` in a function body, which gets its dimensions as parameters.
     pub fn source(&self, symbol: &str) -> Option<Source> {
         match self {
             Scope::Main(main) => main.sources.get(symbol).cloned(),

@@ -1,4 +1,4 @@
-//! Values of a graph that its symbols are known from.
+//! Sources of dimension symbols: shapes of inputs, and data-dependent values.
 
 use std::collections::HashMap;
 
@@ -6,38 +6,38 @@ use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Output;
 
-/// The value that a symbol is known from.
+/// A value from which a dimension symbol is computed.
 #[derive(Clone)]
 pub(crate) enum Source {
-    /// An input, the axis whose dimension is a multiple of it, and the factor.
-    Axis(String, usize, i64),
-    /// A value of one element that is it.
+    /// Dimension `axis` of `input`, which is the symbol times `factor`.
+    Axis { input: String, axis: usize, factor: i64 },
+    /// Name of a value of one element that equals the symbol.
     Value(String),
 }
 
-/// The source of each symbol.
+/// Source of each dimension symbol.
 pub(crate) type Sources = HashMap<String, Source>;
 
-/// The sources of a graph's symbols: the first input that has them as a dimension, or the value that is measured.
-/// `except` is no source.
-pub(crate) fn sources(graph: &Graph<Prim>, except: &str) -> Sources {
+/// Returns the source of each dimension symbol: the first input with it in its shape, or a data-dependent value. The input
+/// `ignored` is not a source.
+pub(crate) fn sources(graph: &Graph<Prim>, ignored: &str) -> Sources {
     let mut sources = Sources::new();
-    for node in graph.inputs().iter().map(|id| graph.node(*id)).filter(|n| n.name() != except) {
+    for node in graph.inputs().iter().map(|id| graph.node(*id)).filter(|n| n.name() != ignored) {
         for (axis, dim) in node.types.iter().flat_map(|t| t.shape.0.iter().enumerate()) {
             if let Some((factor, symbol)) = dim.as_multiple() {
-                let source = || Source::Axis(node.name().to_string(), axis, factor);
+                let source = || Source::Axis { input: node.name().to_string(), axis, factor };
                 sources.entry(symbol.to_string()).or_insert_with(source);
             }
         }
     }
-    for (symbol, v) in measured(graph) {
+    for (symbol, v) in data_dependent_dims(graph) {
         sources.insert(symbol.into(), Source::Value(graph.value_name(v).into()));
     }
     sources
 }
 
-/// The symbols that values of a graph bind.
-pub(crate) fn measured(graph: &Graph<Prim>) -> impl Iterator<Item = (&str, Value)> {
+/// Returns the data-dependent dimension symbols, each with the value that it equals.
+pub(crate) fn data_dependent_dims(graph: &Graph<Prim>) -> impl Iterator<Item = (&str, Value)> {
     graph.outputs().iter().filter_map(|(output, v)| match output {
         Output::Dimension(symbol) => Some((&**symbol, *v)),
         Output::Model(_)

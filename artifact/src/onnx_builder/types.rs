@@ -1,10 +1,10 @@
-//! Tensors, element types and values as the file has them.
+//! ONNX form of tensors, element types and value types.
 
 use dlbc_ops::tensor::{DType, Tensor, TensorType};
 use dlbc_proto::onnx::{AttributeProto, TensorProto, ValueInfoProto};
 use dlbc_proto::{Bytes, DataType, write};
 
-/// A tensor of the file; its bytes are shared, not copied.
+/// Converts a tensor; its bytes are shared, not copied.
 pub(crate) fn initializer(name: &str, t: &Tensor) -> TensorProto {
     struct Shared(Tensor);
     impl AsRef<[u8]> for Shared {
@@ -16,7 +16,7 @@ pub(crate) fn initializer(name: &str, t: &Tensor) -> TensorProto {
     write::tensor(name, code(t.dtype()), &dims, Bytes::from_owner(Shared(t.clone())))
 }
 
-/// The file's element type.
+/// Converts an element type.
 pub(crate) fn code(dtype: DType) -> DataType {
     match dtype {
         DType::F32 => DataType::F32,
@@ -35,12 +35,12 @@ pub(crate) fn code(dtype: DType) -> DataType {
     }
 }
 
-/// An attribute of sizes.
+/// An integer-list attribute of sizes.
 pub(crate) fn sizes(name: &str, values: &[usize]) -> AttributeProto {
     write::attr_ints(name, values.iter().map(|v| *v as i64).collect::<Vec<_>>())
 }
 
-/// A graph input or output; a dimension that is an expression goes by its text.
+/// Declares a graph input or output. A symbolic dimension is declared by the text of its expression.
 pub(crate) fn value_info(name: &str, ty: &TensorType) -> ValueInfoProto {
     let dim = |d: &dlbc_ops::tensor::Dim| match d.as_known().map(u64::try_from) {
         Some(Ok(v)) => write::Dim::Value(v),
