@@ -33,8 +33,8 @@
 //! - model and relevance as one ONNX file for any runtime: [`Explainer::export`];
 //! - what went wrong and who can mend it: [`Error`] and [`ErrorKind`].
 //!
-//! Inputs need not be files: [`Explainer::explain_with`] takes tensors and borrowed values by name, `[("input", TensorView::new(&[1,
-//! 3, 224, 224], &pixels)?)]`.
+//! Inputs need not be files: [`Explainer::explain_with`] takes tensors and borrowed values by name, such as
+//! `[("input", TensorView::new(&[1, 3, 224, 224], &pixels)?)]`.
 //!
 //! Features: `cpu` and `cuda` are engines; `images`, `text`, `table` and `npz` kinds of inputs, the first with [`heatmap`] too;
 //! `ndarray` converts tensors from and to arrays; `eval` has the metrics; `cli` is the program. All are on by default. An embedder

@@ -124,7 +124,7 @@ fn code_includes_only_files_of_its_package() {
                     let inside = file.strip_prefix(&base).map(|file| format!("/{}", file.display()));
                     let inside = inside.unwrap_or_else(|_| panic!("{}: {included}", path.display()));
                     let has = |pattern: &&str| inside.starts_with(*pattern) || inside == "/README.md";
-                    assert!(packaged.iter().any(|p| has(&p)), "{}: {included}", path.display());
+                    assert!(packaged.iter().any(has), "{}: {included}", path.display());
                 }
             }
         }
