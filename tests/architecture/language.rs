@@ -63,8 +63,7 @@ fn patterns(code: &str) -> Vec<&str> {
         let before = &code[..end];
         patterns.push(&before[..before.find(" if ").unwrap_or(before.len())]);
     }
-    let bars: Vec<&str> =
-        code.replace("||", "  ").len().eq(&code.len()).then(|| code.split('|').collect()).unwrap_or_default();
+    let bars: Vec<&str> = code.split('|').collect();
     if bars.len() >= 3 && !code.contains(" => ") && !code.contains("matches!") {
         patterns.extend(bars.into_iter().skip(1).step_by(2));
     }

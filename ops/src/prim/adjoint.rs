@@ -29,7 +29,7 @@ pub fn adjoint(
     Ok(d.adjoints)
 }
 
-/// Context in which [`Primitive::adjoint`] builds the adjoints of one node.
+/// Context in which [`Primitive::adjoint`](super::Primitive::adjoint) builds the adjoints of one node.
 pub struct Adjoint<'a> {
     /// Builder of the program.
     pub b: &'a mut Builder,
