@@ -89,21 +89,21 @@ fn targets(
         let seconds = session.explain_targets(inputs, targets, &Request::default()).unwrap()[0].timings;
         [seconds.forward, seconds.reverse].map(|s| 1e3 * s)
     };
-    // The first of each plans.
+    // The first run of each kind also plans.
     run(&all[..1]);
     run(&all);
-    let (mut one, mut several) = (vec![], vec![]);
+    let (mut single, mut several) = (vec![], vec![]);
     for _ in 0..repeats {
-        one.push(run(&all[..1]));
+        single.push(run(&all[..1]));
         several.push(run(&all));
     }
     let median = |runs: &[[f64; 2]], stage: usize| {
         median(&runs.iter().map(|r| r[stage]).collect::<Vec<_>>()).unwrap_or_default()
     };
-    let (reverse, reverse_all) = (median(&one, 1), median(&several, 1));
+    let (reverse, reverse_all) = (median(&single, 1), median(&several, 1));
     let extra = (reverse_all - reverse) / (count - 1) as f64;
     json!({
-        "method": "dlbc_targets", "threads": threads, "targets": count, "forward_ms": median(&one, 0),
+        "method": "dlbc_targets", "threads": threads, "targets": count, "forward_ms": median(&single, 0),
         "reverse_ms": reverse, "reverse_all_ms": reverse_all, "extra_target_ms": extra,
         "extra_over_reverse": extra / reverse, "peak_rss_mb": peak_mib(),
     })
@@ -112,7 +112,7 @@ fn targets(
 fn tensors(path: &str) -> Tensors {
     let mut npz = NpzReader::new(File::open(path).unwrap()).unwrap();
     let names = npz.names().unwrap();
-    let mut made = Tensors::new();
+    let mut tensors = Tensors::new();
     for name in names {
         let key = name.strip_suffix(".npy").unwrap_or(&name).to_string();
         let tensor = match npz.by_name::<OwnedRepr<f32>, IxDyn>(&name) {
@@ -122,9 +122,9 @@ fn tensors(path: &str) -> Tensors {
                 Tensor::from_i64(array.shape(), &array.iter().copied().collect::<Vec<i64>>())
             }
         };
-        made.insert(key, tensor);
+        tensors.insert(key, tensor);
     }
-    made
+    tensors
 }
 
 fn median(values: &[f64]) -> Option<f64> {
@@ -133,14 +133,14 @@ fn median(values: &[f64]) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// Processor time of all threads of this process so far, in steps of 10 ms; `None` where the system does not say.
+/// Returns the processor time of all threads of this process so far, in steps of 10 ms; `None` without `/proc`.
 fn processor_ms() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_whitespace().collect();
     Some(10.0 * (fields[11].parse::<f64>().ok()? + fields[12].parse::<f64>().ok()?))
 }
 
-/// The greatest resident memory of this process so far, in MiB; `None` where the system does not say.
+/// Returns the peak resident memory of this process so far, in MiB; `None` without `/proc`.
 fn peak_mib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;

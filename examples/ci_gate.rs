@@ -1,4 +1,4 @@
-//! A gate for a pipeline: fails where a new model explains its answers otherwise than the old one.
+//! A CI gate that fails if a new model explains its answers differently from the old one.
 
 use std::process::ExitCode;
 
@@ -19,6 +19,6 @@ fn main() -> dlbc::Result<ExitCode> {
     for tensor in &difference.tensors {
         println!("{}: rank correlation {:.4}", tensor.tensor, tensor.agreement.rank);
     }
-    difference.failed.iter().for_each(|missed| eprintln!("{missed}"));
+    difference.failed.iter().for_each(|bound| eprintln!("{bound}"));
     Ok(if difference.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,4 +1,4 @@
-//! The three largest classes of a picture, and how much relevance for and against each lies on its pixels.
+//! Explains the three most probable classes of a picture: relevance for and against each, and a heat map.
 
 use dlbc::{Explainer, Inputs, PictureOptions, Request, TargetSpec, heatmap};
 
@@ -12,7 +12,7 @@ fn main() -> dlbc::Result<()> {
     }
     let targets = "top3".parse::<TargetSpec>()?.resolve(&explainer.classes()?)?;
     let each: Vec<_> = targets.iter().map(|named| named.target).collect();
-    // One forward and one reverse for all three.
+    // All three targets share one forward and one reverse.
     let explanations = explainer.explain_targets(&inputs, &each, &Request::default())?;
     for (named, explanation) in targets.iter().zip(&explanations) {
         let pixels = explanation.net("input").map(|map| map.to_f64()).unwrap_or_default();

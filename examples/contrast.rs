@@ -1,4 +1,4 @@
-//! Why one digit and not another: two tracks of relevance, and the difference of two classes.
+//! Explains why one digit and not another: by two tracks of relevance, and by the difference of two classes.
 
 use dlbc::{Explainer, Inputs, Mode, Request, Target};
 

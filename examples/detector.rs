@@ -1,4 +1,4 @@
-//! The pixels that the score of a detector's best box rests on.
+//! Explains the score of a detector's best box by the pixels.
 
 use dlbc::{BoxTarget, DetectorHints, Explainer, Inputs, PictureOptions, Preset, Request, Target, WhichBox};
 
@@ -12,10 +12,10 @@ fn main() -> dlbc::Result<()> {
     let target = Target::Box(BoxTarget { which: WhichBox::Rank(0), class: None, coordinate: None });
     let request = Request::new().target(target);
     let explanation = explainer.explain_with(&inputs, &request)?;
-    for found in &explanation.boxes {
+    for detected in &explanation.boxes {
         println!(
             "box {} of class {}, score {:.2}, at {:?}",
-            found.number, found.class, found.score, found.coordinates
+            detected.number, detected.class, detected.score, detected.coordinates
         );
     }
     dlbc::heatmap::render(&explainer, &inputs, &explanation)?.save("target/detector.png")

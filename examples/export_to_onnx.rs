@@ -1,4 +1,4 @@
-//! Model and relevance as one ONNX file, for a runtime that knows nothing of dlbc.
+//! Exports model and relevance as one ONNX file, which any ONNX runtime can run.
 
 use dlbc::{Explainer, ExportOptions, ExportStart, ExportTarget};
 

@@ -18,12 +18,12 @@ use dlbc_ptxsim::Simulator;
 use dlbc_runtime::backend::ReferenceBackend;
 use dlbc_runtime::{Backend, CpuBackend, Explanation, Request, Session, SessionOptions, Target, Tensors};
 
-/// Bounds of a forward, of the largest magnitude in the tensor or of 1.
+/// Bounds of a forward value's difference, relative to the largest magnitude in the tensor or to 1.
 const REFERENCE: f64 = 1e-5;
 const CPU: f64 = 1e-4;
-/// Bound of an element of relevance, of the sum of magnitudes.
+/// Bound of the difference of a relevance value, relative to the sum of magnitudes.
 const RELEVANCE: f64 = 1e-4;
-/// Bound of what the ledger leaves open, of the starting relevance.
+/// Bound of the ledger's residual, relative to the seed.
 const LEDGER: f64 = 1e-4;
 
 #[test]
@@ -79,8 +79,8 @@ fn check_case(folder: &Path, name: &str) -> Result<(), String> {
             [("reference", &reference, REFERENCE), ("cpu", &cpu, CPU), ("cuda", &cuda, CPU)]
         {
             for (output, expected) in &expected {
-                let found = explanation.outputs.get(output).ok_or(format!("no output {output}"))?;
-                close(found, expected, bound).map_err(|e| format!("{rules} {what} output {output}: {e}"))?;
+                let actual = explanation.outputs.get(output).ok_or(format!("no output {output}"))?;
+                close(actual, expected, bound).map_err(|e| format!("{rules} {what} output {output}: {e}"))?;
             }
             ledger_closes(explanation).map_err(|e| format!("{rules} {what}: {e}"))?;
         }
@@ -90,8 +90,8 @@ fn check_case(folder: &Path, name: &str) -> Result<(), String> {
             // Units of both signs may cancel in an operand that they share: what cancels is measured by what it cancels from.
             let size = |t: &Tensor| t.to_f64().iter().map(|v| v.abs()).sum::<f64>().max(f64::MIN_POSITIVE);
             let share = size(expected) / size(expected).max(size(&reference.seed));
-            for (what, found) in [("cpu", &cpu), ("cuda", &cuda)] {
-                let gap = worst_element(&found.supporting.relevance[input], expected) * share;
+            for (what, actual) in [("cpu", &cpu), ("cuda", &cuda)] {
+                let gap = worst_element(&actual.supporting.relevance[input], expected) * share;
                 if gap.is_nan() || gap > bound {
                     return Err(format!("{rules} {what} relevance of {input}: {gap:e} of the sum"));
                 }
@@ -114,15 +114,15 @@ fn run(program: Program, backend: Box<dyn Backend>, inputs: &Tensors) -> Result<
     session.explain(inputs, &request).map_err(|e| e.to_string())
 }
 
-fn close(found: &Tensor, expected: &Tensor, bound: f64) -> Result<(), String> {
-    if found.dims() != expected.dims() {
-        return Err(format!("shape {:?}, expected {:?}", found.dims(), expected.dims()));
+fn close(actual: &Tensor, expected: &Tensor, bound: f64) -> Result<(), String> {
+    if actual.dims() != expected.dims() {
+        return Err(format!("shape {:?}, expected {:?}", actual.dims(), expected.dims()));
     }
-    let (found, expected) = (found.to_f64(), expected.to_f64());
+    let (actual, expected) = (actual.to_f64(), expected.to_f64());
     let scale = expected.iter().map(|v| v.abs()).filter(|v| v.is_finite()).fold(1.0, f64::max);
     let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= bound * scale;
-    match found.iter().zip(&expected).position(|(a, b)| !same(*a, *b)) {
-        Some(i) => Err(format!("element {i} is {}, expected {}", found[i], expected[i])),
+    match actual.iter().zip(&expected).position(|(a, b)| !same(*a, *b)) {
+        Some(i) => Err(format!("element {i} is {}, expected {}", actual[i], expected[i])),
         None => Ok(()),
     }
 }

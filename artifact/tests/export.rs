@@ -18,21 +18,21 @@ fn linear(shape: &str) -> Program {
     let mut b = Builder::new();
     let x = b.input("x", ty(&format!("f32[{shape}]")));
     let weight = b.constant("w", values(&ty("f32[5,5]"), 9));
-    let (rank, own) = (b.ty(x).rank(), b.ty(x).shape);
+    let (rank, shape) = (b.ty(x).rank(), b.ty(x).shape);
     let matrix = match rank {
         0 => Shape(vec![dim("1"), dim("1")]),
-        1 => Shape([vec![dim("1")], own.0.clone()].concat()),
-        _ => own.clone(),
+        1 => Shape([vec![dim("1")], shape.0.clone()].concat()),
+        _ => shape.clone(),
     };
     let weight = if rank == 0 { b.constant("w1", Tensor::from_f32(&[1, 1], &[2.0])) } else { weight };
     let flat = b.reshape(x, &matrix);
     let y = b.matmul((flat, Transform::Id, false), (weight, Transform::Id, false));
-    let y = b.reshape(y, &own);
+    let y = b.reshape(y, &shape);
     let seed_type = b.ty(y);
     let seed = b.input(SEED, seed_type);
     let r = b.reshape(seed, &matrix);
     let r = b.matmul((r, Transform::Id, false), (weight, Transform::Id, true));
-    let r = b.reshape(r, &own);
+    let r = b.reshape(r, &shape);
     let r = b.mul(r, x);
     let total = b.total(r);
     b.ok().unwrap();
@@ -49,8 +49,8 @@ fn linear(shape: &str) -> Program {
     Program { graph, info }
 }
 
-/// The seed for what the model gave, at the last position of each row; with the signs and shares of the values that count.
-fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions, counts: Option<&Tensor>) -> Tensor {
+/// Computes the seed of the output `y` at the last position of each row. `sign_values` are the values whose signs and shares it has.
+fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions, sign_values: Option<&Tensor>) -> Tensor {
     let (rows, positions, units) = match y.dims() {
         [] => (1, 1, 1),
         [u] => (1, 1, *u),
@@ -58,33 +58,33 @@ fn seed(y: &Tensor, target: Option<&[i64]>, options: &ExportOptions, counts: Opt
         [b, p, u] => (*b, *p, *u),
         _ => panic!(),
     };
-    let own = y.to_f32();
-    let mut seed = vec![0.0; own.len()];
+    let values = y.to_f32();
+    let mut seed = vec![0.0; values.len()];
     for row in 0..rows {
         let from = (row * positions + positions - 1) * units;
         let mut order: Vec<usize> = (0..units).collect();
-        order.sort_by(|i, j| own[from + j].total_cmp(&own[from + i]).then(i.cmp(j)));
-        let given = target.map(|t| t[if t.len() == 1 { 0 } else { row }]).filter(|t| *t >= 0);
+        order.sort_by(|i, j| values[from + j].total_cmp(&values[from + i]).then(i.cmp(j)));
+        let requested = target.map(|t| t[if t.len() == 1 { 0 } else { row }]).filter(|t| *t >= 0);
         let at = |i: i64| if i < 0 { i + units as i64 } else { i } as usize;
         let places: Vec<(usize, f32)> = match options.target {
-            None => vec![(given.map_or(order[0], |t| t as usize), 1.0)],
+            None => vec![(requested.map_or(order[0], |t| t as usize), 1.0)],
             Some(ExportTarget::Argmax) => vec![(order[0], 1.0)],
             Some(ExportTarget::Rank(k)) => vec![(order[k], 1.0)],
             Some(ExportTarget::Index(i)) => vec![(at(i), 1.0)],
             Some(ExportTarget::Difference(a, b)) => vec![(at(a), 1.0), (at(b), -1.0)],
             Some(ExportTarget::All) => (0..units).map(|i| (i, 1.0 / units as f32)).collect(),
         };
-        let counts = counts.map(|t| t.to_f32()[from..from + units].to_vec());
-        let sum: f32 = counts.iter().flat_map(|v| places.iter().map(|(unit, _)| v[*unit].abs())).sum();
+        let sign_values = sign_values.map(|t| t.to_f32()[from..from + units].to_vec());
+        let sum: f32 = sign_values.iter().flat_map(|v| places.iter().map(|(unit, _)| v[*unit].abs())).sum();
         for (unit, weight) in places {
-            let factor = match (&counts, options.target) {
+            let factor = match (&sign_values, options.target) {
                 (None, _) => 1.0,
                 (Some(values), Some(ExportTarget::Difference(..))) => values[unit] / sum,
                 (Some(values), _) => values[unit].signum(),
             };
             seed[from + unit] = match options.start {
                 ExportStart::One => options.multiplier * weight * factor,
-                ExportStart::Value => own[from + unit] * weight.signum(),
+                ExportStart::Value => values[from + unit] * weight.signum(),
             };
         }
     }
@@ -97,7 +97,7 @@ struct Suite {
     cases: Vec<Case>,
 }
 
-/// A run of an exported program: sizes of its symbols, targets that it is given, what the file fixes.
+/// An exported program with the sizes of its symbols, the targets of the run, and the options of the export.
 struct Case {
     program: Program,
     bindings: Bindings,
@@ -144,8 +144,9 @@ impl Suite {
     fn check(self, bound: f64) {
         let Some(python) = python() else { return };
         let mut faults = vec![];
-        for ((run, found), case) in self.runs.iter().zip(onnx_runtime(&python, &self.runs)).zip(&self.cases) {
-            let fault = found.and_then(|found| compare(run, &found, case, bound));
+        let results = onnx_runtime(&python, &self.runs);
+        for ((run, result), case) in self.runs.iter().zip(results).zip(&self.cases) {
+            let fault = result.and_then(|outputs| compare(run, &outputs, case, bound));
             faults.extend(fault.err().map(|e| format!("{}: {e}", run.name)));
         }
         assert!(faults.is_empty(), "{} of {} runs:\n{}", faults.len(), self.runs.len(), faults.join("\n"));
@@ -154,7 +155,7 @@ impl Suite {
 
 fn compare(
     run: &Run,
-    found: &BTreeMap<String, Tensor>,
+    outputs: &BTreeMap<String, Tensor>,
     Case { program, bindings, target, options }: &Case,
     bound: f64,
 ) -> Result<(), String> {
@@ -162,25 +163,25 @@ fn compare(
     let mut names: Vec<String> = info.outputs.clone();
     names.extend(info.inputs.iter().filter(|i| i.explained).map(|i| format!("relevance/{}", i.name)));
     names.sort();
-    let given: Vec<&String> = found.keys().collect();
-    if names.iter().collect::<Vec<_>>() != given {
-        return Err(format!("outputs {given:?} found, {names:?} expected"));
+    let actual: Vec<&String> = outputs.keys().collect();
+    if names.iter().collect::<Vec<_>>() != actual {
+        return Err(format!("outputs {actual:?} found, {names:?} expected"));
     }
     let mut inputs = run.inputs.clone();
     inputs.remove(TARGET_INPUT);
-    let y = &found[&info.explained];
+    let y = &outputs[&info.explained];
     inputs.insert(SEED.into(), seed(y, target.as_deref(), options, None));
     if info.seed.sign == SeedSign::Value {
-        let made = expected(program, bindings, &inputs);
-        let counts = made
+        let values = expected(program, bindings, &inputs);
+        let sign_values = values
             .get(&Output::SeedValue.to_string())
             .map_or_else(|| y.clone(), |value| value.to_tensor(DType::F32));
-        inputs.insert(SEED.into(), seed(y, target.as_deref(), options, Some(&counts)));
+        inputs.insert(SEED.into(), seed(y, target.as_deref(), options, Some(&sign_values)));
     }
-    let wanted = expected(program, bindings, &inputs);
+    let expected = expected(program, bindings, &inputs);
     for name in names {
-        let full = if wanted.contains_key(&name) { name.clone() } else { format!("output/{name}") };
-        if let Some(d) = difference(&found[&name], &wanted[&full], bound) {
+        let full = if expected.contains_key(&name) { name.clone() } else { format!("output/{name}") };
+        if let Some(d) = difference(&outputs[&name], &expected[&full], bound) {
             return Err(format!("{name}: {d}"));
         }
     }
@@ -203,8 +204,8 @@ fn outputs_of_every_rank_are_seeded() {
         suite.add(shape, &program, &sizes, Some(&[-1]));
         if !shape.is_empty() {
             suite.add(shape, &program, &sizes, Some(&[3]));
-            let own: Vec<i64> = (0..rows).map(|i| i - 1).collect();
-            suite.add(shape, &program, &sizes, Some(&own));
+            let by_row: Vec<i64> = (0..rows).map(|i| i - 1).collect();
+            suite.add(shape, &program, &sizes, Some(&by_row));
         }
         if shape.starts_with('n') {
             suite.add(shape, &program, &[("n", 1), ("p", 1)], Some(&[0]));
@@ -262,21 +263,21 @@ fn targets_out_of_range_give_nan() {
             runs.push(Run { name: format!("{shape} {targets:?}"), model: model.clone(), inputs });
         }
     }
-    for (run, found) in runs.iter().zip(onnx_runtime(&python, &runs)) {
-        let found = found.unwrap_or_else(|e| panic!("{}: {e}", run.name));
+    for (run, outputs) in runs.iter().zip(onnx_runtime(&python, &runs)) {
+        let outputs = outputs.unwrap_or_else(|e| panic!("{}: {e}", run.name));
         let targets = run.inputs[TARGET_INPUT].to_i64();
-        let relevance = found["relevance/x"].to_f32();
-        let rows = if run.name.starts_with('5') { 1 } else { found["y"].dims()[0] };
-        for (row, own) in relevance.chunks(relevance.len() / rows).enumerate() {
+        let relevance = outputs["relevance/x"].to_f32();
+        let rows = if run.name.starts_with('5') { 1 } else { outputs["y"].dims()[0] };
+        for (row, relevance) in relevance.chunks(relevance.len() / rows).enumerate() {
             let target = targets[if targets.len() == 1 { 0 } else { row }];
-            let broken = own.iter().all(|v| v.is_nan());
+            let is_nan = relevance.iter().all(|v| v.is_nan());
             assert!(
-                broken == (target > 4) && own.iter().any(|v| v.is_nan()) == broken,
-                "{}: {own:?}",
+                is_nan == (target > 4) && relevance.iter().any(|v| v.is_nan()) == is_nan,
+                "{}: {relevance:?}",
                 run.name
             );
         }
-        assert!(found["y"].to_f32().iter().all(|v| v.is_finite()));
+        assert!(outputs["y"].to_f32().iter().all(|v| v.is_finite()));
     }
 }
 
@@ -287,7 +288,7 @@ fn metadata_say_what_was_exported() {
     program.info.rules = "own".into();
     program.info.hashes = vec![("m.onnx".into(), "abc".into())];
     let options = ExportOptions { target: Some(ExportTarget::Difference(1, 3)), ..ExportOptions::default() };
-    let found = export_metadata(&export(&program, &options).unwrap());
+    let metadata = export_metadata(&export(&program, &options).unwrap());
     let expected = [
         ("explained", "y"),
         ("model", "m.onnx"),
@@ -298,7 +299,7 @@ fn metadata_say_what_was_exported() {
         ("sha256/m.onnx", "abc"),
     ];
     for (key, value) in expected {
-        assert_eq!(found[key], value, "{found:?}");
+        assert_eq!(metadata[key], value, "{metadata:?}");
     }
     assert!(export_metadata(&dlbc_artifact::write(&program).unwrap()).is_empty());
 }
@@ -318,7 +319,7 @@ fn only_what_the_inputs_need_is_exported() {
 
 fn fixtures() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
-    let mut found = vec![];
+    let mut models = vec![];
     for folder in std::fs::read_dir(root).unwrap() {
         let Ok(files) = std::fs::read_dir(folder.unwrap().path()) else { continue };
         let compiles = |p: &PathBuf| {
@@ -326,10 +327,10 @@ fn fixtures() -> Vec<PathBuf> {
             let model = name.ends_with(".onnx") && !name.ends_with(".dlbc.onnx");
             model && !name.starts_with("refused_")
         };
-        found.extend(files.map(|f| f.unwrap().path()).filter(compiles));
+        models.extend(files.map(|f| f.unwrap().path()).filter(compiles));
     }
-    found.sort();
-    found
+    models.sort();
+    models
 }
 
 fn compiled(path: &Path) -> Program {
@@ -342,9 +343,9 @@ fn compiled_by(path: &Path, rules: &str) -> Program {
     dlbc_compiler::compile(&model, &options).unwrap_or_else(|e| panic!("{}: {e}", path.display())).program
 }
 
-/// Whether dimensions are known only while it runs: a session runs it step by step, as `tests/models/experts.rs` of the program does
-/// with artifact and export.
-fn measures(program: &Program) -> bool {
+/// True if the program has data-dependent dimensions. A session runs such a program in steps, as `tests/models/experts.rs` of the
+/// program does with artifact and export.
+fn has_data_dependent_dims(program: &Program) -> bool {
     program.graph.outputs().iter().any(|(output, _)| matches!(output, Output::Dimension(_)))
 }
 
@@ -361,10 +362,10 @@ fn compiled_models_are_exported() {
     let mut suite = Suite::default();
     for path in fixtures() {
         let program = compiled(&path);
-        if measures(&program) {
+        if has_data_dependent_dims(&program) {
             continue;
         }
-        // Which pixels of a mask are explained is no index on the last axis.
+        // The target of a segmenter is a set of pixels, not an index on the last axis.
         if path.ends_with("scenes/segmenter.onnx") {
             assert!(export(&program, &ExportOptions::default()).unwrap_err().is_unsupported());
             continue;
@@ -379,7 +380,7 @@ fn compiled_models_are_exported() {
 }
 
 #[test]
-fn starts_have_the_sign_of_the_value_that_counts() {
+fn seeds_have_the_sign_of_the_first_divisor() {
     let mut suite = Suite::default();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
     for name in ["tables/diabetes_bare", "tables/wine_bare", "tiny/mlp_mixed", "sentiment_bert/model"] {
@@ -401,7 +402,7 @@ fn starts_have_the_sign_of_the_value_that_counts() {
 }
 
 #[test]
-fn artifacts_of_before_start_as_they_did() {
+fn artifacts_without_seed_info_keep_positive_seeds() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
     let program = compiled_by(&root.join("tables/diabetes_bare.onnx"), "lrp-epsilon");
     let mut model = dlbc_artifact::write(&program).unwrap();
@@ -426,7 +427,7 @@ fn artifacts_of_compiled_models_read_back_and_run() {
         let again = again.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         assert_eq!(again.graph.to_string(), program.graph.to_string());
         assert_eq!(again.info, program.info);
-        if measures(&program) {
+        if has_data_dependent_dims(&program) {
             continue;
         }
         for sizes in sizes(&program) {
@@ -439,12 +440,12 @@ fn artifacts_of_compiled_models_read_back_and_run() {
         }
     }
     let Some(python) = python() else { return };
-    for ((run, found), (program, bindings)) in runs.iter().zip(onnx_runtime(&python, &runs)).zip(&cases) {
-        let found = found.unwrap_or_else(|e| panic!("{}: {e}", run.name));
-        let wanted = expected(program, bindings, &run.inputs);
-        for (name, t) in &found {
-            let off = difference(t, &wanted[name], 1e-4);
-            assert!(off.is_none(), "{}: {name}: {off:?}", run.name);
+    for ((run, outputs), (program, bindings)) in runs.iter().zip(onnx_runtime(&python, &runs)).zip(&cases) {
+        let outputs = outputs.unwrap_or_else(|e| panic!("{}: {e}", run.name));
+        let expected = expected(program, bindings, &run.inputs);
+        for (name, t) in &outputs {
+            let fault = difference(t, &expected[name], 1e-4);
+            assert!(fault.is_none(), "{}: {name}: {fault:?}", run.name);
         }
     }
 }

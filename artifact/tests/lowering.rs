@@ -46,7 +46,7 @@ impl Cases {
     fn check(self) {
         let Some(python) = python() else { return };
         let mut runs = vec![];
-        let mut wanted = vec![];
+        let mut expected_outputs = vec![];
         for case in &self.0 {
             for sizes in &case.sizes {
                 let bindings = bindings(sizes);
@@ -66,17 +66,18 @@ impl Cases {
                     let name = format!("{} ({sizes}) as {form}", case.name);
                     let model = model.unwrap_or_else(|e| panic!("{name}: {e}"));
                     runs.push(Run { name, model, inputs: inputs.clone() });
-                    wanted.push(results.clone());
+                    expected_outputs.push(results.clone());
                 }
             }
         }
         let mut faults = vec![];
-        for ((run, found), wanted) in runs.iter().zip(onnx_runtime(&python, &runs)).zip(&wanted) {
-            match found {
+        for ((run, result), expected) in runs.iter().zip(onnx_runtime(&python, &runs)).zip(&expected_outputs)
+        {
+            match result {
                 Err(e) => faults.push(format!("{}: {e}", run.name)),
-                Ok(found) => {
-                    let off = wanted.iter().find_map(|(name, w)| difference(&found[name], w, BOUND));
-                    faults.extend(off.map(|d| format!("{}: {d}", run.name)));
+                Ok(outputs) => {
+                    let fault = expected.iter().find_map(|(name, e)| difference(&outputs[name], e, BOUND));
+                    faults.extend(fault.map(|d| format!("{}: {d}", run.name)));
                 }
             }
         }
@@ -212,9 +213,9 @@ fn elementwise() {
             cases.add(&format!("{f:?} {t}"), &["n=9"], |b| {
                 let x = b.input("a", ty(&format!("{t}[n,5]")));
                 let y = b.input("b", ty(&format!("{t}[5]")));
-                let one = b.scalar_like(1.0, y);
+                let unit = b.scalar_like(1.0, y);
                 let y = b.unary(Unary::Abs, y);
-                let y = b.plus(y, one);
+                let y = b.plus(y, unit);
                 let minus = b.unary(Unary::Neg, y);
                 vec![b.binary(f, x, y), b.binary(f, x, minus)]
             });
@@ -474,11 +475,12 @@ fn attentions() {
             let types: Vec<&str> = [q, k, v].into_iter().chain(mask).collect();
             cases.prim(Prim::Attention(prim::Attention(geometry)), &types, &["n=2 h=3"]);
             let types: Vec<&str> = [q, k, v, y].into_iter().chain(mask).collect();
-            for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
+            for part in
+                [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
             {
                 for value in [0.5, 1.0] {
                     cases.prim(
-                        Prim::AttentionShare(prim::AttentionShare { geometry, value, part: of }),
+                        Prim::AttentionShare(prim::AttentionShare { geometry, value, part }),
                         &types,
                         &["n=2 h=3"],
                     );

@@ -64,8 +64,8 @@ fn step() -> dlbc_ops::graph::Graph<Prim> {
     let mut b = Builder::new();
     let (state, x) = (b.input("state", ty("f32[n,4]")), b.input("x", ty("f32[n,4]")));
     let factor = b.constant("factor", values(&ty("f32[4]"), 3));
-    let kept = b.mul(state, factor);
-    let sum = b.plus(kept, x);
+    let decayed = b.mul(state, factor);
+    let sum = b.plus(decayed, x);
     let next = b.unary(Unary::Clip { min: Some(f32::NEG_INFINITY), max: Some(3.0) }, sum);
     b.graph_mut().add_output(Output::value("next"), next);
     b.finish()
@@ -85,8 +85,8 @@ fn a_program_reads_back() {
     assert_eq!(again.info, program.info);
     for id in again.graph.nodes() {
         let Prim::Const(t) = again.graph.op(id) else { continue };
-        let own = program.graph.find(again.graph.node(id).name()).unwrap();
-        assert!(matches!(program.graph.op(own.node), Prim::Const(o) if o == t));
+        let original = program.graph.find(again.graph.node(id).name()).unwrap();
+        assert!(matches!(program.graph.op(original.node), Prim::Const(o) if o == t));
     }
     let second = write(&again).unwrap();
     assert_eq!(encode(&write(&reread(&second).unwrap()).unwrap()), encode(&second));
@@ -119,7 +119,7 @@ fn weights_may_stand_beside_the_file() {
 }
 
 #[test]
-fn a_plain_model_is_no_artifact() {
+fn a_plain_model_is_not_an_artifact() {
     let model = dlbc_artifact::write_plain_model(&rich().graph).unwrap();
     assert!(!is_artifact(&model));
     assert!(matches!(reread(&model), Err(ArtifactError::Format { .. })));

@@ -1,4 +1,4 @@
-//! Backends, plans, and what passes between them and the runtime.
+//! The traits of backends and plans, and the data that pass between them and the runtime.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use crate::run_control::{Progress, ProgressReceiver, RunControl};
 /// Tensors by the program output that they are.
 pub type Outputs = BTreeMap<Output, Tensor>;
 
-/// Bounds on the threads and the memory of a session's runs, and who follows them.
+/// Number of threads, memory limit and progress receiver of a session's runs.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SessionOptions {
@@ -76,28 +76,28 @@ pub struct MemoryReport {
     pub constant_bytes: u64,
     /// Bytes of the values that the forward keeps for the reverse.
     pub saved_bytes: u64,
-    /// Bytes of the block in which all other values lie; 0 where there is no such block.
+    /// Bytes of the block that holds all other values; 0 for engines that allocate each value by itself.
     pub plan_bytes: u64,
-    /// Segments of the forward that the reverse computes again, for want of memory; 0 and 1 are none.
+    /// Number of segments of the forward that the reverse computes again to save memory; 0 and 1 stand for none.
     pub segments: usize,
 }
 
-/// Runs programs whose types are all known.
+/// An engine that runs programs without symbolic dimensions.
 pub trait Backend: Send + Sync {
     /// The name that `--device` takes.
     fn name(&self) -> &'static str;
 
-    /// Everything this backend cannot run, at once; empty means that `prepare` refuses no node.
+    /// Lists all nodes that this backend cannot run. If there are none, `prepare` accepts every node.
     fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported>;
 
-    /// True if a plan's products read matrices that are its inputs in the caller's memory, without a copy. Blocks that differ
-    /// only in weights then share one plan.
+    /// True if matrix products read weights that are inputs of a plan from the caller's memory, without a copy. Blocks that
+    /// differ only in weights then share one plan.
     fn borrows_weights(&self) -> bool {
         false
     }
 
-    /// Runs `f`, which runs many plans one after the other, within the thread pool of those plans, so that the pool is entered
-    /// once and not for each of them.
+    /// Calls `f`, which runs several plans, inside the thread pool of those plans, so that the pool is entered once and not
+    /// once per plan.
     ///
     /// # Errors
     /// When the threads cannot be started.
@@ -123,7 +123,7 @@ pub trait Backend: Send + Sync {
 /// Forward values that the reverse reads. Cheap to clone; a reverse that owns the only clone frees them as it goes.
 pub struct Saved(Box<dyn SavedValues>);
 
-/// State that a backend keeps between the stages.
+/// State of a backend between the stages, with its type erased.
 trait SavedValues: Any + Send {
     fn duplicate(&self) -> Box<dyn SavedValues>;
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
@@ -146,20 +146,20 @@ impl Clone for Saved {
 }
 
 impl Saved {
-    /// The state; only the backend that saved it knows its type.
+    /// Wraps the state of a backend.
     pub fn new<T: Any + Clone + Send>(values: T) -> Saved {
         Saved(Box::new(values))
     }
 
-    /// The values, when `T` is what the backend saved.
+    /// Returns the state if it has the type `T`.
     pub fn take<T: 'static>(self) -> Option<T> {
         self.0.into_any().downcast::<T>().ok().map(|b| *b)
     }
 }
 
-/// A prepared program. Thread-safe.
+/// A program that a backend has prepared. Several threads may run it at the same time.
 pub trait Plan: Send + Sync {
-    /// Computes the forward outputs.
+    /// Computes the forward outputs, and returns them with the values that the reverse needs.
     ///
     /// # Errors
     /// When a value is out of range for a node, and when `run` is cancelled.
@@ -177,6 +177,6 @@ pub trait Plan: Send + Sync {
         run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError>;
 
-    /// Returns the memory that the plan holds.
+    /// Returns the memory that the plan occupies.
     fn memory(&self) -> MemoryReport;
 }

@@ -1,4 +1,4 @@
-//! Errors that backends raise.
+//! Errors of backends.
 
 use std::fmt;
 
@@ -57,7 +57,7 @@ pub enum BackendError {
     Engine {
         /// Name of the backend.
         backend: &'static str,
-        /// Planning, forward or reverse.
+        /// Stage that failed: planning, forward or reverse.
         stage: &'static str,
         /// Message of the engine.
         message: String,
@@ -70,9 +70,9 @@ pub enum BackendError {
 /// A node that a backend cannot run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsupported {
-    /// The node.
+    /// Name of the node.
     pub node: String,
-    /// The primitive and why.
+    /// Name of the primitive, and the reason.
     pub reason: String,
 }
 
@@ -97,12 +97,12 @@ pub enum ErrorKind {
     Device,
     /// A run that its caller cancelled.
     Cancelled,
-    /// A bug.
+    /// A bug in dlbc.
     Internal,
 }
 
 impl BackendError {
-    /// Kind of this error.
+    /// Returns the kind of this error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             BackendError::MissingInput(_) | BackendError::Node(_) => ErrorKind::InvalidInput,

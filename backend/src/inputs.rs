@@ -1,4 +1,4 @@
-//! Tensors by name, owned and borrowed.
+//! Named tensors, owned and borrowed.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,25 +18,25 @@ pub trait AsViews {
 
 impl<K: AsRef<str>, V: AsView> AsViews for BTreeMap<K, V> {
     fn views(&self) -> Views<'_> {
-        collected(self.iter())
+        collect_views(self.iter())
     }
 }
 
 impl<K: AsRef<str>, V: AsView, S> AsViews for HashMap<K, V, S> {
     fn views(&self) -> Views<'_> {
-        collected(self.iter())
+        collect_views(self.iter())
     }
 }
 
 impl<K: AsRef<str>, V: AsView> AsViews for Vec<(K, V)> {
     fn views(&self) -> Views<'_> {
-        collected(self.iter().map(|(name, tensor)| (name, tensor)))
+        collect_views(self.iter().map(|(name, tensor)| (name, tensor)))
     }
 }
 
 impl<K: AsRef<str>, V: AsView, const N: usize> AsViews for [(K, V); N] {
     fn views(&self) -> Views<'_> {
-        collected(self.iter().map(|(name, tensor)| (name, tensor)))
+        collect_views(self.iter().map(|(name, tensor)| (name, tensor)))
     }
 }
 
@@ -46,7 +46,8 @@ impl<T: AsViews + ?Sized> AsViews for &T {
     }
 }
 
-fn collected<'a, K: AsRef<str> + 'a, V: AsView + 'a>(
+/// Collects views of tensors by name.
+fn collect_views<'a, K: AsRef<str> + 'a, V: AsView + 'a>(
     pairs: impl Iterator<Item = (&'a K, &'a V)>,
 ) -> Views<'a> {
     pairs.map(|(name, tensor)| (name.as_ref().to_string(), tensor.as_view())).collect()

@@ -1,7 +1,8 @@
 //! The contract between the runtime and its engines.
 //!
-//! A [`Backend`] prepares a program of primitives whose shapes are all known as a [`Plan`]; a plan runs its forward and its
-//! reverse. [`split_stages`] says which nodes belong to which. [`ReferenceBackend`] computes in float64 and is the oracle of the others.
+//! A [`Backend`] prepares a program of primitives with known shapes as a [`Plan`], and a plan runs its forward and its reverse.
+//! [`split_stages`] assigns the nodes to these two stages. [`ReferenceBackend`] computes in float64; tests compare all other
+//! engines with it.
 
 mod contract;
 mod error;

@@ -1,4 +1,4 @@
-//! Backend "reference": the float64 kernels of the primitives, slow and obvious. The oracle.
+//! Backend `reference`: runs the float64 kernel of each primitive, node by node. Tests compare other engines with it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::inputs::Views;
 use crate::run_control::{Progress, RunControl};
 use crate::stage::{Stage, Stages, count_reads, split_stages};
 
-/// The float64 interpreter.
+/// Backend that interprets programs in float64.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReferenceBackend;
 
@@ -44,6 +44,7 @@ impl Backend for ReferenceBackend {
     }
 }
 
+/// Plan of the reference backend.
 struct Interpreter {
     graph: Graph<Prim>,
     stages: Stages,
@@ -51,17 +52,18 @@ struct Interpreter {
     reverse: Vec<Output>,
 }
 
+/// Values that are computed and still needed.
 type Values = HashMap<Value, Arc<Array>>;
 
 impl Interpreter {
-    /// Computes the nodes of a stage; `check` runs before each, with the number of nodes that are done.
+    /// Computes the nodes of a stage. Calls `check` before each node with the number of finished nodes.
     fn run(
         &self,
         stage: &Stage,
         mut values: Values,
         check: &dyn Fn(usize) -> Result<(), BackendError>,
     ) -> Result<Values, BackendError> {
-        let mut left = count_reads(&self.graph, stage);
+        let mut remaining_reads = count_reads(&self.graph, stage);
         for (done, id) in stage.nodes.iter().enumerate() {
             check(done)?;
             let prim = self.graph.op(*id);
@@ -69,15 +71,15 @@ impl Interpreter {
                 continue;
             }
             let operands = self.graph.node_inputs(*id);
-            let made = {
+            let result = {
                 let arrays: Option<Vec<&Array>> =
                     operands.iter().map(|v| values.get(v).map(|a| &**a)).collect();
                 let arrays = arrays.ok_or_else(|| self.failed(*id, "an operand is missing"))?;
                 reference::eval(prim, &arrays).map_err(|e| self.failed(*id, &e.to_string()))?
             };
-            values.insert(Value { node: *id, slot: 0 }, Arc::new(made));
+            values.insert(Value { node: *id, slot: 0 }, Arc::new(result));
             for v in operands {
-                if let Some(n) = left.get_mut(&v.node) {
+                if let Some(n) = remaining_reads.get_mut(&v.node) {
                     *n -= 1;
                     if *n == 0 {
                         values.remove(&v);
@@ -88,11 +90,13 @@ impl Interpreter {
         Ok(values)
     }
 
+    /// The error of a node.
     fn failed(&self, id: NodeId, message: &str) -> BackendError {
         let node = self.graph.node(id);
         BackendError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
     }
 
+    /// Collects the program inputs that a stage reads.
     fn feed(&self, stage: &Stage, inputs: &Views<'_>, seed: Option<&Tensor>) -> Result<Values, BackendError> {
         let mut values = Values::new();
         for v in stage.inputs.iter().filter(|v| matches!(self.graph.op(v.node), Prim::Input)) {
@@ -104,6 +108,7 @@ impl Interpreter {
         Ok(values)
     }
 
+    /// Collects the outputs of a stage by name.
     fn results(&self, names: &[Output], outputs: &[Value], values: &Values) -> Outputs {
         let pairs = names.iter().zip(outputs);
         pairs

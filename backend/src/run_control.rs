@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::BackendError;
 
-/// A flag that ends runs from another thread. Clones share it.
+/// A flag by which another thread cancels runs. Clones share the flag.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicBool>);
 
 impl CancelToken {
-    /// Ends the runs that hold this token: each returns [`BackendError::Cancelled`] at its next check.
+    /// Cancels the runs that hold this token: each returns [`BackendError::Cancelled`] at its next check.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// True once [`CancelToken::cancel`] was called.
+    /// True after a call of [`CancelToken::cancel`].
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Work that begins or proceeds.
+/// Progress report of a run: the phase that begins, or the steps of a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -34,31 +34,31 @@ pub enum Progress {
     Planning,
     /// The forward runs.
     Forward {
-        /// Steps that are finished: nodes, launches or blocks, as the engine counts them.
+        /// Number of finished steps; a step is a node, a launch or a block, depending on the engine.
         done: usize,
-        /// All steps.
+        /// Number of all steps.
         total: usize,
     },
     /// The reverse runs.
     Reverse {
-        /// Steps that are finished: nodes, launches or blocks, as the engine counts them.
+        /// Number of finished steps; a step is a node, a launch or a block, depending on the engine.
         done: usize,
-        /// All steps.
+        /// Number of all steps.
         total: usize,
     },
 }
 
-/// A function that receives reports. Clones share it.
+/// A function that receives progress reports. Clones share the function.
 #[derive(Clone)]
 pub struct ProgressReceiver(Arc<dyn Fn(Progress) + Send + Sync>);
 
 impl ProgressReceiver {
-    /// A receiver that calls `report`.
+    /// Wraps a function.
     pub fn new(report: impl Fn(Progress) + Send + Sync + 'static) -> ProgressReceiver {
         ProgressReceiver(Arc::new(report))
     }
 
-    /// The function.
+    /// Returns the function.
     pub fn report(&self) -> &(dyn Fn(Progress) + Send + Sync) {
         &*self.0
     }
@@ -70,7 +70,7 @@ impl fmt::Debug for ProgressReceiver {
     }
 }
 
-/// The means to cancel and to follow a run. The default is a run that nobody cancels or follows.
+/// Cancellation token and progress receiver of a run; by default neither.
 #[derive(Clone, Copy, Default)]
 pub struct RunControl<'a> {
     /// Token that cancels the run.
@@ -80,10 +80,10 @@ pub struct RunControl<'a> {
 }
 
 impl<'a> RunControl<'a> {
-    /// Ends a cancelled run.
+    /// Checks whether the run is cancelled.
     ///
     /// # Errors
-    /// [`BackendError::Cancelled`] once the token was cancelled.
+    /// [`BackendError::Cancelled`] if it is.
     pub fn check(&self) -> Result<(), BackendError> {
         match self.cancel {
             Some(token) if token.is_cancelled() => Err(BackendError::Cancelled),
@@ -91,14 +91,14 @@ impl<'a> RunControl<'a> {
         }
     }
 
-    /// Hands a report to the receiver.
+    /// Passes a report to the receiver, if there is one.
     pub fn report(&self, progress: Progress) {
         if let Some(receiver) = self.progress {
             receiver(progress);
         }
     }
 
-    /// The same run without a receiver, for one of many parts whose caller reports on the whole.
+    /// Returns a copy without receiver, for a part of a run whose caller reports progress itself.
     pub fn silent(self) -> RunControl<'a> {
         RunControl { progress: None, ..self }
     }

@@ -1,4 +1,4 @@
-//! Splits a program into its two stages: what the forward outputs need, and the rest.
+//! Split of a program into two stages: the nodes that the forward outputs need, and the other nodes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,32 +8,32 @@ use dlbc_ops::program::Output;
 
 use crate::error::BackendError;
 
-/// One stage of a program.
+/// A stage of a program.
 #[derive(Clone, Debug)]
 pub struct Stage {
-    /// Its nodes in order, constants and what is made of constants alone included.
+    /// Nodes in topological order, including constants and nodes that depend on constants alone.
     pub nodes: Vec<NodeId>,
-    /// Values that come from outside: program inputs and, in the second stage, saved values.
+    /// Values from outside the stage: program inputs and, for the reverse, saved values.
     pub inputs: Vec<Value>,
-    /// Values that it computes: the wanted outputs, then (first stage) the saved values.
+    /// Results of the stage: requested outputs and then, for the forward, saved values.
     pub outputs: Vec<Value>,
 }
 
-/// Both stages.
+/// The stages of a program.
 #[derive(Clone, Debug)]
 pub struct Stages {
     /// The forward.
     pub forward: Stage,
     /// The reverse.
     pub reverse: Stage,
-    /// The values that the forward saves for the reverse.
+    /// Forward values that the reverse reads.
     pub saved: Vec<Value>,
 }
 
-/// Splits `graph`.
+/// Splits a program into the nodes for the `forward` outputs and the further nodes for the `reverse` outputs.
 ///
 /// # Errors
-/// When an output does not exist.
+/// For an output that the program does not have.
 pub fn split_stages(
     graph: &Graph<Prim>,
     forward: &[Output],
@@ -44,12 +44,13 @@ pub fn split_stages(
     let reverse: Vec<Value> = reverse.iter().map(find).collect::<Result<_, _>>()?;
     let order = graph.topological();
 
-    // What depends on constants alone is made again in each stage that reads it: it folds.
+    // Nodes that depend on constants alone belong to each stage that reads them, since engines fold them.
     let mut constant: HashSet<NodeId> = HashSet::new();
     for id in &order {
         let inputs = graph.node_inputs(*id);
-        let made = !matches!(graph.op(*id), Prim::Input) && inputs.iter().all(|v| constant.contains(&v.node));
-        if made {
+        let is_constant =
+            !matches!(graph.op(*id), Prim::Input) && inputs.iter().all(|v| constant.contains(&v.node));
+        if is_constant {
             constant.insert(*id);
         }
     }
@@ -88,7 +89,7 @@ pub fn split_stages(
     })
 }
 
-/// The nodes that `roots` need; what is in `stop` is included and not followed.
+/// Returns the nodes that `roots` depend on. Nodes in `stop` are included, but not what they depend on.
 fn ancestors(graph: &Graph<Prim>, roots: &[Value], stop: &HashSet<NodeId>) -> HashSet<NodeId> {
     let mut seen = HashSet::new();
     let mut stack: Vec<NodeId> = roots.iter().map(|v| v.node).collect();
@@ -100,16 +101,16 @@ fn ancestors(graph: &Graph<Prim>, roots: &[Value], stop: &HashSet<NodeId>) -> Ha
     seen
 }
 
-/// Number of reads of each value within a stage, its outputs counted.
+/// Counts the reads of each node's result in a stage; an output of the stage counts as a read.
 pub fn count_reads(graph: &Graph<Prim>, stage: &Stage) -> HashMap<NodeId, usize> {
-    let mut uses: HashMap<NodeId, usize> = HashMap::new();
+    let mut reads: HashMap<NodeId, usize> = HashMap::new();
     for id in &stage.nodes {
         for v in graph.node_inputs(*id) {
-            *uses.entry(v.node).or_default() += 1;
+            *reads.entry(v.node).or_default() += 1;
         }
     }
     for v in &stage.outputs {
-        *uses.entry(v.node).or_default() += 1;
+        *reads.entry(v.node).or_default() += 1;
     }
-    uses
+    reads
 }

@@ -97,7 +97,7 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
-/// Whether the bytes are a model that compiles.
+/// True if the bytes are a model that compiles.
 fn compiles(bytes: &[u8]) -> bool {
     let limits = Limits { max_tensor_bytes: MAX_TENSOR_BYTES, ..Limits::default() };
     let options = Options { max_tensor_bytes: MAX_TENSOR_BYTES, ..Options::default() };

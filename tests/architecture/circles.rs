@@ -2,7 +2,7 @@
 //!
 //! A file imports another if it names something that the other defines: in a `use` declaration, or by a path such as
 //! `super::shape::broadcast` in its code. A name that a module merely passes on is followed to the file that defines it, and a
-//! `pub use` counts as an import only where the module's own code mentions the name, so that the front page of a folder is no
+//! `pub use` counts as an import only where the module's own code mentions the name, so that the front page of a folder is not
 //! part of a circle by being one. Unseen are: methods (nothing tells from which file they come), what macros expand to, and
 //! names brought in by `*` from an enum. Code under `#[cfg(test)]` does not count.
 

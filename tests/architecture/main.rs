@@ -23,13 +23,13 @@ fn members() -> Vec<String> {
     members.filter(|member| !member.is_empty()).chain([String::new()]).collect()
 }
 
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
-            sources(&path, found);
+            sources(&path, files);
         } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path);
+            files.push(path);
         }
     }
 }
@@ -71,8 +71,8 @@ fn crates_import_only_what_stands_left_of_them() {
     for (folder, edges) in allowed {
         let manifest = root().join(folder).join("Cargo.toml");
         let Ok(text) = std::fs::read_to_string(&manifest) else { continue };
-        let own = text.split("[dev-dependencies]").next().unwrap();
-        for line in own.lines().filter_map(|l| l.strip_prefix("dlbc-")) {
+        let runtime_part = text.split("[dev-dependencies]").next().unwrap();
+        for line in runtime_part.lines().filter_map(|l| l.strip_prefix("dlbc-")) {
             let name = line.split(['.', ' ', '=']).next().unwrap();
             assert!(edges.contains(&name), "{folder} imports {name}");
         }

@@ -31,7 +31,7 @@ pub struct Import {
     pub name: String,
     /// Path that it stands for.
     pub path: Vec<String>,
-    /// Whether other modules may read it from here.
+    /// True if other modules may import it from here.
     pub public: bool,
 }
 
@@ -79,8 +79,8 @@ fn tokens(text: &str) -> Vec<String> {
                 let close: String = format!("\"{}", "#".repeat(hashes));
                 let close: Vec<char> = close.chars().collect();
                 let from = end + hashes + 1;
-                let found = (from..chars.len()).find(|j| chars[*j..].starts_with(&close));
-                i = found.map_or(chars.len(), |j| j + close.len());
+                let end = (from..chars.len()).find(|j| chars[*j..].starts_with(&close));
+                i = end.map_or(chars.len(), |j| j + close.len());
             } else {
                 i = end;
                 if !c.is_ascii_digit() {
@@ -128,11 +128,11 @@ fn end_of_bracket(tokens: &[String], open: usize) -> usize {
 /// Tokens without the items that stand under `#[cfg(test)]`.
 fn without_tests(tokens: &[String]) -> Vec<String> {
     const TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
-    let (mut kept, mut i) = (vec![], 0);
+    let (mut remaining, mut i) = (vec![], 0);
     while i < tokens.len() {
         let here = tokens[i..].iter().take(TEST.len());
         if !here.eq(TEST) {
-            kept.push(tokens[i].clone());
+            remaining.push(tokens[i].clone());
             i += 1;
             continue;
         }
@@ -153,7 +153,7 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
             }
         }
     }
-    kept
+    remaining
 }
 
 struct Reader<'a> {

@@ -57,8 +57,8 @@ fn defaults(folder: &Path, name: &str) -> Vec<String> {
 /// The text with `lines` in the place of those that `is_generated` selects.
 fn replaced(text: &str, is_generated: impl Fn(&str) -> bool, lines: Vec<String>) -> String {
     let first = text.lines().position(&is_generated).expect("a generated line to begin with");
-    let kept: Vec<&str> = text.lines().filter(|line| !is_generated(line)).collect();
-    let (before, after) = kept.split_at(first);
+    let handwritten: Vec<&str> = text.lines().filter(|line| !is_generated(line)).collect();
+    let (before, after) = handwritten.split_at(first);
     let lines = lines.iter().map(String::as_str);
     let all: Vec<&str> = before.iter().copied().chain(lines).chain(after.iter().copied()).collect();
     all.join("\n") + "\n"
@@ -84,7 +84,7 @@ fn every_primitive_is_in_the_tables_of_its_files() {
         if std::env::var_os("DLBC_UPDATE_TABLES").is_some() {
             std::fs::write(&file, &expected).unwrap();
         }
-        let found = std::fs::read_to_string(&file).unwrap();
-        assert!(found == expected, "{} is out of date: run with DLBC_UPDATE_TABLES=1", file.display());
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text == expected, "{} is out of date: run with DLBC_UPDATE_TABLES=1", file.display());
     }
 }

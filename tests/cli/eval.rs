@@ -40,8 +40,8 @@ fn fails(code: i32, words: &[&[&str]]) -> String {
     done.err
 }
 
-fn mean(found: &Value, rules: &str, metric: &str) -> f64 {
-    let results = found["results"].as_array().unwrap();
+fn mean(report: &Value, rules: &str, metric: &str) -> f64 {
+    let results = report["results"].as_array().unwrap();
     let result = results.iter().find(|r| r["rules"] == rules).unwrap_or_else(|| panic!("no {rules}"));
     result["scores"][metric]["mean"].as_f64().unwrap_or_else(|| panic!("{rules}: no {metric} in {result}"))
 }
@@ -50,38 +50,38 @@ fn mean(found: &Value, rules: &str, metric: &str) -> f64 {
 #[test]
 fn composites_are_told_apart_and_controls_stand_beside() {
     let quick = ["--limit", "4", "--runs", "20", "--draws", "2", "--stages", "2"];
-    let found = json(&[&DIGITS, &quick, &["--rules", "dlb,lrp-epsilon"]]);
+    let report = json(&[&DIGITS, &quick, &["--rules", "dlb,lrp-epsilon"]]);
     let rules: Vec<&str> =
-        found["results"].as_array().unwrap().iter().map(|r| r["rules"].as_str().unwrap()).collect();
+        report["results"].as_array().unwrap().iter().map(|r| r["rules"].as_str().unwrap()).collect();
     assert_eq!(rules, ["dlb", "lrp-epsilon", "random", "all-equal"]);
     for composite in ["dlb", "lrp-epsilon"] {
-        assert!(mean(&found, composite, "gap") > mean(&found, "random", "gap") + 0.2);
-        assert!(mean(&found, composite, "insertion") > mean(&found, "random", "insertion"));
-        assert!(mean(&found, composite, "deletion") < mean(&found, "random", "deletion"));
+        assert!(mean(&report, composite, "gap") > mean(&report, "random", "gap") + 0.2);
+        assert!(mean(&report, composite, "insertion") > mean(&report, "random", "insertion"));
+        assert!(mean(&report, composite, "deletion") < mean(&report, "random", "deletion"));
     }
-    assert!(mean(&found, "dlb", "random-logit") > 0.9);
-    assert!(mean(&found, "lrp-epsilon", "random-logit") < 0.4);
-    assert!(mean(&found, "dlb", "max-sensitivity") < mean(&found, "lrp-epsilon", "max-sensitivity"));
+    assert!(mean(&report, "dlb", "random-logit") > 0.9);
+    assert!(mean(&report, "lrp-epsilon", "random-logit") < 0.4);
+    assert!(mean(&report, "dlb", "max-sensitivity") < mean(&report, "lrp-epsilon", "max-sensitivity"));
     // Equal everywhere: no order, no sparseness, no dependence on anything.
     for (metric, value) in
         [("gap", 0.0), ("max-sensitivity", 0.0), ("random-logit", 1.0), ("randomisation", 1.0)]
     {
-        assert!((mean(&found, "all-equal", metric) - value).abs() < 1e-9, "{metric}");
+        assert!((mean(&report, "all-equal", metric) - value).abs() < 1e-9, "{metric}");
     }
-    assert!((mean(&found, "all-equal", "complexity") - 64f64.ln()).abs() < 1e-6);
-    assert_eq!(found["results"][0]["randomisation"].as_array().unwrap().len(), 2);
+    assert!((mean(&report, "all-equal", "complexity") - 64f64.ln()).abs() < 1e-6);
+    assert_eq!(report["results"][0]["randomisation"].as_array().unwrap().len(), 2);
     for (setting, value) in [("baseline", "black"), ("features", "pixels"), ("target", "argmax")] {
-        assert_eq!(found["settings"][setting], value);
+        assert_eq!(report["settings"][setting], value);
     }
-    assert_eq!(found["settings"]["features a step"], 2);
+    assert_eq!(report["settings"]["features a step"], 2);
 }
 
-/// Without names the recommended composites are compared, and what is no better than random is marked.
+/// Without `--rules` the recommended composites are compared, and those that do not beat random relevance are marked.
 #[test]
 fn recommended_composites_are_compared_by_default() {
     let quick = ["--limit", "6", "--metrics", "gap,sparseness"];
-    let found = json(&[&TABLE, &quick]);
-    let results = found["results"].as_array().unwrap();
+    let report = json(&[&TABLE, &quick]);
+    let results = report["results"].as_array().unwrap();
     let rules: Vec<&str> = results.iter().map(|r| r["rules"].as_str().unwrap()).collect();
     assert_eq!(rules, ["dlb", "epsilon-plus", "attnlrp", "integrated-gradients", "random", "all-equal"]);
     let listed = |rules: &str| {
@@ -89,14 +89,14 @@ fn recommended_composites_are_compared_by_default() {
         result["no_better_than_random"].as_array().cloned().unwrap_or_default()
     };
     for rules in &rules[..4] {
-        let worse = mean(&found, rules, "gap") <= mean(&found, "random", "gap");
+        let worse = mean(&report, rules, "gap") <= mean(&report, "random", "gap");
         assert!(!worse || listed(rules) == ["gap"], "{rules}: {:?}", listed(rules));
     }
     let text = eval(&[&DIGITS, &quick, &["--rules", "dlb,lrp-w2", "--baseline", "white"]]).out;
     assert_eq!(text.contains('*'), text.contains("no better than random"), "{text}");
     // Ids are looked up, so that integrated gradients apply to texts too; one track has no contrast.
-    let found = json(&[&TEXT, &["--metrics", "gap", "--mode", "contrastive"]]);
-    assert_eq!(found["results"].as_array().unwrap().len(), 3);
+    let report = json(&[&TEXT, &["--metrics", "gap", "--mode", "contrastive"]]);
+    assert_eq!(report["results"].as_array().unwrap().len(), 3);
 }
 
 #[test]
@@ -111,18 +111,19 @@ fn samples_of_one_feature_are_left_out() {
 #[test]
 fn texts_tables_and_pictures_are_evaluated() {
     let gap = ["--metrics", "gap,insertion,faithfulness-correlation", "--runs", "10"];
-    let found = json(&[&TEXT, &gap, &["--text", "One of the best films of the year.", "--rules", "attnlrp"]]);
+    let report =
+        json(&[&TEXT, &gap, &["--text", "One of the best films of the year.", "--rules", "attnlrp"]]);
     assert_eq!(
-        (found["settings"]["baseline"].as_str(), found["samples"][0]["features"].as_u64()),
+        (report["settings"]["baseline"].as_str(), report["samples"][0]["features"].as_u64()),
         (Some("drop"), Some(6))
     );
-    assert!(mean(&found, "attnlrp", "gap") > mean(&found, "random", "gap"));
-    let found = json(&[&TEXT, &gap, &["--baseline", "pad"]]);
-    assert_eq!(found["settings"]["baseline"], "pad");
+    assert!(mean(&report, "attnlrp", "gap") > mean(&report, "random", "gap"));
+    let report = json(&[&TEXT, &gap, &["--baseline", "pad"]]);
+    assert_eq!(report["settings"]["baseline"], "pad");
 
-    let found = json(&[&TABLE, &gap]);
+    let report = json(&[&TABLE, &gap]);
     assert_eq!(
-        (found["settings"]["baseline"].as_str(), found["samples"].as_array().unwrap().len()),
+        (report["settings"]["baseline"].as_str(), report["samples"].as_array().unwrap().len()),
         (Some("feature-mean"), 10)
     );
 
@@ -132,9 +133,9 @@ fn texts_tables_and_pictures_are_evaluated() {
     }
     fs::write(folder.path().join("notes.txt"), "no picture").unwrap();
     let pictures = ["--image", folder.path().to_str().unwrap()];
-    let found = json(&[&DIGITS[..1], &pictures, &gap]);
+    let report = json(&[&DIGITS[..1], &pictures, &gap]);
     let names: Vec<&str> =
-        found["samples"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
+        report["samples"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["a", "b"]);
 }
 
@@ -156,10 +157,10 @@ fn lines_of_a_file_are_texts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("texts");
     fs::write(&file, "A waste of two hours.\n\n  Funny and moving.\n").unwrap();
-    let found = json(&[&TEXT[..1], &["--text", &format!("@{}", file.display())], &QUICK]);
-    assert_eq!(found["samples"][1]["name"], "Funny and moving.");
-    let found = json(&[&TEXT[..1], &["--text-file", file.to_str().unwrap()], &QUICK]);
-    assert_eq!(found["samples"][1]["name"], "Funny and moving.");
+    let report = json(&[&TEXT[..1], &["--text", &format!("@{}", file.display())], &QUICK]);
+    assert_eq!(report["samples"][1]["name"], "Funny and moving.");
+    let report = json(&[&TEXT[..1], &["--text-file", file.to_str().unwrap()], &QUICK]);
+    assert_eq!(report["samples"][1]["name"], "Funny and moving.");
     fs::write(&file, "A waste of two hours.\nmeh \u{1f44e}\n\n电影\nFunny and moving.\n").unwrap();
     let done = eval(&[&TEXT[..1], &["--text-file", file.to_str().unwrap()], &QUICK]);
     assert_eq!(done.code, Some(0), "{}", done.err);
@@ -194,8 +195,8 @@ fn files_hold_every_sample() {
     let files = ["--out", out.to_str().unwrap(), "--plot", plot.to_str().unwrap()];
     let done = eval(&[&DIGITS, &["--metrics", "morf,lerf,region-perturbation", "--limit", "3"], &files]);
     assert_eq!(done.code, Some(0), "{}", done.err);
-    let found: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
-    let first = &found["results"][0];
+    let report: Value = serde_json::from_slice(&fs::read(&out).unwrap()).unwrap();
+    let first = &report["results"][0];
     assert_eq!(first["scores"]["morf"]["samples"].as_array().unwrap().len(), 3);
     assert_eq!(first["curves"]["lerf"][2].as_array().unwrap().len(), 32);
     assert_eq!(first["rules_hash"].as_str().unwrap().len(), 64);
@@ -229,7 +230,7 @@ fn bounds_are_gates() {
     assert!(error.contains("`dlb`: sparseness 0.6") && !error.contains("lrp-epsilon"), "{error}");
     let error = fails(6, &[&words, &["--fail-over", "sparseness=0.1"]]);
     assert!(error.contains("is above 0.1"), "{error}");
-    // Controls are no candidates.
+    // Controls are not candidates.
     assert_eq!(eval(&[&words, &["--fail-under", "sparseness=0.5"]]).code, Some(0));
 }
 
@@ -289,8 +290,8 @@ fn artifacts_are_evaluated() {
     let out = artifact.to_str().unwrap();
     let done = dlbc(&["compile", DIGITS[0], "--rules", "integrated-gradients", "-o", out]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let found = json(&[&[out, DIGITS[1], DIGITS[2], "--limit", "2", "--metrics", "conservation,morf"]]);
-    assert!((mean(&found, "integrated-gradients", "conservation") - 1.0).abs() < 2e-2);
+    let report = json(&[&[out, DIGITS[1], DIGITS[2], "--limit", "2", "--metrics", "conservation,morf"]]);
+    assert!((mean(&report, "integrated-gradients", "conservation") - 1.0).abs() < 2e-2);
     assert!(fails(2, &[&[out, DIGITS[1], DIGITS[2], "--metrics", "randomisation"]]).contains("artifact"));
     for (words, message) in [
         (vec!["export", DIGITS[0], "--rules", "smoothgrad", "-o", "x.onnx"], "several runs"),

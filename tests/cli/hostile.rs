@@ -35,7 +35,7 @@ const LEFT_OUT: &[&str] = &["long_million_identity"];
 /// Given [`DEV_SECONDS`], and only compiled: 50,000 operands, and nothing in them that others do not have.
 const LARGE: &[&str] = &["long_concat_50000"];
 
-/// What a command did.
+/// Result of a command under limits.
 struct Done {
     /// `None` when a signal ended it.
     code: Option<i32>,
@@ -75,9 +75,9 @@ fn limited(words: &[&str], flag: &str, kill: f64) -> Done {
         .unwrap();
     let mut seconds = 0.0;
     let status = loop {
-        // What has ended stays there, with its times, until somebody waits for it.
+        // A process that has ended keeps its times until it is waited for.
         let (used, ended) = match processor(child.id()) {
-            Some(found) => found,
+            Some(usage) => usage,
             None => (start.elapsed().as_secs_f64(), child.try_wait().unwrap().is_some()),
         };
         seconds = f64::max(seconds, used);
@@ -110,7 +110,7 @@ fn processor(id: u32) -> Option<(f64, bool)> {
     Some((ticks / 100.0, fields[0] == "Z"))
 }
 
-/// What is wrong with the end of a command.
+/// Lists the deviations of a command's result from the allowed codes and the names in its message.
 fn faults(done: &Done, codes: &[i64], names: &[&str], forbidden: &[&str]) -> Vec<String> {
     let mut faults = vec![];
     let mut check = |holds: bool, fault: String| {
@@ -142,17 +142,17 @@ fn faults(done: &Done, codes: &[i64], names: &[&str], forbidden: &[&str]) -> Vec
     faults
 }
 
-/// The corpus of broken models in a new folder; says so when there is no Python to make it.
+/// Generates the corpus of broken models in a new folder. Without Python the test is reported as skipped.
 fn corpus() -> Option<TempDir> {
     let python = crate::common::python()?;
     let folder = TempDir::new().unwrap();
-    let made = Command::new(python)
+    let generator = Command::new(python)
         .arg(crate::common::root().join("scripts/fixtures/make_broken.py"))
         .arg(folder.path())
         .arg(crate::common::root().join(DIGITS))
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(generator.status.success(), "{}", String::from_utf8_lossy(&generator.stderr));
     Some(folder)
 }
 
@@ -176,13 +176,14 @@ fn check_model(folder: &Path, name: &str, case: &Value) -> Vec<String> {
     if large {
         compiled.seconds *= MAX_SECONDS / DEV_SECONDS;
     }
-    let mut found = faults(&compiled, &compiling, &names, &forbidden);
+    let mut deviations = faults(&compiled, &compiling, &names, &forbidden);
     if compiled.code == Some(0) && !large {
         let inputs = path("inputs").unwrap_or_else(|| "fixtures/digits_cnn/input.npz".into());
         let ran = dlbc(&["run", &model, "--inputs", &inputs], "--out");
-        found.extend(faults(&ran, &expected, &names, &forbidden).into_iter().map(|f| format!("run: {f}")));
+        deviations
+            .extend(faults(&ran, &expected, &names, &forbidden).into_iter().map(|f| format!("run: {f}")));
     }
-    found
+    deviations
 }
 
 #[test]
@@ -243,7 +244,7 @@ struct Input {
     bytes: Vec<u8>,
     more: &'static [&'static str],
     code: i64,
-    /// What the message must contain.
+    /// Words that the message must contain.
     names: &'static [&'static str],
 }
 
@@ -269,9 +270,10 @@ fn check_inputs(inputs: Vec<Input>) {
         let file = file.to_string_lossy();
         let pair = if input.option == "--input" { format!("input={file}") } else { file.into_owned() };
         let words = [&["run", input.model, input.option, &pair], input.more].concat();
-        let found = faults(&dlbc(&words, "--out"), &[input.code], input.names, &["\u{1b}", "\u{202e}"]);
-        if !found.is_empty() {
-            deviations.push(format!("{}: {}", input.name, found.join("; ")));
+        let faults_of_input =
+            faults(&dlbc(&words, "--out"), &[input.code], input.names, &["\u{1b}", "\u{202e}"]);
+        if !faults_of_input.is_empty() {
+            deviations.push(format!("{}: {}", input.name, faults_of_input.join("; ")));
         }
     }
     assert!(deviations.is_empty(), "{}", deviations.join("\n"));
@@ -310,8 +312,8 @@ fn an_empty_batch_is_refused_or_explained() {
     let file = folder.path().join("empty.npy");
     fs::write(&file, floats("(0, 1, 8, 8)", &[])).unwrap();
     let done = dlbc(&["run", DIGITS, "--input", &format!("input={}", file.display())], "--out");
-    let found = faults(&done, &[0, 3], &["`input`"], &[]);
-    assert!(found.is_empty(), "{}", found.join("; "));
+    let deviations = faults(&done, &[0, 3], &["`input`"], &[]);
+    assert!(deviations.is_empty(), "{}", deviations.join("; "));
 }
 
 #[test]
@@ -382,7 +384,7 @@ fn pictures_and_tables_that_are_none_are_refused() {
     let csv = |name, bytes, names| Input { model: TABLE, ..Input::digits(name, "--csv", bytes, 3, names) };
     let picture = |name, bytes, code, names| Input::digits(name, "--image", bytes, code, names);
     check_inputs(vec![
-        picture("text.png", b"this is no picture".to_vec(), 3, &["text.png"]),
+        picture("text.png", b"not a picture".to_vec(), 3, &["text.png"]),
         picture("empty.png", vec![], 3, &["empty.png"]),
         picture("cut.png", png[..png.len() / 2].to_vec(), 3, &["cut.png"]),
         picture("huge.png", huge, 7, &["huge.png"]),

@@ -69,14 +69,14 @@ fn the_summary_has_the_keys_of_the_contract() {
 fn targets_choose_the_unit() {
     for (target, start) in [("argmax", 800.0), ("3", 800.0), ("-1", 800.0), ("all", 800.0)] {
         let summary = json(&[&["run", DIGITS, "--target", target], &BATCH]);
-        let found = summary["start"].as_f64().unwrap();
-        assert!((found - start).abs() < 1e-3, "{target}: {found}");
+        let seed = summary["start"].as_f64().unwrap();
+        assert!((seed - start).abs() < 1e-3, "{target}: {seed}");
     }
     // The logits of the digit 1 are 10.8 for class 1 and -4.1 for class 7: both values speak for the difference.
     for (rules, target, start) in [("dlb", "1-7", 100.0), ("dlb", "7-1", -100.0), ("gradient", "1-7", 0.0)] {
         let summary = json(&[&["run", DIGITS, "--rules", rules, "--target", target], &DIGIT]);
-        let found = summary["start"].as_f64().unwrap();
-        assert!((found - start).abs() < 1e-3, "{rules} {target}: {found}");
+        let seed = summary["start"].as_f64().unwrap();
+        assert!((seed - start).abs() < 1e-3, "{rules} {target}: {seed}");
     }
     let summary = json(&[&["run", DIGITS, "--start", "value", "--multiplier", "7"], &DIGIT]);
     assert!(summary["start"].as_f64().unwrap() != 7.0);
@@ -189,10 +189,13 @@ fn relevance_by_module_and_by_head() {
     assert!(summary.get("audit").is_none());
     let rows = summary["layers"].as_array().unwrap();
     assert_eq!(rows[0]["scope"], "");
-    let of = |row: &Value, key: &str| row[key].as_f64().unwrap();
-    assert!((of(&rows[0], "received") - 100.0).abs() < 1e-3);
+    let number = |row: &Value, key: &str| row[key].as_f64().unwrap();
+    assert!((number(&rows[0], "received") - 100.0).abs() < 1e-3);
     for row in rows {
-        assert!((of(row, "received") - of(row, "passed") - of(row, "absorbed")).abs() < 1e-2, "{row}");
+        assert!(
+            (number(row, "received") - number(row, "passed") - number(row, "absorbed")).abs() < 1e-2,
+            "{row}"
+        );
     }
     let layer = rows.iter().find(|r| r["scope"] == "m/bert/encoder/layer.1").unwrap();
     let heads = &summary["heads"].as_array().unwrap()[1];
@@ -201,7 +204,7 @@ fn relevance_by_module_and_by_head() {
     let vector = |key: &str| -> ndarray::Array1<f64> {
         NpzReader::new(File::open(&out).unwrap()).unwrap().by_name(key).unwrap()
     };
-    assert!((vector("layers/m/bert/encoder/layer.1")[2] - of(layer, "absorbed")).abs() < 1e-9);
+    assert!((vector("layers/m/bert/encoder/layer.1")[2] - number(layer, "absorbed")).abs() < 1e-9);
     assert!((vector("layers/(model)")[0] - 100.0).abs() < 1e-3);
     let attention = heads["node"].as_str().unwrap();
     assert_eq!(vector(&format!("target/0/heads/{attention}")), vector(&format!("heads/{attention}")));
@@ -228,9 +231,9 @@ fn several_targets_share_a_run() {
     };
     for (name, target) in [("3", "3"), ("top1", "argmax"), ("1-7", "1-7")] {
         ok(&[&["run", DIGITS, "--target", target, "--audit", "--out", &alone], &BATCH]);
-        let own = array(&alone, "relevance/input");
-        let gap = &array(&together, &format!("target/{name}/relevance/input")) - &own;
-        assert!(gap.mapv(f32::abs).sum() <= 1e-5 * own.mapv(f32::abs).sum(), "{target}");
+        let single = array(&alone, "relevance/input");
+        let gap = &array(&together, &format!("target/{name}/relevance/input")) - &single;
+        assert!(gap.mapv(f32::abs).sum() <= 1e-5 * single.mapv(f32::abs).sum(), "{target}");
     }
     assert_eq!(array(&together, "relevance/input"), array(&together, "target/3/relevance/input"));
     let scalar = |key: &str| -> f64 {
@@ -238,8 +241,8 @@ fn several_targets_share_a_run() {
         file.by_name::<ndarray::OwnedRepr<f64>, ndarray::Ix0>(key).unwrap().into_scalar()
     };
     for name in ["3", "top1", "top2", "1-7"] {
-        let of = |what: &str| scalar(&format!("target/{name}/audit/{what}"));
-        assert!((of("start") - of("inputs") - of("absorbed")).abs() < 1e-2, "{name}");
+        let entry = |what: &str| scalar(&format!("target/{name}/audit/{what}"));
+        assert!((entry("start") - entry("inputs") - entry("absorbed")).abs() < 1e-2, "{name}");
     }
     let text = ok(&[&["run", DIGITS], &DIGIT, &targets]);
     assert!(text.contains("targets  4 of logits") && text.contains("top2 = 2"), "{text}");
@@ -285,10 +288,10 @@ fn intermediate_relevance_is_kept_on_request() {
 #[test]
 fn results_do_not_depend_on_run_or_threads() {
     let folder = folder();
-    let (one, two) = (path(&folder, "1.npz"), path(&folder, "2.npz"));
-    ok(&[&["run", DIGITS, "--out", &one, "--threads", "1"], &BATCH]);
-    ok(&[&["run", DIGITS, "--out", &two, "--threads", "2"], &BATCH]);
-    assert_eq!(fs::read(one).unwrap(), fs::read(two).unwrap());
+    let (first, second) = (path(&folder, "1.npz"), path(&folder, "2.npz"));
+    ok(&[&["run", DIGITS, "--out", &first, "--threads", "1"], &BATCH]);
+    ok(&[&["run", DIGITS, "--out", &second, "--threads", "2"], &BATCH]);
+    assert_eq!(fs::read(first).unwrap(), fs::read(second).unwrap());
 }
 
 #[test]
@@ -354,10 +357,10 @@ fn an_export_is_called_as_it_prints() {
         assert!(done.status.success() && err.is_empty(), "{out}{err}");
         assert!(out.contains("relevance/input"), "{out}");
         assert_eq!(out.contains("'dlbc_target'"), inputs == 2, "{out}");
-        let found = ok(&[&["inspect", &exported]]);
+        let inspection = ok(&[&["inspect", &exported]]);
         let target = if inputs == 2 { "input dlbc_target, else argmax" } else { "1-7" };
         for what in ["an exported explanation of `logits`", "lrp-epsilon", "model.onnx", target] {
-            assert!(found.contains(what), "{what}: {found}");
+            assert!(inspection.contains(what), "{what}: {inspection}");
         }
         let done = dlbc(&[&["run", &exported], &BATCH]);
         assert!(done.err.contains("an exported explanation"), "{}", done.err);
@@ -507,8 +510,8 @@ fn contrastive_mode_has_two_tracks() {
         serde_json::from_str(&ok(&[&["run", &artifact, "--json"], &DIGIT])).unwrap();
     assert_eq!(summary["mode"], "contrastive");
     assert!((summary["opposing"]["start"].as_f64().unwrap() - 100.0).abs() < 1e-4, "{summary}");
-    let found = summary["opposing"]["inputs"]["input"].as_f64().unwrap();
-    assert!((found - f64::from(sums[1])).abs() < 1e-3, "{found} {sums:?}");
+    let reached = summary["opposing"]["inputs"]["input"].as_f64().unwrap();
+    assert!((reached - f64::from(sums[1])).abs() < 1e-3, "{reached} {sums:?}");
 }
 
 #[test]
@@ -523,19 +526,19 @@ fn composites_are_listed_printed_and_read_from_files() {
     assert!(list.contains("lrp-epsilon") && list.contains("Contribution-proportional"), "{list}");
     let text = ok(&[&["rules", "lrp-epsilon"]]);
     let folder = folder();
-    let own = folder.path().join("mine.toml");
-    std::fs::write(&own, text.replace("lrp-epsilon", "mine")).unwrap();
-    let own = own.display().to_string();
+    let file = folder.path().join("mine.toml");
+    std::fs::write(&file, text.replace("lrp-epsilon", "mine")).unwrap();
+    let file = file.display().to_string();
     let run = |rules: &str| -> serde_json::Value {
         serde_json::from_str(&ok(&[&["run", DIGITS, "--rules", rules, "--json"], &DIGIT])).unwrap()
     };
-    let (shipped, mine) = (run("lrp-epsilon"), run(&own));
+    let (shipped, mine) = (run("lrp-epsilon"), run(&file));
     assert_eq!((shipped["inputs"].clone(), mine["rules"].as_str()), (mine["inputs"].clone(), Some("mine")));
     assert_ne!(shipped["rules_hash"], mine["rules_hash"]);
     assert_eq!(shipped["rules_hash"].as_str().unwrap().len(), 64);
     // A mistake: file, line, what is wrong.
-    std::fs::write(&own, text.replace("pass", "pas")).unwrap();
-    let error = fails(2, &[&["run", DIGITS, "--rules", &own], &DIGIT]);
+    std::fs::write(&file, text.replace("pass", "pas")).unwrap();
+    let error = fails(2, &[&["run", DIGITS, "--rules", &file], &DIGIT]);
     assert!(error.contains("mine.toml:") && error.contains("no rule is named `pas`"), "{error}");
     assert!(fails(2, &[&["run", DIGITS, "--rules", "/nowhere.toml"], &DIGIT]).contains("/nowhere.toml"));
     fails(2, &[&["rules", "magic"]]);
@@ -606,16 +609,16 @@ fn a_difference_names_its_causes() {
         {
             assert!(text.contains(what), "{kind}: {what}: {text}");
         }
-        let found: Value = serde_json::from_str(&ok(&[&["diff", &a, &b, "--json"]])).unwrap();
-        assert_eq!(found["argmax"][0]["sample"], 1, "{found}");
-        assert_eq!(found["tensors"][0]["samples"].as_array().unwrap().len(), 2);
+        let report: Value = serde_json::from_str(&ok(&[&["diff", &a, &b, "--json"]])).unwrap();
+        assert_eq!(report["argmax"][0]["sample"], 1, "{report}");
+        assert_eq!(report["tensors"][0]["samples"].as_array().unwrap().len(), 2);
         let same: Value = serde_json::from_str(&ok(&[&["diff", &a, &a, "--json"]])).unwrap();
         assert!(same["settings"].as_array().unwrap().is_empty(), "{same}");
     }
     // Padding of the shorter text does not count.
     let short = run("short.npz", "Fine.", &["--rules", "attnlrp"]);
-    let found: Value = serde_json::from_str(&ok(&[&["diff", &short, &short, "--json"]])).unwrap();
-    assert_eq!(found["tensors"][0]["rank"], 1.0);
+    let report: Value = serde_json::from_str(&ok(&[&["diff", &short, &short, "--json"]])).unwrap();
+    assert_eq!(report["tensors"][0]["rank"], 1.0);
 
     let result = path(&folder, "row.npz");
     ok(&[&["run", TABLE, "--out", &result], &ROWS]);
@@ -687,7 +690,7 @@ fn names_cannot_steer_the_terminal() {
 
 #[cfg(unix)]
 #[test]
-fn output_that_nobody_reads_is_no_error() {
+fn a_closed_output_pipe_is_not_an_error() {
     let mut child = command(&["run", DIGITS, "--image", DIGIT[1]])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -48,17 +48,17 @@ fn metrics_are_those_of_quantus() {
     command.args(["--rules", &list(&rules), "--metrics", &list(&metrics), "--out"]).arg(&out);
     let done = command.output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let found = json(&out);
+    let report = json(&out);
     let mut compared = 0;
-    for result in found["results"].as_array().unwrap().iter().filter(|r| r["control"] == false) {
+    for result in report["results"].as_array().unwrap().iter().filter(|r| r["control"] == false) {
         let rules = result["rules"].as_str().unwrap();
-        for (metric, wanted) in recorded["results"][rules].as_object().unwrap() {
+        for (metric, expected) in recorded["results"][rules].as_object().unwrap() {
             // Curves are compared point by point.
             let ours = match &result["curves"][metric] {
                 Value::Null => &result["scores"][metric]["samples"],
                 curves => curves,
             };
-            let gap = gap(&numbers(ours), &numbers(wanted));
+            let gap = gap(&numbers(ours), &numbers(expected));
             assert!(gap <= BAR, "{rules}, {metric}: {gap:e} off");
             compared += 1;
         }

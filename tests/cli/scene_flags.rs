@@ -16,23 +16,23 @@ const PICTURE: [&str; 6] = ["--image", "fixtures/scenes/picture.png", "--mean", 
 /// Writes a model whose outputs are its inputs, and arrays for it: name, type, dimensions, values.
 fn identities(folder: &TempDir, outputs: &[(&str, DataType, &[usize], &[f32])]) -> [String; 2] {
     let mut nodes = vec![];
-    let (mut given, mut made) = (vec![], vec![]);
+    let (mut inputs, mut declared) = (vec![], vec![]);
     let file = path(folder, "in.npz");
     let mut arrays = ndarray_npy::NpzWriter::new(fs::File::create(&file).unwrap());
     for (name, dtype, dims, values) in outputs {
-        let own = format!("{name}_in");
+        let input = format!("{name}_in");
         let sizes: Vec<write::Dim> = dims.iter().map(|d| write::Dim::Value(*d as u64)).collect();
-        nodes.push(write::node("Identity", name, &[&own], &[name], vec![]));
-        given.push(write::value_info(&own, *dtype, &sizes));
-        made.push(write::value_info(name, *dtype, &sizes));
+        nodes.push(write::node("Identity", name, &[&input], &[name], vec![]));
+        inputs.push(write::value_info(&input, *dtype, &sizes));
+        declared.push(write::value_info(name, *dtype, &sizes));
         let array = ndarray::ArrayD::from_shape_vec(ndarray::IxDyn(dims), values.to_vec()).unwrap();
         match dtype {
-            DataType::I64 => arrays.add_array(own, &array.mapv(|v| v as i64)).unwrap(),
-            _ => arrays.add_array(own, &array).unwrap(),
+            DataType::I64 => arrays.add_array(input, &array.mapv(|v| v as i64)).unwrap(),
+            _ => arrays.add_array(input, &array).unwrap(),
         }
     }
     arrays.finish().unwrap();
-    let graph = write::graph("g", nodes, vec![], given, made);
+    let graph = write::graph("g", nodes, vec![], inputs, declared);
     let model = path(folder, "model.onnx");
     fs::write(&model, dlbc_proto::encode(&write::model(graph, vec![write::opset("", 17)]))).unwrap();
     [model, file]
@@ -40,18 +40,19 @@ fn identities(folder: &TempDir, outputs: &[(&str, DataType, &[usize], &[f32])]) 
 
 #[test]
 fn the_summary_says_which_box() {
-    let found = json(&[&["run", DETECTOR, "--box", "best,best"][..3], &["top2", "--class", "0,1"], &PICTURE]);
-    let all = found["by_target"].as_array().unwrap();
+    let report =
+        json(&[&["run", DETECTOR, "--box", "best,best"][..3], &["top2", "--class", "0,1"], &PICTURE]);
+    let all = report["by_target"].as_array().unwrap();
     let names: Vec<&str> = all.iter().map(|t| t["target"].as_str().unwrap()).collect();
     assert_eq!(names, ["box best class 0", "box best class 1", "box top2 class 0", "box top2 class 1"]);
     let (red, blue) = (&all[0]["boxes"][0], &all[1]["boxes"][0]);
     assert_eq!((&red["class"], &blue["class"]), (&value!(0), &value!(1)));
     assert!(red["score"].as_f64() > all[2]["boxes"][0]["score"].as_f64());
     // The disc and the greater square, in pixels of the picture as it was given.
-    for (found, expected) in [(red, [38.0, 20.0, 60.0, 42.0]), (blue, [96.0, 50.0, 116.0, 70.0])] {
-        let edges = found["edges"].as_array().unwrap();
+    for (report, expected) in [(red, [38.0, 20.0, 60.0, 42.0]), (blue, [96.0, 50.0, 116.0, 70.0])] {
+        let edges = report["edges"].as_array().unwrap();
         for (edge, expected) in edges.iter().zip(expected) {
-            assert!((edge.as_f64().unwrap() - expected).abs() < 3.0, "{found}");
+            assert!((edge.as_f64().unwrap() - expected).abs() < 3.0, "{report}");
         }
     }
     let text = ok(&[&["run", DETECTOR, "--box", "best"], &PICTURE]);
@@ -68,21 +69,21 @@ fn the_summary_says_which_box() {
 
 #[test]
 fn a_region_is_of_the_picture_as_it_was_given() {
-    let of = |flags: &[&str]| json(&[&["run", SEGMENTER, "--task", "segmentation"], flags, &PICTURE]);
-    let all = of(&["--class", "1,2"]);
-    let pixels = |found: &serde_json::Value| found["pixels"].as_u64().unwrap();
+    let segment = |flags: &[&str]| json(&[&["run", SEGMENTER, "--task", "segmentation"], flags, &PICTURE]);
+    let all = segment(&["--class", "1,2"]);
+    let pixels = |report: &serde_json::Value| report["pixels"].as_u64().unwrap();
     let by = all["by_target"].as_array().unwrap();
     // A pixel of the mask is four of the input, and 16 of the picture.
     assert!((20..30).contains(&pixels(&by[0])) && (30..50).contains(&pixels(&by[1])), "{all}");
-    let square = of(&["--region", "90,44,122,76"]);
+    let square = segment(&["--region", "90,44,122,76"]);
     assert_eq!((&square["target"], &square["targets"]), (&value!("mask in 90,44,122,76"), &value!([2])));
-    let rest = of(&["--region", "60,60,86,84", "--class", "2"]);
+    let rest = segment(&["--region", "60,60,86,84", "--class", "2"]);
     assert_eq!(pixels(&square) + pixels(&rest), pixels(&by[1]));
     let padded = json(&[&["run", SEGMENTER, "--region", "90,44,122,76", "--resize", "pad"], &PICTURE]);
     // 160 by 96 in 64 by 48 is two fifths of its size, not half.
     let shrunk = (pixels(&square) as f64 * 0.64).round() as u64;
     assert!(padded["targets"] == value!([2]) && pixels(&padded).abs_diff(shrunk) < 6, "{padded}");
-    let object = of(&["--region", "90,44,122,76", "--output", "object"]);
+    let object = segment(&["--region", "90,44,122,76", "--output", "object"]);
     assert_eq!((pixels(&object), &object["targets"]), (pixels(&square), &value!([])));
     // The same region of an array is in its own pixels: half as many, and 8 columns further left.
     let folder = folder();
@@ -115,12 +116,12 @@ fn an_artifact_explains_what_it_was_compiled_for() {
         ],
     );
     let inputs = ["--inputs", arrays.as_str()];
-    let found = json(&[&["run", &model, "--box", "best"], &inputs]);
-    assert_eq!((&found["explained"], &found["boxes"][0]["box"]), (&value!("scores"), &value!(1)));
-    assert_eq!(found["boxes"][0]["class"], 1);
-    let found = json(&[&["run", &model, "--box", "best", "--class", "3", "--coordinate", "y1"], &inputs]);
-    assert_eq!((&found["explained"], &found["inputs"]["boxes_in"]), (&value!("boxes"), &value!(100.0)));
-    assert_eq!(found["boxes"][0]["coordinates"], value!([1.0, 2.0, 3.0, 4.0]));
+    let report = json(&[&["run", &model, "--box", "best"], &inputs]);
+    assert_eq!((&report["explained"], &report["boxes"][0]["box"]), (&value!("scores"), &value!(1)));
+    assert_eq!(report["boxes"][0]["class"], 1);
+    let report = json(&[&["run", &model, "--box", "best", "--class", "3", "--coordinate", "y1"], &inputs]);
+    assert_eq!((&report["explained"], &report["inputs"]["boxes_in"]), (&value!("boxes"), &value!(100.0)));
+    assert_eq!(report["boxes"][0]["coordinates"], value!([1.0, 2.0, 3.0, 4.0]));
     let value = json(&[&["run", &model, "--box", "0", "--coordinate", "2", "--start", "value"], &inputs]);
     assert_eq!(value["start"], 3.0);
     let artifact = path(&folder, "model.dlbc.onnx");
@@ -136,15 +137,15 @@ fn an_artifact_of_two_tracks_explains_classes() {
     let folder = folder();
     let artifact = path(&folder, "segmenter.dlbc.onnx");
     ok(&[&["compile", SEGMENTER, "--mode", "contrastive", "-o", &artifact]]);
-    let (one, two) = (path(&folder, "1.npz"), path(&folder, "2.npz"));
+    let (first, second) = (path(&folder, "1.npz"), path(&folder, "2.npz"));
     let flags = ["--task", "segmentation", "--class", "1,2", "--start", "value", "--audit", "--out"];
-    ok(&[&["run", SEGMENTER, "--mode", "contrastive"], &flags, &[&one], &PICTURE]);
-    ok(&[&["run", &artifact], &flags, &[&two], &PICTURE]);
-    assert_eq!(fs::read(&one).unwrap(), fs::read(&two).unwrap());
-    let made = npz(one.as_ref());
+    ok(&[&["run", SEGMENTER, "--mode", "contrastive"], &flags, &[&first], &PICTURE]);
+    ok(&[&["run", &artifact], &flags, &[&second], &PICTURE]);
+    assert_eq!(fs::read(&first).unwrap(), fs::read(&second).unwrap());
+    let results = npz(first.as_ref());
     for key in ["relevance_pos", "relevance_neg"] {
         for class in ["class 1", "class 2"] {
-            let relevance = &made[&format!("target/{class}/{key}/picture")];
+            let relevance = &results[&format!("target/{class}/{key}/picture")];
             assert!(relevance.to_f32().iter().any(|v| *v != 0.0), "{class} {key}");
         }
     }
@@ -177,8 +178,8 @@ fn queries_have_a_class_for_no_object() {
         &[("s", DataType::F32, &[2], &[0.5, 0.25]), ("b", DataType::F32, &[2, 4], &boxes)],
     );
     let list = ["--box-layout", "list", "--box-outputs", "b,s"];
-    let found = json(&[&["run", &model, "--box", "best", "--inputs", &arrays], &list]);
-    assert_eq!(found["boxes"][0]["box"], 0);
+    let report = json(&[&["run", &model, "--box", "best", "--inputs", &arrays], &list]);
+    assert_eq!(report["boxes"][0]["box"], 0);
 }
 
 #[test]
@@ -214,8 +215,8 @@ fn green(file: &str) -> impl Fn(u32, u32) -> bool {
 fn boxes_and_masks_are_drawn() {
     let folder = folder();
     let file = path(&folder, "box.png");
-    let found = json(&[&["run", DETECTOR, "--box", "best", "--heatmap", &file], &PICTURE]);
-    let edge = |i: usize| found["boxes"][0]["edges"][i].as_f64().unwrap();
+    let report = json(&[&["run", DETECTOR, "--box", "best", "--heatmap", &file], &PICTURE]);
+    let edge = |i: usize| report["boxes"][0]["edges"][i].as_f64().unwrap();
     // From the picture to the input, half the size and eight columns cut off, to the canvas.
     let (left, right) = ((edge(0) / 2.0 - 8.0) * 5.0, (edge(2) / 2.0 - 8.0) * 5.0);
     let middle = ((edge(1) + edge(3)) / 4.0 * 5.0) as u32;
@@ -253,17 +254,17 @@ fn a_picture_without_a_batch_is_drawn_as_one() {
         write::node("Identity", "box", &["boxes_in"], &["boxes"], vec![]),
         write::node("Identity", "label", &["labels_in"], &["labels"], vec![]),
     ];
-    let given = vec![
+    let inputs = vec![
         info("image", DataType::F32, &[3, 8, 4]),
         info("boxes_in", DataType::F32, &[4, 4]),
         info("labels_in", DataType::I64, &[4]),
     ];
-    let made = vec![
+    let outputs = vec![
         info("boxes", DataType::F32, &[4, 4]),
         info("scores", DataType::F32, &[4]),
         info("labels", DataType::I64, &[4]),
     ];
-    let graph = write::graph("g", nodes, vec![], given, made);
+    let graph = write::graph("g", nodes, vec![], inputs, outputs);
     let (model, arrays, file) = (path(&folder, "m.onnx"), path(&folder, "in.npz"), path(&folder, "box.png"));
     fs::write(&model, dlbc_proto::encode(&write::model(graph, vec![write::opset("", 17)]))).unwrap();
     let mut writer = ndarray_npy::NpzWriter::new(fs::File::create(&arrays).unwrap());
@@ -284,7 +285,7 @@ fn a_picture_without_a_batch_is_drawn_as_one() {
     assert_ne!(map(2), image::Rgb([255; 3]));
 }
 
-/// Of every detector and segmenter of the zoo what the program finds by itself, or by the flag that it asks for.
+/// Explains every detector and segmenter of the zoo, with a layout that the program finds itself or that a flag gives.
 #[test]
 fn detectors_and_segmenters_of_the_zoo() {
     if zoo().is_none() {
@@ -302,20 +303,20 @@ fn detectors_and_segmenters_of_the_zoo() {
             _ => (&["--box", "best"], "scores"),
         };
         let words = ["run", model, "--inputs", inputs, "--heatmap", &file];
-        let found = json(&[&words, flags]);
-        assert_eq!(found["explained"], explained, "{}", m.name);
-        assert!((found["start"].as_f64().unwrap() - 100.0).abs() < 1e-3, "{}: {}", m.name, found["start"]);
+        let report = json(&[&words, flags]);
+        assert_eq!(report["explained"], explained, "{}", m.name);
+        assert!((report["start"].as_f64().unwrap() - 100.0).abs() < 1e-3, "{}: {}", m.name, report["start"]);
         assert!(image::open(&file).unwrap().to_rgb8().pixels().any(|p| p.0 == [0, 132, 61]), "{}", m.name);
         if family == "det_yolo" {
             assert!(fails(2, &[&words, &["--box", "best"]]).contains("may be 80 boxes of 4 classes"));
         }
         if family.starts_with("det_") {
-            assert_eq!(found["boxes"].as_array().unwrap().len(), 1, "{}", m.name);
+            assert_eq!(report["boxes"].as_array().unwrap().len(), 1, "{}", m.name);
             let wrong = fails(2, &[&words, flags, &["--class", "9"]]);
             assert!(wrong.contains("class 9"), "{wrong}");
             let boxes = if family == "det_yolo" { "preds" } else { "boxes" };
             let coordinate = json(&[&words, flags, &["--coordinate", "0"]]);
-            assert_eq!((&coordinate["explained"], &coordinate["boxes"]), (&value!(boxes), &found["boxes"]));
+            assert_eq!((&coordinate["explained"], &coordinate["boxes"]), (&value!(boxes), &report["boxes"]));
         }
     }
 }

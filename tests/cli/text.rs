@@ -83,7 +83,7 @@ fn a_batch_is_padded_and_its_rows_are_those_of_single_runs() {
     for (i, text) in [long, short].into_iter().enumerate() {
         let alone = json(&[MODEL, "--text", text, "--target", "1"]);
         let (a, b) = (batch["tokens"][i].as_array().unwrap(), alone["tokens"][0].as_array().unwrap());
-        assert_eq!(a.len(), b.len(), "padding is no token");
+        assert_eq!(a.len(), b.len(), "padding is not a token");
         for (a, b) in a.iter().zip(b) {
             let (a, b) = (numbers(&a["relevance"]), numbers(&b["relevance"]));
             assert!((a - b).abs() < 1e-3, "{text}: {a}, {b}");
@@ -161,7 +161,7 @@ fn words_add_up_their_tokens() {
     assert!(out.lines().any(|l| l.starts_with("unbelievably ")), "{out}");
     let summary = json(&[&file, "--text", text, "--words"]);
     let (words, tokens) = (summary["words"][0].as_array().unwrap(), summary["tokens"][0].as_array().unwrap());
-    let sum = |of: &[Value]| of.iter().map(|x| numbers(&x["relevance"])).sum::<f64>();
+    let sum = |items: &[Value]| items.iter().map(|x| numbers(&x["relevance"])).sum::<f64>();
     assert!((sum(words) - sum(tokens)).abs() < 1e-6 && words.len() < tokens.len());
     let shown: Vec<&str> = words.iter().map(|w| w["word"].as_str().unwrap()).collect();
     assert_eq!(shown, ["[CLS]", "An", "unbelievably", "good", "film", ",", "isn't", "it", "?", "[SEP]"]);
@@ -169,8 +169,8 @@ fn words_add_up_their_tokens() {
     let positions: Vec<usize> =
         word["positions"].as_array().unwrap().iter().map(|p| p.as_u64().unwrap() as usize).collect();
     assert!(positions.len() > 1);
-    let own: Vec<Value> = positions.iter().map(|p| tokens[*p].clone()).collect();
-    assert!((sum(&own) - numbers(&word["relevance"])).abs() < 1e-9);
+    let chosen: Vec<Value> = positions.iter().map(|p| tokens[*p].clone()).collect();
+    assert!((sum(&chosen) - numbers(&word["relevance"])).abs() < 1e-9);
     assert_eq!((word["start"].as_u64(), word["char_end"].as_u64()), (Some(3), Some(15)));
     fails(2, &[&file, "--words", "--inputs", "x.npz"], &["--text"]);
 }
@@ -220,14 +220,14 @@ fn characters_that_no_font_has_are_named() {
     let none = folder.path().join("no fonts");
     fs::create_dir(&none).unwrap();
     let none = none.to_str().unwrap();
-    let found = drawn(none, "text.png", "中影 good 中");
+    let picture = drawn(none, "text.png", "中影 good 中");
     assert!(
-        found.contains("no font has a glyph for 2 characters") && found.contains("`中`, `影`"),
-        "{found}"
+        picture.contains("no font has a glyph for 2 characters") && picture.contains("`中`, `影`"),
+        "{picture}"
     );
     // The font of the fixtures has the first of them.
-    let found = drawn("fixtures/fonts", "square.png", "中影 good 中");
-    assert!(found.contains("no font has a glyph for 1 character of the picture (`影`)"), "{found}");
+    let picture = drawn("fixtures/fonts", "square.png", "中影 good 中");
+    assert!(picture.contains("no font has a glyph for 1 character of the picture (`影`)"), "{picture}");
     let (boxes, squares) = (
         image::open(&file).unwrap().to_rgb8(),
         image::open(folder.path().join("square.png")).unwrap().to_rgb8(),
@@ -258,7 +258,7 @@ fn a_picture_says_how_many_texts_it_leaves_out() {
 }
 
 #[test]
-fn what_is_no_text_for_a_model_says_so() {
+fn unsuitable_texts_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let damaged = folder.path().join("tokenizer.json");
     fs::write(&damaged, "{\"model\": 3}").unwrap();
@@ -294,19 +294,19 @@ fn texts_come_from_files_and_standard_input() {
     let file = folder.path().join("texts.txt");
     fs::write(&file, "\u{feff}A waste of two hours.\r\n\n  Funny and moving.\n@home\n").unwrap();
     let path = file.to_str().unwrap();
-    let found = |words: &[&str], input: &str| -> Vec<String> {
+    let texts_of = |words: &[&str], input: &str| -> Vec<String> {
         let done = with_input(&[&[MODEL, "--json"], words].concat(), input);
         assert_eq!(done.code, Some(0), "{}", done.err);
         let summary: Value = serde_json::from_str(&done.out).unwrap();
         summary["texts"].as_array().unwrap().iter().map(|t| t["text"].as_str().unwrap().into()).collect()
     };
     let lines = ["A waste of two hours.", "Funny and moving.", "@home"];
-    assert_eq!(found(&["--text", &format!("@{path}")], ""), lines);
-    assert_eq!(found(&["--text-file", path], ""), lines);
-    assert_eq!(found(&["--text", "-"], "one film\ntwo films\n"), ["one film", "two films"]);
-    assert_eq!(found(&["--text-file", "-", "--text", "good"], "a film"), ["good", "a film"]);
+    assert_eq!(texts_of(&["--text", &format!("@{path}")], ""), lines);
+    assert_eq!(texts_of(&["--text-file", path], ""), lines);
+    assert_eq!(texts_of(&["--text", "-"], "one film\ntwo films\n"), ["one film", "two films"]);
+    assert_eq!(texts_of(&["--text-file", "-", "--text", "good"], "a film"), ["good", "a film"]);
     assert_eq!(
-        found(&["--text", "\\@home", "--text", "\\- no", "--text", "a"], ""),
+        texts_of(&["--text", "\\@home", "--text", "\\- no", "--text", "a"], ""),
         ["@home", "\\- no", "a"]
     );
     // A literal dash has no token here, and is read as a text of its own.
@@ -391,18 +391,28 @@ fn the_recurrent_model_shares_the_tokenizer() {
             let summary = json(&[&words[..], &["--rules", rules, "--text", text]].concat());
             assert_eq!(summary["targets"][0], class, "{text}");
             let tokens = summary["tokens"][0].as_array().unwrap();
-            let of = |word: &str| numbers(&tokens.iter().find(|t| t["token"] == word).unwrap()["relevance"]);
+            let token_relevance =
+                |word: &str| numbers(&tokens.iter().find(|t| t["token"] == word).unwrap()["relevance"]);
             // The word that decides has more than the article.
-            assert!(of(word) > of("a"), "{rules} {text}: {} for {word}, {} for a", of(word), of("a"));
+            assert!(
+                token_relevance(word) > token_relevance("a"),
+                "{rules} {text}: {} for {word}, {} for a",
+                token_relevance(word),
+                token_relevance("a")
+            );
         }
     }
     // Words for and against, in one review.
     let summary = json(&[&words[..], &["--rules", "attnlrp", "--text", REVIEW]].concat());
     assert_eq!(summary["targets"][0], 1);
     let tokens = summary["tokens"][0].as_array().unwrap();
-    let of = |word: &str| numbers(&tokens.iter().find(|t| t["token"] == word).unwrap()["relevance"]);
+    let token_relevance =
+        |word: &str| numbers(&tokens.iter().find(|t| t["token"] == word).unwrap()["relevance"]);
     assert!(
-        of("funny") > 20.0 && of("enjoyable") > 20.0 && of("but") < -20.0 && of("dull") < -20.0,
+        token_relevance("funny") > 20.0
+            && token_relevance("enjoyable") > 20.0
+            && token_relevance("but") < -20.0
+            && token_relevance("dull") < -20.0,
         "{tokens:?}"
     );
 }

@@ -1,10 +1,11 @@
-//! The program as scripts see it.
+//! Runs of the program `dlbc`.
 
 use std::process::{Command, Output};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+/// Result of a command.
 pub struct Done {
     pub code: Option<i32>,
     pub out: String,
@@ -25,14 +26,14 @@ pub fn dlbc(words: &[&[&str]]) -> Done {
     done
 }
 
-/// Runs and returns standard output; it must succeed.
+/// Runs a command that must succeed, and returns standard output.
 pub fn ok(words: &[&[&str]]) -> String {
     let done = dlbc(words);
     assert_eq!(done.code, Some(0), "{}", done.err);
     done.out
 }
 
-/// Runs and returns the error line; it must fail with `code`.
+/// Runs a command that must fail with `code`, and returns the line `error: …`.
 pub fn fails(code: i32, words: &[&[&str]]) -> String {
     let done = dlbc(words);
     assert_eq!(done.code, Some(code), "{words:?}\n{}", done.err);
@@ -41,7 +42,7 @@ pub fn fails(code: i32, words: &[&[&str]]) -> String {
     error.unwrap_or_else(|| panic!("{words:?}: no error line in {}", done.err)).to_string()
 }
 
-/// Runs and returns the line that says what to do; it must fail with `code`.
+/// Runs a command that must fail with `code`, and returns the line `help: …`.
 pub fn help_after(code: i32, words: &[&[&str]]) -> String {
     let done = dlbc(words);
     assert_eq!(done.code, Some(code), "{words:?}\n{}", done.err);

@@ -1,4 +1,4 @@
-//! What the integration tests share: where models are, arrays from files, comparisons.
+//! Helpers of the integration tests: locations of models, arrays from files, comparisons.
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
@@ -56,15 +56,15 @@ pub const SEQUENCE: &[&str] = &[
     "rnn_tanh",
 ];
 
-/// Segmentation and detection: transposed convolutions, resampling, boxes that a run counts.
+/// Segmentation and detection: transposed convolutions, resampling, data-dependent numbers of boxes.
 pub const VISION_TASKS: &[&str] =
     &["unet", "unet_bilinear", "det_yolo", "det_yolos", "det_retinanet", "det_fasterrcnn"];
 
-/// Mixtures of experts, tokens sent to the experts that a run chooses or all experts summed.
+/// Mixtures of experts: tokens go to the experts that a run chooses, or all experts are summed.
 pub const EXPERTS: &[&str] =
     &["olmoe", "olmoe_patched", "mixtral", "qwen3_moe_patched", "jetmoe_patched", "gpt_oss_patched"];
 
-/// Exports in which the tracer froze what the traced input chose: they hold for no other input.
+/// Exports in which the tracer froze the choices of the traced input, so that they are wrong for every other input.
 pub const FROZEN: &[&str] =
     &["v4.57/mixtral.ts", "v4.57/qwen3_moe.ts", "v4.57/gpt_oss.ts", "v4.48/jetmoe.ts", "v4.57/jetmoe.ts"];
 
@@ -72,7 +72,7 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The folder of a real model; says so when it is not there, and fails where it is required.
+/// Returns the folder of a fetched model. Without it the test is reported as skipped, or fails if such models are required.
 pub fn cached(name: &str) -> Option<PathBuf> {
     let cache = std::env::var_os("DLBC_CACHE").map_or(root().join(".cache"), PathBuf::from);
     let folder = cache.join("models").join(name);
@@ -85,7 +85,7 @@ pub fn cached(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The model zoo beside the checkout; says so when it is not there.
+/// Returns the folder of the model zoo beside the checkout. Without it the test is reported as skipped.
 pub fn zoo() -> Option<PathBuf> {
     let path = root().join("../shared/zoo");
     if path.is_dir() {
@@ -95,7 +95,7 @@ pub fn zoo() -> Option<PathBuf> {
     None
 }
 
-/// A zoo model: its name, file, inputs, and the outputs that ONNX Runtime gave.
+/// Files of a zoo model: the model, two sets of inputs, and ONNX Runtime's outputs for the first.
 pub struct ZooModel {
     pub name: String,
     pub model: PathBuf,
@@ -104,7 +104,7 @@ pub struct ZooModel {
     pub alt: PathBuf,
 }
 
-/// Every export of the named models.
+/// Returns all exports of the named models.
 pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
     let Some(zoo) = zoo() else { return vec![] };
     let mut models = vec![];
@@ -113,10 +113,14 @@ pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
             for via in ["ts", "dynamo"] {
                 let file = |suffix: &str| zoo.join(folder).join(format!("{name}.{suffix}"));
                 let input = |suffix: &str| {
-                    let own = file(suffix);
-                    if own.exists() { own } else { zoo.join("v4.48").join(format!("{name}.{suffix}")) }
+                    let specific = file(suffix);
+                    if specific.exists() {
+                        specific
+                    } else {
+                        zoo.join("v4.48").join(format!("{name}.{suffix}"))
+                    }
                 };
-                // What ONNX Runtime could not run has no recorded outputs.
+                // Models that ONNX Runtime could not run have no recorded outputs.
                 let frozen = FROZEN.contains(&format!("{folder}/{name}.{via}").as_str());
                 if !frozen
                     && file(&format!("{via}.onnx")).exists()
@@ -137,7 +141,7 @@ pub fn zoo_models(names: &[&str]) -> Vec<ZooModel> {
     models
 }
 
-/// The numeric arrays of an .npz file, by name without the `.npy`.
+/// Reads the numeric arrays of an .npz file, by name without the suffix `.npy`.
 pub fn npz(path: &Path) -> Tensors {
     let mut file =
         NpzReader::new(File::open(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))).unwrap();
@@ -164,6 +168,7 @@ pub fn npz(path: &Path) -> Tensors {
     tensors
 }
 
+/// Compiles a model under a built-in composite.
 pub fn program(model: &Path, rules: &str) -> Program {
     let proto =
         dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
@@ -171,7 +176,7 @@ pub fn program(model: &Path, rules: &str) -> Program {
     compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
 }
 
-/// The same with two tracks.
+/// Compiles a model in contrastive mode.
 pub fn contrastive(model: &Path, rules: &str) -> Program {
     let proto =
         dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
@@ -179,7 +184,7 @@ pub fn contrastive(model: &Path, rules: &str) -> Program {
     compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
 }
 
-/// The same with a composite's TOML.
+/// Compiles a model under a composite from TOML text.
 pub fn program_by(model: &Path, toml: &str) -> Program {
     let proto =
         dlbc_proto::read_model(model, &dlbc_proto::Limits::default()).unwrap_or_else(|e| panic!("{e}"));
@@ -187,7 +192,7 @@ pub fn program_by(model: &Path, toml: &str) -> Program {
     compile(&proto, &options).unwrap_or_else(|e| panic!("{}: {e}", model.display())).program
 }
 
-/// The composites that run a program once: they have a ledger and the relevance of every tensor.
+/// Returns the composites that run a program once, and therefore have a ledger and the relevance of every tensor.
 pub fn one_run() -> impl Iterator<Item = &'static str> {
     let once = |rules: &&str| dlbc_compiler::Composite::named(rules).unwrap().repeat.is_none();
     dlbc_compiler::built_in_names().filter(once)
@@ -210,14 +215,14 @@ pub fn explain(session: &Session, inputs: &Tensors, request: &Request) -> Explan
     session.explain(inputs, request).unwrap_or_else(|e| panic!("{}: {e}", session.program().info.model))
 }
 
-/// A request for a target, or for every unit of an output that has no units on its last axis.
+/// Returns a request for a target, or for all units if the output has more than 3 axes and thus no units on its last one.
 pub fn request(program: &Program, target: Target) -> Request {
     let explained = program.graph.output(&Output::from(&program.info.explained));
     let rank = explained.map_or(0, |v| program.graph.ty(v).rank());
     Request::new().target(if rank > 3 { Target::All } else { target })
 }
 
-/// Only the arrays that are inputs of the program.
+/// Selects the arrays that are inputs of the program.
 pub fn inputs_of(program: &Program, arrays: &Tensors) -> Tensors {
     let named = program.info.inputs.iter();
     named.filter_map(|i| Some((i.name.clone(), arrays.get(&i.name)?.clone()))).collect()
@@ -231,7 +236,7 @@ pub fn relative_l1(a: &Tensor, b: &Tensor) -> f64 {
     gap / b.iter().map(|b| b.abs()).sum::<f64>().max(f64::MIN_POSITIVE)
 }
 
-/// The largest difference of an element, over the sum of magnitudes of `b`.
+/// Returns the largest difference of an element, relative to the sum of magnitudes of `b`.
 pub fn worst_element(a: &Tensor, b: &Tensor) -> f64 {
     assert_eq!(a.dims(), b.dims(), "shapes differ");
     let (a, b) = (a.to_f64(), b.to_f64());
@@ -239,10 +244,10 @@ pub fn worst_element(a: &Tensor, b: &Tensor) -> f64 {
     gap / b.iter().map(|b| b.abs()).sum::<f64>().max(f64::MIN_POSITIVE)
 }
 
-/// The project's Python: `DLBC_PYTHON`, else `.venv`; says so when there is none.
+/// Returns the project's Python, `DLBC_PYTHON` or `.venv`. Without it the test is reported as skipped.
 pub fn python() -> Option<PathBuf> {
-    let own = std::env::var_os("DLBC_PYTHON").map(PathBuf::from);
-    let path = own.unwrap_or_else(|| root().join(".venv/bin/python"));
+    let configured = std::env::var_os("DLBC_PYTHON").map(PathBuf::from);
+    let path = configured.unwrap_or_else(|| root().join(".venv/bin/python"));
     if path.exists() {
         return Some(path);
     }
@@ -250,7 +255,7 @@ pub fn python() -> Option<PathBuf> {
     None
 }
 
-/// Runs ONNX Runtime on `(model, inputs)` pairs in one process; returns each one's outputs.
+/// Runs ONNX Runtime on pairs of model and inputs in one process; returns the outputs of each pair.
 pub fn onnx_runtime(jobs: &[(PathBuf, PathBuf)]) -> Option<Vec<Tensors>> {
     let python = python()?;
     let folder = tempfile::tempdir().unwrap();
@@ -280,12 +285,12 @@ pub fn onnx_runtime(jobs: &[(PathBuf, PathBuf)]) -> Option<Vec<Tensors>> {
     Some((0..jobs.len()).map(|i| npz(&out(i))).collect())
 }
 
-/// One row of a batch, as a batch of one.
+/// Selects one row of a batch, as a batch of one.
 pub fn pick(t: &Tensor, row: usize) -> Tensor {
     rows(t, &[row])
 }
 
-/// Some rows of a batch, in the given order.
+/// Selects rows of a batch in this order.
 pub fn rows(t: &Tensor, order: &[usize]) -> Tensor {
     let mut dims = t.dims().to_vec();
     let count = std::mem::replace(&mut dims[0], order.len());

@@ -65,7 +65,7 @@ fn drivers_and_devices_that_fail_are_told_apart() {
     let inputs = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/digits_cnn/input.npz");
     let whole = Some(whole.as_path());
     let mut count = 0;
-    for (library, fault, device, code, wanted) in [
+    for (library, fault, device, code, message) in [
         (whole, "old", "cuda", 5, "the driver supports CUDA 11.4, 12.0 is needed"),
         (whole, "no-device", "cuda", 5, "no CUDA device"),
         (whole, "", "cuda:3", 5, "device 3 is not among 1"),
@@ -81,10 +81,10 @@ fn drivers_and_devices_that_fail_are_told_apart() {
         (whole, "old", "auto", 0, ""),
         (whole, "no-device", "auto", 0, ""),
     ] {
-        let (found, text) = Machine { home, library, fault }.run(device, &inputs);
-        assert_eq!(found, code, "{fault} on {device}: {text}");
-        assert!(text.contains(wanted), "{fault} on {device}: {text}");
-        assert!(!wanted.is_empty() || !text.contains("processor"), "{fault} on {device}: {text}");
+        let (exit_code, text) = Machine { home, library, fault }.run(device, &inputs);
+        assert_eq!(exit_code, code, "{fault} on {device}: {text}");
+        assert!(text.contains(message), "{fault} on {device}: {text}");
+        assert!(!message.is_empty() || !text.contains("processor"), "{fault} on {device}: {text}");
         count += 1;
     }
     let (code, text) = Machine { home, library: None, fault: "" }.run("cuda", &inputs);

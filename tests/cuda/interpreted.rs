@@ -10,12 +10,12 @@ use dlbc_ops::program::Program;
 use dlbc_ptxsim::Simulator;
 use dlbc_runtime::{ErrorKind, Explanation, MemoryReport, Request, Session, SessionOptions, Target, Tensors};
 
-/// Bounds: outputs relative in L1, relevance by element of the sum.
+/// Bounds of differences: relative L1 of outputs, and relevance of an element relative to the sum.
 const FORWARD: f64 = 1e-5;
 const ELEMENT: f64 = 1e-4;
-/// The same for coarser precisions, of the error of one product.
+/// Bound for coarser precisions, in multiples of the error of one product.
 const COARSE: f64 = 4.0;
-/// What the ledger may leave open, of the start.
+/// Bound of the ledger's residual, relative to the seed.
 const LEDGER: f64 = 1e-4;
 
 fn device(program: Program, schedule: u64) -> Session {
@@ -75,23 +75,24 @@ fn models(ship: &[&'static str], others: &[&'static str]) -> Vec<(&'static str, 
     all
 }
 
-fn differ(found: &Explanation, expected: &Explanation) -> Result<(), String> {
+fn differ(actual: &Explanation, expected: &Explanation) -> Result<(), String> {
     for (output, expected) in &expected.outputs {
-        let gap = relative_l1(&found.outputs[output], expected);
+        let gap = relative_l1(&actual.outputs[output], expected);
         if gap.is_nan() || gap > FORWARD {
             return Err(format!("output {output}: relative L1 {gap:e}"));
         }
     }
     for (input, expected) in &expected.supporting.relevance {
-        let gap = worst_element(&found.supporting.relevance[input], expected);
+        let gap = worst_element(&actual.supporting.relevance[input], expected);
         if gap.is_nan() || gap > ELEMENT {
             return Err(format!("relevance of {input}: {gap:e} of the sum"));
         }
     }
-    let open =
-        (found.supporting.start - found.supporting.inputs.values().sum::<f64>() - found.supporting.absorbed)
-            .abs()
-            / found.supporting.start.abs();
+    let open = (actual.supporting.start
+        - actual.supporting.inputs.values().sum::<f64>()
+        - actual.supporting.absorbed)
+        .abs()
+        / actual.supporting.start.abs();
     if open.is_nan() || open > LEDGER { Err(format!("the ledger is open by {open:e}")) } else { Ok(()) }
 }
 
@@ -112,9 +113,9 @@ fn zoo_models_equal_the_cpu_backend() {
         let request = asked(&program);
         let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
         let clock = Instant::now();
-        let found = device(program, 1).explain(&inputs, &request).map_err(|e| e.to_string());
+        let result = device(program, 1).explain(&inputs, &request).map_err(|e| e.to_string());
         println!("{}: {:.1} s", m.name, clock.elapsed().as_secs_f64());
-        if let Err(e) = found.and_then(|found| differ(&found, &expected)) {
+        if let Err(e) = result.and_then(|result| differ(&result, &expected)) {
             faults.push(format!("{}: {e}", m.name));
         }
         count += 1;
@@ -146,9 +147,9 @@ fn models_that_ship_equal_the_cpu_backend_by_many_composites() {
             let request = Request::new().target(Target::Index(0));
             let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
             let precision = if count % 3 == 2 { Precision::Simt } else { Precision::Tf32x3 };
-            let found = explain(&precise(program, 1, precision), &inputs, &request);
+            let actual = explain(&precise(program, 1, precision), &inputs, &request);
             for (input, expected) in &expected.supporting.relevance {
-                let gap = worst_element(&found.supporting.relevance[input], expected);
+                let gap = worst_element(&actual.supporting.relevance[input], expected);
                 assert!(
                     gap <= 10.0 * ELEMENT,
                     "{model} by {rules}, relevance of {input}: {gap:e} of the sum"
@@ -168,13 +169,13 @@ fn coarser_precisions_stay_within_their_bounds() {
     for (name, program, inputs) in models {
         let expected = explain(&cpu(program.clone(), 1), &inputs, &request);
         for (precision, math) in [(Precision::Tf32, Math::Tf32), (Precision::Bf16, Math::Bf16)] {
-            let found = explain(&precise(program.clone(), 1, precision), &inputs, &request);
-            let outputs = expected.outputs.iter().map(|(o, e)| relative_l1(&found.outputs[o], e));
+            let actual = explain(&precise(program.clone(), 1, precision), &inputs, &request);
+            let outputs = expected.outputs.iter().map(|(o, e)| relative_l1(&actual.outputs[o], e));
             let relevance = expected
                 .supporting
                 .relevance
                 .iter()
-                .map(|(i, e)| worst_element(&found.supporting.relevance[i], e));
+                .map(|(i, e)| worst_element(&actual.supporting.relevance[i], e));
             let [outputs, relevance] =
                 [outputs.fold(0.0, f64::max), relevance.fold(0.0, f64::max)].map(|gap| gap / math.error());
             println!(
@@ -218,18 +219,18 @@ fn memory_over_budget_is_computed_again_with_the_same_bits() {
     let models = models(&["digits_cnn"], &["resnet", "bert", "unet"]);
     for (name, program, inputs) in &models {
         let session = device(program.clone(), 1);
-        let wanted = explain(&session, inputs, &asked(program));
+        let expected = explain(&session, inputs, &asked(program));
         let (whole, _) = session.memory().unwrap();
         let mut tried = vec![];
         for share in [0.9, 0.8, 0.7, 0.6] {
             // A plan that is too large for any cut is refused, and tells what it wanted.
             match limited(program, whole, share).explain(inputs, &asked(program)) {
-                Ok(found) => {
+                Ok(actual) => {
                     assert_eq!(
-                        found.supporting.relevance, wanted.supporting.relevance,
+                        actual.supporting.relevance, expected.supporting.relevance,
                         "{name} in {share} of the memory"
                     );
-                    assert_eq!(found.outputs, wanted.outputs, "{name} in {share} of the memory");
+                    assert_eq!(actual.outputs, expected.outputs, "{name} in {share} of the memory");
                     tried.push(share);
                 }
                 Err(e) => assert_eq!(e.kind(), ErrorKind::Device, "{name}: {e}"),
@@ -245,17 +246,17 @@ fn targets_that_memory_does_not_hold_at_once_take_turns() {
     let (program, inputs) = shipped("digits_cnn");
     let targets: Vec<Target> = (0..7).map(Target::Index).collect();
     let session = device(program.clone(), 1);
-    let wanted = session.explain_targets(&inputs, &targets, &request()).unwrap();
+    let expected = session.explain_targets(&inputs, &targets, &request()).unwrap();
     let (whole, all) = session.memory().unwrap();
     assert_eq!(all, 7);
     let mut turns = vec![];
     for share in [0.7, 0.45, 0.3] {
         let session = limited(&program, whole, share);
-        let found =
+        let actual =
             session.explain_targets(&inputs, &targets, &request()).unwrap_or_else(|e| panic!("{share}: {e}"));
-        for (found, wanted) in found.iter().zip(&wanted) {
-            assert_eq!(found.targets, wanted.targets);
-            differ(found, wanted).unwrap_or_else(|e| panic!("{share} of the memory: {e}"));
+        for (actual, expected) in actual.iter().zip(&expected) {
+            assert_eq!(actual.targets, expected.targets);
+            differ(actual, expected).unwrap_or_else(|e| panic!("{share} of the memory: {e}"));
         }
         turns.push(session.memory().unwrap().1);
     }
@@ -263,14 +264,14 @@ fn targets_that_memory_does_not_hold_at_once_take_turns() {
     assert!(turns.iter().all(|t| *t < 7), "{turns:?}");
 }
 
-/// Says what was covered, also where the test's own output is kept back.
+/// Writes a line to standard error, which cargo shows even if it captures output.
 fn say(what: &str) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 type Check = fn(&CudaBackend);
 
-/// What only a GPU can show. `DLBC_REQUIRE_GPU=1` makes a machine without one fail.
+/// Checks that need a GPU. `DLBC_REQUIRE_GPU=1` makes them fail on a machine without one.
 #[test]
 fn on_a_gpu() {
     let checks: [(&str, Check); 2] = [
@@ -300,8 +301,8 @@ fn gpu_equals(backend: &CudaBackend) {
     for name in SHIPPED {
         let (program, inputs) = shipped(name);
         let expected = explain(&cpu(program.clone(), 1), &inputs, &request());
-        let found = explain(&gpu(backend, program), &inputs, &request());
-        differ(&found, &expected).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let actual = explain(&gpu(backend, program), &inputs, &request());
+        differ(&actual, &expected).unwrap_or_else(|e| panic!("{name}: {e}"));
     }
 }
 

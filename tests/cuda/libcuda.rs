@@ -19,10 +19,10 @@ fn when(how: &str, code: c_int) -> c_int {
     if fails(how) { code } else { 0 }
 }
 
-/// A handle that is none.
+/// Handle of every object; it points nowhere.
 const HANDLE: usize = 0x1000;
 
-/// Memory that `FAKE_CUDA=small` has.
+/// Bytes of memory with `FAKE_CUDA=small`.
 const SMALL: usize = 1 << 16;
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 
@@ -100,9 +100,9 @@ driver! {
         _keys: *const c_int, _values: *const *mut c_void
     ) { when("ptx", INVALID_PTX) }
     cuLinkComplete(_state: *mut c_void, cubin: *mut *const u8, size: *mut usize) {
-        let made: &'static [u8] = b"\x7fELF nothing";
-        *cubin = made.as_ptr();
-        *size = made.len();
+        let image: &'static [u8] = b"\x7fELF nothing";
+        *cubin = image.as_ptr();
+        *size = image.len();
         0
     }
     cuLinkDestroy(_state: *mut c_void) { 0 }
@@ -126,7 +126,7 @@ driver! {
     cuGetErrorString(_code: c_int, text: *mut *const c_char) { *text = b"as planned\0".as_ptr().cast(); 0 }
 }
 
-/// What a driver that lacks something lacks.
+/// A function that is missing in a driver built with `--cfg lacking`.
 #[cfg(not(lacking))]
 #[no_mangle]
 pub unsafe extern "C" fn cuDevicePrimaryCtxRetain(context: *mut usize, _device: c_int) -> c_int {

@@ -1,4 +1,4 @@
-//! Every composite on every model: it runs, gives numbers, and its books close. Normalisations of the input in every form.
+//! Every composite on every model: it runs, gives numbers, and its ledger closes. Normalisations of the input in every form.
 
 use std::path::PathBuf;
 
@@ -68,7 +68,7 @@ const PLAIN: [usize; 4] = [0, 1, 2, 3];
 const X: &[(&str, &[u64])] = &[("x", &[2, 4])];
 
 fn forms() -> Vec<Form> {
-    let of = |op: &str, inputs: &[&str], output: &str| node(op, output, inputs, &[output], vec![]);
+    let op_node = |op: &str, inputs: &[&str], output: &str| node(op, output, inputs, &[output], vec![]);
     let form = |name, nodes| Form { name, nodes, inputs: X, becomes: PLAIN };
     let columns = |input: &str, start: &str, end: &str, output: &str| {
         node("Slice", output, &[input, start, end, "one"], &[output], vec![])
@@ -76,12 +76,16 @@ fn forms() -> Vec<Form> {
     let concat =
         |inputs: &[&str], output: &str| node("Concat", output, inputs, &[output], vec![attr_int("axis", 1)]);
     vec![
-        form("mean and deviation", vec![of("Sub", &["x", "a"], "t"), of("Div", &["t", "b"], "s")]),
-        form("range", vec![of("Mul", &["x", "b"], "t"), of("Add", &["a", "t"], "s")]),
-        form("reversed", vec![of("Sub", &["a", "x"], "s")]),
+        form("mean and deviation", vec![op_node("Sub", &["x", "a"], "t"), op_node("Div", &["t", "b"], "s")]),
+        form("range", vec![op_node("Mul", &["x", "b"], "t"), op_node("Add", &["a", "t"], "s")]),
+        form("reversed", vec![op_node("Sub", &["a", "x"], "s")]),
         form(
             "pixels",
-            vec![of("Mul", &["x", "b"], "t"), of("Sub", &["t", "a"], "u"), of("Div", &["u", "b"], "s")],
+            vec![
+                op_node("Mul", &["x", "b"], "t"),
+                op_node("Sub", &["t", "a"], "u"),
+                op_node("Div", &["u", "b"], "s"),
+            ],
         ),
         form(
             "batch normalisation",
@@ -92,14 +96,18 @@ fn forms() -> Vec<Form> {
             nodes: vec![
                 node("Transpose", "t", &["x"], &["t"], vec![attr_ints("perm", vec![0, 2, 1])]),
                 node("Flatten", "u", &["t"], &["u"], vec![]),
-                of("Sub", &["u", "a"], "s"),
+                op_node("Sub", &["u", "a"], "s"),
             ],
             inputs: &[("x", &[2, 2, 2])],
             becomes: [0, 2, 1, 3],
         },
         Form {
             name: "an input a column",
-            nodes: vec![concat(&["x", "y"], "t"), of("Sub", &["t", "a"], "u"), of("Mul", &["u", "b"], "s")],
+            nodes: vec![
+                concat(&["x", "y"], "t"),
+                op_node("Sub", &["t", "a"], "u"),
+                op_node("Mul", &["u", "b"], "s"),
+            ],
             inputs: &[("x", &[2, 1]), ("y", &[2, 3])],
             becomes: PLAIN,
         },
@@ -108,7 +116,7 @@ fn forms() -> Vec<Form> {
             nodes: vec![
                 columns("x", "zero", "two", "left"),
                 columns("x", "two", "four", "right"),
-                of("Sub", &["left", "c"], "t"),
+                op_node("Sub", &["left", "c"], "t"),
                 concat(&["right", "t"], "s"),
             ],
             inputs: X,
@@ -167,8 +175,9 @@ fn the_constants_of_a_normalisation_are_a_reference_in_every_form() {
         for (name, dims) in form.inputs {
             let dims: Vec<usize> = dims.iter().map(|d| *d as usize).collect();
             let width: usize = dims[1..].iter().product();
-            let own: Vec<f32> = (0..2).flat_map(|row| values[row * 4 + first..][..width].to_vec()).collect();
-            inputs.insert((*name).into(), Tensor::from_f32(&dims, &own));
+            let row_values: Vec<f32> =
+                (0..2).flat_map(|row| values[row * 4 + first..][..width].to_vec()).collect();
+            inputs.insert((*name).into(), Tensor::from_f32(&dims, &row_values));
             first += width;
         }
         let keep = Request::new().start(Start::Value).target(Target::Index(0));
@@ -211,7 +220,7 @@ fn constants_inside_the_model_are_contributions() {
     assert!(data(&rules_of(&normalised(&forms[3], "lrp-epsilon", None))));
     let stopped = normalised(&forms[3], "lrp-epsilon", Some("t"));
     assert!(!data(&rules_of(&stopped)));
-    // An input that only the part before `t` read is no input any more.
+    // An input that only nodes before `t` read is not an input any more.
     let inputs: Vec<&str> = stopped.program.info.inputs.iter().map(|i| i.name.as_str()).collect();
     assert_eq!(inputs, ["t"]);
     let path: PathBuf = root().join("fixtures/sentiment_bert/model.onnx");

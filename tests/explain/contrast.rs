@@ -33,12 +33,11 @@ fn every_model_runs_and_both_tracks_close() {
                 ("opposing", &opposing.relevance, opposing.start, &opposing.ledger),
             ] {
                 for (name, r) in relevance {
-                    let least = r
-                        .to_f32()
-                        .iter()
-                        .fold(0f32, |least, v| if v.is_nan() { f32::NEG_INFINITY } else { least.min(*v) });
-                    if least < 0.0 {
-                        faults.push(format!("{} {rules} {track}: relevance {least} of {name}", m.name));
+                    let smallest = r.to_f32().iter().fold(0f32, |smallest, v| {
+                        if v.is_nan() { f32::NEG_INFINITY } else { smallest.min(*v) }
+                    });
+                    if smallest < 0.0 {
+                        faults.push(format!("{} {rules} {track}: relevance {smallest} of {name}", m.name));
                     }
                 }
                 let rows = ledger.as_ref().unwrap();
@@ -162,14 +161,14 @@ fn an_export_gives_both_tracks_in_onnx_runtime() {
         dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, &Default::default()).unwrap())
             .unwrap();
         let arrays = root().join("fixtures").join(name).join("input.npz");
-        let Some(found) = onnx_runtime(&[(path, arrays)]) else { return };
+        let Some(results) = onnx_runtime(&[(path, arrays)]) else { return };
         let expected = explain(&cpu(program, 1), &inputs, &Request::default());
         let opposing = expected.opposing.unwrap();
         for (prefix, relevance) in
             [("relevance_pos", &expected.supporting.relevance), ("relevance_neg", &opposing.relevance)]
         {
             for (input, expected) in relevance {
-                let gap = relative_l1(&found[0][&format!("{prefix}/{input}")], expected);
+                let gap = relative_l1(&results[0][&format!("{prefix}/{input}")], expected);
                 assert!(gap <= 1e-4, "{name} {prefix}/{input}: {gap:e}");
             }
         }

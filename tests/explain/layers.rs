@@ -23,8 +23,8 @@ fn check(name: &str, e: &Explanation, scopes: &BTreeMap<String, Vec<String>>, si
     );
     for row in layers {
         assert!(close(row.residual(), 0.0), "{name}: {row:?}");
-        let own = ledger.iter().filter(|r| scopes[&r.node].starts_with(&row.scope));
-        let (nodes, absorbed) = own.fold((0, 0.0), |(n, sum), r| (n + 1, sum + r.absorbed));
+        let rows_within = ledger.iter().filter(|r| scopes[&r.node].starts_with(&row.scope));
+        let (nodes, absorbed) = rows_within.fold((0, 0.0), |(n, sum), r| (n + 1, sum + r.absorbed));
         assert!(
             nodes == row.nodes && close(row.absorbed, absorbed),
             "{name}: {row:?}, {nodes} rows keep {absorbed}"
@@ -47,17 +47,17 @@ fn explained(m: &ZooModel, rules: &str) -> (Explanation, f64) {
     let program = program(&m.model, rules);
     let inputs = inputs_of(&program, &npz(&m.inputs));
     let scopes = program.info.ledger.iter().map(|r| (r.node.clone(), r.scope.clone())).collect();
-    let found = explain(&cpu(program, 2), &inputs, &books());
+    let explanation = explain(&cpu(program, 2), &inputs, &books());
     // Signed shares may be many times the start.
-    let sizes = found
+    let sizes = explanation
         .supporting
         .ledger
         .iter()
         .flatten()
         .map(|r| r.received.abs().max(r.passed.abs()).max(r.absorbed.abs()));
-    let size = sizes.fold(found.supporting.start.abs(), f64::max);
-    check(&format!("{} {rules}", m.name), &found, &scopes, size);
-    (found, size)
+    let size = sizes.fold(explanation.supporting.start.abs(), f64::max);
+    check(&format!("{} {rules}", m.name), &explanation, &scopes, size);
+    (explanation, size)
 }
 
 #[test]
@@ -81,9 +81,9 @@ fn modules_and_heads_add_up_and_exporters_agree() {
                 let folder = m.name.split('/').next().unwrap().to_string();
                 for row in layers.iter().filter(|r| !r.scope.is_empty() && r.nodes > 1) {
                     let key = (folder.clone(), row.scope.join("/"));
-                    let own = [row.received, row.absorbed];
-                    if let Some((other, sums)) = seen.insert(key, (m.name.clone(), own)) {
-                        let gap = sums.iter().zip(own).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+                    let totals = [row.received, row.absorbed];
+                    if let Some((other, sums)) = seen.insert(key, (m.name.clone(), totals)) {
+                        let gap = sums.iter().zip(totals).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
                         assert!(gap <= 1e-3 * size, "{rules}: {row:?} of {}, {sums:?} of {other}", m.name);
                     }
                 }

@@ -58,11 +58,11 @@ fn bytes_artifacts_and_files_explain_alike() {
 #[test]
 fn a_batch_equals_its_samples() {
     let explainer = digits();
-    let one = || {
+    let single = || {
         let picture = fixture("digits_cnn/digit.png");
         Inputs::for_model(&explainer).picture(picture, PictureOptions::default()).build().unwrap()
     };
-    let samples = [one(), one(), one()];
+    let samples = [single(), single(), single()];
     let each = explainer.explain_batch(&samples, &Request::default()).unwrap();
     let alone = explainer.explain(&samples[0]).unwrap();
     assert_eq!(each.len(), 3);

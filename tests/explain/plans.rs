@@ -1,4 +1,4 @@
-//! What a CUDA plan costs: launches, bytes, memory, counted on a device that computes nothing.
+//! Cost of CUDA plans: launches, bytes and memory, counted on a device that computes nothing.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,12 +9,12 @@ use dlbc_cuda::{CudaBackend, Device, DeviceError, Precision};
 use dlbc_ptx::{Kernel, KernelId, Launch, Region, SequenceId};
 use dlbc_runtime::{Request, Session, SessionOptions, Target};
 
-/// What was planned.
+/// Counts of a plan.
 #[derive(Clone, Debug, Default)]
 struct Counted {
-    /// Of each sequence: launches, and bytes of the buffers that they read and write.
+    /// For each sequence, the number of launches and the bytes of the buffers that they read and write.
     sequences: Vec<(usize, u64)>,
-    /// Of each sequence: launches by family.
+    /// For each sequence, the number of launches by kernel family.
     families: Vec<BTreeMap<String, usize>>,
     /// Sequences that ran, in order.
     ran: Vec<usize>,
@@ -22,7 +22,7 @@ struct Counted {
     allocated: Vec<u64>,
 }
 
-/// A device of zeros.
+/// A device whose memory is all zeros.
 struct Counting(Arc<Mutex<Counted>>);
 
 impl Device for Counting {
@@ -83,7 +83,7 @@ impl Device for Counting {
     fn discard(&mut self, _: SequenceId) {}
 }
 
-/// Plans a model and its relevance, and counts. A row of a table.
+/// Plans a model and its relevance, and returns the counts as a row of a table.
 fn counted(model: &Path, inputs: &Path, rules: &str) -> (String, Counted) {
     let program = program(model, rules);
     let inputs = inputs_of(&program, &npz(inputs));

@@ -35,48 +35,52 @@ fn integrated_gradients_sum_to_the_difference_of_the_outputs() {
     for steps in [4, 64, 256] {
         let session = cpu(program_by(&model, &integrated(steps, "0.0")), 2);
         let inputs = inputs_of(session.program(), &inputs);
-        let made = explain(&session, &inputs, &values(Start::Value));
+        let explanation = explain(&session, &inputs, &values(Start::Value));
         let zeros: Tensors = inputs
             .iter()
             .map(|(name, t)| (name.clone(), Tensor::from_f32(t.dims(), &vec![0.0; t.elems()])))
             .collect();
         let name = &session.program().info.explained;
-        let (here, there) = (&made.outputs[name], &session.predict(&zeros).unwrap()[name]);
+        let (here, there) = (&explanation.outputs[name], &session.predict(&zeros).unwrap()[name]);
         let units = here.dims()[1];
         let column = |t: &Tensor| t.to_f64().chunks(units).map(|row| row[1]).sum::<f64>();
         let wanted = column(here) - column(there);
-        assert!((made.supporting.start - wanted).abs() < 1e-5, "{} is not {wanted}", made.supporting.start);
-        let sum: f64 = made.supporting.inputs.values().sum();
-        assert!((made.supporting.absorbed - (made.supporting.start - sum)).abs() < 1e-9);
+        assert!(
+            (explanation.supporting.start - wanted).abs() < 1e-5,
+            "{} is not {wanted}",
+            explanation.supporting.start
+        );
+        let sum: f64 = explanation.supporting.inputs.values().sum();
+        assert!((explanation.supporting.absorbed - (explanation.supporting.start - sum)).abs() < 1e-9);
         gaps.push((sum - wanted).abs() / wanted.abs());
     }
     assert!(gaps[1] < 0.2 * gaps[0] && gaps[2] < 0.5 * gaps[1] && gaps[2] < 1e-2, "{gaps:?}");
 }
 
-/// Of digits, where derivatives jump: within a hundredth at 64 points.
+/// The derivatives of the digits model jump, so its sum is exact to a hundredth at 64 points.
 #[test]
 fn digits_sum_up_from_every_baseline() {
     let (model, inputs) = digits();
     for baseline in ["0.0", "\"least\"", "\"mean\"", "0.5"] {
         let session = cpu(program_by(&model, &integrated(64, baseline)), 2);
-        let made = explain(&session, &inputs, &Request::default());
-        let sum: f64 = made.supporting.inputs.values().sum();
+        let explanation = explain(&session, &inputs, &Request::default());
+        let sum: f64 = explanation.supporting.inputs.values().sum();
         assert!(
-            (sum - made.supporting.start).abs() < 1e-2 * made.supporting.start.abs(),
+            (sum - explanation.supporting.start).abs() < 1e-2 * explanation.supporting.start.abs(),
             "{baseline}: {sum} of {}",
-            made.supporting.start
+            explanation.supporting.start
         );
     }
 }
 
-/// The mean over two points of Gauss and Legendre is what the composite of derivatives says at them.
+/// The mean over two Gauss-Legendre points equals the mean of the composite `gradient` at these points.
 #[test]
 fn two_points_are_those_of_the_gradient() {
     let (model, inputs) = digits();
     let two = reference(program_by(&model, &integrated(2, "0.0")));
     let gradient = reference(program(&model, "gradient"));
     let request = values(Start::One);
-    let made = explain(&two, &inputs, &request).supporting.relevance["input"].to_f64();
+    let relevance = explain(&two, &inputs, &request).supporting.relevance["input"].to_f64();
     let x = inputs["input"].to_f64();
     let mut wanted = vec![0.0; x.len()];
     for node in [0.5 - 0.5 / 3f64.sqrt(), 0.5 + 0.5 / 3f64.sqrt()] {
@@ -86,7 +90,7 @@ fn two_points_are_those_of_the_gradient() {
         wanted.iter_mut().zip(slope.iter().zip(&x)).for_each(|(w, (g, x))| *w += 0.5 * g * x);
     }
     let size: f64 = wanted.iter().map(|v| v.abs()).sum();
-    let gap: f64 = made.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).sum();
+    let gap: f64 = relevance.iter().zip(&wanted).map(|(a, b)| (a - b).abs()).sum();
     assert!(gap <= 1e-6 * size, "{:e}", gap / size);
 }
 
@@ -119,8 +123,8 @@ fn a_batch_is_its_rows() {
         assert!(session.takes_rows());
         let all = explain(&session, &inputs, &Request::default()).supporting.relevance["input"].clone();
         for row in [0, 5] {
-            let one = Tensors::from([("input".to_string(), pick(&inputs["input"], row))]);
-            let alone = explain(&session, &one, &Request::default()).supporting.relevance["input"].clone();
+            let single = Tensors::from([("input".to_string(), pick(&inputs["input"], row))]);
+            let alone = explain(&session, &single, &Request::default()).supporting.relevance["input"].clone();
             assert!(relative_l1(&alone, &pick(&all, row)) < 1e-5, "{rules}, row {row}");
         }
     }
@@ -164,10 +168,10 @@ fn integrated_gradients_are_exported() {
         expected.push(explain(&cpu(program, 1), &arrays, &Request::default()));
         jobs.push((path, inputs));
     }
-    let Some(found) = onnx_runtime(&jobs) else { return };
-    for ((found, expected), (path, _)) in found.iter().zip(&expected).zip(&jobs) {
+    let Some(results) = onnx_runtime(&jobs) else { return };
+    for ((results, expected), (path, _)) in results.iter().zip(&expected).zip(&jobs) {
         for (name, relevance) in &expected.supporting.relevance {
-            let gap = relative_l1(&found[&format!("relevance/{name}")], relevance);
+            let gap = relative_l1(&results[&format!("relevance/{name}")], relevance);
             assert!(gap <= 1e-4, "{} {name}: {gap:e}", path.display());
         }
     }
@@ -201,24 +205,32 @@ fn every_baseline_gives_the_difference_of_the_outputs() {
     let (x, mean) = (&inputs["X"], golden["mean"].to_f32());
     let median: Vec<f32> = pick(x, 3).to_f32();
     let whole = repeated_row(&median, x);
-    let given = |tensor: Tensor| Some(Tensors::from([("X".to_string(), tensor)]));
+    let feed = |tensor: Tensor| Some(Tensors::from([("X".to_string(), tensor)]));
     for (baseline, row) in [
         (None, &mean),
-        (given(golden["mean"].clone()), &mean),
-        (given(Tensor::from_f32(&[1, 13], &median)), &median),
-        (given(whole), &median),
+        (feed(golden["mean"].clone()), &mean),
+        (feed(Tensor::from_f32(&[1, 13], &median)), &median),
+        (feed(whole), &median),
     ] {
         let request = values(Start::Value).baseline(baseline);
-        let made = explain(&session, &inputs, &request);
+        let explanation = explain(&session, &inputs, &request);
         let there = session.predict(&Tensors::from([("X".to_string(), repeated_row(row, x))])).unwrap();
         let name = &session.program().info.explained;
         let column = |t: &Tensor| t.to_f64().chunks(3).map(|row| row[1]).sum::<f64>();
-        let wanted = column(&made.outputs[name]) - column(&there[name]);
-        assert!((made.supporting.start - wanted).abs() < 1e-4, "{} is not {wanted}", made.supporting.start);
-        let sum: f64 = made.supporting.inputs.values().sum();
-        let size: f64 = made.supporting.relevance["X"].to_f64().iter().map(|r| r.abs()).sum();
+        let wanted = column(&explanation.outputs[name]) - column(&there[name]);
+        assert!(
+            (explanation.supporting.start - wanted).abs() < 1e-4,
+            "{} is not {wanted}",
+            explanation.supporting.start
+        );
+        let sum: f64 = explanation.supporting.inputs.values().sum();
+        let size: f64 = explanation.supporting.relevance["X"].to_f64().iter().map(|r| r.abs()).sum();
         assert!((sum - wanted).abs() < 5e-3 * size, "{sum} is not {wanted}, of {size}");
-        assert!(made.outputs.keys().all(|name| !name.contains("baseline")), "{:?}", made.outputs.keys());
+        assert!(
+            explanation.outputs.keys().all(|name| !name.contains("baseline")),
+            "{:?}",
+            explanation.outputs.keys()
+        );
     }
 }
 

@@ -9,27 +9,27 @@ use dlbc_runtime::{Request, Start, Target, Tensor, Tensors};
 
 const TARGETS: [Target; 4] = [Target::Index(0), Target::Rank(1), Target::Difference(0, 1), Target::All];
 
-/// Of an output with one unit.
+/// Targets of an output with one unit.
 const ALONE: [Target; 4] = [Target::Argmax, Target::Rank(0), Target::Index(0), Target::All];
 
-/// The relative L1 difference of relevance that is summed in another order.
+/// Bound of the relative L1 difference for a different order of sums.
 const CLOSE: f64 = 1e-6;
 
-/// The same where shares have signs, and sums cancel.
+/// The same bound for signed shares, whose sums cancel.
 const CLOSE_SIGNED: f64 = 5e-6;
 
 fn fixtures() -> Vec<(String, PathBuf, Tensors)> {
     let folder = root().join("fixtures");
-    let mut found = vec![];
+    let mut models = vec![];
     for name in ["digits_cnn", "tabular_mlp"] {
         let inputs = npz(&folder.join(name).join("input.npz"));
-        found.push((name.to_string(), folder.join(name).join("model.onnx"), inputs));
+        models.push((name.to_string(), folder.join(name).join("model.onnx"), inputs));
     }
     for name in ["mlp_bn_softmax", "mlp_mixed", "resnet_bottleneck", "textcnn"] {
         let file = |suffix: &str| folder.join("tiny").join(format!("{name}.{suffix}"));
-        found.push((name.to_string(), file("onnx"), npz(&file("npz"))));
+        models.push((name.to_string(), file("onnx"), npz(&file("npz"))));
     }
-    // Two rows of eight tokens, the last two of the second row hidden.
+    // Two rows of eight tokens; the last two of the second row are masked.
     let (ids, mask) = ((0..16).map(|i| 5 + i * 37 % 90), (0..16).map(|i| i64::from(i < 14)));
     let ids = Tensor::from_i64(&[2, 8], &ids.collect::<Vec<_>>());
     let mask = Tensor::from_i64(&[2, 8], &mask.collect::<Vec<_>>());
@@ -37,12 +37,12 @@ fn fixtures() -> Vec<(String, PathBuf, Tensors)> {
     let names = ["input_ids", "attention_mask", "token_type_ids"].map(String::from);
     let tokens: Tensors = names.into_iter().zip([ids, mask, types]).collect();
     for name in ["sentiment_bert", "sentiment_lstm"] {
-        found.push((name.to_string(), folder.join(name).join("model.onnx"), tokens.clone()));
+        models.push((name.to_string(), folder.join(name).join("model.onnx"), tokens.clone()));
     }
-    found
+    models
 }
 
-/// Runs both ways on the CPU; returns what is further apart than it may be.
+/// Explains targets together and one by one on the CPU; returns the differences beyond the bounds.
 fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -> Vec<String> {
     let program = program(model, rules);
     let inputs = inputs_of(&program, arrays);
@@ -55,29 +55,31 @@ fn compare(name: &str, model: &std::path::Path, rules: &str, arrays: &Tensors) -
     let together = together.unwrap_or_else(|e| panic!("{name} {rules}: {e}"));
     let close = if rules.starts_with("dlb") { CLOSE } else { CLOSE_SIGNED };
     let mut faults = vec![];
-    for (target, found) in targets.iter().zip(&together) {
+    for (target, explanation) in targets.iter().zip(&together) {
         let alone = explain(&session, &inputs, &request.clone().target(*target));
         let title = format!("{name} {rules} {target:?}");
         assert_eq!(
-            (&found.targets, found.supporting.start),
+            (&explanation.targets, explanation.supporting.start),
             (&alone.targets, alone.supporting.start),
             "{title}"
         );
-        assert_eq!(found.outputs, alone.outputs, "{title}");
-        assert_eq!(found.supporting.relevance.len(), alone.supporting.relevance.len(), "{title}");
+        assert_eq!(explanation.outputs, alone.outputs, "{title}");
+        assert_eq!(explanation.supporting.relevance.len(), alone.supporting.relevance.len(), "{title}");
         let largest = alone.supporting.relevance.values().map(size).fold(0.0, f64::max);
         for (tensor, expected) in &alone.supporting.relevance {
-            // What cancels is measured by what it cancels from: that of several units by that of one, and sums that a
-            // normalisation makes 0 by a hundredth of the largest.
-            let one = size(&together[0].supporting.relevance[tensor]);
-            let own = size(expected);
-            let gap = relative_l1(&found.supporting.relevance[tensor], expected) * own
-                / own.max(one).max(1e-2 * largest).max(f64::MIN_POSITIVE);
+            // Sums that cancel are measured by their terms: relevance of several units by that of a single one, and sums that
+            // a normalisation makes 0 by a hundredth of the largest tensor's.
+            let single = size(&together[0].supporting.relevance[tensor]);
+            let full = size(expected);
+            let gap = relative_l1(&explanation.supporting.relevance[tensor], expected) * full
+                / full.max(single).max(1e-2 * largest).max(f64::MIN_POSITIVE);
             if gap > close || gap.is_nan() {
                 faults.push(format!("{title} {tensor}: {gap:e}"));
             }
         }
-        for (a, b) in found.supporting.ledger.iter().flatten().zip(alone.supporting.ledger.iter().flatten()) {
+        for (a, b) in
+            explanation.supporting.ledger.iter().flatten().zip(alone.supporting.ledger.iter().flatten())
+        {
             let size = b
                 .received
                 .abs()
@@ -121,8 +123,8 @@ fn on_every_zoo_model_under_a_composite_each() {
     let rules: Vec<&str> = one_run().collect();
     let mut faults = vec![];
     for (i, m) in zoo_models(&[VISION_AND_TABULAR, SEQUENCE].concat()).iter().enumerate() {
-        let own = rules[i % rules.len()];
-        for rules in if own == "dlb" { vec!["dlb"] } else { vec!["dlb", own] } {
+        let composite = rules[i % rules.len()];
+        for rules in if composite == "dlb" { vec!["dlb"] } else { vec!["dlb", composite] } {
             faults.extend(compare(&m.name, &m.model, rules, &npz(&m.inputs)));
         }
     }
@@ -172,14 +174,15 @@ fn a_tensor_that_a_pass_would_remove_is_explained() {
         let session = cpu(from_tensor(&model, tensor).unwrap(), 2);
         let inputs = inputs_of(session.program(), &tokens);
         let request = Request::new().target(Target::All).ledger();
-        let found = explain(&session, &inputs, &request);
-        assert_eq!(found.supporting.start.round(), 200.0, "{tensor}");
-        for row in found.supporting.ledger.as_ref().unwrap() {
-            assert!(row.residual().abs() <= 1e-4 * found.supporting.start, "{tensor}: {row:?}");
+        let explanation = explain(&session, &inputs, &request);
+        assert_eq!(explanation.supporting.start.round(), 200.0, "{tensor}");
+        for row in explanation.supporting.ledger.as_ref().unwrap() {
+            assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start, "{tensor}: {row:?}");
         }
-        let arrived: f64 = found.supporting.inputs.values().sum();
+        let arrived: f64 = explanation.supporting.inputs.values().sum();
         assert!(
-            arrived > 1.0 && (found.supporting.start - arrived - found.supporting.absorbed).abs() < 1e-2,
+            arrived > 1.0
+                && (explanation.supporting.start - arrived - explanation.supporting.absorbed).abs() < 1e-2,
             "{tensor}: {arrived}"
         );
     }
@@ -208,10 +211,10 @@ fn tensors_inside_every_zoo_model_are_explained() {
             };
             let inputs = inputs_of(session.program(), &npz(&m.inputs));
             let request = Request::new().target(Target::All).ledger();
-            let found = explain(&session, &inputs, &request);
-            for row in found.supporting.ledger.as_ref().unwrap() {
+            let explanation = explain(&session, &inputs, &request);
+            for row in explanation.supporting.ledger.as_ref().unwrap() {
                 assert!(
-                    row.residual().abs() <= 1e-4 * found.supporting.start,
+                    row.residual().abs() <= 1e-4 * explanation.supporting.start,
                     "{} {tensor}: {row:?}",
                     m.name
                 );
@@ -256,12 +259,12 @@ fn agreement(
     {
         let relevance = explained.supporting.relevance[input].to_f64();
         for row in 0..rows {
-            let own = &relevance[row * features..][..features];
+            let row_relevance = &relevance[row * features..][..features];
             let mut order: Vec<usize> = (0..features).collect();
-            order.sort_by(|a, b| own[*b].abs().total_cmp(&own[*a].abs()));
+            order.sort_by(|a, b| row_relevance[*b].abs().total_cmp(&row_relevance[*a].abs()));
             for feature in order.into_iter().take(2) {
                 let taken = asked(&whole, row, *target) - asked(&without[feature], row, *target);
-                right += usize::from(taken * own[feature] > 0.0);
+                right += usize::from(taken * row_relevance[feature] > 0.0);
                 all += 1;
             }
         }
@@ -319,26 +322,26 @@ fn positive_relevance_of_a_text_speaks_for_the_target() {
     let ids: Vec<i64> = tokens.iter().map(|t| t["id"].as_i64().unwrap()).collect();
     let waste = tokens.iter().position(|t| t["token"] == "waste").unwrap();
     let dims = [1, ids.len()];
-    let of = |ids: &[i64]| {
+    let model_inputs = |ids: &[i64]| {
         let values = [ids.to_vec(), vec![1; ids.len()], vec![0; ids.len()]];
         let names = ["input_ids", "attention_mask", "token_type_ids"].map(String::from);
         names.into_iter().zip(values.map(|v| Tensor::from_i64(&dims, &v))).collect::<Tensors>()
     };
     for rules in ["attnlrp", "cp-lrp"] {
         let session = cpu(program(&model, rules), 1);
-        let inputs = inputs_of(session.program(), &of(&ids));
+        let inputs = inputs_of(session.program(), &model_inputs(&ids));
         let without = |feature: usize| {
             let mut ids = ids.clone();
             ids[feature] = 0;
-            inputs_of(session.program(), &of(&ids))
+            inputs_of(session.program(), &model_inputs(&ids))
         };
         let targets =
             [Target::Index(0), Target::Index(1), Target::Difference(0, 1), Target::Difference(1, 0)];
         let (right, all) = agreement(&session, &session, &targets, &inputs, "input_ids", &without);
         assert_eq!(right, all, "{rules}");
         for (target, against) in targets.into_iter().zip([false, true, false, true]) {
-            let found = explain(&session, &inputs, &Request::new().target(target));
-            let of_waste = found.supporting.relevance["input_ids"].to_f64()[waste];
+            let explanation = explain(&session, &inputs, &Request::new().target(target));
+            let of_waste = explanation.supporting.relevance["input_ids"].to_f64()[waste];
             assert_eq!(of_waste < 0.0, against, "{rules} {target:?}: {of_waste}");
         }
     }
@@ -366,16 +369,16 @@ fn two_classes_of_one_unit_keep_their_probabilities() {
     let rows = npz(&root().join("fixtures/tables/breast_cancer.npz"));
     let session = cpu(program(&path, "dlb"), 1);
     let inputs = Tensors::from([("X".to_string(), rows["standardised"].clone())]);
-    let found = session.predict(&inputs).unwrap()["probabilities"].to_f64();
+    let probabilities = session.predict(&inputs).unwrap()["probabilities"].to_f64();
     let scores = rows["scores"].to_f64();
-    assert_eq!(found.len(), scores.len());
-    for (p, score) in found.iter().zip(&scores) {
+    assert_eq!(probabilities.len(), scores.len());
+    for (p, score) in probabilities.iter().zip(&scores) {
         let expected = 1.0 / (1.0 + (-score).exp());
         assert!((p - expected).abs() < 1e-6, "{p}, expected {expected}");
     }
     // The classes share no map: not even magnitudes cancel.
-    let found = explain(&session, &inputs, &Request::new().target(Target::Difference(0, 1)));
-    assert!(size(&found.supporting.relevance["X"]) > 100.0);
+    let probabilities = explain(&session, &inputs, &Request::new().target(Target::Difference(0, 1)));
+    assert!(size(&probabilities.supporting.relevance["X"]) > 100.0);
 }
 
 /// ONNX Runtime's Sigmoid is 0 where the file's classes are as sure as this; relevance passes it all the same, from its logit.
@@ -401,10 +404,10 @@ fn an_exported_difference_of_sure_classes_starts_at_their_logits() {
         expected.push((rules, explain(&cpu(program, 1), &rows, &request)));
         jobs.push((path, inputs.clone()));
     }
-    let Some(found) = onnx_runtime(&jobs) else { return };
-    for (found, (rules, expected)) in found.iter().zip(&expected) {
-        assert!(found["probabilities"].to_f64().contains(&0.0), "no row is that sure");
-        let gap = relative_l1(&found["relevance/X"], &expected.supporting.relevance["X"]);
+    let Some(results) = onnx_runtime(&jobs) else { return };
+    for (results, (rules, expected)) in results.iter().zip(&expected) {
+        assert!(results["probabilities"].to_f64().contains(&0.0), "no row is that sure");
+        let gap = relative_l1(&results["relevance/X"], &expected.supporting.relevance["X"]);
         assert!(gap <= 1e-4, "{rules}: {gap:e}");
     }
 }

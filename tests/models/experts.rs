@@ -1,4 +1,4 @@
-//! Mixtures of experts: who was given what, however the tokens are sent.
+//! Mixtures of experts: relevance and tokens of each expert, for every way to dispatch tokens.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use dlbc_runtime::{
     Tensor, Tensors, Views,
 };
 
-/// What a model says of some inputs.
+/// Explains a model on some inputs.
 fn explained(m: &ZooModel, arrays: &std::path::Path, request: &Request) -> Explanation {
     let program = program(&m.model, "dlb");
     let inputs = inputs_of(&program, &npz(arrays));
@@ -60,18 +60,18 @@ fn exports_of_the_same_weights_agree() {
     let models = zoo_models(&["olmoe", "olmoe_patched"]);
     assert!(models.len() > 2);
     for second in [false, true] {
-        let of = |m: &ZooModel| explained(m, if second { &m.alt } else { &m.inputs }, &asked());
-        let expected = of(&models[0]);
+        let explain_export = |m: &ZooModel| explained(m, if second { &m.alt } else { &m.inputs }, &asked());
+        let expected = explain_export(&models[0]);
         for m in &models[1..] {
-            let got = of(m);
+            let got = explain_export(m);
             let gap = worst_element(
                 &got.supporting.relevance["input_ids"],
                 &expected.supporting.relevance["input_ids"],
             );
             assert!(gap <= 1e-4, "{}: relevance of the tokens differs by {gap:e}", m.name);
-            let (own, first) = (got.experts.unwrap(), expected.experts.as_ref().unwrap());
-            assert_eq!(own.len(), first.len(), "{}", m.name);
-            for (a, b) in own.iter().zip(first) {
+            let (layers, first_layers) = (got.experts.unwrap(), expected.experts.as_ref().unwrap());
+            assert_eq!(layers.len(), first_layers.len(), "{}", m.name);
+            for (a, b) in layers.iter().zip(first_layers) {
                 assert_eq!(a.name, b.name, "{}", m.name);
                 for (a, b) in a.experts.iter().zip(&b.experts) {
                     assert_eq!(a.tokens, b.tokens, "{}", m.name);
@@ -82,15 +82,17 @@ fn exports_of_the_same_weights_agree() {
     }
 }
 
-/// In one export the chosen experts gather their tokens, in the other all have all tokens, and what was not chosen weighs 0.
-/// Rules that share by contribution must not tell them apart; `dlb-v2`, which gives every addend the same, may.
+/// In one export the chosen experts gather their tokens; in the other all experts compute all tokens, with weight 0 for those
+/// not chosen. Rules that share by contribution must give both the same relevance; `dlb-v2`, with equal shares for all addends,
+/// need not.
 #[test]
 fn dense_and_sparse_exports_of_the_same_weights_agree() {
     let folder = root().join("fixtures/experts");
     let inputs = npz(&folder.join("input.npz"));
     for rules in ["dlb", "attnlrp"] {
-        let of = |file: &str| explain(&cpu(program(&folder.join(file), rules), 2), &inputs, &asked());
-        let [sparse, dense] = ["model.onnx", "dense.onnx"].map(of);
+        let explain_file =
+            |file: &str| explain(&cpu(program(&folder.join(file), rules), 2), &inputs, &asked());
+        let [sparse, dense] = ["model.onnx", "dense.onnx"].map(explain_file);
         let gap =
             worst_element(&dense.supporting.relevance["tokens"], &sparse.supporting.relevance["tokens"]);
         assert!(gap <= 1e-4, "{rules}: relevance differs by {gap:e}");
@@ -106,7 +108,7 @@ fn dense_and_sparse_exports_of_the_same_weights_agree() {
     }
 }
 
-/// Another routing takes plans that others left, and plans that are made for it; neither shows in the result.
+/// Another routing reuses cached plans and adds new ones; neither shows in the result.
 #[test]
 fn every_composite_equals_the_reference() {
     let folder = root().join("fixtures/experts");
@@ -186,8 +188,8 @@ fn experts_without_tokens_and_batches_of_tokens() {
     }
     // A token alone chooses as it does among others, and is explained the same.
     for row in 0..6 {
-        let one = [("tokens".to_string(), pick(&inputs["tokens"], row))].into();
-        let alone = explain(&session, &one, &request);
+        let single = [("tokens".to_string(), pick(&inputs["tokens"], row))].into();
+        let alone = explain(&session, &single, &request);
         let gap = relative_l1(
             &pick(&all.supporting.relevance["tokens"], row),
             &alone.supporting.relevance["tokens"],
@@ -277,9 +279,9 @@ fn several_targets_equal_as_many_runs() {
     let folder = root().join("fixtures/experts");
     let session = cpu(program(&folder.join("model.onnx"), "dlb"), 2);
     let tokens = npz(&folder.join("input.npz")).remove("tokens").unwrap();
-    // All tokens are one: most experts have none.
-    let one = Tensor::from_f32(tokens.dims(), &tokens.to_f32()[..16].repeat(6));
-    for tokens in [tokens, one] {
+    // All tokens are equal, so most experts get none.
+    let repeated = Tensor::from_f32(tokens.dims(), &tokens.to_f32()[..16].repeat(6));
+    for tokens in [tokens, repeated] {
         let inputs = Tensors::from([("tokens".to_string(), tokens)]);
         let targets = [Target::Index(0), Target::Index(2), Target::Rank(0)];
         let request = Request::new().experts().ledger();
@@ -349,9 +351,9 @@ fn an_artifact_and_an_export_find_the_counts_too() {
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("explained.onnx");
     dlbc_proto::write_model(&path, &dlbc_artifact::export(&program, &Default::default()).unwrap()).unwrap();
-    let Some(found) = onnx_runtime(&[(path, folder.join("input.npz"))]) else { return };
+    let Some(results) = onnx_runtime(&[(path, folder.join("input.npz"))]) else { return };
     for (name, r) in &expected.supporting.relevance {
-        let gap = relative_l1(&found[0][&format!("relevance/{name}")], r);
+        let gap = relative_l1(&results[0][&format!("relevance/{name}")], r);
         assert!(gap <= 1e-4, "{name}: {gap:e}");
     }
 }

@@ -106,10 +106,10 @@ fn relevance_of_tables_has_the_ranks_of_shapley_values() {
             // The network of two classes has one score, that of the second.
             let explained = if units == 2 { vec![(0, 1)] } else { (0..units).map(|u| (u, u)).collect() };
             for (unit, class) in &explained {
-                let found = scores(table(name, output, rules), rows, *unit).to_f64();
+                let relevance = scores(table(name, output, rules), rows, *unit).to_f64();
                 for row in 0..count {
-                    let own = &shapley[(row * units + class) * features..][..features];
-                    sum += rank_correlation(&found[row * features..][..features], own);
+                    let values = &shapley[(row * units + class) * features..][..features];
+                    sum += rank_correlation(&relevance[row * features..][..features], values);
                 }
             }
             let mean = sum / (count * explained.len()) as f64;
@@ -160,11 +160,11 @@ fn relevance_of_tables_has_the_signs_of_occlusion() {
             };
             // Scores by class: of two classes -z and z.
             let class_scores = |rows: &[f32]| -> Vec<Vec<f64>> {
-                let made = forward.predict(&feed(rows)).unwrap()[output].clone();
-                let units = made.elems() / (rows.len() / width);
+                let scores = forward.predict(&feed(rows)).unwrap()[output].clone();
+                let units = scores.elems() / (rows.len() / width);
                 let classes =
                     |z: &[f64]| if name == "breast_cancer" { vec![-z[0], z[0]] } else { z.to_vec() };
-                made.to_f64().chunks(units).map(classes).collect()
+                scores.to_f64().chunks(units).map(classes).collect()
             };
             let explainer = cpu(program(&root().join(format!("fixtures/tables/{name}.onnx")), rules), 1);
             let before = class_scores(&x);
@@ -174,8 +174,8 @@ fn relevance_of_tables_has_the_signs_of_occlusion() {
             for (target, class, rival) in single.chain(pair) {
                 let quantity = |scores: &[f64]| scores[class] - rival.map_or(0.0, |r: usize| scores[r]);
                 let request = Request::new().target(target);
-                let found = explain(&explainer, &feed(&x), &request).supporting.relevance["X"].to_f64();
-                for (row, relevance) in found.chunks(width).enumerate() {
+                let explained = explain(&explainer, &feed(&x), &request).supporting.relevance["X"].to_f64();
+                for (row, relevance) in explained.chunks(width).enumerate() {
                     let mut order: Vec<usize> = (0..width).collect();
                     order.sort_by(|a, b| relevance[*b].abs().total_cmp(&relevance[*a].abs()));
                     for feature in &order[..2] {

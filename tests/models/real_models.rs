@@ -1,6 +1,6 @@
-//! Trained models of other people, on real inputs: `scripts/models/fetch.py` prepares them in the cache.
+//! Third-party trained models on real inputs: `scripts/models/fetch.py` prepares them in the cache.
 //!
-//! `.ci/run` fetches them and sets `DLBC_REAL_MODELS=required`; elsewhere a model that is not there is skipped, aloud.
+//! `.ci/run` fetches them and sets `DLBC_REAL_MODELS=required`; elsewhere a missing model is reported as skipped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Position, Request, Start, Target, Tensors};
 
-/// What a model must show; returns its relevance for more.
+/// Checks outputs, explained classes and ledger of a model; returns the relevance of its inputs for further checks.
 fn check(name: &str, model: PathBuf, inputs: &Tensors, outputs: &Tensors) -> Tensors {
     checked(name, program(&model, "dlb"), inputs, outputs)
 }
@@ -20,29 +20,31 @@ fn checked(name: &str, program: Program, inputs: &Tensors, outputs: &Tensors) ->
     let explained = program.info.explained.clone();
     let request = request(&program, Target::Argmax).ledger();
     let session = cpu(program, 2);
-    let made = explain(&session, &inputs, &request);
-    for (output, wanted) in outputs {
-        let gap = relative_l1(&made.outputs[output], wanted);
+    let explanation = explain(&session, &inputs, &request);
+    for (output, expected) in outputs {
+        let gap = relative_l1(&explanation.outputs[output], expected);
         assert!(gap <= 1e-4, "{name}: output {output} differs by {gap:e}");
     }
-    let wanted = outputs[&explained].to_f32();
+    let expected = outputs[&explained].to_f32();
     let rows = outputs[&explained].dims().len() == 2;
-    for (row, greatest) in
-        wanted.chunks(wanted.len() / made.argmax.len().max(1)).zip(&made.argmax).filter(|_| rows)
+    for (row, largest) in expected
+        .chunks(expected.len() / explanation.argmax.len().max(1))
+        .zip(&explanation.argmax)
+        .filter(|_| rows)
     {
-        assert_eq!(*greatest as usize, argmax(row), "{name}");
+        assert_eq!(*largest as usize, argmax(row), "{name}");
     }
-    let total: f64 = made.supporting.inputs.values().sum::<f64>() + made.supporting.absorbed;
+    let total: f64 = explanation.supporting.inputs.values().sum::<f64>() + explanation.supporting.absorbed;
     assert!(
-        (total - made.supporting.start).abs() <= 1e-4 * made.supporting.start,
+        (total - explanation.supporting.start).abs() <= 1e-4 * explanation.supporting.start,
         "{name}: {total} of {}",
-        made.supporting.start
+        explanation.supporting.start
     );
-    for row in made.supporting.ledger.as_ref().unwrap() {
-        assert!(row.residual().abs() <= 1e-4 * made.supporting.start, "{name}: {row:?}");
+    for row in explanation.supporting.ledger.as_ref().unwrap() {
+        assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start, "{name}: {row:?}");
     }
     for (input, value) in &inputs {
-        let Some(r) = made.supporting.relevance.get(input) else { continue };
+        let Some(r) = explanation.supporting.relevance.get(input) else { continue };
         assert_eq!(r.dims(), value.dims(), "{name}");
         let r = r.to_f32();
         // What is 0 contributes nothing, but for ids.
@@ -50,7 +52,7 @@ fn checked(name: &str, program: Program, inputs: &Tensors, outputs: &Tensors) ->
         let some = r.iter().any(|v| *v != 0.0);
         assert!(r.iter().all(|v| v.is_finite()) && some != silent, "{name}: {input}");
     }
-    made.supporting.relevance
+    explanation.supporting.relevance
 }
 
 fn argmax(values: &[f32]) -> usize {
@@ -134,10 +136,10 @@ fn a_pipeline_of_scikit_learn() {
     let Some(outputs) = onnx_runtime(&job) else { return };
     let outputs: Tensors = outputs.into_iter().next().unwrap();
     let inputs = npz(&folder.join("input.npz"));
-    let made = program(&job[0].0, "dlb");
+    let compiled = program(&job[0].0, "dlb");
     let floats: Tensors = outputs
         .into_iter()
-        .filter(|(k, _)| made.info.outputs.contains(k) && *k == made.info.explained)
+        .filter(|(k, _)| compiled.info.outputs.contains(k) && *k == compiled.info.explained)
         .collect();
     check("sklearn", job[0].0.clone(), &inputs, &floats);
 }
@@ -172,17 +174,20 @@ fn a_letter_of_a_captcha_lies_where_it_is_drawn() {
         let class = letter["class"].as_u64().unwrap() as usize;
         let step = (0..20).max_by(|a, b| logits[a * 37 + class].total_cmp(&logits[b * 37 + class])).unwrap();
         let request = Request::new().positions_first().position(Position::At(step as i64));
-        let made = explain(&session, &inputs, &request);
-        assert_eq!(made.targets, [class as i64], "{letter}");
+        let explanation = explain(&session, &inputs, &request);
+        assert_eq!(explanation.targets, [class as i64], "{letter}");
         let share = |other: &serde_json::Value| {
             let edge = |i: usize| other["box"][i].as_f64().unwrap();
-            share_within(&made.supporting.relevance["image"], [edge(0), 0.0, edge(2), 60.0])
+            share_within(&explanation.supporting.relevance["image"], [edge(0), 0.0, edge(2), 60.0])
         };
         for other in letters {
-            let found = share(other);
+            let share_in_columns = share(other);
             match other == letter {
-                true => assert!(found > 0.6, "{found} of {letter} in its columns"),
-                false => assert!(found < 0.15, "{found} of {letter} in the columns of {other}"),
+                true => assert!(share_in_columns > 0.6, "{share_in_columns} of {letter} in its columns"),
+                false => assert!(
+                    share_in_columns < 0.15,
+                    "{share_in_columns} of {letter} in the columns of {other}"
+                ),
             }
         }
     }
@@ -203,16 +208,16 @@ fn silero_hears_speech_and_not_the_silence_before() {
     recorded("silero");
     let inputs = npz(&folder.join("input.npz"));
     let session = cpu(program(&folder.join("model.onnx"), "dlb"), 2);
-    let made = explain(&session, &inputs, &Request::new().target(Target::Index(12)));
+    let explanation = explain(&session, &inputs, &Request::new().target(Target::Index(12)));
     // Seven steps of silence, speech from the eighth on; the target is that the 13th step is speech.
-    let r = made.supporting.relevance["input"].to_f64();
+    let r = explanation.supporting.relevance["input"].to_f64();
     let steps: Vec<f64> = r.chunks(576).map(|step| step.iter().sum()).collect();
     let (silence, speech): (f64, f64) = (steps[..7].iter().sum(), steps[7..13].iter().sum());
     assert!(speech > 20.0 && silence.abs() < 0.05 * speech, "{speech} on speech, {silence} on silence");
     assert!(r[13 * 576..].iter().all(|v| *v == 0.0), "what comes later is not heard yet");
 }
 
-/// Steps that are given the state of the one before, as the model is meant to be used.
+/// Runs steps that each take the state of the previous one, as the model is meant to be used.
 fn heard_step_by_step(name: &str, rate: i64) {
     let Some(folder) = cached(name) else { return };
     let recorded = npz(&folder.join(format!("steps_{rate}.npz")));
@@ -227,13 +232,20 @@ fn heard_step_by_step(name: &str, rate: i64) {
             ("state".into(), state.clone()),
             ("sr".into(), Tensor::from_i64(&[], &[rate])),
         ]);
-        let made = explain(&session, &inputs, &Request::new().ledger());
-        let (said, wanted) = (made.outputs["output"].to_f32()[0], recorded["output"].to_f32()[step]);
-        assert!((said - wanted).abs() <= 1e-4 * wanted.max(0.01), "{name} step {step}: {said} of {wanted}");
-        for row in made.supporting.ledger.as_ref().unwrap() {
-            assert!(row.residual().abs() <= 1e-4 * made.supporting.start, "{name} step {step}: {row:?}");
+        let explanation = explain(&session, &inputs, &Request::new().ledger());
+        let (probability, expected) =
+            (explanation.outputs["output"].to_f32()[0], recorded["output"].to_f32()[step]);
+        assert!(
+            (probability - expected).abs() <= 1e-4 * expected.max(0.01),
+            "{name} step {step}: {probability} of {expected}"
+        );
+        for row in explanation.supporting.ledger.as_ref().unwrap() {
+            assert!(
+                row.residual().abs() <= 1e-4 * explanation.supporting.start,
+                "{name} step {step}: {row:?}"
+            );
         }
-        state = made.outputs["stateN"].clone();
+        state = explanation.outputs["stateN"].clone();
     }
     let gap = relative_l1(&state, &recorded["last"]);
     assert!(gap <= 1e-4, "{name}: the last state differs by {gap:e}");
@@ -335,7 +347,7 @@ fn of_picture(name: &str, flags: &[&str], rules: &[&'static str]) -> Option<Vec<
     let folder = cached(name)?;
     recorded(name);
     let out = tempfile::tempdir().unwrap();
-    let mut made = vec![];
+    let mut relevance = vec![];
     for rules in rules {
         let (result, map) = (out.path().join("result.npz"), out.path().join("map.png"));
         let model = folder.join("model.onnx");
@@ -350,22 +362,22 @@ fn of_picture(name: &str, flags: &[&str], rules: &[&'static str]) -> Option<Vec<
         assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
         assert!(image::open(&map).unwrap().width() > 600, "{name}");
         let result = npz(&result).into_iter().find(|(key, _)| key.starts_with("relevance/"));
-        made.push((*rules, result.unwrap().1));
+        relevance.push((*rules, result.unwrap().1));
     }
-    Some(made)
+    Some(relevance)
 }
 
 #[test]
 fn nudenet_sees_the_face() {
     let flags = ["--mean", "0", "--std", "1", "--box", "best", "--class", "1"];
-    let Some(made) = of_picture("nudenet", &flags, &["epsilon-plus", "dlb"]) else { return };
+    let Some(maps) = of_picture("nudenet", &flags, &["epsilon-plus", "dlb"]) else { return };
     // The box of the best anchor: centre, width and height of 2100.
     let output = npz(&cached("nudenet").unwrap().join("output.npz"))["output0"].to_f64();
-    let of = |channel: usize, anchor: usize| output[channel * 2100 + anchor];
-    let best = (0..2100).max_by(|a, b| of(5, *a).total_cmp(&of(5, *b))).unwrap();
-    let [x, y, w, h] = [0, 1, 2, 3].map(|channel| of(channel, best));
+    let score = |channel: usize, anchor: usize| output[channel * 2100 + anchor];
+    let best = (0..2100).max_by(|a, b| score(5, *a).total_cmp(&score(5, *b))).unwrap();
+    let [x, y, w, h] = [0, 1, 2, 3].map(|channel| score(channel, best));
     let face = [x - w / 2.0, y - h / 2.0, x + w / 2.0, y + h / 2.0];
-    for (rules, relevance) in made {
+    for (rules, relevance) in maps {
         let share = share_within(&relevance, grown(face));
         assert!(share >= 0.5, "{rules}: {share} of the relevance on the face and around it");
     }
@@ -377,8 +389,8 @@ fn ppocr_det_marks_a_line_for_its_own_letters() {
     for region in [[6.0, 66.0, 316.0, 84.0], [6.0, 117.0, 170.0, 139.0]] {
         let flag = region.map(|edge| edge.to_string()).join(",");
         let flags = ["--mean", "0.5", "--std", "0.5", "--region", &flag];
-        let Some(made) = of_picture("ppocr_det", &flags, &["epsilon-plus", "dlb"]) else { return };
-        for (rules, relevance) in made {
+        let Some(maps) = of_picture("ppocr_det", &flags, &["epsilon-plus", "dlb"]) else { return };
+        for (rules, relevance) in maps {
             let share = share_within(&relevance, region);
             assert!(share > 0.75, "{rules}: {share} of the relevance on the line");
         }
@@ -390,8 +402,8 @@ fn crop(t: &Tensor, top: usize, left: usize, side: usize) -> Tensor {
     let [1, channels, h, w] = *t.dims() else { panic!("{:?}", t.dims()) };
     let values = t.to_f32();
     let rows = (0..channels).flat_map(|c| (top..top + side).map(move |y| (c * h + y) * w + left));
-    let kept: Vec<f32> = rows.flat_map(|from| values[from..from + side].to_vec()).collect();
-    Tensor::from_f32(&[1, channels, side, side], &kept)
+    let cropped: Vec<f32> = rows.flat_map(|from| values[from..from + side].to_vec()).collect();
+    Tensor::from_f32(&[1, channels, side, side], &cropped)
 }
 
 #[test]
@@ -399,7 +411,7 @@ fn every_composite_equals_the_reference_on_detectors_and_silero() {
     for name in ["nudenet", "ppocr_det", "silero_if"] {
         let Some(folder) = cached(name) else { return };
         let mut inputs = npz(&folder.join("input.npz"));
-        // Of pictures a part: the face, some letters.
+        // Pictures are cropped to the face and to some letters.
         let (target, position) = match name {
             "nudenet" => {
                 let face = crop(&inputs["images"], 66, 124, 32);
@@ -423,13 +435,13 @@ fn every_composite_equals_the_reference_on_detectors_and_silero() {
             let start = if rules == "grad-x-input" { Start::Value } else { Start::One };
             let position = Position::At(position);
             let request = Request::new().target(target).position(position).start(start).ledger();
-            let wanted = explain(&reference(program.clone()), &inputs, &request);
-            let made = explain(&cpu(program, 2), &inputs, &request);
-            for (input, wanted) in &wanted.supporting.relevance {
-                let gap = worst_element(&made.supporting.relevance[input], wanted);
+            let reference_result = explain(&reference(program.clone()), &inputs, &request);
+            let actual = explain(&cpu(program, 2), &inputs, &request);
+            for (input, reference_result) in &reference_result.supporting.relevance {
+                let gap = worst_element(&actual.supporting.relevance[input], reference_result);
                 assert!(gap <= 1e-4, "{name} {rules}: relevance of {input} differs by {gap:e} of the sum");
             }
-            for (device, e) in [("cpu", &made), ("reference", &wanted)] {
+            for (device, e) in [("cpu", &actual), ("reference", &reference_result)] {
                 // Signed shares may be many times what arrives: a row is measured by what it moves.
                 for row in e.supporting.ledger.as_ref().unwrap() {
                     let moved = row.received.abs().max(row.passed.abs()).max(row.absorbed.abs());

@@ -37,13 +37,13 @@ fn model(op: &str, x: &[Dim], weights: [&[u64]; 3], attributes: Vec<AttributePro
     let axis = i64::from(batch_first);
     let axes = write::tensor("axes", DataType::I64, &[1], Bytes::from(axis.to_le_bytes().to_vec()));
     let last = node("Squeeze", "last", &["h", "axes"], &["y"], vec![]);
-    let mut made = vec![axes];
+    let mut initializers = vec![axes];
     for (name, (dims, seed)) in ["w", "r", "b"].iter().zip(weights.iter().zip(1..)) {
-        made.push(weight(name, dims, seed));
+        initializers.push(weight(name, dims, seed));
     }
     let input = write::value_info("x", DataType::F32, x);
     let output = write::value_info("y", DataType::F32, &[Dim::Unknown, Dim::Unknown]);
-    let graph = write::graph("layer", vec![layer, last], made, vec![input], vec![output]);
+    let graph = write::graph("layer", vec![layer, last], initializers, vec![input], vec![output]);
     write::model(graph, vec![write::opset("", 17)])
 }
 
@@ -86,7 +86,7 @@ impl Cell {
         Cell { w: wide(4 * H * F, 1), r: wide(4 * H * H, 2), b }
     }
 
-    /// What element and state give to unit `j` of gate `g` (input, output, forget, cell).
+    /// Returns the sums of the element's and the state's products for unit `j` of gate `g` (input, output, forget, cell).
     fn sums(&self, g: usize, j: usize, x: &[f64], h: &[f64]) -> (f64, f64) {
         let row = g * H + j;
         let of_x: f64 = (0..F).map(|k| self.w[row * F + k] * x[k]).sum();
@@ -94,7 +94,7 @@ impl Cell {
         (of_x + self.b[row], of_h)
     }
 
-    /// Relevance of the elements when unit `unit` of the last state has `start`.
+    /// Returns the relevance of the elements if unit `unit` of the last state has the seed `start`.
     fn explain(&self, x: &[Vec<f64>], unit: usize, start: f64) -> Vec<Vec<f64>> {
         let (mut h, mut c) = (vec![vec![0.0; H]], vec![vec![0.0; H]]);
         for (t, x) in x.iter().enumerate() {
@@ -109,11 +109,11 @@ impl Cell {
             c.push(cell);
             h.push(hidden);
         }
-        let mut given = vec![vec![0.0; F]; x.len()];
+        let mut relevance = vec![vec![0.0; F]; x.len()];
         let (mut r_h, mut r_c) = (vec![0.0; H], vec![0.0; H]);
         r_h[unit] = start;
         for t in (0..x.len()).rev() {
-            // The output gate gives all to the cell that it shows.
+            // The output gate passes all relevance to the cell.
             for j in 0..H {
                 r_c[j] += r_h[j];
             }
@@ -124,9 +124,9 @@ impl Cell {
                     self.sums(2, j, &x[t], &h[t]),
                     self.sums(3, j, &x[t], &h[t]),
                 );
-                let (kept, new) = (sigmoid(a2 + h2) * c[t][j], sigmoid(a0 + h0) * (a3 + h3).tanh());
-                let r_new = share(r_c[j], new, kept.abs() + new.abs());
-                r_c[j] = share(r_c[j], kept, kept.abs() + new.abs());
+                let (retained, new) = (sigmoid(a2 + h2) * c[t][j], sigmoid(a0 + h0) * (a3 + h3).tanh());
+                let r_new = share(r_c[j], new, retained.abs() + new.abs());
+                r_c[j] = share(r_c[j], retained, retained.abs() + new.abs());
                 // The candidate: the element's map and the state's, then each map by its contributions.
                 let (r_a, r_r) =
                     (share(r_new, a3, a3.abs() + h3.abs()), share(r_new, h3, a3.abs() + h3.abs()));
@@ -134,7 +134,7 @@ impl Cell {
                 let of_x: Vec<f64> = (0..F).map(|k| self.w[row * F + k] * x[t][k]).collect();
                 let z: f64 = of_x.iter().map(|v| v.abs()).sum::<f64>() + self.b[row].abs();
                 for k in 0..F {
-                    given[t][k] += share(r_a, of_x[k], z);
+                    relevance[t][k] += share(r_a, of_x[k], z);
                 }
                 let of_h: Vec<f64> = (0..H).map(|k| self.r[row * H + k] * h[t][k]).collect();
                 let z: f64 = of_h.iter().map(|v| v.abs()).sum();
@@ -144,7 +144,7 @@ impl Cell {
             }
             r_h = before;
         }
-        given
+        relevance
     }
 }
 
@@ -167,13 +167,13 @@ fn an_lstm_is_explained_step_by_step_backwards() {
             .collect();
         for session in [reference(program.clone()), cpu(program.clone(), 2)] {
             let got = explain(&session, &inputs, &request(unit as i64));
-            let found = got.supporting.relevance["x"].to_f64();
-            for (i, r) in found.iter().enumerate() {
+            let actual = got.supporting.relevance["x"].to_f64();
+            for (i, r) in actual.iter().enumerate() {
                 let (t, b, k) = (i / (B * F), i / F % B, i % F);
-                let wanted = expected[b][t][k];
+                let reference_value = expected[b][t][k];
                 assert!(
-                    (r - wanted).abs() < 1e-4,
-                    "{} x[{t},{b},{k}]: {r}, {wanted} expected",
+                    (r - reference_value).abs() < 1e-4,
+                    "{} x[{t},{b},{k}]: {r}, {reference_value} expected",
                     session.backend_name()
                 );
             }
@@ -212,17 +212,21 @@ fn batch_first_is_the_same_layer() {
 fn a_plan_does_not_grow_with_the_sequence() {
     let (f, h) = (F as u64, H as u64);
     let weights: [&[u64]; 3] = [&[2, 4 * h, f], &[2, 4 * h, h], &[2, 8 * h]];
-    let of = |time: Dim| {
+    let lstm_of_length = |time: Dim| {
         let attributes =
             vec![attr_int("hidden_size", h as i64), write::attr_string("direction", "bidirectional")];
-        let mut made = model("LSTM", &[time, Dim::Value(1), Dim::Value(f)], weights, attributes);
+        let mut lstm = model("LSTM", &[time, Dim::Value(1), Dim::Value(f)], weights, attributes);
         // Both directions side by side.
-        let nodes = &mut made.graph.as_mut().unwrap().node;
+        let nodes = &mut lstm.graph.as_mut().unwrap().node;
         nodes[1] = node("Transpose", "last", &["h"], &["turned"], vec![attr_ints("perm", vec![1, 0, 2])]);
         nodes.push(node("Flatten", "flat", &["turned"], &["y"], vec![]));
-        compiled(&made).unwrap()
+        compiled(&lstm).unwrap()
     };
-    let (short, long, any) = (of(Dim::Value(5)), of(Dim::Value(500)), of(Dim::Symbol("time".into())));
+    let (short, long, any) = (
+        lstm_of_length(Dim::Value(5)),
+        lstm_of_length(Dim::Value(500)),
+        lstm_of_length(Dim::Symbol("time".into())),
+    );
     assert_eq!(short.graph.len(), long.graph.len());
     let x = values(500 * F, 4);
     let session = cpu(any, 2);

@@ -30,7 +30,7 @@ fn detector(layout: BoxLayout, boxes: &str, scores: &str, labels: Option<&str>) 
     }
 }
 
-/// A detector that tests know.
+/// A detector with its layout and inputs.
 struct Known {
     name: String,
     model: PathBuf,
@@ -119,9 +119,9 @@ fn same(a: &Explanation, b: &Explanation, title: &str) {
     assert_eq!(a.opposing, b.opposing, "{title}");
 }
 
-fn closes(found: &Explanation, title: &str) {
-    for row in found.supporting.ledger.as_ref().unwrap() {
-        assert!(row.residual().abs() <= 1e-4 * found.supporting.start.abs(), "{title}: {row:?}");
+fn closes(explanation: &Explanation, title: &str) {
+    for row in explanation.supporting.ledger.as_ref().unwrap() {
+        assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start.abs(), "{title}: {row:?}");
     }
 }
 
@@ -141,9 +141,9 @@ fn a_box_is_explained_as_the_unit_that_it_is() {
                 let outputs = session.predict(&inputs).unwrap();
                 let all = Detections::read(&outputs, &known.detector).unwrap();
                 assert_eq!(best.boxes.len(), all.rows(), "{title}");
-                for (row, found) in best.boxes.iter().enumerate() {
-                    assert!(all.boxes(row).all(|b| b.score <= found.score), "{title}");
-                    assert_eq!(Some(*found), all.boxes(row).nth(found.number), "{title}");
+                for (row, target_box) in best.boxes.iter().enumerate() {
+                    assert!(all.boxes(row).all(|b| b.score <= target_box.score), "{title}");
+                    assert_eq!(Some(*target_box), all.boxes(row).nth(target_box.number), "{title}");
                 }
                 let numbered = WhichBox::Number(detected.number);
                 let by_number = of_box(&known, numbered, Some(detected.class), coordinate);
@@ -151,9 +151,10 @@ fn a_box_is_explained_as_the_unit_that_it_is() {
                 if best.boxes.len() == 1 {
                     same(&best, &by_number, &title);
                 }
-                let own = unit(known.detector.layout.unwrap(), detected.number, detected.class, coordinate);
-                if let Some(own) = own {
-                    same(&by_number, &explain(&session, &inputs, &own), &title);
+                let as_unit =
+                    unit(known.detector.layout.unwrap(), detected.number, detected.class, coordinate);
+                if let Some(as_unit) = as_unit {
+                    same(&by_number, &explain(&session, &inputs, &as_unit), &title);
                     compared += 1;
                 } else {
                     let seed = best.seed.to_f32();
@@ -181,14 +182,15 @@ fn boxes_together_are_boxes_alone_and_the_reference_agrees() {
             .into();
         let targets: Vec<Target> = requests.iter().map(|r| r.target).collect();
         let together = session.explain_targets(&inputs, &targets, &requests[0]).unwrap();
-        for (found, request) in together.iter().zip(&requests) {
+        for (explanation, request) in together.iter().zip(&requests) {
             let title = format!("{} {:?}", known.name, request.target);
             let alone = explain(&session, &inputs, request);
             let exact = explain(&float64, &inputs, request);
-            assert_eq!((&found.boxes, &found.targets), (&alone.boxes, &alone.targets), "{title}");
+            assert_eq!((&explanation.boxes, &explanation.targets), (&alone.boxes, &alone.targets), "{title}");
             for (name, expected) in &exact.supporting.relevance {
                 assert!(
-                    relative_l1(&found.supporting.relevance[name], &alone.supporting.relevance[name]) < 1e-6,
+                    relative_l1(&explanation.supporting.relevance[name], &alone.supporting.relevance[name])
+                        < 1e-6,
                     "{title}"
                 );
                 assert!(relative_l1(&alone.supporting.relevance[name], expected) < 1e-4, "{title}");
@@ -203,9 +205,9 @@ fn what_opposes_a_box_is_its_other_classes() {
     for known in detectors() {
         let session = cpu(program_of(&known.model, &known.detector.scores, "dlb", Mode::Contrastive), 2);
         let inputs = inputs_of(session.program(), &known.inputs[0]);
-        let found = explain(&session, &inputs, &of_box(&known, BEST, None, None));
-        closes(&found, &known.name);
-        let opposing = found.opposing.as_ref().unwrap();
+        let explanation = explain(&session, &inputs, &of_box(&known, BEST, None, None));
+        closes(&explanation, &known.name);
+        let opposing = explanation.opposing.as_ref().unwrap();
         for row in opposing.ledger.as_ref().unwrap() {
             assert!(row.residual().abs() <= 1e-2, "{}: {row:?}", known.name);
         }
@@ -213,8 +215,9 @@ fn what_opposes_a_box_is_its_other_classes() {
         if known.detector.layout == Some(BoxLayout::List) {
             assert!((opposing.start - 50.0).abs() < 1e-2, "{}: {}", known.name, opposing.start);
         } else if known.detector.layout == Some(BoxLayout::Detr) {
-            let own = unit(BoxLayout::Detr, found.boxes[0].number, found.boxes[0].class, None).unwrap();
-            same(&found, &explain(&session, &inputs, &own), &known.name);
+            let as_unit =
+                unit(BoxLayout::Detr, explanation.boxes[0].number, explanation.boxes[0].class, None).unwrap();
+            same(&explanation, &explain(&session, &inputs, &as_unit), &known.name);
         } else {
             assert!(opposing.start > 0.0, "{}: {}", known.name, opposing.start);
         }
@@ -237,7 +240,7 @@ fn of_pixels(pixels: Pixels) -> Request {
     Request::new().target(target).task(task).start(Start::Value).ledger()
 }
 
-/// The class of each pixel that is the greatest.
+/// Returns the class with the largest score at each pixel.
 fn winners(mask: &Tensor, row: usize) -> Vec<usize> {
     let dims = mask.dims();
     let (classes, pixels) = (dims[1], dims[2] * dims[3]);
@@ -256,19 +259,19 @@ fn a_class_starts_at_the_pixels_that_it_wins() {
             let inputs = inputs_of(session.program(), arrays);
             let mask = &session.predict(&inputs).unwrap()[output];
             let pixels = mask.dims()[2] * mask.dims()[3];
-            let found = explain(&session, &inputs, &of_pixels(Pixels::default()));
-            closes(&found, &name);
-            let (seed, values) = (found.seed.to_f32(), mask.to_f32());
+            let explanation = explain(&session, &inputs, &of_pixels(Pixels::default()));
+            closes(&explanation, &name);
+            let (seed, values) = (explanation.seed.to_f32(), mask.to_f32());
             for row in 0..mask.dims()[0] {
                 let winners = winners(mask, row);
                 let count = |class: usize| winners.iter().filter(|w| **w == class).count();
-                let class = found.targets[row] as usize;
+                let class = explanation.targets[row] as usize;
                 assert!(count(class) > 0 && (class > 0 || count(0) == pixels), "{name}");
                 assert!((1..mask.dims()[1]).all(|other| count(other) <= count(class)), "{name}");
                 for at in 0..mask.dims()[1] * pixels {
-                    let own = at / pixels == class && winners[at % pixels] == class;
+                    let is_winner = at / pixels == class && winners[at % pixels] == class;
                     let from = row * mask.dims()[1] * pixels + at;
-                    assert_eq!(seed[from], if own { values[from] } else { 0.0 }, "{name}");
+                    assert_eq!(seed[from], if is_winner { values[from] } else { 0.0 }, "{name}");
                 }
             }
         }
@@ -307,7 +310,7 @@ fn regions_add_up_to_the_class_and_the_reference_agrees() {
     }
 }
 
-/// Where a vertical line halves the pixels that start, in fractions of the width.
+/// Returns the median column of the seed's non-zero pixels, as a fraction of the width.
 fn middle(seed: &Tensor) -> f64 {
     let width = *seed.dims().last().unwrap();
     let mut columns: Vec<usize> =
@@ -335,8 +338,8 @@ fn rows_of_a_batch_are_explained_alone() {
         let inputs = inputs_of(session.program(), &arrays);
         let batch = explain(&session, &inputs, &request);
         for row in 0..2 {
-            let one: Tensors = inputs.iter().map(|(name, t)| (name.clone(), pick(t, row))).collect();
-            let alone = explain(&session, &one, &request);
+            let single: Tensors = inputs.iter().map(|(name, t)| (name.clone(), pick(t, row))).collect();
+            let alone = explain(&session, &single, &request);
             assert_eq!(batch.targets[row], alone.targets[0], "{name}");
             assert_eq!(
                 batch.boxes.get(row).map(|b| b.number),
@@ -358,8 +361,8 @@ fn every_composite_explains_a_class_and_a_box() {
     let known = &detectors()[0];
     let run = |session: &Session, request: &Request, title: &str| {
         let inputs = inputs_of(session.program(), &picture());
-        let found = explain(session, &inputs, request);
-        let arrived = found.supporting.relevance["picture"].to_f32().iter().any(|v| *v != 0.0);
+        let explanation = explain(session, &inputs, request);
+        let arrived = explanation.supporting.relevance["picture"].to_f32().iter().any(|v| *v != 0.0);
         assert!(arrived, "{title}");
     };
     for rules in dlbc_compiler::built_in_names() {
@@ -379,12 +382,12 @@ fn the_fixtures_find_what_is_in_the_picture() {
     let session = cpu(program_of(&fixture("detector.onnx"), "boxes", "dlb", Mode::Default), 2);
     let known = &detectors()[0];
     for (class, centre) in [(0, [16.0, 15.0]), (1, [45.0, 30.0])] {
-        let found = explain(&session, &picture(), &of_box(known, BEST, Some(class), None));
-        let [x, y, width, height] = found.boxes[0].coordinates;
-        assert!((x - centre[0]).abs() < 2.0 && (y - centre[1]).abs() < 2.0, "{:?}", found.boxes);
-        assert!((8.0..14.0).contains(&width) && (8.0..14.0).contains(&height), "{:?}", found.boxes);
+        let explanation = explain(&session, &picture(), &of_box(known, BEST, Some(class), None));
+        let [x, y, width, height] = explanation.boxes[0].coordinates;
+        assert!((x - centre[0]).abs() < 2.0 && (y - centre[1]).abs() < 2.0, "{:?}", explanation.boxes);
+        assert!((8.0..14.0).contains(&width) && (8.0..14.0).contains(&height), "{:?}", explanation.boxes);
         // Relevance is where the object is.
-        let relevance = found.supporting.relevance["picture"].to_f64();
+        let relevance = explanation.supporting.relevance["picture"].to_f64();
         let within = |at: usize| {
             let (px, py) = ((at % 64) as f64, (at / 64 % 48) as f64);
             (px - centre[0]).abs() <= 7.0 && (py - centre[1]).abs() <= 7.0

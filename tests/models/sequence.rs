@@ -1,4 +1,4 @@
-//! What must hold of sequence models: exports of the same weights agree, padding and later tokens do not matter, rows are
+//! Invariants of sequence models: exports of the same weights agree, padding and later tokens do not matter, rows are
 //! independent.
 
 use std::path::{Path, PathBuf};
@@ -57,9 +57,9 @@ fn exports_of_the_same_weights_agree() {
         let inputs = npz(&zoo_models(names)[0].inputs);
         let mut first: Option<Tensors> = None;
         for file in names.iter().flat_map(|n| exports(n)) {
-            let own = relevance(&file, &inputs, &audited());
-            let expected = first.get_or_insert_with(|| own.clone());
-            for (name, r) in &own {
+            let result = relevance(&file, &inputs, &audited());
+            let expected = first.get_or_insert_with(|| result.clone());
+            for (name, r) in &result {
                 let gap = relative_l1(r, &expected[name]);
                 assert!(gap <= 1e-4, "{}: {name} differs by {gap:e} from the first export", file.display());
             }

@@ -78,17 +78,17 @@ fn threads_and_repetition_do_not_change_a_bit() {
         let program = program(&m.model, "dlb");
         let inputs = inputs_of(&program, &npz(&m.inputs));
         let request = request(&program, Target::Argmax);
-        let (one, two) = (cpu(program.clone(), 1), cpu(program, 2));
-        let first = explain(&two, &inputs, &request).supporting.relevance;
+        let (single_threaded, two_threaded) = (cpu(program.clone(), 1), cpu(program, 2));
+        let first = explain(&two_threaded, &inputs, &request).supporting.relevance;
         assert_eq!(
             first,
-            explain(&two, &inputs, &request).supporting.relevance,
+            explain(&two_threaded, &inputs, &request).supporting.relevance,
             "{}: two runs differ",
             m.name
         );
         assert_eq!(
             first,
-            explain(&one, &inputs, &request).supporting.relevance,
+            explain(&single_threaded, &inputs, &request).supporting.relevance,
             "{}: 1 and 2 threads differ",
             m.name
         );

@@ -8,7 +8,7 @@ use dlbc_runtime::{Explanation, Position, Request, Start, Target, Tensors};
 use crate::Row;
 use crate::common::*;
 
-/// Of classifiers, language models, mixtures of experts, a detector and segmenters.
+/// Models with recorded gradients: classifiers, language models, mixtures of experts, a detector and segmenters.
 const GRADIENTS: &[&str] = &[
     "mlp",
     "mlp_bn_softmax",
@@ -51,7 +51,7 @@ fn file(zoo: &Path, model: &str, suffix: &str) -> PathBuf {
     zoo.join("golden_lrp").join(format!("{model}{suffix}"))
 }
 
-/// A run from the recorded target.
+/// Explains the recorded target.
 fn run(model: &Path, golden: &Tensors, rules: &str, start: Start) -> Explanation {
     let program = program(model, rules);
     let feed: Tensors = program
@@ -66,7 +66,7 @@ fn run(model: &Path, golden: &Tensors, rules: &str, start: Start) -> Explanation
     explain(&cpu(program, 2), &feed, &request)
 }
 
-/// The recorded target: a unit at the last position, or the greatest element of a dense output by its place in all of it.
+/// Returns the recorded target: a unit at the last position, or the largest element of a dense output, recorded by its flat index.
 fn target(golden: &Tensors) -> (Target, Position) {
     let (unit, last) = (golden["target"].to_i64()[0], Position::At(-1));
     let Some(out) = golden.get("out") else { return (Target::Index(unit), last) };
@@ -78,7 +78,7 @@ fn target(golden: &Tensors) -> (Target, Position) {
         [_, _, _, _] => {
             let mut values = out.to_f64();
             values.sort_by(f64::total_cmp);
-            // Between the two greatest: the greatest alone is above.
+            // A bound between the two largest elements, so that only the largest is above it.
             let [.., second, first] = values.as_slice() else { panic!("an output of one element") };
             (Target::Above((first + second) / 2.0), last)
         }
@@ -86,8 +86,12 @@ fn target(golden: &Tensors) -> (Target, Position) {
     }
 }
 
-/// The relevance of the recorded tensor: an input, or what the embedding of words makes.
-fn found<'a>(relevance: &'a Tensors, what: &str, wanted: &Tensor) -> Option<(&'a String, &'a Tensor)> {
+/// Returns name and relevance of the recorded tensor: an input, or the result of the word embedding.
+fn recorded_tensor<'a>(
+    relevance: &'a Tensors,
+    what: &str,
+    wanted: &Tensor,
+) -> Option<(&'a String, &'a Tensor)> {
     if what != "embedding" {
         return relevance.get_key_value(what);
     }
@@ -98,8 +102,8 @@ fn found<'a>(relevance: &'a Tensors, what: &str, wanted: &Tensor) -> Option<(&'a
     all().find(|(n, _)| n.contains("word_embedding")).or_else(|| all().next())
 }
 
-fn gap(found: &Tensor, wanted: &Tensor) -> f64 {
-    relative_l1(&Tensor::from_f32(wanted.dims(), &found.to_f32()), wanted)
+fn gap(actual: &Tensor, expected: &Tensor) -> f64 {
+    relative_l1(&Tensor::from_f32(expected.dims(), &actual.to_f32()), expected)
 }
 
 fn row(
@@ -127,7 +131,7 @@ pub fn torch(zoo: &Path) -> Vec<Row> {
             let mut worst: f64 = 0.0;
             for (name, wanted) in &golden {
                 let Some(what) = name.strip_prefix(prefix) else { continue };
-                let (_, r) = found(&got.supporting.relevance, what, wanted)
+                let (_, r) = recorded_tensor(&got.supporting.relevance, what, wanted)
                     .unwrap_or_else(|| panic!("{model}: no {what}"));
                 worst = worst.max(gap(r, wanted));
             }
@@ -137,14 +141,14 @@ pub fn torch(zoo: &Path) -> Vec<Row> {
     rows
 }
 
-/// The embedding and its tokens; of ViT the picture.
+/// Names of the explained tensors: the embedding and its tokens, or the picture for ViT.
 pub fn lxt(zoo: &Path) -> Vec<Row> {
     let mut rows = vec![];
     for model in LXT {
         let golden = npz(&file(zoo, model, ".lxt.npz"));
         let got = run(&file(zoo, model, ".onnx"), &golden, "attnlrp", Start::Value);
         let wanted = &golden["attnlrp/embedding"];
-        let (_, r) = found(&got.supporting.relevance, "embedding", wanted).unwrap();
+        let (_, r) = recorded_tensor(&got.supporting.relevance, "embedding", wanted).unwrap();
         let tokens = gap(&got.supporting.relevance["input_ids"], &golden["attnlrp/token"]);
         rows.push(row("LXT 2.1", model, "AttnLRP", "attnlrp", &got, (gap(r, wanted).max(tokens), 1e-3)));
     }

@@ -13,19 +13,19 @@ use std::fmt::Write;
 
 use common::*;
 
-/// A model under a composite.
+/// Comparison of one model under one composite.
 pub struct Row {
     system: &'static str,
     model: &'static str,
-    /// The composite as they name it.
+    /// Name of the composite in the other system.
     theirs: &'static str,
-    /// The composite as it is named here; changed in places where the names differ in a number.
+    /// Name of the composite in dlbc. Parameters are adapted where the two systems differ in a number.
     ours: &'static str,
-    /// Relative L1 of the input's relevance.
+    /// Relative L1 difference of the input's relevance.
     input: f64,
-    /// How many layers were compared, and the worst relative L1.
+    /// Number of compared layers, and the largest relative L1 difference among them.
     layers: (usize, f64),
-    /// What the ledger leaves open, of the start.
+    /// Residual of the ledger, relative to the seed.
     open: f64,
     bound: f64,
 }

@@ -8,10 +8,10 @@ use dlbc_runtime::{Request, Start, Tensors};
 use crate::Row;
 use crate::common::*;
 
-/// Texts and what stands for them.
+/// Replacements in the text of a composite file.
 type Changes = &'static [(&'static str, &'static str)];
 
-/// zennit's name, ours, and what is changed in its file.
+/// Name in zennit, name in dlbc, and replacements in dlbc's composite file.
 const COMPOSITES: &[(&str, &str, Changes)] = &[
     ("epsilon", "lrp-epsilon", &[]),
     (
@@ -52,7 +52,7 @@ const MODELS: &[&str] = &[
 
 const BOUND: f64 = 1e-3;
 
-/// Residual sums that nearly cancel, with relevance that does not look at them: the float32 of the recording itself is off
+/// Models with residual sums that nearly cancel under rules that divide by them: the recorded float32 values themselves differ
 /// by 1.5e-3 from the float64 reference.
 const CANCELS: (&str, [&str; 2], f64) = ("resnet_bottleneck", ["wsquare", "flat"], 2e-3);
 
@@ -65,24 +65,24 @@ fn toml(name: &str, changes: Changes) -> String {
     text
 }
 
-/// Relevance at the results of the layers that both name, with the difference. The recording runs the reverse twice, and
-/// what it keeps of layers adds up: it is halved here.
+/// Compares the relevance of the layers that both systems name; returns name and relative L1 difference of each. The recording
+/// ran the reverse twice, which doubled the relevance of layers, so it is halved here.
 fn layers(golden: &Tensors, composite: &str, relevance: &Tensors) -> Vec<(String, f64)> {
-    let mut found = vec![];
-    for (name, wanted) in golden {
+    let mut gaps = vec![];
+    for (name, expected) in golden {
         let Some(module) = name.strip_prefix(&format!("{composite}/")).filter(|m| *m != "input") else {
             continue;
         };
         let prefix = format!("/{}/", module.replace('.', "/"));
-        let own = relevance.iter().find(|(n, r)| n.starts_with(&prefix) && r.dims() == wanted.dims());
-        let half: Vec<f32> = wanted.to_f32().iter().map(|v| v / 2.0).collect();
-        let wanted = Tensor::from_f32(wanted.dims(), &half);
-        found.extend(own.map(|(n, r)| (n.clone(), relative_l1(r, &wanted))));
+        let recorded = relevance.iter().find(|(n, r)| n.starts_with(&prefix) && r.dims() == expected.dims());
+        let half: Vec<f32> = expected.to_f32().iter().map(|v| v / 2.0).collect();
+        let expected = Tensor::from_f32(expected.dims(), &half);
+        gaps.extend(recorded.map(|(n, r)| (n.clone(), relative_l1(r, &expected))));
     }
-    found
+    gaps
 }
 
-/// Every model under every composite.
+/// Compares every model under every composite.
 pub fn compare(zoo: &Path) -> Vec<Row> {
     let mut rows = vec![];
     for model in MODELS {

@@ -1,4 +1,4 @@
-//! What the tests share: small programs, values, and ONNX Runtime.
+//! Small programs, reproducible values, and runs in ONNX Runtime.
 
 #![allow(dead_code, clippy::unwrap_used, missing_docs)]
 
@@ -13,11 +13,11 @@ use dlbc_ops::tensor::{Array, Bindings, DType, Dim, Shape, Tensor, TensorType};
 use dlbc_proto::onnx::ModelProto;
 use serde_json::{Value as Json, json};
 
-/// The project's Python: `DLBC_PYTHON`, else `.venv`; says so when there is none.
+/// Returns the project's Python, `DLBC_PYTHON` or `.venv`; reports a skipped test if there is none.
 pub fn python() -> Option<PathBuf> {
-    let own = std::env::var_os("DLBC_PYTHON").map(PathBuf::from);
+    let configured = std::env::var_os("DLBC_PYTHON").map(PathBuf::from);
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let path = own.unwrap_or_else(|| root.join(".venv/bin/python"));
+    let path = configured.unwrap_or_else(|| root.join(".venv/bin/python"));
     if path.exists() {
         return Some(path);
     }
@@ -25,7 +25,7 @@ pub fn python() -> Option<PathBuf> {
     None
 }
 
-/// A type as text: `f32[n,3,floor(h/(2))]`.
+/// Parses a type such as `f32[n,3,floor(h/(2))]`.
 pub fn ty(text: &str) -> TensorType {
     let (dtype, dims) = text.trim_end_matches(']').split_once('[').unwrap();
     let dtype: DType = serde_json::from_value(json!(dtype)).unwrap();
@@ -41,10 +41,10 @@ pub fn dims(texts: &[&str]) -> Vec<Dim> {
     texts.iter().map(|t| dim(t)).collect()
 }
 
-/// A program whose outputs are `output/0`, `output/1`, …
+/// Builds a program whose outputs are `output/0`, `output/1`, …
 pub fn program(make: impl FnOnce(&mut Builder) -> Vec<Value>) -> Program {
     let mut b = Builder::new();
-    let made = make(&mut b);
+    let outputs = make(&mut b);
     b.ok().unwrap();
     let inputs: Vec<_> = b.graph().inputs().to_vec();
     let info = Info {
@@ -55,13 +55,13 @@ pub fn program(make: impl FnOnce(&mut Builder) -> Vec<Value>) -> Program {
             .map(|id| b.graph().node(*id))
             .map(|n| InputInfo { name: n.name().into(), ty: n.types[0].clone(), explained: false })
             .collect(),
-        outputs: (0..made.len()).map(|i| i.to_string()).collect(),
+        outputs: (0..outputs.len()).map(|i| i.to_string()).collect(),
         ..Info::default()
     };
-    let seed = b.ty(made[0]).with_dtype(DType::F32);
+    let seed = b.ty(outputs[0]).with_dtype(DType::F32);
     b.input(SEED, seed);
     let mut graph = b.finish();
-    for (i, v) in made.iter().enumerate() {
+    for (i, v) in outputs.iter().enumerate() {
         graph.add_output(&i.to_string(), *v);
     }
     graph.check().unwrap();
@@ -91,25 +91,25 @@ pub fn values(ty: &TensorType, seed: u64) -> Tensor {
     }
 }
 
-/// [`values`], the integers 0 or 1: ids that every vocabulary holds, and masks (another value makes a mask of
-/// float32's lowest number overflow).
+/// Returns [`values`] with integers reduced to 0 and 1: ids that every vocabulary has, and masks. (A mask of other values
+/// overflows where it is multiplied by the lowest float32.)
 pub fn input_values(ty: &TensorType, seed: u64) -> Tensor {
-    let found = values(ty, seed);
+    let values = values(ty, seed);
     if ty.dtype != DType::I64 {
-        return found;
+        return values;
     }
-    let bits: Vec<i64> = found.to_f64().iter().map(|v| (*v as i64).rem_euclid(2)).collect();
+    let bits: Vec<i64> = values.to_f64().iter().map(|v| (*v as i64).rem_euclid(2)).collect();
     Tensor::from_i64(&ty.shape.as_known().unwrap(), &bits)
 }
 
-/// A model to run, with its inputs.
+/// A run of a model.
 pub struct Run {
     pub name: String,
     pub model: ModelProto,
     pub inputs: BTreeMap<String, Tensor>,
 }
 
-/// Runs models in ONNX Runtime; the outputs by name, or the error.
+/// Runs models in ONNX Runtime; returns the outputs of each by name, or the error.
 pub fn onnx_runtime(python: &Path, runs: &[Run]) -> Vec<Result<BTreeMap<String, Tensor>, String>> {
     let folder = tempfile::tempdir().unwrap();
     let mut cases = vec![];
@@ -163,7 +163,7 @@ fn numpy(dtype: DType) -> &'static str {
     }
 }
 
-/// The program's outputs by the reference kernels, for bound symbols.
+/// Computes the outputs of a program by the reference kernels.
 pub fn expected(
     program: &Program,
     bindings: &Bindings,
@@ -176,20 +176,20 @@ pub fn expected(
     values.into_iter().map(|(output, value)| (output.to_string(), value)).collect()
 }
 
-/// How a value is off, to a relative and absolute bound.
-pub fn difference(found: &Tensor, expected: &Array, bound: f64) -> Option<String> {
-    if found.dims() != expected.dims() {
-        return Some(format!("shape {:?} found, {:?} expected", found.dims(), expected.dims()));
+/// Describes the first element that differs by more than a relative and absolute bound.
+pub fn difference(actual: &Tensor, expected: &Array, bound: f64) -> Option<String> {
+    if actual.dims() != expected.dims() {
+        return Some(format!("shape {:?} found, {:?} expected", actual.dims(), expected.dims()));
     }
-    let wanted: Vec<f64> = match expected {
+    let expected: Vec<f64> = match expected {
         Array::F(a) => a.iter().copied().collect(),
         Array::I(a) => a.iter().map(|v| *v as f64).collect(),
         Array::B(a) => a.iter().map(|v| f64::from(u8::from(*v))).collect(),
     };
-    let off = |(f, e): (&f64, &f64)| {
-        !((f.is_nan() && e.is_nan()) || f == e || (f - e).abs() <= bound * e.abs().max(1.0))
+    let differs = |(a, e): (&f64, &f64)| {
+        !((a.is_nan() && e.is_nan()) || a == e || (a - e).abs() <= bound * e.abs().max(1.0))
     };
-    let values = found.to_f64();
-    let at = values.iter().zip(&wanted).position(off)?;
-    Some(format!("element {at}: {} found, {} expected", values[at], wanted[at]))
+    let actual = actual.to_f64();
+    let index = actual.iter().zip(&expected).position(differs)?;
+    Some(format!("element {index}: {} found, {} expected", actual[index], expected[index]))
 }

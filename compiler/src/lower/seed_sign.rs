@@ -372,7 +372,7 @@ fn adapt(b: &mut Builder, operand: Traced, y: Value) -> Traced {
 
 /// Ones in the shape and type of another value.
 fn ones(b: &mut Builder, like: Value) -> Value {
-    let one = b.scalar_like(1.0, like);
+    let unit = b.scalar_like(1.0, like);
     let shape = b.ty(like).shape;
-    b.expand(one, &shape)
+    b.expand(unit, &shape)
 }

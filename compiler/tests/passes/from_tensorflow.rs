@@ -1,4 +1,4 @@
-//! What TensorFlow and JAX write: embeddings by one-hot rows, norms by moments, softmax in pieces.
+//! Patterns of TensorFlow and JAX: embeddings by one-hot rows, norms by moments, softmax in pieces.
 
 use dlbc_ops::graph::Value;
 use dlbc_ops::op::{
@@ -100,8 +100,8 @@ fn recover_moment_norm_leaves_alone() {
 
 fn softmax(m: &mut Model, over: usize) -> Value {
     let x = m.input("x", &[2, 4]);
-    let greatest = m.add("greatest", Reduce { kind: ReduceKind::Max, axes: vec![1], keep: true }, &[x]);
-    let rest = m.add("rest", Sub, &[x, greatest]);
+    let maximum = m.add("maximum", Reduce { kind: ReduceKind::Max, axes: vec![1], keep: true }, &[x]);
+    let rest = m.add("rest", Sub, &[x, maximum]);
     let e = m.unary("e", Unary::Exp, rest);
     let sum = m.add("sum", Reduce { kind: ReduceKind::Sum, axes: vec![over], keep: true }, &[e]);
     m.add("y", Div, &[e, sum])
@@ -126,11 +126,11 @@ fn recover_softmax_of_another_axis_keeps_the_difference() {
     let y = softmax(&mut m, 0);
     let mut graph = m.after("recover_softmax", y);
     graph.remove_unused();
-    // The greatest over the other axis does not cancel.
+    // The maximum over another axis does not cancel.
     assert_snapshot!(graph, @r"
     graph (x: f32[2,4]) -> (y) {
-      greatest = ReduceMax(x) axes=[1] keep=true : f32[2,1]
-      rest = Sub(x, greatest) : f32[2,4]
+      maximum = ReduceMax(x) axes=[1] keep=true : f32[2,1]
+      rest = Sub(x, maximum) : f32[2,4]
       y = Softmax(rest) axis=0 : f32[2,4]   // from e, sum, y
     }
     ");

@@ -94,11 +94,11 @@ fn fuse_linear_bias_leaves_alone() {
     // A layer that has a bias.
     let mut m = Model::default();
     let x = m.input("x", &[4, 3]);
-    let (w, own, b) = (m.ones("w", &[2, 3]), m.ones("own", &[2]), m.ones("b", &[2]));
-    let h = m.add("h", LINEAR, &[x, w, own]);
+    let (w, bias, b) = (m.ones("w", &[2, 3]), m.ones("bias", &[2]), m.ones("b", &[2]));
+    let h = m.add("h", LINEAR, &[x, w, bias]);
     let y = m.add("out", Add, &[h, b]);
     m.untouched("fuse_linear_bias", y);
-    // An addend that is no constant.
+    // An addend that is not constant.
     let mut m = Model::default();
     let (_, h) = layer(&mut m);
     let b = m.input("b", &[2]);
@@ -219,7 +219,7 @@ fn fold_affine_leaves_alone() {
     let s = m.ones("s", &[7, 1, 2]);
     let y = m.add("out", Mul, &[h, s]);
     m.untouched("fold_affine", y);
-    // A scale that is no constant.
+    // A scale that is not constant.
     let mut m = Model::default();
     let (_, h) = layer(&mut m);
     let s = m.input("s", &[2]);
@@ -280,7 +280,7 @@ fn recover_silu_leaves_alone() {
     let p = m.add("p", Mul, &[x, s]);
     let y = m.add("out", Add, &[p, s]);
     m.untouched("recover_silu", y);
-    // A factor by column is no single factor.
+    // A factor per column.
     let mut m = Model::default();
     let (x, alpha) = (m.input("x", &[4, 3]), m.ones("alpha", &[3]));
     let a = m.add("a", Mul, &[x, alpha]);
@@ -292,11 +292,11 @@ fn recover_silu_leaves_alone() {
 /// `x · ½ · (1 + erf(x / root))`, with ½ on x, on the sum, or at the end.
 fn gelu(m: &mut Model, root: f32, addend: f32, half: usize) -> Value {
     let x = m.input("x", &[4, 3]);
-    let (root, one) = (m.constant("root", &[], &[root]), m.constant("one", &[], &[addend]));
+    let (root, addend) = (m.constant("root", &[], &[root]), m.constant("one", &[], &[addend]));
     let factor = m.constant("half", &[], &[0.5]);
     let u = m.add("u", Div, &[x, root]);
     let e = m.unary("e", Unary::Erf, u);
-    let s = m.add("sum", Add, &[e, one]);
+    let s = m.add("sum", Add, &[e, addend]);
     match half {
         0 => {
             let left = m.add("left", Mul, &[x, factor]);
@@ -441,7 +441,7 @@ fn recover_norm_leaves_alone() {
     m.0.remove(quotient.node);
     let y = m.add("out", Div, &[z, std]);
     m.untouched("recover_norm", y);
-    // What is added is no epsilon.
+    // An addend that is too large for an epsilon.
     let mut m = Model::default();
     let x = m.input("x", &[4, 3]);
     let (_, y) = rms(&mut m, x, 1.0);
@@ -454,7 +454,7 @@ fn recover_gelu_by_the_tanh_formula() {
     let x = m.input("x", &[4, 3]);
     let scalar = |m: &mut Model, name: &str, v: f64| m.constant(name, &[], &[v as f32]);
     let (three, k) = (scalar(&mut m, "three", 3.0), scalar(&mut m, "k", 0.044_715));
-    let (root, one) =
+    let (root, unit) =
         (scalar(&mut m, "root", (2.0 / std::f64::consts::PI).sqrt()), scalar(&mut m, "one", 1.0));
     let half = scalar(&mut m, "half", 0.5);
     let cube = m.add("cube", Arithmetic { f: Binary::Pow }, &[x, three]);
@@ -462,7 +462,7 @@ fn recover_gelu_by_the_tanh_formula() {
     let sum = m.add("sum", Add, &[x, small]);
     let scaled = m.add("scaled", Mul, &[sum, root]);
     let tanh = m.unary("tanh", Unary::Tanh, scaled);
-    let plus = m.add("plus", Add, &[tanh, one]);
+    let plus = m.add("plus", Add, &[tanh, unit]);
     let left = m.add("left", Mul, &[x, half]);
     let y = m.add("y", Mul, &[left, plus]);
     assert_snapshot!(m.after("recover_gelu", y), @r"
@@ -571,7 +571,7 @@ fn recover_attention_leaves_alone() {
 }
 
 #[test]
-fn recover_softmax_drops_the_greatest() {
+fn recover_softmax_drops_the_maximum() {
     let max = |axes: Vec<usize>| Reduce { kind: ReduceKind::Max, axes, keep: true };
     let mut m = Model::default();
     let x = m.input("x", &[2, 5]);
@@ -586,7 +586,7 @@ fn recover_softmax_drops_the_greatest() {
     }
     ");
 
-    // The greatest of another axis is no constant along this one.
+    // The maximum of another axis varies along this one.
     let mut m = Model::default();
     let x = m.input("x", &[2, 5]);
     let top = m.add("top", max(vec![0]), &[x]);
@@ -608,8 +608,8 @@ fn split_two_classes_gives_each_class_a_unit() {
     for swapped in [false, true] {
         let mut m = Model::default();
         let (_, p) = one_unit(&mut m);
-        let one = m.constant("one", &[], &[1.0]);
-        let q = m.add("q", Sub, &[one, p]);
+        let unit = m.constant("one", &[], &[1.0]);
+        let q = m.add("q", Sub, &[unit, p]);
         let y = m.add("y", Concat { axis: 1 }, &if swapped { [p, q] } else { [q, p] });
         let mut graph = m.after("split_two_classes", y);
         graph.remove_unused();
@@ -657,8 +657,8 @@ fn split_two_classes_of_what_no_layer_makes_is_a_linear_map() {
     let z = m.add("z", Add, &[a, b]);
     let p = m.unary("p", Unary::Sigmoid, z);
     let p = m.add("column", Reshape { to: Shape(vec![Dim::known(4), Dim::known(1)]) }, &[p]);
-    let one = m.constant("one", &[1], &[1.0]);
-    let q = m.add("q", Sub, &[one, p]);
+    let unit = m.constant("one", &[1], &[1.0]);
+    let q = m.add("q", Sub, &[unit, p]);
     let y = m.add("y", Concat { axis: 1 }, &[q, p]);
     let graph = m.after("split_two_classes", y);
     assert_eq!(constants(&graph, "z.classes"), [[-1.0, 1.0]]);
@@ -669,9 +669,9 @@ fn split_two_classes_leaves_alone() {
     // Probabilities of two units.
     let mut m = Model::default();
     let (_, p) = one_unit(&mut m);
-    let (other, one) = (m.input("other", &[4, 1]), m.constant("one", &[], &[1.0]));
+    let (other, unit) = (m.input("other", &[4, 1]), m.constant("one", &[], &[1.0]));
     let r = m.unary("r", Unary::Sigmoid, other);
-    let q = m.add("q", Sub, &[one, r]);
+    let q = m.add("q", Sub, &[unit, r]);
     let y = m.add("y", Concat { axis: 1 }, &[q, p]);
     m.untouched("split_two_classes", y);
     // The same twice, and what is left of 2.

@@ -1,4 +1,4 @@
-//! Small graphs for the passes.
+//! Builder of small graphs, and checks of one pass on them.
 
 use dlbc_compiler::Options;
 use dlbc_compiler::canonical::{Context, PASSES};
@@ -49,13 +49,13 @@ impl Model {
         self.add(name, Activation { f: Function::Unary(f) }, &[x])
     }
 
-    /// The graph with output `y`, after the pass; the pass must change it.
+    /// Runs the pass on the graph with output `y`, asserts that it changed the graph, and returns the graph.
     pub fn after(mut self, pass: &str, y: Value) -> Graph<Op> {
         assert!(self.run(pass, y), "{pass} changes nothing");
         self.0
     }
 
-    /// The pass must leave the graph with output `y` alone.
+    /// Asserts that the pass leaves the graph with output `y` unchanged.
     pub fn untouched(mut self, pass: &str, y: Value) {
         self.0.add_output("y", y);
         let before = self.0.to_string();

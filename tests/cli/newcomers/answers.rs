@@ -23,9 +23,9 @@ fn json(command: &str, files: &Files) -> Value {
 /// The relevance of a token of the only text.
 fn token(summary: &Value, token: &str) -> f64 {
     let tokens = summary["tokens"][0].as_array().unwrap();
-    let found =
+    let entry =
         tokens.iter().find(|t| t["token"] == token).unwrap_or_else(|| panic!("{token} in {tokens:?}"));
-    found["relevance"].as_f64().unwrap()
+    entry["relevance"].as_f64().unwrap()
 }
 
 const WASTE: &str = "run fixtures/sentiment_bert/model.onnx --text \"A waste of two hours.\"";
@@ -36,8 +36,9 @@ fn waste_speaks_for_negative_and_against_positive() {
     let files = Files::new();
     for rules in ["attnlrp", "cp-lrp", "integrated-gradients"] {
         for (target, sign) in [("0", 1.0), ("1", -1.0), ("0-1", 1.0), ("1-0", -1.0)] {
-            let found = token(&json(&format!("{WASTE} --rules {rules} --target {target}"), &files), "waste");
-            assert!(found * sign > 0.0, "{rules} --target {target}: {found}");
+            let relevance =
+                token(&json(&format!("{WASTE} --rules {rules} --target {target}"), &files), "waste");
+            assert!(relevance * sign > 0.0, "{rules} --target {target}: {relevance}");
         }
     }
 }

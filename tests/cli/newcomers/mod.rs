@@ -134,15 +134,20 @@ fn every_command_says_what_it_should() {
 /// Every item of the four reports is in the table, among the answers, or left with a reason.
 #[test]
 fn every_item_is_answered_or_left_with_a_reason() {
-    let of = |letter: char, last: usize| (1..=last).map(move |i| format!("{letter}{i}"));
-    let items: Vec<String> =
-        of('W', 8).chain(of('A', 11)).chain(of('B', 15)).chain(of('C', 12)).chain(of('D', 8)).collect();
+    let numbered = |letter: char, last: usize| (1..=last).map(move |i| format!("{letter}{i}"));
+    let items: Vec<String> = numbered('W', 8)
+        .chain(numbered('A', 11))
+        .chain(numbered('B', 15))
+        .chain(numbered('C', 12))
+        .chain(numbered('D', 8))
+        .collect();
     let answered = |item: &str| {
-        let own =
-            |found: &str| found == item || found.strip_prefix(item).is_some_and(|rest| rest.starts_with('.'));
-        COMMANDS.iter().any(|c| own(c.item))
-            || answers::ITEMS.iter().any(|i| own(i))
-            || LEFT.iter().any(|(i, _)| own(i))
+        let is_of_item = |number: &str| {
+            number == item || number.strip_prefix(item).is_some_and(|rest| rest.starts_with('.'))
+        };
+        COMMANDS.iter().any(|c| is_of_item(c.item))
+            || answers::ITEMS.iter().any(|i| is_of_item(i))
+            || LEFT.iter().any(|(i, _)| is_of_item(i))
     };
     let missing: Vec<&String> = items.iter().filter(|item| !answered(item)).collect();
     assert!(missing.is_empty(), "{missing:?}");

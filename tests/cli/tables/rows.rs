@@ -50,14 +50,14 @@ fn a_row_lists_its_strongest_features() {
 #[test]
 fn several_rows_are_one_batch() {
     let folder = folder();
-    let (all, one, csv) = (path(&folder, "all.npz"), path(&folder, "one.npz"), path(&folder, "r.csv"));
+    let (all, single, csv) = (path(&folder, "all.npz"), path(&folder, "one.npz"), path(&folder, "r.csv"));
     let summary = json(&[&WINE, &TABLE, &["--row", "0-2,7", "--out", &all]]);
     assert_eq!(summary["rows"], json!([0, 1, 2, 7]));
     assert_eq!(summary["outputs"]["probabilities"]["shape"], json!([4, 3]));
     let together = relevance(&all);
     for (i, row) in ["0", "1", "2", "7"].into_iter().enumerate() {
-        ok(&[&WINE, &TABLE, &["--row", row, "--out", &one]]);
-        let gap = &relevance(&one).row(0) - &together.row(i);
+        ok(&[&WINE, &TABLE, &["--row", row, "--out", &single]]);
+        let gap = &relevance(&single).row(0) - &together.row(i);
         assert!(gap.iter().all(|g| g.abs() < 1e-3), "{row}: {gap}");
     }
     for feature in 0..13 {
@@ -127,11 +127,11 @@ fn pictures_of_tables_are_drawn() {
         ok(&[&WINE, &TABLE, &["--heatmap", &file], extra]);
         image::image_dimensions(&file).unwrap()
     };
-    let one = size(&["--row", "2"]);
+    let single = size(&["--row", "2"]);
     let all = size(&["--row", "all"]);
-    assert!(all.0 > one.0 && all.1 > 13 * 24, "{one:?} {all:?}");
+    assert!(all.0 > single.0 && all.1 > 13 * 24, "{single:?} {all:?}");
     assert!(size(&["--row", "all", "--target", "0,1"]).1 > 2 * all.1 - 40);
     let title =
         "a title that is longer than the picture is wide, so that the picture grows with it ".repeat(2);
-    assert!(size(&["--row", "2", "--title", &title]).0 > one.0);
+    assert!(size(&["--row", "2", "--title", &title]).0 > single.0);
 }
