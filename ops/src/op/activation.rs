@@ -81,12 +81,12 @@ impl Operator for Activation {
     fn attributes(&self) -> String {
         let parameters = match self.f {
             Function::Unary(f) => f.text(),
-            Function::Gelu { tanh } => format!("tanh: {tanh}"),
+            Function::Gelu { tanh } => format!("tanh={tanh}"),
             Function::Silu { alpha } | Function::Celu { alpha } | Function::ThresholdedRelu { alpha } => {
-                format!("alpha: {alpha:?}")
+                format!("alpha={alpha:?}")
             }
-            Function::Selu { alpha, gamma } => format!("alpha: {alpha:?}, gamma: {gamma:?}"),
-            Function::Shrink { bias, lambd } => format!("bias: {bias:?}, lambd: {lambd:?}"),
+            Function::Selu { alpha, gamma } => format!("alpha={alpha:?} gamma={gamma:?}"),
+            Function::Shrink { bias, lambd } => format!("bias={bias:?} lambd={lambd:?}"),
             Function::Mish | Function::Tan => String::new(),
         };
         if parameters.is_empty() { parameters } else { format!(" {parameters}") }

@@ -41,6 +41,27 @@ pub enum Binary {
 }
 
 impl Binary {
+    /// Returns the name of the function in printed graphs and composites.
+    pub fn word(self) -> &'static str {
+        match self {
+            Binary::Add => "Add",
+            Binary::Sub => "Sub",
+            Binary::Mul => "Mul",
+            Binary::Div => "Div",
+            Binary::GuardedDiv => "GuardedDiv",
+            Binary::Pow => "Pow",
+            Binary::Min => "Min",
+            Binary::Max => "Max",
+            Binary::Mod => "Mod",
+            Binary::Equal => "Equal",
+            Binary::Less => "Less",
+            Binary::LessOrEqual => "LessOrEqual",
+            Binary::And => "And",
+            Binary::Or => "Or",
+            Binary::Xor => "Xor",
+        }
+    }
+
     /// Returns true for comparisons, whose result is boolean.
     pub fn is_predicate(self) -> bool {
         matches!(self, Binary::Equal | Binary::Less | Binary::LessOrEqual)
@@ -164,7 +185,7 @@ impl Primitive for Binary {
     }
 
     fn title(&self) -> String {
-        format!("{self:?}")
+        self.word().into()
     }
 }
 

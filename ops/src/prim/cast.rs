@@ -49,6 +49,10 @@ impl Primitive for Cast {
     fn is_zero(&self, x: &Knowledge<'_>) -> bool {
         x.is_zero(0)
     }
+
+    fn attributes(&self) -> String {
+        format!("to={}", self.to)
+    }
 }
 
 /// Converts `x` to type `to`: floats are truncated to integers, integers keep their low bits, and every value except 0

@@ -36,7 +36,7 @@ impl Fields for Dims {
     }
 
     fn text(&self) -> String {
-        format!("dims: {:?}, values: {:?}", self.dims, self.values)
+        format!("dims={:?} values={:?}", self.dims, self.values)
     }
 }
 

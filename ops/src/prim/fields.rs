@@ -68,8 +68,8 @@ macro_rules! fields {
             }
 
             fn text(&self) -> String {
-                let fields: &[String] = &[$(format!(concat!(stringify!($field), ": {:?}"), self.$field)),*];
-                fields.join(", ")
+                let fields: &[String] = &[$(format!(concat!(stringify!($field), "={:?}"), self.$field)),*];
+                fields.join(" ")
             }
         }
     };

@@ -104,7 +104,15 @@ impl Primitive for Reduce {
     }
 
     fn title(&self) -> String {
-        format!("Reduce{:?}", self.kind)
+        let word = match self.kind {
+            Reduction::Sum => "ReduceSum",
+            Reduction::Max => "ReduceMax",
+            Reduction::Min => "ReduceMin",
+            Reduction::Prod => "ReduceProd",
+            Reduction::ArgMax => "ReduceArgMax",
+            Reduction::ArgMin => "ReduceArgMin",
+        };
+        word.into()
     }
 
     fn attributes(&self) -> String {

@@ -79,6 +79,38 @@ pub enum Unary {
     Not,
 }
 
+impl Unary {
+    /// Returns the name of the function in printed graphs and composites.
+    pub fn word(self) -> &'static str {
+        match self {
+            Unary::Abs => "Abs",
+            Unary::Neg => "Neg",
+            Unary::Sign => "Sign",
+            Unary::Exp => "Exp",
+            Unary::Log => "Log",
+            Unary::Sqrt => "Sqrt",
+            Unary::Reciprocal => "Reciprocal",
+            Unary::Erf => "Erf",
+            Unary::Tanh => "Tanh",
+            Unary::Sigmoid => "Sigmoid",
+            Unary::Relu => "Relu",
+            Unary::LeakyRelu { .. } => "LeakyRelu",
+            Unary::Elu { .. } => "Elu",
+            Unary::HardSigmoid { .. } => "HardSigmoid",
+            Unary::HardSwish => "HardSwish",
+            Unary::Softplus => "Softplus",
+            Unary::Softsign => "Softsign",
+            Unary::Clip { .. } => "Clip",
+            Unary::Floor => "Floor",
+            Unary::Ceil => "Ceil",
+            Unary::Round => "Round",
+            Unary::Sin => "Sin",
+            Unary::Cos => "Cos",
+            Unary::Not => "Not",
+        }
+    }
+}
+
 impl Builder {
     /// Adds a node that computes `f(x)` elementwise.
     pub fn unary(&mut self, f: Unary, x: Value) -> Value {
@@ -113,9 +145,15 @@ impl Fields for Unary {
     fn dims_mut(&mut self, _visit: &mut dyn FnMut(&mut Dim)) {}
 
     fn text(&self) -> String {
-        let text = format!("{self:?}");
-        let inner = text.split_once('{').and_then(|(_, t)| t.rsplit_once('}')).map_or("", |(t, _)| t);
-        inner.trim().to_string()
+        match self {
+            Unary::LeakyRelu { alpha } | Unary::Elu { alpha } => format!("alpha={alpha:?}"),
+            Unary::HardSigmoid { alpha, beta } => format!("alpha={alpha:?} beta={beta:?}"),
+            Unary::Clip { min, max } => {
+                let bound = |name, value: &Option<f32>| value.map(|value| format!("{name}={value:?}"));
+                [bound("min", min), bound("max", max)].into_iter().flatten().collect::<Vec<_>>().join(" ")
+            }
+            _ => String::new(),
+        }
     }
 }
 
@@ -171,7 +209,7 @@ impl Primitive for Unary {
     }
 
     fn title(&self) -> String {
-        format!("{self:?}").split(' ').next().unwrap_or_default().to_string()
+        self.word().into()
     }
 }
 
