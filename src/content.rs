@@ -73,7 +73,7 @@ impl Content {
             Content::Onnx => "an ONNX model",
             Content::Npy => "a .npy array",
             Content::Npz => "an .npz archive of arrays",
-            Content::ResultNpz | Content::ResultJson => "a result of `dlbc run`",
+            Content::ResultNpz | Content::ResultJson => "a result file of dlbc",
             Content::Safetensors => "a safetensors file, which holds tensors without a graph",
             Content::SklearnPickle => "a Python pickle of scikit-learn",
             Content::Pickle => "a Python pickle",
@@ -97,61 +97,10 @@ impl Content {
         }
     }
 
-    /// Returns advice on such a file where a model is expected; `None` where there is nothing to add.
-    pub fn help_for_model(self) -> Option<&'static str> {
-        Some(match self {
-            Content::Npy | Content::Npz => "the model comes first: `dlbc run MODEL.onnx --inputs FILE`",
-            Content::ResultNpz | Content::ResultJson => "`dlbc diff` compares results",
-            Content::SklearnPickle => {
-                "export it with skl2onnx: `to_onnx(model, X[:1].astype(\"float32\"), options={\"zipmap\": False})`"
-            }
-            Content::Pickle => {
-                "export the model to ONNX from Python: skl2onnx for scikit-learn, `torch.onnx.export` for PyTorch"
-            }
-            Content::PyTorch => {
-                "export it from Python with `torch.onnx.export(model, inputs, \"model.onnx\")`"
-            }
-            Content::Safetensors => {
-                "export the model with its weights: `optimum-cli export onnx --model FOLDER OUT`, or `torch.onnx.export`"
-            }
-            Content::Keras => {
-                "export it from Python: `model.export(\"model.onnx\", format=\"onnx\")`, or with tf2onnx"
-            }
-            Content::TensorFlow => {
-                "convert it: `python -m tf2onnx.convert --saved-model FOLDER --output model.onnx`"
-            }
-            Content::TfLite => "convert it: `python -m tf2onnx.convert --tflite FILE --output model.onnx`",
-            Content::Gguf => {
-                "take the ONNX export of the same model, or make one with `optimum-cli export onnx`"
-            }
-            Content::Ort => "take the .onnx file that it was made from",
-            Content::LfsPointer => "download the file itself: `git lfs pull`",
-            Content::Html => {
-                "the download gave a page instead of the file: fetch the file itself (often its \"raw\" link)"
-            }
-            Content::Gzip | Content::Zip => "unpack it first",
-            Content::Csv => "the model comes first: `dlbc run MODEL.onnx --csv FILE`",
-            Content::Picture => "the model comes first: `dlbc run MODEL.onnx --image FILE`",
-            Content::Folder => "give the .onnx file in it",
-            Content::Toml => "a composite is given with `--rules`",
-            Content::Onnx | Content::Parquet | Content::Json | Content::Empty => return None,
-        })
-    }
-
     /// Returns whether such a file is no text.
     pub fn is_binary(self) -> bool {
         use Content::{Csv, Empty, Folder, Html, Json, LfsPointer, ResultJson, Toml};
         !matches!(self, Csv | Empty | Folder | Html | Json | LfsPointer | ResultJson | Toml)
-    }
-
-    /// The flag that takes such a file as a model's input.
-    pub fn input_flag(self) -> Option<&'static str> {
-        match self {
-            Content::Npy | Content::Npz => Some("--inputs"),
-            Content::Csv => Some("--csv"),
-            Content::Picture => Some("--image"),
-            _ => None,
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use dlbc_proto::ProtoError;
 use dlbc_runtime::RuntimeError;
 
 use crate::nearest::did_you_mean;
+use crate::remedy::Remedy;
 
 /// A result of the library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -46,6 +47,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     hint: Option<String>,
+    remedy: Option<Remedy>,
     content: Content,
 }
 
@@ -60,7 +62,7 @@ enum Content {
 
 impl Error {
     fn new(kind: ErrorKind, content: Content) -> Error {
-        Error(Box::new(Inner { kind, hint: None, content }))
+        Error(Box::new(Inner { kind, hint: None, remedy: None, content }))
     }
 
     fn message(kind: ErrorKind, message: impl Into<String>) -> Error {
@@ -127,6 +129,13 @@ impl Error {
         self
     }
 
+    /// Sets the setting of the call that mends the error.
+    #[must_use]
+    pub fn with_remedy(mut self, remedy: Remedy) -> Error {
+        self.0.remedy = Some(remedy);
+        self
+    }
+
     /// Puts a place or an activity before the error.
     #[must_use]
     pub fn context(self, context: impl Into<String>) -> Error {
@@ -148,6 +157,18 @@ impl Error {
             Content::Message(_) => None,
             Content::Context(_, error) => error.hint(),
             Content::Wrapped(error) => wrapped_hint(error.as_ref()),
+        }
+    }
+
+    /// Returns the setting of the call that mends the error: that of the outermost cause that has one.
+    pub fn remedy(&self) -> Option<Remedy> {
+        if let Some(remedy) = &self.0.remedy {
+            return Some(remedy.clone());
+        }
+        match &self.0.content {
+            Content::Message(_) => None,
+            Content::Context(_, error) => error.remedy(),
+            Content::Wrapped(error) => wrapped_remedy(error.as_ref()),
         }
     }
 
@@ -177,21 +198,32 @@ impl Error {
 
 /// Suggestions for a name that a crate below does not know.
 fn wrapped_hint(error: &(dyn StdError + Send + Sync + 'static)) -> Option<String> {
-    if let Some(error) = error.downcast_ref::<CompileError>() {
-        return match error {
-            CompileError::UnknownComposite { name, known } => did_you_mean(name, known.iter().copied()),
-            CompileError::UnknownName { name, known, .. } => {
-                did_you_mean(name, known.iter().map(String::as_str))
-            }
-            _ => None,
-        };
+    if let Some(CompileError::UnknownComposite { name, known }) = error.downcast_ref() {
+        return did_you_mean(name, known.iter().copied());
     }
-    match error.downcast_ref::<RuntimeError>()? {
+    if let Some(CompileError::InvalidComposite { unknown: Some(unknown), .. }) = error.downcast_ref() {
+        return did_you_mean(&unknown.word, unknown.known.iter().map(String::as_str));
+    }
+    if let Some(CompileError::UnknownName { name, known, .. }) = error.downcast_ref() {
+        return did_you_mean(name, known.iter().map(String::as_str));
+    }
+    if let Some(
         RuntimeError::UnknownRelevance { name, known }
         | RuntimeError::UnknownInput { name, known }
-        | RuntimeError::UnknownOutput { name, known } => did_you_mean(name, known.iter().map(String::as_str)),
-        _ => None,
+        | RuntimeError::UnknownOutput { name, known },
+    ) = error.downcast_ref()
+    {
+        return did_you_mean(name, known.iter().map(String::as_str));
     }
+    None
+}
+
+/// Setting that mends an error of a crate below.
+fn wrapped_remedy(error: &(dyn StdError + Send + Sync + 'static)) -> Option<Remedy> {
+    let compile = || error.downcast_ref().and_then(Remedy::of_compile);
+    let run = || error.downcast_ref().and_then(Remedy::of_run);
+    let proto = || error.downcast_ref().and_then(Remedy::of_proto);
+    compile().or_else(run).or_else(proto)
 }
 
 impl fmt::Display for Error {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::input::{Columns, Feature};
 use crate::notes::Notes;
+use crate::remedy::Remedy;
 use crate::wording::visible;
 
 /// Columns that a note lists.
@@ -102,15 +103,16 @@ fn carried<'a>(table: &'a Columns, inputs: &Tensors, explanation: &Explanation) 
 /// Says which columns carry no relevance, as whole numbers do.
 pub fn note(table: &Columns, explanation: &Explanation, notes: &dyn Notes) {
     let missing = table.features.iter().filter(|f| !explanation.supporting.relevance.contains_key(&f.input));
-    let flags: Vec<String> =
-        missing.map(|f| format!("`--live {}`", visible(&f.input))).take(LISTED).collect();
-    if !flags.is_empty() {
-        let columns = if flags.len() == 1 { "column carries" } else { "columns carry" };
-        notes.note(format!(
-            "whole numbers: {} {columns} no relevance without {}",
-            flags.len(),
-            flags.join(", ")
-        ));
+    let inputs: Vec<String> = missing.map(|f| f.input.clone()).collect();
+    if !inputs.is_empty() {
+        let mut listed: Vec<String> =
+            inputs.iter().take(LISTED).map(|name| format!("`{}`", visible(name))).collect();
+        if inputs.len() > LISTED {
+            listed.push(format!("{} more", inputs.len() - LISTED));
+        }
+        let columns = if inputs.len() == 1 { "column" } else { "columns" };
+        let text = format!("no relevance for {columns} of whole numbers: {}", listed.join(", "));
+        notes.note_with(text, Remedy::LiveInputs(inputs));
     }
 }
 

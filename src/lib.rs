@@ -72,6 +72,8 @@ pub mod input;
 pub mod nearest;
 #[doc(hidden)]
 pub mod notes;
+#[doc(hidden)]
+pub mod remedy;
 pub mod results;
 #[cfg(feature = "images")]
 #[doc(hidden)]
@@ -98,6 +100,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use explainer::{Explainer, ExplainerBuilder};
 pub use input::{Inputs, InputsBuilder, PictureOptions, Preset, Rows, TextOptions};
 pub use notes::{Level, Note};
+pub use remedy::Remedy;
 pub use target::{Named, TargetSpec};
 
 /// The programs of the README and of the book, which run as they stand.

@@ -4,6 +4,8 @@ use std::any::Any;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
+use crate::remedy::Remedy;
+
 /// Importance of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
@@ -20,6 +22,8 @@ pub struct Note {
     pub level: Level,
     /// The note in words.
     pub text: String,
+    /// Setting of the call that chooses otherwise, where there is one.
+    pub remedy: Option<Remedy>,
 }
 
 impl fmt::Display for Note {
@@ -46,12 +50,17 @@ pub trait Notes {
 impl dyn Notes + '_ {
     /// Says what was done beyond the letter of the request.
     pub fn note(&self, text: impl Into<String>) {
-        self.receive(Note { level: Level::Note, text: text.into() });
+        self.receive(Note { level: Level::Note, text: text.into(), remedy: None });
+    }
+
+    /// Says what was done beyond the letter of the request, and which setting chooses otherwise.
+    pub fn note_with(&self, text: impl Into<String>, remedy: Remedy) {
+        self.receive(Note { level: Level::Note, text: text.into(), remedy: Some(remedy) });
     }
 
     /// Says what the caller should look at.
     pub fn warn(&self, text: impl Into<String>) {
-        self.receive(Note { level: Level::Warning, text: text.into() });
+        self.receive(Note { level: Level::Warning, text: text.into(), remedy: None });
     }
 }
 

@@ -6,6 +6,7 @@ use dlbc_runtime::{Region, Target};
 
 use crate::classes::Classes;
 use crate::error::{Error, Result};
+use crate::remedy::Remedy;
 use crate::wording::visible;
 
 /// Targets of one run at most.
@@ -81,13 +82,16 @@ pub fn units(text: &str, classes: Option<&Classes>) -> Result<Vec<Named>> {
         for target in word_targets {
             let name = if several { target.to_string() } else { name.clone() };
             if targets.iter().any(|t| t.target == target) {
-                return Err(Error::usage(format!("target `{}` is named twice", visible(&name))));
+                return Err(Error::usage(format!("target `{}` is given twice", visible(&name))));
             }
             targets.push(Named { name, target });
         }
     }
     if targets.len() > MOST_TARGETS {
-        return Err(Error::usage(format!("{} targets; {MOST_TARGETS} are the most", targets.len())));
+        return Err(Error::usage(format!(
+            "too many targets: expected at most {MOST_TARGETS}, found {}",
+            targets.len()
+        )));
     }
     Ok(targets)
 }
@@ -124,14 +128,15 @@ fn of_word(word: &str, classes: &Classes, known: bool) -> Result<Vec<Target>> {
         return Ok(vec![]);
     }
     let expected = "argmax, all, an index such as 3 or -1, a difference such as 3-5, topK or a class name";
-    let help = known.then(|| advice(word, classes));
-    Err(Error::usage(format!("invalid target `{}`: expected {expected}", visible(word))).with_hint(help))
+    let error = Error::usage(format!("invalid target `{}`: expected {expected}", visible(word)));
+    Err(if known { advised(error, word, classes) } else { error })
 }
 
-fn advice(word: &str, classes: &Classes) -> String {
+/// The error of an unknown class, with the names most like it; without names with the setting for them.
+fn advised(error: Error, word: &str, classes: &Classes) -> Error {
     match classes.is_empty() {
-        true => "the model has no class names: `--classes FILE` gives them".into(),
-        false => classes.advice(word),
+        true => error.with_remedy(Remedy::ClassNames),
+        false => error.with_hint(Some(classes.advice(word))),
     }
 }
 
@@ -144,14 +149,11 @@ pub fn classes(words: &[String], classes: Option<&Classes>) -> Result<Vec<i64>> 
         if let Ok(index) = word.trim().parse() {
             return Ok(index);
         }
-        let bad = |help| {
-            let message = format!("invalid class `{}`: expected an index or a name", visible(word));
-            Err(Error::usage(message).with_hint(help))
-        };
+        let bad = || Error::usage(format!("invalid class `{}`: expected an index or a name", visible(word)));
         match classes {
             None if word.chars().any(char::is_alphabetic) => Ok(0),
-            None => bad(None),
-            Some(known) => class(word, known)?.map_or_else(|| bad(Some(advice(word, known))), Ok),
+            None => Err(bad()),
+            Some(known) => class(word, known)?.ok_or_else(|| advised(bad(), word, known)),
         }
     };
     words.iter().map(one).collect()
@@ -184,7 +186,8 @@ mod tests {
         assert!(seeds("malignant,1", &names).unwrap_err().contains("twice"));
         let error = seeds("malignent", &names).unwrap_err();
         assert!(error.ends_with("(did you mean `malignant`?)"), "{error}");
-        assert!(seeds("malignant", &[]).unwrap_err().contains("--classes FILE"));
+        let nameless = units("malignant", Some(&named(&[]))).unwrap_err();
+        assert_eq!(nameless.remedy(), Some(Remedy::ClassNames));
     }
 
     #[test]

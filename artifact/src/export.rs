@@ -107,7 +107,7 @@ fn add_runs(
         return Err("the model has dimensions that depend on its data".into());
     }
     let batch = program.batch_symbol();
-    let batch = batch.ok_or("the points are rows of a batch, and the model's first axis is no open batch")?;
+    let batch = batch.ok_or("expected a model with an open batch, whose rows the points become")?;
     integrated_gradients::integrate(
         graph,
         &program.info,

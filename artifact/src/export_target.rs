@@ -115,7 +115,7 @@ pub(crate) fn unit_masks(
     let mut valid = None;
     let indices: Vec<(Value, f64)> = match target {
         None => {
-            let input = input.ok_or("there is no input of targets")?;
+            let input = input.ok_or("the input of targets is missing")?;
             let best = largest(b)?;
             let zero = b.scalar(DType::I64, 0.0);
             let is_free = b.add(Prim::Binary(Binary::Less), &[input, zero])?;

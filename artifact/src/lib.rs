@@ -41,7 +41,7 @@ pub enum ArtifactError {
     #[error(transparent)]
     Proto(#[from] ProtoError),
     /// A primitive that no ONNX operators express for its types.
-    #[error("node {node} ({op}) has no ONNX spelling: {reason}")]
+    #[error("node {node} ({op}) cannot be lowered to ONNX: {reason}")]
     Spelling {
         /// Name of the node.
         node: Name,
@@ -57,9 +57,7 @@ pub enum ArtifactError {
         name: Name,
     },
     /// An explained output whose seed an exported model cannot compute.
-    #[error(
-        "output {output} of type {ty} cannot be explained in an exported model: at most 3 axes are supported"
-    )]
+    #[error("output {output} of type {ty} cannot be explained in an exported model: expected at most 3 axes")]
     Seed {
         /// Name of the explained output.
         output: Name,
@@ -75,7 +73,7 @@ pub enum ArtifactError {
         reason: String,
     },
     /// A composite of several runs that one model cannot express.
-    #[error("composite {rules} is a mean over several runs: {reason}")]
+    #[error("composite {rules} averages several runs: {reason}")]
     Repeated {
         /// Name of the composite.
         rules: Name,
@@ -83,13 +81,13 @@ pub enum ArtifactError {
         reason: String,
     },
     /// A tensor of the model with a name that is reserved for exported models.
-    #[error("the model has a tensor {name}: is it an exported explanation already?")]
+    #[error("the model has a tensor {name}, a name of exported explanations")]
     Reserved {
         /// The name.
         name: Name,
     },
     /// An artifact's node whose metadata do not describe a primitive of the program.
-    #[error("the artifact is damaged: node {node}: {fault}")]
+    #[error("invalid artifact: node {node}: {fault}")]
     Node {
         /// Name of the node's last output.
         node: Name,
@@ -97,10 +95,10 @@ pub enum ArtifactError {
         fault: String,
     },
     /// An artifact whose metadata do not describe a program.
-    #[error("the artifact is damaged: {0}")]
+    #[error("invalid artifact: {0}")]
     Damaged(String),
     /// An artifact of another format version.
-    #[error("the artifact has format {found}, format {expected} is expected: compile the model again")]
+    #[error("invalid artifact: expected format {expected}, found {found}: compile the model again")]
     Format {
         /// Format version that this library reads.
         expected: &'static str,

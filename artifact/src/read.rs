@@ -44,7 +44,7 @@ pub fn read(model: &Model) -> Result<Program, ArtifactError> {
     }
     for (name, value) in &outputs {
         let v = reader.value(value).map_err(|fault| node_fault(name, fault))?;
-        let unknown = || damaged(format!("{} is no output of a program", Name::new(name)));
+        let unknown = || damaged(format!("unknown output {}", Name::new(name)));
         reader.graph.add_output(Output::parse(name, info.mode).ok_or_else(unknown)?, v);
     }
     let graph = reader.graph;
@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
         let mut initializers = HashMap::new();
         for t in &model.graph().initializer {
             if initializers.insert(t.name(), t).is_some() {
-                return Err(node_fault(t.name(), "it is made twice".into()));
+                return Err(node_fault(t.name(), "it is defined twice".into()));
             }
         }
         Ok(Reader {
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
     fn input(&mut self, name: &str, ty: &TensorType) -> Result<(), ArtifactError> {
         let fail = |fault: &str| node_fault(name, fault.into());
         let listed = self.model.graph().input.iter().find(|i| i.name() == name);
-        let listed = listed.ok_or_else(|| fail("it is no input of the graph"))?;
+        let listed = listed.ok_or_else(|| fail("it is not an input of the graph"))?;
         limits::ty(ty).map_err(|fault| fail(&fault))?;
         self.name(listed.name()).map_err(|fault| fail(&fault))?;
         let v = self.graph.add_input(Prim::Input, name, ty.clone());
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
         let ty = prim.infer(&types).map_err(|e| fail(e.to_string()))?;
         limits::ty(&ty).map_err(fail)?;
         if self.initializers.contains_key(result) {
-            return Err(fail("it is made twice".into()));
+            return Err(fail("it is defined twice".into()));
         }
         let name = self.name(result).map_err(fail)?;
         let v = self.graph.add_value(prim, &name, ty, origin, &operands);
@@ -249,7 +249,7 @@ fn check_info(
         expected.0.insert(0, Dim::known(tracks.len() as i64));
     }
     if seed.is_none_or(|(_, ty)| ty.shape != expected) {
-        return Err(damaged("the seed has not the shape of the explained output".into()));
+        return Err(damaged("the seed does not have the shape of the explained output".into()));
     }
     for (output, input) in info.explanations() {
         let v = find(output)?;

@@ -10,13 +10,13 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum BackendError {
     /// A program input without a tensor.
-    #[error("input `{0}` is missing")]
+    #[error("missing input `{0}`")]
     MissingInput(String),
     /// A requested output that the program does not have.
-    #[error("the program has no output `{0}`")]
+    #[error("unknown output `{0}` of the program")]
     UnknownOutput(Output),
     /// A tensor beyond the limit.
-    #[error("node `{node}`: {bytes} bytes, more than the limit of {limit}")]
+    #[error("node `{node}` takes {bytes} bytes: the limit is {limit}")]
     Limit {
         /// Node that computes the tensor.
         node: String,
@@ -26,7 +26,7 @@ pub enum BackendError {
         limit: u64,
     },
     /// A value with more readers than the engine plans for in bounded time.
-    #[error("value `{node}` has {readers} readers, more than the limit of {limit}")]
+    #[error("value `{node}` has {readers} readers: the limit is {limit}")]
     Readers {
         /// Node that computes the value.
         node: String,

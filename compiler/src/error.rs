@@ -12,6 +12,9 @@ pub struct Unsupported {
     pub op: String,
     /// Reason: no reader, an opset that no reader covers, or a property of the nodes.
     pub reason: String,
+    /// Whether fixed input dimensions would mend it.
+    #[serde(skip)]
+    pub symbolic: bool,
     /// Names of the nodes, in the order in which they were read.
     pub nodes: Vec<String>,
 }
@@ -35,7 +38,9 @@ pub enum CompileError {
         source: OpError,
     },
     /// A node input that no node, input or initializer defines.
-    #[error("node {node} ({op}): input {slot} {tensor} is made by no node, input or initializer")]
+    #[error(
+        "node {node} ({op}): input {slot} {tensor} is not the output of a node, an input or an initializer"
+    )]
     MissingTensor {
         /// Name of the node.
         node: Name,
@@ -47,10 +52,10 @@ pub enum CompileError {
         tensor: Name,
     },
     /// A graph output that no node, input or initializer defines.
-    #[error("output {0} is made by no node, input or initializer")]
+    #[error("output {0} is not the output of a node, an input or an initializer")]
     MissingOutput(Name),
     /// A node output whose name a node, an input or an initializer has already.
-    #[error("node {node} ({op}): output {tensor} is made twice")]
+    #[error("node {node} ({op}): tensor {tensor} is the output of two nodes")]
     DuplicateResult {
         /// Name of the node that defines the tensor a second time.
         node: Name,
@@ -66,7 +71,7 @@ pub enum CompileError {
     #[error("the graph has a cycle through nodes {0}")]
     Cycle(String),
     /// An initializer or input whose name another one has already.
-    #[error("tensor {0} is made twice")]
+    #[error("tensor {0} is defined twice")]
     DuplicateTensor(Name),
     /// A model without outputs.
     #[error("the model has no outputs")]
@@ -80,7 +85,7 @@ pub enum CompileError {
         message: String,
     },
     /// A local function that calls itself, directly or through others; the path of calls.
-    #[error("local functions call one another in a circle: {0}")]
+    #[error("local functions call one another in a cycle: {0}")]
     RecursiveFunction(String),
     /// A node of a domain whose opset version the model does not import.
     #[error("node {node} ({op}): the model imports no opset of domain {domain}")]
@@ -96,10 +101,10 @@ pub enum CompileError {
     #[error("{}", describe(.0))]
     Unsupported(Vec<Unsupported>),
     /// More nodes than `Options::max_nodes`, after functions and loops are expanded.
-    #[error("the model has more than {0} nodes (`--max-nodes`)")]
+    #[error("the model has too many nodes after functions and loops are expanded: the limit is {0}")]
     TooManyNodes(usize),
     /// An option with the name of an input or tensor that the model does not have.
-    #[error("the model has no {what} {}: it has {}", Name::new(.name), names(.known))]
+    #[error("unknown {what} {}: expected {}", Name::new(.name), names(.known))]
     UnknownName {
         /// Kind of the named thing: `input`, `output` or `tensor`.
         what: &'static str,
@@ -109,7 +114,7 @@ pub enum CompileError {
         known: Vec<String>,
     },
     /// An unknown name of a composite.
-    #[error("no composite is named `{name}`: there are {}", .known.join(", "))]
+    #[error("unknown composite `{name}`: expected {}", .known.join(", "))]
     UnknownComposite {
         /// The unknown name.
         name: String,
@@ -119,6 +124,8 @@ pub enum CompileError {
     /// A mistake in a composite file.
     #[error("{place}: {message}")]
     InvalidComposite {
+        /// Word that the mistake is about, and the words that may stand in its place.
+        unknown: Option<UnknownWord>,
         /// File and line, as `FILE:LINE`.
         place: String,
         /// Description of the mistake.
@@ -136,9 +143,7 @@ pub enum CompileError {
         rules: Vec<(String, String)>,
     },
     /// The explained output does not depend on an input that carries relevance.
-    #[error(
-        "output {0} depends on no input that carries relevance (floats, token ids; `--live NAME` adds one)"
-    )]
+    #[error("output {0} depends on no input that carries relevance, such as floats or token ids")]
     NothingToExplain(Name),
     /// A bug in dlbc: a graph that violates its invariants after a pass.
     #[error("pass `{pass}` broke the graph: {}", .faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -174,20 +179,40 @@ impl CompileError {
                 dlbc_proto::ErrorKind::Unsupported => ErrorKind::Unsupported,
                 _ => ErrorKind::Invalid,
             },
-            CompileError::Node { source: OpError::Limit(_), .. } | CompileError::TooManyNodes(_) => {
-                ErrorKind::Limit
-            }
-            CompileError::Node { source: OpError::Unsupported(_), .. } => ErrorKind::Unsupported,
+            CompileError::Node { source, .. } => match source {
+                OpError::Limit(_) | OpError::TensorBytes { .. } => ErrorKind::Limit,
+                OpError::Unsupported(_) | OpError::Symbolic(_) => ErrorKind::Unsupported,
+                _ => ErrorKind::Invalid,
+            },
+            CompileError::TooManyNodes(_) => ErrorKind::Limit,
             CompileError::Unsupported(_)
             | CompileError::NothingToExplain(_)
             | CompileError::NotContrastive { .. } => ErrorKind::Unsupported,
             CompileError::UnknownName { .. }
             | CompileError::UnknownComposite { .. }
             | CompileError::InvalidComposite { .. } => ErrorKind::Usage,
+            CompileError::MissingTensor { .. }
+            | CompileError::MissingOutput(_)
+            | CompileError::DuplicateResult { .. }
+            | CompileError::DuplicateOutput(_)
+            | CompileError::Cycle(_)
+            | CompileError::DuplicateTensor(_)
+            | CompileError::NoOutputs
+            | CompileError::Input { .. }
+            | CompileError::RecursiveFunction(_)
+            | CompileError::NoOpset { .. } => ErrorKind::Invalid,
             CompileError::BrokenGraph { .. } => ErrorKind::Internal,
-            _ => ErrorKind::Invalid,
         }
     }
+}
+
+/// An unknown word of a composite's file: a role, a rule, a parameter, a place or a value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownWord {
+    /// The word.
+    pub word: String,
+    /// Words that may stand in its place.
+    pub known: Vec<String>,
 }
 
 /// Largest number of names that a message lists.

@@ -24,15 +24,17 @@ mod lower;
 mod options;
 mod output_semantics;
 mod relevance;
+mod remedy;
 
 pub use composite::{Composite, Quantity, built_in_names, built_in_source};
 pub use dlbc_ops::program::Mode;
-pub use error::{CompileError, ErrorKind, Unsupported};
+pub use error::{CompileError, ErrorKind, UnknownWord, Unsupported};
 pub use import::import;
 pub use inspect::{Inspection, NodeRow, inspect};
 pub use lower::lower;
 pub use options::Options;
 pub use relevance::{RelevanceGraph, derive_relevance};
+pub use remedy::Remedy;
 
 use std::time::Instant;
 

@@ -117,5 +117,5 @@ fn refused(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
         | Prim::WindowMaxShare(prim::WindowMaxShare { window, .. }) => window.rank(),
         _ => 0,
     };
-    (spatial > 3).then(|| format!("{spatial} spatial axes; up to 3 are supported"))
+    (spatial > 3).then(|| format!("expected at most 3 spatial axes, found {spatial}"))
 }

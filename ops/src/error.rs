@@ -9,7 +9,7 @@ use crate::tensor::{Dim, Shape};
 #[non_exhaustive]
 pub enum OpError {
     /// The number of inputs is wrong.
-    #[error("{expected} inputs expected, found {actual}")]
+    #[error("expected {expected} inputs, found {actual}")]
     Arity {
         /// Number of inputs that the operator accepts, such as `3` or `at least 2`.
         expected: String,
@@ -17,7 +17,7 @@ pub enum OpError {
         actual: usize,
     },
     /// A property of an input or attribute is wrong.
-    #[error("{what}: {expected} expected, found {actual}")]
+    #[error("{what}: expected {expected}, found {actual}")]
     Mismatch {
         /// Name of the property.
         what: String,
@@ -53,9 +53,22 @@ pub enum OpError {
     /// The node is valid ONNX but not supported by dlbc.
     #[error("{0}")]
     Unsupported(String),
+    /// The node is valid ONNX that dlbc supports for known dimensions only, and has a symbolic one.
+    #[error("{0}")]
+    Symbolic(String),
     /// A size exceeds a limit.
     #[error("{0}")]
     Limit(String),
+    /// A tensor exceeds the limit on the bytes of one.
+    #[error("{what} takes {bytes} bytes: the limit is {limit}")]
+    TensorBytes {
+        /// Name and type of the tensor.
+        what: String,
+        /// Size in bytes.
+        bytes: u64,
+        /// Largest size allowed, in bytes.
+        limit: u64,
+    },
 }
 
 impl OpError {
@@ -108,7 +121,7 @@ impl OpError {
 
 /// Dimensions that differ but must be equal.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{what}: {expected} expected, found {actual}")]
+#[error("{what}: expected {expected}, found {actual}")]
 pub struct Unequal {
     /// Name of the property.
     pub what: String,

@@ -28,7 +28,7 @@ pub enum ProtoError {
         source: io::Error,
     },
     /// The bytes are not a protobuf message of the format.
-    #[error("{file}: not a valid model message")]
+    #[error("{file}: invalid model message")]
     Message {
         /// Name of the file.
         file: Name,
@@ -83,10 +83,10 @@ impl ProtoError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelFault {
     /// The path leads to a folder, device or pipe.
-    #[error("not a regular file")]
+    #[error("expected a regular file")]
     NotAFile,
     /// The bytes do not follow the protobuf wire format.
-    #[error("not a valid model message: byte {offset}: {problem}")]
+    #[error("invalid model message at byte {offset}: {problem}")]
     Malformed {
         /// Position of the error, in bytes from the start of the file.
         offset: usize,
@@ -136,7 +136,7 @@ pub enum ModelFault {
         function: Name,
     },
     /// A size exceeds its limit.
-    #[error("{what} would take {actual} bytes, the limit is {limit}")]
+    #[error("{what} takes {actual} bytes: the limit is {limit}")]
     TooLarge {
         /// Name of the quantity, such as the model file.
         what: &'static str,
@@ -146,19 +146,19 @@ pub enum ModelFault {
         limit: u64,
     },
     /// The number of nodes exceeds its limit.
-    #[error("the model has more than {limit} nodes")]
+    #[error("the model has too many nodes: the limit is {limit}")]
     TooManyNodes {
         /// Largest permitted number of nodes.
         limit: usize,
     },
     /// The nesting of graphs exceeds its limit.
-    #[error("graphs are nested more than {limit} deep")]
+    #[error("graphs are nested too deep: the limit is {limit}")]
     TooDeep {
         /// Largest permitted depth; the main graph has depth 1.
         limit: usize,
     },
     /// The nesting of protobuf messages exceeds that of the decoder.
-    #[error("messages are nested more than {limit} deep")]
+    #[error("messages are nested too deep: the limit is {limit}")]
     MessagesTooDeep {
         /// Largest permitted depth.
         limit: usize,

@@ -50,7 +50,7 @@ pub enum TensorFault {
         actual: &'static str,
     },
     /// The element type is not defined by the format.
-    #[error("{actual} is not an element type")]
+    #[error("unknown element type {actual}")]
     UnknownType {
         /// Number of the element type in the model.
         actual: i32,
@@ -59,7 +59,7 @@ pub enum TensorFault {
     #[error("tensor segments are not supported")]
     Segment,
     /// A dimension is negative.
-    #[error("dimension {axis} is {actual}, expected none below zero")]
+    #[error("invalid dimension {axis}: expected at least 0, found {actual}")]
     NegativeDim {
         /// Index of the dimension.
         axis: usize,
@@ -67,7 +67,7 @@ pub enum TensorFault {
         actual: i64,
     },
     /// The rank exceeds its limit.
-    #[error("{actual} dimensions, more than {limit}")]
+    #[error("expected at most {limit} dimensions, found {actual}")]
     TooManyDims {
         /// Rank of the tensor.
         actual: usize,
@@ -81,7 +81,7 @@ pub enum TensorFault {
         dims: Vec<i64>,
     },
     /// The size of the tensor exceeds its limit.
-    #[error("{actual} bytes, the limit is {limit}")]
+    #[error("{actual} bytes: the limit is {limit}")]
     TooLarge {
         /// Size in bytes.
         actual: u64,
@@ -95,7 +95,7 @@ pub enum TensorFault {
         actual: u64,
     },
     /// The elements occur in two places, so that two readers could see different models.
-    #[error("elements are given in both {first} and {second}")]
+    #[error("elements are given twice, in {first} and in {second}")]
     TwoEncodings {
         /// Place of the elements that is read first.
         first: Encoding,
@@ -114,7 +114,7 @@ pub enum TensorFault {
         encoding: Encoding,
     },
     /// The number of bytes differs from that of the shape.
-    #[error("{dtype}{} takes {expected} bytes, {encoding} has {actual}", Shape(dims))]
+    #[error("invalid {encoding} of {dtype}{}: expected {expected} bytes, found {actual}", Shape(dims))]
     ByteCount {
         /// Element type of the tensor.
         dtype: DataType,
@@ -128,7 +128,7 @@ pub enum TensorFault {
         actual: u64,
     },
     /// The number of elements differs from that of the shape.
-    #[error("{dtype}{} has {expected} elements, {encoding} has {actual}", Shape(dims))]
+    #[error("invalid {encoding} of {dtype}{}: expected {expected} elements, found {actual}", Shape(dims))]
     ElementCount {
         /// Element type of the tensor.
         dtype: DataType,
@@ -142,7 +142,7 @@ pub enum TensorFault {
         actual: u64,
     },
     /// The value of an element is out of range for its type.
-    #[error("element {index} is {actual}, which is not a {dtype}")]
+    #[error("invalid element {index}: expected {dtype}, found {actual}")]
     OutOfRange {
         /// Element type of the tensor.
         dtype: DataType,
@@ -209,7 +209,7 @@ pub enum ExternalFault {
     #[error("no location")]
     NoLocation,
     /// A value is not a plain decimal number.
-    #[error("{key} is {actual}, expected a number of bytes")]
+    #[error("invalid {key}: expected a number of bytes, found {actual}")]
     NotANumber {
         /// Key of the value.
         key: Name,
@@ -217,13 +217,13 @@ pub enum ExternalFault {
         actual: Name,
     },
     /// The checksum is not 40 hexadecimal digits.
-    #[error("checksum {actual} is not a SHA-1 sum")]
+    #[error("invalid checksum: expected a SHA-1 sum, found {actual}")]
     NotAChecksum {
         /// Text of the checksum.
         actual: Name,
     },
     /// The tensor describes external data, but `data_location` does not refer to it.
-    #[error("given, but data_location is not EXTERNAL")]
+    #[error("expected data_location EXTERNAL")]
     NotExternal,
 }
 
@@ -240,22 +240,22 @@ pub enum LocationFault {
     #[error("symbolic links and paths out of the model's folder are refused")]
     Link,
     /// The file has further hard links.
-    #[error("the file has {links} hard links, expected 1")]
+    #[error("expected 1 hard link, found {links}")]
     HardLink {
         /// Number of hard links.
         links: u64,
     },
     /// The path leads to a folder, device or pipe.
-    #[error("not a regular file")]
+    #[error("expected a regular file")]
     NotAFile,
     /// The model was read from memory and has no folder.
-    #[error("a model that is not read from a file cannot have external data")]
+    #[error("expected a model that is read from a file")]
     NoFolder,
     /// The tensor of a model that is written refers to external data, which must be embedded first.
-    #[error("the tensor must be embedded before the model is written")]
+    #[error("expected an embedded tensor in a model that is written")]
     NotEmbedded,
     /// The range of the elements exceeds the file.
-    #[error("{length} bytes from byte {offset} on, the file has {file_bytes}")]
+    #[error("expected {length} bytes from byte {offset} on, found a file of {file_bytes} bytes")]
     Range {
         /// Position of the first element in the file, in bytes.
         offset: u64,
@@ -265,7 +265,7 @@ pub enum LocationFault {
         file_bytes: u64,
     },
     /// The total size of the model's files exceeds its limit.
-    #[error("the model and its files take {actual} bytes, the limit is {limit}")]
+    #[error("the model and its files take {actual} bytes: the limit is {limit}")]
     TooLarge {
         /// Total size in bytes.
         actual: u64,
@@ -273,7 +273,7 @@ pub enum LocationFault {
         limit: u64,
     },
     /// The checksum of the file differs from that in the model.
-    #[error("the file's SHA-1 sum is {actual}, expected {expected}")]
+    #[error("invalid SHA-1 sum: expected {expected}, found {actual}")]
     Checksum {
         /// SHA-1 sum of the file.
         actual: String,
@@ -336,7 +336,7 @@ pub enum SparseFault {
         actual: Vec<u64>,
     },
     /// An index is out of range.
-    #[error("index {actual} of value {value} is outside of {limit}")]
+    #[error("index of value {value} is out of range: expected below {limit}, found {actual}")]
     OutOfBounds {
         /// Position of the value to which the index belongs.
         value: usize,
@@ -346,7 +346,7 @@ pub enum SparseFault {
         limit: u64,
     },
     /// The indices are not in ascending order, or one occurs twice.
-    #[error("index of value {value} is not greater than the one before")]
+    #[error("index of value {value} is not in ascending order")]
     NotAscending {
         /// Position of the value to which the index belongs.
         value: usize,

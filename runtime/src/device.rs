@@ -40,34 +40,67 @@ impl Device {
     /// # Ok::<(), dlbc_runtime::RuntimeError>(())
     /// ```
     pub fn open(&self) -> Result<Box<dyn Backend>, RuntimeError> {
-        match *self {
+        Ok(self.open_shared()?.backend())
+    }
+
+    /// Opens the device for several sessions, which share what is on it.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn open_shared(&self) -> Result<OpenDevice, RuntimeError> {
+        let engine = match *self {
             Device::Auto if cfg!(feature = "cpu") => cpu(),
             Device::Auto => cuda(0, Precision::default()),
             Device::Cpu => cpu(),
-            Device::Reference => Ok(Box::new(ReferenceBackend)),
+            Device::Reference => Ok(Engine::Reference),
             Device::Cuda { ordinal, precision } => cuda(ordinal, precision),
+        };
+        Ok(OpenDevice(engine?))
+    }
+}
+
+/// An open device. Its backends share memory, weights and kernels.
+pub struct OpenDevice(Engine);
+
+enum Engine {
+    #[cfg(feature = "cpu")]
+    Cpu,
+    Reference,
+    #[cfg(feature = "cuda")]
+    Cuda(dlbc_cuda::CudaBackend),
+}
+
+impl OpenDevice {
+    /// A backend of the device.
+    pub fn backend(&self) -> Box<dyn Backend> {
+        match &self.0 {
+            #[cfg(feature = "cpu")]
+            Engine::Cpu => Box::new(dlbc_cpu::CpuBackend),
+            Engine::Reference => Box::new(ReferenceBackend),
+            #[cfg(feature = "cuda")]
+            Engine::Cuda(backend) => Box::new(backend.clone()),
         }
     }
 }
 
 #[cfg(feature = "cpu")]
-fn cpu() -> Result<Box<dyn Backend>, RuntimeError> {
-    Ok(Box::new(dlbc_cpu::CpuBackend))
+fn cpu() -> Result<Engine, RuntimeError> {
+    Ok(Engine::Cpu)
 }
 
 #[cfg(not(feature = "cpu"))]
-fn cpu() -> Result<Box<dyn Backend>, RuntimeError> {
+fn cpu() -> Result<Engine, RuntimeError> {
     Err(left_out("the CPU", "cpu"))
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(ordinal: usize, precision: Precision) -> Result<Box<dyn Backend>, RuntimeError> {
+fn cuda(ordinal: usize, precision: Precision) -> Result<Engine, RuntimeError> {
     let opened = dlbc_cuda::open(ordinal).map_err(|error| BackendError::Device(error.to_string()))?;
-    Ok(Box::new(opened.with_precision(precision)))
+    Ok(Engine::Cuda(opened.with_precision(precision)))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_: usize, _: Precision) -> Result<Box<dyn Backend>, RuntimeError> {
+fn cuda(_: usize, _: Precision) -> Result<Engine, RuntimeError> {
     Err(left_out("CUDA", "cuda"))
 }
 

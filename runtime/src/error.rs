@@ -6,6 +6,8 @@ use dlbc_backend::{BackendError, ErrorKind};
 use dlbc_ops::graph::Fault;
 use thiserror::Error;
 
+use crate::request::Target;
+
 /// Failure to load a program, to understand a request, or to run.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -14,7 +16,7 @@ pub enum RuntimeError {
     #[error(transparent)]
     Backend(#[from] BackendError),
     /// A file that cannot be read as a compiled model.
-    #[error("{}: {source}", .path.display())]
+    #[error("`{}`: {source}", .path.display())]
     Load {
         /// The file.
         path: PathBuf,
@@ -22,10 +24,10 @@ pub enum RuntimeError {
         source: dlbc_artifact::ArtifactError,
     },
     /// A model that nobody compiled.
-    #[error("{}: not a compiled model: `dlbc compile` makes one of it", .0.display())]
+    #[error("`{}`: expected a compiled model, found an ONNX model", .0.display())]
     NotCompiled(PathBuf),
     /// An input that the program does not have.
-    #[error("the model has no input `{name}`: it has {}", names(.known))]
+    #[error("unknown input `{name}`: expected {}", names(.known))]
     UnknownInput {
         /// The name given.
         name: String,
@@ -33,7 +35,7 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// An input of the wrong type or shape.
-    #[error("input `{input}`: {expected} expected, found {found}")]
+    #[error("invalid input `{input}`: expected {expected}, found {found}")]
     InputType {
         /// The input.
         input: String,
@@ -43,7 +45,9 @@ pub enum RuntimeError {
         found: String,
     },
     /// Two inputs that disagree on a dimension.
-    #[error("input `{input}`: dimension {symbol} is {found}, but `{other}` makes it {expected}")]
+    #[error(
+        "invalid dimension {symbol} of input `{input}`: expected {expected}, as in input `{other}`, found {found}"
+    )]
     Dimension {
         /// The input.
         input: String,
@@ -57,7 +61,7 @@ pub enum RuntimeError {
         expected: i64,
     },
     /// An input whose dimension is not what the other inputs make it.
-    #[error("input `{input}`: a dimension is {found}, but {formula} is {} with the other inputs", number(.expected))]
+    #[error("invalid dimension of input `{input}`: expected {formula}, which is {}, found {found}", number(.expected))]
     Formula {
         /// The input.
         input: String,
@@ -69,7 +73,10 @@ pub enum RuntimeError {
         expected: Option<i64>,
     },
     /// A dimension that the model divides.
-    #[error("input `{input}`: axis {axis} has {found}: expected a multiple of {factor}, such as {}", near(.found, .factor))]
+    #[error(
+        "invalid axis {axis} of input `{input}`: expected a multiple of {factor}, such as {}, found {found}",
+        near(.found, .factor)
+    )]
     Multiple {
         /// The input.
         input: String,
@@ -81,7 +88,7 @@ pub enum RuntimeError {
         factor: i64,
     },
     /// A NaN or an infinity in an input.
-    #[error("input `{input}`: {value} at index {index:?}")]
+    #[error("invalid value of input `{input}` at index {index:?}: expected a finite number, found {value}")]
     NotFinite {
         /// The input.
         input: String,
@@ -91,17 +98,31 @@ pub enum RuntimeError {
         index: Vec<usize>,
     },
     /// A target that the output does not have.
-    #[error("target {target} is out of range for output `{output}` of shape {shape:?}")]
+    #[error("target {target} is out of range for output `{output}` of shape {shape:?}: {}", range(*.units))]
     Target {
         /// The target.
         target: i64,
+        /// Number of units; negative targets count from the end.
+        units: usize,
+        /// The explained output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A sequence position that the output does not have.
+    #[error("position {position} is out of range for output `{output}` of shape {shape:?}: {}", range(*.positions))]
+    Position {
+        /// The position.
+        position: i64,
+        /// Number of positions; negative ones count from the end.
+        positions: usize,
         /// The explained output.
         output: String,
         /// Its shape.
         shape: Vec<usize>,
     },
     /// An output that is not what the task says.
-    #[error("task {task} is for outputs {expected}: output `{output}` is {shape:?}")]
+    #[error("output `{output}` does not fit task {task}: expected {expected}, found {shape:?}")]
     Task {
         /// The task.
         task: &'static str,
@@ -114,7 +135,7 @@ pub enum RuntimeError {
     },
     /// A row with nothing above the threshold.
     #[error(
-        "nothing in row {row} of output `{output}` of shape {shape:?} is above the threshold: the greatest value is {greatest}"
+        "no value above the threshold in row {row} of output `{output}` of shape {shape:?}: the largest is {greatest}"
     )]
     NothingAbove {
         /// The explained output.
@@ -127,7 +148,7 @@ pub enum RuntimeError {
         greatest: f64,
     },
     /// A class that the output does not have.
-    #[error("class {class} is out of range: output `{output}` of shape {shape:?} has {classes} classes")]
+    #[error("class {class} is out of range for output `{output}` of shape {shape:?}: {}", range(*.classes))]
     Class {
         /// The class.
         class: i64,
@@ -156,8 +177,8 @@ pub enum RuntimeError {
     },
     /// A region between the centres of pixels.
     #[error(
-        "the region holds the centre of no pixel of output `{output}` of shape {shape:?}: {height} rows of {width} pixels cover \
-         the picture"
+        "the region holds no pixel centre of output `{output}` of shape {shape:?}: {height} rows of {width} pixels cover the \
+         picture"
     )]
     EmptyRegion {
         /// The explained output.
@@ -170,7 +191,7 @@ pub enum RuntimeError {
         width: usize,
     },
     /// A box that the output does not have.
-    #[error("box {number} is out of range: output `{output}` of shape {shape:?} has {count} boxes")]
+    #[error("box {number} is out of range for output `{output}` of shape {shape:?}: {}", first(*.count))]
     NoSuchBox {
         /// The box.
         number: usize,
@@ -182,7 +203,7 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// Fewer boxes than asked for.
-    #[error("row {row} of output `{output}` of shape {shape:?} has fewer than {wanted}{found}")]
+    #[error("too few boxes in row {row} of output `{output}` of shape {shape:?}: expected {wanted}{found}")]
     NoBox {
         /// What was asked for.
         wanted: String,
@@ -196,7 +217,9 @@ pub enum RuntimeError {
         found: String,
     },
     /// A box of another class.
-    #[error("box {number} has label {label} in output `{output}` of shape {shape:?}, not {class}")]
+    #[error(
+        "box {number} is of another class in output `{output}` of shape {shape:?}: expected {class}, found {label}"
+    )]
     Label {
         /// The box.
         number: usize,
@@ -210,15 +233,13 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// A box has four coordinates.
-    #[error("coordinate {0} is out of range: a box has 4")]
+    #[error("coordinate {0} is out of range for a box: expected 0 to 3")]
     Coordinate(usize),
     /// A box as the target, and nothing that says where boxes are.
-    #[error("a box is explained: the request needs a detector, which says in which outputs boxes stand")]
+    #[error("the request has no detector: a target box needs the names of the outputs with boxes and scores")]
     NoDetector,
     /// A box whose score or coordinates stand in another output.
-    #[error(
-        "what is explained of the box stands in output `{expected}`, but output `{explained}` is explained"
-    )]
+    #[error("output `{explained}` does not hold the explained part of the box: expected output `{expected}`")]
     OtherOutput {
         /// The explained output.
         explained: String,
@@ -236,7 +257,7 @@ pub enum RuntimeError {
         readings: String,
     },
     /// An output of another shape than its reading says.
-    #[error("output `{output}` of shape {shape:?}: {expected} expected")]
+    #[error("invalid output `{output}`: expected {expected}, found {shape:?}")]
     OutputShape {
         /// The output.
         output: String,
@@ -246,7 +267,7 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// An output that the model does not have.
-    #[error("the model has no output `{name}`: it has {}", names(.known))]
+    #[error("unknown output `{name}`: expected {}", names(.known))]
     UnknownOutput {
         /// The name given.
         name: String,
@@ -254,9 +275,7 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// A starting relevance without a sum that could be scaled.
-    #[error(
-        "the starting relevance of row {row} of output `{output}` is 0 everywhere: it cannot be scaled to {total}"
-    )]
+    #[error("the seed of row {row} of output `{output}` is 0 everywhere: it cannot be scaled to {total}")]
     Total {
         /// The explained output.
         output: String,
@@ -266,10 +285,12 @@ pub enum RuntimeError {
         total: f64,
     },
     /// Two targets that are the same, or none.
-    #[error("at least one target expected, each once: found {0:?}")]
-    Targets(Vec<crate::request::Target>),
+    #[error("invalid targets: expected at least one, each once, found {}", targets(.0))]
+    Targets(Vec<Target>),
     /// An output whose shape cannot be seeded.
-    #[error("output `{output}` of shape {shape:?} has no unit on a last axis")]
+    #[error(
+        "invalid output for a target unit, `{output}`: expected [batch, unit] or [batch, position, unit], found {shape:?}"
+    )]
     OutputRank {
         /// The explained output.
         output: String,
@@ -277,7 +298,7 @@ pub enum RuntimeError {
         shape: Vec<usize>,
     },
     /// A name that the program's results do not have.
-    #[error("no relevance is computed for `{name}`, but for {}", names(.known))]
+    #[error("no relevance is computed for tensor `{name}`: expected {}", names(.known))]
     UnknownRelevance {
         /// The name given.
         name: String,
@@ -285,13 +306,13 @@ pub enum RuntimeError {
         known: Vec<String>,
     },
     /// A branch that the inputs' shapes do not fit.
-    #[error("node `{node}`: this run takes a branch that the shapes of the model's inputs do not fit")]
+    #[error("node `{node}`: this run takes a branch that does not fit the shapes of the model's inputs")]
     Unfit {
         /// The node that chooses.
         node: String,
     },
     /// A value that is no dimension.
-    #[error("node `{node}`: {value} is no number of elements ({symbol})")]
+    #[error("node `{node}`: computed size {value} for dimension {symbol}: expected at least 0")]
     Measured {
         /// The dimension.
         symbol: String,
@@ -314,20 +335,20 @@ pub enum RuntimeError {
     Batch(dlbc_ops::OpError),
     /// A mean over runs has neither a ledger nor the relevance of intermediate tensors.
     #[error(
-        "composite `{rules}` is a mean over several runs: it has no ledger and no relevance of intermediate tensors"
+        "composite `{rules}` averages several runs: the ledger and the relevance of intermediate tensors are not available"
     )]
     Repeated {
         /// The composite.
         rules: String,
     },
     /// A baseline for a composite that starts from none.
-    #[error("composite `{rules}` has no baseline: integrated gradients have one")]
+    #[error("composite `{rules}` has no baseline: expected one of integrated gradients")]
     NoBaseline {
         /// The composite.
         rules: String,
     },
     /// A baseline that does not fit its input.
-    #[error("baseline of input `{input}`: expected {expected}, found {found}")]
+    #[error("invalid baseline of input `{input}`: expected {expected}, found {found}")]
     Baseline {
         /// The input.
         input: String,
@@ -337,9 +358,7 @@ pub enum RuntimeError {
         found: String,
     },
     /// An input of whole numbers cannot be moved a little.
-    #[error(
-        "composite `{rules}` moves its inputs, which `{input}` {ty} does not allow: stop at what is looked up by it"
-    )]
+    #[error("composite `{rules}` cannot move input `{input}`: expected floats, found {ty}")]
     Whole {
         /// The composite.
         rules: String,
@@ -360,6 +379,7 @@ impl RuntimeError {
             }
             RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }
+            | RuntimeError::Position { .. }
             | RuntimeError::NoBaseline { .. }
             | RuntimeError::UnknownRelevance { .. }
             | RuntimeError::Task { .. }
@@ -411,8 +431,23 @@ fn names(known: &[String]) -> String {
 fn read_as(readings: &str) -> String {
     match readings {
         "" => "is not read as boxes".into(),
-        _ => format!("may be {readings}"),
+        _ => format!("has several readings: {readings}"),
     }
+}
+
+/// The expectation of an index that may count from the end.
+fn range(count: usize) -> String {
+    if count == 0 { "expected one, found none".into() } else { format!("expected -{count} to {}", count - 1) }
+}
+
+/// The expectation of an index from 0 on.
+fn first(count: usize) -> String {
+    if count == 0 { "expected one, found none".into() } else { format!("expected 0 to {}", count - 1) }
+}
+
+fn targets(targets: &[Target]) -> String {
+    let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
 fn number(value: &Option<i64>) -> String {

@@ -58,6 +58,7 @@ mod explanation;
 mod ledger;
 mod plan;
 mod random;
+mod remedy;
 mod repeat;
 mod request;
 pub mod rows;
@@ -69,7 +70,7 @@ pub use dlbc_ops::program::{InputInfo, TrackKind};
 pub use dlbc_ops::tensor::{DType, Dim, Element, Shape, Tensor, TensorError, TensorType, TensorView};
 
 pub use detection::{Detected, Detections, SAME_OBJECT, overlap};
-pub use device::Device;
+pub use device::{Device, OpenDevice};
 pub use dlbc_backend::{
     AsViews, Backend, BackendError, CancelToken, ErrorKind, MemoryReport, Progress, RunControl,
     SessionOptions, Tensors, Views,
@@ -82,6 +83,7 @@ pub use ledger::expert_relevance::{ExpertLayer, ExpertShare};
 pub use ledger::modules::{HeadRow, ModuleRow};
 pub use ledger::{Ledger, LedgerRow};
 pub use random::Random;
+pub use remedy::Remedy;
 pub use request::{
     BoxLayout, BoxTarget, Detector, ParseTargetError, Pixels, Position, Region, Request, Start, Target, Task,
     WhichBox,

@@ -125,11 +125,11 @@ impl Classes {
         let last = fitted.names.keys().next_back().map_or(0, |last| last + 1);
         match &self.file {
             Some(file) if self.requested && last != units as i64 => Err(Error::usage(format!(
-                "`{}` names {}, output `{}` has {}",
+                "class names `{}` do not fit output `{}`: expected {}, found {}",
                 visible(file),
-                plural(self.classes.len(), "class"),
                 visible(output),
-                plural(units, "unit")
+                plural(units, "name"),
+                self.classes.len()
             ))),
             _ => Ok(fitted),
         }
@@ -155,7 +155,7 @@ impl Classes {
                 let units: Vec<String> = several.iter().map(ToString::to_string).collect();
                 let name = visible(name);
                 Err(Error::usage(format!(
-                    "classes {} are named `{name}`: expected an index",
+                    "`{name}` is the name of classes {}: expected an index",
                     units.join(", ")
                 )))
             }
@@ -181,15 +181,15 @@ fn of_file(path: &Path) -> Result<BTreeMap<i64, String>> {
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::invalid(e.to_string()))?;
         if bytes.len() as u64 > MAX_BYTES {
             return Err(Error::limit(format!(
-                "larger than {}: expected a class name a line",
+                "the file is larger than {}: expected a class name a line",
                 size(MAX_BYTES)
             )));
         }
         let text = String::from_utf8(bytes)
-            .map_err(|_| Error::invalid("not UTF-8: expected a class name a line"))?;
+            .map_err(|_| Error::invalid("expected UTF-8 with a class name a line"))?;
         let text = text.trim_start_matches('\u{feff}');
         let names = list::parse(text).unwrap_or_else(|| list::lines(text));
-        if names.is_empty() { Err(Error::invalid("it has no class name")) } else { Ok(names) }
+        if names.is_empty() { Err(Error::invalid("expected class names, found none")) } else { Ok(names) }
     };
     read().with_context(|| format!("class names `{}`", visible(&path.display().to_string())))
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use anyhow::Error;
 use dlbc_compiler::CompileError;
 use dlbc_proto::ProtoError;
-use dlbc_runtime::{BackendError, RuntimeError};
+use dlbc_runtime::RuntimeError;
 
+use crate::cli::advice::advice;
 use dlbc::error::ErrorKind;
+use dlbc::remedy::Remedy;
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +35,7 @@ pub enum Code {
 struct Failure {
     code: Code,
     message: String,
+    help: Option<String>,
 }
 
 impl fmt::Display for Failure {
@@ -45,7 +48,12 @@ impl std::error::Error for Failure {}
 
 /// An error with a code.
 pub fn failure(code: Code, message: impl Into<String>) -> Error {
-    Error::new(Failure { code, message: message.into() })
+    Error::new(Failure { code, message: message.into(), help: None })
+}
+
+/// An error with a code and a line of advice.
+pub fn advised(code: Code, message: impl Into<String>, help: impl Into<String>) -> Error {
+    Error::new(Failure { code, message: message.into(), help: Some(help.into()) })
 }
 
 /// Wrong arguments.
@@ -105,34 +113,20 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         .or_else(|| cause.downcast_ref::<ProtoError>().map(ErrorKind::from))
 }
 
-/// The advice on an error: that of the outermost cause that has some. Library errors name no flag, so theirs is here.
+/// The advice on an error: that of the outermost cause that has some. Library errors name no flag; [`advice`] does.
 pub fn help(error: &Error) -> Option<String> {
-    error.chain().find_map(advice)
-}
-
-fn advice(cause: &(dyn std::error::Error + 'static)) -> Option<String> {
-    if let Some(error) = cause.downcast_ref::<RuntimeError>() {
-        return runtime_advice(error);
-    }
-    let error = cause.downcast_ref::<dlbc::error::Error>()?;
-    let rules = matches!(error.downcast_ref(), Some(CompileError::UnknownComposite { .. }));
-    let rules = rules.then(|| "`dlbc rules` lists the composites; a file of your own ends in .toml".into());
-    error.hint().or(rules).or_else(|| runtime_advice(error.downcast_ref()?))
-}
-
-/// The flag that mends an error of a run.
-fn runtime_advice(error: &RuntimeError) -> Option<String> {
-    let advice = match error {
-        RuntimeError::OutputRank { .. } => {
-            "`--target all` explains all of it, `--task segmentation` the pixels of a class or above a threshold"
+    error.chain().find_map(|cause| {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.help.clone();
         }
-        RuntimeError::Detector { readings, .. } if readings.is_empty() => {
-            "`--box-outputs` names the outputs that are boxes"
+        if let Some(error) = cause.downcast_ref::<dlbc::error::Error>() {
+            return error.hint().or_else(|| advice(&error.remedy()?));
         }
-        RuntimeError::Backend(BackendError::Limit { .. }) => "`--max-tensor-bytes` sets the limit",
-        _ => return None,
-    };
-    Some(advice.into())
+        let compile = || cause.downcast_ref().and_then(Remedy::of_compile);
+        let run = || cause.downcast_ref().and_then(Remedy::of_run);
+        let proto = || cause.downcast_ref().and_then(Remedy::of_proto);
+        advice(&compile().or_else(run).or_else(proto)?)
+    })
 }
 
 /// The causes of an error in one line; a cause that the text before it repeats is left out.

@@ -31,7 +31,7 @@ pub fn contained<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     let caught = move || panic::catch_unwind(AssertUnwindSafe(work));
     let result = match std::thread::Builder::new().name("main".into()).stack_size(STACK_BYTES).spawn(caught) {
         Ok(thread) => thread.join().and_then(|result| result),
-        Err(e) => return Err(format!("no thread can be started: {e}")),
+        Err(e) => return Err(format!("cannot start a thread: {e}")),
     };
     result.map_err(|payload| {
         let place = PLACE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -52,10 +52,11 @@ pub fn on_timeout(timeout: Duration) -> anyhow::Result<()> {
     let watch = move || {
         std::thread::sleep(timeout);
         discard_pending();
-        report("error", &format!("not done after {} seconds (`--timeout`)", timeout.as_secs_f64()));
+        report("error", &format!("not done after {} seconds", timeout.as_secs_f64()));
+        report("help", "`--timeout` sets the limit");
         std::process::exit(Code::Limit as i32);
     };
-    std::thread::Builder::new().name("timeout".into()).spawn(watch).context("the timeout cannot be set")?;
+    std::thread::Builder::new().name("timeout".into()).spawn(watch).context("cannot start the timeout")?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The command line: arguments, commands, what they print, and how the program ends.
 
+pub mod advice;
 pub mod args;
 pub mod checks;
 pub mod commands;

@@ -26,7 +26,7 @@ impl FromStr for Coordinate {
         }
         match text.parse() {
             Ok(index @ 0..=3) => Ok(Coordinate { index, corners: None }),
-            _ => Err(format!("`{text}` is no coordinate; x, y, w, h, x0, y0, x1, y1 and 0 to 3 are")),
+            _ => Err("expected x, y, w, h, x0, y0, x1, y1 or 0 to 3".to_string()),
         }
     }
 }

@@ -8,6 +8,7 @@ use dlbc_proto::{DataType, Model};
 use dlbc_runtime::{BoxLayout, Detector, Tensors};
 
 use crate::error::{Error, Result};
+use crate::remedy::Remedy;
 use crate::wording::visible;
 
 pub use format::{BoxFormat, COORDINATES, Coordinate, NoObject};
@@ -133,7 +134,7 @@ impl Found {
 /// Where there is not one way to read the outputs, and for flags that contradict one another.
 pub fn find(outputs: &[Declared], hints: &DetectorHints, output: Option<&str>) -> Result<Found> {
     if let Some(missing) = hints.outputs.iter().find(|n| !outputs.iter().any(|o| o.name == **n)) {
-        let message = format!("the model has no output `{}`; it has {}", visible(missing), list(outputs));
+        let message = format!("unknown output `{}`: expected {}", visible(missing), list(outputs));
         return Err(Error::unknown(message, missing, outputs.iter().map(|o| o.name.as_str())));
     }
     let layout = hints.layout;
@@ -145,7 +146,7 @@ pub fn find(outputs: &[Declared], hints: &DetectorHints, output: Option<&str>) -
     let no_object = hints.no_object != Some(NoObject::None);
     if hints.no_object.is_some() && layout != Some(BoxLayout::Detr) {
         return Err(Error::usage(
-            "`--no-object` is for scores [batch, box, class] and boxes [batch, box, 4] (detr)",
+            "a class for no object applies to layout detr only: scores [batch, box, class] and boxes [batch, box, 4]",
         ));
     }
     // What is not certain from the shape is refused later; all of these have centre and size.
@@ -154,10 +155,8 @@ pub fn find(outputs: &[Declared], hints: &DetectorHints, output: Option<&str>) -
         && coordinate.corners.is_some_and(|corners| corners != format.corners())
     {
         let own = COORDINATES[usize::from(format.corners())].join(", ");
-        return Err(Error::usage(format!(
-            "the coordinates of output `{}` are {own}; `--box-format` says otherwise",
-            visible(&boxes)
-        )));
+        let message = format!("invalid coordinate of a box in output `{}`: expected {own}", visible(&boxes));
+        return Err(Error::usage(message).with_remedy(Remedy::BoxFormat));
     }
     let given = hints.layout.is_some() || !hints.outputs.is_empty();
     let corners = format.corners();
@@ -165,7 +164,7 @@ pub fn find(outputs: &[Declared], hints: &DetectorHints, output: Option<&str>) -
         Found { detector: Detector { layout, scores, boxes, labels, no_object, corners }, format, given };
     match output {
         Some(output) if output != found.explained(hints) => Err(Error::usage(format!(
-            "`--output {}`: what is explained of the box stands in output `{}`",
+            "output `{}` does not hold the explained part of the box: expected output `{}`",
             visible(output),
             visible(found.explained(hints))
         ))),
@@ -187,7 +186,7 @@ fn by_flag(given: &[String], layout: Option<BoxLayout>) -> Result<Names> {
         [boxes, scores, labels] => (Some(BoxLayout::List), boxes, scores, Some(labels)),
         _ => {
             return Err(Error::usage(
-                "`--box-outputs`: BOXES,SCORES[,LABELS] expected, or one output with everything",
+                "invalid outputs of the detector: expected boxes, scores and labels, boxes and scores, or one output with everything",
             ));
         }
     };
@@ -201,7 +200,7 @@ fn by_flag(given: &[String], layout: Option<BoxLayout>) -> Result<Names> {
     if !fits {
         let layout = layout.map_or("", BoxLayout::name);
         return Err(Error::usage(format!(
-            "`--box-outputs` names {}: not what layout {layout} has",
+            "{} outputs of the detector are named, which layout {layout} does not have",
             given.len()
         )));
     }
@@ -256,10 +255,8 @@ fn list(outputs: &[Declared]) -> String {
 
 fn refusal(outputs: &[Declared], layout: Option<BoxLayout>) -> Error {
     let how = layout.map_or_else(|| "boxes".into(), |l| format!("boxes of layout {}", l.name()));
-    Error::usage(format!(
-        "the model's outputs are not read as {how}: {}; `--box-outputs BOXES,SCORES[,LABELS]` names those that are",
-        list(outputs)
-    ))
+    Error::usage(format!("the model's outputs cannot be read as {how}: {}", list(outputs)))
+        .with_remedy(Remedy::BoxOutputs)
 }
 
 #[cfg(test)]

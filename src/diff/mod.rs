@@ -142,7 +142,7 @@ pub fn difference(options: &DiffOptions, first: &Stored, second: &Stored) -> Res
     let alone = relevance(second).into_iter().filter(|name| !first.tensors.contains_key(name));
     difference.only_second.extend(alone.map(|n| title(&n)));
     if difference.tensors.is_empty() {
-        return Err(Error::invalid("the results have no relevance of the same tensor"));
+        return Err(Error::invalid("nothing to compare: the results have no relevance of the same tensor"));
     }
     for c in &difference.tensors {
         let agreement = c.agreement;

@@ -28,7 +28,7 @@ pub fn read(path: &Path, max_bytes: u64) -> Result<Masks> {
         let arrays = npz::read(path, |_| true, max_bytes).with_context(shown)?.found;
         let mut arrays = arrays.into_values();
         let (Some(tensor), None) = (arrays.next(), arrays.next()) else {
-            return Err(Error::invalid(format!("{}: one array expected", shown())));
+            return Err(Error::invalid(format!("{}: expected one array", shown())));
         };
         return Ok(of_tensor(&tensor));
     }
@@ -59,7 +59,7 @@ impl Masks {
             () if sizes.contains(&size) && self.rows > 1 => {
                 self.values.get(sample * size..(sample + 1) * size).ok_or_else(|| {
                     Error::usage(format!(
-                        "`--mask` has {}, sample {sample} has none",
+                        "no mask for sample {sample}: the file has {}",
                         plural(self.rows, "mask")
                     ))
                 })?
@@ -67,7 +67,7 @@ impl Masks {
             () if sizes.contains(&self.values.len()) => &self.values,
             () => {
                 return Err(Error::usage(format!(
-                    "`--mask` has {size} values a sample, which has {} {} in {elements} elements",
+                    "the mask does not fit sample {sample}: expected {} {} or {elements} elements, found {size}",
                     features.count(),
                     features.word
                 )));

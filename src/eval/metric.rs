@@ -198,7 +198,7 @@ impl FromStr for Metric {
     fn from_str(text: &str) -> Result<Metric, String> {
         Metric::ALL.into_iter().find(|m| m.name() == text).ok_or_else(|| {
             let quoted = Metric::ALL.map(|m| format!("`{m}`"));
-            let expected = format!("no metric is named `{text}`: there are {}", quoted.join(", "));
+            let expected = format!("unknown metric `{text}`: expected {}", quoted.join(", "));
             suggested(&expected, text, Metric::ALL.map(Metric::name))
         })
     }

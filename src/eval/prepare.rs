@@ -16,6 +16,7 @@ use crate::error::{Error, Result, ResultExt};
 use crate::input::vocabulary;
 use crate::input::{self, Source, Sources, Texts, from_f64};
 use crate::notes::Notes;
+use crate::remedy::Remedy;
 use crate::wording::{plural, visible};
 
 /// Samples of an evaluation, and the part of their answers that is explained.
@@ -116,7 +117,7 @@ pub fn prepare(
             _ => blank(fill, &tensors, &features, &means),
         };
         let no_blank =
-            || Error::usage(format!("`--baseline {fill}` does not suit input `{}`", visible(&input.name)));
+            || Error::usage(format!("baseline {fill} does not fit input `{}`", visible(&input.name)));
         let masked = masks.as_ref().map(|m| m.of(number, &features, value.elems())).transpose()?;
         cases.push(Case {
             blank: empty(fill).ok_or_else(no_blank)?,
@@ -132,7 +133,7 @@ pub fn prepare(
         });
     }
     if cases.is_empty() {
-        return Err(Error::usage("no sample has two features or more: nothing to compare"));
+        return Err(Error::usage("nothing to compare: expected a sample of at least two features"));
     }
     model.softmax = !probabilities(&cases);
     Ok(Prepared { model, cases, fill, start, floats: input.ty.dtype.is_float(), artifact, info, device })
@@ -147,7 +148,7 @@ fn chosen<'a>(infos: &'a [InputInfo], source: &Source) -> Result<&'a InputInfo> 
     };
     let mut explained = infos.iter().filter(|i| i.explained);
     let found = explained.clone().find(|i| Some(&i.name) == filled).or_else(|| explained.next());
-    found.ok_or_else(|| Error::unsupported("no input of the model carries relevance: nothing to evaluate"))
+    found.ok_or_else(|| Error::unsupported("nothing to evaluate: no input of the model carries relevance"))
 }
 
 /// What features are replaced by and inserted into.
@@ -161,12 +162,16 @@ fn fills(fill: Option<Fill>, source: &Source, samples: usize, input: &InputInfo)
     let fill = fill.unwrap_or(usual);
     let texts = matches!(source, Source::Texts(_));
     if texts != fill.is_for_texts() {
-        let what = if texts { "texts take drop or pad" } else { "drop and pad are for texts" };
-        return Err(Error::usage(format!("`--baseline {fill}`: {what}")));
+        let message = match texts {
+            true => format!("invalid baseline {fill} for texts: expected drop or pad"),
+            false => format!("baseline {fill} applies to texts only"),
+        };
+        return Err(Error::usage(message));
     }
     if !texts && !input.ty.dtype.is_float() {
         let name = visible(&input.name);
-        return Err(Error::unsupported(format!("input `{name}` is {}: give ids as `--text`", input.ty)));
+        let message = format!("input `{name}` {} cannot be changed: expected floats or texts", input.ty);
+        return Err(Error::unsupported(message).with_remedy(Remedy::Texts));
     }
     let picture = input.ty.rank() == 4 && !matches!(source, Source::Table(_));
     Ok((fill, if picture { Fill::Blur } else { fill }))

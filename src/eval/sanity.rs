@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use dlbc_proto::onnx::{NodeProto, TensorProto};
 use dlbc_proto::{DataType, ProtoError, write};
-use dlbc_runtime::{Backend, Random, SessionOptions, Tensors};
+use dlbc_runtime::{OpenDevice, Random, SessionOptions, Tensors};
 
 use super::measure::{change, mean, normalised, similarity};
 use super::metric::Metric;
@@ -133,7 +133,7 @@ pub struct Randomised {
 /// For a model without float weights, and as [`Method::explain`].
 pub fn randomisation(
     randomised: Randomised,
-    backend: &dyn Fn() -> Box<dyn Backend>,
+    device: &OpenDevice,
     prepared: &Prepared,
     plan: &Plan,
     runs: &mut [Outcome],
@@ -157,7 +157,7 @@ pub fn randomisation(
                 Some(compile) => {
                     let compiled = dlbc_compiler::compile(&changed, compile)?;
                     let split = split(&mut changed, compile, &compiled)?;
-                    let explainer = Explainer::new(compiled.program, split, backend, &options)?;
+                    let explainer = Explainer::new(compiled.program, split, device, &options)?;
                     Method::composite(explainer, compile.composite()?.quantity)
                 }
                 None if run.rules == "random" => Method::Random(plan.seed),

@@ -199,10 +199,10 @@ impl ExplainerBuilder {
         let model = match &self.source {
             Source::Onnx(path) | Source::Artifact(path) => load::read(path, &self.load.limits, &notes)?,
             Source::Bytes(bytes) => dlbc_proto::decode(bytes, &self.load.limits)?,
-            Source::Program(_) => return Err(Error::usage("the model is compiled already")),
+            Source::Program(_) => return Err(Error::usage("expected an ONNX model, found a compiled model")),
         };
         if dlbc_artifact::is_artifact(&model.proto) {
-            return Err(Error::usage("the model is compiled already"));
+            return Err(Error::usage("expected an ONNX model, found a compiled model"));
         }
         load::compile(&model, &self.load.compiler, &notes)
     }
@@ -229,7 +229,7 @@ impl ExplainerBuilder {
             Source::Artifact(path) => {
                 let model = load::read(&path, &self.load.limits, &notes)?;
                 if !dlbc_artifact::is_artifact(&model.proto) {
-                    return Err(Error::usage("the model is not compiled: expected an artifact"));
+                    return Err(Error::usage("expected a compiled model, found an ONNX model"));
                 }
                 (load::load_model(model, Instant::now(), &self.load, choose, &notes)?, Some(path))
             }
@@ -247,8 +247,11 @@ impl ExplainerBuilder {
         let max_tensor_bytes = self.session.max_tensor_bytes;
         let origin = Origin { path, notes, detector: found.map(|f| f.detector), max_tensor_bytes };
         let device = self.device;
-        let explainer = Explainer::open(loaded.program, loaded.split, &|| Ok(device.open()?), &self.session);
-        Ok(explainer.context("the device cannot run the model")?.with_origin(origin))
+        let explain = || {
+            let device = device.open_shared()?;
+            Explainer::new(loaded.program, loaded.split, &device, &self.session)
+        };
+        Ok(explain().context("the device cannot run the model")?.with_origin(origin))
     }
 
     fn read_composite(&mut self) -> Result<()> {

@@ -41,7 +41,7 @@ pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> Resul
     let rest = dlbc_compiler::compile(model, &stopped)?.program;
     if let Some(input) = whole_input(&rest.info) {
         return Err(Error::unsupported(format!(
-            "composite `{}` moves its inputs, and input `{}` of whole numbers is not only looked up",
+            "composite `{}` cannot move input `{}`: expected integers that only look up embeddings",
             rest.info.rules,
             visible(input)
         )));
@@ -71,7 +71,7 @@ fn embeddings(compiled: &Compiled) -> Result<Vec<(String, String)>> {
         let ids = graph.node_inputs(*forward).get(1).and_then(|v| input(graph, *v));
         let Some(ids) = ids else {
             return Err(Error::unsupported(format!(
-                "composite `{}` moves what ids look up, and the ids of embedding `{}` are computed",
+                "composite `{}` cannot move embedding `{}`: expected ids that are an input, found computed ones",
                 compiled.program.info.rules,
                 visible(&name)
             )));

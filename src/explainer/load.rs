@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::explainer::artifact;
 use crate::explainer::embeddings::{Split, split};
 use crate::notes::Notes;
+use crate::remedy::Remedy;
 use crate::wording::visible;
 
 /// Activity of reading a model, for a receiver of notes.
@@ -75,7 +76,7 @@ fn other_content(path: &Path, error: ProtoError) -> Error {
     let Some(kind) = kind else { return error.into() };
     let name = path.display().to_string();
     let message = format!("`{}`: expected an ONNX model, found {}", visible(&name), kind.noun());
-    Error::invalid_model(message).with_hint(kind.help_for_model().map(String::from))
+    Error::invalid_model(message).with_remedy(Remedy::NotModel(kind))
 }
 
 /// Compiles a model and says which output is explained when there is a choice.
@@ -98,11 +99,8 @@ pub fn compile(model: &Model, options: &Options, notes: &dyn Notes) -> Result<Co
             .filter(|o| **o != info.explained)
             .map(|o| format!("`{}`", visible(o)))
             .collect();
-        notes.note(format!(
-            "explained output `{}`; `--output` chooses another: {}",
-            visible(&info.explained),
-            others.join(", ")
-        ));
+        let text = format!("output `{}` is explained, not {}", visible(&info.explained), others.join(", "));
+        notes.note_with(text, Remedy::ExplainedOutput);
     }
     Ok(compiled)
 }
@@ -170,7 +168,10 @@ pub fn composite_text(path: &Path) -> Result<String> {
     let mut text = String::new();
     file.take(MAX_COMPOSITE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
     if text.len() as u64 > MAX_COMPOSITE_BYTES {
-        return Err(Error::usage(format!("`{}` is larger than {MAX_COMPOSITE_BYTES} bytes", shown())));
+        return Err(Error::usage(format!(
+            "`{}` is larger than the limit of {MAX_COMPOSITE_BYTES} bytes",
+            shown()
+        )));
     }
     Ok(text)
 }
@@ -182,9 +183,10 @@ pub fn composite_text(path: &Path) -> Result<String> {
 pub fn check_artifact(program: &Program, options: &LoadOptions) -> Result<()> {
     if !options.settings.is_empty() {
         return Err(Error::usage(format!(
-            "the model is compiled already: {} must be given to `dlbc compile`",
+            "the model is compiled already: {} came too late",
             options.settings.join(", ")
-        )));
+        ))
+        .with_remedy(Remedy::Compile));
     }
     check_output(program, options.compiler.output.as_deref())
 }
@@ -194,8 +196,7 @@ fn check_output(program: &Program, wanted: Option<&str>) -> Result<()> {
         Some(output) if output != program.info.explained => {
             let explained = visible(&program.info.explained);
             let message = format!("the artifact explains output `{explained}`, not `{}`", visible(output));
-            let help = format!("compile the model again with `--output {}`", visible(output));
-            Err(Error::usage(message).with_hint(Some(help)))
+            Err(Error::usage(message).with_remedy(Remedy::CompileForOutput(output.into())))
         }
         _ => Ok(()),
     }

@@ -12,7 +12,7 @@ use dlbc_artifact::ExportOptions;
 use dlbc_ops::program::{Info, InputInfo, Program};
 use dlbc_ops::tensor::{Tensor, TensorView};
 use dlbc_runtime::{
-    AsViews, Backend, Detector, Explanation, MemoryReport, OutputInfo, Request, Session, SessionOptions,
+    AsViews, Detector, Explanation, MemoryReport, OpenDevice, OutputInfo, Request, Session, SessionOptions,
     Target, Tensors, Views, rows,
 };
 
@@ -62,16 +62,7 @@ impl Explainer {
     pub fn new(
         program: Program,
         split: Option<Split>,
-        backend: &dyn Fn() -> Box<dyn Backend>,
-        options: &SessionOptions,
-    ) -> Result<Explainer> {
-        Explainer::open(program, split, &|| Ok(backend()), options)
-    }
-
-    fn open(
-        program: Program,
-        split: Option<Split>,
-        backend: &dyn Fn() -> Result<Box<dyn Backend>>,
+        device: &OpenDevice,
         options: &SessionOptions,
     ) -> Result<Explainer> {
         let info = program.info.clone();
@@ -79,9 +70,9 @@ impl Explainer {
             None => (program, None),
             Some(split) => (split.rest, Some((split.lookup, split.embeddings))),
         };
-        let session = Session::new(program, backend()?, options.clone())?;
+        let session = Session::new(program, device.backend(), options.clone())?;
         let lookup = lookup.map(|(program, embeddings)| -> Result<Lookup> {
-            Ok(Lookup { session: Session::new(program, backend()?, options.clone())?, embeddings })
+            Ok(Lookup { session: Session::new(program, device.backend(), options.clone())?, embeddings })
         });
         Ok(Explainer { info, session, lookup: lookup.transpose()?, origin: Origin::default() })
     }
@@ -154,7 +145,7 @@ impl Explainer {
         match &self.lookup {
             None => Ok(self.session.program()),
             Some(_) => Err(Error::unsupported(format!(
-                "composite `{}` moves what token ids look up: an artifact cannot do it",
+                "composite `{}` moves the embeddings of token ids, which an artifact cannot",
                 self.info.rules
             ))),
         }

@@ -110,14 +110,14 @@ mod tests {
 
     #[test]
     fn the_extension_decides() {
-        let of = |name: &str| DrawingFormat::of_drawing("--heatmap", name.as_ref()).ok();
+        let of = |name: &str| DrawingFormat::of_drawing("drawing", name.as_ref()).ok();
         assert_eq!(of("a/b.PNG"), Some(DrawingFormat::Png));
         assert_eq!((of("b.jpg"), of("b.jpeg")), (Some(DrawingFormat::Jpeg), Some(DrawingFormat::Jpeg)));
         assert_eq!((of("b.svg"), of("b.html"), of("b")), (Some(DrawingFormat::Svg), None, None));
-        let error = DrawingFormat::of_pixels("--overlay", "b.svg".as_ref()).unwrap_err();
+        let error = DrawingFormat::of_pixels("overlay", "b.svg".as_ref()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "invalid file for `--overlay`, `b.svg`: expected .png, .jpg or .jpeg, found .svg"
+            "invalid file for `overlay`, `b.svg`: expected .png, .jpg or .jpeg, found .svg"
         );
     }
 

@@ -81,7 +81,7 @@ pub fn heatmap(
     let mut carrying = info.inputs.iter().filter(|i| explanation.supporting.relevance.contains_key(&i.name));
     let chosen = carrying.clone().find(|i| Some(&i.name) == from_file).or_else(|| carrying.next());
     let name = &chosen
-        .ok_or_else(|| Error::unsupported("no input of the model carries relevance: nothing to draw"))?
+        .ok_or_else(|| Error::unsupported("nothing to draw: no input of the model carries relevance"))?
         .name;
     let Some(value) = inputs.tensors.get(name) else {
         return Err(Error::unsupported(format!("input `{}` has no relevance to draw", visible(name))));

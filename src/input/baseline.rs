@@ -12,6 +12,7 @@ use super::{BaselineSource, Inputs, Rows, Sources, npy, npz, only, picture};
 use crate::content::{Content, content};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::Silent;
+use crate::remedy::Remedy;
 use crate::statistics::median;
 use crate::wording::{plural, visible};
 
@@ -21,14 +22,12 @@ use crate::wording::{plural, visible};
 /// For a composite that does not start from a baseline, and for a model of token ids.
 pub fn check(info: &Info, ids: bool) -> Result<()> {
     if !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
-        return Err(Error::usage(format!(
-            "`--baseline`: composite `{}` has no baseline",
-            visible(&info.rules)
-        ))
-        .with_hint(Some("add `--rules integrated-gradients`".into())));
+        let message = format!("composite `{}` has no baseline", visible(&info.rules));
+        return Err(Error::usage(message).with_remedy(Remedy::IntegratedGradients));
     }
     if ids {
-        return Err(Error::usage("`--baseline` applies to inputs of numbers: the model takes token ids, whose embeddings start from a number").with_hint(Some("give the number as `baseline` of a composite (`dlbc rules integrated-gradients`)".into())));
+        let message = "a baseline applies to inputs of numbers: the model takes token ids, whose embeddings start from a number";
+        return Err(Error::usage(message).with_remedy(Remedy::BaselineInComposite));
     }
     Ok(())
 }
@@ -82,22 +81,21 @@ impl Reader<'_> {
             }
             Some(Content::Picture) => {
                 let fits = picture::takes_picture(self.explained, self.sources.picture.layout);
-                let input = only(self.explained, "--baseline", "a picture: float of four axes", fits)?;
+                let input = only(self.explained, "a picture", "one input of four axes", fits)?;
                 Ok(BTreeMap::from([(input.name.clone(), self.picture(path, input)?)]))
             }
             Some(Content::Csv) => self.table(path, |rows| match rows {
                 [row] => Ok(row.values.clone()),
                 _ => {
-                    let help = "`--baseline mean` or `median` is that of the rows of `--csv`";
                     let message = format!("expected one row, found {}", rows.len());
-                    Err(Error::invalid(message).with_hint(Some(help.into())))
+                    Err(Error::invalid(message).with_remedy(Remedy::BaselineOfRows))
                 }
             }),
             _ => {
                 let [input] = self.explained else {
                     return Err(Error::usage(format!(
-                        "one array for {}",
-                        plural(self.explained.len(), "explained input")
+                        "one array does not say which of {} it is for",
+                        plural(self.explained.len(), "input")
                     ))
                     .with_hint(Some("give an .npz file whose arrays have the names of the inputs".into())));
                 };
@@ -115,12 +113,8 @@ impl Reader<'_> {
         of: &dyn Fn(&mut [f64]) -> f64,
     ) -> Result<BTreeMap<String, Tensor>> {
         let single = || {
-            Error::usage(format!(
-                "`--baseline {name}`: expected several rows to take the {name} of, found one"
-            ))
-            .with_hint(Some(
-                "give a table with `--csv`, a folder with `--image`, or a batch with `--inputs`".into(),
-            ))
+            Error::usage(format!("baseline {name}: expected several rows, found one"))
+                .with_remedy(Remedy::SeveralRows)
         };
         if let Some(path) = &self.sources.table {
             let row = |rows: &[Row]| {
@@ -131,12 +125,12 @@ impl Reader<'_> {
         }
         if !pictures.is_empty() {
             let fits = picture::takes_picture(self.explained, self.sources.picture.layout);
-            let input = only(self.explained, "--baseline", "a picture: float of four axes", fits)?;
+            let input = only(self.explained, "a picture", "one input of four axes", fits)?;
             let tensors =
                 pictures.iter().map(|path| self.picture(path, input)).collect::<Result<Vec<_>>>()?;
             if tensors.iter().any(|t| t.dims() != tensors[0].dims()) {
                 return Err(Error::invalid(format!(
-                    "`--baseline {name}`: expected pictures of one size as the model sees them"
+                    "baseline {name}: expected pictures of one size as the model sees them"
                 )));
             }
             let rows: Vec<Vec<f64>> = tensors.iter().map(Tensor::to_f64).collect();

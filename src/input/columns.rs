@@ -41,14 +41,14 @@ impl Plan {
             return Plan::by_name(infos, header, present, notes);
         }
         let fits = |i: &InputInfo| row(&i) && i.ty.dtype.is_float() && !present.contains_key(&i.name);
-        let input = only(infos, "--csv", "a row of features: float of one or two axes", fits)?;
+        let input = only(infos, "a table", "one float input of one or two axes", fits)?;
         let wanted = input.ty.dim(input.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
         if let Some(wanted) = wanted.filter(|w| *w != header.len()) {
             let surplus = if header.len() > wanted { surplus(header, wanted) } else { String::new() };
             return Err(Error::invalid(format!(
-                "{} expected by input `{}`, found {}{surplus}",
-                plural(wanted, "column"),
+                "invalid table for input `{}`: expected {}, found {}{surplus}",
                 visible(&input.name),
+                plural(wanted, "column"),
                 header.len()
             )));
         }
@@ -80,7 +80,7 @@ impl Plan {
                 _ => {
                     let name = visible(&info.name);
                     return Err(Error::invalid(format!(
-                        "input `{name}`: {} columns have its name",
+                        "{} columns have the name of input `{name}`: expected one",
                         columns.len()
                     )));
                 }
@@ -101,9 +101,9 @@ impl Plan {
             .collect();
         if inputs.is_empty() {
             return Err(Error::usage(format!(
-                "`--csv`: no column has the name of an input: the columns are {}, the inputs {}",
-                listed(header.iter().collect()),
-                listed(missing)
+                "no column has the name of an input: expected {}, found {}",
+                listed(missing),
+                listed(header.iter().collect())
             )));
         }
         if !missing.is_empty() {
@@ -150,7 +150,7 @@ impl Plan {
             let fixed = info.ty.shape.0.first().and_then(|d| d.as_known());
             if rows.len() > 1 && (one_row || fixed.is_some_and(|n| n != rows.len() as i64)) {
                 return Err(Error::usage(format!(
-                    "input `{}` is {}: {} do not fit one run; give one row at a time, or export the model with an open batch",
+                    "input `{}` {} takes a fixed number of rows: found {}, expected one at a time or a model with an open batch",
                     visible(&info.name),
                     info.ty,
                     plural(rows.len(), "row")
@@ -162,7 +162,7 @@ impl Plan {
                 && let Some(bad) = values.iter().position(|v| v.fract() != 0.0 || v.abs() > 9e15)
             {
                 return Err(Error::invalid(format!(
-                    "row {}, column {} `{}`: a whole number expected by input `{}`, found {}",
+                    "row {}, column {} `{}`: expected a whole number for input `{}`, found {}",
                     rows[bad / width].number,
                     columns[bad % width] + 1,
                     visible(&header[columns[bad % width]]),
@@ -252,7 +252,7 @@ mod tests {
         let error = plan(&infos, &["id", "a", "b"]).unwrap_err();
         assert_eq!(
             error,
-            "2 columns expected by input `X`, found 3; by position `b` is one too many; the first, `id`, looks like row numbers"
+            "invalid table for input `X`: expected 2 columns, found 3; by position `b` is one too many; the first, `id`, looks like row numbers"
         );
         assert_eq!(plan(&infos, &["a"]).unwrap_err(), "2 columns expected by input `X`, found 1");
     }
@@ -271,17 +271,14 @@ mod tests {
         assert_eq!((tensors[1].1.dims(), tensors[1].1.to_i64().to_vec()), (&[2, 1][..], vec![7, 8]));
         assert_eq!(table.features[1].name, "net income");
         let error = plan.tensors(&infos, &header, &[row(9, [1.0, 2.5])]).unwrap_err().to_string();
-        assert!(error.starts_with("row 9, column 2 `net income`: a whole number expected"), "{error}");
+        assert!(error.starts_with("row 9, column 2 `net income`: expected a whole number"), "{error}");
     }
 
     #[test]
     fn names_that_match_nothing_are_said() {
         let infos = [input("age", DType::F32, &["n", "1"]), input("debt", DType::F32, &["n", "1"])];
         let error = plan(&infos, &["x", "y"]).unwrap_err();
-        assert_eq!(
-            error,
-            "`--csv`: no column has the name of an input: the columns are `x`, `y`, the inputs `age`, `debt`"
-        );
+        assert_eq!(error, "no column has the name of an input: expected `age`, `debt`, found `x`, `y`");
         assert!(plan(&infos, &["age", "age", "debt"]).unwrap_err().contains("2 columns have its name"));
     }
 

@@ -22,7 +22,10 @@ pub fn fit(input: &InputInfo, tensor: Tensor, bindings: &mut Bindings, notes: &d
         return Ok(tensor);
     }
     let fitted = convert(&tensor, expected).map_err(|why| {
-        Error::invalid(format!("input `{}`: {expected} expected, found {found}: {why}", visible(&input.name)))
+        Error::invalid(format!(
+            "invalid input `{}`: expected {expected}, found {found}: {why}",
+            visible(&input.name)
+        ))
     })?;
     notes.note(format!("input `{}`: {found} converted to {expected}", visible(&input.name)));
     Ok(fitted)
@@ -47,7 +50,11 @@ fn batch_axis(input: &InputInfo, tensor: Tensor, notes: &dyn Notes) -> Tensor {
 fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> Result<()> {
     let mismatch = |why: String| {
         let name = visible(&input.name);
-        Err(Error::invalid(format!("input `{name}`: {} expected, found {}{why}", input.ty, tensor.ty())))
+        Err(Error::invalid(format!(
+            "invalid input `{name}`: expected {}, found {}{why}",
+            input.ty,
+            tensor.ty()
+        )))
     };
     if tensor.dims().len() != input.ty.rank() {
         return mismatch(String::new());
@@ -155,7 +162,7 @@ mod tests {
         ] {
             let error = fitted(expected, found, &[value]).unwrap_err();
             assert!(
-                error.starts_with(&format!("input `x`: {expected} expected, found {found}: ")),
+                error.starts_with(&format!("invalid input `x`: expected {expected}, found {found}: ")),
                 "{error}"
             );
         }
@@ -168,10 +175,10 @@ mod tests {
         let ids = input(DType::F32, &["n", "t"]);
         fit(&ids, tensor(&[2, 5]), &mut bindings, QUIET).unwrap();
         let error = fit(&ids, tensor(&[2, 6]), &mut bindings, QUIET).unwrap_err().to_string();
-        assert_eq!(error, "input `x`: f32[n,t] expected, found f32[2,6] where `t` is 5");
+        assert_eq!(error, "invalid input `x`: expected f32[n,t], found f32[2,6] where `t` is 5");
         let picture = input(DType::F32, &["b", "3", "4", "4"]);
         assert_eq!(fit(&picture, tensor(&[3, 4, 4]), &mut bindings, QUIET).unwrap().dims(), [1, 3, 4, 4]);
         let error = fit(&picture, tensor(&[1, 1, 4, 4]), &mut bindings, QUIET).unwrap_err().to_string();
-        assert_eq!(error, "input `x`: f32[b,3,4,4] expected, found f32[1,1,4,4]");
+        assert_eq!(error, "invalid input `x`: expected f32[b,3,4,4], found f32[1,1,4,4]");
     }
 }

@@ -67,7 +67,7 @@ pub fn read(infos: &[InputInfo], sources: &Sources, limit: usize, notes: &dyn No
     if let Some(input) = fixed {
         let name = visible(&input.name);
         return Err(Error::unsupported(format!(
-            "input `{name}` is {}: its first axis is no batch of one",
+            "input `{name}` {} has no batch axis: expected a first axis that is open or 1",
             input.ty
         )));
     }
@@ -94,7 +94,7 @@ pub fn read(infos: &[InputInfo], sources: &Sources, limit: usize, notes: &dyn No
     }
     if let Some(path) = &sources.table {
         let fits = |i: &InputInfo| i.ty.dtype.is_float() && i.ty.rank() == 2;
-        let input = only(infos, "--csv", "rows of features: float of two axes", fits)?;
+        let input = only(infos, "a table", "one float input of two axes", fits)?;
         let rows =
             table::read_first(path, limit, max_bytes).with_context(|| format!("`{}`", path.display()))?;
         columns.names = (0..rows.len()).map(|i| format!("row {i}")).collect();
@@ -125,7 +125,11 @@ fn one_by_one(info: &InputInfo, tensor: &Tensor, most: usize) -> Result<Vec<Tens
     let count = tensor.dims().first().copied().unwrap_or(0);
     let rows: Option<Vec<Tensor>> = (0..count.min(most)).map(|i| rows::slice(tensor, i, 1)).collect();
     rows.filter(|r| !r.is_empty()).ok_or_else(|| {
-        Error::invalid(format!("input `{}`: {} has no rows", visible(&info.name), tensor.ty()))
+        Error::invalid(format!(
+            "invalid input `{}`: expected at least one row, found {}",
+            visible(&info.name),
+            tensor.ty()
+        ))
     })
 }
 
@@ -137,7 +141,7 @@ fn pictures(
     notes: &dyn Notes,
 ) -> Result<Source> {
     let fits = picture::takes_picture(infos, sources.picture.layout);
-    let input = only(infos, "--image", "a picture: float of four axes", fits)?;
+    let input = only(infos, "a picture", "one input of four axes", fits)?;
     let files = picture::files(&sources.pictures)?;
     let mut tensors = vec![];
     let mut layout = Layout::Nchw;
@@ -178,22 +182,12 @@ fn transposed(
         let tensors = columns.tensors.iter().map(|(name, t)| (name.clone(), t[i].clone())).collect();
         let notes = if i == 0 { notes } else { &Silent };
         let tensors = fitted(infos, tensors, notes)?;
-        complete(
-            infos,
-            &tensors,
-            others,
-            "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
-        )?;
+        complete(infos, &tensors, others)?;
         let name = columns.names.get(i).cloned().unwrap_or_else(|| format!("sample {i}"));
         samples.push(Sample { name, tensors });
     }
     if samples.is_empty() {
-        complete(
-            infos,
-            &BTreeMap::new(),
-            others,
-            "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`",
-        )?;
+        complete(infos, &BTreeMap::new(), others)?;
     }
     Ok(samples)
 }

@@ -60,6 +60,7 @@ use crate::content::{Content, content};
 use crate::error::{Error, Result, ResultExt};
 use crate::nearest::nearest;
 use crate::notes::{Note, Notes};
+use crate::remedy::Remedy;
 use crate::wording::visible;
 #[cfg(any(feature = "images", feature = "table"))]
 use choice::only;
@@ -232,7 +233,7 @@ impl<'a> Reader<'a> {
     fn picture(&mut self, file: Option<&Path>) -> Result<()> {
         let Some(path) = file else { return Ok(()) };
         let fits = picture::takes_picture(self.infos, self.sources.picture.layout);
-        let input = only(self.infos, "--image", "a picture: float of four axes", fits)?;
+        let input = only(self.infos, "a picture", "one input of four axes", fits)?;
         let picture = picture::read(path, input, &self.sources.picture, self.max_bytes, self.notes)
             .with_context(|| format!("`{}`", path.display()))?;
         let Picture { tensor, original, crop, fit, layout, notes } = picture;
@@ -291,8 +292,7 @@ impl<'a> Reader<'a> {
     }
 
     fn finish(mut self) -> Result<Inputs> {
-        let flags = "`--input NAME=FILE.npy`, `--inputs FILE.npz`, `--image`, `--csv` or `--text`";
-        complete(self.infos, &self.inputs.tensors, &self.others, flags)?;
+        complete(self.infos, &self.inputs.tensors, &self.others)?;
         self.inputs.tensors = fitted(self.infos, self.inputs.tensors, self.notes)?;
         Ok(self.inputs)
     }
@@ -306,7 +306,7 @@ fn left_out(inputs: &str, feature: &str) -> Error {
 
 fn unknown(infos: &[InputInfo], name: &str) -> Error {
     let known: Vec<String> = infos.iter().map(|i| format!("`{}`", visible(&i.name))).collect();
-    let message = format!("the model has no input `{}`; it has {}", visible(name), known.join(", "));
+    let message = format!("unknown input `{}`: expected {}", visible(name), known.join(", "));
     Error::unknown(message, name, infos.iter().map(|i| i.name.as_str()))
 }
 
@@ -329,19 +329,14 @@ fn arrays(infos: &[InputInfo], path: &Path, max_bytes: u64) -> Result<Arrays> {
 }
 
 /// Refuses when inputs are missing; `others` are arrays of a file that are no inputs.
-fn complete(
-    infos: &[InputInfo],
-    given: &BTreeMap<String, Tensor>,
-    others: &[String],
-    flags: &str,
-) -> Result<()> {
+fn complete(infos: &[InputInfo], given: &BTreeMap<String, Tensor>, others: &[String]) -> Result<()> {
     let missing: Vec<&InputInfo> = infos.iter().filter(|i| !given.contains_key(&i.name)).collect();
     let Some(first) = missing.first() else { return Ok(()) };
     let named: Vec<String> = missing.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
     let s = if missing.len() == 1 { "" } else { "s" };
     let message = format!("missing input{s} {}", named.join(", "));
     if others.is_empty() {
-        return Err(Error::usage(message).with_hint(Some(format!("give {flags}"))));
+        return Err(Error::usage(message).with_remedy(Remedy::Inputs));
     }
     let shown: Vec<String> = others.iter().map(|o| format!("`{}`", visible(o))).collect();
     // The array that may have been meant for an input, most likely the only one.

@@ -13,6 +13,7 @@ use dlbc_ops::tensor::{DType, Tensor};
 use super::npy_header::{Header, parse};
 use crate::content::{Content, content};
 use crate::error::{Error, Result};
+use crate::remedy::Remedy;
 use crate::wording::size;
 
 /// The largest header that is read; NumPy writes 128 bytes for any usual array.
@@ -31,10 +32,10 @@ pub fn open(path: &Path, max_bytes: u64) -> Result<Tensor> {
     read(&mut BufReader::new(file), max_bytes)
 }
 
-/// The error of a file of arrays that holds something else; advice is the flag that takes it.
+/// The error of a file of inputs that holds something else.
 pub fn other(expected: &str, kind: Content) -> Error {
-    let help = kind.input_flag().map(|flag| format!("give it with `{flag}`"));
-    Error::invalid(format!("expected {expected}, found {}", kind.noun())).with_hint(help)
+    let message = format!("expected {expected}, found {}", kind.noun());
+    Error::invalid(message).with_remedy(Remedy::NotInput(kind))
 }
 
 /// Reads an array of at most `max_bytes`.
@@ -46,23 +47,25 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> Result<Tensor> {
     let bytes =
         header.dims.iter().try_fold(header.dtype.size_bytes() as u64, |n, d| n.checked_mul(*d as u64));
     let bytes = bytes.filter(|b| *b <= max_bytes).ok_or_else(|| {
-        let shape = format!("{}{:?}", header.dtype, header.dims);
-        Error::limit(format!(
-            "the array {shape} is above the limit of {} (`--max-tensor-bytes`)",
+        let message = format!(
+            "the array {}{:?} is larger than the limit of {}",
+            header.dtype,
+            header.dims,
             size(max_bytes)
-        ))
+        );
+        Error::limit(message).with_remedy(Remedy::MaxTensorBytes)
     })?;
     let mut data = Vec::new();
     // Grows with what is really there: a header alone cannot make it allocate.
     from.take(bytes).read_to_end(&mut data).map_err(unreadable)?;
     if data.len() as u64 != bytes {
         return Err(Error::invalid(format!(
-            "the array ends early: {bytes} bytes expected, found {}",
+            "the array ends early: expected {bytes} bytes, found {}",
             data.len()
         )));
     }
     if from.read(&mut [0]).map_err(unreadable)? != 0 {
-        return Err(Error::invalid("there is more data than the array's shape says"));
+        return Err(Error::invalid("expected the end of the array, found more data"));
     }
     let width = header.dtype.size_bytes();
     if header.big_endian {
@@ -76,40 +79,40 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> Result<Tensor> {
     }
     let dims = header.dims;
     Tensor::from_bytes(header.dtype, dims, Arc::new(data))
-        .ok_or_else(|| Error::invalid("the array's shape is not its size"))
+        .ok_or_else(|| Error::invalid("the array's shape does not fit its size"))
 }
 
 /// A damaged archive shows when its data are unpacked.
 fn unreadable(error: std::io::Error) -> Error {
-    Error::invalid(format!("the array's data cannot be read: {error}"))
+    Error::invalid(format!("cannot read the array: {error}"))
 }
 
 fn read_header(from: &mut impl Read) -> Result<Header> {
     let mut start = [0; 8];
-    from.read_exact(&mut start).map_err(|_| Error::invalid("not a .npy array: too short"))?;
+    from.read_exact(&mut start).map_err(|_| Error::invalid("expected a .npy array, found too few bytes"))?;
     if &start[..6] != b"\x93NUMPY" {
-        return Err(Error::invalid("not a .npy array: it does not start with \\x93NUMPY"));
+        return Err(Error::invalid("expected a .npy array, which starts with \\x93NUMPY"));
     }
     let len = match start[6] {
         1 => {
             let mut len = [0; 2];
-            from.read_exact(&mut len).map_err(|_| Error::invalid("the array's header ends early"))?;
+            from.read_exact(&mut len).map_err(|_| Error::invalid("invalid array header: it ends early"))?;
             usize::from(u16::from_le_bytes(len))
         }
         2 | 3 => {
             let mut len = [0; 4];
-            from.read_exact(&mut len).map_err(|_| Error::invalid("the array's header ends early"))?;
+            from.read_exact(&mut len).map_err(|_| Error::invalid("invalid array header: it ends early"))?;
             u32::from_le_bytes(len) as usize
         }
-        version => return Err(Error::invalid(format!(".npy version 1, 2 or 3 expected, found {version}"))),
+        version => return Err(Error::invalid(format!("expected .npy version 1, 2 or 3, found {version}"))),
     };
     if len > MAX_HEADER_BYTES {
         return Err(Error::invalid(format!(
-            "the array's header has {len} bytes, more than {MAX_HEADER_BYTES}"
+            "the array's header takes {len} bytes: the limit is {MAX_HEADER_BYTES}"
         )));
     }
     let mut text = vec![0; len];
-    from.read_exact(&mut text).map_err(|_| Error::invalid("the array's header ends early"))?;
+    from.read_exact(&mut text).map_err(|_| Error::invalid("invalid array header: it ends early"))?;
     parse(&String::from_utf8_lossy(&text))
 }
 

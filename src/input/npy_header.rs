@@ -33,7 +33,7 @@ pub fn parse(text: &str) -> Result<Header> {
             "fortran_order" => fortran = Some(parser.boolean()?),
             "shape" => dims = Some(parser.shape()?),
             other => {
-                return Err(Error::invalid(format!("the array's header has an unknown entry `{other}`")));
+                return Err(Error::invalid(format!("invalid array header: unknown entry `{other}`")));
             }
         }
         if !parser.eat(",") {
@@ -45,7 +45,7 @@ pub fn parse(text: &str) -> Result<Header> {
         (Some((dtype, big_endian)), Some(fortran), Some(dims)) => {
             Ok(Header { dtype, big_endian, fortran, dims })
         }
-        _ => Err(Error::invalid("the array's header lacks `descr`, `fortran_order` or `shape`")),
+        _ => Err(Error::invalid("invalid array header: expected `descr`, `fortran_order` and `shape`")),
     }
 }
 
@@ -69,17 +69,17 @@ impl<'a> Parser<'a> {
         if self.eat(token) {
             Ok(())
         } else {
-            Err(Error::invalid(format!("the array's header lacks a `{token}`")))
+            Err(Error::invalid(format!("invalid array header: expected `{token}`")))
         }
     }
 
     fn string(&mut self) -> Result<&'a str> {
         let quote = ["'", "\""].into_iter().find(|q| self.eat(q));
-        let quote = quote.ok_or_else(|| Error::invalid("the array's header lacks a string"))?;
+        let quote = quote.ok_or_else(|| Error::invalid("invalid array header: expected a string"))?;
         let (text, rest) = self
             .rest
             .split_once(quote)
-            .ok_or_else(|| Error::invalid("the array's header has an open string"))?;
+            .ok_or_else(|| Error::invalid("invalid array header: expected the end of a string"))?;
         self.rest = rest;
         Ok(text)
     }
@@ -93,7 +93,7 @@ impl<'a> Parser<'a> {
 
     fn descr(&mut self) -> Result<(DType, bool)> {
         if self.eat("[") {
-            return Err(Error::invalid("the array holds records; only arrays of numbers are read"));
+            return Err(Error::invalid("expected an array of numbers, found records"));
         }
         let text = self.string()?;
         let (order, kind) = match text.as_bytes().first() {
@@ -113,8 +113,12 @@ impl<'a> Parser<'a> {
             "u4" => DType::U32,
             "u8" => DType::U64,
             "b1" | "?" => DType::Bool,
-            "O" => return Err(Error::invalid("the array holds pickled Python objects; they are never read")),
-            _ => return Err(Error::unsupported(format!("the array's type `{text}` is not supported"))),
+            "O" => {
+                return Err(Error::invalid(
+                    "expected an array of numbers, found pickled Python objects, which are never read",
+                ));
+            }
+            _ => return Err(Error::unsupported(format!("arrays of type `{text}` are not supported"))),
         };
         Ok((dtype, order == ">"))
     }
@@ -128,7 +132,7 @@ impl<'a> Parser<'a> {
             let (digits, rest) = self.rest.split_at(end);
             let dim = digits
                 .parse()
-                .map_err(|_| Error::invalid("the array's shape holds something else than numbers"))?;
+                .map_err(|_| Error::invalid("invalid array header: expected whole numbers in the shape"))?;
             dims.push(dim);
             self.rest = rest;
             if !self.eat(",") {

@@ -40,7 +40,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
         Some(kind) if !matches!(kind, Content::Npz | Content::ResultNpz | Content::Zip) => {
             npy::other("an .npz archive of arrays", kind)
         }
-        Some(_) => Error::invalid("the .npz archive is damaged or cut off"),
+        Some(_) => Error::invalid("the .npz archive is damaged or incomplete"),
         None => Error::invalid("expected an .npz archive of arrays, found something else"),
     });
     let mut archive = archive?;
@@ -55,7 +55,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
         }
         let tensor = npy::read(&mut entry, max_bytes).with_context(|| format!("array `{name}`"))?;
         if arrays.found.insert(name.clone(), tensor).is_some() {
-            return Err(Error::invalid(format!("array `{name}` occurs twice")));
+            return Err(Error::invalid(format!("array `{name}` is stored twice")));
         }
     }
     Ok(arrays)

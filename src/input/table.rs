@@ -8,6 +8,7 @@ use super::npy;
 use super::rows::Rows;
 use crate::content::content;
 use crate::error::{Error, Result};
+use crate::remedy::Remedy;
 use crate::wording::{plural, size, visible};
 
 /// A row of a table.
@@ -33,10 +34,8 @@ pub struct Table<R> {
 pub fn open(path: &Path, max_bytes: u64) -> Result<Table<impl Read>> {
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     if file.metadata().is_ok_and(|m| m.len() > max_bytes) {
-        return Err(Error::limit(format!(
-            "the table is larger than {} (`--max-tensor-bytes`)",
-            size(max_bytes)
-        )));
+        let message = format!("the table is larger than the limit of {}", size(max_bytes));
+        return Err(Error::limit(message).with_remedy(Remedy::MaxTensorBytes));
     }
     // Only where it is no table: text that is none of a known kind is tried.
     Table::new(file.take(max_bytes), max_bytes).map_err(|error| match content(path) {
@@ -54,7 +53,11 @@ pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> Result<Vec<Row>> 
     let table = open(path, max_bytes)?;
     let columns: Vec<usize> = (0..table.features.len()).collect();
     let (rows, _) = table.read(&columns, |_| true, most)?;
-    if rows.is_empty() { Err(Error::invalid("the table has no row below its header")) } else { Ok(rows) }
+    if rows.is_empty() {
+        Err(Error::invalid("expected a row below the header of the table, found none"))
+    } else {
+        Ok(rows)
+    }
 }
 
 impl<R: Read> Table<R> {
@@ -62,7 +65,7 @@ impl<R: Read> Table<R> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(from);
         let mut features: Vec<String> = match reader.headers() {
             Ok(header) => header.iter().map(ToString::to_string).collect(),
-            Err(e) => return Err(Error::invalid(format!("the header cannot be read: {e}"))),
+            Err(e) => return Err(Error::invalid(format!("cannot read the header: {e}"))),
         };
         if let Some(first) = features.first_mut() {
             *first = first.trim_start_matches('\u{feff}').to_string();
@@ -85,13 +88,17 @@ impl<R: Read> Table<R> {
         let (rows, count) =
             self.read(columns, |row| wanted.contains(row), last.map_or(usize::MAX, |l| l + 1))?;
         match last {
-            Some(_) if count == 0 => Err(Error::invalid("the table has no row below its header")),
+            Some(_) if count == 0 => {
+                Err(Error::invalid("expected a row below the header of the table, found none"))
+            }
             Some(last) if last >= count => Err(Error::invalid(format!(
-                "there is no row {}: the table has {} below its header",
+                "no row {}: the table has {} below its header",
                 wanted.first_from(count).unwrap_or(last),
                 plural(count, "row")
             ))),
-            None if rows.is_empty() => Err(Error::invalid("the table has no row below its header")),
+            None if rows.is_empty() => {
+                Err(Error::invalid("expected a row below the header of the table, found none"))
+            }
             _ => Ok(rows),
         }
     }
@@ -114,10 +121,8 @@ impl<R: Read> Table<R> {
                 let values = columns.iter().map(cell).collect::<Result<_>>()?;
                 rows.push(Row { number: count, values });
                 if rows.len() as u64 * row_bytes > self.max_bytes {
-                    let bound = size(self.max_bytes);
-                    return Err(Error::limit(format!(
-                        "the rows are larger than {bound} (`--max-tensor-bytes`)"
-                    )));
+                    let message = format!("the rows are larger than the limit of {}", size(self.max_bytes));
+                    return Err(Error::limit(message).with_remedy(Remedy::MaxTensorBytes));
                 }
             }
             count += 1;
@@ -131,7 +136,7 @@ fn number(text: &str, row: usize, column: usize, features: &[String]) -> Result<
         let name = visible(&features[column]);
         let found = if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
         let place = format!("row {row}, column {} `{name}`", column + 1);
-        Error::invalid(format!("{place}: a number expected, found {found}"))
+        Error::invalid(format!("{place}: expected a number, found {found}"))
     })
 }
 
@@ -143,13 +148,13 @@ fn check_header(features: &[String]) -> Result<()> {
     if let [only] = features
         && [';', '\t'].iter().any(|c| only.contains(*c))
     {
-        return Err(Error::invalid("the table has one column: its cells must be separated by commas"));
+        return Err(Error::invalid("expected cells separated by commas, found one column"));
     }
     let numbers: Option<Vec<f64>> = features.iter().map(|f| f.parse().ok()).collect();
     let counts = |n: &[f64]| n.windows(2).all(|w| w[1] - w[0] == 1.0) && matches!(n[0], 0.0 | 1.0);
     if numbers.is_some_and(|n| !counts(&n)) {
         return Err(Error::invalid(
-            "the first line holds numbers: a header with the names of the features is expected",
+            "expected a header with the names of the features, found numbers in the first line",
         ));
     }
     Ok(())
@@ -175,7 +180,7 @@ mod tests {
         assert_eq!(rows(text, "1"), Ok(vec![row(1, &[-3.0, 0.5])]));
         assert_eq!(rows(text, "all"), Ok(vec![row(0, &[1.0, 0.2]), row(1, &[-3.0, 0.5])]));
         assert_eq!(rows(text, "1,0"), rows(text, "0-1"));
-        assert_eq!(rows(text, "0-5"), Err("there is no row 2: the table has 2 rows below its header".into()));
+        assert_eq!(rows(text, "0-5"), Err("no row 2: the table has 2 rows below its header".into()));
         assert_eq!(Table::new(text.as_bytes(), 64).unwrap().features(), ["mean radius", "a, b"]);
     }
 
@@ -189,14 +194,14 @@ mod tests {
     fn memory_is_bounded() {
         let text = format!("a,b\n{}", "1,2\n".repeat(5));
         assert!(rows(&text, "0-3").is_ok());
-        assert!(rows(&text, "all").unwrap_err().contains("--max-tensor-bytes"));
+        assert!(rows(&text, "all").unwrap_err().contains("larger than the limit"));
     }
 
     #[test]
     fn bad_cells_are_named() {
         let error = rows("a,b\n1,2\n3,x\u{1b}\n", "1").unwrap_err();
-        assert_eq!(error, "row 1, column 2 `b`: a number expected, found `x\\u{1b}`");
-        assert!(rows("a,b\n1,\n", "0").unwrap_err().ends_with("`b`: a number expected, found an empty cell"));
+        assert_eq!(error, "row 1, column 2 `b`: expected a number, found `x\\u{1b}`");
+        assert!(rows("a,b\n1,\n", "0").unwrap_err().ends_with("`b`: expected a number, found an empty cell"));
         assert!(rows("a,b\n1,2,3\n", "0").is_err());
         assert!(rows("a,b\n", "all").unwrap_err().contains("no row"));
     }

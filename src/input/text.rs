@@ -17,6 +17,7 @@ use super::{fit, npy};
 use crate::content::{Content, content};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::Notes;
+use crate::remedy::Remedy;
 use crate::wording::visible;
 
 /// A tokenizer is a vocabulary: larger files are something else.
@@ -123,7 +124,7 @@ fn ids_input(infos: &[InputInfo]) -> Result<&InputInfo> {
     infos.iter().find(takes).ok_or_else(|| {
         let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
         Error::usage(format!(
-            "`--text`: the model has no integer input `input_ids` of one or two axes; its inputs: {}",
+            "the model takes no texts: expected an integer input `input_ids` of one or two axes, found {}",
             all.join(", ")
         ))
     })
@@ -138,10 +139,8 @@ fn tokenizer_path(options: &TextOptions) -> Result<PathBuf> {
     if beside.is_file() {
         return Ok(beside);
     }
-    Err(Error::usage(format!(
-        "`--text` needs a tokenizer: give `--tokenizer tokenizer.json` (there is none at `{}`)",
-        beside.display()
-    )))
+    let message = format!("no tokenizer for the texts: expected a file `{}`", beside.display());
+    Err(Error::usage(message).with_remedy(Remedy::Tokenizer))
 }
 
 fn load(path: &Path) -> Result<Tokenizer> {
@@ -149,11 +148,11 @@ fn load(path: &Path) -> Result<Tokenizer> {
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| Error::invalid(e.to_string()))?;
     if bytes.len() as u64 > LARGEST {
-        return Err(Error::invalid(format!("a tokenizer of more than {LARGEST} bytes")));
+        return Err(Error::invalid(format!("the tokenizer is larger than the limit of {LARGEST} bytes")));
     }
     Tokenizer::from_bytes(&bytes).map_err(|e| match content(path) {
         Some(kind) if kind != Content::Json => npy::other("a tokenizer.json", kind),
-        _ => Error::invalid(format!("no tokenizer: {e}")),
+        _ => Error::invalid(format!("invalid tokenizer: {e}")),
     })
 }
 
@@ -164,7 +163,10 @@ fn set_lengths(tokenizer: &mut Tokenizer, limit: Option<usize>, fixed: Option<us
         ..tokenizer.get_truncation().cloned().unwrap_or_default()
     });
     tokenizer.with_truncation(truncation).map_err(|e| {
-        Error::usage(format!("{} tokens are too few for this tokenizer: {e}", limit.unwrap_or(0)))
+        Error::usage(format!(
+            "invalid length {}: expected more tokens for this tokenizer: {e}",
+            limit.unwrap_or(0)
+        ))
     })?;
     let padding = tokenizer.get_padding().cloned().unwrap_or_else(|| {
         let known = ["[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>"];

@@ -62,7 +62,7 @@ impl Texts {
         for (i, text) in self.texts.iter().enumerate() {
             if text.trim().is_empty() {
                 return Err(Error::invalid(format!(
-                    "{} is empty: it has no token to explain",
+                    "{} is empty: expected at least one token",
                     self.names[i]
                 )));
             }

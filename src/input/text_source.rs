@@ -50,12 +50,12 @@ pub fn read(sources: &[TextSource], most: usize, notes: &dyn Notes) -> Result<Ve
     let mut texts = reader.texts;
     texts.truncate(most);
     if texts.is_empty() {
-        return Err(Error::invalid("there is no text: every line is empty"));
+        return Err(Error::invalid("expected a text, found empty lines only"));
     }
     let long = texts.iter().enumerate().find(|(_, t)| t.text.chars().nth(MAX_CHARS).is_some());
     match long {
         Some((i, text)) => Err(Error::limit(format!(
-            "{} has {} characters: {MAX_CHARS} at most",
+            "{} is too long: expected at most {MAX_CHARS} characters, found {}",
             text.name(i),
             text.text.chars().count()
         ))),
@@ -82,7 +82,7 @@ impl Reader<'_> {
 
     fn stdin(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.used_stdin, true) {
-            return Err(Error::usage("standard input is given twice: `-` may stand for texts once"));
+            return Err(Error::usage("standard input is given twice: expected `-` once"));
         }
         let stdin = io::stdin();
         if stdin.is_terminal() {
@@ -98,11 +98,11 @@ impl Reader<'_> {
             .read_to_end(&mut bytes)
             .map_err(|e| Error::invalid(format!("{name}: {e}")))?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(Error::limit(format!("{name} is larger than {}", size(MAX_BYTES))));
+            return Err(Error::limit(format!("{name} is larger than the limit of {}", size(MAX_BYTES))));
         }
         let text = String::from_utf8(bytes).map_err(|e| {
             let at = e.utf8_error().valid_up_to();
-            Error::invalid(format!("{name} is not UTF-8: byte {at} begins no character"))
+            Error::invalid(format!("{name}: expected UTF-8, found an invalid byte at {at}"))
         })?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
         let before = self.texts.len();

@@ -26,13 +26,19 @@ pub fn discard_pending() {
 pub fn check(path: &Path) -> Result<()> {
     let folder = folder(path);
     if !folder.is_dir() {
-        return Err(Error::usage(format!("`{}`: there is no folder `{}`", path.display(), folder.display())));
+        return Err(Error::usage(format!(
+            "cannot write `{}`: the folder `{}` does not exist",
+            path.display(),
+            folder.display()
+        )));
     }
     match fs::metadata(path) {
         Ok(found) if !found.is_file() => {
-            Err(Error::usage(format!("`{}` is no regular file", path.display())))
+            Err(Error::usage(format!("cannot write `{}`: expected a regular file", path.display())))
         }
-        _ if path.file_name().is_none() => Err(Error::usage(format!("`{}` is no file name", path.display()))),
+        _ if path.file_name().is_none() => {
+            Err(Error::usage(format!("cannot write `{}`: expected the name of a file", path.display())))
+        }
         _ => Ok(()),
     }
 }

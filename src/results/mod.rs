@@ -48,10 +48,13 @@ impl Format {
             Some("safetensors") => Ok(Format::Safetensors),
             Some("json") => Ok(Format::Json),
             Some("csv") => Ok(Format::Csv),
-            _ => Err(Error::usage(format!(
-                "`--out {}`: .npz, .safetensors, .json or, of a table, .csv expected",
-                path.display()
-            ))),
+            other => {
+                let found = other.map_or(String::new(), |extension| format!(", found .{extension}"));
+                Err(Error::usage(format!(
+                    "invalid result file `{}`: expected .npz, .safetensors, .json or, of a table, .csv{found}",
+                    path.display()
+                )))
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
 
 use crate::error::{Error, Result};
 use crate::input::npz;
+use crate::remedy::Remedy;
 use crate::results::Format;
 use crate::wording::{size, visible};
 
@@ -35,7 +36,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
         Ok(Format::Safetensors) => safetensors(path, wanted, max_bytes),
         Ok(Format::Json) => json(path, &wanted, max_bytes),
         Ok(Format::Csv) => {
-            Err(Error::invalid("a .csv holds no outputs: expected .npz, .safetensors or .json"))
+            Err(Error::invalid("expected .npz, .safetensors or .json, found .csv, which holds no outputs"))
         }
         // Whatever its name, NumPy writes nothing else.
         Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes)
@@ -48,9 +49,8 @@ fn open(path: &Path, max_bytes: u64) -> Result<File> {
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     let bytes = file.metadata().map_err(|e| Error::invalid(e.to_string()))?.len();
     if bytes > max_bytes {
-        let message =
-            format!("{} is above the limit of {} (`--max-tensor-bytes`)", size(bytes), size(max_bytes));
-        return Err(Error::limit(message));
+        let message = format!("{} are more than the limit of {}", size(bytes), size(max_bytes));
+        return Err(Error::limit(message).with_remedy(Remedy::MaxTensorBytes));
     }
     Ok(file)
 }
@@ -63,7 +63,7 @@ fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Re
         .read_to_end(&mut bytes)
         .map_err(|e| Error::invalid(e.to_string()))?;
     let file = SafeTensors::deserialize(&bytes)
-        .map_err(|e| Error::invalid(format!("not a safetensors file: {e}")))?;
+        .map_err(|e| Error::invalid(format!("invalid safetensors file: {e}")))?;
     let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, m)| m.metadata().clone());
     let metadata = metadata.unwrap_or_default().into_iter().collect();
     let mut found = BTreeMap::new();
@@ -84,14 +84,15 @@ fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Re
             Dtype::BOOL => DType::Bool,
             other => {
                 return Err(Error::invalid(format!(
-                    "tensor `{}`: numbers expected, found {other:?}",
+                    "tensor `{}`: expected numbers, found {other:?}",
                     visible(&name)
                 )));
             }
         };
         let tensor = Tensor::from_bytes(dtype, view.shape().to_vec(), Arc::new(view.data().to_vec()));
-        let tensor = tensor
-            .ok_or_else(|| Error::invalid(format!("tensor `{}` is not of its shape", visible(&name))))?;
+        let tensor = tensor.ok_or_else(|| {
+            Error::invalid(format!("tensor `{}`: its shape does not fit its size", visible(&name)))
+        })?;
         found.insert(name, tensor);
     }
     Ok(Stored { tensors: found, metadata })
@@ -102,7 +103,7 @@ fn json(path: &Path, wanted: &dyn Fn(&str) -> bool, max_bytes: u64) -> Result<St
         serde_json::Deserializer::from_reader(BufReader::new(open(path, max_bytes)?.take(max_bytes)));
     let read = serde::Deserializer::deserialize_map(&mut text, Tensors(wanted))
         .and_then(|found| text.end().map(|()| found));
-    read.map_err(|e| Error::invalid(format!("not a result of dlbc: {e}")))
+    read.map_err(|e| Error::invalid(format!("expected a result file of dlbc: {e}")))
 }
 
 /// Takes the wanted entries of an object, and skips the others unread.

@@ -10,6 +10,7 @@ use crate::explained::Explained;
 use crate::heatmap::marks::Mark;
 use crate::input::{Fit, Inputs, Layout};
 use crate::notes::Notes;
+use crate::remedy::Remedy;
 use crate::scene::region::PictureInput;
 use crate::wording::{number, plural, visible};
 
@@ -155,11 +156,7 @@ impl Scene {
         let classes = if found.detector.labels.is_some() {
             String::new()
         } else {
-            let last = if read.no_object() {
-                ", the last for no object (`--no-object none` if it is one)"
-            } else {
-                ""
-            };
+            let last = if read.no_object() { ", the last for no object" } else { "" };
             format!(" of {}{last}", plural(read.classes(), "class"))
         };
         let format = match found.format {
@@ -168,11 +165,8 @@ impl Scene {
             BoxFormat::XyxyFractions => "corners in fractions",
             BoxFormat::CxcywhFractions => "centre and size in fractions",
         };
-        notes.note(format!(
-            "output `{}`: {}{classes}, {format} (`--box-layout {}`)",
-            visible(&found.detector.scores),
-            plural(read.count(), "box"),
-            read.layout().name()
-        ));
+        let output = visible(&found.detector.scores);
+        let text = format!("output `{output}` is read as {}{classes}, {format}", plural(read.count(), "box"));
+        notes.note_with(text, Remedy::BoxLayout(Some(read.layout().name())));
     }
 }

@@ -10,6 +10,7 @@ use dlbc_runtime::Region;
 use crate::error::{Error, Result};
 use crate::heatmap::Axes;
 use crate::input::{Fit, Inputs, Layout};
+use crate::remedy::Remedy;
 use crate::wording::visible;
 
 /// A rectangle in pixels, the right and the bottom edge not within.
@@ -24,9 +25,9 @@ impl FromStr for Rectangle {
     fn from_str(text: &str) -> Result<Rectangle, String> {
         let edges: Option<Vec<u32>> = text.split(',').map(|e| e.trim().parse().ok()).collect();
         let edges = edges.and_then(|e| <[u32; 4]>::try_from(e).ok());
-        let edges = edges.ok_or("X0,Y0,X1,Y1 expected, four whole numbers from 0")?;
+        let edges = edges.ok_or("expected X0,Y0,X1,Y1, four whole numbers from 0")?;
         if edges[0] >= edges[2] || edges[1] >= edges[3] {
-            return Err("nothing is within: X0 < X1 and Y0 < Y1 expected".into());
+            return Err("the region is empty: expected X0 < X1 and Y0 < Y1".into());
         }
         Ok(Rectangle { edges })
     }
@@ -76,14 +77,14 @@ impl<'a> PictureInput<'a> {
 pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> Result<Region> {
     let Some(PictureInput { name: input, fit, .. }) = found else {
         return Err(Error::usage(
-            "`--region` is of pixels: the model has no input with rows and columns of them",
+            "a region applies to pictures only: the model has no input with rows and columns of pixels",
         ));
     };
     let (width, height) = fit.picture;
     let [_, _, right, bottom] = rectangle.edges;
     if right > width || bottom > height {
         return Err(Error::usage(format!(
-            "`--region {rectangle}` is not within the picture for input `{}`: it has {width} columns and {height} rows",
+            "region {rectangle} is not within the picture for input `{}`: expected at most {width} columns and {height} rows",
             visible(input)
         )));
     }
@@ -92,14 +93,15 @@ pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> Result<Regio
     if right <= 0.0 || bottom <= 0.0 || left >= across || top >= down {
         let seen = fit.to_picture([0.0, 0.0, across, down]).map(|v| v.round());
         return Err(Error::usage(format!(
-            "`--region {rectangle}` was cut off: of the picture's {width} columns and {height} rows input `{}` is columns {} \
-             to {} and rows {} to {}; `--resize stretch` keeps all",
+            "region {rectangle} was cut off: of the picture's {width} columns and {height} rows input `{}` is columns {} \
+             to {} and rows {} to {}",
             visible(input),
             seen[0],
             seen[2],
             seen[1],
             seen[3]
-        )));
+        ))
+        .with_remedy(Remedy::StretchPicture));
     }
     Ok(Region { left: left / across, top: top / down, right: right / across, bottom: bottom / down })
 }

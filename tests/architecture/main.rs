@@ -4,6 +4,7 @@
 
 mod circles;
 mod language;
+mod messages;
 mod packages;
 mod syntax;
 mod tables;

@@ -216,7 +216,7 @@ fn the_same_seed_gives_the_same_numbers() {
     assert_ne!(once, eval(&[&words, &["--seed", "7"]]).out);
     let refused = eval(&[&words, &["--device", "cpu", "--precision", "simt"]]);
     assert_eq!(refused.code, Some(2));
-    assert!(refused.err.contains("`--precision` is for GPUs"), "{}", refused.err);
+    assert!(refused.err.contains("`--precision` applies to GPUs only"), "{}", refused.err);
 }
 
 #[test]
@@ -241,11 +241,11 @@ fn bad_input_is_refused_before_any_work() {
     for (code, words, message) in [
         (2, vec!["--metrics", "gap,nothing"], "possible values: morf"),
         (2, vec!["--baseline", "grey"], "expected black"),
-        (2, vec!["--baseline", "drop"], "for texts"),
-        (2, vec!["--target", "1-2"], "one unit"),
+        (2, vec!["--baseline", "drop"], "texts only"),
+        (2, vec!["--target", "1-2"], "expected argmax or an index"),
         (2, vec!["--target", "10"], "out of range"),
-        (2, vec!["--metrics", "pointing-game"], "needs `--mask`"),
-        (2, vec!["--fail-under", "rank-accuracy=1"], "needs `--mask`"),
+        (2, vec!["--metrics", "pointing-game"], "expected `--mask`"),
+        (2, vec!["--fail-under", "rank-accuracy=1"], "expected `--mask`"),
         (2, vec!["--metrics", "gap", "--fail-under", "morf=0"], "leaves out"),
         (2, vec!["--fail-under", "gap"], "METRIC=VALUE"),
         (2, vec!["--out", "nowhere/e.json"], "nowhere"),
@@ -296,7 +296,7 @@ fn artifacts_are_evaluated() {
     for (words, message) in [
         (vec!["export", DIGITS[0], "--rules", "smoothgrad", "-o", "x.onnx"], "several runs"),
         (vec!["compile", TEXT[0], "--rules", "integrated-gradients", "-o", "x.onnx"], "`input_ids`"),
-        (vec!["run", DIGITS[0], "--inputs", DIGITS[2], "--rules", "smoothgrad", "--audit"], "no ledger"),
+        (vec!["run", DIGITS[0], "--inputs", DIGITS[2], "--rules", "smoothgrad", "--audit"], "the ledger"),
     ] {
         let done = dlbc(&words);
         let error = String::from_utf8_lossy(&done.stderr).to_string();

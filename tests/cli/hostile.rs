@@ -300,7 +300,7 @@ fn arrays_that_do_not_fit_are_refused() {
         case("overflow.npy", floats("(4294967296, 4294967296, 4294967296)", &[]), 7, &["overflow.npy"]),
         case("names.npy", npy("'\u{1b}[2J\u{202e}'", "(1,)", &[]), 4, &["names.npy"]),
         case("nothing.npy", vec![], 3, &["nothing.npy"]),
-        case("nan.npy", floats("(1, 1, 8, 8)", &nan), 3, &["`input`", "NaN at index [0, 0, 0, 0]"]),
+        case("nan.npy", floats("(1, 1, 8, 8)", &nan), 3, &["`input`", "at index [0, 0, 0, 0]"]),
         case("infinite.npy", floats("(1, 1, 8, 8)", &infinite), 3, &["`input`", "[0, 0, 0, 1]"]),
         case("doubles.npy", npy("'<f8'", "(1, 1, 8, 8)", &[0; 512]), 0, &[]),
     ]);

@@ -59,7 +59,7 @@ fn the_summary_says_which_box() {
     assert!(text.contains("target   box best = box 123, class 1, score 0.91"), "{text}");
     let note = dlbc(&[&["run", DETECTOR, "--task", "detection"], &PICTURE]);
     assert!(
-        note.err.contains("output `boxes`: 192 boxes of 2 classes, centre and size in pixels"),
+        note.err.contains("output `boxes` is read as 192 boxes of 2 classes, centre and size in pixels"),
         "{}",
         note.err
     );
@@ -169,7 +169,8 @@ fn queries_have_a_class_for_no_object() {
     // Named the other way round they do not fit.
     let named = |flags: &str| fails(2, &[&["run", &model, "--box", "0", "--box-outputs", flags], &inputs]);
     assert!(
-        named("logits,pred_boxes").contains("output `logits` of shape [1, 2, 3]: [batch, box, 4] expected")
+        named("logits,pred_boxes")
+            .contains("invalid output `logits`: expected [batch, box, 4], found [1, 2, 3]")
     );
     assert_eq!(best(&["--box-outputs", "pred_boxes,logits"])["box"], 1);
     // Scores without labels.
@@ -200,7 +201,7 @@ fn rows_of_six_are_read_as_the_flag_says() {
     assert_eq!((&best("yolo-rows")["box"], &best("yolo-rows")["class"]), (&value!(0), &value!(1)));
     assert_eq!((&best("yolo-v5")["box"], &best("yolo-v5")["score"]), (&value!(0), &value!(1.0)));
     assert_eq!(best("yolo")["class"], 0);
-    assert!(fails(2, &[&words]).contains("or 6 boxes of 2 classes (`--box-layout yolo`)"));
+    assert!(fails(2, &[&words]).contains("6 boxes of 2 classes (yolo)"));
 }
 
 /// The pixels of a heat map's first panel, ten canvas pixels to one of the input 64 by 48: whether one is the green of what
@@ -308,7 +309,10 @@ fn detectors_and_segmenters_of_the_zoo() {
         assert!((report["start"].as_f64().unwrap() - 100.0).abs() < 1e-3, "{}: {}", m.name, report["start"]);
         assert!(image::open(&file).unwrap().to_rgb8().pixels().any(|p| p.0 == [0, 132, 61]), "{}", m.name);
         if family == "det_yolo" {
-            assert!(fails(2, &[&words, &["--box", "best"]]).contains("may be 80 boxes of 4 classes"));
+            assert!(
+                fails(2, &[&words, &["--box", "best"]])
+                    .contains("has several readings: 80 boxes of 4 classes")
+            );
         }
         if family.starts_with("det_") {
             assert_eq!(report["boxes"].as_array().unwrap().len(), 1, "{}", m.name);

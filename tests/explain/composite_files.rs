@@ -6,9 +6,9 @@ use std::path::Path;
 fn a_mistake_in_a_composite_is_named_with_its_line() {
     let good = dlbc_compiler::built_in_source("lrp-epsilon").unwrap();
     for (from, to, expected) in [
-        ("rule = \"epsilon\"", "rule = \"epsilom\"", "own.toml:6: no rule is named `epsilom`"),
-        ("role = \"linear\"", "role = \"linea\"", "own.toml:6: no role is named `linea`"),
-        ("epsilon = 1e-06", "epsilon = -1.0", "own.toml:6: epsilon is a number from 0 on"),
+        ("rule = \"epsilon\"", "rule = \"epsilom\"", "own.toml:6: unknown rule `epsilom`: expected"),
+        ("role = \"linear\"", "role = \"linea\"", "own.toml:6: unknown role `linea`: expected"),
+        ("epsilon = 1e-06", "epsilon = -1.0", "own.toml:6: invalid epsilon: expected at least 0, found -1"),
         (
             "epsilon = 1e-06",
             "epsilon = 1e-06\nalpha = 1.0",
@@ -43,22 +43,22 @@ fn a_mistake_in_a_composite_is_named_with_its_line() {
         (
             "rule = \"epsilon\"",
             "rule = \"z-box\"\nlow = 1.0\nhigh = nan",
-            "own.toml:6: low and high are numbers",
+            "own.toml:6: invalid low and high: expected numbers",
         ),
         (
             "rule = \"epsilon\"",
             "rule = \"z-box\"\nlow = 1.0\nhigh = 0.5",
-            "own.toml:6: low and high are numbers",
+            "own.toml:6: invalid low and high: expected numbers",
         ),
         (
             "role = \"sum\"\nrule",
             "role = \"sum\"\nplace = \"first\"\nrule",
-            "own.toml:25: places `first` and `last` are of layers with weights",
+            "own.toml:25: places `first` and `last` apply to layers with weights only",
         ),
         (
             "place = \"scaler\"",
             "place = \"before\"",
-            "own.toml:31: place is one of `first`, `last`, `scaler`, found `before`",
+            "own.toml:31: unknown place `before`: expected `first`, `last`, `scaler`",
         ),
         ("name = ", "name ", "own.toml:1:"),
     ] {

@@ -136,7 +136,7 @@ fn ledgers_intermediates_and_ids_are_refused() {
     let session = cpu(program(&model, "integrated-gradients"), 1);
     for request in [Request::new().ledger(), Request::new().keep_all(), Request::new().keep(["logits"])] {
         let error = session.explain(&inputs, &request).unwrap_err();
-        assert!(error.to_string().contains("mean over several runs"), "{error}");
+        assert!(error.to_string().contains("averages several runs"), "{error}");
     }
     let session = cpu(program(&tiny("textcnn"), "smoothgrad"), 1);
     let inputs = inputs_of(session.program(), &npz(&root().join("fixtures/tiny/textcnn.npz")));

@@ -266,7 +266,7 @@ fn silero_of_two_rates_takes_the_branch_of_each() {
     let mut inputs = inputs_of(&program, &npz(&folder.join("input.npz")));
     inputs.insert("sr".into(), Tensor::from_i64(&[], &[8000]));
     let refused = cpu(program, 1).explain(&inputs, &Request::default()).unwrap_err().to_string();
-    assert!(refused.contains("a branch that the shapes of the model's inputs do not fit"), "{refused}");
+    assert!(refused.contains("a branch that does not fit the shapes of the model's inputs"), "{refused}");
 }
 
 /// A cached model with fixed shapes of inputs.

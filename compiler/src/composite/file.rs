@@ -22,7 +22,8 @@ use dlbc_ops::rule::{Policy, Rule};
 use serde::Deserialize;
 use toml::{Spanned, Table};
 
-use super::keywords::{parse_keyword, quoted_list};
+use super::keywords::parse_keyword;
+use super::mistake::Mistake;
 use super::model::{Composite, Entry, Quantity};
 use super::repeat;
 use super::selector::{LayerPosition, POSITIONS, Selector};
@@ -49,23 +50,22 @@ struct File {
 /// For invalid TOML, unknown names and parameters out of range, and for a role without a rule, with file and line.
 pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, CompileError> {
     let line_of = |at: usize| text[..at.min(text.len())].bytes().filter(|b| *b == b'\n').count() + 1;
-    let parsed: File = toml::from_str(text).map_err(|e| CompileError::InvalidComposite {
-        place: format!("{file}:{}", e.span().map_or(1, |s| line_of(s.start))),
-        message: e.message().into(),
+    let parsed: File = toml::from_str(text).map_err(|e| {
+        Mistake::from(e.message()).at(format!("{file}:{}", e.span().map_or(1, |s| line_of(s.start))))
     })?;
     let known = [
         ("relevance", Quantity::Relevance),
         ("gradient", Quantity::Gradient),
         ("gradient-times-input", Quantity::GradientTimesInput),
     ];
-    let quantity = parse_keyword(parsed.passes, "passes", &known)
-        .map_err(|message| CompileError::InvalidComposite { place: format!("{file}:1"), message })?;
+    let quantity =
+        parse_keyword(parsed.passes, "passes", &known).map_err(|mistake| mistake.at(format!("{file}:1")))?;
     let repeat = match parsed.repeat {
         None => None,
         Some(table) => {
             let place = format!("{file}:{}", line_of(table.span().start));
             let repeat = repeat::read(table.into_inner(), quantity);
-            Some(repeat.map_err(|message| CompileError::InvalidComposite { place, message })?)
+            Some(repeat.map_err(|mistake| mistake.at(place))?)
         }
     };
     let mut entries = vec![];
@@ -73,7 +73,7 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         let place = format!("{file}:{}", line_of(line.span().start));
         match entry(line.into_inner()) {
             Ok((selector, rule)) => entries.push(Entry { selector, rule, location: place }),
-            Err(message) => return Err(CompileError::InvalidComposite { place, message }),
+            Err(mistake) => return Err(mistake.at(place)),
         }
     }
     for (name, kind) in RoleKind::NAMED {
@@ -82,8 +82,8 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
         let is_default =
             |e: &Entry| e.selector.is_general() && e.selector.role.is_none_or(|role| role == *kind);
         if !is_absent && !entries.iter().any(is_default) {
-            let message = format!("no entry gives role `{name}` a rule");
-            return Err(CompileError::InvalidComposite { place: format!("{file}:1"), message });
+            let mistake = Mistake::from(format!("no entry gives role `{name}` a rule"));
+            return Err(mistake.at(format!("{file}:1")));
         }
     }
     Ok(Composite {
@@ -99,37 +99,30 @@ pub(super) fn read(text: &str, file: &str, hash: String) -> Result<Composite, Co
 }
 
 /// Parses a `[[rule]]` table into its selector and its rule.
-fn entry(mut line: Table) -> Result<(Selector, Rule), String> {
+fn entry(mut line: Table) -> Result<(Selector, Rule), Mistake> {
     let selector = selector(&mut line)?;
     let rule = rule(line)?;
     if let Some(role) = selector.role
         && !rule.fits(role)
     {
-        return Err(format!("rule `{}` does not fit role `{}`", rule.name(), role.name()));
+        return Err(format!("rule `{}` does not fit role `{}`", rule.name(), role.name()).into());
     }
     Ok((selector, rule))
 }
 
 /// Removes the selector keys from a `[[rule]]` table and parses them.
-fn selector(line: &mut Table) -> Result<Selector, String> {
+fn selector(line: &mut Table) -> Result<Selector, Mistake> {
     let mut take = |key: &str| -> Result<Option<String>, String> {
         let value = line.remove(key).map(String::deserialize);
         value.transpose().map_err(|e| format!("{key}: {}", e.message()))
     };
     let role = take("role")?.map(|name| {
         let known = RoleKind::NAMED.iter().find(|(n, _)| *n == name).map(|(_, kind)| *kind);
-        known.ok_or_else(|| {
-            format!(
-                "no role is named `{name}`: there are {}",
-                quoted_list(RoleKind::NAMED.iter().map(|r| r.0))
-            )
-        })
+        known.ok_or_else(|| Mistake::unknown("role", &name, RoleKind::NAMED.iter().map(|r| r.0)))
     });
     let position = take("place")?.map(|word| {
         let known = POSITIONS.iter().find(|(name, _)| *name == word).map(|(_, position)| *position);
-        known.ok_or_else(|| {
-            format!("place is one of {}, found `{word}`", quoted_list(POSITIONS.iter().map(|p| p.0)))
-        })
+        known.ok_or_else(|| Mistake::unknown("place", &word, POSITIONS.iter().map(|p| p.0)))
     });
     let selector = Selector {
         role: role.transpose()?,
@@ -141,24 +134,24 @@ fn selector(line: &mut Table) -> Result<Selector, String> {
     if let (Some(LayerPosition::First | LayerPosition::Last), Some(role)) = (selector.position, selector.role)
         && role != RoleKind::Linear
     {
-        return Err(format!(
-            "places `first` and `last` are of layers with weights: role `linear` expected, found `{}`; `scaler` selects \
-             the normalisation before them",
+        let message = format!(
+            "places `first` and `last` apply to layers with weights only: expected role `linear`, found `{}`; place \
+             `scaler` selects the normalisation before them",
             role.name()
-        ));
+        );
+        return Err(message.into());
     }
     Ok(selector)
 }
 
 /// Parses the rest of a `[[rule]]` table, the name and parameters of its rule.
-fn rule(line: Table) -> Result<Rule, String> {
+fn rule(line: Table) -> Result<Rule, Mistake> {
     if let Some(name) = line.get("rule").and_then(|name| name.as_str()) {
         let Some(parameters) = Rule::parameters(name) else {
-            let known = quoted_list(Rule::NAMES.iter().copied());
-            return Err(format!("no rule is named `{name}`: there are {known}"));
+            return Err(Mistake::unknown("rule", name, Rule::NAMES.iter().copied()));
         };
         if let Some(other) = line.keys().find(|key| *key != "rule" && !parameters.contains(&key.as_str())) {
-            return Err(format!("rule `{name}` has no parameter `{other}`"));
+            return Err(Mistake::parameter(name, other, parameters));
         }
     }
     let rule = Rule::deserialize(line).map_err(|e| e.message().to_string())?;

@@ -3,6 +3,7 @@
 mod file;
 mod gates;
 mod keywords;
+mod mistake;
 mod model;
 mod node_facts;
 mod repeat;

@@ -92,6 +92,7 @@ impl Composite {
         if rule.formula(role).is_none() {
             return Err(CompileError::InvalidComposite {
                 place: entry.location.clone(),
+                unknown: None,
                 message: format!(
                     "rule `{rule}` does not fit node {} ({}), whose role is {}",
                     Name::new(graph.node(node).name()),

@@ -19,7 +19,7 @@ use super::attribute;
 use super::function::{self, Expanded};
 use super::name::node_name;
 use super::order::read_order;
-use super::state::Import;
+use super::state::{Import, Refusal};
 use crate::error::CompileError;
 
 /// Largest number of iterations that are unrolled.
@@ -28,7 +28,7 @@ const MAX_ITERATIONS: i64 = 1024;
 /// Failure to read a node with subgraphs.
 enum Failed {
     /// The node itself is not supported, with the reason.
-    Unsupported(String),
+    Unsupported(Refusal),
     /// A node of a subgraph is not supported; it is listed already.
     Subgraph,
     /// The model is invalid.
@@ -67,8 +67,8 @@ pub fn read(import: &mut Import, expanded: &Expanded) -> Result<(), CompileError
             import.failed.extend(node.output.iter().cloned());
             Ok(())
         }
-        Err(Failed::Unsupported(reason)) => {
-            import.refuse(node, node.op_type(), reason, node_name(node).to_string());
+        Err(Failed::Unsupported(refusal)) => {
+            import.refuse(node, node.op_type(), refusal, node_name(node).to_string());
             Ok(())
         }
         Err(Failed::Error(e)) => Err(e),
@@ -84,7 +84,8 @@ fn subgraph<'n>(node: &'n NodeProto, name: &str) -> Result<&'n GraphProto, Faile
 /// Adds the node to an error of one of its operators.
 fn invalid(node: &NodeProto, source: OpError) -> Failed {
     match source {
-        OpError::Unsupported(reason) => Failed::Unsupported(reason),
+        OpError::Unsupported(reason) => Failed::Unsupported(Refusal::from(reason)),
+        OpError::Symbolic(reason) => Failed::Unsupported(Refusal::symbolic(reason)),
         source => Failed::Error(CompileError::Node {
             node: Name::new(node_name(node)),
             op: Name::new(node.op_type()),
@@ -258,7 +259,9 @@ fn operand(import: &Import, node: &NodeProto, slot: usize) -> Result<Value, Fail
 /// Checks a number of iterations against the limit.
 fn check_iterations(node: &NodeProto, trips: i64) -> Result<i64, Failed> {
     if trips > MAX_ITERATIONS {
-        let source = OpError::Limit(format!("{trips} trips; at most {MAX_ITERATIONS} are unrolled"));
+        let source = OpError::Limit(format!(
+            "expected at most {MAX_ITERATIONS} trips of an unrolled loop, found {trips}"
+        ));
         return Err(invalid(node, source));
     }
     Ok(trips.max(0))
@@ -270,25 +273,24 @@ fn read_loop(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
     let body = subgraph(node, "body")?;
     let optional =
         |import: &Import, slot: usize| node.input.get(slot).and_then(|n| import.values.get(n)).copied();
-    let count = match optional(import, 0) {
-        None => None,
-        Some(v) => {
-            Some(import.graph.constant(v).and_then(|t| t.to_i64().first().copied()).ok_or_else(|| {
-                Failed::Unsupported("a number of trips that is computed is not supported".into())
-            })?)
-        }
-    };
+    let count =
+        match optional(import, 0) {
+            None => None,
+            Some(v) => {
+                Some(import.graph.constant(v).and_then(|t| t.to_i64().first().copied()).ok_or_else(|| {
+                    Failed::Unsupported(Refusal::from("a number of trips that is computed"))
+                })?)
+            }
+        };
     let mut is_running = match optional(import, 1) {
         None => true,
         Some(v) => {
             let known = import.graph.constant(v).and_then(|t| t.to_i64().first().copied());
-            known
-                .ok_or_else(|| Failed::Unsupported("a condition that is computed is not supported".into()))?
-                != 0
+            known.ok_or_else(|| Failed::Unsupported(Refusal::from("a condition that is computed")))? != 0
         }
     };
-    let count = count
-        .ok_or_else(|| Failed::Unsupported("a loop without a number of trips is not supported".into()))?;
+    let count =
+        count.ok_or_else(|| Failed::Unsupported(Refusal::from("a loop without a number of trips")))?;
     let count = if is_running { check_iterations(node, count)? } else { 0 };
     let mut carried: Vec<Value> = vec![];
     for slot in 2..node.input.len() {
@@ -313,17 +315,15 @@ fn read_loop(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
             return Err(invalid(node, source));
         }
         let known = import.graph.constant(results[0]).and_then(|t| t.to_i64().first().copied());
-        is_running = known.ok_or_else(|| {
-            Failed::Unsupported("a loop that ends by a computed condition is not supported".into())
-        })? != 0;
+        is_running = known
+            .ok_or_else(|| Failed::Unsupported(Refusal::from("a loop that ends by a computed condition")))?
+            != 0;
         collected.push(results.split_off(1 + states));
         carried = results.split_off(1);
     }
     let sequences = body.output.len().saturating_sub(1 + states);
     if collected.is_empty() && sequences > 0 {
-        return Err(Failed::Unsupported(
-            "a loop without trips that collects results is not supported".into(),
-        ));
+        return Err(Failed::Unsupported(Refusal::from("a loop without trips that collects results")));
     }
     for k in 0..sequences {
         let elements: Vec<Value> = collected.iter().filter_map(|values| values.get(k).copied()).collect();
@@ -356,7 +356,9 @@ fn per_sequence(
     match attributes.get(name) {
         None => Ok(vec![0; len]),
         Some(Attr::Ints(values)) if values.len() == len => Ok(values.clone()),
-        Some(_) => Err(invalid(node, OpError::Invalid(format!("attribute `{name}` has not {len} integers")))),
+        Some(_) => {
+            Err(invalid(node, OpError::Invalid(format!("attribute `{name}`: expected {len} integers"))))
+        }
     }
 }
 
@@ -390,9 +392,7 @@ fn read_scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
     }
     let length = import.graph.ty(scanned[0].0).dim(scanned[0].1).clone();
     let known = length.as_known().ok_or_else(|| {
-        Failed::Unsupported(format!(
-            "a scan over a symbolic axis ({length}) is not supported; `--shape` can fix it"
-        ))
+        Failed::Unsupported(Refusal::symbolic(format!("a scan over the symbolic dimension {length}")))
     })?;
     let steps = check_iterations(node, known)?;
     let mut collected: Vec<Vec<Value>> = vec![];
@@ -414,7 +414,7 @@ fn read_scan(import: &mut Import, expanded: &Expanded) -> Result<Vec<Value>, Fai
         carried = results;
     }
     if collected.is_empty() && sequence_outputs > 0 {
-        return Err(Failed::Unsupported("a scan without steps is not supported".into()));
+        return Err(Failed::Unsupported(Refusal::from("a scan without steps")));
     }
     for k in 0..sequence_outputs {
         let mut elements: Vec<Value> = collected.iter().filter_map(|values| values.get(k).copied()).collect();

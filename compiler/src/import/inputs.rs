@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use dlbc_ops::OpError;
 use dlbc_ops::op::Op;
 use dlbc_ops::tensor::{Dim, Shape, TensorType};
 use dlbc_proto::onnx::ValueInfoProto;
@@ -109,16 +108,13 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
     let name = input.name();
     let bad = |message: &str| CompileError::Input { input: Name::new(name), message: message.into() };
     let Some(TypeValue::TensorType(ty)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-        return Err(bad("a tensor is expected; sequences, maps and optionals are not supported"));
+        return Err(bad("expected a tensor: sequences, maps and optionals are not supported"));
     };
     if DataType::from_onnx(ty.elem_type()) == Some(DataType::String) {
         return Err(bad("strings are not supported yet"));
     }
-    let dtype = dlbc_ops::op::element_type(i64::from(ty.elem_type())).map_err(|e| match e {
-        OpError::Unsupported(m) => bad(&m),
-        other => bad(&other.to_string()),
-    })?;
-    let shape = ty.shape.as_ref().ok_or_else(|| bad("its rank is not stated"))?;
+    let dtype = dlbc_ops::op::element_type(i64::from(ty.elem_type())).map_err(|e| bad(&e.to_string()))?;
+    let shape = ty.shape.as_ref().ok_or_else(|| bad("expected a shape, found none"))?;
     let mut dims = vec![];
     for (i, d) in shape.dim.iter().enumerate() {
         let unnamed = format!("{name}_{i}");
@@ -136,7 +132,11 @@ fn input_type(input: &ValueInfoProto, symbols: &mut Symbols) -> Result<TensorTyp
 fn fix_dimensions(name: &str, ty: &TensorType, dims: &[i64]) -> Result<TensorType, CompileError> {
     let bad = |message: String| CompileError::Input { input: Name::new(name), message };
     if dims.len() != ty.rank() {
-        return Err(bad(format!("--shape has {} dimensions, the input {ty} has {}", dims.len(), ty.rank())));
+        return Err(bad(format!(
+            "invalid shape: expected {} dimensions for {ty}, found {}",
+            ty.rank(),
+            dims.len()
+        )));
     }
     let fixed: Result<Shape, CompileError> = dims
         .iter()
@@ -144,10 +144,10 @@ fn fix_dimensions(name: &str, ty: &TensorType, dims: &[i64]) -> Result<TensorTyp
         .map(|(dim, model_dim)| match (dim, model_dim.as_known()) {
             (-1, _) => Ok(model_dim.clone()),
             (d, _) if *d < 1 => {
-                Err(bad(format!("--shape {d}: a dimension is at least 1, or -1 to keep it symbolic")))
+                Err(bad(format!("invalid dimension {d}: expected at least 1, or -1 to keep it symbolic")))
             }
             (d, Some(known)) if *d != known => {
-                Err(bad(format!("--shape {d}: the model fixes this dimension to {known}")))
+                Err(bad(format!("invalid dimension {d}: expected {known}, which the model fixes")))
             }
             (d, _) => Ok(Dim::known(*d)),
         })

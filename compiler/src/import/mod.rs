@@ -27,7 +27,7 @@ use dlbc_proto::{Model, Name};
 use function::Expanded;
 use name::{nearest, node_name};
 use order::read_order;
-use state::Import;
+use state::{Import, Refusal};
 
 use crate::error::{CompileError, Unsupported};
 use crate::options::Options;
@@ -121,7 +121,7 @@ impl Import<'_> {
         let reader = match self.reader(node, domain, opsets)? {
             Ok(reader) => reader,
             Err(reason) => {
-                self.refuse(node, &title, reason, name);
+                self.refuse(node, &title, Refusal::from(reason), name);
                 return Ok(());
             }
         };
@@ -143,7 +143,11 @@ impl Import<'_> {
         match read {
             Ok(outputs) => self.bind(node, outputs),
             Err(OpError::Unsupported(reason)) => {
-                self.refuse(node, &title, reason, name);
+                self.refuse(node, &title, Refusal::from(reason), name);
+                Ok(())
+            }
+            Err(OpError::Symbolic(reason)) => {
+                self.refuse(node, &title, Refusal::symbolic(reason), name);
                 Ok(())
             }
             Err(source) => Err(CompileError::Node { node: Name::new(&name), op: Name::new(op), source }),
@@ -175,7 +179,7 @@ impl Import<'_> {
         if (reader.since..=reader.until).contains(opset) {
             Ok(Ok(*reader))
         } else {
-            Ok(Err(format!("opset {opset}; {} to {} are read", reader.since, reader.until)))
+            Ok(Err(format!("expected opset {} to {}, found {opset}", reader.since, reader.until)))
         }
     }
 
@@ -196,8 +200,10 @@ impl Import<'_> {
             }
         }
         if !self.unsupported.is_empty() {
-            let items =
-                self.unsupported.into_iter().map(|((op, reason), nodes)| Unsupported { op, reason, nodes });
+            let items = self.unsupported.into_iter().map(|((op, refusal), nodes)| {
+                let Refusal { reason, symbolic } = refusal;
+                Unsupported { op, reason, symbolic, nodes }
+            });
             return Err(CompileError::Unsupported(items.collect()));
         }
         for output in outputs {

@@ -28,13 +28,35 @@ pub struct Import<'a> {
     /// Tensors that depend on an unsupported node.
     pub failed: BTreeSet<String>,
     /// Names of unsupported nodes, by operator and reason.
-    pub unsupported: BTreeMap<(String, String), Vec<String>>,
+    pub unsupported: BTreeMap<(String, Refusal), Vec<String>>,
     /// Readers by domain and operator.
     pub readers: HashMap<(&'static str, &'static str), Reader>,
     /// Values that have the name of an ONNX tensor.
     pub named: HashSet<Value>,
     /// Number of nodes read; nodes of an unrolled loop count once per iteration.
     pub read: usize,
+}
+
+/// The reason why a node is refused.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Refusal {
+    /// The reason in words.
+    pub reason: String,
+    /// Whether fixed input dimensions would mend it.
+    pub symbolic: bool,
+}
+
+impl Refusal {
+    /// The refusal of a symbolic dimension.
+    pub fn symbolic(reason: String) -> Refusal {
+        Refusal { reason, symbolic: true }
+    }
+}
+
+impl<T: Into<String>> From<T> for Refusal {
+    fn from(reason: T) -> Refusal {
+        Refusal { reason: reason.into(), symbolic: false }
+    }
 }
 
 impl Import<'_> {
@@ -102,8 +124,8 @@ impl Import<'_> {
     }
 
     /// Records a node that is not supported; its outputs fail.
-    pub fn refuse(&mut self, node: &NodeProto, title: &str, reason: String, name: String) {
-        self.unsupported.entry((title.into(), reason)).or_default().push(name);
+    pub fn refuse(&mut self, node: &NodeProto, title: &str, refusal: Refusal, name: String) {
+        self.unsupported.entry((title.into(), refusal)).or_default().push(name);
         self.failed.extend(node.output.iter().cloned());
     }
 

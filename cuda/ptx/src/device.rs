@@ -56,7 +56,7 @@ pub enum DeviceError {
     #[error("no CUDA device: {0}")]
     Absent(String),
     /// Memory ran out.
-    #[error("out of device memory: {wanted} bytes wanted{}", available.map_or_else(String::new, |n| format!(", {n} free")))]
+    #[error("out of device memory: {wanted} bytes needed{}", available.map_or_else(String::new, |n| format!(", {n} free")))]
     OutOfMemory {
         /// What was asked for.
         wanted: u64,
@@ -67,7 +67,7 @@ pub enum DeviceError {
     #[error("the device was lost: {0}")]
     Lost(String),
     /// A kernel that the driver's assembler refused, with its log.
-    #[error("kernel `{name}` cannot be loaded: {log}")]
+    #[error("cannot load kernel `{name}`: {log}")]
     Assembly {
         /// The kernel.
         name: String,

@@ -61,7 +61,7 @@ impl<O: Vocabulary> Graph<O> {
                 self.check_value(v, &format!("`{name}` input {slot}"), 3, &mut fault);
                 match O::FAN_IN {
                     FanIn::One if slot != next => {
-                        fault(4, format!("`{name}`: input {next} expected, found {slot}"))
+                        fault(4, format!("`{name}`: expected input {next}, found {slot}"))
                     }
                     FanIn::Sum if slot > next => fault(4, format!("`{name}`: input {next} is missing")),
                     _ => {}

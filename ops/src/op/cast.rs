@@ -75,6 +75,6 @@ pub fn dtype(code: i64) -> Result<DType, OpError> {
         17..=20 | 24 => return Err(OpError::Unsupported("floats of 8 bits are not supported".into())),
         21..=23 => return Err(OpError::Unsupported("numbers of 4 bits are not supported".into())),
         25 | 26 => return Err(OpError::Unsupported("integers of 2 bits are not supported".into())),
-        other => return Err(OpError::Invalid(format!("{other} is the code of no element type"))),
+        other => return Err(OpError::Invalid(format!("unknown element type {other}"))),
     })
 }

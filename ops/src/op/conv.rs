@@ -76,7 +76,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     let groups = r.int_or("group", 1)?;
     let groups = usize::try_from(groups).ok().filter(|g| (1..1 << 31).contains(g));
-    let groups = groups.ok_or_else(|| OpError::Invalid("group must be in 1..2^31".into()))?;
+    let groups = groups.ok_or_else(|| OpError::Invalid("group: expected 1..2^31".into()))?;
     let geometry = ConvGeometry { window: read_window(r, kernel, &tx)?, groups };
     let inputs: Vec<Value> = [x, w].into_iter().chain(r.optional(2)).collect();
     Ok(vec![r.add(Conv { geometry }, &inputs)?])
@@ -121,8 +121,8 @@ pub fn read_window(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<Wi
                 ((Dim::known(d).ceil_div(stride).as_known().unwrap_or(0) - 1) * stride + extent - d).max(0)
             }
             None => {
-                return Err(OpError::Unsupported(format!(
-                    "auto_pad of a stride {stride} over symbolic dimension {}; `--shape` can fix it",
+                return Err(OpError::Symbolic(format!(
+                    "auto_pad with stride {stride} over the symbolic dimension {}",
                     x.dim(i + 2)
                 )));
             }

@@ -92,7 +92,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     }
     let groups = r.int_or("group", 1)?;
     let groups = usize::try_from(groups).ok().filter(|g| (1..1 << 31).contains(g));
-    let groups = groups.ok_or_else(|| OpError::Invalid("group must be in 1..2^31".into()))?;
+    let groups = groups.ok_or_else(|| OpError::Invalid("group: expected 1..2^31".into()))?;
     let (window, to) = read_geometry(r, kernel, &tx)?;
     // The bias is added separately, so the product does not check its length.
     let bias = r.optional(2);
@@ -164,11 +164,9 @@ fn read_geometry(r: &Reading, kernel: Vec<usize>, x: &TensorType) -> Result<(Win
             to.push(&full - &Dim::known((window.before[i] + window.after[i]) as i64));
             continue;
         };
-        let total = (&full - &result).as_known().ok_or_else(|| {
-            OpError::Unsupported(format!(
-                "output_shape over symbolic dimension {input} is not supported; `--shape` can fix it"
-            ))
-        })?;
+        let total = (&full - &result)
+            .as_known()
+            .ok_or_else(|| OpError::Symbolic(format!("output_shape over the symbolic dimension {input}")))?;
         let total = usize::try_from(total.max(0)).unwrap_or(0);
         let small = total / 2;
         (window.before[i], window.after[i]) =

@@ -22,7 +22,7 @@ fn gather_nd(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (d, i) = (r.ty(data), r.ty(indices));
     let batch = r.int_or("batch_dims", 0)?;
     let batch = usize::try_from(batch).ok().filter(|b| *b < d.rank().min(i.rank()));
-    let batch = batch.ok_or_else(|| OpError::Invalid("batch_dims must be below both ranks".into()))?;
+    let batch = batch.ok_or_else(|| OpError::Invalid("batch_dims: expected below both ranks".into()))?;
     if d.shape.0[..batch] != i.shape.0[..batch] {
         let (expected, actual) = (Shape(d.shape.0[..batch].to_vec()), Shape(i.shape.0[..batch].to_vec()));
         return Err(OpError::shapes("batch of indices", &expected, &actual));

@@ -61,7 +61,7 @@ pub fn readers() -> Vec<Reader> {
         Reader::new("GroupNormalization", 21, |r| {
             r.ignore(&["stash_type"]);
             let groups = r.int("num_groups")?.and_then(|g| usize::try_from(g).ok()).filter(|g| *g > 0);
-            let groups = groups.ok_or_else(|| OpError::Invalid("num_groups must be at least 1".into()))?;
+            let groups = groups.ok_or_else(|| OpError::Invalid("num_groups: expected at least 1".into()))?;
             let op = GroupNorm { groups: Some(groups), epsilon: r.float_or("epsilon", 1e-5)? };
             let inputs = [r.input(0)?, r.input(1)?, r.input(2)?];
             Ok(vec![r.add(op, &inputs)?])

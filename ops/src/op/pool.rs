@@ -146,7 +146,7 @@ fn window(r: &mut Reading) -> Result<(Value, Window), OpError> {
     let window = read_window(r, kernel, &r.ty(x))?;
     if (0..window.rank()).any(|i| window.before[i] >= window.extent(i) || window.after[i] >= window.extent(i))
     {
-        return Err(OpError::Invalid(format!("pads must be smaller than the kernel: {window}")));
+        return Err(OpError::Invalid(format!("pads: expected smaller than the kernel, found {window}")));
     }
     Ok((x, window))
 }

@@ -60,9 +60,10 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     };
     let (start, limit) = (scalar(r, 0, "start")?, scalar(r, 1, "limit")?);
     let step = scalar(r, 2, "delta")?.as_known();
-    let step = step.ok_or_else(|| OpError::Unsupported("delta must be a known number".into()))?;
+    let step =
+        step.ok_or_else(|| OpError::Symbolic("delta of a range that depends on symbolic dimensions".into()))?;
     if step == 0 {
-        return Err(OpError::Invalid("delta is 0".into()));
+        return Err(OpError::Invalid("delta: expected other than 0".into()));
     }
     let span = if step > 0 { &limit - &start } else { &start - &limit };
     let len = span.ceil_div(step.saturating_abs());
@@ -100,7 +101,7 @@ fn whole(r: &mut Reading, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
         let dim = |x: &f64| (x.fract() == 0.0 && x.abs() < 1e15).then(|| Dim::known(*x as i64));
         let dims = t.to_f64().iter().map(dim).collect::<Option<Vec<Dim>>>();
         return dims.ok_or_else(|| {
-            OpError::Unsupported(format!("a range by fractions needs known ends; {what} is no whole number"))
+            OpError::Unsupported(format!("a range by fractions with a computed end: {what}"))
         });
     }
     if let super::Op::Cast(_) = r.graph.op(v.node) {

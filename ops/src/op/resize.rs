@@ -114,8 +114,10 @@ fn check(r: &Reading, from: usize, to: usize) -> Result<(), OpError> {
     if to == 0 || to >= 1 << 31 {
         return Err(OpError::mismatch("size of an axis", "1..2^31", to));
     }
-    if to as u64 * 8 > r.max_tensor_bytes {
-        return Err(OpError::Limit(format!("an axis of {to} elements is too long (`--max-tensor-bytes`)")));
+    let bytes = to as u64 * 8;
+    if bytes > r.max_tensor_bytes {
+        let what = format!("a table of {to} positions");
+        return Err(OpError::TensorBytes { what, bytes, limit: r.max_tensor_bytes });
     }
     Ok(())
 }
@@ -166,7 +168,7 @@ fn axes(r: &mut Reading, x: Value) -> Result<Vec<Axis>, OpError> {
         }
     }
     if scales.is_empty() == sizes.is_empty() {
-        return Err(OpError::Invalid("either scales or sizes must be given".into()));
+        return Err(OpError::Invalid("expected either scales or sizes".into()));
     }
     let crops = r.string_or("coordinate_transformation_mode", "")? == "tf_crop_and_resize";
     let roi = match r.optional(1) {

@@ -101,7 +101,7 @@ fn within(r: &mut Reading, bound: &Dim, dim: &Dim) -> Result<Dim, OpError> {
 /// Returns the slice with `start` and `end` clamped as ONNX specifies, as far as the dimension is known.
 fn bounds(axis: usize, start: &Dim, end: &Dim, step: i64, dim: &Dim) -> Result<Slice, OpError> {
     if step == 0 {
-        return Err(OpError::Invalid("step of a slice must not be 0".into()));
+        return Err(OpError::Invalid("step of a slice: expected other than 0".into()));
     }
     if step == i64::MIN {
         return Err(OpError::Invalid("step of a slice is out of range".into()));

@@ -47,7 +47,7 @@ pub fn readers() -> Vec<Reader> {
             Some(perm) => {
                 let inside = |p: &i64| usize::try_from(*p).ok().filter(|p| *p < rank);
                 let perm: Option<Vec<usize>> = perm.iter().map(inside).collect();
-                perm.ok_or_else(|| OpError::Invalid(format!("perm must be in 0..{rank}")))?
+                perm.ok_or_else(|| OpError::Invalid(format!("perm: expected axes in 0..{rank}")))?
             }
             None => (0..rank).rev().collect(),
         };

@@ -150,7 +150,7 @@ fn weight(w: &TensorType, geometry: &ConvGeometry, channels: &Dim) -> Result<(),
         return Err(OpError::mismatch("rank of the weight", geometry.window.rank() + 2, w));
     }
     if geometry.groups == 0 {
-        return Err(OpError::Invalid("group must be at least 1, found 0".into()));
+        return Err(OpError::Invalid("group: expected at least 1, found 0".into()));
     }
     let groups = Dim::known(geometry.groups as i64);
     dim_equal("channels (weight channels × groups)", channels, &(w.dim(1) * &groups))?;

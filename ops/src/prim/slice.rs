@@ -127,7 +127,7 @@ impl Primitive for SliceTranspose {
 /// Checks that a slice lies within a dimension, as far as both are known.
 fn slice_in(start: &Dim, len: &Dim, step: i64, dim: &Dim) -> Result<(), OpError> {
     if step == 0 {
-        return Err(OpError::Invalid("step of a slice must not be 0".into()));
+        return Err(OpError::Invalid("step of a slice: expected other than 0".into()));
     }
     let (Some(start), Some(len), Some(dim)) = (start.as_known(), len.as_known(), dim.as_known()) else {
         return Ok(());

@@ -116,7 +116,7 @@ impl Window {
         let huge = 1 << 31;
         for (what, list) in [("kernel_shape", &self.kernel), lists[0], lists[3]] {
             if list.iter().any(|v| *v == 0 || *v >= huge) {
-                return Err(OpError::Invalid(format!("{what} must be in 1..2^31, found {list:?}")));
+                return Err(OpError::Invalid(format!("{what}: expected 1..2^31, found {list:?}")));
             }
         }
         if (0..rank).any(|i| self.kernel[i].saturating_mul(self.dilations[i]) >= huge) {
@@ -127,7 +127,7 @@ impl Window {
         }
         if self.before.iter().chain(&self.after).any(|v| *v >= huge) {
             return Err(OpError::Invalid(format!(
-                "pads must be below 2^31, found {:?} {:?}",
+                "pads: expected below 2^31, found {:?} {:?}",
                 self.before, self.after
             )));
         }

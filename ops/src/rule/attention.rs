@@ -54,7 +54,7 @@ impl Policy for Attention {
     fn check(&self) -> Result<(), String> {
         match self.value {
             value if (0.0..=1.0).contains(&value) => Ok(()),
-            value => Err(format!("value is a share from 0 to 1, found {value}")),
+            value => Err(format!("invalid value: expected 0 to 1, found {value}")),
         }
     }
 }

@@ -200,5 +200,5 @@ pub(super) fn check_non_negative(name: &str, value: f32) -> Result<(), String> {
     if value >= 0.0 && value.is_finite() {
         return Ok(());
     }
-    Err(format!("{name} is a number from 0 on, found {value}"))
+    Err(format!("invalid {name}: expected at least 0, found {value}"))
 }

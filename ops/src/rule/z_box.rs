@@ -50,7 +50,7 @@ impl Policy for ZBox {
         check_non_negative("epsilon", self.epsilon)?;
         let infinite = [self.low, self.high].iter().flatten().any(|v| !v.is_finite());
         if infinite || self.low.zip(self.high).is_some_and(|(low, high)| low >= high) {
-            return Err("low and high are numbers, low the smaller".into());
+            return Err("invalid low and high: expected numbers, low below high".into());
         }
         Ok(())
     }

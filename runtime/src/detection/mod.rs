@@ -128,9 +128,8 @@ impl Detections {
         let (output, shape) = self.output.clone();
         let of = class.map(|c| format!(" of class {c}")).unwrap_or_default();
         let found =
-            if labels.is_empty() { String::new() } else { format!("; classes found: {}", labels.join(", ")) };
-        let boxes = if rank == 0 { "box" } else { "boxes" };
-        RuntimeError::NoBox { wanted: format!("{} {boxes}{of}", rank + 1), row, output, shape, found }
+            if labels.is_empty() { String::new() } else { format!(", found classes {}", labels.join(", ")) };
+        RuntimeError::NoBox { wanted: format!("{}{of}", rank + 1), row, output, shape, found }
     }
 
     /// A class by number; negative counts from the end.

@@ -146,7 +146,7 @@ fn reading(name: &str, dims: &[usize]) -> Result<BoxLayout, RuntimeError> {
     let unclear = |readings: &[String]| RuntimeError::Detector {
         output: name.into(),
         shape: dims.to_vec(),
-        readings: readings.join(", or "),
+        readings: readings.join(", "),
     };
     let [_, a, b] = *dims else { return Err(unclear(&[])) };
     if a >= 5 && b > a {
@@ -157,16 +157,20 @@ fn reading(name: &str, dims: &[usize]) -> Result<BoxLayout, RuntimeError> {
     }
     let mut readings = vec![];
     if b > 5 {
-        readings.push(format!("{a} boxes of {} classes (`--box-layout yolo-rows`)", b - 4));
-        readings.push(format!("of a score for the box and {} classes (`--box-layout yolo-v5`)", b - 5));
+        readings.push(format!("{a} boxes of {} ({})", classes(b - 4), BoxLayout::YoloRows.name()));
+        readings.push(format!("{a} boxes of a score and {} ({})", classes(b - 5), BoxLayout::YoloV5.name()));
     }
     if b == 6 {
-        readings.push("of a score and a label (`--box-layout end-to-end`)".into());
+        readings.push(format!("{a} boxes of a score and a label ({})", BoxLayout::EndToEnd.name()));
     }
     if a >= 5 {
-        readings.push(format!("{b} boxes of {} classes (`--box-layout yolo`)", a - 4));
+        readings.push(format!("{b} boxes of {} ({})", classes(a - 4), BoxLayout::Yolo.name()));
     }
     Err(unclear(&readings))
+}
+
+fn classes(count: usize) -> String {
+    if count == 1 { "1 class".into() } else { format!("{count} classes") }
 }
 
 fn shape(output: &str, expected: &str, found: &Tensor) -> RuntimeError {

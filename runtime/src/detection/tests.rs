@@ -61,11 +61,11 @@ fn labels_are_the_classes() {
     assert_eq!(find(&found, WhichBox::Rank(0), Some(3)), Ok((1, 3, 0.25)));
     assert_eq!(
         find(&found, WhichBox::Number(0), Some(3)).unwrap_err(),
-        "box 0 has label 7 in output `y` of shape [1, 2, 6], not 3"
+        "box 0 is of another class in output `y` of shape [1, 2, 6]: expected 3, found 7"
     );
     assert_eq!(
         find(&found, WhichBox::Rank(0), Some(4)).unwrap_err(),
-        "row 0 of output `y` of shape [1, 2, 6] has fewer than 1 box of class 4; classes found: 3, 7"
+        "too few boxes in row 0 of output `y` of shape [1, 2, 6]: expected 1 of class 4, found classes 3, 7"
     );
 }
 
@@ -75,9 +75,8 @@ fn what_a_shape_does_not_say_is_asked_for() {
     assert_eq!(one(&[1, 7, 5], &[0.0; 35], None).unwrap().layout(), BoxLayout::YoloRows);
     assert_eq!(
         one(&[1, 9, 6], &[0.0; 54], None).unwrap_err().to_string(),
-        "output `y` of shape [1, 9, 6] may be 9 boxes of 2 classes (`--box-layout yolo-rows`), or of a score for the \
-         box and 1 classes (`--box-layout yolo-v5`), or of a score and a label (`--box-layout end-to-end`), or 6 \
-         boxes of 5 classes (`--box-layout yolo`)"
+        "output `y` of shape [1, 9, 6] has several readings: 9 boxes of 2 classes (yolo-rows), 9 boxes of a score and \
+         1 class (yolo-v5), 9 boxes of a score and a label (end-to-end), 6 boxes of 5 classes (yolo)"
     );
     assert_eq!(
         one(&[1, 9], &[0.0; 9], None).unwrap_err().to_string(),
@@ -104,8 +103,8 @@ fn no_object_is_no_class_that_is_found() {
     assert!((best.0, best.1) == (1, 1) && (best.2 - 0.628).abs() < 1e-3, "{best:?}");
     assert_eq!(find(&read(false), WhichBox::Rank(0), None), Ok((0, 2, 9.0)));
     assert_eq!(find(&read(true), WhichBox::Rank(0), Some(2)).unwrap().0, 0);
-    assert!(find(&read(true), WhichBox::Rank(0), Some(3)).unwrap_err().contains("has 3 classes"));
-    assert!(find(&read(true), WhichBox::Number(2), None).unwrap_err().contains("has 2 boxes"));
+    assert!(find(&read(true), WhichBox::Rank(0), Some(3)).unwrap_err().contains("expected -3 to 2"));
+    assert!(find(&read(true), WhichBox::Number(2), None).unwrap_err().contains("expected 0 to 1"));
     // One class is none beside the one for no object.
     let one = Tensors::from([
         ("logits".into(), Tensor::from_f32(&[1, 2, 1], &[1.0, 2.0])),

@@ -11,8 +11,6 @@ pub(super) fn choose(
     values: &[f64],
     request: &Request,
 ) -> Result<Chosen, RuntimeError> {
-    let out_of_range =
-        |target: i64| RuntimeError::Target { target, output: name.into(), shape: dims.to_vec() };
     let above = matches!(request.target, Target::Above(_));
     let whole = above || (matches!(request.target, Target::All) && dims.len() > 3);
     let (rows, positions, units) = match dims {
@@ -37,8 +35,19 @@ pub(super) fn choose(
         false => (row * positions + at) * units,
         true => (at * rows + row) * units,
     };
-    if units == 0 || positions == 0 {
-        return Err(out_of_range(0));
+    let no_unit =
+        |target: i64| RuntimeError::Target { target, units, output: name.into(), shape: dims.to_vec() };
+    let no_position = |position: i64| RuntimeError::Position {
+        position,
+        positions,
+        output: name.into(),
+        shape: dims.to_vec(),
+    };
+    if units == 0 {
+        return Err(no_unit(0));
+    }
+    if positions == 0 {
+        return Err(no_position(0));
     }
     // Of all that is above a threshold what is below it opposes; else units on the last axis compete.
     let rivals = if above { units } else { dims.last().copied().unwrap_or(1).max(1) };
@@ -46,14 +55,14 @@ pub(super) fn choose(
     for row in 0..rows {
         let places = match whole {
             true => 0..1,
-            false => places(&request.position, row, rows, positions).map_err(out_of_range)?,
+            false => places(&request.position, row, rows, positions).map_err(no_position)?,
         };
         let share = 1.0 / places.len() as f64;
         let mut own_units = vec![];
         for at in places.clone() {
             let from = start(row, at);
             let own = &values[from..from + units];
-            let found = units_of(request.target, own).map_err(out_of_range)?;
+            let found = units_of(request.target, own).map_err(no_unit)?;
             if found.is_empty() {
                 let greatest = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 return Err(RuntimeError::NothingAbove {

@@ -4,7 +4,7 @@ use dlbc_runtime::{BoxTarget, Pixels, Target, Task, WhichBox};
 
 use super::scene::box_name;
 use super::targets::TargetArgs;
-use crate::cli::exit::usage;
+use crate::cli::exit::{Code, advised, usage};
 use dlbc::classes::Classes;
 use dlbc::detector::COORDINATES;
 use dlbc::target::{self, MOST_TARGETS, Named};
@@ -27,10 +27,13 @@ impl TargetArgs {
     fn classes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Option<i64>>> {
         let classes = target::classes(&self.scene.class, classes)?;
         if let Some((_, twice)) = classes.iter().enumerate().find(|(i, c)| classes[..*i].contains(c)) {
-            return Err(usage(format!("`--class` names {twice} twice")));
+            return Err(usage(format!("invalid `--class`: class {twice} is given twice")));
         }
         if classes.len() > MOST_TARGETS {
-            return Err(usage(format!("{} classes; {MOST_TARGETS} are the most", classes.len())));
+            return Err(usage(format!(
+                "invalid `--class`: expected at most {MOST_TARGETS} classes, found {}",
+                classes.len()
+            )));
         }
         Ok(if classes.is_empty() { vec![None] } else { classes.iter().map(|c| Some(*c)).collect() })
     }
@@ -66,11 +69,11 @@ impl TargetArgs {
         let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
         if let Some(flag) = flags.chain(self.scene.of_pixels()).next() {
             return Err(usage(format!(
-                "`{flag}` is of a segmentation: it has no effect where a box is explained"
+                "`{flag}` applies to segmentations only: it has no effect where a box is explained"
             )));
         }
         if let Some(task) = self.task.filter(|task| *task != Task::Detection) {
-            return Err(usage(format!("`--box` is of a detection, not of {}", task.name())));
+            return Err(usage(format!("`--box` applies to task detection only, found task {}", task.name())));
         }
         let coordinate = self.scene.coordinate;
         let best = [WhichBox::Rank(0)];
@@ -94,7 +97,10 @@ impl TargetArgs {
             }
         }
         if targets.len() > MOST_TARGETS {
-            return Err(usage(format!("{} targets; {MOST_TARGETS} are the most", targets.len())));
+            return Err(usage(format!(
+                "too many targets: expected at most {MOST_TARGETS}, found {}",
+                targets.len()
+            )));
         }
         Ok(targets)
     }
@@ -102,11 +108,14 @@ impl TargetArgs {
     /// Units on the last axis.
     pub(super) fn units(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
         if let Some(flag) = self.scene.of_pixels().first() {
-            return Err(usage(format!("`{flag}` is of a segmentation: give `--task segmentation`")));
+            let message = format!("`{flag}` applies to segmentations only");
+            return Err(advised(Code::Usage, message, "add `--task segmentation`"));
         }
         if !self.scene.class.is_empty() {
-            return Err(usage(
-                "`--class` is of pixels or a box: give `--task segmentation` or `--box N`, or choose a unit by `--target`",
+            return Err(advised(
+                Code::Usage,
+                "`--class` applies to pixels and boxes only",
+                "add `--task segmentation` or `--box N`, or choose a unit with `--target`",
             ));
         }
         let by_task = match self.task {

@@ -55,7 +55,7 @@ impl DeviceArgs {
     pub fn check(&self) -> anyhow::Result<()> {
         if self.precision.is_some() && matches!(self.device, Device::Cpu | Device::Reference) {
             return Err(usage(
-                "`--precision` is for GPUs: the processor computes in float32, the reference in float64",
+                "`--precision` applies to GPUs only: the processor computes in float32, the reference in float64",
             ));
         }
         Ok(())

@@ -185,7 +185,7 @@ pub struct Bound {
 impl FromStr for Bound {
     type Err = String;
     fn from_str(text: &str) -> Result<Bound, String> {
-        let (metric, value) = text.split_once('=').ok_or("METRIC=VALUE expected")?;
+        let (metric, value) = text.split_once('=').ok_or("expected METRIC=VALUE")?;
         Ok(Bound { metric: metric.parse()?, value: finite(value)? })
     }
 }

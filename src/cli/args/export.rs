@@ -9,7 +9,7 @@ use dlbc_runtime::{Start, Target};
 use super::values::finite;
 use super::words::word;
 use super::{ExplainArgs, LimitArgs};
-use crate::cli::exit::{unsupported, usage};
+use crate::cli::exit::{Code, advised, usage};
 use dlbc::classes::Classes;
 use dlbc::target;
 
@@ -62,10 +62,14 @@ impl ExportArgs {
             None => None,
             Some([one]) => Some(fixed(one.target)?),
             Some(several) => {
-                return Err(unsupported(format!(
-                    "an exported model explains one target, {} are given: leave `--target` out and call it with `dlbc_target`",
-                    several.len()
-                )));
+                return Err(advised(
+                    Code::Unsupported,
+                    format!(
+                        "invalid target of an exported model: expected one target, found {}",
+                        several.len()
+                    ),
+                    "leave out `--target`: the exported model has an input `dlbc_target`",
+                ));
             }
         };
         let start = match self.start {
@@ -83,6 +87,8 @@ fn fixed(target: Target) -> anyhow::Result<ExportTarget> {
         Target::Index(i) => Ok(ExportTarget::Index(i)),
         Target::Difference(a, b) => Ok(ExportTarget::Difference(a, b)),
         Target::All => Ok(ExportTarget::All),
-        _ => Err(usage("an exported model explains units of an output")),
+        _ => Err(usage(
+            "invalid target of an exported model: expected argmax, top1, an index, a difference or all",
+        )),
     }
 }

@@ -33,9 +33,9 @@ pub struct LimitArgs {
 fn seconds(text: &str) -> Result<Duration, String> {
     let value = super::values::finite(text)?;
     if value <= 0.0 {
-        return Err("must be positive".into());
+        return Err("expected a number above 0".into());
     }
-    Duration::try_from_secs_f64(value).map_err(|_| format!("`{text}` seconds are too many"))
+    Duration::try_from_secs_f64(value).map_err(|_| "expected a smaller number".to_string())
 }
 
 impl LimitArgs {

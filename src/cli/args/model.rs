@@ -114,7 +114,7 @@ impl ExplainArgs {
         };
         for (name, dims) in &self.model.shape {
             if options.shapes.insert(name.clone(), dims.clone()).is_some() {
-                return Err(usage(format!("`--shape` gives `{name}` twice")));
+                return Err(usage(format!("invalid `--shape`: input `{name}` is given twice")));
             }
         }
         Ok(options)

@@ -87,17 +87,17 @@ impl FromStr for Boxes {
                 ("best", ..) => vec![WhichBox::Rank(0)],
                 (_, Some(k @ 1..=MOST_BOXES), _) => (0..k).map(WhichBox::Rank).collect(),
                 (_, None, Ok(number)) => vec![WhichBox::Number(number)],
-                _ => return Err(format!("`{item}` is no box; best, top3 and 0 are")),
+                _ => return Err(format!("invalid box `{item}`: expected best, topK or a number")),
             };
             for found in found {
                 if boxes.contains(&found) {
-                    return Err(format!("`{}` is named twice", box_name(found)));
+                    return Err(format!("box `{}` is given twice", box_name(found)));
                 }
                 boxes.push(found);
             }
         }
         if boxes.len() > MOST_BOXES {
-            return Err(format!("{} boxes; {MOST_BOXES} are the most", boxes.len()));
+            return Err(format!("expected at most {MOST_BOXES} boxes, found {}", boxes.len()));
         }
         Ok(Boxes(boxes))
     }

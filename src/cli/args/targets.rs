@@ -8,7 +8,7 @@ use dlbc_runtime::{Position, Start, Task};
 use super::scene::SceneArgs;
 use super::values::{finite, positive_number};
 use super::words::word;
-use crate::cli::exit::usage;
+use crate::cli::exit::{Code, advised, usage};
 use dlbc::classes::Classes;
 use dlbc::detector::DetectorHints;
 use dlbc::target::Named;
@@ -77,7 +77,8 @@ impl TargetArgs {
             return self.boxes(classes);
         }
         if let Some(flag) = self.scene.of_boxes().first() {
-            return Err(usage(format!("`{flag}` is of a box: give `--box N`, or `--box best`")));
+            let message = format!("`{flag}` applies to boxes only");
+            return Err(advised(Code::Usage, message, "add `--box N` or `--box best`"));
         }
         match (self.task, self.threshold, self.scene.region) {
             (Some(Task::Segmentation | Task::BinarySegmentation), ..) | (None, _, Some(_)) => {
@@ -86,9 +87,7 @@ impl TargetArgs {
             (None, Some(_), _) => self.pixels(classes),
             (Some(task), Some(_), _) => {
                 let task = task.name();
-                Err(usage(format!(
-                    "`--threshold` chooses the pixels of a segmentation: it has no effect on {task}"
-                )))
+                Err(usage(format!("`--threshold` applies to segmentations only: it has no effect on {task}")))
             }
             _ => self.units(classes),
         }
@@ -136,7 +135,9 @@ impl TargetArgs {
 fn position(text: &str) -> Result<Position, String> {
     match text {
         "all" => Ok(Position::All),
-        n => n.parse().map(Position::At).map_err(|_| format!("`{n}` is no position; 0, -1 and all are")),
+        n => {
+            n.parse().map(Position::At).map_err(|_| "expected a position such as 0 or -1, or all".to_string())
+        }
     }
 }
 

@@ -6,16 +6,16 @@ use dlbc::nearest::suggested;
 
 /// `NAME=1,3,224,224`: -1 or `?` leaves a dimension open.
 pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
-    let (name, dims) = text.split_once('=').ok_or("NAME=1,3,224,224 expected")?;
+    let (name, dims) = text.split_once('=').ok_or("expected NAME=1,3,224,224")?;
     let dim = |d: &str| match d.trim() {
         "?" | "-1" => Ok(-1),
         d => match d.parse::<i64>() {
             Ok(n) if n >= 0 => Ok(n),
-            _ => Err(format!("`{d}` is no dimension")),
+            _ => Err(format!("invalid dimension `{d}`: expected a whole number, or ? for an open one")),
         },
     };
     let dims = if dims.is_empty() { vec![] } else { dims.split(',').map(dim).collect::<Result<_, _>>()? };
-    if name.is_empty() { Err("NAME=1,3,224,224 expected".into()) } else { Ok((name.into(), dims)) }
+    if name.is_empty() { Err("expected NAME=1,3,224,224".into()) } else { Ok((name.into(), dims)) }
 }
 
 /// A finite number.
@@ -24,22 +24,22 @@ pub fn finite(text: &str) -> Result<f64, String> {
         .parse()
         .ok()
         .filter(|v: &f64| v.is_finite())
-        .ok_or_else(|| format!("`{text}` is no finite number"))
+        .ok_or_else(|| "expected a finite number".to_string())
 }
 
 /// A finite number other than zero.
 pub fn nonzero(text: &str) -> Result<f64, String> {
-    finite(text).and_then(|v| if v == 0.0 { Err("must not be zero".into()) } else { Ok(v) })
+    finite(text).and_then(|v| if v == 0.0 { Err("expected a number other than 0".into()) } else { Ok(v) })
 }
 
 /// A finite number above zero.
 pub fn positive_number(text: &str) -> Result<f64, String> {
-    finite(text).and_then(|v| if v > 0.0 { Ok(v) } else { Err("must be greater than zero".into()) })
+    finite(text).and_then(|v| if v > 0.0 { Ok(v) } else { Err("expected a number above 0".into()) })
 }
 
 /// A number of bytes: `1000`, `512MiB`, `2G`.
 pub fn bytes(text: &str) -> Result<u64, String> {
-    let bad = || format!("`{text}` is no size; 1000, 512MiB and 2GiB are");
+    let bad = || "expected a size such as 1000, 512MiB or 2GiB".to_string();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let shift = match unit.to_ascii_lowercase().as_str() {
@@ -77,7 +77,7 @@ impl FromStr for Device {
             (_, Some("")) => Ok(Device::Cuda(0)),
             (_, Some(rest)) => match rest.strip_prefix(':').and_then(|n| n.parse().ok()) {
                 Some(n) => Ok(Device::Cuda(n)),
-                None => Err("expected a GPU by number: cuda:0 is the first".into()),
+                None => Err("expected a GPU by number, such as cuda:0".into()),
             },
             ("gpu", _) => Err("expected auto, cpu, cuda, cuda:1 or reference; a GPU is `cuda`".into()),
             _ => {
@@ -108,7 +108,7 @@ impl FromStr for Keep {
             _ => {
                 let names: Vec<String> = text.split(',').filter(|n| !n.is_empty()).map(Into::into).collect();
                 if names.is_empty() {
-                    Err("inputs, all or tensor names expected".into())
+                    Err("expected inputs, all or names of tensors".into())
                 } else {
                     Ok(Keep::Names(names))
                 }
@@ -119,7 +119,7 @@ impl FromStr for Keep {
 
 /// A whole number above 0.
 pub(super) fn positive(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| format!("`{text}` is no positive whole number"))
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number above 0".to_string())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use anyhow::Context;
 use dlbc_compiler::{Compiled, Phase};
 
 use crate::cli::args::{CompileArgs, Emit};
-use crate::cli::exit::{unsupported, usage};
+use crate::cli::exit::{Code, advised, usage};
 use crate::cli::report::stages;
 use crate::cli::terminal::{Console, print};
 use dlbc::error::Error;
@@ -27,15 +27,19 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
     results::check(&out)?;
     let source = load::read(&args.model, &args.limits.model(), &console)?;
     if artifact::read(&source)?.is_some() {
-        return Err(usage(format!("`{}` is compiled already", args.model.display())));
+        return Err(usage(format!(
+            "`{}`: expected an ONNX model, found a compiled model",
+            args.model.display()
+        )));
     }
     let compiled = load::compile(&source, &options, &console)?;
     if let Some(input) = whole_input(&compiled.program.info) {
-        return Err(unsupported(format!(
-            "composite `{}` moves what the ids of input `{}` look up: `dlbc run` does it, an artifact cannot",
+        let message = format!(
+            "composite `{}` moves the embeddings of input `{}`, which an artifact cannot",
             compiled.program.info.rules,
             visible(input)
-        )));
+        );
+        return Err(advised(Code::Unsupported, message, "`dlbc run` explains the model without an artifact"));
     }
     let stage = stage(&source, &options, &compiled, args)?;
     artifact::write(&compiled.program, &out)?;
@@ -64,7 +68,7 @@ fn stage(
     args: &CompileArgs,
 ) -> anyhow::Result<Option<String>> {
     if let Some(pass) = &args.dump_after {
-        let dump = compiled.dump.clone().ok_or_else(|| usage(format!("there is no pass `{pass}`")))?;
+        let dump = compiled.dump.clone().ok_or_else(|| usage(format!("unknown pass `{pass}`")))?;
         return Ok(Some(dump));
     }
     Ok(match args.emit {

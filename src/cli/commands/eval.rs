@@ -39,7 +39,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     let clock = Instant::now();
     check(args)?;
     args.on.check()?;
-    let device = &device::open(&args.on, console)?;
+    let device = &device::open(&args.on)?;
     let options = SessionOptions::new().threads(args.on.threads).max_tensor_bytes(args.limits.tensor_bytes());
     let artifact = is_artifact(args)?;
     let usual: &[&str] = if artifact || args.explain.is_contrastive() { &[] } else { &USUAL };
@@ -52,7 +52,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     let mut plan = args.plan();
     let mut metrics = metrics(args, &prepared, console)?;
     if args.plot.is_some() && !metrics.iter().any(|m| m.has_curve()) {
-        return Err(usage("`--plot`: none of the metrics has a curve"));
+        return Err(usage("invalid `--plot`: none of the metrics has a curve"));
     }
     let mut candidates = vec![];
     let rest = each.map(|explain| {
@@ -64,7 +64,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     for (explain, loaded) in std::iter::once((first, Ok(loaded))).chain(rest) {
         let made = loaded.and_then(|loaded| {
             let info = loaded.program.info.clone();
-            let explainer = Explainer::new(loaded.program, loaded.split, &|| device.backend(), &options)?;
+            let explainer = Explainer::new(loaded.program, loaded.split, device, &options)?;
             let quantity = quantity(&explain, args, artifact, &info.rules)?;
             Ok((info, Method::composite(explainer, quantity)))
         });
@@ -97,7 +97,7 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         let each = candidates.iter().map(options_of).collect::<anyhow::Result<Vec<_>>>()?;
         let model = load::read(&args.model, &args.limits.model(), &console)?;
         let randomised = Randomised { model, composites: each, options: options.clone() };
-        eval::randomisation(randomised, &|| device.backend(), &prepared, &plan, &mut runs, &console)?;
+        eval::randomisation(randomised, device, &prepared, &plan, &mut runs, &console)?;
     }
     let report = Report::new(args, &prepared, &plan, &metrics, runs);
     if let Some(path) = &args.out {
@@ -173,7 +173,7 @@ fn quantity(explain: &ExplainArgs, args: &EvalArgs, artifact: bool, rules: &str)
 fn check(args: &EvalArgs) -> anyhow::Result<()> {
     if let Target::Difference(..) | Target::All = args.target {
         return Err(usage(format!(
-            "`--target {}`: metrics look at one unit, argmax or an index",
+            "invalid `--target {}` for metrics: expected argmax or an index",
             args.target
         )));
     }
@@ -186,7 +186,7 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
     }
     let wanted = |m: Metric| args.metrics.is_empty() || args.metrics.contains(&m);
     match args.fail_under.iter().chain(&args.fail_over).find(|b| !wanted(b.metric)) {
-        Some(bound) => Err(usage(format!("`{bound}` bounds a metric that `--metrics` leaves out"))),
+        Some(bound) => Err(usage(format!("invalid bound `{bound}`: `--metrics` leaves out this metric"))),
         None => Ok(()),
     }
 }
@@ -214,7 +214,7 @@ fn metrics(args: &EvalArgs, prepared: &Prepared, console: Console) -> anyhow::Re
     let bounds = args.fail_under.iter().chain(&args.fail_over).map(|b| b.metric);
     let asked: Vec<Metric> = args.metrics.iter().copied().chain(bounds).collect();
     if let Some((metric, what)) = asked.iter().find_map(|m| Some((m, lacks(m)?))) {
-        return Err(usage(format!("metric `{metric}` needs {what}")));
+        return Err(usage(format!("metric `{metric}` is not available: expected {what}")));
     }
     let all = Metric::ALL.into_iter();
     let chosen: Vec<Metric> = all

@@ -8,7 +8,7 @@ use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::{Bindings, DType, Dim, TensorType};
 
 use crate::cli::args::ExportArgs;
-use crate::cli::exit::usage;
+use crate::cli::exit::{Code, advised};
 use crate::cli::terminal::{Console, print};
 use dlbc::classes::Classes;
 use dlbc::explainer::{artifact, load};
@@ -27,11 +27,9 @@ pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
     results::check(&args.out)?;
     let source = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
     if let Some(model) = dlbc_artifact::export_metadata(&source.proto).get("model") {
-        return Err(usage(format!(
-            "`{}` is exported already: expected the model that it was made of, `{}`",
-            visible(&args.model.display().to_string()),
-            visible(model)
-        )));
+        let path = args.model.display().to_string();
+        let message = format!("`{}`: expected an ONNX model, found an exported explanation", visible(&path));
+        return Err(advised(Code::Usage, message, format!("it was exported from `{}`", visible(model))));
     }
     args.check()?;
     let loaded = load::load(&args.model, &args.explain.load_options(&args.limits)?, &console)?;

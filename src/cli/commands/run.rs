@@ -12,7 +12,7 @@ use dlbc_runtime::{Explanation, Request, SessionOptions, Target, Tensors};
 use crate::cli::args::{Keep, RunArgs};
 use crate::cli::checks::{Again, Checks};
 use crate::cli::device;
-use crate::cli::exit::{unsupported, usage};
+use crate::cli::exit::{Code, advised, unsupported};
 use crate::cli::report::pictures::Heatmap;
 use crate::cli::report::several::DrawingFile;
 use crate::cli::report::summary::{self, Summary, Times};
@@ -48,7 +48,11 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     args.target.check()?;
     let format = args.out.as_deref().map(Format::of).transpose()?;
     if format == Some(Format::Csv) && args.csv.is_none() {
-        return Err(usage("a result as .csv holds the relevance of a table's features: give `--csv`"));
+        return Err(advised(
+            Code::Usage,
+            "a result as .csv holds the relevance of a table's features only",
+            "add a table with `--csv`, or write .npz, .safetensors or .json",
+        ));
     }
     args.out.as_deref().map(check).transpose()?;
     let pictures = input::files(&args.picture.image)?;
@@ -60,7 +64,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     };
     let (heatmaps, maps) = (files("--heatmap", &args.heatmap)?, files("--expert-map", &args.expert_map)?);
     several::check_overlay(args.overlay.as_deref())?;
-    let device = device::open(&args.on, console)?;
+    let device = device::open(&args.on)?;
     let (hints, sources) = (args.target.detector(), args.sources());
     let mut found = None;
     let choose = |outputs: &[Declared]| {
@@ -95,7 +99,9 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     loaded.load_seconds += clock.elapsed().as_secs_f64();
     let experts = args.experts || args.expert_map.is_some();
     if experts && info.repeat.is_some() {
-        return Err(unsupported("a mean over several runs says nothing of experts"));
+        return Err(unsupported(
+            "expert relevance is not available for averaged composites (integrated-gradients, smoothgrad)",
+        ));
     }
     if experts && info.experts.is_empty() {
         return Err(unsupported(
@@ -105,7 +111,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
 
     let options = SessionOptions::new().threads(args.on.threads).max_tensor_bytes(args.limits.tensor_bytes());
     let (load, compile) = (loaded.load_seconds, loaded.compile_seconds);
-    let explainer = Explainer::new(loaded.program, loaded.split, &|| device.backend(), &options)?;
+    let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
     // The pictures are drawn before anything is written: an error leaves no file.
     let mut results: Vec<OneResult> = vec![];
     for i in 0..pictures.len().max(1) {

@@ -67,7 +67,7 @@ impl DrawingFile {
             let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !above.is_dir() {
                 let (path, above) = (path.display(), above.display());
-                return Err(usage(format!("`{path}`: there is no folder `{above}`")));
+                return Err(usage(format!("cannot write `{path}`: the folder `{above}` does not exist")));
             }
         } else {
             files.iter().try_for_each(|file| check(file))?;

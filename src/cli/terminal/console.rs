@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io::{self, Write};
 
 use super::Progress;
+use crate::cli::advice::advice;
 use dlbc::notes::{Level, Note, Notes};
 use dlbc::wording::visible_lines;
 
@@ -29,9 +30,12 @@ impl Console {
 impl Notes for Console {
     fn receive(&self, note: Note) {
         match note.level {
-            Level::Note if self.quiet => {}
+            Level::Note if self.quiet => return,
             Level::Note => report("note", &note.text),
             Level::Warning => report("warning", &note.text),
+        }
+        if let Some(help) = note.remedy.as_ref().and_then(advice) {
+            report("help", &help);
         }
     }
 

@@ -44,7 +44,7 @@ pub fn decode(path: &Path, max_bytes: u64) -> Result<Decoded> {
             None if matches!(e, image::ImageError::Unsupported(_)) => {
                 Error::invalid("expected a picture (png, jpeg, bmp, gif, tiff, webp), found something else")
             }
-            _ => Error::invalid(format!("not a picture that can be read: {e}")),
+            _ => Error::invalid(format!("invalid picture: {e}")),
         },
     };
     let mut decoder = reader.into_decoder().map_err(refuse)?;
@@ -125,7 +125,10 @@ fn folder(path: &Path) -> Result<Vec<PathBuf>> {
     files.sort();
     if files.is_empty() {
         let kinds = EXTENSIONS.join(", ");
-        return Err(Error::invalid(format!("the folder `{}` has no picture ({kinds})", path.display())));
+        return Err(Error::invalid(format!(
+            "no picture in the folder `{}`: expected {kinds}",
+            path.display()
+        )));
     }
     Ok(files)
 }

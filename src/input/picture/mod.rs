@@ -23,6 +23,8 @@ use super::fit::from_f64;
 use super::picture_options::{Layout, PictureOptions};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::Notes;
+use crate::remedy::Remedy;
+use crate::wording::size;
 use decode::{Decoded, decode};
 use pixels::Values;
 use resize::{Resized, fitted};
@@ -61,7 +63,9 @@ pub fn read(
         (site.height.fitted(picture.height() as usize), site.width.fitted(picture.width() as usize));
     let out_bytes = [site.channels, height, width, 4].iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
     if out_bytes.is_none_or(|b| b > max_bytes) {
-        return Err(Error::limit(format!("a picture of {height}×{width} is above `--max-tensor-bytes`")));
+        let message =
+            format!("a picture of {width}×{height} is larger than the limit of {}", size(max_bytes));
+        return Err(Error::limit(message).with_remedy(Remedy::MaxTensorBytes));
     }
     let original = picture.to_rgb8();
     let Resized { picture: crop, how, fit } = if site.channels == 1 {

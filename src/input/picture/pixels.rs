@@ -5,6 +5,7 @@ use image::RgbImage;
 
 use crate::error::{Error, Result};
 use crate::input::picture_options::{Channels, Layout, PictureOptions};
+use crate::remedy::Remedy;
 use crate::wording::{number, visible};
 
 /// Map from pixels to values, channel by channel in the order of the input.
@@ -28,9 +29,11 @@ impl Values {
             if options.mean.is_some() || options.std.is_some() || options.preset.is_some() || range != 255.0 {
                 let name = visible(&input.name);
                 return Err(Error::usage(format!(
-                    "input `{name}` is {}: give `--pixel-range 255`, no mean, no std and no preset",
+                    "input `{name}` {} takes whole numbers: a pixel range other than 255, a mean, a std or a preset does \
+                     not apply",
                     input.ty
-                )));
+                ))
+                .with_remedy(Remedy::RawPixels));
             }
             return Ok(Values { range, order, mean: vec![0.0; channels], std: vec![1.0; channels] });
         }
@@ -41,7 +44,7 @@ impl Values {
             (_, None) => Ok(vec![neutral; channels]),
             (_, Some(_)) if values.iter().all(|v| *v == values[0]) => Ok(vec![values[0] * range; channels]),
             (_, Some(preset)) => Err(Error::usage(format!(
-                "`--preset {}` has three channels, input `{}` has {channels}",
+                "preset {} does not fit input `{}`: expected 3 channels, found {channels}",
                 preset.name(),
                 visible(&input.name)
             ))),
@@ -53,23 +56,22 @@ impl Values {
             mean.reverse();
             std.reverse();
         }
-        let chosen = |flag: &str, values: &Option<Vec<f64>>, usual: Vec<f64>| match values.as_deref() {
+        let chosen = |what: &str, values: &Option<Vec<f64>>, usual: Vec<f64>| match values.as_deref() {
             None => Ok(usual),
             Some([one]) => Ok(vec![*one; channels]),
             Some(values) if values.len() == channels => Ok(values.to_vec()),
             Some(values) => Err(Error::usage(format!(
-                "`{flag}` has {} values, the picture {channels} channels",
+                "invalid {what}: expected 1 or {channels} values, found {}",
                 values.len()
             ))),
         };
-        let mean = chosen("--mean", &options.mean, mean)?;
-        let std = chosen("--std", &options.std, std)?;
+        let mean = chosen("mean", &options.mean, mean)?;
+        let std = chosen("std", &options.std, std)?;
         if let Some(mean) = mean.iter().find(|m| m.abs() > range.abs()) {
             let (mean, range) = (number(*mean, 6), number(range, 6));
-            let help = if range == "1" { "\nhelp: add `--pixel-range 255`" } else { "" };
-            return Err(Error::usage(format!(
-                "invalid `--mean`: expected values within 0 to {range}, found {mean}{help}"
-            )));
+            let error =
+                Error::usage(format!("invalid mean: expected values within 0 to {range}, found {mean}"));
+            return Err(if range == "1" { error.with_remedy(Remedy::PixelRange) } else { error });
         }
         Ok(Values { range, order, mean, std })
     }

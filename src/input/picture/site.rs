@@ -5,6 +5,7 @@ use dlbc_ops::tensor::{DType, Dim};
 
 use crate::error::{Error, Result};
 use crate::input::picture_options::Layout;
+use crate::remedy::Remedy;
 use crate::wording::visible;
 
 /// A side of a picture in an input.
@@ -96,24 +97,20 @@ impl Site {
         };
         let name = visible(&input.name);
         if at == 1 && dim(0).as_known().is_some_and(|n| n != 1) {
-            return Err(Error::unsupported(format!(
-                "input `{name}`: {} takes more than one picture; give it with `--inputs`",
-                input.ty
-            )));
+            let message = format!("input `{name}` {} takes more than one picture at once", input.ty);
+            return Err(Error::unsupported(message).with_remedy(Remedy::Arrays));
         }
         let site = |channels| Site { layout, channels, height: Side::of(height), width: Side::of(width) };
         match (channels(own), channels(other)) {
             (Some(channels), _) => Ok(site(channels)),
             (None, None) if own.as_known().is_none() => Ok(site(3)),
             (None, Some(_)) => {
-                let flag = if layout == Layout::Nchw { "nhwc" } else { "nchw" };
-                Err(Error::usage(format!(
-                    "input `{name}` is {}: its channels stand elsewhere, give `--layout {flag}`",
-                    input.ty
-                )))
+                let other = if layout == Layout::Nchw { Layout::Nhwc } else { Layout::Nchw };
+                let message = format!("input `{name}` {} has its channels on another axis", input.ty);
+                Err(Error::usage(message).with_remedy(Remedy::PictureLayout(other)))
             }
             (None, None) => Err(Error::unsupported(format!(
-                "input `{name}`: {} has not 1 or 3 channels, as a picture has",
+                "input `{name}` {} cannot be a picture: expected 1 or 3 channels",
                 input.ty
             ))),
         }

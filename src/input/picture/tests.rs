@@ -5,6 +5,7 @@ use super::*;
 use crate::error::Result;
 use crate::input::picture_options::{Channels, Preset, Resize};
 use crate::notes::Silent;
+use crate::remedy::Remedy;
 
 const QUIET: &dyn Notes = &Silent;
 
@@ -125,7 +126,8 @@ fn open_sizes_take_the_picture_as_it_is() {
 #[test]
 fn what_does_not_fit_is_refused() {
     let first = PictureOptions { layout: Some(Layout::Nchw), ..args() };
-    assert!(read_with((5, 3), [1, 4, 4, 3], &first).err().unwrap().to_string().contains("--layout nhwc"));
+    let other = read_with((5, 3), [1, 4, 4, 3], &first).err().unwrap().remedy();
+    assert_eq!(other, Some(Remedy::PictureLayout(Layout::Nhwc)));
     assert!(read_with((5, 3), [2, 3, 4, 4], &args()).is_err());
     assert!(read_with((5, 3), [1, 7, 4, 4], &args()).is_err());
     let text = tempfile::NamedTempFile::new().unwrap();
@@ -203,8 +205,11 @@ fn presets_say_what_values_pixels_become() {
 #[test]
 fn a_mean_beyond_white_is_refused() {
     let args = PictureOptions { mean: Some(vec![123.7, 116.8, 103.9]), ..PictureOptions::default() };
-    let error = read_with((2, 1), [1, 3, 1, 2], &args).err().unwrap().to_string();
-    assert!(error.contains("123.7") && error.contains("help: add `--pixel-range 255`"), "{error}");
+    let error = read_with((2, 1), [1, 3, 1, 2], &args).err().unwrap();
+    assert!(
+        error.to_string().contains("found 123.7") && error.remedy() == Some(Remedy::PixelRange),
+        "{error}"
+    );
     let bytes = PictureOptions { pixel_range: Some(255.0), ..args };
     assert!(read_with((2, 1), [1, 3, 1, 2], &bytes).is_ok());
 }

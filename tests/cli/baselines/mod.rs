@@ -52,7 +52,7 @@ fn the_baseline_is_a_file_or_a_statistic_of_the_rows() {
 fn baselines_that_do_not_fit_say_what_does() {
     let run = |code: i32, extra: &[&str]| fails(code, &[&["run", WINE], &ROWS, extra]);
     let error = run(2, &["--rules", "lrp-epsilon", "--baseline", "mean"]);
-    assert_eq!(error, "error: `--baseline`: composite `lrp-epsilon` has no baseline");
+    assert_eq!(error, "error: composite `lrp-epsilon` has no baseline");
     let refused =
         |code: i32, baseline: &str| run(code, &[&PATH_RULES[..], &["--baseline", baseline]].concat());
     assert!(refused(3, "nowhere.npy").contains("`nowhere.npy`"));

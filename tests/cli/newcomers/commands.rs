@@ -132,7 +132,7 @@ pub const COMMANDS: &[Expected] = &[
         "A8.6",
         "run fixtures/tables/breast_cancer.onnx --input x=$T/x.npy",
         2,
-        &["no input `x`", "did you mean `X`?"],
+        &["unknown input `x`", "did you mean `X`?"],
     ),
     says("A8.7", "inspect $T/m.pt", 3, &["found a PyTorch file", "torch.onnx.export"]),
     says("A8.8", "inspect $T/m.safetensors", 3, &["found a safetensors file"]),

@@ -90,9 +90,11 @@ fn files_of_class_names_are_checked() {
     let file = path(&folder, "classes.txt");
     fs::write(&file, "one\ntwo\nthree\n").unwrap();
     let error = fails(2, &[&["run", MLP, "--classes", &file], &ROWS]);
-    assert!(error.contains("names 3 classes, output `logits` has 2 units"), "{error}");
+    assert!(error.contains("do not fit output `logits`: expected 2 names, found 3"), "{error}");
     fs::write(&file, "").unwrap();
-    assert!(fails(3, &[&["run", MLP, "--classes", &file], &ROWS]).contains("no class name"));
+    assert!(
+        fails(3, &[&["run", MLP, "--classes", &file], &ROWS]).contains("expected class names, found none")
+    );
     fails(2, &[&["run", MLP, "--classes", "missing.txt"], &ROWS]);
 }
 

@@ -79,7 +79,7 @@ fn whole_numbers_and_strings() {
     assert!(done.code == Some(0) && done.err.contains("`--live debt`"), "{}", done.err);
     assert_eq!(json(&[&run, &["--live", "debt"]])["features"].as_array().unwrap().len(), 3);
     let error = fails(3, &[&run, &["--row", "1"]]);
-    assert!(error.contains("row 1, column 2 `debt`: a whole number expected"), "{error}");
+    assert!(error.contains("row 1, column 2 `debt`: expected a whole number"), "{error}");
     let model = columns(&folder, DataType::String);
     let error = fails(3, &[&["run", &model, "--csv", &table]]);
     assert!(error.contains("`debt`: strings are not supported yet"), "{error}");
@@ -98,7 +98,7 @@ fn columns_by_position_are_said_so() {
     fs::write(&table, wide).unwrap();
     let wine = ["run", "fixtures/tables/wine.onnx", "--csv"];
     let error = fails(3, &[&wine, &[&table]]);
-    assert!(error.contains("13 columns expected by input `X`, found 14"), "{error}");
+    assert!(error.contains("input `X`: expected 13 columns, found 14"), "{error}");
     assert!(error.contains("`proline` is one too many; the first, `id`, looks like row numbers"), "{error}");
     let done = dlbc(&[&wine, &["fixtures/tables/wine.csv"]]);
     assert_eq!(done.err.matches("columns are taken by position").count(), 1, "{}", done.err);

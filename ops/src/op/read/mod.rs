@@ -155,11 +155,7 @@ impl Reading<'_> {
     pub fn ints_of(&self, v: Value, what: &str) -> Result<Vec<i64>, OpError> {
         let dims = self.static_dims_of(v, what)?;
         let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
-        known.ok_or_else(|| {
-            OpError::Unsupported(format!(
-                "{what} depends on the input's shape ({dims:?}); `--shape` can fix it"
-            ))
-        })
+        known.ok_or_else(|| OpError::Symbolic(format!("{what} depends on symbolic dimensions ({dims:?})")))
     }
 
     fn static_dims_of(&self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
@@ -385,10 +381,11 @@ impl Reading<'_> {
         }
         match (ty.shape.as_known(), ty.bytes()) {
             (Some(_), None) => Err(OpError::Limit(format!("result {ty} has more bytes than can be counted"))),
-            (_, Some(bytes)) if bytes > self.max_tensor_bytes => Err(OpError::Limit(format!(
-                "result {ty} takes {bytes} bytes, more than the limit of {} (`--max-tensor-bytes`)",
-                self.max_tensor_bytes
-            ))),
+            (_, Some(bytes)) if bytes > self.max_tensor_bytes => Err(OpError::TensorBytes {
+                what: format!("result {ty}"),
+                bytes,
+                limit: self.max_tensor_bytes,
+            }),
             _ => Ok(()),
         }
     }
@@ -439,7 +436,7 @@ pub fn resolve_all(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
     let mut resolved = axes.iter().map(|a| resolve(*a, rank)).collect::<Result<Vec<_>, _>>()?;
     resolved.sort_unstable();
     if resolved.windows(2).any(|w| w[0] == w[1]) {
-        return Err(OpError::Invalid(format!("axes {axes:?} name an axis twice")));
+        return Err(OpError::Invalid(format!("axes {axes:?}: an axis is given twice")));
     }
     Ok(resolved)
 }

@@ -18,11 +18,7 @@ fn fraction(scale: f32) -> Result<(i64, i64), OpError> {
         let p = f64::from(scale) * q as f64;
         (p.fract() == 0.0 && p <= LARGEST_FRACTION as f64).then_some((p as i64, q))
     });
-    pair.ok_or_else(|| {
-        OpError::Unsupported(format!(
-            "scale {scale} of a symbolic axis is not supported; `--shape` can fix it"
-        ))
-    })
+    pair.ok_or_else(|| OpError::Symbolic(format!("scale {scale} of a symbolic axis")))
 }
 
 /// Returns `⌊scale · from⌋`.
@@ -110,8 +106,8 @@ pub(super) fn nearest(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<Valu
 /// Builds the indices of the two neighbours of each position and their weights, each `[to, 2]`.
 pub(super) fn linear(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<[Value; 2], OpError> {
     if filter.mode != Mode::Linear || filter.antialias {
-        return Err(OpError::Unsupported(format!(
-            "resizing an axis of dimension {} in mode cubic or with antialias is not supported; `--shape` can fix it",
+        return Err(OpError::Symbolic(format!(
+            "mode cubic or antialias over the symbolic dimension {}",
             a.from
         )));
     }

@@ -129,7 +129,7 @@ impl Parser<'_> {
             return Ok(dividend.floor_div(&divisor));
         }
         if word.is_empty() {
-            return Err("a dimension is expected".into());
+            return Err("expected a dimension".into());
         }
         if word.bytes().all(|b| b.is_ascii_digit()) {
             return word.parse().map(Dim::known).map_err(|e| e.to_string());

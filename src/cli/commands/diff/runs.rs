@@ -6,7 +6,7 @@ use anyhow::Context;
 
 use crate::cli::args::DiffArgs;
 use crate::cli::commands::run;
-use crate::cli::exit::usage;
+use crate::cli::exit::{Code, advised, usage};
 use crate::cli::terminal::Console;
 use dlbc::content::{Content, content};
 use dlbc::diff::is_relevance;
@@ -25,14 +25,18 @@ pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored,
     }
     match models {
         (false, false) if args.has_inputs() => {
-            Err(usage("inputs are for two models: these are results, which have theirs"))
+            Err(usage("inputs apply to two models only: results have their own"))
         }
         (false, false) => Ok((read(&first, args)?, read(&second, args)?)),
-        (true, true) if !args.has_inputs() => Err(usage(format!(
-            "two models are compared on inputs: give those of `dlbc run`, such as `dlbc diff {} {} --inputs FILE.npz`",
-            shown(&first),
-            shown(&second)
-        ))),
+        (true, true) if !args.has_inputs() => Err(advised(
+            Code::Usage,
+            "missing inputs to compare two models on",
+            format!(
+                "add those of `dlbc run`, such as `dlbc diff {} {} --inputs FILE.npz`",
+                shown(&first),
+                shown(&second)
+            ),
+        )),
         (true, true) => {
             let folder = tempfile::tempdir().context("no folder for the results")?;
             let mut result = |model: &Path, console| {
@@ -48,11 +52,10 @@ pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored,
         }
         (one, _) => {
             let (model, result) = if one { (first, second) } else { (second, first) };
-            Err(usage(format!(
-                "`{}` is a model and `{}` is none: expected two results of `dlbc run --out`, or two models with inputs",
-                shown(&model),
-                shown(&result)
-            )))
+            let (model, result) = (shown(&model), shown(&result));
+            let message =
+                format!("expected two results or two models, found the model `{model}` and `{result}`");
+            Err(advised(Code::Usage, message, "`dlbc run --out` writes a result"))
         }
     }
 }

@@ -1,0 +1,100 @@
+//! Words that stand in one place only: flags and commands in the program, names of outputs in the file of outputs.
+
+use std::path::{Path, PathBuf};
+
+use super::{members, root, texts};
+
+/// A string literal of a source file.
+struct Literal {
+    file: PathBuf,
+    line: usize,
+    text: String,
+}
+
+/// The string literals of a source, up to its first module of tests; comments and character literals are left out.
+fn literals(file: &Path, source: &str) -> Vec<Literal> {
+    let source = source.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let (bytes, mut literals, mut at, mut line) = (source.as_bytes(), vec![], 0, 1);
+    let newlines = |text: &str| text.matches('\n').count();
+    while at < bytes.len() {
+        let rest = &source[at..];
+        let raw = rest.strip_prefix('r').map(|r| r.len() - r.trim_start_matches('#').len());
+        let raw = raw.filter(|hashes| bytes.get(at + 1 + hashes) == Some(&b'"'));
+        let word = at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_');
+        let end = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if let (Some(hashes), false) = (raw, word) {
+            let close = format!("\"{}", "#".repeat(hashes));
+            let start = hashes + 2;
+            let length = rest[start..].find(&close).unwrap_or(rest.len() - start);
+            literals.push(Literal { file: file.into(), line, text: rest[start..start + length].into() });
+            (start + length + close.len()).min(rest.len())
+        } else if rest.starts_with('"') {
+            let mut end = 1;
+            while end < rest.len() && rest.as_bytes()[end] != b'"' {
+                end += if rest.as_bytes()[end] == b'\\' { 2 } else { 1 };
+            }
+            literals.push(Literal { file: file.into(), line, text: rest[1..end.min(rest.len())].into() });
+            (end + 1).min(rest.len())
+        } else if rest.starts_with("'\"'") || rest.starts_with("'\\") {
+            rest[2..].find('\'').map_or(rest.len(), |length| length + 3)
+        } else {
+            rest.chars().next().map_or(1, char::len_utf8)
+        };
+        line += newlines(&rest[..end]);
+        at += end;
+    }
+    literals
+}
+
+/// The literals of every library of the workspace; the program has those of `src/cli` and `src/main.rs`.
+fn of_libraries() -> Vec<Literal> {
+    let sources =
+        members().into_iter().flat_map(|member| texts(Path::new(&member).join("src").to_str().unwrap()));
+    let program = [root().join("src/cli"), root().join("src/main.rs")];
+    let is_test = |path: &Path| {
+        path.file_stem().is_some_and(|stem| stem == "tests") || path.iter().any(|p| p == "tests")
+    };
+    let library = sources.filter(|(path, _)| !program.iter().any(|p| path.starts_with(p)) && !is_test(path));
+    library.flat_map(|(path, text)| literals(&path, &text)).collect()
+}
+
+/// Returns whether a text names a flag, such as `--target`, or a command of the program.
+fn names_a_flag(text: &str) -> bool {
+    let flag = |(at, _): (usize, &str)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + 2..].chars().next();
+        !before.is_some_and(|c| c.is_alphanumeric() || c == '-')
+            && after.is_some_and(|c| c.is_ascii_lowercase())
+    };
+    text.match_indices("--").any(flag) || text.contains("`dlbc ")
+}
+
+#[test]
+fn the_reader_of_literals_knows_rust() {
+    let source = r####"
+        // "comment"
+        let a = "one \" --two"; let b = '"'; let c = '\''; let d = r#"raw "--x" "#;
+        let var = "three";
+        #[cfg(test)]
+        mod tests { const X: &str = "four"; }
+    "####;
+    let source = source.replace("        ", "");
+    let texts: Vec<(usize, String)> =
+        literals(Path::new("x.rs"), &source).into_iter().map(|l| (l.line, l.text)).collect();
+    let expected = [(3, "one \\\" --two"), (3, "raw \"--x\" "), (4, "three")];
+    assert_eq!(texts, expected.map(|(line, text)| (line, text.to_string())));
+    assert!(names_a_flag("give `--text`") && names_a_flag("call `dlbc run`"));
+    assert!(!names_a_flag("a -- b") && !names_a_flag("----x") && !names_a_flag("dlbc"));
+}
+
+/// A library does not know the words of the program that calls it: `src/cli/advice.rs` does.
+#[test]
+fn library_messages_name_no_flag_and_no_command() {
+    let found: Vec<String> = of_libraries()
+        .into_iter()
+        .filter(|literal| names_a_flag(&literal.text))
+        .map(|l| format!("{}:{}: {}", l.file.display(), l.line, l.text))
+        .collect();
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
