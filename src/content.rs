@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::results::keys::starts_with_relevance;
+
 /// Bytes of a file that are looked at.
 const HEAD: u64 = 4096;
 
@@ -128,7 +130,7 @@ fn archive(path: &Path) -> Option<Content> {
     let archive = zip::ZipArchive::new(std::io::BufReader::new(File::open(path).ok()?)).ok()?;
     let names: Vec<&str> = archive.file_names().take(ENTRIES).collect();
     let any = |fits: &dyn Fn(&str) -> bool| names.iter().any(|n| fits(n));
-    Some(if any(&|n| n.starts_with("relevance/") || n.starts_with("relevance_pos/")) {
+    Some(if any(&starts_with_relevance) {
         Content::ResultNpz
     } else if any(&|n| n.ends_with(".npy")) {
         Content::Npz
@@ -201,7 +203,7 @@ fn text(head: &[u8]) -> Option<Content> {
         return Some(Content::Html);
     }
     if start.starts_with(['{', '[']) && !start.starts_with("[[rule]]") {
-        let result = start.contains("\"relevance/") || start.contains("\"relevance_pos/");
+        let result = start.match_indices('"').any(|(at, _)| starts_with_relevance(&start[at + 1..]));
         return Some(if result { Content::ResultJson } else { Content::Json });
     }
     if start.starts_with("[[rule]]") || start.contains("\n[[rule]]") {

@@ -96,9 +96,9 @@ fn values_that_do_not_fit_are_refused() {
         assert_refused(resolve(tensor), ErrorKind::Invalid, &message);
     }
     let tensor = TensorProto { uint64_data: vec![1 << 32], ..bare(DataType::U32, &[1]) };
-    assert_refused(resolve(tensor), ErrorKind::Invalid, "element 0 is 4294967296, which is not a u32");
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "invalid element 0: expected u32, found 4294967296");
     let tensor = write::tensor("w", DataType::Bool, &[2], vec![1, 2]);
-    assert_refused(resolve(tensor), ErrorKind::Invalid, "element 1 is 2, which is not a bool");
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "invalid element 1: expected bool, found 2");
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn unsupported_types_are_named() {
         assert_refused(resolve(tensor), ErrorKind::Unsupported, &message);
     }
     let tensor = TensorProto { data_type: Some(99), ..bare(DataType::F32, &[1]) };
-    assert_refused(resolve(tensor), ErrorKind::Invalid, "99 is not an element type");
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "unknown element type 99");
     let tensor = TensorProto { data_type: None, ..bare(DataType::F32, &[1]) };
-    assert_refused(resolve(tensor), ErrorKind::Invalid, "0 is not an element type");
+    assert_refused(resolve(tensor), ErrorKind::Invalid, "unknown element type 0");
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn sparse_tensors_are_checked() {
     invalid(SparseTensorProto { indices: None, ..sparse(&[], &[], &[0], &[2]) }, "the indices are missing");
     invalid(sparse(&[1.0], &[0], &[1], &[-2]), "tensor `s`: dimension 0 is -2");
     let huge = sparse(&[1.0], &[0], &[1], &[1 << 40]);
-    assert_refused(densify(huge), ErrorKind::Limit, "tensor `s`: 4398046511104 bytes, the limit is");
+    assert_refused(densify(huge), ErrorKind::Limit, "tensor `s`: 4398046511104 bytes: the limit is");
     let rank_0_rows = sparse(&[1.0], &[], &[1, 0], &[]);
     assert_eq!(densify(rank_0_rows).unwrap(), [1.0]);
 }

@@ -189,7 +189,7 @@ fn the_ledger_closes_row_by_row_on_both_backends() {
 fn inputs_that_do_not_fit_are_named() {
     let session = cpu(1);
     let say = |inputs: &Tensors| failure(&session, inputs, &Request::default()).to_string();
-    assert_eq!(say(&Tensors::new()), "input `input` is missing");
+    assert_eq!(say(&Tensors::new()), "missing input `input`");
 
     let mut extra = batch(1);
     extra.insert("mask".into(), Tensor::scalar(1.0));
@@ -229,7 +229,7 @@ fn a_tensor_above_the_limit_is_refused_before_it_is_made() {
     let session = Session::new(digits(), Box::new(CpuBackend), options).unwrap();
     let error = failure(&session, &batch(50), &Request::default());
     assert_eq!(error.kind(), ErrorKind::Limit);
-    assert!(error.to_string().ends_with("more than the limit of 10000"), "{error}");
+    assert!(error.to_string().ends_with("the limit is 10000"), "{error}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use dlbc_ops::tensor::Tensor;
 use serde::Serialize;
 
 use crate::error::{Error, Result};
+use crate::results::keys::{self, is_relevance, tensor_of, title};
 use crate::results::read::Stored;
 use crate::statistics::{argmax, unit_rows};
 use crate::wording::visible;
@@ -16,25 +17,6 @@ use compare::{Extent, compare};
 
 pub use compare::{Agreement, Compared, Move};
 pub use labels::{KEY as LABELS, Labels};
-
-/// Returns whether a key of a result names relevance, of any target and track.
-pub fn is_relevance(key: &str) -> bool {
-    let own = ["relevance/", "relevance_pos/", "relevance_neg/"];
-    // `target/T/relevance/NAME`.
-    let of_target = key.strip_prefix("target/").and_then(|rest| rest.split_once('/')).map(|(_, rest)| rest);
-    own.iter().any(|prefix| of_target.unwrap_or(key).starts_with(prefix))
-}
-
-/// The name of a tensor, with the target and track where they are not those of every result.
-fn title(key: &str) -> String {
-    key.strip_prefix("relevance/").unwrap_or(key).to_string()
-}
-
-/// The input or tensor that a key of a result is about.
-fn tensor_of(key: &str) -> &str {
-    let own = key.strip_prefix("target/").and_then(|rest| rest.split_once('/')).map_or(key, |(_, rest)| rest);
-    own.split_once('/').map_or(own, |(_, name)| name)
-}
 
 /// Difference of two results.
 #[derive(Debug, Serialize)]
@@ -204,7 +186,7 @@ fn settings(first: &BTreeMap<String, String>, second: &BTreeMap<String, String>)
 /// The explained output of a result, where it has one.
 fn explained(stored: &Stored) -> Option<(&str, &Tensor)> {
     let name = stored.metadata.get("explained")?;
-    Some((name, stored.tensors.get(&format!("output/{name}"))?))
+    Some((name, stored.tensors.get(&keys::output(name))?))
 }
 
 /// The samples whose largest unit differs: on the last axis, at the last position.
@@ -233,23 +215,6 @@ fn largest(output: &Tensor) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_of_relevance() {
-        for key in ["relevance/x", "relevance_neg/x", "target/1-7/relevance/a/b", "target/-1/relevance_pos/x"]
-        {
-            assert!(is_relevance(key), "{key}");
-        }
-        for key in
-            ["output/relevance/x", "audit/start", "target/1/audit/start", "target/relevance/x", "layers/m"]
-        {
-            assert!(!is_relevance(key), "{key}");
-        }
-        assert_eq!(title("relevance/relevance/x"), "relevance/x");
-        assert_eq!(title("target/1/relevance/x"), "target/1/relevance/x");
-        assert_eq!(tensor_of("target/1-7/relevance/a/b"), "a/b");
-        assert_eq!(tensor_of("relevance_neg/x"), "x");
-    }
 
     #[test]
     fn settings_that_differ_are_named_once() {

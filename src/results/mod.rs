@@ -7,11 +7,12 @@ mod csv;
 mod feature_table;
 mod file;
 mod json;
-mod keys;
+pub mod keys;
 #[cfg(feature = "npz")]
 mod npz;
 pub mod read;
 mod safetensors;
+mod stored;
 
 use std::path::Path;
 
@@ -21,8 +22,8 @@ pub use contents::{Contents, Out, WriteSeek};
 #[cfg(feature = "table")]
 pub use feature_table::FeatureTable;
 pub use file::{check, discard_pending, write};
-pub use keys::stored;
 pub use read::Stored;
+pub use stored::stored;
 
 /// The formats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Words that stand in one place only: flags and commands in the program, names of outputs in the file of outputs.
+//! Words that stand in one place only: flags and commands in the program, names of outputs beside their type.
 
 use std::path::{Path, PathBuf};
 
@@ -49,14 +49,20 @@ fn literals(file: &Path, source: &str) -> Vec<Literal> {
 
 /// The literals of every library of the workspace; the program has those of `src/cli` and `src/main.rs`.
 fn of_libraries() -> Vec<Literal> {
+    let program = [root().join("src/cli"), root().join("src/main.rs")];
+    let library = |literal: &Literal| !program.iter().any(|path| literal.file.starts_with(path));
+    in_code().into_iter().filter(library).collect()
+}
+
+/// The literals of the whole workspace outside of tests.
+fn in_code() -> Vec<Literal> {
     let sources =
         members().into_iter().flat_map(|member| texts(Path::new(&member).join("src").to_str().unwrap()));
-    let program = [root().join("src/cli"), root().join("src/main.rs")];
     let is_test = |path: &Path| {
         path.file_stem().is_some_and(|stem| stem == "tests") || path.iter().any(|p| p == "tests")
     };
-    let library = sources.filter(|(path, _)| !program.iter().any(|p| path.starts_with(p)) && !is_test(path));
-    library.flat_map(|(path, text)| literals(&path, &text)).collect()
+    let code = sources.filter(|(path, _)| !is_test(path));
+    code.flat_map(|(path, text)| literals(&path, &text)).collect()
 }
 
 /// Returns whether a text names a flag, such as `--target`, or a command of the program.
@@ -86,6 +92,38 @@ fn the_reader_of_literals_knows_rust() {
     assert_eq!(texts, expected.map(|(line, text)| (line, text.to_string())));
     assert!(names_a_flag("give `--text`") && names_a_flag("call `dlbc run`"));
     assert!(!names_a_flag("a -- b") && !names_a_flag("----x") && !names_a_flag("dlbc"));
+}
+
+/// Beginnings of the names of a program's outputs.
+const OUTPUTS: [&str; 10] = [
+    "output/",
+    "relevance/",
+    "relevance_pos/",
+    "relevance_neg/",
+    "audit/",
+    "audit_neg/",
+    "experts/",
+    "dim/",
+    "baseline/",
+    "start/",
+];
+
+/// Names of outputs stand beside [`Output`](dlbc_ops::program::Output); keys of result files are a format of their own.
+#[test]
+fn names_of_outputs_stand_in_one_file() {
+    let allowed = ["ops/src/program/output.rs", "src/results/keys.rs"].map(|path| root().join(path));
+    let names = |literal: &Literal| {
+        let text = literal.text.trim_start_matches(['\\', '"', '{', '}']);
+        OUTPUTS.iter().any(|output| text.starts_with(output))
+    };
+    let (allowed, other): (Vec<Literal>, Vec<Literal>) =
+        in_code().into_iter().filter(names).partition(|literal| allowed.contains(&literal.file));
+    let other: Vec<String> =
+        other.iter().map(|l| format!("{}:{}: {}", l.file.display(), l.line, l.text)).collect();
+    assert!(other.is_empty(), "{}", other.join("\n"));
+    for output in OUTPUTS {
+        assert!(allowed.iter().any(|literal| literal.text.starts_with(output)), "{output} stands nowhere");
+    }
 }
 
 /// A library does not know the words of the program that calls it: `src/cli/advice.rs` does.

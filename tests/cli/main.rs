@@ -8,6 +8,7 @@ mod common;
 mod baselines;
 mod docs;
 mod eval;
+mod faults;
 mod hostile;
 mod messages;
 mod newcomers;

@@ -152,6 +152,25 @@ impl LedgerEntry {
     }
 }
 
+impl TrackKind {
+    /// Returns the prefix of [`Output::Relevance`] names, which precedes the tensor's name.
+    pub fn relevance(self) -> &'static str {
+        match self {
+            TrackKind::Single => "relevance/",
+            TrackKind::Supporting => "relevance_pos/",
+            TrackKind::Opposing => "relevance_neg/",
+        }
+    }
+
+    /// Returns the prefix of [`Output::Ledger`] names, which precedes the row's index.
+    pub fn ledger(self) -> &'static str {
+        match self {
+            TrackKind::Single | TrackKind::Supporting => "audit/",
+            TrackKind::Opposing => "audit_neg/",
+        }
+    }
+}
+
 impl fmt::Display for LedgerEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

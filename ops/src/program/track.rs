@@ -50,22 +50,3 @@ pub enum TrackKind {
     /// Relevance against the target, in [`Mode::Contrastive`].
     Opposing,
 }
-
-impl TrackKind {
-    /// Returns the prefix of [`Output::Relevance`](super::Output::Relevance) names, which precedes the tensor's name.
-    pub fn relevance(self) -> &'static str {
-        match self {
-            TrackKind::Single => "relevance/",
-            TrackKind::Supporting => "relevance_pos/",
-            TrackKind::Opposing => "relevance_neg/",
-        }
-    }
-
-    /// Returns the prefix of [`Output::Ledger`](super::Output::Ledger) names, which precedes the row's index.
-    pub fn ledger(self) -> &'static str {
-        match self {
-            TrackKind::Single | TrackKind::Supporting => "audit/",
-            TrackKind::Opposing => "audit_neg/",
-        }
-    }
-}

@@ -56,7 +56,7 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 /// Where it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The first NVIDIA GPU when there is one, else the processor.
+    /// The processor.
     Auto,
     /// The processor.
     Cpu,

@@ -1,7 +1,5 @@
 //! `dlbc eval`: how far explanations can be trusted. A random and an all-equal map are measured beside the composites.
 
-use std::time::Instant;
-
 use anyhow::Context;
 use dlbc_compiler::{Composite, Quantity};
 use dlbc_ops::program::Info;
@@ -18,7 +16,6 @@ use dlbc::explainer::load;
 use dlbc::heatmap::format::DrawingFormat;
 use dlbc::notes::Notes;
 use dlbc::results;
-use dlbc::wording::number;
 
 /// Composites that are compared when none is named: those that the book's page "Which composite to trust" recommends for one
 /// family of models or another.
@@ -36,7 +33,6 @@ struct Candidate {
 /// # Errors
 /// See the exit codes of the command line.
 pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
-    let clock = Instant::now();
     check(args)?;
     args.on.check()?;
     let device = &device::open(&args.on)?;
@@ -109,7 +105,6 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         results::write(path, |out| Ok(out.write_all(&bytes)?))?;
     }
     print(&if args.json { report.json(false)? } else { report.text() })?;
-    console.note(format!("this took {} s", number(clock.elapsed().as_secs_f64(), 2)));
     match report.missed(args).as_slice() {
         [] => Ok(()),
         missed => Err(failure(Code::Gate, missed.join("; "))),

@@ -28,6 +28,7 @@ use dlbc::heatmap::format::DrawingFormat;
 use dlbc::input::vocabulary;
 use dlbc::input::{self, Inputs};
 use dlbc::notes::Notes;
+use dlbc::results::keys;
 use dlbc::results::{Contents, FeatureTable, Format, check};
 use dlbc::scene::Scene;
 use dlbc::scene::region;
@@ -353,12 +354,12 @@ fn contents(
 ) -> anyhow::Result<Contents> {
     let mut tensors = BTreeMap::new();
     for (name, tensor) in &explained[0].explanation.outputs {
-        tensors.insert(format!("output/{name}"), tensor.clone());
+        tensors.insert(keys::output(name), tensor.clone());
     }
     put(&mut tensors, "", &explained[0].explanation, info, args.audit);
     if explained.len() > 1 {
         for e in explained {
-            put(&mut tensors, &format!("target/{}/", e.target.name), &e.explanation, info, args.audit);
+            put(&mut tensors, &keys::of_target(&e.target.name), &e.explanation, info, args.audit);
         }
     }
     let targets: Vec<&str> = explained.iter().map(|e| e.target.name.as_str()).collect();
@@ -380,13 +381,13 @@ fn put(
         let parts = modules::tensors(books.modules.as_deref(), books.heads.as_deref(), name).into_iter();
         tensors.extend(parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
         for (name, tensor) in &books.relevance {
-            tensors.insert(format!("{prefix}{}{name}", track.relevance()), tensor.clone());
+            tensors.insert(format!("{prefix}{}", keys::relevance_of(*track, name)), tensor.clone());
         }
         if audit {
             for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(books.sums()) {
                 let bytes = std::sync::Arc::new(value.to_le_bytes());
                 let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
-                tensors.extend(scalar.map(|t| (format!("{prefix}{}{name}", track.ledger()), t)));
+                tensors.extend(scalar.map(|t| (format!("{prefix}{}", keys::ledger_sum(*track, name)), t)));
             }
         }
     }

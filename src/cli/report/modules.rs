@@ -9,6 +9,7 @@ use dlbc_runtime::{HeadRow, ModuleRow};
 use serde::Serialize;
 
 use crate::cli::terminal::{Align, Table};
+use dlbc::results::keys;
 use dlbc::wording::number;
 
 /// Heads that have a column each; of more, the strongest are listed.
@@ -141,10 +142,10 @@ pub fn tensors(
     };
     let layers = layers.into_iter().flatten().filter_map(|r| {
         let scope = if r.scope.is_empty() { MODEL.to_string() } else { r.scope.join("/") };
-        Some((format!("layers{track}/{scope}"), vector(&[r.received, r.passed, r.absorbed])?))
+        Some((keys::module(track, &scope), vector(&[r.received, r.passed, r.absorbed])?))
     });
     let heads = heads.into_iter().flatten();
-    let heads = heads.filter_map(|r| Some((format!("heads{track}/{}", r.node), vector(&r.received)?)));
+    let heads = heads.filter_map(|r| Some((keys::heads(track, &r.node), vector(&r.received)?)));
     layers.chain(heads).collect()
 }
 

@@ -9,6 +9,7 @@ use dlbc_runtime::rows;
 use crate::cli::exit::usage;
 use crate::cli::terminal::Console;
 use dlbc::heatmap::format::DrawingFormat;
+use dlbc::results::keys;
 use dlbc::results::{Contents, check};
 use dlbc::target::Named;
 
@@ -128,7 +129,7 @@ pub fn together(parts: Vec<(String, Contents)>, console: Console) -> Option<Cont
     }
     console.note("results of different shapes: the keys of each picture begin with `picture/NAME/`");
     let own = |(name, contents): (String, Contents)| {
-        contents.tensors.into_iter().map(move |(key, tensor)| (format!("picture/{name}/{key}"), tensor))
+        contents.tensors.into_iter().map(move |(key, tensor)| (keys::of_picture(&name, &key), tensor))
     };
     Some(Contents { tensors: parts.into_iter().flat_map(own).collect(), metadata, table: None })
 }
@@ -139,7 +140,7 @@ fn stacked(parts: &[(String, Contents)], key: &str) -> Option<(String, Tensor)> 
     let tensors = tensors?;
     let first = tensors.first()?;
     let sums = first.dtype() == DType::F64 && first.dims().len() < 2;
-    if sums && ["audit", "layers", "heads"].iter().any(|word| key.contains(word)) {
+    if sums && keys::is_sum(key) {
         if tensors.iter().any(|t| t.dims() != first.dims()) {
             return None;
         }

@@ -9,7 +9,7 @@ use crate::cli::commands::run;
 use crate::cli::exit::{Code, advised, usage};
 use crate::cli::terminal::Console;
 use dlbc::content::{Content, content};
-use dlbc::diff::is_relevance;
+use dlbc::results::keys::{is_output, is_relevance};
 use dlbc::results::read::{self, Stored};
 use dlbc::wording::visible;
 
@@ -70,6 +70,6 @@ fn is_model(path: &Path) -> bool {
 }
 
 fn read(path: &Path, args: &DiffArgs) -> anyhow::Result<Stored> {
-    let wanted = |key: &str| is_relevance(key) || key.starts_with("output/");
+    let wanted = |key: &str| is_relevance(key) || is_output(key);
     Ok(read::read(path, wanted, args.run.limits.tensor_bytes())?)
 }
