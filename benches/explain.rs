@@ -5,9 +5,9 @@
 //!                                [--then OTHER.npz ...]
 //! ```
 //!
-//! `--then` says what the first run on each of other inputs takes afterwards: a mixture of experts routes them differently.
-//! `--forward` runs the model alone, so that the peak memory of the process is that of the forward. `--targets K` explains one
-//! target and K in one run, in turns, and says what a further target costs.
+//! `--then` times the first run on each of other inputs afterwards, which a mixture of experts routes differently. `--forward`
+//! runs the model alone, so that the peak memory of the process is that of the forward. `--targets K` alternates between one
+//! target and K targets in one run, and reports the time of a further target.
 //! `benches/python/compare.py` runs it beside its peers.
 
 #![allow(clippy::unwrap_used, missing_docs)]

@@ -1,4 +1,4 @@
-//! The words that a verdict on two film reviews rests on. The tokenizer is the one beside the model.
+//! Explains the classification of two film reviews by their words. The tokenizer file lies beside the model.
 
 use dlbc::{Explainer, Inputs, TextOptions, tokens};
 

@@ -1,4 +1,4 @@
-//! The features that a row of a table, a wine, is classified by.
+//! Explains the classification of a wine, a row of a table, by its features.
 
 use dlbc::{Explainer, Inputs, features};
 

@@ -74,8 +74,8 @@ fn field(field: &Field) -> Result<(), String> {
 /// For too many axes, dimensions or elements.
 pub(crate) fn ty(ty: &TensorType) -> Result<(), String> {
     dims(&ty.shape.0)?;
-    let known = ty.shape.0.iter().filter_map(Dim::as_known);
-    match known.filter(|d| *d != 0).try_fold(1i64, i64::checked_mul) {
+    let known_dims = ty.shape.0.iter().filter_map(Dim::as_known);
+    match known_dims.filter(|d| *d != 0).try_fold(1i64, i64::checked_mul) {
         Some(elems) if elems <= MAX_SIZE => Ok(()),
         _ => Err(format!("a tensor of type {ty} is too large")),
     }

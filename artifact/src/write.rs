@@ -31,7 +31,7 @@ const IR_VERSION: i64 = 10;
 /// All other program outputs are inner values, which the metadata list by name.
 ///
 /// # Errors
-/// When a primitive has no ONNX spelling for its types.
+/// When a primitive has no ONNX form for its types.
 pub fn write(program: &Program) -> Result<ModelProto, ArtifactError> {
     let graph = &program.graph;
     let input_relevance: HashSet<Output> = program.info.explanations().map(|(output, _)| output).collect();

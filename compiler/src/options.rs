@@ -27,7 +27,7 @@ pub struct Options {
     pub max_tensor_bytes: u64,
     /// Largest number of nodes after functions and loops are expanded: a million unless set.
     pub max_nodes: usize,
-    /// Name of the pass after which the text of the graph is kept; `import` stands for the graph before the first pass.
+    /// Name of the pass after which the graph is dumped as text; `import` stands for the graph before the first pass.
     pub dump_after: Option<String>,
 }
 

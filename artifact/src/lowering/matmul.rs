@@ -17,8 +17,9 @@ impl OnnxLowering for MatMul {
                 vec![attr_int("transA", i64::from(self.ta)), attr_int("transB", i64::from(self.tb))];
             return Ok(builder.add("Gemm", &[&left, &right], transposes));
         }
-        let left = transpose_last(builder, left, self.ta, operands.types[0].rank());
-        let right = transpose_last(builder, right, self.tb, operands.types[1].rank());
+        let [left_rank, right_rank] = [0, 1].map(|k| operands.types[k].rank());
+        let left = if self.ta { transpose_last(builder, &left, left_rank) } else { left };
+        let right = if self.tb { transpose_last(builder, &right, right_rank) } else { right };
         Ok(builder.add("MatMul", &[&left, &right], vec![]))
     }
 
@@ -27,12 +28,9 @@ impl OnnxLowering for MatMul {
     }
 }
 
-/// Swaps the last two axes if `swap` is set.
-fn transpose_last(builder: &mut OnnxBuilder, x: String, swap: bool, rank: usize) -> String {
-    if !swap {
-        return x;
-    }
+/// Swaps the last two axes.
+fn transpose_last(builder: &mut OnnxBuilder, x: &str, rank: usize) -> String {
     let mut perm: Vec<usize> = (0..rank).collect();
     perm.swap(rank - 2, rank - 1);
-    builder.add_cached("Transpose", &[&x], vec![sizes("perm", &perm)])
+    builder.add_cached("Transpose", &[x], vec![sizes("perm", &perm)])
 }

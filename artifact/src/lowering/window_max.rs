@@ -76,10 +76,10 @@ impl OnnxLowering for WindowMaxShare {
 /// Slices the element at a tap of each window.
 fn elements_at(builder: &mut OnnxBuilder, w: &Window, x: &str, tap: usize) -> String {
     let (mut starts, mut ends) = (vec![0i64; w.rank()], vec![0i64; w.rank()]);
-    let mut rest = tap;
+    let mut remaining = tap;
     for i in (0..w.rank()).rev() {
-        let offset = rest % w.kernel[i] * w.dilations[i];
-        rest /= w.kernel[i];
+        let offset = remaining % w.kernel[i] * w.dilations[i];
+        remaining /= w.kernel[i];
         starts[i] = offset as i64;
         // The last window ends at the end of the padded operand, or less than a stride before it.
         let remainder = w.extent(i) - 1 - offset;

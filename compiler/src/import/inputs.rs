@@ -40,8 +40,9 @@ pub fn add(import: &mut Import, symbols: &mut Symbols) -> Result<(), CompileErro
         }
     }
     let options = import.options;
-    let named = options.shapes.keys().chain(&options.live).chain(&options.no_relevance);
-    if let Some(name) = named.into_iter().find(|n| !names.contains(n) && !options.stop_at.contains(n)) {
+    let option_names = options.shapes.keys().chain(&options.live).chain(&options.no_relevance);
+    if let Some(name) = option_names.into_iter().find(|n| !names.contains(n) && !options.stop_at.contains(n))
+    {
         let known = nearest(name, &names);
         return Err(CompileError::UnknownName { what: "input", name: name.clone(), known });
     }
@@ -60,7 +61,7 @@ pub struct Symbols {
 impl Symbols {
     /// Records replacements of symbols; returns whether any symbol is replaced that was not before.
     pub fn merge(&mut self, merges: &[Merge]) -> bool {
-        let before = self.merged.len();
+        let previous_count = self.merged.len();
         for (symbol, dim) in merges {
             let dim = self.resolve(dim);
             let mut circular = false;
@@ -69,7 +70,7 @@ impl Symbols {
                 self.merged.insert(symbol.clone(), dim);
             }
         }
-        self.merged.len() > before
+        self.merged.len() > previous_count
     }
 
     /// Replaces all merged symbols. Each step removes one symbol, and its replacement was resolved before.

@@ -189,10 +189,10 @@ impl Import<'_> {
         if outputs.is_empty() {
             return Err(CompileError::NoOutputs);
         }
-        let mut listed = HashSet::new();
+        let mut output_names = HashSet::new();
         for output in outputs {
             let name = output.name();
-            if !listed.insert(name) {
+            if !output_names.insert(name) {
                 return Err(CompileError::DuplicateOutput(Name::new(name)));
             }
             if !self.values.contains_key(name) && !self.failed.contains(name) {
@@ -220,7 +220,8 @@ impl Import<'_> {
             return Err(unknown(name));
         }
         // An inner tensor that is explained becomes an output, so that every pass keeps its name and its value.
-        if let Some(name) = self.options.output.as_ref().filter(|name| !listed.contains(name.as_str())) {
+        if let Some(name) = self.options.output.as_ref().filter(|name| !output_names.contains(name.as_str()))
+        {
             let v = *self.values.get(name).ok_or_else(|| unknown(name))?;
             self.graph.add_output(name, v);
         }

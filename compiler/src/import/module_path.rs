@@ -37,10 +37,10 @@ pub fn infer_missing(graph: &mut Graph<Op>) {
         if graph.node(id).origin.scope.is_some() || !is_computed(graph, id) {
             continue;
         }
-        let before =
+        let producers =
             graph.node_inputs(id).into_iter().map(|v| v.node).filter(|from| is_computed(graph, *from));
-        let after = graph.consumers(Value { node: id, slot: 0 }).into_iter().map(|(node, _)| node);
-        let neighbours = before.chain(after).map(|node| graph.node(node).origin.scope.clone());
+        let consumers = graph.consumers(Value { node: id, slot: 0 }).into_iter().map(|(node, _)| node);
+        let neighbours = producers.chain(consumers).map(|node| graph.node(node).origin.scope.clone());
         let joined =
             neighbours.fold(Origin::default(), |all, scope| all.join(&Origin { nodes: vec![], scope }));
         graph.node_mut(id).origin.scope = joined.scope;

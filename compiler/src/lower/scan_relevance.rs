@@ -97,11 +97,11 @@ pub(super) fn lower(
 
     let time = b.ty(r[0]).dim(0).clone();
     let first = zeros(b, &Shape(vec![size]));
-    let before = states_before(b, scan, site, &time);
+    let previous_states = states_before(b, scan, site, &time);
     let operands: Vec<Value> = [first]
         .into_iter()
         .chain(r.iter().copied())
-        .chain([before])
+        .chain([previous_states])
         .chain(site.inputs[1..].iter().copied())
         .collect();
     let packed = Scan::lower_step(b, step, &operands, scan.sequences + 1 + r.len(), !scan.reverse);
@@ -131,10 +131,10 @@ struct PackedSteps {
 fn states_before(b: &mut Builder, scan: &Scan, site: &Site, time: &Dim) -> Value {
     let first = b.ty(site.inputs[0]).shape;
     let first = b.reshape(site.inputs[0], &Shape([vec![Dim::known(1)], first.0].concat()));
-    let rest = time - &Dim::known(1);
+    let len = time - &Dim::known(1);
     let start = Dim::known(i64::from(scan.reverse));
-    let others = b.add(slice(0, start, rest), &[site.y()]);
-    b.add(prim::Concat { axis: 0 }, &if scan.reverse { [others, first] } else { [first, others] })
+    let other_states = b.add(slice(0, start, len), &[site.y()]);
+    b.add(prim::Concat { axis: 0 }, &if scan.reverse { [other_states, first] } else { [first, other_states] })
 }
 
 /// Returns the flow to the operands of the recurrence on the track whose elements start at `offset`.
