@@ -1,4 +1,4 @@
-//! The backend: what it runs, weights that are resident once, plans.
+//! The backend: supported primitives, weights shared by all plans of a device, and plans that fit its memory.
 
 use dlbc_backend::{Backend, BackendError, Plan, Precision, SessionOptions, Unsupported};
 use dlbc_ops::graph::{Graph, NodeId};
@@ -12,7 +12,7 @@ use crate::expand::expand;
 use crate::plan::{Lowered, lower};
 use crate::resident::{Resident, Shared, lock};
 
-/// A CUDA device, or what stands in for one.
+/// A backend on a CUDA device or on the interpreter. Clones share the device and the weights on it.
 #[derive(Clone)]
 pub struct CudaBackend {
     resident: Shared,
@@ -20,29 +20,29 @@ pub struct CudaBackend {
 }
 
 impl CudaBackend {
-    /// A backend on a device.
+    /// Creates a backend on a device.
     pub fn new(device: Box<dyn Device>) -> CudaBackend {
         let resident = Resident::shared(device);
         CudaBackend { resident, precision: Precision::default() }
     }
 
-    /// The same device with another precision.
+    /// Returns a backend on the same device with another precision of matrix products.
     pub fn with_precision(self, precision: Precision) -> CudaBackend {
         CudaBackend { precision, ..self }
     }
 
-    /// What the device calls itself.
+    /// Returns the name of the device.
     pub fn describe(&self) -> String {
         lock(&self.resident).device.describe()
     }
 }
 
-/// Segments that a forward is cut into, until the plan fits.
+/// Numbers of segments to try for the forward, until the plan fits the memory.
 const SEGMENTS: [usize; 6] = [2, 4, 8, 16, 32, 64];
 
 impl CudaBackend {
-    /// The program as launches that fit the device's memory, or as many of them as there are ways to save it.
-    fn fitting(
+    /// Lowers the program with the fewest segments that fit the device's memory, or else with the smallest plan.
+    fn lower_to_fit(
         &self,
         graph: &Graph<Prim>,
         forward: &[Output],
@@ -52,7 +52,7 @@ impl CudaBackend {
         let mut best = lowered(1)?;
         let free = lock(&self.resident).device.free_bytes();
         let Some(free) = free.filter(|_| !reverse.is_empty()) else { return Ok(best) };
-        // The driver takes some for itself.
+        // The driver needs a share of the memory.
         let budget = (free - free / 20).saturating_sub(lock(&self.resident).missing(&best));
         for segments in SEGMENTS {
             if best.bytes <= budget {
@@ -73,13 +73,13 @@ impl Backend for CudaBackend {
     }
 
     fn check(&self, graph: &Graph<Prim>) -> Vec<Unsupported> {
-        let mut found = vec![];
+        let mut unsupported = vec![];
         for id in graph.nodes() {
-            if let Some(reason) = refused(graph, id) {
-                found.push(Unsupported { node: graph.node(id).name().into(), reason });
+            if let Some(reason) = unsupported_reason(graph, id) {
+                unsupported.push(Unsupported { node: graph.node(id).name().into(), reason });
             }
         }
-        found
+        unsupported
     }
 
     fn prepare(
@@ -90,15 +90,15 @@ impl Backend for CudaBackend {
         _: &SessionOptions,
     ) -> Result<Box<dyn Plan>, BackendError> {
         let graph = expand(graph)?;
-        let lowered = self.fitting(&graph, forward, reverse)?;
+        let lowered = self.lower_to_fit(&graph, forward, reverse)?;
         let plan = DevicePlan::new(self.resident.clone(), lowered)?;
         let weights = lock(&self.resident).weight_bytes();
         Ok(Box::new(plan.with_weights(weights)))
     }
 }
 
-/// Why a node cannot run here.
-fn refused(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
+/// Returns why a node cannot run on this backend, if it cannot.
+fn unsupported_reason(graph: &Graph<Prim>, id: NodeId) -> Option<String> {
     let (op, ty) = (graph.op(id), &graph.node(id).types[0]);
     let boundary = matches!(op, Prim::Input | Prim::Cast(_) | Prim::Const(_));
     if matches!(ty.dtype, DType::F16 | DType::Bf16 | DType::F64) && !boundary {

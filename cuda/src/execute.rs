@@ -8,20 +8,23 @@ use dlbc_ops::tensor::{Array, DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
 use dlbc_ptx::{DeviceError, KernelId, Launch, Region, SequenceId};
 
-use crate::plan::{Addresses, Home, Lowered, Part, Step, View};
+use crate::plan::{Addresses, Location, Lowered, StageOutput, StagePlan, Step, View};
 use crate::resident::{Shared, lock, to_device};
 
-/// A stage on the device.
+/// A stage of a program on the device.
 struct Stage {
-    /// Launches, and how often they run before the next ones do.
+    /// Sequences in order, and how often each runs before the next one.
     sequences: Vec<(SequenceId, usize)>,
+    /// Name and device address of each input.
     inputs: Vec<(String, u64)>,
     outputs: Vec<Download>,
-    /// The words that failing steps set, and what they say.
+    /// Address of the status words, one per step that can fail; a failing step sets its word.
     status: u64,
-    complaints: Vec<String>,
+    /// Error message of each status word.
+    status_messages: Vec<String>,
 }
 
+/// An output of a stage and its values on the device.
 struct Download {
     output: Output,
     address: u64,
@@ -30,26 +33,26 @@ struct Download {
     dtype: DType,
 }
 
-/// A program on a device.
+/// A lowered program with its memory and kernels on a device.
 pub(crate) struct DevicePlan {
     shared: Shared,
-    /// What runs once, forward, reverse.
+    /// Setup, which runs once, then forward and reverse.
     stages: [Stage; 3],
-    /// Blocks of memory that go back when the plan does.
+    /// Allocations that the plan owns and releases.
     blocks: Vec<u64>,
-    /// Constants that stay on the device while the plan does.
+    /// Constants that stay on the device as long as the plan exists.
     constants: Vec<Arc<Tensor>>,
-    /// Counts forward runs: the saved values in memory are those of the last one.
+    /// Number of forward runs. The saved values in memory are those of the last run.
     generation: Mutex<u64>,
     memory: MemoryReport,
 }
 
-/// Which forward run left the saved values.
+/// Number of the forward run that produced saved values.
 #[derive(Clone)]
 struct Generation(u64);
 
-/// An error of a device as one of a run.
-pub(crate) fn failed(error: DeviceError) -> BackendError {
+/// Converts an error of the device to one of the backend.
+pub(crate) fn backend_error(error: DeviceError) -> BackendError {
     match error {
         DeviceError::Absent(_) | DeviceError::Lost(_) => BackendError::Device(error.to_string()),
         DeviceError::OutOfMemory { .. } => BackendError::DeviceMemory(error.to_string()),
@@ -60,7 +63,7 @@ pub(crate) fn failed(error: DeviceError) -> BackendError {
 }
 
 impl DevicePlan {
-    /// Places the values, loads the kernels, uploads what is known, runs what depends on constants alone.
+    /// Allocates memory, loads the kernels, uploads constants and tables, and runs the setup stage.
     pub(crate) fn new(shared: Shared, lowered: Lowered) -> Result<DevicePlan, BackendError> {
         let mut plan = DevicePlan {
             shared: shared.clone(),
@@ -71,20 +74,20 @@ impl DevicePlan {
             memory: MemoryReport::default(),
         };
         let mut resident = lock(&shared);
-        let arena = resident.device.allocate(lowered.bytes.max(4)).map_err(failed)?;
+        let arena = resident.device.allocate(lowered.bytes.max(4)).map_err(backend_error)?;
         plan.blocks.push(arena);
         let mut addresses = Addresses::default();
         for (buffer, offset) in lowered.buffers.iter().zip(&lowered.offsets) {
-            let address = match &buffer.home {
-                Home::Arena => arena + offset,
-                Home::Constant(tensor) => {
-                    let (held, address) = resident.constant(tensor).map_err(failed)?;
-                    plan.constants.push(held);
+            let address = match &buffer.location {
+                Location::Arena => arena + offset,
+                Location::Constant(tensor) => {
+                    let (constant, address) = resident.constant(tensor).map_err(backend_error)?;
+                    plan.constants.push(constant);
                     address
                 }
-                Home::Table(words) => {
+                Location::Table(words) => {
                     let bytes: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-                    resident.device.upload(arena + offset, &bytes).map_err(failed)?;
+                    resident.device.upload(arena + offset, &bytes).map_err(backend_error)?;
                     arena + offset
                 }
             };
@@ -95,14 +98,15 @@ impl DevicePlan {
             .iter()
             .map(|k| resident.device.load(k))
             .collect::<Result<_, _>>()
-            .map_err(failed)?;
+            .map_err(backend_error)?;
         let launches = |steps: &[Step]| steps.iter().map(|s| launch(s, &kernels, &addresses)).collect();
-        for (stage, part) in plan.stages.iter_mut().zip(&lowered.parts) {
-            for (steps, times) in part.runs() {
-                let sequence = resident.device.prepare(launches(&part.steps[steps])).map_err(failed)?;
+        for (stage, stage_plan) in plan.stages.iter_mut().zip(&lowered.stages) {
+            for (steps, times) in stage_plan.runs() {
+                let launches = launches(&stage_plan.steps[steps]);
+                let sequence = resident.device.prepare(launches).map_err(backend_error)?;
                 stage.sequences.push((sequence, times));
             }
-            stage.fill(part, &addresses);
+            stage.fill(stage_plan, &addresses);
         }
         drop(resident);
         plan.run(&plan.stages[0], &Views::new(), None, &|_, _| Ok(()))?;
@@ -117,7 +121,7 @@ impl DevicePlan {
         self
     }
 
-    /// Runs a stage; `check` runs before each of its sequences, with the number of those done and of all.
+    /// Runs a stage. Before each of its sequences it calls `check` with the number of finished sequences and of all.
     fn run(
         &self,
         stage: &Stage,
@@ -130,35 +134,36 @@ impl DevicePlan {
         for (name, address) in &stage.inputs {
             let tensor = if name == SEED { seed.map(Tensor::view) } else { inputs.get(name).cloned() };
             let tensor = tensor.ok_or_else(|| BackendError::MissingInput(name.clone()))?;
-            device.upload(*address, &to_device(&tensor)).map_err(failed)?;
+            device.upload(*address, &to_device(&tensor)).map_err(backend_error)?;
         }
-        let mut status = vec![0; 4 * stage.complaints.len()];
+        let mut status = vec![0; 4 * stage.status_messages.len()];
         if !status.is_empty() {
-            device.upload(stage.status, &status).map_err(failed)?;
+            device.upload(stage.status, &status).map_err(backend_error)?;
         }
         let runs =
             stage.sequences.iter().flat_map(|(sequence, times)| std::iter::repeat_n(*sequence, *times));
         let total = stage.sequences.iter().map(|(_, times)| times).sum();
-        for (done, sequence) in runs.enumerate() {
-            check(done, total)?;
-            device.run(sequence).map_err(failed)?;
+        for (finished, sequence) in runs.enumerate() {
+            check(finished, total)?;
+            device.run(sequence).map_err(backend_error)?;
         }
         if !status.is_empty() {
-            device.download(stage.status, &mut status).map_err(failed)?;
+            device.download(stage.status, &mut status).map_err(backend_error)?;
             if let Some(at) = status.chunks(4).position(|word| word != [0; 4]) {
-                return Err(BackendError::Node(stage.complaints[at].clone()));
+                return Err(BackendError::Node(stage.status_messages[at].clone()));
             }
         }
         Ok(())
     }
 
+    /// Downloads the outputs of a stage.
     fn results(&self, stage: &Stage, run: &RunControl<'_>) -> Result<Outputs, BackendError> {
         let mut resident = lock(&self.shared);
         let mut tensors = Outputs::new();
         for download in &stage.outputs {
             run.check()?;
             let mut bytes = vec![0; download.bytes];
-            resident.device.download(download.address, &mut bytes).map_err(failed)?;
+            resident.device.download(download.address, &mut bytes).map_err(backend_error)?;
             tensors.insert(download.output.clone(), from_device(&bytes, &download.dims, download.dtype));
         }
         Ok(tensors)
@@ -167,21 +172,22 @@ impl DevicePlan {
 
 impl Stage {
     fn empty() -> Stage {
-        Stage { sequences: vec![], inputs: vec![], outputs: vec![], status: 0, complaints: vec![] }
+        Stage { sequences: vec![], inputs: vec![], outputs: vec![], status: 0, status_messages: vec![] }
     }
 
-    fn fill(&mut self, part: &Part, addresses: &Addresses) {
-        self.inputs = part.inputs.iter().map(|(n, v)| (n.clone(), addresses.of(v))).collect();
-        self.status = part.status.as_ref().map_or(0, |v| addresses.of(v));
-        self.complaints = part.complaints.clone();
-        let download = |(output, view, dtype): &(Output, View, DType)| Download {
+    /// Resolves inputs, outputs and status words to addresses.
+    fn fill(&mut self, plan: &StagePlan, addresses: &Addresses) {
+        self.inputs = plan.inputs.iter().map(|(n, v)| (n.clone(), addresses.address_of(v))).collect();
+        self.status = plan.status.as_ref().map_or(0, |v| addresses.address_of(v));
+        self.status_messages = plan.status_messages.clone();
+        let download = |StageOutput { output, view, dtype }: &StageOutput| Download {
             output: output.clone(),
-            address: addresses.of(view),
+            address: addresses.address_of(view),
             bytes: view.elems() * view.kind.bytes() as usize,
             dims: view.dims.clone(),
             dtype: *dtype,
         };
-        self.outputs = part.outputs.iter().map(download).collect();
+        self.outputs = plan.outputs.iter().map(download).collect();
     }
 }
 
@@ -212,7 +218,7 @@ impl Drop for DevicePlan {
 }
 
 impl DevicePlan {
-    /// Runs the forward, whose saved values then are those of the next generation.
+    /// Runs the forward and counts the run, so that earlier saved values become invalid.
     fn run_forward(
         &self,
         generation: &mut u64,
@@ -227,8 +233,8 @@ impl DevicePlan {
     }
 }
 
-/// A sequence is one recorded launch: a cancelled run ends between sequences, between the runs of a scan's step, and between
-/// downloads, not between nodes.
+/// A run can be cancelled between sequences, between the steps of a scan, and between downloads, but not between the nodes of a
+/// sequence, which is one CUDA graph.
 impl Plan for DevicePlan {
     fn forward(&self, inputs: &Views<'_>, run: &RunControl<'_>) -> Result<(Outputs, Saved), BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
@@ -244,7 +250,7 @@ impl Plan for DevicePlan {
         run: &RunControl<'_>,
     ) -> Result<Outputs, BackendError> {
         let mut generation = self.generation.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another forward has run since: its values lie where these lay, so they are computed again.
+        // A later forward has overwritten the saved values, so they are recomputed.
         if saved.take::<Generation>().is_none_or(|g| g.0 != *generation) {
             self.run_forward(&mut generation, inputs, run)?;
         }
@@ -260,20 +266,20 @@ impl Plan for DevicePlan {
     }
 }
 
-/// The device's values as a tensor.
+/// Converts the device's representation of values to a tensor.
 fn from_device(bytes: &[u8], dims: &[usize], dtype: DType) -> Tensor {
     let words = || bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-    let kept = match Kind::of(dtype) {
+    let device_dtype = match Kind::of(dtype) {
         Kind::F => DType::F32,
         Kind::I => DType::I64,
         Kind::B => DType::Bool,
     };
-    let bytes: Vec<u8> = match kept {
+    let bytes: Vec<u8> = match device_dtype {
         DType::Bool => words().map(|w| u8::from(w != 0)).collect(),
         _ => bytes.to_vec(),
     };
-    // The bytes were counted from these dimensions.
-    let tensor =
-        Tensor::from_bytes(kept, dims.to_vec(), Arc::new(bytes)).unwrap_or_else(|| Tensor::scalar(f32::NAN));
-    if kept == dtype { tensor } else { Array::from_tensor(&tensor).to_tensor(dtype) }
+    // The number of bytes was computed from these dimensions, so this cannot fail.
+    let tensor = Tensor::from_bytes(device_dtype, dims.to_vec(), Arc::new(bytes))
+        .unwrap_or_else(|| Tensor::scalar(f32::NAN));
+    if device_dtype == dtype { tensor } else { Array::from_tensor(&tensor).to_tensor(dtype) }
 }

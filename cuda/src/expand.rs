@@ -1,4 +1,4 @@
-//! Attention and its relevance as products, sums and softmax: the kernels know no more than those.
+//! Rewrites attention and its relevance to matrix products, sums and softmax, the operations that kernels exist for.
 
 use std::collections::HashMap;
 
@@ -10,27 +10,27 @@ use dlbc_ops::prim::{
 
 use crate::hoist::hoist;
 
-/// The same program without the two primitives.
+/// Returns the program without `Attention` and `AttentionShare`, and with recurrences whose steps are hoisted.
 ///
 /// # Errors
-/// When a type does not work out, which a checked program does not do.
+/// When the rewritten program does not type-check; a verified program always does.
 pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
     let mut b = Builder::new();
-    let mut made: HashMap<Value, Value> = HashMap::new();
+    let mut values: HashMap<Value, Value> = HashMap::new();
     for id in graph.inputs() {
         let node = graph.node(*id);
-        made.insert(Value { node: *id, slot: 0 }, b.input(node.name(), node.types[0].clone()));
+        values.insert(Value { node: *id, slot: 0 }, b.input(node.name(), node.types[0].clone()));
     }
     for id in graph.topological() {
         let node = graph.node(id);
-        let inputs: Vec<Value> = graph.node_inputs(id).iter().map(|v| made[v]).collect();
+        let inputs: Vec<Value> = graph.node_inputs(id).iter().map(|v| values[v]).collect();
         b.set_origin(&node.origin, node.name());
         let value = match &node.op {
             Prim::Input => continue,
             Prim::Const(t) => b.constant(node.name(), t.clone()),
             Prim::Attention(prim::Attention(geometry)) => attention(&mut b, *geometry, &inputs),
-            Prim::AttentionShare(prim::AttentionShare { geometry, value, part: of }) => {
-                share(&mut b, *geometry, *value, *of, &inputs)
+            Prim::AttentionShare(prim::AttentionShare { geometry, value, part }) => {
+                share(&mut b, *geometry, *value, *part, &inputs)
             }
             Prim::Scan(scan) => {
                 let mut scan = scan.clone();
@@ -41,26 +41,50 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
             op => b.add(op.clone(), &inputs),
         };
         b.ok().map_err(|e| BackendError::Node(format!("node `{}` ({:?}): {e}", node.name(), node.op)))?;
-        made.insert(Value { node: id, slot: 0 }, value);
+        values.insert(Value { node: id, slot: 0 }, value);
     }
     for (name, v) in graph.outputs() {
-        let value = made[v];
+        let value = values[v];
         b.graph_mut().add_output(name.clone(), value);
     }
     Ok(b.finish())
 }
 
-fn product(b: &mut Builder, x: (Value, Transform, bool), y: (Value, Transform, bool)) -> Value {
-    b.add(prim::MatMul { a: x.1, b: y.1, ta: x.2, tb: y.2 }, &[x.0, y.0])
+/// An operand of a matrix product.
+#[derive(Clone, Copy)]
+struct Matrix {
+    value: Value,
+    transform: Transform,
+    transposed: bool,
+}
+
+impl Matrix {
+    fn new(value: Value) -> Matrix {
+        Matrix { value, transform: Transform::Id, transposed: false }
+    }
+
+    /// The magnitudes of a value.
+    fn abs(value: Value) -> Matrix {
+        Matrix { transform: Transform::Abs, ..Matrix::new(value) }
+    }
+
+    fn transposed(self) -> Matrix {
+        Matrix { transposed: true, ..self }
+    }
+}
+
+fn product(b: &mut Builder, x: Matrix, y: Matrix) -> Value {
+    let matmul = prim::MatMul { a: x.transform, b: y.transform, ta: x.transposed, tb: y.transposed };
+    b.add(matmul, &[x.value, y.value])
 }
 
 fn binary(b: &mut Builder, op: Binary, x: Value, y: Value) -> Value {
     b.add(Prim::Binary(op), &[x, y])
 }
 
-/// `softmax(scale · q kᵀ + mask)`.
+/// Builds `softmax(scale · q kᵀ + mask)`; with `guard`, a row whose scores are all -∞ has weights 0.
 fn weights(b: &mut Builder, geometry: AttentionGeometry, q: Value, k: Value, mask: Option<Value>) -> Value {
-    let scores = product(b, (q, Transform::Id, false), (k, Transform::Id, true));
+    let scores = product(b, Matrix::new(q), Matrix::new(k).transposed());
     let scale = b.scalar_like(f64::from(geometry.scale), scores);
     let mut scores = binary(b, Binary::Mul, scores, scale);
     if let Some(mask) = mask {
@@ -72,57 +96,57 @@ fn weights(b: &mut Builder, geometry: AttentionGeometry, q: Value, k: Value, mas
         return p;
     }
     let max = b.add(prim::Reduce { kind: Reduction::Max, axes: vec![axis], keep: true }, &[scores]);
-    let none = b.scalar_like(f64::NEG_INFINITY, max);
-    let masked = binary(b, Binary::Equal, max, none);
+    let lowest = b.scalar_like(f64::NEG_INFINITY, max);
+    let masked = binary(b, Binary::Equal, max, lowest);
     let zero = b.scalar_like(0.0, p);
     b.add(Prim::Select, &[masked, zero, p])
 }
 
 fn attention(b: &mut Builder, geometry: AttentionGeometry, inputs: &[Value]) -> Value {
     let p = weights(b, geometry, inputs[0], inputs[1], inputs.get(3).copied());
-    product(b, (p, Transform::Id, false), (inputs[2], Transform::Id, false))
+    product(b, Matrix::new(p), Matrix::new(inputs[2]))
 }
 
-/// As `Prim::AttentionShare` says: `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)` flows through the weights; each weight's own share goes on by
-/// `|q||k|ᵀ`, half to the query and half to the key.
+/// Builds one output of `Prim::AttentionShare`. The relevance `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)` flows through the weights; each weight
+/// passes its relevance on in proportion to `|q||k|ᵀ`, half to the query and half to the key.
 fn share(
     b: &mut Builder,
     geometry: AttentionGeometry,
     value: f32,
-    of: AttentionPart,
+    part: AttentionPart,
     inputs: &[Value],
 ) -> Value {
     let [q, k, v, r] = [inputs[0], inputs[1], inputs[2], inputs[3]];
     let p = weights(b, geometry, q, k, inputs.get(4).copied());
-    let z = product(b, (p, Transform::Id, false), (v, Transform::Abs, false));
+    let z = product(b, Matrix::new(p), Matrix::abs(v));
     let ratio = binary(b, Binary::GuardedDiv, r, z);
     let scaled = |b: &mut Builder, factor: f64, x: Value| {
         let factor = b.scalar_like(factor, x);
         binary(b, Binary::Mul, x, factor)
     };
-    let times_size = |b: &mut Builder, x: Value, given: Value| {
+    let times_magnitude = |b: &mut Builder, x: Value, ratio: Value| {
         let size = b.add(Prim::Unary(Unary::Abs), &[x]);
-        binary(b, Binary::Mul, size, given)
+        binary(b, Binary::Mul, size, ratio)
     };
-    if of == AttentionPart::Value {
-        let given = product(b, (p, Transform::Id, true), (ratio, Transform::Id, false));
-        let given = times_size(b, v, given);
-        return scaled(b, f64::from(value), given);
+    if part == AttentionPart::Value {
+        let ratio = product(b, Matrix::new(p).transposed(), Matrix::new(ratio));
+        let relevance = times_magnitude(b, v, ratio);
+        return scaled(b, f64::from(value), relevance);
     }
-    let through = product(b, (ratio, Transform::Id, false), (v, Transform::Abs, true));
+    let through = product(b, Matrix::new(ratio), Matrix::abs(v).transposed());
     let through = binary(b, Binary::Mul, p, through);
     let weight = scaled(b, 1.0 - f64::from(value), through);
-    let all = product(b, (q, Transform::Abs, false), (k, Transform::Abs, true));
-    match of {
+    let all = product(b, Matrix::abs(q), Matrix::abs(k).transposed());
+    match part {
         AttentionPart::Query | AttentionPart::Key => {
-            let each = binary(b, Binary::GuardedDiv, weight, all);
-            let (own, given) = if of == AttentionPart::Query {
-                (q, product(b, (each, Transform::Id, false), (k, Transform::Abs, false)))
+            let ratio = binary(b, Binary::GuardedDiv, weight, all);
+            let (operand, ratio) = if part == AttentionPart::Query {
+                (q, product(b, Matrix::new(ratio), Matrix::abs(k)))
             } else {
-                (k, product(b, (each, Transform::Id, true), (q, Transform::Abs, false)))
+                (k, product(b, Matrix::new(ratio).transposed(), Matrix::abs(q)))
             };
-            let given = times_size(b, own, given);
-            scaled(b, 0.5, given)
+            let relevance = times_magnitude(b, operand, ratio);
+            scaled(b, 0.5, relevance)
         }
         AttentionPart::Value | AttentionPart::Dropped => {
             let unread = dropped(b, r, z);
@@ -135,12 +159,12 @@ fn share(
     }
 }
 
-/// The sum over the last axis of `x` where `z` is 0.
+/// Builds the sum over the last axis of those elements of `x` where `z` is 0.
 fn dropped(b: &mut Builder, x: Value, z: Value) -> Value {
     let zero = b.scalar_like(0.0, z);
     let lost = binary(b, Binary::Equal, z, zero);
-    let kept = b.scalar_like(0.0, x);
-    let x = b.add(Prim::Select, &[lost, x, kept]);
+    let nothing = b.scalar_like(0.0, x);
+    let x = b.add(Prim::Select, &[lost, x, nothing]);
     let axis = b.ty(x).rank() - 1;
     b.add(prim::Reduce { kind: Reduction::Sum, axes: vec![axis], keep: false }, &[x])
 }

@@ -1,7 +1,8 @@
-//! Backend "cuda": a lowered program as a sequence of our own PTX kernels.
+//! Backend "cuda": runs a lowered program as a sequence of PTX kernels.
 //!
-//! `plan` turns a program into launches and places its values in one block of memory; `execute` runs them; a [`Device`]
-//! does the work: the CUDA driver ([`open`]), or in tests the interpreter of `dlbc-ptxsim`. Nothing here knows which.
+//! The pipeline: `expand` replaces attention by products and hoists work out of recurrences, `plan` lowers the program to launches,
+//! `memory` assigns each value an offset in one block of device memory, and `execute` runs the launches on a [`Device`]. The
+//! device is the CUDA driver ([`open`]), or in tests the interpreter of `dlbc-ptxsim`; the other modules do not depend on which.
 //!
 //! Equal inputs give equal bits: no kernel adds floats in an order that depends on the device's schedule.
 

@@ -1,46 +1,46 @@
-//! The memory plan: where each value lies in one block, so that values that live at once do not overlap.
+//! The memory plan: offsets of all values in one block, such that values that live at the same time do not overlap.
 
-/// A value to place: its size and the steps between which it lives, both counted.
+/// Size and lifetime of a value. It lives from step `first` to step `last`, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval {
-    /// Bytes.
+    /// Size in bytes.
     pub bytes: u64,
-    /// The step that makes it.
+    /// The step that computes it.
     pub first: usize,
     /// The last step that reads it.
     pub last: usize,
 }
 
-/// Where values begin.
+/// Alignment of values in bytes.
 pub const ALIGNMENT: u64 = 256;
 
-/// Offsets of the values and the size of the block. The largest are placed first, each at the lowest place that is free
-/// while it lives.
-pub fn place(intervals: &[Interval]) -> (Vec<u64>, u64) {
+/// Assigns each value an offset; also returns the size of the block. The largest values come first, and each gets the lowest
+/// offset that is free during its lifetime.
+pub fn assign_offsets(intervals: &[Interval]) -> (Vec<u64>, u64) {
     let mut order: Vec<usize> = (0..intervals.len()).collect();
     order.sort_by_key(|i| (std::cmp::Reverse(intervals[*i].bytes), *i));
     let mut offsets = vec![0; intervals.len()];
-    // By offset.
+    // Values with an offset, sorted by it.
     let mut placed: Vec<usize> = vec![];
     let mut total = 0;
     for i in order {
-        let own = intervals[i];
-        let size = own.bytes.next_multiple_of(ALIGNMENT);
-        let mut at = 0;
+        let interval = intervals[i];
+        let size = interval.bytes.next_multiple_of(ALIGNMENT);
+        let mut offset = 0;
         for other in &placed {
-            let there = intervals[*other];
-            if there.last < own.first || own.last < there.first {
+            let neighbour = intervals[*other];
+            if neighbour.last < interval.first || interval.last < neighbour.first {
                 continue;
             }
-            if at + size <= offsets[*other] {
+            if offset + size <= offsets[*other] {
                 break;
             }
-            at = at.max(offsets[*other] + there.bytes.next_multiple_of(ALIGNMENT));
+            offset = offset.max(offsets[*other] + neighbour.bytes.next_multiple_of(ALIGNMENT));
         }
-        offsets[i] = at;
-        total = total.max(at + size);
-        let place = placed.partition_point(|other| offsets[*other] <= at);
-        placed.insert(place, i);
+        offsets[i] = offset;
+        total = total.max(offset + size);
+        let position = placed.partition_point(|other| offsets[*other] <= offset);
+        placed.insert(position, i);
     }
     (offsets, total)
 }
@@ -64,7 +64,7 @@ mod tests {
                     Interval { bytes: random(5000), first, last: first + random(20) as usize }
                 })
                 .collect();
-            let (offsets, total) = place(&intervals);
+            let (offsets, total) = assign_offsets(&intervals);
             for (i, a) in intervals.iter().enumerate() {
                 assert!(offsets[i] % ALIGNMENT == 0 && offsets[i] + a.bytes <= total);
                 for (j, b) in intervals.iter().enumerate().skip(i + 1) {
@@ -85,9 +85,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_takes_the_place_of_a_dead_one() {
+    fn a_value_reuses_the_memory_of_a_dead_one() {
         let step = |first, last| Interval { bytes: 1000, first, last };
-        let (offsets, total) = place(&[step(0, 1), step(1, 2), step(2, 3)]);
+        let (offsets, total) = assign_offsets(&[step(0, 1), step(1, 2), step(2, 3)]);
         assert_eq!((offsets[0], total), (offsets[2], 2048));
     }
 }

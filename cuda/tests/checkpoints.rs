@@ -1,4 +1,4 @@
-//! Memory that does not hold all that a forward saves: the reverse computes it again, and its results keep their bits.
+//! Checkpointing: with too little memory for all saved values, the reverse recomputes them and gives the same bits.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -21,7 +21,7 @@ fn relevance() -> Output {
 const LAYERS: usize = 24;
 const DIMS: [usize; 2] = [8, 64];
 
-/// A forward of layers that read one of the last few values, and now and then two; a reverse that reads them all.
+/// Builds a forward of layers that read one or two of the last few values, and a reverse that reads all values.
 fn layers(r: &mut Random) -> Graph<Prim> {
     let mut b = Builder::new();
     let like = Tensor::from_f32(&DIMS, &[0.0; 512]);
@@ -35,8 +35,9 @@ fn layers(r: &mut Random) -> Graph<Prim> {
     for i in 0..LAYERS {
         let w = b.constant(&format!("w{i}"), r.floats(&[64, 64]));
         weights.push(w);
-        let from = pick(r, &values);
-        let y = b.add(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false }, &[from, w]);
+        let operand = pick(r, &values);
+        let y =
+            b.add(prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false }, &[operand, w]);
         let y = b.add(Prim::Unary(Unary::Tanh), &[y]);
         let other = pick(r, &values);
         values.push(if i % 3 == 2 { b.add(Prim::Binary(Binary::Add), &[y, other]) } else { y });
@@ -44,7 +45,7 @@ fn layers(r: &mut Random) -> Graph<Prim> {
     let y = values[LAYERS];
     let mut flow = seed;
     for (w, v) in weights.into_iter().zip(values).rev() {
-        // What depends on no seed, as the sums that relevance is divided by.
+        // A denominator, which does not depend on the seed.
         let z = b.add(prim::MatMul { a: Transform::Abs, b: Transform::Abs, ta: false, tb: false }, &[v, w]);
         let ratio = b.add(Prim::Binary(Binary::GuardedDiv), &[flow, z]);
         let back =
@@ -58,7 +59,7 @@ fn layers(r: &mut Random) -> Graph<Prim> {
     b.finish()
 }
 
-/// What both stages give, the reverse twice, and what the plan holds.
+/// Runs the forward once and the reverse twice; returns their outputs and the memory of the plan.
 fn run(
     graph: &Graph<Prim>,
     bytes: Option<u64>,
@@ -70,35 +71,40 @@ fn run(
     let mut r = Random::new(6);
     let (x, seed) = (r.floats(&DIMS), r.floats(&DIMS));
     let feed = Tensors::from([("x".to_string(), x)]);
-    let (mut made, saved) = plan.forward(&feed.views(), &RunControl::default())?;
+    let (mut outputs, saved) = plan.forward(&feed.views(), &RunControl::default())?;
     let mut once = plan.reverse(&feed.views(), saved.clone(), &seed, &RunControl::default())?;
     let mut twice = plan.reverse(&feed.views(), saved, &seed, &RunControl::default())?;
-    let all = [made.remove(&names[0]), once.remove(&names[1]), twice.remove(&names[1])].map(Option::unwrap);
+    let all =
+        [outputs.remove(&names[0]), once.remove(&names[1]), twice.remove(&names[1])].map(Option::unwrap);
     Ok((all, plan.memory()))
 }
 
 #[test]
-fn what_is_computed_again_has_the_same_bits() {
-    let mut least = f64::INFINITY;
+fn recomputed_values_have_the_same_bits() {
+    let mut smallest = f64::INFINITY;
     for seed in 1..=6 {
         let graph = layers(&mut Random::new(seed));
-        let (wanted, whole) = run(&graph, None, 1).unwrap();
-        assert_eq!((whole.segments, &wanted[1]), (1, &wanted[2]));
+        let (expected, whole) = run(&graph, None, 1).unwrap();
+        assert_eq!((whole.segments, &expected[1]), (1, &expected[2]));
         let mut before = u64::MAX;
         for share in [0.8, 0.6, 0.5] {
             let block = (whole.plan_bytes as f64 * share) as u64;
-            // What the driver takes for itself is not to be had.
+            // The backend leaves a share of the memory to the driver.
             let bytes = (whole.constant_bytes + block) * 20 / 19 + 4096;
-            let (found, memory) =
+            let (outputs, memory) =
                 run(&graph, Some(bytes), 2).unwrap_or_else(|e| panic!("{seed}, {share}: {e}"));
-            assert_eq!(found, wanted, "seed {seed} in {share} of the memory, {} segments", memory.segments);
+            assert_eq!(
+                outputs, expected,
+                "seed {seed} in {share} of the memory, {} segments",
+                memory.segments
+            );
             assert!(memory.segments > 1 && memory.plan_bytes <= bytes - memory.constant_bytes, "{memory:?}");
             assert!(memory.plan_bytes <= before && memory.saved_bytes < whole.saved_bytes, "{memory:?}");
             before = memory.plan_bytes;
-            least = least.min(memory.plan_bytes as f64 / whole.plan_bytes as f64);
+            smallest = smallest.min(memory.plan_bytes as f64 / whole.plan_bytes as f64);
         }
     }
-    println!("18 plans computed a forward again, in {least:.2} of the memory at least");
+    println!("18 plans recomputed a forward, in down to {smallest:.2} of the memory");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! What depends on values on the interpreted device against the float64 reference: the greatest, what is not 0, boxes that
-//! stay, branches, many indices.
+//! Data-dependent primitives on the interpreted device against the float64 reference: top-k, nonzero, non-maximum suppression,
+//! branches, many indices.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -14,16 +14,16 @@ fn known(d: usize) -> Dim {
     Dim::known(d as i64)
 }
 
-/// Values with ties, zeros of both signs and NaN.
+/// Draws values with ties, zeros of both signs and NaN.
 fn mixed(r: &mut Random, dims: &[usize]) -> Tensor {
-    let of = |v: f32| match (v * 40.0) as i32 {
+    let value = |v: f32| match (v * 40.0) as i32 {
         7 => f32::NAN,
         8 => -0.0,
         9 => f32::NEG_INFINITY,
         v if v < 0 => v as f32,
         v => (v % 5) as f32,
     };
-    let values: Vec<f32> = (0..dims.iter().product()).map(|_| of(r.next())).collect();
+    let values: Vec<f32> = (0..dims.iter().product()).map(|_| value(r.next())).collect();
     Tensor::from_f32(dims, &values)
 }
 
@@ -34,7 +34,7 @@ fn whole(t: &Tensor, scale: f64) -> Tensor {
 }
 
 #[test]
-fn the_greatest_in_order() {
+fn top_k_in_order() {
     let mut r = Random::new(31);
     for (dims, axis, k) in [
         (vec![3, 8, 5], 1, 3),
@@ -42,23 +42,23 @@ fn the_greatest_in_order() {
         (vec![7], 0, 7),
         (vec![4, 1, 3], 1, 1),
         (vec![2, 3], 1, 0),
-        // Longer than what is ranked: sorted by one tile, and by several.
+        // Rows that are too long for ranking: sorted by one tile, and by several.
         (vec![1100, 2], 0, 20),
         (vec![2, 4500], 1, 4500),
     ] {
         for largest in [true, false] {
             let op = Prim::TopK(prim::TopK { axis, k: known(k), largest });
             let x = mixed(&mut r, &dims);
-            let what = format!("top {k} of {dims:?} along {axis}");
-            check(&what, std::slice::from_ref(&x), 0.0, |b, v| b.add(op.clone(), v));
-            // Integers take the upper half of a key too.
-            check(&what, &[whole(&x, 1e15)], 0.0, |b, v| b.add(op.clone(), v));
+            let name = format!("top {k} of {dims:?} along {axis}");
+            check(&name, std::slice::from_ref(&x), 0.0, |b, v| b.add(op.clone(), v));
+            // Integers use the upper half of a key, too.
+            check(&name, &[whole(&x, 1e15)], 0.0, |b, v| b.add(op.clone(), v));
         }
     }
 }
 
 #[test]
-fn what_is_not_zero() {
+fn nonzero_elements() {
     let mut r = Random::new(32);
     for dims in [vec![5, 4, 3], vec![9], vec![1, 1], vec![70, 40], vec![0, 3]] {
         let x = mixed(&mut r, &dims);
@@ -68,15 +68,15 @@ fn what_is_not_zero() {
             check(&format!("{:?} {dims:?}", x.dtype()), &[x], 0.0, |b, v| b.add(Prim::NonZero, v));
         }
     }
-    let none = Tensor::from_f32(&[3, 3], &[0.0; 9]);
-    check("nothing", &[none], 0.0, |b, v| b.add(Prim::NonZero, v));
+    let zeros = Tensor::from_f32(&[3, 3], &[0.0; 9]);
+    check("all zeros", &[zeros], 0.0, |b, v| b.add(Prim::NonZero, v));
 }
 
 #[test]
-fn boxes_that_stay() {
+fn non_maximum_suppression() {
     let mut r = Random::new(33);
     for (pictures, classes, boxes) in [(1, 1, 1), (2, 3, 40), (1, 2, 1300), (1, 2, 0)] {
-        for (most, overlap, least) in
+        for (max_boxes, overlap, min_score) in
             [(1000i64, 0.4f32, 0.1f32), (2, 0.9, -1.0), (0, 0.5, 0.0), (-3, 0.5, 0.0)]
         {
             let steps = |r: &mut Random, dims: &[usize]| {
@@ -87,13 +87,13 @@ fn boxes_that_stay() {
             let inputs = [
                 steps(&mut r, &[pictures, boxes, 4]),
                 mixed(&mut r, &[pictures, classes, boxes]),
-                Tensor::from_i64(&[], &[most]),
+                Tensor::from_i64(&[], &[max_boxes]),
                 Tensor::from_f32(&[1], &[overlap]),
-                Tensor::from_f32(&[], &[least]),
+                Tensor::from_f32(&[], &[min_score]),
             ];
             for center in [false, true] {
-                let what = format!("{pictures}x{classes}x{boxes}, at most {most}");
-                check(&what, &inputs, 0.0, |b, v| b.add(prim::NonMaxSuppression { center }, v));
+                let name = format!("{pictures}x{classes}x{boxes}, at most {max_boxes}");
+                check(&name, &inputs, 0.0, |b, v| b.add(prim::NonMaxSuppression { center }, v));
             }
         }
     }
@@ -114,7 +114,8 @@ fn branches() {
     }
 }
 
-fn some(r: &mut Random, count: usize, dim: usize) -> Tensor {
+/// Draws indices of an axis, some of them negative.
+fn indices(r: &mut Random, count: usize, dim: usize) -> Tensor {
     let values: Vec<i64> =
         (0..count).map(|_| (r.next().abs() * dim as f32) as i64 - dim as i64 / 2).collect();
     Tensor::from_i64(&[count], &values)
@@ -124,7 +125,7 @@ fn some(r: &mut Random, count: usize, dim: usize) -> Tensor {
 fn many_indices() {
     let mut r = Random::new(35);
     for (n, dim, inner) in [(1500, 40, 3), (2500, 3000, 1), (1, 5, 2), (0, 4, 3)] {
-        let indices = some(&mut r, n, dim);
+        let indices = indices(&mut r, n, dim);
         let inputs = [r.floats(&[2, n, inner]), indices.clone()];
         let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 1, to: known(dim) });
         check(&format!("{n} added to {dim}"), &inputs, 1e-5, |b, v| b.add(op.clone(), v));
@@ -137,7 +138,7 @@ fn many_indices() {
 fn the_cost_of_many_indices_is_near_linear() {
     let mut r = Random::new(36);
     let mut cost = |n: usize| {
-        let inputs = [r.floats(&[n, 1]), some(&mut r, n, 50)];
+        let inputs = [r.floats(&[n, 1]), indices(&mut r, n, 50)];
         let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 0, to: known(50) });
         let device = Watched::default();
         let backend = CudaBackend::new(Box::new(device.clone()));

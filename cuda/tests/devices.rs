@@ -1,4 +1,4 @@
-//! Devices that fail: the right kind of error with a message that says what happened, and a backend that goes on where it can.
+//! Failing devices: the kind and the message of errors, and recovery of the backend.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -36,13 +36,13 @@ fn on(simulator: Simulator) -> Result<Tensor, BackendError> {
 }
 
 #[test]
-fn a_machine_without_a_driver_or_a_device_is_told_so() {
+fn a_missing_driver_or_device_is_an_error() {
     match open(99) {
         Err(DeviceError::Absent(reason)) => println!("no device: {reason}"),
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("a hundred devices"),
     }
-    // As often as one likes, and without a panic.
+    // Repeated attempts fail in the same way, without a panic.
     assert_eq!(open(99).err(), open(99).err());
 }
 
@@ -58,7 +58,7 @@ fn a_lost_device_is_an_error_of_the_device() {
 
 #[test]
 fn too_little_memory_is_an_error_of_the_device() {
-    // Values and places between them need some 10 KB.
+    // The values and the gaps between them need about 10 KB.
     for bytes in [0, 256, 4000] {
         let error = on(Simulator::new(Some(bytes), 1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Device, "{error}");
@@ -82,26 +82,26 @@ fn a_model_larger_than_memory_is_refused_before_it_runs() {
     let error = backend.prepare(&graph, &["y".into()], &[], &SessionOptions::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Device, "{error}");
     assert!(error.to_string().contains("360000 bytes wanted"), "{error}");
-    // What was taken went back: a smaller model still runs.
+    // The failed plan has released its memory, so a smaller model still runs.
     let small = [r.floats(&[8, 8]), r.floats(&[8, 8])];
     run(&backend, &common::graph(&small, product), &small).unwrap();
 }
 
 #[test]
-fn what_no_kernel_computes_is_listed_at_once() {
+fn unsupported_nodes_are_listed_at_once() {
     let half = Tensor::from_bytes(DType::F16, vec![2], std::sync::Arc::new(vec![0u8; 4])).unwrap();
     let graph = graph(&[half], |b, v| {
         let a = b.add(Prim::Unary(Unary::Abs), v);
         b.add(Prim::Unary(Unary::Exp), &[a])
     });
-    let refused = CudaBackend::new(Box::<Simulator>::default()).check(&graph);
-    assert_eq!(refused.len(), 2);
-    assert!(refused.iter().all(|u| u.reason == "arithmetic in f16"), "{refused:?}");
+    let unsupported = CudaBackend::new(Box::<Simulator>::default()).check(&graph);
+    assert_eq!(unsupported.len(), 2);
+    assert!(unsupported.iter().all(|u| u.reason == "arithmetic in f16"), "{unsupported:?}");
 }
 
 #[test]
-fn launches_that_no_device_takes_are_refused() {
-    // As many rows as a device has blocks for, and one more block.
+fn launches_that_exceed_the_limits_of_devices_are_rejected() {
+    // One block more than a device supports.
     let rows = 65536 * 128;
     let graph = graph(&[Tensor::from_f32(&[1, 1], &[1.0]), Tensor::from_f32(&[1, 1], &[1.0])], |b, v| {
         let to = |rows: usize| [rows, 1].iter().map(|d| dlbc_ops::tensor::Dim::known(*d as i64)).collect();
@@ -132,7 +132,7 @@ fn two_stages() -> Graph<Prim> {
 }
 
 #[test]
-fn saved_values_of_an_earlier_forward_are_computed_again() {
+fn saved_values_of_an_earlier_forward_are_recomputed() {
     let mut r = Random::new(4);
     let graph = two_stages();
     let backend = CudaBackend::new(Box::<Simulator>::default());
@@ -140,19 +140,19 @@ fn saved_values_of_an_earlier_forward_are_computed_again() {
     let feed = |r: &mut Random| Tensors::from([("x".to_string(), r.floats(&[4, 6]))]);
     let (first, second, seed) = (feed(&mut r), feed(&mut r), r.floats(&[4, 6]));
     let (_, saved) = plan.forward(&first.views(), &RunControl::default()).unwrap();
-    let wanted = plan.reverse(&first.views(), saved.clone(), &seed, &RunControl::default()).unwrap();
+    let expected = plan.reverse(&first.views(), saved.clone(), &seed, &RunControl::default()).unwrap();
     assert_eq!(
         plan.reverse(&first.views(), saved.clone(), &seed, &RunControl::default()).unwrap(),
-        wanted,
+        expected,
         "a second reverse"
     );
     let (_, other) = plan.forward(&second.views(), &RunControl::default()).unwrap();
     assert_eq!(
         plan.reverse(&first.views(), saved, &seed, &RunControl::default()).unwrap(),
-        wanted,
+        expected,
         "after another forward"
     );
-    assert_ne!(plan.reverse(&second.views(), other, &seed, &RunControl::default()).unwrap(), wanted);
+    assert_ne!(plan.reverse(&second.views(), other, &seed, &RunControl::default()).unwrap(), expected);
     assert!(plan.memory().saved_bytes > 0 && plan.memory().constant_bytes == 144);
 }
 
@@ -187,11 +187,11 @@ fn weights_are_resident_once_and_memory_goes_back_with_a_plan() {
     let prepare = |graph: &Graph<Prim>| {
         backend.prepare(graph, &["y".into()], &[relevance()], &SessionOptions::default()).unwrap()
     };
-    let (one, two) = (prepare(&graph), prepare(&graph));
-    assert_eq!((one.memory().constant_bytes, two.memory().constant_bytes), (144, 144));
-    drop((one, two));
+    let (first, second) = (prepare(&graph), prepare(&graph));
+    assert_eq!((first.memory().constant_bytes, second.memory().constant_bytes), (144, 144));
+    drop((first, second));
     for _ in 0..50 {
-        // Weights of its own each time: those before are gone.
+        // Each program has new weights, and those of the last one are released.
         assert_eq!(prepare(&two_stages()).memory().constant_bytes, 144);
     }
 }

@@ -9,8 +9,8 @@ use dlbc_cuda::CudaBackend;
 use dlbc_ops::prim::{self, Binary, Prim, Reduction};
 use dlbc_ops::tensor::Tensor;
 
-/// The kernels that a primitive ran, of which one begins so.
-fn runs(inputs: &[Tensor], op: &Prim, kernel: &str) {
+/// Checks that a primitive runs a kernel whose name contains `kernel`.
+fn check_runs(inputs: &[Tensor], op: &Prim, kernel: &str) {
     let device = Watched::default();
     let backend = CudaBackend::new(Box::new(device.clone()));
     run(&backend, &graph(inputs, |b, v| b.add(op.clone(), v)), inputs).unwrap();
@@ -30,14 +30,14 @@ fn few_long_rows_are_reduced_by_slices() {
         for x in [&near, &whole] {
             let x = std::slice::from_ref(x);
             check(&format!("{kind:?} of {:?}", x[0].dtype()), x, 1e-7, |b, v| b.add(op.clone(), v));
-            runs(x, &op, "_slices");
+            check_runs(x, &op, "_slices");
         }
     }
-    // Over two axes that do not lie evenly.
+    // Two axes whose strides do not merge.
     let x = r.floats(&[130, 3, 140]);
     let op = Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes: vec![0, 2], keep: false });
     check("two axes", std::slice::from_ref(&x), 1e-6, |b, v| b.add(op.clone(), v));
-    runs(&[x], &op, "_slices");
+    check_runs(&[x], &op, "_slices");
 }
 
 #[test]
@@ -56,10 +56,10 @@ fn long_axes_are_transposed_by_tiles() {
         for x in [x, whole] {
             let x = [x];
             check(&format!("{dims:?} by {perm:?}"), &x, 0.0, |b, v| b.add(op.clone(), v));
-            runs(&x, &op, "transpose");
+            check_runs(&x, &op, "transpose");
         }
     }
-    // Short axes and views that only broadcast are copied as they come; the results are the same.
+    // Short axes and broadcast views are copied elementwise.
     let inputs = [r.floats(&[3, 300]), r.floats(&[300])];
     check("short", &inputs, 0.0, |b, v| {
         let sum = b.add(Prim::Binary(Binary::Add), v);

@@ -12,7 +12,7 @@ use dlbc_ops::prim::{
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
 
-const PARTS: [Transform; 6] =
+const TRANSFORMS: [Transform; 6] =
     [Transform::Id, Transform::Abs, Transform::Pos, Transform::Neg, Transform::Square, Transform::One];
 
 #[test]
@@ -78,7 +78,7 @@ fn elementwise_functions_of_floats() {
         Unary::Cos,
     ];
     for f in unary {
-        // Hardware keeps no sign or sine of what is not finite that a test could name.
+        // Sine and cosine are tested in the range where the argument reduction is exact.
         let x: Vec<f32> = match f {
             Unary::Sin | Unary::Cos => values.iter().copied().filter(|v| v.abs() < 1e5).collect(),
             _ => values.to_vec(),
@@ -147,12 +147,12 @@ fn elementwise_functions_of_integers_and_booleans() {
     ] {
         check_elementwise(&format!("{f:?}"), Prim::Binary(f), &[left.clone(), right.clone()]);
     }
-    let some: Vec<i64> = b.iter().map(|v| if *v == 0 { 4 } else { *v }).collect();
+    let nonzero: Vec<i64> = b.iter().map(|v| if *v == 0 { 4 } else { *v }).collect();
     for f in [Binary::Div, Binary::Mod] {
         check_elementwise(
             &format!("{f:?}"),
             Prim::Binary(f),
-            &[left.clone(), Tensor::from_i64(&[some.len()], &some)],
+            &[left.clone(), Tensor::from_i64(&[nonzero.len()], &nonzero)],
         );
     }
     let bases = Tensor::from_i64(&[6, 1], &[-3, -1, 1, 2, 7, 10]);
@@ -222,7 +222,7 @@ fn chains_broadcast_and_fuse() {
             g.add(Prim::Select, &[less, v[0], v[1]])
         });
     }
-    // More terms and operands than a kernel takes.
+    // More terms and operands than a kernel supports.
     let inputs: Vec<Tensor> = (0..20).map(|_| r.floats(&[3, 7])).collect();
     check("a sum of many", &inputs, 1e-6, |g, v| {
         v[1..].iter().fold(v[0], |sum, x| {
@@ -235,8 +235,8 @@ fn chains_broadcast_and_fuse() {
 #[test]
 fn products() {
     let mut r = Random::new(2);
-    for (i, pa) in PARTS.into_iter().enumerate() {
-        let pb = PARTS[(i + 2) % 6];
+    for (i, pa) in TRANSFORMS.into_iter().enumerate() {
+        let pb = TRANSFORMS[(i + 2) % 6];
         for (ta, tb) in [(false, false), (true, false), (false, true), (true, true)] {
             let shape = |swap: bool, m: usize, n: usize| if swap { vec![n, m] } else { vec![m, n] };
             let inputs = [r.floats(&shape(ta, 5, 19)), r.floats(&shape(tb, 19, 7))];
@@ -271,7 +271,7 @@ fn products() {
         Tensor::from_i64(&[3, 4], &(-6..6).collect::<Vec<_>>()),
         Tensor::from_i64(&[2, 4, 2], &(0..16).collect::<Vec<_>>()),
     ];
-    for p in PARTS {
+    for p in TRANSFORMS {
         let op = Prim::MatMul(prim::MatMul { a: p, b: Transform::Id, ta: false, tb: false });
         check("integers", &numbers, 0.0, |g, v| g.add(op.clone(), v));
     }
@@ -324,9 +324,9 @@ fn convolutions_and_their_adjoints() {
             let op = Prim::Conv(prim::Conv { geometry: geometry.clone(), w: Transform::Id });
             check("without bias", &[x.clone(), w.clone()], 1e-6, |g, v| g.add(op.clone(), v));
             let to: Vec<Dim> = spatial.iter().map(|d| Dim::known(*d as i64)).collect();
-            let from = window.output(&to).unwrap();
-            let from: Vec<usize> = from.iter().map(|d| d.as_known().unwrap() as usize).collect();
-            let s = r.floats(&[vec![images, outputs], from].concat());
+            let out_dims = window.output(&to).unwrap();
+            let out_dims: Vec<usize> = out_dims.iter().map(|d| d.as_known().unwrap() as usize).collect();
+            let s = r.floats(&[vec![images, outputs], out_dims].concat());
             for part in [Transform::Id, Transform::Pos] {
                 let op = Prim::ConvTranspose(prim::ConvTranspose {
                     geometry: geometry.clone(),
@@ -348,9 +348,9 @@ fn windows_and_their_reverses() {
     for (window, spatial) in cases {
         let x = r.steps(&[vec![2, 3], spatial.clone()].concat());
         let to: Vec<Dim> = spatial.iter().map(|d| Dim::known(*d as i64)).collect();
-        let from: Vec<usize> =
+        let out_dims: Vec<usize> =
             window.output(&to).unwrap().iter().map(|d| d.as_known().unwrap() as usize).collect();
-        let s = r.floats(&[vec![2, 3], from].concat());
+        let s = r.floats(&[vec![2, 3], out_dims].concat());
         check("sum", std::slice::from_ref(&x), 1e-6, |g, v| g.add(prim::WindowSum(window.clone()), v));
         check("max", std::slice::from_ref(&x), 0.0, |g, v| g.add(prim::WindowMax(window.clone()), v));
         let op = Prim::WindowSumTranspose(prim::WindowSumTranspose { window: window.clone(), to });
@@ -471,7 +471,7 @@ fn movement() {
     let parts = [r.floats(&[2, 3, 4]), r.floats(&[2, 1, 4]), r.floats(&[2, 5, 4])];
     check("concat", &parts, 0.0, |g, v| g.add(prim::Concat { axis: 1 }, v));
     check("iota", &[], 0.0, |g, _| g.add(prim::Iota { len: d(7) }, &[]));
-    check("a reshape that strides cannot say", std::slice::from_ref(&floats), 0.0, |g, v| {
+    check("a reshape that strides cannot express", std::slice::from_ref(&floats), 0.0, |g, v| {
         let t = g.add(prim::Transpose { perm: vec![1, 0, 2] }, v);
         g.add(prim::Reshape { to: known(&[24, 5]) }, &[t])
     });
@@ -564,11 +564,12 @@ fn attention_and_its_relevance() {
     }
 }
 
-/// Several tiles, ragged on every side; the derivatives of an attention in its pieces, and scores beside vectors of both sides.
+/// An attention in its pieces and its derivatives, with vectors that broadcast along both axes of the scores; ragged shapes of several
+/// tiles.
 #[test]
 fn attention_in_pieces() {
     let mut r = Random::new(12);
-    for (i, which) in (0..18).map(|i| (i, i % 6)) {
+    for (i, case) in (0..18).map(|i| (i, i % 6)) {
         let (m, n, d, e) = [(70, 67, 20, 9), (1, 1, 1, 1), (3, 1, 5, 2)][i / 6];
         let inputs = [
             r.floats(&[2, m, d]),
@@ -578,7 +579,7 @@ fn attention_in_pieces() {
             r.floats(&[2, m, 1]),
             r.floats(&[1, n]),
         ];
-        check(&format!("attention in pieces, {which}"), &inputs, 2e-6, |b, v| {
+        check(&format!("attention in pieces, {case}"), &inputs, 2e-6, |b, v| {
             let [q, k, value, g, rows, columns] = *v else { panic!("six inputs") };
             let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
             let scores = b.binary(Binary::Add, scores, columns);
@@ -588,12 +589,12 @@ fn attention_in_pieces() {
             let flow = b.mul(back, p);
             let sum = b.reduce(Reduction::Sum, flow, &[2], true);
             let all = b.mul(p, sum);
-            let onto = b.minus(flow, all);
-            match which {
+            let derivative = b.minus(flow, all);
+            match case {
                 0 => b.matmul((p, Transform::Id, false), (value, Transform::Abs, false)),
-                1 => b.matmul((onto, Transform::Id, false), (k, Transform::Id, false)),
-                2 => b.matmul((onto, Transform::Id, true), (q, Transform::Id, false)),
-                3 => b.matmul((q, Transform::Id, true), (onto, Transform::Id, false)),
+                1 => b.matmul((derivative, Transform::Id, false), (k, Transform::Id, false)),
+                2 => b.matmul((derivative, Transform::Id, true), (q, Transform::Id, false)),
+                3 => b.matmul((q, Transform::Id, true), (derivative, Transform::Id, false)),
                 4 => b.matmul((value, Transform::Id, true), (p, Transform::Id, true)),
                 _ => b.reduce(Reduction::Sum, flow, &[1, 2], false),
             }

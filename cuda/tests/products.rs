@@ -1,4 +1,4 @@
-//! Products on the interpreted device: what follows them, slices of their depth, and each precision to its bound.
+//! Products on the interpreted device: epilogues, slices of the depth, and the error of each precision.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -23,29 +23,29 @@ fn unary(g: &mut Builder, f: Unary, a: Value) -> Value {
     g.add(Prim::Unary(f), &[a])
 }
 
-/// Windows of 3 by 3 that keep dimensions.
+/// Windows of 3 by 3 that preserve dimensions.
 fn three_by_three() -> ConvGeometry {
     let window = Window { before: vec![1, 1], after: vec![1, 1], ..Window::unit(&[3, 3]) };
     ConvGeometry { window, groups: 1 }
 }
 
 #[test]
-fn what_follows_a_product_joins_its_kernel() {
+fn elementwise_steps_join_the_kernel_of_a_product() {
     let mut r = Random::new(1);
-    // Tiles of every kind; nothing to add up; a single element.
+    // Tiles of every kind, a single element, and an empty sum.
     for (m, n, k) in [(5, 40, 9), (70, 66, 40), (1, 1, 1), (20, 3, 0)] {
         let [a, b] = [r.floats(&[m, k]), r.floats(&[k, n])];
-        let [row, column, full, one] = [&[m, 1][..], &[n], &[m, n], &[1]].map(|dims| r.floats(dims));
-        let what = |of: &str| format!("{of} of {m}x{n}x{k}");
+        let [row, column, full, scalar] = [&[m, 1][..], &[n], &[m, n], &[1]].map(|dims| r.floats(dims));
+        let name = |expression: &str| format!("{expression} of {m}x{n}x{k}");
         let inputs = [a.clone(), b.clone(), column.clone(), full.clone()];
-        check(&what("quotient"), &inputs, 1e-4, |g, v| {
+        check(&name("quotient"), &inputs, 1e-4, |g, v| {
             let (z, bias) = (product(g, v[0], v[1]), unary(g, Unary::Abs, v[2]));
             let z = unary(g, Unary::Abs, z);
             let z = binary(g, Binary::Add, z, bias);
             binary(g, Binary::GuardedDiv, v[3], z)
         });
-        let inputs = [a.clone(), b.clone(), row, one, full.clone()];
-        check(&what("share"), &inputs, 1e-5, |g, v| {
+        let inputs = [a.clone(), b.clone(), row, scalar, full.clone()];
+        check(&name("share"), &inputs, 1e-5, |g, v| {
             let c = product(g, v[0], v[1]);
             let c = binary(g, Binary::Sub, v[2], c);
             let c = binary(g, Binary::Mul, c, v[3]);
@@ -53,29 +53,29 @@ fn what_follows_a_product_joins_its_kernel() {
             binary(g, Binary::Mul, c, size)
         });
         let inputs = [a.clone(), b.clone(), full.clone()];
-        check(&what("choice"), &inputs, 1e-5, |g, v| {
+        check(&name("choice"), &inputs, 1e-5, |g, v| {
             let c = product(g, v[0], v[1]);
             let below = binary(g, Binary::Less, v[2], c);
             let clipped = unary(g, Unary::Clip { min: Some(-1.0), max: Some(2.0) }, v[2]);
             let negative = unary(g, Unary::Neg, v[2]);
             g.add(Prim::Select, &[below, clipped, negative])
         });
-        // Two products: one waits for the other.
+        // Of two products, one is deferred and the other is stored.
         let inputs = [a.clone(), b.clone(), b.clone()];
-        check(&what("sum"), &inputs, 1e-5, |g, v| {
+        check(&name("sum"), &inputs, 1e-5, |g, v| {
             let [first, second] = [v[1], v[2]].map(|b| product(g, v[0], b));
             binary(g, Binary::Sub, first, second)
         });
-        // A function that is no part of a product's kernel, and one that other nodes read too.
-        check(&what("function"), &[a.clone(), b.clone()], 1e-5, |g, v| {
+        // A function that epilogues do not support, and a product with several readers.
+        check(&name("function"), &[a.clone(), b.clone()], 1e-5, |g, v| {
             let c = product(g, v[0], v[1]);
             let twice = binary(g, Binary::Add, c, c);
             let f = unary(g, Unary::Tanh, twice);
             binary(g, Binary::Mul, f, c)
         });
-        // Under other dimensions, with operands that lie beside those.
+        // An epilogue on the reshaped product, whose operands have the new dimensions.
         let bias = r.floats(&[n]);
-        check(&what("reshaped"), &[a, b, bias, full], 1e-5, |g, v| {
+        check(&name("reshaped"), &[a, b, bias, full], 1e-5, |g, v| {
             let c = product(g, v[0], v[1]);
             let to = |dims: &[usize]| Shape(dims.iter().map(|d| Dim::known(*d as i64)).collect());
             let c = g.add(prim::Reshape { to: to(&[1, m, 1, n]) }, &[c]);
@@ -88,10 +88,10 @@ fn what_follows_a_product_joins_its_kernel() {
 }
 
 #[test]
-fn parts_of_operands_need_no_memory() {
+fn operand_transforms_need_no_memory() {
     let mut r = Random::new(2);
     let inputs = [r.floats(&[20, 17]), r.floats(&[17, 40])];
-    check("parts", &inputs, 1e-5, |g, v| {
+    check("transforms", &inputs, 1e-5, |g, v| {
         let (size, positive) = (unary(g, Unary::Abs, v[0]), unary(g, Unary::Relu, v[1]));
         let c = g.add(
             prim::MatMul { a: Transform::Id, b: Transform::Id, ta: false, tb: false },
@@ -103,35 +103,35 @@ fn parts_of_operands_need_no_memory() {
     });
 }
 
-/// `max(x, 0)` and `min(x, 0)`.
-fn sides(g: &mut Builder, x: Value) -> [Value; 2] {
+/// Builds `max(x, 0)` and `min(x, 0)`.
+fn positive_and_negative(g: &mut Builder, x: Value) -> [Value; 2] {
     let zero = g.scalar_like(0.0, x);
     [unary(g, Unary::Relu, x), binary(g, Binary::Min, x, zero)]
 }
 
 #[test]
-fn both_parts_of_an_operand_take_one_pass() {
+fn products_of_two_transforms_share_a_kernel() {
     let mut r = Random::new(7);
     let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), r.floats(&[70])];
     let product = |a: Transform, b: Transform, tb: bool| Prim::MatMul(prim::MatMul { a, b, ta: false, tb });
     check("the sum of positive contributions", &inputs, 1e-5, |g, v| {
-        let [up, down] = sides(g, v[0]);
+        let [up, down] = positive_and_negative(g, v[0]);
         let first = g.add(product(Transform::Id, Transform::Pos, false), &[up, v[1]]);
         let second = g.add(product(Transform::Id, Transform::Neg, false), &[down, v[1]]);
         let z = binary(g, Binary::Add, first, second);
         binary(g, Binary::Add, z, v[2])
     });
-    let given = r.floats(&[40, 70]);
-    let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), given];
+    let relevance = r.floats(&[40, 70]);
+    let inputs = [r.floats(&[40, 52]), r.floats(&[52, 70]), relevance];
     check("its share", &inputs, 1e-5, |g, v| {
-        let [up, down] = sides(g, v[0]);
+        let [up, down] = positive_and_negative(g, v[0]);
         let first = g.add(product(Transform::Id, Transform::Pos, true), &[v[2], v[1]]);
         let second = g.add(product(Transform::Id, Transform::Neg, true), &[v[2], v[1]]);
         let first = binary(g, Binary::Mul, first, up);
         let second = binary(g, Binary::Mul, second, down);
         binary(g, Binary::Add, first, second)
     });
-    // What follows is too much for the kernel: each product is stored.
+    // The expression is not supported as an epilogue, so each product is stored.
     check("a function of both", &inputs, 1e-3, |g, v| {
         let first = g.add(product(Transform::Id, Transform::Pos, true), &[v[2], v[1]]);
         let second = g.add(product(Transform::Id, Transform::Neg, true), &[v[2], v[1]]);
@@ -142,7 +142,7 @@ fn both_parts_of_an_operand_take_one_pass() {
     let geometry = three_by_three();
     let inputs = [r.floats(&[1, 6, 8, 8]), r.floats(&[20, 6, 3, 3]), r.floats(&[20])];
     check("of a convolution", &inputs, 1e-5, |g, v| {
-        let [up, down] = sides(g, v[0]);
+        let [up, down] = positive_and_negative(g, v[0]);
         let op = |w: Transform| Prim::Conv(prim::Conv { geometry: geometry.clone(), w });
         let first = g.add(op(Transform::Pos), &[up, v[1], v[2]]);
         let second = g.add(op(Transform::Neg), &[down, v[1]]);
@@ -150,7 +150,7 @@ fn both_parts_of_an_operand_take_one_pass() {
     });
     let inputs = [r.floats(&[1, 20, 8, 8]), r.floats(&[6, 20, 3, 3]), r.floats(&[1, 6, 8, 8])];
     check("its share of a convolution", &inputs, 1e-5, |g, v| {
-        let [up, down] = sides(g, v[0]);
+        let [up, down] = positive_and_negative(g, v[0]);
         let to = vec![Dim::known(8); 2];
         let op = |w: Transform| {
             Prim::ConvTranspose(prim::ConvTranspose { geometry: geometry.clone(), w, to: to.clone() })
@@ -187,7 +187,7 @@ fn products_of_few_rows_stream_their_weights() {
 }
 
 #[test]
-fn deep_products_are_added_up_from_slices() {
+fn deep_products_are_summed_from_slices() {
     let mut r = Random::new(3);
     let inputs = [r.floats(&[20, 900]), r.floats(&[900, 40]), r.floats(&[40])];
     check("slices", &inputs, 1e-5, |g, v| {
@@ -203,7 +203,7 @@ fn deep_products_are_added_up_from_slices() {
 }
 
 #[test]
-fn what_follows_a_convolution_joins_its_kernel() {
+fn elementwise_steps_join_the_kernel_of_a_convolution() {
     let mut r = Random::new(4);
     for (kernel, strides, groups, channels, outputs) in [
         (vec![3, 3], vec![1, 1], 1, 4, 40),
@@ -240,8 +240,8 @@ fn what_follows_a_convolution_joins_its_kernel() {
     }
 }
 
-/// Each element is off by no more than the error of the precision, of the sum of magnitudes that it adds up; and coarser
-/// precisions are coarser, so they are what computes.
+/// The error of each element is at most that of the precision times the sum of magnitudes. Coarser precisions have larger errors,
+/// which shows that they are in use.
 #[test]
 fn precisions_stay_within_their_bounds() {
     let mut r = Random::new(5);

@@ -1,136 +1,136 @@
-//! What a device is to the planner: memory, kernels, and sequences of launches.
+//! The device interface of the planner: memory, kernels, and prepared sequences of launches.
 
 use thiserror::Error;
 
-/// A kernel: its entry point, its text, and how many threads a block has.
+/// A kernel that has been emitted but not loaded: entry point, PTX text and block size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kernel {
-    /// The name of the entry point.
+    /// Name of the entry point.
     pub name: String,
-    /// PTX.
+    /// PTX source of the module, which has this one entry point.
     pub text: String,
-    /// Threads of a block.
+    /// Threads per block.
     pub threads: u32,
-    /// Bytes of shared memory that a launch asks for, beyond what the text declares.
+    /// Dynamic shared memory in bytes, which each launch requests; 0 when the text declares its shared memory.
     pub shared: u32,
 }
 
-/// A kernel that a device has loaded.
+/// Handle of a kernel that a device has loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct KernelId(pub usize);
 
-/// A prepared sequence of launches.
+/// Handle of a prepared sequence of launches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SequenceId(pub usize);
 
-/// Bytes of device memory.
+/// A contiguous range of device memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Region {
-    /// The first byte.
+    /// Device address of the first byte.
     pub address: u64,
-    /// How many.
+    /// Length in bytes.
     pub bytes: u64,
 }
 
-/// One launch. A kernel reads and writes nothing but what is listed; a driver does not check that, the interpreter does.
+/// One kernel launch. The kernel may access only the listed regions; the interpreter checks that, a driver does not.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// The kernel.
+    /// The loaded kernel.
     pub kernel: KernelId,
-    /// Blocks by axis.
+    /// Blocks along x, y and z.
     pub grid: [u32; 3],
-    /// The parameter block.
+    /// The parameter block, in the layout of the kernel's `*Params` struct.
     pub params: Vec<u8>,
-    /// What it reads.
+    /// Regions that the kernel reads.
     pub reads: Vec<Region>,
-    /// What it writes, every word of it.
+    /// Regions of which the kernel writes every word.
     pub writes: Vec<Region>,
-    /// What it writes in part, or reads and writes.
+    /// Regions that the kernel writes in part, or both reads and writes.
     pub updates: Vec<Region>,
 }
 
-/// Why a device did not do what it was asked to.
+/// Failure of a device operation.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum DeviceError {
-    /// There is no driver, no such device, or one that is too old.
+    /// The driver or the device is missing, or too old.
     #[error("no CUDA device: {0}")]
     Absent(String),
-    /// Memory ran out.
-    #[error("out of device memory: {wanted} bytes needed{}", available.map_or_else(String::new, |n| format!(", {n} free")))]
+    /// Device memory is exhausted.
+    #[error("out of device memory: {requested} bytes needed{}", available.map_or_else(String::new, |n| format!(", {n} free")))]
     OutOfMemory {
-        /// What was asked for.
-        wanted: u64,
-        /// What was there, when the device says so.
+        /// Requested bytes.
+        requested: u64,
+        /// Free bytes, if the device reports them.
         available: Option<u64>,
     },
-    /// The device stopped working; nothing on it can be used any more.
+    /// The device stopped working; its memory and kernels are unusable from now on.
     #[error("the device was lost: {0}")]
     Lost(String),
-    /// A kernel that the driver's assembler refused, with its log.
+    /// The driver's assembler rejected a kernel.
     #[error("cannot load kernel `{name}`: {log}")]
     Assembly {
-        /// The kernel.
+        /// Entry point of the kernel.
         name: String,
-        /// What the assembler said.
+        /// Log of the assembler.
         log: String,
     },
-    /// A launch that went wrong: a bug in dlbc.
+    /// A launch failed, which is a bug in dlbc.
     #[error("kernel `{name}` failed: {message}")]
     Launch {
-        /// The kernel.
+        /// Entry point of the kernel.
         name: String,
-        /// What happened.
+        /// Description of the failure.
         message: String,
     },
 }
 
-/// A device: a CUDA driver's, or the interpreter's.
+/// A device that loads and launches kernels: a GPU behind the CUDA driver, or the interpreter.
 pub trait Device: Send {
-    /// What it calls itself, for messages.
+    /// Returns the device's name, for messages.
     fn describe(&self) -> String;
 
-    /// Bytes of memory that are free, when it knows.
+    /// Returns the free memory in bytes, if the device reports it.
     fn free_bytes(&self) -> Option<u64>;
 
-    /// Takes memory, aligned to 256 bytes.
+    /// Allocates memory aligned to 256 bytes and returns its address.
     ///
     /// # Errors
-    /// When there is not enough.
+    /// When the free memory does not suffice.
     fn allocate(&mut self, bytes: u64) -> Result<u64, DeviceError>;
 
-    /// Gives memory back.
+    /// Frees the allocation that begins at `address`.
     fn release(&mut self, address: u64);
 
-    /// Copies to the device.
+    /// Copies `bytes` to the device.
     ///
     /// # Errors
     /// When the device is lost.
     fn upload(&mut self, address: u64, bytes: &[u8]) -> Result<(), DeviceError>;
 
-    /// Copies from the device, after all that was launched before.
+    /// Copies from the device, after all earlier launches have finished.
     ///
     /// # Errors
     /// When the device is lost.
     fn download(&mut self, address: u64, bytes: &mut [u8]) -> Result<(), DeviceError>;
 
-    /// Loads a kernel. The same text is loaded once.
+    /// Loads a kernel. A text that is already loaded yields the same handle.
     ///
     /// # Errors
-    /// When the assembler refuses it.
+    /// When the assembler rejects the text.
     fn load(&mut self, kernel: &Kernel) -> Result<KernelId, DeviceError>;
 
-    /// Prepares launches that will run again and again, in order.
+    /// Prepares launches that will run repeatedly, in the order of the list.
     ///
     /// # Errors
     /// When the device is lost.
     fn prepare(&mut self, launches: Vec<Launch>) -> Result<SequenceId, DeviceError>;
 
-    /// Runs a prepared sequence.
+    /// Runs a prepared sequence. May return before its launches have finished.
     ///
     /// # Errors
     /// When a launch fails or the device is lost.
     fn run(&mut self, sequence: SequenceId) -> Result<(), DeviceError>;
 
-    /// Forgets a sequence.
+    /// Releases a prepared sequence.
     fn discard(&mut self, sequence: SequenceId);
 }

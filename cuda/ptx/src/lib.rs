@@ -1,7 +1,8 @@
-//! PTX kernels as text: an emitter that writes one instruction a call, the kernel families, and what a device is.
+//! PTX kernels as text: the [`Emitter`], which appends one instruction per call, the kernel families (`kernel`), and the
+//! [`Device`] interface that loads and launches them.
 //!
-//! The kernels of the fixed library are listed in `cuda/kernels/manifest.json`, by a digest of their text; elementwise chains and rarer variants are emitted
-//! by the same code when a program is planned. Nothing here needs a GPU or CUDA.
+//! `cuda/kernels/manifest.json` lists the kernels of the fixed [`library`] with a digest of each text. Elementwise chains and
+//! rarer variants are emitted by the same code when a program is planned. Nothing here needs a GPU or a CUDA toolkit.
 
 mod device;
 mod emit;
@@ -11,4 +12,4 @@ mod params;
 
 pub use device::{Device, DeviceError, Kernel, KernelId, Launch, Region, SequenceId};
 pub use emit::{Emitter, Reg};
-pub use params::{Field, Params};
+pub use params::{Field, FieldLayout, Params};

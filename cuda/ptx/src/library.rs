@@ -4,23 +4,23 @@ use dlbc_ops::prim::{Binary, Reduction, Transform, Unary};
 use dlbc_ops::tensor::DType;
 
 use crate::device::Kernel;
-use crate::kernel::conv::{Conv, Way};
-use crate::kernel::epilogue::{Epilogue, Reach};
-use crate::kernel::gemm::{Gemm, Layout, Math, Second, Skinny, Tile, integer};
+use crate::kernel::conv::{Conv, Direction};
+use crate::kernel::epilogue::{Broadcast, Epilogue};
+use crate::kernel::gemm::{Gemm, Layout, Math, SecondProduct, Skinny, Tile, integer};
 use crate::kernel::pointwise::{Access, Chain, Kind, Operand, Term};
 use crate::kernel::reduce::{Pass, Reduce, Team};
 use crate::kernel::{attention, index, name, order, pick, pool, softmax, suppress, transpose, turn};
 
-/// A kernel of the library and the family whose tests it belongs to.
+/// A kernel of the library.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The family.
+    /// Family, which determines the parameter block and the tests.
     pub family: &'static str,
-    /// The kernel.
+    /// The emitted kernel.
     pub kernel: Kernel,
 }
 
-/// Every kernel of the fixed library. What a plan needs beyond them is emitted by the same code.
+/// Emits every kernel of the fixed library. Further variants that a plan needs are emitted by the same code.
 pub fn library() -> Vec<Entry> {
     let mut entries = vec![];
     let mut add = |family, kernel| entries.push(Entry { family, kernel });
@@ -35,22 +35,21 @@ pub fn library() -> Vec<Entry> {
         add("conv", variant.emit());
     }
     for team in [Team::Thread, Team::Warp, Team::Block] {
-        for kind in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
-            add("reduce", Reduce { kind, of: Kind::F, team, kept: 2, reduced: 2, pass: Pass::Whole }.emit());
+        for reduction in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Prod] {
+            add("reduce", reduce(reduction, Kind::F, team, Pass::Whole, 2));
         }
-        let (kind, pass) = (Reduction::Sum, Pass::Whole);
-        add("reduce", Reduce { kind, of: Kind::I, team, kept: 1, reduced: 1, pass }.emit());
+        add("reduce", reduce(Reduction::Sum, Kind::I, team, Pass::Whole, 1));
     }
-    for (kind, of) in [(Reduction::Sum, Kind::F), (Reduction::Max, Kind::F), (Reduction::Sum, Kind::I)] {
-        let (team, pass) = (Team::Block, Pass::Slices);
-        add("reduce", Reduce { kind, of, team, kept: 2, reduced: 2, pass }.emit());
+    for (reduction, dtype) in
+        [(Reduction::Sum, Kind::F), (Reduction::Max, Kind::F), (Reduction::Sum, Kind::I)]
+    {
+        add("reduce", reduce(reduction, dtype, Team::Block, Pass::Slices, 2));
     }
-    for kind in [Reduction::Sum, Reduction::Prod] {
-        let (of, team, pass) = (Kind::F, Team::Warp, Pass::Join);
-        add("reduce", Reduce { kind, of, team, kept: 1, reduced: 1, pass }.emit());
+    for reduction in [Reduction::Sum, Reduction::Prod] {
+        add("reduce", reduce(reduction, Kind::F, Team::Warp, Pass::Join, 1));
     }
-    for (kind, of) in [(Reduction::ArgMax, Kind::F), (Reduction::ArgMin, Kind::I)] {
-        add("reduce", Reduce { kind, of, team: Team::Thread, kept: 1, reduced: 1, pass: Pass::Whole }.emit());
+    for (reduction, dtype) in [(Reduction::ArgMax, Kind::F), (Reduction::ArgMin, Kind::I)] {
+        add("reduce", reduce(reduction, dtype, Team::Thread, Pass::Whole, 1));
     }
     add("softmax", softmax::softmax());
     for (name, kernel) in attention::variants() {
@@ -85,13 +84,13 @@ pub fn library() -> Vec<Entry> {
     }
     add("suppress", suppress::collect());
     for kind in [Kind::F, Kind::I] {
-        add("pool", pool::fold(kind, false));
-        add("pool", pool::fold(kind, true));
+        add("pool", pool::fold(kind, pool::Fold::Sum));
+        add("pool", pool::fold(kind, pool::Fold::Max));
         add("pool", pool::spread(kind));
     }
-    for first in [false, true] {
-        add("pool", pool::shares(first));
-        add("pool", pool::give(first));
+    for ties in [pool::Ties::Split, pool::Ties::First] {
+        add("pool", pool::shares(ties));
+        add("pool", pool::give(ties));
     }
     for (name, chain) in chains() {
         add("pointwise", chain.emit_as(&format!("pointwise_{name}")));
@@ -99,82 +98,100 @@ pub fn library() -> Vec<Entry> {
     entries
 }
 
-/// Products: every part of an operand, every layout, tile and arithmetic, and what follows.
+/// Emits a reduction whose result and whose reduced elements each have `axes` axes.
+fn reduce(reduction: Reduction, dtype: Kind, team: Team, pass: Pass, axes: usize) -> Kernel {
+    Reduce { reduction, dtype, team, kept_axes: axes, reduced_axes: axes, pass }.emit()
+}
+
+/// Returns products that cover every operand transform, layout, tile, arithmetic and kind of epilogue.
 pub fn gemms() -> Vec<Gemm> {
-    let across = Layout { depth_first: false, wide: false };
-    let along = Layout { depth_first: true, wide: false };
-    let wide = [Layout { wide: true, ..along }, Layout { wide: true, ..across }];
-    let mut found = vec![];
-    let mut add = |parts, layouts, tile, then| found.push(Gemm { parts, second: None, layouts, tile, then });
-    for parts in [
+    let across = Layout { depth_first: false, vectorised: false };
+    let along = Layout { depth_first: true, vectorised: false };
+    let vectorised = [Layout { vectorised: true, ..along }, Layout { vectorised: true, ..across }];
+    let mut variants = vec![];
+    let mut add = |transforms, layouts, tile, epilogue| {
+        variants.push(Gemm { transforms, second: None, layouts, tile, epilogue });
+    };
+    for transforms in [
         [Transform::Id, Transform::Id],
         [Transform::Abs, Transform::Abs],
         [Transform::Pos, Transform::Neg],
         [Transform::Square, Transform::One],
     ] {
         for tile in [Tile::FLAT, Tile::SMALL, Tile::LARGE, Tile::tensor(Math::Split)] {
-            add(parts, [along, across], tile, Epilogue::default());
+            add(transforms, [along, across], tile, Epilogue::default());
         }
     }
     add([Transform::Id; 2], [across, along], Tile::SMALL, share());
     for math in [Math::Split, Math::Tf32, Math::Bf16] {
-        add([Transform::Abs; 2], wide, Tile::large_tensor(math), quotient());
-        add([Transform::One, Transform::Pos], [across, wide[0]], Tile::tensor(math), Epilogue::default());
-        add([Transform::Abs, Transform::Neg], [wide[1], along], Tile::tensor(math), share());
+        add([Transform::Abs; 2], vectorised, Tile::large_tensor(math), quotient());
+        add(
+            [Transform::One, Transform::Pos],
+            [across, vectorised[0]],
+            Tile::tensor(math),
+            Epilogue::default(),
+        );
+        add([Transform::Abs, Transform::Neg], [vectorised[1], along], Tile::tensor(math), share());
     }
-    let tensor = |parts, second, then| {
+    let tensor = |transforms, second, epilogue| {
         let tile = Tile::tensor(Math::Split);
-        Gemm { parts, second: Some(second), layouts: [along, wide[1]], tile, then }
+        Gemm { transforms, second: Some(second), layouts: [along, vectorised[1]], tile, epilogue }
     };
-    let second = Second { parts: [Transform::Neg; 2], apart: false };
-    found.push(tensor([Transform::Pos; 2], second, Epilogue::default()));
-    let second = Second { parts: [Transform::Id, Transform::Neg], apart: true };
-    found.push(tensor([Transform::Id, Transform::Pos], second, sides()));
-    found
+    let second = SecondProduct { transforms: [Transform::Neg; 2], separate: false };
+    variants.push(tensor([Transform::Pos; 2], second, Epilogue::default()));
+    let second = SecondProduct { transforms: [Transform::Id, Transform::Neg], separate: true };
+    variants.push(tensor([Transform::Id, Transform::Pos], second, signed_sum()));
+    variants
 }
 
-/// Products of few rows: both layouts, one element at a time and four.
+/// Returns products of few rows that cover both layouts, scalar and vectorised.
 pub fn skinny() -> Vec<Skinny> {
-    let variant = |parts, rows, depth_first, wide, then| {
-        let layout = Layout { depth_first, wide };
-        Skinny { parts, rows, layout, then }
-    };
+    let variant = |transforms, rows, layout, epilogue| Skinny { transforms, rows, layout, epilogue };
+    let across = Layout { depth_first: false, vectorised: false };
+    let along = Layout { depth_first: true, vectorised: false };
     vec![
-        variant([Transform::Id; 2], 16, false, false, Epilogue::default()),
-        variant([Transform::Abs; 2], 4, false, true, quotient()),
-        variant([Transform::Abs, Transform::One], 1, true, false, share()),
-        variant([Transform::Id, Transform::Neg], 8, true, true, Epilogue::default()),
+        variant([Transform::Id; 2], 16, across, Epilogue::default()),
+        variant([Transform::Abs; 2], 4, Layout { vectorised: true, ..across }, quotient()),
+        variant([Transform::Abs, Transform::One], 1, along, share()),
+        variant(
+            [Transform::Id, Transform::Neg],
+            8,
+            Layout { vectorised: true, ..along },
+            Epilogue::default(),
+        ),
     ]
 }
 
-/// Convolutions: every way, tile and arithmetic.
+/// Returns convolutions that cover every direction, tile and arithmetic.
 pub fn convs() -> Vec<Conv> {
-    let mut found = vec![];
-    for way in [Way::Forward, Way::Adjoint, Way::AdjointStrided] {
-        let parts = [Transform::Abs, Transform::Id];
-        let mut add = |tile, wide, then| found.push(Conv { way, parts, second: None, wide, tile, then });
-        let then = || if way == Way::Forward { biased() } else { Epilogue::default() };
+    let mut variants = vec![];
+    for direction in [Direction::Forward, Direction::Adjoint, Direction::AdjointStrided] {
+        let transforms = [Transform::Abs, Transform::Id];
+        let mut add = |tile, vectorised, epilogue| {
+            variants.push(Conv { direction, transforms, second: None, vectorised, tile, epilogue });
+        };
+        let epilogue = || if direction == Direction::Forward { biased() } else { Epilogue::default() };
         let split = Tile::tensor(Math::Split);
         for tile in [None, Some(Tile::FLAT), Some(Tile::SMALL), Some(Tile::LARGE), Some(split)] {
-            add(tile, false, then());
+            add(tile, false, epilogue());
         }
-        if way == Way::Forward {
+        if direction == Direction::Forward {
             add(Some(Tile::large_tensor(Math::Split)), true, biased());
             add(Some(Tile::tensor(Math::Bf16)), true, biased());
         }
-        if way == Way::Adjoint {
+        if direction == Direction::Adjoint {
             add(Some(Tile::large_tensor(Math::Tf32)), false, full_share());
         }
     }
-    let tensor = |way, parts, second, then| {
+    let tensor = |direction, transforms, second, epilogue| {
         let tile = Some(Tile::tensor(Math::Split));
-        Conv { way, parts, second: Some(second), wide: false, tile, then }
+        Conv { direction, transforms, second: Some(second), vectorised: false, tile, epilogue }
     };
-    let second = Second { parts: [Transform::Neg; 2], apart: false };
-    found.push(tensor(Way::Forward, [Transform::Pos; 2], second, biased()));
-    let second = Second { parts: [Transform::Neg, Transform::Id], apart: true };
-    found.push(tensor(Way::Adjoint, [Transform::Pos, Transform::Id], second, sides()));
-    found
+    let second = SecondProduct { transforms: [Transform::Neg; 2], separate: false };
+    variants.push(tensor(Direction::Forward, [Transform::Pos; 2], second, biased()));
+    let second = SecondProduct { transforms: [Transform::Neg, Transform::Id], separate: true };
+    variants.push(tensor(Direction::Adjoint, [Transform::Pos, Transform::Id], second, signed_sum()));
+    variants
 }
 
 const F: Kind = Kind::F;
@@ -183,7 +200,7 @@ fn binary(f: Binary, a: usize, b: usize) -> (Term, Kind) {
     (Term::Binary(f, a, b), F)
 }
 
-/// `max(· + bias, 0)`, a bias for each row.
+/// `max(y + bias, 0)` of a product `y`, with a bias per row.
 fn biased() -> Epilogue {
     let terms = vec![
         (Term::Operand(0), F),
@@ -191,10 +208,10 @@ fn biased() -> Epilogue {
         binary(Binary::Add, 0, 1),
         (Term::Unary(Unary::Relu, 2), F),
     ];
-    Epilogue { operands: vec![Reach::Row], terms }
+    Epilogue { operands: vec![Broadcast::Row], terms }
 }
 
-/// `r / (· + |bias|)`, 0 where that is 0: the proportional rule's quotient.
+/// `r / (y + |bias|)`, 0 where the denominator is 0: the quotient of the proportional rule.
 fn quotient() -> Epilogue {
     let terms = vec![
         (Term::Operand(0), F),
@@ -204,10 +221,10 @@ fn quotient() -> Epilogue {
         binary(Binary::Add, 0, 2),
         binary(Binary::GuardedDiv, 3, 4),
     ];
-    Epilogue { operands: vec![Reach::Column, Reach::Full], terms }
+    Epilogue { operands: vec![Broadcast::Column, Broadcast::Full], terms }
 }
 
-/// `(· + row) · |x| · scale`.
+/// `(y + row) · |x| · scale`.
 fn share() -> Epilogue {
     let terms = vec![
         (Term::Operand(0), F),
@@ -219,11 +236,11 @@ fn share() -> Epilogue {
         (Term::Operand(3), F),
         binary(Binary::Mul, 5, 6),
     ];
-    Epilogue { operands: vec![Reach::Full, Reach::Row, Reach::One], terms }
+    Epilogue { operands: vec![Broadcast::Full, Broadcast::Row, Broadcast::Scalar], terms }
 }
 
-/// `· max(x, 0) + ·· min(x, 0)` of two sums.
-fn sides() -> Epilogue {
+/// `y · max(x, 0) + z · min(x, 0)` of two products `y` and `z`.
+fn signed_sum() -> Epilogue {
     let terms = vec![
         (Term::Operand(0), F),
         (Term::Operand(2), F),
@@ -235,10 +252,10 @@ fn sides() -> Epilogue {
         binary(Binary::Mul, 4, 6),
         binary(Binary::Add, 3, 7),
     ];
-    Epilogue { operands: vec![Reach::Full], terms }
+    Epilogue { operands: vec![Broadcast::Full], terms }
 }
 
-/// `· |x|`.
+/// `y · |x|`.
 fn full_share() -> Epilogue {
     let terms = vec![
         (Term::Operand(0), F),
@@ -246,10 +263,10 @@ fn full_share() -> Epilogue {
         (Term::Unary(Unary::Abs, 1), F),
         binary(Binary::Mul, 0, 2),
     ];
-    Epilogue { operands: vec![Reach::Full], terms }
+    Epilogue { operands: vec![Broadcast::Full], terms }
 }
 
-/// Chains that together hold every function.
+/// Returns chains that together contain every function.
 pub fn chains() -> Vec<(String, Chain)> {
     let floats = [
         Unary::Abs,
@@ -293,12 +310,12 @@ pub fn chains() -> Vec<(String, Chain)> {
         Binary::LessOrEqual,
     ];
     let linear = |kind| Operand { kind, access: Access::Linear };
-    let mut found = vec![];
+    let mut chains = vec![];
     for (kind, list, suffix) in [(Kind::F, &floats[..], ""), (Kind::I, &integers[..], "_s64")] {
         for f in list {
             let terms = vec![(Term::Operand(0), kind), (Term::Unary(*f, 0), kind)];
             let chain = Chain { operands: vec![linear(kind)], terms, rank: 0, out: Access::Linear, width: 1 };
-            found.push((format!("{}{suffix}", name::unary(*f)), chain));
+            chains.push((format!("{}{suffix}", name::unary(*f)), chain));
         }
         for f in numbers {
             let result = if f.is_predicate() { Kind::B } else { kind };
@@ -306,7 +323,7 @@ pub fn chains() -> Vec<(String, Chain)> {
                 vec![(Term::Operand(0), kind), (Term::Operand(1), kind), (Term::Binary(f, 0, 1), result)];
             let operands = vec![linear(kind); 2];
             let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
-            found.push((format!("{}{suffix}", name::binary(f)), chain));
+            chains.push((format!("{}{suffix}", name::binary(f)), chain));
         }
     }
     for f in [Binary::And, Binary::Or, Binary::Xor, Binary::Equal] {
@@ -318,7 +335,7 @@ pub fn chains() -> Vec<(String, Chain)> {
         ];
         let operands = vec![linear(Kind::B); 2];
         let chain = Chain { operands, terms, rank: 0, out: Access::Linear, width: 1 };
-        found.push((format!("not_{}_b", name::binary(f)), chain));
+        chains.push((format!("not_{}_b", name::binary(f)), chain));
     }
     let casts = [
         (Kind::F, DType::I64),
@@ -335,7 +352,7 @@ pub fn chains() -> Vec<(String, Chain)> {
     for (from, to) in casts {
         let terms = vec![(Term::Operand(0), from), (Term::Cast(to, 0), Kind::of(to))];
         let chain = Chain { operands: vec![linear(from)], terms, rank: 0, out: Access::Linear, width: 1 };
-        found.push((format!("cast_{}_{to}", from.suffix()), chain));
+        chains.push((format!("cast_{}_{to}", from.suffix()), chain));
     }
     for kind in [Kind::F, Kind::I, Kind::B] {
         let access = Access::Strided;
@@ -347,9 +364,9 @@ pub fn chains() -> Vec<(String, Chain)> {
             (Term::Select(0, 1, 2), kind),
         ];
         let chain = Chain { operands, terms, rank: 3, out: Access::Strided, width: 1 };
-        found.push((format!("select_strided_{}", kind.suffix()), chain));
+        chains.push((format!("select_strided_{}", kind.suffix()), chain));
     }
-    // The proportional rule's last step, four elements a thread: `|x| · c + bias`.
+    // Last step of the proportional rule, four elements per thread: `|x| · c + bias`.
     let terms = vec![
         (Term::Operand(0), Kind::F),
         (Term::Operand(1), Kind::F),
@@ -360,6 +377,6 @@ pub fn chains() -> Vec<(String, Chain)> {
     ];
     let scalar = Operand { kind: Kind::F, access: Access::Scalar };
     let operands = vec![linear(Kind::F), linear(Kind::F), scalar];
-    found.push(("abs_mul_add_v4".into(), Chain { operands, terms, rank: 0, out: Access::Linear, width: 4 }));
-    found
+    chains.push(("abs_mul_add_v4".into(), Chain { operands, terms, rank: 0, out: Access::Linear, width: 4 }));
+    chains
 }

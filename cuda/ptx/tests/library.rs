@@ -1,4 +1,4 @@
-//! The emitter writes what the manifest and the checked-in kernels say, and kernels read no parameter but those of their blocks.
+//! The emitter reproduces the manifest and the checked-in texts, and kernels read only the fields of their parameter blocks.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -21,7 +21,7 @@ use dlbc_ptx::{Kernel, Params};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// Kernels whose text is checked in, one or more of each family and arithmetic; of the others the manifest has a digest.
+/// Kernels whose text is checked in, at least one per family and arithmetic. The manifest has a digest of every kernel.
 const TEXTS: &[&str] = &[
     "attention_forward",
     "attention_statistics_tensor",
@@ -46,21 +46,21 @@ const TEXTS: &[&str] = &[
     "transpose_b32",
 ];
 
-/// A kernel in `cuda/kernels/manifest.json`.
+/// An entry of `cuda/kernels/manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Listed {
     name: String,
     family: String,
-    /// Digest of the text.
+    /// SHA-256 of the text.
     sha256: String,
     lines: usize,
-    /// Threads of a block.
+    /// Threads per block.
     threads: u32,
-    /// Bytes of shared memory that a launch asks for.
+    /// Dynamic shared memory in bytes.
     shared: u32,
-    /// Bytes of the parameter block.
+    /// Size of the parameter block in bytes.
     params: usize,
-    /// Registers by chip; `scripts/cuda/ptxas_gate.py --update` writes them.
+    /// Registers per thread by chip; `scripts/cuda/ptxas_gate.py --update` writes them.
     registers: BTreeMap<String, u32>,
 }
 
@@ -68,7 +68,7 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels")
 }
 
-/// The manifest's line for a kernel, without registers.
+/// Returns a kernel's entry of the manifest, without registers.
 fn listed(entry: &Entry) -> Listed {
     let Kernel { name, text, threads, shared } = &entry.kernel;
     let (_, params) = text.split_once(".b8 p[").unwrap();
@@ -85,7 +85,7 @@ fn listed(entry: &Entry) -> Listed {
     }
 }
 
-/// The library by name.
+/// Returns the library by name.
 fn entries() -> BTreeMap<String, Entry> {
     let entries: BTreeMap<_, _> = library().into_iter().map(|e| (e.kernel.name.clone(), e)).collect();
     assert_eq!(entries.len(), library().len(), "two kernels have one name");
@@ -105,7 +105,7 @@ fn kernels_are_as_the_manifest_says() {
     let path = folder().join("manifest.json");
     let manifest: Vec<Listed> = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     let registers: BTreeMap<_, _> = manifest.iter().map(|l| (&l.name, &l.registers)).collect();
-    let wanted: Vec<Listed> = entries
+    let expected: Vec<Listed> = entries
         .values()
         .map(|entry| {
             let registers = registers.get(&entry.kernel.name).copied().cloned().unwrap_or_default();
@@ -113,13 +113,13 @@ fn kernels_are_as_the_manifest_says() {
         })
         .collect();
     if std::env::var_os("DLBC_UPDATE_KERNELS").is_some() {
-        let lines: Vec<String> = wanted.iter().map(|l| serde_json::to_string(l).unwrap()).collect();
+        let lines: Vec<String> = expected.iter().map(|l| serde_json::to_string(l).unwrap()).collect();
         std::fs::write(path, format!("[\n{}\n]\n", lines.join(",\n"))).unwrap();
         return;
     }
     let names = |list: &[Listed]| list.iter().map(|l| l.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names(&manifest), names(&wanted), "cuda/kernels/manifest.json is out of date: {UPDATE}");
-    for (old, new) in manifest.iter().zip(&wanted) {
+    assert_eq!(names(&manifest), names(&expected), "cuda/kernels/manifest.json is out of date: {UPDATE}");
+    for (old, new) in manifest.iter().zip(&expected) {
         assert_eq!(old, new, "cuda/kernels/manifest.json is out of date: {UPDATE}");
         assert!(
             !new.registers.is_empty(),
@@ -127,7 +127,7 @@ fn kernels_are_as_the_manifest_says() {
             new.name
         );
     }
-    println!("{} kernels are emitted as the manifest says", wanted.len());
+    println!("{} kernels are emitted as the manifest says", expected.len());
 }
 
 const UPDATE: &str = "DLBC_UPDATE_KERNELS=1 cargo test --workspace --test library";
@@ -155,7 +155,7 @@ fn the_checked_in_texts_are_what_the_emitter_writes() {
     }
 }
 
-/// Each `ld.param` hits a field, or an element of one, of the right width, and the block has the struct's size.
+/// Each `ld.param` reads a field or an array element of the same width, and the block has the size of the struct.
 #[test]
 fn kernels_read_the_fields_of_their_parameter_blocks() {
     let mut loads = 0;
@@ -184,11 +184,16 @@ fn kernels_read_the_fields_of_their_parameter_blocks() {
         for line in entry.kernel.text.lines().filter(|l| l.contains("ld.param")) {
             let width = if line.contains("64 ") { 8 } else { 4 };
             let at: usize = line.split("[p+").nth(1).unwrap().trim_end_matches("];").parse().unwrap();
-            let hit = fields.iter().find(|(_, first, size, _)| (*first..first + size).contains(&at));
-            let (field, first, _, word) = hit.unwrap_or_else(|| panic!("{name}: nothing lies at {at}"));
-            let fits = width == *word && (at - first).is_multiple_of(width);
-            // A kernel that moves words takes half of the fill.
-            assert!(fits || *field == "fill", "{name}: {width} bytes at {} of `{field}`", at - first);
+            let hit = fields.iter().find(|f| (f.offset..f.offset + f.bytes).contains(&at));
+            let field = hit.unwrap_or_else(|| panic!("{name}: no field at offset {at}"));
+            let fits = width == field.element_bytes && (at - field.offset).is_multiple_of(width);
+            // A kernel that moves 32-bit words reads the lower half of the fill value.
+            assert!(
+                fits || field.name == "fill",
+                "{name}: {width} bytes at {} of `{}`",
+                at - field.offset,
+                field.name
+            );
             loads += 1;
         }
     }

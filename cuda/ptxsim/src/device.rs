@@ -9,25 +9,26 @@ use crate::memory::Memory;
 use crate::parse::load;
 use crate::program::Program;
 
-/// What a simulator has run.
+/// Statistics of all launches of a simulator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Names of the kernels.
+    /// Names of the kernels that ran.
     pub kernels: BTreeSet<String>,
-    /// Launches.
+    /// Number of launches.
     pub launches: u64,
-    /// Warp instructions.
+    /// Number of executed warp instructions.
     pub instructions: u64,
 }
 
-/// A device that interprets.
+/// A device that interprets its kernels.
 pub struct Simulator {
     memory: Memory,
     settings: Settings,
     kernels: Vec<(Kernel, Program)>,
     sequences: Vec<Option<Vec<Launch>>>,
+    /// Number of launches after which the device fails, if any.
     lost_after: Option<u64>,
-    /// What it has run.
+    /// Statistics of all launches so far.
     pub totals: Totals,
 }
 
@@ -38,7 +39,7 @@ impl Default for Simulator {
 }
 
 impl Simulator {
-    /// With so many bytes of memory, and an order of warps.
+    /// Creates a device with this much memory, unlimited if `None`. `schedule` seeds the order of blocks and warps.
     pub fn new(bytes: Option<u64>, schedule: u64) -> Simulator {
         Simulator {
             memory: Memory::new(bytes),
@@ -50,7 +51,7 @@ impl Simulator {
         }
     }
 
-    /// A device that is lost after so many launches.
+    /// Makes the device fail as lost after this number of launches.
     pub fn losing(mut self, launches: u64) -> Simulator {
         self.lost_after = Some(launches);
         self
@@ -114,8 +115,8 @@ impl Device for Simulator {
 
     fn load(&mut self, kernel: &Kernel) -> Result<KernelId, DeviceError> {
         self.alive()?;
-        if let Some(known) = self.kernels.iter().position(|(k, _)| k == kernel) {
-            return Ok(KernelId(known));
+        if let Some(index) = self.kernels.iter().position(|(k, _)| k == kernel) {
+            return Ok(KernelId(index));
         }
         let failed =
             |fault: crate::Fault| DeviceError::Assembly { name: kernel.name.clone(), log: fault.to_string() };
@@ -131,9 +132,9 @@ impl Device for Simulator {
 
     fn run(&mut self, sequence: SequenceId) -> Result<(), DeviceError> {
         let launches = self.sequences.get_mut(sequence.0).and_then(Option::take).unwrap_or_default();
-        let done = launches.iter().try_for_each(|l| self.launch(l));
+        let result = launches.iter().try_for_each(|l| self.launch(l));
         self.sequences[sequence.0] = Some(launches);
-        done
+        result
     }
 
     fn discard(&mut self, sequence: SequenceId) {

@@ -1,17 +1,17 @@
-//! Runs PTX on the CPU, to prove kernels right where there is no GPU. For tests only: slow, and strict beyond any hardware.
+//! An interpreter of PTX, which checks kernels on the CPU. It is for tests only: slow, and stricter than any hardware.
 //!
-//! It executes the very text that is shipped, warp by warp in an order drawn from a seed, and reports as a [`Fault`]:
-//! - reads of registers, shared memory or global memory that nothing wrote;
-//! - reads and writes outside what the launch declares, and misaligned ones;
+//! The interpreter executes the text that is shipped, warp by warp in an order drawn from a seed. It reports as a [`Fault`]:
+//! - reads of uninitialised registers, shared memory or global memory;
+//! - accesses outside the regions that the launch declares, and misaligned ones;
 //! - races: two threads of a block that touch a word of shared memory without a barrier between, one of them writing;
 //!   two threads of a launch that touch a word of global memory, one of them writing;
-//! - words of a declared result that nobody wrote;
-//! - asynchronous copies whose words are touched before they were waited for, or that outlive their thread;
-//! - barriers and shuffles that not all threads reach;
-//! - loops that do not end.
+//! - words of a declared result that no thread wrote;
+//! - asynchronous copies whose words are touched before the wait, or that outlive their thread;
+//! - barriers and shuffles that some threads do not reach;
+//! - endless loops.
 //!
-//! Approximate instructions are exact up to a unit in the last place, which is off on purpose: no test may depend on their
-//! bits. Weak memory between blocks is not modelled; no kernel communicates between blocks.
+//! Results of approximate instructions are off by up to one unit in the last place on purpose, so that no test depends on their
+//! bits. The weak memory model between blocks is not simulated, since no kernel communicates between blocks.
 
 mod device;
 mod machine;
@@ -28,14 +28,14 @@ pub use program::Program;
 
 use thiserror::Error;
 
-/// What a kernel did wrong.
+/// An error of a kernel.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{kind} at line {line}{}", if detail.is_empty() { String::new() } else { format!(": {detail}") })]
 pub struct Fault {
-    /// In a few words.
+    /// Kind of the fault, in a few words.
     pub kind: &'static str,
-    /// The line of the text; 0 when the whole launch is at fault.
+    /// Line of the text, from 1; 0 for a fault of the whole launch.
     pub line: u32,
-    /// Which thread, which address.
+    /// Thread or address of the fault; may be empty.
     pub detail: String,
 }

@@ -1,10 +1,10 @@
-//! Global memory: words that know whether they were written, and in a launch by whom they were touched.
+//! Global memory, which records for each word whether it was written and which threads of a launch touched it.
 
 use dlbc_ptx::{DeviceError, Region};
 
-/// Where device memory begins.
+/// First address of device memory.
 const BASE: u64 = 0x7000_0000_0000;
-/// Bytes between two allocations that belong to nobody.
+/// Bytes between two allocations that belong to neither.
 const RED_ZONE: u64 = 256;
 
 /// Device memory.
@@ -12,18 +12,19 @@ const RED_ZONE: u64 = 256;
 pub struct Memory {
     words: Vec<u32>,
     written: Vec<bool>,
-    /// Of words that a launch may write: who wrote and who read them; 0 is nobody.
+    /// Thread that wrote each word in this launch, 0 for none. Valid for words that the launch may write.
     writer: Vec<u32>,
+    /// Thread that read each word in this launch, 0 for none, [`MANY`] for several.
     reader: Vec<u32>,
-    /// Allocations by address.
-    taken: Vec<Region>,
+    /// Allocations, sorted by address.
+    allocations: Vec<Region>,
     capacity: Option<u64>,
 }
 
-/// A reader of more than one thread.
+/// Value of `reader` for several threads.
 const MANY: u32 = u32::MAX;
 
-/// What a launch may do with a region.
+/// Permitted access of a launch to a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
@@ -31,50 +32,58 @@ pub(crate) enum Access {
     Update,
 }
 
-/// The regions of a launch.
+/// Purpose of an access.
+#[derive(Clone, Copy, PartialEq)]
+enum Intent {
+    Read,
+    Write,
+}
+
+/// Regions that a launch declares.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Declared {
     pub(crate) regions: Vec<(Region, Access)>,
 }
 
-type Complaint = (&'static str, String);
+/// Kind and detail of a [`crate::Fault`].
+type FaultText = (&'static str, String);
 
 impl Memory {
-    /// Memory of so many bytes; without end when `None`.
+    /// Creates memory of `capacity` bytes, unlimited if `None`.
     pub fn new(capacity: Option<u64>) -> Memory {
         Memory { capacity, ..Memory::default() }
     }
 
-    /// Bytes that are taken.
-    pub fn taken(&self) -> u64 {
-        self.taken.iter().map(|r| r.bytes).sum()
+    /// Returns the allocated bytes.
+    pub fn allocated(&self) -> u64 {
+        self.allocations.iter().map(|r| r.bytes).sum()
     }
 
-    /// Bytes that are free, when there is an end.
+    /// Returns the free bytes, if the capacity is limited.
     pub fn free(&self) -> Option<u64> {
-        self.capacity.map(|c| c.saturating_sub(self.taken()))
+        self.capacity.map(|c| c.saturating_sub(self.allocated()))
     }
 
-    /// Takes memory.
+    /// Allocates memory and returns its address.
     ///
     /// # Errors
-    /// When there is not enough.
+    /// When the free memory does not suffice.
     pub fn allocate(&mut self, bytes: u64) -> Result<u64, DeviceError> {
         let available = self.free();
         if available.is_some_and(|free| bytes > free) {
-            return Err(DeviceError::OutOfMemory { wanted: bytes, available });
+            return Err(DeviceError::OutOfMemory { requested: bytes, available });
         }
         let size = bytes.next_multiple_of(256).max(256);
         let mut address = BASE;
-        let mut place = self.taken.len();
-        for (i, r) in self.taken.iter().enumerate() {
+        let mut index = self.allocations.len();
+        for (i, r) in self.allocations.iter().enumerate() {
             if address + size + RED_ZONE <= r.address {
-                place = i;
+                index = i;
                 break;
             }
             address = r.address + r.bytes.next_multiple_of(256).max(256) + RED_ZONE;
         }
-        self.taken.insert(place, Region { address, bytes });
+        self.allocations.insert(index, Region { address, bytes });
         let end = ((address + size - BASE) / 4) as usize;
         if end > self.words.len() {
             self.words.resize(end, 0);
@@ -86,9 +95,9 @@ impl Memory {
         Ok(address)
     }
 
-    /// Gives memory back.
+    /// Frees the allocation that begins at `address`.
     pub fn release(&mut self, address: u64) {
-        self.taken.retain(|r| r.address != address);
+        self.allocations.retain(|r| r.address != address);
     }
 
     fn range(region: Region) -> std::ops::Range<usize> {
@@ -96,11 +105,12 @@ impl Memory {
         first..first + (region.bytes / 4) as usize
     }
 
+    /// Marks the words of a region as not written.
     fn forget(&mut self, region: Region) {
         self.written[Self::range(region)].fill(false);
     }
 
-    /// Writes from outside.
+    /// Copies from the host.
     pub fn upload(&mut self, address: u64, bytes: &[u8]) {
         let range = Self::range(Region { address, bytes: bytes.len() as u64 });
         self.written[range.clone()].fill(true);
@@ -109,10 +119,10 @@ impl Memory {
         }
     }
 
-    /// Reads from outside; what nobody wrote is an error.
+    /// Copies to the host.
     ///
     /// # Errors
-    /// The first word that nobody wrote.
+    /// When a word was never written; names the first one.
     pub fn download(&self, address: u64, bytes: &mut [u8]) -> Result<(), String> {
         let range = Self::range(Region { address, bytes: bytes.len() as u64 });
         if let Some(at) = self.written[range.clone()].iter().position(|w| !w) {
@@ -124,7 +134,7 @@ impl Memory {
         Ok(())
     }
 
-    /// Forgets what is in the results of a launch, and who touched them.
+    /// Prepares a launch: marks its results as not written and clears the records of accesses.
     pub(crate) fn begin(&mut self, declared: &Declared) {
         for (region, access) in &declared.regions {
             if *access == Access::Write {
@@ -138,8 +148,8 @@ impl Memory {
         }
     }
 
-    /// Every word of the results must have been written.
-    pub(crate) fn end(&self, declared: &Declared) -> Result<(), Complaint> {
+    /// Checks that every word of the launch's results was written.
+    pub(crate) fn end(&self, declared: &Declared) -> Result<(), FaultText> {
         for (region, _) in declared.regions.iter().filter(|(_, a)| *a == Access::Write) {
             let range = Self::range(*region);
             if let Some(at) = self.written[range.clone()].iter().position(|w| !w) {
@@ -149,13 +159,14 @@ impl Memory {
         Ok(())
     }
 
-    /// Finds the word of an access; `hint` is the region of the last one.
-    fn place(
+    /// Returns the index of an access's first word. `hint` is the region of the last access.
+    fn locate(
         declared: &Declared,
         hint: &mut usize,
         (address, bytes): (u64, u64),
-        write: bool,
-    ) -> Result<(usize, Access), Complaint> {
+        intent: Intent,
+    ) -> Result<(usize, Access), FaultText> {
+        let write = intent == Intent::Write;
         if !address.is_multiple_of(bytes) {
             return Err(("misaligned", format!("{address:#x}")));
         }
@@ -164,9 +175,9 @@ impl Memory {
             inside && (!write || *access != Access::Read)
         };
         if !declared.regions.get(*hint).is_some_and(fits) {
-            let found = declared.regions.iter().position(fits);
+            let region = declared.regions.iter().position(fits);
             let kind = if write { "write outside the results" } else { "read outside the operands" };
-            *hint = found.ok_or_else(|| (kind, format!("{address:#x}")))?;
+            *hint = region.ok_or_else(|| (kind, format!("{address:#x}")))?;
         }
         Ok((((address - BASE) / 4) as usize, declared.regions[*hint].1))
     }
@@ -176,19 +187,19 @@ impl Memory {
         declared: &Declared,
         hint: &mut usize,
         (address, bytes): (u64, u64),
-        who: u32,
-    ) -> Result<usize, Complaint> {
-        let (at, access) = Self::place(declared, hint, (address, bytes), false)?;
+        thread: u32,
+    ) -> Result<usize, FaultText> {
+        let (at, access) = Self::locate(declared, hint, (address, bytes), Intent::Read)?;
         for i in at..at + (bytes / 4) as usize {
             if !self.written[i] {
                 return Err(("read of memory that nobody wrote", format!("{address:#x}")));
             }
             if access != Access::Read {
-                if self.writer[i] != 0 && self.writer[i] != who {
+                if self.writer[i] != 0 && self.writer[i] != thread {
                     return Err(("race in global memory", format!("{address:#x} is read and written")));
                 }
                 self.reader[i] =
-                    if matches!(self.reader[i], 0) || self.reader[i] == who { who } else { MANY };
+                    if matches!(self.reader[i], 0) || self.reader[i] == thread { thread } else { MANY };
             }
         }
         Ok(at)
@@ -199,26 +210,26 @@ impl Memory {
         declared: &Declared,
         hint: &mut usize,
         (address, bytes): (u64, u64),
-        who: u32,
-    ) -> Result<usize, Complaint> {
-        let (at, _) = Self::place(declared, hint, (address, bytes), true)?;
+        thread: u32,
+    ) -> Result<usize, FaultText> {
+        let (at, _) = Self::locate(declared, hint, (address, bytes), Intent::Write)?;
         for i in at..at + (bytes / 4) as usize {
-            let other = |thread: u32| thread != 0 && thread != who;
+            let other = |recorded: u32| recorded != 0 && recorded != thread;
             if other(self.writer[i]) {
                 return Err(("race in global memory", format!("{address:#x} has two writers")));
             }
             if other(self.reader[i]) {
                 return Err(("race in global memory", format!("{address:#x} is read and written")));
             }
-            self.writer[i] = who;
+            self.writer[i] = thread;
             self.written[i] = true;
         }
         Ok(at)
     }
 
-    /// A word for an atomic operation: declared as an update, and exempt from races.
-    pub(crate) fn atomic(&mut self, declared: &Declared, address: u64) -> Result<&mut u32, Complaint> {
-        let (at, access) = Self::place(declared, &mut 0, (address, 4), true)?;
+    /// Returns the word of an atomic operation, which must be declared as an update and is exempt from race checks.
+    pub(crate) fn atomic(&mut self, declared: &Declared, address: u64) -> Result<&mut u32, FaultText> {
+        let (at, access) = Self::locate(declared, &mut 0, (address, 4), Intent::Write)?;
         if access != Access::Update {
             return Err(("atomic operation on a result", format!("{address:#x}")));
         }

@@ -1,43 +1,45 @@
-//! A parsed kernel.
+//! Parsed kernels.
 
 /// A 32-bit value of each lane.
 pub(crate) type L32 = [u32; 32];
 /// A 64-bit value of each lane.
 pub(crate) type L64 = [u64; 32];
 
-/// A kernel ready to run.
+/// A parsed kernel.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) instructions: Vec<Instruction>,
-    /// Registers of 32 bits (predicates, halves and floats among them) and of 64.
+    /// Number of registers of up to 32 bits, predicates and halves among them, and of 64 bits.
     pub(crate) registers: [usize; 2],
-    /// Threads of a block.
+    /// Threads per block.
     pub threads: u32,
-    /// Bytes of the parameter block.
+    /// Size of the parameter block in bytes.
     pub params: usize,
-    /// Bytes of shared memory.
+    /// Size of shared memory in bytes.
     pub shared: usize,
 }
 
 impl Program {
-    /// Instructions, counted in the text.
+    /// Returns the number of instructions of the text.
     pub fn len(&self) -> usize {
         self.instructions.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether the kernel has no instructions.
     pub fn is_empty(&self) -> bool {
         self.instructions.is_empty()
     }
 }
 
-/// Where a value comes from or goes to.
+/// Operand of an instruction.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Place {
+pub(crate) enum Operand {
     R32(usize),
     R64(usize),
     Immediate(u64),
+    /// `%tid.x`.
     Thread,
+    /// `%ctaid` along an axis.
     Block(usize),
 }
 
@@ -47,18 +49,18 @@ pub(crate) enum Space {
     Shared,
 }
 
-/// Which lane's value a shuffle gives.
+/// Source lane of a shuffle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Exchange {
-    /// The lane whose number differs in these bits.
+    /// The lane whose number differs in the bits of the distance.
     Butterfly,
-    /// The lane so many before; the first ones keep their own.
+    /// The lane `distance` below; the first lanes read themselves.
     Up,
-    /// The lane of this number.
+    /// The lane with this number.
     Index,
 }
 
-/// How a comparison joins a predicate.
+/// Combination of a comparison with a predicate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Join {
     Alone,
@@ -66,7 +68,7 @@ pub(crate) enum Join {
     Or,
 }
 
-/// What an instruction does. Functions work on all lanes; what inactive ones compute is dropped.
+/// Operation of an instruction. Functions compute all lanes; results of inactive lanes are dropped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Un32(fn(&L32, &mut L32)),
@@ -78,7 +80,7 @@ pub(crate) enum Op {
     Widen(fn(&L32, &mut L64)),
     Narrow(fn(&L64, &mut L32)),
     MadWide,
-    /// 64 bits shifted by 32.
+    /// Shift of a 64-bit value by a 32-bit distance.
     Shift64(fn(u64, u32) -> u64),
     Compare32(fn(&L32, &L32, &mut L32), Join),
     Compare64(fn(&L64, &L64, &mut L32), Join),
@@ -94,32 +96,32 @@ pub(crate) enum Op {
     Barrier,
     Branch(usize),
     Return,
-    /// Of so many bytes.
+    /// Asynchronous copy of this many bytes.
     CopyAsync(u32),
     CopyCommit,
     CopyWait(u32),
-    Mma(Operands),
+    Mma(MmaType),
 }
 
-/// What a tensor core multiplies.
+/// Operand type and shape of a tensor-core instruction.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Operands {
-    /// 16 by 8 by 8.
+pub(crate) enum MmaType {
+    /// m16n8k8.
     Tf32,
-    /// 16 by 8 by 16, two in a register.
+    /// m16n8k16, two values per register.
     Bf16,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Instruction {
     pub(crate) op: Op,
-    /// Destinations; the values of a store.
-    pub(crate) to: Vec<Place>,
-    /// Sources, the base of an address first.
-    pub(crate) from: Vec<Place>,
-    /// Added to the base; the offset of a parameter.
+    /// Destinations; for a store, the stored values.
+    pub(crate) targets: Vec<Operand>,
+    /// Sources; for an access to memory, the base address first.
+    pub(crate) sources: Vec<Operand>,
+    /// Offset from the base address, or of a parameter in its block.
     pub(crate) offset: i64,
-    /// The predicate and the value that lets the instruction run.
+    /// Register of the predicate, and the value for which a lane executes the instruction.
     pub(crate) guard: Option<(usize, bool)>,
     pub(crate) line: u32,
 }

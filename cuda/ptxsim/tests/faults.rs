@@ -1,11 +1,11 @@
-//! Each check of the interpreter finds the fault that it is there for, and nothing in the kernel without it.
+//! Each check of the interpreter reports its fault, and accepts the kernel without it.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use dlbc_ptx::Region;
 use dlbc_ptxsim::{Fault, Memory, Settings, launch, parse};
 
-/// Runs a kernel of 64 threads and two blocks whose parameters are an operand of 128 words and a result of 128 words.
+/// Runs a kernel of two blocks of 64 threads, with an operand of 128 words and a result of 128 words.
 fn run(body: &str) -> Result<Vec<u32>, Fault> {
     let text = format!(
         ".version 7.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .align 8 .b8 p[16])\n\
@@ -52,7 +52,7 @@ fn memory_faults() {
     assert_eq!(kind("setp.lt.u32 %p0, %r2, 100;\n@%p0 st.global.u32 [%d3], %r2;"), "result not written");
     assert_eq!(kind("st.global.u32 [%d1], %r2;"), "race in global memory");
     assert_eq!(kind("red.global.or.b32 [%d1], 1;"), "atomic operation on a result");
-    // One thread reads what another wrote.
+    // A thread reads a word that another one wrote.
     let neighbour = "st.global.u32 [%d3], %r2;\nxor.b32 %r4, %r2, 32;\nmad.wide.s32 %d4, %r4, 4, %d1;\nbar.sync 0;\n\
                      ld.global.u32 %r5, [%d4];";
     assert_eq!(kind(neighbour), "race in global memory");
@@ -69,8 +69,8 @@ fn faults_between_threads_of_a_block() {
     };
     let swapped: Vec<u32> = (0..128).map(|i| i ^ 33).collect();
     assert_eq!(run(&exchange("bar.sync 0;")).unwrap(), swapped);
-    let found = kind(&exchange(""));
-    assert!(matches!(found, "race in shared memory" | "read of shared memory that nobody wrote"), "{found}");
+    let fault = kind(&exchange(""));
+    assert!(matches!(fault, "race in shared memory" | "read of shared memory that nobody wrote"), "{fault}");
     let again = format!("{}\nst.shared.u32 [%r3], %r6;", exchange("bar.sync 0;"));
     assert_eq!(kind(&again), "race in shared memory");
     assert_eq!(
@@ -150,7 +150,7 @@ fn pairs_of_bfloat16_lie_in_order_of_depth() {
 }
 
 #[test]
-fn what_is_not_known_is_refused() {
+fn unknown_instructions_are_rejected() {
     for body in ["foo.u32 %r1, %r2;", "add.u32 %r1, %r99, 1;", "bra NOWHERE;", "mov.u32 %r1, 2", ".section x"]
     {
         assert_eq!(kind(body), "unreadable", "{body}");

@@ -1,5 +1,5 @@
-//! Machine code on disk: one file a kernel, chip and driver, written whole or not at all, checked when it is read, and the oldest
-//! given up when all together outgrow their limit.
+//! Cache of machine code on disk: one file per kernel, chip and driver. Files are written atomically and verified when read; the
+//! least recently used ones are removed when all together exceed a limit.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,32 +8,33 @@ use std::time::SystemTime;
 
 use sha2::{Digest, Sha256};
 
-/// Bytes of all files together.
+/// Limit for the total size of all files, in bytes.
 const LIMIT: u64 = 256 << 20;
-/// What a file begins with; its sum and the machine code follow.
+/// First bytes of a file; a checksum and the machine code follow.
 const MAGIC: &[u8; 8] = b"dlbccub1";
 const HEAD: usize = MAGIC.len() + 32;
 
-/// A folder of machine code. A cache that cannot be read or written is none, and no error.
+/// A folder of machine code. A cache that cannot be read or written counts as empty, without an error.
 pub(super) struct Cubins {
     folder: Option<PathBuf>,
     limit: u64,
 }
 
-fn sum(parts: &[&[u8]]) -> [u8; 32] {
-    let hash = parts.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part));
+/// Hashes the concatenation of slices.
+fn checksum(slices: &[&[u8]]) -> [u8; 32] {
+    let hash = slices.iter().fold(Sha256::new(), |hash, slice| hash.chain_update(slice));
     hash.finalize().into()
 }
 
 impl Cubins {
-    /// In the user's cache (`XDG_CACHE_HOME`, `~/.cache`); none when the user has no such folder.
-    pub(super) fn of_user() -> Cubins {
+    /// Returns the cache in the user's cache folder (`XDG_CACHE_HOME` or `~/.cache`), or an empty one if the user has no such folder.
+    pub(super) fn in_user_cache() -> Cubins {
         let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
         let folder = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
         Cubins { folder: folder.map(|f| f.join("dlbc").join("cubin")), limit: LIMIT }
     }
 
-    /// The kernel's machine code as `open` takes it; what is not here, or is no good, `assemble` makes again.
+    /// Opens the kernel's machine code by `open`. If it is not in the cache, or damaged, `assemble` produces it anew.
     pub(super) fn load<T, E>(
         &self,
         target: &str,
@@ -47,23 +48,23 @@ impl Cubins {
         }
         let code = assemble()?;
         if let Some(path) = path {
-            self.keep(&path, &code);
+            self.store(&path, &code);
         }
         open(code)
     }
 
     fn path(&self, target: &str, text: &str) -> Option<PathBuf> {
         let folder = self.folder.as_ref()?;
-        let key = sum(&[target.as_bytes(), &[0], &sum(&[text.as_bytes()])]);
+        let key = checksum(&[target.as_bytes(), &[0], &checksum(&[text.as_bytes()])]);
         Some(folder.join(key.iter().map(|b| format!("{b:02x}")).collect::<String>()))
     }
 
-    fn keep(&self, path: &Path, code: &[u8]) {
-        // Processes and threads that write the same kernel write files of their own; the last to be renamed stays.
+    fn store(&self, path: &Path, code: &[u8]) {
+        // Processes and threads that write the same kernel use different temporary files; the last rename wins.
         static WRITES: AtomicU64 = AtomicU64::new(0);
-        let own = format!("{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
-        let partial = path.with_extension(own);
-        let whole = [MAGIC, &sum(&[code])[..], code].concat();
+        let suffix = format!("{}-{}", std::process::id(), WRITES.fetch_add(1, Ordering::Relaxed));
+        let partial = path.with_extension(suffix);
+        let whole = [MAGIC, &checksum(&[code])[..], code].concat();
         let Some(folder) = path.parent().filter(|_| whole.len() as u64 <= self.limit) else { return };
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(&partial, whole));
         if written.and_then(|()| fs::rename(&partial, path)).is_err() {
@@ -72,7 +73,7 @@ impl Cubins {
         self.shrink(folder, path);
     }
 
-    /// Removes the files that were used least recently, down to the limit.
+    /// Removes the oldest files by last use, down to the limit.
     fn shrink(&self, folder: &Path, newest: &Path) {
         let files = fs::read_dir(folder).into_iter().flatten().flatten().filter_map(|entry| {
             let meta = entry.metadata().ok().filter(fs::Metadata::is_file)?;
@@ -92,14 +93,14 @@ impl Cubins {
     }
 }
 
-/// The machine code of a file that is as it was written.
+/// Reads the machine code of a file; `None` if the file is missing or damaged.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let mut bytes = fs::read(path).ok()?;
     let code = bytes.get(HEAD..)?;
-    if !bytes.starts_with(MAGIC) || bytes[MAGIC.len()..HEAD] != sum(&[code]) {
+    if !bytes.starts_with(MAGIC) || bytes[MAGIC.len()..HEAD] != checksum(&[code]) {
         return None;
     }
-    // Used now.
+    // Record the use, for `shrink`.
     let _ = File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
     Some(bytes.split_off(HEAD))
 }
@@ -119,13 +120,13 @@ mod tests {
     }
 
     fn files(cache: &Cubins) -> Vec<PathBuf> {
-        let mut found: Vec<_> =
+        let mut files: Vec<_> =
             fs::read_dir(cache.folder.as_ref().unwrap()).unwrap().map(|f| f.unwrap().path()).collect();
-        found.sort();
-        found
+        files.sort();
+        files
     }
 
-    /// A driver whose machine code is the text, and that counts what it assembles and refuses what is not code.
+    /// Loads by a fake driver whose machine code is the text. It counts assemblies and rejects code that is not UTF-8.
     fn load(cache: &Cubins, target: &str, text: &str, assembled: &Cell<usize>) -> Result<String, String> {
         cache.load(
             target,
@@ -141,7 +142,7 @@ mod tests {
     #[test]
     fn a_kernel_is_assembled_once_for_a_chip_and_a_driver() {
         let (cache, count) = (cache("once", LIMIT), Cell::new(0));
-        for (target, text, wanted) in [
+        for (target, text, expected) in [
             ("sm_80 12000", "a", 1),
             ("sm_80 12000", "a", 1),
             ("sm_90 12000", "a", 2),
@@ -150,7 +151,7 @@ mod tests {
             ("sm_90 12000", "a", 4),
         ] {
             assert_eq!(load(&cache, target, text, &count).unwrap(), format!("{target}:{text}"));
-            assert_eq!(count.get(), wanted, "{target} {text}");
+            assert_eq!(count.get(), expected, "{target} {text}");
         }
         assert_eq!(files(&cache).len(), 4, "a partial file stays");
         fs::remove_dir_all(cache.folder.unwrap()).unwrap();
@@ -173,7 +174,7 @@ mod tests {
             assert_eq!((count.get(), fs::read(&path).unwrap()), (before + 1, good.clone()));
         }
         // What the driver refuses is assembled again, too.
-        let refused = [MAGIC, &sum(&[&[0xff]])[..], &[0xff]].concat();
+        let refused = [MAGIC, &checksum(&[&[0xff]])[..], &[0xff]].concat();
         fs::write(&path, refused).unwrap();
         assert_eq!(load(&cache, "sm_80", "text", &count).unwrap(), "sm_80:text");
         assert_eq!(fs::read(&path).unwrap(), good);
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_recently_used_go_when_there_are_too_many() {
+    fn the_oldest_files_by_last_use_go_first() {
         // Three files of HEAD + 7 bytes fit.
         let (cache, count) = (cache("limit", 3 * (HEAD as u64 + 7)), Cell::new(0));
         let step = || std::thread::sleep(Duration::from_millis(20));

@@ -1,17 +1,17 @@
-//! The errors of a driver as those of a device.
+//! Conversion of driver errors to device errors.
 
 use cudarc::driver::{DriverError, sys};
 use dlbc_ptx::DeviceError;
 
-/// A driver's error: memory that ran out, or a device that is of no more use.
-pub(super) fn failed(error: DriverError, wanted: u64, available: Option<u64>) -> DeviceError {
+/// Converts the error of an allocation of `requested` bytes.
+pub(super) fn failed_allocation(error: DriverError, requested: u64, available: Option<u64>) -> DeviceError {
     match error.0 {
-        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::OutOfMemory { wanted, available },
+        sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY => DeviceError::OutOfMemory { requested, available },
         _ => DeviceError::Lost(error.to_string()),
     }
 }
 
-/// The error of a device that is of no more use, or of memory that ran out.
+/// Converts the error of any other call: memory is exhausted, or the device is lost.
 pub(super) fn lost(error: DriverError) -> DeviceError {
-    failed(error, 0, None)
+    failed_allocation(error, 0, None)
 }

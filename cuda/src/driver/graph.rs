@@ -1,4 +1,4 @@
-//! A sequence of launches as a CUDA graph: captured once, launched again and again.
+//! Sequences of launches as CUDA graphs, which are captured once and launched many times.
 
 use std::sync::Arc;
 
@@ -7,19 +7,19 @@ use dlbc_ptx::{DeviceError, Kernel, Launch};
 
 use super::failure::lost;
 
-/// The size of the largest parameter block.
-const LARGEST: usize = 1024;
+/// Size of the largest parameter block in bytes.
+const MAX_PARAMS_BYTES: usize = 1024;
 
-/// A parameter block of any size, as the driver takes it: it copies as many bytes as the kernel declares.
+/// A parameter block of any size. The driver copies as many bytes of it as the kernel declares.
 #[repr(C, align(8))]
 #[derive(Clone, Copy)]
-struct Block([u8; LARGEST]);
+struct Block([u8; MAX_PARAMS_BYTES]);
 
 // SAFETY: plain bytes, aligned as the kernels declare.
 #[allow(unsafe_code)]
 unsafe impl DeviceRepr for Block {}
 
-/// A captured sequence.
+/// A captured sequence; `None` without launches.
 pub(super) struct Graph(Option<CudaGraph>);
 
 // SAFETY: the driver's handles may be used from any thread to which the context is bound; `Driver` binds it before each
@@ -28,7 +28,7 @@ pub(super) struct Graph(Option<CudaGraph>);
 unsafe impl Send for Graph {}
 
 impl Graph {
-    /// Captures launches in order.
+    /// Captures launches, to be run in the order of the list.
     pub(super) fn capture(
         stream: &Arc<CudaStream>,
         kernels: &[(Kernel, CudaFunction)],
@@ -49,7 +49,7 @@ impl Graph {
         Ok(Graph(graph))
     }
 
-    /// Launches it.
+    /// Launches the sequence.
     pub(super) fn launch(&self) -> Result<(), DeviceError> {
         self.0.as_ref().map_or(Ok(()), |g| g.launch().map_err(lost))
     }
@@ -63,10 +63,13 @@ fn record(
 ) -> Result<(), DeviceError> {
     let (kernel, function) = &kernels[launch.kernel.0];
     let failed = |message: String| DeviceError::Launch { name: kernel.name.clone(), message };
-    if launch.params.len() > LARGEST {
-        return Err(failed(format!("{} bytes of parameters, more than {LARGEST}", launch.params.len())));
+    if launch.params.len() > MAX_PARAMS_BYTES {
+        return Err(failed(format!(
+            "{} bytes of parameters, more than {MAX_PARAMS_BYTES}",
+            launch.params.len()
+        )));
     }
-    let mut block = Block([0; LARGEST]);
+    let mut block = Block([0; MAX_PARAMS_BYTES]);
     block.0[..launch.params.len()].copy_from_slice(&launch.params);
     let config = LaunchConfig {
         grid_dim: launch.grid.into(),

@@ -1,4 +1,4 @@
-//! PTX to machine code by the driver's linker, with its log.
+//! Assembly of PTX to machine code by the driver's linker, and loading of kernels.
 
 use std::ffi::{CString, c_void};
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use dlbc_ptx::{DeviceError, Kernel};
 
 use super::cubins::Cubins;
 
-/// Loads a kernel for a target, assembled now or by an earlier run.
+/// Loads a kernel for a target, from the cache of machine code or newly assembled.
 pub(super) fn load(
     context: &Arc<CudaContext>,
     target: &str,
     kernel: &Kernel,
 ) -> Result<CudaFunction, DeviceError> {
-    Cubins::of_user().load(
+    Cubins::in_user_cache().load(
         target,
         &kernel.text,
         |cubin| function(context, kernel, cubin),
@@ -47,7 +47,7 @@ fn function(
     }
 }
 
-/// Machine code for the current device.
+/// Assembles a kernel for the current device.
 #[allow(unsafe_code)]
 fn assemble(kernel: &Kernel) -> Result<Vec<u8>, DeviceError> {
     use sys::CUjit_option as Option_;
@@ -80,14 +80,14 @@ fn assemble(kernel: &Kernel) -> Result<Vec<u8>, DeviceError> {
     // SAFETY: `state` is alive.
     let linked =
         added.result().and_then(|()| unsafe { sys::cuLinkComplete(state, &mut cubin, &mut size) }.result());
-    let made = match linked {
+    let code = match linked {
         // SAFETY: the driver says that it put as many bytes there; they belong to `state`.
         Ok(()) => Ok(unsafe { std::slice::from_raw_parts(cubin.cast::<u8>(), size) }.to_vec()),
         Err(e) => Err(e),
     };
     // SAFETY: `state` is not used any more.
     let _ = unsafe { sys::cuLinkDestroy(state) };
-    made.map_err(|e| {
+    code.map_err(|e| {
         let end = errors.iter().position(|c| *c == 0).unwrap_or(errors.len());
         refused(kernel, format!("{e}\n{}", String::from_utf8_lossy(&errors[..end])))
     })

@@ -1,7 +1,8 @@
-//! The CUDA driver as a device, loaded at run time: nothing of CUDA is needed to build, and a machine without it is told so.
+//! The CUDA driver as a [`Device`]. Its library is loaded at run time, so building needs nothing of CUDA, and a machine without it
+//! gets an error.
 //!
-//! One context, one stream, launches captured into a CUDA graph. cudarc panics when the library or a symbol is missing, so
-//! first contact is guarded (`probe`).
+//! The device uses one context and one stream, and captures launches into CUDA graphs. cudarc panics if the library or a symbol is
+//! missing; `probe` turns that into an error.
 
 mod cubins;
 mod failure;
@@ -16,19 +17,19 @@ use cudarc::driver::{CudaContext, CudaFunction, CudaStream, DriverError, result}
 use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 
 use crate::backend::CudaBackend;
-use failure::{failed, lost};
+use failure::{failed_allocation, lost};
 use graph::Graph;
 
 /// Opens a GPU by its ordinal.
 ///
 /// # Errors
-/// When there is no driver, no such device, or one that is too old; says which.
+/// When the driver or the device is missing or too old.
 pub fn open(ordinal: usize) -> Result<CudaBackend, DeviceError> {
     let gpu = probe::open(ordinal)?;
     Ok(CudaBackend::new(Box::new(Driver::new(gpu)?)))
 }
 
-/// Whether there is a GPU that [`open`] would take; opens nothing on it.
+/// Checks that [`open`] would accept the GPU, without opening it.
 ///
 /// # Errors
 /// As [`open`].
@@ -36,14 +37,16 @@ pub fn find(ordinal: usize) -> Result<(), DeviceError> {
     probe::find(ordinal)
 }
 
+/// A GPU behind the CUDA driver.
 struct Driver {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     name: String,
-    /// What identifies the device to the cache of assembled kernels.
+    /// Chip and driver, the key of the cache of assembled kernels.
     target: String,
     kernels: Vec<(Kernel, CudaFunction)>,
-    places: HashMap<String, KernelId>,
+    /// Loaded kernels by entry point.
+    kernel_ids: HashMap<String, KernelId>,
     sequences: Vec<Option<Graph>>,
 }
 
@@ -60,12 +63,12 @@ impl Driver {
             target: format!("sm_{major}{minor} {}", gpu.driver),
             context: gpu.context,
             kernels: vec![],
-            places: HashMap::new(),
+            kernel_ids: HashMap::new(),
             sequences: vec![],
         })
     }
 
-    /// A call may come from any thread.
+    /// Binds the context to the calling thread, since calls may come from any thread.
     fn bind(&self) -> Result<(), DeviceError> {
         self.context.bind_to_thread().map_err(lost)
     }
@@ -86,7 +89,7 @@ impl Device for Driver {
         self.bind()?;
         let free = self.free_bytes();
         // SAFETY: the context is current; the driver's allocations are aligned to 256 bytes.
-        unsafe { result::malloc_sync(bytes.max(256) as usize) }.map_err(|e| failed(e, bytes, free))
+        unsafe { result::malloc_sync(bytes.max(256) as usize) }.map_err(|e| failed_allocation(e, bytes, free))
     }
 
     #[allow(unsafe_code)]
@@ -120,14 +123,14 @@ impl Device for Driver {
     }
 
     fn load(&mut self, kernel: &Kernel) -> Result<KernelId, DeviceError> {
-        if let Some(known) = self.places.get(&kernel.name) {
-            return Ok(*known);
+        if let Some(id) = self.kernel_ids.get(&kernel.name) {
+            return Ok(*id);
         }
         self.bind()?;
         let function = jit::load(&self.context, &self.target, kernel)?;
         self.kernels.push((Kernel { text: String::new(), ..kernel.clone() }, function));
         let id = KernelId(self.kernels.len() - 1);
-        self.places.insert(kernel.name.clone(), id);
+        self.kernel_ids.insert(kernel.name.clone(), id);
         Ok(id)
     }
 
@@ -143,7 +146,7 @@ impl Device for Driver {
         if let Some(Some(graph)) = self.sequences.get(sequence.0) {
             graph.launch()?;
         }
-        // What a destructor could not report shows here.
+        // Report errors of destructors, which cannot return them.
         self.context.check_err().map_err(lost)
     }
 

@@ -1,4 +1,4 @@
-//! Whether there is a GPU that can be used, without a panic whatever the machine lacks.
+//! Detection of a usable GPU, with an error instead of a panic whatever the machine lacks.
 
 use std::panic;
 use std::sync::Arc;
@@ -10,36 +10,40 @@ use cudarc::driver::sys::CUdevice_attribute::{
 use cudarc::driver::{CudaContext, DriverError, result, sys};
 use dlbc_ptx::DeviceError;
 
-/// The oldest driver interface whose symbols we bind, CUDA 12.0.
+/// Oldest supported driver API, CUDA 12.0, whose symbols are bound.
 const OLDEST_DRIVER: i32 = 12000;
-/// The oldest chip that the kernels are written for.
+/// Oldest supported compute capability, which the kernels target.
 const OLDEST_CHIP: (i32, i32) = (8, 0);
 
-/// An open device.
+/// An open GPU.
 pub(super) struct Gpu {
     pub(super) context: Arc<CudaContext>,
+    /// Compute capability, major and minor.
     pub(super) capability: (i32, i32),
+    /// Version of the driver API, `1000 · major + 10 · minor`.
     pub(super) driver: i32,
 }
 
-/// Opens a device.
+/// Opens a GPU.
 pub(super) fn open(ordinal: usize) -> Result<Gpu, DeviceError> {
-    guarded(|| contact(ordinal))
+    without_panics(|| create(ordinal))
 }
 
-/// Whether there is a device that [`open`] would take. Makes no context on it, which costs time and memory.
+/// Checks that [`open`] would accept the GPU. Creates no context, which costs time and memory.
 pub(super) fn find(ordinal: usize) -> Result<(), DeviceError> {
-    guarded(|| found(ordinal).map(drop))
+    without_panics(|| check(ordinal).map(drop))
 }
 
-/// What `call` gives, where there is a driver's library for it to call.
+/// Runs `call`, and turns a missing driver library or symbol into an error.
 #[allow(unsafe_code)]
-fn guarded<T>(call: impl FnOnce() -> Result<T, DeviceError> + panic::UnwindSafe) -> Result<T, DeviceError> {
+fn without_panics<T>(
+    call: impl FnOnce() -> Result<T, DeviceError> + panic::UnwindSafe,
+) -> Result<T, DeviceError> {
     // SAFETY: this only tries to open the library.
     if !unsafe { sys::is_culib_present() } {
         return Err(absent("the driver's library (libcuda.so.1, nvcuda.dll) is not on this machine"));
     }
-    // A driver that lacks a symbol panics in cudarc; the message becomes an error instead of standing on the terminal.
+    // cudarc panics if the driver lacks a symbol; the message becomes an error and is not printed.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
     let called = panic::catch_unwind(call);
@@ -59,9 +63,9 @@ fn failed(e: DriverError) -> DeviceError {
     absent(e.to_string())
 }
 
-/// The driver's version and the chip of a device that is there and new enough.
+/// Checks that a GPU exists and is new enough; returns the driver's version and the compute capability.
 #[allow(unsafe_code)]
-fn found(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
+fn check(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
     let mut driver = 0;
     // SAFETY: the driver writes one integer.
     unsafe { sys::cuDriverGetVersion(&mut driver) }.result().map_err(failed)?;
@@ -76,7 +80,7 @@ fn found(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
     }
     let device = result::device::get(ordinal as i32).map_err(failed)?;
     // SAFETY: the driver has just named this device.
-    let attribute = |which| unsafe { result::device::get_attribute(device, which) }.map_err(failed);
+    let attribute = |name| unsafe { result::device::get_attribute(device, name) }.map_err(failed);
     let capability = (attribute(MAJOR)?, attribute(MINOR)?);
     if capability < OLDEST_CHIP {
         let (major, minor) = capability;
@@ -86,10 +90,10 @@ fn found(ordinal: usize) -> Result<(i32, (i32, i32)), DeviceError> {
 }
 
 #[allow(unsafe_code)]
-fn contact(ordinal: usize) -> Result<Gpu, DeviceError> {
-    let (driver, capability) = found(ordinal)?;
+fn create(ordinal: usize) -> Result<Gpu, DeviceError> {
+    let (driver, capability) = check(ordinal)?;
     let context = CudaContext::new(ordinal).map_err(failed)?;
-    // We have one stream and wait for it ourselves; events would stand in the way of capture.
+    // There is one stream, which is synchronised explicitly; events would prevent capture.
     // SAFETY: no buffer of cudarc's is used on two streams.
     unsafe { context.disable_event_tracking() };
     Ok(Gpu { context, capability, driver })

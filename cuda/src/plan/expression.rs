@@ -1,4 +1,4 @@
-//! Elementwise expressions over views, and over a product that waits for what follows it.
+//! Elementwise expressions over views and over a deferred product, whose epilogue they become.
 
 use std::sync::Arc;
 
@@ -7,17 +7,18 @@ use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::pointwise::{Kind, Term};
 
 use super::View;
-use super::product::Product;
+use super::product::{Product, Sums};
 
-/// Stands for the buffer of a product that is not computed yet, and of a second one beside it.
-const WAITING: usize = usize::MAX;
+/// Buffer index that stands for the result of the deferred product.
+const DEFERRED: usize = usize::MAX;
+/// Buffer index that stands for the result of a separate second product.
 const SECOND: usize = usize::MAX - 1;
 
-/// Two expressions over products of the same operands.
-pub(super) enum Together {
-    /// Their sum.
+/// Two expressions whose products are fused to one kernel.
+pub(super) enum Fused {
+    /// The sum of both.
     Sum(Expression),
-    /// Both; the first has the product of both.
+    /// Both expressions; the first one holds the fused product.
     Pair([Expression; 2]),
 }
 
@@ -26,22 +27,23 @@ pub(super) enum Together {
 pub(super) struct Expression {
     pub(super) dims: Vec<usize>,
     pub(super) operands: Vec<View>,
+    /// Terms with their element types; the last one is the result.
     pub(super) terms: Vec<(Term, Kind)>,
-    /// The word that a failing element sets.
+    /// Status word that a failing element sets.
     pub(super) status: Option<View>,
-    /// The product whose result is the operand [`WAITING`]: it is computed with what follows it.
+    /// Product whose result is the operand [`DEFERRED`]. It is computed together with the expression.
     pub(super) product: Option<Arc<Product>>,
 }
 
 impl Expression {
-    /// A view as it is.
-    pub(super) fn of(view: View) -> Expression {
+    /// Creates an expression that copies a view.
+    pub(super) fn from_view(view: View) -> Expression {
         let terms = vec![(Term::Operand(0), view.kind)];
         Expression { dims: view.dims.clone(), operands: vec![view], terms, status: None, product: None }
     }
 
-    /// One value everywhere.
-    pub(super) fn fill(dims: &[usize], kind: Kind) -> Expression {
+    /// Creates an expression that is 0 everywhere.
+    pub(super) fn zeros(dims: &[usize], kind: Kind) -> Expression {
         let zero = match kind {
             Kind::F => Term::Float(0.0),
             Kind::I => Term::Int(0),
@@ -56,8 +58,8 @@ impl Expression {
         }
     }
 
-    /// A function of the expression and a constant, which gives `kind`.
-    pub(super) fn with(mut self, constant: Term, f: Binary, kind: Kind) -> Expression {
+    /// Applies a function of the expression and a constant, whose result has the type `kind`.
+    pub(super) fn with_constant(mut self, constant: Term, f: Binary, kind: Kind) -> Expression {
         let place = self.terms.len();
         self.terms.push((constant, self.kind()));
         self.terms.push((Term::Binary(f, place - 1, place), kind));
@@ -68,8 +70,8 @@ impl Expression {
         self.terms.last().map_or(Kind::F, |(_, k)| *k)
     }
 
-    /// Appends another's terms; returns the place of its result.
-    pub(super) fn take_in(&mut self, other: &Expression) -> usize {
+    /// Appends the terms of another expression and returns the index of its result.
+    pub(super) fn append(&mut self, other: &Expression) -> usize {
         let operands: Vec<usize> = other
             .operands
             .iter()
@@ -95,63 +97,65 @@ impl Expression {
                 Term::Float(_) | Term::Int(_) | Term::Bool(_) => term.clone(),
             };
             let same = |t: &(Term, Kind)| *t == (term.clone(), *kind);
-            let known = matches!(term, Term::Operand(_)).then(|| self.terms.iter().position(same)).flatten();
-            places.push(known.unwrap_or(self.terms.len()));
-            if known.is_none() {
+            let existing =
+                matches!(term, Term::Operand(_)).then(|| self.terms.iter().position(same)).flatten();
+            places.push(existing.unwrap_or(self.terms.len()));
+            if existing.is_none() {
                 self.terms.push((term, *kind));
             }
         }
         places.last().copied().unwrap_or(0)
     }
 
-    /// The result of a product that is yet to be computed.
-    pub(super) fn waiting(product: Product) -> Expression {
-        let view = View::dense(WAITING, Kind::F, &product.dims);
-        Expression { product: Some(Arc::new(product)), ..Expression::of(view) }
+    /// Creates an expression for the result of a product that is not computed yet.
+    pub(super) fn deferred(product: Product) -> Expression {
+        let view = View::contiguous(DEFERRED, Kind::F, &product.dims);
+        Expression { product: Some(Arc::new(product)), ..Expression::from_view(view) }
     }
 
-    /// With another added.
+    /// Adds another expression.
     pub(super) fn plus(mut self, other: &Expression) -> Expression {
-        let own = self.terms.len() - 1;
-        let place = self.take_in(other);
-        self.terms.push((Term::Binary(Binary::Add, own, place), Kind::F));
+        let left = self.terms.len() - 1;
+        let right = self.append(other);
+        self.terms.push((Term::Binary(Binary::Add, left, right), Kind::F));
         self
     }
 
-    /// With the results of the product, and of the second one beside it, in memory.
-    pub(super) fn stored(&self, results: &[View]) -> Expression {
+    /// Replaces the deferred product, and a separate second one, by their results in memory.
+    pub(super) fn with_results(&self, results: &[View]) -> Expression {
         let mut e = Expression { product: None, ..self.clone() };
-        for (waiting, result) in [WAITING, SECOND].into_iter().zip(results) {
+        for (deferred, result) in [DEFERRED, SECOND].into_iter().zip(results) {
             let result = result.with_dims(&self.dims);
-            e.operands.iter_mut().filter(|v| v.buffer == waiting).for_each(|v| *v = result.clone());
+            e.operands.iter_mut().filter(|v| v.buffer == deferred).for_each(|v| *v = result.clone());
         }
         e
     }
 
-    /// Whether a product's result is among the operands, its own or another's.
-    pub(super) fn waits(&self) -> bool {
+    /// Returns whether the result of a deferred product is among the operands.
+    pub(super) fn reads_product(&self) -> bool {
         self.operands.iter().any(|v| v.buffer >= SECOND)
     }
 
-    /// Both with one product for two of the same operands, when they wait for such: the sum of products alone, or two
-    /// expressions of which the first has the product.
-    pub(super) fn together(&self, other: &Expression, added: bool) -> Option<Together> {
-        let (own, second) = (self.product.as_ref()?, other.product.as_ref()?);
-        if added && self.terms.len() == 1 && other.terms.len() == 1 && self.dims == other.dims {
-            let sum = Expression::waiting(own.with(second, false)?);
-            return sum.reshaped(&self.dims).map(Together::Sum);
+    /// Fuses the deferred products of both operands of `f`, if they have the same operands: to their sum, if `f` adds the bare
+    /// products, else to a pair of expressions.
+    pub(super) fn fuse_products(&self, other: &Expression, f: Binary) -> Option<Fused> {
+        let (left, right) = (self.product.as_ref()?, other.product.as_ref()?);
+        let bare = self.terms.len() == 1 && other.terms.len() == 1 && self.dims == other.dims;
+        if f == Binary::Add && bare {
+            let sum = Expression::deferred(left.fused_with(right, Sums::Added)?);
+            return sum.reshaped(&self.dims).map(Fused::Sum);
         }
-        let product = Some(Arc::new(own.with(second, true)?));
+        let product = Some(Arc::new(left.fused_with(right, Sums::Separate)?));
         let first = Expression { product, ..self.clone() };
         let mut second = Expression { product: None, ..other.clone() };
-        second.operands.iter_mut().filter(|v| v.buffer == WAITING).for_each(|v| v.buffer = SECOND);
-        Some(Together::Pair([first, second]))
+        second.operands.iter_mut().filter(|v| v.buffer == DEFERRED).for_each(|v| v.buffer = SECOND);
+        Some(Fused::Pair([first, second]))
     }
 
-    /// The view of which this is a part that products know, and the part.
-    pub(super) fn part(&self) -> Option<(View, Transform)> {
+    /// Returns the view and the transform, if the expression is an operand transform of a stored value.
+    pub(super) fn transformed_view(&self) -> Option<(View, Transform)> {
         let [view] = self.operands.as_slice() else { return None };
-        let part = match self.terms.as_slice() {
+        let transform = match self.terms.as_slice() {
             [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Abs, 0), _)] => Transform::Abs,
             [(Term::Operand(0), Kind::F), (Term::Unary(Unary::Relu, 0), _)] => Transform::Pos,
             [(Term::Operand(0), Kind::F), (Term::Float(0.0), _), (Term::Binary(Binary::Min, 0, 1), _)] => {
@@ -159,31 +163,31 @@ impl Expression {
             }
             _ => return None,
         };
-        (view.buffer < SECOND).then(|| (view.broadcast(&self.dims), part))
+        (view.buffer < SECOND).then(|| (view.broadcast(&self.dims), transform))
     }
 
-    /// Under other dimensions, when strides can say so of all operands.
+    /// Returns the expression with other dimensions, if strides can express that for all operands.
     pub(super) fn reshaped(&self, dims: &[usize]) -> Option<Expression> {
         let operands = self.operands.iter().map(|v| v.broadcast(&self.dims).reshaped(dims));
         Some(Expression { operands: operands.collect::<Option<_>>()?, dims: dims.to_vec(), ..self.clone() })
     }
 
-    /// What follows the product, with the operands, when its kernel can do that.
+    /// Returns the expression as an epilogue of its product and the epilogue's operands, if the product's kernel supports it.
     pub(super) fn epilogue(&self) -> Option<(Epilogue, Vec<View>)> {
         let product = self.product.as_ref().filter(|_| self.status.is_none())?;
-        let (mut beside, mut reaches, mut numbers) = (vec![], vec![], vec![]);
+        let (mut operands, mut broadcasts, mut numbers) = (vec![], vec![], vec![]);
         for view in &self.operands {
             if view.buffer >= SECOND {
-                numbers.push(WAITING - view.buffer);
+                numbers.push(DEFERRED - view.buffer);
                 continue;
             }
             let view = view.broadcast(&self.dims);
             let view = if self.dims == product.dims { view } else { view.reshaped(&product.dims)? };
-            reaches.push(product.reach(&view).filter(|_| view.kind == Kind::F)?);
-            beside.push(view);
-            numbers.push(product.sums() + reaches.len() - 1);
+            broadcasts.push(product.broadcast(&view).filter(|_| view.kind == Kind::F)?);
+            operands.push(view);
+            numbers.push(product.sum_count() + broadcasts.len() - 1);
         }
-        // The product alone is stored as it is.
+        // The bare product needs no epilogue.
         if self.terms.len() == 1 {
             return Some((Epilogue::default(), vec![]));
         }
@@ -192,6 +196,7 @@ impl Expression {
             other => (other.clone(), *kind),
         };
         let terms: Vec<_> = self.terms.iter().map(numbered).collect();
-        Epilogue::takes(&terms, reaches.len()).then_some((Epilogue { operands: reaches, terms }, beside))
+        Epilogue::takes(&terms, broadcasts.len())
+            .then_some((Epilogue { operands: broadcasts, terms }, operands))
     }
 }

@@ -1,4 +1,4 @@
-//! Places of indices that are known at run time.
+//! Grouping of indices that are known only at run time.
 
 use dlbc_ptx::kernel::index::{self, IndexParams};
 use dlbc_ptx::kernel::pointwise::Kind;
@@ -7,8 +7,8 @@ use super::order::bits;
 use super::{Planner, Use, View};
 
 impl Planner {
-    /// The places of the indices by rising index, and where each index begins among them.
-    pub(super) fn places(&mut self, indices: View, status: View, dim: usize) -> [View; 2] {
+    /// Sorts the positions of indices by index. Returns the sorted positions and the first of each index among them.
+    pub(super) fn group_by_index(&mut self, indices: View, status: View, dim: usize) -> [View; 2] {
         let n = indices.elems();
         let params = IndexParams { n: n as u32, dim: dim as u32, ..IndexParams::default() };
         let keys = self.buffer(Kind::B, &[1, n]);
@@ -17,7 +17,7 @@ impl Planner {
             let [indices, keys, status] = [at[0], at[1], at[2]];
             IndexParams { indices, keys, status, count: params.n, ..params }
         });
-        let order = self.ordered(&keys, bits(dim));
+        let order = self.sort(&keys, bits(dim));
         let starts = self.buffer(Kind::B, &[dim + 1]);
         let count = dim as u32 + 1;
         let uses = vec![(Use::Read, keys), (Use::Read, order.clone()), (Use::Write, starts.clone())];

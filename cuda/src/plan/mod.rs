@@ -1,5 +1,6 @@
-//! From a program to launches: views, chains, kernels, and how long each buffer lives.
+//! Lowering of a program to launches: views of buffers, fused elementwise expressions, kernels, and the lifetime of each buffer.
 
+mod buffer;
 mod chain;
 mod expression;
 mod index;
@@ -17,204 +18,172 @@ mod transpose;
 mod view;
 mod windows;
 
+pub(crate) use buffer::{Addresses, Buffer, Location};
 pub(crate) use view::View;
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use dlbc_backend::{BackendError, Stage, Unsupported, count_reads, split_stages};
+use dlbc_backend::{BackendError, Precision, Stage, Unsupported, count_reads, split_stages};
 use dlbc_ops::graph::{Graph, NodeId, PrintOp, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Tensor};
 use dlbc_ptx::kernel::pointwise::Kind;
-use dlbc_ptx::{Kernel, Params, Region};
+use dlbc_ptx::{Kernel, Params};
 
-use crate::memory::{Interval, place};
-use dlbc_backend::Precision;
+use crate::memory::{Interval, assign_offsets};
 use expression::Expression;
 use recompute::Cut;
 
-/// Where a buffer lies.
-pub(crate) enum Home {
-    /// In the plan's block of memory.
-    Arena,
-    /// A constant of the program: on the device once, whatever the plans.
-    Constant(Tensor),
-    /// Words that the plan itself needs, in its block.
-    Table(Vec<u32>),
-}
-
-/// Bytes on the device, and the steps that they live through.
-pub(crate) struct Buffer {
-    pub(crate) home: Home,
-    pub(crate) bytes: u64,
-    pub(crate) first: usize,
-    pub(crate) last: usize,
-}
-
-impl Buffer {
-    /// What the memory plan sees: constants take no place.
-    pub(crate) fn interval(&self) -> Interval {
-        let bytes = match self.home {
-            Home::Constant(_) => 0,
-            Home::Arena | Home::Table(_) => self.bytes.max(4),
-        };
-        Interval { bytes, first: self.first, last: self.last.max(self.first) }
-    }
-}
-
-/// Addresses and sizes of the buffers.
-#[derive(Default)]
-pub(crate) struct Addresses(Vec<(u64, u64)>);
-
-impl Addresses {
-    pub(crate) fn push(&mut self, address: u64, bytes: u64) {
-        self.0.push((address, bytes));
-    }
-
-    /// Of a view's first element.
-    pub(crate) fn of(&self, view: &View) -> u64 {
-        self.0[view.buffer].0.wrapping_add_signed(view.offset * i64::from(view.kind.bytes()))
-    }
-
-    /// The buffer of a view.
-    pub(crate) fn region(&self, view: &View) -> Region {
-        let (address, bytes) = self.0[view.buffer];
-        Region { address, bytes }
-    }
-}
-
-/// Makes a parameter block from the addresses.
-type Block = Box<dyn Fn(&Addresses) -> Vec<u8> + Send>;
+/// Builds a parameter block, once addresses are known.
+type BuildParams = Box<dyn Fn(&Addresses) -> Vec<u8> + Send>;
 
 /// A launch before addresses are known.
 pub(crate) struct Step {
+    /// Index of the kernel in [`Lowered::kernels`].
     pub(crate) kernel: usize,
     pub(crate) grid: [u32; 3],
-    pub(crate) params: Block,
+    pub(crate) params: BuildParams,
+    /// Views that the kernel reads.
     pub(crate) reads: Vec<View>,
+    /// Views of whose buffers the kernel writes every word.
     pub(crate) writes: Vec<View>,
+    /// Views of whose buffers the kernel writes some words, or that it reads and writes.
     pub(crate) updates: Vec<View>,
 }
 
-/// What a launch does with a view.
+/// Access of a launch to the buffer of a view.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Use {
     Read,
-    /// Every word of it.
+    /// Writes every word.
     Write,
-    /// Some words of it, or reads and writes.
+    /// Writes some words, or reads and writes.
     Update,
+}
+
+/// An output of a stage.
+pub(crate) struct StageOutput {
+    pub(crate) output: Output,
+    pub(crate) view: View,
+    /// Element type of the output in the program; the device may use another one.
+    pub(crate) dtype: DType,
 }
 
 /// A stage of a lowered program.
 #[derive(Default)]
-pub(crate) struct Part {
+pub(crate) struct StagePlan {
     pub(crate) steps: Vec<Step>,
-    /// Steps that run several times, one after another: which and how often, in order and apart.
+    /// Ranges of steps that run several times, and how often; in order and disjoint.
     pub(crate) loops: Vec<(Range<usize>, usize)>,
     pub(crate) inputs: Vec<(String, View)>,
-    pub(crate) outputs: Vec<(Output, View, DType)>,
+    pub(crate) outputs: Vec<StageOutput>,
+    /// Status words, one per entry of `status_messages`; a failing step sets its word.
     pub(crate) status: Option<View>,
-    pub(crate) complaints: Vec<String>,
+    pub(crate) status_messages: Vec<String>,
 }
 
-impl Part {
-    /// All steps in order: which run as often as what.
+impl StagePlan {
+    /// Divides all steps into consecutive ranges, each with the number of times that it runs.
     pub(crate) fn runs(&self) -> Vec<(Range<usize>, usize)> {
-        let (mut runs, mut at) = (vec![], 0);
+        let (mut runs, mut end) = (vec![], 0);
         for (steps, times) in &self.loops {
-            runs.push((at..steps.start, 1));
+            runs.push((end..steps.start, 1));
             runs.push((steps.clone(), *times));
-            at = steps.end;
+            end = steps.end;
         }
-        runs.push((at..self.steps.len(), 1));
+        runs.push((end..self.steps.len(), 1));
         runs.retain(|(steps, _)| !steps.is_empty());
         runs
     }
 }
 
-/// A program as launches.
+/// A program lowered to launches.
 pub(crate) struct Lowered {
     pub(crate) buffers: Vec<Buffer>,
     pub(crate) kernels: Vec<Kernel>,
-    /// What depends on constants alone and runs once, the forward, the reverse.
-    pub(crate) parts: [Part; 3],
+    /// Setup, which depends on constants only and runs once, then forward and reverse.
+    pub(crate) stages: [StagePlan; 3],
+    /// Bytes of the values that the forward saves for the reverse.
     pub(crate) saved_bytes: u64,
-    /// Segments that the forward is cut into; the values of all but the last are computed again in the reverse.
+    /// Segments of the forward. The reverse recomputes the values of all but the last segment.
     pub(crate) segments: usize,
-    /// Where each buffer lies in the plan's block, and the block's size.
+    /// Offset of each buffer in the plan's block.
     pub(crate) offsets: Vec<u64>,
+    /// Size of the plan's block.
     pub(crate) bytes: u64,
 }
 
-/// A value while a program is lowered.
+/// A value of the program during lowering.
 #[derive(Clone)]
-enum Made {
+enum LoweredValue {
     View(View),
-    /// An expression that its only reader may take in.
+    /// An expression that is not computed yet, so that its only reader can fuse it.
     Expression(Expression),
-    /// Scores, which their readers make again tile by tile.
+    /// Attention scores, which their readers recompute tile by tile.
     Scores,
 }
 
-/// What is known of the values of one graph: the program's, or a step's of a scan.
+/// State of lowering for one graph: the program, or the step of a scan.
 struct Scope<'a> {
     graph: &'a Graph<Prim>,
-    made: HashMap<Value, Made>,
+    values: HashMap<Value, LoweredValue>,
+    /// Number of readers of each node.
     uses: HashMap<NodeId, usize>,
-    /// Nodes that are made tile by tile.
+    /// Attention scores, which are computed tile by tile and not stored.
     scores: HashSet<NodeId>,
-    /// Of a softmax of scores: each row's maximum and sum of exponentials.
+    /// Maximum and sum of exponentials of each row, for each softmax of scores.
     statistics: HashMap<NodeId, [View; 2]>,
-    /// The product that made them in passing: it does so too when it is computed again.
-    mixers: HashMap<NodeId, NodeId>,
+    /// For each softmax, the product whose kernel also stores the statistics. It does so again when it is recomputed.
+    statistics_source: HashMap<NodeId, NodeId>,
 }
 
 impl<'a> Scope<'a> {
     fn new(graph: &'a Graph<Prim>) -> Scope<'a> {
         Scope {
             graph,
-            made: HashMap::new(),
+            values: HashMap::new(),
             uses: HashMap::new(),
             scores: HashSet::new(),
             statistics: HashMap::new(),
-            mixers: HashMap::new(),
+            statistics_source: HashMap::new(),
         }
     }
 }
 
-/// The part that runs once.
+/// Index of the stage that runs once.
 const SETUP: usize = 0;
 
+/// Builder of the launches and buffers of a program.
 struct Planner {
     buffers: Vec<Buffer>,
     kernels: Vec<Kernel>,
-    kernel_places: HashMap<String, usize>,
+    /// Index of each kernel by its name.
+    kernel_indices: HashMap<String, usize>,
     tables: HashMap<Vec<u32>, View>,
-    parts: [Part; 3],
+    stages: [StagePlan; 3],
     precision: Precision,
-    /// The part that steps go to.
-    into: usize,
-    /// Buffers that the first part makes.
+    /// Index of the stage to which steps are appended.
+    stage: usize,
+    /// Buffers that the setup stage computes.
     setup: HashSet<usize>,
-    /// The step being made, counted over all parts.
+    /// Number of the current step, counted over all stages.
     clock: usize,
 }
 
-/// The node being lowered, for messages.
-fn wrong(scope: &Scope, id: NodeId, message: impl std::fmt::Display) -> BackendError {
+/// Returns an error that names the node.
+fn node_error(scope: &Scope, id: NodeId, message: impl std::fmt::Display) -> BackendError {
     let node = scope.graph.node(id);
     BackendError::Node(format!("node `{}` ({}): {message}", node.name(), node.op.name()))
 }
 
-/// Lowers a program whose types are all known.
+/// Lowers a program whose dimensions are all known.
 ///
-/// The forward is cut into `segments` where there are more than 1; what they compute is computed again in the reverse.
+/// With more than one segment, the forward is cut into `segments` and the reverse recomputes their values, which saves memory.
 ///
 /// # Errors
-/// For an output that does not exist, and for what no kernel can do.
+/// When an output does not exist, or a node has no kernel.
 pub(crate) fn lower(
     graph: &Graph<Prim>,
     forward: &[Output],
@@ -222,16 +191,16 @@ pub(crate) fn lower(
     precision: Precision,
     segments: usize,
 ) -> Result<Lowered, BackendError> {
-    let whole = split_stages(graph, forward, reverse)?;
-    let scores = scores::find(graph, &whole);
-    let Cut { stages, dropped } = recompute::cut(graph, &whole, &scores, segments);
+    let stages = split_stages(graph, forward, reverse)?;
+    let scores = scores::find(graph, &stages);
+    let Cut { stages: cut, dropped } = recompute::cut(graph, &stages, &scores, segments);
     let mut p = Planner {
         buffers: vec![],
         kernels: vec![],
-        kernel_places: HashMap::new(),
+        kernel_indices: HashMap::new(),
         tables: HashMap::new(),
-        parts: [Part::default(), Part::default(), Part::default()],
-        into: SETUP,
+        stages: [StagePlan::default(), StagePlan::default(), StagePlan::default()],
+        stage: SETUP,
         setup: HashSet::new(),
         precision,
         clock: 1,
@@ -240,46 +209,45 @@ pub(crate) fn lower(
     scope.scores = scores;
     let mut constant: HashMap<NodeId, bool> = HashMap::new();
     let mut ends = [0; 2];
-    for (i, stage, names) in [(1, &stages.forward, forward), (2, &stages.reverse, reverse)] {
-        // What joins a kernel decides on bits: a node that is computed again does so as in the forward.
+    for (i, stage, names) in [(1, &cut.forward, forward), (2, &cut.reverse, reverse)] {
+        // Fusion decides on rounding, so a recomputed node is fused as in the forward.
         if i == 1 {
-            scope.uses = count_reads(graph, &whole.forward);
+            scope.uses = count_reads(graph, &stages.forward);
         } else {
-            let again = |node: &NodeId| Some((*node, *scope.uses.get(node)?));
-            let again: Vec<(NodeId, usize)> = dropped.iter().filter_map(again).collect();
-            scope.uses = count_reads(graph, &whole.reverse);
-            scope.uses.extend(again);
-            dropped.iter().for_each(|node| drop(scope.made.remove(&Value { node: *node, slot: 0 })));
+            let uses_of = |node: &NodeId| Some((*node, *scope.uses.get(node)?));
+            let recomputed: Vec<(NodeId, usize)> = dropped.iter().filter_map(uses_of).collect();
+            scope.uses = count_reads(graph, &stages.reverse);
+            scope.uses.extend(recomputed);
+            dropped.iter().for_each(|node| drop(scope.values.remove(&Value { node: *node, slot: 0 })));
         }
         p.inputs(&mut scope, stage, i);
         for id in &stage.nodes {
-            if scope.made.contains_key(&Value { node: *id, slot: 0 }) {
+            if scope.values.contains_key(&Value { node: *id, slot: 0 }) {
                 continue;
             }
             let inputs = graph.node_inputs(*id);
             let from_input = matches!(graph.op(*id), Prim::Input);
-            let fixed = !from_input && inputs.iter().all(|v| constant.get(&v.node) == Some(&true));
-            constant.insert(*id, fixed);
-            p.into = if fixed { SETUP } else { i };
-            // Both stages read what setup makes: no reader may take it in.
-            let made = p.node(&mut scope, *id)?;
-            let made = match made {
-                Made::Expression(e) if fixed => Made::View(p.emit(&e)),
-                made => made,
+            let is_constant = !from_input && inputs.iter().all(|v| constant.get(&v.node) == Some(&true));
+            constant.insert(*id, is_constant);
+            p.stage = if is_constant { SETUP } else { i };
+            // Both stages read results of setup, so no reader may fuse them.
+            let value = match p.node(&mut scope, *id)? {
+                LoweredValue::Expression(e) if is_constant => LoweredValue::View(p.emit(&e)),
+                value => value,
             };
-            scope.made.insert(Value { node: *id, slot: 0 }, made);
+            scope.values.insert(Value { node: *id, slot: 0 }, value);
         }
-        p.into = i;
+        p.stage = i;
         p.outputs(&mut scope, stage, i, names);
         ends[i - 1] = p.clock;
     }
-    for part in &p.parts {
-        if let Some(status) = &part.status {
-            p.buffers[status.buffer].bytes = 4 * part.complaints.len() as u64;
+    for stage in &p.stages {
+        if let Some(status) = &stage.status {
+            p.buffers[status.buffer].bytes = 4 * stage.status_messages.len() as u64;
         }
     }
-    p.launchable()?;
-    // What the reverse reads of the forward stays until its end, so that it can run again.
+    p.check_grids()?;
+    // Saved values live until the end of the reverse, so that it can run again.
     let [forward_end, end] = ends;
     let mut saved_bytes = 0;
     for buffer in &mut p.buffers {
@@ -289,18 +257,18 @@ pub(crate) fn lower(
         }
     }
     let intervals: Vec<Interval> = p.buffers.iter().map(Buffer::interval).collect();
-    let (offsets, bytes) = place(&intervals);
-    let (buffers, kernels, parts) = (p.buffers, p.kernels, p.parts);
-    Ok(Lowered { buffers, kernels, parts, saved_bytes, segments, offsets, bytes })
+    let (offsets, bytes) = assign_offsets(&intervals);
+    let (buffers, kernels, stages) = (p.buffers, p.kernels, p.stages);
+    Ok(Lowered { buffers, kernels, stages, saved_bytes, segments, offsets, bytes })
 }
 
-/// Blocks along y and z that a device takes.
+/// Maximum number of blocks along y and along z.
 const MAX_BLOCKS: u32 = 65535;
 
 impl Planner {
-    /// Refuses launches that no device takes.
-    fn launchable(&self) -> Result<(), BackendError> {
-        let steps = self.parts.iter().flat_map(|p| &p.steps);
+    /// Checks that every grid is within the limits of devices.
+    fn check_grids(&self) -> Result<(), BackendError> {
+        let steps = self.stages.iter().flat_map(|s| &s.steps);
         let large = steps.filter(|s| s.grid[1].max(s.grid[2]) > MAX_BLOCKS).map(|s| Unsupported {
             node: self.kernels[s.kernel].name.clone(),
             reason: format!("{:?} blocks, up to {MAX_BLOCKS} along the second and third axis", s.grid),
@@ -309,85 +277,95 @@ impl Planner {
         if nodes.is_empty() { Ok(()) } else { Err(BackendError::Unsupported { backend: "cuda", nodes }) }
     }
 
-    fn inputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize) {
+    /// Creates buffers for the inputs of a stage.
+    fn inputs(&mut self, scope: &mut Scope, stage: &Stage, index: usize) {
         let graph = scope.graph;
         for v in stage.inputs.iter().filter(|v| matches!(graph.op(v.node), Prim::Input)) {
-            let view = match scope.made.get(v) {
-                Some(Made::View(view)) => view.clone(),
+            let view = match scope.values.get(v) {
+                Some(LoweredValue::View(view)) => view.clone(),
                 _ => {
                     let dims = graph.ty(*v).shape.as_known().unwrap_or_default();
                     let view = self.buffer(Kind::of(graph.ty(*v).dtype), &dims);
-                    // An input is uploaded before its stage begins, so it takes its place from the start.
+                    // An input is uploaded before its stage begins, so it lives from the start.
                     self.buffers[view.buffer].first = 0;
                     self.buffers[view.buffer].last = usize::MAX;
-                    scope.made.insert(*v, Made::View(view.clone()));
+                    scope.values.insert(*v, LoweredValue::View(view.clone()));
                     view
                 }
             };
-            self.parts[part].inputs.push((graph.value_name(*v).to_string(), view));
+            self.stages[index].inputs.push((graph.value_name(*v).to_string(), view));
         }
     }
 
-    fn outputs(&mut self, scope: &mut Scope, stage: &Stage, part: usize, names: &[Output]) {
-        // Saved values stand after the outputs: they are made here too.
+    /// Computes the outputs of a stage and its saved values.
+    fn outputs(&mut self, scope: &mut Scope, stage: &Stage, index: usize, names: &[Output]) {
+        // Saved values follow the outputs.
         for (i, v) in stage.outputs.iter().enumerate() {
             if scope.scores.contains(&v.node) {
                 continue;
             }
             let view = self.view(scope, *v);
-            let Some(name) = names.get(i) else { continue };
-            let dense = self.dense(&view);
-            self.parts[part].outputs.push((name.clone(), dense, scope.graph.ty(*v).dtype));
+            let Some(output) = names.get(i) else { continue };
+            let (view, dtype) = (self.contiguous(&view), scope.graph.ty(*v).dtype);
+            self.stages[index].outputs.push(StageOutput { output: output.clone(), view, dtype });
         }
         self.clock += 1;
-        let kept: Vec<usize> = self.parts[part].outputs.iter().map(|(_, v, _)| v.buffer).collect();
-        for buffer in kept {
+        let buffers: Vec<usize> = self.stages[index].outputs.iter().map(|o| o.view.buffer).collect();
+        for buffer in buffers {
             self.touch(buffer);
         }
     }
 
+    /// Extends the lifetime of a buffer to the current step.
     fn touch(&mut self, buffer: usize) {
         let buffer = &mut self.buffers[buffer];
         buffer.last = buffer.last.max(self.clock);
     }
 
-    /// A new dense buffer.
+    /// Creates a contiguous buffer.
     fn buffer(&mut self, kind: Kind, dims: &[usize]) -> View {
         let bytes = dims.iter().product::<usize>() as u64 * u64::from(kind.bytes());
-        // What setup makes stays.
-        let (first, last) = match self.into {
+        // Results of setup live as long as the plan.
+        let (first, last) = match self.stage {
             SETUP => {
                 self.setup.insert(self.buffers.len());
                 (0, usize::MAX)
             }
             _ => (self.clock, self.clock),
         };
-        self.buffers.push(Buffer { home: Home::Arena, bytes, first, last });
-        View::dense(self.buffers.len() - 1, kind, dims)
+        self.buffers.push(Buffer { location: Location::Arena, bytes, first, last });
+        View::contiguous(self.buffers.len() - 1, kind, dims)
     }
 
-    /// Words that kernels read; equal ones are kept once.
+    /// Returns a table of words that kernels read. Equal tables share a buffer.
     fn table(&mut self, words: Vec<u32>) -> View {
         if let Some(view) = self.tables.get(&words) {
             return view.clone();
         }
         let bytes = 4 * words.len() as u64;
-        let view = View::dense(self.buffers.len(), Kind::B, &[words.len()]);
-        self.buffers.push(Buffer { home: Home::Table(words.clone()), bytes, first: 0, last: usize::MAX });
+        let view = View::contiguous(self.buffers.len(), Kind::B, &[words.len()]);
+        self.buffers.push(Buffer {
+            location: Location::Table(words.clone()),
+            bytes,
+            first: 0,
+            last: usize::MAX,
+        });
         self.tables.insert(words, view.clone());
         view
     }
 
+    /// Returns the index of the kernel with this name, which is emitted at its first use.
     fn kernel(&mut self, name: String, emit: impl FnOnce() -> Kernel) -> usize {
-        if let Some(place) = self.kernel_places.get(&name) {
-            return *place;
+        if let Some(index) = self.kernel_indices.get(&name) {
+            return *index;
         }
         self.kernels.push(emit());
-        self.kernel_places.insert(name, self.kernels.len() - 1);
+        self.kernel_indices.insert(name, self.kernels.len() - 1);
         self.kernels.len() - 1
     }
 
-    /// A step over views, of whose addresses in order `params` makes the parameter block; none without blocks.
+    /// Appends a launch over views, unless it has no blocks. `params` builds the parameter block from the addresses of `uses`, in
+    /// order.
     fn launch<P: Params>(
         &mut self,
         kernel: Kernel,
@@ -399,81 +377,83 @@ impl Planner {
             return;
         }
         let kernel = self.kernel(kernel.name.clone(), || kernel);
-        let of = |wanted: Use| uses.iter().filter(|(u, _)| *u == wanted).map(|(_, v)| v.clone()).collect();
-        let (reads, writes, updates) = (of(Use::Read), of(Use::Write), of(Use::Update));
+        let views = |access: Use| uses.iter().filter(|(u, _)| *u == access).map(|(_, v)| v.clone()).collect();
+        let (reads, writes, updates) = (views(Use::Read), views(Use::Write), views(Use::Update));
         let views: Vec<View> = uses.into_iter().map(|(_, v)| v).collect();
         let params = move |at: &Addresses| {
-            let addresses: Vec<u64> = views.iter().map(|v| at.of(v)).collect();
+            let addresses: Vec<u64> = views.iter().map(|v| at.address_of(v)).collect();
             params(&addresses).bytes()
         };
         self.push(Step { kernel, grid: [blocks, 1, 1], params: Box::new(params), reads, writes, updates });
     }
 
+    /// Appends a step to the current stage.
     fn push(&mut self, step: Step) {
         self.clock += 1;
-        let touched: Vec<usize> =
+        let buffers: Vec<usize> =
             step.reads.iter().chain(&step.writes).chain(&step.updates).map(|v| v.buffer).collect();
-        for buffer in touched {
+        for buffer in buffers {
             self.touch(buffer);
         }
-        self.parts[self.into].steps.push(step);
+        self.stages[self.stage].steps.push(step);
     }
 
-    /// The word that this node sets when a value is out of range.
+    /// Returns a new status word, which the node's kernel sets to report the error `message`.
     fn status(&mut self, scope: &Scope, id: NodeId, message: &str) -> View {
-        let part = &mut self.parts[self.into];
+        let stage = &mut self.stages[self.stage];
         let buffers = &mut self.buffers;
-        let words = part.status.get_or_insert_with(|| {
-            buffers.push(Buffer { home: Home::Arena, bytes: 0, first: 0, last: usize::MAX });
-            View::dense(buffers.len() - 1, Kind::B, &[1])
+        let words = stage.status.get_or_insert_with(|| {
+            buffers.push(Buffer { location: Location::Arena, bytes: 0, first: 0, last: usize::MAX });
+            View::contiguous(buffers.len() - 1, Kind::B, &[1])
         });
-        let view = View { offset: part.complaints.len() as i64, ..words.clone() };
-        part.complaints.push(match wrong(scope, id, message) {
+        let view = View { offset: stage.status_messages.len() as i64, ..words.clone() };
+        stage.status_messages.push(match node_error(scope, id, message) {
             BackendError::Node(text) => text,
             other => other.to_string(),
         });
         view
     }
 
-    /// A value in memory.
+    /// Returns a value in memory; computes it if it is an expression.
     fn view(&mut self, scope: &mut Scope, v: Value) -> View {
-        match scope.made.get(&v).cloned() {
-            Some(Made::View(view)) => view,
-            Some(Made::Expression(e)) => {
+        match scope.values.get(&v).cloned() {
+            Some(LoweredValue::View(view)) => view,
+            Some(LoweredValue::Expression(e)) => {
                 let view = self.emit(&e);
-                scope.made.insert(v, Made::View(view.clone()));
+                scope.values.insert(v, LoweredValue::View(view.clone()));
                 view
             }
-            // Nodes come after their operands, and scores are read by those alone that make them again.
-            Some(Made::Scores) | None => View::dense(0, Kind::F, &[]),
+            // Unreachable: nodes follow their operands, and only kernels that recompute scores read them.
+            Some(LoweredValue::Scores) | None => View::contiguous(0, Kind::F, &[]),
         }
     }
 
-    /// A value in memory, dense.
-    fn dense_view(&mut self, scope: &mut Scope, v: Value) -> View {
+    /// Returns a value in memory, contiguous; copies it if necessary.
+    fn contiguous_view(&mut self, scope: &mut Scope, v: Value) -> View {
         let view = self.view(scope, v);
-        if view.is_dense() {
+        if view.is_contiguous() {
             return view;
         }
-        let dense = self.dense(&view);
-        scope.made.insert(v, Made::View(dense.clone()));
-        dense
+        let copy = self.contiguous(&view);
+        scope.values.insert(v, LoweredValue::View(copy.clone()));
+        copy
     }
 
-    /// The same elements, dense.
-    fn dense(&mut self, view: &View) -> View {
-        if view.is_dense() {
+    /// Returns a contiguous view of the same elements; copies them if necessary.
+    fn contiguous(&mut self, view: &View) -> View {
+        if view.is_contiguous() {
             return view.clone();
         }
-        let copied = self.transpose(view);
-        copied.unwrap_or_else(|| self.emit(&Expression::of(view.clone())))
+        let copy = self.transpose(view);
+        copy.unwrap_or_else(|| self.emit(&Expression::from_view(view.clone())))
     }
 
+    /// Returns a constant of the program.
     fn constant(&mut self, t: &Tensor) -> View {
         let kind = Kind::of(t.dtype());
         let bytes = t.elems() as u64 * u64::from(kind.bytes());
-        let view = View::dense(self.buffers.len(), kind, t.dims());
-        self.buffers.push(Buffer { home: Home::Constant(t.clone()), bytes, first: 0, last: 0 });
+        let view = View::contiguous(self.buffers.len(), kind, t.dims());
+        self.buffers.push(Buffer { location: Location::Constant(t.clone()), bytes, first: 0, last: 0 });
         view
     }
 }

@@ -4,18 +4,18 @@ use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
 use dlbc_ops::prim::Prim;
 
-use super::prim::{At, implementation};
-use super::{Made, Planner, Scope, wrong};
+use super::prim::{NodeContext, implementation};
+use super::{LoweredValue, Planner, Scope, node_error};
 
-/// Elements of a tensor: indices are 32 bits wide.
+/// Maximum number of elements of a tensor, since indices have 32 bits.
 const MAX_ELEMS: u64 = i32::MAX as u64;
 
 impl Planner {
-    /// Lowers a node whose operands are there.
-    pub(super) fn node(&mut self, scope: &mut Scope, id: NodeId) -> Result<Made, BackendError> {
+    /// Lowers a node whose operands are lowered.
+    pub(super) fn node(&mut self, scope: &mut Scope, id: NodeId) -> Result<LoweredValue, BackendError> {
         let graph = scope.graph;
         let ty = graph.node(id).types[0].clone();
-        let dims = ty.shape.as_known().ok_or_else(|| wrong(scope, id, "a dimension is not known"))?;
+        let dims = ty.shape.as_known().ok_or_else(|| node_error(scope, id, "a dimension is not known"))?;
         let elems = dims.iter().try_fold(1u64, |n, d| n.checked_mul(*d as u64));
         if elems.is_none_or(|n| n > MAX_ELEMS) {
             let node = graph.node(id).name().to_string();
@@ -24,16 +24,16 @@ impl Planner {
         }
         let inputs = graph.node_inputs(id);
         if scope.scores.contains(&id) {
-            return Ok(Made::Scores);
+            return Ok(LoweredValue::Scores);
         }
         if inputs.iter().any(|v| scope.scores.contains(&v.node)) {
-            return self.of_scores(scope, id, &dims).map(Made::View);
+            return self.lower_score_reader(scope, id, &dims).map(LoweredValue::View);
         }
         match (graph.op(id), implementation(graph.op(id))) {
-            (_, Some(prim)) => prim.plan(self, &mut At { scope, id, inputs, dims }),
-            (Prim::Const(t), None) => Ok(Made::View(self.constant(t))),
-            // Inputs of a graph are there before its nodes.
-            (_, None) => Ok(Made::View(self.view(scope, Value { node: id, slot: 0 }))),
+            (_, Some(prim)) => prim.plan(self, &mut NodeContext { scope, id, inputs, dims }),
+            (Prim::Const(t), None) => Ok(LoweredValue::View(self.constant(t))),
+            // Inputs of a graph have views before its nodes are lowered.
+            (_, None) => Ok(LoweredValue::View(self.view(scope, Value { node: id, slot: 0 }))),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Movement that views cannot say: each element of the result picks one of the operand, or the fill.
+//! Data movement that views cannot express: each element of the result is an element of the operand, or the fill value.
 
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::pick::{self, MISSING, PickParams};
@@ -7,24 +7,24 @@ use dlbc_ptx::kernel::pointwise::Kind;
 use super::view::collapse;
 use super::{Planner, Step, View};
 
-/// For each index along an axis of the result, the operand's offset; `None` picks the fill.
+/// Offset in the operand for each index along an axis of the result; `None` selects the fill value.
 pub(super) type Table = Vec<Option<i64>>;
 
-/// The table that takes a whole axis as it is.
-pub(super) fn whole(dim: usize, stride: i64) -> Table {
+/// Returns the table that copies an axis unchanged.
+pub(super) fn unchanged(dim: usize, stride: i64) -> Table {
     (0..dim as i64).map(|i| Some(i * stride)).collect()
 }
 
 impl Planner {
-    /// The elements of `x` at the sums of table entries.
+    /// Gathers elements of `x`; the offset of each is the sum of one table entry per axis.
     pub(super) fn pick(&mut self, x: View, tables: &[Table], fill: f32, dims: &[usize]) -> View {
         let out = self.buffer(x.kind, dims);
         let count = out.elems() as u32;
         if count == 0 {
             return out;
         }
-        // Axes that are taken whole and lie evenly are one; the kernel knows up to eight.
-        let (dims, tables) = joined(dims, tables);
+        // Unchanged axes with uniform strides are merged, since the kernel supports up to eight axes.
+        let (dims, tables) = merge_axes(dims, tables);
         let starts = std::array::from_fn(|axis| tables.iter().take(axis).map(Vec::len).sum::<usize>() as u32);
         let words: Vec<u32> =
             tables.iter().flatten().map(|entry| entry.map_or(MISSING, |offset| offset as u32)).collect();
@@ -37,9 +37,9 @@ impl Planner {
         let kernel = pick::pick(dims.len(), x.kind.bytes());
         let kernel = self.kernel(kernel.name.clone(), || kernel);
         let dims = std::array::from_fn(|axis| dims.get(axis).map_or(1, |d| *d as u32));
-        let (source, entries, own) = (x.clone(), table.clone(), out.clone());
+        let (source, entries, target) = (x.clone(), table.clone(), out.clone());
         let params = move |at: &super::Addresses| {
-            let (x, y, table) = (at.of(&source), at.of(&own), at.of(&entries));
+            let (x, y, table) = (at.address_of(&source), at.address_of(&target), at.address_of(&entries));
             PickParams { x, y, table, fill: bits, count, dims, starts }.bytes()
         };
         let step = Step {
@@ -55,9 +55,9 @@ impl Planner {
     }
 }
 
-/// Joins neighbouring axes that are taken whole.
-fn joined(dims: &[usize], tables: &[Table]) -> (Vec<usize>, Vec<Table>) {
-    let even = |t: &Table| {
+/// Merges neighbouring axes that are copied unchanged.
+fn merge_axes(dims: &[usize], tables: &[Table]) -> (Vec<usize>, Vec<Table>) {
+    let uniform_stride = |t: &Table| {
         let stride = t.get(1).copied().flatten().unwrap_or(0);
         let fits = t.iter().enumerate().all(|(i, e)| *e == Some(i as i64 * stride));
         fits.then_some(stride)
@@ -69,11 +69,11 @@ fn joined(dims: &[usize], tables: &[Table]) -> (Vec<usize>, Vec<Table>) {
         let (dims, lists) = collapse(&dims, &[&strides]);
         for (dim, stride) in dims.iter().zip(&lists[0]) {
             out_dims.push(*dim);
-            out.push(whole(*dim, *stride));
+            out.push(unchanged(*dim, *stride));
         }
     };
     for (dim, table) in dims.iter().zip(tables) {
-        match even(table) {
+        match uniform_stride(table) {
             Some(stride) => run.push((*dim, stride)),
             None => {
                 flush(&mut run, &mut out_dims, &mut out);

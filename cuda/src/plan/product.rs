@@ -1,141 +1,158 @@
-//! Matrix products: which variant, how operands lie, in how many slices.
+//! Matrix products: choice of variant and tile, layouts of operands, and slices of the depth.
 
 use dlbc_ops::prim::Transform;
 use dlbc_ptx::Params as _;
 use dlbc_ptx::kernel::conv::{Conv, ConvParams};
-use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
-use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, ROWS, Second, Skinny, Tile, integer};
+use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue};
+use dlbc_ptx::kernel::gemm::{Gemm, GemmParams, Layout, Math, ROWS, SecondProduct, Skinny, Tile, integer};
 use dlbc_ptx::kernel::pointwise::Kind;
 
 use super::expression::Expression;
-use super::view::{collapse, words};
-use super::{Addresses, Block, Planner, Step, Use, View};
+use super::view::{collapse, kernel_strides};
+use super::{Addresses, BuildParams, Planner, Step, Use, View};
 use dlbc_backend::Precision;
 
-/// Blocks that fill a large device.
+/// Number of blocks that fills a large device.
 const MANY_BLOCKS: usize = 132;
-/// Elements of a right operand that is worth a kernel of few rows.
-const STREAMED: usize = 1 << 15;
-/// Slices of the depth, and how deep each is at least. Their sums are added by what follows, which takes a launch of its own, so
-/// that two slices are not worth it. Chosen by arithmetic, not yet by measurement.
+/// Minimum size of a right operand, in elements, for the kernel with few rows.
+const MIN_STREAMED: usize = 1 << 15;
+/// Maximum number of slices of the depth. Their sums are added in another launch, so two slices do not pay. Chosen by arithmetic,
+/// not yet by measurement.
 const MAX_SLICES: usize = 8;
+/// Minimum depth of a slice.
 const MIN_SLICE: usize = 256;
 
-/// What is launched.
+/// Kernel and parameters of a product. `operands` are its operands in memory.
 #[derive(Clone)]
 pub(super) enum Work {
     Gemm {
         variant: Gemm,
         params: GemmParams,
-        sides: [View; 2],
+        operands: [View; 2],
     },
-    /// Of few rows and much else.
+    /// A product with few rows and a large right operand.
     Skinny {
         variant: Skinny,
         params: GemmParams,
-        sides: [View; 2],
+        operands: [View; 2],
     },
     Conv {
         variant: Conv,
         params: ConvParams,
         /// Data, weights, table.
-        sides: [View; 3],
+        operands: [View; 3],
     },
 }
 
-/// A product or a convolution before it is launched.
+/// Treatment of the sums of a second product.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Sums {
+    /// The kernel adds them to those of the first product.
+    Added,
+    /// The epilogue gets them as a second operand.
+    Separate,
+}
+
+/// A product or a convolution that is not computed yet.
 #[derive(Clone)]
 pub(super) struct Product {
     pub(super) work: Work,
-    /// Of the result.
+    /// Dimensions of the result.
     pub(super) dims: Vec<usize>,
 }
 
 impl Product {
-    /// How an operand of the result's dimensions lies beside it, when kernels know that.
-    pub(super) fn reach(&self, view: &View) -> Option<Reach> {
-        if view.is_dense() {
-            return Some(Reach::Full);
+    /// Returns the broadcast of an epilogue's operand, if kernels support it. The operand has the dimensions of the result.
+    pub(super) fn broadcast(&self, view: &View) -> Option<Broadcast> {
+        if view.is_contiguous() {
+            return Some(Broadcast::Full);
         }
         let moving =
             self.dims.iter().zip(&view.strides).enumerate().filter(|(_, (d, s))| **d != 1 && **s != 0);
         let moving: Vec<(usize, i64)> = moving.map(|(axis, (_, s))| (axis, *s)).collect();
         let rank = self.dims.len();
         match (moving.as_slice(), &self.work) {
-            ([], _) => Some(Reach::One),
-            ([(axis, 1)], Work::Gemm { .. } | Work::Skinny { .. }) if axis + 1 == rank => Some(Reach::Column),
-            ([(axis, 1)], Work::Gemm { .. } | Work::Skinny { .. }) if axis + 2 == rank => Some(Reach::Row),
-            ([(1, 1)], Work::Conv { .. }) => Some(Reach::Row),
+            ([], _) => Some(Broadcast::Scalar),
+            ([(axis, 1)], Work::Gemm { .. } | Work::Skinny { .. }) if axis + 1 == rank => {
+                Some(Broadcast::Column)
+            }
+            ([(axis, 1)], Work::Gemm { .. } | Work::Skinny { .. }) if axis + 2 == rank => {
+                Some(Broadcast::Row)
+            }
+            ([(1, 1)], Work::Conv { .. }) => Some(Broadcast::Row),
             _ => None,
         }
     }
 }
 
 impl Product {
-    /// How many sums it has for what follows.
-    pub(super) fn sums(&self) -> usize {
+    /// Returns the number of sums per element that the epilogue gets.
+    pub(super) fn sum_count(&self) -> usize {
         let second = match &self.work {
             Work::Gemm { variant, .. } => variant.second,
             Work::Conv { variant, .. } => variant.second,
             Work::Skinny { .. } => None,
         };
-        if second.is_some_and(|s| s.apart) { 2 } else { 1 }
+        if second.is_some_and(|s| s.separate) { 2 } else { 1 }
     }
 
-    /// One kernel for this product and another of other parts of the same operands, when tensor cores compute both.
-    pub(super) fn with(&self, other: &Product, apart: bool) -> Option<Product> {
-        let plain = |parts: [Transform; 2], second: Option<Second>| {
-            second.is_none() && !parts.contains(&Transform::One)
+    /// Fuses this product with another of the same operands under other transforms, if tensor cores compute both.
+    pub(super) fn fused_with(&self, other: &Product, sums: Sums) -> Option<Product> {
+        let separate = sums == Sums::Separate;
+        let plain = |transforms: [Transform; 2], second: Option<SecondProduct>| {
+            second.is_none() && !transforms.contains(&Transform::One)
         };
-        let mut made = self.clone();
-        match (&mut made.work, &other.work) {
+        let mut fused = self.clone();
+        match (&mut fused.work, &other.work) {
             (
-                Work::Gemm { variant, params, sides },
-                Work::Gemm { variant: theirs, params: their_params, sides: their_sides },
+                Work::Gemm { variant, params, operands },
+                Work::Gemm { variant: other, params: other_params, operands: other_operands },
             ) => {
-                let same = *params == *their_params && *sides == *their_sides;
-                let fits = plain(variant.parts, variant.second) && plain(theirs.parts, theirs.second);
+                let same = *params == *other_params && *operands == *other_operands;
+                let fits = plain(variant.transforms, variant.second) && plain(other.transforms, other.second);
                 let math = variant.tile.math().filter(|_| same && fits)?;
-                // Sums of both find registers in the smaller tile.
+                // Only the smaller tile has registers for both sums.
                 variant.tile = Tile::tensor(math);
                 params.tiles = params.n.div_ceil(variant.tile.columns);
-                variant.second = Some(Second { parts: theirs.parts, apart });
+                variant.second = Some(SecondProduct { transforms: other.transforms, separate });
             }
             (
-                Work::Conv { variant, params, sides },
-                Work::Conv { variant: theirs, params: their_params, sides: their_sides },
+                Work::Conv { variant, params, operands },
+                Work::Conv { variant: other, params: other_params, operands: other_operands },
             ) => {
-                let same = *params == *their_params && *sides == *their_sides && variant.way == theirs.way;
-                let fits = plain(variant.parts, variant.second) && plain(theirs.parts, theirs.second);
+                let same = *params == *other_params
+                    && *operands == *other_operands
+                    && variant.direction == other.direction;
+                let fits = plain(variant.transforms, variant.second) && plain(other.transforms, other.second);
                 let math = variant.tile.and_then(Tile::math).filter(|_| same && fits)?;
                 variant.tile = Some(Tile::tensor(math));
-                variant.second = Some(Second { parts: theirs.parts, apart });
+                variant.second = Some(SecondProduct { transforms: other.transforms, separate });
             }
             _ => return None,
         }
-        Some(made)
+        Some(fused)
     }
 
-    /// Each of the products whose sums are apart.
-    pub(super) fn apart(&self) -> Vec<Product> {
-        let alone = |of_second: bool| {
-            let mut made = self.clone();
-            let (parts, second) = match &mut made.work {
-                Work::Gemm { variant, .. } => (&mut variant.parts, &mut variant.second),
-                Work::Conv { variant, .. } => (&mut variant.parts, &mut variant.second),
-                Work::Skinny { .. } => return made,
+    /// Splits a product with a separate second one into two products; returns any other unchanged.
+    pub(super) fn separate(&self) -> Vec<Product> {
+        let single = |is_second: bool| {
+            let mut product = self.clone();
+            let (transforms, second) = match &mut product.work {
+                Work::Gemm { variant, .. } => (&mut variant.transforms, &mut variant.second),
+                Work::Conv { variant, .. } => (&mut variant.transforms, &mut variant.second),
+                Work::Skinny { .. } => return product,
             };
-            if let Some(own) = second.filter(|s| s.apart) {
-                *parts = if of_second { own.parts } else { *parts };
+            if let Some(separate) = second.filter(|s| s.separate) {
+                *transforms = if is_second { separate.transforms } else { *transforms };
                 *second = None;
             }
-            made
+            product
         };
-        (0..self.sums()).map(|i| alone(i == 1)).collect()
+        (0..self.sum_count()).map(|i| single(i == 1)).collect()
     }
 }
 
-/// The tile for a product of so many rows, columns and depth; by shapes alone.
+/// Chooses the tile of a product, by shapes alone.
 pub(super) fn tile(precision: Precision, [rows, columns, depth]: [usize; 3], batch: usize) -> Tile {
     let math = match precision {
         Precision::Tf32x3 => Some(Math::Split),
@@ -143,13 +160,13 @@ pub(super) fn tile(precision: Precision, [rows, columns, depth]: [usize; 3], bat
         Precision::Bf16 => Some(Math::Bf16),
         Precision::Simt => None,
     };
-    let many = |t: Tile| blocks(t, [rows, columns], batch) >= MANY_BLOCKS;
+    let fills_device = |t: Tile| blocks(t, [rows, columns], batch) >= MANY_BLOCKS;
     if rows <= 16 {
         Tile::FLAT
     } else if let Some(math) = math.filter(|_| columns >= 32 && depth >= 16) {
         let large = Tile::large_tensor(math);
-        if many(large) { large } else { Tile::tensor(math) }
-    } else if many(Tile::LARGE) {
+        if fills_device(large) { large } else { Tile::tensor(math) }
+    } else if fills_device(Tile::LARGE) {
         Tile::LARGE
     } else {
         Tile::SMALL
@@ -160,49 +177,57 @@ fn blocks(tile: Tile, [rows, columns]: [usize; 2], batch: usize) -> usize {
     rows.div_ceil(tile.rows as usize) * columns.div_ceil(tile.columns as usize) * batch
 }
 
-/// The depth of a slice: where blocks are few and deep, several share the depth of one. By shapes alone.
+/// Chooses the depth of a slice, by shapes alone: if blocks are few and deep, several share the depth of one.
 pub(super) fn slice(tile: Tile, [rows, columns, depth]: [usize; 3], batch: usize) -> usize {
     let spare = MANY_BLOCKS / blocks(tile, [rows, columns], batch).max(1);
     let slices = match depth / MIN_SLICE {
         0..3 => 1,
-        many => spare.min(many).clamp(1, MAX_SLICES),
+        max => spare.min(max).clamp(1, MAX_SLICES),
     };
     depth.div_ceil(slices).next_multiple_of(tile.depth as usize)
 }
 
-/// How an operand lies, with its strides along lanes and depth and along the batches.
+/// Returns the layout of an operand with these strides along lanes, depth and batch.
 fn layout(v: &View, depth_first: bool, [lanes, depth]: [i64; 2], batches: &[i64]) -> Layout {
     let (near, far) = if depth_first { (depth, lanes) } else { (lanes, depth) };
     let aligned = v.offset % 4 == 0 && far % 4 == 0 && batches.iter().all(|s| s % 4 == 0);
-    Layout { depth_first, wide: near == 1 && aligned }
+    Layout { depth_first, vectorised: near == 1 && aligned }
 }
 
-/// The variant for few rows. `lanes` and `depth` are the strides of `b`.
-fn few(parts: [Transform; 2], rows: usize, b: &View, [lanes, depth]: [i64; 2], batches: &[i64]) -> Skinny {
+/// Returns the variant for few rows. `lanes`, `depth` and `batches` are the strides of `b`.
+fn skinny(
+    transforms: [Transform; 2],
+    rows: usize,
+    b: &View,
+    [lanes, depth]: [i64; 2],
+    batches: &[i64],
+) -> Skinny {
     let rows = rows.next_power_of_two() as u32;
-    let own = layout(b, depth == 1 && lanes != 1, [lanes, depth], batches);
-    // Four at a time, where no rest is left and so many sums find registers.
+    let layout = layout(b, depth == 1 && lanes != 1, [lanes, depth], batches);
+    // Vectorised if no remainder is left and the registers suffice for four times as many sums.
     let rank = b.dims.len();
-    let (axis, fits) = if own.depth_first { (rank - 2, true) } else { (rank - 1, rows <= 4) };
-    let wide = own.wide && fits && b.dims[axis].is_multiple_of(4) && parts[1] != Transform::One;
-    Skinny { parts, rows, layout: Layout { wide, ..own }, then: Epilogue::default() }
+    let (axis, fits) = if layout.depth_first { (rank - 2, true) } else { (rank - 1, rows <= 4) };
+    let vectorised =
+        layout.vectorised && fits && b.dims[axis].is_multiple_of(4) && transforms[1] != Transform::One;
+    Skinny { transforms, rows, layout: Layout { vectorised, ..layout }, epilogue: Epilogue::default() }
 }
 
+/// Returns the last `N` values, with `fill` in front if there are fewer.
 fn array<const N: usize, T: Copy>(values: &[T], fill: T) -> [T; N] {
     std::array::from_fn(|i| values.get((i + values.len()).wrapping_sub(N)).copied().unwrap_or(fill))
 }
 
 impl Planner {
-    /// `part(a) · part(b)`.
+    /// Lowers the matrix product of two transformed operands; each may be transposed.
     pub(super) fn product(
         &mut self,
         [a, b]: [View; 2],
-        parts: [Transform; 2],
-        [ta, tb]: [bool; 2],
+        transforms: [Transform; 2],
+        [a_transposed, b_transposed]: [bool; 2],
         dims: &[usize],
     ) -> Expression {
         if dims.contains(&0) {
-            return Expression::of(self.buffer(a.kind, dims));
+            return Expression::from_view(self.buffer(a.kind, dims));
         }
         let rank = dims.len();
         let (m, n, batch) = (dims[rank - 2], dims[rank - 1], &dims[..rank - 2]);
@@ -215,7 +240,7 @@ impl Planner {
             }
             v
         };
-        let (a, b) = (matrix(&a, ta), matrix(&b, tb));
+        let (a, b) = (matrix(&a, a_transposed), matrix(&b, b_transposed));
         let k = a.dims[a.dims.len() - 1];
         let batches = |v: &View| {
             let r = v.dims.len() - 2;
@@ -226,17 +251,17 @@ impl Planner {
         let (a_batch, b_batch) = (batches(&a), batches(&b));
         let (batch_dims, lists) = collapse(batch, &[&a_batch, &b_batch]);
         if batch_dims.len() > 4 {
-            // So many axes that lie unevenly: copies lie evenly.
+            // Too many batch axes whose strides do not merge; those of contiguous copies do.
             let whole = |p: &mut Planner, v: &View| {
                 let r = v.dims.len();
                 let full = [batch, &v.dims[r - 2..]].concat();
-                p.dense(&v.broadcast(&full))
+                p.contiguous(&v.broadcast(&full))
             };
             let (a, b) = (whole(self, &a), whole(self, &b));
-            return self.product([a, b], parts, [false, false], dims);
+            return self.product([a, b], transforms, [false, false], dims);
         }
         let last = |v: &View| [v.strides[v.strides.len() - 2], v.strides[v.strides.len() - 1]];
-        // Along the rows or columns, and along the depth.
+        // Strides along lanes and depth.
         let (a_strides, [b_depth, b_columns]) = (last(&a), last(&b));
         let b_strides = [b_columns, b_depth];
         let count: usize = batch_dims.iter().product();
@@ -245,49 +270,49 @@ impl Planner {
             n: n as u32,
             k: k as u32,
             batches: count as u32,
-            a_strides: array(&words(&a_strides), 0),
-            b_strides: array(&words(&b_strides), 0),
+            a_strides: array(&kernel_strides(&a_strides), 0),
+            b_strides: array(&kernel_strides(&b_strides), 0),
             batch: array(&batch_dims.iter().map(|d| *d as u32).collect::<Vec<_>>(), 1),
-            a_batch: array(&words(&lists[0]), 0),
-            b_batch: array(&words(&lists[1]), 0),
+            a_batch: array(&kernel_strides(&lists[0]), 0),
+            b_batch: array(&kernel_strides(&lists[1]), 0),
             ..GemmParams::default()
         };
         if a.kind != Kind::F {
-            return Expression::of(self.integer_product([a, b], parts, params, dims));
+            return Expression::from_view(self.integer_product([a, b], transforms, params, dims));
         }
-        if m <= ROWS && k * n >= STREAMED {
-            let variant = few(parts, m, &b, b_strides, &lists[1]);
+        if m <= ROWS && k * n >= MIN_STREAMED {
+            let variant = skinny(transforms, m, &b, b_strides, &lists[1]);
             params.tiles = params.n.div_ceil(variant.columns());
             let tile =
                 Tile { rows: ROWS as u32, columns: variant.columns(), depth: Skinny::DEPTH, ..Tile::FLAT };
             params.slice = slice(tile, [m, n, k], count) as u32;
-            let work = Work::Skinny { variant, params, sides: [a, b] };
-            return self.wait(Product { work, dims: dims.to_vec() });
+            let work = Work::Skinny { variant, params, operands: [a, b] };
+            return self.defer(Product { work, dims: dims.to_vec() });
         }
         let tile = tile(self.precision, [m, n, k], count);
         params.tiles = params.n.div_ceil(tile.columns);
         params.slice = slice(tile, [m, n, k], count) as u32;
-        // Neighbours in depth of `a` where neither lies side by side, of `b` only where they do.
+        // If neither axis is contiguous, copies of `a` run along the depth and those of `b` along the columns.
         let depth_first = [a_strides[1] == 1 || a_strides[0] != 1, b_strides[1] == 1 && b_strides[0] != 1];
         let layouts = [
             layout(&a, depth_first[0], a_strides, &lists[0]),
             layout(&b, depth_first[1], b_strides, &lists[1]),
         ];
-        let variant = Gemm { parts, second: None, layouts, tile, then: Epilogue::default() };
-        self.wait(Product { work: Work::Gemm { variant, params, sides: [a, b] }, dims: dims.to_vec() })
+        let variant = Gemm { transforms, second: None, layouts, tile, epilogue: Epilogue::default() };
+        self.defer(Product { work: Work::Gemm { variant, params, operands: [a, b] }, dims: dims.to_vec() })
     }
 
     fn integer_product(
         &mut self,
         [a, b]: [View; 2],
-        parts: [Transform; 2],
+        transforms: [Transform; 2],
         params: GemmParams,
         dims: &[usize],
     ) -> View {
         let out = self.buffer(a.kind, dims);
         let uses = vec![(Use::Read, a), (Use::Read, b), (Use::Write, out.clone())];
         let blocks = (out.elems() as u32).div_ceil(256);
-        self.launch(integer(parts), blocks, uses, move |at| GemmParams {
+        self.launch(integer(transforms), blocks, uses, move |at| GemmParams {
             a: at[0],
             b: at[1],
             c: at[2],
@@ -296,83 +321,86 @@ impl Planner {
         out
     }
 
-    /// A product that waits for what follows; the sum of its slices when it has several.
-    pub(super) fn wait(&mut self, product: Product) -> Expression {
+    /// Defers a product until its epilogue is known. A product with several slices is computed, and its slices are summed.
+    pub(super) fn defer(&mut self, product: Product) -> Expression {
         let (depth, slice) = match &product.work {
             Work::Gemm { params, .. } | Work::Skinny { params, .. } => (params.k, params.slice),
             Work::Conv { params, .. } => (params.k, params.slice),
         };
         let slices = depth.div_ceil(slice.max(1)) as usize;
         if slices <= 1 {
-            return Expression::waiting(product);
+            return Expression::deferred(product);
         }
         let space = self.buffer(Kind::F, &[&[slices][..], &product.dims].concat());
-        self.compute(&product, &space, true, (Epilogue::default(), vec![]));
-        let sums = (1..slices).map(|i| Expression::of(space.at(0, i)));
-        sums.fold(Expression::of(space.at(0, 0)), |e, next| e.plus(&next))
+        self.compute(&product, &space, Use::Write, (Epilogue::default(), vec![]));
+        let sums = (1..slices).map(|i| Expression::from_view(space.index_axis(0, i)));
+        sums.fold(Expression::from_view(space.index_axis(0, 0)), |e, next| e.plus(&next))
     }
 
-    /// A product into a buffer of its own.
+    /// Computes a product into a new buffer.
     pub(super) fn result(&mut self, product: &Product) -> View {
         let out = self.buffer(Kind::F, &product.dims);
-        self.compute(product, &out, true, (Epilogue::default(), vec![]));
+        self.compute(product, &out, Use::Write, (Epilogue::default(), vec![]));
         out
     }
 
-    /// Launches a product with what follows it; `whole` when `out` is all of its buffer.
+    /// Launches a product with its epilogue and the epilogue's operands. `access` is [`Use::Write`] if `out` covers its buffer, else
+    /// [`Use::Update`].
     pub(super) fn compute(
         &mut self,
         product: &Product,
         out: &View,
-        whole: bool,
-        (then, beside): (Epilogue, Vec<View>),
+        access: Use,
+        (epilogue, epilogue_operands): (Epilogue, Vec<View>),
     ) {
-        let (kernel, grid, params, mut reads): (_, _, Block, Vec<View>) = match product.work.clone() {
-            Work::Gemm { variant, params, sides } => {
-                let variant = Gemm { then, ..variant };
+        let (kernel, grid, params, mut reads): (_, _, BuildParams, Vec<View>) = match product.work.clone() {
+            Work::Gemm { variant, params, operands } => {
+                let variant = Gemm { epilogue, ..variant };
                 let kernel = self.kernel(variant.name(), || variant.emit());
-                (kernel, variant.grid(&params), gemm_block(params, &sides, out, &beside), sides.to_vec())
+                let build = gemm_params(params, &operands, out, &epilogue_operands);
+                (kernel, variant.grid(&params), build, operands.to_vec())
             }
-            Work::Skinny { variant, params, sides } => {
-                let variant = Skinny { then, ..variant };
+            Work::Skinny { variant, params, operands } => {
+                let variant = Skinny { epilogue, ..variant };
                 let kernel = self.kernel(variant.name(), || variant.emit());
-                (kernel, variant.grid(&params), gemm_block(params, &sides, out, &beside), sides.to_vec())
+                let build = gemm_params(params, &operands, out, &epilogue_operands);
+                (kernel, variant.grid(&params), build, operands.to_vec())
             }
-            Work::Conv { variant, params, sides } => {
-                let variant = Conv { then, ..variant };
+            Work::Conv { variant, params, operands } => {
+                let variant = Conv { epilogue, ..variant };
                 let grid = variant.grid(&params);
-                let params = conv_block(params, &sides, out, &beside);
+                let build = conv_params(params, &operands, out, &epilogue_operands);
                 let kernel = self.kernel(variant.name(), || variant.emit());
-                (kernel, grid, params, sides.to_vec())
+                (kernel, grid, build, operands.to_vec())
             }
         };
-        reads.extend(beside);
+        reads.extend(epilogue_operands);
         let out = vec![out.clone()];
-        let (writes, updates) = if whole { (out, vec![]) } else { (vec![], out) };
+        let (writes, updates) = if access == Use::Write { (out, vec![]) } else { (vec![], out) };
         self.push(Step { kernel, grid, params, reads, writes, updates });
     }
 }
 
-/// The parameter block of a product into `out` with the operands of what follows.
-fn gemm_block(params: GemmParams, sides: &[View; 2], out: &View, beside: &[View]) -> Block {
-    let ([left, right], out, beside) = (sides.clone(), out.clone(), beside.to_vec());
+/// Completes the parameter block of a product by the addresses of its operands, its result and its epilogue's operands.
+fn gemm_params(params: GemmParams, operands: &[View; 2], out: &View, epilogue: &[View]) -> BuildParams {
+    let ([left, right], out, epilogue) = (operands.clone(), out.clone(), epilogue.to_vec());
     Box::new(move |at| {
-        let (a, b, c, then) = (at.of(&left), at.of(&right), at.of(&out), four(at, &beside));
-        GemmParams { a, b, c, then, ..params }.bytes()
+        let [a, b, c] = [&left, &right, &out].map(|v| at.address_of(v));
+        GemmParams { a, b, c, epilogue: up_to_four(at, &epilogue), ..params }.bytes()
     })
 }
 
-/// The same of a convolution.
-fn conv_block(params: ConvParams, sides: &[View; 3], out: &View, beside: &[View]) -> Block {
-    let (sides, out, beside) = (sides.clone(), out.clone(), beside.to_vec());
+/// Completes the parameter block of a convolution in the same way.
+fn conv_params(params: ConvParams, operands: &[View; 3], out: &View, epilogue: &[View]) -> BuildParams {
+    let (operands, out, epilogue) = (operands.clone(), out.clone(), epilogue.to_vec());
     Box::new(move |at| {
-        let [data, weight, table] = sides.each_ref().map(|v| at.of(v));
-        let (out, then) = (at.of(&out), four(at, &beside));
-        ConvParams { data, weight, table, out, then, ..params }.bytes()
+        let [data, weight, table] = operands.each_ref().map(|v| at.address_of(v));
+        let (out, epilogue) = (at.address_of(&out), up_to_four(at, &epilogue));
+        ConvParams { data, weight, table, out, epilogue, ..params }.bytes()
     })
 }
 
-/// Addresses of up to four views.
-fn four(at: &Addresses, views: &[View]) -> [u64; 4] {
-    std::array::from_fn(|i| views.get(i).map_or(0, |v| at.of(v)))
+/// Returns the addresses of up to four views, padded with 0.
+fn up_to_four(at: &Addresses, views: &[View]) -> [u64; 4] {
+    std::array::from_fn(|i| views.get(i).map_or(0, |v| at.address_of(v)))
 }

@@ -1,6 +1,6 @@
-//! Where memory does not hold all that the forward saves: the forward is cut into segments, only what passes from one to the
-//! next is kept, and the reverse computes a segment's values again when it first reads them. By the same kernels from the
-//! same operands: the results have the same bits.
+//! Checkpointing, for programs whose saved values exceed the memory. The forward is cut into segments, only values that cross a
+//! boundary are saved, and the reverse recomputes the values of a segment when it first reads them. It uses the same kernels on the
+//! same operands, so the results have the same bits.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,48 +9,48 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::Prim;
 use dlbc_ops::program::SEED;
 
-/// Stages of which the second makes again what the first does not keep.
+/// Stages of which the reverse recomputes the values that the forward does not save.
 pub(super) struct Cut {
     pub(super) stages: Stages,
-    /// What the first stage computes and the second must not read from it.
+    /// Nodes of the forward whose values are not saved.
     pub(super) dropped: Vec<NodeId>,
 }
 
-/// Cuts the forward into `segments`; below 2 nothing changes. `scores` are never in memory and so not kept.
+/// Cuts the forward into `segments`; fewer than 2 change nothing. `scores` are never in memory, so they are not saved.
 pub(super) fn cut(graph: &Graph<Prim>, stages: &Stages, scores: &HashSet<NodeId>, segments: usize) -> Cut {
     if segments < 2 {
         return Cut { stages: stages.clone(), dropped: vec![] };
     }
     let computed = computed(graph, &stages.forward);
     let saved: HashSet<NodeId> = stages.saved.iter().map(|v| v.node).collect();
-    let mut kept = kept(graph, &computed, &saved, segments);
-    kept.retain(|id| !scores.contains(id));
-    let dropped: Vec<NodeId> = computed.iter().filter(|id| !kept.contains(id)).copied().collect();
-    let again: HashSet<NodeId> = dropped.iter().copied().collect();
+    let mut checkpoints = checkpoints(graph, &computed, &saved, segments);
+    checkpoints.retain(|id| !scores.contains(id));
+    let dropped: Vec<NodeId> = computed.iter().filter(|id| !checkpoints.contains(id)).copied().collect();
+    let recomputed: HashSet<NodeId> = dropped.iter().copied().collect();
 
-    // What relevance flows through comes in its order; all else when it is first read.
-    let mut order = Demand { graph, again: &again, done: HashSet::new(), nodes: vec![] };
-    let own: HashSet<NodeId> = stages.reverse.nodes.iter().copied().collect();
+    // Nodes through which relevance flows keep their order; all others are computed when they are first read.
+    let reverse: HashSet<NodeId> = stages.reverse.nodes.iter().copied().collect();
+    let mut order = Demand { graph, reverse, recomputed, visited: HashSet::new(), nodes: vec![] };
     let mut flows: HashSet<NodeId> = HashSet::new();
     for id in &stages.reverse.nodes {
         let seed = matches!(graph.op(*id), Prim::Input) && graph.node(*id).name() == SEED;
         if seed || graph.node_inputs(*id).iter().any(|v| flows.contains(&v.node)) {
             flows.insert(*id);
-            order.demand(*id, &own);
+            order.demand(*id);
         }
     }
     for v in &stages.reverse.outputs {
-        order.demand(v.node, &own);
+        order.demand(v.node);
     }
     let nodes = order.nodes;
     let mut read: HashSet<NodeId> =
         nodes.iter().flat_map(|id| graph.node_inputs(*id)).map(|v| v.node).collect();
     read.extend(stages.reverse.outputs.iter().map(|v| v.node));
-    let stays = computed.iter().filter(|id| kept.contains(id) && read.contains(id));
-    let saved: Vec<Value> = stays.map(|node| Value { node: *node, slot: 0 }).collect();
-    let named = stages.forward.outputs.len() - stages.saved.len();
-    let outputs = stages.forward.outputs[..named].iter().chain(&saved).copied().collect();
-    let given = |v: &&Value| matches!(graph.op(v.node), Prim::Input);
+    let needed = computed.iter().filter(|id| checkpoints.contains(id) && read.contains(id));
+    let saved: Vec<Value> = needed.map(|node| Value { node: *node, slot: 0 }).collect();
+    let output_count = stages.forward.outputs.len() - stages.saved.len();
+    let outputs = stages.forward.outputs[..output_count].iter().chain(&saved).copied().collect();
+    let is_input = |v: &&Value| matches!(graph.op(v.node), Prim::Input);
     Cut {
         stages: Stages {
             forward: Stage {
@@ -60,7 +60,7 @@ pub(super) fn cut(graph: &Graph<Prim>, stages: &Stages, scores: &HashSet<NodeId>
             },
             reverse: Stage {
                 nodes,
-                inputs: stages.reverse.inputs.iter().filter(given).chain(&saved).copied().collect(),
+                inputs: stages.reverse.inputs.iter().filter(is_input).chain(&saved).copied().collect(),
                 outputs: stages.reverse.outputs.clone(),
             },
             saved,
@@ -69,40 +69,40 @@ pub(super) fn cut(graph: &Graph<Prim>, stages: &Stages, scores: &HashSet<NodeId>
     }
 }
 
-/// The nodes of a stage that depend on its inputs.
+/// Returns the nodes of a stage that depend on its inputs, in order.
 fn computed(graph: &Graph<Prim>, stage: &Stage) -> Vec<NodeId> {
     let mut varies: HashSet<NodeId> = HashSet::new();
-    let mut found = vec![];
+    let mut nodes = vec![];
     for id in &stage.nodes {
         let input = matches!(graph.op(*id), Prim::Input);
         if input || graph.node_inputs(*id).iter().any(|v| varies.contains(&v.node)) {
             varies.insert(*id);
             if !input {
-                found.push(*id);
+                nodes.push(*id);
             }
         }
     }
-    found
+    nodes
 }
 
-/// What passes from one segment to the next, and what the last one saves.
-fn kept(
+/// Chooses the nodes to save: those that a later segment reads, and the saved nodes of the last segment.
+fn checkpoints(
     graph: &Graph<Prim>,
     computed: &[NodeId],
     saved: &HashSet<NodeId>,
     segments: usize,
 ) -> HashSet<NodeId> {
-    let place: HashMap<NodeId, usize> = computed.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+    let position: HashMap<NodeId, usize> = computed.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let mut last: Vec<usize> = (0..computed.len()).collect();
     for (i, id) in computed.iter().enumerate() {
         for v in graph.node_inputs(*id) {
-            if let Some(made) = place.get(&v.node) {
-                last[*made] = i;
+            if let Some(operand) = position.get(&v.node) {
+                last[*operand] = i;
             }
         }
     }
     let bytes = |i: usize| graph.node(computed[i]).types[0].bytes().unwrap_or(0);
-    // Bytes that pass each place, and bytes saved before it.
+    // Bytes of the values that live across each position, and bytes saved before it.
     let mut passing = vec![0i128; computed.len() + 1];
     let mut before = vec![0u64; computed.len() + 1];
     for i in 0..computed.len() {
@@ -117,37 +117,40 @@ fn kept(
     let reach = computed.len() / (4 * segments);
     let boundaries: Vec<usize> = (1..segments)
         .map(|s| {
-            let wanted = (u128::from(all) * s as u128 / segments as u128) as u64;
-            let at = before.partition_point(|b| *b < wanted);
-            let near = at.saturating_sub(reach)..=(at + reach).min(computed.len());
-            near.min_by_key(|i| (passing[*i], i.abs_diff(at))).unwrap_or(at)
+            let share = (u128::from(all) * s as u128 / segments as u128) as u64;
+            let even = before.partition_point(|b| *b < share);
+            let nearby = even.saturating_sub(reach)..=(even + reach).min(computed.len());
+            nearby.min_by_key(|i| (passing[*i], i.abs_diff(even))).unwrap_or(even)
         })
         .collect();
     let last_segment = boundaries.last().copied().unwrap_or(0);
-    let passes = |i: usize| boundaries.iter().any(|b| i < *b && *b <= last[i]);
-    let stays = |i: &usize| passes(*i) || (*i >= last_segment && saved.contains(&computed[*i]));
-    (0..computed.len()).filter(stays).map(|i| computed[i]).collect()
+    let crosses = |i: usize| boundaries.iter().any(|b| i < *b && *b <= last[i]);
+    let is_checkpoint = |i: &usize| crosses(*i) || (*i >= last_segment && saved.contains(&computed[*i]));
+    (0..computed.len()).filter(is_checkpoint).map(|i| computed[i]).collect()
 }
 
-/// Nodes in the order in which they are first needed.
+/// Builder of the reverse's order: each node follows the nodes that it reads.
 struct Demand<'a> {
     graph: &'a Graph<Prim>,
-    again: &'a HashSet<NodeId>,
-    done: HashSet<NodeId>,
+    /// Nodes of the reverse.
+    reverse: HashSet<NodeId>,
+    /// Nodes of the forward that the reverse recomputes.
+    recomputed: HashSet<NodeId>,
+    visited: HashSet<NodeId>,
     nodes: Vec<NodeId>,
 }
 
 impl Demand<'_> {
-    /// A node of the reverse (`own`) or one to compute again, after what it needs.
-    fn demand(&mut self, root: NodeId, own: &HashSet<NodeId>) {
+    /// Appends a node, after the nodes that it reads.
+    fn demand(&mut self, root: NodeId) {
         let mut stack = vec![(root, false)];
         while let Some((id, ready)) = stack.pop() {
             if ready {
                 self.nodes.push(id);
                 continue;
             }
-            let wanted = own.contains(&id) || self.again.contains(&id);
-            if !wanted || !self.done.insert(id) {
+            let is_computed = self.reverse.contains(&id) || self.recomputed.contains(&id);
+            if !is_computed || !self.visited.insert(id) {
                 continue;
             }
             stack.push((id, true));

@@ -1,5 +1,5 @@
-//! Which nodes are scores of an attention, `[…, m, n]` for `m` queries and `n` keys: products of rows, a softmax over the keys, and
-//! what is elementwise between and behind them. They are not kept where all their readers can make them again tile by tile.
+//! Detection of attention scores, `[…, m, n]` for `m` queries and `n` keys: products of rows, a softmax over the keys, and the
+//! elementwise nodes between and behind them. Scores are not stored if all their readers can recompute them tile by tile.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,39 +9,42 @@ use dlbc_ops::prim::{self, Prim, Reduction, Transform};
 use dlbc_ptx::kernel::attention::MAX_GROUPS;
 use dlbc_ptx::kernel::pointwise::Kind;
 
-/// Axes of scores: rows, columns, and a batch of at most four.
+/// Supported numbers of axes of scores: rows, columns, and at most four of the batch.
 const RANKS: std::ops::RangeInclusive<usize> = 2..=6;
-/// The depth of a product that is worth making again.
+/// Maximum depth of a product that is worth recomputing.
 const MAX_DEPTH: usize = 512;
-/// Products that one kernel keeps in registers.
+/// Maximum number of products in one expression, whose tiles one kernel holds in registers.
 const MAX_PRODUCTS: usize = 3;
-/// Nodes of an expression.
+/// Maximum number of nodes of an expression.
 const MAX_NODES: usize = 24;
 
+/// Search for scores.
 struct Search<'a> {
     graph: &'a Graph<Prim>,
     readers: HashMap<NodeId, Vec<NodeId>>,
-    results: HashSet<NodeId>,
-    found: HashSet<NodeId>,
+    /// Nodes that are outputs of the program.
+    outputs: HashSet<NodeId>,
+    /// Nodes that are scores, as far as the search knows.
+    scores: HashSet<NodeId>,
 }
 
-/// The nodes of both stages that need not be kept.
+/// Returns the nodes of both stages that are scores and need not be stored.
 pub(super) fn find(graph: &Graph<Prim>, stages: &Stages) -> HashSet<NodeId> {
     let nodes: HashSet<NodeId> = stages.forward.nodes.iter().chain(&stages.reverse.nodes).copied().collect();
     let saved: HashSet<_> = stages.saved.iter().collect();
     let mut search =
-        Search { graph, readers: HashMap::new(), results: HashSet::new(), found: HashSet::new() };
+        Search { graph, readers: HashMap::new(), outputs: HashSet::new(), scores: HashSet::new() };
     for id in &nodes {
         for v in graph.node_inputs(*id) {
             search.readers.entry(v.node).or_default().push(*id);
         }
     }
-    let wanted = stages.forward.outputs.iter().filter(|v| !saved.contains(v));
-    search.results.extend(wanted.chain(&stages.reverse.outputs).map(|v| v.node));
+    let outputs = stages.forward.outputs.iter().filter(|v| !saved.contains(v));
+    search.outputs.extend(outputs.chain(&stages.reverse.outputs).map(|v| v.node));
     let order: Vec<NodeId> = graph.topological().into_iter().filter(|id| nodes.contains(id)).collect();
     search.grow(&order);
     search.prune(&order);
-    search.found
+    search.scores
 }
 
 impl Search<'_> {
@@ -53,11 +56,11 @@ impl Search<'_> {
         self.graph.node_inputs(id).iter().map(|v| v.node).collect()
     }
 
-    fn elementwise(&self, id: NodeId) -> bool {
+    fn is_elementwise(&self, id: NodeId) -> bool {
         matches!(self.graph.op(id), Prim::Unary(_) | Prim::Binary(_) | Prim::Select | Prim::Cast(_))
     }
 
-    /// Whether a node's elements can be numbers of a tile.
+    /// Returns whether tiles can hold the node's elements and its operands'.
     fn fits(&self, id: NodeId) -> bool {
         let kind = |id: NodeId| Kind::of(self.graph.node(id).types[0].dtype);
         let dims = self.dims(id);
@@ -67,102 +70,104 @@ impl Search<'_> {
             && self.inputs(id).into_iter().all(|i| kind(i) != Kind::I)
     }
 
-    /// A product of rows.
-    fn product(&self, id: NodeId) -> bool {
+    /// Returns whether the node is a product of rows that is worth recomputing.
+    fn is_product(&self, id: NodeId) -> bool {
         let Prim::MatMul(prim::MatMul { a, b, ta, .. }) = self.graph.op(id) else { return false };
         let left = self.dims(self.inputs(id)[0]);
         let depth = left.get((left.len() + usize::from(!ta)).wrapping_sub(2)).copied().unwrap_or(usize::MAX);
         *a != Transform::One && *b != Transform::One && depth <= MAX_DEPTH && self.fits(id)
     }
 
-    /// Products of rows, and what is elementwise and made of one.
-    fn scored(&self, order: &[NodeId]) -> HashSet<NodeId> {
+    /// Returns products of rows and elementwise functions of them.
+    fn candidates(&self, order: &[NodeId]) -> HashSet<NodeId> {
         let end = |i: NodeId| self.dims(i).iter().rev().take(2).copied().collect::<Vec<_>>();
-        let mut scored = HashSet::new();
+        let mut candidates = HashSet::new();
         for id in order {
-            let of_scores = |i: NodeId| scored.contains(&i) && end(i) == end(*id);
-            let made = self.elementwise(*id) && self.inputs(*id).into_iter().any(of_scores);
-            if self.product(*id) || (made && self.fits(*id)) {
-                scored.insert(*id);
+            let is_operand = |i: NodeId| candidates.contains(&i) && end(i) == end(*id);
+            let is_function = self.is_elementwise(*id) && self.inputs(*id).into_iter().any(is_operand);
+            if self.is_product(*id) || (is_function && self.fits(*id)) {
+                candidates.insert(*id);
             }
         }
-        scored
+        candidates
     }
 
-    /// All that hangs together with a softmax over keys.
+    /// Adds the candidates that are connected to a softmax over keys.
     fn grow(&mut self, order: &[NodeId]) {
-        let scored = self.scored(order);
+        let candidates = self.candidates(order);
         let mut open = vec![];
         for id in order {
             if let Prim::Softmax(prim::Softmax { axis }) = self.graph.op(*id) {
                 let operand = self.inputs(*id)[0];
-                if *axis + 1 == self.dims(*id).len() && scored.contains(&operand) {
+                if *axis + 1 == self.dims(*id).len() && candidates.contains(&operand) {
                     open.extend([*id, operand]);
                 }
             }
         }
         while let Some(id) = open.pop() {
-            if !self.found.insert(id) {
+            if !self.scores.insert(id) {
                 continue;
             }
-            let row = self.row(id);
-            if self.elementwise(id) && !row {
+            let is_row = self.is_row(id);
+            if self.is_elementwise(id) && !is_row {
                 let mut operands = self.inputs(id);
-                operands.retain(|i| scored.contains(i));
+                operands.retain(|i| candidates.contains(i));
                 open.extend(operands);
             }
             let size = |id: NodeId| self.dims(id).iter().rev().take(2).product::<usize>();
             for reader in self.readers.get(&id).into_iter().flatten() {
-                let highest = matches!(
+                let is_maximum = matches!(
                     self.graph.op(*reader),
                     Prim::Reduce(prim::Reduce { kind: Reduction::Max, keep: true, .. })
                 );
-                let same =
-                    self.elementwise(*reader) && self.fits(*reader) && (size(*reader) == size(id) || row);
-                if same || (highest && !row) {
+                let is_function = self.is_elementwise(*reader)
+                    && self.fits(*reader)
+                    && (size(*reader) == size(id) || is_row);
+                if is_function || (is_maximum && !is_row) {
                     open.push(*reader);
                 }
             }
         }
     }
 
-    /// One number a row.
-    fn row(&self, id: NodeId) -> bool {
-        let maximum = |id: NodeId| matches!(self.graph.op(id), Prim::Reduce(_));
+    /// Returns whether the node has one element per row: a row's maximum, or a function of it.
+    fn is_row(&self, id: NodeId) -> bool {
+        let is_maximum = |id: NodeId| matches!(self.graph.op(id), Prim::Reduce(_));
         self.dims(id).last() == Some(&1)
-            && (maximum(id) || (self.elementwise(id) && self.inputs(id).into_iter().any(maximum)))
+            && (is_maximum(id) || (self.is_elementwise(id) && self.inputs(id).into_iter().any(is_maximum)))
     }
 
-    /// Takes out what some reader needs in memory, until nothing more has to go.
+    /// Removes nodes that some reader needs in memory, until none is left.
     fn prune(&mut self, order: &[NodeId]) {
         loop {
-            let before = self.found.len();
-            // Readers before what they read, then the other way, so that few rounds suffice.
-            let known = self.expressions(order);
+            let before = self.scores.len();
+            // Visit readers before their operands, then the reverse, so that few rounds suffice.
+            let expressions = self.expressions(order);
             for id in order.iter().rev() {
-                if self.found.contains(id) && !self.stays(*id, &known) {
-                    self.found.remove(id);
+                if self.scores.contains(id) && !self.is_recomputable(*id, &expressions) {
+                    self.scores.remove(id);
                 }
             }
-            let known = self.expressions(order);
+            let expressions = self.expressions(order);
             for id in order {
-                if self.found.contains(id) && !self.stays(*id, &known) {
-                    self.found.remove(id);
+                if self.scores.contains(id) && !self.is_recomputable(*id, &expressions) {
+                    self.scores.remove(id);
                 }
             }
-            if !self.without_softmax(order) && self.found.len() == before {
+            if !self.remove_unconnected(order) && self.scores.len() == before {
                 return;
             }
         }
     }
 
-    fn stays(&self, id: NodeId, known: &HashMap<NodeId, HashSet<NodeId>>) -> bool {
+    /// Returns whether all readers of the node can recompute it.
+    fn is_recomputable(&self, id: NodeId, expressions: &HashMap<NodeId, HashSet<NodeId>>) -> bool {
         let inputs = self.inputs(id);
-        let inside = |id: &NodeId| self.found.contains(id);
-        let made = match self.graph.op(id) {
+        let inside = |id: &NodeId| self.scores.contains(id);
+        let has_operands = match self.graph.op(id) {
             Prim::MatMul(_) => !inputs.iter().any(inside),
             Prim::Softmax(_) => inside(&inputs[0]),
-            // The maximum of what a softmax is of: its own.
+            // The row maximum of a softmax's operand.
             Prim::Reduce(prim::Reduce { axes, .. }) => {
                 let softmax = |r: &NodeId| inside(r) && matches!(self.graph.op(*r), Prim::Softmax(_));
                 axes[..] == [self.dims(inputs[0]).len() - 1]
@@ -171,21 +176,21 @@ impl Search<'_> {
             }
             _ => inputs.iter().any(inside),
         };
-        let nodes = &known[&id];
+        let nodes = &expressions[&id];
         let products = nodes.iter().filter(|n| matches!(self.graph.op(**n), Prim::MatMul(_))).count();
-        let small = products <= MAX_PRODUCTS.min(MAX_GROUPS) && nodes.len() <= MAX_NODES;
+        let is_small = products <= MAX_PRODUCTS.min(MAX_GROUPS) && nodes.len() <= MAX_NODES;
         let readers = self.readers.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let read = |reader: &NodeId| {
+        let accepts = |reader: &NodeId| {
             if inside(reader) {
                 return true;
             }
             let operands = self.inputs(*reader);
             match self.graph.op(*reader) {
                 Prim::MatMul(prim::MatMul { a, b, .. }) => {
-                    let part = if operands[0] == id { a } else { b };
+                    let transform = if operands[0] == id { a } else { b };
                     operands[0] != operands[1]
                         && !operands.iter().all(inside)
-                        && *part == Transform::Id
+                        && *transform == Transform::Id
                         && self.fits(*reader)
                 }
                 Prim::Reduce(prim::Reduce { kind: Reduction::Sum, axes, .. }) => {
@@ -195,45 +200,46 @@ impl Search<'_> {
                 _ => false,
             }
         };
-        made && small
-            && !self.results.contains(&id)
-            && readers.iter().all(read)
-            && (!self.row(id) || readers.iter().all(inside))
+        has_operands
+            && is_small
+            && !self.outputs.contains(&id)
+            && readers.iter().all(accepts)
+            && (!self.is_row(id) || readers.iter().all(inside))
     }
 
-    /// The nodes of each expression; of one that is too long, as many as it takes to see that.
+    /// Returns the nodes of each score's expression. An expression that is too long is cut off just above the limit.
     fn expressions(&self, order: &[NodeId]) -> HashMap<NodeId, HashSet<NodeId>> {
-        let mut known: HashMap<NodeId, HashSet<NodeId>> = HashMap::new();
-        for id in order.iter().filter(|id| self.found.contains(id)) {
+        let mut expressions: HashMap<NodeId, HashSet<NodeId>> = HashMap::new();
+        for id in order.iter().filter(|id| self.scores.contains(id)) {
             let mut nodes = HashSet::from([*id]);
             for input in self.inputs(*id) {
                 let whole = !matches!(self.graph.op(*id), Prim::Reduce(_)) && nodes.len() <= MAX_NODES;
-                if let Some(more) = known.get(&input).filter(|_| whole) {
+                if let Some(more) = expressions.get(&input).filter(|_| whole) {
                     nodes.extend(more);
                 }
             }
-            known.insert(*id, nodes);
+            expressions.insert(*id, nodes);
         }
-        known
+        expressions
     }
 
-    /// Takes out what no longer hangs together with a softmax; whether there was such.
-    fn without_softmax(&mut self, order: &[NodeId]) -> bool {
-        let mut kept: HashSet<NodeId> = HashSet::new();
+    /// Removes nodes that are no longer connected to a softmax. Returns whether it removed any.
+    fn remove_unconnected(&mut self, order: &[NodeId]) -> bool {
+        let mut connected: HashSet<NodeId> = HashSet::new();
         let mut open: Vec<NodeId> = order
             .iter()
-            .filter(|id| self.found.contains(id) && matches!(self.graph.op(**id), Prim::Softmax(_)))
+            .filter(|id| self.scores.contains(id) && matches!(self.graph.op(**id), Prim::Softmax(_)))
             .copied()
             .collect();
         while let Some(id) = open.pop() {
-            if kept.insert(id) {
-                let beside = self.readers.get(&id).into_iter().flatten().copied();
-                let near = self.inputs(id).into_iter().chain(beside);
-                open.extend(near.filter(|i| self.found.contains(i)));
+            if connected.insert(id) {
+                let readers = self.readers.get(&id).into_iter().flatten().copied();
+                let neighbours = self.inputs(id).into_iter().chain(readers);
+                open.extend(neighbours.filter(|i| self.scores.contains(i)));
             }
         }
-        let before = self.found.len();
-        self.found = kept;
-        self.found.len() < before
+        let before = self.scores.len();
+        self.scores = connected;
+        self.scores.len() < before
     }
 }

@@ -1,4 +1,4 @@
-//! What plans need.
+//! Memory, launches and kernels of plans.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,9 +13,9 @@ use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
 use dlbc_ptx::Kernel;
 use dlbc_ptx::library::library;
 
-use super::{Lowered, Part, lower};
+use super::{Lowered, StagePlan, lower};
 use crate::expand::expand;
-use crate::memory::place;
+use crate::memory::assign_offsets;
 use dlbc_backend::Precision;
 
 fn input(b: &mut Builder, name: &str, dims: &[usize]) -> Value {
@@ -23,7 +23,7 @@ fn input(b: &mut Builder, name: &str, dims: &[usize]) -> Value {
     b.input(name, TensorType::new(DType::F32, shape))
 }
 
-/// An attention of `tokens` and all that its rule gives back.
+/// Builds an attention over `tokens` and all outputs of its rule.
 fn attention(tokens: usize) -> Graph<Prim> {
     let geometry = AttentionGeometry { scale: 0.125, guard: true };
     let mut b = Builder::new();
@@ -33,15 +33,16 @@ fn attention(tokens: usize) -> Graph<Prim> {
     let r = input(&mut b, SEED, &dims);
     let y = b.add(prim::Attention(geometry), &[q, k, v, mask]);
     b.graph_mut().add_output("y", y);
-    for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
-        let share = Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, part: of });
-        let given = b.add(share, &[q, k, v, r, mask]);
-        b.graph_mut().add_output(Output::relevance(TrackKind::Single, format!("{of:?}")), given);
+    for part in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped] {
+        let share = Prim::AttentionShare(prim::AttentionShare { geometry, value: 0.5, part });
+        let relevance = b.add(share, &[q, k, v, r, mask]);
+        b.graph_mut().add_output(Output::relevance(TrackKind::Single, format!("{part:?}")), relevance);
     }
     b.ok().unwrap();
     b.finish()
 }
 
+/// Lowers a program; also returns the size of its block of memory.
 fn planned(graph: &Graph<Prim>) -> (Lowered, u64) {
     let graph = expand(graph).unwrap();
     let outputs = graph.outputs().iter().map(|(output, _)| output.clone());
@@ -49,7 +50,7 @@ fn planned(graph: &Graph<Prim>) -> (Lowered, u64) {
         outputs.partition(|output| matches!(output, Output::Model(_)));
     let lowered = lower(&graph, &forward, &reverse, Precision::Tf32x3, 1).unwrap();
     let intervals: Vec<_> = lowered.buffers.iter().map(|b| b.interval()).collect();
-    let (_, total) = place(&intervals);
+    let (_, total) = assign_offsets(&intervals);
     (lowered, total)
 }
 
@@ -63,15 +64,15 @@ fn memory_of_an_attention_grows_with_its_tokens_and_not_with_their_square() {
     assert!(!kernels.iter().any(|k| k.starts_with("gemm") || k.starts_with("softmax")), "{kernels:?}");
     let scores = 4 * 2 * 4 * 512 * 512;
     assert!(large.0.buffers.iter().all(|b| b.bytes < scores), "a buffer has the size of the scores");
-    // They are the ones that are checked in, under other names.
+    // The kernels are those of the library, under other names.
     let body = |k: &Kernel| k.text.replace(&k.name, "");
-    let checked: HashSet<String> = library().iter().map(|e| body(&e.kernel)).collect();
+    let library: HashSet<String> = library().iter().map(|e| body(&e.kernel)).collect();
     let tiled: Vec<&Kernel> = large.0.kernels.iter().filter(|k| k.name.starts_with("attention")).collect();
     assert_eq!(tiled.len(), 6);
-    assert!(tiled.iter().all(|k| checked.contains(&body(k))), "a kernel is not checked in");
+    assert!(tiled.iter().all(|k| library.contains(&body(k))), "a kernel is not in the library");
 }
 
-/// An attention in its pieces and its derivatives.
+/// Builds an attention from its pieces, and its derivatives.
 fn pieces(tokens: usize) -> Graph<Prim> {
     let mut b = Builder::new();
     let dims = [2, tokens, 32];
@@ -86,29 +87,29 @@ fn pieces(tokens: usize) -> Graph<Prim> {
     let flow = b.mul(back, p);
     let sum = b.reduce(Reduction::Sum, flow, &[2], true);
     let all = b.mul(p, sum);
-    let onto = b.minus(flow, all);
-    for (name, given) in [
-        ("q", b.matmul((onto, Transform::Id, false), (k, Transform::Id, false))),
-        ("k", b.matmul((onto, Transform::Id, true), (q, Transform::Id, false))),
+    let derivative = b.minus(flow, all);
+    for (name, relevance) in [
+        ("q", b.matmul((derivative, Transform::Id, false), (k, Transform::Id, false))),
+        ("k", b.matmul((derivative, Transform::Id, true), (q, Transform::Id, false))),
         ("v", b.matmul((p, Transform::Id, true), (r, Transform::Id, false))),
-        ("turned", b.matmul((q, Transform::Id, true), (onto, Transform::Id, false))),
+        ("transposed", b.matmul((q, Transform::Id, true), (derivative, Transform::Id, false))),
     ] {
-        b.graph_mut().add_output(Output::relevance(TrackKind::Single, name), given);
+        b.graph_mut().add_output(Output::relevance(TrackKind::Single, name), relevance);
     }
     b.ok().unwrap();
     b.finish()
 }
 
 #[test]
-fn pieces_of_an_attention_and_their_derivatives_are_made_tile_by_tile() {
+fn pieces_of_an_attention_and_their_derivatives_are_computed_tile_by_tile() {
     let ((small, low), (large, high)) = (planned(&pieces(64)), planned(&pieces(512)));
     assert!(high <= 9 * low, "{low} bytes for 64 tokens, {high} for 512");
-    assert_eq!(small.parts.map(|p| p.steps.len()), [0, 1, 5]);
+    assert_eq!(small.stages.map(|p| p.steps.len()), [0, 1, 5]);
     assert!(large.kernels.iter().all(|k| k.name.starts_with("attention")));
 }
 
 #[test]
-fn scores_that_somebody_reads_are_kept() {
+fn scores_that_another_node_reads_are_stored() {
     let mut b = Builder::new();
     let [q, k] = ["q", "k"].map(|name| input(&mut b, name, &[64, 32]));
     let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
@@ -124,7 +125,7 @@ fn scores_that_somebody_reads_are_kept() {
     );
 }
 
-/// A recurrence of `steps` whose gates have weights of their own, and its way back.
+/// Builds a recurrence over `steps` whose gates have separate weights, and a reversed one.
 fn recurrence(steps: usize) -> Graph<Prim> {
     let mut b = Builder::new();
     let (h0, x) = (input(&mut b, "h", &[2, 8]), input(&mut b, "x", &[steps, 2, 8]));
@@ -157,40 +158,41 @@ fn recurrence(steps: usize) -> Graph<Prim> {
 #[test]
 fn plans_of_recurrences_do_not_grow_with_the_sequence() {
     let [short, long] = [5, 500].map(|steps| planned(&recurrence(steps)).0);
-    for (a, b) in short.parts.iter().zip(&long.parts) {
+    for (a, b) in short.stages.iter().zip(&long.stages) {
         assert_eq!(a.steps.len(), b.steps.len());
         assert_eq!(a.loops.len(), b.loops.len());
     }
     assert_eq!((short.buffers.len(), short.kernels.len()), (long.buffers.len(), long.kernels.len()));
-    assert_eq!(long.parts[1].loops[0].1, 500);
-    // All gates are one product.
-    let gemm =
-        |part: &Part| part.steps.iter().filter(|s| long.kernels[s.kernel].name.starts_with("gemm")).count();
-    assert_eq!(long.parts.iter().map(gemm).collect::<Vec<_>>(), [0, 1, 1]);
+    assert_eq!(long.stages[1].loops[0].1, 500);
+    // All gates share one product.
+    let gemm = |stage: &StagePlan| {
+        stage.steps.iter().filter(|s| long.kernels[s.kernel].name.starts_with("gemm")).count()
+    };
+    assert_eq!(long.stages.iter().map(gemm).collect::<Vec<_>>(), [0, 1, 1]);
 }
 
 #[test]
-fn what_a_step_computes_from_the_sequences_alone_is_computed_for_all_steps_at_once() {
+fn nodes_that_depend_on_sequences_only_are_computed_for_all_steps_at_once() {
     let mut b = Builder::new();
     let (h0, x) = (input(&mut b, "h", &[2, 8]), input(&mut b, "x", &[7, 2, 6]));
     let weights = [8, 6].map(|rows| b.constant("w", Tensor::from_f32(&[rows, 8], &vec![0.1; rows * 8])));
     let mut step = Builder::new();
     let (h, e) = (input(&mut step, "h", &[2, 8]), input(&mut step, "x", &[2, 6]));
     let [w, u] = [8, 6].map(|rows| input(&mut step, "w", &[rows, 8]));
-    let own = step.matmul((e, Transform::Id, false), (u, Transform::Abs, false));
-    let own = step.add(Prim::Unary(Unary::Tanh), &[own]);
-    let carried = step.matmul((h, Transform::Id, false), (w, Transform::Id, false));
-    let next = step.add(Prim::Binary(Binary::Add), &[own, carried]);
+    let input_term = step.matmul((e, Transform::Id, false), (u, Transform::Abs, false));
+    let input_term = step.add(Prim::Unary(Unary::Tanh), &[input_term]);
+    let state_term = step.matmul((h, Transform::Id, false), (w, Transform::Id, false));
+    let next = step.add(Prim::Binary(Binary::Add), &[input_term, state_term]);
     step.graph_mut().add_output(Output::value("next"), next);
     let y = b.add(Prim::Scan(Scan::from_step(step.finish(), 1, true).0), &[h0, x, weights[0], weights[1]]);
     b.graph_mut().add_output("y", y);
     b.ok().unwrap();
     let lowered = planned(&b.finish()).0;
-    let part = &lowered.parts[1];
-    let inside = &part.loops[0].0;
+    let stage = &lowered.stages[1];
+    let inside = &stage.loops[0].0;
     let gemm = |s: &super::Step| lowered.kernels[s.kernel].name.starts_with("gemm");
-    let both = [&part.steps[..inside.start], &part.steps[inside.clone()]];
+    let both = [&stage.steps[..inside.start], &stage.steps[inside.clone()]];
     assert_eq!(both.map(|steps| steps.iter().filter(|s| gemm(s)).count()), [1, 1]);
-    // Two turns, and the product with what follows it.
+    // Copies at the start and the end, and the product with its epilogue.
     assert_eq!(inside.len(), 3);
 }

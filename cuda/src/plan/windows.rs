@@ -1,4 +1,4 @@
-//! Windows over up to three spatial axes.
+//! Pooling over up to three spatial axes.
 
 use dlbc_ops::prim::Window;
 use dlbc_ptx::kernel::pool::{self, PoolParams};
@@ -6,29 +6,29 @@ use dlbc_ptx::{Kernel, Params as _};
 
 use super::{Planner, Step, View};
 
-/// Three spatial axes; those that do not exist are 1.
-pub(super) fn three(values: &[usize], fill: usize) -> [u32; 3] {
+/// Extends the values of spatial axes to three, with `fill` in front.
+pub(super) fn three_axes(values: &[usize], fill: usize) -> [u32; 3] {
     let lead = 3 - values.len().min(3);
     std::array::from_fn(|i| i.checked_sub(lead).map_or(fill, |i| values[i]) as u32)
 }
 
-/// The part of the parameters that the window decides.
-pub(super) fn geometry(window: &Window, from: &[usize], to: &[usize]) -> PoolParams {
+/// Returns the parameters that describe the windows.
+pub(super) fn geometry(window: &Window, in_dims: &[usize], out_dims: &[usize]) -> PoolParams {
     PoolParams {
         taps: window.kernel.iter().product::<usize>() as u32,
-        from: three(from, 1),
-        to: three(to, 1),
-        kernel: three(&window.kernel, 1),
-        strides: three(&window.strides, 1),
-        before: three(&window.before, 0),
-        dilations: three(&window.dilations, 1),
+        in_dims: three_axes(in_dims, 1),
+        out_dims: three_axes(out_dims, 1),
+        kernel: three_axes(&window.kernel, 1),
+        strides: three_axes(&window.strides, 1),
+        before: three_axes(&window.before, 0),
+        dilations: three_axes(&window.dilations, 1),
         ..PoolParams::default()
     }
 }
 
 impl Planner {
-    /// A launch of a kernel of windows.
-    pub(super) fn window(
+    /// Launches a pooling kernel into `out`. The operands are the parameters `x`, `y`, `r` and `winner`.
+    pub(super) fn launch_window(
         &mut self,
         kernel: Kernel,
         params: PoolParams,
@@ -41,10 +41,11 @@ impl Planner {
         }
         let kernel = self.kernel(kernel.name.clone(), || kernel);
         let reads: Vec<View> = operands.iter().flatten().cloned().collect();
-        let own = out.clone();
+        let target = out.clone();
         let params = move |at: &super::Addresses| {
-            let [x, y, r, winner] = [0, 1, 2, 3].map(|i| operands[i].as_ref().map_or(0, |v| at.of(v)));
-            PoolParams { x, y, r, winner, out: at.of(&own), count, ..params }.bytes()
+            let [x, y, r, winner] =
+                [0, 1, 2, 3].map(|i| operands[i].as_ref().map_or(0, |v| at.address_of(v)));
+            PoolParams { x, y, r, winner, out: at.address_of(&target), count, ..params }.bytes()
         };
         let grid = [pool::blocks(count), 1, 1];
         let writes = vec![out.clone()];

@@ -1,4 +1,4 @@
-//! Programs of a few nodes on the interpreted device and on the reference.
+//! Comparison of small programs on the interpreted device and on the reference.
 
 #![allow(dead_code)]
 
@@ -13,7 +13,7 @@ use dlbc_ops::tensor::Tensor;
 use dlbc_ptx::{Device, DeviceError, Kernel, KernelId, Launch, SequenceId};
 use dlbc_ptxsim::{Simulator, Totals};
 
-/// Numbers that look random and are the same each time.
+/// A deterministic source of random numbers.
 pub struct Random(u64);
 
 impl Random {
@@ -28,44 +28,45 @@ impl Random {
         (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
-    /// In (-1, 1).
+    /// Draws a tensor of floats in (-1, 1).
     pub fn floats(&mut self, dims: &[usize]) -> Tensor {
         let values: Vec<f32> = (0..dims.iter().product()).map(|_| self.next()).collect();
         Tensor::from_f32(dims, &values)
     }
 
-    /// Few different values, so that there are ties.
+    /// Draws from few different values, so that there are ties.
     pub fn steps(&mut self, dims: &[usize]) -> Tensor {
         let values: Vec<f32> = (0..dims.iter().product()).map(|_| (self.next() * 3.0).round()).collect();
         Tensor::from_f32(dims, &values)
     }
 }
 
-/// A graph of inputs with what `build` makes of them.
+/// Builds a graph of inputs and the output that `build` adds.
 pub fn graph(inputs: &[Tensor], build: impl Fn(&mut Builder, &[Value]) -> Value) -> Graph<Prim> {
     let mut b = Builder::new();
     let values: Vec<Value> =
         inputs.iter().enumerate().map(|(i, t)| b.input(&format!("x{i}"), t.ty())).collect();
-    let made = build(&mut b, &values);
+    let output = build(&mut b, &values);
     b.ok().unwrap();
-    b.graph_mut().add_output("y", made);
+    b.graph_mut().add_output("y", output);
     let graph = b.finish();
     graph.check().unwrap();
     graph
 }
 
+/// Runs a program and returns its output.
 pub fn run(backend: &dyn Backend, graph: &Graph<Prim>, inputs: &[Tensor]) -> Result<Tensor, BackendError> {
     let feed: Tensors = inputs.iter().enumerate().map(|(i, t)| (format!("x{i}"), t.clone())).collect();
     let plan = backend.prepare(graph, &["y".into()], &[], &SessionOptions::default())?;
-    let (mut made, _) = plan.forward(&feed.views(), &RunControl::default())?;
-    Ok(made.remove(&Output::from("y")).unwrap())
+    let (mut outputs, _) = plan.forward(&feed.views(), &RunControl::default())?;
+    Ok(outputs.remove(&Output::from("y")).unwrap())
 }
 
 pub fn simulator() -> CudaBackend {
     CudaBackend::new(Box::<Simulator>::default())
 }
 
-/// What the device says.
+/// Runs a program on the interpreted device.
 pub fn attempt(
     inputs: &[Tensor],
     build: impl Fn(&mut Builder, &[Value]) -> Value,
@@ -73,38 +74,38 @@ pub fn attempt(
     run(&simulator(), &graph(inputs, build), inputs)
 }
 
-/// Both agree to `bound` of the largest magnitude.
-pub fn check(what: &str, inputs: &[Tensor], bound: f64, build: impl Fn(&mut Builder, &[Value]) -> Value) {
+/// Compares the device to the reference, within `bound` times the largest magnitude.
+pub fn check(name: &str, inputs: &[Tensor], bound: f64, build: impl Fn(&mut Builder, &[Value]) -> Value) {
     let graph = graph(inputs, build);
-    let found = run(&simulator(), &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let expected = run(&ReferenceBackend, &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!((found.dtype(), found.dims()), (expected.dtype(), expected.dims()), "{what}");
-    let (found, expected) = (found.to_f64(), expected.to_f64());
+    let results = run(&simulator(), &graph, inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let expected = run(&ReferenceBackend, &graph, inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!((results.dtype(), results.dims()), (expected.dtype(), expected.dims()), "{name}");
+    let (results, expected) = (results.to_f64(), expected.to_f64());
     let largest = expected.iter().filter(|v| v.is_finite()).fold(0.0f64, |m, v| m.max(v.abs()));
-    for (i, (f, e)) in found.iter().zip(&expected).enumerate() {
+    for (i, (f, e)) in results.iter().zip(&expected).enumerate() {
         let same = f == e || (f.is_nan() && e.is_nan()) || (f - e).abs() <= bound * largest;
-        assert!(same, "{what}: element {i} is {f}, expected {e}");
+        assert!(same, "{name}: element {i} is {f}, expected {e}");
     }
 }
 
-/// Both agree element by element to a few units in the last place of float32.
-pub fn check_elementwise(what: &str, op: Prim, inputs: &[Tensor]) {
+/// Compares the device to the reference, within a few units in the last place of each element.
+pub fn check_elementwise(name: &str, op: Prim, inputs: &[Tensor]) {
     let graph = graph(inputs, |g, v| g.add(op.clone(), v));
-    let found = run(&simulator(), &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
-    let expected = run(&ReferenceBackend, &graph, inputs).unwrap_or_else(|e| panic!("{what}: {e}"));
-    assert_eq!((found.dtype(), found.dims()), (expected.dtype(), expected.dims()), "{what}");
-    if !found.dtype().is_float() {
-        assert_eq!(found.to_i64(), expected.to_i64(), "{what}");
+    let results = run(&simulator(), &graph, inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let expected = run(&ReferenceBackend, &graph, inputs).unwrap_or_else(|e| panic!("{name}: {e}"));
+    assert_eq!((results.dtype(), results.dims()), (expected.dtype(), expected.dims()), "{name}");
+    if !results.dtype().is_float() {
+        assert_eq!(results.to_i64(), expected.to_i64(), "{name}");
         return;
     }
-    for (i, (f, e)) in found.to_f64().iter().zip(expected.to_f64()).enumerate() {
+    for (i, (f, e)) in results.to_f64().iter().zip(expected.to_f64()).enumerate() {
         let e32 = e as f32 as f64;
         let close = (f - e).abs() <= 1e-6 * e.abs() + 1e-37;
-        assert!(*f == e32 || (f.is_nan() && e.is_nan()) || close, "{what}: element {i} is {f}, expected {e}");
+        assert!(*f == e32 || (f.is_nan() && e.is_nan()) || close, "{name}: element {i} is {f}, expected {e}");
     }
 }
 
-/// An interpreted device that a test keeps a hold of.
+/// An interpreted device whose statistics a test can read while a backend owns it.
 #[derive(Clone, Default)]
 pub struct Watched(Arc<Mutex<Simulator>>);
 
@@ -113,7 +114,7 @@ impl Watched {
         Watched(Arc::new(Mutex::new(simulator)))
     }
 
-    /// What it has run so far.
+    /// Returns the statistics of all launches so far.
     pub fn totals(&self) -> Totals {
         self.0.lock().unwrap().totals.clone()
     }

@@ -1,110 +1,114 @@
-//! Convolution and its adjoint in the data, as implicit products: windows are never stored.
+//! Convolution and its adjoint with respect to the data, as implicit matrix products: windows are never stored.
 //!
-//! A table made at plan time says for each depth (channel and tap) where its channel begins and how far the tap lies along
-//! each axis, so that no thread divides inside the loop. Groups are blocks along z.
+//! A table, computed when the program is planned, holds for each depth (a channel and a tap) the offset of its channel and the
+//! distance of the tap along each axis, so that no thread divides inside the loop. Groups run along z.
 
 use std::mem::offset_of;
 
 use dlbc_ops::prim::Transform;
 
-use super::epilogue::{Epilogue, Reach, Writer};
-use super::tile::{self, Depths, Second, Source, Tile};
+use super::epilogue::{Broadcast, Epilogue, Writer};
+use super::tile::{self, Depths, SecondProduct, Source, Tile};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
-/// Words of a table's entry: the offset of the channel in its group of the data, the distance along three axes, the offset of the weight in
-/// its row (the adjoint's), and padding.
+/// Words per table entry: offset of the channel in its group of the data, distance along three axes, offset of the weight in
+/// its row (read by adjoints), padding.
 pub const ENTRY: usize = 8;
 
 params! {
-    /// Parameters of a convolution or of its adjoint. There are three spatial axes; those that do not exist have dimension 1.
+    /// Parameters of [`Conv`]. There are always three spatial axes; missing ones have dimension 1.
     pub struct ConvParams {
-        /// What is read: `x`, or `s` of the adjoint.
+        /// Address of the data: `x` of a convolution, `s` of an adjoint.
         data: u64,
-        /// Weights `[o, c/groups, …]`.
+        /// Address of the weights `[o, c/groups, …]`.
         weight: u64,
-        /// The result, of each slice of the depth one after another.
+        /// Address of the result, one copy per slice of the depth.
         out: u64,
-        /// The table, `ENTRY` words for each depth.
+        /// Address of the table, [`ENTRY`] words per depth.
         table: u64,
-        /// Operands of what follows; those of a row have an element for each channel of the result.
-        then: [u64; 4],
-        /// Channels of the result in a group.
+        /// Addresses of the epilogue's operands. An operand per row has one element per channel of the result.
+        epilogue: [u64; 4],
+        /// Channels of the result per group.
         m: u32,
-        /// Images times positions of the result.
+        /// Number of images times positions of the result.
         n: u32,
-        /// Depth: channels of the data in a group, times taps.
+        /// Length of the sums: channels of the data per group, times taps.
         k: u32,
         /// Depth of a slice.
         slice: u32,
-        /// Groups. Blocks along z count these for one slice after another.
+        /// Number of groups. Blocks along z run through the groups, one slice after another.
         groups: u32,
-        /// Elements of the result.
+        /// Number of elements of the result.
         elements: u32,
-        /// Elements from a row of weights to the next.
+        /// Stride between the weights of neighbouring rows, in elements.
         weight_row: u32,
-        /// Elements of the weights of a group.
+        /// Number of weights per group.
         weight_group: u32,
-        /// Elements of an image of the data.
+        /// Elements of the data per image.
         data_image: u32,
-        /// Elements of a group of the data.
+        /// Elements of the data per group.
         data_group: u32,
-        /// Positions of the result.
+        /// Positions of the result per channel.
         positions: u32,
         /// Channels of the result in all groups.
         channels: u32,
-        /// Dimensions of the data.
-        from: [u32; 3],
-        /// Dimensions of the result.
-        to: [u32; 3],
-        /// Strides.
+        /// Spatial dimensions of the data.
+        data_dims: [u32; 3],
+        /// Spatial dimensions of the result.
+        out_dims: [u32; 3],
+        /// Strides of the window.
         strides: [u32; 3],
-        /// Pads before.
+        /// Padding before the first element of each axis.
         before: [u32; 3],
     }
 }
 
-/// Which way.
+/// Direction of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Way {
+pub enum Direction {
     /// The convolution.
     Forward,
-    /// Its adjoint, strides 1.
+    /// The adjoint of a convolution with strides of 1.
     Adjoint,
-    /// Its adjoint with strides.
+    /// The adjoint of a convolution with any strides.
     AdjointStrided,
 }
 
-/// A variant.
+/// A variant of the convolution kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
-    /// Which way.
-    pub way: Way,
-    /// The parts of the weights and of the data.
-    pub parts: [Transform; 2],
-    /// A product of other parts of them.
-    pub second: Option<Second>,
-    /// Whether rows of weights begin at multiples of 16 bytes and lie in the order of depth, so that four can be copied at once.
-    pub wide: bool,
-    /// A block's tile; an element a thread when `None`.
+    /// Convolution or adjoint.
+    pub direction: Direction,
+    /// Transforms of the weights and of the data.
+    pub transforms: [Transform; 2],
+    /// A second product of the same operands under other transforms.
+    pub second: Option<SecondProduct>,
+    /// Weights can be loaded four at a time: rows start at multiples of 16 bytes and are ordered by depth.
+    pub vectorised: bool,
+    /// Tile of a block; without one, each thread computes one element.
     pub tile: Option<Tile>,
-    /// What follows.
-    pub then: Epilogue,
+    /// Elementwise expression that is applied to the result before it is stored.
+    pub epilogue: Epilogue,
 }
 
-/// Threads of the variant without a tile.
+/// Threads per block of the variant without a tile.
 pub const DIRECT: u32 = 128;
 
+/// The weights of a group: the left matrix, with a row per channel of the result.
 struct Weights {
     base: Reg,
+    /// Offset of the group.
     start: Reg,
+    /// Stride between neighbouring rows.
     row: Reg,
+    /// Number of rows.
     rows: Reg,
-    /// The table, when the weights of a row do not lie in the order of depth.
+    /// The table, if the weights of a row are not ordered by depth.
     table: Option<Reg>,
-    wide: bool,
-    part: Transform,
+    vectorised: bool,
+    transform: Transform,
 }
 
 impl Source for Weights {
@@ -112,12 +116,12 @@ impl Source for Weights {
         true
     }
 
-    fn wide(&self) -> bool {
-        self.wide
+    fn vectorised(&self) -> bool {
+        self.vectorised
     }
 
-    fn part(&self) -> Transform {
-        self.part
+    fn transform(&self) -> Transform {
+        self.transform
     }
 
     fn lanes(&self) -> Reg {
@@ -132,7 +136,7 @@ impl Source for Weights {
     }
 
     fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>) {
-        let exists = tile::both(k, lane[1], inside);
+        let exists = tile::both_exist(k, lane[1], inside);
         let index = k.r();
         match self.table {
             None => op!(k, "add.u32 {index}, {}, {depth}", lane[0]),
@@ -152,22 +156,25 @@ impl Source for Weights {
     }
 }
 
+/// The windows of a group's data: the right matrix, with a column per image and position of the result.
 struct Windows {
-    way: Way,
-    part: Transform,
+    direction: Direction,
+    transform: Transform,
     base: Reg,
     /// Offset of the group.
     start: Reg,
     table: Reg,
+    /// Number of columns.
     columns: Reg,
     positions: Reg,
+    /// Elements of the data per image.
     image: Reg,
-    from: Vec<Reg>,
+    data_dims: Vec<Reg>,
     /// Dimensions of the result without the outermost.
-    to: Vec<Reg>,
+    out_dims: Vec<Reg>,
     strides: Vec<Reg>,
     before: Vec<Reg>,
-    /// Elements of a plane and of a line of the data.
+    /// Elements of the data per plane, the two innermost axes.
     plane: Reg,
 }
 
@@ -176,74 +183,74 @@ impl Source for Windows {
         false
     }
 
-    fn wide(&self) -> bool {
+    fn vectorised(&self) -> bool {
         false
     }
 
-    fn part(&self) -> Transform {
-        self.part
+    fn transform(&self) -> Transform {
+        self.transform
     }
 
     fn lanes(&self) -> Reg {
         self.columns
     }
 
-    /// Offset, whether the column exists, and the window's first coordinates.
+    /// Offset, predicate that the column exists, and the window's first coordinate along each axis.
     fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg> {
         let exists = k.p();
         op!(k, "setp.lt.u32 {exists}, {lane}, {}", self.columns);
         let (image, position) = k.div_rem(lane, self.positions);
-        let place = k.coordinates(position, &self.to);
+        let coordinates = k.coordinates(position, &self.out_dims);
         let offset = k.offset(Some(self.start), &[image], &[self.image]);
-        let mut found = vec![offset, exists];
-        for (axis, at) in place.iter().enumerate() {
+        let mut registers = vec![offset, exists];
+        for (axis, at) in coordinates.iter().enumerate() {
             let first = k.r();
-            match self.way {
-                Way::Forward => {
+            match self.direction {
+                Direction::Forward => {
                     op!(k, "mul.lo.u32 {first}, {at}, {}", self.strides[axis]);
                     op!(k, "sub.u32 {first}, {first}, {}", self.before[axis]);
                 }
-                Way::Adjoint | Way::AdjointStrided => {
+                Direction::Adjoint | Direction::AdjointStrided => {
                     op!(k, "add.u32 {first}, {at}, {}", self.before[axis]);
                 }
             }
-            found.push(first);
+            registers.push(first);
         }
-        found
+        registers
     }
 
     fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>) {
-        let known = tile::both(k, lane[1], inside);
-        let exists = known.unwrap_or_else(|| k.p());
-        let mut joined = known.is_some();
+        let guard = tile::both_exist(k, lane[1], inside);
+        let exists = guard.unwrap_or_else(|| k.p());
+        let mut has_condition = guard.is_some();
         let entry = k.address(self.table, depth, 4 * ENTRY as u32);
         let words = [k.r(), k.r(), k.r(), k.r()];
         let [offset, z, y, x] = words;
         let load = format!("ld.global.v4.u32 {{{offset}, {z}, {y}, {x}}}, [{entry}]");
-        match known {
+        match guard {
             Some(p) => {
                 words.iter().for_each(|w| op!(k, "mov.u32 {w}, 0"));
                 op!(k, "@{p} {load}");
             }
             None => op!(k, "{load}"),
         }
-        // The first condition stands alone where nothing is in doubt.
+        // Without a guard the first condition sets `exists`; later ones narrow it.
         let mut require = |k: &mut Emitter, relation: &str, a: Reg, b: Reg| {
-            if joined {
+            if has_condition {
                 op!(k, "setp.{relation}.and.u32 {exists}, {a}, {b}, {exists}");
             } else {
                 op!(k, "setp.{relation}.u32 {exists}, {a}, {b}");
             }
-            joined = true;
+            has_condition = true;
         };
         let mut at = vec![];
         for (axis, distance) in [z, y, x].into_iter().enumerate() {
             let place = k.r();
             let first = lane[2 + axis];
-            match self.way {
-                Way::Forward => op!(k, "add.u32 {place}, {first}, {distance}"),
-                Way::Adjoint => op!(k, "sub.u32 {place}, {first}, {distance}"),
-                Way::AdjointStrided => {
+            match self.direction {
+                Direction::Forward => op!(k, "add.u32 {place}, {first}, {distance}"),
+                Direction::Adjoint => op!(k, "sub.u32 {place}, {first}, {distance}"),
+                Direction::AdjointStrided => {
                     let (reach, back) = (k.r(), k.r());
                     op!(k, "sub.u32 {reach}, {first}, {distance}");
                     op!(k, "div.u32 {place}, {reach}, {}", self.strides[axis]);
@@ -251,40 +258,40 @@ impl Source for Windows {
                     require(k, "eq", back, reach);
                 }
             }
-            // A coordinate below 0 is a large one without a sign.
-            require(k, "lt", place, self.from[axis]);
+            // As an unsigned number, a negative coordinate is too large.
+            require(k, "lt", place, self.data_dims[axis]);
             at.push(place);
         }
         let index = k.r();
         op!(k, "add.u32 {index}, {offset}, {}", lane[0]);
         op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[0], self.plane);
-        op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[1], self.from[2]);
+        op!(k, "mad.lo.u32 {index}, {}, {}, {index}", at[1], self.data_dims[2]);
         op!(k, "add.u32 {index}, {index}, {}", at[2]);
         (k.address(self.base, index, 4), Some(exists))
     }
 }
 
 impl Conv {
-    /// A name that says all that the text depends on.
+    /// Returns the entry point's name, which determines the text.
     pub fn name(&self) -> String {
-        let way = match self.way {
-            Way::Forward => "conv",
-            Way::Adjoint => "conv_adjoint",
-            Way::AdjointStrided => "conv_adjoint_strided",
+        let direction = match self.direction {
+            Direction::Forward => "conv",
+            Direction::Adjoint => "conv_adjoint",
+            Direction::AdjointStrided => "conv_adjoint_strided",
         };
-        let wide = if self.wide { "x4" } else { "" };
+        let vector = if self.vectorised { "x4" } else { "" };
         let tile = self.tile.map_or("direct".into(), Tile::name);
-        let [weights, data] = self.parts.map(tile::part_name);
-        let second = self.second.map_or(String::new(), Second::name);
-        format!("{way}_{weights}{wide}_{data}{second}_{tile}{}", self.then.name())
+        let [weights, data] = self.transforms.map(tile::transform_name);
+        let second = self.second.map_or(String::new(), SecondProduct::name);
+        format!("{direction}_{weights}{vector}_{data}{second}_{tile}{}", self.epilogue.name())
     }
 
-    /// Threads of a block.
+    /// Returns the number of threads per block.
     pub fn threads(&self) -> u32 {
         self.tile.map_or(DIRECT, Tile::threads)
     }
 
-    /// Blocks of a launch with these parameters.
+    /// Returns the grid of a launch with these parameters.
     pub fn grid(&self, p: &ConvParams) -> [u32; 3] {
         let deep = p.groups * p.k.div_ceil(p.slice.max(1)).max(1);
         match self.tile {
@@ -293,18 +300,18 @@ impl Conv {
         }
     }
 
-    /// The kernel.
+    /// Emits the kernel.
     pub fn emit(&self) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
         let m = k.param_u32(offset_of!(ConvParams, m));
         let n = k.param_u32(offset_of!(ConvParams, n));
         let depth = k.param_u32(offset_of!(ConvParams, k));
-        let each = k.param_u32(offset_of!(ConvParams, slice));
+        let slice_depth = k.param_u32(offset_of!(ConvParams, slice));
         let groups = k.param_u32(offset_of!(ConvParams, groups));
         let block = k.mov_u32("%ctaid.z");
         let (slice, group) = k.div_rem(block, groups);
-        let depths = Depths::slice(k, slice, each, depth);
+        let depths = Depths::slice(k, slice, slice_depth, depth);
         let (weights, windows) = self.sources(k, group, (m, n));
         let positions = windows.positions;
         let channels = k.param_u32(offset_of!(ConvParams, channels));
@@ -312,23 +319,28 @@ impl Conv {
         let (first_channel, first) = (k.r(), k.r());
         op!(k, "mul.lo.u32 {first_channel}, {group}, {m}");
         op!(k, "mul.lo.u32 {first}, {slice}, {elements}");
-        let writer = Writer::new(k, &self.then, offset_of!(ConvParams, out), offset_of!(ConvParams, then));
+        let writer =
+            Writer::new(k, &self.epilogue, offset_of!(ConvParams, out), offset_of!(ConvParams, epilogue));
         let channel = |k: &mut Emitter, row: Reg| {
             let (channel, exists) = (k.r(), k.p());
             op!(k, "add.u32 {channel}, {row}, {first_channel}");
             op!(k, "setp.lt.u32 {exists}, {row}, {m}");
-            let own = writer.along(k, Reach::Row, channel, exists);
-            (channel, exists, own)
+            let operands = writer.load(k, Broadcast::Row, channel, exists);
+            (channel, exists, operands)
         };
-        let store =
-            |k: &mut Emitter, channel: Reg, place: (Reg, Reg), own: &[Reg], sums: &[Reg], exists: Reg| {
-                let (image, position) = place;
-                let index = k.r();
-                op!(k, "mad.lo.u32 {index}, {image}, {channels}, {channel}");
-                op!(k, "mad.lo.u32 {index}, {index}, {positions}, {position}");
-                op!(k, "add.u32 {index}, {index}, {first}");
-                writer.put(k, sums, (index, exists), [own, &[]]);
-            };
+        let store = |k: &mut Emitter,
+                     channel: Reg,
+                     place: (Reg, Reg),
+                     operands: &[Reg],
+                     sums: &[Reg],
+                     exists: Reg| {
+            let (image, position) = place;
+            let index = k.r();
+            op!(k, "mad.lo.u32 {index}, {image}, {channels}, {channel}");
+            op!(k, "mad.lo.u32 {index}, {index}, {positions}, {position}");
+            op!(k, "add.u32 {index}, {index}, {first}");
+            writer.store(k, sums, (index, exists), [operands, &[]]);
+        };
         match self.tile {
             Some(tile) => {
                 let (row, column) = (k.r(), k.r());
@@ -339,30 +351,30 @@ impl Conv {
                     tile::multiply(k, (tile, self.second), (&weights, &windows), (row, column), depths);
                 let places: Vec<_> = sums.columns.iter().map(|c| k.div_rem(*c, positions)).collect();
                 for (i, row) in sums.rows.iter().enumerate() {
-                    let (channel, known, own) = channel(k, *row);
+                    let (channel, row_exists, operands) = channel(k, *row);
                     for (j, column) in sums.columns.iter().enumerate() {
                         let exists = k.p();
-                        op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {known}");
-                        store(k, channel, places[j], &own, &sums.at(i, j), exists);
+                        op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {row_exists}");
+                        store(k, channel, places[j], &operands, &sums.at(i, j), exists);
                     }
                 }
             }
             None => {
-                let done = k.label("DONE");
+                let finished = k.label("DONE");
                 let column = k.global_index(DIRECT);
                 let row = k.mov_u32("%ctaid.y");
-                k.branch_ge(column, n, &done);
+                k.branch_ge(column, n, &finished);
                 let sum = tile::dot(k, (&weights, &windows), (row, column), depths);
                 let place = k.div_rem(column, positions);
-                let (channel, exists, own) = channel(k, row);
-                store(k, channel, place, &own, &[sum], exists);
-                k.place(&done);
+                let (channel, exists, operands) = channel(k, row);
+                store(k, channel, place, &operands, &[sum], exists);
+                k.place(&finished);
             }
         }
         emitter.finish(&self.name(), self.threads(), size_of::<ConvParams>())
     }
 
-    /// Both operands of a group's product.
+    /// Loads both operands of a group's product.
     fn sources(&self, k: &mut Emitter, group: Reg, (m, n): (Reg, Reg)) -> (Weights, Windows) {
         let table = k.param_u64(offset_of!(ConvParams, table));
         let start = |k: &mut Emitter, offset: usize| {
@@ -375,29 +387,31 @@ impl Conv {
             start: start(k, offset_of!(ConvParams, weight_group)),
             row: k.param_u32(offset_of!(ConvParams, weight_row)),
             rows: m,
-            table: (self.way != Way::Forward).then_some(table),
-            wide: self.wide,
-            part: self.parts[0],
+            table: (self.direction != Direction::Forward).then_some(table),
+            vectorised: self.vectorised,
+            transform: self.transforms[0],
         };
-        let from = k.param_u32s(offset_of!(ConvParams, from), 3);
+        let data_dims = k.param_u32s(offset_of!(ConvParams, data_dims), 3);
         let plane = k.r();
-        op!(k, "mul.lo.u32 {plane}, {}, {}", from[1], from[2]);
+        op!(k, "mul.lo.u32 {plane}, {}, {}", data_dims[1], data_dims[2]);
         let windows = Windows {
-            way: self.way,
-            part: self.parts[1],
+            direction: self.direction,
+            transform: self.transforms[1],
             base: k.param_u64(offset_of!(ConvParams, data)),
             start: start(k, offset_of!(ConvParams, data_group)),
             table,
             columns: n,
             positions: k.param_u32(offset_of!(ConvParams, positions)),
             image: k.param_u32(offset_of!(ConvParams, data_image)),
-            to: k.param_inner(offset_of!(ConvParams, to), 3),
-            strides: match self.way {
-                Way::Adjoint => vec![],
-                Way::Forward | Way::AdjointStrided => k.param_u32s(offset_of!(ConvParams, strides), 3),
+            out_dims: k.param_inner_dims(offset_of!(ConvParams, out_dims), 3),
+            strides: match self.direction {
+                Direction::Adjoint => vec![],
+                Direction::Forward | Direction::AdjointStrided => {
+                    k.param_u32s(offset_of!(ConvParams, strides), 3)
+                }
             },
             before: k.param_u32s(offset_of!(ConvParams, before), 3),
-            from,
+            data_dims,
             plane,
         };
         (weights, windows)

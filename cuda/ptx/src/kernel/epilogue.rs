@@ -1,4 +1,5 @@
-//! What follows a product element by element, done before the product is stored: biases, guarded divisions, `|x| ·`.
+//! Epilogues: elementwise expressions over a product, evaluated in registers before it is stored, such as a bias, a guarded
+//! division or a factor `|x|`.
 
 use dlbc_ops::prim::{Binary, Unary};
 
@@ -8,35 +9,36 @@ use super::tile::load_where;
 use crate::emit::{Emitter, Reg};
 use crate::op;
 
-/// Operands beside the product: as many as the parameter blocks have addresses.
+/// Maximum number of operands besides the product: the parameter blocks have as many addresses.
 pub const OPERANDS: usize = 4;
-/// Terms: each is emitted for every element of a thread's tile.
+/// Maximum number of terms; each is emitted once per element of a thread's tile.
 const TERMS: usize = 14;
 
-/// How an operand lies beside the product.
+/// Broadcast of an epilogue's operand to the product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reach {
-    /// Like the result.
+pub enum Broadcast {
+    /// No broadcast: the operand has the shape of the result.
     Full,
-    /// An element for each row of the product, or channel of the convolution.
+    /// One element per row of the product, or per channel of the convolution.
     Row,
-    /// An element for each column.
+    /// One element per column.
     Column,
-    /// One element.
-    One,
+    /// One element for all.
+    Scalar,
 }
 
-/// What follows a product. Nothing when there are no terms.
+/// Elementwise expression over a product. Without terms the product is stored unchanged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Epilogue {
-    /// The operands. Terms count the product's element (and that of a second product beside it) first.
-    pub operands: Vec<Reach>,
-    /// The terms in order, with what each is; the last is the result, a float.
+    /// Operands besides the product. In `terms`, operand 0 is the product's element; a separate second product is operand 1;
+    /// these operands follow.
+    pub operands: Vec<Broadcast>,
+    /// Terms with their element types. The last one is the result, a float.
     pub terms: Vec<(Term, Kind)>,
 }
 
 impl Epilogue {
-    /// Whether terms are few and cheap enough to stand behind every element of a tile.
+    /// Returns whether terms are few and cheap enough to be evaluated for every element of a tile.
     pub fn takes(terms: &[(Term, Kind)], operands: usize) -> bool {
         let cheap = |(term, kind): &(Term, Kind)| match term {
             Term::Operand(_) => *kind == Kind::F,
@@ -59,51 +61,51 @@ impl Epilogue {
         float && operands <= OPERANDS && terms.len() <= TERMS && terms.iter().all(cheap)
     }
 
-    /// The expression as the end of a kernel's name, nothing without terms: a letter for the reach of each operand, then the
-    /// terms in order. Different expressions have different names, since kernels are found by name.
+    /// Returns the suffix of the kernel's name: a letter for the broadcast of each operand, then the terms in order; empty
+    /// without terms. Different expressions have different names, because kernels are cached by name.
     pub fn name(&self) -> String {
         if self.terms.is_empty() {
             return String::new();
         }
-        let reach = |reach: &Reach| match reach {
-            Reach::Full => 'f',
-            Reach::Row => 'r',
-            Reach::Column => 'c',
-            Reach::One => 'o',
+        let letter = |broadcast: &Broadcast| match broadcast {
+            Broadcast::Full => 'f',
+            Broadcast::Row => 'r',
+            Broadcast::Column => 'c',
+            Broadcast::Scalar => 'o',
         };
-        let reaches: String = self.operands.iter().map(reach).collect();
+        let broadcasts: String = self.operands.iter().map(letter).collect();
         let terms: Vec<String> = self.terms.iter().map(|(term, kind)| name::term(term, *kind)).collect();
-        format!("_then_{reaches}_{}", terms.join("_"))
+        format!("_then_{broadcasts}_{}", terms.join("_"))
     }
 }
 
-/// What the stores of a kernel need.
+/// Applies an epilogue and stores the results.
 pub(super) struct Writer<'a> {
     epilogue: &'a Epilogue,
     out: Reg,
-    /// Operands by address, the single elements by value.
+    /// The address of each operand; of scalars the value.
     operands: Vec<Reg>,
 }
 
 impl<'a> Writer<'a> {
-    /// Loads what is the same everywhere. `out` and `operands` are offsets in the parameter block.
+    /// Loads addresses and scalars. `out` and `operands` are offsets in the parameter block.
     pub(super) fn new(k: &mut Emitter, epilogue: &'a Epilogue, out: usize, operands: usize) -> Writer<'a> {
         let out = k.param_u64(out);
-        let loaded = epilogue.operands.iter().enumerate().map(|(i, reach)| {
+        let loaded = epilogue.operands.iter().enumerate().map(|(i, broadcast)| {
             let base = k.param_u64(operands + 8 * i);
-            match reach {
-                Reach::One => load_where(k, base, None),
-                Reach::Full | Reach::Row | Reach::Column => base,
+            match broadcast {
+                Broadcast::Scalar => load_where(k, base, None),
+                Broadcast::Full | Broadcast::Row | Broadcast::Column => base,
             }
         });
         Writer { epilogue, operands: loaded.collect(), out }
     }
 
-    /// The elements of operands of this reach at an index that exists where `exists`.
-    pub(super) fn along(&self, k: &mut Emitter, reach: Reach, index: Reg, exists: Reg) -> Vec<Reg> {
+    /// Loads element `index` of each operand with this broadcast, 0 unless `exists`.
+    pub(super) fn load(&self, k: &mut Emitter, broadcast: Broadcast, index: Reg, exists: Reg) -> Vec<Reg> {
         let pairs = self.epilogue.operands.iter().zip(&self.operands);
         pairs
-            .filter(|(own, _)| **own == reach)
+            .filter(|(operand, _)| **operand == broadcast)
             .map(|(_, base)| {
                 let address = k.address(*base, index, 4);
                 load_where(k, address, Some(exists))
@@ -111,8 +113,9 @@ impl<'a> Writer<'a> {
             .collect()
     }
 
-    /// Stores what becomes of `sums` at an index of the result, where `exists`.
-    pub(super) fn put(
+    /// Applies the epilogue to the element's `sums` and stores the result at `index`, if `exists`. `row` and `column` are the
+    /// loaded operands of the element's row and column.
+    pub(super) fn store(
         &self,
         k: &mut Emitter,
         sums: &[Reg],
@@ -123,17 +126,17 @@ impl<'a> Writer<'a> {
         if !self.epilogue.terms.is_empty() {
             let (mut row, mut column) = (row.iter(), column.iter());
             let mut values = sums.to_vec();
-            for (reach, own) in self.epilogue.operands.iter().zip(&self.operands) {
-                let taken = match reach {
-                    Reach::Full => {
-                        let address = k.address(*own, index, 4);
+            for (broadcast, operand) in self.epilogue.operands.iter().zip(&self.operands) {
+                let value = match broadcast {
+                    Broadcast::Full => {
+                        let address = k.address(*operand, index, 4);
                         Some(load_where(k, address, Some(exists)))
                     }
-                    Reach::Row => row.next().copied(),
-                    Reach::Column => column.next().copied(),
-                    Reach::One => Some(*own),
+                    Broadcast::Row => row.next().copied(),
+                    Broadcast::Column => column.next().copied(),
+                    Broadcast::Scalar => Some(*operand),
                 };
-                values.extend(taken);
+                values.extend(value);
             }
             value = evaluate(k, &self.epilogue.terms, &values, Division::Full);
         }
@@ -159,18 +162,31 @@ mod tests {
             (self.0 >> 33) as usize % bound
         }
 
-        fn of<T: Clone>(&mut self, list: &[T]) -> T {
+        /// Draws an element of the list.
+        fn choose<T: Clone>(&mut self, list: &[T]) -> T {
             list[self.below(list.len())].clone()
         }
 
         fn float(&mut self) -> f32 {
-            self.of(&[0.0, -0.0, 1.0, 10.0, 0.1, 1.1, -1.1, 1e-30, 1e30, f32::INFINITY, f32::NEG_INFINITY])
+            self.choose(&[
+                0.0,
+                -0.0,
+                1.0,
+                10.0,
+                0.1,
+                1.1,
+                -1.1,
+                1e-30,
+                1e30,
+                f32::INFINITY,
+                f32::NEG_INFINITY,
+            ])
         }
 
         fn unary(&mut self) -> Unary {
             let (alpha, beta) = (self.float(), self.float());
-            let (min, max) = (self.of(&[None, Some(alpha)]), self.of(&[None, Some(beta)]));
-            self.of(&[
+            let (min, max) = (self.choose(&[None, Some(alpha)]), self.choose(&[None, Some(beta)]));
+            self.choose(&[
                 Unary::Abs,
                 Unary::Neg,
                 Unary::Relu,
@@ -184,10 +200,11 @@ mod tests {
         }
 
         fn term(&mut self) -> (Term, Kind) {
-            let binary = self.of(&[Binary::Add, Binary::Min, Binary::GuardedDiv, Binary::Less, Binary::Xor]);
+            let binary =
+                self.choose(&[Binary::Add, Binary::Min, Binary::GuardedDiv, Binary::Less, Binary::Xor]);
             let [a, b, c] = [self.below(12), self.below(12), self.below(12)];
             let (unary, float) = (self.unary(), self.float());
-            let term = self.of(&[
+            let term = self.choose(&[
                 Term::Operand(a),
                 Term::Float(float),
                 Term::Int(a as i64 - 6),
@@ -197,12 +214,12 @@ mod tests {
                 Term::Select(a, b, c),
                 Term::Cast(if a > 5 { DType::F16 } else { DType::I8 }, b),
             ]);
-            (term, self.of(&[Kind::F, Kind::I, Kind::B]))
+            (term, self.choose(&[Kind::F, Kind::I, Kind::B]))
         }
 
         fn epilogue(&mut self) -> Epilogue {
-            let reaches = [Reach::Full, Reach::Row, Reach::Column, Reach::One];
-            let operands = (0..self.below(3)).map(|_| self.of(&reaches)).collect();
+            let broadcasts = [Broadcast::Full, Broadcast::Row, Broadcast::Column, Broadcast::Scalar];
+            let operands = (0..self.below(3)).map(|_| self.choose(&broadcasts)).collect();
             Epilogue { operands, terms: (0..1 + self.below(4)).map(|_| self.term()).collect() }
         }
     }
@@ -216,9 +233,9 @@ mod tests {
             for _ in 0..2 {
                 let (name, text) = (epilogue.name(), format!("{epilogue:?}"));
                 assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{name}");
-                let known = names.entry(name.clone()).or_insert_with(|| text.clone());
-                assert_eq!(*known, text, "both are named {name}");
-                // One that differs in a single term comes next.
+                let first = names.entry(name.clone()).or_insert_with(|| text.clone());
+                assert_eq!(*first, text, "both are named {name}");
+                // The next epilogue differs in a single term.
                 let at = draw.below(epilogue.terms.len());
                 epilogue.terms[at] = draw.term();
             }

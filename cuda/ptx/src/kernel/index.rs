@@ -1,7 +1,7 @@
-//! Indices that are known at run time: gather, scatter-add, replaced rows.
+//! Indexing by values of the run: gather, scatter-add, overwritten rows.
 //!
-//! What goes to an index is found by its place in the order of all indices (`order`), so each element of a result has one
-//! writer, which adds its updates up in the order in which they lie.
+//! Updates are grouped by index through a sort of all indices (`order`). So each element of a result has one writer, which
+//! adds its updates in the order of the operand.
 
 use std::mem::offset_of;
 
@@ -12,44 +12,45 @@ use crate::emit::{Emitter, Reg, imm};
 use crate::{op, params};
 
 params! {
-    /// Parameters of the kernels here. Data is `[outer, dim, inner]`, what is indexed `[outer, n, inner]`.
+    /// Parameters of the kernels of this module. Data has the shape `[outer, dim, inner]`, gathered rows and updates
+    /// `[outer, n, inner]`.
     pub struct IndexParams {
-        /// What is read: data of a gather, updates of the others.
+        /// Address of the operand: the data for a gather, the updates for the other kernels.
         x: u64,
-        /// The indices, int64.
+        /// Address of the indices, int64 `[n]`; negative ones count from the end.
         indices: u64,
-        /// The result.
+        /// Address of the result.
         out: u64,
-        /// What a replaced row was.
+        /// Address of the rows before they are overwritten.
         data: u64,
-        /// The indices, resolved.
+        /// Address of the resolved indices, 32-bit `[n]`.
         keys: u64,
-        /// Their places by rising index.
+        /// Address of the positions of the indices, sorted by ascending index, 32-bit `[n]`.
         order: u64,
-        /// For each index where it begins in the order, and the end: one more than `dim`.
+        /// Address of the first position of each index in `order`, then `n`: 32-bit `[dim + 1]`.
         starts: u64,
-        /// The word that an index out of range sets.
+        /// Address of the status word, which an index out of range sets to 1.
         status: u64,
-        /// Threads with work.
+        /// Number of threads with work.
         count: u32,
-        /// Indices.
+        /// Number of indices.
         n: u32,
-        /// Dimension of the indexed axis.
+        /// Size of the indexed axis.
         dim: u32,
-        /// Elements of a row.
+        /// Elements per row.
         inner: u32,
     }
 }
 
-/// Blocks for so many threads.
+/// Returns the number of blocks for `count` threads.
 pub fn blocks(count: u32) -> u32 {
     count.div_ceil(256)
 }
 
-/// An index, counted from the start, and whether it is in range.
-fn resolved(k: &mut Emitter, indices: Reg, at: Reg, dim: Reg) -> (Reg, Reg) {
+/// Loads index `i` and counts it from the start; also returns whether it is in range. An index out of range becomes 0.
+fn load_index(k: &mut Emitter, indices: Reg, i: Reg, dim: Reg) -> (Reg, Reg) {
     let (wide, index, from_end, negative, valid) = (k.d(), k.d(), k.d(), k.p(), k.p());
-    let address = k.address(indices, at, 8);
+    let address = k.address(indices, i, 8);
     op!(k, "cvt.u64.u32 {wide}, {dim}");
     op!(k, "ld.global.s64 {index}, [{address}]");
     op!(k, "add.s64 {from_end}, {index}, {wide}");
@@ -62,12 +63,13 @@ fn resolved(k: &mut Emitter, indices: Reg, at: Reg, dim: Reg) -> (Reg, Reg) {
     (narrow, valid)
 }
 
+/// Builds a kernel with one thread per index below [`IndexParams::count`].
 fn each(name: &str, body: impl FnOnce(&mut Emitter, Reg)) -> Kernel {
     let (bytes, count) = (size_of::<IndexParams>(), offset_of!(IndexParams, count));
     each_thread(name, bytes, count, |k, i, _| body(k, i))
 }
 
-/// The elements of data at the indices; of 4 or 8 bytes.
+/// Builds the kernel that gathers rows of the data by index; elements have `bytes` bytes (4 or 8).
 pub fn gather(bytes: u32) -> Kernel {
     each(&format!("gather_b{}", 8 * bytes), |k, i| {
         let n = k.param_u32(offset_of!(IndexParams, n));
@@ -76,31 +78,32 @@ pub fn gather(bytes: u32) -> Kernel {
         let (row, column) = k.div_rem(i, inner);
         let (outer, j) = k.div_rem(row, n);
         let indices = k.param_u64(offset_of!(IndexParams, indices));
-        let (index, valid) = resolved(k, indices, j, dim);
+        let (index, valid) = load_index(k, indices, j, dim);
         let status = k.param_u64(offset_of!(IndexParams, status));
         op!(k, "@!{valid} red.global.or.b32 [{status}], 1");
-        let from = k.r();
-        op!(k, "mad.lo.u32 {from}, {outer}, {dim}, {index}");
-        op!(k, "mad.lo.u32 {from}, {from}, {inner}, {column}");
+        let source = k.r();
+        op!(k, "mad.lo.u32 {source}, {outer}, {dim}, {index}");
+        op!(k, "mad.lo.u32 {source}, {source}, {inner}, {column}");
         let (x, out) = (k.param_u64(offset_of!(IndexParams, x)), k.param_u64(offset_of!(IndexParams, out)));
-        let (from, to) = (k.address(x, from, bytes), k.address(out, i, bytes));
+        let (source, target) = (k.address(x, source, bytes), k.address(out, i, bytes));
         let (v, ty) = word(k, bytes);
         op!(k, "mov.{ty} {v}, 0");
-        op!(k, "@{valid} ld.global.{ty} {v}, [{from}]");
-        op!(k, "st.global.{ty} [{to}], {v}");
+        op!(k, "@{valid} ld.global.{ty} {v}, [{source}]");
+        op!(k, "st.global.{ty} [{target}], {v}");
     })
 }
 
+/// Declares a register for an element of 4 or 8 bytes; also returns its PTX type.
 fn word(k: &mut Emitter, bytes: u32) -> (Reg, &'static str) {
     if bytes == 8 { (k.d(), "b64") } else { (k.r(), "b32") }
 }
 
-/// The indices counted from the start, as keys of an order; a thread an index.
+/// Builds the kernel that counts indices from the start, as keys of a sort; one thread per index.
 pub fn resolve() -> Kernel {
     each("resolve", |k, i| {
         let dim = k.param_u32(offset_of!(IndexParams, dim));
         let indices = k.param_u64(offset_of!(IndexParams, indices));
-        let (index, valid) = resolved(k, indices, i, dim);
+        let (index, valid) = load_index(k, indices, i, dim);
         let status = k.param_u64(offset_of!(IndexParams, status));
         op!(k, "@!{valid} red.global.or.b32 [{status}], 1");
         let keys = k.param_u64(offset_of!(IndexParams, keys));
@@ -109,7 +112,7 @@ pub fn resolve() -> Kernel {
     })
 }
 
-/// Where each index begins in the order; a thread an index, and one for the end.
+/// Builds the kernel that finds the first position of each index in `order`; one thread per index, and one for the end.
 pub fn starts() -> Kernel {
     each("starts", |k, i| {
         let n = k.param_u32(offset_of!(IndexParams, n));
@@ -120,17 +123,17 @@ pub fn starts() -> Kernel {
         let (top, end) = (k.label("HALVE"), k.label("FOUND"));
         k.place(&top);
         k.branch_ge(low, high, &end);
-        let (middle, above, place, key, less) = (k.r(), k.r(), k.r(), k.r(), k.p());
+        let (middle, above, position, key, smaller) = (k.r(), k.r(), k.r(), k.r(), k.p());
         op!(k, "add.u32 {middle}, {low}, {high}");
         op!(k, "shr.u32 {middle}, {middle}, 1");
         op!(k, "add.u32 {above}, {middle}, 1");
         let address = k.address(order, middle, 4);
-        op!(k, "ld.global.u32 {place}, [{address}]");
-        let address = k.address(keys, place, 4);
+        op!(k, "ld.global.u32 {position}, [{address}]");
+        let address = k.address(keys, position, 4);
         op!(k, "ld.global.u32 {key}, [{address}]");
-        op!(k, "setp.lt.u32 {less}, {key}, {i}");
-        op!(k, "selp.b32 {low}, {above}, {low}, {less}");
-        op!(k, "selp.b32 {high}, {high}, {middle}, {less}");
+        op!(k, "setp.lt.u32 {smaller}, {key}, {i}");
+        op!(k, "selp.b32 {low}, {above}, {low}, {smaller}");
+        op!(k, "selp.b32 {high}, {high}, {middle}, {smaller}");
         op!(k, "bra {top}");
         k.place(&end);
         let starts = k.param_u64(offset_of!(IndexParams, starts));
@@ -139,7 +142,7 @@ pub fn starts() -> Kernel {
     })
 }
 
-/// The places in order that go to an index.
+/// Loads the first position in `order` that holds an index, and the one after the last.
 fn span(k: &mut Emitter, index: Reg) -> (Reg, Reg) {
     let starts = k.param_u64(offset_of!(IndexParams, starts));
     let (address, begin, end) = (k.address(starts, index, 4), k.r(), k.r());
@@ -148,70 +151,70 @@ fn span(k: &mut Emitter, index: Reg) -> (Reg, Reg) {
     (begin, end)
 }
 
-/// The sum of the updates of each index; a thread an element of the result.
-pub fn scatter_add(kind: Kind) -> Kernel {
-    each(&format!("scatter_add_{}", kind.suffix()), |k, i| {
+/// Builds the kernel that sums the updates of each index; one thread per element of the result.
+pub fn scatter_add(dtype: Kind) -> Kernel {
+    each(&format!("scatter_add_{}", dtype.suffix()), |k, i| {
         let n = k.param_u32(offset_of!(IndexParams, n));
         let dim = k.param_u32(offset_of!(IndexParams, dim));
         let inner = k.param_u32(offset_of!(IndexParams, inner));
         let (row, column) = k.div_rem(i, inner);
         let (outer, index) = k.div_rem(row, dim);
         let (at, end) = span(k, index);
-        let sum = kind.register(k);
-        match kind {
+        let sum = dtype.register(k);
+        match dtype {
             Kind::F => op!(k, "mov.f32 {sum}, {}", imm(0.0)),
             Kind::I => op!(k, "mov.b64 {sum}, 0"),
             Kind::B => op!(k, "mov.u32 {sum}, 0"),
         }
         let x = k.param_u64(offset_of!(IndexParams, x));
         let order = k.param_u64(offset_of!(IndexParams, order));
-        let (top, done) = (k.label("ADD"), k.label("ADDED"));
+        let (top, end_label) = (k.label("ADD"), k.label("ADDED"));
         k.place(&top);
-        k.branch_ge(at, end, &done);
-        let (j, from, v) = (k.r(), k.r(), kind.register(k));
+        k.branch_ge(at, end, &end_label);
+        let (j, source, v) = (k.r(), k.r(), dtype.register(k));
         let address = k.address(order, at, 4);
         op!(k, "ld.global.u32 {j}, [{address}]");
-        op!(k, "mad.lo.u32 {from}, {outer}, {n}, {j}");
-        op!(k, "mad.lo.u32 {from}, {from}, {inner}, {column}");
-        let address = k.address(x, from, kind.bytes());
-        op!(k, "ld.global.{} {v}, [{address}]", kind.suffix());
-        match kind {
+        op!(k, "mad.lo.u32 {source}, {outer}, {n}, {j}");
+        op!(k, "mad.lo.u32 {source}, {source}, {inner}, {column}");
+        let address = k.address(x, source, dtype.bytes());
+        op!(k, "ld.global.{} {v}, [{address}]", dtype.suffix());
+        match dtype {
             Kind::F => op!(k, "add.rn.f32 {sum}, {sum}, {v}"),
             Kind::I => op!(k, "add.s64 {sum}, {sum}, {v}"),
             Kind::B => op!(k, "or.b32 {sum}, {sum}, {v}"),
         }
         op!(k, "add.u32 {at}, {at}, 1");
         op!(k, "bra {top}");
-        k.place(&done);
+        k.place(&end_label);
         let out = k.param_u64(offset_of!(IndexParams, out));
-        let to = k.address(out, i, kind.bytes());
-        op!(k, "st.global.{} [{to}], {sum}", kind.suffix());
+        let target = k.address(out, i, dtype.bytes());
+        op!(k, "st.global.{} [{target}], {sum}", dtype.suffix());
     })
 }
 
-/// Data whose rows of 4- or 8-byte elements are replaced; of several updates of a row the last counts.
+/// Builds the kernel that overwrites rows of the data; the last update of a row counts. Elements have `bytes` bytes (4 or 8).
 pub fn overwrite(bytes: u32) -> Kernel {
     each(&format!("overwrite_b{}", 8 * bytes), |k, i| {
         let inner = k.param_u32(offset_of!(IndexParams, inner));
         let (index, column) = k.div_rem(i, inner);
         let (begin, end) = span(k, index);
-        let (stays, last, from) = (k.p(), k.r(), k.r());
-        op!(k, "setp.ge.u32 {stays}, {begin}, {end}");
+        let (unchanged, last, row) = (k.p(), k.r(), k.r());
+        op!(k, "setp.ge.u32 {unchanged}, {begin}, {end}");
         op!(k, "sub.u32 {last}, {end}, 1");
         let order = k.param_u64(offset_of!(IndexParams, order));
         let data = k.param_u64(offset_of!(IndexParams, data));
         let x = k.param_u64(offset_of!(IndexParams, x));
         let address = k.address(order, last, 4);
-        op!(k, "mov.u32 {from}, {index}");
-        op!(k, "@!{stays} ld.global.u32 {from}, [{address}]");
-        op!(k, "mad.lo.u32 {from}, {from}, {inner}, {column}");
+        op!(k, "mov.u32 {row}, {index}");
+        op!(k, "@!{unchanged} ld.global.u32 {row}, [{address}]");
+        op!(k, "mad.lo.u32 {row}, {row}, {inner}, {column}");
         let source = k.d();
-        op!(k, "selp.b64 {source}, {data}, {x}, {stays}");
-        let address = k.address(source, from, bytes);
+        op!(k, "selp.b64 {source}, {data}, {x}, {unchanged}");
+        let address = k.address(source, row, bytes);
         let (v, ty) = word(k, bytes);
         op!(k, "ld.global.{ty} {v}, [{address}]");
         let out = k.param_u64(offset_of!(IndexParams, out));
-        let to = k.address(out, i, bytes);
-        op!(k, "st.global.{ty} [{to}], {v}");
+        let target = k.address(out, i, bytes);
+        op!(k, "st.global.{ty} [{target}], {v}");
     })
 }

@@ -1,61 +1,62 @@
-//! Elementary functions on float32 registers, to a few units in the last place. Only `ex2.approx` is approximate.
+//! Elementary functions on float32 registers, accurate to a few units in the last place. Of the instructions, only
+//! `ex2.approx` is approximate.
 
 use std::fmt::Display;
 
 use crate::emit::{Emitter, Reg, imm, imm64};
 use crate::op;
 
-/// `name d, a`.
+/// Emits `name d, a` and returns `d`.
 pub(super) fn unary(k: &mut Emitter, name: &str, a: impl Display) -> Reg {
     let d = k.f();
     op!(k, "{name} {d}, {a}");
     d
 }
 
-/// `name d, a, b`.
+/// Emits `name d, a, b` and returns `d`.
 pub(super) fn binary(k: &mut Emitter, name: &str, a: impl Display, b: impl Display) -> Reg {
     let d = k.f();
     op!(k, "{name} {d}, {a}, {b}");
     d
 }
 
-/// `a · b + c`.
+/// Computes `a · b + c` with one rounding.
 pub(super) fn fma(k: &mut Emitter, a: impl Display, b: impl Display, c: impl Display) -> Reg {
     let d = k.f();
     op!(k, "fma.rn.f32 {d}, {a}, {b}, {c}");
     d
 }
 
-/// `a` where `p`, else `b`.
+/// Selects `a` if `p`, else `b`.
 pub(super) fn pick(k: &mut Emitter, a: impl Display, b: impl Display, p: Reg) -> Reg {
     let d = k.f();
     op!(k, "selp.f32 {d}, {a}, {b}, {p}");
     d
 }
 
-/// `a OP b`, float32.
+/// Compares two floats by `op`.
 pub(super) fn test(k: &mut Emitter, op: &str, a: impl Display, b: impl Display) -> Reg {
     let p = k.p();
     op!(k, "setp.{op}.f32 {p}, {a}, {b}");
     p
 }
 
-/// `c₀ + c₁ x + c₂ x² + …`.
+/// Evaluates `c₀ + c₁ x + c₂ x² + …`.
 fn polynomial(k: &mut Emitter, x: Reg, coefficients: &[f64]) -> Reg {
-    let mut high = coefficients.iter().rev();
-    let mut y = unary(k, "mov.f32", imm(high.next().copied().unwrap_or(0.0) as f32));
-    for c in high {
+    let mut descending = coefficients.iter().rev();
+    let mut y = unary(k, "mov.f32", imm(descending.next().copied().unwrap_or(0.0) as f32));
+    for c in descending {
         y = fma(k, y, x, imm(*c as f32));
     }
     y
 }
 
-/// The same in float64.
+/// Evaluates `c₀ + c₁ x + c₂ x² + …` in float64.
 fn polynomial64(k: &mut Emitter, x: Reg, coefficients: &[f64]) -> Reg {
     let y = k.g();
-    let mut high = coefficients.iter().rev();
-    op!(k, "mov.f64 {y}, {}", imm64(high.next().copied().unwrap_or(0.0)));
-    for c in high {
+    let mut descending = coefficients.iter().rev();
+    op!(k, "mov.f64 {y}, {}", imm64(descending.next().copied().unwrap_or(0.0)));
+    for c in descending {
         op!(k, "fma.rn.f64 {y}, {y}, {x}, {}", imm64(*c));
     }
     y
@@ -179,7 +180,7 @@ pub(super) fn tanh(k: &mut Emitter, x: Reg) -> Reg {
     pick(k, far, near, large)
 }
 
-/// The magnitude of `value` with the sign of `sign`.
+/// Returns the magnitude of `value` with the sign of `sign`.
 fn with_sign(k: &mut Emitter, value: Reg, sign: Reg) -> Reg {
     let (v, s, d) = (k.r(), k.r(), k.f());
     op!(k, "mov.b32 {v}, {value}");
@@ -196,8 +197,8 @@ pub(super) fn sigmoid(k: &mut Emitter, x: Reg) -> Reg {
     let size = unary(k, "abs.f32", x);
     let minus = unary(k, "neg.f32", size);
     let e = exp(k, minus);
-    let one = binary(k, "add.rn.f32", e, imm(1.0));
-    let positive = unary(k, "rcp.rn.f32", one);
+    let denominator = binary(k, "add.rn.f32", e, imm(1.0));
+    let positive = unary(k, "rcp.rn.f32", denominator);
     let negative = binary(k, "mul.rn.f32", e, positive);
     let p = test(k, "ge", x, imm(0.0));
     pick(k, positive, negative, p)
@@ -213,7 +214,7 @@ pub(super) fn softplus(k: &mut Emitter, x: Reg) -> Reg {
     binary(k, "add.rn.f32", positive, l)
 }
 
-/// The error function.
+/// `erf x`.
 pub(super) fn erf(k: &mut Emitter, x: Reg) -> Reg {
     let z = binary(k, "mul.rn.f32", x, x);
     let near = polynomial(
@@ -299,13 +300,13 @@ pub(super) fn sine(k: &mut Emitter, x: Reg, turns: u32) -> Reg {
     d
 }
 
-/// `-1`, `0` or `1`; NaN stays.
+/// Returns -1, 0 or 1; NaN stays NaN.
 pub(super) fn sign(k: &mut Emitter, x: Reg) -> Reg {
-    let one = unary(k, "mov.f32", imm(1.0));
-    let one = with_sign(k, one, x);
+    let unit = unary(k, "mov.f32", imm(1.0));
+    let unit = with_sign(k, unit, x);
     let size = unary(k, "abs.f32", x);
     let p = test(k, "gt", size, imm(0.0));
-    pick(k, one, x, p)
+    pick(k, unit, x, p)
 }
 
 /// `a - b · ⌊a / b⌋`.
@@ -331,7 +332,7 @@ pub(super) fn pow(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     op!(k, "setp.nan.f64 {undefined}, {y}, {y}");
     let value = exp2_wide(k, y);
     let value = pick(k, imm(f32::NAN), value, undefined);
-    // An odd power of a negative number is negative; one that is not whole is not real, but -∞ has its size.
+    // An odd power of a negative number is negative. A fractional power is NaN, except for -∞, where it is that of ∞.
     let negative = test(k, "lt", a, imm(0.0));
     let whole = unary(k, "cvt.rni.f32.f32", b);
     let real = test(k, "eq", whole, b);
@@ -344,8 +345,8 @@ pub(super) fn pow(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     let unreal = pick(k, value, imm(f32::NAN), infinite);
     let signed = pick(k, odd, unreal, real);
     let value = pick(k, signed, value, negative);
-    let one = test(k, "eq", a, imm(1.0));
-    let value = pick(k, imm(1.0), value, one);
+    let is_one = test(k, "eq", a, imm(1.0));
+    let value = pick(k, imm(1.0), value, is_one);
     // -1 to an infinite power is 1.
     let (unit, far) = (test(k, "eq", size, imm(1.0)), k.p());
     let distance = unary(k, "abs.f32", b);
@@ -355,7 +356,7 @@ pub(super) fn pow(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     pick(k, imm(1.0), value, zero)
 }
 
-/// `log₂ x` of `x ≥ 0` in float64.
+/// Computes `log₂ x` for `x ≥ 0` in float64.
 fn log2_wide(k: &mut Emitter, x: Reg) -> Reg {
     let (wide, m, s, up) = (k.g(), k.g(), k.g(), k.g());
     let (bits, high) = (k.d(), k.d());
@@ -386,7 +387,7 @@ fn log2_wide(k: &mut Emitter, x: Reg) -> Reg {
     p
 }
 
-/// `2ʸ` of a float64, as float32.
+/// Computes `2ʸ` of a float64 and rounds it to float32.
 fn exp2_wide(k: &mut Emitter, y: Reg) -> Reg {
     let (n, f) = (k.g(), k.g());
     op!(k, "max.f64 {f}, {y}, {}", imm64(-300.0));

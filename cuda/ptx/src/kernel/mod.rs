@@ -1,4 +1,4 @@
-//! The kernel families, one a file.
+//! The kernel families, one per file.
 
 pub mod attention;
 pub mod conv;
@@ -21,25 +21,26 @@ pub mod turn;
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 
-/// A kernel of a thread for each of the parameter `count`; `body` gets its index and where to go when it has nothing to do.
+/// Builds a kernel with one thread per index below the parameter at offset `count`. `body` gets the thread's index and the
+/// label of the kernel's end.
 fn each_thread(
     name: &str,
-    params: usize,
+    params_bytes: usize,
     count: usize,
     body: impl FnOnce(&mut Emitter, Reg, &str),
 ) -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
-    let done = k.label("DONE");
+    let end = k.label("DONE");
     let i = k.global_index(256);
     let count = k.param_u32(count);
-    k.branch_ge(i, count, &done);
-    body(k, i, &done);
-    k.place(&done);
-    emitter.finish(name, 256, params)
+    k.branch_ge(i, count, &end);
+    body(k, i, &end);
+    k.place(&end);
+    emitter.finish(name, 256, params_bytes)
 }
 
-/// A short name for a text: FNV-1a, 64 bits.
+/// Hashes a text to 16 hexadecimal digits (FNV-1a, 64 bits), for names.
 fn digest(text: &str) -> String {
     let step = |h: u64, b: u8| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3);
     format!("{:016x}", text.bytes().fold(0xcbf2_9ce4_8422_2325, step))

@@ -1,10 +1,10 @@
-//! Names of functions and expressions, made of letters, digits and `_`, as entry points and files have them.
+//! Names of functions and expressions for entry points and files: letters, digits and `_` only.
 
 use dlbc_ops::prim::{Binary, Unary};
 
 use super::pointwise::{Kind, Term};
 
-/// The name of a function of one value, without its parameters.
+/// Returns the name of a unary function, without its parameters.
 pub(crate) fn unary(f: Unary) -> &'static str {
     match f {
         Unary::Abs => "abs",
@@ -34,7 +34,7 @@ pub(crate) fn unary(f: Unary) -> &'static str {
     }
 }
 
-/// The name of a function of two values.
+/// Returns the name of a binary function.
 pub(crate) fn binary(f: Binary) -> &'static str {
     match f {
         Binary::Add => "add",
@@ -55,16 +55,17 @@ pub(crate) fn binary(f: Binary) -> &'static str {
     }
 }
 
-/// A number: `p` is the point, `m` the minus sign.
+/// Spells a number with `p` for the decimal point and `m` for the minus sign.
 fn number(x: f32) -> String {
     format!("{x:?}").replace('.', "p").replace('-', "m")
 }
 
-/// A term: its function with the kind of its result unless that is a float, parameters, and the places of its operands.
+/// Spells a term: its function, the element type of its result unless that is float, its parameters, and the indices of its
+/// operands.
 ///
-/// Different terms have different names: the parts have no `_` in them, and the first tells how many follow.
+/// Different terms have different names: no piece contains `_`, and the first piece determines how many follow.
 pub(super) fn term(term: &Term, kind: Kind) -> String {
-    let limit = |x: Option<f32>| x.map_or("n".into(), number);
+    let bound = |x: Option<f32>| x.map_or("n".into(), number);
     let (head, parameters, operands) = match *term {
         Term::Operand(i) => (format!("x{i}"), vec![], vec![]),
         Term::Float(x) => (format!("c{}", number(x)), vec![], vec![]),
@@ -74,7 +75,7 @@ pub(super) fn term(term: &Term, kind: Kind) -> String {
             let parameters = match f {
                 Unary::LeakyRelu { alpha } | Unary::Elu { alpha } => vec![number(alpha)],
                 Unary::HardSigmoid { alpha, beta } => vec![number(alpha), number(beta)],
-                Unary::Clip { min, max } => vec![limit(min), limit(max)],
+                Unary::Clip { min, max } => vec![bound(min), bound(max)],
                 Unary::Abs
                 | Unary::Neg
                 | Unary::Sign

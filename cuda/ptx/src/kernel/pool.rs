@@ -1,4 +1,5 @@
-//! Sliding windows: sums, maxima and their reverses. Reverses are gathers: each element visits the windows that cover it.
+//! Pooling: sums and maxima of sliding windows, and their reverses. Reverses gather: each element visits the windows that
+//! cover it.
 
 use std::mem::offset_of;
 
@@ -9,47 +10,48 @@ use crate::emit::{Emitter, Reg, imm};
 use crate::{op, params};
 
 params! {
-    /// Parameters of the kernels here. There are three spatial axes; those that do not exist have dimension 1.
+    /// Parameters of the kernels of this module. There are always three spatial axes; missing ones have dimension 1.
     pub struct PoolParams {
-        /// The windowed operand `[channels, from…]`; what is spread, of a sum's reverse `[channels, to…]`.
+        /// Address of the pooled operand `[channels, in_dims…]`; for [`spread`], of the window values `[channels, out_dims…]`.
         x: u64,
-        /// The maxima.
+        /// Address of the window maxima.
         y: u64,
-        /// Relevance of the maxima; their shares or winning taps, in the second step.
+        /// Address of the relevance of the maxima; for [`give`] with shares, of the shares.
         r: u64,
-        /// The winning taps, when the first takes all.
+        /// Address of the winning tap of each window, if the first maximum takes all.
         winner: u64,
-        /// The result.
+        /// Address of the result.
         out: u64,
-        /// Elements of the result.
+        /// Number of elements of the result.
         count: u32,
-        /// Taps.
+        /// Number of taps per window.
         taps: u32,
-        /// Dimensions of the windowed operand.
-        from: [u32; 3],
-        /// How many windows there are by axis.
-        to: [u32; 3],
-        /// Taps by axis.
+        /// Spatial dimensions of the pooled operand.
+        in_dims: [u32; 3],
+        /// Number of windows along each axis.
+        out_dims: [u32; 3],
+        /// Number of taps along each axis.
         kernel: [u32; 3],
-        /// Steps.
+        /// Strides of the window.
         strides: [u32; 3],
-        /// Pads before.
+        /// Padding before the first element of each axis.
         before: [u32; 3],
-        /// Distances of taps.
+        /// Distances between neighbouring taps.
         dilations: [u32; 3],
     }
 }
 
-/// Blocks for so many elements of the result.
+/// Returns the number of blocks for `count` elements of the result.
 pub fn blocks(count: u32) -> u32 {
     count.div_ceil(256)
 }
 
+/// Geometry of the windows, in registers.
 struct Geometry {
     taps: Reg,
-    from: Vec<Reg>,
-    to: Vec<Reg>,
-    /// Taps by axis, without the outermost.
+    in_dims: Vec<Reg>,
+    out_dims: Vec<Reg>,
+    /// Taps along each axis, without the outermost.
     kernel: Vec<Reg>,
     strides: Vec<Reg>,
     before: Vec<Reg>,
@@ -59,40 +61,40 @@ struct Geometry {
 fn geometry(k: &mut Emitter) -> Geometry {
     Geometry {
         taps: k.param_u32(offset_of!(PoolParams, taps)),
-        from: k.param_u32s(offset_of!(PoolParams, from), 3),
-        to: k.param_u32s(offset_of!(PoolParams, to), 3),
-        kernel: k.param_inner(offset_of!(PoolParams, kernel), 3),
+        in_dims: k.param_u32s(offset_of!(PoolParams, in_dims), 3),
+        out_dims: k.param_u32s(offset_of!(PoolParams, out_dims), 3),
+        kernel: k.param_inner_dims(offset_of!(PoolParams, kernel), 3),
         strides: k.param_u32s(offset_of!(PoolParams, strides), 3),
         before: k.param_u32s(offset_of!(PoolParams, before), 3),
         dilations: k.param_u32s(offset_of!(PoolParams, dilations), 3),
     }
 }
 
-/// A kernel that computes an element of the result a thread: `body` gets its index and returns its value.
-fn each_element(name: &str, kind: Kind, body: impl FnOnce(&mut Emitter, Reg, &Geometry) -> Reg) -> Kernel {
+/// Builds a kernel with one thread per element of the result; `body` gets its index and returns its value.
+fn each_element(name: &str, dtype: Kind, body: impl FnOnce(&mut Emitter, Reg, &Geometry) -> Reg) -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
-    let done = k.label("DONE");
+    let finished = k.label("DONE");
     let i = k.global_index(256);
     let count = k.param_u32(offset_of!(PoolParams, count));
-    k.branch_ge(i, count, &done);
+    k.branch_ge(i, count, &finished);
     let g = geometry(k);
     let value = body(k, i, &g);
     let out = k.param_u64(offset_of!(PoolParams, out));
-    let address = k.address(out, i, kind.bytes());
-    op!(k, "st.global.{} [{address}], {value}", kind.suffix());
-    k.place(&done);
+    let address = k.address(out, i, dtype.bytes());
+    op!(k, "st.global.{} [{address}], {value}", dtype.suffix());
+    k.place(&finished);
     emitter.finish(name, 256, size_of::<PoolParams>())
 }
 
-/// Channel and coordinates of a linear index.
-fn place(k: &mut Emitter, index: Reg, dims: &[Reg]) -> (Reg, Vec<Reg>) {
-    let mut all = k.coordinates(index, dims);
-    let channel = all.remove(0);
-    (channel, all)
+/// Splits a linear index into the channel and the spatial coordinates.
+fn split_index(k: &mut Emitter, index: Reg, dims: &[Reg]) -> (Reg, Vec<Reg>) {
+    let mut coordinates = k.coordinates(index, dims);
+    let channel = coordinates.remove(0);
+    (channel, coordinates)
 }
 
-/// The linear index of a place.
+/// Returns the linear index of a channel and its spatial coordinates.
 fn linear(k: &mut Emitter, channel: Reg, at: &[Reg], dims: &[Reg]) -> Reg {
     let index = k.r();
     op!(k, "mad.lo.u32 {index}, {channel}, {}, {}", dims[0], at[0]);
@@ -102,8 +104,8 @@ fn linear(k: &mut Emitter, channel: Reg, at: &[Reg], dims: &[Reg]) -> Reg {
 }
 
 impl Geometry {
-    /// Calls `body` for each tap of a window that falls inside the operand, with the tap and the operand's index. `body`
-    /// may leave through the label it gets.
+    /// Calls `body` for each tap of a window that falls inside the operand, with the tap, the index of its element, and the label
+    /// that ends the loop.
     fn window(
         &self,
         k: &mut Emitter,
@@ -129,16 +131,16 @@ impl Geometry {
                     geometry.dilations[axis],
                     firsts[axis]
                 );
-                // A coordinate below 0 is a large one without a sign.
-                k.branch_ge(place, geometry.from[axis], next);
+                // As an unsigned number, a negative coordinate is too large.
+                k.branch_ge(place, geometry.in_dims[axis], next);
                 places.push(place);
             }
-            let index = linear(k, channel, &places, &geometry.from);
+            let index = linear(k, channel, &places, &geometry.in_dims);
             body(k, tap, index, end);
         });
     }
 
-    /// Calls `body` for each window that covers an element: the tap that does, and the window's index.
+    /// Calls `body` for each window that covers an element, with the tap that hits the element and the window's index.
     fn covering(
         &self,
         k: &mut Emitter,
@@ -162,14 +164,15 @@ impl Geometry {
                 let between = k.p();
                 op!(k, "setp.ne.u32 {between}, {rest}, 0");
                 op!(k, "@{between} bra {next}");
-                k.branch_ge(place, geometry.to[axis], next);
+                k.branch_ge(place, geometry.out_dims[axis], next);
                 places.push(place);
             }
-            let index = linear(k, channel, &places, &geometry.to);
+            let index = linear(k, channel, &places, &geometry.out_dims);
             body(k, tap, index);
         });
     }
 
+    /// Calls `body` for each tap with the tap, its coordinates, the label of the next tap and the label that ends the loop.
     fn each(&self, k: &mut Emitter, body: impl FnOnce(&mut Emitter, &Geometry, Reg, &[Reg], &str, &str)) {
         let tap = k.mov_u32("0");
         let (top, next, end) = (k.label("TAP"), k.label("NEXT"), k.label("TAPPED"));
@@ -184,115 +187,138 @@ impl Geometry {
     }
 }
 
-/// The sum over each window, or its maximum.
-pub fn fold(kind: Kind, max: bool) -> Kernel {
-    let name = format!("window_{}_{}", if max { "max" } else { "sum" }, kind.suffix());
-    each_element(&name, kind, |k, i, g| {
-        let (channel, at) = place(k, i, &g.to);
+/// Reduction of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    /// The sum of the window's elements.
+    Sum,
+    /// The maximum of the window's elements.
+    Max,
+}
+
+/// Builds the kernel that reduces each window.
+pub fn fold(dtype: Kind, fold: Fold) -> Kernel {
+    let name = format!("window_{}_{}", if fold == Fold::Max { "max" } else { "sum" }, dtype.suffix());
+    each_element(&name, dtype, |k, i, g| {
+        let (channel, at) = split_index(k, i, &g.out_dims);
         let x = k.param_u64(offset_of!(PoolParams, x));
-        let (combine, start) = match (kind, max) {
-            (Kind::I, false) => ("add.s64", "0".into()),
-            (Kind::I, true) => ("max.s64", format!("0x{:016x}", i64::MIN as u64)),
-            (_, false) => ("add.rn.f32", imm(0.0)),
-            (_, true) => ("max.f32", imm(f32::NEG_INFINITY)),
+        let (combine, start) = match (dtype, fold) {
+            (Kind::I, Fold::Sum) => ("add.s64", "0".into()),
+            (Kind::I, Fold::Max) => ("max.s64", format!("0x{:016x}", i64::MIN as u64)),
+            (_, Fold::Sum) => ("add.rn.f32", imm(0.0)),
+            (_, Fold::Max) => ("max.f32", imm(f32::NEG_INFINITY)),
         };
-        let value = begin(k, kind, &start);
-        g.window(k, (channel, &at), |k, _, index, _| combined(k, kind, combine, value, (x, index)));
+        let value = begin(k, dtype, &start);
+        g.window(k, (channel, &at), |k, _, index, _| combine_with(k, dtype, combine, value, (x, index)));
         value
     })
 }
 
-/// The adjoint of the sum: each element gets the sum of the windows that cover it.
-pub fn spread(kind: Kind) -> Kernel {
-    each_element(&format!("window_spread_{}", kind.suffix()), kind, |k, i, g| {
-        let (channel, at) = place(k, i, &g.from);
+/// Builds the adjoint of the window sum: each element becomes the sum of the windows that cover it.
+pub fn spread(dtype: Kind) -> Kernel {
+    each_element(&format!("window_spread_{}", dtype.suffix()), dtype, |k, i, g| {
+        let (channel, at) = split_index(k, i, &g.in_dims);
         let x = k.param_u64(offset_of!(PoolParams, x));
         let (combine, start) =
-            if kind == Kind::I { ("add.s64", "0".into()) } else { ("add.rn.f32", imm(0.0)) };
-        let value = begin(k, kind, &start);
-        g.covering(k, (channel, &at), |k, _, index| combined(k, kind, combine, value, (x, index)));
+            if dtype == Kind::I { ("add.s64", "0".into()) } else { ("add.rn.f32", imm(0.0)) };
+        let value = begin(k, dtype, &start);
+        g.covering(k, (channel, &at), |k, _, index| combine_with(k, dtype, combine, value, (x, index)));
         value
     })
 }
 
-fn begin(k: &mut Emitter, kind: Kind, start: &str) -> Reg {
-    let value = kind.register(k);
-    op!(k, "mov.{} {value}, {start}", if kind == Kind::I { "b64" } else { "f32" });
+/// Declares a value and sets it to the immediate `start`.
+fn begin(k: &mut Emitter, dtype: Kind, start: &str) -> Reg {
+    let value = dtype.register(k);
+    op!(k, "mov.{} {value}, {start}", if dtype == Kind::I { "b64" } else { "f32" });
     value
 }
 
-/// Combines a value with an element.
-fn combined(k: &mut Emitter, kind: Kind, combine: &str, value: Reg, (base, index): (Reg, Reg)) {
-    let (address, v) = (k.address(base, index, kind.bytes()), kind.register(k));
-    op!(k, "ld.global.{} {v}, [{address}]", kind.suffix());
+/// Combines a value with an element of memory.
+fn combine_with(k: &mut Emitter, dtype: Kind, combine: &str, value: Reg, (base, index): (Reg, Reg)) {
+    let (address, v) = (k.address(base, index, dtype.bytes()), dtype.register(k));
+    op!(k, "ld.global.{} {v}, [{address}]", dtype.suffix());
     op!(k, "{combine} {value}, {value}, {v}");
 }
 
-/// For each window its share, the relevance over how many elements equal the maximum; or the first tap that does.
-pub fn shares(first: bool) -> Kernel {
-    let (name, kind) = if first { ("window_winners", Kind::B) } else { ("window_shares", Kind::F) };
-    each_element(name, kind, |k, i, g| {
-        let (channel, at) = place(k, i, &g.to);
+/// Distribution of a window's relevance over the elements that equal its maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ties {
+    /// Equal shares for all of them.
+    Split,
+    /// Everything to the first of them.
+    First,
+}
+
+/// Builds the first step of a maximum's reverse. Per window it computes the share of each maximal element, or for
+/// [`Ties::First`] the tap of the first one.
+pub fn shares(ties: Ties) -> Kernel {
+    let first = ties == Ties::First;
+    let (name, dtype) = if first { ("window_winners", Kind::B) } else { ("window_shares", Kind::F) };
+    each_element(name, dtype, |k, i, g| {
+        let (channel, at) = split_index(k, i, &g.out_dims);
         let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
         let (address, max) = (k.address(y, i, 4), k.f());
         op!(k, "ld.global.f32 {max}, [{address}]");
-        let found = k.mov_u32(if first { "0xffffffff" } else { "0" });
+        let winner = k.mov_u32(if first { "0xffffffff" } else { "0" });
         g.window(k, (channel, &at), |k, tap, index, end| {
             let (address, v, wins) = (k.address(x, index, 4), k.f(), k.p());
             op!(k, "ld.global.f32 {v}, [{address}]");
             op!(k, "setp.eq.f32 {wins}, {v}, {max}");
             if first {
-                op!(k, "selp.b32 {found}, {tap}, {found}, {wins}");
+                op!(k, "selp.b32 {winner}, {tap}, {winner}, {wins}");
                 op!(k, "@{wins} bra {end}");
             } else {
-                op!(k, "@{wins} add.u32 {found}, {found}, 1");
+                op!(k, "@{wins} add.u32 {winner}, {winner}, 1");
             }
         });
         if first {
-            return found;
+            return winner;
         }
         let r = k.param_u64(offset_of!(PoolParams, r));
-        let (address, given, count) = (k.address(r, i, 4), k.f(), k.f());
-        op!(k, "ld.global.f32 {given}, [{address}]");
-        op!(k, "cvt.rn.f32.u32 {count}, {found}");
-        // Without a winner nobody reads the share.
-        math::binary(k, "div.rn.f32", given, count)
+        let (address, relevance, count) = (k.address(r, i, 4), k.f(), k.f());
+        op!(k, "ld.global.f32 {relevance}, [{address}]");
+        op!(k, "cvt.rn.f32.u32 {count}, {winner}");
+        // The share of a window without a winner is never read.
+        math::binary(k, "div.rn.f32", relevance, count)
     })
 }
 
-/// Each element gets the shares of the windows whose maximum it equals, or the relevance of those it wins.
-pub fn give(first: bool) -> Kernel {
+/// Builds the second step of a maximum's reverse: each element sums the shares of the windows whose maximum it equals, or for
+/// [`Ties::First`] the relevance of the windows that it wins.
+pub fn give(ties: Ties) -> Kernel {
+    let first = ties == Ties::First;
     let name = if first { "window_give_first" } else { "window_give" };
     each_element(name, Kind::F, |k, i, g| {
-        let (channel, at) = place(k, i, &g.from);
+        let (channel, at) = split_index(k, i, &g.in_dims);
         let r = k.param_u64(offset_of!(PoolParams, r));
         let value = math::unary(k, "mov.f32", imm(0.0));
-        // Where an element must stand to win: at the winning tap, or level with the maximum.
-        let (base, own) = if first {
+        // An element wins a window if it is the winning tap, or if it equals the maximum.
+        let (base, element) = if first {
             (k.param_u64(offset_of!(PoolParams, winner)), None)
         } else {
             let (x, y) = (k.param_u64(offset_of!(PoolParams, x)), k.param_u64(offset_of!(PoolParams, y)));
-            let (address, own) = (k.address(x, i, 4), k.f());
-            op!(k, "ld.global.f32 {own}, [{address}]");
-            (y, Some(own))
+            let (address, element) = (k.address(x, i, 4), k.f());
+            op!(k, "ld.global.f32 {element}, [{address}]");
+            (y, Some(element))
         };
         g.covering(k, (channel, &at), |k, tap, index| {
             let (wins, address) = (k.p(), k.address(base, index, 4));
-            match own {
+            match element {
                 None => {
                     let first = k.r();
                     op!(k, "ld.global.u32 {first}, [{address}]");
                     op!(k, "setp.eq.u32 {wins}, {first}, {tap}");
                 }
-                Some(own) => {
+                Some(element) => {
                     let max = k.f();
                     op!(k, "ld.global.f32 {max}, [{address}]");
-                    op!(k, "setp.eq.f32 {wins}, {own}, {max}");
+                    op!(k, "setp.eq.f32 {wins}, {element}, {max}");
                 }
             }
-            let (address, given) = (k.address(r, index, 4), k.f());
-            op!(k, "ld.global.f32 {given}, [{address}]");
-            op!(k, "@{wins} add.rn.f32 {value}, {value}, {given}");
+            let (address, relevance) = (k.address(r, index, 4), k.f());
+            op!(k, "ld.global.f32 {relevance}, [{address}]");
+            op!(k, "@{wins} add.rn.f32 {value}, {value}, {relevance}");
         });
         value
     })

@@ -1,5 +1,5 @@
-//! Reductions over any axes of a strided operand. The order of a sum depends on shapes alone; float sums and products are
-//! kept in float64.
+//! Reductions over any axes of a strided operand. The order of a sum depends on shapes alone; sums and products of floats
+//! accumulate in float64.
 
 use std::mem::offset_of;
 
@@ -11,98 +11,99 @@ use crate::emit::{Emitter, Reg, imm, imm64};
 use crate::{op, params};
 
 params! {
-    /// Parameters of a reduction. Strides are in elements, modulo 2³².
+    /// Parameters of [`Reduce`]. Strides are in elements, modulo 2³².
     pub struct ReduceParams {
-        /// The operand.
+        /// Address of the operand.
         x: u64,
-        /// The result, dense.
+        /// Address of the result, contiguous.
         y: u64,
-        /// Elements of the result.
+        /// Number of elements of the result.
         outputs: u32,
-        /// Elements that meet in each.
+        /// Number of operand elements that are reduced to each element of the result.
         count: u32,
-        /// Dimensions that stay.
-        kept: [u32; 4],
-        /// Their strides.
+        /// Dimensions of the axes that remain.
+        kept_dims: [u32; 4],
+        /// Strides of the operand along the axes that remain.
         kept_strides: [i32; 4],
-        /// Dimensions that go.
-        reduced: [u32; 4],
-        /// Their strides.
+        /// Dimensions of the axes that are reduced.
+        reduced_dims: [u32; 4],
+        /// Strides of the operand along the axes that are reduced.
         reduced_strides: [i32; 4],
-        /// Slices of those that meet, when they are reduced by slices, and the elements of one.
+        /// Slices per element of the result, in [`Pass::Slices`].
         slices: u32,
-        /// A multiple of a block's threads.
+        /// Operand elements per slice, a multiple of the threads of a block.
         slice: u32,
     }
 }
 
-/// How many threads work on an element of the result.
+/// The threads that share one element of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Team {
-    /// One, when neighbours in the result are neighbours in the operand.
+    /// One thread: for operands whose elements are adjacent where those of the result are.
     Thread,
-    /// A warp.
+    /// One warp.
     Warp,
-    /// A block.
+    /// One block.
     Block,
 }
 
-/// Which step of a reduction: a few long rows are cut into slices, so that many blocks work on them.
+/// Step of a reduction. Few long rows are cut into slices, so that many blocks share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pass {
-    /// The only one.
+    /// The whole reduction in one launch.
     Whole,
-    /// A block a slice; writes what it keeps, float64 for sums and products of floats.
+    /// First of two launches: a block per slice, which stores its accumulator (float64 for sums and products of floats).
     Slices,
-    /// Combines what slices of a sum or a product of floats kept.
+    /// Second of two launches: combines the float64 accumulators of slices.
     Join,
 }
 
-/// A variant.
+/// A variant of the reduction kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reduce {
-    /// What is computed.
-    pub kind: Reduction,
-    /// Of what.
-    pub of: Kind,
-    /// By how many. Arguments of extremes are found by one.
+    /// The operation.
+    pub reduction: Reduction,
+    /// Element type of the operand.
+    pub dtype: Kind,
+    /// Threads per element of the result. `ArgMax` and `ArgMin` need [`Team::Thread`].
     pub team: Team,
-    /// Axes that stay.
-    pub kept: usize,
-    /// Axes that go.
-    pub reduced: usize,
-    /// Which step. Slices are a block's work; arguments of extremes are not cut.
+    /// Number of axes that remain.
+    pub kept_axes: usize,
+    /// Number of axes that are reduced.
+    pub reduced_axes: usize,
+    /// Step of the reduction. [`Pass::Slices`] needs [`Team::Block`]; `ArgMax` and `ArgMin` are not sliced.
     pub pass: Pass,
 }
 
 const THREADS: u32 = 256;
 
-/// How values are kept while they are combined.
+/// Type of the accumulator.
 #[derive(Clone, Copy)]
-enum Held {
+enum Accumulator {
     F32,
     F64,
     I64,
 }
 
 impl Reduce {
-    /// A name that says all that the text depends on.
+    /// Returns the entry point's name, which determines the text.
     pub fn name(&self) -> String {
         let team = match self.team {
             Team::Thread => "thread",
             Team::Warp => "warp",
             Team::Block => "block",
         };
-        let kind = format!("{:?}", self.kind).to_lowercase();
+        let reduction = format!("{:?}", self.reduction).to_lowercase();
         let pass = match self.pass {
             Pass::Whole => "",
             Pass::Slices => "_slices",
             Pass::Join => "_join",
         };
-        format!("reduce_{kind}_{}_{team}_{}_{}{pass}", self.of.suffix(), self.kept, self.reduced)
+        let dtype = self.dtype.suffix();
+        format!("reduce_{reduction}_{dtype}_{team}_{}_{}{pass}", self.kept_axes, self.reduced_axes)
     }
 
-    /// Blocks for so many elements of the result.
+    /// Returns the number of blocks for a result of `outputs` elements.
     pub fn blocks(&self, outputs: u32) -> u32 {
         match self.team {
             Team::Thread => outputs.div_ceil(THREADS),
@@ -111,31 +112,31 @@ impl Reduce {
         }
     }
 
-    /// Bytes of what a slice keeps.
-    pub fn kept_bytes(&self) -> u32 {
-        match self.held() {
-            Held::F32 => 4,
-            Held::F64 | Held::I64 => 8,
+    /// Returns the size of the accumulator that a slice stores, in bytes.
+    pub fn accumulator_bytes(&self) -> u32 {
+        match self.accumulator() {
+            Accumulator::F32 => 4,
+            Accumulator::F64 | Accumulator::I64 => 8,
         }
     }
 
-    fn held(&self) -> Held {
-        match (self.of, self.kind) {
-            (Kind::I, _) => Held::I64,
-            (_, Reduction::Sum | Reduction::Prod) => Held::F64,
-            _ => Held::F32,
+    fn accumulator(&self) -> Accumulator {
+        match (self.dtype, self.reduction) {
+            (Kind::I, _) => Accumulator::I64,
+            (_, Reduction::Sum | Reduction::Prod) => Accumulator::F64,
+            _ => Accumulator::F32,
         }
     }
 
-    fn argument(&self) -> bool {
-        matches!(self.kind, Reduction::ArgMax | Reduction::ArgMin)
+    fn returns_index(&self) -> bool {
+        matches!(self.reduction, Reduction::ArgMax | Reduction::ArgMin)
     }
 
-    /// The kernel.
+    /// Emits the kernel.
     pub fn emit(&self) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
-        let done = k.label("DONE");
+        let finished = k.label("DONE");
         let (output, first, step) = match self.team {
             Team::Thread => (k.global_index(THREADS), k.mov_u32("0"), 1),
             Team::Warp => {
@@ -150,7 +151,7 @@ impl Reduce {
         let (result, thread) = (output, first);
         if self.team != Team::Block {
             let outputs = k.param_u32(offset_of!(ReduceParams, outputs));
-            k.branch_ge(output, outputs, &done);
+            k.branch_ge(output, outputs, &finished);
         }
         let count = k.param_u32(offset_of!(ReduceParams, count));
         let (output, first) = match self.pass {
@@ -158,37 +159,37 @@ impl Reduce {
             Pass::Slices => {
                 let slices = k.param_u32(offset_of!(ReduceParams, slices));
                 let slice = k.param_u32(offset_of!(ReduceParams, slice));
-                let ((output, which), first, end) = (k.div_rem(output, slices), k.r(), k.r());
-                op!(k, "mul.lo.u32 {first}, {which}, {slice}");
+                let ((output, slice_index), first, end) = (k.div_rem(output, slices), k.r(), k.r());
+                op!(k, "mul.lo.u32 {first}, {slice_index}, {slice}");
                 op!(k, "add.u32 {end}, {first}, {slice}");
                 op!(k, "min.u32 {count}, {count}, {end}");
                 op!(k, "add.u32 {first}, {first}, {thread}");
                 (output, first)
             }
         };
-        let dims = k.param_inner(offset_of!(ReduceParams, kept), self.kept);
-        let strides = k.param_u32s(offset_of!(ReduceParams, kept_strides), self.kept);
-        let place = k.coordinates(output, &dims);
-        let start = k.offset(None, &place, &strides);
-        let dims = k.param_inner(offset_of!(ReduceParams, reduced), self.reduced);
-        let strides = k.param_u32s(offset_of!(ReduceParams, reduced_strides), self.reduced);
+        let dims = k.param_inner_dims(offset_of!(ReduceParams, kept_dims), self.kept_axes);
+        let strides = k.param_u32s(offset_of!(ReduceParams, kept_strides), self.kept_axes);
+        let coordinates = k.coordinates(output, &dims);
+        let start = k.offset(None, &coordinates, &strides);
+        let dims = k.param_inner_dims(offset_of!(ReduceParams, reduced_dims), self.reduced_axes);
+        let strides = k.param_u32s(offset_of!(ReduceParams, reduced_strides), self.reduced_axes);
         let x = k.param_u64(offset_of!(ReduceParams, x));
-        let value = self.start(k);
-        let best = self.argument().then(|| k.mov_u32("0"));
+        let value = self.neutral(k);
+        let best_index = self.returns_index().then(|| k.mov_u32("0"));
 
         let at = k.r();
         op!(k, "mov.u32 {at}, {first}");
         let (top, end) = (k.label("NEXT"), k.label("COMBINED"));
         k.place(&top);
         k.branch_ge(at, count, &end);
-        let place = k.coordinates(at, &dims);
-        let index = k.offset(Some(start), &place, &strides);
-        let bytes = if self.pass == Pass::Join { self.kept_bytes() } else { self.of.bytes() };
+        let coordinates = k.coordinates(at, &dims);
+        let index = k.offset(Some(start), &coordinates, &strides);
+        let bytes = if self.pass == Pass::Join { self.accumulator_bytes() } else { self.dtype.bytes() };
         let address = k.address(x, index, bytes);
-        let found = self.load(k, address);
-        match best {
-            None => self.combine(k, value, found),
-            Some(best) => self.better(k, (value, best), (found, at)),
+        let element = self.load(k, address);
+        match best_index {
+            None => self.combine(k, value, element),
+            Some(best_index) => self.keep_better(k, (value, best_index), (element, at)),
         }
         op!(k, "add.u32 {at}, {at}, {step}");
         op!(k, "bra {top}");
@@ -201,55 +202,55 @@ impl Reduce {
             }
         }
         if self.team == Team::Block {
-            self.across_warps(k, thread, value, &done);
+            self.across_warps(k, thread, value, &finished);
         }
         if self.team == Team::Warp {
-            let leads = k.p();
-            op!(k, "setp.ne.u32 {leads}, {first}, 0");
-            op!(k, "@{leads} bra {done}");
+            let idle = k.p();
+            op!(k, "setp.ne.u32 {idle}, {first}, 0");
+            op!(k, "@{idle} bra {finished}");
         }
         let y = k.param_u64(offset_of!(ReduceParams, y));
-        match (best, self.held()) {
-            (Some(best), _) => {
+        match (best_index, self.accumulator()) {
+            (Some(index), _) => {
                 let (wide, address) = (k.d(), k.address(y, result, 8));
-                op!(k, "cvt.u64.u32 {wide}, {best}");
+                op!(k, "cvt.u64.u32 {wide}, {index}");
                 op!(k, "st.global.s64 [{address}], {wide}");
             }
-            (None, Held::F64) if self.pass == Pass::Slices => {
+            (None, Accumulator::F64) if self.pass == Pass::Slices => {
                 let address = k.address(y, result, 8);
                 op!(k, "st.global.f64 [{address}], {value}");
             }
-            (None, Held::F64) => {
+            (None, Accumulator::F64) => {
                 let (narrow, address) = (k.f(), k.address(y, result, 4));
                 op!(k, "cvt.rn.f32.f64 {narrow}, {value}");
                 op!(k, "st.global.f32 [{address}], {narrow}");
             }
-            (None, Held::F32 | Held::I64) => {
-                let address = k.address(y, result, self.of.bytes());
-                op!(k, "st.global.{} [{address}], {value}", self.of.suffix());
+            (None, Accumulator::F32 | Accumulator::I64) => {
+                let address = k.address(y, result, self.dtype.bytes());
+                op!(k, "st.global.{} [{address}], {value}", self.dtype.suffix());
             }
         }
-        k.place(&done);
+        k.place(&finished);
         emitter.finish(&self.name(), THREADS, size_of::<ReduceParams>())
     }
 
-    /// The value that changes nothing. NaN does not for extremes of floats, which drop it.
-    fn start(&self, k: &mut Emitter) -> Reg {
-        match self.held() {
-            Held::F32 => {
+    /// Loads the neutral element of the operation. For extremes of floats that is NaN, which `max` and `min` drop.
+    fn neutral(&self, k: &mut Emitter) -> Reg {
+        match self.accumulator() {
+            Accumulator::F32 => {
                 let v = k.f();
                 op!(k, "mov.f32 {v}, {}", imm(f32::NAN));
                 v
             }
-            Held::F64 => {
+            Accumulator::F64 => {
                 let v = k.g();
-                let one = if self.kind == Reduction::Prod { 1.0 } else { 0.0 };
-                op!(k, "mov.f64 {v}, {}", imm64(one));
+                let neutral = if self.reduction == Reduction::Prod { 1.0 } else { 0.0 };
+                op!(k, "mov.f64 {v}, {}", imm64(neutral));
                 v
             }
-            Held::I64 => {
+            Accumulator::I64 => {
                 let v = k.d();
-                let neutral = match self.kind {
+                let neutral = match self.reduction {
                     Reduction::Sum => 0,
                     Reduction::Prod => 1,
                     Reduction::Max | Reduction::ArgMax => i64::MIN,
@@ -267,49 +268,54 @@ impl Reduce {
             op!(k, "ld.global.f64 {wide}, [{address}]");
             return wide;
         }
-        let v = self.of.register(k);
-        op!(k, "ld.global.{} {v}, [{address}]", self.of.suffix());
-        match self.held() {
-            Held::F64 => {
+        let v = self.dtype.register(k);
+        op!(k, "ld.global.{} {v}, [{address}]", self.dtype.suffix());
+        match self.accumulator() {
+            Accumulator::F64 => {
                 let wide = k.g();
                 op!(k, "cvt.f64.f32 {wide}, {v}");
                 wide
             }
-            Held::F32 | Held::I64 => v,
+            Accumulator::F32 | Accumulator::I64 => v,
         }
     }
 
     fn combine(&self, k: &mut Emitter, value: Reg, other: Reg) {
-        let name = match (self.kind, self.held()) {
-            (Reduction::Sum, Held::I64) => "add.s64",
+        let name = match (self.reduction, self.accumulator()) {
+            (Reduction::Sum, Accumulator::I64) => "add.s64",
             (Reduction::Sum, _) => "add.rn.f64",
-            (Reduction::Prod, Held::I64) => "mul.lo.s64",
+            (Reduction::Prod, Accumulator::I64) => "mul.lo.s64",
             (Reduction::Prod, _) => "mul.rn.f64",
-            (Reduction::Max | Reduction::ArgMax, Held::I64) => "max.s64",
+            (Reduction::Max | Reduction::ArgMax, Accumulator::I64) => "max.s64",
             (Reduction::Max | Reduction::ArgMax, _) => "max.f32",
-            (Reduction::Min | Reduction::ArgMin, Held::I64) => "min.s64",
+            (Reduction::Min | Reduction::ArgMin, Accumulator::I64) => "min.s64",
             (Reduction::Min | Reduction::ArgMin, _) => "min.f32",
         };
         op!(k, "{name} {value}, {value}, {other}");
     }
 
-    /// Takes the candidate when it beats the value, and always when it is the first.
-    fn better(&self, k: &mut Emitter, (value, best): (Reg, Reg), (found, at): (Reg, Reg)) {
-        let (ty, select) = match self.held() {
-            Held::I64 => ("s64", "b64"),
-            Held::F32 | Held::F64 => ("f32", "f32"),
+    /// Replaces the best value and its index by the candidate's if that is better, or the first.
+    fn keep_better(
+        &self,
+        k: &mut Emitter,
+        (value, index): (Reg, Reg),
+        (candidate, candidate_index): (Reg, Reg),
+    ) {
+        let (ty, select) = match self.accumulator() {
+            Accumulator::I64 => ("s64", "b64"),
+            Accumulator::F32 | Accumulator::F64 => ("f32", "f32"),
         };
-        let relation = if self.kind == Reduction::ArgMin { "lt" } else { "gt" };
-        let (wins, begins) = (k.p(), k.p());
-        op!(k, "setp.eq.u32 {begins}, {at}, 0");
-        op!(k, "setp.{relation}.or.{ty} {wins}, {found}, {value}, {begins}");
-        op!(k, "selp.{select} {value}, {found}, {value}, {wins}");
-        op!(k, "selp.b32 {best}, {at}, {best}, {wins}");
+        let relation = if self.reduction == Reduction::ArgMin { "lt" } else { "gt" };
+        let (wins, is_first) = (k.p(), k.p());
+        op!(k, "setp.eq.u32 {is_first}, {candidate_index}, 0");
+        op!(k, "setp.{relation}.or.{ty} {wins}, {candidate}, {value}, {is_first}");
+        op!(k, "selp.{select} {value}, {candidate}, {value}, {wins}");
+        op!(k, "selp.b32 {index}, {candidate_index}, {index}, {wins}");
     }
 
-    /// The value of the lane at a distance.
+    /// Returns the value of the lane whose number differs in the bit `distance`.
     fn shuffled(&self, k: &mut Emitter, value: Reg, distance: u32) -> Reg {
-        if let Held::F32 = self.held() {
+        if let Accumulator::F32 = self.accumulator() {
             let d = k.f();
             op!(k, "shfl.sync.bfly.b32 {d}, {value}, {distance}, 31, 0xffffffff");
             return d;
@@ -318,20 +324,20 @@ impl Reduce {
         op!(k, "mov.b64 {{{low}, {high}}}, {value}");
         op!(k, "shfl.sync.bfly.b32 {low}, {low}, {distance}, 31, 0xffffffff");
         op!(k, "shfl.sync.bfly.b32 {high}, {high}, {distance}, 31, 0xffffffff");
-        let d = match self.held() {
-            Held::I64 => k.d(),
-            Held::F32 | Held::F64 => k.g(),
+        let d = match self.accumulator() {
+            Accumulator::I64 => k.d(),
+            Accumulator::F32 | Accumulator::F64 => k.g(),
         };
         op!(k, "mov.b64 {d}, {{{low}, {high}}}");
         d
     }
 
-    /// Combines the values of a block's warps in thread 0; the others are done.
-    fn across_warps(&self, k: &mut Emitter, thread: Reg, value: Reg, done: &str) {
-        let (ty, bytes) = match self.held() {
-            Held::F32 => ("f32", 4),
-            Held::F64 => ("f64", 8),
-            Held::I64 => ("s64", 8),
+    /// Combines the values of the block's warps in thread 0; the other threads jump to `finished`.
+    fn across_warps(&self, k: &mut Emitter, thread: Reg, value: Reg, finished: &str) {
+        let (ty, bytes) = match self.accumulator() {
+            Accumulator::F32 => ("f32", 4),
+            Accumulator::F64 => ("f64", 8),
+            Accumulator::I64 => ("s64", 8),
         };
         let base = k.shared(bytes * THREADS / 32);
         let (smem, warp, lane, writes) = (k.mov_u32("smem"), k.r(), k.r(), k.p());
@@ -341,14 +347,14 @@ impl Reduce {
         op!(k, "mad.lo.u32 {warp}, {warp}, {bytes}, {smem}");
         op!(k, "@{writes} st.shared.{ty} [{warp}+{base}], {value}");
         op!(k, "bar.sync 0");
-        let rest = k.p();
-        op!(k, "setp.ne.u32 {rest}, {thread}, 0");
-        op!(k, "@{rest} bra {done}");
+        let idle = k.p();
+        op!(k, "setp.ne.u32 {idle}, {thread}, 0");
+        op!(k, "@{idle} bra {finished}");
         for i in 1..THREADS / 32 {
-            let other = match self.held() {
-                Held::F32 => k.f(),
-                Held::F64 => k.g(),
-                Held::I64 => k.d(),
+            let other = match self.accumulator() {
+                Accumulator::F32 => k.f(),
+                Accumulator::F64 => k.g(),
+                Accumulator::I64 => k.d(),
             };
             op!(k, "ld.shared.{ty} {other}, [{smem}+{}]", base + i * bytes);
             self.combine(k, value, other);

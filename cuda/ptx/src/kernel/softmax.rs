@@ -1,4 +1,4 @@
-//! Softmax over one axis, a warp a row.
+//! Softmax over one axis; one warp per row.
 
 use std::mem::offset_of;
 
@@ -8,37 +8,37 @@ use crate::emit::{Emitter, Reg, imm};
 use crate::{op, params};
 
 params! {
-    /// Parameters of a softmax of `[outer, dim, inner]`.
+    /// Parameters of [`softmax`] over the middle axis of `[outer, dim, inner]`.
     pub struct SoftmaxParams {
-        /// The operand, dense.
+        /// Address of the operand, contiguous.
         x: u64,
-        /// The result.
+        /// Address of the result.
         y: u64,
-        /// Rows: outer times inner.
+        /// Number of rows, `outer · inner`.
         rows: u32,
-        /// Elements of a row.
+        /// Elements per row.
         dim: u32,
-        /// Elements from one of a row to the next.
+        /// Stride between neighbours of a row, in elements.
         inner: u32,
     }
 }
 
-/// Blocks for so many rows.
+/// Returns the number of blocks for `rows` rows.
 pub fn blocks(rows: u32) -> u32 {
     rows.div_ceil(8)
 }
 
-/// The kernel.
+/// Builds the kernel.
 pub fn softmax() -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
-    let done = k.label("DONE");
+    let finished = k.label("DONE");
     let row = k.global_index(256);
     let (thread, lane) = (k.mov_u32("%tid.x"), k.r());
     op!(k, "shr.u32 {row}, {row}, 5");
     op!(k, "and.b32 {lane}, {thread}, 31");
     let rows = k.param_u32(offset_of!(SoftmaxParams, rows));
-    k.branch_ge(row, rows, &done);
+    k.branch_ge(row, rows, &finished);
     let dim = k.param_u32(offset_of!(SoftmaxParams, dim));
     let inner = k.param_u32(offset_of!(SoftmaxParams, inner));
     let (outer, start) = k.div_rem(row, inner);
@@ -48,7 +48,7 @@ pub fn softmax() -> Kernel {
     let y = k.param_u64(offset_of!(SoftmaxParams, y));
     let index = |k: &mut Emitter, at: Reg| k.offset(Some(start), &[at], &[inner]);
 
-    // NaN changes no maximum.
+    // `max` drops NaN, so NaN is its neutral element.
     let max = math::unary(k, "mov.f32", imm(f32::NAN));
     each(k, lane, dim, |k, at| {
         let i = index(k, at);
@@ -77,11 +77,11 @@ pub fn softmax() -> Kernel {
         op!(k, "div.rn.f32 {v}, {v}, {sum}");
         op!(k, "st.global.f32 [{address}], {v}");
     });
-    k.place(&done);
+    k.place(&finished);
     emitter.finish("softmax", 256, size_of::<SoftmaxParams>())
 }
 
-/// Each lane takes every 32nd of `count`.
+/// Runs `body` for every 32nd index below `count`, from the lane's number on.
 fn each(k: &mut Emitter, lane: Reg, count: Reg, body: impl FnOnce(&mut Emitter, Reg)) {
     let at = k.r();
     op!(k, "mov.u32 {at}, {lane}");
@@ -94,6 +94,7 @@ fn each(k: &mut Emitter, lane: Reg, count: Reg, body: impl FnOnce(&mut Emitter, 
     k.place(&end);
 }
 
+/// Combines the values of a warp's lanes; every lane gets the result.
 fn butterfly(k: &mut Emitter, name: &str, value: Reg) {
     for distance in [16, 8, 4, 2, 1] {
         let other = k.f();

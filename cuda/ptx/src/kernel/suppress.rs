@@ -1,5 +1,5 @@
-//! Greedy non-maximum suppression: a block a class, which goes through its boxes by falling score. Areas and overlaps are
-//! float64, as the reference computes them, so that both keep the same boxes.
+//! Greedy non-maximum suppression: one block per class, which visits the class's boxes by descending score. Areas and
+//! overlaps are computed in float64, as in the reference, so that both keep the same boxes.
 
 use std::mem::offset_of;
 
@@ -9,75 +9,79 @@ use crate::emit::{Emitter, Reg, imm64};
 use crate::{op, params};
 
 params! {
-    /// Parameters. Boxes are `[batch, spatial, 4]`, scores `[batch, classes, spatial]`.
+    /// Parameters of [`suppress`] and [`collect`]. Boxes have the shape `[batch, spatial, 4]`, scores
+    /// `[batch, classes, spatial]`.
     pub struct SuppressParams {
-        /// The boxes.
+        /// Address of the boxes.
         boxes: u64,
-        /// The scores.
+        /// Address of the scores.
         scores: u64,
-        /// The boxes of each class by falling score.
+        /// Address of the box indices of each class, by descending score.
         order: u64,
-        /// The most boxes of a class, int64.
-        most: u64,
-        /// The overlap above which a box goes.
+        /// Address of the maximum number of boxes per class, int64.
+        max_boxes: u64,
+        /// Address of the overlap above which a box is suppressed, float32.
         overlap: u64,
-        /// The score that a box must exceed.
-        least: u64,
-        /// For each box in order whether it is still there; the thread that made a word alone reads it.
+        /// Address of the score that a box must exceed, float32.
+        min_score: u64,
+        /// Address of one word per position in `order`, 0 once its box is suppressed. Only the thread that writes a word reads it.
         alive: u64,
-        /// The boxes that stay, by class.
-        kept: u64,
-        /// How many stay, by class.
+        /// Address of the box indices that remain, `[batch · classes, spatial]`.
+        selected: u64,
+        /// Address of the number of boxes that remain, by class.
         counts: u64,
-        /// How many stay in the classes before.
+        /// Address of the exclusive scan of `counts`.
         starts: u64,
-        /// `(batch, class, box)`, int64.
+        /// Address of the result: rows `(batch, class, box)`, int64.
         out: u64,
-        /// Threads with work.
+        /// Number of threads with work.
         count: u32,
-        /// Classes of a picture.
+        /// Number of classes.
         classes: u32,
-        /// Boxes of a picture.
+        /// Boxes per picture.
         spatial: u32,
     }
 }
 
 const THREADS: u32 = 256;
 
-/// How a box lies: the lower and the upper bound of each axis, float64.
+/// Lower bounds of a box along both axes, then its upper bounds, in float64.
 struct Corners([Reg; 4]);
 
-/// The operands of a block.
+/// Operands of a block, in registers.
 struct Block {
     boxes: Reg,
     order: Reg,
     alive: Reg,
     spatial: Reg,
-    /// The class' first place in order and the picture's first box.
+    /// First position of the class in `order`.
     first: Reg,
+    /// First box of the picture.
     first_box: Reg,
+    /// Boxes are stored as centre and size, rather than as two corners.
     center: bool,
 }
 
 impl Block {
-    /// The box at a place in order.
-    fn at(&self, k: &mut Emitter, place: Reg) -> Reg {
-        let (index, found) = (k.r(), k.r());
-        op!(k, "add.u32 {index}, {}, {place}", self.first);
+    /// Loads the index of the box at a position in `order`.
+    fn box_at(&self, k: &mut Emitter, position: Reg) -> Reg {
+        let (index, box_index) = (k.r(), k.r());
+        op!(k, "add.u32 {index}, {}, {position}", self.first);
         let address = k.address(self.order, index, 4);
-        op!(k, "ld.global.u32 {found}, [{address}]");
-        found
+        op!(k, "ld.global.u32 {box_index}, [{address}]");
+        box_index
     }
 
-    fn alive(&self, k: &mut Emitter, place: Reg) -> Reg {
+    /// Returns the address of the word in `alive` for a position in `order`.
+    fn alive(&self, k: &mut Emitter, position: Reg) -> Reg {
         let index = k.r();
-        op!(k, "add.u32 {index}, {}, {place}", self.first);
+        op!(k, "add.u32 {index}, {}, {position}", self.first);
         k.address(self.alive, index, 4)
     }
 
-    fn corners(&self, k: &mut Emitter, which: Reg) -> Corners {
+    fn corners(&self, k: &mut Emitter, box_index: Reg) -> Corners {
         let index = k.r();
-        op!(k, "add.u32 {index}, {}, {which}", self.first_box);
+        op!(k, "add.u32 {index}, {}, {box_index}", self.first_box);
         let address = k.address(self.boxes, index, 16);
         let b = [0, 1, 2, 3].map(|i| {
             let (v, wide) = (k.f(), k.g());
@@ -113,7 +117,7 @@ fn area(k: &mut Emitter, Corners(c): &Corners) -> Reg {
     a
 }
 
-/// Intersection over union.
+/// Computes the intersection over union of two boxes.
 fn overlap(k: &mut Emitter, a: &Corners, a_area: Reg, b: &Corners) -> Reg {
     let [both, other] = [0, 1].map(|low| {
         let (high, start) = (k.g(), k.g());
@@ -122,7 +126,7 @@ fn overlap(k: &mut Emitter, a: &Corners, a_area: Reg, b: &Corners) -> Reg {
         op!(k, "sub.rn.f64 {high}, {high}, {start}");
         high
     });
-    // One side of two that lie apart is enough: what is not above 0 does not overlap.
+    // One axis suffices to detect disjoint boxes: an intersection that is not positive counts as 0.
     op!(k, "max.f64 {both}, {both}, {}", imm64(0.0));
     op!(k, "mul.rn.f64 {both}, {both}, {other}");
     let b_area = area(k, b);
@@ -138,7 +142,7 @@ fn overlap(k: &mut Emitter, a: &Corners, a_area: Reg, b: &Corners) -> Reg {
     share
 }
 
-/// Which boxes stay; a block a class.
+/// Builds the kernel that selects the boxes of each class; one block per class.
 pub fn suppress(center: bool) -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
@@ -164,105 +168,105 @@ pub fn suppress(center: bool) -> Kernel {
         op!(k, "ld.global.f32 {v}, [{at}]");
         v
     };
-    let (least, limit) = (scalar(k, offset_of!(SuppressParams, least)), k.g());
-    let given = scalar(k, offset_of!(SuppressParams, overlap));
-    op!(k, "cvt.f64.f32 {limit}, {given}");
-    let most_at = k.param_u64(offset_of!(SuppressParams, most));
-    let most = k.d();
-    op!(k, "ld.global.s64 {most}, [{most_at}]");
+    let (min_score, limit) = (scalar(k, offset_of!(SuppressParams, min_score)), k.g());
+    let limit_f32 = scalar(k, offset_of!(SuppressParams, overlap));
+    op!(k, "cvt.f64.f32 {limit}, {limit_f32}");
+    let max_boxes_address = k.param_u64(offset_of!(SuppressParams, max_boxes));
+    let max_boxes = k.d();
+    op!(k, "ld.global.s64 {max_boxes}, [{max_boxes_address}]");
 
     let scores = k.param_u64(offset_of!(SuppressParams, scores));
-    places(k, thread, b.spatial, |k, place| {
-        let found = b.at(k, place);
+    positions(k, thread, b.spatial, |k, position| {
+        let box_index = b.box_at(k, position);
         let (index, score, above, flag) = (k.r(), k.f(), k.p(), k.r());
-        op!(k, "add.u32 {index}, {first}, {found}");
+        op!(k, "add.u32 {index}, {first}, {box_index}");
         let address = k.address(scores, index, 4);
         op!(k, "ld.global.f32 {score}, [{address}]");
-        op!(k, "setp.gt.f32 {above}, {score}, {least}");
+        op!(k, "setp.gt.f32 {above}, {score}, {min_score}");
         op!(k, "selp.b32 {flag}, 1, 0, {above}");
-        let to = b.alive(k, place);
-        op!(k, "st.global.u32 [{to}], {flag}");
+        let target = b.alive(k, position);
+        op!(k, "st.global.u32 [{target}], {flag}");
     });
 
-    let kept = k.param_u64(offset_of!(SuppressParams, kept));
-    let (leads, count, place) = (k.p(), k.mov_u32("0"), k.mov_u32("0"));
+    let selected = k.param_u64(offset_of!(SuppressParams, selected));
+    let (leads, count, position) = (k.p(), k.mov_u32("0"), k.mov_u32("0"));
     op!(k, "setp.eq.u32 {leads}, {thread}, 0");
     let (top, end, next) = (k.label("BOX"), k.label("ALL"), k.label("GONE"));
     k.place(&top);
-    k.branch_ge(place, spatial, &end);
+    k.branch_ge(position, spatial, &end);
     let (wide, full) = (k.d(), k.p());
     op!(k, "cvt.u64.u32 {wide}, {count}");
-    op!(k, "setp.le.s64 {full}, {most}, {wide}");
+    op!(k, "setp.le.s64 {full}, {max_boxes}, {wide}");
     op!(k, "@{full} bra {end}");
-    // Whoever made the word tells the others, in turn by two slots: one barrier a box is enough.
+    // The thread that wrote the word broadcasts it. Two slots alternate, so one barrier per box suffices.
     let (owner, owns, slot, flag) = (k.r(), k.p(), k.r(), k.r());
-    op!(k, "and.b32 {owner}, {place}, {}", THREADS - 1);
+    op!(k, "and.b32 {owner}, {position}, {}", THREADS - 1);
     op!(k, "setp.eq.u32 {owns}, {owner}, {thread}");
-    op!(k, "and.b32 {slot}, {place}, 1");
+    op!(k, "and.b32 {slot}, {position}, 1");
     op!(k, "mad.lo.u32 {slot}, {slot}, 4, {smem}");
-    let own = b.alive(k, place);
-    op!(k, "@{owns} ld.global.u32 {flag}, [{own}]");
+    let alive = b.alive(k, position);
+    op!(k, "@{owns} ld.global.u32 {flag}, [{alive}]");
     op!(k, "@{owns} st.shared.u32 [{slot}+{slots}], {flag}");
     op!(k, "bar.sync 0");
     let (there, gone) = (k.r(), k.p());
     op!(k, "ld.shared.u32 {there}, [{slot}+{slots}]");
     op!(k, "setp.eq.u32 {gone}, {there}, 0");
     op!(k, "@{gone} bra {next}");
-    let found = b.at(k, place);
+    let box_index = b.box_at(k, position);
     let index = k.r();
     op!(k, "add.u32 {index}, {first}, {count}");
-    let to = k.address(kept, index, 4);
-    op!(k, "@{leads} st.global.u32 [{to}], {found}");
+    let target = k.address(selected, index, 4);
+    op!(k, "@{leads} st.global.u32 [{target}], {box_index}");
     op!(k, "add.u32 {count}, {count}, 1");
-    let own = b.corners(k, found);
-    let own_area = area(k, &own);
-    // The thread's first place after this one.
+    let corners = b.corners(k, box_index);
+    let corners_area = area(k, &corners);
+    // The thread's first position after this one.
     let (later, ahead) = (k.r(), k.r());
-    op!(k, "add.u32 {later}, {place}, 1");
+    op!(k, "add.u32 {later}, {position}, 1");
     op!(k, "sub.u32 {ahead}, {thread}, {later}");
     op!(k, "and.b32 {ahead}, {ahead}, {}", THREADS - 1);
     op!(k, "add.u32 {later}, {later}, {ahead}");
-    places(k, later, b.spatial, |k, place| {
-        let (at, flag, dead, skip) = (b.alive(k, place), k.r(), k.p(), k.label("DEAD"));
-        op!(k, "ld.global.u32 {flag}, [{at}]");
+    positions(k, later, b.spatial, |k, position| {
+        let (alive, flag, dead, skip) = (b.alive(k, position), k.r(), k.p(), k.label("DEAD"));
+        op!(k, "ld.global.u32 {flag}, [{alive}]");
         op!(k, "setp.eq.u32 {dead}, {flag}, 0");
         op!(k, "@{dead} bra {skip}");
-        let found = b.at(k, place);
-        let other = b.corners(k, found);
-        let share = overlap(k, &own, own_area, &other);
+        let other_index = b.box_at(k, position);
+        let other = b.corners(k, other_index);
+        let share = overlap(k, &corners, corners_area, &other);
         let (stays, zero) = (k.p(), k.mov_u32("0"));
         op!(k, "setp.le.f64 {stays}, {share}, {limit}");
-        op!(k, "@!{stays} st.global.u32 [{at}], {zero}");
+        op!(k, "@!{stays} st.global.u32 [{alive}], {zero}");
         k.place(&skip);
     });
     k.place(&next);
-    op!(k, "add.u32 {place}, {place}, 1");
+    op!(k, "add.u32 {position}, {position}, 1");
     op!(k, "bra {top}");
     k.place(&end);
     let counts = k.param_u64(offset_of!(SuppressParams, counts));
-    let to = k.address(counts, row, 4);
-    op!(k, "@{leads} st.global.u32 [{to}], {count}");
+    let target = k.address(counts, row, 4);
+    op!(k, "@{leads} st.global.u32 [{target}], {count}");
     let name = if center { "suppress_center" } else { "suppress_corners" };
     emitter.finish(name, THREADS, size_of::<SuppressParams>())
 }
 
-/// Every 256th place from `first` on.
-fn places(k: &mut Emitter, first: Reg, end: Reg, body: impl FnOnce(&mut Emitter, Reg)) {
+/// Runs `body` for every 256th position from `first` on, below `end`.
+fn positions(k: &mut Emitter, first: Reg, end: Reg, body: impl FnOnce(&mut Emitter, Reg)) {
     let at = k.r();
     op!(k, "mov.u32 {at}, {first}");
-    let (top, done) = (k.label("PLACE"), k.label("PLACES"));
+    let (top, finished) = (k.label("PLACE"), k.label("PLACES"));
     k.place(&top);
-    k.branch_ge(at, end, &done);
+    k.branch_ge(at, end, &finished);
     body(k, at);
     op!(k, "add.u32 {at}, {at}, {THREADS}");
     op!(k, "bra {top}");
-    k.place(&done);
+    k.place(&finished);
 }
 
-/// The boxes that stay, class after class; a thread for each that could.
+/// Builds the kernel that lists the selected boxes class after class; one thread per candidate.
 pub fn collect() -> Kernel {
     let (bytes, count) = (size_of::<SuppressParams>(), offset_of!(SuppressParams, count));
-    each_thread("collect", bytes, count, |k, i, done| {
+    each_thread("collect", bytes, count, |k, i, finished| {
         let spatial = k.param_u32(offset_of!(SuppressParams, spatial));
         let classes = k.param_u32(offset_of!(SuppressParams, classes));
         let (row, at) = k.div_rem(i, spatial);
@@ -272,18 +276,18 @@ pub fn collect() -> Kernel {
             op!(k, "ld.global.u32 {v}, [{address}]");
             v
         };
-        let stay = word(k, offset_of!(SuppressParams, counts), row);
-        k.branch_ge(at, stay, done);
-        let found = word(k, offset_of!(SuppressParams, kept), i);
+        let selected_count = word(k, offset_of!(SuppressParams, counts), row);
+        k.branch_ge(at, selected_count, finished);
+        let box_index = word(k, offset_of!(SuppressParams, selected), i);
         let start = word(k, offset_of!(SuppressParams, starts), row);
         let (picture, class) = k.div_rem(row, classes);
         op!(k, "add.u32 {start}, {start}, {at}");
         let out = k.param_u64(offset_of!(SuppressParams, out));
-        let to = k.address(out, start, 24);
-        for (place, v) in [picture, class, found].into_iter().enumerate() {
+        let target = k.address(out, start, 24);
+        for (column, v) in [picture, class, box_index].into_iter().enumerate() {
             let wide = k.d();
             op!(k, "cvt.u64.u32 {wide}, {v}");
-            op!(k, "st.global.s64 [{to}+{}], {wide}", 8 * place);
+            op!(k, "st.global.s64 [{target}+{}], {wide}", 8 * column);
         }
     })
 }

@@ -1,5 +1,5 @@
-//! A copy in which another axis comes to lie side by side: 32 by 32 elements at a time through shared memory, so that reads
-//! and writes both go along what lies side by side.
+//! Copies that make another axis contiguous. Tiles of 32 by 32 elements go through shared memory, so that reads and writes
+//! are both coalesced.
 
 use std::mem::offset_of;
 
@@ -8,41 +8,41 @@ use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
 params! {
-    /// Parameters of a transpose. A row is what lies side by side in the operand, a column what does so in the result.
+    /// Parameters of [`transpose`]. A row is contiguous in the operand, a column is contiguous in the result.
     pub struct TransposeParams {
-        /// The operand.
+        /// Address of the operand.
         x: u64,
-        /// The result.
+        /// Address of the result.
         y: u64,
-        /// Elements of a row.
+        /// Elements per row.
         row: u32,
-        /// Elements of a column.
+        /// Elements per column.
         column: u32,
-        /// Elements of the result from one element of a row to the next.
+        /// Stride of the result along a row, in elements.
         row_out: u32,
-        /// Elements of the operand from one element of a column to the next, modulo 2³².
+        /// Stride of the operand along a column, in elements, modulo 2³².
         column_in: i32,
-        /// Tiles along a row.
+        /// Number of tiles along a row.
         row_tiles: u32,
-        /// Tiles along a column.
+        /// Number of tiles along a column.
         column_tiles: u32,
-        /// The other axes.
+        /// Dimensions of the other axes, outermost first.
         batch: [u32; 4],
-        /// Their strides in the operand, modulo 2³².
+        /// Strides of the operand along the other axes, in elements, modulo 2³².
         batch_in: [i32; 4],
-        /// Their strides in the result.
+        /// Strides of the result along the other axes, in elements.
         batch_out: [i32; 4],
     }
 }
 
-/// Elements of a tile's side.
+/// Side length of a tile, in elements.
 pub const SIDE: u32 = 32;
-/// Elements from a line of a tile to the next in shared memory: one more, so that columns lie in different banks.
+/// Pitch of a tile's lines in shared memory: one more than [`SIDE`], so that a column spreads over all banks.
 const PITCH: u32 = SIDE + 1;
-/// Lines that a block's threads move at once.
+/// Lines that the threads of a block move at once.
 const LINES: u32 = 8;
 
-/// The kernel for elements of 4 or 8 bytes; a block a tile.
+/// Builds the kernel for elements of `bytes` bytes (4 or 8); one block per tile.
 pub fn transpose(bytes: u32) -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
@@ -54,11 +54,11 @@ pub fn transpose(bytes: u32) -> Kernel {
     let column_tiles = k.param_u32(offset_of!(TransposeParams, column_tiles));
     let (rest, column_tile) = k.div_rem(block, column_tiles);
     let (rest, row_tile) = k.div_rem(rest, row_tiles);
-    let dims = k.param_inner(offset_of!(TransposeParams, batch), 4);
-    let place = k.coordinates(rest, &dims);
+    let dims = k.param_inner_dims(offset_of!(TransposeParams, batch), 4);
+    let coordinates = k.coordinates(rest, &dims);
     let base = |k: &mut Emitter, pointer: usize, strides: usize| {
         let strides = k.param_u32s(strides, 4);
-        let (offset, pointer) = (k.offset(None, &place, &strides), k.param_u64(pointer));
+        let (offset, pointer) = (k.offset(None, &coordinates, &strides), k.param_u64(pointer));
         k.address(pointer, offset, bytes)
     };
     let x = base(k, offset_of!(TransposeParams, x), offset_of!(TransposeParams, batch_in));
@@ -67,10 +67,10 @@ pub fn transpose(bytes: u32) -> Kernel {
     op!(k, "and.b32 {lane}, {thread}, {}", SIDE - 1);
     op!(k, "shr.u32 {line}, {thread}, 5");
     let (v, ty) = if bytes == 8 { (k.d(), "b64") } else { (k.r(), "b32") };
-    let at = |k: &mut Emitter, tile: Reg, own: Reg| {
-        let at = k.r();
-        op!(k, "mad.lo.u32 {at}, {tile}, {SIDE}, {own}");
-        at
+    let at = |k: &mut Emitter, tile: Reg, position: Reg| {
+        let index = k.r();
+        op!(k, "mad.lo.u32 {index}, {tile}, {SIDE}, {position}");
+        index
     };
 
     let stride = k.param_u32(offset_of!(TransposeParams, column_in));
@@ -86,8 +86,8 @@ pub fn transpose(bytes: u32) -> Kernel {
         op!(k, "setp.lt.and.u32 {inside}, {j}, {column}, {along}");
         let index = k.r();
         op!(k, "mad.lo.u32 {index}, {j}, {stride}, {i}");
-        let from = k.address(x, index, bytes);
-        op!(k, "@{inside} ld.global.{ty} {v}, [{from}]");
+        let source = k.address(x, index, bytes);
+        op!(k, "@{inside} ld.global.{ty} {v}, [{source}]");
         op!(k, "@{inside} st.shared.{ty} [{slot}+{}], {v}", step * LINES * PITCH * bytes);
     }
     op!(k, "bar.sync 0");
@@ -104,9 +104,9 @@ pub fn transpose(bytes: u32) -> Kernel {
         op!(k, "setp.lt.and.u32 {inside}, {i}, {row}, {along}");
         let index = k.r();
         op!(k, "mad.lo.u32 {index}, {i}, {stride}, {j}");
-        let to = k.address(y, index, bytes);
+        let target = k.address(y, index, bytes);
         op!(k, "@{inside} ld.shared.{ty} {v}, [{slot}+{}]", step * LINES * bytes);
-        op!(k, "@{inside} st.global.{ty} [{to}], {v}");
+        op!(k, "@{inside} st.global.{ty} [{target}], {v}");
     }
     emitter.finish(&format!("transpose_b{}", 8 * bytes), SIDE * LINES, size_of::<TransposeParams>())
 }

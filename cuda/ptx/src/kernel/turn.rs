@@ -1,5 +1,5 @@
-//! Copies at the start and at the end of each step of a recurrence, which all run the same launches: a word in memory counts the
-//! steps, and what belongs to a step lies as many elements further as the count says.
+//! Copies at the start and at the end of each step of a recurrence. All steps run the same launches: a word in memory counts
+//! the steps, and the kernel offsets its addresses by the count times a stride.
 
 use std::mem::offset_of;
 
@@ -7,74 +7,80 @@ use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
-/// Copies that one launch makes.
+/// Maximum number of copies per launch.
 pub const COPIES: usize = 6;
 
 params! {
-    /// Parameters of a turn.
+    /// Parameters of [`turn`].
     pub struct TurnParams {
-        /// The count of steps.
+        /// Address of the step count.
         count: u64,
-        /// Where the count goes, `more` higher.
+        /// Address to which the count plus `increment` is written.
         next: u64,
-        /// From where each copy takes its words, at step 0.
-        from: [u64; 6],
-        /// Where it puts them, at step 0.
-        to: [u64; 6],
-        /// Words from a step to the next, modulo 2³².
-        from_step: [i32; 6],
-        /// The same where it puts them.
-        to_step: [i32; 6],
-        /// How many words.
+        /// Source address of each copy at step 0.
+        source: [u64; 6],
+        /// Target address of each copy at step 0.
+        target: [u64; 6],
+        /// Stride of the source from one step to the next, in words, modulo 2³².
+        source_step: [i32; 6],
+        /// Stride of the target from one step to the next, in words, modulo 2³².
+        target_step: [i32; 6],
+        /// Length of each copy in words.
         words: [u32; 6],
-        /// What is added to the count.
-        more: u32,
+        /// Increment of the step count.
+        increment: u32,
     }
 }
 
-/// Blocks for copies of so many words at most.
+/// Returns the grid for `copies` copies of at most `words` words.
 pub fn blocks(words: u32, copies: u32) -> [u32; 3] {
     [words.div_ceil(256).max(1), copies, 1]
 }
 
-/// The kernel for so many copies, one in each row of blocks.
+/// Builds the kernel for `copies` copies, one per row of blocks.
 pub fn turn(copies: usize) -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
-    let done = k.label("DONE");
-    let (i, copy, turn, first) = (k.global_index(256), k.mov_u32("%ctaid.y"), k.r(), k.p());
+    let finished = k.label("DONE");
+    let (i, copy, step, first) = (k.global_index(256), k.mov_u32("%ctaid.y"), k.r(), k.p());
     let count = k.param_u64(offset_of!(TurnParams, count));
-    op!(k, "ld.global.u32 {turn}, [{count}]");
-    let (next, raised) =
-        (k.param_u64(offset_of!(TurnParams, next)), k.param_u32(offset_of!(TurnParams, more)));
-    op!(k, "add.u32 {raised}, {raised}, {turn}");
+    op!(k, "ld.global.u32 {step}, [{count}]");
+    let (next, next_count) =
+        (k.param_u64(offset_of!(TurnParams, next)), k.param_u32(offset_of!(TurnParams, increment)));
+    op!(k, "add.u32 {next_count}, {next_count}, {step}");
     op!(k, "setp.eq.u32 {first}, {i}, 0");
     op!(k, "setp.eq.and.u32 {first}, {copy}, 0, {first}");
-    op!(k, "@{first} st.global.u32 [{next}], {raised}");
-    let wide = |k: &mut Emitter, at: usize| (0..copies).map(|c| k.param_u64(at + 8 * c)).collect::<Vec<_>>();
-    let (from, to) = (wide(k, offset_of!(TurnParams, from)), wide(k, offset_of!(TurnParams, to)));
-    let from_step = k.param_u32s(offset_of!(TurnParams, from_step), copies);
-    let to_step = k.param_u32s(offset_of!(TurnParams, to_step), copies);
+    op!(k, "@{first} st.global.u32 [{next}], {next_count}");
+    let addresses =
+        |k: &mut Emitter, at: usize| (0..copies).map(|c| k.param_u64(at + 8 * c)).collect::<Vec<_>>();
+    let (source, target) =
+        (addresses(k, offset_of!(TurnParams, source)), addresses(k, offset_of!(TurnParams, target)));
+    let source_step = k.param_u32s(offset_of!(TurnParams, source_step), copies);
+    let target_step = k.param_u32s(offset_of!(TurnParams, target_step), copies);
     let words = k.param_u32s(offset_of!(TurnParams, words), copies);
     for c in 1..copies {
-        let own = k.p();
-        op!(k, "setp.eq.u32 {own}, {copy}, {c}");
-        for (list, ty) in
-            [(&from, "b64"), (&to, "b64"), (&from_step, "b32"), (&to_step, "b32"), (&words, "b32")]
-        {
-            op!(k, "selp.{ty} {}, {}, {}, {own}", list[0], list[c], list[0]);
+        let selected = k.p();
+        op!(k, "setp.eq.u32 {selected}, {copy}, {c}");
+        for (list, ty) in [
+            (&source, "b64"),
+            (&target, "b64"),
+            (&source_step, "b32"),
+            (&target_step, "b32"),
+            (&words, "b32"),
+        ] {
+            op!(k, "selp.{ty} {}, {}, {}, {selected}", list[0], list[c], list[0]);
         }
     }
-    k.branch_ge(i, words[0], &done);
-    let mut place = |base: Reg, step: Reg| {
+    k.branch_ge(i, words[0], &finished);
+    let mut element = |base: Reg, stride: Reg| {
         let index = k.r();
-        op!(k, "mad.lo.u32 {index}, {turn}, {step}, {i}");
+        op!(k, "mad.lo.u32 {index}, {step}, {stride}, {i}");
         k.address(base, index, 4)
     };
-    let (from, to) = (place(from[0], from_step[0]), place(to[0], to_step[0]));
+    let (source, target) = (element(source[0], source_step[0]), element(target[0], target_step[0]));
     let v = k.r();
-    op!(k, "ld.global.u32 {v}, [{from}]");
-    op!(k, "st.global.u32 [{to}], {v}");
-    k.place(&done);
+    op!(k, "ld.global.u32 {v}, [{source}]");
+    op!(k, "st.global.u32 [{target}], {v}");
+    k.place(&finished);
     emitter.finish(&format!("turn_{copies}"), 256, size_of::<TurnParams>())
 }

@@ -1,37 +1,39 @@
-//! Loads and stores, and what they cost in turns of the banks.
+//! Loads, stores and asynchronous copies, and the bank conflicts of shared accesses.
 
-use super::{Complaint, Copy, Machine, Warp, blend, lanes, put32};
-use crate::program::{Instruction, L32, L64, Place, Space};
+use super::{Copy, FaultText, LaneCopies, Machine, Warp, blend, lanes, put32};
+use crate::program::{Instruction, L32, L64, Operand, Space};
 
 impl Machine<'_> {
-    /// Begins a copy of each lane. Its bytes may be fewer than its width; the rest become zeros.
-    pub(super) fn take_off(
+    /// Starts a copy of each active lane. If a copy has fewer bytes than its width, the rest becomes zeros.
+    pub(super) fn start_copy(
         &mut self,
         warp: &mut Warp,
         index: usize,
-        (to, from, size): (L32, L64, L32),
+        copies: LaneCopies,
         width: u32,
         active: u32,
-    ) -> Result<(), Complaint> {
+    ) -> Result<(), FaultText> {
         for l in lanes(active) {
-            if size[l] > width || !size[l].is_multiple_of(4) || !from[l].is_multiple_of(u64::from(width)) {
-                return Err(("misaligned", format!("copy of {} from {:#x}", size[l], from[l])));
+            let (target, source, size) = (copies.target[l], copies.source[l], copies.size[l]);
+            if size > width || !size.is_multiple_of(4) || !source.is_multiple_of(u64::from(width)) {
+                return Err(("misaligned", format!("copy of {size} from {source:#x}")));
             }
-            self.shared.take_off(to[l], width, (index * 32 + l) as u32 + 1)?;
-            warp.open.push(Copy { to: to[l], from: from[l], size: size[l], width, lane: l });
+            self.shared.start_copy(target, width, (index * 32 + l) as u32 + 1)?;
+            warp.open.push(Copy { target, source, size, width, lane: l });
         }
         Ok(())
     }
 
-    pub(super) fn land(&mut self, index: usize, copy: Copy) -> Result<(), Complaint> {
+    /// Finishes a copy: reads global memory and writes shared memory.
+    pub(super) fn finish_copy(&mut self, index: usize, copy: Copy) -> Result<(), FaultText> {
         let thread = (index * 32 + copy.lane) as u32;
         let mut values = [0; 4];
         for (n, v) in values.iter_mut().enumerate().take((copy.size / 4) as usize) {
-            let access = (copy.from + 4 * n as u64, 4);
+            let access = (copy.source + 4 * n as u64, 4);
             let at = self.memory.read(self.declared, &mut 0, access, self.first_thread + thread)?;
             *v = self.memory.word(at);
         }
-        self.shared.land(copy.to, &values[..(copy.width / 4) as usize], thread + 1);
+        self.shared.finish_copy(copy.target, &values[..(copy.width / 4) as usize], thread + 1);
         Ok(())
     }
 
@@ -42,41 +44,41 @@ impl Machine<'_> {
         i: &Instruction,
         active: u32,
         space: Space,
-    ) -> Result<(), Complaint> {
-        let wide = matches!(i.to[0], Place::R64(_));
-        let words = i.to.len() * if wide { 2 } else { 1 };
+    ) -> Result<(), FaultText> {
+        let is_64_bit = matches!(i.targets[0], Operand::R64(_));
+        let words = i.targets.len() * if is_64_bit { 2 } else { 1 };
         let mut values = [[0u32; 32]; 4];
         match space {
             Space::Global => {
-                let base = self.a64(warp, index, i.from[0], active)?;
+                let base = self.a64(warp, index, i.sources[0], active)?;
                 let mut hint = 0;
                 for l in lanes(active) {
                     let access = (base[l].wrapping_add(i.offset as u64), 4 * words as u64);
-                    let who = self.first_thread + (index * 32 + l) as u32;
-                    let at = self.memory.read(self.declared, &mut hint, access, who)?;
+                    let thread = self.first_thread + (index * 32 + l) as u32;
+                    let at = self.memory.read(self.declared, &mut hint, access, thread)?;
                     (0..words).for_each(|n| values[n][l] = self.memory.word(at + n));
                 }
             }
             Space::Shared => {
-                let base = self.a32(warp, index, i.from[0], active)?;
+                let base = self.a32(warp, index, i.sources[0], active)?;
                 self.banks(&base, i.offset, words as u32, active);
                 for l in lanes(active) {
                     let at = base[l].wrapping_add(i.offset as u32);
-                    let who = (index * 32 + l) as u32 + 1;
-                    self.shared.read(at, 4 * words as u32, who, |n, v| values[n][l] = v)?;
+                    let thread = (index * 32 + l) as u32 + 1;
+                    self.shared.read(at, 4 * words as u32, thread, |n, v| values[n][l] = v)?;
                 }
             }
         }
-        for (n, to) in i.to.iter().enumerate() {
-            match to {
-                Place::R64(r) => {
+        for (n, target) in i.targets.iter().enumerate() {
+            match target {
+                Operand::R64(r) => {
                     let pair: L64 = std::array::from_fn(|l| {
                         u64::from(values[2 * n][l]) | u64::from(values[2 * n + 1][l]) << 32
                     });
                     blend(&mut warp.r64[*r], &pair, active);
                     warp.set64[*r] |= active;
                 }
-                to => put32(warp, *to, &values[n], active),
+                target => put32(warp, *target, &values[n], active),
             }
         }
         Ok(())
@@ -89,31 +91,31 @@ impl Machine<'_> {
         i: &Instruction,
         active: u32,
         space: Space,
-    ) -> Result<(), Complaint> {
+    ) -> Result<(), FaultText> {
         let mut values: Vec<L32> = vec![];
-        for place in &i.to {
-            match place {
-                Place::R64(_) => {
-                    let v = self.a64(warp, index, *place, active)?;
+        for operand in &i.targets {
+            match operand {
+                Operand::R64(_) => {
+                    let v = self.a64(warp, index, *operand, active)?;
                     values.push(v.map(|v| v as u32));
                     values.push(v.map(|v| (v >> 32) as u32));
                 }
-                _ => values.push(self.a32(warp, index, *place, active)?),
+                _ => values.push(self.a32(warp, index, *operand, active)?),
             }
         }
         match space {
             Space::Global => {
-                let base = self.a64(warp, index, i.from[0], active)?;
+                let base = self.a64(warp, index, i.sources[0], active)?;
                 let mut hint = 0;
                 for l in lanes(active) {
                     let access = (base[l].wrapping_add(i.offset as u64), 4 * values.len() as u64);
-                    let who = self.first_thread + (index * 32 + l) as u32;
-                    let at = self.memory.write(self.declared, &mut hint, access, who)?;
+                    let thread = self.first_thread + (index * 32 + l) as u32;
+                    let at = self.memory.write(self.declared, &mut hint, access, thread)?;
                     values.iter().enumerate().for_each(|(n, v)| self.memory.set(at + n, v[l]));
                 }
             }
             Space::Shared => {
-                let base = self.a32(warp, index, i.from[0], active)?;
+                let base = self.a32(warp, index, i.sources[0], active)?;
                 self.banks(&base, i.offset, values.len() as u32, active);
                 for l in lanes(active) {
                     let at = base[l].wrapping_add(i.offset as u32);
@@ -125,7 +127,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    /// Counts the turns of a shared access: the banks serve 32 words at a time.
+    /// Counts the bank conflicts of a shared access. The banks serve 32 words at a time.
     fn banks(&mut self, base: &L32, offset: i64, words: u32, active: u32) {
         self.stats.shared += 1;
         let together = 32 / words as usize;

@@ -1,10 +1,10 @@
-//! `mma.sync` of tf32 or bfloat16 operands with float32 sums, fragment by fragment as the PTX ISA lays them out.
+//! `mma.sync` of tf32 or bfloat16 operands with float32 sums, with the fragment layouts of the PTX ISA.
 
-use super::Complaint;
-use crate::program::{L32, Operands};
+use super::FaultText;
+use crate::program::{L32, MmaType};
 
-/// `d = a · b + c` for `a` (4 registers), `b` (2) and `c` (4). Sums run in order of depth; hardware keeps other bits.
-pub(super) fn product(kind: Operands, operands: &[L32]) -> Result<[L32; 4], Complaint> {
+/// Computes `d = a · b + c` for `a` (4 registers), `b` (2) and `c` (4). Sums run in order of depth; hardware rounds differently.
+pub(super) fn product(mma: MmaType, operands: &[L32]) -> Result<[L32; 4], FaultText> {
     let [left @ .., b0, b1, c0, c1, c2, c3] = operands else {
         return Err(("tensor-core product", "operands".into()));
     };
@@ -12,17 +12,17 @@ pub(super) fn product(kind: Operands, operands: &[L32]) -> Result<[L32; 4], Comp
         return Err(("tensor-core product", "operands".into()));
     };
     let (mut a, mut b) = ([[0f32; 16]; 16], [[0f32; 16]; 8]);
-    let depth = match kind {
-        Operands::Tf32 => 8,
-        Operands::Bf16 => 16,
+    let depth = match mma {
+        MmaType::Tf32 => 8,
+        MmaType::Bf16 => 16,
     };
     for lane in 0..32 {
         let (group, at) = (lane / 4, lane % 4);
         for (i, register) in [a0, a1, a2, a3].iter().enumerate() {
-            put(kind, &mut a[group + 8 * (i % 2)], (at, i / 2), register[lane])?;
+            put(mma, &mut a[group + 8 * (i % 2)], (at, i / 2), register[lane])?;
         }
         for (i, register) in [b0, b1].into_iter().enumerate() {
-            put(kind, &mut b[group], (at, i), register[lane])?;
+            put(mma, &mut b[group], (at, i), register[lane])?;
         }
     }
     let mut d = [[0; 32]; 4];
@@ -37,14 +37,14 @@ pub(super) fn product(kind: Operands, operands: &[L32]) -> Result<[L32; 4], Comp
     Ok(d)
 }
 
-/// Puts what a lane has of one half of the depth into its row.
-fn put(kind: Operands, row: &mut [f32; 16], (at, half): (usize, usize), bits: u32) -> Result<(), Complaint> {
-    match kind {
-        Operands::Tf32 if bits & 0x1fff != 0 => {
+/// Stores a lane's register for one half of the depth in its row of the matrix.
+fn put(mma: MmaType, row: &mut [f32; 16], (at, half): (usize, usize), bits: u32) -> Result<(), FaultText> {
+    match mma {
+        MmaType::Tf32 if bits & 0x1fff != 0 => {
             return Err(("tensor-core operand not rounded to tf32", String::new()));
         }
-        Operands::Tf32 => row[at + 4 * half] = f32::from_bits(bits),
-        Operands::Bf16 => {
+        MmaType::Tf32 => row[at + 4 * half] = f32::from_bits(bits),
+        MmaType::Bf16 => {
             row[2 * at + 8 * half] = f32::from_bits(bits << 16);
             row[2 * at + 1 + 8 * half] = f32::from_bits(bits & 0xffff_0000);
         }

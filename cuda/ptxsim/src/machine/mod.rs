@@ -1,21 +1,21 @@
-//! Blocks and warps: who runs when, and what each instruction does.
+//! Execution of launches: the schedule of blocks and warps, and the semantics of instructions.
 
 use dlbc_ptx::Region;
 
 use crate::Fault;
 use crate::memory::{Access, Declared, Memory};
-use crate::program::{Exchange, Instruction, Join, L32, L64, Op, Place, Program};
+use crate::program::{Exchange, Instruction, Join, L32, L64, Op, Operand, Program};
 use crate::shared::Shared;
 
 mod access;
 mod mma;
 
-/// How a launch runs.
+/// Settings of a launch.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Draws the order of blocks and warps.
+    /// Seed of the order of blocks and warps.
     pub schedule: u64,
-    /// Warp instructions of a block before it counts as endless.
+    /// Number of warp instructions after which a block counts as endless.
     pub limit: u64,
 }
 
@@ -25,23 +25,23 @@ impl Default for Settings {
     }
 }
 
-/// What a launch took.
+/// Statistics of a launch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Warp instructions.
+    /// Number of executed warp instructions.
     pub instructions: u64,
-    /// Shared accesses of warps, and the turns that they took beyond what their size needs: bank conflicts.
+    /// Number of warp accesses to shared memory.
     pub shared: u64,
-    /// Extra turns.
+    /// Bank conflicts: cycles of shared accesses beyond those that their size requires.
     pub conflicts: u64,
-    /// Tensor-core products.
+    /// Number of tensor-core instructions.
     pub mma: u64,
 }
 
 /// Runs a kernel. `reads`, `writes` and `updates` are as in [`dlbc_ptx::Launch`].
 ///
 /// # Errors
-/// The first fault.
+/// When the kernel is at fault; returns the first fault.
 pub fn launch(
     program: &Program,
     params: &[u8],
@@ -50,10 +50,10 @@ pub fn launch(
     [reads, writes, updates]: [&[Region]; 3],
     settings: Settings,
 ) -> Result<Stats, Fault> {
-    let whole = |(kind, detail)| Fault { kind, line: 0, detail };
+    let launch_fault = |(kind, detail)| Fault { kind, line: 0, detail };
     if params.len() != program.params {
         let detail = format!("{} bytes given, {} taken", params.len(), program.params);
-        return Err(whole(("parameter block", detail)));
+        return Err(launch_fault(("parameter block", detail)));
     }
     let mut declared = Declared::default();
     for (regions, access) in [(writes, Access::Write), (updates, Access::Update), (reads, Access::Read)] {
@@ -62,7 +62,7 @@ pub fn launch(
     memory.begin(&declared);
     let blocks = grid.iter().map(|g| u64::from(*g)).product::<u64>();
     let mut random = Random(settings.schedule.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
-    // Blocks run one after another, from a drawn place on.
+    // Blocks run one after another, from a random one on.
     let first = if blocks == 0 { 0 } else { random.next() % blocks };
     let mut stats = Stats::default();
     for i in 0..blocks {
@@ -85,7 +85,7 @@ pub fn launch(
         stats.conflicts += machine.stats.conflicts;
         stats.mma += machine.stats.mma;
     }
-    memory.end(&declared).map_err(whole)?;
+    memory.end(&declared).map_err(launch_fault)?;
     Ok(stats)
 }
 
@@ -100,35 +100,51 @@ impl Random {
     }
 }
 
-/// An asynchronous copy.
+/// An asynchronous copy of a lane.
 struct Copy {
-    to: u32,
-    from: u64,
-    /// Bytes that exist.
+    /// Shared address.
+    target: u32,
+    /// Global address.
+    source: u64,
+    /// Bytes that are read; the others become zeros.
     size: u32,
     /// Bytes that are written.
     width: u32,
     lane: usize,
 }
 
+/// Targets, sources and sizes of the copies that a warp starts.
+struct LaneCopies {
+    target: L32,
+    source: L64,
+    size: L32,
+}
+
+/// State of a warp.
 struct Warp {
-    /// Lanes at the same instruction, by instruction, ascending.
+    /// Instruction and mask of each group of lanes with the same next instruction, ascending by instruction.
     groups: Vec<(usize, u32)>,
     r32: Vec<L32>,
     r64: Vec<L64>,
-    /// Lanes that have written each register.
+    /// Mask of the lanes that have written each 32-bit register.
     set32: Vec<u32>,
+    /// Mask of the lanes that have written each 64-bit register.
     set64: Vec<u32>,
+    /// The warp waits at a barrier.
     waiting: bool,
     returned: u32,
+    /// Copies that are not committed to a group yet.
     open: Vec<Copy>,
+    /// Committed groups of copies, oldest first.
     pending: Vec<Vec<Copy>>,
 }
 
+/// A block that runs.
 struct Machine<'a> {
     program: &'a Program,
     params: &'a [u8],
     block: [u32; 3],
+    /// Number of the block's first thread, for records of accesses to global memory.
     first_thread: u32,
     memory: &'a mut Memory,
     declared: &'a Declared,
@@ -136,8 +152,10 @@ struct Machine<'a> {
     stats: Stats,
 }
 
-type Complaint = (&'static str, String);
+/// Kind and detail of a [`Fault`].
+type FaultText = (&'static str, String);
 
+/// Mask of all lanes.
 const ALL: u32 = u32::MAX;
 
 fn lanes(mask: u32) -> impl Iterator<Item = usize> {
@@ -188,27 +206,27 @@ impl Machine<'_> {
         }
     }
 
-    /// One instruction of the lanes that are furthest behind.
+    /// Executes one instruction of the lanes that are furthest behind.
     fn step(&mut self, warp: &mut Warp, index: usize) -> Result<(), Fault> {
         let (pc, mask) = warp.groups[0];
         let instruction = &self.program.instructions[pc];
-        let fault = |(kind, detail): Complaint| Fault { kind, line: instruction.line, detail };
+        let fault = |(kind, detail): FaultText| Fault { kind, line: instruction.line, detail };
         self.stats.instructions += 1;
         let mut active = mask;
-        if let Some((p, wanted)) = instruction.guard {
+        if let Some((p, expected)) = instruction.guard {
             if warp.set32[p] & mask != mask {
                 return Err(fault(("read of a register that nobody wrote", format!("guard, warp {index}"))));
             }
             for l in lanes(mask) {
-                if (warp.r32[p][l] != 0) != wanted {
+                if (warp.r32[p][l] != 0) != expected {
                     active &= !(1 << l);
                 }
             }
         }
         match instruction.op {
-            Op::Branch(to) => {
+            Op::Branch(target) => {
                 warp.groups.remove(0);
-                go(&mut warp.groups, to, active);
+                go(&mut warp.groups, target, active);
                 go(&mut warp.groups, pc + 1, mask & !active);
                 return Ok(());
             }
@@ -238,27 +256,29 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn a32(&self, warp: &Warp, index: usize, place: Place, active: u32) -> Result<L32, Complaint> {
-        Ok(match place {
-            Place::R32(r) => {
-                written(warp.set32[r], active, index)?;
+    /// Reads a 32-bit operand.
+    fn a32(&self, warp: &Warp, index: usize, operand: Operand, active: u32) -> Result<L32, FaultText> {
+        Ok(match operand {
+            Operand::R32(r) => {
+                require_written(warp.set32[r], active, index)?;
                 warp.r32[r]
             }
-            Place::Immediate(v) => [v as u32; 32],
-            Place::Thread => std::array::from_fn(|l| (index * 32 + l) as u32),
-            Place::Block(axis) => [self.block[axis]; 32],
-            Place::R64(_) => return Err(("register of another size", String::new())),
+            Operand::Immediate(v) => [v as u32; 32],
+            Operand::Thread => std::array::from_fn(|l| (index * 32 + l) as u32),
+            Operand::Block(axis) => [self.block[axis]; 32],
+            Operand::R64(_) => return Err(("register of another size", String::new())),
         })
     }
 
-    fn a64(&self, warp: &Warp, index: usize, place: Place, active: u32) -> Result<L64, Complaint> {
-        Ok(match place {
-            Place::R64(r) => {
-                written(warp.set64[r], active, index)?;
+    /// Reads a 64-bit operand.
+    fn a64(&self, warp: &Warp, index: usize, operand: Operand, active: u32) -> Result<L64, FaultText> {
+        Ok(match operand {
+            Operand::R64(r) => {
+                require_written(warp.set64[r], active, index)?;
                 warp.r64[r]
             }
-            Place::Immediate(v) => [v; 32],
-            Place::R32(_) | Place::Thread | Place::Block(_) => {
+            Operand::Immediate(v) => [v; 32],
+            Operand::R32(_) | Operand::Thread | Operand::Block(_) => {
                 return Err(("register of another size", String::new()));
             }
         })
@@ -270,9 +290,9 @@ impl Machine<'_> {
         index: usize,
         i: &Instruction,
         active: u32,
-    ) -> Result<(), Complaint> {
-        let a32 = |n: usize| self.a32(warp, index, i.from[n], active);
-        let a64 = |n: usize| self.a64(warp, index, i.from[n], active);
+    ) -> Result<(), FaultText> {
+        let a32 = |n: usize| self.a32(warp, index, i.sources[n], active);
+        let a64 = |n: usize| self.a64(warp, index, i.sources[n], active);
         let (mut d32, mut d64) = ([0; 32], [0; 32]);
         match i.op {
             Op::Un32(f) => f(&a32(0)?, &mut d32),
@@ -295,11 +315,11 @@ impl Machine<'_> {
             }
             Op::Compare32(f, join) => {
                 f(&a32(0)?, &a32(1)?, &mut d32);
-                joined(&mut d32, join, || a32(2))?;
+                join_predicate(&mut d32, join, || a32(2))?;
             }
             Op::Compare64(f, join) => {
                 f(&a64(0)?, &a64(1)?, &mut d32);
-                joined(&mut d32, join, || a32(2))?;
+                join_predicate(&mut d32, join, || a32(2))?;
             }
             Op::Select32 => {
                 let (a, b, p) = (a32(0)?, a32(1)?, a32(2)?);
@@ -315,21 +335,21 @@ impl Machine<'_> {
             }
             Op::Unpack => {
                 let v = a64(0)?;
-                for (n, to) in i.to.iter().enumerate() {
+                for (n, target) in i.targets.iter().enumerate() {
                     (0..32).for_each(|l| d32[l] = (v[l] >> (32 * n)) as u32);
-                    put32(warp, *to, &d32, active);
+                    put32(warp, *target, &d32, active);
                 }
                 return Ok(());
             }
             Op::Parameter => {
                 let at = i.offset as usize;
-                let wide = matches!(i.to[0], Place::R64(_));
-                let size = if wide { 8 } else { 4 };
+                let is_64_bit = matches!(i.targets[0], Operand::R64(_));
+                let size = if is_64_bit { 8 } else { 4 };
                 let bytes = self.params.get(at..at + size).filter(|_| at.is_multiple_of(size));
                 let bytes = bytes.ok_or_else(|| ("parameter outside the block", at.to_string()))?;
-                let mut whole = [0; 8];
-                whole[..size].copy_from_slice(bytes);
-                let value = u64::from_le_bytes(whole);
+                let mut word = [0; 8];
+                word[..size].copy_from_slice(bytes);
+                let value = u64::from_le_bytes(word);
                 (d32, d64) = ([value as u32; 32], [value; 32]);
             }
             Op::Shuffle(exchange) => {
@@ -337,12 +357,12 @@ impl Machine<'_> {
                     return Err(("shuffle", format!("lanes {active:#010x} of all")));
                 }
                 let (v, distance) = (a32(0)?, a32(1)?[0] as usize);
-                let of = |l: usize| match exchange {
+                let source = |l: usize| match exchange {
                     Exchange::Butterfly => l ^ distance,
                     Exchange::Up => l.checked_sub(distance).unwrap_or(l),
                     Exchange::Index => distance,
                 };
-                (0..32).for_each(|l| d32[l] = v[of(l)]);
+                (0..32).for_each(|l| d32[l] = v[source(l)]);
             }
             Op::Load(space) => return self.load(warp, index, i, active, space),
             Op::Store(space) => return self.store(warp, index, i, active, space),
@@ -354,9 +374,9 @@ impl Machine<'_> {
                 return Ok(());
             }
             Op::CopyAsync(width) => {
-                let to = a32(0)?.map(|to| to.wrapping_add(i.offset as u32));
-                let copies = (to, a64(1)?, a32(2)?);
-                return self.take_off(warp, index, copies, width, active);
+                let target = a32(0)?.map(|base| base.wrapping_add(i.offset as u32));
+                let copies = LaneCopies { target, source: a64(1)?, size: a32(2)? };
+                return self.start_copy(warp, index, copies, width, active);
             }
             Op::CopyCommit => {
                 let open = std::mem::take(&mut warp.open);
@@ -366,7 +386,7 @@ impl Machine<'_> {
             Op::CopyWait(count) => {
                 while warp.pending.len() > count as usize {
                     for copy in warp.pending.remove(0) {
-                        self.land(index, copy)?;
+                        self.finish_copy(index, copy)?;
                     }
                 }
                 return Ok(());
@@ -375,27 +395,27 @@ impl Machine<'_> {
                 if active != ALL {
                     return Err(("tensor-core product", format!("lanes {active:#010x} of all")));
                 }
-                let operands = (0..i.from.len()).map(a32).collect::<Result<Vec<L32>, _>>()?;
+                let operands = (0..i.sources.len()).map(a32).collect::<Result<Vec<L32>, _>>()?;
                 self.stats.mma += 1;
-                for (to, sum) in i.to.iter().zip(mma::product(kind, &operands)?) {
-                    put32(warp, *to, &sum, active);
+                for (target, sum) in i.targets.iter().zip(mma::product(kind, &operands)?) {
+                    put32(warp, *target, &sum, active);
                 }
                 return Ok(());
             }
             Op::Branch(_) | Op::Return | Op::Barrier => return Ok(()),
         }
-        match i.to[0] {
-            Place::R64(r) => {
+        match i.targets[0] {
+            Operand::R64(r) => {
                 blend(&mut warp.r64[r], &d64, active);
                 warp.set64[r] |= active;
             }
-            to => put32(warp, to, &d32, active),
+            target => put32(warp, target, &d32, active),
         }
         Ok(())
     }
 }
 
-/// Lanes arrive at an instruction.
+/// Moves lanes to an instruction.
 fn go(groups: &mut Vec<(usize, u32)>, pc: usize, mask: u32) {
     if mask == 0 {
         return;
@@ -406,14 +426,19 @@ fn go(groups: &mut Vec<(usize, u32)>, pc: usize, mask: u32) {
     }
 }
 
-fn written(set: u32, active: u32, warp: usize) -> Result<(), Complaint> {
+/// Checks that all active lanes have written a register; `set` is the mask of those that have.
+fn require_written(set: u32, active: u32, warp: usize) -> Result<(), FaultText> {
     if set & active == active {
         return Ok(());
     }
     Err(("read of a register that nobody wrote", format!("warp {warp}")))
 }
 
-fn joined(d: &mut L32, join: Join, other: impl FnOnce() -> Result<L32, Complaint>) -> Result<(), Complaint> {
+fn join_predicate(
+    d: &mut L32,
+    join: Join,
+    other: impl FnOnce() -> Result<L32, FaultText>,
+) -> Result<(), FaultText> {
     match join {
         Join::Alone => {}
         Join::And => d.iter_mut().zip(other()?).for_each(|(d, o)| *d &= u32::from(o != 0)),
@@ -422,17 +447,19 @@ fn joined(d: &mut L32, join: Join, other: impl FnOnce() -> Result<L32, Complaint
     Ok(())
 }
 
-fn put32(warp: &mut Warp, place: Place, values: &L32, active: u32) {
-    if let Place::R32(r) = place {
+/// Writes a 32-bit register in the active lanes.
+fn put32(warp: &mut Warp, target: Operand, values: &L32, active: u32) {
+    if let Operand::R32(r) = target {
         blend(&mut warp.r32[r], values, active);
         warp.set32[r] |= active;
     }
 }
 
-fn blend<T: std::marker::Copy>(to: &mut [T; 32], values: &[T; 32], active: u32) {
+/// Copies the values of the active lanes.
+fn blend<T: std::marker::Copy>(target: &mut [T; 32], values: &[T; 32], active: u32) {
     if active == ALL {
-        *to = *values;
+        *target = *values;
         return;
     }
-    lanes(active).for_each(|l| to[l] = values[l]);
+    lanes(active).for_each(|l| target[l] = values[l]);
 }

@@ -1,4 +1,4 @@
-//! What instructions without side effects compute.
+//! Instructions without side effects.
 
 use super::join;
 use crate::program::Op;
@@ -94,7 +94,7 @@ macro_rules! float64 {
     };
 }
 
-/// What an instruction computes; `None` for one that we do not know.
+/// Returns the operation of an instruction, given the parts of its name; `None` for an unknown instruction.
 pub(super) fn op(words: &[&str]) -> Option<Op> {
     if words.first() == Some(&"setp") {
         return compare(words);
@@ -107,7 +107,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["mul", "lo", "u32"] => bin32!(u32::wrapping_mul),
         ["mad", "lo", "u32"] => tri32!(|a: u32, b, c| a.wrapping_mul(b).wrapping_add(c)),
         ["mad", "wide", "s32"] => Op::MadWide,
-        // The hardware gives all ones for a division by 0.
+        // Hardware returns all ones for a division by 0.
         ["div", "u32"] => bin32!(|a: u32, b: u32| a.checked_div(b).unwrap_or(u32::MAX)),
         ["and", "b32"] => bin32!(|a, b| a & b),
         ["or", "b32"] => bin32!(|a, b| a | b),
@@ -147,7 +147,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["min", "NaN", "f32"] => {
             float32!(|a: f32, b: f32| if a.is_nan() || b.is_nan() { f32::NAN } else { a.min(b) })
         }
-        // The product is exact in float64; only the sum rounds there before it rounds here.
+        // The product is exact in float64; the sum is rounded twice, to float64 and to float32.
         ["fma", "rn", "f32"] => {
             tri32!(|a, b, c| ((f64::from(f(a)) * f64::from(f(b)) + f64::from(f(c))) as f32).to_bits())
         }
@@ -184,7 +184,7 @@ pub(super) fn op(words: &[&str]) -> Option<Op> {
         ["cvt", "rzi", "s32", "f64"] => narrow!(|a| g(a) as i32 as u32),
         ["cvt", "u32", "u64"] => narrow!(|a| a as u32),
         ["cvt", "rn", "f32", "s64"] => narrow!(|a| (a as i64 as f32).to_bits()),
-        // The hardware has no integer for NaN; whoever writes a kernel must not rely on this one.
+        // The result for NaN is undefined on hardware; kernels must not rely on this one.
         ["cvt", "rzi", "s64", "f32"] => {
             widen!(|a| if f(a).is_nan() { 1 << 63 } else { f(a) as i64 as u64 })
         }
@@ -245,19 +245,19 @@ fn compare(words: &[&str]) -> Option<Op> {
     })
 }
 
-/// A result that is off by a unit in the last place for half of all operands.
+/// Returns a result that is off by one unit in the last place for half of all operands.
 fn approximate(exact: f32, operand: u32) -> u32 {
     let bits = exact.to_bits();
     let off = operand.wrapping_mul(0x9e37_79b9) >> 31;
     if exact.is_normal() { bits ^ off } else { bits }
 }
 
-/// To the nearest with 10 bits of mantissa, ties away from zero.
+/// Rounds to 10 bits of mantissa, ties away from zero.
 fn tf32(bits: u32) -> u32 {
     if f(bits).is_nan() { 0x7fff_ffff } else { bits.wrapping_add(0x1000) & 0xffff_e000 }
 }
 
-/// The nearest bfloat16, ties to even.
+/// Rounds to bfloat16, ties to even.
 fn bfloat(bits: u32) -> u32 {
     if f(bits).is_nan() {
         return 0x7fff;
@@ -265,7 +265,7 @@ fn bfloat(bits: u32) -> u32 {
     (bits + 0x7fff + (bits >> 16 & 1)) >> 16
 }
 
-/// The nearest float16, ties to even.
+/// Rounds to float16, ties to even.
 fn half(x: f32) -> u32 {
     let sign = x.to_bits() >> 16 & 0x8000;
     let size = x.abs();
@@ -275,13 +275,14 @@ fn half(x: f32) -> u32 {
     if size >= 65520.0 {
         return sign | 0x7c00;
     }
-    // Adding a power of two leaves as many bits as the half has below it.
+    // Round to a multiple of the unit in the last place of the float16.
     let exponent = (size.to_bits() >> 23).max(113);
     let unit = f64::from(f32::from_bits((exponent - 10) << 23));
     let units = (f64::from(size) / unit).round_ties_even() as u32;
     sign | (((exponent - 113) << 10) + units)
 }
 
+/// Converts a float16 to a float32.
 fn unhalf(bits: u32) -> f32 {
     let (sign, exponent, mantissa) = (bits >> 15 & 1, bits >> 10 & 31, bits & 1023);
     let size = match exponent {

@@ -1,26 +1,26 @@
-//! Reads the PTX that our emitter writes. What it does not know is an error, never skipped.
+//! Parser of the PTX that the emitter writes. Anything unknown is an error and never skipped.
 
 use std::collections::HashMap;
 
 use dlbc_ptx::Kernel;
 
 use crate::Fault;
-use crate::program::{Exchange, Instruction, Join, Op, Operands, Place, Program, Space};
+use crate::program::{Exchange, Instruction, Join, MmaType, Op, Operand, Program, Space};
 
 mod arithmetic;
 
-/// Reads a kernel.
+/// Parses a kernel without dynamic shared memory.
 ///
 /// # Errors
-/// Names the line that it cannot read.
+/// When a line cannot be parsed; the fault names it.
 pub fn parse(text: &str) -> Result<Program, Fault> {
     read(text, 0)
 }
 
-/// Reads a kernel that a launch gives its shared memory.
+/// Parses an emitted kernel, with its dynamic shared memory.
 ///
 /// # Errors
-/// Names the line that it cannot read.
+/// When a line cannot be parsed; the fault names it.
 pub fn load(kernel: &Kernel) -> Result<Program, Fault> {
     read(&kernel.text, kernel.shared as usize)
 }
@@ -35,19 +35,28 @@ fn read(text: &str, dynamic: usize) -> Result<Program, Fault> {
     reader.finish()
 }
 
+/// Registers of a declaration.
+#[derive(Clone, Copy)]
+struct RegisterClass {
+    /// Index of the first register.
+    first: usize,
+    count: usize,
+    is_64_bit: bool,
+}
+
 #[derive(Default)]
 struct Reader {
     line: u32,
     instructions: Vec<Instruction>,
-    /// The first index and the count of each register class, and whether it is wide.
-    classes: HashMap<String, (usize, usize, bool)>,
+    /// Register classes by the letter of their names.
+    classes: HashMap<String, RegisterClass>,
     registers: [usize; 2],
     labels: HashMap<String, usize>,
     jumps: Vec<(usize, String)>,
     threads: u32,
     params: usize,
     shared: usize,
-    /// Shared memory that the launch gives.
+    /// Dynamic shared memory in bytes.
     dynamic: usize,
 }
 
@@ -82,7 +91,7 @@ impl Reader {
         } else if line.starts_with(".visible") {
             self.params = number(between('[', ']')?)?;
         } else if line.starts_with(".extern .shared") {
-            // As large as the launch says.
+            // Its size comes from the launch.
             self.shared = self.dynamic;
         } else if line.starts_with(".shared") {
             self.shared = number(between('[', ']')?)?;
@@ -90,9 +99,10 @@ impl Reader {
             let (ty, rest) = rest.split_once(" %").ok_or_else(|| self.fault(line))?;
             let (class, _) = rest.split_once('<').ok_or_else(|| self.fault(line))?;
             let count = number(between('<', '>')?)?;
-            let wide = matches!(ty, "b64" | "f64");
-            let file = usize::from(wide);
-            self.classes.insert(class.into(), (self.registers[file], count, wide));
+            let is_64_bit = matches!(ty, "b64" | "f64");
+            let file = usize::from(is_64_bit);
+            let first = self.registers[file];
+            self.classes.insert(class.into(), RegisterClass { first, count, is_64_bit });
             self.registers[file] += count;
         } else if ![".version", ".target", ".address_size", ".minnctapersm"]
             .iter()
@@ -103,24 +113,24 @@ impl Reader {
         Ok(())
     }
 
-    fn register(&self, name: &str) -> Result<Place, Fault> {
+    fn register(&self, name: &str) -> Result<Operand, Fault> {
         let unknown = || self.fault(format!("no register {name}"));
         let name = name.trim().strip_prefix('%').ok_or_else(unknown)?;
         match name {
-            "tid.x" => return Ok(Place::Thread),
-            "ctaid.x" => return Ok(Place::Block(0)),
-            "ctaid.y" => return Ok(Place::Block(1)),
-            "ctaid.z" => return Ok(Place::Block(2)),
+            "tid.x" => return Ok(Operand::Thread),
+            "ctaid.x" => return Ok(Operand::Block(0)),
+            "ctaid.y" => return Ok(Operand::Block(1)),
+            "ctaid.z" => return Ok(Operand::Block(2)),
             _ => {}
         }
         let digits = name.find(|c: char| c.is_ascii_digit()).ok_or_else(unknown)?;
         let (class, index) = name.split_at(digits);
-        let (first, count, wide) = *self.classes.get(class).ok_or_else(unknown)?;
+        let RegisterClass { first, count, is_64_bit } = *self.classes.get(class).ok_or_else(unknown)?;
         let index: usize = index.parse().ok().filter(|i| *i < count).ok_or_else(unknown)?;
-        Ok(if wide { Place::R64(first + index) } else { Place::R32(first + index) })
+        Ok(if is_64_bit { Operand::R64(first + index) } else { Operand::R32(first + index) })
     }
 
-    fn value(&self, text: &str) -> Result<Place, Fault> {
+    fn value(&self, text: &str) -> Result<Operand, Fault> {
         let text = text.trim();
         let bits = |digits: &str| u64::from_str_radix(digits, 16).map_err(|_| self.fault(text));
         if text.starts_with('%') {
@@ -132,24 +142,24 @@ impl Reader {
             _ if text.starts_with("0f") || text.starts_with("0d") => bits(&text[2..])?,
             _ => text.parse::<i64>().map_err(|_| self.fault(format!("no value `{text}`")))? as u64,
         };
-        Ok(Place::Immediate(number))
+        Ok(Operand::Immediate(number))
     }
 
-    /// A register, or several in braces.
-    fn list(&self, text: &str) -> Result<Vec<Place>, Fault> {
+    /// Parses a value, or several in braces.
+    fn list(&self, text: &str) -> Result<Vec<Operand>, Fault> {
         match text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')) {
             Some(inner) => inner.split(',').map(|t| self.value(t)).collect(),
             None => Ok(vec![self.value(text)?]),
         }
     }
 
-    /// Base and offset of `[base+offset]`.
-    fn address(&self, text: &str) -> Result<(Place, i64), Fault> {
+    /// Parses `[base+offset]`.
+    fn address(&self, text: &str) -> Result<(Operand, i64), Fault> {
         let inner = text.trim().strip_prefix('[').and_then(|t| t.strip_suffix(']'));
         let inner = inner.ok_or_else(|| self.fault(format!("no address `{text}`")))?;
         let (base, offset) = inner.split_once('+').unwrap_or((inner, "0"));
         let offset = offset.trim().parse().map_err(|_| self.fault(text))?;
-        let base = if base.trim() == "p" { Place::Immediate(0) } else { self.value(base)? };
+        let base = if base.trim() == "p" { Operand::Immediate(0) } else { self.value(base)? };
         Ok((base, offset))
     }
 
@@ -158,108 +168,116 @@ impl Reader {
             None => (None, text),
             Some(rest) => {
                 let (p, rest) = rest.split_once(' ').ok_or_else(|| self.fault(text))?;
-                let (p, wanted) = p.strip_prefix('!').map_or((p, true), |p| (p, false));
-                let Place::R32(p) = self.register(p)? else { return Err(self.fault("no predicate")) };
-                (Some((p, wanted)), rest.trim())
+                let (p, expected) = p.strip_prefix('!').map_or((p, true), |p| (p, false));
+                let Operand::R32(p) = self.register(p)? else { return Err(self.fault("no predicate")) };
+                (Some((p, expected)), rest.trim())
             }
         };
         let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
         let parts = split(rest);
         let arguments: Vec<&str> = parts.iter().map(String::as_str).collect();
         let words: Vec<&str> = name.split('.').collect();
-        let mut made =
-            Instruction { op: Op::Return, to: vec![], from: vec![], offset: 0, guard, line: self.line };
+        let mut instruction = Instruction {
+            op: Op::Return,
+            targets: vec![],
+            sources: vec![],
+            offset: 0,
+            guard,
+            line: self.line,
+        };
         match (words.as_slice(), arguments.as_slice()) {
             (["ret"], []) => {}
             (["bra"], [label]) => {
                 self.jumps.push((self.instructions.len(), label.to_string()));
-                made.op = Op::Branch(0);
+                instruction.op = Op::Branch(0);
             }
-            (["bar", "sync"], ["0"]) => made.op = Op::Barrier,
-            (["ld", "param", _], [to, address]) => {
-                made.op = Op::Parameter;
-                made.to = self.list(to)?;
-                made.offset = self.address(address)?.1;
+            (["bar", "sync"], ["0"]) => instruction.op = Op::Barrier,
+            (["ld", "param", _], [target, address]) => {
+                instruction.op = Op::Parameter;
+                instruction.targets = self.list(target)?;
+                instruction.offset = self.address(address)?.1;
             }
-            (["ld", space, .., ty], [to, address]) | (["st", space, .., ty], [address, to]) => {
+            (["ld", space, .., ty], [target, address]) | (["st", space, .., ty], [address, target]) => {
                 let space = match *space {
                     "global" => Space::Global,
                     "shared" => Space::Shared,
                     _ => return Err(self.fault(name)),
                 };
-                made.op = if words[0] == "ld" { Op::Load(space) } else { Op::Store(space) };
-                made.to = self.list(to)?;
-                let wide = made.to.iter().any(|p| matches!(p, Place::R64(_)));
-                if wide != ty.ends_with("64") || !(wide || ty.ends_with("32")) {
+                instruction.op = if words[0] == "ld" { Op::Load(space) } else { Op::Store(space) };
+                instruction.targets = self.list(target)?;
+                let is_64_bit = instruction.targets.iter().any(|p| matches!(p, Operand::R64(_)));
+                if is_64_bit != ty.ends_with("64") || !(is_64_bit || ty.ends_with("32")) {
                     return Err(self.fault(format!("`{name}` of other registers")));
                 }
                 let (base, offset) = self.address(address)?;
-                (made.from, made.offset) = (vec![base], offset);
+                (instruction.sources, instruction.offset) = (vec![base], offset);
             }
             (["red", "global", "or", "b32"], [address, value]) => {
-                made.op = Op::ReduceOr;
+                instruction.op = Op::ReduceOr;
                 let (base, offset) = self.address(address)?;
-                (made.from, made.offset) = (vec![base, self.value(value)?], offset);
+                (instruction.sources, instruction.offset) = (vec![base, self.value(value)?], offset);
             }
-            (["shfl", "sync", mode, "b32"], [to, value, distance, clamp, "0xffffffff"]) => {
-                made.op = Op::Shuffle(match (*mode, *clamp) {
+            (["shfl", "sync", mode, "b32"], [target, value, distance, clamp, "0xffffffff"]) => {
+                instruction.op = Op::Shuffle(match (*mode, *clamp) {
                     ("bfly", "31") => Exchange::Butterfly,
                     ("up", "0") => Exchange::Up,
                     ("idx", "31") => Exchange::Index,
                     _ => return Err(self.fault(format!("unknown `{text}`"))),
                 });
-                made.to = self.list(to)?;
-                made.from = vec![self.value(value)?, self.value(distance)?];
+                instruction.targets = self.list(target)?;
+                instruction.sources = vec![self.value(value)?, self.value(distance)?];
             }
-            (["cp", "async", "cg", "shared", "global"], [to, address, width @ "16", size])
-            | (["cp", "async", "ca", "shared", "global"], [to, address, width @ "4", size]) => {
-                made.op = Op::CopyAsync(if *width == "16" { 16 } else { 4 });
-                let (base, offset) = self.address(to)?;
-                (made.from, made.offset) = (vec![base, self.address(address)?.0, self.value(size)?], offset);
+            (["cp", "async", "cg", "shared", "global"], [target, address, width @ "16", size])
+            | (["cp", "async", "ca", "shared", "global"], [target, address, width @ "4", size]) => {
+                instruction.op = Op::CopyAsync(if *width == "16" { 16 } else { 4 });
+                let (base, offset) = self.address(target)?;
+                (instruction.sources, instruction.offset) =
+                    (vec![base, self.address(address)?.0, self.value(size)?], offset);
             }
-            (["cp", "async", "commit_group"], []) => made.op = Op::CopyCommit,
+            (["cp", "async", "commit_group"], []) => instruction.op = Op::CopyCommit,
             (["cp", "async", "wait_group"], [count]) => {
-                made.op = Op::CopyWait(count.parse().map_err(|_| self.fault(name))?);
+                instruction.op = Op::CopyWait(count.parse().map_err(|_| self.fault(name))?);
             }
             (
                 ["mma", "sync", "aligned", "m16n8k8", "row", "col", "f32", "tf32", "tf32", "f32"],
                 [d, a, b, c],
             ) => {
-                made.op = Op::Mma(Operands::Tf32);
-                made.to = self.list(d)?;
-                made.from = [self.list(a)?, self.list(b)?, self.list(c)?].concat();
+                instruction.op = Op::Mma(MmaType::Tf32);
+                instruction.targets = self.list(d)?;
+                instruction.sources = [self.list(a)?, self.list(b)?, self.list(c)?].concat();
             }
             (
                 ["mma", "sync", "aligned", "m16n8k16", "row", "col", "f32", "bf16", "bf16", "f32"],
                 [d, a, b, c],
             ) => {
-                made.op = Op::Mma(Operands::Bf16);
-                made.to = self.list(d)?;
-                made.from = [self.list(a)?, self.list(b)?, self.list(c)?].concat();
+                instruction.op = Op::Mma(MmaType::Bf16);
+                instruction.targets = self.list(d)?;
+                instruction.sources = [self.list(a)?, self.list(b)?, self.list(c)?].concat();
             }
-            (["mov", "b64"], [to, from]) if from.starts_with('{') => {
-                made.op = Op::Pack;
-                (made.to, made.from) = (self.list(to)?, self.list(from)?);
+            (["mov", "b64"], [target, source]) if source.starts_with('{') => {
+                instruction.op = Op::Pack;
+                (instruction.targets, instruction.sources) = (self.list(target)?, self.list(source)?);
             }
-            (["mov", "b64"], [to, from]) if to.starts_with('{') => {
-                made.op = Op::Unpack;
-                (made.to, made.from) = (self.list(to)?, self.list(from)?);
+            (["mov", "b64"], [target, source]) if target.starts_with('{') => {
+                instruction.op = Op::Unpack;
+                (instruction.targets, instruction.sources) = (self.list(target)?, self.list(source)?);
             }
-            (_, [to, from @ ..]) => {
-                made.op = arithmetic::op(&words).ok_or_else(|| self.fault(format!("unknown `{name}`")))?;
-                made.to = self.list(to)?;
-                made.from = from.iter().map(|f| self.value(f)).collect::<Result<_, _>>()?;
+            (_, [target, sources @ ..]) => {
+                instruction.op =
+                    arithmetic::op(&words).ok_or_else(|| self.fault(format!("unknown `{name}`")))?;
+                instruction.targets = self.list(target)?;
+                instruction.sources = sources.iter().map(|s| self.value(s)).collect::<Result<_, _>>()?;
             }
             _ => return Err(self.fault(format!("unknown `{text}`"))),
         }
-        self.instructions.push(made);
+        self.instructions.push(instruction);
         Ok(())
     }
 
     fn finish(mut self) -> Result<Program, Fault> {
         for (at, label) in std::mem::take(&mut self.jumps) {
-            let to = *self.labels.get(&label).ok_or_else(|| self.fault(format!("no label {label}")))?;
-            self.instructions[at].op = Op::Branch(to);
+            let target = *self.labels.get(&label).ok_or_else(|| self.fault(format!("no label {label}")))?;
+            self.instructions[at].op = Op::Branch(target);
         }
         if self.threads == 0 || !self.threads.is_multiple_of(32) {
             return Err(self.fault("threads of a block must be a multiple of 32"));
@@ -274,7 +292,7 @@ impl Reader {
     }
 }
 
-/// Splits at commas outside brackets.
+/// Splits a list at the commas outside brackets.
 fn split(text: &str) -> Vec<String> {
     let (mut parts, mut depth) = (vec![String::new()], 0);
     for c in text.chars() {
@@ -294,7 +312,7 @@ fn split(text: &str) -> Vec<String> {
     parts.iter().map(|p| p.trim().to_string()).filter(|p| !p.is_empty()).collect()
 }
 
-/// How a comparison joins a predicate, and the words without that.
+/// Returns the combination of a comparison with a predicate, and the parts of its name without it.
 pub(crate) fn join<'a>(words: &'a [&'a str]) -> (Join, Vec<&'a str>) {
     match words {
         [head, op, "and", rest @ ..] => (Join::And, [&[*head, *op], rest].concat()),

@@ -1,4 +1,4 @@
-//! Gather, scatter-add, replaced rows.
+//! Gather, scatter-add, overwritten rows.
 
 use dlbc_ops::prim::{self, Prim};
 use dlbc_ops::tensor::{Dim, Tensor};
@@ -7,39 +7,39 @@ use dlbc_ptx::kernel::index::IndexParams;
 
 use super::{Case, Check, Random, Role, expected, holds, words};
 
-/// More than a block of them, some twice and some never.
+/// More indices than a block has threads; some occur twice and some never.
 fn indices() -> Vec<i64> {
     let mut v = vec![2, -1, 2, 0, 4, -1, 3, 2, 0];
     v.extend((0..260).map(|i| [0, 2, 4, -2][i % 4]));
     v
 }
 
-fn same(wanted: Vec<u32>) -> Check {
-    Box::new(move |found| if found[0] == wanted { Ok(()) } else { Err("wrong numbers".into()) })
+fn same(reference: Vec<u32>) -> Check {
+    Box::new(move |results| if results[0] == reference { Ok(()) } else { Err("wrong numbers".into()) })
 }
 
-/// Data `[3, dim, 30]` and many indices, or ones that leave it.
+/// Builds cases on data `[3, dim, 30]`, with valid indices and with some out of range.
 pub fn index(name: &str) -> Vec<Case> {
     let mut random = Random::new(16);
-    let mut made = vec![];
+    let mut cases = vec![];
     for (dim, valid) in [(5i64, true), (4, false), (3, false)] {
         let indices = if name.starts_with("gather") { indices()[..9].to_vec() } else { indices() };
         let n = indices.len();
-        let wide = name.ends_with("b64") || name.ends_with("s64");
-        let mut tensor = |dims: &[usize]| if wide { random.integers(dims) } else { random.floats(dims) };
-        let width = if wide { 2 } else { 1 };
-        let at = |i: i64| if i < 0 { i + dim } else { i };
+        let is_64_bit = name.ends_with("b64") || name.ends_with("s64");
+        let mut tensor = |dims: &[usize]| if is_64_bit { random.integers(dims) } else { random.floats(dims) };
+        let width = if is_64_bit { 2 } else { 1 };
+        let resolve = |i: i64| if i < 0 { i + dim } else { i };
         // An index out of range counts as 0.
         let keys: Vec<u32> =
-            indices.iter().map(|i| at(*i)).map(|i| if i < dim { i as u32 } else { 0 }).collect();
+            indices.iter().map(|i| resolve(*i)).map(|i| if i < dim { i as u32 } else { 0 }).collect();
         let mut order: Vec<u32> = (0..n as u32).collect();
         order.sort_by_key(|i| keys[*i as usize]);
         let starts: Vec<u32> =
             (0..=dim as u32).map(|d| keys.iter().filter(|k| **k < d).count() as u32).collect();
-        let given = Tensor::from_i64(&[n], &indices);
+        let index_tensor = Tensor::from_i64(&[n], &indices);
         let params = IndexParams { n: n as u32, dim: dim as u32, inner: 30, ..IndexParams::default() };
-        let status = move |found: &[u32]| {
-            if (found[0] == 1) != valid { Ok(()) } else { Err("wrong status".to_string()) }
+        let status = move |results: &[u32]| {
+            if (results[0] == 1) != valid { Ok(()) } else { Err("wrong status".to_string()) }
         };
         let d = dim as usize;
         let read = |words: Vec<u32>| (Role::Read, words);
@@ -49,13 +49,13 @@ pub fn index(name: &str) -> Vec<Case> {
             n if n.starts_with("gather") => {
                 let data = tensor(&[3, d, 30]);
                 let result =
-                    valid.then(|| expected(&Prim::Gather(prim::Gather { axis: 1 }), &[&data, &given]));
-                made.push(Case {
+                    valid.then(|| expected(&Prim::Gather(prim::Gather { axis: 1 }), &[&data, &index_tensor]));
+                cases.push(Case {
                     shape,
                     grid: [4, 1, 1],
                     buffers: vec![
                         read(words(&data)),
-                        read(words(&given)),
+                        read(words(&index_tensor)),
                         (Role::Write, vec![0; 810 * width]),
                         (Role::Update, vec![0]),
                     ],
@@ -63,32 +63,32 @@ pub fn index(name: &str) -> Vec<Case> {
                         let [x, indices, out, status] = [at[0], at[1], at[2], at[3]];
                         IndexParams { x, indices, out, status, count: 810, ..params }.bytes()
                     }),
-                    check: Box::new(move |found| {
-                        status(&found[1])?;
-                        result.as_ref().map_or(Ok(()), |r| holds(&found[0], r, |_, _| 0.0))
+                    check: Box::new(move |results| {
+                        status(&results[1])?;
+                        result.as_ref().map_or(Ok(()), |r| holds(&results[0], r, |_, _| 0.0))
                     }),
                 });
             }
-            "resolve" => made.push(Case {
+            "resolve" => cases.push(Case {
                 shape,
                 grid: [2, 1, 1],
-                buffers: vec![read(words(&given)), (Role::Write, vec![0; n]), (Role::Update, vec![0])],
+                buffers: vec![read(words(&index_tensor)), (Role::Write, vec![0; n]), (Role::Update, vec![0])],
                 params: Box::new(move |at| {
                     let [indices, keys, status] = [at[0], at[1], at[2]];
                     IndexParams { indices, keys, status, count: params.n, ..params }.bytes()
                 }),
-                check: Box::new(move |found| {
-                    status(&found[1])?;
-                    if found[0] == keys { Ok(()) } else { Err("wrong keys".into()) }
+                check: Box::new(move |results| {
+                    status(&results[1])?;
+                    if results[0] == keys { Ok(()) } else { Err("wrong keys".into()) }
                 }),
             }),
             "starts" => {
-                // Of as many indices as there are, and of many more, of which most have none.
-                let far: Vec<u32> =
+                // As many different indices as occur, and many more, most of which do not occur.
+                let sparse: Vec<u32> =
                     (0..=300).map(|d| keys.iter().filter(|k| **k < d).count() as u32).collect();
-                for wanted in [starts, far] {
-                    let count = wanted.len() as u32;
-                    made.push(Case {
+                for reference in [starts, sparse] {
+                    let count = reference.len() as u32;
+                    cases.push(Case {
                         shape: format!("{n} in {count}"),
                         grid: [count.div_ceil(256), 1, 1],
                         buffers: vec![
@@ -100,16 +100,16 @@ pub fn index(name: &str) -> Vec<Case> {
                             let [keys, order, starts] = [at[0], at[1], at[2]];
                             IndexParams { keys, order, starts, count, ..params }.bytes()
                         }),
-                        check: same(wanted),
+                        check: same(reference),
                     });
                 }
             }
             name if name.starts_with("scatter_add") => {
                 let updates = tensor(&[3, n, 30]);
                 let op = Prim::ScatterAdd(prim::ScatterAdd { axis: 1, to: Dim::known(dim) });
-                let result = valid.then(|| expected(&op, &[&updates, &given]));
+                let result = valid.then(|| expected(&op, &[&updates, &index_tensor]));
                 let count = 90 * dim as u32;
-                made.push(Case {
+                cases.push(Case {
                     shape,
                     grid: [count.div_ceil(256), 1, 1],
                     buffers: vec![
@@ -122,21 +122,21 @@ pub fn index(name: &str) -> Vec<Case> {
                         let [x, order, starts, out] = [at[0], at[1], at[2], at[3]];
                         IndexParams { x, order, starts, out, count, ..params }.bytes()
                     }),
-                    check: Box::new(move |found| {
-                        result.as_ref().map_or(Ok(()), |r| holds(&found[0], r, |_, e| close(e)))
+                    check: Box::new(move |results| {
+                        result.as_ref().map_or(Ok(()), |r| holds(&results[0], r, |_, e| close(e)))
                     }),
                 });
             }
             _ => {
-                // The first rows stay as they are.
+                // The first rows are not overwritten.
                 let (data, updates) = (tensor(&[d + 7, 30]), tensor(&[n, 30]));
-                let moved: Vec<i64> = indices.iter().map(|i| if *i < 0 { *i } else { i + 7 }).collect();
-                let given = Tensor::from_i64(&[n], &moved);
-                let result = valid.then(|| expected(&Prim::Overwrite, &[&data, &given, &updates]));
+                let shifted: Vec<i64> = indices.iter().map(|i| if *i < 0 { *i } else { i + 7 }).collect();
+                let index_tensor = Tensor::from_i64(&[n], &shifted);
+                let result = valid.then(|| expected(&Prim::Overwrite, &[&data, &index_tensor, &updates]));
                 let mut starts: Vec<u32> = starts.clone();
                 starts.splice(0..0, [0; 7]);
                 let count = 30 * (dim as u32 + 7);
-                made.push(Case {
+                cases.push(Case {
                     shape,
                     grid: [count.div_ceil(256), 1, 1],
                     buffers: vec![
@@ -150,12 +150,12 @@ pub fn index(name: &str) -> Vec<Case> {
                         let [x, data, order, starts, out] = [at[0], at[1], at[2], at[3], at[4]];
                         IndexParams { x, data, order, starts, out, count, ..params }.bytes()
                     }),
-                    check: Box::new(move |found| {
-                        result.as_ref().map_or(Ok(()), |r| holds(&found[0], r, |_, _| 0.0))
+                    check: Box::new(move |results| {
+                        result.as_ref().map_or(Ok(()), |r| holds(&results[0], r, |_, _| 0.0))
                     }),
                 });
             }
         }
     }
-    made
+    cases
 }

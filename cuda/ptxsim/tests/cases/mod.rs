@@ -1,4 +1,4 @@
-//! Small launches of every kernel of the library, with what the float64 reference makes of the same operands.
+//! Small launches of every kernel of the library, with the results of the float64 reference.
 
 #![allow(dead_code)]
 
@@ -15,7 +15,7 @@ use dlbc_ptx::library::Entry;
 use dlbc_ptx::{Kernel, Region};
 use dlbc_ptxsim::{Fault, Memory, Program, Settings, Stats, launch, load};
 
-/// What a buffer is to a launch.
+/// Access of a launch to a buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role {
     Read,
@@ -23,21 +23,22 @@ pub enum Role {
     Update,
 }
 
-pub type Block = Box<dyn Fn(&[u64]) -> Vec<u8>>;
+/// Builds the parameter block from the addresses of the buffers.
+pub type BuildParams = Box<dyn Fn(&[u64]) -> Vec<u8>>;
+/// Checks the words of the buffers that were written; fails with a message.
 pub type Check = Box<dyn Fn(&[Vec<u32>]) -> Result<(), String>>;
 
-/// A launch. Buffers are words; a result begins as nothing, an update as what stands here.
+/// A launch and the check of its results.
 pub struct Case {
     pub shape: String,
     pub grid: [u32; 3],
+    /// Buffers in words. The initial words of a [`Role::Write`] buffer are not uploaded.
     pub buffers: Vec<(Role, Vec<u32>)>,
-    /// The parameter block, from the buffers' addresses.
-    pub params: Block,
-    /// Whether the buffers that were written hold the right values.
+    pub params: BuildParams,
     pub check: Check,
 }
 
-/// The cases of a kernel; none for one that nobody wrote cases for.
+/// Returns the cases of a kernel; empty for an unknown family.
 pub fn cases(entry: &Entry) -> Vec<Case> {
     let name = entry.kernel.name.as_str();
     match entry.family {
@@ -58,7 +59,7 @@ pub fn cases(entry: &Entry) -> Vec<Case> {
     }
 }
 
-/// Runs a case on a program; the buffers that it wrote, and what it took.
+/// Runs a case on a program. Returns the buffers that it wrote and its statistics.
 pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<(Vec<Vec<u32>>, Stats), Fault> {
     let mut memory = Memory::new(None);
     let mut regions = [vec![], vec![], vec![]];
@@ -85,19 +86,19 @@ pub fn run(case: &Case, program: &Program, schedule: u64) -> Result<(Vec<Vec<u32
     Ok((written.map(read).collect(), stats))
 }
 
-/// What is wrong with a text, if anything.
-pub fn complaint(case: &Case, kernel: &Kernel, schedule: u64) -> Option<String> {
+/// Runs a case on a kernel and returns the fault or the failed check, if any.
+pub fn failure(case: &Case, kernel: &Kernel, schedule: u64) -> Option<String> {
     let program = match load(kernel) {
         Ok(program) => program,
         Err(fault) => return Some(fault.kind.into()),
     };
     match run(case, &program, schedule) {
         Err(fault) => Some(fault.kind.into()),
-        Ok((found, _)) => (case.check)(&found).err(),
+        Ok((results, _)) => (case.check)(&results).err(),
     }
 }
 
-/// Numbers that look random and are the same each time.
+/// A deterministic source of random numbers.
 pub struct Random(u64);
 
 impl Random {
@@ -121,7 +122,7 @@ impl Random {
         Tensor::from_f32(dims, &values)
     }
 
-    /// Few different values, so that there are ties.
+    /// Draws from few different values, so that there are ties.
     pub fn steps(&mut self, dims: &[usize]) -> Tensor {
         let values: Vec<f32> = (0..dims.iter().product()).map(|_| (self.float() * 3.0).round()).collect();
         Tensor::from_f32(dims, &values)
@@ -133,7 +134,7 @@ impl Random {
     }
 }
 
-/// The words of a tensor as the device keeps it.
+/// Converts a tensor to the words of its device representation.
 pub fn words(t: &Tensor) -> Vec<u32> {
     if t.dtype().is_float() {
         t.to_f32().iter().map(|v| v.to_bits()).collect()
@@ -144,13 +145,13 @@ pub fn words(t: &Tensor) -> Vec<u32> {
     }
 }
 
-/// What the reference makes of operands.
+/// Evaluates a primitive by the float64 reference.
 pub fn expected(op: &Prim, inputs: &[&Tensor]) -> Array {
     let arrays: Vec<Array> = inputs.iter().map(|t| Array::from_tensor(t)).collect();
     reference::eval(op, &arrays.iter().collect::<Vec<_>>()).unwrap()
 }
 
-/// The words hold the floats, each to its bound.
+/// Compares words to floats, each within its bound.
 pub fn near<'a>(
     words: &[u32],
     values: impl IntoIterator<Item = &'a f64>,
@@ -166,15 +167,15 @@ pub fn near<'a>(
     Ok(())
 }
 
-/// The words hold the array: integers and booleans exactly, floats to `bound` times the element's `scale`.
-pub fn holds(words: &[u32], array: &Array, scale: impl Fn(usize, f64) -> f64) -> Result<(), String> {
+/// Compares words to an array: integers and booleans exactly, floats within the bound of each element.
+pub fn holds(words: &[u32], array: &Array, bound: impl Fn(usize, f64) -> f64) -> Result<(), String> {
     match array {
         Array::F(a) => {
-            near(words, a, scale)?;
+            near(words, a, bound)?;
         }
         Array::I(a) => {
-            let found = words.chunks(2).map(|w| (u64::from(w[0]) | u64::from(w[1]) << 32) as i64);
-            if !found.eq(a.iter().copied()) {
+            let integers = words.chunks(2).map(|w| (u64::from(w[0]) | u64::from(w[1]) << 32) as i64);
+            if !integers.eq(a.iter().copied()) {
                 return Err("wrong numbers".into());
             }
         }
@@ -187,7 +188,7 @@ pub fn holds(words: &[u32], array: &Array, scale: impl Fn(usize, f64) -> f64) ->
     Ok(())
 }
 
-/// A check of the first result against an array.
-pub fn check(array: Array, scale: impl Fn(usize, f64) -> f64 + 'static) -> Check {
-    Box::new(move |found| holds(&found[0], &array, &scale))
+/// Returns a check of the first result against an array.
+pub fn check(array: Array, bound: impl Fn(usize, f64) -> f64 + 'static) -> Check {
+    Box::new(move |results| holds(&results[0], &array, &bound))
 }

@@ -1,23 +1,23 @@
-//! Products and convolutions. An element may be off by the error of its arithmetic, of the sum of magnitudes that it adds up.
+//! Products and convolutions. The error of an element is bounded by that of its arithmetic times its sum of magnitudes.
 
 use dlbc_ops::prim::{self, Binary, ConvGeometry, Prim, Transform, Unary, Window};
 use dlbc_ops::tensor::{Array, Dim};
 use dlbc_ptx::Params as _;
-use dlbc_ptx::kernel::conv::{ConvParams, ENTRY, Way};
-use dlbc_ptx::kernel::epilogue::{Epilogue, Reach};
-use dlbc_ptx::kernel::gemm::{GemmParams, Layout, Second, Skinny, Tile};
+use dlbc_ptx::kernel::conv::{ConvParams, Direction, ENTRY};
+use dlbc_ptx::kernel::epilogue::{Broadcast, Epilogue};
+use dlbc_ptx::kernel::gemm::{GemmParams, Layout, SecondProduct, Skinny, Tile};
 use dlbc_ptx::kernel::pointwise::Term;
 use dlbc_ptx::library::{convs, gemms, skinny};
 
 use super::{Case, Check, Random, Role, check, expected, near, words};
 
-/// Roundings of float32 sums, and of what follows.
+/// Relative error of float32 sums and epilogues.
 const ROUNDING: f64 = 1e-6;
 
-/// A part of a float, in float64.
-pub fn part(p: Transform, v: f32) -> f64 {
+/// Applies an operand transform in float64.
+pub fn transform(transform: Transform, v: f32) -> f64 {
     let v = f64::from(v);
-    match p {
+    match transform {
         Transform::Id => v,
         Transform::Abs => v.abs(),
         Transform::Pos => v.max(0.0),
@@ -27,10 +27,10 @@ pub fn part(p: Transform, v: f32) -> f64 {
     }
 }
 
-/// What follows products, in float64.
-fn followed(then: &Epilogue, sums: &[f64], operands: &[f64]) -> f64 {
+/// Evaluates an epilogue in float64.
+fn evaluate(epilogue: &Epilogue, sums: &[f64], operands: &[f64]) -> f64 {
     let mut values: Vec<f64> = vec![];
-    for (term, _) in &then.terms {
+    for (term, _) in &epilogue.terms {
         let value = match term {
             Term::Operand(i) if *i < sums.len() => sums[*i],
             Term::Operand(i) => operands[i - sums.len()],
@@ -49,32 +49,34 @@ fn followed(then: &Epilogue, sums: &[f64], operands: &[f64]) -> f64 {
     values.last().copied().unwrap_or(sums[0])
 }
 
-/// Operands of what follows a product of so many elements, rows and columns, and the element that one of the result reads.
-struct Beside {
+/// Operands of an epilogue.
+struct EpilogueOperands {
     buffers: Vec<Vec<f32>>,
-    reaches: Vec<Reach>,
+    broadcasts: Vec<Broadcast>,
 }
 
-impl Beside {
-    fn new(random: &mut Random, then: &Epilogue, [full, rows, columns]: [usize; 3]) -> Beside {
-        let count = |reach: &Reach| match reach {
-            Reach::Full => full,
-            Reach::Row => rows,
-            Reach::Column => columns,
-            Reach::One => 1,
+impl EpilogueOperands {
+    /// Draws operands for a product with this number of elements, rows and columns.
+    fn new(random: &mut Random, epilogue: &Epilogue, [full, rows, columns]: [usize; 3]) -> EpilogueOperands {
+        let count = |broadcast: &Broadcast| match broadcast {
+            Broadcast::Full => full,
+            Broadcast::Row => rows,
+            Broadcast::Column => columns,
+            Broadcast::Scalar => 1,
         };
-        let buffers = then.operands.iter().map(|r| random.floats(&[count(r)]).to_f32()).collect();
-        Beside { buffers, reaches: then.operands.clone() }
+        let buffers = epilogue.operands.iter().map(|b| random.floats(&[count(b)]).to_f32()).collect();
+        EpilogueOperands { buffers, broadcasts: epilogue.operands.clone() }
     }
 
+    /// Returns the operands of the element with this index, row and column.
     fn at(&self, [full, row, column]: [usize; 3]) -> Vec<f64> {
-        let index = |reach: &Reach| match reach {
-            Reach::Full => full,
-            Reach::Row => row,
-            Reach::Column => column,
-            Reach::One => 0,
+        let index = |broadcast: &Broadcast| match broadcast {
+            Broadcast::Full => full,
+            Broadcast::Row => row,
+            Broadcast::Column => column,
+            Broadcast::Scalar => 0,
         };
-        self.buffers.iter().zip(&self.reaches).map(|(b, r)| f64::from(b[index(r)])).collect()
+        self.buffers.iter().zip(&self.broadcasts).map(|(values, b)| f64::from(values[index(b)])).collect()
     }
 
     fn roles(&self) -> impl Iterator<Item = (Role, Vec<u32>)> + '_ {
@@ -86,35 +88,37 @@ fn error(tile: Option<Tile>) -> f64 {
     ROUNDING + tile.and_then(Tile::math).map_or(0.0, |math| math.error())
 }
 
-/// Sums of an element with the magnitudes that each adds up.
-type Summed = Vec<(f64, f64)>;
+/// Sums of an element, each with its sum of magnitudes.
+type Sums = Vec<(f64, f64)>;
 
-/// Each element lies where the errors of its sums, of the magnitudes beside them, let what follows end.
-fn close(then: Epilogue, error: f64, sums: Vec<Summed>, operands: Vec<Vec<f64>>) -> Check {
+/// Checks that each element is within the range of the epilogue's values for sums that are off by `error` times their magnitudes.
+fn close(epilogue: Epilogue, error: f64, sums: Vec<Sums>, operands: Vec<Vec<f64>>) -> Check {
     let count = sums.len();
     let at = move |i: usize, sides: [f64; 2]| {
-        let moved = sums[i].iter().zip(sides).map(|((sum, size), side)| sum + side * error * size);
-        followed(&then, &moved.collect::<Vec<_>>(), &operands[i])
+        let shifted = sums[i].iter().zip(sides).map(|((sum, size), side)| sum + side * error * size);
+        evaluate(&epilogue, &shifted.collect::<Vec<_>>(), &operands[i])
     };
     let exact: Vec<f64> = (0..count).map(|i| at(i, [0.0; 2])).collect();
     let bound = move |i: usize, e: f64| {
         let ends = [[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]].map(|sides| at(i, sides));
         ends.into_iter().map(|end| (end - e).abs()).fold(0.0, f64::max) + ROUNDING * e.abs()
     };
-    Box::new(move |found| near(&found[0], &exact, &bound))
+    Box::new(move |results| near(&results[0], &exact, &bound))
 }
 
-/// Elements of a matrix of so many lanes and depths, as the variant likes it, with its strides along them. Padding is NaN.
+/// A matrix in the layout that a variant requires. Padding is NaN.
 struct Stored {
     values: Vec<f32>,
+    /// Strides along lanes and depth.
     strides: [usize; 2],
+    /// Elements per matrix of the batch, with padding.
     words: usize,
 }
 
 impl Stored {
     fn new(random: &mut Random, layout: Layout, batches: usize, lanes: usize, depth: usize) -> Stored {
         let (outer, inner) = if layout.depth_first { (lanes, depth) } else { (depth, lanes) };
-        let line = if layout.wide { inner.next_multiple_of(4) + 4 } else { inner };
+        let line = if layout.vectorised { inner.next_multiple_of(4) + 4 } else { inner };
         let strides = if layout.depth_first { [line, 1] } else { [1, line] };
         let words = outer * line;
         let element = |i: usize| if i % line < inner { random.float() } else { f32::NAN };
@@ -130,72 +134,84 @@ impl Stored {
     }
 }
 
-/// Batches, rows, columns, depth, slices.
-type Sizes = ([usize; 2], usize, usize, usize, usize);
+/// Sizes of a product.
+#[derive(Clone, Copy)]
+struct Sizes {
+    /// Outer and inner batch dimension.
+    batch: [usize; 2],
+    /// Rows, columns and depth.
+    mnk: [usize; 3],
+    slices: usize,
+}
+
+fn sizes(batch: [usize; 2], mnk: [usize; 3], slices: usize) -> Sizes {
+    Sizes { batch, mnk, slices }
+}
 
 pub fn gemm(name: &str) -> Vec<Case> {
     if let Some(v) = gemms().into_iter().find(|g| g.name() == name) {
         let (r, c, d) = (v.tile.rows as usize, v.tile.columns as usize, v.tile.depth as usize);
-        let slices = if v.then.terms.is_empty() { 2 } else { 1 };
+        let slices = if v.epilogue.terms.is_empty() { 2 } else { 1 };
         let sizes = [
-            ([2, 1], r + 3, c + 5, 2 * d + 3, 1),
-            ([1, 3], 1, 1, 1, 1),
-            // More steps than a ring has, in slices where nothing follows.
-            ([1, 1], r, c, 6 * d - 2, slices),
-            ([2, 2], 3, 2, 0, 1),
+            sizes([2, 1], [r + 3, c + 5, 2 * d + 3], 1),
+            sizes([1, 3], [1, 1, 1], 1),
+            // More depth than the ring's stages, in slices unless there is an epilogue.
+            sizes([1, 1], [r, c, 6 * d - 2], slices),
+            sizes([2, 2], [3, 2, 0], 1),
         ];
         let tile = v.tile;
-        let parts = (v.parts, v.second);
-        return floats(parts, v.layouts, &v.then, [c, d], error(Some(tile)), &sizes, |p| v.grid(p));
+        let products = (v.transforms, v.second);
+        return floats(products, v.layouts, &v.epilogue, [c, d], error(Some(tile)), &sizes, |p| v.grid(p));
     }
     if let Some(v) = skinny().into_iter().find(|v| v.name() == name) {
         let (r, c, d) = (v.rows as usize, v.columns() as usize, Skinny::DEPTH as usize);
-        let slices = if v.then.terms.is_empty() { 2 } else { 1 };
-        // Four at a time need as many.
+        let slices = if v.epilogue.terms.is_empty() { 2 } else { 1 };
+        // Vectorised loads need multiples of four.
         let sizes = [
-            ([2, 1], r, c + 8, d + 36, 1),
-            ([1, 2], r.div_ceil(2), 4, 4, 1),
-            ([1, 1], r, c, 2 * d + 100, slices),
-            ([2, 2], 1, 4, 0, 1),
+            sizes([2, 1], [r, c + 8, d + 36], 1),
+            sizes([1, 2], [r.div_ceil(2), 4, 4], 1),
+            sizes([1, 1], [r, c, 2 * d + 100], slices),
+            sizes([2, 2], [1, 4, 0], 1),
         ];
         let layouts = [Layout::default(), v.layout];
-        return floats((v.parts, None), layouts, &v.then, [c, d], ROUNDING, &sizes, |p| v.grid(p));
+        let products = (v.transforms, None);
+        return floats(products, layouts, &v.epilogue, [c, d], ROUNDING, &sizes, |p| v.grid(p));
     }
     integers()
 }
 
 fn floats(
-    parts: ([Transform; 2], Option<Second>),
+    (transforms, second): ([Transform; 2], Option<SecondProduct>),
     layouts: [Layout; 2],
-    then: &Epilogue,
+    epilogue: &Epilogue,
     [c, d]: [usize; 2],
     error: f64,
     sizes: &[Sizes],
     grid: impl Fn(&GemmParams) -> [u32; 3],
 ) -> Vec<Case> {
     let mut random = Random::new(11);
-    let mut made = vec![];
-    for ([outer, inner], m, n, k, slices) in sizes.iter().copied() {
+    let mut cases = vec![];
+    for Sizes { batch: [outer, inner], mnk: [m, n, k], slices } in sizes.iter().copied() {
         let slice = k.div_ceil(slices).next_multiple_of(d);
-        // `a` lacks the inner batch axis, `b` the outer one: both broadcast.
+        // `a` broadcasts along the inner batch axis, `b` along the outer one.
         let a = Stored::new(&mut random, layouts[0], outer, m, k);
         let b = Stored::new(&mut random, layouts[1], inner, n, k);
-        let beside = Beside::new(&mut random, then, [outer * inner * m * n, m, n]);
+        let epilogue_operands = EpilogueOperands::new(&mut random, epilogue, [outer * inner * m * n, m, n]);
         let (mut sums, mut operands) = (vec![], vec![]);
         for place in 0..slices * outer * inner * m * n {
             let (column, row, batch) = (place % n, place / n % m, place / n / m % (outer * inner));
             let first = place / n / m / outer / inner * slice;
-            let product = |of: [Transform; 2]| {
+            let product = |transforms: [Transform; 2]| {
                 let mut sum = (0.0, 0.0);
                 for depth in first..(first + slice).min(k) {
-                    let left = part(of[0], a.at(batch / inner, row, depth));
-                    let right = part(of[1], b.at(batch % inner, column, depth));
+                    let left = transform(transforms[0], a.at(batch / inner, row, depth));
+                    let right = transform(transforms[1], b.at(batch % inner, column, depth));
                     sum = (sum.0 + left * right, sum.1 + (left * right).abs());
                 }
                 sum
             };
-            sums.push(summed(product(parts.0), parts.1.map(|s| (product(s.parts), s.apart))));
-            operands.push(beside.at([place, row, column]));
+            sums.push(combined(product(transforms), second.map(|s| (product(s.transforms), s.separate))));
+            operands.push(epilogue_operands.at([place, row, column]));
         }
         let params = GemmParams {
             m: m as u32,
@@ -212,24 +228,24 @@ fn floats(
             ..GemmParams::default()
         };
         let mut buffers = vec![a.role(), b.role(), (Role::Write, vec![0; sums.len()])];
-        buffers.extend(beside.roles());
-        made.push(Case {
+        buffers.extend(epilogue_operands.roles());
+        cases.push(Case {
             shape: format!("{outer}x{inner} of {m}x{n}x{k} in {slices}"),
             grid: grid(&params),
             buffers,
             params: Box::new(move |at| {
                 let (a, b, c) = (at[0], at[1], at[2]);
-                let then = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
-                GemmParams { a, b, c, then, ..params }.bytes()
+                let epilogue = std::array::from_fn(|i| at.get(3 + i).copied().unwrap_or(0));
+                GemmParams { a, b, c, epilogue, ..params }.bytes()
             }),
-            check: close(then.clone(), error, sums, operands),
+            check: close(epilogue.clone(), error, sums, operands),
         });
     }
-    made
+    cases
 }
 
-/// A sum with a second one beside it or in it.
-fn summed(first: (f64, f64), second: Option<((f64, f64), bool)>) -> Summed {
+/// Combines a sum with a second one: as a separate one, if the flag is set, else by addition.
+fn combined(first: (f64, f64), second: Option<((f64, f64), bool)>) -> Sums {
     match second {
         None => vec![first],
         Some((second, true)) => vec![first, second],
@@ -239,7 +255,7 @@ fn summed(first: (f64, f64), second: Option<((f64, f64), bool)>) -> Summed {
 
 fn integers() -> Vec<Case> {
     let mut random = Random::new(11);
-    let mut made = vec![];
+    let mut cases = vec![];
     for ([outer, inner], m, n, k) in [([2, 3], 3, 5, 7), ([1, 2], 20, 15, 4), ([1, 1], 1, 1, 0)] {
         let a = random.integers(&[outer, 1, m, k]);
         let b = random.integers(&[1, inner, k, n]);
@@ -256,7 +272,7 @@ fn integers() -> Vec<Case> {
             ..GemmParams::default()
         };
         let elements = outer * inner * m * n;
-        made.push(Case {
+        cases.push(Case {
             shape: format!("{outer}x{inner} of {m}x{n}x{k}"),
             grid: [(elements as u32).div_ceil(256), 1, 1],
             buffers: vec![
@@ -268,7 +284,7 @@ fn integers() -> Vec<Case> {
             check: check(expected(&op, &[&a, &b]), |_, _| 0.0),
         });
     }
-    made
+    cases
 }
 
 /// Elements of an array.
@@ -281,22 +297,22 @@ fn elements(array: &Array) -> Vec<f64> {
 
 pub fn conv(name: &str) -> Vec<Case> {
     let Some(variant) = convs().into_iter().find(|v| v.name() == name) else { return vec![] };
-    let way = variant.way;
-    let strides = match way {
-        Way::Forward => [2, 1, 3],
-        Way::Adjoint => [1, 1, 1],
-        // Every element of the data lies in some window.
-        Way::AdjointStrided => [2, 1, 2],
+    let direction = variant.direction;
+    let strides = match direction {
+        Direction::Forward => [2, 1, 3],
+        Direction::Adjoint => [1, 1, 1],
+        // Strides at which windows cover all of the data.
+        Direction::AdjointStrided => [2, 1, 2],
     };
     let (rows, columns) = variant.tile.map_or((3, 40), |t| (t.rows as usize, t.columns as usize));
-    let slices = if variant.then.terms.is_empty() { 2 } else { 1 };
-    let mut made = vec![];
+    let slices = if variant.epilogue.terms.is_empty() { 2 } else { 1 };
+    let mut cases = vec![];
     let mut random = Random::new(12);
-    // More of both than a tile has.
-    let wide = if way == Way::Forward { [4, 6, columns / 4] } else { [2, 4, columns / 8 + 1] };
-    for (images, groups, channels, outputs, from, slices) in [
-        // Each slice has more steps than a ring.
-        (2, 1, 4 * slices, rows + 2, wide, slices),
+    // More rows and columns than a tile.
+    let large = if direction == Direction::Forward { [4, 6, columns / 4] } else { [2, 4, columns / 8 + 1] };
+    for (images, groups, channels, outputs, in_dims, slices) in [
+        // Each slice has more depth than the ring's stages.
+        (2, 1, 4 * slices, rows + 2, large, slices),
         (1, 3, 1, 1, [3, 5, 4], 1),
         (3, 2, 5, 2, [2, 6, 5], 1),
     ] {
@@ -308,66 +324,69 @@ pub fn conv(name: &str) -> Vec<Case> {
             dilations: vec![1, 2, 3],
             ceil: false,
         };
-        let dims: Vec<Dim> = from.iter().map(|d| Dim::known(*d as i64)).collect();
-        let Ok(to) = window.output(&dims) else { continue };
-        let to: Vec<usize> = to.iter().map(|d| d.as_known().unwrap() as usize).collect();
+        let dims: Vec<Dim> = in_dims.iter().map(|d| Dim::known(*d as i64)).collect();
+        let Ok(out_dims) = window.output(&dims) else { continue };
+        let out_dims: Vec<usize> = out_dims.iter().map(|d| d.as_known().unwrap() as usize).collect();
         let geometry = ConvGeometry { window, groups };
-        // The adjoint has channels where the convolution has outputs.
-        let (c, o) = if way == Way::Forward { (channels, outputs) } else { (outputs, channels) };
-        let (taps, depth_channels) = (12, if way == Way::Forward { c } else { o });
+        // Channels of the adjoint's data are outputs of the convolution.
+        let (c, o) = if direction == Direction::Forward { (channels, outputs) } else { (outputs, channels) };
+        let (taps, depth_channels) = (12, if direction == Direction::Forward { c } else { o });
         let depths = depth_channels * taps;
         let slice = depths.div_ceil(slices).next_multiple_of(4);
         let w = random.floats(&[o * groups, c, 2, 3, 2]);
         let (x_dims, y_dims) =
-            ([&[images, c * groups][..], &from].concat(), [&[images, o * groups][..], &to].concat());
-        let (data_dims, out) = if way == Way::Forward { (x_dims, y_dims) } else { (y_dims, x_dims) };
+            ([&[images, c * groups][..], &in_dims].concat(), [&[images, o * groups][..], &out_dims].concat());
+        let (data_dims, out) =
+            if direction == Direction::Forward { (x_dims, y_dims) } else { (y_dims, x_dims) };
         let data = random.floats(&data_dims);
-        let of = |p: Transform, data: &[f32], size: bool| {
-            let value = |v: &f32| if size { part(p, *v).abs() } else { part(p, *v) } as f32;
+        let transformed = |p: Transform, data: &[f32], magnitude: bool| {
+            let value = |v: &f32| if magnitude { transform(p, *v).abs() } else { transform(p, *v) } as f32;
             dlbc_ops::tensor::Tensor::from_f32(&data_dims, &data.iter().map(value).collect::<Vec<_>>())
         };
         let mut sums = vec![];
-        for turn in 0..slices {
-            // The weights that other slices have count for nothing.
-            let own = |i: usize| match way {
-                Way::Forward => i % depths / slice == turn,
-                _ => (i / (c * taps) % o * taps + i % taps) / slice == turn,
+        for slice_index in 0..slices {
+            // Set the weights of other slices to 0.
+            let in_slice = |i: usize| match direction {
+                Direction::Forward => i % depths / slice == slice_index,
+                _ => (i / (c * taps) % o * taps + i % taps) / slice == slice_index,
             };
-            let kept: Vec<f32> =
-                w.to_f32().iter().enumerate().map(|(i, v)| if own(i) { *v } else { 0.0 }).collect();
-            let kept = dlbc_ops::tensor::Tensor::from_f32(w.dims(), &kept);
+            let masked: Vec<f32> =
+                w.to_f32().iter().enumerate().map(|(i, v)| if in_slice(i) { *v } else { 0.0 }).collect();
+            let masked = dlbc_ops::tensor::Tensor::from_f32(w.dims(), &masked);
             let product = |[weights, read]: [Transform; 2]| -> Vec<(f64, f64)> {
-                let op = |w: Transform| match way {
-                    Way::Forward => Prim::Conv(prim::Conv { geometry: geometry.clone(), w }),
+                let op = |w: Transform| match direction {
+                    Direction::Forward => Prim::Conv(prim::Conv { geometry: geometry.clone(), w }),
                     _ => Prim::ConvTranspose(prim::ConvTranspose {
                         geometry: geometry.clone(),
                         w,
                         to: dims.clone(),
                     }),
                 };
-                let found = elements(&expected(&op(weights), &[&of(read, &data.to_f32(), false), &kept]));
-                let sizes = elements(&expected(&op(weights), &[&of(read, &data.to_f32(), true), &kept]));
-                found.into_iter().zip(sizes.into_iter().map(f64::abs)).collect()
+                let [sums, sizes] = [false, true].map(|magnitude| {
+                    let data = transformed(read, &data.to_f32(), magnitude);
+                    elements(&expected(&op(weights), &[&data, &masked]))
+                });
+                sums.into_iter().zip(sizes.into_iter().map(f64::abs)).collect()
             };
-            let second = variant.second.map(|s| (product(s.parts), s.apart));
-            for (i, first) in product(variant.parts).into_iter().enumerate() {
-                sums.push(summed(first, second.as_ref().map(|(s, apart)| (s[i], *apart))));
+            let second = variant.second.map(|s| (product(s.transforms), s.separate));
+            for (i, first) in product(variant.transforms).into_iter().enumerate() {
+                sums.push(combined(first, second.as_ref().map(|(s, separate)| (s[i], *separate))));
             }
         }
         let size: usize = data.dims()[2..].iter().product();
         let mut table = vec![];
         for depth in 0..depths {
             let (channel, tap) = (depth / taps, depth % taps);
-            let far = [tap / 6, tap / 2 % 3 * 2, tap % 2 * 3];
+            let [z, y, x] = [tap / 6, tap / 2 % 3 * 2, tap % 2 * 3];
             let weight = channel * c * taps + tap;
-            let entry: [usize; ENTRY] = [channel * size, far[0], far[1], far[2], weight, 0, 0, 0];
+            let entry: [usize; ENTRY] = [channel * size, z, y, x, weight, 0, 0, 0];
             table.extend(entry.map(|v| v as u32));
         }
         let positions: usize = out[2..].iter().product();
         let elements: usize = out.iter().product();
-        let beside = Beside::new(&mut random, &variant.then, [elements, out[1], 0]);
+        let epilogue_operands = EpilogueOperands::new(&mut random, &variant.epilogue, [elements, out[1], 0]);
         let operands: Vec<Vec<f64>> =
-            (0..sums.len()).map(|i| beside.at([i, i / positions % out[1], 0])).collect();
+            (0..sums.len()).map(|i| epilogue_operands.at([i, i / positions % out[1], 0])).collect();
         let three = |d: &[usize]| -> [u32; 3] { std::array::from_fn(|i| d[i] as u32) };
         let params = ConvParams {
             m: (out[1] / groups) as u32,
@@ -376,14 +395,14 @@ pub fn conv(name: &str) -> Vec<Case> {
             slice: slice as u32,
             groups: groups as u32,
             elements: elements as u32,
-            weight_row: if way == Way::Forward { c * taps } else { taps } as u32,
+            weight_row: if direction == Direction::Forward { c * taps } else { taps } as u32,
             weight_group: (o * c * taps) as u32,
             data_image: (data.dims()[1] * size) as u32,
             data_group: (data.dims()[1] / groups * size) as u32,
             positions: positions as u32,
             channels: out[1] as u32,
-            from: three(&data.dims()[2..]),
-            to: three(&out[2..]),
+            data_dims: three(&data.dims()[2..]),
+            out_dims: three(&out[2..]),
             strides: strides.map(|s| s as u32),
             before: [1, 0, 2],
             ..ConvParams::default()
@@ -394,18 +413,18 @@ pub fn conv(name: &str) -> Vec<Case> {
             (Role::Read, table),
             (Role::Write, vec![0; slices * elements]),
         ];
-        buffers.extend(beside.roles());
-        made.push(Case {
+        buffers.extend(epilogue_operands.roles());
+        cases.push(Case {
             shape: format!("{images} images, {groups} groups, {:?} to {out:?} in {slices}", data.dims()),
             grid: variant.grid(&params),
             buffers,
             params: Box::new(move |at| {
                 let [data, weight, table, out] = [at[0], at[1], at[2], at[3]];
-                let then = std::array::from_fn(|i| at.get(4 + i).copied().unwrap_or(0));
-                ConvParams { data, weight, table, out, then, ..params }.bytes()
+                let epilogue = std::array::from_fn(|i| at.get(4 + i).copied().unwrap_or(0));
+                ConvParams { data, weight, table, out, epilogue, ..params }.bytes()
             }),
-            check: close(variant.then.clone(), error(variant.tile), sums, operands),
+            check: close(variant.epilogue.clone(), error(variant.tile), sums, operands),
         });
     }
-    made
+    cases
 }

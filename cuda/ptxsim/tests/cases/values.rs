@@ -15,7 +15,7 @@ fn bools(values: impl Iterator<Item = bool>, dims: &[usize]) -> Tensor {
     Tensor::from_bytes(DType::Bool, dims.to_vec(), std::sync::Arc::new(bytes)).unwrap()
 }
 
-/// Values at which functions turn.
+/// Builds an operand from special values: zeros, infinities, NaN, subnormals, ties. With `mild`, large magnitudes are replaced.
 fn operand(kind: Kind, place: usize, count: usize, mild: bool) -> Tensor {
     let floats = [
         0.0f32,
@@ -54,19 +54,19 @@ fn operand(kind: Kind, place: usize, count: usize, mild: bool) -> Tensor {
     let integers =
         [0i64, 1, -1, 2, -2, 3, -3, 5, 7, -8, 70, 200, -200, 1 << 33, -(1 << 40), i64::MAX, i64::MIN];
     let step = [1, 7, 3][place % 3];
-    // What comes after the list is no element's, so that reading past the end shows.
+    // The list repeats with a shift, so that neighbouring reads past the end differ.
     match kind {
         Kind::F => {
-            let of = |i: usize| floats[(i * step + i / floats.len() * place) % floats.len()];
-            let mut v: Vec<f32> = (0..count).map(of).collect();
+            let value = |i: usize| floats[(i * step + i / floats.len() * place) % floats.len()];
+            let mut v: Vec<f32> = (0..count).map(value).collect();
             if mild {
                 v.iter_mut().for_each(|v| *v = if v.abs() < 50.0 { *v } else { 1.25 });
             }
             Tensor::from_f32(&[count], &v)
         }
         Kind::I => {
-            let of = |i: usize| integers[(i * step + i / integers.len() * place) % integers.len()];
-            let v: Vec<i64> = (0..count).map(of).map(|v| if mild { v.clamp(-9, 66) } else { v }).collect();
+            let value = |i: usize| integers[(i * step + i / integers.len() * place) % integers.len()];
+            let v: Vec<i64> = (0..count).map(value).map(|v| if mild { v.clamp(-9, 66) } else { v }).collect();
             Tensor::from_i64(&[count], &v)
         }
         Kind::B => bools((0..count).map(|i| (i / (place + 1)).is_multiple_of(2)), &[count]),
@@ -79,8 +79,8 @@ pub fn pointwise(name: &str) -> Vec<Case> {
     if chain.out == Access::Strided {
         return vec![strided(chain)];
     }
-    let mut made = vec![];
-    // The second: a divisor of 0, which fails where integers are divided.
+    let mut cases = vec![];
+    // The second case has a divisor of 0, which fails for integers.
     for (count, zero) in [(600usize, false), (600, true)] {
         if zero && !chain.fails() {
             continue;
@@ -96,16 +96,16 @@ pub fn pointwise(name: &str) -> Vec<Case> {
             })
             .collect();
         if short == "mod" {
-            // The divisors of a remainder are not so small that a rounding of the quotient decides.
-            let far: Vec<f32> =
+            // Divisors are large enough that rounding the quotient does not change the remainder.
+            let divisors: Vec<f32> =
                 inputs[1].to_f32().iter().map(|v| if v.abs() > 0.1 { *v } else { 0.75 }).collect();
-            inputs[1] = Tensor::from_f32(&[count], &far);
-            let near: Vec<f32> =
+            inputs[1] = Tensor::from_f32(&[count], &divisors);
+            let dividends: Vec<f32> =
                 inputs[0].to_f32().iter().map(|v| if v.is_finite() { v * 1.003 } else { 2.2 }).collect();
-            inputs[0] = Tensor::from_f32(&[count], &near);
+            inputs[0] = Tensor::from_f32(&[count], &dividends);
         }
         if chain.fails() && !zero {
-            let some: Vec<i64> = if short == "pow_s64" {
+            let nonzero: Vec<i64> = if short == "pow_s64" {
                 inputs[0] = Tensor::from_i64(
                     &[count],
                     &inputs[0].to_i64().iter().map(|v| if *v == 0 { 6 } else { *v }).collect::<Vec<_>>(),
@@ -114,15 +114,15 @@ pub fn pointwise(name: &str) -> Vec<Case> {
             } else {
                 inputs[1].to_i64().iter().map(|v| if *v == 0 { 4 } else { *v }).collect()
             };
-            inputs[1] = Tensor::from_i64(&[count], &some);
+            inputs[1] = Tensor::from_i64(&[count], &nonzero);
         }
         let mut values: Vec<Array> = vec![];
         let whole = |t: &Tensor| {
             if t.elems() == 1 { Tensor::from_f32(&[count], &vec![t.to_f32()[0]; count]) } else { t.clone() }
         };
         for (term, _) in &chain.terms {
-            let eval = |op: Prim, of: &[usize]| {
-                let arrays: Vec<&Array> = of.iter().map(|i| &values[*i]).collect();
+            let eval = |op: Prim, operands: &[usize]| {
+                let arrays: Vec<&Array> = operands.iter().map(|i| &values[*i]).collect();
                 dlbc_ops::prim::reference::eval(&op, &arrays)
                     .unwrap_or_else(|_| Array::from_tensor(&inputs[0]))
             };
@@ -145,13 +145,13 @@ pub fn pointwise(name: &str) -> Vec<Case> {
         // A sum of several terms may cancel.
         let floor = if chain.terms.len() > 4 { 1e-6 } else { 1e-37 };
         let chain = chain.clone();
-        let check = Box::new(move |found: &[Vec<u32>]| {
-            if (found[1][0] == 1) != zero {
+        let check = Box::new(move |results: &[Vec<u32>]| {
+            if (results[1][0] == 1) != zero {
                 return Err("wrong status".into());
             }
-            if zero { Ok(()) } else { super::holds(&found[0], &result, |_, e| 1e-6 * e.abs() + floor) }
+            if zero { Ok(()) } else { super::holds(&results[0], &result, |_, e| 1e-6 * e.abs() + floor) }
         });
-        made.push(Case {
+        cases.push(Case {
             shape: format!("{count}"),
             grid: [blocks, 1, 1],
             buffers,
@@ -167,7 +167,7 @@ pub fn pointwise(name: &str) -> Vec<Case> {
             check,
         });
     }
-    made
+    cases
 }
 
 /// `where(c, a, b)` over `[7, 5, 9]`: `c` transposed, `a` a row that repeats, into every second place.
@@ -177,15 +177,15 @@ fn strided(chain: dlbc_ptx::kernel::pointwise::Chain) -> Case {
     let count = 315;
     let c = operand(Kind::B, 0, count, false);
     let (a, b) = (operand(kind, 1, 9, true), operand(kind, 2, count, true));
-    // As the kernel sees it: strides of `c` are those of [9, 5, 7] turned round.
-    let picked: Vec<i64> = c.to_i64();
-    let turned = |i: usize| picked[i % 9 * 35 + i / 9 % 5 * 7 + i / 45] != 0;
+    // The kernel reads `c`, of shape [9, 5, 7], transposed.
+    let conditions: Vec<i64> = c.to_i64();
+    let transposed = |i: usize| conditions[i % 9 * 35 + i / 9 % 5 * 7 + i / 45] != 0;
     let mut expected_words = vec![];
     let (aw, bw) = (words(&a), words(&b));
     let width = if kind == Kind::I { 2 } else { 1 };
     for i in 0..count {
-        let from = if turned(i) { &aw[i % 9 * width..][..width] } else { &bw[i * width..][..width] };
-        expected_words.extend(from);
+        let selected = if transposed(i) { &aw[i % 9 * width..][..width] } else { &bw[i * width..][..width] };
+        expected_words.extend(selected);
     }
     let args = ChainArgs {
         count: count as u32,
@@ -207,8 +207,8 @@ fn strided(chain: dlbc_ptx::kernel::pointwise::Chain) -> Case {
         params: Box::new(move |at| {
             chain.params(&ChainArgs { out: at[3], operands: at[..3].to_vec(), ..args.clone() })
         }),
-        check: Box::new(move |found| {
-            let right = found[0].chunks(width).enumerate().all(|(i, w)| match i % 2 {
+        check: Box::new(move |results| {
+            let right = results[0].chunks(width).enumerate().all(|(i, w)| match i % 2 {
                 0 => w == &expected_words[i / 2 * width..][..width],
                 _ => w.iter().all(|w| *w == 7),
             });
@@ -221,64 +221,64 @@ fn doubles(values: &[f64]) -> Vec<u32> {
     values.iter().flat_map(|v| [v.to_bits() as u32, (v.to_bits() >> 32) as u32]).collect()
 }
 
-/// What each slice keeps; kept axes 0 and 2, reduced axes 1 and 3.
+/// Builds a case for the accumulators of slices. Axes 0 and 2 remain, axes 1 and 3 are reduced.
 fn slices(variant: Reduce, x: &Tensor) -> Case {
     let [a, b, c, d] = [0, 1, 2, 3].map(|i| x.dims()[i]);
     let count = b * d;
     let slice = if count > 600 { 512 } else { 256 };
-    let cut = count.div_ceil(slice) + 1;
+    let slices = count.div_ceil(slice) + 1;
     let values = x.to_f64();
-    let mut wanted: Vec<f64> = vec![];
+    let mut accumulators: Vec<f64> = vec![];
     for output in 0..a * c {
-        for which in 0..cut {
-            let own = (which * slice..count.min((which + 1) * slice))
+        for index in 0..slices {
+            let elements = (index * slice..count.min((index + 1) * slice))
                 .map(|i| values[((output / c * b + i / d) * c + output % c) * d + i % d]);
-            wanted.push(match variant.kind {
-                Reduction::Sum => own.sum(),
-                _ => own.fold(f64::NAN, f64::max),
+            accumulators.push(match variant.reduction {
+                Reduction::Sum => elements.sum(),
+                _ => elements.fold(f64::NAN, f64::max),
             });
         }
     }
-    let (whole, kind) = (variant.of == Kind::I, variant.kind);
-    let width = variant.kept_bytes() as usize / 4;
-    let blocks = (a * c * cut) as u32;
+    let (is_integer, reduction) = (variant.dtype == Kind::I, variant.reduction);
+    let width = variant.accumulator_bytes() as usize / 4;
+    let blocks = (a * c * slices) as u32;
     let u = [a, b, c, d].map(|d| d as u32);
     let params = ReduceParams {
         outputs: u[0] * u[2],
         count: u[1] * u[3],
-        kept: [u[0], u[2], 1, 1],
+        kept_dims: [u[0], u[2], 1, 1],
         kept_strides: [(b * c * d) as i32, d as i32, 0, 0],
-        reduced: [u[1], u[3], 1, 1],
+        reduced_dims: [u[1], u[3], 1, 1],
         reduced_strides: [(c * d) as i32, 1, 0, 0],
-        slices: cut as u32,
+        slices: slices as u32,
         slice: slice as u32,
         ..ReduceParams::default()
     };
     Case {
-        shape: format!("{:?} in {cut}", x.dims()),
+        shape: format!("{:?} in {slices}", x.dims()),
         grid: [blocks, 1, 1],
-        buffers: vec![(Role::Read, words(x)), (Role::Write, vec![0; wanted.len() * width])],
+        buffers: vec![(Role::Read, words(x)), (Role::Write, vec![0; accumulators.len() * width])],
         params: Box::new(move |at| ReduceParams { x: at[0], y: at[1], ..params }.bytes()),
-        check: Box::new(move |found| {
-            let value = |i: usize| match (width, whole) {
-                (1, _) => f64::from(f32::from_bits(found[0][i])),
-                (_, whole) => {
-                    let bits = u64::from(found[0][2 * i]) | u64::from(found[0][2 * i + 1]) << 32;
-                    if whole { bits as i64 as f64 } else { f64::from_bits(bits) }
+        check: Box::new(move |results| {
+            let value = |i: usize| match (width, is_integer) {
+                (1, _) => f64::from(f32::from_bits(results[0][i])),
+                (_, is_integer) => {
+                    let bits = u64::from(results[0][2 * i]) | u64::from(results[0][2 * i + 1]) << 32;
+                    if is_integer { bits as i64 as f64 } else { f64::from_bits(bits) }
                 }
             };
-            let bound = if kind == Reduction::Sum && !whole { 1e-13 } else { 0.0 };
+            let bound = if reduction == Reduction::Sum && !is_integer { 1e-13 } else { 0.0 };
             let same = |(i, e): (usize, &f64)| {
                 let f = value(i);
                 f == *e || (f.is_nan() && e.is_nan()) || (f - e).abs() <= bound
             };
-            if wanted.iter().enumerate().all(same) { Ok(()) } else { Err("wrong numbers".into()) }
+            if accumulators.iter().enumerate().all(same) { Ok(()) } else { Err("wrong numbers".into()) }
         }),
     }
 }
 
 pub fn reduce(name: &str) -> Vec<Case> {
-    let kind = [
+    let reductions = [
         ("_sum_", Reduction::Sum),
         ("_max_", Reduction::Max),
         ("_min_", Reduction::Min),
@@ -286,41 +286,41 @@ pub fn reduce(name: &str) -> Vec<Case> {
         ("_argmax_", Reduction::ArgMax),
         ("_argmin_", Reduction::ArgMin),
     ];
-    let kind = kind.iter().find(|(n, _)| name.contains(n)).unwrap().1;
+    let reduction = reductions.iter().find(|(n, _)| name.contains(n)).unwrap().1;
     let team = [("_thread_", Team::Thread), ("_warp_", Team::Warp), ("_block_", Team::Block)];
     let team = team.iter().find(|(n, _)| name.contains(n)).unwrap().1;
-    let of = if name.contains("s64") { Kind::I } else { Kind::F };
+    let dtype = if name.contains("s64") { Kind::I } else { Kind::F };
     let rank = if name.contains("2_2") { 2 } else { 1 };
     let passes = [("_slices", Pass::Slices), ("_join", Pass::Join)];
     let pass = passes.iter().find(|(n, _)| name.ends_with(n)).map_or(Pass::Whole, |(_, pass)| *pass);
-    let variant = Reduce { kind, of, team, kept: rank, reduced: rank, pass };
-    let argument = matches!(kind, Reduction::ArgMax | Reduction::ArgMin);
+    let variant = Reduce { reduction, dtype, team, kept_axes: rank, reduced_axes: rank, pass };
+    let returns_index = matches!(reduction, Reduction::ArgMax | Reduction::ArgMin);
     let mut random = Random::new(13);
-    let mut made = vec![];
-    // Kept axes 0 and 2, reduced axes 1 and 3; of rank 1 only 0 and 1.
+    let mut cases = vec![];
+    // Axes 0 and 2 remain, axes 1 and 3 are reduced; variants of rank 1 have only 0 and 1.
     let shapes: &[[usize; 4]] = match rank {
         1 => &[[300, 40, 1, 1], [5, 700, 1, 1], [1, 1, 1, 1]],
         _ => &[[17, 6, 16, 9], [3, 70, 2, 9], [1, 1, 1, 1]],
     };
     for dims in shapes {
-        let x = match of {
+        let x = match dtype {
             Kind::I => random.integers(dims),
-            _ if argument => random.steps(dims),
-            _ if kind == Reduction::Prod => {
-                let near: Vec<f32> =
+            _ if returns_index => random.steps(dims),
+            _ if reduction == Reduction::Prod => {
+                let near_one: Vec<f32> =
                     (0..dims.iter().product()).map(|_| 1.0 + 0.02 * random.float()).collect();
-                Tensor::from_f32(dims, &near)
+                Tensor::from_f32(dims, &near_one)
             }
             _ => random.floats(dims),
         };
-        let op = Prim::Reduce(prim::Reduce { kind, axes: vec![1, 3], keep: false });
+        let op = Prim::Reduce(prim::Reduce { kind: reduction, axes: vec![1, 3], keep: false });
         if pass == Pass::Slices {
-            made.push(slices(variant, &x));
+            cases.push(slices(variant, &x));
             continue;
         }
-        let result = if argument {
+        let result = if returns_index {
             let flat = x.with_dims(&[dims[0], dims[1]]).unwrap();
-            expected(&Prim::Reduce(prim::Reduce { kind, axes: vec![1], keep: false }), &[&flat])
+            expected(&Prim::Reduce(prim::Reduce { kind: reduction, axes: vec![1], keep: false }), &[&flat])
         } else {
             expected(&op, &[&x])
         };
@@ -330,14 +330,14 @@ pub fn reduce(name: &str) -> Vec<Case> {
         let params = ReduceParams {
             outputs,
             count: u[1] * u[3],
-            kept: [u[0], u[2], 1, 1],
+            kept_dims: [u[0], u[2], 1, 1],
             kept_strides: [b * c * d, d, 0, 0],
-            reduced: [u[1], u[3], 1, 1],
+            reduced_dims: [u[1], u[3], 1, 1],
             reduced_strides: [c * d, 1, 0, 0],
             ..ReduceParams::default()
         };
-        let width = if argument || of == Kind::I { 2 } else { 1 };
-        made.push(Case {
+        let width = if returns_index || dtype == Kind::I { 2 } else { 1 };
+        cases.push(Case {
             shape: format!("{dims:?}"),
             grid: [variant.blocks(outputs), 1, 1],
             buffers: vec![
@@ -348,12 +348,12 @@ pub fn reduce(name: &str) -> Vec<Case> {
             check: check(result, |_, e| 1e-7 * e.abs() + 1e-12),
         });
     }
-    made
+    cases
 }
 
 pub fn softmax() -> Vec<Case> {
     let mut random = Random::new(14);
-    let mut made = vec![];
+    let mut cases = vec![];
     for dims in [[3usize, 40, 3], [1, 1, 1], [2, 70, 1]] {
         let mut x = random.floats(&dims).to_f32();
         x.iter_mut()
@@ -362,7 +362,7 @@ pub fn softmax() -> Vec<Case> {
         let x = Tensor::from_f32(&dims, &x);
         let result = expected(&Prim::Softmax(prim::Softmax { axis: 1 }), &[&x]);
         let rows = (dims[0] * dims[2]) as u32;
-        made.push(Case {
+        cases.push(Case {
             shape: format!("{dims:?}"),
             grid: [blocks(rows), 1, 1],
             buffers: vec![(Role::Read, words(&x)), (Role::Write, vec![0; x.elems()])],
@@ -372,5 +372,5 @@ pub fn softmax() -> Vec<Case> {
             check: check(result, |_, e| 2e-6 * e + 1e-20),
         });
     }
-    made
+    cases
 }

@@ -1,17 +1,17 @@
-//! Attention, which `expand` takes apart before.
+//! Attention, which `expand` has replaced by other primitives.
 
 use dlbc_ops::prim::{Attention, AttentionShare};
 
 use super::contract::*;
 
 impl CudaPrimitive for Attention {
-    fn plan(&self, _p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        Err(at.wrong("not taken apart"))
+    fn plan(&self, _p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        Err(node.error("not taken apart"))
     }
 }
 
 impl CudaPrimitive for AttentionShare {
-    fn plan(&self, _p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        Err(at.wrong("not taken apart"))
+    fn plan(&self, _p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        Err(node.error("not taken apart"))
     }
 }

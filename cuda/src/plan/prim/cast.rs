@@ -7,10 +7,10 @@ use super::super::chain::unchanged;
 use super::contract::*;
 
 impl CudaPrimitive for Cast {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        if unchanged(at.scope.graph.ty(at.inputs[0]).dtype, self.to) {
-            return Ok(Made::View(at.view(p, 0)));
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        if unchanged(node.scope.graph.ty(node.inputs[0]).dtype, self.to) {
+            return Ok(LoweredValue::View(node.view(p, 0)));
         }
-        p.elementwise(at, &|_, x| Term::Cast(self.to, x[0]))
+        p.elementwise(node, &|_, x| Term::Cast(self.to, x[0]))
     }
 }

@@ -5,22 +5,23 @@ use dlbc_ops::prim::Concat;
 use super::contract::*;
 
 impl CudaPrimitive for Concat {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let parts: Vec<View> = (0..at.inputs.len()).map(|i| at.view(p, i)).collect();
-        Ok(Made::View(p.concat(self.axis, parts, &at.dims)))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let parts: Vec<View> = (0..node.inputs.len()).map(|i| node.view(p, i)).collect();
+        Ok(LoweredValue::View(p.concat(self.axis, parts, &node.dims)))
     }
 }
 
 impl Planner {
-    /// Parts one after another along an axis.
+    /// Concatenates views along an axis.
     pub(super) fn concat(&mut self, axis: usize, parts: Vec<View>, dims: &[usize]) -> View {
         let out = self.buffer(parts[0].kind, dims);
         let mut start = 0;
         for part in parts {
             let len = part.dims[axis];
-            let place = out.sliced(axis, start, len, 1);
+            let target = out.sliced(axis, start, len, 1);
             start += len as i64;
-            self.emit_into(&Expression::of(part), &place, place.elems() == out.elems());
+            let access = if target.elems() == out.elems() { Use::Write } else { Use::Update };
+            self.emit_into(&Expression::from_view(part), &target, access);
         }
         out
     }

@@ -1,4 +1,4 @@
-//! The contract that every primitive fulfils on a device, and the names with which its file begins.
+//! The trait that lowers a primitive, and the names that every primitive's file imports.
 
 pub(super) use dlbc_backend::BackendError;
 use dlbc_ops::graph::{NodeId, Value};
@@ -6,20 +6,20 @@ use dlbc_ops::prim::Transform;
 use dlbc_ptx::kernel::pointwise::Kind;
 
 pub(super) use super::super::expression::Expression;
-pub(super) use super::super::{Made, Planner, Use, View};
-use super::super::{Scope, wrong};
+pub(super) use super::super::{LoweredValue, Planner, Use, View};
+use super::super::{Scope, node_error};
 
-/// A primitive as launches.
+/// A primitive that can be lowered to launches.
 pub(in crate::plan) trait CudaPrimitive {
-    /// Lowers a node whose operands are there.
+    /// Lowers a node whose operands are lowered.
     ///
     /// # Errors
-    /// What no kernel can do.
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError>;
+    /// When no kernel supports the node.
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError>;
 }
 
-/// The node being lowered.
-pub(in crate::plan) struct At<'a, 'g> {
+/// The node that is being lowered.
+pub(in crate::plan) struct NodeContext<'a, 'g> {
     pub(in crate::plan) scope: &'a mut Scope<'g>,
     pub(in crate::plan) id: NodeId,
     pub(in crate::plan) inputs: Vec<Value>,
@@ -27,50 +27,55 @@ pub(in crate::plan) struct At<'a, 'g> {
     pub(in crate::plan) dims: Vec<usize>,
 }
 
-impl At<'_, '_> {
-    /// Operand `i` in memory.
+impl NodeContext<'_, '_> {
+    /// Returns operand `i` in memory.
     pub(super) fn view(&mut self, p: &mut Planner, i: usize) -> View {
         p.view(self.scope, self.inputs[i])
     }
 
-    /// Operand `i` in memory, dense.
-    pub(super) fn dense(&mut self, p: &mut Planner, i: usize) -> View {
-        p.dense_view(self.scope, self.inputs[i])
+    /// Returns operand `i` in contiguous memory.
+    pub(super) fn contiguous(&mut self, p: &mut Planner, i: usize) -> View {
+        p.contiguous_view(self.scope, self.inputs[i])
     }
 
-    /// Operand `i` of a product, and the part of it that counts.
-    pub(super) fn part(&mut self, p: &mut Planner, i: usize, part: Transform) -> (View, Transform) {
-        p.part(self.scope, self.inputs[i], part)
+    /// Returns operand `i` of a product and the transform that the kernel applies.
+    pub(super) fn product_operand(
+        &mut self,
+        p: &mut Planner,
+        i: usize,
+        transform: Transform,
+    ) -> (View, Transform) {
+        p.product_operand(self.scope, self.inputs[i], transform)
     }
 
-    /// Operand `i` of a product that must lie dense, and the part of it that counts.
-    pub(super) fn dense_part(&mut self, p: &mut Planner, i: usize) -> (View, Transform) {
-        p.dense_part(self.scope, self.inputs[i])
+    /// Returns operand `i` of a product in contiguous memory and the transform that the kernel applies.
+    pub(super) fn contiguous_operand(&mut self, p: &mut Planner, i: usize) -> (View, Transform) {
+        p.contiguous_operand(self.scope, self.inputs[i])
     }
 
-    /// An expression as the node's result.
-    pub(super) fn made(&mut self, p: &mut Planner, e: Expression) -> Made {
-        p.made(self.scope, self.id, e)
+    /// Returns an expression as the node's value: deferred for its reader to fuse, or computed.
+    pub(super) fn fuse_or_store(&mut self, p: &mut Planner, e: Expression) -> LoweredValue {
+        p.fuse_or_store(self.scope, self.id, e)
     }
 
-    /// The word that the node sets when a value is out of range.
+    /// Returns a new status word, which the node's kernel sets to report the error `message`.
     pub(super) fn status(&mut self, p: &mut Planner, message: &str) -> View {
         p.status(self.scope, self.id, message)
     }
 
-    /// The kind of operand `i`'s elements.
+    /// Returns the element type of operand `i`.
     pub(super) fn kind(&self, i: usize) -> Kind {
         Kind::of(self.scope.graph.ty(self.inputs[i]).dtype)
     }
 
-    /// Refuses what the reference refuses by kind of the first operand, when the program is planned.
-    pub(super) fn defined(&self, fits: bool) -> Result<(), BackendError> {
+    /// Rejects the node, like the reference, unless its function supports the element type of the first operand.
+    pub(super) fn require_support(&self, supported: bool) -> Result<(), BackendError> {
         let dtype = self.scope.graph.ty(self.inputs[0]).dtype;
-        if fits { Ok(()) } else { Err(self.wrong(format!("not defined for {dtype}"))) }
+        if supported { Ok(()) } else { Err(self.error(format!("not defined for {dtype}"))) }
     }
 
-    /// The error of this node.
-    pub(super) fn wrong(&self, message: impl std::fmt::Display) -> BackendError {
-        wrong(self.scope, self.id, message)
+    /// Returns an error that names the node.
+    pub(super) fn error(&self, message: impl std::fmt::Display) -> BackendError {
+        node_error(self.scope, self.id, message)
     }
 }

@@ -1,30 +1,30 @@
-//! Convolutions: tables, tiles, groups.
+//! Convolutions: lowering to implicit matrix products, or to plain ones for windows of one element.
 
 use dlbc_ops::prim::{Conv, ConvGeometry, ConvTranspose, Transform};
-use dlbc_ptx::kernel::conv::{self, ConvParams, ENTRY, Way};
+use dlbc_ptx::kernel::conv::{self, ConvParams, Direction, ENTRY};
 use dlbc_ptx::kernel::epilogue::Epilogue;
 use dlbc_ptx::kernel::gemm::Tile;
 
 use super::super::product::{Product, Work, slice, tile};
-use super::super::windows::three;
+use super::super::windows::three_axes;
 use super::contract::*;
 
-/// Coordinates of a row-major index.
+/// Returns the coordinates of a row-major index.
 fn coordinates(mut index: usize, dims: [u32; 3]) -> [usize; 3] {
-    let mut at = [0; 3];
+    let mut coordinates = [0; 3];
     for axis in (0..3).rev() {
-        at[axis] = index % dims[axis] as usize;
+        coordinates[axis] = index % dims[axis] as usize;
         index /= dims[axis] as usize;
     }
-    at
+    coordinates
 }
 
-/// Whether windows are one element each and lie side by side, with channels enough for a tile.
-fn pointwise(geometry: &ConvGeometry, dims: &[usize]) -> bool {
+/// Returns whether each window is one element, without strides and padding, and groups have enough channels for a tile.
+fn is_pointwise(geometry: &ConvGeometry, dims: &[usize]) -> bool {
     let window = &geometry.window;
-    let alone = window.kernel.iter().all(|d| *d == 1) && window.strides.iter().all(|s| *s == 1);
+    let single = window.kernel.iter().all(|d| *d == 1) && window.strides.iter().all(|s| *s == 1);
     let unpadded = window.before.iter().chain(&window.after).all(|p| *p == 0);
-    alone && unpadded && !dims.contains(&0) && (geometry.groups == 1 || dims[1] / geometry.groups >= 8)
+    single && unpadded && !dims.contains(&0) && (geometry.groups == 1 || dims[1] / geometry.groups >= 8)
 }
 
 fn elems(dims: &[usize]) -> usize {
@@ -32,60 +32,60 @@ fn elems(dims: &[usize]) -> usize {
 }
 
 impl CudaPrimitive for Conv {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let (x, weight) = (at.dense_part(p, 0), at.dense(p, 1));
-        let bias = (at.inputs.len() > 2).then(|| at.dense(p, 2));
-        let e = p.conv(&self.geometry, x, (weight, self.w), bias, &at.dims);
-        Ok(at.made(p, e))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let (x, weight) = (node.contiguous_operand(p, 0), node.contiguous(p, 1));
+        let bias = (node.inputs.len() > 2).then(|| node.contiguous(p, 2));
+        let e = p.conv(&self.geometry, x, (weight, self.w), bias, &node.dims);
+        Ok(node.fuse_or_store(p, e))
     }
 }
 
 impl CudaPrimitive for ConvTranspose {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let (s, weight) = (at.dense_part(p, 0), at.dense(p, 1));
-        let e = p.conv_adjoint(&self.geometry, s, (weight, self.w), &at.dims);
-        Ok(at.made(p, e))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let (s, weight) = (node.contiguous_operand(p, 0), node.contiguous(p, 1));
+        let e = p.conv_adjoint(&self.geometry, s, (weight, self.w), &node.dims);
+        Ok(node.fuse_or_store(p, e))
     }
 }
 
 impl Planner {
-    /// The convolution of `x`.
+    /// Lowers the convolution of `x` with the weights `w`, plus a bias per channel.
     fn conv(
         &mut self,
         geometry: &ConvGeometry,
-        (x, of): (View, Transform),
-        (w, part): (View, Transform),
+        x: (View, Transform),
+        w: (View, Transform),
         bias: Option<View>,
         dims: &[usize],
     ) -> Expression {
-        let e = self.conv_alone(geometry, (x, of), (w, part), dims);
+        let e = self.conv_without_bias(geometry, x, w, dims);
         let Some(bias) = bias else { return e };
         let mut across = vec![1; dims.len()];
         across[1] = dims[1];
-        e.plus(&Expression::of(bias.with_dims(&across)))
+        e.plus(&Expression::from_view(bias.with_dims(&across)))
     }
 
-    fn conv_alone(
+    fn conv_without_bias(
         &mut self,
         geometry: &ConvGeometry,
-        (x, of): (View, Transform),
-        (w, part): (View, Transform),
+        (x, x_transform): (View, Transform),
+        (w, w_transform): (View, Transform),
         dims: &[usize],
     ) -> Expression {
         let window = &geometry.window;
-        if pointwise(geometry, dims) {
-            return self.conv_pointwise(geometry.groups, [x, w], [part, of], false, dims);
+        if is_pointwise(geometry, dims) {
+            let transforms = [w_transform, x_transform];
+            return self.conv_pointwise(geometry.groups, [x, w], transforms, Direction::Forward, dims);
         }
-        let from = three(&x.dims[2..], 1);
-        let (kernel, dilations) = (three(&w.dims[2..], 1), three(&window.dilations, 1));
+        let data_dims = three_axes(&x.dims[2..], 1);
+        let (kernel, dilations) = (three_axes(&w.dims[2..], 1), three_axes(&window.dilations, 1));
         let (channels, taps) = (w.dims[1], elems(&w.dims[2..]));
         let size = elems(&x.dims[2..]);
         let mut words = Vec::with_capacity(channels * taps * ENTRY);
         for depth in 0..channels * taps {
-            let at = coordinates(depth % taps, kernel);
-            let far: [usize; 3] = std::array::from_fn(|i| at[i] * dilations[i] as usize);
-            let entry = [depth / taps * size, far[0], far[1], far[2], 0, 0, 0, 0];
-            words.extend(entry.map(|v| v as u32));
+            let tap = coordinates(depth % taps, kernel);
+            let [z, y, x]: [usize; 3] = std::array::from_fn(|i| tap[i] * dilations[i] as usize);
+            words.extend([depth / taps * size, z, y, x, 0, 0, 0, 0].map(|v| v as u32));
         }
         let outputs = w.dims[0] / geometry.groups;
         let params = ConvParams {
@@ -94,37 +94,39 @@ impl Planner {
             weight_row: (channels * taps) as u32,
             data_image: (x.dims[1] * size) as u32,
             data_group: (channels * size) as u32,
-            from,
-            strides: three(&window.strides, 1),
-            before: three(&window.before, 0),
+            data_dims,
+            strides: three_axes(&window.strides, 1),
+            before: three_axes(&window.before, 0),
             ..ConvParams::default()
         };
-        self.implicit((Way::Forward, params), words, geometry.groups, [x, w], [part, of], dims)
+        let transforms = [w_transform, x_transform];
+        self.implicit_product((Direction::Forward, params), words, geometry.groups, [x, w], transforms, dims)
     }
 
-    /// The adjoint of the convolution in its data.
+    /// Lowers the adjoint of the convolution with respect to its data.
     fn conv_adjoint(
         &mut self,
         geometry: &ConvGeometry,
-        (s, of): (View, Transform),
-        (w, part): (View, Transform),
+        (s, s_transform): (View, Transform),
+        (w, w_transform): (View, Transform),
         dims: &[usize],
     ) -> Expression {
         let window = &geometry.window;
-        if pointwise(geometry, dims) {
-            return self.conv_pointwise(geometry.groups, [s, w], [part, of], true, dims);
+        if is_pointwise(geometry, dims) {
+            let transforms = [w_transform, s_transform];
+            return self.conv_pointwise(geometry.groups, [s, w], transforms, Direction::Adjoint, dims);
         }
-        let (kernel, dilations) = (three(&w.dims[2..], 1), three(&window.dilations, 1));
+        let (kernel, dilations) = (three_axes(&w.dims[2..], 1), three_axes(&window.dilations, 1));
         let (channels, taps) = (w.dims[1], elems(&w.dims[2..]));
         let outputs = w.dims[0] / geometry.groups;
         let size = elems(&s.dims[2..]);
         let mut words = Vec::with_capacity(outputs * taps * ENTRY);
         for depth in 0..outputs * taps {
             let (output, tap) = (depth / taps, depth % taps);
-            let at = coordinates(tap, kernel);
-            let far: [usize; 3] = std::array::from_fn(|i| at[i] * dilations[i] as usize);
             let weight = output * channels * taps + tap;
-            words.extend([output * size, far[0], far[1], far[2], weight, 0, 0, 0].map(|v| v as u32));
+            let tap = coordinates(tap, kernel);
+            let [z, y, x]: [usize; 3] = std::array::from_fn(|i| tap[i] * dilations[i] as usize);
+            words.extend([output * size, z, y, x, weight, 0, 0, 0].map(|v| v as u32));
         }
         let strided = window.strides.iter().any(|s| *s != 1);
         let params = ConvParams {
@@ -133,57 +135,62 @@ impl Planner {
             weight_row: taps as u32,
             data_image: (s.dims[1] * size) as u32,
             data_group: (outputs * size) as u32,
-            from: three(&s.dims[2..], 1),
-            strides: three(&window.strides, 1),
-            before: three(&window.before, 0),
+            data_dims: three_axes(&s.dims[2..], 1),
+            strides: three_axes(&window.strides, 1),
+            before: three_axes(&window.before, 0),
             ..ConvParams::default()
         };
-        let way = if strided { Way::AdjointStrided } else { Way::Adjoint };
-        self.implicit((way, params), words, geometry.groups, [s, w], [part, of], dims)
+        let direction = if strided { Direction::AdjointStrided } else { Direction::Adjoint };
+        let transforms = [w_transform, s_transform];
+        self.implicit_product((direction, params), words, geometry.groups, [s, w], transforms, dims)
     }
 
-    /// A convolution of windows of one element is a product for each image and group.
+    /// Lowers a convolution whose windows are one element: a matrix product per image and group.
     fn conv_pointwise(
         &mut self,
         groups: usize,
         [data, w]: [View; 2],
-        parts: [Transform; 2],
-        adjoint: bool,
+        transforms: [Transform; 2],
+        direction: Direction,
         dims: &[usize],
     ) -> Expression {
         let (images, positions) = (dims[0], elems(&dims[2..]));
         let data = data.with_dims(&[images, groups, data.dims[1] / groups, positions]);
         let w = w.with_dims(&[groups, w.dims[0] / groups, w.dims[1]]);
         let whole = [images, groups, dims[1] / groups, positions];
-        let e = self.product([w, data], parts, [adjoint, false], &whole);
-        // Dense all of it.
+        let transposed = [direction != Direction::Forward, false];
+        let e = self.product([w, data], transforms, transposed, &whole);
+        // The reshape succeeds, since the result is contiguous.
         e.reshaped(dims).unwrap_or(e)
     }
 
-    fn implicit(
+    /// Lowers a convolution to an implicit matrix product.
+    fn implicit_product(
         &mut self,
-        (way, params): (Way, ConvParams),
+        (direction, params): (Direction, ConvParams),
         table: Vec<u32>,
         groups: usize,
         [data, weight]: [View; 2],
-        parts: [Transform; 2],
+        transforms: [Transform; 2],
         dims: &[usize],
     ) -> Expression {
         if dims.contains(&0) {
-            return Expression::of(self.buffer(data.kind, dims));
+            return Expression::from_view(self.buffer(data.kind, dims));
         }
         let positions = elems(&dims[2..]);
         let (m, n) = (params.m, (dims[0] * positions) as u32);
         let shape = [m, n, params.k].map(|d| d as usize);
-        // A tile of few channels would be idle for the most part: with many small groups each thread does an element.
+        // A tile of few channels would be mostly idle, so with many small groups each thread computes one element.
         let tile = match m {
             0..8 if groups > 1 => None,
             0..=16 => Some(Tile::FLAT),
             _ => Some(tile(self.precision, shape, groups)),
         };
-        // Values begin at multiples of 16 bytes.
-        let wide = way == Way::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
-        let variant = conv::Conv { way, parts, second: None, wide, tile, then: Epilogue::default() };
+        // Buffers start at multiples of 16 bytes.
+        let vectorised =
+            direction == Direction::Forward && params.weight_row.is_multiple_of(4) && weight.offset % 4 == 0;
+        let epilogue = Epilogue::default();
+        let variant = conv::Conv { direction, transforms, second: None, vectorised, tile, epilogue };
         let params = ConvParams {
             n,
             slice: tile.map_or(params.k, |tile| slice(tile, shape, groups) as u32),
@@ -192,10 +199,10 @@ impl Planner {
             weight_group: (weight.elems() / groups) as u32,
             positions: positions as u32,
             channels: dims[1] as u32,
-            to: three(&dims[2..], 1),
+            out_dims: three_axes(&dims[2..], 1),
             ..params
         };
-        let sides = [data, weight, self.table(table)];
-        self.wait(Product { work: Work::Conv { variant, params, sides }, dims: dims.to_vec() })
+        let operands = [data, weight, self.table(table)];
+        self.defer(Product { work: Work::Conv { variant, params, operands }, dims: dims.to_vec() })
     }
 }

@@ -5,7 +5,7 @@ use dlbc_ops::prim::Dims;
 use super::contract::*;
 
 impl CudaPrimitive for Dims {
-    fn plan(&self, _p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        Err(at.wrong("a dimension is not known"))
+    fn plan(&self, _p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        Err(node.error("a dimension is not known"))
     }
 }

@@ -5,7 +5,7 @@ use dlbc_ops::prim::Expand;
 use super::contract::*;
 
 impl CudaPrimitive for Expand {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        Ok(Made::View(at.view(p, 0).broadcast(&at.dims)))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        Ok(LoweredValue::View(node.view(p, 0).broadcast(&node.dims)))
     }
 }

@@ -1,4 +1,4 @@
-//! Look-up by index and its adjoint.
+//! Gathering by index and its adjoint.
 
 use dlbc_ops::prim::{Gather, ScatterAdd};
 use dlbc_ptx::kernel::index::{self, IndexParams};
@@ -6,21 +6,23 @@ use dlbc_ptx::kernel::index::{self, IndexParams};
 use super::contract::*;
 
 impl CudaPrimitive for Gather {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let operands = [at.dense(p, 0), at.dense(p, 1), at.status(p, "an index is out of range")];
-        Ok(Made::View(p.gather(self.axis, operands, &at.dims)))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let operands =
+            [node.contiguous(p, 0), node.contiguous(p, 1), node.status(p, "an index is out of range")];
+        Ok(LoweredValue::View(p.gather(self.axis, operands, &node.dims)))
     }
 }
 
 impl CudaPrimitive for ScatterAdd {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let operands = [at.dense(p, 0), at.dense(p, 1), at.status(p, "an index is out of range")];
-        Ok(Made::View(p.scatter_add(self.axis, operands, &at.dims)))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let operands =
+            [node.contiguous(p, 0), node.contiguous(p, 1), node.status(p, "an index is out of range")];
+        Ok(LoweredValue::View(p.scatter_add(self.axis, operands, &node.dims)))
     }
 }
 
 impl Planner {
-    /// Elements of data at the indices.
+    /// Gathers the elements of data at the indices.
     fn gather(&mut self, axis: usize, [data, indices, status]: [View; 3], dims: &[usize]) -> View {
         let out = self.buffer(data.kind, dims);
         let params = IndexParams {
@@ -40,15 +42,15 @@ impl Planner {
         out
     }
 
-    /// Zeros plus each update at its index.
+    /// Adds each update to zeros at its index.
     fn scatter_add(&mut self, axis: usize, [updates, indices, status]: [View; 3], dims: &[usize]) -> View {
         if updates.elems() == 0 {
-            return self.emit(&Expression::fill(dims, updates.kind));
+            return self.emit(&Expression::zeros(dims, updates.kind));
         }
         let out = self.buffer(updates.kind, dims);
         let n = indices.elems() as u32;
         let inner = dims[axis + 1..].iter().product::<usize>() as u32;
-        let [order, starts] = self.places(indices, status, dims[axis]);
+        let [order, starts] = self.group_by_index(indices, status, dims[axis]);
         let count = out.elems() as u32;
         let params = IndexParams { n, dim: dims[axis] as u32, inner, count, ..IndexParams::default() };
         let kernel = index::scatter_add(updates.kind);

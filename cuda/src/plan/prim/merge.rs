@@ -1,22 +1,22 @@
-//! The choice between two branches and its adjoint.
+//! Selection of one of two branches and its adjoint.
 
 use dlbc_ops::prim::{Merge, MergeTranspose};
 
 use super::contract::*;
 
 impl CudaPrimitive for Merge {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        Ok(Made::View(at.view(p, usize::from(self.condition.is(0)))))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        Ok(LoweredValue::View(node.view(p, usize::from(self.condition.is(0)))))
     }
 }
 
 impl CudaPrimitive for MergeTranspose {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let r = at.view(p, 0);
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let r = node.view(p, 0);
         if self.condition.is(0) == self.second {
-            return Ok(Made::View(r));
+            return Ok(LoweredValue::View(r));
         }
-        // The branch was not taken: it has no relevance.
-        Ok(Made::View(p.emit(&Expression::fill(&at.dims, r.kind))))
+        // The branch did not run, so its relevance is 0.
+        Ok(LoweredValue::View(p.emit(&Expression::zeros(&node.dims, r.kind))))
     }
 }

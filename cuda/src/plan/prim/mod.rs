@@ -1,4 +1,4 @@
-//! The launches that each primitive becomes. One primitive a file, with its adjoint.
+//! Lowering of each primitive to launches; one file per primitive and its adjoint.
 
 // `mod` lines and the table of primitives are generated: `DLBC_UPDATE_TABLES=1 cargo test --workspace --test architecture`.
 mod attention;
@@ -31,9 +31,9 @@ mod window_sum;
 
 use dlbc_ops::prim::{self, Prim};
 
-pub(super) use contract::{At, CudaPrimitive};
+pub(super) use contract::{CudaPrimitive, NodeContext};
 
-/// The launches of a primitive; `None` for inputs and constants, which compute nothing.
+/// Returns the implementation of a primitive; `None` for inputs and constants, which compute nothing.
 pub(super) fn implementation(prim: &Prim) -> Option<&dyn CudaPrimitive> {
     Some(match prim {
         Prim::Input | Prim::Const(_) => return None,

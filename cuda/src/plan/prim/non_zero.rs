@@ -1,4 +1,4 @@
-//! Indices of the elements other than 0.
+//! Indices of the nonzero elements.
 
 use dlbc_ops::prim::{Binary, NonZero};
 use dlbc_ptx::kernel::order::{self, OrderParams};
@@ -9,14 +9,14 @@ use super::super::view::strides;
 use super::contract::*;
 
 impl CudaPrimitive for NonZero {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let x = at.dense(p, 0);
-        Ok(Made::View(p.non_zero(x, &at.dims)))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let x = node.contiguous(p, 0);
+        Ok(LoweredValue::View(p.non_zero(x, &node.dims)))
     }
 }
 
 impl Planner {
-    /// The indices of the elements other than 0, by axis, then zeros.
+    /// Computes the indices of the nonzero elements along each axis, padded with zeros.
     fn non_zero(&mut self, x: View, dims: &[usize]) -> View {
         let out = self.buffer(Kind::I, dims);
         let n = x.elems();
@@ -29,11 +29,15 @@ impl Planner {
             Kind::I => Term::Int(0),
             Kind::B => Term::Bool(false),
         };
-        let keys = self.emit(&Expression::of(x).with(zero, Binary::Equal, Kind::B)).with_dims(&[1, n]);
-        let order = self.ordered(&keys, 1);
+        let is_zero = Expression::from_view(x).with_constant(zero, Binary::Equal, Kind::B);
+        let keys = self.emit(&is_zero).with_dims(&[1, n]);
+        let order = self.sort(&keys, 1);
         for (axis, (dim, stride)) in axes.into_iter().enumerate() {
-            let uses =
-                vec![(Use::Read, order.clone()), (Use::Read, keys.clone()), (Use::Update, out.at(0, axis))];
+            let uses = vec![
+                (Use::Read, order.clone()),
+                (Use::Read, keys.clone()),
+                (Use::Update, out.index_axis(0, axis)),
+            ];
             self.launch(order::columns(), blocks(n), uses, move |at| OrderParams {
                 order: at[0],
                 keys: at[1],

@@ -1,20 +1,20 @@
-//! Other shapes of the same elements.
+//! Reshapes.
 
 use dlbc_ops::prim::Reshape;
 
 use super::contract::*;
 
 impl CudaPrimitive for Reshape {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        if let Some(Made::Expression(e)) = at.scope.made.get(&at.inputs[0])
-            && let Some(e) = e.reshaped(&at.dims)
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        if let Some(LoweredValue::Expression(e)) = node.scope.values.get(&node.inputs[0])
+            && let Some(e) = e.reshaped(&node.dims)
         {
-            return Ok(at.made(p, e));
+            return Ok(node.fuse_or_store(p, e));
         }
-        let x = at.view(p, 0);
-        Ok(Made::View(match x.reshaped(&at.dims) {
+        let x = node.view(p, 0);
+        Ok(LoweredValue::View(match x.reshaped(&node.dims) {
             Some(view) => view,
-            None => p.dense(&x).with_dims(&at.dims),
+            None => p.contiguous(&x).with_dims(&node.dims),
         }))
     }
 }

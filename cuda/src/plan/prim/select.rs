@@ -1,4 +1,4 @@
-//! Choice by element.
+//! Elementwise selection.
 
 use dlbc_ops::prim::Select;
 use dlbc_ptx::kernel::pointwise::Term;
@@ -6,7 +6,7 @@ use dlbc_ptx::kernel::pointwise::Term;
 use super::contract::*;
 
 impl CudaPrimitive for Select {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        p.elementwise(at, &|_, x| Term::Select(x[0], x[1], x[2]))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        p.elementwise(node, &|_, x| Term::Select(x[0], x[1], x[2]))
     }
 }

@@ -7,14 +7,14 @@ use dlbc_ptx::kernel::softmax::{self, SoftmaxParams};
 use super::contract::*;
 
 impl CudaPrimitive for Softmax {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let x = at.dense(p, 0);
-        Ok(Made::View(p.softmax(self.axis, x)))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let x = node.contiguous(p, 0);
+        Ok(LoweredValue::View(p.softmax(self.axis, x)))
     }
 }
 
 impl Planner {
-    /// Softmax over one axis.
+    /// Computes a softmax over one axis.
     fn softmax(&mut self, axis: usize, x: View) -> View {
         let out = self.buffer(Kind::F, &x.dims);
         if out.elems() == 0 {

@@ -8,14 +8,14 @@ use super::super::order::blocks;
 use super::contract::*;
 
 impl CudaPrimitive for TopK {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let x = at.dense(p, 0);
-        p.top_k(self.axis, self.largest, x, &at.dims).map(Made::View).map_err(|e| at.wrong(e))
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let x = node.contiguous(p, 0);
+        p.top_k(self.axis, self.largest, x, &node.dims).map(LoweredValue::View).map_err(|e| node.error(e))
     }
 }
 
 impl Planner {
-    /// Indices of the first `k` along an axis.
+    /// Computes the indices of the first `k` elements along an axis, by value.
     fn top_k(&mut self, axis: usize, largest: bool, x: View, dims: &[usize]) -> Result<View, String> {
         if x.kind == Kind::B {
             return Err("not defined for bool".into());
@@ -27,7 +27,7 @@ impl Planner {
         }
         let (n, k) = (x.dims[axis] as u32, dims[axis] as u32);
         let inner = x.dims[axis + 1..].iter().product::<usize>() as u32;
-        let order = self.order_along(axis, largest, x);
+        let order = self.sort_axis(axis, largest, x);
         let uses = vec![(Use::Read, order), (Use::Write, out.clone())];
         self.launch(order::top(), blocks(count), uses, move |at| {
             let params = OrderParams { n, k, inner, count: count as u32, ..OrderParams::default() };

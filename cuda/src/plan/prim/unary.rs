@@ -6,8 +6,8 @@ use dlbc_ptx::kernel::pointwise::{Kind, Term};
 use super::contract::*;
 
 impl CudaPrimitive for Unary {
-    fn plan(&self, p: &mut Planner, at: &mut At<'_, '_>) -> Result<Made, BackendError> {
-        let kind = at.kind(0);
+    fn plan(&self, p: &mut Planner, node: &mut NodeContext<'_, '_>) -> Result<LoweredValue, BackendError> {
+        let kind = node.kind(0);
         let fits = match kind {
             Kind::F => *self != Unary::Not,
             Kind::I => {
@@ -15,7 +15,7 @@ impl CudaPrimitive for Unary {
             }
             Kind::B => *self == Unary::Not,
         };
-        at.defined(fits)?;
-        p.elementwise(at, &|_, x| Term::Unary(*self, x[0]))
+        node.require_support(fits)?;
+        p.elementwise(node, &|_, x| Term::Unary(*self, x[0]))
     }
 }

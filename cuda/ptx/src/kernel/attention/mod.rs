@@ -1,13 +1,14 @@
-//! Attention and its reverses without the matrix of weights in memory: a block makes tiles of 64 by 64 scores in registers,
-//! and what is left of them is their product with a matrix, or a sum along them.
+//! Attention and its reverses without the score matrix in memory: a block computes tiles of 64 by 64 scores in registers and
+//! reduces them to their product with a matrix, or to a sum along their rows.
 //!
-//! A score is an expression over products of rows, `a_i · b_j`, and over vectors and matrices that broadcast to the scores. The
-//! block has 64 rows `i`, its own, and runs through all rows `j`, so each result has one writer and its sum one order. Queries own
-//! their rows for what goes to queries, keys for what goes to keys. Weights are made again from the row's maximum and sum, which the
-//! forward keeps; with an online softmax it makes both in the pass that mixes the values [milakov2018, dao2022].
+//! The score `s_ij` is an expression over dot products of rows, `a_i · b_j`, and over vectors and matrices that broadcast to the
+//! scores. A block has 64 rows `i` and loops over all columns `j`, so each result has one writer and each sum one order. Rows are
+//! queries if the result belongs to queries, and keys if it belongs to keys. Reverses recompute weights from the maximum and the
+//! sum of each row, which the forward stores; it finds both by an online softmax in the pass that multiplies the values
+//! [milakov2018, dao2022].
 //!
-//! A warp has 16 own rows. A lane has, of each 8 columns, two of row `lane / 4` and two of 8 rows further: as the sums of
-//! `mma.m16n8k8` lie, which makes the weights of a tile the left operand of the next product without a move.
+//! A warp has 16 rows of the tile. Of each 8 columns, a lane holds two in row `lane / 4` and two in the row 8 below. This is the
+//! layout of the accumulators of `mma.m16n8k8`, so a tile of weights serves as left operand of the next product without moves.
 
 mod ending;
 mod product;
@@ -23,155 +24,160 @@ use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
 
-/// Own rows of a block, columns of a tile of scores, and columns of the result that a block makes.
+/// Side length of a tile of scores, and columns of the result per block.
 pub const EXTENT: u32 = 64;
-/// Threads of a block.
+/// Threads per block.
 const THREADS: u32 = 128;
-/// Groups of 8 columns in a tile.
+/// Groups of 8 columns per tile.
 const GROUPS: usize = 8;
 
-/// What multiplies.
+/// Arithmetic unit that multiplies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
-    /// Threads, by float32 multiply-adds.
+    /// Scalar threads, by float32 multiply-adds.
     Fma,
-    /// Tensor cores, by three tf32 products.
+    /// Tensor cores, by three tf32 products (3xTF32).
     Tensor,
 }
 
-/// Products of the same two matrices, whose rows are dotted.
+/// Dot products of the rows of two matrices, `a_i · b_j`, under one or more pairs of operand transforms.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// Whether each matrix, the own one first, is dense along the depth rather than along its rows.
+    /// Matrices of the score rows and of the score columns: contiguous along the depth, rather than along their rows.
     pub depth_first: [bool; 2],
-    /// The parts of each product.
+    /// Operand transforms of each product, for the rows and for the columns of the scores.
     pub parts: Vec<[Transform; 2]>,
 }
 
-/// What an operand of the expression varies with.
+/// Axes of the scores along which an operand of the expression varies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Along {
-    /// Own rows.
+    /// The rows, which the block owns.
     Own,
-    /// The rows that the block runs through.
+    /// The columns, over which the block loops.
     Other,
-    /// Both.
+    /// Rows and columns.
     Both,
 }
 
-/// What becomes of the scores.
+/// Reduction of the scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum End {
-    /// Their product with this part of a matrix: `Σ_j x_ij w_jc`.
+    /// Product with a transformed matrix: `Σ_j s_ij w_jc`.
     Product {
-        /// The part.
+        /// Transform of the matrix.
         part: Transform,
-        /// Whether the matrix is dense along its columns.
+        /// The matrix is contiguous along `c`, rather than along `j`.
         across: bool,
     },
-    /// Their softmax along `j` and its product with a matrix; keeps each row's maximum and its sum of exponentials.
+    /// Softmax along `j` and its product with a matrix. Also stores each row's maximum and sum of exponentials.
     Softmax {
-        /// Whether the matrix is dense along its columns.
+        /// The matrix is contiguous along `c`, rather than along `j`.
         across: bool,
-        /// A row of -∞ gives 0, else NaN.
+        /// A row of -∞ gives 0, rather than NaN.
         guard: bool,
     },
-    /// The maximum and the sum of a softmax alone.
+    /// Maximum and sum of exponentials of each row.
     Statistics,
-    /// The sum of each row.
+    /// Sum of each row.
     Sum,
 }
 
-/// A kernel over tiles of scores.
+/// A variant of the attention kernel.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tiled {
-    /// The products that the scores are made of.
+    /// Dot products in the scores.
     pub groups: Vec<Group>,
-    /// What else they are made of: floats or booleans.
+    /// Other operands of the scores, floats or booleans, and the axes along which they vary.
     pub operands: Vec<(Kind, Along)>,
-    /// The expression, as of a chain; operands are the products, group by group, then the others.
+    /// Terms of the score expression with their element types. Operands are the products, group by group, then `operands`.
     pub terms: Vec<(Term, Kind)>,
-    /// What becomes of it.
+    /// Reduction of the scores.
     pub end: End,
-    /// What multiplies.
+    /// Arithmetic unit that multiplies.
     pub unit: Unit,
 }
 
-/// A matrix: strides along its rows and columns and along the batch, in elements, modulo 2³². A product's operand has its depth
-/// for columns; a matrix of the expression has own rows for rows; a result its own rows.
+/// A batched matrix in memory. Operands of dot products have the depth as columns; operands of the expression have the rows and
+/// columns of the scores; results have the rows of the scores. Strides are in elements, modulo 2³².
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Matrix {
-    /// The first element.
+    /// Address of the first element.
     pub address: u64,
-    /// Along rows and columns.
+    /// Strides along rows and columns.
     pub strides: [i32; 2],
-    /// Along the axes of the batch.
+    /// Strides along the batch axes.
     pub batch: [i32; 4],
 }
 
-/// Values of the parameters.
+/// Values of the parameters of a [`Tiled`] kernel.
 #[derive(Clone, Debug, Default)]
 pub struct TiledArgs {
-    /// Own rows.
-    pub own: u32,
-    /// Rows that a block runs through, at least 1.
-    pub other: u32,
-    /// Columns of the result; 1 when there is no matrix.
+    /// Number of score rows.
+    pub rows: u32,
+    /// Number of score columns, at least 1.
+    pub columns: u32,
+    /// Columns of the result; 1 without a matrix.
     pub width: u32,
-    /// The axes of the batch, outermost first.
+    /// Dimensions of the batch, outermost first.
     pub batch: [u32; 4],
-    /// The depth of each group.
+    /// Length of the dot products of each group.
     pub depths: Vec<u32>,
-    /// Results (product or sum; maximum, sum of exponentials), the matrix of the last product, the groups' matrices, the operands.
+    /// Results (product or sum, maximum, sum of exponentials), the matrix of the product, two matrices per group, the operands.
     pub matrices: Vec<Matrix>,
 }
 
-/// Offsets in the parameter block.
-const OWN: usize = 0;
-const OTHER: usize = 4;
+// Offsets in the parameter block.
+const ROWS: usize = 0;
+const COLUMNS: usize = 4;
 const WIDTH: usize = 8;
 const TILES: usize = 12;
 const BATCH: usize = 16;
 const DEPTHS: usize = 32;
-/// The most groups that a kernel has.
+/// Maximum number of groups.
 pub const MAX_GROUPS: usize = 4;
 const MATRICES: usize = DEPTHS + 4 * MAX_GROUPS;
+/// Bytes of a matrix in the parameter block.
 const MATRIX: usize = 32;
 
-/// A matrix in registers.
-struct Place {
+/// Base address, offset and strides of a matrix, in registers.
+struct MatrixRegs {
     base: Reg,
-    /// Offset of the batch.
+    /// Offset of the block's matrix in the batch.
     start: Reg,
     strides: [Reg; 2],
 }
 
-/// What all of a kernel's parts read.
+/// Position of the block and of the thread, in registers.
 struct Frame {
     tid: Reg,
-    /// The first of the own rows.
-    first: Reg,
-    /// This lane's own rows, and whether each exists.
-    rows: [Reg; 2],
-    exist: [Reg; 2],
-    /// A lane's place in its row's columns: `2 · (lane % 4)`.
+    /// First score row of the block.
+    first_row: Reg,
+    /// The two score rows of this lane.
+    lane_rows: [Reg; 2],
+    /// Predicates that tell whether each of `lane_rows` exists.
+    row_exists: [Reg; 2],
+    /// First column of the lane in each group of 8 columns: `2 · (lane % 4)`.
     pair: Reg,
-    /// The first row of the other side's tile.
-    at: Reg,
-    own: Reg,
-    other: Reg,
-    /// The first column of the result.
-    column: Reg,
-    width: Reg,
-    /// The lane's place in shared memory, by unit: see `product`.
+    /// First score column of the current tile.
+    first_column: Reg,
+    /// Number of score rows.
+    row_count: Reg,
+    /// Number of score columns.
+    column_count: Reg,
+    /// First column of the result that the block computes.
+    out_column: Reg,
+    /// Number of columns of the result.
+    out_width: Reg,
+    /// Addresses of the lane in shared memory.
     lane: product::Lane,
 }
 
-/// A tile's numbers in a lane: `[group of columns][row · 2 + column]`.
+/// A tile's elements in a lane: `[group of columns][row · 2 + column]`.
 type Numbers = Vec<[Reg; 4]>;
 
 impl Tiled {
-    /// Results before the matrix.
+    /// Number of results.
     fn results(&self) -> usize {
         match self.end {
             End::Product { .. } | End::Sum => 1,
@@ -180,33 +186,35 @@ impl Tiled {
         }
     }
 
-    fn mixes(&self) -> bool {
+    /// Whether the scores are multiplied by a matrix.
+    fn multiplies(&self) -> bool {
         matches!(self.end, End::Product { .. } | End::Softmax { .. })
     }
 
+    /// Number of matrices in the parameter block.
     fn count(&self) -> usize {
-        self.results() + usize::from(self.mixes()) + 2 * self.groups.len() + self.operands.len()
+        self.results() + usize::from(self.multiplies()) + 2 * self.groups.len() + self.operands.len()
     }
 
-    /// Bytes of the parameter block.
+    /// Returns the size of the parameter block in bytes.
     pub fn params_bytes(&self) -> usize {
         MATRICES + MATRIX * self.count()
     }
 
-    /// A name that says all that the text depends on.
+    /// Returns the entry point's name, which determines the text.
     pub fn name(&self) -> String {
         format!("attention_{}", digest(&format!("{self:?}")))
     }
 
-    /// Blocks for so much.
+    /// Returns the grid of a launch with these parameters.
     pub fn blocks(&self, args: &TiledArgs) -> [u32; 3] {
         let tiles = args.width.div_ceil(EXTENT);
-        [tiles * args.batch.iter().product::<u32>(), args.own.div_ceil(EXTENT), 1]
+        [tiles * args.batch.iter().product::<u32>(), args.rows.div_ceil(EXTENT), 1]
     }
 
-    /// The parameter block.
+    /// Builds the parameter block.
     pub fn params(&self, args: &TiledArgs) -> Vec<u8> {
-        let mut words = vec![args.own, args.other, args.width, args.width.div_ceil(EXTENT)];
+        let mut words = vec![args.rows, args.columns, args.width, args.width.div_ceil(EXTENT)];
         words.extend(args.batch);
         words.extend((0..MAX_GROUPS).map(|i| args.depths.get(i).copied().unwrap_or(0)));
         for m in &args.matrices {
@@ -216,35 +224,36 @@ impl Tiled {
         words.iter().flat_map(|w| w.to_le_bytes()).collect()
     }
 
-    /// The kernel.
+    /// Emits the kernel.
     pub fn emit(&self) -> Kernel {
         self.emit_as(&self.name())
     }
 
-    /// The kernel under another name.
+    /// Emits the kernel under another name.
     pub fn emit_as(&self, name: &str) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
-        let [own, other, width, tiles] = [OWN, OTHER, WIDTH, TILES].map(|at| k.param_u32(at));
+        let [row_count, column_count, out_width, tiles] =
+            [ROWS, COLUMNS, WIDTH, TILES].map(|offset| k.param_u32(offset));
         let block = k.mov_u32("%ctaid.x");
-        let (image, column) = k.div_rem(block, tiles);
-        let batch = k.param_inner(BATCH, 4);
-        let place = k.coordinates(image, &batch);
-        let matrices: Vec<Place> = (0..self.count())
+        let (image, out_column) = k.div_rem(block, tiles);
+        let batch = k.param_inner_dims(BATCH, 4);
+        let coordinates = k.coordinates(image, &batch);
+        let matrices: Vec<MatrixRegs> = (0..self.count())
             .map(|i| {
-                let at = MATRICES + MATRIX * i;
-                let strides = k.param_u32s(at + 8, 6);
-                let start = k.offset(None, &place, &strides[2..]);
-                Place { base: k.param_u64(at), start, strides: [strides[0], strides[1]] }
+                let offset = MATRICES + MATRIX * i;
+                let strides = k.param_u32s(offset + 8, 6);
+                let start = k.offset(None, &coordinates, &strides[2..]);
+                MatrixRegs { base: k.param_u64(offset), start, strides: [strides[0], strides[1]] }
             })
             .collect();
         let (results, rest) = matrices.split_at(self.results());
-        let (weight, rest) = rest.split_at(usize::from(self.mixes()));
+        let (weight, rest) = rest.split_at(usize::from(self.multiplies()));
         let (sources, operands) = rest.split_at(2 * self.groups.len());
 
-        let (tid, lane, first) = (k.mov_u32("%tid.x"), k.r(), k.mov_u32("%ctaid.y"));
-        op!(k, "shl.b32 {first}, {first}, {}", EXTENT.trailing_zeros());
-        op!(k, "shl.b32 {column}, {column}, {}", EXTENT.trailing_zeros());
+        let (tid, lane, first_row) = (k.mov_u32("%tid.x"), k.r(), k.mov_u32("%ctaid.y"));
+        op!(k, "shl.b32 {first_row}, {first_row}, {}", EXTENT.trailing_zeros());
+        op!(k, "shl.b32 {out_column}, {out_column}, {}", EXTENT.trailing_zeros());
         let (row, pair, below) = (k.r(), k.r(), k.r());
         op!(k, "and.b32 {lane}, {tid}, 31");
         op!(k, "shr.u32 {row}, {lane}, 2");
@@ -254,22 +263,34 @@ impl Tiled {
         op!(k, "mad.lo.u32 {local}, {warp}, 16, {row}");
         let lane = product::Lane::new(k, self.unit, local, row, pair);
         op!(k, "shl.b32 {pair}, {pair}, 1");
-        op!(k, "add.u32 {row}, {first}, {local}");
+        op!(k, "add.u32 {row}, {first_row}, {local}");
         op!(k, "add.u32 {below}, {row}, 8");
-        let exist = [row, below].map(|r| {
+        let row_exists = [row, below].map(|r| {
             let p = k.p();
-            op!(k, "setp.lt.u32 {p}, {r}, {own}");
+            op!(k, "setp.lt.u32 {p}, {r}, {row_count}");
             p
         });
-        let at = k.mov_u32("0");
-        let frame =
-            Frame { tid, first, rows: [row, below], exist, pair, at, own, other, column, width, lane };
+        let first_column = k.mov_u32("0");
+        let frame = Frame {
+            tid,
+            first_row,
+            lane_rows: [row, below],
+            row_exists,
+            pair,
+            first_column,
+            row_count,
+            column_count,
+            out_column,
+            out_width,
+            lane,
+        };
 
-        // What varies with the own rows alone is read once.
-        let mut held: Vec<Option<[Reg; 2]>> = vec![];
+        // Operands that vary along the rows only are loaded once.
+        let mut row_values: Vec<Option<[Reg; 2]>> = vec![];
         for ((kind, along), m) in self.operands.iter().zip(operands) {
-            let pairs = || [(frame.rows[0], frame.exist[0]), (frame.rows[1], frame.exist[1])];
-            held.push((*along == Along::Own).then(|| {
+            let pairs =
+                || [(frame.lane_rows[0], frame.row_exists[0]), (frame.lane_rows[1], frame.row_exists[1])];
+            row_values.push((*along == Along::Own).then(|| {
                 pairs().map(|(row, exists)| {
                     let index = k.offset(Some(m.start), &[row], &[m.strides[0]]);
                     load(k, *kind, m, index, exists)
@@ -277,7 +298,7 @@ impl Tiled {
             }));
         }
         let ending = ending::Ending::new(k, self.end);
-        let [left, right, mixed] = product::regions(k, self.mixes());
+        let [left, right, matrix] = product::regions(k, self.multiplies());
         let top = k.label("TILE");
         k.place(&top);
         let mut products: Vec<Numbers> = vec![];
@@ -286,46 +307,47 @@ impl Tiled {
             let sides = [&sources[2 * i], &sources[2 * i + 1]];
             products.extend(product::dots(k, &frame, group, sides, depth, [left, right], self.unit));
         }
-        let scores = self.scores(k, &frame, &products, operands, &held);
-        let mix = weight.first().map(|m| (m, mixed));
-        ending.tile(k, &frame, scores, mix, left, self.unit);
-        op!(k, "add.u32 {at}, {at}, {EXTENT}");
+        let scores = self.scores(k, &frame, &products, operands, &row_values);
+        let factor = weight.first().map(|m| (m, matrix));
+        ending.tile(k, &frame, scores, factor, left, self.unit);
+        op!(k, "add.u32 {first_column}, {first_column}, {EXTENT}");
         let more = k.p();
-        op!(k, "setp.lt.u32 {more}, {at}, {other}");
+        op!(k, "setp.lt.u32 {more}, {first_column}, {column_count}");
         op!(k, "@{more} bra {top}");
         ending.finish(k, &frame, results);
         emitter.finish(name, THREADS, self.params_bytes())
     }
 
-    /// The expression at each of a lane's places. Where there is no column it is what the end takes for nothing.
+    /// Evaluates the score expression for each element of the lane. Beyond the last column, a score is the neutral element of the
+    /// reduction.
     fn scores(
         &self,
         k: &mut Emitter,
         frame: &Frame,
         products: &[Numbers],
-        operands: &[Place],
-        held: &[Option<[Reg; 2]>],
+        operands: &[MatrixRegs],
+        row_values: &[Option<[Reg; 2]>],
     ) -> Numbers {
-        let nothing = match self.end {
+        let neutral = match self.end {
             End::Softmax { .. } | End::Statistics => imm(f32::NEG_INFINITY),
             End::Product { .. } | End::Sum => imm(0.0),
         };
         let start = k.r();
-        op!(k, "add.u32 {start}, {}, {}", frame.at, frame.pair);
-        let mut made = vec![];
+        op!(k, "add.u32 {start}, {}, {}", frame.first_column, frame.pair);
+        let mut scores = vec![];
         for group in 0..GROUPS {
             let mut four = [start; 4];
             for side in 0..2 {
                 let (column, inside) = (k.r(), k.p());
                 op!(k, "add.u32 {column}, {start}, {}", 8 * group + side);
-                op!(k, "setp.lt.u32 {inside}, {column}, {}", frame.other);
+                op!(k, "setp.lt.u32 {inside}, {column}, {}", frame.column_count);
                 let mut above: Vec<Reg> = vec![];
                 for row in 0..2 {
-                    let place = 2 * row + side;
-                    let mut values: Vec<Reg> = products.iter().map(|p| p[group][place]).collect();
+                    let element = 2 * row + side;
+                    let mut values: Vec<Reg> = products.iter().map(|p| p[group][element]).collect();
                     for (i, ((kind, along), m)) in self.operands.iter().zip(operands).enumerate() {
-                        values.push(match (along, &held[i]) {
-                            (Along::Own, Some(held)) => held[row],
+                        values.push(match (along, &row_values[i]) {
+                            (Along::Own, Some(row_values)) => row_values[row],
                             (Along::Other, _) if row == 1 => above[i],
                             (Along::Other, _) => {
                                 let index = k.offset(Some(m.start), &[column], &[m.strides[1]]);
@@ -333,26 +355,26 @@ impl Tiled {
                             }
                             (Along::Own | Along::Both, _) => {
                                 let exists = k.p();
-                                op!(k, "and.pred {exists}, {inside}, {}", frame.exist[row]);
-                                let at = [frame.rows[row], column];
-                                let index = k.offset(Some(m.start), &at, &m.strides);
+                                op!(k, "and.pred {exists}, {inside}, {}", frame.row_exists[row]);
+                                let coordinates = [frame.lane_rows[row], column];
+                                let index = k.offset(Some(m.start), &coordinates, &m.strides);
                                 load(k, *kind, m, index, exists)
                             }
                         });
                     }
                     let value = evaluate(k, &self.terms, &values, Division::Rounded);
-                    four[place] = math::pick(k, value, &nothing, inside);
+                    four[element] = math::pick(k, value, &neutral, inside);
                     above = values.split_off(products.len());
                 }
             }
-            made.push(four);
+            scores.push(four);
         }
-        made
+        scores
     }
 }
 
-/// An element where it exists, else 0.
-fn load(k: &mut Emitter, kind: Kind, m: &Place, index: Reg, exists: Reg) -> Reg {
+/// Loads an element if it exists, else 0.
+fn load(k: &mut Emitter, kind: Kind, m: &MatrixRegs, index: Reg, exists: Reg) -> Reg {
     let address = k.address(m.base, index, 4);
     let value = kind.register(k);
     op!(k, "mov.b32 {value}, 0");

@@ -1,35 +1,37 @@
-//! Products of tiles: rows with rows, for the scores, and scores with the rows of a matrix.
+//! Products of tiles: dot products of rows, for the scores, and the product of scores with a matrix.
 //!
-//! Rows lie in shared memory 36 words apart, the matrix's 68: neither unit's reads meet in a bank.
+//! In shared memory, the rows of dot products have a pitch of 36 words and those of the matrix 68, so that neither unit's reads
+//! have bank conflicts.
 
 use dlbc_ops::prim::Transform;
 
-use super::{EXTENT, Frame, GROUPS, Group, Numbers, Place, THREADS, Unit};
+use super::{EXTENT, Frame, GROUPS, Group, MatrixRegs, Numbers, THREADS, Unit};
 use crate::emit::{Emitter, Reg, imm};
-use crate::kernel::tile::{halves, load_where, part};
+use crate::kernel::tile::{halves, load_where, transform};
 use crate::op;
 
-/// Depth of a chunk, and words from a row to the next.
+/// Depth of a chunk of the dot products.
 const CHUNK: u32 = 32;
+/// Pitch of the rows of dot products, in words.
 const PITCH: u32 = CHUNK + 4;
-/// The same of the matrix of the last product.
-const WIDE: u32 = EXTENT + 4;
+/// Pitch of the rows of the matrix, in words.
+const MATRIX_PITCH: u32 = EXTENT + 4;
 
-/// Where a lane reads in shared memory, in bytes.
+/// Shared addresses of a lane in bytes, relative to the region of the operand.
 pub(super) struct Lane {
-    /// Of the own rows, of the others.
+    /// Operands of the dot products: rows of the block, rows of the loop.
     rows: [Reg; 2],
-    /// Of the matrix.
-    mixed: Reg,
-    /// Of its own scores, where they go through shared memory: to read a row of, and to write.
+    /// Matrix of the product.
+    matrix: Reg,
+    /// Scores of scalar threads, which go through shared memory: address to read a row, address to write.
     scores: [Reg; 2],
 }
 
 impl Lane {
-    /// `local` is the lane's own row in the block, `row` is `lane / 4`, `quad` is `lane % 4`.
+    /// Computes the addresses. `local` is the lane's row in the block, `row` is `lane / 4`, `quad` is `lane % 4`.
     pub(super) fn new(k: &mut Emitter, unit: Unit, local: Reg, row: Reg, quad: Reg) -> Lane {
         let smem = k.mov_u32("smem");
-        let mut at = |row: Reg, pitch: u32, quad: Option<(Reg, u32)>| {
+        let mut address = |row: Reg, pitch: u32, quad: Option<(Reg, u32)>| {
             let r = k.r();
             op!(k, "mad.lo.u32 {r}, {row}, {}, {smem}", 4 * pitch);
             if let Some((quad, words)) = quad {
@@ -39,73 +41,78 @@ impl Lane {
         };
         match unit {
             Unit::Tensor => Lane {
-                rows: [at(local, PITCH, Some((quad, 1))), at(row, PITCH, Some((quad, 1)))],
-                mixed: at(quad, 2 * WIDE, Some((row, 1))),
+                rows: [address(local, PITCH, Some((quad, 1))), address(row, PITCH, Some((quad, 1)))],
+                matrix: address(quad, 2 * MATRIX_PITCH, Some((row, 1))),
                 scores: [smem; 2],
             },
             Unit::Fma => Lane {
-                rows: [at(local, PITCH, None), at(quad, 2 * PITCH, None)],
-                mixed: at(quad, 2, None),
-                scores: [at(local, WIDE, None), at(local, WIDE, Some((quad, 2)))],
+                rows: [address(local, PITCH, None), address(quad, 2 * PITCH, None)],
+                matrix: address(quad, 2, None),
+                scores: [address(local, MATRIX_PITCH, None), address(local, MATRIX_PITCH, Some((quad, 2)))],
             },
         }
     }
 }
 
-/// Regions of shared memory: own rows, other rows (after the scores both are free), the matrix.
-pub(super) fn regions(k: &mut Emitter, mixes: bool) -> [u32; 3] {
+/// Reserves the regions of shared memory: rows of the block, rows of the loop (both free once the scores are computed), and the
+/// matrix, if the scores are multiplied by one.
+pub(super) fn regions(k: &mut Emitter, multiplies: bool) -> [u32; 3] {
     let rows = 4 * EXTENT * PITCH;
     let (left, right) = (k.shared(rows), k.shared(rows));
-    [left, right, if mixes { k.shared(4 * EXTENT * WIDE) } else { 0 }]
+    [left, right, if multiplies { k.shared(4 * EXTENT * MATRIX_PITCH) } else { 0 }]
 }
 
-/// A block's copy of part of a matrix: 64 rows from `rows.0` on, `extent` columns from `columns.0` on, both up to a limit. Elements
-/// beyond are 0. `across` when neighbours in a row lie side by side.
+/// A block's copy of a part of a matrix to shared memory: 64 rows and `extent` columns.
 struct Copy {
     extent: u32,
+    /// Pitch of the rows in shared memory, in words.
     pitch: u32,
+    /// The matrix is contiguous along its columns, rather than along its rows.
     across: bool,
+    /// First row, and the end of the matrix; elements beyond it are 0.
     rows: (Reg, Reg),
+    /// First column, and the end of the matrix; elements beyond it are 0.
     columns: (Reg, Reg),
-    part: Transform,
+    /// Transform that is applied to the elements.
+    transform: Transform,
 }
 
 impl Copy {
-    fn emit(&self, k: &mut Emitter, m: &Place, tid: Reg, region: u32) {
+    fn emit(&self, k: &mut Emitter, m: &MatrixRegs, tid: Reg, region: u32) {
         let fast = if self.across { self.extent } else { EXTENT };
         let (low, high) = (k.r(), k.r());
         op!(k, "and.b32 {low}, {tid}, {}", fast - 1);
         op!(k, "shr.u32 {high}, {tid}, {}", fast.trailing_zeros());
         let (row, column) = if self.across { (high, low) } else { (low, high) };
-        let to = k.mov_u32("smem");
-        op!(k, "mad.lo.u32 {to}, {row}, {}, {to}", 4 * self.pitch);
-        op!(k, "mad.lo.u32 {to}, {column}, 4, {to}");
+        let target = k.mov_u32("smem");
+        op!(k, "mad.lo.u32 {target}, {row}, {}, {target}", 4 * self.pitch);
+        op!(k, "mad.lo.u32 {target}, {column}, 4, {target}");
         op!(k, "add.u32 {row}, {row}, {}", self.rows.0);
         op!(k, "add.u32 {column}, {column}, {}", self.columns.0);
-        let (held, moving) = (k.p(), if self.across { row } else { column });
+        let (fixed_exists, moving) = (k.p(), if self.across { row } else { column });
         let (fixed, limit) = if self.across { (column, self.columns.1) } else { (row, self.rows.1) };
-        op!(k, "setp.lt.u32 {held}, {fixed}, {limit}");
+        op!(k, "setp.lt.u32 {fixed_exists}, {fixed}, {limit}");
         let limit = if self.across { self.rows.1 } else { self.columns.1 };
         let index = k.offset(Some(m.start), &[row, column], &m.strides);
-        let apart = THREADS / fast;
+        let stride = THREADS / fast;
         let step = k.r();
-        op!(k, "mul.lo.u32 {step}, {}, {apart}", m.strides[usize::from(!self.across)]);
-        let bytes = 4 * apart * if self.across { self.pitch } else { 1 };
+        op!(k, "mul.lo.u32 {step}, {}, {stride}", m.strides[usize::from(!self.across)]);
+        let bytes = 4 * stride * if self.across { self.pitch } else { 1 };
         let count = self.extent * EXTENT / THREADS;
-        // Eight loads under way at a time.
+        // Eight loads are in flight at a time.
         for first in (0..count).step_by(8) {
             let mut values = vec![];
             for _ in 0..8 {
                 let exists = k.p();
-                op!(k, "setp.lt.and.u32 {exists}, {moving}, {limit}, {held}");
+                op!(k, "setp.lt.and.u32 {exists}, {moving}, {limit}, {fixed_exists}");
                 let address = k.address(m.base, index, 4);
                 values.push(load_where(k, address, Some(exists)));
-                op!(k, "add.u32 {moving}, {moving}, {apart}");
+                op!(k, "add.u32 {moving}, {moving}, {stride}");
                 op!(k, "add.u32 {index}, {index}, {step}");
             }
             for (i, value) in values.into_iter().enumerate() {
-                let value = part(k, self.part, value);
-                op!(k, "st.shared.f32 [{to}+{}], {value}", region + (first + i as u32) * bytes);
+                let value = transform(k, self.transform, value);
+                op!(k, "st.shared.f32 [{target}+{}], {value}", region + (first + i as u32) * bytes);
             }
         }
     }
@@ -120,12 +127,12 @@ fn zeros(k: &mut Emitter) -> Numbers {
     (0..GROUPS).map(|_| [zero(), zero(), zero(), zero()]).collect()
 }
 
-/// The sums of a group's products over the whole depth, a chunk at a time.
+/// Computes the dot products of a group over the whole depth, one chunk at a time.
 pub(super) fn dots(
     k: &mut Emitter,
     frame: &Frame,
     group: &Group,
-    sides: [&Place; 2],
+    sides: [&MatrixRegs; 2],
     depth: Reg,
     regions: [u32; 2],
     unit: Unit,
@@ -136,7 +143,7 @@ pub(super) fn dots(
     k.place(&top);
     k.branch_ge(from, depth, &end);
     op!(k, "bar.sync 0");
-    let rows = [(frame.first, frame.own), (frame.at, frame.other)];
+    let rows = [(frame.first_row, frame.row_count), (frame.first_column, frame.column_count)];
     for (side, rows) in rows.into_iter().enumerate() {
         let copy = Copy {
             extent: CHUNK,
@@ -144,7 +151,7 @@ pub(super) fn dots(
             across: group.depth_first[side],
             rows,
             columns: (from, depth),
-            part: Transform::Id,
+            transform: Transform::Id,
         };
         copy.emit(k, sides[side], frame.tid, regions[side]);
     }
@@ -156,7 +163,7 @@ pub(super) fn dots(
     op!(k, "min.u32 {until}, {until}, {depth}");
     let step = k.label("STEP");
     k.place(&step);
-    let each = match unit {
+    let step_depth = match unit {
         Unit::Tensor => {
             dot_tensor(k, [left, right], group, &sums);
             8
@@ -166,9 +173,9 @@ pub(super) fn dots(
             4
         }
     };
-    op!(k, "add.u32 {left}, {left}, {}", 4 * each);
-    op!(k, "add.u32 {right}, {right}, {}", 4 * each);
-    op!(k, "add.u32 {from}, {from}, {each}");
+    op!(k, "add.u32 {left}, {left}, {}", 4 * step_depth);
+    op!(k, "add.u32 {right}, {right}, {}", 4 * step_depth);
+    op!(k, "add.u32 {from}, {from}, {step_depth}");
     let more = k.p();
     op!(k, "setp.lt.u32 {more}, {from}, {until}");
     op!(k, "@{more} bra {step}");
@@ -177,13 +184,15 @@ pub(super) fn dots(
     sums
 }
 
-fn read(k: &mut Emitter, at: Reg, words: u32) -> Reg {
+/// Loads the float `words` words behind a shared address.
+fn read(k: &mut Emitter, address: Reg, words: u32) -> Reg {
     let v = k.f();
-    op!(k, "ld.shared.f32 {v}, [{at}+{}]", 4 * words);
+    op!(k, "ld.shared.f32 {v}, [{address}+{}]", 4 * words);
     v
 }
 
-/// `c += a · b` of a warp's 16 rows, depth 8 and 8 columns. The small products first: they would be lost beside the large one.
+/// Adds `a · b` to `c`, for the 16 rows, 8 depths and 8 columns of a warp. Small products come first: added to the large one,
+/// they would lose their low bits.
 fn mma(k: &mut Emitter, c: &[Reg; 4], a: &[[Reg; 2]; 4], b: &[[Reg; 2]; 2]) {
     let [c0, c1, c2, c3] = c;
     for [i, j] in [[1, 0], [0, 1], [0, 0]] {
@@ -202,47 +211,47 @@ fn mma(k: &mut Emitter, c: &[Reg; 4], a: &[[Reg; 2]; 4], b: &[[Reg; 2]; 2]) {
 }
 
 fn dot_tensor(k: &mut Emitter, [left, right]: [Reg; 2], group: &Group, sums: &[Numbers]) {
-    let own = [(0, 0), (8, 0), (0, 4), (8, 4)].map(|(row, depth)| read(k, left, row * PITCH + depth));
-    let own: Vec<[[Reg; 2]; 4]> = group
+    let values = [(0, 0), (8, 0), (0, 4), (8, 4)].map(|(row, depth)| read(k, left, row * PITCH + depth));
+    let left: Vec<[[Reg; 2]; 4]> = group
         .parts
         .iter()
         .map(|[p, _]| {
-            own.map(|v| {
-                let v = part(k, *p, v);
+            values.map(|v| {
+                let v = transform(k, *p, v);
                 halves(k, v)
             })
         })
         .collect();
     for column in 0..GROUPS {
-        let other = [0, 4].map(|depth| read(k, right, 8 * column as u32 * PITCH + depth));
-        for (([_, p], own), sums) in group.parts.iter().zip(&own).zip(sums) {
-            let other = other.map(|v| {
-                let v = part(k, *p, v);
+        let values = [0, 4].map(|depth| read(k, right, 8 * column as u32 * PITCH + depth));
+        for (([_, p], left), sums) in group.parts.iter().zip(&left).zip(sums) {
+            let right = values.map(|v| {
+                let v = transform(k, *p, v);
                 halves(k, v)
             });
-            mma(k, &sums[column], own, &other);
+            mma(k, &sums[column], left, &right);
         }
     }
 }
 
-/// Words side by side.
-fn read_many(k: &mut Emitter, at: Reg, words: u32, count: usize) -> Vec<Reg> {
-    let found: Vec<Reg> = (0..count).map(|_| k.f()).collect();
-    let list: Vec<String> = found.iter().map(Reg::to_string).collect();
-    op!(k, "ld.shared.v{count}.f32 {{{}}}, [{at}+{}]", list.join(", "), 4 * words);
-    found
+/// Loads `count` adjacent floats, `words` words behind a shared address.
+fn read_many(k: &mut Emitter, address: Reg, words: u32, count: usize) -> Vec<Reg> {
+    let floats: Vec<Reg> = (0..count).map(|_| k.f()).collect();
+    let list: Vec<String> = floats.iter().map(Reg::to_string).collect();
+    op!(k, "ld.shared.v{count}.f32 {{{}}}, [{address}+{}]", list.join(", "), 4 * words);
+    floats
 }
 
 fn dot_fma(k: &mut Emitter, [left, right]: [Reg; 2], group: &Group, sums: &[Numbers]) {
-    let own = [0, 8].map(|row| read_many(k, left, row * PITCH, 4));
+    let left = [0, 8].map(|row| read_many(k, left, row * PITCH, 4));
     for column in 0..GROUPS {
         for side in 0..2 {
-            let other = read_many(k, right, (8 * column as u32 + side) * PITCH, 4);
+            let right = read_many(k, right, (8 * column as u32 + side) * PITCH, 4);
             for ([p, q], sums) in group.parts.iter().zip(sums) {
-                for (depth, b) in other.iter().enumerate() {
-                    let b = part(k, *q, *b);
-                    for (row, own) in own.iter().enumerate() {
-                        let a = part(k, *p, own[depth]);
+                for (depth, b) in right.iter().enumerate() {
+                    let b = transform(k, *q, *b);
+                    for (row, left) in left.iter().enumerate() {
+                        let a = transform(k, *p, left[depth]);
                         let sum = sums[column][2 * row + side as usize];
                         op!(k, "fma.rn.f32 {sum}, {a}, {b}, {sum}");
                     }
@@ -252,21 +261,27 @@ fn dot_fma(k: &mut Emitter, [left, right]: [Reg; 2], group: &Group, sums: &[Numb
     }
 }
 
-/// Copies the rows of the matrix that meet this tile's columns.
-pub(super) fn fetch(k: &mut Emitter, frame: &Frame, m: &Place, (p, across): (Transform, bool), region: u32) {
+/// Copies the rows of the matrix that belong to the columns of the current tile; `across` as in [`super::End`].
+pub(super) fn fetch(
+    k: &mut Emitter,
+    frame: &Frame,
+    m: &MatrixRegs,
+    (transform, across): (Transform, bool),
+    region: u32,
+) {
     let copy = Copy {
         extent: EXTENT,
-        pitch: WIDE,
+        pitch: MATRIX_PITCH,
         across,
-        rows: (frame.at, frame.other),
-        columns: (frame.column, frame.width),
-        part: p,
+        rows: (frame.first_column, frame.column_count),
+        columns: (frame.out_column, frame.out_width),
+        transform,
     };
     copy.emit(k, m, frame.tid, region);
 }
 
-/// `sums += scores · matrix`, the matrix in shared memory. `free` is where scores may be put.
-pub(super) fn mix(
+/// Adds `scores · matrix` to `sums`. The matrix is in `region` of shared memory; scores may be stored in `free`.
+pub(super) fn multiply_matrix(
     k: &mut Emitter,
     frame: &Frame,
     scores: &Numbers,
@@ -278,54 +293,54 @@ pub(super) fn mix(
     match unit {
         Unit::Tensor => {
             op!(k, "bar.sync 0");
-            for (eight, four) in scores.iter().enumerate() {
-                // A lane's columns 2t and 2t + 1 stand for the depths t and t + 4, on both sides.
-                let own = [four[0], four[2], four[1], four[3]].map(|v| halves(k, v));
+            for (group, four) in scores.iter().enumerate() {
+                // Columns 2t and 2t + 1 of a lane serve as depths t and t + 4 of both operands.
+                let left = [four[0], four[2], four[1], four[3]].map(|v| halves(k, v));
                 for (column, sums) in sums.iter().enumerate() {
-                    let other = [0, 1].map(|depth| {
-                        let row = 8 * eight as u32 + depth;
-                        let v = read(k, lane.mixed, region / 4 + row * WIDE + 8 * column as u32);
+                    let right = [0, 1].map(|depth| {
+                        let row = 8 * group as u32 + depth;
+                        let v = read(k, lane.matrix, region / 4 + row * MATRIX_PITCH + 8 * column as u32);
                         halves(k, v)
                     });
-                    mma(k, sums, &own, &other);
+                    mma(k, sums, &left, &right);
                 }
             }
         }
         Unit::Fma => {
-            for (eight, four) in scores.iter().enumerate() {
+            for (group, four) in scores.iter().enumerate() {
                 for row in 0..2 {
-                    let at = free + 4 * (8 * row as u32 * WIDE + 8 * eight as u32);
+                    let offset = free + 4 * (8 * row as u32 * MATRIX_PITCH + 8 * group as u32);
                     let [a, b] = [four[2 * row], four[2 * row + 1]];
-                    op!(k, "st.shared.v2.f32 [{}+{at}], {{{a}, {b}}}", lane.scores[1]);
+                    op!(k, "st.shared.v2.f32 [{}+{offset}], {{{a}, {b}}}", lane.scores[1]);
                 }
             }
             op!(k, "bar.sync 0");
-            let (own, other, turn) = (k.r(), k.r(), k.mov_u32("0"));
-            op!(k, "add.u32 {own}, {}, {free}", lane.scores[0]);
-            op!(k, "add.u32 {other}, {}, {region}", lane.mixed);
+            let (left, right, depth) = (k.r(), k.r(), k.mov_u32("0"));
+            op!(k, "add.u32 {left}, {}, {free}", lane.scores[0]);
+            op!(k, "add.u32 {right}, {}, {region}", lane.matrix);
             let top = k.label("MIX");
             k.place(&top);
-            let rows = [0, 8].map(|row| read_many(k, own, row * WIDE, 4));
-            for (depth, (above, below)) in rows[0].iter().zip(&rows[1]).enumerate() {
+            let rows = [0, 8].map(|row| read_many(k, left, row * MATRIX_PITCH, 4));
+            for (i, (above, below)) in rows[0].iter().zip(&rows[1]).enumerate() {
                 for (column, sums) in sums.iter().enumerate() {
-                    let pair = read_many(k, other, depth as u32 * WIDE + 8 * column as u32, 2);
-                    for (place, sum) in sums.iter().enumerate() {
-                        let (a, b) = (if place < 2 { above } else { below }, pair[place % 2]);
+                    let pair = read_many(k, right, i as u32 * MATRIX_PITCH + 8 * column as u32, 2);
+                    for (element, sum) in sums.iter().enumerate() {
+                        let (a, b) = (if element < 2 { above } else { below }, pair[element % 2]);
                         op!(k, "fma.rn.f32 {sum}, {a}, {b}, {sum}");
                     }
                 }
             }
-            op!(k, "add.u32 {own}, {own}, 16");
-            op!(k, "add.u32 {other}, {other}, {}", 16 * WIDE);
-            op!(k, "add.u32 {turn}, {turn}, 4");
+            op!(k, "add.u32 {left}, {left}, 16");
+            op!(k, "add.u32 {right}, {right}, {}", 16 * MATRIX_PITCH);
+            op!(k, "add.u32 {depth}, {depth}, 4");
             let more = k.p();
-            op!(k, "setp.lt.u32 {more}, {turn}, {EXTENT}");
+            op!(k, "setp.lt.u32 {more}, {depth}, {EXTENT}");
             op!(k, "@{more} bra {top}");
         }
     }
 }
 
-/// Sums of the last product, at first.
+/// Declares and zeroes the sums of the product with the matrix.
 pub(super) fn sums(k: &mut Emitter) -> Numbers {
     zeros(k)
 }

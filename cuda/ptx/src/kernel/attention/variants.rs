@@ -1,16 +1,17 @@
-//! What an attention and its rules need, as the planner puts it together: with a mask that varies with the keys alone, rows of -∞
-//! that give 0, a scale of ⅛, and half of the relevance for the values.
+//! The kernels of an attention and its rules, as the planner composes them: with a mask per key, rows of -∞ that give 0, a scale
+//! of ⅛, and half of the relevance for the values.
 
 use dlbc_ops::prim::{Binary, Transform, Unary};
 
 use super::{Along, End, Group, Tiled, Unit};
 use crate::kernel::pointwise::{Kind, Term};
 
-/// Terms as they are appended.
+/// Builder of an expression's terms.
 #[derive(Default)]
 struct Terms(Vec<(Term, Kind)>);
 
 impl Terms {
+    /// Appends a term and returns its index.
     fn add(&mut self, term: Term) -> usize {
         let kind = match term {
             Term::Binary(Binary::Equal, ..) => Kind::B,
@@ -24,7 +25,7 @@ impl Terms {
         self.add(Term::Binary(f, a, b))
     }
 
-    /// `s / 8`, masked where there is a mask.
+    /// Appends `s / 8`, plus the mask if there is one.
     fn scores(&mut self, s: usize, mask: Option<usize>) -> usize {
         let s = self.add(Term::Operand(s));
         let scale = self.add(Term::Float(0.125));
@@ -34,7 +35,7 @@ impl Terms {
         self.binary(Binary::Add, scaled, mask)
     }
 
-    /// `e^(s - maximum) / sum`.
+    /// Appends `e^(s - maximum) / sum`.
     fn weights(&mut self, scores: usize, maximum: usize, sum: usize) -> usize {
         let (maximum, sum) = (self.add(Term::Operand(maximum)), self.add(Term::Operand(sum)));
         let less = self.binary(Binary::Sub, scores, maximum);
@@ -42,7 +43,7 @@ impl Terms {
         self.binary(Binary::Div, e, sum)
     }
 
-    /// Weights of product `s`; maximum, mask and sum are the operands from `rest` on.
+    /// Appends the weights of dot product `s`, 0 for rows of -∞; maximum, mask and sum are the operands from `rest` on.
     fn guarded(&mut self, s: usize, rest: usize) -> usize {
         let maximum = self.add(Term::Operand(rest));
         let none = self.add(Term::Float(f32::NEG_INFINITY));
@@ -53,7 +54,7 @@ impl Terms {
         self.add(Term::Select(masked, zero, p))
     }
 
-    /// What each weight passes on to its query and its key.
+    /// Appends half of each weight's relevance, which goes to its query and its key.
     fn through(&mut self, s: usize, flow: usize) -> usize {
         let p = self.guarded(s, 3);
         let flow = self.add(Term::Operand(flow));
@@ -67,15 +68,25 @@ fn group(parts: &[[Transform; 2]]) -> Group {
     Group { depth_first: [true, true], parts: parts.to_vec() }
 }
 
-fn operands(turned: bool) -> Vec<(Kind, Along)> {
-    let (queries, keys) = if turned { (Along::Other, Along::Own) } else { (Along::Own, Along::Other) };
+/// Side of the attention whose vectors are the rows of the scores.
+#[derive(Clone, Copy, PartialEq)]
+enum Rows {
+    Queries,
+    Keys,
+}
+
+fn operands(rows: Rows) -> Vec<(Kind, Along)> {
+    let (queries, keys) = match rows {
+        Rows::Queries => (Along::Own, Along::Other),
+        Rows::Keys => (Along::Other, Along::Own),
+    };
     vec![(Kind::F, queries), (Kind::F, keys), (Kind::F, queries)]
 }
 
-/// Every variant by name.
+/// Returns every variant of the fixed library, by name.
 pub fn variants() -> Vec<(String, Tiled)> {
     let scores = group(&[[Transform::Id, Transform::Id]]);
-    let mut found = vec![];
+    let mut variants = vec![];
     let mut add = |name: &str, units: &[Unit], groups: Vec<Group>, operands, terms: Terms, end| {
         for unit in units {
             let suffix = if *unit == Unit::Tensor { "_tensor" } else { "" };
@@ -86,7 +97,7 @@ pub fn variants() -> Vec<(String, Tiled)> {
                 end,
                 unit: *unit,
             };
-            found.push((format!("{name}{suffix}"), kernel));
+            variants.push((format!("{name}{suffix}"), kernel));
         }
     };
     let both = &[Unit::Fma, Unit::Tensor][..];
@@ -114,22 +125,27 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let mask = vec![(Kind::F, Along::Both)];
     add("statistics", tensor, vec![scores.clone()], mask, terms, End::Statistics);
 
-    for (name, part, turned) in [("magnitudes", Transform::Abs, false), ("value", Transform::Id, true)] {
+    for (name, part, rows) in
+        [("magnitudes", Transform::Abs, Rows::Queries), ("value", Transform::Id, Rows::Keys)]
+    {
         let mut terms = Terms::default();
         terms.guarded(0, 1);
         let end = End::Product { part, across: true };
-        add(name, if turned { both } else { tensor }, vec![scores.clone()], operands(turned), terms, end);
+        let units = if rows == Rows::Keys { both } else { tensor };
+        add(name, units, vec![scores.clone()], operands(rows), terms, end);
     }
-    for (name, turned) in [("query", false), ("key", true)] {
+    for (name, rows) in [("query", Rows::Queries), ("key", Rows::Keys)] {
         let mut terms = Terms::default();
         let weight = terms.through(0, 2);
         let all = terms.add(Term::Operand(1));
         terms.binary(Binary::GuardedDiv, weight, all);
-        let own = group(&[[Transform::Id, Transform::Id], [Transform::Abs, Transform::Abs]]);
-        let flow =
-            group(&[if turned { [Transform::Abs, Transform::Id] } else { [Transform::Id, Transform::Abs] }]);
+        let dots = group(&[[Transform::Id, Transform::Id], [Transform::Abs, Transform::Abs]]);
+        let (flow, units) = match rows {
+            Rows::Queries => ([Transform::Id, Transform::Abs], both),
+            Rows::Keys => ([Transform::Abs, Transform::Id], tensor),
+        };
         let end = End::Product { part: Transform::Abs, across: true };
-        add(name, if turned { tensor } else { both }, vec![own, flow], operands(turned), terms, end);
+        add(name, units, vec![dots, group(&[flow])], operands(rows), terms, end);
     }
 
     let mut terms = Terms::default();
@@ -138,17 +154,11 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let weight = terms.through(1, 2);
     let nothing = terms.add(Term::Float(0.0));
     terms.add(Term::Select(lost, weight, nothing));
-    let own = group(&[[Transform::Abs, Transform::Abs], [Transform::Id, Transform::Id]]);
-    add(
-        "dropped",
-        tensor,
-        vec![own, group(&[[Transform::Id, Transform::Abs]])],
-        operands(false),
-        terms,
-        End::Sum,
-    );
+    let dots = group(&[[Transform::Abs, Transform::Abs], [Transform::Id, Transform::Id]]);
+    let groups = vec![dots, group(&[[Transform::Id, Transform::Abs]])];
+    add("dropped", tensor, groups, operands(Rows::Queries), terms, End::Sum);
 
-    // The derivative of a softmax: `p ⊙ (g vᵀ) - p · sum`, with the sums of rows that a kernel before it made.
+    // Derivative of a softmax: `p ⊙ (g vᵀ) - p · sum`, with the row sums of an earlier kernel.
     let mut terms = Terms::default();
     let s = terms.scores(0, None);
     let p = terms.weights(s, 2, 3);
@@ -160,5 +170,5 @@ pub fn variants() -> Vec<(String, Tiled)> {
     let rows = vec![(Kind::F, Along::Own); 3];
     let end = End::Product { part: Transform::Id, across: true };
     add("derivative", tensor, vec![scores.clone(), scores], rows, terms, end);
-    found
+    variants
 }

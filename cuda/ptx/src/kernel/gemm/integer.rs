@@ -1,4 +1,4 @@
-//! The product of integers.
+//! Products of int64 matrices.
 
 use std::mem::offset_of;
 
@@ -10,11 +10,11 @@ use crate::device::Kernel;
 use crate::emit::Emitter;
 use crate::op;
 
-/// The product of integers, an element a thread; the same parameters, `tiles` unused.
-pub fn integer(parts: [Transform; 2]) -> Kernel {
+/// Builds the product of int64 matrices, one thread per element of the result. It takes [`GemmParams`] and ignores `tiles`.
+pub fn integer(transforms: [Transform; 2]) -> Kernel {
     let mut emitter = Emitter::new();
     let k = &mut emitter;
-    let done = k.label("DONE");
+    let finished = k.label("DONE");
     let i = k.global_index(256);
     let dims = [
         k.param_u32s(offset_of!(GemmParams, batch), 4),
@@ -25,11 +25,11 @@ pub fn integer(parts: [Transform; 2]) -> Kernel {
     for d in &dims {
         op!(k, "mul.lo.u32 {count}, {count}, {d}");
     }
-    k.branch_ge(i, count, &done);
-    let place = k.coordinates(i, &dims[1..]);
-    let [a, b] = [(A, place[4]), (B, place[5])].map(|(fields, lane)| {
-        let at = fields.load(k, &place[..4]);
-        (at.base, k.offset(Some(at.start), &[lane], &[at.strides[0]]), at.strides[1])
+    k.branch_ge(i, count, &finished);
+    let coordinates = k.coordinates(i, &dims[1..]);
+    let [a, b] = [(A, coordinates[4]), (B, coordinates[5])].map(|(fields, lane)| {
+        let matrix = fields.load(k, &coordinates[..4]);
+        (matrix.base, k.offset(Some(matrix.start), &[lane], &[matrix.strides[0]]), matrix.strides[1])
     });
     let depth = k.param_u32(offset_of!(GemmParams, k));
     let (sum, at) = (k.d(), k.mov_u32("0"));
@@ -38,12 +38,12 @@ pub fn integer(parts: [Transform; 2]) -> Kernel {
     k.place(&top);
     k.branch_ge(at, depth, &end);
     let mut values = vec![];
-    for ((base, start, stride), part) in [a, b].into_iter().zip(parts) {
+    for ((base, start, stride), transform) in [a, b].into_iter().zip(transforms) {
         let index = k.offset(Some(start), &[at], &[stride]);
         let address = k.address(base, index, 8);
         let v = k.d();
         op!(k, "ld.global.s64 {v}, [{address}]");
-        match part {
+        match transform {
             Transform::Id => {}
             Transform::Abs => op!(k, "abs.s64 {v}, {v}"),
             Transform::Pos => op!(k, "max.s64 {v}, {v}, 0"),
@@ -60,7 +60,7 @@ pub fn integer(parts: [Transform; 2]) -> Kernel {
     let c = k.param_u64(offset_of!(GemmParams, c));
     let address = k.address(c, i, 8);
     op!(k, "st.global.s64 [{address}], {sum}");
-    k.place(&done);
-    let name = format!("gemm_integer_{}_{}", tile::part_name(parts[0]), tile::part_name(parts[1]));
-    emitter.finish(&name, 256, size_of::<GemmParams>())
+    k.place(&finished);
+    let [a, b] = transforms.map(tile::transform_name);
+    emitter.finish(&format!("gemm_integer_{a}_{b}"), 256, size_of::<GemmParams>())
 }

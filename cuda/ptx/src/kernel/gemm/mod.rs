@@ -1,4 +1,5 @@
-//! `part(a) · part(b)`, batched, with any strides: transposes and broadcasts cost nothing extra.
+//! Batched matrix products `f(a) · g(b)`, where `f` and `g` are operand transforms. Operands may have any strides, so
+//! transposed and broadcast operands need no copy.
 
 mod integer;
 mod skinny;
@@ -7,108 +8,111 @@ use std::mem::offset_of;
 
 use dlbc_ops::prim::Transform;
 
-use super::epilogue::{Epilogue, Reach, Writer};
+use super::epilogue::{Broadcast, Epilogue, Writer};
 use super::tile::{self, Depths, Source};
 use crate::device::Kernel;
 use crate::emit::{Emitter, Reg};
 use crate::{op, params};
 
-pub use super::tile::{Math, Second, Tile};
+pub use super::tile::{Math, SecondProduct, Tile};
 pub use integer::integer;
 pub use skinny::{ROWS, Skinny};
 
 params! {
-    /// Parameters of a product. Strides are in elements, modulo 2³².
+    /// Parameters of [`Gemm`], [`Skinny`] and [`integer`]. Strides are in elements, modulo 2³².
     pub struct GemmParams {
-        /// The left operand.
+        /// Address of the left operand.
         a: u64,
-        /// The right operand.
+        /// Address of the right operand.
         b: u64,
-        /// The result, `[slices, batch, m, n]`, dense.
+        /// Address of the result, `[slices, batch, m, n]`, contiguous.
         c: u64,
-        /// Operands of what follows.
-        then: [u64; 4],
-        /// Rows.
+        /// Addresses of the epilogue's operands.
+        epilogue: [u64; 4],
+        /// Rows of the result.
         m: u32,
-        /// Columns.
+        /// Columns of the result.
         n: u32,
-        /// Depth.
+        /// Length of the sums.
         k: u32,
-        /// Depth of a slice. Blocks along z count slices, whose sums lie one after another.
+        /// Depth of a slice. Slices run along z, and their sums are stored one after another.
         slice: u32,
-        /// Tiles along the columns: blocks along x count these for one batch after another.
+        /// Tiles per row of tiles. Blocks along x run through these tiles, one matrix of the batch after another.
         tiles: u32,
-        /// How many batches.
+        /// Number of matrices in the batch.
         batches: u32,
-        /// Strides of `a` along m and k.
+        /// Strides of `a` along `m` and `k`.
         a_strides: [i32; 2],
-        /// Strides of `b` along n and k.
+        /// Strides of `b` along `n` and `k`.
         b_strides: [i32; 2],
         /// Batch dimensions, outermost first.
         batch: [u32; 4],
-        /// Strides of `a` along them.
+        /// Strides of `a` along the batch dimensions.
         a_batch: [i32; 4],
-        /// Strides of `b` along them.
+        /// Strides of `b` along the batch dimensions.
         b_batch: [i32; 4],
     }
 }
 
-/// How an operand lies in memory.
+/// Memory layout of an operand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Layout {
-    /// Whether neighbours in depth lie side by side, rather than neighbouring rows or columns.
+    /// Neighbours along the depth are adjacent in memory (K-major), rather than neighbouring rows or columns.
     pub depth_first: bool,
-    /// Whether that is so from each multiple of 16 bytes on, so that four can be copied at once.
-    pub wide: bool,
+    /// Adjacent elements can be loaded four at a time: each group of four starts at a multiple of 16 bytes.
+    pub vectorised: bool,
 }
 
-/// A variant of the product.
+/// A variant of the tiled product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gemm {
-    /// Parts of the operands.
-    pub parts: [Transform; 2],
-    /// A product of other parts of them.
-    pub second: Option<Second>,
-    /// How the operands lie.
+    /// Transforms of the operands, left and right.
+    pub transforms: [Transform; 2],
+    /// A second product of the same operands under other transforms.
+    pub second: Option<SecondProduct>,
+    /// Layouts of the operands, left and right.
     pub layouts: [Layout; 2],
-    /// The tile.
+    /// Tile of a block.
     pub tile: Tile,
-    /// What follows.
-    pub then: Epilogue,
+    /// Elementwise expression that is applied to the product before it is stored.
+    pub epilogue: Epilogue,
 }
 
-/// Where the parameters of an operand are: its address, its strides along the batches, and along lanes and depth.
-struct Fields {
+/// Offsets of an operand's parameters in [`GemmParams`].
+struct OperandFields {
+    /// Offset of the address.
     base: usize,
+    /// Offset of the strides along the batch dimensions.
     batches: usize,
+    /// Offset of the strides along lanes and depth.
     strides: usize,
 }
 
-const A: Fields = Fields {
+const A: OperandFields = OperandFields {
     base: offset_of!(GemmParams, a),
     batches: offset_of!(GemmParams, a_batch),
     strides: offset_of!(GemmParams, a_strides),
 };
-const B: Fields = Fields {
+const B: OperandFields = OperandFields {
     base: offset_of!(GemmParams, b),
     batches: offset_of!(GemmParams, b_batch),
     strides: offset_of!(GemmParams, b_strides),
 };
 
-/// An operand's parameters in registers.
-struct Loaded {
+/// An operand's parameters in registers, for one matrix of the batch.
+struct OperandRegs {
     base: Reg,
-    /// Offset of the batch.
+    /// Offset of the matrix, in elements.
     start: Reg,
     /// Strides along the lanes and the depth.
     strides: [Reg; 2],
 }
 
-impl Fields {
-    /// Loads them for the batch at these coordinates.
-    fn load(&self, k: &mut Emitter, batch: &[Reg]) -> Loaded {
+impl OperandFields {
+    /// Loads the operand's parameters for the matrix at the coordinates `batch`.
+    fn load(&self, k: &mut Emitter, batch: &[Reg]) -> OperandRegs {
         let batches = k.param_u32s(self.batches, 4);
-        Loaded {
+        OperandRegs {
             base: k.param_u64(self.base),
             start: k.offset(None, batch, &batches),
             strides: [k.param_u32(self.strides), k.param_u32(self.strides + 4)],
@@ -116,14 +120,15 @@ impl Fields {
     }
 }
 
-/// What a block computes.
+/// The work of a block, in registers.
 struct Block {
     m: Reg,
     n: Reg,
     slice: Reg,
     depths: Depths,
-    /// The batch, and the tile along the columns.
+    /// Index of the matrix in the batch.
     image: Reg,
+    /// Index of the tile in its row of tiles.
     tile_column: Reg,
 }
 
@@ -133,21 +138,22 @@ impl Block {
         let n = k.param_u32(offset_of!(GemmParams, n));
         let depth = k.param_u32(offset_of!(GemmParams, k));
         let tiles = k.param_u32(offset_of!(GemmParams, tiles));
-        let each = k.param_u32(offset_of!(GemmParams, slice));
+        let slice_depth = k.param_u32(offset_of!(GemmParams, slice));
         let slice = k.mov_u32("%ctaid.z");
-        let depths = Depths::slice(k, slice, each, depth);
+        let depths = Depths::slice(k, slice, slice_depth, depth);
         let block = k.mov_u32("%ctaid.x");
         let (image, tile_column) = k.div_rem(block, tiles);
         Block { m, n, slice, depths, image, tile_column }
     }
 }
 
+/// An operand as a source of tiles.
 struct Operand {
-    at: Loaded,
+    regs: OperandRegs,
     /// Number of lanes.
     limit: Reg,
     layout: Layout,
-    part: Transform,
+    transform: Transform,
 }
 
 impl Source for Operand {
@@ -155,12 +161,12 @@ impl Source for Operand {
         self.layout.depth_first
     }
 
-    fn wide(&self) -> bool {
-        self.layout.wide
+    fn vectorised(&self) -> bool {
+        self.layout.vectorised
     }
 
-    fn part(&self) -> Transform {
-        self.part
+    fn transform(&self) -> Transform {
+        self.transform
     }
 
     fn lanes(&self) -> Reg {
@@ -169,37 +175,38 @@ impl Source for Operand {
 
     fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg> {
         let (offset, exists) = (k.r(), k.p());
-        op!(k, "mad.lo.u32 {offset}, {lane}, {}, {}", self.at.strides[0], self.at.start);
+        op!(k, "mad.lo.u32 {offset}, {lane}, {}, {}", self.regs.strides[0], self.regs.start);
         op!(k, "setp.lt.u32 {exists}, {lane}, {}", self.limit);
         vec![offset, exists]
     }
 
     fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>) {
-        let (exists, index) = (tile::both(k, lane[1], inside), k.r());
-        op!(k, "mad.lo.u32 {index}, {depth}, {}, {}", self.at.strides[1], lane[0]);
-        (k.address(self.at.base, index, 4), exists)
+        let (exists, index) = (tile::both_exist(k, lane[1], inside), k.r());
+        op!(k, "mad.lo.u32 {index}, {depth}, {}, {}", self.regs.strides[1], lane[0]);
+        (k.address(self.regs.base, index, 4), exists)
     }
 }
 
 impl Gemm {
-    /// A name that says all that the text depends on.
+    /// Returns the entry point's name, which determines the text.
     pub fn name(&self) -> String {
         let side = |i: usize| {
             let layout = self.layouts[i];
             let along = if layout.depth_first { "_k" } else { "" };
-            format!("{}{along}{}", tile::part_name(self.parts[i]), if layout.wide { "x4" } else { "" })
+            let vector = if layout.vectorised { "x4" } else { "" };
+            format!("{}{along}{vector}", tile::transform_name(self.transforms[i]))
         };
-        let second = self.second.map_or(String::new(), Second::name);
-        format!("gemm_{}_{}{second}_{}{}", side(0), side(1), self.tile.name(), self.then.name())
+        let second = self.second.map_or(String::new(), SecondProduct::name);
+        format!("gemm_{}_{}{second}_{}{}", side(0), side(1), self.tile.name(), self.epilogue.name())
     }
 
-    /// Blocks of a launch with these parameters.
+    /// Returns the grid of a launch with these parameters.
     pub fn grid(&self, p: &GemmParams) -> [u32; 3] {
         let slices = p.k.div_ceil(p.slice.max(1)).max(1);
         [p.tiles * p.batches, p.m.div_ceil(self.tile.rows), slices]
     }
 
-    /// The kernel.
+    /// Emits the kernel.
     pub fn emit(&self) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
@@ -208,35 +215,40 @@ impl Gemm {
         let block = k.mov_u32("%ctaid.y");
         op!(k, "mul.lo.u32 {row}, {block}, {}", self.tile.rows);
         op!(k, "mul.lo.u32 {column}, {tile_column}, {}", self.tile.columns);
-        let batch = k.param_inner(offset_of!(GemmParams, batch), 4);
-        let place = k.coordinates(image, &batch);
-        let [a, b] = [(A, m), (B, n)].map(|(fields, limit)| (fields.load(k, &place), limit));
-        let operand =
-            |(at, limit), i: usize| Operand { at, limit, layout: self.layouts[i], part: self.parts[i] };
+        let batch = k.param_inner_dims(offset_of!(GemmParams, batch), 4);
+        let coordinates = k.coordinates(image, &batch);
+        let [a, b] = [(A, m), (B, n)].map(|(fields, limit)| (fields.load(k, &coordinates), limit));
+        let operand = |(regs, limit), i: usize| Operand {
+            regs,
+            limit,
+            layout: self.layouts[i],
+            transform: self.transforms[i],
+        };
         let (a, b) = (operand(a, 0), operand(b, 1));
         let sums = tile::multiply(k, (self.tile, self.second), (&a, &b), (row, column), depths);
 
         let (first, batches) = (k.r(), k.param_u32(offset_of!(GemmParams, batches)));
         op!(k, "mad.lo.u32 {first}, {slice}, {batches}, {image}");
         op!(k, "mul.lo.u32 {first}, {first}, {m}");
-        let writer = Writer::new(k, &self.then, offset_of!(GemmParams, c), offset_of!(GemmParams, then));
-        let beside = |k: &mut Emitter, column: &Reg| {
+        let writer =
+            Writer::new(k, &self.epilogue, offset_of!(GemmParams, c), offset_of!(GemmParams, epilogue));
+        let column_operands = |k: &mut Emitter, column: &Reg| {
             let inside = k.p();
             op!(k, "setp.lt.u32 {inside}, {column}, {n}");
-            writer.along(k, Reach::Column, *column, inside)
+            writer.load(k, Broadcast::Column, *column, inside)
         };
-        let columns: Vec<Vec<Reg>> = sums.columns.iter().map(|c| beside(k, c)).collect();
+        let columns: Vec<Vec<Reg>> = sums.columns.iter().map(|c| column_operands(k, c)).collect();
         for (i, row) in sums.rows.iter().enumerate() {
             let (inside, start) = (k.p(), k.r());
             op!(k, "setp.lt.u32 {inside}, {row}, {m}");
             op!(k, "add.u32 {start}, {first}, {row}");
             op!(k, "mul.lo.u32 {start}, {start}, {n}");
-            let own = writer.along(k, Reach::Row, *row, inside);
+            let row_operands = writer.load(k, Broadcast::Row, *row, inside);
             for (j, column) in sums.columns.iter().enumerate() {
                 let (exists, index) = (k.p(), k.r());
                 op!(k, "setp.lt.and.u32 {exists}, {column}, {n}, {inside}");
                 op!(k, "add.u32 {index}, {start}, {column}");
-                writer.put(k, &sums.at(i, j), (index, exists), [&own, &columns[j]]);
+                writer.store(k, &sums.at(i, j), (index, exists), [&row_operands, &columns[j]]);
             }
         }
         emitter.finish(&self.name(), self.tile.threads(), size_of::<GemmParams>())

@@ -1,4 +1,4 @@
-//! Functions of floats. They mean what the reference kernels mean: `Min` and `Max` drop NaN, `Relu` and `Clip` keep it.
+//! Functions of floats, with the semantics of the reference kernels: `Min` and `Max` drop NaN, `Relu` and `Clip` keep it.
 
 use dlbc_ops::prim::{Binary, Unary};
 
@@ -7,15 +7,15 @@ use crate::emit::{Emitter, Reg, imm};
 use crate::kernel::math;
 
 pub(super) fn unary(k: &mut Emitter, f: Unary, x: Reg) -> Reg {
-    let one = |k: &mut Emitter, name: &str| math::unary(k, name, x);
+    let instruction = |k: &mut Emitter, name: &str| math::unary(k, name, x);
     match f {
-        Unary::Abs => one(k, "abs.f32"),
-        Unary::Neg => one(k, "neg.f32"),
+        Unary::Abs => instruction(k, "abs.f32"),
+        Unary::Neg => instruction(k, "neg.f32"),
         Unary::Sign => math::sign(k, x),
         Unary::Exp => math::exp(k, x),
         Unary::Log => math::log(k, x),
-        Unary::Sqrt => one(k, "sqrt.rn.f32"),
-        Unary::Reciprocal => one(k, "rcp.rn.f32"),
+        Unary::Sqrt => instruction(k, "sqrt.rn.f32"),
+        Unary::Reciprocal => instruction(k, "rcp.rn.f32"),
         Unary::Erf => math::erf(k, x),
         Unary::Tanh => math::tanh(k, x),
         Unary::Sigmoid => math::sigmoid(k, x),
@@ -48,12 +48,12 @@ pub(super) fn unary(k: &mut Emitter, f: Unary, x: Reg) -> Reg {
             math::binary(k, "div.rn.f32", x, below)
         }
         Unary::Clip { min, max } => clip(k, x, min, max),
-        Unary::Floor => one(k, "cvt.rmi.f32.f32"),
-        Unary::Ceil => one(k, "cvt.rpi.f32.f32"),
-        Unary::Round => one(k, "cvt.rni.f32.f32"),
+        Unary::Floor => instruction(k, "cvt.rmi.f32.f32"),
+        Unary::Ceil => instruction(k, "cvt.rpi.f32.f32"),
+        Unary::Round => instruction(k, "cvt.rni.f32.f32"),
         Unary::Sin => math::sine(k, x, 0),
         Unary::Cos => math::sine(k, x, 1),
-        // The type rule refuses it for floats.
+        // The type rules reject it for floats.
         Unary::Not => math::unary(k, "mov.f32", imm(f32::NAN)),
     }
 }
@@ -85,12 +85,12 @@ pub(super) fn binary(k: &mut Emitter, f: Binary, a: Reg, b: Reg, division: Divis
         Binary::Equal => compare(k, "eq"),
         Binary::Less => compare(k, "lt"),
         Binary::LessOrEqual => compare(k, "le"),
-        // The type rule refuses these for floats.
+        // The type rules reject these for floats.
         Binary::And | Binary::Or | Binary::Xor => k.mov_u32("0"),
     }
 }
 
-/// `a / b`, 0 where `b` is 0.
+/// Computes `a / b`, 0 where `b` is 0.
 fn guarded(k: &mut Emitter, divide: &str, a: Reg, b: Reg) -> Reg {
     let zero = math::test(k, "eq", b, imm(0.0));
     let below = math::pick(k, imm(1.0), b, zero);

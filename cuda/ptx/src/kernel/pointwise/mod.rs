@@ -1,6 +1,7 @@
-//! Elementwise chains: one expression over operands that broadcast, one result. Emitted from the lowered graph.
+//! Elementwise chains: one expression over operands that broadcast, and one result. They are emitted from the lowered graph.
 //!
-//! Floats are float32 words, integers int64 words, booleans 32-bit words that are 0 or 1, so no two threads share a word.
+//! On the device, floats are float32, integers are int64, and booleans are 32-bit words, 0 or 1, so that no two threads share a
+//! word.
 
 mod float;
 mod whole;
@@ -13,22 +14,22 @@ use crate::device::Kernel;
 use crate::emit::{Emitter, Reg, imm};
 use crate::op;
 
-/// Threads of a block.
+/// Threads per block.
 pub const THREADS: u32 = 256;
 
-/// What the elements of a buffer are.
+/// Element type on the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// float32.
+    /// Float: float32.
     F,
-    /// int64.
+    /// Integer: int64.
     I,
-    /// 0 or 1 in 32 bits.
+    /// Boolean: 0 or 1 in 32 bits.
     B,
 }
 
 impl Kind {
-    /// The kind that an element type is kept as.
+    /// Returns the device type that represents an element type of the program.
     pub fn of(dtype: DType) -> Kind {
         match dtype {
             DType::F32 | DType::F64 | DType::F16 | DType::Bf16 => Kind::F,
@@ -38,7 +39,7 @@ impl Kind {
         }
     }
 
-    /// Bytes of an element.
+    /// Returns the size of an element in bytes.
     pub fn bytes(self) -> u32 {
         match self {
             Kind::F | Kind::B => 4,
@@ -63,30 +64,30 @@ impl Kind {
     }
 }
 
-/// How a thread finds its element of a buffer.
+/// Mapping from a thread's index to its element of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Element `i`.
+    /// Thread `i` accesses element `i`.
     Linear,
-    /// By its coordinates, with a stride for each axis.
+    /// The thread's coordinates, times a stride per axis.
     Strided,
-    /// Always the first.
+    /// Every thread accesses the first element.
     Scalar,
 }
 
-/// An operand.
+/// An operand of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Operand {
-    /// Its elements.
+    /// Element type.
     pub kind: Kind,
-    /// Where they are.
+    /// Mapping from threads to elements.
     pub access: Access,
 }
 
-/// A node of the expression; numbers are places of earlier nodes.
+/// A node of an expression. Numbers are indices of earlier terms.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Term {
-    /// An operand by its place in the list.
+    /// An operand, by its index in the list of operands.
     Operand(usize),
     /// A float constant.
     Float(f32),
@@ -94,57 +95,57 @@ pub enum Term {
     Int(i64),
     /// A boolean constant.
     Bool(bool),
-    /// A function of one.
+    /// A function of one term.
     Unary(Unary, usize),
-    /// A function of two.
+    /// A function of two terms.
     Binary(Binary, usize, usize),
     /// `condition ? a : b`.
     Select(usize, usize, usize),
-    /// A conversion.
+    /// A conversion to an element type.
     Cast(DType, usize),
 }
 
-/// An expression.
+/// A kernel that evaluates one expression for every element.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chain {
     /// The operands.
     pub operands: Vec<Operand>,
-    /// The terms in order, with what each is; the last is the result.
+    /// Terms with their element types. The last one is the result.
     pub terms: Vec<(Term, Kind)>,
-    /// Axes of the index space; 0 when nothing is strided.
+    /// Number of axes of the index space; 0 if nothing is strided.
     pub rank: usize,
-    /// How the result is written: linear or strided.
+    /// Mapping from threads to elements of the result: linear or strided.
     pub out: Access,
-    /// Elements that a thread computes: 1, or 4 when all is linear float.
+    /// Elements per thread: 1, or 4 if everything is linear and float.
     pub width: u32,
 }
 
-/// Values of a chain's parameters.
+/// Values of the parameters of a [`Chain`].
 #[derive(Clone, Debug, Default)]
 pub struct ChainArgs {
-    /// The result.
+    /// Address of the result.
     pub out: u64,
-    /// The word that a failing element sets.
+    /// Address of the status word, which a failing element sets to 1; 0 if the expression cannot fail.
     pub status: u64,
-    /// The operands.
+    /// Addresses of the operands.
     pub operands: Vec<u64>,
-    /// How many elements.
+    /// Number of elements.
     pub count: u32,
-    /// The index space, when something is strided.
+    /// Dimensions of the index space; empty if nothing is strided.
     pub dims: Vec<u32>,
-    /// Strides of the result, when it is strided.
+    /// Strides of the result in elements, modulo 2³²; empty if it is linear.
     pub out_strides: Vec<i32>,
-    /// Strides of the strided operands, in elements, modulo 2³².
+    /// Strides of each strided operand, in elements, modulo 2³².
     pub strides: Vec<Vec<i32>>,
 }
 
 impl Chain {
-    /// The kind of the result.
+    /// Returns the element type of the result.
     pub fn result(&self) -> Kind {
         self.terms.last().map_or(Kind::F, |(_, kind)| *kind)
     }
 
-    /// Whether an element can fail: an integer divided by 0.
+    /// Returns whether an element can fail, by an integer division by 0.
     pub fn fails(&self) -> bool {
         self.terms.iter().any(|(term, kind)| {
             let divides = matches!(term, Term::Binary(Binary::Div | Binary::Mod | Binary::Pow, ..));
@@ -152,33 +153,34 @@ impl Chain {
         })
     }
 
-    /// Blocks for `count` elements.
+    /// Returns the number of blocks for `count` elements.
     pub fn blocks(&self, count: u32) -> u32 {
         count.div_ceil(THREADS * self.width)
     }
 
-    /// A name that says all that the text depends on.
+    /// Returns the entry point's name, which determines the text.
     pub fn name(&self) -> String {
         format!("pointwise_{}", digest(&format!("{self:?}")))
     }
 
-    /// Offset of the count; dimensions and strides follow.
+    /// Returns the offset of the element count in the parameter block; dimensions and strides follow it.
     fn count_at(&self) -> usize {
         16 + 8 * self.operands.len()
     }
 
+    /// Returns the indices of the strided operands.
     fn strided(&self) -> impl Iterator<Item = usize> + '_ {
         let strided = |o: &Operand| o.access == Access::Strided;
         self.operands.iter().enumerate().filter(move |(_, o)| strided(o)).map(|(i, _)| i)
     }
 
-    /// Bytes of the parameter block.
+    /// Returns the size of the parameter block in bytes.
     fn params_bytes(&self) -> usize {
         let lists = 1 + usize::from(self.out == Access::Strided) + self.strided().count();
         (self.count_at() + 4 + 4 * self.rank * lists).next_multiple_of(8)
     }
 
-    /// The parameter block.
+    /// Builds the parameter block.
     pub fn params(&self, args: &ChainArgs) -> Vec<u8> {
         let mut words: Vec<u8> = vec![];
         words.extend(args.out.to_le_bytes());
@@ -193,24 +195,24 @@ impl Chain {
         words
     }
 
-    /// The kernel.
+    /// Emits the kernel.
     pub fn emit(&self) -> Kernel {
         self.emit_as(&self.name())
     }
 
-    /// The kernel under another name.
+    /// Emits the kernel under another name.
     pub fn emit_as(&self, name: &str) -> Kernel {
         let mut emitter = Emitter::new();
         let k = &mut emitter;
-        let done = k.label("DONE");
+        let finished = k.label("DONE");
         let i = k.global_index(THREADS);
         let count = k.param_u32(self.count_at());
         if self.width > 1 {
             op!(k, "shl.b32 {i}, {i}, {}", self.width.trailing_zeros());
         }
-        k.branch_ge(i, count, &done);
+        k.branch_ge(i, count, &finished);
         let at = self.count_at() + 4;
-        let inner = k.param_inner(at, self.rank);
+        let inner = k.param_inner_dims(at, self.rank);
         let coordinates = k.coordinates(i, &inner);
         let mut lists = at + 4 * self.rank;
         let mut strided = |k: &mut Emitter| {
@@ -220,8 +222,8 @@ impl Chain {
         };
         let out_index = if self.out == Access::Strided { strided(k) } else { i };
         let mut loaded: Vec<Vec<Reg>> = vec![];
-        for (place, operand) in self.operands.iter().enumerate() {
-            let base = k.param_u64(16 + 8 * place);
+        for (number, operand) in self.operands.iter().enumerate() {
+            let base = k.param_u64(16 + 8 * number);
             let address = match operand.access {
                 Access::Linear => k.address(base, i, operand.kind.bytes()),
                 Access::Strided => {
@@ -243,10 +245,10 @@ impl Chain {
         let address = k.address(base, out_index, kind.bytes());
         match results.as_slice() {
             [a, b, c, d] => op!(k, "st.global.v4.f32 [{address}], {{{a}, {b}, {c}, {d}}}"),
-            [one, ..] => op!(k, "st.global.{} [{address}], {one}", kind.suffix()),
+            [value, ..] => op!(k, "st.global.{} [{address}], {value}", kind.suffix()),
             [] => {}
         }
-        k.place(&done);
+        k.place(&finished);
         emitter.finish(name, THREADS, self.params_bytes())
     }
 
@@ -263,20 +265,20 @@ impl Chain {
     }
 }
 
-/// How floats are divided.
+/// Rounding of float divisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Division {
-    /// To the nearest.
+    /// Rounds to nearest.
     Rounded,
-    /// To two units in the last place, in a few instructions without a call.
+    /// Accurate to two units in the last place; takes few instructions and no call.
     Full,
 }
 
-/// The last of `terms`, which name each other by place and `operands` by number.
+/// Evaluates `terms` and returns the value of the last one.
 pub(super) fn evaluate(k: &mut Emitter, terms: &[(Term, Kind)], operands: &[Reg], division: Division) -> Reg {
     let mut values: Vec<Reg> = vec![];
     for (term, kind) in terms {
-        let of = |i: &usize| (values[*i], terms[*i].1);
+        let typed = |i: &usize| (values[*i], terms[*i].1);
         let value = match term {
             Term::Operand(i) => operands[*i],
             Term::Float(v) => {
@@ -290,7 +292,7 @@ pub(super) fn evaluate(k: &mut Emitter, terms: &[(Term, Kind)], operands: &[Reg]
                 d
             }
             Term::Bool(v) => k.mov_u32(if *v { "1" } else { "0" }),
-            Term::Unary(f, a) => match of(a) {
+            Term::Unary(f, a) => match typed(a) {
                 (a, Kind::F) => float::unary(k, *f, a),
                 (a, Kind::I) => whole::unary(k, *f, a),
                 (a, Kind::B) => {
@@ -299,13 +301,13 @@ pub(super) fn evaluate(k: &mut Emitter, terms: &[(Term, Kind)], operands: &[Reg]
                     r
                 }
             },
-            Term::Binary(f, a, b) => match (of(a), of(b).0) {
+            Term::Binary(f, a, b) => match (typed(a), typed(b).0) {
                 ((a, Kind::F), b) => float::binary(k, *f, a, b, division),
                 ((a, Kind::I), b) => whole::binary(k, *f, a, b),
                 ((a, Kind::B), b) => whole::logic(k, *f, a, b),
             },
             Term::Select(c, a, b) => {
-                let (c, a, b, p) = (of(c).0, of(a).0, of(b).0, k.p());
+                let (c, a, b, p) = (typed(c).0, typed(a).0, typed(b).0, k.p());
                 op!(k, "setp.ne.u32 {p}, {c}, 0");
                 let d = kind.register(k);
                 let ty = match kind {
@@ -316,9 +318,9 @@ pub(super) fn evaluate(k: &mut Emitter, terms: &[(Term, Kind)], operands: &[Reg]
                 op!(k, "selp.{ty} {d}, {a}, {b}, {p}");
                 d
             }
-            Term::Cast(to, a) => {
-                let (a, from) = of(a);
-                whole::cast(k, *to, a, from)
+            Term::Cast(dtype, a) => {
+                let (a, source) = typed(a);
+                whole::cast(k, *dtype, a, source)
             }
         };
         values.push(value);
@@ -326,14 +328,14 @@ pub(super) fn evaluate(k: &mut Emitter, terms: &[(Term, Kind)], operands: &[Reg]
     values.last().copied().unwrap_or_else(|| k.f())
 }
 
-/// A predicate as a word.
+/// Converts a predicate to a word, 0 or 1.
 fn as_word(k: &mut Emitter, p: Reg) -> Reg {
     let r = k.r();
     op!(k, "selp.u32 {r}, 1, 0, {p}");
     r
 }
 
-/// Sets the status word, which stands second in the block, where `p`.
+/// Sets the status word, the second parameter of the block, if `p`.
 fn fail(k: &mut Emitter, p: Reg) {
     let status = k.param_u64(8);
     op!(k, "@{p} red.global.or.b32 [{status}], 1");

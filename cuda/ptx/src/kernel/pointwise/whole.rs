@@ -44,7 +44,7 @@ pub(super) fn unary(k: &mut Emitter, f: Unary, x: Reg) -> Reg {
             let x = bound(min).map_or(x, |m| two(k, "max.s64", x, format!("0x{:016x}", m.ceil() as i64)));
             bound(max).map_or(x, |m| two(k, "min.s64", x, format!("0x{:016x}", m.floor() as i64)))
         }
-        // The planner refuses these for integers, as the reference does.
+        // The planner rejects these for integers, as the reference does.
         Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Reciprocal | Unary::Erf | Unary::Tanh => x,
         Unary::Sigmoid | Unary::LeakyRelu { .. } | Unary::Elu { .. } | Unary::HardSigmoid { .. } => x,
         Unary::HardSwish | Unary::Softplus | Unary::Softsign | Unary::Floor | Unary::Ceil => x,
@@ -77,12 +77,12 @@ pub(super) fn binary(k: &mut Emitter, f: Binary, a: Reg, b: Reg) -> Reg {
         Binary::Equal => compare(k, "eq"),
         Binary::Less => compare(k, "lt"),
         Binary::LessOrEqual => compare(k, "le"),
-        // The type rule refuses these for integers.
+        // The type rules reject these for integers.
         Binary::And | Binary::Or | Binary::Xor => k.mov_u32("0"),
     }
 }
 
-/// `a / b` towards zero, 0 where `b` is 0. `-2⁶³ / -1` wraps: the hardware's division does not say what it gives.
+/// Computes `a / b` rounded towards zero, 0 where `b` is 0. `-2⁶³ / -1` wraps; the hardware's result for it is undefined.
 fn divide(k: &mut Emitter, a: Reg, b: Reg, zero: Reg) -> Reg {
     let minus_one = test(k, "eq", b, -1);
     let below = pick(k, 1, b, zero);
@@ -93,6 +93,7 @@ fn divide(k: &mut Emitter, a: Reg, b: Reg, zero: Reg) -> Reg {
     pick(k, 0, y, zero)
 }
 
+/// Computes `a - b · ⌊a / b⌋`: the result has the sign of `b`.
 fn modulo(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     let zero = test(k, "eq", b, 0);
     fail(k, zero);
@@ -100,14 +101,14 @@ fn modulo(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     let product = two(k, "mul.lo.s64", quotient, b);
     let rest = two(k, "sub.s64", a, product);
     let signs = two(k, "xor.b64", rest, b);
-    let (other, some) = (test(k, "lt", signs, 0), test(k, "ne", rest, 0));
+    let (opposite, inexact) = (test(k, "lt", signs, 0), test(k, "ne", rest, 0));
     let p = k.p();
-    op!(k, "and.pred {p}, {other}, {some}");
-    let moved = two(k, "add.s64", rest, b);
-    pick(k, moved, rest, p)
+    op!(k, "and.pred {p}, {opposite}, {inexact}");
+    let shifted = two(k, "add.s64", rest, b);
+    pick(k, shifted, rest, p)
 }
 
-/// `a` to the `b`, by squaring; truncated towards zero when `b` is negative.
+/// Computes `aᵇ` by squaring, truncated towards zero if `b` is negative.
 fn power(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     let (result, square, rest) = (k.d(), k.d(), k.d());
     let negative = test(k, "lt", b, 0);
@@ -115,7 +116,7 @@ fn power(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     let undefined = k.p();
     op!(k, "and.pred {undefined}, {negative}, {zero}");
     fail(k, undefined);
-    // 1 and -1 have powers of any exponent; what is larger has 0.
+    // Only 1 and -1 have nonzero powers of negative exponents.
     let size = k.d();
     op!(k, "abs.s64 {size}, {a}");
     let unit = test(k, "eq", size, 1);
@@ -124,8 +125,8 @@ fn power(k: &mut Emitter, a: Reg, b: Reg) -> Reg {
     op!(k, "abs.s64 {rest}, {b}");
     let (top, end) = (k.label("POWER"), k.label("POWERED"));
     k.place(&top);
-    let over = test(k, "eq", rest, 0);
-    op!(k, "@{over} bra {end}");
+    let finished = test(k, "eq", rest, 0);
+    op!(k, "@{finished} bra {end}");
     let bit = two(k, "and.b64", rest, 1);
     let odd = test(k, "ne", bit, 0);
     let times = two(k, "mul.lo.s64", result, square);
@@ -148,7 +149,7 @@ pub(super) fn logic(k: &mut Emitter, f: Binary, a: Reg, b: Reg) -> Reg {
             op!(k, "xor.b32 {r}, {a}, {b}");
             op!(k, "xor.b32 {r}, {r}, 1");
         }
-        // The planner refuses these for booleans, as the reference does.
+        // The planner rejects these for booleans, as the reference does.
         Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::GuardedDiv | Binary::Pow => {
             op!(k, "mov.u32 {r}, 0");
         }
@@ -159,9 +160,9 @@ pub(super) fn logic(k: &mut Emitter, f: Binary, a: Reg, b: Reg) -> Reg {
     r
 }
 
-/// `x` as `to`: floats truncate to integers, integers keep the low bits, what is not 0 is true.
-pub(super) fn cast(k: &mut Emitter, to: DType, x: Reg, from: Kind) -> Reg {
-    match (from, Kind::of(to)) {
+/// Converts `x`: floats truncate to integers, integers keep their low bits, nonzero values are true.
+pub(super) fn cast(k: &mut Emitter, dtype: DType, x: Reg, source: Kind) -> Reg {
+    match (source, Kind::of(dtype)) {
         (Kind::B, Kind::B) => x,
         (Kind::F, Kind::B) => {
             let p = math::test(k, "neu", x, imm(0.0));
@@ -171,11 +172,11 @@ pub(super) fn cast(k: &mut Emitter, to: DType, x: Reg, from: Kind) -> Reg {
             let p = test(k, "ne", x, 0);
             as_word(k, p)
         }
-        (Kind::F, Kind::F) => rounded(k, to, x),
+        (Kind::F, Kind::F) => rounded(k, dtype, x),
         (Kind::I, Kind::F) => {
             let f = k.f();
             op!(k, "cvt.rn.f32.s64 {f}, {x}");
-            rounded(k, to, f)
+            rounded(k, dtype, f)
         }
         (Kind::B, Kind::F) => {
             let f = k.f();
@@ -184,9 +185,9 @@ pub(super) fn cast(k: &mut Emitter, to: DType, x: Reg, from: Kind) -> Reg {
         }
         (Kind::F, Kind::I) => {
             let d = truncated(k, x);
-            narrowed(k, to, d)
+            narrowed(k, dtype, d)
         }
-        (Kind::I, Kind::I) => narrowed(k, to, x),
+        (Kind::I, Kind::I) => narrowed(k, dtype, x),
         (Kind::B, Kind::I) => {
             let d = k.d();
             op!(k, "cvt.u64.u32 {d}, {x}");
@@ -195,9 +196,9 @@ pub(super) fn cast(k: &mut Emitter, to: DType, x: Reg, from: Kind) -> Reg {
     }
 }
 
-/// The nearest value of a half type.
-fn rounded(k: &mut Emitter, to: DType, x: Reg) -> Reg {
-    match to {
+/// Rounds to the nearest value of a 16-bit float type; leaves `x` unchanged for other types.
+fn rounded(k: &mut Emitter, dtype: DType, x: Reg) -> Reg {
+    match dtype {
         DType::F16 => {
             let (h, f) = (k.h(), k.f());
             op!(k, "cvt.rn.f16.f32 {h}, {x}");
@@ -218,7 +219,7 @@ fn rounded(k: &mut Emitter, to: DType, x: Reg) -> Reg {
     }
 }
 
-/// Towards zero; NaN is 0; from 2⁶³ on the bits are those of an unsigned integer.
+/// Truncates to an integer. NaN becomes 0; from 2⁶³ on, the bits are those of the unsigned integer.
 fn truncated(k: &mut Emitter, x: Reg) -> Reg {
     let (signed, unsigned) = (k.d(), k.d());
     op!(k, "cvt.rzi.s64.f32 {signed}, {x}");
@@ -229,13 +230,13 @@ fn truncated(k: &mut Emitter, x: Reg) -> Reg {
     pick(k, 0, d, nan)
 }
 
-/// The low bits of an integer, as a type holds them.
-fn narrowed(k: &mut Emitter, to: DType, x: Reg) -> Reg {
-    let bits = 8 * to.size_bytes() as u32;
+/// Wraps an integer to the range of a type.
+fn narrowed(k: &mut Emitter, dtype: DType, x: Reg) -> Reg {
+    let bits = 8 * dtype.size_bytes() as u32;
     if bits == 64 {
         return x;
     }
-    let signed = matches!(to, DType::I8 | DType::I16 | DType::I32);
+    let signed = matches!(dtype, DType::I8 | DType::I16 | DType::I32);
     let d = two(k, "shl.b64", x, 64 - bits);
     two(k, if signed { "shr.s64" } else { "shr.u64" }, d, 64 - bits)
 }

@@ -1,7 +1,7 @@
-//! The product of two matrices whose elements come from sources: block tiles in shared memory, register tiles in threads.
+//! The product of two matrices that [`Source`]s supply: block tiles in shared memory, thread tiles in registers.
 //!
-//! Sums run over the depth in order, whatever the tile, so every tile size of scalar threads gives the same bits. Tiles of tensor
-//! cores are filled by asynchronous copies, a ring of steps ahead of the one that is multiplied (`ring`).
+//! Sums run over the depth in order, whatever the tile, so all tile sizes of scalar threads give the same bits. Tiles for
+//! tensor cores are filled by asynchronous copies into a ring of stages, ahead of the stage that is multiplied (`ring`).
 
 use dlbc_ops::prim::Transform;
 
@@ -16,44 +16,43 @@ mod tensor;
 
 pub(super) use tensor::halves;
 
-/// Sizes of a block's tile and of a thread's.
+/// Tile of a block, and the units that compute it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tile {
-    /// Rows of a block.
+    /// Rows of the result per block.
     pub rows: u32,
-    /// Columns of a block.
+    /// Columns of the result per block.
     pub columns: u32,
-    /// Depth of a step.
+    /// Depth of a stage.
     pub depth: u32,
-    /// What multiplies.
+    /// Arithmetic units that multiply the tile.
     pub units: Units,
 }
 
-/// What multiplies a tile.
+/// Arithmetic units that multiply a tile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Units {
-    /// Threads with so many rows and columns, a multiple of 4.
+    /// Scalar threads. Each computes a square with this many rows and columns, a multiple of 4.
     Scalar(u32),
-    /// Tensor cores, in warps of so many rows and columns.
+    /// Tensor cores. Each warp computes a rectangle of these rows and columns.
     Tensor([u32; 2], Math),
 }
 
-/// What a tensor core makes of float32 operands. Products are exact and sums float32; `u` is the sum of the magnitudes
-/// `|a b|` of an element.
+/// Arithmetic of tensor cores on float32 operands. Products are exact, sums are float32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Math {
-    /// Each operand is two tf32 ones, its upper bits and the upper bits of what is left, and a product three (3xTF32). An
-    /// infinite operand gives NaN.
+    /// 3xTF32: each operand is split into two tf32 values, its upper bits and the upper bits of the remainder, and a product
+    /// takes three multiplications. An infinite operand gives NaN.
     Split,
-    /// Operands rounded to 11 bits.
+    /// Operands are rounded to tf32, 11 bits of precision.
     Tf32,
-    /// Operands rounded to 8 bits.
+    /// Operands are rounded to bfloat16, 8 bits of precision.
     Bf16,
 }
 
 impl Math {
-    /// How far the operands put an element off at most, in `u`: two of half a unit in the last place, and of split ones what
-    /// the fourth product and the bits below both parts would add.
+    /// Returns the bound on an element's error from rounded operands, relative to the sum of its magnitudes `|a b|`: half a
+    /// unit in the last place for each operand; for split operands, the omitted fourth product and the bits below both parts.
     pub const fn error(self) -> f64 {
         match self {
             Math::Split => 1.0 / (1 << 19) as f64,
@@ -64,32 +63,32 @@ impl Math {
 }
 
 impl Tile {
-    /// For few rows.
+    /// Tile for few rows.
     pub const FLAT: Tile = Tile { rows: 16, columns: 64, depth: 16, units: Units::Scalar(4) };
-    /// For most.
+    /// Tile for most products.
     pub const SMALL: Tile = Tile { rows: 64, columns: 64, depth: 16, units: Units::Scalar(4) };
-    /// For large products.
+    /// Tile for large products.
     pub const LARGE: Tile = Tile { rows: 128, columns: 128, depth: 8, units: Units::Scalar(8) };
 
-    /// For tensor cores.
+    /// Returns the tile for tensor cores.
     pub const fn tensor(math: Math) -> Tile {
         Tile { rows: 64, columns: 64, depth: 16, units: Units::Tensor([32, 32], math) }
     }
 
-    /// For large products on tensor cores.
+    /// Returns the tile for large products on tensor cores.
     pub const fn large_tensor(math: Math) -> Tile {
         Tile { rows: 128, columns: 128, depth: 16, units: Units::Tensor([64, 32], math) }
     }
 
-    /// Threads of a block.
+    /// Returns the number of threads per block.
     pub fn threads(self) -> u32 {
         match self.units {
-            Units::Scalar(each) => self.rows / each * (self.columns / each),
+            Units::Scalar(side) => self.rows / side * (self.columns / side),
             Units::Tensor([rows, columns], _) => 32 * (self.rows / rows) * (self.columns / columns),
         }
     }
 
-    /// What tensor cores make of the operands; nothing for scalar threads.
+    /// Returns the arithmetic of the tensor cores; `None` for scalar threads.
     pub fn math(self) -> Option<Math> {
         match self.units {
             Units::Scalar(_) => None,
@@ -97,7 +96,7 @@ impl Tile {
         }
     }
 
-    /// As names have it.
+    /// Returns the tile's part of a kernel's name.
     pub fn name(self) -> String {
         let units = match self.units {
             Units::Scalar(_) => "",
@@ -109,46 +108,46 @@ impl Tile {
     }
 }
 
-/// A second product of the same operands by other parts of them, while they are in shared memory; on tensor cores alone.
+/// A second product of the same operands under other transforms, computed while they are in shared memory. Tensor cores only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Second {
-    /// Parts of the operands.
-    pub parts: [Transform; 2],
-    /// Whether its sums are kept apart for what follows, rather than added to the first's.
-    pub apart: bool,
+pub struct SecondProduct {
+    /// Transforms of the operands, left and right.
+    pub transforms: [Transform; 2],
+    /// Pass the sums to the epilogue as a second operand, rather than add them to those of the first product.
+    pub separate: bool,
 }
 
-impl Second {
-    /// As names have it.
+impl SecondProduct {
+    /// Returns the product's part of a kernel's name.
     pub(super) fn name(self) -> String {
-        let [a, b] = self.parts.map(part_name);
-        format!("_{}_{a}_{b}", if self.apart { "beside" } else { "and" })
+        let [a, b] = self.transforms.map(transform_name);
+        format!("_{}_{a}_{b}", if self.separate { "beside" } else { "and" })
     }
 }
 
-/// Where the elements of a matrix come from. A lane is a row of the left matrix or a column of the right one.
+/// Supplier of a matrix's elements. A lane is a row of the left matrix or a column of the right one.
 pub(super) trait Source {
-    /// Whether neighbours in depth, rather than neighbouring lanes, lie side by side in memory.
+    /// Returns whether neighbours along the depth are adjacent in memory, rather than neighbouring lanes.
     fn depth_first(&self) -> bool;
 
-    /// Whether four neighbours lie side by side from each multiple of 16 bytes on, so that one copy takes them.
-    fn wide(&self) -> bool;
+    /// Returns whether one copy can take four adjacent elements, each group of which starts at a multiple of 16 bytes.
+    fn vectorised(&self) -> bool;
 
-    /// The part of the elements that counts.
-    fn part(&self) -> Transform;
+    /// Returns the transform that is applied to the elements.
+    fn transform(&self) -> Transform;
 
-    /// How many lanes there are.
+    /// Returns the number of lanes.
     fn lanes(&self) -> Reg;
 
-    /// Registers that loads of a lane need; the second says whether it exists.
+    /// Declares the registers that loads of a lane need. The second one tells whether the lane exists.
     fn lane(&self, k: &mut Emitter, lane: Reg) -> Vec<Reg>;
 
-    /// The address of the element at `depth`, and where it exists: `inside`, which says that the depth does, and what the
-    /// source adds. Without `inside` lane and depth are known to exist.
+    /// Returns the address of the element at `depth` and a predicate that tells whether it exists. `inside` tells whether the
+    /// depth exists; without it, lane and depth are known to exist.
     fn address(&self, k: &mut Emitter, lane: &[Reg], depth: Reg, inside: Option<Reg>) -> (Reg, Option<Reg>);
 }
 
-/// The part of the element at `depth`; 0 where it does not exist.
+/// Loads the transformed element at `depth`, 0 if it does not exist.
 pub(super) fn load(
     k: &mut Emitter,
     source: &dyn Source,
@@ -156,36 +155,36 @@ pub(super) fn load(
     depth: Reg,
     inside: Option<Reg>,
 ) -> Reg {
-    if source.part() == Transform::One {
-        let exists = both(k, lane[1], inside);
-        return one(k, exists);
+    if source.transform() == Transform::One {
+        let exists = both_exist(k, lane[1], inside);
+        return one_where(k, exists);
     }
     let (address, exists) = source.address(k, lane, depth, inside);
     let value = load_where(k, address, exists);
-    part(k, source.part(), value)
+    transform(k, source.transform(), value)
 }
 
-/// The depths that a block adds up.
+/// Range of depths that a block sums.
 #[derive(Clone, Copy)]
 pub(super) struct Depths {
-    /// The first.
+    /// First depth.
     pub(super) from: Reg,
-    /// Beyond the last.
+    /// End of the range, exclusive.
     pub(super) to: Reg,
 }
 
 impl Depths {
-    /// Slice `index` of so many depths each, of `all`.
-    pub(super) fn slice(k: &mut Emitter, index: Reg, each: Reg, all: Reg) -> Depths {
+    /// Computes the range of slice `index`; slices have `slice_depth` depths of `depth`, the last one the remainder.
+    pub(super) fn slice(k: &mut Emitter, index: Reg, slice_depth: Reg, depth: Reg) -> Depths {
         let (from, to) = (k.r(), k.r());
-        op!(k, "mul.lo.u32 {from}, {index}, {each}");
-        op!(k, "add.u32 {to}, {from}, {each}");
-        op!(k, "min.u32 {to}, {to}, {all}");
+        op!(k, "mul.lo.u32 {from}, {index}, {slice_depth}");
+        op!(k, "add.u32 {to}, {from}, {slice_depth}");
+        op!(k, "min.u32 {to}, {to}, {depth}");
         Depths { from, to }
     }
 }
 
-/// Loads a float where `exists`, else 0; everywhere without it.
+/// Loads a float if `exists`, else 0; always loads it without a predicate.
 pub(super) fn load_where(k: &mut Emitter, address: Reg, exists: Option<Reg>) -> Reg {
     let value = k.f();
     match exists {
@@ -198,8 +197,8 @@ pub(super) fn load_where(k: &mut Emitter, address: Reg, exists: Option<Reg>) -> 
     value
 }
 
-/// Where the lane and the depth exist.
-pub(super) fn both(k: &mut Emitter, lane: Reg, inside: Option<Reg>) -> Option<Reg> {
+/// Returns the predicate that lane and depth exist; `None` if they are known to.
+pub(super) fn both_exist(k: &mut Emitter, lane: Reg, inside: Option<Reg>) -> Option<Reg> {
     inside.map(|inside| {
         let exists = k.p();
         op!(k, "and.pred {exists}, {inside}, {lane}");
@@ -207,30 +206,30 @@ pub(super) fn both(k: &mut Emitter, lane: Reg, inside: Option<Reg>) -> Option<Re
     })
 }
 
-/// The part of a loaded element; elements that do not exist are 0 in every part.
-pub(super) fn part(k: &mut Emitter, part: Transform, value: Reg) -> Reg {
-    match part {
+/// Applies an operand transform to a loaded element. Every transform but `One` keeps 0, the value of missing elements.
+pub(super) fn transform(k: &mut Emitter, transform: Transform, value: Reg) -> Reg {
+    match transform {
         Transform::Id => value,
         Transform::Abs => math::unary(k, "abs.f32", value),
         Transform::Pos => math::binary(k, "max.NaN.f32", value, imm(0.0)),
         Transform::Neg => math::binary(k, "min.NaN.f32", value, imm(0.0)),
         Transform::Square => math::binary(k, "mul.rn.f32", value, value),
-        // Whoever loads takes 1, which needs no element.
+        // Sources of `One` load nothing; see `load`.
         Transform::One => value,
     }
 }
 
-/// 1 where `exists`, else 0; 1 everywhere without it.
-fn one(k: &mut Emitter, exists: Option<Reg>) -> Reg {
+/// Returns 1 if `exists`, else 0; always 1 without a predicate.
+fn one_where(k: &mut Emitter, exists: Option<Reg>) -> Reg {
     match exists {
         Some(p) => math::pick(k, imm(1.0), imm(0.0), p),
         None => math::unary(k, "mov.f32", imm(1.0)),
     }
 }
 
-/// As names have it.
-pub(super) fn part_name(part: Transform) -> &'static str {
-    match part {
+/// Returns the name of an operand transform in kernel names.
+pub(super) fn transform_name(transform: Transform) -> &'static str {
+    match transform {
         Transform::Id => "id",
         Transform::Abs => "abs",
         Transform::Pos => "pos",
@@ -240,64 +239,68 @@ pub(super) fn part_name(part: Transform) -> &'static str {
     }
 }
 
-/// What a thread has at the end: sums by row and column, and the global indices of those.
+/// Result of a product in a thread: sums, and the global indices of their rows and columns.
 pub(super) struct Sums {
     /// Global row indices.
     pub(super) rows: Vec<Reg>,
     /// Global column indices.
     pub(super) columns: Vec<Reg>,
-    /// By row, then column.
+    /// Sums by row, then by column.
     pub(super) values: Vec<Vec<Reg>>,
-    /// Those of a second product that is kept apart.
+    /// Sums of a separate second product.
     pub(super) second: Option<Vec<Vec<Reg>>>,
 }
 
 impl Sums {
-    /// The sums of an element.
+    /// Returns the sums of an element: one, or two with a separate second product.
     pub(super) fn at(&self, row: usize, column: usize) -> Vec<Reg> {
         std::iter::once(&self.values).chain(&self.second).map(|values| values[row][column]).collect()
     }
 }
 
-/// Where a thread stands in the tile, and where it reads.
-struct Place {
+/// Position of a thread in the tile, and the shared addresses that it reads.
+struct Position {
+    /// First row.
     rows: Reg,
+    /// First column.
     columns: Reg,
-    /// Byte addresses in shared memory of its first elements at depth 0.
+    /// Byte addresses of its first elements of both operands at depth 0.
     reads: [Reg; 2],
 }
 
-/// Emits the whole product for the block whose first row and column are given.
+/// Emits the whole product of the block that begins at row and column `start`.
 pub(super) fn multiply(
     k: &mut Emitter,
-    (tile, second): (Tile, Option<Second>),
+    (tile, second): (Tile, Option<SecondProduct>),
     sources: (&dyn Source, &dyn Source),
     start: (Reg, Reg),
     depths: Depths,
 ) -> Sums {
     match tile.units {
-        Units::Scalar(each) => staged::multiply(k, tile, each, sources, start, depths),
+        Units::Scalar(side) => staged::multiply(k, tile, side, sources, start, depths),
         Units::Tensor(warp, math) => ring::multiply(k, tile, (warp, math, second), sources, start, depths),
     }
 }
 
-/// How a thread shares in bringing one operand: `wide` elements at a time, all threads side by side along what lies side by
-/// side in memory.
+/// A thread's share in copying one operand's tile to shared memory. Neighbouring threads copy adjacent elements.
 struct Share {
-    /// Registers of each lane that the thread brings.
+    /// Lane registers (see [`Source::lane`]) of each lane that the thread copies.
     lanes: Vec<Vec<Reg>>,
-    /// Depths within a step, beside the lanes (one of both has a single entry).
+    /// Depths within a stage. The thread copies every depth of every lane; one of both lists has a single entry.
     depths: Vec<Reg>,
-    /// Byte address in shared memory of the first element, and the step to each next one.
+    /// Byte address of the first element in shared memory.
     first: Reg,
+    /// Distance to each next element, in bytes.
     step: u32,
-    /// The first lane.
+    /// Global index of the first lane.
     lane: Reg,
 }
 
-/// Words from a depth to the next, and from a lane to the next.
+/// Strides of a tile in shared memory along depth and lanes, in words.
 type Pitch = [u32; 2];
 
+/// Assigns the thread its share of an operand whose tile has `extent` lanes from `start` on and lies at `base` in shared memory;
+/// each copy takes `width` elements.
 fn share(
     k: &mut Emitter,
     tile: Tile,
@@ -315,7 +318,7 @@ fn share(
     if width > 1 {
         op!(k, "shl.b32 {low}, {low}, {}", width.trailing_zeros());
     }
-    let apart = tile.threads() / fast;
+    let lane_step = tile.threads() / fast;
     let (depth, lane) = if source.depth_first() { (low, high) } else { (high, low) };
     let smem = k.mov_u32("smem");
     op!(k, "mad.lo.u32 {first}, {depth}, {}, {smem}", pitch[0] * 4);
@@ -325,30 +328,30 @@ fn share(
     }
     let global = k.r();
     op!(k, "add.u32 {global}, {start}, {lane}");
-    let moved = |k: &mut Emitter, from: Reg, i: u32| {
+    let shifted = |k: &mut Emitter, from: Reg, i: u32| {
         if i == 0 {
             return from;
         }
         let r = k.r();
-        op!(k, "add.u32 {r}, {from}, {}", i * apart);
+        op!(k, "add.u32 {r}, {from}, {}", i * lane_step);
         r
     };
     if source.depth_first() {
         let lanes = (0..count)
             .map(|i| {
-                let lane = moved(k, global, i);
+                let lane = shifted(k, global, i);
                 source.lane(k, lane)
             })
             .collect();
-        Share { lanes, depths: vec![depth], first, step: apart * pitch[1] * 4, lane: global }
+        Share { lanes, depths: vec![depth], first, step: lane_step * pitch[1] * 4, lane: global }
     } else {
-        let depths = (0..count).map(|i| moved(k, depth, i)).collect();
+        let depths = (0..count).map(|i| shifted(k, depth, i)).collect();
         let lanes = vec![source.lane(k, global)];
-        Share { lanes, depths, first, step: apart * pitch[0] * 4, lane: global }
+        Share { lanes, depths, first, step: lane_step * pitch[0] * 4, lane: global }
     }
 }
 
-/// The sum of one element, by one thread.
+/// Computes the sum of one element in one thread.
 pub(super) fn dot(
     k: &mut Emitter,
     (a, b): (&dyn Source, &dyn Source),

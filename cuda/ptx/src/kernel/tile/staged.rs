@@ -1,10 +1,12 @@
-//! Threads load a step of both operands into registers while the one before is multiplied, and store it when that is done.
+//! Software pipelining for scalar threads: they load the next stage of both operands into registers while they multiply the
+//! current one, and then store it to shared memory.
 
 use super::{Depths, Share, Source, Sums, Tile, load, scalar, share};
 use crate::emit::{Emitter, Reg};
 use crate::op;
 
 impl Share {
+    /// Loads the thread's elements of the stage from depth `at` on, 0 from `limit` on.
     fn load(&self, k: &mut Emitter, source: &dyn Source, at: Reg, limit: Reg) -> Vec<Reg> {
         let mut values = vec![];
         for depth in &self.depths {
@@ -18,6 +20,7 @@ impl Share {
         values
     }
 
+    /// Stores the elements to shared memory.
     fn store(&self, k: &mut Emitter, values: &[Reg]) {
         for (i, v) in values.iter().enumerate() {
             op!(k, "st.shared.f32 [{}+{}], {v}", self.first, i as u32 * self.step);
@@ -25,11 +28,11 @@ impl Share {
     }
 }
 
-/// The product by threads of `each` by `each` elements.
+/// Emits the product by threads of `side` by `side` elements.
 pub(super) fn multiply(
     k: &mut Emitter,
     tile: Tile,
-    each: u32,
+    side: u32,
     (a, b): (&dyn Source, &dyn Source),
     (row, column): (Reg, Reg),
     depths: Depths,
@@ -38,9 +41,9 @@ pub(super) fn multiply(
     let b_base = k.shared(tile.depth * scalar::pitch(tile.columns) * 4);
     let a_share = share(k, tile, a, (tile.rows, row), 1, (a_base, [scalar::pitch(tile.rows), 1]));
     let b_share = share(k, tile, b, (tile.columns, column), 1, (b_base, [scalar::pitch(tile.columns), 1]));
-    let (place, values) = scalar::begin(k, tile, each);
+    let (position, values) = scalar::begin(k, tile, side);
 
-    // Each turn stores what was loaded, fetches the next step and multiplies meanwhile.
+    // Each iteration stores the loaded stage, loads the next one and multiplies meanwhile.
     let at = k.mov_u32(&depths.from.to_string());
     let mut a_next = a_share.load(k, a, at, depths.to);
     let mut b_next = b_share.load(k, b, at, depths.to);
@@ -57,7 +60,7 @@ pub(super) fn multiply(
     op!(k, "add.u32 {at}, {at}, {}", tile.depth);
     a_next = a_share.load(k, a, at, depths.to);
     b_next = b_share.load(k, b, at, depths.to);
-    scalar::step(k, tile, each, &place, [a_base, b_base], &values);
+    scalar::step(k, tile, side, &position, [a_base, b_base], &values);
     for (h, v) in held.iter().zip(a_next.iter().chain(&b_next)) {
         op!(k, "mov.f32 {h}, {v}");
     }
@@ -65,7 +68,7 @@ pub(super) fn multiply(
     let more = k.p();
     op!(k, "setp.lt.u32 {more}, {at}, {}", depths.to);
     op!(k, "@{more} bra {top}");
-    let rows = scalar::places(k, row, place.rows, tile.rows, each);
-    let columns = scalar::places(k, column, place.columns, tile.columns, each);
+    let rows = scalar::indices(k, row, position.rows, tile.rows, side);
+    let columns = scalar::indices(k, column, position.columns, tile.columns, side);
     Sums { rows, columns, values, second: None }
 }
