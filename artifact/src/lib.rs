@@ -2,7 +2,7 @@
 //!
 //! Every primitive lowers to standard operators of opset 17 (`lowering`, one file per primitive), so that any ONNX runtime
 //! runs both. An artifact has a node for each primitive: an ONNX operator, or a call of a local function of domain `dlbc`. The
-//! node's metadata hold the primitive, and [`read`] goes by the metadata alone. An export has no local functions, and computes
+//! node's metadata hold the primitive, and [`read()`] goes by the metadata alone. An export has no local functions, and computes
 //! the seed in the graph.
 
 mod export;
