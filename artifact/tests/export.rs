@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use common::{Run, difference, dim, expected, input_values, onnx_runtime, python, ty, values};
 use dlbc_artifact::{ExportOptions, ExportStart, ExportTarget, TARGET_INPUT, export, export_metadata};
-use dlbc_ops::prim::{Builder, Transform};
+use dlbc_ops::prim::{Builder, Factor};
 use dlbc_ops::program::{Info, InputInfo, LedgerEntry, Output, Program, SEED, SeedSign, TrackKind};
 use dlbc_ops::tensor::{Bindings, DType, Dim, Shape, Tensor, TensorType};
 
@@ -26,12 +26,12 @@ fn linear(shape: &str) -> Program {
     };
     let weight = if rank == 0 { b.constant("w1", Tensor::from_f32(&[1, 1], &[2.0])) } else { weight };
     let flat = b.reshape(x, &matrix);
-    let y = b.matmul((flat, Transform::Id, false), (weight, Transform::Id, false));
+    let y = b.matmul(flat, weight);
     let y = b.reshape(y, &shape);
     let seed_type = b.ty(y);
     let seed = b.input(SEED, seed_type);
     let r = b.reshape(seed, &matrix);
-    let r = b.matmul((r, Transform::Id, false), (weight, Transform::Id, true));
+    let r = b.matmul(r, Factor::transposed(weight));
     let r = b.reshape(r, &shape);
     let r = b.mul(r, x);
     let total = b.total(r);

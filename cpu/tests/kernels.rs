@@ -5,7 +5,9 @@
 use dlbc_backend::{AsViews, Backend, Outputs, ReferenceBackend, RunControl, SessionOptions, Tensors};
 use dlbc_cpu::CpuBackend;
 use dlbc_ops::graph::{Graph, Value};
-use dlbc_ops::prim::{self, Binary, Builder, ConvGeometry, Prim, Reduction, Transform, Unary, Window};
+use dlbc_ops::prim::{
+    self, Binary, Builder, ConvGeometry, Factor, Prim, Reduction, Transform, Unary, Window,
+};
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Tensor, TensorType};
 
@@ -255,7 +257,7 @@ fn products_with_a_matrix() {
                 let (x, r) = (case.input("x", x), case.input("r", r));
                 let b = &mut case.builder;
                 let (weight, bias) = (b.constant("w", weight), b.constant("b", bias));
-                let y = b.matmul((x, Transform::Id, false), (weight, part, turned));
+                let y = b.matmul(x, Factor::transformed(weight, part).transpose_if(turned));
                 let y = b.plus(y, bias);
                 let y = if part == Transform::Abs { b.guarded_div(r, y) } else { b.mul(y, r) };
                 case.check(&format!("{rows}x{k}x{n} {turned} {part:?}"), &[y]);
@@ -280,7 +282,7 @@ fn products_of_rows_most_of_which_are_zero() {
             let x = case.input("x", Tensor::from_f32(&[rows, k], &values));
             let b = &mut case.builder;
             let (weight, bias) = (b.constant("w", weight), b.constant("b", bias));
-            let y = b.matmul((x, Transform::Id, false), (weight, Transform::Abs, false));
+            let y = b.matmul(x, Factor::transformed(weight, Transform::Abs));
             let y = b.plus(y, bias);
             case.check(&format!("{live} of {rows}x{k}x{n}"), &[y]);
         }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use dlbc_backend::BackendError;
 use dlbc_ops::graph::{Body, Graph, Value};
 use dlbc_ops::prim::{
-    self, AttentionGeometry, AttentionPart, Binary, Builder, Prim, Reduction, Transform, Unary,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, Factor, Prim, Reduction, Transform, Unary,
 };
 
 use crate::hoist::hoist;
@@ -50,41 +50,13 @@ pub(crate) fn expand(graph: &Graph<Prim>) -> Result<Graph<Prim>, BackendError> {
     Ok(b.finish())
 }
 
-/// An operand of a matrix product.
-#[derive(Clone, Copy)]
-struct Matrix {
-    value: Value,
-    transform: Transform,
-    transposed: bool,
-}
-
-impl Matrix {
-    fn new(value: Value) -> Matrix {
-        Matrix { value, transform: Transform::Id, transposed: false }
-    }
-
-    /// The magnitudes of a value.
-    fn abs(value: Value) -> Matrix {
-        Matrix { transform: Transform::Abs, ..Matrix::new(value) }
-    }
-
-    fn transposed(self) -> Matrix {
-        Matrix { transposed: true, ..self }
-    }
-}
-
-fn product(b: &mut Builder, x: Matrix, y: Matrix) -> Value {
-    let matmul = prim::MatMul { a: x.transform, b: y.transform, ta: x.transposed, tb: y.transposed };
-    b.add(matmul, &[x.value, y.value])
-}
-
 fn binary(b: &mut Builder, op: Binary, x: Value, y: Value) -> Value {
     b.add(Prim::Binary(op), &[x, y])
 }
 
 /// Builds `softmax(scale · q kᵀ + mask)`; with `guard`, a row whose scores are all -∞ has weights 0.
 fn weights(b: &mut Builder, geometry: AttentionGeometry, q: Value, k: Value, mask: Option<Value>) -> Value {
-    let scores = product(b, Matrix::new(q), Matrix::new(k).transposed());
+    let scores = b.matmul(q, Factor::transposed(k));
     let scale = b.scalar_like(f64::from(geometry.scale), scores);
     let mut scores = binary(b, Binary::Mul, scores, scale);
     if let Some(mask) = mask {
@@ -104,7 +76,7 @@ fn weights(b: &mut Builder, geometry: AttentionGeometry, q: Value, k: Value, mas
 
 fn attention(b: &mut Builder, geometry: AttentionGeometry, inputs: &[Value]) -> Value {
     let p = weights(b, geometry, inputs[0], inputs[1], inputs.get(3).copied());
-    product(b, Matrix::new(p), Matrix::new(inputs[2]))
+    b.matmul(p, inputs[2])
 }
 
 /// Builds one output of `Prim::AttentionShare`. The relevance `f = p ⊙ ((r ⊘ p|v|) |v|ᵀ)` flows through the weights; each weight
@@ -118,7 +90,7 @@ fn share(
 ) -> Value {
     let [q, k, v, r] = [inputs[0], inputs[1], inputs[2], inputs[3]];
     let p = weights(b, geometry, q, k, inputs.get(4).copied());
-    let z = product(b, Matrix::new(p), Matrix::abs(v));
+    let z = b.matmul(p, Factor::transformed(v, Transform::Abs));
     let ratio = binary(b, Binary::GuardedDiv, r, z);
     let scaled = |b: &mut Builder, factor: f64, x: Value| {
         let factor = b.scalar_like(factor, x);
@@ -129,21 +101,21 @@ fn share(
         binary(b, Binary::Mul, size, ratio)
     };
     if part == AttentionPart::Value {
-        let ratio = product(b, Matrix::new(p).transposed(), Matrix::new(ratio));
+        let ratio = b.matmul(Factor::transposed(p), ratio);
         let relevance = times_magnitude(b, v, ratio);
         return scaled(b, f64::from(value), relevance);
     }
-    let through = product(b, Matrix::new(ratio), Matrix::abs(v).transposed());
+    let through = b.matmul(ratio, Factor::transformed(v, Transform::Abs).transpose());
     let through = binary(b, Binary::Mul, p, through);
     let weight = scaled(b, 1.0 - f64::from(value), through);
-    let all = product(b, Matrix::abs(q), Matrix::abs(k).transposed());
+    let all = b.matmul(Factor::transformed(q, Transform::Abs), Factor::transformed(k, Transform::Abs).transpose());
     match part {
         AttentionPart::Query | AttentionPart::Key => {
             let ratio = binary(b, Binary::GuardedDiv, weight, all);
             let (operand, ratio) = if part == AttentionPart::Query {
-                (q, product(b, Matrix::new(ratio), Matrix::abs(k)))
+                (q, b.matmul(ratio, Factor::transformed(k, Transform::Abs)))
             } else {
-                (k, product(b, Matrix::new(ratio).transposed(), Matrix::abs(q)))
+                (k, b.matmul(Factor::transposed(ratio), Factor::transformed(q, Transform::Abs)))
             };
             let relevance = times_magnitude(b, operand, ratio);
             scaled(b, 0.5, relevance)

@@ -6,8 +6,8 @@ mod common;
 
 use common::*;
 use dlbc_ops::prim::{
-    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, PadMode, Prim, Reduction, Scan,
-    Transform, Unary, Window,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, ConvGeometry, Factor, PadMode, Prim, Reduction,
+    Scan, Transform, Unary, Window,
 };
 use dlbc_ops::program::Output;
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor};
@@ -581,22 +581,22 @@ fn attention_in_pieces() {
         ];
         check(&format!("attention in pieces, {case}"), &inputs, 2e-6, |b, v| {
             let [q, k, value, g, rows, columns] = *v else { panic!("six inputs") };
-            let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
+            let scores = b.matmul(q, Factor::transposed(k));
             let scores = b.binary(Binary::Add, scores, columns);
             let scores = b.mul(scores, rows);
             let p = b.add(prim::Softmax { axis: 2 }, &[scores]);
-            let back = b.matmul((g, Transform::Id, false), (value, Transform::Id, true));
+            let back = b.matmul(g, Factor::transposed(value));
             let flow = b.mul(back, p);
-            let sum = b.reduce(Reduction::Sum, flow, &[2], true);
+            let sum = b.reduce_keepdims(Reduction::Sum, flow, &[2]);
             let all = b.mul(p, sum);
             let derivative = b.minus(flow, all);
             match case {
-                0 => b.matmul((p, Transform::Id, false), (value, Transform::Abs, false)),
-                1 => b.matmul((derivative, Transform::Id, false), (k, Transform::Id, false)),
-                2 => b.matmul((derivative, Transform::Id, true), (q, Transform::Id, false)),
-                3 => b.matmul((q, Transform::Id, true), (derivative, Transform::Id, false)),
-                4 => b.matmul((value, Transform::Id, true), (p, Transform::Id, true)),
-                _ => b.reduce(Reduction::Sum, flow, &[1, 2], false),
+                0 => b.matmul(p, Factor::transformed(value, Transform::Abs)),
+                1 => b.matmul(derivative, k),
+                2 => b.matmul(Factor::transposed(derivative), q),
+                3 => b.matmul(Factor::transposed(q), derivative),
+                4 => b.matmul(Factor::transposed(value), Factor::transposed(p)),
+                _ => b.reduce(Reduction::Sum, flow, &[1, 2]),
             }
         });
     }

@@ -73,7 +73,7 @@ fn expert_totals(
         let rank = b.ty(v).rank();
         let expert_axis = product.axis_from_end.map(|k| rank - k);
         let axes: Vec<usize> = (0..rank).filter(|axis| Some(*axis) != expert_axis).collect();
-        let v = b.reduce(Reduction::Sum, v, &axes, false);
+        let v = b.reduce(Reduction::Sum, v, &axes);
         b.reshape(v, &vector)
     };
     ExpertTotals { relevance: sum_by_expert(b, received), tokens: sum_by_expert(b, routed) }

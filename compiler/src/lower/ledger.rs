@@ -99,7 +99,7 @@ pub(super) fn add_heads(
     let mut add = |entry: LedgerEntry, v: Value| {
         let ty = b.ty(v);
         if ty.rank() == 4 {
-            let by_head = b.reduce(Reduction::Sum, v, &[0, 2, 3], false);
+            let by_head = b.reduce(Reduction::Sum, v, &[0, 2, 3]);
             b.graph_mut().add_output(row.output(entry), by_head);
         }
     };

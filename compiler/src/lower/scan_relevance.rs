@@ -162,7 +162,7 @@ fn unpack(
                 b.reshape(part, &Shape([vec![time.clone()], shape.0.clone()].concat()))
             }
             _ => {
-                let sum = b.reduce(Reduction::Sum, part, &[0], false);
+                let sum = b.reduce(Reduction::Sum, part, &[0]);
                 b.reshape(sum, shape)
             }
         };

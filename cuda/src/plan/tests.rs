@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{
-    self, AttentionGeometry, AttentionPart, Binary, Builder, Prim, Reduction, Scan, Transform, Unary,
+    self, AttentionGeometry, AttentionPart, Binary, Builder, Factor, Prim, Reduction, Scan, Transform, Unary,
 };
 use dlbc_ops::program::{Output, SEED, TrackKind};
 use dlbc_ops::tensor::{DType, Dim, Shape, Tensor, TensorType};
@@ -78,21 +78,21 @@ fn pieces(tokens: usize) -> Graph<Prim> {
     let dims = [2, tokens, 32];
     let [q, k, v] = ["q", "k", "v"].map(|name| input(&mut b, name, &dims));
     let r = input(&mut b, SEED, &dims);
-    let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
+    let scores = b.matmul(q, Factor::transposed(k));
     let scores = b.scale(scores, 0.25);
     let p = b.add(prim::Softmax { axis: 2 }, &[scores]);
-    let y = b.matmul((p, Transform::Id, false), (v, Transform::Id, false));
+    let y = b.matmul(p, v);
     b.graph_mut().add_output("y", y);
-    let back = b.matmul((r, Transform::Id, false), (v, Transform::Id, true));
+    let back = b.matmul(r, Factor::transposed(v));
     let flow = b.mul(back, p);
-    let sum = b.reduce(Reduction::Sum, flow, &[2], true);
+    let sum = b.reduce_keepdims(Reduction::Sum, flow, &[2]);
     let all = b.mul(p, sum);
     let derivative = b.minus(flow, all);
     for (name, relevance) in [
-        ("q", b.matmul((derivative, Transform::Id, false), (k, Transform::Id, false))),
-        ("k", b.matmul((derivative, Transform::Id, true), (q, Transform::Id, false))),
-        ("v", b.matmul((p, Transform::Id, true), (r, Transform::Id, false))),
-        ("transposed", b.matmul((q, Transform::Id, true), (derivative, Transform::Id, false))),
+        ("q", b.matmul(derivative, k)),
+        ("k", b.matmul(Factor::transposed(derivative), q)),
+        ("v", b.matmul(Factor::transposed(p), r)),
+        ("transposed", b.matmul(Factor::transposed(q), derivative)),
     ] {
         b.graph_mut().add_output(Output::relevance(TrackKind::Single, name), relevance);
     }
@@ -112,9 +112,9 @@ fn pieces_of_an_attention_and_their_derivatives_are_computed_tile_by_tile() {
 fn scores_that_another_node_reads_are_stored() {
     let mut b = Builder::new();
     let [q, k] = ["q", "k"].map(|name| input(&mut b, name, &[64, 32]));
-    let scores = b.matmul((q, Transform::Id, false), (k, Transform::Id, true));
+    let scores = b.matmul(q, Factor::transposed(k));
     let p = b.add(prim::Softmax { axis: 1 }, &[scores]);
-    let y = b.matmul((p, Transform::Id, false), (k, Transform::Id, false));
+    let y = b.matmul(p, k);
     b.graph_mut().add_output("y", y);
     b.graph_mut().add_output("p", p);
     b.ok().unwrap();
@@ -137,7 +137,7 @@ fn recurrence(steps: usize) -> Graph<Prim> {
         let mut next = x;
         for _ in 0..3 {
             let w = input(&mut step, "w", &[8, 8]);
-            let gate = step.matmul((h, Transform::Id, false), (w, Transform::Id, true));
+            let gate = step.matmul(h, Factor::transposed(w));
             let sum = step.add(Prim::Binary(Binary::Add), &[next, gate]);
             next = step.add(Prim::Unary(Unary::Tanh), &[sum]);
         }
@@ -179,9 +179,9 @@ fn nodes_that_depend_on_sequences_only_are_computed_for_all_steps_at_once() {
     let mut step = Builder::new();
     let (h, e) = (input(&mut step, "h", &[2, 8]), input(&mut step, "x", &[2, 6]));
     let [w, u] = [8, 6].map(|rows| input(&mut step, "w", &[rows, 8]));
-    let input_term = step.matmul((e, Transform::Id, false), (u, Transform::Abs, false));
+    let input_term = step.matmul(e, Factor::transformed(u, Transform::Abs));
     let input_term = step.add(Prim::Unary(Unary::Tanh), &[input_term]);
-    let state_term = step.matmul((h, Transform::Id, false), (w, Transform::Id, false));
+    let state_term = step.matmul(h, w);
     let next = step.add(Prim::Binary(Binary::Add), &[input_term, state_term]);
     step.graph_mut().add_output(Output::value("next"), next);
     let y = b.add(Prim::Scan(Scan::from_step(step.finish(), 1, true).0), &[h0, x, weights[0], weights[1]]);

@@ -5,7 +5,7 @@ use super::read::{Reader, Reading, resolve};
 use super::role::Role;
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Reduction};
+use crate::prim::{Builder, Reduce, Reduction};
 
 /// Index of the first extremum along an axis, int64.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,7 +25,7 @@ impl Operator for Arg {
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
         let kind = if self.max { Reduction::ArgMax } else { Reduction::ArgMin };
-        vec![b.reduce(kind, inputs[0], &[self.axis], self.keep)]
+        vec![b.add(Reduce { kind, axes: vec![self.axis], keep: self.keep }, &[inputs[0]])]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {

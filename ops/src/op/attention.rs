@@ -13,7 +13,7 @@ use super::{
 };
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Transform, Unary};
+use crate::prim::{self, AttentionGeometry, AttentionPart, Binary, Builder, Factor, Unary};
 use crate::tensor::{DType, Dim, Shape};
 
 /// Attention of all heads. Operands: q, k, v, mask (optional).
@@ -45,7 +45,7 @@ impl AttentionMap for Attention {
     }
 
     fn weights(&self, b: &mut Builder, site: &Site) -> Value {
-        let scores = b.matmul((site.inputs[0], Transform::Id, false), (site.inputs[1], Transform::Id, true));
+        let scores = b.matmul(site.inputs[0], Factor::transposed(site.inputs[1]));
         let mut scores = b.scale(scores, f64::from(self.geometry.scale));
         if let Some(mask) = site.inputs.get(3) {
             scores = b.plus(scores, *mask);

@@ -18,19 +18,19 @@ pub struct CumSum {
 }
 
 impl CumSum {
-    /// Builds `x · T` with `T[i, j] = 1` if sum `j` includes element `i`, or its adjoint `x · Tᵀ`.
-    fn product(&self, b: &mut Builder, x: Value, adjoint: bool) -> Value {
+    /// Builds `x · T` with `T[i, j] = 1` if sum `j` includes element `i`.
+    fn product(&self, b: &mut Builder, x: Value) -> Value {
         let shape = b.ty(x).shape;
         let n = shape.0.last().cloned().unwrap_or_default();
         let to = b.add(prim::Iota { len: n.clone() }, &[]);
         let from = b.reshape(to, &Shape(vec![n.clone(), Dim::known(1)]));
-        let (lower, upper) = if self.reverse != adjoint { (to, from) } else { (from, to) };
+        let (lower, upper) = if self.reverse { (to, from) } else { (from, to) };
         let f = if self.exclusive { Binary::Less } else { Binary::LessOrEqual };
         let included = b.binary(f, lower, upper);
         let triangle = b.cast(included, b.ty(x).dtype);
         let rows = shape.0[..shape.rank() - 1].iter().fold(Dim::known(1), |m, d| &m * d);
         let matrix = b.reshape(x, &Shape(vec![rows, n]));
-        let y = b.matmul((matrix, Transform::Id, false), (triangle, Transform::Id, false));
+        let y = b.matmul(matrix, triangle);
         b.reshape(y, &shape)
     }
 }
@@ -42,7 +42,7 @@ impl Operator for CumSum {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        vec![self.product(b, inputs[0], false)]
+        vec![self.product(b, inputs[0])]
     }
 
     fn role(&self, _: &[bool]) -> Role<'_> {
@@ -56,11 +56,11 @@ impl LinearMap for CumSum {
     }
 
     fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Transform) -> Value {
-        self.product(b, x, false)
+        self.product(b, x)
     }
 
     fn transpose(&self, b: &mut Builder, _: &Site, s: Value, _: Transform) -> Value {
-        self.product(b, s, true)
+        CumSum { reverse: !self.reverse, ..self.clone() }.product(b, s)
     }
 
     fn bias(&self, _: &mut Builder, _: &Site) -> Option<Value> {

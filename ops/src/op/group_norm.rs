@@ -4,7 +4,7 @@
 //! `[c]`.
 
 use super::Operator;
-use super::layer_norm::standardise;
+use super::layer_norm::{divide_by_root_mean_square, subtract_mean};
 use super::read::Reader;
 use super::role::Role;
 use crate::OpError;
@@ -34,7 +34,8 @@ impl Operator for GroupNorm {
         let groups = self.groups.map_or(channels.clone(), |g| Dim::known(g as i64));
         let per_group = shape.0[1..].iter().fold(Dim::known(1), |n, d| &n * d).floor_div(&groups);
         let flat = b.reshape(x, &Shape(vec![shape.0[0].clone(), groups, per_group]));
-        let flat = standardise(b, flat, &[2], f64::from(self.epsilon), true);
+        let flat = subtract_mean(b, flat, &[2]);
+        let flat = divide_by_root_mean_square(b, flat, &[2], f64::from(self.epsilon));
         let y = b.reshape(flat, &shape);
         let mut by_channel = vec![Dim::known(1); shape.rank()];
         by_channel[1] = channels;

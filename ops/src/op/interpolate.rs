@@ -32,7 +32,7 @@ impl Interpolate {
             let w = transformed_weights(b, w, transform, after);
             y = b.add(prim::Gather { axis: *axis }, &[y, at]);
             y = b.mul(y, w);
-            y = b.reduce(Reduction::Sum, y, &[taps], false);
+            y = b.reduce(Reduction::Sum, y, &[taps]);
         }
         y
     }

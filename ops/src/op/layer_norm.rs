@@ -28,7 +28,8 @@ impl Operator for LayerNorm {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        let mut y = standardise(b, inputs[0], &self.axes, f64::from(self.epsilon), self.centre);
+        let mut y = if self.centre { subtract_mean(b, inputs[0], &self.axes) } else { inputs[0] };
+        y = divide_by_root_mean_square(b, y, &self.axes, f64::from(self.epsilon));
         if let Some(scale) = inputs.get(1) {
             y = b.mul(y, *scale);
         }
@@ -43,25 +44,27 @@ impl Operator for LayerNorm {
     }
 }
 
-/// Builds `(x - mean) / √(mean((x - mean)²) + epsilon)` over `axes`; the mean is subtracted only if `centre` is true.
-pub(super) fn standardise(b: &mut Builder, x: Value, axes: &[usize], epsilon: f64, centre: bool) -> Value {
-    let mean = |b: &mut Builder, v: Value| {
-        let count = axes.iter().fold(crate::tensor::Dim::known(1), |n, a| &n * b.ty(v).dim(*a));
-        let sum = b.reduce(Reduction::Sum, v, axes, true);
-        super::reduce::divide_by(b, sum, &count)
-    };
-    let x = if centre {
-        let m = mean(b, x);
-        b.minus(x, m)
-    } else {
-        x
-    };
+/// Builds the mean over `axes`, which stay with dimension 1.
+fn mean(b: &mut Builder, x: Value, axes: &[usize]) -> Value {
+    let count = axes.iter().fold(crate::tensor::Dim::known(1), |n, a| &n * b.ty(x).dim(*a));
+    let sum = b.reduce_keepdims(Reduction::Sum, x, axes);
+    super::reduce::divide_by(b, sum, &count)
+}
+
+/// Builds `x - mean(x)` over `axes`.
+pub(super) fn subtract_mean(b: &mut Builder, x: Value, axes: &[usize]) -> Value {
+    let mean = mean(b, x, axes);
+    b.minus(x, mean)
+}
+
+/// Builds `x / √(mean(x²) + epsilon)` over `axes`.
+pub(super) fn divide_by_root_mean_square(b: &mut Builder, x: Value, axes: &[usize], epsilon: f64) -> Value {
     let square = b.mul(x, x);
-    let var = mean(b, square);
-    let eps = b.scalar_like(epsilon, x);
-    let var = b.plus(var, eps);
-    let std = b.unary(Unary::Sqrt, var);
-    b.binary(Binary::Div, x, std)
+    let mean_square = mean(b, square, axes);
+    let epsilon = b.scalar_like(epsilon, x);
+    let stabilized = b.plus(mean_square, epsilon);
+    let root = b.unary(Unary::Sqrt, stabilized);
+    b.binary(Binary::Div, x, root)
 }
 
 /// Returns the readers of `LayerNormalization`, `RMSNormalization` and `MeanVarianceNormalization`.

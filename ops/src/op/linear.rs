@@ -8,7 +8,7 @@ use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Transform};
+use crate::prim::{Builder, Factor, Transform};
 use crate::tensor::{Dim, Shape};
 
 /// Linear layer. Operands: x, W, b (optional).
@@ -19,22 +19,9 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// Builds `x · W` with transformed weights, or its adjoint, for any number of leading axes.
-    fn product(&self, b: &mut Builder, x: Value, w: Value, transform: Transform, adjoint: bool) -> Value {
-        let shape = b.ty(x).shape;
-        // Leading axes are merged: engines compute products of two matrices fastest.
-        let matrix = if shape.rank() == 2 {
-            x
-        } else {
-            let rows = shape.0[..shape.rank().saturating_sub(1)].iter().fold(Dim::known(1), |n, d| &n * d);
-            b.reshape(x, &Shape(vec![rows, shape.0.last().cloned().unwrap_or_default()]))
-        };
-        let y = b.matmul((matrix, Transform::Id, false), (w, transform, self.transposed != adjoint));
-        let mut to = shape;
-        if let Some(last) = to.0.last_mut() {
-            *last = b.ty(y).dim(1).clone();
-        }
-        b.reshape(y, &to)
+    /// Returns the weights as a factor of `[input, output]`.
+    fn weights(&self, w: Value, transform: Transform) -> Factor {
+        Factor::transformed(w, transform).transpose_if(self.transposed)
     }
 }
 
@@ -44,7 +31,7 @@ impl Operator for Linear {
     }
 
     fn lower(&self, b: &mut Builder, inputs: &[Value]) -> Vec<Value> {
-        let y = self.product(b, inputs[0], inputs[1], Transform::Id, false);
+        let y = product(b, inputs[0], self.weights(inputs[1], Transform::Id));
         vec![match inputs.get(2) {
             Some(bias) => b.plus(y, *bias),
             None => y,
@@ -62,16 +49,34 @@ impl LinearMap for Linear {
     }
 
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
-        self.product(b, x, site.inputs[1], transform, false)
+        product(b, x, self.weights(site.inputs[1], transform))
     }
 
     fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
-        self.product(b, s, site.inputs[1], transform, true)
+        product(b, s, self.weights(site.inputs[1], transform).transpose())
     }
 
     fn bias(&self, _: &mut Builder, site: &Site) -> Option<Value> {
         site.inputs.get(2).copied()
     }
+}
+
+/// Builds `x · W` for any number of leading axes of `x`.
+fn product(b: &mut Builder, x: Value, w: Factor) -> Value {
+    let shape = b.ty(x).shape;
+    // Leading axes are merged: engines compute products of two matrices fastest.
+    let matrix = if shape.rank() == 2 {
+        x
+    } else {
+        let rows = shape.0[..shape.rank().saturating_sub(1)].iter().fold(Dim::known(1), |n, d| &n * d);
+        b.reshape(x, &Shape(vec![rows, shape.0.last().cloned().unwrap_or_default()]))
+    };
+    let y = b.matmul(matrix, w);
+    let mut to = shape;
+    if let Some(last) = to.0.last_mut() {
+        *last = b.ty(y).dim(1).clone();
+    }
+    b.reshape(y, &to)
 }
 
 /// Returns the reader of `Gemm`.

@@ -8,7 +8,7 @@ use super::read::{Reader, Reading};
 use super::role::{BilinearMap, LinearMap, Role, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{Builder, Transform};
+use crate::prim::{Builder, Factor, Transform};
 use crate::tensor::{Dim, Shape};
 
 /// Matrix product of two operands of rank ≥ 2.
@@ -36,16 +36,16 @@ impl LinearMap for MatMul {
 
     fn apply(&self, b: &mut Builder, site: &Site, x: Value, transform: Transform) -> Value {
         match site.data() {
-            0 => b.matmul((x, Transform::Id, false), (site.inputs[1], transform, false)),
-            _ => b.matmul((site.inputs[0], transform, false), (x, Transform::Id, false)),
+            0 => b.matmul(x, Factor::transformed(site.inputs[1], transform)),
+            _ => b.matmul(Factor::transformed(site.inputs[0], transform), x),
         }
     }
 
     fn transpose(&self, b: &mut Builder, site: &Site, s: Value, transform: Transform) -> Value {
         let data = site.data();
         let r = match data {
-            0 => b.matmul((s, Transform::Id, false), (site.inputs[1], transform, true)),
-            _ => b.matmul((site.inputs[0], transform, true), (s, Transform::Id, false)),
+            0 => b.matmul(s, Factor::transformed(site.inputs[1], transform).transpose()),
+            _ => b.matmul(Factor::transformed(site.inputs[0], transform).transpose(), s),
         };
         let shape = b.ty(site.inputs[data]).shape;
         b.sum_to(r, &shape)
@@ -58,17 +58,17 @@ impl LinearMap for MatMul {
 
 impl BilinearMap for MatMul {
     fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
-        b.matmul((x, Transform::Id, false), (y, Transform::Id, false))
+        b.matmul(x, y)
     }
 
     fn left(&self, b: &mut Builder, site: &Site, s: Value, y: Value) -> Value {
-        let r = b.matmul((s, Transform::Id, false), (y, Transform::Id, true));
+        let r = b.matmul(s, Factor::transposed(y));
         let shape = b.ty(site.inputs[0]).shape;
         b.sum_to(r, &shape)
     }
 
     fn right(&self, b: &mut Builder, site: &Site, s: Value, x: Value) -> Value {
-        let r = b.matmul((x, Transform::Id, true), (s, Transform::Id, false));
+        let r = b.matmul(Factor::transposed(x), s);
         let shape = b.ty(site.inputs[1]).shape;
         b.sum_to(r, &shape)
     }

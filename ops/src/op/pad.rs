@@ -86,7 +86,7 @@ impl Pad {
                 b.add(put(start, -1), &[margin])
             }
             _ => {
-                let sum = b.reduce(crate::prim::Reduction::Sum, margin, &[axis], true);
+                let sum = b.reduce_keepdims(crate::prim::Reduction::Sum, margin, &[axis]);
                 let start = if leading { Dim::known(0) } else { dim - &Dim::known(1) };
                 b.add(put(start, 1), &[sum])
             }

@@ -8,7 +8,7 @@ use super::read::{Reader, Reading};
 use super::role::{LinearMap, Role, Route, Site};
 use crate::OpError;
 use crate::graph::Value;
-use crate::prim::{self, Binary, Builder, PadMode, Prim, Transform, Window};
+use crate::prim::{self, Binary, Builder, PadMode, Transform, Window};
 use crate::tensor::{Dim, Shape};
 
 /// Mean of each window.
@@ -103,20 +103,20 @@ impl Operator for MaxPool {
 }
 
 impl MaxPool {
-    /// Builds the relevance of the operand; ties are divided equally, or go to the first position if `first` is true.
-    fn share(&self, b: &mut Builder, site: &Site, r: Value, first: bool) -> Value {
-        let share = Prim::WindowMaxShare(prim::WindowMaxShare { window: self.window.clone(), first });
-        b.add(share, &[site.inputs[0], site.y(), r])
+    /// Returns the primitive that divides relevance equally among the maxima of a window.
+    fn equal_share(&self) -> prim::WindowMaxShare {
+        prim::WindowMaxShare { window: self.window.clone(), first: false }
     }
 }
 
 impl Route for MaxPool {
     fn route(&self, b: &mut Builder, site: &Site, r: Value) -> Vec<Option<Value>> {
-        vec![Some(self.share(b, site, r, false))]
+        vec![Some(b.add(self.equal_share(), &[site.inputs[0], site.y(), r]))]
     }
 
     fn winner(&self, b: &mut Builder, site: &Site, r: Value) -> Option<Vec<Option<Value>>> {
-        Some(vec![Some(self.share(b, site, r, true))])
+        let share = prim::WindowMaxShare { first: true, ..self.equal_share() };
+        Some(vec![Some(b.add(share, &[site.inputs[0], site.y(), r]))])
     }
 }
 

@@ -54,10 +54,10 @@ impl Reduce {
     fn reduced(&self, b: &mut Builder, x: Value) -> Value {
         if self.kind == ReduceKind::LogSumExp {
             // The largest element is subtracted from the exponent, which could overflow.
-            let largest = b.reduce(Reduction::Max, x, &self.axes, true);
+            let largest = b.reduce_keepdims(Reduction::Max, x, &self.axes);
             let rest = b.minus(x, largest);
             let powers = b.unary(Unary::Exp, rest);
-            let sum = b.reduce(Reduction::Sum, powers, &self.axes, true);
+            let sum = b.reduce_keepdims(Reduction::Sum, powers, &self.axes);
             let log = b.unary(Unary::Log, sum);
             return b.plus(log, largest);
         }
@@ -67,7 +67,7 @@ impl Reduce {
             ReduceKind::Min => Reduction::Min,
             ReduceKind::Prod => Reduction::Prod,
         };
-        let y = b.reduce(kind, x, &self.axes, true);
+        let y = b.reduce_keepdims(kind, x, &self.axes);
         match self.kind {
             ReduceKind::Mean => {
                 let count = self.axes.iter().fold(Dim::known(1), |n, a| &n * b.ty(x).dim(*a));
@@ -149,7 +149,7 @@ impl LinearMap for Reduce {
     }
 
     fn apply(&self, b: &mut Builder, _: &Site, x: Value, _: Transform) -> Value {
-        let y = b.reduce(Reduction::Sum, x, &self.axes, true);
+        let y = b.reduce_keepdims(Reduction::Sum, x, &self.axes);
         self.drop_axes(b, y)
     }
 
@@ -182,7 +182,7 @@ impl Route for Reduce {
             b.binary(Binary::Equal, x, y)
         };
         let winners = b.cast(winners, b.ty(r).dtype);
-        let count = b.reduce(Reduction::Sum, winners, &self.axes, true);
+        let count = b.reduce_keepdims(Reduction::Sum, winners, &self.axes);
         let share = b.guarded_div(r, count);
         vec![Some(b.mul(share, winners))]
     }

@@ -92,8 +92,8 @@ const BEYOND: i64 = 1_000_000_000;
 fn within(r: &mut Reading, bound: &Dim, dim: &Dim) -> Result<Dim, OpError> {
     match bound.as_known() {
         Some(v) if v == 0 || v.saturating_abs() >= BEYOND => Ok(bound.clone()),
-        Some(v) if v > 0 => r.extreme_dim(bound, dim, false),
-        Some(_) => r.extreme_dim(&(dim + bound), &Dim::known(0), true),
+        Some(v) if v > 0 => r.smaller_dim(bound, dim),
+        Some(_) => r.larger_dim(&(dim + bound), &Dim::known(0)),
         None => Ok(bound.clone()),
     }
 }

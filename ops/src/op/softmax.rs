@@ -27,10 +27,10 @@ impl Operator for Softmax {
         if !self.log {
             return vec![b.add(prim::Softmax { axis: self.axis }, &[x])];
         }
-        let max = b.reduce(Reduction::Max, x, &[self.axis], true);
+        let max = b.reduce_keepdims(Reduction::Max, x, &[self.axis]);
         let x = b.minus(x, max);
         let e = b.unary(Unary::Exp, x);
-        let sum = b.reduce(Reduction::Sum, e, &[self.axis], true);
+        let sum = b.reduce_keepdims(Reduction::Sum, e, &[self.axis]);
         let log = b.unary(Unary::Log, sum);
         vec![b.minus(x, log)]
     }

@@ -9,7 +9,7 @@ use crate::tensor::{Dim, Shape};
 pub fn readers() -> Vec<Reader> {
     vec![
         Reader::new("DepthToSpace", 1, |r| {
-            let (x, [n, c, h, w], k) = operand(r)?;
+            let Blocks { x, dims: [n, c, h, w], size: k } = Blocks::read(r)?;
             let inner = c.floor_div(&(&k * &k));
             let (split, perm) = match r.string_or("mode", "DCR")?.as_str() {
                 "DCR" => (
@@ -22,30 +22,45 @@ pub fn readers() -> Vec<Reader> {
                 ),
                 other => return Err(OpError::mismatch("mode", "DCR or CRD", other)),
             };
-            moved(r, x, split, &perm, vec![n, inner, &h * &k, &w * &k])
+            rearrange(r, x, split, &perm, vec![n, inner, &h * &k, &w * &k])
         }),
         Reader::new("SpaceToDepth", 1, |r| {
-            let (x, [n, c, h, w], k) = operand(r)?;
+            let Blocks { x, dims: [n, c, h, w], size: k } = Blocks::read(r)?;
             let (oh, ow) = (h.floor_div(&k), w.floor_div(&k));
             let split = vec![n.clone(), c.clone(), oh.clone(), k.clone(), ow.clone(), k.clone()];
-            moved(r, x, split, &[0, 3, 5, 1, 2, 4], vec![n, &c * &(&k * &k), oh, ow])
+            rearrange(r, x, split, &[0, 3, 5, 1, 2, 4], vec![n, &c * &(&k * &k), oh, ow])
         }),
     ]
 }
 
-fn operand(r: &Reading) -> Result<(Value, [Dim; 4], Dim), OpError> {
-    let x = r.input(0)?;
-    let block = r.int_or("blocksize", 0)?;
-    if !(1..1 << 20).contains(&block) {
-        return Err(OpError::mismatch("blocksize", "a value in 1..2^20", block));
-    }
-    match r.ty(x).shape.0.as_slice() {
-        [n, c, h, w] => Ok((x, [n.clone(), c.clone(), h.clone(), w.clone()], Dim::known(block))),
-        _ => Err(OpError::mismatch("rank of the operand", 4, r.ty(x))),
+/// Operand of a node of either kind, and its block size.
+struct Blocks {
+    x: Value,
+    /// Dimensions of the operand: batch, channels, height, width.
+    dims: [Dim; 4],
+    /// Side length of a block, in elements.
+    size: Dim,
+}
+
+impl Blocks {
+    fn read(r: &Reading) -> Result<Blocks, OpError> {
+        let x = r.input(0)?;
+        let size = r.int_or("blocksize", 0)?;
+        if !(1..1 << 20).contains(&size) {
+            return Err(OpError::mismatch("blocksize", "a value in 1..2^20", size));
+        }
+        match r.ty(x).shape.0.as_slice() {
+            [n, c, h, w] => {
+                let dims = [n.clone(), c.clone(), h.clone(), w.clone()];
+                Ok(Blocks { x, dims, size: Dim::known(size) })
+            }
+            _ => Err(OpError::mismatch("rank of the operand", 4, r.ty(x))),
+        }
     }
 }
 
-fn moved(
+/// Splits the axes of `x`, permutes them, and merges them into the shape `to`.
+fn rearrange(
     r: &mut Reading,
     x: Value,
     split: Vec<Dim>,

@@ -3,7 +3,7 @@
 use ndarray::ArrayD;
 
 use super::contract::*;
-use super::reference::layout::{array, axis_extents, mixed_types, values};
+use super::reference::layout::{AxisExtents, array, mixed_types, values};
 
 /// Concatenation of the operands along an axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -96,7 +96,7 @@ impl Primitive for Concat {
 }
 
 fn concat_arrays<T: Clone>(axis: usize, inputs: &[&ArrayD<T>], dims: &[usize]) -> Result<ArrayD<T>, OpError> {
-    let (outer, _, inner) = axis_extents(dims, axis);
+    let AxisExtents { outer, inner, .. } = AxisExtents::new(dims, axis);
     let blocks: Vec<_> = inputs.iter().map(|x| (values(x), x.shape()[axis] * inner)).collect();
     let mut out = Vec::with_capacity(dims.iter().product());
     for o in 0..outer {

@@ -4,7 +4,7 @@ use ndarray::ArrayD;
 
 use super::contract::*;
 use super::reference::layout::{
-    Number, Table, array, axis_extents, elems, identity, pick_array, resolve_indices, values, wrong_type,
+    AxisExtents, Number, Table, array, elems, identity, pick_array, resolve_indices, values, wrong_type,
 };
 
 /// Look-up by index along an axis: `(data, indices)`; negative indices count from the end. The axes of `indices`
@@ -130,7 +130,7 @@ fn scatter_add<T: Number>(
     indices: &[usize],
     dims: &[usize],
 ) -> Result<ArrayD<T>, OpError> {
-    let (outer, dim, inner) = axis_extents(dims, axis);
+    let AxisExtents { outer, dim, inner } = AxisExtents::new(dims, axis);
     let mut out = vec![T::ZERO; elems(dims)?];
     let x = values(x);
     for o in 0..outer {

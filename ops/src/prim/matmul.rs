@@ -22,10 +22,53 @@ pub struct MatMul {
     pub tb: bool,
 }
 
+/// Operand of a matrix product: a value, the transform of its elements, and whether its last two axes are swapped. A
+/// [`Value`] converts into a factor that is neither transformed nor transposed.
+#[derive(Clone, Copy, Debug)]
+pub struct Factor {
+    value: Value,
+    transform: Transform,
+    transposed: bool,
+}
+
+impl Factor {
+    /// Returns the factor of transformed elements.
+    #[must_use]
+    pub fn transformed(value: Value, transform: Transform) -> Factor {
+        Factor { value, transform, transposed: false }
+    }
+
+    /// Returns the factor whose last two axes are swapped.
+    #[must_use]
+    pub fn transposed(value: Value) -> Factor {
+        Factor::from(value).transpose()
+    }
+
+    /// Swaps the last two axes.
+    #[must_use]
+    pub fn transpose(self) -> Factor {
+        self.transpose_if(true)
+    }
+
+    /// Swaps the last two axes if the condition holds.
+    #[must_use]
+    pub fn transpose_if(self, condition: bool) -> Factor {
+        Factor { transposed: self.transposed != condition, ..self }
+    }
+}
+
+impl From<Value> for Factor {
+    fn from(value: Value) -> Factor {
+        Factor::transformed(value, Transform::Id)
+    }
+}
+
 impl Builder {
-    /// Adds a matrix product of two operands, each with its transform and whether its last two axes are swapped.
-    pub fn matmul(&mut self, a: (Value, Transform, bool), b: (Value, Transform, bool)) -> Value {
-        self.add(MatMul { a: a.1, b: b.1, ta: a.2, tb: b.2 }, &[a.0, b.0])
+    /// Adds the matrix product of two factors over their last two axes; the other axes broadcast.
+    pub fn matmul(&mut self, a: impl Into<Factor>, b: impl Into<Factor>) -> Value {
+        let (a, b) = (a.into(), b.into());
+        let product = MatMul { a: a.transform, b: b.transform, ta: a.transposed, tb: b.transposed };
+        self.add(product, &[a.value, b.value])
     }
 }
 
@@ -52,17 +95,17 @@ impl Primitive for MatMul {
         let (a, b, r) = (d.x[0], d.x[1], d.r);
         if d.is_requested(0) {
             let v = if ta {
-                d.b.matmul((b, Transform::Id, tb), (r, Transform::Id, true))
+                d.b.matmul(Factor::from(b).transpose_if(tb), Factor::transposed(r))
             } else {
-                d.b.matmul((r, Transform::Id, false), (b, Transform::Id, !tb))
+                d.b.matmul(r, Factor::from(b).transpose_if(!tb))
             };
             d.set_summed(0, v);
         }
         if d.is_requested(1) {
             let v = if tb {
-                d.b.matmul((r, Transform::Id, true), (a, Transform::Id, ta))
+                d.b.matmul(Factor::transposed(r), Factor::from(a).transpose_if(ta))
             } else {
-                d.b.matmul((a, Transform::Id, !ta), (r, Transform::Id, false))
+                d.b.matmul(Factor::from(a).transpose_if(!ta), r)
             };
             d.set_summed(1, v);
         }

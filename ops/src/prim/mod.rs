@@ -61,7 +61,7 @@ pub use fields::{Field, Fields};
 pub use gather::{Gather, ScatterAdd};
 pub use iota::Iota;
 pub use knowledge::{Knowledge, Known};
-pub use matmul::MatMul;
+pub use matmul::{Factor, MatMul};
 pub use merge::{Merge, MergeTranspose};
 pub use non_max_suppression::NonMaxSuppression;
 pub use non_zero::NonZero;

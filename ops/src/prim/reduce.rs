@@ -35,18 +35,26 @@ pub struct Reduce {
 }
 
 impl Builder {
-    /// Adds a reduction over `axes`; returns `x` if there are none.
-    pub fn reduce(&mut self, kind: Reduction, x: Value, axes: &[usize], keep: bool) -> Value {
+    /// Adds a reduction over `axes`, which are removed; returns `x` if there are none.
+    pub fn reduce(&mut self, kind: Reduction, x: Value, axes: &[usize]) -> Value {
         if axes.is_empty() {
             return x;
         }
-        self.add(Reduce { kind, axes: axes.to_vec(), keep }, &[x])
+        self.add(Reduce { kind, axes: axes.to_vec(), keep: false }, &[x])
+    }
+
+    /// Adds a reduction over `axes`, which stay with dimension 1; returns `x` if there are none.
+    pub fn reduce_keepdims(&mut self, kind: Reduction, x: Value, axes: &[usize]) -> Value {
+        if axes.is_empty() {
+            return x;
+        }
+        self.add(Reduce { kind, axes: axes.to_vec(), keep: true }, &[x])
     }
 
     /// Adds the sum of all elements, a scalar.
     pub fn total(&mut self, x: Value) -> Value {
         let axes: Vec<usize> = (0..self.ty(x).rank()).collect();
-        self.reduce(Reduction::Sum, x, &axes, false)
+        self.reduce(Reduction::Sum, x, &axes)
     }
 
     /// Adds the adjoint of a broadcast: the sum of `r` over the axes along which a value of shape `to` was repeated.
@@ -55,7 +63,7 @@ impl Builder {
         let lead = from.rank().saturating_sub(to.rank());
         let axes: Vec<usize> =
             (0..from.rank()).filter(|&i| i < lead || (to.0[i - lead].is(1) && !from.0[i].is(1))).collect();
-        let r = self.reduce(Reduction::Sum, r, &axes, true);
+        let r = self.reduce_keepdims(Reduction::Sum, r, &axes);
         self.reshape(r, to)
     }
 }
@@ -220,7 +228,7 @@ fn derivative(kind: Reduction, axes: &[usize], d: &mut Adjoint<'_>) -> Option<Va
             let extremum = b.reshape(y, &kept_shape);
             let hit = b.binary(Binary::Equal, x, extremum);
             let ones = b.cast(hit, b.ty(x).dtype);
-            let count = b.reduce(Reduction::Sum, ones, axes, true);
+            let count = b.reduce_keepdims(Reduction::Sum, ones, axes);
             let r = b.reshape(r, &kept_shape);
             let each = b.guarded_div(r, count);
             Some(b.mul(ones, each))

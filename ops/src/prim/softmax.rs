@@ -1,7 +1,7 @@
 //! Softmax along an axis.
 
 use super::contract::*;
-use super::reference::layout::{array, axis_extents, float, values};
+use super::reference::layout::{AxisExtents, array, float, values};
 use super::{Binary, Reduction};
 
 /// Softmax along one axis.
@@ -23,7 +23,7 @@ impl Primitive for Softmax {
     }
 
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
-        let (outer, dim, inner) = axis_extents(dims, self.axis);
+        let AxisExtents { outer, dim, inner } = AxisExtents::new(dims, self.axis);
         let mut y = values(float(x[0])?).into_owned();
         for (o, i) in (0..outer).flat_map(|o| (0..inner).map(move |i| (o, i))) {
             let at = |d: usize| (o * dim + d) * inner + i;
@@ -40,7 +40,7 @@ impl Primitive for Softmax {
         let number = d.b.binary(Binary::Equal, d.y, d.y);
         let y = d.masked(number, d.y);
         let flow = d.b.mul(d.r, y);
-        let sum = d.b.reduce(Reduction::Sum, flow, &[self.axis], true);
+        let sum = d.b.reduce_keepdims(Reduction::Sum, flow, &[self.axis]);
         let back = d.b.mul(y, sum);
         let v = d.b.minus(flow, back);
         d.set(0, v);

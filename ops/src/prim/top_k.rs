@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 
 use super::contract::*;
-use super::reference::layout::{array, axis_extents, by_value, elems, values, wrong_type};
+use super::reference::layout::{AxisExtents, array, by_value, elems, values, wrong_type};
 
 /// Indices of the `k` largest or smallest elements along an axis, int64, in their order. Of equal elements the one of
 /// lower index comes first.
@@ -61,7 +61,7 @@ fn evaluate(axis: usize, largest: bool, x: &Array, dims: &[usize]) -> Result<Arr
         }
         Array::B(_) => return Err(wrong_type("numbers", x)),
     };
-    let (outer, n, inner) = axis_extents(x.dims(), axis);
+    let AxisExtents { outer, dim: n, inner } = AxisExtents::new(x.dims(), axis);
     let k = dims[axis];
     let mut indices = vec![0i64; elems(dims)?];
     for o in 0..outer {

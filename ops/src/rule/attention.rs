@@ -17,7 +17,7 @@ use super::bilinear::shares;
 use super::{Argument, Flow, Formula, Policy, Receives, Sharing, Tracks};
 use crate::graph::Value;
 use crate::op::role::{AttentionMap, BilinearMap, Role, Site};
-use crate::prim::{AttentionPart, Builder, Transform};
+use crate::prim::{AttentionPart, Builder, Factor};
 
 /// Shares of an attention's operands by its weights.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -111,15 +111,15 @@ struct BatchedMatMul;
 
 impl BilinearMap for BatchedMatMul {
     fn product(&self, b: &mut Builder, x: Value, y: Value) -> Value {
-        b.matmul((x, Transform::Id, false), (y, Transform::Id, false))
+        b.matmul(x, y)
     }
 
     fn left(&self, b: &mut Builder, _: &Site, s: Value, y: Value) -> Value {
-        b.matmul((s, Transform::Id, false), (y, Transform::Id, true))
+        b.matmul(s, Factor::transposed(y))
     }
 
     fn right(&self, b: &mut Builder, _: &Site, s: Value, x: Value) -> Value {
-        b.matmul((x, Transform::Id, true), (s, Transform::Id, false))
+        b.matmul(Factor::transposed(x), s)
     }
 }
 

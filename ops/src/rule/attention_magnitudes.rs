@@ -49,10 +49,10 @@ fn flow(b: &mut Builder, site: &Site, r: Value) -> Flow {
 fn spread(b: &mut Builder, x: Value, r: Value, share: f64) -> (Value, Value) {
     let rank = b.ty(r).rank();
     let plane = [rank - 2, rank - 1];
-    let total = b.reduce(Reduction::Sum, r, &plane, true);
+    let total = b.reduce_keepdims(Reduction::Sum, r, &plane);
     let total = b.scale(total, share);
     let x = b.abs(x);
-    let sum = b.reduce(Reduction::Sum, x, &plane, true);
+    let sum = b.reduce_keepdims(Reduction::Sum, x, &plane);
     let s = b.guarded_div(total, sum);
     let passed = b.mul(s, sum);
     let dropped = b.minus(total, passed);

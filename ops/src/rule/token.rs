@@ -33,7 +33,7 @@ pub(super) fn sum(b: &mut Builder, site: &Site, r: Value) -> Flow {
     // Gather along axis 0: the result is `[ids…, embedding…]`.
     let ids = b.ty(site.inputs[1]).rank();
     let axes: Vec<usize> = (ids..b.ty(r).rank()).collect();
-    let score = b.reduce(Reduction::Sum, r, &axes, false);
+    let score = b.reduce(Reduction::Sum, r, &axes);
     Flow { operands: vec![None, Some(score)], absorbed: vec![] }
 }
 

@@ -82,7 +82,7 @@ fn bound(b: &mut Builder, x: Value, value: Option<f32>, reduction: Reduction) ->
         Some(v) => b.scalar_like(f64::from(v), x),
         None => {
             let axes: Vec<usize> = (1..shape.rank()).collect();
-            b.reduce(reduction, x, &axes, true)
+            b.reduce_keepdims(reduction, x, &axes)
         }
     };
     b.expand(v, &shape)

@@ -243,7 +243,7 @@ fn recurrences() {
         step.input("w", ty(&[2, 2])),
     );
     let column = step.reshape(state, &shape(&[2, 1]));
-    let product = step.matmul((w, Transform::Id, false), (column, Transform::Id, false));
+    let product = step.matmul(w, column);
     let product = step.reshape(product, &shape(&[2]));
     let sum = step.plus(product, x);
     let half = step.scale(sum, 0.125);

@@ -125,7 +125,7 @@ pub(crate) fn constant_of(graph: &Graph<Prim>, v: Value) -> Option<i64> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use dlbc_ops::prim::{Builder, Transform, Unary};
+    use dlbc_ops::prim::{Builder, Unary};
     use dlbc_ops::program::Output;
     use dlbc_ops::tensor::{Bindings, Shape};
 
@@ -159,7 +159,7 @@ mod tests {
         let (x, w) = (input(&mut b, "x", "8,4"), input(&mut b, "w", "4,4"));
         let at = b.input("at", TensorType::new(DType::I64, vec![Dim::symbol("n")]));
         let rows = b.add(prim::Gather { axis: 0 }, &[x, at]);
-        let said = b.matmul((rows, Transform::Id, false), (w, Transform::Id, false));
+        let said = b.matmul(rows, w);
         let back = b.add(prim::ScatterAdd { axis: 0, to: Dim::known(8) }, &[said, at]);
         let y = b.plus(x, back);
         simplified(b, y, &[("n", count)])

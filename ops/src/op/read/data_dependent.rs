@@ -74,11 +74,23 @@ impl Reading<'_> {
         depends
     }
 
-    /// Returns the larger (`max`) or smaller of two dimensions: known, or data-dependent.
+    /// Returns the larger of two dimensions: known, or data-dependent.
     ///
     /// # Errors
     /// Only the size limit, which a scalar does not reach.
-    pub fn extreme_dim(&mut self, a: &Dim, b: &Dim, max: bool) -> Result<Dim, OpError> {
+    pub fn larger_dim(&mut self, a: &Dim, b: &Dim) -> Result<Dim, OpError> {
+        self.extreme_dim(a, b, true)
+    }
+
+    /// Returns the smaller of two dimensions: known, or data-dependent.
+    ///
+    /// # Errors
+    /// Only the size limit, which a scalar does not reach.
+    pub fn smaller_dim(&mut self, a: &Dim, b: &Dim) -> Result<Dim, OpError> {
+        self.extreme_dim(a, b, false)
+    }
+
+    fn extreme_dim(&mut self, a: &Dim, b: &Dim, max: bool) -> Result<Dim, OpError> {
         let (a, b) = (self.add_dims(vec![], vec![a.clone()])?, self.add_dims(vec![], vec![b.clone()])?);
         let v = self.add(Extremum { max }, &[a, b])?;
         self.dim_of(v, "size")

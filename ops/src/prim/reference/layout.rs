@@ -196,9 +196,22 @@ pub(in crate::prim) fn broadcast_values<'a, T: Clone>(
     Cow::Owned(pick(&values(x), &broadcast(x.shape(), dims), fill))
 }
 
-/// Returns the numbers of elements before, along and after an axis.
-pub(in crate::prim) fn axis_extents(dims: &[usize], axis: usize) -> (usize, usize, usize) {
-    (dims[..axis].iter().product(), dims[axis], dims[axis + 1..].iter().product())
+/// Numbers of elements around an axis; element `(o, d, i)` has index `(o · dim + d) · inner + i`.
+pub(in crate::prim) struct AxisExtents {
+    /// Product of the dimensions before the axis.
+    pub(in crate::prim) outer: usize,
+    /// Dimension of the axis.
+    pub(in crate::prim) dim: usize,
+    /// Product of the dimensions after the axis.
+    pub(in crate::prim) inner: usize,
+}
+
+impl AxisExtents {
+    /// Computes the extents around `axis`.
+    pub(in crate::prim) fn new(dims: &[usize], axis: usize) -> AxisExtents {
+        let inner = dims[axis + 1..].iter().product();
+        AxisExtents { outer: dims[..axis].iter().product(), dim: dims[axis], inner }
+    }
 }
 
 /// Selects elements of an array of any type with [`pick`].
