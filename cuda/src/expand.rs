@@ -108,7 +108,8 @@ fn share(
     let through = b.matmul(ratio, Factor::transformed(v, Transform::Abs).transpose());
     let through = binary(b, Binary::Mul, p, through);
     let weight = scaled(b, 1.0 - f64::from(value), through);
-    let all = b.matmul(Factor::transformed(q, Transform::Abs), Factor::transformed(k, Transform::Abs).transpose());
+    let all =
+        b.matmul(Factor::transformed(q, Transform::Abs), Factor::transformed(k, Transform::Abs).transpose());
     match part {
         AttentionPart::Query | AttentionPart::Key => {
             let ratio = binary(b, Binary::GuardedDiv, weight, all);

@@ -17,10 +17,10 @@ pub enum OpError {
         actual: usize,
     },
     /// A property of an input or attribute is wrong.
-    #[error("{what}: expected {expected}, found {actual}")]
+    #[error("{property}: expected {expected}, found {actual}")]
     Mismatch {
         /// Name of the property.
-        what: String,
+        property: String,
         /// Text of the expected value.
         expected: String,
         /// Text of the actual value.
@@ -72,19 +72,23 @@ pub enum OpError {
 }
 
 impl OpError {
-    /// Creates [`OpError::Mismatch`] for the property `what`.
-    pub fn mismatch(what: &str, expected: impl ToString, actual: impl ToString) -> OpError {
-        OpError::Mismatch { what: what.into(), expected: expected.to_string(), actual: actual.to_string() }
+    /// Creates [`OpError::Mismatch`] for the property of this name.
+    pub fn mismatch(property: &str, expected: impl ToString, actual: impl ToString) -> OpError {
+        OpError::Mismatch {
+            property: property.into(),
+            expected: expected.to_string(),
+            actual: actual.to_string(),
+        }
     }
 
     /// Creates [`OpError::Unequal`] for two shapes.
-    pub fn shapes(what: &str, expected: &Shape, actual: &Shape) -> OpError {
+    pub fn shapes(property: &str, expected: &Shape, actual: &Shape) -> OpError {
         let dims = match expected.rank() == actual.rank() {
             true => differing(&expected.0, &actual.0),
             false => vec![],
         };
         OpError::Unequal(Box::new(Unequal {
-            what: what.into(),
+            property: property.into(),
             expected: expected.to_string(),
             actual: actual.to_string(),
             dims,
@@ -92,9 +96,9 @@ impl OpError {
     }
 
     /// Creates [`OpError::Unequal`] for two dimensions.
-    pub fn dims(what: &str, expected: &Dim, actual: &Dim) -> OpError {
+    pub fn dims(property: &str, expected: &Dim, actual: &Dim) -> OpError {
         OpError::Unequal(Box::new(Unequal {
-            what: what.into(),
+            property: property.into(),
             expected: expected.to_string(),
             actual: actual.to_string(),
             dims: vec![(expected.clone(), actual.clone())],
@@ -121,10 +125,10 @@ impl OpError {
 
 /// Dimensions that differ but must be equal.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{what}: expected {expected}, found {actual}")]
+#[error("{property}: expected {expected}, found {actual}")]
 pub struct Unequal {
     /// Name of the property.
-    pub what: String,
+    pub property: String,
     /// Text of the expected shape or dimension.
     pub expected: String,
     /// Text of the actual shape or dimension.

@@ -95,10 +95,10 @@ impl<O: Vocabulary> Graph<O> {
         if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    fn check_value(&self, v: Value, what: &str, invariant: u8, fault: &mut impl FnMut(u8, String)) {
+    fn check_value(&self, v: Value, reader: &str, invariant: u8, fault: &mut impl FnMut(u8, String)) {
         let outputs = self.g.node_weight(v.node.0).map_or(0, |n| n.types.len());
         if v.slot >= outputs {
-            fault(invariant, format!("{what} reads slot {} of a node with {outputs} outputs", v.slot));
+            fault(invariant, format!("{reader} reads slot {} of a node with {outputs} outputs", v.slot));
         }
     }
 }

@@ -286,8 +286,9 @@ fn read_clip(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let (min, max) = if r.opset < 11 {
         (r.float("min")?, r.float("max")?)
     } else {
-        let bound =
-            |r: &Reading, i: usize, what: &str| r.optional(i).map(|v| r.float_of(v, what)).transpose();
+        let bound = |r: &Reading, i: usize, property: &str| {
+            r.optional(i).map(|v| r.float_of(v, property)).transpose()
+        };
         (bound(r, 1, "min")?, bound(r, 2, "max")?)
     };
     read_function(r, Function::Unary(Unary::Clip { min, max }))

@@ -135,13 +135,13 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 
 /// Splits the heads of an operand of rank 3: `[batch, sequence, heads · features]` →
 /// `[batch, heads, sequence, features]`. Operands of rank 4 are unchanged.
-fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, what: &str) -> Result<Value, OpError> {
+fn by_head(r: &mut Reading, x: Value, heads: Option<i64>, attribute: &str) -> Result<Value, OpError> {
     let d = r.ty(x).shape.0;
     match d.as_slice() {
         [_, _, _, _] => Ok(x),
         [batch, sequence, features] => {
             let heads = heads.filter(|h| *h > 0).ok_or_else(|| {
-                OpError::Invalid(format!("attribute `{what}` is needed for operands of rank 3"))
+                OpError::Invalid(format!("attribute `{attribute}` is needed for operands of rank 3"))
             })?;
             let heads = Dim::known(heads);
             let to = vec![batch.clone(), sequence.clone(), heads.clone(), features.floor_div(&heads)];

@@ -77,9 +77,9 @@ fn one_hot(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let at = r.reshape(at, shape)?;
     let mut column = vec![Dim::known(1); rank as usize];
     column[axis] = depth.clone();
-    let all = r.add(Range { start: Dim::known(0), step: 1, len: depth.clone() }, &[])?;
-    let all = r.reshape(all, Shape(column))?;
-    let equal = r.add(super::Compare { f: Some(Binary::Equal), swap: false }, &[at, all])?;
+    let positions = r.add(Range { start: Dim::known(0), step: 1, len: depth.clone() }, &[])?;
+    let positions = r.reshape(positions, Shape(column))?;
+    let equal = r.add(super::Compare { f: Some(Binary::Equal), swap: false }, &[at, positions])?;
     let value = |r: &mut Reading, k: i64| -> Result<Value, OpError> {
         let slice = super::Slice { axis: 0, start: Dim::known(k), len: Dim::known(1), step: 1 };
         let v = r.add(slice, &[values])?;

@@ -90,20 +90,20 @@ fn position(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Val
 
 /// Mirrors positions at the outermost elements, or at their outer edges, until they lie inside.
 fn mirrored(r: &mut Reading, at: Value, size: &Dim, corners: bool) -> Result<Value, OpError> {
-    let edge = if corners { 0.0 } else { 0.5 };
+    let border = if corners { 0.0 } else { 0.5 };
     let span = if corners { size - &Dim::known(1) } else { size.clone() };
     let span = float_dim(r, &span)?;
-    let at = shifted(r, at, edge)?;
+    let at = shifted(r, at, border)?;
     let at = unary(r, Unary::Abs, at)?;
     let period = scaled(r, span, 2.0)?;
     // The distance from the middle of a period: |span - (at mod 2 span)|.
     let periods = r.add(Div, &[at, period])?;
-    let (rest, _) = fraction(r, periods)?;
-    let rest = r.add(Mul, &[rest, period])?;
-    let from_far_edge = r.add(Sub, &[span, rest])?;
+    let (offset, _) = fraction(r, periods)?;
+    let offset = r.add(Mul, &[offset, period])?;
+    let from_far_edge = r.add(Sub, &[span, offset])?;
     let from_far_edge = unary(r, Unary::Abs, from_far_edge)?;
     let at = r.add(Sub, &[span, from_far_edge])?;
-    let at = shifted(r, at, -edge)?;
+    let at = shifted(r, at, -border)?;
     let last = float_dim(r, &(size - &Dim::known(1)))?;
     clamped(r, at, last)
 }
@@ -125,22 +125,22 @@ fn neighbours(
         Padding::Border => clamped(r, at, last)?,
         Padding::Reflection => mirrored(r, at, size, corners)?,
     };
-    let (rest, floor) = fraction(r, at)?;
+    let (upper_weight, floor) = fraction(r, at)?;
     let elements: Vec<(Value, Value)> = match mode {
         Mode::Nearest => {
             let nearest = unary(r, Unary::Round, at)?;
-            let none = scaled(r, rest, 0.0)?;
-            vec![(nearest, shifted(r, none, 1.0)?)]
+            let zeros = scaled(r, upper_weight, 0.0)?;
+            vec![(nearest, shifted(r, zeros, 1.0)?)]
         }
         Mode::Linear => {
             let unit = r.add_scalar(1.0, DType::F32);
-            let lower = r.add(Sub, &[unit, rest])?;
-            vec![(floor, lower), (shifted(r, floor, 1.0)?, rest)]
+            let lower_weight = r.add(Sub, &[unit, upper_weight])?;
+            vec![(floor, lower_weight), (shifted(r, floor, 1.0)?, upper_weight)]
         }
         Mode::Cubic => {
             let mut taps = vec![];
             for k in -1..=2 {
-                let d = shifted(r, rest, -f64::from(k))?;
+                let d = shifted(r, upper_weight, -f64::from(k))?;
                 taps.push((shifted(r, floor, f64::from(k))?, cubic(r, d, k == 0 || k == 1)?));
             }
             taps

@@ -27,7 +27,7 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
 /// Applies the reset gate to the state before the recurrent product.
 fn reset_before(s: &mut Step) -> Result<Value, OpError> {
     let (update, reset) = gates(s)?;
-    let state = s.r.add(Mul, &[reset, s.before[0]])?;
+    let state = s.r.add(Mul, &[reset, s.states[0]])?;
     let sum = s.gate(2, state)?;
     finish(s, update, sum)
 }
@@ -35,7 +35,7 @@ fn reset_before(s: &mut Step) -> Result<Value, OpError> {
 /// Applies the reset gate to the recurrent product and its bias.
 fn reset_after(s: &mut Step) -> Result<Value, OpError> {
     let (update, reset) = gates(s)?;
-    let operands: Vec<Value> = [s.before[0], s.recurrent[2]].into_iter().chain(s.bias).collect();
+    let operands: Vec<Value> = [s.states[0], s.recurrent[2]].into_iter().chain(s.bias).collect();
     let product = s.r.add(Linear { transposed: true }, &operands)?;
     let product = s.r.add(Mul, &[reset, product])?;
     let x = s.input(2)?;
@@ -46,7 +46,7 @@ fn reset_after(s: &mut Step) -> Result<Value, OpError> {
 
 /// Builds the update and the reset gate.
 fn gates(s: &mut Step) -> Result<(Value, Value), OpError> {
-    let (hidden, f) = (s.before[0], s.functions[0]);
+    let (hidden, f) = (s.states[0], s.functions[0]);
     let gate = |s: &mut Step, i: usize, name: &str| {
         let sum = s.gate(i, hidden)?;
         let gate = s.activate(f, sum)?;
@@ -59,9 +59,9 @@ fn gates(s: &mut Step) -> Result<(Value, Value), OpError> {
 fn finish(s: &mut Step, update: Value, sum: Value) -> Result<Value, OpError> {
     let candidate = s.activate(s.functions[1], sum)?;
     let candidate = s.name(candidate, "candidate");
-    let rest = s.rest(update)?;
-    let new = s.r.add(Mul, &[rest, candidate])?;
-    let old = s.r.add(Mul, &[update, s.before[0]])?;
-    let hidden = s.r.add(Add, &[new, old])?;
+    let complement = s.complement(update)?;
+    let from_candidate = s.r.add(Mul, &[complement, candidate])?;
+    let from_state = s.r.add(Mul, &[update, s.states[0]])?;
+    let hidden = s.r.add(Add, &[from_candidate, from_state])?;
     Ok(s.name(hidden, "hidden"))
 }

@@ -37,7 +37,7 @@ fn coupled(s: &mut Step) -> Result<Value, OpError> {
 
 /// Builds the next state, `[batch, 2 hidden]`: hidden state, then cell state.
 fn next(s: &mut Step, coupled: bool) -> Result<Value, OpError> {
-    let (hidden, cell) = (s.before[0], s.before[1]);
+    let (hidden, cell) = (s.states[0], s.states[1]);
     let (f, g, h) = (s.functions[0], s.functions[1], s.functions[2]);
     let gate = |s: &mut Step, i: usize, f, name: &str| {
         let sum = s.gate(i, hidden)?;
@@ -47,10 +47,10 @@ fn next(s: &mut Step, coupled: bool) -> Result<Value, OpError> {
     let input = gate(s, 0, f, "input_gate")?;
     let output = gate(s, 1, f, "output_gate")?;
     let candidate = gate(s, 3, g, "candidate")?;
-    let forget = if coupled { s.rest(input)? } else { gate(s, 2, f, "forget_gate")? };
-    let old = s.r.add(Mul, &[forget, cell])?;
-    let new = s.r.add(Mul, &[input, candidate])?;
-    let cell = s.r.add(Add, &[old, new])?;
+    let forget = if coupled { s.complement(input)? } else { gate(s, 2, f, "forget_gate")? };
+    let from_cell = s.r.add(Mul, &[forget, cell])?;
+    let from_candidate = s.r.add(Mul, &[input, candidate])?;
+    let cell = s.r.add(Add, &[from_cell, from_candidate])?;
     let cell = s.name(cell, "cell");
     let activated = s.activate(h, cell)?;
     let hidden = s.r.add(Mul, &[output, activated])?;

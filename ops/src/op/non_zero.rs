@@ -41,30 +41,30 @@ pub fn readers() -> Vec<Reader> {
 fn non_zero(r: &mut Reading, x: Value) -> Result<Value, OpError> {
     // Nodes are reused, because the same value must have the same data-dependent dimension.
     let existing = r.graph.consumers(x).into_iter().find(|(id, _)| matches!(r.graph.op(*id), Op::NonZero(_)));
-    let whole = match existing {
+    let padded = match existing {
         Some((node, _)) => Value { node, slot: 0 },
         None => r.add(NonZero, &[x])?,
     };
-    let cut = r.graph.consumers(whole).into_iter().find(|(id, _)| matches!(r.graph.op(*id), Op::Slice(_)));
-    if let Some((node, _)) = cut {
+    let slice = r.graph.consumers(padded).into_iter().find(|(id, _)| matches!(r.graph.op(*id), Op::Slice(_)));
+    if let Some((node, _)) = slice {
         return Ok(Value { node, slot: 0 });
     }
     let len = count(r, x)?;
-    r.add(Slice { axis: 1, start: Dim::known(0), len, step: 1 }, &[whole])
+    r.add(Slice { axis: 1, start: Dim::known(0), len, step: 1 }, &[padded])
 }
 
 /// Returns the number of non-zero elements of `x`: known if `x` is constant, otherwise a data-dependent dimension.
 fn count(r: &mut Reading, x: Value) -> Result<Dim, OpError> {
     let ty = r.ty(x);
-    let set = match ty.dtype {
+    let is_set = match ty.dtype {
         DType::Bool => x,
         dtype => {
             let zero = r.add_scalar(0.0, dtype);
-            let none = r.add(Compare { f: Some(Binary::Equal), swap: false }, &[x, zero])?;
-            r.add(Activation { f: Function::Unary(Unary::Not) }, &[none])?
+            let is_zero = r.add(Compare { f: Some(Binary::Equal), swap: false }, &[x, zero])?;
+            r.add(Activation { f: Function::Unary(Unary::Not) }, &[is_zero])?
         }
     };
-    let ones = r.add(super::Cast { to: DType::I64 }, &[set])?;
+    let ones = r.add(super::Cast { to: DType::I64 }, &[is_set])?;
     let flat = r.reshape(ones, Shape(vec![ty.shape.elems()]))?;
     let sum = r.add(Reduce { kind: ReduceKind::Sum, axes: vec![0], keep: false }, &[flat])?;
     r.dim_of(sum, "count")
@@ -88,13 +88,13 @@ fn compress(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         _ if *ty.dim(0) == dim => {}
         (Some(n), Some(d)) if n < d => {}
         (Some(n), Some(d)) if n > d => {
-            let whole = Slice { axis: 0, start: Dim::known(0), len: dim, step: 1 };
-            condition = r.add(whole, &[condition])?;
+            let prefix = Slice { axis: 0, start: Dim::known(0), len: dim, step: 1 };
+            condition = r.add(prefix, &[condition])?;
         }
         _ => return Err(OpError::dims("length of condition", &dim, ty.dim(0))),
     }
     let indices = non_zero(r, condition)?;
     let len = r.ty(indices).dim(1).clone();
-    let at = r.reshape(indices, Shape(vec![len]))?;
-    Ok(vec![r.add(super::Gather { axis }, &[x, at])?])
+    let indices = r.reshape(indices, Shape(vec![len]))?;
+    Ok(vec![r.add(super::Gather { axis }, &[x, indices])?])
 }

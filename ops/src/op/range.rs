@@ -50,12 +50,12 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     {
         return Ok(vec![y]);
     }
-    let scalar = |r: &mut Reading, i: usize, what: &str| -> Result<Dim, OpError> {
+    let scalar = |r: &mut Reading, i: usize, property: &str| -> Result<Dim, OpError> {
         let v = r.input(i)?;
-        let dims = if dtype.is_float() { whole(r, v, what)? } else { r.dims_of(v, what)? };
+        let dims = if dtype.is_float() { whole(r, v, property)? } else { r.dims_of(v, property)? };
         match dims.as_slice() {
             [d] => Ok(d.clone()),
-            other => Err(OpError::mismatch(what, "one value", other.len())),
+            other => Err(OpError::mismatch(property, "one value", other.len())),
         }
     };
     let (start, limit) = (scalar(r, 0, "start")?, scalar(r, 1, "limit")?);
@@ -96,19 +96,19 @@ fn fractions(r: &mut Reading, dtype: DType) -> Result<Option<Value>, OpError> {
 }
 
 /// Returns the dimensions that a float value represents: integers, or dimensions that were converted to float.
-fn whole(r: &mut Reading, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+fn whole(r: &mut Reading, v: Value, property: &str) -> Result<Vec<Dim>, OpError> {
     if let Some(t) = r.constant(v) {
         let dim = |x: &f64| (x.fract() == 0.0 && x.abs() < 1e15).then(|| Dim::known(*x as i64));
         let dims = t.to_f64().iter().map(dim).collect::<Option<Vec<Dim>>>();
         return dims.ok_or_else(|| {
-            OpError::Unsupported(format!("a range by fractions with a computed end: {what}"))
+            OpError::Unsupported(format!("a range by fractions with a computed end: {property}"))
         });
     }
     if let super::Op::Cast(_) = r.graph.op(v.node) {
         let from = r.graph.node_inputs(v.node)[0];
         if r.ty(from).dtype.is_integer() {
-            return r.dims_of(from, what);
+            return r.dims_of(from, property);
         }
     }
-    Err(OpError::Unsupported(format!("a range of floats whose {what} is computed is not supported")))
+    Err(OpError::Unsupported(format!("a range of floats whose {property} is computed is not supported")))
 }

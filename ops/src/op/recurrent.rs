@@ -34,7 +34,7 @@ pub(super) struct Step<'a> {
     /// Hidden size.
     pub hidden: usize,
     /// States before the step: hidden, cell.
-    pub before: Vec<Value>,
+    pub states: Vec<Value>,
     /// Linear map of the element, `[batch, gates · hidden]`.
     pub x: Value,
     /// Recurrent weight of each block, `[hidden, hidden]`.
@@ -49,7 +49,7 @@ pub(super) struct Step<'a> {
 impl Step<'_> {
     /// Returns block `i` of the element's linear map.
     pub fn input(&mut self, i: usize) -> Result<Value, OpError> {
-        part(&mut self.r, self.x, 1, i * self.hidden, self.hidden)
+        slice(&mut self.r, self.x, 1, i * self.hidden, self.hidden)
     }
 
     /// Builds `input(i) + state · recurrentᵀ`, clipped.
@@ -74,7 +74,7 @@ impl Step<'_> {
     }
 
     /// Builds `1 - x`.
-    pub fn rest(&mut self, x: Value) -> Result<Value, OpError> {
+    pub fn complement(&mut self, x: Value) -> Result<Value, OpError> {
         let unit = self.r.add_scalar(1.0, self.r.ty(x).dtype);
         self.r.add(super::Sub, &[unit, x])
     }
@@ -87,7 +87,7 @@ impl Step<'_> {
 }
 
 /// Returns elements `start .. start + len` along an axis.
-fn part(r: &mut Reading, x: Value, axis: usize, start: usize, len: usize) -> Result<Value, OpError> {
+fn slice(r: &mut Reading, x: Value, axis: usize, start: usize, len: usize) -> Result<Value, OpError> {
     if start == 0 && r.ty(x).dim(axis).is(len as i64) {
         return Ok(x);
     }
@@ -109,7 +109,7 @@ pub(super) fn read(r: &mut Reading, kind: &Kind) -> Result<Vec<Value>, OpError> 
         let end = if *reverse { Dim::known(0) } else { &layer.time - &Dim::known(1) };
         let h = layer.hidden as i64;
         for (i, last) in last.iter_mut().enumerate() {
-            let state = part(r, states, 2, i * layer.hidden, layer.hidden)?;
+            let state = slice(r, states, 2, i * layer.hidden, layer.hidden)?;
             let at = Slice { axis: 0, start: end.clone(), len: Dim::known(1), step: 1 };
             last.push(r.add(at, &[state])?);
             if i == 0 {
@@ -133,6 +133,20 @@ pub(super) fn read(r: &mut Reading, kind: &Kind) -> Result<Vec<Value>, OpError> 
         results.push(joined(last, 0, &[1, 0, 2])?);
     }
     Ok(results)
+}
+
+/// Inputs of a step's graph.
+struct StepInputs {
+    /// States before the step side by side, `[batch, states · hidden]`.
+    state: Value,
+    /// Linear map of the element, `[batch, gates · hidden]`.
+    x: Value,
+    /// Recurrent weight of each block, `[hidden, hidden]`.
+    recurrent: Vec<Value>,
+    /// Bias of the recurrent product, `[hidden]`.
+    bias: Option<Value>,
+    /// Index of the step, a scalar, and the sequences' lengths, `[batch]`.
+    timing: Option<(Value, Value)>,
 }
 
 /// Operands and attributes of a layer.
@@ -171,9 +185,9 @@ impl Layer {
                 ));
             }
         };
-        let rank = |r: &Reading, v: Value, what: &str, rank: usize| match r.ty(v).rank() {
+        let rank = |r: &Reading, v: Value, property: &str, rank: usize| match r.ty(v).rank() {
             actual if actual == rank => Ok(()),
-            actual => Err(OpError::mismatch(what, rank, actual)),
+            actual => Err(OpError::mismatch(property, rank, actual)),
         };
         rank(r, x, "rank of X", 3)?;
         rank(r, w, "rank of W", 3)?;
@@ -190,9 +204,9 @@ impl Layer {
         let shape = r.ty(x).shape.0;
         let rows = Dim::known((kind.gates * hidden) as i64);
         let (d, h) = (Dim::known(directions), Dim::known(hidden as i64));
-        let expect = |r: &Reading, v: Value, what: &str, dims: Vec<Dim>| match r.ty(v).shape {
+        let expect = |r: &Reading, v: Value, property: &str, dims: Vec<Dim>| match r.ty(v).shape {
             actual if actual.0 == dims => Ok(()),
-            actual => Err(OpError::shapes(what, &Shape(dims), &actual)),
+            actual => Err(OpError::shapes(property, &Shape(dims), &actual)),
         };
         expect(r, w, "shape of W", vec![d.clone(), rows.clone(), shape[2].clone()])?;
         expect(r, recurrent, "shape of R", vec![d.clone(), rows.clone(), h.clone()])?;
@@ -247,7 +261,7 @@ impl Layer {
         let (h, gates) = (self.hidden, kind.gates);
         let rows = gates * h;
         let block = |r: &mut Reading, v: Value, to: &[usize]| -> Result<Value, OpError> {
-            let v = part(r, v, 0, d, 1)?;
+            let v = slice(r, v, 0, d, 1)?;
             let to = to.iter().map(|n| Dim::known(*n as i64)).collect();
             r.reshape(v, to)
         };
@@ -275,9 +289,9 @@ impl Layer {
         let recurrent = block(r, self.r, &[rows, h])?;
         let mut blocks = vec![];
         for i in 0..gates {
-            blocks.push(part(r, recurrent, 0, i * h, h)?);
+            blocks.push(slice(r, recurrent, 0, i * h, h)?);
         }
-        let state = self.before(r, d, kind.states)?;
+        let state = self.initial_state(r, d, kind.states)?;
 
         let mut graph = Graph::default();
         let mut input = |name: &str, ty: TensorType| graph.add_input(Op::Input, name, ty);
@@ -308,55 +322,47 @@ impl Layer {
             inputs.push(step_lengths);
             (time, step_lengths)
         });
-        let next = self.step(r.within(&mut graph), kind, d, (&inputs, &weights, bias), timing)?;
+        let step_inputs = StepInputs { state: inputs[0], x: inputs[1], recurrent: weights, bias, timing };
+        let next = self.step(r.within(&mut graph), kind, d, step_inputs)?;
         graph.add_output("next", next);
         let states = r.add(Scan { body: Body::new(graph), sequences, reverse }, &operands)?;
         r.graph.rename(states, &format!("{title}/{direction}/states"));
         Ok(states)
     }
 
-    /// Builds the step, from the state, the element and the weights to the next state. `timing` holds the time of the
-    /// step and the sequences' lengths.
-    fn step(
-        &self,
-        r: Reading,
-        kind: &Kind,
-        d: usize,
-        (inputs, recurrent, bias): (&[Value], &[Value], Option<Value>),
-        timing: Option<(Value, Value)>,
-    ) -> Result<Value, OpError> {
-        let (state, x) = (inputs[0], inputs[1]);
+    /// Builds the next state of direction `d` in the step's graph.
+    fn step(&self, r: Reading, kind: &Kind, d: usize, inputs: StepInputs) -> Result<Value, OpError> {
         let count = kind.activations.len();
         let mut step = Step {
             r,
             hidden: self.hidden,
-            before: vec![],
-            x,
-            recurrent: recurrent.to_vec(),
-            bias,
+            states: vec![],
+            x: inputs.x,
+            recurrent: inputs.recurrent,
+            bias: inputs.bias,
             functions: self.functions[d * count..][..count].to_vec(),
             clip: self.clip,
         };
         for i in 0..kind.states {
-            let before = part(&mut step.r, state, 1, i * self.hidden, self.hidden)?;
-            step.before.push(before);
+            let state = slice(&mut step.r, inputs.state, 1, i * self.hidden, self.hidden)?;
+            step.states.push(state);
         }
         let next = (kind.step)(&mut step)?;
-        let Some((time, lengths)) = timing else { return Ok(next) };
+        let Some((time, lengths)) = inputs.timing else { return Ok(next) };
         let r = &mut step.r;
         let inside = r.add(Compare { f: Some(Binary::Less), swap: false }, &[time, lengths])?;
         let inside = r.add(Reshape { to: Shape(vec![self.batch.clone(), Dim::known(1)]) }, &[inside])?;
-        r.add(Select, &[inside, next, state])
+        r.add(Select, &[inside, next, inputs.state])
     }
 
     /// Builds the state before the first step, `[batch, states · hidden]`.
-    fn before(&self, r: &mut Reading, d: usize, states: usize) -> Result<Value, OpError> {
+    fn initial_state(&self, r: &mut Reading, d: usize, states: usize) -> Result<Value, OpError> {
         let shape = Shape(vec![self.batch.clone(), Dim::known(self.hidden as i64)]);
         let mut parts = vec![];
         for state in &self.initial {
             parts.push(match state {
                 Some(v) => {
-                    let v = part(r, *v, 0, d, 1)?;
+                    let v = slice(r, *v, 0, d, 1)?;
                     r.reshape(v, shape.clone())?
                 }
                 None => {

@@ -55,8 +55,8 @@ impl Reduce {
         if self.kind == ReduceKind::LogSumExp {
             // The largest element is subtracted from the exponent, which could overflow.
             let largest = b.reduce_keepdims(Reduction::Max, x, &self.axes);
-            let rest = b.minus(x, largest);
-            let powers = b.unary(Unary::Exp, rest);
+            let exponent = b.minus(x, largest);
+            let powers = b.unary(Unary::Exp, exponent);
             let sum = b.reduce_keepdims(Reduction::Sum, powers, &self.axes);
             let log = b.unary(Unary::Log, sum);
             return b.plus(log, largest);
@@ -171,8 +171,8 @@ impl Route for Reduce {
         let r = self.with_axes(b, site, r);
         if self.kind == ReduceKind::LogSumExp {
             let y = self.with_axes(b, site, site.y());
-            let rest = b.minus(x, y);
-            let softmax = b.unary(Unary::Exp, rest);
+            let exponent = b.minus(x, y);
+            let softmax = b.unary(Unary::Exp, exponent);
             return vec![Some(b.mul(r, softmax))];
         }
         let winners = if self.kind == ReduceKind::Prod {

@@ -17,7 +17,7 @@ pub fn readers() -> Vec<Reader> {
 }
 
 fn step(s: &mut Step) -> Result<Value, OpError> {
-    let sum = s.gate(0, s.before[0])?;
+    let sum = s.gate(0, s.states[0])?;
     let hidden = s.activate(s.functions[0], sum)?;
     Ok(s.name(hidden, "hidden"))
 }

@@ -81,12 +81,16 @@ fn read(r: &mut Reading) -> Result<Vec<Value>, OpError> {
         let v = repeated(r, v, to)?;
         r.reshape(v, Shape(vec![n.clone(), cells.clone(), taps]))
     };
-    let mut all = vec![];
+    let mut taps_by_axis = vec![];
     for (taps, along) in [(rows, true), (columns, false)] {
-        all.push(Taps { indices: spread(r, taps.indices, along)?, weights: spread(r, taps.weights, along)? });
+        taps_by_axis.push(Taps {
+            indices: spread(r, taps.indices, along)?,
+            weights: spread(r, taps.weights, along)?,
+        });
     }
     let batch = r.add(Cast { to: DType::I64 }, &[batch])?;
-    let y = if max { largest_element(r, x, batch, &all)? } else { sample(r, x, batch, &all)? };
+    let y =
+        if max { largest_element(r, x, batch, &taps_by_axis)? } else { sample(r, x, batch, &taps_by_axis)? };
     let split = Shape(vec![
         boxes_ty.dim(0).clone(),
         Dim::known(height as i64),
@@ -176,8 +180,8 @@ fn samples_along(r: &mut Reading, grid: &Grid, length: Value, cells: usize) -> R
     let counts = r.add(Extremum { max: true }, &[counts, zero])?;
     let flat = r.reshape(counts, Shape(vec![n.clone()]))?;
     let minimum = r.add_constant(Tensor::from_f32(&[1], &[1.0]));
-    let all = r.add(Concat { axis: 0 }, &[flat, minimum])?;
-    let largest = r.add(Reduce { kind: ReduceKind::Max, axes: vec![0], keep: false }, &[all])?;
+    let bounded = r.add(Concat { axis: 0 }, &[flat, minimum])?;
+    let largest = r.add(Reduce { kind: ReduceKind::Max, axes: vec![0], keep: false }, &[bounded])?;
     let samples = r.dim_of(largest, "samples")?;
     let i = r.add(Range { start: Dim::known(0), step: 1, len: samples.clone() }, &[])?;
     let i = r.add(Cast { to: DType::F32 }, &[i])?;
@@ -209,8 +213,8 @@ fn largest_element(r: &mut Reading, x: Value, batch: Value, taps: &[Taps]) -> Re
     let shape = r.ty(taps.indices).shape;
     let flat = Shape(vec![shape.0[0].clone(), &shape.0[1] * &shape.0[2], Dim::known(1)]);
     let (at, weights) = (r.reshape(taps.indices, flat.clone())?, r.reshape(taps.weights, flat)?);
-    let each = r.add(Interpolate { axes: vec![0] }, &[rows, at, weights])?;
+    let elements = r.add(Interpolate { axes: vec![0] }, &[rows, at, weights])?;
     let channels = r.ty(x).dim(1).clone();
-    let each = r.reshape(each, Shape([shape.0, vec![channels]].concat()))?;
-    r.add(Reduce { kind: ReduceKind::Max, axes: vec![2], keep: false }, &[each])
+    let elements = r.reshape(elements, Shape([shape.0, vec![channels]].concat()))?;
+    r.add(Reduce { kind: ReduceKind::Max, axes: vec![2], keep: false }, &[elements])
 }

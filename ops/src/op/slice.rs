@@ -54,7 +54,7 @@ fn read_slice(r: &mut Reading) -> Result<Vec<Value>, OpError> {
     let mut x = r.input(0)?;
     let rank = r.ty(x).rank();
     let known = |v: Vec<i64>| v.into_iter().map(Dim::known).collect::<Vec<_>>();
-    let missing = |what: &str| OpError::Invalid(format!("attribute `{what}` is missing"));
+    let missing = |attribute: &str| OpError::Invalid(format!("attribute `{attribute}` is missing"));
     let (starts, ends, axes, steps) = if r.opset < 10 {
         let starts = r.ints("starts")?.ok_or_else(|| missing("starts"))?;
         let ends = r.ints("ends")?.ok_or_else(|| missing("ends"))?;

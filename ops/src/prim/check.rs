@@ -6,24 +6,24 @@ use crate::tensor::{DType, Dim, Shape, TensorType, broadcast};
 
 /// Checks that a property has the expected value.
 pub(super) fn equal<T: PartialEq + std::fmt::Display>(
-    what: &str,
+    property: &str,
     actual: T,
     expected: T,
 ) -> Result<(), OpError> {
-    if actual == expected { Ok(()) } else { Err(OpError::mismatch(what, expected, actual)) }
+    if actual == expected { Ok(()) } else { Err(OpError::mismatch(property, expected, actual)) }
 }
 
 /// Checks that lists of dimensions are equal.
-pub(super) fn dims_equal(what: &str, actual: &[Dim], expected: &[Dim]) -> Result<(), OpError> {
+pub(super) fn dims_equal(property: &str, actual: &[Dim], expected: &[Dim]) -> Result<(), OpError> {
     if actual == expected {
         return Ok(());
     }
-    Err(OpError::shapes(what, &Shape(expected.to_vec()), &Shape(actual.to_vec())))
+    Err(OpError::shapes(property, &Shape(expected.to_vec()), &Shape(actual.to_vec())))
 }
 
 /// Checks that two dimensions are equal.
-pub(super) fn dim_equal(what: &str, actual: &Dim, expected: &Dim) -> Result<(), OpError> {
-    if actual == expected { Ok(()) } else { Err(OpError::dims(what, expected, actual)) }
+pub(super) fn dim_equal(property: &str, actual: &Dim, expected: &Dim) -> Result<(), OpError> {
+    if actual == expected { Ok(()) } else { Err(OpError::dims(property, expected, actual)) }
 }
 
 /// Checks the element type.

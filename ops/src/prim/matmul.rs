@@ -84,7 +84,10 @@ impl Primitive for MatMul {
     }
 
     fn evaluate(&self, x: &[&Array], dims: &[usize]) -> Result<Array, OpError> {
-        let (a, b) = (Side { transform: self.a, swap: self.ta }, Side { transform: self.b, swap: self.tb });
+        let (a, b) = (
+            OperandForm { transform: self.a, swap: self.ta },
+            OperandForm { transform: self.b, swap: self.tb },
+        );
         evaluate((x[0], a), (x[1], b), dims)
     }
 
@@ -150,22 +153,22 @@ fn infer(a: &TensorType, b: &TensorType, ta: bool, tb: bool) -> Result<TensorTyp
     Ok(a.with_shape(shape))
 }
 
-/// Treatment of a matrix operand: its transform, and whether its last two axes are swapped.
+/// Form of a matrix operand: its transform, and whether its last two axes are swapped.
 #[derive(Clone, Copy)]
-struct Side {
+struct OperandForm {
     transform: Transform,
     swap: bool,
 }
 
 /// Evaluates the product; the result has dimensions `dims`.
-fn evaluate(a: (&Array, Side), b: (&Array, Side), dims: &[usize]) -> Result<Array, OpError> {
-    let sides = (a.1, b.1);
+fn evaluate(a: (&Array, OperandForm), b: (&Array, OperandForm), dims: &[usize]) -> Result<Array, OpError> {
+    let forms = (a.1, b.1);
     match (a.0, b.0) {
         (Array::F(a), Array::F(b)) => {
-            multiply_batches(a, b, sides, dims, transform_float, multiply_float).map(Array::F)
+            multiply_batches(a, b, forms, dims, transform_float, multiply_float).map(Array::F)
         }
         (Array::I(a), Array::I(b)) => {
-            multiply_batches(a, b, sides, dims, transform_integer, multiply_integer).map(Array::I)
+            multiply_batches(a, b, forms, dims, transform_integer, multiply_integer).map(Array::I)
         }
         (other, _) => Err(wrong_type("a number type, the same twice", other)),
     }
@@ -174,7 +177,7 @@ fn evaluate(a: (&Array, Side), b: (&Array, Side), dims: &[usize]) -> Result<Arra
 fn multiply_batches<T: Number>(
     a: &ArrayD<T>,
     b: &ArrayD<T>,
-    (left, right): (Side, Side),
+    (left, right): (OperandForm, OperandForm),
     dims: &[usize],
     transform: fn(Transform, T) -> T,
     multiply: fn(ArrayView2<'_, T>, ArrayView2<'_, T>, ArrayViewMut2<'_, T>),

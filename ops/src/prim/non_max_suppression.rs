@@ -49,8 +49,8 @@ fn infer(inputs: &[TensorType]) -> Result<TensorType, OpError> {
     dim_equal("numbers of a box", four, &Dim::known(4))?;
     dim_equal("batch of scores", batch, n)?;
     dim_equal("boxes of scores", spatial, s)?;
-    for (what, ty) in ["max_boxes", "max_overlap", "min_score"].iter().zip(&inputs[2..]) {
-        dim_equal(&format!("elements of {what}"), &ty.shape.elems(), &Dim::known(1))?;
+    for (operand, ty) in ["max_boxes", "max_overlap", "min_score"].iter().zip(&inputs[2..]) {
+        dim_equal(&format!("elements of {operand}"), &ty.shape.elems(), &Dim::known(1))?;
     }
     indices(&inputs[2])?;
     Ok(TensorType::new(DType::I64, vec![&(n * c) * s, Dim::known(3)]))

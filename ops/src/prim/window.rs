@@ -108,15 +108,15 @@ impl Window {
             ("pads", &self.after),
             ("dilations", &self.dilations),
         ];
-        for (what, list) in lists {
+        for (attribute, list) in lists {
             if list.len() != rank {
-                return Err(OpError::mismatch(what, format!("{rank} values"), list.len()));
+                return Err(OpError::mismatch(attribute, format!("{rank} values"), list.len()));
             }
         }
         let huge = 1 << 31;
-        for (what, list) in [("kernel_shape", &self.kernel), lists[0], lists[3]] {
+        for (attribute, list) in [("kernel_shape", &self.kernel), lists[0], lists[3]] {
             if list.iter().any(|v| *v == 0 || *v >= huge) {
-                return Err(OpError::Invalid(format!("{what}: expected 1..2^31, found {list:?}")));
+                return Err(OpError::Invalid(format!("{attribute}: expected 1..2^31, found {list:?}")));
             }
         }
         if (0..rank).any(|i| self.kernel[i].saturating_mul(self.dilations[i]) >= huge) {

@@ -107,13 +107,13 @@ fn factor(
         };
         b.mul(c, part)
     };
-    let above = share(b, factor.0, Some(other.0), other.1);
+    let from_positive = share(b, factor.0, Some(other.0), other.1);
     match factor.1 {
-        Some(down) => {
-            let below = share(b, down, other.1, Some(other.0));
-            b.plus(above, below)
+        Some(part) => {
+            let from_negative = share(b, part, other.1, Some(other.0));
+            b.plus(from_positive, from_negative)
         }
-        None => above,
+        None => from_positive,
     }
 }
 

@@ -53,35 +53,35 @@ impl Gamma {
     fn flow(&self, b: &mut Builder, map: &dyn LinearMap, site: &Site, r: Value) -> Flow {
         let (x, bias) = terms::operands(b, map, site);
         let gamma = f64::from(self.gamma);
-        let whole = map.apply(b, site, x, Transform::Id);
-        let whole = bias.map_or(whole, |v| b.plus(whole, v));
-        let zero = b.scalar_like(0.0, whole);
+        let y = map.apply(b, site, x, Transform::Id);
+        let y = bias.map_or(y, |v| b.plus(y, v));
+        let zero = b.scalar_like(0.0, y);
         let (up, down) = (terms::positive(b, x), terms::negative(b, x));
         let mut terms = vec![];
-        for (transform, other) in [(Transform::Pos, Transform::Neg), (Transform::Neg, Transform::Pos)] {
+        for (transform, opposite) in [(Transform::Pos, Transform::Neg), (Transform::Neg, Transform::Pos)] {
             // For each half of x: all weights, plus γ times those of one sign.
-            let mut branch = vec![];
-            for (x, favoured) in [(up, transform), (down, other)] {
+            let mut halves = vec![];
+            for (x, favoured) in [(up, transform), (down, opposite)] {
                 let all = terms::Term::new(b, map, site, x, Transform::Id);
                 let x = b.scale(x, gamma);
-                branch.extend([all, terms::Term::new(b, map, site, x, favoured)]);
+                halves.extend([all, terms::Term::new(b, map, site, x, favoured)]);
             }
-            let Some(mut z) = terms::sum(b, branch.iter().map(|t| t.y)) else { continue };
+            let Some(mut z) = terms::sum(b, halves.iter().map(|t| t.y)) else { continue };
             if let Some(bias) = bias {
-                let more = match transform {
+                let extra = match transform {
                     Transform::Pos => terms::positive(b, bias),
                     _ => terms::negative(b, bias),
                 };
-                let more = b.scale(more, gamma);
-                let bias = b.plus(bias, more);
+                let extra = b.scale(extra, gamma);
+                let bias = b.plus(bias, extra);
                 z = b.plus(z, bias);
             }
             let z = terms::stabilised(b, z, self.epsilon);
             let s = b.guarded_div(r, z);
-            let sides = if transform == Transform::Pos { [zero, whole] } else { [whole, zero] };
-            let here = b.binary(Binary::Less, sides[0], sides[1]);
-            let s = b.add(Prim::Select, &[here, s, zero]);
-            terms.extend(branch.into_iter().map(|t| (t, s)));
+            let (lower, upper) = if transform == Transform::Pos { (zero, y) } else { (y, zero) };
+            let applies = b.binary(Binary::Less, lower, upper);
+            let s = b.add(Prim::Select, &[applies, s, zero]);
+            terms.extend(halves.into_iter().map(|t| (t, s)));
         }
         terms::flow(b, map, site, r, &terms)
     }

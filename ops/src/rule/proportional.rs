@@ -153,10 +153,10 @@ mod tests {
                 let bias_of = |j: &[usize]| if policy == Bias::Ledger { at(&bias, &[j[1]]) } else { 0.0 };
                 let (expected, absorbed) = shares(&counts, &r, coefficient, bias_of);
                 let actual = layer.explain(&r);
-                let what = format!("{}", layer.rule);
-                assert_close(actual.operand(0), &expected, &what);
-                close(actual.absorbed, absorbed, &what);
-                assert!(actual.operands[1].is_none() && actual.operands[2].is_none(), "{what}");
+                let case = format!("{}", layer.rule);
+                assert_close(actual.operand(0), &expected, &case);
+                close(actual.absorbed, absorbed, &case);
+                assert!(actual.operands[1].is_none() && actual.operands[2].is_none(), "{case}");
             }
         }
     }

@@ -118,11 +118,11 @@ impl Saturated {
         let k = site.data();
         let sums = SignedSums::new(b, map, site, site.inputs[k]);
         let (p, n) = (sums.positive, sums.negative);
-        let whole = b.plus(p, n);
+        let magnitude = b.plus(p, n);
         let bias = map.bias(b, site);
         let decided = match self.by {
             DecidedBy::Net => site.y(),
-            DecidedBy::Magnitude => whole,
+            DecidedBy::Magnitude => magnitude,
         };
         let (keep_positive, keep_negative) = self.flags(b, decided, &sums, bias);
         let keep = |b: &mut Builder, flag: Option<Value>, v: Value| match flag {
@@ -134,7 +134,7 @@ impl Saturated {
         };
         let (p, n) = (keep(b, keep_positive, p), keep(b, keep_negative, n));
         let visible = b.plus(p, n);
-        let mut z = if self.by == DecidedBy::Net { visible } else { whole };
+        let mut z = if self.by == DecidedBy::Net { visible } else { magnitude };
         if let Some(bias) = bias {
             let bias = b.abs(bias);
             z = b.plus(z, bias);

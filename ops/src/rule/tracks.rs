@@ -58,14 +58,14 @@ pub(super) fn coefficients(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Va
     let (straight, crossed) = match r.argument {
         Argument::Value => by_value(b, r, y, p, n),
         Argument::Larger => {
-            let behind = b.binary(Binary::Less, r.supporting, r.opposing);
-            (b.unary(Unary::Not, behind), behind)
+            let opposing_larger = b.binary(Binary::Less, r.supporting, r.opposing);
+            (b.unary(Unary::Not, opposing_larger), opposing_larger)
         }
     };
-    let whole = b.plus(p, n);
+    let magnitude = b.plus(p, n);
     let tracks = [(r.supporting, straight, crossed), (r.opposing, crossed, straight)];
     tracks.map(|(r, on_positive, on_negative)| {
-        let z = b.select(on_negative, n, whole);
+        let z = b.select(on_negative, n, magnitude);
         let z = b.select(on_positive, p, z);
         let q = b.guarded_div(r, z);
         let zero = b.scalar_like(0.0, q);
@@ -83,13 +83,14 @@ fn by_value(b: &mut Builder, r: Tracks, y: Value, p: Value, n: Value) -> (Value,
     let zero = b.scalar_like(0.0, y);
     let less = |b: &mut Builder, x: Value, y: Value| b.binary(Binary::Less, x, y);
     let (up, down) = (less(b, zero, y), less(b, y, zero));
-    let (ahead, behind) = (less(b, r.opposing, r.supporting), less(b, r.supporting, r.opposing));
+    let (supporting_larger, opposing_larger) =
+        (less(b, r.opposing, r.supporting), less(b, r.supporting, r.opposing));
     let (any_p, any_n) = (less(b, zero, p), less(b, zero, n));
-    let both = b.binary(Binary::And, any_p, any_n);
-    let mut side = |with_up: Value, with_down: Value| {
+    let both_signs = b.binary(Binary::And, any_p, any_n);
+    let mut mask = |with_up: Value, with_down: Value| {
         let (first, second) = (b.binary(Binary::And, up, with_up), b.binary(Binary::And, down, with_down));
         let any = b.binary(Binary::Or, first, second);
-        b.binary(Binary::And, any, both)
+        b.binary(Binary::And, any, both_signs)
     };
-    (side(ahead, behind), side(behind, ahead))
+    (mask(supporting_larger, opposing_larger), mask(opposing_larger, supporting_larger))
 }

@@ -12,32 +12,32 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// If the operand is not of integers, or has more elements than a shape can have.
-    pub fn dims_of(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
-        match self.static_dims_of(v, what) {
-            Err(OpError::Unsupported(_)) => self.data_dependent_dims(v, what),
+    pub fn dims_of(&mut self, v: Value, property: &str) -> Result<Vec<Dim>, OpError> {
+        match self.static_dims_of(v, property) {
+            Err(OpError::Unsupported(_)) => self.data_dependent_dims(v, property),
             dims => dims,
         }
     }
 
     /// Returns the dimensions in an integer operand that is computed from values: the known parts of a concatenation,
     /// and data-dependent dimensions for the rest.
-    fn data_dependent_dims(&mut self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+    fn data_dependent_dims(&mut self, v: Value, property: &str) -> Result<Vec<Dim>, OpError> {
         let ty = self.ty(v);
         if let Some(known) = self.dims(v) {
             return Ok(known);
         }
         let count = ty.shape.elems().as_known().filter(|n| (0..=MAX_RANK as i64).contains(n));
-        let count = count.ok_or_else(|| computed(what))?;
+        let count = count.ok_or_else(|| computed(property))?;
         let inputs = self.graph.node_inputs(v.node);
         match self.graph.op(v.node) {
             Op::Concat(_) if ty.rank() == 1 => {
                 let parts: Result<Vec<_>, _> =
-                    inputs.into_iter().map(|x| self.data_dependent_dims(x, what)).collect();
+                    inputs.into_iter().map(|x| self.data_dependent_dims(x, property)).collect();
                 return Ok(parts?.concat());
             }
-            Op::Reshape(_) => return self.data_dependent_dims(inputs[0], what),
+            Op::Reshape(_) => return self.data_dependent_dims(inputs[0], property),
             Op::Cast(_) if self.ty(inputs[0]).dtype.is_integer() => {
-                return self.data_dependent_dims(inputs[0], what);
+                return self.data_dependent_dims(inputs[0], property);
             }
             _ => {}
         }
@@ -46,7 +46,7 @@ impl Reading<'_> {
         for i in 0..count {
             let element = Slice { axis: 0, start: Dim::known(i), len: Dim::known(1), step: 1 };
             let element = if count == 1 { flat } else { self.add(element, &[flat])? };
-            dims.push(self.dim_of(element, what)?);
+            dims.push(self.dim_of(element, property)?);
         }
         Ok(dims)
     }
@@ -55,13 +55,13 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// If the value does not have exactly one element.
-    pub fn dim_of(&mut self, v: Value, what: &str) -> Result<Dim, OpError> {
+    pub fn dim_of(&mut self, v: Value, property: &str) -> Result<Dim, OpError> {
         let scalar = self.reshape(v, Shape(vec![]))?;
         let scalar = self.add(Cast { to: DType::I64 }, &[scalar])?;
         if let Some(known) = self.dims(scalar).and_then(|d| d.into_iter().next()) {
             return Ok(known);
         }
-        let prefix: String = what.chars().filter(char::is_ascii_alphanumeric).collect();
+        let prefix: String = property.chars().filter(char::is_ascii_alphanumeric).collect();
         Ok(self.graph.data_dependent_dim(&prefix, scalar))
     }
 

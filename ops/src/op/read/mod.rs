@@ -152,36 +152,37 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// If the operand is not of integers, or depends on the values or the shape of an input.
-    pub fn ints_of(&self, v: Value, what: &str) -> Result<Vec<i64>, OpError> {
-        let dims = self.static_dims_of(v, what)?;
+    pub fn ints_of(&self, v: Value, property: &str) -> Result<Vec<i64>, OpError> {
+        let dims = self.static_dims_of(v, property)?;
         let known: Option<Vec<i64>> = dims.iter().map(Dim::as_known).collect();
-        known.ok_or_else(|| OpError::Symbolic(format!("{what} depends on symbolic dimensions ({dims:?})")))
+        known
+            .ok_or_else(|| OpError::Symbolic(format!("{property} depends on symbolic dimensions ({dims:?})")))
     }
 
-    fn static_dims_of(&self, v: Value, what: &str) -> Result<Vec<Dim>, OpError> {
+    fn static_dims_of(&self, v: Value, property: &str) -> Result<Vec<Dim>, OpError> {
         let dtype = self.ty(v).dtype;
         if !dtype.is_integer() {
-            return Err(OpError::mismatch(what, "integers", dtype));
+            return Err(OpError::mismatch(property, "integers", dtype));
         }
-        self.dims(v).ok_or_else(|| computed(what))
+        self.dims(v).ok_or_else(|| computed(property))
     }
 
     /// Returns the elements of a float operand that must be constant.
     ///
     /// # Errors
     /// If the operand is computed.
-    pub fn floats_of(&self, v: Value, what: &str) -> Result<Vec<f32>, OpError> {
-        self.constant(v).map(|t| t.to_f32()).ok_or_else(|| computed(what))
+    pub fn floats_of(&self, v: Value, property: &str) -> Result<Vec<f32>, OpError> {
+        self.constant(v).map(|t| t.to_f32()).ok_or_else(|| computed(property))
     }
 
     /// Returns the value of a float operand that must be constant and have one element.
     ///
     /// # Errors
     /// If the operand is computed or does not have exactly one element.
-    pub fn float_of(&self, v: Value, what: &str) -> Result<f32, OpError> {
-        match self.floats_of(v, what)?.as_slice() {
+    pub fn float_of(&self, v: Value, property: &str) -> Result<f32, OpError> {
+        match self.floats_of(v, property)?.as_slice() {
             [x] => Ok(*x),
-            other => Err(OpError::mismatch(what, "one value", other.len())),
+            other => Err(OpError::mismatch(property, "one value", other.len())),
         }
     }
 
@@ -441,8 +442,8 @@ pub fn resolve_all(axes: &[i64], rank: usize) -> Result<Vec<usize>, OpError> {
     Ok(resolved)
 }
 
-fn computed(what: &str) -> OpError {
-    OpError::Unsupported(format!("{what} is computed from the input's values"))
+fn computed(property: &str) -> OpError {
+    OpError::Unsupported(format!("{property} is computed from the input's values"))
 }
 
 fn wrong_type(name: &str, expected: &str, attribute: &Attr) -> OpError {
@@ -454,7 +455,7 @@ fn wrong_type(name: &str, expected: &str, attribute: &Attr) -> OpError {
         Attr::Str(_) => "a string",
         Attr::Strs(_) => "strings",
         Attr::Tensor(_) => "a tensor",
-        Attr::Other(what) => what,
+        Attr::Other(kind) => kind,
     };
     OpError::mismatch(&format!("attribute `{name}`"), expected, actual)
 }

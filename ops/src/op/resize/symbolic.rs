@@ -114,24 +114,24 @@ pub(super) fn linear(r: &mut Reading, filter: &Filter, a: &Axis) -> Result<[Valu
     let at = position(filter, a)?;
     let (zero, unit) = (Dim::known(0), Dim::known(1));
     let last = &a.from - &unit;
-    let above = numerators(r, a, &at.factor, &at.offset)?;
-    let above = clamped(r, above, &zero, &(&last * &at.divisor))?;
-    let by = divisor(r, &at.divisor)?;
-    let low = r.add(Div, &[above, by])?;
+    let numerator = numerators(r, a, &at.factor, &at.offset)?;
+    let numerator = clamped(r, numerator, &zero, &(&last * &at.divisor))?;
+    let denominator = divisor(r, &at.divisor)?;
+    let lower_index = r.add(Div, &[numerator, denominator])?;
     let step = scalar(r, &unit)?;
-    let high = r.add(Add, &[low, step])?;
-    let high = clamped(r, high, &zero, &last)?;
-    let whole = r.add(Mul, &[low, by])?;
-    let rest = r.add(Sub, &[above, whole])?;
-    let rest = r.add(Cast { to: DType::F32 }, &[rest])?;
-    let by = r.add(Cast { to: DType::F32 }, &[by])?;
-    let upper = r.add(Div, &[rest, by])?;
-    let all = r.add_scalar(1.0, DType::F32);
-    let lower = r.add(Sub, &[all, upper])?;
+    let upper_index = r.add(Add, &[lower_index, step])?;
+    let upper_index = clamped(r, upper_index, &zero, &last)?;
+    let floor = r.add(Mul, &[lower_index, denominator])?;
+    let remainder = r.add(Sub, &[numerator, floor])?;
+    let remainder = r.add(Cast { to: DType::F32 }, &[remainder])?;
+    let denominator = r.add(Cast { to: DType::F32 }, &[denominator])?;
+    let upper_weight = r.add(Div, &[remainder, denominator])?;
+    let total_weight = r.add_scalar(1.0, DType::F32);
+    let lower_weight = r.add(Sub, &[total_weight, upper_weight])?;
     let pair = |r: &mut Reading, parts: [Value; 2]| -> Result<Value, OpError> {
         let column = Shape(vec![a.to.clone(), Dim::known(1)]);
         let parts = [r.reshape(parts[0], column.clone())?, r.reshape(parts[1], column)?];
         r.add(Concat { axis: 1 }, &parts)
     };
-    Ok([pair(r, [low, high])?, pair(r, [lower, upper])?])
+    Ok([pair(r, [lower_index, upper_index])?, pair(r, [lower_weight, upper_weight])?])
 }

@@ -68,11 +68,11 @@ fn seeds(dims: &[usize], seed: u64) -> [Array; 2] {
     [floats(dims, &supporting), floats(dims, &opposing)]
 }
 
-fn check(layer: &Layer, r: &[Array; 2], expected: [(Array, f64); 2], what: &str) {
+fn check(layer: &Layer, r: &[Array; 2], expected: [(Array, f64); 2], case: &str) {
     let actual = layer.contrast(&r[0], &r[1]);
     for (track, (share, absorbed)) in actual.iter().zip(expected) {
-        assert_close(track.operand(0), &share, what);
-        close(track.absorbed, absorbed, what);
+        assert_close(track.operand(0), &share, case);
+        close(track.absorbed, absorbed, case);
     }
 }
 
@@ -231,14 +231,14 @@ fn both_tracks_close_and_stay_non_negative() {
         Layer::new(scaled, &[&q, &k, &v], &[true, true, true], attention(1.0)),
     ];
     for layer in layers {
-        let what = format!("{} with {}", layer.op.title(), layer.rule);
+        let case = format!("{} with {}", layer.op.title(), layer.rule);
         let r = seeds(layer.y().dims(), 10);
         for (track, r) in layer.contrast(&r[0], &r[1]).iter().zip(&r) {
             let live = track.operands.iter().zip(&layer.live).filter(|(_, live)| **live);
             let passed: f64 = live.filter_map(|(v, _)| v.as_ref()).map(total).sum();
-            close(passed + track.absorbed, total(r), &what);
+            close(passed + track.absorbed, total(r), &case);
             for share in track.operands.iter().flatten() {
-                assert!(data(share).iter().all(|v| *v >= 0.0), "{what}");
+                assert!(data(share).iter().all(|v| *v >= 0.0), "{case}");
             }
         }
     }

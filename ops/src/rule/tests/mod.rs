@@ -191,14 +191,14 @@ pub(crate) fn total(x: &Array) -> f64 {
     data(x).iter().sum()
 }
 
-pub(crate) fn close(a: f64, b: f64, what: &str) {
-    assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{what}: {b} expected, found {a}");
+pub(crate) fn close(a: f64, b: f64, case: &str) {
+    assert!((a - b).abs() <= 1e-11 * (1.0 + b.abs()), "{case}: {b} expected, found {a}");
 }
 
-pub(crate) fn assert_close(actual: &Array, expected: &Array, what: &str) {
-    assert_eq!(actual.dims(), expected.dims(), "{what}");
+pub(crate) fn assert_close(actual: &Array, expected: &Array, case: &str) {
+    assert_eq!(actual.dims(), expected.dims(), "{case}");
     for (i, (a, b)) in data(actual).into_iter().zip(data(expected)).enumerate() {
-        close(a, b, &format!("{what}, element {i}"));
+        close(a, b, &format!("{case}, element {i}"));
     }
 }
 
