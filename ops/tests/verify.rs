@@ -76,7 +76,7 @@ fn rule_4_a_gap_between_input_slots() {
     graph.wire(x, y.node, 2);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [4]);
-    assert!(text.contains("input 1 expected, found 2"), "{text}");
+    assert!(text.contains("expected input 1, found 2"), "{text}");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn rule_4_two_wires_into_one_slot() {
     graph.wire(x, y.node, 0);
     let (rules, text) = faults(&graph);
     assert_eq!(rules, [4]);
-    assert!(text.contains("input 1 expected, found 0"), "{text}");
+    assert!(text.contains("expected input 1, found 0"), "{text}");
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn headers_are_checked() {
 
 #[test]
 fn elements_given_twice_are_refused_wherever_they_are() {
-    let message = "elements are given in both raw_data and float_data";
+    let message = "elements are given twice, in raw_data and in float_data";
     let mut models = vec![model_of(vec![dual()])];
     let constant = |attribute: AttributeProto| write::node("Constant", "/c", &[], &["c"], vec![attribute]);
     let in_attribute = constant(write::attr_tensor("value", dual()));
@@ -146,7 +146,7 @@ fn an_unnamed_tensor_is_known_by_its_node() {
 #[test]
 fn shapes_that_do_not_fit_are_refused() {
     let tensor = write::tensor("w", DataType::F32, &[2, 3], vec![0; 20]);
-    let message = "model: tensor `w`: f32[2,3] takes 24 bytes, raw_data has 20";
+    let message = "model: tensor `w`: invalid raw_data of f32[2,3]: expected 24 bytes, found 20";
     assert_refused(resolve(tensor), ErrorKind::Invalid, message);
     let tensor = TensorProto { float_data: vec![0.0; 5], ..bare(DataType::F32, &[2, 3]) };
     assert_refused(
@@ -280,7 +280,7 @@ fn nodes_are_counted_over_graphs_and_functions() {
 #[test]
 fn small_files_cannot_become_big_models() {
     // Two bytes in the file, hundreds in memory: empty nodes, tensors, names.
-    for (number, message) in [(1, "more than 1000000 nodes"), (5, "the decoded model would take")] {
+    for (number, message) in [(1, "too many nodes: the limit is 1000000"), (5, "the decoded model takes")] {
         let graph = field(number, b"").repeat(4_000_000);
         let bytes = field(7, &graph);
         assert_refused(decode_bytes(&bytes), ErrorKind::Limit, message);
@@ -327,7 +327,7 @@ fn names_cannot_control_a_terminal() {
 #[test]
 fn external_data_need_a_file() {
     let mut tensor = common::external(&[4], &[("location", "w.bin")]);
-    let message = "model: tensor `w`: external data `w.bin`: a model that is not read from a file";
+    let message = "model: tensor `w`: external data `w.bin`: expected a model that is read from a file";
     assert_refused(resolve(tensor.clone()), ErrorKind::Invalid, message);
     tensor.data_location = Some(DataLocation::External as i32);
     let from_proto = Model::from_proto(model_of(vec![tensor]), &Limits::default());

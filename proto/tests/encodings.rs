@@ -92,7 +92,7 @@ fn values_that_do_not_fit_are_refused() {
         (DataType::Bool, 2),
     ] {
         let tensor = TensorProto { int32_data: vec![0, value], ..bare(dtype, &[2]) };
-        let message = format!("model: tensor `w`: element 1 is {value}, which is not a {dtype}");
+        let message = format!("model: tensor `w`: invalid element 1: expected {dtype}, found {value}");
         assert_refused(resolve(tensor), ErrorKind::Invalid, &message);
     }
     let tensor = TensorProto { uint64_data: vec![1 << 32], ..bare(DataType::U32, &[1]) };
@@ -174,9 +174,18 @@ fn sparse_tensors_become_dense() {
 #[test]
 fn sparse_tensors_are_checked() {
     let invalid = |sparse, message| assert_refused(densify(sparse), ErrorKind::Invalid, message);
-    invalid(sparse(&[1.0], &[6], &[1], &[2, 3]), "index 6 of value 0 is outside of 6");
-    invalid(sparse(&[1.0], &[-1], &[1], &[2, 3]), "index -1 of value 0 is outside of 6");
-    invalid(sparse(&[1.0], &[0, 3], &[1, 2], &[2, 3]), "index 3 of value 0 is outside of 3");
+    invalid(
+        sparse(&[1.0], &[6], &[1], &[2, 3]),
+        "index of value 0 is out of range: expected below 6, found 6",
+    );
+    invalid(
+        sparse(&[1.0], &[-1], &[1], &[2, 3]),
+        "index of value 0 is out of range: expected below 6, found -1",
+    );
+    invalid(
+        sparse(&[1.0], &[0, 3], &[1, 2], &[2, 3]),
+        "index of value 0 is out of range: expected below 3, found 3",
+    );
     invalid(sparse(&[1.0, 2.0], &[1, 1], &[2], &[2, 3]), "index of value 1 is not greater");
     invalid(sparse(&[1.0, 2.0], &[3, 1], &[2], &[2, 3]), "index of value 1 is not greater");
     invalid(

@@ -263,7 +263,7 @@ mod tests {
         assert!(two.of_units(3).is_empty());
         let file = Classes { file: Some("c.txt".into()), requested: true, ..two.clone() };
         let error = file.checked("y", 3).unwrap_err().to_string();
-        assert_eq!(error, "`c.txt` names 2 classes, output `y` has 3 units");
+        assert_eq!(error, "class names `c.txt` do not fit output `y`: expected 3 names, found 2");
     }
 
     #[test]
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(all.find("Crane").unwrap(), Some(0));
         assert_eq!(all.find("TIGER cat").unwrap(), Some(2));
         assert_eq!(all.find("dog").unwrap(), None);
-        assert!(all.find("crane").unwrap_err().to_string().contains("classes 1, 3 are named `crane`"));
+        assert!(all.find("crane").unwrap_err().to_string().contains("`crane` is the name of classes 1, 3"));
         assert_eq!(all.title(2), "2 tiger cat");
         assert_eq!(classes(&["0"]).title(0), "0");
     }

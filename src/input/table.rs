@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(error, "row 1, column 2 `b`: expected a number, found `x\\u{1b}`");
         assert!(rows("a,b\n1,\n", "0").unwrap_err().ends_with("`b`: expected a number, found an empty cell"));
         assert!(rows("a,b\n1,2,3\n", "0").is_err());
-        assert!(rows("a,b\n", "all").unwrap_err().contains("no row"));
+        assert!(rows("a,b\n", "all").unwrap_err().contains("expected a row"));
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn models() -> Vec<(&'static str, ModelProto)> {
             let axis = vec![write::attr_int("axis", 7)];
             nodes(vec![write::node("Softmax", "softmax", &["x"], &["y"], axis)], vec![])
         }),
-        ("a symbolic dimension where a number is needed", {
+        ("a computed step where a known one is needed", {
             let length = |slot: &str| write::tensor(slot, DataType::F32, &[], 1f32.to_le_bytes().to_vec());
             let shape = write::node("Shape", "shape", &["x"], &["s"], vec![write::attr_int("end", 1)]);
             let eye = write::node("ConstantOfShape", "fill", &["s"], &["f"], vec![]);

@@ -363,7 +363,7 @@ fn archives_that_are_damaged_or_do_not_fit_are_refused() {
         },
     ];
     for (name, end) in [("cut1.npz", 1), ("cut2.npz", 30), ("cut3.npz", good.len() - 50)] {
-        cases.push(case(name, good[..good.len() - end].to_vec(), 3, &["damaged or cut off"]));
+        cases.push(case(name, good[..good.len() - end].to_vec(), 3, &["damaged or incomplete"]));
     }
     check_inputs(cases);
 }
@@ -402,7 +402,7 @@ fn pictures_and_tables_that_are_none_are_refused() {
         ),
         csv("bytes.csv", [header.as_bytes(), b"\n\xff\xfe\n"].concat(), &["bytes.csv"]),
         csv("blank.csv", vec![], &["blank.csv"]),
-        csv("rowless.csv", table(format!("{header}\n")), &["rowless.csv", "no row below its header"]),
+        csv("rowless.csv", table(format!("{header}\n")), &["rowless.csv", "expected a row below the header"]),
     ]);
 }
 

@@ -121,7 +121,7 @@ fn the_start_is_what_is_asked_for() {
     assert!((batch["start"].as_f64().unwrap() - 40.0).abs() < 1e-4);
     for (extra, says) in [
         (&["--scaler", "5", "--multiplier", "3"][..], "cannot be used with"),
-        (&["--scaler", "-5"], "greater than zero"),
+        (&["--scaler", "-5"], "expected a number above 0"),
         (&["--scaler", "5", "--target", "1-1"], "is 0 everywhere"),
         (&["--task", "generation"], "[batch, position, unit]"),
         (&["--task", "binary-classification"], "one or two units"),
@@ -442,13 +442,13 @@ fn code_3_invalid_model_or_input() {
     assert!(fails(3, &[&["inspect", "no-such-model.onnx"]]).contains("no-such-model.onnx"));
     let table = path(&folder, "rows.csv");
     fs::write(&table, "a,b\n1,x\n").unwrap();
-    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected"));
+    assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("expected 30 columns"));
     let rows = fs::read_to_string(ROWS[1]).unwrap().replacen("16.33", "x", 1);
     fs::write(&table, rows).unwrap();
     assert!(fails(3, &[&["run", TABLE, "--csv", &table]]).contains("row 0, column 2 `mean texture`"));
     fs::write(&table, "a,b\n1,2\n").unwrap();
     assert!(
-        fails(3, &[&["run", TABLE, "--csv", &table]]).contains("30 columns expected by input `X`, found 2")
+        fails(3, &[&["run", TABLE, "--csv", &table]]).contains("input `X`: expected 30 columns, found 2")
     );
     let other = fails(3, &[&["run", DIGITS, "--input", "input=fixtures/digits_cnn/digit.png"]]);
     assert!(other.contains("expected a .npy array, found a picture"), "{other}");
@@ -539,7 +539,7 @@ fn composites_are_listed_printed_and_read_from_files() {
     // A mistake: file, line, what is wrong.
     std::fs::write(&file, text.replace("pass", "pas")).unwrap();
     let error = fails(2, &[&["run", DIGITS, "--rules", &file], &DIGIT]);
-    assert!(error.contains("mine.toml:") && error.contains("no rule is named `pas`"), "{error}");
+    assert!(error.contains("mine.toml:") && error.contains("unknown rule `pas`"), "{error}");
     assert!(fails(2, &[&["run", DIGITS, "--rules", "/nowhere.toml"], &DIGIT]).contains("/nowhere.toml"));
     fails(2, &[&["rules", "magic"]]);
 }

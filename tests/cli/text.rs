@@ -264,7 +264,7 @@ fn unsuitable_texts_are_refused() {
     fs::write(&damaged, "{\"model\": 3}").unwrap();
     let damaged = damaged.to_str().unwrap();
     fails(2, &["fixtures/digits_cnn/model.onnx", "--text", "hi"], &["input_ids", "`input`"]);
-    fails(3, &[MODEL, "--text", "hi", "--tokenizer", damaged], &[damaged, "no tokenizer"]);
+    fails(3, &[MODEL, "--text", "hi", "--tokenizer", damaged], &[damaged, "invalid tokenizer"]);
     fails(3, &[MODEL, "--text", "hi", "--tokenizer", "missing.json"], &["missing.json"]);
     fails(2, &[MODEL, "--tokenizer", damaged], &["--text"]);
     fails(2, &[MODEL, "--text", "hi", "--max-length", "0"], &["--max-length"]);
@@ -315,7 +315,7 @@ fn texts_come_from_files_and_standard_input() {
     fails(2, &[MODEL, "--text", "@nothing-here"], &["`nothing-here`", "\\@"]);
     fails(2, &[MODEL, "--text-file", "nothing-here"], &["`nothing-here`"]);
     fails(2, &[MODEL, "--text", "-", "--text-file", "-"], &["standard input"]);
-    fails(3, &[MODEL, "--text", "-"], &["no text"]);
+    fails(3, &[MODEL, "--text", "-"], &["expected a text"]);
     fs::write(&file, [b'a', 0xff]).unwrap();
     fails(3, &[MODEL, "--text-file", path], &["UTF-8", path]);
     fs::write(&file, "x".repeat((1 << 20) + 1)).unwrap();

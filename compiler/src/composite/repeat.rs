@@ -133,7 +133,7 @@ mod tests {
                 "unknown baseline `grey`: expected a number, `scaler`, `least`, `greatest`, `mean`",
             ),
         ] {
-            assert_eq!(parsed(text), Err(message.into()), "{text}");
+            assert_eq!(parsed(text).unwrap_err().message, message, "{text}");
         }
         let relevance = read(toml::from_str("kind = \"smoothgrad\"").unwrap(), Quantity::Relevance);
         assert!(relevance.unwrap_err().message.contains("passes = \"gradient\""));

@@ -237,7 +237,7 @@ fn recover_silu_from_a_product_with_its_own_sigmoid() {
         allow_duplicates! {
         assert_snapshot!(m.after("recover_silu", y), @r"
         graph (x: f32[4,3]) -> (y) {
-          y = Silu(x) alpha: 1.0 : f32[4,3]   // from s, y
+          y = Silu(x) alpha=1.0 : f32[4,3]   // from s, y
         }
         ");
         }
@@ -254,7 +254,7 @@ fn recover_silu_with_a_factor_is_the_quick_gelu() {
     let y = m.add("y", Mul, &[x, s]);
     assert_snapshot!(m.after("recover_silu", y), @r"
     graph (x: f32[4,3]) -> (y) {
-      y = Silu(x) alpha: 1.75 : f32[4,3]   // from a, s, y
+      y = Silu(x) alpha=1.75 : f32[4,3]   // from a, s, y
     }
     ");
 }
@@ -328,7 +328,7 @@ fn recover_gelu_in_any_order_of_its_factors() {
     assert_snapshot!(m.after("recover_gelu", y), @r"
     graph (x: f32[4,3]) -> (y = out) {
       u = Div(x, #root: f32[]) : f32[4,3]
-      out = Gelu(x) tanh: false : f32[4,3]   // from e, sum, right, out
+      out = Gelu(x) tanh=false : f32[4,3]   // from e, sum, right, out
     }
     ");
 }
@@ -472,7 +472,7 @@ fn recover_gelu_by_the_tanh_formula() {
       sum = Add(x, small) : f32[4,3]
       scaled = Mul(sum, #root: f32[]) : f32[4,3]
       left = Mul(x, #half: f32[]) : f32[4,3]
-      y = Gelu(x) tanh: true : f32[4,3]   // from tanh, plus, y
+      y = Gelu(x) tanh=true : f32[4,3]   // from tanh, plus, y
     }
     ");
 }

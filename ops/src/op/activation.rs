@@ -303,19 +303,16 @@ mod tests {
         let text = |f: Function| format!("{}{}", Activation { f }.name(), Activation { f }.attributes());
         let texts = [
             (Function::Unary(Unary::Relu), "Relu"),
-            (Function::Unary(Unary::LeakyRelu { alpha: 0.1 }), "LeakyRelu alpha: 0.1"),
-            (
-                Function::Unary(Unary::HardSigmoid { alpha: 0.2, beta: 0.5 }),
-                "HardSigmoid alpha: 0.2, beta: 0.5",
-            ),
-            (Function::Unary(Unary::Clip { min: Some(0.0), max: None }), "Clip min: Some(0.0), max: None"),
-            (Function::Gelu { tanh: true }, "Gelu tanh: true"),
-            (Function::Silu { alpha: 1.702 }, "Silu alpha: 1.702"),
+            (Function::Unary(Unary::LeakyRelu { alpha: 0.1 }), "LeakyRelu alpha=0.1"),
+            (Function::Unary(Unary::HardSigmoid { alpha: 0.2, beta: 0.5 }), "HardSigmoid alpha=0.2 beta=0.5"),
+            (Function::Unary(Unary::Clip { min: Some(0.0), max: None }), "Clip min=0.0"),
+            (Function::Gelu { tanh: true }, "Gelu tanh=true"),
+            (Function::Silu { alpha: 1.702 }, "Silu alpha=1.702"),
             (Function::Mish, "Mish"),
-            (Function::Selu { alpha: 1.5, gamma: 1.0 }, "Selu alpha: 1.5, gamma: 1.0"),
-            (Function::Celu { alpha: 2.0 }, "Celu alpha: 2.0"),
-            (Function::ThresholdedRelu { alpha: 1e-9 }, "ThresholdedRelu alpha: 1e-9"),
-            (Function::Shrink { bias: 0.0, lambd: 0.5 }, "Shrink bias: 0.0, lambd: 0.5"),
+            (Function::Selu { alpha: 1.5, gamma: 1.0 }, "Selu alpha=1.5 gamma=1.0"),
+            (Function::Celu { alpha: 2.0 }, "Celu alpha=2.0"),
+            (Function::ThresholdedRelu { alpha: 1e-9 }, "ThresholdedRelu alpha=1e-9"),
+            (Function::Shrink { bias: 0.0, lambd: 0.5 }, "Shrink bias=0.0 lambd=0.5"),
             (Function::Tan, "Tan"),
         ];
         for (f, expected) in texts {

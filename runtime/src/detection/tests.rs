@@ -115,7 +115,7 @@ fn no_object_is_no_class_that_is_found() {
         let layout = Some(BoxLayout::Detr);
         Detections::read(&one, &Detector { layout, scores, boxes, labels: None, no_object, corners: false })
     };
-    assert!(alone(true).unwrap_err().to_string().contains("beside the one for no object expected"));
+    assert!(alone(true).unwrap_err().to_string().contains("beside the one for no object"));
     assert_eq!(find(&alone(false).unwrap(), WhichBox::Rank(0), None), Ok((1, 0, 2.0)));
 }
 
@@ -132,7 +132,7 @@ fn a_picture_without_objects() {
     let found = Detections::read(&outputs, &detector).unwrap();
     assert_eq!(
         find(&found, WhichBox::Rank(0), None).unwrap_err(),
-        "row 0 of output `scores` of shape [0] has fewer than 1 box"
+        "too few boxes in row 0 of output `scores` of shape [0]: expected 1"
     );
     assert!(find(&found, WhichBox::Number(0), None).unwrap_err().contains("has 0 boxes"));
     assert_eq!(found.boxes(0).count(), 0);

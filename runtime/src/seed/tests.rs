@@ -56,7 +56,7 @@ fn values_and_totals() {
     let empty = of(Target::Difference(1, 1)).normalize_to(3.0);
     assert_eq!(
         refused(&[2, 3], &LOGITS, &empty),
-        "the starting relevance of row 0 of output `y` is 0 everywhere: it cannot be scaled to 3"
+        "the seed of row 0 of output `y` is 0 everywhere: it cannot be scaled to 3"
     );
 }
 
@@ -111,7 +111,7 @@ fn a_region_above_a_threshold() {
     assert!((scaled[0] - 1.8).abs() < 1e-6 && (scaled[2] - 1.2).abs() < 1e-6 && scaled[7] == 3.0);
     assert_eq!(
         refused(&dims, &pixels, &of(Target::Above(0.8))),
-        "nothing in row 1 of output `y` of shape [2, 1, 2, 2] is above the threshold: the greatest value is 0.699999988079071"
+        "no value above the threshold in row 1 of output `y` of shape [2, 1, 2, 2]: the largest is 0.699999988079071"
     );
     assert_eq!(made(&dims, &pixels, &of(Target::All)), [25.0; 8]);
 }
@@ -143,7 +143,7 @@ fn positions_may_come_first() {
     let all = first.clone().position(Position::All);
     let seed = seed("y", &outputs(&[3, 2, 2], &values), &all, &Convention::default()).unwrap();
     assert_eq!((seed.targets, seed.argmax), (vec![1, 1, 0, 0, 0, 1], vec![0, 1]));
-    assert!(refused(&[2, 3], &LOGITS, &first).contains("[position, batch, unit] expected"));
+    assert!(refused(&[2, 3], &LOGITS, &first).contains("[position, batch, unit]"));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_task_refuses_what_it_does_not_fit() {
     let with = |task: Task| of(task.target()).task(task);
     assert_eq!(
         refused(&[2, 3], &LOGITS, &with(Task::BinaryClassification)),
-        "task binary-classification is for outputs [batch, unit] with one or two units: output `y` is [2, 3]"
+        "output `y` does not fit task binary-classification: expected [batch, unit] with one or two units, found [2, 3]"
     );
     assert!(refused(&[2, 3], &LOGITS, &with(Task::Generation)).contains("[batch, position, unit]"));
     assert!(refused(&[2, 3], &LOGITS, &with(Task::BinarySegmentation)).contains("[batch, channel, row"));
@@ -222,7 +222,7 @@ fn pixels_that_there_are_not() {
     let dims = [1, 3, 2, 3];
     assert_eq!(
         refused(&dims, &MASK, &pixels(class(3))),
-        "class 3 is out of range: output `y` of shape [1, 3, 2, 3] has 3 classes"
+        "class 3 is out of range for output `y` of shape [1, 3, 2, 3]: expected -3 to 2"
     );
     let corner = Region { left: 0.0, top: 0.0, right: 0.3, bottom: 0.5 };
     assert_eq!(
@@ -270,6 +270,6 @@ fn a_box_is_a_unit() {
     assert_eq!(best.tensor.to_f32()[greatest], 100.0);
     assert_eq!(best.groups[0], Group { first: 24 + greatest % 6, stride: 6, count: 2 });
     let bare = of(WhichBox::Rank(0), None, None).detector(None);
-    assert!(refused(&dims, &values, &bare).contains("needs a detector"));
+    assert!(refused(&dims, &values, &bare).contains("has no detector"));
     assert!(refused(&dims, &values, &of(WhichBox::Number(0), None, Some(4))).contains("coordinate 4"));
 }

@@ -72,7 +72,7 @@ pub const COMMANDS: &[Expected] = &[
         2,
         &["row.html", ".png"],
     ),
-    says("W7.1", text!("--text \"\""), 3, &["no token"]),
+    says("W7.1", text!("--text \"\""), 3, &["expected at least one token"]),
     says("W7.2", text!("--text 电影很好看"), 0, &["token"]),
     says("W7.3", text!("--text \"Loved it 😍😍😍\""), 0, &["token"]),
     says(
