@@ -12,7 +12,7 @@ pub struct Unsupported {
     pub op: String,
     /// Reason: no reader, an opset that no reader covers, or a property of the nodes.
     pub reason: String,
-    /// Whether fixed input dimensions would mend it.
+    /// True if the nodes are supported once the dimensions of the inputs are fixed.
     #[serde(skip)]
     pub symbolic: bool,
     /// Names of the nodes, in the order in which they were read.

@@ -129,10 +129,10 @@ fn names_of_outputs_stand_in_one_file() {
 /// A library does not know the words of the program that calls it: `src/cli/advice.rs` does.
 #[test]
 fn library_messages_name_no_flag_and_no_command() {
-    let found: Vec<String> = of_libraries()
+    let faults: Vec<String> = of_libraries()
         .into_iter()
         .filter(|literal| names_a_flag(&literal.text))
         .map(|l| format!("{}:{}: {}", l.file.display(), l.line, l.text))
         .collect();
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
 }

@@ -1,4 +1,4 @@
-//! What invalid models are answered with, one for each kind of fault, as a snapshot.
+//! Messages for invalid models, one for each kind of fault, as a snapshot.
 
 use std::fmt::Write;
 use std::fs;

@@ -40,14 +40,14 @@ pub struct Import<'a> {
 /// The reason why a node is refused.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Refusal {
-    /// The reason in words.
+    /// Reason, as a clause for the message.
     pub reason: String,
-    /// Whether fixed input dimensions would mend it.
+    /// True if the node is supported once the dimensions of the inputs are fixed.
     pub symbolic: bool,
 }
 
 impl Refusal {
-    /// The refusal of a symbolic dimension.
+    /// A refusal because a dimension is symbolic.
     pub fn symbolic(reason: String) -> Refusal {
         Refusal { reason, symbolic: true }
     }
