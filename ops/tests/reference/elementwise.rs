@@ -58,7 +58,7 @@ fn some_functions_take_integers() {
     for (f, y) in cases {
         assert_eq!(eval(Prim::Unary(f), &[&x]), ints(&[4], &y), "{f:?}");
     }
-    assert_eq!(error(Prim::Unary(Unary::Exp), &[&x]), "element type: a float type expected, found i64");
+    assert_eq!(error(Prim::Unary(Unary::Exp), &[&x]), "element type: expected a float type, found i64");
     assert_eq!(eval(Prim::Unary(Unary::Not), &[&bools(&[2], &[true, false])]), bools(&[2], &[false, true]));
     assert!(error(Prim::Unary(Unary::Not), &[&x]).contains("bool"));
 }

@@ -43,7 +43,7 @@ fn only_what_is_wanted_is_evaluated() {
     assert_eq!(error(&inputs, "other"), "node `unused` (Input): no value is given for this input");
     assert_eq!(error(&inputs, "z"), "node `z` (output): the graph has no such output");
     let long = feed(&[("x", row(&[1.0; 3]))]);
-    assert_eq!(error(&long, "square"), "node `x` (Input): given value: f32[2] expected, found f64[3]");
+    assert_eq!(error(&long, "square"), "node `x` (Input): given value: expected f32[2], found f64[3]");
     assert!(error(&feed(&[("x", ints(&[2], &[1, 2]))]), "x").contains("i64[2]"));
 }
 
