@@ -1,26 +1,26 @@
-//! Devices, named before they are opened.
+//! Names of devices, and how to open them.
 
 use dlbc_backend::{Backend, BackendError, Precision, ReferenceBackend};
 
 use crate::error::RuntimeError;
 
-/// The place where programs run. Every variant exists in every build, so that a program that names one compiles without its
-/// engine.
+/// A device that runs programs. Every variant exists in every build, so that code that names a device compiles without the
+/// feature of its engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Device {
     /// The CPU; in a build without the feature `cpu`, the first GPU.
     #[default]
     Auto,
-    /// The CPU, in float32. Feature `cpu`.
+    /// The CPU, in float32. Needs feature `cpu`.
     Cpu,
-    /// The reference kernels, in float64: slow, for comparisons.
+    /// The float64 reference kernels: slow, for comparisons.
     Reference,
-    /// A GPU. Feature `cuda`.
+    /// An NVIDIA GPU. Needs feature `cuda`.
     Cuda {
-        /// Index of the GPU as the driver counts, from 0.
+        /// Index of the GPU in the driver's list, from 0.
         ordinal: usize,
-        /// Arithmetic of its products.
+        /// Precision of matrix products and convolutions.
         precision: Precision,
     },
 }
@@ -29,7 +29,7 @@ impl Device {
     /// Opens the device.
     ///
     /// # Errors
-    /// For a device that is absent, and for one whose engine this build does not have
+    /// When the device is absent, or this build does not have its engine
     /// ([`ErrorKind::Device`](dlbc_backend::ErrorKind::Device)).
     ///
     /// # Examples
@@ -59,9 +59,10 @@ impl Device {
     }
 }
 
-/// An open device. Its backends share memory, weights and kernels.
+/// Open device, whose backends share memory, weights and kernels.
 pub struct OpenDevice(Engine);
 
+/// Engine of an open device.
 enum Engine {
     #[cfg(feature = "cpu")]
     Cpu,
@@ -71,7 +72,7 @@ enum Engine {
 }
 
 impl OpenDevice {
-    /// A backend of the device.
+    /// Returns a backend of the device.
     pub fn backend(&self) -> Box<dyn Backend> {
         match &self.0 {
             #[cfg(feature = "cpu")]
@@ -90,22 +91,22 @@ fn cpu() -> Result<Engine, RuntimeError> {
 
 #[cfg(not(feature = "cpu"))]
 fn cpu() -> Result<Engine, RuntimeError> {
-    Err(left_out("the CPU", "cpu"))
+    Err(missing_feature("the CPU", "cpu"))
 }
 
 #[cfg(feature = "cuda")]
 fn cuda(ordinal: usize, precision: Precision) -> Result<Engine, RuntimeError> {
-    let opened = dlbc_cuda::open(ordinal).map_err(|error| BackendError::Device(error.to_string()))?;
-    Ok(Engine::Cuda(opened.with_precision(precision)))
+    let device = dlbc_cuda::open(ordinal).map_err(|error| BackendError::Device(error.to_string()))?;
+    Ok(Engine::Cuda(device.with_precision(precision)))
 }
 
 #[cfg(not(feature = "cuda"))]
 fn cuda(_: usize, _: Precision) -> Result<Engine, RuntimeError> {
-    Err(left_out("CUDA", "cuda"))
+    Err(missing_feature("CUDA", "cuda"))
 }
 
-/// Error for an engine that this build leaves out.
+/// Returns the error for an engine that this build leaves out.
 #[cfg(not(all(feature = "cpu", feature = "cuda")))]
-fn left_out(engine: &str, feature: &str) -> RuntimeError {
+fn missing_feature(engine: &str, feature: &str) -> RuntimeError {
     BackendError::Device(format!("{engine} is not available: built without feature `{feature}`")).into()
 }

@@ -1,4 +1,4 @@
-//! Errors of a run.
+//! Errors of loading, explaining and running a program.
 
 use std::path::PathBuf;
 
@@ -12,402 +12,404 @@ use crate::request::Target;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum RuntimeError {
-    /// A failure of the backend.
+    /// The backend failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
-    /// A file that cannot be read as a compiled model.
+    /// The file cannot be read as a compiled model.
     #[error("`{}`: {source}", .path.display())]
     Load {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
-        /// Why.
+        /// First fault of the file.
         source: dlbc_artifact::ArtifactError,
     },
-    /// A model that nobody compiled.
+    /// The file is an ONNX model that has not been compiled.
     #[error("`{}`: expected a compiled model, found an ONNX model", .0.display())]
     NotCompiled(PathBuf),
-    /// An input that the program does not have.
+    /// The caller passes an input that the model does not have.
     #[error("unknown input `{name}`: expected {}", names(.known))]
     UnknownInput {
-        /// The name given.
+        /// Name that the caller passed.
         name: String,
-        /// What there is.
+        /// Names of the model's inputs.
         known: Vec<String>,
     },
-    /// An input of the wrong type or shape.
-    #[error("invalid input `{input}`: expected {expected}, found {found}")]
+    /// An input has the wrong element type or shape.
+    #[error("invalid input `{input}`: expected {expected}, found {actual}")]
     InputType {
-        /// The input.
+        /// Name of the input.
         input: String,
-        /// What the program takes.
+        /// Element type and shape that the program takes, such as `f32[batch,1,8,8]`.
         expected: String,
-        /// What it got.
-        found: String,
+        /// Element type and shape of the caller's tensor.
+        actual: String,
     },
-    /// Two inputs that disagree on a dimension.
+    /// Two inputs disagree on a symbolic dimension.
     #[error(
-        "invalid dimension {symbol} of input `{input}`: expected {expected}, as in input `{other}`, found {found}"
+        "invalid dimension {symbol} of input `{input}`: expected {expected}, as in input `{other}`, found {actual}"
     )]
     Dimension {
-        /// The input.
+        /// Name of the input.
         input: String,
-        /// The symbol.
+        /// Name of the dimension.
         symbol: String,
-        /// Its value here.
-        found: i64,
-        /// The input that bound it.
+        /// Size of the dimension in `input`.
+        actual: i64,
+        /// Name of the earlier input that has the dimension, too.
         other: String,
-        /// Its value there.
+        /// Size of the dimension in `other`.
         expected: i64,
     },
-    /// An input whose dimension is not what the other inputs make it.
-    #[error("invalid dimension of input `{input}`: expected {formula}, which is {}, found {found}", number(.expected))]
-    Formula {
-        /// The input.
+    /// A dimension of an input differs from its formula in other inputs' dimensions.
+    #[error("invalid dimension of input `{input}`: expected {formula}, which is {}, found {actual}", number(.expected))]
+    DependentDimension {
+        /// Name of the input.
         input: String,
-        /// The dimension in terms of other inputs' dimensions.
+        /// Formula of the dimension, in symbols of other inputs' dimensions.
         formula: String,
-        /// Its value here.
-        found: i64,
-        /// Its value by the formula, when there is one.
+        /// Size of the dimension in `input`.
+        actual: i64,
+        /// Value of the formula; `None` where it divides by 0 or without a whole result.
         expected: Option<i64>,
     },
-    /// A dimension that the model divides.
+    /// A dimension of an input is not a multiple of the factor by which the model divides it.
     #[error(
-        "invalid axis {axis} of input `{input}`: expected a multiple of {factor}, such as {}, found {found}",
-        near(.found, .factor)
+        "invalid axis {axis} of input `{input}`: expected a multiple of {factor}, such as {}, found {actual}",
+        near(.actual, .factor)
     )]
-    Multiple {
-        /// The input.
+    NotMultiple {
+        /// Name of the input.
         input: String,
-        /// The axis.
+        /// Index of the axis.
         axis: usize,
-        /// Its dimension.
-        found: i64,
-        /// What it must be a multiple of.
+        /// Size of the dimension.
+        actual: i64,
+        /// Number of which the size must be a multiple.
         factor: i64,
     },
-    /// A NaN or an infinity in an input.
+    /// An input contains NaN or an infinity.
     #[error("invalid value of input `{input}` at index {index:?}: expected a finite number, found {value}")]
     NotFinite {
-        /// The input.
+        /// Name of the input.
         input: String,
-        /// NaN or ±inf.
+        /// First such value: NaN or ±inf.
         value: f32,
-        /// Where.
+        /// Index of the value, one number per axis.
         index: Vec<usize>,
     },
-    /// A target that the output does not have.
+    /// The target is out of range for the explained output.
     #[error("target {target} is out of range for output `{output}` of shape {shape:?}: {}", range(*.units))]
     Target {
-        /// The target.
+        /// Unit or rank that is out of range.
         target: i64,
-        /// Number of units; negative targets count from the end.
+        /// Number of units of the output; negative targets count from the end.
         units: usize,
-        /// The explained output.
+        /// Name of the explained output.
         output: String,
-        /// Its shape.
+        /// Shape of the explained output.
         shape: Vec<usize>,
     },
-    /// A sequence position that the output does not have.
+    /// The sequence position is out of range for the explained output.
     #[error("position {position} is out of range for output `{output}` of shape {shape:?}: {}", range(*.positions))]
     Position {
-        /// The position.
+        /// Position of the request.
         position: i64,
-        /// Number of positions; negative ones count from the end.
+        /// Number of positions of the output; negative positions count from the end.
         positions: usize,
-        /// The explained output.
+        /// Name of the explained output.
         output: String,
-        /// Its shape.
+        /// Shape of the explained output.
         shape: Vec<usize>,
     },
-    /// An output that is not what the task says.
+    /// The explained output does not fit the task.
     #[error("output `{output}` does not fit task {task}: expected {expected}, found {shape:?}")]
     Task {
-        /// The task.
+        /// Name of the task.
         task: &'static str,
-        /// The outputs that it is for.
+        /// Shapes of outputs that the task is for.
         expected: &'static str,
-        /// The explained output.
+        /// Name of the explained output.
         output: String,
-        /// Its shape.
+        /// Shape of the explained output.
         shape: Vec<usize>,
     },
-    /// A row with nothing above the threshold.
+    /// No explained element of a row exceeds the threshold.
     #[error(
-        "no value above the threshold in row {row} of output `{output}` of shape {shape:?}: the largest is {greatest}"
+        "no value above the threshold in row {row} of output `{output}` of shape {shape:?}: the largest is {largest}"
     )]
     NothingAbove {
-        /// The explained output.
+        /// Name of the explained output.
         output: String,
-        /// Its shape.
+        /// Shape of the explained output.
         shape: Vec<usize>,
-        /// The row.
+        /// Index of the row.
         row: usize,
-        /// Its greatest value.
-        greatest: f64,
+        /// Largest explained value of the row.
+        largest: f64,
     },
-    /// A class that the output does not have.
+    /// The class is out of range for the output.
     #[error("class {class} is out of range for output `{output}` of shape {shape:?}: {}", range(*.classes))]
     Class {
-        /// The class.
+        /// Class of the request.
         class: i64,
-        /// How many there are.
+        /// Number of classes of the output.
         classes: usize,
-        /// The output.
+        /// Name of the output.
         output: String,
-        /// Its shape.
+        /// Shape of the output.
         shape: Vec<usize>,
     },
-    /// A class that is the greatest of no pixel.
+    /// The class has the largest value at none of the explained pixels.
     #[error(
         "class {class} wins no explained pixel in row {row} of output `{output}` of shape {shape:?}: {counts}"
     )]
     NothingWon {
-        /// The class.
+        /// Class of the request, or the class that wins most pixels.
         class: usize,
-        /// The row.
+        /// Index of the row.
         row: usize,
-        /// The explained output.
+        /// Name of the explained output.
         output: String,
-        /// Its shape.
+        /// Shape of the explained output.
         shape: Vec<usize>,
-        /// How many pixels each class wins.
+        /// Number of pixels that each class wins, as text.
         counts: String,
     },
-    /// A region between the centres of pixels.
+    /// The region lies between the centres of pixels and contains none.
     #[error(
         "the region holds no pixel centre of output `{output}` of shape {shape:?}: {height} rows of {width} pixels cover the \
          picture"
     )]
     EmptyRegion {
-        /// The explained output.
+        /// Name of the explained output.
         output: String,
-        /// Its shape.
+        /// Shape of the explained output.
         shape: Vec<usize>,
-        /// Rows of pixels.
+        /// Height of the mask, in pixels.
         height: usize,
-        /// Pixels of a row.
+        /// Width of the mask, in pixels.
         width: usize,
     },
-    /// A box that the output does not have.
+    /// The box number is out of range for the output.
     #[error("box {number} is out of range for output `{output}` of shape {shape:?}: {}", first(*.count))]
-    NoSuchBox {
-        /// The box.
+    BoxOutOfRange {
+        /// Number of the requested box.
         number: usize,
-        /// How many there are.
+        /// Number of boxes in each row.
         count: usize,
-        /// The output with the scores.
+        /// Name of the output with the scores.
         output: String,
-        /// Its shape.
+        /// Shape of the output with the scores.
         shape: Vec<usize>,
     },
-    /// Fewer boxes than asked for.
-    #[error("too few boxes in row {row} of output `{output}` of shape {shape:?}: expected {wanted}{found}")]
-    NoBox {
-        /// What was asked for.
-        wanted: String,
-        /// The row.
+    /// A row has fewer boxes than the requested rank needs.
+    #[error(
+        "too few boxes in row {row} of output `{output}` of shape {shape:?}: expected {requested}{actual}"
+    )]
+    TooFewBoxes {
+        /// Number and class of the boxes that the rank needs, such as `2 boxes of class 4`.
+        requested: String,
+        /// Index of the row.
         row: usize,
-        /// The output with the scores.
+        /// Name of the output with the scores.
         output: String,
-        /// Its shape.
+        /// Shape of the output with the scores.
         shape: Vec<usize>,
-        /// The classes that there are.
-        found: String,
+        /// End of the message that lists the labels of the boxes; empty for a detector without labels.
+        actual: String,
     },
-    /// A box of another class.
+    /// The requested box has a label other than the requested class.
     #[error(
         "box {number} is of another class in output `{output}` of shape {shape:?}: expected {class}, found {label}"
     )]
-    Label {
-        /// The box.
+    LabelMismatch {
+        /// Number of the requested box.
         number: usize,
-        /// Its label.
+        /// Label of the box.
         label: i64,
-        /// The class asked for.
+        /// Requested class.
         class: i64,
-        /// The output with the labels.
+        /// Name of the output with the labels.
         output: String,
-        /// Its shape.
+        /// Shape of the output with the scores.
         shape: Vec<usize>,
     },
-    /// A box has four coordinates.
+    /// The coordinate index is out of range: a box has coordinates 0 to 3.
     #[error("coordinate {0} is out of range for a box: expected 0 to 3")]
     Coordinate(usize),
-    /// A box as the target, and nothing that says where boxes are.
+    /// The target is a box, but the request has no detector.
     #[error("the request has no detector: a target box needs the names of the outputs with boxes and scores")]
     NoDetector,
-    /// A box whose score or coordinates stand in another output.
+    /// The explained output does not hold the requested score or coordinate of a box.
     #[error("output `{explained}` does not hold the explained part of the box: expected output `{expected}`")]
     OtherOutput {
-        /// The explained output.
+        /// Name of the explained output.
         explained: String,
-        /// Where it stands.
+        /// Name of the output that holds the score or coordinate.
         expected: String,
     },
-    /// An output that may be boxes in more than one way, or in none.
+    /// The shape of an output fits several box layouts, or none.
     #[error("output `{output}` of shape {shape:?} {}", read_as(.readings))]
     Detector {
-        /// The output.
+        /// Name of the output.
         output: String,
-        /// Its shape.
+        /// Shape of the output.
         shape: Vec<usize>,
-        /// How it may be read.
+        /// Layouts that fit, as text; empty when none does.
         readings: String,
     },
-    /// An output of another shape than its reading says.
+    /// The shape of an output does not fit the target or the box layout.
     #[error("invalid output `{output}`: expected {expected}, found {shape:?}")]
     OutputShape {
-        /// The output.
+        /// Name of the output.
         output: String,
-        /// What it should be.
+        /// Shape that fits, with names for its axes.
         expected: String,
-        /// Its shape.
+        /// Shape of the output.
         shape: Vec<usize>,
     },
-    /// An output that the model does not have.
+    /// The request names an output that the model does not have.
     #[error("unknown output `{name}`: expected {}", names(.known))]
     UnknownOutput {
-        /// The name given.
+        /// Name in the request.
         name: String,
-        /// What there is.
+        /// Names of the model's outputs.
         known: Vec<String>,
     },
-    /// A starting relevance without a sum that could be scaled.
+    /// The seed of a row is 0 everywhere and cannot be scaled to the requested sum.
     #[error("the seed of row {row} of output `{output}` is 0 everywhere: it cannot be scaled to {total}")]
-    Total {
-        /// The explained output.
+    ZeroSeed {
+        /// Name of the explained output.
         output: String,
-        /// The row.
+        /// Index of the row.
         row: usize,
-        /// The requested sum of its magnitudes.
+        /// Requested sum of the magnitudes.
         total: f64,
     },
-    /// Two targets that are the same, or none.
+    /// The list of targets is empty or contains a target twice.
     #[error("invalid targets: expected at least one, each once, found {}", targets(.0))]
     Targets(Vec<Target>),
-    /// An output whose shape cannot be seeded.
+    /// The explained output has too many axes for a target that is a unit.
     #[error(
         "invalid output for a target unit, `{output}`: expected [batch, unit] or [batch, position, unit], found {shape:?}"
     )]
     OutputRank {
-        /// The explained output.
+        /// Name of the explained output.
         output: String,
-        /// Its shape.
+        /// Shape of the explained output.
         shape: Vec<usize>,
     },
-    /// A name that the program's results do not have.
+    /// The request asks for the relevance of a tensor that has none in the program.
     #[error("no relevance is computed for tensor `{name}`: expected {}", names(.known))]
     UnknownRelevance {
-        /// The name given.
+        /// Name in the request.
         name: String,
-        /// What there is.
+        /// Names of the tensors whose relevance the program computes.
         known: Vec<String>,
     },
-    /// A branch that the inputs' shapes do not fit.
+    /// The run takes a branch that the input shapes do not fit.
     #[error("node `{node}`: this run takes a branch that does not fit the shapes of the model's inputs")]
-    Unfit {
-        /// The node that chooses.
+    UnfitBranch {
+        /// Name of the node that chooses the branch.
         node: String,
     },
-    /// A value that is no dimension.
+    /// The run computes a negative size for a data-dependent dimension.
     #[error("node `{node}`: computed size {value} for dimension {symbol}: expected at least 0")]
-    Measured {
-        /// The dimension.
+    InvalidDimension {
+        /// Name of the dimension.
         symbol: String,
-        /// The node that computes it.
+        /// Name of the node that computes the size.
         node: String,
-        /// What it computed.
+        /// Computed size.
         value: i64,
     },
-    /// Dimensions that wait for one another.
+    /// Data-dependent dimensions depend on one another in a cycle.
     #[error("dimensions {symbols} depend on one another")]
     Circular {
-        /// Their symbols.
+        /// Names of the dimensions, separated by commas.
         symbols: String,
     },
-    /// The shapes do not work out for these inputs.
+    /// Nodes of the program have no valid shape for these input shapes.
     #[error("the model does not run with these input shapes: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Shapes(Vec<Fault>),
-    /// A bug in dlbc: a primitive without room for several targets.
+    /// A primitive cannot be batched over targets; a bug in dlbc.
     #[error("the reverse of several targets: {0}")]
     Batch(dlbc_ops::OpError),
-    /// A mean over runs has neither a ledger nor the relevance of intermediate tensors.
+    /// The composite averages several runs, which have neither a ledger nor the relevance of intermediate tensors.
     #[error(
         "composite `{rules}` averages several runs: the ledger and the relevance of intermediate tensors are not available"
     )]
-    Repeated {
-        /// The composite.
+    AveragedComposite {
+        /// Name of the composite.
         rules: String,
     },
-    /// A baseline for a composite that starts from none.
+    /// The request has a baseline, but the composite is not integrated gradients.
     #[error("composite `{rules}` has no baseline: expected one of integrated gradients")]
     NoBaseline {
-        /// The composite.
+        /// Name of the composite.
         rules: String,
     },
-    /// A baseline that does not fit its input.
-    #[error("invalid baseline of input `{input}`: expected {expected}, found {found}")]
+    /// A baseline does not fit its input.
+    #[error("invalid baseline of input `{input}`: expected {expected}, found {actual}")]
     Baseline {
-        /// The input.
+        /// Name of the input.
         input: String,
-        /// A shape, or what values are allowed.
+        /// Shape or values that the baseline may have.
         expected: String,
-        /// The shape, type or value that it has.
-        found: String,
+        /// Shape or value that the baseline has.
+        actual: String,
     },
-    /// An input of whole numbers cannot be moved a little.
+    /// The composite perturbs its inputs, but an explained input is an integer tensor.
     #[error("composite `{rules}` cannot move input `{input}`: expected floats, found {ty}")]
-    Whole {
-        /// The composite.
+    IntegerInput {
+        /// Name of the composite.
         rules: String,
-        /// The input.
+        /// Name of the input.
         input: String,
-        /// Its type.
+        /// Element type and shape of the input.
         ty: String,
     },
 }
 
 impl RuntimeError {
-    /// Kind of this error: who can mend it.
+    /// Returns the kind of the error, which tells who can mend it.
     pub fn kind(&self) -> ErrorKind {
         match self {
             RuntimeError::Backend(error) => error.kind(),
-            RuntimeError::OutputRank { .. } | RuntimeError::Repeated { .. } | RuntimeError::Whole { .. } => {
-                ErrorKind::Unsupported
-            }
+            RuntimeError::OutputRank { .. }
+            | RuntimeError::AveragedComposite { .. }
+            | RuntimeError::IntegerInput { .. } => ErrorKind::Unsupported,
             RuntimeError::Batch(_) => ErrorKind::Internal,
             RuntimeError::Target { .. }
-            | RuntimeError::Position { .. }
             | RuntimeError::NoBaseline { .. }
             | RuntimeError::UnknownRelevance { .. }
+            | RuntimeError::Position { .. }
             | RuntimeError::Task { .. }
             | RuntimeError::Targets(_)
             | RuntimeError::NothingAbove { .. }
             | RuntimeError::Class { .. }
             | RuntimeError::NothingWon { .. }
             | RuntimeError::EmptyRegion { .. }
-            | RuntimeError::NoSuchBox { .. }
-            | RuntimeError::NoBox { .. }
-            | RuntimeError::Label { .. }
+            | RuntimeError::BoxOutOfRange { .. }
+            | RuntimeError::TooFewBoxes { .. }
+            | RuntimeError::LabelMismatch { .. }
             | RuntimeError::Coordinate(_)
             | RuntimeError::NoDetector
             | RuntimeError::OtherOutput { .. }
             | RuntimeError::Detector { .. }
             | RuntimeError::OutputShape { .. }
             | RuntimeError::UnknownOutput { .. }
-            | RuntimeError::Total { .. } => ErrorKind::Usage,
+            | RuntimeError::ZeroSeed { .. } => ErrorKind::Usage,
             RuntimeError::Load { .. }
             | RuntimeError::NotCompiled(_)
             | RuntimeError::UnknownInput { .. }
             | RuntimeError::InputType { .. }
             | RuntimeError::Dimension { .. }
-            | RuntimeError::Formula { .. }
-            | RuntimeError::Multiple { .. }
+            | RuntimeError::DependentDimension { .. }
+            | RuntimeError::NotMultiple { .. }
             | RuntimeError::NotFinite { .. }
-            | RuntimeError::Unfit { .. }
-            | RuntimeError::Measured { .. }
+            | RuntimeError::UnfitBranch { .. }
+            | RuntimeError::InvalidDimension { .. }
             | RuntimeError::Circular { .. }
             | RuntimeError::Shapes(_)
             | RuntimeError::Baseline { .. } => ErrorKind::InvalidInput,
@@ -415,10 +417,10 @@ impl RuntimeError {
     }
 }
 
-/// Names that a message lists.
+/// Largest number of names that a message lists.
 const LISTED: usize = 8;
 
-/// The first names of a list, and how many more there are.
+/// Lists the first [`LISTED`] names in backquotes and counts the others.
 fn names(known: &[String]) -> String {
     let shown: Vec<String> = known.iter().take(LISTED).map(|n| format!("`{n}`")).collect();
     match known.len().saturating_sub(LISTED) {
@@ -428,6 +430,7 @@ fn names(known: &[String]) -> String {
     }
 }
 
+/// Ends the message about an output whose box layouts are `readings`.
 fn read_as(readings: &str) -> String {
     match readings {
         "" => "is not read as boxes".into(),
@@ -435,27 +438,29 @@ fn read_as(readings: &str) -> String {
     }
 }
 
-/// The expectation of an index that may count from the end.
+/// Formats the valid range of an index that may count from the end, for an axis of `count` elements.
 fn range(count: usize) -> String {
     if count == 0 { "expected one, found none".into() } else { format!("expected -{count} to {}", count - 1) }
 }
 
-/// The expectation of an index from 0 on.
+/// Formats the valid range of an index from 0 on, for an axis of `count` elements.
 fn first(count: usize) -> String {
     if count == 0 { "expected one, found none".into() } else { format!("expected 0 to {}", count - 1) }
 }
 
+/// Lists targets, separated by commas.
 fn targets(targets: &[Target]) -> String {
     let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
 
+/// Formats the value of a formula; `not a number` for a formula without one.
 fn number(value: &Option<i64>) -> String {
     value.map_or_else(|| "not a number".into(), |v| v.to_string())
 }
 
-/// The multiples of a factor beside a dimension: "384 or 416".
-fn near(found: &i64, factor: &i64) -> String {
-    let below = found / factor * factor;
+/// Returns the multiples of a factor next to a size, such as "384 or 416".
+fn near(size: &i64, factor: &i64) -> String {
+    let below = size / factor * factor;
     if below > 0 { format!("{below} or {}", below + factor) } else { factor.to_string() }
 }

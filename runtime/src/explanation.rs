@@ -1,4 +1,4 @@
-//! The result of a run: relevance, the ledger, what was explained and how long it took.
+//! Results of a run: outputs of the model, tracks of relevance with their ledgers, and timings.
 
 use std::collections::BTreeMap;
 
@@ -9,69 +9,69 @@ use dlbc_ops::tensor::Tensor;
 use crate::detection::Detected;
 use crate::ledger::expert_relevance::ExpertLayer;
 use crate::ledger::modules::{self, HeadRow, ModuleRow};
-use crate::ledger::{Ledger, tensor};
+use crate::ledger::{Ledger, relevance_tensor};
 use crate::request::Request;
 
 /// Times of a run, in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Timings {
-    /// Binding and planning; next to nothing when the plan is cached.
+    /// Time of binding and planning; close to 0 when the plan is cached.
     pub prepare: f64,
-    /// The forward.
+    /// Time of the forward.
     pub forward: f64,
-    /// The reverse.
+    /// Time of the reverse, with the seed.
     pub reverse: f64,
 }
 
-/// The result of a run.
+/// The explanation of one target.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Explanation {
     /// The model's outputs by name.
     pub outputs: Tensors,
-    /// The starting relevance, of the explained output's shape.
+    /// Starting relevance: float32, of the explained output's shape, 0 at elements that are not explained.
     pub seed: Tensor,
-    /// The largest unit of each row of the explained output; empty when units are not on a last axis.
+    /// Index of the largest unit of each row, at its last explained position; empty for pixels and boxes.
     pub argmax: Vec<i64>,
-    /// The unit that each row (and position, when all are explained) explains, or the class of its pixels; empty when several
-    /// are at once.
+    /// Explained unit of each row, or of each position of each row with [`Position::All`](crate::Position::All); the minuend
+    /// of a difference, the class of pixels or boxes. Empty for a target of all units or of those above a threshold.
     pub targets: Vec<i64>,
-    /// The box that each row explains, of a detection.
+    /// Explained box of each row; empty unless the target is a box.
     pub boxes: Vec<Detected>,
-    /// The supporting track in contrastive mode, else the only one.
+    /// Supporting track in contrastive mode, else the only track.
     pub supporting: Track,
-    /// The opposing track in contrastive mode.
+    /// Opposing track in contrastive mode, else `None`.
     pub opposing: Option<Track>,
-    /// The relevance that each expert received, by layer in the model's order, when asked for.
+    /// Layers of experts with the relevance of each expert, in the model's order; `None` unless requested.
     pub experts: Option<Vec<ExpertLayer>>,
-    /// Times.
+    /// Timings of the run.
     pub timings: Timings,
 }
 
-/// One track of relevance: all of it, or in contrastive mode what supports the target or what opposes it.
+/// A track of relevance: the only one, or in contrastive mode the evidence that supports the target or that opposes it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Track {
-    /// The part of the explanation that the track is.
+    /// Role of the track: single, supporting or opposing.
     pub kind: TrackKind,
-    /// Relevance by tensor name, of the tensor's shape.
+    /// Relevance of the explained inputs and of other requested tensors, by name: float32, of the tensor's shape.
     pub relevance: Tensors,
-    /// The sum of the starting relevance.
+    /// Sum of the starting relevance.
     pub start: f64,
-    /// The sum of the relevance of each explained input.
+    /// Sum of the relevance of each explained input, by name.
     pub inputs: BTreeMap<String, f64>,
-    /// Relevance absorbed on the way: the ledger's sum if it was asked for, else start minus inputs.
+    /// Relevance that nodes absorb: the sum over the ledger if the request asks for it, else `start` minus the sum of `inputs`.
     pub absorbed: f64,
-    /// The ledger, when asked for.
+    /// Ledger of the rule nodes; `None` unless requested.
     pub ledger: Option<Ledger>,
-    /// The ledger by module, when asked for.
+    /// Ledger of the modules; `None` unless requested.
     pub modules: Option<Vec<ModuleRow>>,
-    /// The heads of the attentions, when asked for.
+    /// Relevance of the attention heads; `None` unless requested.
     pub heads: Option<Vec<HeadRow>>,
 }
 
 impl Track {
-    /// The track among the results of a reverse.
+    /// Reads a track from the results of a reverse. `start` is the seed of the track.
     pub(crate) fn read(
         info: &Info,
         results: &Outputs,
@@ -83,7 +83,7 @@ impl Track {
         let ledger = request.ledger.then(|| Ledger::of_track(info, results, kind));
         let relevance: Tensors = results
             .iter()
-            .filter_map(|(output, v)| Some((tensor(output, kind)?.to_string(), v.clone())))
+            .filter_map(|(output, v)| Some((relevance_tensor(output, kind)?.to_string(), v.clone())))
             .collect();
         let explained = info.inputs.iter().filter(|i| i.explained);
         let inputs: BTreeMap<String, f64> = explained
@@ -98,19 +98,20 @@ impl Track {
         Track { kind, relevance, start, inputs, absorbed, ledger, modules, heads }
     }
 
-    /// Start, sum of the inputs, and absorbed relevance.
+    /// Returns the sum of the starting relevance, the sum of the relevance of all explained inputs, and the absorbed relevance.
     pub fn sums(&self) -> [f64; 3] {
         [self.start, self.inputs.values().sum(), self.absorbed]
     }
 }
 
 impl Explanation {
-    /// The tracks: one, or in contrastive mode the supporting and the opposing one.
+    /// Iterates over the tracks: a single one, or in contrastive mode the supporting and the opposing one.
     pub fn tracks(&self) -> impl Iterator<Item = &Track> {
         std::iter::once(&self.supporting).chain(&self.opposing)
     }
 
-    /// The relevance of a tensor: in contrastive mode what supports minus what opposes.
+    /// Returns the relevance of a tensor by name, in contrastive mode the supporting minus the opposing relevance; `None` for a
+    /// tensor whose relevance the request does not ask for.
     pub fn net(&self, name: &str) -> Option<Tensor> {
         let supporting = self.supporting.relevance.get(name)?;
         let Some(opposing) = self.opposing.as_ref().and_then(|o| o.relevance.get(name)) else {

@@ -2,9 +2,9 @@
 //!
 //! **Program → [`Session`] → [`Request`] → [`Explanation`].** A session takes a [`Program`](dlbc_ops::program::Program), which
 //! `dlbc compile` writes to a file, and a [`Backend`]. For each set of input shapes it binds the program's symbolic dimensions,
-//! plans it and keeps the plan. A run computes the outputs, seeds the explained one as the request says, passes the seed back,
-//! and reads relevance and ledger from the results. The runtime sees primitives alone: no operator, no rule, no attribute of
-//! a model file.
+//! plans it and caches the plan. A run computes the model's outputs, builds the seed (the starting relevance) that the request
+//! asks for, propagates it back to the inputs, and reads relevance and ledger from the results. The runtime sees primitives only:
+//! no operator, no rule, no attribute of a model file.
 //!
 //! # A complete program
 //!
@@ -30,7 +30,7 @@
 //! let track = &explanation.supporting;
 //! println!("relevance of the pixels: {:?}", track.relevance["input"].to_f32());
 //! for row in track.ledger.iter().flatten() {
-//!     println!("{} by {}: {} kept {}", row.node, row.rule, row.received, row.absorbed);
+//!     println!("{} by {}: received {}, absorbed {}", row.node, row.rule, row.received, row.absorbed);
 //! }
 //! # assert!(track.ledger.as_ref().is_some_and(|ledger| ledger.worst_residual() < 1e-2));
 //! # Ok(())
@@ -41,13 +41,14 @@
 //!
 //! # Where to go next
 //!
-//! - [`Request`] says what is explained and returned: [`Target`], [`Start`], [`Position`], [`Task`], [`Pixels`], [`Detector`].
-//! - [`Session::explain_targets`] explains several targets with one forward, [`Session::predict`] none.
-//! - [`Explanation`] has one [`Track`] of relevance, or in contrastive mode two; [`Ledger`] accounts for all of it.
-//! - [`Device`] opens the CPU, a GPU or the float64 oracle by name.
-//! - [`Request::cancel`] ends a run from another thread, [`SessionOptions::progress`] follows it.
+//! - [`Request`] sets the target and the results to return: [`Target`], [`Start`], [`Position`], [`Task`], [`Pixels`],
+//!   [`Detector`].
+//! - [`Session::explain_targets`] explains several targets with one forward; [`Session::predict`] runs the model only.
+//! - [`Explanation`] has one [`Track`] of relevance, or two in contrastive mode; a [`Ledger`] accounts for all of it.
+//! - [`Device`] opens the CPU, a GPU or the float64 reference by name.
+//! - [`Request::cancel`] lets another thread end a run; [`SessionOptions::progress`] reports its progress.
 //! - [`RuntimeError::kind`] tells who can mend an error.
-//! - [`backend`] has what a backend of one's own implements.
+//! - [`backend`] is the contract of a custom backend.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

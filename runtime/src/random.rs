@@ -1,11 +1,13 @@
-//! Random numbers that are the same everywhere.
+//! Reproducible random numbers.
 
-/// A stream of random numbers, SplitMix64 \[steele2014\]: a few lines in any language give the same numbers again.
+/// A stream of random numbers by SplitMix64 \[steele2014\], which a few lines in any language reproduce.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
+/// Increment of the state, the odd integer closest to 2⁶⁴ / φ.
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Output function of SplitMix64.
 fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -13,35 +15,36 @@ fn mix(mut z: u64) -> u64 {
 }
 
 impl Random {
-    /// Stream number `stream` of a seed: its state starts at `mix(seed + γ) + mix(stream + 2γ)`.
+    /// Creates stream number `stream` of a seed, whose initial state is `mix(seed + γ) + mix(stream + 2γ)`.
     pub fn new(seed: u64, stream: u64) -> Random {
         let (a, b) = (mix(seed.wrapping_add(GAMMA)), mix(stream.wrapping_add(GAMMA.wrapping_mul(2))));
         Random(a.wrapping_add(b))
     }
 
-    /// 64 random bits.
+    /// Returns 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GAMMA);
         mix(self.0)
     }
 
-    /// Uniform in [0, 1): the 53 upper bits.
+    /// Returns a number that is uniform in [0, 1), from the 53 upper bits.
     pub fn unit(&mut self) -> f64 {
         (self.bits() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Uniform in 0..n, the upper half of the product of bits and `n`; 0 for `n` = 0.
+    /// Returns an integer that is uniform in `0..n`, the upper half of the product of 64 bits and `n`; 0 for `n = 0`.
     pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.bits()) * n as u128) >> 64) as usize
     }
 
-    /// Of the standard normal distribution, by Box and Muller.
+    /// Returns a number from the standard normal distribution, by the Box-Muller transform.
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// `count` different numbers below `n`, by the first steps of a shuffle of 0..n; all of them when there are not more.
+    /// Returns `count` distinct integers below `n`, by the first steps of a shuffle of `0..n`; all `n` of them if `count` is
+    /// larger.
     pub fn choose(&mut self, n: usize, count: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..n).collect();
         let count = count.min(n);
@@ -62,8 +65,8 @@ mod tests {
     fn the_generator_is_splitmix64() {
         // The first numbers of its published implementation from the state 1234567.
         let mut random = Random(1_234_567);
-        let found: Vec<u64> = (0..3).map(|_| random.bits()).collect();
-        assert_eq!(found, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
+        let bits: Vec<u64> = (0..3).map(|_| random.bits()).collect();
+        assert_eq!(bits, [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]);
     }
 
     #[test]

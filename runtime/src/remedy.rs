@@ -36,13 +36,13 @@ impl RuntimeError {
             RuntimeError::Detector { readings, .. } if readings.is_empty() => Some(Remedy::DetectorOutputs),
             RuntimeError::Detector { .. } => Some(Remedy::DetectorLayout),
             RuntimeError::NoBaseline { .. } => Some(Remedy::IntegratedGradients),
-            RuntimeError::Whole { .. } => Some(Remedy::StopAt),
+            RuntimeError::IntegerInput { .. } => Some(Remedy::StopAt),
             RuntimeError::Load { .. }
             | RuntimeError::UnknownInput { .. }
             | RuntimeError::InputType { .. }
             | RuntimeError::Dimension { .. }
-            | RuntimeError::Formula { .. }
-            | RuntimeError::Multiple { .. }
+            | RuntimeError::DependentDimension { .. }
+            | RuntimeError::NotMultiple { .. }
             | RuntimeError::NotFinite { .. }
             | RuntimeError::Target { .. }
             | RuntimeError::Position { .. }
@@ -51,23 +51,23 @@ impl RuntimeError {
             | RuntimeError::Class { .. }
             | RuntimeError::NothingWon { .. }
             | RuntimeError::EmptyRegion { .. }
-            | RuntimeError::NoSuchBox { .. }
-            | RuntimeError::NoBox { .. }
-            | RuntimeError::Label { .. }
+            | RuntimeError::BoxOutOfRange { .. }
+            | RuntimeError::TooFewBoxes { .. }
+            | RuntimeError::LabelMismatch { .. }
             | RuntimeError::Coordinate(_)
             | RuntimeError::NoDetector
             | RuntimeError::OtherOutput { .. }
             | RuntimeError::OutputShape { .. }
             | RuntimeError::UnknownOutput { .. }
-            | RuntimeError::Total { .. }
+            | RuntimeError::ZeroSeed { .. }
             | RuntimeError::Targets(_)
             | RuntimeError::UnknownRelevance { .. }
-            | RuntimeError::Unfit { .. }
-            | RuntimeError::Measured { .. }
+            | RuntimeError::UnfitBranch { .. }
+            | RuntimeError::InvalidDimension { .. }
             | RuntimeError::Circular { .. }
             | RuntimeError::Shapes(_)
             | RuntimeError::Batch(_)
-            | RuntimeError::Repeated { .. }
+            | RuntimeError::AveragedComposite { .. }
             | RuntimeError::Baseline { .. } => None,
         }
     }

@@ -1,4 +1,4 @@
-//! Several inputs in one run, as rows of a batch.
+//! Stacking of several inputs into one batch, and slicing of a batch's rows.
 
 use std::sync::Arc;
 
@@ -7,11 +7,12 @@ use dlbc_ops::program::Program;
 use dlbc_ops::tensor::Tensor;
 
 /// Returns whether a program takes any number of rows.
-pub(crate) fn open(program: &Program) -> bool {
+pub(crate) fn has_free_batch(program: &Program) -> bool {
     program.batch_symbol().is_some()
 }
 
-/// Stacks inputs of the same shapes along the first axis; `None` when they are none, or differ in more than that axis.
+/// Concatenates sets of inputs along their first axis. Returns `None` for an empty list, and for tensors that differ in element
+/// type or in another axis.
 pub fn stack(parts: &[&Tensors]) -> Option<Tensors> {
     let first = parts.first()?;
     let stacked = first.iter().map(|(name, like)| {
@@ -21,6 +22,7 @@ pub fn stack(parts: &[&Tensors]) -> Option<Tensors> {
     stacked.collect()
 }
 
+/// Concatenates tensors along the first axis; `like` is the first of them.
 fn concat(tensors: &[&Tensor], like: &Tensor) -> Option<Tensor> {
     let mut dims = like.dims().to_vec();
     let (rows, rest) = dims.split_first_mut()?;
@@ -33,7 +35,7 @@ fn concat(tensors: &[&Tensor], like: &Tensor) -> Option<Tensor> {
     Tensor::from_bytes(like.dtype(), dims, Arc::new(bytes))
 }
 
-/// Rows `from..from + count` of a tensor; `None` when it has not as many.
+/// Returns the rows `from..from + count` of a tensor; `None` when it has fewer.
 pub fn slice(tensor: &Tensor, from: usize, count: usize) -> Option<Tensor> {
     let mut dims = tensor.dims().to_vec();
     let rows = std::mem::replace(dims.first_mut()?, count);

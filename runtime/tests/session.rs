@@ -1,4 +1,4 @@
-//! A session as its user sees it, on the models that ship with the project.
+//! Tests of the public interface of a session, on the models in the repository.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -36,7 +36,8 @@ fn batch(n: usize) -> Tensors {
     Tensors::from([("input".into(), Tensor::from_f32(&[n, 1, 8, 8], &values))])
 }
 
-fn one(inputs: &Tensors, i: usize) -> Tensors {
+/// Row `i` of a batch.
+fn row_of(inputs: &Tensors, i: usize) -> Tensors {
     let values = inputs["input"].to_f32();
     Tensors::from([("input".into(), Tensor::from_f32(&[1, 1, 8, 8], &values[i * 64..(i + 1) * 64]))])
 }
@@ -84,7 +85,7 @@ fn a_compiled_file_loads_and_explains_as_the_program_does() {
 }
 
 #[test]
-fn a_model_that_is_not_compiled_and_a_file_that_is_no_model_are_refused() {
+fn uncompiled_models_and_other_files_are_refused() {
     let raw = Session::load(fixture("digits_cnn/model.onnx"), SessionOptions::default()).err().unwrap();
     assert!(matches!(raw, RuntimeError::NotCompiled(_)), "{raw}");
     assert!(raw.to_string().contains("expected a compiled model, found an ONNX model"), "{raw}");
@@ -111,8 +112,8 @@ fn threads_share_a_session_and_get_the_same_bits() {
         })
         .collect();
     for worker in workers {
-        for made in worker.join().unwrap() {
-            assert_eq!(made, alone);
+        for relevance in worker.join().unwrap() {
+            assert_eq!(relevance, alone);
         }
     }
     assert_eq!(heat(&cpu(1).explain(&inputs, &Request::default()).unwrap()), alone);
@@ -123,7 +124,7 @@ fn a_batch_equals_its_rows() {
     let (session, inputs) = (cpu(2), batch(7));
     let all = heat(&session.explain(&inputs, &Request::default()).unwrap());
     for i in 0..7 {
-        let row = heat(&session.explain(&one(&inputs, i), &Request::default()).unwrap());
+        let row = heat(&session.explain(&row_of(&inputs, i), &Request::default()).unwrap());
         let scale: f32 = row.iter().map(|v| v.abs()).sum();
         let error: f32 = row.iter().zip(&all[i * 64..]).map(|(a, b)| (a - b).abs()).sum();
         assert!(error <= 1e-6 * scale, "row {i}: {error} of {scale}");
@@ -155,10 +156,10 @@ fn relevance_is_linear_in_the_start() {
     let size = three.len() / 2;
     for (row, logits) in logits.chunks(10).enumerate() {
         let all = logits[3].abs() + logits[5].abs();
-        let own = row * size..(row + 1) * size;
-        let pairs = three[own.clone()].iter().zip(&five[own.clone()]);
+        let elements = row * size..(row + 1) * size;
+        let pairs = three[elements.clone()].iter().zip(&five[elements.clone()]);
         let expected = pairs.map(|(a, b)| (logits[3] * a - logits[5] * b) / all);
-        assert!(expected.zip(&minus[own]).all(|(a, b)| near(a, *b)), "row {row}");
+        assert!(expected.zip(&minus[elements]).all(|(a, b)| near(a, *b)), "row {row}");
     }
     assert_ne!(three, five);
 }
@@ -168,20 +169,20 @@ fn the_ledger_closes_row_by_row_on_both_backends() {
     for backend in [Box::new(CpuBackend) as Box<dyn Backend>, Box::new(ReferenceBackend)] {
         let session = Session::new(digits(), backend, SessionOptions::default()).unwrap();
         let request = Request::new().ledger().keep_all();
-        let made = session.explain(&batch(2), &request).unwrap();
-        let rows = made.supporting.ledger.as_ref().unwrap();
+        let explanation = session.explain(&batch(2), &request).unwrap();
+        let rows = explanation.supporting.ledger.as_ref().unwrap();
         assert!(rows.len() >= 8);
         for row in rows {
-            assert!(row.residual().abs() <= 1e-4 * made.supporting.start, "{row:?}");
+            assert!(row.residual().abs() <= 1e-4 * explanation.supporting.start, "{row:?}");
         }
-        let total: f64 =
-            made.supporting.inputs.values().sum::<f64>() + rows.iter().map(|r| r.absorbed).sum::<f64>();
+        let total: f64 = explanation.supporting.inputs.values().sum::<f64>()
+            + rows.iter().map(|r| r.absorbed).sum::<f64>();
         assert!(
-            (total - made.supporting.start).abs() <= 1e-4 * made.supporting.start,
+            (total - explanation.supporting.start).abs() <= 1e-4 * explanation.supporting.start,
             "{total} of {}",
-            made.supporting.start
+            explanation.supporting.start
         );
-        assert!(made.supporting.relevance.len() > 5);
+        assert!(explanation.supporting.relevance.len() > 5);
     }
 }
 
@@ -336,7 +337,7 @@ fn a_cancelled_run_ends_within_a_node() {
 }
 
 #[test]
-fn a_session_says_what_its_model_takes_and_gives() {
+fn a_session_describes_inputs_and_outputs_of_its_model() {
     let session = cpu(1);
     let [input] = session.inputs() else { panic!("{:?}", session.inputs()) };
     assert_eq!((input.name.as_str(), input.ty.to_string()), ("input", "f32[batch,1,8,8]".into()));

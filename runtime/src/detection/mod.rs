@@ -1,4 +1,4 @@
-//! What a detector found: boxes with their scores, read from its outputs.
+//! Detections: boxes with their scores, read from the outputs of a detector.
 
 mod read;
 
@@ -7,77 +7,85 @@ mod tests;
 
 use crate::error::RuntimeError;
 use crate::request::{BoxLayout, BoxTarget, WhichBox};
+use crate::seed::Group;
 
-/// The overlap above which two boxes are of one object.
+/// Intersection over union above which two boxes show the same object.
 pub const SAME_OBJECT: f64 = 0.5;
 
-/// A box, and a class of it.
+/// A box with one of its classes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detected {
-    /// Its number among the boxes of its row.
+    /// Index of the box in its row, from 0.
     pub number: usize,
-    /// The class, or the label of the box.
+    /// Index of the class, or the label of the box.
     pub class: i64,
-    /// The score of the class: with a score of the box, the product of both.
+    /// Score of the class; the product of both scores for a layout that also scores the box.
     pub score: f64,
-    /// The coordinates as the model gives them.
+    /// Coordinates as in the model's output: centre and size, or corners ([`Detector::corners`](crate::Detector::corners)).
     pub coordinates: [f64; 4],
 }
 
-/// The boxes of a detector's outputs.
+/// The boxes in the outputs of a detector.
 #[derive(Clone, Debug)]
 pub struct Detections {
     layout: BoxLayout,
-    /// The output with the scores and its shape, for messages.
+    /// Name and shape of the output with the scores, for messages.
     output: (String, Vec<usize>),
-    /// The output with the labels.
-    labelled: String,
+    /// Name of the output with the labels.
+    labels_output: String,
+    /// Number of rows of the batch.
     rows: usize,
+    /// Number of boxes of each row.
     count: usize,
+    /// Number of scores of each box.
     classes: usize,
+    /// True if the last class stands for the absence of an object.
     no_object: bool,
+    /// True if coordinates are corners instead of centre and size.
     corners: bool,
+    /// Coordinates, `[row, box]`.
     coordinates: Vec<[f64; 4]>,
-    /// Of each row, box and class.
+    /// Scores, `[row, box, class]`.
     scores: Vec<f64>,
+    /// Labels, `[row, box]`, for a layout that has them.
     labels: Option<Vec<i64>>,
 }
 
 impl Detections {
-    /// How the outputs were read.
+    /// Returns the layout of the boxes.
     pub fn layout(&self) -> BoxLayout {
         self.layout
     }
 
-    /// Rows of the batch.
+    /// Returns the number of rows of the batch.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Boxes of each row.
+    /// Returns the number of boxes of each row.
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Classes of each box; 1 where a label says which.
+    /// Returns the number of scores of each box; 1 for a layout with labels.
     pub fn classes(&self) -> usize {
         self.classes
     }
 
-    /// Whether the last class means that there is no object.
+    /// Returns whether the last class stands for the absence of an object.
     pub fn no_object(&self) -> bool {
         self.no_object
     }
 
-    /// The boxes of a row, each with its best class.
+    /// Iterates over the boxes of a row, each with its best class; over none for a row that is out of range.
     pub fn boxes(&self, row: usize) -> impl Iterator<Item = Detected> + '_ {
         (0..if row < self.rows { self.count } else { 0 }).map(move |number| self.best(row, number))
     }
 
-    /// The box and class that a target means in a row.
+    /// Returns the box and class that a target selects in a row.
     ///
     /// # Errors
-    /// For a box or a class that there is not.
+    /// When the box, its rank or the class is out of range, or the box has another label.
     pub(crate) fn find(&self, row: usize, target: &BoxTarget) -> Result<Detected, RuntimeError> {
         let (output, shape) = self.output.clone();
         let class = target.class.map(|class| match self.labels {
@@ -88,51 +96,53 @@ impl Detections {
         let number = match target.which {
             WhichBox::Number(number) if number < self.count => number,
             WhichBox::Number(number) => {
-                return Err(RuntimeError::NoSuchBox { number, count: self.count, output, shape });
+                return Err(RuntimeError::BoxOutOfRange { number, count: self.count, output, shape });
             }
             WhichBox::Rank(rank) => {
                 let mut all: Vec<Detected> = match class {
                     None => self.boxes(row).collect(),
                     Some(class) => (0..self.count).filter_map(|n| self.of_class(row, n, class)).collect(),
                 };
-                all.sort_by(|a, b| known(b.score).total_cmp(&known(a.score)));
-                return self.objects(all).nth(rank).ok_or_else(|| self.too_few(row, rank, class));
+                all.sort_by(|a, b| sort_key(b.score).total_cmp(&sort_key(a.score)));
+                return self.suppressed(all).nth(rank).ok_or_else(|| self.too_few_boxes(row, rank, class));
             }
         };
         let Some(class) = class else { return Ok(self.best(row, number)) };
         self.of_class(row, number, class).ok_or_else(|| {
             let label = self.best(row, number).class;
-            let output = self.labelled.clone();
-            RuntimeError::Label { number, label, class, output, shape }
+            let output = self.labels_output.clone();
+            RuntimeError::LabelMismatch { number, label, class, output, shape }
         })
     }
 
-    /// Boxes in order, but for those of the same object as an earlier one.
-    fn objects(&self, all: Vec<Detected>) -> impl Iterator<Item = Detected> {
-        let (mut kept, corners): (Vec<[f64; 4]>, bool) = (vec![], self.corners);
+    /// Iterates over boxes without those that show the same object as an earlier one, as in non-maximum suppression.
+    fn suppressed(&self, all: Vec<Detected>) -> impl Iterator<Item = Detected> {
+        let (mut earlier, corners): (Vec<[f64; 4]>, bool) = (vec![], self.corners);
         all.into_iter().filter(move |detected| {
             let edges = edges(detected.coordinates, corners);
-            let is_new = kept.iter().all(|other| overlap(*other, edges) <= SAME_OBJECT);
+            let is_new = earlier.iter().all(|other| overlap(*other, edges) <= SAME_OBJECT);
             if is_new {
-                kept.push(edges);
+                earlier.push(edges);
             }
             is_new
         })
     }
 
-    fn too_few(&self, row: usize, rank: usize, class: Option<i64>) -> RuntimeError {
+    /// Returns the error for a rank that the boxes of a row do not reach.
+    fn too_few_boxes(&self, row: usize, rank: usize, class: Option<i64>) -> RuntimeError {
         let mut labels: Vec<i64> = self.labels.iter().flatten().copied().collect();
         labels.sort_unstable();
         labels.dedup();
         let labels: Vec<String> = labels.iter().map(ToString::to_string).collect();
         let (output, shape) = self.output.clone();
-        let of = class.map(|c| format!(" of class {c}")).unwrap_or_default();
-        let found =
+        let of_class = class.map(|c| format!(" of class {c}")).unwrap_or_default();
+        let actual =
             if labels.is_empty() { String::new() } else { format!(", found classes {}", labels.join(", ")) };
-        RuntimeError::NoBox { wanted: format!("{}{of}", rank + 1), row, output, shape, found }
+        let requested = format!("{}{of_class}", rank + 1);
+        RuntimeError::TooFewBoxes { requested, row, output, shape, actual }
     }
 
-    /// A class by number; negative counts from the end.
+    /// Resolves the index of a class, where a negative one counts from the end.
     fn class(&self, class: i64) -> Result<i64, RuntimeError> {
         let n = self.classes as i64;
         let at = if class < 0 { class.saturating_add(n) } else { class };
@@ -143,7 +153,7 @@ impl Detections {
         Err(RuntimeError::Class { class, classes: self.classes, output, shape })
     }
 
-    /// A box as one of a class; `None` where its label is another.
+    /// Returns a box with a class; `None` if its label is another one.
     fn of_class(&self, row: usize, number: usize, class: i64) -> Option<Detected> {
         let at = row * self.count + number;
         let score = match &self.labels {
@@ -154,17 +164,19 @@ impl Detections {
         Some(Detected { number, class, score, coordinates: self.coordinates[at] })
     }
 
+    /// Returns a box with the class of its largest score.
     fn best(&self, row: usize, number: usize) -> Detected {
         let at = row * self.count + number;
-        let own = &self.scores[at * self.classes..(at + 1) * self.classes];
-        let own = if self.no_object { &own[..own.len() - 1] } else { own };
-        let place = (0..own.len()).fold(0, |best, i| if known(own[i]) > known(own[best]) { i } else { best });
-        let class = self.labels.as_ref().map_or(place as i64, |labels| labels[at]);
-        Detected { number, class, score: own[place], coordinates: self.coordinates[at] }
+        let scores = &self.scores[at * self.classes..(at + 1) * self.classes];
+        let scores = if self.no_object { &scores[..scores.len() - 1] } else { scores };
+        let largest = (0..scores.len())
+            .fold(0, |best, i| if sort_key(scores[i]) > sort_key(scores[best]) { i } else { best });
+        let class = self.labels.as_ref().map_or(largest as i64, |labels| labels[at]);
+        Detected { number, class, score: scores[largest], coordinates: self.coordinates[at] }
     }
 
-    /// Where a slot of a box stands in the one output.
-    fn slot(&self, row: usize, number: usize, slot: usize) -> usize {
+    /// Returns the flat index of a value of a box in a single output: coordinates, then scores or label.
+    fn element(&self, row: usize, number: usize, slot: usize) -> usize {
         match self.layout {
             BoxLayout::Yolo => (row * (4 + self.classes) + slot) * self.count + number,
             BoxLayout::YoloV5 => (row * self.count + number) * (5 + self.classes) + slot,
@@ -173,32 +185,44 @@ impl Detections {
         }
     }
 
-    /// Where the units that compete stand in the output that is explained, the scores of a box's classes or its coordinates:
-    /// the first, the distance between two, and how many.
-    pub(crate) fn units(&self, row: usize, number: usize, coordinates: bool) -> (usize, usize, usize) {
-        let at = row * self.count + number;
-        let stride = if self.layout == BoxLayout::Yolo { self.count } else { 1 };
-        match (self.layout, coordinates) {
-            (BoxLayout::Detr | BoxLayout::List, true) => (at * 4, 1, 4),
-            (BoxLayout::Detr | BoxLayout::List, false) => (at * self.classes, 1, self.classes),
-            (_, true) => (self.slot(row, number, 0), stride, 4),
-            (BoxLayout::YoloV5, false) => (self.slot(row, number, 5), 1, self.classes),
-            (_, false) => (self.slot(row, number, 4), stride, self.classes),
-        }
+    /// Returns the distance between the values of a box in the output.
+    fn stride(&self) -> usize {
+        if self.layout == BoxLayout::Yolo { self.count } else { 1 }
     }
 
-    /// Where a class stands among them.
+    /// Returns the coordinates of a box as units of the output that holds them.
+    pub(crate) fn coordinates_of(&self, row: usize, number: usize) -> Group {
+        let first = match self.layout {
+            BoxLayout::Detr | BoxLayout::List => (row * self.count + number) * 4,
+            BoxLayout::Yolo | BoxLayout::YoloRows | BoxLayout::YoloV5 | BoxLayout::EndToEnd => {
+                self.element(row, number, 0)
+            }
+        };
+        Group { first, stride: self.stride(), count: 4 }
+    }
+
+    /// Returns the scores of a box as units of the output that holds them.
+    pub(crate) fn scores_of(&self, row: usize, number: usize) -> Group {
+        let first = match self.layout {
+            BoxLayout::Detr | BoxLayout::List => (row * self.count + number) * self.classes,
+            BoxLayout::YoloV5 => self.element(row, number, 5),
+            BoxLayout::Yolo | BoxLayout::YoloRows | BoxLayout::EndToEnd => self.element(row, number, 4),
+        };
+        Group { first, stride: self.stride(), count: self.classes }
+    }
+
+    /// Returns the index of a class in [`Detections::scores_of`].
     pub(crate) fn unit_of(&self, class: i64) -> usize {
         if self.labels.is_some() { 0 } else { class as usize }
     }
 }
 
-/// Left, top, right and bottom edge of a box.
+/// Returns the left, top, right and bottom edge of a box.
 fn edges([a, b, c, d]: [f64; 4], corners: bool) -> [f64; 4] {
     if corners { [a, b, c, d] } else { [a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0] }
 }
 
-/// Intersection over union of two rectangles: left, top, right, bottom. 0 where they cover nothing.
+/// Returns the intersection over union of two rectangles `[left, top, right, bottom]`; 0 if both are empty.
 pub fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
     let area = |[left, top, right, bottom]: [f64; 4]| (right - left).max(0.0) * (bottom - top).max(0.0);
     let both = area([a[0].max(b[0]), a[1].max(b[1]), a[2].min(b[2]), a[3].min(b[3])]);
@@ -206,7 +230,7 @@ pub fn overlap(a: [f64; 4], b: [f64; 4]) -> f64 {
     if covered > 0.0 { both / covered } else { 0.0 }
 }
 
-/// What is not a number is below everything.
-fn known(score: f64) -> f64 {
+/// Returns a key that sorts NaN below every score and makes -0.0 equal to 0.0.
+fn sort_key(score: f64) -> f64 {
     if score.is_nan() { f64::NEG_INFINITY } else { score + 0.0 }
 }

@@ -1,4 +1,4 @@
-//! Reading the outputs of a detector, layout by layout.
+//! Readers of a detector's outputs, one per layout.
 
 use dlbc_backend::Tensors;
 use dlbc_ops::tensor::Tensor;
@@ -8,10 +8,11 @@ use crate::error::RuntimeError;
 use crate::request::{BoxLayout, Detector};
 
 impl Detections {
-    /// Reads the outputs of a model.
+    /// Reads the boxes from the outputs of a model.
     ///
     /// # Errors
-    /// For outputs that are not there or have other shapes, and where the shape alone does not say how to read it.
+    /// When an output is missing or its shape does not fit the layout, and when the detector has no layout and the shape fits
+    /// several or none.
     pub fn read(outputs: &Tensors, detector: &Detector) -> Result<Detections, RuntimeError> {
         let get = |name: &String| {
             let known = || outputs.keys().cloned().collect();
@@ -22,13 +23,13 @@ impl Detections {
         let scores = get(&detector.scores)?;
         let layout = match detector.layout {
             Some(layout) => layout,
-            None => reading(&detector.scores, scores.dims())?,
+            None => infer_layout(&detector.scores, scores.dims())?,
         };
         let output = (detector.scores.clone(), scores.dims().to_vec());
-        let mut found = Detections {
+        let mut detections = Detections {
             layout,
             output,
-            labelled: detector.labels.as_ref().unwrap_or(&detector.scores).clone(),
+            labels_output: detector.labels.as_ref().unwrap_or(&detector.scores).clone(),
             rows: 0,
             count: 0,
             classes: 1,
@@ -40,20 +41,20 @@ impl Detections {
         };
         match layout {
             BoxLayout::Yolo | BoxLayout::YoloRows | BoxLayout::YoloV5 | BoxLayout::EndToEnd => {
-                found.slots(&detector.scores, scores)?;
+                detections.read_single_output(&detector.scores, scores)?;
             }
-            BoxLayout::Detr => found.pair(detector, scores, get(&detector.boxes)?)?,
+            BoxLayout::Detr => detections.read_detr(detector, scores, get(&detector.boxes)?)?,
             BoxLayout::List => {
                 let labels = detector.labels.as_ref().map(get).transpose()?;
-                found.list(detector, scores, get(&detector.boxes)?, labels)?;
+                detections.read_list(detector, scores, get(&detector.boxes)?, labels)?;
             }
         }
-        Ok(found)
+        Ok(detections)
     }
 
-    /// One output with everything.
-    fn slots(&mut self, name: &str, output: &Tensor) -> Result<(), RuntimeError> {
-        let (first, least, expected) = match self.layout {
+    /// Reads coordinates, scores and labels from one output.
+    fn read_single_output(&mut self, name: &str, output: &Tensor) -> Result<(), RuntimeError> {
+        let (first_score, min_width, expected) = match self.layout {
             BoxLayout::Yolo => (4, 5, "[batch, 4 + classes, box]"),
             BoxLayout::YoloV5 => (5, 6, "[batch, box, 5 + classes]"),
             BoxLayout::EndToEnd => (4, 6, "[batch, box, 6]"),
@@ -63,20 +64,20 @@ impl Detections {
         let (rows, count, width) = match (self.layout, dims) {
             (BoxLayout::Yolo, [rows, width, count]) => (*rows, *count, *width),
             (_, [rows, count, width]) => (*rows, *count, *width),
-            _ => return Err(shape(name, expected, output)),
+            _ => return Err(shape_error(name, expected, output)),
         };
-        if width < least || (self.layout == BoxLayout::EndToEnd && width != 6) {
-            return Err(shape(name, expected, output));
+        if width < min_width || (self.layout == BoxLayout::EndToEnd && width != 6) {
+            return Err(shape_error(name, expected, output));
         }
         (self.rows, self.count) = (rows, count);
-        self.classes = if self.layout == BoxLayout::EndToEnd { 1 } else { width - first };
+        self.classes = if self.layout == BoxLayout::EndToEnd { 1 } else { width - first_score };
         let values = output.to_f64();
-        let at = |row, number, slot| values[self.slot(row, number, slot)];
+        let at = |row, number, slot| values[self.element(row, number, slot)];
         let boxes = || (0..rows).flat_map(|row| (0..count).map(move |number| (row, number)));
         let coordinates = boxes().map(|(r, n)| std::array::from_fn(|c| at(r, n, c))).collect();
         let scores = boxes().flat_map(|(r, n)| {
-            let own = if self.layout == BoxLayout::YoloV5 { at(r, n, 4) } else { 1.0 };
-            (0..self.classes).map(move |c| own * at(r, n, first + c))
+            let box_score = if self.layout == BoxLayout::YoloV5 { at(r, n, 4) } else { 1.0 };
+            (0..self.classes).map(move |c| box_score * at(r, n, first_score + c))
         });
         let scores = scores.collect();
         let labels =
@@ -85,35 +86,40 @@ impl Detections {
         Ok(())
     }
 
-    /// Scores and boxes.
-    fn pair(&mut self, detector: &Detector, scores: &Tensor, boxes: &Tensor) -> Result<(), RuntimeError> {
+    /// Reads scores `[batch, box, class]` and boxes `[batch, box, 4]`.
+    fn read_detr(
+        &mut self,
+        detector: &Detector,
+        scores: &Tensor,
+        boxes: &Tensor,
+    ) -> Result<(), RuntimeError> {
         let ([rows, count, classes], [b, n, 4]) = (scores.dims(), boxes.dims()) else {
             return Err(match scores.dims() {
-                [_, _, _] => shape(&detector.boxes, "[batch, box, 4]", boxes),
-                _ => shape(&detector.scores, "[batch, box, class]", scores),
+                [_, _, _] => shape_error(&detector.boxes, "[batch, box, 4]", boxes),
+                _ => shape_error(&detector.scores, "[batch, box, class]", scores),
             });
         };
-        let (least, expected) = match self.no_object {
+        let (min_classes, expected) = match self.no_object {
             true => (2, "[batch, box, class] with a class beside the one for no object"),
             false => (1, "[batch, box, class] with a class"),
         };
-        if *classes < least {
-            return Err(shape(&detector.scores, expected, scores));
+        if *classes < min_classes {
+            return Err(shape_error(&detector.scores, expected, scores));
         }
         if (rows, count) != (b, n) {
-            return Err(shape(&detector.boxes, &format!("[{rows}, {count}, 4]"), boxes));
+            return Err(shape_error(&detector.boxes, &format!("[{rows}, {count}, 4]"), boxes));
         }
         (self.rows, self.count, self.classes) = (*rows, *count, *classes);
-        self.coordinates = fours(boxes);
+        self.coordinates = quadruples(boxes);
         self.scores = scores.to_f64();
         if self.no_object {
-            self.scores.chunks_mut(*classes).for_each(probabilities);
+            self.scores.chunks_mut(*classes).for_each(to_probabilities);
         }
         Ok(())
     }
 
-    /// Boxes, scores and labels.
-    fn list(
+    /// Reads boxes `[box, 4]`, scores `[box]` and labels `[box]`, or each with a leading batch axis.
+    fn read_list(
         &mut self,
         detector: &Detector,
         scores: &Tensor,
@@ -123,26 +129,33 @@ impl Detections {
         let (rows, count) = match scores.dims() {
             [n] => (1, *n),
             [b, n] => (*b, *n),
-            _ => return Err(shape(&detector.scores, "[box]", scores)),
+            _ => return Err(shape_error(&detector.scores, "[box]", scores)),
         };
         if boxes.dims() != [scores.dims(), &[4]].concat() {
-            return Err(shape(&detector.boxes, &format!("{:?} and an axis of 4", scores.dims()), boxes));
+            return Err(shape_error(
+                &detector.boxes,
+                &format!("{:?} and an axis of 4", scores.dims()),
+                boxes,
+            ));
         }
         if let (Some(labels), Some(name)) = (labels, &detector.labels) {
             if labels.dims() != scores.dims() {
-                return Err(shape(name, &format!("{:?}", scores.dims()), labels));
+                return Err(shape_error(name, &format!("{:?}", scores.dims()), labels));
             }
             self.labels = Some(labels.to_f64().into_iter().map(|v| v as i64).collect());
         }
         (self.rows, self.count, self.classes) = (rows, count, 1);
-        self.coordinates = fours(boxes);
+        self.coordinates = quadruples(boxes);
         self.scores = scores.to_f64();
         Ok(())
     }
 }
 
-/// What the shape of one output says of its layout.
-fn reading(name: &str, dims: &[usize]) -> Result<BoxLayout, RuntimeError> {
+/// Infers the layout from the shape of a single output.
+///
+/// # Errors
+/// When the shape fits several layouts or none.
+fn infer_layout(name: &str, dims: &[usize]) -> Result<BoxLayout, RuntimeError> {
     let unclear = |readings: &[String]| RuntimeError::Detector {
         output: name.into(),
         shape: dims.to_vec(),
@@ -169,30 +182,33 @@ fn reading(name: &str, dims: &[usize]) -> Result<BoxLayout, RuntimeError> {
     Err(unclear(&readings))
 }
 
+/// Formats a number of classes: `1 class`, `5 classes`.
 fn classes(count: usize) -> String {
     if count == 1 { "1 class".into() } else { format!("{count} classes") }
 }
 
-fn shape(output: &str, expected: &str, found: &Tensor) -> RuntimeError {
+/// Returns the error for an output whose shape does not fit the layout.
+fn shape_error(output: &str, expected: &str, tensor: &Tensor) -> RuntimeError {
     RuntimeError::OutputShape {
         output: output.into(),
         expected: expected.into(),
-        shape: found.dims().to_vec(),
+        shape: tensor.dims().to_vec(),
     }
 }
 
-fn fours(boxes: &Tensor) -> Vec<[f64; 4]> {
+/// Returns the values of a tensor `[..., 4]` in groups of four.
+fn quadruples(boxes: &Tensor) -> Vec<[f64; 4]> {
     boxes.to_f64().chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]).collect()
 }
 
-/// Softmax, of what are not probabilities already.
-fn probabilities(scores: &mut [f64]) {
+/// Applies a softmax to scores that are not probabilities already.
+fn to_probabilities(scores: &mut [f64]) {
     let sum: f64 = scores.iter().sum();
     if scores.iter().all(|v| *v >= 0.0) && (sum - 1.0).abs() < 1e-3 {
         return;
     }
-    let most = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    scores.iter_mut().for_each(|v| *v = (*v - most).exp());
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    scores.iter_mut().for_each(|v| *v = (*v - largest).exp());
     let sum: f64 = scores.iter().sum();
     scores.iter_mut().for_each(|v| *v /= sum);
 }

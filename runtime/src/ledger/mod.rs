@@ -1,4 +1,4 @@
-//! Accounts of relevance: by module, by attention head and by expert.
+//! Ledgers of relevance: by rule node, by module, by attention head and by expert.
 
 pub(crate) mod expert_relevance;
 pub(crate) mod modules;
@@ -12,12 +12,12 @@ use dlbc_ops::program::{Info, LedgerEntry, Name, Output, Program, TrackKind};
 use crate::error::RuntimeError;
 use crate::request::Request;
 
-/// What every rule node did with relevance, from the output to the inputs. Derefs to its rows.
+/// The balance of relevance at every rule node, from the output to the inputs. Derefs to its rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger(Vec<LedgerRow>);
 
 impl Ledger {
-    /// The ledger of a track, from the results of a reverse.
+    /// Reads the ledger of a track from the results of a reverse.
     pub(crate) fn of_track(info: &Info, results: &Outputs, track: TrackKind) -> Ledger {
         let rows = info.ledger.iter().enumerate().map(|(i, row)| LedgerRow {
             node: row.node.clone(),
@@ -31,12 +31,12 @@ impl Ledger {
         Ledger(rows.collect())
     }
 
-    /// Relevance that the nodes kept, all together.
+    /// Returns the relevance that all nodes absorb together.
     pub fn total_absorbed(&self) -> f64 {
         self.iter().map(|row| row.absorbed).sum()
     }
 
-    /// The largest magnitude of a row's residual; 0 without rows, NaN if a residual is.
+    /// Returns the largest magnitude of a residual; 0 for an empty ledger, NaN if a residual is NaN.
     pub fn worst_residual(&self) -> f64 {
         self.iter().map(|row| row.residual().abs()).max_by(f64::total_cmp).unwrap_or(0.0)
     }
@@ -68,62 +68,64 @@ impl<'a> IntoIterator for &'a Ledger {
     }
 }
 
-/// A row of the ledger: `received = passed + absorbed`.
+/// The balance of relevance at a rule node: `received = passed + absorbed`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LedgerRow {
-    /// The forward node's output tensor.
+    /// Output tensor of the forward node.
     pub node: String,
-    /// The operator.
+    /// Operator of the forward node, with its attributes.
     pub op: String,
-    /// The rule.
+    /// Rule that distributes the relevance, with its parameters.
     pub rule: String,
-    /// The operands that received relevance.
+    /// Names of the operand tensors that receive relevance.
     pub operands: Vec<String>,
-    /// Relevance that came in.
+    /// Relevance that reaches the node's output.
     pub received: f64,
-    /// Relevance that went on to operands.
+    /// Relevance that the node passes on to its operands.
     pub passed: f64,
-    /// Relevance that biases, constants and positions without contribution kept.
+    /// Relevance that biases, constants and elements without contributions absorb.
     pub absorbed: f64,
 }
 
 impl LedgerRow {
-    /// Relevance that the row fails to account for.
+    /// Returns the relevance for which the row fails to account: `received - passed - absorbed`, 0 up to rounding.
     pub fn residual(&self) -> f64 {
         self.received - self.passed - self.absorbed
     }
 }
 
-/// The program outputs of the reverse that a request needs.
+/// Returns the program's reverse outputs that a request needs, without duplicates.
 ///
 /// # Errors
-/// For a tensor to keep whose relevance the program does not have.
-pub(crate) fn wanted(program: &Program, request: &Request) -> Result<Vec<Output>, RuntimeError> {
+/// When the request names a tensor whose relevance the program does not compute.
+pub(crate) fn requested_outputs(program: &Program, request: &Request) -> Result<Vec<Output>, RuntimeError> {
     let info = &program.info;
     let all: Vec<&Output> = program.graph.outputs().iter().map(|(output, _)| output).collect();
     let tracks = info.mode.tracks();
-    let mut wanted = vec![];
+    let mut requested = vec![];
     for track in tracks {
         let explained = info.inputs.iter().filter(|i| i.explained);
-        wanted.extend(explained.map(|i| Output::relevance(*track, i.name.as_str())));
+        requested.extend(explained.map(|i| Output::relevance(*track, i.name.as_str())));
     }
     for name in &request.keep {
         if !all.contains(&&Output::relevance(tracks[0], name.as_str())) {
-            let known = all.iter().filter_map(|output| tensor(output, tracks[0]));
+            let known = all.iter().filter_map(|output| relevance_tensor(output, tracks[0]));
             let known = known.map(|tensor| tensor.to_string()).collect();
             return Err(RuntimeError::UnknownRelevance { name: name.clone(), known });
         }
-        wanted.extend(tracks.iter().map(|track| Output::relevance(*track, name.as_str())));
+        requested.extend(tracks.iter().map(|track| Output::relevance(*track, name.as_str())));
     }
-    let rest = |wanted: &dyn Fn(&Output) -> bool| -> Vec<Output> {
-        all.iter().filter(|output| wanted(output)).map(|output| (*output).clone()).collect()
+    let matching = |predicate: &dyn Fn(&Output) -> bool| -> Vec<Output> {
+        all.iter().filter(|output| predicate(output)).map(|output| (*output).clone()).collect()
     };
     for track in tracks {
         if request.keep_all {
-            wanted.extend(rest(&|output| tensor(output, *track).is_some()));
+            requested.extend(matching(&|output| relevance_tensor(output, *track).is_some()));
         }
-        wanted.extend(rest(&|output| match output {
-            Output::Ledger { track: own, entry, .. } => own == track && modules::is_wanted(*entry, request),
+        requested.extend(matching(&|output| match output {
+            Output::Ledger { track: other, entry, .. } => {
+                other == track && modules::is_requested(*entry, request)
+            }
             Output::Model(_)
             | Output::Relevance { .. }
             | Output::Expert { .. }
@@ -135,17 +137,17 @@ pub(crate) fn wanted(program: &Program, request: &Request) -> Result<Vec<Output>
         }));
     }
     if request.experts {
-        wanted.extend(rest(&|output| matches!(output, Output::Expert { .. })));
+        requested.extend(matching(&|output| matches!(output, Output::Expert { .. })));
     }
     let mut seen = HashSet::new();
-    wanted.retain(|n| seen.insert(n.clone()));
-    Ok(wanted)
+    requested.retain(|n| seen.insert(n.clone()));
+    Ok(requested)
 }
 
-/// The tensor whose relevance on a track an output is; `None` for other outputs.
-pub(crate) fn tensor(output: &Output, track: TrackKind) -> Option<&Name> {
+/// Returns the tensor whose relevance on a track the output is; `None` for other outputs.
+pub(crate) fn relevance_tensor(output: &Output, track: TrackKind) -> Option<&Name> {
     match output {
-        Output::Relevance { track: own, tensor } if *own == track => Some(tensor),
+        Output::Relevance { track: other, tensor } if *other == track => Some(tensor),
         Output::Model(_)
         | Output::Relevance { .. }
         | Output::Ledger { .. }

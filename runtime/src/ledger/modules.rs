@@ -1,4 +1,4 @@
-//! The ledger by module, and the relevance of each head of the attentions.
+//! The ledger of the modules, and the relevance of the attention heads.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,52 +8,53 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::request::Request;
 
-/// Modules inside each other that are told apart.
+/// Largest depth of nested modules with rows of their own.
 const DEPTH: usize = 64;
 
-/// What a module did with relevance: `received = passed + absorbed`.
+/// The balance of relevance at a module: `received = passed + absorbed`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModuleRow {
-    /// The path of the module, outermost first; empty for the whole model.
+    /// Path of the module, outermost scope first; empty for the whole model.
     pub scope: Vec<String>,
-    /// Rule nodes in it.
+    /// Number of rule nodes in the module and its submodules.
     pub nodes: usize,
-    /// Relevance that came into it from outside.
+    /// Relevance that the module receives from outside.
     pub received: f64,
-    /// Relevance that left it, for other modules or for the model's inputs.
+    /// Relevance that leaves the module for other modules or the model's inputs.
     pub passed: f64,
-    /// Relevance that its nodes kept. Those of its parts, and of its own nodes, add up to it.
+    /// Relevance that the nodes of the module and its submodules absorb.
     pub absorbed: f64,
 }
 
 impl ModuleRow {
-    /// What the row fails to account for.
+    /// Returns the relevance for which the row fails to account: `received - passed - absorbed`, 0 up to rounding.
     pub fn residual(&self) -> f64 {
         self.received - self.passed - self.absorbed
     }
 }
 
-/// The relevance of an attention by head. A head is one of the queries; keys and values that several heads share count in
-/// each of them.
+/// The relevance of an attention by head. Heads are those of the queries; a key or value head that several of them share counts
+/// in each.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeadRow {
-    /// The attention's output tensor.
+    /// Output tensor of the attention.
     pub node: String,
-    /// The path of its module.
+    /// Path of the attention's module, outermost scope first.
     pub scope: Vec<String>,
-    /// What each head received. The sum is what the attention's row of the ledger received.
+    /// Relevance that each head receives; it sums to `received` of the attention's row in the ledger.
     pub received: Vec<f64>,
-    /// What each head passed to the attention's operands: queries, keys, values, or weights and values, by tensor name.
+    /// Names of the attention's operands (queries, keys and values, or weights and values), each with the relevance that every
+    /// head passes to it.
     pub operands: Vec<(String, Vec<f64>)>,
 }
 
-/// Sum of an entry of the ledger; 0 for one that the run does not have.
-pub(crate) fn scalar(made: &Outputs, track: TrackKind, row: usize, entry: LedgerEntry) -> f64 {
-    made.get(&Output::Ledger { track, row, entry }).map_or(0.0, |t| t.to_f64().iter().sum())
+/// Returns the sum of an entry of the ledger; 0 for an entry that the run does not compute.
+pub(crate) fn scalar(results: &Outputs, track: TrackKind, row: usize, entry: LedgerEntry) -> f64 {
+    results.get(&Output::Ledger { track, row, entry }).map_or(0.0, |t| t.to_f64().iter().sum())
 }
 
-/// True for an entry of the ledger that a request needs.
-pub(crate) fn is_wanted(entry: LedgerEntry, request: &Request) -> bool {
+/// Returns whether a request needs an entry of the ledger.
+pub(crate) fn is_requested(entry: LedgerEntry, request: &Request) -> bool {
     match entry {
         LedgerEntry::PassedTo(_) => request.modules,
         LedgerEntry::HeadsReceived | LedgerEntry::HeadsPassed(_) => request.heads,
@@ -63,45 +64,46 @@ pub(crate) fn is_wanted(entry: LedgerEntry, request: &Request) -> bool {
     }
 }
 
-/// A row of each module, parts after what they are part of, in the model's order.
-pub(crate) fn modules(info: &Info, made: &Outputs, track: TrackKind) -> Vec<ModuleRow> {
+/// Returns a row for each module, in the model's order, submodules after their module. Modules that only wrap another are left out.
+pub(crate) fn modules(info: &Info, results: &Outputs, track: TrackKind) -> Vec<ModuleRow> {
+    // Rows with the position of their first node in the model.
     let mut modules: BTreeMap<&[String], (usize, ModuleRow)> = BTreeMap::new();
     let count = info.ledger.len();
     for (i, row) in info.ledger.iter().enumerate() {
-        let of = |entry: LedgerEntry| scalar(made, track, i, entry);
+        let sum = |entry: LedgerEntry| scalar(results, track, i, entry);
         let (received, passed, absorbed) =
-            (of(LedgerEntry::Received), of(LedgerEntry::Passed), of(LedgerEntry::Absorbed));
-        let own = path(&row.scope);
+            (sum(LedgerEntry::Received), sum(LedgerEntry::Passed), sum(LedgerEntry::Absorbed));
+        let node_path = path(&row.scope);
         let shares: Vec<f64> = match row.to.len() {
             1 => vec![passed],
-            several => (0..several).map(|j| of(LedgerEntry::PassedTo(j))).collect(),
+            several => (0..several).map(|j| sum(LedgerEntry::PassedTo(j))).collect(),
         };
-        for depth in 0..=own.len() {
-            let scope = &own[..depth];
+        for depth in 0..=node_path.len() {
+            let scope = &node_path[..depth];
             let empty =
                 || ModuleRow { scope: scope.to_vec(), nodes: 0, received: 0.0, passed: 0.0, absorbed: 0.0 };
             let (first, module) = modules.entry(scope).or_insert_with(|| (0, empty()));
             // The ledger runs from the output to the inputs.
             *first = count - i;
             let inside = |to: &Option<Vec<String>>| to.as_ref().is_some_and(|to| path(to).starts_with(scope));
-            let kept: f64 = row.to.iter().zip(&shares).filter(|(to, _)| inside(to)).map(|(_, s)| s).sum();
+            let internal: f64 = row.to.iter().zip(&shares).filter(|(to, _)| inside(to)).map(|(_, s)| s).sum();
             module.nodes += 1;
             module.received += received;
-            module.passed += passed - kept;
+            module.passed += passed - internal;
             module.absorbed += absorbed;
         }
-        // What stays inside a module is received there and was not received by it.
+        // Relevance that stays inside a module is received by its nodes, but not by the module.
         for (to, share) in row.to.iter().zip(&shares) {
             let Some(to) = to else { continue };
-            let common = own.iter().zip(path(to)).take_while(|(a, b)| a == b).count();
+            let common = node_path.iter().zip(path(to)).take_while(|(a, b)| a == b).count();
             for depth in 0..=common {
-                if let Some((_, module)) = modules.get_mut(&own[..depth]) {
+                if let Some((_, module)) = modules.get_mut(&node_path[..depth]) {
                     module.received -= share;
                 }
             }
         }
     }
-    // Not those that only wrap another.
+    // A module with as many nodes as one of its submodules only wraps it.
     let nodes = |scope: &[String]| modules.get(scope).map_or(0, |(_, m)| m.nodes);
     let inner = modules.iter().filter_map(|(scope, (_, m))| {
         let (_, outer) = scope.split_last()?;
@@ -121,15 +123,16 @@ pub(crate) fn modules(info: &Info, made: &Outputs, track: TrackKind) -> Vec<Modu
     rows.into_iter().map(|(_, row)| row).collect()
 }
 
+/// Cuts a path at [`DEPTH`].
 fn path(scope: &[String]) -> &[String] {
     &scope[..scope.len().min(DEPTH)]
 }
 
-/// The heads of each attention, in the model's order.
-pub(crate) fn heads(info: &Info, made: &Outputs, track: TrackKind) -> Vec<HeadRow> {
-    let of = |i: usize, row: &LedgerRowInfo| {
+/// Returns the rows of all attentions, in the model's order.
+pub(crate) fn heads(info: &Info, results: &Outputs, track: TrackKind) -> Vec<HeadRow> {
+    let head_row = |i: usize, row: &LedgerRowInfo| {
         let values =
-            |entry: LedgerEntry| made.get(&Output::Ledger { track, row: i, entry }).map(Tensor::to_f64);
+            |entry: LedgerEntry| results.get(&Output::Ledger { track, row: i, entry }).map(Tensor::to_f64);
         let received = values(LedgerEntry::HeadsReceived)?;
         let operands = row.operands.iter().enumerate();
         let operands =
@@ -141,7 +144,8 @@ pub(crate) fn heads(info: &Info, made: &Outputs, track: TrackKind) -> Vec<HeadRo
             operands: operands.collect(),
         })
     };
-    let mut rows: Vec<HeadRow> = info.ledger.iter().enumerate().filter_map(|(i, row)| of(i, row)).collect();
+    let mut rows: Vec<HeadRow> =
+        info.ledger.iter().enumerate().filter_map(|(i, row)| head_row(i, row)).collect();
     rows.reverse();
     rows
 }
@@ -164,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_inside_a_module_is_not_received_by_it() {
-        // 100 → head (keeps 10) → add → 60 through the block's two layers (the second keeps 5, the first 15), 30 around.
+    fn relevance_that_stays_inside_a_module_is_not_received_by_it() {
+        // 100 → head (absorbs 10) → add → 60 through the block's two layers (the second absorbs 5, the first 15), 30 around.
         let audit = vec![
             row("head", "m/head", &[Some("m/block")]),
             row("add", "m/block", &[Some("m/block/second"), None]),
@@ -173,23 +177,24 @@ mod tests {
             row("first", "m/block/first", &[None]),
         ];
         let info = Info { ledger: audit, ..Info::default() };
-        let books = [(100.0, 90.0, 10.0), (90.0, 90.0, 0.0), (60.0, 55.0, 5.0), (55.0, 40.0, 15.0)];
-        let mut made = Outputs::new();
+        let ledger = [(100.0, 90.0, 10.0), (90.0, 90.0, 0.0), (60.0, 55.0, 5.0), (55.0, 40.0, 15.0)];
+        let mut results = Outputs::new();
         let track = TrackKind::Single;
-        for (i, (received, passed, absorbed)) in books.into_iter().enumerate() {
+        for (i, (received, passed, absorbed)) in ledger.into_iter().enumerate() {
             for (entry, v) in [
                 (LedgerEntry::Received, received),
                 (LedgerEntry::Passed, passed),
                 (LedgerEntry::Absorbed, absorbed),
             ] {
-                made.insert(Output::Ledger { track, row: i, entry }, Tensor::scalar(v));
+                results.insert(Output::Ledger { track, row: i, entry }, Tensor::scalar(v));
             }
         }
         for (j, v) in [60.0, 30.0].into_iter().enumerate() {
-            made.insert(Output::Ledger { track, row: 1, entry: LedgerEntry::PassedTo(j) }, Tensor::scalar(v));
+            results
+                .insert(Output::Ledger { track, row: 1, entry: LedgerEntry::PassedTo(j) }, Tensor::scalar(v));
         }
-        let rows = modules(&info, &made, track);
-        let found: Vec<(String, usize, [f64; 3])> =
+        let rows = modules(&info, &results, track);
+        let sums: Vec<(String, usize, [f64; 3])> =
             rows.iter().map(|r| (r.scope.join("/"), r.nodes, [r.received, r.passed, r.absorbed])).collect();
         let expected = [
             ("", 4, [100.0, 70.0, 30.0]),
@@ -198,6 +203,6 @@ mod tests {
             ("m/block/second", 1, [60.0, 55.0, 5.0]),
             ("m/head", 1, [100.0, 90.0, 10.0]),
         ];
-        assert_eq!(found, expected.map(|(scope, nodes, sums)| (scope.to_string(), nodes, sums)));
+        assert_eq!(sums, expected.map(|(scope, nodes, sums)| (scope.to_string(), nodes, sums)));
     }
 }

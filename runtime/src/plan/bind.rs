@@ -1,4 +1,4 @@
-//! Checks a run's inputs and binds the symbols of their dimensions.
+//! Checks the inputs of a run and binds the symbols of their dimensions.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use dlbc_ops::tensor::{Bindings, TensorView};
 
 use crate::error::RuntimeError;
 
-/// Binds the symbols of the program's inputs.
+/// Returns the size of each symbolic dimension of the program's inputs.
 ///
 /// # Errors
 /// For missing and unknown names, wrong types and shapes, dimensions that disagree, NaN and infinities.
@@ -29,33 +29,33 @@ pub(crate) fn bind(info: &Info, inputs: &Views<'_>) -> Result<Bindings, RuntimeE
         let wrong = || RuntimeError::InputType {
             input: input.name.clone(),
             expected: input.ty.to_string(),
-            found: tensor.ty().to_string(),
+            actual: tensor.ty().to_string(),
         };
         if tensor.dtype() != input.ty.dtype || tensor.dims().len() != input.ty.rank() || tensor.elems() == 0 {
             return Err(wrong());
         }
-        for (axis, (dim, found)) in input.ty.shape.0.iter().zip(tensor.dims()).enumerate() {
-            let found = *found as i64;
+        for (axis, (dim, size)) in input.ty.shape.0.iter().zip(tensor.dims()).enumerate() {
+            let size = *size as i64;
             match dim.as_known() {
-                Some(known) if known != found => return Err(wrong()),
+                Some(known) if known != size => return Err(wrong()),
                 Some(_) => {}
                 None => {
                     // A formula of other inputs' dimensions is checked once those are bound.
                     let Some((factor, symbol)) = dim.as_multiple() else {
-                        formulas.push((input, dim, found));
+                        formulas.push((input, dim, size));
                         continue;
                     };
-                    if found % factor != 0 {
+                    if size % factor != 0 {
                         let input = input.name.clone();
-                        return Err(RuntimeError::Multiple { input, axis, found, factor });
+                        return Err(RuntimeError::NotMultiple { input, axis, actual: size, factor });
                     }
-                    let (found, symbol) = (found / factor, symbol.clone());
-                    match bindings.insert(symbol.clone(), found) {
-                        Some(expected) if expected != found => {
+                    let (size, symbol) = (size / factor, symbol.clone());
+                    match bindings.insert(symbol.clone(), size) {
+                        Some(expected) if expected != size => {
                             return Err(RuntimeError::Dimension {
                                 input: input.name.clone(),
                                 symbol: symbol.to_string(),
-                                found,
+                                actual: size,
                                 other: bound_by.remove(&symbol).unwrap_or_default(),
                                 expected,
                             });
@@ -68,14 +68,14 @@ pub(crate) fn bind(info: &Info, inputs: &Views<'_>) -> Result<Bindings, RuntimeE
                 }
             }
         }
-        finite(&input.name, tensor)?;
+        check_finite(&input.name, tensor)?;
     }
-    for (input, dim, found) in formulas {
-        if dim.eval(&bindings) != Some(found) {
-            return Err(RuntimeError::Formula {
+    for (input, dim, size) in formulas {
+        if dim.eval(&bindings) != Some(size) {
+            return Err(RuntimeError::DependentDimension {
                 input: input.name.clone(),
                 formula: dim.to_string(),
-                found,
+                actual: size,
                 expected: dim.eval(&bindings),
             });
         }
@@ -83,7 +83,8 @@ pub(crate) fn bind(info: &Info, inputs: &Views<'_>) -> Result<Bindings, RuntimeE
     Ok(bindings)
 }
 
-fn finite(name: &str, tensor: &TensorView<'_>) -> Result<(), RuntimeError> {
+/// Refuses a tensor of floats that contains NaN or an infinity.
+fn check_finite(name: &str, tensor: &TensorView<'_>) -> Result<(), RuntimeError> {
     if !tensor.dtype().is_float() {
         return Ok(());
     }

@@ -1,132 +1,139 @@
-//! A program on a backend: binds the shapes of a run's inputs, plans, keeps the plans that were used last.
+//! Runs a program on a backend: binds the shapes of the inputs, plans, and caches the plans.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use dlbc_backend::{
     Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, RunControl, Saved,
-    SessionOptions, Tensors, Views,
+    SessionOptions, Tensors,
 };
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{Output, Program, SEED};
 use dlbc_ops::tensor::{Bindings, Tensor};
 
 use super::bind::bind;
-use super::blocks::{Blocks, Engine, State};
-use super::steps::{self, Rest, Step, branches, check, has_measures, measures};
+use super::blocks::{Blocks, Engine, State, Weights};
+use super::steps::{self, Rest, Step, check_sizes, dimension_values, has_branches, has_data_dependent_dims};
 use crate::error::RuntimeError;
 use crate::seed::Convention;
 
-/// Plans that an executor keeps.
+/// Capacity of the plan cache.
 const PLANS: usize = 8;
 
-/// A program on a backend, with the plans that were used last. Thread-safe.
+/// A program on a backend, with a cache of its most recently used plans. Thread-safe.
 pub(crate) struct Executor {
     program: Program,
     backend: Box<dyn Backend>,
     options: SessionOptions,
-    /// Most recently used first.
-    plans: Mutex<Vec<(Key, Kept)>>,
+    /// Plan cache, most recently used first.
+    plans: Mutex<Vec<(Key, CachedPlan)>>,
 }
 
-/// The shapes, outputs and number of targets that a plan is for.
+/// Key of the plan cache: the shapes, outputs and number of targets that a plan is for.
 #[derive(Clone, PartialEq, Eq)]
 struct Key {
+    /// Sizes of the symbolic dimensions.
     bindings: Bindings,
+    /// Outputs of the reverse.
     reverse: Vec<Output>,
-    /// Targets that share a reverse.
+    /// Number of targets that share a reverse.
     targets: usize,
 }
 
-/// Outputs of a run without a reverse.
+/// Results of a run without a reverse.
 pub(crate) struct Prediction {
-    /// The model's outputs by name.
+    /// Outputs of the model, by name.
     pub outputs: Tensors,
-    /// The baselines that the program computes, by input.
+    /// Baselines that the program computes, by input.
     pub baselines: Tensors,
 }
 
-/// Plans for one key.
+/// An entry of the plan cache.
 #[derive(Clone)]
-enum Kept {
-    /// A step of a run; most programs have one.
-    Step(Arc<Planned>),
-    /// A program of measured dimensions, in blocks.
+enum CachedPlan {
+    /// One step of a run. A program without data-dependent dimensions has one step.
+    Step(Arc<PlannedStep>),
+    /// A program with data-dependent dimensions, in blocks.
     Blocks(Arc<Blocks>),
 }
 
-/// A step of a run, planned.
-pub(crate) struct Planned {
+/// The plan of one step of a run.
+pub(crate) struct PlannedStep {
     plan: Box<dyn Plan>,
-    /// Symbols that this step found known.
+    /// Sizes of symbols that constants determine.
     bound: Bindings,
-    /// What comes after it.
+    /// Remainder of the program after the step; `None` in the last step.
     rest: Option<Rest>,
 }
 
-/// A run that is about to compute its outputs, with what was made on the way.
-pub(crate) struct Ready<'a> {
+/// A run that is planned and about to compute its outputs.
+pub(crate) struct PreparedRun<'a> {
     executor: &'a Executor,
     run: RunControl<'a>,
-    kept: Kept,
+    /// Plan of the last step.
+    plan: CachedPlan,
+    /// Inputs of the last step: the caller's and the values that earlier steps carry over.
     inputs: Views<'a>,
-    /// Seconds of binding and planning so far.
+    /// Time of binding and planning so far, in seconds.
     pub prepare: f64,
-    /// Seconds of the forward so far.
+    /// Time of the forward so far, in seconds.
     pub forward: f64,
 }
 
-/// What a run goes on with after its forward.
+/// The state between forward and reverse of a run.
 #[derive(Clone)]
-pub(crate) enum Midway {
-    Step(Arc<Planned>, Saved),
+pub(crate) enum ForwardState {
+    /// Plan of the last step and the values that it saves for the reverse.
+    Step(Arc<PlannedStep>, Saved),
+    /// Blocks and the values computed so far.
     Blocks(Arc<Blocks>, State),
 }
 
-impl Ready<'_> {
+impl PreparedRun<'_> {
+    /// Returns the backend of the run with its options.
     fn engine(&self) -> Engine<'_> {
         let Executor { backend, options, .. } = self.executor;
         Engine { backend: &**backend, options, run: self.run }
     }
 
-    /// Computes the program's outputs.
-    pub fn forward(&mut self) -> Result<(Outputs, Midway), RuntimeError> {
+    /// Computes the forward outputs of the program.
+    pub fn forward(&mut self) -> Result<(Outputs, ForwardState), RuntimeError> {
         let clock = Instant::now();
-        let (made, midway) = match &self.kept {
-            Kept::Step(step) => {
-                let (made, saved) = step.plan.forward(&self.inputs, &self.run)?;
-                (made, Midway::Step(step.clone(), saved))
+        let (results, state) = match &self.plan {
+            CachedPlan::Step(step) => {
+                let (results, saved) = step.plan.forward(&self.inputs, &self.run)?;
+                (results, ForwardState::Step(step.clone(), saved))
             }
-            Kept::Blocks(blocks) => {
-                let (made, state) = blocks.forward(self.engine(), &self.inputs)?;
+            CachedPlan::Blocks(blocks) => {
+                let (results, state) = blocks.forward(self.engine(), &self.inputs)?;
                 self.prepare += state.prepare;
                 self.forward -= state.prepare;
-                (made, Midway::Blocks(blocks.clone(), state))
+                (results, ForwardState::Blocks(blocks.clone(), state))
             }
         };
         self.forward += clock.elapsed().as_secs_f64();
-        Ok((made, midway))
+        Ok((results, state))
     }
 
-    /// Passes a seed back.
-    pub fn reverse(&mut self, midway: Midway, seed: &Tensor) -> Result<Outputs, RuntimeError> {
-        match midway {
-            Midway::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed, &self.run)?),
-            Midway::Blocks(blocks, mut state) => {
+    /// Propagates a seed back from the explained output and returns the reverse outputs.
+    pub fn reverse(&mut self, state: ForwardState, seed: &Tensor) -> Result<Outputs, RuntimeError> {
+        match state {
+            ForwardState::Step(step, saved) => Ok(step.plan.reverse(&self.inputs, saved, seed, &self.run)?),
+            ForwardState::Blocks(blocks, mut state) => {
                 let before = state.prepare;
-                let made = blocks.reverse(self.engine(), &self.inputs, seed, &mut state)?;
+                let results = blocks.reverse(self.engine(), &self.inputs, seed, &mut state)?;
                 self.prepare += state.prepare - before;
-                Ok(made)
+                Ok(results)
             }
         }
     }
 }
 
 impl Executor {
-    /// An executor without plans.
+    /// Creates an executor with an empty plan cache.
     ///
     /// # Errors
-    /// When the backend cannot run a node of the program: lists them all.
+    /// When the backend cannot run nodes of the program; the error lists all of them.
     pub fn new(
         program: Program,
         backend: Box<dyn Backend>,
@@ -139,17 +146,17 @@ impl Executor {
         Ok(Executor { program, backend, options, plans: Mutex::default() })
     }
 
-    /// The program.
+    /// Returns the program.
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// The backend.
+    /// Returns the backend.
     pub fn backend(&self) -> &dyn Backend {
         &*self.backend
     }
 
-    /// The means to cancel a run by a token, and to follow it as the options say.
+    /// Returns the handle of a run, with its cancel token and the progress callback of the options.
     pub fn run<'a>(&'a self, cancel: Option<&'a CancelToken>) -> RunControl<'a> {
         RunControl { cancel, progress: self.options.progress.as_ref().map(|receiver| receiver.report()) }
     }
@@ -157,10 +164,10 @@ impl Executor {
     /// Runs the model without a reverse.
     ///
     /// # Errors
-    /// For inputs that do not fit, sizes beyond the limit.
+    /// For inputs that do not fit the program and tensors above the size limit.
     pub fn predict(&self, inputs: &Views<'_>, run: RunControl<'_>) -> Result<Prediction, RuntimeError> {
-        let (mut made, _) = self.ready(inputs, vec![], 1, run)?.forward()?;
-        Convention::take(&self.program.info, &mut made);
+        let (mut results, _) = self.prepare(inputs, vec![], 1, run)?.forward()?;
+        Convention::take(&self.program.info, &mut results);
         let baseline = |(output, tensor): (&Output, &Tensor)| match output {
             Output::Baseline(input) => Some((input.to_string(), tensor.clone())),
             Output::Model(_)
@@ -172,96 +179,103 @@ impl Executor {
             | Output::SeedSign
             | Output::Value(_) => None,
         };
-        let baselines = made.iter().filter_map(baseline).collect();
-        Ok(Prediction { outputs: model_outputs(made), baselines })
+        let baselines = results.iter().filter_map(baseline).collect();
+        Ok(Prediction { outputs: model_outputs(results), baselines })
     }
 
-    /// Runs the model and passes a seed back: the `reverse` outputs of the program.
+    /// Runs the model, propagates a seed back and returns the program's outputs `reverse`.
     ///
     /// # Errors
     /// As [`Executor::predict`].
-    pub fn pull(
+    pub fn forward_and_reverse(
         &self,
         inputs: &Views<'_>,
         reverse: Vec<Output>,
         seed: &Tensor,
         run: RunControl<'_>,
     ) -> Result<Outputs, RuntimeError> {
-        let mut ready = self.ready(inputs, reverse, 1, run)?;
-        let (_, midway) = ready.forward()?;
-        ready.reverse(midway, seed)
+        let mut prepared = self.prepare(inputs, reverse, 1, run)?;
+        let (_, state) = prepared.forward()?;
+        prepared.reverse(state, seed)
     }
 
-    /// Takes the steps that measure dimensions, and plans the last one.
-    pub fn ready<'a>(
+    /// Runs the steps that compute data-dependent dimensions, and plans the last step.
+    pub fn prepare<'a>(
         &'a self,
         inputs: &Views<'a>,
         reverse: Vec<Output>,
         targets: usize,
         run: RunControl<'a>,
-    ) -> Result<Ready<'a>, RuntimeError> {
+    ) -> Result<PreparedRun<'a>, RuntimeError> {
         let clock = Instant::now();
         let bindings = bind(&self.program.info, inputs)?;
         let mut key = Key { bindings, reverse, targets };
-        let mut kept = self.plan(&key, None, &run)?;
-        let mut ready = Ready {
+        let mut plan = self.plan(&key, None, &run)?;
+        let mut prepared = PreparedRun {
             executor: self,
             run,
-            kept: kept.clone(),
+            plan: plan.clone(),
             inputs: inputs.clone(),
             prepare: clock.elapsed().as_secs_f64(),
             forward: 0.0,
         };
-        while let Kept::Step(step) = &kept
+        while let CachedPlan::Step(step) = &plan
             && let Some(rest) = &step.rest
         {
             let clock = Instant::now();
-            let (mut made, _) = step.plan.forward(&ready.inputs, &run)?;
-            ready.forward += clock.elapsed().as_secs_f64();
+            let (mut results, _) = step.plan.forward(&prepared.inputs, &run)?;
+            prepared.forward += clock.elapsed().as_secs_f64();
 
             let clock = Instant::now();
-            let mut found = Bindings::new();
+            let mut sizes = Bindings::new();
             for symbol in &rest.symbols {
-                let value = made.remove(&Output::Dimension(symbol.clone()));
-                found.extend(value.and_then(|t| t.to_i64().first().map(|v| (symbol.clone(), *v))));
+                let value = results.remove(&Output::Dimension(symbol.clone()));
+                sizes.extend(value.and_then(|t| t.to_i64().first().map(|v| (symbol.clone(), *v))));
             }
-            check(&self.program.graph, &measures(&self.program.graph), &found)?;
-            key.bindings.extend(found);
+            check_sizes(&self.program.graph, &dimension_values(&self.program.graph), &sizes)?;
+            key.bindings.extend(sizes);
             key.bindings.extend(step.bound.clone());
-            // What a step keeps for the next one is an input of that one.
-            ready.inputs.extend(made.into_iter().map(|(output, tensor)| (output.to_string(), tensor.into())));
-            kept = self.plan(&key, Some(step), &run)?;
-            ready.prepare += clock.elapsed().as_secs_f64();
-            ready.kept = kept.clone();
+            // The values that a step carries over are inputs of the next step.
+            prepared
+                .inputs
+                .extend(results.into_iter().map(|(output, tensor)| (output.to_string(), tensor.into())));
+            plan = self.plan(&key, Some(step), &run)?;
+            prepared.prepare += clock.elapsed().as_secs_f64();
+            prepared.plan = plan.clone();
         }
-        Ok(ready)
+        Ok(prepared)
     }
 
-    /// Memory of the plan that ran last, and how many targets share its reverse.
+    /// Returns the memory of the most recently used plan, and the number of targets that share its reverse.
     pub fn memory(&self) -> Option<(MemoryReport, usize)> {
         let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let (key, kept) = plans.first()?;
-        let memory = match kept {
-            Kept::Step(step) => step.plan.memory(),
-            Kept::Blocks(blocks) => blocks.memory(),
+        let (key, plan) = plans.first()?;
+        let memory = match plan {
+            CachedPlan::Step(step) => step.plan.memory(),
+            CachedPlan::Blocks(blocks) => blocks.memory(),
         };
         Some((memory, key.targets))
     }
 
-    /// Gives up the plans that are kept; whether there were any.
-    fn forget(&self) -> bool {
+    /// Empties the plan cache. Returns whether it held any plan.
+    fn clear_plans(&self) -> bool {
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        let had = !plans.is_empty();
+        let any = !plans.is_empty();
         plans.clear();
-        had
+        any
     }
 
-    /// The plan of the step that follows `before`, or of the first.
-    fn plan(&self, key: &Key, before: Option<&Planned>, run: &RunControl<'_>) -> Result<Kept, RuntimeError> {
+    /// Returns the plan of the step that follows `before`, or of the first step, from the cache or newly made.
+    fn plan(
+        &self,
+        key: &Key,
+        before: Option<&PlannedStep>,
+        run: &RunControl<'_>,
+    ) -> Result<CachedPlan, RuntimeError> {
         {
             let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(at) = plans.iter().position(|(k, _)| k == key) {
-                let hit = plans.remove(at);
+            if let Some(index) = plans.iter().position(|(k, _)| k == key) {
+                let hit = plans.remove(index);
                 plans.insert(0, hit.clone());
                 return Ok(hit.1);
             }
@@ -275,14 +289,17 @@ impl Executor {
             |output: &&Output| matches!(output, Output::Baseline(_) | Output::SeedValue | Output::SeedSign);
         let names = self.program.graph.outputs().iter().map(|(name, _)| name);
         forward.extend(names.filter(early).cloned());
-        let measured = has_measures(&self.program.graph);
-        if measured && !branches(&self.program.graph) {
+        let data_dependent = has_data_dependent_dims(&self.program.graph);
+        if data_dependent && !has_branches(&self.program.graph) {
             let outputs = [forward.as_slice(), &key.reverse];
-            let in_place = self.backend.borrows_weights();
-            let blocks = Blocks::new(program, &key.bindings, outputs, key.targets, in_place)?;
-            return Ok(self.keep(key, Kept::Blocks(Arc::new(blocks))));
+            let weights = match self.backend.borrows_weights() {
+                true => Weights::Inputs,
+                false => Weights::Constants,
+            };
+            let blocks = Blocks::new(program, &key.bindings, outputs, key.targets, weights)?;
+            return Ok(self.cache(key, CachedPlan::Blocks(Arc::new(blocks))));
         }
-        let step = match measured {
+        let step = match data_dependent {
             true => steps::next(program, &key.bindings, &[&forward[..], &key.reverse].concat())?,
             false => Step { graph: program.bind(&key.bindings), bound: Bindings::new(), rest: None },
         };
@@ -309,27 +326,29 @@ impl Executor {
         let prepare = || self.backend.prepare(&graph, &first, &second, &self.options);
         let plan = match prepare() {
             // Other plans hold memory, too.
-            Err(BackendError::DeviceMemory(_)) if self.forget() => prepare()?,
+            Err(BackendError::DeviceMemory(_)) if self.clear_plans() => prepare()?,
             plan => plan?,
         };
-        let planned = Planned { plan, bound: step.bound, rest: step.rest };
-        Ok(self.keep(key, Kept::Step(Arc::new(planned))))
+        let planned = PlannedStep { plan, bound: step.bound, rest: step.rest };
+        Ok(self.cache(key, CachedPlan::Step(Arc::new(planned))))
     }
 
-    fn keep(&self, key: &Key, planned: Kept) -> Kept {
+    /// Adds a plan to the cache, and drops the least recently used ones when there are too many. A program in steps has one plan
+    /// per step, at most as many as it has data-dependent dimensions.
+    fn cache(&self, key: &Key, plan: CachedPlan) -> CachedPlan {
         let steps =
             self.program.graph.outputs().iter().filter(|(n, _)| matches!(n, Output::Dimension(_))).count();
-        let most = PLANS + if matches!(planned, Kept::Step(_)) { steps } else { 0 };
+        let capacity = PLANS + if matches!(plan, CachedPlan::Step(_)) { steps } else { 0 };
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        plans.insert(0, (key.clone(), planned.clone()));
-        plans.truncate(most);
-        planned
+        plans.insert(0, (key.clone(), plan.clone()));
+        plans.truncate(capacity);
+        plan
     }
 }
 
-/// The model's outputs under their own names.
-pub(crate) fn model_outputs(made: Outputs) -> Tensors {
-    let own = |(output, tensor): (Output, Tensor)| match output {
+/// Returns the outputs of the model among the results of a forward, by name.
+pub(crate) fn model_outputs(results: Outputs) -> Tensors {
+    let named = |(output, tensor): (Output, Tensor)| match output {
         Output::Model(name) => Some((name.to_string(), tensor)),
         Output::Relevance { .. }
         | Output::Ledger { .. }
@@ -340,5 +359,5 @@ pub(crate) fn model_outputs(made: Outputs) -> Tensors {
         | Output::SeedSign
         | Output::Value(_) => None,
     };
-    made.into_iter().filter_map(own).collect()
+    results.into_iter().filter_map(named).collect()
 }

@@ -1,4 +1,5 @@
-//! Plans: a program bound to the shapes of its inputs, cut into steps or blocks, simplified, and kept.
+//! Planning of a run: binds a program to the shapes of its inputs, simplifies it, cuts it into steps or blocks and caches the
+//! backend's plans.
 
 mod bind;
 mod blocks;

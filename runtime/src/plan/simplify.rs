@@ -1,5 +1,5 @@
-//! What a program needs no more once dimensions are bound: branches that were not taken, tensors without elements, and
-//! relevance that is zero for lack of either.
+//! Simplification of a program whose dimensions are bound: removes branches that are not taken, tensors without elements, and
+//! relevance that is zero because of either.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,11 @@ use dlbc_ops::graph::{Graph, NodeId, Value};
 use dlbc_ops::prim::{self, Knowledge, Known, Prim, reference};
 use dlbc_ops::tensor::{Array, DType, Dim, Tensor, TensorType};
 
-/// Integers of this many elements are computed while planning: dimensions and what follows from them.
-const SMALL: u64 = 4096;
+/// Largest number of elements of an integer tensor that is computed while planning. Dimensions and values that follow from
+/// them are smaller.
+const FOLD_LIMIT: u64 = 4096;
 
-/// Simplifies a program whose symbols are bound in part. Values that are outputs keep their names.
+/// Simplifies a program of which some symbols are bound. Outputs keep their names.
 pub(crate) fn simplify(graph: &mut Graph<Prim>) {
     let mut known: HashMap<NodeId, Known> = HashMap::new();
     for id in graph.topological() {
@@ -23,12 +24,12 @@ pub(crate) fn simplify(graph: &mut Graph<Prim>) {
             graph.replace(Value { node: id, slot: 0 }, other);
             continue;
         }
-        leave_out(graph, id, &Knowledge(&operands));
+        drop_operands(graph, id, &Knowledge(&operands));
         let ty = graph.node(id).types[0].clone();
         if ty.shape.0.iter().any(|d| d.is(0)) {
             known.insert(id, Known::Empty);
             if let Some(dims) = ty.shape.as_known() {
-                constant(graph, id, Array::F(ndarray::ArrayD::zeros(dims)).to_tensor(ty.dtype));
+                set_constant(graph, id, Array::F(ndarray::ArrayD::zeros(dims)).to_tensor(ty.dtype));
             }
         } else if ty.dtype.is_float() && is_zero(graph.op(id), &Knowledge(&operands)) {
             known.insert(id, Known::Zero);
@@ -36,27 +37,29 @@ pub(crate) fn simplify(graph: &mut Graph<Prim>) {
             fold(graph, id, &ty);
         }
     }
-    zeros(graph, &known);
+    materialize_zeros(graph, &known);
 }
 
-fn constant(graph: &mut Graph<Prim>, id: NodeId, t: Tensor) {
+/// Replaces a node by a constant.
+fn set_constant(graph: &mut Graph<Prim>, id: NodeId, t: Tensor) {
     graph.set_inputs(id, &[]);
     graph.node_mut(id).op = Prim::Const(t);
 }
 
-/// The operand that a node is another name for.
+/// Returns the operand that equals the node's result; `None` for a node that computes something.
 fn equal_operand(graph: &Graph<Prim>, id: NodeId, known: &Knowledge) -> Option<Value> {
     let operand = graph.op(id).inner()?.equal_operand(known)?;
     let v = graph.node_inputs(id).get(operand).copied()?;
     (graph.ty(v) == &graph.node(id).types[0]).then_some(v)
 }
 
+/// Returns whether a primitive's result is 0 everywhere.
 fn is_zero(prim: &Prim, known: &Knowledge) -> bool {
     prim.inner().is_some_and(|prim| prim.is_zero(known))
 }
 
-/// Takes operands away that do not change a node's result, unless one or none would be left.
-fn leave_out(graph: &mut Graph<Prim>, id: NodeId, known: &Knowledge) {
+/// Removes the operands that do not change a node's result, unless fewer than two would remain.
+fn drop_operands(graph: &mut Graph<Prim>, id: NodeId, known: &Knowledge) {
     let Some(prim) = graph.op(id).inner() else { return };
     let operands = graph.node_inputs(id);
     let relevant = (0..operands.len()).filter(|k| !prim.can_drop_operand(*k, known));
@@ -66,27 +69,27 @@ fn leave_out(graph: &mut Graph<Prim>, id: NodeId, known: &Knowledge) {
     }
 }
 
-/// Computes small integers and booleans of constants.
+/// Computes a small integer or boolean node whose operands are constants.
 fn fold(graph: &mut Graph<Prim>, id: NodeId, ty: &TensorType) {
-    if ty.dtype.is_float() || ty.bytes().is_none_or(|b| b > SMALL * 8) {
+    if ty.dtype.is_float() || ty.bytes().is_none_or(|b| b > FOLD_LIMIT * 8) {
         return;
     }
     let mut operands = vec![];
     for v in graph.node_inputs(id) {
         match graph.op(v.node) {
-            Prim::Const(t) if t.elems() as u64 <= SMALL => operands.push(Array::from_tensor(t)),
+            Prim::Const(t) if t.elems() as u64 <= FOLD_LIMIT => operands.push(Array::from_tensor(t)),
             _ => return,
         }
     }
     let operands: Vec<&Array> = operands.iter().collect();
-    // What cannot be computed is left for the run to refuse.
-    if let Ok(made) = reference::eval(graph.op(id), &operands) {
-        constant(graph, id, made.to_tensor(ty.dtype));
+    // A node that cannot be computed stays, and the run refuses it.
+    if let Ok(result) = reference::eval(graph.op(id), &operands) {
+        set_constant(graph, id, result.to_tensor(ty.dtype));
     }
 }
 
-/// Makes constants of the zeros that something still reads.
-fn zeros(graph: &mut Graph<Prim>, known: &HashMap<NodeId, Known>) {
+/// Replaces the nodes that are known to be 0 by a broadcast constant.
+fn materialize_zeros(graph: &mut Graph<Prim>, known: &HashMap<NodeId, Known>) {
     let mut all: Vec<NodeId> = known.iter().filter(|(_, k)| **k == Known::Zero).map(|(id, _)| *id).collect();
     all.sort();
     for id in all {
@@ -96,7 +99,7 @@ fn zeros(graph: &mut Graph<Prim>, known: &HashMap<NodeId, Known>) {
         }
         let zero = Array::F(ndarray::arr0(0.0).into_dyn()).to_tensor(ty.dtype);
         if ty.rank() == 0 {
-            constant(graph, id, zero);
+            set_constant(graph, id, zero);
             continue;
         }
         let name = format!("{}/zero", graph.node(id).name());
@@ -107,14 +110,14 @@ fn zeros(graph: &mut Graph<Prim>, known: &HashMap<NodeId, Known>) {
     }
 }
 
-/// Whether a node's dimensions are all known.
+/// Returns whether all dimensions of a node are known numbers.
 pub(crate) fn is_known(graph: &Graph<Prim>, id: NodeId) -> bool {
     let node = graph.node(id);
     let known = |d: &Dim| d.as_known().is_some();
     node.op.dims().into_iter().all(known) && node.types.iter().flat_map(|ty| &ty.shape.0).all(known)
 }
 
-/// The single integer of a constant.
+/// Returns the integer of a constant with one element.
 pub(crate) fn constant_of(graph: &Graph<Prim>, v: Value) -> Option<i64> {
     match graph.op(v.node) {
         Prim::Const(t) if t.elems() == 1 && t.dtype() != DType::F32 => t.to_i64().first().copied(),
@@ -159,8 +162,8 @@ mod tests {
         let (x, w) = (input(&mut b, "x", "8,4"), input(&mut b, "w", "4,4"));
         let at = b.input("at", TensorType::new(DType::I64, vec![Dim::symbol("n")]));
         let rows = b.add(prim::Gather { axis: 0 }, &[x, at]);
-        let said = b.matmul(rows, w);
-        let back = b.add(prim::ScatterAdd { axis: 0, to: Dim::known(8) }, &[said, at]);
+        let products = b.matmul(rows, w);
+        let back = b.add(prim::ScatterAdd { axis: 0, to: Dim::known(8) }, &[products, at]);
         let y = b.plus(x, back);
         simplified(b, y, &[("n", count)])
     }
@@ -180,10 +183,10 @@ mod tests {
             let c = Dim::symbol("c");
             let merged = b.add(prim::Merge { condition: c.clone() }, &[then, otherwise]);
             let to = Shape(vec![Dim::known(4)]);
-            let back = [(false, then), (true, otherwise)].map(|(second, own)| {
+            let back = [(false, then), (true, otherwise)].map(|(second, branch)| {
                 let r =
                     b.add(prim::MergeTranspose { condition: c.clone(), second, to: to.clone() }, &[merged]);
-                b.mul(r, own)
+                b.mul(r, branch)
             });
             let y = b.plus(back[0], back[1]);
             let graph = simplified(b, y, &[("c", condition)]);

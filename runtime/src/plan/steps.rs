@@ -1,8 +1,9 @@
-//! Runs in steps, where dimensions depend on values: how many boxes passed, how many tokens an expert got, which branch.
+//! Runs in steps, for programs with data-dependent dimensions: the number of boxes that pass a threshold, the number of tokens
+//! of an expert, the branch that is taken.
 //!
-//! Such a dimension is a symbol, and the program has the value that it is as an output `dim/SYMBOL`. A step computes the
-//! values that can be known, keeps what is needed later, and binds the symbols; the next step plans the rest with them. The
-//! last step is a program whose types are all known, as any other.
+//! Such a dimension is a symbol, and the program computes its size as the output `dim/SYMBOL`. A step computes the sizes that
+//! do not depend on other open symbols, carries over the values that later steps read, and binds the symbols; the next step
+//! plans the rest with them. In the last step all types are known, as in a program without such dimensions.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -15,91 +16,90 @@ use dlbc_ops::tensor::Bindings;
 use crate::error::RuntimeError;
 use crate::plan::simplify::{constant_of, is_known, simplify};
 
-/// A program up to the next dimensions that it measures.
+/// The part of a program up to the next data-dependent dimensions.
 pub(crate) struct Step {
-    /// The program of this step. Its outputs are what was asked for, or `dim/SYMBOL` and the values that are kept, by name.
+    /// Program of this step. Its outputs are the requested ones in the last step, else `dim/SYMBOL` and the values that later
+    /// steps read, by name.
     pub graph: Graph<Prim>,
-    /// Symbols that turned out to be known.
+    /// Sizes of symbols that constants determine, without running the step.
     pub bound: Bindings,
-    /// What is left; `None` in the last step.
+    /// Remainder of the program; `None` in the last step.
     pub rest: Option<Rest>,
 }
 
-/// What a step leaves to do.
+/// The remainder of a program after a step.
 pub(crate) struct Rest {
-    /// The symbols that the step measures.
+    /// Symbols whose sizes the step computes.
     pub symbols: Vec<Arc<str>>,
-    /// The program from there on: kept values are inputs of it.
+    /// Program after the step; the values that the step carries over are inputs of it.
     pub graph: Graph<Prim>,
 }
 
-/// Whether a program has dimensions to measure.
-pub(crate) fn has_measures(graph: &Graph<Prim>) -> bool {
+/// Returns whether a program has data-dependent dimensions.
+pub(crate) fn has_data_dependent_dims(graph: &Graph<Prim>) -> bool {
     graph.outputs().iter().any(|(name, _)| matches!(name, Output::Dimension(_)))
 }
 
-/// Whether a program chooses between branches, of which one is computed.
-pub(crate) fn branches(graph: &Graph<Prim>) -> bool {
+/// Returns whether a program chooses at run time between branches, of which it computes one.
+pub(crate) fn has_branches(graph: &Graph<Prim>) -> bool {
     graph.nodes().any(|id| matches!(graph.op(id), Prim::Merge(_) | Prim::MergeTranspose(_)))
 }
 
-/// The next step of `program` towards the outputs `wanted`, with what is bound so far.
+/// Returns the next step of `program` towards the outputs `requested`. `bindings` has the sizes that are known so far.
 ///
 /// # Errors
-/// When a dimension cannot be measured.
+/// When a dimension is negative, or dimensions depend on one another in a cycle.
 pub(crate) fn next(
     program: &Graph<Prim>,
     bindings: &Bindings,
-    wanted: &[Output],
+    requested: &[Output],
 ) -> Result<Step, RuntimeError> {
     let mut graph = program.bind(bindings);
     let mut bound = Bindings::new();
     loop {
         simplify(&mut graph);
-        let measures = measures(&graph);
-        let roots: Vec<NodeId> = outputs(&graph, wanted);
-        let symbols = needed(&graph, &roots, &measures);
+        let sizes = dimension_values(&graph);
+        let roots: Vec<NodeId> = output_nodes(&graph, requested);
+        let symbols = needed_symbols(&graph, &roots, &sizes);
         if symbols.is_empty() {
-            let kept = graph.outputs().iter().filter(|(n, _)| wanted.contains(n)).cloned().collect();
-            graph.set_outputs(kept);
+            let outputs = graph.outputs().iter().filter(|(n, _)| requested.contains(n)).cloned().collect();
+            graph.set_outputs(outputs);
             graph.remove_unused();
             graph.remove_unused_inputs();
             return Ok(Step { graph, bound, rest: None });
         }
-        let known: Bindings = symbols
-            .iter()
-            .filter_map(|s| Some((s.clone(), constant_of(&graph, *measures.get(s)?)?)))
-            .collect();
+        let known: Bindings =
+            symbols.iter().filter_map(|s| Some((s.clone(), constant_of(&graph, *sizes.get(s)?)?))).collect();
         if known.is_empty() {
-            return cut(graph, bound, &symbols, &measures, wanted);
+            return split_at_symbols(graph, bound, &symbols, &sizes, requested);
         }
-        check(&graph, &measures, &known)?;
+        check_sizes(&graph, &sizes, &known)?;
         graph = graph.bind(&known);
         bound.extend(known);
     }
 }
 
-/// Refuses dimensions below 0.
-pub(crate) fn check(
+/// Refuses negative sizes among `known`.
+pub(crate) fn check_sizes(
     graph: &Graph<Prim>,
-    measures: &BTreeMap<Arc<str>, Value>,
+    sizes: &BTreeMap<Arc<str>, Value>,
     known: &Bindings,
 ) -> Result<(), RuntimeError> {
     match known.iter().find(|(_, v)| **v < 0) {
         None => Ok(()),
         Some((symbol, value)) => {
-            let node = measures.get(symbol).map_or("", |v| graph.value_name(*v)).to_string();
+            let node = sizes.get(symbol).map_or("", |v| graph.value_name(*v)).to_string();
             Err(match symbol.starts_with(UNFIT_PREFIX) {
-                true => RuntimeError::Unfit { node },
-                false => RuntimeError::Measured { symbol: symbol.to_string(), node, value: *value },
+                true => RuntimeError::UnfitBranch { node },
+                false => RuntimeError::InvalidDimension { symbol: symbol.to_string(), node, value: *value },
             })
         }
     }
 }
 
-/// The value that each symbol is.
-pub(crate) fn measures(graph: &Graph<Prim>) -> BTreeMap<Arc<str>, Value> {
-    let measured = graph.outputs().iter().filter_map(|(output, v)| match output {
+/// Returns the value that holds the size of each data-dependent dimension, by symbol.
+pub(crate) fn dimension_values(graph: &Graph<Prim>) -> BTreeMap<Arc<str>, Value> {
+    let dimensions = graph.outputs().iter().filter_map(|(output, v)| match output {
         Output::Dimension(symbol) => Some((symbol.clone(), *v)),
         Output::Model(_)
         | Output::Relevance { .. }
@@ -110,30 +110,39 @@ pub(crate) fn measures(graph: &Graph<Prim>) -> BTreeMap<Arc<str>, Value> {
         | Output::SeedSign
         | Output::Value(_) => None,
     });
-    measured.collect()
+    dimensions.collect()
 }
 
-fn outputs(graph: &Graph<Prim>, wanted: &[Output]) -> Vec<NodeId> {
-    graph.outputs().iter().filter(|(n, _)| wanted.contains(n)).map(|(_, v)| v.node).collect()
+/// Returns the nodes of the outputs in `requested`.
+fn output_nodes(graph: &Graph<Prim>, requested: &[Output]) -> Vec<NodeId> {
+    graph.outputs().iter().filter(|(n, _)| requested.contains(n)).map(|(_, v)| v.node).collect()
 }
 
-/// The symbols to be measured next, those that others depend on among them. Where a branch is not chosen yet, the choice
-/// comes first: nothing of a branch that is not taken is computed.
-fn needed(graph: &Graph<Prim>, roots: &[NodeId], measures: &BTreeMap<Arc<str>, Value>) -> BTreeSet<Arc<str>> {
-    let mut found = open(graph, roots, measures);
-    let mut left: Vec<Arc<str>> = found.iter().cloned().collect();
-    while let Some(value) = left.pop().and_then(|s| measures.get(&s).copied()) {
-        for more in open(graph, &[value.node], measures) {
-            if found.insert(more.clone()) {
-                left.push(more);
+/// Returns the open symbols that `roots` need, directly or through other symbols. While the condition of a branch is open, only
+/// the symbols of conditions count, so that nothing of a branch that is not taken is computed.
+fn needed_symbols(
+    graph: &Graph<Prim>,
+    roots: &[NodeId],
+    sizes: &BTreeMap<Arc<str>, Value>,
+) -> BTreeSet<Arc<str>> {
+    let mut needed = open_symbols(graph, roots, sizes);
+    let mut pending: Vec<Arc<str>> = needed.iter().cloned().collect();
+    while let Some(value) = pending.pop().and_then(|s| sizes.get(&s).copied()) {
+        for symbol in open_symbols(graph, &[value.node], sizes) {
+            if needed.insert(symbol.clone()) {
+                pending.push(symbol);
             }
         }
     }
-    found
+    needed
 }
 
-/// The open symbols between the inputs and `roots`; of conditions alone where there are some.
-fn open(graph: &Graph<Prim>, roots: &[NodeId], measures: &BTreeMap<Arc<str>, Value>) -> BTreeSet<Arc<str>> {
+/// Returns the open symbols of the nodes between the inputs and `roots`, or only those of open conditions if there are any.
+fn open_symbols(
+    graph: &Graph<Prim>,
+    roots: &[NodeId],
+    sizes: &BTreeMap<Arc<str>, Value>,
+) -> BTreeSet<Arc<str>> {
     let (mut conditions, mut all) = (BTreeSet::new(), BTreeSet::new());
     let mut seen = HashSet::new();
     let mut stack = roots.to_vec();
@@ -151,7 +160,7 @@ fn open(graph: &Graph<Prim>, roots: &[NodeId], measures: &BTreeMap<Arc<str>, Val
             continue;
         }
         graph.symbols(id, &mut |s| {
-            if measures.contains_key(s) {
+            if sizes.contains_key(s) {
                 all.insert(s.clone());
             }
         });
@@ -160,18 +169,18 @@ fn open(graph: &Graph<Prim>, roots: &[NodeId], measures: &BTreeMap<Arc<str>, Val
     if conditions.is_empty() { all } else { conditions }
 }
 
-/// Splits a program after the symbols whose values can be computed.
-fn cut(
+/// Splits a program after the nodes that compute the sizes of `symbols`, as far as these need no other open symbol.
+fn split_at_symbols(
     graph: Graph<Prim>,
     bound: Bindings,
     symbols: &BTreeSet<Arc<str>>,
-    measures: &BTreeMap<Arc<str>, Value>,
-    wanted: &[Output],
+    sizes: &BTreeMap<Arc<str>, Value>,
+    requested: &[Output],
 ) -> Result<Step, RuntimeError> {
     let ready: Vec<Arc<str>> = symbols
         .iter()
         .filter(|s| {
-            let value = measures.get(*s).map(|v| v.node);
+            let value = sizes.get(*s).map(|v| v.node);
             value.is_some_and(|v| ancestors(&graph, &[v]).iter().all(|id| is_known(&graph, *id)))
         })
         .cloned()
@@ -180,36 +189,36 @@ fn cut(
         let all: Vec<&str> = symbols.iter().map(|s| &**s).collect();
         return Err(RuntimeError::Circular { symbols: all.join(", ") });
     }
-    let roots: Vec<NodeId> = ready.iter().map(|s| measures[s].node).collect();
+    let roots: Vec<NodeId> = ready.iter().map(|s| sizes[s].node).collect();
     let constant = constants(&graph);
     let mut computed = ancestors(&graph, &roots);
     computed.retain(|id| !constant.contains(id) && !matches!(graph.op(*id), Prim::Input));
-    // What comes later and reads what this step computes.
-    let kept_names = |n: &Output| wanted.contains(n) || matches!(n, Output::Dimension(_));
+    // Outputs of later steps, and the values of this step that they read.
+    let is_later = |n: &Output| requested.contains(n) || matches!(n, Output::Dimension(_));
     let later: Vec<(Output, Value)> = graph
         .outputs()
         .iter()
-        .filter(|(n, _)| kept_names(n) && !ready.iter().any(|s| *n == Output::Dimension(s.clone())))
+        .filter(|(n, _)| is_later(n) && !ready.iter().any(|s| *n == Output::Dimension(s.clone())))
         .cloned()
         .collect();
     let needed = ancestors(&graph, &later.iter().map(|(_, v)| v.node).collect::<Vec<_>>());
-    let mut kept: BTreeSet<NodeId> =
+    let mut carried: BTreeSet<NodeId> =
         later.iter().map(|(_, v)| v.node).filter(|n| computed.contains(n)).collect();
     for id in needed.iter().filter(|id| !computed.contains(id)) {
         let read = graph.node_inputs(*id).into_iter().map(|v| v.node);
-        kept.extend(read.filter(|n| computed.contains(n)));
+        carried.extend(read.filter(|n| computed.contains(n)));
     }
     let mut step = graph.clone();
     let mut outputs: Vec<(Output, Value)> =
-        ready.iter().map(|s| (Output::Dimension(s.clone()), measures[s])).collect();
+        ready.iter().map(|s| (Output::Dimension(s.clone()), sizes[s])).collect();
     outputs.extend(
-        kept.iter().map(|node| (Output::value(graph.node(*node).name()), Value { node: *node, slot: 0 })),
+        carried.iter().map(|node| (Output::value(graph.node(*node).name()), Value { node: *node, slot: 0 })),
     );
     step.set_outputs(outputs);
     step.remove_unused();
     step.remove_unused_inputs();
     let mut rest = graph;
-    for node in kept {
+    for node in carried {
         rest.make_input(node, Prim::Input);
     }
     rest.set_outputs(later);
@@ -217,7 +226,7 @@ fn cut(
     Ok(Step { graph: step, bound, rest: Some(Rest { symbols: ready, graph: rest }) })
 }
 
-/// The nodes that `roots` need, they among them.
+/// Returns `roots` and the nodes that they depend on.
 pub(crate) fn ancestors(graph: &Graph<Prim>, roots: &[NodeId]) -> HashSet<NodeId> {
     let mut seen = HashSet::new();
     let mut stack = roots.to_vec();
@@ -229,13 +238,13 @@ pub(crate) fn ancestors(graph: &Graph<Prim>, roots: &[NodeId]) -> HashSet<NodeId
     seen
 }
 
-/// The nodes that depend on constants alone.
+/// Returns the nodes that depend on constants only, the constants among them.
 pub(crate) fn constants(graph: &Graph<Prim>) -> HashSet<NodeId> {
     let mut constant = HashSet::new();
     for id in graph.topological() {
-        let made = !matches!(graph.op(id), Prim::Input)
+        let is_constant = !matches!(graph.op(id), Prim::Input)
             && graph.node_inputs(id).iter().all(|v| constant.contains(&v.node));
-        if made {
+        if is_constant {
             constant.insert(id);
         }
     }

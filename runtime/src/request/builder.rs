@@ -1,11 +1,11 @@
-//! Methods that set a request's fields.
+//! Builder methods of a request.
 
 use dlbc_backend::{CancelToken, Tensors};
 
 use super::{Detector, Position, Request, Start, Target, Task};
 
 impl Request {
-    /// The default request.
+    /// Returns the default request.
     pub fn new() -> Request {
         Request::default()
     }
@@ -20,7 +20,7 @@ impl Request {
         Request { start, ..self }
     }
 
-    /// Sets the starting relevance of a row.
+    /// Sets the sum of the starting relevance of a row.
     pub fn multiplier(self, multiplier: f64) -> Request {
         Request { multiplier, ..self }
     }
@@ -30,64 +30,65 @@ impl Request {
         Request { normalize_to: sum.into(), ..self }
     }
 
-    /// Sets the meaning of the output; an output that it does not fit is refused.
+    /// Sets the meaning of the output; a run then refuses an output that does not fit it.
     pub fn task(self, task: impl Into<Option<Task>>) -> Request {
         Request { task: task.into(), ..self }
     }
 
-    /// Sets the position of the target, for an output of shape [batch, position, unit].
+    /// Sets the position of the target, for an output of shape `[batch, position, unit]`.
     pub fn position(self, position: Position) -> Request {
         Request { position, ..self }
     }
 
-    /// Reads the output as [position, batch, unit].
+    /// Reads the output as `[position, batch, unit]`.
     pub fn positions_first(self) -> Request {
         Request { positions_first: true, ..self }
     }
 
-    /// Sets the reading of the outputs as boxes.
+    /// Sets the outputs and the layout of the boxes of a detector.
     pub fn detector(self, detector: impl Into<Option<Detector>>) -> Request {
         Request { detector: detector.into(), ..self }
     }
 
-    /// Sets baselines of integrated gradients, by input.
+    /// Sets the baselines of integrated gradients, by input.
     pub fn baseline(self, baseline: impl Into<Option<Tensors>>) -> Request {
         Request { baseline: baseline.into(), ..self }
     }
 
-    /// Adds tensors whose relevance is returned.
+    /// Adds names of intermediate tensors whose relevance is returned.
     pub fn keep<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Request {
         self.keep.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Returns the relevance of every tensor.
+    /// Asks for the relevance of every tensor.
     pub fn keep_all(self) -> Request {
         Request { keep_all: true, ..self }
     }
 
-    /// Returns the ledger.
+    /// Asks for the ledger of the rule nodes.
     pub fn ledger(self) -> Request {
         Request { ledger: true, ..self }
     }
 
-    /// Returns the ledger by module.
+    /// Asks for the ledger of the modules.
     pub fn modules(self) -> Request {
         Request { modules: true, ..self }
     }
 
-    /// Returns the relevance of each head of the attentions.
+    /// Asks for the relevance of each attention head.
     pub fn heads(self) -> Request {
         Request { heads: true, ..self }
     }
 
-    /// Returns the relevance that each expert received.
+    /// Asks for the relevance of each expert of a mixture.
     pub fn experts(self) -> Request {
         Request { experts: true, ..self }
     }
 
-    /// Lets a token cancel the run: it ends with an error of kind
-    /// [`Cancelled`](crate::ErrorKind::Cancelled) within a node on the CPU, within a sequence of launches on a GPU.
+    /// Sets a token that cancels the run. A cancelled run ends with an error of kind
+    /// [`Cancelled`](crate::ErrorKind::Cancelled), on the CPU after the current node, on a GPU after the current sequence of
+    /// launches.
     pub fn cancel(self, token: &CancelToken) -> Request {
         Request { cancel: Some(token.clone()), ..self }
     }

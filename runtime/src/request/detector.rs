@@ -1,24 +1,24 @@
-//! Outputs of a detector, and what is explained of a box.
+//! Outputs of a detector, and the target within a box.
 
-/// Layout of boxes in a detector's outputs. Sizes: B rows of a batch, N boxes, C classes.
+/// Layout of boxes in the outputs of a detector. `B` is the batch, `N` the number of boxes, `C` the number of classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoxLayout {
-    /// One output `[B, 4 + C, N]`: four coordinates and a score a class (YOLOv8 and later).
+    /// One output `[B, 4 + C, N]`: four coordinates and a score per class (YOLOv8 and later).
     Yolo,
-    /// One output `[B, N, 4 + C]`: the same, a row a box.
+    /// One output `[B, N, 4 + C]`: four coordinates and a score per class, one row per box.
     YoloRows,
-    /// One output `[B, N, 5 + C]`: four coordinates, a score of the box, a score a class (YOLOv5, YOLOv7, YOLOX).
+    /// One output `[B, N, 5 + C]`: four coordinates, a score of the box, a score per class (YOLOv5, YOLOv7, YOLOX).
     YoloV5,
-    /// One output `[B, N, 6]`: four coordinates, score, label; what non-maximum suppression within the model leaves.
+    /// One output `[B, N, 6]`: four coordinates, score and label of each box that non-maximum suppression in the model keeps.
     EndToEnd,
-    /// Two outputs, scores `[B, N, C]` and boxes `[B, N, 4]` (DETR and its kin).
+    /// Two outputs, scores `[B, N, C]` and boxes `[B, N, 4]` (DETR and its variants).
     Detr,
-    /// Three outputs, boxes `[N, 4]`, scores `[N]` and labels `[N]` (torchvision), or each with an axis of batch in front.
+    /// Three outputs, boxes `[N, 4]`, scores `[N]` and labels `[N]` (torchvision), or each with a leading batch axis.
     List,
 }
 
 impl BoxLayout {
-    /// Its name on the command line.
+    /// Returns the name of the layout on the command line.
     pub fn name(self) -> &'static str {
         match self {
             BoxLayout::Yolo => "yolo",
@@ -31,7 +31,7 @@ impl BoxLayout {
     }
 }
 
-/// The outputs of a detector.
+/// Outputs of a detector and the layout of its boxes.
 ///
 /// # Examples
 ///
@@ -58,39 +58,39 @@ impl BoxLayout {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detector {
-    /// Layout of the boxes; `None` takes it from the shape of a single output and refuses a shape that leaves it open.
+    /// Layout of the boxes; `None` infers it from the shape of a single output, and refuses a shape that fits several layouts.
     pub layout: Option<BoxLayout>,
-    /// The output with the scores.
+    /// Name of the output with the scores.
     pub scores: String,
-    /// The output with the boxes; the same where there is one.
+    /// Name of the output with the coordinates; the same as `scores` for a layout of one output.
     pub boxes: String,
-    /// The output with the labels, of [`BoxLayout::List`].
+    /// Name of the output with the labels, for [`BoxLayout::List`].
     pub labels: Option<String>,
-    /// Of [`BoxLayout::Detr`], whether the last class means that there is no object. Scores are probabilities among all
-    /// classes then, and that class is none that a box is found for.
+    /// True if the last class of [`BoxLayout::Detr`] stands for the absence of an object. Scores are then probabilities over
+    /// all classes, and no box is assigned to that class.
     pub no_object: bool,
-    /// Coordinates are corners (left, top, right, bottom) instead of centre and size. Decides how the overlap of boxes
-    /// is measured, by which they are found to be of one object.
+    /// True if coordinates are corners (left, top, right, bottom) instead of centre and size. The overlap of boxes, which
+    /// decides whether two boxes show the same object, depends on it.
     pub corners: bool,
 }
 
-/// Which box.
+/// The choice of a box in each row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhichBox {
-    /// The one of rank `k` by score in its row: 0 is the best. Of boxes that share more than half of what they cover together
-    /// (intersection over union above 0.5) only the best has a rank, as non-maximum suppression leaves it.
+    /// Box of rank `k` by score in its row; 0 is the best. Boxes whose intersection over union with a better box exceeds 0.5
+    /// have no rank, as in non-maximum suppression.
     Rank(usize),
-    /// By number.
+    /// Box with this index in the model's output, from 0.
     Number(usize),
 }
 
 /// The explained value of a box: the score of a class, or a coordinate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BoxTarget {
-    /// The box.
+    /// Choice of the box.
     pub which: WhichBox,
-    /// The class; the box's greatest when absent.
+    /// Class whose score is explained; the class of the largest score when absent.
     pub class: Option<i64>,
-    /// The coordinate, 0 to 3, instead of the score.
+    /// Index of the coordinate that is explained instead of a score, 0 to 3.
     pub coordinate: Option<usize>,
 }

@@ -1,4 +1,4 @@
-//! Requests: what to explain, what it starts with, what to return.
+//! Requests: the target of an explanation, its seed, and the results to return.
 
 mod builder;
 mod detector;
@@ -16,32 +16,32 @@ pub use task::Task;
 /// Starting relevance of a target unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
-    /// The multiplier, with the sign of the value that the first rule divides by, so that positive relevance speaks for the
-    /// target: see [`SeedSign`](dlbc_ops::program::SeedSign).
+    /// Multiplier, with the sign of the denominator of the first rule, so that positive relevance speaks for the target: see
+    /// [`SeedSign`](dlbc_ops::program::SeedSign).
     #[default]
     One,
-    /// Its own output value; the multiplier is ignored.
+    /// Output value of the unit; the multiplier is ignored.
     Value,
 }
 
-/// Position of the target in each row.
+/// Position of the target in each row of an output `[batch, position, unit]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// The same for all rows; negative counts from the end.
+    /// The same position in all rows; a negative index counts from the end.
     At(i64),
-    /// The last unmasked position of each row; of an output whose length is not the mask's, the last position.
+    /// Last unmasked position of each row. Falls back to the last position if the output is not `mask_len` long.
     LastUnmasked {
-        /// Positions of the mask.
+        /// Number of positions of the mask.
         mask_len: usize,
-        /// Last unmasked position of each row.
+        /// Index of the last unmasked position of each row.
         last: Vec<usize>,
     },
-    /// Every position, each with a target of its own; together they start with the multiplier.
+    /// Every position, each with its own target unit; the seed of a row sums to the multiplier.
     All,
 }
 
-/// Choice of what is explained and what is returned. The default explains the largest unit of each row and returns the relevance of the
-/// inputs.
+/// The target of an explanation and the results to return. The default explains the largest unit of each row and returns the
+/// relevance of the inputs.
 ///
 /// # Examples
 ///
@@ -54,39 +54,39 @@ pub enum Position {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request {
-    /// Units, pixels or box of the explained output.
+    /// Units, pixels or box of the explained output; the largest unit of each row unless set.
     pub target: Target,
     /// Starting relevance of a target unit.
     pub start: Start,
-    /// Starting relevance of a row: 100 unless set.
+    /// Sum of the starting relevance of a row: 100 unless set.
     pub multiplier: f64,
-    /// Sum to which the magnitudes of each row's starting relevance are scaled, whatever the units start with; `None`
-    /// scales nothing.
+    /// Sum to which the magnitudes of each row's starting relevance are scaled, whatever [`Request::start`] is; `None` scales
+    /// nothing.
     pub normalize_to: Option<f64>,
-    /// Meaning of the output; an output that it does not fit is refused.
+    /// Meaning of the output; `None` accepts outputs of any shape that fits the target.
     pub task: Option<Task>,
-    /// Position of the target, for an output of shape [batch, position, unit]: the last unless set.
+    /// Position of the target, for an output of shape `[batch, position, unit]`: the last unless set.
     pub position: Position,
-    /// The output is [position, batch, unit], as recurrent networks often have it.
+    /// True for an output of shape `[position, batch, unit]`, which recurrent networks often have.
     pub positions_first: bool,
-    /// Reading of the outputs as boxes, for [`Target::Box`].
+    /// Outputs and layout of the boxes, for [`Target::Box`].
     pub detector: Option<Detector>,
-    /// Baselines of integrated gradients, by input: of the input's shape, or of one of its rows. Inputs that it does
-    /// not name start from the composite's baseline.
+    /// Baselines of integrated gradients, by input: of the input's shape, or of the shape of one row. Other inputs take the
+    /// baseline of the composite.
     pub baseline: Option<Tensors>,
-    /// Tensors, beside the inputs, whose relevance is returned.
+    /// Names of intermediate tensors whose relevance is returned beside that of the inputs.
     pub keep: Vec<String>,
-    /// Return the relevance of every tensor.
+    /// True to return the relevance of every tensor.
     pub keep_all: bool,
-    /// Return the ledger.
+    /// True to return the ledger of the rule nodes.
     pub ledger: bool,
-    /// Return the ledger by module.
+    /// True to return the ledger of the modules.
     pub modules: bool,
-    /// Return the relevance of each head of the attentions.
+    /// True to return the relevance of each attention head.
     pub heads: bool,
-    /// Return the relevance that each expert received.
+    /// True to return the relevance of each expert of a mixture.
     pub experts: bool,
-    /// Token that cancels the run.
+    /// Token that cancels the run from another thread.
     pub cancel: Option<CancelToken>,
 }
 

@@ -1,28 +1,29 @@
-//! Pixels of a segmentation: of a class, above a threshold, within a region.
+//! Targets in a segmentation: the pixels of a class, above a threshold or in a region.
 
-/// Pixels of a segmentation `[batch, class, row, column]`, or `[batch, row, column]` of one class.
+/// Pixels of a segmentation `[batch, class, row, column]`, or `[batch, row, column]` for a single class.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Pixels {
-    /// The class; negative counts from the end. When absent the one that wins most pixels, the first (the background, as a
-    /// rule) only where no other wins any; with a threshold every class.
+    /// Class; a negative index counts from the end. `None` chooses the class that wins most pixels, and class 0 (usually the
+    /// background) only where no other class wins any; with a threshold `None` stands for every class.
     pub class: Option<i64>,
-    /// The pixels whose value is above this, instead of those that the class wins. With one class always: 0.5 when absent.
+    /// Threshold: explains the pixels whose value exceeds it instead of those at which the class has the largest value. A mask
+    /// with a single class always has a threshold: 0.5 when `None`.
     pub above: Option<f64>,
-    /// Only the pixels within.
+    /// Region to which the pixels are restricted; `None` is the whole picture.
     pub region: Option<Region>,
-    /// The classes stand on the last axis: `[batch, row, column, class]`.
+    /// True for an output with the classes on the last axis: `[batch, row, column, class]`.
     pub class_last: bool,
 }
 
-/// A rectangle, in fractions of a mask's width and height. A pixel is within when its centre is.
+/// A rectangle in fractions of the mask's width and height, 0 to 1. It contains the pixels whose centre it contains.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Region {
-    /// Its left edge.
+    /// Left edge.
     pub left: f64,
-    /// Its upper edge.
+    /// Upper edge.
     pub top: f64,
-    /// Its right edge.
+    /// Right edge.
     pub right: f64,
-    /// Its lower edge.
+    /// Lower edge.
     pub bottom: f64,
 }

@@ -1,4 +1,4 @@
-//! What is explained: units, pixels or a box of the explained output.
+//! Targets of an explanation: units, pixels or a box of the explained output.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::detector::BoxTarget;
 use super::pixels::Pixels;
 
-/// Output units that get the starting relevance.
+/// Elements of the explained output that carry the starting relevance.
 ///
 /// # Examples
 ///
@@ -20,26 +20,26 @@ use super::pixels::Pixels;
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Target {
-    /// The largest of each row.
+    /// Largest unit of each row; ties go to the lower index.
     #[default]
     Argmax,
-    /// The unit of rank `k` in its row; 0 is the largest. Ties go to the lower index.
+    /// Unit of rank `k` in its row; 0 is the largest. Ties go to the lower index.
     Rank(usize),
-    /// The unit of this index on the last axis; negative counts from the end.
+    /// Unit with this index on the last axis; a negative index counts from the end.
     Index(i64),
-    /// The first unit, minus the second.
+    /// Difference of two units: the first minus the second.
     Difference(i64, i64),
-    /// Every unit; together they start with the multiplier.
+    /// Every unit, with equal shares of the multiplier.
     All,
-    /// Every element of a row above the threshold, at any position; together they start with the multiplier.
+    /// Every element of a row above the threshold, at any position, with equal shares of the multiplier.
     Above(f64),
-    /// Pixels of a segmentation; together they start with the multiplier.
+    /// Pixels of a segmentation, with equal shares of the multiplier.
     Pixels(Pixels),
-    /// A box of a detection, as [`Request::detector`](crate::Request::detector) reads them.
+    /// Box of a detection; [`Request::detector`](crate::Request::detector) names the outputs with the boxes.
     Box(BoxTarget),
 }
 
-/// A text that is no target.
+/// Error for a text that [`Target::from_str`] cannot parse.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error(
     "invalid target `{text}`: expected argmax, all, an index such as 3 or -1, or a difference such as 3-5"
@@ -51,7 +51,7 @@ pub struct ParseTargetError {
 impl FromStr for Target {
     type Err = ParseTargetError;
 
-    /// Reads `argmax`, `all`, an index such as `3` or `-1`, or a difference such as `3-5`.
+    /// Parses `argmax`, `all`, an index such as `3` or `-1`, or a difference such as `3-5`.
     fn from_str(text: &str) -> Result<Target, ParseTargetError> {
         let index = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then(|| t.parse::<i64>().ok()).flatten();
         let target = match text {
@@ -67,7 +67,7 @@ impl FromStr for Target {
     }
 }
 
-/// Units as [`Target::from_str`] reads them, a rank as `top3`, pixels and boxes by their kind.
+/// Writes units as [`Target::from_str`] parses them, a rank as `top3`, pixels and boxes by their kind.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

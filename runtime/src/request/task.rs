@@ -1,4 +1,4 @@
-//! Tasks: what a model's output means.
+//! Tasks: meanings of a model's output.
 
 use super::detector::{BoxTarget, WhichBox};
 use super::pixels::Pixels;
@@ -7,24 +7,25 @@ use super::target::Target;
 /// Meaning of a model's output. A task refuses outputs that it does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
-    /// One unit, or one of two classes: `[batch, unit]`.
+    /// Classification with a single unit or two classes: `[batch, unit]` with one or two units.
     BinaryClassification,
-    /// One unit a class: `[batch, unit]`.
+    /// Classification with one unit per class: `[batch, unit]`.
     MultiClass,
-    /// Coordinates: `[batch, unit]`.
+    /// Regression of coordinates: `[batch, unit]`.
     BboxRegression,
-    /// A value for each pixel: `[batch, channel, row, column]`.
+    /// Segmentation with a value for each pixel: `[batch, channel, row, column]`.
     BinarySegmentation,
-    /// A value for each pixel and class: `[batch, class, row, column]`, or with one class `[batch, row, column]`.
+    /// Segmentation with a value for each pixel and class: `[batch, class, row, column]`, or `[batch, row, column]` for a
+    /// single class.
     Segmentation,
-    /// Boxes with scores: [`Detector`](crate::Detector) says in which outputs.
+    /// Detection of boxes with scores; [`Detector`](crate::Detector) names their outputs.
     Detection,
-    /// One unit a token: `[batch, position, unit]`.
+    /// Generation of text, with one unit per token: `[batch, position, unit]`.
     Generation,
 }
 
 impl Task {
-    /// Its name on the command line.
+    /// Returns the name of the task on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Task::BinaryClassification => "binary-classification",
@@ -37,8 +38,8 @@ impl Task {
         }
     }
 
-    /// Returns the target that it explains unless another is chosen: all coordinates, the pixels above 0.5, the pixels of the
-    /// class that wins most, the best box, else the largest unit.
+    /// Returns the default target of the task: all coordinates, the pixels above 0.5, the pixels of the class that wins most, the
+    /// best box, or for the other tasks the largest unit.
     pub fn target(self) -> Target {
         match self {
             Task::BinaryClassification | Task::MultiClass | Task::Generation => Target::Argmax,
@@ -51,7 +52,7 @@ impl Task {
         }
     }
 
-    /// The outputs that it fits.
+    /// Describes the shapes of outputs that the task is for, in messages.
     pub(crate) fn expects(self) -> &'static str {
         match self {
             Task::BinaryClassification => "[batch, unit] with one or two units",
@@ -63,6 +64,7 @@ impl Task {
         }
     }
 
+    /// Returns whether an output of this shape fits the task.
     pub(crate) fn fits(self, dims: &[usize]) -> bool {
         match self {
             Task::BinaryClassification => matches!(dims, [_, 1 | 2]),

@@ -1,39 +1,43 @@
-//! The starts of contrastive mode: what supports the explained unit, and what opposes it.
+//! Seeds of contrastive mode: one for the supporting and one for the opposing track.
 
 use dlbc_ops::tensor::Tensor;
 
-use super::chosen::Seed;
+use super::selection::Seed;
 use crate::request::{Request, Start, Target};
 
-/// The seeds of both tracks.
+/// Returns the seeds of the supporting and the opposing track.
 ///
-/// Of a difference of two units the first starts the supporting track, the second the opposing one. Else what is not explained
-/// of the same group of units (a row, the classes of a pixel, the classes of a box) opposes: with [`Start::One`] by positive
-/// values, together as much as the target, and where no other unit is positive the target itself, half as much, so that what
-/// speaks against it shows; so does a single unit; with [`Start::Value`] each with its own value, and a single unit with what it
-/// lacks of 1. Each unit of a region is taken for a
-/// probability, and what it lacks of 1 opposes. Source: the starts of DLBacktrace version 1.
+/// The first unit of a difference seeds the supporting track, the second the opposing track. For other targets the explained
+/// units seed the supporting track, and the rivals (the unexplained units of the same group: a row, the classes of a pixel, the
+/// classes of a box) seed the opposing one:
+///
+/// - With [`Start::One`] rivals share the sum of the supporting seed in proportion to their positive values. Without a
+///   positive rival the target opposes itself with half its seed, so that the evidence against it is visible; so does the only
+///   unit of a group.
+/// - With [`Start::Value`] a rival starts with its value `v`, and the only unit of a group with `1 - v`.
+/// - An independent unit (of a mask without classes) is a probability `v`; it opposes itself with `1 - v`.
+///
+/// Source: the starting relevance of DLBacktrace version 1.
 pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor; 2] {
     let start = seed.tensor.to_f64();
     let (mut supporting, mut opposing) = (start.clone(), vec![0.0; start.len()]);
     let dims = output.dims();
     let values = output.to_f64();
     for group in &seed.groups {
-        let own: Vec<f64> = group.places().map(|at| start[at]).collect();
-        if own.iter().all(|v| *v == 0.0) {
+        let explained: Vec<f64> = group.elements().map(|at| start[at]).collect();
+        if explained.iter().all(|v| *v == 0.0) {
             continue;
         }
         if let Target::Difference(..) = request.target {
-            for (at, v) in group.places().zip(own) {
+            for (at, v) in group.elements().zip(explained) {
                 supporting[at] = v.max(0.0);
                 opposing[at] = (-v).max(0.0);
             }
             continue;
         }
-        let values: Vec<f64> = group.places().map(|at| values[at]).collect();
-        let mut against = vec![0.0; own.len()];
-        rivals(&own, &values, request, seed.region, &mut against);
-        for (at, v) in group.places().zip(against) {
+        let values: Vec<f64> = group.elements().map(|at| values[at]).collect();
+        let units = if seed.independent { Units::Independent } else { Units::Competing };
+        for (at, v) in group.elements().zip(opposition(&explained, &values, request.start, units)) {
             opposing[at] = v;
         }
     }
@@ -52,33 +56,42 @@ pub(crate) fn tracks(output: &Tensor, request: &Request, seed: &Seed) -> [Tensor
     })
 }
 
-/// What opposes the units of a group that start with `own`.
-fn rivals(own: &[f64], values: &[f64], request: &Request, region: bool, opposing: &mut [f64]) {
-    let explained = |i: usize| own[i] != 0.0;
-    // Values above 1 are no probabilities and lack nothing.
-    let probable = values.iter().all(|v| *v <= 1.0);
-    let lacks = |v: f64| if probable { 1.0 - v } else { 0.0 };
-    let alone = own.len() == 1;
-    for (i, v) in values.iter().enumerate() {
-        opposing[i] = match explained(i) {
-            true if alone || region => lacks(*v),
-            true => 0.0,
-            false => *v,
-        };
+/// The relation between the explained units of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Units {
+    /// Logits or probabilities of exclusive classes.
+    Competing,
+    /// Probabilities of independent events.
+    Independent,
+}
+
+/// Returns the opposing seed of a group of units whose supporting seed is `supporting` and whose output values are `values`.
+fn opposition(supporting: &[f64], values: &[f64], start: Start, units: Units) -> Vec<f64> {
+    let independent = units == Units::Independent;
+    // Values above 1 are not probabilities and have no complement.
+    let are_probabilities = values.iter().all(|v| *v <= 1.0);
+    let complement = |v: f64| if are_probabilities { 1.0 - v } else { 0.0 };
+    let is_only_unit = supporting.len() == 1;
+    let opposing = values.iter().zip(supporting).map(|(v, seed)| match *seed != 0.0 {
+        true if is_only_unit || independent => complement(*v),
+        true => 0.0,
+        false => *v,
+    });
+    let mut opposing: Vec<f64> = opposing.collect();
+    if start == Start::Value {
+        return opposing;
     }
-    if request.start == Start::Value {
-        return;
-    }
-    let total: f64 = own.iter().sum();
-    if alone {
-        opposing[0] = if region { total * opposing[0].clamp(0.0, 1.0) } else { total / 2.0 };
-        return;
+    let total: f64 = supporting.iter().sum();
+    if is_only_unit {
+        opposing[0] = if independent { total * opposing[0].clamp(0.0, 1.0) } else { total / 2.0 };
+        return opposing;
     }
     opposing.iter_mut().for_each(|v| *v = v.max(0.0));
     let sum: f64 = opposing.iter().sum();
-    for (v, own) in opposing.iter_mut().zip(own) {
-        *v = if sum > 0.0 { total * *v / sum } else { own / 2.0 };
+    for (v, seed) in opposing.iter_mut().zip(supporting) {
+        *v = if sum > 0.0 { total * *v / sum } else { seed / 2.0 };
     }
+    opposing
 }
 
 #[cfg(test)]
@@ -86,7 +99,8 @@ mod tests {
     use super::*;
     use crate::seed::{Convention, seed};
 
-    fn starts(dims: &[usize], y: &[f32], request: Request) -> [Vec<f32>; 2] {
+    /// The supporting and the opposing seed of an output with the values `y`.
+    fn seeds(dims: &[usize], y: &[f32], request: Request) -> [Vec<f32>; 2] {
         let output = Tensor::from_f32(dims, y);
         let outputs = crate::Tensors::from([("y".into(), output.clone())]);
         let seed = seed("y", &outputs, &request, &Convention::default()).unwrap_or_else(|e| panic!("{e}"));
@@ -95,39 +109,45 @@ mod tests {
 
     #[test]
     fn the_other_units_oppose_by_their_positive_values() {
-        let one = |y: &[f32]| starts(&[1, 4], y, Request::default());
-        assert_eq!(one(&[5.0, 3.0, -2.0, 1.0]), [vec![100.0, 0.0, 0.0, 0.0], vec![0.0, 75.0, 0.0, 25.0]]);
-        // No rival to speak for: what speaks against the target.
-        assert_eq!(one(&[1.0, -3.0, -2.0, -4.0]), [vec![100.0, 0.0, 0.0, 0.0], vec![50.0, 0.0, 0.0, 0.0]]);
+        let of_logits = |y: &[f32]| seeds(&[1, 4], y, Request::default());
+        assert_eq!(
+            of_logits(&[5.0, 3.0, -2.0, 1.0]),
+            [vec![100.0, 0.0, 0.0, 0.0], vec![0.0, 75.0, 0.0, 25.0]]
+        );
+        // Without a positive rival the target opposes itself.
+        assert_eq!(
+            of_logits(&[1.0, -3.0, -2.0, -4.0]),
+            [vec![100.0, 0.0, 0.0, 0.0], vec![50.0, 0.0, 0.0, 0.0]]
+        );
         let value = Request::new().start(Start::Value);
-        assert_eq!(starts(&[1, 3], &[5.0, 3.0, -2.0], value)[1], [0.0, 3.0, -2.0]);
+        assert_eq!(seeds(&[1, 3], &[5.0, 3.0, -2.0], value)[1], [0.0, 3.0, -2.0]);
     }
 
     #[test]
     fn a_difference_has_a_unit_on_each_track() {
         let request = Request::new().target(Target::Difference(2, 0));
         assert_eq!(
-            starts(&[1, 3], &[5.0, 3.0, -2.0], request),
+            seeds(&[1, 3], &[5.0, 3.0, -2.0], request),
             [vec![0.0, 0.0, 100.0], vec![100.0, 0.0, 0.0]]
         );
     }
 
     #[test]
     fn a_single_unit_opposes_itself() {
-        assert_eq!(starts(&[2, 1], &[0.75, -3.0], Request::default()), [vec![100.0; 2], vec![50.0; 2]]);
+        assert_eq!(seeds(&[2, 1], &[0.75, -3.0], Request::default()), [vec![100.0; 2], vec![50.0; 2]]);
         let value = Request::new().start(Start::Value);
-        assert_eq!(starts(&[2, 1], &[0.75, 0.5], value), [vec![0.75, 0.5], vec![0.25, 0.5]]);
+        assert_eq!(seeds(&[2, 1], &[0.75, 0.5], value), [vec![0.75, 0.5], vec![0.25, 0.5]]);
     }
 
     #[test]
-    fn a_region_is_opposed_by_what_it_lacks_and_by_the_rest() {
+    fn a_region_is_opposed_by_its_complement_and_by_the_rest() {
         let pixels = [0.75, 0.25, 1.0, 0.5];
         let region = Request::new().target(Target::Above(0.6)).start(Start::Value);
-        let value = starts(&[1, 1, 2, 2], &pixels, region.clone());
+        let value = seeds(&[1, 1, 2, 2], &pixels, region.clone());
         assert_eq!(value, [vec![0.75, 0.0, 1.0, 0.0], vec![0.25, 0.25, 0.0, 0.5]]);
-        let one = starts(&[1, 1, 2, 2], &pixels, region.clone().start(Start::One));
-        assert_eq!(one, [vec![50.0, 0.0, 50.0, 0.0], vec![25.0, 25.0, 0.0, 50.0]]);
-        let scaled = starts(&[1, 1, 2, 2], &pixels, region.normalize_to(7.0));
+        let multiplied = seeds(&[1, 1, 2, 2], &pixels, region.clone().start(Start::One));
+        assert_eq!(multiplied, [vec![50.0, 0.0, 50.0, 0.0], vec![25.0, 25.0, 0.0, 50.0]]);
+        let scaled = seeds(&[1, 1, 2, 2], &pixels, region.normalize_to(7.0));
         assert_eq!(scaled, [vec![3.0, 0.0, 4.0, 0.0], vec![1.75, 1.75, 0.0, 3.5]]);
     }
 
@@ -136,20 +156,20 @@ mod tests {
         use crate::request::{Pixels, Region};
         // Three classes, two pixels: class 1 wins the first, class 2 the second.
         let y = [1.0, -1.0, 4.0, -3.0, 3.0, 5.0];
-        let of = |pixels| Request::new().target(Target::Pixels(pixels));
-        let first = of(Pixels { class: Some(1), ..Pixels::default() });
+        let request = |pixels| Request::new().target(Target::Pixels(pixels));
+        let first = request(Pixels { class: Some(1), ..Pixels::default() });
         assert_eq!(
-            starts(&[1, 3, 1, 2], &y, first),
+            seeds(&[1, 3, 1, 2], &y, first),
             [vec![0.0, 0.0, 100.0, 0.0, 0.0, 0.0], vec![25.0, 0.0, 0.0, 0.0, 75.0, 0.0]]
         );
-        // No other class speaks for the second.
-        let second = of(Pixels { class: Some(2), ..Pixels::default() });
-        assert_eq!(starts(&[1, 3, 1, 2], &y, second)[1], [0.0, 0.0, 0.0, 0.0, 0.0, 50.0]);
-        // In a region of a mask without classes nothing opposes but what its pixels lack.
+        // Class 2 has no positive rival at the second pixel.
+        let second = request(Pixels { class: Some(2), ..Pixels::default() });
+        assert_eq!(seeds(&[1, 3, 1, 2], &y, second)[1], [0.0, 0.0, 0.0, 0.0, 0.0, 50.0]);
+        // In a region of a mask without classes only the complements of its pixels oppose.
         let left = Region { left: 0.0, top: 0.0, right: 0.5, bottom: 1.0 };
-        let region = of(Pixels { region: Some(left), ..Pixels::default() });
+        let region = request(Pixels { region: Some(left), ..Pixels::default() });
         assert_eq!(
-            starts(&[1, 1, 1, 4], &[0.75, 1.0, 0.75, 0.75], region),
+            seeds(&[1, 1, 1, 4], &[0.75, 1.0, 0.75, 0.75], region),
             [vec![50.0, 50.0, 0.0, 0.0], vec![12.5, 0.0, 0.0, 0.0]]
         );
     }
@@ -169,7 +189,7 @@ mod tests {
             no_object: false,
             corners: false,
         });
-        let [supporting, opposing] = starts(&[1, 1, 7], &y, request);
+        let [supporting, opposing] = seeds(&[1, 1, 7], &y, request);
         assert_eq!(supporting, [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 100.0]);
         assert_eq!(opposing[..4], [0.0; 4]);
         assert!((opposing[4] - 200.0 / 3.0).abs() < 1e-4 && (opposing[5] - 100.0 / 3.0).abs() < 1e-4);
@@ -177,7 +197,7 @@ mod tests {
 
     #[test]
     fn rows_that_explain_nothing_oppose_nothing() {
-        let tracks = starts(&[1, 2, 2], &[1.0, 2.0, 3.0, 1.0], Request::default());
+        let tracks = seeds(&[1, 2, 2], &[1.0, 2.0, 3.0, 1.0], Request::default());
         assert_eq!(tracks, [vec![0.0, 0.0, 100.0, 0.0], vec![0.0, 0.0, 0.0, 100.0]]);
     }
 }

@@ -1,10 +1,10 @@
-//! The starting relevance.
+//! Seeds: the starting relevance of a reverse.
 
 mod boxes;
-mod chosen;
 pub(crate) mod contrast;
 mod convention;
 mod pixels;
+mod selection;
 mod units;
 
 #[cfg(test)]
@@ -17,13 +17,19 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::error::RuntimeError;
 use crate::request::{Request, Start, Target};
-use chosen::Chosen;
+use selection::Selection;
 
-pub(crate) use chosen::Seed;
 pub(crate) use convention::Convention;
+pub(crate) use selection::{Group, Seed};
 
-/// Makes the seed of the output `name`: `[batch, position, unit]` or with positions first, `[batch, unit]`, `[unit]` or a single value; for all units
-/// and for those above a threshold, any rows; for pixels and boxes as [`Pixels`] and [`Detector`] say.
+/// Builds the seed of the output `name`.
+///
+/// For units the output is `[batch, position, unit]`, `[position, batch, unit]` with positions first, `[batch, unit]`, `[unit]` or
+/// a single value. For all units and those above a threshold it may have any further axes. [`Pixels`](crate::Pixels) and
+/// [`Detector`](crate::Detector) describe the other outputs.
+///
+/// # Errors
+/// When the output does not fit the task or the target, or the target is out of range.
 pub(crate) fn seed(
     name: &str,
     outputs: &Tensors,
@@ -37,33 +43,32 @@ pub(crate) fn seed(
         return Err(RuntimeError::Task { task, expected, output: name.into(), shape: dims.to_vec() });
     }
     let values = output.to_f64();
-    let chosen = match request.target {
-        Target::Pixels(pixels) => pixels::choose(name, dims, &values, &pixels)?,
-        Target::Box(target) => boxes::choose(name, outputs, &target, request)?,
-        _ => units::choose(name, dims, &values, request)?,
+    let selection = match request.target {
+        Target::Pixels(pixels) => pixels::select(name, dims, &values, &pixels)?,
+        Target::Box(target) => boxes::select(name, outputs, &target, request)?,
+        _ => units::select(name, dims, &values, request)?,
     };
     let mut seed = vec![0.0f64; values.len()];
-    let difference = matches!(request.target, Target::Difference(..));
-    for (row, units) in chosen.rows.iter().enumerate() {
+    for (row, units) in selection.rows.iter().enumerate() {
         let weights = match request.start {
             Start::Value => units.iter().map(|(at, weight)| values[*at] * weight.signum()).collect(),
-            Start::One => convention.weights(units, &values, difference),
+            Start::One => convention.weights(units, &values, &request.target),
         };
         let factor = if request.start == Start::One { request.multiplier } else { 1.0 };
         for ((at, _), weight) in units.iter().zip(weights) {
             seed[*at] += factor * weight;
         }
         if let Some(total) = request.normalize_to {
-            let places: BTreeSet<usize> = units.iter().map(|(at, _)| *at).collect();
-            let size: f64 = places.iter().map(|at| seed[*at].abs()).sum();
+            let elements: BTreeSet<usize> = units.iter().map(|(at, _)| *at).collect();
+            let size: f64 = elements.iter().map(|at| seed[*at].abs()).sum();
             if size.is_nan() || size == 0.0 {
-                return Err(RuntimeError::Total { output: name.into(), row, total });
+                return Err(RuntimeError::ZeroSeed { output: name.into(), row, total });
             }
-            places.iter().for_each(|at| seed[*at] *= total / size);
+            elements.iter().for_each(|at| seed[*at] *= total / size);
         }
     }
     let rounded: Vec<f32> = seed.iter().map(|v| *v as f32).collect();
     let tensor = Tensor::from_f32(dims, &rounded);
-    let Chosen { argmax, targets, boxes, groups, region, .. } = chosen;
-    Ok(Seed { tensor, argmax, targets, boxes, groups, region })
+    let Selection { argmax, targets, boxes, groups, independent, .. } = selection;
+    Ok(Seed { tensor, argmax, targets, boxes, groups, independent })
 }

@@ -1,39 +1,42 @@
-//! Units on the last axis, and all elements.
+//! Selection of units on the last axis, and of all elements.
 
-use super::chosen::{Chosen, Group, greatest, resolve};
+use super::selection::{Group, Selection, argmax, resolve};
 use crate::error::RuntimeError;
 use crate::request::{Position, Request, Target};
 
-/// The units of every row that start.
-pub(super) fn choose(
+/// Selects the units of each row.
+///
+/// # Errors
+/// When the output has too many axes, the target is out of range, or no element exceeds the threshold.
+pub(super) fn select(
     name: &str,
     dims: &[usize],
     values: &[f64],
     request: &Request,
-) -> Result<Chosen, RuntimeError> {
+) -> Result<Selection, RuntimeError> {
     let above = matches!(request.target, Target::Above(_));
-    let whole = above || (matches!(request.target, Target::All) && dims.len() > 3);
+    let whole_rows = above || (matches!(request.target, Target::All) && dims.len() > 3);
     let (rows, positions, units) = match dims {
         [] => (1, 1, 1),
         [u] => (1, 1, *u),
-        [b, rest @ ..] if whole => (*b, 1, rest.iter().product()),
+        [b, rest @ ..] if whole_rows => (*b, 1, rest.iter().product()),
         [b, u] => (*b, 1, *u),
         [b, p, u] => (*b, *p, *u),
         _ => return Err(RuntimeError::OutputRank { output: name.into(), shape: dims.to_vec() }),
     };
     let (rows, positions) = match (dims.len(), request.positions_first) {
         (_, false) => (rows, positions),
-        (3, true) if !whole => (positions, rows),
+        (3, true) if !whole_rows => (positions, rows),
         (_, true) => {
             let (output, shape) = (name.to_string(), dims.to_vec());
             let expected = "units [position, batch, unit]".to_string();
             return Err(RuntimeError::OutputShape { output, expected, shape });
         }
     };
-    // Where the units of a row's position begin.
-    let start = |row: usize, at: usize| match request.positions_first {
-        false => (row * positions + at) * units,
-        true => (at * rows + row) * units,
+    // Flat index of the first unit at a position of a row.
+    let first_unit = |row: usize, position: usize| match request.positions_first {
+        false => (row * positions + position) * units,
+        true => (position * rows + row) * units,
     };
     let no_unit =
         |target: i64| RuntimeError::Target { target, units, output: name.into(), shape: dims.to_vec() };
@@ -49,48 +52,48 @@ pub(super) fn choose(
     if positions == 0 {
         return Err(no_position(0));
     }
-    // Of all that is above a threshold what is below it opposes; else units on the last axis compete.
-    let rivals = if above { units } else { dims.last().copied().unwrap_or(1).max(1) };
-    let mut chosen = Chosen { region: above, ..Chosen::default() };
+    // Elements above a threshold compete with those below it; other units with the units on the last axis.
+    let group_size = if above { units } else { dims.last().copied().unwrap_or(1).max(1) };
+    let mut selection = Selection { independent: above, ..Selection::default() };
     for row in 0..rows {
-        let places = match whole {
+        let explained = match whole_rows {
             true => 0..1,
-            false => places(&request.position, row, rows, positions).map_err(no_position)?,
+            false => explained_positions(&request.position, row, rows, positions).map_err(no_position)?,
         };
-        let share = 1.0 / places.len() as f64;
-        let mut own_units = vec![];
-        for at in places.clone() {
-            let from = start(row, at);
-            let own = &values[from..from + units];
-            let found = units_of(request.target, own).map_err(no_unit)?;
-            if found.is_empty() {
-                let greatest = own.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let share = 1.0 / explained.len() as f64;
+        let mut elements = vec![];
+        for position in explained.clone() {
+            let first = first_unit(row, position);
+            let values = &values[first..first + units];
+            let selected = weighted_units(request.target, values).map_err(no_unit)?;
+            if selected.is_empty() {
+                let largest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
                 return Err(RuntimeError::NothingAbove {
                     output: name.into(),
                     shape: dims.to_vec(),
                     row,
-                    greatest,
+                    largest,
                 });
             }
             match request.target {
                 Target::All | Target::Above(_) => {}
-                _ => chosen.targets.push(found[0].0 as i64),
+                _ => selection.targets.push(selected[0].0 as i64),
             }
-            own_units.extend(found.into_iter().map(|(unit, weight)| (from + unit, share * weight)));
-            let groups = (from..from + units).step_by(rivals);
-            chosen.groups.extend(groups.map(|first| Group { first, stride: 1, count: rivals }));
+            elements.extend(selected.into_iter().map(|(unit, weight)| (first + unit, share * weight)));
+            let groups = (first..first + units).step_by(group_size);
+            selection.groups.extend(groups.map(|first| Group { first, stride: 1, count: group_size }));
         }
-        chosen.rows.push(own_units);
-        if !whole {
-            let from = start(row, places.end - 1);
-            chosen.argmax.push(greatest(&values[from..from + units]) as i64);
+        selection.rows.push(elements);
+        if !whole_rows {
+            let first = first_unit(row, explained.end - 1);
+            selection.argmax.push(argmax(&values[first..first + units]) as i64);
         }
     }
-    Ok(chosen)
+    Ok(selection)
 }
 
-/// The positions of a row that are explained; the index that is out of range when there is none.
-fn places(
+/// Returns the explained positions of a row, or the position that is out of range.
+fn explained_positions(
     position: &Position,
     row: usize,
     rows: usize,
@@ -107,27 +110,28 @@ fn places(
     Ok(at..at + 1)
 }
 
-/// The units of a target with their weights, or the index that is out of range.
-fn units_of(target: Target, own: &[f64]) -> Result<Vec<(usize, f64)>, i64> {
-    let unit = |i: i64| resolve(i, own.len());
+/// Returns the units of a target with their weights, or the index that is out of range. `values` are the output's values at one
+/// position.
+fn weighted_units(target: Target, values: &[f64]) -> Result<Vec<(usize, f64)>, i64> {
+    let unit = |i: i64| resolve(i, values.len());
     let evenly = |units: Vec<usize>| {
         let weight = 1.0 / units.len().max(1) as f64;
         units.into_iter().map(|i| (i, weight)).collect()
     };
     Ok(match target {
-        Target::Argmax => vec![(greatest(own), 1.0)],
-        Target::Rank(rank) if rank >= own.len() => return Err(rank as i64),
+        Target::Argmax => vec![(argmax(values), 1.0)],
+        Target::Rank(rank) if rank >= values.len() => return Err(rank as i64),
         Target::Rank(rank) => {
-            let mut order: Vec<usize> = (0..own.len()).collect();
-            // Both zeros are equal.
-            order.sort_by(|i, j| (own[*j] + 0.0).total_cmp(&(own[*i] + 0.0)).then(i.cmp(j)));
+            let mut order: Vec<usize> = (0..values.len()).collect();
+            // Adding 0.0 makes -0.0 and 0.0 equal.
+            order.sort_by(|i, j| (values[*j] + 0.0).total_cmp(&(values[*i] + 0.0)).then(i.cmp(j)));
             vec![(order[rank], 1.0)]
         }
         Target::Index(i) => vec![(unit(i)?, 1.0)],
         Target::Difference(a, b) => vec![(unit(a)?, 1.0), (unit(b)?, -1.0)],
-        Target::All => evenly((0..own.len()).collect()),
-        Target::Above(threshold) => evenly((0..own.len()).filter(|i| own[*i] > threshold).collect()),
-        // They have files of their own.
+        Target::All => evenly((0..values.len()).collect()),
+        Target::Above(threshold) => evenly((0..values.len()).filter(|i| values[*i] > threshold).collect()),
+        // `pixels::select` and `boxes::select` handle these.
         Target::Pixels(_) | Target::Box(_) => vec![],
     })
 }

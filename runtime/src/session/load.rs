@@ -1,4 +1,4 @@
-//! From a compiled file to a session.
+//! Loading of compiled model files.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use crate::error::RuntimeError;
 use crate::session::Session;
 
 impl Session {
-    /// Loads what `dlbc compile` wrote, to run on the CPU.
+    /// Loads a compiled model file, such as `dlbc compile` writes, for a run on the CPU.
     ///
     /// # Errors
-    /// For a file that cannot be read, one that is not a compiled model, and one that the CPU cannot run.
+    /// When the file cannot be read, is not a compiled model, or has nodes that the CPU backend cannot run.
     ///
     /// # Examples
     ///
@@ -44,10 +44,10 @@ impl Session {
         Session::load_with(path, Box::new(dlbc_cpu::CpuBackend), options)
     }
 
-    /// Loads what `dlbc compile` wrote, to run on a backend.
+    /// Loads a compiled model file for a run on a backend.
     ///
     /// # Errors
-    /// For a file that cannot be read, one that is not a compiled model, and one that the backend cannot run.
+    /// When the file cannot be read, is not a compiled model, or has nodes that the backend cannot run.
     pub fn load_with(
         path: impl AsRef<Path>,
         backend: Box<dyn Backend>,

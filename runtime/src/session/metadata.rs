@@ -1,19 +1,19 @@
-//! Outputs of a session's model.
+//! Metadata of the model's outputs.
 
 use dlbc_ops::program::{Output, Program};
 use dlbc_ops::tensor::TensorType;
 
-/// An output of a model.
+/// Name and type of an output of the model.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct OutputInfo {
     /// Name in the model file.
     pub name: String,
-    /// Element type and dimensions, known or symbolic.
+    /// Element type and dimensions, which are numbers or symbols.
     pub ty: TensorType,
 }
 
-/// The outputs of a program's model, in order.
+/// Returns the outputs of a program's model, in the order of the model file.
 pub(super) fn outputs(program: &Program) -> Vec<OutputInfo> {
     let graph = &program.graph;
     let typed = program.info.outputs.iter().filter_map(|name| {

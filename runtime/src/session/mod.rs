@@ -1,4 +1,4 @@
-//! Explanations of a program: seeds the reverse and reads the tracks of relevance from its results.
+//! Sessions: run a program, seed its reverse and read the tracks of relevance from the results.
 
 mod load;
 mod metadata;
@@ -14,28 +14,29 @@ use dlbc_ops::tensor::Tensor;
 use crate::error::RuntimeError;
 use crate::explanation::{Explanation, Timings, Track};
 use crate::ledger::expert_relevance::experts;
-use crate::ledger::wanted;
+use crate::ledger::requested_outputs;
 use crate::plan::executor::{Executor, model_outputs};
 use crate::repeat;
 use crate::request::{Request, Target};
 use crate::seed::contrast;
 use crate::seed::{Convention, Seed, seed};
 use metadata::outputs;
-use stack::{part, stacked};
+use stack::{index_first_axis, stack};
 
 pub use metadata::OutputInfo;
 
-/// A program ready to run. `Send` and `Sync`; every call takes `&self`, so threads share one behind an `Arc`.
+/// A program on a backend, ready to run. It is `Send` and `Sync` and every call takes `&self`, so threads can share one session
+/// behind an `Arc`.
 pub struct Session {
     executor: Executor,
     outputs: Vec<OutputInfo>,
 }
 
 impl Session {
-    /// A session of a program.
+    /// Creates a session of a program on a backend.
     ///
     /// # Errors
-    /// When the backend cannot run one of its nodes: lists them all.
+    /// When the backend cannot run nodes of the program; the error lists all of them.
     pub fn new(
         program: Program,
         backend: Box<dyn Backend>,
@@ -45,37 +46,38 @@ impl Session {
         Ok(Session { executor: Executor::new(program, backend, options)?, outputs })
     }
 
-    /// The program.
+    /// Returns the program.
     pub fn program(&self) -> &Program {
         self.executor.program()
     }
 
-    /// The model's inputs, in order: names, types, and dimensions, known or symbolic.
+    /// Returns names and types of the model's inputs, in the order of the model file. Dimensions are numbers or symbols.
     pub fn inputs(&self) -> &[InputInfo] {
         &self.program().info.inputs
     }
 
-    /// The model's outputs, in order.
+    /// Returns names and types of the model's outputs, in the order of the model file.
     pub fn outputs(&self) -> &[OutputInfo] {
         &self.outputs
     }
 
-    /// The backend's name.
+    /// Returns the name of the backend: `cpu`, `cuda` or `reference`.
     pub fn backend_name(&self) -> &'static str {
         self.executor.backend().name()
     }
 
     /// Runs the model and explains its output.
     ///
-    /// A composite that repeats its program ([`Repeat`]) runs it as often as it says.
+    /// A composite that averages several runs ([`Repeat`]) runs the program once for each of them.
     ///
-    /// Inputs may be borrowed from slices of the caller's, as a [`TensorView`](dlbc_ops::tensor::TensorView): the session reads
-    /// them where they lie. For each stage of the program that reads an input, the CPU engine copies it into memory of its own,
-    /// the CUDA engine uploads float32 from where it lies and converts other types, and the reference engine converts it to
-    /// float64. A composite that repeats its program copies each borrowed input once more.
+    /// Inputs may borrow the caller's slices as [`TensorView`](dlbc_ops::tensor::TensorView)s, which are read without a
+    /// copy of the whole tensor first. For each stage of the program that reads an input, the CPU engine copies it into its
+    /// own memory, the CUDA engine uploads float32 directly from the slice and converts other types, and the reference
+    /// engine converts it to float64. A composite that averages several runs copies each borrowed input once more.
     ///
     /// # Errors
-    /// For inputs that do not fit, a target out of range, sizes beyond the limit.
+    /// For inputs that do not fit the model, a target that is out of range, and tensors above
+    /// [`SessionOptions::max_tensor_bytes`].
     ///
     /// # Examples
     ///
@@ -95,20 +97,20 @@ impl Session {
     /// # }
     /// ```
     pub fn explain(&self, inputs: &dyn AsViews, request: &Request) -> Result<Explanation, RuntimeError> {
-        let mut made = self.explain_targets(inputs, &[request.target], request)?;
-        made.pop().ok_or_else(|| RuntimeError::Targets(vec![]))
+        let mut explanations = self.explain_targets(inputs, &[request.target], request)?;
+        explanations.pop().ok_or_else(|| RuntimeError::Targets(vec![]))
     }
 
-    /// Runs the model once and explains its output for each of several targets; `request.target` does not count.
+    /// Runs the model once and explains its output for several targets, in their order. `request.target` is ignored.
     ///
-    /// The targets share the forward, and one reverse in which what depends on the target has a leading axis; what does
-    /// not, such as the sums of contributions that relevance is divided by, is computed once. Where the device's memory does
-    /// not hold them all, they take several reverses of as many as it holds. The seconds of each explanation are those of
+    /// The targets share the forward and one batched reverse: values that depend on the target have a leading axis of targets,
+    /// and values that do not, such as the denominators of the rules, are computed once. When the device's memory does not
+    /// hold all targets, several reverses take as many targets as it holds. The timings of each explanation are those of
     /// the whole run.
     ///
     /// # Errors
-    /// As [`Session::explain`], and for no targets or one that is named twice. The tensors of a reverse grow with the
-    /// number of targets, and so does what [`SessionOptions::max_tensor_bytes`] limits.
+    /// Those of [`Session::explain`], and an empty list of targets or one with duplicates. The tensors of a reverse grow with
+    /// the number of targets, so that many targets can exceed [`SessionOptions::max_tensor_bytes`] where one does not.
     ///
     /// # Examples
     ///
@@ -135,8 +137,8 @@ impl Session {
         targets: &[Target],
         request: &Request,
     ) -> Result<Vec<Explanation>, RuntimeError> {
-        let twice = targets.iter().enumerate().any(|(i, t)| targets[..i].contains(t));
-        if targets.is_empty() || twice {
+        let has_duplicates = targets.iter().enumerate().any(|(i, t)| targets[..i].contains(t));
+        if targets.is_empty() || has_duplicates {
             return Err(RuntimeError::Targets(targets.to_vec()));
         }
         let inputs = inputs.views();
@@ -145,123 +147,127 @@ impl Session {
             return Err(RuntimeError::NoBaseline { rules: info.rules.clone() });
         }
         if let Some(repeat) = &info.repeat {
-            let one = |target: &Target| {
+            let explain = |target: &Target| {
                 let request = request.clone().target(*target);
                 repeat::explain(&self.executor, repeat, &inputs, &request)
             };
-            return targets.iter().map(one).collect();
+            return targets.iter().map(explain).collect();
         }
-        let mut at_once = targets.len();
+        let mut batch_size = targets.len();
         loop {
-            match self.explain_by(at_once, &inputs, targets, request) {
-                // As many of the targets as the device's memory holds at once.
-                Err(RuntimeError::Backend(BackendError::DeviceMemory(_))) if at_once > 1 => {
-                    at_once = at_once.div_ceil(2)
+            match self.explain_in_batches(batch_size, &inputs, targets, request) {
+                // Halve until the device's memory holds a batch of targets.
+                Err(RuntimeError::Backend(BackendError::DeviceMemory(_))) if batch_size > 1 => {
+                    batch_size = batch_size.div_ceil(2)
                 }
-                explained => return explained,
+                outcome => return outcome,
             }
         }
     }
 
-    /// Explains targets of which `at_once` share a reverse.
-    fn explain_by(
+    /// Explains targets with reverses that share `batch_size` of them.
+    fn explain_in_batches(
         &self,
-        at_once: usize,
+        batch_size: usize,
         inputs: &Views<'_>,
         targets: &[Target],
         request: &Request,
     ) -> Result<Vec<Explanation>, RuntimeError> {
         let info = &self.program().info;
         let run = self.executor.run(request.cancel.as_ref());
-        let mut ready = self.executor.ready(inputs, wanted(self.program(), request)?, at_once, run)?;
-        let (mut made, midway) = ready.forward()?;
-        let convention = Convention::take(info, &mut made);
-        let outputs = model_outputs(made);
+        let reverse_outputs = requested_outputs(self.program(), request)?;
+        let mut prepared = self.executor.prepare(inputs, reverse_outputs, batch_size, run)?;
+        let (mut results, state) = prepared.forward()?;
+        let convention = Convention::take(info, &mut results);
+        let outputs = model_outputs(results);
 
-        let (clock, before) = (Instant::now(), ready.prepare);
+        let (clock, prepare_before) = (Instant::now(), prepared.prepare);
         let explained =
             outputs.get(&info.explained).ok_or_else(|| BackendError::MissingInput(info.explained.clone()))?;
         let requests: Vec<Request> = targets.iter().map(|target| request.clone().target(*target)).collect();
         let seeds = requests.iter().map(|request| seed(&info.explained, &outputs, request, &convention));
         let seeds: Vec<Seed> = seeds.collect::<Result<_, _>>()?;
-        let starts: Vec<(Tensor, Option<Tensor>)> = match info.mode {
+        let track_seeds: Vec<(Tensor, Option<Tensor>)> = match info.mode {
             Mode::Default => seeds.iter().map(|seed| (seed.tensor.clone(), None)).collect(),
             Mode::Contrastive => {
-                let both = requests.iter().zip(&seeds).map(|(r, seed)| contrast::tracks(explained, r, seed));
-                both.map(|[supporting, opposing]| (supporting, Some(opposing))).collect()
+                let pairs = requests.iter().zip(&seeds).map(|(r, seed)| contrast::tracks(explained, r, seed));
+                pairs.map(|[supporting, opposing]| (supporting, Some(opposing))).collect()
             }
         };
-        let given: Vec<Tensor> = starts
+        let reverse_seeds: Vec<Tensor> = track_seeds
             .iter()
             .map(|(supporting, opposing)| match opposing {
                 None => supporting.clone(),
-                Some(opposing) => stacked([supporting, opposing].into_iter()),
+                Some(opposing) => stack([supporting, opposing].into_iter()),
             })
             .collect();
-        let (mut made, mut midway) = (vec![], Some(midway));
-        for (i, part) in given.chunks(at_once).enumerate() {
-            let last = (i + 1) * at_once >= given.len();
-            let own = if last { midway.take() } else { midway.clone() };
-            let Some(own) = own else { break };
-            if at_once == 1 {
-                made.push(ready.reverse(own, &part[0])?);
+        let (mut results, mut state) = (vec![], Some(state));
+        for (i, batch) in reverse_seeds.chunks(batch_size).enumerate() {
+            let is_last = (i + 1) * batch_size >= reverse_seeds.len();
+            let batch_state = if is_last { state.take() } else { state.clone() };
+            let Some(batch_state) = batch_state else { break };
+            if batch_size == 1 {
+                results.push(prepared.reverse(batch_state, &batch[0])?);
                 continue;
             }
-            // The plan takes so many; of fewer the last is done again.
-            let all = part.iter().chain(std::iter::repeat(&part[part.len() - 1])).take(at_once);
-            let all = self.unstacked(ready.reverse(own, &stacked(all))?, at_once);
-            made.extend(all.into_iter().take(part.len()));
+            // The plan is for `batch_size` targets: pad a smaller batch with its last target.
+            let padded = batch.iter().chain(std::iter::repeat(&batch[batch.len() - 1])).take(batch_size);
+            let batch_results = prepared.reverse(batch_state, &stack(padded))?;
+            let by_target = self.split_by_target(batch_results, batch_size);
+            results.extend(by_target.into_iter().take(batch.len()));
         }
-        let reverse = clock.elapsed().as_secs_f64() - (ready.prepare - before);
-        let timings = Timings { prepare: ready.prepare, forward: ready.forward, reverse };
-        let explanations = made.iter().zip(seeds).zip(starts).map(|((made, seed), starts)| {
-            let (supporting, opposing) = info.mode.pair();
-            let track = |kind, start: &Tensor| Track::read(info, made, kind, start, request);
-            Explanation {
-                outputs: outputs.clone(),
-                supporting: track(supporting, &starts.0),
-                opposing: opposing.zip(starts.1).map(|(kind, start)| track(kind, &start)),
-                argmax: seed.argmax,
-                targets: seed.targets,
-                boxes: seed.boxes,
-                seed: seed.tensor,
-                experts: request.experts.then(|| experts(info, made)),
-                timings,
-            }
-        });
+        let reverse = clock.elapsed().as_secs_f64() - (prepared.prepare - prepare_before);
+        let timings = Timings { prepare: prepared.prepare, forward: prepared.forward, reverse };
+        let explanations =
+            results.iter().zip(seeds).zip(track_seeds).map(|((results, seed), track_seeds)| {
+                let (supporting, opposing) = info.mode.pair();
+                let track = |kind, seed: &Tensor| Track::read(info, results, kind, seed, request);
+                Explanation {
+                    outputs: outputs.clone(),
+                    supporting: track(supporting, &track_seeds.0),
+                    opposing: opposing.zip(track_seeds.1).map(|(kind, seed)| track(kind, &seed)),
+                    argmax: seed.argmax,
+                    targets: seed.targets,
+                    boxes: seed.boxes,
+                    seed: seed.tensor,
+                    experts: request.experts.then(|| experts(info, results)),
+                    timings,
+                }
+            });
         Ok(explanations.collect())
     }
 
-    /// What a reverse made for several targets, target by target. What depends on none is the same for all.
-    fn unstacked(&self, made: Outputs, targets: usize) -> Vec<Outputs> {
-        let alone: BTreeMap<&Output, usize> = {
+    /// Splits the results of a batched reverse by target. Results without the axis of targets are the same for all.
+    fn split_by_target(&self, results: Outputs, targets: usize) -> Vec<Outputs> {
+        let unbatched_ranks: BTreeMap<&Output, usize> = {
             let graph = &self.program().graph;
             graph.outputs().iter().map(|(output, v)| (output, graph.ty(*v).rank())).collect()
         };
-        let of = |target: usize| {
-            let parts = made.iter().map(|(name, t)| {
-                let own = alone.get(name).is_some_and(|rank| *rank == t.dims().len());
-                (name.clone(), if own { t.clone() } else { part(t, target) })
+        let results_of = |target: usize| {
+            let slices = results.iter().map(|(name, t)| {
+                let is_shared = unbatched_ranks.get(name).is_some_and(|rank| *rank == t.dims().len());
+                (name.clone(), if is_shared { t.clone() } else { index_first_axis(t, target) })
             });
-            parts.collect()
+            slices.collect()
         };
-        (0..targets).map(of).collect()
+        (0..targets).map(results_of).collect()
     }
 
-    /// Whether the program takes any number of rows: the first axis of all inputs is the batch, and nothing else is.
+    /// Returns whether the program takes any number of rows: the first axis of every input is the batch, and no other axis
+    /// depends on it.
     pub fn takes_rows(&self) -> bool {
-        crate::rows::open(self.program())
+        crate::rows::has_free_batch(self.program())
     }
 
-    /// Runs the model alone: its outputs by name.
+    /// Runs the model without an explanation and returns its outputs by name.
     ///
     /// # Errors
-    /// For inputs that do not fit, sizes beyond the limit.
+    /// For inputs that do not fit the model and tensors above [`SessionOptions::max_tensor_bytes`].
     pub fn predict(&self, inputs: &dyn AsViews) -> Result<Tensors, RuntimeError> {
         Ok(self.executor.predict(&inputs.views(), self.executor.run(None))?.outputs)
     }
 
-    /// What the last plan that ran holds, and how many targets share its reverse.
+    /// Returns the memory of the plan that ran last and the number of targets that share its reverse; `None` before the first run.
     pub fn memory(&self) -> Option<(MemoryReport, usize)> {
         self.executor.memory()
     }

@@ -1,11 +1,11 @@
-//! Tensors of several targets or tracks under a leading axis, and each on its own again.
+//! Stacking of the tensors of several targets or tracks along a leading axis.
 
 use std::sync::Arc;
 
 use dlbc_ops::tensor::Tensor;
 
-/// Tensors of one type under a leading axis.
-pub(super) fn stacked<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
+/// Stacks float32 tensors of one shape along a new leading axis.
+pub(super) fn stack<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
     let (mut values, mut dims) = (vec![], vec![0]);
     for t in tensors {
         values.extend(t.to_f32());
@@ -14,8 +14,8 @@ pub(super) fn stacked<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Tensor {
     Tensor::from_f32(&dims, &values)
 }
 
-/// Element `i` of a tensor's first axis.
-pub(super) fn part(t: &Tensor, i: usize) -> Tensor {
+/// Returns the tensor at index `i` of the first axis, without that axis.
+pub(super) fn index_first_axis(t: &Tensor, i: usize) -> Tensor {
     let dims = t.dims()[1..].to_vec();
     let size = dims.iter().product::<usize>() * t.dtype().size_bytes();
     let bytes = t.bytes()[i * size..][..size].to_vec();

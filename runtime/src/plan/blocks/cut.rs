@@ -1,4 +1,4 @@
-//! Cutting a program into blocks.
+//! Partition of a program into blocks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -8,96 +8,116 @@ use dlbc_ops::prim::Prim;
 use dlbc_ops::program::{Output, SEED};
 use dlbc_ops::tensor::Bindings;
 
-use super::block::{Parts, Source, block, is_input};
-use super::order::{Place, ordered, places};
+use super::block::{NodeFacts, Partition, Source, build_block, is_input};
+use super::order::{BlockKey, Phase, block_keys, ordered};
 use super::shared;
 use crate::error::RuntimeError;
 use crate::plan::simplify::{constant_of, simplify};
-use crate::plan::steps::{ancestors, check, constants, measures};
+use crate::plan::steps::{ancestors, check_sizes, constants, dimension_values};
 
-/// Cuts a program towards the outputs `forward` and `reverse`, with the dimensions of its inputs bound. With `in_place`
-/// weights are inputs of blocks.
+/// The form of large weights in blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weights {
+    /// Inputs of the block, for a backend that borrows them; blocks that differ only in weights then share a plan.
+    Inputs,
+    /// Constants of the block.
+    Constants,
+}
+
+/// Cuts a program into blocks that compute the outputs `forward` and `reverse`. `bindings` has the dimensions of its inputs.
+///
+/// # Errors
+/// When a dimension is negative, or dimensions depend on one another in a cycle.
 pub(super) fn cut(
     program: &Graph<Prim>,
     bindings: &Bindings,
     forward: &[Output],
     reverse: &[Output],
-    in_place: bool,
-) -> Result<Parts, RuntimeError> {
-    let graph = prepared(program, bindings, forward, reverse)?;
-    let measures = measures(&graph);
+    weights: Weights,
+) -> Result<Partition, RuntimeError> {
+    let graph = simplified(program, bindings, forward, reverse)?;
+    let sizes = dimension_values(&graph);
     let roots = |names: &[Output]| -> Vec<NodeId> {
         graph.outputs().iter().filter(|(n, _)| names.contains(n)).map(|(_, v)| v.node).collect()
     };
-    let measured: Vec<NodeId> = measures.values().map(|v| v.node).collect();
-    let early = ancestors(&graph, &[roots(forward), measured.clone()].concat());
+    let size_nodes: Vec<NodeId> = sizes.values().map(|v| v.node).collect();
+    let forward_nodes = ancestors(&graph, &[roots(forward), size_nodes].concat());
     let seed: Vec<NodeId> =
         graph.inputs().iter().copied().filter(|id| graph.node(*id).name() == SEED).collect();
     let seeded = descendants(&graph, &seed);
     let outputs: HashSet<NodeId> =
         graph.outputs().iter().map(|(_, v)| v.node).filter(|id| !is_input(&graph, *id)).collect();
-    let order = ordered(&graph, &measures)?;
+    let order = ordered(&graph, &sizes)?;
     let constant = constants(&graph);
-    let places = places(&graph, &order, &constant, &early, &outputs, &measures);
+    let keys = block_keys(&graph, &order, &constant, &forward_nodes, &outputs, &sizes);
 
-    let mut nodes: BTreeMap<Place, Vec<NodeId>> = BTreeMap::new();
+    let mut nodes: BTreeMap<BlockKey, Vec<NodeId>> = BTreeMap::new();
     for id in &order {
-        if let Some(place) = places.get(id) {
-            nodes.entry(*place).or_default().push(*id);
+        if let Some(key) = keys.get(id) {
+            nodes.entry(*key).or_default().push(*id);
         }
     }
-    // A value that crosses a border has a place in the run's list.
-    let mut list: HashMap<NodeId, usize> = HashMap::new();
+    // A value that another block reads has a slot.
+    let mut slots: HashMap<NodeId, usize> = HashMap::new();
     for id in &order {
         let crosses = |v: &Value| {
-            places.get(&v.node).is_some_and(|own| places.get(id).is_some_and(|p| p != own))
+            keys.get(&v.node).is_some_and(|key| keys.get(id).is_some_and(|reader| reader != key))
                 && !constant.contains(&v.node)
         };
         for v in graph.node_inputs(*id).iter().filter(|v| crosses(v)) {
-            let next = list.len();
-            list.entry(v.node).or_insert(next);
+            let next = slots.len();
+            slots.entry(v.node).or_insert(next);
         }
     }
     for id in &outputs {
-        let next = list.len();
-        list.entry(*id).or_insert(next);
+        let next = slots.len();
+        slots.entry(*id).or_insert(next);
     }
+    let facts = NodeFacts { constant, seeded, slots };
+    let slots = &facts.slots;
     let mut blocks = vec![];
-    for ((.., set), ids) in &nodes {
-        // Without measured dimensions a block shares no plan.
-        let ids = match set {
+    for (key, ids) in &nodes {
+        // A block without data-dependent dimensions shares no plan, so its order does not matter.
+        let ids = match key.symbol_set {
             0 => ids.clone(),
-            _ => shared::ordered(&graph, ids, |id| list.contains_key(&id)),
+            _ => shared::ordered(&graph, ids, |id| slots.contains_key(&id)),
         };
-        let mut block = block(&graph, &ids, &constant, &list, &seeded);
-        if in_place && !block.symbols.is_empty() {
-            block.takes_weights();
+        let mut block = build_block(&graph, &ids, &facts);
+        if weights == Weights::Inputs && !block.symbols.is_empty() {
+            block.lift_weights_to_inputs();
         }
-        let here: HashSet<NodeId> = ids.iter().copied().collect();
-        let known = measures.iter().filter(|(_, v)| here.contains(&v.node));
-        block.measures = known.map(|(s, v)| (s.clone(), list[&v.node])).collect();
+        let members: HashSet<NodeId> = ids.iter().copied().collect();
+        let computed = sizes.iter().filter(|(_, v)| members.contains(&v.node));
+        block.dimensions = computed.map(|(s, v)| (s.clone(), slots[&v.node])).collect();
         blocks.push(block);
     }
-    let early = nodes.keys().filter(|(late, ..)| !late).count();
-    let source = |v: &Value| match list.get(&v.node) {
-        Some(at) => Source::Made(*at),
-        None => Source::Given(graph.node(v.node).name().to_string()),
+    let forward_blocks = nodes.keys().filter(|key| key.phase == Phase::Forward).count();
+    let source = |v: &Value| match slots.get(&v.node) {
+        Some(slot) => Source::Slot(*slot),
+        None => Source::Input(graph.node(v.node).name().to_string()),
     };
     let sources = |names: &[Output]| {
-        let asked = graph.outputs().iter().filter(|(n, _)| names.contains(n));
-        asked.map(|(n, v)| (n.clone(), source(v))).collect()
+        let outputs = graph.outputs().iter().filter(|(n, _)| names.contains(n));
+        outputs.map(|(n, v)| (n.clone(), source(v))).collect()
     };
-    let outputs = [sources(forward), sources(reverse)];
-    let given = measures.iter().filter(|(_, v)| is_input(&graph, v.node));
-    let given = given.map(|(s, v)| (s.clone(), graph.node(v.node).name().to_string())).collect();
-    let mut parts = Parts { blocks, early, given, outputs, values: list.len() };
-    release(&mut parts);
-    shared::classify(&mut parts.blocks);
-    Ok(parts)
+    let dimensions = sizes.iter().filter(|(_, v)| is_input(&graph, v.node));
+    let mut partition = Partition {
+        blocks,
+        forward_blocks,
+        input_dimensions: dimensions
+            .map(|(s, v)| (s.clone(), graph.node(v.node).name().to_string()))
+            .collect(),
+        forward_outputs: sources(forward),
+        reverse_outputs: sources(reverse),
+        slots: slots.len(),
+    };
+    assign_freed_slots(&mut partition);
+    shared::classify(&mut partition.blocks);
+    Ok(partition)
 }
 
-/// The program with what is known bound, without what nobody asked for.
-fn prepared(
+/// Binds the sizes that constants determine, simplifies, and removes everything that the outputs do not need.
+fn simplified(
     program: &Graph<Prim>,
     bindings: &Bindings,
     forward: &[Output],
@@ -107,8 +127,8 @@ fn prepared(
     let mut bound = Bindings::new();
     loop {
         simplify(&mut graph);
-        let measures = measures(&graph);
-        let known: Bindings = measures
+        let sizes = dimension_values(&graph);
+        let known: Bindings = sizes
             .iter()
             .filter(|(s, _)| !bound.contains_key(*s))
             .filter_map(|(s, v)| Some((s.clone(), constant_of(&graph, *v)?)))
@@ -116,59 +136,58 @@ fn prepared(
         if known.is_empty() {
             break;
         }
-        check(&graph, &measures, &known)?;
+        check_sizes(&graph, &sizes, &known)?;
         graph = graph.bind(&known);
         bound.extend(known);
     }
-    // Only the measurements that something asked for needs.
-    let measures = measures(&graph);
-    let mut wanted: Vec<(Output, Value)> =
+    // Only the dimensions that the outputs need.
+    let sizes = dimension_values(&graph);
+    let mut outputs: Vec<(Output, Value)> =
         graph.outputs().iter().filter(|(n, _)| forward.contains(n) || reverse.contains(n)).cloned().collect();
     let mut needed = BTreeSet::new();
-    let mut roots: Vec<NodeId> = wanted.iter().map(|(_, v)| v.node).collect();
+    let mut roots: Vec<NodeId> = outputs.iter().map(|(_, v)| v.node).collect();
     while !roots.is_empty() {
-        let mut found = vec![];
+        let mut size_nodes = vec![];
         for id in ancestors(&graph, &roots) {
             graph.symbols(id, &mut |s| {
-                if let Some(v) = measures.get(s)
+                if let Some(v) = sizes.get(s)
                     && needed.insert(s.clone())
                 {
-                    found.push(v.node);
+                    size_nodes.push(v.node);
                 }
             });
         }
-        roots = found;
+        roots = size_nodes;
     }
-    wanted.extend(needed.iter().map(|s: &Arc<str>| (Output::Dimension(s.clone()), measures[s])));
-    graph.set_outputs(wanted);
+    outputs.extend(needed.iter().map(|s: &Arc<str>| (Output::Dimension(s.clone()), sizes[s])));
+    graph.set_outputs(outputs);
     graph.remove_unused();
     Ok(graph)
 }
 
+/// Returns `roots` and the nodes that depend on them.
 fn descendants(graph: &Graph<Prim>, roots: &[NodeId]) -> HashSet<NodeId> {
-    let mut found: HashSet<NodeId> = roots.iter().copied().collect();
+    let mut dependent: HashSet<NodeId> = roots.iter().copied().collect();
     for id in graph.topological() {
-        if graph.node_inputs(id).iter().any(|v| found.contains(&v.node)) {
-            found.insert(id);
+        if graph.node_inputs(id).iter().any(|v| dependent.contains(&v.node)) {
+            dependent.insert(id);
         }
     }
-    found
+    dependent
 }
 
-/// Notes after which block each value is read no more.
-fn release(parts: &mut Parts) {
-    let kept = parts.outputs.iter().flatten().filter_map(|(_, source)| match source {
-        Source::Made(at) => Some(*at),
-        _ => None,
-    });
-    let mut seen: HashSet<usize> = kept.collect();
-    for block in parts.blocks.iter_mut().rev() {
-        let read = block.inputs.iter().filter_map(|(source, _)| match source {
-            Source::Made(at) => Some(*at),
-            _ => None,
-        });
-        let own = block.outputs.iter().map(|(at, _)| *at);
-        let touched: Vec<usize> = read.chain(own).collect();
-        block.done = touched.into_iter().filter(|at| seen.insert(*at)).collect();
+/// Assigns each value slot to the last block that uses it, which frees it. Slots of outputs are never freed.
+fn assign_freed_slots(partition: &mut Partition) {
+    let slot = |source: &Source| match source {
+        Source::Slot(slot) => Some(*slot),
+        Source::Input(_) | Source::Weight(_) => None,
+    };
+    let outputs = partition.forward_outputs.iter().chain(&partition.reverse_outputs);
+    let mut used_later: HashSet<usize> = outputs.filter_map(|(_, source)| slot(source)).collect();
+    for block in partition.blocks.iter_mut().rev() {
+        let inputs = block.inputs.iter().filter_map(|input| slot(&input.source));
+        let outputs = block.outputs.iter().map(|output| output.slot);
+        let used: Vec<usize> = inputs.chain(outputs).collect();
+        block.freed_slots = used.into_iter().filter(|slot| used_later.insert(*slot)).collect();
     }
 }

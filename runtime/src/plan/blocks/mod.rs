@@ -1,12 +1,12 @@
-//! Programs whose dimensions depend on values, as blocks that are planned each by itself.
+//! Programs with data-dependent dimensions, cut into blocks that are planned separately.
 //!
-//! A block is the part of a program between two measurements that names the same measured dimensions: what one expert does
-//! with its tokens, or all that stands between two layers of experts. So a plan depends on the sizes of its own block and on
-//! no other's: another routing finds the plans of the counts that were seen before. Blocks that differ in their weights
-//! alone, as experts do, share a plan: large weights are inputs of a block.
+//! The nodes of a block have the same data-dependent dimensions: the computation of one expert on its tokens, or everything
+//! between two layers of experts. So a plan depends on the sizes of its own block only, and a run with another routing reuses
+//! the plans of token counts that occurred before. Blocks that differ only in their weights, as experts do, share a plan:
+//! large weights are inputs of a block.
 //!
-//! Blocks are ordered by lateness (what the outputs need, then what the reverse alone needs) and by level, the number of
-//! changes of measured dimensions before them, so that every block stands after those it reads.
+//! Blocks are ordered by phase (nodes that the forward outputs need, then nodes that only the reverse needs) and by level, the
+//! number of changes of data-dependent dimensions on the way to them, so that every block comes after the blocks that it reads.
 
 mod block;
 mod cut;
@@ -14,4 +14,5 @@ mod order;
 mod run;
 mod shared;
 
+pub(crate) use cut::Weights;
 pub(crate) use run::{Blocks, Engine, State};

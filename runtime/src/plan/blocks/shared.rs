@@ -1,4 +1,4 @@
-//! Which blocks are the same program on other weights.
+//! Classes of blocks that are the same program on different weights, and so share plans.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -12,22 +12,22 @@ use dlbc_ops::tensor::Bindings;
 
 use super::block::Block;
 
-/// Constants of more bytes are compared by identity.
+/// Size in bytes above which constants are compared by address instead of content.
 const LARGE: usize = 1 << 12;
 
-/// How far around a node its neighbours tell it from others.
+/// Rounds of colour refinement: the distance up to which the neighbours of a node distinguish it from other nodes.
 const ROUNDS: usize = 16;
-/// What stands for a measured dimension where nodes are compared.
+/// Size that replaces every data-dependent dimension when nodes are compared.
 const ANY: i64 = 1_000_003;
 
-/// The nodes of a block in an order that their structure decides, not their place in the program: what experts do is written in
-/// the order in which somebody else needs it.
+/// Returns the nodes of a block in an order that depends on their structure only. The order in the program differs between
+/// experts, since it depends on the readers of each expert. Source: colour refinement (the Weisfeiler-Lehman test).
 pub(super) fn ordered(
     graph: &Graph<Prim>,
     ids: &[NodeId],
     is_output: impl Fn(NodeId) -> bool,
 ) -> Vec<NodeId> {
-    let place: HashMap<NodeId, usize> = ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
+    let index: HashMap<NodeId, usize> = ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let mut any = Bindings::new();
     for id in ids {
         graph.symbols(*id, &mut |s| {
@@ -36,8 +36,8 @@ pub(super) fn ordered(
     }
     let kind = |id: NodeId| {
         let node = graph.node(id);
-        // What comes from elsewhere is an input, whatever makes it there.
-        let op = match place.contains_key(&id) {
+        // A value of another block is an input here, whatever its operator.
+        let op = match index.contains_key(&id) {
             true => format!("{:?}", node.op.substitute(&any)),
             false => String::new(),
         };
@@ -48,7 +48,7 @@ pub(super) fn ordered(
     let mut readers: Vec<Vec<(usize, usize)>> = vec![vec![]; ids.len()];
     for (reader, inputs) in operands.iter().enumerate() {
         for (slot, id) in inputs.iter().enumerate() {
-            if let Some(i) = place.get(id) {
+            if let Some(i) = index.get(id) {
                 readers[*i].push((reader, slot));
             }
         }
@@ -60,16 +60,16 @@ pub(super) fn ordered(
     let mut colors: Vec<u64> = ids.iter().map(|id| hashed(&(kinds[id], is_output(*id)))).collect();
     for _ in 0..ROUNDS {
         let next = (0..ids.len()).map(|i| {
-            let below = operands[i].iter().map(|id| place.get(id).map_or_else(|| kinds[id], |i| colors[*i]));
-            let mut above: Vec<(u64, usize)> =
+            let inputs = operands[i].iter().map(|id| index.get(id).map_or_else(|| kinds[id], |i| colors[*i]));
+            let mut outputs: Vec<(u64, usize)> =
                 readers[i].iter().map(|(r, slot)| (colors[*r], *slot)).collect();
-            above.sort_unstable();
-            hashed(&(colors[i], below.collect::<Vec<_>>(), above))
+            outputs.sort_unstable();
+            hashed(&(colors[i], inputs.collect::<Vec<_>>(), outputs))
         });
         colors = next.collect();
     }
     let mut missing: Vec<usize> =
-        operands.iter().map(|o| o.iter().filter(|id| place.contains_key(id)).count()).collect();
+        operands.iter().map(|o| o.iter().filter(|id| index.contains_key(id)).count()).collect();
     let mut ready: BinaryHeap<Reverse<(u64, usize)>> =
         (0..ids.len()).filter(|i| missing[*i] == 0).map(|i| Reverse((colors[i], i))).collect();
     let mut order = vec![];
@@ -85,13 +85,14 @@ pub(super) fn ordered(
     order
 }
 
-fn hashed(of: &impl Hash) -> u64 {
+fn hashed(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
+    value.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Gives blocks that share plans the same class. A block without measured dimensions has one of its own: it has one plan.
+/// Assigns the same class to blocks that share plans. A block without data-dependent dimensions has a class to itself, since it
+/// needs a single plan.
 pub(super) fn classify(blocks: &mut [Block]) {
     let mut classes: HashMap<String, usize> = HashMap::new();
     for (i, block) in blocks.iter_mut().enumerate() {
@@ -104,14 +105,14 @@ pub(super) fn classify(blocks: &mut [Block]) {
     }
 }
 
-/// A block as text without names: equal texts are equal programs, but for the values of their weights.
+/// Returns a text that is equal for blocks that are equal except for names and the values of weights.
 fn signature(block: &Block) -> String {
     let graph = &block.graph;
-    let place: HashMap<NodeId, usize> = graph.nodes().enumerate().map(|(i, id)| (id, i)).collect();
+    let index: HashMap<NodeId, usize> = graph.nodes().enumerate().map(|(i, id)| (id, i)).collect();
     let mut text = String::new();
     for id in graph.nodes() {
         let node = graph.node(id);
-        let inputs: Vec<usize> = graph.node_inputs(id).iter().map(|v| place[&v.node]).collect();
+        let inputs: Vec<usize> = graph.node_inputs(id).iter().map(|v| index[&v.node]).collect();
         let line = match &node.op {
             Prim::Const(t) if t.bytes().len() <= LARGE => format!("{:?} {:?}", t.ty(), t.bytes()),
             Prim::Const(t) => format!("{:?} at {:p}", t.ty(), t.bytes()),
@@ -120,30 +121,27 @@ fn signature(block: &Block) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{line} {inputs:?} {:?}", node.types);
     }
-    let inputs: Vec<(usize, bool)> =
-        graph.inputs().iter().zip(&block.inputs).map(|(id, (_, wide))| (place[id], *wide)).collect();
-    let outputs: Vec<(usize, bool)> = graph
-        .outputs()
-        .iter()
-        .zip(&block.outputs)
-        .map(|((_, v), (_, wide))| (place[&v.node], *wide))
-        .collect();
+    let inputs = graph.inputs().iter().zip(&block.inputs);
+    let inputs: Vec<(usize, bool)> = inputs.map(|(id, input)| (index[id], input.depends_on_seed)).collect();
+    let outputs = graph.outputs().iter().zip(&block.outputs);
+    let outputs: Vec<(usize, bool)> =
+        outputs.map(|((_, v), output)| (index[&v.node], output.depends_on_seed)).collect();
     let _ = write!(text, "{inputs:?} {outputs:?}");
-    renamed(&text, &block.symbols)
+    with_numbered_symbols(&text, &block.symbols)
 }
 
-/// Symbols by their place instead of their name.
-fn renamed(text: &str, symbols: &[Arc<str>]) -> String {
+/// Replaces the names of symbols in a text by `#` and their index.
+fn with_numbered_symbols(text: &str, symbols: &[Arc<str>]) -> String {
     let word = |c: char| c.is_alphanumeric() || c == '_';
-    let mut made = String::with_capacity(text.len());
+    let mut replaced = String::with_capacity(text.len());
     for part in text.split_inclusive(|c| !word(c)) {
         let name = part.trim_end_matches(|c| !word(c));
         match symbols.iter().position(|s| &**s == name) {
             Some(i) => {
-                let _ = write!(made, "#{i}{}", &part[name.len()..]);
+                let _ = write!(replaced, "#{i}{}", &part[name.len()..]);
             }
-            None => made.push_str(part),
+            None => replaced.push_str(part),
         }
     }
-    made
+    replaced
 }
