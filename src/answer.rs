@@ -1,4 +1,4 @@
-//! Answers of a model: the shape of each output, its largest unit, its class or probability.
+//! Answers of a model: the shape of each output with its largest units, classes and probabilities.
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::{DType, Tensor};
@@ -8,37 +8,38 @@ use crate::classes::Classes;
 use crate::statistics::{argmax, unit_rows};
 use crate::wording::number;
 
-/// Rows that are listed at most.
+/// Largest number of rows that are listed.
 const LISTED: usize = 8;
 
-/// Largest deviation from 1 of the sum of a row of probabilities.
+/// Tolerance for probabilities outside 0 to 1, and for the deviation of their sum from 1.
 const ROUNDING: f64 = 1e-3;
 
-/// An output of the model.
+/// The summary of an output of the model.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answer {
-    /// Dimensions of the output's tensor.
+    /// Dimensions of the output.
     pub shape: Vec<usize>,
-    /// The largest unit of each row: the last axis of one, two or three, of three at the last position.
+    /// Index of the largest unit of each row, on the last axis; for `[batch, position, unit]` at the last position. Empty for an
+    /// output with more axes.
     pub argmax: Vec<i64>,
-    /// Class names of [`Answer::argmax`], null where there is none.
+    /// Class names of [`Answer::argmax`]; null for a class without a name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     argmax_names: Vec<Option<String>>,
-    /// The largest value of each row.
+    /// Largest value of each row.
     max: Vec<f64>,
-    /// The values are probabilities, as [`is_probability`] finds.
+    /// True if the values are probabilities by [`is_probability`].
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     probability: bool,
-    /// The class that each row holds, of an output of whole numbers.
+    /// Class of each row, for an output of integers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     labels: Vec<i64>,
-    /// Class names of [`Answer::labels`], null where there is none.
+    /// Class names of [`Answer::labels`]; null for a class without a name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     label_names: Vec<Option<String>>,
 }
 
 impl Answer {
-    /// The answer of an output.
+    /// Summarizes an output by name and tensor.
     pub fn new(info: &Info, name: &str, tensor: &Tensor, classes: &Classes) -> Answer {
         let (argmax, max) = largest(tensor);
         let labels = match tensor.dims() {
@@ -60,22 +61,22 @@ impl Answer {
         answer
     }
 
-    /// Sets the largest value of each row, as at another position.
+    /// Replaces the largest value of each row, for another position.
     pub fn set_max(&mut self, max: Vec<f64>) {
         self.max = max;
     }
 
-    /// Sets the largest units, as at another position.
+    /// Replaces the largest units, for another position.
     pub fn set_argmax(&mut self, argmax: Vec<i64>, classes: &Classes) {
         let classes = classes.of_units(self.shape.last().copied().unwrap_or(1));
         let names: Vec<Option<String>> =
             argmax.iter().map(|unit| classes.name(*unit).map(str::to_string)).collect();
-        let named = self.labels.is_empty() && names.iter().any(Option::is_some);
-        self.argmax_names = if named { names } else { vec![] };
+        let has_names = self.labels.is_empty() && names.iter().any(Option::is_some);
+        self.argmax_names = if has_names { names } else { vec![] };
         self.argmax = argmax;
     }
 
-    /// The largest unit of each row, or its class, as text; empty where there are no units.
+    /// Describes the largest unit of each row, or its class; empty for an output without units.
     pub fn text(&self) -> String {
         let listed = |items: Vec<String>, count: usize| {
             format!("{}{}", items.join(", "), if count > LISTED { ", .." } else { "" })
@@ -106,18 +107,19 @@ impl Answer {
     }
 }
 
-/// A probability in as few digits as tell it from 1.
+/// Formats a probability with enough digits to distinguish it from 1.
 pub fn probability(value: f64) -> String {
-    let missing = 1.0 - value;
-    if !(value > 0.5 && missing > 0.0) {
+    let complement = 1.0 - value;
+    if !(value > 0.5 && complement > 0.0) {
         return number(value, 4);
     }
-    let decimals = (-missing.log10().floor()).clamp(4.0, 16.0) as usize;
+    let decimals = (-complement.log10().floor()).clamp(4.0, 16.0) as usize;
     let text = format!("{value:.decimals$}");
     text.trim_end_matches('0').into()
 }
 
-/// Returns whether the values of an output are probabilities: a sigmoid or a softmax makes them, or each row sums to 1.
+/// Returns whether the values of an output are probabilities: a sigmoid or softmax computes them, or they are within 0 to 1 and
+/// each row sums to 1.
 pub fn is_probability(info: &Info, name: &str, tensor: &Tensor) -> bool {
     let dims = tensor.dims();
     if !tensor.dtype().is_float() || tensor.elems() == 0 || !(1..=3).contains(&dims.len()) {
@@ -132,11 +134,12 @@ pub fn is_probability(info: &Info, name: &str, tensor: &Tensor) -> bool {
     info.probabilities.iter().any(|p| p == name) || (units > 1 && sums())
 }
 
+/// Returns whether an output of this type holds class indices.
 fn is_label(dtype: DType) -> bool {
     !dtype.is_float() && dtype != DType::Bool
 }
 
-/// The largest unit of each row and its value.
+/// Returns the index and the value of the largest unit of each row.
 fn largest(tensor: &Tensor) -> (Vec<i64>, Vec<f64>) {
     if tensor.dims().len() > 3 {
         return (vec![], vec![]);
@@ -151,23 +154,24 @@ mod tests {
     use super::*;
     use crate::classes::named;
 
+    /// The description of an output whose classes have these names.
     fn text(tensor: &Tensor, names: &[&str]) -> String {
         Answer::new(&Info::default(), "y", tensor, &named(names)).text()
     }
 
     #[test]
     fn the_largest_unit_of_each_row() {
-        let of = |dims: &[usize], values: &[f32]| largest(&Tensor::from_f32(dims, values)).0;
-        assert_eq!(of(&[2, 3], &[0.0, 2.0, 1.0, 5.0, 5.0, 4.0]), [1, 0]);
-        assert_eq!(of(&[1, 2, 2], &[9.0, 0.0, 0.0, 1.0]), [1]);
-        assert_eq!(of(&[3], &[0.0, 0.0, 1.0]), [2]);
-        assert_eq!(of(&[], &[4.0]), [0]);
-        assert!(of(&[1, 1, 1, 1], &[4.0]).is_empty());
-        assert!(of(&[0, 3], &[]).is_empty());
+        let units = |dims: &[usize], values: &[f32]| largest(&Tensor::from_f32(dims, values)).0;
+        assert_eq!(units(&[2, 3], &[0.0, 2.0, 1.0, 5.0, 5.0, 4.0]), [1, 0]);
+        assert_eq!(units(&[1, 2, 2], &[9.0, 0.0, 0.0, 1.0]), [1]);
+        assert_eq!(units(&[3], &[0.0, 0.0, 1.0]), [2]);
+        assert_eq!(units(&[], &[4.0]), [0]);
+        assert!(units(&[1, 1, 1, 1], &[4.0]).is_empty());
+        assert!(units(&[0, 3], &[]).is_empty());
     }
 
     #[test]
-    fn answers_say_what_they_are() {
+    fn answers_name_units_classes_and_probabilities() {
         let logits = Tensor::from_f32(&[2, 2], &[-1.0, 2.0, 3.0, 0.5]);
         assert_eq!(text(&logits, &["no", "yes"]), "  argmax 1 yes (2), 0 no (3)");
         assert_eq!(text(&logits, &[]), "  argmax 1 (2), 0 (3)");
@@ -178,8 +182,8 @@ mod tests {
         assert_eq!(text(&Tensor::from_i64(&[2], &[1, 0]), &["no", "yes"]), "  class 1 yes, 0 no");
         assert_eq!(text(&Tensor::from_i64(&[1, 1], &[3]), &[]), "  class 3");
         let info = Info { probabilities: vec!["p".into()], ..Info::default() };
-        let one = Answer::new(&info, "p", &Tensor::from_f32(&[1, 1], &[0.25]), &named(&["no", "yes"]));
-        assert_eq!(one.text(), "  argmax 0 yes (probability 0.25)");
+        let answer = Answer::new(&info, "p", &Tensor::from_f32(&[1, 1], &[0.25]), &named(&["no", "yes"]));
+        assert_eq!(answer.text(), "  argmax 0 yes (probability 0.25)");
     }
 
     #[test]

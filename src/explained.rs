@@ -1,17 +1,17 @@
-//! The explanation of a target, with its names.
+//! Explanations together with the names of targets and classes.
 
 use dlbc_ops::program::Info;
 use dlbc_runtime::{Detected, Explanation, Pixels, Target};
 
 use crate::answer::is_probability;
 use crate::classes::Classes;
-use crate::target::Named;
+use crate::target::NamedTarget;
 use crate::wording::number;
 
-/// The explanation of a target.
+/// An explanation with the names of its target and of the classes.
 pub struct Explained {
-    /// The target and what it is called in results.
-    pub target: Named,
+    /// Target with its name in results.
+    pub target: NamedTarget,
     /// Relevance and outputs of a run with this target.
     pub explanation: Explanation,
     /// Names of the units of the explained output.
@@ -25,7 +25,7 @@ impl Explained {
         let name = &self.target.name;
         let target = match (self.target.target, units.get(row).or(units.first())) {
             (Target::Box(_), _) => match self.explanation.boxes.get(row) {
-                Some(detected) => format!("{name}: {}", self.of_box(detected)),
+                Some(detected) => format!("{name}: {}", self.describe_box(detected)),
                 None => name.clone(),
             },
             (Target::Pixels(Pixels { class: None, above: None, .. }), Some(class)) => {
@@ -44,13 +44,13 @@ impl Explained {
         }
     }
 
-    /// A box by number, class and score.
-    fn of_box(&self, detected: &Detected) -> String {
+    /// Describes a box by number, class and score.
+    fn describe_box(&self, detected: &Detected) -> String {
         let class = self.classes.class_title(detected.class);
         format!("box {}, class {class}, score {}", detected.number, number(detected.score, 3))
     }
 
-    /// The class names of the rows' targets; empty where no row has one, and of differences.
+    /// Returns the class name of each row's target. Empty for a difference, and when no row's class has a name.
     pub fn target_names(&self) -> Vec<Option<String>> {
         let explanation = &self.explanation;
         let names: Vec<Option<&str>> = match self.target.target {
@@ -61,11 +61,11 @@ impl Explained {
             Target::Pixels(_) => explanation.targets.iter().map(|c| self.classes.class_name(*c)).collect(),
             _ => explanation.targets.iter().map(|unit| self.classes.name(*unit)).collect(),
         };
-        let named = names.iter().any(Option::is_some);
-        if named { names.into_iter().map(|n| n.map(str::to_string)).collect() } else { vec![] }
+        let any_named = names.iter().any(Option::is_some);
+        if any_named { names.into_iter().map(|n| n.map(str::to_string)).collect() } else { vec![] }
     }
 
-    /// The class name of the target, where it is one for all rows; of a difference both.
+    /// Returns the class name of the target if it is the same for all rows; for a difference the names of both classes.
     pub fn target_name(&self) -> Option<String> {
         if let Target::Difference(a, b) = self.target.target {
             return Some(format!("{} minus {}", self.classes.name(a)?, self.classes.name(b)?));
@@ -75,17 +75,17 @@ impl Explained {
         if names.iter().all(|n| n == first) { first.clone() } else { None }
     }
 
-    /// Returns the target that the rows explain, in words: that of all, or how each row's is chosen.
+    /// Describes the target of several rows: the common unit, or the choice that each row makes.
     pub fn over_rows(&self) -> String {
         let units = &self.explanation.targets;
-        let same = units.first().is_some_and(|first| units.iter().all(|u| u == first));
-        match same || units.is_empty() {
+        let is_common = units.first().is_some_and(|first| units.iter().all(|u| u == first));
+        match is_common || units.is_empty() {
             true => self.title(0),
             false => format!("{} of each row", self.target.name),
         }
     }
 
-    /// Returns the value of a row's target, where the explained output holds probabilities.
+    /// Returns the probability of a row's target; `None` if the explained output does not hold probabilities.
     pub fn probability(&self, info: &Info, row: usize) -> Option<f64> {
         let output = self.explanation.outputs.get(&info.explained)?;
         if self.explanation.targets.len() != output.dims().first().copied()? || output.dims().len() != 2 {

@@ -1,4 +1,4 @@
-//! The relevance of a table's features: of each row, and as a mean over rows.
+//! Relevance of the features of a table: by row, and as a mean over rows.
 
 use dlbc_ops::program::{Info, Mode};
 use dlbc_runtime::{Explanation, Tensors};
@@ -9,11 +9,10 @@ use crate::notes::Notes;
 use crate::remedy::Remedy;
 use crate::wording::visible;
 
-/// Columns that a note lists.
+/// Largest number of columns that a note lists.
 const LISTED: usize = 10;
 
-/// Rules that pass relevance on in shares of magnitudes, so that it keeps the sign of its start; by the beginning of their
-/// names.
+/// Prefixes of the names of rules that distribute relevance in proportion to magnitudes, so that it keeps the sign of the seed.
 const UNSIGNED: [&str; 14] = [
     "proportional",
     "uniform",
@@ -31,76 +30,82 @@ const UNSIGNED: [&str; 14] = [
     "winner",
 ];
 
-/// A feature of a row with its relevance.
+/// The relevance of a feature in one row.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FeatureRelevance {
-    /// The column's name.
+    /// Name of the column.
     pub name: String,
     /// Value of the feature in the row.
     pub value: f64,
-    /// Relevance of the feature; in contrastive mode that of the supporting track minus that of the opposing one.
+    /// Relevance of the feature; in contrastive mode supporting minus opposing relevance.
     pub relevance: f64,
-    /// Share of the feature in the row's summed magnitudes, 0 to 1.
+    /// Magnitude of the relevance as a fraction of the sum over the row, 0 to 1.
     pub share: f64,
 }
 
-/// A feature over several rows.
+/// The relevance of a feature over several rows.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MeanRelevance {
-    /// The column's name.
+    /// Name of the column.
     pub name: String,
-    /// Mean magnitude of its relevance.
+    /// Mean magnitude of the relevance.
     pub magnitude: f64,
     /// Mean relevance.
     pub relevance: f64,
-    /// Share of the feature in the magnitude of all features, 0 to 1.
+    /// Mean magnitude as a fraction of the sum over all features, 0 to 1.
     pub share: f64,
 }
 
-/// The features of a target: of one row, or of several with their means.
+/// The relevance of features for one target.
 #[derive(Clone, Debug, Serialize)]
 pub struct Features {
-    /// Features in the table's order: a list, of several rows a list of lists.
+    /// Features in the table's order. In JSON a list for a single row, else a list of lists.
     pub features: PerRow,
     /// Means over all rows, in the table's order; empty for a single row.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mean_features: Vec<MeanRelevance>,
-    /// The numbers of the rows in the table.
+    /// Numbers of the rows in the table, from 0 below the header.
     pub rows: Vec<usize>,
 }
 
-/// Features by row.
+/// Features of one or several rows.
 #[derive(Clone, Debug, Serialize)]
 #[serde(untagged)]
 pub enum PerRow {
-    /// The features of the only row.
+    /// Features of the only row.
     One(Vec<FeatureRelevance>),
-    /// The features of each row.
+    /// Features of each row.
     Several(Vec<Vec<FeatureRelevance>>),
 }
 
-/// The features that carry relevance, each with the row-major values and relevance of its input.
-struct Carried<'a> {
+/// A feature that carries relevance, with the values and the relevance of its whole input, `[row, feature]`.
+struct RelevantFeature<'a> {
     feature: &'a Feature,
     values: std::rc::Rc<Vec<f64>>,
     relevance: std::rc::Rc<Vec<f64>>,
 }
 
-fn carried<'a>(table: &'a Columns, inputs: &Tensors, explanation: &Explanation) -> Vec<Carried<'a>> {
-    let mut carried: Vec<Carried> = vec![];
+/// Returns the features whose inputs carry relevance, in the table's order.
+fn relevant_features<'a>(
+    table: &'a Columns,
+    inputs: &Tensors,
+    explanation: &Explanation,
+) -> Vec<RelevantFeature<'a>> {
+    let mut relevant: Vec<RelevantFeature> = vec![];
     for feature in &table.features {
-        let known = carried.last().filter(|c| c.feature.input == feature.input);
-        if let Some((values, relevance)) = known.map(|c| (c.values.clone(), c.relevance.clone())) {
-            carried.push(Carried { feature, values, relevance });
+        let same_input = relevant.last().filter(|c| c.feature.input == feature.input);
+        if let Some((values, relevance)) = same_input.map(|c| (c.values.clone(), c.relevance.clone())) {
+            relevant.push(RelevantFeature { feature, values, relevance });
         } else if let (Some(value), Some(net)) = (inputs.get(&feature.input), explanation.net(&feature.input))
         {
-            carried.push(Carried { feature, values: value.to_f64().into(), relevance: net.to_f64().into() });
+            let (values, relevance) = (value.to_f64().into(), net.to_f64().into());
+            relevant.push(RelevantFeature { feature, values, relevance });
         }
     }
-    carried
+    relevant
 }
 
-/// Says which columns carry no relevance, as whole numbers do.
+/// Notes which columns carry no relevance because their inputs are integers.
 pub fn note(table: &Columns, explanation: &Explanation, notes: &dyn Notes) {
     let missing = table.features.iter().filter(|f| !explanation.supporting.relevance.contains_key(&f.input));
     let inputs: Vec<String> = missing.map(|f| f.input.clone()).collect();
@@ -116,17 +121,17 @@ pub fn note(table: &Columns, explanation: &Explanation, notes: &dyn Notes) {
     }
 }
 
-/// The features of each row that carry relevance, in the table's order.
+/// Returns the features of each row that carry relevance, in the table's order.
 pub fn rows(table: &Columns, inputs: &Tensors, explanation: &Explanation) -> Vec<Vec<FeatureRelevance>> {
-    let carried = carried(table, inputs, explanation);
+    let relevant = relevant_features(table, inputs, explanation);
     let row = |row: usize| {
-        let of = |c: &Carried| FeatureRelevance {
+        let feature = |c: &RelevantFeature| FeatureRelevance {
             name: c.feature.name.clone(),
             value: shortest(table.value(&c.values, c.feature, row).unwrap_or(f64::NAN)),
             relevance: table.value(&c.relevance, c.feature, row).unwrap_or(f64::NAN),
             share: 0.0,
         };
-        let mut features: Vec<FeatureRelevance> = carried.iter().map(of).collect();
+        let mut features: Vec<FeatureRelevance> = relevant.iter().map(feature).collect();
         let total: f64 = features.iter().map(|f| f.relevance.abs()).sum();
         features.iter_mut().for_each(|f| f.share = share(f.relevance, total));
         features
@@ -134,17 +139,17 @@ pub fn rows(table: &Columns, inputs: &Tensors, explanation: &Explanation) -> Vec
     (0..table.rows.len()).map(row).collect()
 }
 
-/// The shortest number that is the same float32: 13.32, not 13.319999694824219.
+/// Rounds a float32 value to the shortest decimal that is equal in float32: 13.32 instead of 13.319999694824219.
 fn shortest(value: f64) -> f64 {
     let single = value as f32;
     if f64::from(single) == value { single.to_string().parse().unwrap_or(value) } else { value }
 }
 
-/// The means over rows, in the table's order.
+/// Returns the means over rows, in the table's order.
 pub fn means(rows: &[Vec<FeatureRelevance>]) -> Vec<MeanRelevance> {
     let Some(first) = rows.first() else { return vec![] };
-    let mean = |i: usize, of: &dyn Fn(f64) -> f64| {
-        rows.iter().filter_map(|r| r.get(i)).map(|f| of(f.relevance)).sum::<f64>() / rows.len() as f64
+    let mean = |i: usize, map: &dyn Fn(f64) -> f64| {
+        rows.iter().filter_map(|r| r.get(i)).map(|f| map(f.relevance)).sum::<f64>() / rows.len() as f64
     };
     let mut means: Vec<MeanRelevance> = (first.iter().enumerate())
         .map(|(i, f)| MeanRelevance {
@@ -159,19 +164,20 @@ pub fn means(rows: &[Vec<FeatureRelevance>]) -> Vec<MeanRelevance> {
     means
 }
 
+/// Returns the magnitude of a relevance as a fraction of a total; 0 for a total of 0.
 fn share(relevance: f64, total: f64) -> f64 {
     if total > 0.0 { relevance.abs() / total } else { 0.0 }
 }
 
-/// Returns whether the composite gives relevance the sign of its start, so that a positive value says how much a
-/// feature counts and not what it speaks for.
+/// Returns whether all relevance has the sign of the seed under the composite, so that it tells how much a feature counts but
+/// not which class it supports.
 pub fn is_unsigned(info: &Info) -> bool {
     let unsigned = |rule: &str| UNSIGNED.iter().any(|name| rule.starts_with(name));
     info.mode == Mode::Default && info.repeat.is_none() && info.ledger.iter().all(|row| unsigned(&row.rule))
 }
 
 impl Features {
-    /// The features of an explanation.
+    /// Returns the features of an explanation.
     pub fn new(table: &Columns, inputs: &Tensors, explanation: &Explanation) -> Features {
         let mut rows = rows(table, inputs, explanation);
         let mean_features = if rows.len() > 1 { means(&rows) } else { vec![] };

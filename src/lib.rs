@@ -1,13 +1,14 @@
-//! Explains neural networks: for an answer of any ONNX model, the relevance of each pixel, token or feature.
+//! Explains neural networks: for an answer of an ONNX model, the relevance of each pixel, token or feature.
 //!
-//! A model file becomes a graph of operators; a *composite* gives each operator a rule by which relevance is passed on; model
-//! and relevance are lowered to one program of primitives; the program runs on a device. An [`Explainer`] holds all of that,
-//! [`Inputs`] are what it runs on, and an [`Explanation`] has the outputs and the relevance of every input:
+//! The pipeline: a model file becomes a graph of operators; a *composite* assigns each operator a rule that distributes relevance
+//! among its operands; model and rules are lowered to one program of primitives; the program runs on a device. An [`Explainer`]
+//! holds the program and the device, [`Inputs`] are the tensors of a run, and an [`Explanation`] has the model's outputs and the
+//! relevance of every input:
 //!
 //! 1. [`Explainer::from_onnx`] reads the model; the builder chooses composite, output and device.
 //! 2. [`Inputs::for_model`] turns pictures, texts, rows of a table and arrays into tensors of the model's types.
 //! 3. [`Explainer::explain`] runs the model forward and the relevance back.
-//! 4. [`heatmap`] draws the relevance, [`results`] writes it, [`eval`] measures how far it can be trusted, [`diff`] compares two.
+//! 4. [`heatmap`] draws the relevance, [`results`] writes it, [`eval`] measures its faithfulness, [`diff`] compares two results.
 //!
 //! ```
 //! use dlbc::{Explainer, Inputs, PictureOptions, heatmap};
@@ -27,20 +28,22 @@
 //! Where to go next:
 //!
 //! - several targets at once, differences and boxes: [`Request`], [`TargetSpec`], [`Explainer::explain_targets`];
-//! - what supports an answer and what opposes it: [`Mode::Contrastive`] and [`Explanation::opposing`];
-//! - where relevance stayed on its way: the ledger of a [`Track`];
-//! - a compiled program in another process: [`Explainer::save_artifact`], read by the crate `dlbc_runtime` alone;
+//! - evidence for an answer and against it: [`Mode::Contrastive`] and [`Explanation::opposing`];
+//! - the balance of relevance at every node: the ledger of a [`Track`];
+//! - a compiled program for another process: [`Explainer::save_artifact`], which the crate `dlbc_runtime` reads without the
+//!   compiler;
 //! - model and relevance as one ONNX file for any runtime: [`Explainer::export`];
-//! - what went wrong and who can mend it: [`Error`] and [`ErrorKind`].
+//! - errors, and who can mend them: [`Error`] and [`ErrorKind`].
 //!
-//! Inputs need not be files: [`Explainer::explain_with`] takes tensors and borrowed values by name, such as
+//! Inputs need not be files: [`Explainer::explain_with`] takes tensors and borrowed slices by name, such as
 //! `[("input", TensorView::new(&[1, 3, 224, 224], &pixels)?)]`.
 //!
-//! Features: `cpu` and `cuda` are engines; `images`, `text`, `table` and `npz` kinds of inputs, the first with [`heatmap`] too;
-//! `ndarray` converts tensors from and to arrays; `eval` has the metrics; `cli` is the program. All are on by default. An embedder
-//! of pictures writes `default-features = false, features = ["cpu", "images"]`.
+//! Features, all on by default: `cpu` and `cuda` are engines; `images` (with [`heatmap`]), `text`, `table` and `npz` are kinds of
+//! inputs; `ndarray` converts between tensors and arrays; `eval` has the metrics; `cli` is the command-line program. An application
+//! that explains pictures on the CPU needs only `default-features = false, features = ["cpu", "images"]`.
 //!
-//! The folder `examples` has a program for each. Modules without a line on this page serve the program `dlbc` and may change.
+//! The folder `examples` has a program for each of these. Modules that this page does not mention serve the command line and may
+//! change.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -101,9 +104,9 @@ pub use explainer::{Explainer, ExplainerBuilder};
 pub use input::{Inputs, InputsBuilder, PictureOptions, Preset, Rows, TextOptions};
 pub use notes::{Level, Note};
 pub use remedy::Remedy;
-pub use target::{Named, TargetSpec};
+pub use target::{NamedTarget, TargetSpec};
 
-/// The programs of the README and of the book, which run as they stand.
+/// The programs of the README and of the book, which run as doctests.
 #[cfg(all(doctest, feature = "cli"))]
 mod pages {
     #[doc = include_str!("../README.md")]

@@ -2,42 +2,42 @@
 
 use crate::wording::visible;
 
-/// Suggestions of one message.
-const MOST: usize = 3;
+/// Largest number of suggestions in a message.
+const MAX_SUGGESTIONS: usize = 3;
 
-/// Characters after which a name is not compared.
-const LONGEST: usize = 300;
+/// Number of characters of a name that are compared.
+const MAX_CHARS: usize = 300;
 
-/// Similarity below which a name is no suggestion.
-const LEAST: f64 = 0.6;
+/// Similarity from which a name is suggested.
+const MIN_SIMILARITY: f64 = 0.6;
 
-/// Distance in similarity up to which a name stands beside the most similar one.
-const BESIDE: f64 = 0.12;
+/// Largest difference in similarity between the best suggestion and further ones.
+const TOLERANCE: f64 = 0.12;
 
-/// The known names most like `name`, the most similar first, at most three; none when nothing is similar.
+/// Returns up to three known names that resemble `name`, the most similar first.
 ///
-/// Case, `-`, `_`, `.`, `/` and spaces count for nothing: `LRP_Epsilon` is `lrp-epsilon`.
+/// Case, `-`, `_`, `.`, `/`, `:` and spaces are ignored: `LRP_Epsilon` equals `lrp-epsilon`.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let wanted = plain(name);
-    let scored = known.into_iter().map(|k| (similarity(&wanted, &plain(k)), k));
-    let mut similar: Vec<(f64, &str)> = scored.filter(|(score, _)| *score >= LEAST).collect();
-    // Stable: of names that are equally similar the first known comes first.
+    let normalized = normalize(name);
+    let scored = known.into_iter().map(|k| (similarity(&normalized, &normalize(k)), k));
+    let mut similar: Vec<(f64, &str)> = scored.filter(|(score, _)| *score >= MIN_SIMILARITY).collect();
+    // The sort is stable: equally similar names keep their order.
     similar.sort_by(|a, b| b.0.total_cmp(&a.0));
     let best = similar.first().map_or(0.0, |(score, _)| *score);
-    // A name that differs in its spelling only is the one that was meant.
-    let least = if best == 1.0 { 1.0 } else { best - BESIDE };
-    let similar = similar.into_iter().filter(|(score, _)| *score >= least).map(|(_, k)| k);
+    // A name that differs only in ignored characters is the only suggestion.
+    let threshold = if best == 1.0 { 1.0 } else { best - TOLERANCE };
+    let similar = similar.into_iter().filter(|(score, _)| *score >= threshold).map(|(_, k)| k);
     let mut suggestions: Vec<&str> = vec![];
     for name in similar {
         if !suggestions.contains(&name) {
             suggestions.push(name);
         }
     }
-    suggestions.truncate(MOST);
+    suggestions.truncate(MAX_SUGGESTIONS);
     suggestions
 }
 
-/// The line of advice for a mistyped name: "did you mean `a`, `b` or `c`?"; `None` when nothing is similar.
+/// Returns the help for a mistyped name, such as "did you mean `a`, `b` or `c`?"; `None` when no known name is similar.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let names: Vec<String> = nearest(name, known).iter().map(|n| format!("`{}`", visible(n))).collect();
     let (last, others) = names.split_last()?;
@@ -47,37 +47,38 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
     })
 }
 
-/// Returns the expectation of a message, with the names most like the one given.
-pub fn suggested<'a>(expected: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    match did_you_mean(given, known) {
+/// Returns the expectation of a message, followed by suggestions for a mistyped name.
+pub fn suggested<'a>(expected: &str, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match did_you_mean(name, known) {
         Some(advice) => format!("{expected}; {advice}"),
         None => expected.into(),
     }
 }
 
-fn plain(name: &str) -> String {
+/// Removes separators and case from a name.
+fn normalize(name: &str) -> String {
     let counts = |c: &char| !matches!(c, '-' | '_' | '.' | '/' | ' ' | ':');
-    name.chars().take(LONGEST).filter(counts).flat_map(char::to_lowercase).collect()
+    name.chars().take(MAX_CHARS).filter(counts).flat_map(char::to_lowercase).collect()
 }
 
-/// 1 for the same letters, 0 for nothing in common.
-fn similarity(wanted: &str, known: &str) -> f64 {
-    let (letters, others) = (wanted.chars().count(), known.chars().count());
-    if letters == 0 || others == 0 {
+/// Returns the similarity of two normalized names: 1 if they are equal, 0 if they have nothing in common.
+fn similarity(name: &str, known: &str) -> f64 {
+    let (length, known_length) = (name.chars().count(), known.chars().count());
+    if length == 0 || known_length == 0 {
         return 0.0;
     }
-    if wanted == known {
+    if name == known {
         return 1.0;
     }
-    // The beginning of a name, or a part of it.
-    if letters > 1 && known.starts_with(wanted) {
+    // A prefix of the known name, then any other part of it.
+    if length > 1 && known.starts_with(name) {
         return 0.95;
     }
-    if letters > 2 && known.contains(wanted) {
+    if length > 2 && known.contains(name) {
         return 0.85;
     }
-    let part = if wanted.contains(known) { 0.6 + 0.3 * others as f64 / letters as f64 } else { 0.0 };
-    strsim::normalized_damerau_levenshtein(wanted, known).max(part)
+    let part = if name.contains(known) { 0.6 + 0.3 * known_length as f64 / length as f64 } else { 0.0 };
+    strsim::normalized_damerau_levenshtein(name, known).max(part)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Targets as text: units by index, rank, difference or class name.
+//! Parser of targets: units by index, rank, difference or class name.
 
 use std::str::FromStr;
 
@@ -9,28 +9,28 @@ use crate::error::{Error, Result};
 use crate::remedy::Remedy;
 use crate::wording::visible;
 
-/// Targets of one run at most.
-pub const MOST_TARGETS: usize = 1024;
+/// Largest number of targets of a run.
+pub const MAX_TARGETS: usize = 1024;
 
-/// A target and its name in results.
+/// A target with its name in results.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Named {
-    /// The target as it was written; `topK` is `top1`, `top2`, ….
+pub struct NamedTarget {
+    /// Name as the user wrote it; `topK` becomes `top1`, `top2` and so on.
     pub name: String,
-    /// The target of the run.
+    /// Target of the run.
     pub target: Target,
 }
 
-impl Named {
-    /// Sets the region of a target of pixels, and where the classes stand.
-    pub fn place(&mut self, within: Option<Region>, class_last: bool) {
+impl NamedTarget {
+    /// Sets the region and the position of the class axis of a target of pixels. Other targets stay as they are.
+    pub fn set_mask(&mut self, region: Option<Region>, class_last: bool) {
         if let Target::Pixels(pixels) = &mut self.target {
-            (pixels.region, pixels.class_last) = (within, class_last);
+            (pixels.region, pixels.class_last) = (region, class_last);
         }
     }
 }
 
-/// Targets as text, such as `argmax`, `3`, `-1`, `3-5`, `top5` or class names, separated by commas.
+/// A list of targets as text: `argmax`, `all`, `3`, `-1`, `3-5`, `top5` or class names, separated by commas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetSpec(String);
 
@@ -43,39 +43,38 @@ impl FromStr for TargetSpec {
 }
 
 impl TargetSpec {
-    /// Returns the targets, each once with its name; words may be names of these classes.
+    /// Returns the targets with their names. Words may be names of `classes`.
     ///
     /// # Errors
-    /// For a word that is neither a target nor a class, and a target that is named twice.
-    pub fn resolve(&self, classes: &Classes) -> Result<Vec<Named>> {
+    /// When a word is neither a target nor a class, or a target occurs twice.
+    pub fn resolve(&self, classes: &Classes) -> Result<Vec<NamedTarget>> {
         units(&self.0, Some(classes))
     }
 }
 
-/// The targets that a text names, separated by commas, each once. Without `classes` (before the model is read) words that may
-/// be class names are left out.
+/// Parses a list of targets. Without `classes` (before the model is read) words that may be class names are skipped.
 ///
 /// # Errors
-/// For a word that is no target, and a target that is named twice.
-pub fn units(text: &str, classes: Option<&Classes>) -> Result<Vec<Named>> {
+/// When a word is not a target, or a target occurs twice.
+pub fn units(text: &str, classes: Option<&Classes>) -> Result<Vec<NamedTarget>> {
     let none = Classes::default();
     let known = classes.unwrap_or(&none);
-    let mut targets: Vec<Named> = vec![];
+    let mut targets: Vec<NamedTarget> = vec![];
     let words: Vec<&str> = text.split(',').collect();
     let mut at = 0;
     while at < words.len() {
-        // Names may have commas: the longest that is a class comes first.
+        // Names may contain commas: the longest match is tried first.
         let joined = (at + 1..=words.len()).rev().map(|end| (words[at..end].join(","), end));
-        let mut named = None;
+        let mut class_match = None;
         for (word, end) in joined.filter(|_| !known.is_empty()) {
             if let Some(unit) = class(&word, known)? {
-                named = Some((word.trim().to_string(), Target::Index(unit), end));
+                class_match = Some((word.trim().to_string(), Target::Index(unit), end));
                 break;
             }
         }
-        let (name, word_targets, end) = match named {
+        let (name, word_targets, end) = match class_match {
             Some((name, unit, end)) => (name, vec![unit], end),
-            None => (words[at].to_string(), of_word(words[at], known, classes.is_some())?, at + 1),
+            None => (words[at].to_string(), word_targets(words[at], known, classes.is_some())?, at + 1),
         };
         at = end;
         let several = word_targets.len() > 1 || matches!(word_targets.first(), Some(Target::Rank(_)));
@@ -84,31 +83,32 @@ pub fn units(text: &str, classes: Option<&Classes>) -> Result<Vec<Named>> {
             if targets.iter().any(|t| t.target == target) {
                 return Err(Error::usage(format!("target `{}` is given twice", visible(&name))));
             }
-            targets.push(Named { name, target });
+            targets.push(NamedTarget { name, target });
         }
     }
-    if targets.len() > MOST_TARGETS {
+    if targets.len() > MAX_TARGETS {
         return Err(Error::usage(format!(
-            "too many targets: expected at most {MOST_TARGETS}, found {}",
+            "too many targets: expected at most {MAX_TARGETS}, found {}",
             targets.len()
         )));
     }
     Ok(targets)
 }
 
-/// The class of a word, whole: not of a number, which is an index, nor of `all` and the like.
+/// Returns the class of a word; `None` for a number, which is an index, and for `argmax` and `all`.
 fn class(word: &str, classes: &Classes) -> Result<Option<i64>> {
     let word = word.trim();
     let reserved = word.parse::<i64>().is_ok() || matches!(word, "argmax" | "all" | "");
     if reserved { Ok(None) } else { classes.find(word) }
 }
 
-/// The targets of a word that is no class name; none for what may be one while names are not `known`.
-fn of_word(word: &str, classes: &Classes, known: bool) -> Result<Vec<Target>> {
+/// Returns the targets of a word that is not a class name; none for a word that may be one while `known` is false, before the
+/// names are read.
+fn word_targets(word: &str, classes: &Classes, known: bool) -> Result<Vec<Target>> {
     if let Some(rank) = word.strip_prefix("top").and_then(|k| k.parse::<usize>().ok()) {
         return match rank {
-            1..=MOST_TARGETS => Ok((0..rank).map(Target::Rank).collect()),
-            _ => Err(Error::usage(format!("invalid target `{word}`: expected top1 to top{MOST_TARGETS}"))),
+            1..=MAX_TARGETS => Ok((0..rank).map(Target::Rank).collect()),
+            _ => Err(Error::usage(format!("invalid target `{word}`: expected top1 to top{MAX_TARGETS}"))),
         };
     }
     if let Ok(target) = word.parse() {
@@ -116,11 +116,11 @@ fn of_word(word: &str, classes: &Classes, known: bool) -> Result<Vec<Target>> {
     }
     for (i, _) in word.match_indices('-') {
         let (first, second) = (&word[..i], &word[i + 1..]);
-        let of = |word: &str| match word.trim().parse::<u32>() {
+        let unit = |word: &str| match word.trim().parse::<u32>() {
             Ok(unit) => Ok(Some(i64::from(unit))),
             Err(_) => class(word, classes),
         };
-        if let (Some(a), Some(b)) = (of(first)?, of(second)?) {
+        if let (Some(a), Some(b)) = (unit(first)?, unit(second)?) {
             return Ok(vec![Target::Difference(a, b)]);
         }
     }
@@ -132,7 +132,8 @@ fn of_word(word: &str, classes: &Classes, known: bool) -> Result<Vec<Target>> {
     Err(if known { advised(error, word, classes) } else { error })
 }
 
-/// The error of an unknown class, with the names most like it; without names with the setting for them.
+/// Adds help to the error for an unknown class: the most similar names, or the setting for class names when there are
+/// none.
 fn advised(error: Error, word: &str, classes: &Classes) -> Error {
     match classes.is_empty() {
         true => error.with_remedy(Remedy::ClassNames),
@@ -140,12 +141,12 @@ fn advised(error: Error, word: &str, classes: &Classes) -> Error {
     }
 }
 
-/// The classes that words name, each by index or by name.
+/// Parses classes by index or name. Without `classes` (before the model is read) every name is class 0.
 ///
 /// # Errors
-/// For a word that is neither.
+/// When a word is neither an index nor a name.
 pub fn classes(words: &[String], classes: Option<&Classes>) -> Result<Vec<i64>> {
-    let one = |word: &String| {
+    let parse = |word: &String| {
         if let Ok(index) = word.trim().parse() {
             return Ok(index);
         }
@@ -156,7 +157,7 @@ pub fn classes(words: &[String], classes: Option<&Classes>) -> Result<Vec<i64>> 
             Some(known) => class(word, known)?.ok_or_else(|| advised(bad(), word, known)),
         }
     };
-    words.iter().map(one).collect()
+    words.iter().map(parse).collect()
 }
 
 #[cfg(test)]
@@ -164,11 +165,13 @@ mod tests {
     use super::*;
     use crate::classes::named;
 
+    /// The message of an error with its help in parentheses.
     fn full(error: &Error) -> String {
         format!("{error} ({})", error.hint().unwrap_or_default())
     }
 
-    fn seeds(text: &str, names: &[&str]) -> Result<Vec<Target>, String> {
+    /// The targets of a text for a model with these class names.
+    fn targets(text: &str, names: &[&str]) -> Result<Vec<Target>, String> {
         let targets = units(text, Some(&named(names))).map_err(|e| full(&e))?;
         Ok(targets.into_iter().map(|n| n.target).collect())
     }
@@ -176,15 +179,15 @@ mod tests {
     #[test]
     fn classes_are_targets() {
         let names = ["benign", "malignant"];
-        assert_eq!(seeds("malignant", &names), Ok(vec![Target::Index(1)]));
-        assert_eq!(seeds("malignant-benign", &names), Ok(vec![Target::Difference(1, 0)]));
-        assert_eq!(seeds("1-benign", &names), Ok(vec![Target::Difference(1, 0)]));
+        assert_eq!(targets("malignant", &names), Ok(vec![Target::Index(1)]));
+        assert_eq!(targets("malignant-benign", &names), Ok(vec![Target::Difference(1, 0)]));
+        assert_eq!(targets("1-benign", &names), Ok(vec![Target::Difference(1, 0)]));
         assert_eq!(
-            seeds("Malignant,benign,argmax", &names),
+            targets("Malignant,benign,argmax", &names),
             Ok(vec![Target::Index(1), Target::Index(0), Target::Argmax])
         );
-        assert!(seeds("malignant,1", &names).unwrap_err().contains("twice"));
-        let error = seeds("malignent", &names).unwrap_err();
+        assert!(targets("malignant,1", &names).unwrap_err().contains("twice"));
+        let error = targets("malignent", &names).unwrap_err();
         assert!(error.ends_with("(did you mean `malignant`?)"), "{error}");
         let nameless = units("malignant", Some(&named(&[]))).unwrap_err();
         assert_eq!(nameless.remedy(), Some(Remedy::ClassNames));
@@ -193,17 +196,17 @@ mod tests {
     #[test]
     fn names_with_dashes_commas_and_digits() {
         let names = ["20-29", "30-39", "tabby, tabby cat", "top2", "5", "all"];
-        assert_eq!(seeds("20-29", &names), Ok(vec![Target::Index(0)]));
-        assert_eq!(seeds("20-29-30-39", &names), Ok(vec![Target::Difference(0, 1)]));
+        assert_eq!(targets("20-29", &names), Ok(vec![Target::Index(0)]));
+        assert_eq!(targets("20-29-30-39", &names), Ok(vec![Target::Difference(0, 1)]));
         assert_eq!(
-            seeds("20-29,tabby, tabby cat,30-39", &names),
+            targets("20-29,tabby, tabby cat,30-39", &names),
             Ok(vec![Target::Index(0), Target::Index(2), Target::Index(1)])
         );
-        assert_eq!(seeds("top2", &names), Ok(vec![Target::Index(3)]));
-        assert_eq!(seeds("1-0", &names), Ok(vec![Target::Difference(1, 0)]));
-        // A number is an index, whatever the classes are called.
-        assert_eq!(seeds("5", &names), Ok(vec![Target::Index(5)]));
-        assert_eq!(seeds("all", &names), Ok(vec![Target::All]));
+        assert_eq!(targets("top2", &names), Ok(vec![Target::Index(3)]));
+        assert_eq!(targets("1-0", &names), Ok(vec![Target::Difference(1, 0)]));
+        // A number is an index even if a class has that name.
+        assert_eq!(targets("5", &names), Ok(vec![Target::Index(5)]));
+        assert_eq!(targets("all", &names), Ok(vec![Target::All]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Coordinates of boxes, and the class that means that there is no object.
+//! Coordinates of boxes, and the class that stands for the absence of an object.
 
 use std::str::FromStr;
 
@@ -7,13 +7,13 @@ use dlbc_runtime::BoxLayout;
 /// A coordinate of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Coordinate {
-    /// Which, 0 to 3.
+    /// Index of the coordinate, 0 to 3.
     pub index: usize,
-    /// Whether its name is one of corners, or of centre and size; a number is of both.
+    /// True for a name of a corner coordinate, false for one of centre and size; `None` for a number, which fits both.
     pub corners: Option<bool>,
 }
 
-/// Names of coordinates: centre and size, corners.
+/// Names of the coordinates: first those of centre and size, then those of corners.
 pub const COORDINATES: [[&str; 4]; 2] = [["x", "y", "w", "h"], ["x0", "y0", "x1", "y1"]];
 
 impl FromStr for Coordinate {
@@ -31,7 +31,7 @@ impl FromStr for Coordinate {
     }
 }
 
-/// What the four coordinates of a box are.
+/// Meaning and unit of the four coordinates of a box.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BoxFormat {
     /// Corners, in pixels of the input: left, top, right, bottom.
@@ -45,8 +45,8 @@ pub enum BoxFormat {
 }
 
 impl BoxFormat {
-    /// What a layout has as a rule.
-    pub fn of(layout: BoxLayout) -> BoxFormat {
+    /// Returns the usual format of a layout.
+    pub fn for_layout(layout: BoxLayout) -> BoxFormat {
         match layout {
             BoxLayout::Yolo | BoxLayout::YoloRows | BoxLayout::YoloV5 => BoxFormat::Cxcywh,
             BoxLayout::EndToEnd | BoxLayout::List => BoxFormat::Xyxy,
@@ -54,12 +54,12 @@ impl BoxFormat {
         }
     }
 
-    /// Whether the coordinates are corners.
+    /// Returns whether the coordinates are corners.
     pub fn corners(self) -> bool {
         matches!(self, BoxFormat::Xyxy | BoxFormat::XyxyFractions)
     }
 
-    /// Left, top, right and bottom edge in pixels of an input of this width and height.
+    /// Converts a box to its left, top, right and bottom edge, in pixels of an input of this width and height.
     pub fn edges(self, box_: [f64; 4], (width, height): (f64, f64)) -> [f64; 4] {
         let [a, b, c, d] = match self {
             BoxFormat::Xyxy | BoxFormat::Cxcywh => box_,
@@ -71,12 +71,12 @@ impl BoxFormat {
     }
 }
 
-/// Which class means that there is no object.
+/// The class of a `detr` layout that stands for the absence of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoObject {
-    /// The last, as in DETR and YOLOS.
+    /// The last class, as in DETR and YOLOS.
     Last,
-    /// None, as where scores are sigmoids.
+    /// No class, as in models whose scores are sigmoids.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! In which outputs of a model boxes stand, by what the model declares of them.
+//! Search for the outputs of a detector, by the types and shapes that the model declares.
 
 mod format;
 
@@ -13,33 +13,34 @@ use crate::wording::visible;
 
 pub use format::{BoxFormat, COORDINATES, Coordinate, NoObject};
 
-/// Reading of the outputs of a detector, as far as a caller knows it; what is `None` or empty follows from shapes.
+/// Hints for reading the outputs of a detector. Fields that are `None` or empty are inferred from types and shapes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DetectorHints {
     /// Layout of the boxes in the outputs.
     pub layout: Option<BoxLayout>,
-    /// Names of the outputs with boxes, scores and labels, or of the one with everything.
+    /// Names of the outputs with boxes, scores and labels, in this order, or of a single output with all of them.
     pub outputs: Vec<String>,
     /// Meaning of the four coordinates of a box.
     pub format: Option<BoxFormat>,
-    /// Class of a `detr` layout that means that there is no object.
+    /// Class of a `detr` layout that stands for the absence of an object.
     pub no_object: Option<NoObject>,
     /// Coordinate that is explained instead of the score.
     pub coordinate: Option<Coordinate>,
 }
 
-/// An output as the model declares it.
+/// The name, type and shape of an output as the model declares them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Declared {
+pub struct DeclaredOutput {
     name: String,
+    /// True for an output of floats.
     float: bool,
-    /// `None` where a dimension is open; of all where the rank is not declared.
+    /// Dimensions, `None` for a symbolic one; `None` for an output without a declared rank.
     dims: Option<Vec<Option<i64>>>,
 }
 
-impl Declared {
-    /// The outputs of a model file.
-    pub fn of_model(model: &Model) -> Vec<Declared> {
+impl DeclaredOutput {
+    /// Returns the outputs that a model file declares.
+    pub fn of_model(model: &Model) -> Vec<DeclaredOutput> {
         use dlbc_proto::onnx::{tensor_shape_proto::dimension::Value, type_proto};
         let outputs = model.graph().output.iter().map(|info| {
             let tensor = match info.r#type.as_ref().and_then(|t| t.value.as_ref()) {
@@ -52,7 +53,7 @@ impl Declared {
                 _ => None,
             };
             let shape = tensor.and_then(|t| t.shape.as_ref());
-            Declared {
+            DeclaredOutput {
                 name: info.name().into(),
                 float: matches!(dtype, Some(DataType::F16 | DataType::Bf16 | DataType::F32 | DataType::F64)),
                 dims: shape.map(|s| s.dim.iter().map(|d| known(&d.value)).collect()),
@@ -61,9 +62,9 @@ impl Declared {
         outputs.collect()
     }
 
-    /// The outputs of a run.
-    pub fn of_outputs(outputs: &Tensors) -> Vec<Declared> {
-        let declared = |(name, tensor): (&String, &Tensor)| Declared {
+    /// Returns the outputs of a run.
+    pub fn of_outputs(outputs: &Tensors) -> Vec<DeclaredOutput> {
+        let declared = |(name, tensor): (&String, &Tensor)| DeclaredOutput {
             name: name.clone(),
             float: tensor.dtype().is_float(),
             dims: Some(tensor.dims().iter().map(|d| i64::try_from(*d).ok()).collect()),
@@ -71,17 +72,17 @@ impl Declared {
         outputs.iter().map(declared).collect()
     }
 
-    /// The outputs of a program.
-    pub fn of_program(program: &Program) -> Vec<Declared> {
-        let declared = |(name, ty): (&str, &TensorType)| Declared {
+    /// Returns the outputs of a program.
+    pub fn of_program(program: &Program) -> Vec<DeclaredOutput> {
+        let declared = |(name, ty): (&str, &TensorType)| DeclaredOutput {
             name: name.into(),
             float: ty.dtype.is_float(),
             dims: Some(ty.shape.0.iter().map(|d| d.as_known()).collect()),
         };
-        Declared::types(program).map(declared).collect()
+        DeclaredOutput::types(program).map(declared).collect()
     }
 
-    /// The outputs of a program with their types.
+    /// Iterates over the names and types of a program's outputs.
     fn types(program: &Program) -> impl Iterator<Item = (&str, &TensorType)> {
         let outputs = program.info.outputs.iter();
         outputs.filter_map(|name| {
@@ -94,12 +95,13 @@ impl Declared {
         self.dims.as_ref().map(Vec::len)
     }
 
-    /// Whether it may be boxes of four coordinates, of this rank.
-    fn fours(&self, rank: usize) -> bool {
-        self.float && self.rank() == Some(rank) && self.last().is_none_or(|d| d == 4)
+    /// Returns whether the output can hold the four coordinates of boxes on the last of `rank` axes.
+    fn may_be_boxes(&self, rank: usize) -> bool {
+        self.float && self.rank() == Some(rank) && self.last_dim().is_none_or(|d| d == 4)
     }
 
-    fn last(&self) -> Option<i64> {
+    /// Returns the size of the last axis, if it is known.
+    fn last_dim(&self) -> Option<i64> {
         self.dims.as_ref().and_then(|d| d.last().copied().flatten())
     }
 
@@ -110,37 +112,41 @@ impl Declared {
     }
 }
 
-/// A detector, and what its coordinates are.
+/// The outputs of a detector, with the format of its boxes.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
-    /// For the runtime.
+pub struct DetectorOutputs {
+    /// Names of the outputs and layout of the boxes.
     pub detector: Detector,
-    /// What the coordinates are.
+    /// Meaning and unit of the coordinates.
     pub format: BoxFormat,
-    /// Whether the flags say how the outputs are read.
-    pub given: bool,
+    /// True if the hints name the layout or the outputs.
+    pub from_hints: bool,
 }
 
-impl Found {
-    /// The output that is explained.
+impl DetectorOutputs {
+    /// Returns the name of the explained output.
     pub fn explained(&self, hints: &DetectorHints) -> &str {
         if hints.coordinate.is_some() { &self.detector.boxes } else { &self.detector.scores }
     }
 }
 
-/// Finds the outputs with boxes.
+/// Finds the outputs with boxes, scores and labels. `output` is the explained output that the caller asks for.
 ///
 /// # Errors
-/// Where there is not one way to read the outputs, and for flags that contradict one another.
-pub fn find(outputs: &[Declared], hints: &DetectorHints, output: Option<&str>) -> Result<Found> {
+/// When the outputs can be read in several ways or in none, or hints contradict one another.
+pub fn find_outputs(
+    outputs: &[DeclaredOutput],
+    hints: &DetectorHints,
+    output: Option<&str>,
+) -> Result<DetectorOutputs> {
     if let Some(missing) = hints.outputs.iter().find(|n| !outputs.iter().any(|o| o.name == **n)) {
         let message = format!("unknown output `{}`: expected {}", visible(missing), list(outputs));
         return Err(Error::unknown(message, missing, outputs.iter().map(|o| o.name.as_str())));
     }
     let layout = hints.layout;
     let names = match hints.outputs.as_slice() {
-        [] => named(outputs, layout, output).ok_or_else(|| refusal(outputs, layout))?,
-        given => by_flag(given, layout)?,
+        [] => infer_names(outputs, layout, output).ok_or_else(|| refusal(outputs, layout))?,
+        names => names_from_hints(names, layout)?,
     };
     let Names { layout, boxes, scores, labels } = names;
     let no_object = hints.no_object != Some(NoObject::None);
@@ -149,29 +155,31 @@ pub fn find(outputs: &[Declared], hints: &DetectorHints, output: Option<&str>) -
             "a class for no object applies to layout detr only: scores [batch, box, class] and boxes [batch, box, 4]",
         ));
     }
-    // What is not certain from the shape is refused later; all of these have centre and size.
-    let format = hints.format.unwrap_or_else(|| BoxFormat::of(layout.unwrap_or(BoxLayout::Yolo)));
+    // The runtime infers an open layout from the shape; all candidates have centre and size.
+    let format = hints.format.unwrap_or_else(|| BoxFormat::for_layout(layout.unwrap_or(BoxLayout::Yolo)));
     if let Some(coordinate) = hints.coordinate
         && coordinate.corners.is_some_and(|corners| corners != format.corners())
     {
-        let own = COORDINATES[usize::from(format.corners())].join(", ");
-        let message = format!("invalid coordinate of a box in output `{}`: expected {own}", visible(&boxes));
+        let names = COORDINATES[usize::from(format.corners())].join(", ");
+        let message =
+            format!("invalid coordinate of a box in output `{}`: expected {names}", visible(&boxes));
         return Err(Error::usage(message).with_remedy(Remedy::BoxFormat));
     }
-    let given = hints.layout.is_some() || !hints.outputs.is_empty();
+    let from_hints = hints.layout.is_some() || !hints.outputs.is_empty();
     let corners = format.corners();
-    let found =
-        Found { detector: Detector { layout, scores, boxes, labels, no_object, corners }, format, given };
+    let detector = Detector { layout, scores, boxes, labels, no_object, corners };
+    let detector_outputs = DetectorOutputs { detector, format, from_hints };
     match output {
-        Some(output) if output != found.explained(hints) => Err(Error::usage(format!(
+        Some(output) if output != detector_outputs.explained(hints) => Err(Error::usage(format!(
             "output `{}` does not hold the explained part of the box: expected output `{}`",
             visible(output),
-            visible(found.explained(hints))
+            visible(detector_outputs.explained(hints))
         ))),
-        _ => Ok(found),
+        _ => Ok(detector_outputs),
     }
 }
 
+/// Names of the outputs of a detector.
 struct Names {
     layout: Option<BoxLayout>,
     boxes: String,
@@ -179,9 +187,10 @@ struct Names {
     labels: Option<String>,
 }
 
-fn by_flag(given: &[String], layout: Option<BoxLayout>) -> Result<Names> {
-    let (usual, boxes, scores, labels) = match given {
-        [one] => (None, one, one, None),
+/// Assigns roles to the output names of the hints, by their number and the layout.
+fn names_from_hints(names: &[String], layout: Option<BoxLayout>) -> Result<Names> {
+    let (usual, boxes, scores, labels) = match names {
+        [single] => (None, single, single, None),
         [boxes, scores] => (Some(BoxLayout::Detr), boxes, scores, None),
         [boxes, scores, labels] => (Some(BoxLayout::List), boxes, scores, Some(labels)),
         _ => {
@@ -192,68 +201,79 @@ fn by_flag(given: &[String], layout: Option<BoxLayout>) -> Result<Names> {
     };
     let layout = layout.or(usual);
     let fits = match layout {
-        None => given.len() == 1,
-        Some(BoxLayout::Detr) => given.len() == 2,
-        Some(BoxLayout::List) => given.len() > 1,
-        Some(_) => given.len() == 1,
+        None => names.len() == 1,
+        Some(BoxLayout::Detr) => names.len() == 2,
+        Some(BoxLayout::List) => names.len() > 1,
+        Some(_) => names.len() == 1,
     };
     if !fits {
         let layout = layout.map_or("", BoxLayout::name);
         return Err(Error::usage(format!(
             "{} outputs of the detector are named, which layout {layout} does not have",
-            given.len()
+            names.len()
         )));
     }
     Ok(Names { layout, boxes: boxes.clone(), scores: scores.clone(), labels: labels.cloned() })
 }
 
-/// The outputs by their types and shapes, where there is one choice.
-fn named(outputs: &[Declared], layout: Option<BoxLayout>, output: Option<&str>) -> Option<Names> {
+/// Infers the outputs from their types and shapes; `None` when several or no choices fit.
+fn infer_names(outputs: &[DeclaredOutput], layout: Option<BoxLayout>, output: Option<&str>) -> Option<Names> {
     match layout {
-        None => listed(outputs).or_else(|| paired(outputs)).or_else(|| single(outputs, None, output)),
-        Some(BoxLayout::List) => listed(outputs),
-        Some(BoxLayout::Detr) => paired(outputs),
-        Some(layout) => single(outputs, Some(layout), output),
+        None => {
+            let list = || list_layout(outputs).or_else(|| detr_layout(outputs));
+            list().or_else(|| single_output(outputs, None, output))
+        }
+        Some(BoxLayout::List) => list_layout(outputs),
+        Some(BoxLayout::Detr) => detr_layout(outputs),
+        Some(layout) => single_output(outputs, Some(layout), output),
     }
 }
 
-/// Boxes, scores and labels: a float output of one axis more than the only other and the only one of whole numbers.
-fn listed(outputs: &[Declared]) -> Option<Names> {
-    let labels = only(outputs.iter().filter(|o| !o.float))?;
+/// Infers boxes, scores and labels: labels are the only output of integers, scores the only floats of the same rank, boxes the
+/// only floats with one more axis.
+fn list_layout(outputs: &[DeclaredOutput]) -> Option<Names> {
+    let labels = exactly_one(outputs.iter().filter(|o| !o.float))?;
     let rank = labels.rank().filter(|r| matches!(r, 1 | 2))?;
-    let scores = only(outputs.iter().filter(|o| o.float && o.rank() == Some(rank)))?;
-    let boxes = only(outputs.iter().filter(|o| o.fours(rank + 1)))?;
+    let scores = exactly_one(outputs.iter().filter(|o| o.float && o.rank() == Some(rank)))?;
+    let boxes = exactly_one(outputs.iter().filter(|o| o.may_be_boxes(rank + 1)))?;
     let (boxes, scores) = (boxes.name.clone(), scores.name.clone());
     Some(Names { layout: Some(BoxLayout::List), boxes, scores, labels: Some(labels.name.clone()) })
 }
 
-/// Scores and boxes: two float outputs of three axes, the last axis of one of them, and only of that, 4.
-fn paired(outputs: &[Declared]) -> Option<Names> {
-    let three = || outputs.iter().filter(|o| o.float && o.rank() == Some(3));
-    let boxes = only(three().filter(|o| o.last() == Some(4)))?;
-    let scores = only(three().filter(|o| o.last() != Some(4)))?;
+/// Infers scores and boxes: two float outputs of three axes, of which the last has size 4 only in the boxes.
+fn detr_layout(outputs: &[DeclaredOutput]) -> Option<Names> {
+    let candidates = || outputs.iter().filter(|o| o.float && o.rank() == Some(3));
+    let boxes = exactly_one(candidates().filter(|o| o.last_dim() == Some(4)))?;
+    let scores = exactly_one(candidates().filter(|o| o.last_dim() != Some(4)))?;
     let (boxes, scores) = (boxes.name.clone(), scores.name.clone());
     Some(Names { layout: Some(BoxLayout::Detr), boxes, scores, labels: None })
 }
 
-fn single(outputs: &[Declared], layout: Option<BoxLayout>, output: Option<&str>) -> Option<Names> {
-    let one = match output {
+/// Infers a single output with boxes and scores: the requested one, or the only float output of three axes.
+fn single_output(
+    outputs: &[DeclaredOutput],
+    layout: Option<BoxLayout>,
+    output: Option<&str>,
+) -> Option<Names> {
+    let declared = match output {
         Some(output) => outputs.iter().find(|o| o.name == output)?,
-        None => only(outputs.iter().filter(|o| o.float && o.rank().is_none_or(|r| r == 3)))?,
+        None => exactly_one(outputs.iter().filter(|o| o.float && o.rank().is_none_or(|r| r == 3)))?,
     };
-    Some(Names { layout, boxes: one.name.clone(), scores: one.name.clone(), labels: None })
+    Some(Names { layout, boxes: declared.name.clone(), scores: declared.name.clone(), labels: None })
 }
 
-fn only<'a>(mut found: impl Iterator<Item = &'a Declared>) -> Option<&'a Declared> {
-    let first = found.next()?;
-    found.next().is_none().then_some(first)
+/// Returns the element of an iterator with exactly one element.
+fn exactly_one<'a>(mut outputs: impl Iterator<Item = &'a DeclaredOutput>) -> Option<&'a DeclaredOutput> {
+    let first = outputs.next()?;
+    outputs.next().is_none().then_some(first)
 }
 
-fn list(outputs: &[Declared]) -> String {
-    outputs.iter().map(Declared::describe).collect::<Vec<_>>().join(", ")
+fn list(outputs: &[DeclaredOutput]) -> String {
+    outputs.iter().map(DeclaredOutput::describe).collect::<Vec<_>>().join(", ")
 }
 
-fn refusal(outputs: &[Declared], layout: Option<BoxLayout>) -> Error {
+/// Returns the error for outputs that cannot be read as boxes.
+fn refusal(outputs: &[DeclaredOutput], layout: Option<BoxLayout>) -> Error {
     let how = layout.map_or_else(|| "boxes".into(), |l| format!("boxes of layout {}", l.name()));
     Error::usage(format!("the model's outputs cannot be read as {how}: {}", list(outputs)))
         .with_remedy(Remedy::BoxOutputs)
@@ -263,17 +283,17 @@ fn refusal(outputs: &[Declared], layout: Option<BoxLayout>) -> Error {
 mod tests {
     use super::*;
 
-    fn output(name: &str, float: bool, dims: &[i64]) -> Declared {
+    fn output(name: &str, float: bool, dims: &[i64]) -> DeclaredOutput {
         let dims = dims.iter().map(|d| (*d >= 0).then_some(*d)).collect();
-        Declared { name: name.into(), float, dims: Some(dims) }
+        DeclaredOutput { name: name.into(), float, dims: Some(dims) }
     }
 
-    fn read(outputs: &[Declared]) -> Option<(Option<BoxLayout>, String, String)> {
-        named(outputs, None, None).map(|n| (n.layout, n.boxes, n.scores))
+    fn read(outputs: &[DeclaredOutput]) -> Option<(Option<BoxLayout>, String, String)> {
+        infer_names(outputs, None, None).map(|n| (n.layout, n.boxes, n.scores))
     }
 
     #[test]
-    fn exports_that_there_are() {
+    fn outputs_of_common_exports_are_inferred() {
         let (boxes, scores) = (output("boxes", true, &[-1, 4]), output("scores", true, &[-1]));
         let labels = output("labels", false, &[-1]);
         let masks = output("masks", true, &[-1, 1, -1, -1]);
@@ -284,11 +304,11 @@ mod tests {
             (output("logits", true, &[-1, -1, 92]), output("pred_boxes", true, &[-1, -1, 4]));
         let pair = Some((Some(BoxLayout::Detr), "pred_boxes".into(), "logits".into()));
         assert_eq!(read(&[logits.clone(), boxes.clone()]), pair);
-        // Which of two is the scores' cannot be known.
+        // Two outputs could be the scores.
         assert_eq!(read(&[logits, boxes, output("last_hidden_state", true, &[-1, -1, 256])]), None);
-        let (one, protos) =
+        let (boxes, protos) =
             (output("output0", true, &[1, 116, 8400]), output("output1", true, &[1, 32, 160, 160]));
-        assert_eq!(read(&[one, protos]), Some((None, "output0".into(), "output0".into())));
+        assert_eq!(read(&[boxes, protos]), Some((None, "output0".into(), "output0".into())));
         assert_eq!(read(&[output("logits", true, &[-1, 10])]), None);
     }
 }

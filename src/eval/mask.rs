@@ -25,7 +25,7 @@ pub struct Masks {
 pub fn read(path: &Path, max_bytes: u64) -> Result<Masks> {
     let shown = || format!("mask `{}`", path.display());
     if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("npz")) {
-        let arrays = npz::read(path, |_| true, max_bytes).with_context(shown)?.found;
+        let arrays = npz::read(path, |_| true, max_bytes).with_context(shown)?.selected;
         let mut arrays = arrays.into_values();
         let (Some(tensor), None) = (arrays.next(), arrays.next()) else {
             return Err(Error::invalid(format!("{}: expected one array", shown())));

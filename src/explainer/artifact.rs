@@ -1,4 +1,4 @@
-//! Artifacts: a compiled program as an ONNX file.
+//! Artifacts: compiled programs as ONNX files.
 
 use std::path::Path;
 
@@ -11,33 +11,34 @@ use crate::error::{Error, Result};
 /// Reads the program of an artifact; `None` for a model that is not compiled.
 ///
 /// # Errors
-/// For an artifact that is invalid.
+/// When the artifact is invalid.
 pub fn read(model: &Model) -> Result<Option<Program>> {
     if !dlbc_artifact::is_artifact(&model.proto) {
         return Ok(None);
     }
-    dlbc_artifact::read(model).map(Some).map_err(refuse)
+    dlbc_artifact::read(model).map(Some).map_err(from_artifact_error)
 }
 
 /// Writes a program as an artifact.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When the file cannot be written.
 pub fn write(program: &Program, path: &Path) -> Result<()> {
-    let model = dlbc_artifact::write(program).map_err(refuse)?;
+    let model = dlbc_artifact::write(program).map_err(from_artifact_error)?;
     Ok(dlbc_proto::write_model(path, &model)?)
 }
 
-/// Writes a program as a plain model.
+/// Writes a program as a plain ONNX model.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When ONNX has no operator for a primitive, or the file cannot be written.
 pub fn export(program: &Program, options: &ExportOptions, path: &Path) -> Result<()> {
-    let model = dlbc_artifact::export(program, options).map_err(refuse)?;
+    let model = dlbc_artifact::export(program, options).map_err(from_artifact_error)?;
     Ok(dlbc_proto::write_model(path, &model)?)
 }
 
-fn refuse(e: ArtifactError) -> Error {
+/// Converts an error of the artifact format, with its kind.
+fn from_artifact_error(e: ArtifactError) -> Error {
     match e {
         ArtifactError::Proto(e) => e.into(),
         e if e.is_unsupported() => Error::unsupported(e.to_string()),

@@ -1,24 +1,27 @@
-//! A run of several samples taken apart, row by row.
+//! Separation of the explanation of a batch into those of its samples.
 
 use dlbc_ops::tensor::Tensor;
 use dlbc_runtime::{Explanation, Position, Request, rows};
 
-/// Returns whether a request asks for nothing that sums over the rows of a batch, so that its explanation can be taken apart.
+/// Returns whether the explanation of a batch can be separated by sample: the request asks for nothing that sums over the rows.
 pub fn is_separable(request: &Request) -> bool {
-    let whole = request.ledger || request.modules || request.heads || request.experts;
-    let positions = request.positions_first || !matches!(request.position, Position::At(_));
-    !(whole || positions || request.keep_all || !request.keep.is_empty() || request.baseline.is_some())
+    let sums_rows = request.ledger || request.modules || request.heads || request.experts;
+    let varies_positions = request.positions_first || !matches!(request.position, Position::At(_));
+    let keeps_tensors = request.keep_all || !request.keep.is_empty();
+    !(sums_rows || varies_positions || keeps_tensors || request.baseline.is_some())
 }
 
-/// The explanation of each row; `None` where a tensor has not a row a sample.
-pub fn separate(whole: &Explanation, samples: usize) -> Option<Vec<Explanation>> {
-    if whole.opposing.is_some() || !whole.boxes.is_empty() {
+/// Returns the explanation of each sample of a batch; `None` in contrastive mode, for boxes, and when a tensor does not have one
+/// row per sample.
+pub fn separate(batch: &Explanation, samples: usize) -> Option<Vec<Explanation>> {
+    if batch.opposing.is_some() || !batch.boxes.is_empty() {
         return None;
     }
-    (0..samples).map(|row| one(whole, row, samples)).collect()
+    (0..samples).map(|row| explanation_of_row(batch, row, samples)).collect()
 }
 
-fn one(whole: &Explanation, row: usize, samples: usize) -> Option<Explanation> {
+/// Returns the explanation of one row of a batch.
+fn explanation_of_row(batch: &Explanation, row: usize, samples: usize) -> Option<Explanation> {
     let slice = |tensor: &Tensor| {
         (tensor.dims().first() == Some(&samples)).then(|| rows::slice(tensor, row, 1)).flatten()
     };
@@ -27,18 +30,18 @@ fn one(whole: &Explanation, row: usize, samples: usize) -> Option<Explanation> {
         n if n == samples => Some(vec![units[row]]),
         _ => None,
     };
-    let mut one = whole.clone();
-    for tensor in one.outputs.values_mut().chain(one.supporting.relevance.values_mut()) {
+    let mut explanation = batch.clone();
+    for tensor in explanation.outputs.values_mut().chain(explanation.supporting.relevance.values_mut()) {
         *tensor = slice(tensor)?;
     }
-    one.seed = slice(&whole.seed)?;
-    one.argmax = unit(&whole.argmax)?;
-    one.targets = unit(&whole.targets)?;
-    let track = &mut one.supporting;
-    track.start = one.seed.to_f64().iter().sum();
+    explanation.seed = slice(&batch.seed)?;
+    explanation.argmax = unit(&batch.argmax)?;
+    explanation.targets = unit(&batch.targets)?;
+    let track = &mut explanation.supporting;
+    track.start = explanation.seed.to_f64().iter().sum();
     for (name, sum) in &mut track.inputs {
         *sum = track.relevance.get(name)?.to_f64().iter().sum();
     }
     track.absorbed = track.start - track.inputs.values().sum::<f64>();
-    Some(one)
+    Some(explanation)
 }

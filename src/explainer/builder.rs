@@ -1,4 +1,4 @@
-//! From a model file to an explainer, setting by setting.
+//! Builder of an explainer.
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use dlbc_runtime::{Device, Progress, SessionOptions};
 
 use super::load::{self, LoadOptions, Loaded};
 use super::{Explainer, Origin};
-use crate::detector::{Declared, DetectorHints, Found, find};
+use crate::detector::{DeclaredOutput, DetectorHints, DetectorOutputs, find_outputs};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::{Collected, Note, Notes};
 
-/// A model to read.
+/// The source of the model.
 enum Source {
     Onnx(PathBuf),
     Artifact(PathBuf),
@@ -38,22 +38,23 @@ pub struct ExplainerBuilder {
 }
 
 impl Explainer {
-    /// Starts from a model file: ONNX, or an artifact of `dlbc compile`.
+    /// Builds an explainer of a model file: ONNX, or an artifact of `dlbc compile`.
     pub fn from_onnx(path: impl AsRef<Path>) -> ExplainerBuilder {
         ExplainerBuilder::new(Source::Onnx(path.as_ref().into()))
     }
 
-    /// Starts from the bytes of an ONNX model, which cannot have external data.
+    /// Builds an explainer of the bytes of an ONNX model, which cannot have external data.
     pub fn from_bytes(onnx: impl Into<Vec<u8>>) -> ExplainerBuilder {
         ExplainerBuilder::new(Source::Bytes(onnx.into()))
     }
 
-    /// Starts from an artifact, whose composite and shapes are settled: settings of the compilation are refused.
+    /// Builds an explainer of an artifact. Its composite and shapes are fixed, so [`ExplainerBuilder::build`] refuses settings of
+    /// the compilation.
     pub fn from_artifact(path: impl AsRef<Path>) -> ExplainerBuilder {
         ExplainerBuilder::new(Source::Artifact(path.as_ref().into()))
     }
 
-    /// Starts from a compiled program.
+    /// Builds an explainer of a compiled program.
     pub fn from_program(program: Program) -> ExplainerBuilder {
         ExplainerBuilder::new(Source::Program(Box::new(program)))
     }
@@ -72,90 +73,90 @@ impl ExplainerBuilder {
         }
     }
 
-    /// Notes a setting that an artifact refuses.
-    fn compiled(mut self, setting: &'static str) -> ExplainerBuilder {
+    /// Records the name of a setting of the compilation, for the refusal of an artifact.
+    fn record(mut self, setting: &'static str) -> ExplainerBuilder {
         self.load.settings.push(setting);
         self
     }
 
-    /// Sets the composite: which rule for which operator, by name. `dlb` is the default.
+    /// Sets a built-in composite, which assigns rules to operators, by name. The default is `dlb`.
     #[must_use]
     pub fn composite(mut self, name: impl Into<String>) -> ExplainerBuilder {
         self.load.compiler.rules = name.into();
-        self.compiled("the composite")
+        self.record("the composite")
     }
 
-    /// Sets a composite of the caller's own, a TOML file.
+    /// Sets a custom composite from a TOML file.
     #[must_use]
     pub fn composite_file(mut self, path: impl AsRef<Path>) -> ExplainerBuilder {
         self.composite_file = Some(path.as_ref().into());
-        self.compiled("the composite")
+        self.record("the composite")
     }
 
-    /// Sets one track of relevance, or two: supporting and opposing.
+    /// Sets the mode: one track of relevance, or a supporting and an opposing track.
     #[must_use]
     pub fn mode(mut self, mode: Mode) -> ExplainerBuilder {
         self.load.compiler.mode = mode;
-        self.compiled("the mode")
+        self.record("the mode")
     }
 
-    /// Fixes the dimensions of an input; -1 leaves one open.
+    /// Fixes the dimensions of an input; -1 leaves a dimension symbolic.
     #[must_use]
     pub fn shape(mut self, input: impl Into<String>, dims: &[i64]) -> ExplainerBuilder {
         self.load.compiler.shapes.insert(input.into(), dims.to_vec());
-        self.compiled("shapes")
+        self.record("shapes")
     }
 
-    /// Sets the tensor that is explained: an output, or any tensor inside by its ONNX name. The first output is the default.
+    /// Sets the explained tensor: an output, or any intermediate tensor by its ONNX name. The default is the first output.
     #[must_use]
     pub fn output(mut self, name: impl Into<String>) -> ExplainerBuilder {
         self.load.compiler.output = Some(name.into());
         self
     }
 
-    /// Reads the outputs as boxes of a detector, so that targets may be boxes. Hints that are empty follow from the shapes.
+    /// Reads the outputs as boxes of a detector, so that targets may be boxes. Empty hints are inferred from the outputs' shapes.
     #[must_use]
     pub fn detector(mut self, hints: DetectorHints) -> ExplainerBuilder {
         self.detector = Some(hints);
         self
     }
 
-    /// Treats a tensor as an input and leaves out its computation.
+    /// Treats an intermediate tensor as an input of the model and removes its computation.
     #[must_use]
     pub fn stop_at(mut self, tensor: impl Into<String>) -> ExplainerBuilder {
         self.load.compiler.stop_at.push(tensor.into());
-        self.compiled("inner inputs")
+        self.record("inner inputs")
     }
 
     /// Lets relevance reach an integer input whose values the model casts to float.
     #[must_use]
     pub fn live(mut self, input: impl Into<String>) -> ExplainerBuilder {
         self.load.compiler.live.push(input.into());
-        self.compiled("live inputs")
+        self.record("live inputs")
     }
 
-    /// Keeps relevance from an input, such as a mask.
+    /// Excludes an input, such as a mask, from relevance.
     #[must_use]
     pub fn no_relevance(mut self, input: impl Into<String>) -> ExplainerBuilder {
         self.load.compiler.no_relevance.push(input.into());
-        self.compiled("inputs without relevance")
+        self.record("inputs without relevance")
     }
 
-    /// Sets the place where the program runs.
+    /// Sets the device that runs the program.
     #[must_use]
     pub fn device(mut self, device: Device) -> ExplainerBuilder {
         self.device = device;
         self
     }
 
-    /// Sets the number of threads; all cores are the default.
+    /// Sets the number of threads. The default is one per core.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> ExplainerBuilder {
         self.session = self.session.threads(threads);
         self
     }
 
-    /// Sets the bytes of one tensor at most: weight, input or intermediate. 8 GiB are the default.
+    /// Sets the largest size of a tensor in bytes, be it a weight, an input or an intermediate. The default is 8 GiB.
     #[must_use]
     pub fn max_tensor_bytes(mut self, bytes: u64) -> ExplainerBuilder {
         self.session = self.session.max_tensor_bytes(bytes);
@@ -164,7 +165,7 @@ impl ExplainerBuilder {
         self
     }
 
-    /// Sets the nodes of the model at most, local functions expanded. A million is the default.
+    /// Sets the largest number of nodes of the model, with local functions expanded. The default is a million.
     #[must_use]
     pub fn max_nodes(mut self, nodes: usize) -> ExplainerBuilder {
         self.load.compiler.max_nodes = nodes;
@@ -172,27 +173,27 @@ impl ExplainerBuilder {
         self
     }
 
-    /// Sets the bytes of the model file and its external data at most. 16 GiB are the default.
+    /// Sets the largest size of the model file with its external data, in bytes. The default is 16 GiB.
     #[must_use]
     pub fn max_model_bytes(mut self, bytes: u64) -> ExplainerBuilder {
         self.load.limits.max_model_bytes = bytes;
         self
     }
 
-    /// Sets a receiver that is told when reading and compiling begin, and how each run proceeds.
+    /// Sets a callback that is called when reading and compiling begin, and at each step of a run.
     #[must_use]
     pub fn progress(mut self, receiver: impl Fn(Progress) + Send + Sync + 'static) -> ExplainerBuilder {
         let receiver: Receiver = Arc::new(receiver);
-        let of_runs = receiver.clone();
-        self.session = self.session.progress(move |progress| of_runs(progress));
+        let run_receiver = receiver.clone();
+        self.session = self.session.progress(move |progress| run_receiver(progress));
         self.progress = Some(receiver);
         self
     }
 
-    /// Reads and compiles the model, with all stages, and opens no device.
+    /// Reads and compiles the model without opening a device, and returns the results of all stages.
     ///
     /// # Errors
-    /// For a model that is invalid, has operators that are not supported, or is compiled already.
+    /// When the model is invalid, has unsupported operators, or is compiled already.
     pub fn compile(mut self) -> Result<Compiled> {
         self.read_composite()?;
         let notes = self.notes();
@@ -210,17 +211,16 @@ impl ExplainerBuilder {
     /// Reads and compiles the model, and opens the device.
     ///
     /// # Errors
-    /// For a model that is invalid or above a limit, operators, rules and settings that are not supported, and a device that
-    /// is absent.
+    /// When the model is invalid or above a limit, an operator, rule or setting is not supported, or the device is absent.
     pub fn build(mut self) -> Result<Explainer> {
         self.read_composite()?;
-        let mut found: Option<Found> = None;
+        let mut detector: Option<DetectorOutputs> = None;
         let (hints, output) = (self.detector.clone(), self.load.compiler.output.clone());
-        let choose = |outputs: &[Declared]| match &hints {
+        let choose = |outputs: &[DeclaredOutput]| match &hints {
             None => Ok(output.clone()),
             Some(hints) => {
-                let found = found.insert(find(outputs, hints, output.as_deref())?);
-                Ok(Some(found.explained(hints).to_string()))
+                let detector = detector.insert(find_outputs(outputs, hints, output.as_deref())?);
+                Ok(Some(detector.explained(hints).to_string()))
             }
         };
         let notes = self.notes();
@@ -245,7 +245,7 @@ impl ExplainerBuilder {
         };
         let notes = notes.collected.take();
         let max_tensor_bytes = self.session.max_tensor_bytes;
-        let origin = Origin { path, notes, detector: found.map(|f| f.detector), max_tensor_bytes };
+        let origin = Origin { path, notes, detector: detector.map(|d| d.detector), max_tensor_bytes };
         let device = self.device;
         let explain = || {
             let device = device.open_shared()?;
@@ -254,6 +254,7 @@ impl ExplainerBuilder {
         Ok(explain().context("the device cannot run the model")?.with_origin(origin))
     }
 
+    /// Reads the file of a custom composite.
     fn read_composite(&mut self) -> Result<()> {
         if let Some(path) = &self.composite_file {
             self.load.compiler.rules_file = Some((path.display().to_string(), load::composite_text(path)?));
@@ -261,19 +262,19 @@ impl ExplainerBuilder {
         Ok(())
     }
 
-    /// Keeps the notes, and takes the receiver of progress.
-    fn notes(&mut self) -> Following {
-        Following { collected: Collected::default(), progress: self.progress.take() }
+    /// Returns the receiver of notes for reading and compiling.
+    fn notes(&mut self) -> BuildNotes {
+        BuildNotes { collected: Collected::default(), progress: self.progress.take() }
     }
 }
 
-/// Notes that are kept, and progress that goes to the receiver.
-struct Following {
+/// A receiver that collects notes and forwards the begin of reading and compiling as progress.
+struct BuildNotes {
     collected: Collected,
     progress: Option<Receiver>,
 }
 
-impl Notes for Following {
+impl Notes for BuildNotes {
     fn receive(&self, note: Note) {
         self.collected.receive(note);
     }

@@ -1,4 +1,5 @@
-//! A model of token ids taken apart at its embeddings. Ids cannot be moved a little; what is looked up by them can.
+//! Split of a model of token ids at its embeddings. Composites that perturb their inputs perturb the embeddings, since ids are
+//! integers.
 
 use dlbc_compiler::{Compiled, Options, Quantity};
 use dlbc_ops::graph::{Graph, Value};
@@ -11,45 +12,45 @@ use dlbc_proto::onnx::ValueInfoProto;
 use crate::error::{Error, Result};
 use crate::wording::visible;
 
-/// The two parts.
+/// A model in two parts, split at its embeddings.
 pub struct Split {
-    /// From ids to embeddings.
+    /// Program that computes the embeddings of token ids.
     pub lookup: Program,
-    /// From embeddings to the model's outputs, with the derivatives by the embeddings.
+    /// Program that computes the model's outputs from the embeddings, with the derivatives with respect to the embeddings.
     pub rest: Program,
-    /// Each embedding with the input of ids that it is looked up by.
+    /// Names of the embedding tensors, each with the input of token ids that indexes it.
     pub embeddings: Vec<(String, String)>,
 }
 
-/// Why a program must be taken apart before its inputs can be moved: the first of its explained inputs that has no float.
-pub fn whole_input(info: &Info) -> Option<&str> {
+/// Returns the first explained integer input of a program that perturbs its inputs; such a program must be split.
+pub fn integer_input(info: &Info) -> Option<&str> {
     info.repeat.as_ref()?;
     info.inputs.iter().find(|i| i.explained && !i.ty.dtype.is_float()).map(|i| i.name.as_str())
 }
 
-/// Takes a model apart when its composite moves inputs of which one holds ids.
+/// Splits a model at its embeddings if its composite perturbs inputs and one of them holds token ids. Otherwise returns `None`.
 ///
 /// # Errors
-/// When an embedding is not looked up by an input as it is, or a part does not compile.
+/// When the ids of an embedding are computed, an integer input has another use, or a part does not compile.
 pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> Result<Option<Split>> {
-    if whole_input(&compiled.program.info).is_none() {
+    if integer_input(&compiled.program.info).is_none() {
         return Ok(None);
     }
     let embeddings = embeddings(compiled)?;
     let mut stopped = Options { output: Some(compiled.program.info.explained.clone()), ..options.clone() };
     stopped.stop_at.extend(embeddings.iter().map(|(name, _)| name.clone()));
     let rest = dlbc_compiler::compile(model, &stopped)?.program;
-    if let Some(input) = whole_input(&rest.info) {
+    if let Some(input) = integer_input(&rest.info) {
         return Err(Error::unsupported(format!(
             "composite `{}` cannot move input `{}`: expected integers that only look up embeddings",
             rest.info.rules,
             visible(input)
         )));
     }
-    let shown =
+    let output =
         |(name, _): &(String, String)| ValueInfoProto { name: Some(name.clone()), ..Default::default() };
     let Some(graph) = model.proto.graph.as_mut() else { return Ok(None) };
-    let outputs = std::mem::replace(&mut graph.output, embeddings.iter().map(shown).collect());
+    let outputs = std::mem::replace(&mut graph.output, embeddings.iter().map(output).collect());
     let lookup = dlbc_compiler::compile(model, &Options { output: None, ..options.clone() });
     if let Some(graph) = model.proto.graph.as_mut() {
         graph.output = outputs;
@@ -57,11 +58,11 @@ pub fn split(model: &mut Model, options: &Options, compiled: &Compiled) -> Resul
     Ok(Some(Split { lookup: lookup?.program, rest, embeddings }))
 }
 
-/// Each embedding that has a derivative, with the input of its ids.
+/// Returns the names of the embeddings that have a derivative, each with the input of its ids.
 fn embeddings(compiled: &Compiled) -> Result<Vec<(String, String)>> {
     debug_assert_eq!(compiled.relevance.quantity, Quantity::Gradient);
     let (graph, relevance) = (&compiled.model, &compiled.relevance);
-    let mut found = vec![];
+    let mut embeddings = vec![];
     for (rule, forward) in &relevance.forward {
         let role = graph.op(*forward).role(&relevance.live[forward]).kind();
         if role != RoleKind::Embedding || relevance.graph.node(*rule).op.targets.is_empty() {
@@ -76,12 +77,12 @@ fn embeddings(compiled: &Compiled) -> Result<Vec<(String, String)>> {
                 visible(&name)
             )));
         };
-        found.push((name, ids));
+        embeddings.push((name, ids));
     }
-    Ok(found)
+    Ok(embeddings)
 }
 
-/// The graph's input that a value is, but for its type.
+/// Returns the name of the graph's input that a value equals up to casts.
 fn input(graph: &Graph<Op>, value: Value) -> Option<String> {
     match graph.op(value.node) {
         Op::Input => Some(graph.value_name(value).to_string()),

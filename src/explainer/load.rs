@@ -1,4 +1,4 @@
-//! From a model file to a program: read an artifact, or compile.
+//! Loading of programs: reads an artifact, or compiles a model.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,7 +10,7 @@ use dlbc_ops::program::Program;
 use dlbc_proto::{ErrorKind, Limits, Model, ProtoError};
 
 use crate::content::{Content, content};
-use crate::detector::Declared;
+use crate::detector::DeclaredOutput;
 use crate::error::{Error, Result};
 use crate::explainer::artifact;
 use crate::explainer::embeddings::{Split, split};
@@ -18,47 +18,48 @@ use crate::notes::Notes;
 use crate::remedy::Remedy;
 use crate::wording::visible;
 
-/// Activity of reading a model, for a receiver of notes.
+/// Name of the activity of reading a model, for receivers of notes.
 pub(super) const READING: &str = "reading the model";
 
-/// Activity of compiling a model, for a receiver of notes.
+/// Name of the activity of compiling a model, for receivers of notes.
 pub(super) const COMPILING: &str = "compiling";
 
-/// Settings of loading.
+/// Options of loading a program.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// Options of the compilation; of an artifact the explained output alone.
+    /// Options of the compilation. For an artifact only the explained output applies.
     pub compiler: Options,
-    /// Limits of the model's file.
+    /// Limits of the model file.
     pub limits: Limits,
-    /// Names of the settings that only a compilation can obey, as given: an artifact is refused with them.
+    /// Names of the compilation settings that the caller set, as they stand in messages. An artifact refuses all of them.
     pub settings: Vec<&'static str>,
 }
 
-/// A program, and the seconds that it took.
+/// A loaded program with its timings.
 pub struct Loaded {
-    /// The program.
+    /// Program of the whole model.
     pub program: Program,
-    /// Its parts, where the composite moves what ids look up.
+    /// Two parts of the program, for a composite that perturbs the embeddings of token ids.
     pub split: Option<Split>,
-    /// Reading the file.
+    /// Time of reading the file, in seconds.
     pub load_seconds: f64,
-    /// Compiling; 0 for an artifact.
+    /// Time of compiling, in seconds; 0 for an artifact.
     pub compile_seconds: f64,
 }
 
 /// Reads a model file.
 ///
 /// # Errors
-/// For an invalid model and one above the limits.
+/// When the file cannot be read, or the model is invalid or above a limit.
 pub fn read(path: &Path, limits: &Limits, notes: &dyn Notes) -> Result<Model> {
     let _activity = notes.start(READING);
-    let mut model = dlbc_proto::read_model(path, limits).map_err(|error| other_content(path, error))?;
+    let mut model = dlbc_proto::read_model(path, limits).map_err(|error| explain_content(path, error))?;
     let exported = dlbc_artifact::export_metadata(&model.proto);
     if let Some(explained) = exported.get("explained") {
-        let of = exported.get("model").map(|model| format!(" of `{}`", visible(model))).unwrap_or_default();
+        let of_model =
+            exported.get("model").map(|model| format!(" of `{}`", visible(model))).unwrap_or_default();
         notes.note(format!(
-            "`{}` is an exported explanation of `{}`{of}: its outputs are read as those of any model",
+            "`{}` is an exported explanation of `{}`{of_model}: its outputs are read as those of any model",
             visible(&path.display().to_string()),
             visible(explained)
         ));
@@ -67,8 +68,9 @@ pub fn read(path: &Path, limits: &Limits, notes: &dyn Notes) -> Result<Model> {
     Ok(model)
 }
 
-/// The error of a file that is no model: where its content is known, what it is and what to do with it.
-fn other_content(path: &Path, error: ProtoError) -> Error {
+/// Converts the error of a file that is not a model. If the content is of another known kind, the error names it and the flag
+/// that takes it.
+fn explain_content(path: &Path, error: ProtoError) -> Error {
     let kind = match error.kind() {
         ErrorKind::Invalid => content(path).filter(|kind| *kind != Content::Onnx),
         _ => None,
@@ -79,10 +81,10 @@ fn other_content(path: &Path, error: ProtoError) -> Error {
     Error::invalid_model(message).with_remedy(Remedy::NotModel(kind))
 }
 
-/// Compiles a model and says which output is explained when there is a choice.
+/// Compiles a model. A note names the explained output when the model has several.
 ///
 /// # Errors
-/// For what the compiler refuses.
+/// Those of the compiler.
 pub fn compile(model: &Model, options: &Options, notes: &dyn Notes) -> Result<Compiled> {
     let compiled = {
         let _activity = notes.start(COMPILING);
@@ -108,19 +110,19 @@ pub fn compile(model: &Model, options: &Options, notes: &dyn Notes) -> Result<Co
 /// Loads the program of a model or an artifact.
 ///
 /// # Errors
-/// For an invalid or unsupported model, and for flags that an artifact cannot obey.
+/// When the model is invalid or not supported, or a setting does not apply to an artifact.
 pub fn load(path: &Path, options: &LoadOptions, notes: &dyn Notes) -> Result<Loaded> {
     load_for(path, options, |_| Ok(options.compiler.output.clone()), notes)
 }
 
-/// The same, where `choose` says by the outputs that there are which is explained.
+/// Loads the program of a model or an artifact, where `choose` selects the explained output among the declared ones.
 ///
 /// # Errors
-/// As [`load`], and those of `choose`.
+/// Those of [`load`] and of `choose`.
 pub fn load_for(
     path: &Path,
     options: &LoadOptions,
-    choose: impl FnOnce(&[Declared]) -> Result<Option<String>>,
+    choose: impl FnOnce(&[DeclaredOutput]) -> Result<Option<String>>,
     notes: &dyn Notes,
 ) -> Result<Loaded> {
     let clock = Instant::now();
@@ -128,25 +130,25 @@ pub fn load_for(
     load_model(model, clock, options, choose, notes)
 }
 
-/// Loads the program of a model that is read, since `clock` started.
+/// Loads the program of a model that has been read. `clock` is the time at which reading began.
 ///
 /// # Errors
-/// As [`load_for`].
+/// Those of [`load_for`].
 pub fn load_model(
     mut model: Model,
     clock: Instant,
     options: &LoadOptions,
-    choose: impl FnOnce(&[Declared]) -> Result<Option<String>>,
+    choose: impl FnOnce(&[DeclaredOutput]) -> Result<Option<String>>,
     notes: &dyn Notes,
 ) -> Result<Loaded> {
     if let Some(program) = artifact::read(&model)? {
         check_artifact(&program, options)?;
-        check_output(&program, choose(&Declared::of_program(&program))?.as_deref())?;
+        check_output(&program, choose(&DeclaredOutput::of_program(&program))?.as_deref())?;
         let load_seconds = clock.elapsed().as_secs_f64();
         return Ok(Loaded { program, split: None, load_seconds, compile_seconds: 0.0 });
     }
     let load_seconds = clock.elapsed().as_secs_f64();
-    let compiler = Options { output: choose(&Declared::of_model(&model))?, ..options.compiler.clone() };
+    let compiler = Options { output: choose(&DeclaredOutput::of_model(&model))?, ..options.compiler.clone() };
     let clock = Instant::now();
     let compiled = compile(&model, &compiler, notes)?;
     let split = split(&mut model, &compiler, &compiled)?;
@@ -157,10 +159,10 @@ pub fn load_model(
 /// Largest composite file, in bytes.
 const MAX_COMPOSITE_BYTES: u64 = 1 << 20;
 
-/// Reads the text of a composite's file.
+/// Reads the file of a custom composite.
 ///
 /// # Errors
-/// For a file that cannot be read or is larger than 1 MiB.
+/// When the file cannot be read or is larger than 1 MiB.
 pub fn composite_text(path: &Path) -> Result<String> {
     let shown = || visible(&path.display().to_string()).to_string();
     let failed = |e: std::io::Error| Error::usage(format!("cannot read `{}`: {e}", shown()));
@@ -176,10 +178,10 @@ pub fn composite_text(path: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// Refuses flags that came too late for an artifact.
+/// Refuses settings that do not apply to an artifact.
 ///
 /// # Errors
-/// Names them all.
+/// When the caller set a setting of the compilation (the error lists all of them), or another explained output.
 pub fn check_artifact(program: &Program, options: &LoadOptions) -> Result<()> {
     if !options.settings.is_empty() {
         return Err(Error::usage(format!(
@@ -191,8 +193,9 @@ pub fn check_artifact(program: &Program, options: &LoadOptions) -> Result<()> {
     check_output(program, options.compiler.output.as_deref())
 }
 
-fn check_output(program: &Program, wanted: Option<&str>) -> Result<()> {
-    match wanted {
+/// Refuses an explained output other than the program's.
+fn check_output(program: &Program, requested: Option<&str>) -> Result<()> {
+    match requested {
         Some(output) if output != program.info.explained => {
             let explained = visible(&program.info.explained);
             let message = format!("the artifact explains output `{explained}`, not `{}`", visible(output));

@@ -1,4 +1,4 @@
-//! Explainers: a model with a composite, ready to explain.
+//! Explainers: compiled models on a device.
 
 pub mod artifact;
 mod batch;
@@ -19,46 +19,48 @@ use dlbc_runtime::{
 use crate::classes::Classes;
 use crate::error::{Error, Result, ResultExt};
 use crate::explainer::embeddings::Split;
-use crate::input::{Inputs, last_position};
+use crate::input::{Inputs, last_unmasked_position};
 use crate::notes::{Note, Notes};
 
 pub use builder::ExplainerBuilder;
 
-/// Explains one model on one device. Every call takes `&self`, and several threads may call at once.
+/// Explains the outputs of one model on one device. Every call takes `&self`, so threads can share one explainer.
 ///
-/// It holds one session, or two where the composite moves what token ids look up: the second then looks the ids up first.
+/// For a composite that perturbs the embeddings of token ids it holds two sessions: one computes the embeddings, the other
+/// explains the outputs by them.
 pub struct Explainer {
-    /// Of the model as its user sees it.
+    /// Description of the whole model.
     info: Info,
     session: Session,
     lookup: Option<Lookup>,
     origin: Origin,
 }
 
-/// Circumstances of an explainer's construction.
+/// The settings and circumstances of an explainer's construction.
 #[derive(Default)]
 struct Origin {
-    /// File of the model.
+    /// Path of the model file; `None` for a model from memory.
     path: Option<PathBuf>,
     /// Notes of reading and compiling.
     notes: Vec<Note>,
-    /// Reading of the outputs as boxes.
+    /// Outputs and layout of the boxes, for a detector.
     detector: Option<Detector>,
-    /// Bytes of one tensor at most.
+    /// Largest size of a tensor, in bytes.
     max_tensor_bytes: u64,
 }
 
+/// The session that computes embeddings of token ids.
 struct Lookup {
     session: Session,
-    /// Embeddings with the inputs of their ids.
+    /// Names of the embeddings, each with the input of its ids.
     embeddings: Vec<(String, String)>,
 }
 
 impl Explainer {
-    /// An explainer of a program; `split` when it takes two.
+    /// Creates an explainer of a program. `split` has its two parts if the composite perturbs embeddings.
     ///
     /// # Errors
-    /// When the backend cannot run a node.
+    /// When the backend cannot run nodes of the program.
     pub fn new(
         program: Program,
         split: Option<Split>,
@@ -91,35 +93,35 @@ impl Explainer {
         self.session.outputs()
     }
 
-    /// Returns the notes of reading and compiling: choices that the caller may want otherwise.
+    /// Returns the notes of reading and compiling: warnings, and choices that the caller may want to override.
     pub fn warnings(&self) -> &[Note] {
         &self.origin.notes
     }
 
-    /// Returns the file of the model, where it is from one.
+    /// Returns the path of the model file; `None` for a model from memory.
     pub fn path(&self) -> Option<&Path> {
         self.origin.path.as_deref()
     }
 
-    /// Returns the bytes of one tensor at most.
+    /// Returns the largest size of a tensor, in bytes.
     pub(crate) fn max_tensor_bytes(&self) -> u64 {
         self.origin.max_tensor_bytes
     }
 
-    /// The program that looks token ids up.
+    /// Returns the program that reads the token ids.
     pub(crate) fn lookup_program(&self) -> &Program {
         self.lookup.as_ref().map_or(&self.session, |lookup| &lookup.session).program()
     }
 
-    /// Returns the names of the classes: those in the model's metadata, or in a `classes.txt` beside it.
+    /// Returns the names of the classes, from the model's metadata or a `classes.txt` beside the model file.
     ///
     /// # Errors
-    /// For a file that cannot be read.
+    /// When the file cannot be read.
     pub fn classes(&self) -> Result<Classes> {
         Classes::read(None, &self.info, self.path().unwrap_or(Path::new("")))
     }
 
-    /// Returns the memory of the last run, where the backend knows it.
+    /// Returns the memory of the plan that ran last; `None` before the first run.
     pub fn memory(&self) -> Option<MemoryReport> {
         self.session.memory().map(|(report, _)| report)
     }
@@ -127,21 +129,21 @@ impl Explainer {
     /// Writes the compiled program as an artifact, which [`Explainer::from_artifact`] and `dlbc_runtime` read.
     ///
     /// # Errors
-    /// For a composite that moves what token ids look up, and when the file cannot be written.
+    /// When the composite perturbs the embeddings of token ids, or the file cannot be written.
     pub fn save_artifact(&self, path: impl AsRef<Path>) -> Result<()> {
-        artifact::write(self.whole()?, path.as_ref())
+        artifact::write(self.single_program()?, path.as_ref())
     }
 
     /// Writes model and relevance as one plain ONNX model that any runtime executes.
     ///
     /// # Errors
-    /// For a composite that moves what token ids look up, and when the file cannot be written.
+    /// When the composite perturbs the embeddings of token ids, or the file cannot be written.
     pub fn export(&self, path: impl AsRef<Path>, options: &ExportOptions) -> Result<()> {
-        artifact::export(self.whole()?, options, path.as_ref())
+        artifact::export(self.single_program()?, options, path.as_ref())
     }
 
-    /// The program, where it is one.
-    fn whole(&self) -> Result<&Program> {
+    /// Returns the program of an explainer with a single session.
+    fn single_program(&self) -> Result<&Program> {
         match &self.lookup {
             None => Ok(self.session.program()),
             Some(_) => Err(Error::unsupported(format!(
@@ -156,14 +158,14 @@ impl Explainer {
         &self.info
     }
 
-    /// The backend's name.
+    /// Returns the name of the backend: `cpu`, `cuda` or `reference`.
     pub fn device(&self) -> &'static str {
         self.session.backend_name()
     }
 
-    /// Says what a run did for want of memory on the device.
+    /// Notes what the last run had to recompute or split because of the device's memory.
     pub fn note_memory(&self, targets: usize, notes: &dyn Notes) {
-        let Some((memory, at_once)) = self.session.memory() else { return };
+        let Some((memory, batch_size)) = self.session.memory() else { return };
         if memory.segments > 1 {
             notes.note(format!(
                 "the device's memory does not hold all that the forward computes: the reverse computes it again, in {} \
@@ -172,51 +174,51 @@ impl Explainer {
                 memory.plan_bytes.div_ceil(1 << 20)
             ));
         }
-        if at_once < targets {
+        if batch_size < targets {
             notes.note(format!(
-                "the device's memory holds {at_once} of {targets} targets at once: they took {} reverses",
-                targets.div_ceil(at_once)
+                "the device's memory holds {batch_size} of {targets} targets at once: they took {} reverses",
+                targets.div_ceil(batch_size)
             ));
         }
     }
 
-    /// Whether any number of rows may be explained at once.
+    /// Returns whether the model takes any number of rows: the first axis of every input is the batch.
     pub fn takes_rows(&self) -> bool {
         self.session.takes_rows() && self.lookup.as_ref().is_none_or(|l| l.session.takes_rows())
     }
 
-    /// Runs the model alone: its outputs by name.
+    /// Runs the model without an explanation and returns its outputs by name.
     ///
     /// # Errors
-    /// For inputs that do not fit, and sizes beyond the limit.
+    /// When the inputs do not fit the model, or a tensor is above the size limit.
     pub fn predict(&self, inputs: &dyn AsViews) -> Result<Tensors> {
-        let inputs = self.moved(inputs.views())?;
+        let inputs = self.session_inputs(inputs.views())?;
         Ok(self.session.predict(&inputs)?)
     }
 
-    /// Runs the model and explains the largest unit of its explained output, of an output with positions at the last one that
-    /// the attention mask leaves unmasked.
+    /// Runs the model and explains the largest unit of the explained output. For an output with positions it is the unit at the last
+    /// unmasked position.
     ///
     /// # Errors
-    /// For inputs that do not fit, and sizes beyond the limit.
+    /// When the inputs do not fit the model, or a tensor is above the size limit.
     pub fn explain(&self, inputs: &dyn AsViews) -> Result<Explanation> {
-        self.explain_with(inputs, &Request::new().position(last_position(&inputs.views())))
+        self.explain_with(inputs, &Request::new().position(last_unmasked_position(&inputs.views())))
     }
 
-    /// Runs the model and explains what a request asks for.
+    /// Runs the model and explains the target of a request.
     ///
     /// # Errors
-    /// As [`Explainer::explain`], for a target out of range, and a request that does not fit the model.
+    /// Those of [`Explainer::explain`]; when the target is out of range or the request does not fit the model.
     pub fn explain_with(&self, inputs: &dyn AsViews, request: &Request) -> Result<Explanation> {
         let explanations = self.explain_targets(inputs, &[request.target], request)?;
         explanations.into_iter().next().context("an explanation")
     }
 
-    /// Runs the model and explains its output for each of several targets: one forward and one batched reverse, or several
-    /// reverses where the memory of the device does not hold all targets.
+    /// Runs the model and explains several targets, in their order, with one forward and one batched reverse, or several reverses
+    /// when the device's memory does not hold all targets. `request.target` is ignored.
     ///
     /// # Errors
-    /// As [`Explainer::explain_with`].
+    /// Those of [`Explainer::explain_with`]; when the list of targets is empty or has duplicates.
     pub fn explain_targets(
         &self,
         inputs: &dyn AsViews,
@@ -232,79 +234,78 @@ impl Explainer {
             }
             _ => request,
         };
-        let moved = self.moved(inputs.clone())?;
-        let mut explanations = self.session.explain_targets(&moved, targets, request)?;
+        let session_inputs = self.session_inputs(inputs.clone())?;
+        let mut explanations = self.session.explain_targets(&session_inputs, targets, request)?;
         if let Some(lookup) = &self.lookup {
-            explanations.iter_mut().for_each(|explanation| lookup.give_back(explanation, &inputs));
+            explanations.iter_mut().for_each(|explanation| lookup.assign_to_ids(explanation, &inputs));
         }
         Ok(explanations)
     }
 
-    /// Runs the model on several samples and explains each. Samples of one shape share a run where the model takes any number
-    /// of rows and the request asks for the relevance of inputs alone; else they run one after the other.
+    /// Runs the model on several samples and explains each. Samples of one shape share a run if the model takes any number of
+    /// rows and the request asks only for the relevance of inputs; else they run one after the other.
     ///
     /// # Errors
-    /// As [`Explainer::explain_with`].
+    /// Those of [`Explainer::explain_with`].
     pub fn explain_batch(&self, samples: &[Inputs], request: &Request) -> Result<Vec<Explanation>> {
         let tensors: Vec<&Tensors> = samples.iter().map(|sample| &sample.tensors).collect();
-        let one_row = tensors.iter().all(|t| t.values().all(|t| t.dims().first() == Some(&1)));
-        let stacked = if batch::is_separable(request) && one_row && self.takes_rows() {
+        let are_single_rows = tensors.iter().all(|t| t.values().all(|t| t.dims().first() == Some(&1)));
+        let stacked = if batch::is_separable(request) && are_single_rows && self.takes_rows() {
             rows::stack(&tensors)
         } else {
             None
         };
         if let (Some(stacked), true) = (stacked, samples.len() > 1) {
-            let whole = self.explain_with(&stacked, request)?;
-            if let Some(each) = batch::separate(&whole, samples.len()) {
-                return Ok(each);
+            let batch = self.explain_with(&stacked, request)?;
+            if let Some(explanations) = batch::separate(&batch, samples.len()) {
+                return Ok(explanations);
             }
         }
-        tensors.into_iter().map(|one| self.explain_with(one, request)).collect()
+        tensors.into_iter().map(|sample| self.explain_with(sample, request)).collect()
     }
 
-    /// The inputs of the session: with what ids look up, where that is moved.
-    fn moved<'a>(&self, inputs: Views<'a>) -> Result<Views<'a>> {
+    /// Returns the inputs of the explaining session: the model's inputs, or embeddings in place of token ids.
+    fn session_inputs<'a>(&self, inputs: Views<'a>) -> Result<Views<'a>> {
         let Some(lookup) = &self.lookup else { return Ok(inputs) };
-        let embedded = lookup.session.predict(&own(&lookup.session, &inputs))?;
-        let mut moved = inputs;
-        moved.extend(embedded.into_iter().map(|(name, tensor)| (name, tensor.into())));
-        Ok(own(&self.session, &moved))
+        let embeddings = lookup.session.predict(&inputs_of(&lookup.session, &inputs))?;
+        let mut tensors = inputs;
+        tensors.extend(embeddings.into_iter().map(|(name, tensor)| (name, tensor.into())));
+        Ok(inputs_of(&self.session, &tensors))
     }
 }
 
-/// Those of the tensors that are inputs of a session.
-fn own<'a>(session: &Session, from: &Views<'a>) -> Views<'a> {
+/// Selects the tensors that are inputs of a session.
+fn inputs_of<'a>(session: &Session, from: &Views<'a>) -> Views<'a> {
     let names = session.program().info.inputs.iter().map(|i| &i.name);
     names.filter_map(|n| Some((n.clone(), from.get(n)?.clone()))).collect()
 }
 
 impl Lookup {
-    /// Gives the relevance of embeddings to the ids that looked them up.
-    fn give_back(&self, explanation: &mut Explanation, inputs: &Views<'_>) {
+    /// Assigns the relevance of embeddings to their token ids.
+    fn assign_to_ids(&self, explanation: &mut Explanation, inputs: &Views<'_>) {
         for (embedding, ids) in &self.embeddings {
             let (Some(relevance), Some(like)) =
                 (explanation.supporting.relevance.remove(embedding), inputs.get(ids))
             else {
                 continue;
             };
-            explanation.supporting.inputs.remove(embedding);
-            let before = explanation.supporting.relevance.remove(ids);
-            let sums = per_id(&relevance, like, before.as_ref());
-            explanation.supporting.inputs.insert(ids.clone(), sums.to_f64().iter().sum());
-            explanation.supporting.relevance.insert(ids.clone(), sums);
+            let track = &mut explanation.supporting;
+            track.inputs.remove(embedding);
+            let before = track.relevance.remove(ids);
+            let relevance = relevance_per_id(&relevance, like, before.as_ref());
+            track.inputs.insert(ids.clone(), relevance.to_f64().iter().sum());
+            track.relevance.insert(ids.clone(), relevance);
         }
     }
 }
 
-/// The relevance of each id: the sum over what it looked up, added to `before`.
-fn per_id(relevance: &Tensor, ids: &TensorView<'_>, before: Option<&Tensor>) -> Tensor {
+/// Returns the relevance of each id: the sum over its embedding, added to `before`.
+fn relevance_per_id(relevance: &Tensor, ids: &TensorView<'_>, before: Option<&Tensor>) -> Tensor {
     let width = relevance.elems().checked_div(ids.elems()).unwrap_or(0).max(1);
     let before = before.map(Tensor::to_f64).unwrap_or_else(|| vec![0.0; ids.elems()]);
     let values = relevance.to_f64();
-    let sums = values
-        .chunks(width)
-        .zip(before)
-        .map(|(looked_up, before)| (looked_up.iter().sum::<f64>() + before) as f32);
+    let rows = values.chunks(width).zip(before);
+    let sums = rows.map(|(embedding, before)| (embedding.iter().sum::<f64>() + before) as f32);
     Tensor::from_f32(ids.dims(), &sums.collect::<Vec<_>>())
 }
 
@@ -313,11 +314,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_get_what_they_looked_up() {
+    fn ids_get_the_relevance_of_their_embeddings() {
         let relevance = Tensor::from_f32(&[1, 2, 3], &[1.0, 2.0, 3.0, -1.0, 0.0, 0.5]);
         let ids = Tensor::from_i64(&[1, 2], &[7, 7]);
-        let once = per_id(&relevance, &ids.view(), None);
+        let once = relevance_per_id(&relevance, &ids.view(), None);
         assert_eq!((once.dims(), once.to_f32()), (&[1, 2][..], vec![6.0, -0.5]));
-        assert_eq!(per_id(&relevance, &ids.view(), Some(&once)).to_f32(), [12.0, -1.0]);
+        assert_eq!(relevance_per_id(&relevance, &ids.view(), Some(&once)).to_f32(), [12.0, -1.0]);
     }
 }

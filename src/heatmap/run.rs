@@ -16,7 +16,7 @@ use crate::features;
 use crate::input::Inputs;
 use crate::notes::{Notes, Silent};
 use crate::scene::Scene;
-use crate::target::Named;
+use crate::target::NamedTarget;
 use crate::tokens;
 use crate::wording::visible;
 
@@ -46,7 +46,7 @@ pub fn render(explainer: &Explainer, inputs: &Inputs, explanation: &Explanation)
 }
 
 /// The target of an explanation, as far as its units tell.
-fn named(explanation: &Explanation) -> Named {
+fn named(explanation: &Explanation) -> NamedTarget {
     let units = &explanation.targets;
     let target = match (explanation.boxes.first(), units.first()) {
         (Some(detected), _) => {
@@ -57,7 +57,7 @@ fn named(explanation: &Explanation) -> Named {
         (None, Some(unit)) => Target::Index(*unit),
         (None, None) => Target::All,
     };
-    Named { name: target.to_string(), target }
+    NamedTarget { name: target.to_string(), target }
 }
 
 /// Draws the heat map of an input: the picture, table row or text if there is one, else the first that is explained. Of each

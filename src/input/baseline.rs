@@ -1,4 +1,4 @@
-//! The baseline of integrated gradients: a file, or a statistic of the rows that are there.
+//! Baselines of integrated gradients: from a file, or as a statistic of the explained rows.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,26 @@ use crate::remedy::Remedy;
 use crate::statistics::median;
 use crate::wording::{plural, visible};
 
-/// Refuses a baseline for what has none; `ids` says whether the model looks up token ids.
+/// Refuses a baseline for a composite without one and for a model of token ids. `has_token_ids` is true for the latter.
 ///
 /// # Errors
-/// For a composite that does not start from a baseline, and for a model of token ids.
-pub fn check(info: &Info, ids: bool) -> Result<()> {
+/// When the composite is not integrated gradients, or the model takes token ids.
+pub fn check(info: &Info, has_token_ids: bool) -> Result<()> {
     if !matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) {
         let message = format!("composite `{}` has no baseline", visible(&info.rules));
         return Err(Error::usage(message).with_remedy(Remedy::IntegratedGradients));
     }
-    if ids {
+    if has_token_ids {
         let message = "a baseline applies to inputs of numbers: the model takes token ids, whose embeddings start from a number";
         return Err(Error::usage(message).with_remedy(Remedy::BaselineInComposite));
     }
     Ok(())
 }
 
-/// The baseline by input.
+/// Reads the baselines, by input.
 ///
 /// # Errors
-/// For a file that does not fit, and for a statistic of a single row.
+/// When a file does not fit, or a statistic is asked for of a single row.
 pub fn read(
     infos: &[InputInfo],
     source: &BaselineSource,
@@ -57,27 +57,31 @@ pub fn read(
     }
 }
 
+/// Reader of baselines.
 struct Reader<'a> {
+    /// Explained inputs of floats.
     explained: &'a [InputInfo],
     sources: &'a Sources,
+    /// Largest size of a tensor, in bytes.
     max_bytes: u64,
 }
 
 impl Reader<'_> {
+    /// Reads a baseline from a file of arrays, a picture or a table of one row.
     fn file(&self, path: &Path) -> Result<BTreeMap<String, Tensor>> {
         match content(path) {
             Some(Content::Npz | Content::ResultNpz | Content::Zip) => {
-                let wanted = |name: &str| self.explained.iter().any(|i| i.name == name);
-                let arrays = npz::read(path, wanted, self.max_bytes)?;
-                if arrays.found.is_empty() {
+                let is_input = |name: &str| self.explained.iter().any(|i| i.name == name);
+                let arrays = npz::read(path, is_input, self.max_bytes)?;
+                if arrays.selected.is_empty() {
                     let names = |names: Vec<&String>| {
                         names.iter().map(|n| format!("`{}`", visible(n))).collect::<Vec<_>>().join(", ")
                     };
                     let inputs = names(self.explained.iter().map(|i| &i.name).collect());
-                    let found = names(arrays.others.iter().collect());
-                    return Err(Error::invalid(format!("expected arrays named {inputs}, found {found}")));
+                    let others = names(arrays.others.iter().collect());
+                    return Err(Error::invalid(format!("expected arrays named {inputs}, found {others}")));
                 }
-                Ok(arrays.found)
+                Ok(arrays.selected)
             }
             Some(Content::Picture) => {
                 let fits = picture::takes_picture(self.explained, self.sources.picture.layout);
@@ -104,13 +108,13 @@ impl Reader<'_> {
         }
     }
 
-    /// A statistic of the rows of the table, of the pictures, or of the batch.
+    /// Computes a statistic of the rows of the table, of the pictures, or of the batch, element by element.
     fn statistic(
         &self,
         name: &str,
         pictures: &[PathBuf],
         inputs: &Inputs,
-        of: &dyn Fn(&mut [f64]) -> f64,
+        statistic: &dyn Fn(&mut [f64]) -> f64,
     ) -> Result<BTreeMap<String, Tensor>> {
         let single = || {
             Error::usage(format!("baseline {name}: expected several rows, found one"))
@@ -119,7 +123,7 @@ impl Reader<'_> {
         if let Some(path) = &self.sources.table {
             let row = |rows: &[Row]| {
                 let rows: Vec<Vec<f64>> = rows.iter().map(|row| row.values.clone()).collect();
-                by_element(&rows, of).ok_or_else(single)
+                by_element(&rows, statistic).ok_or_else(single)
             };
             return self.table(path, row).with_context(|| format!("`{}`", path.display()));
         }
@@ -134,7 +138,7 @@ impl Reader<'_> {
                 )));
             }
             let rows: Vec<Vec<f64>> = tensors.iter().map(Tensor::to_f64).collect();
-            let values = narrow(&by_element(&rows, of).ok_or_else(single)?);
+            let values = to_f32(&by_element(&rows, statistic).ok_or_else(single)?);
             return Ok(BTreeMap::from([(input.name.clone(), Tensor::from_f32(tensors[0].dims(), &values))]));
         }
         let mut all = BTreeMap::new();
@@ -143,13 +147,13 @@ impl Reader<'_> {
             let [count, rest @ ..] = tensor.dims() else { return Err(single()) };
             let size = tensor.elems().checked_div(*count).unwrap_or(0).max(1);
             let rows: Vec<Vec<f64>> = tensor.to_f64().chunks(size).map(<[f64]>::to_vec).collect();
-            let values = narrow(&by_element(&rows, of).ok_or_else(single)?);
+            let values = to_f32(&by_element(&rows, statistic).ok_or_else(single)?);
             all.insert(input.name.clone(), Tensor::from_f32(rest, &values));
         }
         Ok(all)
     }
 
-    /// The inputs that a row made of the rows of a table fills.
+    /// Returns the inputs that a row computed from the rows of a table fills.
     fn table(
         &self,
         path: &Path,
@@ -164,6 +168,7 @@ impl Reader<'_> {
         Ok(plan.tensors(self.explained, &header, &[row])?.1.into_iter().collect())
     }
 
+    /// Reads a picture as a baseline.
     fn picture(&self, path: &Path, input: &InputInfo) -> Result<Tensor> {
         // The notes on pictures were printed for the explained ones.
         let notes = &Silent;
@@ -172,13 +177,13 @@ impl Reader<'_> {
     }
 }
 
-/// A statistic over rows of one length, element by element; `None` of fewer than two rows.
-fn by_element(rows: &[Vec<f64>], of: &dyn Fn(&mut [f64]) -> f64) -> Option<Vec<f64>> {
+/// Computes a statistic over rows of equal length, element by element; `None` for fewer than two rows.
+fn by_element(rows: &[Vec<f64>], statistic: &dyn Fn(&mut [f64]) -> f64) -> Option<Vec<f64>> {
     let [first, _, ..] = rows else { return None };
     let column = |i: usize| rows.iter().filter_map(|row| row.get(i).copied()).collect::<Vec<f64>>();
-    Some((0..first.len()).map(|i| of(&mut column(i))).collect())
+    Some((0..first.len()).map(|i| statistic(&mut column(i))).collect())
 }
 
-fn narrow(values: &[f64]) -> Vec<f32> {
+fn to_f32(values: &[f64]) -> Vec<f32> {
     values.iter().map(|v| *v as f32).collect()
 }

@@ -1,4 +1,4 @@
-//! Inputs of a model, put together one by one.
+//! Builder of a model's inputs.
 
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::explainer::Explainer;
 use crate::notes::Collected;
 
-/// Inputs of a model under construction: each method adds one or several, [`InputsBuilder::build`] reads the files and fits
-/// every tensor to its input.
+/// Builder of [`Inputs`]. Its methods add inputs; [`InputsBuilder::build`] reads the files and converts every tensor to the type
+/// and shape of its input.
 pub struct InputsBuilder<'a> {
     explainer: &'a Explainer,
     tensors: Vec<(String, Tensor)>,
@@ -19,7 +19,7 @@ pub struct InputsBuilder<'a> {
 }
 
 impl Inputs {
-    /// Starts the inputs of a model.
+    /// Starts a builder of inputs for a model.
     pub fn for_model(explainer: &Explainer) -> InputsBuilder<'_> {
         let sources = Sources { max_tensor_bytes: explainer.max_tensor_bytes(), ..Sources::default() };
         InputsBuilder { explainer, tensors: vec![], picture: None, sources }
@@ -27,28 +27,28 @@ impl Inputs {
 }
 
 impl InputsBuilder<'_> {
-    /// Adds a tensor by the name of its input.
+    /// Adds a tensor for the input `name`.
     #[must_use]
     pub fn array(mut self, name: impl Into<String>, tensor: impl Into<Tensor>) -> Self {
         self.tensors.push((name.into(), tensor.into()));
         self
     }
 
-    /// Adds the array of a .npy file by the name of its input.
+    /// Adds the array of a .npy file for the input `name`.
     #[must_use]
     pub fn npy(mut self, name: impl Into<String>, path: impl AsRef<Path>) -> Self {
         self.sources.arrays.push(Pair { name: Some(name.into()), file: path.as_ref().into() });
         self
     }
 
-    /// Adds the arrays of an .npz file, each by the name of its input.
+    /// Adds the arrays of an .npz file, each for the input of its name.
     #[must_use]
     pub fn npz(mut self, path: impl AsRef<Path>) -> Self {
         self.sources.archive = Some(path.as_ref().into());
         self
     }
 
-    /// Adds a picture for the model's only input that takes one.
+    /// Adds a picture file for the only input of the model that takes pictures.
     #[must_use]
     pub fn picture(mut self, path: impl AsRef<Path>, options: PictureOptions) -> Self {
         self.picture = Some(path.as_ref().into());
@@ -56,8 +56,8 @@ impl InputsBuilder<'_> {
         self
     }
 
-    /// Adds texts, a row each, for the model's input of token ids. The tokenizer is the one beside the model unless the
-    /// options name one.
+    /// Adds texts for the model's input of token ids, one row per text. Unless the options name a tokenizer, it is the
+    /// `tokenizer.json` beside the model file.
     #[must_use]
     pub fn texts(mut self, texts: &[&str], options: TextOptions) -> Self {
         self.sources.texts = texts.iter().map(|text| TextSource::Text(text.to_string())).collect();
@@ -67,7 +67,7 @@ impl InputsBuilder<'_> {
         self
     }
 
-    /// Adds a row of a table of comma-separated values, from 0 below its header.
+    /// Adds one row of a table of comma-separated values. Rows count from 0 below the header.
     #[must_use]
     pub fn table_row(self, path: impl AsRef<Path>, row: usize) -> Self {
         self.table_rows(path, Rows::Listed(vec![row..=row]))
@@ -81,10 +81,10 @@ impl InputsBuilder<'_> {
         self
     }
 
-    /// Reads the files and fits every tensor to its input.
+    /// Reads the files and converts every tensor to the type and shape of its input.
     ///
     /// # Errors
-    /// For inputs that are missing, given twice or unknown, and for files and tensors that do not fit.
+    /// When an input is missing, unknown or given twice, or a file or tensor does not fit.
     pub fn build(self) -> Result<Inputs> {
         let (infos, notes) = (self.explainer.inputs(), Collected::default());
         let mut inputs = read_with(infos, self.tensors, self.picture.as_deref(), &self.sources, &notes)?;

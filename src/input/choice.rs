@@ -1,4 +1,4 @@
-//! The input that a flag without a name fills.
+//! Choice of the input for files and flags that do not name one.
 
 use std::path::Path;
 
@@ -8,7 +8,10 @@ use crate::error::{Error, Result};
 use crate::remedy::Remedy;
 use crate::wording::{plural, visible};
 
-/// Returns the only input for what is `given` without a name.
+/// Returns the only input that fits a source without a name. `given` names the source in messages.
+///
+/// # Errors
+/// When several inputs fit, or none.
 #[cfg(any(feature = "images", feature = "table"))]
 pub fn only<'a>(
     infos: &'a [InputInfo],
@@ -30,7 +33,10 @@ pub fn only<'a>(
     }
 }
 
-/// Returns the model's only input, which an array without a name is for.
+/// Returns the only input of a model, for an array without a name.
+///
+/// # Errors
+/// When the model has several inputs.
 pub fn only_input<'a>(infos: &'a [InputInfo], file: &Path) -> Result<&'a InputInfo> {
     if let [input] = infos {
         return Ok(input);

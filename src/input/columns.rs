@@ -1,4 +1,4 @@
-//! Columns of a table become inputs: all of them one input's row, or each the input of its name.
+//! Assignment of the columns of a table to inputs: all columns to one input, or each column to the input of its name.
 
 use std::collections::BTreeMap;
 
@@ -12,21 +12,22 @@ use crate::error::{Error, Result, ResultExt};
 use crate::notes::Notes;
 use crate::wording::{plural, visible};
 
-/// Columns that a message lists at most.
+/// Largest number of columns that a message lists.
 const LISTED: usize = 8;
 
 /// Assignment of the columns of a table to inputs.
 #[derive(Debug, PartialEq)]
 pub struct Plan {
-    /// Inputs, each with its columns in order.
+    /// Indices of the inputs, each with the indices of its columns in order.
     inputs: Vec<(usize, Vec<usize>)>,
 }
 
 impl Plan {
-    /// Matches a header with inputs: names with names where there are several inputs, else all columns by position.
+    /// Assigns columns to inputs: by name if the model has several inputs, else all columns by position. `present` are the inputs
+    /// that have tensors already.
     ///
     /// # Errors
-    /// When no input or no column matches, and for columns that are too many or too few.
+    /// When no input or no column matches, or there are too many or too few columns.
     pub fn new(
         infos: &[InputInfo],
         header: &[String],
@@ -42,13 +43,13 @@ impl Plan {
         }
         let fits = |i: &InputInfo| row(&i) && i.ty.dtype.is_float() && !present.contains_key(&i.name);
         let input = only(infos, "a table", "one float input of one or two axes", fits)?;
-        let wanted = input.ty.dim(input.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
-        if let Some(wanted) = wanted.filter(|w| *w != header.len()) {
-            let surplus = if header.len() > wanted { surplus(header, wanted) } else { String::new() };
+        let width = input.ty.dim(input.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
+        if let Some(width) = width.filter(|w| *w != header.len()) {
+            let surplus = if header.len() > width { surplus(header, width) } else { String::new() };
             return Err(Error::invalid(format!(
                 "invalid table for input `{}`: expected {}, found {}{surplus}",
                 visible(&input.name),
-                plural(wanted, "column"),
+                plural(width, "column"),
                 header.len()
             )));
         }
@@ -60,6 +61,7 @@ impl Plan {
         Ok(Plan { inputs: vec![(index, (0..header.len()).collect())] })
     }
 
+    /// Assigns each column to the input of its name.
     fn by_name(
         infos: &[InputInfo],
         header: &[String],
@@ -72,8 +74,11 @@ impl Plan {
                 continue;
             }
             let exact: Vec<usize> = positions(header, |h| *h == info.name);
-            let columns =
-                if exact.is_empty() { positions(header, |h| plain(h) == plain(&info.name)) } else { exact };
+            let columns = if exact.is_empty() {
+                positions(header, |h| normalize(h) == normalize(&info.name))
+            } else {
+                exact
+            };
             match columns.as_slice() {
                 [] => {}
                 [column] => inputs.push((index, vec![*column])),
@@ -126,15 +131,15 @@ impl Plan {
         Ok(Plan { inputs })
     }
 
-    /// The columns that are read, in the order of [`Plan::tensors`].
+    /// Returns the indices of the columns to read, in the order in which [`Plan::tensors`] expects their values.
     pub fn columns(&self) -> Vec<usize> {
         self.inputs.iter().flat_map(|(_, columns)| columns).copied().collect()
     }
 
-    /// The tensors of the rows by input, and what became of the columns.
+    /// Returns the table's features and the tensors of the rows, by input.
     ///
     /// # Errors
-    /// For a value that an input of whole numbers cannot hold, and several rows where an input takes one.
+    /// When an input of integers cannot hold a value, or an input takes a single row and there are several.
     pub fn tensors(
         &self,
         infos: &[InputInfo],
@@ -142,13 +147,13 @@ impl Plan {
         rows: &[Row],
     ) -> Result<(Columns, Vec<(String, Tensor)>)> {
         let mut table = Columns { rows: rows.iter().map(|r| r.number).collect(), ..Columns::default() };
-        let (mut tensors, mut from) = (vec![], 0);
-        let alone = self.inputs.len() == 1;
+        let (mut tensors, mut first) = (vec![], 0);
+        let is_only_input = self.inputs.len() == 1;
         for (index, columns) in &self.inputs {
             let (info, width) = (&infos[*index], columns.len());
-            let one_row = alone && info.ty.rank() == 1;
-            let fixed = info.ty.shape.0.first().and_then(|d| d.as_known());
-            if rows.len() > 1 && (one_row || fixed.is_some_and(|n| n != rows.len() as i64)) {
+            let takes_one_row = is_only_input && info.ty.rank() == 1;
+            let batch = info.ty.shape.0.first().and_then(|d| d.as_known());
+            if rows.len() > 1 && (takes_one_row || batch.is_some_and(|n| n != rows.len() as i64)) {
                 return Err(Error::usage(format!(
                     "input `{}` {} takes a fixed number of rows: found {}, expected one at a time or a model with an open batch",
                     visible(&info.name),
@@ -156,8 +161,9 @@ impl Plan {
                     plural(rows.len(), "row")
                 )));
             }
-            let values: Vec<f64> = rows.iter().flat_map(|r| &r.values[from..from + width]).copied().collect();
-            from += width;
+            let values: Vec<f64> =
+                rows.iter().flat_map(|r| &r.values[first..first + width]).copied().collect();
+            first += width;
             if !info.ty.dtype.is_float()
                 && let Some(bad) = values.iter().position(|v| v.fract() != 0.0 || v.abs() > 9e15)
             {
@@ -171,7 +177,7 @@ impl Plan {
                 )));
             }
             let dims = match info.ty.rank() {
-                1 if one_row => vec![width],
+                1 if takes_one_row => vec![width],
                 1 => vec![rows.len()],
                 _ => vec![rows.len(), width],
             };
@@ -189,7 +195,7 @@ impl Plan {
     }
 }
 
-/// Returns whether an input takes one value of a row.
+/// Returns whether an input takes a single value per row.
 fn scalar(info: &InputInfo) -> bool {
     match info.ty.rank() {
         1 => true,
@@ -198,20 +204,21 @@ fn scalar(info: &InputInfo) -> bool {
     }
 }
 
-fn positions(header: &[String], wanted: impl Fn(&String) -> bool) -> Vec<usize> {
-    (0..header.len()).filter(|c| wanted(&header[*c])).collect()
+/// Returns the indices of the columns whose names match a predicate.
+fn positions(header: &[String], matches: impl Fn(&String) -> bool) -> Vec<usize> {
+    (0..header.len()).filter(|c| matches(&header[*c])).collect()
 }
 
-/// A name as exporters make it of another: what is no letter or digit is `_`.
-fn plain(name: &str) -> String {
+/// Replaces every character that is not a letter or digit by `_`, as exporters of models do.
+fn normalize(name: &str) -> String {
     name.chars().map(|c| if c.is_alphanumeric() { c } else { '_' }).collect()
 }
 
-/// The columns past the expected ones, and a first one that looks like row numbers.
-fn surplus(header: &[String], wanted: usize) -> String {
+/// Describes the columns beyond the expected number, and a first column that looks like row numbers.
+fn surplus(header: &[String], expected: usize) -> String {
     let past: Vec<String> =
-        header[wanted..].iter().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
-    let rest = if header.len() - wanted > LISTED { ", ..." } else { "" };
+        header[expected..].iter().take(LISTED).map(|n| format!("`{}`", visible(n))).collect();
+    let rest = if header.len() - expected > LISTED { ", ..." } else { "" };
     let first = header[0].to_lowercase();
     let index = matches!(first.as_str(), "" | "index" | "id" | "row" | "unnamed: 0");
     let index = if index {

@@ -1,29 +1,29 @@
-//! Features of a table, and where their values are.
+//! Features of a table and their positions in the inputs.
 
 use std::collections::BTreeMap;
 
-/// A feature: a column of the table, and where its values are.
+/// A feature: a column of a table, and the position of its values in the inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Feature {
-    /// The column's name.
+    /// Name of the column.
     pub name: String,
-    /// The input that has it.
+    /// Name of the input that the column fills.
     pub input: String,
-    /// Index of the feature among the values of the input's row, from 0.
+    /// Index of the feature in a row of the input, from 0.
     pub index: usize,
 }
 
-/// The table that inputs came from.
+/// The columns and rows of a table that fill inputs.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Columns {
-    /// The features, in the table's order.
+    /// Features, in the order of the inputs that they fill.
     pub features: Vec<Feature>,
-    /// The numbers of the rows in the table.
+    /// Numbers of the rows in the table, from 0 below the header.
     pub rows: Vec<usize>,
 }
 
 impl Columns {
-    /// The names of each input's features, in order.
+    /// Returns the names of the features of each input, in order.
     pub fn names(&self) -> BTreeMap<String, Vec<String>> {
         let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for feature in &self.features {
@@ -32,7 +32,8 @@ impl Columns {
         names
     }
 
-    /// The value that a tensor has for a feature in a row: of the input, or of its relevance.
+    /// Returns the value of a feature in a row, from the values of its input or of the input's relevance, `[row, feature]`. `row` is
+    /// an index into [`Columns::rows`].
     pub fn value(&self, values: &[f64], feature: &Feature, row: usize) -> Option<f64> {
         let width = values.len().checked_div(self.rows.len())?;
         values.get(row * width + feature.index).copied()

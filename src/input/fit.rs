@@ -1,4 +1,4 @@
-//! A tensor from a file, fitted to the input that it is for: element type and shape.
+//! Conversion of tensors to the element types and shapes of their inputs.
 
 use std::sync::Arc;
 
@@ -9,37 +9,37 @@ use crate::error::{Error, Result};
 use crate::notes::Notes;
 use crate::wording::visible;
 
-/// Fits a tensor to its input and binds the symbols of its shape. Conversions that lose nothing but float digits are
-/// made and noted; all others are refused.
+/// Converts a tensor to the type of its input and binds the symbols of the input's shape. Conversions that lose at most digits of
+/// floats are made and noted.
 ///
 /// # Errors
-/// Names input, what is expected and what was found.
+/// When the shape does not fit, or the conversion would change values.
 pub fn fit(input: &InputInfo, tensor: Tensor, bindings: &mut Bindings, notes: &dyn Notes) -> Result<Tensor> {
     let tensor = batch_axis(input, tensor, notes);
     bind(input, &tensor, bindings)?;
-    let (expected, found) = (input.ty.dtype, tensor.dtype());
-    if expected == found {
+    let (expected, actual) = (input.ty.dtype, tensor.dtype());
+    if expected == actual {
         return Ok(tensor);
     }
-    let fitted = convert(&tensor, expected).map_err(|why| {
+    let converted = convert(&tensor, expected).map_err(|why| {
         Error::invalid(format!(
-            "invalid input `{}`: expected {expected}, found {found}: {why}",
+            "invalid input `{}`: expected {expected}, found {actual}: {why}",
             visible(&input.name)
         ))
     })?;
-    notes.note(format!("input `{}`: {found} converted to {expected}", visible(&input.name)));
-    Ok(fitted)
+    notes.note(format!("input `{}`: {actual} converted to {expected}", visible(&input.name)));
+    Ok(converted)
 }
 
-/// Adds a missing batch axis where only that is missing.
+/// Adds a batch axis of 1 to a tensor that lacks only that axis.
 fn batch_axis(input: &InputInfo, tensor: Tensor, notes: &dyn Notes) -> Tensor {
     let shape = &input.ty.shape.0;
-    let fits = |(dim, found): (&Dim, &usize)| dim.as_known().is_none_or(|d| d == *found as i64);
-    let open = |dim: &Dim| dim.as_known().is_none_or(|d| d == 1);
-    let missing = tensor.dims().len() + 1 == shape.len()
-        && shape.first().is_some_and(open)
+    let fits = |(dim, size): (&Dim, &usize)| dim.as_known().is_none_or(|d| d == *size as i64);
+    let may_be_one = |dim: &Dim| dim.as_known().is_none_or(|d| d == 1);
+    let lacks_batch = tensor.dims().len() + 1 == shape.len()
+        && shape.first().is_some_and(may_be_one)
         && shape[1..].iter().zip(tensor.dims()).all(fits);
-    if !missing {
+    if !lacks_batch {
         return tensor;
     }
     let dims: Vec<usize> = [1].iter().chain(tensor.dims()).copied().collect();
@@ -47,6 +47,7 @@ fn batch_axis(input: &InputInfo, tensor: Tensor, notes: &dyn Notes) -> Tensor {
     tensor.with_dims(&dims).unwrap_or(tensor)
 }
 
+/// Checks the shape of a tensor and binds the symbols of its input's shape.
 fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> Result<()> {
     let mismatch = |why: String| {
         let name = visible(&input.name);
@@ -59,17 +60,17 @@ fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> Result<(
     if tensor.dims().len() != input.ty.rank() {
         return mismatch(String::new());
     }
-    for (dim, found) in input.ty.shape.0.iter().zip(tensor.dims()) {
+    for (dim, size) in input.ty.shape.0.iter().zip(tensor.dims()) {
         let mut symbols = vec![];
         dim.symbols(&mut |s| symbols.push(s.clone()));
         if let [symbol] = symbols.as_slice()
             && !bindings.contains_key(symbol)
             && *dim == Dim::symbol(symbol)
         {
-            bindings.insert(symbol.clone(), *found as i64);
+            bindings.insert(symbol.clone(), *size as i64);
         }
         match dim.eval(bindings) {
-            Some(value) if value != *found as i64 => {
+            Some(value) if value != *size as i64 => {
                 let why =
                     if symbols.is_empty() { String::new() } else { format!(" where `{dim}` is {value}") };
                 return mismatch(why);
@@ -80,6 +81,7 @@ fn bind(input: &InputInfo, tensor: &Tensor, bindings: &mut Bindings) -> Result<(
     Ok(())
 }
 
+/// Converts a tensor to another element type; returns the reason if a value would change.
 fn convert(tensor: &Tensor, to: DType) -> Result<Tensor, String> {
     let from = tensor.dtype();
     if from.is_float() {
@@ -87,32 +89,32 @@ fn convert(tensor: &Tensor, to: DType) -> Result<Tensor, String> {
             return Err("floats are not rounded to integers".into());
         }
         let values = tensor.to_f64();
-        let fitted = Array::from_tensor(tensor).to_tensor(to);
-        let lost = values.iter().zip(fitted.to_f64()).find(|(a, b)| a.is_finite() && !b.is_finite());
-        return match lost {
+        let converted = Array::from_tensor(tensor).to_tensor(to);
+        let overflow = values.iter().zip(converted.to_f64()).find(|(a, b)| a.is_finite() && !b.is_finite());
+        return match overflow {
             Some((value, _)) => Err(format!("{value} is out of range")),
-            None => Ok(fitted),
+            None => Ok(converted),
         };
     }
     let values = tensor.to_i64();
     if let Some(value) = values.iter().find(|v| from == DType::U64 && **v < 0) {
         return Err(format!("{} is out of range", *value as u64));
     }
-    let fitted = Array::from_tensor(tensor).to_tensor(to);
+    let converted = Array::from_tensor(tensor).to_tensor(to);
     let exact = |(before, after): (&i64, &f64)| *before as f64 == *after && before.unsigned_abs() <= 1 << 53;
-    let lost = match to.is_float() {
-        true => values.iter().zip(&fitted.to_f64()).position(|pair| !exact(pair)),
+    let changed = match to.is_float() {
+        true => values.iter().zip(&converted.to_f64()).position(|pair| !exact(pair)),
         false => {
-            values.iter().zip(&fitted.to_i64()).position(|(a, b)| a != b || (to == DType::U64 && *a < 0))
+            values.iter().zip(&converted.to_i64()).position(|(a, b)| a != b || (to == DType::U64 && *a < 0))
         }
     };
-    match lost {
+    match changed {
         Some(i) => Err(format!("{} has no such value", values[i])),
-        None => Ok(fitted),
+        None => Ok(converted),
     }
 }
 
-/// A tensor of any type from float64 values; `None` when they do not fill the dimensions.
+/// Returns a tensor of any element type from float64 values; `None` when they do not fill the dimensions.
 pub fn from_f64(dtype: DType, dims: &[usize], values: &[f64]) -> Option<Tensor> {
     let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     let tensor = Tensor::from_bytes(DType::F64, dims.to_vec(), Arc::new(bytes))?;
@@ -133,8 +135,8 @@ mod tests {
         InputInfo { name: "x".into(), ty: TensorType::new(dtype, shape), explained: true }
     }
 
-    fn fitted(expected: DType, found: DType, values: &[f64]) -> Result<Vec<f64>, String> {
-        let tensor = from_f64(found, &[values.len()], values).unwrap();
+    fn fitted(expected: DType, actual: DType, values: &[f64]) -> Result<Vec<f64>, String> {
+        let tensor = from_f64(actual, &[values.len()], values).unwrap();
         fit(&input(expected, &["n"]), tensor, &mut Bindings::new(), QUIET)
             .map(|t| t.to_f64())
             .map_err(|e| e.to_string())
@@ -151,7 +153,7 @@ mod tests {
 
     #[test]
     fn all_others_are_refused() {
-        for (expected, found, value) in [
+        for (expected, actual, value) in [
             (DType::F32, DType::F64, 1e300),
             (DType::I64, DType::F32, 1.0),
             (DType::I32, DType::I64, 3e9),
@@ -160,9 +162,9 @@ mod tests {
             (DType::F32, DType::I64, 16_777_217.0),
             (DType::Bool, DType::I64, 2.0),
         ] {
-            let error = fitted(expected, found, &[value]).unwrap_err();
+            let error = fitted(expected, actual, &[value]).unwrap_err();
             assert!(
-                error.starts_with(&format!("invalid input `x`: expected {expected}, found {found}: ")),
+                error.starts_with(&format!("invalid input `x`: expected {expected}, found {actual}: ")),
                 "{error}"
             );
         }

@@ -1,4 +1,4 @@
-//! The samples of an evaluation: each a batch of one.
+//! Samples of an evaluation, each as a batch of one.
 
 use std::collections::BTreeMap;
 
@@ -8,40 +8,42 @@ use dlbc_runtime::rows;
 
 use super::text;
 use super::texts::Texts;
-use super::{Layout, Sources, arrays, complete, filled, fit, fitted, npy, only, picture, table, unknown};
+use super::{
+    Layout, Sources, arrays, check_complete, fit, fit_all, input_of, npy, only, picture, table, unknown,
+};
 use crate::error::{Error, Result, ResultExt};
 use crate::notes::{Notes, Silent};
 use crate::wording::{plural, visible};
 
-/// What is evaluated.
+/// The samples of an evaluation with their kind.
 pub struct Samples {
-    /// In order.
+    /// Samples, in the order of the files.
     pub samples: Vec<Sample>,
-    /// Where they come from.
+    /// Kind of the samples.
     pub source: Source,
 }
 
-/// A sample.
+/// A sample of an evaluation.
 pub struct Sample {
-    /// What to call it.
+    /// Name in messages and results.
     pub name: String,
-    /// Its tensors by input name, a batch of one.
+    /// Tensors by input name, each a batch of one.
     pub tensors: BTreeMap<String, Tensor>,
 }
 
-/// Where samples come from, with the input that they fill.
+/// The kind of samples.
 pub enum Source {
     /// Arrays.
     Arrays,
-    /// Pictures.
+    /// Pictures, with the name of the input that they fill and the position of its channel axis.
     Pictures(String, Layout),
-    /// A table.
+    /// Rows of a table, with the name of the input that they fill.
     Table(String),
     /// Texts.
     Texts(Texts),
 }
 
-/// The tensors of each input, one a sample, and what to call the samples.
+/// The tensors of each input, one per sample, and the names of the samples.
 #[derive(Default)]
 struct Columns {
     tensors: BTreeMap<String, Vec<Tensor>>,
@@ -49,6 +51,7 @@ struct Columns {
 }
 
 impl Columns {
+    /// Adds the tensors of an input.
     fn add(&mut self, name: &str, tensors: Vec<Tensor>) -> Result<()> {
         match self.tensors.insert(name.into(), tensors) {
             Some(_) => Err(Error::usage(format!("input `{}` is given twice", visible(name)))),
@@ -57,10 +60,10 @@ impl Columns {
     }
 }
 
-/// Reads the samples of an evaluation.
+/// Reads the first `limit` samples.
 ///
 /// # Errors
-/// For inputs that are missing, given twice, unknown or of different numbers of samples, and for files that do not fit.
+/// When an input is missing, unknown, given twice or has another number of samples, or a file does not fit.
 pub fn read(infos: &[InputInfo], sources: &Sources, limit: usize, notes: &dyn Notes) -> Result<Samples> {
     let max_bytes = sources.max_tensor_bytes;
     let fixed = infos.iter().find(|i| i.ty.rank() == 0 || i.ty.dim(0).as_known().is_some_and(|n| n != 1));
@@ -75,16 +78,16 @@ pub fn read(infos: &[InputInfo], sources: &Sources, limit: usize, notes: &dyn No
     let mut source = Source::Arrays;
     let mut others = vec![];
     for pair in &sources.arrays {
-        let info = filled(infos, pair)?;
+        let info = input_of(infos, pair)?;
         let tensor =
             npy::open(&pair.file, max_bytes).with_context(|| format!("`{}`", pair.file.display()))?;
-        columns.add(&info.name, one_by_one(info, &tensor, limit)?)?;
+        columns.add(&info.name, split_rows(info, &tensor, limit)?)?;
     }
     if let Some(path) = &sources.archive {
         let arrays = arrays(infos, path, max_bytes).with_context(|| format!("`{}`", path.display()))?;
         for info in infos {
-            if let Some(tensor) = arrays.found.get(&info.name) {
-                columns.add(&info.name, one_by_one(info, tensor, limit)?)?;
+            if let Some(tensor) = arrays.selected.get(&info.name) {
+                columns.add(&info.name, split_rows(info, tensor, limit)?)?;
             }
         }
         others = arrays.others;
@@ -108,22 +111,22 @@ pub fn read(infos: &[InputInfo], sources: &Sources, limit: usize, notes: &dyn No
         texts.note_losses(notes);
         for (name, tensor) in &tensors {
             let info = infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name))?;
-            columns.add(name, one_by_one(info, tensor, limit)?)?;
+            columns.add(name, split_rows(info, tensor, limit)?)?;
         }
         columns.names.clone_from(&texts.texts);
         source = Source::Texts(texts);
     }
-    let samples = transposed(infos, columns, &others, limit, notes)?;
+    let samples = columns_to_samples(infos, columns, &others, limit, notes)?;
     Ok(Samples { samples, source })
 }
 
-/// The rows of an array, each a batch of one.
-fn one_by_one(info: &InputInfo, tensor: &Tensor, most: usize) -> Result<Vec<Tensor>> {
+/// Splits an array into its first `limit` rows, each a batch of one.
+fn split_rows(info: &InputInfo, tensor: &Tensor, limit: usize) -> Result<Vec<Tensor>> {
     if tensor.dims().len() + 1 == info.ty.rank() {
         return Ok(vec![tensor.clone()]);
     }
     let count = tensor.dims().first().copied().unwrap_or(0);
-    let rows: Option<Vec<Tensor>> = (0..count.min(most)).map(|i| rows::slice(tensor, i, 1)).collect();
+    let rows: Option<Vec<Tensor>> = (0..count.min(limit)).map(|i| rows::slice(tensor, i, 1)).collect();
     rows.filter(|r| !r.is_empty()).ok_or_else(|| {
         Error::invalid(format!(
             "invalid input `{}`: expected at least one row, found {}",
@@ -133,6 +136,7 @@ fn one_by_one(info: &InputInfo, tensor: &Tensor, most: usize) -> Result<Vec<Tens
     })
 }
 
+/// Reads the first `limit` pictures.
 fn pictures(
     infos: &[InputInfo],
     sources: &Sources,
@@ -146,13 +150,13 @@ fn pictures(
     let mut tensors = vec![];
     let mut layout = Layout::Nchw;
     for (i, file) in files.iter().take(limit).enumerate() {
-        // The notes are the same for all pictures: printed once.
-        let (said, notes) = (notes, if i == 0 { notes } else { &Silent });
+        // Notes on the input are the same for all pictures, notes on a picture are not.
+        let (picture_notes, notes) = (notes, if i == 0 { notes } else { &Silent });
         let picture = picture::read(file, input, &sources.picture, sources.max_tensor_bytes, notes)
             .with_context(|| format!("`{}`", file.display()))?;
         layout = picture.layout;
         for note in &picture.notes {
-            said.note(format!("`{}`: {note}", file.display()));
+            picture_notes.note(format!("`{}`: {note}", file.display()));
         }
         tensors.push(picture.tensor);
         columns.names.push(file.file_stem().unwrap_or_default().to_string_lossy().into_owned());
@@ -161,12 +165,12 @@ fn pictures(
     Ok(Source::Pictures(input.name.clone(), layout))
 }
 
-/// Columns become samples, all of the same shapes.
-fn transposed(
+/// Assembles samples from the tensors of each input.
+fn columns_to_samples(
     infos: &[InputInfo],
     columns: Columns,
     others: &[String],
-    most: usize,
+    limit: usize,
     notes: &dyn Notes,
 ) -> Result<Vec<Sample>> {
     let count = columns.tensors.values().map(Vec::len).max().unwrap_or(0);
@@ -178,16 +182,16 @@ fn transposed(
         )));
     }
     let mut samples = vec![];
-    for i in 0..count.min(most) {
+    for i in 0..count.min(limit) {
         let tensors = columns.tensors.iter().map(|(name, t)| (name.clone(), t[i].clone())).collect();
         let notes = if i == 0 { notes } else { &Silent };
-        let tensors = fitted(infos, tensors, notes)?;
-        complete(infos, &tensors, others)?;
+        let tensors = fit_all(infos, tensors, notes)?;
+        check_complete(infos, &tensors, others)?;
         let name = columns.names.get(i).cloned().unwrap_or_else(|| format!("sample {i}"));
         samples.push(Sample { name, tensors });
     }
     if samples.is_empty() {
-        complete(infos, &BTreeMap::new(), others)?;
+        check_complete(infos, &BTreeMap::new(), others)?;
     }
     Ok(samples)
 }

@@ -1,4 +1,4 @@
-//! The inputs of a run: files of the command line become tensors of the model's types.
+//! Inputs of a run: reads pictures, texts, tables and arrays as tensors of the model's types.
 
 #[cfg(feature = "eval")]
 pub mod baseline;
@@ -68,19 +68,19 @@ use choice::only_input;
 #[cfg(feature = "images")]
 use picture::Picture;
 
-/// What a run starts from.
+/// The inputs of a run, with the pictures, tables and texts that they come from.
 #[derive(Default)]
 pub struct Inputs {
-    /// The tensors by input name.
+    /// Tensors by input name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// The input that came from a picture.
+    /// Picture that fills an input.
     #[cfg(feature = "images")]
-    pub picture: Option<Seen>,
-    /// The table that inputs came from.
+    pub picture: Option<InputPicture>,
+    /// Columns and rows of the table that fills inputs.
     pub table: Option<Columns>,
-    /// The input that came from texts, and their tokens.
+    /// Texts that fill an input, with their tokens.
     pub texts: Option<Texts>,
-    /// Notes on the inputs: what was resized, cut, converted or ignored.
+    /// Notes on inputs that were resized, truncated, converted or ignored.
     pub notes: Vec<Note>,
 }
 
@@ -105,14 +105,14 @@ impl From<Tensors> for Inputs {
 }
 
 impl Inputs {
-    /// Returns the last position of each row that `attention_mask` leaves unmasked; without a mask the last position.
+    /// Returns the last unmasked position of each row, by the input `attention_mask`; without a mask the last position.
     pub fn position(&self) -> Position {
-        last_position(&self.views())
+        last_unmasked_position(&self.views())
     }
 }
 
-/// Returns the last position of each row that `attention_mask` leaves unmasked; without a mask the last position.
-pub(crate) fn last_position(inputs: &Views<'_>) -> Position {
+/// Returns the last unmasked position of each row, by the input `attention_mask`; without a mask the last position.
+pub(crate) fn last_unmasked_position(inputs: &Views<'_>) -> Position {
     let Some(mask) = inputs.get("attention_mask") else { return Position::At(-1) };
     let [_, length] = mask.dims() else { return Position::At(-1) };
     let values = mask.to_f64();
@@ -120,28 +120,28 @@ pub(crate) fn last_position(inputs: &Views<'_>) -> Position {
     Position::LastUnmasked { mask_len: *length, last: values.chunks((*length).max(1)).map(last).collect() }
 }
 
-/// A picture as the model sees it.
+/// A picture with the part of it that the model receives.
 #[cfg(feature = "images")]
-pub struct Seen {
-    /// The input.
+pub struct InputPicture {
+    /// Name of the input.
     pub input: String,
-    /// The file.
+    /// Path of the picture file.
     pub file: std::path::PathBuf,
-    /// The picture of the file.
+    /// Whole picture of the file.
     pub original: RgbImage,
-    /// The part that became the input, at the input's size.
+    /// Part that fills the input, at the input's size.
     pub crop: RgbImage,
-    /// Where a pixel of the file is in it.
+    /// Map from pixels of the file to pixels of the input.
     pub fit: Fit,
-    /// Position of the channel axis.
+    /// Position of the input's channel axis.
     pub layout: Layout,
-    /// Notes on what a viewer of the file would not expect, such as a turned or transparent picture; mostly empty.
+    /// Notes on changes that a viewer of the file does not expect, such as a rotation or the removal of transparency.
     pub notes: Vec<&'static str>,
 }
 
 #[cfg(feature = "images")]
-impl Seen {
-    /// Says what a viewer of the file would not expect of it.
+impl InputPicture {
+    /// Emits the picture's notes with its file name.
     pub fn note(&self, notes: &dyn Notes) {
         for note in &self.notes {
             notes.note(format!("`{}`: {note}", self.file.display()));
@@ -149,10 +149,10 @@ impl Seen {
     }
 }
 
-/// Reads every input that the model has; `picture` is the one of `--image` that is meant.
+/// Reads all inputs of a model. `picture` is the picture of this run among those of `sources`.
 ///
 /// # Errors
-/// For inputs that are missing, given twice or unknown, and for files that do not fit.
+/// When an input is missing, unknown or given twice, or a file does not fit.
 pub fn read(
     infos: &[InputInfo],
     picture: Option<&Path>,
@@ -162,7 +162,7 @@ pub fn read(
     read_with(infos, vec![], picture, sources, notes)
 }
 
-/// The same, with tensors that are there already.
+/// Reads all inputs of a model, some of which have tensors already.
 fn read_with(
     infos: &[InputInfo],
     tensors: Vec<(String, Tensor)>,
@@ -184,17 +184,19 @@ fn read_with(
     reader.finish()
 }
 
+/// Reader of the inputs of a model.
 struct Reader<'a> {
     infos: &'a [InputInfo],
     sources: &'a Sources,
     notes: &'a dyn Notes,
     max_bytes: u64,
     inputs: Inputs,
-    /// Arrays of `--inputs` that are no inputs of the model.
+    /// Names of arrays in the archive that are not inputs of the model.
     others: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
+    /// Adds the tensor of an input.
     fn add(&mut self, name: &str, tensor: Tensor) -> Result<()> {
         match self.inputs.tensors.insert(name.into(), tensor) {
             Some(_) => Err(Error::usage(format!("input `{}` is given twice", visible(name)))),
@@ -205,7 +207,7 @@ impl<'a> Reader<'a> {
     fn single_arrays(&mut self) -> Result<()> {
         let sources = self.sources;
         for pair in &sources.arrays {
-            let input = filled(self.infos, pair)?;
+            let input = input_of(self.infos, pair)?;
             let tensor = npy::open(&pair.file, self.max_bytes)
                 .with_context(|| format!("`{}`", pair.file.display()))?;
             self.add(&input.name, tensor)?;
@@ -222,7 +224,7 @@ impl<'a> Reader<'a> {
             let are = if others.len() == 1 { "is no input" } else { "are no inputs" };
             self.notes.note(format!("{} of `{}` {are} of the model", others.join(", "), path.display()));
         }
-        for (name, tensor) in arrays.found {
+        for (name, tensor) in arrays.selected {
             self.add(&name, tensor)?;
         }
         self.others = arrays.others;
@@ -238,13 +240,14 @@ impl<'a> Reader<'a> {
             .with_context(|| format!("`{}`", path.display()))?;
         let Picture { tensor, original, crop, fit, layout, notes } = picture;
         let (input, file) = (input.name.clone(), path.to_path_buf());
-        self.inputs.picture = Some(Seen { input: input.clone(), file, original, crop, fit, layout, notes });
+        self.inputs.picture =
+            Some(InputPicture { input: input.clone(), file, original, crop, fit, layout, notes });
         self.add(&input, tensor)
     }
 
     #[cfg(not(feature = "images"))]
     fn picture(&mut self, file: Option<&Path>) -> Result<()> {
-        if file.is_some() { Err(left_out("pictures", "images")) } else { Ok(()) }
+        if file.is_some() { Err(missing_feature("pictures", "images")) } else { Ok(()) }
     }
 
     #[cfg(feature = "table")]
@@ -264,7 +267,7 @@ impl<'a> Reader<'a> {
 
     #[cfg(not(feature = "table"))]
     fn table(&mut self) -> Result<()> {
-        if self.sources.table.is_some() { Err(left_out("tables", "table")) } else { Ok(()) }
+        if self.sources.table.is_some() { Err(missing_feature("tables", "table")) } else { Ok(()) }
     }
 
     #[cfg(feature = "text")]
@@ -277,7 +280,7 @@ impl<'a> Reader<'a> {
         texts.refuse_empty()?;
         texts.note_losses(self.notes);
         for (name, tensor) in tensors {
-            // What is given by name goes before what the text says: another mask, other types.
+            // An array by name takes precedence over the mask and the types of the tokenizer.
             if name == texts.input || !self.inputs.tensors.contains_key(&name) {
                 self.add(&name, tensor)?;
             }
@@ -288,67 +291,69 @@ impl<'a> Reader<'a> {
 
     #[cfg(not(feature = "text"))]
     fn text(&mut self) -> Result<()> {
-        if !self.sources.texts.is_empty() { Err(left_out("texts", "text")) } else { Ok(()) }
+        if !self.sources.texts.is_empty() { Err(missing_feature("texts", "text")) } else { Ok(()) }
     }
 
+    /// Checks that no input is missing and converts all tensors.
     fn finish(mut self) -> Result<Inputs> {
-        complete(self.infos, &self.inputs.tensors, &self.others)?;
-        self.inputs.tensors = fitted(self.infos, self.inputs.tensors, self.notes)?;
+        check_complete(self.infos, &self.inputs.tensors, &self.others)?;
+        self.inputs.tensors = fit_all(self.infos, self.inputs.tensors, self.notes)?;
         Ok(self.inputs)
     }
 }
 
-/// The error of a kind of inputs that this build leaves out.
+/// Returns the error for a kind of inputs whose feature this build does not have.
 #[cfg(not(all(feature = "images", feature = "text", feature = "table")))]
-fn left_out(inputs: &str, feature: &str) -> Error {
+fn missing_feature(inputs: &str, feature: &str) -> Error {
     Error::unsupported(format!("{inputs} are not available: built without feature `{feature}`"))
 }
 
+/// Returns the error for a name that is not an input of the model.
 fn unknown(infos: &[InputInfo], name: &str) -> Error {
     let known: Vec<String> = infos.iter().map(|i| format!("`{}`", visible(&i.name))).collect();
     let message = format!("unknown input `{}`: expected {}", visible(name), known.join(", "));
     Error::unknown(message, name, infos.iter().map(|i| i.name.as_str()))
 }
 
-/// The input that `--input` fills: the one that it names, or the model's only one.
-fn filled<'a>(infos: &'a [InputInfo], pair: &Pair) -> Result<&'a InputInfo> {
+/// Returns the input that a file fills: the named one, or the model's only input.
+fn input_of<'a>(infos: &'a [InputInfo], pair: &Pair) -> Result<&'a InputInfo> {
     match &pair.name {
         Some(name) => infos.iter().find(|i| i.name == *name).ok_or_else(|| unknown(infos, name)),
         None => only_input(infos, &pair.file),
     }
 }
 
-/// The arrays of `--inputs` for a model: those of an archive by name, or the one of a .npy file for the only input.
+/// Reads the arrays of an .npz archive by name, or the array of a .npy file for the model's only input.
 fn arrays(infos: &[InputInfo], path: &Path, max_bytes: u64) -> Result<Arrays> {
     if content(path) != Some(Content::Npy) {
         return npz::read(path, |name| infos.iter().any(|i| i.name == name), max_bytes);
     }
     let input = only_input(infos, path)?;
-    let found = BTreeMap::from([(input.name.clone(), npy::open(path, max_bytes)?)]);
-    Ok(Arrays { found, others: vec![], metadata: BTreeMap::new() })
+    let selected = BTreeMap::from([(input.name.clone(), npy::open(path, max_bytes)?)]);
+    Ok(Arrays { selected, others: vec![], metadata: BTreeMap::new() })
 }
 
-/// Refuses when inputs are missing; `others` are arrays of a file that are no inputs.
-fn complete(infos: &[InputInfo], given: &BTreeMap<String, Tensor>, others: &[String]) -> Result<()> {
-    let missing: Vec<&InputInfo> = infos.iter().filter(|i| !given.contains_key(&i.name)).collect();
+/// Refuses missing inputs; `others` are the names of arrays in a file that are not inputs.
+fn check_complete(infos: &[InputInfo], tensors: &BTreeMap<String, Tensor>, others: &[String]) -> Result<()> {
+    let missing: Vec<&InputInfo> = infos.iter().filter(|i| !tensors.contains_key(&i.name)).collect();
     let Some(first) = missing.first() else { return Ok(()) };
-    let named: Vec<String> = missing.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
+    let names: Vec<String> = missing.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
     let s = if missing.len() == 1 { "" } else { "s" };
-    let message = format!("missing input{s} {}", named.join(", "));
+    let message = format!("missing input{s} {}", names.join(", "));
     if others.is_empty() {
         return Err(Error::usage(message).with_remedy(Remedy::Inputs));
     }
-    let shown: Vec<String> = others.iter().map(|o| format!("`{}`", visible(o))).collect();
-    // The array that may have been meant for an input, most likely the only one.
+    let quoted: Vec<String> = others.iter().map(|o| format!("`{}`", visible(o))).collect();
+    // The array that was probably meant for the input: one of a similar name, else the first.
     let similar = nearest(&first.name, others.iter().map(String::as_str)).first().copied();
     let meant = similar.or(others.first().map(String::as_str)).unwrap_or_default();
     let help = format!("did you mean `{}`? An array has the name of its input", visible(&first.name));
     let help = if similar.is_some() { help } else { format!("name `{}` as its input", visible(meant)) };
-    Err(Error::usage(format!("{message}: the file has {}", shown.join(", "))).with_hint(Some(help)))
+    Err(Error::usage(format!("{message}: the file has {}", quoted.join(", "))).with_hint(Some(help)))
 }
 
-/// Fits every tensor to its input.
-fn fitted(
+/// Converts every tensor to the type and shape of its input.
+fn fit_all(
     infos: &[InputInfo],
     mut tensors: BTreeMap<String, Tensor>,
     notes: &dyn Notes,
@@ -356,8 +361,8 @@ fn fitted(
     let mut bindings = Bindings::new();
     for info in infos {
         if let Some(tensor) = tensors.remove(&info.name) {
-            let fitted = fit::fit(info, tensor, &mut bindings, notes)?;
-            tensors.insert(info.name.clone(), fitted);
+            let converted = fit::fit(info, tensor, &mut bindings, notes)?;
+            tensors.insert(info.name.clone(), converted);
         }
     }
     Ok(tensors)

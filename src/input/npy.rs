@@ -1,4 +1,4 @@
-//! NumPy's .npy format: one array.
+//! Reader of NumPy's .npy format, which holds one array.
 //!
 //! Reads versions 1 to 3, every number type that a tensor can have, both byte orders and both memory orders. The header
 //! is checked against the limit before anything of its size is allocated. Pickled objects are not read.
@@ -16,24 +16,24 @@ use crate::error::{Error, Result};
 use crate::remedy::Remedy;
 use crate::wording::size;
 
-/// The largest header that is read; NumPy writes 128 bytes for any usual array.
+/// Largest size of a header, in bytes; NumPy writes 128 bytes for most arrays.
 const MAX_HEADER_BYTES: usize = 64 << 10;
 
 /// Reads the array of a file.
 ///
 /// # Errors
-/// As [`read`], and for a file that cannot be opened; one that is something else is named.
+/// Those of [`read`]; when the file cannot be opened or has another kind of content, which the error names.
 pub fn open(path: &Path, max_bytes: u64) -> Result<Tensor> {
     let kind = content(path).filter(|c| *c != Content::Npy);
     if let Some(kind) = kind {
-        return Err(other("a .npy array", kind));
+        return Err(wrong_content("a .npy array", kind));
     }
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     read(&mut BufReader::new(file), max_bytes)
 }
 
-/// The error of a file of inputs that holds something else.
-pub fn other(expected: &str, kind: Content) -> Error {
+/// Returns the error for a file with another kind of content.
+pub fn wrong_content(expected: &str, kind: Content) -> Error {
     let message = format!("expected {expected}, found {}", kind.noun());
     Error::invalid(message).with_remedy(Remedy::NotInput(kind))
 }
@@ -41,7 +41,7 @@ pub fn other(expected: &str, kind: Content) -> Error {
 /// Reads an array of at most `max_bytes`.
 ///
 /// # Errors
-/// For bytes that are no array, types that no tensor has, and sizes above the limit.
+/// When the bytes are not an array, a tensor cannot have the element type, or the size is above the limit.
 pub fn read(from: &mut impl Read, max_bytes: u64) -> Result<Tensor> {
     let header = read_header(from)?;
     let bytes =
@@ -56,7 +56,7 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> Result<Tensor> {
         Error::limit(message).with_remedy(Remedy::MaxTensorBytes)
     })?;
     let mut data = Vec::new();
-    // Grows with what is really there: a header alone cannot make it allocate.
+    // The buffer grows with the data, so that a header alone cannot allocate memory.
     from.take(bytes).read_to_end(&mut data).map_err(unreadable)?;
     if data.len() as u64 != bytes {
         return Err(Error::invalid(format!(
@@ -82,11 +82,12 @@ pub fn read(from: &mut impl Read, max_bytes: u64) -> Result<Tensor> {
         .ok_or_else(|| Error::invalid("the array's shape does not fit its size"))
 }
 
-/// A damaged archive shows when its data are unpacked.
+/// Returns the error for data that cannot be read, as in a damaged archive.
 fn unreadable(error: std::io::Error) -> Error {
     Error::invalid(format!("cannot read the array: {error}"))
 }
 
+/// Reads the magic bytes, the version and the header.
 fn read_header(from: &mut impl Read) -> Result<Header> {
     let mut start = [0; 8];
     from.read_exact(&mut start).map_err(|_| Error::invalid("expected a .npy array, found too few bytes"))?;
@@ -116,7 +117,7 @@ fn read_header(from: &mut impl Read) -> Result<Header> {
     parse(&String::from_utf8_lossy(&text))
 }
 
-/// Column-major data as row-major.
+/// Reorders column-major data to row-major. `width` is the size of an element in bytes.
 fn row_major(data: &[u8], dims: &[usize], width: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len());
     let mut strides = vec![width; dims.len()];

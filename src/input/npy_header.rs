@@ -1,26 +1,26 @@
-//! The header of a .npy array: a Python dictionary of three entries.
+//! Parser of the header of a .npy array, a Python dictionary with three entries.
 
 use dlbc_ops::tensor::DType;
 
 use crate::error::{Error, Result};
 
-/// What a header says.
+/// The header of a .npy array.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The element type.
+    /// Element type.
     pub dtype: DType,
-    /// Whether the high byte stands first.
+    /// True if the most significant byte comes first.
     pub big_endian: bool,
-    /// Whether the first axis varies fastest.
+    /// True if the first axis varies fastest (column-major order).
     pub fortran: bool,
-    /// The dimensions.
+    /// Dimensions.
     pub dims: Vec<usize>,
 }
 
 /// Parses a header.
 ///
 /// # Errors
-/// For anything but `descr`, `fortran_order` and `shape` with values that a tensor can have.
+/// When the entries are not exactly `descr`, `fortran_order` and `shape`, or a tensor cannot have their values.
 pub fn parse(text: &str) -> Result<Header> {
     let mut parser = Parser { rest: text };
     let (mut descr, mut fortran, mut dims) = (None, None, None);

@@ -1,4 +1,4 @@
-//! NumPy's .npz format: arrays by name in a zip file.
+//! Reader of NumPy's .npz format, a zip file of named arrays.
 
 use std::collections::BTreeMap;
 #[cfg(feature = "npz")]
@@ -19,49 +19,50 @@ use crate::content::{Content, content};
 use crate::error::ResultExt;
 use crate::error::{Error, Result};
 
-/// The arrays of a file.
+/// The arrays of an archive.
 pub struct Arrays {
-    /// Those that were wanted.
-    pub found: BTreeMap<String, Tensor>,
-    /// The names of the others.
+    /// Selected arrays by name.
+    pub selected: BTreeMap<String, Tensor>,
+    /// Names of the other arrays.
     pub others: Vec<String>,
-    /// Metadata that a result of `dlbc run` keeps in the comment of the archive; else empty.
+    /// Metadata that a result of `dlbc run` stores in the comment of the archive; else empty.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Reads the arrays that `wanted` asks for, each of at most `max_bytes`. Names are only names: nothing is unpacked.
+/// Reads the arrays whose names `select` accepts, each of at most `max_bytes`. Names are never used as paths: nothing is written
+/// to disk.
 ///
 /// # Errors
-/// For a file that is no zip file, a name that occurs twice, and bad arrays.
+/// When the file is not a zip archive, a name occurs twice, or an array cannot be read.
 #[cfg(feature = "npz")]
-pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Arrays> {
+pub fn read(path: &Path, select: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Arrays> {
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     let archive = ZipArchive::new(BufReader::new(file)).map_err(|_| match content(path) {
         Some(kind) if !matches!(kind, Content::Npz | Content::ResultNpz | Content::Zip) => {
-            npy::other("an .npz archive of arrays", kind)
+            npy::wrong_content("an .npz archive of arrays", kind)
         }
         Some(_) => Error::invalid("the .npz archive is damaged or incomplete"),
         None => Error::invalid("expected an .npz archive of arrays, found something else"),
     });
     let mut archive = archive?;
     let metadata = serde_json::from_slice(archive.comment()).unwrap_or_default();
-    let mut arrays = Arrays { found: BTreeMap::new(), others: vec![], metadata };
+    let mut arrays = Arrays { selected: BTreeMap::new(), others: vec![], metadata };
     for index in 0..archive.len() {
         let mut entry = archive.by_index(index).map_err(|e| Error::invalid(format!("entry {index}: {e}")))?;
         let Some(name) = entry.name().strip_suffix(".npy").map(ToString::to_string) else { continue };
-        if !wanted(&name) {
+        if !select(&name) {
             arrays.others.push(name);
             continue;
         }
         let tensor = npy::read(&mut entry, max_bytes).with_context(|| format!("array `{name}`"))?;
-        if arrays.found.insert(name.clone(), tensor).is_some() {
+        if arrays.selected.insert(name.clone(), tensor).is_some() {
             return Err(Error::invalid(format!("array `{name}` is stored twice")));
         }
     }
     Ok(arrays)
 }
 
-/// Refuses every file: this build reads no archives.
+/// Refuses every file, since this build cannot read archives.
 ///
 /// # Errors
 /// Always.

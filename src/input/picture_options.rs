@@ -1,31 +1,31 @@
-//! Options of a picture: how its pixels become values of an input.
+//! Options of a picture: the map from its pixels to the values of an input.
 
-/// Map from a picture to an input; what is `None` comes from the preset or from the input.
+/// Map from a picture to an input. Fields that are `None` come from the preset or from the input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PictureOptions {
-    /// Mean, deviation, range, channel order and resizing of a family of models; [`Preset::Imagenet`] where there is none.
+    /// Preprocessing of a family of models; [`Preset::Imagenet`] when `None`.
     pub preset: Option<Preset>,
-    /// Subtracted from each channel; 0 for a picture of one channel.
+    /// Mean of each channel, subtracted from the pixels; for a single channel the default is 0.
     pub mean: Option<Vec<f64>>,
-    /// Divides each channel afterwards; 1 for a picture of one channel.
+    /// Standard deviation of each channel, by which the difference is divided; for a single channel the default is 1.
     pub std: Option<Vec<f64>>,
-    /// Value of white before the mean is subtracted: 1, or 255 for an input of whole numbers.
+    /// Value of white before the mean is subtracted: by default 1, or 255 for an input of integers.
     pub pixel_range: Option<f64>,
-    /// Order of the channels; mean and deviation follow it.
+    /// Order of the channels, also in `mean` and `std`.
     pub channels: Option<Channels>,
-    /// Position of the channel axis; by default where the input's shape has 1 or 3.
+    /// Position of the channel axis; by default the axis of the input's shape that has size 1 or 3.
     pub layout: Option<Layout>,
     /// Resizing of the picture to the input.
     pub resize: Option<Resize>,
 }
 
 impl PictureOptions {
-    /// Options of a preset.
+    /// Returns the options of a preset.
     pub fn preset(preset: Preset) -> PictureOptions {
         PictureOptions { preset: Some(preset), ..PictureOptions::default() }
     }
 
-    /// Order of the channels.
+    /// Returns the order of the channels.
     #[cfg(feature = "images")]
     pub(super) fn channels(&self) -> Channels {
         self.channels.unwrap_or(self.preprocessing().channels)
@@ -37,7 +37,7 @@ impl PictureOptions {
         self.resize.unwrap_or(self.preprocessing().resize)
     }
 
-    /// The preset's values, for what no field says.
+    /// Returns the values of the preset, for fields that are `None`.
     #[cfg(feature = "images")]
     pub(super) fn preprocessing(&self) -> Preprocessing {
         self.preset.unwrap_or(Preset::Imagenet).preprocessing()
@@ -65,35 +65,35 @@ pub enum Layout {
 /// Resizing of a picture to the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resize {
-    /// The shorter side fits, the centre stays.
+    /// Scales the shorter side to the input and crops the longer side around the centre.
     Crop,
-    /// Both sides fit.
+    /// Scales both sides to the input, which may change the aspect ratio.
     Stretch,
-    /// The longer side fits, grey (114 of 255) is added at both sides, as YOLO models are trained.
+    /// Scales the longer side to the input and pads the shorter side with grey (114 of 255), as for YOLO models.
     Pad,
 }
 
-/// Preprocessing that a family of models expects.
+/// The preprocessing of a family of models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preset {
-    /// ImageNet's mean and deviation over 0..1, RGB, the centre: torchvision, timm.
+    /// Pixels in 0..1, normalized by ImageNet's mean and deviation, RGB, cropped: torchvision, timm.
     Imagenet,
-    /// Pixels in 0..1 as they are, RGB, padded: ultralytics' YOLO.
+    /// Pixels in 0..1, RGB, padded: YOLO by ultralytics.
     Yolo,
-    /// Pixels in 0..255 less ImageNet's mean, BGR, stretched: Caffe's models and their conversions, Keras' VGG and ResNet.
+    /// Pixels in 0..255 minus ImageNet's mean, BGR, stretched: Caffe models and their conversions, VGG and ResNet of Keras.
     Caffe,
-    /// CLIP's mean and deviation over 0..1, RGB, the centre.
+    /// Pixels in 0..1, normalized by CLIP's mean and deviation, RGB, cropped.
     Clip,
-    /// Pixels in -1..1, RGB, stretched: Keras' MobileNet and Inception, ViT.
+    /// Pixels in -1..1, RGB, stretched: MobileNet and Inception of Keras, ViT.
     MinusOneOne,
 }
 
-/// Map from pixels to values; mean and deviation as shares of white, red first.
+/// Map from pixels to values. Mean and deviation are fractions of white, in the order red, green, blue.
 #[derive(Clone, Copy, Debug)]
 pub struct Preprocessing {
     /// Mean of each channel.
     pub mean: [f64; 3],
-    /// Deviation of each channel.
+    /// Standard deviation of each channel.
     pub std: [f64; 3],
     /// Value of white before the mean is subtracted: 1 or 255.
     pub pixel_range: f64,
@@ -104,7 +104,7 @@ pub struct Preprocessing {
 }
 
 impl Preset {
-    /// Name of the preset, as `minus-one-one`.
+    /// Returns the name of the preset on the command line, such as `minus-one-one`.
     pub fn name(self) -> &'static str {
         match self {
             Preset::Imagenet => "imagenet",
@@ -115,7 +115,7 @@ impl Preset {
         }
     }
 
-    /// Returns the values that the preset stands for.
+    /// Returns the values of the preset.
     pub fn preprocessing(self) -> Preprocessing {
         let unchanged = Preprocessing {
             mean: [0.0; 3],

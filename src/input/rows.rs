@@ -1,19 +1,19 @@
-//! Rows of a table: `0-49,60`, or `all`.
+//! Selections of a table's rows, such as `0-49,60` or `all`.
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// Rows of a table, counted from 0 below its header.
+/// A selection of rows of a table, counted from 0 below the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rows {
     /// Every row.
     All,
-    /// Ranges of rows, in no order.
+    /// Ranges of rows, in any order.
     Listed(Vec<RangeInclusive<usize>>),
 }
 
 impl Rows {
-    /// Returns whether a row is among them.
+    /// Returns whether a row is selected.
     pub fn contains(&self, row: usize) -> bool {
         match self {
             Rows::All => true,
@@ -21,7 +21,7 @@ impl Rows {
         }
     }
 
-    /// The last row; `None` for all rows of the table.
+    /// Returns the last selected row; `None` for all rows of the table.
     pub fn last(&self) -> Option<usize> {
         match self {
             Rows::All => None,
@@ -29,7 +29,7 @@ impl Rows {
         }
     }
 
-    /// The first row that is not before `row`.
+    /// Returns the first selected row from `row` on.
     pub fn first_from(&self, row: usize) -> Option<usize> {
         match self {
             Rows::All => Some(row),

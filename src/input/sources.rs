@@ -1,4 +1,4 @@
-//! Files and values that become the inputs of a model.
+//! Files and values that fill the inputs of a model.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -6,35 +6,35 @@ use std::str::FromStr;
 use super::picture_options::PictureOptions;
 use super::rows::Rows;
 
-/// Files and values that become the inputs of a model.
+/// Files and values that fill the inputs of a model.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// Arrays in .npy files, one for an input.
+    /// .npy files, one per input.
     pub arrays: Vec<Pair>,
-    /// An .npz file with arrays by input name, or a .npy file for the only input.
+    /// .npz file with arrays by input name, or .npy file for the only input.
     pub archive: Option<PathBuf>,
-    /// A table under a header.
+    /// CSV file with a header.
     pub table: Option<PathBuf>,
-    /// Rows of the table.
+    /// Selected rows of the table.
     pub rows: Rows,
-    /// Pictures and folders of pictures.
+    /// Picture files and folders of pictures.
     pub pictures: Vec<PathBuf>,
     /// Map from pictures to their input.
     pub picture: PictureOptions,
-    /// Texts.
+    /// Texts and files of texts.
     pub texts: Vec<TextSource>,
     /// Map from texts to their inputs.
     pub text: TextOptions,
-    /// Bytes of one tensor at most.
+    /// Largest size of a tensor, in bytes.
     pub max_tensor_bytes: u64,
 }
 
-/// A text, or a place of texts, one a line.
+/// A text, or a source of texts with one per line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TextSource {
-    /// A text as it stands.
+    /// A single text.
     Text(String),
-    /// Lines of a file, and a text for the message when it cannot be opened.
+    /// Lines of a file, with the end of the message for a file that cannot be opened.
     Lines(PathBuf, &'static str),
     /// Lines of standard input.
     StandardInput,
@@ -43,29 +43,29 @@ pub enum TextSource {
 /// Map from texts to inputs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TextOptions {
-    /// The tokenizer.json; the one beside the model where there is none.
+    /// Path of the `tokenizer.json`; `None` for the one beside the model file.
     pub tokenizer: Option<PathBuf>,
-    /// The model's file, beside which a tokenizer may lie.
+    /// Path of the model file, beside which the tokenizer is searched.
     pub model: PathBuf,
-    /// Tokens of a text at most; the rest is left out. By default what the tokenizer and the model say.
+    /// Largest number of tokens of a text, which is truncated to it; `None` for the limit of the tokenizer and the model.
     pub max_length: Option<usize>,
-    /// Leaves out what the tokenizer adds to a text, such as its start.
+    /// True to omit special tokens that the tokenizer adds, such as the start of a text.
     pub no_special_tokens: bool,
 }
 
 impl TextOptions {
-    /// Options for a model's file.
+    /// Returns the options for a tokenizer beside a model file.
     pub fn beside(model: impl AsRef<Path>) -> TextOptions {
         TextOptions { model: model.as_ref().into(), ..TextOptions::default() }
     }
 }
 
-/// `NAME=FILE`, or `FILE` for a model's only input.
+/// A file for an input: `NAME=FILE`, or `FILE` for the model's only input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair {
-    /// The input's name, where it is given.
+    /// Name of the input; `None` for the only input.
     pub name: Option<String>,
-    /// The file.
+    /// Path of the file.
     pub file: PathBuf,
 }
 
@@ -82,14 +82,14 @@ impl FromStr for Pair {
     }
 }
 
-/// Baseline of integrated gradients: `mean`, `median`, or a file.
+/// The source of the baseline of integrated gradients: `mean`, `median` or a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BaselineSource {
-    /// The mean of the rows.
+    /// Mean of the explained rows.
     Mean,
-    /// The median of the rows.
+    /// Median of the explained rows.
     Median,
-    /// An array, a table of one row, or a picture.
+    /// File with an array, a table of one row, or a picture.
     File(PathBuf),
 }
 

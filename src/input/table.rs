@@ -1,4 +1,4 @@
-//! Rows of a table of comma-separated values, its header being the names of the features.
+//! Reader of tables of comma-separated values, whose header has the names of the features.
 
 use std::fs::File;
 use std::io::Read;
@@ -16,11 +16,11 @@ use crate::wording::{plural, size, visible};
 pub struct Row {
     /// Number of the row, from 0 below the header.
     pub number: usize,
-    /// The values of the columns that were asked for.
+    /// Values of the requested columns.
     pub values: Vec<f64>,
 }
 
-/// A table whose header is read; its rows are read one by one.
+/// A table whose header has been read; its rows are read one by one.
 pub struct Table<R> {
     features: Vec<String>,
     reader: csv::Reader<R>,
@@ -30,29 +30,29 @@ pub struct Table<R> {
 /// Opens a table of at most `max_bytes`.
 ///
 /// # Errors
-/// For a missing header, and a file that is too large.
+/// When the header is missing or the file is too large.
 pub fn open(path: &Path, max_bytes: u64) -> Result<Table<impl Read>> {
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
     if file.metadata().is_ok_and(|m| m.len() > max_bytes) {
         let message = format!("the table is larger than the limit of {}", size(max_bytes));
         return Err(Error::limit(message).with_remedy(Remedy::MaxTensorBytes));
     }
-    // Only where it is no table: text that is none of a known kind is tried.
+    // The content matters only if parsing fails: any text may be a table.
     Table::new(file.take(max_bytes), max_bytes).map_err(|error| match content(path) {
-        Some(kind) if kind.is_binary() => npy::other("a CSV table", kind),
+        Some(kind) if kind.is_binary() => npy::wrong_content("a CSV table", kind),
         _ => error,
     })
 }
 
-/// Reads all columns of the first rows, at most `most`.
+/// Reads all columns of the first `limit` rows.
 ///
 /// # Errors
-/// As [`open`] and [`Table::rows`].
+/// Those of [`open`] and [`Table::rows`].
 #[cfg(feature = "eval")]
-pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> Result<Vec<Row>> {
+pub fn read_first(path: &Path, limit: usize, max_bytes: u64) -> Result<Vec<Row>> {
     let table = open(path, max_bytes)?;
     let columns: Vec<usize> = (0..table.features.len()).collect();
-    let (rows, _) = table.read(&columns, |_| true, most)?;
+    let (rows, _) = table.read(&columns, |_| true, limit)?;
     if rows.is_empty() {
         Err(Error::invalid("expected a row below the header of the table, found none"))
     } else {
@@ -61,6 +61,7 @@ pub fn read_first(path: &Path, most: usize, max_bytes: u64) -> Result<Vec<Row>> 
 }
 
 impl<R: Read> Table<R> {
+    /// Reads the header of a table.
     fn new(from: R, max_bytes: u64) -> Result<Table<R>> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(from);
         let mut features: Vec<String> = match reader.headers() {
@@ -74,26 +75,26 @@ impl<R: Read> Table<R> {
         Ok(Table { features, reader, max_bytes })
     }
 
-    /// The names of the columns.
+    /// Returns the names of the columns.
     pub fn features(&self) -> &[String] {
         &self.features
     }
 
-    /// Reads the wanted rows, in the table's order, of these columns.
+    /// Reads these columns of the selected rows, in the table's order.
     ///
     /// # Errors
-    /// For a missing row, a cell that is no number (the message names row and column), and more values than the limit.
-    pub fn rows(self, columns: &[usize], wanted: &Rows) -> Result<Vec<Row>> {
-        let last = wanted.last();
+    /// When a row is missing, a cell is not a number (the message names row and column), or the values exceed the limit.
+    pub fn rows(self, columns: &[usize], selected: &Rows) -> Result<Vec<Row>> {
+        let last = selected.last();
         let (rows, count) =
-            self.read(columns, |row| wanted.contains(row), last.map_or(usize::MAX, |l| l + 1))?;
+            self.read(columns, |row| selected.contains(row), last.map_or(usize::MAX, |l| l + 1))?;
         match last {
             Some(_) if count == 0 => {
                 Err(Error::invalid("expected a row below the header of the table, found none"))
             }
             Some(last) if last >= count => Err(Error::invalid(format!(
                 "no row {}: the table has {} below its header",
-                wanted.first_from(count).unwrap_or(last),
+                selected.first_from(count).unwrap_or(last),
                 plural(count, "row")
             ))),
             None if rows.is_empty() => {
@@ -103,18 +104,18 @@ impl<R: Read> Table<R> {
         }
     }
 
-    /// The wanted rows among the first `most`, and how many rows these are.
+    /// Reads the selected rows among the first `limit`, and counts the rows that it passes.
     fn read(
         mut self,
         columns: &[usize],
-        wanted: impl Fn(usize) -> bool,
-        most: usize,
+        is_selected: impl Fn(usize) -> bool,
+        limit: usize,
     ) -> Result<(Vec<Row>, usize)> {
         let row_bytes = (columns.len().max(1) * size_of::<f64>()) as u64;
         let (mut rows, mut count) = (vec![], 0);
-        for record in self.reader.records().take(most) {
+        for record in self.reader.records().take(limit) {
             let record = record.map_err(|e| Error::invalid(format!("row {count}: {e}")))?;
-            if wanted(count) {
+            if is_selected(count) {
                 let cell = |column: &usize| {
                     number(record.get(*column).unwrap_or_default(), count, *column, &self.features)
                 };
@@ -131,16 +132,17 @@ impl<R: Read> Table<R> {
     }
 }
 
+/// Parses a cell; `row` and `column` are for the message.
 fn number(text: &str, row: usize, column: usize, features: &[String]) -> Result<f64> {
     text.parse().map_err(|_| {
         let name = visible(&features[column]);
-        let found = if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
-        let place = format!("row {row}, column {} `{name}`", column + 1);
-        Error::invalid(format!("{place}: expected a number, found {found}"))
+        let actual = if text.is_empty() { "an empty cell".into() } else { format!("`{}`", visible(text)) };
+        let cell = format!("row {row}, column {} `{name}`", column + 1);
+        Error::invalid(format!("{cell}: expected a number, found {actual}"))
     })
 }
 
-/// A header of numbers is most likely data: a missing header must not swallow the first row.
+/// Refuses an empty header, one that is not separated by commas, and one of numbers, which is most likely the first row of data.
 fn check_header(features: &[String]) -> Result<()> {
     if features.is_empty() || features.iter().all(String::is_empty) {
         return Err(Error::invalid("the table is empty"));
@@ -164,10 +166,10 @@ fn check_header(features: &[String]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn rows(text: &str, wanted: &str) -> Result<Vec<Row>, String> {
+    fn rows(text: &str, selected: &str) -> Result<Vec<Row>, String> {
         let table = Table::new(text.as_bytes(), 64).map_err(|e| e.to_string())?;
         let columns: Vec<usize> = (0..table.features().len()).collect();
-        table.rows(&columns, &wanted.parse().unwrap()).map_err(|e| e.to_string())
+        table.rows(&columns, &selected.parse().unwrap()).map_err(|e| e.to_string())
     }
 
     fn row(number: usize, values: &[f64]) -> Row {
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_columns_that_are_asked_for_are_numbers() {
+    fn only_requested_columns_must_be_numbers() {
         let table = Table::new("id,a\nx,1\n".as_bytes(), 64).unwrap();
         assert_eq!(table.rows(&[1], &"all".parse().unwrap()).unwrap(), [row(0, &[1.0])]);
     }

@@ -1,4 +1,4 @@
-//! Texts become token ids, masks and types, by the names that models give them.
+//! Tokenization of texts: fills the inputs for token ids, mask, types and positions, which are recognized by their names.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,59 +20,64 @@ use crate::notes::Notes;
 use crate::remedy::Remedy;
 use crate::wording::visible;
 
-/// A tokenizer is a vocabulary: larger files are something else.
-const LARGEST: u64 = 256 << 20;
+/// Largest size of a tokenizer file, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
 
-/// The inputs that a text fills, by the usual names.
+/// The role of an input that texts fill.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Filled {
+enum TextInput {
+    /// Token ids.
     Ids,
+    /// Attention mask.
     Mask,
+    /// Segment of each token.
     Types,
+    /// Position of each token among the unmasked ones.
     Positions,
 }
 
-fn filled(name: &str) -> Option<Filled> {
+/// Returns the role of an input by its usual names; `None` for other inputs.
+fn text_input(name: &str) -> Option<TextInput> {
     let name = name.rsplit(['/', '.']).next().unwrap_or(name);
     Some(match name.split(':').next().unwrap_or(name) {
-        "input_ids" | "ids" | "tokens" | "input_word_ids" => Filled::Ids,
-        "attention_mask" | "input_mask" | "mask" => Filled::Mask,
-        "token_type_ids" | "segment_ids" | "input_type_ids" => Filled::Types,
-        "position_ids" => Filled::Positions,
+        "input_ids" | "ids" | "tokens" | "input_word_ids" => TextInput::Ids,
+        "attention_mask" | "input_mask" | "mask" => TextInput::Mask,
+        "token_type_ids" | "segment_ids" | "input_type_ids" => TextInput::Types,
+        "position_ids" => TextInput::Positions,
         _ => return None,
     })
 }
 
-/// Encodes the texts of the command line, the first `most` of them.
+/// Encodes the first `limit` texts. Returns them with their tokens, and the tensors by input.
 ///
 /// # Errors
-/// For texts that cannot be read, a tokenizer that is missing or damaged, and a model without ids.
+/// When a text cannot be read, the tokenizer is missing or damaged, or the model has no input of token ids.
 pub fn read(
     infos: &[InputInfo],
     sources: &[TextSource],
     options: &TextOptions,
-    most: usize,
+    limit: usize,
     notes: &dyn Notes,
 ) -> Result<(Texts, BTreeMap<String, Tensor>)> {
     let ids = ids_input(infos)?;
     let path = tokenizer_path(options)?;
     let mut tokenizer = load(&path).with_context(|| format!("`{}`", path.display()))?;
-    let sources = text_source::read(sources, most, notes)?;
+    let sources = text_source::read(sources, limit, notes)?;
     let fixed = ids.ty.dim(ids.ty.rank() - 1).as_known().and_then(|n| usize::try_from(n).ok());
-    let limit = [options.max_length, fixed, tokenizer.get_truncation().map(|t| t.max_length)];
+    let lengths = [options.max_length, fixed, tokenizer.get_truncation().map(|t| t.max_length)];
     let encode = |tokenizer: &Tokenizer| {
         let texts: Vec<&str> = sources.iter().map(|s| s.text.as_str()).collect();
         let encoded = tokenizer.encode_batch(texts, !options.no_special_tokens);
         encoded.map_err(|e| Error::invalid(format!("`{}`: {e}", path.display())))
     };
-    set_lengths(&mut tokenizer, limit.into_iter().flatten().min(), fixed)?;
+    set_lengths(&mut tokenizer, lengths.into_iter().flatten().min(), fixed)?;
     let encoded = encode(&tokenizer)?;
     set_lengths(&mut tokenizer, None, None)?;
-    let whole = encode(&tokenizer)?;
+    let untruncated = encode(&tokenizer)?;
     let length = encoded.iter().map(|e| e.len()).max().unwrap_or(0);
     let mut tensors = BTreeMap::new();
     for info in infos {
-        let Some(kind) = filled(&info.name).filter(|_| info.ty.rank() == ids.ty.rank()) else { continue };
+        let Some(kind) = text_input(&info.name).filter(|_| info.ty.rank() == ids.ty.rank()) else { continue };
         if !info.ty.dtype.is_integer() && info.ty.dtype != DType::Bool && !info.ty.dtype.is_float() {
             continue;
         }
@@ -84,13 +89,13 @@ pub fn read(
         tensors.insert(info.name.clone(), tensor);
     }
     let unknown = unknown_id(&tokenizer);
-    let mask = tensors.keys().find(|name| filled(name) == Some(Filled::Mask)).cloned();
+    let mask = tensors.keys().find(|name| text_input(name) == Some(TextInput::Mask)).cloned();
     let texts = Texts {
         input: ids.name.clone(),
         names: sources.iter().enumerate().map(|(i, s)| s.name(i)).collect(),
         tokens: encoded.iter().map(|e| tokens(e, unknown)).collect(),
-        losses: (sources.iter().zip(&whole).zip(&encoded))
-            .map(|((source, whole), seen)| Loss::new(&source.text, whole, seen, unknown))
+        losses: (sources.iter().zip(&untruncated).zip(&encoded))
+            .map(|((source, untruncated), encoded)| Loss::new(&source.text, untruncated, encoded, unknown))
             .collect(),
         texts: sources.into_iter().map(|s| s.text).collect(),
         mask,
@@ -101,25 +106,26 @@ pub fn read(
     Ok((texts, tensors))
 }
 
-/// The id of the token for what the vocabulary does not have.
+/// Returns the id of the token for parts of a text that the vocabulary does not have.
 fn unknown_id(tokenizer: &Tokenizer) -> Option<u32> {
-    let named = match tokenizer.get_model() {
+    let token = match tokenizer.get_model() {
         ModelWrapper::WordLevel(model) => Some(model.unk_token.clone()),
         ModelWrapper::WordPiece(model) => Some(model.unk_token.clone()),
         ModelWrapper::BPE(model) => model.unk_token.clone(),
         ModelWrapper::Unigram(_) => Some("<unk>".into()),
     };
-    tokenizer.token_to_id(&named?)
+    tokenizer.token_to_id(&token?)
 }
 
-/// The largest id of a tokenizer, and 1.
+/// Returns the size of a tokenizer's vocabulary: its largest id plus 1.
 fn vocabulary(tokenizer: &Tokenizer) -> usize {
     tokenizer.get_vocab(true).values().max().map_or(0, |id| *id as usize + 1)
 }
 
+/// Returns the model's input of token ids.
 fn ids_input(infos: &[InputInfo]) -> Result<&InputInfo> {
     let takes = |i: &&InputInfo| {
-        filled(&i.name) == Some(Filled::Ids) && i.ty.dtype.is_integer() && matches!(i.ty.rank(), 1 | 2)
+        text_input(&i.name) == Some(TextInput::Ids) && i.ty.dtype.is_integer() && matches!(i.ty.rank(), 1 | 2)
     };
     infos.iter().find(takes).ok_or_else(|| {
         let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
@@ -130,7 +136,7 @@ fn ids_input(infos: &[InputInfo]) -> Result<&InputInfo> {
     })
 }
 
-/// The file of `--tokenizer`, or the one beside the model.
+/// Returns the path of the tokenizer: that of the options, or the one beside the model file.
 fn tokenizer_path(options: &TextOptions) -> Result<PathBuf> {
     if let Some(path) = &options.tokenizer {
         return Ok(path.clone());
@@ -143,20 +149,21 @@ fn tokenizer_path(options: &TextOptions) -> Result<PathBuf> {
     Err(Error::usage(message).with_remedy(Remedy::Tokenizer))
 }
 
+/// Loads a tokenizer.
 fn load(path: &Path) -> Result<Tokenizer> {
     let mut bytes = vec![];
     let file = File::open(path).map_err(|e| Error::invalid(e.to_string()))?;
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| Error::invalid(e.to_string()))?;
-    if bytes.len() as u64 > LARGEST {
-        return Err(Error::invalid(format!("the tokenizer is larger than the limit of {LARGEST} bytes")));
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| Error::invalid(e.to_string()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(Error::invalid(format!("the tokenizer is larger than the limit of {MAX_BYTES} bytes")));
     }
     Tokenizer::from_bytes(&bytes).map_err(|e| match content(path) {
-        Some(kind) if kind != Content::Json => npy::other("a tokenizer.json", kind),
+        Some(kind) if kind != Content::Json => npy::wrong_content("a tokenizer.json", kind),
         _ => Error::invalid(format!("invalid tokenizer: {e}")),
     })
 }
 
-/// Truncates at `limit`; pads to the longest text of a batch, or to what the model wants.
+/// Sets truncation to `limit` tokens, and padding to the longest text of a batch or to the model's `fixed` length.
 fn set_lengths(tokenizer: &mut Tokenizer, limit: Option<usize>, fixed: Option<usize>) -> Result<()> {
     let truncation = limit.map(|max_length| TruncationParams {
         max_length,
@@ -170,8 +177,8 @@ fn set_lengths(tokenizer: &mut Tokenizer, limit: Option<usize>, fixed: Option<us
     })?;
     let padding = tokenizer.get_padding().cloned().unwrap_or_else(|| {
         let known = ["[PAD]", "<pad>", "<|pad|>", "<|endoftext|>", "</s>"];
-        let found = known.iter().find_map(|t| Some(((*t).to_string(), tokenizer.token_to_id(t)?)));
-        let (pad_token, pad_id) = found.unwrap_or(("[PAD]".into(), 0));
+        let pad = known.iter().find_map(|t| Some(((*t).to_string(), tokenizer.token_to_id(t)?)));
+        let (pad_token, pad_id) = pad.unwrap_or(("[PAD]".into(), 0));
         PaddingParams { pad_token, pad_id, ..PaddingParams::default() }
     });
     let strategy = fixed.map_or(PaddingStrategy::BatchLongest, PaddingStrategy::Fixed);
@@ -179,38 +186,40 @@ fn set_lengths(tokenizer: &mut Tokenizer, limit: Option<usize>, fixed: Option<us
     Ok(())
 }
 
-fn values(encoding: &Encoding, kind: Filled) -> Vec<u32> {
+/// Returns the values of an encoded text for an input.
+fn values(encoding: &Encoding, kind: TextInput) -> Vec<u32> {
     match kind {
-        Filled::Ids => encoding.get_ids().to_vec(),
-        Filled::Mask => encoding.get_attention_mask().to_vec(),
-        Filled::Types => encoding.get_type_ids().to_vec(),
-        // Positions count what the mask shows.
-        Filled::Positions => {
+        TextInput::Ids => encoding.get_ids().to_vec(),
+        TextInput::Mask => encoding.get_attention_mask().to_vec(),
+        TextInput::Types => encoding.get_type_ids().to_vec(),
+        // Positions count the unmasked tokens.
+        TextInput::Positions => {
             let mut next = 0;
             encoding
                 .get_attention_mask()
                 .iter()
                 .map(|m| {
-                    let own = next;
+                    let position = next;
                     next += m;
-                    own
+                    position
                 })
                 .collect()
         }
     }
 }
 
+/// Returns the tokens of an encoded text; `unknown` is the id of the unknown token.
 fn tokens(encoding: &Encoding, unknown: Option<u32>) -> Vec<Token> {
     let fields = encoding.get_tokens().iter().zip(encoding.get_ids()).zip(encoding.get_offsets());
     let flags = encoding.get_special_tokens_mask().iter().zip(encoding.get_attention_mask());
     fields
         .zip(flags)
-        .map(|(((text, id), (start, end)), (special, shown))| Token {
+        .map(|(((text, id), (start, end)), (special, mask))| Token {
             text: text.clone(),
             id: *id,
             span: *start..*end,
             special: *special == 1,
-            padding: *shown == 0,
+            padding: *mask == 0,
             unknown: *special == 0 && Some(*id) == unknown,
         })
         .collect()

@@ -1,4 +1,4 @@
-//! Parts of texts that a model does not see: cut off, dropped by the tokenizer, or unknown to it.
+//! Parts of texts that do not reach the model: truncated, dropped by the tokenizer, or unknown to it.
 
 use tokenizers::Encoding;
 use unicode_width::UnicodeWidthChar;
@@ -8,27 +8,28 @@ use crate::error::{Error, Result};
 use crate::notes::Notes;
 use crate::wording::{plural, visible};
 
-/// Texts and parts that a note quotes.
+/// Largest number of texts and parts that a note quotes.
 const QUOTED: usize = 3;
 
-/// Characters of a quoted part.
+/// Largest number of characters of a quotation.
 const QUOTE: usize = 24;
 
 impl Loss {
-    /// The parts of `text` that the model does not see: its tokens are `whole`, those of them that it sees `seen`.
-    pub fn new(text: &str, whole: &Encoding, seen: &Encoding, unknown: Option<u32>) -> Loss {
+    /// Compares the untruncated encoding of a text with the one that the model receives. `unknown` is the id of the unknown token.
+    pub fn new(text: &str, untruncated: &Encoding, encoded: &Encoding, unknown: Option<u32>) -> Loss {
         let mut covered = vec![false; text.len()];
         let count = |e: &Encoding| e.get_attention_mask().iter().filter(|m| **m == 1).count();
-        for (start, end) in whole.get_offsets() {
+        for (start, end) in untruncated.get_offsets() {
             covered[(*start).min(text.len())..(*end).min(text.len())].fill(true);
         }
-        let tokens = seen.get_ids().iter().zip(seen.get_offsets()).zip(seen.get_special_tokens_mask());
-        let unseen = tokens.filter(|((id, _), special)| **special == 0 && Some(**id) == unknown);
+        let tokens =
+            encoded.get_ids().iter().zip(encoded.get_offsets()).zip(encoded.get_special_tokens_mask());
+        let unknown = tokens.filter(|((id, _), special)| **special == 0 && Some(**id) == unknown);
         Loss {
-            tokens: count(whole),
-            cut: count(whole).saturating_sub(count(seen)),
+            tokens: count(untruncated),
+            cut: count(untruncated).saturating_sub(count(encoded)),
             dropped: dropped(text, &covered),
-            unknown: unseen
+            unknown: unknown
                 .filter_map(|((_, (start, end)), _)| text.get(*start..*end))
                 .map(str::to_string)
                 .collect(),
@@ -36,28 +37,28 @@ impl Loss {
     }
 }
 
-/// Stretches of characters that no token covers; spaces, controls and marks without width do not count.
+/// Returns the stretches of characters that no token covers. Spaces, control characters and marks without width are ignored.
 fn dropped(text: &str, covered: &[bool]) -> Vec<String> {
     let mut parts: Vec<String> = vec![];
     let mut open = false;
     for (at, c) in text.char_indices() {
-        let lost = !covered[at];
+        let uncovered = !covered[at];
         let counts = !c.is_whitespace() && c.width().unwrap_or(0) > 0;
-        match (lost && counts, parts.last_mut().filter(|_| open)) {
+        match (uncovered && counts, parts.last_mut().filter(|_| open)) {
             (true, Some(part)) => part.push(c),
             (true, None) => parts.push(c.into()),
             _ => {}
         }
-        open = lost && (counts || open && !c.is_whitespace());
+        open = uncovered && (counts || open && !c.is_whitespace());
     }
     parts
 }
 
 impl Texts {
-    /// Refuses texts that leave nothing to explain: empty ones, and those without any token.
+    /// Refuses texts without anything to explain.
     ///
     /// # Errors
-    /// Names the first such text.
+    /// When a text is empty or has no token; the error names the first such text.
     pub fn refuse_empty(&self) -> Result<()> {
         for (i, text) in self.texts.iter().enumerate() {
             if text.trim().is_empty() {
@@ -78,14 +79,14 @@ impl Texts {
         Ok(())
     }
 
-    /// Says which parts of the texts the model does not see.
+    /// Notes the parts of the texts that do not reach the model.
     pub fn note_losses(&self, notes: &dyn Notes) {
         let all = || self.losses.iter().enumerate();
         let cut: Vec<(usize, &Loss)> = all().filter(|(_, loss)| loss.cut > 0).collect();
         for (i, loss) in cut.iter().take(QUOTED) {
-            let seen = loss.tokens - loss.cut;
+            let remaining = loss.tokens - loss.cut;
             notes.note(format!(
-                "{} is cut to {seen} tokens: the model sees {seen} of {} tokens; the rest is left out",
+                "{} is cut to {remaining} tokens: the model sees {remaining} of {} tokens; the rest is left out",
                 self.names[*i], loss.tokens
             ));
         }
@@ -116,7 +117,7 @@ impl Texts {
         );
     }
 
-    /// One note for a kind of lost parts in all texts.
+    /// Emits one note for a kind of lost parts in all texts.
     fn note_parts<'a>(
         &'a self,
         notes: &dyn Notes,
@@ -141,7 +142,7 @@ impl Texts {
     }
 }
 
-/// The beginning of a text in quotes.
+/// Quotes the beginning of a text.
 fn quoted(text: &str) -> String {
     let mut short: String = text.chars().take(QUOTE).collect();
     if short.len() < text.len() {

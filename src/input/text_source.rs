@@ -1,4 +1,4 @@
-//! Texts as they stand, or a text a line from files and standard input.
+//! Reader of texts: single texts, and lines of files and standard input.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -9,23 +9,23 @@ use crate::error::{Error, Result};
 use crate::notes::Notes;
 use crate::wording::{plural, size, visible};
 
-/// Bytes of a file of texts, or of standard input, at most.
+/// Largest size of a file of texts or of standard input, in bytes.
 const MAX_BYTES: u64 = 64 << 20;
 
-/// Characters of a text at most.
+/// Largest number of characters of a text.
 const MAX_CHARS: usize = 1 << 20;
 
-/// A text and where it stands.
+/// A text with its position in a file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceText {
-    /// The text.
+    /// Content of the text.
     pub text: String,
-    /// File and line of a text that comes from a file.
+    /// Name of the file and number of the line, from 1; `None` for a text that is not from a file.
     pub line: Option<(String, usize)>,
 }
 
 impl SourceText {
-    /// The name of the text in messages, by its place in the batch.
+    /// Returns the name of the text in messages; `index` is its index in the batch.
     pub fn name(&self, index: usize) -> String {
         match &self.line {
             Some((file, line)) => format!("text {index} (line {line} of {file})"),
@@ -34,11 +34,11 @@ impl SourceText {
     }
 }
 
-/// Reads the texts, the first `most` of them.
+/// Reads the first `limit` texts.
 ///
 /// # Errors
-/// For files that cannot be read, are no UTF-8 or too large, and when there is no text at all.
-pub fn read(sources: &[TextSource], most: usize, notes: &dyn Notes) -> Result<Vec<SourceText>> {
+/// When a file cannot be read, is not UTF-8 or is too large, or all lines are empty.
+pub fn read(sources: &[TextSource], limit: usize, notes: &dyn Notes) -> Result<Vec<SourceText>> {
     let mut reader = Reader { texts: vec![], used_stdin: false, notes };
     for source in sources {
         match source {
@@ -48,7 +48,7 @@ pub fn read(sources: &[TextSource], most: usize, notes: &dyn Notes) -> Result<Ve
         }
     }
     let mut texts = reader.texts;
-    texts.truncate(most);
+    texts.truncate(limit);
     if texts.is_empty() {
         return Err(Error::invalid("expected a text, found empty lines only"));
     }
@@ -63,6 +63,7 @@ pub fn read(sources: &[TextSource], most: usize, notes: &dyn Notes) -> Result<Ve
     }
 }
 
+/// Reader of texts from several sources.
 struct Reader<'a> {
     texts: Vec<SourceText>,
     used_stdin: bool,
@@ -91,7 +92,7 @@ impl Reader<'_> {
         self.lines(stdin.lock(), "standard input")
     }
 
-    /// Adds each line that is not empty.
+    /// Adds every line that is not empty.
     fn lines(&mut self, file: impl Read, name: &str) -> Result<()> {
         let mut bytes = vec![];
         file.take(MAX_BYTES + 1)

@@ -6,17 +6,17 @@ use std::path::PathBuf;
 /// A token of a text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Token {
-    /// As the vocabulary spells it.
+    /// Spelling in the vocabulary.
     pub text: String,
-    /// Its id.
+    /// Id in the vocabulary.
     pub id: u32,
-    /// Where it stands in the text, in bytes; empty for what the tokenizer added.
+    /// Range of bytes in the text; empty for a token that the tokenizer adds.
     pub span: Range<usize>,
-    /// Added by the tokenizer: the start of a text, padding.
+    /// True for a token that the tokenizer adds, such as the start of a text or padding.
     pub special: bool,
-    /// Padding, which the mask hides.
+    /// True for padding, which the attention mask excludes.
     pub padding: bool,
-    /// Stands for a part of the text that the vocabulary does not have.
+    /// True for the token that replaces a part of the text that the vocabulary does not have.
     pub unknown: bool,
 }
 
@@ -27,38 +27,38 @@ impl Token {
     }
 }
 
-/// Texts with their tokens: a row of the batch each, all of one length.
+/// Texts with their tokens, one row of the batch per text; all rows have the same length.
 #[derive(Clone, Debug, Default)]
 pub struct Texts {
-    /// The model input that holds the ids.
+    /// Name of the input of token ids.
     pub input: String,
-    /// The texts as given.
+    /// Texts, as the caller passes them.
     pub texts: Vec<String>,
-    /// The name of each text in messages: its place in the batch, and in its file.
+    /// Name of each text in messages: its index in the batch, and its line in a file.
     pub names: Vec<String>,
-    /// The tokens of each.
+    /// Tokens of each text.
     pub tokens: Vec<Vec<Token>>,
-    /// The parts of each that the model does not see.
+    /// Parts of each text that do not reach the model.
     pub losses: Vec<Loss>,
-    /// The tokenizer's file.
+    /// Path of the tokenizer file.
     pub tokenizer: PathBuf,
-    /// The number of ids of the tokenizer: its largest id, and 1.
+    /// Size of the tokenizer's vocabulary: its largest id plus 1.
     pub vocabulary: usize,
-    /// The model input that says which tokens count.
+    /// Name of the input of the attention mask.
     pub mask: Option<String>,
-    /// The id of padding.
+    /// Id of the padding token.
     pub pad: u32,
 }
 
-/// Parts of a text that the model does not see.
+/// Parts of a text that do not reach the model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Loss {
-    /// Tokens with those that are cut off, without padding.
+    /// Number of tokens before truncation, without padding.
     pub tokens: usize,
-    /// Tokens that are cut off.
+    /// Number of truncated tokens.
     pub cut: usize,
-    /// Parts that became no token.
+    /// Parts for which the tokenizer produces no token.
     pub dropped: Vec<String>,
-    /// Parts that became the unknown token.
+    /// Parts that the unknown token replaces.
     pub unknown: Vec<String>,
 }

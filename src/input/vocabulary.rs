@@ -1,4 +1,4 @@
-//! Check whether a tokenizer fits a model: its ids are rows of the model's embedding.
+//! Check that a tokenizer fits a model: its ids must be rows of the model's embedding.
 
 use dlbc_ops::graph::{Graph, Value};
 use dlbc_ops::prim::{self, Prim};
@@ -9,13 +9,13 @@ use crate::input::Texts;
 use crate::notes::Notes;
 use crate::wording::visible;
 
-/// Rows of an embedding beyond the vocabulary that are taken for padding: models round the number up.
+/// Largest number of surplus rows of an embedding that count as padding: models round the number of rows up.
 const PADDING: usize = 512;
 
-/// Refuses ids that the model's embedding lacks, and says when vocabulary and embedding differ.
+/// Refuses token ids beyond the model's embedding, and notes a vocabulary of another size.
 ///
 /// # Errors
-/// Names the first such token and the tokenizer.
+/// When an id is not a row of the embedding; the error names the token and the tokenizer.
 pub fn check(program: &Program, texts: &Texts, notes: &dyn Notes) -> Result<()> {
     let Some(rows) = embedding_rows(&program.graph, &texts.input) else { return Ok(()) };
     let tokenizer = format!("`{}`", visible(&texts.tokenizer.to_string_lossy()));
@@ -39,7 +39,7 @@ pub fn check(program: &Program, texts: &Texts, notes: &dyn Notes) -> Result<()> 
     Ok(())
 }
 
-/// The rows of the smallest table that the ids of an input look up directly.
+/// Returns the number of rows of the smallest embedding that the ids of an input index directly.
 fn embedding_rows(graph: &Graph<Prim>, input: &str) -> Option<usize> {
     let mut same_ids: Vec<Value> = graph.find(input).into_iter().collect();
     let mut rows: Option<usize> = None;
@@ -50,8 +50,8 @@ fn embedding_rows(graph: &Graph<Prim>, input: &str) -> Option<usize> {
             match graph.op(node) {
                 Prim::Gather(prim::Gather { axis }) if slot == 1 => {
                     let table = graph.node_inputs(node).first().map(|table| graph.ty(*table).dim(*axis));
-                    let found = table.and_then(|dim| usize::try_from(dim.as_known()?).ok());
-                    rows = rows.into_iter().chain(found).min();
+                    let table_rows = table.and_then(|dim| usize::try_from(dim.as_known()?).ok());
+                    rows = rows.into_iter().chain(table_rows).min();
                 }
                 Prim::Cast(_) | Prim::Reshape(_) | Prim::Transpose(_) => {
                     same_ids.push(Value { node, slot: 0 });
@@ -95,7 +95,7 @@ mod tests {
         };
         let notes = &Silent;
         assert!(check(&program, &texts(1), notes).is_ok());
-        let refused = check(&program, &texts(3), notes).unwrap_err().to_string();
-        assert!(refused.contains("`t.json`") && refused.contains("id 3"), "{refused}");
+        let error = check(&program, &texts(3), notes).unwrap_err().to_string();
+        assert!(error.contains("`t.json`") && error.contains("id 3"), "{error}");
     }
 }

@@ -107,7 +107,7 @@ mod tests {
         let contents = contents();
         Format::Npz.save(&path, &contents).unwrap();
         let read = crate::input::read_npz(&path, |_| true, 1 << 20).unwrap();
-        assert_eq!(read.found, contents.tensors);
+        assert_eq!(read.selected, contents.tensors);
         assert_eq!(read.metadata, contents.metadata);
     }
 

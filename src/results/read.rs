@@ -40,7 +40,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
         }
         // Whatever its name, NumPy writes nothing else.
         Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes)
-            .map(|arrays| Stored { tensors: arrays.found, metadata: arrays.metadata }),
+            .map(|arrays| Stored { tensors: arrays.selected, metadata: arrays.metadata }),
     };
     read.map_err(|e| e.context(format!("result `{}`", visible(&path.display().to_string()))))
 }

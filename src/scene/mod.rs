@@ -5,7 +5,7 @@ pub mod region;
 use dlbc_ops::program::InputInfo;
 use dlbc_runtime::{Detected, Detections, Pixels, Region, SAME_OBJECT, Target, Tensors, overlap};
 
-use crate::detector::{BoxFormat, Found};
+use crate::detector::{BoxFormat, DetectorOutputs};
 use crate::explained::Explained;
 use crate::heatmap::marks::Mark;
 use crate::input::{Fit, Inputs, Layout};
@@ -40,7 +40,7 @@ impl SceneOptions {
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
     /// The detector, of a detection.
-    found: Option<Found>,
+    found: Option<DetectorOutputs>,
     /// The input with the picture.
     input: String,
     /// The picture's way into it.
@@ -53,7 +53,12 @@ pub struct Scene {
 
 impl Scene {
     /// The scene of a run.
-    pub fn new(found: Option<Found>, infos: &[InputInfo], inputs: &Inputs, options: &SceneOptions) -> Scene {
+    pub fn new(
+        found: Option<DetectorOutputs>,
+        infos: &[InputInfo],
+        inputs: &Inputs,
+        options: &SceneOptions,
+    ) -> Scene {
         let picture = PictureInput::find(infos, inputs, options.layout);
         Scene {
             found,
@@ -151,7 +156,7 @@ impl Scene {
 
     /// Says how the outputs were read where no flag did.
     pub fn note(&self, outputs: &Tensors, notes: &dyn Notes) {
-        let Some(found) = self.found.as_ref().filter(|f| !f.given) else { return };
+        let Some(found) = self.found.as_ref().filter(|f| !f.from_hints) else { return };
         let Ok(read) = Detections::read(outputs, &found.detector) else { return };
         let classes = if found.detector.labels.is_some() {
             String::new()

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use dlbc_backend::{
     Backend, BackendError, CancelToken, MemoryReport, Outputs, Plan, Progress, RunControl, Saved,
-    SessionOptions, Tensors,
+    SessionOptions, Tensors, Views,
 };
 use dlbc_ops::prim::batch;
 use dlbc_ops::program::{Output, Program, SEED};
@@ -333,7 +333,7 @@ impl Executor {
         Ok(self.cache(key, CachedPlan::Step(Arc::new(planned))))
     }
 
-    /// Adds a plan to the cache, and drops the least recently used ones when there are too many. A program in steps has one plan
+    /// Adds a plan to the cache, and drops the longest unused ones when there are too many. A program in steps has one plan
     /// per step, at most as many as it has data-dependent dimensions.
     fn cache(&self, key: &Key, plan: CachedPlan) -> CachedPlan {
         let steps =

@@ -3,6 +3,7 @@
 mod boxes;
 pub(crate) mod contrast;
 mod convention;
+mod group;
 mod pixels;
 mod selection;
 mod units;
@@ -20,7 +21,8 @@ use crate::request::{Request, Start, Target};
 use selection::Selection;
 
 pub(crate) use convention::Convention;
-pub(crate) use selection::{Group, Seed};
+pub(crate) use group::Group;
+pub(crate) use selection::Seed;
 
 /// Builds the seed of the output `name`.
 ///

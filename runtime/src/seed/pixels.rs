@@ -1,6 +1,7 @@
 //! Selection of pixels of a segmentation: a whole mask, a class, a region.
 
-use super::selection::{Group, Selection, resolve};
+use super::group::Group;
+use super::selection::{Selection, resolve};
 use crate::error::RuntimeError;
 use crate::request::{Pixels, Region};
 

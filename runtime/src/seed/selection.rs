@@ -2,6 +2,7 @@
 
 use dlbc_ops::tensor::Tensor;
 
+use super::group::Group;
 use crate::detection::Detected;
 
 /// A seed with the target that it belongs to.
@@ -19,24 +20,6 @@ pub(crate) struct Seed {
     pub groups: Vec<Group>,
     /// True if each explained unit is an independent probability, so that units do not compete.
     pub independent: bool,
-}
-
-/// Units that compete with one another, such as the classes of a pixel, as flat indices `first + i * stride` into the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Group {
-    /// Flat index of the first unit.
-    pub first: usize,
-    /// Distance between the flat indices of neighbours.
-    pub stride: usize,
-    /// Number of units.
-    pub count: usize,
-}
-
-impl Group {
-    /// Iterates over the flat indices of the units.
-    pub fn elements(self) -> impl Iterator<Item = usize> {
-        (0..self.count).map(move |i| self.first + i * self.stride)
-    }
 }
 
 /// Elements of the output that a target selects. The last five fields are those of [`Seed`].

@@ -5,7 +5,7 @@
 use dlbc_backend::Tensors;
 use dlbc_ops::program::{Info, Output, SeedInfo, SeedSign};
 
-use super::selection::Group;
+use super::group::Group;
 use super::*;
 use crate::request::{BoxLayout, BoxTarget, Detector, Pixels, Position, Region, Task, WhichBox};
 
@@ -237,11 +237,11 @@ fn pixels_out_of_range_are_refused() {
     let between = Region { right: 0.1, ..corner };
     assert!(
         error_message(&dims, &MASK, &pixels(Pixels { region: Some(between), ..class(2) }))
-            .contains("no pixel of output `y`")
+            .contains("no pixel centre of output `y`")
     );
     assert!(
         error_message(&dims, &MASK, &pixels(Pixels { above: Some(9.0), ..class(2) }))
-            .contains("largest value is 3")
+            .contains("largest is 3")
     );
     assert!(error_message(&[2, 3], &LOGITS, &pixels(class(0))).contains("[batch, class, row, column]"));
 }
@@ -267,14 +267,21 @@ fn a_box_is_a_unit() {
     assert_eq!(third, expected);
     let x = seed_values(&dims, &values, &box_request(WhichBox::Number(3), None, Some(0)));
     assert_eq!((x[3], x[39], x.iter().sum::<f32>()), (100.0, 100.0, 200.0));
-    let best =
-        seed("y", &outputs(&dims, &values), &of(WhichBox::Rank(0), None, None), &Convention::default())
-            .unwrap();
-    let greatest = (24..36).fold(24, |best, i| if values[i] > values[best] { i } else { best });
-    assert_eq!((best.boxes[0].number, best.boxes[0].class), (greatest % 6, (greatest as i64 - 24) / 6));
-    assert_eq!(best.tensor.to_f32()[greatest], 100.0);
-    assert_eq!(best.groups[0], Group { first: 24 + greatest % 6, stride: 6, count: 2 });
-    let bare = of(WhichBox::Rank(0), None, None).detector(None);
+    let best = seed(
+        "y",
+        &outputs(&dims, &values),
+        &box_request(WhichBox::Rank(0), None, None),
+        &Convention::default(),
+    )
+    .unwrap();
+    let largest = (24..36).fold(24, |best, i| if values[i] > values[best] { i } else { best });
+    assert_eq!((best.boxes[0].number, best.boxes[0].class), (largest % 6, (largest as i64 - 24) / 6));
+    assert_eq!(best.tensor.to_f32()[largest], 100.0);
+    assert_eq!(best.groups[0], Group { first: 24 + largest % 6, stride: 6, count: 2 });
+    let bare = box_request(WhichBox::Rank(0), None, None).detector(None);
     assert!(error_message(&dims, &values, &bare).contains("has no detector"));
-    assert!(error_message(&dims, &values, &of(WhichBox::Number(0), None, Some(4))).contains("coordinate 4"));
+    assert!(
+        error_message(&dims, &values, &box_request(WhichBox::Number(0), None, Some(4)))
+            .contains("coordinate 4")
+    );
 }

@@ -1,6 +1,7 @@
 //! Selection of units on the last axis, and of all elements.
 
-use super::selection::{Group, Selection, argmax, resolve};
+use super::group::Group;
+use super::selection::{Selection, argmax, resolve};
 use crate::error::RuntimeError;
 use crate::request::{Position, Request, Target};
 

@@ -7,7 +7,7 @@ use super::targets::TargetArgs;
 use crate::cli::exit::{Code, advised, usage};
 use dlbc::classes::Classes;
 use dlbc::detector::COORDINATES;
-use dlbc::target::{self, MOST_TARGETS, Named};
+use dlbc::target::{self, MAX_TARGETS, NamedTarget};
 
 impl TargetArgs {
     /// Refuses units where what starts are pixels or boxes.
@@ -29,17 +29,17 @@ impl TargetArgs {
         if let Some((_, twice)) = classes.iter().enumerate().find(|(i, c)| classes[..*i].contains(c)) {
             return Err(usage(format!("invalid `--class`: class {twice} is given twice")));
         }
-        if classes.len() > MOST_TARGETS {
+        if classes.len() > MAX_TARGETS {
             return Err(usage(format!(
-                "invalid `--class`: expected at most {MOST_TARGETS} classes, found {}",
+                "invalid `--class`: expected at most {MAX_TARGETS} classes, found {}",
                 classes.len()
             )));
         }
         Ok(if classes.is_empty() { vec![None] } else { classes.iter().map(|c| Some(*c)).collect() })
     }
 
-    /// Pixels of a segmentation. Where they are is filled in when the picture is known ([`Named::place`]).
-    pub(super) fn pixels(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+    /// Pixels of a segmentation. Where they are is filled in when the picture is known ([`NamedTarget::set_mask`]).
+    pub(super) fn pixels(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
         self.no_units("pixels are explained: a class, a region, or what is above a threshold")?;
         let binary = self.task == Some(Task::BinarySegmentation);
         let above = self.threshold.or(binary.then_some(0.5));
@@ -47,7 +47,7 @@ impl TargetArgs {
         let whole = self.scene.class.is_empty() && self.scene.of_pixels().is_empty();
         if let (Some(threshold), true) = (above, whole) {
             let target = Target::Above(threshold);
-            return Ok(vec![Named { name: format!("above {threshold}"), target }]);
+            return Ok(vec![NamedTarget { name: format!("above {threshold}"), target }]);
         }
         let named = |class: Option<i64>| {
             let name = match (class, above) {
@@ -57,13 +57,13 @@ impl TargetArgs {
                 (None, None) => format!("mask{region}"),
             };
             let target = Target::Pixels(Pixels { class, above, region: None, class_last: false });
-            Named { name, target }
+            NamedTarget { name, target }
         };
         Ok(self.classes(classes)?.into_iter().map(named).collect())
     }
 
     /// Boxes of a detection: each with each class.
-    pub(super) fn boxes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+    pub(super) fn boxes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
         self.no_units("a box is explained")?;
         let flags = [("--threshold", self.threshold.is_some())];
         let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
@@ -90,15 +90,15 @@ impl TargetArgs {
                 };
                 let name = format!("box {}{of}{part}", box_name(*which));
                 let coordinate = coordinate.map(|c| c.index);
-                targets.push(Named {
+                targets.push(NamedTarget {
                     name,
                     target: Target::Box(BoxTarget { which: *which, class, coordinate }),
                 });
             }
         }
-        if targets.len() > MOST_TARGETS {
+        if targets.len() > MAX_TARGETS {
             return Err(usage(format!(
-                "too many targets: expected at most {MOST_TARGETS}, found {}",
+                "too many targets: expected at most {MAX_TARGETS}, found {}",
                 targets.len()
             )));
         }
@@ -106,7 +106,7 @@ impl TargetArgs {
     }
 
     /// Units on the last axis.
-    pub(super) fn units(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+    pub(super) fn units(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
         if let Some(flag) = self.scene.of_pixels().first() {
             let message = format!("`{flag}` applies to segmentations only");
             return Err(advised(Code::Usage, message, "add `--task segmentation`"));
@@ -124,7 +124,7 @@ impl TargetArgs {
         };
         match &self.target {
             Some(text) => Ok(target::units(text, classes)?),
-            None => Ok(vec![Named { name: by_task.to_string(), target: by_task }]),
+            None => Ok(vec![NamedTarget { name: by_task.to_string(), target: by_task }]),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::words::word;
 use crate::cli::exit::{Code, advised, usage};
 use dlbc::classes::Classes;
 use dlbc::detector::DetectorHints;
-use dlbc::target::Named;
+use dlbc::target::NamedTarget;
 
 /// What is explained, and what it starts with.
 #[derive(Clone, Debug, Args)]
@@ -68,11 +68,11 @@ impl TargetArgs {
     ///
     /// # Errors
     /// For a combination in which a flag would have no effect, and a target or class that there is not.
-    pub fn targets(&self, classes: &Classes) -> anyhow::Result<Vec<Named>> {
+    pub fn targets(&self, classes: &Classes) -> anyhow::Result<Vec<NamedTarget>> {
         self.find(Some(classes))
     }
 
-    fn find(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Named>> {
+    fn find(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
         if self.detects() {
             return self.boxes(classes);
         }

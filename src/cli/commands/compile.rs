@@ -11,7 +11,7 @@ use crate::cli::exit::{Code, advised, usage};
 use crate::cli::report::stages;
 use crate::cli::terminal::{Console, print};
 use dlbc::error::Error;
-use dlbc::explainer::embeddings::whole_input;
+use dlbc::explainer::embeddings::integer_input;
 use dlbc::explainer::{artifact, load};
 use dlbc::results;
 use dlbc::wording::{number, plural, size, visible};
@@ -33,7 +33,7 @@ pub fn compile(args: &CompileArgs, console: Console) -> anyhow::Result<()> {
         )));
     }
     let compiled = load::compile(&source, &options, &console)?;
-    if let Some(input) = whole_input(&compiled.program.info) {
+    if let Some(input) = integer_input(&compiled.program.info) {
         let message = format!(
             "composite `{}` moves the embeddings of input `{}`, which an artifact cannot",
             compiled.program.info.rules,

@@ -19,7 +19,7 @@ use crate::cli::report::summary::{self, Summary, Times};
 use crate::cli::report::{modules, pictures, provenance, reading, several, start};
 use crate::cli::terminal::{Console, print};
 use dlbc::classes::Classes;
-use dlbc::detector::{self, Declared, Found};
+use dlbc::detector::{self, DeclaredOutput, DetectorOutputs};
 use dlbc::explained::Explained;
 use dlbc::explainer::Explainer;
 use dlbc::explainer::{embeddings, load};
@@ -34,7 +34,7 @@ use dlbc::scene::Scene;
 use dlbc::scene::region;
 use dlbc::scene::region::PictureInput;
 use dlbc::statistics::median;
-use dlbc::target::Named;
+use dlbc::target::NamedTarget;
 use dlbc::wording::{number, visible};
 
 /// Integrated gradients whose sum misses more than this share of what it should be are reported.
@@ -68,19 +68,19 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let device = device::open(&args.on)?;
     let (hints, sources) = (args.target.detector(), args.sources());
     let mut found = None;
-    let choose = |outputs: &[Declared]| {
+    let choose = |outputs: &[DeclaredOutput]| {
         let output = args.explain.output();
         if !args.target.detects() {
             return Ok(output.map(str::to_string));
         }
-        let found = found.insert(detector::find(outputs, &hints, output)?);
+        let found = found.insert(detector::find_outputs(outputs, &hints, output)?);
         Ok(Some(found.explained(&hints).to_string()))
     };
     let mut loaded =
         load::load_for(&args.model, &args.explain.load_options(&args.limits)?, choose, &console)?;
     let info = loaded.program.info.clone();
     let clock = Instant::now();
-    let ids = loaded.split.is_some() || embeddings::whole_input(&info).is_some();
+    let ids = loaded.split.is_some() || embeddings::integer_input(&info).is_some();
     args.baseline.as_ref().map(|_| input::baseline::check(&info, ids)).transpose()?;
     note_raw(&info, console);
     let mut inputs =
@@ -186,8 +186,8 @@ struct Files {
 /// Everything that the explanations of all pictures of a run share.
 struct Job<'a> {
     explainer: &'a Explainer,
-    found: Option<&'a Found>,
-    targets: &'a [Named],
+    found: Option<&'a DetectorOutputs>,
+    targets: &'a [NamedTarget],
     classes: &'a Classes,
     baseline: Option<&'a Tensors>,
     args: &'a RunArgs,
@@ -203,7 +203,7 @@ impl Job<'_> {
         let within = within.transpose()?;
         let class_last = args.scene().class_last(picture);
         let mut targets = self.targets.to_vec();
-        targets.iter_mut().for_each(|named| named.place(within, class_last));
+        targets.iter_mut().for_each(|named| named.set_mask(within, class_last));
         let request = request(args, &inputs)
             .detector(self.found.map(|f| f.detector.clone()))
             .baseline(self.baseline.cloned());
@@ -290,7 +290,7 @@ fn classes(program: &Program, args: &RunArgs, console: Console) -> anyhow::Resul
 fn explain(
     explainer: &Explainer,
     inputs: &Inputs,
-    named: &[Named],
+    named: &[NamedTarget],
     classes: &Classes,
     request: &Request,
     args: &RunArgs,

@@ -14,7 +14,7 @@ use dlbc::explained::Explained;
 use dlbc::heatmap::canvas::Canvas;
 use dlbc::heatmap::format::DrawingFormat;
 use dlbc::heatmap::{Axes, HeatmapOptions, caption, experts, font, overlay, sum_text};
-use dlbc::input::{Inputs, Seen};
+use dlbc::input::{InputPicture, Inputs};
 use dlbc::results::write;
 use dlbc::scene::Scene;
 use dlbc::wording::{plural, visible};
@@ -72,7 +72,7 @@ pub fn heatmap(
 /// When the picture carries no relevance.
 pub fn overlay(
     file: DrawingFile,
-    seen: &Seen,
+    seen: &InputPicture,
     explained: &Explained,
     args: &RunArgs,
 ) -> anyhow::Result<Heatmap> {

@@ -7,7 +7,7 @@ use dlbc_runtime::Target;
 
 use crate::cli::args::RunArgs;
 use crate::cli::terminal::Console;
-use dlbc::detector::{self, Declared};
+use dlbc::detector::{self, DeclaredOutput};
 use dlbc::explained::Explained;
 use dlbc::input::Inputs;
 use dlbc::wording::{plural, visible};
@@ -51,7 +51,7 @@ pub fn note(info: &Info, inputs: &Inputs, explained: &Explained, args: &RunArgs,
         let four = |name: &&str| inputs.tensors.get(*name).is_some_and(|t| t.dims().len() == 4);
         info.inputs.iter().map(|i| i.name.as_str()).find(four)
     });
-    let declared = Declared::of_outputs(&explanation.outputs);
+    let declared = DeclaredOutput::of_outputs(&explanation.outputs);
     if picture.is_some()
         && let Some(boxes) = boxes(&declared, output, args)
     {
@@ -91,8 +91,8 @@ fn batch(info: &Info, inputs: &Inputs) -> Option<usize> {
 }
 
 /// Boxes that the outputs look like, with the flags that explain one.
-fn boxes(declared: &[Declared], output: &Tensor, args: &RunArgs) -> Option<String> {
-    let found = detector::find(declared, &args.target.detector(), None).ok()?;
+fn boxes(declared: &[DeclaredOutput], output: &Tensor, args: &RunArgs) -> Option<String> {
+    let found = detector::find_outputs(declared, &args.target.detector(), None).ok()?;
     if found.detector.layout.is_some() {
         return Some("boxes with scores: `--box best` explains one".into());
     }

@@ -11,7 +11,7 @@ use crate::cli::terminal::Console;
 use dlbc::heatmap::format::DrawingFormat;
 use dlbc::results::keys;
 use dlbc::results::{Contents, check};
-use dlbc::target::Named;
+use dlbc::target::NamedTarget;
 
 /// Names of pictures for files and keys: the file's name without its extension, numbered where two are the same.
 pub fn names(files: &[PathBuf]) -> Vec<String> {
@@ -100,13 +100,13 @@ fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
 pub fn overlays(
     path: Option<&Path>,
     pictures: &[String],
-    targets: &[Named],
+    targets: &[NamedTarget],
 ) -> anyhow::Result<Vec<DrawingFile>> {
     let Some(path) = path else { return Ok(vec![]) };
     let plain = |name: &str| -> String {
         name.chars().map(|c| if c.is_alphanumeric() || "-._".contains(c) { c } else { '_' }).collect()
     };
-    let named = |picture: &String, target: &Named| match (pictures.len(), targets.len()) {
+    let named = |picture: &String, target: &NamedTarget| match (pictures.len(), targets.len()) {
         (_, 1) => picture.clone(),
         (1, _) if !is_folder(path) => plain(&target.name),
         _ => format!("{picture}-{}", plain(&target.name)),

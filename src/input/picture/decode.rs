@@ -40,7 +40,7 @@ pub fn decode(path: &Path, max_bytes: u64) -> Result<Decoded> {
     let refuse = |e: image::ImageError| match e {
         image::ImageError::Limits(e) => Error::limit(format!("the picture is too large: {e}")),
         e => match content(path) {
-            Some(kind) if kind != Content::Picture => npy::other("a picture", kind),
+            Some(kind) if kind != Content::Picture => npy::wrong_content("a picture", kind),
             None if matches!(e, image::ImageError::Unsupported(_)) => {
                 Error::invalid("expected a picture (png, jpeg, bmp, gif, tiff, webp), found something else")
             }

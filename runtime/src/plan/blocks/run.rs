@@ -342,7 +342,7 @@ impl PlanCache {
         Some(plan.clone())
     }
 
-    /// Adds a plan. Drops the least recently used plan with data-dependent dimensions when there are more than [`PLANS`].
+    /// Adds a plan. Drops the longest unused plan with data-dependent dimensions when there are more than [`PLANS`].
     fn insert(&mut self, key: Key, plan: Arc<BlockPlan>) {
         self.clock += 1;
         self.by_key.insert(key, (self.clock, plan));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use dlbc::input::Seen;
+use dlbc::input::InputPicture;
 
 /// A picture, and the part of it that is the input.
 #[derive(Serialize)]
@@ -24,7 +24,7 @@ struct Crop {
 
 impl Picture {
     /// A picture that became an input.
-    pub fn new(seen: &Seen) -> Picture {
+    pub fn new(seen: &InputPicture) -> Picture {
         let (across, down) = (f64::from(seen.fit.input.0), f64::from(seen.fit.input.1));
         let [left, top, right, bottom] = seen.fit.to_picture([0.0, 0.0, across, down]);
         let crop = Crop { x: left, y: top, width: right - left, height: bottom - top };
