@@ -186,8 +186,8 @@ fn sparse_tensors_are_checked() {
         sparse(&[1.0], &[0, 3], &[1, 2], &[2, 3]),
         "index of value 0 is out of range: expected below 3, found 3",
     );
-    invalid(sparse(&[1.0, 2.0], &[1, 1], &[2], &[2, 3]), "index of value 1 is not greater");
-    invalid(sparse(&[1.0, 2.0], &[3, 1], &[2], &[2, 3]), "index of value 1 is not greater");
+    invalid(sparse(&[1.0, 2.0], &[1, 1], &[2], &[2, 3]), "index of value 1 is not in ascending order");
+    invalid(sparse(&[1.0, 2.0], &[3, 1], &[2], &[2, 3]), "index of value 1 is not in ascending order");
     invalid(
         sparse(&[1.0], &[0, 0, 0], &[1, 3], &[2, 3]),
         "expected indices of shape [1] or [1,2], found [1,3]",

@@ -164,7 +164,7 @@ fn a_task_refuses_what_it_does_not_fit() {
     assert_eq!(seed_values(&[1, 2], &LOGITS[..2], &with(Task::BboxRegression)), [50.0, 50.0]);
     assert_eq!(
         error_message(&[1, 1, 2, 3], &LOGITS, &to(Target::Argmax)),
-        "output `y` of shape [1, 1, 2, 3] has no unit on a last axis"
+        "invalid output for a target unit, `y`: expected [batch, unit] or [batch, position, unit], found [1, 1, 2, 3]"
     );
 }
 
