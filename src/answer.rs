@@ -14,7 +14,7 @@ const LISTED: usize = 8;
 /// Tolerance for probabilities outside 0 to 1, and for the deviation of their sum from 1.
 const ROUNDING: f64 = 1e-3;
 
-/// The summary of an output of the model.
+/// Summary of an output of the model.
 #[derive(Clone, Debug, Serialize)]
 pub struct Answer {
     /// Dimensions of the output.
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
     use crate::classes::named;
 
-    /// The description of an output whose classes have these names.
+    /// Returns the description of an output whose classes have these names.
     fn text(tensor: &Tensor, names: &[&str]) -> String {
         Answer::new(&Info::default(), "y", tensor, &named(names)).text()
     }

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use crate::results::keys::starts_with_relevance;
 
-/// Bytes of a file that are looked at.
+/// Number of bytes at the start of a file that are inspected.
 const HEAD: u64 = 4096;
 
-/// Entries of an archive that are looked at.
+/// Number of entries of an archive that are inspected.
 #[cfg(feature = "npz")]
 const ENTRIES: usize = 1000;
 
@@ -50,7 +50,7 @@ pub enum Content {
     Html,
     /// A compressed file.
     Gzip,
-    /// A zip archive of something else.
+    /// Another zip archive.
     Zip,
     /// A Parquet file.
     Parquet,
@@ -64,12 +64,12 @@ pub enum Content {
     Toml,
     /// A folder.
     Folder,
-    /// A file without a byte.
+    /// An empty file.
     Empty,
 }
 
 impl Content {
-    /// The kind in words, with its article.
+    /// Returns the kind as a noun with its article, for messages.
     pub fn noun(self) -> &'static str {
         match self {
             Content::Onnx => "an ONNX model",
@@ -99,14 +99,14 @@ impl Content {
         }
     }
 
-    /// Returns whether such a file is no text.
+    /// True if files of this kind are binary.
     pub fn is_binary(self) -> bool {
         use Content::{Csv, Empty, Folder, Html, Json, LfsPointer, ResultJson, Toml};
         !matches!(self, Csv | Empty | Folder | Html | Json | LfsPointer | ResultJson | Toml)
     }
 }
 
-/// The kind of a file; `None` when it cannot be read or is nothing known.
+/// Recognises the kind of a file; `None` if it cannot be read or is not a known kind.
 pub fn content(path: &Path) -> Option<Content> {
     if path.is_dir() {
         let saved = path.join("saved_model.pb").is_file();
@@ -124,7 +124,7 @@ pub fn content(path: &Path) -> Option<Content> {
     of_bytes(&head)
 }
 
-/// The kind of a zip archive by the names of its entries.
+/// Recognises a zip archive by the names of its entries.
 #[cfg(feature = "npz")]
 fn archive(path: &Path) -> Option<Content> {
     let archive = zip::ZipArchive::new(std::io::BufReader::new(File::open(path).ok()?)).ok()?;
@@ -149,7 +149,7 @@ fn archive(_: &Path) -> Option<Content> {
     None
 }
 
-/// The kind of a file by its first bytes, but for zip archives.
+/// Recognises a file, except a zip archive, by its first bytes.
 fn of_bytes(head: &[u8]) -> Option<Content> {
     let has = |text: &str| head.windows(text.len()).any(|w| w == text.as_bytes());
     let at_four = head.get(4..8).unwrap_or_default();
@@ -182,7 +182,7 @@ fn of_bytes(head: &[u8]) -> Option<Content> {
     })
 }
 
-/// The kind of a text.
+/// Recognises a text file by its content.
 fn text(head: &[u8]) -> Option<Content> {
     let text = match std::str::from_utf8(head) {
         Ok(text) => text,

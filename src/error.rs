@@ -1,4 +1,4 @@
-//! The error of the library: opaque, with its kind, its causes and where there is any a hint.
+//! Error type of the library: opaque, with a kind, its causes and an optional hint.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -38,7 +38,7 @@ pub enum ErrorKind {
     Internal,
 }
 
-/// An error: a message, its kind, the errors below it, and where there is any a hint.
+/// Error with a message, a kind, its causes and an optional hint.
 ///
 /// `Display` gives the message of this error alone; [`Error::describe`] joins those of all causes. Messages name what is
 /// wrong, what was expected and what was found.
@@ -52,11 +52,11 @@ struct Inner {
 }
 
 enum Content {
-    /// A message of the library.
+    /// Message of the library.
     Message(String),
-    /// An error of a crate below.
+    /// Error of another crate.
     Wrapped(Box<dyn StdError + Send + Sync>),
-    /// A place or an activity before the error that happened there.
+    /// Context, such as a file or an activity, before the error that happened there.
     Context(String, Error),
 }
 
@@ -73,47 +73,47 @@ impl Error {
         Error::new(kind, Content::Wrapped(Box::new(error)))
     }
 
-    /// An error of kind [`ErrorKind::Usage`].
+    /// Creates an error of kind [`ErrorKind::Usage`].
     pub fn usage(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::Usage, message)
     }
 
-    /// An error of kind [`ErrorKind::InvalidInput`].
+    /// Creates an error of kind [`ErrorKind::InvalidInput`].
     pub fn invalid(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::InvalidInput, message)
     }
 
-    /// An error of kind [`ErrorKind::InvalidModel`].
+    /// Creates an error of kind [`ErrorKind::InvalidModel`].
     pub fn invalid_model(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::InvalidModel, message)
     }
 
-    /// An error of kind [`ErrorKind::Unsupported`].
+    /// Creates an error of kind [`ErrorKind::Unsupported`].
     pub fn unsupported(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::Unsupported, message)
     }
 
-    /// An error of kind [`ErrorKind::Limit`].
+    /// Creates an error of kind [`ErrorKind::Limit`].
     pub fn limit(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::Limit, message)
     }
 
-    /// An error of kind [`ErrorKind::Device`].
+    /// Creates an error of kind [`ErrorKind::Device`].
     pub fn device(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::Device, message)
     }
 
-    /// An error of kind [`ErrorKind::Io`].
+    /// Creates an error of kind [`ErrorKind::Io`].
     pub fn io(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::Io, message)
     }
 
-    /// An error of kind [`ErrorKind::Internal`].
+    /// Creates an error of kind [`ErrorKind::Internal`].
     pub fn internal(message: impl Into<String>) -> Error {
         Error::message(ErrorKind::Internal, message)
     }
 
-    /// The error of a name that is not among `known`: the hint are the names most like it.
+    /// Creates the error for a name that is not among `known`; its hint lists the most similar names.
     pub fn unknown<'a>(
         message: impl Into<String>,
         name: &str,
@@ -353,7 +353,7 @@ pub trait ResultExt<T> {
     /// Puts a text before the error.
     ///
     /// # Errors
-    /// The error with its context; for an option without a value an [`ErrorKind::Internal`] of this text.
+    /// Adds context to an error; turns an option without a value into an [`ErrorKind::Internal`] with this text.
     fn context(self, context: impl Into<String>) -> Result<T>;
 
     /// Puts a text before the error; it is made only where there is an error.

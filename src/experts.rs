@@ -1,35 +1,35 @@
-//! Experts of a run.
+//! Relevance of the experts of a run, by layer.
 
 use dlbc_runtime::{ExpertLayer, Explanation};
 use serde::Serialize;
 
-/// A layer of experts.
+/// Layer of experts.
 #[derive(Clone, Debug, Serialize)]
 pub struct Layer {
-    /// Its scope in the model.
+    /// Scope of the layer in the model.
     pub layer: String,
-    /// The relevance that came to the sum of its experts.
+    /// Relevance that the sum of the layer's experts received.
     pub received: f64,
-    /// Of that, what no expert was given.
+    /// Part of the received relevance that did not go to an expert.
     pub residual: f64,
-    /// Its experts.
+    /// Experts of the layer, by index.
     pub experts: Vec<Expert>,
 }
 
-/// An expert.
+/// Expert of a layer.
 #[derive(Clone, Debug, Serialize)]
 pub struct Expert {
-    /// Its number.
+    /// Index of the expert in its layer.
     pub expert: usize,
-    /// The tokens that the router sent it.
+    /// Number of tokens that the router sent to the expert.
     pub tokens: i64,
-    /// Its relevance.
+    /// Relevance of the expert.
     pub relevance: f64,
-    /// Of the layer's, from 0 to 1; 0 where the layer got none.
+    /// Share of the relevance that the layer received, 1 for all of it; 0 if the layer received none.
     pub share: f64,
 }
 
-/// The layers of an explanation; none when they were not asked for.
+/// Returns the layers of an explanation; empty if they were not requested.
 pub fn layers(explanation: &Explanation) -> Vec<Layer> {
     explanation.experts.iter().flatten().map(layer).collect()
 }

@@ -8,7 +8,7 @@ use crate::classes::Classes;
 use crate::target::NamedTarget;
 use crate::wording::number;
 
-/// An explanation with the names of its target and of the classes.
+/// Explanation with the names of its target and of the classes.
 pub struct Explained {
     /// Target with its name in results.
     pub target: NamedTarget,

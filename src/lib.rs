@@ -25,7 +25,7 @@
 //! # Ok::<(), dlbc::Error>(())
 //! ```
 //!
-//! Where to go next:
+//! Next steps:
 //!
 //! - several targets at once, differences and boxes: [`Request`], [`TargetSpec`], [`Explainer::explain_targets`];
 //! - evidence for an answer and against it: [`Mode::Contrastive`] and [`Explanation::opposing`];

@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         Ok(args) => args,
         Err(e) => {
             let e = args::plain(e);
-            // A reader of the help that left early is no error.
+            // A closed pipe while the help is printed is not an error.
             let _ = e.print();
             return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(Code::Usage as u8));
         }

@@ -1,4 +1,4 @@
-//! Notes: what an operation did beyond the letter of a request, and what a caller should look at.
+//! Notes: choices that an operation made for the caller, and warnings.
 
 use std::any::Any;
 use std::fmt;
@@ -9,20 +9,20 @@ use crate::remedy::Remedy;
 /// Importance of a note.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Something was done beyond the letter of the request, such as a resized picture.
+    /// Choice that the operation made, such as resizing a picture.
     Note,
-    /// Something that the caller should look at.
+    /// Warning that the caller should look at.
     Warning,
 }
 
-/// A note on an operation.
+/// Note on an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// Importance of the note.
     pub level: Level,
-    /// The note in words.
+    /// Text of the note.
     pub text: String,
-    /// Setting of the call that chooses otherwise, where there is one.
+    /// Setting of the call that changes the choice, if there is one.
     pub remedy: Option<Remedy>,
 }
 
@@ -36,35 +36,35 @@ impl fmt::Display for Note {
     }
 }
 
-/// A receiver of notes, at the time when they arise.
+/// Receiver of notes, called as they arise.
 pub trait Notes {
     /// Receives a note.
     fn receive(&self, note: Note);
 
-    /// Called when something starts that may take seconds; the result is dropped when it ends.
+    /// Receives the start of a step that may take seconds; the returned value is dropped when the step ends.
     fn start(&self, _activity: &str) -> Box<dyn Any> {
         Box::new(())
     }
 }
 
 impl dyn Notes + '_ {
-    /// Says what was done beyond the letter of the request.
+    /// Notes a choice that the operation made.
     pub fn note(&self, text: impl Into<String>) {
         self.receive(Note { level: Level::Note, text: text.into(), remedy: None });
     }
 
-    /// Says what was done beyond the letter of the request, and which setting chooses otherwise.
+    /// Notes a choice that the operation made, and the setting that changes it.
     pub fn note_with(&self, text: impl Into<String>, remedy: Remedy) {
         self.receive(Note { level: Level::Note, text: text.into(), remedy: Some(remedy) });
     }
 
-    /// Says what the caller should look at.
+    /// Warns the caller.
     pub fn warn(&self, text: impl Into<String>) {
         self.receive(Note { level: Level::Warning, text: text.into(), remedy: None });
     }
 }
 
-/// Forgets notes, as where the same were received before; warnings are forgotten too.
+/// Receiver that drops all notes and warnings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
@@ -72,12 +72,12 @@ impl Notes for Silent {
     fn receive(&self, _: Note) {}
 }
 
-/// Keeps notes in the order in which they arise.
+/// Receiver that collects notes in the order in which they arise.
 #[derive(Debug, Default)]
 pub struct Collected(Mutex<Vec<Note>>);
 
 impl Collected {
-    /// Returns the notes so far and forgets them.
+    /// Takes the notes received so far.
     pub fn take(&self) -> Vec<Note> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

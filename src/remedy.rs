@@ -1,4 +1,4 @@
-//! Remedies: settings of a call that mend an error, in the terms of the library.
+//! Remedies: settings of a call that resolve an error, in the terms of the library.
 
 use dlbc_compiler::{CompileError, Remedy as CompileRemedy};
 use dlbc_proto::{LocationFault, ModelFault, ProtoError, TensorFault};
@@ -7,7 +7,8 @@ use dlbc_runtime::{Remedy as RuntimeRemedy, RuntimeError};
 use crate::content::Content;
 use crate::input::Layout;
 
-/// A setting of a call that mends an error, or that a note is about. A program with other words for it, such as flags, says its own.
+/// Setting of a call that resolves an error, or that a note is about. A program with other terms, such as flags, translates
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Known dimensions of an input: [`ExplainerBuilder::shape`](crate::ExplainerBuilder::shape).
@@ -20,13 +21,13 @@ pub enum Remedy {
     MaxNodes,
     /// Permission to follow links to external data.
     AllowLinks,
-    /// Inputs that are to carry relevance, where they are known: [`ExplainerBuilder::live`](crate::ExplainerBuilder::live).
+    /// Inputs that should carry relevance, if known: [`ExplainerBuilder::live`](crate::ExplainerBuilder::live).
     LiveInputs(Vec<String>),
-    /// A composite that there is: [`ExplainerBuilder::composite`](crate::ExplainerBuilder::composite).
+    /// A known composite: [`ExplainerBuilder::composite`](crate::ExplainerBuilder::composite).
     KnownComposite,
     /// A composite that starts from a baseline.
     IntegratedGradients,
-    /// A baseline that stands in the file of a composite.
+    /// A baseline in the file of a composite.
     BaselineInComposite,
     /// A mean or a median of the rows of a table as the baseline.
     BaselineOfRows,
@@ -46,7 +47,7 @@ pub enum Remedy {
     NotInput(Content),
     /// Inputs of the model.
     Inputs,
-    /// The name of the input that an array is for, and the array's file.
+    /// The name of the input for an array, and the array's file.
     InputName {
         /// Name of an input.
         input: String,

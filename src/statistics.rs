@@ -1,6 +1,6 @@
 //! Medians, rank and linear correlation, largest units.
 
-/// The place of each value among all; equal values have their mean place.
+/// Returns the rank of each value; equal values share their mean rank.
 pub fn ranks(x: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..x.len()).collect();
     order.sort_by(|i, j| x[*i].total_cmp(&x[*j]));
@@ -15,7 +15,7 @@ pub fn ranks(x: &[f64]) -> Vec<f64> {
     ranks
 }
 
-/// Pearson's correlation; 1 where both are constant, 0 where one is.
+/// Returns Pearson's correlation; 1 if both are constant, 0 if one of them is.
 pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
     let mean = |v: &[f64]| v.iter().sum::<f64>() / v.len().max(1) as f64;
     let (mx, my) = (mean(x), mean(y));
@@ -28,12 +28,12 @@ pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
     }
 }
 
-/// The index of the largest value; the first of equal ones, 0 of none.
+/// Returns the index of the largest value: the first of equal ones, 0 for no values.
 pub fn argmax(row: &[f64]) -> usize {
     (0..row.len()).fold(0, |best, i| if row[i] > row[best] { i } else { best })
 }
 
-/// The units of each row of an output `[..., row, unit]`; of `[row, position, unit]` those at the last position.
+/// Returns the units of each row of an output `[..., row, unit]`; for `[row, position, unit]` those at the last position.
 pub fn unit_rows<'a>(dims: &[usize], values: &'a [f64]) -> Vec<&'a [f64]> {
     let units = dims.last().copied().unwrap_or(1).max(1);
     let positions = if let [_, positions, _] = dims { (*positions).max(1) } else { 1 };
@@ -41,7 +41,7 @@ pub fn unit_rows<'a>(dims: &[usize], values: &'a [f64]) -> Vec<&'a [f64]> {
     rows.chunks(positions).filter_map(|row| row.last().copied()).collect()
 }
 
-/// The median, which sorts the values; 0 of none.
+/// Sorts the values and returns their median; 0 for no values.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     match values {

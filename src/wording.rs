@@ -1,11 +1,11 @@
-//! Text for people: names from files with everything invisible spelled out, numbers, sizes.
+//! Formatting for messages: names with invisible characters escaped, numbers, sizes.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde::Serialize;
 
-/// A character that a terminal or a reader could be deceived by: controls, bidirectional marks, invisible ones.
+/// True for characters that could deceive a terminal or a reader: controls, bidirectional marks, invisible ones.
 fn is_deceiving(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -13,12 +13,12 @@ fn is_deceiving(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// `text` with deceiving characters spelled out as `\u{..}`.
+/// Escapes deceiving characters of `text` as `\u{..}`.
 pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, is_deceiving)
 }
 
-/// As [`visible`], but line breaks stay.
+/// Escapes deceiving characters like [`visible`], except line breaks.
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |c| c != '\n' && is_deceiving(c))
 }
@@ -34,7 +34,7 @@ fn escaped(text: &str, wanted: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// JSON on one line, deceiving characters in the `\uXXXX` spelling of JSON strings.
+/// Formats JSON on one line, with deceiving characters escaped as `\uXXXX`.
 pub fn json_text(value: &impl Serialize) -> serde_json::Result<String> {
     let text = serde_json::to_string(value)?;
     if !text.contains(is_deceiving) {
@@ -54,7 +54,7 @@ pub fn json_text(value: &impl Serialize) -> serde_json::Result<String> {
     Ok(out)
 }
 
-/// A number with `digits` significant digits, as short as it goes.
+/// Formats a number with at most `digits` significant digits, in its shortest form.
 pub fn number(value: f64, digits: usize) -> String {
     if !value.is_finite() {
         return value.to_string();
@@ -77,7 +77,7 @@ fn trimmed(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 
-/// A size in bytes for people.
+/// Formats a size in bytes with a unit.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1024 {
@@ -92,7 +92,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// `1 node`, `2 nodes`.
+/// Formats a count with its noun: `1 node`, `2 nodes`.
 pub fn plural(count: usize, word: &str) -> String {
     let ending = match word.ends_with(['s', 'x']) {
         _ if count == 1 => "",

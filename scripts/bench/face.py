@@ -5,7 +5,7 @@
 
 Columns: the share of the positive relevance in the face's box, in the box half as wide and high again, and how the score
 of the face falls while patches of 16 pixels are replaced by the picture's mean colour, a twentieth of them at a time, the
-most relevant or the irrelevant ones first (the mean over the steps, as a share of the score at the start).
+most or the least relevant ones first (the mean over the steps, as a share of the score at the start).
 """
 
 import json
@@ -75,7 +75,7 @@ def main() -> None:
         gone, kept = fall(session, x, r, anchor, True), fall(session, x, r, anchor, False)
         rows.append(f"| {name} | {within(r, box, 1):.2f} | {within(r, box, 1.5):.2f} | {gone:.2f} | {kept:.2f} | {kept - gone:.2f} |")
         print(rows[-1], flush=True)
-    head = ["| composite | in the box | in the box grown by half | most relevant first ↓ | irrelevant first ↑ | gap ↑ |",
+    head = ["| composite | in the box | in the box grown by half | most relevant first ↓ | least relevant first ↑ | gap ↑ |",
             "| --- | ---: | ---: | ---: | ---: | ---: |"]
     text = PAGE.read_text()
     before, rest = text.split("<!-- face -->")

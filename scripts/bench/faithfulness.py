@@ -138,7 +138,7 @@ def markdown(found):
     means = [{m: (r["scores"].get(m) or {}).get("mean") for m in metrics} for r in results]
     best = {}
     for metric in metrics:
-        # Of signed maps the mass is not bounded: the greatest is not the best.
+        # The mass accuracy of signed maps is unbounded, so the largest value is not the best.
         better = "neither" if metric == "mass-accuracy" else found["metrics"][metric]["better"]
         own = [m[metric] for m, r in zip(means, results) if not r["control"] and m[metric] is not None]
         best[metric] = {"higher": max, "lower": min}.get(better, lambda _: None)(own)

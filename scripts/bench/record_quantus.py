@@ -4,7 +4,7 @@
 
 (the environment: `scripts/python_env.sh --quantus`). Quantus gets the maps that dlbc computed, and the same random
 numbers: those of SplitMix64 as `dlbc eval` draws them. Samples are given to Quantus one at a time, because it normalises
-a batch by its greatest value.
+a batch by its largest value.
 """
 
 import json

@@ -121,7 +121,7 @@ class Prepared:
     inputs: dict[str, np.ndarray]
     classes: list[str] | None = None
     picture: np.ndarray | None = None  # 8 bit, as the model's input before scaling
-    says: Callable[[dict[str, np.ndarray]], str] | None = None  # of outputs that are no rows of scores of the classes
+    says: Callable[[dict[str, np.ndarray]], str] | None = None  # for outputs other than rows of class scores
     files: dict[str, bytes] = field(default_factory=dict)
 
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-/// Classes at most: a text that claims more is no list of classes.
+/// Bound of class indices; a text with a larger index is not a list of classes.
 const MOST: i64 = 1 << 24;
 
-/// The names in a text; `None` where it has none.
+/// Parses the names in a text; `None` if it has none.
 pub fn parse(text: &str) -> Option<BTreeMap<i64, String>> {
     let text = text.trim();
     if !text.starts_with(['{', '[', '(']) {
@@ -20,13 +20,13 @@ pub fn parse(text: &str) -> Option<BTreeMap<i64, String>> {
     names(&value).filter(|n| !n.is_empty())
 }
 
-/// A name a line; an empty line is a class without a name.
+/// Parses one name per line; an empty line is a class without a name.
 pub fn lines(text: &str) -> BTreeMap<i64, String> {
     let numbered = text.lines().map(str::trim).enumerate();
     numbered.filter(|(_, name)| !name.is_empty()).map(|(i, name)| (i as i64, name.to_string())).collect()
 }
 
-/// A literal of JSON or Python, as far as class names need it.
+/// Literal of JSON or Python, as far as class names need it.
 enum Literal {
     Text(String),
     Number(i64),
@@ -46,7 +46,7 @@ fn names(value: &Literal) -> Option<BTreeMap<i64, String>> {
             items.iter().enumerate().map(|(i, item)| Some((i as i64, text(item)?))).collect()
         }
         Literal::Dictionary(pairs) => {
-            // A configuration of transformers, which holds the dictionary.
+            // A configuration of the transformers library contains the dictionary.
             let inner = |key: &str| {
                 pairs.iter().find_map(|(k, v)| matches!(k, Literal::Text(t) if t == key).then_some(v))
             };
@@ -151,7 +151,7 @@ impl Reader<'_> {
     }
 }
 
-/// The character of four hexadecimal digits, or of a surrogate pair.
+/// Reads the character of four hexadecimal digits, or of a surrogate pair.
 fn code_point(chars: &mut impl Iterator<Item = (usize, char)>) -> Option<char> {
     let mut unit = || {
         let digits: String = chars.by_ref().take(4).map(|(_, c)| c).collect();
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_names_is_none() {
+    fn other_texts_have_no_names() {
         for text in [
             "",
             "{",

@@ -1,4 +1,4 @@
-//! Names of classes: from a file, or from what the model says of itself.
+//! Names of classes, from a file or from the metadata of the model.
 
 mod list;
 
@@ -14,10 +14,10 @@ use crate::error::{Error, Result, ResultExt};
 use crate::nearest::did_you_mean;
 use crate::wording::{plural, size, visible};
 
-/// Bytes of a file of class names at most.
+/// Largest size of a file of class names, in bytes.
 const MAX_BYTES: u64 = 16 << 20;
 
-/// Metadata keys that hold class names, in the order in which they are looked for.
+/// Metadata keys that may hold class names, in order of preference.
 const KEYS: [&str; 9] = [
     "names",
     "id2label",
@@ -30,25 +30,25 @@ const KEYS: [&str; 9] = [
     "label2id",
 ];
 
-/// Names that are listed where one is unknown.
+/// Number of names that a message about an unknown name lists.
 const LISTED: usize = 8;
 
 /// Names of a model's classes, and of the units of an output that stand for them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Classes {
-    /// The names by class.
+    /// Names by class.
     classes: Arc<BTreeMap<i64, String>>,
-    /// The names by unit: those by class until [`Classes::of_units`] says otherwise.
+    /// Names by unit; equal to the names by class until [`Classes::of_units`] fits them to an output.
     names: Arc<BTreeMap<i64, String>>,
-    /// The file that they are from.
+    /// File that the names were read from.
     file: Option<String>,
-    /// The file is named by a flag, not found beside the model.
+    /// True if the user named the file, false if it was found beside the model.
     requested: bool,
 }
 
 impl Classes {
-    /// The names in a file, or else those in the model's metadata, or else in a `classes.txt` beside the model; none is no
-    /// error.
+    /// Reads the names from a file, else from the model's metadata, else from a `classes.txt` beside the model; a model may
+    /// lack all of them.
     ///
     /// # Errors
     /// For a file that cannot be read, is too large or has no name.
@@ -71,38 +71,38 @@ impl Classes {
         Classes { names: classes.clone(), classes, file, requested }
     }
 
-    /// The file that the names are from where no flag asked for it.
+    /// Returns the file beside the model that the names were read from, if the user did not name it.
     pub fn beside(&self) -> Option<&str> {
         self.file.as_deref().filter(|_| !self.requested && !self.is_empty())
     }
 
-    /// Returns whether no name is known.
+    /// True if no name is known.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// The name of a unit.
+    /// Returns the name of a unit.
     pub fn name(&self, unit: i64) -> Option<&str> {
         self.names.get(&unit).map(String::as_str)
     }
 
-    /// The name of a class, whatever unit stands for it.
+    /// Returns the name of a class, whatever its unit.
     pub fn class_name(&self, class: i64) -> Option<&str> {
         self.classes.get(&class).map(String::as_str)
     }
 
-    /// A unit with its name where it has one: `1 malignant`.
+    /// Formats a unit with its name, if it has one: `1 malignant`.
     pub fn title(&self, unit: i64) -> String {
         titled(unit, self.name(unit))
     }
 
-    /// A class with its name where it has one.
+    /// Formats a class with its name, if it has one.
     pub fn class_title(&self, class: i64) -> String {
         titled(class, self.class_name(class))
     }
 
-    /// The names that are those of an output of `units`. One unit of two classes speaks for the second. Names of the model
-    /// that are not as many as the units are not its classes; those of a file stay.
+    /// Fits the names to an output of `units`. A single unit with two classes gets the name of the second. If the number of
+    /// names differs from that of the units, names of the model are dropped and names of a requested file stay.
     pub fn of_units(&self, units: usize) -> Classes {
         let covered = self.classes.keys().next_back().map_or(0, |last| last + 1) == units as i64;
         let names = match self.class_name(1) {
@@ -119,7 +119,7 @@ impl Classes {
     /// units.
     ///
     /// # Errors
-    /// Names the file and both numbers.
+    /// For a requested file with another number of names; the message names the file and both numbers.
     pub fn checked(&self, output: &str, units: usize) -> Result<Classes> {
         let fitted = self.of_units(units);
         let last = fitted.names.keys().next_back().map_or(0, |last| last + 1);
@@ -135,7 +135,7 @@ impl Classes {
         }
     }
 
-    /// The class of this name: letter for letter, or else the only one that differs in case alone.
+    /// Finds the class of a name: an exact match, else the only match that ignores case.
     ///
     /// # Errors
     /// For a name that several classes have.
@@ -150,7 +150,7 @@ impl Classes {
         }
         match matches.as_slice() {
             [] => Ok(None),
-            [one] => Ok(Some(*one)),
+            [unit] => Ok(Some(*unit)),
             several => {
                 let units: Vec<String> = several.iter().map(ToString::to_string).collect();
                 let name = visible(name);
@@ -162,7 +162,7 @@ impl Classes {
         }
     }
 
-    /// Names to choose from: those that are most like `name`, or else the first.
+    /// Returns a suggestion of names: those most similar to `name`, else the first ones.
     pub fn advice(&self, name: &str) -> String {
         let known = || self.names.values().map(String::as_str);
         if let Some(advice) = did_you_mean(name, known()) {

@@ -1,4 +1,4 @@
-//! Agreement of a tensor of two results: over each sample of the batch, without padding.
+//! Agreement of a tensor of two results, computed for each sample of the batch without padding.
 
 use dlbc_ops::tensor::Tensor;
 use serde::Serialize;
@@ -17,7 +17,7 @@ pub struct Compared {
     /// Agreement of each sample, where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Agreement>,
-    /// The elements that differ most.
+    /// Elements that differ most, largest difference first.
     pub moves: Vec<Move>,
 }
 
@@ -30,7 +30,7 @@ pub struct Agreement {
     pub cosine: f64,
     /// `Σ|a - b| / Σ|a|`.
     pub l1: f64,
-    /// The share of the largest elements of the first that are among the largest of the second.
+    /// Share of the largest elements of the first that are among the largest of the second, from 0 to 1.
     pub overlap: f64,
 }
 
@@ -39,7 +39,7 @@ pub struct Agreement {
 pub struct Move {
     /// Index of the element along each axis.
     pub index: Vec<usize>,
-    /// The token or feature of the element; of two texts both tokens.
+    /// Token or feature of the element; both tokens where those of the two texts differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// Value in the first result.
@@ -74,13 +74,13 @@ pub fn compare(
     let counts: Vec<bool> = (0..a.len()).map(|i| !(labelled && pads(first, i) && pads(second, i))).collect();
     let several = dims.len() > 1 && dims[0] == extent.samples && dims[0] > 1;
     let size = if several { a.len() / dims[0] } else { a.len() }.max(1);
-    let own = |values: &[f64], from: usize| -> Vec<f64> {
+    let unpadded = |values: &[f64], from: usize| -> Vec<f64> {
         let to = (from + size).min(values.len());
         (from..to).filter(|i| counts[*i]).map(|i| values[i]).collect()
     };
     let starts = (0..a.len().max(1)).step_by(size);
     let samples: Vec<Agreement> =
-        starts.map(|from| agreement(&own(&a, from), &own(&b, from), extent.top)).collect();
+        starts.map(|from| agreement(&unpadded(&a, from), &unpadded(&b, from), extent.top)).collect();
     let mut agreement = mean(&samples);
     if several {
         let (off, sum) = (0..a.len())
@@ -110,24 +110,29 @@ fn agreement(a: &[f64], b: &[f64], top: usize) -> Agreement {
         order.sort_unstable();
         order
     };
-    let (ours, theirs) = (largest(a), largest(b));
-    let common = ours.iter().filter(|i| theirs.binary_search(i).is_ok()).count();
+    let (first, second) = (largest(a), largest(b));
+    let common = first.iter().filter(|i| second.binary_search(i).is_ok()).count();
     Agreement {
         rank: correlation(&ranks(a), &ranks(b)),
         cosine: quotient(dot(a, b), (dot(a, a) * dot(b, b)).sqrt()),
         l1: quotient(off, size),
-        overlap: quotient(common as f64, ours.len() as f64),
+        overlap: quotient(common as f64, first.len() as f64),
     }
 }
 
-/// The mean of each number. What is not a number stays visible.
+/// Returns the mean of each number; NaN propagates.
 fn mean(samples: &[Agreement]) -> Agreement {
-    let of =
+    let average =
         |number: fn(&Agreement) -> f64| samples.iter().map(number).sum::<f64>() / samples.len().max(1) as f64;
-    Agreement { rank: of(|s| s.rank), cosine: of(|s| s.cosine), l1: of(|s| s.l1), overlap: of(|s| s.overlap) }
+    Agreement {
+        rank: average(|s| s.rank),
+        cosine: average(|s| s.cosine),
+        l1: average(|s| s.l1),
+        overlap: average(|s| s.overlap),
+    }
 }
 
-/// `a / b`; 0 of two zeros.
+/// Returns `a / b`; 0 if both are 0.
 fn quotient(a: f64, b: f64) -> f64 {
     if b == 0.0 && a == 0.0 { 0.0 } else { a / b }
 }

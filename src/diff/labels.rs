@@ -1,10 +1,10 @@
-//! Names of the elements of an input: tokens or features, as the metadata of a result say.
+//! Names of the elements of an input, tokens or features, from the metadata of a result.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The key of the metadata with the labels of each input.
+/// Metadata key of the labels of each input.
 pub const KEY: &str = "labels";
 
 /// Names of an input's elements.
@@ -23,7 +23,7 @@ impl Labels {
         metadata.get(KEY).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
-    /// The name of an element, by its place in the tensor.
+    /// Returns the name of an element by its flat index in the tensor.
     pub fn name(&self, flat: usize) -> Option<&str> {
         match self {
             Labels::Columns(names) => names.get(flat.checked_rem(names.len())?).map(String::as_str),
@@ -31,12 +31,12 @@ impl Labels {
         }
     }
 
-    /// Returns whether an element is padding, by its place in the tensor.
+    /// True if the element at a flat index of the tensor is padding.
     pub fn is_padding(&self, flat: usize) -> bool {
         matches!(self, Labels::Rows(_)) && self.token(flat) == Some(&None)
     }
 
-    /// All rows have one length, that of the tensor's.
+    /// Returns the token at a flat index of the tensor; all rows have the length of the tensor's rows.
     fn token(&self, flat: usize) -> Option<&Option<String>> {
         let Labels::Rows(rows) = self else { return None };
         let length = rows.first().map(Vec::len)?;

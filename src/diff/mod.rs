@@ -1,4 +1,4 @@
-//! Comparison of two results: how far they agree, tensor by tensor, and what else differs between their runs.
+//! Comparison of two results: agreement of each tensor, and differences between the settings of their runs.
 
 mod compare;
 mod labels;
@@ -35,18 +35,18 @@ pub struct Difference {
     pub failed: Vec<String>,
 }
 
-/// A setting that differs.
+/// Setting that differs between two runs.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Setting {
     /// Name of the setting.
     pub setting: String,
-    /// Its value in the first result.
+    /// Value in the first result.
     pub first: String,
-    /// Its value in the second result.
+    /// Value in the second result.
     pub second: String,
 }
 
-/// A sample whose largest unit differs.
+/// Sample whose largest unit differs.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Answer {
     /// Name of the output.
@@ -82,8 +82,8 @@ impl Default for DiffOptions {
     }
 }
 
-/// Compares the relevance of two results, tensor by tensor, and what else differs between their runs. Bounds that are missed
-/// are no error: [`Difference::failed`] has them.
+/// Compares the relevance of two results, tensor by tensor, and the settings of their runs. Missed bounds do not return an
+/// error: [`Difference::failed`] lists them.
 ///
 /// # Errors
 /// For results without a common tensor, and tensors of different shapes.
@@ -99,7 +99,7 @@ pub fn difference(options: &DiffOptions, first: &Stored, second: &Stored) -> Res
     };
     let samples = explained(first).and_then(|(_, t)| t.dims().first().copied()).unwrap_or(1);
     let extent = Extent { top: options.top, moves: options.moves, samples };
-    let (ours, theirs) = (Labels::of(&first.metadata), Labels::of(&second.metadata));
+    let (first_labels, second_labels) = (Labels::of(&first.metadata), Labels::of(&second.metadata));
     let relevance = |stored: &Stored| -> Vec<String> {
         stored.tensors.keys().filter(|key| is_relevance(key)).cloned().collect()
     };
@@ -108,7 +108,7 @@ pub fn difference(options: &DiffOptions, first: &Stored, second: &Stored) -> Res
         match second.tensors.get(&name) {
             Some(b) if b.dims() == a.dims() => {
                 let input = tensor_of(&name);
-                let labels = (ours.get(input), theirs.get(input));
+                let labels = (first_labels.get(input), second_labels.get(input));
                 difference.tensors.push(compare(title, (a, b), labels, extent));
             }
             Some(b) => {
@@ -128,13 +128,13 @@ pub fn difference(options: &DiffOptions, first: &Stored, second: &Stored) -> Res
     }
     for c in &difference.tensors {
         let agreement = c.agreement;
-        for (what, found, bound) in [
+        for (quantity, value, bound) in [
             ("rank correlation", agreement.rank, options.min_rank),
             ("cosine", agreement.cosine, options.min_cosine),
             ("overlap", agreement.overlap, options.min_overlap),
         ] {
-            if let Some(bound) = bound.filter(|bound| found.is_nan() || found < *bound) {
-                let message = format!("`{}`: {what} {found:.4} is below {bound}", visible(&c.tensor));
+            if let Some(bound) = bound.filter(|bound| value.is_nan() || value < *bound) {
+                let message = format!("`{}`: {quantity} {value:.4} is below {bound}", visible(&c.tensor));
                 difference.failed.push(message);
             }
         }
@@ -149,13 +149,13 @@ pub fn difference(options: &DiffOptions, first: &Stored, second: &Stored) -> Res
     Ok(difference)
 }
 
-/// The settings that both results name and that differ. What follows from another is left out: a hash where the name differs
-/// already, the digest of the inputs where the texts do.
+/// Returns the settings that both results have and that differ. Consequences of other differences are left out: a hash if
+/// the names differ, the digest of the inputs if the texts differ.
 fn settings(first: &BTreeMap<String, String>, second: &BTreeMap<String, String>) -> Vec<Setting> {
     let differs = |key: &str| first.get(key).zip(second.get(key)).filter(|(a, b)| a != b);
-    let mut found = vec![];
+    let mut settings = vec![];
     let mut add = |setting: &str, (a, b): (&String, &String)| {
-        found.push(Setting { setting: setting.into(), first: a.clone(), second: b.clone() });
+        settings.push(Setting { setting: setting.into(), first: a.clone(), second: b.clone() });
     };
     for key in ["model", "explained", "rules", "mode", "target", "start", "texts"] {
         if let Some(pair) = differs(key) {
@@ -180,16 +180,16 @@ fn settings(first: &BTreeMap<String, String>, second: &BTreeMap<String, String>)
     if let Some(pair) = differs("version") {
         add("version", pair);
     }
-    found
+    settings
 }
 
-/// The explained output of a result, where it has one.
+/// Returns the explained output of a result, if it has one.
 fn explained(stored: &Stored) -> Option<(&str, &Tensor)> {
     let name = stored.metadata.get("explained")?;
     Some((name, stored.tensors.get(&keys::output(name))?))
 }
 
-/// The samples whose largest unit differs: on the last axis, at the last position.
+/// Returns the samples whose largest unit on the last axis, at the last position, differs.
 fn answers(first: &Stored, second: &Stored) -> Vec<Answer> {
     let (Some((output, a)), Some((other, b))) = (explained(first), explained(second)) else { return vec![] };
     if output != other || a.dims() != b.dims() || !matches!(a.dims().len(), 1..=3) {
@@ -207,7 +207,7 @@ fn answers(first: &Stored, second: &Stored) -> Vec<Answer> {
         .collect()
 }
 
-/// The largest unit of each sample.
+/// Returns the largest unit of each sample.
 fn largest(output: &Tensor) -> Vec<usize> {
     unit_rows(output.dims(), &output.to_f64()).into_iter().map(argmax).collect()
 }
@@ -218,15 +218,15 @@ mod tests {
 
     #[test]
     fn settings_that_differ_are_named_once() {
-        let of = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let metadata = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
             pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()
         };
-        let a = of(&[("rules", "dlb"), ("rules_hash", "1"), ("target", "0"), ("mode", "default")]);
-        let b = of(&[("rules", "attnlrp"), ("rules_hash", "2"), ("target", "0"), ("start", "value")]);
-        let found = settings(&a, &b);
-        assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!((found[0].setting.as_str(), found[0].second.as_str()), ("rules", "attnlrp"));
-        let edited = of(&[("rules", "dlb"), ("rules_hash", "3")]);
+        let a = metadata(&[("rules", "dlb"), ("rules_hash", "1"), ("target", "0"), ("mode", "default")]);
+        let b = metadata(&[("rules", "attnlrp"), ("rules_hash", "2"), ("target", "0"), ("start", "value")]);
+        let differences = settings(&a, &b);
+        assert_eq!(differences.len(), 1, "{differences:?}");
+        assert_eq!((differences[0].setting.as_str(), differences[0].second.as_str()), ("rules", "attnlrp"));
+        let edited = metadata(&[("rules", "dlb"), ("rules_hash", "3")]);
         assert_eq!(settings(&a, &edited)[0].setting, "rules_hash");
     }
 
@@ -236,7 +236,7 @@ mod tests {
             tensors: BTreeMap::from([("output/y".into(), Tensor::from_f32(&[2, 2], values))]),
             metadata: BTreeMap::from([("explained".into(), "y".into())]),
         };
-        let found = answers(&stored(&[1.0, 0.0, 0.0, 1.0]), &stored(&[1.0, 0.0, 1.0, 0.0]));
-        assert_eq!(found, [Answer { output: "y".into(), sample: 1, before: 1, after: 0 }]);
+        let changes = answers(&stored(&[1.0, 0.0, 0.0, 1.0]), &stored(&[1.0, 0.0, 1.0, 0.0]));
+        assert_eq!(changes, [Answer { output: "y".into(), sample: 1, before: 1, after: 0 }]);
     }
 }

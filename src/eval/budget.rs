@@ -1,4 +1,4 @@
-//! Number of samples of an evaluation whose user names neither composites nor samples: about a minute's worth.
+//! Number of samples of an evaluation whose user names neither composites nor samples: as many as take about a minute.
 
 use std::time::Instant;
 
@@ -10,21 +10,21 @@ use super::prepare::Prepared;
 use super::subject::{Case, Method};
 use crate::error::Result;
 
-/// Seconds that an evaluation of the usual composites takes, about.
+/// Approximate duration of an evaluation of the usual composites, in seconds.
 const SECONDS: f64 = 60.0;
 
-/// Samples below which metrics that explain again and again make way.
+/// Number of samples below which metrics that need many explanations are left out.
 const FEW: usize = 4;
 
-/// Answers that are measured together, as curves ask for them.
+/// Rows of the timed run of the model; curves ask for their answers in batches too.
 const TOGETHER: usize = 8;
 
 /// Cost of a sample, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-    /// Curves and subsets: answers of the model alone, for each method.
+    /// Seconds for the answers of the model that curves and subsets need, over all methods.
     pub answers: f64,
-    /// One explanation by each composite.
+    /// Seconds for one explanation by each composite.
     pub explanations: f64,
 }
 
@@ -61,18 +61,19 @@ impl Cost {
     }
 }
 
-/// Part of an evaluation that fits into its time.
+/// Part of an evaluation that fits into about a minute.
 #[derive(Debug, PartialEq)]
 pub struct Budget {
-    /// Samples, at least one.
+    /// Number of samples, at least one.
     pub samples: usize,
     /// Metrics that are left out.
     pub left_out: Vec<Metric>,
-    /// The share of curves and subsets that fits where one sample alone takes longer; else 1.
+    /// Share of the curves and subsets that fits, from 0 to 1; below 1 where one sample alone takes longer than a minute.
     pub share: f64,
 }
 
-/// Fits the number of samples; where few would be left the metrics, and where one is too many what each of them takes.
+/// Fits an evaluation into about a minute: reduces the number of samples, then leaves out metrics that need many
+/// explanations, then thins curves and subsets.
 pub fn fit(cost: Cost, samples: usize, metrics: &[Metric], plan: &Plan) -> Budget {
     let fitting = |metrics: &[Metric]| SECONDS / cost.of(metrics, plan).max(f64::MIN_POSITIVE);
     let budget = |most: f64, left_out| {
@@ -85,11 +86,11 @@ pub fn fit(cost: Cost, samples: usize, metrics: &[Metric], plan: &Plan) -> Budge
     }
     let again = |m: &&Metric| matches!(m, Metric::MaxSensitivity | Metric::Randomisation);
     let left_out: Vec<Metric> = metrics.iter().filter(again).copied().collect();
-    let kept: Vec<Metric> = metrics.iter().filter(|m| !again(m)).copied().collect();
-    budget(fitting(&kept), left_out)
+    let remaining: Vec<Metric> = metrics.iter().filter(|m| !again(m)).copied().collect();
+    budget(fitting(&remaining), left_out)
 }
 
-/// Answers of the model that the curves and subsets of a sample ask for.
+/// Returns the number of model answers that the curves and subsets of a sample need.
 fn passes(case: &Case, metrics: &[Metric], plan: &Plan) -> usize {
     let has = |any: &[Metric]| any.iter().any(|m| metrics.contains(m));
     let curve = case.features.count().div_ceil(plan.step(case));
@@ -121,18 +122,18 @@ mod tests {
     #[test]
     fn a_fast_model_takes_all_samples_and_a_slow_one_few() {
         let metrics = [Metric::Gap, Metric::MaxSensitivity, Metric::Randomisation];
-        let of = |answers, explanations, samples| {
+        let budget = |answers, explanations, samples| {
             fit(Cost { answers, explanations }, samples, &metrics, &Plan::default())
         };
         let all = |samples| Budget { samples, left_out: vec![], share: 1.0 };
-        assert_eq!(of(0.001, 0.001, 32), all(32));
-        assert_eq!(of(0.0, 1.0, 32), all(4));
-        assert_eq!(of(0.0, 0.0, 2), all(2));
-        // 15 explanations of a sample take 90 seconds, one takes 6.
-        let slow = of(0.0, 6.0, 32);
+        assert_eq!(budget(0.001, 0.001, 32), all(32));
+        assert_eq!(budget(0.0, 1.0, 32), all(4));
+        assert_eq!(budget(0.0, 0.0, 2), all(2));
+        // 15 explanations budget a sample take 90 seconds, one explanation takes 6.
+        let slow = budget(0.0, 6.0, 32);
         assert_eq!((slow.samples, slow.left_out.len(), slow.share), (10, 2, 1.0));
-        assert_eq!(of(0.0, 6.0, 1).left_out.len(), 2);
-        let slowest = of(100.0, 20.0, 32);
+        assert_eq!(budget(0.0, 6.0, 1).left_out.len(), 2);
+        let slowest = budget(100.0, 20.0, 32);
         assert_eq!((slowest.samples, slowest.share), (1, 0.5));
     }
 }

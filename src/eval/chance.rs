@@ -1,4 +1,4 @@
-//! Scores of a composite that are no better than those of a random map.
+//! Comparison of the scores of a composite with those of a random map.
 
 use std::collections::BTreeMap;
 
@@ -8,21 +8,21 @@ use super::metric::{Better, Metric};
 /// Scores of each sample by metric.
 type Scores = BTreeMap<Metric, Vec<f64>>;
 
-/// The metrics in which `scores` are no better than those of the random control: their mean difference over the samples is
-/// not above its standard error. Only metrics of faithfulness and localisation have a level of chance: a random map is
-/// not sparse, and depends on no class, for no reason that speaks for it.
+/// Returns the metrics in which `scores` do not exceed the random control: the mean difference over the samples is not
+/// above its standard error. Only metrics of faithfulness and localisation have a level of chance: that a random map is
+/// not sparse and does not depend on the class says nothing about its quality.
 pub fn no_better_than_random(scores: &Scores, random: &Scores) -> Vec<Metric> {
     let worse = |metric: &Metric| {
-        let (Some(own), Some(chance)) = (scores.get(metric), random.get(metric)) else { return false };
+        let (Some(scores), Some(chance)) = (scores.get(metric), random.get(metric)) else { return false };
         let sign = if metric.better() == Better::Lower { -1.0 } else { 1.0 };
         let differences: Vec<f64> =
-            own.iter().zip(chance).map(|(a, b)| sign * (a - b)).filter(|d| !d.is_nan()).collect();
+            scores.iter().zip(chance).map(|(a, b)| sign * (a - b)).filter(|d| !d.is_nan()).collect();
         metric.has_chance_level() && !differences.is_empty() && mean(&differences) <= error(&differences)
     };
     scores.keys().copied().filter(worse).collect()
 }
 
-/// Standard error of a mean; 0 of a single value.
+/// Returns the standard error of the mean of values; 0 for fewer than two values.
 fn error(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     if values.len() < 2 {
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_within_an_error_of_random_is_no_better() {
+    fn differences_within_the_standard_error_are_chance() {
         let scores = |gap: &[f64], morf: &[f64]| {
             BTreeMap::from([
                 (Metric::Gap, gap.to_vec()),
@@ -55,8 +55,8 @@ mod tests {
         // Larger in the mean by 0.1, with a standard error of 0.17.
         let unsure = scores(&[0.4, 0.0, -0.1], &[0.1, 0.1, 0.1]);
         assert_eq!(no_better_than_random(&unsure, &random), [Metric::Gap]);
-        let one = |gap: f64| BTreeMap::from([(Metric::Gap, vec![gap])]);
-        assert!(no_better_than_random(&one(0.2), &one(0.1)).is_empty());
-        assert_eq!(no_better_than_random(&one(0.1), &one(0.1)), [Metric::Gap]);
+        let single = |gap: f64| BTreeMap::from([(Metric::Gap, vec![gap])]);
+        assert!(no_better_than_random(&single(0.2), &single(0.1)).is_empty());
+        assert_eq!(no_better_than_random(&single(0.1), &single(0.1)), [Metric::Gap]);
     }
 }

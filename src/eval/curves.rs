@@ -1,16 +1,17 @@
-//! Metrics that replace features and look at the answer.
+//! Metrics that replace features and measure the answer of the model.
 
 use dlbc_runtime::Random;
 
 use super::features::patches;
 use super::fill::{Blank, replaced};
-use super::measure::{area, normalised, order};
+use super::measure::{Order, area, normalised, order};
 use super::plan::{Plan, stream};
 use super::subject::{Case, Model};
 use crate::error::Result;
 use crate::statistics::correlation;
 
-/// Answers while features are replaced, a step each; the untouched input is not in them.
+/// Returns the answer after each step of replaced features, in the `direction` of their relevance; the answer to the
+/// untouched input is not part of the curve.
 ///
 /// # Errors
 /// As [`Model::answers`].
@@ -19,15 +20,16 @@ pub fn flipping(
     case: &Case,
     relevance: &[f64],
     plan: &Plan,
-    greatest_first: bool,
+    direction: Order,
 ) -> Result<Vec<f64>> {
-    let order = order(relevance, greatest_first);
+    let order = order(relevance, direction);
     let groups = order.chunks(plan.step(case)).map(<[usize]>::to_vec);
     let count = groups.len();
     model.answers(replaced(&case.tensors, &case.blank, &case.features, groups), count, case)
 }
 
-/// Answers while features are inserted into an empty input, most relevant first; the empty input is the first.
+/// Returns the answers while features are inserted into an empty input, most relevant first; the first answer is that to
+/// the empty input.
 ///
 /// # Errors
 /// As [`Model::answers`].
@@ -35,23 +37,23 @@ pub fn insertion(model: &Model, case: &Case, relevance: &[f64], plan: &Plan) -> 
     let all: Vec<usize> = (0..case.features.count()).collect();
     let empty = replaced(&case.tensors, &case.start, &case.features, std::iter::once(all)).next();
     let Some(empty) = empty else { return Ok(vec![]) };
-    let Some(own) = case.tensors.get(&case.start.input) else { return Ok(vec![]) };
-    let own = Blank { input: case.start.input.clone(), tensor: own.clone() };
-    let order = order(relevance, true);
+    let Some(tensor) = case.tensors.get(&case.start.input) else { return Ok(vec![]) };
+    let original = Blank { input: case.start.input.clone(), tensor: tensor.clone() };
+    let order = order(relevance, Order::Descending);
     let groups = order.chunks(plan.step(case)).map(<[usize]>::to_vec);
     let count = 1 + groups.len();
-    let inserted = replaced(&empty, &own, &case.features, groups);
+    let inserted = replaced(&empty, &original, &case.features, groups);
     model.answers(std::iter::once(empty.clone()).chain(inserted), count, case)
 }
 
-/// The curve of a deletion: that of flipping, with the untouched input before it.
+/// Returns the area under the deletion curve: the answer to the untouched input, then the curve of [`flipping`].
 pub fn deletion(untouched: f64, flipping: &[f64]) -> f64 {
     let all: Vec<f64> = std::iter::once(untouched).chain(flipping.iter().copied()).collect();
     area(&all)
 }
 
-/// Drops of the answer while patches are replaced, the most relevant first: of each number of patches the answer to the
-/// untouched input minus the answer without them. `None` where the features have no grid.
+/// Returns the drop of the answer after each replaced patch, most relevant first: the answer to the untouched input minus
+/// the answer without the patches replaced so far. `None` for features without a grid.
 ///
 /// # Errors
 /// As [`Model::answers`].
@@ -59,15 +61,15 @@ pub fn regions(model: &Model, case: &Case, relevance: &[f64], plan: &Plan) -> Re
     let Some(grid) = case.features.grid else { return Ok(None) };
     let patches = patches(grid, plan.patch(grid));
     let sums: Vec<f64> = patches.iter().map(|p| p.iter().map(|f| relevance[*f]).sum()).collect();
-    let groups = order(&sums, true).into_iter().take(plan.regions).map(|p| patches[p].clone());
+    let groups = order(&sums, Order::Descending).into_iter().take(plan.regions).map(|p| patches[p].clone());
     let count = groups.len();
     let answers = model.answers(replaced(&case.tensors, &case.blank, &case.features, groups), count, case)?;
     let untouched = model.answer(&case.units, case.target);
     Ok(Some(answers.iter().map(|a| untouched - a).collect()))
 }
 
-/// Pearson's correlation, over random subsets of features, of the sum of their relevance with what the target's output
-/// loses without them. The subsets are the same for every method.
+/// Returns Pearson's correlation, over random subsets of features, between the sum of their relevance and the drop of the
+/// target's output when they are replaced. The subsets are the same for every method.
 ///
 /// # Errors
 /// As [`Model::units`].
@@ -85,8 +87,8 @@ pub fn faithfulness(
         replaced(&case.tensors, &case.blank, &case.features, std::iter::once(subset.clone())).next()
     });
     let units = model.units(inputs, subsets.len(), case.position)?;
-    let lost: Vec<f64> = units.iter().map(|u| case.units[case.target] - u[case.target]).collect();
+    let drops: Vec<f64> = units.iter().map(|u| case.units[case.target] - u[case.target]).collect();
     let values = normalised(relevance);
     let sums: Vec<f64> = subsets.iter().map(|s| s.iter().map(|f| values[*f]).sum()).collect();
-    Ok(correlation(&sums, &lost))
+    Ok(correlation(&sums, &drops))
 }

@@ -1,4 +1,4 @@
-//! What relevance is measured by: pixels with all their channels, tokens, or single values.
+//! Features, the units of an evaluation: pixels with all their channels, tokens, or single values.
 
 use std::ops::Range;
 
@@ -6,21 +6,21 @@ use dlbc_ops::tensor::Tensor;
 
 use crate::input::{Layout, Source, Token};
 
-/// The features of a sample: elements of one of its inputs.
+/// Features of a sample: groups of elements of one of its inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
-    /// The input.
+    /// Name of the input.
     pub input: String,
-    /// The elements of each feature.
+    /// Flat indices of the elements of each feature.
     pub elements: Vec<Vec<usize>>,
-    /// Rows and columns of a picture.
+    /// Rows and columns of pixels; `None` for features that are not pixels.
     pub grid: Option<(usize, usize)>,
-    /// What features are, in the plural.
+    /// Plural noun for the features in messages: "tokens", "columns", "pixels" or "values".
     pub word: &'static str,
 }
 
 impl Features {
-    /// The features of a sample. Of a text these are its words: what the tokenizer added and padding are none.
+    /// Returns the features of a sample. Those of a text are its tokens without padding and special tokens.
     pub fn of(input: &str, value: &Tensor, source: &Source, sample: usize) -> Features {
         let (input, count) = (input.to_string(), value.elems());
         let singles = |range: Range<usize>| range.map(|e| vec![e]).collect();
@@ -61,14 +61,15 @@ impl Features {
         self.elements.len()
     }
 
-    /// The sum of a tensor's elements over each feature.
+    /// Returns the sum of a tensor's elements over each feature.
     pub fn sums(&self, values: &[f64]) -> Vec<f64> {
         let at = |e: &usize| values.get(*e).copied().unwrap_or(0.0);
-        self.elements.iter().map(|own| own.iter().map(at).sum()).collect()
+        self.elements.iter().map(|elements| elements.iter().map(at).sum()).collect()
     }
 }
 
-/// The patches of a grid, row by row: a grid that is no multiple of a patch is cut off on all sides, as if it were padded.
+/// Returns the pixels of each patch of a grid, row by row. Patches at the borders are smaller where the grid is not a
+/// multiple of the side, as if it were padded equally on all sides.
 pub fn patches((height, width): (usize, usize), side: usize) -> Vec<Vec<usize>> {
     let before = |length: usize| (side - length % side) % side / 2;
     let spans = |length: usize| -> Vec<Range<usize>> {
@@ -91,11 +92,11 @@ mod tests {
     fn pixels_have_all_channels() {
         let values = [1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0];
         let tensor = |dims: &[usize]| Tensor::from_f32(dims, &values.map(|v| v as f32));
-        let of = |dims: &[usize], layout| {
+        let sums = |dims: &[usize], layout| {
             Features::of("x", &tensor(dims), &Source::Pictures("x".into(), layout), 0).sums(&values)
         };
-        assert_eq!(of(&[1, 2, 2, 2], Layout::Nchw), [11.0, 22.0, 33.0, 44.0]);
-        assert_eq!(of(&[1, 2, 2, 2], Layout::Nhwc), [3.0, 7.0, 30.0, 70.0]);
+        assert_eq!(sums(&[1, 2, 2, 2], Layout::Nchw), [11.0, 22.0, 33.0, 44.0]);
+        assert_eq!(sums(&[1, 2, 2, 2], Layout::Nhwc), [3.0, 7.0, 30.0, 70.0]);
         let flat = Features::of("x", &tensor(&[1, 8]), &Source::Arrays, 0);
         assert_eq!((flat.count(), flat.grid), (8, None));
     }

@@ -1,4 +1,4 @@
-//! What a feature is replaced by, and inputs of which some features are replaced.
+//! Replacement values for features, and inputs with some features replaced.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,24 +11,24 @@ use dlbc_runtime::Tensors;
 use super::features::Features;
 use crate::input::from_f64;
 
-/// What a feature is replaced by.
+/// Replacement for a feature.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill {
-    /// The input's least value.
+    /// Smallest value of the input.
     Black,
-    /// The input's greatest value.
+    /// Largest value of the input.
     White,
-    /// The input's mean.
+    /// Mean of the input.
     Mean,
-    /// The mean of each element over all samples.
+    /// Mean of each element over all samples.
     FeatureMean,
-    /// The picture, blurred.
+    /// Gaussian blur of the picture.
     Blur,
-    /// A number.
+    /// Constant value.
     Value(f64),
-    /// Of texts: the mask hides the token.
+    /// Masked token; texts only.
     Drop,
-    /// Of texts: the token for padding stands there.
+    /// Padding token; texts only.
     Pad,
 }
 
@@ -67,22 +67,22 @@ impl fmt::Display for Fill {
 }
 
 impl Fill {
-    /// Whether it is for tokens.
+    /// True for the replacements of tokens.
     pub fn is_for_texts(self) -> bool {
         matches!(self, Fill::Drop | Fill::Pad)
     }
 }
 
-/// Values that stand in for those of a sample: one of its tensors without any feature.
+/// Tensor of a sample with every feature replaced.
 #[derive(Clone, Debug)]
 pub struct Blank {
-    /// The input whose elements are replaced: that of the features, or the mask of the same shape.
+    /// Name of the input whose elements are replaced: that of the features, or the mask of the same shape.
     pub input: String,
-    /// The values, of the input's shape.
+    /// Replacement values, in the shape of the input.
     pub tensor: Tensor,
 }
 
-/// Inputs in which one group of features after the other is replaced, those before it too.
+/// Yields the inputs after each group of features is replaced; groups replaced before stay replaced.
 pub fn replaced<'a>(
     from: &'a Tensors,
     blank: &'a Blank,
@@ -97,15 +97,15 @@ pub fn replaced<'a>(
             let at = element * width..(element + 1) * width;
             bytes[at.clone()].copy_from_slice(&source[at]);
         }
-        let mut made = from.clone();
+        let mut inputs = from.clone();
         let dims = blank.tensor.dims().to_vec();
         let tensor = Tensor::from_bytes(blank.tensor.dtype(), dims, Arc::new(bytes.clone()));
-        made.extend(tensor.map(|t| (blank.input.clone(), t)));
-        made
+        inputs.extend(tensor.map(|t| (blank.input.clone(), t)));
+        inputs
     })
 }
 
-/// The blank of a sample whose features are numbers.
+/// Returns the blank of a sample whose features are numbers; `None` for a fill that does not apply to it.
 pub fn blank(
     fill: Fill,
     sample: &BTreeMap<String, Tensor>,
@@ -128,12 +128,12 @@ pub fn blank(
     Some(Blank { input: features.input.clone(), tensor })
 }
 
-/// The deviation of the blur of a picture, in pixels.
+/// Returns the standard deviation of the Gaussian blur of a picture, in pixels.
 pub fn deviation((height, width): (usize, usize)) -> f64 {
     (height.min(width) as f64 / 20.0).max(1.0)
 }
 
-/// A picture under a Gaussian; beyond its border it is as at the border.
+/// Blurs a picture with a Gaussian; pixels beyond its border repeat the border.
 fn blurred(values: &[f64], features: &Features, deviation: f64) -> Vec<f64> {
     let Some((height, width)) = features.grid else { return values.to_vec() };
     let reach = (3.0 * deviation).ceil() as i64;
@@ -178,14 +178,14 @@ mod tests {
     #[test]
     fn fills() {
         let (tensors, features) = sample(&[1.0, 2.0, 3.0, 6.0]);
-        let of = |fill| blank(fill, &tensors, &features, &[9.0; 4]).unwrap().tensor.to_f32();
-        assert_eq!(of(Fill::Black), [1.0; 4]);
-        assert_eq!(of(Fill::White), [6.0; 4]);
-        assert_eq!(of(Fill::Mean), [3.0; 4]);
-        assert_eq!(of(Fill::FeatureMean), [9.0; 4]);
-        assert_eq!(of("-0.5".parse().unwrap()), [-0.5; 4]);
+        let filled = |fill| blank(fill, &tensors, &features, &[9.0; 4]).unwrap().tensor.to_f32();
+        assert_eq!(filled(Fill::Black), [1.0; 4]);
+        assert_eq!(filled(Fill::White), [6.0; 4]);
+        assert_eq!(filled(Fill::Mean), [3.0; 4]);
+        assert_eq!(filled(Fill::FeatureMean), [9.0; 4]);
+        assert_eq!(filled("-0.5".parse().unwrap()), [-0.5; 4]);
         assert!("grey".parse::<Fill>().is_err() && "nan".parse::<Fill>().is_err());
-        assert_eq!(of(Fill::Blur).iter().sum::<f32>().round(), 12.0);
+        assert_eq!(filled(Fill::Blur).iter().sum::<f32>().round(), 12.0);
         let (flat, features) = sample(&[4.0; 9]);
         assert!(
             blank(Fill::Blur, &flat, &features, &[])
@@ -202,8 +202,8 @@ mod tests {
         let (tensors, features) = sample(&[1.0, 2.0, 3.0, 6.0]);
         let blank = blank(Fill::Value(0.0), &tensors, &features, &[]).unwrap();
         let groups = [vec![3], vec![0, 1]].into_iter();
-        let made: Vec<Vec<f32>> =
+        let inputs: Vec<Vec<f32>> =
             replaced(&tensors, &blank, &features, groups).map(|t| t["x"].to_f32()).collect();
-        assert_eq!(made, [[1.0, 2.0, 3.0, 0.0], [0.0, 0.0, 3.0, 0.0]]);
+        assert_eq!(inputs, [[1.0, 2.0, 3.0, 0.0], [0.0, 0.0, 3.0, 0.0]]);
     }
 }

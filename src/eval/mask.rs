@@ -1,4 +1,4 @@
-//! Where the evidence of a sample lies, for the metrics of localisation.
+//! Masks of the evidence in samples, for the metrics of localisation.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use crate::error::{Error, Result, ResultExt};
 use crate::input::npz;
 use crate::wording::plural;
 
-/// Masks of all samples, or one for all of them.
+/// Masks of all samples, or one mask for all of them.
 pub struct Masks {
-    /// What is not 0 counts.
+    /// True for each value of the masks that is not 0, mask by mask.
     values: Vec<bool>,
-    /// How many masks there may be, by the first axis.
+    /// Length of the first axis: the number of masks, if that is the axis of samples.
     rows: usize,
 }
 
@@ -48,14 +48,15 @@ fn of_tensor(tensor: &Tensor) -> Masks {
 }
 
 impl Masks {
-    /// Which features of a sample lie in its mask: a value a feature, or one an element of its tensor.
+    /// Returns for each feature of a sample whether it lies in the mask. A mask has a value for each feature, or for each
+    /// element of the tensor.
     ///
     /// # Errors
-    /// When the mask is of another size.
+    /// When the size of the mask fits neither, and for a sample without a mask.
     pub fn of(&self, sample: usize, features: &Features, elements: usize) -> Result<Vec<bool>> {
         let sizes = [features.count(), elements];
         let size = self.values.len() / self.rows;
-        let own = match () {
+        let mask = match () {
             () if sizes.contains(&size) && self.rows > 1 => {
                 self.values.get(sample * size..(sample + 1) * size).ok_or_else(|| {
                     Error::usage(format!(
@@ -73,10 +74,10 @@ impl Masks {
                 )));
             }
         };
-        if own.len() == features.count() {
-            return Ok(own.to_vec());
+        if mask.len() == features.count() {
+            return Ok(mask.to_vec());
         }
-        Ok(features.elements.iter().map(|f| f.iter().any(|e| own[*e])).collect())
+        Ok(features.elements.iter().map(|f| f.iter().any(|e| mask[*e])).collect())
     }
 }
 

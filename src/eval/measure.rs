@@ -1,16 +1,25 @@
-//! Metrics that need nothing but numbers.
+//! Metrics that are functions of relevance and mask alone.
 
-/// Indices by value, greatest first (or least first); equal values in their order.
-pub fn order(values: &[f64], greatest_first: bool) -> Vec<usize> {
+/// Direction in which [`order`] sorts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Largest value first.
+    Descending,
+    /// Smallest value first.
+    Ascending,
+}
+
+/// Returns the indices of the values in sorted order; equal values stay in order of their indices.
+pub fn order(values: &[f64], direction: Order) -> Vec<usize> {
     let mut order: Vec<usize> = (0..values.len()).collect();
-    match greatest_first {
-        true => order.sort_by(|i, j| values[*j].total_cmp(&values[*i])),
-        false => order.sort_by(|i, j| values[*i].total_cmp(&values[*j])),
+    match direction {
+        Order::Descending => order.sort_by(|i, j| values[*j].total_cmp(&values[*i])),
+        Order::Ascending => order.sort_by(|i, j| values[*i].total_cmp(&values[*j])),
     }
     order
 }
 
-/// The mean height of a curve by the trapezoid rule.
+/// Returns the mean height of a curve by the trapezoid rule; `NaN` for an empty curve.
 pub fn area(curve: &[f64]) -> f64 {
     match curve {
         [] => f64::NAN,
@@ -19,12 +28,12 @@ pub fn area(curve: &[f64]) -> f64 {
     }
 }
 
-/// The mean; `NaN` of nothing.
+/// Returns the mean; `NaN` for no values.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Probabilities of logits.
+/// Returns the softmax of logits.
 pub fn softmax(logits: &[f64]) -> Vec<f64> {
     let top = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let powers: Vec<f64> = logits.iter().map(|v| (v - top).exp()).collect();
@@ -32,13 +41,13 @@ pub fn softmax(logits: &[f64]) -> Vec<f64> {
     powers.iter().map(|v| v / total).collect()
 }
 
-/// Values over the greatest magnitude.
+/// Divides values by their largest magnitude; zeros stay as they are.
 pub fn normalised(values: &[f64]) -> Vec<f64> {
     let top = values.iter().map(|v| v.abs()).fold(0.0, f64::max);
     if top > 0.0 { values.iter().map(|v| v / top).collect() } else { values.to_vec() }
 }
 
-/// Gini index of the magnitudes of normalised values, each with 1e-7 added.
+/// Returns the Gini index of the magnitudes of normalised values, each with 1e-7 added.
 pub fn sparseness(values: &[f64]) -> f64 {
     let mut sizes: Vec<f64> = normalised(values).iter().map(|v| v.abs() + 1e-7).collect();
     sizes.sort_by(f64::total_cmp);
@@ -47,7 +56,7 @@ pub fn sparseness(values: &[f64]) -> f64 {
     ranked.sum::<f64>() / (n * sizes.iter().sum::<f64>())
 }
 
-/// Entropy in nats of the shares of the magnitudes; `NaN` where all are 0.
+/// Returns the entropy of the shares of the magnitudes, in nats; `NaN` where all are 0.
 pub fn complexity(values: &[f64]) -> f64 {
     let total: f64 = values.iter().map(|v| v.abs()).sum();
     let term = |v: &f64| {
@@ -57,14 +66,14 @@ pub fn complexity(values: &[f64]) -> f64 {
     if total > 0.0 { values.iter().map(term).sum() } else { f64::NAN }
 }
 
-/// Share of the `K` greatest values in a mask of `K` features; `NaN` for an empty mask.
+/// Returns the share of the `K` largest values that lie in a mask of `K` features; `NaN` for an empty mask.
 pub fn rank_accuracy(values: &[f64], mask: &[bool]) -> f64 {
     let count = mask.iter().filter(|m| **m).count();
-    let hits = order(values, true).into_iter().take(count).filter(|i| mask[*i]).count();
+    let hits = order(values, Order::Descending).into_iter().take(count).filter(|i| mask[*i]).count();
     hits as f64 / count as f64
 }
 
-/// Share of the sum in a mask, signs kept; `NaN` for an empty mask.
+/// Returns the sum of the values in a mask as a share of the sum of all, with signs; `NaN` for an empty mask.
 pub fn mass_accuracy(values: &[f64], mask: &[bool]) -> f64 {
     if !mask.contains(&true) {
         return f64::NAN;
@@ -73,20 +82,20 @@ pub fn mass_accuracy(values: &[f64], mask: &[bool]) -> f64 {
     inside / values.iter().sum::<f64>()
 }
 
-/// 1 when one of the greatest values lies in the mask, else 0; `NaN` for an empty mask.
+/// Returns 1 if one of the largest values lies in the mask, else 0; `NaN` for an empty mask.
 pub fn pointing(values: &[f64], mask: &[bool]) -> f64 {
     let top = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let hit = values.iter().zip(mask).any(|(v, m)| *v == top && *m);
     if mask.contains(&true) { f64::from(u8::from(hit)) } else { f64::NAN }
 }
 
-/// Length of the difference over the length of the first.
+/// Returns the relative change `‖before − after‖ / ‖before‖`.
 pub fn change(before: &[f64], after: &[f64]) -> f64 {
     let off: f64 = before.iter().zip(after).map(|(a, b)| (a - b) * (a - b)).sum();
     (off / before.iter().map(|a| a * a).sum::<f64>()).sqrt()
 }
 
-/// Mean structural similarity of two lists in windows of 7 (the largest odd number when they are shorter) with sample
+/// Returns the mean structural similarity of two lists in windows of 7 (the largest odd number when they are shorter) with sample
 /// covariances, the range being that of both together [wang2004]; 1 where both are the same constant.
 pub fn similarity(a: &[f64], b: &[f64]) -> f64 {
     let window = a.len().min(7);
@@ -101,7 +110,7 @@ pub fn similarity(a: &[f64], b: &[f64]) -> f64 {
     }
     let (c1, c2) = ((0.01 * range).powi(2), (0.03 * range).powi(2));
     let n = window as f64;
-    let one = |(x, y): (&[f64], &[f64])| {
+    let score = |(x, y): (&[f64], &[f64])| {
         let (mx, my) = (mean(x), mean(y));
         let covariance = |u: &[f64], mu: f64, v: &[f64], mv: f64| {
             u.iter().zip(v).map(|(u, v)| (u - mu) * (v - mv)).sum::<f64>() / (n - 1.0)
@@ -109,7 +118,7 @@ pub fn similarity(a: &[f64], b: &[f64]) -> f64 {
         let (vx, vy, vxy) = (covariance(x, mx, x, mx), covariance(y, my, y, my), covariance(x, mx, y, my));
         ((2.0 * mx * my + c1) * (2.0 * vxy + c2)) / ((mx * mx + my * my + c1) * (vx + vy + c2))
     };
-    let scores: Vec<f64> = a.windows(window).zip(b.windows(window)).map(one).collect();
+    let scores: Vec<f64> = a.windows(window).zip(b.windows(window)).map(score).collect();
     mean(&scores)
 }
 
@@ -117,14 +126,14 @@ pub fn similarity(a: &[f64], b: &[f64]) -> f64 {
 mod tests {
     use super::*;
 
-    fn near(found: f64, wanted: f64) {
-        assert!((found - wanted).abs() < 1e-6, "{found}, not {wanted}");
+    fn near(value: f64, wanted: f64) {
+        assert!((value - wanted).abs() < 1e-6, "{value}, not {wanted}");
     }
 
     #[test]
     fn orders_and_areas() {
-        assert_eq!(order(&[1.0, 3.0, 1.0, 2.0], true), [1, 3, 0, 2]);
-        assert_eq!(order(&[1.0, 3.0, 1.0, 2.0], false), [0, 2, 3, 1]);
+        assert_eq!(order(&[1.0, 3.0, 1.0, 2.0], Order::Descending), [1, 3, 0, 2]);
+        assert_eq!(order(&[1.0, 3.0, 1.0, 2.0], Order::Ascending), [0, 2, 3, 1]);
         near(area(&[1.0, 0.0, 0.5]), (0.5 + 0.25) / 2.0);
         near(area(&[0.7]), 0.7);
         assert!(area(&[]).is_nan());

@@ -1,18 +1,18 @@
-//! The metrics by name, and which way is better.
+//! Metrics by name, and the direction in which each is better.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::nearest::suggested;
 
-/// What is measured.
+/// Metric of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     /// Area under the target's probability while features are replaced, most relevant first (pixel flipping) \[bach2015\].
     Morf,
-    /// The same, least relevant first.
+    /// Area under the same curve with the least relevant features replaced first.
     Lerf,
-    /// Area between both curves.
+    /// Area between the LeRF and the MoRF curve.
     Gap,
     /// Mean drop of the probability while patches are replaced, most relevant first \[samek2017\].
     RegionPerturbation,
@@ -22,7 +22,7 @@ pub enum Metric {
     Deletion,
     /// Correlation of the relevance of random subsets with what the output loses without them \[bhatt2020\].
     FaithfulnessCorrelation,
-    /// Greatest relative change of the relevance under noise of the input \[yeh2019\].
+    /// Largest relative change of the relevance under noise of the input \[yeh2019\].
     MaxSensitivity,
     /// Gini index of the magnitudes \[chalasani2020\].
     Sparseness,
@@ -32,7 +32,7 @@ pub enum Metric {
     RankAccuracy,
     /// Share of the relevance in the mask \[arras2022\].
     MassAccuracy,
-    /// Whether the most relevant feature lies in the mask \[zhang2018\].
+    /// 1 if the most relevant feature lies in the mask, else 0 \[zhang2018\].
     PointingGame,
     /// Structural similarity to the relevance for a random other unit \[sixt2020\].
     RandomLogit,
@@ -42,19 +42,19 @@ pub enum Metric {
     Conservation,
 }
 
-/// Which way a metric is better.
+/// Direction in which a metric is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Better {
-    /// Greater.
+    /// Larger values are better.
     Higher,
-    /// Less.
+    /// Smaller values are better.
     Lower,
-    /// Neither: it describes.
+    /// The metric describes and does not rank.
     Neither,
 }
 
 impl Metric {
-    /// Every metric.
+    /// All metrics, in the order of the table.
     pub const ALL: [Metric; 16] = [
         Metric::Morf,
         Metric::Lerf,
@@ -74,7 +74,7 @@ impl Metric {
         Metric::Conservation,
     ];
 
-    /// Name of the metric, as `region-perturbation`.
+    /// Returns the name of the metric, such as `region-perturbation`.
     pub fn name(self) -> &'static str {
         match self {
             Metric::Morf => "morf",
@@ -96,7 +96,7 @@ impl Metric {
         }
     }
 
-    /// The column of the table.
+    /// Returns the heading of the metric's column in the table.
     pub fn title(self) -> &'static str {
         match self {
             Metric::Morf => "MoRF",
@@ -118,7 +118,7 @@ impl Metric {
         }
     }
 
-    /// Whether it is the area under a curve, or the mean of one.
+    /// True if the metric is the area under a curve, or the mean of one.
     pub fn has_curve(self) -> bool {
         matches!(
             self,
@@ -131,7 +131,7 @@ impl Metric {
         )
     }
 
-    /// Returns whether a random map shows the level of chance: it does for faithfulness and localisation.
+    /// True if the score of a random map is the level of chance, as in faithfulness and localisation.
     pub fn has_chance_level(self) -> bool {
         match self {
             Metric::Morf
@@ -153,7 +153,7 @@ impl Metric {
         }
     }
 
-    /// Which way is better.
+    /// Returns the direction in which the metric is better.
     pub fn better(self) -> Better {
         match self {
             Metric::Lerf
@@ -177,7 +177,7 @@ impl Metric {
 }
 
 impl Better {
-    /// The word for it.
+    /// Returns the direction as a word: `higher`, `lower` or `neither`.
     pub fn word(self) -> &'static str {
         match self {
             Better::Higher => "higher",

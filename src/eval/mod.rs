@@ -21,7 +21,7 @@ mod subject;
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use measure::{area, mean};
+use measure::{Order, area, mean};
 
 pub use budget::{Budget, Cost, fit};
 pub use chance::no_better_than_random;
@@ -49,13 +49,13 @@ pub fn evaluate(method: &Method, prepared: &Prepared, metrics: &[Metric], plan: 
         let mut scores: BTreeMap<Metric, f64> = BTreeMap::new();
         let untouched = model.answer(&case.units, case.target);
         if [Metric::Morf, Metric::Gap, Metric::Deletion].into_iter().any(has) {
-            let curve = curves::flipping(model, case, relevance, plan, true)?;
+            let curve = curves::flipping(model, case, relevance, plan, Order::Descending)?;
             scores.insert(Metric::Morf, area(&curve));
             scores.insert(Metric::Deletion, curves::deletion(untouched, &curve));
             outcome.curve("morf", curve);
         }
         if [Metric::Lerf, Metric::Gap].into_iter().any(has) {
-            let curve = curves::flipping(model, case, relevance, plan, false)?;
+            let curve = curves::flipping(model, case, relevance, plan, Order::Ascending)?;
             scores.insert(Metric::Lerf, area(&curve));
             outcome.curve("lerf", curve);
         }
@@ -92,9 +92,9 @@ pub fn evaluate(method: &Method, prepared: &Prepared, metrics: &[Metric], plan: 
             let score = sanity::random_logit(method, case, number, plan)?;
             scores.extend(score.map(|s| (Metric::RandomLogit, s)));
         }
-        if let Some(books) = map.books {
-            scores.insert(Metric::Conservation, books[1] / books[0]);
-            outcome.books.push(books);
+        if let Some(sums) = map.ledger_sums {
+            scores.insert(Metric::Conservation, sums[1] / sums[0]);
+            outcome.ledger_sums.push(sums);
         }
         scores.retain(|metric, _| has(*metric));
         outcome.add(scores);

@@ -7,36 +7,36 @@ use dlbc_ops::program::{Info, Mode};
 use super::measure::mean;
 use super::metric::Metric;
 
-/// What was measured of a method.
+/// Measurements of a method over all samples.
 #[derive(Default)]
 pub struct Outcome {
-    /// The composite or control.
+    /// Name of the composite or control.
     pub rules: String,
-    /// SHA-256 of the composite.
+    /// SHA-256 of the composite; empty for a control.
     pub rules_hash: String,
-    /// Number of tracks.
+    /// Mode of the composite, which sets its number of tracks.
     pub mode: Mode,
-    /// A control, such as a random map.
+    /// True for a control, such as a random map.
     pub control: bool,
-    /// Of each sample.
+    /// Score of each sample, by metric.
     pub scores: BTreeMap<Metric, Vec<f64>>,
-    /// Of each sample, by name.
+    /// Curve of each sample, by the name of the curve.
     pub curves: BTreeMap<&'static str, Vec<Vec<f64>>>,
     /// Mean similarity after each stage of randomisation.
     pub stages: Vec<f64>,
-    /// Of each sample: starting relevance, what reached the inputs, what was absorbed.
-    pub books: Vec<[f64; 3]>,
-    /// The maps, for the comparison with those of randomised weights.
+    /// Sums of the ledger of each sample: seed, inputs, absorbed.
+    pub ledger_sums: Vec<[f64; 3]>,
+    /// Relevance of the features of each sample, for the comparison with maps under randomised weights.
     pub maps: Vec<Vec<f64>>,
 }
 
 impl Outcome {
-    /// Names the composite.
+    /// Sets name, hash and mode to those of a composite.
     pub fn of(self, info: &Info) -> Outcome {
         Outcome { rules: info.rules.clone(), rules_hash: info.rules_hash.clone(), mode: info.mode, ..self }
     }
 
-    /// Names the control.
+    /// Marks the outcome as that of a control of this name.
     pub fn control(self, name: &str) -> Outcome {
         Outcome { rules: name.into(), control: true, ..self }
     }
@@ -53,11 +53,11 @@ impl Outcome {
         self.curves.entry(name).or_default().push(curve);
     }
 
-    /// The mean of a metric over the samples that have one. Of conservation it is weighted by what starts: of integrated
-    /// gradients that is the difference of two outputs, which may be next to nothing.
+    /// Returns the mean of a metric over the samples that have one. The mean of conservation is weighted by the seed: the
+    /// seed of integrated gradients is the difference of two outputs, which may be close to 0.
     pub fn mean(&self, metric: Metric) -> Option<f64> {
         if metric == Metric::Conservation && self.scores.contains_key(&metric) {
-            let sum = |of: usize| self.books.iter().map(|b| b[of]).sum::<f64>();
+            let sum = |entry: usize| self.ledger_sums.iter().map(|sums| sums[entry]).sum::<f64>();
             return Some(sum(1) / sum(0));
         }
         let defined: Vec<f64> = self.scores.get(&metric)?.iter().copied().filter(|s| !s.is_nan()).collect();

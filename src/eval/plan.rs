@@ -2,19 +2,19 @@
 
 use super::subject::Case;
 
-/// Patches that region perturbation replaces unless told otherwise.
+/// Default number of patches that region perturbation replaces.
 pub const REGIONS: usize = 100;
 
-/// Subsets of faithfulness correlation unless told otherwise.
+/// Default number of subsets of faithfulness correlation.
 pub const RUNS: usize = 100;
 
-/// Steps of a curve unless told otherwise.
+/// Default number of steps of a curve.
 const STEPS: usize = 32;
 
-/// The largest usual subset of faithfulness correlation.
+/// Largest default size of a subset of faithfulness correlation, in features.
 const SUBSET: usize = 224;
 
-/// Starts of the random numbers of each purpose.
+/// First stream of the random numbers for each purpose.
 pub mod stream {
     /// Random subsets of features.
     pub const SUBSETS: u64 = 1 << 32;
@@ -34,26 +34,26 @@ pub mod stream {
     pub const CONTROL_WEIGHTS: u64 = 8 << 32;
 }
 
-/// The numbers that metrics are measured with.
+/// Parameters of the metrics.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Features that a step of a curve replaces; by default so many that there are [`Plan::steps`].
+    /// Number of features that a step of a curve replaces; by default as many as make [`Plan::steps`] steps.
     pub step: Option<usize>,
-    /// Steps of a curve, where `step` says nothing.
+    /// Number of steps of a curve, unless `step` is set.
     pub steps: usize,
     /// Side of the patches of region perturbation, in pixels.
     pub patch: Option<usize>,
-    /// Patches at most that region perturbation replaces.
+    /// Largest number of patches that region perturbation replaces.
     pub regions: usize,
-    /// Random subsets of faithfulness correlation.
+    /// Number of random subsets of faithfulness correlation.
     pub runs: usize,
-    /// Features of a subset.
+    /// Number of features in a subset; by default a quarter of them, at most 224.
     pub subset: Option<usize>,
-    /// Inputs with noise of max-sensitivity.
+    /// Number of noisy inputs of max-sensitivity.
     pub draws: usize,
-    /// Noise of max-sensitivity: uniform up to this.
+    /// Largest magnitude of the uniform noise of max-sensitivity.
     pub radius: f64,
-    /// Stages in which weights are randomised from the output on.
+    /// Number of stages in which weights are randomised from the output on.
     pub stages: usize,
     /// Seed of all random numbers.
     pub seed: u64,
@@ -77,9 +77,9 @@ impl Default for Plan {
 }
 
 impl Plan {
-    /// Leaves a share of the steps, regions and subsets, where their number is the usual one.
+    /// Reduces steps, regions and subsets to a share of their number, where that is the default.
     pub fn thin(&mut self, share: f64) {
-        let part = |number: usize, least: usize| ((number as f64 * share) as usize).max(least.min(number));
+        let part = |number: usize, min: usize| ((number as f64 * share) as usize).max(min.min(number));
         self.steps = part(self.steps, 8);
         if self.regions == REGIONS {
             self.regions = part(self.regions, 16);
@@ -89,17 +89,17 @@ impl Plan {
         }
     }
 
-    /// Features that a step of a curve of a sample replaces.
+    /// Returns the number of features that a step of a sample's curve replaces.
     pub fn step(&self, case: &Case) -> usize {
         self.step.unwrap_or(case.features.count().div_ceil(self.steps)).max(1)
     }
 
-    /// Side of a patch of a picture of this height and width.
+    /// Returns the side, in pixels, of a patch of a picture of this height and width.
     pub fn patch(&self, (height, width): (usize, usize)) -> usize {
         self.patch.unwrap_or((height.min(width) / 28).max(2))
     }
 
-    /// Features of a random subset of a sample.
+    /// Returns the number of features in a random subset of a sample.
     pub fn subset(&self, case: &Case) -> usize {
         let n = case.features.count();
         self.subset.unwrap_or((n / 4).min(SUBSET)).clamp(1, n.max(1))

@@ -1,19 +1,19 @@
-//! The curves of an evaluation as a picture.
+//! Plot of the curves of an evaluation.
 
 use image::Rgb;
 
 use super::outcome::Outcome;
 use crate::heatmap::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 
-/// Points at which curves of different lengths are averaged.
+/// Number of points at which curves of different lengths are averaged.
 const POINTS: usize = 65;
 
 const SIDE: u32 = 320;
 const MARGIN: u32 = 24;
-/// Room for the numbers of the axis.
+/// Width of the labels of the axis, in pixels.
 const AXIS: u32 = 40;
 
-/// Colours that are told apart by every kind of colour vision, as far as there are any [okabe2008]; then they come again.
+/// Colours of the curves, distinguishable by every kind of colour vision [okabe2008]; they repeat after the last.
 const COLORS: [[u8; 3]; 8] = [
     [0, 114, 178],
     [213, 94, 0],
@@ -53,7 +53,7 @@ pub fn draw(outcomes: &[Outcome]) -> Canvas {
     canvas
 }
 
-/// Controls stand last and are grey.
+/// Returns the colour of a curve. Controls stand last and are grey.
 fn color(outcomes: &[Outcome], at: usize) -> Rgb<u8> {
     match outcomes.len() - at {
         1 => Rgb([190; 3]),
@@ -91,15 +91,15 @@ fn panel(canvas: &mut Canvas, left: u32, top: u32, kind: &str, title: &str, outc
     }
 }
 
-/// The mean of curves at the same shares of their lengths.
+/// Returns the mean of curves at the same shares of their lengths; `None` if all are empty.
 fn mean(curves: &[Vec<f64>]) -> Option<Vec<f64>> {
     let curves: Vec<&Vec<f64>> = curves.iter().filter(|c| !c.is_empty()).collect();
     if curves.is_empty() {
         return None;
     }
     let at = |curve: &[f64], share: f64| {
-        let place = share * (curve.len() - 1) as f64;
-        let (before, rest) = (place.floor() as usize, place.fract());
+        let index = share * (curve.len() - 1) as f64;
+        let (before, rest) = (index.floor() as usize, index.fract());
         let after = (before + 1).min(curve.len() - 1);
         curve[before] * (1.0 - rest) + curve[after] * rest
     };

@@ -1,4 +1,4 @@
-//! From files to cases: what is explained of each sample, and what its features are replaced by.
+//! Preparation of the cases of an evaluation from files: features, target and blank of each sample.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use dlbc_runtime::{Backend, Session, SessionOptions, Target};
 use super::features::Features;
 use super::fill::{Blank, Fill, blank};
 use super::mask;
-use super::measure::order;
+use super::measure::{Order, order};
 use super::subject::{Case, Model};
 use crate::error::{Error, Result, ResultExt};
 use crate::input::vocabulary;
@@ -19,16 +19,16 @@ use crate::notes::Notes;
 use crate::remedy::Remedy;
 use crate::wording::{plural, visible};
 
-/// Samples of an evaluation, and the part of their answers that is explained.
+/// Options for the samples of an evaluation and the explained unit.
 #[derive(Clone, Debug)]
 pub struct PrepareOptions {
     /// Files of the samples.
     pub sources: Sources,
-    /// Samples at most.
+    /// Largest number of samples.
     pub limit: usize,
     /// File of the evidence: an .npz with one array, or a black and white picture.
     pub mask: Option<PathBuf>,
-    /// Replacement of features; by default what suits the samples.
+    /// Replacement of features; the default depends on the kind of samples.
     pub fill: Option<Fill>,
     /// Explained unit: the largest of each sample, or an index.
     pub target: Target,
@@ -36,30 +36,30 @@ pub struct PrepareOptions {
     pub position: Option<i64>,
 }
 
-/// What all methods are measured on.
+/// Model and cases that all methods are measured on.
 pub struct Prepared {
-    /// The model that answers.
+    /// Model that answers.
     pub model: Model,
-    /// The samples.
+    /// Samples of at least two features.
     pub cases: Vec<Case>,
-    /// What features are replaced by.
+    /// Replacement of features in the curves.
     pub fill: Fill,
-    /// What features are inserted into.
+    /// Fill of the empty input that features are inserted into.
     pub start: Fill,
-    /// Whether the features are floats.
+    /// True if the features are floats.
     pub floats: bool,
-    /// Whether there is no model to randomise.
+    /// True if the program is an artifact, which has no model whose weights could be randomised.
     pub artifact: bool,
-    /// Name, hash and explained output.
+    /// Description of the program: names, hashes and explained output.
     pub info: dlbc_ops::program::Info,
-    /// The backend.
+    /// Name of the backend.
     pub device: &'static str,
 }
 
-/// Reads the samples and asks the model about them.
+/// Reads the samples and runs the model on them.
 ///
 /// # Errors
-/// For samples that do not fit, a fill that does not suit them, a target that the output has not.
+/// For samples that do not fit the model, a fill that does not apply to them, and a target out of range.
 pub fn prepare(
     prepare: &PrepareOptions,
     program: Program,
@@ -98,16 +98,16 @@ pub fn prepare(
         let features = Features::of(&input.name, value, &read.source, number);
         if features.count() < 2 {
             let (name, count) = (visible(&sample.name), plural(features.count(), "feature"));
-            let place = match &read.source {
+            let title = match &read.source {
                 Source::Texts(texts) => texts.names[number].clone(),
                 _ => format!("sample {number}"),
             };
-            notes.note(format!("{place} `{name}` is left out: {count}, nothing to compare"));
+            notes.note(format!("{title} `{name}` is left out: {count}, nothing to compare"));
             continue;
         }
         let position = match prepare.position {
             Some(position) => position,
-            None => last_shown(&tensors, &model.shape(&tensors)?),
+            None => last_unmasked(&tensors, &model.shape(&tensors)?),
         };
         let units = model.units(std::iter::once(tensors.clone()), 1, position)?;
         let units = units.into_iter().next().unwrap_or_default();
@@ -139,7 +139,7 @@ pub fn prepare(
     Ok(Prepared { model, cases, fill, start, floats: input.ty.dtype.is_float(), artifact, info, device })
 }
 
-/// The input whose elements are the features: the one that the source fills, else the first that is explained.
+/// Returns the input whose elements are the features: the one that the source fills, else the first explained input.
 fn chosen<'a>(infos: &'a [InputInfo], source: &Source) -> Result<&'a InputInfo> {
     let filled = match source {
         Source::Arrays => None,
@@ -147,11 +147,11 @@ fn chosen<'a>(infos: &'a [InputInfo], source: &Source) -> Result<&'a InputInfo> 
         Source::Texts(texts) => Some(&texts.input),
     };
     let mut explained = infos.iter().filter(|i| i.explained);
-    let found = explained.clone().find(|i| Some(&i.name) == filled).or_else(|| explained.next());
-    found.ok_or_else(|| Error::unsupported("nothing to evaluate: no input of the model carries relevance"))
+    let input = explained.clone().find(|i| Some(&i.name) == filled).or_else(|| explained.next());
+    input.ok_or_else(|| Error::unsupported("nothing to evaluate: no input of the model carries relevance"))
 }
 
-/// What features are replaced by and inserted into.
+/// Returns the replacement of features, and the fill of the empty input that they are inserted into.
 fn fills(fill: Option<Fill>, source: &Source, samples: usize, input: &InputInfo) -> Result<(Fill, Fill)> {
     let usual = match source {
         Source::Texts(texts) if texts.mask.is_some() => Fill::Drop,
@@ -177,7 +177,7 @@ fn fills(fill: Option<Fill>, source: &Source, samples: usize, input: &InputInfo)
     Ok((fill, if picture { Fill::Blur } else { fill }))
 }
 
-/// Mean and deviation of each element over the samples, where they are of one size; no deviation of a single one.
+/// Returns mean and standard deviation of each element over the samples; a single sample has no deviation.
 fn moments(columns: &[Vec<f64>]) -> (Vec<f64>, Option<Vec<f64>>) {
     let Some(first) = columns.first() else { return (vec![], None) };
     let n = columns.len() as f64;
@@ -210,8 +210,9 @@ fn blank_of_text(
     Some(Blank { input: input.clone(), tensor: from_f64(tensor.dtype(), tensor.dims(), &values)? })
 }
 
-/// The last position of the output that the mask shows; without positions or a mask of their number the last.
-fn last_shown(tensors: &BTreeMap<String, Tensor>, shape: &[usize]) -> i64 {
+/// Returns the last unmasked position of the output; -1, the last, if the output has no positions or the mask another
+/// number of them.
+fn last_unmasked(tensors: &BTreeMap<String, Tensor>, shape: &[usize]) -> i64 {
     let mask = tensors.get("attention_mask").map(Tensor::to_f64);
     match (shape, mask) {
         ([_, positions, _], Some(mask)) if mask.len() == *positions => {
@@ -226,7 +227,7 @@ fn unit(wanted: Target, units: &[f64], output: &str) -> Result<usize> {
     let at = match wanted {
         Target::Index(i) if i < 0 => i + n,
         Target::Index(i) => i,
-        _ => order(units, true).first().map_or(-1, |i| *i as i64),
+        _ => order(units, Order::Descending).first().map_or(-1, |i| *i as i64),
     };
     usize::try_from(at).ok().filter(|i| *i < units.len()).ok_or_else(|| {
         let output = visible(output);
@@ -238,7 +239,7 @@ fn unit(wanted: Target, units: &[f64], output: &str) -> Result<usize> {
     })
 }
 
-/// Whether the outputs are probabilities already, or a single value.
+/// True if the outputs are probabilities already, or a single value.
 fn probabilities(cases: &[Case]) -> bool {
     let sums = |u: &[f64]| u.iter().all(|v| *v >= -1e-6) && (u.iter().sum::<f64>() - 1.0).abs() < 1e-3;
     cases.iter().all(|c| c.units.len() < 2) || cases.iter().all(|c| sums(&c.units))

@@ -1,4 +1,4 @@
-//! Does an explanation depend on what it should: the input's neighbourhood, the unit explained, the weights?
+//! Sanity checks: dependence of an explanation on small changes of the input, on the explained unit and on the weights.
 
 use std::collections::HashSet;
 
@@ -19,8 +19,8 @@ use crate::input::from_f64;
 use crate::notes::Notes;
 use crate::statistics::{correlation, ranks};
 
-/// The greatest relative change of the relevance under uniform noise of every element. `None` where the input has no
-/// floats.
+/// Returns the largest relative change of the relevance under uniform noise of every element; `None` for an input that
+/// does not hold floats.
 ///
 /// # Errors
 /// As [`Method::explain_all`].
@@ -51,14 +51,14 @@ pub fn sensitivity(
     Ok(Some(maps.iter().map(|m| change(relevance, m)).fold(f64::NAN, f64::max)))
 }
 
-/// A unit other than the target, the same for every method; `None` of an output of one unit.
+/// Returns a random unit other than the target, the same for every method; `None` for an output of one unit.
 pub fn other_unit(case: &Case, number: usize, plan: &Plan) -> Option<usize> {
     let others = case.units.len().checked_sub(1).filter(|n| *n > 0)?;
     let chosen = Random::new(plan.seed, stream::OTHER + number as u64).below(others);
     Some(if chosen < case.target { chosen } else { chosen + 1 })
 }
 
-/// The similarity of the relevance to that for another unit, both starting with one.
+/// Returns the structural similarity of the relevance for the target and for another unit, each with a seed of 1.
 ///
 /// # Errors
 /// As [`Method::of_unit`].
@@ -70,8 +70,8 @@ pub fn random_logit(method: &Method, case: &Case, number: usize, plan: &Plan) ->
     Ok(Some(similarity(&normalised(&here), &normalised(&there))))
 }
 
-/// The layers of a model from the output on: of each node that reads a float weight of two or more axes, the names of all
-/// its float weights. A weight that several nodes read belongs to the one nearest to the output.
+/// Returns the layers of a model from the output on: the names of the float weights of each node that reads a float weight
+/// of two or more axes. A weight that several nodes read belongs to the node nearest to the output.
 pub fn layers(model: &dlbc_proto::Model) -> Vec<Vec<String>> {
     let graph = model.graph();
     let float = |t: &TensorProto| {
@@ -82,14 +82,14 @@ pub fn layers(model: &dlbc_proto::Model) -> Vec<Vec<String>> {
     let wide: HashSet<&str> =
         graph.initializer.iter().filter(|t| float(t) && t.dims.len() > 1).map(|t| t.name()).collect();
     let mut seen = HashSet::new();
-    let mut own = |node: &NodeProto| -> Vec<String> {
+    let mut layer = |node: &NodeProto| -> Vec<String> {
         if !node.input.iter().any(|i| wide.contains(i.as_str())) {
             return vec![];
         }
         let read = node.input.iter().filter(|i| weights.contains(i.as_str()));
         read.filter(|i| seen.insert(i.to_string())).cloned().collect()
     };
-    graph.node.iter().rev().map(&mut own).filter(|layer| !layer.is_empty()).collect()
+    graph.node.iter().rev().map(&mut layer).filter(|layer| !layer.is_empty()).collect()
 }
 
 /// Puts the values of each named weight in a random order. The same seed gives the same order of each weight.
@@ -99,9 +99,9 @@ pub fn layers(model: &dlbc_proto::Model) -> Vec<Vec<String>> {
 pub fn randomise(model: &mut dlbc_proto::Model, names: &[String], seed: u64) -> Result<(), ProtoError> {
     let wanted: HashSet<&str> = names.iter().map(String::as_str).collect();
     let list = &model.graph().initializer;
-    let found = list.iter().enumerate().filter(|(_, t)| wanted.contains(t.name()));
+    let selected = list.iter().enumerate().filter(|(_, t)| wanted.contains(t.name()));
     let mut shuffled = vec![];
-    for (at, tensor) in found {
+    for (at, tensor) in selected {
         let data = model.tensor(tensor)?;
         let width = data.dtype.size().unwrap_or(1) as usize;
         let order =
@@ -117,17 +117,18 @@ pub fn randomise(model: &mut dlbc_proto::Model, names: &[String], seed: u64) -> 
     Ok(())
 }
 
-/// A model whose weights are randomised.
+/// Model whose weights are to be randomised, with the composites to explain it.
 pub struct Randomised {
-    /// The model.
+    /// ONNX model.
     pub model: dlbc_proto::Model,
-    /// Options of the composites, in the order of the outcomes; two controls follow them.
+    /// Compile options of each composite, in the order of the outcomes; the outcomes of two controls follow them.
     pub composites: Vec<dlbc_compiler::Options>,
     /// Options of the sessions.
     pub options: SessionOptions,
 }
 
-/// Randomises weights from the output on, in stages, and compares the relevance: Spearman's correlation of the magnitudes.
+/// Randomises weights from the output on, in stages, and records Spearman's correlation of the magnitudes of the relevance
+/// with those of the unchanged model.
 ///
 /// # Errors
 /// For a model without float weights, and as [`Method::explain`].

@@ -1,4 +1,4 @@
-//! What is evaluated: the model that answers, the samples, and the methods that explain.
+//! Subjects of an evaluation: the model that answers, the samples, and the methods that explain.
 
 use std::borrow::Cow;
 
@@ -13,53 +13,53 @@ use super::measure::softmax;
 use crate::error::{Result, ResultExt};
 use crate::explainer::Explainer;
 
-/// Elements of the inputs of one run at most, but for a single sample.
+/// Largest number of input elements of one run; a single sample may have more.
 const ELEMENTS: usize = 1 << 20;
 
-/// Samples of a run at most.
+/// Largest number of samples in a run.
 const ROWS: usize = 64;
 
-/// Samples of an explaining run at most: it keeps more of each.
+/// Largest number of samples in an explaining run, which keeps more values of each.
 const EXPLAINED: usize = 16;
 
-/// A sample with what is known of it before anything is replaced.
+/// Sample with its unchanged outputs and the values that replace its features.
 pub struct Case {
-    /// What to call it.
+    /// Name of the sample in reports.
     pub name: String,
-    /// Its tensors, a batch of one.
+    /// Input tensors, with a batch of one.
     pub tensors: Tensors,
-    /// Its features.
+    /// Features that are replaced.
     pub features: Features,
-    /// The position that is explained, of outputs with positions.
+    /// Explained sequence position of an output `[batch, position, unit]`; negative counts from the end.
     pub position: i64,
-    /// The outputs at that position.
+    /// Outputs `[unit]` at that position.
     pub units: Vec<f64>,
-    /// The unit that is explained.
+    /// Index of the explained unit.
     pub target: usize,
-    /// What its features are replaced by.
+    /// Tensor with the replacements of all features.
     pub blank: Blank,
-    /// What features are inserted into: the blank, or the blurred picture.
+    /// Empty input that features are inserted into: the blank, or the blurred picture.
     pub start: Blank,
-    /// The standard deviation of each element over the samples, in whose units noise is measured.
+    /// Standard deviation of each element over the samples, the unit of the noise of max-sensitivity; `None` for a unit of 1.
     pub scale: Option<Vec<f64>>,
-    /// Which features the evidence is.
+    /// True for each feature that is evidence; `None` without a mask file.
     pub mask: Option<Vec<bool>>,
 }
 
-/// The model that answers.
+/// Model that answers.
 pub struct Model {
     session: Session,
-    /// Whether outputs are logits, so that a softmax makes probabilities of them.
+    /// True if the outputs are logits, of which [`Model::answer`] takes the softmax.
     pub softmax: bool,
 }
 
 impl Model {
-    /// A model whose outputs count as they are.
+    /// Creates a model whose outputs are taken without a softmax.
     pub fn new(session: Session) -> Model {
         Model { session, softmax: false }
     }
 
-    /// The shape of the explained output.
+    /// Returns the shape of the explained output.
     ///
     /// # Errors
     /// As [`Session::predict`].
@@ -69,8 +69,8 @@ impl Model {
         Ok(explained.context("the explained output is missing")?.dims().to_vec())
     }
 
-    /// The outputs of `count` inputs of one shape at a position, several in a run. No more inputs than a run takes exist at
-    /// a time.
+    /// Returns the outputs `[unit]` of each of `count` inputs of one shape at a position, several inputs in a run. At most one
+    /// run's inputs are in memory at a time.
     ///
     /// # Errors
     /// As [`Session::predict`].
@@ -87,10 +87,10 @@ impl Model {
         // Runs of one size share a plan: the last is filled up with its last input.
         let size = count.div_ceil(count.div_ceil(most));
         let explained = &self.session.program().info.explained;
-        let mut found = Vec::with_capacity(count);
+        let mut unit_rows = Vec::with_capacity(count);
         loop {
             let chunk: Vec<Tensors> = inputs.by_ref().take(size).collect();
-            let Some(last) = chunk.last() else { return Ok(found) };
+            let Some(last) = chunk.last() else { return Ok(unit_rows) };
             let mut parts: Vec<&Tensors> = chunk.iter().collect();
             parts.extend(std::iter::repeat_n(last, size - chunk.len()));
             let outputs = match parts.as_slice() {
@@ -98,17 +98,18 @@ impl Model {
                 _ => self.session.predict(&rows::stack(&parts).context("samples of different shapes")?)?,
             };
             let output = outputs.get(explained).context("the explained output is missing")?;
-            found.extend((0..chunk.len()).map(|row| at(output, row, size, position)));
+            unit_rows.extend((0..chunk.len()).map(|row| at(output, row, size, position)));
         }
     }
 
-    /// What a curve shows of outputs: the target's probability, or its value where they are probabilities already.
+    /// Returns the point of a curve for these outputs: the target's probability, or its value where the outputs are not
+    /// logits.
     pub fn answer(&self, units: &[f64], target: usize) -> f64 {
-        let shown = if self.softmax { Cow::Owned(softmax(units)) } else { Cow::Borrowed(units) };
-        shown.get(target).copied().unwrap_or(f64::NAN)
+        let values = if self.softmax { Cow::Owned(softmax(units)) } else { Cow::Borrowed(units) };
+        values.get(target).copied().unwrap_or(f64::NAN)
     }
 
-    /// [`answer`](Model::answer) for many inputs.
+    /// Returns the [`answer`](Model::answer) to each of `count` inputs.
     ///
     /// # Errors
     /// As [`Session::predict`].
@@ -123,39 +124,39 @@ impl Model {
     }
 }
 
-/// The outputs of a row at a position.
+/// Returns the outputs `[unit]` of a row at a position.
 fn at(output: &Tensor, row: usize, rows: usize, position: i64) -> Vec<f64> {
     let values = output.to_f64();
     let size = values.len().checked_div(rows).unwrap_or(0);
-    let own = &values[row * size..(row + 1) * size];
-    let [_, positions, units] = output.dims() else { return own.to_vec() };
+    let outputs = &values[row * size..(row + 1) * size];
+    let [_, positions, units] = output.dims() else { return outputs.to_vec() };
     let from = if position < 0 { position + *positions as i64 } else { position };
     let from = usize::try_from(from).unwrap_or(0).min(positions.saturating_sub(1)) * units;
-    own[from..from + units].to_vec()
+    outputs[from..from + units].to_vec()
 }
 
-/// What explains: a composite or a control.
+/// Explanation method: a composite or a control.
 pub enum Method {
-    /// A composite, and what its targets start with.
+    /// Composite, and the start value of its targets.
     Composite(Box<Explainer>, Start),
-    /// Random numbers, others for every call.
+    /// Uniform random relevance from this seed, different for every stream.
     Random(u64),
-    /// The same everywhere.
+    /// Equal relevance for all features.
     Equal,
 }
 
-/// The relevance of a sample's features, and the books of the run that it is from.
+/// Relevance of a sample's features, with the ledger sums of its run.
 pub struct Map {
-    /// Of each feature.
+    /// Relevance of each feature.
     pub relevance: Vec<f64>,
-    /// Starting relevance, what reached the inputs, and what was absorbed.
-    pub books: Option<[f64; 3]>,
+    /// Sums of the ledger: seed, inputs, absorbed. `None` for a control.
+    pub ledger_sums: Option<[f64; 3]>,
 }
 
 impl Method {
-    /// The method of a composite. Relevance starts with the output's value, so that what is relevant for a negative output
-    /// is relevant against it, and a small change of the output is a small change of the map; derivatives, and both tracks of
-    /// a contrast, start with one.
+    /// Creates the method of a composite. The seed is the output's value, so that relevance for a negative output has the
+    /// opposite sign and a small change of the output is a small change of the map; derivatives, and both tracks in
+    /// contrastive mode, have a seed of 1.
     pub fn composite(explainer: Explainer, quantity: Quantity) -> Method {
         let info = explainer.info();
         let start = match (quantity, info.mode) {
@@ -169,40 +170,39 @@ impl Method {
         Method::Composite(Box::new(explainer), start)
     }
 
-    /// The relevance of the features of a sample for a unit.
+    /// Returns the relevance of the features of a sample for a unit, with the ledger sums of a composite.
     ///
     /// # Errors
     /// As [`Session::explain`].
     pub fn explain(&self, case: &Case, target: usize, stream: u64) -> Result<Map> {
         let Method::Composite(explainer, start) = self else {
-            return Ok(Map { relevance: self.control(case, stream), books: None });
+            return Ok(Map { relevance: self.control(case, stream), ledger_sums: None });
         };
-        let audit = explainer.info().repeat.is_none();
         let mut request = request(case, target, *start);
-        request.ledger = audit;
-        let made = explainer.explain_with(&case.tensors, &request)?;
-        let mut books = [0.0; 3];
-        for track in made.tracks() {
-            books.iter_mut().zip(track.sums()).for_each(|(sum, v)| *sum += v);
+        request.ledger = explainer.info().repeat.is_none();
+        let explanation = explainer.explain_with(&case.tensors, &request)?;
+        let mut ledger_sums = [0.0; 3];
+        for track in explanation.tracks() {
+            ledger_sums.iter_mut().zip(track.sums()).for_each(|(sum, v)| *sum += v);
         }
-        Ok(Map { relevance: case.features.sums(&map(&made, &case.features.input)?), books: Some(books) })
+        let relevance = case.features.sums(&map(&explanation, &case.features.input)?);
+        Ok(Map { relevance, ledger_sums: Some(ledger_sums) })
     }
 
-    /// The relevance of the features for a unit when it starts with one, whatever its value: what its map is but for size
-    /// and sign.
+    /// Returns the relevance of the features for a unit with a seed of 1, whatever its value: its map up to size and sign.
     ///
     /// # Errors
     /// As [`Session::explain`].
     pub fn of_unit(&self, case: &Case, target: usize, stream: u64) -> Result<Vec<f64>> {
         let Method::Composite(explainer, _) = self else { return Ok(self.control(case, stream)) };
-        let made = explainer.explain_with(&case.tensors, &request(case, target, Start::One))?;
-        let start: f64 = made.seed.to_f64().iter().sum();
-        let sums = case.features.sums(&map(&made, &case.features.input)?);
+        let explanation = explainer.explain_with(&case.tensors, &request(case, target, Start::One))?;
+        let start: f64 = explanation.seed.to_f64().iter().sum();
+        let sums = case.features.sums(&map(&explanation, &case.features.input)?);
         // A unit with a negative value starts with a negative number: rules are linear in it.
         Ok(if start < 0.0 { sums.into_iter().map(|v| -v).collect() } else { sums })
     }
 
-    /// The relevance of the features of several changed samples, for the unit that is explained of the sample as it is.
+    /// Returns the relevance of the features of several changed samples, for the explained unit of the unchanged sample.
     ///
     /// # Errors
     /// As [`Session::explain`].
@@ -216,18 +216,18 @@ impl Method {
             return Ok(changed.enumerate().map(|(i, _)| self.control(case, stream + i as u64)).collect());
         };
         let most = if explainer.takes_rows() { EXPLAINED } else { 1 };
-        let mut found = vec![];
+        let mut maps = vec![];
         loop {
             let chunk: Vec<Tensors> = changed.by_ref().take(most).collect();
             if chunk.is_empty() {
-                return Ok(found);
+                return Ok(maps);
             }
             let parts: Vec<&Tensors> = chunk.iter().collect();
             let stacked = rows::stack(&parts).context("samples of different shapes")?;
-            let made = explainer.explain_with(&stacked, &request(case, case.target, *start))?;
-            let values = map(&made, &case.features.input)?;
+            let explanation = explainer.explain_with(&stacked, &request(case, case.target, *start))?;
+            let values = map(&explanation, &case.features.input)?;
             let size = (values.len() / chunk.len()).max(1);
-            found.extend(values.chunks(size).map(|own| case.features.sums(own)));
+            maps.extend(values.chunks(size).map(|row| case.features.sums(row)));
         }
     }
 
@@ -246,9 +246,9 @@ fn request(case: &Case, target: usize, start: Start) -> Request {
     Request::new().target(Target::Index(target as i64)).start(start).position(Position::At(case.position))
 }
 
-/// The map of an explanation that is judged: of a contrast what supports minus what opposes.
-fn map(made: &Explanation, input: &str) -> Result<Vec<f64>> {
-    Ok(made.net(input).with_context(|| format!("input `{input}` has no relevance"))?.to_f64())
+/// Returns the evaluated map of an explanation: its relevance; in contrastive mode, supporting minus opposing relevance.
+fn map(explanation: &Explanation, input: &str) -> Result<Vec<f64>> {
+    Ok(explanation.net(input).with_context(|| format!("input `{input}` has no relevance"))?.to_f64())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The relevance of features: a bar each, the largest first.
+//! Bar chart of the relevance of features, largest magnitude first.
 
 use image::Rgb;
 
@@ -7,30 +7,30 @@ use super::palette::Colors;
 use super::palette::{color, relative};
 use crate::wording::number;
 
-/// A feature.
+/// Feature with its value and relevance.
 #[derive(Clone, Debug)]
 pub struct Feature {
-    /// Its name.
+    /// Name of the feature.
     pub name: String,
-    /// Its value.
+    /// Value of the feature in the input.
     pub value: f64,
-    /// Its relevance.
+    /// Relevance of the feature.
     pub relevance: f64,
 }
 
-/// A sample of a batch.
+/// Sample of a batch.
 pub struct Sample {
-    /// What stands above it.
+    /// Caption above the sample.
     pub caption: String,
-    /// Its features.
+    /// Features of the sample, in any order.
     pub features: Vec<Feature>,
-    /// Relevance says how much a feature counts, and not what it speaks for.
+    /// True if relevance is a magnitude: its sign does not tell support from opposition.
     pub unsigned: bool,
 }
 
-/// How many features get a bar of their own.
+/// Largest number of features with a bar; the others are summed.
 pub const SHOWN: usize = 20;
-/// Characters of a feature's name and value.
+/// Largest number of characters of a feature's name and value.
 pub const NAME_CHARS: usize = 44;
 /// Margin around everything, in pixels.
 pub const MARGIN: u32 = 16;
@@ -42,7 +42,7 @@ pub const GAP: u32 = 12;
 /// Colour of bars that speak neither for nor against the target.
 pub const NEUTRAL: Rgb<u8> = Rgb([92, 108, 128]);
 
-/// Returns the meaning of bars to the right and to the left.
+/// Returns the legend of the bars to the right and to the left.
 pub fn meaning(unsigned: bool) -> &'static str {
     if unsigned { "relevance (magnitude)" } else { "relevance: + speaks for the target, - against it" }
 }
@@ -88,18 +88,18 @@ pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     canvas
 }
 
-/// A sample's rows.
+/// Rows of a sample's chart.
 struct Chart {
     bars: Vec<(String, f64)>,
     others: Option<(String, f64)>,
-    /// Pixels of a unit of relevance.
+    /// Pixels per unit of relevance.
     unit: f64,
-    /// Pixels of the longest bar below zero.
+    /// Length of the longest negative bar, in pixels.
     down: u32,
 }
 
 impl Chart {
-    /// The largest features have a bar each; the others are summed.
+    /// Gives the features of largest magnitude a bar each and sums the others.
     fn new(features: &[Feature]) -> Chart {
         let mut order: Vec<&Feature> = features.iter().collect();
         order.sort_by(|a, b| b.relevance.abs().total_cmp(&a.relevance.abs()));
@@ -131,7 +131,7 @@ impl Chart {
     }
 }
 
-/// Length shows the size; the colour only the sign.
+/// Draws a signed bar: its length shows the magnitude, its colour only the sign.
 fn bar(canvas: &mut Canvas, zero: u32, y: u32, relevance: f64, length: u32, colors: Colors) {
     if relevance < 0.0 {
         let left = zero.saturating_sub(length);
@@ -143,7 +143,7 @@ fn bar(canvas: &mut Canvas, zero: u32, y: u32, relevance: f64, length: u32, colo
     }
 }
 
-/// A relevance with its sign, where signs mean something.
+/// Formats a relevance, with a plus sign if it is positive and signed.
 fn signed(value: f64, unsigned: bool) -> String {
     format!("{}{}", if value > 0.0 && !unsigned { "+" } else { "" }, number(value, 3))
 }

@@ -1,5 +1,4 @@
-//! A picture to draw on: rectangles, other pictures, text. It is drawn in pixels, and kept as a list of shapes for vector
-//! formats.
+//! Canvas for rectangles, pictures and text, drawn in pixels and recorded as a list of shapes for vector formats.
 
 use image::{DynamicImage, Pixel, Rgb, RgbImage, RgbaImage};
 
@@ -8,24 +7,24 @@ use super::palette::blend;
 
 /// Height of a line of text.
 pub const LINE: u32 = 20;
-/// Black enough for text.
+/// Near-black for text.
 pub const INK: Rgb<u8> = Rgb([32, 32, 32]);
-/// For what is less important.
+/// Grey for secondary text.
 pub const FAINT: Rgb<u8> = Rgb([120, 120, 120]);
 
-/// A white picture to draw on. What falls outside is cut off.
+/// White picture to draw on. Shapes beyond its edges are cut off.
 pub struct Canvas {
-    /// The picture in pixels.
+    /// Picture in pixels.
     pub image: RgbImage,
-    /// Everything that was drawn, in order.
+    /// All shapes in the order in which they were drawn.
     shapes: Vec<Shape>,
 }
 
-/// A shape of a drawing, in pixels of the canvas.
+/// Shape of a drawing, in pixels of the canvas.
 pub enum Shape {
     /// A filled rectangle: left edge, upper edge, width, height.
     Rectangle([u32; 4], Rgb<u8>),
-    /// A straight line of two pixels' width, its ends' upper left pixels.
+    /// A straight line, two pixels wide, given by the upper left pixels of its ends.
     Line([(u32, u32); 2], Rgb<u8>),
     /// A picture at its upper left corner, each of its pixels a square of `zoom`.
     Picture {
@@ -51,30 +50,30 @@ pub enum Shape {
     },
 }
 
-/// The width of a text.
+/// Returns the width of a text, in pixels.
 pub fn text_width(text: &str) -> u32 {
     text.chars().map(font::width).sum()
 }
 
-/// `text`, cut in the middle so that it has at most `chars` characters.
+/// Returns `text`, cut in the middle so that it has at most `chars` characters.
 pub fn shortened(text: &str, chars: usize) -> String {
     let count = text.chars().count();
     if count <= chars {
         return text.into();
     }
-    let kept = chars.saturating_sub(2);
-    let head: String = text.chars().take(kept / 2).collect();
-    let tail: String = text.chars().skip(count - (kept - kept / 2)).collect();
+    let room = chars.saturating_sub(2);
+    let head: String = text.chars().take(room / 2).collect();
+    let tail: String = text.chars().skip(count - (room - room / 2)).collect();
     format!("{head}..{tail}")
 }
 
 impl Canvas {
-    /// A white picture.
+    /// Creates a white picture.
     pub fn new(width: u32, height: u32) -> Canvas {
         Canvas { image: RgbImage::from_pixel(width, height, Rgb([255; 3])), shapes: vec![] }
     }
 
-    /// Everything that was drawn, in order; what falls outside of the picture is part of it.
+    /// Returns all shapes in the order in which they were drawn, including those beyond the edges.
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes
     }
@@ -140,8 +139,8 @@ impl Canvas {
         let mut left = x;
         for c in text.chars() {
             for (dx, dy, ink, covered) in font::glyph(c).pixels(color) {
-                let place = left.checked_add_signed(dx).zip(y.checked_add_signed(dy));
-                if let Some(pixel) = place.and_then(|(x, y)| self.image.get_pixel_mut_checked(x, y)) {
+                let position = left.checked_add_signed(dx).zip(y.checked_add_signed(dy));
+                if let Some(pixel) = position.and_then(|(x, y)| self.image.get_pixel_mut_checked(x, y)) {
                     *pixel = blend(*pixel, ink, covered);
                 }
             }

@@ -1,4 +1,4 @@
-//! Experts by layers: a cell an expert, its colour its share of the layer's relevance.
+//! Chart of experts by layer: one cell per expert, coloured by its share of the layer's relevance.
 
 use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::Colors;
@@ -9,17 +9,17 @@ use crate::wording::number;
 const MARGIN: u32 = 16;
 const GAP: u32 = 12;
 const NAME_CHARS: usize = 40;
-/// The height of a cell with text.
+/// Height of a cell with text, in pixels.
 const TALL: u32 = 2 * LINE + 8;
-/// The width from which on a cell has text.
+/// Smallest width of a cell with text, in pixels.
 const WIDE: u32 = 72;
-/// Of the legend's bar.
+/// Width of the legend's colour bar, in pixels.
 const BAR: u32 = 240;
-/// Text stays readable on the strongest colour.
+/// Strongest colour of a cell, as a share of the scale, on which text stays readable.
 const STRONGEST: f64 = 0.75;
 
-/// Draws the layers, one below the other, and what the colours mean; in each cell relevance and tokens where there is room
-/// for them. An expert that no token chose has a dash.
+/// Draws the layers, one below the other, with a legend of the colours. Cells that are wide enough show relevance and
+/// tokens; in narrow cells a dash marks an expert without tokens.
 pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> Canvas {
     let most = layers.iter().map(|l| l.experts.len()).max().unwrap_or(0).max(1) as u32;
     let cell = (1200 / most).clamp(6, 96);
@@ -68,9 +68,9 @@ pub fn draw(caption: &str, layers: &[Layer], colors: Colors) -> Canvas {
     };
     write(&mut canvas, legend);
     let bar = write(&mut canvas, &low);
-    let least = if low.starts_with('-') { -1.0 } else { 0.0 };
+    let lowest = if low.starts_with('-') { -1.0 } else { 0.0 };
     for i in 0..BAR {
-        let t = least + (1.0 - least) * f64::from(i) / f64::from(BAR - 1);
+        let t = lowest + (1.0 - lowest) * f64::from(i) / f64::from(BAR - 1);
         canvas.fill(bar + i, bottom + 2, 1, LINE - 4, color(colors, STRONGEST * t));
     }
     canvas.text(bar + BAR + GAP, bottom, &high, INK);

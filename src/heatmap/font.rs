@@ -1,4 +1,4 @@
-//! Glyphs in pictures: Latin letters from a bitmap font that is a part of the program, all others from fonts of the system.
+//! Glyphs in pictures: Latin letters from an embedded bitmap font, all others from fonts of the system.
 //!
 //! Each character takes one or two cells by its width in Unicode, whatever font it comes from, so the layout of a picture is
 //! the same on every machine.
@@ -20,23 +20,23 @@ const HEIGHT: RasterHeight = RasterHeight::Size16;
 /// Height of the em square of glyphs from system fonts, in pixels: two cells.
 const EM: f32 = 14.0;
 
-/// The line that letters stand on, in pixels below the top of a line.
+/// Baseline of the letters, in pixels below the top of a line.
 const BASELINE: f32 = 13.0;
 
-/// The variable that names a folder whose fonts are taken instead of the system's.
+/// Environment variable with a folder whose fonts are used instead of the system's.
 pub const FOLDER: &str = "DLBC_FONTS";
 
-/// A glyph: where its picture lies from the top left corner of its cell.
+/// Glyph: a picture with its offset from the top left corner of its cell.
 pub struct Glyph {
     left: i32,
     top: i32,
     picture: RgbaImage,
-    /// Has colours of its own, as an emoji has; else its alpha is filled with the colour of the text.
+    /// True if the picture has its own colours, as an emoji has; else its alpha is filled with the colour of the text.
     colored: bool,
 }
 
 impl Glyph {
-    /// Each of its pixels with its place, its colour and how much it covers.
+    /// Yields each pixel: x, y, colour and coverage from 0 to 1.
     pub fn pixels(&self, text: Rgb<u8>) -> impl Iterator<Item = (i32, i32, Rgb<u8>, f64)> {
         self.picture.enumerate_pixels().filter(|(_, _, p)| p[3] > 0).map(move |(x, y, p)| {
             let color = if self.colored { Rgb([p[0], p[1], p[2]]) } else { text };
@@ -45,18 +45,18 @@ impl Glyph {
     }
 }
 
-/// The width of a character in pixels.
+/// Returns the width of a character in pixels.
 pub fn width(c: char) -> u32 {
     let cells = if bitmap(c).is_some() { 1 } else { c.width().unwrap_or(1) };
     (cells * get_raster_width(WEIGHT, HEIGHT)) as u32
 }
 
-/// The glyph of a character; a box for one that no font has.
+/// Returns the glyph of a character; a box if no font has it.
 pub fn glyph(c: char) -> Arc<Glyph> {
     lock(|fonts| fonts.glyph(c))
 }
 
-/// The characters that were drawn as boxes since the last call.
+/// Returns the characters that were drawn as boxes since the last call.
 pub fn take_missing() -> Vec<char> {
     lock(|fonts| std::mem::take(&mut fonts.missing).into_iter().collect())
 }
@@ -70,10 +70,10 @@ fn bitmap(c: char) -> Option<RasterizedChar> {
     get_raster(if c.is_control() { '?' } else { c }, WEIGHT, HEIGHT)
 }
 
-/// The fonts with the glyphs that were asked for.
+/// Fonts with a cache of the glyphs drawn so far.
 #[derive(Default)]
 struct Fonts {
-    /// Read when the first character needs it.
+    /// Faces of the system fonts; read when the first character needs them.
     faces: Option<Faces>,
     glyphs: HashMap<char, Option<Arc<Glyph>>>,
     missing: BTreeSet<char>,
@@ -85,11 +85,11 @@ impl Fonts {
             return Arc::new(of_bitmap(&raster));
         }
         let faces = &mut self.faces;
-        let found = self.glyphs.entry(c).or_insert_with(|| {
+        let glyph = self.glyphs.entry(c).or_insert_with(|| {
             let faces = faces.get_or_insert_with(Faces::of_machine);
             faces.glyph(c).map(Arc::new)
         });
-        match found {
+        match glyph {
             Some(glyph) => glyph.clone(),
             // Marks without width and selectors of a variant change a character that is there.
             None if width(c) == 0 => Arc::new(empty()),
@@ -101,7 +101,7 @@ impl Fonts {
     }
 }
 
-/// The faces of a machine's fonts, the plainest first.
+/// Faces of a machine's fonts, plainest first.
 struct Faces {
     database: Database,
     order: Vec<ID>,
@@ -127,7 +127,7 @@ impl Faces {
         Faces { database, order }
     }
 
-    /// The glyph of a character from the first face that has it.
+    /// Returns the glyph of a character from the first face that has it.
     fn glyph(&mut self, c: char) -> Option<Glyph> {
         let has =
             |id: &ID| self.database.with_face_data(*id, |data, index| of_face(data, index, c)).flatten();
@@ -138,7 +138,7 @@ impl Faces {
     }
 }
 
-/// The glyph of a character in a face: its outline, or its picture.
+/// Returns the glyph of a character in a face: its outline, or its picture.
 fn of_face(data: &[u8], index: u32, c: char) -> Option<Glyph> {
     let font = FontRef::try_from_slice_and_index(data, index).ok()?;
     let id = font.glyph_id(c);
@@ -149,7 +149,7 @@ fn of_face(data: &[u8], index: u32, c: char) -> Option<Glyph> {
         .or_else(|| of_picture(font.glyph_raster_image2(id, EM as u16)?.data, width(c)))
 }
 
-/// An outline, filled; scaled down where it is wider than its cells.
+/// Rasterises an outline; one wider than its cells is scaled down.
 fn outline(font: &FontRef<'_>, id: GlyphId, cells: u32) -> Option<Glyph> {
     let em = font.units_per_em()?;
     let advance = font.h_advance_unscaled(id) * EM / em;
@@ -157,8 +157,8 @@ fn outline(font: &FontRef<'_>, id: GlyphId, cells: u32) -> Option<Glyph> {
     let height = font.height_unscaled() * EM / em;
     let scale = PxScale { x: height * narrow, y: height };
     let space = if cells > 0 { ((cells as f32 - advance * narrow) / 2.0).max(0.0) } else { 0.0 };
-    let place = ab_glyph::point(space, BASELINE);
-    let outlined = font.outline_glyph(id.with_scale_and_position(scale, place))?;
+    let origin = ab_glyph::point(space, BASELINE);
+    let outlined = font.outline_glyph(id.with_scale_and_position(scale, origin))?;
     let bounds = outlined.px_bounds();
     let mut picture = RgbaImage::new(bounds.width() as u32, bounds.height() as u32);
     outlined.draw(|x, y, covered| {
@@ -169,7 +169,7 @@ fn outline(font: &FontRef<'_>, id: GlyphId, cells: u32) -> Option<Glyph> {
     Some(Glyph { left: bounds.min.x as i32, top: bounds.min.y as i32, picture, colored: false })
 }
 
-/// A glyph that is a picture, as those of emoji, scaled to its cells.
+/// Scales a glyph that is a picture, such as an emoji, to its cells.
 fn of_picture(data: &[u8], cells: u32) -> Option<Glyph> {
     let picture = image::load_from_memory(data).ok()?.to_rgba8();
     let side = cells.max(1);
@@ -191,7 +191,7 @@ fn empty() -> Glyph {
     Glyph { left: 0, top: 0, picture: RgbaImage::new(0, 0), colored: false }
 }
 
-/// The box that stands for a character without a glyph.
+/// Returns the box that is drawn for a character without a glyph.
 fn tofu(width: u32) -> Glyph {
     let (width, height) = (width.saturating_sub(2).max(3), 11);
     let border = |x: u32, y: u32| x == 0 || y == 0 || x + 1 == width || y + 1 == height;

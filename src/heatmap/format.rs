@@ -1,4 +1,4 @@
-//! The file formats of drawings.
+//! File formats of drawings.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -12,10 +12,10 @@ use crate::results::write;
 
 use crate::error::{Error, Result, ResultExt};
 
-/// JPEG's quality, of 100: text stays sharp.
+/// JPEG quality, from 0 to 100, at which text stays sharp.
 const QUALITY: u8 = 95;
 
-/// A file format of drawings.
+/// File format of a drawing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DrawingFormat {
     /// PNG.
@@ -27,7 +27,7 @@ pub enum DrawingFormat {
 }
 
 impl DrawingFormat {
-    /// The format that the extension of a file name asks for; `flag` names the file in messages.
+    /// Returns the format that the extension of a file name asks for; `flag` names the file in messages.
     ///
     /// # Errors
     /// For an extension of another format, and for none.
@@ -52,7 +52,7 @@ impl DrawingFormat {
         }
     }
 
-    /// The bytes of a drawing's file.
+    /// Returns the bytes of a drawing's file.
     ///
     /// # Errors
     /// When the drawing is too large for the format.
@@ -63,7 +63,7 @@ impl DrawingFormat {
         }
     }
 
-    /// The bytes of a picture's file; SVG embeds the picture.
+    /// Returns the bytes of a picture's file; SVG embeds the picture.
     ///
     /// # Errors
     /// When the picture is too large for the format.
@@ -98,8 +98,8 @@ impl Canvas {
 }
 
 fn refused(flag: &str, path: &Path, expected: &str) -> Error {
-    let found = path.extension().map(|e| format!(", found .{}", e.to_string_lossy())).unwrap_or_default();
-    Error::usage(format!("invalid file for `{flag}`, `{}`: expected {expected}{found}", path.display()))
+    let extension = path.extension().map(|e| format!(", found .{}", e.to_string_lossy())).unwrap_or_default();
+    Error::usage(format!("invalid file for `{flag}`, `{}`: expected {expected}{extension}", path.display()))
 }
 
 #[cfg(test)]
@@ -110,10 +110,13 @@ mod tests {
 
     #[test]
     fn the_extension_decides() {
-        let of = |name: &str| DrawingFormat::of_drawing("drawing", name.as_ref()).ok();
-        assert_eq!(of("a/b.PNG"), Some(DrawingFormat::Png));
-        assert_eq!((of("b.jpg"), of("b.jpeg")), (Some(DrawingFormat::Jpeg), Some(DrawingFormat::Jpeg)));
-        assert_eq!((of("b.svg"), of("b.html"), of("b")), (Some(DrawingFormat::Svg), None, None));
+        let format = |name: &str| DrawingFormat::of_drawing("drawing", name.as_ref()).ok();
+        assert_eq!(format("a/b.PNG"), Some(DrawingFormat::Png));
+        assert_eq!(
+            (format("b.jpg"), format("b.jpeg")),
+            (Some(DrawingFormat::Jpeg), Some(DrawingFormat::Jpeg))
+        );
+        assert_eq!((format("b.svg"), format("b.html"), format("b")), (Some(DrawingFormat::Svg), None, None));
         let error = DrawingFormat::of_pixels("overlay", "b.svg".as_ref()).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -1,62 +1,64 @@
-//! What is drawn over a picture: boxes, the outline of a mask, a region.
+//! Marks drawn over a picture: boxes, the outline of a mask, a region.
 
 use image::{Pixel, Rgb, Rgba, RgbaImage};
 
 use super::canvas::{Canvas, INK, LINE, text_width};
 
-/// Of what is explained: none of the colours of relevance.
-const OWN: Rgb<u8> = Rgb([0, 132, 61]);
+/// Colour of the explained box, mask or region; distinct from the colours of relevance.
+const EXPLAINED: Rgb<u8> = Rgb([0, 132, 61]);
 const WHITE: Rgb<u8> = Rgb([255; 3]);
 
-/// The width of the explained box's line, and of the lines of other boxes.
-const OWN_LINE: i64 = 3;
-const LINE_OF_OTHERS: i64 = 1;
+/// Line width of the explained box, in pixels.
+const EXPLAINED_LINE: i64 = 3;
+/// Line width of other boxes, in pixels.
+const OTHER_LINE: i64 = 1;
 
 /// Opacity of the green over a mask's area, of 255.
 const TINT: u8 = 64;
 
-/// A dash of a region's edge, and the gap after it.
+/// Length of a dash of a region's edge, and of the gap after it, in pixels.
 const DASH: i64 = 6;
 
-/// What is drawn over a picture. Edges are left, top, right and bottom, in pixels of the picture.
+/// Mark drawn over a picture. Edges are left, top, right and bottom, in pixels of the picture.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Mark {
-    /// A box with a text beside it.
+    /// Box with a label.
     Box {
-        /// Its edges.
+        /// Left, top, right and bottom edge.
         edges: [f64; 4],
-        /// Class and score.
+        /// Label with class and score.
         label: String,
-        /// Whether it is the one that is explained.
-        own: bool,
+        /// True for the explained box.
+        explained: bool,
     },
-    /// The pixels of a mask that are explained.
+    /// Explained pixels of a mask.
     Mask {
-        /// Row by row.
+        /// True for each explained pixel, row by row.
         inside: Vec<bool>,
-        /// Pixels of a row.
+        /// Number of pixels in a row.
         width: usize,
     },
-    /// A rectangle that nothing outside of is explained.
+    /// Rectangle that contains all explained pixels.
     Region([f64; 4]),
 }
 
-/// Where a picture is on the canvas.
+/// Panel of the canvas that shows a picture.
 #[derive(Clone, Copy)]
 pub struct Panel {
-    /// Its left edge.
+    /// Left edge on the canvas.
     pub x: u32,
-    /// Its upper edge.
+    /// Upper edge on the canvas.
     pub y: u32,
-    /// How wide it is drawn.
+    /// Width on the canvas, in pixels.
     pub width: u32,
-    /// How high it is drawn.
+    /// Height on the canvas, in pixels.
     pub height: u32,
-    /// The size of one of its pixels.
+    /// Side of a pixel of the picture, in pixels of the canvas.
     pub zoom: u32,
 }
 
-/// Draws marks over a picture; on one that `shows_all`, other boxes, labels and the mask's area as well.
+/// Draws marks over a picture: the explained box, the outline of the mask and the region. With `shows_all` also other
+/// boxes, labels and the area of the mask.
 pub fn draw(canvas: &mut Canvas, panel: Panel, marks: &[Mark], shows_all: bool) {
     for mark in marks {
         if let Mark::Mask { inside, width } = mark {
@@ -65,31 +67,33 @@ pub fn draw(canvas: &mut Canvas, panel: Panel, marks: &[Mark], shows_all: bool) 
     }
     for mark in marks {
         if let Mark::Region(edges) = mark {
-            rectangle(canvas, panel, *edges, 2, OWN, Some(DASH));
+            rectangle(canvas, panel, *edges, 2, EXPLAINED, Some(DASH));
         }
     }
     let boxes = || {
         marks.iter().filter_map(|mark| match mark {
-            Mark::Box { edges, label, own } if *own || shows_all => Some((*edges, label, *own)),
+            Mark::Box { edges, label, explained } if *explained || shows_all => {
+                Some((*edges, label, *explained))
+            }
             _ => None,
         })
     };
-    // What is explained lies above the others.
-    for (edges, _, own) in boxes().filter(|b| !b.2).chain(boxes().filter(|b| b.2)) {
-        let (thickness, color) = if own { (OWN_LINE, OWN) } else { (LINE_OF_OTHERS, INK) };
+    // The explained box lies above the others.
+    for (edges, _, explained) in boxes().filter(|b| !b.2).chain(boxes().filter(|b| b.2)) {
+        let (thickness, color) = if explained { (EXPLAINED_LINE, EXPLAINED) } else { (OTHER_LINE, INK) };
         rectangle(canvas, panel, edges, thickness, color, None);
     }
     if !shows_all {
         return;
     }
     let mut taken: Vec<[i64; 4]> = vec![];
-    for (edges, text, own) in boxes().filter(|b| b.2).chain(boxes().filter(|b| !b.2)) {
-        label(canvas, panel, edges, text, own, &mut taken);
+    for (edges, text, explained) in boxes().filter(|b| b.2).chain(boxes().filter(|b| !b.2)) {
+        label(canvas, panel, edges, text, explained, &mut taken);
     }
 }
 
 impl Panel {
-    /// Fills the part of a rectangle that is within.
+    /// Fills the part of a rectangle that lies within the panel.
     fn fill(self, canvas: &mut Canvas, [left, top, right, bottom]: [i64; 4], color: Rgb<u8>) {
         let (w, h) = (i64::from(self.width), i64::from(self.height));
         let (left, top) = (left.clamp(0, w), top.clamp(0, h));
@@ -98,15 +102,15 @@ impl Panel {
         canvas.fill(x, y, (right - left) as u32, (bottom - top) as u32, color);
     }
 
-    /// A rectangle of the picture, in pixels of the canvas from the panel's corner.
+    /// Converts a rectangle of the picture to pixels of the canvas, relative to the panel's corner.
     fn place(self, edges: [f64; 4]) -> [i64; 4] {
-        // What is far outside, or no number, is cut off here: nothing below overflows.
+        // Clamping edges far outside, and NaN, keeps the arithmetic below from overflowing.
         let far = f64::from(self.width.max(self.height)) * 2.0;
         edges.map(|e| (e * f64::from(self.zoom)).clamp(-far, far).round() as i64)
     }
 }
 
-/// The border of a rectangle, just outside of it, with a white line at both sides.
+/// Draws the border of a rectangle, just outside of it, with a white line on both sides.
 fn rectangle(
     canvas: &mut Canvas,
     panel: Panel,
@@ -144,19 +148,20 @@ fn border(
     }
 }
 
-/// A text on a plate above a box, or within it where there is no room; left out where another text is.
+/// Draws a label on a plate above a box, or inside the picture where there is not enough room; leaves it out where it
+/// would cover another label.
 fn label(
     canvas: &mut Canvas,
     panel: Panel,
     edges: [f64; 4],
     text: &str,
-    own: bool,
+    explained: bool,
     taken: &mut Vec<[i64; 4]>,
 ) {
     let [left, top, _, bottom] = panel.place(edges);
     let (width, height) = (i64::from(text_width(text)) + 6, i64::from(LINE) - 2);
     let room = i64::from(panel.width) - width;
-    let thickness = if own { OWN_LINE } else { LINE_OF_OTHERS };
+    let thickness = if explained { EXPLAINED_LINE } else { OTHER_LINE };
     let left = (left - thickness).min(room).max(0);
     let above = top - thickness - height;
     let lowest = i64::from(panel.height) - height;
@@ -169,20 +174,20 @@ fn label(
         return;
     }
     taken.push(plate);
-    let (ground, ink) = if own { (OWN, WHITE) } else { (WHITE, INK) };
+    let (ground, ink) = if explained { (EXPLAINED, WHITE) } else { (WHITE, INK) };
     panel.fill(canvas, plate, ground);
     canvas.text(panel.x + left as u32 + 3, panel.y + top as u32 + 1, text, ink);
 }
 
-/// The outline of a mask of any resolution, and its area tinted.
+/// Draws the outline of a mask of any resolution, and tints its area if `tinted`.
 fn mask(canvas: &mut Canvas, panel: Panel, inside: &[bool], width: usize, tinted: bool) {
     let rows = inside.len().checked_div(width).unwrap_or(0);
     if rows == 0 {
         return;
     }
     let (w, h) = (panel.width as usize, panel.height as usize);
-    let of = |x: usize, y: usize| inside[(y * rows / h) * width + x * width / w];
-    // What lies beyond the edge of the picture is like the edge.
+    let is_inside = |x: usize, y: usize| inside[(y * rows / h) * width + x * width / w];
+    // Pixels beyond the edge of the picture repeat the edge.
     let near = |x: usize, y: usize, by: usize, wanted: bool| {
         let (left, right) = (x.saturating_sub(by), (x + by).min(w - 1));
         let (top, bottom) = (y.saturating_sub(by), (y + by).min(h - 1));
@@ -197,15 +202,15 @@ fn mask(canvas: &mut Canvas, panel: Panel, inside: &[bool], width: usize, tinted
             (right, bottom),
         ]
         .into_iter()
-        .any(|(x, y)| of(x, y) == wanted)
+        .any(|(x, y)| is_inside(x, y) == wanted)
     };
     let opaque = |color: Rgb<u8>| color.to_rgba();
     let pixel = |x: u32, y: u32| {
         let (x, y) = (x as usize, y as usize);
-        match of(x, y) {
-            true if near(x, y, 2, false) => opaque(OWN),
+        match is_inside(x, y) {
+            true if near(x, y, 2, false) => opaque(EXPLAINED),
             false if near(x, y, 1, true) => opaque(WHITE),
-            true if tinted => Rgba([OWN.0[0], OWN.0[1], OWN.0[2], TINT]),
+            true if tinted => Rgba([EXPLAINED.0[0], EXPLAINED.0[1], EXPLAINED.0[2], TINT]),
             _ => Rgba([0; 4]),
         }
     };
@@ -234,10 +239,10 @@ mod tests {
     #[test]
     fn a_box_is_where_its_edges_are() {
         let mut canvas = canvas();
-        let mark = |own| Mark::Box { edges: [4.0, 3.0, 12.0, 8.0], label: "1: 0.9".into(), own };
+        let mark = |explained| Mark::Box { edges: [4.0, 3.0, 12.0, 8.0], label: "1: 0.9".into(), explained };
         draw(&mut canvas, PANEL, &[mark(true)], false);
         for (x, y) in [(39, 50), (37, 50), (120, 50), (60, 29), (60, 80)] {
-            assert_eq!(at(&canvas, x, y), OWN, "{x} {y}");
+            assert_eq!(at(&canvas, x, y), EXPLAINED, "{x} {y}");
         }
         for (x, y) in [(36, 50), (40, 50), (119, 50), (123, 50), (60, 30), (60, 79)] {
             assert_eq!(at(&canvas, x, y), WHITE, "{x} {y}");
@@ -245,7 +250,7 @@ mod tests {
         assert_eq!((at(&canvas, 60, 50), at(&canvas, 60, 20)), (GREY, GREY));
         // The label above it, and other boxes, on the panel that shows all.
         draw(&mut canvas, PANEL, &[mark(true)], true);
-        assert_eq!(at(&canvas, 38, 12), OWN);
+        assert_eq!(at(&canvas, 38, 12), EXPLAINED);
         let mut other = super::tests::canvas();
         draw(&mut other, PANEL, &[mark(false)], false);
         assert_eq!(at(&other, 39, 50), GREY);
@@ -259,8 +264,8 @@ mod tests {
         // Four by two: the right upper quarter but for its corner.
         let inside = vec![false, false, true, false, false, false, false, false];
         draw(&mut canvas, PANEL, &[Mark::Mask { inside, width: 4 }], true);
-        assert_eq!((at(&canvas, 100, 20), at(&canvas, 99, 20)), (OWN, WHITE));
-        assert_eq!((at(&canvas, 120, 48), at(&canvas, 120, 50)), (OWN, WHITE));
+        assert_eq!((at(&canvas, 100, 20), at(&canvas, 99, 20)), (EXPLAINED, WHITE));
+        assert_eq!((at(&canvas, 120, 48), at(&canvas, 120, 50)), (EXPLAINED, WHITE));
         assert_eq!(at(&canvas, 120, 20), TINTED);
         // No line at the edge of the picture.
         assert_eq!(at(&canvas, 120, 0), TINTED);
@@ -274,9 +279,9 @@ mod tests {
         let marks = [
             Mark::Region([-5.0, -5.0, 100.0, 100.0]),
             Mark::Region(nan),
-            Mark::Box { edges: [18.0, 0.0, 40.0, 1.0], label: "a long label".repeat(9), own: false },
-            Mark::Box { edges: nan, label: "x".into(), own: true },
-            Mark::Box { edges: [3.0, 3.0, 2.0, 2.0], label: "x".into(), own: true },
+            Mark::Box { edges: [18.0, 0.0, 40.0, 1.0], label: "a long label".repeat(9), explained: false },
+            Mark::Box { edges: nan, label: "x".into(), explained: true },
+            Mark::Box { edges: [3.0, 3.0, 2.0, 2.0], label: "x".into(), explained: true },
             Mark::Mask { inside: vec![], width: 0 },
         ];
         for all in [false, true] {

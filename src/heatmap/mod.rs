@@ -1,4 +1,4 @@
-//! The relevance of an input as a picture.
+//! Heat maps: the relevance of an input as a picture.
 
 pub mod bars;
 pub mod canvas;
@@ -29,49 +29,49 @@ pub use caption::{HeatmapOptions, caption, sum_text};
 pub use palette::Colors;
 pub use run::{heatmap, render};
 
-/// So many floats without names are a sound or the like.
+/// Number of floats without names from which an input is drawn as a curve, such as a sound.
 const SIGNAL: usize = 256;
 
-/// The most samples of a batch that are drawn.
+/// Largest number of samples of a batch that are drawn.
 pub const MAX_SAMPLES: usize = 8;
 
-/// The most texts that are drawn.
+/// Largest number of texts that are drawn.
 pub const MAX_TEXTS: usize = 64;
 
-/// What is drawn.
+/// Input with its relevance, as a heat map shows it.
 pub struct Subject<'a> {
-    /// The input.
+    /// Value of the input.
     pub value: &'a Tensor,
-    /// Its relevance, of the same shape.
+    /// Relevance of the input, in the same shape.
     pub relevance: &'a Tensor,
-    /// What stands above each sample of the batch.
+    /// Caption above each sample of the batch.
     pub captions: &'a [String],
-    /// The picture that all samples were made from, and where its channels stand.
+    /// Picture that all samples were read from, and its layout in the input.
     pub picture: Option<(&'a RgbImage, Layout)>,
-    /// What is drawn over each sample, and what that is.
+    /// Marks over each sample, and their legend.
     pub marks: Option<(&'a [Vec<Mark>], &'a str)>,
-    /// Relevance says how much an element counts, and not what it speaks for.
+    /// True if relevance is a magnitude: its sign does not tell support from opposition.
     pub unsigned: bool,
-    /// The texts that the input was made from, in pieces.
+    /// Texts that the input was read from, in pieces.
     pub texts: Option<&'a [Vec<Piece>]>,
-    /// The number of samples that are left out.
+    /// Number of samples that are left out.
     pub omitted: usize,
-    /// The colours.
+    /// Colours of relevance.
     pub colors: Colors,
 }
 
-/// The colour of a relevance where `scale` gets the strongest.
+/// Returns the colour of a relevance; `scale` gets the strongest colour.
 pub fn tint(colors: Colors, relevance: f64, scale: f64) -> image::Rgb<u8> {
     palette::color(colors, palette::relative(relevance, scale))
 }
 
-/// Whether each sample of an input is a curve, as a sound: many floats.
+/// True if each sample of an input is a curve, such as a sound: many floats along one axis.
 pub fn is_signal(value: &Tensor) -> bool {
     matches!(value.dims(), [_, n] if *n >= SIGNAL) && value.dtype().is_float()
 }
 
-/// Rows and positions of an input whose samples are curves, as sounds: floats along one axis, whatever its place, with nothing
-/// beside it but a batch in front. An input of one answer is one curve, its steps one after the other.
+/// Returns rows and positions of an input whose samples are curves, such as sounds: floats along one axis, with all other
+/// axes of length 1 except a batch in front. An input with one answer is one curve, its steps one after the other.
 pub fn curves(value: &Tensor, answers: usize) -> Option<[usize; 2]> {
     let dims = value.dims();
     let alone = |at: usize| dims.iter().enumerate().skip(1).all(|(axis, n)| axis == at || *n == 1);
@@ -84,8 +84,7 @@ pub fn curves(value: &Tensor, answers: usize) -> Option<[usize; 2]> {
     }
 }
 
-/// Draws the relevance of an input: texts as texts, pictures as pictures, few features or those with names as bars, all else
-/// as a strip.
+/// Draws the relevance of an input: texts as texts, pictures as pictures, few features as bars, all else as strips.
 pub fn draw(subject: &Subject) -> Canvas {
     if let Some(texts) = subject.texts {
         return text_samples(subject, texts);
@@ -100,21 +99,21 @@ pub fn draw(subject: &Subject) -> Canvas {
     if tabular { bar_charts(subject) } else { strips(subject) }
 }
 
-/// Where the pixels of a picture stand in a tensor.
+/// Order and lengths of the axes of a picture in a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Axes {
     /// Position of the channel axis.
     pub layout: Layout,
     channels: usize,
-    /// Rows of pixels.
+    /// Number of rows of pixels.
     pub height: usize,
-    /// Pixels of a row.
+    /// Number of pixels in a row.
     pub width: usize,
 }
 
 impl Axes {
-    /// Of a batch of pictures, or of one picture. Without a layout the axis that is 1, 3 or 4 long has the channels, the
-    /// first before the last. `None` where there are no rows and columns.
+    /// Finds the axes of a batch of pictures, or of one picture. Without a layout, the channels are on the first axis if its
+    /// length is 1, 3 or 4, else on the last if its length is. `None` without several rows and columns.
     pub fn of(dims: &[usize], layout: Option<Layout>) -> Option<Axes> {
         let (a, b, c) = match *dims {
             [n, a, b, c] if n > 0 => (a, b, c),
@@ -133,7 +132,7 @@ impl Axes {
         (channels > 0 && height > 1 && width > 1).then_some(Axes { layout, channels, height, width })
     }
 
-    /// Where a value stands in its sample.
+    /// Returns the flat index of a value in its sample.
     fn index(self, channel: usize, pixel: usize) -> usize {
         match self.layout {
             Layout::Nchw => channel * self.height * self.width + pixel,
@@ -141,7 +140,7 @@ impl Axes {
         }
     }
 
-    /// The sum over the channels of each pixel of a sample, row by row.
+    /// Sums each pixel of a sample over its channels, row by row.
     pub fn per_pixel(self, values: &[f64]) -> Vec<f64> {
         let channels = |pixel| (0..self.channels).map(move |c| self.index(c, pixel));
         let sum = |pixel| channels(pixel).map(|at| values.get(at).copied().unwrap_or(f64::NAN)).sum();
@@ -153,7 +152,7 @@ fn sample_caption(subject: &Subject, sample: usize) -> String {
     subject.captions.get(sample).cloned().unwrap_or_else(|| format!("sample {sample}"))
 }
 
-/// The values of each sample that is drawn, with their relevance.
+/// Returns the values of each drawn sample, with their relevance.
 fn samples(subject: &Subject) -> Vec<(Vec<f64>, Vec<f64>)> {
     let dims = subject.value.dims();
     let size: usize = if dims.len() < 2 { subject.value.elems() } else { dims[1..].iter().product() };
@@ -176,7 +175,7 @@ fn pictures(subject: &Subject, axes: Axes) -> Canvas {
     spatial::draw(&all, subject.marks.map(|(_, legend)| legend), subject.colors)
 }
 
-/// A normalised picture as bytes: its smallest value black, its largest white.
+/// Converts a normalised picture to bytes: its smallest value is black, its largest white.
 fn rescaled(values: &[f64], axes: Axes) -> RgbImage {
     let finite = || values.iter().copied().filter(|v| v.is_finite());
     let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));

@@ -1,4 +1,4 @@
-//! Relevance over a picture, at the picture's own size.
+//! Overlay of relevance on a picture, in the size of the picture.
 
 use image::{Rgb, RgbImage};
 
@@ -6,23 +6,24 @@ use super::palette::Colors;
 use super::palette::{blend, color, relative, scale};
 use crate::input::Fit;
 
-/// Share of white in the picture under the relevance, and outside of the part that the model saw.
+/// Share of white in the picture under the relevance.
 const FADED: f64 = 0.35;
+/// Share of white in the picture outside of the input.
 const FADED_OUTSIDE: f64 = 0.7;
 
-/// The share of the colour of the strongest relevance.
+/// Opacity of the strongest relevance, from 0 to 1.
 const STRONGEST: f64 = 0.85;
 
-/// The relevance of each pixel of an input, row by row.
+/// Relevance of the pixels of an input, with the map from the picture.
 pub struct Map<'a> {
-    /// The relevance.
+    /// Relevance of each pixel of the input, row by row.
     pub relevance: &'a [f64],
     /// Map from pixels of the picture to those of the input.
     pub fit: Fit,
 }
 
-/// Draws relevance over the picture that became an input, interpolated between the pixels of the input. What the model did not
-/// see is paler and has no relevance.
+/// Draws relevance over the picture of an input, interpolated between the pixels of the input. The parts of the picture
+/// outside of the input are paler and have no relevance.
 pub fn draw(picture: &RgbImage, map: &Map, colors: Colors) -> RgbImage {
     let strongest = scale(map.relevance);
     RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
@@ -43,7 +44,7 @@ pub fn draw(picture: &RgbImage, map: &Map, colors: Colors) -> RgbImage {
 }
 
 impl Map<'_> {
-    /// The relevance at a point of the picture; `None` outside of the input.
+    /// Returns the relevance at a point of the picture; `None` outside of the input.
     fn at(&self, x: f64, y: f64) -> Option<f64> {
         let [u, v, ..] = self.fit.to_input([x, y, x, y]);
         let (width, height) = (self.fit.input.0 as usize, self.fit.input.1 as usize);

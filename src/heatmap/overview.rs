@@ -1,5 +1,5 @@
-//! The features of several rows: a bar of mean magnitude each, and beside it a dot a row, as far from zero as its relevance
-//! and coloured by the feature's value.
+//! Overview of features over several rows: each feature has a bar with its mean magnitude, and beside it one dot per row,
+//! placed by the relevance and coloured by the value of the feature.
 
 use image::Rgb;
 
@@ -8,20 +8,20 @@ use super::canvas::{Canvas, FAINT, INK, LINE, shortened, text_width};
 use super::palette::{blend, relative};
 use crate::wording::number;
 
-/// Rows that are drawn at most; of more, as many evenly spaced ones.
+/// Largest number of drawn rows; of more rows, this many evenly spaced ones are drawn.
 pub const MOST_ROWS: usize = 1000;
 
-/// The features of several rows.
+/// Features over several rows.
 pub struct Overview {
-    /// Text above the features.
+    /// Caption above the features.
     pub caption: String,
-    /// The features.
+    /// Features of the rows, in any order.
     pub features: Vec<Swarm>,
-    /// Relevance says how much a feature counts, and not what it speaks for.
+    /// True if relevance is a magnitude: its sign does not tell support from opposition.
     pub unsigned: bool,
 }
 
-/// A feature over several rows.
+/// Feature over several rows.
 pub struct Swarm {
     /// Name of the feature.
     pub name: String,
@@ -34,12 +34,12 @@ pub struct Swarm {
 const ROW: u32 = 28;
 const BARS: u32 = 240;
 const STRIP: u32 = 520;
-/// Radius of a dot.
+/// Radius of a dot, in pixels.
 const DOT: i64 = 3;
-/// Height of the bar of colours.
+/// Height of the colour bar, in pixels.
 const LEGEND: u32 = 160;
 
-/// Colours from low to high values: others than those of signs.
+/// Colours from low to high values, distinct from those of relevance.
 const LOW_TO_HIGH: [Rgb<u8>; 3] = [Rgb([62, 26, 120]), Rgb([196, 56, 108]), Rgb([250, 176, 50])];
 
 /// Draws the overviews, one below the other.
@@ -87,12 +87,12 @@ pub fn draw(overviews: &[Overview]) -> Canvas {
     canvas
 }
 
-/// An overview's rows, and the scales of its axes.
+/// Rows of an overview, and the scales of its axes.
 struct Chart<'a> {
     shown: Vec<&'a Swarm>,
     others: Option<String>,
     longest: f64,
-    /// Smallest and largest relevance, 0 within.
+    /// Smallest and largest relevance; the range includes 0.
     range: (f64, f64),
 }
 
@@ -113,7 +113,7 @@ impl Chart<'_> {
         }
     }
 
-    /// Pixels from the left edge of the strip.
+    /// Returns the distance of a relevance from the left edge of the strip, in pixels.
     fn x(&self, relevance: f64) -> u32 {
         let (low, high) = self.range;
         let t = relative(relevance - low, high - low);
@@ -130,7 +130,7 @@ fn name(feature: &Swarm) -> String {
     shortened(&feature.name, NAME_CHARS)
 }
 
-/// The dots of a feature: those that would overlap stand above and below one another.
+/// Draws the dots of a feature; dots that would overlap are stacked vertically.
 fn swarm(canvas: &mut Canvas, left: u32, middle: u32, feature: &Swarm, chart: &Chart) {
     let (low, high) = value_range(feature);
     let mut dots: Vec<(u32, f64)> = feature
@@ -157,7 +157,7 @@ fn swarm(canvas: &mut Canvas, left: u32, middle: u32, feature: &Swarm, chart: &C
     }
 }
 
-/// Values of the lowest and the highest colour: the twentieth at either end is clipped.
+/// Returns the values of the lowest and the highest colour; a twentieth of the values at either end is clipped.
 fn value_range(feature: &Swarm) -> (f64, f64) {
     let mut values: Vec<f64> = feature.rows.iter().map(|(v, _)| *v).filter(|v| v.is_finite()).collect();
     values.sort_by(f64::total_cmp);
@@ -181,7 +181,7 @@ fn disc(canvas: &mut Canvas, x: i64, y: i64, color: Rgb<u8>) {
     }
 }
 
-/// The ends of the strip and its zero, as far as they do not overlap.
+/// Draws the labels of the strip's ends and of its zero, as far as they do not overlap.
 fn axis(canvas: &mut Canvas, left: u32, y: u32, chart: &Chart) {
     let zero = chart.x(0.0);
     canvas.text(left + zero.saturating_sub(text_width("0") / 2), y, "0", INK);

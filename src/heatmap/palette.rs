@@ -1,8 +1,8 @@
-//! Colours of relevance: diverging, white at zero, symmetric.
+//! Colours of relevance: a symmetric diverging scale, white at zero.
 
 use image::Rgb;
 
-/// Colours of a heat map: negative, zero is white, positive.
+/// Colours of a heat map, from negative to positive; zero is white.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Colors {
     /// Blue to red.
@@ -21,13 +21,13 @@ const BLUE: Ramp = [WHITE, [178.0, 210.0, 236.0], [74.0, 144.0, 200.0], [10.0, 5
 const ORANGE: Ramp = [WHITE, [254.0, 210.0, 150.0], [229.0, 135.0, 30.0], [122.0, 58.0, 0.0]];
 const PURPLE: Ramp = [WHITE, [208.0, 200.0, 229.0], [139.0, 121.0, 181.0], [84.0, 39.0, 130.0]];
 
-/// What stands for a value that is not a number.
+/// Colour of NaN.
 const UNDEFINED: Rgb<u8> = Rgb([128, 128, 128]);
 
-/// The share of the largest values that are clipped: single outliers would pale everything else.
+/// Share of the largest values that are clipped, because single outliers would pale everything else.
 const CLIPPED: f64 = 0.005;
 
-/// The colour of `t` in -1..1, clamped.
+/// Returns the colour of `t`, clamped to -1..1.
 pub fn color(colors: Colors, t: f64) -> Rgb<u8> {
     if t.is_nan() {
         return UNDEFINED;
@@ -44,23 +44,23 @@ pub fn color(colors: Colors, t: f64) -> Rgb<u8> {
     Rgb(std::array::from_fn(|c| (ramp[below][c] * (1.0 - share) + ramp[below + 1][c] * share).round() as u8))
 }
 
-/// `share` of `b` over `a`.
+/// Blends `share` of `b` over `a`.
 pub fn blend(a: Rgb<u8>, b: Rgb<u8>, share: f64) -> Rgb<u8> {
     Rgb(std::array::from_fn(|c| {
         (f64::from(a.0[c]) * (1.0 - share) + f64::from(b.0[c]) * share).round() as u8
     }))
 }
 
-/// The magnitude that gets the strongest colour: the largest but for the clipped share. 0 when all is zero.
+/// Returns the magnitude that gets the strongest colour: the largest after the clipped share. 0 if all values are 0.
 pub fn scale(values: &[f64]) -> f64 {
     let mut sizes: Vec<f64> = values.iter().map(|v| v.abs()).filter(|v| v.is_finite()).collect();
     sizes.sort_by(f64::total_cmp);
     let Some(last) = sizes.len().checked_sub(1) else { return 0.0 };
-    let kept = sizes[last - (CLIPPED * sizes.len() as f64) as usize];
-    if kept > 0.0 { kept } else { sizes[last] }
+    let strongest = sizes[last - (CLIPPED * sizes.len() as f64) as usize];
+    if strongest > 0.0 { strongest } else { sizes[last] }
 }
 
-/// `value` over `scale`, 0 where there is no scale.
+/// Divides `value` by `scale`; 0 for a scale of 0.
 pub fn relative(value: f64, scale: f64) -> f64 {
     if scale > 0.0 { value / scale } else { value * 0.0 }
 }

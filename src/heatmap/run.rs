@@ -1,4 +1,4 @@
-//! The heat map of a run: which input, and the captions of its samples.
+//! Heat map of a run: choice of the input, and captions of its samples.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::target::NamedTarget;
 use crate::tokens;
 use crate::wording::visible;
 
-/// Draws the heat map of an explanation with the usual choices: [`Canvas::save`] writes it.
+/// Draws the heat map of an explanation with default options: [`Canvas::save`] writes it.
 ///
 /// # Errors
 /// When no input of the model carries relevance.
@@ -45,7 +45,7 @@ pub fn render(explainer: &Explainer, inputs: &Inputs, explanation: &Explanation)
     heatmap(info, inputs, &[explained], &Scene::default(), &HeatmapOptions::default(), &Silent)
 }
 
-/// The target of an explanation, as far as its units tell.
+/// Derives the target of an explanation from its units.
 fn named(explanation: &Explanation) -> NamedTarget {
     let units = &explanation.targets;
     let target = match (explanation.boxes.first(), units.first()) {
@@ -60,8 +60,8 @@ fn named(explanation: &Explanation) -> NamedTarget {
     NamedTarget { name: target.to_string(), target }
 }
 
-/// Draws the heat map of an input: the picture, table row or text if there is one, else the first that is explained. Of each
-/// sample all targets, one below the other; in contrastive mode what supports minus what opposes.
+/// Draws the heat map of an input: the picture, table row or text if there is one, else the first explained input. Each
+/// sample shows all targets, one below the other; in contrastive mode supporting minus opposing relevance.
 ///
 /// # Errors
 /// When no input is explained.
@@ -124,8 +124,8 @@ pub fn heatmap(
     let (Some(values), Some(relevance)) = (gathered(&values, batch), gathered(&relevance, batch)) else {
         return Err(Error::unsupported(format!("input `{}` has no relevance to draw", visible(name))));
     };
-    let own = relevance.to_f64();
-    let sums = own.chunks((relevance.elems() / shown.max(1)).max(1)).map(sum_text);
+    let elements = relevance.to_f64();
+    let sums = elements.chunks((relevance.elems() / shown.max(1)).max(1)).map(sum_text);
     let mut captions: Vec<String> = pairs
         .iter()
         .zip(sums)
@@ -159,12 +159,12 @@ pub fn heatmap(
     }))
 }
 
-/// Samples of tensors of one type, with an axis of batch in front.
+/// Gathers samples of tensors of one type along a batch axis in front.
 fn gathered(parts: &[(&Tensor, usize)], batch: usize) -> Option<Tensor> {
     let (first, _) = parts.first()?;
     let size = first.bytes().len() / batch.max(1);
     let bytes: Vec<u8> =
         parts.iter().flat_map(|(t, sample)| &t.bytes()[sample * size..][..size]).copied().collect();
-    let own = if first.dims().len() < 2 { first.dims() } else { &first.dims()[1..] };
-    Tensor::from_bytes(first.dtype(), [&[parts.len()], own].concat(), Arc::new(bytes))
+    let sample_dims = if first.dims().len() < 2 { first.dims() } else { &first.dims()[1..] };
+    Tensor::from_bytes(first.dtype(), [&[parts.len()], sample_dims].concat(), Arc::new(bytes))
 }

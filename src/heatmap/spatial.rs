@@ -1,4 +1,4 @@
-//! The relevance of a picture: the picture, the relevance over it, the relevance alone; a row a sample.
+//! Heat map of pictures: each row shows the picture of a sample, the relevance over it and the relevance alone.
 
 use image::{Rgb, RgbImage};
 
@@ -8,34 +8,34 @@ use super::palette::Colors;
 use super::palette::{blend, color, relative, scale};
 use crate::wording::number;
 
-/// A sample of a batch.
+/// Sample of a batch.
 pub struct Sample {
-    /// What stands above it.
+    /// Caption above the sample.
     pub caption: String,
-    /// The picture.
+    /// Picture of the sample.
     pub picture: RgbImage,
-    /// The relevance of each pixel, row by row.
+    /// Relevance of each pixel, row by row.
     pub relevance: Vec<f64>,
-    /// What is drawn over it.
+    /// Marks drawn over the picture.
     pub marks: Vec<Mark>,
 }
 
 const MARGIN: u32 = 16;
 const GAP: u32 = 12;
 const BAR: u32 = 16;
-/// Panels get at least this size by drawing pixels as squares.
+/// Smallest side of a panel, in pixels; small pictures are magnified to it.
 const PANEL: u32 = 224;
-/// But no panel becomes longer than this by it.
+/// Largest side of a panel that magnifying may reach, in pixels.
 const MAX_PANEL: u32 = 1120;
 const BORDER: Rgb<u8> = Rgb([200; 3]);
 
-/// Draws the samples, all of one size; `legend` says what is drawn over the picture.
+/// Draws the samples, all of one size; `legend` describes the marks.
 pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> Canvas {
     let (width, height) = samples.first().map_or((1, 1), |s| s.picture.dimensions());
     let zoom = (PANEL.div_ceil(width.min(height))).min(MAX_PANEL / width.max(height)).max(1);
     let (panel_w, panel_h) = (width * zoom, height * zoom);
     let scales: Vec<f64> = samples.iter().map(|s| scale(&s.relevance)).collect();
-    let labels = text_width(LEAST);
+    let labels = text_width(LOWEST);
     let captions: Vec<String> =
         samples.iter().zip(&scales).map(|(s, scale)| format!("{}{}", s.caption, unit(*scale))).collect();
     let panels_w = 3 * panel_w + 2 * GAP;
@@ -60,8 +60,8 @@ pub fn draw(samples: &[Sample], legend: Option<&str>, colors: Colors) -> Canvas 
         for (i, panel) in [&sample.picture, &over, &map].into_iter().enumerate() {
             let x = panel_x(i as u32);
             canvas.picture(x, y, panel, zoom);
-            let place = Panel { x, y, width: panel_w, height: panel_h, zoom };
-            marks::draw(&mut canvas, place, &sample.marks, i == 0);
+            let area = Panel { x, y, width: panel_w, height: panel_h, zoom };
+            marks::draw(&mut canvas, area, &sample.marks, i == 0);
             canvas.frame(panel_x(i as u32), y, panel_w, panel_h, BORDER);
         }
         color_bar(&mut canvas, MARGIN + panels_w + GAP, y, panel_h, scale, colors);
@@ -74,7 +74,7 @@ fn at(sample: &Sample, x: u32, y: u32, scale: f64) -> f64 {
     relative(sample.relevance.get(index).copied().unwrap_or(f64::NAN), scale)
 }
 
-/// The colour over the grey, lightened picture, the stronger the more relevance.
+/// Returns the pixel of the overlay: its colour over the grey, lightened picture, with opacity by relevance.
 fn overlaid(sample: &Sample, x: u32, y: u32, scale: f64, colors: Colors) -> Rgb<u8> {
     let t = at(sample, x, y, scale);
     let [r, g, b] = sample.picture.get_pixel(x, y).0.map(f64::from);
@@ -87,14 +87,14 @@ fn overlaid(sample: &Sample, x: u32, y: u32, scale: f64, colors: Colors) -> Rgb<
     blend(base, color(colors, t.signum() * strength), 0.85 * strength)
 }
 
-/// The relevance that the colour bar's percentages are of.
+/// Returns the caption with the relevance at 100 % of the colour bar.
 fn unit(scale: f64) -> String {
     if scale > 0.0 { format!("   100 % = relevance {} of a pixel", number(scale, 3)) } else { String::new() }
 }
 
-/// The labels of the colour bar's ends.
-const MOST: &str = "+100 %";
-const LEAST: &str = "-100 %";
+/// Labels of the colour bar's ends.
+const HIGHEST: &str = "+100 %";
+const LOWEST: &str = "-100 %";
 
 fn color_bar(canvas: &mut Canvas, x: u32, y: u32, height: u32, scale: f64, colors: Colors) {
     for dy in 0..height {
@@ -103,10 +103,10 @@ fn color_bar(canvas: &mut Canvas, x: u32, y: u32, height: u32, scale: f64, color
     }
     canvas.frame(x, y, BAR, height, BORDER);
     let text_x = x + BAR + 6;
-    canvas.text(text_x, y, if scale > 0.0 { MOST } else { "0" }, INK);
+    canvas.text(text_x, y, if scale > 0.0 { HIGHEST } else { "0" }, INK);
     if scale > 0.0 && height >= 3 * LINE {
         canvas.text(text_x, y + height / 2 - LINE / 2, "0", INK);
-        canvas.text(text_x, y + height - LINE + 4, LEAST, INK);
+        canvas.text(text_x, y + height - LINE + 4, LOWEST, INK);
     }
 }
 

@@ -1,25 +1,25 @@
-//! The relevance along a sequence: a thin bar a position, up for positive, down for negative. What has one value a position,
-//! as a sound, has its curve above.
+//! Chart of the relevance along a sequence: one thin bar per position, up for positive, down for negative. Inputs with one
+//! value per position, such as sounds, have their curve above.
 
 use super::canvas::{Canvas, FAINT, INK, LINE, text_width};
 use super::palette::Colors;
 use super::palette::{color, relative};
 use crate::wording::number;
 
-/// A sample of a batch.
+/// Sample of a batch.
 pub struct Sample {
-    /// What stands above it.
+    /// Caption above the sample.
     pub caption: String,
-    /// The value of each position; empty where it has several.
+    /// Value of each position; empty if a position has several.
     pub values: Vec<f64>,
-    /// The relevance of each position.
+    /// Relevance of each position.
     pub relevance: Vec<f64>,
 }
 
 const MARGIN: u32 = 16;
 const WIDTH: u32 = 960;
 const HEIGHT: u32 = 160;
-/// Of the curve of the values.
+/// Height of the curve of the values, in pixels.
 const CURVE: u32 = 80;
 
 /// Draws the samples, one below the other.
@@ -63,7 +63,7 @@ pub fn draw(samples: &[Sample], colors: Colors) -> Canvas {
     canvas
 }
 
-/// From the least to the greatest value of each bin.
+/// Draws the curve of the values: a line from the smallest to the largest value of each bin.
 fn draw_curve(canvas: &mut Canvas, left: u32, top: u32, step: u32, values: &[f64]) {
     let size = values.len().div_ceil(WIDTH as usize).max(1);
     let scale = values.iter().map(|v| v.abs()).filter(|v| v.is_finite()).fold(0.0, f64::max);
@@ -79,7 +79,7 @@ fn draw_curve(canvas: &mut Canvas, left: u32, top: u32, step: u32, values: &[f64
     }
 }
 
-/// At most `count` values: neighbours are added up.
+/// Adds up neighbours, so that at most `count` values remain.
 fn binned(values: &[f64], count: usize) -> Vec<f64> {
     let size = values.len().div_ceil(count).max(1);
     values.chunks(size).map(|c| c.iter().sum()).collect()

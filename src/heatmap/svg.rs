@@ -1,4 +1,4 @@
-//! A drawing as SVG: rectangles, lines and texts stay what they are, pictures are embedded as PNG.
+//! SVG writer for drawings: rectangles, lines and texts become elements, pictures are embedded as PNG.
 
 use std::fmt::Write;
 use std::io::Cursor;
@@ -11,15 +11,15 @@ use super::canvas::{Canvas, LINE, Shape, text_width};
 
 use crate::error::{Result, ResultExt};
 
-/// Size of the letters of a line of text.
+/// Font size of a line of text, in pixels.
 const FONT_SIZE: u32 = LINE * 7 / 10;
-/// Distance of a line's baseline from its upper edge.
+/// Distance of a line's baseline from its upper edge, in pixels.
 const BASELINE: u32 = LINE * 13 / 20;
 
 /// Writes a drawing as an SVG document.
 ///
 /// # Errors
-/// When a picture of it cannot be encoded.
+/// When an embedded picture cannot be encoded.
 pub fn document(canvas: &Canvas) -> Result<String> {
     let (width, height) = canvas.image.dimensions();
     let mut out = format!(
@@ -89,7 +89,7 @@ fn png(picture: &DynamicImage) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// Text for an XML element; characters that XML does not allow become U+FFFD.
+/// Escapes a text for an XML element; characters that XML does not allow become U+FFFD.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! The picture of a table: bars of one row, or an overview of several.
+//! Heat map of a table: bars for one row, or an overview of several.
 
 use dlbc_ops::program::Info;
 
@@ -12,7 +12,7 @@ use crate::input::{Columns, Inputs};
 use crate::notes::Notes;
 use crate::wording::plural;
 
-/// Draws the features of a table, for each target one below the other.
+/// Draws the features of a table, the targets one below the other.
 pub fn draw(
     table: &Columns,
     info: &Info,
@@ -66,7 +66,7 @@ pub fn draw(
     overview::draw(&overviews.collect::<Vec<_>>())
 }
 
-/// Row, target, the probability of the target where the output has probabilities, and the sum.
+/// Formats the caption of a row: target, its probability if the output holds probabilities, and the sum.
 fn row_caption(row: usize, info: &Info, explained: &Explained, features: &[FeatureRelevance]) -> String {
     let sum = sum_text(&features.iter().map(|f| f.relevance).collect::<Vec<_>>());
     let value = explained.probability(info, 0).map(|p| format!(", probability {}", probability(p)));

@@ -1,4 +1,4 @@
-//! The relevance of a text: its words on backgrounds of colour, and the scale.
+//! Heat map of texts: words on coloured backgrounds, with the scale.
 
 use image::Rgb;
 
@@ -8,23 +8,23 @@ use super::palette::{color, relative};
 use crate::tokens::Piece;
 use crate::wording::{number, plural};
 
-/// A text of a batch.
+/// Text of a batch.
 pub struct Sample {
-    /// What stands above it.
+    /// Caption above the sample.
     pub caption: String,
-    /// The text in pieces.
+    /// Text in pieces.
     pub pieces: Vec<Piece>,
-    /// The magnitude of the strongest colour.
+    /// Relevance magnitude that gets the strongest colour.
     pub scale: f64,
 }
 
 const MARGIN: u32 = 16;
 const WIDTH: u32 = 800;
 const LEADING: u32 = LINE + 6;
-/// Lines above which a text is cut.
+/// Largest number of lines of a text; the rest is cut.
 const LINES: usize = 400;
 
-/// Draws the texts, one below the other, and says below them how many are left out.
+/// Draws the texts, one below the other, and the number of omitted texts below them.
 pub fn draw(samples: &[Sample], omitted: usize, colors: Colors) -> Canvas {
     let laid: Vec<Vec<Vec<Placed>>> = samples.iter().map(|s| lines(&s.pieces)).collect();
     let heights: Vec<u32> = laid.iter().map(|l| LEADING * (l.len() as u32 + 3)).collect();
@@ -70,7 +70,7 @@ fn legend(canvas: &mut Canvas, y: u32, scale: f64, colors: Colors) {
     canvas.text(left + 208, y, &format!("+{}", number(scale, 3)), FAINT);
 }
 
-/// A part of a piece in its line.
+/// Part of a piece in its line.
 struct Placed {
     text: String,
     x: u32,
@@ -78,7 +78,7 @@ struct Placed {
     special: bool,
 }
 
-/// Breaks pieces into lines: at spaces, and within what is wider than a line.
+/// Breaks pieces into lines: at spaces, and within words that are wider than a line.
 fn lines(pieces: &[Piece]) -> Vec<Vec<Placed>> {
     let mut lines: Vec<Vec<Placed>> = vec![vec![]];
     let mut x = 0;
@@ -118,7 +118,7 @@ fn lines(pieces: &[Piece]) -> Vec<Vec<Placed>> {
     lines
 }
 
-/// Bytes of `text` whose characters fit into a line; of one character at least.
+/// Returns the number of bytes of `text` whose characters fit into a line; at least those of one character.
 fn fitting(text: &str) -> usize {
     let mut width = 0;
     for (i, c) in text.char_indices() {

@@ -8,14 +8,14 @@ use crate::error::{Error, Result};
 use crate::remedy::Remedy;
 use crate::wording::{plural, visible};
 
-/// Returns the only input that fits a source without a name. `given` names the source in messages.
+/// Returns the only input that fits a source without a name. `source` names it in messages.
 ///
 /// # Errors
 /// When several inputs fit, or none.
 #[cfg(any(feature = "images", feature = "table"))]
 pub fn only<'a>(
     infos: &'a [InputInfo],
-    given: &str,
+    source: &str,
     expected: &str,
     fits: impl Fn(&InputInfo) -> bool,
 ) -> Result<&'a InputInfo> {
@@ -26,7 +26,7 @@ pub fn only<'a>(
             let count = if first.is_none() { "no input" } else { "several inputs" };
             let all: Vec<String> = infos.iter().map(|i| format!("`{}` {}", visible(&i.name), i.ty)).collect();
             Err(Error::usage(format!(
-                "the model has {count} for {given}: expected {expected}, found {}",
+                "the model has {count} for {source}: expected {expected}, found {}",
                 all.join(", ")
             )))
         }

@@ -1,4 +1,4 @@
-//! The contents of a result file, and the file under construction.
+//! Contents of a result file, and the traits of the writer.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,21 +8,21 @@ use dlbc_ops::tensor::Tensor;
 #[cfg(feature = "table")]
 use super::feature_table::FeatureTable;
 
-/// Tensors by key, and their origin.
+/// Contents of a result file: tensors by key, and metadata.
 pub struct Contents {
-    /// Outputs, relevance and ledger.
+    /// Tensors by key: outputs, relevance and ledger.
     pub tensors: BTreeMap<String, Tensor>,
-    /// Model, its hash, rules, mode, version.
+    /// Metadata by key: model, hashes, rules, mode, version.
     pub metadata: BTreeMap<String, String>,
-    /// The features of a run on a table.
+    /// Features of a run on a table.
     #[cfg(feature = "table")]
     pub table: Option<FeatureTable>,
 }
 
-/// A buffered file under construction.
+/// Buffered writer of a file.
 pub type Out<'a> = &'a mut (dyn WriteSeek + 'a);
 
-/// A file that a zip archive can be written to.
+/// Writer that a zip archive can be written to.
 pub trait WriteSeek: Write + std::io::Seek {}
 
 impl<T: Write + std::io::Seek> WriteSeek for T {}

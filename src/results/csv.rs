@@ -1,4 +1,4 @@
-//! Comma-separated values: a line a row of the table and target, with the relevance of each feature.
+//! Comma-separated values: one line per row and target, with the relevance of each feature.
 
 use super::{Contents, Out};
 use crate::error::Result;

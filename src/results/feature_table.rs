@@ -8,11 +8,11 @@ use crate::explained::Explained;
 use crate::features::{self, FeatureRelevance};
 use crate::input::{Columns, Inputs};
 
-/// The features of a table, and their relevance.
+/// Features of a table, with their relevance.
 pub struct FeatureTable {
-    /// The names of each input's features, in order.
+    /// Names of each input's features, in order.
     pub names: BTreeMap<String, Vec<String>>,
-    /// The numbers of the rows in the table.
+    /// Indices of the rows in the table, from 0 below the header.
     pub rows: Vec<usize>,
     pub(super) lines: Vec<Line>,
 }
@@ -25,10 +25,10 @@ pub(super) struct Line {
 }
 
 impl FeatureTable {
-    /// The features of a run.
+    /// Collects the features of a run.
     pub fn new(table: &Columns, inputs: &Inputs, explained: &[Explained]) -> FeatureTable {
-        let of = |e: &Explained| features::rows(table, &inputs.tensors, &e.explanation);
-        let by_target: Vec<Vec<Vec<FeatureRelevance>>> = explained.iter().map(of).collect();
+        let rows_of_target = |e: &Explained| features::rows(table, &inputs.tensors, &e.explanation);
+        let by_target: Vec<Vec<Vec<FeatureRelevance>>> = explained.iter().map(rows_of_target).collect();
         let line = |i: usize, row: usize| {
             let targets = explained.iter().zip(&by_target);
             targets
@@ -40,7 +40,7 @@ impl FeatureTable {
     }
 }
 
-/// The target of a row: the class name where there is one, else the unit; a difference as it was given.
+/// Returns the target of a row: its class name if known, else its unit; a difference as the user wrote it.
 fn target(explained: &Explained, row: usize) -> String {
     let unit = || match explained.target.target {
         Target::Difference(..) => None,

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all.
+//! Atomic writing of files.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -9,20 +9,20 @@ use super::Out;
 
 use crate::error::{Error, Result, ResultExt};
 
-/// Files under construction, for a sudden end of the program.
+/// Temporary files that are being written, to be removed when the program is interrupted.
 static PENDING: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// Removes the files under construction.
+/// Removes the temporary files that are being written.
 pub fn discard_pending() {
     for path in PENDING.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
         let _ = fs::remove_file(path);
     }
 }
 
-/// Whether a file can be written here, before any work is done for it.
+/// Checks that a file can be written to a path, before any work is done for it.
 ///
 /// # Errors
-/// For a missing folder and for what is no regular file.
+/// For a missing folder, and for a path that exists and is not a regular file.
 pub fn check(path: &Path) -> Result<()> {
     let folder = folder(path);
     if !folder.is_dir() {
@@ -33,7 +33,7 @@ pub fn check(path: &Path) -> Result<()> {
         )));
     }
     match fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
+        Ok(metadata) if !metadata.is_file() => {
             Err(Error::usage(format!("cannot write `{}`: expected a regular file", path.display())))
         }
         _ if path.file_name().is_none() => {
@@ -47,10 +47,10 @@ fn folder(path: &Path) -> &Path {
     path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes a file: into a temporary one beside it, which takes its name when it is complete.
+/// Writes a file atomically: into a temporary file beside it, which is renamed when it is complete.
 ///
 /// # Errors
-/// What `fill` says, and when the file cannot be written. There is no file then, or the one that was there before.
+/// Errors of `fill`, and when the file cannot be written. An existing file then stays as it was.
 pub fn write(path: &Path, fill: impl FnOnce(Out) -> Result<()>) -> Result<()> {
     check(path)?;
     let doing = || format!("cannot write `{}`", path.display());

@@ -1,5 +1,5 @@
-//! JSON: `{"metadata": {..}, KEY: {"dtype", "shape", "data"}, ..}`, data flat and row-major; what is not a finite number
-//! is null. Of a table also `"features": {INPUT: [NAME, ..]}` and `"rows": [..]`.
+//! JSON: `{"metadata": {..}, KEY: {"dtype", "shape", "data"}, ..}`, data flat and row-major; NaN and infinities are
+//! null. A table also has `"features": {INPUT: [NAME, ..]}` and `"rows": [..]`.
 
 use dlbc_ops::tensor::{DType, Tensor};
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};

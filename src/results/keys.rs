@@ -1,4 +1,4 @@
-//! Keys of result files. Several start with the names that programs give their outputs; they are a format of their own.
+//! Keys of result files. Several start with the names of program outputs; the keys are a format of their own.
 
 use dlbc_ops::program::TrackKind;
 
@@ -62,22 +62,22 @@ fn without_target(key: &str) -> &str {
     key.strip_prefix(TARGET).and_then(|rest| rest.split_once('/')).map_or(key, |(_, rest)| rest)
 }
 
-/// Returns whether a key names relevance, of any target and track.
+/// True if a key names relevance, of any target and track.
 pub fn is_relevance(key: &str) -> bool {
     starts_with_relevance(without_target(key))
 }
 
-/// Returns whether a text starts as a key of relevance of any track does.
+/// True if a text starts like a key of relevance of any track.
 pub fn starts_with_relevance(text: &str) -> bool {
     RELEVANCE.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Returns whether a key names a model output.
+/// True if a key names a model output.
 pub fn is_output(key: &str) -> bool {
     key.starts_with(OUTPUT)
 }
 
-/// Returns whether a key names a sum that adds up over pictures.
+/// True if a key names a sum that adds up over pictures.
 pub fn is_sum(key: &str) -> bool {
     SUMS.iter().any(|word| key.contains(word))
 }
@@ -89,8 +89,8 @@ pub fn title(key: &str) -> String {
 
 /// Returns the name of the input or tensor that a key is about.
 pub fn tensor_of(key: &str) -> &str {
-    let own = without_target(key);
-    own.split_once('/').map_or(own, |(_, name)| name)
+    let rest = without_target(key);
+    rest.split_once('/').map_or(rest, |(_, name)| name)
 }
 
 #[cfg(test)]

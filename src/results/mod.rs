@@ -1,4 +1,4 @@
-//! The result of a run as a file: outputs, relevance and ledger by name.
+//! Result files of runs: outputs, relevance and ledger by key.
 
 mod contents;
 #[cfg(feature = "table")]
@@ -25,7 +25,7 @@ pub use file::{check, discard_pending, write};
 pub use read::Stored;
 pub use stored::stored;
 
-/// The formats.
+/// File format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// NumPy arrays in a zip file.
@@ -39,7 +39,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file name asks for.
+    /// Returns the format that the extension of a file name selects.
     ///
     /// # Errors
     /// For other extensions.
@@ -50,9 +50,9 @@ impl Format {
             Some("json") => Ok(Format::Json),
             Some("csv") => Ok(Format::Csv),
             other => {
-                let found = other.map_or(String::new(), |extension| format!(", found .{extension}"));
+                let extension = other.map_or(String::new(), |name| format!(", found .{name}"));
                 Err(Error::usage(format!(
-                    "invalid result file `{}`: expected .npz, .safetensors, .json or, of a table, .csv{found}",
+                    "invalid result file `{}`: expected .npz, .safetensors, .json or, of a table, .csv{extension}",
                     path.display()
                 )))
             }

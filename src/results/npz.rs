@@ -15,10 +15,10 @@ use crate::error::{Error, Result};
 /// Above this size an entry needs the 64-bit form of the format.
 const LARGE_BYTES: usize = 1 << 31;
 
-/// The longest name of an array: an entry's name has a length of 16 bits, `.npy` included.
+/// Largest length of an array's name, in bytes: the length of an entry's name, with `.npy`, has 16 bits.
 const MAX_NAME_BYTES: usize = u16::MAX as usize - ".npy".len();
 
-/// The longest comment of an archive.
+/// Largest length of an archive's comment, in bytes.
 const MAX_COMMENT_BYTES: usize = u16::MAX as usize;
 
 /// Writes the tensors. Metadata, for which NumPy has no place, are the comment of the archive, as JSON.
@@ -45,16 +45,16 @@ pub fn write(out: Out, contents: &Contents) -> Result<()> {
     Ok(())
 }
 
-/// Metadata as JSON; the longest make way until the rest fits.
+/// Formats metadata as JSON; the longest values are dropped until the rest fits.
 fn comment(metadata: &BTreeMap<String, String>) -> serde_json::Result<String> {
-    let mut kept: BTreeMap<&String, &String> = metadata.iter().collect();
+    let mut entries: BTreeMap<&String, &String> = metadata.iter().collect();
     loop {
-        let text = serde_json::to_string(&kept)?;
+        let text = serde_json::to_string(&entries)?;
         if text.len() <= MAX_COMMENT_BYTES {
             return Ok(text);
         }
-        let longest = kept.iter().max_by_key(|(_, value)| value.len()).map(|(key, _)| (*key).clone());
-        kept.retain(|key, _| Some(*key) != longest.as_ref());
+        let longest = entries.iter().max_by_key(|(_, value)| value.len()).map(|(key, _)| (*key).clone());
+        entries.retain(|key, _| Some(*key) != longest.as_ref());
     }
 }
 

@@ -1,4 +1,4 @@
-//! Results of a run, read back: the tensors of an .npz, .safetensors or .json file by key.
+//! Reader of result files: the tensors of an .npz, .safetensors or .json file by key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,19 +18,19 @@ use crate::remedy::Remedy;
 use crate::results::Format;
 use crate::wording::{size, visible};
 
-/// The content of a result file.
+/// Content of a result file.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// The tensors by key.
+    /// Tensors by key.
     pub tensors: BTreeMap<String, Tensor>,
     /// Metadata of the run that made the result; empty where the file has none.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Reads the tensors whose keys `wanted` asks for, each of at most `max_bytes`.
+/// Reads the tensors whose keys `wanted` accepts, each of at most `max_bytes`.
 ///
 /// # Errors
-/// For a file that is no result, and for what is above the limit; names the file.
+/// For a file other than a result, and for one above the limit; the message names the file.
 pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Result<Stored> {
     let read = match Format::of(path) {
         Ok(Format::Safetensors) => safetensors(path, wanted, max_bytes),
@@ -38,7 +38,7 @@ pub fn read(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Resul
         Ok(Format::Csv) => {
             Err(Error::invalid("expected .npz, .safetensors or .json, found .csv, which holds no outputs"))
         }
-        // Whatever its name, NumPy writes nothing else.
+        // A file with another extension can only be an .npz file.
         Ok(Format::Npz) | Err(_) => npz::read(path, wanted, max_bytes)
             .map(|arrays| Stored { tensors: arrays.selected, metadata: arrays.metadata }),
     };
@@ -66,7 +66,7 @@ fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Re
         .map_err(|e| Error::invalid(format!("invalid safetensors file: {e}")))?;
     let metadata = SafeTensors::read_metadata(&bytes).ok().and_then(|(_, m)| m.metadata().clone());
     let metadata = metadata.unwrap_or_default().into_iter().collect();
-    let mut found = BTreeMap::new();
+    let mut tensors = BTreeMap::new();
     for (name, view) in file.tensors().into_iter().filter(|(name, _)| wanted(name)) {
         let dtype = match view.dtype() {
             Dtype::F32 => DType::F32,
@@ -93,23 +93,23 @@ fn safetensors(path: &Path, wanted: impl Fn(&str) -> bool, max_bytes: u64) -> Re
         let tensor = tensor.ok_or_else(|| {
             Error::invalid(format!("tensor `{}`: its shape does not fit its size", visible(&name)))
         })?;
-        found.insert(name, tensor);
+        tensors.insert(name, tensor);
     }
-    Ok(Stored { tensors: found, metadata })
+    Ok(Stored { tensors, metadata })
 }
 
 fn json(path: &Path, wanted: &dyn Fn(&str) -> bool, max_bytes: u64) -> Result<Stored> {
     let mut text =
         serde_json::Deserializer::from_reader(BufReader::new(open(path, max_bytes)?.take(max_bytes)));
     let read = serde::Deserializer::deserialize_map(&mut text, Tensors(wanted))
-        .and_then(|found| text.end().map(|()| found));
+        .and_then(|stored| text.end().map(|()| stored));
     read.map_err(|e| Error::invalid(format!("expected a result file of dlbc: {e}")))
 }
 
-/// Takes the wanted entries of an object, and skips the others unread.
+/// Visitor that reads the accepted entries of an object and skips the others.
 struct Tensors<'a>(&'a dyn Fn(&str) -> bool);
 
-/// A tensor as `--out FILE.json` has it; what is no number is null.
+/// Tensor in a result file of format JSON; NaN and infinities are null.
 #[derive(Deserialize)]
 struct Entry {
     shape: Vec<usize>,
@@ -124,10 +124,10 @@ impl<'de> Visitor<'de> for Tensors<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = Stored::default();
+        let mut stored = Stored::default();
         while let Some(name) = map.next_key::<String>()? {
             if name == "metadata" {
-                found.metadata = map.next_value()?;
+                stored.metadata = map.next_value()?;
                 continue;
             }
             if !(self.0)(&name) {
@@ -141,9 +141,9 @@ impl<'de> Visitor<'de> for Tensors<'_> {
                 return Err(A::Error::custom(message));
             }
             let values: Vec<f32> = data.iter().map(|v| v.map_or(f32::NAN, |v| v as f32)).collect();
-            found.tensors.insert(name, Tensor::from_f32(&shape, &values));
+            stored.tensors.insert(name, Tensor::from_f32(&shape, &values));
         }
-        Ok(found)
+        Ok(stored)
     }
 }
 
@@ -172,11 +172,11 @@ mod tests {
         {
             let path = folder.path().join(name);
             format.save(&path, &contents).unwrap();
-            let Stored { tensors: found, metadata } =
+            let Stored { tensors, metadata } =
                 read(&path, |key| key.starts_with("relevance/"), 1 << 20).unwrap();
             assert_eq!(metadata, contents.metadata, "{name}");
-            assert_eq!(found.keys().collect::<Vec<_>>(), ["relevance/x:0"], "{name}");
-            let (a, b) = (found["relevance/x:0"].to_f32(), relevance.to_f32());
+            assert_eq!(tensors.keys().collect::<Vec<_>>(), ["relevance/x:0"], "{name}");
+            let (a, b) = (tensors["relevance/x:0"].to_f32(), relevance.to_f32());
             assert!(a.iter().zip(b.iter()).all(|(a, b)| a == b || (a.is_nan() && b.is_nan())), "{name}");
             assert!(read(&path, |_| true, 10).is_err(), "{name}");
         }

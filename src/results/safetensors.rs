@@ -1,5 +1,5 @@
-//! Safetensors: a JSON header and the bytes. The same contents are the same bytes, which the crate's own writer does not
-//! promise: it keeps metadata in a hash map.
+//! Safetensors: a JSON header and the bytes. Equal contents give equal files, which the crate's own writer does not
+//! guarantee: it keeps metadata in a hash map.
 
 use std::collections::BTreeMap;
 

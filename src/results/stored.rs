@@ -8,7 +8,7 @@ use super::keys;
 use super::read::Stored;
 use crate::explainer::Explainer;
 
-/// The outputs of an explanation and the relevance of its tensors, as a result file of `dlbc run` has them: for
+/// Returns the outputs of an explanation and the relevance of its tensors under the keys of result files, for
 /// [`difference`](crate::diff::difference). In contrastive mode the relevance is the supporting minus the opposing.
 pub fn stored(explainer: &Explainer, explanation: &Explanation) -> Stored {
     let info = explainer.info();

@@ -1,4 +1,4 @@
-//! A region of the picture as a region of the mask.
+//! Conversion of a region of the picture to a region of the mask.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -13,10 +13,10 @@ use crate::input::{Fit, Inputs, Layout};
 use crate::remedy::Remedy;
 use crate::wording::visible;
 
-/// A rectangle in pixels, the right and the bottom edge not within.
+/// Rectangle in pixels, right and bottom edge exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rectangle {
-    /// Left, top, right, bottom.
+    /// Left, top, right and bottom edge.
     pub edges: [u32; 4],
 }
 
@@ -40,7 +40,7 @@ impl std::fmt::Display for Rectangle {
     }
 }
 
-/// The input with a picture: the one from a file, else the first that is explained and has rows and columns of pixels.
+/// Input with a picture: the one read from a file, else the first explained input with rows and columns of pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct PictureInput<'a> {
     /// Name of the input.
@@ -52,7 +52,7 @@ pub struct PictureInput<'a> {
 }
 
 impl<'a> PictureInput<'a> {
-    /// Finds it; `layout` says where the channels of arrays stand.
+    /// Finds the input; `layout` is the position of the channel axis of arrays.
     pub fn find(
         infos: &'a [InputInfo],
         inputs: &'a Inputs,
@@ -70,12 +70,12 @@ impl<'a> PictureInput<'a> {
     }
 }
 
-/// The rectangle in fractions of the input, which the mask covers.
+/// Converts a rectangle to fractions of the input, which the mask covers.
 ///
 /// # Errors
-/// For what is not within the picture, and what was cut off with its edges.
-pub fn region(rectangle: Rectangle, found: Option<PictureInput>) -> Result<Region> {
-    let Some(PictureInput { name: input, fit, .. }) = found else {
+/// For a rectangle that is not within the picture, or was cut off with its edges, and without a picture input.
+pub fn region(rectangle: Rectangle, picture: Option<PictureInput>) -> Result<Region> {
+    let Some(PictureInput { name: input, fit, .. }) = picture else {
         return Err(Error::usage(
             "a region applies to pictures only: the model has no input with rows and columns of pixels",
         ));
@@ -111,16 +111,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_cut_off_is_no_region() {
+    fn regions_that_were_cut_off_are_refused() {
         // 200 by 100 became 50 by 50: half the size, 25 columns cut off at each side.
         let fit = Fit { picture: (200, 100), input: (50, 50), scale: (0.5, 0.5), shift: (-25.0, 0.0) };
         let input = PictureInput { name: "x", fit, layout: Layout::Nchw };
-        let of = |text: &str| region(text.parse().unwrap(), Some(input)).map_err(|e| e.to_string());
-        let found = of("100,0,150,50").unwrap();
-        assert_eq!([found.left, found.top, found.right, found.bottom], [0.5, 0.0, 1.0, 0.5]);
-        assert!(of("0,0,50,50").unwrap_err().contains("is columns 50 to 150 and rows 0 to 100"));
-        assert!(of("0,0,201,50").unwrap_err().contains("200 columns and 100 rows"));
-        assert!(of("0,0,60,50").is_ok());
+        let fractions = |text: &str| region(text.parse().unwrap(), Some(input)).map_err(|e| e.to_string());
+        let half = fractions("100,0,150,50").unwrap();
+        assert_eq!([half.left, half.top, half.right, half.bottom], [0.5, 0.0, 1.0, 0.5]);
+        assert!(fractions("0,0,50,50").unwrap_err().contains("is columns 50 to 150 and rows 0 to 100"));
+        assert!(fractions("0,0,201,50").unwrap_err().contains("200 columns and 100 rows"));
+        assert!(fractions("0,0,60,50").is_ok());
         assert!(region("0,0,1,1".parse().unwrap(), None).is_err());
     }
 

@@ -1,4 +1,4 @@
-//! The relevance of a text's tokens and words, for the summary and for pictures.
+//! Relevance of a text's tokens and words, for the summary and for pictures.
 
 mod pieces;
 mod unit;
@@ -15,16 +15,17 @@ pub use unit::{TokenRelevance, Unit};
 pub use verdict::{Verdict, verdicts};
 pub use words::{WordRelevance, word_units, words};
 
-/// The tokens of each text with their relevance, in contrastive mode what supports minus what opposes; padding left out.
+/// Returns the tokens of each text with their relevance, without padding; in contrastive mode supporting minus opposing
+/// relevance.
 pub fn rows(texts: &Texts, explanation: &Explanation) -> Vec<Vec<TokenRelevance>> {
     let Some(relevance) = explanation.net(&texts.input) else { return vec![] };
     let values = relevance.to_f64();
     let mut at = 0;
     let mut rows = vec![];
     for (text, tokens) in texts.texts.iter().zip(&texts.tokens) {
-        let own = values.get(at..at + tokens.len()).unwrap_or_default();
+        let relevance = values.get(at..at + tokens.len()).unwrap_or_default();
         at += tokens.len();
-        rows.push(row(text, tokens, own));
+        rows.push(row(text, tokens, relevance));
     }
     rows
 }
@@ -47,22 +48,22 @@ fn row(text: &str, tokens: &[Token], relevance: &[f64]) -> Vec<TokenRelevance> {
     tokens.iter().zip(relevance).enumerate().filter(|(_, (t, _))| !t.padding).map(of_token).collect()
 }
 
-/// The tokens of a text as they are shown, or its words.
+/// Returns the tokens of a text as they are shown, or its words.
 pub fn shown_units(text: &str, tokens: &[TokenRelevance], by_words: bool) -> Vec<Unit> {
     let units = units(tokens);
     if by_words { word_units(&words(text, tokens), &units) } else { units }
 }
 
-/// Tokens as they are shown: by the characters of the text, those that are a part of a character by its number.
+/// Returns tokens as they are shown: by their characters in the text, and numbered if several are parts of one character.
 fn units(tokens: &[TokenRelevance]) -> Vec<Unit> {
     // Range of the token without spaces: those before a character belong to the first of its bytes.
-    let place = |t: &TokenRelevance| {
+    let range = |t: &TokenRelevance| {
         let lead = t.text.len() - t.text.trim_start().len();
         (t.start + lead, t.start + t.text.trim_end().len())
     };
     let same = |a: &TokenRelevance, b: &TokenRelevance| {
         let in_text = |t: &TokenRelevance| !t.special && t.start < t.end && !t.text.trim().is_empty();
-        in_text(a) && in_text(b) && place(a) == place(b)
+        in_text(a) && in_text(b) && range(a) == range(b)
     };
     let mut units = vec![];
     for group in tokens.chunk_by(same) {
@@ -81,7 +82,7 @@ fn units(tokens: &[TokenRelevance]) -> Vec<Unit> {
     units
 }
 
-/// A token by the characters of the text; spaces by signs.
+/// Returns a token by its characters in the text, with signs for white space.
 fn shown(token: &TokenRelevance) -> String {
     let trimmed = token.text.trim();
     if token.special || !trimmed.is_empty() {
@@ -95,7 +96,7 @@ fn shown(token: &TokenRelevance) -> String {
     token.text.chars().map(sign).collect()
 }
 
-/// The spelling of a vocabulary without its marks of spaces and of parts of words.
+/// Returns a vocabulary entry without its marks for spaces and continued words.
 fn readable(token: &str, is_spelling: bool) -> String {
     if !is_spelling {
         return token.into();

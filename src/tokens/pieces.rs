@@ -1,20 +1,20 @@
-//! A text in pieces: tokens or words where they stand, and what stands between them.
+//! Pieces of a text: tokens or words in their positions, and the characters between them.
 
 use super::unit::Unit;
 
-/// A piece of a text as it is shown.
+/// Piece of a text as it is shown.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Piece {
-    /// The characters.
+    /// Characters of the piece.
     pub text: String,
-    /// The relevance of a token or word; none between them.
+    /// Relevance of a token or word; `None` for the characters between them.
     pub relevance: Option<f64>,
-    /// Added by the tokenizer.
+    /// True if the tokenizer added the token.
     pub special: bool,
 }
 
-/// A text in pieces, in order; what the tokenizer added by its name. Tokens that are parts of one character are one piece,
-/// with their sum.
+/// Splits a text into pieces, in order; tokens that the tokenizer added appear by their names. Tokens that are parts of one
+/// character become one piece with the sum of their relevance.
 pub fn pieces(text: &str, units: &[Unit]) -> Vec<Piece> {
     let mut pieces: Vec<Piece> = vec![];
     let mut done = 0;
@@ -30,9 +30,9 @@ pub fn pieces(text: &str, units: &[Unit]) -> Vec<Piece> {
             *sum += unit.relevance;
             continue;
         }
-        let own = if added { unit.shown.clone() } else { between(unit.start.max(done), unit.end) };
+        let text = if added { unit.shown.clone() } else { between(unit.start.max(done), unit.end) };
         done = done.max(unit.end);
-        pieces.push(Piece { text: own, relevance: Some(unit.relevance), special: unit.special });
+        pieces.push(Piece { text, relevance: Some(unit.relevance), special: unit.special });
     }
     if done < text.len() {
         pieces.push(Piece { text: between(done, text.len()), relevance: None, special: false });
@@ -40,8 +40,8 @@ pub fn pieces(text: &str, units: &[Unit]) -> Vec<Piece> {
     pieces
 }
 
-/// The magnitude of the strongest colour and of the longest bar: that of the strongest word. What the tokenizer added often
-/// has several times as much, and would pale all words.
+/// Returns the magnitude of the strongest colour and the longest bar: that of the strongest word. Special tokens often have
+/// several times as much relevance and would pale all words.
 pub fn scale(relevance: impl Iterator<Item = (f64, bool)> + Clone) -> f64 {
     let strongest = |special: bool| {
         let sizes = relevance.clone().filter(|(r, s)| *s == special && r.is_finite()).map(|(r, _)| r.abs());

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-/// A token with its relevance.
+/// Token with its relevance.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct TokenRelevance {
     /// Spelling of the token in the vocabulary.
@@ -21,13 +21,13 @@ pub struct TokenRelevance {
     pub char_start: usize,
     /// End in the text, in characters, exclusive.
     pub char_end: usize,
-    /// The tokenizer added it: it is not in the text.
+    /// True if the tokenizer added it: it is not in the text.
     pub special: bool,
     /// Relevance of the token.
     pub relevance: f64,
 }
 
-/// A token or a word as it is shown.
+/// Token or word as it is shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Unit {
     /// Text that a list shows.
@@ -38,7 +38,7 @@ pub struct Unit {
     pub start: usize,
     /// End in the text, in bytes, exclusive; the start, when the tokenizer added it.
     pub end: usize,
-    /// The tokenizer added it: it is not in the text.
+    /// True if the tokenizer added it: it is not in the text.
     pub special: bool,
     /// Relevance of the token or word.
     pub relevance: f64,

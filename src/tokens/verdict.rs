@@ -10,41 +10,42 @@ use crate::explained::Explained;
 use crate::input::Texts;
 use crate::wording::number;
 
-/// Units up to which they are taken for classes; more of them may be an embedding.
+/// Largest number of units that are taken for classes without names; more of them may be an embedding.
 const FEW: usize = 32;
 
-/// The answer to a text.
+/// Answer of the model to a text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Verdict {
-    /// The text.
+    /// Text of the row.
     pub text: String,
-    /// The explained unit; none for a difference and for several units.
+    /// Explained unit; `None` for a difference and for several units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<usize>,
-    /// The class name of the explained unit.
+    /// Class name of the explained unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_name: Option<String>,
-    /// The value of the explained unit, of a difference that of the first minus that of the second.
+    /// Value of the explained unit; for a difference, the value of the first unit minus that of the second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<f64>,
-    /// The value as a probability: as it is, where the units of the row are probabilities, else the softmax over units that are classes.
+    /// Probability of the explained unit: its value if the units of the row are probabilities, else the softmax over units
+    /// that are classes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub probability: Option<f64>,
-    /// The sum of the text's relevance.
+    /// Sum of the text's relevance.
     pub relevance: f64,
-    /// The value is a probability.
+    /// True if the value is a probability.
     #[serde(skip)]
     is_probability: bool,
     /// Target of the row, in words.
     #[serde(skip)]
     title: String,
-    /// Every relevance is 0.
+    /// True if the relevance of every token is 0.
     #[serde(skip)]
     is_zero: bool,
 }
 
 impl Verdict {
-    /// One line: target, value, probability, sum.
+    /// Formats the verdict as one line: target, value, probability, sum.
     pub fn line(&self) -> String {
         let mut parts = vec![format!("target {}", self.title)];
         match (self.value, self.probability) {
@@ -65,7 +66,7 @@ impl Verdict {
     }
 }
 
-/// The answer to each text.
+/// Returns the answer to each text.
 pub fn verdicts(
     texts: &Texts,
     explained: &Explained,
@@ -105,19 +106,19 @@ pub fn verdicts(
     texts.texts.iter().zip(tokens).enumerate().map(of_row).collect()
 }
 
-/// The explained output and its starting relevance by row: the seed says which unit, and at which position, is explained.
+/// Explained output and seed by row: the seed determines the explained unit and position.
 struct Rows {
     values: Vec<f64>,
     seed: Vec<f64>,
-    /// Elements of a row.
+    /// Number of elements in a row.
     size: usize,
-    /// Elements of the last axis.
+    /// Length of the last axis.
     units: usize,
     are_probabilities: bool,
 }
 
 impl Rows {
-    /// The rows of the explained output; none where its first axis is not that of the texts.
+    /// Splits the explained output into rows; `None` if its first axis is not that of the texts.
     fn of(explanation: &Explanation, info: &Info, rows: usize) -> Option<Rows> {
         let output = explanation.outputs.get(&info.explained)?;
         if output.dims().first() != Some(&rows) || rows == 0 || output.elems() == 0 {
@@ -133,15 +134,15 @@ impl Rows {
     }
 
     fn answer(&self, row: usize, target: Target) -> Answer {
-        let own = row * self.size..(row + 1) * self.size;
-        match (self.values.get(own.clone()), self.seed.get(own)) {
+        let range = row * self.size..(row + 1) * self.size;
+        match (self.values.get(range.clone()), self.seed.get(range)) {
             (Some(values), Some(seed)) => answer(values, seed, self.units, target),
             _ => Answer::default(),
         }
     }
 }
 
-/// The explained unit of a row with its value, and with the softmax over several units.
+/// Explained unit of a row with its value, and the softmax over several units.
 #[derive(Debug, Default, PartialEq)]
 struct Answer {
     unit: Option<usize>,
@@ -150,18 +151,18 @@ struct Answer {
 }
 
 fn answer(values: &[f64], seed: &[f64], units: usize, target: Target) -> Answer {
-    let started: Vec<usize> = (0..seed.len()).filter(|i| seed[*i] != 0.0).collect();
-    let Some(first) = started.first() else { return Answer::default() };
+    let seed_elements: Vec<usize> = (0..seed.len()).filter(|i| seed[*i] != 0.0).collect();
+    let Some(first) = seed_elements.first() else { return Answer::default() };
     let start = first / units * units;
     let row = values.get(start..start + units).unwrap_or_default();
-    match (target, started.as_slice()) {
-        (Target::Difference(a, b), _) if started.iter().all(|i| i / units * units == start) => {
+    match (target, seed_elements.as_slice()) {
+        (Target::Difference(a, b), _) if seed_elements.iter().all(|i| i / units * units == start) => {
             let at =
                 |i: i64| row.get(usize::try_from(if i < 0 { i + units as i64 } else { i }).ok()?).copied();
             Answer { value: at(a).zip(at(b)).map(|(a, b)| a - b), ..Answer::default() }
         }
-        (_, [one]) => {
-            let unit = one - start;
+        (_, [element]) => {
+            let unit = element - start;
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let softmax =
                 || (row[unit] - largest).exp() / row.iter().map(|v| (v - largest).exp()).sum::<f64>();
@@ -177,12 +178,12 @@ mod tests {
 
     #[test]
     fn the_seed_says_what_is_explained() {
-        let found = answer(&[2.0, 0.0, 1.0, 1.0], &[0.0, 0.0, 0.0, 100.0], 2, Target::Argmax);
-        assert_eq!((found.unit, found.value, found.softmax), (Some(1), Some(1.0), Some(0.5)));
-        let found = answer(&[2.0, -1.0], &[66.0, 33.0], 2, Target::Difference(0, -1));
-        assert_eq!((found.unit, found.value, found.softmax), (None, Some(3.0), None));
-        let found = answer(&[-3.0], &[-100.0], 1, Target::Argmax);
-        assert_eq!((found.value, found.softmax), (Some(-3.0), None));
+        let verdict = answer(&[2.0, 0.0, 1.0, 1.0], &[0.0, 0.0, 0.0, 100.0], 2, Target::Argmax);
+        assert_eq!((verdict.unit, verdict.value, verdict.softmax), (Some(1), Some(1.0), Some(0.5)));
+        let verdict = answer(&[2.0, -1.0], &[66.0, 33.0], 2, Target::Difference(0, -1));
+        assert_eq!((verdict.unit, verdict.value, verdict.softmax), (None, Some(3.0), None));
+        let verdict = answer(&[-3.0], &[-100.0], 1, Target::Argmax);
+        assert_eq!((verdict.value, verdict.softmax), (Some(-3.0), None));
         assert_eq!(answer(&[1.0, 2.0], &[0.0, 0.0], 2, Target::Argmax), Answer::default());
         assert_eq!(answer(&[1.0, 2.0], &[1.0, 2.0], 2, Target::All), Answer::default());
     }

@@ -1,11 +1,11 @@
-//! Words: the tokens of a text added up by where they stand in it.
+//! Words: sums of the tokens of a text by word.
 
 use serde::Serialize;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::unit::{TokenRelevance, Unit, char_indices};
 
-/// A word with the relevance of its tokens.
+/// Word with the relevance of its tokens.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct WordRelevance {
     /// Characters of the word in the text; the name of a token that the tokenizer added.
@@ -20,14 +20,14 @@ pub struct WordRelevance {
     pub char_start: usize,
     /// End in the text, in characters, exclusive.
     pub char_end: usize,
-    /// The tokenizer added it: it is not in the text.
+    /// True if the tokenizer added it: it is not in the text.
     pub special: bool,
-    /// The sum over its tokens.
+    /// Sum of the relevance of its tokens.
     pub relevance: f64,
 }
 
-/// Adds tokens up to words: those that share a word by the boundaries of Unicode (UAX 29) are one. Where scripts have no
-/// spaces a character is a word there, so tokens stay as they are; punctuation stands alone.
+/// Adds up the tokens of each word by the word boundaries of Unicode (UAX 29). In scripts without spaces each character is a
+/// word by these, so tokens stay as they are; punctuation marks are words.
 pub fn words(text: &str, tokens: &[TokenRelevance]) -> Vec<WordRelevance> {
     let bounds: Vec<(usize, usize)> =
         text.split_word_bound_indices().map(|(at, word)| (at, at + word.len())).collect();
@@ -52,9 +52,9 @@ pub fn words(text: &str, tokens: &[TokenRelevance]) -> Vec<WordRelevance> {
             word.char_end = char_at(word.end);
             word.word = text.get(word.start..word.end).unwrap_or_default().into();
         } else {
-            let own = text.get(start..end).filter(|_| in_text);
+            let word = text.get(start..end).filter(|_| in_text);
             words.push(WordRelevance {
-                word: own.unwrap_or(&token.text).into(),
+                word: word.unwrap_or(&token.text).into(),
                 positions: vec![token.position],
                 start,
                 end,
@@ -69,12 +69,12 @@ pub fn words(text: &str, tokens: &[TokenRelevance]) -> Vec<WordRelevance> {
     words
 }
 
-/// Words as they are shown. A token that is no word, such as a space, is shown as the token is.
+/// Returns words as they are shown. A token without a word, such as a space, is shown as a token.
 pub fn word_units(words: &[WordRelevance], tokens: &[Unit]) -> Vec<Unit> {
     let shown = |w: &WordRelevance| match (w.positions.as_slice(), w.word.trim()) {
-        ([one], "") => tokens.iter().find(|u| u.positions.0 == *one).map(|u| u.shown.clone()),
-        ([one], _) if w.start == w.end => {
-            tokens.iter().find(|u| u.positions.0 == *one).map(|u| u.shown.clone())
+        ([position], "") => tokens.iter().find(|u| u.positions.0 == *position).map(|u| u.shown.clone()),
+        ([position], _) if w.start == w.end => {
+            tokens.iter().find(|u| u.positions.0 == *position).map(|u| u.shown.clone())
         }
         _ => None,
     };
@@ -91,18 +91,18 @@ pub fn word_units(words: &[WordRelevance], tokens: &[Unit]) -> Vec<Unit> {
 
 /// Returns the range of a token without the spaces before and after it, in bytes.
 fn trimmed(text: &str, token: &TokenRelevance) -> (usize, usize) {
-    let Some(own) = text.get(token.start..token.end).filter(|own| !own.trim().is_empty()) else {
+    let Some(characters) = text.get(token.start..token.end).filter(|text| !text.trim().is_empty()) else {
         return (token.start, token.end);
     };
-    (token.end - own.trim_start().len(), token.start + own.trim_end().len())
+    (token.end - characters.trim_start().len(), token.start + characters.trim_end().len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The words of a text whose tokens are `parts`, each with relevance 1; parts that are not found stand nowhere.
-    fn of(text: &str, parts: &[&str]) -> Vec<(String, f64)> {
+    /// Returns the words of a text whose tokens are `parts`, each with relevance 1; parts that the text lacks are special.
+    fn word_sums(text: &str, parts: &[&str]) -> Vec<(String, f64)> {
         let mut at = 0;
         let token = |(position, part): (usize, &&str)| {
             let start = text[at..].find(part).map_or(0, |i| at + i);
@@ -126,25 +126,25 @@ mod tests {
 
     #[test]
     fn parts_of_words_add_up() {
-        let found = of(
+        let sums = word_sums(
             "An unbelievably good film.",
             &["[CLS]", "An", " un", "be", "liev", "ably", " good", " film", "."],
         );
         let wanted =
             [("[CLS]", 1.0), ("An", 1.0), ("unbelievably", 4.0), ("good", 1.0), ("film", 1.0), (".", 1.0)];
-        assert_eq!(found, wanted.map(|(w, r)| (w.to_string(), r)));
-        let found = of(
+        assert_eq!(sums, wanted.map(|(w, r)| (w.to_string(), r)));
+        let sums = word_sums(
             "It can't be 3.14, naïveté",
             &["It", " can", "'", "t", " be", " 3", ".", "14", ",", " na", "ï", "vet", "é"],
         );
-        let shown: Vec<&str> = found.iter().map(|f| f.0.as_str()).collect();
+        let shown: Vec<&str> = sums.iter().map(|f| f.0.as_str()).collect();
         assert_eq!(shown, ["It", "can't", "be", "3.14", ",", "naïveté"]);
     }
 
     #[test]
     fn scripts_without_spaces_keep_their_tokens() {
-        let found = of("电影很好看 good", &["电影", "很", "好看", " go", "od"]);
-        let shown: Vec<&str> = found.iter().map(|f| f.0.as_str()).collect();
+        let sums = word_sums("电影很好看 good", &["电影", "很", "好看", " go", "od"]);
+        let shown: Vec<&str> = sums.iter().map(|f| f.0.as_str()).collect();
         assert_eq!(shown, ["电影", "很", "好看", "good"]);
     }
 
@@ -158,9 +158,9 @@ mod tests {
             relevance: 0.5,
             ..TokenRelevance::default()
         };
-        let found = words("a 😈", &[part(1), part(2), part(3)]);
-        assert_eq!((found.len(), found[0].word.as_str(), found[0].relevance), (1, "😈", 1.5));
-        assert_eq!((found[0].char_start, found[0].char_end), (2, 3));
-        assert_eq!(found[0].positions, [1, 2, 3]);
+        let sums = words("a 😈", &[part(1), part(2), part(3)]);
+        assert_eq!((sums.len(), sums[0].word.as_str(), sums[0].relevance), (1, "😈", 1.5));
+        assert_eq!((sums[0].char_start, sums[0].char_end), (2, 3));
+        assert_eq!(sums[0].positions, [1, 2, 3]);
     }
 }

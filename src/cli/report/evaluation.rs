@@ -150,7 +150,7 @@ impl Report {
                 let chance = self.no_better_than_random(o);
                 result["no_better_than_random"] =
                     json!(chance.iter().map(ToString::to_string).collect::<Vec<_>>());
-                let residuals = o.books.iter().map(|b| ((b[0] - b[1] - b[2]) / b[0]).abs());
+                let residuals = o.ledger_sums.iter().map(|b| ((b[0] - b[1] - b[2]) / b[0]).abs());
                 result["residual"] = json!(residuals.fold(0.0, f64::max));
             }
             if all {

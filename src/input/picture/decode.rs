@@ -1,4 +1,4 @@
-//! Files to pictures: decoded within limits, turned as their EXIF says, transparent parts over white.
+//! Decoder of picture files: within limits, rotated by their EXIF orientation, transparent parts over white.
 
 use std::path::{Path, PathBuf};
 
@@ -10,24 +10,24 @@ use crate::error::{Error, Result};
 use crate::input::npy;
 use crate::wording::size;
 
-/// The largest picture in memory before it is resized.
+/// Largest size of a decoded picture before it is resized, in bytes.
 const MAX_DECODED_BYTES: u64 = 1 << 30;
 
 /// Extensions of the files of a folder that are read as pictures.
 const EXTENSIONS: [&str; 8] = ["png", "jpg", "jpeg", "bmp", "gif", "tif", "tiff", "webp"];
 
-/// A picture as its file shows it.
+/// Decoded picture, as a viewer of its file shows it.
 pub struct Decoded {
-    /// The pixels, opaque.
+    /// Opaque pixels.
     pub picture: DynamicImage,
-    /// Notes on what a viewer of the file would not expect; mostly empty.
+    /// Notes for the user on changes, such as rotation; mostly empty.
     pub notes: Vec<&'static str>,
 }
 
 /// Reads a picture.
 ///
 /// # Errors
-/// For a file that is none, and one above the limits.
+/// For a file that is not a picture, and for one above the limits.
 pub fn decode(path: &Path, max_bytes: u64) -> Result<Decoded> {
     let mut reader = ImageReader::open(path)
         .and_then(ImageReader::with_guessed_format)
@@ -78,7 +78,7 @@ pub fn decode(path: &Path, max_bytes: u64) -> Result<Decoded> {
     Ok(Decoded { picture, notes })
 }
 
-/// Lays a picture over white; whether it has a transparent part.
+/// Lays a picture over white. Returns true if it has a transparent part.
 fn over_white(picture: &mut DynamicImage) -> bool {
     let mut pixels = picture.to_rgba8();
     let mut transparent = false;
@@ -96,10 +96,10 @@ fn over_white(picture: &mut DynamicImage) -> bool {
     transparent
 }
 
-/// The pictures that files and folders name: a file is itself, a folder its pictures by name.
+/// Returns the files among paths: files as they are, and the pictures in folders sorted by name.
 ///
 /// # Errors
-/// For a folder that cannot be read or has no picture.
+/// For a folder that cannot be read or contains no picture.
 pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut all = vec![];
     for path in paths {
@@ -186,8 +186,8 @@ mod tests {
         for name in ["b.png", "a.JPG", "c.txt"] {
             std::fs::write(folder.path().join(name), "").unwrap();
         }
-        let found = files(&["z.png".into(), folder.path().into()]).unwrap();
-        let names: Vec<_> = found.iter().filter_map(|f| f.file_name()?.to_str()).collect();
+        let all = files(&["z.png".into(), folder.path().into()]).unwrap();
+        let names: Vec<_> = all.iter().filter_map(|f| f.file_name()?.to_str()).collect();
         assert_eq!(names, ["z.png", "a.JPG", "b.png"]);
     }
 }

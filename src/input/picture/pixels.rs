@@ -10,7 +10,7 @@ use crate::wording::{number, visible};
 
 /// Map from pixels to values, channel by channel in the order of the input.
 pub struct Values {
-    /// White, before the mean is subtracted.
+    /// Value of white before the mean is subtracted.
     range: f64,
     order: Channels,
     mean: Vec<f64>,
@@ -18,10 +18,10 @@ pub struct Values {
 }
 
 impl Values {
-    /// Takes the map from the flags, then from the preset, for an input of so many channels.
+    /// Derives the map from the options, then from the preset, for an input with this number of channels.
     ///
     /// # Errors
-    /// For flags that do not fit the input or one another.
+    /// For options that do not fit the input or one another.
     pub fn new(input: &InputInfo, channels: usize, options: &PictureOptions) -> Result<Values> {
         let order = options.channels();
         if !input.ty.dtype.is_float() {
@@ -56,12 +56,12 @@ impl Values {
             mean.reverse();
             std.reverse();
         }
-        let chosen = |what: &str, values: &Option<Vec<f64>>, usual: Vec<f64>| match values.as_deref() {
+        let chosen = |option: &str, values: &Option<Vec<f64>>, usual: Vec<f64>| match values.as_deref() {
             None => Ok(usual),
-            Some([one]) => Ok(vec![*one; channels]),
+            Some([value]) => Ok(vec![*value; channels]),
             Some(values) if values.len() == channels => Ok(values.to_vec()),
             Some(values) => Err(Error::usage(format!(
-                "invalid {what}: expected 1 or {channels} values, found {}",
+                "invalid {option}: expected 1 or {channels} values, found {}",
                 values.len()
             ))),
         };
@@ -76,7 +76,7 @@ impl Values {
         Ok(Values { range, order, mean, std })
     }
 
-    /// The values of a picture in the order of a layout.
+    /// Converts a picture to values in the order of a layout.
     pub fn of(&self, crop: &RgbImage, layout: Layout) -> Vec<f64> {
         let channels = self.mean.len();
         let value = |pixel: &image::Rgb<u8>, c: usize| {

@@ -1,4 +1,4 @@
-//! A picture at the size of an input.
+//! Resizing of pictures to the size of an input.
 
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Pixel};
@@ -7,21 +7,21 @@ use super::crop::Fit;
 use super::site::{Side, Site};
 use crate::input::picture_options::Resize;
 
-/// The grey beside a padded picture, as YOLO models are trained with.
+/// Grey of the padding that YOLO models are trained with.
 const PADDING: u8 = 114;
 
-/// A picture at the size of an input.
+/// Picture at the size of an input.
 pub struct Resized<P: Pixel> {
     /// The pixels.
     pub picture: ImageBuffer<P, Vec<u8>>,
-    /// Words for the change, which the size follows: "resized to ".
+    /// Description of the change, such as "resized to "; the size follows it.
     pub how: String,
     /// Map from pixels of the picture to those of the input.
     pub fit: Fit,
 }
 
-/// Brings a picture to the size of an input: where that is open, the picture keeps its own and is padded to the multiple that
-/// the model needs, or stretched to it.
+/// Fits a picture to the size of an input. For an open size, the picture keeps its own and is padded, or stretched, to the
+/// multiple that the model needs.
 pub fn fitted<P>(picture: &ImageBuffer<P, Vec<u8>>, site: &Site, how: Resize) -> Resized<P>
 where
     P: Pixel<Subpixel = u8> + 'static,
@@ -49,7 +49,7 @@ where
     if (w, h) == (width, height) {
         return Resized { picture: picture.clone(), how: "kept at ".into(), fit: same };
     }
-    // Sizes are whole numbers; the width decides where the picture is no higher than the input is for its width.
+    // Sizes of the picture scaled to the width, and to the height, of the input.
     let (by_width, by_height) = ((width, (h * width / w).max(1)), ((w * height / h).max(1), height));
     let wider = width * h < height * w;
     let (to_w, to_h) = match how {
@@ -77,7 +77,7 @@ where
     Resized { picture, how: format!("resized to {to_w}×{to_h}, centre "), fit }
 }
 
-/// Grey at all sides of a picture that is no larger.
+/// Pads a picture that fits into the size with grey on all sides.
 fn padded<P>(picture: &ImageBuffer<P, Vec<u8>>, width: usize, height: usize, fit: Fit) -> Resized<P>
 where
     P: Pixel<Subpixel = u8> + 'static,

@@ -8,12 +8,12 @@ use crate::input::picture_options::Layout;
 use crate::remedy::Remedy;
 use crate::wording::visible;
 
-/// A side of a picture in an input.
+/// Side of a picture in an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// A fixed number of pixels.
+    /// Fixed number of pixels.
     Pixels(usize),
-    /// An open size: any multiple of this number of pixels.
+    /// Open size: any multiple of this number of pixels.
     Multiple(usize),
 }
 
@@ -28,10 +28,10 @@ impl Side {
         }
     }
 
-    /// The pixels of the side for a picture with `pixels`.
+    /// Returns the pixels of the side for a picture with `pixels`.
     pub fn fitted(self, pixels: usize) -> usize {
         match self {
-            Side::Pixels(own) => own,
+            Side::Pixels(fixed) => fixed,
             Side::Multiple(factor) => pixels.next_multiple_of(factor),
         }
     }
@@ -44,20 +44,20 @@ pub struct Site {
     pub layout: Layout,
     /// Number of channels, 1 or 3.
     pub channels: usize,
-    /// Rows of pixels.
+    /// Number of rows of pixels.
     pub height: Side,
-    /// Pixels of a row.
+    /// Number of pixels in a row.
     pub width: Side,
 }
 
-/// The number of channels that a dimension of a picture input may be.
+/// Returns the length of a dimension if it can be the number of channels: 1 or 3.
 fn channels(dim: &Dim) -> Option<usize> {
     dim.as_known().and_then(|d| usize::try_from(d).ok()).filter(|n| matches!(n, 1 | 3))
 }
 
-/// The layout of an input of three or four axes: the one given, else where its shape has 1 or 3 channels.
-pub fn layout(input: &InputInfo, given: Option<Layout>) -> Layout {
-    given.unwrap_or_else(|| {
+/// Returns the layout of an input of three or four axes: `requested`, else by the axis with 1 or 3 channels.
+pub fn layout(input: &InputInfo, requested: Option<Layout>) -> Layout {
+    requested.unwrap_or_else(|| {
         let rank = input.ty.rank();
         let first = rank.checked_sub(3).and_then(|at| channels(input.ty.dim(at)));
         let last = rank.checked_sub(1).and_then(|at| channels(input.ty.dim(at)));
@@ -65,17 +65,17 @@ pub fn layout(input: &InputInfo, given: Option<Layout>) -> Layout {
     })
 }
 
-/// Returns a test whether an input may be a picture: four axes, or three where none has four and the channels' is
-/// known.
+/// Returns a predicate that is true for inputs that may be a picture: those with four axes; if none has four, those with
+/// three axes of which one has 1 or 3 channels.
 pub fn takes_picture<'a>(
     infos: &'a [InputInfo],
-    given: Option<Layout>,
+    requested: Option<Layout>,
 ) -> impl Fn(&InputInfo) -> bool + use<'a> {
     let fits = |input: &InputInfo, rank| input.ty.rank() == rank && input.ty.dtype != DType::Bool;
     let batched = infos.iter().any(|i| fits(i, 4));
     move |input| {
         let alone = || {
-            let axis = if layout(input, given) == Layout::Nchw { 0 } else { 2 };
+            let axis = if layout(input, requested) == Layout::Nchw { 0 } else { 2 };
             fits(input, 3) && channels(input.ty.dim(axis)).is_some()
         };
         fits(input, 4) || (!batched && alone())
@@ -83,15 +83,15 @@ pub fn takes_picture<'a>(
 }
 
 impl Site {
-    /// Finds the axes of a picture in an input of three or four.
+    /// Finds the axes of a picture in an input of three or four axes.
     ///
     /// # Errors
-    /// For an input of a fixed batch above one, and for other channels than a picture has.
-    pub fn new(input: &InputInfo, given: Option<Layout>) -> Result<Site> {
-        let layout = layout(input, given);
+    /// For an input with a fixed batch above 1, and for one without 1 or 3 channels.
+    pub fn new(input: &InputInfo, requested: Option<Layout>) -> Result<Site> {
+        let layout = layout(input, requested);
         let at = input.ty.rank().saturating_sub(3);
         let dim = |axis: usize| input.ty.dim(axis);
-        let (own, height, width, other) = match layout {
+        let (depth, height, width, other) = match layout {
             Layout::Nchw => (dim(at), dim(at + 1), dim(at + 2), dim(at + 2)),
             Layout::Nhwc => (dim(at + 2), dim(at), dim(at + 1), dim(at)),
         };
@@ -101,9 +101,9 @@ impl Site {
             return Err(Error::unsupported(message).with_remedy(Remedy::Arrays));
         }
         let site = |channels| Site { layout, channels, height: Side::of(height), width: Side::of(width) };
-        match (channels(own), channels(other)) {
+        match (channels(depth), channels(other)) {
             (Some(channels), _) => Ok(site(channels)),
-            (None, None) if own.as_known().is_none() => Ok(site(3)),
+            (None, None) if depth.as_known().is_none() => Ok(site(3)),
             (None, Some(_)) => {
                 let other = if layout == Layout::Nchw { Layout::Nhwc } else { Layout::Nchw };
                 let message = format!("input `{name}` {} has its channels on another axis", input.ty);

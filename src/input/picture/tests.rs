@@ -180,10 +180,10 @@ fn presets_say_what_values_pixels_become() {
         let values = read_with((2, 1), [1, 3, 1, 2], &args).unwrap().tensor.to_f32();
         [values[1], values[3], values[5]]
     };
-    let near = |found: [f32; 3], expected: [f64; 3]| {
+    let near = |values: [f32; 3], expected: [f64; 3]| {
         assert!(
-            found.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4),
-            "{found:?} {expected:?}"
+            values.iter().zip(expected).all(|(a, b)| (f64::from(*a) - b).abs() < 1e-4),
+            "{values:?} {expected:?}"
         );
     };
     let none = PictureOptions::default;
