@@ -1,4 +1,4 @@
-//! `dlbc`: parse, dispatch, print the error chain, exit code.
+//! The program `dlbc`: parses the arguments, runs the command, and ends with its error and exit code.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

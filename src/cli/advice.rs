@@ -1,14 +1,14 @@
-//! Advice on errors and notes: the flag or the command that a remedy of the library means.
+//! Help lines for errors and notes: the flags and commands for the remedies of the library.
 
 use dlbc::content::Content;
 use dlbc::input::Layout;
 use dlbc::remedy::Remedy;
 use dlbc::wording::visible;
 
-/// Flags of inputs that an advice lists.
+/// Maximum number of `--live` flags in a help line.
 const LISTED: usize = 3;
 
-/// Returns the line of advice; `None` where no flag and no command helps.
+/// Returns the help line for a remedy; `None` if neither a flag nor a command helps.
 pub fn advice(remedy: &Remedy) -> Option<String> {
     Some(match remedy {
         Remedy::FixShape => "fix the dimensions with `--shape NAME=1,3,224,224`".into(),
@@ -67,7 +67,7 @@ fn live(names: &[String]) -> String {
     }
 }
 
-/// Advice on a file that stands where a model is expected.
+/// Returns the help line for a file that is not the expected model.
 fn for_model(content: Content) -> Option<&'static str> {
     Some(match content {
         Content::Npy | Content::Npz => "the model comes first: `dlbc run MODEL.onnx --inputs FILE`",
@@ -104,7 +104,7 @@ fn for_model(content: Content) -> Option<&'static str> {
     })
 }
 
-/// Advice on a file that stands where an input of another kind is expected.
+/// Returns the help line for an input file of the wrong kind.
 fn for_input(content: Content) -> Option<&'static str> {
     Some(match content {
         Content::Npy | Content::Npz => "give it with `--inputs`",

@@ -1,13 +1,13 @@
-//! The device that `--device` names.
+//! Device that `--device` names.
 
 use dlbc_runtime::OpenDevice;
 
 use crate::cli::args::{Device, DeviceArgs};
 
-/// Opens a device.
+/// Opens the device.
 ///
 /// # Errors
-/// When it is not there.
+/// Fails if the device does not exist or cannot be used.
 pub fn open(args: &DeviceArgs) -> anyhow::Result<OpenDevice> {
     let device = match args.device {
         Device::Auto => dlbc_runtime::Device::Auto,

@@ -1,4 +1,4 @@
-//! Exit codes: which error ends the program with which number.
+//! Exit codes of the program's errors.
 
 use std::fmt;
 
@@ -11,26 +11,26 @@ use crate::cli::advice::advice;
 use dlbc::error::ErrorKind;
 use dlbc::remedy::Remedy;
 
-/// What the exit code says.
+/// Exit code of a failed command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Code {
-    /// Anything that has no code of its own.
+    /// Any error without a more specific code.
     Other = 1,
-    /// The arguments are wrong.
+    /// Invalid arguments.
     Usage = 2,
-    /// The model or an input is invalid.
+    /// Invalid model or input.
     Invalid = 3,
-    /// An operator, rule or option is not supported.
+    /// Unsupported operator, rule or option.
     Unsupported = 4,
-    /// The device is not there or ran out of memory.
+    /// Device that is missing or out of memory.
     Device = 5,
-    /// A bound that the user set is missed.
+    /// Missed bound, such as `--min-rank`.
     Gate = 6,
-    /// A limit refused it.
+    /// Exceeded limit, such as `--max-nodes`.
     Limit = 7,
 }
 
-/// An error of the program itself, with its code; errors of the library have a kind.
+/// Error of the program itself, with its exit code; errors of the library have a kind instead.
 #[derive(Debug)]
 struct Failure {
     code: Code,
@@ -46,32 +46,32 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// An error with a code.
+/// Creates an error with an exit code.
 pub fn failure(code: Code, message: impl Into<String>) -> Error {
     Error::new(Failure { code, message: message.into(), help: None })
 }
 
-/// An error with a code and a line of advice.
+/// Creates an error with an exit code and a line of help.
 pub fn advised(code: Code, message: impl Into<String>, help: impl Into<String>) -> Error {
     Error::new(Failure { code, message: message.into(), help: Some(help.into()) })
 }
 
-/// Wrong arguments.
+/// Creates an error about invalid arguments.
 pub fn usage(message: impl Into<String>) -> Error {
     dlbc::error::Error::usage(message).into()
 }
 
-/// Something that dlbc cannot do (yet).
+/// Creates an error about an unsupported operation.
 pub fn unsupported(message: impl Into<String>) -> Error {
     dlbc::error::Error::unsupported(message).into()
 }
 
-/// What ends the program: a word before the message, and the code.
+/// Classification of an error that ends the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// The code.
+    /// Exit code.
     pub code: Code,
-    /// Whether it is a bug in dlbc.
+    /// True if the error is a bug in dlbc.
     pub internal: bool,
 }
 
@@ -81,7 +81,7 @@ impl From<Code> for Verdict {
     }
 }
 
-/// The verdict on an error: the outermost cause that has one decides.
+/// Classifies an error by its outermost cause that has a classification.
 pub fn verdict(error: &Error) -> Verdict {
     error.chain().find_map(judge).unwrap_or(Verdict { code: Code::Other, internal: false })
 }
@@ -102,7 +102,7 @@ fn judge(cause: &(dyn std::error::Error + 'static)) -> Option<Verdict> {
     })
 }
 
-/// The kind of an error of the library or of a crate below, which a command may call itself.
+/// Returns the kind of an error of the library, or of a crate below it that a command calls directly.
 fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
     let library = cause.downcast_ref::<dlbc::error::Error>().map(dlbc::error::Error::kind);
     let compiler = || cause.downcast_ref::<CompileError>().map(ErrorKind::from);
@@ -113,7 +113,8 @@ fn kind(cause: &(dyn std::error::Error + 'static)) -> Option<ErrorKind> {
         .or_else(|| cause.downcast_ref::<ProtoError>().map(ErrorKind::from))
 }
 
-/// The advice on an error: that of the outermost cause that has some. Library errors name no flag; [`advice`] does.
+/// Returns the line of help for an error, from its outermost cause that has one. Library errors do not name flags;
+/// [`advice`] adds them.
 pub fn help(error: &Error) -> Option<String> {
     error.chain().find_map(|cause| {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
@@ -129,7 +130,7 @@ pub fn help(error: &Error) -> Option<String> {
     })
 }
 
-/// The causes of an error in one line; a cause that the text before it repeats is left out.
+/// Formats the causes of an error in one line, without causes that repeat the end of the text before them.
 pub fn describe(error: &Error) -> String {
     let mut text = String::new();
     for cause in error.chain() {

@@ -1,4 +1,4 @@
-//! Sudden ends: panics, timeouts, interrupts. None leaves a half file.
+//! Handlers of panics, timeouts and interrupts, which remove unfinished files.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -11,17 +11,17 @@ use crate::cli::exit::Code;
 use crate::cli::terminal::report;
 use dlbc::results::discard_pending;
 
-/// Stack of the main thread: models nest deeper than the usual stack holds.
+/// Stack size of the main thread: models nest too deeply for the default stack.
 const STACK_BYTES: usize = 256 << 20;
 
-/// Added to a signal's number, as shells report it: 130 after an interrupt.
+/// Offset of the exit code after a signal, as in shells: 130 after an interrupt.
 #[cfg(unix)]
 const SIGNALLED: i32 = 128;
 
-/// Runs `work`; a panic becomes a message.
+/// Runs `work` and turns a panic into an error.
 ///
 /// # Errors
-/// The message of the panic.
+/// Returns the message of the panic.
 pub fn contained<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
     static PLACE: Mutex<String> = Mutex::new(String::new());
     panic::set_hook(Box::new(|info| {
@@ -44,10 +44,10 @@ fn message(payload: &(dyn Any + Send)) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "unknown panic".into())
 }
 
-/// Ends the program with the code of limits when the time is over.
+/// Ends the program with [`Code::Limit`] after `timeout`.
 ///
 /// # Errors
-/// When no thread can be started.
+/// Fails if no thread can be started.
 pub fn on_timeout(timeout: Duration) -> anyhow::Result<()> {
     let watch = move || {
         std::thread::sleep(timeout);
@@ -60,7 +60,7 @@ pub fn on_timeout(timeout: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Removes unfinished files when the user interrupts.
+/// Removes unfinished files and ends the program on SIGINT, SIGTERM or SIGHUP.
 #[cfg(unix)]
 pub fn on_interrupt() {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -75,7 +75,7 @@ pub fn on_interrupt() {
     let _ = std::thread::Builder::new().name("signals".into()).spawn(watch);
 }
 
-/// Elsewhere the system ends the program.
+/// Does nothing: on other systems an interrupt ends the program at once.
 #[cfg(not(unix))]
 pub fn on_interrupt() {}
 

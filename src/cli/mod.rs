@@ -1,4 +1,4 @@
-//! The command line: arguments, commands, what they print, and how the program ends.
+//! Command line: arguments, commands, their output, and exit codes.
 
 pub mod advice;
 pub mod args;

@@ -1,4 +1,4 @@
-//! From flags to targets: pixels, boxes, units.
+//! Translation of flags into targets: pixels, boxes or units.
 
 use dlbc_runtime::{BoxTarget, Pixels, Target, Task, WhichBox};
 
@@ -10,20 +10,20 @@ use dlbc::detector::COORDINATES;
 use dlbc::target::{self, MAX_TARGETS, NamedTarget};
 
 impl TargetArgs {
-    /// Refuses units where what starts are pixels or boxes.
+    /// Refuses the flags of units for targets that are pixels or boxes; `what` names the target in the message.
     fn no_units(&self, what: &str) -> anyhow::Result<()> {
-        let given = [
+        let flags = [
             ("--target", self.target.is_some()),
             ("--position", self.position.is_some()),
             ("--positions-first", self.positions_first),
         ];
-        match given.into_iter().find(|(_, given)| *given) {
+        match flags.into_iter().find(|(_, is_set)| *is_set) {
             Some((flag, _)) => Err(usage(format!("`{flag}` has no effect where {what}"))),
             None => Ok(()),
         }
     }
 
-    /// The class, or each of several.
+    /// Returns the classes of `--class`, or a single `None` without the flag.
     fn classes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<Option<i64>>> {
         let classes = target::classes(&self.scene.class, classes)?;
         if let Some((_, twice)) = classes.iter().enumerate().find(|(i, c)| classes[..*i].contains(c)) {
@@ -38,13 +38,14 @@ impl TargetArgs {
         Ok(if classes.is_empty() { vec![None] } else { classes.iter().map(|c| Some(*c)).collect() })
     }
 
-    /// Pixels of a segmentation. Where they are is filled in when the picture is known ([`NamedTarget::set_mask`]).
+    /// Returns the pixel targets of a segmentation. Their region is filled in when the picture is known
+    /// ([`NamedTarget::set_mask`]).
     pub(super) fn pixels(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
         self.no_units("pixels are explained: a class, a region, or what is above a threshold")?;
         let binary = self.task == Some(Task::BinarySegmentation);
         let above = self.threshold.or(binary.then_some(0.5));
         let region = self.scene.region.map(|r| format!(" in {r}")).unwrap_or_default();
-        let whole = self.scene.class.is_empty() && self.scene.of_pixels().is_empty();
+        let whole = self.scene.class.is_empty() && self.scene.segmentation_flags().is_empty();
         if let (Some(threshold), true) = (above, whole) {
             let target = Target::Above(threshold);
             return Ok(vec![NamedTarget { name: format!("above {threshold}"), target }]);
@@ -62,12 +63,12 @@ impl TargetArgs {
         Ok(self.classes(classes)?.into_iter().map(named).collect())
     }
 
-    /// Boxes of a detection: each with each class.
+    /// Returns the box targets of a detection: every box with every class.
     pub(super) fn boxes(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
         self.no_units("a box is explained")?;
         let flags = [("--threshold", self.threshold.is_some())];
-        let flags = flags.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
-        if let Some(flag) = flags.chain(self.scene.of_pixels()).next() {
+        let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag);
+        if let Some(flag) = flags.chain(self.scene.segmentation_flags()).next() {
             return Err(usage(format!(
                 "`{flag}` applies to segmentations only: it has no effect where a box is explained"
             )));
@@ -81,14 +82,14 @@ impl TargetArgs {
         let mut targets = vec![];
         for which in boxes {
             for class in self.classes(classes)? {
-                let of = class.map(|c| format!(" class {c}")).unwrap_or_default();
-                let part = match coordinate {
+                let class_suffix = class.map(|c| format!(" class {c}")).unwrap_or_default();
+                let coordinate_suffix = match coordinate {
                     None => String::new(),
                     Some(c) if c.corners == Some(true) => format!(" {}", COORDINATES[1][c.index]),
                     Some(c) if c.corners == Some(false) => format!(" {}", COORDINATES[0][c.index]),
                     Some(c) => format!(" coordinate {}", c.index),
                 };
-                let name = format!("box {}{of}{part}", box_name(*which));
+                let name = format!("box {}{class_suffix}{coordinate_suffix}", box_name(*which));
                 let coordinate = coordinate.map(|c| c.index);
                 targets.push(NamedTarget {
                     name,
@@ -105,9 +106,9 @@ impl TargetArgs {
         Ok(targets)
     }
 
-    /// Units on the last axis.
+    /// Returns the targets that are units on the last axis of the output.
     pub(super) fn units(&self, classes: Option<&Classes>) -> anyhow::Result<Vec<NamedTarget>> {
-        if let Some(flag) = self.scene.of_pixels().first() {
+        if let Some(flag) = self.scene.segmentation_flags().first() {
             let message = format!("`{flag}` applies to segmentations only");
             return Err(advised(Code::Usage, message, "add `--task segmentation`"));
         }

@@ -1,4 +1,4 @@
-//! Where a program runs.
+//! Flags that choose the device.
 
 use clap::{Args, ValueEnum};
 use dlbc_cuda::Precision;
@@ -7,23 +7,23 @@ use super::Device;
 use super::values::positive;
 use crate::cli::exit::usage;
 
-/// Where a program runs and how a GPU computes.
+/// Device that runs the program, and the precision of a GPU.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Execution")]
 pub struct DeviceArgs {
-    /// Where it runs: auto, cpu, cuda, cuda:N, or reference (float64, slow, for comparisons).
+    /// Device to run on: auto, cpu, cuda, cuda:N, or reference (float64, slow, for comparisons).
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: Device,
-    /// How a GPU computes products: 3xtf32 (float32 by three products on tensor cores), tf32 or bf16 (operands of large products
-    /// rounded to 11 or 8 bits), or simt (plain float32).
+    /// Precision of a GPU's matrix products: 3xtf32 (float32 by three products on tensor cores), tf32 or bf16 (operands of large
+    /// products rounded to 11 or 8 bits), or simt (plain float32).
     #[arg(long, value_name = "PRECISION", value_enum)]
     precision: Option<GpuPrecision>,
-    /// Threads of the processor [default: all].
+    /// Number of processor threads [default: all].
     #[arg(long, value_name = "N", value_parser = positive)]
     pub threads: Option<usize>,
 }
 
-/// How a GPU computes products.
+/// Precision of a GPU's matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum GpuPrecision {
     /// Float32 by three products on tensor cores.
@@ -38,7 +38,7 @@ pub enum GpuPrecision {
 }
 
 impl DeviceArgs {
-    /// How a GPU computes products.
+    /// Returns the precision of a GPU's matrix products, [`Precision::Tf32x3`] by default.
     pub fn precision(&self) -> Precision {
         match self.precision {
             Some(GpuPrecision::Simt) => Precision::Simt,
@@ -48,10 +48,10 @@ impl DeviceArgs {
         }
     }
 
-    /// Refuses a GPU's precision elsewhere.
+    /// Refuses `--precision` on any device other than a GPU.
     ///
     /// # Errors
-    /// Names the option.
+    /// Returns a usage error that names the option.
     pub fn check(&self) -> anyhow::Result<()> {
         if self.precision.is_some() && matches!(self.device, Device::Cpu | Device::Reference) {
             return Err(usage(

@@ -13,23 +13,23 @@ use dlbc::diff::DiffOptions;
     mut_arg("model", |a| {
         a.index(1).value_name("A").help("The first result of `dlbc run`: .npz, .safetensors or .json; or the first of two models")
     }),
-    // A comparison has results of its own.
+    // The result flags of `run` do not apply to a comparison.
     mut_args(|a| match a.get_help_heading() == Some("Results") && a.get_id() != "json" {
         true => a.hide(true),
         false => a,
     })
 )]
 pub struct DiffArgs {
-    /// The first of two models is run with these flags; of a result only the path is taken.
+    /// Flags for running both models; for a result file only the path is used.
     #[command(flatten)]
     pub run: RunArgs,
     /// The second result, in any of the formats; or the second model, to run on the same inputs.
     #[arg(value_name = "B", index = 2)]
     pub second: PathBuf,
-    /// Number of the largest elements that are looked for among those of the other.
+    /// Number of largest elements whose overlap is measured.
     #[arg(long, value_name = "K", default_value_t = 10, help_heading = "Comparison")]
     pub top: usize,
-    /// Number of listed elements of each tensor, those that differ most.
+    /// Number of elements to list for each tensor, those that differ most first.
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Comparison")]
     pub moves: usize,
     /// Fail with exit code 6 below this rank correlation.
@@ -47,7 +47,7 @@ pub struct DiffArgs {
 }
 
 impl DiffArgs {
-    /// Numbers of elements, and bounds.
+    /// Returns the numbers of elements and the bounds of the comparison.
     pub fn options(&self) -> DiffOptions {
         DiffOptions {
             top: self.top,
@@ -59,7 +59,8 @@ impl DiffArgs {
         }
     }
 
-    /// The first flag that has no effect: where a run writes its result, and of results any flag of a run.
+    /// Returns the first flag that has no effect: a file that a run would write or, for two results, any flag of a run.
+    /// `models` is true if models are compared.
     pub fn idle(&self, models: bool) -> Option<&'static str> {
         let run = &self.run;
         let files = [
@@ -72,7 +73,7 @@ impl DiffArgs {
             [("--target", run.target.target.is_some()), ("--output", run.explain.output().is_some())];
         let late = run.explain.compile_time();
         let idle = files.into_iter().chain(settings.into_iter().filter(|_| !models));
-        let named = idle.filter(|(_, given)| *given).map(|(flag, _)| flag);
+        let named = idle.filter(|(_, is_set)| *is_set).map(|(flag, _)| flag);
         named.chain(late.into_iter().filter(|_| !models)).next()
     }
 

@@ -35,14 +35,14 @@ pub struct EvalArgs {
     /// Texts, a sample each, and how they become inputs.
     #[command(flatten)]
     pub text: TextArgs,
-    /// Samples at most; without `--rules` and `--limit` as many of them as take about a minute.
+    /// Maximum number of samples; without `--rules` and `--limit` as many as take about a minute.
     #[arg(long, value_name = "N", default_value_t = SAMPLES, value_parser = positive, help_heading = "Samples")]
     pub limit: usize,
-    /// Where the evidence lies: an .npz with one array, or a black and white picture; what is not 0 counts.
+    /// Mask of the evidence: an .npz with one array, or a black and white picture; elements other than 0 belong to it.
     #[arg(long, value_name = "FILE", help_heading = "Samples")]
     pub mask: Option<PathBuf>,
 
-    /// Which output unit is explained: argmax of each sample, or an index (-1 is the last).
+    /// Output unit to explain: argmax of each sample, or an index (-1 is the last).
     #[arg(
         long,
         value_name = "TARGET",
@@ -56,50 +56,50 @@ pub struct EvalArgs {
     #[arg(long, value_name = "N", allow_hyphen_values = true, help_heading = "Target")]
     pub position: Option<i64>,
 
-    /// Rules that make the relevance; `--rules` takes several names separated by commas. Without it the composites are
-    /// compared that "Which composite to trust" recommends.
+    /// Composites to compare; `--rules` takes several names separated by commas. Without it these are the composites that
+    /// "Which composite to trust" recommends.
     #[command(flatten)]
     pub explain: ExplainArgs,
 
-    /// Which metrics, separated by commas [default: all that the samples allow].
+    /// Metrics to measure, separated by commas [default: all that the samples allow].
     #[arg(long, value_name = "LIST", value_parser = word::<Metric>(), value_delimiter = ',', help_heading = "Metrics")]
     pub metrics: Vec<Metric>,
-    /// What a feature is replaced by: black, white, mean, feature-mean, blur or a number; of texts drop or pad
+    /// Replacement of a feature: black, white, mean, feature-mean, blur or a number; for texts drop or pad
     /// [default: black; feature-mean for tables of several rows; drop for texts with a mask, else pad].
     #[arg(long, value_name = "FILL", allow_hyphen_values = true, help_heading = "Metrics")]
     pub baseline: Option<Fill>,
-    /// Features that a step of a curve replaces [default: so many that there are at most 32 steps].
+    /// Number of features that each step of a curve replaces [default: enough for at most 32 steps].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Metrics")]
     pub step: Option<usize>,
     /// Side of the patches of region perturbation, in pixels [default: 1/28 of the shorter side, at least 2].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Metrics")]
     pub patch: Option<usize>,
-    /// Patches at most that region perturbation replaces.
+    /// Maximum number of patches that region perturbation replaces.
     #[arg(long, value_name = "N", default_value_t = REGIONS, value_parser = positive, help_heading = "Metrics")]
     pub regions: usize,
-    /// Random subsets of faithfulness correlation.
+    /// Number of random subsets of faithfulness correlation.
     #[arg(long, value_name = "N", default_value_t = RUNS, value_parser = positive, help_heading = "Metrics")]
     pub runs: usize,
-    /// Features of a subset [default: a quarter of them, at most 224].
+    /// Number of features in a subset [default: a quarter of them, at most 224].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Metrics")]
     pub subset: Option<usize>,
-    /// Inputs with noise of max-sensitivity.
+    /// Number of noisy inputs that max-sensitivity draws.
     #[arg(long, value_name = "N", default_value = "10", value_parser = positive, help_heading = "Metrics")]
     pub draws: usize,
-    /// Noise of max-sensitivity: uniform up to this, in units of the input (of tables, of each column's deviation).
+    /// Bound of max-sensitivity's uniform noise, in units of the input (for tables, of each column's deviation).
     #[arg(long, value_name = "F", default_value = "0.2", value_parser = finite, help_heading = "Metrics")]
     pub radius: f64,
-    /// Stages in which weights are randomised from the output on.
+    /// Number of stages in which weights are randomised, starting at the output.
     #[arg(long, value_name = "N", default_value = "4", value_parser = positive, help_heading = "Metrics")]
     pub stages: usize,
-    /// Of all random numbers.
+    /// Seed of all random numbers.
     #[arg(long, value_name = "N", default_value = "42", help_heading = "Metrics")]
     pub seed: u64,
 
-    /// Fail with exit code 6 where a composite's mean is below a bound, as in `gap=0.3` (repeatable).
+    /// Fail with exit code 6 if a composite's mean is below a bound, as in `gap=0.3` (repeatable).
     #[arg(long, value_name = "METRIC=VALUE", allow_hyphen_values = true, help_heading = "Results")]
     pub fail_under: Vec<Bound>,
-    /// Fail with exit code 6 where a composite's mean is above a bound, as in `random-logit=0.5` (repeatable).
+    /// Fail with exit code 6 if a composite's mean is above a bound, as in `random-logit=0.5` (repeatable).
     #[arg(long, value_name = "METRIC=VALUE", allow_hyphen_values = true, help_heading = "Results")]
     pub fail_over: Vec<Bound>,
     /// Settings, scores of every sample and curves, as JSON.
@@ -112,19 +112,19 @@ pub struct EvalArgs {
     #[arg(long, help_heading = "Results")]
     pub json: bool,
 
-    /// Where it runs.
+    /// Device that runs the model.
     #[command(flatten)]
     pub on: DeviceArgs,
-    /// What the model may cost.
+    /// Limits on the size of the model.
     #[command(flatten)]
     pub limits: LimitArgs,
 }
 
-/// Samples unless `--limit` says otherwise.
+/// Default of `--limit`.
 const SAMPLES: usize = 32;
 
 impl EvalArgs {
-    /// Samples, and the part of their answers that is explained.
+    /// Returns the options for preparing the samples and their targets.
     pub fn prepare(&self) -> PrepareOptions {
         PrepareOptions {
             sources: self.sources(),
@@ -136,7 +136,7 @@ impl EvalArgs {
         }
     }
 
-    /// Numbers of the evaluation.
+    /// Returns the numbers that the metrics depend on.
     pub fn plan(&self) -> Plan {
         Plan {
             step: self.step,
@@ -152,7 +152,7 @@ impl EvalArgs {
         }
     }
 
-    /// Files and values that become the samples.
+    /// Returns the files and values that become the samples.
     pub fn sources(&self) -> Sources {
         Sources {
             arrays: self.input.clone(),
@@ -167,18 +167,18 @@ impl EvalArgs {
         }
     }
 
-    /// Returns whether the number of samples follows the time that they take: neither samples nor composites are named.
+    /// True if the number of samples depends on the time that they take: no flag sets samples or composites.
     pub fn is_timed(&self) -> bool {
         self.limit == SAMPLES && !self.explain.names_rules()
     }
 }
 
-/// `METRIC=VALUE`.
+/// Bound on the mean of a metric, written `METRIC=VALUE`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bound {
-    /// The metric.
+    /// Metric that is bounded.
     pub metric: Metric,
-    /// Its bound.
+    /// Smallest or largest mean that passes, by the flag it is given with.
     pub value: f64,
 }
 

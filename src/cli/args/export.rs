@@ -23,7 +23,7 @@ pub struct ExportArgs {
     #[arg(long, short, value_name = "EXPLAINED.onnx")]
     pub out: PathBuf,
 
-    /// Explained unit, fixed in the file: argmax, top1, an index (-1 is the last), a class name, a difference A-B, or all
+    /// Unit to explain, fixed in the file: argmax, top1, an index (-1 is the last), a class name, a difference A-B, or all
     /// [default: the exported model has an optional input `dlbc_target`].
     #[arg(long, value_name = "TARGET", allow_hyphen_values = true, help_heading = "Target")]
     target: Option<String>,
@@ -35,7 +35,7 @@ pub struct ExportArgs {
           help_heading = "Target")]
     multiplier: f64,
 
-    /// Rules that make the relevance.
+    /// Composite and mode of the relevance.
     #[command(flatten)]
     pub explain: ExplainArgs,
     /// Limits on the model's size.
@@ -44,23 +44,23 @@ pub struct ExportArgs {
 }
 
 impl ExportArgs {
-    /// Refuses a target that no class name could be, before the model is read.
+    /// Refuses a target that is invalid whatever the class names are, before the model is read.
     ///
     /// # Errors
-    /// As [`ExportArgs::options`].
+    /// Returns a usage error for a target that does not parse.
     pub fn check(&self) -> anyhow::Result<()> {
         self.target.as_ref().map_or(Ok(()), |text| Ok(target::units(text, None).map(|_| ())?))
     }
 
-    /// Returns target and starting relevance of the exported model.
+    /// Returns the target and the starting relevance of the exported model.
     ///
     /// # Errors
-    /// For several targets, and one that there is not.
+    /// Fails for several targets and for an unknown one.
     pub fn options(&self, classes: &Classes) -> anyhow::Result<ExportOptions> {
         let targets = self.target.as_ref().map(|text| target::units(text, Some(classes))).transpose()?;
         let target = match targets.as_deref() {
             None => None,
-            Some([one]) => Some(fixed(one.target)?),
+            Some([named]) => Some(fixed(named.target)?),
             Some(several) => {
                 return Err(advised(
                     Code::Unsupported,

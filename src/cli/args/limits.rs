@@ -1,4 +1,4 @@
-//! What a model and its inputs may cost.
+//! Limits on the size of a model and its inputs, and on time.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use clap::Args;
 
 use super::values::bytes;
 
-/// What a model and its inputs may cost before they are refused with exit code 7.
+/// Limits on a model and its inputs; beyond them a command ends with exit code 7.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
-    /// Bytes of the model file and its external data [default: 16GiB].
+    /// Maximum size of the model file with its external data [default: 16GiB].
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_model_bytes: Option<u64>,
-    /// Bytes of one tensor: weight, input or intermediate [default: 8GiB].
+    /// Maximum size of one tensor: weight, input or intermediate [default: 8GiB].
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     max_tensor_bytes: Option<u64>,
-    /// Nodes of the model, local functions expanded [default: 1000000].
+    /// Maximum number of nodes of the model, local functions expanded [default: 1000000].
     #[arg(long, value_name = "N")]
     max_nodes: Option<usize>,
-    /// Seconds of the whole command [default: no limit].
+    /// Maximum time of the whole command, in seconds [default: no limit].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     timeout: Option<Duration>,
-    /// Small limits for a model of unknown origin: 1GiB, 512MiB, 50000 nodes, 300 seconds; a flag above still decides.
+    /// Small limits for a model of unknown origin: 1GiB, 512MiB, 50000 nodes, 300 seconds; the flags above override them.
     #[arg(long, conflicts_with = "allow_links")]
     untrusted: bool,
     /// Follow symbolic and hard links to external data, as download caches have them.
@@ -39,11 +39,12 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 impl LimitArgs {
-    fn pick<T>(&self, given: Option<T>, strict: T, usual: T) -> T {
-        given.unwrap_or(if self.untrusted { strict } else { usual })
+    /// Returns the flag's value or, without the flag, the `strict` default for untrusted models, else `usual`.
+    fn pick<T>(&self, flag: Option<T>, strict: T, usual: T) -> T {
+        flag.unwrap_or(if self.untrusted { strict } else { usual })
     }
 
-    /// The limits of the file.
+    /// Returns the limits for reading the model file.
     pub fn model(&self) -> dlbc_proto::Limits {
         let usual = dlbc_proto::Limits::default();
         dlbc_proto::Limits {
@@ -55,17 +56,17 @@ impl LimitArgs {
         }
     }
 
-    /// Bytes of one tensor.
+    /// Returns the largest allowed size of one tensor, in bytes.
     pub fn tensor_bytes(&self) -> u64 {
         self.pick(self.max_tensor_bytes, 512 << 20, 8 << 30)
     }
 
-    /// Nodes.
+    /// Returns the largest allowed number of nodes.
     pub fn nodes(&self) -> usize {
         self.pick(self.max_nodes, 50_000, 1_000_000)
     }
 
-    /// Time for the whole command.
+    /// Returns the time limit of the whole command; `None` without a limit.
     pub fn timeout(&self) -> Option<Duration> {
         self.timeout.or(self.untrusted.then_some(Duration::from_secs(300)))
     }

@@ -47,7 +47,7 @@ use crate::cli::commands::rules::ADVICE;
     arg_required_else_help = true
 )]
 pub struct Args {
-    /// What to do.
+    /// Command to run.
     #[command(subcommand)]
     pub command: Command,
     /// Leave out notes and progress; warnings and errors stay.
@@ -55,7 +55,7 @@ pub struct Args {
     pub quiet: bool,
 }
 
-/// What to do.
+/// Commands of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Compile a model and the relevance of its inputs into one artifact.
@@ -115,10 +115,10 @@ pub struct CompileArgs {
     /// The model, an ONNX file.
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
-    /// The artifact; beside the model as `MODEL.dlbc.onnx` unless said otherwise.
+    /// Artifact to write [default: `MODEL.dlbc.onnx` beside the model].
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// How the relevance is made.
+    /// Composite, mode and inputs of the relevance.
     #[command(flatten)]
     pub explain: ExplainArgs,
     /// Print a stage of the compilation on standard output.
@@ -127,15 +127,15 @@ pub struct CompileArgs {
     /// Print the graph after the named pass (`import` for the graph as read).
     #[arg(long, value_name = "PASS", hide = true)]
     pub dump_after: Option<String>,
-    /// What the model may cost.
+    /// Limits on the size of the model.
     #[command(flatten)]
     pub limits: LimitArgs,
 }
 
-/// What `dlbc compile --emit` prints.
+/// Stage that `dlbc compile --emit` prints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Emit {
-    /// The relevance graph: a line a rule.
+    /// The relevance graph, one line for each rule.
     Relevance,
     /// The lowered graph: forward and reverse in primitives.
     Lowered,
@@ -151,13 +151,13 @@ pub struct InspectArgs {
     /// The model, an ONNX file or an artifact of `dlbc compile`.
     #[arg(value_name = "MODEL")]
     pub model: PathBuf,
-    /// How the relevance would be made.
+    /// Composite, mode and inputs of the relevance.
     #[command(flatten)]
     pub explain: ExplainArgs,
     /// Print one JSON object instead of tables.
     #[arg(long)]
     pub json: bool,
-    /// What the model may cost.
+    /// Limits on the size of the model.
     #[command(flatten)]
     pub limits: LimitArgs,
 }
@@ -165,7 +165,7 @@ pub struct InspectArgs {
 /// `dlbc completions`.
 #[derive(Debug, ClapArgs)]
 pub struct CompletionsArgs {
-    /// The shell.
+    /// Shell to complete for.
     #[arg(value_enum)]
     pub shell: Shell,
 }
@@ -173,7 +173,7 @@ pub struct CompletionsArgs {
 /// `dlbc rules`.
 #[derive(Debug, ClapArgs)]
 pub struct RulesArgs {
-    /// The composite to print; a list of all when absent.
+    /// Composite to print [default: list all].
     #[arg(value_name = "NAME")]
     pub name: Option<String>,
     /// Print JSON.

@@ -1,4 +1,4 @@
-//! How the relevance of a model is made: flags that compile, run, inspect and export share.
+//! Flags of composite, mode and inputs, which `compile`, `run`, `inspect` and `export` share.
 
 use std::path::Path;
 
@@ -10,20 +10,20 @@ use super::values::shape;
 use crate::cli::exit::usage;
 use dlbc::explainer::load::{LoadOptions, composite_text};
 
-/// How the relevance of a model is made.
+/// Composite, mode, output and inputs of the relevance.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Relevance")]
 pub struct ExplainArgs {
-    /// The composite: which rule for which operator, by name (`dlbc rules` lists them) or as a TOML file [default: dlb].
+    /// Composite, which assigns a rule to each operator: a name (`dlbc rules` lists them) or a TOML file [default: dlb].
     #[arg(long, value_name = "NAME|FILE.toml")]
     rules: Option<String>,
     /// One relevance track, or two (supporting and opposing) [default: default].
     #[arg(long, value_name = "MODE", value_enum)]
     mode: Option<Mode>,
-    /// Which tensor is explained: a model output, or any tensor inside by its ONNX name [default: the first output].
+    /// Tensor to explain: a model output, or any inner tensor by its ONNX name [default: the first output].
     #[arg(long, value_name = "NAME")]
     output: Option<String>,
-    /// Treat a tensor as an input and leave out what makes it (repeatable).
+    /// Treat a tensor as an input and leave out the nodes that compute it (repeatable).
     #[arg(long, value_name = "NAME")]
     stop_at: Vec<String>,
     /// Let relevance reach an integer input whose values the model casts to float (repeatable).
@@ -36,7 +36,7 @@ pub struct ExplainArgs {
     model: ModelArgs,
 }
 
-/// How a model is read.
+/// Flags for reading the model.
 #[derive(Clone, Debug, Default, Args)]
 struct ModelArgs {
     /// Fix the dimensions of an input, as in `x=1,3,224,224`; `?` leaves one open (repeatable).
@@ -44,12 +44,12 @@ struct ModelArgs {
     shape: Vec<(String, Vec<i64>)>,
 }
 
-/// How many tracks of relevance.
+/// Number of relevance tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
-    /// One.
+    /// One track.
     Default,
-    /// Two: supporting and opposing.
+    /// Two tracks: supporting and opposing.
     Contrastive,
 }
 
@@ -63,36 +63,36 @@ impl From<Mode> for dlbc_compiler::Mode {
 }
 
 impl ExplainArgs {
-    /// The composite's name.
+    /// Returns the name or file of the composite, `dlb` by default.
     pub fn rules(&self) -> &str {
         self.rules.as_deref().unwrap_or("dlb")
     }
 
-    /// Returns a copy for each of several composites whose names stand between commas, or of `usual` when none is
-    /// named.
+    /// Returns one copy for each composite that `--rules` names, separated by commas, or for each of `usual` without the
+    /// flag.
     pub fn each(&self, usual: &[&str]) -> Vec<ExplainArgs> {
-        let one = |rules: &str| ExplainArgs { rules: Some(rules.trim().into()), ..self.clone() };
+        let with_rules = |rules: &str| ExplainArgs { rules: Some(rules.trim().into()), ..self.clone() };
         match &self.rules {
             None if usual.is_empty() => vec![self.clone()],
-            None => usual.iter().map(|rules| one(rules)).collect(),
-            Some(rules) => rules.split(',').map(one).collect(),
+            None => usual.iter().map(|rules| with_rules(rules)).collect(),
+            Some(rules) => rules.split(',').map(with_rules).collect(),
         }
     }
 
-    /// Returns whether a flag names a composite.
+    /// True if `--rules` names a composite.
     pub fn names_rules(&self) -> bool {
         self.rules.is_some()
     }
 
-    /// Returns whether the mode is contrastive, which has two tracks.
+    /// True in contrastive mode, which has two tracks.
     pub fn is_contrastive(&self) -> bool {
         self.mode == Some(Mode::Contrastive)
     }
 
-    /// The compiler's options.
+    /// Returns the options of the compiler.
     ///
     /// # Errors
-    /// For what is not supported yet, and a name given twice.
+    /// Fails for a composite file that cannot be read and for an input whose shape is given twice.
     pub fn options(&self, limits: &LimitArgs) -> anyhow::Result<Options> {
         let rules_file = match Path::new(self.rules()) {
             file if file.extension().is_some_and(|e| e == "toml") => {
@@ -120,10 +120,10 @@ impl ExplainArgs {
         Ok(options)
     }
 
-    /// Settings of loading.
+    /// Returns the options for loading the model.
     ///
     /// # Errors
-    /// As [`ExplainArgs::options`].
+    /// Fails as [`ExplainArgs::options`] does.
     pub fn load_options(&self, limits: &LimitArgs) -> anyhow::Result<LoadOptions> {
         Ok(LoadOptions {
             compiler: self.options(limits)?,
@@ -132,14 +132,14 @@ impl ExplainArgs {
         })
     }
 
-    /// The output to explain, as given.
+    /// Returns the tensor of `--output`.
     pub fn output(&self) -> Option<&str> {
         self.output.as_deref()
     }
 
-    /// The flags that an artifact cannot obey any more, as given.
+    /// Returns the flags on the command line that an artifact cannot obey, because it is compiled already.
     pub fn compile_time(&self) -> Vec<&'static str> {
-        let given = [
+        let flags = [
             ("--rules", self.rules.is_some()),
             ("--mode", self.mode.is_some()),
             ("--stop-at", !self.stop_at.is_empty()),
@@ -147,6 +147,6 @@ impl ExplainArgs {
             ("--no-relevance", !self.no_relevance.is_empty()),
             ("--shape", !self.model.shape.is_empty()),
         ];
-        given.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+        flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! Errors of the argument parser in plain words: those of Rust's own number types say nothing to a user.
+//! Errors of the argument parser in plain words: the messages of Rust's number types do not help a user.
 
 use std::error::Error as _;
 use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
@@ -6,7 +6,7 @@ use std::num::{IntErrorKind, ParseFloatError, ParseIntError};
 use clap::Error;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// The error, with what is expected of a number in place of what Rust's parser said.
+/// Replaces the message of Rust's number parsers in an error by the kind of number that is expected.
 pub fn plain(error: Error) -> Error {
     let (Some(words), ErrorKind::ValueValidation) = (words(&error), error.kind()) else { return error };
     let context = |kind| match error.get(kind) {

@@ -27,52 +27,52 @@ pub struct RunArgs {
     /// Model inputs by name from a .npz file.
     #[arg(long, value_name = "FILE.npz", help_heading = "Inputs")]
     pub inputs: Option<PathBuf>,
-    /// A table under a header: its columns by position for a model of one float input, by name where each input is a column.
+    /// A table with a header: columns match by position for a model of one float input, by name if each input is a column.
     #[arg(long, value_name = "FILE", help_heading = "Inputs")]
     pub csv: Option<PathBuf>,
     /// Rows of the table, from 0 below the header: 3, 0-49,60 or all; several are one batch [default: 0].
     #[arg(long, value_name = "ROWS", allow_hyphen_values = true, requires = "csv", help_heading = "Inputs")]
     pub row: Option<Rows>,
-    /// A picture and how it becomes an input.
+    /// Pictures and their conversion into inputs.
     #[command(flatten)]
     pub picture: PictureArgs,
-    /// Texts and how they become inputs.
+    /// Texts and their conversion into inputs.
     #[command(flatten)]
     pub text: TextArgs,
 
-    /// What is explained, and what it starts with.
+    /// Target and its starting relevance.
     #[command(flatten)]
     pub target: TargetArgs,
 
-    /// How the relevance is made; an artifact knows it already.
+    /// Composite, mode and inputs of the relevance; an artifact has them already.
     #[command(flatten)]
     pub explain: ExplainArgs,
     /// Baseline of integrated gradients: a .npy, a .npz by input name, a .csv of one row, a picture, or the mean or
-    /// median of the rows of `--csv`, of the pictures or of the batch [default: what the model's own normalisation maps
-    /// to 0, else 0].
+    /// median of the rows of `--csv`, of the pictures or of the batch [default: the input that the model's own
+    /// normalisation maps to 0, else 0].
     #[arg(long, value_name = "FILE|mean|median", help_heading = "Relevance")]
     pub baseline: Option<BaselineSource>,
 
-    /// Where it runs.
+    /// Device that runs the model.
     #[command(flatten)]
     pub on: DeviceArgs,
     /// Run N times after a warm-up; the seconds are medians [default: once, no warm-up].
     #[arg(long, value_name = "N", value_parser = positive, help_heading = "Execution")]
     pub repeat: Option<usize>,
 
-    /// Which tensors' relevance is written: inputs, all, or names separated by commas.
+    /// Tensors whose relevance is written: inputs, all, or names separated by commas.
     #[arg(long, value_name = "WHAT", default_value = "inputs", help_heading = "Results")]
     pub keep: Keep,
-    /// The result: outputs and relevance, as .npz, .safetensors or .json; of a table as .csv the relevance of each feature, a
-    /// line a row.
+    /// Result file with outputs and relevance, as .npz, .safetensors or .json; for a table also .csv, the relevance of each
+    /// feature, one line a row.
     #[arg(long, value_name = "FILE", help_heading = "Results")]
     pub out: Option<PathBuf>,
-    /// The relevance of the input as a picture: .png, .jpg or .svg; of several pictures a file each, FILE-NAME.png or
+    /// Draw the relevance of the input: .png, .jpg or .svg; several pictures have one file each, FILE-NAME.png or
     /// FOLDER/NAME.png.
     #[arg(long, value_name = "FILE.png|FOLDER", help_heading = "Results")]
     pub heatmap: Option<PathBuf>,
-    /// The relevance over each picture of `--image` at its own size, .png or .jpg; with several pictures or targets a file
-    /// each, FILE-NAME.png or FOLDER/NAME.png.
+    /// Draw the relevance over each picture of `--image` at its original size, .png or .jpg; several pictures or targets have
+    /// one file each, FILE-NAME.png or FOLDER/NAME.png.
     #[arg(long, value_name = "FILE.png|FOLDER", requires = "image", help_heading = "Results")]
     pub overlay: Option<PathBuf>,
     /// Title above the picture [default: sample, target, probability and sum].
@@ -84,40 +84,40 @@ pub struct RunArgs {
     /// Print the summary as one JSON object instead of tables.
     #[arg(long, help_heading = "Results")]
     pub json: bool,
-    /// Add the tokens of a text up to words, by where they stand in it.
+    /// Add up the tokens of a text to words, by their position in the text.
     #[arg(long, requires = "texts", help_heading = "Results")]
     pub words: bool,
     /// Colour tokens by their relevance: on a terminal, always, or never (also with NO_COLOR set).
     #[arg(long, value_enum, default_value = "auto", help_heading = "Results")]
     pub color: Color,
-    /// Print the conservation ledger: a row a rule node.
+    /// Print the conservation ledger, one row for each node with a rule.
     #[arg(long = "ledger", visible_alias = "audit", help_heading = "Results")]
-    pub audit: bool,
-    /// Print the ledger by module, as the exporter left them in the model.
+    pub ledger: bool,
+    /// Print the ledger by module, using the module names that the exporter left in the model.
     #[arg(long, help_heading = "Results")]
     pub layers: bool,
-    /// Print the relevance of each head of the attentions.
+    /// Print the relevance of each attention head.
     #[arg(long, help_heading = "Results")]
     pub heads: bool,
-    /// Print what each expert of a mixture of experts was given: tokens, relevance, share of its layer.
+    /// Print tokens, relevance and share of its layer for each expert of a mixture of experts.
     #[arg(long, help_heading = "Results")]
     pub experts: bool,
-    /// The same as a picture, .png, .jpg or .svg: experts by layers.
+    /// Draw the relevance of the experts by layer: .png, .jpg or .svg.
     #[arg(long, value_name = "FILE.png", help_heading = "Results")]
     pub expert_map: Option<PathBuf>,
 
-    /// What the model may cost.
+    /// Limits on the size of the model.
     #[command(flatten)]
     pub limits: LimitArgs,
-    /// Has no effect yet and is refused.
+    /// Reserved; refused for now.
     #[arg(long, hide = true)]
     report: Option<PathBuf>,
-    /// Prints no summary: another command reads the result.
+    /// True if no summary is printed, because another command reads the result.
     #[arg(skip)]
     pub silent: bool,
 }
 
-/// When tokens are coloured.
+/// Condition under which tokens are coloured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set.
@@ -129,19 +129,19 @@ pub enum Color {
 }
 
 impl RunArgs {
-    /// Returns whether any flag gives an input.
+    /// True if any flag names an input.
     pub fn has_inputs(&self) -> bool {
         let named = !self.input.is_empty() || self.inputs.is_some() || self.csv.is_some();
         named || self.picture.is_given() || self.text.is_given()
     }
 
-    /// Places of channels, classes and boxes, as far as flags say it.
+    /// Returns the options of masks and boxes that flags set.
     pub fn scene(&self) -> SceneOptions {
         let scene = &self.target.scene;
         SceneOptions { layout: self.picture.layout, mask_layout: scene.mask_layout, score: scene.box_score }
     }
 
-    /// Files and values that become the inputs.
+    /// Returns the files and values that become the inputs.
     pub fn sources(&self) -> Sources {
         Sources {
             arrays: self.input.clone(),
@@ -156,10 +156,10 @@ impl RunArgs {
         }
     }
 
-    /// Refuses what is not supported yet.
+    /// Refuses flags that are not supported.
     ///
     /// # Errors
-    /// Names the option.
+    /// Returns an error that names the flag.
     pub fn check(&self) -> anyhow::Result<()> {
         if self.report.is_some() {
             return Err(unsupported("`--report` is not supported yet"));

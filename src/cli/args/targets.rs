@@ -1,4 +1,4 @@
-//! What is explained, and what it starts with.
+//! Flags of the target and its starting relevance.
 
 use std::path::PathBuf;
 
@@ -13,61 +13,61 @@ use dlbc::classes::Classes;
 use dlbc::detector::DetectorHints;
 use dlbc::target::NamedTarget;
 
-/// What is explained, and what it starts with.
+/// Target and its starting relevance.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Target")]
 pub struct TargetArgs {
     /// Output units that get the starting relevance: argmax, an index (-1 is the last), a class name, a difference A-B
-    /// of either, all; several separated by commas, and topK for the K largest, share one run [default: argmax, or what
-    /// the task says].
+    /// of either, all; several separated by commas, and topK for the K largest, share one run [default: argmax, or the
+    /// target of the task].
     #[arg(long, value_name = "TARGET,...", allow_hyphen_values = true)]
     pub target: Option<String>,
-    /// Names of the classes, a line each; also a JSON list or dictionary, or a config.json with `id2label` [default: those in
-    /// the model's metadata, or in a classes.txt beside it].
+    /// File with the class names, one a line; also a JSON list or dictionary, or a config.json with `id2label` [default: the
+    /// names in the model's metadata, or in a classes.txt beside it].
     #[arg(long = "classes", value_name = "FILE")]
     pub class_names: Option<PathBuf>,
     /// Sequence position of the target, or all, for outputs of shape [batch, position, unit] [default: the last that the
     /// mask shows].
     #[arg(long, value_name = "N", value_parser = position, allow_hyphen_values = true)]
     pub position: Option<Position>,
-    /// The output is [position, batch, unit], as recurrent networks and readers of text often have it.
+    /// Read the output as [position, batch, unit], the order of many recurrent networks and text recognisers.
     #[arg(long)]
     pub positions_first: bool,
-    /// Start of the target: the multiplier, with the sign that makes positive relevance speak for the target, or its
-    /// own value.
+    /// Starting relevance of the target: the multiplier, signed so that positive relevance supports the target, or the
+    /// target's value.
     #[arg(long, value_parser = word::<Start>(), default_value = "one")]
     pub start: Start,
-    /// Starting relevance.
+    /// Multiplier of the starting relevance.
     #[arg(long, value_name = "F", default_value = "100", value_parser = finite, allow_hyphen_values = true)]
     pub multiplier: f64,
     /// Scale the magnitudes of each row's starting relevance to this sum; later layers are never rescaled.
     #[arg(long, value_name = "F", value_parser = positive_number, allow_hyphen_values = true,
           conflicts_with = "multiplier")]
     pub scaler: Option<f64>,
-    /// What the output means; it is refused when it is something else.
+    /// Meaning of the output; an output that does not fit it is refused.
     #[arg(long, value_parser = word::<Task>())]
     pub task: Option<Task>,
     /// Explain the pixels above this value, each with its share [default of masks of one class: 0.5].
     #[arg(long, value_name = "F", value_parser = finite, allow_hyphen_values = true)]
     pub threshold: Option<f64>,
-    /// What is explained of a segmentation or a detection.
+    /// Targets of a segmentation or a detection.
     #[command(flatten)]
     pub scene: SceneArgs,
 }
 
 impl TargetArgs {
-    /// Refuses what no class name could mend, before the model is read.
+    /// Refuses targets that are invalid whatever the class names are, before the model is read.
     ///
     /// # Errors
-    /// As [`TargetArgs::targets`].
+    /// Fails as [`TargetArgs::targets`] does, but for unknown class names.
     pub fn check(&self) -> anyhow::Result<()> {
         self.find(None).map(|_| ())
     }
 
-    /// The targets of the run, at least one.
+    /// Returns the targets of the run, at least one.
     ///
     /// # Errors
-    /// For a combination in which a flag would have no effect, and a target or class that there is not.
+    /// Fails if a flag would have no effect, and for an unknown target or class.
     pub fn targets(&self, classes: &Classes) -> anyhow::Result<Vec<NamedTarget>> {
         self.find(Some(classes))
     }
@@ -76,7 +76,7 @@ impl TargetArgs {
         if self.detects() {
             return self.boxes(classes);
         }
-        if let Some(flag) = self.scene.of_boxes().first() {
+        if let Some(flag) = self.scene.detection_flags().first() {
             let message = format!("`{flag}` applies to boxes only");
             return Err(advised(Code::Usage, message, "add `--box N` or `--box best`"));
         }
@@ -93,18 +93,18 @@ impl TargetArgs {
         }
     }
 
-    /// Returns whether units on the last axis are explained, not pixels or boxes.
+    /// True if units on the last axis are explained, not pixels or boxes.
     pub fn picks_units(&self) -> bool {
         let pixels = matches!(self.task, Some(Task::Segmentation | Task::BinarySegmentation));
         !(self.detects() || pixels || self.threshold.is_some() || self.scene.region.is_some())
     }
 
-    /// Whether a box is explained.
+    /// True if a box is explained.
     pub fn detects(&self) -> bool {
         self.scene.boxes.is_some() || self.task == Some(Task::Detection)
     }
 
-    /// What the output means, where a flag says so.
+    /// Returns the meaning of the output, if flags determine it.
     pub fn task(&self) -> Option<Task> {
         match self.task {
             Some(task) => Some(task),
@@ -114,7 +114,7 @@ impl TargetArgs {
         }
     }
 
-    /// Reading of the outputs of a detector, as far as flags say it.
+    /// Returns the hints that flags give about the outputs of a detector.
     pub fn detector(&self) -> DetectorHints {
         DetectorHints {
             layout: self.scene.box_layout,
@@ -125,13 +125,13 @@ impl TargetArgs {
         }
     }
 
-    /// What a row starts with when its units start with one.
+    /// Returns the sum of a row's starting relevance under `--start one`.
     pub fn total(&self) -> f64 {
         self.scaler.unwrap_or(self.multiplier)
     }
 }
 
-/// Parser of a sequence position, or all.
+/// Parses a sequence position, or `all`.
 fn position(text: &str) -> Result<Position, String> {
     match text {
         "all" => Ok(Position::All),

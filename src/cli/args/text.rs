@@ -1,4 +1,4 @@
-//! Texts on the command line.
+//! Flags of texts and their conversion into inputs.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use super::values::positive;
 use dlbc::input::{TextOptions, TextSource};
 
-/// Texts and how they become inputs.
+/// Texts and their conversion into inputs.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Text", group(ArgGroup::new("texts").args(["text", "text_file"]).multiple(true)))]
 pub struct TextArgs {
@@ -19,24 +19,24 @@ pub struct TextArgs {
     /// A file with a text a line (repeatable); `-` is standard input.
     #[arg(long, value_name = "FILE", allow_hyphen_values = true)]
     pub text_file: Vec<PathBuf>,
-    /// The tokenizer, a tokenizer.json [default: the one beside the model].
+    /// The tokenizer, a tokenizer.json [default: the file beside the model].
     #[arg(long, value_name = "FILE", requires = "texts")]
     pub tokenizer: Option<PathBuf>,
-    /// The most tokens of a text; the rest is left out [default: what the tokenizer and the model say].
+    /// Maximum number of tokens of a text; the rest is cut off [default: the limit of the tokenizer and the model].
     #[arg(long, value_name = "N", value_parser = positive, requires = "texts")]
     pub max_length: Option<usize>,
-    /// Leave out what the tokenizer adds to a text, such as its start.
+    /// Leave out the special tokens that the tokenizer adds, such as a start token.
     #[arg(long, requires = "texts")]
     pub no_special_tokens: bool,
 }
 
 impl TextArgs {
-    /// Returns whether any flag names a text.
+    /// True if any flag names a text.
     pub fn is_given(&self) -> bool {
         !self.text.is_empty() || !self.text_file.is_empty()
     }
 
-    /// The texts, those of `--text` first.
+    /// Returns the sources of the texts, those of `--text` first.
     pub fn sources(&self) -> Vec<TextSource> {
         let source = |text: &String| match text.as_str() {
             "-" => TextSource::StandardInput,
@@ -56,7 +56,7 @@ impl TextArgs {
         self.text.iter().map(source).chain(self.text_file.iter().map(file)).collect()
     }
 
-    /// Options of the texts, for a model's file.
+    /// Returns the options for tokenizing texts for the model in file `model`.
     pub fn options(&self, model: &Path) -> TextOptions {
         TextOptions {
             tokenizer: self.tokenizer.clone(),

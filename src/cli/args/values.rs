@@ -1,10 +1,10 @@
-//! Values of flags that are more than a word or a number.
+//! Parsers for the values of flags.
 
 use std::str::FromStr;
 
 use dlbc::nearest::suggested;
 
-/// `NAME=1,3,224,224`: -1 or `?` leaves a dimension open.
+/// Parses an input's shape, `NAME=1,3,224,224`; -1 or `?` leaves a dimension open.
 pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     let (name, dims) = text.split_once('=').ok_or("expected NAME=1,3,224,224")?;
     let dim = |d: &str| match d.trim() {
@@ -18,7 +18,7 @@ pub fn shape(text: &str) -> Result<(String, Vec<i64>), String> {
     if name.is_empty() { Err("expected NAME=1,3,224,224".into()) } else { Ok((name.into(), dims)) }
 }
 
-/// A finite number.
+/// Parses a finite number.
 pub fn finite(text: &str) -> Result<f64, String> {
     text.trim()
         .parse()
@@ -27,17 +27,17 @@ pub fn finite(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "expected a finite number".to_string())
 }
 
-/// A finite number other than zero.
+/// Parses a finite number other than zero.
 pub fn nonzero(text: &str) -> Result<f64, String> {
     finite(text).and_then(|v| if v == 0.0 { Err("expected a number other than 0".into()) } else { Ok(v) })
 }
 
-/// A finite number above zero.
+/// Parses a finite number above zero.
 pub fn positive_number(text: &str) -> Result<f64, String> {
     finite(text).and_then(|v| if v > 0.0 { Ok(v) } else { Err("expected a number above 0".into()) })
 }
 
-/// A number of bytes: `1000`, `512MiB`, `2G`.
+/// Parses a number of bytes: `1000`, `512MiB`, `2G`.
 pub fn bytes(text: &str) -> Result<u64, String> {
     let bad = || "expected a size such as 1000, 512MiB or 2GiB".to_string();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -53,10 +53,10 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     number.parse::<u64>().ok().and_then(|n| n.checked_mul(1 << shift)).ok_or_else(bad)
 }
 
-/// Where it runs.
+/// Device of `--device`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Device {
-    /// The processor.
+    /// The device that the runtime chooses.
     Auto,
     /// The processor.
     Cpu,
@@ -88,14 +88,14 @@ impl FromStr for Device {
     }
 }
 
-/// Which tensors' relevance is kept.
+/// Tensors whose relevance is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// The model's inputs.
     Inputs,
     /// Every tensor that carries relevance.
     All,
-    /// The inputs and these.
+    /// The model's inputs and the named tensors.
     Names(Vec<String>),
 }
 
@@ -117,7 +117,7 @@ impl FromStr for Keep {
     }
 }
 
-/// A whole number above 0.
+/// Parses a whole number above 0.
 pub(super) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number above 0".to_string())
 }

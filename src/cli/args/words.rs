@@ -26,7 +26,7 @@ pub trait Words: Copy + Send + Sync + 'static {
     const WORDS: &'static [Word<Self>];
 }
 
-/// Parser of one word of `T`.
+/// Returns a parser for the words of `T`.
 pub fn word<T: Words>() -> impl TypedValueParser<Value = T> {
     let possible = |w: &Word<T>| PossibleValue::new(w.name).aliases(w.aliases).help(w.help);
     let words: Vec<PossibleValue> = T::WORDS.iter().map(possible).collect();
@@ -119,12 +119,12 @@ words!(Metric {
     Insertion "insertion" "Area under the probability while features are inserted, most relevant first [petsiuk2018]",
     Deletion "deletion" "Area under the probability while features are deleted, most relevant first, with the untouched input",
     FaithfulnessCorrelation "faithfulness-correlation" "Correlation of the relevance of random subsets with what the output loses without them [bhatt2020]",
-    MaxSensitivity "max-sensitivity" "Greatest relative change of the relevance under noise of the input [yeh2019]",
+    MaxSensitivity "max-sensitivity" "Largest relative change of the relevance under noise of the input [yeh2019]",
     Sparseness "sparseness" "Gini index of the magnitudes [chalasani2020]",
     Complexity "complexity" "Entropy of the magnitudes, in nats [bhatt2020]",
     RankAccuracy "rank-accuracy" "Share of the most relevant features that lie in the mask, as many as it has [arras2022]",
     MassAccuracy "mass-accuracy" "Share of the relevance in the mask [arras2022]",
-    PointingGame "pointing-game" "Whether the most relevant feature lies in the mask [zhang2018]",
+    PointingGame "pointing-game" "1 if the most relevant feature lies in the mask, else 0 [zhang2018]",
     RandomLogit "random-logit" "Structural similarity to the relevance for a random other unit [sixt2020]",
     Randomisation "randomisation" "Rank correlation with the relevance after all weights are randomised from the output on [adebayo2018]",
     Conservation "conservation" "Share of the starting relevance that reaches the inputs",

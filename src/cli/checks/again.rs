@@ -1,4 +1,4 @@
-//! Another explanation of the same inputs, and the maps that are compared.
+//! Further explanations of the same inputs, and the maps to compare.
 
 use dlbc_ops::program::Info;
 use dlbc_runtime::{Explanation, Request, Target};
@@ -7,7 +7,7 @@ use serde::Serialize;
 use dlbc::explainer::Explainer;
 use dlbc::input::Inputs;
 
-/// Everything that explains the same inputs once more.
+/// Model, inputs and request for explaining the same inputs again.
 pub struct Again<'a> {
     /// The model's explainer.
     pub explainer: &'a Explainer,
@@ -15,7 +15,7 @@ pub struct Again<'a> {
     pub inputs: &'a Inputs,
     /// The request of the run.
     pub request: Request,
-    /// Seconds that an explanation of one target took.
+    /// Time of an explanation of one target, in seconds.
     pub seconds: f64,
 }
 
@@ -25,7 +25,7 @@ impl Again<'_> {
         self.explainer.info()
     }
 
-    /// Returns the explanations of other targets; `None` when they cannot be had. A check never fails a run.
+    /// Returns the explanations of other targets, or `None` if they fail: a check never fails a run.
     pub fn explain(&self, targets: &[Target], request: &Request) -> Option<Vec<Explanation>> {
         self.explainer.explain_targets(&self.inputs.tensors, targets, request).ok()
     }
@@ -34,13 +34,13 @@ impl Again<'_> {
 /// Pearson's correlation of the maps of two targets over all inputs that carry relevance.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Correlation {
-    /// Names of the two targets; of a single target the second is the runner-up.
+    /// Names of the two targets; for a run with a single target the second is the runner-up.
     pub targets: [String; 2],
-    /// The correlation, -1 to 1.
+    /// Pearson's correlation, -1 to 1.
     pub pearson: f64,
 }
 
-/// The relevance of all inputs, one after the other; in contrastive mode what supports minus what opposes.
+/// Returns the relevance of all inputs, concatenated; in contrastive mode supporting minus opposing.
 pub fn map(explanation: &Explanation, info: &Info) -> Vec<f64> {
     let inputs = info.inputs.iter().filter(|i| i.explained);
     inputs.filter_map(|i| explanation.net(&i.name)).flat_map(|t| t.to_f64()).collect()

@@ -1,23 +1,23 @@
-//! Families of models, and which composites tell the targets of each apart.
+//! Families of models, and the composites that tell their targets apart.
 
 use dlbc_ops::program::{Info, Mode};
 
-/// A family of models, as far as the evidence of the book tells them apart.
+/// Family of models; the book has measurements for each but `Other`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// Networks of pictures without attention.
+    /// Networks on pictures, without attention.
     Pictures,
-    /// Networks of token ids, or with attention.
+    /// Networks on token ids, or with attention.
     Transformers,
-    /// Networks of rows of features.
+    /// Networks on rows of features.
     Tables,
-    /// Any other.
+    /// Any other network.
     Other,
 }
 
-/// Similarity of the maps of two classes, 1 for the same map, of composites that start with a positive number: measured by
+/// Similarity of the maps of two classes (1: identical) under composites with a positive seed, as measured by
 /// `dlbc eval --metrics random-logit` on photographs (EfficientNet-Lite0), texts (the sentiment BERT) and tables (wine). The
-/// numbers stand in the book, "Faithfulness".
+/// book lists these numbers under "Faithfulness".
 const MEASURED: [(&str, [f64; 3]); 9] = [
     ("dlb", [0.99, 1.00, 0.89]),
     ("dlb-v2", [1.00, 1.00, 0.89]),
@@ -31,7 +31,7 @@ const MEASURED: [(&str, [f64; 3]); 9] = [
 ];
 
 impl Family {
-    /// The family of a program.
+    /// Returns the family of a program.
     pub fn of(info: &Info) -> Family {
         let explained = || info.inputs.iter().filter(|i| i.explained);
         let attention = info.ledger.iter().any(|row| row.op.contains("Attention"));
@@ -45,7 +45,8 @@ impl Family {
         }
     }
 
-    /// The measured similarity of maps of two classes under a composite; `None` where it was not measured.
+    /// Returns the measured similarity of the maps of two classes under the program's composite; `None` without a
+    /// measurement.
     pub fn measured(self, info: &Info) -> Option<f64> {
         let column = match self {
             Family::Pictures => 0,
@@ -57,7 +58,8 @@ impl Family {
         known.map(|(_, similarity)| similarity[column])
     }
 
-    /// Flags that tell targets apart on such models, `difference` being a target such as `3-5` where units are known.
+    /// Returns flags that tell targets apart on this family, as alternatives joined by "or". `difference` is a target such as
+    /// `3-5`, if units are known.
     pub fn flags(self, info: &Info, difference: Option<&str>) -> String {
         let difference = difference.map(|d| format!(" --target {d}")).unwrap_or_default();
         let difference = difference.as_str();
@@ -121,8 +123,8 @@ mod tests {
         let table = info(DType::F32, 2, "lrp-epsilon");
         assert_eq!(Family::Tables.flags(&table, None), "`--rules integrated-gradients`");
         assert_eq!(Family::Tables.measured(&table), None);
-        let own = info(DType::F32, 4, "epsilon-gamma-box");
-        assert!(Family::Pictures.flags(&own, Some("1-2")).starts_with("`--target 1-2` or "));
+        let gamma = info(DType::F32, 4, "epsilon-gamma-box");
+        assert!(Family::Pictures.flags(&gamma, Some("1-2")).starts_with("`--target 1-2` or "));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Checks of a run on its own result: whether the map depends on its target, and why a map is empty.
+//! Checks of a run's result: the dependence of its maps on their targets, and reasons for empty maps.
 
 mod again;
 mod family;
+mod finding;
 mod similar;
 mod zero;
 
@@ -9,38 +10,40 @@ use crate::cli::terminal::Console;
 use dlbc::explained::Explained;
 
 pub use again::{Again, Correlation};
+pub use finding::Finding;
 
-/// Findings about a result.
+/// Findings about the result of a run.
 #[derive(Default)]
 pub struct Checks {
-    /// Correlations of the maps of each two targets, or of the only one and the runner-up.
+    /// Correlations of the maps of every pair of targets, or of a single target and the runner-up.
     pub correlations: Vec<Correlation>,
-    /// Advice when the maps hardly depend on their targets.
-    similar: Option<String>,
-    /// Reasons why every relevance is 0, a place for each target; `None` where some relevance is not.
-    pub zeros: Vec<Option<String>>,
+    /// Finding that the maps hardly depend on their targets.
+    similar: Option<Finding>,
+    /// Reason why every relevance of a target is 0, in the order of the targets; `None` if some relevance is not 0.
+    pub zeros: Vec<Option<Finding>>,
 }
 
 impl Checks {
-    /// Checks the explanations of a run and changes nothing of them; correlations only when `similar` asks for them.
-    pub fn new(again: &Again, explained: &[Explained], similar: bool) -> Checks {
+    /// Checks the explanations of a run; measures correlations only if `compare` is true.
+    pub fn new(again: &Again, explained: &[Explained], compare: bool) -> Checks {
         let zeros = explained.iter().map(|e| zero::reason(again, e)).collect();
         let (correlations, similar) =
-            if similar { similar::check(again, explained) } else { Default::default() };
+            if compare { similar::check(again, explained) } else { Default::default() };
         Checks { correlations, similar, zeros }
     }
 
-    /// Says what was found.
+    /// Writes the findings: a warning for each empty map, a note for similar maps.
     pub fn note(&self, explained: &[Explained], console: Console) {
         for (reason, e) in self.zeros.iter().zip(explained) {
             if let Some(reason) = reason {
                 let which =
                     if explained.len() > 1 { format!("target {}: ", e.target.name) } else { String::new() };
-                console.warn(format!("{which}every relevance is 0: {reason}"));
+                console
+                    .warn_with_help(&format!("{which}every relevance is 0: {}", reason.text), &reason.help);
             }
         }
-        if let Some(advice) = &self.similar {
-            console.note(advice);
+        if let Some(similar) = &self.similar {
+            console.note_with_help(&similar.text, &similar.help);
         }
     }
 }

@@ -5,11 +5,13 @@ use dlbc_runtime::{Explanation, LedgerRow, Target};
 
 use super::again::{Again, map};
 use super::family::Family;
+use super::finding::Finding;
 use dlbc::explained::Explained;
 use dlbc::wording::{number, visible};
 
-/// The reason and a flag that helps; `None` where some relevance is not 0.
-pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
+/// Returns the reason and a flag that helps; `None` if some relevance is not 0.
+pub fn reason(again: &Again, explained: &Explained) -> Option<Finding> {
+    let finding = |text: &str, help: String| Finding { text: text.into(), help };
     let explanation = &explained.explanation;
     let info = again.info();
     let carrying = explanation.tracks().any(|track| !track.relevance.is_empty());
@@ -20,14 +22,13 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
     let opposed = explanation.opposing.is_some();
     if opposed && inputs(explanation, info).any(|v| v != 0.0) {
         let flags = family.flags(info, None);
-        return Some(format!(
-            "the supporting and the opposing track are the same, element by element; what tells them apart: {flags}"
-        ));
+        let text = "the supporting and the opposing track are the same, element by element";
+        return Some(finding(text, format!("{flags} tells them apart")));
     }
     if let Target::Difference(a, b) = explained.target.target
         && a == b
     {
-        return Some(format!("a unit minus itself is 0; `--target {a}` explains it"));
+        return Some(finding("a unit minus itself is 0", format!("`--target {a}` explains the unit")));
     }
     if let Target::Difference(a, b) = explained.target.target
         && let Some(same) = same_units(again, a, b)
@@ -35,10 +36,9 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
         return Some(same);
     }
     if explanation.seed.to_f64().iter().all(|v| *v == 0.0) {
-        return Some(format!(
-            "the explained value is 0, so that nothing starts; `--rules integrated-gradients`{} starts with a derivative",
-            if info.rules == "integrated-gradients" { " with another `--output`" } else { "" }
-        ));
+        let output = if info.rules == "integrated-gradients" { " with another `--output`" } else { "" };
+        let help = format!("`--rules integrated-gradients`{output} starts with a derivative");
+        return Some(finding("the explained value is 0, so that nothing starts", help));
     }
     let floats = info.inputs.iter().filter(|i| i.explained && i.ty.dtype.is_float());
     let empty = floats.clone().count() > 0
@@ -46,22 +46,29 @@ pub fn reason(again: &Again, explained: &Explained) -> Option<String> {
             .filter_map(|i| again.inputs.tensors.get(&i.name))
             .all(|t| t.to_f64().iter().all(|v| *v == 0.0));
     if empty {
-        return Some("every value of the inputs is 0 and contributes nothing; `--rules gradient` needs no contribution".into());
+        let help = "`--rules gradient` needs no contribution";
+        return Some(finding("every value of the inputs is 0 and contributes nothing", help.into()));
     }
     let flags = family.flags(info, None);
     Some(match absorber(again, explained) {
-        Some(row) => format!(
-            "{} % of what starts stays at node `{}` ({}, rule {}); `--ledger` shows every node; others: {flags}",
-            number(100.0 * row.absorbed / explanation.supporting.start, 3),
-            visible(&row.node),
-            visible(&row.op),
-            visible(&row.rule)
+        Some(row) => Finding {
+            text: format!(
+                "{} % of what starts stays at node `{}` ({}, rule {})",
+                number(100.0 * row.absorbed / explanation.supporting.start, 3),
+                visible(&row.node),
+                visible(&row.op),
+                visible(&row.rule)
+            ),
+            help: format!("`--ledger` shows every node; try {flags}"),
+        },
+        None => finding(
+            "no derivative of the explained value by an input is other than 0",
+            format!("try {flags}"),
         ),
-        None => format!("no derivative of the explained value by an input is other than 0; others: {flags}"),
     })
 }
 
-/// The relevance of the inputs on all tracks.
+/// Returns the relevance of the inputs on all tracks.
 fn inputs<'a>(explanation: &'a Explanation, info: &'a Info) -> impl Iterator<Item = f64> + 'a {
     let names = info.inputs.iter().filter(|i| i.explained).map(|i| &i.name);
     names.flat_map(|name| {
@@ -70,8 +77,8 @@ fn inputs<'a>(explanation: &'a Explanation, info: &'a Info) -> impl Iterator<Ite
     })
 }
 
-/// Says of a difference when both units have the same map, of the one that is not 0.
-fn same_units(again: &Again, a: i64, b: i64) -> Option<String> {
+/// Returns the finding that both units of a difference have the same nonzero map; `None` if their maps differ.
+fn same_units(again: &Again, a: i64, b: i64) -> Option<Finding> {
     let mut request = again.request.clone();
     (request.ledger, request.keep_all) = (false, false);
     request.keep.clear();
@@ -86,15 +93,15 @@ fn same_units(again: &Again, a: i64, b: i64) -> Option<String> {
     let same = some && first.iter().zip(second).all(close);
     same.then(|| {
         let info = again.info();
-        format!(
-            "units {a} and {b} have the same map, so that nothing is left of their difference; `--target {a}` explains the one, \
-             and what tells them apart: {}",
-            Family::of(info).flags(info, Some(&format!("{a}-{b}")))
-        )
+        let flags = Family::of(info).flags(info, Some(&format!("{a}-{b}")));
+        Finding {
+            text: format!("units {a} and {b} have the same map, so that nothing is left of their difference"),
+            help: format!("`--target {a}` explains unit {a}; {flags} tells them apart"),
+        }
     })
 }
 
-/// The node that absorbed most.
+/// Returns the ledger row of the node that absorbed most; `None` if no node absorbed relevance.
 fn absorber(again: &Again, explained: &Explained) -> Option<LedgerRow> {
     if again.info().repeat.is_some() || explained.explanation.supporting.start == 0.0 {
         return None;

@@ -16,7 +16,7 @@ use dlbc::explainer::{artifact, load};
 use dlbc::results;
 use dlbc::wording::{number, plural, size, visible};
 
-/// Compiles a model.
+/// Compiles a model into an artifact.
 ///
 /// # Errors
 /// See the exit codes of the command line.
@@ -82,7 +82,7 @@ fn stage(
     })
 }
 
-/// `model.onnx` → `model.dlbc.onnx` in the same folder.
+/// Returns the default path of an artifact: `model.dlbc.onnx` beside `model.onnx`.
 fn beside(model: &Path) -> PathBuf {
     model.with_extension("dlbc.onnx")
 }

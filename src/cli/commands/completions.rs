@@ -1,4 +1,4 @@
-//! `dlbc completions`: completion scripts.
+//! `dlbc completions`: prints completion scripts.
 
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
@@ -6,10 +6,10 @@ use clap_complete::{Shell, generate};
 use crate::cli::args::Args;
 use crate::cli::terminal::print;
 
-/// Prints the script for a shell.
+/// Prints the completion script for a shell.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// Fails if standard output cannot be written.
 pub fn completions(shell: Shell) -> anyhow::Result<()> {
     let mut script = vec![];
     generate(shell, &mut Args::command(), "dlbc", &mut script);

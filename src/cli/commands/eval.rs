@@ -1,4 +1,4 @@
-//! `dlbc eval`: how far explanations can be trusted. A random and an all-equal map are measured beside the composites.
+//! `dlbc eval`: measures the quality of explanations. A random and an all-equal map serve as controls.
 
 use anyhow::Context;
 use dlbc_compiler::{Composite, Quantity};
@@ -17,11 +17,10 @@ use dlbc::heatmap::format::DrawingFormat;
 use dlbc::notes::Notes;
 use dlbc::results;
 
-/// Composites that are compared when none is named: those that the book's page "Which composite to trust" recommends for one
-/// family of models or another.
+/// Composites to compare without `--rules`: the recommendations of the book's page "Which composite to trust".
 const USUAL: [&str; 4] = ["dlb", "epsilon-plus", "attnlrp", "integrated-gradients"];
 
-/// A composite under evaluation.
+/// Composite under evaluation.
 struct Candidate {
     explain: ExplainArgs,
     info: Info,
@@ -58,15 +57,15 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
         (explain, loaded)
     });
     for (explain, loaded) in std::iter::once((first, Ok(loaded))).chain(rest) {
-        let made = loaded.and_then(|loaded| {
+        let candidate = loaded.and_then(|loaded| {
             let info = loaded.program.info.clone();
             let explainer = Explainer::new(loaded.program, loaded.split, device, &options)?;
             let quantity = quantity(&explain, args, artifact, &info.rules)?;
             Ok((info, Method::composite(explainer, quantity)))
         });
-        match made {
+        match candidate {
             Ok((info, method)) => candidates.push(Candidate { explain, info, method }),
-            // Nobody asked for this one.
+            // The user did not ask for this composite.
             Err(e) if !args.explain.names_rules() && verdict(&e).code == Code::Unsupported => {
                 console.note(format!("`{}` is left out: {}", explain.rules(), describe(&e)));
             }
@@ -111,8 +110,8 @@ pub fn eval(args: &EvalArgs, console: Console) -> anyhow::Result<()> {
     }
 }
 
-/// Leaves out samples, metrics that explain again and again, and where one sample is too many a part of its curves, until the
-/// rest takes about a minute.
+/// Shortens the evaluation to about a minute: leaves out samples, metrics that need many explanations and, if even one sample
+/// takes too long, steps of its curves.
 fn shorten(
     args: &EvalArgs,
     candidates: &[Candidate],
@@ -151,13 +150,13 @@ fn shorten(
     Ok(())
 }
 
-/// Returns whether the model file is an artifact, compiled already.
+/// Returns true if the model file is an artifact of `dlbc compile`.
 fn is_artifact(args: &EvalArgs) -> anyhow::Result<bool> {
     let model = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
     Ok(dlbc_artifact::is_artifact(&model.proto))
 }
 
-/// What a composite passes on. Of an artifact only the name of its composite is known.
+/// Returns the quantity that a composite passes on. For an artifact it follows from the composite's name.
 fn quantity(explain: &ExplainArgs, args: &EvalArgs, artifact: bool, rules: &str) -> anyhow::Result<Quantity> {
     if artifact {
         return Ok(Composite::named(rules).map_or(Quantity::Relevance, |c| c.quantity));
@@ -186,7 +185,7 @@ fn check(args: &EvalArgs) -> anyhow::Result<()> {
     }
 }
 
-/// The metrics that are asked for, or all that the samples allow.
+/// Returns the metrics of the command line, or all metrics that the samples allow.
 fn metrics(args: &EvalArgs, prepared: &Prepared, console: Console) -> anyhow::Result<Vec<Metric>> {
     let cases = &prepared.cases;
     let lacks = |metric: &Metric| -> Option<&'static str> {

@@ -1,4 +1,4 @@
-//! `dlbc export`: forward and relevance as one plain ONNX model, and how it is called.
+//! `dlbc export`: writes forward and relevance as one plain ONNX model, and prints calls of it.
 
 use std::fmt::Write;
 
@@ -16,7 +16,7 @@ use dlbc::notes::Notes;
 use dlbc::results;
 use dlbc::wording::{json_text, size, visible};
 
-/// Size of an open axis in the printed calls: large enough for a few strides of a picture, small enough for a text.
+/// Size of an open axis in the printed calls: of a picture (enough for a few strides) and of any other input.
 const OPEN: (i64, i64) = (224, 8);
 
 /// Exports a model.
@@ -49,8 +49,9 @@ pub fn export(args: &ExportArgs, console: Console) -> anyhow::Result<()> {
     print(&text)
 }
 
-/// The inputs and outputs of the exported model, and a line of Python and of JavaScript that calls it.
-fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
+/// Formats the inputs and outputs of the exported model, and a line of Python and of JavaScript that calls it. `has_target` is
+/// true if the model has the input [`TARGET_INPUT`].
+fn calls(program: &Program, path: &str, has_target: bool) -> anyhow::Result<String> {
     let info = &program.info;
     let typed = |name: &str| program.graph.output(&Output::from(name)).map(|v| program.graph.ty(v).clone());
     let mut rows: Vec<[String; 3]> = vec![];
@@ -60,7 +61,7 @@ fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
     for input in &info.inputs {
         add("input", &input.name, shown(&input.ty));
     }
-    if asks {
+    if has_target {
         add(
             "input",
             TARGET_INPUT,
@@ -87,7 +88,7 @@ fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
         python.push(format!("{name}: {}", numpy(input.ty.dtype, &dims)));
         javascript.push(format!("{name}: {}", typed_array(input.ty.dtype, &dims)));
     }
-    if asks {
+    if has_target {
         javascript.push(format!("{TARGET_INPUT}: new ort.Tensor(\"int64\", BigInt64Array.of(-1n), [1])"));
     }
     let _ = writeln!(
@@ -102,7 +103,7 @@ fn calls(program: &Program, path: &str, asks: bool) -> anyhow::Result<String> {
          ort.InferenceSession.create({file}).then(session => session.run({{{}}})).then(console.log)",
         javascript.join(", ")
     );
-    if asks {
+    if has_target {
         let _ = writeln!(
             out,
             "Python: `\"{TARGET_INPUT}\": numpy.array([3])` explains unit 3. JavaScript always gives `{TARGET_INPUT}`, -1 is the largest \
@@ -121,7 +122,7 @@ fn shown(ty: &TensorType) -> String {
     format!("{} {}", name(ty.dtype), dims(ty))
 }
 
-/// Sizes of the open dimensions in the printed calls: a batch of one.
+/// Returns sizes of the open dimensions for the printed calls: 1 for the batch, [`OPEN`] for other axes.
 fn sizes(program: &Program) -> Bindings {
     let mut sizes = Bindings::new();
     for ty in program.info.inputs.iter().map(|i| &i.ty) {
@@ -140,7 +141,7 @@ fn sizes(program: &Program) -> Bindings {
     sizes
 }
 
-/// The type as NumPy and ONNX Runtime name it.
+/// Returns the name of a type in NumPy and ONNX Runtime.
 fn name(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 => "float32",
@@ -159,7 +160,7 @@ fn name(dtype: DType) -> &'static str {
     }
 }
 
-/// An array of this type in Python: random floats, else ones.
+/// Returns an array of this type in Python: random floats, or ones for other types.
 fn numpy(dtype: DType, dims: &[i64]) -> String {
     let list = dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match dtype.is_float() {
@@ -168,11 +169,11 @@ fn numpy(dtype: DType, dims: &[i64]) -> String {
     }
 }
 
-/// Returns an array of this type in JavaScript: random floats, else ones.
+/// Returns an array of this type in JavaScript: random floats, or ones for other types.
 fn typed_array(dtype: DType, dims: &[i64]) -> String {
     let count = dims.iter().product::<i64>().max(0);
     let random = |kind: &str| format!("{kind}.from({{length: {count}}}, Math.random)");
-    let ones = |kind: &str, one: &str| format!("new {kind}({count}).fill({one})");
+    let ones = |kind: &str, bits: &str| format!("new {kind}({count}).fill({bits})");
     let data = match dtype {
         DType::F32 => random("Float32Array"),
         DType::F64 => random("Float64Array"),

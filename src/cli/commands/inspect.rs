@@ -1,4 +1,4 @@
-//! `dlbc inspect`: every node with its rule, and everything that is not supported.
+//! `dlbc inspect`: shows every node with its rule, and everything that is not supported.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,13 +16,13 @@ use dlbc::error::Error;
 use dlbc::explainer::{artifact, load};
 use dlbc::wording::{json_text, plural, visible};
 
-/// Node names that are listed of each unsupported operator.
+/// Maximum number of node names to list for each unsupported operator.
 const LISTED: usize = 5;
 
-/// Shows a model.
+/// Prints the nodes and rules of a model.
 ///
 /// # Errors
-/// For an invalid model. What is not supported is part of the answer.
+/// Fails for an invalid model. Unsupported nodes are not an error, but part of the output.
 pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let options = args.explain.options(&args.limits)?;
     let source = load::read(&args.model, &args.limits.model(), &Console { quiet: true })?;
@@ -30,12 +30,12 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     let mut inspection = match artifact::read(&source)? {
         Some(program) => {
             load::check_artifact(&program, &args.explain.load_options(&args.limits)?)?;
-            of_artifact(&program)
+            inspect_artifact(&program)
         }
         None => dlbc_compiler::inspect(&source, &options).map_err(Error::from)?,
     };
     if inspection.rows.is_empty() {
-        // Not understood as a whole: what the file itself says.
+        // The compiler could not read the whole model: fall back to the declarations of the file.
         let graph = source.graph();
         let inputs = graph.input.iter().filter(|i| graph.initializer.iter().all(|t| t.name() != i.name()));
         inspection.inputs = inputs.map(declared).collect();
@@ -45,7 +45,7 @@ pub fn inspect(args: &InspectArgs) -> anyhow::Result<()> {
     print(&if args.json { json_text(&shown)? + "\n" } else { shown.text() })
 }
 
-/// A model, and what it says of itself where `dlbc export` wrote it.
+/// Inspection of a model, and its metadata if `dlbc export` wrote it.
 #[derive(Serialize)]
 struct Shown {
     #[serde(flatten)]
@@ -67,7 +67,7 @@ impl Shown {
     }
 }
 
-/// Name and type of a value as the file declares them.
+/// Returns the name and the type of a value as the file declares them.
 fn declared(value: &ValueInfoProto) -> (String, String) {
     let Some(type_proto::Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref())
     else {
@@ -83,8 +83,8 @@ fn declared(value: &ValueInfoProto) -> (String, String) {
     (value.name().into(), format!("{}[{dims}]", dtype.unwrap_or_else(|| "?".into())))
 }
 
-/// What an artifact knows of its model: the nodes that have a rule.
-fn of_artifact(program: &Program) -> Inspection {
+/// Returns the inspection of an artifact, which contains only the nodes that have a rule.
+fn inspect_artifact(program: &Program) -> Inspection {
     let info = &program.info;
     let graph = &program.graph;
     let row = |r: &dlbc_ops::program::LedgerRowInfo| NodeRow {
@@ -110,16 +110,16 @@ fn of_artifact(program: &Program) -> Inspection {
     }
 }
 
-/// The widest cell: a node of many fused operators has a name as long as a paragraph.
-const WIDEST: usize = 60;
+/// Maximum width of a cell, in characters: a node of many fused operators has a name as long as a paragraph.
+const MAX_WIDTH: usize = 60;
 
-/// A name that is too long for a table, by its end, which tells it from others of its module; `--json` has it whole.
+/// Shortens a name for a table to its end, which tells it from others of its module; `--json` prints it in full.
 fn fitted(name: &str) -> String {
     let count = name.chars().count();
-    if count <= WIDEST {
+    if count <= MAX_WIDTH {
         return name.to_string();
     }
-    let end: String = name.chars().skip(count + 1 - WIDEST).collect();
+    let end: String = name.chars().skip(count + 1 - MAX_WIDTH).collect();
     format!("…{end}")
 }
 
@@ -130,7 +130,7 @@ fn text(inspection: &Inspection) -> String {
         let mut table = Table::new(&columns);
         for row in &inspection.rows {
             let rule = row.rule.clone().unwrap_or_else(|| "-".into());
-            // A step's nodes stand below their recurrence.
+            // The nodes of a step are indented below their recurrence.
             let node = if row.step_of.is_some() { format!("  {}", row.node) } else { row.node.clone() };
             let cells = [fitted(&node), fitted(&row.onnx_op), fitted(&row.op), rule, fitted(&row.shape)];
             table.row(cells);

@@ -1,4 +1,4 @@
-//! The commands of the program, one a file.
+//! Commands of the program, one in each file.
 
 pub mod compile;
 pub mod completions;

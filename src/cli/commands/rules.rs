@@ -1,4 +1,4 @@
-//! `dlbc rules`: the composites, and the TOML of one.
+//! `dlbc rules`: lists the composites, or prints the TOML of one.
 
 use std::fmt::Write;
 
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::cli::terminal::{Align, Table, print};
 use dlbc::wording::json_text;
 
-/// Composites by kind of model, in a few lines.
+/// Recommended composites by kind of model.
 pub const ADVICE: &str = "\
 Convolutional networks: epsilon-plus; lrp-gamma on small ones. Transformers: attnlrp or cp-lrp.
 Tables: lrp-epsilon or integrated-gradients. Why one class and not another: dlb with `--mode contrastive`.
@@ -17,7 +17,7 @@ Tables: lrp-epsilon or integrated-gradients. Why one class and not another: dlb 
 /// Lists the composites, or prints one.
 ///
 /// # Errors
-/// When there is none of that name.
+/// Fails if no composite has that name.
 pub fn rules(name: Option<&str>, as_json: bool) -> anyhow::Result<()> {
     if let Some(name) = name {
         let composite = Composite::named(name).map_err(dlbc::error::Error::from)?;

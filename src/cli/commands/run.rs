@@ -1,4 +1,4 @@
-//! `dlbc run`: model or artifact → backend → outputs and relevance.
+//! `dlbc run`: runs a model or artifact and explains its outputs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ use dlbc::statistics::median;
 use dlbc::target::NamedTarget;
 use dlbc::wording::{number, visible};
 
-/// Integrated gradients whose sum misses more than this share of what it should be are reported.
+/// Error of the sum of integrated gradients, as a share of the start, above which a warning is written.
 const QUADRATURE: f64 = 0.05;
 
 /// Runs a model and explains its answer.
@@ -67,14 +67,14 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     several::check_overlay(args.overlay.as_deref())?;
     let device = device::open(&args.on)?;
     let (hints, sources) = (args.target.detector(), args.sources());
-    let mut found = None;
+    let mut detector_outputs = None;
     let choose = |outputs: &[DeclaredOutput]| {
         let output = args.explain.output();
         if !args.target.detects() {
             return Ok(output.map(str::to_string));
         }
-        let found = found.insert(detector::find_outputs(outputs, &hints, output)?);
-        Ok(Some(found.explained(&hints).to_string()))
+        let detected = detector_outputs.insert(detector::find_outputs(outputs, &hints, output)?);
+        Ok(Some(detected.explained(&hints).to_string()))
     };
     let mut loaded =
         load::load_for(&args.model, &args.explain.load_options(&args.limits)?, choose, &console)?;
@@ -113,20 +113,20 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     let options = SessionOptions::new().threads(args.on.threads).max_tensor_bytes(args.limits.tensor_bytes());
     let (load, compile) = (loaded.load_seconds, loaded.compile_seconds);
     let explainer = Explainer::new(loaded.program, loaded.split, &device, &options)?;
-    // The pictures are drawn before anything is written: an error leaves no file.
+    // All pictures are drawn before the first file is written, so that an error leaves no files.
     let mut results: Vec<OneResult> = vec![];
     for i in 0..pictures.len().max(1) {
-        // The notes are the same for all pictures: printed once.
+        // The notes are the same for all pictures, so they are printed once.
         let (all, console) = (console, if i == 0 { console } else { Console { quiet: true } });
-        let own = match inputs.take() {
+        let job_inputs = match inputs.take() {
             Some(inputs) => inputs,
             None => input::read(&info.inputs, pictures.get(i).map(PathBuf::as_path), &sources, &console)?,
         };
-        own.picture.iter().for_each(|seen| seen.note(&all));
+        job_inputs.picture.iter().for_each(|seen| seen.note(&all));
         let file = |files: &Option<Vec<DrawingFile>>| files.as_ref().and_then(|f| f.get(i)).cloned();
         let job = Job {
             explainer: &explainer,
-            found: found.as_ref(),
+            detector_outputs: detector_outputs.as_ref(),
             targets: &targets,
             classes: &classes,
             baseline: baseline.as_ref(),
@@ -136,7 +136,7 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
         let load = if i == 0 { load } else { 0.0 };
         let overlays = overlays.iter().skip(i * targets.len()).take(targets.len()).cloned().collect();
         let files = Files { heatmap: file(&heatmaps), map: file(&maps), overlays };
-        let result = job.run(own, Times { load, compile, ..Times::default() }, files);
+        let result = job.run(job_inputs, Times { load, compile, ..Times::default() }, files);
         let naming = || pictures.get(i).map_or(String::new(), |p| format!("`{}`", p.display()));
         results.push(if pictures.len() > 1 { result.with_context(naming)? } else { result? });
     }
@@ -167,10 +167,10 @@ pub fn run(args: &RunArgs, console: Console) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Output of a run for one picture, or for all other inputs.
+/// Output of a run for one picture, or for inputs without pictures.
 struct OneResult {
     summary: Summary,
-    /// Content of the result file, when there is one.
+    /// Content of the result file, if `--out` is set.
     contents: Option<Contents>,
     drawings: Vec<Heatmap>,
 }
@@ -183,10 +183,11 @@ struct Files {
     overlays: Vec<DrawingFile>,
 }
 
-/// Everything that the explanations of all pictures of a run share.
+/// State that the explanations of all pictures of a run share.
 struct Job<'a> {
     explainer: &'a Explainer,
-    found: Option<&'a DetectorOutputs>,
+    /// Outputs of a detector, for box targets.
+    detector_outputs: Option<&'a DetectorOutputs>,
     targets: &'a [NamedTarget],
     classes: &'a Classes,
     baseline: Option<&'a Tensors>,
@@ -205,18 +206,18 @@ impl Job<'_> {
         let mut targets = self.targets.to_vec();
         targets.iter_mut().for_each(|named| named.set_mask(within, class_last));
         let request = request(args, &inputs)
-            .detector(self.found.map(|f| f.detector.clone()))
+            .detector(self.detector_outputs.map(|f| f.detector.clone()))
             .baseline(self.baseline.cloned());
-        let (explained, own) =
+        let (explained, seconds) =
             explain(self.explainer, &inputs, &targets, self.classes, &request, args, console)?;
-        (times.prepare, times.forward, times.reverse) = (own.prepare, own.forward, own.reverse);
-        let scene = Scene::new(self.found.cloned(), &info.inputs, &inputs, &args.scene());
+        (times.prepare, times.forward, times.reverse) = (seconds.prepare, seconds.forward, seconds.reverse);
+        let scene = Scene::new(self.detector_outputs.cloned(), &info.inputs, &inputs, &args.scene());
         scene.note(&explained[0].explanation.outputs, &console);
         reading::note(info, &inputs, &explained[0], args, console);
         let heatmap =
             heatmap.map(|file| pictures::heatmap(file, info, &inputs, &explained, &scene, args, console));
         let map = map.map(|file| pictures::expert_map(file, info, &explained, args, console));
-        let overlay = |(file, one)| Some(pictures::overlay(file, inputs.picture.as_ref()?, one, args));
+        let overlay = |(file, target)| Some(pictures::overlay(file, inputs.picture.as_ref()?, target, args));
         let overlays = overlays.into_iter().zip(&explained).filter_map(overlay);
         let drawings =
             heatmap.into_iter().chain(overlays).chain(map).collect::<anyhow::Result<Vec<Heatmap>>>()?;
@@ -227,7 +228,7 @@ impl Job<'_> {
             request,
             seconds: times.forward + times.reverse,
         };
-        // A quiet run whose summary is a table has nowhere to say it.
+        // A quiet run with tables shows no correlations, so they are not measured.
         let checks = Checks::new(&again, &explained, args.json || !console.quiet);
         let device = self.explainer.device();
         let summary = Summary::new(info, device, &explained, &inputs, &scene, times, args).with(&checks);
@@ -236,14 +237,14 @@ impl Job<'_> {
             features::note(table, &explained[0].explanation, &console);
         }
         checks.note(&explained, console);
-        for one in &explained {
-            quadrature(info, &one.explanation, console);
+        for target in &explained {
+            quadrature(info, &target.explanation, console);
         }
         Ok(OneResult { summary, contents, drawings })
     }
 }
 
-/// Says when the rules see raw features although the model normalises them.
+/// Notes that the rules see raw features, if the model normalises them itself.
 fn note_raw(info: &Info, console: Console) {
     if info.self_normalized.is_empty() {
         return;
@@ -257,19 +258,19 @@ fn note_raw(info: &Info, console: Console) {
     ));
 }
 
-/// Says when integrated gradients do not sum to what they should.
-fn quadrature(info: &Info, made: &Explanation, console: Console) {
-    let off = made.supporting.absorbed.abs() / made.supporting.start.abs();
-    if matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) && off > QUADRATURE {
+/// Warns if the sum of integrated gradients is far from the difference of the outputs.
+fn quadrature(info: &Info, explanation: &Explanation, console: Console) {
+    let error = explanation.supporting.absorbed.abs() / explanation.supporting.start.abs();
+    if matches!(info.repeat, Some(Repeat::IntegratedGradients { .. })) && error > QUADRATURE {
         console.warn(format!(
             "the sum is {} % off the difference of the outputs: a composite with more `steps`, or another `baseline`, \
              may be closer",
-            number(100.0 * off, 3)
+            number(100.0 * error, 3)
         ));
     }
 }
 
-/// The names of the explained output's classes. Where units are chosen, those of a file are as many as the units.
+/// Returns the class names of the explained output. For unit targets, a file must have one name for each unit.
 fn classes(program: &Program, args: &RunArgs, console: Console) -> anyhow::Result<Classes> {
     let info = &program.info;
     let classes = Classes::read(args.target.class_names.as_deref(), info, &args.model)?;
@@ -286,7 +287,7 @@ fn classes(program: &Program, args: &RunArgs, console: Console) -> anyhow::Resul
     Ok(classes)
 }
 
-/// Runs once, or `--repeat` times after a warm-up; at least one target is explained.
+/// Explains the targets, at least one; runs once, or `--repeat` times after a warm-up.
 fn explain(
     explainer: &Explainer,
     inputs: &Inputs,
@@ -339,13 +340,13 @@ fn request(args: &RunArgs, inputs: &Inputs) -> Request {
         .keep(keep);
     request.positions_first = args.target.positions_first;
     request.keep_all = keep_all;
-    (request.ledger, request.modules, request.heads) = (args.audit, args.layers, args.heads);
+    (request.ledger, request.modules, request.heads) = (args.ledger, args.layers, args.heads);
     request.experts = args.experts || args.expert_map.is_some();
     request
 }
 
-/// What the result file holds: the first target under the keys of every result, several targets under keys of their own
-/// besides.
+/// Returns the content of the result file: the first target under the common keys and, for several targets, each target
+/// under keys with its name as well.
 fn contents(
     info: &Info,
     inputs: &Inputs,
@@ -356,10 +357,10 @@ fn contents(
     for (name, tensor) in &explained[0].explanation.outputs {
         tensors.insert(keys::output(name), tensor.clone());
     }
-    put(&mut tensors, "", &explained[0].explanation, info, args.audit);
+    put(&mut tensors, "", &explained[0].explanation, info, args.ledger);
     if explained.len() > 1 {
         for e in explained {
-            put(&mut tensors, &keys::of_target(&e.target.name), &e.explanation, info, args.audit);
+            put(&mut tensors, &keys::of_target(&e.target.name), &e.explanation, info, args.ledger);
         }
     }
     let targets: Vec<&str> = explained.iter().map(|e| e.target.name.as_str()).collect();
@@ -368,23 +369,24 @@ fn contents(
     Ok(Contents { tensors, metadata, table })
 }
 
-/// The relevance of an explanation on each track, and its books, under keys that begin with `prefix`.
+/// Inserts the relevance of an explanation and, if `ledger` is true, the sums of its ledger, under keys that begin with
+/// `prefix`.
 fn put(
     tensors: &mut BTreeMap<String, Tensor>,
     prefix: &str,
     explanation: &Explanation,
     info: &Info,
-    audit: bool,
+    ledger: bool,
 ) {
     let names = ["", "_neg"];
-    for ((track, books), name) in info.mode.tracks().iter().zip(explanation.tracks()).zip(names) {
-        let parts = modules::tensors(books.modules.as_deref(), books.heads.as_deref(), name).into_iter();
+    for ((track, values), name) in info.mode.tracks().iter().zip(explanation.tracks()).zip(names) {
+        let parts = modules::tensors(values.modules.as_deref(), values.heads.as_deref(), name).into_iter();
         tensors.extend(parts.map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
-        for (name, tensor) in &books.relevance {
+        for (name, tensor) in &values.relevance {
             tensors.insert(format!("{prefix}{}", keys::relevance_of(*track, name)), tensor.clone());
         }
-        if audit {
-            for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(books.sums()) {
+        if ledger {
+            for (name, value) in ["start", "inputs", "absorbed"].into_iter().zip(values.sums()) {
                 let bytes = std::sync::Arc::new(value.to_le_bytes());
                 let scalar = Tensor::from_bytes(DType::F64, vec![], bytes);
                 tensors.extend(scalar.map(|t| (format!("{prefix}{}", keys::ledger_sum(*track, name)), t)));

@@ -1,4 +1,4 @@
-//! A difference as tables.
+//! Difference of two results, as tables.
 
 use std::fmt::Write;
 
@@ -6,16 +6,16 @@ use crate::cli::terminal::{Align, Table};
 use dlbc::diff::{Agreement, Compared, Difference};
 use dlbc::wording::{number, visible};
 
-/// Rows of a table.
+/// Maximum number of rows of a table.
 const LISTED: usize = 10;
 
-/// Characters of a digest that are shown.
+/// Number of characters shown of a digest.
 const DIGEST: usize = 12;
 
-/// Characters of another setting that are shown, such as texts.
+/// Number of characters shown of any other setting, such as texts.
 const SHOWN: usize = 48;
 
-/// The beginning of a setting's value.
+/// Shortens a setting's value.
 fn short(setting: &str, text: &str) -> String {
     let digest = setting.ends_with("_hash") || setting.starts_with("sha256/");
     match text.char_indices().nth(if digest { DIGEST } else { SHOWN }) {
@@ -24,7 +24,7 @@ fn short(setting: &str, text: &str) -> String {
     }
 }
 
-/// The tables.
+/// Formats a difference as tables.
 pub fn text(difference: &Difference) -> String {
     let mut out = String::new();
     if !difference.settings.is_empty() {
@@ -58,7 +58,7 @@ pub fn text(difference: &Difference) -> String {
     out
 }
 
-/// A row a tensor, then its samples, those that agree least first.
+/// Formats the agreement of each tensor and of its samples; if there are many samples, the worst agreement comes first.
 fn agreements(tensors: &[Compared]) -> String {
     let right = |name| (name, Align::Right);
     let columns =
@@ -93,7 +93,7 @@ fn moves(tensors: &[Compared]) -> String {
     if moved.is_empty() {
         return String::new();
     }
-    // Only the tensors that differ most, where there are many.
+    // Of many tensors, only those that differ most.
     let more = moved.len().saturating_sub(LISTED);
     if more > 0 {
         moved.sort_by(|a, b| b.agreement.l1.total_cmp(&a.agreement.l1));

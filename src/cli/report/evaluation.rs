@@ -1,4 +1,4 @@
-//! Report of an evaluation: a table, JSON, and the bounds that are missed.
+//! Report of an evaluation: a table, JSON, and the missed bounds.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -14,10 +14,10 @@ use dlbc::eval::{
 };
 use dlbc::wording::{json_text, number, plural, visible};
 
-/// All that is shown.
+/// Results and settings of an evaluation.
 pub struct Report {
     metrics: Vec<Metric>,
-    /// Of each composite, then of the controls.
+    /// Outcomes of the composites, followed by those of the controls.
     pub outcomes: Vec<Outcome>,
     settings: Vec<(&'static str, Value)>,
     samples: Vec<Value>,
@@ -25,7 +25,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Puts it together.
+    /// Creates the report.
     pub fn new(
         args: &EvalArgs,
         prepared: &Prepared,
@@ -60,7 +60,7 @@ impl Report {
         }
     }
 
-    /// The table and the settings.
+    /// Formats the report as a table and a list of settings.
     pub fn text(&self) -> String {
         let mut columns = vec![("composite", Align::Left)];
         columns.extend(self.metrics.iter().map(|m| (m.title(), Align::Right)));
@@ -77,7 +77,7 @@ impl Report {
         let chances: Vec<Vec<Metric>> = self.outcomes.iter().map(|o| self.no_better_than_random(o)).collect();
         let marked: Vec<Metric> = chances.concat();
         for (outcome, chance) in self.outcomes.iter().zip(&chances) {
-            // Digits stand below one another where some of a column have a mark.
+            // Cells without a mark are padded, so that the digits of a column line up.
             let mark = |m: &Metric| match (chance.contains(m), marked.contains(m)) {
                 (true, _) => "*",
                 (false, true) => " ",
@@ -105,7 +105,7 @@ impl Report {
         out
     }
 
-    /// The metrics in which a composite is no better than the random control; none of a control.
+    /// Returns the metrics in which a composite does not beat the random control; empty for a control.
     fn no_better_than_random(&self, outcome: &Outcome) -> Vec<Metric> {
         let random = self.outcomes.iter().find(|o| o.control && o.rules == "random");
         match random {
@@ -115,11 +115,16 @@ impl Report {
     }
 
     fn title(&self) -> String {
-        let of = |key: &str| self.model[key].as_str().unwrap_or_default().to_string();
-        format!("model    {} ({}), output {}", visible(&of("model")), of("device"), visible(&of("explained")))
+        let field = |key: &str| self.model[key].as_str().unwrap_or_default().to_string();
+        format!(
+            "model    {} ({}), output {}",
+            visible(&field("model")),
+            field("device"),
+            visible(&field("explained"))
+        )
     }
 
-    /// One JSON object; with the scores of every sample and the curves when `all`.
+    /// Formats the report as one JSON object; `all` adds the scores of every sample and the curves.
     ///
     /// # Errors
     /// Never for these types.
@@ -172,19 +177,19 @@ impl Report {
         Ok(json_text(&whole)? + "\n")
     }
 
-    /// The bounds that composites miss. What is not a number misses every bound.
+    /// Returns a message for each bound that a composite misses. NaN misses every bound.
     pub fn missed(&self, args: &EvalArgs) -> Vec<String> {
         let under = args.fail_under.iter().map(|b| (b, true));
         let bounds = under.chain(args.fail_over.iter().map(|b| (b, false)));
         let mut missed = vec![];
-        for (bound, least) in bounds {
+        for (bound, is_minimum) in bounds {
             for outcome in self.outcomes.iter().filter(|o| !o.control) {
-                let found = outcome.mean(bound.metric).unwrap_or(f64::NAN);
-                let kept = if least { found >= bound.value } else { found <= bound.value };
-                if !kept {
-                    let side = if least { "below" } else { "above" };
+                let mean = outcome.mean(bound.metric).unwrap_or(f64::NAN);
+                let passes = if is_minimum { mean >= bound.value } else { mean <= bound.value };
+                if !passes {
+                    let side = if is_minimum { "below" } else { "above" };
                     let (rules, metric, value) = (visible(&outcome.rules), bound.metric, bound.value);
-                    missed.push(format!("`{rules}`: {metric} {found:.4} is {side} {value}"));
+                    missed.push(format!("`{rules}`: {metric} {mean:.4} is {side} {value}"));
                 }
             }
         }
@@ -192,7 +197,7 @@ impl Report {
     }
 }
 
-/// What the numbers depend on.
+/// Returns the settings that the scores depend on, with their names.
 fn settings(
     args: &EvalArgs,
     prepared: &Prepared,
@@ -202,11 +207,11 @@ fn settings(
     let cases = &prepared.cases;
     let Some(case) = cases.first() else { return vec![] };
     let has = |any: &[Metric]| any.iter().any(|m| metrics.contains(m));
-    let range = |of: &dyn Fn(&Case) -> usize| {
-        let all = || cases.iter().map(of);
+    let range = |count: &dyn Fn(&Case) -> usize| {
+        let all = || cases.iter().map(count);
         match (all().min(), all().max()) {
-            (Some(least), Some(most)) if least != most => json!(format!("{least} to {most}")),
-            (least, _) => json!(least),
+            (Some(min), Some(max)) if min != max => json!(format!("{min} to {max}")),
+            (min, _) => json!(min),
         }
     };
     let answer = if prepared.model.softmax { "softmax of the outputs" } else { "the output as it is" };
@@ -217,7 +222,7 @@ fn settings(
         ("answer", json!(answer)),
         ("start", json!("the output's value; of derivatives and of contrasts one")),
         ("order", json!("by relevance with its sign; equal ones in their order")),
-        ("normalisation", json!("over the greatest magnitude of each map; max-sensitivity: none")),
+        ("normalisation", json!("over the largest magnitude of each map; max-sensitivity: none")),
     ];
     if has(&[Metric::Morf, Metric::Lerf, Metric::Gap, Metric::Deletion, Metric::FaithfulnessCorrelation])
         || has(&[Metric::RegionPerturbation])

@@ -1,10 +1,10 @@
-//! Experts of a run as a table.
+//! Relevance of the experts of a run, as a table.
 
 use crate::cli::terminal::{Align, Table};
 use dlbc::experts::Layer;
 use dlbc::wording::number;
 
-/// A row an expert, layer by layer.
+/// Returns a table with one row for each expert, layer by layer.
 pub fn table(layers: &[Layer]) -> Table {
     let mut table = Table::new(&[
         ("layer", Align::Left),
@@ -23,8 +23,8 @@ pub fn table(layers: &[Layer]) -> Table {
                 format!("{:.2} %", 100.0 * e.share),
             ]);
         }
-        let none = String::new;
-        table.row([layer.layer.clone(), "all".into(), none(), number(layer.received, 6), none()]);
+        let blank = String::new;
+        table.row([layer.layer.clone(), "all".into(), blank(), number(layer.received, 6), blank()]);
     }
     table
 }

@@ -1,16 +1,16 @@
-//! The relevance of a table's features as a table.
+//! Relevance of the features of tabular inputs, as a table.
 
 use crate::cli::terminal::{Align, Table};
 use dlbc::features::{FeatureRelevance, Features, MeanRelevance, PerRow};
 use dlbc::wording::{number, plural};
 
-/// Features that are listed.
+/// Maximum number of listed features.
 const TOP: usize = 10;
 
-/// Characters of a full bar.
+/// Length of a full bar, in characters.
 const BAR: f64 = 12.0;
 
-/// The most relevant features as a table.
+/// Formats the most relevant features as a table.
 pub fn text(features: &Features) -> String {
     let means = &features.mean_features;
     let (table, count) = match &features.features {
@@ -69,7 +69,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
 }
 
-/// A bar as long as the magnitude, of `-` below zero.
+/// Returns a bar whose length is the magnitude relative to `scale`: `#` for positive values, `-` for negative.
 fn bar(relevance: f64, scale: f64) -> String {
     let length = if scale > 0.0 { (BAR * (relevance.abs() / scale).min(1.0)).round() as usize } else { 0 };
     if relevance < 0.0 { "-" } else { "#" }.repeat(length)

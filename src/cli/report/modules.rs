@@ -1,4 +1,4 @@
-//! The ledger by module, and the heads of attentions: as tables, as JSON, as keys of a result.
+//! Ledger by module and relevance by attention head, as tables, JSON and keys of a result file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -12,16 +12,16 @@ use crate::cli::terminal::{Align, Table};
 use dlbc::results::keys;
 use dlbc::wording::number;
 
-/// Heads that have a column each; of more, the strongest are listed.
+/// Maximum number of heads with one column each; of more heads, the strongest are listed.
 const COLUMNS: usize = 16;
 
-/// Heads that are listed then.
+/// Number of strongest heads to list.
 const STRONGEST: usize = 8;
 
-/// The whole model in a table.
+/// Name of the whole model in a table.
 const MODEL: &str = "(model)";
 
-/// A module's row.
+/// Ledger row of a module.
 #[derive(Clone, Serialize)]
 pub struct Layer {
     scope: String,
@@ -31,7 +31,7 @@ pub struct Layer {
     absorbed: f64,
 }
 
-/// An attention's heads.
+/// Relevance of the heads of one attention.
 #[derive(Clone, Serialize)]
 pub struct Heads {
     node: String,
@@ -40,7 +40,7 @@ pub struct Heads {
     operands: BTreeMap<String, Vec<f64>>,
 }
 
-/// Modules, when there are some.
+/// Returns the ledger by module; `None` if the track has none.
 pub fn layers(rows: Option<&[ModuleRow]>) -> Option<Vec<Layer>> {
     let row = |r: &ModuleRow| Layer {
         scope: r.scope.join("/"),
@@ -52,7 +52,7 @@ pub fn layers(rows: Option<&[ModuleRow]>) -> Option<Vec<Layer>> {
     Some(rows?.iter().map(row).collect())
 }
 
-/// Heads, when there are some.
+/// Returns the relevance by head; `None` if the track has none.
 pub fn heads(rows: Option<&[HeadRow]>) -> Option<Vec<Heads>> {
     let row = |r: &HeadRow| Heads {
         node: r.node.clone(),
@@ -63,21 +63,21 @@ pub fn heads(rows: Option<&[HeadRow]>) -> Option<Vec<Heads>> {
     Some(rows?.iter().map(row).collect())
 }
 
-/// Modules as text: parts below what they are part of.
+/// Formats the modules as a table; a submodule is indented below its module.
 pub fn layer_text(rows: &[Layer]) -> String {
     let right = |name| (name, Align::Right);
     let columns =
         [("module", Align::Left), right("nodes"), right("received"), right("passed"), right("absorbed")];
     let mut table = Table::new(&columns);
-    // The modules that the row is part of.
+    // The modules that contain the row's module, outermost first.
     let mut outer: Vec<&str> = vec![];
     for row in rows {
-        let part = |of: &str| row.scope.strip_prefix(of).and_then(|rest| rest.strip_prefix('/'));
-        while outer.last().is_some_and(|of| part(of).is_none()) {
+        let within = |module: &str| row.scope.strip_prefix(module).and_then(|rest| rest.strip_prefix('/'));
+        while outer.last().is_some_and(|module| within(module).is_none()) {
             outer.pop();
         }
-        let own = outer.last().and_then(|of| part(of)).unwrap_or(&row.scope);
-        let shown = if row.scope.is_empty() { MODEL } else { own };
+        let relative = outer.last().and_then(|module| within(module)).unwrap_or(&row.scope);
+        let shown = if row.scope.is_empty() { MODEL } else { relative };
         table.row([
             format!("{}{shown}", "  ".repeat(outer.len())),
             row.nodes.to_string(),
@@ -93,15 +93,15 @@ pub fn layer_text(rows: &[Layer]) -> String {
     table.text(0) + note
 }
 
-/// Heads as text: a row an attention, a column a head.
+/// Formats the heads as a table: one row for each attention, one column for each head.
 pub fn head_text(rows: &[Heads]) -> String {
-    let most = rows.iter().map(|r| r.received.len()).max().unwrap_or(0);
+    let head_count = rows.iter().map(|r| r.received.len()).max().unwrap_or(0);
     let name = |r: &Heads| if r.scope.is_empty() { r.node.clone() } else { r.scope.clone() };
-    if most == 0 {
+    if head_count == 0 {
         return "no attention with heads of its own was found: see `dlbc inspect`\n".into();
     }
     let right = |name| (name, Align::Right);
-    if most > COLUMNS {
+    if head_count > COLUMNS {
         let mut table =
             Table::new(&[("attention", Align::Left), right("received"), ("strongest heads", Align::Left)]);
         for r in rows {
@@ -115,22 +115,22 @@ pub fn head_text(rows: &[Heads]) -> String {
         }
         return table.text(0);
     }
-    let titles: Vec<String> = (0..most).map(|head| format!("head {head}")).collect();
+    let titles: Vec<String> = (0..head_count).map(|head| format!("head {head}")).collect();
     let columns: Vec<(&str, Align)> = [("attention", Align::Left), right("received")]
         .into_iter()
         .chain(titles.iter().map(|title| right(title.as_str())))
         .collect();
     let mut table = Table::new(&columns);
     for r in rows {
-        let own = (0..most).map(|head| r.received.get(head).map_or(String::new(), |v| number(*v, 4)));
+        let heads = (0..head_count).map(|head| r.received.get(head).map_or(String::new(), |v| number(*v, 4)));
         let row = [name(r), number(r.received.iter().sum(), 6)];
-        table.row(row.into_iter().chain(own).collect::<Vec<_>>());
+        table.row(row.into_iter().chain(heads).collect::<Vec<_>>());
     }
     table.text(0)
 }
 
-/// What a result file holds of both: `layers/SCOPE` is received, passed and absorbed; `heads/NODE` what each head received.
-/// `track` ends the first word.
+/// Returns the tensors of a result file: `layers/SCOPE` holds received, passed and absorbed; `heads/NODE` the relevance that
+/// each head received. `track` is the suffix of `layers` and `heads`.
 pub fn tensors(
     layers: Option<&[ModuleRow]>,
     heads: Option<&[HeadRow]>,

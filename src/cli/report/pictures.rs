@@ -1,4 +1,4 @@
-//! The heat map of a run: which input, what stands above it, where it goes.
+//! Drawings of a run: heat maps, overlays and maps of experts.
 
 use std::path::PathBuf;
 
@@ -19,10 +19,10 @@ use dlbc::results::write;
 use dlbc::scene::Scene;
 use dlbc::wording::{plural, visible};
 
-/// Characters without a glyph that a note names.
+/// Maximum number of characters without a glyph that a note names.
 const MISSING: usize = 8;
 
-/// A drawn heat map.
+/// Drawing that is ready to be written.
 pub struct Heatmap {
     path: PathBuf,
     bytes: Vec<u8>,
@@ -33,10 +33,10 @@ impl Heatmap {
         Ok(Heatmap { bytes: file.format.drawing(drawing)?, path: file.path })
     }
 
-    /// Writes it, and its folder where there is none.
+    /// Writes the drawing, and creates its folder if necessary.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn save(&self) -> anyhow::Result<()> {
         if let Some(folder) = self.path.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
             let doing = || format!("cannot make the folder `{}`", folder.display());
@@ -49,7 +49,7 @@ impl Heatmap {
 /// Draws the heat map of a run into a file.
 ///
 /// # Errors
-/// When no input is explained.
+/// Fails if no input is explained.
 pub fn heatmap(
     file: DrawingFile,
     info: &Info,
@@ -65,11 +65,10 @@ pub fn heatmap(
     Heatmap::new(file, &drawing)
 }
 
-/// Draws the relevance of a target over the picture, at the picture's size; in contrastive mode what supports minus what
-/// opposes.
+/// Draws the relevance of a target over the picture, at the picture's size; in contrastive mode supporting minus opposing.
 ///
 /// # Errors
-/// When the picture carries no relevance.
+/// Fails if the picture carries no relevance.
 pub fn overlay(
     file: DrawingFile,
     seen: &InputPicture,
@@ -85,10 +84,10 @@ pub fn overlay(
     Ok(Heatmap { bytes: file.format.pixels(&image)?, path: file.path })
 }
 
-/// Draws what each expert of the first target was given.
+/// Draws the relevance that each expert received for the first target.
 ///
 /// # Errors
-/// When the picture cannot be encoded.
+/// Fails if the picture cannot be encoded.
 pub fn expert_map(
     file: DrawingFile,
     info: &Info,
@@ -106,7 +105,7 @@ pub fn expert_map(
     Heatmap::new(file, &drawing)
 }
 
-/// Says which characters of a drawing no font has. The reader of a vector format has fonts of its own.
+/// Notes the characters of a drawing that no font has. SVG is left out, because its viewer has its own fonts.
 fn note_missing(format: DrawingFormat, console: Console) {
     let missing = font::take_missing();
     if missing.is_empty() || format == DrawingFormat::Svg {

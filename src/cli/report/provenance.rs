@@ -1,4 +1,4 @@
-//! Origin of a result: the metadata of its file, by which `dlbc diff` says what differs.
+//! Origin of a result: the metadata of its file, which `dlbc diff` compares.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use dlbc::diff::{LABELS, Labels};
 use dlbc::input::Inputs;
 use dlbc::wording::number;
 
-/// Model, rules, target, start and inputs of a run.
+/// Returns the metadata of a run: model, rules, target, start and inputs.
 ///
 /// # Errors
 /// Never for these types.
@@ -48,7 +48,7 @@ pub fn metadata(
     Ok(metadata)
 }
 
-/// The SHA-256 of all inputs, in hexadecimal.
+/// Returns the SHA-256 of all inputs, in hexadecimal.
 fn digest(tensors: &BTreeMap<String, Tensor>) -> String {
     let mut hash = Sha256::new();
     for (name, tensor) in tensors {
@@ -72,7 +72,7 @@ fn labels(inputs: &Inputs) -> BTreeMap<String, Labels> {
         labels.insert(texts.input.clone(), Labels::Rows(rows.collect()));
     }
     if let Some(mask) = inputs.tensors.get("attention_mask") {
-        // Ids that were given as they are: the mask says which are padding.
+        // Token ids that come from a file: the mask tells which are padding.
         let ids = |(name, t): &(&String, &Tensor)| {
             *name == "input_ids" && t.dims() == mask.dims() && t.dims().len() == 2
         };

@@ -1,5 +1,4 @@
-//! Outputs that may mean something else than units of a row: boxes, positions in front. What was assumed is said, with the flag
-//! that says otherwise.
+//! Notes on outputs that may not be units of a row, but boxes or positions: the assumption, and the flag that changes it.
 
 use dlbc_ops::program::Info;
 use dlbc_ops::tensor::Tensor;
@@ -12,16 +11,16 @@ use dlbc::explained::Explained;
 use dlbc::input::Inputs;
 use dlbc::wording::{plural, visible};
 
-/// The least boxes of an output that is taken for one of a detector.
-const LEAST_BOXES: usize = 64;
+/// Minimum number of boxes of an output that counts as a detector's.
+const MIN_BOXES: usize = 64;
 
-/// The share of boxes that must have an extent.
+/// Minimum share of boxes with a positive extent.
 const SOLID: f64 = 0.95;
 
 /// Largest deviation from 1 of a sum of probabilities.
 const ROUNDING: f64 = 1e-3;
 
-/// Says where the explained output looks like something else than it was read as, and what chose the position where nobody did.
+/// Writes a note if the explained output looks different from its interpretation, or if no flag chose its position.
 pub fn note(info: &Info, inputs: &Inputs, explained: &Explained, args: &RunArgs, console: Console) {
     if args.target.detects() {
         let flags = &args.picture;
@@ -29,8 +28,9 @@ pub fn note(info: &Info, inputs: &Inputs, explained: &Explained, args: &RunArgs,
         let tensor = inputs.picture.as_ref().and_then(|p| inputs.tensors.get(&p.input));
         let colored = tensor.is_some_and(|t| t.dtype().is_float() && t.dims().contains(&3));
         if untouched && colored {
-            console.note(
-                "the picture has ImageNet's mean and deviation: most detectors take pixels in 0..1 as they are, `--preset yolo`",
+            console.note_with_help(
+                "the picture has ImageNet's mean and deviation: most detectors take pixels in 0..1 as they are",
+                "add `--preset yolo`",
             );
         }
         return;
@@ -53,32 +53,31 @@ pub fn note(info: &Info, inputs: &Inputs, explained: &Explained, args: &RunArgs,
     });
     let declared = DeclaredOutput::of_outputs(&explanation.outputs);
     if picture.is_some()
-        && let Some(boxes) = boxes(&declared, output, args)
+        && let Some((boxes, help)) = boxes(&declared, output, args)
     {
-        console.note(format!("output `{name}` {dims:?} looks like {boxes}"));
+        console.note_with_help(&format!("output `{name}` {dims:?} looks like {boxes}"), &help);
         return;
     }
     let [first, second, _] = *dims else { return };
     let batch = batch(info, inputs);
     if !args.target.positions_first && first > 1 && batch.is_some_and(|n| n != first && n == second) {
-        console.note(format!(
-            "output `{name}` {dims:?} is read as {}, the input has {}: if the position comes first, \
-             add `--positions-first`",
-            plural(first, "row"),
-            plural(second, "row"),
-        ));
+        let (output_rows, input_rows) = (plural(first, "row"), plural(second, "row"));
+        console.note_with_help(
+            &format!("output `{name}` {dims:?} is read as {output_rows}, the input has {input_rows}"),
+            "add `--positions-first` if the position comes first",
+        );
         return;
     }
     let length = if args.target.positions_first { first } else { second };
     if picture.is_some() && args.target.position.is_none() && length > 1 {
-        console.note(format!(
-            "output `{name}` {dims:?} has {length} positions, the last is explained: `--position N` chooses another, \
-             `--position all` all"
-        ));
+        console.note_with_help(
+            &format!("output `{name}` {dims:?} has {length} positions, the last is explained"),
+            "`--position N` chooses another, `--position all` all",
+        );
     }
 }
 
-/// Rows of the inputs, where all agree.
+/// Returns the number of rows of the inputs; `None` if they differ.
 fn batch(info: &Info, inputs: &Inputs) -> Option<usize> {
     let explained = info.inputs.iter().filter(|i| i.explained);
     let mut rows = explained.filter_map(|i| {
@@ -90,21 +89,22 @@ fn batch(info: &Info, inputs: &Inputs) -> Option<usize> {
     rows.all(|n| n == first).then_some(first)
 }
 
-/// Boxes that the outputs look like, with the flags that explain one.
-fn boxes(declared: &[DeclaredOutput], output: &Tensor, args: &RunArgs) -> Option<String> {
-    let found = detector::find_outputs(declared, &args.target.detector(), None).ok()?;
-    if found.detector.layout.is_some() {
-        return Some("boxes with scores: `--box best` explains one".into());
+/// Returns a description of the boxes that the outputs look like, and the line of help; `None` if they do not.
+fn boxes(declared: &[DeclaredOutput], output: &Tensor, args: &RunArgs) -> Option<(String, String)> {
+    let outputs = detector::find_outputs(declared, &args.target.detector(), None).ok()?;
+    if outputs.detector.layout.is_some() {
+        return Some(("boxes with scores".into(), "`--box best` explains one".into()));
     }
     let (count, layout) = solid_boxes(output)?;
-    Some(format!("{count} boxes: `--box best{layout}` explains one"))
+    Some((format!("{count} boxes"), format!("`--box best{layout}` explains one")))
 }
 
-/// The number of boxes in one output, with the flag that it needs beside `--box`; `None` where it does not look like boxes.
+/// Returns the number of boxes in one output, and the flag that it needs besides `--box`; `None` if it does not look like
+/// boxes.
 fn solid_boxes(output: &Tensor) -> Option<(usize, &'static str)> {
     let [rows, a, b] = *output.dims() else { return None };
     let (width, count) = (a.min(b), a.max(b));
-    if rows == 0 || width < 5 || count < LEAST_BOXES {
+    if rows == 0 || width < 5 || count < MIN_BOXES {
         return None;
     }
     let values = output.to_f64();
@@ -129,16 +129,16 @@ mod tests {
 
     #[test]
     fn boxes_have_an_extent() {
-        let of = |a: usize, b: usize, value: &dyn Fn(usize) -> f32| {
+        let boxes_of = |a: usize, b: usize, value: &dyn Fn(usize) -> f32| {
             let values: Vec<f32> = (0..a * b).map(value).collect();
             solid_boxes(&Tensor::from_f32(&[1, a, b], &values))
         };
-        assert_eq!(of(6, 100, &|i| i as f32), Some((100, "")));
-        assert_eq!(of(100, 85, &|i| 1.0 + i as f32), Some((100, " --box-layout yolo-v5")));
+        assert_eq!(boxes_of(6, 100, &|i| i as f32), Some((100, "")));
+        assert_eq!(boxes_of(100, 85, &|i| 1.0 + i as f32), Some((100, " --box-layout yolo-v5")));
         // Features of both signs, probabilities, and too few.
-        assert_eq!(of(6, 100, &|i| if i % 3 == 0 { 1.0 } else { -1.0 }), None);
-        assert_eq!(of(100, 10, &|_| 0.1), None);
-        assert_eq!(of(4, 100, &|i| i as f32), None);
-        assert_eq!(of(6, 20, &|i| i as f32), None);
+        assert_eq!(boxes_of(6, 100, &|i| if i % 3 == 0 { 1.0 } else { -1.0 }), None);
+        assert_eq!(boxes_of(100, 10, &|_| 0.1), None);
+        assert_eq!(boxes_of(4, 100, &|i| i as f32), None);
+        assert_eq!(boxes_of(6, 20, &|i| i as f32), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Results of several pictures: what each is called, its files, and one result file for all.
+//! Results of several pictures: their names, their files, and the result file for all.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use dlbc::results::keys;
 use dlbc::results::{Contents, check};
 use dlbc::target::NamedTarget;
 
-/// Names of pictures for files and keys: the file's name without its extension, numbered where two are the same.
+/// Returns the names of pictures for files and keys: the file's name without its extension, numbered if two are the same.
 pub fn names(files: &[PathBuf]) -> Vec<String> {
     let mut names: Vec<String> = vec![];
     for file in files {
@@ -25,26 +25,26 @@ pub fn names(files: &[PathBuf]) -> Vec<String> {
     names
 }
 
-/// Returns whether a path means a folder of files: it is one, or ends as one.
+/// True if a path means a folder of files: it is a folder or ends with a separator.
 pub fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.to_string_lossy().ends_with(['/', std::path::MAIN_SEPARATOR])
 }
 
-/// A file to draw into.
+/// File to draw into.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DrawingFile {
-    /// The file.
+    /// Path of the file.
     pub path: PathBuf,
     /// Format of the drawing.
     pub format: DrawingFormat,
 }
 
 impl DrawingFile {
-    /// The file for each of these names, or for one nameless result: `FOLDER/` has `NAME.png`, `out.png` becomes
-    /// `out-NAME.png` where there are several.
+    /// Returns the file for each of `names`, or one file if there are none: `FOLDER/` becomes `FOLDER/NAME.png`, and
+    /// `out.png` becomes `out-NAME.png` if there are several names.
     ///
     /// # Errors
-    /// For an extension that `format` refuses, and for what cannot be a file here.
+    /// Fails for an extension that `format` refuses, and for a path that cannot be written.
     pub fn each(
         path: &Path,
         names: &[String],
@@ -63,7 +63,7 @@ impl DrawingFile {
                 names.iter().map(|name| path.with_file_name(format!("{stem}-{name}.{extension}"))).collect()
             }
         };
-        let given = if is_folder && !names.is_empty() { None } else { Some(format(path)?) };
+        let format = if is_folder && !names.is_empty() { None } else { Some(format(path)?) };
         if is_folder && !path.is_dir() {
             let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !above.is_dir() {
@@ -73,15 +73,15 @@ impl DrawingFile {
         } else {
             files.iter().try_for_each(|file| check(file))?;
         }
-        let file = |path| DrawingFile { path, format: given.unwrap_or(DrawingFormat::Png) };
+        let file = |path| DrawingFile { path, format: format.unwrap_or(DrawingFormat::Png) };
         Ok(files.into_iter().map(file).collect())
     }
 }
 
-/// Refuses a format that an overlay cannot have, before anything is known of the targets.
+/// Refuses a format that an overlay cannot have, before the targets are known.
 ///
 /// # Errors
-/// For the extension of another format, and for none.
+/// Fails for the extension of another format, and without an extension.
 pub fn check_overlay(path: Option<&Path>) -> anyhow::Result<()> {
     match path.filter(|path| !is_folder(path)) {
         Some(path) => overlay_format(path).map(|_| ()),
@@ -93,10 +93,10 @@ fn overlay_format(path: &Path) -> anyhow::Result<DrawingFormat> {
     Ok(DrawingFormat::of_pixels("--overlay", path)?)
 }
 
-/// The files of overlays, target by target of each picture: named after both where there are several.
+/// Returns the files of the overlays, for each picture its targets in order; the names contain both if there are several.
 ///
 /// # Errors
-/// As [`DrawingFile::each`].
+/// Fails as [`DrawingFile::each`] does.
 pub fn overlays(
     path: Option<&Path>,
     pictures: &[String],
@@ -116,8 +116,8 @@ pub fn overlays(
     DrawingFile::each(path, &names, overlay_format)
 }
 
-/// One result for several pictures: tensors of the same shapes are stacked along the batch, sums of the ledger are added.
-/// Where shapes differ, each picture has keys of its own, `picture/NAME/`.
+/// Merges the results of several pictures: stacks tensors along the batch and adds up the sums of the ledger. If shapes
+/// differ, the keys of each picture begin with `picture/NAME/` instead.
 pub fn together(parts: Vec<(String, Contents)>, console: Console) -> Option<Contents> {
     let pictures: Vec<&str> = parts.iter().map(|(name, _)| name.as_str()).collect();
     let mut metadata = parts.first()?.1.metadata.clone();
@@ -128,13 +128,13 @@ pub fn together(parts: Vec<(String, Contents)>, console: Console) -> Option<Cont
         return Some(Contents { tensors, metadata, table: None });
     }
     console.note("results of different shapes: the keys of each picture begin with `picture/NAME/`");
-    let own = |(name, contents): (String, Contents)| {
+    let prefixed = |(name, contents): (String, Contents)| {
         contents.tensors.into_iter().map(move |(key, tensor)| (keys::of_picture(&name, &key), tensor))
     };
-    Some(Contents { tensors: parts.into_iter().flat_map(own).collect(), metadata, table: None })
+    Some(Contents { tensors: parts.into_iter().flat_map(prefixed).collect(), metadata, table: None })
 }
 
-/// The tensors of a key as one.
+/// Stacks or adds up the tensors of a key; `None` if their shapes differ.
 fn stacked(parts: &[(String, Contents)], key: &str) -> Option<(String, Tensor)> {
     let tensors: Option<Vec<&Tensor>> = parts.iter().map(|(_, c)| c.tensors.get(key)).collect();
     let tensors = tensors?;
@@ -146,7 +146,7 @@ fn stacked(parts: &[(String, Contents)], key: &str) -> Option<(String, Tensor)> 
         }
         let mut sum = vec![0.0; first.elems()];
         for tensor in &tensors {
-            sum.iter_mut().zip(tensor.to_f64()).for_each(|(sum, own)| *sum += own);
+            sum.iter_mut().zip(tensor.to_f64()).for_each(|(sum, value)| *sum += value);
         }
         let bytes: Vec<u8> = sum.iter().flat_map(|v| v.to_le_bytes()).collect();
         let sum = Tensor::from_bytes(DType::F64, first.dims().to_vec(), std::sync::Arc::new(bytes))?;
@@ -170,19 +170,23 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let names = names(&["a/cat.png".into(), "dog.jpg".into(), "b/cat.png".into()]);
         assert_eq!(names, ["cat", "dog", "cat-2"]);
-        let of = |name: &str, names: &[String]| {
-            let files = DrawingFile::each(&folder.path().join(name), names, png)?;
+        let files = |name: &str, names: &[String]| {
+            let each = DrawingFile::each(&folder.path().join(name), names, png)?;
             let relative =
                 |f: &DrawingFile| f.path.strip_prefix(folder.path()).unwrap().display().to_string();
-            anyhow::Ok(files.iter().map(relative).collect::<Vec<_>>())
+            anyhow::Ok(each.iter().map(relative).collect::<Vec<_>>())
         };
-        assert_eq!(of("out.svg", &names).unwrap(), ["out-cat.svg", "out-dog.svg", "out-cat-2.svg"]);
-        assert_eq!(of("new/", &names[..2]).unwrap(), ["new/cat.png", "new/dog.png"]);
-        assert_eq!(of("new/", &names[..1]).unwrap(), ["new/cat.png"]);
-        assert_eq!(of("", &names[..1]).unwrap(), ["cat.png"]);
-        assert_eq!(of("out.jpg", &names[..1]).unwrap(), ["out.jpg"]);
-        assert_eq!(of("out.jpg", &[]).unwrap(), ["out.jpg"]);
-        assert!(of("out.gif", &names).is_err() && of("new/", &[]).is_err() && of("x/y/", &names).is_err());
+        assert_eq!(files("out.svg", &names).unwrap(), ["out-cat.svg", "out-dog.svg", "out-cat-2.svg"]);
+        assert_eq!(files("new/", &names[..2]).unwrap(), ["new/cat.png", "new/dog.png"]);
+        assert_eq!(files("new/", &names[..1]).unwrap(), ["new/cat.png"]);
+        assert_eq!(files("", &names[..1]).unwrap(), ["cat.png"]);
+        assert_eq!(files("out.jpg", &names[..1]).unwrap(), ["out.jpg"]);
+        assert_eq!(files("out.jpg", &[]).unwrap(), ["out.jpg"]);
+        assert!(
+            files("out.gif", &names).is_err()
+                && files("new/", &[]).is_err()
+                && files("x/y/", &names).is_err()
+        );
     }
 
     fn contents(relevance: &Tensor) -> Contents {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use dlbc::wording::{json_text, visible, visible_lines};
 
-/// A graph in its text form.
+/// Formats a graph as text.
 pub fn text(graph: &impl Display) -> String {
     let mut text = visible_lines(&graph.to_string()).into_owned();
     if !text.ends_with('\n') {
@@ -18,7 +18,7 @@ pub fn text(graph: &impl Display) -> String {
     text
 }
 
-/// The model with its rules as Graphviz text: a box a node, coloured where it has a rule.
+/// Formats the model with its rules as Graphviz text: one box for each node, coloured if the node has a rule.
 pub fn dot(compiled: &Compiled) -> String {
     let graph = &compiled.model;
     let relevance = &compiled.relevance;
@@ -64,7 +64,7 @@ pub fn dot(compiled: &Compiled) -> String {
     out
 }
 
-/// A name inside quotation marks of Graphviz.
+/// Escapes a name for a quoted string of Graphviz.
 fn quoted(name: &str) -> String {
     visible(name).replace('\\', "\\\\").replace('"', "\\\"")
 }
@@ -79,7 +79,7 @@ struct Document<'a> {
     lowered: String,
 }
 
-/// Everything as one JSON object.
+/// Formats all stages as one JSON object.
 ///
 /// # Errors
 /// Never for these types.

@@ -1,4 +1,4 @@
-//! Notes on the sign of the start.
+//! Notes on the sign of the starting relevance.
 
 use dlbc_ops::program::{Info, Mode, SeedSign};
 use dlbc_runtime::{Start, Target};
@@ -8,7 +8,7 @@ use crate::cli::terminal::Console;
 use dlbc::explained::Explained;
 use dlbc::wording::{plural, visible};
 
-/// Says where relevance starts when that is not the explained output, and which rows start with 0.
+/// Notes the tensor at which relevance starts if it is not the explained output, and the number of rows that start with 0.
 pub fn note(info: &Info, explained: &[Explained], args: &RunArgs, console: Console) {
     if args.target.start == Start::Value || info.mode == Mode::Contrastive {
         return;

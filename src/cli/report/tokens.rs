@@ -1,4 +1,4 @@
-//! Texts on a terminal: coloured, and their tokens or words as a table.
+//! Texts on a terminal: coloured text, and a table of tokens or words.
 
 use std::fmt::Write;
 
@@ -7,29 +7,29 @@ use dlbc::heatmap::{Colors, tint};
 use dlbc::tokens::{Piece, Unit, Verdict, pieces, scale};
 use dlbc::wording::{number, plural, visible};
 
-/// Units that are listed as the strongest.
+/// Maximum number of strongest units in a table.
 const TOP: usize = 10;
 
-/// Units up to which all are listed where nothing can be coloured.
+/// Maximum number of units for which all are listed, without colours.
 const ALL: usize = 40;
 
-/// Characters of a full bar.
+/// Length of a full bar, in characters.
 const BAR: f64 = 12.0;
 
-/// Characters of a text in its heading.
+/// Number of characters of a text in its heading.
 const EXCERPT: usize = 48;
 
-/// A text with its tokens or words.
+/// Text with its tokens or words.
 pub struct Listed<'a> {
-    /// The text.
+    /// Text to print.
     pub text: &'a str,
-    /// The tokens or words of the text, in order.
+    /// Tokens or words of the text, in order.
     pub units: &'a [Unit],
-    /// The model's answer to the text.
+    /// Model's answer to the text.
     pub verdict: &'a Verdict,
 }
 
-/// The texts as text: coloured where that is wanted, and their tokens or words in a table. `word` is what a unit is.
+/// Formats the texts: coloured if `color` is set, and a table of their units. `word` is the name of a unit, `token` or `word`.
 pub fn text(texts: &[Listed], word: &str, color: Option<Colors>) -> String {
     let mut out = String::new();
     for (i, listed) in texts.iter().enumerate() {
@@ -39,16 +39,16 @@ pub fn text(texts: &[Listed], word: &str, color: Option<Colors>) -> String {
         if texts.len() > 1 {
             let _ = writeln!(out, "text {i}   {}   \"{}\"", listed.verdict.line(), excerpt(listed.text));
         }
-        let own = || listed.units.iter().filter(|u| !u.special);
-        let count = own().count();
+        let regular = || listed.units.iter().filter(|u| !u.special);
+        let count = regular().count();
         if let Some(colors) = color {
             out.push_str(&coloured(&pieces(listed.text, listed.units), colors));
             out.push('\n');
         } else if count <= ALL {
-            out.push_str(&table(listed.units, own(), word).text(0));
+            out.push_str(&table(listed.units, regular(), word).text(0));
             continue;
         }
-        let mut order: Vec<&Unit> = own().collect();
+        let mut order: Vec<&Unit> = regular().collect();
         order.sort_by(|a, b| b.relevance.abs().total_cmp(&a.relevance.abs()));
         out.push_str(&table(listed.units, order.into_iter().take(TOP), word).text(0));
         if count > TOP {
@@ -58,15 +58,15 @@ pub fn text(texts: &[Listed], word: &str, color: Option<Colors>) -> String {
     out
 }
 
-/// The beginning of a text.
+/// Returns the beginning of a text.
 fn excerpt(text: &str) -> String {
     let short: String = text.chars().take(EXCERPT).collect();
     let rest = if short.len() < text.len() { ".." } else { "" };
     format!("{}{rest}", visible(&short))
 }
 
-/// A row for each of `shown`, and below them what the tokenizer added, without bars: it often has several times as much as
-/// any word.
+/// Returns a table with a row for each of `shown` and, below them, the special tokens of the tokenizer, without bars: their
+/// relevance is often several times that of any word.
 fn table<'a>(all: &[Unit], shown: impl Iterator<Item = &'a Unit>, word: &str) -> Table {
     let flags = all.iter().map(|u| (u.relevance, u.special));
     let scale = scale(flags);

@@ -1,4 +1,4 @@
-//! Standard output and standard error; neither can make the program panic.
+//! Standard output and standard error, written without panics.
 
 use std::any::Any;
 use std::io::{self, Write};
@@ -11,19 +11,33 @@ use dlbc::wording::visible_lines;
 /// Notes and warnings on standard error.
 #[derive(Clone, Copy, Debug)]
 pub struct Console {
-    /// Whether notes and progress are left out. Warnings stay.
+    /// True if notes and progress are left out. Warnings stay.
     pub quiet: bool,
 }
 
 impl Console {
-    /// Says what was done beyond the letter of the arguments.
+    /// Writes a note: a decision that the arguments left open, or advice.
     pub fn note(self, message: impl Into<String>) {
         (&self as &dyn Notes).note(message);
     }
 
-    /// Says what the user should look at.
+    /// Writes a warning: a result that the user should check.
     pub fn warn(self, message: impl Into<String>) {
         (&self as &dyn Notes).warn(message);
+    }
+
+    /// Writes a note and a line of help, which names a flag.
+    pub fn note_with_help(self, message: &str, help: &str) {
+        if !self.quiet {
+            report("note", message);
+            report("help", help);
+        }
+    }
+
+    /// Writes a warning and a line of help, which names a flag.
+    pub fn warn_with_help(self, message: &str, help: &str) {
+        report("warning", message);
+        report("help", help);
     }
 }
 
@@ -44,12 +58,12 @@ impl Notes for Console {
     }
 }
 
-/// Writes `word: message` to standard error; names in it are made visible.
+/// Writes `word: message` to standard error, with control characters escaped.
 pub fn report(word: &str, message: &str) {
     let _ = writeln!(io::stderr().lock(), "{word}: {}", visible_lines(message));
 }
 
-/// Writes to standard output. A reader that left early (`| head`) is no error.
+/// Writes to standard output. A closed pipe (`| head`) does not count as an error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,4 +1,4 @@
-//! What the program writes to a terminal: text made safe, tables, notes and progress.
+//! Output to a terminal: escaped text, tables, notes and progress.
 
 mod console;
 mod progress;

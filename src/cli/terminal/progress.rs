@@ -1,4 +1,4 @@
-//! A spinner for what takes longer than a second.
+//! A spinner for activities that take longer than a second.
 
 use std::io::IsTerminal;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Shows a spinner on standard error from its second second on, until it is dropped. Only on a terminal.
+/// Spinner on standard error that appears after one second and stays until it is dropped; only on a terminal.
 pub struct Progress {
     worker: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Progress {
-    /// Starts one for an activity.
-    pub fn start(what: String) -> Progress {
+    /// Starts a spinner that names an activity.
+    pub fn start(activity: String) -> Progress {
         let off = !std::io::stderr().is_terminal() || std::env::var_os("CI").is_some();
         if off {
             return Progress { worker: None };
@@ -24,7 +24,7 @@ impl Progress {
             if receiver.recv_timeout(Duration::from_secs(1)) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
-            let bar = ProgressBar::new_spinner().with_message(what).with_elapsed(Duration::from_secs(1));
+            let bar = ProgressBar::new_spinner().with_message(activity).with_elapsed(Duration::from_secs(1));
             if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
                 bar.set_style(style);
             }

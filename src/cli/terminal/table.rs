@@ -4,12 +4,12 @@ use unicode_width::UnicodeWidthStr;
 
 use dlbc::wording::visible;
 
-/// How a column's cells stand.
+/// Alignment of a column's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
-    /// Words.
+    /// Left-aligned, for words.
     Left,
-    /// Numbers.
+    /// Right-aligned, for numbers.
     Right,
 }
 
@@ -22,7 +22,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// A table with these columns.
+    /// Creates a table with these columns: title and alignment of each.
     pub fn new(columns: &[(&str, Align)]) -> Table {
         Table {
             align: columns.iter().map(|c| c.1).collect(),
@@ -31,7 +31,7 @@ impl Table {
         }
     }
 
-    /// Adds a row; its cells are made [`visible`].
+    /// Adds a row; control characters in its cells are escaped by [`visible`].
     pub fn row(&mut self, cells: impl AsRef<[String]>) {
         self.rows.push(cells.as_ref().iter().map(|c| visible(c).into_owned()).collect());
     }
@@ -41,12 +41,12 @@ impl Table {
         self.rows.push(vec![]);
     }
 
-    /// Sets the row under the line.
+    /// Sets the last row, which stands under a line.
     pub fn footer(&mut self, cells: impl AsRef<[String]>) {
         self.footer = Some(cells.as_ref().iter().map(|c| visible(c).into_owned()).collect());
     }
 
-    /// The text, each line indented by `indent` spaces.
+    /// Formats the table, each line indented by `indent` spaces.
     pub fn text(&self, indent: usize) -> String {
         let all = || self.rows.iter().chain(&self.footer);
         let widths: Vec<usize> = (0..self.align.len())

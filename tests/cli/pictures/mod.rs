@@ -131,7 +131,7 @@ fn outputs_that_look_like_something_else_are_named() {
     let detector = "fixtures/scenes/detector.onnx";
     let done = dlbc(&[&["run", detector, "--image", SCENE, "--preset", "yolo"]]);
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(done.err.contains("looks like 192 boxes: `--box best` explains one"), "{}", done.err);
+    assert!(done.err.contains("looks like 192 boxes\nhelp: `--box best` explains one\n"), "{}", done.err);
     assert!(done.out.contains("position 5 of 6 (the last), value "), "{}", done.out);
     let boxes = dlbc(&[&["run", detector, "--image", SCENE, "--box", "best"]]);
     assert!(!boxes.err.contains("looks like") && boxes.err.contains("`--preset yolo`"), "{}", boxes.err);

@@ -1,4 +1,4 @@
-//! `dlbc diff`: how far two results agree, as tables and as a gate.
+//! `dlbc diff`: measures the agreement of two results, for readers and as a gate.
 
 mod runs;
 
@@ -9,13 +9,13 @@ use crate::cli::terminal::{Console, print};
 use dlbc::diff::difference;
 use dlbc::wording::json_text;
 
-/// Bounds whose misses are named.
+/// Maximum number of missed bounds to list.
 const LISTED: usize = 10;
 
-/// Compares two results, or runs two models and compares what they give.
+/// Compares two results, or runs two models and compares their results.
 ///
 /// # Errors
-/// For files that are no results, results without a common tensor, and, with exit code 6, a bound that is missed.
+/// Fails for files that are not results, for results without a common tensor and, with exit code 6, for a missed bound.
 pub fn diff(mut args: DiffArgs, console: Console) -> anyhow::Result<()> {
     let (first, second) = runs::results(&mut args, console)?;
     let difference = difference(&args.options(), &first, &second)?;

@@ -1,4 +1,4 @@
-//! The two results of a comparison: read from files, or made by running two models on the same inputs.
+//! Results to compare: read from files, or computed by running two models on the same inputs.
 
 use std::path::Path;
 
@@ -13,10 +13,10 @@ use dlbc::results::keys::{is_output, is_relevance};
 use dlbc::results::read::{self, Stored};
 use dlbc::wording::visible;
 
-/// Reads two results, or runs two models.
+/// Reads two result files, or runs two models.
 ///
 /// # Errors
-/// For a model beside a result, models without inputs, inputs beside results, and those of the run.
+/// Fails for a model paired with a result, models without inputs, results with inputs, and as `dlbc run` does.
 pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored, Stored)> {
     let (first, second) = (args.run.model.clone(), args.second.clone());
     let models = (is_model(&first), is_model(&second));
@@ -46,12 +46,12 @@ pub fn results(args: &mut DiffArgs, console: Console) -> anyhow::Result<(Stored,
                 run::run(&args.run, console).with_context(|| format!("model `{}`", shown(model)))?;
                 read(&out, args)
             };
-            // The notes on the inputs are the same for both.
+            // The notes on the inputs are the same for both models.
             let quiet = Console { quiet: true };
             Ok((result(&first, console)?, result(&second, quiet)?))
         }
-        (one, _) => {
-            let (model, result) = if one { (first, second) } else { (second, first) };
+        (is_first_model, _) => {
+            let (model, result) = if is_first_model { (first, second) } else { (second, first) };
             let (model, result) = (shown(&model), shown(&result));
             let message =
                 format!("expected two results or two models, found the model `{model}` and `{result}`");

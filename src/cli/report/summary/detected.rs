@@ -1,4 +1,4 @@
-//! What a summary says of a box.
+//! Summary of a detected box.
 
 use serde::Serialize;
 
@@ -6,7 +6,7 @@ use dlbc::classes::Classes;
 use dlbc::scene::Scene;
 use dlbc::wording::number;
 
-/// The box that a row explains.
+/// Box that a row explains.
 #[derive(Clone, Serialize)]
 pub struct Detected {
     #[serde(rename = "box")]
@@ -16,29 +16,29 @@ pub struct Detected {
     class_name: Option<String>,
     score: f64,
     coordinates: [f64; 4],
-    /// Left, top, right and bottom edge in pixels of the picture as given.
+    /// Left, top, right and bottom edge in pixels of the picture file.
     #[serde(skip_serializing_if = "Option::is_none")]
     edges: Option<[f64; 4]>,
 }
 
 impl Detected {
-    /// A box, and where it is in the picture.
-    pub fn new(found: &dlbc_runtime::Detected, scene: &Scene, classes: &Classes) -> Detected {
+    /// Creates the summary of a box; `scene` maps it to the picture.
+    pub fn new(detected: &dlbc_runtime::Detected, scene: &Scene, classes: &Classes) -> Detected {
         Detected {
-            number: found.number,
-            class: found.class,
-            class_name: classes.class_name(found.class).map(str::to_string),
-            score: found.score,
-            coordinates: found.coordinates,
-            edges: scene.edges(found).map(|(_, picture)| picture),
+            number: detected.number,
+            class: detected.class,
+            class_name: classes.class_name(detected.class).map(str::to_string),
+            score: detected.score,
+            coordinates: detected.coordinates,
+            edges: scene.edges(detected).map(|(_, picture)| picture),
         }
     }
 
-    /// As it stands in a line.
+    /// Formats the box for one line.
     pub fn text(&self) -> String {
         let edges = self.edges.map(|e| e.map(|v| number(v, 4)).join(", "));
-        let at = edges.map(|e| format!(" at [{e}]")).unwrap_or_default();
+        let edges = edges.map(|e| format!(" at [{e}]")).unwrap_or_default();
         let name = self.class_name.as_ref().map(|n| format!(" {n}")).unwrap_or_default();
-        format!("box {}, class {}{name}, score {}{at}", self.number, self.class, number(self.score, 4))
+        format!("box {}, class {}{name}, score {}{edges}", self.number, self.class, number(self.score, 4))
     }
 }

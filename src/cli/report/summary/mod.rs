@@ -1,10 +1,10 @@
-//! The summary of a run: one JSON object, or tables.
+//! Summary of a run, as one JSON object or as tables.
 
-mod books;
 mod detected;
 mod model;
 mod picture;
 mod pictures;
+mod track;
 mod units;
 
 use std::fmt::Write;
@@ -18,7 +18,6 @@ use crate::cli::args::{Color, RunArgs};
 use crate::cli::checks::Checks;
 use crate::cli::report;
 use crate::cli::terminal::{Align, Console, Table};
-use books::Books;
 use detected::Detected;
 use dlbc::answer::Answer;
 use dlbc::experts::layers;
@@ -28,18 +27,19 @@ use dlbc::input::Inputs;
 use dlbc::scene::Scene;
 use dlbc::tokens;
 use dlbc::wording::{json_text, number, plural, visible};
-use model::{LISTED, OfTarget};
+use model::{LISTED, TargetSummary};
 use picture::Picture;
+use track::TrackSummary;
 use units::Units;
 
 pub use model::{Summary, Times};
 pub use pictures::{json, text};
 
-/// When less than this share of the start reaches the inputs, it is noted.
+/// Share of the starting relevance below which a note says how little reaches the inputs.
 const REACHES: f64 = 1e-3;
 
 impl Summary {
-    /// The summary of at least one explanation.
+    /// Creates the summary of the explanations, at least one.
     pub fn new(
         info: &Info,
         device: &str,
@@ -55,8 +55,8 @@ impl Summary {
             |(name, tensor): (&String, &Tensor)| (name.clone(), Answer::new(info, name, tensor, classes));
         let mut outputs: Vec<(String, Answer)> = explanation.outputs.iter().map(answer).collect();
         outputs.sort_by_key(|(name, _)| info.outputs.iter().position(|declared| declared == name));
-        let mut by_target: Vec<OfTarget> =
-            explained.iter().map(|e| OfTarget::new(info, e, inputs, scene, args)).collect();
+        let mut by_target: Vec<TargetSummary> =
+            explained.iter().map(|e| TargetSummary::new(info, e, inputs, scene, args)).collect();
         let first = by_target[0].clone();
         if by_target.len() == 1 {
             by_target.clear();
@@ -78,7 +78,7 @@ impl Summary {
             hashes: info.hashes.iter().cloned().collect(),
             version: env!("CARGO_PKG_VERSION"),
         };
-        // At the position that is explained, which need not be the last.
+        // The argmax at the explained position, which need not be the last.
         if let Some((_, explained)) = summary.outputs.iter_mut().find(|(name, _)| *name == info.explained)
             && !explanation.argmax.is_empty()
         {
@@ -90,22 +90,22 @@ impl Summary {
         summary
     }
 
-    /// The summary with what was found about the maps.
+    /// Returns the summary with the findings about the maps.
     pub fn with(mut self, checks: &Checks) -> Summary {
         self.target_correlation.clone_from(&checks.correlations);
-        for (of, zero) in self.by_target.iter_mut().zip(&checks.zeros) {
-            of.zero.clone_from(zero);
+        for (target, zero) in self.by_target.iter_mut().zip(&checks.zeros) {
+            target.zero = zero.as_ref().map(ToString::to_string);
         }
-        self.first.zero = checks.zeros.first().cloned().flatten();
+        self.first.zero = checks.zeros.first().and_then(Option::as_ref).map(ToString::to_string);
         self
     }
 
-    /// The targets in order, one or several.
-    fn targets(&self) -> &[OfTarget] {
+    /// Returns the targets in order, one or several.
+    fn targets(&self) -> &[TargetSummary] {
         if self.by_target.is_empty() { std::slice::from_ref(&self.first) } else { &self.by_target }
     }
 
-    /// One line of JSON.
+    /// Formats the summary as one line of JSON.
     ///
     /// # Errors
     /// Never for these types.
@@ -113,49 +113,50 @@ impl Summary {
         Ok(json_text(self)? + "\n")
     }
 
-    /// Tables.
+    /// Formats the summary as tables.
     pub fn text(&self) -> String {
         let mut out = self.header();
-        // The last axis of a detector's outputs has no units of which the greatest says anything.
-        let units = self.targets().iter().all(|of| of.boxes.is_empty());
+        // The largest value on the last axis of a detector's output means nothing.
+        let units = self.targets().iter().all(|target| target.boxes.is_empty());
         for (name, output) in &self.outputs {
             let answer = if units { output.text() } else { String::new() };
             let _ = writeln!(out, "output   {} {:?}{}", visible(name), output.shape, visible(&answer));
         }
         let several = !self.by_target.is_empty();
-        for of in self.targets() {
-            let listed = !of.shown.is_empty() || of.features.is_some();
-            if !several || listed || of.books.has_parts() || !of.experts.is_empty() {
-                let (explained, position) = (visible(&self.explained), of.position());
-                let _ = writeln!(out, "target   {}{} of {explained}{position}", of.target, of.units());
+        for target in self.targets() {
+            let listed = !target.shown.is_empty() || target.features.is_some();
+            if !several || listed || target.supporting.has_parts() || !target.experts.is_empty() {
+                let (explained, position) = (visible(&self.explained), target.position());
+                let _ =
+                    writeln!(out, "target   {}{} of {explained}{position}", target.target, target.units());
             }
-            if !several || of.features.is_some() {
+            if !several || target.features.is_some() {
                 out.push('\n');
             }
-            if !of.shown.is_empty() {
-                out.push_str(&of.shown);
+            if !target.shown.is_empty() {
+                out.push_str(&target.shown);
                 out.push('\n');
             }
-            if let Some(features) = &of.features {
+            if let Some(features) = &target.features {
                 out.push_str(&report::features::text(features));
                 out.push('\n');
             }
-            if !of.experts.is_empty() {
-                out.push_str(&report::experts::table(&of.experts).text(0));
+            if !target.experts.is_empty() {
+                out.push_str(&report::experts::table(&target.experts).text(0));
                 out.push('\n');
             }
-            for (i, (name, books)) in of.tracks().into_iter().enumerate() {
+            for (i, (name, track)) in target.tracks().into_iter().enumerate() {
                 if i > 0 {
                     out.push('\n');
                 }
                 if !several {
-                    out.push_str(&books.balance(&format!("{name}relevance")).text(0));
+                    out.push_str(&track.balance(&format!("{name}relevance")).text(0));
                 }
-                out.push_str(&books.parts(if several { name } else { "" }));
+                out.push_str(&track.parts(if several { name } else { "" }));
             }
         }
-        for of in self.targets().iter().filter(|of| of.zero.is_some()) {
-            let which = if several { format!(" of target {}", of.target) } else { String::new() };
+        for target in self.targets().iter().filter(|target| target.zero.is_some()) {
+            let which = if several { format!(" of target {}", target.target) } else { String::new() };
             let _ = writeln!(out, "every relevance{which} is 0");
         }
         if several {
@@ -166,13 +167,13 @@ impl Summary {
         out
     }
 
-    /// The line of the model.
+    /// Returns the line about the model.
     fn header(&self) -> String {
         let model = visible(&self.model);
         format!("model    {model} ({}, rules {}, mode {})\n", self.device, self.rules, self.mode)
     }
 
-    /// The line of the seconds.
+    /// Returns the line about the seconds.
     fn times(&self, t: &Times) -> String {
         let times = [
             ("load", t.load),
@@ -188,20 +189,20 @@ impl Summary {
         format!("\n{}{medians}\n", times.join(", "))
     }
 
-    /// Says when a ledger does not close, and when next to nothing reaches the inputs.
-    /// With `several`, the picture is named.
+    /// Warns if a ledger does not close, and notes if hardly any relevance reaches the inputs. With `several`, the messages
+    /// name the picture.
     pub fn warn(&self, several: bool, console: Console) {
         let file = self.picture.as_ref().filter(|_| several);
         let picture = file.map(|p| format!("`{}`: ", p.file)).unwrap_or_default();
-        for of in self.targets() {
+        for target in self.targets() {
             let which =
-                if self.by_target.is_empty() { String::new() } else { format!("target {}: ", of.target) };
+                if self.by_target.is_empty() { String::new() } else { format!("target {}: ", target.target) };
             let which = format!("{picture}{which}");
-            if of.reached < REACHES && of.zero.is_none() && !of.books.inputs.is_empty() {
-                console.note(format!("{which}{}", of.little_arrives()));
+            if target.reached < REACHES && target.zero.is_none() && !target.supporting.inputs.is_empty() {
+                console.note(format!("{which}{}", target.little_arrives()));
             }
-            for (name, books) in of.tracks() {
-                if let Some(share) = books.open() {
+            for (name, track) in target.tracks() {
+                if let Some(share) = track.open() {
                     let share = number(share, 2);
                     console.warn(format!(
                         "{which}the {name}ledger does not close: {share} of the start is unaccounted for"
@@ -212,8 +213,14 @@ impl Summary {
     }
 }
 
-impl OfTarget {
-    fn new(info: &Info, explained: &Explained, inputs: &Inputs, scene: &Scene, args: &RunArgs) -> OfTarget {
+impl TargetSummary {
+    fn new(
+        info: &Info,
+        explained: &Explained,
+        inputs: &Inputs,
+        scene: &Scene,
+        args: &RunArgs,
+    ) -> TargetSummary {
         let explanation = &explained.explanation;
         let texts = inputs.texts.as_ref();
         let table = inputs.table.as_ref();
@@ -239,7 +246,7 @@ impl OfTarget {
             texts.texts.iter().zip(&tokens).map(|(text, row)| tokens::words(text, row)).collect()
         });
         let units = Units::new(explanation, &info.explained, args.target.positions_first);
-        OfTarget {
+        TargetSummary {
             target: explained.target.name.clone(),
             targets: explanation.targets.clone(),
             target_name: explained.target_name(),
@@ -250,12 +257,12 @@ impl OfTarget {
             boxes: explanation
                 .boxes
                 .iter()
-                .map(|found| Detected::new(found, scene, &explained.classes))
+                .map(|detected| Detected::new(detected, scene, &explained.classes))
                 .collect(),
             pixels: matches!(explained.target.target, Target::Pixels(_)).then(|| started(&explanation.seed)),
             zero: None,
-            books: Books::new(&explanation.supporting),
-            opposing: explanation.opposing.as_ref().map(Books::new),
+            supporting: TrackSummary::new(&explanation.supporting),
+            opposing: explanation.opposing.as_ref().map(TrackSummary::new),
             tokens,
             words: words.unwrap_or_default(),
             texts: verdicts,
@@ -263,7 +270,7 @@ impl OfTarget {
             experts: if args.experts { layers(explanation) } else { vec![] },
             shown: shown.unwrap_or_default(),
             reached: reached(info, explanation, args),
-            found: match explained.target.target {
+            shows_units: match explained.target.target {
                 Target::Argmax | Target::Rank(_) => true,
                 Target::Index(_) => explained.target_name().is_some(),
                 Target::Pixels(pixels) => pixels.class.is_none() && !explanation.targets.is_empty(),
@@ -272,7 +279,7 @@ impl OfTarget {
         }
     }
 
-    /// The units that the target is, where its name does not say.
+    /// Returns the units or boxes of the target, in words that follow its name; empty if its name tells them.
     fn units(&self) -> String {
         let rest = if self.targets.len() > LISTED { ", .." } else { "" };
         if !self.boxes.is_empty() {
@@ -280,7 +287,7 @@ impl OfTarget {
             return format!(" = {}{rest}", shown.join("; "));
         }
         let pixels = self.pixels.map(|n| format!(" ({})", plural(n, "pixel"))).unwrap_or_default();
-        if !self.found {
+        if !self.shows_units {
             return pixels;
         }
         // An index has its name beside it, a name its index.
@@ -303,23 +310,24 @@ impl OfTarget {
         format!(" = {class}{}{rest}{pixels}", shown.join(", "))
     }
 
-    /// The tracks, each with what goes before `relevance` and `ledger` to name it.
-    fn tracks(&self) -> Vec<(&'static str, &Books)> {
+    /// Returns the tracks, each with its prefix for the words `relevance` and `ledger`.
+    fn tracks(&self) -> Vec<(&'static str, &TrackSummary)> {
         match &self.opposing {
-            None => vec![("", &self.books)],
-            Some(opposing) => vec![("supporting ", &self.books), ("opposing ", opposing)],
+            None => vec![("", &self.supporting)],
+            Some(opposing) => vec![("supporting ", &self.supporting), ("opposing ", opposing)],
         }
     }
 }
 
-/// How many elements start.
+/// Returns the number of elements with starting relevance.
 fn started(seed: &Tensor) -> usize {
     seed.to_f64().iter().filter(|v| **v != 0.0).count()
 }
 
-/// Where the starting relevance of each target went: a row a target and track.
-fn balances(targets: &[OfTarget]) -> Table {
-    let inputs: Vec<String> = targets[0].books.inputs.keys().map(|name| format!("input {name}")).collect();
+/// Returns the balance of the relevance as a table, one row for each target and track.
+fn balances(targets: &[TargetSummary]) -> Table {
+    let inputs: Vec<String> =
+        targets[0].supporting.inputs.keys().map(|name| format!("input {name}")).collect();
     let right = |name| (name, Align::Right);
     let sums = inputs.iter().map(|name| right(name.as_str()));
     let columns: Vec<(&str, Align)> = [("target", Align::Left), right("start")]
@@ -328,19 +336,19 @@ fn balances(targets: &[OfTarget]) -> Table {
         .chain([right("absorbed")])
         .collect();
     let mut table = Table::new(&columns);
-    for of in targets {
-        for (name, books) in of.tracks() {
+    for target in targets {
+        for (name, track) in target.tracks() {
             let sums =
-                [books.start].into_iter().chain(books.inputs.values().copied()).chain([books.absorbed]);
+                [track.start].into_iter().chain(track.inputs.values().copied()).chain([track.absorbed]);
             let cells = sums.map(|v| number(v, 6));
-            let title = format!("{name}{}{}", of.target, of.units());
+            let title = format!("{name}{}{}", target.target, target.units());
             table.row([title].into_iter().chain(cells).collect::<Vec<_>>());
         }
     }
     table
 }
 
-/// How much relevance, signs aside, reaches the inputs for each unit that starts.
+/// Returns the ratio of absolute relevance: all inputs over the start.
 fn reached(info: &Info, explanation: &Explanation, args: &RunArgs) -> f64 {
     let inputs = info.inputs.iter().filter_map(|i| explanation.supporting.relevance.get(&i.name));
     let arrived: f64 = inputs.flat_map(|t| t.to_f64()).map(f64::abs).sum();

@@ -1,19 +1,19 @@
-//! The data of a summary, as its JSON has them.
+//! Data of a summary, in the form of its JSON.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::books::Books;
 use super::detected::Detected;
 use super::picture::Picture;
+use super::track::TrackSummary;
 use crate::cli::checks::Correlation;
 use dlbc::answer::Answer;
 use dlbc::experts::Layer;
 use dlbc::features::Features;
 use dlbc::tokens::{TokenRelevance, Verdict, WordRelevance};
 
-/// The most rows whose largest unit is listed in the tables.
+/// Maximum number of rows whose largest unit the tables list.
 pub const LISTED: usize = 8;
 
 /// Seconds of each phase.
@@ -25,13 +25,13 @@ pub struct Times {
     pub compile: f64,
     /// Planning for the inputs' shapes.
     pub prepare: f64,
-    /// The forward.
+    /// Forward pass.
     pub forward: f64,
-    /// The reverse.
+    /// Reverse pass.
     pub reverse: f64,
 }
 
-/// The summary of a run: what is the same for all targets, and the first target.
+/// Summary of a run: the fields that all targets share, and those of the first target.
 #[derive(Serialize)]
 pub struct Summary {
     #[serde(flatten)]
@@ -43,13 +43,13 @@ pub struct Summary {
     pub(super) mode: &'static str,
     pub(super) explained: String,
     #[serde(flatten)]
-    pub(super) first: OfTarget,
+    pub(super) first: TargetSummary,
     #[serde(serialize_with = "in_order")]
     pub(super) outputs: Vec<(String, Answer)>,
-    /// Every target, when there are several.
+    /// Every target; empty for a single target.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) by_target: Vec<OfTarget>,
-    /// Correlations of maps of different targets.
+    pub(super) by_target: Vec<TargetSummary>,
+    /// Correlations between the maps of different targets.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) target_correlation: Vec<Correlation>,
     pub(super) seconds: Times,
@@ -61,65 +61,66 @@ pub struct Summary {
 
 /// Result of a run for one target.
 #[derive(Clone, Serialize)]
-pub struct OfTarget {
+pub struct TargetSummary {
     pub(super) target: String,
     pub(super) targets: Vec<i64>,
-    /// The class name of the target, where it is one for all rows.
+    /// Class name of the target, if it is the same for all rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) target_name: Option<String>,
-    /// Class names of `targets`, null where there is none.
+    /// Class names of `targets`, null for a class without a name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) target_names: Vec<Option<String>>,
-    /// The values of these units.
+    /// Values of the units in `targets`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) values: Vec<f64>,
-    /// The positions of the units, of an output [batch, position, unit] or with positions first.
+    /// Positions of the units, for outputs `[batch, position, unit]` or `[position, batch, unit]`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) positions: Vec<usize>,
     /// Number of positions of the output.
     #[serde(skip)]
     pub(super) length: usize,
-    /// The box that each row explains.
+    /// Box that each row explains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) boxes: Vec<Detected>,
-    /// Number of elements of the output that start.
+    /// Number of output elements with starting relevance, for pixel targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) pixels: Option<usize>,
-    /// Reason why every relevance is 0; `None` where some is not.
+    /// Reason why every relevance is 0; `None` if some is not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) zero: Option<String>,
+    /// Supporting track, or the only one.
     #[serde(flatten)]
-    pub(super) books: Books,
-    /// The other track of contrastive mode; what stands beside it is the supporting one.
+    pub(super) supporting: TrackSummary,
+    /// Opposing track, in contrastive mode.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) opposing: Option<Books>,
-    /// The tokens of each text.
+    pub(super) opposing: Option<TrackSummary>,
+    /// Tokens of each text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tokens: Vec<Vec<TokenRelevance>>,
-    /// The words of each text.
+    /// Words of each text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) words: Vec<Vec<WordRelevance>>,
-    /// The answer to each text.
+    /// Model's answer to each text.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) texts: Vec<Verdict>,
-    /// The features of a table.
+    /// Features of a table.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(super) features: Option<Features>,
     /// Relevance that each expert received.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) experts: Vec<Layer>,
-    /// The tokens as text.
+    /// Tokens formatted for a terminal.
     #[serde(skip)]
     pub(super) shown: String,
-    /// Absolute relevance of the inputs over that of the start.
+    /// Ratio of absolute relevance: all inputs over the start.
     #[serde(skip)]
     pub(super) reached: f64,
-    /// Whether the units of `targets` say more than the target's name.
+    /// True if the tables list the units of `targets`, because the target's name does not determine them.
     #[serde(skip)]
-    pub(super) found: bool,
+    pub(super) shows_units: bool,
 }
 
-/// A list of pairs as a map that keeps their order.
+/// Serialises a list of pairs as a map that keeps their order.
 fn in_order<S: serde::Serializer>(pairs: &[(String, Answer)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(name, answer)| (name, answer)))
 }

@@ -1,19 +1,19 @@
-//! The picture of a summary.
+//! Summary of an input picture.
 
 use serde::Serialize;
 
 use dlbc::input::InputPicture;
 
-/// A picture, and the part of it that is the input.
+/// Picture file, and the part of it that became the input.
 #[derive(Serialize)]
 pub struct Picture {
-    /// The file.
+    /// Path of the file.
     #[serde(rename = "picture")]
     pub file: String,
     crop: Crop,
 }
 
-/// The rectangle of the input, in pixels of the picture; where the picture was padded it reaches beyond it.
+/// Rectangle of the input, in pixels of the picture; it reaches beyond a picture that was padded.
 #[derive(Serialize)]
 struct Crop {
     x: f64,
@@ -23,7 +23,7 @@ struct Crop {
 }
 
 impl Picture {
-    /// A picture that became an input.
+    /// Creates the summary of a picture.
     pub fn new(seen: &InputPicture) -> Picture {
         let (across, down) = (f64::from(seen.fit.input.0), f64::from(seen.fit.input.1));
         let [left, top, right, bottom] = seen.fit.to_picture([0.0, 0.0, across, down]);

@@ -1,4 +1,4 @@
-//! Summaries of a picture, and of several.
+//! Summaries of one or several pictures.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use dlbc::wording::{json_text, number, visible};
 const COMMON: [&str; 9] =
     ["model", "device", "rules", "rules_hash", "mode", "explained", "repeat", "hashes", "version"];
 
-/// The summaries of a run as one JSON object on a line; several pictures are a list in it.
+/// Formats the summaries of a run as one line of JSON; several pictures become a list in it.
 ///
 /// # Errors
 /// Never for these types.
@@ -23,11 +23,11 @@ pub fn json(summaries: &[Summary]) -> anyhow::Result<String> {
     let mut all = Map::new();
     let mut pictures = vec![];
     for summary in summaries {
-        let Value::Object(mut own) = serde_json::to_value(summary)? else { continue };
+        let Value::Object(mut values) = serde_json::to_value(summary)? else { continue };
         for key in COMMON {
-            own.remove(key).map(|value| all.insert(key.into(), value));
+            values.remove(key).map(|value| all.insert(key.into(), value));
         }
-        pictures.push(Value::Object(own));
+        pictures.push(Value::Object(values));
     }
     all.insert("pictures".into(), Value::Array(pictures));
     let seconds = summaries.iter().map(|s| s.seconds).fold(Times::default(), Times::plus);
@@ -35,7 +35,7 @@ pub fn json(summaries: &[Summary]) -> anyhow::Result<String> {
     Ok(json_text(&all)? + "\n")
 }
 
-/// The summaries of a run as tables: one in full, of several pictures a row each.
+/// Formats the summaries of a run as tables: a single one in full, several pictures as one row each.
 pub fn text(summaries: &[Summary]) -> String {
     let [first, _, ..] = summaries else {
         return summaries.iter().map(Summary::text).collect();
@@ -44,7 +44,7 @@ pub fn text(summaries: &[Summary]) -> String {
     let _ = writeln!(out, "pictures {}, target of {}\n", summaries.len(), visible(&first.explained));
     let tracks = first.first.tracks();
     let inputs: Vec<String> =
-        first.first.books.inputs.keys().map(|name| format!("input {}", visible(name))).collect();
+        first.first.supporting.inputs.keys().map(|name| format!("input {}", visible(name))).collect();
     let right = |name| (name, Align::Right);
     let columns = [("picture", Align::Left), ("target", Align::Left), right("score"), right("start")];
     let columns: Vec<(&str, Align)> = columns
@@ -55,12 +55,13 @@ pub fn text(summaries: &[Summary]) -> String {
     let mut table = Table::new(&columns);
     for summary in summaries {
         let file = summary.picture.as_ref().map_or(String::new(), |p| visible(&p.file).into_owned());
-        for of in summary.targets() {
-            for (name, books) in of.tracks() {
+        for target in summary.targets() {
+            for (name, track) in target.tracks() {
                 let sums =
-                    [books.start].into_iter().chain(books.inputs.values().copied()).chain([books.absorbed]);
-                let track = if tracks.len() > 1 { name } else { "" };
-                let cells = [file.clone(), format!("{track}{}{}", of.target, of.units()), of.score()];
+                    [track.start].into_iter().chain(track.inputs.values().copied()).chain([track.absorbed]);
+                let prefix = if tracks.len() > 1 { name } else { "" };
+                let cells =
+                    [file.clone(), format!("{prefix}{}{}", target.target, target.units()), target.score()];
                 table.row(cells.into_iter().chain(sums.map(|v| number(v, 6))).collect::<Vec<_>>());
             }
         }

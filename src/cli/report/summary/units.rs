@@ -1,28 +1,29 @@
-//! Units of an output that a target chose: their values, and where they stand in a sequence.
+//! Values and sequence positions of the units that a target selects.
 
 use dlbc_runtime::Explanation;
 
-use super::books::Books;
-use super::model::{LISTED, OfTarget};
+use super::model::{LISTED, TargetSummary};
+use super::track::TrackSummary;
 use crate::cli::args::RunArgs;
 use dlbc::wording::number;
 
-/// The share of the start that is absorbed from which on it is what keeps relevance from the inputs.
-const KEPT: f64 = 0.5;
+/// Absorbed share of the start above which absorption explains that little reaches the inputs.
+const MOSTLY_ABSORBED: f64 = 0.5;
 
-/// The units that start, one for each of an explanation's targets.
+/// Units with starting relevance, one for each of an explanation's targets.
 #[derive(Default)]
 pub struct Units {
     /// Values of the units in the explained output, in the order of the targets.
     pub values: Vec<f64>,
-    /// Their positions, of an output with three axes.
+    /// Positions of the units, for an output with three axes of which the position axis is longer than 1.
     pub positions: Vec<usize>,
-    /// The number of positions.
+    /// Number of positions.
     pub length: usize,
 }
 
 impl Units {
-    /// Finds them by the starting relevance; nothing where a target is not one unit, as a difference, or starts with 0.
+    /// Finds the units by their starting relevance. Returns no units if a target is not a single unit, such as a difference,
+    /// or starts with 0.
     pub fn new(explanation: &Explanation, explained: &str, positions_first: bool) -> Units {
         let Some(output) = explanation.outputs.get(explained) else { return Units::default() };
         let (values, dims) = (output.to_f64(), output.dims());
@@ -51,7 +52,7 @@ impl Units {
     }
 }
 
-/// The values of the largest units of each row, at the positions that are explained; `None` where these are not one a row.
+/// Returns the value of the largest unit of each row at the explained positions; `None` unless there is one position a row.
 pub fn largest(
     explanation: &Explanation,
     explained: &str,
@@ -73,13 +74,13 @@ pub fn largest(
     rows.map(value).collect()
 }
 
-impl OfTarget {
+impl TargetSummary {
     /// Returns the note on a run whose relevance hardly reaches the inputs.
     pub(super) fn little_arrives(&self) -> String {
         let share = number(100.0 * self.reached, 2);
-        let Books { start, absorbed, .. } = &self.books;
-        let kept = *start != 0.0 && absorbed.abs() > KEPT * start.abs();
-        let why = match kept {
+        let TrackSummary { start, absorbed, .. } = &self.supporting;
+        let absorbs_most = *start != 0.0 && absorbed.abs() > MOSTLY_ABSORBED * start.abs();
+        let why = match absorbs_most {
             true => {
                 ": biases and constants keep what they contribute. The values still compare within this input; `--ledger` \
                  shows what keeps the rest, and `bias = \"redistribute\"` in the rules of `dlbc rules dlb` passes it on"
@@ -105,7 +106,7 @@ impl OfTarget {
         format!(", {places}{value}")
     }
 
-    /// The value of the unit that each row explains, where it explains one.
+    /// Returns the values of the explained units, joined by commas; empty for boxes.
     pub(super) fn score(&self) -> String {
         let shown: Vec<String> = match self.boxes.is_empty() {
             true => self.values.iter().take(LISTED).map(|v| number(*v, 4)).collect(),

@@ -1,4 +1,4 @@
-//! What a summary says of the relevance of one track.
+//! Summary of one relevance track.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,20 +10,20 @@ use crate::cli::report::modules::{self, Heads, Layer};
 use crate::cli::terminal::{Align, Table};
 use dlbc::wording::number;
 
-/// A ledger that misses more than this share of the start is reported.
+/// Largest residual of a ledger that closes, as a share of the start.
 const TOLERANCE: f64 = 1e-4;
 
-/// The books of one track.
+/// Sums and ledger of one relevance track.
 #[derive(Clone, Serialize)]
-pub struct Books {
-    /// What started.
+pub struct TrackSummary {
+    /// Starting relevance, summed.
     pub start: f64,
-    /// What each input received.
+    /// Relevance of each input, summed.
     pub inputs: BTreeMap<String, f64>,
-    /// What stayed on the way.
+    /// Relevance absorbed between the start and the inputs, summed.
     pub absorbed: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audit: Option<Audit>,
+    #[serde(rename = "audit", skip_serializing_if = "Option::is_none")]
+    ledger: Option<Ledger>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<Layer>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,8 @@ pub struct Books {
 }
 
 #[derive(Clone, Serialize)]
-struct Audit {
+struct Ledger {
+    /// True if the residual is within [`TOLERANCE`].
     closed: bool,
     /// Start minus inputs minus absorbed.
     residual: f64,
@@ -50,37 +51,37 @@ struct Row {
     residual: f64,
 }
 
-impl Books {
-    /// Those of a track.
-    pub fn new(track: &dlbc_runtime::Track) -> Books {
-        Books {
+impl TrackSummary {
+    /// Creates the summary of a track.
+    pub fn new(track: &dlbc_runtime::Track) -> TrackSummary {
+        TrackSummary {
             start: track.start,
             inputs: track.inputs.clone(),
             absorbed: track.absorbed,
-            audit: track
+            ledger: track
                 .ledger
                 .as_deref()
-                .map(|rows| audit(track.start, &track.inputs, track.absorbed, rows)),
+                .map(|rows| ledger(track.start, &track.inputs, track.absorbed, rows)),
             layers: modules::layers(track.modules.as_deref()),
             heads: modules::heads(track.heads.as_deref()),
         }
     }
 
-    /// Whether there is more than sums.
+    /// True if there is a ledger by node, module or head.
     pub fn has_parts(&self) -> bool {
-        self.audit.is_some() || self.layers.is_some() || self.heads.is_some()
+        self.ledger.is_some() || self.layers.is_some() || self.heads.is_some()
     }
 
-    /// The ledger by node, module and head, as far as there are any; `track` names them where there are several.
+    /// Formats the ledgers by node, module and head; `track` is the prefix of their titles, empty for a single track.
     pub fn parts(&self, track: &str) -> String {
         let mut out = String::new();
         let title = |out: &mut String, what: &str| {
             let _ = if track.is_empty() { writeln!(out) } else { writeln!(out, "{track}{what}") };
         };
-        if let Some(audit) = &self.audit {
+        if let Some(ledger) = &self.ledger {
             title(&mut out, "ledger");
-            out.push_str(&ledger(audit).text(0));
-            let share = number(relative(audit.residual, self.start), 2);
+            out.push_str(&ledger_table(ledger).text(0));
+            let share = number(relative(ledger.residual, self.start), 2);
             let _ = writeln!(out, "closes to {share} of the start");
         }
         if let Some(rows) = &self.layers {
@@ -94,13 +95,13 @@ impl Books {
         out
     }
 
-    /// The share of the start that a ledger which does not close has lost.
+    /// Returns the residual of a ledger that does not close, as a share of the start; `None` if it closes.
     pub fn open(&self) -> Option<f64> {
-        let audit = self.audit.as_ref().filter(|audit| !audit.closed)?;
-        Some(relative(audit.residual, self.start))
+        let ledger = self.ledger.as_ref().filter(|ledger| !ledger.closed)?;
+        Some(relative(ledger.residual, self.start))
     }
 
-    /// Where the starting relevance went.
+    /// Returns the balance of the starting relevance as a table: inputs, absorbed, start.
     pub fn balance(&self, title: &str) -> Table {
         let mut table = Table::new(&[(title, Align::Left), ("sum", Align::Right), ("share", Align::Right)]);
         let share = |v: f64| {
@@ -115,13 +116,14 @@ impl Books {
     }
 }
 
+/// Returns a residual as a share of the start, or its magnitude if the start is 0.
 fn relative(residual: f64, start: f64) -> f64 {
     if start == 0.0 { residual.abs() } else { (residual / start).abs() }
 }
 
-fn audit(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: &[LedgerRow]) -> Audit {
+fn ledger(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: &[LedgerRow]) -> Ledger {
     let residual = start - inputs.values().sum::<f64>() - absorbed;
-    Audit {
+    Ledger {
         closed: relative(residual, start) <= TOLERANCE,
         residual,
         rows: rows
@@ -140,7 +142,7 @@ fn audit(start: f64, inputs: &BTreeMap<String, f64>, absorbed: f64, rows: &[Ledg
     }
 }
 
-fn ledger(audit: &Audit) -> Table {
+fn ledger_table(ledger: &Ledger) -> Table {
     let mut table = Table::new(&[
         ("node", Align::Left),
         ("op", Align::Left),
@@ -150,7 +152,7 @@ fn ledger(audit: &Audit) -> Table {
         ("absorbed", Align::Right),
         ("residual", Align::Right),
     ]);
-    for row in &audit.rows {
+    for row in &ledger.rows {
         table.row([
             row.node.clone(),
             row.op.clone(),
@@ -161,16 +163,16 @@ fn ledger(audit: &Audit) -> Table {
             number(row.residual, 2),
         ]);
     }
-    let absorbed: f64 = audit.rows.iter().map(|r| r.absorbed).sum();
-    let none = String::new;
+    let absorbed: f64 = ledger.rows.iter().map(|r| r.absorbed).sum();
+    let blank = String::new;
     table.footer([
         "total".into(),
-        none(),
-        none(),
-        none(),
-        none(),
+        blank(),
+        blank(),
+        blank(),
+        blank(),
         number(absorbed, 6),
-        number(audit.residual, 2),
+        number(ledger.residual, 2),
     ]);
     table
 }
