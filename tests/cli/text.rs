@@ -319,7 +319,11 @@ fn texts_come_from_files_and_standard_input() {
     fs::write(&file, [b'a', 0xff]).unwrap();
     fails(3, &[MODEL, "--text-file", path], &["UTF-8", path]);
     fs::write(&file, "x".repeat((1 << 20) + 1)).unwrap();
-    fails(7, &[MODEL, "--text-file", path], &["text 0 (line 1 of", "1048577 characters"]);
+    fails(
+        7,
+        &[MODEL, "--text-file", path],
+        &["text 0 (line 1 of", "at most 1048576 characters, found 1048577"],
+    );
     let large = fs::File::create(&file).unwrap();
     large.set_len((64 << 20) + 1).unwrap();
     fails(7, &[MODEL, "--text", &format!("@{path}")], &["64.0 MiB", path]);
