@@ -63,7 +63,7 @@ fn too_little_memory_is_an_error_of_the_device() {
         let error = on(Simulator::new(Some(bytes), 1)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Device, "{error}");
         let text = error.to_string();
-        assert!(text.contains("out of device memory") && text.contains("bytes wanted"), "{text}");
+        assert!(text.contains("out of device memory") && text.contains("bytes needed"), "{text}");
     }
     on(Simulator::new(Some(100_000), 1)).unwrap();
 }
@@ -81,7 +81,7 @@ fn a_model_larger_than_memory_is_refused_before_it_runs() {
     let backend = CudaBackend::new(Box::new(Simulator::new(Some(300_000), 1)));
     let error = backend.prepare(&graph, &["y".into()], &[], &SessionOptions::default()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Device, "{error}");
-    assert!(error.to_string().contains("360000 bytes wanted"), "{error}");
+    assert!(error.to_string().contains("360000 bytes needed"), "{error}");
     // The failed plan has released its memory, so a smaller model still runs.
     let small = [r.floats(&[8, 8]), r.floats(&[8, 8])];
     run(&backend, &common::graph(&small, product), &small).unwrap();

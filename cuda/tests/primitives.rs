@@ -553,10 +553,11 @@ fn attention_and_its_relevance() {
             if guard {
                 inputs.push(mask.clone());
             }
-            for of in [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
+            for part in
+                [AttentionPart::Query, AttentionPart::Key, AttentionPart::Value, AttentionPart::Dropped]
             {
                 for value in [0.5, 1.0] {
-                    let op = Prim::AttentionShare(prim::AttentionShare { geometry, value, part: of });
+                    let op = Prim::AttentionShare(prim::AttentionShare { geometry, value, part });
                     check(&format!("{op:?}"), &inputs, 2e-6, |g, v| g.add(op.clone(), v));
                 }
             }

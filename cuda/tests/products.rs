@@ -261,9 +261,9 @@ fn precisions_stay_within_their_bounds() {
         let program = graph(&inputs, |g, v| g.add(op.clone(), v));
         let [exact, sums] = [&inputs, &sizes].map(|i| run(&ReferenceBackend, &program, i).unwrap().to_f64());
         for ((precision, bound), worst) in precisions.into_iter().zip(&mut worst) {
-            let found = run(&simulator().with_precision(precision), &program, &inputs).unwrap().to_f64();
-            for ((found, exact), sum) in found.iter().zip(&exact).zip(&sums) {
-                let off = (found - exact).abs() / sum;
+            let outputs = run(&simulator().with_precision(precision), &program, &inputs).unwrap().to_f64();
+            for ((output, exact), sum) in outputs.iter().zip(&exact).zip(&sums) {
+                let off = (output - exact).abs() / sum;
                 assert!(off <= bound, "{precision:?} of {m}x{n}x{k}: {off:e} of the sum, up to {bound:e}");
                 *worst = worst.max(off);
             }

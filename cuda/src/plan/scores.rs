@@ -223,7 +223,7 @@ impl Search<'_> {
         expressions
     }
 
-    /// Removes nodes without a remaining connection to a softmax. Returns true if it removed any.
+    /// Removes nodes that have lost their connection to a softmax. Returns whether it removed any.
     fn remove_unconnected(&mut self, order: &[NodeId]) -> bool {
         let mut connected: HashSet<NodeId> = HashSet::new();
         let mut open: Vec<NodeId> = order

@@ -186,7 +186,7 @@ impl Tiled {
         }
     }
 
-    /// Whether the scores are multiplied by a matrix.
+    /// Returns whether the scores are multiplied by a matrix.
     fn multiplies(&self) -> bool {
         matches!(self.end, End::Product { .. } | End::Softmax { .. })
     }
